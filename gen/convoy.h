@@ -1,0 +1,275 @@
+/* convoy.h - what the passes share.
+ *
+ *   YAML --yaml--> Node --spec--> Spec --graph--> Graph --grad--> Graph --fuse,tile,memory--> Plan --emit--> C
+ *
+ * One file a pass; main.c is the table of contents. Everything a pass allocates comes from one pool that lives as long
+ * as the program (util.c), so nothing here is ever freed. */
+#ifndef CONVOY_H
+#define CONVOY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONVOY_VERSION "0.1.0"
+
+/* Caps on what a spec may hold: enough for any network that one would unroll, small enough that hostile input ends soon. */
+enum {
+    MAX_SPEC_BYTES = 1 << 20, /* a spec's size */
+    MAX_DEPTH = 64,           /* nesting of YAML */
+    MAX_LAYERS = 4096,        /* layers after repeats are spelled out */
+};
+
+/* ---- util.c ------------------------------------------------------------------------------------------------------- */
+
+/* Zeroed memory from the pool; ends the program with a message when there is none. Never returns NULL. */
+void *xalloc(size_t bytes);
+void *xgrow(void *old, size_t old_bytes, size_t new_bytes); /* a larger copy of `old`, the rest zeroed */
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
+char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Makes room for one more element at the end of v.item[v.n]. Doubles at powers of two. */
+#define PUSH(v, n) (((n) & ((n) - 1)) == 0 ? ((v) = xgrow((v), (size_t)(n) * sizeof *(v), ((n) ? 2 * (size_t)(n) : 1) * sizeof *(v))) : (v), &(v)[(n)++])
+
+/* Text under construction. `text` is always NUL-terminated once something was added. */
+typedef struct Buf {
+    char *text;
+    size_t len, cap;
+} Buf;
+void buf_add(Buf *b, const char *s, size_t n);
+void buf_puts(Buf *b, const char *s);
+void buf_printf(Buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+bool mul_fits(int64_t a, int64_t b, int64_t *out); /* *out = a * b; false where it overflows int64 */
+
+/* A bug of convoy itself: says so and aborts. */
+#define BUG(...) bug(__FILE__, __LINE__, __VA_ARGS__)
+void bug(const char *file, int line, const char *fmt, ...) __attribute__((noreturn, format(printf, 3, 4)));
+
+/* ---- diag.c: errors that point at the user's line ------------------------------------------------------------------ */
+
+/* Where something stands in a spec: 1-based line and column, and how many characters to underline. line 0: nowhere. */
+typedef struct Mark {
+    int line, col, len;
+} Mark;
+
+typedef struct Source {
+    const char *path; /* as the user typed it */
+    const char *text; /* whole file, NUL-terminated, without other NULs */
+    size_t len;
+} Source;
+
+/* Collects an error; nothing is printed yet. `hint` may be NULL. Overrides given by --set have marks with line -1 - i. */
+void diag_error(Mark at, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* As diag_error, with a second place shown below the first ("the other side stands here"). */
+void diag_error2(Mark at, Mark other, const char *what_other, const char *hint, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void diag_warn(Mark at, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void diag_source(const Source *s);   /* the file that marks refer to from now on */
+bool diag_flush(FILE *to);           /* prints what was collected in order of place; true if there was an error */
+/* The name in `names` (NULL-terminated) that is nearest to `word`, or NULL when none is near. */
+const char *diag_nearest(const char *word, const char *const *names);
+
+/* ---- op.c: the op table -------------------------------------------------------------------------------------------- */
+
+typedef enum OpKind {
+    OP_INPUT,
+    OP_CONV, OP_LINEAR,                                             /* weight ops */
+    OP_BN,                                                          /* batch barriers */
+    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point */
+    OP_DROP,
+    OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
+    OP_LOSS,                                                        /* softmax cross-entropy on the logits */
+    OP_KINDS
+} OpKind;
+
+typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_LOSS } OpClass;
+
+/* What an op's backward reads of its forward, besides the gradient of its output. */
+typedef enum Need {
+    NEED_NOTHING,
+    NEED_SIGN,   /* whether its output is above zero, at places where the gradient is not zero */
+    NEED_OUTPUT, /* its output */
+    NEED_INPUT,  /* its input */
+    NEED_ROUTE,  /* which element of its window won: a byte an output */
+} Need;
+
+typedef struct OpInfo {
+    const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
+    const char *stage; /* the stage's name in parameters and traces: "act" for every activation */
+    OpClass cls;
+    Need need;
+    bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
+    bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
+    int min_args, max_args; /* in an order's parentheses */
+    const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
+} OpInfo;
+extern const OpInfo op_info[OP_KINDS];
+/* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
+OpKind op_find(const char *name);
+
+/* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
+
+typedef enum NodeKind { NODE_SCALAR, NODE_SEQ, NODE_MAP } NodeKind;
+typedef struct Node Node;
+struct Node {
+    NodeKind kind;
+    Mark mark;
+    const char *text; /* scalar: its value */
+    bool quoted;      /* scalar: written in quotes, so never a number, null or true/false */
+    int n;            /* items of a sequence, or pairs of a map */
+    Node **key;       /* map: scalars */
+    Node **item;      /* sequence: items; map: values */
+};
+/* Reads a file (at most MAX_SPEC_BYTES). NULL and a collected error where it cannot. needs: nothing; sets: a tree without
+ * aliases, anchors, tags, duplicate keys, several documents; no deeper than MAX_DEPTH. */
+Node *yaml_read(const char *path, Source *src);
+/* Puts the value of an override "a.b=v" (from --set) where it belongs in the tree. layers are addressed by name. */
+bool yaml_override(Node *root, const char *assignment, int index);
+
+/* ---- spec.c: tree -> Spec ------------------------------------------------------------------------------------------ */
+
+/* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
+typedef struct SpecStage {
+    OpKind op;
+    double arg; /* drop: p; leaky_relu: slope */
+    int k[2], stride[2], padding[2]; /* pools */
+    Mark mark;
+} SpecStage;
+
+typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE } Bias;
+
+typedef struct SpecLayer {
+    const char *name; /* unique, a C identifier; dotted with its group's where groups are */
+    Mark name_mark;   /* where the name, or else the layer, stands */
+    Mark mark;
+    bool bare;        /* a bare stage: its parameters are <layer>.weight, not <layer>.<stage>.weight */
+    SpecStage *stage; /* the order spelled out; one for a bare stage */
+    int nstage;
+    /* conv, linear */
+    int out;
+    int kernel[2], stride[2], padding[2], dilation[2], groups;
+    Bias bias;
+    Mark out_mark, kernel_mark;
+    /* bn stages */
+    double eps, momentum;
+} SpecLayer;
+
+typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
+extern const char *const init_names[]; /* by Init, NULL-terminated */
+typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
+extern const char *const schedule_names[];
+
+typedef struct SpecTrain {
+    const char *data;      /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
+    int epochs, batch;
+    double lr, momentum, weight_decay;
+    bool nesterov, decay_all; /* decay_all: weight decay reaches norms and biases too */
+    Schedule schedule;
+    double warmup;            /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    double mean[64], std[64]; /* x = (byte / 255 - mean) / std, a channel; filled for min(C, 64) channels */
+    int64_t seed;
+} SpecTrain;
+
+typedef struct Spec {
+    const char *name; /* a C identifier, no keyword */
+    int input[3];     /* C, H, W */
+    Mark input_mark;
+    int classes;
+    Mark classes_mark;
+    SpecLayer *layer;
+    int nlayer;
+    Init init;
+    SpecTrain train;
+    const char *head; /* for `check --write`: opaque to later passes */
+    Node *tree;
+} Spec;
+
+/* needs: a tree; sets: a Spec whose every value is in range, or collected errors and NULL. Knows no shapes. */
+Spec *spec_read(Node *tree);
+void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
+void spec_dump(const Spec *s, FILE *to); /* -d spec */
+void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+
+/* ---- graph.c: Spec -> Graph ----------------------------------------------------------------------------------------- */
+
+typedef struct Shape {
+    int c, h, w;
+} Shape;
+
+typedef struct Op {
+    OpKind kind;
+    int in;            /* index of the op whose output it reads; -1 for the input. Always smaller than its own index. */
+    Shape shape;       /* of its output. linear, flatten: c features, 1 x 1 */
+    const char *layer; /* "conv1"; "input" and "loss" for those */
+    const char *stage; /* "conv", "bn2"; NULL where the layer is bare */
+    const char *path;  /* "conv1.bn2", or "bn1" for a bare layer: the prefix of its parameters and traces */
+    int layer_index;   /* in Spec.layer; -1 for input and loss */
+    Mark mark;
+    /* conv, linear, pools */
+    int kernel[2], stride[2], padding[2], dilation[2], groups;
+    bool bias;
+    const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
+    double arg;           /* drop: p; leaky_relu: slope */
+    double eps, momentum; /* bn */
+    /* set by grad */
+    bool input_grad; /* the gradient of its input is needed: something before it has parameters */
+} Op;
+
+typedef enum ParamRole { PARAM_WEIGHT, PARAM_BIAS, PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR, PARAM_COUNT } ParamRole;
+
+/* A parameter, or (MEAN, VAR, COUNT) a buffer of a norm, under PyTorch's name and shape. */
+typedef struct Param {
+    const char *name; /* "conv1.conv.weight" */
+    ParamRole role;
+    int op;
+    int ndim, dim[4]; /* conv weight O,I/groups,KH,KW; linear O,I; the rest C; COUNT: ndim 0 */
+    enum { DRAW_CONST, DRAW_NORMAL, DRAW_UNIFORM } draw;
+    double draw_value; /* the constant, the standard deviation, or the bound of a uniform draw on +-bound */
+} Param;
+
+typedef struct Graph {
+    const Spec *spec;
+    Op *op; /* topological: input first, loss last */
+    int nop;
+    Param *param; /* in op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var, num_batches_tracked */
+    int nparam;
+    int64_t flops; /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
+    int64_t weights; /* trained numbers */
+} Graph;
+
+/* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */
+Graph *graph_build(const Spec *s);
+void graph_check(const Graph *g);
+void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
+/* needs: a Graph; sets: input_grad of every op. */
+void grad_build(Graph *g);
+
+/* ---- twin.c --------------------------------------------------------------------------------------------------------- */
+
+/* The network as a PyTorch module with the same parameter names (Python source). */
+void twin_write(const Graph *g, Buf *to);
+
+/* ---- files.c: output that is whole or not there --------------------------------------------------------------------- */
+
+/* A folder under construction: files are collected in memory and written by outdir_commit, each to a temporary and renamed. */
+typedef struct OutFile {
+    const char *name; /* relative, may hold "runtime/..." */
+    const char *text;
+    size_t len;
+} OutFile;
+typedef struct OutDir {
+    OutFile *file;
+    int n;
+} OutDir;
+void outdir_add(OutDir *o, const char *name, const char *text, size_t len);
+/* Writes all files and a manifest; removes files that an earlier manifest lists and this one does not. Refuses a folder that
+ * is not empty and has no manifest. false and a message on stderr where something fails. */
+bool outdir_commit(const OutDir *o, const char *dir);
+/* Writes one file atomically (a temporary beside it, fsync, rename). */
+bool file_write(const char *path, const char *text, size_t len);
+char *file_read(const char *path, size_t max, size_t *len); /* NULL and errno where it cannot; EFBIG past max */
+
+#endif

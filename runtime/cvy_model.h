@@ -1,0 +1,95 @@
+/* cvy_model.h - what an emitted network tells the runtime about itself. The runtime knows no layers: everything it does,
+ * from drawing weights to writing checkpoints, it does through this. SPDX-License-Identifier: 0BSD */
+#ifndef CVY_MODEL_H
+#define CVY_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum cvy_role { CVY_WEIGHT, CVY_BIAS, CVY_GAMMA, CVY_BETA, CVY_RUNNING_MEAN, CVY_RUNNING_VAR, CVY_BATCHES };
+enum cvy_draw { CVY_CONST, CVY_NORMAL, CVY_UNIFORM }; /* value: the constant, the standard deviation, the bound */
+
+/* Where the elements of a tensor lie: element (i0, i1, ...) stands at
+ *     offset + sum over d of (i_d / block[d]) * outer[d] + (i_d % block[d]) * inner[d]       (floats)
+ * Elements of padding (channels rounded up to 16) lie between them and are zero. */
+struct cvy_layout {
+    int ndim, dim[4], block[4];
+    int64_t outer[4], inner[4];
+    int64_t offset;
+};
+
+/* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient and momentum
+ * at the same offset in .grad and .momentum; running statistics lie in .running; CVY_BATCHES (ndim 0) is
+ * .batches[offset]. */
+struct cvy_tensor {
+    const char *name;
+    enum cvy_role role;
+    struct cvy_layout at;
+    enum cvy_draw draw;
+    float value;
+};
+
+/* Head of every emitted network's struct. All memory is the caller's (cvy_model.init). grad is NULL unless the runtime asks
+ * for gradients (trace): then backward writes them there. */
+struct cvy_net {
+    float *param, *momentum, *grad, *running;
+    int64_t *batches; /* num_batches_tracked of each norm */
+    int batch;        /* largest n that training takes; 0: inference only */
+    int threads;
+};
+
+struct cvy_step {
+    float lr, momentum, weight_decay, weight_decay_other; /* _other: of norms and biases, 0 by default */
+    int nesterov;
+    uint64_t seed, step; /* key the dropout masks */
+};
+
+/* One tensor of a trace: `data` + `at` hold `at.dim`; ndim up to 4; dim[0] is the image where it is an activation. */
+typedef void (*cvy_sink)(void *user, const char *name, const float *data, const struct cvy_layout *at);
+
+/* The spec's `train:` section: the defaults of `NAME train`. */
+struct cvy_train {
+    const char *data; /* "fashion-mnist", "mnist", "shapes", "idx" */
+    int epochs, batch;
+    double lr, momentum, weight_decay;
+    int nesterov, decay_all;
+    const char *schedule; /* "constant", "one-cycle" */
+    double warmup;
+    const float *mean, *std; /* a channel each */
+    uint64_t seed;
+};
+
+struct cvy_model {
+    const char *name, *order, *target, *spec_hash;
+    int channels, height, width, classes;
+    const struct cvy_tensor *tensor;
+    int ntensor;
+    int64_t param_floats, running_floats, nbatches; /* sizes of cvy_net's arrays */
+    int64_t stored_bytes;                           /* an image, kept from forward for backward */
+    int64_t flops;                                  /* forward, an image */
+    int min_batch;                                  /* 2 where a norm would see a single value */
+    struct cvy_train train;
+
+    size_t (*arena_bytes)(int batch, int threads); /* 0 where it would overflow */
+    /* Lays the network out in `memory` (64-byte aligned, arena_bytes); returns its cvy_net, or NULL where memory is too
+     * small. Weights are zero until they are drawn or loaded; call `loaded` afterwards. */
+    struct cvy_net *(*init)(void *memory, size_t bytes, int batch, int threads);
+    /* After parameters were written from outside: remakes the layouts derived from them. */
+    void (*loaded)(struct cvy_net *);
+    /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns the
+     * mean loss; *correct: how many of n had the label as the largest logit. */
+    double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *, int *correct);
+    void (*backward)(struct cvy_net *, const float *x, int n, const struct cvy_step *);
+    /* Between forward and backward: hands every stage's output ("act.<layer>.<stage>") and every dropout mask
+     * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. */
+    void (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink, void *user);
+    size_t (*trace_floats)(int n);
+    /* Folds the running statistics into the inference weights; then infer: x n images NCHW, y n x classes logits. */
+    void (*fold)(struct cvy_net *);
+    void (*infer)(struct cvy_net *, const float *x, float *y, int n);
+};
+
+/* The emitted program's main: train, eval, predict, info, trace. Returns the exit status. */
+int cvy_main(int argc, char **argv, const struct cvy_model *model);
+
+#endif
