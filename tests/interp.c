@@ -1,0 +1,667 @@
+/* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it, its
+ * backward, which adds to the gradient of its input. */
+#include "interp.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *room(int64_t n, size_t size)
+{
+    void *p = n < 0 || (uint64_t)n > SIZE_MAX / size ? NULL : calloc((size_t)n + 1, size);
+    if (!p) {
+        fprintf(stderr, "interp: out of memory (%lld x %zu bytes)\n", (long long)n, size);
+        exit(2);
+    }
+    return p;
+}
+
+int64_t interp_image(const Graph *g, int op)
+{
+    const Shape *s = &g->op[op].shape;
+    return (int64_t)s->c * s->h * s->w;
+}
+
+int64_t interp_numel(const Param *p)
+{
+    int64_t n = 1;
+    for (int d = 0; d < p->ndim; d++)
+        n *= p->dim[d];
+    return n;
+}
+
+int interp_find(const Graph *g, int op, ParamRole role)
+{
+    for (int i = 0; i < g->nparam; i++)
+        if (g->param[i].op == op && g->param[i].role == role)
+            return i;
+    return -1;
+}
+
+static bool trained(ParamRole r)
+{
+    return r == PARAM_WEIGHT || r == PARAM_BIAS || r == PARAM_GAMMA || r == PARAM_BETA;
+}
+
+/* The largest magnitude in a tensor. */
+static double top(const double *v, int64_t n)
+{
+    double m = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (fabs(v[i]) > m)
+            m = fabs(v[i]);
+    return m;
+}
+
+/* What an op's functions work on: its own row of everything. */
+typedef struct At {
+    Interp *ip;
+    const Op *op;
+    int i;               /* the op's index */
+    int n;               /* images */
+    Shape a, b;          /* shapes of its input and its output */
+    const double *x;     /* input */
+    double *y;           /* output */
+    const double *dy;    /* gradient of the output */
+    double *dx;          /* gradient of the input: added to */
+    const float *sx, *sy; /* what the float run saw of both, or NULL */
+} At;
+
+static double *value(const At *t, ParamRole role)
+{
+    int p = interp_find(t->ip->g, t->i, role);
+    return p < 0 ? NULL : t->ip->param[p];
+}
+
+static double *gradient(const At *t, ParamRole role)
+{
+    int p = interp_find(t->ip->g, t->i, role);
+    return p < 0 ? NULL : t->ip->dparam[p];
+}
+
+static int64_t size_in(const At *t)
+{
+    return (int64_t)t->n * t->a.c * t->a.h * t->a.w;
+}
+
+static int64_t size_out(const At *t)
+{
+    return (int64_t)t->n * t->b.c * t->b.h * t->b.w;
+}
+
+/* Index of element (n, c, y, x) in a tensor of shape s. */
+static int64_t at(const Shape *s, int n, int c, int y, int x)
+{
+    return (((int64_t)n * s->c + c) * s->h + y) * s->w + x;
+}
+
+/* A decision at a kink: what the float run decided holds where the own distance to the kink is small beside `scale`. */
+static bool decide(const At *t, bool own, bool seen, double distance, double scale)
+{
+    if (own == seen)
+        return own;
+    if (fabs(distance) <= 1e-5 * scale) {
+        t->ip->flips++;
+        return seen;
+    }
+    if (t->ip->far_flips++ == 0)
+        t->ip->far_op = t->i;
+    return own;
+}
+
+/* conv: weight [out][in / groups][kh][kw]; padding taps are zero. */
+static void conv_walk(At *t, const double *w, double *dw)
+{
+    const Op *o = t->op;
+    int groups = o->groups > 0 ? o->groups : 1;
+    int dil[2] = {o->dilation[0] > 0 ? o->dilation[0] : 1, o->dilation[1] > 0 ? o->dilation[1] : 1};
+    int ig = t->a.c / groups, og = t->b.c / groups;
+    for (int n = 0; n < t->n; n++)
+        for (int k = 0; k < t->b.c; k++)
+            for (int y = 0; y < t->b.h; y++)
+                for (int x = 0; x < t->b.w; x++) {
+                    int64_t to = at(&t->b, n, k, y, x);
+                    double sum = 0;
+                    for (int c = 0; c < ig; c++)
+                        for (int u = 0; u < o->kernel[0]; u++)
+                            for (int v = 0; v < o->kernel[1]; v++) {
+                                int sy = y * o->stride[0] - o->padding[0] + u * dil[0];
+                                int sx = x * o->stride[1] - o->padding[1] + v * dil[1];
+                                if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
+                                    continue;
+                                int64_t from = at(&t->a, n, k / og * ig + c, sy, sx);
+                                int64_t tap = (((int64_t)k * ig + c) * o->kernel[0] + u) * o->kernel[1] + v;
+                                if (dw) {
+                                    dw[tap] += t->dy[to] * t->x[from];
+                                    t->dx[from] += t->dy[to] * w[tap];
+                                } else {
+                                    sum += t->x[from] * w[tap];
+                                }
+                            }
+                    if (!dw)
+                        t->y[to] = sum;
+                }
+}
+
+static void bias_forward(At *t)
+{
+    const double *b = value(t, PARAM_BIAS);
+    int64_t plane = (int64_t)t->b.h * t->b.w;
+    for (int64_t i = 0; b && i < size_out(t); i++)
+        t->y[i] += b[i / plane % t->b.c];
+}
+
+static void bias_backward(At *t)
+{
+    double *db = gradient(t, PARAM_BIAS);
+    int64_t plane = (int64_t)t->b.h * t->b.w;
+    for (int64_t i = 0; db && i < size_out(t); i++)
+        db[i / plane % t->b.c] += t->dy[i];
+}
+
+static void conv_forward(At *t)
+{
+    conv_walk(t, value(t, PARAM_WEIGHT), NULL);
+    bias_forward(t);
+}
+
+static void conv_backward(At *t)
+{
+    conv_walk(t, value(t, PARAM_WEIGHT), gradient(t, PARAM_WEIGHT));
+    bias_backward(t);
+}
+
+/* linear: weight [out][in] */
+static void linear_forward(At *t)
+{
+    const double *w = value(t, PARAM_WEIGHT);
+    int64_t in = (int64_t)t->a.c * t->a.h * t->a.w;
+    for (int n = 0; n < t->n; n++)
+        for (int k = 0; k < t->b.c; k++) {
+            double sum = 0;
+            for (int64_t c = 0; c < in; c++)
+                sum += t->x[n * in + c] * w[k * in + c];
+            t->y[(int64_t)n * t->b.c + k] = sum;
+        }
+    bias_forward(t);
+}
+
+static void linear_backward(At *t)
+{
+    const double *w = value(t, PARAM_WEIGHT);
+    double *dw = gradient(t, PARAM_WEIGHT);
+    int64_t in = (int64_t)t->a.c * t->a.h * t->a.w;
+    for (int n = 0; n < t->n; n++)
+        for (int k = 0; k < t->b.c; k++) {
+            double g = t->dy[(int64_t)n * t->b.c + k];
+            for (int64_t c = 0; c < in; c++) {
+                dw[k * in + c] += g * t->x[n * in + c];
+                t->dx[n * in + c] += g * w[k * in + c];
+            }
+        }
+    bias_backward(t);
+}
+
+/* bn: normalises with the biased variance, stores the unbiased one; momentum is the weight of the new batch. */
+static void bn_forward(At *t)
+{
+    const Op *o = t->op;
+    const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
+    double *rmean = value(t, PARAM_MEAN), *rvar = value(t, PARAM_VAR), *count = value(t, PARAM_COUNT);
+    double *mean = t->ip->mean[t->i], *istd = t->ip->istd[t->i], *var = t->ip->var[t->i];
+    int64_t plane = (int64_t)t->b.h * t->b.w, m = t->n * plane;
+    for (int c = 0; c < t->b.c; c++) {
+        if (t->ip->training) {
+            double sum = 0, sq = 0;
+            for (int n = 0; n < t->n; n++)
+                for (int64_t i = 0; i < plane; i++)
+                    sum += t->x[((int64_t)n * t->b.c + c) * plane + i];
+            mean[c] = sum / (double)m;
+            for (int n = 0; n < t->n; n++)
+                for (int64_t i = 0; i < plane; i++) {
+                    double d = t->x[((int64_t)n * t->b.c + c) * plane + i] - mean[c];
+                    sq += d * d;
+                }
+            var[c] = sq / (double)m;
+            rmean[c] = (1 - o->momentum) * rmean[c] + o->momentum * mean[c];
+            rvar[c] = (1 - o->momentum) * rvar[c] + o->momentum * sq / (double)(m > 1 ? m - 1 : 1);
+        } else {
+            mean[c] = rmean[c];
+            var[c] = rvar[c];
+        }
+        istd[c] = 1 / sqrt(var[c] + o->eps);
+        for (int n = 0; n < t->n; n++)
+            for (int64_t i = 0; i < plane; i++) {
+                int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
+                t->y[e] = (gamma ? gamma[c] : 1) * (t->x[e] - mean[c]) * istd[c] + (beta ? beta[c] : 0);
+            }
+    }
+    if (t->ip->training && count)
+        *count += 1;
+}
+
+static void bn_backward(At *t)
+{
+    const double *gamma = value(t, PARAM_GAMMA);
+    double *dgamma = gradient(t, PARAM_GAMMA), *dbeta = gradient(t, PARAM_BETA);
+    const double *mean = t->ip->mean[t->i], *istd = t->ip->istd[t->i];
+    int64_t plane = (int64_t)t->b.h * t->b.w;
+    double m = (double)(t->n * plane);
+    for (int c = 0; c < t->b.c; c++) {
+        double sum = 0, dot = 0;
+        for (int n = 0; n < t->n; n++)
+            for (int64_t i = 0; i < plane; i++) {
+                int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
+                sum += t->dy[e];
+                dot += t->dy[e] * (t->x[e] - mean[c]) * istd[c];
+            }
+        if (dgamma)
+            dgamma[c] += dot;
+        if (dbeta)
+            dbeta[c] += sum;
+        for (int n = 0; n < t->n; n++)
+            for (int64_t i = 0; i < plane; i++) {
+                int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
+                double xhat = (t->x[e] - mean[c]) * istd[c];
+                t->dx[e] += (gamma ? gamma[c] : 1) * istd[c] * (t->dy[e] - sum / m - xhat * dot / m);
+            }
+    }
+}
+
+/* relu and leaky_relu: at zero and below the slope. */
+static double slope(const At *t)
+{
+    return t->op->kind == OP_LEAKY_RELU ? t->op->arg : 0;
+}
+
+static void relu_forward(At *t)
+{
+    double scale = top(t->x, size_in(t)), below = slope(t);
+    unsigned char *side = t->ip->side[t->i];
+    for (int64_t i = 0; i < size_in(t); i++) {
+        side[i] = t->x[i] > 0;
+        if (t->sx || t->sy) /* a slope of zero or less hides the sign of the input in the output */
+            side[i] = decide(t, side[i], t->sy && (below >= 0 || !t->sx) ? t->sy[i] > 0 : t->sx[i] > 0, t->x[i], scale);
+        t->y[i] = side[i] ? t->x[i] : below * t->x[i];
+    }
+}
+
+static void relu_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->ip->side[t->i][i] ? t->dy[i] : slope(t) * t->dy[i];
+}
+
+static void tanh_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = tanh(t->x[i]);
+}
+
+static void tanh_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->dy[i] * (1 - tanh(t->x[i]) * tanh(t->x[i]));
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static void sigmoid_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = sigmoid(t->x[i]);
+}
+
+static void sigmoid_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->dy[i] * sigmoid(t->x[i]) * sigmoid(-t->x[i]);
+}
+
+static void silu_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = t->x[i] * sigmoid(t->x[i]);
+}
+
+static void silu_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++) {
+        double s = sigmoid(t->x[i]);
+        t->dx[i] += t->dy[i] * (s + t->x[i] * s * (1 - s));
+    }
+}
+
+/* drop: y = x * mask / (1 - p) in training, y = x in inference */
+static void drop_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = t->ip->training ? t->x[i] * t->ip->mask[t->i][i] / (1 - t->op->arg) : t->x[i];
+}
+
+static void drop_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->dy[i] * t->ip->mask[t->i][i] / (1 - t->op->arg);
+}
+
+/* The largest of a window in its own order, the first of equals; -1 where the window lies in the padding. */
+static int64_t winner_own(const At *t, int n, int c, int y, int x)
+{
+    int64_t best = -1;
+    for (int u = 0; u < t->op->kernel[0]; u++)
+        for (int v = 0; v < t->op->kernel[1]; v++) {
+            int sy = y * t->op->stride[0] - t->op->padding[0] + u;
+            int sx = x * t->op->stride[1] - t->op->padding[1] + v;
+            if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
+                continue;
+            int64_t from = at(&t->a, n, c, sy, sx);
+            if (best < 0 || t->x[from] > t->x[best])
+                best = from;
+        }
+    return best;
+}
+
+/* The same by the float run's input. */
+static int64_t winner_seen(const At *t, int n, int c, int y, int x)
+{
+    int64_t best = -1;
+    for (int u = 0; u < t->op->kernel[0]; u++)
+        for (int v = 0; v < t->op->kernel[1]; v++) {
+            int sy = y * t->op->stride[0] - t->op->padding[0] + u;
+            int sx = x * t->op->stride[1] - t->op->padding[1] + v;
+            if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
+                continue;
+            int64_t from = at(&t->a, n, c, sy, sx);
+            if (best < 0 || t->sx[from] > t->sx[best])
+                best = from;
+        }
+    return best;
+}
+
+static void maxpool_forward(At *t)
+{
+    double scale = top(t->x, size_in(t));
+    for (int n = 0; n < t->n; n++)
+        for (int c = 0; c < t->b.c; c++)
+            for (int y = 0; y < t->b.h; y++)
+                for (int x = 0; x < t->b.w; x++) {
+                    int64_t to = at(&t->b, n, c, y, x), own = winner_own(t, n, c, y, x);
+                    int64_t seen = t->sx ? winner_seen(t, n, c, y, x) : own;
+                    if (own != seen && decide(t, false, true, t->x[own] - t->x[seen], scale))
+                        own = seen;
+                    t->ip->route[t->i][to] = own;
+                    t->y[to] = own < 0 ? -INFINITY : t->x[own];
+                }
+}
+
+static void maxpool_backward(At *t)
+{
+    for (int64_t i = 0; i < size_out(t); i++)
+        if (t->ip->route[t->i][i] >= 0)
+            t->dx[t->ip->route[t->i][i]] += t->dy[i];
+}
+
+/* avgpool divides by the whole window, padding counted; global_avg_pool is a window of the whole image. */
+static void avgpool_walk(At *t, bool back)
+{
+    bool all = t->op->kind == OP_GLOBAL_AVG_POOL;
+    int kh = all ? t->a.h : t->op->kernel[0], kw = all ? t->a.w : t->op->kernel[1];
+    int ph = all ? 0 : t->op->padding[0], pw = all ? 0 : t->op->padding[1];
+    int dh = all ? 1 : t->op->stride[0], dw = all ? 1 : t->op->stride[1];
+    for (int n = 0; n < t->n; n++)
+        for (int c = 0; c < t->b.c; c++)
+            for (int y = 0; y < t->b.h; y++)
+                for (int x = 0; x < t->b.w; x++) {
+                    int64_t to = at(&t->b, n, c, y, x);
+                    double sum = 0;
+                    for (int u = 0; u < kh; u++)
+                        for (int v = 0; v < kw; v++) {
+                            int sy = y * dh - ph + u, sx = x * dw - pw + v;
+                            if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
+                                continue;
+                            if (back)
+                                t->dx[at(&t->a, n, c, sy, sx)] += t->dy[to] / ((double)kh * kw);
+                            else
+                                sum += t->x[at(&t->a, n, c, sy, sx)];
+                        }
+                    if (!back)
+                        t->y[to] = sum / ((double)kh * kw);
+                }
+}
+
+static void avgpool_forward(At *t)
+{
+    avgpool_walk(t, false);
+}
+
+static void avgpool_backward(At *t)
+{
+    avgpool_walk(t, true);
+}
+
+static void flatten_forward(At *t)
+{
+    memcpy(t->y, t->x, (size_t)size_in(t) * sizeof *t->y);
+}
+
+static void flatten_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->dy[i];
+}
+
+/* loss: softmax cross-entropy, mean over the batch */
+static double log_sum(const double *z, int classes)
+{
+    double m = z[0], sum = 0;
+    for (int k = 1; k < classes; k++)
+        m = z[k] > m ? z[k] : m;
+    for (int k = 0; k < classes; k++)
+        sum += exp(z[k] - m);
+    return m + log(sum);
+}
+
+static void loss_forward(At *t)
+{
+    int classes = t->a.c;
+    t->ip->loss = 0;
+    t->ip->correct = 0;
+    for (int n = 0; n < t->n; n++) {
+        const double *z = t->x + (int64_t)n * classes;
+        int best = 0;
+        for (int k = 1; k < classes; k++)
+            best = z[k] > z[best] ? k : best;
+        t->ip->correct += best == t->ip->label[n];
+        t->ip->loss += (log_sum(z, classes) - z[t->ip->label[n]]) / t->n;
+    }
+}
+
+static void loss_backward(At *t)
+{
+    int classes = t->a.c;
+    for (int n = 0; n < t->n; n++) {
+        const double *z = t->x + (int64_t)n * classes;
+        double all = log_sum(z, classes);
+        for (int k = 0; k < classes; k++)
+            t->dx[(int64_t)n * classes + k] += (exp(z[k] - all) - (k == t->ip->label[n])) / t->n;
+    }
+}
+
+static const struct {
+    void (*forward)(At *), (*backward)(At *);
+} rule[OP_KINDS] = {
+    [OP_CONV] = {conv_forward, conv_backward},
+    [OP_LINEAR] = {linear_forward, linear_backward},
+    [OP_BN] = {bn_forward, bn_backward},
+    [OP_RELU] = {relu_forward, relu_backward},
+    [OP_LEAKY_RELU] = {relu_forward, relu_backward},
+    [OP_TANH] = {tanh_forward, tanh_backward},
+    [OP_SIGMOID] = {sigmoid_forward, sigmoid_backward},
+    [OP_SILU] = {silu_forward, silu_backward},
+    [OP_DROP] = {drop_forward, drop_backward},
+    [OP_MAXPOOL] = {maxpool_forward, maxpool_backward},
+    [OP_AVGPOOL] = {avgpool_forward, avgpool_backward},
+    [OP_GLOBAL_AVG_POOL] = {avgpool_forward, avgpool_backward},
+    [OP_FLATTEN] = {flatten_forward, flatten_backward},
+    [OP_LOSS] = {loss_forward, loss_backward},
+};
+
+static At at_op(Interp *ip, int i)
+{
+    const Op *o = &ip->g->op[i];
+    if (!rule[o->kind].forward) {
+        fprintf(stderr, "interp: op %d has no rule\n", (int)o->kind);
+        exit(2);
+    }
+    return (At){.ip = ip, .op = o, .i = i, .n = ip->n, .a = ip->g->op[o->in].shape, .b = o->shape,
+                .x = ip->out[o->in], .y = ip->out[i], .dy = ip->dout[i], .dx = ip->dout[o->in],
+                .sx = ip->training ? ip->seen[o->in] : NULL, .sy = ip->training ? ip->seen[i] : NULL};
+}
+
+static void to_float(const Interp *ip, double *v, int64_t n)
+{
+    for (int64_t i = 0; ip->round_float && v && i < n; i++)
+        v[i] = (double)(float)v[i];
+}
+
+void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool training)
+{
+    if (n < 1 || n > ip->max_n) {
+        fprintf(stderr, "interp: %d images, room for %d\n", n, ip->max_n);
+        exit(2);
+    }
+    ip->n = n;
+    ip->training = training;
+    ip->flips = ip->far_flips = 0;
+    ip->far_op = -1;
+    memcpy(ip->out[0], x, (size_t)(n * interp_image(ip->g, 0)) * sizeof *x);
+    if (labels)
+        memcpy(ip->label, labels, (size_t)n * sizeof *labels);
+    for (int i = 1; i < ip->g->nop; i++) {
+        if (ip->g->op[i].kind == OP_LOSS && !labels)
+            continue;
+        At t = at_op(ip, i);
+        rule[t.op->kind].forward(&t);
+        to_float(ip, ip->out[i], n * interp_image(ip->g, i));
+    }
+}
+
+void interp_backward(Interp *ip)
+{
+    const Graph *g = ip->g;
+    for (int i = 0; i < g->nop; i++)
+        if (ip->dout[i])
+            memset(ip->dout[i], 0, (size_t)(ip->n * interp_image(g, i)) * sizeof(double));
+    for (int i = 0; i < g->nparam; i++)
+        if (ip->dparam[i])
+            memset(ip->dparam[i], 0, (size_t)interp_numel(&g->param[i]) * sizeof(double));
+    for (int i = g->nop - 1; i > 0; i--) {
+        At t = at_op(ip, i);
+        to_float(ip, ip->dout[i], ip->n * interp_image(g, i));
+        rule[t.op->kind].backward(&t);
+    }
+    for (int i = 0; i < g->nparam; i++)
+        if (ip->dparam[i])
+            to_float(ip, ip->dparam[i], interp_numel(&g->param[i]));
+}
+
+void interp_update(Interp *ip, const InterpStep *s)
+{
+    for (int p = 0; p < ip->g->nparam; p++) {
+        double *v = ip->param[p], *m = ip->momentum[p];
+        bool decay = s->decay_all || ip->g->param[p].role == PARAM_WEIGHT;
+        if (!trained(ip->g->param[p].role))
+            continue;
+        for (int64_t i = 0; i < interp_numel(&ip->g->param[p]); i++) {
+            double g = ip->dparam[p][i] + (decay ? s->weight_decay * v[i] : 0);
+            m[i] = s->momentum * m[i] + g;
+            v[i] -= s->lr * (s->nesterov ? g + s->momentum * m[i] : m[i]);
+        }
+    }
+}
+
+Interp *interp_new(const Graph *g, int max_n)
+{
+    Interp *ip = room(1, sizeof *ip);
+    *ip = (Interp){.g = g, .max_n = max_n, .far_op = -1};
+    ip->param = room(g->nparam, sizeof *ip->param);
+    ip->dparam = room(g->nparam, sizeof *ip->dparam);
+    ip->momentum = room(g->nparam, sizeof *ip->momentum);
+    for (int i = 0; i < g->nparam; i++) {
+        int64_t n = interp_numel(&g->param[i]);
+        ip->param[i] = room(n, sizeof(double));
+        if (trained(g->param[i].role)) {
+            ip->dparam[i] = room(n, sizeof(double));
+            ip->momentum[i] = room(n, sizeof(double));
+        }
+    }
+    ip->out = room(g->nop, sizeof *ip->out);
+    ip->dout = room(g->nop, sizeof *ip->dout);
+    ip->mask = room(g->nop, sizeof *ip->mask);
+    ip->seen = room(g->nop, sizeof *ip->seen);
+    ip->mean = room(g->nop, sizeof *ip->mean);
+    ip->istd = room(g->nop, sizeof *ip->istd);
+    ip->var = room(g->nop, sizeof *ip->var);
+    ip->route = room(g->nop, sizeof *ip->route);
+    ip->side = room(g->nop, sizeof *ip->side);
+    ip->label = room(max_n, sizeof *ip->label);
+    for (int i = 0; i < g->nop; i++) {
+        OpKind k = g->op[i].kind;
+        int64_t n = max_n * interp_image(g, i);
+        if (k == OP_LOSS)
+            continue;
+        ip->out[i] = room(n, sizeof(double));
+        ip->dout[i] = room(n, sizeof(double));
+        if (k == OP_DROP)
+            ip->mask[i] = room(n, 1);
+        if (k == OP_RELU || k == OP_LEAKY_RELU)
+            ip->side[i] = room(n, 1);
+        if (k == OP_MAXPOOL)
+            ip->route[i] = room(n, sizeof(int64_t));
+        if (k == OP_BN) {
+            ip->mean[i] = room(g->op[i].shape.c, sizeof(double));
+            ip->istd[i] = room(g->op[i].shape.c, sizeof(double));
+            ip->var[i] = room(g->op[i].shape.c, sizeof(double));
+        }
+    }
+    return ip;
+}
+
+void interp_free(Interp *ip)
+{
+    if (!ip)
+        return;
+    for (int i = 0; i < ip->g->nparam; i++) {
+        free(ip->param[i]);
+        free(ip->dparam[i]);
+        free(ip->momentum[i]);
+    }
+    for (int i = 0; i < ip->g->nop; i++) {
+        free(ip->out[i]);
+        free(ip->dout[i]);
+        free(ip->mask[i]);
+        free(ip->mean[i]);
+        free(ip->istd[i]);
+        free(ip->var[i]);
+        free(ip->route[i]);
+        free(ip->side[i]);
+    }
+    free(ip->param);
+    free(ip->dparam);
+    free(ip->momentum);
+    free(ip->out);
+    free(ip->dout);
+    free(ip->mask);
+    free(ip->seen);
+    free(ip->mean);
+    free(ip->istd);
+    free(ip->var);
+    free(ip->route);
+    free(ip->side);
+    free(ip->label);
+    free(ip);
+}

@@ -1,0 +1,458 @@
+/* test_interp.c - the reference interpreter against central finite differences, op by op and in chains, and against cases
+ * worked out by hand. Graphs are built here without any pass, so that nothing else is under test. */
+#include "interp.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- graphs by hand ---- */
+
+enum { MOST_OPS = 24, MOST_PARAMS = 48 };
+typedef struct Net {
+    Graph g;
+    Op op[MOST_OPS];
+    Param param[MOST_PARAMS];
+} Net;
+
+static void net_param(Net *t, ParamRole role, int ndim, int d0, int d1, int d2, int d3)
+{
+    ck_assert_int_lt(t->g.nparam, MOST_PARAMS);
+    t->param[t->g.nparam++] = (Param){.name = "p", .role = role, .op = t->g.nop - 1, .ndim = ndim, .dim = {d0, d1, d2, d3}};
+}
+
+static Op *net_op(Net *t, OpKind kind, int c, int h, int w)
+{
+    ck_assert_int_lt(t->g.nop, MOST_OPS);
+    t->g.op = t->op;
+    t->g.param = t->param;
+    Op *o = &t->op[t->g.nop];
+    *o = (Op){.kind = kind, .in = t->g.nop - 1, .shape = {c, h, w}, .layer = "l", .path = "l", .groups = 1,
+              .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
+    t->g.nop++;
+    return o;
+}
+
+static Shape last(const Net *t)
+{
+    return t->op[t->g.nop - 1].shape;
+}
+
+static void window(Op *o, Shape in, int kh, int kw, int sh, int sw, int ph, int pw)
+{
+    o->kernel[0] = kh, o->kernel[1] = kw;
+    o->stride[0] = sh, o->stride[1] = sw;
+    o->padding[0] = ph, o->padding[1] = pw;
+    o->shape.h = (in.h + 2 * ph - o->dilation[0] * (kh - 1) - 1) / sh + 1;
+    o->shape.w = (in.w + 2 * pw - o->dilation[1] * (kw - 1) - 1) / sw + 1;
+}
+
+static void conv(Net *t, int out, int kh, int kw, int sh, int sw, int ph, int pw, bool bias)
+{
+    Shape in = last(t);
+    Op *o = net_op(t, OP_CONV, out, 0, 0);
+    window(o, in, kh, kw, sh, sw, ph, pw);
+    net_param(t, PARAM_WEIGHT, 4, out, in.c, kh, kw);
+    if (bias)
+        net_param(t, PARAM_BIAS, 1, out, 0, 0, 0);
+}
+
+static void linear(Net *t, int out, bool bias)
+{
+    Shape in = last(t);
+    net_op(t, OP_LINEAR, out, 1, 1);
+    net_param(t, PARAM_WEIGHT, 2, out, in.c * in.h * in.w, 0, 0);
+    if (bias)
+        net_param(t, PARAM_BIAS, 1, out, 0, 0, 0);
+}
+
+static void bn(Net *t)
+{
+    Shape in = last(t);
+    Op *o = net_op(t, OP_BN, in.c, in.h, in.w);
+    o->eps = 1e-5;
+    o->momentum = 0.1;
+    for (int r = PARAM_GAMMA; r <= PARAM_VAR; r++)
+        net_param(t, (ParamRole)r, 1, in.c, 0, 0, 0);
+    net_param(t, PARAM_COUNT, 0, 0, 0, 0, 0);
+}
+
+static void point(Net *t, OpKind kind, double arg)
+{
+    Shape in = last(t);
+    net_op(t, kind, in.c, in.h, in.w)->arg = arg;
+}
+
+static void pool(Net *t, OpKind kind, int kh, int kw, int sh, int sw, int ph, int pw)
+{
+    Shape in = last(t);
+    window(net_op(t, kind, in.c, 0, 0), in, kh, kw, sh, sw, ph, pw);
+}
+
+static void gap(Net *t)
+{
+    net_op(t, OP_GLOBAL_AVG_POOL, last(t).c, 1, 1);
+}
+
+static void flatten(Net *t)
+{
+    Shape in = last(t);
+    net_op(t, OP_FLATTEN, in.c * in.h * in.w, 1, 1);
+}
+
+static void loss(Net *t)
+{
+    net_op(t, OP_LOSS, 1, 1, 1);
+}
+
+/* ---- random numbers and the check ---- */
+
+static uint64_t state = 88172645463325252u;
+
+static double uniform(double lo, double hi)
+{
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return lo + (hi - lo) * (double)(state >> 11) / 9007199254740992.0;
+}
+
+static double run(Interp *ip, const double *x, const int *label, int n)
+{
+    interp_forward(ip, x, label, n, true);
+    return ip->loss;
+}
+
+static void compare(double *v, double want, Interp *ip, const double *x, const int *label, int n, const char *what, int64_t e)
+{
+    double old = *v, h = 1e-6, up, down;
+    *v = old + h;
+    up = run(ip, x, label, n);
+    *v = old - h;
+    down = run(ip, x, label, n);
+    *v = old;
+    double got = (up - down) / (2 * h);
+    ck_assert_msg(fabs(got - want) <= 1e-7 + 1e-5 * fabs(want), "%s[%lld]: backward %.12g, differences %.12g", what, (long long)e,
+                  want, got);
+}
+
+/* Every gradient of the net against central differences: parameters and input. */
+static void differences(const Net *t, int n)
+{
+    Interp *ip = interp_new(&t->g, n);
+    int64_t size = n * interp_image(&t->g, 0);
+    double *x = calloc((size_t)size, sizeof *x);
+    int *label = calloc((size_t)n, sizeof *label), moved = 0;
+    ck_assert(x && label);
+    for (int64_t i = 0; i < size; i++)
+        x[i] = uniform(-2, 2);
+    for (int i = 0; i < n; i++)
+        label[i] = (int)uniform(0, t->op[t->g.nop - 2].shape.c);
+    for (int p = 0; p < t->g.nparam; p++)
+        for (int64_t i = 0; i < interp_numel(&t->param[p]); i++)
+            ip->param[p][i] = uniform(-1, 1) + (t->param[p].role == PARAM_VAR) * 2;
+    for (int o = 0; o < t->g.nop; o++)
+        for (int64_t i = 0; ip->mask[o] && i < n * interp_image(&t->g, o); i++)
+            ip->mask[o][i] = uniform(0, 1) > t->op[o].arg;
+    run(ip, x, label, n);
+    interp_backward(ip);
+    double *dx = calloc((size_t)size, sizeof *dx);
+    ck_assert(dx != NULL);
+    memcpy(dx, ip->dout[0], (size_t)size * sizeof *dx);
+    for (int64_t i = 0; i < size; i++) {
+        compare(&x[i], dx[i], ip, x, label, n, "input", i);
+        moved += fabs(dx[i]) > 1e-9;
+    }
+    for (int p = 0; p < t->g.nparam; p++)
+        for (int64_t i = 0; ip->dparam[p] && i < interp_numel(&t->param[p]); i++) {
+            compare(&ip->param[p][i], ip->dparam[p][i], ip, x, label, n, "parameter", i);
+            moved += fabs(ip->dparam[p][i]) > 1e-9;
+        }
+    ck_assert_msg(moved > 0, "every gradient is zero: nothing was tested");
+    interp_free(ip);
+    free(x);
+    free(dx);
+    free(label);
+}
+
+static Net start(int c, int h, int w)
+{
+    Net t = {.g = {0}};
+    net_op(&t, OP_INPUT, c, h, w)->in = -1;
+    return t;
+}
+
+/* A Net that was returned by value points at its old place. */
+static void done(Net *t, int n)
+{
+    loss(t);
+    differences(t, n);
+}
+
+START_TEST(diff_conv)
+{
+    static const int shape[][7] = {{3, 3, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 0, 0, 0}, {3, 3, 2, 2, 1, 1, 1}, {2, 4, 1, 1, 0, 2, 1},
+                                   {5, 1, 3, 1, 2, 0, 0}, {1, 3, 1, 2, 0, 1, 1}, {3, 2, 2, 3, 2, 1, 0}, {2, 2, 3, 3, 0, 0, 1}};
+    const int *s = shape[_i];
+    Net t = start(2, 5, 6);
+    conv(&t, 3, s[0], s[1], s[2], s[3], s[4], s[5], s[6] != 0);
+    flatten(&t);
+    linear(&t, 3, true);
+    done(&t, 2);
+}
+END_TEST
+
+START_TEST(diff_conv_grouped)
+{
+    Net t = start(4, 5, 5);
+    Op *o = net_op(&t, OP_CONV, 6, 0, 0);
+    o->groups = 2, o->dilation[0] = 2;
+    window(o, (Shape){4, 5, 5}, 2, 3, 1, 1, 1, 1);
+    net_param(&t, PARAM_WEIGHT, 4, 6, 2, 2, 3);
+    gap(&t);
+    done(&t, 2);
+}
+END_TEST
+
+static const struct {
+    OpKind kind;
+    double arg;
+} points[] = {{OP_RELU, 0}, {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0}, {OP_SIGMOID, 0}, {OP_SILU, 0}, {OP_DROP, 0.4}};
+
+START_TEST(diff_point)
+{
+    Net t = start(2, 3, 4);
+    conv(&t, 3, 3, 3, 1, 1, 1, 1, true);
+    point(&t, points[_i].kind, points[_i].arg);
+    flatten(&t);
+    linear(&t, 4, true);
+    done(&t, 3);
+}
+END_TEST
+
+START_TEST(diff_pool)
+{
+    static const int shape[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {3, 2, 1, 3, 1, 0}, {1, 3, 2, 1, 0, 1}, {2, 2, 3, 3, 1, 1}};
+    const int *s = shape[_i % 5];
+    Net t = start(2, 5, 7);
+    pool(&t, _i < 5 ? OP_MAXPOOL : OP_AVGPOOL, s[0], s[1], s[2], s[3], s[4], s[5]);
+    flatten(&t);
+    linear(&t, 3, false);
+    done(&t, 2);
+}
+END_TEST
+
+START_TEST(diff_bn)
+{
+    Net t = start(3, _i ? 1 : 3, _i ? 1 : 2);
+    bn(&t);
+    flatten(&t);
+    linear(&t, 3, true);
+    done(&t, 5);
+}
+END_TEST
+
+/* Orders that break naive designs. */
+START_TEST(diff_chain)
+{
+    Net t = start(2, 6, 5);
+    switch (_i) {
+    case 0: /* conv-bn-act-bn, norm on the logits */
+        conv(&t, 3, 3, 3, 1, 1, 1, 1, false), bn(&t), point(&t, OP_RELU, 0), bn(&t);
+        gap(&t), linear(&t, 3, true), bn(&t);
+        break;
+    case 1: /* silu before the norm, norm on the input */
+        bn(&t), conv(&t, 3, 3, 3, 2, 2, 1, 1, true), point(&t, OP_SILU, 0), bn(&t), flatten(&t), linear(&t, 4, true);
+        break;
+    case 2: /* pool and dropout before the norm, a norm before the conv */
+        point(&t, OP_DROP, 0.2), bn(&t), conv(&t, 4, 3, 3, 1, 1, 1, 1, true), pool(&t, OP_MAXPOOL, 2, 2, 2, 2, 0, 0);
+        point(&t, OP_DROP, 0.5), bn(&t), point(&t, OP_TANH, 0), flatten(&t), linear(&t, 5, true), point(&t, OP_RELU, 0);
+        bn(&t), linear(&t, 3, true);
+        break;
+    case 3: /* no activation at all */
+        conv(&t, 2, 2, 3, 2, 1, 0, 1, true), bn(&t), bn(&t), conv(&t, 3, 1, 1, 1, 1, 0, 0, true), pool(&t, OP_AVGPOOL, 2, 2, 1, 1, 1, 1);
+        bn(&t), gap(&t);
+        break;
+    }
+    done(&t, 4);
+}
+END_TEST
+
+/* ---- by hand ---- */
+
+START_TEST(hand_conv)
+{
+    Net t = start(1, 2, 3);
+    conv(&t, 1, 2, 2, 1, 1, 0, 1, true);
+    Interp *ip = interp_new(&t.g, 1);
+    memcpy(ip->param[0], (double[]){1, 2, 3, 4}, 4 * sizeof(double));
+    ip->param[1][0] = 10;
+    interp_forward(ip, (double[]){1, 2, 3, 4, 5, 6}, NULL, 1, true);
+    /* columns padded by one zero on either side: [0 1 2 3 0], [0 4 5 6 0] */
+    static const double want[] = {10 + 2 + 16, 10 + 1 + 4 + 12 + 20, 10 + 2 + 6 + 15 + 24, 10 + 3 + 18};
+    ck_assert_int_eq(t.op[1].shape.w, 4);
+    for (int i = 0; i < 4; i++)
+        ck_assert_double_eq(ip->out[1][i], want[i]);
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_bn)
+{
+    Net t = start(1, 1, 2);
+    bn(&t);
+    Interp *ip = interp_new(&t.g, 2);
+    ip->param[0][0] = 2, ip->param[1][0] = 1, ip->param[2][0] = 10, ip->param[3][0] = 4, ip->param[4][0] = 7;
+    double x[] = {1, 2, 3, 6}; /* mean 3, biased variance 3.5, unbiased 14 / 3 */
+    interp_forward(ip, x, NULL, 2, true);
+    ck_assert_double_eq_tol(ip->out[1][3], 2 * 3 / sqrt(3.5 + 1e-5) + 1, 1e-14);
+    ck_assert_double_eq_tol(ip->param[2][0], 0.9 * 10 + 0.1 * 3, 1e-14);
+    ck_assert_double_eq_tol(ip->param[3][0], 0.9 * 4 + 0.1 * 14 / 3, 1e-14);
+    ck_assert_double_eq(ip->param[4][0], 8);
+    interp_forward(ip, x, NULL, 2, false);
+    ck_assert_double_eq_tol(ip->out[1][0], 2 * (1 - 9.3) / sqrt(0.9 * 4 + 0.1 * 14 / 3 + 1e-5) + 1, 1e-13);
+    ck_assert_double_eq(ip->param[4][0], 8);
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_pools)
+{
+    Net t = start(1, 2, 2);
+    pool(&t, OP_AVGPOOL, 2, 2, 2, 2, 1, 1);
+    Interp *ip = interp_new(&t.g, 1);
+    interp_forward(ip, (double[]){4, 8, 12, 16}, NULL, 1, true);
+    for (int i = 0; i < 4; i++) /* each corner sees one element and three of padding, which count */
+        ck_assert_double_eq(ip->out[1][i], i + 1);
+    interp_free(ip);
+
+    Net m = start(1, 1, 4);
+    pool(&m, OP_MAXPOOL, 1, 3, 1, 1, 0, 1);
+    flatten(&m);
+    loss(&m);
+    ip = interp_new(&m.g, 1);
+    interp_forward(ip, (double[]){-5, -5, -7, -7}, (int[]){0}, 1, true); /* padding never wins; the first of equals does */
+    static const int64_t route[] = {0, 0, 1, 2};
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(ip->route[1][i], route[i]);
+    interp_backward(ip);
+    ck_assert_double_eq(ip->dout[0][0], ip->dout[1][0] + ip->dout[1][1]);
+    ck_assert_double_eq(ip->dout[0][3], 0);
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_loss)
+{
+    Net t = start(3, 1, 1);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 2);
+    interp_forward(ip, (double[]){1000, 1000, 1000, 0, log(2), 0}, (int[]){2, 1}, 2, true);
+    ck_assert_double_eq_tol(ip->loss, (log(3) + log(2)) / 2, 1e-12);
+    ck_assert_int_eq(ip->correct, 1); /* the first of equal logits counts */
+    interp_backward(ip);
+    ck_assert_double_eq_tol(ip->dout[0][2], (1 / 3.0 - 1) / 2, 1e-12);
+    ck_assert_double_eq_tol(ip->dout[0][4], (0.5 - 1) / 2, 1e-14);
+    interp_free(ip);
+}
+END_TEST
+
+/* Two steps of SGD on w alone with gradient 1: PyTorch's numbers. */
+START_TEST(hand_update)
+{
+    Net t = start(1, 1, 1);
+    linear(&t, 2, true);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 1);
+    InterpStep s = {.lr = 0.5, .momentum = 0.9, .weight_decay = 0.1, .nesterov = _i == 1, .decay_all = _i == 2};
+    ip->param[0][0] = 2, ip->param[1][0] = 3;
+    double w = 2, b = 3, mw = 0, mb = 0;
+    for (int step = 0; step < 2; step++) {
+        ip->dparam[0][0] = ip->dparam[1][0] = 1;
+        interp_update(ip, &s);
+        double gw = 1 + 0.1 * w, gb = 1 + (_i == 2 ? 0.1 * b : 0);
+        mw = step ? 0.9 * mw + gw : gw, mb = step ? 0.9 * mb + gb : gb;
+        w -= 0.5 * (_i == 1 ? gw + 0.9 * mw : mw), b -= 0.5 * (_i == 1 ? gb + 0.9 * mb : mb);
+        ck_assert_double_eq_tol(ip->param[0][0], w, 1e-14);
+        ck_assert_double_eq_tol(ip->param[1][0], b, 1e-14);
+        ck_assert_double_eq_tol(ip->momentum[0][0], mw, 1e-14);
+    }
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_drop)
+{
+    Net t = start(1, 1, 2);
+    point(&t, OP_DROP, 0.75);
+    Interp *ip = interp_new(&t.g, 1);
+    ip->mask[1][1] = 1;
+    interp_forward(ip, (double[]){3, 5}, NULL, 1, true);
+    ck_assert_double_eq(ip->out[1][0], 0);
+    ck_assert_double_eq(ip->out[1][1], 20);
+    interp_forward(ip, (double[]){3, 5}, NULL, 1, false);
+    ck_assert_double_eq(ip->out[1][0], 3);
+    interp_free(ip);
+}
+END_TEST
+
+/* The float run's side is taken near a kink, and told apart from a wrong one far from it. */
+START_TEST(kinks)
+{
+    Net t = start(1, 1, 3);
+    point(&t, OP_RELU, 0);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 1);
+    float near[] = {1e-7f, 0, 1}, far[] = {1e-3f, 0.5f, 1};
+    ip->seen[1] = near;
+    double x[] = {-1e-7, -0.5, 1};
+    interp_forward(ip, x, NULL, 1, true);
+    ck_assert_int_eq(ip->flips, 1);
+    ck_assert_int_eq(ip->far_flips, 0);
+    ck_assert_int_eq(ip->side[1][0], 1);
+    ip->seen[1] = far;
+    x[0] = -1e-3;
+    interp_forward(ip, x, NULL, 1, true);
+    ck_assert_int_eq(ip->far_flips, 2);
+    ck_assert_int_eq(ip->far_op, 1);
+    interp_free(ip);
+
+    Net m = start(1, 1, 3);
+    pool(&m, OP_MAXPOOL, 1, 3, 1, 1, 0, 0);
+    ip = interp_new(&m.g, 1);
+    ip->seen[0] = (float[]){1, 1.0000001f, 0};
+    interp_forward(ip, (double[]){1.0000001, 1, 0}, NULL, 1, true);
+    ck_assert_int_eq(ip->route[1][0], 1);
+    ck_assert_int_eq(ip->flips, 1);
+    ip->seen[0] = (float[]){1, 1, 2};
+    interp_forward(ip, (double[]){1, 1, 0}, NULL, 1, true);
+    ck_assert_int_eq(ip->route[1][0], 0);
+    ck_assert_int_eq(ip->far_flips, 1);
+    interp_free(ip);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("interp");
+    TCase *d = tcase_create("differences"), *h = tcase_create("hand");
+    tcase_add_loop_test(d, diff_conv, 0, 8);
+    tcase_add_test(d, diff_conv_grouped);
+    tcase_add_loop_test(d, diff_point, 0, (int)(sizeof points / sizeof *points));
+    tcase_add_loop_test(d, diff_pool, 0, 10);
+    tcase_add_loop_test(d, diff_bn, 0, 2);
+    tcase_add_loop_test(d, diff_chain, 0, 4);
+    tcase_add_test(h, hand_conv);
+    tcase_add_test(h, hand_bn);
+    tcase_add_test(h, hand_pools);
+    tcase_add_test(h, hand_loss);
+    tcase_add_loop_test(h, hand_update, 0, 3);
+    tcase_add_test(h, hand_drop);
+    tcase_add_test(h, kinks);
+    suite_add_tcase(s, d);
+    suite_add_tcase(s, h);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
