@@ -1,0 +1,409 @@
+"""What the comparisons with PyTorch share: files, building an emitted network, and ten steps beside a reference.
+
+The reference is PyTorch in float64. Each step starts from the reference's state, rounded to float32 and given to both
+sides, so that errors do not pile up; then loss, every stage's output, gradients, updated parameters, momentum and running
+statistics are compared, and in the end inference with folded norms. Where a relu, leaky relu or max pooling decides
+otherwise in float32 than in float64, the gradients of the two belong to different functions: such a step compares the
+loss and the activations only, and is counted."""
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import torch
+except ImportError:
+    print("skipped: python3-torch missing")
+    sys.exit(77)
+
+torch.set_num_threads(1)
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+ST_TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "U8": np.dtype("u1")}
+
+
+def st_read(path):
+    """A safetensors file: ({name: array}, metadata). Checks that the tensors tile the data without gap or overlap."""
+    with open(path, "rb") as f:
+        raw = f.read()
+    size = int.from_bytes(raw[:8], "little")
+    header, data = json.loads(raw[8:8 + size].decode("utf-8")), raw[8 + size:]
+    meta, tensors, at = header.pop("__metadata__", {}), {}, 0
+    for name, t in sorted(header.items(), key=lambda kv: kv[1]["data_offsets"]):
+        begin, end = t["data_offsets"]
+        kind = ST_TYPES[t["dtype"]]
+        if begin != at or end - begin != kind.itemsize * math.prod(t["shape"]):
+            raise ValueError(f"{path}: {name} stands at {begin}..{end}, expected it at {at}")
+        tensors[name] = np.frombuffer(data[begin:end], kind).reshape(t["shape"])
+        at = end
+    if at != len(data):
+        raise ValueError(f"{path}: {len(data) - at} bytes left over")
+    return tensors, meta
+
+
+def st_write(path, tensors, meta=None):
+    header, blobs, at = {"__metadata__": {"format": "pt", **(meta or {})}}, [], 0
+    names = {kind: name for name, kind in ST_TYPES.items()}
+    for name, t in tensors.items():
+        blob = np.ascontiguousarray(t).tobytes()
+        header[name] = {"dtype": names[t.dtype], "shape": list(t.shape), "data_offsets": [at, at + len(blob)]}
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+
+
+# ---- programs -------------------------------------------------------------------------------------------------------
+
+class Failed(Exception):
+    pass
+
+
+def run(*command, cwd=None, env=None):
+    """Runs a program; its standard output, or Failed with what it printed."""
+    p = subprocess.run([str(c) for c in command], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if p.returncode:
+        said = (p.stdout + p.stderr).decode("utf-8", "replace").strip()
+        raise Failed(f"{' '.join(str(c) for c in command)}: exit {p.returncode}\n{said[-2000:]}")
+    return p.stdout.decode("utf-8", "replace")
+
+
+class Case:
+    """A spec, what --set changes in it, and a folder to build it in."""
+
+    def __init__(self, label, spec, sets=()):
+        self.label, self.spec = label, spec
+        self.options = [o for s in sets for o in ("--set", s)]
+
+
+class Program:
+    """An emitted network, built."""
+
+    def __init__(self, args, case, folder):
+        self.folder = os.path.join(folder, "net")
+        run(args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *case.options)
+        run("make", "-C", self.folder, *([f"CC={args.cc}"] if args.cc else []), *([f"CFLAGS={args.cflags}"] if args.cflags else []))
+        self.path = self.find()
+        self.info = json.loads(run(self.path, "info", "--json"))
+
+    def find(self):
+        found = [e.path for e in os.scandir(self.folder) if e.is_file() and os.access(e.path, os.X_OK) and "." not in e.name]
+        if len(found) != 1:
+            raise Failed(f"make left {len(found)} programs in {self.folder}")
+        return found[0]
+
+    def file(self, name):
+        return os.path.join(self.folder, name)
+
+    def trace(self, state, momentum, x, labels, hyper, step):
+        weights, start, out = self.file("w.safetensors"), self.file("s.safetensors"), self.file("t.safetensors")
+        st_write(weights, state)
+        st_write(start, {"momentum." + k: v for k, v in momentum.items()}, {"step": str(step), "epoch": "0", "seed": "7"})
+        np.save(self.file("x.npy"), x)
+        np.save(self.file("labels.npy"), labels)
+        run(self.path, "trace", "--weights", weights, "--state", start, "--input", self.file("x.npy"), "--labels",
+            self.file("labels.npy"), "--lr", hyper.lr, "--momentum", hyper.momentum, "--weight-decay", hyper.decay,
+            *(["--nesterov"] if hyper.nesterov else []), "--seed", 7, "--step", step, "-o", out)
+        return st_read(out)[0]
+
+    def predict(self, state, x):
+        st_write(self.file("w.safetensors"), state)
+        np.save(self.file("x.npy"), x)
+        run(self.path, "predict", "--weights", self.file("w.safetensors"), "--input", self.file("x.npy"), "-o", self.file("y.npy"))
+        return np.load(self.file("y.npy"))
+
+
+# ---- a reference ----------------------------------------------------------------------------------------------------
+
+class Hyper:
+    def __init__(self, lr, momentum, nesterov, decay):
+        self.lr, self.momentum, self.nesterov, self.decay = lr, momentum, nesterov, decay
+
+
+class Outcome:
+    """What a step of a reference gives, all of it float64 arrays by name: loss, acts, grads, and after it params, momentum,
+    stats (running_mean, running_var) and counts (num_batches_tracked)."""
+
+    def __init__(self, loss, acts, grads, params, momentum, stats, counts):
+        self.loss, self.acts, self.grads, self.params = loss, acts, grads, params
+        self.momentum, self.stats, self.counts = momentum, stats, counts
+
+
+class TwinReference:
+    """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other."""
+
+    def __init__(self, module):
+        self.net = module.double()
+        self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
+        self.stages, self.kinks, self.drops, before = [], [], {}, "input"
+        self.acts, self.masks = {}, {}
+        for path, m in self.net.named_modules():
+            if path == "" or isinstance(m, torch.nn.ModuleDict):
+                continue
+            self.stages.append(path)
+            if isinstance(m, (torch.nn.ReLU, torch.nn.LeakyReLU)):
+                self.kinks.append((path, None))
+            elif isinstance(m, torch.nn.MaxPool2d):
+                self.kinks.append((path, (before, m.kernel_size, m.stride, m.padding)))
+            elif isinstance(m, torch.nn.Dropout):
+                self.drops[path] = m.p
+            m.register_forward_hook(self.hook(path))
+            before = path
+
+    def hook(self, path):
+        def see(module, inputs, output):
+            if isinstance(module, torch.nn.Dropout) and module.training:
+                output = inputs[0] * self.masks[path].reshape(output.shape) / (1 - module.p)
+            self.acts[path] = output.detach()
+            return output
+        return see
+
+    def load(self, state):
+        self.net.load_state_dict({k: torch.tensor(np.array(v, dtype=None)) for k, v in state.items()}, strict=True)
+
+    def step(self, state, momentum, x, labels, masks, hyper):
+        self.load(state)
+        self.net.train()
+        self.acts, self.masks = {}, {k: torch.tensor(v, dtype=torch.float64) for k, v in masks.items()}
+        named = dict(self.net.named_parameters())
+        decayed = [p for p in named.values() if p.ndim > 1]
+        others = [p for p in named.values() if p.ndim == 1]
+        groups = [{"params": g, "weight_decay": d} for g, d in ((decayed, hyper.decay), (others, 0.0)) if g]
+        sgd = torch.optim.SGD(groups, lr=hyper.lr, momentum=hyper.momentum, nesterov=hyper.nesterov)
+        if hyper.momentum:
+            for k, p in named.items():
+                sgd.state[p]["momentum_buffer"] = torch.tensor(momentum[k], dtype=torch.float64)
+        sgd.zero_grad()
+        loss = torch.nn.functional.cross_entropy(self.net(torch.tensor(x, dtype=torch.float64)), torch.tensor(labels))
+        loss.backward()
+        grads = {k: p.grad.numpy().copy() for k, p in named.items()}
+        sgd.step()
+        after = {k: v.numpy().copy() for k, v in self.net.state_dict().items()}
+        buffers = {k: sgd.state[p]["momentum_buffer"].numpy().copy() for k, p in named.items()} if hyper.momentum else {}
+        return Outcome(loss.item(), {k: v.numpy() for k, v in self.acts.items()}, grads, {k: after[k] for k in named}, buffers,
+                       {k: v for k, v in after.items() if ".running_" in k},
+                       {k: v for k, v in after.items() if k.endswith("num_batches_tracked")})
+
+    def infer(self, state, x):
+        self.load(state)
+        self.net.eval()
+        with torch.no_grad():
+            return self.net(torch.tensor(x, dtype=torch.float64)).numpy()
+
+
+def load_twin(source, label):
+    """The one torch.nn.Module class that a twin's source defines, as an instance."""
+    space = {"__name__": "twin"}
+    exec(compile(source, f"<twin of {label}>", "exec"), space)
+    classes = [v for v in space.values() if isinstance(v, type) and issubclass(v, torch.nn.Module)]
+    if len(classes) != 1:
+        raise Failed(f"the twin defines {len(classes)} modules")
+    return classes[0]()
+
+
+# ---- random states --------------------------------------------------------------------------------------------------
+
+def is_trained(name):
+    return not name.endswith((".running_mean", ".running_var", ".num_batches_tracked"))
+
+
+def random_state(shapes, rng):
+    """Weights of a useful size; norms' gammas of either sign and sometimes zero; running statistics of a real network's kind."""
+    state = {}
+    for name, shape in shapes.items():
+        norm = name.rsplit(".", 1)[0] + ".running_mean" in shapes
+        if name.endswith("num_batches_tracked"):
+            state[name] = np.array(rng.integers(0, 1000), np.int64)
+        elif name.endswith("running_var"):
+            state[name] = rng.uniform(0.3, 2, shape)
+        elif norm and name.endswith("weight"):
+            gamma = rng.normal(1, 0.5, shape) * rng.choice([1, 1, 1, -1], shape)
+            state[name] = np.where(rng.random(shape) < 0.1, 0, gamma)
+        elif len(shape) > 1:
+            state[name] = rng.normal(0, math.sqrt(2 / math.prod(shape[1:])), shape)
+        else:
+            state[name] = rng.normal(0, 0.3, shape)
+    return {k: v if v.dtype == np.int64 else v.astype(np.float32) for k, v in state.items()}
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+class Report:
+    """Collects what differs in a case."""
+
+    def __init__(self):
+        self.wrong, self.worst, self.flips, self.steps = [], 0.0, 0, 0
+
+    def close(self, where, got, want, kind):
+        """`kind`: the largest magnitude of the tensor's kind. The worst ratio of error to tolerance is kept."""
+        got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+        if got.size != want.size:
+            self.wrong.append(f"{where}: {got.shape} where the reference has {want.shape}")
+            return
+        if not got.size:
+            return
+        tolerance = 1e-4 * max(np.abs(want).max(), 1e-3 * kind)
+        error = np.abs(got.reshape(want.shape) - want)
+        at = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
+        ratio = error[at] / tolerance if tolerance > 0 else (0.0 if error[at] == 0 else math.inf)
+        if not ratio <= 1:
+            self.wrong.append(f"{where}{list(map(int, at))}: {got.reshape(want.shape)[at]:.9g}, reference {want[at]:.9g}, "
+                              f"{ratio:.3g} times the tolerance")
+        if not math.isnan(ratio):
+            self.worst = max(self.worst, float(ratio))
+
+
+def largest(tensors):
+    return max((float(np.abs(t).max()) for t in tensors.values() if t.size), default=0.0)
+
+
+def count_flips(ref, x, got, want):
+    """How many decisions at kinks differ between the trace's activations and the reference's."""
+    flips = 0
+    for path, pool in ref.kinks:
+        if pool is None:
+            flips += int(((got[path].ravel() > 0) != (want[path].ravel() > 0)).sum())
+        elif pool[0] != "input":
+            shape = ref_shape_4d(want[pool[0]])
+            a, b = (torch.tensor(np.asarray(t[pool[0]], np.float64)).reshape(shape) for t in (got, want))
+            routes = [torch.nn.functional.max_pool2d(t, *pool[1:], return_indices=True)[1] for t in (a, b)]
+            flips += int((routes[0] != routes[1]).sum())
+    return flips
+
+
+def ref_shape_4d(t):
+    return t.shape if t.ndim == 4 else t.shape + (1, 1)
+
+
+def expect_names(report, where, got, expected):
+    missing, extra = sorted(set(expected) - set(got)), sorted(set(got) - set(expected))
+    if missing:
+        report.wrong.append(f"{where}: the trace lacks {', '.join(missing[:5])}")
+    if extra:
+        report.wrong.append(f"{where}: the trace has {', '.join(extra[:5])}, which the reference does not know")
+    return not missing
+
+
+def compare_step(report, where, ref, trace, want, x, momentum_used):
+    expected = ["loss"] + ["act." + s for s in ref.stages] + ["mask." + s for s in ref.drops]
+    expected += ["grad." + k for k in want.grads] + ["after." + k for k in [*want.params, *want.stats, *want.counts]]
+    expected += ["after.momentum." + k for k in want.params]
+    if not expect_names(report, where, trace, expected):
+        return
+    report.steps += 1
+    report.close(f"{where} loss", trace["loss"], want.loss, 0)
+    acts = {s: trace["act." + s] for s in ref.stages}
+    scale = largest(want.acts)
+    for s in ref.stages:
+        report.close(f"{where} act.{s}", acts[s], want.acts[s], scale)
+    for k, v in want.stats.items():
+        report.close(f"{where} after.{k}", trace["after." + k], v, largest(want.stats))
+    for k, v in want.counts.items():
+        if trace["after." + k].dtype != np.int64 or trace["after." + k].shape != () or trace["after." + k] != v:
+            report.wrong.append(f"{where} after.{k}: {trace['after.' + k]}, reference {v}")
+    if count_flips(ref, x, acts, want.acts):
+        report.flips += 1
+        return
+    for k in want.grads:
+        if trace["grad." + k].shape != want.grads[k].shape:
+            report.wrong.append(f"{where} grad.{k} has the shape {trace['grad.' + k].shape}")
+        report.close(f"{where} grad.{k}", trace["grad." + k], want.grads[k], largest(want.grads))
+        report.close(f"{where} after.{k}", trace["after." + k], want.params[k], largest(want.params))
+        if momentum_used:
+            report.close(f"{where} after.momentum.{k}", trace["after.momentum." + k], want.momentum[k], largest(want.momentum))
+
+
+def check_masks(report, where, masks, drops):
+    for path, mask in masks.items():
+        p, n = drops[path], mask.size
+        if not np.isin(mask, (0, 1)).all():
+            report.wrong.append(f"{where} mask.{path}: holds other values than 0 and 1")
+        elif abs(mask.mean() - (1 - p)) > 6 * math.sqrt(p * (1 - p) / n) + 1e-12:
+            report.wrong.append(f"{where} mask.{path}: keeps {mask.mean():.4f} of {n}, p is {p}")
+
+
+def compare(report, program, ref, shape, classes, seed, steps=10, batches=(5, 8, 3, 6)):
+    """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W."""
+    rng = np.random.default_rng(seed)
+    least = max(1, program.info.get("min_batch", 1))
+    state = random_state(ref.shapes, rng)
+    momentum = {k: rng.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items() if is_trained(k)}
+    for step in range(steps):
+        n = max(least, batches[step % len(batches)])
+        x = rng.normal(0, 1, (n, *shape)).astype(np.float32)
+        labels = rng.integers(0, classes, n)
+        hyper = Hyper(0.05, (0.9, 0.9, 0.5, 0.0)[step % 4], step % 4 == 1, (5e-4, 0.01, 0.0)[step % 3])
+        trace = program.trace(state, momentum, x, labels, hyper, step)
+        masks = {k[5:]: v for k, v in trace.items() if k.startswith("mask.")}
+        check_masks(report, f"step {step}", masks, ref.drops)
+        if set(masks) != set(ref.drops):
+            report.wrong.append(f"step {step}: masks of {sorted(masks)}, dropout in {sorted(ref.drops)}")
+            return
+        want = ref.step(state, momentum, x, labels, masks, hyper)
+        compare_step(report, f"step {step}", ref, trace, want, x, hyper.momentum > 0)
+        if report.wrong:
+            return
+        state = {k: np.asarray(v, np.int64 if v.dtype == np.int64 else np.float32)
+                 for k, v in {**want.params, **want.stats, **want.counts}.items()}
+        state = {k: state[k] for k in ref.shapes}
+        if want.momentum:
+            momentum = {k: v.astype(np.float32) for k, v in want.momentum.items()}
+    if 2 * report.flips > report.steps:
+        report.wrong.append(f"{report.flips} of {report.steps} steps had a flip: too few gradients were compared")
+    state = random_state(ref.shapes, rng)
+    for n in (1, 7):
+        x = rng.normal(0, 1, (n, *shape)).astype(np.float32)
+        report.close(f"inference of {n}", program.predict(state, x), ref.infer(state, x), 0)
+
+
+# ---- the run --------------------------------------------------------------------------------------------------------
+
+def common_options(parser):
+    parser.add_argument("--convoy", required=True, help="the convoy program")
+    parser.add_argument("--target", default="native")
+    parser.add_argument("--cc", help="the compiler that builds emitted code (default: its Makefile's)")
+    parser.add_argument("--cflags", help="its flags (default: the Makefile's)")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", metavar="DIR", help="keep the emitted folders there")
+
+
+def run_cases(args, cases, one):
+    """Calls one(args, case, folder, report) for each case; prints a line each and the counts; the exit status."""
+    passed = failed = steps = flips = 0
+    args.convoy = os.path.abspath(args.convoy)
+    for number, case in enumerate(cases):
+        report = Report()
+        base = os.path.join(args.keep, f"{number:03d}") if args.keep else tempfile.mkdtemp(prefix="convoy-torch-")
+        os.makedirs(base, exist_ok=True)
+        try:
+            one(args, case, base, report)
+        except (Failed, OSError, ValueError, KeyError, RuntimeError) as e:
+            report.wrong.append(f"{type(e).__name__}: {e}")
+        finally:
+            if not args.keep:
+                shutil.rmtree(base, ignore_errors=True)
+        steps, flips = steps + report.steps, flips + report.flips
+        if report.wrong:
+            failed += 1
+            print(f"FAIL {case.label}")
+            for line in report.wrong[:8]:
+                print("     " + line.replace("\n", "\n     "))
+            if len(report.wrong) > 8:
+                print(f"     and {len(report.wrong) - 8} more")
+        else:
+            passed += 1
+            print(f"ok   {case.label}: worst {report.worst:.3f} of the tolerance, {report.flips} of {report.steps} steps with a flip")
+        sys.stdout.flush()
+    print(f"{steps} steps, {flips} of them with a flip: loss and activations only")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
