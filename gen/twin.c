@@ -197,16 +197,17 @@ static void put_init(const Graph *g, const int *rank, Buf *to)
     buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
-        const char *note = is_taken(op->layer) ? xprintf("  # an attribute cannot be called %s", op->layer) : "";
         bool first = !same_layer(g, i - 1, i), last = !same_layer(g, i, i + 1);
+        if (first && is_taken(op->layer))
+            buf_printf(to, "        # \"%s\" cannot be an attribute: Python or nn.Module has it\n", op->layer);
         if (!op->stage) {
             buf_printf(to, "        %s = ", layer_ref(op->layer));
             put_module(op, g->op[i - 1].shape, rank[i - 1], to);
-            buf_printf(to, "%s\n", note);
+            buf_puts(to, "\n");
             continue;
         }
         if (first)
-            buf_printf(to, "        %s = nn.ModuleDict({%s\n", layer_ref(op->layer), note);
+            buf_printf(to, "        %s = nn.ModuleDict({\n", layer_ref(op->layer));
         buf_printf(to, "            \"%s\": ", op->stage);
         put_module(op, g->op[i - 1].shape, rank[i - 1], to);
         buf_puts(to, ",\n");
