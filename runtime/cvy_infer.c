@@ -1,0 +1,156 @@
+/* cvy_infer.c - `NAME eval` and `NAME predict`: the folded network on a test set and on a user's images.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 256 }; /* images at a time */
+
+/* Softmax cross-entropy of one row of logits, in double; *best is the first largest. */
+static double row_loss(const float *y, int classes, int label, int *best)
+{
+    double sum = 0;
+    *best = 0;
+    for (int c = 1; c < classes; c++) {
+        if (y[c] > y[*best])
+            *best = c;
+    }
+    for (int c = 0; c < classes; c++)
+        sum += exp((double)y[c] - y[*best]);
+    return log(sum) - ((double)y[label] - y[*best]);
+}
+
+int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy)
+{
+    const struct cvy_model *m = r->model;
+    const struct cvy_batch *b;
+    float *y = cvy_alloc((size_t)CHUNK * (size_t)m->classes, sizeof *y);
+    struct cvy_loader *l = y ? cvy_loader_start(d, m, CHUNK, 1, 0, 0, 0, 0) : NULL;
+    double sum = 0;
+    long correct = 0;
+    if (!l) {
+        free(y);
+        return 0;
+    }
+    m->fold(r->net);
+    while ((b = cvy_loader_next(l)) != NULL) {
+        m->infer(r->net, b->x, y, b->n);
+        for (int i = 0; i < b->n; i++) {
+            int best;
+            sum += row_loss(y + (size_t)i * (size_t)m->classes, m->classes, b->label[i], &best);
+            correct += best == b->label[i];
+        }
+    }
+    cvy_loader_stop(l);
+    free(y);
+    *loss = sum / d->n;
+    *accuracy = (double)correct / d->n;
+    return 1;
+}
+
+int cvy_eval(int argc, char **argv, const struct cvy_model *m)
+{
+    const char *weights = NULL, *data = NULL;
+    int threads = cvy_processors(), json = 0, images = 0;
+    uint64_t seed = m->train.seed;
+    struct cvy_option option[] = {
+        {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
+        {CVY_TEXT, "--data", "DIR", &data, 0, 0, "a folder with the two t10k files, or 'shapes'", 0},
+        {CVY_INT, "--test-images", "N", &images, 1, 2147483647, "only the first N test images", 0},
+        {CVY_U64, "--seed", "N", &seed, 0, 0, "of the drawn figures", 0},
+        {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
+        {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    int parsed = cvy_options_parse(argc, argv, 2, "eval", option);
+    if (parsed < 0) {
+        printf("usage: %s eval [options]\n\nLoss and accuracy on the test set, with norms folded into weights.\n\n", m->name);
+        cvy_options_help(option);
+        return 0;
+    }
+    if (parsed == 0)
+        return 2;
+    struct cvy_run r = {0};
+    struct cvy_data d = {0};
+    double loss = 0, accuracy = 0;
+    char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
+    weights = weights ? weights : own;
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights) &&
+             cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images, seed) && cvy_evaluate(&r, &d, &loss, &accuracy);
+    if (ok && !isfinite(loss)) {
+        cvy_error(NULL, "the loss is not finite: these weights overflow");
+        ok = 0;
+    } else if (ok && json) {
+        json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic", d.synthetic,
+                              "images", d.n, "loss", loss, "accuracy", accuracy);
+        char *text = o ? json_dumps(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+        if (text)
+            printf("%s\n", text);
+        else
+            cvy_error(NULL, "out of memory");
+        ok = text != NULL;
+        free(text);
+        json_decref(o);
+    } else if (ok) {
+        printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n, d.what,
+               d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
+    }
+    cvy_run_close(&r);
+    cvy_data_free(&d);
+    free(own);
+    return !ok;
+}
+
+int cvy_predict(int argc, char **argv, const struct cvy_model *m)
+{
+    const char *weights = NULL, *input = NULL, *output = NULL;
+    int threads = cvy_processors(), n = 0;
+    struct cvy_option option[] = {
+        {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
+        {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "n x C x H x W: float32 as the network reads them,", 0},
+        {CVY_SECTION, "                         or uint8, which are scaled as in training", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
+        {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    int parsed = cvy_options_parse(argc, argv, 2, "predict", option);
+    if (parsed < 0) {
+        printf("usage: %s predict [--weights W] --input x.npy -o y.npy\n\nThe logits of images, with norms folded into weights.\n\n",
+               m->name);
+        cvy_options_help(option);
+        return 0;
+    }
+    if (parsed > 0 && (!input || !output)) {
+        cvy_error("NAME predict --weights W --input x.npy -o y.npy", "predict: %s is missing", input ? "-o" : "--input");
+        parsed = 0;
+    }
+    if (parsed == 0)
+        return 2;
+    struct cvy_run r = {0};
+    float *x = NULL, *y = NULL;
+    char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
+    weights = weights ? weights : own;
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights) && cvy_npy_images(m, input, &x, &n) &&
+             (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
+    if (ok) {
+        size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+        m->fold(r.net);
+        for (int i = 0; i < n; i += CHUNK)
+            m->infer(r.net, x + (size_t)i * image, y + (size_t)i * (size_t)m->classes, n - i < CHUNK ? n - i : CHUNK);
+        ok = cvy_npy_write(output, n, m->classes, y);
+    }
+    if (ok)
+        printf("%s: wrote the logits of %d image%s to %s\n", m->name, n, n == 1 ? "" : "s", output);
+    cvy_run_close(&r);
+    free(x);
+    free(y);
+    free(own);
+    return !ok;
+}

@@ -1,0 +1,87 @@
+/* cvy_info.c - `NAME info`: what the network is and what it costs. SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+static int64_t count_params(const struct cvy_model *m)
+{
+    int64_t n = 0;
+    for (int i = 0; i < m->ntensor; i++) {
+        if (cvy_is_param(&m->tensor[i]))
+            n += cvy_layout_count(&m->tensor[i].at);
+    }
+    return n;
+}
+
+static int print_json(const struct cvy_model *m, int batch, int threads)
+{
+    json_t *tensors = json_array();
+    int ok = 1;
+    for (int i = 0; i < m->ntensor; i++) {
+        const struct cvy_tensor *t = &m->tensor[i];
+        json_t *shape = json_array();
+        for (int d = 0; d < t->at.ndim; d++)
+            ok &= json_array_append_new(shape, json_integer(t->at.dim[d])) == 0;
+        ok &= json_array_append_new(tensors, json_pack("{s:s, s:o, s:b}", "name", t->name, "shape", shape, "trained",
+                                                       cvy_is_param(t))) == 0;
+    }
+    json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:[i, i, i], s:i, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o}", "network", m->name,
+                          "order", m->order, "target", m->target, "spec_hash", m->spec_hash, "input", m->channels, m->height,
+                          m->width, "classes", m->classes, "parameters", (json_int_t)count_params(m), "forward_flops_an_image",
+                          (json_int_t)m->flops, "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads",
+                          threads, "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
+                          (json_int_t)m->arena_bytes(0, threads), "tensors", tensors);
+    char *text = ok && o ? json_dumps(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    if (text)
+        printf("%s\n", text);
+    else
+        cvy_error(NULL, "out of memory");
+    free(text);
+    json_decref(o);
+    return text ? 0 : 1;
+}
+
+int cvy_info(int argc, char **argv, const struct cvy_model *m)
+{
+    int json = 0, batch = m->train.batch > 0 ? m->train.batch : 64, threads = cvy_processors();
+    struct cvy_option option[] = {
+        {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},
+        {CVY_INT, "--batch", "N", &batch, 1, 1048576, "images a step", 0},
+        {CVY_INT, "--threads", "N", &threads, 1, 1024, "", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    int parsed = cvy_options_parse(argc, argv, 2, "info", option);
+    if (parsed < 0) {
+        printf("usage: %s info [--json] [--batch N] [--threads N]\n\nWhat the network is, and the memory that it takes.\n\n", m->name);
+        cvy_options_help(option);
+        return 0;
+    }
+    if (parsed == 0)
+        return 2;
+    if (json)
+        return print_json(m, batch, threads);
+    printf("network       %s%s%s\n", m->name, m->order ? ", " : "", m->order ? m->order : "");
+    printf("target        %s\n", m->target ? m->target : "unknown");
+    printf("spec          %s\n", m->spec_hash ? m->spec_hash : "unknown");
+    printf("input         %d x %d x %d\n", m->channels, m->height, m->width);
+    printf("classes       %d\n", m->classes);
+    printf("parameters    %" PRId64 "\n", count_params(m));
+    printf("forward       %.3f MFLOP an image\n", (double)m->flops / 1e6);
+    printf("stored        %" PRId64 " bytes an image, from forward for backward\n", m->stored_bytes);
+    printf("memory        %.2f MB to train (batch %d, %d threads), %.2f MB to infer\n\n",
+           (double)m->arena_bytes(batch, threads) / 1e6, batch, threads, (double)m->arena_bytes(0, threads) / 1e6);
+    for (int i = 0; i < m->ntensor; i++) {
+        const struct cvy_tensor *t = &m->tensor[i];
+        printf("  %-36s [", t->name);
+        for (int d = 0; d < t->at.ndim; d++)
+            printf("%s%d", d ? ", " : "", t->at.dim[d]);
+        printf("]%s\n", cvy_is_param(t) ? "" : "  (not trained)");
+    }
+    return 0;
+}

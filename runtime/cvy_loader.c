@@ -1,0 +1,168 @@
+/* cvy_loader.c - a thread that makes batches ahead: shuffles, scales bytes to floats, keeps a ring of three full.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+#include "cvy_rng.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RING = 3 };
+
+struct cvy_loader {
+    const struct cvy_data *data;
+    int channels, batch;
+    size_t plane;
+    int *order;
+    float *table; /* channels x 256 */
+    struct cvy_batch slot[RING];
+    int64_t first, count; /* batches [first, first + count) of the pass */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int64_t made, taken; /* batches made; batches that the consumer is done with */
+    int64_t given;       /* handed out */
+    int stop, started;
+};
+
+int64_t cvy_batches(int n, int batch, int min_batch)
+{
+    int rest = n % batch;
+    return n / batch + (rest > 0 && rest >= min_batch);
+}
+
+void cvy_scale_table(const struct cvy_model *m, float *table)
+{
+    for (int c = 0; c < m->channels; c++) {
+        float mean = m->train.mean ? m->train.mean[c] : 0.0f, std = m->train.std ? m->train.std[c] : 1.0f;
+        for (int b = 0; b < 256; b++)
+            table[c * 256 + b] = ((float)b / 255.0f - mean) / std;
+    }
+}
+
+static void make(struct cvy_loader *l, int64_t number, struct cvy_batch *to)
+{
+    const struct cvy_data *d = l->data;
+    int64_t from = number * l->batch;
+    to->n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
+    for (int i = 0; i < to->n; i++) {
+        int item = l->order ? l->order[from + i] : (int)from + i;
+        const uint8_t *in = d->image + (size_t)item * d->image_bytes;
+        float *out = to->x + (size_t)i * d->image_bytes;
+        to->label[i] = d->label[item];
+        for (int c = 0; c < l->channels; c++) {
+            const float *table = l->table + 256 * c;
+            for (size_t p = 0; p < l->plane; p++)
+                *out++ = table[*in++];
+        }
+    }
+}
+
+static void *work(void *arg)
+{
+    struct cvy_loader *l = arg;
+    for (int64_t i = 0; i < l->count; i++) {
+        pthread_mutex_lock(&l->lock);
+        while (i - l->taken >= RING && !l->stop)
+            pthread_cond_wait(&l->changed, &l->lock);
+        int stop = l->stop;
+        pthread_mutex_unlock(&l->lock);
+        if (stop)
+            break;
+        make(l, l->first + i, &l->slot[i % RING]);
+        pthread_mutex_lock(&l->lock);
+        l->made = i + 1;
+        pthread_cond_broadcast(&l->changed);
+        pthread_mutex_unlock(&l->lock);
+    }
+    return NULL;
+}
+
+struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *m, int batch, int min_batch, int shuffle,
+                                    uint64_t seed, uint64_t epoch, int64_t first)
+{
+    struct cvy_loader *l = cvy_alloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    if (batch > d->n)
+        batch = d->n;
+    l->data = d;
+    l->channels = m->channels;
+    l->plane = (size_t)m->height * (size_t)m->width;
+    l->batch = batch;
+    l->first = first;
+    l->count = cvy_batches(d->n, batch, min_batch) - first;
+    l->table = cvy_alloc((size_t)m->channels * 256, sizeof *l->table);
+    int ok = l->table != NULL;
+    if (ok)
+        cvy_scale_table(m, l->table);
+    if (ok && shuffle) {
+        l->order = cvy_alloc((size_t)d->n, sizeof *l->order);
+        ok = l->order != NULL;
+        if (ok)
+            cvy_permutation(l->order, d->n, seed, epoch);
+    }
+    for (int i = 0; i < RING && ok; i++) {
+        ok = d->image_bytes <= SIZE_MAX / sizeof(float) / (size_t)batch &&
+             (l->slot[i].x = cvy_alloc_aligned((size_t)batch * d->image_bytes * sizeof(float))) != NULL &&
+             (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL;
+    }
+    if (ok) {
+        sigset_t all, old;
+        pthread_mutex_init(&l->lock, NULL);
+        pthread_cond_init(&l->changed, NULL);
+        sigfillset(&all); /* signals are the main thread's */
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        int code = pthread_create(&l->thread, NULL, work, l);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        l->started = code == 0;
+        if (code != 0)
+            cvy_error(NULL, "cannot start the loader's thread: %s", strerror(code));
+        ok = l->started;
+    }
+    if (!ok) {
+        cvy_loader_stop(l);
+        return NULL;
+    }
+    return l;
+}
+
+const struct cvy_batch *cvy_loader_next(struct cvy_loader *l)
+{
+    if (l->given >= l->count)
+        return NULL;
+    pthread_mutex_lock(&l->lock);
+    l->taken = l->given;
+    pthread_cond_broadcast(&l->changed);
+    while (l->made <= l->given)
+        pthread_cond_wait(&l->changed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+    return &l->slot[l->given++ % RING];
+}
+
+void cvy_loader_stop(struct cvy_loader *l)
+{
+    if (!l)
+        return;
+    if (l->started) {
+        pthread_mutex_lock(&l->lock);
+        l->stop = 1;
+        pthread_cond_broadcast(&l->changed);
+        pthread_mutex_unlock(&l->lock);
+        pthread_join(l->thread, NULL);
+        pthread_cond_destroy(&l->changed);
+        pthread_mutex_destroy(&l->lock);
+    }
+    for (int i = 0; i < RING; i++) {
+        free(l->slot[i].x);
+        free(l->slot[i].label);
+    }
+    free(l->order);
+    free(l->table);
+    free(l);
+}

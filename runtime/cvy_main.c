@@ -1,0 +1,68 @@
+/* cvy_main.c - the emitted program: which subcommand. SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <signal.h>
+#include <string.h>
+
+#ifdef CVY_OPENBLAS
+void openblas_set_num_threads(int n);
+#endif
+
+static const struct command {
+    const char *name, *what;
+    int (*run)(int argc, char **argv, const struct cvy_model *model);
+} commands[] = {
+    {"train", "train the network; saves a checkpoint after each epoch", cvy_train},
+    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval},
+    {"predict", "logits of images in a .npy file", cvy_predict},
+    {"info", "shapes, parameters, memory", cvy_info},
+    {"trace", "one training step with everything it computed, for comparisons", cvy_trace},
+};
+enum { NCOMMANDS = sizeof commands / sizeof *commands };
+
+static void usage(FILE *to, const struct cvy_model *m)
+{
+    fprintf(to, "usage: %s COMMAND [options]\n\n", m->name);
+    for (int i = 0; i < NCOMMANDS; i++)
+        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].what);
+    fprintf(to, "\n%s COMMAND --help lists a command's options. Begin with: %s train\n", m->name, m->name);
+}
+
+int cvy_main(int argc, char **argv, const struct cvy_model *m)
+{
+    const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
+    cvy_program = m->name;
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file that may grow no further is an error of write, with a message */
+#endif
+#ifdef CVY_OPENBLAS
+    openblas_set_num_threads(1); /* the threads are ours, and the bytes do not depend on their number */
+#endif
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        usage(stdout, m);
+        return fflush(stdout) != 0;
+    }
+    for (int i = 0; i < NCOMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (strcmp(word, names[i]) != 0)
+            continue;
+        int status = commands[i].run(argc, argv, m);
+        if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
+            cvy_error(NULL, "cannot write to standard output");
+            status = 1;
+        }
+        return status;
+    }
+    if (*word) {
+        const char *near = cvy_nearest(word, names);
+        char *hint = near ? cvy_format("did you mean '%s'?", near) : NULL;
+        cvy_error(hint, "unknown command '%s'", word);
+        return 2;
+    }
+    usage(stderr, m);
+    return 2;
+}

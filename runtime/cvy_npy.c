@@ -1,0 +1,251 @@
+/* cvy_npy.c - NumPy's .npy files: images and labels in, logits out. SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int bad(const char *path, const char *why)
+{
+    cvy_error("it must come from numpy.save", "'%s': %s", path, why);
+    return 0;
+}
+
+/* The text after 'key': in the header's dictionary, blanks skipped; NULL where it is not there. */
+static const char *value_of(const char *header, const char *key)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof quoted, "'%s'", key);
+    const char *s = strstr(header, quoted);
+    if (!s)
+        return NULL;
+    s += strlen(quoted);
+    s += strspn(s, " ");
+    if (*s++ != ':')
+        return NULL;
+    return s + strspn(s, " ");
+}
+
+static int parse_header(struct cvy_npy *a, const char *path, const char *header)
+{
+    static const char *const types[] = {"f4", "f8", "u1", "i1", "i4", "i8", NULL};
+    const char *s = value_of(header, "descr"), *order = value_of(header, "fortran_order");
+    const char *shape = value_of(header, "shape");
+    int known = 0;
+    if (!s || !order || !shape || *s != '\'' || *shape != '(')
+        return bad(path, "its header has no descr, fortran_order and shape");
+    for (int i = 0; types[i]; i++)
+        known |= strncmp(s + 2, types[i], 2) == 0;
+    if (strspn(s + 1, "<|=") != 1 || !known || s[4] != '\'')
+        return bad(path, "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)");
+    snprintf(a->type, sizeof a->type, "%.2s", s + 2);
+    if (strncmp(order, "False", 5) != 0)
+        return bad(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
+    a->count = 1;
+    for (s = shape + 1 + strspn(shape + 1, " "); *s != ')';) {
+        char *end;
+        errno = 0;
+        long long v = isdigit((unsigned char)*s) ? strtoll(s, &end, 10) : -1;
+        if (v < 0 || errno || a->ndim == 8 || (v > 0 && a->count > (INT64_MAX >> 4) / v))
+            return bad(path, "an impossible shape");
+        a->dim[a->ndim++] = v;
+        a->count *= v;
+        s = end + strspn(end, " ");
+        if (*s == ',')
+            s += 1 + strspn(s + 1, " ");
+        else if (*s != ')')
+            return bad(path, "an impossible shape");
+    }
+    return 1;
+}
+
+/* Reads what must be exactly `bytes` up to the file's end, growing with what is there: a header that lies costs nothing. */
+static int read_data(struct cvy_npy *a, const char *path, FILE *f, int64_t bytes)
+{
+    size_t room = 0, have = 0, got;
+    char *data = NULL;
+    do {
+        size_t next = room ? 2 * room : (size_t)1 << 20;
+        if ((uint64_t)next > (uint64_t)bytes)
+            next = (size_t)bytes;
+        char *grown = realloc(data, next + 1);
+        if (!grown) {
+            free(data);
+            cvy_error(NULL, "out of memory");
+            return 0;
+        }
+        data = grown;
+        room = next;
+        got = fread(data + have, 1, room - have, f);
+        have += got;
+    } while (have == room && (uint64_t)room < (uint64_t)bytes);
+    int end = getc(f);
+    if (ferror(f) || (int64_t)have != bytes || end != EOF) {
+        free(data);
+        if (ferror(f))
+            return bad(path, strerror(errno));
+        return bad(path, end != EOF ? "it is longer than its shape says" : "it ends before its shape says");
+    }
+    a->data = data;
+    return 1;
+}
+
+int cvy_npy_read(struct cvy_npy *a, const char *path)
+{
+    unsigned char head[12];
+    char text[65536];
+    memset(a, 0, sizeof *a);
+    FILE *f = fopen(path, "rb");
+    if (!f) {
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
+        return 0;
+    }
+    int ok = fread(head, 1, 10, f) == 10 && memcmp(head, "\x93NUMPY", 6) == 0 && head[6] >= 1 && head[6] <= 3;
+    size_t len = 0;
+    if (ok && head[6] == 1)
+        len = head[8] | (size_t)head[9] << 8;
+    else if (ok && (ok = fread(head + 10, 1, 2, f) == 2))
+        len = head[8] | (size_t)head[9] << 8 | (size_t)head[10] << 16 | (size_t)head[11] << 24;
+    if (!ok)
+        bad(path, "no .npy file");
+    else if (len >= sizeof text || fread(text, 1, len, f) != len)
+        ok = bad(path, "its header is cut off or too long");
+    if (ok) {
+        text[len] = '\0';
+        ok = parse_header(a, path, text) && read_data(a, path, f, a->count * (a->type[1] - '0'));
+    }
+    fclose(f);
+    return ok;
+}
+
+int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data)
+{
+    char head[128], dict[118];
+    struct cvy_out out;
+    /* 10 bytes before the dictionary, 118 of it: a multiple of 64, ended by a newline */
+    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows, columns);
+    memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memset(head + 10, ' ', 118);
+    memcpy(head + 10, dict, strlen(dict));
+    head[127] = '\n';
+    if (!cvy_out_open(&out, path))
+        return 0;
+    if (!cvy_out_write(&out, head, sizeof head) ||
+        !cvy_out_write(&out, data, (size_t)rows * (size_t)columns * sizeof *data)) {
+        cvy_out_drop(&out);
+        return 0;
+    }
+    return cvy_out_commit(&out);
+}
+
+/* ---- what the subcommands read ---- */
+
+static void shape_of(const struct cvy_npy *a, char *text, size_t size)
+{
+    size_t at = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < a->ndim && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? ", " : "", a->dim[i]);
+    if (at < size)
+        snprintf(text + at, size - at, "]");
+}
+
+static int images_fit(const struct cvy_model *m, const char *path, const struct cvy_npy *a)
+{
+    char shape[160];
+    shape_of(a, shape, sizeof shape);
+    if (a->ndim != 4 || a->dim[1] != m->channels || a->dim[2] != m->height || a->dim[3] != m->width) {
+        cvy_error(NULL, "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape, m->channels, m->height, m->width);
+        return 0;
+    }
+    if (a->dim[0] < 1 || a->dim[0] > INT32_MAX) {
+        cvy_error(NULL, "'%s' holds %" PRId64 " images; 1 to %d can be read", path, a->dim[0], INT32_MAX);
+        return 0;
+    }
+    if (strcmp(a->type, "f4") != 0 && strcmp(a->type, "u1") != 0) {
+        cvy_error("x.astype('float32')", "'%s' holds numbers of type %s; images are float32, or uint8 from 0 to 255", path,
+                  a->type);
+        return 0;
+    }
+    return 1;
+}
+
+int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *n)
+{
+    struct cvy_npy a;
+    *x = NULL;
+    int ok = cvy_npy_read(&a, path) && images_fit(m, path, &a);
+    if (ok && a.type[0] == 'u') {
+        size_t plane = (size_t)m->height * (size_t)m->width;
+        float *table = cvy_alloc((size_t)m->channels * 256, sizeof *table);
+        float *to = cvy_alloc((size_t)a.count, sizeof *to);
+        ok = table && to;
+        if (ok) {
+            cvy_scale_table(m, table);
+            for (size_t i = 0; i < (size_t)a.count; i++)
+                to[i] = table[i / plane % (size_t)m->channels * 256 + ((unsigned char *)a.data)[i]];
+        }
+        free(table);
+        free(a.data);
+        a.data = to;
+    } else if (ok) {
+        const float *from = a.data;
+        for (int64_t i = 0; i < a.count && ok; i++) {
+            if (!isfinite(from[i])) {
+                cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path, i / (a.count / a.dim[0]));
+                ok = 0;
+            }
+        }
+    }
+    if (!ok) {
+        free(a.data);
+        return 0;
+    }
+    *x = a.data;
+    *n = (int)a.dim[0];
+    return 1;
+}
+
+int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, int n)
+{
+    struct cvy_npy a;
+    *labels = NULL;
+    int ok = cvy_npy_read(&a, path);
+    if (ok && (a.ndim != 1 || a.dim[0] != n || a.type[0] == 'f')) {
+        char shape[160];
+        shape_of(&a, shape, sizeof shape);
+        cvy_error(NULL, "'%s' has shape %s of type %s; %d labels (a whole number each) are wanted", path, shape, a.type, n);
+        ok = 0;
+    }
+    int *out = ok ? cvy_alloc((size_t)n, sizeof *out) : NULL;
+    ok = out != NULL;
+    for (int i = 0; i < n && ok; i++) {
+        int64_t v = 0;
+        if (strcmp(a.type, "i8") == 0)
+            v = ((int64_t *)a.data)[i];
+        else if (strcmp(a.type, "i4") == 0)
+            v = ((int32_t *)a.data)[i];
+        else if (strcmp(a.type, "u1") == 0)
+            v = ((uint8_t *)a.data)[i];
+        else
+            v = ((int8_t *)a.data)[i];
+        if (v < 0 || v >= m->classes) {
+            cvy_error(NULL, "'%s': label %" PRId64 " of item %d; the network has %d classes (0 to %d)", path, v, i, m->classes,
+                      m->classes - 1);
+            ok = 0;
+        }
+        out[i] = (int)v;
+    }
+    free(a.data);
+    if (!ok)
+        free(out);
+    else
+        *labels = out;
+    return ok;
+}

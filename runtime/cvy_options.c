@@ -1,0 +1,166 @@
+/* cvy_options.c - the command line: a table of options, read and explained from the same rows.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Edit distance; words of options are short. */
+static int distance(const char *a, const char *b)
+{
+    enum { MAX = 48 };
+    int row[MAX + 1], na = (int)strlen(a), nb = (int)strlen(b);
+    if (na > MAX || nb > MAX)
+        return MAX;
+    for (int j = 0; j <= nb; j++)
+        row[j] = j;
+    for (int i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= nb; j++) {
+            int best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[nb];
+}
+
+const char *cvy_nearest(const char *word, const char *const *list)
+{
+    const char *best = NULL;
+    int least = 1 + (int)strlen(word) / 3;
+    for (; *list; list++) {
+        int d = distance(word, *list);
+        if (d <= least && (!best || d < least)) {
+            best = *list;
+            least = d;
+        }
+    }
+    return best;
+}
+
+static int set_value(struct cvy_option *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    if (o->kind == CVY_TEXT) {
+        if (!*text) {
+            cvy_error(NULL, "%s: an empty %s", o->name, o->arg);
+            return 0;
+        }
+        *(const char **)o->value = text;
+        return 1;
+    }
+    int plain = *text && text[strspn(text, "0123456789+-.eE")] == '\0'; /* no hexadecimal, no nan, no blanks */
+    if (o->kind == CVY_U64) {
+        unsigned long long v = strtoull(text, &end, 10);
+        if (!plain || *end || errno || strchr("+-", text[0])) {
+            cvy_error(NULL, "%s: '%s' is not a whole number from 0 to 18446744073709551615", o->name, text);
+            return 0;
+        }
+        *(uint64_t *)o->value = v;
+        return 1;
+    }
+    double v = strtod(text, &end);
+    int whole = v == floor(v) && !strpbrk(text, ".eE");
+    if (!plain || *end || !isfinite(v)) {
+        cvy_error(NULL, "%s: '%s' is not a %s", o->name, text, o->kind == CVY_INT ? "whole number" : "number");
+        return 0;
+    }
+    if (v < o->lo || v > o->hi || (o->kind == CVY_INT && !whole)) {
+        cvy_error(NULL, "%s: '%s' is not a %s from %.10g to %.10g", o->name, text,
+                  o->kind == CVY_INT ? "whole number" : "number", o->lo, o->hi);
+        return 0;
+    }
+    if (o->kind == CVY_INT)
+        *(int *)o->value = (int)v;
+    else
+        *(double *)o->value = v;
+    return 1;
+}
+
+static int unknown_option(const char *word, const char *command, const struct cvy_option *option)
+{
+    const char *name[64];
+    int n = 0;
+    for (; option->name && n < 62; option++) {
+        if (option->kind != CVY_SECTION)
+            name[n++] = option->name;
+    }
+    name[n++] = "--help";
+    name[n] = NULL;
+    const char *near = cvy_nearest(word, name);
+    char *hint = near ? cvy_format("did you mean '%s'?", near)
+                      : cvy_format("'%s %s --help' lists them", cvy_program, command);
+    cvy_error(hint, "%s: unknown %s '%s'", command, word[0] == '-' ? "option" : "argument", word);
+    free(hint);
+    return 0;
+}
+
+int cvy_options_parse(int argc, char **argv, int from, const char *command, struct cvy_option *option)
+{
+    for (int i = from; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return -1;
+    }
+    for (int i = from; i < argc; i++) {
+        size_t len = strcspn(argv[i], "=");
+        struct cvy_option *o = option;
+        while (o->name && (o->kind == CVY_SECTION || strlen(o->name) != len || memcmp(o->name, argv[i], len) != 0))
+            o++;
+        if (!o->name)
+            return unknown_option(argv[i], command, option);
+        const char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
+        if (o->kind == CVY_FLAG || o->kind == CVY_UNFLAG) {
+            if (value) {
+                cvy_error(NULL, "%s takes no value", o->name);
+                return 0;
+            }
+            *(int *)o->value = o->kind == CVY_FLAG;
+        } else {
+            if (!value && i + 1 < argc)
+                value = argv[++i];
+            if (!value) {
+                cvy_error(NULL, "%s needs a value (%s)", o->name, o->arg);
+                return 0;
+            }
+            if (!set_value(o, value))
+                return 0;
+        }
+        o->given = 1;
+    }
+    return 1;
+}
+
+void cvy_options_help(const struct cvy_option *option)
+{
+    for (; option->name; option++) {
+        if (option->kind == CVY_SECTION) {
+            printf("\n%s\n", option->name);
+            continue;
+        }
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", option->name, option->arg ? option->arg : "");
+        printf("  %-22s %s\n", left, option->help);
+    }
+}
+
+int cvy_option_given(const struct cvy_option *option, const char *name)
+{
+    for (; option->name; option++) {
+        if (option->given && strcmp(option->name, name) == 0)
+            return 1;
+    }
+    return 0;
+}

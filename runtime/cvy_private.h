@@ -1,0 +1,199 @@
+/* cvy_private.h - what the files of the runtime share. An emitted network's library part needs none of this; its program
+ * (cvy_main) does. Functions that return int return 1 on success; on failure they have said why on stderr (cvy_error) and
+ * return 0. SPDX-License-Identifier: 0BSD */
+#ifndef CVY_PRIVATE_H
+#define CVY_PRIVATE_H
+
+#include "cvy_model.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __GNUC__
+#define CVY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define CVY_PRINTF(fmt, args)
+#endif
+
+/* ---- cvy_sys.c: errors, memory, files that are whole or not there -------------------------------------------------- */
+
+extern const char *cvy_program;        /* the first word of every message */
+extern int cvy_line_open;              /* a progress line stands unfinished on the terminal */
+/* "NAME: error: ..." and, where hint is not NULL, "  hint: ..." on stderr. */
+void cvy_error(const char *hint, const char *fmt, ...) CVY_PRINTF(2, 3);
+void cvy_warn(const char *fmt, ...) CVY_PRINTF(1, 2);
+/* Zeroed memory, freed by free(). NULL and a message where there is none or n * size overflows. */
+void *cvy_alloc(size_t n, size_t size);
+void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages where that helps */
+char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
+int cvy_processors(void);              /* that this process may run on */
+double cvy_seconds(void);              /* of a clock that never steps */
+
+/* A file under construction: written beside its place under another name and renamed by cvy_out_commit, so that the old one
+ * stays until the new one is on the disk. Something that is no regular file (a pipe, /dev/stdout) is written directly. */
+struct cvy_out {
+    char *path, *temp; /* temp NULL: written directly */
+    FILE *file;
+};
+int cvy_out_open(struct cvy_out *out, const char *path);
+int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
+int cvy_out_sync(struct cvy_out *out);   /* everything is on the disk under the temporary name */
+int cvy_out_commit(struct cvy_out *out); /* sync, rename; frees `out` in any case */
+void cvy_out_drop(struct cvy_out *out);  /* removes what was written; frees `out` */
+
+/* ---- cvy_options.c: the command line -------------------------------------------------------------------------------- */
+
+enum cvy_option_kind { CVY_FLAG, CVY_UNFLAG, CVY_INT, CVY_U64, CVY_REAL, CVY_TEXT, CVY_SECTION };
+struct cvy_option {
+    enum cvy_option_kind kind;
+    const char *name; /* "--epochs"; a section's title; NULL ends the list */
+    const char *arg;  /* "N" */
+    void *value;      /* int (flags too), uint64_t, double, const char * */
+    double lo, hi;    /* of INT and REAL */
+    const char *help;
+    int given;
+};
+/* Sets values from argv[from..argc). 0 after a message; -1 where --help was asked for. */
+int cvy_options_parse(int argc, char **argv, int from, const char *command, struct cvy_option *option);
+void cvy_options_help(const struct cvy_option *option);
+int cvy_option_given(const struct cvy_option *option, const char *name);
+/* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
+const char *cvy_nearest(const char *word, const char *const *list);
+
+/* ---- cvy_tensors.c: safetensors ------------------------------------------------------------------------------------- */
+
+enum cvy_dtype { CVY_F32, CVY_I64, CVY_OTHER };
+struct cvy_entry {
+    char *name;
+    enum cvy_dtype dtype;
+    int ndim;
+    int64_t dim[8];
+    uint64_t begin, end; /* in the data that follows the header */
+    void *data;          /* a writer's: owned */
+    char word[16];       /* dtype as the file spells it */
+};
+struct cvy_tensors {
+    char *path;
+    struct cvy_entry *entry;
+    int n, room;
+    char **meta; /* key, value, key, value, ... */
+    int nmeta;   /* strings in meta */
+    FILE *file;  /* a reader's */
+    uint64_t data_at;
+};
+/* Adds a tensor and returns room for its numbers (C order), or NULL after a message. */
+float *cvy_put_f32(struct cvy_tensors *t, const char *name, int ndim, const int *dim);
+int64_t *cvy_put_i64(struct cvy_tensors *t, const char *name); /* a scalar */
+int cvy_put_meta(struct cvy_tensors *t, const char *key, const char *fmt, ...) CVY_PRINTF(3, 4);
+const char *cvy_get_meta(const struct cvy_tensors *t, const char *key); /* NULL where it is not there */
+int cvy_tensors_write(const struct cvy_tensors *t, struct cvy_out *out);
+/* Opens a file and checks all of its header against its size. cvy_tensors_free in any case. */
+int cvy_tensors_open(struct cvy_tensors *t, const char *path);
+/* That the file's tensors are exactly those of `want` (whose data is not looked at), with their shapes. */
+int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *want);
+/* Reads a tensor of n numbers; refuses numbers that are not finite. */
+int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size_t n);
+int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out);
+void cvy_tensors_free(struct cvy_tensors *t);
+
+/* ---- cvy_npy.c ------------------------------------------------------------------------------------------------------ */
+
+struct cvy_npy {
+    char type[4]; /* "f4", "f8", "u1", "i4", "i8" */
+    int ndim;
+    int64_t dim[8], count;
+    void *data; /* free() */
+};
+int cvy_npy_read(struct cvy_npy *a, const char *path);
+int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data);
+/* A file of images n x C x H x W that fit the model: float32 as they are, bytes scaled as in training. free(*x). */
+int cvy_npy_images(const struct cvy_model *model, const char *path, float **x, int *n);
+int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
+
+/* ---- cvy_data.c, cvy_shapes.c: images and labels --------------------------------------------------------------------- */
+
+struct cvy_data {
+    uint8_t *image; /* n x C x H x W */
+    uint8_t *label;
+    int n;
+    size_t image_bytes;
+    char *what; /* for people: where it came from */
+    int synthetic;
+};
+enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
+/* where: a folder, "shapes", or NULL for the model's own data set. limit: at most so many items, 0: all. */
+int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split, int limit,
+                  uint64_t seed);
+int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
+void cvy_data_free(struct cvy_data *d);
+uint32_t cvy_data_crc(const struct cvy_data *d);
+extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */
+
+/* ---- cvy_loader.c: batches, made ahead by a thread -------------------------------------------------------------------- */
+
+struct cvy_batch {
+    float *x; /* n x C x H x W */
+    int *label;
+    int n;
+};
+struct cvy_loader;
+/* Batches of one pass over `d`, from batch number `first` on, in the order of cvy_permutation(seed, epoch), or in the
+ * data's own where !shuffle. NULL after a message. */
+struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *model, int batch, int min_batch,
+                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first);
+const struct cvy_batch *cvy_loader_next(struct cvy_loader *l); /* valid until the next call; NULL at the end */
+void cvy_loader_stop(struct cvy_loader *l);
+/* How many batches a pass has: a last short one counts unless it is shorter than min_batch. */
+int64_t cvy_batches(int n, int batch, int min_batch);
+void cvy_scale_table(const struct cvy_model *model, float *table); /* C x 256: what a byte becomes */
+
+/* ---- cvy_state.c: an instance of the network, its checkpoints ----------------------------------------------------------- */
+
+struct cvy_run {
+    const struct cvy_model *model;
+    struct cvy_net *net;
+    void *memory;
+    float *grad;
+};
+int cvy_run_open(struct cvy_run *r, const struct cvy_model *model, int batch, int threads, int with_grad);
+void cvy_run_close(struct cvy_run *r);
+int64_t cvy_layout_count(const struct cvy_layout *at);
+void cvy_gather(const float *base, const struct cvy_layout *at, float *out); /* to C order */
+void cvy_scatter(float *base, const struct cvy_layout *at, const float *in); /* from C order */
+void cvy_draw_weights(struct cvy_run *r, uint64_t seed);                     /* every tensor by its rule */
+int cvy_is_param(const struct cvy_tensor *t);                                /* trained, so with gradient and momentum */
+int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
+int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
+int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
+int cvy_load_weights(struct cvy_run *r, const char *path);                    /* and model->loaded */
+char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safetensors"; free() */
+
+/* Where a training stands, and with which settings: what the state file's metadata holds. */
+struct cvy_progress {
+    int epochs, batch, nesterov, decay_all, one_cycle, train_images, test_images;
+    double lr, momentum, weight_decay, warmup;
+    uint64_t seed;
+    int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
+    double loss_sum, correct_sum, seen; /* of the epoch under way */
+    uint32_t data_crc;
+};
+int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p); /* weights and state */
+/* Momentum, and where p is not NULL the metadata too. */
+int cvy_load_state(struct cvy_run *r, const char *path, struct cvy_progress *p, int64_t *step);
+int cvy_load_resume(struct cvy_run *r, const char *weights, struct cvy_progress *p);
+
+/* ---- the subcommands ------------------------------------------------------------------------------------------------------ */
+
+int cvy_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
+int cvy_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
+int cvy_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
+int cvy_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
+int cvy_trace(int argc, char **argv, const struct cvy_model *model);   /* cvy_trace.c */
+
+/* Loss and accuracy of the folded network on all of `d`. */
+int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy);
+/* The learning rate of a step (0-based) of `total`: constant, or PyTorch's OneCycleLR with cosine annealing. */
+double cvy_rate(int one_cycle, double lr, double warmup, int64_t step, int64_t total);
+
+#endif

@@ -1,0 +1,410 @@
+/* cvy_tensors.c - safetensors files (https://github.com/huggingface/safetensors): 8 bytes of header length, a JSON header,
+ * the numbers. The reader trusts nothing: every offset is checked against the file's size before a number is read.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include "cvy_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#if defined __BYTE_ORDER__ && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "safetensors are little-endian and this processor is not: swap bytes in cvy_tensors.c and cvy_npy.c first"
+#endif
+
+enum { HEADER_MAX = 64 << 20 }; /* the format's own limit is 100 MB */
+
+/* ---- writing ---- */
+
+static struct cvy_entry *add_entry(struct cvy_tensors *t, const char *name)
+{
+    if (t->n == t->room) {
+        int room = t->room ? 2 * t->room : 64;
+        struct cvy_entry *grown = realloc(t->entry, (size_t)room * sizeof *grown);
+        if (!grown) {
+            cvy_error(NULL, "out of memory");
+            return NULL;
+        }
+        t->entry = grown;
+        t->room = room;
+    }
+    struct cvy_entry *e = &t->entry[t->n];
+    memset(e, 0, sizeof *e);
+    e->name = cvy_format("%s", name);
+    if (!e->name)
+        return NULL;
+    t->n++;
+    return e;
+}
+
+float *cvy_put_f32(struct cvy_tensors *t, const char *name, int ndim, const int *dim)
+{
+    struct cvy_entry *e = add_entry(t, name);
+    uint64_t count = 1;
+    if (!e)
+        return NULL;
+    e->dtype = CVY_F32;
+    e->ndim = ndim;
+    for (int i = 0; i < ndim; i++) {
+        e->dim[i] = dim[i];
+        if (dim[i] < 0 || (dim[i] > 0 && count > (UINT64_MAX >> 4) / (uint64_t)dim[i])) {
+            cvy_error(NULL, "tensor '%s' is too large", name);
+            return NULL;
+        }
+        count *= (uint64_t)dim[i];
+    }
+    e->end = count * sizeof(float);
+    e->data = cvy_alloc((size_t)count, sizeof(float));
+    return e->data;
+}
+
+int64_t *cvy_put_i64(struct cvy_tensors *t, const char *name)
+{
+    struct cvy_entry *e = add_entry(t, name);
+    if (!e)
+        return NULL;
+    e->dtype = CVY_I64;
+    e->end = sizeof(int64_t);
+    e->data = cvy_alloc(1, sizeof(int64_t));
+    return e->data;
+}
+
+static int add_meta(struct cvy_tensors *t, char *key, char *value)
+{
+    char **grown = key && value ? realloc(t->meta, (size_t)(t->nmeta + 2) * sizeof *grown) : NULL;
+    if (!grown) {
+        if (key && value)
+            cvy_error(NULL, "out of memory");
+        free(key);
+        free(value);
+        return 0;
+    }
+    t->meta = grown;
+    t->meta[t->nmeta++] = key;
+    t->meta[t->nmeta++] = value;
+    return 1;
+}
+
+int cvy_put_meta(struct cvy_tensors *t, const char *key, const char *fmt, ...)
+{
+    char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= sizeof text)
+        text[sizeof text - 1] = '\0';
+    return add_meta(t, cvy_format("%s", key), cvy_format("%s", text));
+}
+
+const char *cvy_get_meta(const struct cvy_tensors *t, const char *key)
+{
+    for (int i = 0; i < t->nmeta; i += 2) {
+        if (strcmp(t->meta[i], key) == 0)
+            return t->meta[i + 1];
+    }
+    return NULL;
+}
+
+/* The header as JSON text. 8-byte numbers come first in the data, so that every tensor is aligned to its type. */
+static char *header_text(const struct cvy_tensors *t)
+{
+    int ok = 1;
+    uint64_t at = 0;
+    json_t *root = json_object(), *meta = json_object();
+    for (int i = 0; i < t->nmeta; i += 2)
+        ok &= json_object_set_new(meta, t->meta[i], json_string(t->meta[i + 1])) == 0;
+    if (t->nmeta)
+        ok &= json_object_set(root, "__metadata__", meta) == 0;
+    json_decref(meta);
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < t->n; i++) {
+            const struct cvy_entry *e = &t->entry[i];
+            if ((e->dtype == CVY_I64) != (pass == 0))
+                continue;
+            json_t *shape = json_array();
+            for (int d = 0; d < e->ndim; d++)
+                ok &= json_array_append_new(shape, json_integer(e->dim[d])) == 0;
+            json_t *one = json_pack("{s:s, s:o, s:[I, I]}", "dtype", e->dtype == CVY_I64 ? "I64" : "F32", "shape", shape,
+                                    "data_offsets", (json_int_t)at, (json_int_t)(at + e->end));
+            ok &= one && json_object_set_new(root, e->name, one) == 0;
+            at += e->end;
+        }
+    }
+    char *text = ok ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    json_decref(root);
+    if (!text)
+        cvy_error(NULL, "cannot make the header of a tensor file: out of memory, or a name that is not UTF-8");
+    return text;
+}
+
+int cvy_tensors_write(const struct cvy_tensors *t, struct cvy_out *out)
+{
+    char *text = header_text(t);
+    if (!text)
+        return 0;
+    size_t len = strlen(text), pad = (8 - len % 8) % 8;
+    unsigned char size[8];
+    for (int i = 0; i < 8; i++)
+        size[i] = (unsigned char)((uint64_t)(len + pad) >> 8 * i);
+    int ok = cvy_out_write(out, size, 8) && cvy_out_write(out, text, len) && cvy_out_write(out, "        ", pad);
+    free(text);
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < t->n && ok; i++) {
+            if ((t->entry[i].dtype == CVY_I64) == (pass == 0))
+                ok = cvy_out_write(out, t->entry[i].data, (size_t)t->entry[i].end);
+        }
+    }
+    return ok;
+}
+
+/* ---- reading ---- */
+
+static int damaged(const struct cvy_tensors *t, const char *fmt, ...) CVY_PRINTF(2, 3);
+static int damaged(const struct cvy_tensors *t, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    cvy_error("it is damaged, or it is no safetensors file", "'%s': %s", t->path, text);
+    return 0;
+}
+
+static int get_index(const json_t *v, uint64_t *out)
+{
+    if (!json_is_integer(v) || json_integer_value(v) < 0)
+        return 0;
+    *out = (uint64_t)json_integer_value(v);
+    return 1;
+}
+
+static int read_entry(struct cvy_tensors *t, const char *name, const json_t *v, uint64_t data_bytes)
+{
+    const char *dtype = json_string_value(json_object_get(v, "dtype"));
+    const json_t *shape = json_object_get(v, "shape"), *at = json_object_get(v, "data_offsets");
+    uint64_t count = 1, size, dim;
+    if (!json_is_object(v) || json_object_size(v) != 3 || !dtype || !json_is_array(shape) || !json_is_array(at) ||
+        json_array_size(at) != 2)
+        return damaged(t, "tensor '%.100s' has no dtype, shape and data_offsets", name);
+    struct cvy_entry *e = add_entry(t, name);
+    if (!e)
+        return 0;
+    snprintf(e->word, sizeof e->word, "%s", dtype);
+    e->dtype = strcmp(dtype, "F32") == 0 ? CVY_F32 : strcmp(dtype, "I64") == 0 ? CVY_I64 : CVY_OTHER;
+    if (!get_index(json_array_get(at, 0), &e->begin) || !get_index(json_array_get(at, 1), &e->end) || e->begin > e->end ||
+        e->end > data_bytes)
+        return damaged(t, "tensor '%.100s' lies outside of the file", name);
+    if (json_array_size(shape) > 8)
+        return damaged(t, "tensor '%.100s' has more than 8 dimensions", name);
+    for (size_t i = 0; i < json_array_size(shape); i++) {
+        if (!get_index(json_array_get(shape, i), &dim) || dim > INT64_MAX || (dim && count > (UINT64_MAX >> 4) / dim))
+            return damaged(t, "tensor '%.100s' has an impossible shape", name);
+        e->dim[e->ndim++] = (int64_t)dim;
+        count *= dim;
+    }
+    size = e->dtype == CVY_F32 ? 4 : 8;
+    if (e->dtype != CVY_OTHER && count * size != e->end - e->begin)
+        return damaged(t, "tensor '%.100s' has %" PRIu64 " bytes, but its shape says %" PRIu64, name, e->end - e->begin,
+                       count * size);
+    return 1;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const struct cvy_entry *x = a, *y = b;
+    if (x->begin != y->begin)
+        return x->begin < y->begin ? -1 : 1;
+    if (x->end != y->end)
+        return x->end < y->end ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static int read_header(struct cvy_tensors *t, const char *text, size_t len, uint64_t data_bytes)
+{
+    json_error_t error;
+    const char *key;
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error), *value;
+    int ok = 1;
+    if (!root)
+        return damaged(t, "its header is not JSON (byte %d: %s)", error.position, error.text);
+    if (!json_is_object(root))
+        ok = damaged(t, "its header is not a JSON object");
+    for (void *it = json_object_iter(root); ok && it; it = json_object_iter_next(root, it)) {
+        key = json_object_iter_key(it);
+        value = json_object_iter_value(it);
+        if (strcmp(key, "__metadata__") != 0) {
+            ok = read_entry(t, key, value, data_bytes);
+            continue;
+        }
+        if (!json_is_object(value))
+            ok = damaged(t, "its metadata is not a JSON object");
+        for (void *m = json_object_iter(value); ok && m; m = json_object_iter_next(value, m)) {
+            const char *s = json_string_value(json_object_iter_value(m));
+            ok = s ? add_meta(t, cvy_format("%s", json_object_iter_key(m)), cvy_format("%s", s))
+                   : damaged(t, "its metadata holds something that is no text");
+        }
+    }
+    json_decref(root);
+    if (!ok)
+        return 0;
+    if (t->n)
+        qsort(t->entry, (size_t)t->n, sizeof *t->entry, by_begin);
+    uint64_t at = 0;
+    for (int i = 0; i < t->n; i++) {
+        if (t->entry[i].begin != at)
+            return damaged(t, "tensor '%.100s' %s", t->entry[i].name,
+                           t->entry[i].begin < at ? "overlaps another" : "stands after bytes that belong to none");
+        at = t->entry[i].end;
+    }
+    if (at != data_bytes)
+        return damaged(t, "%" PRIu64 " bytes at its end belong to no tensor", data_bytes - at);
+    return 1;
+}
+
+int cvy_tensors_open(struct cvy_tensors *t, const char *path)
+{
+    struct stat st;
+    unsigned char size[8];
+    uint64_t len = 0;
+    memset(t, 0, sizeof *t);
+    t->path = cvy_format("%s", path);
+    if (!t->path)
+        return 0;
+    t->file = fopen(path, "rb");
+    if (!t->file || fstat(fileno(t->file), &st) != 0) {
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
+        return 0;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        cvy_error(NULL, "cannot read '%s': it is no regular file", path);
+        return 0;
+    }
+    uint64_t bytes = (uint64_t)st.st_size;
+    if (bytes < 8 || fread(size, 1, 8, t->file) != 8)
+        return damaged(t, "too short: %" PRIu64 " bytes", bytes);
+    for (int i = 0; i < 8; i++)
+        len |= (uint64_t)size[i] << 8 * i;
+    if (len < 2 || len > HEADER_MAX || len > bytes - 8)
+        return damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes);
+    char *text = cvy_alloc((size_t)len, 1);
+    if (!text)
+        return 0;
+    int ok = fread(text, 1, (size_t)len, t->file) == len;
+    if (!ok)
+        damaged(t, "it ends in its header");
+    else
+        ok = read_header(t, text, (size_t)len, bytes - 8 - len);
+    free(text);
+    t->data_at = 8 + len;
+    return ok;
+}
+
+static const struct cvy_entry *find(const struct cvy_tensors *t, const char *name)
+{
+    for (int i = 0; i < t->n; i++) {
+        if (strcmp(t->entry[i].name, name) == 0)
+            return &t->entry[i];
+    }
+    return NULL;
+}
+
+static const char *shape_text(const struct cvy_entry *e, char *text, size_t size)
+{
+    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? e->word : e->dtype == CVY_I64 ? "I64" : "F32");
+    for (int i = 0; i < e->ndim && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? ", " : "", e->dim[i]);
+    if (at < size)
+        snprintf(text + at, size - at, "]");
+    return text;
+}
+
+int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *want)
+{
+    enum { SHOWN = 5 };
+    int missing = 0, unexpected = 0, unlike = 0;
+    char text[4096] = "", a[128], b[128];
+    size_t len = 0;
+    for (int i = 0; i < want->n; i++) {
+        const struct cvy_entry *w = &want->entry[i], *e = find(t, w->name);
+        const char *line = NULL;
+        if (!e && missing++ < SHOWN)
+            line = "missing";
+        else if (e && (e->dtype != w->dtype || e->ndim != w->ndim ||
+                       memcmp(e->dim, w->dim, (size_t)w->ndim * sizeof *w->dim) != 0) &&
+                 unlike++ < SHOWN)
+            line = "unlike";
+        if (line && len < sizeof text)
+            len += (size_t)(e ? snprintf(text + len, sizeof text - len, "\n  '%.100s' is %s; the network has %s", w->name,
+                                         shape_text(e, a, sizeof a), shape_text(w, b, sizeof b))
+                              : snprintf(text + len, sizeof text - len, "\n  missing: '%.100s'", w->name));
+    }
+    for (int i = 0; i < t->n; i++) {
+        if (!find(want, t->entry[i].name) && unexpected++ < SHOWN && len < sizeof text)
+            len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%.100s'", t->entry[i].name);
+    }
+    if (!missing && !unexpected && !unlike)
+        return 1;
+    const char *of = cvy_get_meta(t, "convoy");
+    char *hint = of ? cvy_format("the file's own word on it: a checkpoint of '%.63s'", of) : NULL;
+    cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape):%s", t->path, missing,
+              unexpected, unlike, text);
+    free(hint);
+    return 0;
+}
+
+static int read_data(const struct cvy_tensors *t, const char *name, void *out, size_t bytes)
+{
+    const struct cvy_entry *e = find(t, name);
+    if (!e || e->end - e->begin != bytes)
+        return damaged(t, "tensor '%.100s' is missing or of another size", name);
+    if (fseeko(t->file, (off_t)(t->data_at + e->begin), SEEK_SET) != 0 || fread(out, 1, bytes, t->file) != bytes) {
+        cvy_error(NULL, "cannot read '%s': %s", t->path, ferror(t->file) ? strerror(errno) : "it ends early");
+        return 0;
+    }
+    return 1;
+}
+
+int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size_t n)
+{
+    if (!read_data(t, name, out, n * sizeof *out))
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(out[i])) {
+            cvy_error(NULL, "'%s': tensor '%s' holds a number that is not finite (element %zu)", t->path, name, i);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out)
+{
+    return read_data(t, name, out, sizeof *out);
+}
+
+void cvy_tensors_free(struct cvy_tensors *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        free(t->entry[i].name);
+        free(t->entry[i].data);
+    }
+    for (int i = 0; i < t->nmeta; i++)
+        free(t->meta[i]);
+    free(t->entry);
+    free(t->meta);
+    free(t->path);
+    if (t->file)
+        fclose(t->file);
+    memset(t, 0, sizeof *t);
+}

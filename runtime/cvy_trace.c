@@ -1,0 +1,123 @@
+/* cvy_trace.c - `NAME trace`: one training step on a given batch, with everything that it computed in a file.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sink {
+    struct cvy_tensors *to;
+    int ok;
+};
+
+static void take(void *user, const char *name, const float *data, const struct cvy_layout *at)
+{
+    struct sink *s = user;
+    float *out = s->ok ? cvy_put_f32(s->to, name, at->ndim, at->dim) : NULL;
+    if (out)
+        cvy_gather(data, at, out);
+    s->ok = out != NULL;
+}
+
+/* x: n images. */
+static int run_step(struct cvy_run *r, const float *x, const int *labels, int n, const struct cvy_step *step,
+                    struct cvy_tensors *to)
+{
+    const struct cvy_model *m = r->model;
+    struct sink sink = {to, 1};
+    int correct;
+    size_t floats = m->trace_floats(n);
+    float *scratch = floats <= SIZE_MAX / sizeof(float) ? cvy_alloc_aligned(floats * sizeof(float)) : NULL;
+    if (!scratch)
+        return 0;
+    float *loss = cvy_put_f32(to, "loss", 0, NULL);
+    if (loss) {
+        *loss = (float)m->forward(r->net, x, labels, n, step, &correct);
+        m->trace(r->net, x, n, step, scratch, take, &sink);
+        m->backward(r->net, x, n, step);
+    }
+    free(scratch);
+    return loss && sink.ok && cvy_add_grad(to, r, "grad.") && cvy_add_weights(to, r, "after.") &&
+           cvy_add_momentum(to, r, "after.momentum.");
+}
+
+int cvy_trace(int argc, char **argv, const struct cvy_model *m)
+{
+    const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
+    int threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0;
+    double lr = 0.1, momentum = 0, weight_decay = 0;
+    uint64_t seed = m->train.seed, step_number = 0;
+    struct cvy_option option[] = {
+        {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint", 0},
+        {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: momentum, step (default: momentum zero, step 0)", 0},
+        {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
+        {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0, "n whole numbers", 0},
+        {CVY_TEXT, "-o", "T", &output, 0, 0, "the trace: a safetensors file", 0},
+        {CVY_REAL, "--lr", "X", &lr, 0, 1e6, "learning rate (default: 0.1)", 0},
+        {CVY_REAL, "--momentum", "X", &momentum, 0, 1, "of SGD (default: 0)", 0},
+        {CVY_FLAG, "--nesterov", NULL, &nesterov, 0, 0, "Nesterov's momentum", 0},
+        {CVY_REAL, "--weight-decay", "X", &weight_decay, 0, 1e6, "of weights (default: 0)", 0},
+        {CVY_FLAG, "--decay-all", NULL, &decay_all, 0, 0, "of norms and biases, too", 0},
+        {CVY_U64, "--seed", "N", &seed, 0, 0, "of the dropout masks", 0},
+        {CVY_U64, "--step", "N", &step_number, 0, 0, "of the dropout masks (default: the state's, or 0)", 0},
+        {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    int parsed = cvy_options_parse(argc, argv, 2, "trace", option);
+    if (parsed < 0) {
+        printf("usage: %s trace --weights W [--state S] --input x.npy --labels y.npy -o T.safetensors [options]\n\n"
+               "One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>,\n"
+               "grad.<parameter>, after.<parameter>, after.momentum.<parameter>, after.<running statistic>.\n\n",
+               m->name);
+        cvy_options_help(option);
+        return 0;
+    }
+    if (parsed > 0 && (!weights || !input || !label_path || !output)) {
+        cvy_error(NULL, "trace: %s is missing", !weights ? "--weights" : !input ? "--input" : !label_path ? "--labels" : "-o");
+        parsed = 0;
+    }
+    if (parsed == 0)
+        return 2;
+    struct cvy_run r = {0};
+    struct cvy_tensors to = {0};
+    struct cvy_out out;
+    struct cvy_step step;
+    int64_t state_step = 0;
+    float *x = NULL;
+    int *labels = NULL;
+    int ok = cvy_npy_images(m, input, &x, &n) && cvy_npy_labels(m, label_path, &labels, n);
+    if (ok && n < m->min_batch) {
+        cvy_error(NULL, "'%s' holds %d image: a norm of this network sees a single value then; %d at least", input, n,
+                  m->min_batch);
+        ok = 0;
+    }
+    ok = ok && cvy_run_open(&r, m, n, threads, 1) && cvy_load_weights(&r, weights) &&
+         (!state || cvy_load_state(&r, state, NULL, &state_step));
+    if (ok) {
+        memset(&step, 0, sizeof step);
+        step.lr = (float)lr;
+        step.momentum = (float)momentum;
+        step.weight_decay = (float)weight_decay;
+        step.weight_decay_other = decay_all ? (float)weight_decay : 0.0f;
+        step.nesterov = nesterov;
+        step.seed = seed;
+        step.step = cvy_option_given(option, "--step") ? step_number : (uint64_t)state_step;
+        ok = run_step(&r, x, labels, n, &step, &to) && cvy_out_open(&out, output);
+        if (ok && !cvy_tensors_write(&to, &out)) {
+            cvy_out_drop(&out);
+            ok = 0;
+        } else if (ok) {
+            ok = cvy_out_commit(&out);
+        }
+    }
+    cvy_tensors_free(&to);
+    cvy_run_close(&r);
+    free(x);
+    free(labels);
+    return !ok;
+}

@@ -1,0 +1,538 @@
+/* cvy_train.c - `NAME train`: epochs of shuffled batches, the learning rate, evaluation, progress, log, checkpoints.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- signals: finish the step, save, go ---- */
+
+static volatile sig_atomic_t signal_seen;
+
+static void on_signal(int number)
+{
+    signal_seen = number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = on_signal;
+    a.sa_flags = (int)SA_RESETHAND; /* a second one ends the program at once */
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+/* ---- the learning rate ---- */
+
+double cvy_rate(int one_cycle, double lr, double warmup, int64_t step, int64_t total)
+{
+    if (!one_cycle)
+        return lr;
+    const double pi = 3.14159265358979323846;
+    double first = lr / 25.0, least = first / 1e4; /* div_factor, final_div_factor */
+    double top = warmup * (double)total - 1.0, last = (double)total - 1.0, s = (double)step;
+    double from = first, to = lr, begin = 0.0, end = top;
+    if (s > top) {
+        from = lr;
+        to = least;
+        begin = top;
+        end = last;
+    }
+    double share = end > begin ? (s - begin) / (end - begin) : 1.0;
+    if (share > 1.0)
+        share = 1.0;
+    return to + (from - to) / 2.0 * (1.0 + cos(pi * share));
+}
+
+/* ---- what one training is ---- */
+
+struct train {
+    const struct cvy_model *model;
+    struct cvy_progress p;
+    struct cvy_run run;
+    struct cvy_data train_set, test_set;
+    const char *data, *schedule, *log_path, *save, *init_from;
+    char *default_save;
+    int threads, resume, quiet, no_save, no_eval;
+    uint64_t limit; /* steps in all; 0: no limit */
+    int64_t steps;  /* an epoch */
+    FILE *log;
+    int terminal, log_failed, save_failed;
+    double started, shown, rate; /* clock; last progress line; images/s of this epoch */
+    int64_t started_step;
+};
+
+/* ---- what people see ---- */
+
+static void clock_text(double seconds, char *text, size_t size)
+{
+    int s = seconds < 0 ? 0 : seconds > 3.5e6 ? 3500000 : (int)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(text, size, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, size, "%d:%02d", s / 60, s % 60);
+}
+
+/* One line, rewritten in place, at most ten times a second. */
+static void show_progress(struct train *t, double begin, int64_t epoch_step, double images)
+{
+    double now = cvy_seconds();
+    if (!t->terminal || t->quiet || now - t->shown < 0.1)
+        return;
+    char eta[32];
+    int64_t left = (int64_t)t->p.epochs * t->steps - t->p.step;
+    int64_t done = t->p.step - t->started_step;
+    clock_text(done ? (now - t->started) / (double)done * (double)left : 0, eta, sizeof eta);
+    t->shown = now;
+    printf("\r\033[Kepoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s",
+           t->p.epoch + 1, t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen, 100 * t->p.correct_sum / t->p.seen,
+           now > begin ? images / (now - begin) : 0.0, eta);
+    fflush(stdout);
+    cvy_line_open = 1;
+}
+
+static void clear_progress(void)
+{
+    if (cvy_line_open)
+        fputs("\r\033[K", stdout);
+    cvy_line_open = 0;
+}
+
+/* One JSON object a line, flushed, so that a reader may follow. Takes `object`. */
+static void log_line(struct train *t, json_t *object)
+{
+    char *text = t->log && object ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+    if (t->log && !t->log_failed && (!text || fprintf(t->log, "%s\n", text) < 0 || fflush(t->log) != 0)) {
+        cvy_error("training goes on without it", "cannot write '%s': %s", t->log_path, text ? strerror(errno) : "out of memory");
+        t->log_failed = 1;
+    }
+    free(text);
+    json_decref(object);
+}
+
+static void log_start(struct train *t)
+{
+    const struct cvy_progress *p = &t->p;
+    if (!t->log)
+        return;
+    json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:b, s:i, s:i, s:I}", "event", "start", "network", t->model->name,
+                          "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
+                          t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
+                          t->test_set.n, "first_step", (json_int_t)p->step);
+    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:I, s:i}", "epochs", p->epochs, "batch", p->batch, "lr",
+                          p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov", p->nesterov, "decay_all",
+                          p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "seed",
+                          (json_int_t)p->seed, "threads", t->threads);
+    if (o && s)
+        json_object_update(o, s);
+    json_decref(s);
+    log_line(t, o);
+}
+
+/* Says how the epoch went. loss and accuracy of the test set are below zero where it was not evaluated. */
+static void report_epoch(struct train *t, double rate, double seconds, double test_loss, double test_accuracy)
+{
+    const struct cvy_progress *p = &t->p;
+    double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
+    clear_progress();
+    if (!t->quiet) {
+        printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
+        if (test_accuracy >= 0)
+            printf("  test loss %.4f  test acc %.2f%%", test_loss, 100 * test_accuracy);
+        printf("  %.1f s  %.0f images/s\n", seconds, t->rate);
+        fflush(stdout);
+    }
+    if (!t->log)
+        return;
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch", (json_int_t)p->epoch + 1, "step",
+                          (json_int_t)p->step, "lr", rate, "train_loss", loss, "train_accuracy", accuracy, "seconds", seconds,
+                          "images_per_second", t->rate);
+    if (o && test_accuracy >= 0) {
+        json_object_set_new(o, "test_loss", isfinite(test_loss) ? json_real(test_loss) : json_null());
+        json_object_set_new(o, "test_accuracy", json_real(test_accuracy));
+    }
+    log_line(t, o);
+}
+
+/* ---- the loop ---- */
+
+/* A failed save does not end the training: the disk may have room at the next one. */
+static void save(struct train *t)
+{
+    if (t->no_save)
+        return;
+    t->save_failed = !cvy_save(&t->run, t->save, &t->p);
+    if (t->save_failed)
+        cvy_warn("the checkpoint of step %" PRId64 " was not written; an earlier one stays", t->p.step);
+}
+
+/* The rest of the epoch under way. 1: done; 0: stopped by a signal or the limit; -1: an error. */
+static int train_epoch(struct train *t)
+{
+    struct cvy_progress *p = &t->p;
+    const struct cvy_model *m = t->model;
+    const struct cvy_batch *b;
+    int64_t total = (int64_t)p->epochs * t->steps;
+    struct cvy_loader *loader = cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed, (uint64_t)p->epoch,
+                                                 p->step_in_epoch);
+    if (!loader)
+        return -1;
+    double begin = cvy_seconds(), images = 0;
+    int result = 1;
+    while (result == 1 && (b = cvy_loader_next(loader)) != NULL) {
+        struct cvy_step step;
+        int correct = 0;
+        memset(&step, 0, sizeof step);
+        step.lr = (float)cvy_rate(p->one_cycle, p->lr, p->warmup, p->step, total);
+        step.momentum = (float)p->momentum;
+        step.weight_decay = (float)p->weight_decay;
+        step.weight_decay_other = p->decay_all ? (float)p->weight_decay : 0.0f;
+        step.nesterov = p->nesterov;
+        step.seed = p->seed;
+        step.step = (uint64_t)p->step;
+        double loss = m->forward(t->run.net, b->x, b->label, b->n, &step, &correct);
+        if (!isfinite(loss)) {
+            cvy_error("a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched",
+                      "the loss is %s at epoch %" PRId64 ", step %" PRId64 " (learning rate %g): training stops",
+                      isnan(loss) ? "not a number" : "infinite", p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
+            result = -1;
+            break;
+        }
+        m->backward(t->run.net, b->x, b->n, &step);
+        p->step++;
+        p->step_in_epoch++;
+        p->loss_sum += loss * b->n;
+        p->correct_sum += correct;
+        p->seen += b->n;
+        images += b->n;
+        show_progress(t, begin, p->step_in_epoch, images);
+        if (p->step_in_epoch < t->steps && (signal_seen || (t->limit && (uint64_t)p->step >= t->limit)))
+            result = 0;
+    }
+    double seconds = cvy_seconds() - begin;
+    t->rate = seconds > 0 ? images / seconds : 0;
+    cvy_loader_stop(loader);
+    return result;
+}
+
+/* After an epoch's last step: evaluate, report, save. */
+static int finish_epoch(struct train *t, double begin)
+{
+    struct cvy_progress *p = &t->p;
+    double loss = -1, accuracy = -1;
+    double rate = cvy_rate(p->one_cycle, p->lr, p->warmup, p->step - 1, (int64_t)p->epochs * t->steps);
+    if (!t->no_eval && !cvy_evaluate(&t->run, &t->test_set, &loss, &accuracy))
+        return 0;
+    report_epoch(t, rate, cvy_seconds() - begin, loss, accuracy);
+    p->epoch++;
+    p->step_in_epoch = 0;
+    p->loss_sum = p->correct_sum = p->seen = 0;
+    save(t);
+    return 1;
+}
+
+static int run_epochs(struct train *t)
+{
+    struct cvy_progress *p = &t->p;
+    t->started = cvy_seconds();
+    t->started_step = p->step;
+    int result = 1;
+    while (result == 1 && p->epoch < p->epochs && !signal_seen && !(t->limit && (uint64_t)p->step >= t->limit)) {
+        double begin = cvy_seconds();
+        result = train_epoch(t);
+        if (result == 1 && !finish_epoch(t, begin))
+            result = -1;
+    }
+    clear_progress();
+    if (result < 0)
+        return 1;
+    if (result == 0)
+        save(t); /* within an epoch; at an epoch's end it has been done */
+    if (signal_seen) {
+        fprintf(stderr, "%s: stopped by %s after step %" PRId64 "%s\n", cvy_program, signal_seen == SIGINT ? "SIGINT" : "SIGTERM",
+                p->step, t->no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
+        return 128 + signal_seen;
+    }
+    if (!t->quiet && !t->no_save && !t->save_failed) {
+        char *state = cvy_state_path(t->save);
+        printf("saved %s (and %s, for --resume)\n", t->save, state ? state : "its state");
+        free(state);
+    }
+    return t->save_failed || t->log_failed;
+}
+
+/* ---- the command ---- */
+
+static void usage(struct train *t, const struct cvy_option *option)
+{
+    printf("usage: %s train [options]\n\n"
+           "Trains the network; after each epoch it evaluates on the test set and saves.\n"
+           "The defaults are those of the spec's train section. Ctrl-C finishes the step, saves and\n"
+           "stops; --resume goes on from there and ends with the same bytes as if it never stopped.\n",
+           t->model->name);
+    cvy_options_help(option);
+    printf("\nexamples\n  %s train --epochs 10 --lr 0.2\n  %s train --resume\n  %s eval --weights %s\n", t->model->name,
+           t->model->name, t->model->name, t->save);
+}
+
+/* Settings of a resumed training are those that it was started with, unless they are given anew. */
+static int merge_resumed(struct train *t, const struct cvy_option *option)
+{
+    struct cvy_progress old, *p = &t->p;
+    if (!cvy_load_resume(&t->run, t->save, &old))
+        return 0;
+#define KEEP(name, field)                                                                                                     \
+    if (cvy_option_given(option, name))                                                                                       \
+    old.field = p->field
+    KEEP("--epochs", epochs);
+    KEEP("--lr", lr);
+    KEEP("--momentum", momentum);
+    KEEP("--weight-decay", weight_decay);
+    KEEP("--nesterov", nesterov);
+    KEEP("--no-nesterov", nesterov);
+    KEEP("--decay-all", decay_all);
+    KEEP("--schedule", one_cycle);
+    KEEP("--warmup", warmup);
+#undef KEEP
+    *p = old;
+    return 1;
+}
+
+/* The settings that --resume cannot change are read before memory for the batch is laid out. */
+static int peek_resumed(struct train *t, const struct cvy_option *option)
+{
+    struct cvy_tensors f;
+    char *state = cvy_state_path(t->save);
+    int ok = 0;
+    if (state && access(state, F_OK) != 0) {
+        cvy_error("a training that was saved leaves it beside its weights; --save W names them", "nothing to resume: no '%s'", state);
+    } else if (state && cvy_tensors_open(&f, state)) {
+        const char *keys[][2] = {{"--batch", "batch"}, {"--seed", "seed"}, {"--train-images", "train_images"}, {"--test-images", "test_images"}};
+        ok = 1;
+        for (int i = 0; i < 4 && ok; i++) {
+            const char *text = cvy_get_meta(&f, keys[i][1]);
+            unsigned long long v = text ? strtoull(text, NULL, 10) : 0;
+            unsigned long long now = i == 0   ? (unsigned long long)t->p.batch
+                                     : i == 1 ? t->p.seed
+                                     : i == 2 ? (unsigned long long)t->p.train_images
+                                              : (unsigned long long)t->p.test_images;
+            if (!text || (i != 1 && v > INT32_MAX) || (i == 0 && v == 0)) {
+                cvy_error(NULL, "'%s': its metadata has no valid '%s'", state, keys[i][1]);
+                ok = 0;
+            } else if (i < 3 && cvy_option_given(option, keys[i][0]) && v != now) {
+                cvy_error("leave it out, or start a new training with --init-from", "%s %llu: the training to resume has %llu",
+                          keys[i][0], now, v);
+                ok = 0;
+            } else if (i == 0) {
+                t->p.batch = (int)v;
+            } else if (i == 1) {
+                t->p.seed = v;
+            } else if (i == 2) {
+                t->p.train_images = (int)v;
+            } else if (!cvy_option_given(option, keys[i][0])) {
+                t->p.test_images = (int)v;
+            }
+        }
+        cvy_tensors_free(&f);
+    } else if (state) {
+        cvy_tensors_free(&f);
+    }
+    free(state);
+    return ok;
+}
+
+static int open_log(struct train *t)
+{
+    if (!t->log_path)
+        return 1;
+    t->log = fopen(t->log_path, t->resume ? "ab" : "wb");
+    if (!t->log)
+        cvy_error(NULL, "cannot write '%s': %s", t->log_path, strerror(errno));
+    return t->log != NULL;
+}
+
+/* That the checkpoint can be written is tried before hours are spent. */
+static int try_save(struct train *t)
+{
+    struct cvy_out out;
+    char *state = t->no_save ? NULL : cvy_state_path(t->save);
+    if (t->no_save)
+        return 1;
+    int ok = state && cvy_out_open(&out, state);
+    if (ok)
+        cvy_out_drop(&out);
+    ok = ok && cvy_out_open(&out, t->save);
+    if (ok)
+        cvy_out_drop(&out);
+    free(state);
+    return ok;
+}
+
+static int prepare(struct train *t, const struct cvy_option *option)
+{
+    struct cvy_progress *p = &t->p;
+    const struct cvy_model *m = t->model;
+    if (t->resume && !peek_resumed(t, option))
+        return 0;
+    if (p->batch < m->min_batch) {
+        cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch, m->min_batch);
+        return 0;
+    }
+    if (!try_save(t))
+        return 0;
+    if (!cvy_data_load(&t->train_set, m, t->data, CVY_TRAIN_SPLIT, p->train_images, p->seed) ||
+        (!t->no_eval && !cvy_data_load(&t->test_set, m, t->data, CVY_TEST_SPLIT, p->test_images, p->seed)))
+        return 0;
+    t->steps = cvy_batches(t->train_set.n, p->batch, m->min_batch);
+    if (t->steps == 0) {
+        cvy_error(NULL, "%d training images are too few: a batch has %d at least", t->train_set.n, m->min_batch);
+        return 0;
+    }
+    if (!cvy_run_open(&t->run, m, p->batch, t->threads, 0))
+        return 0;
+    uint32_t crc = cvy_data_crc(&t->train_set);
+    if (t->resume) {
+        if (!merge_resumed(t, option))
+            return 0;
+        if (p->data_crc != crc) {
+            cvy_error("give the same --data, or start a new training with --init-from",
+                      "the training to resume had other training images than these (%s)", t->train_set.what);
+            return 0;
+        }
+        if (p->step_in_epoch > t->steps || p->step != p->epoch * t->steps + p->step_in_epoch) {
+            cvy_error(NULL, "the state to resume is damaged: step %" PRId64 " is not in epoch %" PRId64, p->step, p->epoch + 1);
+            return 0;
+        }
+    } else {
+        p->data_crc = crc;
+        if (!t->init_from)
+            cvy_draw_weights(&t->run, p->seed);
+        else if (!cvy_load_weights(&t->run, t->init_from))
+            return 0;
+    }
+    return open_log(t);
+}
+
+static void say_hello(const struct train *t)
+{
+    const struct cvy_progress *p = &t->p;
+    if (t->quiet)
+        return;
+    printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
+           t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
+           t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
+    printf("%d epochs of %" PRId64 " steps, batch %d, lr %g %s, momentum %g%s, weight decay %g, seed %" PRIu64 ", %d thread%s\n",
+           p->epochs, t->steps, p->batch, p->lr, p->one_cycle ? "one-cycle" : "constant", p->momentum,
+           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->threads, t->threads == 1 ? "" : "s");
+    if (p->step > 0)
+        printf("resumed after epoch %" PRId64 ", step %" PRId64 "\n", p->epoch, p->step);
+    fflush(stdout);
+}
+
+int cvy_train(int argc, char **argv, const struct cvy_model *m)
+{
+    struct train t;
+    memset(&t, 0, sizeof t);
+    t.model = m;
+    struct cvy_progress *p = &t.p;
+    const struct cvy_train *d = &m->train;
+    p->epochs = d->epochs > 0 ? d->epochs : 5;
+    p->batch = d->batch > 0 ? d->batch : 64;
+    p->lr = d->lr;
+    p->momentum = d->momentum;
+    p->weight_decay = d->weight_decay;
+    p->nesterov = d->nesterov;
+    p->decay_all = d->decay_all;
+    p->warmup = d->warmup;
+    p->seed = d->seed;
+    t.schedule = d->schedule ? d->schedule : "constant";
+    t.threads = cvy_processors();
+    t.save = t.default_save = cvy_format("%s.safetensors", m->name);
+    if (!t.save)
+        return 1;
+    struct cvy_option option[] = {
+        {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not), or 'shapes': drawn figures", 0},
+        {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
+        {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
+        {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_INT, "--epochs", "N", &p->epochs, 1, 1000000, "passes over the training images", 0},
+        {CVY_INT, "--batch", "N", &p->batch, 1, 1048576, "images a step", 0},
+        {CVY_REAL, "--lr", "X", &p->lr, 0, 1e6, "learning rate; the highest where the schedule varies it", 0},
+        {CVY_REAL, "--momentum", "X", &p->momentum, 0, 1, "of SGD", 0},
+        {CVY_FLAG, "--nesterov", NULL, &p->nesterov, 0, 0, "Nesterov's momentum", 0},
+        {CVY_UNFLAG, "--no-nesterov", NULL, &p->nesterov, 0, 0, "plain momentum", 0},
+        {CVY_REAL, "--weight-decay", "X", &p->weight_decay, 0, 1e6, "of weights; norms and biases are left out ...", 0},
+        {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
+        {CVY_TEXT, "--schedule", "S", &t.schedule, 0, 0, "constant or one-cycle", 0},
+        {CVY_REAL, "--warmup", "X", &p->warmup, 0, 1, "share of one-cycle's steps in which the rate rises", 0},
+        {CVY_U64, "--seed", "N", &p->seed, 0, 0, "of weights, shuffling, dropout", 0},
+        {CVY_INT, "--threads", "N", &t.threads, 1, 1024, "the result is the same for any number", 0},
+        {CVY_U64, "--limit", "N", &t.limit, 0, 0, "stop after step N (saved; --resume goes on)", 0},
+        {CVY_SECTION, "files", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "--save", "W", &t.save, 0, 0, "checkpoint (default: NAME.safetensors); its state lies beside it", 0},
+        {CVY_FLAG, "--no-save", NULL, &t.no_save, 0, 0, "no checkpoint", 0},
+        {CVY_FLAG, "--resume", NULL, &t.resume, 0, 0, "go on from the checkpoint, with its settings", 0},
+        {CVY_TEXT, "--init-from", "W", &t.init_from, 0, 0, "begin with these weights", 0},
+        {CVY_TEXT, "--log", "FILE", &t.log_path, 0, 0, "JSON, a line an epoch (--resume appends)", 0},
+        {CVY_FLAG, "--no-eval", NULL, &t.no_eval, 0, 0, "no evaluation after an epoch", 0},
+        {CVY_FLAG, "--quiet", NULL, &t.quiet, 0, 0, "print errors only", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    int parsed = cvy_options_parse(argc, argv, 2, "train", option), status = 1;
+    if (parsed < 0)
+        usage(&t, option);
+    p->one_cycle = strcmp(t.schedule, "one-cycle") == 0;
+    int ok = parsed > 0;
+    if (ok && !p->one_cycle && strcmp(t.schedule, "constant") != 0) {
+        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", t.schedule);
+        ok = 0;
+    }
+    if (ok && t.resume && t.init_from) {
+        cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
+        ok = 0;
+    }
+    if (ok && t.resume && t.no_save) {
+        cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
+        ok = 0;
+    }
+    if (ok && p->nesterov && p->momentum == 0 && !t.resume) {
+        cvy_error("--momentum 0.9, or --no-nesterov", "Nesterov's momentum needs a momentum above zero");
+        ok = 0;
+    }
+    if (ok && prepare(&t, option)) {
+        t.terminal = isatty(STDOUT_FILENO);
+        say_hello(&t);
+        log_start(&t);
+        if (p->epoch >= p->epochs) {
+            if (!t.quiet)
+                printf("all %d epochs are done; --epochs N goes on\n", p->epochs);
+            status = 0;
+        } else {
+            catch_signals();
+            status = run_epochs(&t);
+        }
+    }
+    if (t.log && fclose(t.log) != 0 && !t.log_failed) {
+        cvy_error(NULL, "cannot write '%s': %s", t.log_path, strerror(errno));
+        status = status ? status : 1;
+    }
+    cvy_run_close(&t.run);
+    cvy_data_free(&t.train_set);
+    cvy_data_free(&t.test_set);
+    free(t.default_save);
+    return parsed < 0 ? 0 : parsed == 0 ? 2 : status;
+}
