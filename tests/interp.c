@@ -1,5 +1,5 @@
-/* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it, its
- * backward, which adds to the gradient of its input. */
+/* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it,
+ * its backward, which adds to the gradient of its input. */
 #include "interp.h"
 
 #include <math.h>
@@ -57,13 +57,13 @@ static double top(const double *v, int64_t n)
 typedef struct At {
     Interp *ip;
     const Op *op;
-    int i;               /* the op's index */
-    int n;               /* images */
-    Shape a, b;          /* shapes of its input and its output */
-    const double *x;     /* input */
-    double *y;           /* output */
-    const double *dy;    /* gradient of the output */
-    double *dx;          /* gradient of the input: added to */
+    int i;                /* the op's index */
+    int n;                /* images */
+    Shape a, b;           /* shapes of its input and its output */
+    const double *x;      /* input */
+    double *y;            /* output */
+    const double *dy;     /* gradient of the output */
+    double *dx;           /* gradient of the input: added to */
     const float *sx, *sy; /* what the float run saw of both, or NULL */
 } At;
 
@@ -202,6 +202,12 @@ static void linear_backward(At *t)
     bias_backward(t);
 }
 
+/* A number on its way: rounded to float where the interpreter shows what that does. */
+static double q(const At *t, double v)
+{
+    return t->ip->round_float ? (double)(float)v : v;
+}
+
 /* bn: normalises with the biased variance, stores the unbiased one; momentum is the weight of the new batch. */
 static void bn_forward(At *t)
 {
@@ -229,11 +235,11 @@ static void bn_forward(At *t)
             mean[c] = rmean[c];
             var[c] = rvar[c];
         }
-        istd[c] = 1 / sqrt(var[c] + o->eps);
+        istd[c] = q(t, 1 / sqrt(var[c] + o->eps));
         for (int n = 0; n < t->n; n++)
             for (int64_t i = 0; i < plane; i++) {
                 int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
-                t->y[e] = (gamma ? gamma[c] : 1) * (t->x[e] - mean[c]) * istd[c] + (beta ? beta[c] : 0);
+                t->y[e] = (gamma ? gamma[c] : 1) * q(t, (t->x[e] - mean[c]) * istd[c]) + (beta ? beta[c] : 0);
             }
     }
     if (t->ip->training && count)
@@ -253,7 +259,7 @@ static void bn_backward(At *t)
             for (int64_t i = 0; i < plane; i++) {
                 int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
                 sum += t->dy[e];
-                dot += t->dy[e] * (t->x[e] - mean[c]) * istd[c];
+                dot += t->dy[e] * q(t, (t->x[e] - mean[c]) * istd[c]);
             }
         if (dgamma)
             dgamma[c] += dot;
@@ -262,8 +268,9 @@ static void bn_backward(At *t)
         for (int n = 0; n < t->n; n++)
             for (int64_t i = 0; i < plane; i++) {
                 int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
-                double xhat = (t->x[e] - mean[c]) * istd[c];
-                t->dx[e] += (gamma ? gamma[c] : 1) * istd[c] * (t->dy[e] - sum / m - xhat * dot / m);
+                double xhat = q(t, (t->x[e] - mean[c]) * istd[c]);
+                t->dx[e] += (gamma ? gamma[c] : 1) * istd[c] *
+                            q(t, q(t, t->dy[e] - q(t, sum / m)) - q(t, xhat * q(t, dot / m)));
             }
     }
 }
@@ -517,9 +524,18 @@ static At at_op(Interp *ip, int i)
         fprintf(stderr, "interp: op %d has no rule\n", (int)o->kind);
         exit(2);
     }
-    return (At){.ip = ip, .op = o, .i = i, .n = ip->n, .a = ip->g->op[o->in].shape, .b = o->shape,
-                .x = ip->out[o->in], .y = ip->out[i], .dy = ip->dout[i], .dx = ip->dout[o->in],
-                .sx = ip->training ? ip->seen[o->in] : NULL, .sy = ip->training ? ip->seen[i] : NULL};
+    return (At){.ip = ip,
+                .op = o,
+                .i = i,
+                .n = ip->n,
+                .a = ip->g->op[o->in].shape,
+                .b = o->shape,
+                .x = ip->out[o->in],
+                .y = ip->out[i],
+                .dy = ip->dout[i],
+                .dx = ip->dout[o->in],
+                .sx = ip->training ? ip->seen[o->in] : NULL,
+                .sy = ip->training ? ip->seen[i] : NULL};
 }
 
 static void to_float(const Interp *ip, double *v, int64_t n)

@@ -1,6 +1,6 @@
-/* interp.h - the reference: a naive double-precision interpreter of the forward graph, NCHW, plain loops. It derives its
- * own backward (reverse mode over its own ops) and shares nothing with the passes that come after the graph. Slow on
- * purpose; what it says is right by inspection and by finite differences (test_interp.c). */
+/* interp.h - the reference: a naive double-precision interpreter of the forward graph, NCHW, plain loops. It derives
+ * its own backward (reverse mode over its own ops) and shares nothing with the passes that come after the graph. Slow
+ * on purpose; what it says is right by inspection and by finite differences (test_interp.c). */
 #ifndef INTERP_H
 #define INTERP_H
 
@@ -15,25 +15,27 @@ typedef struct InterpStep {
 /* All arrays are indexed by op or by parameter of the graph. Tensors are n x C x H x W without padding. */
 typedef struct Interp {
     const Graph *g;
-    int max_n, n;          /* room for, and images in the last forward */
-    bool training;         /* of the last forward */
-    bool round_float;      /* round every op's output (and gradient) to float: shows how well conditioned a case is */
-    double **param;        /* [nparam]: values, also of running statistics; the count is one number */
-    double **dparam;       /* [nparam]: gradients, NULL for statistics */
-    double **momentum;     /* [nparam]: the optimiser's buffers, NULL for statistics */
-    double **out, **dout;  /* [nop]: an op's output and the gradient of it; the loss's are NULL */
-    unsigned char **mask;  /* [nop]: of a dropout, 0 or 1, n x C x H x W: the caller fills it before a training forward */
-    const float **seen;    /* [nop]: the output that a float run had, or NULL: decides at kinks. Caller's memory. */
+    int max_n, n;         /* room for, and images in the last forward */
+    bool training;        /* of the last forward */
+    bool round_float;     /* round every op's output and gradient, and a norm's insides, to float: shows how well
+                           * conditioned a case is */
+    double **param;       /* [nparam]: values, also of running statistics; the count is one number */
+    double **dparam;      /* [nparam]: gradients, NULL for statistics */
+    double **momentum;    /* [nparam]: the optimiser's buffers, NULL for statistics */
+    double **out, **dout; /* [nop]: an op's output and the gradient of it; the loss's are NULL */
+    unsigned char *
+        *mask;          /* [nop]: of a dropout, 0 or 1, n x C x H x W: the caller fills it before a training forward */
+    const float **seen; /* [nop]: the output that a float run had, or NULL: decides at kinks. Caller's memory. */
     double **mean, **istd; /* [nop]: of a norm, C each: what the last forward normalised with */
     double **var;          /* [nop]: of a norm, the biased variance of the last training batch */
     int64_t **route;       /* [nop]: of a max-pool, which input element won; -1: none */
     unsigned char **side;  /* [nop]: of relu and leaky_relu: 1 where the input counts as positive */
     int *label;
-    double loss;           /* mean over the batch */
+    double loss; /* mean over the batch */
     int correct;
-    int64_t flips;         /* decisions taken from the float run against the own reckoning, near a kink */
-    int64_t far_flips;     /* the same too far from the kink to be rounding: a failure */
-    int far_op;            /* where the first of those was; -1: nowhere */
+    int64_t flips;     /* decisions taken from the float run against the own reckoning, near a kink */
+    int64_t far_flips; /* the same too far from the kink to be rounding: a failure */
+    int far_op;        /* where the first of those was; -1: nowhere */
 } Interp;
 
 /* Room for up to max_n images. Parameters start at zero. Ends the program where memory runs out. */
@@ -45,8 +47,8 @@ int64_t interp_numel(const Param *p);
 /* Index of the parameter of that op and role, or -1. */
 int interp_find(const Graph *g, int op, ParamRole role);
 
-/* x: n x C x H x W; labels may be NULL (then there is no loss and no backward). Training: batch statistics, masks, and running
- * statistics are moved. Inference: running statistics, dropout passes through. */
+/* x: n x C x H x W; labels may be NULL (then there is no loss and no backward). Training: batch statistics, masks, and
+ * running statistics are moved. Inference: running statistics, dropout passes through. */
 void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool training);
 /* After a training forward with labels: fills dout and dparam. */
 void interp_backward(Interp *ip);

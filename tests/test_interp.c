@@ -1,5 +1,5 @@
-/* test_interp.c - the reference interpreter against central finite differences, op by op and in chains, and against cases
- * worked out by hand. Graphs are built here without any pass, so that nothing else is under test. */
+/* test_interp.c - the reference interpreter against central finite differences, op by op and in chains, and against
+ * cases worked out by hand. Graphs are built here without any pass, so that nothing else is under test. */
 #include "interp.h"
 
 #include <check.h>
@@ -9,7 +9,10 @@
 
 /* ---- graphs by hand ---- */
 
-enum { MOST_OPS = 24, MOST_PARAMS = 48 };
+enum {
+    MOST_OPS = 24,
+    MOST_PARAMS = 48
+};
 typedef struct Net {
     Graph g;
     Op op[MOST_OPS];
@@ -19,7 +22,8 @@ typedef struct Net {
 static void net_param(Net *t, ParamRole role, int ndim, int d0, int d1, int d2, int d3)
 {
     ck_assert_int_lt(t->g.nparam, MOST_PARAMS);
-    t->param[t->g.nparam++] = (Param){.name = "p", .role = role, .op = t->g.nop - 1, .ndim = ndim, .dim = {d0, d1, d2, d3}};
+    t->param[t->g.nparam++] =
+        (Param){.name = "p", .role = role, .op = t->g.nop - 1, .ndim = ndim, .dim = {d0, d1, d2, d3}};
 }
 
 static Op *net_op(Net *t, OpKind kind, int c, int h, int w)
@@ -28,8 +32,15 @@ static Op *net_op(Net *t, OpKind kind, int c, int h, int w)
     t->g.op = t->op;
     t->g.param = t->param;
     Op *o = &t->op[t->g.nop];
-    *o = (Op){.kind = kind, .in = t->g.nop - 1, .shape = {c, h, w}, .layer = "l", .path = "l", .groups = 1,
-              .kernel = {1, 1}, .stride = {1, 1}, .dilation = {1, 1}};
+    *o = (Op){.kind = kind,
+              .in = t->g.nop - 1,
+              .shape = {c, h, w},
+              .layer = "l",
+              .path = "l",
+              .groups = 1,
+              .kernel = {1, 1},
+              .stride = {1, 1},
+              .dilation = {1, 1}};
     t->g.nop++;
     return o;
 }
@@ -122,7 +133,8 @@ static double run(Interp *ip, const double *x, const int *label, int n)
     return ip->loss;
 }
 
-static void compare(double *v, double want, Interp *ip, const double *x, const int *label, int n, const char *what, int64_t e)
+static void compare(double *v, double want, Interp *ip, const double *x, const int *label, int n, const char *what,
+                    int64_t e)
 {
     double old = *v, h = 1e-6, up, down;
     *v = old + h;
@@ -131,8 +143,8 @@ static void compare(double *v, double want, Interp *ip, const double *x, const i
     down = run(ip, x, label, n);
     *v = old;
     double got = (up - down) / (2 * h);
-    ck_assert_msg(fabs(got - want) <= 1e-7 + 1e-5 * fabs(want), "%s[%lld]: backward %.12g, differences %.12g", what, (long long)e,
-                  want, got);
+    ck_assert_msg(fabs(got - want) <= 1e-7 + 1e-5 * fabs(want), "%s[%lld]: backward %.12g, differences %.12g", what,
+                  (long long)e, want, got);
 }
 
 /* Every gradient of the net against central differences: parameters and input. */
@@ -190,8 +202,9 @@ static void done(Net *t, int n)
 
 START_TEST(diff_conv)
 {
-    static const int shape[][7] = {{3, 3, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 0, 0, 0}, {3, 3, 2, 2, 1, 1, 1}, {2, 4, 1, 1, 0, 2, 1},
-                                   {5, 1, 3, 1, 2, 0, 0}, {1, 3, 1, 2, 0, 1, 1}, {3, 2, 2, 3, 2, 1, 0}, {2, 2, 3, 3, 0, 0, 1}};
+    static const int shape[][7] = {{3, 3, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 0, 0, 0}, {3, 3, 2, 2, 1, 1, 1},
+                                   {2, 4, 1, 1, 0, 2, 1}, {5, 1, 3, 1, 2, 0, 0}, {1, 3, 1, 2, 0, 1, 1},
+                                   {3, 2, 2, 3, 2, 1, 0}, {2, 2, 3, 3, 0, 0, 1}};
     const int *s = shape[_i];
     Net t = start(2, 5, 6);
     conv(&t, 3, s[0], s[1], s[2], s[3], s[4], s[5], s[6] != 0);
@@ -216,7 +229,8 @@ END_TEST
 static const struct {
     OpKind kind;
     double arg;
-} points[] = {{OP_RELU, 0}, {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0}, {OP_SIGMOID, 0}, {OP_SILU, 0}, {OP_DROP, 0.4}};
+} points[] = {{OP_RELU, 0},    {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0},
+              {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4}};
 
 START_TEST(diff_point)
 {
@@ -231,7 +245,8 @@ END_TEST
 
 START_TEST(diff_pool)
 {
-    static const int shape[][6] = {{2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {3, 2, 1, 3, 1, 0}, {1, 3, 2, 1, 0, 1}, {2, 2, 3, 3, 1, 1}};
+    static const int shape[][6] = {
+        {2, 2, 2, 2, 0, 0}, {3, 3, 2, 2, 1, 1}, {3, 2, 1, 3, 1, 0}, {1, 3, 2, 1, 0, 1}, {2, 2, 3, 3, 1, 1}};
     const int *s = shape[_i % 5];
     Net t = start(2, 5, 7);
     pool(&t, _i < 5 ? OP_MAXPOOL : OP_AVGPOOL, s[0], s[1], s[2], s[3], s[4], s[5]);
@@ -269,7 +284,8 @@ START_TEST(diff_chain)
         bn(&t), linear(&t, 3, true);
         break;
     case 3: /* no activation at all */
-        conv(&t, 2, 2, 3, 2, 1, 0, 1, true), bn(&t), bn(&t), conv(&t, 3, 1, 1, 1, 1, 0, 0, true), pool(&t, OP_AVGPOOL, 2, 2, 1, 1, 1, 1);
+        conv(&t, 2, 2, 3, 2, 1, 0, 1, true), bn(&t), bn(&t), conv(&t, 3, 1, 1, 1, 1, 0, 0, true),
+            pool(&t, OP_AVGPOOL, 2, 2, 1, 1, 1, 1);
         bn(&t), gap(&t);
         break;
     }
@@ -330,7 +346,8 @@ START_TEST(hand_pools)
     flatten(&m);
     loss(&m);
     ip = interp_new(&m.g, 1);
-    interp_forward(ip, (double[]){-5, -5, -7, -7}, (int[]){0}, 1, true); /* padding never wins; the first of equals does */
+    interp_forward(ip, (double[]){-5, -5, -7, -7}, (int[]){0}, 1,
+                   true); /* padding never wins; the first of equals does */
     static const int64_t route[] = {0, 0, 1, 2};
     for (int i = 0; i < 4; i++)
         ck_assert_int_eq(ip->route[1][i], route[i]);

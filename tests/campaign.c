@@ -1,0 +1,631 @@
+/* campaign.c - random chains and chosen ones, emitted, compiled, run, and compared with the reference interpreter.
+ * Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign --help` says the
+ * rest. */
+#define _XOPEN_SOURCE 700 /* realpath */
+
+#include "convoy.h"
+#include "judge.h"
+#include "randspec.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    MOST_JOBS = 16,
+    MOST_TRIES = 160
+};
+
+typedef struct Options {
+    const char *convoy, *keep, *cc, *target, *spec, *what, *work;
+    int count, jobs, n;
+    Fill fill;
+    uint64_t seed;
+} Options;
+
+typedef struct Count {
+    int passed, failed, noisy, exact;
+    int64_t tensors, flips;
+    double kept, expected, variance, fold, ratio;
+    char worst[128];
+} Count;
+
+static void usage(FILE *to)
+{
+    fputs("usage: campaign [options] [random|specs|exact|matrix|all]\n"
+          "\n"
+          "  random  (default) random chains against the reference interpreter\n"
+          "  specs   random chains through the front end alone\n"
+          "  exact   chosen chains: integers, constant channels, mean/sd = 1e4, short batches\n"
+          "  matrix  chosen chains by compilers, optimisation, sanitizers, OpenMP and targets\n"
+          "\n"
+          "  --convoy PATH     the generator to test (default: convoy)\n"
+          "  --count N         random chains (default: 40)\n"
+          "  --seed S          of the first; the others follow it (default: 1)\n"
+          "  --jobs N          at a time (default: 2)\n"
+          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
+          "  --target T        native, avx512, avx2, portable (default: native)\n"
+          "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
+          "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
+          "  --print-spec S    print the random spec of a seed and end\n",
+          to);
+}
+
+/* ---- folders ---- */
+
+static void remove_tree(const char *dir)
+{
+    const char *argv[] = {"rm", "-rf", "--", dir, NULL};
+    run_program("/dev/null", NULL, NULL, argv);
+}
+
+static void fresh(const char *dir)
+{
+    remove_tree(dir);
+    if (mkdir(dir, 0777) != 0) {
+        fprintf(stderr, "campaign: %s: %s\n", dir, strerror(errno));
+        exit(2);
+    }
+}
+
+/* ---- cases, each in a process of its own ---- */
+
+typedef struct Slot {
+    pid_t pid;
+    int from, index;
+} Slot;
+
+/* Starts judging; the verdict comes through a pipe. */
+static Slot start(const Case *c, int index)
+{
+    int ends[2];
+    fflush(NULL);
+    if (pipe(ends) != 0) {
+        perror("campaign: pipe");
+        exit(2);
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        perror("campaign: fork");
+        exit(2);
+    }
+    if (pid == 0) {
+        close(ends[0]);
+        Verdict v = judge(c);
+        _exit(write(ends[1], &v, sizeof v) == (ssize_t)sizeof v ? 0 : 1);
+    }
+    close(ends[1]);
+    return (Slot){pid, ends[0], index};
+}
+
+static Verdict finish(Slot *s)
+{
+    Verdict v;
+    char *to = (char *)&v;
+    size_t got = 0;
+    ssize_t n;
+    while (got < sizeof v && ((n = read(s->from, to + got, sizeof v - got)) > 0 || (n < 0 && errno == EINTR)))
+        got += n > 0 ? (size_t)n : 0;
+    close(s->from);
+    waitpid(s->pid, NULL, 0);
+    s->pid = 0;
+    if (got != sizeof v)
+        v = (Verdict){.outcome = CASE_CRASHED, .what = "the test itself crashed on it"};
+    return v;
+}
+
+/* ---- reports ---- */
+
+static void count(Count *k, const Verdict *v)
+{
+    if (v->outcome == CASE_PASSED)
+        k->passed++;
+    else
+        k->failed++;
+    k->noisy += v->noisy;
+    k->exact += v->exact;
+    k->tensors += v->tensors;
+    k->flips += v->flips;
+    k->kept += v->kept;
+    k->expected += v->expected;
+    k->variance += v->variance;
+    k->fold = fmax(k->fold, v->fold);
+    if (v->ratio > k->ratio && v->outcome == CASE_PASSED) {
+        k->ratio = v->ratio;
+        memcpy(k->worst, v->worst, sizeof k->worst);
+    }
+}
+
+/* The counts; false where something failed, the dropout rates among it. */
+static bool report(const char *what, Count *k)
+{
+    bool drops = k->variance == 0 || fabs(k->kept - k->expected) <= 5 * sqrt(k->variance);
+    printf("%s: %" PRId64 " tensors compared, %d of them exactly; nearest to its tolerance: %s\n", what, k->tensors,
+           k->exact, k->worst[0] ? k->worst : "none");
+    printf("%s: %" PRId64
+           " decisions at kinks taken from the float run; %d tensors beyond the tolerance within float32's own noise; "
+           "folded inference within %.2g\n",
+           what, k->flips, k->noisy, k->fold);
+    if (k->variance > 0)
+        printf("%s: dropout kept %.0f of an expected %.0f (%.1f sigma)%s\n", what, k->kept, k->expected,
+               (k->kept - k->expected) / sqrt(k->variance), drops ? "" : ": FAILED");
+    if (!drops)
+        k->failed++;
+    printf("%s: %d passed, %d failed\n", what, k->passed, k->failed);
+    fflush(stdout);
+    return k->failed == 0;
+}
+
+static void print_file(const char *path)
+{
+    char line[512];
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        printf("    %s", line);
+    if (f)
+        fclose(f);
+}
+
+static void say(const char *label, const Case *c, const Verdict *v)
+{
+    printf("FAILED %s (%s): %s\n", label, outcome_name[v->outcome], v->what);
+    printf("  n %d, numbers' seed %" PRIu64 ", target %s, %s %s; files: %s\n", c->n, c->seed, c->target, c->cc,
+           c->cflags, c->dir);
+    print_file(c->spec);
+    fflush(stdout);
+}
+
+/* Judges cases, `jobs` at a time, each as soon as there is room; says what failed in their own order. label[i] names
+ * them. */
+static Count all_cases(const Options *o, const Case *c, char **label, int n, Verdict *v)
+{
+    Slot slot[MOST_JOBS] = {{0}};
+    struct pollfd wait[MOST_JOBS];
+    Count k = {0};
+    bool *done = calloc((size_t)n + 1, sizeof *done);
+    if (!done) {
+        fprintf(stderr, "campaign: out of memory\n");
+        exit(2);
+    }
+    for (int next = 0, said = 0; said < n;) {
+        for (int j = 0; j < o->jobs; j++) {
+            if (!slot[j].pid && next < n) {
+                slot[j] = start(&c[next], next);
+                next++;
+            }
+            wait[j] = (struct pollfd){.fd = slot[j].pid ? slot[j].from : -1, .events = POLLIN};
+        }
+        if (poll(wait, (nfds_t)o->jobs, -1) < 0 && errno != EINTR)
+            break;
+        for (int j = 0; j < o->jobs; j++)
+            if (slot[j].pid && wait[j].revents) {
+                v[slot[j].index] = finish(&slot[j]);
+                done[slot[j].index] = true;
+            }
+        for (; said < n && done[said]; said++) {
+            count(&k, &v[said]);
+            if (v[said].outcome != CASE_PASSED)
+                say(label[said], &c[said], &v[said]);
+            else if (!o->keep)
+                remove_tree(c[said].dir);
+        }
+    }
+    free(done);
+    return k;
+}
+
+/* ---- random chains ---- */
+
+static Case plain_case(const Options *o, const char *dir)
+{
+    char *cc = xprintf("%s", o->cc), *flags = strchr(cc, ' ');
+    if (flags)
+        *flags++ = 0;
+    return (Case){.dir = dir,
+                  .convoy = o->convoy,
+                  .target = o->target,
+                  .cc = cc,
+                  .cflags = flags ? flags : "-O1",
+                  .spec = xprintf("%s/spec.yaml", dir)};
+}
+
+static Case random_case(const Options *o, const char *dir, const RandSpec *s, uint64_t seed)
+{
+    static const Fill fills[] = {FILL_PLAIN, FILL_PLAIN, FILL_PLAIN, FILL_INTEGER, FILL_PLAIN, FILL_INTEGER};
+    Case c = plain_case(o, dir);
+    c.seed = seed;
+    c.n = s->n;
+    c.n_predict = s->n_predict;
+    c.fill = fills[seed % 6];
+    c.again = seed % 4 == 0;
+    fresh(dir);
+    FILE *f = fopen(c.spec, "w");
+    if (f)
+        rs_print(s, f);
+    if (!f || ferror(f) || fclose(f) != 0) {
+        fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
+        exit(2);
+    }
+    return c;
+}
+
+/* Makes a failing spec smaller while it fails in the same way. */
+static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v)
+{
+    char *dir = xprintf("%s/small_%" PRIu64, o->work, seed), *best = xprintf("%s/smallest_%" PRIu64, o->work, seed);
+    Shape end;
+    int tries = 0;
+    bool any = true;
+    for (int move = 0; any && tries < MOST_TRIES;) {
+        RandSpec t = rs_shrink(&s, move++, &any);
+        if (!any || memcmp(&t, &s, sizeof s) == 0 || !rs_valid(&t, &end))
+            continue;
+        Case c = random_case(o, dir, &t, seed);
+        Slot slot = start(&c, 0);
+        Verdict w = finish(&slot);
+        tries++;
+        if (w.outcome == v.outcome) {
+            s = t;
+            v = w;
+            move = 0;
+        }
+    }
+    remove_tree(dir);
+    Case c = random_case(o, best, &s, seed);
+    Slot slot = start(&c, 0);
+    v = finish(&slot);
+    printf("smallest after %d tries:\n", tries);
+    say(xprintf("seed %" PRIu64, seed), &c, &v);
+    printf("  worst: %s\n", v.worst);
+}
+
+static bool random_chains(const Options *o)
+{
+    Case *c = calloc((size_t)o->count, sizeof *c);
+    Verdict *v = calloc((size_t)o->count, sizeof *v);
+    char **label = calloc((size_t)o->count, sizeof *label);
+    if (!c || !v || !label)
+        return false;
+    printf("random: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", o->seed, o->seed + (uint64_t)o->count - 1,
+           o->cc, o->target);
+    for (int i = 0; i < o->count; i++) {
+        uint64_t seed = o->seed + (uint64_t)i;
+        RandSpec s = rs_random(seed);
+        c[i] = random_case(o, xprintf("%s/%" PRIu64, o->work, seed), &s, seed);
+        label[i] = xprintf("seed %" PRIu64, seed);
+    }
+    Count k = all_cases(o, c, label, o->count, v);
+    for (int i = 0, shown = 0; i < o->count && shown < 3; i++)
+        if (v[i].outcome != CASE_PASSED) {
+            shown++;
+            shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i]);
+        }
+    return report("random", &k);
+}
+
+/* ---- chosen chains ---- */
+
+typedef struct Chosen {
+    const char *name;
+    Fill fill;
+    int n;
+    const char *yaml;
+} Chosen;
+
+#define HEAD(shape, classes) "name: chain\ninput: " shape "\nclasses: " classes "\nlayers:\n"
+#define TAIL "train: {data: shapes, batch: 6}\n"
+
+static const Chosen exact[] = {
+    {"integers through conv, relu, max-pool and linear", FILL_INTEGER, 5,
+     HEAD("[3, 11, 9]",
+          "7") "  - conv: {out: 20, order: conv-relu}\n  - conv: {out: 17, stride: 2, order: conv-maxpool(2)-relu}\n"
+               "  - flatten\n  - linear: 19\n  - relu\n  - linear: classes\n" TAIL},
+    {"integers through odd windows", FILL_INTEGER, 3,
+     HEAD("[2, 13, 8]", "4") "  - conv: {out: 5, kernel: [2, 4], stride: [1, 3], padding: [1, 0], order: conv}\n"
+                             "  - maxpool: {k: [3, 2], stride: [2, 1], padding: [1, 0]}\n  - conv: {out: 33, kernel: "
+                             "1, stride: 2, order: relu-conv}\n"
+                             "  - flatten\n  - linear: classes\n" TAIL},
+    {"integers from 16 channels and more", FILL_INTEGER, 2,
+     HEAD("[35, 6, 6]", "3") "  - conv: {out: 32, order: conv-relu}\n  - conv: {out: 16, kernel: 5, order: conv}\n"
+                             "  - flatten\n  - linear: classes\n" TAIL},
+    {"constant channels, conv-bn-relu", FILL_CONSTANT, 4,
+     HEAD("[3, 7, 7]", "5") "  - conv: {out: 18, padding: 0, order: conv-bn-relu}\n  - conv: {out: 9, padding: 0, "
+                            "order: conv-bn-relu}\n"
+                            "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"constant channels, conv-relu-bn", FILL_CONSTANT, 4,
+     HEAD("[3, 7, 7]", "5") "  - conv: {out: 18, padding: 0, order: conv-relu-bn}\n  - conv: {out: 9, padding: 0, "
+                            "order: conv-relu-bn}\n"
+                            "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"constant channels, a norm on the input", FILL_CONSTANT, 3,
+     HEAD("[4, 5, 6]", "3") "  - bn\n  - conv: {out: 8, order: conv-bn-relu}\n  - global_avg_pool\n  - linear: "
+                            "classes\n  - bn\n" TAIL},
+    {"mean/sd = 1e4, conv-bn-relu", FILL_FAR, 6,
+     HEAD("[2, 8, 8]",
+          "4") "  - conv: {out: 17, kernel: 1, order: conv-bn-relu}\n  - conv: {out: 8, order: conv-bn-relu}\n"
+               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"mean/sd = 1e4, conv-relu-bn", FILL_FAR, 6,
+     HEAD("[2, 8, 8]",
+          "4") "  - conv: {out: 17, kernel: 1, order: conv-relu-bn}\n  - conv: {out: 8, order: conv-relu-bn}\n"
+               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"mean/sd = 1e4, 3x3 without padding, pooled before the norm", FILL_FAR, 6,
+     HEAD("[1, 9, 8]", "4") "  - conv: {out: 3, padding: 0, order: conv-maxpool(2)-bn-relu}\n  - flatten\n  - linear: "
+                            "classes\n" TAIL},
+    {"mean/sd = 1e4, a norm on the input", FILL_FAR, 6,
+     HEAD("[3, 5, 7]", "4") "  - bn\n  - conv: {out: 8, order: conv-relu-bn}\n  - flatten\n  - linear: classes\n" TAIL},
+    {"a short last batch: one image of six", FILL_PLAIN, 1,
+     HEAD("[3, 8, 8]",
+          "4") "  - conv: {out: 20, order: conv-bn-relu}\n  - conv: {out: 8, stride: 2, order: conv-relu-bn}\n"
+               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"a short last batch: two of six, hidden linears with norms", FILL_PLAIN, 2,
+     HEAD("[3, 6, 6]",
+          "4") "  - conv: {out: 20, order: bn-conv-relu}\n  - flatten\n  - linear: {out: 24, order: linear-bn-relu}\n"
+               "  - linear: {out: 11, order: linear-relu-bn}\n  - linear: classes\n  - bn\n" TAIL},
+    {"two norms in a block, silu before one", FILL_PLAIN, 6,
+     HEAD("[3, 7, 9]", "5") "  - bn\n  - conv: {out: 18, order: conv-bn-silu-bn}\n  - conv: {out: 9, order: "
+                            "bn-conv-silu-bn-drop(0.3)}\n"
+                            "  - global_avg_pool\n  - linear: classes\n  - bn\n" TAIL},
+    {"pool and dropout before the norm", FILL_PLAIN, 6,
+     HEAD("[2, 10, 10]",
+          "5") "  - conv: {out: 18, order: conv-maxpool(2)-bn-tanh}\n  - conv: {out: 9, order: drop(0.1)-bn-conv-act}\n"
+               "  - conv: {out: 7, order: conv-avgpool(2)-bn-leaky_relu}\n  - flatten\n  - linear: classes\n" TAIL},
+};
+enum {
+    EXACTS = sizeof exact / sizeof *exact
+};
+
+static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
+{
+    Case c = plain_case(o, dir);
+    c.seed = o->seed + 12345;
+    c.n = w->n;
+    c.n_predict = 7;
+    c.fill = w->fill;
+    fresh(dir);
+    FILE *f = fopen(c.spec, "w");
+    if (!f || fputs(w->yaml, f) < 0 || fclose(f) != 0) {
+        fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
+        exit(2);
+    }
+    return c;
+}
+
+static bool exact_chains(const Options *o)
+{
+    Case c[EXACTS];
+    char *label[EXACTS];
+    for (int i = 0; i < EXACTS; i++) {
+        c[i] = chosen_case(o, &exact[i], xprintf("%s/exact_%d", o->work, i));
+        c[i].again = i % 3 == 0;
+        label[i] = xprintf("%s", exact[i].name);
+    }
+    Verdict v[EXACTS];
+    Count k = all_cases(o, c, label, EXACTS, v);
+    return report("exact", &k);
+}
+
+/* ---- compilers and targets ---- */
+
+static const struct {
+    const char *target, *cc, *cflags, *env;
+} matrix[] = {
+    {"native", "gcc", "-O0 -Wall -Wextra -Werror", NULL},
+    {"native", "gcc", "-O2 -Wall -Wextra -Werror", NULL},
+    {"native", "clang", "-O0 -Wall -Wextra -Werror", NULL},
+    {"native", "clang", "-O2 -Wall -Wextra -Werror", NULL},
+    {"native", "gcc", "-O2 -Wall -Wextra -Werror", "OPENMP=0"},
+    {"native", "clang", "-O2 -Wall -Wextra -Werror", "OPENMP=0"},
+    {"native", "gcc", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
+    {"portable", "gcc", "-O2 -std=c99 -pedantic -Wall -Wextra -Werror", NULL},
+    {"portable", "clang", "-O2 -std=c99 -pedantic -Wall -Wextra -Werror", NULL},
+    {"portable", "gcc", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
+};
+enum {
+    ROWS = sizeof matrix / sizeof *matrix
+};
+
+static bool have(const char *cc)
+{
+    const char *argv[] = {cc, "--version", NULL};
+    return run_program("/dev/null", NULL, NULL, argv) == 0;
+}
+
+static bool compilers(const Options *o)
+{
+    static const int pick[] = {0, 11, 12, 13};
+    enum {
+        PICKS = sizeof pick / sizeof *pick
+    };
+    Case c[ROWS * PICKS];
+    char *label[ROWS * PICKS];
+    bool gcc = have("gcc"), clang = have("clang");
+    int n = 0;
+    if (!gcc)
+        printf("skipped: gcc missing\n");
+    if (!clang)
+        printf("skipped: clang missing\n");
+    for (int r = 0; r < ROWS; r++)
+        for (int p = 0; p < PICKS && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
+            c[n] = chosen_case(o, &exact[pick[p]], xprintf("%s/matrix_%d_%d", o->work, r, p));
+            c[n].target = matrix[r].target;
+            c[n].cc = matrix[r].cc;
+            c[n].cflags = matrix[r].cflags;
+            c[n].env = matrix[r].env;
+            label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
+                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, exact[pick[p]].name);
+        }
+    Verdict v[ROWS * PICKS];
+    Count k = all_cases(o, c, label, n, v);
+    return report("matrix", &k);
+}
+
+/* Every random spec is accepted, with the shapes that randspec reckons. */
+static bool specs(const Options *o)
+{
+    int failed = 0;
+    char *dir = xprintf("%s/specs", o->work);
+    for (int i = 0; i < o->count; i++) {
+        RandSpec s = rs_random(o->seed + (uint64_t)i);
+        Shape end;
+        rs_valid(&s, &end);
+        Case c = random_case(o, dir, &s, o->seed + (uint64_t)i);
+        if (!accepted(c.spec, &end)) {
+            printf("FAILED seed %" PRIu64 ": refused, or with other shapes\n", o->seed + (uint64_t)i);
+            print_file(c.spec);
+            failed++;
+        }
+    }
+    printf("specs: %d passed, %d failed\n", o->count - failed, failed);
+    return failed == 0;
+}
+
+static bool one_spec(const Options *o)
+{
+    Case c = plain_case(o, xprintf("%s/one", o->work));
+    char *label = xprintf("%s", o->spec);
+    c.spec = realpath(o->spec, NULL);
+    if (!c.spec) {
+        fprintf(stderr, "campaign: %s: %s\n", o->spec, strerror(errno));
+        return false;
+    }
+    c.seed = o->seed;
+    c.n = o->n;
+    c.n_predict = 5;
+    c.fill = o->fill;
+    fresh(c.dir);
+    Verdict v;
+    Count k = all_cases(o, &c, &label, 1, &v);
+    return report("one", &k);
+}
+
+/* ---- main ---- */
+
+static int64_t number(const char *s, int64_t lo, int64_t hi)
+{
+    char *end;
+    errno = 0;
+    long long v = s ? strtoll(s, &end, 10) : 0;
+    if (!s || end == s || *end || errno || v < lo || v > hi) {
+        fprintf(stderr, "campaign: '%s' is no number from %" PRId64 " to %" PRId64 "\n", s ? s : "", lo, hi);
+        exit(2);
+    }
+    return v;
+}
+
+static Fill fill_named(const char *s)
+{
+    static const char *const names[] = {"plain", "integer", "constant", "far"};
+    for (int i = 0; s && i < 4; i++)
+        if (strcmp(s, names[i]) == 0)
+            return (Fill)i;
+    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, far\n");
+    exit(2);
+}
+
+static Options options(int argc, char **argv)
+{
+    Options o = {.convoy = "convoy",
+                 .cc = "gcc -O1",
+                 .target = "native",
+                 .count = 40,
+                 .jobs = 2,
+                 .seed = 1,
+                 .n = 3,
+                 .what = "random"};
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(a, "--help") == 0) {
+            usage(stdout);
+            exit(0);
+        }
+        if (a[0] != '-') {
+            o.what = a;
+            continue;
+        }
+        i++;
+        if (!v) {
+            fprintf(stderr, "campaign: %s wants a value; see campaign --help\n", a);
+            exit(2);
+        } else if (strcmp(a, "--convoy") == 0) {
+            o.convoy = strchr(v, '/') ? realpath(v, NULL) : v;
+        } else if (strcmp(a, "--count") == 0) {
+            o.count = (int)number(v, 1, 100000);
+        } else if (strcmp(a, "--seed") == 0) {
+            o.seed = (uint64_t)number(v, 0, INT64_MAX);
+        } else if (strcmp(a, "--jobs") == 0) {
+            o.jobs = (int)number(v, 1, MOST_JOBS);
+        } else if (strcmp(a, "--cc") == 0) {
+            o.cc = v;
+        } else if (strcmp(a, "--target") == 0) {
+            o.target = v;
+        } else if (strcmp(a, "--keep") == 0) {
+            o.keep = v;
+        } else if (strcmp(a, "--spec") == 0) {
+            o.spec = v;
+        } else if (strcmp(a, "--n") == 0) {
+            o.n = (int)number(v, 1, 100000);
+        } else if (strcmp(a, "--fill") == 0) {
+            o.fill = fill_named(v);
+        } else if (strcmp(a, "--print-spec") == 0) {
+            RandSpec s = rs_random((uint64_t)number(v, 0, INT64_MAX));
+            rs_print(&s, stdout);
+            exit(fflush(stdout) == 0 ? 0 : 1);
+        } else {
+            fprintf(stderr, "campaign: unknown option %s; see campaign --help\n", a);
+            exit(2);
+        }
+    }
+    if (!o.convoy) {
+        fprintf(stderr, "campaign: no such generator\n");
+        exit(2);
+    }
+    return o;
+}
+
+int main(int argc, char **argv)
+{
+    Options o = options(argc, argv);
+    const char *tmp = getenv("TMPDIR");
+    char *temporary = xprintf("%s/convoy-campaign-XXXXXX", tmp && *tmp ? tmp : P_tmpdir);
+    if (o.keep) {
+        if (mkdir(o.keep, 0777) != 0 && errno != EEXIST) {
+            fprintf(stderr, "campaign: %s: %s\n", o.keep, strerror(errno));
+            return 2;
+        }
+        o.work = realpath(o.keep, NULL);
+    } else {
+        o.work = mkdtemp(temporary);
+    }
+    if (!o.work) {
+        perror("campaign");
+        return 2;
+    }
+    bool every = strcmp(o.what, "all") == 0, ok = true, known = every;
+    if (o.spec) {
+        ok = one_spec(&o);
+        known = true;
+    } else {
+        static const struct {
+            const char *name;
+            bool (*run)(const Options *);
+        } part[] = {{"specs", specs}, {"random", random_chains}, {"exact", exact_chains}, {"matrix", compilers}};
+        for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+            if (every || strcmp(o.what, part[i].name) == 0) {
+                known = true;
+                ok = part[i].run(&o) && ok;
+            }
+    }
+    if (!known) {
+        usage(stderr);
+        return 2;
+    }
+    if (ok && !o.keep)
+        remove_tree(o.work);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,636 @@
+/* judge.c - see judge.h. Emits, compiles, fills, runs, and compares. Tolerance, of max |a - b| over a tensor:
+ *     1e-4 * max(max |b|, 1e-3 * the largest magnitude of its kind)
+ * kinds being activations, gradients, parameters, momentum, running statistics. Where float32 itself cannot do that
+ * (the interpreter, each of its own outputs rounded to float, errs as much), NOISE times its error is allowed, and
+ * counted. */
+#include "judge.h"
+#include "interp.h"
+#include "randspec.h"
+#include "stfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOISE 8.0
+
+const char *const outcome_name[] = {"passed",        "gen failed", "make failed", "the program failed",
+                                    "wrong numbers", "crashed"};
+
+/* ---- programs and files ---- */
+
+int run_program(const char *log, const char *dir, const char *env, const char *const *argv)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        return -1;
+    if (pid == 0) {
+        int to = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0666), from = open("/dev/null", O_RDONLY);
+        if (to < 0 || from < 0 || dup2(from, 0) < 0 || dup2(to, 1) < 0 || dup2(to, 2) < 0 || (dir && chdir(dir) != 0))
+            _exit(126);
+        if (env) {
+            char *copy = strdup(env), *eq = copy ? strchr(copy, '=') : NULL;
+            if (!eq)
+                _exit(126);
+            *eq = 0;
+            setenv(copy, eq + 1, 1);
+        }
+        alarm(300); /* a program that hangs */
+        execvp(argv[0], (char *const *)argv);
+        dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+        _exit(127);
+    }
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void log_tail(const char *log, char *to, size_t size)
+{
+    to[0] = 0;
+    FILE *f = fopen(log, "rb");
+    if (!f)
+        return;
+    char text[4096];
+    size_t n = fread(text, 1, sizeof text - 1, f); /* the first error is what tells */
+    fclose(f);
+    text[n] = 0;
+    char *e = strstr(text, "error");
+    while (e && e > text && e[-1] != '\n')
+        e--;
+    snprintf(to, size, "%.600s", e ? e : text);
+}
+
+bool same_files(const char *a, const char *b)
+{
+    FILE *f = fopen(a, "rb"), *g = fopen(b, "rb");
+    bool same = f && g;
+    while (same) {
+        char x[65536], y[65536];
+        size_t n = fread(x, 1, sizeof x, f), m = fread(y, 1, sizeof y, g);
+        same = n == m && memcmp(x, y, n) == 0 && !ferror(f) && !ferror(g);
+        if (n == 0)
+            break;
+    }
+    if (f)
+        fclose(f);
+    if (g)
+        fclose(g);
+    return same;
+}
+
+/* ---- the numbers ---- */
+
+typedef struct Numbers {
+    float *x, *x_predict;
+    int64_t *label;
+    StFile *weights, *state;
+    InterpStep step;
+    int seed, at_step;
+} Numbers;
+
+static void *room(int64_t n, size_t size)
+{
+    void *p = n < 0 ? NULL : calloc((size_t)n + 1, size);
+    if (!p) {
+        fprintf(stderr, "campaign: out of memory\n");
+        exit(2);
+    }
+    return p;
+}
+
+static float *images(const Graph *g, const Case *c, Rng *r, int n)
+{
+    Shape s = g->op[0].shape;
+    float *x = room(n * interp_image(g, 0), sizeof *x);
+    int64_t plane = (int64_t)s.h * s.w;
+    float fixed[64];
+    for (int i = 0; i < 64; i++)
+        fixed[i] = (float)rng_int(r, -3, 3);
+    double scale = rng_chance(r, 0.8) ? 1 : rng_real(r, 0.01, 30);
+    for (int64_t i = 0; i < n * interp_image(g, 0); i++)
+        switch (c->fill) {
+        case FILL_PLAIN:
+            x[i] = (float)(scale * rng_normal(r));
+            break;
+        case FILL_INTEGER:
+            x[i] = (float)rng_int(r, -3, 3);
+            break;
+        case FILL_CONSTANT:
+            x[i] = fixed[i / plane % s.c % 64];
+            break;
+        case FILL_FAR:
+            x[i] = (float)(10000 + rng_int(r, -1, 1));
+            break;
+        }
+    return x;
+}
+
+static float draw(const Param *p, const Case *c, Rng *r)
+{
+    bool whole = c->fill == FILL_INTEGER || c->fill == FILL_CONSTANT;
+    switch (p->role) {
+    case PARAM_WEIGHT: {
+        if (whole)
+            return (float)rng_int(r, -2, 2);
+        if (c->fill == FILL_FAR && p->ndim == 4)
+            return (float)rng_int(r, 1, 2);
+        double fan_in = (double)interp_numel(p) / p->dim[0];
+        return (float)(rng_normal(r) * sqrt(2 / fan_in));
+    }
+    case PARAM_BIAS:
+        return whole || c->fill == FILL_FAR ? (float)rng_int(r, -2, 2) : (float)rng_normal(r) * 0.3f;
+    case PARAM_GAMMA: {
+        double sign = rng_chance(r, 0.15) ? 0 : rng_chance(r, 0.4) ? -1 : 1;
+        return (float)(sign * rng_real(r, 0.3, 1.5));
+    }
+    case PARAM_BETA:
+        return rng_chance(r, 0.2) ? 0 : (float)rng_normal(r) * 0.5f;
+    case PARAM_MEAN:
+        return (float)rng_normal(r);
+    case PARAM_VAR:
+        return (float)rng_real(r, 0.2, 3);
+    case PARAM_COUNT:
+        return 0;
+    }
+    return 0;
+}
+
+static Numbers make_numbers(const Graph *g, const Case *c)
+{
+    Rng r = {c->seed ^ 0x5bd1e995u};
+    Numbers m = {.weights = st_new(), .state = st_new()};
+    static const double lr[] = {0.01, 0.1, 0.5}, decay[] = {0, 5e-4, 0.1};
+    m.step = (InterpStep){.lr = lr[rng_int(&r, 0, 2)], .weight_decay = decay[rng_int(&r, 0, 2)]};
+    m.step.momentum = rng_chance(&r, 0.7) ? 0.9 : 0;
+    m.step.nesterov = m.step.momentum > 0 && rng_chance(&r, 0.4);
+    m.step.decay_all = rng_chance(&r, 0.3);
+    m.seed = rng_int(&r, 0, 1000000);
+    m.at_step = rng_int(&r, 0, 100000);
+    m.x = images(g, c, &r, c->n);
+    m.x_predict = images(g, c, &r, c->n_predict);
+    m.label = room(c->n, sizeof *m.label);
+    int classes = g->op[g->op[g->nop - 1].in].shape.c;
+    for (int i = 0; i < c->n; i++)
+        m.label[i] = rng_int(&r, 0, classes - 1);
+    bool moving = m.step.momentum > 0 && rng_chance(&r, 0.7);
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *p = &g->param[i];
+        int64_t dim[4] = {p->dim[0], p->dim[1], p->dim[2], p->dim[3]};
+        StTensor *t = st_add(m.weights, p->name, p->role != PARAM_COUNT, p->ndim, dim);
+        for (int64_t e = 0; e < t->n; e++)
+            if (t->f)
+                t->f[e] = draw(p, c, &r);
+            else
+                t->i[e] = rng_int(&r, 0, 5000);
+        if (!moving || p->role > PARAM_BETA)
+            continue;
+        StTensor *v = st_add(m.state, xprintf("momentum.%s", p->name), true, p->ndim, dim);
+        for (int64_t e = 0; e < v->n; e++)
+            v->f[e] = (float)rng_normal(&r) * 0.1f;
+    }
+    return m;
+}
+
+/* An interpreter with the numbers loaded. */
+static Interp *loaded(const Graph *g, const Numbers *m, int room_for)
+{
+    Interp *ip = interp_new(g, room_for);
+    for (int i = 0; i < g->nparam; i++) {
+        const StTensor *t = &m->weights->tensor[i], *v = st_find(m->state, xprintf("momentum.%s", t->name));
+        for (int64_t e = 0; e < t->n; e++) {
+            ip->param[i][e] = t->f ? (double)t->f[e] : (double)t->i[e];
+            if (v)
+                ip->momentum[i][e] = (double)v->f[e];
+        }
+    }
+    return ip;
+}
+
+static double *widened(const float *x, int64_t n)
+{
+    double *d = room(n, sizeof *d);
+    for (int64_t i = 0; i < n; i++)
+        d[i] = (double)x[i];
+    return d;
+}
+
+/* ---- comparing ---- */
+
+static void __attribute__((format(printf, 3, 4))) wrong(Verdict *v, Outcome o, const char *fmt, ...)
+{
+    if (v->outcome != CASE_PASSED)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(v->what, sizeof v->what, fmt, ap);
+    va_end(ap);
+    v->outcome = o;
+}
+
+static double top(const double *v, int64_t n)
+{
+    double m = 0;
+    for (int64_t i = 0; i < n; i++)
+        m = fmax(m, fabs(v[i]));
+    return m;
+}
+
+/* One tensor: got against want; `rough` is the reference rounded to float at every op. */
+static void compare(Verdict *v, StFile *trace, const char *name, const double *want, const double *rough, int64_t n,
+                    double kind)
+{
+    StTensor *t = st_find(trace, name);
+    double scale = fmax(top(want, n), 1e-3 * kind), tolerance = 1e-4 * scale, err = 0, noise = 0;
+    int64_t at = 0;
+    v->tensors++;
+    if (!t || t->n != n || (!t->f && !t->i)) {
+        wrong(v, CASE_WRONG, "%s: %s", name, t ? "has another size" : "is missing in the trace");
+        return;
+    }
+    t->used = true;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs((t->f ? (double)t->f[i] : (double)t->i[i]) - want[i]);
+        if (!(d <= err)) {
+            err = d;
+            at = i;
+            if (isnan(d))
+                break;
+        }
+        noise = fmax(noise, fabs(rough[i] - want[i]));
+    }
+    if (scale > 0 && err / tolerance > v->ratio) {
+        v->ratio = err / tolerance;
+        snprintf(v->worst, sizeof v->worst, "%s at %.3g of the tolerance", name, v->ratio);
+    }
+    if (err <= tolerance)
+        return;
+    if (err <= NOISE * noise) {
+        v->noisy++;
+        return;
+    }
+    wrong(v, CASE_WRONG, "%s[%lld of %lld]: got %.9g, want %.9g; error %.3g, tolerance %.3g (rounding alone: %.3g)",
+          name, (long long)at, (long long)n, t->f ? (double)t->f[at] : (double)t->i[at], want[at], err, tolerance,
+          noise);
+}
+
+/* Integer fills: what only adds and multiplies small integers is exact, whatever the order of the sums. */
+static void compare_exact(Verdict *v, const Interp *ip, StFile *trace)
+{
+    const Graph *g = ip->g;
+    bool exact[4096] = {true};
+    double most[4096] = {4};
+    for (int i = 1; i < g->nop - 1 && i < 4096; i++) {
+        const Op *o = &g->op[i];
+        double reach = most[o->in];
+        exact[i] = exact[o->in];
+        if (o->kind == OP_CONV || o->kind == OP_LINEAR) {
+            int w = interp_find(g, i, PARAM_WEIGHT);
+            reach = reach * 2 * (double)interp_numel(&g->param[w]) / g->param[w].dim[0] + 2;
+        } else if (o->kind != OP_RELU && o->kind != OP_MAXPOOL && o->kind != OP_FLATTEN) {
+            exact[i] = false;
+        }
+        most[i] = reach;
+        exact[i] = exact[i] && reach < 16777216;
+        const StTensor *t = exact[i] ? st_find(trace, xprintf("act.%s", o->path)) : NULL;
+        if (!t || t->n != ip->n * interp_image(g, i))
+            continue; /* said elsewhere */
+        v->exact++;
+        for (int64_t e = 0; e < t->n; e++)
+            if ((double)t->f[e] != ip->out[i][e]) {
+                wrong(v, CASE_WRONG, "act.%s[%lld]: integers, so exact, but got %.9g for %.9g", o->path, (long long)e,
+                      (double)t->f[e], ip->out[i][e]);
+                return;
+            }
+    }
+}
+
+/* The masks of the run become the interpreter's; their ones are counted. */
+static void take_masks(Verdict *v, Interp *ip, StFile *trace, int n, bool count)
+{
+    const Graph *g = ip->g;
+    for (int i = 0; i < g->nop; i++) {
+        if (!ip->mask[i])
+            continue;
+        int64_t size = n * interp_image(g, i);
+        StTensor *t = st_find(trace, xprintf("mask.%s", g->op[i].path));
+        if (!t && g->op[i].arg > 0)
+            wrong(v, CASE_WRONG, "mask.%s is missing in the trace", g->op[i].path);
+        if (t && (t->n != size || !t->f)) {
+            wrong(v, CASE_WRONG, "mask.%s has another size or type", g->op[i].path);
+            t = NULL;
+        }
+        for (int64_t e = 0; e < size; e++) {
+            double bit = t ? (double)t->f[e] : 1;
+            if (bit != 0 && bit != 1)
+                wrong(v, CASE_WRONG, "mask.%s[%lld] is %g", g->op[i].path, (long long)e, bit);
+            ip->mask[i][e] = bit != 0;
+            if (count)
+                v->kept += bit;
+        }
+        if (t)
+            t->used = true;
+        if (count && t) {
+            v->expected += (double)size * (1 - g->op[i].arg);
+            v->variance += (double)size * g->op[i].arg * (1 - g->op[i].arg);
+        }
+    }
+}
+
+static bool statistic(ParamRole r)
+{
+    return r == PARAM_MEAN || r == PARAM_VAR;
+}
+
+/* One training step of both interpreters. */
+static void step(Interp *ip, const double *x, const int *label, int n, const InterpStep *s)
+{
+    interp_forward(ip, x, label, n, true);
+    interp_backward(ip);
+    interp_update(ip, s);
+}
+
+static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbers *m, StFile *trace)
+{
+    Interp *ip = loaded(g, m, c->n), *rough = loaded(g, m, c->n);
+    double *x = widened(m->x, c->n * interp_image(g, 0));
+    int *label = room(c->n, sizeof *label);
+    rough->round_float = true;
+    for (int i = 0; i < c->n; i++)
+        label[i] = (int)m->label[i];
+    take_masks(v, ip, trace, c->n, true);
+    take_masks(v, rough, trace, c->n, false);
+    ip->seen[0] = rough->seen[0] = m->x;
+    for (int i = 1; i < g->nop - 1; i++) {
+        const StTensor *t = st_find(trace, xprintf("act.%s", g->op[i].path));
+        if (t && t->f && t->n == c->n * interp_image(g, i))
+            ip->seen[i] = rough->seen[i] = t->f;
+    }
+    step(ip, x, label, c->n, &m->step);
+    step(rough, x, label, c->n, &m->step);
+    v->flips = ip->flips;
+
+    double act = 0, grad = 0, param = 0, stat = 0, moment = 0;
+    for (int i = 1; i < g->nop - 1; i++)
+        act = fmax(act, top(ip->out[i], c->n * interp_image(g, i)));
+    for (int i = 0; i < g->nparam; i++) {
+        int64_t n = interp_numel(&g->param[i]);
+        if (statistic(g->param[i].role))
+            stat = fmax(stat, top(ip->param[i], n));
+        if (ip->dparam[i]) {
+            param = fmax(param, top(ip->param[i], n));
+            grad = fmax(grad, top(ip->dparam[i], n));
+            moment = fmax(moment, top(ip->momentum[i], n));
+        }
+    }
+    if (c->fill == FILL_INTEGER)
+        compare_exact(v, ip, trace);
+    for (int i = 1; i < g->nop - 1; i++)
+        compare(v, trace, xprintf("act.%s", g->op[i].path), ip->out[i], rough->out[i], c->n * interp_image(g, i), act);
+    if (ip->far_flips > 0)
+        wrong(v, CASE_WRONG, "%lld decisions of %s differ far from their kink", (long long)ip->far_flips,
+              g->op[ip->far_op].path);
+    compare(v, trace, "loss", &ip->loss, &rough->loss, 1, 0);
+    for (int i = g->nparam - 1; i >= 0; i--) /* the way that backward runs: the first wrong one tells most */
+        if (ip->dparam[i])
+            compare(v, trace, xprintf("grad.%s", g->param[i].name), ip->dparam[i], rough->dparam[i],
+                    interp_numel(&g->param[i]), grad);
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *p = &g->param[i];
+        compare(v, trace, xprintf("after.%s", p->name), ip->param[i], rough->param[i], interp_numel(p),
+                statistic(p->role) ? stat
+                : ip->dparam[i]    ? param
+                                   : 0);
+        StTensor *t = st_find(trace, xprintf("after.momentum.%s", p->name));
+        if (ip->dparam[i] && m->step.momentum > 0)
+            compare(v, trace, xprintf("after.momentum.%s", p->name), ip->momentum[i], rough->momentum[i],
+                    interp_numel(p), moment);
+        else if (t)
+            t->used = true; /* without momentum nobody reads it */
+    }
+    for (int i = 0; i < trace->n; i++)
+        if (!trace->tensor[i].used)
+            wrong(v, CASE_WRONG, "%s: unexpected in the trace", trace->tensor[i].name);
+    interp_free(ip);
+    interp_free(rough);
+    free(x);
+    free(label);
+}
+
+/* Folded inference against the unfolded reference: 1e-5 of the output's largest magnitude. */
+static void compare_predict(Verdict *v, const Graph *g, const Case *c, const Numbers *m, const char *path)
+{
+    int ndim;
+    int64_t dim[8];
+    float *y = npy_read(path, &ndim, dim);
+    int classes = g->op[g->op[g->nop - 1].in].shape.c, last = g->nop - 2;
+    if (!y || ndim != 2 || dim[0] != c->n_predict || dim[1] != classes) {
+        wrong(v, CASE_WRONG, "predict wrote no %d x %d array of float32", c->n_predict, classes);
+        free(y);
+        return;
+    }
+    Interp *ip = loaded(g, m, c->n_predict), *rough = loaded(g, m, c->n_predict);
+    double *x = widened(m->x_predict, c->n_predict * interp_image(g, 0)), err = 0, noise = 0;
+    rough->round_float = true;
+    interp_forward(ip, x, NULL, c->n_predict, false);
+    interp_forward(rough, x, NULL, c->n_predict, false);
+    int64_t n = (int64_t)c->n_predict * classes, at = 0;
+    double scale = top(ip->out[last], n);
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs((double)y[i] - ip->out[last][i]);
+        if (!(d <= err)) {
+            err = d;
+            at = i;
+            if (isnan(d))
+                break;
+        }
+        noise = fmax(noise, fabs(rough->out[last][i] - ip->out[last][i]));
+    }
+    v->fold = scale > 0 ? err / scale : err;
+    if (!(err <= fmax(1e-5 * scale, NOISE * noise)))
+        wrong(v, CASE_WRONG,
+              "inference, logit %lld of image %lld: got %.9g, want %.9g; error %.3g, tolerance %.3g (rounding alone: "
+              "%.3g)",
+              (long long)(at % classes), (long long)(at / classes), (double)y[at], ip->out[last][at], err, 1e-5 * scale,
+              noise);
+    else if (err > 1e-5 * scale)
+        v->noisy++;
+    interp_free(ip);
+    interp_free(rough);
+    free(x);
+    free(y);
+}
+
+/* ---- a case ---- */
+
+static Graph *load(const char *spec)
+{
+    static Source src;
+    Node *tree = yaml_read(spec, &src);
+    diag_source(&src);
+    Spec *s = tree ? spec_read(tree) : NULL;
+    Graph *g = s ? graph_build(s) : NULL;
+    if (diag_flush(stderr) || !g)
+        return NULL;
+    graph_check(g);
+    return g;
+}
+
+bool accepted(const char *spec, const Shape *logits)
+{
+    Graph *g = load(spec);
+    if (!g)
+        return false;
+    Shape s = g->op[g->op[g->nop - 1].in].shape;
+    return s.c == logits->c && s.h == logits->h && s.w == logits->w;
+}
+
+/* A second emission, elsewhere and in another locale and time zone, must have the same bytes. */
+static void emit_again(Verdict *v, const Case *c, const char *first)
+{
+    const char *again = xprintf("%s/again", c->dir), *log = xprintf("%s/again.log", c->dir);
+    const char *env[] = {"env",
+                         "LC_ALL=de_DE.UTF-8",
+                         "LANG=tr_TR.UTF-8",
+                         "TZ=Asia/Kathmandu",
+                         "COLUMNS=20",
+                         c->convoy,
+                         "gen",
+                         c->spec,
+                         "-o",
+                         again,
+                         "--target",
+                         c->target,
+                         NULL};
+    const char *diff[] = {"diff", "-r", first, again, NULL};
+    if (run_program(log, "/", NULL, env) != 0)
+        wrong(v, CASE_GEN, "gen fails in another folder and locale");
+    else if (run_program(log, NULL, NULL, diff) != 0) {
+        char tail[700];
+        log_tail(log, tail, sizeof tail);
+        wrong(v, CASE_WRONG, "emission differs between two runs:\n%s", tail);
+    }
+}
+
+/* Runs the program with the arguments after the first, which names it; false and the verdict where it fails. */
+static bool program(Verdict *v, const Case *c, const char *what, const char *const *argv)
+{
+    const char *log = xprintf("%s/%s.log", c->dir, what);
+    int status = run_program(log, NULL, NULL, argv);
+    if (status != 0) {
+        char tail[700];
+        log_tail(log, tail, sizeof tail);
+        wrong(v, CASE_RUN, "%s: status %d\n%s", what, status, tail);
+    }
+    return status == 0;
+}
+
+static bool build(Verdict *v, const Case *c, const char *net)
+{
+    char tail[700];
+    const char *log = xprintf("%s/gen.log", c->dir);
+    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, NULL};
+    int status = run_program(log, NULL, NULL, gen);
+    if (status != 0) {
+        log_tail(log, tail, sizeof tail);
+        wrong(v, CASE_GEN, "convoy gen: status %d\n%s", status, tail);
+        return false;
+    }
+    if (c->again)
+        emit_again(v, c, net);
+    log = xprintf("%s/make.log", c->dir);
+    const char *make[] = {"make", "-C", net, xprintf("CC=%s", c->cc), xprintf("CFLAGS=%s", c->cflags), c->env, NULL};
+    status = run_program(log, NULL, NULL, make);
+    if (status != 0) {
+        log_tail(log, tail, sizeof tail);
+        wrong(v, CASE_MAKE, "make: status %d\n%s", status, tail);
+    }
+    return status == 0;
+}
+
+Verdict judge(const Case *c)
+{
+    Verdict v = {.outcome = CASE_PASSED};
+    Graph *g = load(c->spec);
+    if (!g) {
+        wrong(&v, CASE_GEN, "the spec is refused: %s", c->spec);
+        return v;
+    }
+    const char *net = xprintf("%s/net", c->dir);
+    if (!build(&v, c, net))
+        return v;
+    Numbers m = make_numbers(g, c);
+    Shape s = g->op[0].shape;
+    const char *w = xprintf("%s/w.safetensors", c->dir), *state = xprintf("%s/state.safetensors", c->dir);
+    const char *x = xprintf("%s/x.npy", c->dir), *label = xprintf("%s/labels.npy", c->dir),
+               *xp = xprintf("%s/xp.npy", c->dir);
+    const char *y = xprintf("%s/y.npy", c->dir), *bin = xprintf("%s/%s", net, g->spec->name);
+    const char *meta[] = {"step", xprintf("%d", m.at_step), "epoch", "0", "seed", xprintf("%d", m.seed), NULL};
+    if (!st_write(m.weights, w, NULL) || (m.state->n && !st_write(m.state, state, meta)) ||
+        !npy_write(x, m.x, NULL, 4, (int64_t[]){c->n, s.c, s.h, s.w}) ||
+        !npy_write(label, NULL, m.label, 1, (int64_t[]){c->n}) ||
+        !npy_write(xp, m.x_predict, NULL, 4, (int64_t[]){c->n_predict, s.c, s.h, s.w})) {
+        wrong(&v, CASE_RUN, "the numbers cannot be written");
+        return v;
+    }
+    static const char *const threads[] = {"1", "2", "5"};
+    const char *out[3];
+    for (int i = 0; i < 3; i++) {
+        out[i] = xprintf("%s/t%s.safetensors", c->dir, threads[i]);
+        const char *argv[40] = {bin,
+                                "trace",
+                                "--weights",
+                                w,
+                                "--input",
+                                x,
+                                "--labels",
+                                label,
+                                "--threads",
+                                threads[i],
+                                "-o",
+                                out[i],
+                                "--lr",
+                                xprintf("%.9g", m.step.lr),
+                                "--momentum",
+                                xprintf("%.9g", m.step.momentum),
+                                "--weight-decay",
+                                xprintf("%.9g", m.step.weight_decay),
+                                "--seed",
+                                xprintf("%d", m.seed),
+                                "--step",
+                                xprintf("%d", m.at_step)};
+        int n = 22;
+        if (m.step.nesterov)
+            argv[n++] = "--nesterov";
+        if (m.step.decay_all)
+            argv[n++] = "--decay-all";
+        if (m.state->n) {
+            argv[n++] = "--state";
+            argv[n++] = state;
+        }
+        if (!program(&v, c, "trace", argv))
+            return v;
+    }
+    StFile *trace = st_read(out[0]);
+    if (!trace) {
+        wrong(&v, CASE_RUN, "the trace cannot be read");
+        return v;
+    }
+    compare_trace(&v, g, c, &m, trace);
+    for (int i = 1; i < 3; i++)
+        if (!same_files(out[0], out[i]))
+            wrong(&v, CASE_WRONG, "the traces of 1 and %s threads differ", threads[i]);
+    const char *predict[] = {bin, "predict", "--weights", w, "--input", xp, "-o", y, NULL};
+    if (program(&v, c, "predict", predict))
+        compare_predict(&v, g, c, &m, y);
+    st_free(trace);
+    return v;
+}

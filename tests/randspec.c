@@ -1,0 +1,511 @@
+/* randspec.c - see randspec.h. */
+#include "randspec.h"
+
+#include <math.h>
+#include <string.h>
+
+uint64_t rng_next(Rng *r)
+{
+    uint64_t z = r->s += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+int rng_int(Rng *r, int lo, int hi)
+{
+    return lo + (int)(rng_next(r) % (uint64_t)(hi - lo + 1));
+}
+
+double rng_real(Rng *r, double lo, double hi)
+{
+    return lo + (hi - lo) * (double)(rng_next(r) >> 11) / 9007199254740992.0;
+}
+
+double rng_normal(Rng *r)
+{
+    double u = rng_real(r, 1e-12, 1);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * rng_real(r, 0, 1));
+}
+
+bool rng_chance(Rng *r, double p)
+{
+    return rng_real(r, 0, 1) < p;
+}
+
+/* ---- shapes ---- */
+
+static bool window(Shape *s, const int k[2], const int stride[2], const int padding[2])
+{
+    int h = s->h + 2 * padding[0] - k[0], w = s->w + 2 * padding[1] - k[1];
+    if (h < 0 || w < 0)
+        return false;
+    s->h = h / stride[0] + 1;
+    s->w = w / stride[1] + 1;
+    return true;
+}
+
+static bool stage_shape(const RsStage *t, Shape *s, bool *single)
+{
+    switch (t->op) {
+    case OP_BN:
+        *single |= s->h * s->w == 1;
+        return true;
+    case OP_MAXPOOL:
+    case OP_AVGPOOL:
+        return t->padding[0] <= t->k[0] / 2 && t->padding[1] <= t->k[1] / 2 && window(s, t->k, t->stride, t->padding);
+    case OP_GLOBAL_AVG_POOL:
+        s->h = s->w = 1;
+        return true;
+    case OP_FLATTEN:
+        *s = (Shape){s->c * s->h * s->w, 1, 1};
+        return true;
+    default:
+        return true;
+    }
+}
+
+bool rs_valid(const RandSpec *s, Shape *out)
+{
+    Shape a = {s->input[0], s->input[1], s->input[2]};
+    double work = 0;
+    bool single = false, weights = false;
+    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n > s->batch ||
+        s->n_predict < 1)
+        return false;
+    for (int i = 0; i < s->nlayer; i++) {
+        const RsLayer *l = &s->layer[i];
+        for (int j = 0; j < l->nstage; j++) {
+            const RsStage *t = &l->stage[j];
+            if (t->op == OP_CONV) {
+                double in = a.c;
+                if (!window(&a, l->kernel, l->stride, l->padding))
+                    return false;
+                a.c = l->out;
+                work += in * a.c * a.h * a.w * l->kernel[0] * l->kernel[1];
+                weights = true;
+            } else if (t->op == OP_LINEAR) {
+                if (a.h != 1 || a.w != 1)
+                    return false;
+                work += (double)a.c * l->out;
+                a.c = l->out;
+                weights = true;
+            } else if (!stage_shape(t, &a, &single)) {
+                return false;
+            }
+            if ((int64_t)a.c * a.h * a.w > 20000)
+                return false;
+        }
+    }
+    *out = a;
+    return weights && a.h == 1 && a.w == 1 && a.c >= 2 && work < 1.5e6 && (!single || s->n >= 2);
+}
+
+/* ---- printing ---- */
+
+static const char *word(OpKind op)
+{
+    static const char *const names[OP_KINDS] = {[OP_CONV] = "conv",
+                                                [OP_LINEAR] = "linear",
+                                                [OP_BN] = "bn",
+                                                [OP_RELU] = "relu",
+                                                [OP_LEAKY_RELU] = "leaky_relu",
+                                                [OP_TANH] = "tanh",
+                                                [OP_SIGMOID] = "sigmoid",
+                                                [OP_SILU] = "silu",
+                                                [OP_DROP] = "drop",
+                                                [OP_MAXPOOL] = "maxpool",
+                                                [OP_AVGPOOL] = "avgpool",
+                                                [OP_GLOBAL_AVG_POOL] = "global_avg_pool",
+                                                [OP_FLATTEN] = "flatten"};
+    return names[op];
+}
+
+static bool square(const int v[2])
+{
+    return v[0] == v[1];
+}
+
+static void print_stage(const RsStage *t, FILE *to)
+{
+    if (t->as_act) {
+        fputs("act", to);
+        return;
+    }
+    fputs(word(t->op), to);
+    if (t->op == OP_DROP || (t->op == OP_LEAKY_RELU && t->arg != 0.01))
+        fprintf(to, "(%g)", t->arg);
+    if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
+        return;
+    fprintf(to, "(%d", t->k[0]);
+    if (t->stride[0] != t->k[0] || t->padding[0])
+        fprintf(to, ", %d", t->stride[0]);
+    if (t->padding[0])
+        fprintf(to, ", %d", t->padding[0]);
+    fputs(")", to);
+}
+
+static void print_pair(const char *key, const int v[2], FILE *to)
+{
+    if (square(v))
+        fprintf(to, ", %s: %d", key, v[0]);
+    else
+        fprintf(to, ", %s: [%d, %d]", key, v[0], v[1]);
+}
+
+static void print_bare(const RsStage *t, FILE *to)
+{
+    if ((t->op == OP_MAXPOOL || t->op == OP_AVGPOOL) && !(square(t->k) && square(t->stride) && square(t->padding))) {
+        fprintf(to, "  - %s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
+                t->stride[0], t->stride[1], t->padding[0], t->padding[1]);
+        return;
+    }
+    fputs("  - ", to);
+    print_stage(t, to);
+    fputs("\n", to);
+}
+
+static void print_order(const RsLayer *l, FILE *to)
+{
+    for (int j = 0; j < l->nstage; j++) {
+        fputs(j ? "-" : "", to);
+        print_stage(&l->stage[j], to);
+    }
+}
+
+/* Whether both orders read the same; "act" may mean different things in them. */
+static bool same_order(const RsLayer *a, const RsLayer *b)
+{
+    if (a->nstage != b->nstage || a->block != b->block)
+        return false;
+    for (int j = 0; j < a->nstage; j++) {
+        const RsStage *s = &a->stage[j], *t = &b->stage[j];
+        if (s->as_act != t->as_act || (!s->as_act && (s->op != t->op || s->arg != t->arg)) || s->k[0] != t->k[0] ||
+            s->stride[0] != t->stride[0] || s->padding[0] != t->padding[0])
+            return false;
+    }
+    return true;
+}
+
+/* `usual`: the block whose order the network has, or NULL. */
+static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, FILE *to)
+{
+    static const char *const bias[] = {NULL, "auto", "true", "false"};
+    if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named) {
+        if (last)
+            fputs("  - linear: classes\n", to);
+        else
+            fprintf(to, "  - linear: %d\n", l->out);
+        return;
+    }
+    fprintf(to, "  - %s: {out: %d", word(l->block), l->out);
+    if (l->block == OP_CONV) {
+        int same[2] = {l->kernel[0] / 2, l->kernel[1] / 2};
+        print_pair("kernel", l->kernel, to);
+        if (l->stride[0] != 1 || l->stride[1] != 1)
+            print_pair("stride", l->stride, to);
+        if (l->padding[0] != same[0] || l->padding[1] != same[1])
+            print_pair("padding", l->padding, to);
+    }
+    if (l->bias)
+        fprintf(to, ", bias: %s", bias[l->bias]);
+    bool acts = false, norms = false; /* what does nothing is warned about */
+    for (int j = 0; j < l->nstage; j++) {
+        acts |= l->stage[j].as_act;
+        norms |= l->stage[j].op == OP_BN;
+    }
+    if (l->own_act && acts)
+        fprintf(to, ", act: %s", word(l->act));
+    if (l->eps > 0 && norms)
+        fprintf(to, ", eps: %g", l->eps);
+    if (l->momentum > 0 && norms)
+        fprintf(to, ", momentum: %g", l->momentum);
+    if (l->named)
+        fprintf(to, ", name: layer_%d", index);
+    if (!usual || !same_order(l, usual)) {
+        fputs(", order: \"", to);
+        print_order(l, to);
+        fputs("\"", to);
+    }
+    fputs("}\n", to);
+}
+
+void rs_print(const RandSpec *s, FILE *to)
+{
+    Shape end = {0};
+    rs_valid(s, &end);
+    const RsLayer *usual = NULL;
+    for (int i = s->nlayer - 1; i >= 0 && s->top_order; i--)
+        usual = s->layer[i].block == OP_CONV ? &s->layer[i] : usual;
+    fprintf(to, "name: chain\ninput: [%d, %d, %d]\nclasses: %d\nact: %s\n", s->input[0], s->input[1], s->input[2],
+            end.c, word(s->act));
+    if (usual) {
+        fputs("order: \"", to);
+        print_order(usual, to);
+        fputs("\"\n", to);
+    }
+    fputs("layers:\n", to);
+    for (int i = 0; i < s->nlayer; i++)
+        if (s->layer[i].block == OP_KINDS)
+            print_bare(&s->layer[i].stage[0], to);
+        else
+            print_block(&s->layer[i], i, i == s->nlayer - 1, usual, to);
+    fprintf(to, "train: {data: shapes, batch: %d}\n", s->batch);
+}
+
+/* ---- making ---- */
+
+static OpKind random_act(Rng *r)
+{
+    static const OpKind acts[] = {OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU, OP_SILU};
+    return acts[rng_int(r, 0, 7)];
+}
+
+static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
+{
+    RsStage t = {.op = op, .k = {1, 1}, .stride = {1, 1}};
+    if (op == OP_RELU) { /* stands for any activation */
+        t.as_act = rng_chance(r, 0.6);
+        t.op = t.as_act ? act : random_act(r);
+        t.arg = t.op == OP_LEAKY_RELU ? (t.as_act || rng_chance(r, 0.5) ? 0.01 : 0.2) : 0;
+    }
+    if (op == OP_DROP)
+        t.arg = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
+    if (op == OP_MAXPOOL || op == OP_AVGPOOL)
+        for (int d = 0; d < 2; d++) {
+            bool copy = d && !(bare && rng_chance(r, 0.4));
+            t.k[d] = copy ? t.k[0] : rng_int(r, rng_chance(r, 0.1) ? 1 : 2, 3);
+            t.stride[d] = copy ? t.stride[0] : rng_chance(r, 0.6) ? t.k[d] : rng_int(r, 1, 3);
+            t.padding[d] = copy ? t.padding[0] : rng_chance(r, 0.3) ? t.k[d] / 2 : 0;
+        }
+    return t;
+}
+
+/* An order: the weight op with stages around it in any sequence. */
+static void random_order(Rng *r, RsLayer *l, bool windows)
+{
+    RsStage pick[RS_MOST_STAGES] = {{.op = l->block}};
+    int n = 1;
+    static const struct {
+        OpKind op;
+        double p;
+    } menu[] = {{OP_BN, 0.65},   {OP_BN, 0.22},      {OP_RELU, 0.75},  {OP_RELU, 0.12},
+                {OP_DROP, 0.15}, {OP_MAXPOOL, 0.16}, {OP_AVGPOOL, 0.1}};
+    for (size_t i = 0; i < sizeof menu / sizeof *menu; i++)
+        if (rng_chance(r, menu[i].p) && (windows || (menu[i].op != OP_MAXPOOL && menu[i].op != OP_AVGPOOL)))
+            pick[n++] = random_stage(r, menu[i].op, l->act, false);
+    bool usual = rng_chance(r, 0.35); /* the weight op first */
+    for (int i = n - 1; i > (usual ? 1 : 0); i--) {
+        int j = rng_int(r, usual ? 1 : 0, i);
+        RsStage t = pick[i];
+        pick[i] = pick[j];
+        pick[j] = t;
+    }
+    memcpy(l->stage, pick, sizeof pick);
+    l->nstage = n;
+}
+
+static int random_channels(Rng *r)
+{
+    static const int odd[] = {1, 2, 3, 5, 7, 8, 13, 15, 16, 17, 20, 31, 32, 33, 40};
+    return rng_chance(r, 0.5) ? odd[rng_int(r, 0, 14)] : rng_int(r, 1, 24);
+}
+
+static RsLayer random_block(Rng *r, const RandSpec *s, OpKind kind, int out)
+{
+    RsLayer l = {
+        .block = kind, .out = out, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act, .named = rng_chance(r, 0.2)};
+    l.bias = rng_int(r, 0, 3);
+    if (rng_chance(r, 0.3)) {
+        l.own_act = true;
+        l.act = random_act(r);
+    }
+    if (rng_chance(r, 0.1))
+        l.eps = 1e-3;
+    if (rng_chance(r, 0.1))
+        l.momentum = 0.3;
+    for (int d = 0; d < 2 && kind == OP_CONV; d++) {
+        bool copy = d && !rng_chance(r, 0.25);
+        l.kernel[d] = copy ? l.kernel[0] : (int[]){1, 2, 3, 3, 3, 3, 3, 4, 5}[rng_int(r, 0, 8)];
+        l.stride[d] = copy ? l.stride[0] : (int[]){1, 1, 1, 1, 2, 2, 3}[rng_int(r, 0, 6)];
+        l.padding[d] = copy ? l.padding[0] : rng_chance(r, 0.7) ? l.kernel[d] / 2 : rng_int(r, 0, l.kernel[d] - 1);
+    }
+    random_order(r, &l, kind == OP_CONV);
+    return l;
+}
+
+static RsLayer random_bare(Rng *r, const RandSpec *s, OpKind op)
+{
+    return (RsLayer){.block = OP_KINDS, .act = s->act, .stage = {random_stage(r, op, s->act, true)}, .nstage = 1};
+}
+
+static void add(Rng *r, RandSpec *s, RsLayer l)
+{
+    if (s->nlayer == RS_MOST_LAYERS)
+        return;
+    if (l.block == OP_CONV && s->top_order && s->nlayer && rng_chance(r, 0.5)) /* the order of an earlier block */
+        for (int i = 0; i < s->nlayer; i++)
+            if (s->layer[i].block == OP_CONV && !s->layer[i].own_act && !l.own_act) {
+                memcpy(l.stage, s->layer[i].stage, sizeof l.stage);
+                l.nstage = s->layer[i].nstage;
+                break;
+            }
+    s->layer[s->nlayer++] = l;
+}
+
+static void maybe_bare(Rng *r, RandSpec *s, double p, bool windows)
+{
+    static const OpKind kinds[] = {OP_BN, OP_BN, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    while (rng_chance(r, p))
+        add(r, s, random_bare(r, s, kinds[rng_int(r, 0, windows ? 5 : 3)]));
+}
+
+static RandSpec attempt(Rng *r)
+{
+    RandSpec s = {.act = random_act(r), .batch = rng_int(r, 1, 9)};
+    s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
+    s.n_predict = rng_int(r, 1, 11);
+    s.top_order = rng_chance(r, 0.4);
+    s.input[0] = rng_chance(r, 0.5) ? rng_int(r, 1, 4) : random_channels(r);
+    s.input[1] = rng_int(r, 1, 14);
+    s.input[2] = rng_chance(r, 0.5) ? s.input[1] : rng_int(r, 1, 14);
+    bool flat = rng_chance(r, 0.1); /* no image at all */
+    if (flat)
+        s.input[1] = s.input[2] = 1;
+    maybe_bare(r, &s, 0.25, !flat);
+    for (int i = flat ? 0 : rng_int(r, 0, 3); i > 0; i--) {
+        add(r, &s, random_block(r, &s, OP_CONV, random_channels(r)));
+        maybe_bare(r, &s, 0.12, true);
+    }
+    int classes = rng_chance(r, 0.7) ? rng_int(r, 2, 10) : rng_int(r, 2, 35);
+    if (!flat && rng_chance(r, 0.2)) { /* ends without a linear layer */
+        RsLayer l = random_block(r, &s, OP_CONV, classes);
+        if (rng_chance(r, 0.5)) {
+            l.stage[l.nstage < RS_MOST_STAGES ? l.nstage++ : l.nstage - 1] = (RsStage){.op = OP_GLOBAL_AVG_POOL};
+            add(r, &s, l);
+        } else {
+            add(r, &s, l);
+            add(r, &s, random_bare(r, &s, OP_GLOBAL_AVG_POOL));
+        }
+    } else {
+        if (!flat)
+            add(r, &s, random_bare(r, &s, rng_chance(r, 0.5) ? OP_FLATTEN : OP_GLOBAL_AVG_POOL));
+        maybe_bare(r, &s, 0.1, false);
+        for (int i = rng_chance(r, 0.4) ? rng_int(r, 1, 2) : 0; i > 0; i--)
+            add(r, &s, random_block(r, &s, OP_LINEAR, random_channels(r)));
+        RsLayer l = random_block(r, &s, OP_LINEAR, classes);
+        if (rng_chance(r, 0.6)) {
+            l.stage[0] = (RsStage){.op = OP_LINEAR};
+            l.nstage = 1;
+        }
+        add(r, &s, l);
+    }
+    maybe_bare(r, &s, 0.12, false);
+    return s;
+}
+
+RandSpec rs_random(uint64_t seed)
+{
+    Rng r = {seed * 0x2545f4914f6cdd1du + 1};
+    for (;;) {
+        RandSpec s = attempt(&r);
+        Shape end;
+        if (rs_valid(&s, &end))
+            return s;
+    }
+}
+
+/* ---- making smaller ---- */
+
+static void drop_layer(RandSpec *s, int i)
+{
+    memmove(&s->layer[i], &s->layer[i + 1], (size_t)(s->nlayer - i - 1) * sizeof s->layer[0]);
+    s->nlayer--;
+}
+
+/* Sizes that a spec has, so that one loop can make each of them smaller. */
+static int *size_at(RandSpec *s, int i, int *least)
+{
+    *least = 1;
+    switch (i) {
+    case 0:
+        return &s->input[1];
+    case 1:
+        return &s->input[2];
+    case 2:
+        return &s->input[0];
+    case 3:
+        return &s->batch;
+    case 4:
+        return &s->n;
+    case 5:
+        return &s->n_predict;
+    }
+    i -= 6;
+    if (i >= s->nlayer * 7)
+        return NULL;
+    RsLayer *l = &s->layer[i / 7];
+    *least = i % 7 >= 5 ? 0 : 1;
+    return (int *[]){&l->out,       &l->kernel[0],  &l->kernel[1], &l->stride[0],
+                     &l->stride[1], &l->padding[0], &l->padding[1]}[i % 7];
+}
+
+RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
+{
+    RandSpec s = *from;
+    *any = true;
+    if (move < s.nlayer) { /* without one layer, the last first */
+        drop_layer(&s, s.nlayer - 1 - move);
+        return s;
+    }
+    move -= s.nlayer;
+    for (int i = 0; i < s.nlayer; i++) /* without one stage, or with a simple one */
+        for (int j = 0; j < s.layer[i].nstage; j++) {
+            RsLayer *l = &s.layer[i];
+            if (move-- == 0) {
+                if (l->stage[j].op != l->block && l->nstage > 1) {
+                    memmove(&l->stage[j], &l->stage[j + 1], (size_t)(l->nstage - j - 1) * sizeof l->stage[0]);
+                    l->nstage--;
+                }
+                return s;
+            }
+        }
+    for (int i = 0; i < s.nlayer; i++) { /* plain settings */
+        RsLayer *l = &s.layer[i];
+        if (move-- == 0) {
+            l->bias = 0;
+            return s;
+        }
+        if (move-- == 0) {
+            l->eps = l->momentum = 0;
+            l->named = false;
+            return s;
+        }
+        if (move-- == 0) {
+            for (int j = 0; j < l->nstage; j++)
+                if (l->stage[j].op >= OP_RELU && l->stage[j].op <= OP_SILU)
+                    l->stage[j] = (RsStage){.op = OP_RELU, .k = {1, 1}, .stride = {1, 1}};
+            return s;
+        }
+        if (move-- == 0) {
+            for (int j = 0; j < l->nstage; j++)
+                if (l->stage[j].op == OP_MAXPOOL || l->stage[j].op == OP_AVGPOOL)
+                    l->stage[j] = (RsStage){.op = l->stage[j].op, .k = {2, 2}, .stride = {2, 2}};
+            return s;
+        }
+    }
+    int least, *v;
+    for (int cut = 0; cut < 3; cut++) /* sizes: to the least, to a half, by one */
+        for (int i = 0; size_at(&s, i, &least); i++)
+            if (move-- == 0) {
+                v = size_at(&s, i, &least);
+                *v = cut == 0 ? least : cut == 1 ? (*v + 1) / 2 : *v - 1;
+                if (*v < least)
+                    *v = least;
+                if (s.n > s.batch)
+                    s.n = s.batch;
+                return s;
+            }
+    *any = false;
+    return s;
+}
