@@ -1,0 +1,211 @@
+/* cmd_check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
+#include "commands.h"
+#include "spec.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t elements(const Op *op)
+{
+    return (int64_t)op->shape.c * op->shape.h * op->shape.w;
+}
+
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the
+ * plan has to beat. */
+static int64_t autograd_bytes(const Graph *g)
+{
+    bool *kept = xalloc((size_t)g->nop * sizeof *kept);
+    int64_t bytes = 0;
+    for (int i = 0; i < g->nop; i++) {
+        Need need = op_info[g->op[i].kind].need;
+        if (g->op[i].kind == OP_LOSS)
+            continue;
+        if (need == NEED_INPUT && g->op[i].in > 0)
+            kept[g->op[i].in] = true;
+        if (need == NEED_OUTPUT || need == NEED_SIGN)
+            kept[i] = true;
+        if (g->op[i].kind == OP_DROP)
+            bytes += elements(&g->op[i]);
+        if (need == NEED_ROUTE) {
+            kept[g->op[i].in] = g->op[i].in > 0;
+            bytes += 8 * elements(&g->op[i]);
+        }
+    }
+    for (int i = 1; i < g->nop - 1; i++)
+        bytes += kept[i] ? 4 * elements(&g->op[i]) : 0;
+    return bytes;
+}
+
+static int64_t op_weights(const Graph *g, int i)
+{
+    int64_t n = 0;
+    for (int k = 0; k < g->nparam; k++) {
+        const Param *p = &g->param[k];
+        if (p->op != i || p->role >= PARAM_MEAN)
+            continue;
+        int64_t e = 1;
+        for (int d = 0; d < p->ndim; d++)
+            e *= p->dim[d];
+        n += e;
+    }
+    return n;
+}
+
+/* "1,234,567" */
+static const char *grouped(int64_t v)
+{
+    const char *s = xprintf("%lld", (long long)v);
+    size_t n = strlen(s);
+    Buf b = {0};
+    buf_puts(&b, "");
+    for (size_t i = 0; i < n; i++) {
+        if (i && (n - i) % 3 == 0)
+            buf_puts(&b, ",");
+        buf_add(&b, &s[i], 1);
+    }
+    return b.text;
+}
+
+static const char *bytes_text(int64_t v)
+{
+    return v < 10240       ? xprintf("%lld bytes", (long long)v)
+           : v < 10 << 20 ? xprintf("%.1f KiB", (double)v / 1024)
+                           : xprintf("%.1f MiB", (double)v / (1 << 20));
+}
+
+static const char *shape_text(Shape s)
+{
+    return xprintf("%d x %d x %d", s.c, s.h, s.w);
+}
+
+/* The ops of a layer, which stand together: the first is *i, and *i ends behind the last. */
+static void print_layer(const Graph *g, int *i)
+{
+    const Op *first = &g->op[*i];
+    const SpecLayer *l = first->layer_index >= 0 ? &g->spec->layer[first->layer_index] : NULL;
+    int64_t weights = 0;
+    const char *why = NULL;
+    int last = *i;
+    for (; *i < g->nop && g->op[*i].layer_index == first->layer_index && g->op[*i].kind != OP_LOSS; ++*i) {
+        const Op *op = &g->op[*i];
+        weights += op_weights(g, *i);
+        last = *i;
+        if (op_info[op->kind].cls == CLASS_WEIGHT && op->bias_why)
+            why = op->bias ? NULL : "no bias";
+        else if (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias)
+            why = "no bias";
+    }
+    const char *order = l ? order_text(l->stage, l->nstage) : "";
+    printf("  %-16s %-34s %14s %12s  %s\n", first->layer, order, shape_text(g->op[last].shape), weights ? grouped(weights) : "-",
+           why ? why : "");
+}
+
+static void print_text(const Graph *g, const char *path)
+{
+    const SpecTrain *t = &g->spec->train;
+    int64_t kept = autograd_bytes(g);
+    printf("%s: %s\n\n  %-16s %-34s %14s %12s\n", path, g->spec->name, "layer", "stages", "output", "weights");
+    for (int i = 0; i < g->nop - 1;)
+        print_layer(g, &i);
+    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
+    printf("  forward           %s FLOPs an image\n", grouped(g->flops));
+    printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data, real_text(t->lr),
+           schedule_names[t->schedule]);
+    printf("  memory            weights and momentum %s; op by op, backward would keep %s an image, %s a batch\n",
+           bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch));
+    printf("\nnext:  convoy plan %s      what is fused, and what is kept instead\n       convoy train %s\n", path, path);
+}
+
+static json_t *json_pair(const int v[2])
+{
+    return json_pack("[i, i]", v[0], v[1]);
+}
+
+static json_t *json_op(const Graph *g, int i)
+{
+    const Op *op = &g->op[i];
+    json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:I}", "path", op->path, "layer", op->layer, "op", op_info[op->kind].name,
+                          "output", op->shape.c, op->shape.h, op->shape.w, "weights", (json_int_t)op_weights(g, i));
+    if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) {
+        json_object_set_new(o, "kernel", json_pair(op->kernel));
+        json_object_set_new(o, "stride", json_pair(op->stride));
+        json_object_set_new(o, "padding", json_pair(op->padding));
+    }
+    if (op_info[op->kind].cls == CLASS_WEIGHT) {
+        json_object_set_new(o, "bias", json_boolean(op->bias));
+        if (op->bias_why)
+            json_object_set_new(o, "bias_why", json_string(op->bias_why));
+    }
+    if (op->kind == OP_BN) {
+        json_object_set_new(o, "eps", json_real(op->eps));
+        json_object_set_new(o, "momentum", json_real(op->momentum));
+    }
+    if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
+        json_object_set_new(o, op->kind == OP_DROP ? "p" : "slope", json_real(op->arg));
+    return o;
+}
+
+static int print_json(const Graph *g)
+{
+    json_t *ops = json_array();
+    for (int i = 1; i < g->nop - 1; i++)
+        json_array_append_new(ops, json_op(g, i));
+    json_t *root = json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
+                             g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights",
+                             (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",
+                             (json_int_t)autograd_bytes(g), "ops", ops);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    if (!text) {
+        fprintf(stderr, "convoy: out of memory\n");
+        return EXIT_FAILED;
+    }
+    printf("%s\n", text);
+    free(text);
+    json_decref(root);
+    return EXIT_OK;
+}
+
+static int write_spec(const Spec *s, const char *path)
+{
+    if (!path) {
+        spec_write(s, stdout);
+        return EXIT_OK;
+    }
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    if (!f) {
+        fprintf(stderr, "convoy: out of memory\n");
+        return EXIT_FAILED;
+    }
+    spec_write(s, f);
+    if (fclose(f) != 0) {
+        fprintf(stderr, "convoy: out of memory\n");
+        free(text);
+        return EXIT_FAILED;
+    }
+    bool ok = file_write(path, text, len);
+    free(text);
+    if (ok)
+        printf("wrote %s\n", path);
+    return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_check(const Options *o)
+{
+    int status;
+    if (o->out && !o->write) {
+        fprintf(stderr, "convoy check: -o goes with --write\n");
+        return EXIT_USAGE;
+    }
+    Graph *g = load_graph(o, &status);
+    if (!g)
+        return status;
+    if (o->write)
+        return write_spec(g->spec, o->out);
+    if (o->json)
+        return print_json(g);
+    print_text(g, o->spec);
+    return EXIT_OK;
+}

@@ -1,0 +1,54 @@
+/* cmd_new.c - convoy new NAME: a spec to start from. */
+#include "commands.h"
+#include "spec.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char text[] =
+    "name: %s\n"
+    "input: [1, 28, 28]          # channels, height, width\n"
+    "classes: 10\n"
+    "\n"
+    "order: conv-bn-act          # of every conv block below; a block may have its own\n"
+    "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), tanh, sigmoid, silu\n"
+    "\n"
+    "layers:\n"
+    "  - conv: 16                # 16 outputs, kernel 3, stride 1, padding 1\n"
+    "  - conv: {out: 32, stride: 2}\n"
+    "  - conv: {out: 64, stride: 2, order: conv-act-bn}\n"
+    "  - global_avg_pool\n"
+    "  - linear: classes\n"
+    "\n"
+    "init: kaiming_normal\n"
+    "train:\n"
+    "  data: shapes              # drawn by the runtime; or fashion-mnist, mnist, idx (your own, with --data)\n"
+    "  epochs: 5\n"
+    "  batch: 64\n"
+    "  lr: 0.1\n"
+    "  momentum: 0.9\n"
+    "  weight_decay: 5e-4\n"
+    "  schedule: one-cycle\n";
+
+int cmd_new(const Options *o)
+{
+    const char *name;
+    Source typed = {.path = "NAME", .text = o->spec, .len = strlen(o->spec)};
+    Node node = {.kind = NODE_SCALAR, .text = o->spec, .mark = {1, 1, (int)strlen(o->spec)}};
+    diag_source(&typed);
+    want_name(&node, NAME_NET, &name);
+    if (diag_flush(stderr))
+        return EXIT_FAILED;
+    const char *path = o->out ? o->out : xprintf("%s.yaml", name);
+    if (access(path, F_OK) == 0) {
+        fprintf(stderr, "convoy: %s is there already\n  hint: another name, or -o FILE\n", path);
+        return EXIT_FAILED;
+    }
+    Buf b = {0};
+    buf_printf(&b, text, name);
+    if (!file_write(path, b.text, b.len))
+        return EXIT_FAILED;
+    printf("wrote %s\nnext:  convoy check %s\n       convoy train %s\n", path, path, path);
+    return EXIT_OK;
+}

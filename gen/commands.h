@@ -1,0 +1,67 @@
+/* commands.h - the program's commands and options. */
+#ifndef CONVOY_COMMANDS_H
+#define CONVOY_COMMANDS_H
+
+#include "convoy.h"
+
+/* What a command line says. */
+typedef struct Options {
+    const char *spec;   /* SPEC, or NAME for `new` */
+    const char *out;    /* -o */
+    const char *target; /* --target */
+    const char *parts;  /* --parts */
+    const char *dump;   /* -d */
+    const char *weights;
+    const char *why; /* --why LAYER */
+    const char **set; /* --set, as typed */
+    int nset;
+    bool json, write, single_file;
+    char **rest; /* after -- */
+    int nrest;
+} Options;
+
+/* One bit an option, for the table of commands. */
+enum {
+    OPT_OUT = 1 << 0,
+    OPT_TARGET = 1 << 1,
+    OPT_PARTS = 1 << 2,
+    OPT_DUMP = 1 << 3,
+    OPT_WEIGHTS = 1 << 4,
+    OPT_WHY = 1 << 5,
+    OPT_SET = 1 << 6,
+    OPT_JSON = 1 << 7,
+    OPT_WRITE = 1 << 8,
+    OPT_SINGLE_FILE = 1 << 9,
+    OPT_REST = 1 << 10, /* takes what stands after -- */
+};
+
+/* Exit statuses of the program. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef struct Command {
+    const char *name;
+    const char *usage;   /* "SPEC -o DIR [--target T]" */
+    const char *summary; /* a line */
+    const char *help;    /* a page */
+    unsigned options;
+    unsigned needs; /* options that must be given */
+    const char *what; /* the word it takes: "SPEC", "NAME" */
+    int (*run)(const Options *o); /* returns the exit status */
+} Command;
+
+/* Reads argv[2..]. False and a message on stderr where it does not fit the command. */
+bool options_read(const Command *c, int argc, char **argv, Options *o);
+
+/* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where
+ * there were errors (printed already), or where a dump was all that was asked for. */
+Graph *load_graph(const Options *o, int *status);
+
+int cmd_new(const Options *o);
+int cmd_check(const Options *o);
+int cmd_gen(const Options *o);
+int cmd_train(const Options *o);
+int cmd_plan(const Options *o);
+int cmd_twin(const Options *o);
+int cmd_export(const Options *o);
+
+#endif

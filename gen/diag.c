@@ -1,0 +1,354 @@
+/* diag.c - errors that point at the user's line.
+ *
+ *   specs/fashion.yaml:14:10: error: unknown activation 'rellu'
+ *      14 |     act: rellu
+ *         |          ^~~~~
+ *     hint: did you mean 'relu'? (leaky_relu, relu, sigmoid, silu, tanh)
+ *
+ * They are collected, and printed in order of place at the end of a stage. A spec is foreign text: what is shown of it
+ * loses control characters and is cut to a width that one can read. */
+#include "convoy.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHOW_WIDTH = 100, SHOW_ERRORS = 20, SHOW_TEXT = 400, TAB = 4 };
+
+typedef struct Diag {
+    Mark at, other;
+    const char *text, *what_other, *hint;
+    bool warning;
+    int seq; /* keeps the sort stable */
+} Diag;
+
+static const Source *source;
+static const char **override;
+static int noverride;
+static Diag *diag;
+static int ndiag;
+
+void diag_source(const Source *s)
+{
+    source = s;
+}
+
+void diag_override(int index, const char *text)
+{
+    while (noverride <= index)
+        *PUSH(override, noverride) = "";
+    override[index] = text;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------------------- */
+
+/* The code point at s and the number of its bytes; a byte that is no UTF-8 counts as U+FFFD. */
+static unsigned utf8_next(const char *s, const char *end, int *bytes)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    int n = u[0] < 0x80 ? 1 : u[0] >= 0xf0 && u[0] < 0xf8 ? 4 : u[0] >= 0xe0 ? 3 : 2;
+    *bytes = 1;
+    if (n == 1)
+        return u[0];
+    if (u[0] < 0xc0 || u[0] >= 0xf8 || end - s < n)
+        return 0xfffd;
+    unsigned c = u[0] & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) {
+        if ((u[i] & 0xc0) != 0x80)
+            return 0xfffd;
+        c = c << 6 | (u[i] & 0x3fu);
+    }
+    *bytes = n;
+    return c;
+}
+
+/* Characters that move the cursor, hide text or turn its direction. */
+static bool harmful(unsigned c)
+{
+    return c < 32 || (c >= 0x7f && c < 0xa0) || c == 0xfffd || (c >= 0x200b && c <= 0x200f) ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+static int width(unsigned c)
+{
+    if (c >= 0x300 && c < 0x370)
+        return 0; /* combining marks */
+    return (c >= 0x1100 && c < 0x1160) || (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xac00 && c < 0xd7a4) ||
+                   (c >= 0xf900 && c < 0xfb00) || (c >= 0xfe30 && c < 0xfe70) || (c >= 0xff00 && c < 0xff61) ||
+                   (c >= 0x1f300 && c < 0x1f650) || (c >= 0x1f900 && c < 0x1fa00) || (c >= 0x20000 && c < 0x3fffe)
+               ? 2
+               : 1;
+}
+
+/* A message fit to be printed: harmless, and cut where it is very long. */
+static const char *clean(const char *s)
+{
+    Buf b = {0};
+    const char *end = s + strlen(s);
+    buf_puts(&b, "");
+    while (s < end) {
+        int n;
+        unsigned c = utf8_next(s, end, &n);
+        if (b.len > SHOW_TEXT) {
+            buf_puts(&b, "...");
+            break;
+        }
+        if (harmful(c))
+            buf_puts(&b, "?");
+        else
+            buf_add(&b, s, (size_t)n);
+        s += n;
+    }
+    return b.text;
+}
+
+/* ---- collecting ---------------------------------------------------------------------------------------------------- */
+
+static const char *format(const char *fmt, va_list ap)
+{
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    if (n < 0)
+        BUG("cannot format '%s'", fmt);
+    char *s = xalloc((size_t)n + 1);
+    vsnprintf(s, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return clean(s);
+}
+
+static Diag *collect(Mark at, const char *hint, bool warning)
+{
+    Diag *d = PUSH(diag, ndiag);
+    *d = (Diag){.at = at, .hint = hint ? clean(hint) : NULL, .warning = warning, .seq = ndiag};
+    return d;
+}
+
+void diag_error(Mark at, const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    collect(at, hint, false)->text = format(fmt, ap);
+    va_end(ap);
+}
+
+void diag_error2(Mark at, Mark other, const char *what_other, const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    Diag *d = collect(at, hint, false);
+    d->other = other;
+    d->what_other = clean(what_other);
+    va_start(ap, fmt);
+    d->text = format(fmt, ap);
+    va_end(ap);
+}
+
+void diag_warn(Mark at, const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    collect(at, hint, true)->text = format(fmt, ap);
+    va_end(ap);
+}
+
+int diag_errors(void)
+{
+    int n = 0;
+    for (int i = 0; i < ndiag; i++)
+        n += !diag[i].warning;
+    return n;
+}
+
+/* ---- printing ------------------------------------------------------------------------------------------------------ */
+
+/* The text of the line that a mark is in, without its line break. */
+static const char *line_at(Mark m, size_t *len)
+{
+    const char *s = NULL;
+    if (m.line < 0) {
+        s = -1 - m.line < noverride ? override[-1 - m.line] : "";
+    } else if (m.line > 0 && source && source->text) {
+        s = source->text;
+        for (int i = 1; i < m.line && s; i++) {
+            s = strchr(s, '\n');
+            s = s ? s + 1 : NULL;
+        }
+    }
+    if (!s)
+        return NULL;
+    *len = strcspn(s, "\r\n");
+    return s;
+}
+
+static void put_spaces(Buf *b, int n)
+{
+    while (n-- > 0)
+        buf_puts(b, " ");
+}
+
+/* The line of a mark, and below it the underline. A long line is cut at both ends around the mark. */
+static void show_line(Buf *b, Mark m)
+{
+    size_t len;
+    const char *s = line_at(m, &len);
+    if (!s)
+        return;
+    const char *end = s + len;
+    Buf text = {0}, under = {0};
+    buf_puts(&text, "");
+    buf_puts(&under, "");
+
+    int skip = m.col > SHOW_WIDTH * 6 / 10 ? m.col - SHOW_WIDTH * 4 / 10 : 0; /* characters cut on the left */
+    int shown = 0, col = 1, under_at = -1, under_end = 0;
+    if (skip) {
+        buf_puts(&text, "...");
+        shown = 3;
+    }
+    for (int n; s < end; s += n, col++) {
+        unsigned c = utf8_next(s, end, &n);
+        if (col <= skip)
+            continue;
+        if (shown >= SHOW_WIDTH) {
+            buf_puts(&text, "...");
+            break;
+        }
+        int w = c == '\t' ? TAB - shown % TAB : harmful(c) ? 1 : width(c);
+        if (col == m.col)
+            under_at = shown;
+        if (c == '\t')
+            put_spaces(&text, w);
+        else if (harmful(c))
+            buf_puts(&text, "?");
+        else
+            buf_add(&text, s, (size_t)n);
+        shown += w;
+        if (col >= m.col && col < m.col + (m.len > 0 ? m.len : 1))
+            under_end = shown;
+    }
+    if (under_at < 0) { /* past the end of the line */
+        under_at = shown;
+        under_end = shown + 1;
+    }
+    put_spaces(&under, under_at);
+    buf_puts(&under, "^");
+    for (int i = under_at + 1; i < under_end; i++)
+        buf_puts(&under, "~");
+    if (m.line < 0)
+        buf_printf(b, "  --set | %s\n        | %s\n", text.text, under.text);
+    else
+        buf_printf(b, "%5d | %s\n      | %s\n", m.line, text.text, under.text);
+}
+
+static void show_place(Buf *b, Mark m)
+{
+    if (m.line > 0 && source)
+        buf_printf(b, "%s:%d:%d: ", clean(source->path), m.line, m.col);
+    else if (m.line < 0)
+        buf_puts(b, "--set: ");
+    else
+        buf_printf(b, "%s: ", source ? clean(source->path) : "convoy");
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const Diag *x = a, *y = b;
+    if (x->at.line != y->at.line) /* overrides last, as they were typed: -1, -2, ... */
+        return (x->at.line < 0) != (y->at.line < 0) ? (x->at.line < 0 ? 1 : -1)
+               : x->at.line < 0                     ? (x->at.line > y->at.line ? -1 : 1)
+               : x->at.line < y->at.line            ? -1
+                                                    : 1;
+    if (x->at.col != y->at.col)
+        return x->at.col < y->at.col ? -1 : 1;
+    return x->seq - y->seq;
+}
+
+bool diag_flush(FILE *to)
+{
+    int errors = 0, left_off = 0;
+    Buf b = {0};
+    if (ndiag)
+        qsort(diag, (size_t)ndiag, sizeof *diag, by_place);
+    for (int i = 0; i < ndiag; i++) {
+        const Diag *d = &diag[i];
+        errors += !d->warning;
+        if (i >= SHOW_ERRORS) {
+            left_off++;
+            continue;
+        }
+        show_place(&b, d->at);
+        buf_printf(&b, "%s: %s\n", d->warning ? "warning" : "error", d->text);
+        show_line(&b, d->at);
+        if (d->what_other) {
+            show_place(&b, d->other);
+            buf_printf(&b, "note: %s\n", d->what_other);
+            show_line(&b, d->other);
+        }
+        if (d->hint)
+            buf_printf(&b, "  hint: %s\n", d->hint);
+    }
+    if (left_off)
+        buf_printf(&b, "... and %d more\n", left_off);
+    if (b.len)
+        fwrite(b.text, 1, b.len, to);
+    diag = NULL;
+    ndiag = 0;
+    return errors > 0;
+}
+
+/* ---- hints --------------------------------------------------------------------------------------------------------- */
+
+static int min3(int a, int b, int c)
+{
+    return a < b ? (a < c ? a : c) : b < c ? b : c;
+}
+
+/* Edits (insert, delete, replace, swap of neighbours) between two words of at most 40 characters. */
+static int distance(const char *a, const char *b)
+{
+    int d[42][42], n = (int)strlen(a), m = (int)strlen(b);
+    for (int i = 0; i <= n; i++)
+        d[i][0] = i;
+    for (int j = 0; j <= m; j++)
+        d[0][j] = j;
+    for (int i = 1; i <= n; i++)
+        for (int j = 1; j <= m; j++) {
+            int x = a[i - 1] | 32, y = b[j - 1] | 32; /* case does not count */
+            d[i][j] = min3(d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (x != y));
+            if (i > 1 && j > 1 && x == (b[j - 2] | 32) && (a[i - 2] | 32) == y && d[i - 2][j - 2] + 1 < d[i][j])
+                d[i][j] = d[i - 2][j - 2] + 1;
+        }
+    return d[n][m];
+}
+
+const char *diag_nearest(const char *word, const char *const *names)
+{
+    const char *best = NULL;
+    int least = 1000;
+    if (strlen(word) > 40 || !*word)
+        return NULL;
+    for (int i = 0; names[i]; i++) {
+        if (strlen(names[i]) > 40)
+            continue;
+        int d = distance(word, names[i]), n = (int)strlen(names[i]);
+        if (d < least && d <= (n <= 3 ? 1 : n <= 8 ? 2 : 3)) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+const char *diag_choices(const char *word, const char *const *names)
+{
+    Buf b = {0};
+    const char *near = word ? diag_nearest(word, names) : NULL;
+    if (near)
+        buf_printf(&b, "did you mean '%s'? (", near);
+    else
+        buf_puts(&b, "one of ");
+    for (int i = 0; names[i]; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
+    if (near)
+        buf_puts(&b, ")");
+    return b.text;
+}

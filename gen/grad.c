@@ -1,0 +1,15 @@
+/* grad.c - what the backward pass needs of the graph.
+ *
+ * needs: a Graph.  sets: input_grad of every op: whether the gradient of its input is wanted, because something before it
+ * has parameters. What an op's backward reads of its forward stands in its row of the op table (op.c). */
+#include "convoy.h"
+
+void grad_build(Graph *g)
+{
+    bool *learns = xalloc((size_t)g->nop * sizeof *learns); /* the op, or one before it, has parameters */
+    for (int i = 0; i < g->nop; i++) {
+        Op *op = &g->op[i];
+        op->input_grad = op->in >= 0 && learns[op->in];
+        learns[i] = op->input_grad || op_info[op->kind].cls == CLASS_WEIGHT || op->kind == OP_BN;
+    }
+}

@@ -1,0 +1,355 @@
+/* keys.c - typed values out of a tree: numbers, words, names, each with a clear error where it does not fit. */
+#include "spec.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- maps ---------------------------------------------------------------------------------------------------------- */
+
+static bool unclosed(const Node *n)
+{
+    if (n->kind != NODE_SCALAR)
+        return false;
+    const char *open = strrchr(n->text, '(');
+    return open && !strchr(open, ')');
+}
+
+bool keys_check(const Node *map, const char *what, const KeyInfo *keys)
+{
+    if (map->kind != NODE_MAP) {
+        diag_error(map->mark, NULL, "%s must be a map of keys and values", what);
+        return false;
+    }
+    const char *names[64];
+    int n = 0, wrong = 0;
+    for (const KeyInfo *k = keys; k->name; k++)
+        if (!k->not_built && n < 63)
+            names[n++] = k->name;
+    names[n] = NULL;
+    bool torn = false; /* {order: maxpool(3,2)}: the comma tore an order into keys without values */
+    for (int i = 0; i < map->n && wrong < 20; i++) {
+        const KeyInfo *k = keys;
+        while (k->name && strcmp(k->name, map->key[i]->text) != 0)
+            k++;
+        torn = torn && text_is_null(map->item[i]);
+        if (k->name && k->not_built) {
+            diag_error(map->key[i]->mark, k->not_built, "'%s' is not built yet", k->name);
+            wrong++;
+        } else if (!k->name && !torn) {
+            diag_error(map->key[i]->mark, diag_choices(map->key[i]->text, names), "unknown key '%s' in %s",
+                       map->key[i]->text, what);
+            wrong++;
+        }
+        torn = torn || unclosed(map->item[i]);
+    }
+    return true;
+}
+
+Node *keys_get(const Node *map, const char *key)
+{
+    if (map->kind == NODE_MAP)
+        for (int i = 0; i < map->n; i++)
+            if (strcmp(map->key[i]->text, key) == 0)
+                return map->item[i];
+    return NULL;
+}
+
+Node *keys_get_key(const Node *map, const char *key)
+{
+    if (map->kind == NODE_MAP)
+        for (int i = 0; i < map->n; i++)
+            if (strcmp(map->key[i]->text, key) == 0)
+                return map->key[i];
+    return NULL;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+
+bool text_is_null(const Node *n)
+{
+    return n->kind == NODE_SCALAR && !n->quoted &&
+           (!*n->text || strcmp(n->text, "~") == 0 || strcmp(n->text, "null") == 0 || strcmp(n->text, "Null") == 0 ||
+            strcmp(n->text, "NULL") == 0);
+}
+
+static const char *digits(const char *s)
+{
+    while (*s >= '0' && *s <= '9')
+        s++;
+    return s;
+}
+
+bool text_int(const char *s, int64_t *out)
+{
+    const char *d = s + (*s == '-' || *s == '+');
+    const char *end = digits(d);
+    if (end == d || *end || (d[0] == '0' && d[1])) /* 010 is eight to some and ten to others */
+        return false;
+    errno = 0;
+    *out = strtoll(s, NULL, 10);
+    return errno == 0;
+}
+
+bool text_real(const char *s, double *out)
+{
+    const char *d = s + (*s == '-' || *s == '+');
+    const char *point = digits(d), *end = point;
+    if (point - d > 1 && d[0] == '0')
+        return false;
+    if (*point == '.')
+        end = digits(point + 1);
+    if (end - d - (*point == '.') < 1)
+        return false;
+    if (*end == 'e' || *end == 'E') {
+        const char *e = end + 1;
+        e += *e == '-' || *e == '+';
+        end = digits(e);
+        if (end == e)
+            return false;
+    }
+    if (*end)
+        return false;
+    *out = strtod(s, NULL); /* the program never leaves the C locale */
+    return isfinite(*out);
+}
+
+const char *real_text(double v)
+{
+    char s[40];
+    for (int p = 1; p <= 17; p++) {
+        snprintf(s, sizeof s, "%.*g", p, v);
+        if (strtod(s, NULL) == v)
+            break;
+    }
+    return xstrdup(s);
+}
+
+/* What a value is, for messages: "'abc'", "a list", "nothing". */
+static const char *shown(const Node *n)
+{
+    if (n->kind == NODE_SEQ)
+        return "a list";
+    if (n->kind == NODE_MAP)
+        return "a map";
+    if (text_is_null(n))
+        return "nothing";
+    return n->quoted ? xprintf("the text \"%.60s\"", n->text) : xprintf("'%.60s'", n->text);
+}
+
+static const char *number_hint(const Node *n)
+{
+    if (n->kind != NODE_SCALAR)
+        return NULL;
+    if (n->quoted)
+        return "write it without quotes";
+    const char *d = n->text + (*n->text == '-' || *n->text == '+');
+    if (d[0] == '0' && d[1] >= '0' && d[1] <= '9')
+        return "numbers are decimal: write it without leading zeros";
+    if (d[0] == '0' && d[1] && strchr("xXoObB", d[1]))
+        return "numbers are decimal";
+    return NULL;
+}
+
+bool want_int(const Node *n, const char *what, int64_t lo, int64_t hi, int64_t *out)
+{
+    int64_t v;
+    double real;
+    bool plain = n->kind == NODE_SCALAR && !n->quoted;
+    if (plain && text_int(n->text, &v)) {
+        if (v >= lo && v <= hi) {
+            *out = v;
+            return true;
+        }
+        if (lo == INT64_MIN || hi == INT64_MAX)
+            diag_error(n->mark, NULL, "%s must be at least %lld, not %s", what, (long long)lo, n->text);
+        else
+            diag_error(n->mark, NULL, "%s must be from %lld to %lld, not %s", what, (long long)lo, (long long)hi, n->text);
+    } else if (plain && text_real(n->text, &real) && real == floor(real) && real >= (double)lo && real <= (double)hi) {
+        diag_error(n->mark, xprintf("write %.0f", real), "%s must be a whole number, not %s", what, shown(n));
+    } else if (plain && text_real(n->text, &real)) {
+        diag_error(n->mark, xprintf("from %lld to %lld", (long long)lo, (long long)hi),
+                   "%s must be a whole number in range, not %s", what, shown(n));
+    } else {
+        diag_error(n->mark, number_hint(n), "%s must be a whole number, not %s", what, shown(n));
+    }
+    return false;
+}
+
+bool want_int32(const Node *n, const char *what, int lo, int hi, int *out)
+{
+    int64_t v;
+    if (!want_int(n, what, lo, hi, &v))
+        return false;
+    *out = (int)v;
+    return true;
+}
+
+bool want_real(const Node *n, const char *what, double lo, double hi, double *out)
+{
+    double v;
+    if (n->kind != NODE_SCALAR || n->quoted || !text_real(n->text, &v)) {
+        diag_error(n->mark, number_hint(n), "%s must be a number, not %s", what, shown(n));
+        return false;
+    }
+    if (!(v >= lo && v <= hi)) {
+        diag_error(n->mark, NULL, "%s must be from %s to %s, not %s", what, real_text(lo), real_text(hi), n->text);
+        return false;
+    }
+    *out = v;
+    return true;
+}
+
+bool want_bool(const Node *n, const char *what, bool *out)
+{
+    static const char *const yes[] = {"yes", "Yes", "YES", "on", "On", "ON", "y", "Y", "1", NULL};
+    static const char *const no[] = {"no", "No", "NO", "off", "Off", "OFF", "n", "N", "0", NULL};
+    const char *hint = NULL;
+    if (n->kind == NODE_SCALAR && !n->quoted) {
+        if (strcmp(n->text, "true") == 0 || strcmp(n->text, "false") == 0) {
+            *out = n->text[0] == 't';
+            return true;
+        }
+        for (int i = 0; yes[i]; i++)
+            hint = strcmp(n->text, yes[i]) == 0 ? "write true" : hint;
+        for (int i = 0; no[i]; i++)
+            hint = strcmp(n->text, no[i]) == 0 ? "write false" : hint;
+    }
+    diag_error(n->mark, hint, "%s must be true or false, not %s", what, shown(n));
+    return false;
+}
+
+bool want_word(const Node *n, const char *what, const char *const *words, int *out)
+{
+    if (n->kind != NODE_SCALAR) {
+        diag_error(n->mark, diag_choices(NULL, words), "%s must be a word, not %s", what, shown(n));
+        return false;
+    }
+    for (int i = 0; words[i]; i++)
+        if (strcmp(words[i], n->text) == 0) {
+            *out = i;
+            return true;
+        }
+    diag_error(n->mark, diag_choices(n->text, words), "unknown %s %s", what, shown(n));
+    return false;
+}
+
+bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2])
+{
+    if (n->kind == NODE_SEQ) {
+        if (n->n != 2) {
+            diag_error(n->mark, NULL, "%s must be a number or a pair [height, width], not a list of %d", what, n->n);
+            return false;
+        }
+        return want_int32(n->item[0], what, lo, hi, &out[0]) & want_int32(n->item[1], what, lo, hi, &out[1]);
+    }
+    if (!want_int32(n, what, lo, hi, &out[0]))
+        return false;
+    out[1] = out[0];
+    return true;
+}
+
+/* ---- names --------------------------------------------------------------------------------------------------------- */
+
+/* Words that the languages around a network keep for themselves. */
+static const char *const c_words[] = {
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
+    "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static",
+    "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof", "bool", "true",
+    "false", "alignas", "alignof", "constexpr", "nullptr", "static_assert", "thread_local", "noreturn", "complex",
+    "imaginary", "linux", "unix", "i386", NULL};
+static const char *const cpp_words[] = {
+    "and", "and_eq", "bitand", "bitor", "catch", "class", "compl", "concept", "const_cast", "consteval", "constinit",
+    "co_await", "co_return", "co_yield", "decltype", "delete", "dynamic_cast", "explicit", "export", "friend", "module",
+    "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq", "private", "protected",
+    "public", "reflexpr", "reinterpret_cast", "requires", "static_cast", "synchronized", "template", "this", "throw",
+    "try", "typeid", "typename", "using", "virtual", "wchar_t", "char8_t", "char16_t", "char32_t", "xor", "xor_eq",
+    "std", "import", "final", "override", NULL};
+static const char *const python_words[] = {"as", "assert", "async", "await", "def", "del", "elif", "except", "from",
+                                           "global", "in", "is", "lambda", "nonlocal", "pass", "raise", "with", "yield",
+                                           "print", "self", "torch", "nn", NULL};
+/* A network's name is a C file, a program and a prefix: names of libc's headers, functions and the like are taken. */
+static const char *const net_words[] = {
+    "main", "runtime", "core", "makefile", "net", "vf", "real", "assert", "ctype", "errno", "fenv", "inttypes", "iso646",
+    "limits", "locale", "math", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint",
+    "stdio", "stdlib", "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype", "unistd",
+    "pthread", "omp", "cblas", "zlib", "zconf", "jansson", "immintrin", "arm_neon", "strings", "sched", "fcntl", "dirent",
+    "poll", "termios", "malloc", "memory", "features", "endian", "test", "all", "clean", "install", NULL};
+/* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
+static const char *const layer_words[] = {
+    "main", "input", "loss", "net", "layout", "runtime", "core", "arena", "train", "eval", "forward", "backward", "infer",
+    "fold", "init", "loaded", "trace", "half", "to", "type", "cpu", "cuda", "ipu", "xpu", "apply", "extra_repr", "modules",
+    "children", "parameters", "buffers", "named_modules", "named_children", "named_parameters", "named_buffers", "bfloat16",
+    "state_dict", "load_state_dict", "add_module", "register_module", "register_buffer", "register_parameter",
+    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_backward_hook",
+    "requires_grad_", "zero_grad", "share_memory", "training", "compile", "dump_patches", "get_parameter", "get_buffer",
+    "get_submodule", "get_extra_state", "set_extra_state", "to_empty", "masks", "acts", NULL};
+
+static bool has(const char *const *words, const char *w)
+{
+    for (; *words; words++)
+        if (strcmp(*words, w) == 0)
+            return true;
+    return false;
+}
+
+/* The nearest name that would do: lower case, '_' for what is not allowed. */
+static const char *repaired(const char *s)
+{
+    Buf b = {0};
+    for (; *s && b.len < 63; s++) {
+        char c = *s >= 'A' && *s <= 'Z' ? (char)(*s + 32) : *s;
+        bool letter = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (letter && !b.len && c <= '9')
+            buf_puts(&b, "n");
+        if (letter)
+            buf_add(&b, &c, 1);
+        else if (b.len && b.text[b.len - 1] != '_')
+            buf_puts(&b, "_");
+    }
+    while (b.len && b.text[b.len - 1] == '_')
+        b.text[--b.len] = '\0';
+    return b.len ? xprintf("'%s' would do", b.text) : NULL;
+}
+
+bool want_name(const Node *n, NameUse use, const char **out)
+{
+    const char *what = use == NAME_NET ? "the network's name" : "a layer's name";
+    const char *s = n->text;
+    if (n->kind != NODE_SCALAR || text_is_null(n)) {
+        diag_error(n->mark, NULL, "%s must be a word, not %s", what, shown(n));
+        return false;
+    }
+    size_t len = strlen(s);
+    bool ok = s[0] >= 'a' && s[0] <= 'z' && s[len - 1] != '_';
+    for (size_t i = 0; i < len; i++) {
+        bool letter = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
+        ok = ok && (letter || (s[i] == '_' && s[i + 1] != '_'));
+    }
+    if (!ok) {
+        diag_error(n->mark, repaired(s),
+                   "%s must be lower-case letters, digits and single '_' between them, beginning with a letter, not '%.60s'",
+                   what, s);
+        return false;
+    }
+    if (len > 63) {
+        diag_error(n->mark, NULL, "%s must be at most 63 characters long, not %zu", what, len);
+        return false;
+    }
+    const char *owner = has(c_words, s)        ? "a word of C"
+                        : has(cpp_words, s)    ? "a word of C++"
+                        : has(python_words, s) ? "a word of Python, which the PyTorch twin is written in"
+                        : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "a prefix of the runtime"
+                        : strncmp(s, "core_", 5) == 0                         ? "a prefix of the emitted files"
+                        : use == NAME_NET && has(net_words, s)                ? "the name of a system header or file"
+                        : use == NAME_LAYER && has(layer_words, s)            ? "a name that the emitted code uses itself"
+                                                                              : NULL;
+    if (owner) {
+        diag_error(n->mark, xprintf("'%s_%s' would do", s, use == NAME_NET ? "net" : "layer"), "%s cannot be '%s': %s", what,
+                   s, owner);
+        return false;
+    }
+    *out = s;
+    return true;
+}

@@ -1,0 +1,166 @@
+/* main.c - the table of contents: the passes in order, and the commands. */
+#include "commands.h"
+#include "spec.h"
+
+#include <string.h>
+
+static const char *const dumps[] = {"yaml", "spec", "graph", NULL};
+
+static bool asked_for(const Options *o, int pass)
+{
+    return o->dump && strcmp(o->dump, dumps[pass]) == 0;
+}
+
+/* A pass's end: prints what it collected. True where the run stops here, with an error or with the dump. */
+static bool stop_after(const Options *o, int pass, int *status)
+{
+    bool bad = diag_flush(stderr);
+    *status = bad ? EXIT_FAILED : EXIT_OK;
+    return bad || asked_for(o, pass);
+}
+
+Graph *load_graph(const Options *o, int *status)
+{
+    static Source source;
+
+    Node *tree = yaml_read(o->spec, &source);
+    for (int i = 0; tree && i < o->nset; i++)
+        yaml_override(tree, o->set[i], i);
+    if (tree && asked_for(o, 0))
+        yaml_dump(tree, stdout);
+    if (stop_after(o, 0, status))
+        return NULL;
+
+    Spec *spec = spec_read(tree);
+    if (spec && asked_for(o, 1))
+        spec_dump(spec, stdout);
+    if (stop_after(o, 1, status))
+        return NULL;
+
+    Graph *graph = graph_build(spec);
+    if (graph)
+        grad_build(graph);
+    if (graph && asked_for(o, 2))
+        graph_dump(graph, stdout);
+    if (stop_after(o, 2, status))
+        return NULL;
+    return graph;
+}
+
+enum { OPT_SPEC = OPT_SET | OPT_DUMP };
+
+static const char set_help[] =
+    "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n"
+    "  -d PASS           print what a pass made of the spec, and stop: yaml, spec, graph\n";
+
+static const Command commands[] = {
+    {"new", "NAME [-o FILE]", "write a spec to start from",
+     "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is. Refuses to overwrite.\n"
+     "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
+     OPT_OUT, 0, "NAME", cmd_new},
+    {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]", "validate a spec; print layers, shapes, parameters, costs",
+     "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and FLOPs.\n"
+     "  --write           print the spec with all names and defaults filled in (with -o, to FILE)\n"
+     "  --json            print what check prints as JSON\n",
+     OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check},
+    {"gen", "SPEC -o DIR [--target T] [--parts P] [--set KEY=VALUE] [-d PASS]", "emit the network's C",
+     "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the runtime.\n"
+     "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  --parts P         infer, train or all (default)\n",
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS, 0, "SPEC", cmd_gen},
+    {"train", "SPEC [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
+     "Emits the network into a build folder of its own, compiles it, and runs its 'train' with ARGS.\n"
+     "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n",
+     OPT_SPEC | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
+    {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]", "show what is fused with what, what is stored, and why",
+     "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
+     "  --why LAYER       what was decided about one layer, and the reasons\n",
+     OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
+    {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
+     "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
+     OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
+    {"export", "SPEC --weights W -o DIR [--single-file] [--target T]", "write an inference-only folder, weights inside",
+     "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
+     "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
+     "  --single-file     one .c and one .h\n"
+     "  --target T        portable (default: strict C99), avx512, avx2, native\n",
+     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+};
+enum { NCOMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "convoy %s - a network spec in YAML becomes C that trains it: convolution, batch norm and activation\n"
+                "fused, in whichever order the spec puts them.\n\n", CONVOY_VERSION);
+    for (int i = 0; i < NCOMMANDS; i++)
+        fprintf(to, "  convoy %-7s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\n  convoy help COMMAND    more about one of them\n"
+                "  convoy --version\n"
+                "\nBegin with:\n\n"
+                "  convoy new mynet                         # writes mynet.yaml\n"
+                "  convoy check mynet.yaml                  # what is in it\n"
+                "  convoy train mynet.yaml -- --epochs 2    # emit, compile, train\n"
+                "  convoy gen mynet.yaml -o mynet           # the C, to read or to keep\n");
+}
+
+static int help_for(const Command *c)
+{
+    printf("convoy %s %s\n\n%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "");
+    return EXIT_OK;
+}
+
+static const Command *find_command(const char *name)
+{
+    for (int i = 0; i < NCOMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    const char *names[NCOMMANDS + 1] = {NULL};
+    for (int i = 0; i < NCOMMANDS; i++)
+        names[i] = commands[i].name;
+    fprintf(stderr, "convoy: unknown command '%.60s'\n  hint: %s\n", name, diag_choices(name, names));
+    return NULL;
+}
+
+static bool is_help(const char *s)
+{
+    return strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0;
+}
+
+/* What was printed must have arrived: a full disk or a closed pipe is a failure. */
+static int finish(int status)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "convoy: the output cannot be written\n");
+        return status ? status : EXIT_FAILED;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("convoy %s\n", CONVOY_VERSION);
+        return finish(EXIT_OK);
+    }
+    if (is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
+        print_help(stdout);
+        return finish(EXIT_OK);
+    }
+    bool help = strcmp(argv[1], "help") == 0;
+    const Command *c = find_command(argv[help ? 2 : 1]);
+    if (!c)
+        return EXIT_USAGE;
+    for (int i = 2; i < argc && !help && strcmp(argv[i], "--") != 0; i++)
+        help = is_help(argv[i]);
+    if (help)
+        return finish(help_for(c));
+    Options o;
+    if (!options_read(c, argc, argv, &o))
+        return EXIT_USAGE;
+    return finish(c->run(&o));
+}

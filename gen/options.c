@@ -1,0 +1,131 @@
+/* options.c - the command line: one table of options, which commands take by their bits. */
+#include "commands.h"
+
+#include <stddef.h>
+#include <string.h>
+
+typedef struct Option {
+    const char *name, *letter; /* "--target", "-o"; NULL where there is none */
+    unsigned bit;
+    bool takes_value;
+    size_t at; /* in Options: a const char * or a bool */
+    const char *const *values; /* the only ones allowed; NULL: any */
+} Option;
+
+static const char *const targets[] = {"native", "avx512", "avx2", "portable", NULL};
+static const char *const parts[] = {"infer", "train", "all", NULL};
+static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
+
+static const Option table[] = {
+    {"--output", "-o", OPT_OUT, true, offsetof(Options, out), NULL},
+    {"--target", NULL, OPT_TARGET, true, offsetof(Options, target), targets},
+    {"--parts", NULL, OPT_PARTS, true, offsetof(Options, parts), parts},
+    {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
+    {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
+    {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
+    {"--set", NULL, OPT_SET, true, 0, NULL},
+    {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
+    {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
+    {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
+};
+enum { NOPTIONS = sizeof table / sizeof *table };
+
+static bool wrong(const Command *c, const char *fmt, const char *what, const char *hint)
+{
+    fprintf(stderr, "convoy %s: ", c->name);
+    fprintf(stderr, fmt, what);
+    fprintf(stderr, "\n  usage: convoy %s %s\n", c->name, c->usage);
+    if (hint)
+        fprintf(stderr, "  hint: %s\n", hint);
+    return false;
+}
+
+static const char *choices_hint(const Command *c, const char *typed)
+{
+    const char *names[NOPTIONS + 2];
+    int n = 0;
+    for (int i = 0; i < NOPTIONS; i++)
+        if (table[i].bit & c->options)
+            names[n++] = table[i].name;
+    names[n++] = "--help";
+    names[n] = NULL;
+    return diag_choices(typed, names);
+}
+
+/* The option that `arg` is, and its value where that hangs on it (--target=avx2, -oDIR). */
+static const Option *find(const char *arg, const char **value)
+{
+    *value = NULL;
+    for (int i = 0; i < NOPTIONS; i++) {
+        size_t n = strlen(table[i].name);
+        if (strncmp(arg, table[i].name, n) == 0 && (!arg[n] || arg[n] == '=')) {
+            *value = arg[n] ? arg + n + 1 : NULL;
+            return &table[i];
+        }
+        if (table[i].letter && arg[1] != '-' && strncmp(arg, table[i].letter, 2) == 0) {
+            *value = arg[2] ? arg + 2 : NULL;
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static bool take(const Command *c, const Option *opt, const char *value, Options *o)
+{
+    if (opt->values) {
+        bool known = false;
+        for (int i = 0; opt->values[i]; i++)
+            known = known || strcmp(opt->values[i], value) == 0;
+        if (!known)
+            return wrong(c, xprintf("unknown value '%%.60s' of %s", opt->name), value, diag_choices(value, opt->values));
+    }
+    if (opt->bit == OPT_SET)
+        *PUSH(o->set, o->nset) = value;
+    else
+        *(const char **)((char *)o + opt->at) = value;
+    return true;
+}
+
+bool options_read(const Command *c, int argc, char **argv, Options *o)
+{
+    *o = (Options){0};
+    unsigned given = 0;
+    for (int i = 2; i < argc; i++) {
+        const char *arg = argv[i], *value;
+        if (strcmp(arg, "--") == 0) {
+            if (!(c->options & OPT_REST))
+                return wrong(c, "nothing can stand after '%s' here", arg, NULL);
+            o->rest = argv + i + 1;
+            o->nrest = argc - i - 1;
+            break;
+        }
+        if (arg[0] != '-' || !arg[1]) {
+            if (o->spec)
+                return wrong(c, "one word too many: '%.60s'", arg, NULL);
+            o->spec = arg;
+            continue;
+        }
+        const Option *opt = find(arg, &value);
+        if (!opt || !(opt->bit & c->options))
+            return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg));
+        given |= opt->bit;
+        if (!opt->takes_value) {
+            if (value)
+                return wrong(c, "%s takes no value", opt->name, NULL);
+            *(bool *)((char *)o + opt->at) = true;
+            continue;
+        }
+        if (!value && i + 1 < argc)
+            value = argv[++i];
+        if (!value || !*value)
+            return wrong(c, "%s needs a value", opt->name, opt->values ? diag_choices(NULL, opt->values) : NULL);
+        if (!take(c, opt, value, o))
+            return false;
+    }
+    if (!o->spec)
+        return wrong(c, "%s is missing", c->what, NULL);
+    for (int i = 0; i < NOPTIONS; i++)
+        if (c->needs & table[i].bit & ~given)
+            return wrong(c, "%s is missing", table[i].letter ? table[i].letter : table[i].name, NULL);
+    return true;
+}

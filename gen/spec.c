@@ -1,0 +1,570 @@
+/* spec.c - tree -> Spec.
+ *
+ * needs: a tree (yaml.c), overrides applied.  sets: a Spec whose every value is in range, names and defaults filled in,
+ * orders spelled out into stages; or collected errors and NULL. Knows keys, types, ranges, defaults and places in the
+ * file; knows no shapes. docs/spec.md is its manual. */
+#include "spec.h"
+
+#include <string.h>
+
+enum { MAX_OUT = 1 << 20, MAX_SIDE = 1 << 20, MAX_KERNEL = 255, MAX_CLASSES = 1 << 16 };
+
+const char *const order_default = "conv-bn-act";
+const char *const bias_names[] = {"auto", "true", "false", NULL};
+const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", NULL};
+const char *const schedule_names[] = {"constant", "one-cycle", NULL};
+const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
+
+static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
+
+static const KeyInfo top_keys[] = {
+    {"name", NULL},  {"input", NULL},        {"classes", NULL},      {"order", NULL},         {"act", NULL}, {"layers", NULL},
+    {"init", NULL},  {"train", NULL},        {"presets", later_grammar}, {"unroll", later_grammar}, {"winograd", later_grammar},
+    {"recompute", later_grammar}, {NULL, NULL}};
+static const KeyInfo conv_keys[] = {
+    {"out", NULL},  {"kernel", NULL}, {"stride", NULL}, {"padding", NULL},  {"dilation", NULL},        {"groups", NULL},
+    {"bias", NULL}, {"order", NULL},  {"act", NULL},    {"name", NULL},     {"eps", NULL},             {"momentum", NULL},
+    {"use", later_grammar}, {"unroll", later_grammar}, {"winograd", later_grammar}, {"recompute", later_grammar}, {NULL, NULL}};
+static const KeyInfo linear_keys[] = {
+    {"out", NULL}, {"bias", NULL}, {"order", NULL},       {"act", NULL},           {"name", NULL},
+    {"eps", NULL}, {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
+static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
+static const KeyInfo train_keys[] = {
+    {"data", NULL},     {"epochs", NULL}, {"batch", NULL}, {"optimizer", NULL}, {"lr", NULL},   {"momentum", NULL},
+    {"nesterov", NULL}, {"weight_decay", NULL}, {"decay", NULL}, {"schedule", NULL},  {"warmup", NULL}, {"mean", NULL},
+    {"std", NULL},      {"seed", NULL},   {NULL, NULL}};
+
+static const char *const layer_kinds[] = {
+    "conv", "linear", "bn", "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool", "avgpool",
+    "global_avg_pool", "flatten", NULL};
+static const char *const layer_kinds_later[] = {"stage", "residual", "concat", "dwconv", "gn", "ln", "in", "upsample", NULL};
+
+/* What a block takes over from the top of the spec. */
+typedef struct Defaults {
+    const Node *order; /* NULL where it is bad, or not given */
+    bool order_bad;
+    Act act;
+    int classes;
+} Defaults;
+
+static bool is_in(const char *const *names, const char *w)
+{
+    for (; *names; names++)
+        if (strcmp(*names, w) == 0)
+            return true;
+    return false;
+}
+
+/* ---- names --------------------------------------------------------------------------------------------------------- */
+
+bool layer_kind(const Node *item, const char **kind, Node **value, const Node **word)
+{
+    const char *w;
+    *value = NULL;
+    if (item->kind == NODE_SCALAR) {
+        *word = item;
+        w = order_word(item->text);
+    } else if (item->kind == NODE_MAP && item->n == 1) {
+        *word = item->key[0];
+        *value = item->item[0];
+        w = item->key[0]->text;
+    } else {
+        return false;
+    }
+    OpKind op = op_find(w);
+    *kind = strcmp(w, "act") == 0 ? "act" : op != OP_KINDS ? op_info[op].stage : w;
+    return true;
+}
+
+const char *layer_name(const char *kind, const Node *value, KindCount *counts, int ncounts)
+{
+    int i = 0;
+    while (i < ncounts - 1 && counts[i].kind && strcmp(counts[i].kind, kind) != 0)
+        i++;
+    counts[i].kind = kind;
+    int ordinal = ++counts[i].n;
+    const Node *name = value ? keys_get(value, "name") : NULL;
+    return name && name->kind == NODE_SCALAR ? name->text : xprintf("%s%d", kind, ordinal);
+}
+
+/* ---- layers -------------------------------------------------------------------------------------------------------- */
+
+static bool has_stage(const SpecLayer *l, OpKind op)
+{
+    for (int i = 0; i < l->nstage; i++)
+        if (l->stage[i].op == op)
+            return true;
+    return false;
+}
+
+static void read_bn_keys(const Node *map, SpecLayer *l)
+{
+    const Node *n;
+    l->eps = 1e-5;
+    l->momentum = 0.1;
+    if (!map)
+        return;
+    if ((n = keys_get(map, "eps")))
+        want_real(n, "eps", 1e-12, 1, &l->eps);
+    if ((n = keys_get(map, "momentum")))
+        want_real(n, "momentum", 0, 1, &l->momentum);
+    for (int i = 0; i < 2; i++) {
+        const char *key = i ? "momentum" : "eps";
+        if (l->nstage && !has_stage(l, OP_BN) && keys_get(map, key))
+            diag_warn(keys_get_key(map, key)->mark, NULL, "%s has no bn: '%s' does nothing", l->name, key);
+    }
+}
+
+static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
+{
+    l->out_mark = n->mark;
+    if (n->kind == NODE_SCALAR && strcmp(n->text, "classes") == 0)
+        l->out = classes;
+    else
+        want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
+}
+
+static void read_bias(const Node *n, SpecLayer *l)
+{
+    int b;
+    if (want_word(n, "bias", bias_names, &b))
+        l->bias = (Bias)b;
+}
+
+static void not_above_one(const Node *n, const char *key, const int v[2])
+{
+    if (v[0] > 1 || v[1] > 1)
+        diag_error(n->mark, later_grammar, "'%s' above 1 is not built yet", key);
+}
+
+static void read_conv_keys(const Node *map, SpecLayer *l)
+{
+    const Node *n;
+    if ((n = keys_get(map, "kernel"))) {
+        want_pair(n, "conv.kernel", 1, MAX_KERNEL, l->kernel);
+        l->kernel_mark = n->mark;
+    }
+    if ((n = keys_get(map, "stride")))
+        want_pair(n, "conv.stride", 1, MAX_KERNEL, l->stride);
+    if ((n = keys_get(map, "dilation")) && want_pair(n, "conv.dilation", 1, MAX_KERNEL, l->dilation))
+        not_above_one(n, "dilation", l->dilation);
+    if ((n = keys_get(map, "groups"))) {
+        int g[2] = {1, 1};
+        if (n->kind == NODE_SCALAR && strcmp(n->text, "depthwise") == 0)
+            diag_error(n->mark, later_grammar, "depthwise convolutions are not built yet");
+        else if (want_int32(n, "conv.groups", 1, MAX_OUT, &g[0]))
+            not_above_one(n, "groups", g);
+        l->groups = g[0];
+    }
+    for (int d = 0; d < 2; d++)
+        l->padding[d] = l->kernel[d] / 2;
+    if ((n = keys_get(map, "padding")))
+        want_pair(n, "conv.padding", 0, MAX_KERNEL, l->padding);
+}
+
+/* A conv or linear block. `value` is its map, or the number of its outputs. */
+static void read_block(OpKind weight, Node *value, const Defaults *def, SpecLayer *l)
+{
+    const char *kind = op_info[weight].name;
+    bool conv = weight == OP_CONV;
+    const Node *n, *map = value && value->kind == NODE_MAP ? value : NULL;
+    for (int d = 0; d < 2; d++) {
+        l->kernel[d] = conv ? 3 : 1;
+        l->stride[d] = l->dilation[d] = 1;
+        l->padding[d] = conv ? 1 : 0;
+    }
+    l->groups = 1;
+    l->kernel_mark = l->out_mark = l->mark;
+    if (map && !keys_check(map, kind, conv ? conv_keys : linear_keys))
+        return;
+
+    if (value && !map && !text_is_null(value)) {
+        read_out(value, kind, def->classes, l);
+    } else if (map && (n = keys_get(map, "out"))) {
+        read_out(n, kind, def->classes, l);
+    } else {
+        diag_error(l->mark, xprintf("- %s: 16, or - %s: {out: 16, ...}", kind, kind), "%s needs 'out', its number of %s", kind,
+                   conv ? "output channels" : "outputs");
+    }
+    if (map && conv)
+        read_conv_keys(map, l);
+    if (map && (n = keys_get(map, "bias")))
+        read_bias(n, l);
+
+    Act act = def->act;
+    const Node *act_node = map ? keys_get(map, "act") : NULL;
+    if (act_node)
+        act_read(act_node, &act);
+    Node plain = {.kind = NODE_SCALAR, .text = conv ? order_default : "linear", .mark = l->mark};
+    const Node *order = map && (n = keys_get(map, "order")) ? n : conv && def->order ? def->order : &plain;
+    if (order == def->order && def->order_bad)
+        l->nstage = 0; /* said already, at the top */
+    else if (order_read(order, weight, act, &l->stage, &l->nstage) && order == &plain)
+        for (int i = 0; i < l->nstage; i++)
+            l->stage[i].mark = l->mark;
+    read_bn_keys(map, l);
+    bool uses_act = l->nstage == 0 || order == &plain;
+    for (const char *s = order->text; *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
+        uses_act = strncmp(s + strspn(s, " "), "act", 3) == 0;
+    if (act_node && !uses_act)
+        diag_warn(act_node->mark, "put 'act' into the order", "%s has no 'act' in its order: this does nothing", l->name);
+}
+
+/* A stage that is a layer: "- bn", "- maxpool(2)", "- maxpool: {k: 2}", "- drop: 0.5", "- act: tanh". */
+static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLayer *l)
+{
+    const Node *map = value && value->kind == NODE_MAP ? value : NULL, *n;
+    const Node *single = value && !map && !text_is_null(value) ? value : NULL;
+    l->bare = true;
+    l->stage = xalloc(sizeof *l->stage);
+    l->nstage = 1;
+    SpecStage *st = &l->stage[0];
+    st->mark = l->mark;
+    read_bn_keys(NULL, l);
+
+    if (!value) {
+        SpecStage *read;
+        int nread;
+        l->nstage = 0;
+        if (!order_read(word, OP_KINDS, def->act, &read, &nread))
+            return;
+        l->stage = read;
+        l->nstage = nread;
+        return;
+    }
+    bool act = strcmp(word->text, "act") == 0;
+    st->op = act ? def->act.op : op_find(word->text);
+    st->arg = act ? def->act.arg : 0.01;
+    const KeyInfo *keys = act                                                ? act_keys
+                          : st->op == OP_BN                                  ? bn_keys
+                          : st->op == OP_LEAKY_RELU                          ? leaky_keys
+                          : st->op == OP_DROP                                ? drop_keys
+                          : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
+                                                                             : plain_keys;
+    if (!single && map && !keys_check(map, word->text, keys))
+        return;
+    if (!single && !map && !text_is_null(value)) {
+        diag_error(value->mark, NULL, "%s must be a map of keys and values", word->text);
+        return;
+    }
+    if (act) {
+        Act a;
+        if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && act_read(n, &a)) {
+            st->op = a.op;
+            st->arg = a.arg;
+        }
+        return;
+    }
+    switch (st->op) {
+    case OP_BN:
+        read_bn_keys(map, l);
+        break;
+    case OP_LEAKY_RELU:
+        if ((n = single ? single : map ? keys_get(map, "slope") : NULL))
+            want_real(n, "leaky_relu.slope", 0, 1, &st->arg);
+        return;
+    case OP_DROP:
+        if (!(n = single ? single : map ? keys_get(map, "p") : NULL))
+            diag_error(l->mark, "- drop(0.5)", "drop needs 'p', the share that it drops");
+        else if (want_real(n, "drop.p", 0, 1, &st->arg) && st->arg == 1)
+            diag_error(n->mark, "drop(0.5) drops half", "the rate of drop must be at least 0 and below 1, not 1");
+        return;
+    case OP_MAXPOOL:
+    case OP_AVGPOOL: {
+        bool ok = true;
+        if (!(n = single ? single : map ? keys_get(map, "k") : NULL)) {
+            diag_error(l->mark, xprintf("- %s(2)", word->text), "%s needs 'k', the size of its window", word->text);
+            return;
+        }
+        ok = want_pair(n, xprintf("%s.k", word->text), 1, 4096, st->k);
+        memcpy(st->stride, st->k, sizeof st->k);
+        if (map && (n = keys_get(map, "stride")))
+            ok &= want_pair(n, xprintf("%s.stride", word->text), 1, 4096, st->stride);
+        if (map && (n = keys_get(map, "padding")))
+            ok &= want_pair(n, xprintf("%s.padding", word->text), 0, 4096, st->padding);
+        if (ok)
+            pool_check(st);
+        return;
+    }
+    default:
+        break;
+    }
+    if (single)
+        diag_error(single->mark, xprintf("write - %s", word->text), "%s takes no value", word->text);
+}
+
+static void bad_item(const Node *item)
+{
+    if (item->kind == NODE_MAP && item->n > 1) {
+        OpKind op = op_find(item->key[0]->text);
+        if (op != OP_KINDS && text_is_null(item->item[0]))
+            diag_error(item->key[1]->mark, xprintf("indent it below '%s', or write - %s: {%s: ...}", item->key[0]->text,
+                                                   item->key[0]->text, item->key[1]->text),
+                       "'%.60s' stands beside '%s', not inside it", item->key[1]->text, item->key[0]->text);
+        else
+            diag_error(item->key[1]->mark, "begin each layer with a dash of its own",
+                       "a layer is one key, and this is a second: '%.60s'", item->key[1]->text);
+    } else {
+        diag_error(item->mark, "- conv: 16, - bn, - maxpool(2)", "a layer must be a word or a map of one key");
+    }
+}
+
+static void read_layer(Node *item, const Defaults *def, KindCount *counts, int ncounts, SpecLayer *l)
+{
+    const char *kind;
+    Node *value;
+    const Node *word;
+    l->mark = l->name_mark = item->mark;
+    if (!layer_kind(item, &kind, &value, &word)) {
+        l->name = "";
+        bad_item(item);
+        return;
+    }
+    l->mark = l->name_mark = word->mark;
+    l->name = layer_name(kind, value, counts, ncounts);
+    const Node *name = value ? keys_get(value, "name") : NULL;
+    if (name) {
+        l->name_mark = name->mark;
+        if (!want_name(name, NAME_LAYER, &l->name))
+            l->name = "";
+    }
+    const char *w = value ? word->text : order_word(word->text);
+    if (is_in(layer_kinds_later, w)) {
+        diag_error(word->mark, later_grammar, "layers of the kind '%s' are not built yet", w);
+    } else if (!is_in(layer_kinds, w)) {
+        if (!value && strchr(word->text, '-') && (strstr(word->text, "conv") || strstr(word->text, "linear")))
+            diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
+                       "an order is not a layer: say which block it is of");
+        else
+            diag_error(word->mark, diag_choices(w, layer_kinds), "unknown layer '%.60s'", w);
+    } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
+        read_block(op_find(w), value, def, l);
+    } else {
+        read_bare(word, value, def, l);
+        if (l->nstage > 1)
+            diag_error(l->mark, "write each with a dash of its own", "a layer without a weight op is a single stage");
+    }
+}
+
+static void check_names(const Spec *s)
+{
+    for (int i = 0; i < s->nlayer; i++)
+        for (int j = 0; j < i && *s->layer[i].name; j++)
+            if (strcmp(s->layer[i].name, s->layer[j].name) == 0) {
+                diag_error2(s->layer[i].name_mark, s->layer[j].name_mark,
+                            xprintf("the other '%s' is this layer", s->layer[j].name),
+                            "a layer without a name is called by its kind and its number among all of that kind",
+                            "two layers are called '%s'", s->layer[i].name);
+                break;
+            }
+}
+
+static void read_layers(const Node *n, const Defaults *def, Spec *s)
+{
+    if (n->kind != NODE_SEQ || n->n == 0) {
+        diag_error(n->mark, "layers:\n  - conv: 16", "layers must be a list of layers");
+        return;
+    }
+    if (n->n > MAX_LAYERS) {
+        diag_error(n->item[MAX_LAYERS]->mark, NULL, "%d layers, more than %d", n->n, MAX_LAYERS);
+        return;
+    }
+    KindCount counts[64] = {{0}};
+    s->layer = xalloc((size_t)n->n * sizeof *s->layer);
+    s->nlayer = n->n;
+    for (int i = 0; i < n->n && diag_errors() < 50; i++)
+        read_layer(n->item[i], def, counts, 64, &s->layer[i]);
+    bool weights = false;
+    for (int i = 0; i < s->nlayer; i++)
+        weights = weights || !s->layer[i].bare;
+    if (!weights && !diag_errors())
+        diag_error(n->mark, "add - linear: classes, at least", "the network has no conv and no linear: nothing to learn");
+    if (!diag_errors())
+        check_names(s);
+}
+
+/* ---- training ------------------------------------------------------------------------------------------------------ */
+
+/* mean: 0.5, or one number a channel. */
+static void read_channels(const Node *n, const char *what, int channels, double lo, double *to)
+{
+    if (n->kind != NODE_SEQ) {
+        double v;
+        if (want_real(n, what, lo, 1e6, &v))
+            for (int c = 0; c < 64; c++)
+                to[c] = v;
+        return;
+    }
+    if (n->n != channels) {
+        diag_error(n->mark, "one number for all, or one a channel", "%s has %d numbers for %d channels", what, n->n, channels);
+        return;
+    }
+    for (int c = 0; c < n->n && c < 64; c++)
+        want_real(n->item[c], what, lo, 1e6, &to[c]);
+}
+
+static void read_train(const Node *map, Spec *s)
+{
+    SpecTrain *t = &s->train;
+    static const char *const optimizers[] = {"sgd", NULL}, *const decays[] = {"weights", "all", NULL};
+    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .lr = 0.1, .momentum = 0.9, .weight_decay = 5e-4,
+                     .schedule = SCHEDULE_ONE_CYCLE, .warmup = 0.3, .seed = 1};
+    const Node *n;
+    int i;
+    if (map && !keys_check(map, "train", train_keys))
+        map = NULL;
+    if (map && (n = keys_get(map, "data")) && want_word(n, "data", data_names, &i))
+        t->data = data_names[i];
+    double mean = 0.5, std = 0.25;
+    if (strcmp(t->data, "fashion-mnist") == 0) {
+        mean = 0.2860;
+        std = 0.3530;
+    } else if (strcmp(t->data, "mnist") == 0) {
+        mean = 0.1307;
+        std = 0.3081;
+    }
+    for (int c = 0; c < 64; c++) {
+        t->mean[c] = mean;
+        t->std[c] = std;
+    }
+    if (!map)
+        return;
+    if ((n = keys_get(map, "epochs")))
+        want_int32(n, "train.epochs", 1, 1000000, &t->epochs);
+    if ((n = keys_get(map, "batch")))
+        want_int32(n, "train.batch", 1, 1 << 20, &t->batch);
+    if ((n = keys_get(map, "optimizer")))
+        want_word(n, "optimizer", optimizers, &i);
+    if ((n = keys_get(map, "lr")))
+        want_real(n, "train.lr", 0, 1e6, &t->lr);
+    if ((n = keys_get(map, "momentum")) && want_real(n, "train.momentum", 0, 1, &t->momentum) && t->momentum == 1)
+        diag_error(n->mark, "0.9 is the usual one", "train.momentum must be below 1");
+    if ((n = keys_get(map, "weight_decay")))
+        want_real(n, "train.weight_decay", 0, 1, &t->weight_decay);
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
+        diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
+    if ((n = keys_get(map, "decay")) && want_word(n, "decay", decays, &i))
+        t->decay_all = i == 1;
+    if ((n = keys_get(map, "schedule")) && want_word(n, "schedule", schedule_names, &i))
+        t->schedule = (Schedule)i;
+    if ((n = keys_get(map, "warmup")) && want_real(n, "train.warmup", 0, 1, &t->warmup) && (t->warmup == 0 || t->warmup == 1))
+        diag_error(n->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
+    if ((n = keys_get(map, "mean")))
+        read_channels(n, "train.mean", s->input[0], -1e6, t->mean);
+    if ((n = keys_get(map, "std")))
+        read_channels(n, "train.std", s->input[0], 1e-6, t->std);
+    if ((n = keys_get(map, "seed")))
+        want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+
+static void read_input(const Node *n, Spec *s)
+{
+    static const char *const what[] = {"the channels of input", "the height of input", "the width of input"};
+    s->input_mark = n->mark;
+    if (n->kind == NODE_SEQ && (n->n == 1 || n->n == 2)) {
+        diag_error(n->mark, n->n == 1 ? "write [features, 1, 1]" : "write [channels, 1, length], and kernels as [1, 3]",
+                   "input as a list of %d is not built yet", n->n);
+        return;
+    }
+    if (n->kind != NODE_SEQ || n->n != 3) {
+        diag_error(n->mark, "input: [1, 28, 28]", "input must be a list of three: channels, height, width");
+        return;
+    }
+    for (int i = 0; i < 3; i++)
+        want_int32(n->item[i], what[i], 1, MAX_SIDE, &s->input[i]);
+}
+
+static const Node *required(const Node *tree, const char *key, const char *hint)
+{
+    const Node *n = keys_get(tree, key);
+    if (!n) {
+        diag_error((Mark){0}, hint, "the key '%s' is missing", key);
+        return NULL;
+    }
+    if (text_is_null(n)) {
+        diag_error(keys_get_key(tree, key)->mark, hint, "'%s' has no value", key);
+        return NULL;
+    }
+    return n;
+}
+
+Spec *spec_read(Node *tree)
+{
+    Spec *s = xalloc(sizeof *s);
+    const Node *n;
+    int i;
+    s->tree = tree;
+    if (!keys_check(tree, "the spec", top_keys))
+        return NULL;
+    if ((n = required(tree, "name", "name: mynet")))
+        want_name(n, NAME_NET, &s->name);
+    if ((n = required(tree, "input", "input: [1, 28, 28]    # channels, height, width")))
+        read_input(n, s);
+    if ((n = required(tree, "classes", "classes: 10"))) {
+        s->classes_mark = n->mark;
+        want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
+    }
+    Defaults def = {.act = {OP_RELU, 0}, .classes = s->classes};
+    if ((n = keys_get(tree, "act")))
+        act_read(n, &def.act);
+    Node plain = {.kind = NODE_SCALAR, .text = order_default};
+    SpecStage *stage;
+    int nstage;
+    if ((def.order = keys_get(tree, "order")))
+        def.order_bad = !order_read(def.order, OP_CONV, def.act, &stage, &nstage);
+    if ((n = required(tree, "layers", "layers:  and below it, - conv: 16")))
+        read_layers(n, &def, s);
+    if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
+        s->init = (Init)i;
+    read_train(keys_get(tree, "train"), s);
+    SpecStage act = {.op = def.act.op, .arg = def.act.arg};
+    const Node *order = def.order ? def.order : &plain;
+    s->head = xprintf("order: %s\nact: %s\n", order->kind == NODE_SCALAR ? order->text : "", stage_text(&act));
+    if (diag_errors())
+        return NULL;
+    spec_check(s);
+    return s;
+}
+
+/* ---- the checker --------------------------------------------------------------------------------------------------- */
+
+void spec_check(const Spec *s)
+{
+    if (!s->name || !*s->name || s->classes < 2 || s->nlayer < 1 || s->nlayer > MAX_LAYERS)
+        BUG("spec: name, classes or layers");
+    for (int i = 0; i < 3; i++)
+        if (s->input[i] < 1)
+            BUG("spec: input[%d] = %d", i, s->input[i]);
+    for (int i = 0; i < s->nlayer; i++) {
+        const SpecLayer *l = &s->layer[i];
+        int weights = 0;
+        if (!l->name || !*l->name || l->nstage < 1 || (l->bare && l->nstage != 1))
+            BUG("spec: layer %d has no name or no stages", i);
+        for (int k = 0; k < l->nstage; k++) {
+            const SpecStage *st = &l->stage[k];
+            const OpInfo *info = &op_info[st->op];
+            weights += info->cls == CLASS_WEIGHT;
+            if (st->op <= OP_INPUT || st->op >= OP_LOSS)
+                BUG("spec: %s has a stage that is none", l->name);
+            if ((st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) &&
+                (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 || st->padding[1] < 0))
+                BUG("spec: %s has a pool of no size", l->name);
+            if (st->op == OP_DROP && !(st->arg >= 0 && st->arg < 1))
+                BUG("spec: %s drops %g", l->name, st->arg);
+        }
+        if (weights != !l->bare)
+            BUG("spec: %s has %d weight ops", l->name, weights);
+        if (!l->bare && (l->out < 1 || l->kernel[0] < 1 || l->kernel[1] < 1 || l->stride[0] < 1 || l->stride[1] < 1 ||
+                         l->padding[0] < 0 || l->padding[1] < 0 || l->groups < 1))
+            BUG("spec: %s has no size", l->name);
+        if (!(l->eps > 0) || !(l->momentum >= 0 && l->momentum <= 1))
+            BUG("spec: %s has eps %g, momentum %g", l->name, l->eps, l->momentum);
+    }
+}
