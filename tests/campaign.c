@@ -25,7 +25,7 @@ enum {
 
 typedef struct Options {
     const char *convoy, *keep, *cc, *target, *spec, *what, *work;
-    int count, jobs, n;
+    int count, jobs, n, tries;
     Fill fill;
     uint64_t seed;
 } Options;
@@ -52,6 +52,7 @@ static void usage(FILE *to)
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
           "  --target T        native, avx512, avx2, portable (default: native)\n"
+          "  --tries N         at making a failing chain smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
           "  --print-spec S    print the random spec of a seed and end\n",
@@ -263,7 +264,7 @@ static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v)
     Shape end;
     int tries = 0;
     bool any = true;
-    for (int move = 0; any && tries < MOST_TRIES;) {
+    for (int move = 0; any && tries < o->tries;) {
         RandSpec t = rs_shrink(&s, move++, &any);
         if (!any || memcmp(&t, &s, sizeof s) == 0 || !rs_valid(&t, &end))
             continue;
@@ -302,7 +303,7 @@ static bool random_chains(const Options *o)
         label[i] = xprintf("seed %" PRIu64, seed);
     }
     Count k = all_cases(o, c, label, o->count, v);
-    for (int i = 0, shown = 0; i < o->count && shown < 3; i++)
+    for (int i = 0, shown = 0; i < o->count && shown < 3 && o->tries > 0; i++)
         if (v[i].outcome != CASE_PASSED) {
             shown++;
             shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i]);
@@ -537,7 +538,8 @@ static Options options(int argc, char **argv)
                  .jobs = 2,
                  .seed = 1,
                  .n = 3,
-                 .what = "random"};
+                 .what = "random",
+                 .tries = 160};
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(a, "--help") == 0) {
@@ -560,6 +562,8 @@ static Options options(int argc, char **argv)
             o.seed = (uint64_t)number(v, 0, INT64_MAX);
         } else if (strcmp(a, "--jobs") == 0) {
             o.jobs = (int)number(v, 1, MOST_JOBS);
+        } else if (strcmp(a, "--tries") == 0) {
+            o.tries = (int)number(v, 0, 100000);
         } else if (strcmp(a, "--cc") == 0) {
             o.cc = v;
         } else if (strcmp(a, "--target") == 0) {

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Shows that the campaign can fail: it must pass a faultless stand-in for the generator, and notice each of its faults.
+# usage: campaign_notices.sh CAMPAIGN FAKEGEN
+TMPDIR=$(mktemp -d) || exit 1
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+campaign=$1 fakegen=$2 passed=0 failed=0
+expect() {
+    FAULT=$1 "$campaign" --convoy "$fakegen" --count 12 --tries 0 >/dev/null 2>&1
+    if [ $? -eq "$2" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: fault '$1': the campaign did not end with status $2"
+    fi
+}
+expect none 0
+for fault in gen make emission rate decay crash act threads grad nesterov running count missing predict; do
+    expect "$fault" 1
+done
+echo "campaign notices faults: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,243 @@
+/* fakegen.c - a stand-in for the generator and for the programs that it emits, both in one: it "emits" a copy of itself
+ * that traces and predicts with the reference interpreter rounded to float. With FAULT=... in the environment it does
+ * one thing wrong, so that a test can see the campaign notice (and pass where there is no fault). */
+#include "interp.h"
+#include "randspec.h"
+#include "stfile.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool fault(const char *what)
+{
+    const char *f = getenv("FAULT");
+    return f && strcmp(f, what) == 0;
+}
+
+static void no(const char *what)
+{
+    fprintf(stderr, "fakegen: error: %s\n", what);
+    exit(1);
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    for (int i = 2; i + 1 < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
+static bool flag(int argc, char **argv, const char *name)
+{
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void copy(const char *from, const char *to)
+{
+    char text[65536];
+    size_t n;
+    FILE *f = fopen(from, "rb"), *t = fopen(to, "wb");
+    if (!f || !t)
+        no("cannot copy");
+    while ((n = fread(text, 1, sizeof text, f)) > 0)
+        if (fwrite(text, 1, n, t) != n)
+            no("cannot write");
+    fclose(f);
+    if (fclose(t) != 0)
+        no("cannot write");
+}
+
+static int gen(const char *spec, const char *dir)
+{
+    if (!dir || mkdir(dir, 0777) != 0)
+        no("no folder");
+    if (fault("gen"))
+        no("told to");
+    copy(spec, xprintf("%s/spec.yaml", dir));
+    copy("/proc/self/exe", xprintf("%s/chain", dir));
+    chmod(xprintf("%s/chain", dir), 0777);
+    FILE *f = fopen(xprintf("%s/Makefile", dir), "w");
+    if (!f || fputs(fault("make") ? "all:\n\tfalse\n" : "all:\n\ttrue\n", f) < 0 || fclose(f) != 0)
+        no("no Makefile");
+    if (fault("emission") && (f = fopen(xprintf("%s/now.h", dir), "w"))) {
+        fprintf(f, "%ld %s\n", (long)getpid(), dir);
+        fclose(f);
+    }
+    return 0;
+}
+
+static Graph *load(const char *self)
+{
+    static Source src;
+    const char *slash = strrchr(self, '/');
+    const char *path = xprintf("%.*s/spec.yaml", slash ? (int)(slash - self) : 1, slash ? self : ".");
+    Node *tree = yaml_read(path, &src);
+    diag_source(&src);
+    Spec *s = tree ? spec_read(tree) : NULL;
+    Graph *g = s ? graph_build(s) : NULL;
+    if (diag_flush(stderr) || !g)
+        exit(1);
+    return g;
+}
+
+static Interp *open_weights(const Graph *g, const char *weights, const char *state, int n)
+{
+    StFile *w = st_read(weights), *s = state ? st_read(state) : NULL;
+    Interp *ip = interp_new(g, n);
+    ip->round_float = true;
+    for (int i = 0; i < g->nparam; i++) {
+        StTensor *t = w ? st_find(w, g->param[i].name) : NULL;
+        StTensor *v = s ? st_find(s, xprintf("momentum.%s", g->param[i].name)) : NULL;
+        if (!t)
+            no("a tensor is missing");
+        for (int64_t e = 0; e < t->n; e++) {
+            ip->param[i][e] = t->f ? (double)t->f[e] : (double)t->i[e];
+            if (v)
+                ip->momentum[i][e] = (double)v->f[e];
+        }
+    }
+    return ip;
+}
+
+static void put(StFile *to, const char *name, const double *v, int64_t n, bool whole)
+{
+    StTensor *t = st_add(to, name, !whole, 1, &n);
+    for (int64_t i = 0; i < n; i++)
+        if (whole)
+            t->i[i] = (int64_t)v[i];
+        else
+            t->f[i] = (float)v[i];
+}
+
+/* Images of a float32 .npy. */
+static double *images(const char *path, int *n)
+{
+    int ndim;
+    int64_t dim[8], size = 1;
+    float *x = npy_read(path, &ndim, dim);
+    if (!x || ndim != 4)
+        no("no images");
+    for (int d = 0; d < 4; d++)
+        size *= dim[d];
+    double *wide = xalloc((size_t)size * sizeof *wide + 1);
+    for (int64_t i = 0; i < size; i++)
+        wide[i] = (double)x[i];
+    *n = (int)dim[0];
+    return wide;
+}
+
+/* int64 labels: the numbers at the end of the file. */
+static int *labels(const char *path, int n)
+{
+    int *label = xalloc((size_t)n * sizeof *label);
+    FILE *f = fopen(path, "rb");
+    if (!f || fseek(f, -8 * (long)n, SEEK_END) != 0)
+        no("no labels");
+    for (int i = 0; i < n; i++) {
+        int64_t v;
+        if (fread(&v, 8, 1, f) != 1)
+            no("no labels");
+        label[i] = (int)v;
+    }
+    fclose(f);
+    return label;
+}
+
+/* What goes wrong after the forward pass. */
+static void spoil(Interp *ip, OpKind kind, int64_t element, double by)
+{
+    for (int i = 0; i < ip->g->nop; i++)
+        if (ip->g->op[i].kind == kind && element < ip->n * interp_image(ip->g, i)) {
+            ip->out[i][element] += by;
+            return;
+        }
+}
+
+static int trace(int argc, char **argv)
+{
+    Graph *g = load(argv[0]);
+    StFile *to = st_new();
+    int n;
+    double *x = images(option(argc, argv, "--input"), &n);
+    Interp *ip = open_weights(g, option(argc, argv, "--weights"), option(argc, argv, "--state"), n);
+    InterpStep s = {.lr = atof(option(argc, argv, "--lr")),
+                    .momentum = atof(option(argc, argv, "--momentum")),
+                    .weight_decay = atof(option(argc, argv, "--weight-decay")),
+                    .nesterov = flag(argc, argv, "--nesterov"),
+                    .decay_all = flag(argc, argv, "--decay-all")};
+    Rng r = {strtoull(option(argc, argv, "--seed"), NULL, 10)};
+    for (int i = 0; i < g->nop; i++)
+        for (int64_t e = 0; ip->mask[i] && e < n * interp_image(g, i); e++)
+            ip->mask[i][e] = rng_chance(&r, 1 - g->op[i].arg * (fault("rate") ? 0.9 : 1));
+    if (fault("decay"))
+        s.decay_all = !s.decay_all;
+    interp_forward(ip, x, labels(option(argc, argv, "--labels"), n), n, true);
+    if (fault("crash"))
+        abort();
+    if (fault("act"))
+        spoil(ip, OP_CONV, 0, 1e-3 * ip->out[1][0] + 1e-3);
+    if (fault("threads") && strcmp(option(argc, argv, "--threads"), "5") == 0)
+        spoil(ip, OP_BN, 0, 1e-6);
+    put(to, "loss", &ip->loss, 1, false);
+    for (int i = 1; i < g->nop - 1; i++) {
+        int64_t size = n * interp_image(g, i);
+        put(to, xprintf("act.%s", g->op[i].path), ip->out[i], size, false);
+        for (int64_t e = 0; ip->mask[i] && e < size; e++)
+            ip->dout[i][e] = ip->mask[i][e];
+        if (ip->mask[i])
+            put(to, xprintf("mask.%s", g->op[i].path), ip->dout[i], size, false);
+    }
+    interp_backward(ip);
+    for (int i = 0; i < g->nparam; i++)
+        if (ip->dparam[i]) {
+            if (fault("grad") && g->param[i].role == PARAM_GAMMA)
+                ip->dparam[i][0] *= 1.01;
+            put(to, xprintf("grad.%s", g->param[i].name), ip->dparam[i], interp_numel(&g->param[i]), false);
+        }
+    if (fault("nesterov"))
+        s.nesterov = false;
+    interp_update(ip, &s);
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *p = &g->param[i];
+        if (fault("running") && p->role == PARAM_VAR)
+            ip->param[i][0] *= 0.999;
+        if (fault("count") && p->role == PARAM_COUNT)
+            ip->param[i][0] += 1;
+        put(to, xprintf("after.%s", p->name), ip->param[i], interp_numel(p), p->role == PARAM_COUNT);
+        if (ip->dparam[i])
+            put(to, xprintf("after.momentum.%s", p->name), ip->momentum[i], interp_numel(p), false);
+    }
+    if (fault("missing"))
+        to->n--;
+    return st_write(to, option(argc, argv, "-o"), NULL) ? 0 : 1;
+}
+
+static int predict(int argc, char **argv)
+{
+    Graph *g = load(argv[0]);
+    int n, classes = g->op[g->nop - 2].shape.c;
+    double *x = images(option(argc, argv, "--input"), &n);
+    Interp *ip = open_weights(g, option(argc, argv, "--weights"), NULL, n);
+    float *y = xalloc((size_t)n * (size_t)classes * sizeof *y);
+    interp_forward(ip, x, NULL, n, fault("predict"));
+    for (int i = 0; i < n * classes; i++)
+        y[i] = (float)ip->out[g->nop - 2][i];
+    return npy_write(option(argc, argv, "-o"), y, NULL, 2, (int64_t[]){n, classes}) ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2 && strcmp(argv[1], "gen") == 0)
+        return gen(argv[2], option(argc, argv, "-o"));
+    if (argc > 2 && strcmp(argv[1], "trace") == 0)
+        return trace(argc, argv);
+    if (argc > 2 && strcmp(argv[1], "predict") == 0)
+        return predict(argc, argv);
+    no("gen, trace or predict");
+}
