@@ -152,7 +152,14 @@ void cvy_options_help(const struct cvy_option *option)
         }
         char left[64];
         snprintf(left, sizeof left, "%s %s", option->name, option->arg ? option->arg : "");
-        printf("  %-22s %s\n", left, option->help);
+        printf("  %-22s %s", left, option->help);
+        if (option->kind == CVY_INT && *(const int *)option->value)
+            printf(" [%d]", *(const int *)option->value);
+        else if (option->kind == CVY_REAL && *(const double *)option->value != 0)
+            printf(" [%g]", *(const double *)option->value);
+        else if (option->kind == CVY_TEXT && *(const char *const *)option->value)
+            printf(" [%s]", *(const char *const *)option->value);
+        putchar('\n');
     }
 }
 

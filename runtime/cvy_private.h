@@ -56,7 +56,7 @@ struct cvy_option {
 };
 /* Sets values from argv[from..argc). 0 after a message; -1 where --help was asked for. */
 int cvy_options_parse(int argc, char **argv, int from, const char *command, struct cvy_option *option);
-void cvy_options_help(const struct cvy_option *option);
+void cvy_options_help(const struct cvy_option *option); /* with the defaults that stand in the values */
 int cvy_option_given(const struct cvy_option *option, const char *name);
 /* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
 const char *cvy_nearest(const char *word, const char *const *list);

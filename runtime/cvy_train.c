@@ -280,7 +280,7 @@ static void usage(struct train *t, const struct cvy_option *option)
 {
     printf("usage: %s train [options]\n\n"
            "Trains the network; after each epoch it evaluates on the test set and saves.\n"
-           "The defaults are those of the spec's train section. Ctrl-C finishes the step, saves and\n"
+           "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and\n"
            "stops; --resume goes on from there and ends with the same bytes as if it never stopped.\n",
            t->model->name);
     cvy_options_help(option);
@@ -483,7 +483,7 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
         {CVY_INT, "--threads", "N", &t.threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_U64, "--limit", "N", &t.limit, 0, 0, "stop after step N (saved; --resume goes on)", 0},
         {CVY_SECTION, "files", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--save", "W", &t.save, 0, 0, "checkpoint (default: NAME.safetensors); its state lies beside it", 0},
+        {CVY_TEXT, "--save", "W", &t.save, 0, 0, "checkpoint; its state lies beside it", 0},
         {CVY_FLAG, "--no-save", NULL, &t.no_save, 0, 0, "no checkpoint", 0},
         {CVY_FLAG, "--resume", NULL, &t.resume, 0, 0, "go on from the checkpoint, with its settings", 0},
         {CVY_TEXT, "--init-from", "W", &t.init_from, 0, 0, "begin with these weights", 0},

@@ -1,0 +1,206 @@
+/* fake_model.c - see fake_model.h. Gradients of softmax cross-entropy by hand: dL/dz = (p - onehot) / n. */
+#include "fake_model.h"
+
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+enum {
+    SIDE = 12,
+    D = SIDE * SIDE,
+    K = 10,
+    BLOCK = 16,
+    WEIGHTS = D * BLOCK,
+    FLOATS = WEIGHTS + BLOCK,
+    RUNNING = 32,
+    MAX_N = 512
+};
+
+struct fake_net {
+    struct cvy_net net;
+    int64_t batches[1];
+    double dz[MAX_N][K];
+    float param[FLOATS], momentum[FLOATS], running[RUNNING];
+};
+
+/* weight (K, D): class k of pixel d lies at d * 16 + k, in one block of 16 classes */
+static const struct cvy_tensor tensors[] = {
+    {"fc.weight",
+     CVY_WEIGHT,
+     {2, {K, D, 0, 0}, {BLOCK, 1, 1, 1}, {WEIGHTS, BLOCK, 0, 0}, {1, 0, 0, 0}, 0},
+     CVY_UNIFORM,
+     0.05f},
+    {"fc.bias",
+     CVY_BIAS,
+     {1, {K, 0, 0, 0}, {BLOCK, 1, 1, 1}, {BLOCK, 0, 0, 0}, {1, 0, 0, 0}, WEIGHTS},
+     CVY_CONST,
+     0.0f},
+    {"bn.running_mean",
+     CVY_RUNNING_MEAN,
+     {1, {1, 0, 0, 0}, {1, 1, 1, 1}, {1, 0, 0, 0}, {0, 0, 0, 0}, 0},
+     CVY_CONST,
+     0.0f},
+    {"bn.running_var",
+     CVY_RUNNING_VAR,
+     {1, {1, 0, 0, 0}, {1, 1, 1, 1}, {1, 0, 0, 0}, {0, 0, 0, 0}, 16},
+     CVY_CONST,
+     1.0f},
+    {"bn.num_batches_tracked", CVY_BATCHES, {0, {0}, {0}, {0}, {0}, 0}, CVY_CONST, 0.0f},
+};
+
+int fake_break_at = -1, fake_signal_at = -1;
+
+static size_t arena_bytes(int batch, int threads)
+{
+    (void)threads;
+    return batch > MAX_N ? 0 : sizeof(struct fake_net);
+}
+
+static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
+{
+    struct fake_net *f = memory;
+    if (bytes < sizeof *f || (uintptr_t)memory % 64)
+        return NULL;
+    memset(f, 0, sizeof *f);
+    f->net.param = f->param;
+    f->net.momentum = f->momentum;
+    f->net.running = f->running;
+    f->net.batches = f->batches;
+    f->net.batch = batch;
+    f->net.threads = threads;
+    return &f->net;
+}
+
+static void loaded(struct cvy_net *net)
+{
+    (void)net;
+}
+
+static void logits(const struct cvy_net *net, const float *x, double z[K])
+{
+    for (int k = 0; k < K; k++)
+        z[k] = net->param[WEIGHTS + k];
+    for (int d = 0; d < D; d++) {
+        for (int k = 0; k < K; k++)
+            z[k] += (double)x[d] * net->param[d * BLOCK + k];
+    }
+}
+
+static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step,
+                      int *correct)
+{
+    struct fake_net *f = (struct fake_net *)net;
+    double loss = 0, mean = 0;
+    *correct = 0;
+    for (int i = 0; i < n; i++) {
+        double z[K], sum = 0;
+        int best = 0;
+        logits(net, x + i * D, z);
+        for (int k = 1; k < K; k++)
+            best = z[k] > z[best] ? k : best;
+        for (int k = 0; k < K; k++)
+            sum += exp(z[k] - z[best]);
+        for (int k = 0; k < K; k++)
+            f->dz[i][k] = (exp(z[k] - z[best]) / sum - (k == labels[i])) / n;
+        loss += log(sum) - (z[labels[i]] - z[best]);
+        *correct += best == labels[i];
+        for (int d = 0; d < D; d++)
+            mean += x[i * D + d] / (double)(n * D);
+    }
+    net->running[0] += 0.1f * ((float)mean - net->running[0]);
+    net->batches[0]++;
+    if (fake_signal_at == (int)step->step)
+        raise(SIGINT);
+    return fake_break_at == (int)step->step ? NAN : loss / n;
+}
+
+static void update(struct cvy_net *net, int at, double gradient, const struct cvy_step *s, float decay)
+{
+    if (net->grad)
+        net->grad[at] = (float)gradient;
+    float g = (float)gradient + decay * net->param[at];
+    float m = net->momentum[at] = s->momentum * net->momentum[at] + g;
+    net->param[at] -= s->lr * (s->nesterov ? g + s->momentum * m : m);
+}
+
+static void backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *s)
+{
+    struct fake_net *f = (struct fake_net *)net;
+    for (int k = 0; k < K; k++) {
+        double g = 0;
+        for (int i = 0; i < n; i++)
+            g += f->dz[i][k];
+        update(net, WEIGHTS + k, g, s, s->weight_decay_other);
+        for (int d = 0; d < D; d++) {
+            g = 0;
+            for (int i = 0; i < n; i++)
+                g += f->dz[i][k] * x[i * D + d];
+            update(net, d * BLOCK + k, g, s, s->weight_decay);
+        }
+    }
+}
+
+static size_t trace_floats(int n)
+{
+    return (size_t)n * BLOCK;
+}
+
+static void trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *s, float *scratch, cvy_sink sink,
+                  void *user)
+{
+    struct cvy_layout at = {4, {n, K, 1, 1}, {1, BLOCK, 1, 1}, {BLOCK, BLOCK, 1, 1}, {0, 1, 0, 0}, 0};
+    (void)s;
+    for (int i = 0; i < n; i++) {
+        double z[K];
+        logits(net, x + i * D, z);
+        for (int k = 0; k < BLOCK; k++)
+            scratch[i * BLOCK + k] = k < K ? (float)z[k] : 0.0f;
+    }
+    sink(user, "act.fc", scratch, &at);
+}
+
+static void fold(struct cvy_net *net)
+{
+    (void)net;
+}
+
+static void infer(struct cvy_net *net, const float *x, float *y, int n)
+{
+    for (int i = 0; i < n; i++) {
+        double z[K];
+        logits(net, x + i * D, z);
+        for (int k = 0; k < K; k++)
+            y[i * K + k] = (float)z[k];
+    }
+}
+
+static const float mean[1] = {0.3f}, std[1] = {0.25f};
+
+struct cvy_model fake_model = {
+    .name = "fake",
+    .order = "linear",
+    .target = "test",
+    .spec_hash = "0000",
+    .channels = 1,
+    .height = SIDE,
+    .width = SIDE,
+    .classes = K,
+    .tensor = tensors,
+    .ntensor = sizeof tensors / sizeof *tensors,
+    .param_floats = FLOATS,
+    .running_floats = RUNNING,
+    .nbatches = 1,
+    .stored_bytes = 0,
+    .flops = 2 * D * K,
+    .min_batch = 2,
+    .train = {"shapes", 3, 32, 0.05, 0.9, 5e-4, 0, 0, "one-cycle", 0.3, mean, std, 1},
+    .arena_bytes = arena_bytes,
+    .init = init,
+    .loaded = loaded,
+    .forward = forward,
+    .backward = backward,
+    .trace = trace,
+    .trace_floats = trace_floats,
+    .fold = fold,
+    .infer = infer,
+};

@@ -1,0 +1,360 @@
+/* test_runtime.c - the runtime with a network written by hand (fake_model.c): random numbers, schedules, and training driven
+ * through the command line in child processes. What concerns files is in test_runtime_files.c. */
+#include "../runtime/cvy_private.h"
+#include "../runtime/cvy_rng.h"
+#include "fake_model.h"
+#include "runtime_help.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- random numbers, schedules, layouts ---- */
+
+START_TEST(philox_known_answers)
+{
+    /* kat_vectors of the authors' Random123 */
+    static const uint32_t known[][10] = {
+        {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+    };
+    for (int i = 0; i < 3; i++) {
+        uint32_t out[4];
+        cvy_philox(known[i], known[i] + 4, out);
+        ck_assert_mem_eq(out, known[i] + 6, sizeof out);
+    }
+}
+END_TEST
+
+START_TEST(normal_moments)
+{
+    double m = 0, v = 0, q = 0;
+    enum { N = 200000 };
+    for (int i = 0; i < N; i++) {
+        double x = cvy_normal(7, cvy_name_hash("a"), (uint64_t)i);
+        m += x / N;
+        v += x * x / N;
+        q += x * x * x * x / N;
+    }
+    ck_assert_double_eq_tol(m, 0, 0.01);
+    ck_assert_double_eq_tol(v, 1, 0.02);
+    ck_assert_double_eq_tol(q, 3, 0.1);
+}
+END_TEST
+
+START_TEST(permutation)
+{
+    enum { N = 1000 };
+    int a[N], b[N], c[N], seen[N] = {0}, kept = 0;
+    cvy_permutation(a, N, 1, 0);
+    cvy_permutation(b, N, 1, 0);
+    ck_assert_mem_eq(a, b, sizeof a);
+    cvy_permutation(b, N, 1, 1);
+    cvy_permutation(c, N, 2, 0);
+    ck_assert(memcmp(a, b, sizeof a) != 0 && memcmp(a, c, sizeof a) != 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert(a[i] >= 0 && a[i] < N && !seen[a[i]]++);
+        kept += a[i] == i;
+    }
+    ck_assert_int_lt(kept, 8); /* one on average */
+    cvy_permutation(a, 1, 1, 0);
+    ck_assert_int_eq(a[0], 0);
+}
+END_TEST
+
+START_TEST(one_cycle)
+{
+    /* torch.optim.lr_scheduler.OneCycleLR(max_lr=0.1, total_steps=.., pct_start=.., cycle_momentum=False) */
+    static const struct {
+        int total;
+        double warmup, lr[10];
+    } known[] = {
+        {10, 0.3, {0.004, 0.052, 0.1, 0.0950484632013, 0.081174565395, 0.0611262021936, 0.0388741978064, 0.018825834605, 0.00495193679865, 4e-07}},
+        {7, 0.2, {0.004, 0.0971941777388, 0.081174565395, 0.0555984014123, 0.0283060998209, 0.00766415938343, 4e-07}},
+        {3, 0.1, {0.0843121446451, 0.030196290914, 4e-07}},
+        {5, 1.0, {0.004, 0.018058874503, 0.052, 0.085941125497, 0.1}},
+    };
+    for (int i = 0; i < 4; i++) {
+        for (int s = 0; s < known[i].total; s++)
+            ck_assert_double_eq_tol(cvy_rate(1, 0.1, known[i].warmup, s, known[i].total), known[i].lr[s], 1e-12);
+    }
+    ck_assert_double_eq(cvy_rate(0, 0.1, 0.3, 5, 10), 0.1);
+    for (int total = 1; total < 12; total++) { /* a phase of no length must not divide by zero */
+        for (int s = 0; s < total; s++)
+            ck_assert(isfinite(cvy_rate(1, 0.1, 1.0 / total, s, total)) && isfinite(cvy_rate(1, 0.1, 0, s, total)));
+    }
+}
+END_TEST
+
+START_TEST(layouts)
+{
+    /* (20, 2, 3, 1) in blocks of 16 of the first dimension */
+    const struct cvy_layout at = {4, {20, 2, 3, 1}, {16, 1, 1, 1}, {96, 48, 16, 0}, {1, 0, 0, 0}, 5};
+    float base[5 + 192], in[120], out[120];
+    memset(base, 0, sizeof base);
+    for (int i = 0; i < 120; i++)
+        in[i] = (float)(i + 1);
+    ck_assert_int_eq((int)cvy_layout_count(&at), 120);
+    cvy_scatter(base, &at, in);
+    ck_assert_float_eq(base[5], 1.0f);
+    ck_assert_float_eq(base[5 + 96 + 3 + 48 + 2 * 16], in[19 * 6 + 3 + 2]);
+    ck_assert_float_eq(base[5 + 96 + 4], 0.0f); /* channel 20 is padding */
+    cvy_gather(base, &at, out);
+    ck_assert_mem_eq(in, out, sizeof in);
+}
+END_TEST
+
+START_TEST(batch_counts)
+{
+    ck_assert_int_eq((int)cvy_batches(100, 32, 1), 4);
+    ck_assert_int_eq((int)cvy_batches(97, 32, 1), 4);
+    ck_assert_int_eq((int)cvy_batches(97, 32, 2), 3);
+    ck_assert_int_eq((int)cvy_batches(96, 32, 2), 3);
+    ck_assert_int_eq((int)cvy_batches(5, 32, 2), 1);
+    ck_assert_int_eq((int)cvy_batches(1, 32, 2), 0);
+}
+END_TEST
+
+START_TEST(draws_are_keyed_by_name)
+{
+    struct cvy_run a, b;
+    struct cvy_model m = fake_model;
+    struct cvy_tensor t[2];
+    float x[1440], y[1440];
+    ck_assert(cvy_run_open(&a, &fake_model, 4, 1, 0));
+    cvy_draw_weights(&a, 3);
+    t[0] = fake_model.tensor[1]; /* another order, other neighbours: the same weights */
+    t[1] = fake_model.tensor[0];
+    m.tensor = t;
+    m.ntensor = 2;
+    ck_assert(cvy_run_open(&b, &m, 4, 1, 0));
+    cvy_draw_weights(&b, 3);
+    cvy_gather(a.net->param, &t[1].at, x);
+    cvy_gather(b.net->param, &t[1].at, y);
+    ck_assert_mem_eq(x, y, sizeof x);
+    t[1].name = "fd.weight";
+    cvy_draw_weights(&b, 3);
+    cvy_gather(b.net->param, &t[1].at, y);
+    ck_assert(memcmp(x, y, sizeof x) != 0);
+    for (int i = 0; i < 1440; i++)
+        ck_assert(fabsf(x[i]) <= 0.05f);
+    cvy_run_close(&a);
+    cvy_run_close(&b);
+}
+END_TEST
+
+/* ---- training ---- */
+
+START_TEST(learns_and_reports)
+{
+    RUNS("train --log log.jsonl");
+    ck_assert_ptr_nonnull(strstr(out_text, "SYNTHETIC"));
+    ck_assert_ptr_nonnull(strstr(out_text, "\nepoch 3/3  loss "));
+    ck_assert_ptr_null(strchr(out_text, '\r'));
+    ck_assert_double_ge(accuracy("eval --json"), 0.25);
+
+    static char log[1 << 16];
+    int epochs = 0;
+    log[slurp("log.jsonl", log, sizeof log)] = '\0';
+    for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        ck_assert_msg(o != NULL, "no JSON: %s", line);
+        const char *event = json_string_value(json_object_get(o, "event"));
+        if (strcmp(event, "start") == 0) {
+            ck_assert_int_eq(epochs, 0);
+            ck_assert_double_eq(json_number_value(json_object_get(o, "lr")), 0.05);
+            ck_assert_str_eq(json_string_value(json_object_get(o, "schedule")), "one-cycle");
+        } else {
+            ck_assert_int_eq((int)json_integer_value(json_object_get(o, "epoch")), ++epochs);
+            ck_assert_int_eq((int)json_integer_value(json_object_get(o, "step")), epochs * 313);
+            ck_assert(json_is_real(json_object_get(o, "test_accuracy")));
+        }
+        json_decref(o);
+    }
+    ck_assert_int_eq(epochs, 3);
+}
+END_TEST
+
+START_TEST(same_bytes_for_any_threads_and_runs)
+{
+    RUNS("train --epochs 1 --train-images 500 --test-images 100 --threads 1 --save a.safetensors");
+    RUNS("train --epochs 1 --train-images 500 --test-images 100 --threads 3 --save b.safetensors --quiet");
+    ck_assert_str_eq(out_text, "");
+    same_files("a.safetensors", "b.safetensors");
+    same_files("a.state.safetensors", "b.state.safetensors");
+    RUNS("train --epochs 1 --train-images 500 --test-images 100 --seed 2 --save b.safetensors");
+    static char x[1 << 16], y[1 << 16];
+    size_t n = slurp("a.safetensors", x, sizeof x);
+    ck_assert(n != slurp("b.safetensors", y, sizeof y) || memcmp(x, y, n) != 0);
+}
+END_TEST
+
+START_TEST(resume_equals_uninterrupted)
+{
+    static const int stops[] = {1, 7, 15, 16, 17, 32, 47};
+    RUNS("train --save whole.safetensors" SHORT);
+    for (int i = 0; i < 7; i++) {
+        char words[256];
+        snprintf(words, sizeof words, "train --save part.safetensors --limit %d" SHORT, stops[i]);
+        RUNS(words);
+        RUNS("train --save part.safetensors --resume --limit 40");
+        RUNS("train --save part.safetensors --resume");
+        same_files("whole.safetensors", "part.safetensors");
+        same_files("whole.state.safetensors", "part.state.safetensors");
+    }
+    RUNS("train --save part.safetensors --resume");
+    ck_assert_ptr_nonnull(strstr(out_text, "all 3 epochs are done; --epochs N goes on"));
+    RUNS("train --save part.safetensors --resume --epochs 4");
+    ck_assert_ptr_nonnull(strstr(out_text, "epoch 4/4"));
+}
+END_TEST
+
+START_TEST(interrupted_saves_and_resumes)
+{
+    RUNS("train --save whole.safetensors" SHORT);
+    fake_signal_at = 20;
+    fails("train --save part.safetensors" SHORT, 130,
+          "fake: stopped by SIGINT after step 21; saved, --resume goes on from here\n");
+    fake_signal_at = -1;
+    RUNS("train --save part.safetensors --resume");
+    same_files("whole.safetensors", "part.safetensors");
+    same_files("whole.state.safetensors", "part.state.safetensors");
+}
+END_TEST
+
+START_TEST(resume_refuses)
+{
+    fails("train --resume", 1,
+          "fake: error: nothing to resume: no 'fake.state.safetensors'\n"
+          "  hint: a training that was saved leaves it beside its weights; --save W names them\n");
+    RUNS("train --limit 20" SHORT);
+    fails("train --resume --batch 16", 1,
+          "fake: error: --batch 16: the training to resume has 32\n"
+          "  hint: leave it out, or start a new training with --init-from\n");
+    RUNS("train --limit 10 --save other.safetensors" SHORT);
+    ck_assert_int_eq(rename("other.safetensors", "fake.safetensors"), 0);
+    fails("train --resume", 1,
+          "fake: error: 'fake.safetensors' (step 10) and 'fake.state.safetensors' (step 20) do not belong together\n"
+          "  hint: the weights were replaced, or the machine went down between the two; --init-from W starts a new training from "
+          "the weights alone\n");
+    RUNS("train --limit 20" SHORT);
+    fake_model.train.data = "idx";
+    fails("train --resume", 1,
+          "fake: error: where is the data? (data: idx)\n"
+          "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+          "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR\n");
+    fake_model.train.data = "shapes";
+    RUNS("train --init-from fake.safetensors --save new.safetensors" SHORT);
+    ck_assert_ptr_nonnull(strstr(out_text, "epoch 1/3"));
+}
+END_TEST
+
+START_TEST(loss_that_is_not_finite)
+{
+    RUNS("train --limit 16" SHORT);
+    ck_assert_int_eq(system("cp fake.safetensors old.safetensors"), 0);
+    fake_break_at = 18;
+    fails("train --resume", 1,
+          "fake: error: the loss is not a number at epoch 2, step 3 (learning rate 0.0477231): training stops\n"
+          "  hint: a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched\n");
+    fake_break_at = -1;
+    same_files("old.safetensors", "fake.safetensors");
+}
+END_TEST
+
+START_TEST(full_disk_keeps_the_old_checkpoint)
+{
+    RUNS("train --limit 16" SHORT);
+    ck_assert_int_eq(system("cp fake.safetensors old.safetensors; cp fake.state.safetensors old.state.safetensors"), 0);
+    int before = files_here();
+    file_limit = 4096; /* the weights are larger */
+    ck_assert_int_eq(run("train --resume"), 1);
+    ck_assert_ptr_nonnull(strstr(err_text, "fake: error: cannot write '"));
+    ck_assert_ptr_nonnull(strstr(err_text, "fake.safetensors': File too large\n  hint: what stood there before is untouched\n"
+                                           "fake: warning: the checkpoint of step 32 was not written; an earlier one stays\n"));
+    same_files("old.safetensors", "fake.safetensors");
+    same_files("old.state.safetensors", "fake.state.safetensors");
+    ck_assert_int_eq(files_here(), before); /* no temporaries left */
+    file_limit = 0;
+    ck_assert_int_eq(run("train --log /dev/full" SHORT), 1);
+    ck_assert_str_eq(err_text, "fake: error: cannot write '/dev/full': No space left on device\n  hint: training goes on without it\n");
+    ck_assert_ptr_nonnull(strstr(out_text, "epoch 3/3"));
+}
+END_TEST
+
+START_TEST(places_that_cannot_be_written)
+{
+    fails("train --save no/such/place.safetensors", 1,
+          "fake: error: cannot write 'no/such/place.state.safetensors': No such file or directory\n");
+    fails("train --log no/such/log", 1, "fake: error: cannot write 'no/such/log': No such file or directory\n");
+    ck_assert_int_eq(mkdir("w.safetensors", 0777), 0);
+    fails("train --save w.safetensors", 1, "fake: error: cannot write 'w.safetensors': it is a folder\n");
+    RUNS("train --no-save --limit 2" SHORT);
+    ck_assert_int_eq(access("fake.safetensors", F_OK), -1);
+}
+END_TEST
+
+START_TEST(options)
+{
+    fails("train --epoch 3", 2, "fake: error: train: unknown option '--epoch'\n  hint: did you mean '--epochs'?\n");
+    fails("train fashion", 2, "fake: error: train: unknown argument 'fashion'\n  hint: 'fake train --help' lists them\n");
+    fails("train --epochs", 2, "fake: error: --epochs needs a value (N)\n");
+    fails("train --epochs 0", 2, "fake: error: --epochs: '0' is not a whole number from 1 to 1000000\n");
+    fails("train --epochs 1.5", 2, "fake: error: --epochs: '1.5' is not a whole number from 1 to 1000000\n");
+    fails("train --lr nan", 2, "fake: error: --lr: 'nan' is not a number\n");
+    fails("train --lr 0x1p3", 2, "fake: error: --lr: '0x1p3' is not a number\n");
+    fails("train --lr -1", 2, "fake: error: --lr: '-1' is not a number from 0 to 1000000\n");
+    fails("train --seed -1", 2, "fake: error: --seed: '-1' is not a whole number from 0 to 18446744073709551615\n");
+    fails("train --seed 18446744073709551616", 2,
+          "fake: error: --seed: '18446744073709551616' is not a whole number from 0 to 18446744073709551615\n");
+    fails("train --quiet=1", 2, "fake: error: --quiet takes no value\n");
+    fails("train --schedule cosine", 1, "fake: error: --schedule: unknown schedule 'cosine'\n  hint: constant or one-cycle\n");
+    fails("train --batch 1", 1, "fake: error: --batch 1: a norm of this network sees a single value then; 2 at least\n");
+    fails("train --batch 1000 --threads 2", 1,
+          "fake: error: batch 1000 on 2 threads needs more memory than can be addressed\n  hint: a smaller --batch\n");
+    fails("trian", 2, "fake: error: unknown command 'trian'\n  hint: did you mean 'train'?\n");
+    ck_assert_int_eq(run("train --help"), 0);
+    ck_assert_ptr_nonnull(strstr(out_text, "--epochs N             passes over the training images [3]\n"));
+    RUNS("--help");
+    RUNS("train --lr=0.1 --limit=1" SHORT);
+    RUNS("info");
+    ck_assert_ptr_nonnull(strstr(out_text, "parameters    1450\n"));
+    RUNS("info --json");
+    json_t *o = json_loads(out_text, 0, NULL);
+    ck_assert_int_eq((int)json_integer_value(json_object_get(o, "parameters")), 1450);
+    ck_assert_uint_eq(json_array_size(json_object_get(o, "tensors")), 5);
+    json_decref(o);
+}
+END_TEST
+
+int main(void)
+{
+    const struct {
+        const char *name;
+        const TTest *test[12];
+    } cases[] = {
+        {"numbers", {philox_known_answers, normal_moments, permutation, one_cycle, layouts, batch_counts, draws_are_keyed_by_name}},
+        {"training",
+         {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, interrupted_saves_and_resumes,
+          resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options}},
+    };
+    Suite *suite = suite_create("runtime");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TCase *c = tcase_create(cases[i].name);
+        tcase_add_checked_fixture(c, enter, leave);
+        tcase_set_timeout(c, 300);
+        for (int k = 0; cases[i].test[k]; k++)
+            tcase_add_test(c, cases[i].test[k]);
+        suite_add_tcase(suite, c);
+    }
+    add_file_cases(suite);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,554 @@
+/* test_runtime_files.c - what the runtime reads and writes: checkpoints, IDX files, .npy files, the drawn figures; and what it
+ * says about files that are not as they should be. */
+#include "../runtime/cvy_private.h"
+#include "../runtime/cvy_rng.h"
+#include "fake_model.h"
+#include "runtime_help.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* ---- checkpoints ---- */
+
+static char good[1 << 16];
+static size_t good_bytes;
+
+static void make_good(void)
+{
+    RUNS("train --limit 16" SHORT);
+    good_bytes = slurp("fake.safetensors", good, sizeof good);
+}
+
+/* A safetensors file of a header's text and `bytes` of zeros. */
+static void write_tensors(const char *path, const char *header, size_t bytes)
+{
+    static char file[1 << 17];
+    size_t len = strlen(header);
+    memset(file, 0, sizeof file);
+    for (int i = 0; i < 8; i++)
+        file[i] = (char)(len >> 8 * i);
+    memcpy(file + 8, header, len);
+    spit(path, file, 8 + len + bytes);
+}
+
+START_TEST(checkpoint_holds_what_pytorch_expects)
+{
+    make_good();
+    struct cvy_tensors f;
+    int64_t batches = 0;
+    ck_assert(cvy_tensors_open(&f, "fake.safetensors"));
+    ck_assert_int_eq(f.n, 5);
+    ck_assert_str_eq(cvy_get_meta(&f, "format"), "pt");
+    ck_assert_str_eq(cvy_get_meta(&f, "convoy"), "fake");
+    ck_assert_str_eq(cvy_get_meta(&f, "mean"), "0.300000012");
+    ck_assert_str_eq(cvy_get_meta(&f, "epoch"), "1");
+    ck_assert_str_eq(f.entry[0].name, "bn.num_batches_tracked"); /* eight-byte numbers first: all is aligned */
+    ck_assert_int_eq(f.entry[0].ndim, 0);
+    ck_assert(cvy_read_i64(&f, "bn.num_batches_tracked", &batches) && batches == 16);
+    ck_assert_uint_eq(f.data_at % 8, 0);
+    cvy_tensors_free(&f);
+    ck_assert(cvy_tensors_open(&f, "fake.state.safetensors"));
+    ck_assert_int_eq(f.n, 2);
+    ck_assert_str_eq(cvy_get_meta(&f, "step"), "16");
+    cvy_tensors_free(&f);
+}
+END_TEST
+
+START_TEST(truncated_checkpoints)
+{
+    make_good();
+    for (size_t n = 0; n < good_bytes; n += n < 700 ? 13 : 997) {
+        spit("cut.safetensors", good, n);
+        ck_assert_int_eq(run("eval --weights cut.safetensors"), 1);
+        ck_assert_msg(strncmp(err_text, "fake: error: 'cut.safetensors': ", 32) == 0, "%zu bytes: %s", n, err_text);
+    }
+    spit("cut.safetensors", good, good_bytes - 1);
+    ck_assert_int_eq(run("eval --weights cut.safetensors"), 1);
+    good[good_bytes] = 0;
+    spit("cut.safetensors", good, good_bytes + 1);
+    fails("eval --weights cut.safetensors", 1,
+          "fake: error: 'cut.safetensors': 1 bytes at its end belong to no tensor\n"
+          "  hint: it is damaged, or it is no safetensors file\n");
+}
+END_TEST
+
+START_TEST(bits_flipped_in_the_header)
+{
+    make_good();
+    size_t header = 8 + (unsigned char)good[0] + 256 * (size_t)(unsigned char)good[1];
+    int kept = dup(2), null = open("/dev/null", O_WRONLY), refused = 0;
+    dup2(null, 2);
+    for (size_t i = 0; i < 8 * header; i++) {
+        struct cvy_tensors f; /* read in this process: forks are slow, and a sanitizer sees it here, too */
+        good[i / 8] ^= (char)(1 << i % 8);
+        spit("flip.safetensors", good, good_bytes);
+        good[i / 8] ^= (char)(1 << i % 8);
+        refused += !cvy_tensors_open(&f, "flip.safetensors"); /* passes where only a name or metadata changed */
+        cvy_tensors_free(&f);
+    }
+    dup2(kept, 2);
+    close(kept);
+    close(null);
+    ck_assert_int_gt(refused, (int)header);
+}
+END_TEST
+
+START_TEST(headers_that_lie)
+{
+    static const struct {
+        const char *header, *text;
+        size_t bytes;
+    } bad[] = {
+        {"[1]", "its header is not a JSON object", 0},
+        {"{\"a\":1}", "tensor 'a' has no dtype, shape and data_offsets", 0},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", "tensor 'a' lies outside of the file", 4},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", "tensor 'a' lies outside of the file", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", "tensor 'a' lies outside of the file", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", "tensor 'a' has 8 bytes, but its shape says 12", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,0]}}",
+         "tensor 'a' has an impossible shape", 0},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", "tensor 'a' has an impossible shape", 4},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", "tensor 'a' has an impossible shape", 4},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+         "tensor 'a' stands after bytes that belong to none", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],"
+         "\"data_offsets\":[4,8]}}",
+         "tensor 'b' overlaps another", 8},
+        {"{\"__metadata__\":{\"a\":1}}", "its metadata holds something that is no text", 0},
+        {"{\"__metadata__\":7}", "its metadata is not a JSON object", 0},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[512];
+        write_tensors("bad", bad[i].header, bad[i].bytes);
+        snprintf(text, sizeof text, "fake: error: 'bad': %s\n  hint: it is damaged, or it is no safetensors file\n", bad[i].text);
+        fails("eval --weights bad", 1, text);
+    }
+    write_tensors("bad", "{\"a\":{}, \"a\":{}}", 0);
+    ck_assert_int_eq(run("eval --weights bad"), 1);
+    ck_assert_ptr_nonnull(strstr(err_text, "its header is not JSON"));
+    spit("bad", "\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10);
+    fails("eval --weights bad", 1,
+          "fake: error: 'bad': its header claims 9223372036854775807 bytes in a file of 10\n"
+          "  hint: it is damaged, or it is no safetensors file\n");
+    fails("eval --weights none", 1, "fake: error: cannot read 'none': No such file or directory\n");
+    fails("eval --weights .", 1, "fake: error: cannot read '.': it is no regular file\n");
+}
+END_TEST
+
+START_TEST(checkpoint_of_another_network)
+{
+    write_tensors("other",
+                  "{\"__metadata__\":{\"convoy\":\"cousin\"},\"fc.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+                  "\"fc.bias\":{\"dtype\":\"F16\",\"shape\":[10],\"data_offsets\":[24,44]},\"x\":{\"dtype\":\"F32\",\"shape\":[],"
+                  "\"data_offsets\":[44,48]}}",
+                  48);
+    fails("eval --weights other", 1,
+          "fake: error: 'other' does not fit this network (3 missing, 1 unexpected, 2 of another shape):\n"
+          "  'fc.weight' is F32 [2, 3]; the network has F32 [10, 144]\n"
+          "  'fc.bias' is F16 [10]; the network has F32 [10]\n"
+          "  missing: 'bn.running_mean'\n"
+          "  missing: 'bn.running_var'\n"
+          "  missing: 'bn.num_batches_tracked'\n"
+          "  unexpected: 'x'\n"
+          "  hint: the file's own word on it: a checkpoint of 'cousin'\n");
+}
+END_TEST
+
+START_TEST(numbers_that_cannot_be)
+{
+    struct cvy_tensors f;
+    float nan = NAN, minus = -1.0f;
+    make_good();
+    ck_assert(cvy_tensors_open(&f, "fake.safetensors"));
+    for (int i = 0; i < f.n; i++) {
+        size_t at = (size_t)(f.data_at + f.entry[i].begin);
+        char kept[8];
+        memcpy(kept, good + at, 8);
+        if (strcmp(f.entry[i].name, "fc.bias") == 0) {
+            memcpy(good + at + 12, &nan, 4);
+            spit("bad", good, good_bytes);
+            fails("eval --weights bad", 1,
+                  "fake: error: 'bad': tensor 'fc.bias' holds a number that is not finite (element 3)\n");
+            memset(good + at + 12, 0, 4);
+        } else if (strcmp(f.entry[i].name, "bn.running_var") == 0) {
+            memcpy(good + at, &minus, 4);
+            spit("bad", good, good_bytes);
+            fails("eval --weights bad", 1,
+                  "fake: error: 'bad': tensor 'bn.running_var' is a variance and holds a number below zero (element 0)\n");
+        } else if (f.entry[i].dtype == CVY_I64) {
+            memset(good + at, 0xff, 8);
+            spit("bad", good, good_bytes);
+            fails("eval --weights bad", 1, "fake: error: 'bad': tensor 'bn.num_batches_tracked' counts -1 batches\n");
+        }
+        memcpy(good + at, kept, 8);
+    }
+    cvy_tensors_free(&f);
+}
+END_TEST
+
+/* ---- data files ---- */
+
+/* An IDX file: magic (0, 0, type, ndim), dims, then `bytes` items' bytes (byte i is i * 7 % 10 for labels, so that every class
+ * comes). gz: compressed. */
+static void write_idx(const char *path, int type, int ndim, const uint32_t *dim, size_t bytes, int gz)
+{
+    static unsigned char file[1 << 17];
+    size_t n = 4;
+    memset(file, 0, 4);
+    file[2] = (unsigned char)type;
+    file[3] = (unsigned char)ndim;
+    for (int i = 0; i < ndim; i++) {
+        for (int b = 3; b >= 0; b--)
+            file[n++] = (unsigned char)(dim[i] >> 8 * b);
+    }
+    for (size_t i = 0; i < bytes; i++)
+        file[n++] = (unsigned char)(i * 7 % 10);
+    if (!gz) {
+        spit(path, file, n);
+        return;
+    }
+    gzFile f = gzopen(path, "wb");
+    ck_assert_int_eq(gzwrite(f, file, (unsigned)n), (int)n);
+    ck_assert_int_eq(gzclose(f), Z_OK);
+}
+
+#define DIMS(...) ((const uint32_t[]){__VA_ARGS__})
+
+static void make_idx(void)
+{
+    mkdir("d", 0777);
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 12, 12), 14400, 1);
+    write_idx("d/train-labels-idx1-ubyte.gz", 8, 1, DIMS(100), 100, 1);
+    write_idx("d/t10k-images-idx3-ubyte", 8, 3, DIMS(50, 12, 12), 7200, 0);
+    write_idx("d/t10k-labels-idx1-ubyte", 8, 1, DIMS(50), 50, 0);
+}
+
+#define D_TRAIN "train --data d --no-save --epochs 1"
+#define FOUR                                                                                                                  \
+    "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "                         \
+    "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR\n"
+
+START_TEST(idx_files)
+{
+    make_idx();
+    RUNS(D_TRAIN);
+    ck_assert_ptr_nonnull(strstr(out_text, "100 training images, 50 to test, from d\n"));
+    ck_assert_ptr_null(strstr(out_text, "SYNTHETIC"));
+    struct cvy_data d;
+    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TEST_SPLIT, 0, 0));
+    ck_assert(d.n == 50 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10 && d.label[49] == 49 * 7 % 10);
+    cvy_data_free(&d);
+}
+END_TEST
+
+START_TEST(loader_gives_every_item_once)
+{
+    make_idx();
+    struct cvy_data d;
+    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0, 0));
+    for (int i = 0; i < d.n; i++)
+        d.image[i * 144] = (uint8_t)i; /* a mark */
+    for (int first = 0; first <= 3; first += 3) {
+        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 32, 1, 1, 5, 2, first);
+        const struct cvy_batch *b;
+        int order[100], seen = 0;
+        cvy_permutation(order, 100, 5, 2);
+        while ((b = cvy_loader_next(l)) != NULL) {
+            for (int i = 0; i < b->n; i++) {
+                int item = order[first * 32 + seen++];
+                ck_assert_int_eq(b->label[i], d.label[item]);
+                ck_assert_float_eq(b->x[i * 144], ((float)item / 255.0f - 0.3f) / 0.25f);
+            }
+        }
+        ck_assert_int_eq(seen, 100 - 32 * first);
+        cvy_loader_stop(l);
+    }
+    for (int taken = 0; taken < 4; taken++) { /* stopping early must not hang */
+        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 10, 1, 1, 5, 2, 0);
+        for (int i = 0; i < taken; i++)
+            cvy_loader_next(l);
+        cvy_loader_stop(l);
+    }
+    cvy_data_free(&d);
+}
+END_TEST
+
+START_TEST(idx_files_that_are_wrong)
+{
+    fails(D_TRAIN, 1, "fake: error: 'd' is no folder (data: shapes)\n" FOUR);
+    make_idx();
+    unlink("d/train-labels-idx1-ubyte.gz");
+    fails(D_TRAIN, 1, "fake: error: there is no 'd/train-labels-idx1-ubyte' (or .gz)\n" FOUR);
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(101), 101, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds 100 images, but 'd/train-labels-idx1-ubyte' 101 labels\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(100), 99, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 100 bytes promised, 99 there\n  hint: fetch it again\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(100), 101, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte': bytes follow after the last item that its header counts\n"
+          "  hint: fetch it again\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483648u), 100, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte': its header claims 2147483648 items; 1 to 2147483647 can be read\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483647u), 100, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 2147483647 bytes promised, 100 there\n"
+          "  hint: fetch it again\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 3, DIMS(100, 12, 12), 14400, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds images (type 0x08, 3 dimensions), but labels belong here\n"
+          "  hint: are two files swapped?\n");
+    write_idx("d/train-labels-idx1-ubyte", 13, 1, DIMS(100), 400, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds numbers that are not bytes (type 0x0d, 1 dimension), but labels "
+          "belong here\n  hint: are two files swapped?\n");
+    spit("d/train-labels-idx1-ubyte", "no", 2);
+    fails(D_TRAIN, 1, "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 4 bytes promised, 2 there\n  hint: fetch it again\n");
+    spit("d/train-labels-idx1-ubyte", "some text", 9);
+    fails(D_TRAIN, 1, "fake: error: 'd/train-labels-idx1-ubyte': no IDX file\n" FOUR);
+
+    make_idx();
+    unlink("d/train-labels-idx1-ubyte");
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 1, DIMS(100), 100, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds labels (type 0x08, 1 dimension), but images belong here\n"
+          "  hint: are two files swapped?\n");
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 28, 28), 78400, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x 12\n");
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 4294967295u, 4294967295u), 100, 1);
+    fails(D_TRAIN, 1, "fake: error: 'd/train-images-idx3-ubyte.gz': its header claims images of an impossible size\n");
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(2147483647u, 46340, 46340), 100, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz' is truncated: 4611496934639753200 bytes promised, 100 there\n"
+          "  hint: fetch it again\n");
+
+    make_idx();
+    fake_model.classes = 9;
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte.gz': label 9 of item 7; the network has 9 classes (0 to 8)\n");
+    fake_model.classes = 10;
+    static char gz[1 << 16];
+    size_t n = slurp("d/train-labels-idx1-ubyte.gz", gz, sizeof gz);
+    spit("d/train-labels-idx1-ubyte.gz", gz, n - 9);
+    ck_assert_int_eq(run(D_TRAIN), 1);
+    ck_assert_ptr_nonnull(strstr(err_text, "'d/train-labels-idx1-ubyte.gz'"));
+    gz[n - 6] ^= 1; /* its checksum */
+    spit("d/train-labels-idx1-ubyte.gz", gz, n);
+    fails(D_TRAIN, 1, "fake: error: cannot read 'd/train-labels-idx1-ubyte.gz': incorrect data check\n");
+    write_idx("d/train-labels-idx1-ubyte.gz", 8, 1, DIMS(1), 1, 1);
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(1, 12, 12), 144, 1);
+    fails(D_TRAIN, 1, "fake: error: 1 training images are too few: a batch has 2 at least\n");
+}
+END_TEST
+
+START_TEST(data_that_is_not_installed)
+{
+    struct stat st;
+    fake_model.train.data = "mnist";
+    fails("train --no-save", 1, "fake: error: where is the data? (data: mnist)\n" FOUR);
+    fake_model.train.data = "fashion-mnist";
+    if (stat("/usr/share/datasets/fashion-mnist", &st) != 0)
+        fails("train --no-save", 1,
+              "fake: error: Fashion-MNIST is not in '/usr/share/datasets/fashion-mnist'\n"
+              "  hint: apt-get install dataset-fashion-mnist, or name the folder of its four files with --data DIR; "
+              "--data shapes trains on drawn figures instead\n");
+    else
+        fails("train --no-save", 1,
+              "fake: error: '/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the "
+              "network 'fake' reads 1 x 12 x 12\n");
+    fake_model.train.data = "shapes";
+}
+END_TEST
+
+START_TEST(figures)
+{
+    struct cvy_data a, b;
+    struct cvy_model m = fake_model;
+    int count[10] = {0};
+    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 0, 1) && a.n == 10000 && a.synthetic);
+    ck_assert(cvy_data_load(&b, &m, "shapes", CVY_TEST_SPLIT, 0, 1) && b.n == 2000);
+    ck_assert(memcmp(a.image, b.image, 144 * 10) != 0);
+    for (int i = 0; i < a.n; i++)
+        count[a.label[i]]++;
+    for (int k = 0; k < 10; k++)
+        ck_assert(count[k] > 800 && count[k] < 1200);
+    cvy_data_free(&b);
+    ck_assert(cvy_data_load(&b, &m, NULL, CVY_TRAIN_SPLIT, 50, 1)); /* an item does not depend on how many there are */
+    ck_assert_mem_eq(a.image, b.image, 50 * 144);
+    cvy_data_free(&a);
+    cvy_data_free(&b);
+    m.channels = 3;
+    m.height = 8;
+    m.width = 21;
+    m.classes = 4;
+    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 100, 1) && a.image_bytes == 3 * 8 * 21);
+    for (int i = 0; i < a.n; i++)
+        ck_assert_int_lt(a.label[i], 4);
+    cvy_data_free(&a);
+    fake_model.width = 7;
+    fails("train --no-save", 1,
+          "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
+    fake_model.width = 12;
+}
+END_TEST
+
+/* ---- .npy files, predict, trace ---- */
+
+/* A version 1 file whose dictionary is given; data are `bytes` of `data`, or zeros where it is NULL. */
+static void write_npy(const char *path, const char *dict, const void *data, size_t bytes)
+{
+    static char file[1 << 16];
+    size_t len = strlen(dict) + 1;
+    memset(file, 0, sizeof file);
+    memcpy(file, "\x93NUMPY\x01", 7);
+    file[8] = (char)len;
+    file[9] = (char)(len >> 8);
+    snprintf(file + 10, sizeof file - 10, "%s\n", dict);
+    if (data)
+        memcpy(file + 10 + len, data, bytes);
+    spit(path, file, 10 + len + bytes);
+}
+
+#define DICT(type, shape) "{'descr': '" type "', 'fortran_order': False, 'shape': " shape ", }"
+
+START_TEST(predict_and_trace)
+{
+    float x[3 * 144], y[30], act[30], grad[1440], after[1440], before[1440], momentum[1440];
+    uint8_t bytes[3 * 144];
+    int64_t labels[3] = {4, 0, 9};
+    make_good();
+    for (int i = 0; i < 3 * 144; i++) {
+        bytes[i] = (uint8_t)(i * 31);
+        x[i] = ((float)bytes[i] / 255.0f - 0.3f) / 0.25f;
+    }
+    write_npy("x.npy", DICT("<f4", "(3, 1, 12, 12)"), x, sizeof x);
+    write_npy("b.npy", DICT("|u1", "(3,1,12,12)"), bytes, sizeof bytes);
+    write_npy("l.npy", DICT("<i8", "(3,)"), labels, sizeof labels);
+    RUNS("predict --input x.npy -o y.npy");
+    RUNS("predict --input b.npy -o z.npy");
+    same_files("y.npy", "z.npy");
+    struct cvy_npy a;
+    ck_assert(cvy_npy_read(&a, "y.npy") && a.ndim == 2 && a.dim[0] == 3 && a.dim[1] == 10 && strcmp(a.type, "f4") == 0);
+    memcpy(y, a.data, sizeof y);
+    free(a.data);
+
+    RUNS("trace --weights fake.safetensors --input x.npy --labels l.npy -o t.safetensors");
+    RUNS("trace --weights fake.safetensors --state fake.state.safetensors --input x.npy --labels l.npy --momentum 0.5 "
+         "--weight-decay 0.01 --lr 0.2 -o u.safetensors");
+    struct cvy_tensors w, s, t, u;
+    float loss, bias[10];
+    int64_t batches;
+    ck_assert(cvy_tensors_open(&w, "fake.safetensors") && cvy_tensors_open(&s, "fake.state.safetensors"));
+    ck_assert(cvy_tensors_open(&t, "t.safetensors") && cvy_tensors_open(&u, "u.safetensors"));
+    ck_assert_int_eq(t.n, 1 + 1 + 2 + 5 + 2);
+    ck_assert(cvy_read_f32(&t, "loss", &loss, 1) && loss > 0);
+    ck_assert(cvy_read_f32(&t, "act.fc", act, 30));
+    ck_assert_mem_eq(act, y, sizeof y);
+    ck_assert(cvy_read_i64(&t, "after.bn.num_batches_tracked", &batches) && batches == 17);
+    ck_assert(cvy_read_f32(&w, "fc.weight", before, 1440) && cvy_read_f32(&t, "grad.fc.weight", grad, 1440));
+    ck_assert(cvy_read_f32(&t, "after.fc.weight", after, 1440));
+    for (int i = 0; i < 1440; i++)
+        ck_assert_float_eq_tol(after[i], before[i] - 0.1f * grad[i], 1e-7f);
+    ck_assert(cvy_read_f32(&s, "momentum.fc.weight", momentum, 1440) && cvy_read_f32(&u, "after.fc.weight", after, 1440));
+    for (int i = 0; i < 1440; i++)
+        ck_assert_float_eq_tol(after[i], before[i] - 0.2f * (0.5f * momentum[i] + grad[i] + 0.01f * before[i]), 1e-6f);
+    ck_assert(cvy_read_f32(&w, "fc.bias", before, 10) && cvy_read_f32(&u, "grad.fc.bias", grad, 10)); /* not decayed */
+    ck_assert(cvy_read_f32(&s, "momentum.fc.bias", momentum, 10) && cvy_read_f32(&u, "after.fc.bias", bias, 10));
+    for (int i = 0; i < 10; i++)
+        ck_assert_float_eq_tol(bias[i], before[i] - 0.2f * (0.5f * momentum[i] + grad[i]), 1e-7f);
+    cvy_tensors_free(&w);
+    cvy_tensors_free(&s);
+    cvy_tensors_free(&t);
+    cvy_tensors_free(&u);
+    fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o /dev/full", 1,
+          "fake: error: cannot write '/dev/full': No space left on device\n");
+    fails("trace --weights fake.safetensors --input x.npy -o t", 2, "fake: error: trace: --labels is missing\n");
+}
+END_TEST
+
+#define NPY "  hint: it must come from numpy.save\n"
+#define PREDICT "predict --input x.npy -o y.npy"
+
+START_TEST(npy_files_that_are_wrong)
+{
+    make_good();
+    fails(PREDICT, 1, "fake: error: cannot read 'x.npy': No such file or directory\n");
+    spit("x.npy", "PK", 2);
+    fails(PREDICT, 1, "fake: error: 'x.npy': no .npy file\n" NPY);
+    spit("x.npy", "\x93NUMPY\x01\x00\xff\xff{", 11);
+    fails(PREDICT, 1, "fake: error: 'x.npy': its header is cut off or too long\n" NPY);
+    write_npy("x.npy", "{'descr': '<f4'}", NULL, 0);
+    fails(PREDICT, 1, "fake: error: 'x.npy': its header has no descr, fortran_order and shape\n" NPY);
+    write_npy("x.npy", DICT(">f4", "(1, 1, 12, 12)"), NULL, 576);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy': numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; "
+          "little-endian)\n" NPY);
+    write_npy("x.npy", "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1, 12, 12), }", NULL, 576);
+    fails(PREDICT, 1, "fake: error: 'x.npy': it is in Fortran order; save numpy.ascontiguousarray(x)\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(1, 1, 12, 12)"), NULL, 575);
+    fails(PREDICT, 1, "fake: error: 'x.npy': it ends before its shape says\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(1, 1, 12, 12)"), NULL, 577);
+    fails(PREDICT, 1, "fake: error: 'x.npy': it is longer than its shape says\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(1, 99999999999999999999)"), NULL, 0);
+    fails(PREDICT, 1, "fake: error: 'x.npy': an impossible shape\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(2147483647, 1, 12, 12)"), NULL, 576);
+    fails(PREDICT, 1, "fake: error: 'x.npy': it ends before its shape says\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(1, -1)"), NULL, 0);
+    fails(PREDICT, 1, "fake: error: 'x.npy': an impossible shape\n" NPY);
+    write_npy("x.npy", DICT("<f4", "(12, 12)"), NULL, 576);
+    fails(PREDICT, 1, "fake: error: 'x.npy' has shape [12, 12]; the network reads [n, 1, 12, 12]\n");
+    write_npy("x.npy", DICT("<f4", "(0, 1, 12, 12)"), NULL, 0);
+    fails(PREDICT, 1, "fake: error: 'x.npy' holds 0 images; 1 to 2147483647 can be read\n");
+    write_npy("x.npy", DICT("<f8", "(1, 1, 12, 12)"), NULL, 1152);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy' holds numbers of type f8; images are float32, or uint8 from 0 to 255\n  hint: x.astype('float32')\n");
+    float x[288] = {0};
+    x[200] = INFINITY;
+    write_npy("x.npy", DICT("<f4", "(2, 1, 12, 12)"), x, sizeof x);
+    fails(PREDICT, 1, "fake: error: 'x.npy' holds a number that is not finite (image 1)\n");
+    ck_assert_int_eq(access("y.npy", F_OK), -1);
+
+    write_npy("x.npy", DICT("<f4", "(2, 1, 12, 12)"), NULL, sizeof x);
+    int32_t labels[2] = {3, 10};
+    write_npy("l.npy", DICT("<i4", "(2,)"), labels, sizeof labels);
+    fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o t", 1,
+          "fake: error: 'l.npy': label 10 of item 1; the network has 10 classes (0 to 9)\n");
+    write_npy("l.npy", DICT("<i4", "(1,)"), labels, 4);
+    fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o t", 1,
+          "fake: error: 'l.npy' has shape [1] of type i4; 2 labels (a whole number each) are wanted\n");
+    write_npy("x.npy", DICT("<f4", "(1, 1, 12, 12)"), NULL, 576);
+    fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o t", 1,
+          "fake: error: 'x.npy' holds 1 image: a norm of this network sees a single value then; 2 at least\n");
+    fails("predict --input x.npy -o no/y.npy", 1, "fake: error: cannot write 'no/y.npy': No such file or directory\n");
+}
+END_TEST
+
+void add_file_cases(Suite *suite)
+{
+    const struct {
+        const char *name;
+        const TTest *test[12];
+    } cases[] = {
+        {"checkpoints",
+         {checkpoint_holds_what_pytorch_expects, truncated_checkpoints, bits_flipped_in_the_header, headers_that_lie,
+          checkpoint_of_another_network, numbers_that_cannot_be}},
+        {"data", {idx_files, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed, figures}},
+        {"arrays", {predict_and_trace, npy_files_that_are_wrong}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TCase *c = tcase_create(cases[i].name);
+        tcase_add_checked_fixture(c, enter, leave);
+        tcase_set_timeout(c, 300);
+        for (int k = 0; cases[i].test[k]; k++)
+            tcase_add_test(c, cases[i].test[k]);
+        suite_add_tcase(suite, c);
+    }
+}
