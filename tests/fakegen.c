@@ -30,6 +30,12 @@ static const char *option(int argc, char **argv, const char *name)
     return NULL;
 }
 
+static double number(int argc, char **argv, const char *name)
+{
+    const char *v = option(argc, argv, name);
+    return v ? atof(v) : 0;
+}
+
 static bool flag(int argc, char **argv, const char *name)
 {
     for (int i = 2; i < argc; i++)
@@ -53,25 +59,6 @@ static void copy(const char *from, const char *to)
         no("cannot write");
 }
 
-static int gen(const char *spec, const char *dir)
-{
-    if (!dir || mkdir(dir, 0777) != 0)
-        no("no folder");
-    if (fault("gen"))
-        no("told to");
-    copy(spec, xprintf("%s/spec.yaml", dir));
-    copy("/proc/self/exe", xprintf("%s/chain", dir));
-    chmod(xprintf("%s/chain", dir), 0777);
-    FILE *f = fopen(xprintf("%s/Makefile", dir), "w");
-    if (!f || fputs(fault("make") ? "all:\n\tfalse\n" : "all:\n\ttrue\n", f) < 0 || fclose(f) != 0)
-        no("no Makefile");
-    if (fault("emission") && (f = fopen(xprintf("%s/now.h", dir), "w"))) {
-        fprintf(f, "%ld %s\n", (long)getpid(), dir);
-        fclose(f);
-    }
-    return 0;
-}
-
 static Graph *load(const char *self)
 {
     static Source src;
@@ -84,6 +71,26 @@ static Graph *load(const char *self)
     if (diag_flush(stderr) || !g)
         exit(1);
     return g;
+}
+
+static int gen(const char *spec, const char *dir)
+{
+    if (!dir || mkdir(dir, 0777) != 0)
+        no("no folder");
+    if (fault("gen"))
+        no("told to");
+    copy(spec, xprintf("%s/spec.yaml", dir));
+    const char *program = xprintf("%s/%s", dir, load(xprintf("%s/x", dir))->spec->name);
+    copy("/proc/self/exe", program);
+    chmod(program, 0777);
+    FILE *f = fopen(xprintf("%s/Makefile", dir), "w");
+    if (!f || fputs(fault("make") ? "all:\n\tfalse\n" : "all:\n\ttrue\n", f) < 0 || fclose(f) != 0)
+        no("no Makefile");
+    if (fault("emission") && (f = fopen(xprintf("%s/now.h", dir), "w"))) {
+        fprintf(f, "%ld %s\n", (long)getpid(), dir);
+        fclose(f);
+    }
+    return 0;
 }
 
 static Interp *open_weights(const Graph *g, const char *weights, const char *state, int n)
@@ -105,14 +112,20 @@ static Interp *open_weights(const Graph *g, const char *weights, const char *sta
     return ip;
 }
 
-static void put(StFile *to, const char *name, const double *v, int64_t n, bool whole)
+static void put(StFile *to, const char *name, const double *v, int ndim, const int64_t *dim, bool whole)
 {
-    StTensor *t = st_add(to, name, !whole, 1, &n);
-    for (int64_t i = 0; i < n; i++)
+    StTensor *t = st_add(to, name, !whole, ndim, dim);
+    for (int64_t i = 0; i < t->n; i++)
         if (whole)
             t->i[i] = (int64_t)v[i];
         else
             t->f[i] = (float)v[i];
+}
+
+static void put_param(StFile *to, const char *prefix, const Param *p, const double *v)
+{
+    int64_t dim[4] = {p->dim[0], p->dim[1], p->dim[2], p->dim[3]};
+    put(to, xprintf("%s%s", prefix, p->name), v, p->ndim, dim, p->role == PARAM_COUNT);
 }
 
 /* Images of a float32 .npy. */
@@ -167,11 +180,11 @@ static int trace(int argc, char **argv)
     double *x = images(option(argc, argv, "--input"), &n);
     Interp *ip = open_weights(g, option(argc, argv, "--weights"), option(argc, argv, "--state"), n);
     InterpStep s = {.lr = atof(option(argc, argv, "--lr")),
-                    .momentum = atof(option(argc, argv, "--momentum")),
-                    .weight_decay = atof(option(argc, argv, "--weight-decay")),
+                    .momentum = number(argc, argv, "--momentum"),
+                    .weight_decay = number(argc, argv, "--weight-decay"),
                     .nesterov = flag(argc, argv, "--nesterov"),
                     .decay_all = flag(argc, argv, "--decay-all")};
-    Rng r = {strtoull(option(argc, argv, "--seed"), NULL, 10)};
+    Rng r = {strtoull(option(argc, argv, "--seed") ? option(argc, argv, "--seed") : "1", NULL, 10)};
     for (int i = 0; i < g->nop; i++)
         for (int64_t e = 0; ip->mask[i] && e < n * interp_image(g, i); e++)
             ip->mask[i][e] = rng_chance(&r, 1 - g->op[i].arg * (fault("rate") ? 0.9 : 1));
@@ -182,23 +195,24 @@ static int trace(int argc, char **argv)
         abort();
     if (fault("act"))
         spoil(ip, OP_CONV, 0, 1e-3 * ip->out[1][0] + 1e-3);
-    if (fault("threads") && strcmp(option(argc, argv, "--threads"), "5") == 0)
+    if (fault("threads") && number(argc, argv, "--threads") == 5)
         spoil(ip, OP_BN, 0, 1e-6);
-    put(to, "loss", &ip->loss, 1, false);
+    put(to, "loss", &ip->loss, 0, NULL, false);
     for (int i = 1; i < g->nop - 1; i++) {
-        int64_t size = n * interp_image(g, i);
-        put(to, xprintf("act.%s", g->op[i].path), ip->out[i], size, false);
+        Shape s4 = g->op[i].shape;
+        int64_t size = n * interp_image(g, i), dim[4] = {n, s4.c, s4.h, s4.w};
+        put(to, xprintf("act.%s", g->op[i].path), ip->out[i], 4, dim, false);
         for (int64_t e = 0; ip->mask[i] && e < size; e++)
             ip->dout[i][e] = ip->mask[i][e];
         if (ip->mask[i])
-            put(to, xprintf("mask.%s", g->op[i].path), ip->dout[i], size, false);
+            put(to, xprintf("mask.%s", g->op[i].path), ip->dout[i], 4, dim, false);
     }
     interp_backward(ip);
     for (int i = 0; i < g->nparam; i++)
         if (ip->dparam[i]) {
             if (fault("grad") && g->param[i].role == PARAM_GAMMA)
                 ip->dparam[i][0] *= 1.01;
-            put(to, xprintf("grad.%s", g->param[i].name), ip->dparam[i], interp_numel(&g->param[i]), false);
+            put_param(to, "grad.", &g->param[i], ip->dparam[i]);
         }
     if (fault("nesterov"))
         s.nesterov = false;
@@ -209,9 +223,9 @@ static int trace(int argc, char **argv)
             ip->param[i][0] *= 0.999;
         if (fault("count") && p->role == PARAM_COUNT)
             ip->param[i][0] += 1;
-        put(to, xprintf("after.%s", p->name), ip->param[i], interp_numel(p), p->role == PARAM_COUNT);
+        put_param(to, "after.", p, ip->param[i]);
         if (ip->dparam[i])
-            put(to, xprintf("after.momentum.%s", p->name), ip->momentum[i], interp_numel(p), false);
+            put_param(to, "after.momentum.", p, ip->momentum[i]);
     }
     if (fault("missing"))
         to->n--;
@@ -231,6 +245,16 @@ static int predict(int argc, char **argv)
     return npy_write(option(argc, argv, "-o"), y, NULL, 2, (int64_t[]){n, classes}) ? 0 : 1;
 }
 
+static int info(const char *self)
+{
+    Graph *g = load(self);
+    int least = 1;
+    for (int i = 0; i < g->nop; i++)
+        least = g->op[i].kind == OP_BN && interp_image(g, i) == g->op[i].shape.c ? 2 : least;
+    printf("{\"name\": \"%s\", \"min_batch\": %d}\n", g->spec->name, least);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], "gen") == 0)
@@ -239,5 +263,7 @@ int main(int argc, char **argv)
         return trace(argc, argv);
     if (argc > 2 && strcmp(argv[1], "predict") == 0)
         return predict(argc, argv);
-    no("gen, trace or predict");
+    if (argc > 1 && strcmp(argv[1], "info") == 0)
+        return info(argv[0]);
+    no("gen, trace, predict or info");
 }

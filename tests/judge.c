@@ -244,16 +244,44 @@ static double top(const double *v, int64_t n)
     return m;
 }
 
+typedef struct Dims {
+    int n;
+    int64_t dim[4];
+} Dims;
+
+static Dims param_dims(const Param *p)
+{
+    return (Dims){p->ndim, {p->dim[0], p->dim[1], p->dim[2], p->dim[3]}};
+}
+
+static int64_t elements(const Dims *d)
+{
+    int64_t n = 1;
+    for (int i = 0; i < d->n; i++)
+        n *= d->dim[i];
+    return n;
+}
+
+/* N x C x 1 x 1 may also be N x C. */
+static bool same_dims(const StTensor *t, const Dims *d)
+{
+    bool same = t->ndim == d->n || (t->ndim == 2 && d->n == 4 && d->dim[2] == 1 && d->dim[3] == 1);
+    for (int i = 0; same && i < t->ndim; i++)
+        same = t->dim[i] == d->dim[i];
+    return same;
+}
+
 /* One tensor: got against want; `rough` is the reference rounded to float at every op. */
-static void compare(Verdict *v, StFile *trace, const char *name, const double *want, const double *rough, int64_t n,
+static void compare(Verdict *v, StFile *trace, const char *name, const double *want, const double *rough, Dims dims,
                     double kind)
 {
     StTensor *t = st_find(trace, name);
+    int64_t n = elements(&dims);
     double scale = fmax(top(want, n), 1e-3 * kind), tolerance = 1e-4 * scale, err = 0, noise = 0;
     int64_t at = 0;
     v->tensors++;
-    if (!t || t->n != n || (!t->f && !t->i)) {
-        wrong(v, CASE_WRONG, "%s: %s", name, t ? "has another size" : "is missing in the trace");
+    if (!t || !same_dims(t, &dims)) {
+        wrong(v, CASE_WRONG, "%s: %s", name, t ? "has another shape" : "is missing in the trace");
         return;
     }
     t->used = true;
@@ -394,25 +422,26 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
     if (c->fill == FILL_INTEGER)
         compare_exact(v, ip, trace);
     for (int i = 1; i < g->nop - 1; i++)
-        compare(v, trace, xprintf("act.%s", g->op[i].path), ip->out[i], rough->out[i], c->n * interp_image(g, i), act);
+        compare(v, trace, xprintf("act.%s", g->op[i].path), ip->out[i], rough->out[i],
+                (Dims){4, {c->n, g->op[i].shape.c, g->op[i].shape.h, g->op[i].shape.w}}, act);
     if (ip->far_flips > 0)
         wrong(v, CASE_WRONG, "%lld decisions of %s differ far from their kink", (long long)ip->far_flips,
               g->op[ip->far_op].path);
-    compare(v, trace, "loss", &ip->loss, &rough->loss, 1, 0);
+    compare(v, trace, "loss", &ip->loss, &rough->loss, (Dims){0, {0}}, 0);
     for (int i = g->nparam - 1; i >= 0; i--) /* the way that backward runs: the first wrong one tells most */
         if (ip->dparam[i])
             compare(v, trace, xprintf("grad.%s", g->param[i].name), ip->dparam[i], rough->dparam[i],
-                    interp_numel(&g->param[i]), grad);
+                    param_dims(&g->param[i]), grad);
     for (int i = 0; i < g->nparam; i++) {
         const Param *p = &g->param[i];
-        compare(v, trace, xprintf("after.%s", p->name), ip->param[i], rough->param[i], interp_numel(p),
+        compare(v, trace, xprintf("after.%s", p->name), ip->param[i], rough->param[i], param_dims(p),
                 statistic(p->role) ? stat
                 : ip->dparam[i]    ? param
                                    : 0);
         StTensor *t = st_find(trace, xprintf("after.momentum.%s", p->name));
         if (ip->dparam[i] && m->step.momentum > 0)
-            compare(v, trace, xprintf("after.momentum.%s", p->name), ip->momentum[i], rough->momentum[i],
-                    interp_numel(p), moment);
+            compare(v, trace, xprintf("after.momentum.%s", p->name), ip->momentum[i], rough->momentum[i], param_dims(p),
+                    moment);
         else if (t)
             t->used = true; /* without momentum nobody reads it */
     }
