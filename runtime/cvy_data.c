@@ -32,8 +32,11 @@ static int short_read(gzFile f, const char *path, int64_t wanted, int64_t got)
 {
     int code = Z_OK;
     const char *text = gzerror(f, &code);
+    size_t len = strlen(path);
     if (code == Z_ERRNO)
         text = strerror(errno);
+    else if (strncmp(text, path, len) == 0 && strncmp(text + len, ": ", 2) == 0)
+        text += len + 2; /* zlib names the file itself */
     if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
         cvy_error(NULL, "cannot read '%s': %s", path, text);
     else
