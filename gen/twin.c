@@ -2,49 +2,22 @@
  *
  * needs: a checked Graph (a chain); sets: Python source in a Buf.
  *
- * A module a stage, named as convoy names it, so that the keys of state_dict() are the names of Graph.param and a checkpoint
- * loads strictly in both directions. A layer with several stages is a ModuleDict of them. forward() has a stage a line, in
- * the order in which the spec wrote them. Every stage being a module, its output can be read (and a dropout mask put in)
- * by forward hooks; the source needs nothing for it.
+ * A module a stage, named as convoy names it, so that the keys of state_dict() are the names of Graph.param and a
+ * checkpoint loads strictly in both directions. A layer with several stages is a ModuleDict of them. forward() has a
+ * stage a line, in the order in which the spec wrote them. Every stage being a module, its output can be read (and a
+ * dropout mask put in) by forward hooks; the source needs nothing for it.
  *
- * Tensors are 4-D (N, C, H, W) up to the first flatten or linear and 2-D (N, C) from there on, as a person would have it;
- * where an op wants the other rank, a line of forward() changes it. */
+ * Tensors are 4-D (N, C, H, W) up to the first flatten or linear and 2-D (N, C) from there on, as a person would have
+ * it; where an op wants the other rank, a line of forward() changes it. */
 #include "convoy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A layer may have any name that C allows. These are Python's own words, or attributes of torch.nn.Module that a submodule
- * must not hide: such a layer is kept and reached through _modules. Sorted. */
-static const char *const python_taken[] = {
-    "False", "None", "T_destination", "True", "add_module", "and", "apply", "as", "assert", "async", "await", "bfloat16",
-    "break", "buffers", "call_super_init", "children", "class", "compile", "continue", "cpu", "cuda", "def", "del", "double",
-    "dump_patches", "elif", "else", "eval", "except", "extra_repr", "finally", "float", "for", "forward", "from",
-    "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "global", "half", "hpu", "if", "import", "in", "ipu",
-    "is", "lambda", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
-    "named_parameters", "nonlocal", "not", "or", "parameters", "pass", "raise", "register_backward_hook",
-    "register_buffer", "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
-    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook", "return",
-    "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train", "training", "try", "type",
-    "while", "with", "xpu", "yield", "zero_grad",
-};
-
-static int word_cmp(const void *a, const void *b)
-{
-    return strcmp(a, *(const char *const *)b);
-}
-
-static bool is_taken(const char *name)
-{
-    size_t n = sizeof python_taken / sizeof *python_taken;
-    return bsearch(name, python_taken, n, sizeof *python_taken, word_cmp) != NULL;
-}
-
 /* my_net -> MyNet */
 static const char *class_name(const char *net)
 {
-    char *name = xalloc(strlen(net) + sizeof "Net"), *to = name;
+    char *name = xalloc(strlen(net) + 1), *to = name;
     bool start = true;
     for (const char *s = net; *s; s++) {
         if (*s == '_') {
@@ -55,9 +28,8 @@ static const char *class_name(const char *net)
         start = false;
     }
     *to = '\0';
-    if (!*name || (*name >= '0' && *name <= '9') || is_taken(name))
-        return xprintf("Net%s", name);
-    return name;
+    bool python_word = strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
+    return python_word || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
 
 /* The shortest decimal that reads back as the same double; Python reads it as a float. */
@@ -71,21 +43,10 @@ static const char *number(double v)
     BUG("number %g does not print", v);
 }
 
-/* self.conv1, or self._modules["train"] */
-static const char *layer_ref(const char *layer)
-{
-    return is_taken(layer) ? xprintf("self._modules[\"%s\"]", layer) : xprintf("self.%s", layer);
-}
-
-static const char *stage_ref(const Op *op)
-{
-    return op->stage ? xprintf("%s.%s", layer_ref(op->layer), op->stage) : layer_ref(op->layer);
-}
-
 static void put_window(const Op *op, Buf *to)
 {
-    buf_printf(to, "kernel_size=(%d, %d), stride=(%d, %d), padding=(%d, %d)", op->kernel[0], op->kernel[1], op->stride[0],
-               op->stride[1], op->padding[0], op->padding[1]);
+    buf_printf(to, "kernel_size=(%d, %d), stride=(%d, %d), padding=(%d, %d)", op->kernel[0], op->kernel[1],
+               op->stride[0], op->stride[1], op->padding[0], op->padding[1]);
 }
 
 /* The rank of the tensor that op wants: 4, 2, or 0 for whatever it is given. */
@@ -198,16 +159,14 @@ static void put_init(const Graph *g, const int *rank, Buf *to)
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
         bool first = !same_layer(g, i - 1, i), last = !same_layer(g, i, i + 1);
-        if (first && is_taken(op->layer))
-            buf_printf(to, "        # \"%s\" cannot be an attribute: Python or nn.Module has it\n", op->layer);
         if (!op->stage) {
-            buf_printf(to, "        %s = ", layer_ref(op->layer));
+            buf_printf(to, "        self.%s = ", op->layer);
             put_module(op, g->op[i - 1].shape, rank[i - 1], to);
             buf_puts(to, "\n");
             continue;
         }
         if (first)
-            buf_printf(to, "        %s = nn.ModuleDict({\n", layer_ref(op->layer));
+            buf_printf(to, "        self.%s = nn.ModuleDict({\n", op->layer);
         buf_printf(to, "            \"%s\": ", op->stage);
         put_module(op, g->op[i - 1].shape, rank[i - 1], to);
         buf_puts(to, ",\n");
@@ -258,7 +217,7 @@ static void put_forward(const Graph *g, const int *rank, Buf *to)
             buf_printf(to, "        x = torch.flatten(x, 1)  # (N, %d)\n", g->op[i - 1].shape.c);
         if (want == 4 && rank[i - 1] == 2)
             buf_printf(to, "        x = x[:, :, None, None]  # (N, %d, 1, 1)\n", g->op[i - 1].shape.c);
-        buf_printf(to, "        x = %s(x)  # ", stage_ref(op));
+        buf_printf(to, "        x = self.%s(x)  # ", op->path);
         if (rank[i] == 2)
             buf_printf(to, "(N, %d)\n", s.c);
         else
@@ -275,7 +234,7 @@ void twin_write(const Graph *g, Buf *to)
                "# SPDX-License-Identifier: 0BSD\n"
                "\"\"\"%s as a PyTorch module, written by convoy twin.\n"
                "\n"
-               "The keys of its state_dict are the names in convoy's checkpoints, so that either side loads the other's:\n"
+               "The keys of its state_dict are the names in convoy's checkpoints; either side loads the other's:\n"
                "\n"
                "    net = %s()\n"
                "    net.load_state_dict(safetensors.torch.load_file(\"%s.safetensors\"))\n"
@@ -287,8 +246,8 @@ void twin_write(const Graph *g, Buf *to)
     for (int i = 1; i < g->nop; i++)
         flattens |= rank_wanted(g->op[i].kind) == 2 && rank[i - 1] == 4;
     buf_printf(to, "%sfrom torch import nn\n\n\n", flattens ? "import torch\n" : "");
-    buf_printf(to, "class %s(nn.Module):\n    # (N, %d, %d, %d) -> (N, %d); %lld trained numbers\n\n", class, in.c, in.h, in.w,
-               g->spec->classes, (long long)g->weights);
+    buf_printf(to, "class %s(nn.Module):\n    # (N, %d, %d, %d) -> (N, %d); %lld trained numbers\n\n", class, in.c,
+               in.h, in.w, g->spec->classes, (long long)g->weights);
     put_init(g, rank, to);
     buf_puts(to, "\n");
     put_forward(g, rank, to);

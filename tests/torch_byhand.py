@@ -1,7 +1,7 @@
 """convoy beside networks written out here by hand, so that the twin is not trusted on its own word.
 
-The demo's network (specs/fashion.yaml) in both orders, as formulas: batch norm, its running statistics, the loss and SGD
-are spelled out, and of PyTorch only conv2d, elementwise arithmetic and autograd are used."""
+The demo's network (specs/fashion.yaml) in both orders, as formulas: batch norm, its running statistics, the loss and
+SGD are spelled out, and of PyTorch only conv2d, elementwise arithmetic and autograd are used."""
 import argparse
 import os
 import sys
@@ -22,7 +22,7 @@ class ByHand:
         self.shapes, self.stages, self.kinks, self.drops = {}, [], [], {}
         for i, (cin, cout, _) in enumerate(CONVS, 1):
             self.shapes[f"conv{i}.conv.weight"] = (cout, cin, 3, 3)
-            if order == "conv-relu-bn":  # a bias right before the norm would be taken out by it; before the relu it counts
+            if order == "conv-relu-bn":  # right before the norm, the norm would take the bias out again
                 self.shapes[f"conv{i}.conv.bias"] = (cout,)
             for name in ("weight", "bias", "running_mean", "running_var"):
                 self.shapes[f"conv{i}.bn.{name}"] = (cout,)

@@ -2,15 +2,18 @@
 
     torch_twin.py --convoy build/convoy [SPEC...] [--random N --campaign build/tests/campaign]
 
-Without SPEC it takes the specs in tests/twin/ and the demo's network in both orders. --twin-only stops after the twin ran
-forward and backward once: it needs no compiler."""
+Without SPEC it takes the specs in tests/twin/ and the demo's network in both orders. --twin-only stops before
+anything is compiled: names, shapes, initial weights, and that the twin runs."""
 import argparse
 import glob
+import keyword
 import os
+import re
 import sys
+import tempfile
 
-from torch_common import (HERE, Case, Failed, Program, TwinReference, common_options, compare, load_twin, random_state, run,
-                          run_cases, st_read)
+from torch_common import (HERE, Case, Failed, Hyper, Program, TwinReference, common_options, compare, load_twin,
+                          random_state, run, run_cases, st_read)
 
 import numpy as np
 import torch
@@ -29,26 +32,61 @@ def input_shape(source):
     return tuple(int(v) for v in line.strip()[len("# input: (N, "):-1].split(","))
 
 
-def twin_only(ref, shape, report):
-    """The twin runs, gives logits, and every parameter of it gets a gradient."""
-    rng = np.random.default_rng(1)
-    masks, n = {}, 4
-    for m in ref.net.modules():
-        if isinstance(m, torch.nn.Dropout):
-            m.p = 0.0
-    ref.net.eval()
-    logits = ref.infer(random_state(ref.shapes, rng), np.zeros((n, *shape)))
-    for path in ref.drops:
-        masks[path] = np.ones(ref.acts[path].shape)
-    want = ref.step(random_state(ref.shapes, rng), {}, rng.normal(0, 1, (n, *shape)), rng.integers(0, logits.shape[1], n),
-                    masks, argparse.Namespace(lr=0.1, momentum=0.0, nesterov=False, decay=0.0))
-    report.steps += 1
-    if logits.shape[0] != n or logits.ndim != 2 or not np.isfinite(want.loss):
+def check_twin(args, case, ref, shape, report):
+    """The twin by itself: parameters as `-d graph` lists them, drawn as it says; it runs, and all get a gradient."""
+    graph = run(args.convoy, "twin", case.spec, "-d", "graph", *case.options)
+    lines = [line.split() for line in graph.splitlines()]
+    params = {w[1]: (tuple(int(v) for v in " ".join(w[2:-2])[1:-1].split(",") if v), w[-2], float(w[-1]))
+              for w in lines if w[0] == "param"}
+    if {k: v[0] for k, v in params.items()} != ref.shapes:
+        report.wrong.append(f"the graph's parameters are {sorted(params)}, the twin's {sorted(ref.shapes)}")
+        return
+    for name, value in ref.net.state_dict().items():
+        _, draw, number = params[name]
+        n, value = value.numel(), value.double().numpy()
+        deviation = {"const": 0, "normal": number, "uniform": number / 3 ** 0.5}[draw]
+        if (draw == "const" and (value != number).any() or draw == "uniform" and np.abs(value).max() > number * 1.000001
+                or n >= 100 and abs(value.std() - deviation) > 6 * deviation / n ** 0.5):
+            report.wrong.append(f"{name} is drawn with deviation {value.std():.4g}, the graph says {draw} {number:.4g}")
+
+    rng, n = np.random.default_rng(1), 4
+    state = random_state(ref.shapes, rng)
+    logits = ref.infer(state, np.zeros((n, *shape)))
+    masks = {path: (rng.random(ref.acts[path].shape) >= p).astype(np.float64) for path, p in ref.drops.items()}
+    want = ref.step(state, {}, rng.normal(0, 1, (n, *shape)), rng.integers(0, logits.shape[1], n), masks,
+                    Hyper(0.1, 0, False, 0))
+    for path, dims in re.findall(r"^ *\d+ +(\S+) +<- \d+ +(\d+ x \d+ x \d+) ", graph, re.M):
+        dims = tuple(int(v) for v in dims.split(" x "))
+        if path != "loss" and ref.acts[path].shape[1:] not in (dims, dims[:1]):
+            report.wrong.append(f"{path}: {dims} in the graph, {tuple(ref.acts[path].shape[1:])} in PyTorch")
+    check_biases(graph, ref, shape, masks, report)
+    if logits.ndim != 2 or logits.shape[0] != n or not np.isfinite(want.loss):
         report.wrong.append(f"logits {logits.shape}, loss {want.loss}")
 
 
+def check_biases(graph, ref, shape, masks, report):
+    """`bias: auto` drops a bias where the logits of training do not feel it, and keeps it where they do. Across a
+    flatten the rule is cautious: there a kept one may be without effect."""
+    rng = np.random.default_rng(2)
+    ref.load(random_state(ref.shapes, rng))
+    ref.net.train()
+    ref.masks = {k: torch.tensor(v) for k, v in masks.items()}
+    x = torch.tensor(rng.normal(0, 1, (4, *shape)))
+    with torch.no_grad():
+        plain = ref.net(x)
+        for path, says in re.findall(r"^ *\d+ +(\S+) .* bias (?:yes|no) \((kept|dropped): (?!flatten)", graph, re.M):
+            def shift(module, inputs, output):
+                by = torch.linspace(-1, 1, output.shape[1] + 2, dtype=torch.float64)[1:-1] + 0.01
+                return output + by.reshape(-1, *[1] * (output.ndim - 2))
+            hook = ref.net.get_submodule(path).register_forward_hook(shift)
+            changed = float((ref.net(x) - plain).abs().max()) > 1e-9 * float(plain.abs().max())
+            hook.remove()
+            if changed != (says == "kept"):
+                report.wrong.append(f"{path}: bias {says}, yet the logits {'do' if changed else 'do not'} change")
+
+
 def checkpoints(program, ref, shape, report):
-    """What NAME train saved loads strictly into the twin, and the twin's state back into NAME: predict says the same."""
+    """What NAME train saved loads strictly into the twin, and the twin's state back into NAME: both infer the same."""
     saved = program.file("trained.safetensors")
     run(program.path, "train", "--epochs", 1, "--limit", 5, "--save", saved)
     state, meta = st_read(saved)
@@ -66,16 +104,37 @@ def checkpoints(program, ref, shape, report):
 
 
 def one(args, case, folder, report):
+    if case.spec is None:
+        check_names(args, case, folder, report)
+        return
     ref, source = twin_of(args, case)
     shape = input_shape(source)
-    if args.twin_only:
-        twin_only(ref, shape, report)
+    torch.manual_seed(1)
+    check_twin(args, case, twin_of(args, case)[0], shape, report)
+    if args.twin_only or report.wrong:
         return
     program = Program(args, case, folder)
     classes = ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *shape))).shape[1]
     compare(report, program, ref, shape, classes, args.seed, args.steps)
     if case.label.startswith("demo") and not report.wrong:
         checkpoints(program, ref, shape, report)
+
+
+def check_names(args, case, folder, report):
+    """A layer called like anything that torch.nn.Module has: refused, or the twin works all the same."""
+    taken = set(dir(torch.nn.Module())) | set(dir(torch.nn.ModuleDict())) | set(keyword.kwlist)
+    path = os.path.join(folder, "name.yaml")
+    for name in sorted(n for n in taken if n[0] != "_"):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("name: small\ninput: [1, 4, 4]\nclasses: 2\nlayers:\n"
+                    f"  - conv: {{out: 2, name: {name}}}\n  - global_avg_pool\norder: conv-bn-relu\n")
+        try:
+            ref, source = twin_of(args, Case(name, path))
+        except Failed:
+            continue
+        ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *input_shape(source))))
+        if f"{name}.conv.weight" not in ref.shapes:
+            report.wrong.append(f"a layer called {name} is lost")
 
 
 def random_cases(args, folder):
@@ -96,13 +155,15 @@ def main():
     p.add_argument("--random", type=int, default=0, metavar="N", help="also N random chains (needs --campaign)")
     p.add_argument("--campaign", help="the program that makes random chains")
     args = p.parse_args()
-    cases = [Case(os.path.basename(s), s) for s in args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml")))]
+    specs = args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml")))
+    cases = [Case(os.path.basename(s), s) for s in specs]
     if not args.specs:
-        cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"]) for order in ("conv-bn-relu", "conv-relu-bn")]
+        cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"])
+                  for order in ("conv-bn-relu", "conv-relu-bn")]
+        cases.append(Case("names that are taken", None))
     if args.random:
         if not args.campaign:
             p.error("--random needs --campaign")
-        import tempfile
         with tempfile.TemporaryDirectory(prefix="convoy-torch-") as folder:
             return run_cases(args, cases + random_cases(args, folder), one)
     return run_cases(args, cases, one)
