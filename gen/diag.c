@@ -62,6 +62,14 @@ static unsigned utf8_next(const char *s, const char *end, int *bytes)
     return c;
 }
 
+static int utf8_len(const char *s, const char *end)
+{
+    int chars = 0;
+    for (int n; s < end; s += n, chars++)
+        utf8_next(s, end, &n);
+    return chars;
+}
+
 /* Characters that move the cursor, hide text or turn its direction. */
 static bool harmful(unsigned c)
 {
@@ -198,7 +206,8 @@ static void show_line(Buf *b, Mark m)
     buf_puts(&text, "");
     buf_puts(&under, "");
 
-    int skip = m.col > SHOW_WIDTH * 6 / 10 ? m.col - SHOW_WIDTH * 4 / 10 : 0; /* characters cut on the left */
+    bool wide = utf8_len(s, end) > SHOW_WIDTH;
+    int skip = wide && m.col > SHOW_WIDTH * 6 / 10 ? m.col - SHOW_WIDTH * 4 / 10 : 0; /* characters cut on the left */
     int shown = 0, col = 1, under_at = -1, under_end = 0;
     if (skip) {
         buf_puts(&text, "...");
@@ -345,7 +354,7 @@ const char *diag_choices(const char *word, const char *const *names)
     if (near)
         buf_printf(&b, "did you mean '%s'? (", near);
     else
-        buf_puts(&b, "one of ");
+        buf_puts(&b, names[0] && names[1] ? "one of " : "it can be ");
     for (int i = 0; names[i]; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
     if (near)

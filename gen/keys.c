@@ -123,6 +123,16 @@ const char *real_text(double v)
         if (strtod(s, NULL) == v)
             break;
     }
+    char *e = strchr(s, 'e'); /* 1e-05 -> 1e-5, 1e+06 -> 1e6 */
+    if (e) {
+        char *from = e + 1, *to = e + 1;
+        if (*from == '-')
+            *to++ = *from;
+        from += *from == '-' || *from == '+';
+        while (*from == '0' && from[1])
+            from++;
+        memmove(to, from, strlen(from) + 1);
+    }
     return xstrdup(s);
 }
 
@@ -169,8 +179,8 @@ bool want_int(const Node *n, const char *what, int64_t lo, int64_t hi, int64_t *
     } else if (plain && text_real(n->text, &real) && real == floor(real) && real >= (double)lo && real <= (double)hi) {
         diag_error(n->mark, xprintf("write %.0f", real), "%s must be a whole number, not %s", what, shown(n));
     } else if (plain && text_real(n->text, &real)) {
-        diag_error(n->mark, xprintf("from %lld to %lld", (long long)lo, (long long)hi),
-                   "%s must be a whole number in range, not %s", what, shown(n));
+        diag_error(n->mark, NULL, "%s must be a whole number from %lld to %lld, not %s", what, (long long)lo, (long long)hi,
+                   shown(n));
     } else {
         diag_error(n->mark, number_hint(n), "%s must be a whole number, not %s", what, shown(n));
     }
@@ -258,7 +268,7 @@ static const char *const c_words[] = {
     "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static",
     "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof", "bool", "true",
     "false", "alignas", "alignof", "constexpr", "nullptr", "static_assert", "thread_local", "noreturn", "complex",
-    "imaginary", "linux", "unix", "i386", NULL};
+    "imaginary", "main", "linux", "unix", "i386", NULL};
 static const char *const cpp_words[] = {
     "and", "and_eq", "bitand", "bitor", "catch", "class", "compl", "concept", "const_cast", "consteval", "constinit",
     "co_await", "co_return", "co_yield", "decltype", "delete", "dynamic_cast", "explicit", "export", "friend", "module",
@@ -266,25 +276,28 @@ static const char *const cpp_words[] = {
     "public", "reflexpr", "reinterpret_cast", "requires", "static_cast", "synchronized", "template", "this", "throw",
     "try", "typeid", "typename", "using", "virtual", "wchar_t", "char8_t", "char16_t", "char32_t", "xor", "xor_eq",
     "std", "import", "final", "override", NULL};
-static const char *const python_words[] = {"as", "assert", "async", "await", "def", "del", "elif", "except", "from",
+static const char *const python_words[] = {"as", "assert", "async", "await", "def", "del", "elif", "except", "finally",
+                                           "from",
                                            "global", "in", "is", "lambda", "nonlocal", "pass", "raise", "with", "yield",
                                            "print", "self", "torch", "nn", NULL};
 /* A network's name is a C file, a program and a prefix: names of libc's headers, functions and the like are taken. */
 static const char *const net_words[] = {
-    "main", "runtime", "core", "makefile", "net", "vf", "real", "assert", "ctype", "errno", "fenv", "inttypes", "iso646",
+    "runtime", "core", "makefile", "vf", "real", "assert", "ctype", "errno", "fenv", "inttypes", "iso646",
     "limits", "locale", "math", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint",
     "stdio", "stdlib", "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype", "unistd",
     "pthread", "omp", "cblas", "zlib", "zconf", "jansson", "immintrin", "arm_neon", "strings", "sched", "fcntl", "dirent",
     "poll", "termios", "malloc", "memory", "features", "endian", "test", "all", "clean", "install", NULL};
 /* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
 static const char *const layer_words[] = {
-    "main", "input", "loss", "net", "layout", "runtime", "core", "arena", "train", "eval", "forward", "backward", "infer",
+    "input", "loss", "net", "layout", "runtime", "core", "arena", "train", "eval", "forward", "backward", "infer",
     "fold", "init", "loaded", "trace", "half", "to", "type", "cpu", "cuda", "ipu", "xpu", "apply", "extra_repr", "modules",
     "children", "parameters", "buffers", "named_modules", "named_children", "named_parameters", "named_buffers", "bfloat16",
     "state_dict", "load_state_dict", "add_module", "register_module", "register_buffer", "register_parameter",
     "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_backward_hook",
     "requires_grad_", "zero_grad", "share_memory", "training", "compile", "dump_patches", "get_parameter", "get_buffer",
-    "get_submodule", "get_extra_state", "set_extra_state", "to_empty", "masks", "acts", NULL};
+    "get_submodule", "get_extra_state", "set_extra_state", "to_empty", "set_submodule", "hpu", "mtia", "call_super_init",
+    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_full_backward_pre_hook",
+    "register_state_dict_pre_hook", "register_state_dict_post_hook", NULL};
 
 static bool has(const char *const *words, const char *w)
 {
@@ -337,13 +350,13 @@ bool want_name(const Node *n, NameUse use, const char **out)
         diag_error(n->mark, NULL, "%s must be at most 63 characters long, not %zu", what, len);
         return false;
     }
-    const char *owner = has(c_words, s)        ? "a word of C"
-                        : has(cpp_words, s)    ? "a word of C++"
-                        : has(python_words, s) ? "a word of Python, which the PyTorch twin is written in"
-                        : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "a prefix of the runtime"
-                        : strncmp(s, "core_", 5) == 0                         ? "a prefix of the emitted files"
-                        : use == NAME_NET && has(net_words, s)                ? "the name of a system header or file"
-                        : use == NAME_LAYER && has(layer_words, s)            ? "a name that the emitted code uses itself"
+    const char *owner = has(c_words, s)        ? "C keeps that word for itself"
+                        : has(cpp_words, s)    ? "C++ keeps that word for itself"
+                        : has(python_words, s) ? "Python, which the PyTorch twin is written in, keeps that word for itself"
+                        : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "the runtime's names begin so"
+                        : strncmp(s, "core_", 5) == 0                         ? "emitted files begin so"
+                        : use == NAME_NET && has(net_words, s)                ? "a system header or a file of the build is called so"
+                        : use == NAME_LAYER && has(layer_words, s)            ? "the emitted code or its PyTorch twin uses that name"
                                                                               : NULL;
     if (owner) {
         diag_error(n->mark, xprintf("'%s_%s' would do", s, use == NAME_NET ? "net" : "layer"), "%s cannot be '%s': %s", what,

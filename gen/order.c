@@ -163,6 +163,14 @@ static bool set_args(SpecStage *st, const char *inside)
     return true;
 }
 
+const char *order_known_as(const char *word)
+{
+    for (size_t i = 0; i < sizeof also_known / sizeof *also_known; i++)
+        if (strcmp(also_known[i].word, word) == 0)
+            return xprintf("here it is called '%s'", also_known[i].ours);
+    return NULL;
+}
+
 static void unknown_word(const Parse *p, const char *word, Mark at)
 {
     const char *names[OP_KINDS + 2];
@@ -178,10 +186,7 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
             diag_error(at, diag_choices(NULL, names), "the stage '%s' is not built yet", word);
             return;
         }
-    const char *hint = NULL;
-    for (size_t i = 0; i < sizeof also_known / sizeof *also_known; i++)
-        if (strcmp(also_known[i].word, word) == 0)
-            hint = xprintf("here it is called '%s'", also_known[i].ours);
+    const char *hint = order_known_as(word);
     diag_error(at, hint ? hint : diag_choices(word, names), "unknown stage '%.60s'", word);
 }
 

@@ -341,7 +341,7 @@ static void read_layer(Node *item, const Defaults *def, KindCount *counts, int n
             diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
                        "an order is not a layer: say which block it is of");
         else
-            diag_error(word->mark, diag_choices(w, layer_kinds), "unknown layer '%.60s'", w);
+            diag_error(word->mark, order_known_as(w) ? order_known_as(w) : diag_choices(w, layer_kinds), "unknown layer '%.60s'", w);
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
         read_block(op_find(w), value, def, l);
     } else {
@@ -367,7 +367,7 @@ static void check_names(const Spec *s)
 static void read_layers(const Node *n, const Defaults *def, Spec *s)
 {
     if (n->kind != NODE_SEQ || n->n == 0) {
-        diag_error(n->mark, "layers:\n  - conv: 16", "layers must be a list of layers");
+        diag_error(n->mark, "below 'layers:', one line a layer: - conv: 16", "layers must be a list of layers");
         return;
     }
     if (n->n > MAX_LAYERS) {
@@ -519,7 +519,7 @@ Spec *spec_read(Node *tree)
     int nstage;
     if ((def.order = keys_get(tree, "order")))
         def.order_bad = !order_read(def.order, OP_CONV, def.act, &stage, &nstage);
-    if ((n = required(tree, "layers", "layers:  and below it, - conv: 16")))
+    if ((n = required(tree, "layers", "below 'layers:', one line a layer: - conv: 16")))
         read_layers(n, &def, s);
     if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
         s->init = (Init)i;

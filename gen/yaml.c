@@ -73,7 +73,11 @@ static void syntax_error(Reader *r)
         diag_error(mark_of_byte(r, r->yaml.problem_offset), "a spec is text in UTF-8", "not valid YAML: %s", problem);
     } else {
         Mark at = mark_of(r, r->yaml.problem_mark, r->yaml.problem_mark);
-        diag_error(at, hint_of(r, at), "not valid YAML: %s", problem);
+        Mark from = mark_of(r, r->yaml.context_mark, r->yaml.context_mark);
+        if (r->yaml.context && r->base.line > 0 && from.line < at.line)
+            diag_error2(at, from, xprintf("%s that begins here", r->yaml.context), hint_of(r, at), "not valid YAML: %s", problem);
+        else
+            diag_error(at, hint_of(r, at), "not valid YAML: %s", problem);
     }
 }
 
