@@ -1,2 +1,739 @@
+/* test_front.c - the passes from YAML to Graph, the files they write, and the commands new and check.
+ *
+ *   test_front TESTS_DIR CONVOY [rewrite]
+ *
+ * errors/<case>/   spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in expected
+ * golden/<net>.yaml   and beside it, a file a view (see `views`)
+ * With `rewrite` as the last argument, expected and golden files are written anew: look at the diff before you commit it. */
+#define _GNU_SOURCE
+#include "spec.h"
+
 #include <check.h>
-int main(void) { return 0; }
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *tests, *convoy;
+static bool rewrite;
+
+/* ---- helpers ------------------------------------------------------------------------------------------------------- */
+
+static Node *tree_of(const char *text)
+{
+    static Source src;
+    src = (Source){"spec.yaml", text, strlen(text)};
+    diag_source(&src);
+    return yaml_parse(text, strlen(text), (Mark){1, 1, 1});
+}
+
+static Spec *spec_of(const char *text)
+{
+    Node *t = tree_of(text);
+    Spec *s = t ? spec_read(t) : NULL;
+    if (diag_flush(stderr))
+        ck_abort_msg("the spec has errors: %s", text);
+    return s;
+}
+
+static Graph *graph_of(const char *text)
+{
+    Graph *g = graph_build(spec_of(text));
+    if (diag_flush(stderr))
+        ck_abort_msg("the spec has errors: %s", text);
+    grad_build(g);
+    return g;
+}
+
+/* Layers of a net whose input and classes do not matter. */
+static Graph *chain(const char *input, const char *layers)
+{
+    return graph_of(xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes]}", input, layers));
+}
+
+static const Op *op_at(const Graph *g, const char *path)
+{
+    for (int i = 0; i < g->nop; i++)
+        if (strcmp(g->op[i].path, path) == 0)
+            return &g->op[i];
+    ck_abort_msg("no op %s", path);
+    return NULL;
+}
+
+static const Param *param_at(const Graph *g, const char *name)
+{
+    for (int i = 0; i < g->nparam; i++)
+        if (strcmp(g->param[i].name, name) == 0)
+            return &g->param[i];
+    return NULL;
+}
+
+/* What a command prints, and its status as a last line. */
+static const char *output_of(const char *command)
+{
+    Buf b = {0};
+    char part[4096];
+    size_t n;
+    FILE *f = popen(command, "r");
+    ck_assert_ptr_nonnull(f);
+    while ((n = fread(part, 1, sizeof part, f)) > 0)
+        buf_add(&b, part, n);
+    int status = pclose(f);
+    buf_printf(&b, "status %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    return b.text;
+}
+
+static int compare_with_file(const char *path, const char *got)
+{
+    size_t len;
+    if (rewrite)
+        return file_write(path, got, strlen(got)) ? 0 : 1;
+    char *expected = file_read(path, 1 << 24, &len);
+    if (expected && strcmp(expected, got) == 0)
+        return 0;
+    fprintf(stderr, "--- %s differs. expected:\n%s--- got:\n%s", path, expected ? expected : "(no such file)\n", got);
+    return 1;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static char *scratch_dir(void)
+{
+    char *dir = xstrdup("/tmp/convoy-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    return dir;
+}
+
+static void remove_dir(const char *dir)
+{
+    ck_assert_int_eq(system(xprintf("chmod -R u+w '%s'; rm -rf '%s'", dir, dir)), 0);
+}
+
+/* ---- error messages and goldens ------------------------------------------------------------------------------------ */
+
+START_TEST(errors_as_expected)
+{
+    struct dirent **e;
+    int n = scandir(xprintf("%s/errors", tests), &e, NULL, by_name), wrong = 0, cases = 0;
+    ck_assert_int_gt(n, 0);
+    for (int i = 0; i < n; i++) {
+        if (e[i]->d_name[0] == '.')
+            continue;
+        const char *dir = xprintf("%s/errors/%s", tests, e[i]->d_name);
+        const char *got = output_of(xprintf("cd '%s' && { test -f args && xargs -d '\\n' '%s' check spec.yaml < args ||"
+                                            " { test ! -f args && '%s' check spec.yaml; }; } 2>&1",
+                                            dir, convoy, convoy));
+        wrong += compare_with_file(xprintf("%s/expected", dir), got);
+        wrong += strstr(got, "bug in convoy") != NULL;
+        cases++;
+    }
+    printf("%d error cases, %d wrong\n", cases, wrong);
+    ck_assert_int_ge(cases, 70);
+    ck_assert_int_eq(wrong, 0);
+}
+END_TEST
+
+static const struct {
+    const char *end, *command;
+} views[] = {
+    {"spec", "check %s -d spec"},
+    {"graph", "check %s -d graph"},
+    {"check", "check %s"},
+    {"json", "check %s --json"},
+    {"write", "check %s --write"},
+};
+
+START_TEST(golden_views)
+{
+    struct dirent **e;
+    int n = scandir(xprintf("%s/golden", tests), &e, NULL, by_name), wrong = 0, nets = 0;
+    ck_assert_int_gt(n, 0);
+    for (int i = 0; i < n; i++) {
+        const char *dot = strrchr(e[i]->d_name, '.');
+        if (!dot || strcmp(dot, ".yaml") != 0)
+            continue;
+        const char *net = xstrndup(e[i]->d_name, (size_t)(dot - e[i]->d_name));
+        for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
+            const char *args = xprintf(views[v].command, e[i]->d_name);
+            const char *got = output_of(xprintf("cd '%s/golden' && '%s' %s 2>&1", tests, convoy, args));
+            wrong += compare_with_file(xprintf("%s/golden/%s.%s", tests, net, views[v].end), got);
+        }
+        nets++;
+    }
+    printf("%d golden nets, %d files wrong\n", nets, wrong);
+    ck_assert_int_ge(nets, 3);
+    ck_assert_int_eq(wrong, 0);
+}
+END_TEST
+
+/* What --write writes is a spec, and the same one. */
+START_TEST(write_reads_back)
+{
+    struct dirent **e;
+    int n = scandir(xprintf("%s/golden", tests), &e, NULL, by_name);
+    char *dir = scratch_dir();
+    for (int i = 0; i < n; i++) {
+        const char *dot = strrchr(e[i]->d_name, '.');
+        if (!dot || strcmp(dot, ".yaml") != 0)
+            continue;
+        const char *spec = xprintf("%s/golden/%s", tests, e[i]->d_name), *copy = xprintf("%s/w.yaml", dir);
+        output_of(xprintf("'%s' check '%s' --write -o '%s'", convoy, spec, copy));
+        const char *a = output_of(xprintf("'%s' check '%s' -d graph 2>&1", convoy, spec));
+        const char *b = output_of(xprintf("'%s' check '%s' -d graph 2>&1", convoy, copy));
+        ck_assert_str_eq(a, b);
+        a = output_of(xprintf("'%s' check '%s' -d spec 2>/dev/null", convoy, spec));
+        b = output_of(xprintf("'%s' check '%s' -d spec 2>/dev/null", convoy, copy));
+        ck_assert_str_eq(a, b);
+    }
+    remove_dir(dir);
+}
+END_TEST
+
+/* ---- hostile files ------------------------------------------------------------------------------------------------- */
+
+/* `check` of a file of these bytes must fail with these words, and without a bug. */
+static void check_bytes(const char *bytes, size_t len, const char *words)
+{
+    char *dir = scratch_dir();
+    const char *path = xprintf("%s/spec.yaml", dir);
+    ck_assert(file_write(path, bytes, len));
+    const char *got = output_of(xprintf("cd '%s' && '%s' check spec.yaml 2>&1", dir, convoy));
+    if (!strstr(got, words) || !strstr(got, "status 1\n"))
+        ck_abort_msg("expected '%s', got:\n%s", words, got);
+    remove_dir(dir);
+}
+
+static const char *repeated(const char *s, int n, size_t *len)
+{
+    Buf b = {0};
+    for (int i = 0; i < n; i++)
+        buf_puts(&b, s);
+    *len = b.len;
+    return b.text;
+}
+
+START_TEST(hostile_files)
+{
+    size_t n;
+    const char *s;
+    check_bytes("name: a\0b\n", 10, "spec.yaml:1:8: error: the file holds a NUL byte");
+    check_bytes("n\0a\0m\0", 6, "the file holds a NUL byte");
+    check_bytes("name: \xff\xfe\n", 9, "spec.yaml:1:7: error: not valid YAML: invalid leading UTF-8 octet");
+    check_bytes("name: \"a\\0b\"\n", 13, "a value holds a NUL character");
+    check_bytes("\x7f" "ELF\x01\x01", 6, "not valid YAML");
+    s = repeated("[", 100000, &n);
+    check_bytes(s, n, "nested more than 64 levels deep");
+    s = repeated("{a: ", 100000, &n);
+    check_bytes(s, n, "nested more than 64 levels deep");
+    s = repeated("- ", 100000, &n);
+    check_bytes(s, n, "nested more than 64 levels deep");
+    s = repeated("? ", 100000, &n);
+    check_bytes(s, n, "error");
+    s = repeated("# much to say\n", 300000, &n);
+    check_bytes(s, n, "larger than 1048576 bytes");
+    s = repeated("a,", 400000, &n);
+    check_bytes(xprintf("name: [%s]\n", s), n + 9, "must be a word, not a list");
+    Buf b = {0};
+    for (int i = 0; i < 60000; i++)
+        buf_printf(&b, "k%d: 1\n", i);
+    check_bytes(b.text, b.len, "unknown key 'k0'");
+    b = (Buf){0};
+    buf_puts(&b, "name: n1\ninput: [1, 8, 8]\nclasses: 10\nlayers:\n");
+    for (int i = 0; i < 4097; i++)
+        buf_puts(&b, "  - relu\n");
+    check_bytes(b.text, b.len, "4097 layers, more than 4096");
+}
+END_TEST
+
+START_TEST(missing_files)
+{
+    char *dir = scratch_dir();
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("cd '%s' && '%s' check no.yaml 2>&1", dir, convoy)),
+                                 "no.yaml: error: cannot be read: No such file or directory"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("cd '%s' && '%s' check . 2>&1", dir, convoy)), "Is a directory"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("'%s' check /dev/zero 2>&1", convoy)), "larger than"));
+    remove_dir(dir);
+}
+END_TEST
+
+/* A comma is a decimal point in many places; a spec reads the same everywhere. */
+START_TEST(locale_does_not_matter)
+{
+    const char *spec = xprintf("%s/golden/everything.yaml", tests);
+    const char *a = output_of(xprintf("LC_ALL=C '%s' check '%s' --write 2>&1", convoy, spec));
+    const char *b = output_of(xprintf("LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 TZ=Asia/Tokyo '%s' check '%s' --write 2>&1", convoy, spec));
+    ck_assert_str_eq(a, b);
+    ck_assert_ptr_nonnull(strstr(a, "lr: 0.05"));
+}
+END_TEST
+
+/* ---- values -------------------------------------------------------------------------------------------------------- */
+
+START_TEST(numbers)
+{
+    static const struct {
+        const char *s;
+        bool is_int, is_real;
+        double v;
+    } cases[] = {
+        {"0", true, true, 0},       {"-1", true, true, -1},      {"+7", true, true, 7},       {"1.5", false, true, 1.5},
+        {".5", false, true, .5},    {"5.", false, true, 5},      {"5e-4", false, true, 5e-4}, {"1E3", false, true, 1000},
+        {"", false, false, 0},      {"-", false, false, 0},      {".", false, false, 0},      {"1e", false, false, 0},
+        {"e5", false, false, 0},    {"010", false, false, 0},    {"0x10", false, false, 0},   {"1,5", false, false, 0},
+        {"nan", false, false, 0},   {".nan", false, false, 0},   {"inf", false, false, 0},    {"infinity", false, false, 0},
+        {"1e999", false, false, 0}, {"1_000", false, false, 0},  {" 1", false, false, 0},     {"1 ", false, false, 0},
+        {"0.0", false, true, 0},    {"-.5e+2", false, true, -50}, {"9223372036854775807", true, true, 9223372036854775807.0},
+        {"9223372036854775808", false, true, 9223372036854775808.0}, {"0x1p3", false, false, 0}, {"--1", false, false, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t n = 0;
+        double v = 0;
+        ck_assert_msg(text_int(cases[i].s, &n) == cases[i].is_int, "int '%s'", cases[i].s);
+        ck_assert_msg(text_real(cases[i].s, &v) == cases[i].is_real, "real '%s'", cases[i].s);
+        if (cases[i].is_real)
+            ck_assert_double_eq(v, cases[i].v);
+        if (cases[i].is_int)
+            ck_assert_double_eq((double)n, cases[i].v);
+    }
+    ck_assert_str_eq(real_text(1e-5), "1e-5");
+    ck_assert_str_eq(real_text(0.1), "0.1");
+    ck_assert_str_eq(real_text(1e6), "1e6");
+    ck_assert_str_eq(real_text(-1e-10), "-1e-10");
+    ck_assert_double_eq(strtod(real_text(1.0 / 3), NULL), 1.0 / 3);
+}
+END_TEST
+
+START_TEST(nearest)
+{
+    static const char *const names[] = {"relu", "leaky_relu", "tanh", "bn", NULL};
+    ck_assert_str_eq(diag_nearest("rellu", names), "relu");
+    ck_assert_str_eq(diag_nearest("RELU", names), "relu");
+    ck_assert_str_eq(diag_nearest("leakyrelu", names), "leaky_relu");
+    ck_assert_str_eq(diag_nearest("tahn", names), "tanh");
+    ck_assert_ptr_null(diag_nearest("convolution", names));
+    ck_assert_ptr_null(diag_nearest("", names));
+    ck_assert_ptr_null(diag_nearest(xprintf("%01000d", 0), names));
+}
+END_TEST
+
+START_TEST(arithmetic)
+{
+    int64_t v;
+    ck_assert(mul_fits(1 << 30, 1 << 30, &v));
+    ck_assert_int_eq(v, (int64_t)1 << 60);
+    ck_assert(!mul_fits((int64_t)1 << 32, (int64_t)1 << 31, &v));
+    Buf b = {0};
+    for (int i = 0; i < 10000; i++)
+        buf_printf(&b, "%d,", i % 10);
+    buf_printf(&b, "%02000d", 7);
+    ck_assert_uint_eq(b.len, 22000);
+    ck_assert_uint_eq(strlen(b.text), 22000);
+    int *list = NULL, n = 0;
+    for (int i = 0; i < 1000; i++)
+        *PUSH(list, n) = i;
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(list[i], i);
+}
+END_TEST
+
+/* ---- orders -------------------------------------------------------------------------------------------------------- */
+
+START_TEST(orders_read_back)
+{
+    static const char *const orders[][2] = {
+        {"conv", "conv"},
+        {"conv-bn-act", "conv-bn-tanh"},
+        {" conv - bn - act ", "conv-bn-tanh"},
+        {"bn-act-conv", "bn-tanh-conv"},
+        {"drop(0.1)-bn-conv-act", "drop(0.1)-bn-conv-tanh"},
+        {"conv-bn-act-bn", "conv-bn-tanh-bn"},
+        {"conv-maxpool(3,2,1)-bn-act", "conv-maxpool(3,2,1)-bn-tanh"},
+        {"conv-maxpool( 3 , 3 )-relu", "conv-maxpool(3)-relu"},
+        {"conv-avgpool(1x2)-silu", "conv-avgpool(1x2)-silu"},
+        {"conv-maxpool(3x1,1,1x0)", "conv-maxpool(3x1,1,1x0)"},
+        {"leaky_relu-conv-leaky_relu(0.2)", "leaky_relu(0.01)-conv-leaky_relu(0.2)"},
+        {"conv-drop(1e-3)-sigmoid-flatten", "conv-drop(0.001)-sigmoid-flatten"},
+    };
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        SpecStage *st;
+        int n;
+        Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
+        ck_assert(order_read(&node, OP_CONV, (Act){OP_TANH, 0}, &st, &n));
+        ck_assert_str_eq(order_text(st, n), orders[i][1]);
+        node.text = orders[i][1];
+        ck_assert(order_read(&node, OP_CONV, (Act){OP_RELU, 0}, &st, &n));
+        ck_assert_str_eq(order_text(st, n), orders[i][1]);
+    }
+    ck_assert(!diag_flush(stderr));
+}
+END_TEST
+
+START_TEST(names_and_paths)
+{
+    Graph *g = chain("[3, 16, 16]", "bn, conv: {out: 8, order: conv-bn-act-bn-tanh-bn}, conv: {out: 8, name: mid, order: conv}, "
+                                    "conv: {out: 8, order: drop(0.1)-conv-drop(0.2)}, act, maxpool(2), tanh");
+    static const char *const paths[] = {"input",      "bn1",       "conv1.conv", "conv1.bn",   "conv1.act",  "conv1.bn2",
+                                        "conv1.act2", "conv1.bn3", "mid.conv",   "conv3.drop", "conv3.conv", "conv3.drop2",
+                                        "act1",       "maxpool1",  "act2",       "global_avg_pool1", "linear1.linear", "loss"};
+    ck_assert_int_eq(g->nop, sizeof paths / sizeof *paths);
+    for (int i = 0; i < g->nop; i++)
+        ck_assert_str_eq(g->op[i].path, paths[i]);
+    ck_assert_ptr_null(g->op[1].stage);
+    ck_assert_str_eq(g->op[5].stage, "bn2");
+    ck_assert_ptr_nonnull(param_at(g, "bn1.running_var"));
+    ck_assert_ptr_nonnull(param_at(g, "conv1.bn3.num_batches_tracked"));
+    ck_assert_ptr_nonnull(param_at(g, "mid.conv.bias"));
+    ck_assert(g->op[1].input_grad == false); /* bn1 reads the input, which learns nothing */
+    ck_assert(g->op[2].input_grad == true);  /* but bn1 does */
+}
+END_TEST
+
+/* ---- the graph ----------------------------------------------------------------------------------------------------- */
+
+START_TEST(shapes)
+{
+    static const struct {
+        const char *input, *layer, *path;
+        Shape out;
+    } cases[] = {
+        {"[3, 17, 32]", "conv: {out: 5}", "conv1.conv", {5, 17, 32}},
+        {"[3, 17, 32]", "conv: {out: 5, stride: 2}", "conv1.conv", {5, 9, 16}},
+        {"[3, 17, 32]", "conv: {out: 5, kernel: [3, 5], stride: [2, 3]}", "conv1.conv", {5, 9, 11}},
+        {"[3, 17, 32]", "conv: {out: 5, kernel: 4}", "conv1.conv", {5, 18, 33}}, /* padding 2 */
+        {"[3, 17, 32]", "conv: {out: 5, kernel: 4, padding: 0, stride: 5}", "conv1.conv", {5, 3, 6}},
+        {"[3, 1, 1]", "conv: {out: 5, kernel: 1, padding: 0}", "conv1.conv", {5, 1, 1}},
+        {"[3, 2, 2]", "conv: {out: 5, kernel: 7, padding: 5, stride: 9}", "conv1.conv", {5, 1, 1}},
+        {"[3, 17, 32]", "conv: {out: 5, order: conv}, maxpool(2)", "maxpool1", {5, 8, 16}},
+        {"[3, 17, 32]", "conv: {out: 5, order: conv}, maxpool: {k: 3, stride: 2, padding: 1}", "maxpool1", {5, 9, 16}},
+        {"[3, 17, 32]", "conv: {out: 5, order: conv}, avgpool: {k: [3, 1], stride: [1, 2]}", "avgpool1", {5, 15, 16}},
+        {"[3, 17, 32]", "conv: {out: 5, order: \"conv-maxpool(3,2,1)-bn\"}", "conv1.bn", {5, 9, 16}},
+        {"[3, 4, 5]", "flatten", "flatten1", {60, 1, 1}},
+        {"[3, 4, 5]", "flatten, linear: {out: 7, order: linear-bn-act}", "linear1.act", {7, 1, 1}},
+        {"[3, 4, 5]", "global_avg_pool", "global_avg_pool1", {3, 1, 1}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Shape s = op_at(chain(cases[i].input, cases[i].layer), cases[i].path)->shape;
+        ck_assert_msg(s.c == cases[i].out.c && s.h == cases[i].out.h && s.w == cases[i].out.w, "%s on %s gives %d x %d x %d",
+                      cases[i].layer, cases[i].input, s.c, s.h, s.w);
+    }
+}
+END_TEST
+
+START_TEST(biases)
+{
+    static const struct {
+        const char *layers;
+        bool bias; /* of conv1 */
+        const char *why;
+    } cases[] = {
+        {"conv: {out: 4, order: conv-bn-act}", false, "dropped: conv1.bn subtracts the mean, and the bias with it"},
+        {"conv: {out: 4, order: conv-act-bn}", true, "kept: conv1.act stands before the next bn"},
+        {"conv: {out: 4, order: bn-act-conv}", true, NULL},
+        {"conv: {out: 4, order: conv-maxpool(2)-bn}", false, NULL},
+        {"conv: {out: 4, order: \"conv-maxpool(3,2,1)-bn\"}", false, NULL},
+        {"conv: {out: 4, order: conv-avgpool(2)-bn}", false, NULL},
+        {"conv: {out: 4, order: \"conv-avgpool(3,2,1)-bn\"}", true, "kept: conv1.avgpool stands before the next bn"},
+        {"conv: {out: 4, order: conv-drop(0.5)-bn}", true, NULL},
+        {"conv: {out: 4, order: conv-global_avg_pool-bn}", false, NULL},
+        {"conv: {out: 4, order: conv}, conv: {out: 4, order: bn-act-conv}", false, NULL},
+        {"conv: {out: 4, order: conv}, bn", false, NULL},
+        {"conv: {out: 4, order: conv}, maxpool(2), bn", false, NULL},
+        {"conv: {out: 4, order: conv}, conv: {out: 4, order: conv-bn}", true, "kept: no bn follows before the next weights"},
+        {"conv: {out: 4, order: conv-flatten-bn}", true, NULL},
+        {"conv: {out: 4, order: conv-bn, bias: true}", true, NULL},
+        {"conv: {out: 4, order: conv-act-bn, bias: false}", false, NULL},
+        {"conv: {out: 4, order: conv, bias: auto}", true, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Op *op = op_at(chain("[3, 9, 9]", cases[i].layers), "conv1.conv");
+        ck_assert_msg(op->bias == cases[i].bias, "%s: bias %d", cases[i].layers, op->bias);
+        if (cases[i].why)
+            ck_assert_str_eq(op->bias_why, cases[i].why);
+        if (strstr(cases[i].layers, "bias: true") || strstr(cases[i].layers, "bias: false"))
+            ck_assert_ptr_null(op->bias_why);
+    }
+}
+END_TEST
+
+START_TEST(parameters)
+{
+    static const char *const inits[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"};
+    const double fan_in = 3 * 3 * 5, fan_out = 8 * 3 * 5;
+    const double value[] = {1 / sqrt(fan_in), sqrt(2 / fan_in), sqrt(6 / fan_in), sqrt(2 / (fan_in + fan_out)),
+                            sqrt(6 / (fan_in + fan_out))};
+    const int draw[] = {DRAW_UNIFORM, DRAW_NORMAL, DRAW_UNIFORM, DRAW_NORMAL, DRAW_UNIFORM};
+    for (int i = 0; i < 5; i++) {
+        Graph *g = graph_of(xprintf("{name: n1, input: [3, 8, 8], classes: 4, init: %s, layers: [conv: {out: 8, kernel: [3, 5], order: "
+                                    "conv-act-bn}, flatten, linear: classes]}",
+                                    inits[i]));
+        const Param *w = param_at(g, "conv1.conv.weight"), *b = param_at(g, "conv1.conv.bias");
+        ck_assert_int_eq(w->ndim, 4);
+        ck_assert(w->dim[0] == 8 && w->dim[1] == 3 && w->dim[2] == 3 && w->dim[3] == 5);
+        ck_assert_int_eq(w->draw, draw[i]);
+        ck_assert_double_eq_tol(w->draw_value, value[i], 1e-15);
+        ck_assert_int_eq(b->draw, i ? DRAW_CONST : DRAW_UNIFORM);
+        ck_assert_double_eq_tol(b->draw_value, i ? 0 : value[0], 1e-15);
+        const Param *l = param_at(g, "linear1.linear.weight");
+        ck_assert(l->ndim == 2 && l->dim[0] == 4 && l->dim[1] == 8 * 8 * 8);
+        ck_assert_double_eq(param_at(g, "conv1.bn.weight")->draw_value, 1);
+        ck_assert_double_eq(param_at(g, "conv1.bn.bias")->draw_value, 0);
+        ck_assert_double_eq(param_at(g, "conv1.bn.running_var")->draw_value, 1);
+        ck_assert_int_eq(param_at(g, "conv1.bn.num_batches_tracked")->ndim, 0);
+        ck_assert_int_eq(g->weights, 8 * 45 + 8 + 16 + 4 * 512 + 4);
+        ck_assert_int_eq(g->flops, 2 * (8 * 45 * 64 + 4 * 512));
+    }
+}
+END_TEST
+
+START_TEST(train_defaults)
+{
+    Spec *s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4]}");
+    ck_assert_str_eq(s->train.data, "idx");
+    ck_assert(s->train.epochs == 5 && s->train.batch == 64 && s->train.lr == 0.1 && s->train.momentum == 0.9);
+    ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == SCHEDULE_ONE_CYCLE && !s->train.decay_all);
+    ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov && s->init == INIT_PYTORCH);
+    s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, 2], nesterov: true, "
+                "decay: all, schedule: constant}}");
+    ck_assert(s->train.mean[0] == 1 && s->train.mean[1] == 2 && s->train.std[0] == 0.3081 && s->train.nesterov && s->train.decay_all);
+    ck_assert_int_eq(s->train.schedule, SCHEDULE_CONSTANT);
+}
+END_TEST
+
+/* ---- --set --------------------------------------------------------------------------------------------------------- */
+
+START_TEST(overrides)
+{
+    const char *text = "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 4, conv: {out: 4, name: mid}, conv: 6, bn, drop: 0.5, "
+                       "global_avg_pool, linear: classes]}";
+    static const char *const sets[] = {"conv1.order=conv-maxpool(3,2,1)-bn-act", "mid.out=9", "conv3.stride=[1, 2]", "train.lr=0.5",
+                                       "act=leaky_relu(0.3)", "bn1.eps=1e-3", "drop1.p=0.25", "conv1.out=7"};
+    Node *t = tree_of(text);
+    for (int i = 0; i < 8; i++)
+        ck_assert(yaml_override(t, sets[i], i));
+    Spec *s = spec_read(t);
+    ck_assert(!diag_flush(stderr));
+    ck_assert_str_eq(order_text(s->layer[0].stage, s->layer[0].nstage), "conv-maxpool(3,2,1)-bn-leaky_relu(0.3)");
+    ck_assert_int_eq(s->layer[0].out, 7);
+    ck_assert_int_eq(s->layer[1].out, 9);
+    ck_assert(s->layer[2].stride[0] == 1 && s->layer[2].stride[1] == 2);
+    ck_assert_double_eq(s->layer[3].eps, 1e-3);
+    ck_assert_double_eq(s->layer[4].stage[0].arg, 0.25);
+    ck_assert_double_eq(s->train.lr, 0.5);
+}
+END_TEST
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+static bool commit(const char *dir, const char *const *names, const char *text)
+{
+    OutDir o = {0};
+    for (; *names; names++)
+        outdir_add(&o, *names, text, strlen(text));
+    return outdir_commit(&o, dir);
+}
+
+static const char *listing(const char *dir)
+{
+    return output_of(xprintf("cd '%s' && find . -mindepth 1 | LC_ALL=C sort | tr '\\n' ' '", dir));
+}
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+START_TEST(folders)
+{
+    char *top = scratch_dir();
+    const char *dir = xprintf("%s/a/b", top);
+    size_t len;
+    ck_assert(commit(dir, NAMES("x.c", "runtime/r.h", "old/o.c"), "1"));
+    ck_assert_str_eq(listing(dir), "./.convoy-manifest ./old ./old/o.c ./runtime ./runtime/r.h ./x.c status 0\n");
+    ck_assert(file_write(xprintf("%s/x.o", dir), "mine", 4)); /* a build's leavings stay */
+    ck_assert(commit(dir, NAMES("x.c", "runtime/r.h", "y.c"), "2"));
+    ck_assert_str_eq(listing(dir), "./.convoy-manifest ./runtime ./runtime/r.h ./x.c ./x.o ./y.c status 0\n");
+    ck_assert_str_eq(file_read(xprintf("%s/x.c", dir), 100, &len), "2");
+
+    /* what is not ours stays as it is, and nothing is written */
+    ck_assert(file_write(xprintf("%s/z.c", dir), "mine", 4));
+    ck_assert(!commit(dir, NAMES("x.c", "z.c"), "3"));
+    ck_assert_str_eq(file_read(xprintf("%s/z.c", dir), 100, &len), "mine");
+    ck_assert_str_eq(file_read(xprintf("%s/x.c", dir), 100, &len), "2");
+    ck_assert_str_eq(listing(dir), "./.convoy-manifest ./runtime ./runtime/r.h ./x.c ./x.o ./y.c ./z.c status 0\n");
+
+    const char *foreign = xprintf("%s/f", top);
+    ck_assert_int_eq(mkdir(foreign, 0777), 0);
+    ck_assert(file_write(xprintf("%s/thesis.tex", foreign), "mine", 4));
+    ck_assert(!commit(foreign, NAMES("x.c"), "3"));
+    ck_assert_str_eq(listing(foreign), "./thesis.tex status 0\n");
+    ck_assert(!commit(xprintf("%s/f/thesis.tex", top), NAMES("x.c"), "3"));
+    ck_assert(!commit(xprintf("%s/f/thesis.tex/deeper", top), NAMES("x.c"), "3"));
+    ck_assert(!commit("", NAMES("x.c"), "3"));
+
+    /* a manifest that points outside is not believed */
+    ck_assert(file_write(xprintf("%s/.convoy-manifest", dir), "../../f/thesis.tex\n", 19));
+    ck_assert(!commit(dir, NAMES("x.c"), "3"));
+    ck_assert_str_eq(listing(foreign), "./thesis.tex status 0\n");
+
+    /* a link in place of a folder of ours does not lead outside */
+    const char *linked = xprintf("%s/l", top);
+    ck_assert_int_eq(mkdir(linked, 0777), 0);
+    ck_assert_int_eq(symlink(foreign, xprintf("%s/runtime", linked)), 0);
+    ck_assert(file_write(xprintf("%s/.convoy-manifest", linked), "runtime/thesis.tex\n", 19));
+    ck_assert(!commit(linked, NAMES("runtime/thesis.tex"), "3"));
+    ck_assert_str_eq(file_read(xprintf("%s/thesis.tex", foreign), 100, &len), "mine");
+    remove_dir(top);
+}
+END_TEST
+
+START_TEST(same_bytes_keep_their_time)
+{
+    char *dir = scratch_dir();
+    struct stat a, b;
+    struct timespec old[2] = {{1000, 0}, {1000, 0}};
+    ck_assert(commit(dir, NAMES("x.c", "y.c"), "1"));
+    ck_assert_int_eq(utimensat(-1, xprintf("%s/x.c", dir), old, 0), 0);
+    ck_assert_int_eq(stat(xprintf("%s/x.c", dir), &a), 0);
+    ck_assert(commit(dir, NAMES("x.c", "y.c"), "1"));
+    ck_assert_int_eq(stat(xprintf("%s/x.c", dir), &b), 0);
+    ck_assert_int_eq(a.st_mtime, b.st_mtime);
+    ck_assert(commit(dir, NAMES("x.c", "y.c"), "2"));
+    ck_assert_int_eq(stat(xprintf("%s/x.c", dir), &b), 0);
+    ck_assert_int_ne(a.st_mtime, b.st_mtime);
+    remove_dir(dir);
+}
+END_TEST
+
+/* A disk that fills up, as far as a process can be shown one: writes past a limit fail. */
+START_TEST(full_disk)
+{
+    char *top = scratch_dir();
+    const char *dir = xprintf("%s/d", top), *file = xprintf("%s/file", top);
+    char *big = xalloc(100001);
+    size_t len;
+    memset(big, 'x', 100000);
+    ck_assert(commit(dir, NAMES("a.c", "b.c"), "old"));
+    ck_assert(file_write(file, "old", 3));
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit lim = {50000, RLIM_INFINITY};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &lim), 0);
+    ck_assert(!commit(dir, NAMES("a.c", "c/d.c"), big));
+    ck_assert(!commit(xprintf("%s/new/er", top), NAMES("a.c"), big));
+    ck_assert(!file_write(file, big, 100000));
+    ck_assert(!file_write("/dev/full", "x", 1));
+    lim.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_FSIZE, &lim);
+    ck_assert_str_eq(listing(top), "./d ./d/.convoy-manifest ./d/a.c ./d/b.c ./file status 0\n");
+    ck_assert_str_eq(file_read(file, 100, &len), "old");
+    ck_assert_str_eq(file_read(xprintf("%s/a.c", dir), 100, &len), "old");
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("'%s' --help 2>&1 > /dev/full", convoy)), "cannot be written"));
+    remove_dir(top);
+}
+END_TEST
+
+START_TEST(through_a_link)
+{
+    char *dir = scratch_dir();
+    size_t len;
+    ck_assert(file_write(xprintf("%s/real", dir), "1", 1));
+    ck_assert_int_eq(symlink("real", xprintf("%s/link", dir)), 0);
+    ck_assert(file_write(xprintf("%s/link", dir), "2", 1));
+    ck_assert_str_eq(file_read(xprintf("%s/real", dir), 10, &len), "2");
+    ck_assert_str_eq(listing(dir), "./link ./real status 0\n");
+    errno = 0;
+    ck_assert_ptr_null(file_read(xprintf("%s/real", dir), 0, &len));
+    ck_assert_int_eq(errno, EFBIG);
+    remove_dir(dir);
+}
+END_TEST
+
+/* ---- the command line ---------------------------------------------------------------------------------------------- */
+
+START_TEST(command_line)
+{
+    static const struct {
+        const char *args, *says;
+        int status;
+    } cases[] = {
+        {"", "convoy new ", 2},
+        {"--version", "convoy " CONVOY_VERSION, 0},
+        {"--help", "Begin with:", 0},
+        {"help", "Begin with:", 0},
+        {"help gen", "convoy gen SPEC -o DIR", 0},
+        {"gen --help", "--set KEY=VALUE", 0},
+        {"help nothing", "unknown command 'nothing'", 2},
+        {"chek x.yaml", "did you mean 'check'?", 2},
+        {"check", "SPEC is missing", 2},
+        {"check a b", "one word too many: 'b'", 2},
+        {"check a --jsn", "did you mean '--json'?", 2},
+        {"check a --json=1", "--json takes no value", 2},
+        {"check a --set", "--set needs a value", 2},
+        {"check a --target avx2", "unknown option '--target'", 2},
+        {"check a -d grph", "did you mean 'graph'?", 2},
+        {"check a -- b", "nothing can stand after '--' here", 2},
+        {"check a -o b", "-o goes with --write", 2},
+        {"gen a -o b --target sse", "unknown value 'sse' of --target", 2},
+        {"export a -o b", "--weights is missing", 2},
+        {"check a%n%s --set=x", "a%n%s: error: cannot be read", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *got = output_of(xprintf("'%s' %s 2>&1", convoy, cases[i].args));
+        if (!strstr(got, cases[i].says) || !strstr(got, xprintf("status %d\n", cases[i].status)))
+            ck_abort_msg("convoy %s: expected '%s' and status %d, got:\n%s", cases[i].args, cases[i].says, cases[i].status, got);
+    }
+}
+END_TEST
+
+START_TEST(new_makes_a_valid_spec)
+{
+    char *dir = scratch_dir();
+    const char *in = xprintf("cd '%s' && '%s'", dir, convoy);
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "wrote mynet.yaml"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s check mynet.yaml 2>&1", in)), "status 0"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "mynet.yaml is there already"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new ../x 2>&1", in)), "lower-case letters"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new int 2>&1", in)), "'int_net' would do"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new other -o mynet.yaml 2>&1", in)), "is there already"));
+    ck_assert_str_eq(listing(dir), "./mynet.yaml status 0\n");
+    remove_dir(dir);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------------------------------------- */
+
+int main(int argc, char **argv)
+{
+    if (argc < 3 || argc > 4 || (argc == 4 && strcmp(argv[3], "rewrite") != 0)) {
+        fprintf(stderr, "usage: test_front TESTS_DIR CONVOY [rewrite]\n");
+        return 2;
+    }
+    tests = realpath(argv[1], NULL);
+    convoy = realpath(argv[2], NULL);
+    rewrite = argc == 4;
+    if (!tests || !convoy) {
+        fprintf(stderr, "test_front: no %s\n", tests ? argv[2] : argv[1]);
+        return 2;
+    }
+    Suite *s = suite_create("front");
+    TCase *t = tcase_create("front");
+    tcase_set_timeout(t, 300);
+    const TTest *all[] = {errors_as_expected, golden_views, write_reads_back, hostile_files, missing_files, locale_does_not_matter,
+                          numbers, nearest, arithmetic, orders_read_back, names_and_paths, shapes, biases, parameters,
+                          train_defaults, overrides, folders, same_bytes_keep_their_time, full_disk, through_a_link,
+                          command_line, new_makes_a_valid_spec};
+    for (size_t i = 0; i < (rewrite ? 2 : sizeof all / sizeof *all); i++)
+        tcase_add_test(t, all[i]);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r), ran = srunner_ntests_run(r);
+    srunner_free(r);
+    printf("%d passed, %d failed\n", ran - failed, failed);
+    return failed != 0;
+}
