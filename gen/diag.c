@@ -112,7 +112,7 @@ static const char *clean(const char *s)
 
 /* ---- collecting ---------------------------------------------------------------------------------------------------- */
 
-static const char *format(const char *fmt, va_list ap)
+__attribute__((format(printf, 1, 0), nonnull)) static const char *format(const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);

@@ -252,7 +252,8 @@ bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2])
             diag_error(n->mark, NULL, "%s must be a number or a pair [height, width], not a list of %d", what, n->n);
             return false;
         }
-        return want_int32(n->item[0], what, lo, hi, &out[0]) & want_int32(n->item[1], what, lo, hi, &out[1]);
+        bool first = want_int32(n->item[0], what, lo, hi, &out[0]);
+        return want_int32(n->item[1], what, lo, hi, &out[1]) && first;
     }
     if (!want_int32(n, what, lo, hi, &out[0]))
         return false;

@@ -47,7 +47,7 @@ char *xstrdup(const char *s)
     return xstrndup(s, strlen(s));
 }
 
-static char *vprint(const char *fmt, va_list ap, size_t *len)
+__attribute__((format(printf, 1, 0), nonnull)) static char *vprint(const char *fmt, va_list ap, size_t *len)
 {
     va_list again;
     va_copy(again, ap);

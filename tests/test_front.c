@@ -101,9 +101,27 @@ static int compare_with_file(const char *path, const char *got)
     return 1;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
+static int by_string(const void *a, const void *b)
 {
-    return strcmp((*a)->d_name, (*b)->d_name);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names in a folder that end so, sorted, without what they end with. */
+static const char **names_in(const char *dir, const char *end, int *n)
+{
+    const char **names = NULL;
+    DIR *d = opendir(dir);
+    ck_assert_msg(d != NULL, "no folder %s", dir);
+    *n = 0;
+    for (struct dirent *e; (e = readdir(d));) {
+        size_t len = strlen(e->d_name), m = strlen(end);
+        if (e->d_name[0] != '.' && len > m && strcmp(e->d_name + len - m, end) == 0)
+            *PUSH(names, *n) = xstrndup(e->d_name, len - m);
+    }
+    closedir(d);
+    ck_assert_int_gt(*n, 0);
+    qsort(names, (size_t)*n, sizeof *names, by_string);
+    return names;
 }
 
 static char *scratch_dir(void)
@@ -122,19 +140,15 @@ static void remove_dir(const char *dir)
 
 START_TEST(errors_as_expected)
 {
-    struct dirent **e;
-    int n = scandir(xprintf("%s/errors", tests), &e, NULL, by_name), wrong = 0, cases = 0;
-    ck_assert_int_gt(n, 0);
-    for (int i = 0; i < n; i++) {
-        if (e[i]->d_name[0] == '.')
-            continue;
-        const char *dir = xprintf("%s/errors/%s", tests, e[i]->d_name);
+    int cases, wrong = 0;
+    const char **name = names_in(xprintf("%s/errors", tests), "", &cases);
+    for (int i = 0; i < cases; i++) {
+        const char *dir = xprintf("%s/errors/%s", tests, name[i]);
         const char *got = output_of(xprintf("cd '%s' && { test -f args && xargs -d '\\n' '%s' check spec.yaml < args ||"
                                             " { test ! -f args && '%s' check spec.yaml; }; } 2>&1",
                                             dir, convoy, convoy));
         wrong += compare_with_file(xprintf("%s/expected", dir), got);
         wrong += strstr(got, "bug in convoy") != NULL;
-        cases++;
     }
     printf("%d error cases, %d wrong\n", cases, wrong);
     ck_assert_int_ge(cases, 70);
@@ -154,21 +168,14 @@ static const struct {
 
 START_TEST(golden_views)
 {
-    struct dirent **e;
-    int n = scandir(xprintf("%s/golden", tests), &e, NULL, by_name), wrong = 0, nets = 0;
-    ck_assert_int_gt(n, 0);
-    for (int i = 0; i < n; i++) {
-        const char *dot = strrchr(e[i]->d_name, '.');
-        if (!dot || strcmp(dot, ".yaml") != 0)
-            continue;
-        const char *net = xstrndup(e[i]->d_name, (size_t)(dot - e[i]->d_name));
+    int nets, wrong = 0;
+    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets);
+    for (int i = 0; i < nets; i++)
         for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
-            const char *args = xprintf(views[v].command, e[i]->d_name);
+            const char *args = xprintf(views[v].command, xprintf("%s.yaml", net[i]));
             const char *got = output_of(xprintf("cd '%s/golden' && '%s' %s 2>&1", tests, convoy, args));
-            wrong += compare_with_file(xprintf("%s/golden/%s.%s", tests, net, views[v].end), got);
+            wrong += compare_with_file(xprintf("%s/golden/%s.%s", tests, net[i], views[v].end), got);
         }
-        nets++;
-    }
     printf("%d golden nets, %d files wrong\n", nets, wrong);
     ck_assert_int_ge(nets, 3);
     ck_assert_int_eq(wrong, 0);
@@ -178,14 +185,11 @@ END_TEST
 /* What --write writes is a spec, and the same one. */
 START_TEST(write_reads_back)
 {
-    struct dirent **e;
-    int n = scandir(xprintf("%s/golden", tests), &e, NULL, by_name);
+    int nets;
+    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets);
     char *dir = scratch_dir();
-    for (int i = 0; i < n; i++) {
-        const char *dot = strrchr(e[i]->d_name, '.');
-        if (!dot || strcmp(dot, ".yaml") != 0)
-            continue;
-        const char *spec = xprintf("%s/golden/%s", tests, e[i]->d_name), *copy = xprintf("%s/w.yaml", dir);
+    for (int i = 0; i < nets; i++) {
+        const char *spec = xprintf("%s/golden/%s.yaml", tests, net[i]), *copy = xprintf("%s/w.yaml", dir);
         output_of(xprintf("'%s' check '%s' --write -o '%s'", convoy, spec, copy));
         const char *a = output_of(xprintf("'%s' check '%s' -d graph 2>&1", convoy, spec));
         const char *b = output_of(xprintf("'%s' check '%s' -d graph 2>&1", convoy, copy));
