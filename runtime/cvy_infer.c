@@ -11,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 256 }; /* images at a time */
+/* Images at a time: some megabytes. */
+static int chunk_of(const struct cvy_model *m)
+{
+    int64_t n = ((int64_t)4 << 20) / ((int64_t)m->channels * m->height * m->width);
+    return n < 1 ? 1 : n > 256 ? 256 : (int)n;
+}
 
 /* Softmax cross-entropy of one row of logits, in double; *best is the first largest. */
 static double row_loss(const float *y, int classes, int label, int *best)
@@ -31,8 +36,9 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
 {
     const struct cvy_model *m = r->model;
     const struct cvy_batch *b;
-    float *y = cvy_alloc((size_t)CHUNK * (size_t)m->classes, sizeof *y);
-    struct cvy_loader *l = y ? cvy_loader_start(d, m, CHUNK, 1, 0, 0, 0, 0) : NULL;
+    int chunk = chunk_of(m);
+    float *y = cvy_alloc((size_t)chunk * (size_t)m->classes, sizeof *y);
+    struct cvy_loader *l = y ? cvy_loader_start(d, m, chunk, 1, 0, 0, 0, 0) : NULL;
     double sum = 0;
     long correct = 0;
     if (!l) {
@@ -142,8 +148,10 @@ int cvy_predict(int argc, char **argv, const struct cvy_model *m)
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
         m->fold(r.net);
-        for (int i = 0; i < n; i += CHUNK)
-            m->infer(r.net, x + (size_t)i * image, y + (size_t)i * (size_t)m->classes, n - i < CHUNK ? n - i : CHUNK);
+        for (int i = 0, chunk = chunk_of(m); i < n; i += chunk) {
+            chunk = n - i < chunk ? n - i : chunk;
+            m->infer(r.net, x + (size_t)i * image, y + (size_t)i * (size_t)m->classes, chunk);
+        }
         ok = cvy_npy_write(output, n, m->classes, y);
     }
     if (ok)

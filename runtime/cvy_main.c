@@ -6,6 +6,7 @@
 #include "cvy_private.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef CVY_OPENBLAS
@@ -61,6 +62,7 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m)
         const char *near = cvy_nearest(word, names);
         char *hint = near ? cvy_format("did you mean '%s'?", near) : NULL;
         cvy_error(hint, "unknown command '%s'", word);
+        free(hint);
         return 2;
     }
     usage(stderr, m);

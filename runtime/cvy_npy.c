@@ -142,7 +142,7 @@ int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *
         cvy_out_drop(&out);
         return 0;
     }
-    return cvy_out_commit(&out);
+    return cvy_out_commit(&out, 1);
 }
 
 /* ---- what the subcommands read ---- */

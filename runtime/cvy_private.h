@@ -10,6 +10,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* The same numbers from every compiler: fused multiply-add only where it is written. */
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#elif defined __GNUC__
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 #ifdef __GNUC__
 #define CVY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
@@ -29,6 +36,7 @@ void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
 int cvy_processors(void);              /* that this process may run on */
 double cvy_seconds(void);              /* of a clock that never steps */
+int cvy_columns(void);                 /* of the terminal on stdout; 80 where unknown */
 
 /* A file under construction: written beside its place under another name and renamed by cvy_out_commit, so that the old one
  * stays until the new one is on the disk. Something that is no regular file (a pipe, /dev/stdout) is written directly. */
@@ -38,9 +46,9 @@ struct cvy_out {
 };
 int cvy_out_open(struct cvy_out *out, const char *path);
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
-int cvy_out_sync(struct cvy_out *out);   /* everything is on the disk under the temporary name */
-int cvy_out_commit(struct cvy_out *out); /* sync, rename; frees `out` in any case */
-void cvy_out_drop(struct cvy_out *out);  /* removes what was written; frees `out` */
+/* n files: all are on the disk before the first is renamed, and nothing stands between the renames. Frees them in any case. */
+int cvy_out_commit(struct cvy_out *out, int n);
+void cvy_out_drop(struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
 
 /* ---- cvy_options.c: the command line -------------------------------------------------------------------------------- */
 

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: 0BSD */
 #include "cvy_rng.h"
 
+#include "cvy_private.h"
+
 #include <math.h>
 
 double cvy_normal(uint64_t seed, uint64_t stream, uint64_t index)

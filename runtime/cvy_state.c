@@ -328,25 +328,17 @@ static int all_finite(const struct cvy_tensors *f)
 int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p)
 {
     struct cvy_tensors w = {0}, s = {0};
-    struct cvy_out wo = {0}, so = {0};
+    struct cvy_out out[2] = {{0}, {0}};
     char *state = cvy_state_path(path);
     int ok = state && cvy_put_meta(&w, "format", "pt") && cvy_put_meta(&w, "convoy", "%s", r->model->name) &&
              put_scaling(&w, r->model) && cvy_put_meta(&w, "epoch", "%" PRId64, p->epoch) &&
              cvy_put_meta(&w, "step", "%" PRId64, p->step) && cvy_add_weights(&w, r, "") && all_finite(&w) &&
              cvy_put_meta(&s, "convoy", "%s", r->model->name) && put_progress(&s, p) &&
              cvy_add_momentum(&s, r, "momentum.") && all_finite(&s);
-    /* both are on the disk under temporary names before the first is renamed: a full disk loses nothing */
-    ok = ok && cvy_out_open(&wo, path) && cvy_out_open(&so, state) && cvy_tensors_write(&w, &wo) &&
-         cvy_tensors_write(&s, &so) && cvy_out_sync(&wo) && cvy_out_sync(&so);
-    if (ok) {
-        ok = cvy_out_commit(&so);
-        if (ok)
-            ok = cvy_out_commit(&wo);
-    }
-    if (wo.path)
-        cvy_out_drop(&wo);
-    if (so.path)
-        cvy_out_drop(&so);
+    ok = ok && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) && cvy_tensors_write(&w, &out[0]) &&
+         cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
+    cvy_out_drop(&out[0]);
+    cvy_out_drop(&out[1]);
     cvy_tensors_free(&w);
     cvy_tensors_free(&s);
     free(state);

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -172,7 +173,8 @@ int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes)
     return 1;
 }
 
-int cvy_out_sync(struct cvy_out *out)
+/* Everything is on the disk under the temporary name. */
+static int out_sync(struct cvy_out *out)
 {
     if (fflush(out->file) != 0)
         return out_fail(out, "write");
@@ -194,22 +196,27 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
-int cvy_out_commit(struct cvy_out *out)
+int cvy_out_commit(struct cvy_out *out, int n)
 {
-    int ok = cvy_out_sync(out);
-    FILE *f = out->file;
-    out->file = NULL;
-    if (fclose(f) != 0 && ok)
-        ok = out_fail(out, "write");
-    if (ok && out->temp) {
-        ok = rename(out->temp, out->path) == 0 ? 1 : out_fail(out, "write");
-        if (ok) {
-            sync_folder(out->path);
-            free(out->temp);
-            out->temp = NULL;
-        }
+    int ok = 1;
+    for (int i = 0; i < n && ok; i++) {
+        FILE *f = out[i].file;
+        ok = out_sync(&out[i]);
+        out[i].file = NULL;
+        if (fclose(f) != 0 && ok)
+            ok = out_fail(&out[i], "write");
     }
-    cvy_out_drop(out);
+    for (int i = 0; i < n && ok; i++) {
+        if (out[i].temp && rename(out[i].temp, out[i].path) != 0)
+            ok = out_fail(&out[i], "write");
+        else if (out[i].temp)
+            out[i].temp[0] = '\0'; /* it is there no more */
+    }
+    for (int i = 0; i < n; i++) {
+        if (ok && out[i].temp)
+            sync_folder(out[i].path);
+        cvy_out_drop(&out[i]);
+    }
     return ok;
 }
 
@@ -237,6 +244,12 @@ int cvy_processors(void)
     if (n < 1)
         n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+}
+
+int cvy_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 double cvy_seconds(void)

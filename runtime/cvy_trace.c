@@ -112,7 +112,7 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
             cvy_out_drop(&out);
             ok = 0;
         } else if (ok) {
-            ok = cvy_out_commit(&out);
+            ok = cvy_out_commit(&out, 1);
         }
     }
     cvy_tensors_free(&to);

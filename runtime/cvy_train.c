@@ -92,14 +92,16 @@ static void show_progress(struct train *t, double begin, int64_t epoch_step, dou
     double now = cvy_seconds();
     if (!t->terminal || t->quiet || now - t->shown < 0.1)
         return;
-    char eta[32];
+    char eta[32], line[256];
     int64_t left = (int64_t)t->p.epochs * t->steps - t->p.step;
     int64_t done = t->p.step - t->started_step;
     clock_text(done ? (now - t->started) / (double)done * (double)left : 0, eta, sizeof eta);
     t->shown = now;
-    printf("\r\033[Kepoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s",
-           t->p.epoch + 1, t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen, 100 * t->p.correct_sum / t->p.seen,
-           now > begin ? images / (now - begin) : 0.0, eta);
+    snprintf(line, sizeof line,
+             "epoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s", t->p.epoch + 1,
+             t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen, 100 * t->p.correct_sum / t->p.seen,
+             now > begin ? images / (now - begin) : 0.0, eta);
+    printf("\r\033[K%.*s", cvy_columns() - 1, line); /* a line that wraps cannot be rewritten */
     fflush(stdout);
     cvy_line_open = 1;
 }
