@@ -37,19 +37,19 @@ static int64_t autograd_bytes(const Graph *g)
     return bytes;
 }
 
-static int64_t op_weights(const Graph *g, int i)
+/* The trained numbers of each op. */
+static int64_t *count_weights(const Graph *g)
 {
-    int64_t n = 0;
+    int64_t *count = xalloc((size_t)g->nop * sizeof *count);
     for (int k = 0; k < g->nparam; k++) {
         const Param *p = &g->param[k];
-        if (p->op != i || p->role >= PARAM_MEAN)
-            continue;
-        int64_t e = 1;
+        int64_t n = 1;
         for (int d = 0; d < p->ndim; d++)
-            e *= p->dim[d];
-        n += e;
+            n *= p->dim[d];
+        if (p->role < PARAM_MEAN)
+            count[p->op] += n;
     }
-    return n;
+    return count;
 }
 
 /* "1,234,567" */
@@ -80,7 +80,7 @@ static const char *shape_text(Shape s)
 }
 
 /* The ops of a layer, which stand together: the first is *i, and *i ends behind the last. */
-static void print_layer(const Graph *g, int *i)
+static void print_layer(const Graph *g, const int64_t *count, int *i)
 {
     const Op *first = &g->op[*i];
     const SpecLayer *l = first->layer_index >= 0 ? &g->spec->layer[first->layer_index] : NULL;
@@ -89,7 +89,7 @@ static void print_layer(const Graph *g, int *i)
     int last = *i;
     for (; *i < g->nop && g->op[*i].layer_index == first->layer_index && g->op[*i].kind != OP_LOSS; ++*i) {
         const Op *op = &g->op[*i];
-        weights += op_weights(g, *i);
+        weights += count[*i];
         last = *i;
         if (op_info[op->kind].cls == CLASS_WEIGHT && op->bias_why)
             why = op->bias ? NULL : "no bias";
@@ -104,10 +104,10 @@ static void print_layer(const Graph *g, int *i)
 static void print_text(const Graph *g, const char *path)
 {
     const SpecTrain *t = &g->spec->train;
-    int64_t kept = autograd_bytes(g);
+    int64_t kept = autograd_bytes(g), *count = count_weights(g);
     printf("%s: %s\n\n  %-16s %-34s %14s %12s\n", path, g->spec->name, "layer", "stages", "output", "weights");
     for (int i = 0; i < g->nop - 1;)
-        print_layer(g, &i);
+        print_layer(g, count, &i);
     printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
     printf("  forward           %s FLOPs an image\n", grouped(g->flops));
     printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data, real_text(t->lr),
@@ -122,11 +122,11 @@ static json_t *json_pair(const int v[2])
     return json_pack("[i, i]", v[0], v[1]);
 }
 
-static json_t *json_op(const Graph *g, int i)
+static json_t *json_op(const Graph *g, const int64_t *count, int i)
 {
     const Op *op = &g->op[i];
     json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:I}", "path", op->path, "layer", op->layer, "op", op_info[op->kind].name,
-                          "output", op->shape.c, op->shape.h, op->shape.w, "weights", (json_int_t)op_weights(g, i));
+                          "output", op->shape.c, op->shape.h, op->shape.w, "weights", (json_int_t)count[i]);
     if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) {
         json_object_set_new(o, "kernel", json_pair(op->kernel));
         json_object_set_new(o, "stride", json_pair(op->stride));
@@ -149,8 +149,9 @@ static json_t *json_op(const Graph *g, int i)
 static int print_json(const Graph *g)
 {
     json_t *ops = json_array();
+    int64_t *count = count_weights(g);
     for (int i = 1; i < g->nop - 1; i++)
-        json_array_append_new(ops, json_op(g, i));
+        json_array_append_new(ops, json_op(g, count, i));
     json_t *root = json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
                              g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights",
                              (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_OPS 16384                  /* after orders are spelled out */
 #define MAX_IMAGE INT32_MAX            /* elements of a tensor, an image */
 #define MAX_BATCHED ((int64_t)1 << 40) /* and a batch */
 
@@ -364,6 +365,10 @@ static bool add_layer(Graph *g, int index)
     const SpecLayer *l = &g->spec->layer[index];
     for (int k = 0; k < l->nstage; k++) {
         const SpecStage *st = &l->stage[k];
+        if (g->nop >= MAX_OPS) {
+            diag_error(l->mark, NULL, "the network has more than %d stages", MAX_OPS);
+            return false;
+        }
         Op *op = add_op(g, st->op, st->mark);
         op->layer = l->name;
         op->layer_index = index;
