@@ -212,15 +212,29 @@ done:
     return ok;
 }
 
-int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
-                  uint64_t seed)
+/* Whether `word` asks for drawn figures: "shapes", or "shapes:SEED" for others than the usual ones. */
+static int is_shapes(const char *word, uint64_t *seed)
+{
+    char *end;
+    *seed = 1;
+    if (strcmp(word, "shapes") == 0)
+        return 1;
+    if (strncmp(word, "shapes:", 7) != 0 || word[7] < '0' || word[7] > '9')
+        return 0;
+    errno = 0;
+    *seed = strtoull(word + 7, &end, 10);
+    return !*end && !errno;
+}
+
+int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
 {
     const char *data = m->train.data ? m->train.data : "idx";
     struct stat st;
     memset(d, 0, sizeof *d);
     d->image_bytes = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
     int ok, by_default = 0;
-    if (where ? strcmp(where, "shapes") == 0 && stat(where, &st) != 0 : strcmp(data, "shapes") == 0) {
+    uint64_t seed;
+    if (where ? is_shapes(where, &seed) && stat(where, &st) != 0 : is_shapes(data, &seed)) {
         ok = cvy_shapes_make(d, m, split, limit, seed);
     } else if (!where && strcmp(data, "fashion-mnist") != 0) {
         cvy_error(four_files, "where is the data? (data: %s)", data);

@@ -65,12 +65,10 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *data = NULL;
     int threads = cvy_processors(), json = 0, images = 0;
-    uint64_t seed = m->train.seed;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
-        {CVY_TEXT, "--data", "DIR", &data, 0, 0, "a folder with the two t10k files, or 'shapes'", 0},
+        {CVY_TEXT, "--data", "DIR", &data, 0, 0, "a folder with the two t10k files, or shapes[:SEED]", 0},
         {CVY_INT, "--test-images", "N", &images, 1, 2147483647, "only the first N test images", 0},
-        {CVY_U64, "--seed", "N", &seed, 0, 0, "of the drawn figures", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
@@ -89,7 +87,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
     int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights) &&
-             cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images, seed) && cvy_evaluate(&r, &d, &loss, &accuracy);
+             cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
     if (ok && !isfinite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
         ok = 0;

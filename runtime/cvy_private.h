@@ -130,9 +130,8 @@ struct cvy_data {
     int synthetic;
 };
 enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
-/* where: a folder, "shapes", or NULL for the model's own data set. limit: at most so many items, 0: all. */
-int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split, int limit,
-                  uint64_t seed);
+/* where: a folder, "shapes" or "shapes:SEED", or NULL for the model's own data set. limit: at most so many items, 0: all. */
+int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split, int limit);
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
 void cvy_data_free(struct cvy_data *d);
 uint32_t cvy_data_crc(const struct cvy_data *d);

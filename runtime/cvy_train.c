@@ -395,8 +395,8 @@ static int prepare(struct train *t, const struct cvy_option *option)
     }
     if (!try_save(t))
         return 0;
-    if (!cvy_data_load(&t->train_set, m, t->data, CVY_TRAIN_SPLIT, p->train_images, p->seed) ||
-        (!t->no_eval && !cvy_data_load(&t->test_set, m, t->data, CVY_TEST_SPLIT, p->test_images, p->seed)))
+    if (!cvy_data_load(&t->train_set, m, t->data, CVY_TRAIN_SPLIT, p->train_images) ||
+        (!t->no_eval && !cvy_data_load(&t->test_set, m, t->data, CVY_TEST_SPLIT, p->test_images)))
         return 0;
     t->steps = cvy_batches(t->train_set.n, p->batch, m->min_batch);
     if (t->steps == 0) {
@@ -467,7 +467,7 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
         return 1;
     struct cvy_option option[] = {
         {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not), or 'shapes': drawn figures", 0},
+        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not), or shapes[:SEED]: drawn figures", 0},
         {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
         {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
         {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},

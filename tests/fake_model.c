@@ -48,7 +48,7 @@ static const struct cvy_tensor tensors[] = {
     {"bn.num_batches_tracked", CVY_BATCHES, {0, {0}, {0}, {0}, {0}, 0}, CVY_CONST, 0.0f},
 };
 
-int fake_break_at = -1, fake_signal_at = -1;
+int fake_break_at = -1, fake_signal_at = -1, fake_signal = SIGINT;
 
 static size_t arena_bytes(int batch, int threads)
 {
@@ -110,7 +110,7 @@ static double forward(struct cvy_net *net, const float *x, const int *labels, in
     net->running[0] += 0.1f * ((float)mean - net->running[0]);
     net->batches[0]++;
     if (fake_signal_at == (int)step->step)
-        raise(SIGINT);
+        raise(fake_signal);
     return fake_break_at == (int)step->step ? NAN : loss / n;
 }
 

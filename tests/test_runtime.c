@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -219,6 +220,10 @@ START_TEST(interrupted_saves_and_resumes)
     fake_signal_at = 20;
     fails("train --save part.safetensors" SHORT, 130,
           "fake: stopped by SIGINT after step 21; saved, --resume goes on from here\n");
+    fake_signal_at = 40; /* beyond its first epoch's end, in the second program */
+    fake_signal = SIGTERM;
+    fails("train --save part.safetensors --resume", 143,
+          "fake: stopped by SIGTERM after step 41; saved, --resume goes on from here\n");
     fake_signal_at = -1;
     RUNS("train --save part.safetensors --resume");
     same_files("whole.safetensors", "part.safetensors");
@@ -235,6 +240,9 @@ START_TEST(resume_refuses)
     fails("train --resume --batch 16", 1,
           "fake: error: --batch 16: the training to resume has 32\n"
           "  hint: leave it out, or start a new training with --init-from\n");
+    fails("train --resume --data shapes:2", 1,
+          "fake: error: the training to resume had other training images than these (synthetic figures (seed 2))\n"
+          "  hint: give the same --data, or start a new training with --init-from\n");
     RUNS("train --limit 10 --save other.safetensors" SHORT);
     ck_assert_int_eq(rename("other.safetensors", "fake.safetensors"), 0);
     fails("train --resume", 1,

@@ -240,7 +240,7 @@ START_TEST(idx_files)
     ck_assert_ptr_nonnull(strstr(out_text, "100 training images, 50 to test, from d\n"));
     ck_assert_ptr_null(strstr(out_text, "SYNTHETIC"));
     struct cvy_data d;
-    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TEST_SPLIT, 0, 0));
+    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TEST_SPLIT, 0));
     ck_assert(d.n == 50 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10 && d.label[49] == 49 * 7 % 10);
     cvy_data_free(&d);
 }
@@ -250,7 +250,7 @@ START_TEST(loader_gives_every_item_once)
 {
     make_idx();
     struct cvy_data d;
-    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0, 0));
+    ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0));
     for (int i = 0; i < d.n; i++)
         d.image[i * 144] = (uint8_t)i; /* a mark */
     for (int first = 0; first <= 3; first += 3) {
@@ -373,15 +373,18 @@ START_TEST(figures)
     struct cvy_data a, b;
     struct cvy_model m = fake_model;
     int count[10] = {0};
-    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 0, 1) && a.n == 10000 && a.synthetic);
-    ck_assert(cvy_data_load(&b, &m, "shapes", CVY_TEST_SPLIT, 0, 1) && b.n == 2000);
+    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 0) && a.n == 10000 && a.synthetic);
+    ck_assert(cvy_data_load(&b, &m, "shapes", CVY_TEST_SPLIT, 0) && b.n == 2000);
+    ck_assert(memcmp(a.image, b.image, 144 * 10) != 0);
+    cvy_data_free(&b);
+    ck_assert(cvy_data_load(&b, &m, "shapes:2", CVY_TRAIN_SPLIT, 10));
     ck_assert(memcmp(a.image, b.image, 144 * 10) != 0);
     for (int i = 0; i < a.n; i++)
         count[a.label[i]]++;
     for (int k = 0; k < 10; k++)
         ck_assert(count[k] > 800 && count[k] < 1200);
     cvy_data_free(&b);
-    ck_assert(cvy_data_load(&b, &m, NULL, CVY_TRAIN_SPLIT, 50, 1)); /* an item does not depend on how many there are */
+    ck_assert(cvy_data_load(&b, &m, NULL, CVY_TRAIN_SPLIT, 50)); /* an item does not depend on how many there are */
     ck_assert_mem_eq(a.image, b.image, 50 * 144);
     cvy_data_free(&a);
     cvy_data_free(&b);
@@ -389,7 +392,7 @@ START_TEST(figures)
     m.height = 8;
     m.width = 21;
     m.classes = 4;
-    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 100, 1) && a.image_bytes == 3 * 8 * 21);
+    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 100) && a.image_bytes == 3 * 8 * 21);
     for (int i = 0; i < a.n; i++)
         ck_assert_int_lt(a.label[i], 4);
     cvy_data_free(&a);
@@ -397,6 +400,7 @@ START_TEST(figures)
     fails("train --no-save", 1,
           "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
     fake_model.width = 12;
+    fails("train --no-save --data shapes:x", 1, "fake: error: 'shapes:x' is no folder (data: shapes)\n" FOUR);
 }
 END_TEST
 
