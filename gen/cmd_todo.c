@@ -34,9 +34,3 @@ int cmd_export(const Options *o)
     (void)o;
     return todo("export");
 }
-
-int cmd_twin(const Options *o)
-{
-    (void)o;
-    return todo("twin");
-}
