@@ -164,6 +164,7 @@ static const struct {
     {"check", "check %s"},
     {"json", "check %s --json"},
     {"write", "check %s --write"},
+    {"twin", "twin %s"},
 };
 
 START_TEST(golden_views)

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from torch_common import HERE, Case, Outcome, Program, common_options, compare, run_cases
+from torch_common import HERE, Case, Outcome, Program, common_options, compare, is_trained, run_cases
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ CONVS = ((1, 16, 1), (16, 32, 2), (32, 64, 2), (64, 128, 2))  # in, out, stride 
 
 
 class ByHand:
-    def __init__(self, order):
-        self.order = order
+    def __init__(self, order, dtype=torch.float64):
+        self.order, self.dtype = order, dtype
         self.shapes, self.stages, self.kinks, self.drops = {}, [], [], {}
         for i, (cin, cout, _) in enumerate(CONVS, 1):
             self.shapes[f"conv{i}.conv.weight"] = (cout, cin, 3, 3)
@@ -31,6 +31,9 @@ class ByHand:
             self.kinks.append((f"conv{i}.act", None))
         self.stages += ["global_avg_pool1", "linear1.linear"]
         self.shapes["linear1.linear.weight"], self.shapes["linear1.linear.bias"] = (10, 128), (10,)
+
+    def rough(self):
+        return ByHand(self.order, torch.float32)
 
     def norm(self, p, after, path, x, training):
         """Normalises with the biased variance of the batch; stores the unbiased one; 0.1 is the new batch's weight."""
@@ -64,12 +67,11 @@ class ByHand:
     def tensors(self, state):
         if {k: v.shape for k, v in state.items()} != self.shapes:
             raise ValueError(f"names or shapes differ: {sorted(set(state) ^ set(self.shapes))}")
-        return {k: torch.tensor(np.asarray(v, np.float64), requires_grad=".running_" not in k and ".num_" not in k)
-                for k, v in state.items()}
+        return {k: torch.tensor(v, dtype=self.dtype, requires_grad=is_trained(k)) for k, v in state.items()}
 
     def step(self, state, momentum, x, labels, masks, hyper):
         p = self.tensors(state)
-        logits, acts, stats = self.forward(p, torch.tensor(x, dtype=torch.float64), True)
+        logits, acts, stats = self.forward(p, torch.tensor(x, dtype=self.dtype), True)
         top = logits.max(1, keepdim=True).values.detach()
         total = torch.log(torch.exp(logits - top).sum(1)) + top[:, 0]
         loss = (total - logits[torch.arange(len(labels)), torch.tensor(labels)]).sum() / len(labels)
@@ -85,7 +87,7 @@ class ByHand:
         return Outcome(loss.item(), acts, grads, params, buffers, stats, counts)
 
     def infer(self, state, x):
-        return self.forward(self.tensors(state), torch.tensor(x, dtype=torch.float64), False)[0].detach().numpy()
+        return self.forward(self.tensors(state), torch.tensor(x, dtype=self.dtype), False)[0].detach().numpy()
 
 
 def one(args, case, folder, report):
