@@ -69,9 +69,9 @@ static const char *grouped(int64_t v)
 
 static const char *bytes_text(int64_t v)
 {
-    return v < 10240       ? xprintf("%lld bytes", (long long)v)
+    return v < 10240      ? xprintf("%lld bytes", (long long)v)
            : v < 10 << 20 ? xprintf("%.1f KiB", (double)v / 1024)
-                           : xprintf("%.1f MiB", (double)v / (1 << 20));
+                          : xprintf("%.1f MiB", (double)v / (1 << 20));
 }
 
 static const char *shape_text(Shape s)
@@ -97,8 +97,8 @@ static void print_layer(const Graph *g, const int64_t *count, int *i)
             why = "no bias";
     }
     const char *order = l ? order_text(l->stage, l->nstage) : "";
-    printf("  %-16s %-34s %14s %12s  %s\n", first->layer, order, shape_text(g->op[last].shape), weights ? grouped(weights) : "-",
-           why ? why : "");
+    printf("  %-16s %-34s %14s %12s  %s\n", first->layer, order, shape_text(g->op[last].shape),
+           weights ? grouped(weights) : "-", why ? why : "");
 }
 
 static void print_text(const Graph *g, const char *path)
@@ -110,11 +110,12 @@ static void print_text(const Graph *g, const char *path)
         print_layer(g, count, &i);
     printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
     printf("  forward           %s FLOPs an image\n", grouped(g->flops));
-    printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data, real_text(t->lr),
-           schedule_names[t->schedule]);
+    printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data,
+           real_text(t->lr), schedule_names[t->schedule]);
     printf("  memory            weights and momentum %s; op by op, backward would keep %s an image, %s a batch\n",
            bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch));
-    printf("\nnext:  convoy plan %s      what is fused, and what is kept instead\n       convoy train %s\n", path, path);
+    printf("\nnext:  convoy plan %s      what is fused, and what is kept instead\n       convoy train %s\n", path,
+           path);
 }
 
 static json_t *json_pair(const int v[2])
@@ -125,8 +126,9 @@ static json_t *json_pair(const int v[2])
 static json_t *json_op(const Graph *g, const int64_t *count, int i)
 {
     const Op *op = &g->op[i];
-    json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:I}", "path", op->path, "layer", op->layer, "op", op_info[op->kind].name,
-                          "output", op->shape.c, op->shape.h, op->shape.w, "weights", (json_int_t)count[i]);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:I}", "path", op->path, "layer", op->layer, "op",
+                          op_info[op->kind].name, "output", op->shape.c, op->shape.h, op->shape.w, "weights",
+                          (json_int_t)count[i]);
     if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) {
         json_object_set_new(o, "kernel", json_pair(op->kernel));
         json_object_set_new(o, "stride", json_pair(op->stride));
@@ -152,10 +154,10 @@ static int print_json(const Graph *g)
     int64_t *count = count_weights(g);
     for (int i = 1; i < g->nop - 1; i++)
         json_array_append_new(ops, json_op(g, count, i));
-    json_t *root = json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
-                             g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights",
-                             (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",
-                             (json_int_t)autograd_bytes(g), "ops", ops);
+    json_t *root =
+        json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
+                  g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights", (json_int_t)g->weights,
+                  "flops", (json_int_t)g->flops, "autograd_bytes", (json_int_t)autograd_bytes(g), "ops", ops);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (!text) {
         fprintf(stderr, "convoy: out of memory\n");
@@ -198,6 +200,10 @@ int cmd_check(const Options *o)
     int status;
     if (o->out && !o->write) {
         fprintf(stderr, "convoy check: -o goes with --write\n");
+        return EXIT_USAGE;
+    }
+    if (o->dump && strcmp(o->dump, "plan") == 0) {
+        fprintf(stderr, "convoy check: it ends with the graph\n  hint: convoy plan %s\n", o->spec);
         return EXIT_USAGE;
     }
     Graph *g = load_graph(o, &status);

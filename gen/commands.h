@@ -12,7 +12,7 @@ typedef struct Options {
     const char *parts;  /* --parts */
     const char *dump;   /* -d */
     const char *weights;
-    const char *why; /* --why LAYER */
+    const char *why;  /* --why LAYER */
     const char **set; /* --set, as typed */
     int nset;
     bool json, write, single_file;
@@ -36,7 +36,11 @@ enum {
 };
 
 /* Exit statuses of the program. */
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2
+};
 
 typedef struct Command {
     const char *name;
@@ -44,8 +48,8 @@ typedef struct Command {
     const char *summary; /* a line */
     const char *help;    /* a page */
     unsigned options;
-    unsigned needs; /* options that must be given */
-    const char *what; /* the word it takes: "SPEC", "NAME" */
+    unsigned needs;               /* options that must be given */
+    const char *what;             /* the word it takes: "SPEC", "NAME" */
     int (*run)(const Options *o); /* returns the exit status */
 } Command;
 

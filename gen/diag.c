@@ -13,7 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOW_WIDTH = 100, SHOW_ERRORS = 20, SHOW_TEXT = 400, TAB = 4 };
+enum {
+    SHOW_WIDTH = 100,
+    SHOW_ERRORS = 20,
+    SHOW_TEXT = 400,
+    TAB = 4
+};
 
 typedef struct Diag {
     Mark at, other;
@@ -40,7 +45,7 @@ void diag_override(int index, const char *text)
     override[index] = text;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
 /* The code point at s and the number of its bytes; a byte that is no UTF-8 counts as U+FFFD. */
 static unsigned utf8_next(const char *s, const char *end, int *bytes)
@@ -110,7 +115,7 @@ static const char *clean(const char *s)
     return b.text;
 }
 
-/* ---- collecting ---------------------------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------------------------ */
 
 __attribute__((format(printf, 1, 0), nonnull)) static const char *format(const char *fmt, va_list ap)
 {
@@ -167,7 +172,7 @@ int diag_errors(void)
     return n;
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------------------ */
+/* ---- printing -------------------------------------------------------------------------------------------------- */
 
 /* The text of the line that a mark is in, without its line break. */
 static const char *line_at(Mark m, size_t *len)
@@ -304,7 +309,7 @@ bool diag_flush(FILE *to)
     return errors > 0;
 }
 
-/* ---- hints --------------------------------------------------------------------------------------------------------- */
+/* ---- hints ----------------------------------------------------------------------------------------------------- */
 
 static int min3(int a, int b, int c)
 {

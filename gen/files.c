@@ -18,9 +18,11 @@
 #define MANIFEST_HEAD "# What convoy wrote here, and may replace or remove. Keep it beside the files.\n"
 #define TEMPORARY ".convoy-tmp"
 
-enum { MAX_MANIFEST = 1 << 20 };
+enum {
+    MAX_MANIFEST = 1 << 20
+};
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------------------------- */
 
 char *file_read(const char *path, size_t max, size_t *len)
 {
@@ -50,7 +52,7 @@ char *file_read(const char *path, size_t max, size_t *len)
     }
 }
 
-/* ---- one file ------------------------------------------------------------------------------------------------------ */
+/* ---- one file -------------------------------------------------------------------------------------------------- */
 
 static bool fail(const char *what, const char *path)
 {
@@ -99,7 +101,8 @@ bool file_write(const char *path, const char *text, size_t len)
 {
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        int fd = S_ISDIR(st.st_mode) ? (errno = EISDIR, -1) : open(path, O_WRONLY | O_CLOEXEC); /* a pipe, /dev/stdout */
+        int fd =
+            S_ISDIR(st.st_mode) ? (errno = EISDIR, -1) : open(path, O_WRONLY | O_CLOEXEC); /* a pipe, /dev/stdout */
         return (fd >= 0 && write_all(fd, text, len, false)) || fail("write", path);
     }
     char *real = realpath(path, NULL); /* through a link, replace what it points to */
@@ -117,7 +120,7 @@ bool file_write(const char *path, const char *text, size_t len)
     return true;
 }
 
-/* ---- a folder ------------------------------------------------------------------------------------------------------ */
+/* ---- a folder -------------------------------------------------------------------------------------------------- */
 
 void outdir_add(OutDir *o, const char *name, const char *text, size_t len)
 {
@@ -357,7 +360,8 @@ bool outdir_commit(const OutDir *o, const char *dir)
             return fail("remove", path);
         char *slash = strrchr(xstrdup(c.old[i]), '/');
         if (slash)
-            rmdir(xprintf("%s/%s", dir, xstrndup(c.old[i], (size_t)(strrchr(c.old[i], '/') - c.old[i])))); /* if empty */
+            rmdir(
+                xprintf("%s/%s", dir, xstrndup(c.old[i], (size_t)(strrchr(c.old[i], '/') - c.old[i])))); /* if empty */
     }
     return write_manifest(&c, 0);
 }

@@ -19,7 +19,7 @@ static const char *shape_text(Shape s)
     return xprintf("%d x %d x %d", s.c, s.h, s.w);
 }
 
-/* ---- shapes -------------------------------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------------------------- */
 
 static Mark input_from(const Graph *g, const Op *op, const char **what)
 {
@@ -92,12 +92,13 @@ static bool shape_fits(const Graph *g, const Op *op)
 {
     int64_t n;
     if (!mul_fits(op->shape.c, op->shape.h, &n) || !mul_fits(n, op->shape.w, &n) || n > MAX_IMAGE) {
-        diag_error(op->mark, NULL, "%s: an output of %s has more than 2^31 - 1 elements", op->path, shape_text(op->shape));
+        diag_error(op->mark, NULL, "%s: an output of %s has more than 2^31 - 1 elements", op->path,
+                   shape_text(op->shape));
         return false;
     }
     if (!mul_fits(n, g->spec->train.batch, &n) || n > MAX_BATCHED) {
-        diag_error(op->mark, "a smaller batch", "%s: an output of %s in batches of %d has more than 2^40 elements", op->path,
-                   shape_text(op->shape), g->spec->train.batch);
+        diag_error(op->mark, "a smaller batch", "%s: an output of %s in batches of %d has more than 2^40 elements",
+                   op->path, shape_text(op->shape), g->spec->train.batch);
         return false;
     }
     return true;
@@ -142,7 +143,7 @@ static bool op_shape(Graph *g, Op *op, const SpecLayer *l)
     return ok && shape_fits(g, op);
 }
 
-/* ---- biases -------------------------------------------------------------------------------------------------------- */
+/* ---- biases ---------------------------------------------------------------------------------------------------- */
 
 /* Whether an op passes a constant added to a channel on unchanged. */
 static bool passes_shift(const Op *op)
@@ -204,7 +205,7 @@ static void decide_biases(Graph *g)
     }
 }
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------------------ */
 
 static Param *add_param(Graph *g, int i, const char *name, ParamRole role, int ndim, int c)
 {
@@ -226,8 +227,8 @@ static void add_bn_params(Graph *g, int i)
 }
 
 /* How weights begin. fan_in: inputs of one output; fan_out: outputs that one input reaches. The formulas are those of
- * torch.nn.init: Kaiming with gain sqrt(2), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch" is what its layers
- * do by themselves, kaiming_uniform(a = sqrt(5)), which is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases alike. */
+ * torch.nn.init: Kaiming with gain sqrt(2), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch" is what its
+ * layers do by themselves, kaiming_uniform(a = sqrt(5)), which is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases alike. */
 static void draw_weights(Param *p, Init init, double fan_in, double fan_out)
 {
     bool bias = p->role == PARAM_BIAS;
@@ -264,11 +265,12 @@ static bool add_weight_params(Graph *g, int i)
     int in = g->op[op->in].shape.c / op->groups, out = op->shape.c;
     int64_t taps = conv ? (int64_t)op->kernel[0] * op->kernel[1] : 1, fan_in, n, work;
     if (!mul_fits(in, taps, &fan_in) || !mul_fits(fan_in, out, &n) || n > INT32_MAX || g->weights + n > INT32_MAX) {
-        diag_error(op->mark, NULL, "%s: with its weights, %d x %d x %lld, the network has more than 2^31 - 1", op->path, out, in,
-                   (long long)taps);
+        diag_error(op->mark, NULL, "%s: with its weights, %d x %d x %lld, the network has more than 2^31 - 1", op->path,
+                   out, in, (long long)taps);
         return false;
     }
-    if (!mul_fits(n, 2 * (int64_t)op->shape.h * op->shape.w, &work) || __builtin_add_overflow(g->flops, work, &g->flops)) {
+    if (!mul_fits(n, 2 * (int64_t)op->shape.h * op->shape.w, &work) ||
+        __builtin_add_overflow(g->flops, work, &g->flops)) {
         diag_error(op->mark, NULL, "%s: the network's operations do not fit 63 bits", op->path);
         return false;
     }
@@ -297,7 +299,7 @@ static bool add_params(Graph *g)
     return true;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------- */
 
 /* The stage's name within its block: the kind, numbered from the second on. */
 static const char *stage_name(const SpecLayer *l, int k)
@@ -342,14 +344,15 @@ static bool check_c_names(const Graph *g)
     for (int i = 1; i < n; i++)
         if (strcmp(v[i - 1].c_name, v[i].c_name) == 0) {
             diag_error2(s->layer[v[i].layer].name_mark, s->layer[v[i - 1].layer].name_mark,
-                        xprintf("'%s' belongs to this layer", v[i - 1].name), "call one of the two layers by another name",
-                        "'%s' and '%s' are both called %s in C", v[i].name, v[i - 1].name, v[i].c_name);
+                        xprintf("'%s' belongs to this layer", v[i - 1].name),
+                        "call one of the two layers by another name", "'%s' and '%s' are both called %s in C",
+                        v[i].name, v[i - 1].name, v[i].c_name);
             ok = false;
         }
     return ok;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static Op *add_op(Graph *g, OpKind kind, Mark mark)
 {
@@ -405,11 +408,13 @@ static bool check_logits(const Graph *g)
     int weight = g->nop - 1;
     while (weight > 0 && op_info[g->op[weight].kind].cls != CLASS_WEIGHT)
         weight--;
-    Mark at = last->shape.c != g->spec->classes && weight ? g->spec->layer[g->op[weight].layer_index].out_mark : last->mark;
-    diag_error2(at, g->spec->classes_mark, xprintf("the spec has %d classes", g->spec->classes),
-                last->shape.h == 1 && last->shape.w == 1 ? "end with - linear: classes"
-                                                         : "end with - global_avg_pool (or - flatten) and - linear: classes",
-                "%s: the network ends in %s, and must in %d x 1 x 1", last->path, shape_text(last->shape), g->spec->classes);
+    Mark at =
+        last->shape.c != g->spec->classes && weight ? g->spec->layer[g->op[weight].layer_index].out_mark : last->mark;
+    diag_error2(
+        at, g->spec->classes_mark, xprintf("the spec has %d classes", g->spec->classes),
+        last->shape.h == 1 && last->shape.w == 1 ? "end with - linear: classes"
+                                                 : "end with - global_avg_pool (or - flatten) and - linear: classes",
+        "%s: the network ends in %s, and must in %d x 1 x 1", last->path, shape_text(last->shape), g->spec->classes);
     return false;
 }
 
@@ -438,7 +443,7 @@ Graph *graph_build(const Spec *s)
     return g;
 }
 
-/* ---- the checker and the dump -------------------------------------------------------------------------------------- */
+/* ---- the checker and the dump ---------------------------------------------------------------------------------- */
 
 void graph_check(const Graph *g)
 {
@@ -484,11 +489,11 @@ void graph_dump(const Graph *g, FILE *to)
             fprintf(to, "       ");
         fprintf(to, " %-14s %s", shape_text(op->shape), op_info[op->kind].name);
         if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
-            fprintf(to, " kernel %dx%d stride %dx%d padding %dx%d", op->kernel[0], op->kernel[1], op->stride[0], op->stride[1],
-                    op->padding[0], op->padding[1]);
+            fprintf(to, " kernel %dx%d stride %dx%d padding %dx%d", op->kernel[0], op->kernel[1], op->stride[0],
+                    op->stride[1], op->padding[0], op->padding[1]);
         if (op_info[op->kind].cls == CLASS_WEIGHT)
-            fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "", op->bias_why ? op->bias_why : "",
-                    op->bias_why ? ")" : "");
+            fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
+                    op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
         if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
             fprintf(to, " %.9g", op->arg);
         if (op->kind == OP_BN)

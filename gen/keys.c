@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- maps ---------------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------------------------ */
 
 static bool unclosed(const Node *n)
 {
@@ -65,7 +65,7 @@ Node *keys_get_key(const Node *map, const char *key)
     return NULL;
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------------------------- */
 
 bool text_is_null(const Node *n)
 {
@@ -175,12 +175,13 @@ bool want_int(const Node *n, const char *what, int64_t lo, int64_t hi, int64_t *
         if (lo == INT64_MIN || hi == INT64_MAX)
             diag_error(n->mark, NULL, "%s must be at least %lld, not %s", what, (long long)lo, n->text);
         else
-            diag_error(n->mark, NULL, "%s must be from %lld to %lld, not %s", what, (long long)lo, (long long)hi, n->text);
+            diag_error(n->mark, NULL, "%s must be from %lld to %lld, not %s", what, (long long)lo, (long long)hi,
+                       n->text);
     } else if (plain && text_real(n->text, &real) && real == floor(real) && real >= (double)lo && real <= (double)hi) {
         diag_error(n->mark, xprintf("write %.0f", real), "%s must be a whole number, not %s", what, shown(n));
     } else if (plain && text_real(n->text, &real)) {
-        diag_error(n->mark, NULL, "%s must be a whole number from %lld to %lld, not %s", what, (long long)lo, (long long)hi,
-                   shown(n));
+        diag_error(n->mark, NULL, "%s must be a whole number from %lld to %lld, not %s", what, (long long)lo,
+                   (long long)hi, shown(n));
     } else {
         diag_error(n->mark, number_hint(n), "%s must be a whole number, not %s", what, shown(n));
     }
@@ -261,49 +262,46 @@ bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2])
     return true;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------- */
 
 /* Words that the languages around a network keep for themselves. */
-static const char *const c_words[] = {
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float",
-    "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static",
-    "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof", "bool", "true",
-    "false", "alignas", "alignof", "constexpr", "nullptr", "static_assert", "thread_local", "noreturn", "complex",
-    "imaginary", "main", "linux", "unix", "i386", NULL};
-static const char *const cpp_words[] = {
-    "and", "and_eq", "bitand", "bitor", "catch", "class", "compl", "concept", "const_cast", "consteval", "constinit",
-    "co_await", "co_return", "co_yield", "decltype", "delete", "dynamic_cast", "explicit", "export", "friend", "module",
-    "mutable", "namespace", "new", "noexcept", "not", "not_eq", "operator", "or", "or_eq", "private", "protected",
-    "public", "reflexpr", "reinterpret_cast", "requires", "static_cast", "synchronized", "template", "this", "throw",
-    "try", "typeid", "typename", "using", "virtual", "wchar_t", "char8_t", "char16_t", "char32_t", "xor", "xor_eq",
-    "std", "import", "final", "override", NULL};
-static const char *const python_words[] = {"as", "assert", "async", "await", "def", "del", "elif", "except", "finally",
-                                           "from",
-                                           "global", "in", "is", "lambda", "nonlocal", "pass", "raise", "with", "yield",
-                                           "print", "self", "torch", "nn", NULL};
+static const char c_words[] =
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "asm typeof bool true false alignas alignof constexpr nullptr static_assert thread_local noreturn complex "
+    "imaginary main linux unix i386";
+static const char cpp_words[] =
+    "and and_eq bitand bitor catch class compl concept const_cast consteval constinit co_await co_return co_yield "
+    "decltype delete dynamic_cast explicit export friend module mutable namespace new noexcept not not_eq "
+    "operator or or_eq private protected public reflexpr reinterpret_cast requires static_cast synchronized "
+    "template this throw try typeid typename using virtual wchar_t char8_t char16_t char32_t xor xor_eq std "
+    "import final override";
+static const char python_words[] =
+    "as assert async await def del elif except finally from global in is lambda nonlocal pass raise with yield "
+    "print self torch nn";
 /* A network's name is a C file, a program and a prefix: names of libc's headers, functions and the like are taken. */
-static const char *const net_words[] = {
-    "runtime", "core", "makefile", "vf", "real", "assert", "ctype", "errno", "fenv", "inttypes", "iso646",
-    "limits", "locale", "math", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint",
-    "stdio", "stdlib", "stdnoreturn", "string", "tgmath", "threads", "time", "uchar", "wchar", "wctype", "unistd",
-    "pthread", "omp", "cblas", "zlib", "zconf", "jansson", "immintrin", "arm_neon", "strings", "sched", "fcntl", "dirent",
-    "poll", "termios", "malloc", "memory", "features", "endian", "test", "all", "clean", "install", NULL};
+static const char net_words[] =
+    "runtime core makefile vf real assert ctype errno fenv inttypes iso646 limits locale math setjmp signal "
+    "stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar "
+    "wchar wctype unistd pthread omp cblas zlib zconf jansson immintrin arm_neon strings sched fcntl dirent poll "
+    "termios malloc memory features endian test all clean install";
 /* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
-static const char *const layer_words[] = {
-    "input", "loss", "net", "layout", "runtime", "core", "arena", "train", "eval", "forward", "backward", "infer",
-    "fold", "init", "loaded", "trace", "half", "to", "type", "cpu", "cuda", "ipu", "xpu", "apply", "extra_repr", "modules",
-    "children", "parameters", "buffers", "named_modules", "named_children", "named_parameters", "named_buffers", "bfloat16",
-    "state_dict", "load_state_dict", "add_module", "register_module", "register_buffer", "register_parameter",
-    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_backward_hook",
-    "requires_grad_", "zero_grad", "share_memory", "training", "compile", "dump_patches", "get_parameter", "get_buffer",
-    "get_submodule", "get_extra_state", "set_extra_state", "to_empty", "set_submodule", "hpu", "mtia", "call_super_init",
-    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_full_backward_pre_hook",
-    "register_state_dict_pre_hook", "register_state_dict_post_hook", NULL};
+static const char layer_words[] =
+    "input loss net layout runtime core arena train eval forward backward infer fold init loaded trace half to "
+    "type cpu cuda ipu xpu apply extra_repr modules children parameters buffers named_modules named_children "
+    "named_parameters named_buffers bfloat16 state_dict load_state_dict add_module register_module "
+    "register_buffer register_parameter register_forward_hook register_forward_pre_hook "
+    "register_full_backward_hook register_backward_hook requires_grad_ zero_grad share_memory training compile "
+    "dump_patches get_parameter get_buffer get_submodule get_extra_state set_extra_state to_empty set_submodule "
+    "hpu mtia call_super_init register_load_state_dict_post_hook register_load_state_dict_pre_hook "
+    "register_full_backward_pre_hook register_state_dict_pre_hook register_state_dict_post_hook";
 
-static bool has(const char *const *words, const char *w)
+/* Whether w is one of the words. */
+static bool has(const char *words, const char *w)
 {
-    for (; *words; words++)
-        if (strcmp(*words, w) == 0)
+    size_t n = strlen(w);
+    for (const char *p = words; (p = strstr(p, w)); p += n)
+        if ((p == words || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
             return true;
     return false;
 }
@@ -342,26 +340,29 @@ bool want_name(const Node *n, NameUse use, const char **out)
         ok = ok && (letter || (s[i] == '_' && s[i + 1] != '_'));
     }
     if (!ok) {
-        diag_error(n->mark, repaired(s),
-                   "%s must be lower-case letters, digits and single '_' between them, beginning with a letter, not '%.60s'",
-                   what, s);
+        diag_error(
+            n->mark, repaired(s),
+            "%s must be lower-case letters, digits and single '_' between them, beginning with a letter, not '%.60s'",
+            what, s);
         return false;
     }
     if (len > 63) {
         diag_error(n->mark, NULL, "%s must be at most 63 characters long, not %zu", what, len);
         return false;
     }
-    const char *owner = has(c_words, s)        ? "C keeps that word for itself"
-                        : has(cpp_words, s)    ? "C++ keeps that word for itself"
-                        : has(python_words, s) ? "Python, which the PyTorch twin is written in, keeps that word for itself"
-                        : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "the runtime's names begin so"
-                        : strncmp(s, "core_", 5) == 0                         ? "emitted files begin so"
-                        : use == NAME_NET && has(net_words, s)                ? "a system header or a file of the build is called so"
-                        : use == NAME_LAYER && has(layer_words, s)            ? "the emitted code or its PyTorch twin uses that name"
-                                                                              : NULL;
+    const char *owner =
+        strcmp(s, "null") == 0 ? "YAML keeps that word for itself"
+        : has(c_words, s)      ? "C keeps that word for itself"
+        : has(cpp_words, s)    ? "C++ keeps that word for itself"
+        : has(python_words, s) ? "Python, which the PyTorch twin is written in, keeps that word for itself"
+        : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "the runtime's names begin so"
+        : strncmp(s, "core_", 5) == 0                         ? "emitted files begin so"
+        : use == NAME_NET && has(net_words, s)                ? "a system header or a file of the build is called so"
+        : use == NAME_LAYER && has(layer_words, s)            ? "the emitted code or its PyTorch twin uses that name"
+                                                              : NULL;
     if (owner) {
-        diag_error(n->mark, xprintf("'%s_%s' would do", s, use == NAME_NET ? "net" : "layer"), "%s cannot be '%s': %s", what,
-                   s, owner);
+        diag_error(n->mark, xprintf("'%s_%s' would do", s, use == NAME_NET ? "net" : "layer"), "%s cannot be '%s': %s",
+                   what, s, owner);
         return false;
     }
     *out = s;

@@ -47,7 +47,9 @@ Graph *load_graph(const Options *o, int *status)
     return graph;
 }
 
-enum { OPT_SPEC = OPT_SET | OPT_DUMP };
+enum {
+    OPT_SPEC = OPT_SET | OPT_DUMP
+};
 
 static const char set_help[] =
     "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n"
@@ -55,16 +57,20 @@ static const char set_help[] =
 
 static const Command commands[] = {
     {"new", "NAME [-o FILE]", "write a spec to start from",
-     "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is. Refuses to overwrite.\n"
+     "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is. Refuses to "
+     "overwrite.\n"
      "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
      OPT_OUT, 0, "NAME", cmd_new},
-    {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]", "validate a spec; print layers, shapes, parameters, costs",
-     "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and FLOPs.\n"
+    {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]",
+     "validate a spec; print layers, shapes, parameters, costs",
+     "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and "
+     "FLOPs.\n"
      "  --write           print the spec with all names and defaults filled in (with -o, to FILE)\n"
      "  --json            print what check prints as JSON\n",
      OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check},
     {"gen", "SPEC -o DIR [--target T] [--parts P] [--set KEY=VALUE] [-d PASS]", "emit the network's C",
-     "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the runtime.\n"
+     "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
+     "runtime.\n"
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n",
@@ -73,7 +79,8 @@ static const Command commands[] = {
      "Emits the network into a build folder of its own, compiles it, and runs its 'train' with ARGS.\n"
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n",
      OPT_SPEC | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]", "show what is fused with what, what is stored, and why",
+    {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]",
+     "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       what was decided about one layer, and the reasons\n",
      OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
@@ -87,12 +94,16 @@ static const Command commands[] = {
      "  --target T        portable (default: strict C99), avx512, avx2, native\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
 };
-enum { NCOMMANDS = sizeof commands / sizeof *commands };
+enum {
+    NCOMMANDS = sizeof commands / sizeof *commands
+};
 
 static void print_help(FILE *to)
 {
-    fprintf(to, "convoy %s - a network spec in YAML becomes C that trains it: convolution, batch norm and activation\n"
-                "fused, in whichever order the spec puts them.\n\n", CONVOY_VERSION);
+    fprintf(to,
+            "convoy %s - a network spec in YAML becomes C that trains it: convolution, batch norm and activation\n"
+            "fused, in whichever order the spec puts them.\n\n",
+            CONVOY_VERSION);
     for (int i = 0; i < NCOMMANDS; i++)
         fprintf(to, "  convoy %-7s %s\n", commands[i].name, commands[i].summary);
     fprintf(to, "\n  convoy help COMMAND    more about one of them\n"

@@ -8,7 +8,7 @@ typedef struct Option {
     const char *name, *letter; /* "--target", "-o"; NULL where there is none */
     unsigned bit;
     bool takes_value;
-    size_t at; /* in Options: a const char * or a bool */
+    size_t at;                 /* in Options: a const char * or a bool */
     const char *const *values; /* the only ones allowed; NULL: any */
 } Option;
 
@@ -28,7 +28,9 @@ static const Option table[] = {
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
 };
-enum { NOPTIONS = sizeof table / sizeof *table };
+enum {
+    NOPTIONS = sizeof table / sizeof *table
+};
 
 static bool wrong(const Command *c, const char *fmt, const char *what, const char *hint)
 {
@@ -77,7 +79,8 @@ static bool take(const Command *c, const Option *opt, const char *value, Options
         for (int i = 0; opt->values[i]; i++)
             known = known || strcmp(opt->values[i], value) == 0;
         if (!known)
-            return wrong(c, xprintf("unknown value '%%.60s' of %s", opt->name), value, diag_choices(value, opt->values));
+            return wrong(c, xprintf("unknown value '%%.60s' of %s", opt->name), value,
+                         diag_choices(value, opt->values));
     }
     if (opt->bit == OPT_SET)
         *PUSH(o->set, o->nset) = value;

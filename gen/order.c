@@ -7,26 +7,40 @@
 
 #include <string.h>
 
-enum { MAX_STAGES = 64, MAX_WINDOW = 4096 };
+enum {
+    MAX_STAGES = 64,
+    MAX_WINDOW = 4096
+};
 
 /* Words that people know from elsewhere. */
 static const struct {
     const char *word, *ours;
 } also_known[] = {
-    {"batchnorm", "bn"},        {"batch_norm", "bn"},        {"norm", "bn"},
-    {"dropout", "drop"},        {"max_pool", "maxpool"},     {"pool", "maxpool"},
-    {"avg_pool", "avgpool"},    {"average_pool", "avgpool"}, {"gap", "global_avg_pool"},
-    {"fc", "linear"},           {"dense", "linear"},         {"activation", "act"},
-    {"swish", "silu"},          {"lrelu", "leaky_relu"},     {"convolution", "conv"},
-    {"conv2d", "conv"},         {"global_average", "global_avg_pool"},
+    {"batchnorm", "bn"},
+    {"batch_norm", "bn"},
+    {"norm", "bn"},
+    {"dropout", "drop"},
+    {"max_pool", "maxpool"},
+    {"pool", "maxpool"},
+    {"avg_pool", "avgpool"},
+    {"average_pool", "avgpool"},
+    {"gap", "global_avg_pool"},
+    {"fc", "linear"},
+    {"dense", "linear"},
+    {"activation", "act"},
+    {"swish", "silu"},
+    {"lrelu", "leaky_relu"},
+    {"convolution", "conv"},
+    {"conv2d", "conv"},
+    {"global_average", "global_avg_pool"},
 };
 /* Words of the language whose stages are yet to come. */
-static const char *const planned[] = {"gn", "ln", "in", "rms", "elu", "gelu", "hardswish", "mish", "prelu", "relu6",
-                                      "softplus", "upsample", "lrn", "add", "concat", NULL};
+static const char *const planned[] = {"gn",    "ln",    "in",       "rms",      "elu", "gelu", "hardswish", "mish",
+                                      "prelu", "relu6", "softplus", "upsample", "lrn", "add",  "concat",    NULL};
 
 typedef struct Parse {
     const Node *node;
-    const char *s;     /* where we are */
+    const char *s; /* where we are */
     OpKind weight;
     Act act;
     bool bad;
@@ -260,8 +274,8 @@ static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
         }
         if (first >= 0) {
             diag_error2(st[i].mark, st[first].mark, "the first stands here",
-                        "a block has one weight op; write another block for the second",
-                        "the order has a second '%s'", kind);
+                        "a block has one weight op; write another block for the second", "the order has a second '%s'",
+                        kind);
             return false;
         }
         first = i;
@@ -314,8 +328,8 @@ bool act_read(const Node *n, Act *out)
         bool later = false;
         for (int i = 0; planned[i]; i++)
             later = later || strcmp(planned[i], word) == 0;
-        diag_error(n->mark, diag_choices(word, names), later ? "the activation '%.60s' is not built yet" : "unknown activation '%.60s'",
-                   word);
+        diag_error(n->mark, diag_choices(word, names),
+                   later ? "the activation '%.60s' is not built yet" : "unknown activation '%.60s'", word);
         return false;
     }
     SpecStage *st;
@@ -330,7 +344,7 @@ bool act_read(const Node *n, Act *out)
     return true;
 }
 
-/* ---- back to text -------------------------------------------------------------------------------------------------- */
+/* ---- back to text ---------------------------------------------------------------------------------------------- */
 
 static const char *pair_text(const int v[2])
 {

@@ -37,7 +37,7 @@ static void put(Node *map, Node *key, Node *value)
 /* The key that a layer's short form stands for: "- conv: 16" is "- conv: {out: 16}". */
 static const char *short_key(const char *word)
 {
-    static const char *const keys[][2] = {{"conv", "out"}, {"linear", "out"},      {"drop", "p"}, {"maxpool", "k"},
+    static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
                                           {"avgpool", "k"}, {"leaky_relu", "slope"}, {"act", "kind"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i][0], word) == 0)
@@ -104,7 +104,8 @@ bool yaml_override(Node *root, const char *assignment, int index)
         return false;
     }
     Mark value_at = {-1 - index, (int)len + 2, 1};
-    Node *value = eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at) : scalar("", value_at);
+    Node *value =
+        eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at) : scalar("", value_at);
     if (!value)
         return false;
     if (root->kind != NODE_MAP)

@@ -7,42 +7,71 @@
 
 #include <string.h>
 
-enum { MAX_OUT = 1 << 20, MAX_SIDE = 1 << 20, MAX_KERNEL = 255, MAX_CLASSES = 1 << 16 };
+enum {
+    MAX_OUT = 1 << 20,
+    MAX_SIDE = 1 << 20,
+    MAX_KERNEL = 255,
+    MAX_CLASSES = 1 << 16
+};
 
 const char *const order_default = "conv-bn-act";
 const char *const bias_names[] = {"auto", "true", "false", NULL};
-const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", NULL};
+const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_uniform",
+                                  "xavier_normal", "xavier_uniform", NULL};
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
-static const KeyInfo top_keys[] = {
-    {"name", NULL},  {"input", NULL},        {"classes", NULL},      {"order", NULL},         {"act", NULL}, {"layers", NULL},
-    {"init", NULL},  {"train", NULL},        {"presets", later_grammar}, {"unroll", later_grammar}, {"winograd", later_grammar},
-    {"recompute", later_grammar}, {NULL, NULL}};
-static const KeyInfo conv_keys[] = {
-    {"out", NULL},  {"kernel", NULL}, {"stride", NULL}, {"padding", NULL},  {"dilation", NULL},        {"groups", NULL},
-    {"bias", NULL}, {"order", NULL},  {"act", NULL},    {"name", NULL},     {"eps", NULL},             {"momentum", NULL},
-    {"use", later_grammar}, {"unroll", later_grammar}, {"winograd", later_grammar}, {"recompute", later_grammar}, {NULL, NULL}};
+static const KeyInfo top_keys[] = {{"name", NULL},
+                                   {"input", NULL},
+                                   {"classes", NULL},
+                                   {"order", NULL},
+                                   {"act", NULL},
+                                   {"layers", NULL},
+                                   {"init", NULL},
+                                   {"train", NULL},
+                                   {"presets", later_grammar},
+                                   {"unroll", later_grammar},
+                                   {"winograd", later_grammar},
+                                   {"recompute", later_grammar},
+                                   {NULL, NULL}};
+static const KeyInfo conv_keys[] = {{"out", NULL},
+                                    {"kernel", NULL},
+                                    {"stride", NULL},
+                                    {"padding", NULL},
+                                    {"dilation", NULL},
+                                    {"groups", NULL},
+                                    {"bias", NULL},
+                                    {"order", NULL},
+                                    {"act", NULL},
+                                    {"name", NULL},
+                                    {"eps", NULL},
+                                    {"momentum", NULL},
+                                    {"use", later_grammar},
+                                    {"unroll", later_grammar},
+                                    {"winograd", later_grammar},
+                                    {"recompute", later_grammar},
+                                    {NULL, NULL}};
 static const KeyInfo linear_keys[] = {
-    {"out", NULL}, {"bias", NULL}, {"order", NULL},       {"act", NULL},           {"name", NULL},
-    {"eps", NULL}, {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
+    {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"name", NULL}, {"eps", NULL},
+    {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
 static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
-static const KeyInfo train_keys[] = {
-    {"data", NULL},     {"epochs", NULL}, {"batch", NULL}, {"optimizer", NULL}, {"lr", NULL},   {"momentum", NULL},
-    {"nesterov", NULL}, {"weight_decay", NULL}, {"decay", NULL}, {"schedule", NULL},  {"warmup", NULL}, {"mean", NULL},
-    {"std", NULL},      {"seed", NULL},   {NULL, NULL}};
+static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batch", NULL},    {"optimizer", NULL},
+                                     {"lr", NULL},    {"momentum", NULL}, {"nesterov", NULL}, {"weight_decay", NULL},
+                                     {"decay", NULL}, {"schedule", NULL}, {"warmup", NULL},   {"mean", NULL},
+                                     {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
-    "conv", "linear", "bn", "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool", "avgpool",
-    "global_avg_pool", "flatten", NULL};
-static const char *const layer_kinds_later[] = {"stage", "residual", "concat", "dwconv", "gn", "ln", "in", "upsample", NULL};
+    "conv",    "linear",          "bn",      "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool",
+    "avgpool", "global_avg_pool", "flatten", NULL};
+static const char *const layer_kinds_later[] = {"stage", "residual", "concat",   "dwconv", "gn",
+                                                "ln",    "in",       "upsample", NULL};
 
 /* What a block takes over from the top of the spec. */
 typedef struct Defaults {
@@ -60,7 +89,7 @@ static bool is_in(const char *const *names, const char *w)
     return false;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------- */
 
 bool layer_kind(const Node *item, const char **kind, Node **value, const Node **word)
 {
@@ -92,7 +121,7 @@ const char *layer_name(const char *kind, const Node *value, KindCount *counts, i
     return name && name->kind == NODE_SCALAR ? name->text : xprintf("%s%d", kind, ordinal);
 }
 
-/* ---- layers -------------------------------------------------------------------------------------------------------- */
+/* ---- layers ---------------------------------------------------------------------------------------------------- */
 
 static bool has_stage(const SpecLayer *l, OpKind op)
 {
@@ -188,8 +217,8 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, SpecLaye
     } else if (map && (n = keys_get(map, "out"))) {
         read_out(n, kind, def->classes, l);
     } else {
-        diag_error(l->mark, xprintf("- %s: 16, or - %s: {out: 16, ...}", kind, kind), "%s needs 'out', its number of %s", kind,
-                   conv ? "output channels" : "outputs");
+        diag_error(l->mark, xprintf("- %s: 16, or - %s: {out: 16, ...}", kind, kind),
+                   "%s needs 'out', its number of %s", kind, conv ? "output channels" : "outputs");
     }
     if (map && conv)
         read_conv_keys(map, l);
@@ -212,7 +241,8 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, SpecLaye
     for (const char *s = order->text; *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
         uses_act = strncmp(s + strspn(s, " "), "act", 3) == 0;
     if (act_node && !uses_act)
-        diag_warn(act_node->mark, "put 'act' into the order", "%s has no 'act' in its order: this does nothing", l->name);
+        diag_warn(act_node->mark, "put 'act' into the order", "%s has no 'act' in its order: this does nothing",
+                  l->name);
 }
 
 /* A stage that is a layer: "- bn", "- maxpool(2)", "- maxpool: {k: 2}", "- drop: 0.5", "- act: tanh". */
@@ -240,12 +270,12 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     bool act = strcmp(word->text, "act") == 0;
     st->op = act ? def->act.op : op_find(word->text);
     st->arg = act ? def->act.arg : 0.01;
-    const KeyInfo *keys = act                                                ? act_keys
-                          : st->op == OP_BN                                  ? bn_keys
-                          : st->op == OP_LEAKY_RELU                          ? leaky_keys
-                          : st->op == OP_DROP                                ? drop_keys
+    const KeyInfo *keys = act                                            ? act_keys
+                          : st->op == OP_BN                              ? bn_keys
+                          : st->op == OP_LEAKY_RELU                      ? leaky_keys
+                          : st->op == OP_DROP                            ? drop_keys
                           : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
-                                                                             : plain_keys;
+                                                                         : plain_keys;
     if (!single && map && !keys_check(map, word->text, keys))
         return;
     if (!single && !map && !text_is_null(value)) {
@@ -303,8 +333,9 @@ static void bad_item(const Node *item)
     if (item->kind == NODE_MAP && item->n > 1) {
         OpKind op = op_find(item->key[0]->text);
         if (op != OP_KINDS && text_is_null(item->item[0]))
-            diag_error(item->key[1]->mark, xprintf("indent it below '%s', or write - %s: {%s: ...}", item->key[0]->text,
-                                                   item->key[0]->text, item->key[1]->text),
+            diag_error(item->key[1]->mark,
+                       xprintf("indent it below '%s', or write - %s: {%s: ...}", item->key[0]->text, item->key[0]->text,
+                               item->key[1]->text),
                        "'%.60s' stands beside '%s', not inside it", item->key[1]->text, item->key[0]->text);
         else
             diag_error(item->key[1]->mark, "begin each layer with a dash of its own",
@@ -341,7 +372,8 @@ static void read_layer(Node *item, const Defaults *def, KindCount *counts, int n
             diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
                        "an order is not a layer: say which block it is of");
         else
-            diag_error(word->mark, order_known_as(w) ? order_known_as(w) : diag_choices(w, layer_kinds), "unknown layer '%.60s'", w);
+            diag_error(word->mark, order_known_as(w) ? order_known_as(w) : diag_choices(w, layer_kinds),
+                       "unknown layer '%.60s'", w);
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
         read_block(op_find(w), value, def, l);
     } else {
@@ -383,12 +415,13 @@ static void read_layers(const Node *n, const Defaults *def, Spec *s)
     for (int i = 0; i < s->nlayer; i++)
         weights = weights || !s->layer[i].bare;
     if (!weights && !diag_errors())
-        diag_error(n->mark, "add - linear: classes, at least", "the network has no conv and no linear: nothing to learn");
+        diag_error(n->mark, "add - linear: classes, at least",
+                   "the network has no conv and no linear: nothing to learn");
     if (!diag_errors())
         check_names(s);
 }
 
-/* ---- training ------------------------------------------------------------------------------------------------------ */
+/* ---- training -------------------------------------------------------------------------------------------------- */
 
 /* mean: 0.5, or one number a channel. */
 static void read_channels(const Node *n, const char *what, int channels, double lo, double *to)
@@ -401,7 +434,8 @@ static void read_channels(const Node *n, const char *what, int channels, double 
         return;
     }
     if (n->n != channels) {
-        diag_error(n->mark, "one number for all, or one a channel", "%s has %d numbers for %d channels", what, n->n, channels);
+        diag_error(n->mark, "one number for all, or one a channel", "%s has %d numbers for %d channels", what, n->n,
+                   channels);
         return;
     }
     for (int c = 0; c < n->n && c < 64; c++)
@@ -412,14 +446,26 @@ static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
     static const char *const optimizers[] = {"sgd", NULL}, *const decays[] = {"weights", "all", NULL};
-    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .lr = 0.1, .momentum = 0.9, .weight_decay = 5e-4,
-                     .schedule = SCHEDULE_ONE_CYCLE, .warmup = 0.3, .seed = 1};
+    *t = (SpecTrain){.data = "idx",
+                     .epochs = 5,
+                     .batch = 64,
+                     .lr = 0.1,
+                     .momentum = 0.9,
+                     .weight_decay = 5e-4,
+                     .schedule = SCHEDULE_ONE_CYCLE,
+                     .warmup = 0.3,
+                     .seed = 1};
     const Node *n;
     int i;
     if (map && !keys_check(map, "train", train_keys))
         map = NULL;
     if (map && (n = keys_get(map, "data")) && want_word(n, "data", data_names, &i))
         t->data = data_names[i];
+    bool clothes_or_digits = strcmp(t->data, "fashion-mnist") == 0 || strcmp(t->data, "mnist") == 0;
+    if (map && clothes_or_digits && !diag_errors() &&
+        (s->input[0] != 1 || s->input[1] != 28 || s->input[2] != 28 || s->classes < 10))
+        diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
+                  "the images of %s are 1 x 28 x 28, in ten classes: this network cannot train on them", t->data);
     double mean = 0.5, std = 0.25;
     if (strcmp(t->data, "fashion-mnist") == 0) {
         mean = 0.2860;
@@ -446,13 +492,15 @@ static void read_train(const Node *map, Spec *s)
         diag_error(n->mark, "0.9 is the usual one", "train.momentum must be below 1");
     if ((n = keys_get(map, "weight_decay")))
         want_real(n, "train.weight_decay", 0, 1, &t->weight_decay);
-    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov &&
+        t->momentum == 0)
         diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
     if ((n = keys_get(map, "decay")) && want_word(n, "decay", decays, &i))
         t->decay_all = i == 1;
     if ((n = keys_get(map, "schedule")) && want_word(n, "schedule", schedule_names, &i))
         t->schedule = (Schedule)i;
-    if ((n = keys_get(map, "warmup")) && want_real(n, "train.warmup", 0, 1, &t->warmup) && (t->warmup == 0 || t->warmup == 1))
+    if ((n = keys_get(map, "warmup")) && want_real(n, "train.warmup", 0, 1, &t->warmup) &&
+        (t->warmup == 0 || t->warmup == 1))
         diag_error(n->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
     if ((n = keys_get(map, "mean")))
         read_channels(n, "train.mean", s->input[0], -1e6, t->mean);
@@ -462,7 +510,7 @@ static void read_train(const Node *map, Spec *s)
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static void read_input(const Node *n, Spec *s)
 {
@@ -533,7 +581,7 @@ Spec *spec_read(Node *tree)
     return s;
 }
 
-/* ---- the checker --------------------------------------------------------------------------------------------------- */
+/* ---- the checker ----------------------------------------------------------------------------------------------- */
 
 void spec_check(const Spec *s)
 {
@@ -554,7 +602,8 @@ void spec_check(const Spec *s)
             if (st->op <= OP_INPUT || st->op >= OP_LOSS)
                 BUG("spec: %s has a stage that is none", l->name);
             if ((st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) &&
-                (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 || st->padding[1] < 0))
+                (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 ||
+                 st->padding[1] < 0))
                 BUG("spec: %s has a pool of no size", l->name);
             if (st->op == OP_DROP && !(st->arg >= 0 && st->arg < 1))
                 BUG("spec: %s drops %g", l->name, st->arg);

@@ -19,7 +19,7 @@ typedef struct KeyInfo {
 
 /* Checks that `map` is a map that holds keys of `keys` alone (ends with a NULL name). False if it is no map. */
 bool keys_check(const Node *map, const char *what, const KeyInfo *keys);
-Node *keys_get(const Node *map, const char *key);      /* the value, NULL where the key is missing */
+Node *keys_get(const Node *map, const char *key);     /* the value, NULL where the key is missing */
 Node *keys_get_key(const Node *map, const char *key); /* the key itself, for its mark */
 
 bool want_int(const Node *n, const char *what, int64_t lo, int64_t hi, int64_t *out);
@@ -29,7 +29,10 @@ bool want_bool(const Node *n, const char *what, bool *out);
 bool want_word(const Node *n, const char *what, const char *const *words, int *out);
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2]); /* 3 or [3, 5] */
 
-typedef enum NameUse { NAME_NET, NAME_LAYER } NameUse;
+typedef enum NameUse {
+    NAME_NET,
+    NAME_LAYER
+} NameUse;
 bool want_name(const Node *n, NameUse use, const char **out);
 
 bool text_is_null(const Node *n); /* empty, ~ or null, not quoted */
@@ -52,9 +55,9 @@ bool act_read(const Node *n, Act *out);
 bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage);
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
-bool pool_check(const SpecStage *s); /* padding against the window */
+bool pool_check(const SpecStage *s);          /* padding against the window */
 const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
-const char *stage_text(const SpecStage *s); /* "maxpool(3,2,1)", as order_read reads it */
+const char *stage_text(const SpecStage *s);   /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n);
 
 /* ---- spec.c */

@@ -69,13 +69,14 @@ static const char *channels(const double *v, int n)
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "name: %s\ninput: [%d, %d, %d]\nclasses: %d\n%slayers:\n", s->name, s->input[0], s->input[1], s->input[2],
-            s->classes, s->head);
+    fprintf(to, "name: %s\ninput: [%d, %d, %d]\nclasses: %d\n%slayers:\n", s->name, s->input[0], s->input[1],
+            s->input[2], s->classes, s->head);
     for (int i = 0; i < s->nlayer; i++)
         write_layer(&s->layer[i], to);
     fprintf(to, "init: %s\n", init_names[s->init]);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
-    fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum), t->nesterov ? "true" : "false");
+    fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum),
+            t->nesterov ? "true" : "false");
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
     fprintf(to, "  schedule: %s\n  warmup: %s\n", schedule_names[t->schedule], real_text(t->warmup));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
@@ -85,8 +86,8 @@ void spec_write(const Spec *s, FILE *to)
 void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s\n", s->name, s->input[0], s->input[1], s->input[2], s->classes,
-            init_names[s->init]);
+    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s\n", s->name, s->input[0], s->input[1], s->input[2],
+            s->classes, init_names[s->init]);
     for (int i = 0; i < s->nlayer; i++) {
         const SpecLayer *l = &s->layer[i];
         fprintf(to, "%-16s %s", l->name, order_text(l->stage, l->nstage));
@@ -97,9 +98,11 @@ void spec_dump(const Spec *s, FILE *to)
             fprintf(to, " eps %s momentum %s", real_text(l->eps), real_text(l->momentum));
         fprintf(to, "%s\n", l->bare ? " (bare)" : "");
     }
-    fprintf(to, "train: data %s epochs %d batch %d sgd lr %s momentum %s%s weight_decay %s of %s schedule %s warmup %s\n", t->data,
-            t->epochs, t->batch, real_text(t->lr), real_text(t->momentum), t->nesterov ? " nesterov" : "",
-            real_text(t->weight_decay), t->decay_all ? "all" : "weights", schedule_names[t->schedule], real_text(t->warmup));
+    fprintf(to,
+            "train: data %s epochs %d batch %d sgd lr %s momentum %s%s weight_decay %s of %s schedule %s warmup %s\n",
+            t->data, t->epochs, t->batch, real_text(t->lr), real_text(t->momentum), t->nesterov ? " nesterov" : "",
+            real_text(t->weight_decay), t->decay_all ? "all" : "weights", schedule_names[t->schedule],
+            real_text(t->warmup));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }

@@ -75,7 +75,8 @@ static void syntax_error(Reader *r)
         Mark at = mark_of(r, r->yaml.problem_mark, r->yaml.problem_mark);
         Mark from = mark_of(r, r->yaml.context_mark, r->yaml.context_mark);
         if (r->yaml.context && r->base.line > 0 && from.line < at.line)
-            diag_error2(at, from, xprintf("%s that begins here", r->yaml.context), hint_of(r, at), "not valid YAML: %s", problem);
+            diag_error2(at, from, xprintf("%s that begins here", r->yaml.context), hint_of(r, at), "not valid YAML: %s",
+                        problem);
         else
             diag_error(at, hint_of(r, at), "not valid YAML: %s", problem);
     }
@@ -137,7 +138,8 @@ static bool read_items(Reader *r, Node *n, int depth)
         if (!next(r))
             return false;
         if (r->event.type == end) {
-            if (r->event.end_mark.column > r->event.start_mark.column && r->base.line + (int)r->event.end_mark.line == n->mark.line)
+            if (r->event.end_mark.column > r->event.start_mark.column &&
+                r->base.line + (int)r->event.end_mark.line == n->mark.line)
                 n->mark.len = (int)r->event.end_mark.column + 1 - n->mark.col; /* [a, b] on one line: all of it */
             yaml_event_delete(&r->event);
             return n->kind == NODE_SEQ || check_duplicates(n);
@@ -190,7 +192,8 @@ static Node *read_node(Reader *r, int depth)
         anchor = (const char *)e->data.mapping_start.anchor;
         break;
     case YAML_ALIAS_EVENT:
-        diag_error(at, "write the value out", "aliases (*%s) are not part of a spec", (const char *)e->data.alias.anchor);
+        diag_error(at, "write the value out", "aliases (*%s) are not part of a spec",
+                   (const char *)e->data.alias.anchor);
         break;
     default:
         BUG("libyaml event %d where a node begins", (int)e->type);
@@ -263,7 +266,8 @@ Node *yaml_read(const char *path, Source *src)
     const char *text = file_read(path, MAX_SPEC_BYTES, &len);
     if (!text) {
         if (errno == EFBIG)
-            diag_error((Mark){0}, "is it a spec? one that unrolls is far shorter", "larger than %d bytes", MAX_SPEC_BYTES);
+            diag_error((Mark){0}, "is it a spec? one that unrolls is far shorter", "larger than %d bytes",
+                       MAX_SPEC_BYTES);
         else
             diag_error((Mark){0}, errno == ENOENT ? "'convoy new NAME' writes a spec to start from" : NULL,
                        "cannot be read: %s", strerror(errno));
@@ -288,7 +292,8 @@ static void dump_node(const Node *n, int indent, FILE *to)
 {
     switch (n->kind) {
     case NODE_SCALAR:
-        fprintf(to, "%s%s%s  @%d:%d\n", n->quoted ? "\"" : "", n->text, n->quoted ? "\"" : "", n->mark.line, n->mark.col);
+        fprintf(to, "%s%s%s  @%d:%d\n", n->quoted ? "\"" : "", n->text, n->quoted ? "\"" : "", n->mark.line,
+                n->mark.col);
         return;
     case NODE_SEQ:
         fprintf(to, "[%d]  @%d:%d\n", n->n, n->mark.line, n->mark.col);

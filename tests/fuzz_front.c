@@ -1,11 +1,12 @@
-/* fuzz_front.c - damaged specs through the front end: each must end in a graph or in an error, never in a crash or a bug.
+/* fuzz_front.c - damaged specs through the front end: each must end in a graph or in an error, never in a crash or a
+ * bug.
  *
  *   fuzz_front TESTS_DIR [COUNT [SEED]]
  *
- * Begins with the specs of tests/golden and tests/errors, and damages them: bytes, spans, lines of other specs, words that
- * matter. Where a graph comes out, the spec is written, read back, and must be the same. A child does the work, since the
- * front end never frees; the spec that ended one is printed and kept. Best under the sanitizers:
- *   meson setup build-asan -Db_sanitize=address,undefined */
+ * Begins with the specs of tests/golden and tests/errors, and damages them: bytes, spans, lines of other specs, words
+ * that matter. Where a graph comes out, the spec is written, read back, and must be the same. A child does the work,
+ * since the front end never frees; the spec that ended one is printed and kept. Best under the sanitizers: meson setup
+ * build-asan -Db_sanitize=address,undefined */
 #define _GNU_SOURCE
 #include "spec.h"
 
@@ -16,15 +17,84 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BATCH = 200, MAX_TEXT = 1 << 16 };
+enum {
+    BATCH = 200,
+    MAX_TEXT = 1 << 16
+};
 
-static const char *const words[] = {
-    "conv", "linear", "bn", "act", "relu", "leaky_relu(0.1)", "maxpool(2)", "maxpool(3,2,1)", "avgpool(2x1)", "drop(0.5)", "flatten",
-    "global_avg_pool", "classes", "order: ", "name: ", "out: ", "kernel: ", "stride: ", "padding: ", "input: [", "- ", "{", "}",
-    "[", "]", ": ", "\n  - ", "-", "(", ")", ",", "&a", "*a", "!!str ", "|\n", ">\n", "---\n", "...\n", "? ", "\"", "'", "#",
-    "%YAML 1.2\n", "<<: ", "2147483647", "-1", "0", "99999999999999999999", "1e999", "nan", ".inf", "0x7f", "1048576", "65536",
-    "1e-320", "null", "~", "true", "\t", "\r\n", "\xef\xbb\xbf", "\xc3\x28", "\xf0\x9f\x98\x80", "\xe2\x80\xae", "*/", "//",
-    "\"\\0\"", "\"\\e[31m\"", "groups: depthwise", "train: {", "batch: 1", "eps: ", "momentum: "};
+static const char *const words[] = {"conv",
+                                    "linear",
+                                    "bn",
+                                    "act",
+                                    "relu",
+                                    "leaky_relu(0.1)",
+                                    "maxpool(2)",
+                                    "maxpool(3,2,1)",
+                                    "avgpool(2x1)",
+                                    "drop(0.5)",
+                                    "flatten",
+                                    "global_avg_pool",
+                                    "classes",
+                                    "order: ",
+                                    "name: ",
+                                    "out: ",
+                                    "kernel: ",
+                                    "stride: ",
+                                    "padding: ",
+                                    "input: [",
+                                    "- ",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    ": ",
+                                    "\n  - ",
+                                    "-",
+                                    "(",
+                                    ")",
+                                    ",",
+                                    "&a",
+                                    "*a",
+                                    "!!str ",
+                                    "|\n",
+                                    ">\n",
+                                    "---\n",
+                                    "...\n",
+                                    "? ",
+                                    "\"",
+                                    "'",
+                                    "#",
+                                    "%YAML 1.2\n",
+                                    "<<: ",
+                                    "2147483647",
+                                    "-1",
+                                    "0",
+                                    "99999999999999999999",
+                                    "1e999",
+                                    "nan",
+                                    ".inf",
+                                    "0x7f",
+                                    "1048576",
+                                    "65536",
+                                    "1e-320",
+                                    "null",
+                                    "~",
+                                    "true",
+                                    "\t",
+                                    "\r\n",
+                                    "\xef\xbb\xbf",
+                                    "\xc3\x28",
+                                    "\xf0\x9f\x98\x80",
+                                    "\xe2\x80\xae",
+                                    "*/",
+                                    "//",
+                                    "\"\\0\"",
+                                    "\"\\e[31m\"",
+                                    "groups: depthwise",
+                                    "train: {",
+                                    "batch: 1",
+                                    "eps: ",
+                                    "momentum: "};
 
 static char **seed_text;
 static size_t *seed_len;
@@ -163,13 +233,29 @@ static const char *dump_of(const Spec *s, void (*print)(const Spec *, FILE *))
     return copy;
 }
 
+/* Something for --set: mostly nonsense. */
+static const char *assignment(void)
+{
+    static const char *const keys[] = {
+        "act",     "order",   "train.lr",   "train.batch", "conv1.order", "conv2.out", "linear1.name",
+        "bn1.eps", "drop1.p", "maxpool1.k", "act1.kind",   "layers",      "input",     "name",
+        "a.b.c",   "",        ".",          "stem.bias"};
+    Buf b = {0};
+    buf_printf(&b, "%s=", keys[rnd(sizeof keys / sizeof *keys)]);
+    for (uint64_t n = rnd(4); n > 0; n--)
+        buf_puts(&b, words[rnd(sizeof words / sizeof *words)]);
+    return b.text;
+}
+
 /* 1 where it is a network, 0 where it is an error. */
 static int run(const char *text, size_t len, FILE *null)
 {
     Source src = {"fuzz.yaml", text, len};
     diag_source(&src);
     Node *tree = memchr(text, 0, len) ? NULL : yaml_parse(text, len, (Mark){1, 1, 1});
-    Spec *spec = tree ? spec_read(tree) : NULL;
+    for (int i = 0; tree && rnd(4) == 0 && i < 5; i++)
+        yaml_override(tree, assignment(), i);
+    Spec *spec = tree && !diag_errors() ? spec_read(tree) : NULL;
     Graph *g = spec ? graph_build(spec) : NULL;
     if (g)
         grad_build(g);
@@ -182,7 +268,7 @@ static int run(const char *text, size_t len, FILE *null)
     const char *written = dump_of(spec, spec_write);
     Node *again = yaml_parse(written, strlen(written), (Mark){1, 1, 1});
     Spec *back = again ? spec_read(again) : NULL;
-    if (diag_flush(stderr) || !back || strcmp(dump_of(spec, spec_dump), dump_of(back, spec_dump)) != 0)
+    if (diag_flush(null) || !back || strcmp(dump_of(spec, spec_dump), dump_of(back, spec_dump)) != 0)
         BUG("written and read back it is another spec:\n%s", written);
     return 1;
 }
@@ -227,12 +313,12 @@ int main(int argc, char **argv)
         }
         if (status != 0) {
             size_t len = damaged(seed, shared[0], text);
-            printf("seed %llu, spec %llu ended with status %d:\n%.*s\n", (unsigned long long)seed, (unsigned long long)shared[0], status,
-                   (int)len, text);
+            printf("seed %llu, spec %llu ended with status %d:\n%.*s\n", (unsigned long long)seed,
+                   (unsigned long long)shared[0], status, (int)len, text);
             return 1;
         }
     }
-    printf("%llu damaged specs, seed %llu: %llu were still networks, none crashed\n", (unsigned long long)count, (unsigned long long)seed,
-           (unsigned long long)shared[1]);
+    printf("%llu damaged specs, seed %llu: %llu were still networks, none crashed\n", (unsigned long long)count,
+           (unsigned long long)seed, (unsigned long long)shared[1]);
     return 0;
 }

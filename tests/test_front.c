@@ -2,9 +2,9 @@
  *
  *   test_front TESTS_DIR CONVOY [rewrite]
  *
- * errors/<case>/   spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in expected
- * golden/<net>.yaml   and beside it, a file a view (see `views`)
- * With `rewrite` as the last argument, expected and golden files are written anew: look at the diff before you commit it. */
+ * errors/<case>/   spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in
+ * expected golden/<net>.yaml   and beside it, a file a view (see `views`) With `rewrite` as the last argument, expected
+ * and golden files are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
 #include "spec.h"
 
@@ -23,7 +23,7 @@
 static const char *tests, *convoy;
 static bool rewrite;
 
-/* ---- helpers ------------------------------------------------------------------------------------------------------- */
+/* ---- helpers --------------------------------------------------------------------------------------------------- */
 
 static Node *tree_of(const char *text)
 {
@@ -54,7 +54,8 @@ static Graph *graph_of(const char *text)
 /* Layers of a net whose input and classes do not matter. */
 static Graph *chain(const char *input, const char *layers)
 {
-    return graph_of(xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes]}", input, layers));
+    return graph_of(
+        xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes]}", input, layers));
 }
 
 static const Op *op_at(const Graph *g, const char *path)
@@ -136,7 +137,7 @@ static void remove_dir(const char *dir)
     ck_assert_int_eq(system(xprintf("chmod -R u+w '%s'; rm -rf '%s'", dir, dir)), 0);
 }
 
-/* ---- error messages and goldens ------------------------------------------------------------------------------------ */
+/* ---- error messages and goldens -------------------------------------------------------------------------------- */
 
 START_TEST(errors_as_expected)
 {
@@ -159,12 +160,8 @@ END_TEST
 static const struct {
     const char *end, *command;
 } views[] = {
-    {"spec", "check %s -d spec"},
-    {"graph", "check %s -d graph"},
-    {"check", "check %s"},
-    {"json", "check %s --json"},
-    {"write", "check %s --write"},
-    {"twin", "twin %s"},
+    {"spec", "check %s -d spec"}, {"graph", "check %s -d graph"}, {"check", "check %s"},
+    {"json", "check %s --json"},  {"write", "check %s --write"},  {"twin", "twin %s"},
 };
 
 START_TEST(golden_views)
@@ -203,7 +200,7 @@ START_TEST(write_reads_back)
 }
 END_TEST
 
-/* ---- hostile files ------------------------------------------------------------------------------------------------- */
+/* ---- hostile files --------------------------------------------------------------------------------------------- */
 
 /* `check` of a file of these bytes must fail with these words, and without a bug. */
 static void check_bytes(const char *bytes, size_t len, const char *words)
@@ -234,7 +231,9 @@ START_TEST(hostile_files)
     check_bytes("n\0a\0m\0", 6, "the file holds a NUL byte");
     check_bytes("name: \xff\xfe\n", 9, "spec.yaml:1:7: error: not valid YAML: invalid leading UTF-8 octet");
     check_bytes("name: \"a\\0b\"\n", 13, "a value holds a NUL character");
-    check_bytes("\x7f" "ELF\x01\x01", 6, "not valid YAML");
+    check_bytes("\x7f"
+                "ELF\x01\x01",
+                6, "not valid YAML");
     s = repeated("[", 100000, &n);
     check_bytes(s, n, "nested more than 64 levels deep");
     s = repeated("{a: ", 100000, &n);
@@ -275,13 +274,14 @@ START_TEST(locale_does_not_matter)
 {
     const char *spec = xprintf("%s/golden/everything.yaml", tests);
     const char *a = output_of(xprintf("LC_ALL=C '%s' check '%s' --write 2>&1", convoy, spec));
-    const char *b = output_of(xprintf("LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 TZ=Asia/Tokyo '%s' check '%s' --write 2>&1", convoy, spec));
+    const char *b = output_of(
+        xprintf("LC_ALL=de_DE.UTF-8 LANG=de_DE.UTF-8 TZ=Asia/Tokyo '%s' check '%s' --write 2>&1", convoy, spec));
     ck_assert_str_eq(a, b);
     ck_assert_ptr_nonnull(strstr(a, "lr: 0.05"));
 }
 END_TEST
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(numbers)
 {
@@ -290,14 +290,36 @@ START_TEST(numbers)
         bool is_int, is_real;
         double v;
     } cases[] = {
-        {"0", true, true, 0},       {"-1", true, true, -1},      {"+7", true, true, 7},       {"1.5", false, true, 1.5},
-        {".5", false, true, .5},    {"5.", false, true, 5},      {"5e-4", false, true, 5e-4}, {"1E3", false, true, 1000},
-        {"", false, false, 0},      {"-", false, false, 0},      {".", false, false, 0},      {"1e", false, false, 0},
-        {"e5", false, false, 0},    {"010", false, false, 0},    {"0x10", false, false, 0},   {"1,5", false, false, 0},
-        {"nan", false, false, 0},   {".nan", false, false, 0},   {"inf", false, false, 0},    {"infinity", false, false, 0},
-        {"1e999", false, false, 0}, {"1_000", false, false, 0},  {" 1", false, false, 0},     {"1 ", false, false, 0},
-        {"0.0", false, true, 0},    {"-.5e+2", false, true, -50}, {"9223372036854775807", true, true, 9223372036854775807.0},
-        {"9223372036854775808", false, true, 9223372036854775808.0}, {"0x1p3", false, false, 0}, {"--1", false, false, 0},
+        {"0", true, true, 0},
+        {"-1", true, true, -1},
+        {"+7", true, true, 7},
+        {"1.5", false, true, 1.5},
+        {".5", false, true, .5},
+        {"5.", false, true, 5},
+        {"5e-4", false, true, 5e-4},
+        {"1E3", false, true, 1000},
+        {"", false, false, 0},
+        {"-", false, false, 0},
+        {".", false, false, 0},
+        {"1e", false, false, 0},
+        {"e5", false, false, 0},
+        {"010", false, false, 0},
+        {"0x10", false, false, 0},
+        {"1,5", false, false, 0},
+        {"nan", false, false, 0},
+        {".nan", false, false, 0},
+        {"inf", false, false, 0},
+        {"infinity", false, false, 0},
+        {"1e999", false, false, 0},
+        {"1_000", false, false, 0},
+        {" 1", false, false, 0},
+        {"1 ", false, false, 0},
+        {"0.0", false, true, 0},
+        {"-.5e+2", false, true, -50},
+        {"9223372036854775807", true, true, 9223372036854775807.0},
+        {"9223372036854775808", false, true, 9223372036854775808.0},
+        {"0x1p3", false, false, 0},
+        {"--1", false, false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t n = 0;
@@ -350,7 +372,7 @@ START_TEST(arithmetic)
 }
 END_TEST
 
-/* ---- orders -------------------------------------------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(orders_read_back)
 {
@@ -384,11 +406,13 @@ END_TEST
 
 START_TEST(names_and_paths)
 {
-    Graph *g = chain("[3, 16, 16]", "bn, conv: {out: 8, order: conv-bn-act-bn-tanh-bn}, conv: {out: 8, name: mid, order: conv}, "
-                                    "conv: {out: 8, order: drop(0.1)-conv-drop(0.2)}, act, maxpool(2), tanh");
-    static const char *const paths[] = {"input",      "bn1",       "conv1.conv", "conv1.bn",   "conv1.act",  "conv1.bn2",
-                                        "conv1.act2", "conv1.bn3", "mid.conv",   "conv3.drop", "conv3.conv", "conv3.drop2",
-                                        "act1",       "maxpool1",  "act2",       "global_avg_pool1", "linear1.linear", "loss"};
+    Graph *g = chain("[3, 16, 16]",
+                     "bn, conv: {out: 8, order: conv-bn-act-bn-tanh-bn}, conv: {out: 8, name: mid, order: conv}, "
+                     "conv: {out: 8, order: drop(0.1)-conv-drop(0.2)}, act, maxpool(2), tanh");
+    static const char *const paths[] = {
+        "input",      "bn1",       "conv1.conv", "conv1.bn",         "conv1.act",      "conv1.bn2",
+        "conv1.act2", "conv1.bn3", "mid.conv",   "conv3.drop",       "conv3.conv",     "conv3.drop2",
+        "act1",       "maxpool1",  "act2",       "global_avg_pool1", "linear1.linear", "loss"};
     ck_assert_int_eq(g->nop, sizeof paths / sizeof *paths);
     for (int i = 0; i < g->nop; i++)
         ck_assert_str_eq(g->op[i].path, paths[i]);
@@ -402,7 +426,7 @@ START_TEST(names_and_paths)
 }
 END_TEST
 
-/* ---- the graph ----------------------------------------------------------------------------------------------------- */
+/* ---- the graph ------------------------------------------------------------------------------------------------- */
 
 START_TEST(shapes)
 {
@@ -427,8 +451,8 @@ START_TEST(shapes)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Shape s = op_at(chain(cases[i].input, cases[i].layer), cases[i].path)->shape;
-        ck_assert_msg(s.c == cases[i].out.c && s.h == cases[i].out.h && s.w == cases[i].out.w, "%s on %s gives %d x %d x %d",
-                      cases[i].layer, cases[i].input, s.c, s.h, s.w);
+        ck_assert_msg(s.c == cases[i].out.c && s.h == cases[i].out.h && s.w == cases[i].out.w,
+                      "%s on %s gives %d x %d x %d", cases[i].layer, cases[i].input, s.c, s.h, s.w);
     }
 }
 END_TEST
@@ -452,7 +476,8 @@ START_TEST(biases)
         {"conv: {out: 4, order: conv}, conv: {out: 4, order: bn-act-conv}", false, NULL},
         {"conv: {out: 4, order: conv}, bn", false, NULL},
         {"conv: {out: 4, order: conv}, maxpool(2), bn", false, NULL},
-        {"conv: {out: 4, order: conv}, conv: {out: 4, order: conv-bn}", true, "kept: no bn follows before the next weights"},
+        {"conv: {out: 4, order: conv}, conv: {out: 4, order: conv-bn}", true,
+         "kept: no bn follows before the next weights"},
         {"conv: {out: 4, order: conv-flatten-bn}", true, NULL},
         {"conv: {out: 4, order: conv-bn, bias: true}", true, NULL},
         {"conv: {out: 4, order: conv-act-bn, bias: false}", false, NULL},
@@ -471,15 +496,17 @@ END_TEST
 
 START_TEST(parameters)
 {
-    static const char *const inits[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform"};
+    static const char *const inits[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "xavier_normal",
+                                        "xavier_uniform"};
     const double fan_in = 3 * 3 * 5, fan_out = 8 * 3 * 5;
     const double value[] = {1 / sqrt(fan_in), sqrt(2 / fan_in), sqrt(6 / fan_in), sqrt(2 / (fan_in + fan_out)),
                             sqrt(6 / (fan_in + fan_out))};
     const int draw[] = {DRAW_UNIFORM, DRAW_NORMAL, DRAW_UNIFORM, DRAW_NORMAL, DRAW_UNIFORM};
     for (int i = 0; i < 5; i++) {
-        Graph *g = graph_of(xprintf("{name: n1, input: [3, 8, 8], classes: 4, init: %s, layers: [conv: {out: 8, kernel: [3, 5], order: "
-                                    "conv-act-bn}, flatten, linear: classes]}",
-                                    inits[i]));
+        Graph *g = graph_of(
+            xprintf("{name: n1, input: [3, 8, 8], classes: 4, init: %s, layers: [conv: {out: 8, kernel: [3, 5], order: "
+                    "conv-act-bn}, flatten, linear: classes]}",
+                    inits[i]));
         const Param *w = param_at(g, "conv1.conv.weight"), *b = param_at(g, "conv1.conv.bias");
         ck_assert_int_eq(w->ndim, 4);
         ck_assert(w->dim[0] == 8 && w->dim[1] == 3 && w->dim[2] == 3 && w->dim[3] == 5);
@@ -506,21 +533,30 @@ START_TEST(train_defaults)
     ck_assert(s->train.epochs == 5 && s->train.batch == 64 && s->train.lr == 0.1 && s->train.momentum == 0.9);
     ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == SCHEDULE_ONE_CYCLE && !s->train.decay_all);
     ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov && s->init == INIT_PYTORCH);
-    s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, 2], nesterov: true, "
+    s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, "
+                "2], nesterov: true, "
                 "decay: all, schedule: constant}}");
-    ck_assert(s->train.mean[0] == 1 && s->train.mean[1] == 2 && s->train.std[0] == 0.3081 && s->train.nesterov && s->train.decay_all);
+    ck_assert(s->train.mean[0] == 1 && s->train.mean[1] == 2 && s->train.std[0] == 0.3081 && s->train.nesterov &&
+              s->train.decay_all);
     ck_assert_int_eq(s->train.schedule, SCHEDULE_CONSTANT);
 }
 END_TEST
 
-/* ---- --set --------------------------------------------------------------------------------------------------------- */
+/* ---- --set ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(overrides)
 {
-    const char *text = "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 4, conv: {out: 4, name: mid}, conv: 6, bn, drop: 0.5, "
+    const char *text = "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 4, conv: {out: 4, name: mid}, conv: "
+                       "6, bn, drop: 0.5, "
                        "global_avg_pool, linear: classes]}";
-    static const char *const sets[] = {"conv1.order=conv-maxpool(3,2,1)-bn-act", "mid.out=9", "conv3.stride=[1, 2]", "train.lr=0.5",
-                                       "act=leaky_relu(0.3)", "bn1.eps=1e-3", "drop1.p=0.25", "conv1.out=7"};
+    static const char *const sets[] = {"conv1.order=conv-maxpool(3,2,1)-bn-act",
+                                       "mid.out=9",
+                                       "conv3.stride=[1, 2]",
+                                       "train.lr=0.5",
+                                       "act=leaky_relu(0.3)",
+                                       "bn1.eps=1e-3",
+                                       "drop1.p=0.25",
+                                       "conv1.out=7"};
     Node *t = tree_of(text);
     for (int i = 0; i < 8; i++)
         ck_assert(yaml_override(t, sets[i], i));
@@ -536,7 +572,7 @@ START_TEST(overrides)
 }
 END_TEST
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------------------------- */
 
 static bool commit(const char *dir, const char *const *names, const char *text)
 {
@@ -658,7 +694,7 @@ START_TEST(through_a_link)
 }
 END_TEST
 
-/* ---- the command line ---------------------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------------------------ */
 
 START_TEST(command_line)
 {
@@ -682,6 +718,7 @@ START_TEST(command_line)
         {"check a --target avx2", "unknown option '--target'", 2},
         {"check a -d grph", "did you mean 'graph'?", 2},
         {"check a -- b", "nothing can stand after '--' here", 2},
+        {"check a -d plan", "hint: convoy plan a", 2},
         {"check a -o b", "-o goes with --write", 2},
         {"gen a -o b --target sse", "unknown value 'sse' of --target", 2},
         {"export a -o b", "--weights is missing", 2},
@@ -690,7 +727,8 @@ START_TEST(command_line)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *got = output_of(xprintf("'%s' %s 2>&1", convoy, cases[i].args));
         if (!strstr(got, cases[i].says) || !strstr(got, xprintf("status %d\n", cases[i].status)))
-            ck_abort_msg("convoy %s: expected '%s' and status %d, got:\n%s", cases[i].args, cases[i].says, cases[i].status, got);
+            ck_abort_msg("convoy %s: expected '%s' and status %d, got:\n%s", cases[i].args, cases[i].says,
+                         cases[i].status, got);
     }
 }
 END_TEST
@@ -710,7 +748,7 @@ START_TEST(new_makes_a_valid_spec)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------------------------------- */
+/* ---------------------------------------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
@@ -728,10 +766,28 @@ int main(int argc, char **argv)
     Suite *s = suite_create("front");
     TCase *t = tcase_create("front");
     tcase_set_timeout(t, 300);
-    const TTest *all[] = {errors_as_expected, golden_views, write_reads_back, hostile_files, missing_files, locale_does_not_matter,
-                          numbers, nearest, arithmetic, orders_read_back, names_and_paths, shapes, biases, parameters,
-                          train_defaults, overrides, folders, same_bytes_keep_their_time, full_disk, through_a_link,
-                          command_line, new_makes_a_valid_spec};
+    const TTest *all[] = {errors_as_expected,
+                          golden_views,
+                          write_reads_back,
+                          hostile_files,
+                          missing_files,
+                          locale_does_not_matter,
+                          numbers,
+                          nearest,
+                          arithmetic,
+                          orders_read_back,
+                          names_and_paths,
+                          shapes,
+                          biases,
+                          parameters,
+                          train_defaults,
+                          overrides,
+                          folders,
+                          same_bytes_keep_their_time,
+                          full_disk,
+                          through_a_link,
+                          command_line,
+                          new_makes_a_valid_spec};
     for (size_t i = 0; i < (rewrite ? 2 : sizeof all / sizeof *all); i++)
         tcase_add_test(t, all[i]);
     suite_add_tcase(s, t);
