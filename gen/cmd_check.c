@@ -97,8 +97,8 @@ static void print_layer(const Graph *g, const int64_t *count, int *i)
             why = "no bias";
     }
     const char *order = l ? order_text(l->stage, l->nstage) : "";
-    printf("  %-16s %-34s %14s %12s  %s\n", first->layer, order, shape_text(g->op[last].shape),
-           weights ? grouped(weights) : "-", why ? why : "");
+    printf("  %-16s %-34s %14s %12s%s%s\n", first->layer, order, shape_text(g->op[last].shape),
+           weights ? grouped(weights) : "-", why ? "  " : "", why ? why : "");
 }
 
 static void print_text(const Graph *g, const char *path)

@@ -182,6 +182,8 @@ const char *order_known_as(const char *word)
     for (size_t i = 0; i < sizeof also_known / sizeof *also_known; i++)
         if (strcmp(also_known[i].word, word) == 0)
             return xprintf("here it is called '%s'", also_known[i].ours);
+    if (strcmp(word, "softmax") == 0 || strcmp(word, "loss") == 0 || strcmp(word, "cross_entropy") == 0)
+        return "softmax cross-entropy of the last layer's output is the loss; it is not named";
     return NULL;
 }
 
