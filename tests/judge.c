@@ -658,9 +658,16 @@ Verdict judge(const Case *c)
     for (int i = 1; i < 3; i++)
         if (!same_files(out[0], out[i]))
             wrong(&v, CASE_WRONG, "the traces of 1 and %s threads differ", threads[i]);
-    const char *predict[] = {bin, "predict", "--weights", w, "--input", xp, "-o", y, NULL};
-    if (program(&v, c, "predict", predict))
-        compare_predict(&v, g, c, &m, y);
+    for (int i = 0; i < 3; i++) {
+        out[i] = i ? xprintf("%s/y%s.npy", c->dir, threads[i]) : y;
+        const char *predict[] = {bin,  "predict", "--weights", w,          "--input", xp,
+                                 "-o", out[i],    "--threads", threads[i], NULL};
+        if (!program(&v, c, "predict", predict))
+            return v;
+        if (i && !same_files(y, out[i]))
+            wrong(&v, CASE_WRONG, "the predictions of 1 and %s threads differ", threads[i]);
+    }
+    compare_predict(&v, g, c, &m, y);
     st_free(trace);
     return v;
 }
