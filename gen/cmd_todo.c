@@ -7,26 +7,10 @@ static int todo(const char *name)
     return EXIT_USAGE;
 }
 
-int cmd_gen(const Options *o)
-{
-    int status;
-    if (!load_graph(o, &status))
-        return status;
-    return todo("gen");
-}
-
 int cmd_train(const Options *o)
 {
     (void)o;
     return todo("train");
-}
-
-int cmd_plan(const Options *o)
-{
-    int status;
-    if (!load_graph(o, &status))
-        return status;
-    return todo("plan");
 }
 
 int cmd_export(const Options *o)

@@ -1,0 +1,168 @@
+/* emit_core.c - a kernel's cores as records: loops, taps and register tiles of core_<shape>.h.
+ *
+ * needs: cores with tiles. sets: the header's text. The same shape gives the same text, whichever layer asks. */
+#include "emit.h"
+
+static Rec *tile_record(const Core *c, int number)
+{
+    static const char *const name[] = {"tile", "right", "bottom", "corner"};
+    const Tile t = c->tile[number];
+    Rec *r = rec_new();
+
+    rec_str(r, "name", name[number]);
+    rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t.rows, t.cols, c->vectors * LANES);
+    for (int v = 0; v < c->vectors; v++) {
+        Rec *vec = rec_add(r, "vectors");
+        rec_int(vec, "i", v);
+        rec_int(vec, "c", v * LANES);
+        rec_int(vec, "w", v * c->w_out);
+        rec_fmt(vec, "first", "a0_%d", v);
+        for (int y = 0; y < t.rows; y++)
+            for (int x = 0; x < t.cols; x++) {
+                Rec *p = rec_add(vec, "pixels");
+                rec_fmt(p, "acc", "a%d_%d", y * t.cols + x, v);
+                rec_int(p, "y", (int64_t)y * c->ystep);
+                rec_int(p, "x", (int64_t)x * c->xstep);
+            }
+    }
+    for (int y = 0; y < t.rows; y++)
+        for (int x = 0; x < t.cols; x++) {
+            Rec *p = rec_add(r, "pixels");
+            rec_int(p, "x", y * c->x_y + x * c->x_x);
+            for (int v = 0; v < c->vectors; v++) {
+                Rec *a = rec_new();
+                rec_fmt(a, "name", "a%d_%d", y * t.cols + x, v);
+                rec_int(a, "v", v);
+                rec_push(p, "acc", a);
+                rec_push(r, "acc", a);
+            }
+        }
+    return r;
+}
+
+/* Tiles number `full` and `edge` along one band of rows. */
+static void add_band(Rec *core, const Core *c, int from, int to, int step, int full, int edge)
+{
+    Rec *band = rec_add(core, "bands");
+    const int cols = c->tile[0].cols, whole = c->w / cols * cols;
+
+    rec_int(band, "from", from);
+    rec_int(band, "to", to);
+    rec_int(band, "step", step);
+    for (int i = 0; i < 2; i++) {
+        const int number = i ? edge : full, start = i ? whole : 0, end = i ? c->w : whole;
+        if (start == end)
+            continue;
+        Rec *s = rec_add(band, "spans");
+        static const char *const name[] = {"tile", "right", "bottom", "corner"};
+        rec_str(s, "name", name[number]);
+        rec_int(s, "from", start);
+        rec_int(s, "to", end);
+        rec_int(s, "step", i ? c->w - whole : cols);
+    }
+}
+
+static Rec *core_record(const Core *c)
+{
+    Rec *r = rec_new();
+    const int rows = c->tile[0].rows, whole = c->h / rows * rows;
+
+    rec_str(r, "template", "core");
+    rec_str(r, "name", c->name);
+    rec_fmt(r, "doc", "%s: %d x %d pixels x %d channels, every pixel given to point", c->name, c->h, c->w, c->out_blocks * LANES);
+    rec_int(r, "blocks", c->blocks);
+    rec_int(r, "x_block", c->x_block);
+    rec_int(r, "w_block", c->w_block);
+    rec_int(r, "rows", c->rows);
+    rec_int(r, "x_row", c->x_row);
+    rec_int(r, "w_row", c->w_row);
+    rec_int(r, "lanes", c->lanes);
+    rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
+    rec_int(r, "c_step", (int64_t)c->vectors * LANES);
+    rec_int(r, "w_step", c->vectors * c->w_out);
+    rec_int(r, "x_y", c->x_y);
+    rec_int(r, "x_x", c->x_x);
+    rec_int(r, "x_origin", c->x_origin);
+    rec_int(r, "y0", c->y0);
+    rec_int(r, "x0", c->x0);
+    rec_int(r, "ystep", c->ystep);
+    rec_int(r, "xstep", c->xstep);
+    for (int i = 0; i < c->ntap; i++) {
+        Rec *t = rec_add(r, "taps");
+        rec_int(t, "x", c->tap[i].x);
+        rec_int(t, "w", c->tap[i].w);
+    }
+    for (int i = 0; i < 4; i++)
+        if (c->tile[i].rows && c->tile[i].cols)
+            rec_push(r, "tiles", tile_record(c, i));
+    add_band(r, c, 0, whole, rows, 0, 1);
+    if (whole < c->h)
+        add_band(r, c, whole, c->h, c->h - whole, 2, 3);
+    return r;
+}
+
+static Rec *weight_record(const WeightCore *c)
+{
+    Rec *r = rec_new();
+
+    rec_str(r, "template", "weights");
+    rec_fmt(r, "doc", "weights: dw += the sum over %d x %d pixels of x * dz, %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_int(r, "out_blocks", c->out_blocks);
+    rec_int(r, "vectors", c->vectors);
+    rec_int(r, "z_step", c->vectors * c->z_block);
+    rec_int(r, "w_step", c->vectors * c->w_out);
+    rec_int(r, "blocks", c->blocks);
+    rec_int(r, "rows", c->rows);
+    rec_int(r, "lanes", c->lanes);
+    rec_int(r, "step", c->step);
+    rec_int(r, "x_block", c->x_block);
+    rec_int(r, "w_block", c->w_block);
+    rec_int(r, "x_row", c->x_row);
+    rec_int(r, "w_row", c->w_row);
+    rec_int(r, "h", c->h);
+    rec_int(r, "w", c->w);
+    rec_int(r, "x_y", c->x_y);
+    rec_int(r, "x_x", c->x_x);
+    rec_int(r, "z_origin", c->z_origin);
+    rec_int(r, "z_y", c->z_y);
+    for (int v = 0; v < c->vectors; v++) {
+        Rec *vec = rec_add(r, "vector");
+        rec_int(vec, "i", v);
+        rec_int(vec, "z", v * c->z_block);
+    }
+    for (int i = 0; i < c->nacc; i++) {
+        Rec *in = rec_add(r, "inputs");
+        rec_int(in, "x", c->acc[i].x);
+        for (int v = 0; v < c->vectors; v++) {
+            Rec *a = rec_new();
+            rec_fmt(a, "name", "a%d_%d", i, v);
+            rec_int(a, "v", v);
+            rec_int(a, "w", c->acc[i].w + v * c->w_out);
+            rec_push(in, "acc", a);
+            rec_push(r, "acc", a);
+        }
+    }
+    return r;
+}
+
+void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
+{
+    const Op *o = &p->g->op[k->op];
+    const char *name = k->core_name ? k->core_name : k->infer_core;
+    Rec *h = rec_new();
+
+    rec_str(h, "name", name);
+    rec_fmt(h, "guard", "CORE_%s_H", upper(name));
+    rec_str(h, "licence", EMITTED_LICENCE);
+    if (o->kind == OP_CONV)
+        rec_fmt(h, "doc", "conv %dx%d, stride %dx%d, padding %dx%d: %s -> %s", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
+                o->padding[0], o->padding[1], describe_shape(p->g->op[o->in].shape), describe_shape(o->shape));
+    else
+        rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
+    rec_push(h, "cores", core_record(k->kind == KERNEL_CONV ? &k->forward : &k->infer));
+    for (int i = 0; train && i < k->ndata; i++)
+        rec_push(h, "cores", core_record(&k->data[i]));
+    if (train && k->kind == KERNEL_CONV)
+        rec_push(h, "weights", weight_record(&k->weight));
+    template_expand("core_file", "h", h, to);
+}

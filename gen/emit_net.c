@@ -1,0 +1,596 @@
+/* emit_net.c - what ties the layers together: NAME.h, the layout, NAME_net.c, the program, build files, the runtime's copy.
+ *
+ * needs: a complete plan. sets: the files of the emitted folder. */
+#include "emit.h"
+
+#include "embedded.h"
+
+#include <string.h>
+
+typedef struct Net {
+    const Plan *p;
+    const Graph *g;
+    Parts parts;
+    const char *name, *NAME;
+    Rec *rec;
+} Net;
+
+static int64_t floats64(int64_t floats) /* whole lines of 64 bytes */
+{
+    return (floats + 15) / 16 * 16;
+}
+
+static void add_offset(Rec *to, const char *list, const char *name, int64_t at, const char *doc)
+{
+    Rec *r = rec_add(to, list);
+
+    rec_str(r, "name", name);
+    rec_int(r, "at", at);
+    if (doc)
+        rec_str(r, "doc", doc);
+}
+
+static void line(Rec *to, const char *list, const char *text)
+{
+    rec_str(rec_add(to, list), "line", text);
+}
+
+static const char *norm_name(const Net *n, int op)
+{
+    char *s = xprintf("norm_%s", n->g->op[op].path);
+
+    for (char *c = s; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    return s;
+}
+
+static const char *slot(const Net *n, const Span *s, int index, const char *what)
+{
+    return xprintf("%s_SPAN%d_%s", n->NAME, (int)(s - n->p->span), index < 0 ? what : xprintf("%s%d", what, index));
+}
+
+static const char *stored_slot(const Net *n, const Span *s)
+{
+    return slot(n, s, -1, "STORED");
+}
+
+/* ---- layout ---- */
+
+static void params(const Net *n)
+{
+    for (int i = 0; i < n->g->nparam; i++) {
+        const Param *q = &n->g->param[i];
+        if (q->role != PARAM_COUNT)
+            add_offset(n->rec, "params", xprintf("%s_%s", n->NAME, upper(q->name)), n->p->param_at[i], NULL);
+    }
+    for (int i = 0; i < n->p->nkernel; i++) {
+        const Kernel *k = &n->p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->fold_w, NULL);
+        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->fold_b, NULL);
+    }
+    for (int i = 0; i < n->p->naffine; i++)
+        add_offset(n->rec, "folded", affine_macro(n->p, n->p->affine[i].op), n->p->affine[i].at, NULL);
+}
+
+static void slots(const Net *n)
+{
+    for (int i = 0; i < n->p->nspan; i++) {
+        const Span *s = &n->p->span[i];
+        if (!s->from_input) {
+            add_offset(n->rec, "slots", stored_slot(n, s), s->stored_slot,
+                       xprintf("%s %s, stored for backward", s->stored ? n->g->op[s->op[s->stored - 1]].path : "weight op's output",
+                               describe_shape(s->shape[s->stored])));
+            for (int r = 0; r < s->nroute; r++)
+                add_offset(n->rec, "slots", slot(n, s, r, "ROUTE"), s->route_slot[r], "which element of each window won, a byte");
+        }
+        for (int c = 0; c < s->ncut; c++)
+            if (s->cut_grad[c] && s->cut_kept[c])
+                add_offset(n->rec, "slots", slot(n, s, c, "GRADIENT"), s->grad_slot[c],
+                           xprintf("gradient of %s, %s", s->cut[c] ? n->g->op[s->op[s->cut[c] - 1]].path : "the weight op's output",
+                                   describe_shape(s->shape[s->cut[c]])));
+    }
+    for (int i = 0; i < n->p->nkernel; i++) {
+        const Kernel *k = &n->p->kernel[i];
+        const int64_t at[] = {k->mat_x, k->mat_y, k->mat_back_x, k->mat_dz, k->mat_dx};
+        static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
+        for (int j = 0; j < 5; j++)
+            if (at[j] >= 0)
+                add_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j], "a row of a matrix for the product");
+    }
+}
+
+/* ---- kernels' structs and their place ---- */
+
+static void decl(Rec *k, const char *list, const char *text)
+{
+    rec_str(rec_add(k, list), "decl", text);
+}
+
+/* A field of a kernel's struct, and the line that sets it. */
+static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declaration, const char *field, const char *value)
+{
+    decl(k, "fields", declaration);
+    if (value)
+        line(n->rec, "place", xprintf("net->%s.%s = %s", kernel->name, field, value));
+}
+
+static char *in_images(const Net *n, const char *slot_name)
+{
+    (void)n;
+    return xprintf("images + %s * net->net.batch", slot_name);
+}
+
+static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
+{
+    const Plan *p = n->p;
+    const Span *before = &p->span[k->before], *after = k->after >= 0 ? &p->span[k->after] : NULL;
+    const bool pass = k->kind == KERNEL_PASS, weights = k->wparam >= 0;
+    const int cut = pass ? k->cut - 1 : before->ncut - 1;
+
+    given(n, r, k, "const struct cvy_net *net", "net", "&net->net");
+    given(n, r, k, "float *scratch", "scratch", "net->scratch");
+    given(n, r, k, "const float *in", "in", before->from_input ? NULL : in_images(n, stored_slot(n, before)));
+    if (k->back_data && before->cut_kept[cut])
+        given(n, r, k, "float *in_g", "in_g", in_images(n, slot(n, before, cut, "GRADIENT")));
+    if (pass && k->has_backward)
+        given(n, r, k, "const float *out_g", "out_g", in_images(n, slot(n, before, k->cut, "GRADIENT")));
+    if (after) {
+        given(n, r, k, "float *out", "out", in_images(n, stored_slot(n, after)));
+        given(n, r, k, "const float *out_g", "out_g", in_images(n, slot(n, after, 0, "GRADIENT")));
+        for (int i = 0; i < after->nroute; i++)
+            given(n, r, k, xprintf("uint8_t *route%d", i), xprintf("route%d", i),
+                  xprintf("(uint8_t *)(void *)(%s)", in_images(n, slot(n, after, i, "ROUTE"))));
+    }
+    for (int i = 0; i < k->nalias_train; i++) {
+        const Op *o = &n->g->op[k->alias[i].op];
+        const char *alias = k->alias[i].name;
+        if (o->kind == OP_BN)
+            given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
+        else if (o->kind == OP_DROP)
+            given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
+    }
+    if (weights) {
+        const char *w = upper(n->g->param[k->wparam].name);
+        given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
+        if (k->wt_floats)
+            given(n, r, k, "float *wt", "wt", xprintf("wt + %s_%s_TRANSPOSED", n->NAME, upper(k->name)));
+        given(n, r, k, "float *dw", "dw", "dw");
+        if (k->bparam >= 0) {
+            given(n, r, k, "const float *bias", "bias", xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->bparam].name)));
+            given(n, r, k, "double *db", "db", "db");
+        }
+    }
+    if (k->kind == KERNEL_LINEAR) {
+        const char *NAME = upper(k->name);
+        given(n, r, k, "float *mat_x", "mat_x", in_images(n, xprintf("%s_%s_X", n->NAME, NAME)));
+        given(n, r, k, "float *mat_y", "mat_y", in_images(n, xprintf("%s_%s_Y", n->NAME, NAME)));
+        given(n, r, k, "float *mat_back_x", "mat_back_x", in_images(n, xprintf("%s_%s_BACK_X", n->NAME, NAME)));
+        given(n, r, k, "float *mat_dz", "mat_dz", in_images(n, xprintf("%s_%s_DZ", n->NAME, NAME)));
+        if (k->mat_dx >= 0)
+            given(n, r, k, "float *mat_dx", "mat_dx", in_images(n, xprintf("%s_%s_DX", n->NAME, NAME)));
+    }
+    if (k->kind == KERNEL_LOSS) {
+        decl(r, "fields", "const int *labels");
+        given(n, r, k, "double *loss", "loss", "net->piece_loss");
+        given(n, r, k, "int *correct", "correct", "net->piece_correct");
+    }
+}
+
+static bool has_trace(const Kernel *k)
+{
+    return k->kind != KERNEL_PASS && (k->trace_in.n || k->trace_out.n);
+}
+
+static bool has_backward(const Kernel *k)
+{
+    return k->kind == KERNEL_LOSS ? k->din.n && k->din.run[k->din.n - 1].sums >= 0 : k->has_backward;
+}
+
+static void kernels(const Net *n)
+{
+    const Plan *p = n->p;
+    const bool train = n->parts & PART_TRAIN;
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        Rec *r = rec_add(n->rec, "kernels");
+        rec_str(r, "name", k->name);
+        const char *s = kernel_struct(p, k);
+        if (train) {
+            rec_int(r, "train", 1);
+            kernel_fields(n, k, r);
+            decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+            if (has_backward(k)) {
+                rec_int(r, "backward", 1);
+                decl(r, "prototypes", xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+            }
+            if (k->wt_floats) {
+                rec_int(r, "transposed", 1);
+                decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
+            }
+            if (has_trace(k)) {
+                rec_int(r, "traced", 1);
+                decl(r, "prototypes", xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)", s, s));
+            }
+            if (p->span[k->before].from_input)
+                rec_int(r, "reads_input", 1);
+            if (k->wt_floats)
+                add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+        }
+        if (k->wparam >= 0) {
+            if (k->pre.n)
+                decl(r, "infer_prototypes", xprintf("void %s_pack(const float *f, const float *image, float *x, float *scratch)", s));
+            decl(r, "infer_prototypes", xprintf("void %s_infer(const float *f, const float *x, float *y, float *scratch)", s));
+        }
+    }
+    for (int i = p->nkernel - 1; train && i >= 0; i--) {
+        Rec *r = rec_add(n->rec, "reversed");
+        rec_str(r, "name", p->kernel[i].name);
+        rec_int(r, "backward", has_backward(&p->kernel[i]));
+    }
+}
+
+static const char *param_macro(const Net *n, int op, ParamRole role)
+{
+    for (int i = 0; i < n->g->nparam; i++)
+        if (n->g->param[i].op == op && n->g->param[i].role == role)
+            return xprintf("%s_%s", n->NAME, upper(n->g->param[i].name));
+    BUG("op %d has no such parameter", op);
+}
+
+static int64_t param_offset(const Net *n, int op, ParamRole role)
+{
+    for (int i = 0; i < n->g->nparam; i++)
+        if (n->g->param[i].op == op && n->g->param[i].role == role)
+            return n->p->param_at[i];
+    BUG("op %d has no such parameter", op);
+}
+
+static void norms(const Net *n)
+{
+    for (int i = 0; i < n->p->nnorm && (n->parts & PART_TRAIN); i++) {
+        const Norm *m = &n->p->norm[i];
+        const Op *o = &n->g->op[m->op];
+        const char *name = norm_name(n, m->op);
+        rec_str(rec_add(n->rec, "norms"), "name", name);
+        line(n->rec, "place",
+             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", name,
+                     o->shape.c, m->padded, n->p->pieces, o->eps, o->momentum));
+        line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", name, param_macro(n, m->op, PARAM_GAMMA)));
+        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", name, param_macro(n, m->op, PARAM_BETA)));
+        line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
+        line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
+        line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
+        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)m->floats, (long long)m->doubles));
+    }
+}
+
+static char *fold_list(const Net *n, const int *op, int count)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < count; i++)
+        buf_printf(&b, "%s{p + %s, p + %s, r + %s, r + %s, %.17g}", i ? ", " : "", param_macro(n, op[i], PARAM_GAMMA), param_macro(n, op[i], PARAM_BETA),
+                   param_macro(n, op[i], PARAM_MEAN), param_macro(n, op[i], PARAM_VAR), n->g->op[op[i]].eps);
+    return b.text;
+}
+
+static void folds(const Net *n)
+{
+    for (int i = 0; i < n->p->nkernel; i++) {
+        const Kernel *k = &n->p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        const Op *o = &n->g->op[k->op];
+        const char *bias = k->bparam >= 0 ? xprintf("p + %s", param_macro(n, k->op, PARAM_BIAS)) : "NULL", *list = "NULL", *K = upper(k->name);
+        if (k->nfold) {
+            list = xprintf("fold_%s", k->name);
+            line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
+        }
+        const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
+        if (k->kind == KERNEL_CONV)
+            line(n->rec, "folds", xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
+                                          k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
+        else
+            line(n->rec, "folds", xprintf("cvy_fold_linear(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
+                                          k->nfold, o->shape.c, n->g->op[o->in].shape.c, tail));
+    }
+    for (int i = 0; i < n->p->naffine; i++) {
+        const Affine *a = &n->p->affine[i];
+        const int padded = blocks_of(n->g->op[a->op].shape.c) * LANES;
+        line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
+        line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, f + %s + %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
+                                      affine_macro(n->p, a->op), padded));
+    }
+}
+
+/* ---- tensors ---- */
+
+static const char *four(const int64_t v[4], int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%lld", i ? ", " : "", (long long)v[i]);
+    if (n == 0)
+        buf_puts(&b, "0");
+    return b.text;
+}
+
+static void tensors(const Net *n)
+{
+    static const char *const role[] = {"CVY_WEIGHT", "CVY_BIAS", "CVY_GAMMA", "CVY_BETA", "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
+    static const char *const draw[] = {[DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
+
+    for (int i = 0; i < n->g->nparam; i++) {
+        const Param *q = &n->g->param[i];
+        Rec *r = rec_add(n->rec, "tensors");
+        int64_t dim[4] = {0}, block[4] = {1, 1, 1, 1}, outer[4] = {1, 0, 0, 0}, inner[4] = {0};
+        for (int d = 0; d < q->ndim; d++)
+            dim[d] = q->dim[d];
+        if (q->role == PARAM_WEIGHT) {
+            const Kernel *k = NULL;
+            for (int j = 0; j < n->p->nkernel; j++)
+                if (n->p->kernel[j].wparam == i)
+                    k = &n->p->kernel[j];
+            const int64_t taps = q->ndim == 4 ? (int64_t)q->dim[2] * q->dim[3] : 1;
+            if (k->kind == KERNEL_LINEAR) {
+                outer[0] = blocks_of(q->dim[1]) * LANES;
+                outer[1] = 1;
+            } else if (k->plain) {
+                block[0] = LANES, inner[0] = 1;
+                outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = (int64_t)q->dim[3] * LANES, outer[3] = LANES;
+            } else {
+                block[0] = block[1] = LANES, inner[0] = 1, inner[1] = LANES;
+                outer[1] = taps * LANES * LANES, outer[0] = blocks_of(q->dim[1]) * outer[1];
+                outer[2] = (int64_t)q->dim[3] * LANES * LANES, outer[3] = LANES * LANES;
+            }
+        }
+        rec_str(r, "name", q->name);
+        rec_str(r, "role", role[q->role]);
+        rec_int(r, "ndim", q->ndim);
+        rec_str(r, "dim", four(dim, q->ndim));
+        rec_str(r, "block", four(block, q->ndim));
+        rec_str(r, "outer", four(outer, q->ndim));
+        rec_str(r, "inner", four(inner, q->ndim));
+        rec_int(r, "at", n->p->param_at[i]);
+        rec_str(r, "draw", draw[q->draw]);
+        rec_str(r, "value", emit_float(q->draw_value));
+    }
+}
+
+/* ---- inference ---- */
+
+static void inference(const Net *n)
+{
+    const char *from = "a", *to = "b";
+
+    for (int i = 0; i < n->p->nkernel; i++) {
+        const Kernel *k = &n->p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        const char *s = kernel_struct(n->p, k);
+        if (k->pre.n)
+            line(n->rec, "infer", xprintf("%s_pack(f, x + (int64_t)i * %lld, a, t)", s,
+                                          (long long)n->g->op[0].shape.c * n->g->op[0].shape.h * n->g->op[0].shape.w));
+        line(n->rec, "infer", xprintf("%s_infer(f, %s, %s, t)", s, from, to));
+        const char *swap = from;
+        from = to;
+        to = swap;
+    }
+    rec_str(n->rec, "infer_result", from);
+}
+
+/* ---- totals ---- */
+
+static const char *orders(const Graph *g)
+{
+    Buf b = {0};
+    const char *layer = NULL;
+
+    for (int i = 1; i + 1 < g->nop; i++) {
+        const Op *o = &g->op[i];
+        const bool same = layer && strcmp(layer, o->layer) == 0;
+        buf_printf(&b, "%s%s", same ? "-" : layer ? " " : "", op_info[o->kind].name);
+        layer = o->layer;
+    }
+    return b.text ? b.text : "";
+}
+
+static const char *spec_hash(const Spec *s)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    if (!f)
+        BUG("no memory stream");
+    spec_write(s, f);
+    if (fclose(f) != 0)
+        BUG("no memory stream");
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
+    return xprintf("%016llx", (unsigned long long)h);
+}
+
+static char *channel_list(const double *v, int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n && i < 64; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", emit_float(v[i]));
+    for (int i = 64; i < n; i++)
+        buf_printf(&b, ", %s", emit_float(v[63]));
+    return b.text;
+}
+
+static void totals(const Net *n)
+{
+    const Plan *p = n->p;
+    const Spec *s = n->g->spec;
+    const SpecTrain *t = &s->train;
+    Rec *r = n->rec;
+    const Shape in = n->g->op[0].shape;
+    const bool train = n->parts & PART_TRAIN;
+    int nbatches = 0;
+
+    for (int i = 0; i < n->g->nparam; i++)
+        nbatches += n->g->param[i].role == PARAM_COUNT;
+    const int64_t struct_bytes = 1024 + 512 * (int64_t)p->nkernel + 16 * (int64_t)p->nkernel * p->pieces + 256 * (int64_t)p->nnorm;
+    const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats), batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
+    const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), wt = floats64(p->wt_floats),
+                  dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
+    const int64_t scratch = floats64(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
+
+    rec_str(r, "name", n->name);
+    rec_str(r, "NAME", n->NAME);
+    rec_str(r, "licence", EMITTED_LICENCE);
+    rec_str(r, "version", CONVOY_VERSION);
+    rec_str(r, "hash", spec_hash(s));
+    rec_str(r, "order", orders(n->g));
+    rec_str(r, "target", p->target->name);
+    rec_str(r, "flags", *p->target->flags ? xprintf(" (%s)", p->target->flags) : "");
+    rec_str(r, "make_flags", p->target->flags);
+    rec_str(r, "macro", p->target->macro);
+    rec_str(r, "standard", p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
+    rec_str(r, "c_std", p->target->kind == TARGET_PORTABLE ? "c99" : "c11");
+    rec_str(r, "cmake_std", p->target->kind == TARGET_PORTABLE ? "99" : "11");
+    rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image forward, %lld bytes an image stored for backward", (long long)n->g->weights,
+            (long long)n->g->flops, (long long)p->stored_bytes);
+    rec_str(r, "shape", describe_shape(in));
+    rec_int(r, "c", in.c);
+    rec_int(r, "h", in.h);
+    rec_int(r, "w", in.w);
+    rec_int(r, "classes", s->classes);
+    rec_str(r, "mean", channel_list(t->mean, in.c));
+    rec_str(r, "std", channel_list(t->std, in.c));
+    if (train)
+        rec_int(r, "train", 1);
+    rec_int(r, "struct_bytes", (struct_bytes + 63) / 64 * 64);
+    rec_int(r, "fixed_bytes", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded));
+    rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + wt + dw + db) : 0);
+    rec_int(r, "image_bytes", train ? 4 * floats64(p->image_floats) : 0);
+    rec_int(r, "image_floats", floats64(p->image_floats));
+    rec_int(r, "thread_bytes", 4 * scratch);
+    rec_int(r, "scratch", scratch);
+    rec_int(r, "param_floats", param);
+    rec_int(r, "running_floats", running);
+    rec_int(r, "batches_floats", batches);
+    rec_int(r, "folded_floats", folded);
+    rec_int(r, "fold_floats", p->fold_floats);
+    rec_int(r, "norm_floats", norm);
+    rec_int(r, "sums_floats", sums);
+    rec_int(r, "wt_floats", wt);
+    rec_int(r, "dw_floats", dw);
+    rec_int(r, "db_floats", db);
+    rec_int(r, "trace_floats", p->trace_floats);
+    rec_int(r, "infer_ends", p->infer_ends);
+    rec_int(r, "pieces", p->pieces);
+    rec_int(r, "nbatches", nbatches);
+    rec_int(r, "stored_bytes", p->stored_bytes);
+    rec_int(r, "flops", n->g->flops);
+    rec_int(r, "min_batch", p->min_batch ? p->min_batch : 1);
+    rec_str(r, "data", t->data);
+    rec_int(r, "epochs", t->epochs);
+    rec_int(r, "batch", t->batch);
+    rec_fmt(r, "lr", "%.17g", t->lr);
+    rec_fmt(r, "momentum", "%.17g", t->momentum);
+    rec_fmt(r, "weight_decay", "%.17g", t->weight_decay);
+    rec_int(r, "nesterov", t->nesterov);
+    rec_int(r, "decay_all", t->decay_all);
+    rec_str(r, "schedule", schedule_names[t->schedule]);
+    rec_fmt(r, "warmup", "%.17g", t->warmup);
+    rec_int(r, "seed", t->seed);
+}
+
+/* ---- the folder ---- */
+
+static void add_file(OutDir *out, const char *name, const Buf *b)
+{
+    outdir_add(out, name, b->text, b->len);
+}
+
+static void expand_file(const Net *n, OutDir *out, const char *name, const char *template)
+{
+    Buf b = {0};
+
+    template_expand(template, "n", n->rec, &b);
+    add_file(out, name, &b);
+}
+
+static void source(const Net *n, const char *list, const char *name)
+{
+    rec_str(rec_add(n->rec, list), "source", name);
+    rec_fmt(rec_add(n->rec, "sources"), "object", "%.*s.o", (int)(strlen(name) - 2), name);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+void emit_network(const Plan *p, Parts parts, OutDir *out)
+{
+    Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new()}, *n = &net;
+
+    template_load();
+    totals(n);
+    params(n);
+    if (parts & PART_TRAIN) {
+        slots(n);
+        norms(n);
+    }
+    kernels(n);
+    if (parts & PART_TRAIN) {
+        static const char *const arg[] = {"images", "wt", "dw", "db", "norms", "sums"};
+        for (int i = 0; i < 6; i++)
+            rec_str(rec_add(n->rec, "place_unused"), "name", arg[i]);
+    }
+    folds(n);
+    tensors(n);
+    inference(n);
+
+    source(n, "network", xprintf("%s_net.c", n->name));
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        if (!(parts & PART_TRAIN) && k->wparam < 0)
+            continue;
+        const char *name = xprintf("%s_%s.c", n->name, k->name);
+        Buf b = {0};
+        emit_layer_file(p, k, parts, &b);
+        add_file(out, name, &b);
+        source(n, "network", name);
+        bool seen = k->infer_core == NULL;
+        for (int j = 0; j < i; j++)
+            seen |= p->kernel[j].infer_core && strcmp(p->kernel[j].infer_core, k->infer_core ? k->infer_core : "") == 0;
+        if (!seen) {
+            Buf core = {0};
+            emit_core_file(p, k, parts & PART_TRAIN, &core);
+            add_file(out, xprintf("core_%s.h", k->infer_core), &core);
+        }
+    }
+    source(n, "network", "runtime/cvy_kernels.c");
+    source(n, "program", "main.c");
+    for (size_t i = 0; i < nembedded; i++) {
+        const char *name = embedded[i].name;
+        if (strncmp(name, "runtime/", 8) != 0)
+            continue;
+        outdir_add(out, name, embedded[i].text, embedded[i].len);
+        if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
+            source(n, "program", name);
+    }
+    expand_file(n, out, xprintf("%s.h", n->name), "header");
+    expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
+    expand_file(n, out, xprintf("%s_net.c", n->name), "net");
+    expand_file(n, out, "main.c", "main");
+    expand_file(n, out, "Makefile", "makefile");
+    expand_file(n, out, "meson.build", "meson");
+    expand_file(n, out, "CMakeLists.txt", "cmake");
+}

@@ -1,0 +1,256 @@
+/* tile.c - the shape of each core: which loops stay, which taps are unrolled, and the register tile.
+ *
+ * needs: kernels with their packed images.
+ * sets:  forward, data, weight and inference cores, core names, padded weight sizes.
+ *
+ * The cost model counts, for one step of the inner loop of a tile, fused multiply-adds (two a cycle), loads (two a cycle)
+ * and the chain of dependent multiply-adds (four cycles), plus a constant for the loop; the cheapest sum over an image wins. */
+#include "plan.h"
+
+enum {
+    UNROLL_TAPS = 9, /* more taps than this: the kernel's rows stay a loop */
+};
+
+static double max3(double a, double b, double c)
+{
+    const double m = a > b ? a : b;
+
+    return m > c ? m : c;
+}
+
+/* Cycles of one inner step: `outputs` pixels (or accumulators a vector) times `vectors`. A vf of a narrow target is several
+ * registers, each with its own instructions. */
+static double step_cycles(const Target *t, int outputs, int vectors)
+{
+    const double parts = 32.0 / t->registers > 1 ? 2 : 1;
+    const double fma = parts * outputs * vectors / 2;
+    const double loads = (outputs + parts * vectors) / 2;
+
+    return max3(fma, loads, 4) + 0.5;
+}
+
+static bool fits(const Target *t, int outputs, int vectors)
+{
+    return outputs * vectors + vectors + (vectors > 1) <= t->registers;
+}
+
+static double tile_cycles(const Target *t, const Core *c, int rows, int cols, int vectors)
+{
+    if (rows == 0 || cols == 0)
+        return 0;
+    const double steps = (double)c->blocks * c->rows * c->ntap * c->lanes;
+    return steps * step_cycles(t, rows * cols, vectors) + 2.0 * rows * cols * vectors + 20;
+}
+
+/* Cycles of a whole image with tiles of rows x cols pixels, their edges included. */
+static double image_cycles(const Target *t, const Core *c, int rows, int cols, int vectors)
+{
+    const int full_y = c->h / rows, full_x = c->w / cols, edge_y = c->h % rows, edge_x = c->w % cols;
+
+    return (full_y * (full_x * tile_cycles(t, c, rows, cols, vectors) + tile_cycles(t, c, rows, edge_x, vectors)) +
+            full_x * tile_cycles(t, c, edge_y, cols, vectors) + tile_cycles(t, c, edge_y, edge_x, vectors)) *
+           (c->out_blocks / vectors);
+}
+
+static void choose_tile(const Target *t, Core *c)
+{
+    double best = -1;
+    int rows = 1, cols = 1;
+
+    c->vectors = 1;
+    for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
+        if (c->out_blocks % v)
+            continue;
+        for (int r = 1; r <= 8 && r <= c->h; r++)
+            for (int w = 1; w <= 32 && w <= c->w; w++) {
+                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4))
+                    continue;
+                const double cycles = image_cycles(t, c, r, w, v);
+                if (best < 0 || cycles < best * 0.999) {
+                    best = cycles;
+                    rows = r, cols = w, c->vectors = v;
+                }
+            }
+    }
+    c->tile[0] = (Tile){rows, cols};
+    c->tile[1] = (Tile){rows, c->w % cols};
+    c->tile[2] = (Tile){c->h % rows, cols};
+    c->tile[3] = (Tile){c->h % rows, c->w % cols};
+}
+
+static void add_tap(Core *c, int64_t x, int64_t w)
+{
+    *PUSH(c->tap, c->ntap) = (Tap){x, w};
+}
+
+/* ---- conv ---- */
+
+static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const Image *xs)
+{
+    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES, inside = xs->plain ? 1 : LANES * LANES;
+    const int per_w = xs->plain ? LANES : inside;
+
+    c->name = "forward";
+    c->blocks = xs->plain ? in.c : blocks_of(in.c);
+    c->x_block = (int64_t)xs->rows * xs->cols * lanes;
+    c->w_block = (int64_t)kh * kw * per_w;
+    c->lanes = xs->plain ? 1 : c->blocks == 1 ? in.c : LANES;
+    c->out_blocks = blocks_of(o->shape.c);
+    c->w_out = c->blocks * c->w_block;
+    c->h = o->shape.h, c->w = o->shape.w;
+    c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
+    c->x_x = (int64_t)o->stride[1] * lanes;
+    c->ystep = c->xstep = 1;
+    const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS ? in.c : 1; /* plain and small: unroll the channels too */
+    const bool all = kh * kw <= UNROLL_TAPS;
+    c->rows = all ? 1 : kh;
+    c->x_row = (int64_t)xs->cols * lanes;
+    c->w_row = (int64_t)kw * per_w;
+    for (int p = 0; p < planes; p++)
+        for (int y = 0; y < (all ? kh : 1); y++)
+            for (int x = 0; x < kw; x++)
+                add_tap(c, p * c->x_block + ((int64_t)y * xs->cols + x) * lanes, p * c->w_block + ((int64_t)y * kw + x) * per_w);
+    if (planes > 1)
+        c->blocks = 1;
+    choose_tile(t, c);
+}
+
+/* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position k is
+ * j + (a + padding - k) / stride. */
+static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Image *dz, int a, int b)
+{
+    const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1];
+    int *y = xalloc(sizeof *y * (size_t)kh), *x = xalloc(sizeof *x * (size_t)kw), ny = 0, nx = 0;
+
+    for (int k = 0; k < kh; k++)
+        if ((a + o->padding[0] - k) % sh == 0)
+            y[ny++] = k;
+    for (int k = 0; k < kw; k++)
+        if ((b + o->padding[1] - k) % sw == 0)
+            x[nx++] = k;
+    c->name = sh * sw == 1 ? "data" : xprintf("data_%d_%d", a, b);
+    c->blocks = blocks_of(o->shape.c);
+    c->x_block = (int64_t)dz->rows * dz->cols * LANES;
+    c->w_block = (int64_t)kh * kw * LANES * LANES;
+    c->lanes = c->blocks == 1 ? o->shape.c : LANES;
+    c->out_blocks = blocks_of(in.c);
+    c->w_out = c->blocks * c->w_block;
+    c->h = (in.h - a + sh - 1) / sh, c->w = (in.w - b + sw - 1) / sw;
+    c->x_y = (int64_t)dz->cols * LANES;
+    c->x_x = LANES;
+    c->y0 = a, c->x0 = b, c->ystep = sh, c->xstep = sw;
+    const bool all = ny * nx <= UNROLL_TAPS;
+    c->rows = all ? 1 : ny;
+    c->x_row = -(int64_t)dz->cols * LANES;
+    c->w_row = (int64_t)sh * kw * LANES * LANES;
+    for (int i = 0; i < (all ? ny : 1) && nx > 0 && ny > 0; i++)
+        for (int j = 0; j < nx; j++)
+            add_tap(c, (((int64_t)(a + o->padding[0] - y[i]) / sh + dz->top) * dz->cols + (b + o->padding[1] - x[j]) / sw + dz->left) * LANES,
+                    ((int64_t)y[i] * kw + x[j]) * LANES * LANES);
+    choose_tile(t, c);
+}
+
+static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
+{
+    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES, per_w = xs->plain ? LANES : LANES * LANES;
+    const int limit = t->registers - 4;
+
+    c->out_blocks = blocks_of(o->shape.c);
+    c->x_block = (int64_t)xs->rows * xs->cols * lanes;
+    c->w_block = (int64_t)kh * kw * per_w;
+    c->blocks = xs->plain ? in.c : blocks_of(in.c);
+    c->w_out = c->blocks * c->w_block;
+    c->x_row = (int64_t)xs->cols * lanes;
+    c->w_row = (int64_t)kw * per_w;
+    c->w_lane = LANES;
+    c->rows = kh;
+    c->lanes = xs->plain ? 1 : c->blocks == 1 ? in.c : LANES;
+    c->h = o->shape.h, c->w = o->shape.w;
+    c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
+    c->x_x = (int64_t)o->stride[1] * lanes;
+    c->z_origin = ((int64_t)dz->top * dz->cols + dz->left) * LANES;
+    c->z_y = (int64_t)dz->cols * LANES;
+    c->z_x = LANES;
+    c->z_block = (int64_t)dz->rows * dz->cols * LANES;
+
+    int planes = 1, tap_rows = 1;
+    if (xs->plain && kh * kw <= limit) { /* few channels: as many taps as fit */
+        tap_rows = kh;
+        planes = in.c * kh * kw <= limit ? in.c : 1;
+    }
+    const int taps = planes * tap_rows * kw;
+    double best = -1;
+    c->step = 1, c->vectors = 1;
+    for (int s = 1; s <= c->lanes; s++)
+        for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
+            if (c->lanes % s || c->out_blocks % v || !fits(t, taps * s, v))
+                continue;
+            const double cycles = (step_cycles(t, taps * s, v) + 20.0 / (c->h * c->w)) / (taps * s * v);
+            if (best < 0 || cycles < best * 0.999) {
+                best = cycles;
+                c->step = s, c->vectors = v;
+            }
+        }
+    for (int p = 0; p < planes; p++)
+        for (int y = 0; y < tap_rows; y++)
+            for (int x = 0; x < kw; x++)
+                for (int s = 0; s < c->step; s++)
+                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * xs->cols + x) * lanes + s,
+                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES};
+    if (planes > 1)
+        c->blocks = 1;
+    if (tap_rows > 1)
+        c->rows = 1;
+}
+
+/* ---- linear at inference: a 1x1 conv on one pixel ---- */
+
+static void linear_core(const Target *t, Core *c, int in, int out)
+{
+    c->name = "forward";
+    c->blocks = blocks_of(in);
+    c->x_block = LANES;
+    c->w_block = LANES * LANES;
+    c->rows = 1;
+    c->lanes = c->blocks == 1 ? in : LANES;
+    c->out_blocks = blocks_of(out);
+    c->w_out = (int64_t)c->blocks * LANES * LANES;
+    c->h = c->w = 1;
+    c->ystep = c->xstep = 1;
+    add_tap(c, 0, 0);
+    choose_tile(t, c);
+}
+
+void tile_build(Plan *p)
+{
+    const Graph *g = p->g;
+
+    for (int i = 0; i < p->nkernel; i++) {
+        Kernel *k = &p->kernel[i];
+        if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
+            continue;
+        const Op *o = &g->op[k->op];
+        const Shape in = g->op[o->in].shape;
+        if (k->kind == KERNEL_LINEAR) {
+            k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
+            linear_core(p->target, &k->infer, in.c, o->shape.c);
+            k->infer_core = xprintf("linear_%d_%d", in.c, o->shape.c);
+            continue;
+        }
+        const Image *xs = &k->image[k->x], *dz = &k->image[k->dz];
+        const int taps = o->kernel[0] * o->kernel[1];
+        k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain ? in.c : blocks_of(in.c) * LANES);
+        forward_core(p->target, &k->forward, o, in, xs);
+        k->infer = k->forward;
+        weight_core(p->target, &k->weight, o, in, xs, dz);
+        if (k->back_data) {
+            k->wt_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * blocks_of(in.c) * LANES;
+            for (int a = 0; a < o->stride[0] && a < in.h; a++)
+                for (int b = 0; b < o->stride[1] && b < in.w; b++)
+                    data_core(p->target, PUSH(k->data, k->ndata), o, in, dz, a, b);
+        }
+        k->core_name = xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1],
+                               o->stride[0], o->stride[1], o->padding[0], o->padding[1], k->back_data ? "" : "_first");
+        k->infer_core = k->core_name;
+    }
+}

@@ -1,0 +1,290 @@
+/* cvy_kernels.c - see cvy_kernels.h. SPDX-License-Identifier: 0BSD */
+#include "cvy_kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined CVY_OPENBLAS
+#include <cblas.h>
+#endif
+
+#if defined __clang__
+#pragma STDC FP_CONTRACT OFF
+#elif defined __GNUC__
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+struct cvy_range cvy_piece(int p, int pieces, int n)
+{
+    struct cvy_range r;
+    r.first = (int)((int64_t)n * p / pieces);
+    r.end = (int)((int64_t)n * (p + 1) / pieces);
+    return r;
+}
+
+/* ---- batch norm ---- */
+
+void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles)
+{
+    float **const array[] = {&bn->mean, &bn->scale, &bn->shift, &bn->istd, &bn->off, &bn->back_x, &bn->back_1, &bn->dgamma, &bn->dbeta};
+
+    for (int i = 0; i < 9; i++)
+        *array[i] = floats + (int64_t)i * bn->padded;
+    bn->stats = doubles;
+    bn->sums = doubles + 3 * (int64_t)bn->pieces * bn->padded;
+}
+
+void cvy_bn_begin_stats(const struct cvy_bn *bn, int piece)
+{
+    memset(bn->stats + 3 * (int64_t)piece * bn->padded, 0, sizeof(double) * 3 * (size_t)bn->padded);
+}
+
+void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece)
+{
+    memset(bn->sums + 2 * (int64_t)piece * bn->padded, 0, sizeof(double) * 2 * (size_t)bn->padded);
+}
+
+void cvy_bn_forward(const struct cvy_bn *bn, int n, int area)
+{
+    for (int c = 0; c < bn->channels; c++) {
+        double count = 0, mean = 0, m2 = 0;
+        for (int p = 0; p < bn->pieces; p++) {
+            const struct cvy_range r = cvy_piece(p, bn->pieces, n);
+            const double *s = bn->stats + 3 * (int64_t)p * bn->padded + c;
+            const double k = (double)(r.end - r.first) * area;
+            if (k == 0)
+                continue;
+            const double part_mean = s[0] + s[bn->padded] / k;
+            const double part_m2 = s[2 * bn->padded] - s[bn->padded] * s[bn->padded] / k;
+            const double d = part_mean - mean;
+            mean += d * k / (count + k);
+            m2 += part_m2 + d * d * count * k / (count + k);
+            count += k;
+        }
+        const double var = m2 > 0 ? m2 / count : 0, istd = 1 / sqrt(var + bn->eps), gamma = (double)bn->gamma[c];
+        const float head = (float)mean;
+        const double tail = mean - (double)head; /* what the float lost matters where mean / sd is large */
+        bn->mean[c] = head;
+        bn->istd[c] = (float)istd;
+        bn->off[c] = (float)(-tail * istd);
+        bn->scale[c] = (float)(gamma * istd);
+        bn->shift[c] = (float)((double)bn->beta[c] - tail * gamma * istd);
+        bn->running_mean[c] = (float)((1 - bn->momentum) * (double)bn->running_mean[c] + bn->momentum * mean);
+        bn->running_var[c] = (float)((1 - bn->momentum) * (double)bn->running_var[c] + bn->momentum * (count > 1 ? var * count / (count - 1) : var));
+    }
+    ++*bn->batches;
+}
+
+void cvy_bn_backward(const struct cvy_bn *bn, int n, int area)
+{
+    const double count = (double)n * area;
+
+    for (int c = 0; c < bn->channels; c++) {
+        double g = 0, gx = 0;
+        for (int p = 0; p < bn->pieces; p++) {
+            g += bn->sums[2 * (int64_t)p * bn->padded + c];
+            gx += bn->sums[(2 * (int64_t)p + 1) * bn->padded + c];
+        }
+        bn->dbeta[c] = (float)g;
+        bn->dgamma[c] = (float)gx;
+        bn->back_x[c] = (float)(-(double)bn->scale[c] * gx / count);
+        bn->back_1[c] = (float)(-(double)bn->scale[c] * g / count);
+    }
+}
+
+/* ---- update ---- */
+
+static inline void sgd_one(const struct cvy_net *net, int64_t i, float g, const struct cvy_step *step, float decay)
+{
+    if (net->grad)
+        net->grad[i] = g;
+    const float w = net->param[i];
+    const float d = g + decay * w;
+    const float m = step->momentum * net->momentum[i] + d;
+    net->momentum[i] = m;
+    net->param[i] = w - step->lr * (step->nesterov ? d + step->momentum * m : m);
+}
+
+void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
+             const struct cvy_step *step, float decay)
+{
+    enum { CHUNK = 512 };
+    float sum[CHUNK];
+
+    for (int64_t i = 0; i < count; i += CHUNK) {
+        const int m = (int)(count - i < CHUNK ? count - i : CHUNK);
+        memcpy(sum, g + i, (size_t)m * sizeof *sum);
+        for (int p = 1; p < parts; p++)
+            for (int j = 0; j < m; j++)
+                sum[j] += g[p * stride + i + j];
+        for (int j = 0; j < m; j++)
+            sgd_one(net, at + i + j, sum[j], step, decay);
+    }
+}
+
+void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step)
+{
+    cvy_sgd(net, bn->gamma - net->param, bn->padded, bn->dgamma, 0, 1, step, step->weight_decay_other);
+    cvy_sgd(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
+}
+
+void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts, const struct cvy_step *step)
+{
+    for (int i = 0; i < count; i++) {
+        double sum = 0;
+        for (int p = 0; p < parts; p++)
+            sum += g[p * stride + i];
+        sgd_one(net, at + i, (float)sum, step, step->weight_decay_other);
+    }
+}
+
+void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps)
+{
+    for (int bi = 0; bi < blocks_in; bi++)
+        for (int t = 0; t < taps; t++) {
+            const float *from = w + (((int64_t)block_out * blocks_in + bi) * taps + t) * 256;
+            float *to = wt + (((int64_t)bi * blocks_out + block_out) * taps + t) * 256;
+            for (int i = 0; i < 16; i++)
+                for (int o = 0; o < 16; o++)
+                    to[o * 16 + i] = from[i * 16 + o];
+        }
+}
+
+void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels, int taps)
+{
+    for (int t = 0; t < taps; t++)
+        for (int i = 0; i < channels; i++)
+            for (int o = 0; o < 16; o++)
+                wt[(((int64_t)block_out * taps + t) * 16 + o) * 16 + i] = w[(((int64_t)block_out * channels + i) * taps + t) * 16 + o];
+}
+
+/* ---- loss ---- */
+
+double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct)
+{
+    int best = 0;
+    double sum = 0;
+
+    for (int i = 1; i < classes; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    for (int i = 0; i < classes; i++)
+        sum += exp((double)logits[i] - (double)logits[best]);
+    for (int i = 0; i < classes; i++)
+        g[i] = (float)((exp((double)logits[i] - (double)logits[best]) / sum - (i == label)) * (double)scale);
+    for (int i = classes; i < padded; i++)
+        g[i] = 0;
+    *correct += best == label;
+    return log(sum) - ((double)logits[label] - (double)logits[best]);
+}
+
+/* ---- matrix product ---- */
+
+void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc)
+{
+#if defined CVY_OPENBLAS
+    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, m, n, k, 1.0f, a, lda, b, ldb,
+                0.0f, c, ldc);
+#else
+    for (int i = 0; i < m; i++) {
+        float *row = c + (int64_t)i * ldc;
+        if (trans_b) {
+            for (int j = 0; j < n; j++) {
+                float sum = 0;
+                for (int l = 0; l < k; l++)
+                    sum += a[trans_a ? (int64_t)l * lda + i : (int64_t)i * lda + l] * b[(int64_t)j * ldb + l];
+                row[j] = sum;
+            }
+            continue;
+        }
+        memset(row, 0, (size_t)n * sizeof *row);
+        for (int l = 0; l < k; l++) {
+            const float x = a[trans_a ? (int64_t)l * lda + i : (int64_t)i * lda + l];
+            for (int j = 0; j < n; j++)
+                row[j] += x * b[(int64_t)l * ldb + j];
+        }
+    }
+#endif
+}
+
+/* ---- folding ---- */
+
+/* The norms of `fold`, in order, as one s x + t for channel c, applied to s0 x + t0. */
+static void fold_channel(const struct cvy_fold *fold, int nfold, int c, double *s, double *t)
+{
+    for (int i = 0; i < nfold; i++) {
+        const double a = (double)fold[i].gamma[c] / sqrt((double)fold[i].var[c] + fold[i].eps);
+        *s *= a;
+        *t = a * (*t - (double)fold[i].mean[c]) + (double)fold[i].beta[c];
+    }
+}
+
+void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
+                   float *w_out, float *bias_out)
+{
+    const int blocks = (channels + 15) / 16;
+
+    for (int c = 0; c < blocks * 16; c++) {
+        double s = 1, t = bias && c < channels ? (double)bias[c] : 0;
+        if (c < channels)
+            fold_channel(fold, nfold, c, &s, &t);
+        bias_out[c] = (float)t;
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t at = ((c / 16) * rows + r) * 16 + c % 16;
+            w_out[at] = (float)((double)w[at] * s);
+        }
+    }
+}
+
+void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
+                     float *bias_out)
+{
+    const int64_t row = ((int64_t)in + 15) / 16 * 16;
+
+    for (int c = 0; c < (out + 15) / 16 * 16; c++) {
+        double s = 1, t = bias && c < out ? (double)bias[c] : 0;
+        if (c < out)
+            fold_channel(fold, nfold, c, &s, &t);
+        bias_out[c] = (float)t;
+        for (int64_t i = 0; i < row; i++)
+            w_out[((c / 16) * row + i) * 16 + c % 16] = (float)((double)w[c * row + i] * s);
+    }
+}
+
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, float *shift)
+{
+    for (int c = 0; c < (channels + 15) / 16 * 16; c++) {
+        double s = c < channels, t = 0;
+        if (c < channels)
+            fold_channel(fold, 1, c, &s, &t);
+        scale[c] = (float)s;
+        shift[c] = (float)t;
+    }
+}
+
+/* ---- dropout ---- */
+
+uint64_t cvy_stage(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t mix64(uint64_t x) /* splitmix64's finaliser (Steele, Lea & Flood 2014) */
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+uint64_t cvy_drop_key(uint64_t stage, const struct cvy_step *step, int image)
+{
+    uint64_t h = mix64(stage + 0x9e3779b97f4a7c15u);
+
+    h = mix64(h ^ (step->seed + 0x9e3779b97f4a7c15u));
+    h = mix64(h ^ (step->step + 0x9e3779b97f4a7c15u));
+    return mix64(h ^ ((uint64_t)image + 0x9e3779b97f4a7c15u));
+}

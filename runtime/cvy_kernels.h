@@ -1,0 +1,100 @@
+/* cvy_kernels.h - the arithmetic around the emitted kernels that no shape or order changes: what happens at a batch norm's
+ * barrier, the update, folding, the loss, a matrix product. SPDX-License-Identifier: 0BSD */
+#ifndef CVY_KERNELS_H
+#define CVY_KERNELS_H
+
+#include "cvy_model.h"
+
+#if defined _OPENMP
+#include <omp.h>
+#define CVY_PRAGMA(x) _Pragma(#x)
+/* Before a loop over pieces: each piece is done whole by one thread. Results do not depend on how many there are. */
+#define CVY_PARALLEL(threads) CVY_PRAGMA(omp parallel for schedule(static) num_threads(threads))
+#define CVY_PARALLEL_IF(threads, condition) CVY_PRAGMA(omp parallel for schedule(static) num_threads(threads) if(condition))
+#define CVY_THREAD omp_get_thread_num()
+#else
+#define CVY_PARALLEL(threads)
+#define CVY_PARALLEL_IF(threads, condition)
+#define CVY_THREAD 0
+#endif
+
+/* Images [first, end) of a batch of n are piece p of `pieces`: decided by the batch, never by the number of threads. */
+struct cvy_range {
+    int first, end;
+};
+struct cvy_range cvy_piece(int p, int pieces, int n);
+
+/* Where a kernel is: image `image` of the batch, in piece `piece`; fresh: the first image of the piece. */
+struct cvy_at {
+    int image, piece, fresh;
+    const struct cvy_step *step;
+};
+
+/* One batch norm in training. Arrays of `padded` floats (channels rounded up to 16; padding is zero), in the arena. */
+struct cvy_bn {
+    int channels, padded, pieces;
+    double eps, momentum;                       /* momentum: the weight of the new batch */
+    float *gamma, *beta, *running_mean, *running_var;
+    float *mean, *scale, *shift;                /* apply: (v - mean) * scale + shift */
+    float *istd, *off;                          /* xhat = (v - mean) * istd + off */
+    float *back_x, *back_1;                     /* backward: scale * g + (back_x * xhat + back_1) */
+    float *dgamma, *dbeta;
+    double *stats;                              /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
+    double *sums;                               /* [pieces][2][padded]: sum of g, sum of g * xhat */
+    int64_t *batches;
+};
+/* Floats (doubles) that a cvy_bn takes from the arena, in the order above. */
+#define CVY_BN_FLOATS(padded) (9 * (int64_t)(padded))
+#define CVY_BN_DOUBLES(padded, pieces) (5 * (int64_t)(pieces) * (padded))
+void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
+/* Clears a piece's sums before its kernel runs. */
+void cvy_bn_begin_stats(const struct cvy_bn *bn, int piece);
+void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
+/* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of `area`
+ * pixels, moves the running statistics (unbiased variance) and makes mean, scale, shift, istd, off. */
+void cvy_bn_forward(const struct cvy_bn *bn, int n, int area);
+/* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g), back_x, back_1. */
+void cvy_bn_backward(const struct cvy_bn *bn, int n, int area);
+/* Updates gamma and beta. */
+void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
+
+/* SGD as PyTorch does it: g += decay w; m = momentum m + g; w -= lr (nesterov ? g + momentum m : m), on `count` floats
+ * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. */
+void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
+             const struct cvy_step *step, float decay);
+/* The same for a bias whose partial sums are doubles. */
+void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts,
+                  const struct cvy_step *step);
+
+/* w [blocks_out][blocks_in][taps][16 in][16 out] -> wt [blocks_in][blocks_out][taps][16 out][16 in]; one block_out of it. */
+void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps);
+/* The same where w is plain, [blocks_out][channels][taps][16 out] with at most 16 channels. */
+void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels, int taps);
+
+/* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
+double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);
+
+/* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is defined. */
+void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc);
+
+/* A batch norm as the running statistics have it. Folding: y = s x + t with s = gamma / sqrt(var + eps), t = beta - s mean. */
+struct cvy_fold {
+    const float *gamma, *beta, *mean, *var;
+    double eps;
+};
+/* w' = s w and b' = s b + t for `nfold` norms in a row after a weight op: rows of 16 outputs, `rows` of them a block.
+ * bias may be NULL. */
+void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
+                   float *w_out, float *bias_out);
+/* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
+void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
+                     float *bias_out);
+/* A norm that stays a multiply-add: its s and t. */
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, float *shift);
+
+/* A stage's number for its dropout masks: a hash of its name. */
+uint64_t cvy_stage(const char *name);
+/* The key of one image's mask: word 0 in the low half, word 1 in the high half. */
+uint64_t cvy_drop_key(uint64_t stage, const struct cvy_step *step, int image);
+
+#endif

@@ -1,0 +1,377 @@
+/* cvy_vec.h - the vector of emitted kernels: `vf`, the 16 floats of one channel block at one pixel, and the stage functions
+ * on it. Forward and backward call the same functions, so that a recomputed mask equals the first one to the bit.
+ *
+ * A network's layout header defines one of CVY_AVX512, CVY_AVX2, CVY_NEON, CVY_PORTABLE before this is included. The first
+ * three use the instructions of that name; portable is strict C99. A fused multiply-add is always written as vf_fma;
+ * contraction by the compiler is off in every emitted file. SPDX-License-Identifier: 0BSD */
+#ifndef CVY_VEC_H
+#define CVY_VEC_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined __clang__
+#pragma STDC FP_CONTRACT OFF
+#elif defined __GNUC__
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#if defined __GNUC__
+#define CVY_INLINE static inline __attribute__((always_inline, unused))
+#define CVY_KEEP static __attribute__((noinline, unused))
+#else
+#define CVY_INLINE static inline
+#define CVY_KEEP static
+#endif
+#if defined __STDC_VERSION__ && !defined __cplusplus
+#define CVY_RESTRICT restrict
+#else
+#define CVY_RESTRICT
+#endif
+
+enum { VF = 16 }; /* floats in a vf */
+
+#if defined CVY_AVX512
+
+#if !defined __AVX512F__ || !defined __AVX512DQ__ || !defined __FMA__
+#error "this network was emitted for avx512: compile it with -mavx512f -mavx512dq -mfma (or emit it for another target)"
+#endif
+#include <immintrin.h>
+typedef __m512 vf;
+typedef __m512i vu;
+
+CVY_INLINE vf vf_set(float x) { return _mm512_set1_ps(x); }
+CVY_INLINE vf vf_load(const float *p) { return _mm512_load_ps(p); }
+CVY_INLINE vf vf_loadu(const float *p) { return _mm512_loadu_ps(p); }
+CVY_INLINE void vf_store(float *p, vf v) { _mm512_store_ps(p, v); }
+CVY_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+CVY_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+CVY_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+CVY_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+CVY_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+CVY_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+CVY_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+/* x > 0 ? a : b */
+CVY_INLINE vf vf_if_positive(vf x, vf a, vf b)
+{
+    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), a);
+}
+CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), a); }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ), a); }
+CVY_INLINE vf vf_abs(vf v) { return _mm512_abs_ps(v); }
+/* x > m, or x is not a number */
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const __mmask16 won = _mm512_cmp_ps_mask(x, *m, _CMP_NLE_UQ) & ~_mm512_cmp_ps_mask(*m, *m, _CMP_UNORD_Q);
+    *m = _mm512_mask_mov_ps(*m, won, x);
+    *route = _mm512_mask_mov_ps(*route, won, _mm512_set1_ps(t));
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route) { _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(route))); }
+CVY_INLINE vf vf_load_route(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+CVY_INLINE void vf_add_to(double *d, vf v)
+{
+    _mm512_storeu_pd(d, _mm512_add_pd(_mm512_loadu_pd(d), _mm512_cvtps_pd(_mm512_castps512_ps256(v))));
+    _mm512_storeu_pd(d + 8, _mm512_add_pd(_mm512_loadu_pd(d + 8), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))));
+}
+CVY_INLINE vf vf_exp2_int(vf n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23)); }
+CVY_INLINE vf vf_round(vf v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+CVY_INLINE vu vu_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    const __m512i l = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm512_add_epi32(_mm512_set1_epi32((int)first), _mm512_mullo_epi32(l, _mm512_set1_epi32((int)step)));
+}
+CVY_INLINE vu vu_add(vu a, vu b) { return _mm512_add_epi32(a, b); }
+CVY_INLINE vu vu_mul(vu a, vu b) { return _mm512_mullo_epi32(a, b); }
+CVY_INLINE vu vu_xor(vu a, vu b) { return _mm512_xor_si512(a, b); }
+CVY_INLINE vu vu_shift_xor(vu a, int n) { return _mm512_xor_si512(a, _mm512_srl_epi32(a, _mm_cvtsi32_si128(n))); }
+CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { return _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(a, b), v); }
+
+#elif defined CVY_AVX2
+
+#if !defined __AVX2__ || !defined __FMA__
+#error "this network was emitted for avx2: compile it with -mavx2 -mfma (or emit it for another target)"
+#endif
+#include <immintrin.h>
+typedef struct vf { __m256 a, b; } vf;
+typedef struct vu { __m256i a, b; } vu;
+
+CVY_INLINE vf vf_pair(__m256 a, __m256 b) { vf r; r.a = a; r.b = b; return r; }
+CVY_INLINE vu vu_pair(__m256i a, __m256i b) { vu r; r.a = a; r.b = b; return r; }
+#define CVY_BOTH(f, x, y) vf_pair(f((x).a, (y).a), f((x).b, (y).b))
+CVY_INLINE vf vf_set(float x) { const __m256 s = _mm256_set1_ps(x); return vf_pair(s, s); }
+CVY_INLINE vf vf_load(const float *p) { return vf_pair(_mm256_load_ps(p), _mm256_load_ps(p + 8)); }
+CVY_INLINE vf vf_loadu(const float *p) { return vf_pair(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+CVY_INLINE void vf_store(float *p, vf v) { _mm256_store_ps(p, v.a); _mm256_store_ps(p + 8, v.b); }
+CVY_INLINE vf vf_add(vf x, vf y) { return CVY_BOTH(_mm256_add_ps, x, y); }
+CVY_INLINE vf vf_sub(vf x, vf y) { return CVY_BOTH(_mm256_sub_ps, x, y); }
+CVY_INLINE vf vf_mul(vf x, vf y) { return CVY_BOTH(_mm256_mul_ps, x, y); }
+CVY_INLINE vf vf_div(vf x, vf y) { return CVY_BOTH(_mm256_div_ps, x, y); }
+CVY_INLINE vf vf_fma(vf x, vf y, vf z) { return vf_pair(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)); }
+CVY_INLINE vf vf_max(vf x, vf y) { return CVY_BOTH(_mm256_max_ps, x, y); }
+CVY_INLINE vf vf_min(vf x, vf y) { return CVY_BOTH(_mm256_min_ps, x, y); }
+#define CVY_CMP(x, y, how) vf_pair(_mm256_cmp_ps((x).a, (y).a, how), _mm256_cmp_ps((x).b, (y).b, how))
+CVY_INLINE vf vf_blend(vf b, vf a, vf mask) { return vf_pair(_mm256_blendv_ps(b.a, a.a, mask.a), _mm256_blendv_ps(b.b, a.b, mask.b)); }
+CVY_INLINE vf vf_if_positive(vf x, vf a, vf b) { const vf m = CVY_CMP(x, vf_set(0), _CMP_GT_OQ); return vf_blend(b, a, m); }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { const vf m = CVY_CMP(x, y, _CMP_LT_OQ); return vf_blend(b, a, m); }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { const vf m = CVY_CMP(x, y, _CMP_EQ_OQ); return CVY_BOTH(_mm256_and_ps, m, a); }
+CVY_INLINE vf vf_abs(vf v) { const vf m = vf_set(-0.0f); return CVY_BOTH(_mm256_andnot_ps, m, v); }
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const vf over = CVY_CMP(x, *m, _CMP_NLE_UQ), nan = CVY_CMP(*m, *m, _CMP_UNORD_Q);
+    const vf won = CVY_BOTH(_mm256_andnot_ps, nan, over);
+    *m = vf_blend(*m, x, won);
+    *route = vf_blend(*route, vf_set(t), won);
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route)
+{
+    float f[16];
+    _mm256_storeu_ps(f, route.a);
+    _mm256_storeu_ps(f + 8, route.b);
+    for (int l = 0; l < VF; l++)
+        p[l] = (uint8_t)f[l];
+}
+CVY_INLINE vf vf_load_route(const uint8_t *p)
+{
+    const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return vf_pair(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8))));
+}
+CVY_INLINE void vf_add_to(double *d, vf v)
+{
+    _mm256_storeu_pd(d, _mm256_add_pd(_mm256_loadu_pd(d), _mm256_cvtps_pd(_mm256_castps256_ps128(v.a))));
+    _mm256_storeu_pd(d + 4, _mm256_add_pd(_mm256_loadu_pd(d + 4), _mm256_cvtps_pd(_mm256_extractf128_ps(v.a, 1))));
+    _mm256_storeu_pd(d + 8, _mm256_add_pd(_mm256_loadu_pd(d + 8), _mm256_cvtps_pd(_mm256_castps256_ps128(v.b))));
+    _mm256_storeu_pd(d + 12, _mm256_add_pd(_mm256_loadu_pd(d + 12), _mm256_cvtps_pd(_mm256_extractf128_ps(v.b, 1))));
+}
+CVY_INLINE __m256 vf_exp2_half(__m256 n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23)); }
+CVY_INLINE vf vf_exp2_int(vf n) { return vf_pair(vf_exp2_half(n.a), vf_exp2_half(n.b)); }
+CVY_INLINE vf vf_round(vf v)
+{
+    return vf_pair(_mm256_round_ps(v.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), _mm256_round_ps(v.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+#define CVY_BOTHU(f, x, y) vu_pair(f((x).a, (y).a), f((x).b, (y).b))
+CVY_INLINE vu vu_set(uint32_t x) { const __m256i s = _mm256_set1_epi32((int)x); return vu_pair(s, s); }
+CVY_INLINE vu vu_add(vu x, vu y) { return CVY_BOTHU(_mm256_add_epi32, x, y); }
+CVY_INLINE vu vu_mul(vu x, vu y) { return CVY_BOTHU(_mm256_mullo_epi32, x, y); }
+CVY_INLINE vu vu_xor(vu x, vu y) { return CVY_BOTHU(_mm256_xor_si256, x, y); }
+CVY_INLINE vu vu_shift_xor(vu x, int n)
+{
+    const __m128i s = _mm_cvtsi32_si128(n);
+    return vu_xor(x, vu_pair(_mm256_srl_epi32(x.a, s), _mm256_srl_epi32(x.b, s)));
+}
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    const vu l = vu_pair(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15));
+    return vu_add(vu_set(first), vu_mul(l, vu_set(step)));
+}
+CVY_INLINE __m256 vu_ge_half(__m256i a, __m256i b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a)); }
+CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pair(_mm256_and_ps(vu_ge_half(x.a, y.a), v.a), _mm256_and_ps(vu_ge_half(x.b, y.b), v.b)); }
+
+#elif defined CVY_PORTABLE
+
+typedef struct vf { float v[16]; } vf;
+typedef struct vu { uint32_t v[16]; } vu;
+#define CVY_EACH for (int l = 0; l < VF; l++)
+
+CVY_INLINE vf vf_set(float x) { vf r; CVY_EACH r.v[l] = x; return r; }
+CVY_INLINE vf vf_load(const float *p) { vf r; memcpy(r.v, p, sizeof r.v); return r; }
+CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_INLINE void vf_store(float *p, vf v) { memcpy(p, v.v, sizeof v.v); }
+CVY_INLINE vf vf_add(vf a, vf b) { CVY_EACH a.v[l] += b.v[l]; return a; }
+CVY_INLINE vf vf_sub(vf a, vf b) { CVY_EACH a.v[l] -= b.v[l]; return a; }
+CVY_INLINE vf vf_mul(vf a, vf b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
+CVY_INLINE vf vf_div(vf a, vf b) { CVY_EACH a.v[l] /= b.v[l]; return a; }
+CVY_INLINE vf vf_fma(vf a, vf b, vf c) { CVY_EACH c.v[l] += a.v[l] * b.v[l]; return c; }
+CVY_INLINE vf vf_max(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_INLINE vf vf_min(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_INLINE vf vf_if_positive(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] > 0 ? a.v[l] : b.v[l]; return a; }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] < y.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { CVY_EACH a.v[l] = x.v[l] == y.v[l] ? a.v[l] : 0; return a; }
+CVY_INLINE vf vf_abs(vf v) { CVY_EACH v.v[l] = fabsf(v.v[l]); return v; }
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    CVY_EACH if (!(x.v[l] <= m->v[l]) && m->v[l] == m->v[l]) {
+        m->v[l] = x.v[l];
+        route->v[l] = t;
+    }
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route) { CVY_EACH p[l] = (uint8_t)route.v[l]; }
+CVY_INLINE vf vf_load_route(const uint8_t *p) { vf r; CVY_EACH r.v[l] = (float)p[l]; return r; }
+CVY_INLINE void vf_add_to(double *d, vf v) { CVY_EACH d[l] += (double)v.v[l]; }
+CVY_INLINE vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = ldexpf(1.0f, (int)n.v[l]); return n; }
+CVY_INLINE vf vf_round(vf v) { CVY_EACH v.v[l] = floorf(v.v[l] + 0.5f); return v; }
+CVY_INLINE vu vu_set(uint32_t x) { vu r; CVY_EACH r.v[l] = x; return r; }
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step) { vu r; CVY_EACH r.v[l] = first + (uint32_t)l * step; return r; }
+CVY_INLINE vu vu_add(vu a, vu b) { CVY_EACH a.v[l] += b.v[l]; return a; }
+CVY_INLINE vu vu_mul(vu a, vu b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
+CVY_INLINE vu vu_xor(vu a, vu b) { CVY_EACH a.v[l] ^= b.v[l]; return a; }
+CVY_INLINE vu vu_shift_xor(vu a, int n) { CVY_EACH a.v[l] ^= a.v[l] >> n; return a; }
+CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v[l] ? v.v[l] : 0; return v; }
+
+#else
+#error "no target: define CVY_AVX512, CVY_AVX2 or CVY_PORTABLE"
+#endif
+
+CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+
+/* ---- loads and stores that are not a whole block ---- */
+
+/* lanes 0 .. n-1 from p[l * stride], the rest zero (n >= 16: all) */
+CVY_INLINE vf vf_gather(const float *p, ptrdiff_t stride, int n)
+{
+    float t[16] = {0};
+    for (int l = 0; l < n && l < VF; l++)
+        t[l] = p[l * stride];
+    return vf_loadu(t);
+}
+CVY_INLINE void vf_scatter(float *p, ptrdiff_t stride, int n, vf v)
+{
+    float t[16];
+    memcpy(t, &v, sizeof t);
+    for (int l = 0; l < n && l < VF; l++)
+        p[l * stride] = t[l];
+}
+/* v with lanes n .. 15 zeroed: after a stage that does not map 0 to 0, so that padding channels stay zero */
+CVY_INLINE vf vf_first(vf v, int n)
+{
+    float t[16];
+    memcpy(t, &v, sizeof t);
+    for (int l = n < 0 ? 0 : n; l < VF; l++)
+        t[l] = 0;
+    return vf_loadu(t);
+}
+
+/* 16 floats as doubles, and back */
+CVY_INLINE void vf_to_double(double *d, vf v)
+{
+    memset(d, 0, VF * sizeof *d);
+    vf_add_to(d, v);
+}
+CVY_INLINE vf vf_from_double(const double *d)
+{
+    float t[16];
+    for (int l = 0; l < VF; l++)
+        t[l] = (float)d[l];
+    return vf_loadu(t);
+}
+/* Fills the halo of an image in scratch, `blocks` planes of rows x cols pixels of `lanes` floats, around its h x w content. */
+CVY_INLINE void cvy_halo(float *p, int blocks, int rows, int cols, int top, int left, int h, int w, int lanes, float fill)
+{
+    for (int b = 0; b < blocks; b++)
+        for (int y = 0; y < rows; y++) {
+            float *row = p + ((ptrdiff_t)b * rows + y) * cols * lanes;
+            const int inside = y >= top && y < top + h;
+            for (int i = 0; i < (inside ? left : cols) * lanes; i++)
+                row[i] = fill;
+            for (int i = (left + w) * lanes; inside && i < cols * lanes; i++)
+                row[i] = fill;
+        }
+}
+
+/* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
+ * for each register, end. All three are inlined. */
+typedef void cvy_begin(void *run, int c, vf first, int y, int x);
+typedef vf cvy_point(void *run, vf v, int y, int x);
+typedef void cvy_end(void *run);
+
+/* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and back. */
+CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)
+{
+    float t[16] = {0};
+    for (int l = 0; l < VF && f + l < total; l++)
+        t[l] = p[((ptrdiff_t)((f + l) / area / VF) * area + (f + l) % area) * VF + (f + l) / area % VF];
+    return vf_loadu(t);
+}
+CVY_INLINE void vf_unflatten(float *p, int area, int f, int total, vf v)
+{
+    float t[16];
+    memcpy(t, &v, sizeof t);
+    for (int l = 0; l < VF && f + l < total; l++)
+        p[((ptrdiff_t)((f + l) / area / VF) * area + (f + l) % area) * VF + (f + l) / area % VF] = t[l];
+}
+
+/* ---- activations ---- */
+
+CVY_INLINE vf vf_relu(vf v) { return vf_max(v, vf_zero()); }
+/* g where the relu's input (or output) was above zero */
+CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_if_positive(x, g, vf_zero()); }
+CVY_INLINE vf vf_leaky(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
+CVY_INLINE vf vf_leaky_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
+
+/* e^v: v = n ln 2 + r with |r| <= ln 2 / 2, Taylor to r^7; relative error below 2e-7 on [-87, 88], clamped outside */
+CVY_INLINE vf vf_exp(vf v)
+{
+    v = vf_min(vf_max(v, vf_set(-87.0f)), vf_set(88.0f));
+    const vf n = vf_round(vf_mul(v, vf_set(1.44269504f)));
+    vf r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
+    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    vf p = vf_set(1.0f / 5040);
+    p = vf_fma(p, r, vf_set(1.0f / 720));
+    p = vf_fma(p, r, vf_set(1.0f / 120));
+    p = vf_fma(p, r, vf_set(1.0f / 24));
+    p = vf_fma(p, r, vf_set(1.0f / 6));
+    p = vf_fma(p, r, vf_set(0.5f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    return vf_mul(p, vf_exp2_int(n));
+}
+CVY_INLINE vf vf_sigmoid(vf v) { return vf_div(vf_set(1), vf_add(vf_set(1), vf_exp(vf_sub(vf_zero(), v)))); }
+CVY_INLINE vf vf_sigmoid_back(vf g, vf y) { return vf_mul(g, vf_mul(y, vf_sub(vf_set(1), y))); }
+/* 1 - 2 / (e^2v + 1); near zero, where that cancels, v + v^3 p(v^2) (coefficients: Cephes tanhf) */
+CVY_INLINE vf vf_tanh(vf v)
+{
+    const vf z = vf_mul(v, v), e = vf_exp(vf_add(v, v));
+    const vf far = vf_sub(vf_set(1), vf_div(vf_set(2), vf_add(e, vf_set(1))));
+    vf p = vf_set(-5.70498872745e-3f);
+    p = vf_fma(p, z, vf_set(2.06390887954e-2f));
+    p = vf_fma(p, z, vf_set(-5.37397155531e-2f));
+    p = vf_fma(p, z, vf_set(1.33314422036e-1f));
+    p = vf_fma(p, z, vf_set(-3.33332819422e-1f));
+    return vf_if_less(vf_abs(v), vf_set(0.625f), vf_fma(vf_mul(p, z), v, v), far);
+}
+CVY_INLINE vf vf_tanh_back(vf g, vf y) { return vf_mul(g, vf_sub(vf_set(1), vf_mul(y, y))); }
+CVY_INLINE vf vf_silu(vf v) { return vf_mul(v, vf_sigmoid(v)); }
+CVY_INLINE vf vf_silu_back(vf g, vf x)
+{
+    const vf s = vf_sigmoid(x);
+    return vf_mul(g, vf_fma(vf_mul(x, s), vf_sub(vf_set(1), s), s)); /* s + x s (1 - s) */
+}
+
+/* ---- batch norm ---- */
+
+/* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
+CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(v, mean), scale, shift); }
+/* dL/dv = scale * (g - mean(g) - xhat mean(g xhat)), as scale g + (back_x xhat + back_1)   (Ioffe & Szegedy 2015, section 3) */
+CVY_INLINE vf vf_norm_back(vf g, vf xhat, vf scale, vf back_x, vf back_1) { return vf_fma(scale, g, vf_fma(back_x, xhat, back_1)); }
+
+/* ---- dropout: the mask is a function of (seed, stage, step, image, element), recomputed wherever it is needed ---- */
+
+struct vf_drop {
+    vu lane;       /* element index of each lane at pixel 0, (c * height + y) * width + x, plus the key's first word */
+    uint32_t key;  /* second word */
+};
+/* Two rounds of a 32-bit mixer (xor-shift-multiply, constants of C. Wellons' hash prospector), keyed before and between. */
+CVY_INLINE vu vf_drop_bits(const struct vf_drop *d, int i)
+{
+    vu h = vu_add(d->lane, vu_set((uint32_t)i));
+    h = vu_mul(vu_shift_xor(h, 16), vu_set(0x21f0aaadu));
+    h = vu_mul(vu_shift_xor(h, 15), vu_set(0xd35a2d97u));
+    h = vu_xor(vu_shift_xor(h, 15), vu_set(d->key));
+    h = vu_mul(vu_shift_xor(h, 16), vu_set(0x21f0aaadu));
+    h = vu_mul(vu_shift_xor(h, 15), vu_set(0xd35a2d97u));
+    return vu_shift_xor(h, 15);
+}
+/* The first word of the key and the element index of each lane at pixel 0 of channel block c. */
+CVY_INLINE vu vf_drop_lanes(uint64_t key, int c, int area) { return vu_lanes((uint32_t)key + (uint32_t)c * (uint32_t)area, (uint32_t)area); }
+/* v / (1 - p) where the element is kept, else 0; drop_below = p * 2^32, scale = 1 / (1 - p). Its own backward. */
+CVY_INLINE vf vf_dropout(const struct vf_drop *d, vf v, int i, uint32_t drop_below, float scale)
+{
+    return vu_if_at_least(vf_drop_bits(d, i), vu_set(drop_below), vf_mul(v, vf_set(scale)));
+}
+
+#endif

@@ -1,0 +1,119 @@
+// Cores: a weight op on packed scratch. They know shapes and taps, never stages: what follows is given as functions.
+// `h` is the header's record, `c` a core, `t` a register tile.
+
+//$ define core_file
+/* core_$h.name.h - $h.doc
+ * $h.licence */
+#ifndef $h.guard
+#define $h.guard
+
+#include "runtime/cvy_vec.h"
+
+//$ for c in h.cores
+//$ emit c
+//$ end
+//$ for c in h.weights
+//$ emit c
+//$ end
+#endif
+//$ end
+
+//$ define core
+//$ for t in c.tiles
+/* $t.doc */
+CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const float *bias, int c, int y, int x0, void *run,
+    cvy_begin *begin, cvy_point *point, cvy_end *end)
+{
+    //$ for v in t.vectors
+    const vf bias$v.i = bias ? vf_load(bias + c + $v.c) : vf_zero();
+    //$ end
+    //$ for a in t.acc
+    vf $a.name = bias$a.v;
+    //$ end
+
+    //$ if c.taps
+    for (int b = 0; b < $c.blocks; b++, x += $c.x_block, w += $c.w_block)
+        for (int r = 0; r < $c.rows; r++) {
+            const float *const xr = x + r * $c.x_row, *const wr = w + r * $c.w_row;
+            //$ for k in c.taps
+            for (int l = 0; l < $c.lanes; l++) {
+                const float *const xt = xr + $k.x + l, *const wt = wr + $k.w + l * 16;
+                //$ for v in t.vectors
+                const vf w$v.i = vf_load(wt + $v.w);
+                //$ end
+                vf s;
+                //$ for p in t.pixels
+                s = vf_set(xt[$p.x]);
+                //$ for a in p.acc
+                $a.name = vf_fma(s, w$a.v, $a.name);
+                //$ end
+                //$ end
+            }
+            //$ end
+        }
+    //$ else
+    (void)x, (void)w; /* no tap reaches these pixels */
+    //$ end
+    //$ for v in t.vectors
+    begin(run, c + $v.c, $v.first, y, x0);
+    //$ for p in v.pixels
+    point(run, $p.acc, y + $p.y, x0 + $p.x);
+    //$ end
+    end(run);
+    //$ end
+}
+//$ end
+/* $c.doc */
+CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bias, void *run, cvy_begin *begin, cvy_point *point,
+    cvy_end *end)
+{
+    for (int c = 0; c < $c.channels; c += $c.c_step, w += $c.w_step) {
+        //$ for b in c.bands
+        for (int y = $b.from; y < $b.to; y += $b.step) {
+            //$ for t in b.spans
+            for (int i = $t.from; i < $t.to; i += $t.step)
+                $h.name_$c.name_$t.name(x + y * $c.x_y + i * $c.x_x + $c.x_origin, w, bias, c, $c.y0 + y * $c.ystep, $c.x0 + i * $c.xstep,
+                    run, begin, point, end);
+            //$ end
+        }
+        //$ end
+    }
+}
+
+//$ end
+
+//$ define weights
+/* $c.doc */
+static inline void $h.name_weights(const float *x, const float *dz, float *dw)
+{
+    for (int c = 0; c < $c.out_blocks; c += $c.vectors, dz += $c.z_step, dw += $c.w_step)
+        for (int b = 0; b < $c.blocks; b++)
+            for (int r = 0; r < $c.rows; r++)
+                for (int l = 0; l < $c.lanes; l += $c.step) {
+                    const float *const xb = x + b * $c.x_block + r * $c.x_row + l;
+                    float *const d = dw + b * $c.w_block + r * $c.w_row + l * 16;
+                    //$ for a in c.acc
+                    vf $a.name = vf_zero();
+                    //$ end
+                    for (int y = 0; y < $c.h; y++) {
+                        const float *xp = xb + y * $c.x_y, *zp = dz + $c.z_origin + y * $c.z_y;
+                        for (int i = 0; i < $c.w; i++, xp += $c.x_x, zp += 16) {
+                            //$ for v in c.vector
+                            const vf z$v.i = vf_load(zp + $v.z);
+                            //$ end
+                            vf s;
+                            //$ for p in c.inputs
+                            s = vf_set(xp[$p.x]);
+                            //$ for a in p.acc
+                            $a.name = vf_fma(s, z$a.v, $a.name);
+                            //$ end
+                            //$ end
+                        }
+                    }
+                    //$ for a in c.acc
+                    vf_store(d + $a.w, vf_add(vf_load(d + $a.w), $a.name));
+                    //$ end
+                }
+}
+
+//$ end

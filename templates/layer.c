@@ -1,0 +1,249 @@
+// A layer's file: its stage functions in the written order, forward above backward, and the kernels that run them.
+// `k` is the kernel's record.
+
+//$ define layer_file
+/* $k.file - $k.doc
+//$ for l in k.notes
+ * $l.text
+//$ end
+ * $k.licence */
+#include "$k.net_layout.h"
+
+#include "runtime/cvy_vec.h"
+//$ if k.core
+#include "core_$k.core.h"
+//$ end
+
+//$ for r in k.runs
+//$ emit r
+//$ end
+//$ for f in k.functions
+//$ emit f
+//$ end
+//$ for r in k.trace_runs
+//$ emit r
+//$ end
+//$ for f in k.trace_functions
+//$ emit f
+//$ end
+//$ for r in k.infer_runs
+//$ emit r
+//$ end
+//$ for f in k.infer_functions
+//$ emit f
+//$ end
+//$ end
+
+// Lines of a kernel's body. `i` is the image, `at` where the kernel is.
+//$ define image_scratch
+float *const $s.name = scratch + $s.at; /* $s.doc */
+//$ end
+//$ define image_row
+float *const $s.name = k->$s.matrix + (int64_t)i * $s.floats; /* $s.doc */
+//$ end
+//$ define image_halo
+cvy_halo($s.name, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.lanes, $s.fill);
+//$ end
+//$ define image_clear
+memset($s.name, 0, sizeof(float) * $s.floats);
+//$ end
+//$ define call_pass
+struct $s.tag $s.var = {$s.init};
+$s.tag_pass(&$s.var);
+//$ end
+//$ define call_core
+struct $s.tag $s.var = {$s.init};
+//$ for c in s.cores
+$c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.tag_end);
+//$ end
+//$ end
+//$ define call_weights
+$s.core($s.x, $s.dz, dw);
+//$ end
+//$ define begin_piece_stats
+cvy_bn_begin_stats(k->$s.norm, piece);
+//$ end
+//$ define begin_piece_sums
+cvy_bn_begin_sums(k->$s.norm, piece);
+//$ end
+//$ define begin_piece_weights
+float *const dw = k->dw + (int64_t)piece * $s.floats;
+memset(dw, 0, sizeof(float) * $s.floats);
+//$ end
+//$ define begin_piece_bias
+memset(k->db + (int64_t)piece * $s.padded, 0, sizeof(double) * $s.padded);
+//$ end
+//$ define gemv
+cvy_gemm(0, 1, 1, $s.out, $s.in, xs, $s.in, k->w, $s.in, y, $s.out);
+//$ end
+//$ define loss_image
+loss += cvy_loss(logits, dlogits, $s.classes, $s.padded, k->labels[i], 1.0f / (float)n, &correct);
+//$ end
+
+// A loop over the images of one piece.
+//$ define piece
+static void $f.name(const struct $f.type *k, int n, int piece, const struct cvy_step *step, float *scratch)
+{
+    const struct cvy_range range = cvy_piece(piece, $f.pieces, n);
+    //$ if f.scratch
+    //$ for s in f.scratch
+    //$ emit s
+    //$ end
+    //$ else
+    (void)scratch;
+    //$ end
+    //$ for s in f.begin
+    //$ emit s
+    //$ end
+    //$ if f.loss
+    double loss = 0;
+    int correct = 0;
+    //$ end
+
+    for (int i = range.first; i < range.end; i++) {
+        const struct cvy_at at = {i, piece, i == range.first, step};
+        //$ for s in f.body
+        //$ emit s
+        //$ end
+    }
+    //$ if f.loss
+    k->loss[piece] = loss;
+    k->correct[piece] = correct;
+    //$ end
+}
+
+//$ end
+
+//$ define over_pieces
+CVY_PARALLEL(k->net->threads)
+for (int p = 0; p < $s.pieces; p++)
+    $s.name(k, n, p, step, k->scratch + (int64_t)CVY_THREAD * $s.stride);
+//$ end
+//$ define gemm
+cvy_gemm($s.args);
+//$ end
+//$ define norm_forward
+cvy_bn_forward(k->$s.norm, n, $s.area);
+//$ end
+//$ define norm_backward
+cvy_bn_backward(k->$s.norm, n, $s.area);
+cvy_bn_update(k->net, k->$s.norm, step);
+//$ end
+//$ define update_conv
+CVY_PARALLEL(k->net->threads)
+for (int b = 0; b < $s.blocks; b++) {
+    cvy_sgd(k->net, $s.at + b * (int64_t)$s.block, $s.block, k->dw + b * (int64_t)$s.block, $s.floats, $s.pieces, step, step->weight_decay);
+    //$ if s.transpose
+    cvy_transpose_$s.transpose;
+    //$ end
+}
+//$ end
+//$ define update_linear
+cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay);
+//$ end
+//$ define update_bias
+cvy_sgd_bias(k->net, $s.at, $s.padded, k->db, $s.padded, $s.pieces, step);
+//$ end
+//$ define remake
+for (int b = 0; b < $s.blocks; b++)
+    cvy_transpose_$s.transpose;
+//$ end
+
+// A kernel: pieces in parallel, then what needs all of them.
+//$ define kernel
+//$ for d in f.docs
+/* $d.text */
+//$ end
+void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
+{
+    //$ for s in f.body
+    //$ emit s
+    //$ end
+    //$ if f.ignores_step
+    (void)step;
+    //$ end
+}
+
+//$ end
+//$ define loaded
+/* The transposed weights that backward-data reads, made anew. */
+void $f.name(const struct $f.type *k)
+{
+    //$ for s in f.body
+    //$ emit s
+    //$ end
+}
+
+//$ end
+
+//$ define trace
+/* Rebuilds this layer's activations from the stored tensors, stage by stage, and hands them out. */
+void $f.name(const struct $f.type *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)
+{
+    float *const scratch = k->scratch;
+    //$ for s in f.scratch
+    //$ emit s
+    //$ end
+    //$ for s in f.begin
+    //$ emit s
+    //$ end
+    (void)scratch;
+
+    for (int i = 0; i < n; i++) {
+        const struct cvy_at at = {i, 0, 0, step};
+        //$ for s in f.body
+        //$ emit s
+        //$ end
+    }
+    //$ for s in f.sinks
+    //$ emit s
+    //$ end
+}
+
+//$ end
+//$ define trace_image
+float *const $s.name = out + (int64_t)n * $s.at + (int64_t)i * $s.floats;
+//$ end
+//$ define sink
+{
+    struct cvy_layout at = {4, {0, $s.c, $s.h, $s.w}, {1, 16, 1, 1}, {$s.floats, $s.plane, $s.row, 16}, {0, 1, 0, 0}, $s.first};
+    at.dim[0] = n;
+    sink(user, "$s.name", out + (int64_t)n * $s.at, &at);
+}
+//$ end
+
+//$ define infer
+/* Inference: f holds the folded weights, x this layer's packed input, y the next one's. */
+void $f.name(const float *f, const float *x, float *y, float *scratch)
+{
+    //$ if f.scratch
+    //$ for s in f.scratch
+    //$ emit s
+    //$ end
+    //$ else
+    (void)scratch;
+    //$ end
+    //$ for s in f.body
+    //$ emit s
+    //$ end
+}
+
+//$ end
+//$ define infer_pack
+/* Inference: packs one image (NCHW) into the first layer's input. */
+void $f.name(const float *f, const float *image, float *x, float *scratch)
+{
+    //$ if f.scratch
+    //$ for s in f.scratch
+    //$ emit s
+    //$ end
+    //$ else
+    (void)scratch;
+    //$ end
+    //$ for s in f.body
+    //$ emit s
+    //$ end
+    (void)f;
+}
+
+//$ end

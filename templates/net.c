@@ -1,0 +1,451 @@
+// What a network's folder holds besides its layers. `n` is the network's record.
+
+//$ define header
+/* $n.name.h - $n.title
+ *
+ * emitted by convoy $n.version from a spec with hash $n.hash; order $n.order; target $n.target$n.flags
+ * $n.totals
+ *
+ * Train and infer, all memory from the caller:
+ *
+ *     void *memory = aligned_alloc(64, $n.NAME_ARENA_BYTES(64, 2));      // batches of up to 64 images, 2 threads
+ *     struct $n.name *net = $n.name_init(memory, $n.NAME_ARENA_BYTES(64, 2), 64, 2);
+ *     // put weights where $n.name_model.tensor says, or let the runtime draw or load them; then
+ *     $n.name_loaded(net);
+ *     double loss = $n.name_forward(net, x, labels, 64, &step, &correct);  // x: 64 images, $n.shape, NCHW
+ *     $n.name_backward(net, x, 64, &step);                                 // gradients and the update
+ *     $n.name_fold(net);                                                   // norms into weights, after training
+ *     $n.name_infer(net, x, y, n);                                         // y: n x $n.classes logits
+ *
+ * x = (byte / 255 - mean) / std, mean $n.mean, std $n.std. Networks share no state: several may live in one program, each
+ * used by one caller at a time. With the same compiler, flags and kind of processor results are the same bytes for any number
+ * of threads, provided that OpenBLAS, where it is used, runs on one (the program's own main sees to that, a library cannot).
+ * $n.licence */
+#ifndef $n.NAME_H
+#define $n.NAME_H
+
+#include "runtime/cvy_model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.NAME_CLASSES = $n.classes };
+
+/* Bytes for training on batches of up to `batch` images (0: inference only) with `threads` threads. */
+#define $n.NAME_ARENA_BYTES(batch, threads) \
+    ((size_t)$n.fixed_bytes + ((batch) > 0 ? (size_t)$n.train_bytes : 0) + (size_t)(batch) * $n.image_bytes + (size_t)(threads) * $n.thread_bytes)
+
+struct $n.name;
+
+/* Lays the network out in memory (64-byte aligned). NULL where it is too small, or batch or threads are out of range. */
+struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
+/* After weights were written from outside: remakes what is derived from them. */
+void $n.name_loaded(struct $n.name *net);
+//$ if n.train
+/* Mean loss of n images (labels in [0, classes)); *correct: how many had the right class on top. */
+double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
+/* Gradients and update, after forward on the same x. */
+void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step);
+//$ end
+/* Folds running statistics into the inference weights. */
+void $n.name_fold(struct $n.name *net);
+/* x: n images NCHW; y: n x classes logits. */
+void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+
+/* The network as the runtime sees it: tensors by name, sizes, defaults of training, the functions above. */
+extern const struct cvy_model $n.name_model;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+//$ end
+
+//$ define layout
+/* $n.name_layout.h - every number that a neighbour can move: offsets, slots, who is given what. Not for users.
+ * $n.licence */
+#ifndef $n.NAME_LAYOUT_H
+#define $n.NAME_LAYOUT_H
+
+#define $n.macro 1
+
+#include "$n.name.h"
+#include "runtime/cvy_kernels.h"
+
+/* parameters and statistics: float offsets in cvy_net.param and .running */
+//$ for p in n.params
+#define $p.name $p.at
+//$ end
+
+/* folded weights, for inference: float offsets */
+//$ for p in n.folded
+#define $p.name $p.at
+//$ end
+#define $n.NAME_FOLDED_FLOATS $n.fold_floats
+
+//$ if n.train
+/* slots: float offsets for one image of the batch. Slots that are never alive together share memory. */
+//$ for p in n.slots
+#define $p.name INT64_C($p.at) /* $p.doc */
+//$ end
+
+//$ end
+/* scratch of a thread: floats */
+#define $n.NAME_SCRATCH INT64_C($n.scratch)
+
+//$ for k in n.kernels
+//$ if k.train
+struct $n.name_$k.name {
+    //$ for f in k.fields
+    $f.decl;
+    //$ end
+};
+//$ for f in k.prototypes
+$f.decl;
+//$ end
+//$ end
+//$ for f in k.infer_prototypes
+$f.decl;
+//$ end
+
+//$ end
+struct $n.name {
+    struct cvy_net net;
+    float *folded, *scratch;
+    //$ if n.train
+    double piece_loss[$n.pieces];
+    int piece_correct[$n.pieces];
+    //$ end
+    //$ for m in n.norms
+    struct cvy_bn $m.name;
+    //$ end
+    //$ for k in n.kernels
+    //$ if k.train
+    struct $n.name_$k.name $k.name;
+    //$ end
+    //$ end
+};
+
+//$ if n.train
+/* Where each kernel's arguments lie, once memory is there. */
+static inline void $n.name_place(struct $n.name *net, float *images, float *wt, float *dw, double *db, float *norms, double *sums)
+{
+    //$ for l in n.place
+    $l.line;
+    //$ end
+    //$ for u in n.place_unused
+    (void)$u.name;
+    //$ end
+}
+//$ end
+
+/* The arithmetic of folding: s = gamma / sqrt(var + eps), t = beta - s mean. */
+static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
+{
+    const float *const p = net->param, *const r = net->running;
+    //$ for l in n.folds
+    $l.line;
+    //$ end
+    (void)r;
+}
+
+#endif
+//$ end
+
+//$ define net
+/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
+#include "$n.name_layout.h"
+
+#include <string.h>
+
+typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.struct_bytes ? 1 : -1];
+
+static const struct cvy_tensor tensors[] = {
+    //$ for t in n.tensors
+    {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
+    //$ end
+};
+static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
+
+struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
+{
+    if (!memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
+        || bytes < $n.name_model.arena_bytes(batch, threads))
+        return NULL;
+    struct $n.name *const net = (struct $n.name *)memory;
+    float *at = (float *)memory + $n.struct_bytes / 4;
+
+    memset(memory, 0, $n.fixed_bytes + (batch > 0 ? $n.train_bytes : 0));
+    net->net.batch = batch;
+    net->net.threads = threads;
+    net->net.param = at;
+    net->net.running = at += $n.param_floats;
+    net->net.batches = (int64_t *)(void *)(at += $n.running_floats);
+    net->folded = at += $n.batches_floats;
+    at += $n.folded_floats;
+    //$ if n.train
+    if (batch > 0) {
+        net->net.momentum = at;
+        float *const norms = at += $n.param_floats;
+        double *const sums = (double *)(void *)(at += $n.norm_floats);
+        float *const wt = at += $n.sums_floats;
+        float *const dw = at += $n.wt_floats;
+        double *const db = (double *)(void *)(at += $n.dw_floats);
+        float *const images = at += $n.db_floats;
+        at += (int64_t)batch * $n.image_floats;
+        net->scratch = at;
+        $n.name_place(net, images, wt, dw, db, norms, sums);
+        return net;
+    }
+    //$ end
+    net->scratch = at;
+    return net;
+}
+
+static size_t arena_bytes(int batch, int threads)
+{
+    const double bytes = (double)batch * $n.image_bytes + (double)threads * $n.thread_bytes + $n.fixed_bytes + $n.train_bytes;
+
+    if (batch < 0 || threads < 1 || bytes > (double)(SIZE_MAX / 4))
+        return 0;
+    return $n.NAME_ARENA_BYTES(batch, threads);
+}
+
+void $n.name_loaded(struct $n.name *net)
+{
+    //$ if n.train
+    if (net->net.batch == 0)
+        return;
+    //$ for k in n.kernels
+    //$ if k.transposed
+    $n.name_$k.name_loaded(&net->$k.name);
+    //$ end
+    //$ end
+    //$ else
+    (void)net;
+    //$ end
+}
+
+//$ if n.train
+double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+{
+    double loss = 0;
+
+    //$ for k in n.kernels
+    //$ if k.reads_input
+    net->$k.name.in = x;
+    //$ end
+    //$ end
+    net->loss.labels = labels;
+    //$ for k in n.kernels
+    $n.name_$k.name_forward(&net->$k.name, n, step);
+    //$ end
+    *correct = 0;
+    for (int p = 0; p < $n.pieces; p++) {
+        loss += net->loss.loss[p];
+        *correct += net->loss.correct[p];
+    }
+    return loss / n;
+}
+
+void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
+{
+    (void)x; /* the kernels that read it kept it in forward */
+    //$ for k in n.reversed
+    //$ if k.backward
+    $n.name_$k.name_backward(&net->$k.name, n, step);
+    //$ end
+    //$ end
+}
+
+static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+{
+    struct $n.name *const net = (struct $n.name *)(void *)base;
+
+    (void)x;
+    //$ for k in n.kernels
+    //$ if k.traced
+    $n.name_$k.name_trace(&net->$k.name, n, step, scratch, sink, user);
+    //$ end
+    //$ end
+}
+
+static size_t trace_floats(int n)
+{
+    return (size_t)n * $n.trace_floats;
+}
+
+static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+{
+    return $n.name_forward((struct $n.name *)(void *)net, x, labels, n, step, correct);
+}
+static void backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+{
+    $n.name_backward((struct $n.name *)(void *)net, x, n, step);
+}
+//$ end
+
+void $n.name_fold(struct $n.name *net)
+{
+    $n.name_fold_all(&net->net, net->folded);
+}
+
+void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+{
+    const float *const f = net->folded;
+
+    CVY_PARALLEL_IF(net->net.threads, n > 1)
+    for (int i = 0; i < n; i++) {
+        float *const a = net->scratch + (int64_t)CVY_THREAD * $n.NAME_SCRATCH, *const b = a + $n.infer_ends, *const t = b + $n.infer_ends;
+        //$ for l in n.infer
+        $l.line;
+        //$ end
+        memcpy(y + (int64_t)i * $n.classes, $n.infer_result, sizeof(float) * $n.classes);
+    }
+}
+
+static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
+{
+    return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
+}
+static void loaded(struct cvy_net *net)
+{
+    $n.name_loaded((struct $n.name *)(void *)net);
+}
+static void fold(struct cvy_net *net)
+{
+    $n.name_fold((struct $n.name *)(void *)net);
+}
+static void infer(struct cvy_net *net, const float *x, float *y, int n)
+{
+    $n.name_infer((struct $n.name *)(void *)net, x, y, n);
+}
+
+const struct cvy_model $n.name_model = {
+    "$n.name", "$n.order", "$n.target", "$n.hash",
+    $n.c, $n.h, $n.w, $n.classes,
+    tensors, sizeof tensors / sizeof *tensors,
+    $n.param_floats, $n.running_floats, $n.nbatches,
+    $n.stored_bytes, INT64_C($n.flops), $n.min_batch,
+    {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
+     input_mean, input_std, UINT64_C($n.seed)},
+    //$ if n.train
+    arena_bytes, init, loaded, forward, backward, trace, trace_floats, fold, infer,
+    //$ else
+    arena_bytes, init, loaded, NULL, NULL, NULL, NULL, fold, infer,
+    //$ end
+};
+//$ end
+
+//$ define main
+/* main.c - the $n.name program: train, eval, predict, info, trace. $n.licence */
+#include "$n.name.h"
+
+int main(int argc, char **argv)
+{
+    return cvy_main(argc, argv, &$n.name_model);
+}
+//$ end
+
+//$ define makefile
+# Builds $n.name with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. $n.licence
+#     make [CC=clang] [CFLAGS=-O2] [OPENMP=no] [OPENBLAS=no]
+CFLAGS ?= -O2
+STANDARD = $n.standard
+TARGET = $n.make_flags
+BLAS_CFLAGS := $$(shell pkg-config --cflags openblas 2>/dev/null)
+works = $$(shell echo 'int main(void) { return 0; }' | $$(CC) $$(1) -x c - -o /dev/null $$(2) >/dev/null 2>&1 && echo yes)
+ifeq ($$(origin OPENMP),undefined)
+OPENMP := $$(call works,-fopenmp)
+endif
+ifeq ($$(origin OPENBLAS),undefined)
+OPENBLAS := $$(call works,$$(BLAS_CFLAGS) -include cblas.h,-lopenblas)
+endif
+ifeq ($$(OPENMP),yes)
+WITH += -fopenmp
+endif
+ifeq ($$(OPENBLAS),yes)
+WITH += -DCVY_OPENBLAS $$(BLAS_CFLAGS)
+BLAS_LIBS = -lopenblas
+endif
+
+OBJECTS = \
+//$ for f in n.sources
+    $f.object \
+//$ end
+
+$n.name: $$(OBJECTS)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(WITH) -o $$@ $$(OBJECTS) $$(BLAS_LIBS) -ljansson -lz -lpthread -lm
+
+$$(OBJECTS): $$(wildcard *.h runtime/*.h)
+
+%.o: %.c
+	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
+
+clean:
+	rm -f $n.name $$(OBJECTS)
+
+.PHONY: clean
+//$ end
+
+//$ define meson
+# Builds $n.name; from another project: subdir(), then the dependency $n.name_dep (the network without its program). $n.licence
+project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=2'])
+cc = meson.get_compiler('c')
+openmp = dependency('openmp', required: false)
+blas = dependency('openblas', required: false)
+flags = cc.get_supported_arguments('$n.make_flags'.split())
+if blas.found()
+  flags += '-DCVY_OPENBLAS'
+endif
+deps = [openmp, blas, cc.find_library('m', required: false)]
+lib = static_library('$n.name',
+//$ for f in n.network
+  '$f.source',
+//$ end
+  c_args: flags, dependencies: deps)
+$n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
+executable('$n.name',
+//$ for f in n.program
+  '$f.source',
+//$ end
+  c_args: flags, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+//$ end
+
+//$ define cmake
+# Builds $n.name; from another project: add_subdirectory(), then link $n.name_net (the network without its program). $n.licence
+cmake_minimum_required(VERSION 3.16)
+project($n.name C)
+set(CMAKE_C_STANDARD $n.cmake_std)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+find_package(OpenMP)
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_library(JANSSON jansson REQUIRED)
+find_library(OPENBLAS openblas)
+add_library($n.name_net STATIC
+//$ for f in n.network
+  $f.source
+//$ end
+)
+target_include_directories($n.name_net PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
+separate_arguments(TARGET_FLAGS UNIX_COMMAND "$n.make_flags")
+target_compile_options($n.name_net PRIVATE $${TARGET_FLAGS})
+target_link_libraries($n.name_net PUBLIC m)
+if(OpenMP_C_FOUND)
+  target_link_libraries($n.name_net PUBLIC OpenMP::OpenMP_C)
+endif()
+if(OPENBLAS)
+  target_compile_definitions($n.name_net PUBLIC CVY_OPENBLAS)
+  target_link_libraries($n.name_net PUBLIC $${OPENBLAS})
+endif()
+add_executable($n.name
+//$ for f in n.program
+  $f.source
+//$ end
+)
+target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
+//$ end

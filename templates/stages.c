@@ -1,0 +1,272 @@
+// The lines of stage functions: what a step of a run is in C. `s` is the step.
+
+//$ define fwd_bn
+const vf v$s.out = vf_norm(v$s.in, q->$s.op_mean, q->$s.op_scale, q->$s.op_shift);
+//$ end
+//$ define fwd_relu
+const vf v$s.out = vf_relu(v$s.in);
+//$ end
+//$ define fwd_leaky_relu
+const vf v$s.out = vf_leaky(v$s.in, $s.arg);
+//$ end
+//$ define fwd_tanh
+const vf v$s.out = vf_tanh(v$s.in);
+//$ end
+//$ define fwd_sigmoid
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_sigmoid(v$s.in), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_sigmoid(v$s.in);
+//$ end
+//$ end
+//$ define fwd_silu
+const vf v$s.out = vf_silu(v$s.in);
+//$ end
+//$ define fwd_drop
+const vf v$s.out = vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
+//$ end
+//$ define fwd_affine
+const vf v$s.out = vf_fma(v$s.in, q->$s.op_scale, q->$s.op_shift);
+//$ end
+//$ define mask
+(void)v$s.in;
+const vf v$s.out = vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f);
+//$ end
+
+//$ define back_relu
+g = vf_relu_back(g, v$s.value);
+//$ end
+//$ define back_leaky_relu
+g = vf_leaky_back(g, v$s.value, $s.arg);
+//$ end
+//$ define back_tanh
+g = vf_tanh_back(g, v$s.value);
+//$ end
+//$ define back_sigmoid
+g = vf_sigmoid_back(g, v$s.value);
+//$ end
+//$ define back_silu
+g = vf_silu_back(g, v$s.value);
+//$ end
+//$ define back_drop
+g = vf_dropout(&q->$s.op, g, $s.index, $s.below, $s.arg);
+//$ end
+//$ define back_norm
+const vf xhat = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
+g = vf_norm_back(g, xhat, q->$s.op_scale, q->$s.op_back_x, q->$s.op_back_1);
+//$ end
+
+//$ define bias
+const vf v$s.out = vf_add(v_in, q->bias);
+//$ end
+//$ define store
+vf_store(q->stored + $s.index * 16, v$s.in);
+//$ end
+//$ define stats
+const vf d = vf_sub(v$s.in, q->pivot);
+q->sum = vf_add(q->sum, d);
+q->square = vf_fma(d, d, q->square);
+//$ end
+//$ define sums
+const vf xhat_sums = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
+q->sum = vf_add(q->sum, g);
+q->square = vf_fma(g, xhat_sums, q->square);
+//$ end
+//$ define bias_grad
+q->sum = vf_add(q->sum, g);
+//$ end
+//$ define to_blocked
+vf_store(q->to + $s.pixel * 16, $s.value);
+//$ end
+//$ define to_plain
+vf_scatter(q->to + $s.pixel, $s.plane, $s.channels, $s.value);
+//$ end
+//$ define unused_place
+(void)y, (void)x;
+//$ end
+
+//$ define unused_value
+(void)v$s.in;
+//$ end
+
+// Reading a value: $s.what declares or returns it; q->$s.from points at the channel block.
+//$ define read_blocked
+$s.what vf_load(q->$s.from + $s.pixel * 16);
+//$ end
+//$ define read_nchw
+$s.what vf_gather(q->$s.from + $s.pixel, $s.plane, $s.channels - q->c);
+//$ end
+//$ define read_maxpool
+const float *const p = q->$s.from + $s.pixel * 16;
+vf best = vf_load(p), route = vf_zero();
+//$ for t in s.taps
+vf_route(&best, &route, vf_load(p + $t.at), $t.index);
+//$ end
+//$ if s.keep
+vf_store_route(q->route + $s.index * 16, route);
+//$ end
+$s.what best;
+//$ end
+//$ define read_avgpool
+const float *const p = q->$s.from + $s.pixel * 16;
+vf total = vf_load(p);
+//$ for t in s.taps
+total = vf_add(total, vf_load(p + $t.at));
+//$ end
+$s.what vf_mul(total, vf_set($s.inverse));
+//$ end
+//$ define read_global_avg_pool
+vf total = vf_zero();
+for (int i = 0; i < $s.plane; i++)
+    total = vf_add(total, vf_load(q->$s.from + i * 16));
+$s.what vf_mul(total, vf_set($s.inverse));
+//$ end
+//$ define read_flatten
+$s.what vf_flatten(q->$s.from, $s.plane, q->c, $s.total);
+//$ end
+
+//$ define load_route
+const vf route = vf_load_route(q->route + $s.index * 16);
+//$ end
+// Gradients back through a window: each input pixel's share is added to `scatter`.
+//$ define scatter_maxpool
+float *const to = q->scatter + $s.pixel * 16;
+//$ for t in s.taps
+vf_store(to + $t.at, vf_add(vf_load(to + $t.at), vf_if_equal(route, vf_set($t.index), g)));
+//$ end
+//$ end
+//$ define scatter_avgpool
+float *const to = q->scatter + $s.pixel * 16;
+g = vf_mul(g, vf_set($s.inverse));
+//$ for t in s.taps
+vf_store(to + $t.at, vf_add(vf_load(to + $t.at), g));
+//$ end
+//$ end
+//$ define scatter_global_avg_pool
+g = vf_mul(g, vf_set($s.inverse));
+for (int i = 0; i < $s.plane; i++)
+    vf_store(q->scatter + i * 16, g);
+//$ end
+//$ define scatter_flatten
+vf_unflatten(q->scatter, $s.plane, q->c, $s.total, g);
+//$ end
+
+// What a run sets up for a channel block, and what it leaves behind.
+//$ define begin_load
+q->$s.name = $s.expr;
+//$ end
+//$ define begin_drop
+const uint64_t key_$s.op = cvy_drop_key(q->k->$s.op, q->at->step, q->at->image);
+q->$s.op.lane = vf_drop_lanes(key_$s.op, c, $s.plane);
+q->$s.op.key = (uint32_t)(key_$s.op >> 32);
+//$ end
+//$ define begin_sums
+q->sum = q->square = vf_zero();
+//$ end
+//$ define begin_bias_grad
+q->sum = vf_zero();
+//$ end
+//$ define begin_stats
+q->sum = q->square = q->pivot = vf_zero();
+if (q->at->fresh && y == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
+    $s.tag_point(q, first, y, x);
+    vf_to_double(q->stats, q->sum);
+    q->sum = q->square = vf_zero();
+}
+q->pivot = vf_from_double(q->stats);
+//$ end
+//$ define unused_first
+(void)first;
+//$ end
+//$ define end_stats
+vf_add_to(q->stats + $s.padded, q->sum);
+vf_add_to(q->stats + 2 * $s.padded, q->square);
+q->sum = q->square = vf_zero();
+//$ end
+//$ define end_sums
+vf_add_to(q->sums, q->sum);
+vf_add_to(q->sums + $s.padded, q->square);
+q->sum = q->square = vf_zero();
+//$ end
+//$ define end_bias_grad
+vf_add_to(q->sums, q->sum);
+q->sum = vf_zero();
+//$ end
+//$ define end_nothing
+(void)run;
+//$ end
+
+// A run: what a core calls for each register that it finishes, or a walk over an image.
+//$ define run
+/* $r.doc */
+struct $r.tag {
+    //$ for f in r.fields
+    $f.decl;
+    //$ end
+};
+CVY_INLINE vf $r.tag_point(void *run, vf $r.input, int y, int x)
+{
+    //$ if r.point_uses_q
+    struct $r.tag *const q = (struct $r.tag *)run;
+    //$ else
+    (void)run;
+    //$ end
+    //$ for s in r.point
+    //$ emit s
+    //$ end
+    return $r.result;
+}
+CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
+{
+    //$ if r.begin
+    struct $r.tag *const q = (struct $r.tag *)run;
+    //$ else
+    (void)run, (void)c;
+    //$ end
+    //$ for s in r.begin
+    //$ emit s
+    //$ end
+    //$ if r.begin_uses_first
+    //$ else
+    (void)first, (void)y, (void)x;
+    //$ end
+}
+CVY_INLINE void $r.tag_end(void *run)
+{
+    //$ if r.end
+    struct $r.tag *const q = (struct $r.tag *)run;
+    //$ else
+    (void)run;
+    //$ end
+    //$ for s in r.end
+    //$ emit s
+    //$ end
+}
+//$ if r.read
+CVY_INLINE vf $r.tag_read(const struct $r.tag *q, int y, int x)
+{
+    //$ if r.read_ignores_place
+    (void)y, (void)x;
+    //$ end
+    //$ for s in r.read
+    //$ emit s
+    //$ end
+}
+static void $r.tag_pass(struct $r.tag *q)
+{
+    for (int c = 0; c < $r.padded; c += 16) {
+        q->c = c;
+        //$ for s in r.blocks
+        //$ emit s
+        //$ end
+        $r.tag_begin(q, c, $r.first, 0, 0);
+        for (int y = 0; y < $r.h; y++) {
+            for (int x = 0; x < $r.w; x++)
+                $r.tag_point(q, $r.tag_read(q, y, x), y, x);
+            $r.tag_end(q);
+        }
+    }
+}
+//$ end
+
+//$ end
