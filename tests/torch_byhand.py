@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from torch_common import HERE, Case, Outcome, Program, common_options, compare, is_trained, run_cases
+from torch_common import HERE, Case, Jitter, Outcome, Program, common_options, compare, is_trained, run_cases
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ CONVS = ((1, 16, 1), (16, 32, 2), (32, 64, 2), (64, 128, 2))  # in, out, stride 
 
 
 class ByHand:
-    def __init__(self, order, dtype=torch.float64):
-        self.order, self.dtype = order, dtype
+    def __init__(self, order):
+        self.order, self.dtype, self.jitter = order, torch.float64, lambda x: x
         self.shapes, self.stages, self.kinks, self.drops = {}, [], [], {}
         for i, (cin, cout, _) in enumerate(CONVS, 1):
             self.shapes[f"conv{i}.conv.weight"] = (cout, cin, 3, 3)
@@ -32,8 +32,14 @@ class ByHand:
         self.stages += ["global_avg_pool1", "linear1.linear"]
         self.shapes["linear1.linear.weight"], self.shapes["linear1.linear.bias"] = (10, 128), (10,)
 
-    def rough(self):
-        return ByHand(self.order, torch.float32)
+    def rough(self, attempt):
+        """The same, with rounding: attempt 0 in float32, the others in float64 with jitter."""
+        other = ByHand(self.order)
+        if attempt == 0:
+            other.dtype = torch.float32
+        else:
+            other.jitter = Jitter(attempt)
+        return other
 
     def norm(self, p, after, path, x, training):
         """Normalises with the biased variance of the batch; stores the unbiased one; 0.1 is the new batch's weight."""
@@ -58,7 +64,7 @@ class ByHand:
                     x = self.norm(p, after, f"conv{i}.bn", x, training)
                 else:
                     x = x * (x > 0)
-                acts[f"conv{i}.{'act' if stage == 'relu' else stage}"] = x
+                acts[f"conv{i}.{'act' if stage == 'relu' else stage}"] = x = self.jitter(x)
         acts["global_avg_pool1"] = x = x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
         x = x[:, :, 0, 0] @ p["linear1.linear.weight"].T + p["linear1.linear.bias"]
         acts["linear1.linear"] = x
