@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* The plan that options ask for; NULL and *status where there is none, or where a dump was all that was asked for. */
-static Plan *load_plan(const Options *o, const char *target, int *status)
+Plan *load_plan(const Options *o, const char *target, int *status)
 {
     *status = EXIT_FAILED;
     const Target *t = target_find(target);

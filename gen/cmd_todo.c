@@ -7,12 +7,6 @@ static int todo(const char *name)
     return EXIT_USAGE;
 }
 
-int cmd_train(const Options *o)
-{
-    (void)o;
-    return todo("train");
-}
-
 int cmd_export(const Options *o)
 {
     (void)o;

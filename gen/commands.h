@@ -60,6 +60,10 @@ bool options_read(const Command *c, int argc, char **argv, Options *o);
  * there were errors (printed already), or where a dump was all that was asked for. */
 Graph *load_graph(const Options *o, int *status);
 
+/* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all. */
+typedef struct Plan Plan;
+Plan *load_plan(const Options *o, const char *target, int *status);
+
 int cmd_new(const Options *o);
 int cmd_check(const Options *o);
 int cmd_gen(const Options *o);

@@ -75,10 +75,13 @@ static const Command commands[] = {
      "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS, 0, "SPEC", cmd_gen},
-    {"train", "SPEC [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
-     "Emits the network into a build folder of its own, compiles it, and runs its 'train' with ARGS.\n"
-     "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n",
-     OPT_SPEC | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
+    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
+     "Emits the network into a build folder, compiles it with make, and runs its 'train' with ARGS, where you are.\n"
+     "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
+     "CC and CFLAGS in the environment are honoured.\n",
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
     {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
