@@ -10,6 +10,7 @@ Where sums cancel (the gradient of a bias right before a norm is zero in truth),
 tolerance. How far rounding alone goes there is what the reference says itself, run in float32 and, some times, in
 float64 with each stage's output and gradient, and a norm's insides, off by up to a unit in float32's last place:
 NOISE times that is allowed, and counted."""
+import concurrent.futures
 import copy
 import json
 import math
@@ -456,6 +457,7 @@ def common_options(parser):
     parser.add_argument("--target", default="native")
     parser.add_argument("--cc", help="the compiler that builds emitted code (default: its Makefile's)")
     parser.add_argument("--cflags", help="its flags (default: the Makefile's)")
+    parser.add_argument("--jobs", type=int, default=2, help="cases at a time (default: 2)")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR", help="keep the emitted folders there")
@@ -463,18 +465,22 @@ def common_options(parser):
 
 def run_cases(args, cases, one):
     """Calls one(args, case, folder, report) for each case; prints a line each and the counts; the exit status."""
-    passed = failed = steps = flips = noisy = 0
-    for number, case in enumerate(cases):
+    def judge(number):
         report = Report()
         base = os.path.join(args.keep, f"{number:03d}") if args.keep else tempfile.mkdtemp(prefix="convoy-torch-")
         os.makedirs(base, exist_ok=True)
         try:
-            one(args, case, base, report)
+            one(args, cases[number], base, report)
         except (Failed, OSError, ValueError, KeyError, RuntimeError) as e:
             report.wrong.append(f"{type(e).__name__}: {e}")
         finally:
             if not args.keep:
                 shutil.rmtree(base, ignore_errors=True)
+        return report
+
+    passed = failed = steps = flips = noisy = 0
+    pool = concurrent.futures.ThreadPoolExecutor(max(1, args.jobs))
+    for case, report in zip(cases, pool.map(judge, range(len(cases)))):
         steps, flips, noisy = steps + report.steps, flips + report.flips, noisy + report.noisy
         if report.wrong:
             failed += 1
