@@ -91,7 +91,7 @@ static const char *compiler(void)
 
 static bool compile(const char *dir)
 {
-    char *const argv[] = {"make", "-j2", "--no-print-directory", "-C", xstrdup(dir), NULL};
+    char *const argv[] = {xstrdup("make"), xstrdup("-j2"), xstrdup("--no-print-directory"), xstrdup("-C"), xstrdup(dir), NULL};
     Buf output = {0};
 
     if (!command_exists("make")) {
