@@ -252,8 +252,9 @@ CVY_INLINE vf $r.tag_read(const struct $r.tag *q, int y, int x)
     //$ emit s
     //$ end
 }
-static void $r.tag_pass(struct $r.tag *q)
+static void $r.tag_pass(const struct $r.tag *given)
 {
+    struct $r.tag run = *given, *const q = &run; /* a copy, so that it stays in registers */
     for (int c = 0; c < $r.padded; c += 16) {
         q->c = c;
         //$ for s in r.blocks
