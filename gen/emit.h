@@ -22,6 +22,13 @@ char *image_pixel(const Image *m, const char *y, const char *x); /* index of a c
 const char *describe_shape(Shape s);                        /* "32x14x14" */
 const char *describe_stages(const Plan *p, const Run *r);
 
+/* emit_net.c, for others: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
+const char *emit_orders(const Graph *g);
+const char *emit_spec_hash(const Spec *s);
+char *emit_channel_list(const double *v, int n);
+/* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
+void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
+
 /* emit_run.c: a run's record, for template `run`. */
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase);
 /* emit_core.c: a kernel's core header, for template `core_file`. */

@@ -320,6 +320,33 @@ static const char *four(const int64_t v[4], int n)
     return b.text;
 }
 
+void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4])
+{
+    const Param *q = &p->g->param[param];
+
+    for (int d = 0; d < 4; d++)
+        block[d] = 1, outer[d] = inner[d] = 0;
+    outer[0] = 1;
+    if (q->role == PARAM_WEIGHT) {
+        const Kernel *k = NULL;
+        for (int j = 0; j < p->nkernel; j++)
+            if (p->kernel[j].wparam == param)
+                k = &p->kernel[j];
+        const int64_t taps = q->ndim == 4 ? (int64_t)q->dim[2] * q->dim[3] : 1;
+        if (k->kind == KERNEL_LINEAR) {
+            outer[0] = blocks_of(q->dim[1]) * LANES;
+            outer[1] = 1;
+        } else if (k->plain) {
+            block[0] = LANES, inner[0] = 1;
+            outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = (int64_t)q->dim[3] * LANES, outer[3] = LANES;
+        } else {
+            block[0] = block[1] = LANES, inner[0] = 1, inner[1] = LANES;
+            outer[1] = taps * LANES * LANES, outer[0] = blocks_of(q->dim[1]) * outer[1];
+            outer[2] = (int64_t)q->dim[3] * LANES * LANES, outer[3] = LANES * LANES;
+        }
+    }
+}
+
 static void tensors(const Net *n)
 {
     static const char *const role[] = {"CVY_WEIGHT", "CVY_BIAS", "CVY_GAMMA", "CVY_BETA", "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
@@ -328,27 +355,10 @@ static void tensors(const Net *n)
     for (int i = 0; i < n->g->nparam; i++) {
         const Param *q = &n->g->param[i];
         Rec *r = rec_add(n->rec, "tensors");
-        int64_t dim[4] = {0}, block[4] = {1, 1, 1, 1}, outer[4] = {1, 0, 0, 0}, inner[4] = {0};
+        int64_t dim[4] = {0}, block[4], outer[4], inner[4];
         for (int d = 0; d < q->ndim; d++)
             dim[d] = q->dim[d];
-        if (q->role == PARAM_WEIGHT) {
-            const Kernel *k = NULL;
-            for (int j = 0; j < n->p->nkernel; j++)
-                if (n->p->kernel[j].wparam == i)
-                    k = &n->p->kernel[j];
-            const int64_t taps = q->ndim == 4 ? (int64_t)q->dim[2] * q->dim[3] : 1;
-            if (k->kind == KERNEL_LINEAR) {
-                outer[0] = blocks_of(q->dim[1]) * LANES;
-                outer[1] = 1;
-            } else if (k->plain) {
-                block[0] = LANES, inner[0] = 1;
-                outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = (int64_t)q->dim[3] * LANES, outer[3] = LANES;
-            } else {
-                block[0] = block[1] = LANES, inner[0] = 1, inner[1] = LANES;
-                outer[1] = taps * LANES * LANES, outer[0] = blocks_of(q->dim[1]) * outer[1];
-                outer[2] = (int64_t)q->dim[3] * LANES * LANES, outer[3] = LANES * LANES;
-            }
-        }
+        emit_param_layout(n->p, i, block, outer, inner);
         rec_str(r, "name", q->name);
         rec_str(r, "role", role[q->role]);
         rec_int(r, "ndim", q->ndim);
@@ -386,7 +396,7 @@ static void inference(const Net *n)
 
 /* ---- totals ---- */
 
-static const char *orders(const Graph *g)
+const char *emit_orders(const Graph *g)
 {
     Buf b = {0};
     const char *layer = NULL;
@@ -400,7 +410,7 @@ static const char *orders(const Graph *g)
     return b.text ? b.text : "";
 }
 
-static const char *spec_hash(const Spec *s)
+const char *emit_spec_hash(const Spec *s)
 {
     char *text = NULL;
     size_t len = 0;
@@ -417,7 +427,7 @@ static const char *spec_hash(const Spec *s)
     return xprintf("%016llx", (unsigned long long)h);
 }
 
-static char *channel_list(const double *v, int n)
+char *emit_channel_list(const double *v, int n)
 {
     Buf b = {0};
 
@@ -450,8 +460,8 @@ static void totals(const Net *n)
     rec_str(r, "NAME", n->NAME);
     rec_str(r, "licence", EMITTED_LICENCE);
     rec_str(r, "version", CONVOY_VERSION);
-    rec_str(r, "hash", spec_hash(s));
-    rec_str(r, "order", orders(n->g));
+    rec_str(r, "hash", emit_spec_hash(s));
+    rec_str(r, "order", emit_orders(n->g));
     rec_str(r, "target", p->target->name);
     rec_str(r, "flags", *p->target->flags ? xprintf(" (%s)", p->target->flags) : "");
     rec_str(r, "make_flags", p->target->flags);
@@ -467,8 +477,8 @@ static void totals(const Net *n)
     rec_int(r, "h", in.h);
     rec_int(r, "w", in.w);
     rec_int(r, "classes", s->classes);
-    rec_str(r, "mean", channel_list(t->mean, in.c));
-    rec_str(r, "std", channel_list(t->std, in.c));
+    rec_str(r, "mean", emit_channel_list(t->mean, in.c));
+    rec_str(r, "std", emit_channel_list(t->std, in.c));
     if (train)
         rec_int(r, "train", 1);
     rec_int(r, "struct_bytes", (struct_bytes + 63) / 64 * 64);
