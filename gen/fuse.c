@@ -710,7 +710,7 @@ Plan *fuse_build(const Graph *g, const Target *t)
         const Span *span = &p->span[s];
         for (int c = span->from_input ? 0 : 1; c < span->ncut; c++)
             if (span->cut_op[c] >= 0)
-                add_kernel(p, KERNEL_PASS, span->cut_op[c], s, s)->cut = c;
+                add_kernel(p, KERNEL_PASS, span->cut_op[c], s, -1)->cut = c;
         int end = span->nop ? span->op[span->nop - 1] + 1 : -1;
         if (end < 0) /* an empty span: the op after the previous weight op (or the input) */
             end = s == 0 ? 1 : p->kernel[p->nkernel - 1].op + 1;

@@ -158,7 +158,7 @@ typedef struct Kernel {
     KernelKind kind;
     const char *name;  /* "conv2", "loss"; of files and symbols */
     int op;            /* weight op or loss; for a pass, the norm whose statistics it takes */
-    int before, after; /* spans; -1: none. A pass has the same for both. */
+    int before, after; /* spans; -1: none. A pass has none after it: it stores nothing. */
     int cut;           /* pass: it takes the statistics of this cut's norm and stands behind cut - 1 */
     Chain in, out;     /* forward */
     Chain again;       /* what backward recomputes of `out` */
