@@ -37,5 +37,7 @@ void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to);
 void emit_layer_file(const Plan *p, const Kernel *k, Parts parts, Buf *to);
 /* emit_net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
+/* emit_export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */
+void emit_export(const Plan *p, const float *folded, bool single, OutDir *out);
 
 #endif

@@ -1,0 +1,405 @@
+/* emit_export.c - a trained network for inference alone, as a folder of C or as one file: the layers' own files, as gen emits
+ * them, around constant weights.
+ *
+ * needs: a complete plan and its folded weights (weights_fold). sets: the files of the exported folder. */
+#include "emit.h"
+
+#include "embedded.h"
+
+#include <string.h>
+
+typedef struct Export {
+    const Plan *p;
+    const char *name, *NAME;
+    const float *folded;
+    bool single;
+    Rec *rec;
+} Export;
+
+static void line(const Export *e, const char *list, const char *text)
+{
+    rec_str(rec_add(e->rec, list), "line", text);
+}
+
+static void add_file(OutDir *out, const char *name, const Buf *b)
+{
+    outdir_add(out, name, b->text, b->len);
+}
+
+/* ---- weights ---- */
+
+/* What stands at an offset of the folded weights. */
+typedef struct Section {
+    int64_t at;
+    const char *doc;
+} Section;
+
+static const char *folded_norms(const Export *e, const Kernel *k)
+{
+    Buf b = {0};
+
+    buf_puts(&b, e->p->g->op[k->op].path);
+    for (int i = 0; i < k->nfold; i++)
+        buf_printf(&b, "%s%s", i ? ", " : " with ", e->p->g->op[k->fold[i]].path);
+    if (k->nfold)
+        buf_puts(&b, " folded in");
+    return b.text;
+}
+
+static Section *sections(const Export *e, int *count)
+{
+    Section *s = NULL;
+    int n = 0;
+
+    for (int i = 0; i < e->p->nkernel; i++) {
+        const Kernel *k = &e->p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        const Op *o = &e->p->g->op[k->op];
+        const int in = e->p->g->op[o->in].shape.c;
+        const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
+                           : k->plain               ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                                                    : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
+        *PUSH(s, n) = (Section){k->fold_w, xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(o->shape.c), rows)};
+        *PUSH(s, n) = (Section){k->fold_b, xprintf("%s: bias, %d", k->name, o->shape.c)};
+    }
+    for (int i = 0; i < e->p->naffine; i++) {
+        const Op *o = &e->p->g->op[e->p->affine[i].op];
+        *PUSH(s, n) = (Section){e->p->affine[i].at, xprintf("%s: scale, then shift, %d each", o->path, o->shape.c)};
+    }
+    *count = n;
+    return s;
+}
+
+enum { FLOAT_CHARS = 18 }; /* "-0x1.fffffep-126f," */
+
+/* v as the shortest hexadecimal constant that is v. Returns its end. */
+static char *put_float(char *to, float v)
+{
+    static const char digit[] = "0123456789abcdef";
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    int exponent = (int)(bits >> 23 & 255) - 127;
+    uint32_t mantissa = bits & 0x7fffff;
+
+    if (v == 0) {
+        const char *zero = bits ? "-0.0f" : "0";
+        const size_t n = strlen(zero);
+        memcpy(to, zero, n);
+        return to + n;
+    }
+    if (exponent == -127)
+        for (exponent = -126; !(mantissa & 0x800000); exponent--) /* denormal */
+            mantissa <<= 1;
+    mantissa = (mantissa & 0x7fffff) << 1; /* six digits */
+    if (bits >> 31)
+        *to++ = '-';
+    memcpy(to, "0x1", 3);
+    to += 3;
+    if (mantissa)
+        *to++ = '.';
+    for (; mantissa; mantissa = mantissa << 4 & 0xffffff)
+        *to++ = digit[mantissa >> 20];
+    *to++ = 'p';
+    if (exponent < 0)
+        *to++ = '-';
+    exponent = exponent < 0 ? -exponent : exponent;
+    if (exponent >= 100)
+        *to++ = '1';
+    if (exponent >= 10)
+        *to++ = digit[exponent / 10 % 10];
+    *to++ = digit[exponent % 10];
+    *to++ = 'f';
+    return to;
+}
+
+static void put_floats(Buf *to, const float *v, int64_t n)
+{
+    enum { WIDTH = 116 };
+    char text[WIDTH + FLOAT_CHARS + 8], *at = text;
+
+    for (int64_t i = 0; i < n; i++) {
+        char one[FLOAT_CHARS + 1];
+        const size_t len = (size_t)(put_float(one, v[i]) - one);
+        if (at - text + (ptrdiff_t)len + 2 > WIDTH) {
+            *at++ = '\n';
+            buf_add(to, text, (size_t)(at - text));
+            at = text;
+        }
+        if (at == text) {
+            memcpy(at, "   ", 3);
+            at += 3;
+        }
+        *at++ = ' ';
+        memcpy(at, one, len);
+        at += len;
+        *at++ = ',';
+    }
+    if (at > text) {
+        *at++ = '\n';
+        buf_add(to, text, (size_t)(at - text));
+    }
+}
+
+/* The array of weights, with what each part is. */
+static void weights(const Export *e, Buf *to)
+{
+    int n;
+    Section *s = sections(e, &n);
+    const int64_t end = e->p->fold_floats;
+
+    buf_puts(to, "\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
+    buf_printf(to, "%sconst float %s_folded[%lld] = {\n", e->single ? "static " : "", e->name, (long long)end);
+    for (int64_t at = 0; at < end;) {
+        int64_t next = end;
+        for (int i = 0; i < n; i++) {
+            if (s[i].at == at)
+                buf_printf(to, "    /* %s */\n", s[i].doc);
+            if (s[i].at > at && s[i].at < next)
+                next = s[i].at;
+        }
+        put_floats(to, e->folded + at, next - at);
+        at = next;
+    }
+    buf_puts(to, "};\n");
+}
+
+/* ---- the record ---- */
+
+static void offset(const Export *e, const char *name, int64_t at)
+{
+    Rec *r = rec_add(e->rec, "offsets");
+
+    rec_str(r, "name", name);
+    rec_int(r, "at", at);
+}
+
+/* The network, a line a layer; its prototypes; where its weights stand. */
+static void layers(const Export *e)
+{
+    const Plan *p = e->p;
+    const Shape in = p->g->op[0].shape;
+    const char *from = "a", *to = "b";
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        const char *s = kernel_struct(p, k), *name = upper(k->name);
+        offset(e, xprintf("%s_%s_FOLDED", e->NAME, name), k->fold_w);
+        offset(e, xprintf("%s_%s_FOLDED_BIAS", e->NAME, name), k->fold_b);
+        if (k->pre.n) {
+            rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_pack(const float *f, const float *image, float *x, float *scratch)", s);
+            line(e, "infer", xprintf("%s_pack(f, x + (ptrdiff_t)i * %lld, a, t)", s, (long long)in.c * in.h * in.w));
+        }
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f, const float *x, float *y, float *scratch)", s);
+        line(e, "infer", xprintf("%s_infer(f, %s, %s, t)", s, from, to));
+        const char *swap = from;
+        from = to;
+        to = swap;
+    }
+    rec_str(e->rec, "result", from);
+    for (int i = 0; i < p->naffine; i++)
+        offset(e, affine_macro(p, p->affine[i].op), p->affine[i].at);
+}
+
+static void totals(const Export *e)
+{
+    const Plan *p = e->p;
+    const Spec *s = p->g->spec;
+    const Shape in = p->g->op[0].shape;
+    const bool portable = p->target->kind == TARGET_PORTABLE;
+    const int64_t scratch = (p->scratch_infer + 15) / 16 * 16;
+    Rec *r = e->rec;
+
+    rec_str(r, "name", e->name);
+    rec_str(r, "NAME", e->NAME);
+    rec_str(r, "licence", EMITTED_LICENCE);
+    rec_str(r, "version", CONVOY_VERSION);
+    rec_str(r, "hash", emit_spec_hash(s));
+    rec_str(r, "order", emit_orders(p->g));
+    rec_str(r, "target", p->target->name);
+    rec_str(r, "macro", p->target->macro);
+    rec_fmt(r, "compile", "cc -O2%s%s -c %s%s", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
+            portable ? "strict C99" : "for processors that have these instructions");
+    rec_str(r, "shape", describe_shape(in));
+    rec_int(r, "c", in.c);
+    rec_int(r, "h", in.h);
+    rec_int(r, "w", in.w);
+    rec_int(r, "classes", s->classes);
+    rec_str(r, "mean", emit_channel_list(s->train.mean, in.c));
+    rec_str(r, "std", emit_channel_list(s->train.std, in.c));
+    rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
+    rec_int(r, "thread_bytes", 4 * scratch);
+    rec_int(r, "scratch", scratch);
+    rec_int(r, "ends", p->infer_ends);
+    rec_int(r, "floats", p->fold_floats);
+    Rec *offsets = rec_new(), *body = rec_new();
+    rec_str(offsets, "template", "export_offsets");
+    rec_str(body, "template", "export_body");
+    rec_rec(r, "part_offsets", offsets);
+    rec_rec(r, "part_body", body);
+}
+
+/* ---- as a folder ---- */
+
+static void expand_file(const Export *e, OutDir *out, const char *name, const char *template)
+{
+    Buf b = {0};
+
+    template_expand(template, "n", e->rec, &b);
+    add_file(out, name, &b);
+}
+
+static const struct Embedded *vector_header(void)
+{
+    for (size_t i = 0; i < nembedded; i++)
+        if (strcmp(embedded[i].name, "runtime/cvy_vec.h") == 0)
+            return &embedded[i];
+    BUG("no runtime/cvy_vec.h inside");
+}
+
+/* Whether no kernel before i has its core. */
+static bool new_core(const Plan *p, int i)
+{
+    const char *core = p->kernel[i].infer_core;
+
+    for (int j = 0; core && j < i; j++)
+        if (p->kernel[j].infer_core && strcmp(p->kernel[j].infer_core, core) == 0)
+            return false;
+    return core != NULL;
+}
+
+static void folder(const Export *e, OutDir *out)
+{
+    const Plan *p = e->p;
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        Buf b = {0}, core = {0};
+        emit_layer_file(p, k, PART_INFER, &b);
+        add_file(out, xprintf("%s_%s.c", e->name, k->name), &b);
+        if (!new_core(p, i))
+            continue;
+        emit_core_file(p, k, false, &core);
+        add_file(out, xprintf("core_%s.h", k->infer_core), &core);
+    }
+    outdir_add(out, "runtime/cvy_vec.h", vector_header()->text, vector_header()->len);
+    expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
+    expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
+    Buf b = {0};
+    template_expand("export_fold_file", "n", e->rec, &b);
+    weights(e, &b);
+    add_file(out, xprintf("%s_fold.c", e->name), &b);
+}
+
+/* ---- as one file ---- */
+
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+/* Adds a text line by line: without #include "..." and the guard around a header, its functions static. */
+static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
+{
+    const char *const end = text + len, *const function = xprintf("void %s_", e->name);
+    bool guard = false;
+
+    while (text < end) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        const char *next = nl ? nl + 1 : end;
+        const size_t n = (size_t)(next - text);
+        const bool opens = begins(text, "#ifndef CORE_") || begins(text, "#define CORE_") || begins(text, "#ifndef CVY_VEC_H") ||
+                           begins(text, "#define CVY_VEC_H");
+        guard |= opens;
+        const bool closes = guard && next == end && begins(text, "#endif");
+        if (!opens && !closes && !begins(text, "#include \"")) {
+            if (begins(text, function))
+                buf_puts(to, "CVY_KEEP ");
+            buf_add(to, text, n);
+        }
+        text = next;
+    }
+}
+
+/* The vector header with the code of this target alone: of its `#if defined CVY_<TARGET> ... #endif`, one branch. */
+static void add_vector_header(const Export *e, Buf *to)
+{
+    const struct Embedded *h = vector_header();
+    const char *const end = h->text + h->len;
+    int depth = 0, inside = 0; /* of conditionals; depth of the choice, 0: not in it */
+    bool chosen = false;
+    Buf b = {0};
+
+    for (const char *text = h->text, *next; text < end; text = next) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        next = nl ? nl + 1 : end;
+        const bool begin = begins(text, "#if"), stop = begins(text, "#endif");
+        const bool choice = begins(text, "#if defined CVY_AVX512"), other = begins(text, "#elif defined CVY_");
+        depth += begin;
+        if (choice)
+            inside = depth;
+        if (inside && depth == inside && (choice || other || begins(text, "#else"))) {
+            const char *macro = strstr(text, "CVY_");
+            const size_t n = strlen(e->p->target->macro);
+            chosen = !begins(text, "#else") && macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
+            continue;
+        }
+        const bool closes = inside && stop && depth == inside;
+        if (!closes && (!inside || chosen))
+            buf_add(&b, text, (size_t)(next - text));
+        if (closes)
+            inside = 0;
+        depth -= stop;
+    }
+    add_inlined(e, b.text, b.len, to);
+}
+
+static void single_file(const Export *e, OutDir *out)
+{
+    const Plan *p = e->p;
+    Buf b = {0};
+
+    template_expand("export_single", "n", e->rec, &b);
+    buf_puts(&b, "\n");
+    add_vector_header(e, &b);
+    buf_puts(&b, "\n");
+    template_expand("export_offsets", "n", e->rec, &b);
+    weights(e, &b);
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        Buf text = {0};
+        if (k->wparam < 0)
+            continue;
+        buf_puts(&b, "\n");
+        if (new_core(p, i)) {
+            emit_core_file(p, k, false, &text);
+            add_inlined(e, text.text, text.len, &b);
+        }
+        Buf layer = {0};
+        emit_layer_file(p, k, PART_INFER, &layer);
+        add_inlined(e, layer.text, layer.len, &b);
+    }
+    buf_puts(&b, "/* ---- the network, unrolled: a line a layer ---- */\n");
+    template_expand("export_body", "n", e->rec, &b);
+    add_file(out, xprintf("%s.c", e->name), &b);
+}
+
+void emit_export(const Plan *p, const float *folded, bool single, OutDir *out)
+{
+    const char *name = p->g->spec->name;
+    const Export export = {p, name, upper(name), folded, single, rec_new()}, *e = &export;
+
+    template_load();
+    totals(e);
+    layers(e);
+    expand_file(e, out, xprintf("%s.h", name), "export_header");
+    if (single)
+        single_file(e, out);
+    else
+        folder(e, out);
+}

@@ -1,0 +1,131 @@
+/* weights.c - a checkpoint's numbers, read with the runtime's own reader and folded with the runtime's own arithmetic, so
+ * that what export writes is what an emitted network would have made of the same file.
+ *
+ * needs: a complete plan. sets: Weights. */
+#include "weights.h"
+
+#include "cvy_kernels.h"
+#include "cvy_private.h"
+#include "emit.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* The tensors that the network has, without numbers. */
+static bool wanted(const Plan *p, struct cvy_tensors *want)
+{
+    for (int i = 0; i < p->g->nparam; i++) {
+        const Param *q = &p->g->param[i];
+        if (q->role == PARAM_COUNT ? !cvy_put_i64(want, q->name) : !cvy_put_f32(want, q->name, q->ndim, q->dim))
+            return false;
+    }
+    return true;
+}
+
+static int64_t elements(const Param *q)
+{
+    int64_t n = 1;
+
+    for (int d = 0; d < q->ndim; d++)
+        n *= q->dim[d];
+    return n;
+}
+
+/* From C order to where the plan has them. */
+static void place(const Plan *p, int param, const float *from, float *to)
+{
+    const Param *q = &p->g->param[param];
+    int64_t block[4], outer[4], inner[4], n = elements(q);
+    int at[4] = {0};
+
+    emit_param_layout(p, param, block, outer, inner);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t offset = 0;
+        for (int d = 0; d < q->ndim; d++)
+            offset += at[d] / block[d] * outer[d] + at[d] % block[d] * inner[d];
+        to[offset] = from[i];
+        for (int d = q->ndim - 1; d >= 0 && ++at[d] == q->dim[d]; d--)
+            at[d] = 0;
+    }
+}
+
+static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
+{
+    int64_t largest = 1;
+
+    for (int i = 0; i < p->g->nparam; i++)
+        largest = elements(&p->g->param[i]) > largest ? elements(&p->g->param[i]) : largest;
+    float *numbers = xalloc((size_t)largest * sizeof *numbers);
+    for (int i = 0; i < p->g->nparam; i++) {
+        const Param *q = &p->g->param[i];
+        const int64_t n = elements(q);
+        if (q->role == PARAM_COUNT)
+            continue;
+        if (!cvy_read_f32(file, q->name, numbers, (size_t)n))
+            return false;
+        for (int64_t k = 0; q->role == PARAM_VAR && k < n; k++)
+            if (numbers[k] < 0) {
+                cvy_error(NULL, "'%s': variance '%s' is below zero (element %" PRId64 ": %g)", file->path, q->name, k, (double)numbers[k]);
+                return false;
+            }
+        place(p, i, numbers, (q->role == PARAM_MEAN || q->role == PARAM_VAR ? w->running : w->param) + p->param_at[i]);
+    }
+    return true;
+}
+
+bool weights_read(const Plan *p, const char *path, Weights *w)
+{
+    struct cvy_tensors want = {0}, file = {0};
+
+    w->param = xalloc((size_t)p->param_floats * sizeof(float) + 64);
+    w->running = xalloc((size_t)p->running_floats * sizeof(float) + 64);
+    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_tensors_match(&file, &want) && read_all(p, &file, w);
+    cvy_tensors_free(&want);
+    cvy_tensors_free(&file);
+    return ok;
+}
+
+static const float *numbers_of(const Plan *p, const Weights *w, int op, ParamRole role)
+{
+    for (int i = 0; i < p->g->nparam; i++)
+        if (p->g->param[i].op == op && p->g->param[i].role == role)
+            return (role == PARAM_MEAN || role == PARAM_VAR ? w->running : w->param) + p->param_at[i];
+    BUG("op %d has no such parameter", op);
+}
+
+static struct cvy_fold norm_of(const Plan *p, const Weights *w, int op)
+{
+    return (struct cvy_fold){numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), numbers_of(p, w, op, PARAM_MEAN),
+                             numbers_of(p, w, op, PARAM_VAR), p->g->op[op].eps};
+}
+
+float *weights_fold(const Plan *p, const Weights *w, const char *path)
+{
+    float *f = xalloc((size_t)p->fold_floats * sizeof *f + 64);
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        if (k->wparam < 0)
+            continue;
+        const Op *o = &p->g->op[k->op];
+        const float *weight = w->param + p->param_at[k->wparam], *bias = k->bparam >= 0 ? w->param + p->param_at[k->bparam] : NULL;
+        struct cvy_fold *norm = xalloc((size_t)(k->nfold + 1) * sizeof *norm);
+        for (int n = 0; n < k->nfold; n++)
+            norm[n] = norm_of(p, w, k->fold[n]);
+        if (k->kind == KERNEL_CONV)
+            cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES), f + k->fold_w, f + k->fold_b);
+        else
+            cvy_fold_linear(weight, bias, norm, k->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->fold_w, f + k->fold_b);
+    }
+    for (int i = 0; i < p->naffine; i++) {
+        const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
+        const struct cvy_fold norm = norm_of(p, w, op);
+        cvy_fold_affine(&norm, channels, f + p->affine[i].at, f + p->affine[i].at + (int64_t)blocks_of(channels) * LANES);
+    }
+    for (int64_t i = 0; i < p->fold_floats; i++)
+        if (!isfinite(f[i])) {
+            cvy_error("a norm's variance is very small, or its gamma very large", "'%s': folded, a weight is not finite", path);
+            return NULL;
+        }
+    return f;
+}

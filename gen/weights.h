@@ -1,0 +1,18 @@
+/* weights.h - a checkpoint's numbers in the plan's layouts, and what inference makes of them. */
+#ifndef WEIGHTS_H
+#define WEIGHTS_H
+
+#include "plan.h"
+
+typedef struct Weights {
+    float *param;   /* plan.param_floats */
+    float *running; /* plan.running_floats */
+} Weights;
+
+/* Reads a checkpoint (safetensors). Its tensors must be exactly the network's, finite, variances not below zero. False
+ * and a message on stderr where they are not, or the file is damaged. */
+bool weights_read(const Plan *p, const char *path, Weights *w);
+/* What NAME_fold makes of them: plan.fold_floats numbers, the same to the bit. NULL and a message where one is not finite. */
+float *weights_fold(const Plan *p, const Weights *w, const char *path);
+
+#endif

@@ -1,0 +1,148 @@
+// A trained network for inference alone: weights inside, nothing to link but libm. `n` is the network's record.
+
+//$ define export_header
+/* $n.name.h - a trained network, for inference: $n.shape -> $n.classes classes
+ *
+ * emitted by convoy $n.version from a spec with hash $n.hash; order $n.order; target $n.target
+ * $n.totals
+ * compile: $n.compile
+ * (-fopenmp, where the compiler has it, shares the images of a call among threads); link with -lm.
+ *
+ *     void *memory = malloc($n.NAME_ARENA_BYTES(1));        // or a static array; room for one thread
+ *     struct $n.name *net = $n.name_init(memory, $n.NAME_ARENA_BYTES(1), 1);
+ *     float x[$n.NAME_CHANNELS * $n.NAME_HEIGHT * $n.NAME_WIDTH], y[$n.NAME_CLASSES];
+ *     // fill x: channel by channel, row by row, each value (byte / 255 - mean) / std
+ *     $n.name_infer(net, x, y, 1);                          // y: a logit a class; the largest is the answer
+ *
+ * No malloc, no state outside `memory`, no files. Results do not depend on how many threads there are.
+ * $n.licence */
+#ifndef $n.NAME_H
+#define $n.NAME_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.NAME_CLASSES = $n.classes };
+
+/* How the network was trained to see bytes, a number a channel: x = (byte / 255 - mean) / std. */
+#define $n.NAME_MEAN {$n.mean}
+#define $n.NAME_STD {$n.std}
+
+/* Bytes that $n.name_init needs for up to `threads` threads. */
+#define $n.NAME_ARENA_BYTES(threads) ((size_t)$n.fixed_bytes + (size_t)(threads) * $n.thread_bytes)
+
+struct $n.name;
+
+/* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, or threads are not 1 .. 4096. */
+struct $n.name *$n.name_init(void *memory, size_t bytes, int threads);
+/* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. */
+void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+//$ end
+
+//$ define export_offsets
+/* Where the weights of each layer stand in $n.name_folded: floats. */
+//$ for o in n.offsets
+#define $o.name $o.at
+//$ end
+
+/* Scratch of a thread, and of each of the two images in it that layers hand over: floats. */
+#define $n.NAME_SCRATCH $n.scratch
+#define $n.NAME_ENDS $n.ends
+//$ end
+
+//$ define export_layout
+/* $n.name_layout.h - what the network's files share. Not for users.
+ * $n.licence */
+#ifndef $n.NAME_LAYOUT_H
+#define $n.NAME_LAYOUT_H
+
+#define $n.macro 1
+
+//$ emit n.part_offsets
+
+extern const float $n.name_folded[$n.floats];
+
+//$ for k in n.prototypes
+$k.decl;
+//$ end
+
+#endif
+//$ end
+
+//$ define export_net_file
+/* $n.name_net.c - the network, unrolled: a line a layer. $n.licence */
+#include "$n.name.h"
+
+#include "$n.name_layout.h"
+
+#include <stdint.h>
+#include <string.h>
+//$ emit n.part_body
+//$ end
+
+//$ define export_body
+
+#if defined _OPENMP
+#include <omp.h>
+#endif
+
+struct $n.name {
+    float *scratch;
+    int threads;
+};
+
+struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
+{
+    if (!memory || threads < 1 || threads > 4096 || bytes < $n.fixed_bytes || (bytes - $n.fixed_bytes) / $n.thread_bytes < (size_t)threads)
+        return NULL;
+    unsigned char *const at = (unsigned char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+    struct $n.name *const net = (struct $n.name *)(void *)at;
+    net->scratch = (float *)(void *)(at + 64);
+    net->threads = threads;
+    return net;
+}
+
+void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+{
+    const float *const f = $n.name_folded;
+
+#if defined _OPENMP
+#pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
+#endif
+    for (int i = 0; i < n; i++) {
+        float *a = net->scratch;
+#if defined _OPENMP
+        a += (ptrdiff_t)omp_get_thread_num() * $n.NAME_SCRATCH;
+#endif
+        float *const b = a + $n.NAME_ENDS, *const t = b + $n.NAME_ENDS;
+        //$ for l in n.infer
+        $l.line;
+        //$ end
+        memcpy(y + (ptrdiff_t)i * $n.classes, $n.result, sizeof(float) * $n.classes);
+    }
+}
+//$ end
+
+//$ define export_fold_file
+/* $n.name_fold.c - the weights, norms folded into them: hexadecimal, so that they are exact. $n.licence */
+#include "$n.name_layout.h"
+//$ end
+
+//$ define export_single
+/* $n.name.c - a trained network, for inference: $n.shape -> $n.classes classes. How to use it: $n.name.h.
+ *
+ * emitted by convoy $n.version from a spec with hash $n.hash; target $n.target
+ * compile: $n.compile
+ * $n.licence */
+#include "$n.name.h"
+
+#define $n.macro 1
+//$ end
