@@ -1,5 +1,5 @@
 /* fakegen.c - a stand-in for the generator and for the programs that it emits, both in one: it "emits" a copy of itself
- * that traces and predicts with the reference interpreter rounded to float. With FAULT=... in the environment it does
+ * that traces and predicts with the reference interpreter shaken as float32 would. With FAULT=... in the environment it does
  * one thing wrong, so that a test can see the campaign notice (and pass where there is no fault). */
 #include "interp.h"
 #include "randspec.h"
@@ -97,7 +97,7 @@ static Interp *open_weights(const Graph *g, const char *weights, const char *sta
 {
     StFile *w = st_read(weights), *s = state ? st_read(state) : NULL;
     Interp *ip = interp_new(g, n);
-    ip->round_float = true;
+    ip->shake = 1;
     for (int i = 0; i < g->nparam; i++) {
         StTensor *t = w ? st_find(w, g->param[i].name) : NULL;
         StTensor *v = s ? st_find(s, xprintf("momentum.%s", g->param[i].name)) : NULL;

@@ -109,6 +109,20 @@ static bool decide(const At *t, bool own, bool seen, double distance, double sca
     return own;
 }
 
+/* A number on its way: as it is, or moved by about what rounding to float does to it. */
+static double shaken(Interp *ip, double v)
+{
+    if (!ip->shake || v == (double)(float)v)
+        return v;
+    uint64_t z = ip->shake = ip->shake * 6364136223846793005u + 1442695040888963407u;
+    return v * (1 + ((double)(z >> 33) / 1073741824.0 - 1) / 8388608.0);
+}
+
+static double q(const At *t, double v)
+{
+    return shaken(t->ip, v);
+}
+
 /* conv: weight [out][in / groups][kh][kw]; padding taps are zero. */
 static void conv_walk(At *t, const double *w, double *dw)
 {
@@ -132,10 +146,10 @@ static void conv_walk(At *t, const double *w, double *dw)
                                 int64_t from = at(&t->a, n, k / og * ig + c, sy, sx);
                                 int64_t tap = (((int64_t)k * ig + c) * o->kernel[0] + u) * o->kernel[1] + v;
                                 if (dw) {
-                                    dw[tap] += t->dy[to] * t->x[from];
-                                    t->dx[from] += t->dy[to] * w[tap];
+                                    dw[tap] += q(t, t->dy[to] * t->x[from]);
+                                    t->dx[from] += q(t, t->dy[to] * w[tap]);
                                 } else {
-                                    sum += t->x[from] * w[tap];
+                                    sum += q(t, t->x[from] * w[tap]);
                                 }
                             }
                     if (!dw)
@@ -156,7 +170,7 @@ static void bias_backward(At *t)
     double *db = gradient(t, PARAM_BIAS);
     int64_t plane = (int64_t)t->b.h * t->b.w;
     for (int64_t i = 0; db && i < size_out(t); i++)
-        db[i / plane % t->b.c] += t->dy[i];
+        db[i / plane % t->b.c] += q(t, t->dy[i]);
 }
 
 static void conv_forward(At *t)
@@ -180,7 +194,7 @@ static void linear_forward(At *t)
         for (int k = 0; k < t->b.c; k++) {
             double sum = 0;
             for (int64_t c = 0; c < in; c++)
-                sum += t->x[n * in + c] * w[k * in + c];
+                sum += q(t, t->x[n * in + c] * w[k * in + c]);
             t->y[(int64_t)n * t->b.c + k] = sum;
         }
     bias_forward(t);
@@ -195,17 +209,11 @@ static void linear_backward(At *t)
         for (int k = 0; k < t->b.c; k++) {
             double g = t->dy[(int64_t)n * t->b.c + k];
             for (int64_t c = 0; c < in; c++) {
-                dw[k * in + c] += g * t->x[n * in + c];
-                t->dx[n * in + c] += g * w[k * in + c];
+                dw[k * in + c] += q(t, g * t->x[n * in + c]);
+                t->dx[n * in + c] += q(t, g * w[k * in + c]);
             }
         }
     bias_backward(t);
-}
-
-/* A number on its way: rounded to float where the interpreter shows what that does. */
-static double q(const At *t, double v)
-{
-    return t->ip->round_float ? (double)(float)v : v;
 }
 
 /* bn: normalises with the biased variance, stores the unbiased one; momentum is the weight of the new batch. */
@@ -258,8 +266,8 @@ static void bn_backward(At *t)
         for (int n = 0; n < t->n; n++)
             for (int64_t i = 0; i < plane; i++) {
                 int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
-                sum += t->dy[e];
-                dot += t->dy[e] * q(t, (t->x[e] - mean[c]) * istd[c]);
+                sum += q(t, t->dy[e]);
+                dot += q(t, t->dy[e]) * q(t, (t->x[e] - mean[c]) * istd[c]);
             }
         if (dgamma)
             dgamma[c] += dot;
@@ -538,10 +546,10 @@ static At at_op(Interp *ip, int i)
                 .sy = ip->training ? ip->seen[i] : NULL};
 }
 
-static void to_float(const Interp *ip, double *v, int64_t n)
+static void shake(Interp *ip, double *v, int64_t n)
 {
-    for (int64_t i = 0; ip->round_float && v && i < n; i++)
-        v[i] = (double)(float)v[i];
+    for (int64_t i = 0; ip->shake && v && i < n; i++)
+        v[i] = shaken(ip, v[i]);
 }
 
 void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool training)
@@ -562,7 +570,7 @@ void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool 
             continue;
         At t = at_op(ip, i);
         rule[t.op->kind].forward(&t);
-        to_float(ip, ip->out[i], n * interp_image(ip->g, i));
+        shake(ip, ip->out[i], n * interp_image(ip->g, i));
     }
 }
 
@@ -577,12 +585,12 @@ void interp_backward(Interp *ip)
             memset(ip->dparam[i], 0, (size_t)interp_numel(&g->param[i]) * sizeof(double));
     for (int i = g->nop - 1; i > 0; i--) {
         At t = at_op(ip, i);
-        to_float(ip, ip->dout[i], ip->n * interp_image(g, i));
+        shake(ip, ip->dout[i], ip->n * interp_image(g, i));
         rule[t.op->kind].backward(&t);
     }
     for (int i = 0; i < g->nparam; i++)
         if (ip->dparam[i])
-            to_float(ip, ip->dparam[i], interp_numel(&g->param[i]));
+            shake(ip, ip->dparam[i], interp_numel(&g->param[i]));
 }
 
 void interp_update(Interp *ip, const InterpStep *s)

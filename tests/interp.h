@@ -17,8 +17,8 @@ typedef struct Interp {
     const Graph *g;
     int max_n, n;         /* room for, and images in the last forward */
     bool training;        /* of the last forward */
-    bool round_float;     /* round every op's output and gradient, and a norm's insides, to float: shows how well
-                           * conditioned a case is */
+    uint64_t shake;       /* not 0: a seed. Every number that float32 cannot hold is moved by up to 2^-23 of itself, in
+                           * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
     double **param;       /* [nparam]: values, also of running statistics; the count is one number */
     double **dparam;      /* [nparam]: gradients, NULL for statistics */
     double **momentum;    /* [nparam]: the optimiser's buffers, NULL for statistics */

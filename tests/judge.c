@@ -1,7 +1,7 @@
 /* judge.c - see judge.h. Emits, compiles, fills, runs, and compares. Tolerance, of max |a - b| over a tensor:
  *     1e-4 * max(max |b|, 1e-3 * the largest magnitude of its kind)
  * kinds being activations, gradients, parameters, momentum, running statistics. Where float32 itself cannot do that
- * (the interpreter, each of its own outputs rounded to float, errs as much), NOISE times its error is allowed, and
+ * (the interpreter, shaken as rounding does, errs as much), NOISE times its error is allowed, and
  * counted. */
 #include "judge.h"
 #include "interp.h"
@@ -18,6 +18,16 @@
 #include <unistd.h>
 
 #define NOISE 8.0
+enum {
+    SHAKEN = 3
+}; /* runs of the interpreter that show float32's own noise */
+
+/* A tensor of the reference, and of its shaken runs. */
+#define OF(field)                                                                                                      \
+    ip->field, (const double *const[SHAKEN])                                                                           \
+    {                                                                                                                  \
+        rough[0]->field, rough[1]->field, rough[2]->field                                                              \
+    }
 
 const char *const outcome_name[] = {"passed",        "gen failed", "make failed", "the program failed",
                                     "wrong numbers", "crashed"};
@@ -41,7 +51,8 @@ int run_program(const char *log, const char *dir, const char *env, const char *c
             *eq = 0;
             setenv(copy, eq + 1, 1);
         }
-        alarm(300); /* a program that hangs */
+        setenv("OMP_WAIT_POLICY", "passive", 0); /* more threads than processors should not spin */
+        alarm(300);                              /* a program that hangs */
         execvp(argv[0], (char *const *)argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
         _exit(127);
@@ -271,10 +282,10 @@ static bool same_dims(const StTensor *t, const Dims *d)
     return same;
 }
 
-/* One tensor: got against want; `rough` is the reference rounded to float at every op, whose error
+/* One tensor: got against want; `rough` is the reference shaken as by rounding to float, whose error
  * excuses, unless strict. */
-static void compare(Verdict *v, StFile *trace, const char *name, const double *want, const double *rough, Dims dims,
-                    double kind, bool strict)
+static void compare(Verdict *v, StFile *trace, const char *name, const double *want, const double *const *rough,
+                    Dims dims, double kind, bool strict)
 {
     StTensor *t = st_find(trace, name);
     int64_t n = elements(&dims);
@@ -294,7 +305,8 @@ static void compare(Verdict *v, StFile *trace, const char *name, const double *w
             if (isnan(d))
                 break;
         }
-        noise = fmax(noise, fabs(rough[i] - want[i]));
+        for (int r = 0; r < SHAKEN; r++)
+            noise = fmax(noise, fabs(rough[r][i] - want[i]));
     }
     if (err > tolerance && err <= NOISE * noise && !strict) {
         v->noisy++;
@@ -389,22 +401,26 @@ static void step(Interp *ip, const double *x, const int *label, int n, const Int
 
 static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbers *m, StFile *trace)
 {
-    Interp *ip = loaded(g, m, c->n), *rough = loaded(g, m, c->n);
+    Interp *ip = loaded(g, m, c->n), *rough[SHAKEN];
     double *x = widened(m->x, c->n * interp_image(g, 0));
     int *label = room(c->n, sizeof *label);
-    rough->round_float = true;
     for (int i = 0; i < c->n; i++)
         label[i] = (int)m->label[i];
     take_masks(v, ip, trace, c->n, true);
-    take_masks(v, rough, trace, c->n, false);
-    ip->seen[0] = rough->seen[0] = m->x;
+    ip->seen[0] = m->x;
     for (int i = 1; i < g->nop - 1; i++) {
         const StTensor *t = st_find(trace, xprintf("act.%s", g->op[i].path));
         if (t && t->f && t->n == c->n * interp_image(g, i))
-            ip->seen[i] = rough->seen[i] = t->f;
+            ip->seen[i] = t->f;
     }
     step(ip, x, label, c->n, &m->step);
-    step(rough, x, label, c->n, &m->step);
+    for (int r = 0; r < SHAKEN; r++) {
+        rough[r] = loaded(g, m, c->n);
+        rough[r]->shake = 1 + (uint64_t)r;
+        take_masks(v, rough[r], trace, c->n, false);
+        memcpy(rough[r]->seen, ip->seen, (size_t)g->nop * sizeof *ip->seen);
+        step(rough[r], x, label, c->n, &m->step);
+    }
     v->flips = ip->flips;
 
     double act = 0, grad = 0, param = 0, stat = 0, moment = 0;
@@ -424,25 +440,25 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
     if (c->fill == FILL_INTEGER)
         compare_exact(v, ip, trace);
     for (int i = 1; i < g->nop - 1; i++)
-        compare(v, trace, xprintf("act.%s", g->op[i].path), ip->out[i], rough->out[i],
+        compare(v, trace, xprintf("act.%s", g->op[i].path), OF(out[i]),
                 (Dims){4, {c->n, g->op[i].shape.c, g->op[i].shape.h, g->op[i].shape.w}}, act, strict);
     if (ip->far_flips > 0)
         wrong(v, CASE_WRONG, "%lld decisions of %s differ far from their kink", (long long)ip->far_flips,
               g->op[ip->far_op].path);
-    compare(v, trace, "loss", &ip->loss, &rough->loss, (Dims){0, {0}}, 0, false);
+    compare(v, trace, "loss", &ip->loss,
+            (const double *const[SHAKEN]){&rough[0]->loss, &rough[1]->loss, &rough[2]->loss}, (Dims){0, {0}}, 0, false);
     for (int i = g->nparam - 1; i >= 0; i--) /* the way that backward runs: the first wrong one tells most */
         if (ip->dparam[i])
-            compare(v, trace, xprintf("grad.%s", g->param[i].name), ip->dparam[i], rough->dparam[i],
-                    param_dims(&g->param[i]), grad, false);
+            compare(v, trace, xprintf("grad.%s", g->param[i].name), OF(dparam[i]), param_dims(&g->param[i]), grad,
+                    false);
     for (int i = 0; i < g->nparam; i++) {
         const Param *p = &g->param[i];
         double kind = statistic(p->role) ? stat : ip->dparam[i] ? param : 0;
-        compare(v, trace, xprintf("after.%s", p->name), ip->param[i], rough->param[i], param_dims(p), kind,
+        compare(v, trace, xprintf("after.%s", p->name), OF(param[i]), param_dims(p), kind,
                 strict && statistic(p->role));
         StTensor *t = st_find(trace, xprintf("after.momentum.%s", p->name));
         if (ip->dparam[i] && m->step.momentum > 0)
-            compare(v, trace, xprintf("after.momentum.%s", p->name), ip->momentum[i], rough->momentum[i], param_dims(p),
-                    moment, false);
+            compare(v, trace, xprintf("after.momentum.%s", p->name), OF(momentum[i]), param_dims(p), moment, false);
         else if (t)
             t->used = true; /* without momentum nobody reads it */
     }
@@ -450,7 +466,8 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
         if (!trace->tensor[i].used)
             wrong(v, CASE_WRONG, "%s: unexpected in the trace", trace->tensor[i].name);
     interp_free(ip);
-    interp_free(rough);
+    for (int r = 0; r < SHAKEN; r++)
+        interp_free(rough[r]);
     free(x);
     free(label);
 }
@@ -469,7 +486,7 @@ static void compare_predict(Verdict *v, const Graph *g, const Case *c, const Num
     }
     Interp *ip = loaded(g, m, c->n_predict), *rough = loaded(g, m, c->n_predict);
     double *x = widened(m->x_predict, c->n_predict * interp_image(g, 0)), err = 0, noise = 0;
-    rough->round_float = true;
+    rough->shake = 1;
     interp_forward(ip, x, NULL, c->n_predict, false);
     interp_forward(rough, x, NULL, c->n_predict, false);
     int64_t n = (int64_t)c->n_predict * classes, at = 0;
