@@ -389,7 +389,7 @@ def compare_step(report, where, ref, trace, want, rough, momentum_used):
     if count_flips(ref, acts, want.acts):
         report.flips += 1
         return
-    for k in want.grads:
+    for k in reversed(want.grads):  # the one nearest to the loss tells where it began
         if trace["grad." + k].shape != want.grads[k].shape:
             report.wrong.append(f"{where} grad.{k} has the shape {trace['grad.' + k].shape}")
         report.close(f"{where} grad.{k}", trace["grad." + k], want.grads[k], largest(want.grads), rough.of("grads", k))
