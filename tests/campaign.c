@@ -235,6 +235,18 @@ static Case plain_case(const Options *o, const char *dir)
                   .spec = xprintf("%s/spec.yaml", dir)};
 }
 
+/* The built folder of a tiny net, whose runtime the others take; NULL where it cannot be built, which the cases will
+ * say. */
+static const char *shared_objects(const Options *o)
+{
+    Case c = plain_case(o, xprintf("%s/objects", o->work));
+    fresh(c.dir);
+    FILE *f = fopen(c.spec, "w");
+    if (!f || fputs("name: chain\ninput: [1, 1, 1]\nclasses: 2\nlayers: [linear: classes]\n", f) < 0 || fclose(f) != 0)
+        return NULL;
+    return judge_build(&c) ? xprintf("%s/net", c.dir) : NULL;
+}
+
 static Case random_case(const Options *o, const char *dir, const RandSpec *s, uint64_t seed)
 {
     static const Fill fills[] = {FILL_PLAIN, FILL_PLAIN, FILL_PLAIN, FILL_INTEGER, FILL_PLAIN, FILL_INTEGER};
@@ -256,7 +268,7 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
 }
 
 /* Makes a failing spec smaller while it fails in the same way. */
-static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v)
+static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v, const char *objects)
 {
     char *dir = xprintf("%s/small_%" PRIu64, o->work, seed), *best = xprintf("%s/smallest_%" PRIu64, o->work, seed);
     Shape end;
@@ -267,6 +279,7 @@ static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v)
         if (!any || memcmp(&t, &s, sizeof s) == 0 || !rs_valid(&t, &end))
             continue;
         Case c = random_case(o, dir, &t, seed);
+        c.objects = objects;
         Slot slot = start(&c, 0);
         Verdict w = finish(&slot);
         tries++;
@@ -294,17 +307,19 @@ static bool random_chains(const Options *o)
         return false;
     printf("random: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", o->seed, o->seed + (uint64_t)o->count - 1,
            o->cc, o->target);
+    const char *objects = shared_objects(o);
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
         RandSpec s = rs_random(seed);
         c[i] = random_case(o, xprintf("%s/%" PRIu64, o->work, seed), &s, seed);
+        c[i].objects = objects;
         label[i] = xprintf("seed %" PRIu64, seed);
     }
     Count k = all_cases(o, c, label, o->count, v);
     for (int i = 0, shown = 0; i < o->count && shown < 3 && o->tries > 0; i++)
         if (v[i].outcome != CASE_PASSED) {
             shown++;
-            shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i]);
+            shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i], objects);
         }
     return report("random", &k, true);
 }
@@ -399,9 +414,11 @@ static bool exact_chains(const Options *o)
 {
     Case c[EXACTS];
     char *label[EXACTS];
+    const char *objects = shared_objects(o);
     for (int i = 0; i < EXACTS; i++) {
         c[i] = chosen_case(o, &exact[i], xprintf("%s/exact_%d", o->work, i));
         c[i].again = i % 3 == 0;
+        c[i].objects = objects;
         label[i] = xprintf("%s", exact[i].name);
     }
     Verdict v[EXACTS];

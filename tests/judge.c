@@ -593,6 +593,18 @@ static bool build(Verdict *v, const Case *c, const char *net)
     }
     if (c->again)
         emit_again(v, c, net);
+    if (c->objects) { /* the runtime is the same in every folder: its objects are made once */
+        const char *share[] = {
+            "sh",
+            "-c",
+            "for f in \"$1\"/runtime/*.[ch]; do cmp -s \"$f\" \"$2/runtime/${f##*/}\" || exit 0; done; "
+            "cp \"$1\"/runtime/*.o \"$2/runtime/\"",
+            "share",
+            c->objects,
+            net,
+            NULL};
+        run_program("/dev/null", NULL, NULL, share);
+    }
     log = xprintf("%s/make.log", c->dir);
     const char *make[] = {"make", "-C", net, xprintf("CC=%s", c->cc), xprintf("CFLAGS=%s", c->cflags), c->env, NULL};
     status = run_program(log, NULL, NULL, make);
@@ -601,6 +613,12 @@ static bool build(Verdict *v, const Case *c, const char *net)
         wrong(v, CASE_MAKE, "make: status %d\n%s", status, tail);
     }
     return status == 0;
+}
+
+bool judge_build(const Case *c)
+{
+    Verdict v = {.outcome = CASE_PASSED};
+    return build(&v, c, xprintf("%s/net", c->dir));
 }
 
 Verdict judge(const Case *c)

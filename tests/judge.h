@@ -19,7 +19,9 @@ typedef struct Case {
     const char *spec; /* path of the spec */
     const char *dir;  /* a folder of the case's own, made by the caller */
     const char *convoy, *target, *cc, *cflags;
-    const char *env;  /* one more NAME=VALUE for make, or NULL */
+    const char *env; /* one more NAME=VALUE for make, or NULL */
+    const char
+        *objects;     /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
     uint64_t seed;    /* of the numbers */
     int n, n_predict; /* images in the trace, and in the prediction */
     Fill fill;
@@ -50,6 +52,8 @@ typedef struct Verdict {
 } Verdict;
 
 Verdict judge(const Case *c);
+/* Emits and compiles alone, into c->dir/net. */
+bool judge_build(const Case *c);
 /* Whether the front end takes the spec and reckons the same shape of the logits. */
 struct Shape;
 bool accepted(const char *spec, const struct Shape *logits);
