@@ -144,13 +144,15 @@ static void core_call(Rec *s, const char *core, const char *x, const char *w, co
     rec_str(c, "bias", bias);
 }
 
-static Rec *call_core(const File *f, Rec *fn, const Run *r, Phase phase)
+static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 {
     Rec *s = add(fn, "body", "call_core");
+    const bool reduces = r->stats >= 0 || r->sums >= 0 || r->bias_grad;
 
     rec_str(s, "tag", run_tag(f->k, r));
     rec_str(s, "var", r->name);
-    rec_str(s, "init", initialiser(f, r, phase));
+    rec_str(s, "init", init);
+    rec_str(s, "end", reduces ? xprintf("%s_end", run_tag(f->k, r)) : "cvy_end_nothing");
     return s;
 }
 
@@ -234,7 +236,7 @@ static void conv_forward(const File *f)
     Rec *fn = piece_function(f, "forward_piece", used, false);
     begin_norm(f, fn, stats_of(&k->out), "begin_piece_stats");
     call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
-    core_call(call_core(f, fn, &k->out.run[0], PHASE_AFTER), core_function(k, "forward"), k->image[k->x].name, "k->w",
+    core_call(call_core(f, fn, &k->out.run[0], initialiser(f, &k->out.run[0], PHASE_AFTER)), core_function(k, "forward"), k->image[k->x].name, "k->w",
               f->p->g->op[k->op].bias ? "k->bias" : "NULL");
     call_runs(f, fn, &k->out, PHASE_AFTER, 1);
 
@@ -310,7 +312,7 @@ static void conv_backward(const File *f)
     rec_str(s, "x", k->image[k->x].name);
     rec_str(s, "dz", k->image[k->dz].name);
     if (k->back_data) {
-        s = call_core(f, fn, &k->din.run[0], PHASE_BEFORE);
+        s = call_core(f, fn, &k->din.run[0], initialiser(f, &k->din.run[0], PHASE_BEFORE));
         for (int i = 0; i < k->ndata; i++)
             core_call(s, core_function(k, k->data[i].name), k->image[k->dz].name, "k->wt", "NULL");
         call_runs(f, fn, &k->din, PHASE_BEFORE, 1);
@@ -544,11 +546,8 @@ static void trace_function(const File *f)
         }
         call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
         if (k->kind == KERNEL_CONV) {
-            Rec *s = add(fn, "body", "call_core");
             const Run *r = &k->trace_out.run[0];
-            rec_str(s, "tag", run_tag(k, r));
-            rec_str(s, "var", r->name);
-            rec_fmt(s, "init", ".k = k, .at = &at, .to_image = image%d", r->to_image);
+            Rec *s = call_core(f, fn, r, xprintf(".k = k, .at = &at, .to_image = image%d", r->to_image));
             core_call(s, core_function(k, "forward"), k->image[k->x].name, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
         } else {
             Rec *s = add(fn, "body", "gemv");
@@ -585,7 +584,7 @@ static void infer_function(const File *f, const Chain *c, bool pack)
     }
     if (!pack) {
         const char *net = upper(p->g->spec->name), *name = upper(k->name);
-        core_call(call_core(f, fn, &c->run[0], PHASE_INFER), core_function(k, "forward"), "x", xprintf("f + %s_%s_FOLDED", net, name),
+        core_call(call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], PHASE_INFER)), core_function(k, "forward"), "x", xprintf("f + %s_%s_FOLDED", net, name),
                   xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     }
     call_runs(f, fn, c, PHASE_INFER, pack ? 0 : 1);

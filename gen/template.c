@@ -186,14 +186,12 @@ static int closing(int at, int *otherwise)
     BUG("template: '%.*s' is never closed", line[at].len, line[at].text);
 }
 
-void template_load(void)
+void template_read(const char *text)
 {
-    if (nline)
-        return;
-    for (size_t i = 0; i < nembedded; i++)
-        if (strncmp(embedded[i].name, "templates/", 10) == 0)
-            add_lines(embedded[i].text);
-    for (int i = 0; i < nline; i++) {
+    int i = nline;
+
+    add_lines(text);
+    for (; i < nline; i++) {
         if (!line[i].directive)
             continue;
         const Words w = split(&line[i]);
@@ -203,6 +201,16 @@ void template_load(void)
         *PUSH(templates, ntemplate) = (Template){xstrndup(w.word[1], (size_t)w.len[1]), i + 1, end};
         i = end;
     }
+}
+
+void template_load(void)
+{
+    static bool loaded;
+
+    for (size_t i = 0; i < nembedded && !loaded; i++)
+        if (strncmp(embedded[i].name, "templates/", 10) == 0)
+            template_read(embedded[i].text);
+    loaded = true;
 }
 
 /* ---- expansion ---- */

@@ -1,4 +1,4 @@
-/* template.h - records, and templates that place them. See docs/templates in template.c's head. */
+/* template.h - records, and templates that place them. The language stands at the head of template.c. */
 #ifndef TEMPLATE_H
 #define TEMPLATE_H
 
@@ -15,7 +15,9 @@ void rec_rec(Rec *r, const char *name, Rec *value);
 Rec *rec_add(Rec *r, const char *list); /* a new record at the end of the list, which is made where there is none */
 void rec_push(Rec *r, const char *list, Rec *item);
 
-/* Reads the templates among the embedded files. Ends the program where one is malformed: that is a bug of convoy. */
+/* Adds the templates that `text` defines; it must outlive them. Ends the program where one is malformed: a bug of convoy. */
+void template_read(const char *text);
+/* Reads the templates among the embedded files, once. */
 void template_load(void);
 /* Expands a named template with one record bound to `bound`, at the end of `to`. */
 void template_expand(const char *name, const char *bound, Rec *r, Buf *to);

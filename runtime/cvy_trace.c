@@ -49,7 +49,7 @@ static int run_step(struct cvy_run *r, const float *x, const int *labels, int n,
 int cvy_trace(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
-    int threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0;
+    int threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0, room = 1;
     double lr = 0.1, momentum = 0, weight_decay = 0;
     uint64_t seed = m->train.seed, step_number = 0;
     struct cvy_option option[] = {
@@ -65,6 +65,7 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
         {CVY_FLAG, "--decay-all", NULL, &decay_all, 0, 0, "of norms and biases, too", 0},
         {CVY_U64, "--seed", "N", &seed, 0, 0, "of the dropout masks", 0},
         {CVY_U64, "--step", "N", &step_number, 0, 0, "of the dropout masks (default: the state's, or 0)", 0},
+        {CVY_INT, "--batch", "N", &room, 1, 1 << 24, "open the network for batches of N (default: as many as there are images)", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
@@ -96,7 +97,11 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
                   m->min_batch);
         ok = 0;
     }
-    ok = ok && cvy_run_open(&r, m, n, threads, 1) && cvy_load_weights(&r, weights) &&
+    if (ok && cvy_option_given(option, "--batch") && room < n) {
+        cvy_error(NULL, "'%s' holds %d images, and --batch has room for %d", input, n, room);
+        ok = 0;
+    }
+    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights) &&
          (!state || cvy_load_state(&r, state, NULL, &state_step));
     if (ok) {
         memset(&step, 0, sizeof step);

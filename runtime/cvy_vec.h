@@ -174,6 +174,93 @@ CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pair(_mm256_and_ps(vu
 
 #elif defined CVY_PORTABLE
 
+#if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && !defined CVY_SCALAR
+/* gcc's and clang's own vectors of 16 bytes: SSE2, NEON, or whatever the processor has. The same bits as below. */
+typedef float vf_part __attribute__((vector_size(16)));
+typedef uint32_t vu_part __attribute__((vector_size(16)));
+typedef struct vf { vf_part a, b, c, d; } vf;
+typedef struct vu { vu_part a, b, c, d; } vu;
+
+CVY_INLINE vf vf_set(float x) { const vf_part s = {x, x, x, x}; vf r; r.a = r.b = r.c = r.d = s; return r; }
+CVY_INLINE vf vf_load(const float *p)
+{
+    vf r;
+    memcpy(&r.a, p, 16), memcpy(&r.b, p + 4, 16), memcpy(&r.c, p + 8, 16), memcpy(&r.d, p + 12, 16);
+    return r;
+}
+CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_INLINE void vf_store(float *p, vf v)
+{
+    memcpy(p, &v.a, 16), memcpy(p + 4, &v.b, 16), memcpy(p + 8, &v.c, 16), memcpy(p + 12, &v.d, 16);
+}
+CVY_INLINE vf vf_add(vf x, vf y) { x.a += y.a, x.b += y.b, x.c += y.c, x.d += y.d; return x; }
+CVY_INLINE vf vf_sub(vf x, vf y) { x.a -= y.a, x.b -= y.b, x.c -= y.c, x.d -= y.d; return x; }
+CVY_INLINE vf vf_mul(vf x, vf y) { x.a *= y.a, x.b *= y.b, x.c *= y.c, x.d *= y.d; return x; }
+CVY_INLINE vf vf_div(vf x, vf y) { x.a /= y.a, x.b /= y.b, x.c /= y.c, x.d /= y.d; return x; }
+CVY_INLINE vf vf_fma(vf x, vf y, vf z) { z.a += x.a * y.a, z.b += x.b * y.b, z.c += x.c * y.c, z.d += x.d * y.d; return z; }
+/* a where m has ones, b where it has zeros */
+CVY_INLINE vf_part vf_pick(vu_part m, vf_part a, vf_part b) { return (vf_part)((m & (vu_part)a) | (~m & (vu_part)b)); }
+#define CVY_PICK(r, x, how, y, p, q) \
+    (r).a = vf_pick((vu_part)((x).a how (y).a), (p).a, (q).a), (r).b = vf_pick((vu_part)((x).b how (y).b), (p).b, (q).b), \
+    (r).c = vf_pick((vu_part)((x).c how (y).c), (p).c, (q).c), (r).d = vf_pick((vu_part)((x).d how (y).d), (p).d, (q).d)
+CVY_INLINE vf vf_max(vf x, vf y) { vf r; CVY_PICK(r, x, >, y, x, y); return r; }
+CVY_INLINE vf vf_min(vf x, vf y) { vf r; CVY_PICK(r, x, <, y, x, y); return r; }
+CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, >, zero, p, q); return r; }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { vf r; CVY_PICK(r, x, <, y, p, q); return r; }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, ==, y, p, zero); return r; }
+CVY_INLINE vu vu_set(uint32_t x) { const vu_part s = {x, x, x, x}; vu r; r.a = r.b = r.c = r.d = s; return r; }
+CVY_INLINE vf vf_abs(vf v)
+{
+    const vu_part m = vu_set(0x7fffffffu).a;
+    v.a = (vf_part)((vu_part)v.a & m), v.b = (vf_part)((vu_part)v.b & m);
+    v.c = (vf_part)((vu_part)v.c & m), v.d = (vf_part)((vu_part)v.d & m);
+    return v;
+}
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const vf tap = vf_set(t);
+    vf best = *m, from = *route;
+    CVY_PICK(best, x, <=, *m, *m, x); /* a NaN wins ... */
+    CVY_PICK(from, x, <=, *m, *route, tap);
+    CVY_PICK(*route, *m, ==, *m, from, *route); /* ... and is not beaten */
+    CVY_PICK(*m, *m, ==, *m, best, *m);
+}
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    const vu_part a = {first, first + step, first + 2 * step, first + 3 * step}, four = vu_set(4 * step).a;
+    vu r;
+    r.a = a, r.b = a + four, r.c = r.b + four, r.d = r.c + four;
+    return r;
+}
+CVY_INLINE vu vu_add(vu x, vu y) { x.a += y.a, x.b += y.b, x.c += y.c, x.d += y.d; return x; }
+CVY_INLINE vu vu_mul(vu x, vu y) { x.a *= y.a, x.b *= y.b, x.c *= y.c, x.d *= y.d; return x; }
+CVY_INLINE vu vu_xor(vu x, vu y) { x.a ^= y.a, x.b ^= y.b, x.c ^= y.c, x.d ^= y.d; return x; }
+CVY_INLINE vu vu_shift_xor(vu x, int n)
+{
+    const vu_part s = vu_set((uint32_t)n).a;
+    x.a ^= x.a >> s, x.b ^= x.b >> s, x.c ^= x.c >> s, x.d ^= x.d >> s;
+    return x;
+}
+CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, >=, y, v, zero); return r; }
+/* to the nearest whole number, |v| < 2^22 */
+CVY_INLINE vf vf_round(vf v) { const vf big = vf_set(12582912.0f); return vf_sub(vf_add(v, big), big); }
+/* 2^n, n whole, -126 .. 127: the low bits of n + 2^23 + 127 are the exponent's */
+CVY_INLINE vf vf_exp2_int(vf n)
+{
+    const vf v = vf_add(n, vf_set(8388608.0f + 127.0f));
+    const vu_part s = vu_set(23).a;
+    vf r;
+    r.a = (vf_part)((vu_part)v.a << s), r.b = (vf_part)((vu_part)v.b << s);
+    r.c = (vf_part)((vu_part)v.c << s), r.d = (vf_part)((vu_part)v.d << s);
+    return r;
+}
+#define CVY_LANES for (int l = 0; l < VF; l++)
+CVY_INLINE void vf_store_route(uint8_t *p, vf route) { float t[16]; vf_store(t, route); CVY_LANES p[l] = (uint8_t)t[l]; }
+CVY_INLINE vf vf_load_route(const uint8_t *p) { float t[16]; CVY_LANES t[l] = (float)p[l]; return vf_load(t); }
+CVY_INLINE void vf_add_to(double *d, vf v) { float t[16]; vf_store(t, v); CVY_LANES d[l] += (double)t[l]; }
+
+#else /* any compiler of C99 */
+
 typedef struct vf { float v[16]; } vf;
 typedef struct vu { uint32_t v[16]; } vu;
 #define CVY_EACH for (int l = 0; l < VF; l++)
@@ -204,7 +291,7 @@ CVY_INLINE void vf_store_route(uint8_t *p, vf route) { CVY_EACH p[l] = (uint8_t)
 CVY_INLINE vf vf_load_route(const uint8_t *p) { vf r; CVY_EACH r.v[l] = (float)p[l]; return r; }
 CVY_INLINE void vf_add_to(double *d, vf v) { CVY_EACH d[l] += (double)v.v[l]; }
 CVY_INLINE vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = ldexpf(1.0f, (int)n.v[l]); return n; }
-CVY_INLINE vf vf_round(vf v) { CVY_EACH v.v[l] = floorf(v.v[l] + 0.5f); return v; }
+CVY_INLINE vf vf_round(vf v) { CVY_EACH v.v[l] = rintf(v.v[l]); return v; }
 CVY_INLINE vu vu_set(uint32_t x) { vu r; CVY_EACH r.v[l] = x; return r; }
 CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step) { vu r; CVY_EACH r.v[l] = first + (uint32_t)l * step; return r; }
 CVY_INLINE vu vu_add(vu a, vu b) { CVY_EACH a.v[l] += b.v[l]; return a; }
@@ -212,6 +299,8 @@ CVY_INLINE vu vu_mul(vu a, vu b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
 CVY_INLINE vu vu_xor(vu a, vu b) { CVY_EACH a.v[l] ^= b.v[l]; return a; }
 CVY_INLINE vu vu_shift_xor(vu a, int n) { CVY_EACH a.v[l] ^= a.v[l] >> n; return a; }
 CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v[l] ? v.v[l] : 0; return v; }
+
+#endif
 
 #else
 #error "no target: define CVY_AVX512, CVY_AVX2 or CVY_PORTABLE"
@@ -278,6 +367,7 @@ CVY_INLINE void cvy_halo(float *p, int blocks, int rows, int cols, int top, int 
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);
+CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
 
 /* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and back. */
 CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)

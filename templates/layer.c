@@ -54,7 +54,7 @@ $s.tag_pass(&$s.var);
 //$ define call_core
 struct $s.tag $s.var = {$s.init};
 //$ for c in s.cores
-$c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.tag_end);
+$c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.end);
 //$ end
 //$ end
 //$ define call_weights

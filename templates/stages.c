@@ -192,9 +192,6 @@ q->sum = q->square = vf_zero();
 vf_add_to(q->sums, q->sum);
 q->sum = vf_zero();
 //$ end
-//$ define end_nothing
-(void)run;
-//$ end
 
 // A run: what a core calls for each register that it finishes, or a walk over an image.
 //$ define run
@@ -231,17 +228,15 @@ CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
     (void)first, (void)y, (void)x;
     //$ end
 }
+//$ if r.end
 CVY_INLINE void $r.tag_end(void *run)
 {
-    //$ if r.end
     struct $r.tag *const q = (struct $r.tag *)run;
-    //$ else
-    (void)run;
-    //$ end
     //$ for s in r.end
     //$ emit s
     //$ end
 }
+//$ end
 //$ if r.read
 CVY_INLINE vf $r.tag_read(const struct $r.tag *q, int y, int x)
 {
@@ -264,7 +259,9 @@ static void $r.tag_pass(const struct $r.tag *given)
         for (int y = 0; y < $r.h; y++) {
             for (int x = 0; x < $r.w; x++)
                 $r.tag_point(q, $r.tag_read(q, y, x), y, x);
+            //$ if r.end
             $r.tag_end(q);
+            //$ end
         }
     }
 }

@@ -162,6 +162,7 @@ static const struct {
 } views[] = {
     {"spec", "check %s -d spec"}, {"graph", "check %s -d graph"}, {"check", "check %s"},
     {"json", "check %s --json"},  {"write", "check %s --write"},  {"twin", "twin %s"},
+    {"plan", "gen %s -o unused -d plan --target portable"}, {"words", "plan %s --target portable"},
 };
 
 START_TEST(golden_views)

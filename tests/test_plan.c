@@ -1,0 +1,336 @@
+/* test_plan.c - the passes from Graph to C: what is stored and fused, tiles, memory, templates, the emitted text.
+ *
+ *   test_plan TESTS_DIR [rewrite]
+ *
+ * golden/<net>.emitted holds every file that convoy writes for golden/<net>.yaml, the runtime aside, for target portable. With
+ * `rewrite` as the last argument they are written anew: look at the diff before you commit it. */
+#define _GNU_SOURCE
+#include "emit.h"
+#include "spec.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *tests;
+static bool rewrite;
+
+static Plan *plan_of_text(const char *text, const char *target)
+{
+    static Source src;
+
+    src = (Source){"spec.yaml", text, strlen(text)};
+    diag_source(&src);
+    Node *t = yaml_parse(text, strlen(text), (Mark){1, 1, 1});
+    Spec *s = t ? spec_read(t) : NULL;
+    Graph *g = s ? graph_build(s) : NULL;
+    if (diag_flush(stderr) || !g)
+        ck_abort_msg("the spec has errors: %s", text);
+    grad_build(g);
+    Plan *p = plan_build(g, target_find(target));
+    if (diag_flush(stderr) || !p)
+        ck_abort_msg("no plan: %s", text);
+    return p;
+}
+
+static Plan *plan_of(const char *input, const char *layers, const char *target)
+{
+    return plan_of_text(xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes], train: {batch: 8}}", input, layers),
+                        target);
+}
+
+/* ---- fuse ---- */
+
+/* Which tensor the span behind the first conv stores, how many kernels there are, routes, gradient slots. */
+static const struct Case {
+    const char *first, *second; /* orders of two convs */
+    const char *stored;         /* path of the stage whose output is stored; "z" */
+    int kernels, routes;
+} stored_cases[] = {
+    {"conv-bn-relu", "conv-bn-relu", "z", 4, 0},
+    {"bn-relu-conv", "bn-relu-conv", "z", 5, 0}, /* the first norm's statistics are a pass over the input */
+    {"conv-relu-bn", "conv-relu-bn", "conv1.act", 4, 0},
+    {"conv-silu-bn", "conv-relu-bn", "z", 4, 0}, /* silu cannot be inverted */
+    {"conv-tanh-bn", "conv-relu-bn", "conv1.act", 4, 0},
+    {"conv-relu", "conv-relu", "conv1.act", 4, 0},
+    {"conv-silu", "conv-relu", "z", 4, 0},
+    {"conv", "conv", "z", 4, 0},
+    {"conv-maxpool(2)-bn-relu", "conv-relu", "conv1.maxpool", 4, 1},
+    {"conv-relu-maxpool(2)-bn", "conv-relu", "conv1.maxpool", 4, 1},
+    {"conv-maxpool(3,1,1)-bn-relu", "conv-relu", "z", 4, 0}, /* as large as z, and a byte a window more */
+    {"conv-avgpool(2)-relu-bn", "conv-relu", "conv1.act", 4, 0},
+    {"conv-relu-avgpool(2)-bn", "conv-relu", "conv1.act", 4, 0}, /* the average hides signs */
+    {"conv-drop(0.5)-bn-relu", "conv-relu", "conv1.drop", 4, 0},
+    {"conv-relu-drop(0.5)-bn", "conv-relu", "conv1.drop", 4, 0},
+    {"conv-bn-relu-bn", "conv-relu", "z", 5, 0},
+    {"conv-relu-bn-tanh-bn", "conv-relu", "conv1.act", 5, 0},
+    {"conv-bn", "bn-conv", "z", 5, 0},
+    {"conv-relu-tanh-bn", "conv-relu", "conv1.act2", 4, 0},
+    {"conv-sigmoid-relu-bn", "conv-relu", "conv1.act", 4, 0}, /* sigmoid's backward needs its own output */
+};
+
+START_TEST(stored_tensor)
+{
+    const struct Case *c = &stored_cases[_i];
+    Plan *p = plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}, conv: {out: 8, order: '%s'}", c->first, c->second), "portable");
+    const Span *s = &p->span[1];
+    const char *stored = s->stored ? p->g->op[s->op[s->stored - 1]].path : "z";
+
+    ck_assert_msg(strcmp(stored, c->stored) == 0, "%s then %s stores %s, not %s", c->first, c->second, stored, c->stored);
+    ck_assert_msg(p->nkernel == c->kernels, "%s then %s: %d kernels, not %d", c->first, c->second, p->nkernel, c->kernels);
+    ck_assert_int_eq(s->nroute, c->routes);
+}
+END_TEST
+
+START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ at the ends alone */
+{
+    Plan *a = plan_of("[4, 9, 9]", "conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}", "portable");
+    Plan *b = plan_of("[4, 9, 9]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
+
+    for (int s = 1; s < 3; s++) {
+        ck_assert_int_eq(a->span[s].stored, b->span[s].stored);
+        ck_assert_int_eq(a->span[s].nop, b->span[s].nop);
+        for (int i = 0; i < a->span[s].nop; i++)
+            ck_assert_int_eq(a->g->op[a->span[s].op[i]].kind, b->g->op[b->span[s].op[i]].kind);
+    }
+}
+END_TEST
+
+/* What happens to a norm at inference. */
+static const struct {
+    const char *order, *starts;
+} inference_cases[] = {
+    {"conv-bn-relu", "folded into the weights"},
+    {"conv-drop(0.1)-bn", "folded into the weights"},
+    {"conv-relu-bn", "a multiply-add in the epilogue"},
+    {"conv-maxpool(2)-bn", "a multiply-add in the epilogue"},
+    {"bn-conv-relu", "a multiply-add in the prologue"},
+};
+
+START_TEST(norms_at_inference)
+{
+    Plan *p = plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}", inference_cases[_i].order), "portable");
+
+    ck_assert_int_eq(p->nnorm, 1);
+    ck_assert_msg(strncmp(p->norm[0].inference, inference_cases[_i].starts, strlen(inference_cases[_i].starts)) == 0, "%s: %s",
+                  inference_cases[_i].order, p->norm[0].inference);
+}
+END_TEST
+
+START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a little */
+{
+    static const char *const order[] = {"conv-bn-relu", "conv-relu-bn"};
+    Plan *p = plan_of("[3, 32, 32]", xprintf("conv: {out: 16, order: %s}, conv: {out: 32, stride: 2, order: %s}", order[_i], order[_i]), "avx512");
+
+    /* 16x32x32 and 32x16x16 floats, and 10 logits in a block of 16 */
+    ck_assert_int_eq(p->stored_bytes, 4 * (16 * 32 * 32 + 32 * 16 * 16 + 16));
+}
+END_TEST
+
+/* ---- tile ---- */
+
+static const char *const shapes[] = {"[1, 28, 28]", "[3, 7, 5]", "[17, 1, 1]", "[40, 13, 3]", "[5, 33, 2]"};
+
+static void check_core(const Target *t, const Core *c)
+{
+    const int full = c->tile[0].rows * c->tile[0].cols;
+
+    ck_assert_int_gt(full, 0);
+    ck_assert_int_eq(c->out_blocks % c->vectors, 0);
+    ck_assert_int_le(full * c->vectors + c->vectors, t->registers);
+    ck_assert_int_eq(c->h % c->tile[0].rows, c->tile[2].rows);
+    ck_assert_int_eq(c->w % c->tile[0].cols, c->tile[1].cols);
+}
+
+START_TEST(tiles_cover_the_image)
+{
+    const char *const conv[] = {"conv: 20", "conv: {out: 64, stride: 2}", "conv: {out: 3, kernel: [1, 4], stride: [1, 3], padding: [2, 2]}", "conv: {out: 96, kernel: 5}"};
+
+    for (size_t i = 0; i < sizeof conv / sizeof *conv; i++)
+        for (const Target *t = targets; t->name; t++) {
+            Plan *p = plan_of(shapes[_i], xprintf("%s, %s", conv[i], conv[(i + 1) % 2]), t->name);
+            for (int k = 0; k < p->nkernel; k++) {
+                const Kernel *kernel = &p->kernel[k];
+                if (kernel->kind != KERNEL_CONV)
+                    continue;
+                check_core(t, &kernel->forward);
+                int pixels = 0;
+                for (int d = 0; d < kernel->ndata; d++) {
+                    check_core(t, &kernel->data[d]);
+                    pixels += kernel->data[d].h * kernel->data[d].w;
+                }
+                const Shape in = p->g->op[p->g->op[kernel->op].in].shape;
+                if (kernel->back_data) /* the classes of backward-data cover each input pixel once */
+                    ck_assert_int_eq(pixels, in.h * in.w);
+            }
+        }
+}
+END_TEST
+
+/* ---- memory ---- */
+
+START_TEST(stored_tensors_do_not_overlap)
+{
+    Plan *p = plan_of("[3, 16, 16]", "conv: {out: 20, order: conv-maxpool(2)-bn-act}, conv: {out: 7, order: conv-bn-act-bn}, conv: 33, drop(0.2), bn", "avx512");
+    struct {
+        int64_t at, end;
+    } slot[64];
+    int n = 0;
+
+    for (int i = 0; i < p->nspan; i++) {
+        const Span *s = &p->span[i];
+        if (s->from_input)
+            continue;
+        const Shape t = s->shape[s->stored];
+        slot[n].at = s->stored_slot;
+        slot[n].end = slot[n].at + (int64_t)blocks_of(t.c) * LANES * t.h * t.w;
+        n++;
+        for (int r = 0; r < s->nroute; r++, n++) {
+            const Shape w = p->g->op[s->route[r]].shape;
+            slot[n].at = s->route_slot[r];
+            slot[n].end = slot[n].at + (int64_t)blocks_of(w.c) * LANES * w.h * w.w / 4;
+        }
+    }
+    ck_assert_int_eq(n, 5);
+    for (int i = 0; i < n; i++) {
+        ck_assert_int_eq(slot[i].at % LANES, 0);
+        ck_assert(slot[i].end <= p->image_floats);
+        for (int j = 0; j < i; j++)
+            ck_assert_msg(slot[i].end <= slot[j].at || slot[j].end <= slot[i].at, "slots %d and %d overlap", i, j);
+    }
+}
+END_TEST
+
+/* ---- templates ---- */
+
+START_TEST(template_language)
+{
+    Rec *r = rec_new(), *inner = rec_new();
+    Buf b = {0};
+
+    template_read("//$ define t_all\n"
+                  "a $x.n $x.name$x.n $$x.n\n"
+                  "    //$ for i in x.list\n"
+                  "    [$i.v_$x.n]\n"
+                  "    //$ if i.last\n"
+                  "    last\n"
+                  "    //$ else\n"
+                  "    more\n"
+                  "    //$ end\n"
+                  "    //$ end\n"
+                  "//$ if x.none\n"
+                  "never\n"
+                  "//$ end\n"
+                  "  //$ emit x.inner\n"
+                  "//$ end\n"
+                  "//$ define t_inner\n"
+                  "one $inner.w\n"
+                  "\n"
+                  "  two\n"
+                  "//$ end\n");
+    rec_int(r, "n", 5);
+    rec_str(r, "name", "N");
+    rec_int(r, "none", 0);
+    for (int i = 0; i < 2; i++) {
+        Rec *e = rec_add(r, "list");
+        rec_int(e, "v", i);
+        rec_int(e, "v_long", 9); /* the longest field that fits wins, and this one does not fit */
+        rec_int(e, "last", i);
+    }
+    rec_str(inner, "template", "t_inner");
+    rec_str(inner, "w", "W");
+    rec_rec(r, "inner", inner);
+    template_expand("t_all", "x", r, &b);
+    ck_assert_str_eq(b.text, "a 5 N5 $x.n\n    [0_5]\n    more\n    [1_5]\n    last\n  one W\n\n    two\n");
+}
+END_TEST
+
+START_TEST(floats_read_back)
+{
+    const double v[] = {0, 1, -2, 0.1, 1.0 / 3, 1e-30, 3.4e38, 16777217};
+
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        const char *s = emit_float(v[i]);
+        ck_assert_msg((float)v[i] == strtof(s, NULL), "%s", s);
+        ck_assert_msg(strpbrk(s, ".e") && s[strlen(s) - 1] == 'f', "%s is no float constant", s);
+    }
+}
+END_TEST
+
+/* ---- emitted text ---- */
+
+static const char *const nets[] = {"tiny_cbr", "tiny_crb"};
+
+static void emitted(const char *net, Buf *to)
+{
+    size_t len;
+    const char *path = xprintf("%s/golden/%s.yaml", tests, net), *text = file_read(path, 1 << 20, &len);
+    OutDir out = {0};
+
+    ck_assert_msg(text != NULL, "%s cannot be read", path);
+    emit_network(plan_of_text(text, "portable"), PART_ALL, &out);
+    for (int i = 0; i < out.n; i++)
+        if (strncmp(out.file[i].name, "runtime/", 8) != 0) {
+            buf_printf(to, "======== %s\n", out.file[i].name);
+            buf_add(to, out.file[i].text, out.file[i].len);
+        }
+}
+
+START_TEST(golden_text)
+{
+    const char *path = xprintf("%s/golden/%s.emitted", tests, nets[_i]);
+    Buf b = {0};
+    size_t len = 0;
+
+    emitted(nets[_i], &b);
+    if (rewrite) {
+        ck_assert(file_write(path, b.text, b.len));
+        return;
+    }
+    const char *want = file_read(path, 1 << 24, &len);
+    ck_assert_msg(want != NULL, "%s cannot be read", path);
+    if (len == b.len && memcmp(want, b.text, len) == 0)
+        return;
+    int line = 1;
+    for (size_t i = 0; i < len && i < b.len && want[i] == b.text[i]; i++)
+        line += want[i] == '\n';
+    ck_abort_msg("%s: line %d differs from what is emitted now", path, line);
+}
+END_TEST
+
+START_TEST(same_spec_same_bytes)
+{
+    Buf a = {0}, b = {0};
+
+    emitted(nets[_i], &a);
+    emitted(nets[_i], &b);
+    ck_assert_uint_eq(a.len, b.len);
+    ck_assert(memcmp(a.text, b.text, a.len) == 0);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return 2;
+    tests = argv[1];
+    rewrite = argc > 2 && strcmp(argv[2], "rewrite") == 0;
+    Suite *s = suite_create("plan");
+    TCase *c = tcase_create("all");
+    tcase_add_loop_test(c, stored_tensor, 0, sizeof stored_cases / sizeof *stored_cases);
+    tcase_add_test(c, rotations_share_the_middle);
+    tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);
+    tcase_add_loop_test(c, bytes_stored, 0, 2);
+    tcase_add_loop_test(c, tiles_cover_the_image, 0, sizeof shapes / sizeof *shapes);
+    tcase_add_test(c, stored_tensors_do_not_overlap);
+    tcase_add_test(c, template_language);
+    tcase_add_test(c, floats_read_back);
+    tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);
+    tcase_add_loop_test(c, same_spec_same_bytes, 0, sizeof nets / sizeof *nets);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
