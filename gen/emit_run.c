@@ -189,6 +189,14 @@ static void window_taps(const Lines *l, Rec *s, int op, const Image *m, bool ski
 
     if (o->kind != OP_MAXPOOL && o->kind != OP_AVGPOOL)
         return;
+    const int64_t count = (int64_t)o->kernel[0] * o->kernel[1];
+    if (count > UNROLL_WINDOW) {
+        rec_int(s, "loop", 1);
+        rec_int(s, "count", count);
+        rec_int(s, "across", o->kernel[1]);
+        rec_int(s, "row", (int64_t)m->cols * LANES);
+        return;
+    }
     for (int y = 0, t = 0; y < o->kernel[0]; y++)
         for (int x = 0; x < o->kernel[1]; x++, t++) {
             if (t == 0 && skip_first)

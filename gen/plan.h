@@ -10,7 +10,14 @@
 
 #include "convoy.h"
 
-enum { LANES = 16, PLAIN_MAX = 3 };
+enum {
+    LANES = 16,
+    PLAIN_MAX = 3,
+    /* what may be unrolled, a function at a time: a budget for the whole network would make one layer's change move another */
+    UNROLL_TAPS = 9,       /* a conv's taps; with more, the kernel's rows stay a loop */
+    UNROLL_TILE = 2000,    /* multiply-adds of a register tile with its taps */
+    UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
+};
 
 /* An image in scratch. Blocked: element (c, y, x) at ((c / 16 * rows + y + top) * cols + x + left) * 16 + c % 16.
  * Plain: at (c * rows + y + top) * cols + x + left. The halo around h x w holds `fill`. */

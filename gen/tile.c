@@ -7,10 +7,6 @@
  * and the chain of dependent multiply-adds (four cycles), plus a constant for the loop; the cheapest sum over an image wins. */
 #include "plan.h"
 
-enum {
-    UNROLL_TAPS = 9, /* more taps than this: the kernel's rows stay a loop */
-};
-
 static double max3(double a, double b, double c)
 {
     const double m = a > b ? a : b;
@@ -63,7 +59,7 @@ static void choose_tile(const Target *t, Core *c)
             continue;
         for (int r = 1; r <= 8 && r <= c->h; r++)
             for (int w = 1; w <= 32 && w <= c->w; w++) {
-                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4))
+                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4) || ((int64_t)c->ntap * r * w * v > UNROLL_TILE && r * w * v > 1))
                     continue;
                 const double cycles = image_cycles(t, c, r, w, v);
                 if (best < 0 || cycles < best * 0.999) {

@@ -102,6 +102,10 @@ vf best = vf_load(p), route = vf_zero();
 //$ for t in s.taps
 vf_route(&best, &route, vf_load(p + $t.at), $t.index);
 //$ end
+//$ if s.loop
+for (int t = 1; t < $s.count; t++) /* $s.count taps: over the budget for unrolling */
+    vf_route(&best, &route, vf_load(p + t / $s.across * $s.row + t % $s.across * 16), (float)t);
+//$ end
 //$ if s.keep
 vf_store_route(q->route + $s.index * 16, route);
 //$ end
@@ -112,6 +116,10 @@ const float *const p = q->$s.from + $s.pixel * 16;
 vf total = vf_load(p);
 //$ for t in s.taps
 total = vf_add(total, vf_load(p + $t.at));
+//$ end
+//$ if s.loop
+for (int t = 1; t < $s.count; t++) /* $s.count taps: over the budget for unrolling */
+    total = vf_add(total, vf_load(p + t / $s.across * $s.row + t % $s.across * 16));
 //$ end
 $s.what vf_mul(total, vf_set($s.inverse));
 //$ end
@@ -134,12 +142,24 @@ float *const to = q->scatter + $s.pixel * 16;
 //$ for t in s.taps
 vf_store(to + $t.at, vf_add(vf_load(to + $t.at), vf_if_equal(route, vf_set($t.index), g)));
 //$ end
+//$ if s.loop
+for (int t = 0; t < $s.count; t++) { /* $s.count taps: over the budget for unrolling */
+    float *const tap = to + t / $s.across * $s.row + t % $s.across * 16;
+    vf_store(tap, vf_add(vf_load(tap), vf_if_equal(route, vf_set((float)t), g)));
+}
+//$ end
 //$ end
 //$ define scatter_avgpool
 float *const to = q->scatter + $s.pixel * 16;
 g = vf_mul(g, vf_set($s.inverse));
 //$ for t in s.taps
 vf_store(to + $t.at, vf_add(vf_load(to + $t.at), g));
+//$ end
+//$ if s.loop
+for (int t = 0; t < $s.count; t++) { /* $s.count taps: over the budget for unrolling */
+    float *const tap = to + t / $s.across * $s.row + t % $s.across * 16;
+    vf_store(tap, vf_add(vf_load(tap), g));
+}
 //$ end
 //$ end
 //$ define scatter_global_avg_pool
