@@ -43,6 +43,10 @@ expect 'unknown command' 2 "unknown command 'tset'" "$dev" tset
 expect 'unknown option' 2 "demo takes no '--epoch'" "$dev" demo --epoch 3
 expect 'an option without its value' 2 '--data needs a value' "$dev" demo --data
 expect 'no such folder' 1 'there is no such folder' "$dev" demo --no-install --data "$work/nowhere"
+mkdir "$work/data"
+expect 'a folder without data' 1 'there is no train-images-idx3-ubyte' "$dev" demo --no-install --data "$work/data"
+touch "$work/data/train-images-idx3-ubyte.gz" "$work/data/train-labels.idx1-ubyte"
+expect 'a folder with half of the data' 1 'there is no t10k-images-idx3-ubyte' "$dev" demo --no-install --data data
 
 # the demo, on few images
 expect 'demo' 0 '^SYNTHETIC DATA' \
