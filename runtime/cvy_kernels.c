@@ -94,31 +94,40 @@ void cvy_bn_backward(const struct cvy_bn *bn, int n, int area)
 
 /* ---- update ---- */
 
-static inline void sgd_one(const struct cvy_net *net, int64_t i, float g, const struct cvy_step *step, float decay)
+enum { LANES = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
+
+/* One block: w, its momentum m, its gradient g. */
+static inline void sgd_block(float *restrict w, float *restrict m, const float *restrict g, const struct cvy_step *step, float decay)
 {
-    if (net->grad)
-        net->grad[i] = g;
-    const float w = net->param[i];
-    const float d = g + decay * w;
-    const float m = step->momentum * net->momentum[i] + d;
-    net->momentum[i] = m;
-    net->param[i] = w - step->lr * (step->nesterov ? d + step->momentum * m : m);
+    const float lr = step->lr, momentum = step->momentum, ahead = step->nesterov ? momentum : 0.0f;
+
+    if (step->nesterov)
+        for (int j = 0; j < LANES; j++) {
+            const float d = g[j] + decay * w[j];
+            m[j] = momentum * m[j] + d;
+            w[j] -= lr * (d + ahead * m[j]);
+        }
+    else
+        for (int j = 0; j < LANES; j++) {
+            m[j] = momentum * m[j] + (g[j] + decay * w[j]);
+            w[j] -= lr * m[j];
+        }
 }
 
 void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
              const struct cvy_step *step, float decay)
 {
-    enum { CHUNK = 512 };
-    float sum[CHUNK];
-
-    for (int64_t i = 0; i < count; i += CHUNK) {
-        const int m = (int)(count - i < CHUNK ? count - i : CHUNK);
-        memcpy(sum, g + i, (size_t)m * sizeof *sum);
-        for (int p = 1; p < parts; p++)
-            for (int j = 0; j < m; j++)
-                sum[j] += g[p * stride + i + j];
-        for (int j = 0; j < m; j++)
-            sgd_one(net, at + i + j, sum[j], step, decay);
+    for (int64_t i = 0; i < count; i += LANES) {
+        float sum[LANES];
+        memcpy(sum, g + i, sizeof sum);
+        for (int p = 1; p < parts; p++) {
+            const float *part = g + p * stride + i;
+            for (int j = 0; j < LANES; j++)
+                sum[j] += part[j];
+        }
+        if (net->grad)
+            memcpy(net->grad + at + i, sum, sizeof sum);
+        sgd_block(net->param + at + i, net->momentum + at + i, sum, step, decay);
     }
 }
 
@@ -130,11 +139,15 @@ void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const str
 
 void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts, const struct cvy_step *step)
 {
-    for (int i = 0; i < count; i++) {
-        double sum = 0;
-        for (int p = 0; p < parts; p++)
-            sum += g[p * stride + i];
-        sgd_one(net, at + i, (float)sum, step, step->weight_decay_other);
+    for (int i = 0; i < count; i += LANES) {
+        float sum[LANES];
+        for (int j = 0; j < LANES; j++) {
+            double total = 0;
+            for (int p = 0; p < parts; p++)
+                total += g[p * stride + i + j];
+            sum[j] = (float)total;
+        }
+        cvy_sgd(net, at + i, LANES, sum, 0, 1, step, step->weight_decay_other);
     }
 }
 

@@ -59,7 +59,7 @@ void cvy_bn_backward(const struct cvy_bn *bn, int n, int area);
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
 
 /* SGD as PyTorch does it: g += decay w; m = momentum m + g; w -= lr (nesterov ? g + momentum m : m), on `count` floats
- * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. */
+ * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. count: a multiple of 16. */
 void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
              const struct cvy_step *step, float decay);
 /* The same for a bias whose partial sums are doubles. */

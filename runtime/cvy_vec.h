@@ -341,6 +341,13 @@ CVY_INLINE void vf_to_double(double *d, vf v)
     memset(d, 0, VF * sizeof *d);
     vf_add_to(d, v);
 }
+#if defined CVY_AVX512
+CVY_INLINE vf vf_from_double(const double *d)
+{
+    const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(d)));
+    return _mm512_insertf32x8(low, _mm512_cvtpd_ps(_mm512_loadu_pd(d + 8)), 1);
+}
+#else
 CVY_INLINE vf vf_from_double(const double *d)
 {
     float t[16];
@@ -348,6 +355,7 @@ CVY_INLINE vf vf_from_double(const double *d)
         t[l] = (float)d[l];
     return vf_loadu(t);
 }
+#endif
 /* Fills the halo of an image in scratch, `blocks` planes of rows x cols pixels of `lanes` floats, around its h x w content. */
 CVY_INLINE void cvy_halo(float *p, int blocks, int rows, int cols, int top, int left, int h, int w, int lanes, float fill)
 {
