@@ -42,7 +42,7 @@ static void usage(FILE *to)
           "  random  (default) random chains against the reference interpreter\n"
           "  specs   random chains through the front end alone\n"
           "  exact   chosen chains: integers, constant channels, mean/sd = 1e4, short batches\n"
-          "  matrix  chosen chains by compilers, optimisation, sanitizers, OpenMP and targets\n"
+          "  matrix  chosen chains (four, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
           "\n"
           "  --convoy PATH     the generator to test (default: convoy)\n"
           "  --count N         random chains (default: 40)\n"
@@ -98,6 +98,7 @@ static Slot start(const Case *c, int index)
     if (pid == 0) {
         close(ends[0]);
         Verdict v = judge(c);
+        fflush(stdout);
         _exit(write(ends[1], &v, sizeof v) == (ssize_t)sizeof v ? 0 : 1);
     }
     close(ends[1]);
@@ -237,9 +238,12 @@ static Case plain_case(const Options *o, const char *dir)
 
 /* The built folder of a tiny net, whose runtime the others take; NULL where it cannot be built, which the cases will
  * say. */
-static const char *shared_objects(const Options *o)
+static const char *shared_objects(const Case *like, const char *dir)
 {
-    Case c = plain_case(o, xprintf("%s/objects", o->work));
+    Case c = *like;
+    c.dir = dir;
+    c.spec = xprintf("%s/spec.yaml", dir);
+    c.again = false;
     fresh(c.dir);
     FILE *f = fopen(c.spec, "w");
     if (!f || fputs("name: chain\ninput: [1, 1, 1]\nclasses: 2\nlayers: [linear: classes]\n", f) < 0 || fclose(f) != 0)
@@ -253,6 +257,7 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     Case c = plain_case(o, dir);
     c.seed = seed;
     c.n = s->n;
+    c.batch = s->batch;
     c.n_predict = s->n_predict;
     c.fill = fills[seed % 6];
     c.again = seed % 4 == 0;
@@ -307,7 +312,8 @@ static bool random_chains(const Options *o)
         return false;
     printf("random: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", o->seed, o->seed + (uint64_t)o->count - 1,
            o->cc, o->target);
-    const char *objects = shared_objects(o);
+    Case like = plain_case(o, o->work);
+    const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
         RandSpec s = rs_random(seed);
@@ -399,6 +405,7 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     Case c = plain_case(o, dir);
     c.seed = o->seed + 12345;
     c.n = w->n;
+    c.batch = 6; /* as the specs say */
     c.n_predict = 7;
     c.fill = w->fill;
     fresh(dir);
@@ -414,7 +421,8 @@ static bool exact_chains(const Options *o)
 {
     Case c[EXACTS];
     char *label[EXACTS];
-    const char *objects = shared_objects(o);
+    Case like = plain_case(o, o->work);
+    const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
     for (int i = 0; i < EXACTS; i++) {
         c[i] = chosen_case(o, &exact[i], xprintf("%s/exact_%d", o->work, i));
         c[i].again = i % 3 == 0;
@@ -437,10 +445,10 @@ static const struct {
     {"native", "clang", "-O2 -Wall -Wextra -Werror", NULL},
     {"native", "gcc", "-O2 -Wall -Wextra -Werror", "OPENMP=no"},
     {"native", "clang", "-O2 -Wall -Wextra -Werror", "OPENMP=no"},
-    {"native", "gcc", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
+    {"native", "gcc", "-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
     {"portable", "gcc", "-O2 -std=c99 -pedantic -Wall -Wextra -Werror", NULL},
     {"portable", "clang", "-O2 -std=c99 -pedantic -Wall -Wextra -Werror", NULL},
-    {"portable", "gcc", "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
+    {"portable", "gcc", "-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL},
 };
 enum {
     ROWS = sizeof matrix / sizeof *matrix
@@ -454,7 +462,7 @@ static bool have(const char *cc)
 
 static bool compilers(const Options *o)
 {
-    static const int pick[] = {0, 11, 12, 13};
+    static const int pick[] = {13, 11, 12, 0};
     enum {
         PICKS = sizeof pick / sizeof *pick
     };
@@ -466,16 +474,21 @@ static bool compilers(const Options *o)
         printf("skipped: gcc missing\n");
     if (!clang)
         printf("skipped: clang missing\n");
-    for (int r = 0; r < ROWS; r++)
-        for (int p = 0; p < PICKS && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
+    for (int r = 0; r < ROWS; r++) {
+        const char *objects = NULL;
+        for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
             c[n] = chosen_case(o, &exact[pick[p]], xprintf("%s/matrix_%d_%d", o->work, r, p));
             c[n].target = matrix[r].target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
             c[n].env = matrix[r].env;
+            if (p == 0)
+                objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
+            c[n].objects = objects;
             label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
                                  matrix[r].env ? matrix[r].env : "", matrix[r].target, exact[pick[p]].name);
         }
+    }
     Verdict v[ROWS * PICKS];
     Count k = all_cases(o, c, label, n, v);
     return report("matrix", &k, false);

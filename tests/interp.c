@@ -315,8 +315,10 @@ static void tanh_forward(At *t)
 
 static void tanh_backward(At *t)
 {
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * (1 - tanh(t->x[i]) * tanh(t->x[i]));
+    for (int64_t i = 0; i < size_in(t); i++) {
+        double y = q(t, tanh(t->x[i])); /* near 1 a float's derivative is poor, when it comes from the output */
+        t->dx[i] += t->dy[i] * (1 - y * y);
+    }
 }
 
 static double sigmoid(double x)
@@ -332,8 +334,10 @@ static void sigmoid_forward(At *t)
 
 static void sigmoid_backward(At *t)
 {
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * sigmoid(t->x[i]) * sigmoid(-t->x[i]);
+    for (int64_t i = 0; i < size_in(t); i++) {
+        double y = q(t, sigmoid(t->x[i]));
+        t->dx[i] += t->dy[i] * y * (1 - y);
+    }
 }
 
 static void silu_forward(At *t)
@@ -345,7 +349,7 @@ static void silu_forward(At *t)
 static void silu_backward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++) {
-        double s = sigmoid(t->x[i]);
+        double s = q(t, sigmoid(t->x[i]));
         t->dx[i] += t->dy[i] * (s + t->x[i] * s * (1 - s));
     }
 }

@@ -308,6 +308,9 @@ static void compare(Verdict *v, StFile *trace, const char *name, const double *w
         for (int r = 0; r < SHAKEN; r++)
             noise = fmax(noise, fabs(rough[r][i] - want[i]));
     }
+    if (getenv("CAMPAIGN_VERBOSE"))
+        printf("%-40s [%5lld] error %.3g, tolerance %.3g, rounding %.3g, largest %.6g\n", name, (long long)at, err,
+               tolerance, noise, top(want, n));
     if (err > tolerance && err <= NOISE * noise && !strict) {
         v->noisy++;
         return;
@@ -673,6 +676,10 @@ Verdict judge(const Case *c)
                                 "--step",
                                 xprintf("%d", m.at_step)};
         int n = 22;
+        if (c->batch > c->n) {
+            argv[n++] = "--batch";
+            argv[n++] = xprintf("%d", c->batch);
+        }
         if (m.step.nesterov)
             argv[n++] = "--nesterov";
         if (m.step.decay_all)

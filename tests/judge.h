@@ -24,6 +24,7 @@ typedef struct Case {
         *objects;     /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
     uint64_t seed;    /* of the numbers */
     int n, n_predict; /* images in the trace, and in the prediction */
+    int batch;        /* the network has room for so many in the trace */
     Fill fill;
     bool again; /* also emit it a second time elsewhere, in another locale: the same bytes */
 } Case;
