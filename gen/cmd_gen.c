@@ -53,6 +53,10 @@ int cmd_gen(const Options *o)
         fprintf(stderr, "convoy: unknown parts '%s' (all, infer, train)\n", o->parts);
         return EXIT_USAGE;
     }
+    if (!o->out && !o->dump) {
+        fputs("convoy: gen: -o DIR is missing: the folder that the C goes to\n", stderr);
+        return EXIT_USAGE;
+    }
     Plan *p = load_plan(o, o->target ? o->target : "native", &status);
     if (!p)
         return status;

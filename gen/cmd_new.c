@@ -40,13 +40,15 @@ int cmd_new(const Options *o)
     want_name(&node, NAME_NET, &name);
     if (diag_flush(stderr))
         return EXIT_FAILED;
+    Buf b = {0};
+    buf_printf(&b, text, name);
+    if (o->out && strcmp(o->out, "-") == 0)
+        return fputs(b.text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
     const char *path = o->out ? o->out : xprintf("%s.yaml", name);
     if (access(path, F_OK) == 0) {
         fprintf(stderr, "convoy: %s is there already\n  hint: another name, or -o FILE\n", path);
         return EXIT_FAILED;
     }
-    Buf b = {0};
-    buf_printf(&b, text, name);
     if (!file_write(path, b.text, b.len))
         return EXIT_FAILED;
     printf("wrote %s\nnext:  convoy check %s\n       convoy train %s\n", path, path, path);

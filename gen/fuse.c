@@ -78,9 +78,14 @@ static void choose_stored(const Graph *g, Span *s, int limit)
     for (int p = 1; p <= limit; p++)
         if (can_store(g, s, p) && store_bytes(g, s, p) <= store_bytes(g, s, s->stored))
             s->stored = p;
-    s->why = s->stored == limit ? "everything behind it needs no more than this"
-             : can_store(g, s, s->stored + 1) ? "a later tensor is larger"
-                                              : xprintf("the backward of %s needs its input", g->op[s->op[s->stored]].path);
+    if (s->stored < limit && can_store(g, s, s->stored + 1))
+        s->why = "the tensors behind it that would serve are larger";
+    else if (s->stored < limit)
+        s->why = xprintf("the %s behind it needs its %s in backward", op_info[g->op[s->op[s->stored]].kind].name,
+                         info(g, s->op[s->stored])->need == NEED_INPUT ? "input" : "own tensor");
+    else
+        s->why = xprintf("it is what %s%s", limit < s->nop ? "the bn behind it normalises" : "the next kernel reads",
+                         s->stored ? ", and the stages before it need no more" : "");
     for (int i = 0; i < s->stored; i++)
         if (info(g, s->op[i])->need == NEED_ROUTE)
             *PUSH(s->route, s->nroute) = s->op[i];
