@@ -115,7 +115,7 @@ static double shaken(Interp *ip, double v)
     if (!ip->shake || v == (double)(float)v)
         return v;
     uint64_t z = ip->shake = ip->shake * 6364136223846793005u + 1442695040888963407u;
-    return v * (1 + ((double)(z >> 33) / 1073741824.0 - 1) / 8388608.0);
+    return (double)(float)(v * (1 + ((double)(z >> 33) / 1073741824.0 - 1) / 8388608.0));
 }
 
 static double q(const At *t, double v)

@@ -15,10 +15,11 @@ typedef struct InterpStep {
 /* All arrays are indexed by op or by parameter of the graph. Tensors are n x C x H x W without padding. */
 typedef struct Interp {
     const Graph *g;
-    int max_n, n;         /* room for, and images in the last forward */
-    bool training;        /* of the last forward */
-    uint64_t shake;       /* not 0: a seed. Every number that float32 cannot hold is moved by up to 2^-23 of itself, in
-                           * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
+    int max_n, n;  /* room for, and images in the last forward */
+    bool training; /* of the last forward */
+    uint64_t
+        shake; /* not 0: a seed. Every number that float32 cannot hold is moved by up to 2^-23 of itself and rounded, in
+                * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
     double **param;       /* [nparam]: values, also of running statistics; the count is one number */
     double **dparam;      /* [nparam]: gradients, NULL for statistics */
     double **momentum;    /* [nparam]: the optimiser's buffers, NULL for statistics */

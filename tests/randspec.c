@@ -70,8 +70,7 @@ bool rs_valid(const RandSpec *s, Shape *out)
     Shape a = {s->input[0], s->input[1], s->input[2]};
     double work = 0;
     bool single = false, weights = false;
-    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n > s->batch ||
-        s->n_predict < 1)
+    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
         return false;
     for (int i = 0; i < s->nlayer; i++) {
         const RsLayer *l = &s->layer[i];
@@ -98,7 +97,7 @@ bool rs_valid(const RandSpec *s, Shape *out)
         }
     }
     *out = a;
-    return weights && a.h == 1 && a.w == 1 && a.c >= 2 && work < 1.5e6 && (!single || s->n >= 2);
+    return weights && a.h == 1 && a.w == 1 && a.c >= 2 && work < 1.5e6 && work * s->n < 1.5e7 && (!single || s->n >= 2);
 }
 
 /* ---- printing ---- */
@@ -404,14 +403,33 @@ static RandSpec attempt(Rng *r)
     return s;
 }
 
+/* Sometimes a batch that is worth splitting into pieces of many images, or more images than the spec's batch. */
+static void large_batch(RandSpec *s, uint64_t seed)
+{
+    Rng r = {seed ^ 0xba7c4u};
+    RandSpec t = *s;
+    Shape end;
+    if (rng_chance(&r, 0.15)) {
+        t.batch = rng_int(&r, 10, 140);
+        t.n = rng_chance(&r, 0.5) ? t.batch : rng_int(&r, 2, t.batch);
+        t.n_predict = rng_int(&r, 10, 90);
+    } else if (rng_chance(&r, 0.06)) {
+        t.n = t.batch + rng_int(&r, 1, 12);
+    }
+    if (rs_valid(&t, &end))
+        *s = t;
+}
+
 RandSpec rs_random(uint64_t seed)
 {
     Rng r = {seed * 0x2545f4914f6cdd1du + 1};
     for (;;) {
         RandSpec s = attempt(&r);
         Shape end;
-        if (rs_valid(&s, &end))
+        if (rs_valid(&s, &end)) {
+            large_batch(&s, seed);
             return s;
+        }
     }
 }
 
@@ -502,7 +520,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
                 *v = cut == 0 ? least : cut == 1 ? (*v + 1) / 2 : *v - 1;
                 if (*v < least)
                     *v = least;
-                if (s.n > s.batch)
+                if (s.n > s.batch && from->n <= from->batch)
                     s.n = s.batch;
                 return s;
             }
