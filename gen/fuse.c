@@ -668,6 +668,11 @@ static void build_pass_kernel(Plan *p, Kernel *k)
     for (char *c = name; *c; c++)
         if (*c == '.')
             *c = '_';
+    for (int i = 0; i < g->nop; i++)
+        if (strcmp(g->op[i].layer, name) == 0) { /* a layer is called so: begin again with another name */
+            name = xprintf("%s_of_it", name);
+            i = -1;
+        }
     k->name = name;
     k->has_backward = k->cut > 0;
     build_before(g, k, &p->span[k->before]);
