@@ -376,18 +376,16 @@ static void scatter_result(Lines *l)
     l->uses_q = true;
 }
 
-static void route_pointer(Lines *l, const char *qualifier)
+/* Where the winners of this run's windows are stored: its channel block's bytes. */
+static char *route_block(const Lines *l)
 {
     const Span *s = &l->p->span[l->k->after];
     const int64_t plane = (int64_t)l->r->shape.h * l->r->shape.w;
 
     for (int i = 0; i < s->nroute; i++)
-        if (s->route[i] == l->r->window) {
-            field(l, "%suint8_t *route", qualifier);
-            load(l, "route", xprintf("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
-                                     (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane));
-            return;
-        }
+        if (s->route[i] == l->r->window)
+            return xprintf("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
+                           (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane);
     BUG("no route is stored for run %s", l->r->name);
 }
 
@@ -507,8 +505,10 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase)
     steps(l, &done);
     reductions(l);
     if (r->scatter_image >= 0) {
-        if (r->route)
-            route_pointer(l, "const ");
+        if (r->route) {
+            field(l, "const uint8_t *route");
+            load(l, "route", route_block(l));
+        }
         scatter_result(l);
     } else {
         store_result(l, r->back ? "g" : xprintf("v%d", r->last));
@@ -533,16 +533,10 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase)
                        : block_pointer(l, r->from, r->from_image, "from_image",
                                        r->back ? "out_g" : is_after(phase) ? "out" : "in", from_shape));
     if (!r->back && r->route) {
-        const Span *span = &p->span[k->after];
-        for (int i = 0; i < span->nroute; i++)
-            if (span->route[i] == r->window) {
-                const int64_t plane = (int64_t)r->shape.h * r->shape.w;
-                field(l, "uint8_t *route");
-                s = add_line(l->rec, "blocks", "begin_load");
-                rec_str(s, "name", "route");
-                rec_fmt(s, "expr", "q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
-                        (long long)(blocks_of(r->shape.c) * LANES * plane), (long long)plane);
-            }
+        field(l, "uint8_t *route");
+        s = add_line(l->rec, "blocks", "begin_load");
+        rec_str(s, "name", "route");
+        rec_str(s, "expr", route_block(l));
     }
     const bool point_used_place = l->uses_place;
     l->uses_place = false;
