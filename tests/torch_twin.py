@@ -160,7 +160,8 @@ def main():
     p.add_argument("--random", type=int, default=0, metavar="N", help="also N random chains (needs --campaign)")
     p.add_argument("--campaign", help="the program that makes random chains")
     args = p.parse_args()
-    specs = args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml")))
+    specs = args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml"))) + [
+        os.path.join(HERE, "..", "specs", s) for s in ("conv_layer.yaml", "lenet5.yaml")]
     cases = [Case(os.path.basename(s), s) for s in specs]
     if not args.specs and not args.plain:
         cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"])
