@@ -28,10 +28,10 @@ static void add_file(OutDir *out, const char *name, const Buf *b)
 
 /* ---- weights ---- */
 
-/* What stands at an offset of the folded weights. */
+/* A part of a layer's weights: where it stands among all folded weights, its offset's name, what it is. */
 typedef struct Section {
-    int64_t at;
-    const char *doc;
+    int64_t at, n;
+    const char *macro, *doc;
 } Section;
 
 static const char *folded_norms(const Export *e, const Kernel *k)
@@ -46,29 +46,45 @@ static const char *folded_norms(const Export *e, const Kernel *k)
     return b.text;
 }
 
-static Section *sections(const Export *e, int *count)
+/* Whether a chain of a layer applies the norm. */
+static bool applies(const Chain *c, int op)
 {
+    for (int i = 0; i < c->n; i++)
+        for (int j = 0; j < c->run[i].nstep; j++)
+            if (c->run[i].step[j].kind == STEP_AFFINE && c->run[i].step[j].op == op)
+                return true;
+    return false;
+}
+
+/* What a layer needs of the folded weights: its own, and the norms that its stages apply. */
+static Section *sections(const Export *e, const Kernel *k, int *count)
+{
+    const Plan *p = e->p;
+    const Op *o = &p->g->op[k->op];
+    const int in = p->g->op[o->in].shape.c, out = o->shape.c;
+    const char *name = xprintf("%s_%s", e->NAME, upper(k->name));
+    const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
+                       : k->plain               ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                                                : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
     Section *s = NULL;
     int n = 0;
 
-    for (int i = 0; i < e->p->nkernel; i++) {
-        const Kernel *k = &e->p->kernel[i];
-        if (k->wparam < 0)
-            continue;
-        const Op *o = &e->p->g->op[k->op];
-        const int in = e->p->g->op[o->in].shape.c;
-        const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
-                           : k->plain               ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
-                                                    : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
-        *PUSH(s, n) = (Section){k->fold_w, xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(o->shape.c), rows)};
-        *PUSH(s, n) = (Section){k->fold_b, xprintf("%s: bias, %d", k->name, o->shape.c)};
-    }
-    for (int i = 0; i < e->p->naffine; i++) {
-        const Op *o = &e->p->g->op[e->p->affine[i].op];
-        *PUSH(s, n) = (Section){e->p->affine[i].at, xprintf("%s: scale, then shift, %d each", o->path, o->shape.c)};
+    *PUSH(s, n) = (Section){k->fold_w, k->w_floats, xprintf("%s_FOLDED", name),
+                            xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
+    *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
+    for (int i = 0; i < p->naffine; i++) {
+        const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
+        if (applies(&k->pre, op) || applies(&k->post, op))
+            *PUSH(s, n) = (Section){p->affine[i].at, 2 * (int64_t)blocks_of(channels) * LANES, affine_macro(p, op),
+                                    xprintf("%s: scale, then shift, of %d", p->g->op[op].path, channels)};
     }
     *count = n;
     return s;
+}
+
+static const char *array_name(const Export *e, const Kernel *k)
+{
+    return xprintf("%s_%s_folded", e->name, k->name);
 }
 
 enum { FLOAT_CHARS = 18 }; /* "-0x1.fffffep-126f," */
@@ -141,66 +157,65 @@ static void put_floats(Buf *to, const float *v, int64_t n)
     }
 }
 
-/* The array of weights, with what each part is. */
-static void weights(const Export *e, Buf *to)
+/* A layer's weights, with what each part is. */
+static void weights(const Export *e, const Kernel *k, Buf *to)
 {
+    int64_t total = 0;
     int n;
-    Section *s = sections(e, &n);
-    const int64_t end = e->p->fold_floats;
+    const Section *s = sections(e, k, &n);
 
-    buf_puts(to, "\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
-    buf_printf(to, "%sconst float %s_folded[%lld] = {\n", e->single ? "static " : "", e->name, (long long)end);
-    for (int64_t at = 0; at < end;) {
-        int64_t next = end;
-        for (int i = 0; i < n; i++) {
-            if (s[i].at == at)
-                buf_printf(to, "    /* %s */\n", s[i].doc);
-            if (s[i].at > at && s[i].at < next)
-                next = s[i].at;
-        }
-        put_floats(to, e->folded + at, next - at);
-        at = next;
+    for (int i = 0; i < n; i++)
+        total += s[i].n;
+    buf_puts(to, "/* The layer's weights: hexadecimal, so that they are exact. */\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
+    buf_printf(to, "%sconst float %s[%lld] = {\n", e->single ? "static " : "", array_name(e, k), (long long)total);
+    for (int i = 0; i < n; i++) {
+        buf_printf(to, "    /* %s */\n", s[i].doc);
+        put_floats(to, e->folded + s[i].at, s[i].n);
     }
     buf_puts(to, "};\n");
 }
 
 /* ---- the record ---- */
 
-static void offset(const Export *e, const char *name, int64_t at)
-{
-    Rec *r = rec_add(e->rec, "offsets");
-
-    rec_str(r, "name", name);
-    rec_int(r, "at", at);
-}
-
-/* The network, a line a layer; its prototypes; where its weights stand. */
+/* The network, a line a layer; its prototypes and arrays; where in them the weights stand. */
 static void layers(const Export *e)
 {
     const Plan *p = e->p;
     const Shape in = p->g->op[0].shape;
     const char *from = "a", *to = "b";
+    int used = 0;
 
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
+        int64_t at = 0;
+        int n;
         if (k->wparam < 0)
             continue;
-        const char *s = kernel_struct(p, k), *name = upper(k->name);
-        offset(e, xprintf("%s_%s_FOLDED", e->NAME, name), k->fold_w);
-        offset(e, xprintf("%s_%s_FOLDED_BIAS", e->NAME, name), k->fold_b);
+        const char *s = kernel_struct(p, k), *array = array_name(e, k);
+        const Section *section = sections(e, k, &n);
+        for (int j = 0; j < n; j++) {
+            Rec *r = rec_add(e->rec, "offsets");
+            if (section[j].at + section[j].n > p->fold_floats || section[j].n % LANES)
+                BUG("weights of %s at %lld, %lld floats", k->name, (long long)section[j].at, (long long)section[j].n);
+            rec_str(r, "name", section[j].macro);
+            rec_int(r, "at", at);
+            at += section[j].n;
+        }
+        used += n - 2;
+        rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         if (k->pre.n) {
             rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_pack(const float *f, const float *image, float *x, float *scratch)", s);
-            line(e, "infer", xprintf("%s_pack(f, x + (ptrdiff_t)i * %lld, a, t)", s, (long long)in.c * in.h * in.w));
+            line(e, "infer", xprintf("%s_pack(%s, x + (ptrdiff_t)i * %lld, a, t)", s, array, (long long)in.c * in.h * in.w));
         }
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f, const float *x, float *y, float *scratch)", s);
-        line(e, "infer", xprintf("%s_infer(f, %s, %s, t)", s, from, to));
+        line(e, "infer", xprintf("%s_infer(%s, %s, %s, t)", s, array, from, to));
         const char *swap = from;
         from = to;
         to = swap;
     }
     rec_str(e->rec, "result", from);
-    for (int i = 0; i < p->naffine; i++)
-        offset(e, affine_macro(p, p->affine[i].op), p->affine[i].at);
+    if (used != p->naffine)
+        BUG("%d norms applied, %d planned", used, p->naffine);
 }
 
 static void totals(const Export *e)
@@ -234,7 +249,6 @@ static void totals(const Export *e)
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
     rec_int(r, "ends", p->infer_ends);
-    rec_int(r, "floats", p->fold_floats);
     Rec *offsets = rec_new(), *body = rec_new();
     rec_str(offsets, "template", "export_offsets");
     rec_str(body, "template", "export_body");
@@ -281,6 +295,7 @@ static void folder(const Export *e, OutDir *out)
             continue;
         Buf b = {0}, core = {0};
         emit_layer_file(p, k, PART_INFER, &b);
+        weights(e, k, &b);
         add_file(out, xprintf("%s_%s.c", e->name, k->name), &b);
         if (!new_core(p, i))
             continue;
@@ -290,10 +305,6 @@ static void folder(const Export *e, OutDir *out)
     outdir_add(out, "runtime/cvy_vec.h", vector_header()->text, vector_header()->len);
     expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
     expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
-    Buf b = {0};
-    template_expand("export_fold_file", "n", e->rec, &b);
-    weights(e, &b);
-    add_file(out, xprintf("%s_fold.c", e->name), &b);
 }
 
 /* ---- as one file ---- */
@@ -369,7 +380,6 @@ static void single_file(const Export *e, OutDir *out)
     add_vector_header(e, &b);
     buf_puts(&b, "\n");
     template_expand("export_offsets", "n", e->rec, &b);
-    weights(e, &b);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
         Buf text = {0};
@@ -383,8 +393,9 @@ static void single_file(const Export *e, OutDir *out)
         Buf layer = {0};
         emit_layer_file(p, k, PART_INFER, &layer);
         add_inlined(e, layer.text, layer.len, &b);
+        weights(e, k, &b);
     }
-    buf_puts(&b, "/* ---- the network, unrolled: a line a layer ---- */\n");
+    buf_puts(&b, "\n/* ---- the network, unrolled: a line a layer ---- */\n");
     template_expand("export_body", "n", e->rec, &b);
     add_file(out, xprintf("%s.c", e->name), &b);
 }

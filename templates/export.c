@@ -48,7 +48,7 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 //$ end
 
 //$ define export_offsets
-/* Where the weights of each layer stand in $n.name_folded: floats. */
+/* Where the parts of each layer's weights stand in its array: floats. */
 //$ for o in n.offsets
 #define $o.name $o.at
 //$ end
@@ -68,7 +68,9 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 
 //$ emit n.part_offsets
 
-extern const float $n.name_folded[$n.floats];
+//$ for a in n.arrays
+$a.decl;
+//$ end
 
 //$ for k in n.prototypes
 $k.decl;
@@ -112,8 +114,6 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
 
 void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 {
-    const float *const f = $n.name_folded;
-
 #if defined _OPENMP
 #pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
 #endif
@@ -129,11 +129,6 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
         memcpy(y + (ptrdiff_t)i * $n.classes, $n.result, sizeof(float) * $n.classes);
     }
 }
-//$ end
-
-//$ define export_fold_file
-/* $n.name_fold.c - the weights, norms folded into them: hexadecimal, so that they are exact. $n.licence */
-#include "$n.name_layout.h"
 //$ end
 
 //$ define export_single

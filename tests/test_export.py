@@ -402,8 +402,8 @@ class Test:
         name = next(iter(net.tensors))
         weights = tensors_write(net.path("n.safetensors"), {name: ("F32", [64, 8], struct.pack("<512I", *bits))})
         net.export("numbers", weights=weights)
-        text = open(net.path("numbers", "numbers_fold.c")).read()
-        put(net.path("numbers.c"), text + "#include <stdio.h>\nint main(void) { return fwrite(numbers_folded, sizeof numbers_folded, 1, stdout) != 1; }\n")
+        text = open(net.path("numbers", "numbers_linear1.c")).read()
+        put(net.path("numbers.c"), text + "#include <stdio.h>\nint main(void) { return fwrite(numbers_linear1_folded, sizeof numbers_linear1_folded, 1, stdout) != 1; }\n")
         for cc in self.cc:
             run(cc, "-I" + net.path("numbers"), net.path("numbers.c"), "-o", net.path("numbers.exe"))
             out = subprocess.run([net.path("numbers.exe")], capture_output=True).stdout
