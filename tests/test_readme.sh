@@ -1,5 +1,5 @@
 #!/bin/sh
-# The C in README.md is what convoy really emits for the spec in README.md.
+# The C in README.md is what convoy really emits for the spec in README.md; the files that README and docs/ name are there.
 # usage: test_readme.sh CONVOY README.md [--write]     --write brings the README up to date
 #
 # In the README, <!-- spec --> stands before the spec's block, and <!-- emitted ORDER FILE FUNCTION... --> before a block
@@ -60,8 +60,24 @@ awk -v work="$work" '
     }
     END { exit failed }' "$readme" >"$work/README.md"
 
+# Links to files
+folder=$(dirname "$readme")
+lost=0
+for page in "$readme" "$folder"/docs/*.md "$folder"/examples/*/*.md; do
+    grep -o ']([^)#:]*)' "$page" | sed 's/^](//; s/)$//' | sort -u >"$work/links" || true
+    while read -r link; do
+        if [ ! -e "$(dirname "$page")/$link" ]; then
+            echo "FAILED: $page names $link, which is not there"
+            lost=1
+        fi
+    done <"$work/links"
+done
+
 if [ "$write" = --write ]; then
     cat "$work/README.md" >"$readme"
+elif [ $lost -ne 0 ]; then
+    echo "0 passed, 1 failed"
+    exit 1
 elif diff -u "$readme" "$work/README.md"; then
     echo "1 passed, 0 failed"
 else
