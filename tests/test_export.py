@@ -520,7 +520,7 @@ class Test:
 
     # ---- emitted networks as libraries ----
 
-    def library(self, nets, cc, tag):
+    def link_library(self, nets, cc, tag):
         suffix = "cc" if "++" in cc else "c"
         objects, folders = [], []
         for i, net in enumerate(nets):
@@ -551,15 +551,15 @@ class Test:
             net.agrees(floats(net.path("lib.f32")), f"{tag}: {net.name}")
 
     def test_library_c(self):
-        self.library([self.net("edges")], self.cc[0], "C")
+        self.link_library([self.net("edges")], self.cc[0], "C")
 
     def test_library_cplusplus(self):
         if not self.cxx:
             return self.skip("g++ missing")
-        self.library([self.net("edges")], self.cxx, "C++")
+        self.link_library([self.net("edges")], self.cxx, "C++")
 
     def test_library_two_networks(self):
-        self.library([self.net("edges"), self.net("silu_first")], self.cc[0], "two in one program")
+        self.link_library([self.net("edges"), self.net("silu_first")], self.cc[0], "two in one program")
 
     # ---- convoy train ----
 
