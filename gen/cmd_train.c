@@ -143,6 +143,12 @@ int cmd_train(const Options *o)
     for (int i = 0; i < o->nrest; i++)
         argv[2 + i] = o->rest[i];
     fflush(stdout);
+    /* GCC's OpenMP spins at the end of a parallel loop; where another program wants the processor, that costs a time slice a loop.
+     * Spinning briefly costs an idle machine a few per cent. Read before main, so it must stand in the environment. */
+    if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0) {
+        fprintf(stderr, "convoy: the environment is full: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
     execv(argv[0], argv);
     fprintf(stderr, "convoy: cannot run %s: %s\n", argv[0], strerror(errno));
     return EXIT_FAILED;
