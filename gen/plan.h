@@ -17,6 +17,7 @@ enum {
     UNROLL_TAPS = 9,       /* a conv's taps; with more, the kernel's rows stay a loop */
     UNROLL_TILE = 2000,    /* multiply-adds of a register tile with its taps */
     UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
+    UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
 };
 
 /* An image in scratch. Blocked: element (c, y, x) at ((c / 16 * rows + y + top) * cols + x + left) * 16 + c % 16.

@@ -32,7 +32,7 @@ static const KeyInfo top_keys[] = {{"name", NULL},
                                    {"init", NULL},
                                    {"train", NULL},
                                    {"presets", later_grammar},
-                                   {"unroll", later_grammar},
+                                   {"unroll", NULL},
                                    {"winograd", later_grammar},
                                    {"recompute", later_grammar},
                                    {NULL, NULL}};
@@ -156,6 +156,19 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
         l->out = classes;
     else
         want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
+}
+
+/* auto, full, or how many statements a function may hold */
+static void read_unroll(const Node *n, Spec *s)
+{
+    static const char *const words[] = {"auto", "full", NULL};
+    int64_t number;
+    int word;
+    s->unroll_mark = n->mark;
+    if (n->kind == NODE_SCALAR && !n->quoted && text_int(n->text, &number))
+        want_int32(n, "unroll", 50, 100000, &s->unroll);
+    else if (want_word(n, "unroll", words, &word))
+        s->unroll = word ? UNROLL_FULL : UNROLL_AUTO;
 }
 
 static void read_bias(const Node *n, SpecLayer *l)
@@ -569,6 +582,8 @@ Spec *spec_read(Node *tree)
         def.order_bad = !order_read(def.order, OP_CONV, def.act, &stage, &nstage);
     if ((n = required(tree, "layers", "below 'layers:', one line a layer: - conv: 16")))
         read_layers(n, &def, s);
+    if ((n = keys_get(tree, "unroll")))
+        read_unroll(n, s);
     if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
         s->init = (Init)i;
     read_train(keys_get(tree, "train"), s);

@@ -7,6 +7,8 @@
  * and the chain of dependent multiply-adds (four cycles), plus a constant for the loop; the cheapest sum over an image wins. */
 #include "plan.h"
 
+#include <limits.h>
+
 static double max3(double a, double b, double c)
 {
     const double m = a > b ? a : b;
@@ -48,7 +50,7 @@ static double image_cycles(const Target *t, const Core *c, int rows, int cols, i
            (c->out_blocks / vectors);
 }
 
-static void choose_tile(const Target *t, Core *c)
+static void choose_tile(const Target *t, Core *c, int budget)
 {
     double best = -1;
     int rows = 1, cols = 1;
@@ -59,7 +61,7 @@ static void choose_tile(const Target *t, Core *c)
             continue;
         for (int r = 1; r <= 8 && r <= c->h; r++)
             for (int w = 1; w <= 32 && w <= c->w; w++) {
-                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4) || ((int64_t)c->ntap * r * w * v > UNROLL_TILE && r * w * v > 1))
+                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4) || ((int64_t)c->ntap * r * w * v > budget && r * w * v > 1))
                     continue;
                 const double cycles = image_cycles(t, c, r, w, v);
                 if (best < 0 || cycles < best * 0.999) {
@@ -79,9 +81,47 @@ static void add_tap(Core *c, int64_t x, int64_t w)
     *PUSH(c->tap, c->ntap) = (Tap){x, w};
 }
 
+/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. */
+typedef struct Unroll {
+    int taps, budget;
+    bool full;
+} Unroll;
+
+static Unroll unroll_of(const Spec *s)
+{
+    if (s->unroll == UNROLL_FULL)
+        return (Unroll){INT_MAX, INT_MAX, true};
+    return (Unroll){UNROLL_TAPS, s->unroll ? s->unroll : UNROLL_TILE, false};
+}
+
+static void finish_core(const Target *t, Core *c, Unroll u)
+{
+    if (u.full) { /* a tap for each channel of the block */
+        Tap *const tap = c->tap;
+        const int n = c->ntap;
+        c->tap = NULL;
+        c->ntap = 0;
+        for (int i = 0; i < n; i++)
+            for (int l = 0; l < c->lanes; l++)
+                add_tap(c, tap[i].x + l, tap[i].w + (int64_t)l * LANES);
+        c->lanes = 1;
+    }
+    choose_tile(t, c, u.budget);
+}
+
+/* Refuses a core that `unroll: full` makes too large. */
+static void check_size(const Plan *p, const Kernel *k, const Core *c)
+{
+    const int64_t n = (int64_t)c->ntap * c->tile[0].rows * c->tile[0].cols * c->vectors;
+
+    if (p->g->spec->unroll == UNROLL_FULL && n > UNROLL_LIMIT)
+        diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements", "unroll: full makes %lld statements of one function of %s; at most %d are made",
+                   (long long)n, k->name, UNROLL_LIMIT);
+}
+
 /* ---- conv ---- */
 
-static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const Image *xs)
+static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const Image *xs, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES, inside = xs->plain ? 1 : LANES * LANES;
     const int per_w = xs->plain ? LANES : inside;
@@ -98,7 +138,7 @@ static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const 
     c->x_x = (int64_t)o->stride[1] * lanes;
     c->ystep = c->xstep = 1;
     const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS ? in.c : 1; /* plain and small: unroll the channels too */
-    const bool all = kh * kw <= UNROLL_TAPS;
+    const bool all = kh * kw <= u.taps;
     c->rows = all ? 1 : kh;
     c->x_row = (int64_t)xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
@@ -108,12 +148,12 @@ static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const 
                 add_tap(c, p * c->x_block + ((int64_t)y * xs->cols + x) * lanes, p * c->w_block + ((int64_t)y * kw + x) * per_w);
     if (planes > 1)
         c->blocks = 1;
-    choose_tile(t, c);
+    finish_core(t, c, u);
 }
 
 /* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position k is
  * j + (a + padding - k) / stride. */
-static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Image *dz, int a, int b)
+static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Image *dz, int a, int b, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1];
     int *y = xalloc(sizeof *y * (size_t)kh), *x = xalloc(sizeof *x * (size_t)kw), ny = 0, nx = 0;
@@ -135,7 +175,7 @@ static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Ima
     c->x_y = (int64_t)dz->cols * LANES;
     c->x_x = LANES;
     c->y0 = a, c->x0 = b, c->ystep = sh, c->xstep = sw;
-    const bool all = ny * nx <= UNROLL_TAPS;
+    const bool all = ny * nx <= u.taps;
     c->rows = all ? 1 : ny;
     c->x_row = -(int64_t)dz->cols * LANES;
     c->w_row = (int64_t)sh * kw * LANES * LANES;
@@ -143,7 +183,7 @@ static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Ima
         for (int j = 0; j < nx; j++)
             add_tap(c, (((int64_t)(a + o->padding[0] - y[i]) / sh + dz->top) * dz->cols + (b + o->padding[1] - x[j]) / sw + dz->left) * LANES,
                     ((int64_t)y[i] * kw + x[j]) * LANES * LANES);
-    choose_tile(t, c);
+    finish_core(t, c, u);
 }
 
 static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
@@ -201,7 +241,7 @@ static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, c
 
 /* ---- linear at inference: a 1x1 conv on one pixel ---- */
 
-static void linear_core(const Target *t, Core *c, int in, int out)
+static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
 {
     c->name = "forward";
     c->blocks = blocks_of(in);
@@ -214,12 +254,13 @@ static void linear_core(const Target *t, Core *c, int in, int out)
     c->h = c->w = 1;
     c->ystep = c->xstep = 1;
     add_tap(c, 0, 0);
-    choose_tile(t, c);
+    finish_core(t, c, u);
 }
 
 void tile_build(Plan *p)
 {
     const Graph *g = p->g;
+    const Unroll u = unroll_of(g->spec);
 
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
@@ -229,21 +270,25 @@ void tile_build(Plan *p)
         const Shape in = g->op[o->in].shape;
         if (k->kind == KERNEL_LINEAR) {
             k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
-            linear_core(p->target, &k->infer, in.c, o->shape.c);
+            linear_core(p->target, &k->infer, in.c, o->shape.c, u);
+            check_size(p, k, &k->infer);
             k->infer_core = xprintf("linear_%d_%d", in.c, o->shape.c);
             continue;
         }
         const Image *xs = &k->image[k->x], *dz = &k->image[k->dz];
         const int taps = o->kernel[0] * o->kernel[1];
         k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain ? in.c : blocks_of(in.c) * LANES);
-        forward_core(p->target, &k->forward, o, in, xs);
+        forward_core(p->target, &k->forward, o, in, xs, u);
+        check_size(p, k, &k->forward);
         k->infer = k->forward;
         weight_core(p->target, &k->weight, o, in, xs, dz);
         if (k->back_data) {
             k->wt_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * blocks_of(in.c) * LANES;
             for (int a = 0; a < o->stride[0] && a < in.h; a++)
-                for (int b = 0; b < o->stride[1] && b < in.w; b++)
-                    data_core(p->target, PUSH(k->data, k->ndata), o, in, dz, a, b);
+                for (int b = 0; b < o->stride[1] && b < in.w; b++) {
+                    data_core(p->target, PUSH(k->data, k->ndata), o, in, dz, a, b, u);
+                    check_size(p, k, &k->data[k->ndata - 1]);
+                }
         }
         k->core_name = xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1],
                                o->stride[0], o->stride[1], o->padding[0], o->padding[1], k->back_data ? "" : "_first");

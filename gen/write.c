@@ -66,6 +66,11 @@ static const char *channels(const double *v, int n)
     return b.text;
 }
 
+static const char *unroll_text(const Spec *s)
+{
+    return s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : xprintf("%d", s->unroll);
+}
+
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
@@ -74,6 +79,7 @@ void spec_write(const Spec *s, FILE *to)
     for (int i = 0; i < s->nlayer; i++)
         write_layer(&s->layer[i], to);
     fprintf(to, "init: %s\n", init_names[s->init]);
+    fprintf(to, "unroll: %s\n", unroll_text(s));
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
     fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum),
             t->nesterov ? "true" : "false");
@@ -86,8 +92,8 @@ void spec_write(const Spec *s, FILE *to)
 void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s\n", s->name, s->input[0], s->input[1], s->input[2],
-            s->classes, init_names[s->init]);
+    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1], s->input[2],
+            s->classes, init_names[s->init], unroll_text(s));
     for (int i = 0; i < s->nlayer; i++) {
         const SpecLayer *l = &s->layer[i];
         fprintf(to, "%-16s %s", l->name, order_text(l->stage, l->nstage));

@@ -167,6 +167,40 @@ START_TEST(tiles_cover_the_image)
 }
 END_TEST
 
+START_TEST(unroll_budget)
+{
+    static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
+    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[1].forward;
+    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[1].forward;
+    const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].forward;
+
+    ck_assert_int_eq(automatic->ntap, 9);
+    ck_assert_int_gt(automatic->tile[0].rows * automatic->tile[0].cols * automatic->vectors * automatic->ntap, 60);
+    ck_assert_int_le(small->tile[0].rows * small->tile[0].cols * small->vectors * small->ntap, 60);
+    ck_assert_int_eq(full->ntap, 9 * 16);
+    ck_assert_int_eq(full->lanes, 1);
+}
+END_TEST
+
+START_TEST(unroll_full_is_refused) /* 49 taps x 16 channels x 28 registers */
+{
+    Source src = {"spec.yaml", "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: 7}, global_avg_pool, linear: classes]}", 0};
+    char *text = NULL;
+    size_t len = 0;
+
+    src.len = strlen(src.text);
+    diag_source(&src);
+    Graph *g = graph_build(spec_read(yaml_parse(src.text, src.len, (Mark){1, 1, 1})));
+    grad_build(g);
+    plan_build(g, target_find("avx512"));
+    FILE *f = open_memstream(&text, &len);
+    ck_assert(diag_flush(f));
+    fclose(f);
+    ck_assert_msg(strstr(text, "spec.yaml:1:54: error: unroll: full makes 21952 statements of one function of conv1; at most 20000 are made") != NULL, "%s", text);
+    free(text);
+}
+END_TEST
+
 /* ---- memory ---- */
 
 START_TEST(stored_tensors_do_not_overlap)
@@ -322,6 +356,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);
     tcase_add_loop_test(c, bytes_stored, 0, 2);
     tcase_add_loop_test(c, tiles_cover_the_image, 0, sizeof shapes / sizeof *shapes);
+    tcase_add_test(c, unroll_budget);
+    tcase_add_test(c, unroll_full_is_refused);
     tcase_add_test(c, stored_tensors_do_not_overlap);
     tcase_add_test(c, template_language);
     tcase_add_test(c, floats_read_back);
