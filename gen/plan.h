@@ -86,8 +86,6 @@ typedef struct Chain {
     int n;
 } Chain;
 
-typedef enum Storage { STORE_ARENA, STORE_INPUT } Storage;
-
 /* What a span keeps. Slots are float offsets for one image; the arena holds batch times as much. */
 typedef struct Span {
     int *op; /* graph ops, in order */
