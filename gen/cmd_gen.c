@@ -75,6 +75,18 @@ int cmd_plan(const Options *o)
 
     if (!p)
         return status;
-    plan_explain(p, stdout);
+    const Spec *s = p->g->spec;
+    bool known = !o->why;
+    const char **names = xalloc(sizeof *names * (size_t)(s->nlayer + 1));
+    for (int i = 0; i < s->nlayer; i++) {
+        names[i] = s->layer[i].name;
+        known = known || strcmp(names[i], o->why) == 0;
+    }
+    if (!known) {
+        const char *near = diag_nearest(o->why, names);
+        fprintf(stderr, "convoy: plan: no layer is called '%s'\n%s", o->why, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
+        return EXIT_FAILED;
+    }
+    plan_explain(p, o->why, stdout);
     return EXIT_OK;
 }

@@ -53,7 +53,7 @@ enum {
 
 static const char set_help[] =
     "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n"
-    "  -d PASS           print what a pass made of the spec, and stop: yaml, spec, graph\n";
+    "  -d PASS           print what a pass made of the spec, and stop: yaml, spec, graph, plan\n";
 
 static const Command commands[] = {
     {"new", "NAME [-o FILE]", "write a spec to start from",
@@ -85,7 +85,7 @@ static const Command commands[] = {
     {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
-     "  --why LAYER       what was decided about one layer, and the reasons\n",
+     "  --why LAYER       only the kernels that run a stage of this layer, with the reasons\n",
      OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",

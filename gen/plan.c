@@ -154,12 +154,38 @@ static void explain_runs(const Plan *p, const char *what, const Chain *c, FILE *
     fputs(any ? "\n" : " nothing\n", to);
 }
 
-void plan_explain(const Plan *p, FILE *to)
+static bool of_layer(const Plan *p, int op, const char *layer)
+{
+    return op >= 0 && strcmp(p->g->op[op].layer, layer) == 0;
+}
+
+/* Whether a kernel runs a stage of the layer, or is its weight op's. */
+static bool concerns(const Plan *p, const Kernel *k, const char *layer)
+{
+    const Chain *chain[] = {&k->in, &k->out, &k->dout, &k->din};
+
+    if (of_layer(p, k->op, layer))
+        return true;
+    for (size_t i = 0; i < sizeof chain / sizeof *chain; i++)
+        for (int r = 0; r < chain[i]->n; r++) {
+            const Run *run = &chain[i]->run[r];
+            if (of_layer(p, run->window, layer))
+                return true;
+            for (int s = 0; s < run->nstep; s++)
+                if (of_layer(p, run->step[s].op, layer))
+                    return true;
+        }
+    return false;
+}
+
+void plan_explain(const Plan *p, const char *layer, FILE *to)
 {
     fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
+        if (layer && !concerns(p, k, layer))
+            continue;
         fprintf(to, "\n%s (%s)\n", k->name, kind_name[k->kind]);
         explain_runs(p, "before:", &k->in, to);
         if (k->after >= 0) {
@@ -175,8 +201,11 @@ void plan_explain(const Plan *p, FILE *to)
         if (k->wparam >= 0 && p->g->op[k->op].bias_why)
             fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
     }
-    if (p->nnorm)
-        fputs("\nnorms at inference\n", to);
-    for (int i = 0; i < p->nnorm; i++)
-        fprintf(to, "  %-12s %s\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
+    bool any = false;
+    for (int i = 0; i < p->nnorm; i++) {
+        if (layer && !of_layer(p, p->norm[i].op, layer))
+            continue;
+        fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
+        any = true;
+    }
 }

@@ -266,7 +266,8 @@ void tile_build(Plan *p);
 bool memory_build(Plan *p);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
-void plan_explain(const Plan *p, FILE *to); /* `convoy plan` */
+/* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
+void plan_explain(const Plan *p, const char *layer, FILE *to);
 
 /* The three passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);

@@ -117,6 +117,24 @@ START_TEST(norms_at_inference)
 }
 END_TEST
 
+START_TEST(one_layer_in_words)
+{
+    Plan *p = plan_of("[4, 12, 12]", "conv: 8, conv: {out: 8, order: conv-act-bn}, conv: 8", "portable");
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    plan_explain(p, "conv2", f);
+    fclose(f);
+    ck_assert(strstr(text, "\nconv1 (") == NULL);
+    ck_assert(strstr(text, "\nconv2 (conv)") != NULL);
+    ck_assert(strstr(text, "\nconv3 (conv)\n  before:    conv2.bn\n") != NULL); /* its norm is applied there */
+    ck_assert(strstr(text, "conv2.bn     a multiply-add") != NULL);
+    ck_assert(strstr(text, "conv1.bn     folded") == NULL);
+    free(text);
+}
+END_TEST
+
 START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a little */
 {
     static const char *const order[] = {"conv-bn-relu", "conv-relu-bn"};
@@ -354,6 +372,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, stored_tensor, 0, sizeof stored_cases / sizeof *stored_cases);
     tcase_add_test(c, rotations_share_the_middle);
     tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);
+    tcase_add_test(c, one_layer_in_words);
     tcase_add_loop_test(c, bytes_stored, 0, 2);
     tcase_add_loop_test(c, tiles_cover_the_image, 0, sizeof shapes / sizeof *shapes);
     tcase_add_test(c, unroll_budget);
