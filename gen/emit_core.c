@@ -106,7 +106,9 @@ static Rec *weight_record(const WeightCore *c)
     Rec *r = rec_new();
 
     rec_str(r, "template", "weights");
-    rec_fmt(r, "doc", "weights: dw += the sum over %d x %d pixels of x * dz, %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_int(r, "x_image", c->x_image);
+    rec_int(r, "z_image", c->z_image);
     rec_int(r, "out_blocks", c->out_blocks);
     rec_int(r, "vectors", c->vectors);
     rec_int(r, "z_step", c->vectors * c->z_block);

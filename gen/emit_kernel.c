@@ -52,11 +52,13 @@ static void mark_chain(bool *used, const Chain *c)
     }
 }
 
-static void halo_line(Rec *to, const char *list, const Image *m)
+static void halo_line(Rec *to, const char *list, const Image *m, bool group)
 {
-    Rec *s = add(to, list, "image_halo");
+    Rec *s = add(to, list, group ? "image_halos" : "image_halo");
 
     rec_str(s, "name", m->name);
+    rec_int(s, "copies", m->copies);
+    rec_int(s, "floats", m->floats);
     rec_int(s, "blocks", m->plain ? m->shape.c : blocks_of(m->shape.c));
     rec_int(s, "rows", m->rows);
     rec_int(s, "cols", m->cols);
@@ -81,9 +83,18 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
         const Image *m = &image[i];
         if (!used[i])
             continue;
-        Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : "image_scratch");
+        const bool group = backward && m->copies > 1;
+        Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : group ? "image_group" : "image_scratch");
         rec_str(s, "name", m->name);
         rec_str(s, "doc", describe_image(m));
+        if (group) {
+            rec_int(s, "copies", m->copies);
+            if (i == k->x) /* the packed input stands first among a kernel's images */
+                rec_int(add(fn, "body", "member"), "group", m->copies);
+            Rec *member = add(fn, "body", "image_member");
+            rec_str(member, "name", m->name);
+            rec_int(member, "floats", m->floats);
+        }
         if (m->row) {
             rec_str(s, "matrix", i == k->x ? (backward ? "mat_back_x" : "mat_x") : i == k->y ? "mat_y" : i == k->dz ? "mat_dz" : "mat_dx");
             rec_int(s, "floats", m->floats);
@@ -91,7 +102,7 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
             rec_int(s, "at", m->at);
         }
         if (m->filled)
-            halo_line(fn, "begin", m);
+            halo_line(fn, "begin", m, group);
     }
 }
 
@@ -311,6 +322,11 @@ static void conv_backward(const File *f)
     rec_str(s, "core", core_function(k, "weights"));
     rec_str(s, "x", k->image[k->x].name);
     rec_str(s, "dz", k->image[k->dz].name);
+    if (k->weight.images > 1) {
+        rec_int(s, "group", k->weight.images);
+        rec_fmt(s, "x_group", "%s_group", k->image[k->x].name);
+        rec_fmt(s, "dz_group", "%s_group", k->image[k->dz].name);
+    }
     if (k->back_data) {
         s = call_core(f, fn, &k->din.run[0], initialiser(f, &k->din.run[0], PHASE_BEFORE));
         for (int i = 0; i < k->ndata; i++)
@@ -480,7 +496,7 @@ static void trace_images(const File *f, Rec *fn, const Chain *c)
         if (m->filled) {
             Image named = *m;
             named.name = xprintf("image%d", c->run[i].to_image);
-            halo_line(fn, "body", &named);
+            halo_line(fn, "body", &named, false);
         }
     }
 }
@@ -542,7 +558,7 @@ static void trace_function(const File *f)
             rec_int(s, "at", m->row ? (i == k->x ? k->scratch_train : k->scratch_train + k->image[k->x].floats) : m->at);
             rec_str(s, "doc", describe_image(m));
             if (m->filled)
-                halo_line(fn, "begin", m);
+                halo_line(fn, "begin", m, false);
         }
         call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
         if (k->kind == KERNEL_CONV) {
@@ -580,7 +596,7 @@ static void infer_function(const File *f, const Chain *c, bool pack)
             rec_str(s, "doc", describe_image(m));
         }
         if (used[i] && m->filled)
-            halo_line(fn, "body", m);
+            halo_line(fn, "body", m, false);
     }
     if (!pack) {
         const char *net = upper(p->g->spec->name), *name = upper(k->name);

@@ -143,6 +143,7 @@ static Image make_image(Shape shape, bool plain, int top, int left, int bottom, 
     m.rows = top + shape.h + bottom;
     m.cols = left + shape.w + right;
     m.filled = top || left || bottom || right;
+    m.copies = 1;
     m.floats = (int64_t)(plain ? shape.c : blocks_of(shape.c) * LANES) * m.rows * m.cols;
     return m;
 }

@@ -130,7 +130,7 @@ static int64_t place_scratch(Image *image, int n, bool skip_ends)
         if (image[i].row)
             continue;
         image[i].at = at;
-        at += (image[i].floats + LANES - 1) / LANES * LANES;
+        at += (image[i].floats * image[i].copies + LANES - 1) / LANES * LANES;
     }
     return at;
 }

@@ -17,6 +17,8 @@ enum {
     UNROLL_TAPS = 9,       /* a conv's taps; with more, the kernel's rows stay a loop */
     UNROLL_TILE = 2000,    /* multiply-adds of a register tile with its taps */
     UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
+    GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels ... */
+    GROUP_FLOATS = 131072, /* ... and this much scratch */
     UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
 };
 
@@ -28,6 +30,7 @@ typedef struct Image {
     bool plain, filled; /* filled: it has a halo that must be set */
     bool minus_inf;     /* the halo's value: -infinity (max pooling) or 0 */
     int64_t floats;
+    int copies; /* in scratch, one behind the other: of the images that one walk over the weights' gradient takes */
     int64_t at; /* offset in the thread's scratch, set by memory */
     const char *name; /* in the emitted code */
     bool row;         /* a row of a matrix in the arena (linear), not in scratch */
@@ -150,6 +153,8 @@ typedef struct WeightCore {
     int64_t w_out;
     int h, w;                 /* pixels of dz */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
+    int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
+    int64_t x_image, z_image;
 } WeightCore;
 
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;

@@ -237,6 +237,13 @@ static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, c
         c->blocks = 1;
     if (tap_rows > 1)
         c->rows = 1;
+
+    /* small images: several in one walk, so that dw is read and written less often */
+    c->x_image = xs->floats;
+    c->z_image = dz->floats;
+    c->images = 1;
+    while (c->images < 16 && (int64_t)c->images * c->h * c->w < GROUP_PIXELS && (c->images + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS)
+        c->images++;
 }
 
 /* ---- linear at inference: a 1x1 conv on one pixel ---- */
@@ -282,6 +289,7 @@ void tile_build(Plan *p)
         check_size(p, k, &k->forward);
         k->infer = k->forward;
         weight_core(p->target, &k->weight, o, in, xs, dz);
+        k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
         if (k->back_data) {
             k->wt_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * blocks_of(in.c) * LANES;
             for (int a = 0; a < o->stride[0] && a < in.h; a++)

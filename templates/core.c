@@ -84,7 +84,7 @@ CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bia
 
 //$ define weights
 /* $c.doc */
-static inline void $h.name_weights(const float *x, const float *dz, float *dw)
+static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images)
 {
     for (int c = 0; c < $c.out_blocks; c += $c.vectors, dz += $c.z_step, dw += $c.w_step)
         for (int b = 0; b < $c.blocks; b++)
@@ -95,21 +95,22 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw)
                     //$ for a in c.acc
                     vf $a.name = vf_zero();
                     //$ end
-                    for (int y = 0; y < $c.h; y++) {
-                        const float *xp = xb + y * $c.x_y, *zp = dz + $c.z_origin + y * $c.z_y;
-                        for (int i = 0; i < $c.w; i++, xp += $c.x_x, zp += 16) {
-                            //$ for v in c.vector
-                            const vf z$v.i = vf_load(zp + $v.z);
-                            //$ end
-                            vf s;
-                            //$ for p in c.inputs
-                            s = vf_set(xp[$p.x]);
-                            //$ for a in p.acc
-                            $a.name = vf_fma(s, z$a.v, $a.name);
-                            //$ end
-                            //$ end
+                    for (int m = 0; m < images; m++)
+                        for (int y = 0; y < $c.h; y++) {
+                            const float *xp = xb + m * $c.x_image + y * $c.x_y, *zp = dz + m * $c.z_image + $c.z_origin + y * $c.z_y;
+                            for (int i = 0; i < $c.w; i++, xp += $c.x_x, zp += 16) {
+                                //$ for v in c.vector
+                                const vf z$v.i = vf_load(zp + $v.z);
+                                //$ end
+                                vf s;
+                                //$ for p in c.inputs
+                                s = vf_set(xp[$p.x]);
+                                //$ for a in p.acc
+                                $a.name = vf_fma(s, z$a.v, $a.name);
+                                //$ end
+                                //$ end
+                            }
                         }
-                    }
                     //$ for a in c.acc
                     vf_store(d + $a.w, vf_add(vf_load(d + $a.w), $a.name));
                     //$ end

@@ -38,6 +38,19 @@
 //$ define image_scratch
 float *const $s.name = scratch + $s.at; /* $s.doc */
 //$ end
+//$ define image_group
+float *const $s.name_group = scratch + $s.at; /* $s.doc, $s.copies images */
+//$ end
+//$ define member
+const int member = (i - range.first) % $s.group; /* of the images that the weights' gradient takes together */
+//$ end
+//$ define image_member
+float *const $s.name = $s.name_group + member * $s.floats;
+//$ end
+//$ define image_halos
+for (int m = 0; m < $s.copies; m++)
+    cvy_halo($s.name_group + m * $s.floats, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.lanes, $s.fill);
+//$ end
 //$ define image_row
 float *const $s.name = k->$s.matrix + (int64_t)i * $s.floats; /* $s.doc */
 //$ end
@@ -58,7 +71,12 @@ $c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.end);
 //$ end
 //$ end
 //$ define call_weights
-$s.core($s.x, $s.dz, dw);
+//$ if s.group
+if (member + 1 == $s.group || i + 1 == range.end)
+    $s.core($s.x_group, $s.dz_group, dw, member + 1);
+//$ else
+$s.core($s.x, $s.dz, dw, 1);
+//$ end
 //$ end
 //$ define begin_piece_stats
 cvy_bn_begin_stats(k->$s.norm, piece);
