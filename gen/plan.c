@@ -129,7 +129,7 @@ void plan_dump(const Plan *p, FILE *to)
         if (k->kind == KERNEL_CONV) {
             for (int j = 0; j < k->ndata; j++)
                 print_core("core", &k->data[j], to);
-            fprintf(to, "    %-9s weights: %d x %d accumulators\n", "core", k->weight.nacc, k->weight.vectors);
+            fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
         }
         print_chain(p, "back", &k->din, to);
         print_chain(p, "infer", &k->pre, to);
