@@ -109,14 +109,17 @@ static bool decide(const At *t, bool own, bool seen, double distance, double sca
     return own;
 }
 
-/* A number on its way: as it is, or moved by about what rounding to float does to it. Equal numbers are moved alike, as
- * rounding does: errors that add up stay so. */
-static double shaken(const Interp *ip, double v)
+/* A number on its way: as it is, or moved by about what rounding to float does to it. With an odd seed equal numbers
+ * are moved alike, as rounding does, so that errors add up; with an even one each by itself, as when equal sums are
+ * taken in different orders. */
+static double shaken(Interp *ip, double v)
 {
     if (!ip->shake || v == (double)(float)v)
         return v;
     uint64_t z;
     memcpy(&z, &v, sizeof z);
+    if (ip->shake % 2 == 0)
+        z += ++ip->moved;
     z = (z ^ ip->shake * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 29)) * 0x94d049bb133111ebu;
     return (double)(float)(v * (1 + ((double)(z >> 33) / 1073741824.0 - 1) / 8388608.0));
@@ -554,7 +557,7 @@ static At at_op(Interp *ip, int i)
                 .sy = ip->training ? ip->seen[i] : NULL};
 }
 
-static void shake(const Interp *ip, double *v, int64_t n)
+static void shake(Interp *ip, double *v, int64_t n)
 {
     for (int64_t i = 0; ip->shake && v && i < n; i++)
         v[i] = shaken(ip, v[i]);

@@ -20,6 +20,7 @@ typedef struct Interp {
     uint64_t
         shake; /* not 0: a seed. Every number that float32 cannot hold is moved by up to 2^-23 of itself and rounded, in
                 * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
+    uint64_t moved;       /* how many numbers were */
     double **param;       /* [nparam]: values, also of running statistics; the count is one number */
     double **dparam;      /* [nparam]: gradients, NULL for statistics */
     double **momentum;    /* [nparam]: the optimiser's buffers, NULL for statistics */

@@ -19,14 +19,14 @@
 
 #define NOISE 8.0
 enum {
-    SHAKEN = 3
+    SHAKEN = 4
 }; /* runs of the interpreter that show float32's own noise */
 
 /* A tensor of the reference, and of its shaken runs. */
 #define OF(field)                                                                                                      \
     ip->field, (const double *const[SHAKEN])                                                                           \
     {                                                                                                                  \
-        rough[0]->field, rough[1]->field, rough[2]->field                                                              \
+        rough[0]->field, rough[1]->field, rough[2]->field, rough[3]->field                                             \
     }
 
 const char *const outcome_name[] = {"passed",        "gen failed", "make failed", "the program failed",
@@ -449,7 +449,8 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
         wrong(v, CASE_WRONG, "%lld decisions of %s differ far from their kink", (long long)ip->far_flips,
               g->op[ip->far_op].path);
     compare(v, trace, "loss", &ip->loss,
-            (const double *const[SHAKEN]){&rough[0]->loss, &rough[1]->loss, &rough[2]->loss}, (Dims){0, {0}}, 0, false);
+            (const double *const[SHAKEN]){&rough[0]->loss, &rough[1]->loss, &rough[2]->loss, &rough[3]->loss},
+            (Dims){0, {0}}, 0, false);
     for (int i = g->nparam - 1; i >= 0; i--) /* the way that backward runs: the first wrong one tells most */
         if (ip->dparam[i])
             compare(v, trace, xprintf("grad.%s", g->param[i].name), OF(dparam[i]), param_dims(&g->param[i]), grad,
