@@ -44,6 +44,7 @@ typedef struct Verdict {
     char what[1024]; /* the first thing wrong, for people */
     char worst[128]; /* the tensor with the largest error by tolerance, and that ratio */
     double ratio;
+    double noise;  /* how many times float32's own noise is allowed */
     double fold;   /* folded inference: the error by the output's largest magnitude */
     int tensors;   /* compared */
     int exact;     /* compared with == */
