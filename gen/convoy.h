@@ -85,11 +85,13 @@ typedef enum OpKind {
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point */
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
+    OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
+    OP_ADD, OP_CONCAT,                                              /* joins: of two tensors or more */
     OP_LOSS,                                                        /* softmax cross-entropy on the logits */
     OP_KINDS
 } OpKind;
 
-typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_LOSS } OpClass;
+typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
 
 /* What an op's backward reads of its forward, besides the gradient of its output. */
 typedef enum Need {
@@ -208,7 +210,9 @@ typedef struct Shape {
 
 typedef struct Op {
     OpKind kind;
-    int in;            /* index of the op whose output it reads; -1 for the input. Always smaller than its own index. */
+    int in;            /* index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own index. */
+    int nin;           /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
+    const int *ins;    /* all of them, in the order of the spec; ins[0] == in. One op may stand there more than once. */
     Shape shape;       /* of its output. linear, flatten: c features, 1 x 1 */
     const char *layer; /* "conv1"; "input" and "loss" for those */
     const char *stage; /* "conv", "bn2"; NULL where the layer is bare */
@@ -218,6 +222,7 @@ typedef struct Op {
     /* conv, linear, pools */
     int kernel[2], stride[2], padding[2], dilation[2], groups;
     bool bias;
+    int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
     double arg;           /* drop: p; leaky_relu: slope */
     double eps, momentum; /* bn */
@@ -232,7 +237,7 @@ typedef struct Param {
     const char *name; /* "conv1.conv.weight" */
     ParamRole role;
     int op;
-    int ndim, dim[4]; /* conv weight O,I/groups,KH,KW; linear O,I; the rest C; COUNT: ndim 0 */
+    int ndim, dim[4]; /* conv weight O,I/groups,KH,KW (1-D: O,I/groups,K); linear O,I; the rest C; COUNT: ndim 0 */
     enum { DRAW_CONST, DRAW_NORMAL, DRAW_UNIFORM } draw;
     double draw_value; /* the constant, the standard deviation, or the bound of a uniform draw on +-bound */
 } Param;
@@ -245,6 +250,7 @@ typedef struct Graph {
     int nparam;
     int64_t flops; /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
     int64_t weights; /* trained numbers */
+    int dims;        /* of an image: 2; 1 where the spec's input is C x L, whose ops have a height of 1 */
 } Graph;
 
 /* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */

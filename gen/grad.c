@@ -9,7 +9,8 @@ void grad_build(Graph *g)
     bool *learns = xalloc((size_t)g->nop * sizeof *learns); /* the op, or one before it, has parameters */
     for (int i = 0; i < g->nop; i++) {
         Op *op = &g->op[i];
-        op->input_grad = op->in >= 0 && learns[op->in];
+        for (int k = 0; k < op->nin; k++)
+            op->input_grad |= learns[op->ins[k]];
         learns[i] = op->input_grad || op_info[op->kind].cls == CLASS_WEIGHT || op->kind == OP_BN;
     }
 }

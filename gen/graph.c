@@ -358,6 +358,12 @@ static Op *add_op(Graph *g, OpKind kind, Mark mark)
 {
     Op *op = PUSH(g->op, g->nop);
     *op = (Op){.kind = kind, .in = g->nop - 2, .layer_index = -1, .mark = mark, .groups = 1};
+    if (op->in >= 0) {
+        int *in = xalloc(sizeof *in);
+        *in = op->in;
+        op->ins = in;
+        op->nin = 1;
+    }
     for (int d = 0; d < 2; d++)
         op->kernel[d] = op->stride[d] = op->dilation[d] = 1;
     return op;
@@ -422,6 +428,7 @@ Graph *graph_build(const Spec *s)
 {
     Graph *g = xalloc(sizeof *g);
     g->spec = s;
+    g->dims = 2;
     Op *in = add_op(g, OP_INPUT, s->input_mark);
     in->in = -1;
     in->layer = in->path = "input";
