@@ -689,8 +689,11 @@ void graph_check(const Graph *g)
     if (g->nop < 3 || g->op[0].kind != OP_INPUT || g->op[g->nop - 1].kind != OP_LOSS)
         BUG("graph: %d ops, from input to loss", g->nop);
     bool *read = xalloc((size_t)g->nop * sizeof *read);
-    for (int i = 0; i < g->nop; i++) {
+    for (int i = 0, segment = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
+        if (op->segment && (op->segment < segment || (op->segment == segment && g->op[i - 1].segment != segment)))
+            BUG("graph: segment %d at %s", op->segment, op->path);
+        segment = op->segment ? op->segment : segment;
         bool join = op_info[op->kind].cls == CLASS_JOIN;
         if (op->in >= i || op->in < (i ? 0 : -1) || !op->path || !op->layer)
             BUG("graph: op %d reads op %d", i, op->in);

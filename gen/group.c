@@ -60,6 +60,11 @@ static const KeyInfo group_keys[] = {
     {"post", NULL},       {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
     {"recompute", NULL},  {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
     {NULL, NULL}};
+/* What `only` may say of a whole repeat. */
+static const KeyInfo repeat_keys[] = {
+    {"out", NULL},  {"kernel", NULL}, {"stride", NULL},   {"groups", NULL},        {"bias", NULL},
+    {"order", NULL}, {"act", NULL},    {"eps", NULL},      {"momentum", NULL},      {"pre", NULL},
+    {"post", NULL}, {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
 static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
 /* What blocks inside take over as it stands; order and act go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
@@ -150,6 +155,19 @@ static void read_only(Reader *r, const Node *n, const char *group)
     }
 }
 
+static void put_all(Node *map, const Node *keys)
+{
+    for (int i = 0; i < keys->n; i++)
+        node_put(map, keys->key[i], keys->item[i]);
+}
+
+static Node *copy_of(const Node *map)
+{
+    Node *copy = node_new(NODE_MAP, "", map->mark);
+    put_all(copy, map);
+    return copy;
+}
+
 /* The item with what `only` says of it; outer groups have the last word. */
 static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, const char *full)
 {
@@ -165,13 +183,8 @@ static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, con
                         "'%.60s' has its arguments in the word, and takes no keys", word->text);
             return item;
         }
-        if (!map) {
-            map = node_new(NODE_MAP, "", had->mark);
-            for (int i = 0; i < had->n; i++)
-                node_put(map, had->key[i], had->item[i]);
-        }
-        for (int i = 0; i < o->keys->n; i++)
-            node_put(map, o->keys->key[i], o->keys->item[i]);
+        map = map ? map : copy_of(had);
+        put_all(map, o->keys);
     }
     if (!map)
         return item;
@@ -180,13 +193,24 @@ static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, con
     return outer;
 }
 
+static bool is_named(const Reader *r, const char *name)
+{
+    for (int i = 0; i < r->nnamed; i++)
+        if (strcmp(r->named[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void check_only(const Reader *r)
 {
     const char **names = xalloc(((size_t)r->nnamed + 1) * sizeof *names);
     for (int i = 0; i < r->nnamed; i++)
         names[i] = r->named[i].name;
     for (int k = 0; k < r->nonly; k++)
-        if (!r->only[k].used) {
+        if (!r->only[k].used && is_named(r, r->only[k].path)) {
+            diag_error(r->only[k].key->mark, "it follows from keys of its group: shortcut, pre, post",
+                       "'%.100s' has no keys of its own", r->only[k].path);
+        } else if (!r->only[k].used) {
             const char *near = diag_nearest(r->only[k].path, names);
             diag_error(r->only[k].key->mark,
                        near ? xprintf("did you mean '%s'?", near) : "'convoy check SPEC' lists the layers' names",
@@ -429,10 +453,10 @@ static int read_concat(Reader *r, const Group *g, const Place *p, int at)
     return push_own(r, l, FORM_CONCAT, xprintf("%sconcat", p->prefix), ends, n);
 }
 
-static int read_repeat(Reader *r, const Group *g, int n, int at)
+static int read_repeat(Reader *r, const Group *g, int n, bool strided, int at)
 {
     Place p = {g->repeat > 1 ? xprintf("%s.%d.", g->name, n) : xprintf("%s.", g->name), &g->def,
-               n == 1 ? g->stride : NULL};
+               strided ? g->stride : NULL};
     int input = at;
     if (g->pre.nstage)
         at = push_own(r, g->pre, FORM_STAGES, xprintf("%spre", p.prefix), &at, 1);
@@ -442,6 +466,36 @@ static int read_repeat(Reader *r, const Group *g, int n, int at)
     if (g->post.nstage)
         at = push_own(r, g->post, FORM_STAGES, xprintf("%spost", p.prefix), &at, 1);
     return at;
+}
+
+/* The group's keys with what `only` says of its repeat n; NULL where it says nothing. */
+static Node *with_repeat(Reader *r, const Group *g, int n)
+{
+    const char *path = xprintf("%s.%d", g->name, n);
+    Node *map = NULL;
+    for (int k = r->nonly - 1; k >= 0 && g->repeat > 1; k--) {
+        if (strcmp(r->only[k].path, path) != 0)
+            continue;
+        r->only[k].used = true;
+        keys_check(r->only[k].keys, "a repeat", repeat_keys);
+        map = map ? map : copy_of(g->map);
+        put_all(map, r->only[k].keys);
+    }
+    return map;
+}
+
+/* One repeat, with keys of its own where it has some. */
+static int read_own_repeat(Reader *r, const Group *g, const Place *p, int n, int at)
+{
+    Group own;
+    int nonly = r->nonly, errors = diag_errors();
+    Node *map = r->nonly ? with_repeat(r, g, n) : NULL;
+    if (!map)
+        return read_repeat(r, g, n, n == 1, at);
+    if (diag_errors() > errors || !read_group_keys(r, map, g->mark, g->name, p, &own))
+        return at;
+    r->nonly = nonly; /* they stand there already */
+    return read_repeat(r, &own, n, n == 1 || keys_get(map, "stride") != keys_get(g->map, "stride"), at);
 }
 
 static int read_group(Reader *r, const Node *value, Mark mark, const char *full, const Place *p, int at)
@@ -461,7 +515,7 @@ static int read_group(Reader *r, const Node *value, Mark mark, const char *full,
         r->unit += top && n > 1;
         if (sets)
             r->segment = g.recompute ? base + 1 + (n - 1) / g.recompute : 0;
-        at = read_repeat(r, &g, n, at);
+        at = read_own_repeat(r, &g, p, n, at);
     }
     const Node *transition = keys_get(g.map, "transition");
     if (transition && !stopped(r)) {
