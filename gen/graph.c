@@ -44,8 +44,12 @@ static bool shape_windows(const Graph *g, Op *op, int channels, const char *kern
         const char *what;
         Mark other = input_from(g, op, &what);
         diag_error2(op->mark, other, what, "a smaller window, more padding, or less pooling and stride before it",
-                    "%s: a %s of %d x %d does not fit on %d x %d with a padding of %d x %d", op->path, kernel_word,
-                    op->kernel[0], op->kernel[1], in.h, in.w, op->padding[0], op->padding[1]);
+                    "%s: a %s of %d x %d%s does not fit on %d x %d with a padding of %d x %d", op->path, kernel_word,
+                    op->kernel[0], op->kernel[1],
+                    op->dilation[0] > 1 || op->dilation[1] > 1
+                        ? xprintf(", dilated by %d x %d,", op->dilation[0], op->dilation[1])
+                        : "",
+                    in.h, in.w, op->padding[0], op->padding[1]);
         return false;
     }
     if (h > INT32_MAX || w > INT32_MAX) {

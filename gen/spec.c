@@ -163,17 +163,21 @@ static void read_bias(const Node *n, SpecLayer *l)
         l->bias = (Bias)b;
 }
 
-void read_recompute(const Node *n, int *to)
-{
-    if (n->kind == NODE_SCALAR && strcmp(n->text, "none") == 0)
-        *to = 0;
-    else
-        want_int32(n, "recompute", 1, MAX_LAYERS, to);
-}
-
 static bool is_word(const Node *n, const char *word)
 {
     return n && n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, word) == 0;
+}
+
+void read_recompute(const Node *n, int *to)
+{
+    int64_t number;
+    if (is_word(n, "none"))
+        *to = 0;
+    else if (n->kind != NODE_SCALAR || n->quoted || !text_int(n->text, &number))
+        diag_error(n->mark, "how many blocks or repeats are run again together: 1 keeps the least",
+                   "recompute must be none or a whole number");
+    else
+        want_int32(n, "recompute", 1, MAX_LAYERS, to);
 }
 
 static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
@@ -194,10 +198,13 @@ static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
         else
             want_int32(n, "conv.groups", 1, MAX_OUT, &l->groups);
     }
-    for (int d = 0; d < 2; d++)
-        l->padding[d] = l->kernel[d] / 2;
+    int most = MAX_KERNEL;
+    for (int d = 0; d < 2; d++) {
+        l->padding[d] = l->dilation[d] * (l->kernel[d] / 2); /* "same", for odd kernels at stride 1 */
+        most = l->padding[d] > most ? l->padding[d] : most;
+    }
     if ((n = keys_get(map, "padding")))
-        want_pair(n, "conv.padding", 0, MAX_KERNEL, l->padding);
+        want_pair(n, "conv.padding", 0, most, l->padding);
 }
 
 /* A block's keys: its own, and those that it takes over. */
