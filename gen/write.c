@@ -110,6 +110,12 @@ static const char *group_value(const char *key, const Node *value)
     return b.text;
 }
 
+/* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
+static const char *const key_sequence[] = {
+    "repeat", "out",  "kernel",  "k",   "stride",        "padding",    "dilation",  "groups", "bias",   "order",    "act",    "kind",
+    "slope",  "p",    "eps",     "momentum", "pre",      "post",       "shortcut",  "shortcut_from",    "zero_gamma", "recompute",
+    "only",   "layers", "residual", "concat", "transition"};
+
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
 static const char *item_text(const Node *item, KindCount *counts)
 {
@@ -124,11 +130,11 @@ static const char *item_text(const Node *item, KindCount *counts)
         return scalar_text(word);
     Buf b = {0};
     buf_printf(&b, "%s: {name: %s", word->text, name);
-    for (int i = 0; i < map->n; i++)
-        if (strcmp(map->key[i]->text, "name") != 0)
-            buf_printf(&b, ", %s: %s", map->key[i]->text,
-                       strcmp(kind, "stage") == 0 ? group_value(map->key[i]->text, map->item[i])
-                                                  : node_text(map->item[i]));
+    for (size_t k = 0; k < sizeof key_sequence / sizeof *key_sequence; k++) {
+        const Node *n = keys_get(map, key_sequence[k]);
+        if (n)
+            buf_printf(&b, ", %s: %s", key_sequence[k], group_value(key_sequence[k], n));
+    }
     buf_puts(&b, "}");
     return b.text;
 }
@@ -168,21 +174,19 @@ static const char *group_default(const Spec *s, const Node *map, const char *key
 
 static void write_group(const Spec *s, const Node *map, const char *name, FILE *to)
 {
-    static const char *const keys[] = {"repeat",   "out",  "kernel", "stride", "groups",   "bias",          "order",
-                                       "act",      "eps",  "momentum", "pre",  "post",     "shortcut",      "shortcut_from",
-                                       "zero_gamma", "recompute", "only", "layers", "residual", "concat", "transition"};
     fprintf(to, "  - stage:\n      name: %s\n", name);
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        const Node *n = keys_get(map, keys[k]);
-        const char *text = n && !is_list(keys[k]) ? group_value(keys[k], n) : NULL;
+    for (size_t k = 0; k < sizeof key_sequence / sizeof *key_sequence; k++) {
+        const char *key = key_sequence[k];
+        const Node *n = keys_get(map, key);
+        const char *text = n && !is_list(key) ? group_value(key, n) : NULL;
         if (!n)
-            text = group_default(s, map, keys[k]);
+            text = group_default(s, map, key);
         if (text)
-            fprintf(to, "      %s: %s\n", keys[k], text);
-        if (!n || !is_list(keys[k]))
+            fprintf(to, "      %s: %s\n", key, text);
+        if (!n || !is_list(key))
             continue;
         KindCount counts[64] = {{0}};
-        fprintf(to, "      %s:\n", keys[k]);
+        fprintf(to, "      %s:\n", key);
         for (int i = 0; i < n->n; i++)
             fprintf(to, "        - %s\n", item_text(n->item[i], counts));
     }
@@ -242,7 +246,8 @@ void spec_write(const Spec *s, FILE *to)
     write_items(s, to);
     fprintf(to, "init: %s\n", init_names[s->init]);
     fprintf(to, "unroll: %s\n", unroll_text(s));
-    fprintf(to, "recompute: %s\n", s->recompute ? xprintf("%d", s->recompute) : "none");
+    if (s->recompute)
+        fprintf(to, "recompute: %d\n", s->recompute);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
     fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum),
             t->nesterov ? "true" : "false");
