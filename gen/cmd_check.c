@@ -96,7 +96,8 @@ static const char *stages_text(const Graph *g, const Op *op)
 {
     const SpecLayer *l = op->layer_index >= 0 ? &g->spec->layer[op->layer_index] : NULL;
     if (op->kind == OP_PAD)
-        return op->stride[0] > 1 || op->stride[1] > 1 ? xprintf("pad, stride %dx%d", op->stride[0], op->stride[1]) : "pad";
+        return op->stride[0] > 1 || op->stride[1] > 1 ? xprintf("pad, stride %dx%d", op->stride[0], op->stride[1])
+                                                      : "pad";
     return !l ? "" : l->nstage ? order_text(l->stage, l->nstage) : op_info[op->kind].name;
 }
 

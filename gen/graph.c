@@ -113,11 +113,12 @@ static bool shape_add(const Graph *g, Op *op)
     const SpecLayer *l = &g->spec->layer[g->spec->layer[op->layer_index].froms[1]];
     bool planes = a->shape.h != b->shape.h || a->shape.w != b->shape.w;
     const char *hint = l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
-                       : planes ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
-                                  "that has it"
-                                : NULL;
-    diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s", op->path,
-                shape_text(a->shape), shape_text(b->shape));
+                       : planes
+                           ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
+                             "that has it"
+                           : NULL;
+    diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s",
+                op->path, shape_text(a->shape), shape_text(b->shape));
     return false;
 }
 
@@ -250,9 +251,9 @@ static bool passes_shift(const Op *op)
 
 /* What becomes of a constant that is added to a channel of an op's output. */
 typedef struct Fate {
-    bool gone;    /* every path reaches a norm that takes it away */
-    bool bn;      /* some path reaches a norm before the next weights */
-    int decided;  /* the op that decided: the norm, or what does not pass it on; 0: none */
+    bool gone;   /* every path reaches a norm that takes it away */
+    bool bn;     /* some path reaches a norm before the next weights */
+    int decided; /* the op that decided: the norm, or what does not pass it on; 0: none */
 } Fate;
 
 /* What an op that reads the constant does with it. */
@@ -586,7 +587,7 @@ static void move_last(const Build *b, int at, int n, int layers)
     memcpy(moved, &g->op[g->nop - n], (size_t)n * sizeof *moved);
     memmove(&g->op[at + n], &g->op[at], (size_t)passed * sizeof *moved);
     memcpy(&g->op[at], moved, (size_t)n * sizeof *moved);
-#define MOVED(i) ((i) < at ? (i) : (i) < at + passed ? (i) + n : (i) - passed)
+#define MOVED(i) ((i) < at ? (i) : (i) < at + passed ? (i) + n : (i)-passed)
     for (int i = at; i < g->nop; i++) {
         Op *op = &g->op[i];
         int *ins = xalloc((size_t)op->nin * sizeof *ins);
@@ -600,7 +601,8 @@ static void move_last(const Build *b, int at, int n, int layers)
 #undef MOVED
 }
 
-/* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the branch's. */
+/* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the
+ * branch's. */
 static bool add_sum(const Build *b, int index)
 {
     Graph *g = b->g;

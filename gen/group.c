@@ -1,10 +1,11 @@
 /* group.c - the items of `layers`, groups among them -> SpecLayers in a row, each with the layers that it reads.
  *
- * needs: a list of items.  sets: s->layer: repeats spelled out, names whole, what blocks take over from their groups put
- * in; joins, shortcuts, pre and post as layers of their own. What a shortcut is, the shapes decide: graph.c.
+ * needs: a list of items.  sets: s->layer: repeats spelled out, names whole, what blocks take over from their groups
+ * put in; joins, shortcuts, pre and post as layers of their own. What a shortcut is, the shapes decide: graph.c.
  *
- * A group is read anew for each of its repeats, with the repeat's prefix before its names; so `only` and the stride, which
- * are of one repeat, need nothing special, and what is wrong in a body is collected once (diag.c drops repetitions). */
+ * A group is read anew for each of its repeats, with the repeat's prefix before its names; so `only` and the stride,
+ * which are of one repeat, need nothing special, and what is wrong in a body is collected once (diag.c drops
+ * repetitions). */
 #include "spec.h"
 
 #include <stdlib.h>
@@ -35,9 +36,9 @@ typedef struct Reader {
 
 /* Where a chain of items stands. */
 typedef struct Place {
-    const char *prefix;    /* of names: "s2.1." */
+    const char *prefix; /* of names: "s2.1." */
     const Defaults *def;
-    const Node *stride;    /* the group's, NULL: 1 */
+    const Node *stride; /* the group's, NULL: 1 */
 } Place;
 
 /* A group's keys, read. */
@@ -54,17 +55,17 @@ typedef struct Group {
 
 static const char not_yet[] = "docs/spec.md says what it will do; leave it out for now";
 static const KeyInfo group_keys[] = {
-    {"name", NULL},       {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
-    {"out", NULL},        {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL},      {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
-    {"post", NULL},       {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
-    {"recompute", NULL},  {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
+    {"name", NULL},      {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
+    {"out", NULL},       {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
+    {"order", NULL},     {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"post", NULL},      {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
+    {"recompute", NULL}, {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
     {NULL, NULL}};
 /* What `only` may say of a whole repeat. */
 static const KeyInfo repeat_keys[] = {
-    {"out", NULL},  {"kernel", NULL}, {"stride", NULL},   {"groups", NULL},        {"bias", NULL},
-    {"order", NULL}, {"act", NULL},    {"eps", NULL},      {"momentum", NULL},      {"pre", NULL},
-    {"post", NULL}, {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
+    {"out", NULL},   {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
+    {"order", NULL}, {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"post", NULL},  {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
 static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
 /* What blocks inside take over as it stands; order and act go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
@@ -150,8 +151,7 @@ static void read_only(Reader *r, const Node *n, const char *group)
                        "only cannot give a layer another name");
             continue;
         }
-        *PUSH(r->only, r->nonly) =
-            (Only){xprintf("%s.%.200s", group, n->key[i]->text), n->key[i], n->item[i], false};
+        *PUSH(r->only, r->nonly) = (Only){xprintf("%s.%.200s", group, n->key[i]->text), n->key[i], n->item[i], false};
     }
 }
 
@@ -179,7 +179,8 @@ static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, con
         o->used = true;
         const Node *had = map ? NULL : item_keys(value, word);
         if (!map && !had) {
-            diag_error2(o->key->mark, word->mark, "the layer stands here", "write it there with keys: - maxpool: {k: 2}",
+            diag_error2(o->key->mark, word->mark, "the layer stands here",
+                        "write it there with keys: - maxpool: {k: 2}",
                         "'%.60s' has its arguments in the word, and takes no keys", word->text);
             return item;
         }
@@ -289,8 +290,8 @@ static SpecLayer read_stages(const Group *g, const char *key)
         return l;
     for (int i = 0; i < l.nstage; i++)
         if (op_info[l.stage[i].op].cls == CLASS_WEIGHT) {
-            diag_error(l.stage[i].mark, "put it into the body, as a block", "'%s' has weights, and cannot stand in '%s'",
-                       op_info[l.stage[i].op].name, key);
+            diag_error(l.stage[i].mark, "put it into the body, as a block",
+                       "'%s' has weights, and cannot stand in '%s'", op_info[l.stage[i].op].name, key);
             break;
         }
     return l;
@@ -395,7 +396,8 @@ static bool read_group_keys(Reader *r, const Node *value, Mark mark, const char 
     if ((n = keys_get(value, "recompute")))
         read_recompute(n, &g->recompute);
     if ((n = keys_get(value, "transition")) && (n->kind != NODE_SEQ || n->n == 0))
-        diag_error(n->mark, "transition: [conv: {kernel: 1, out: 64}, avgpool(2)]", "transition must be a list of layers");
+        diag_error(n->mark, "transition: [conv: {kernel: 1, out: 64}, avgpool(2)]",
+                   "transition must be a list of layers");
     g->stride = keys_get(value, "stride");
     if (!g->stride || is_word(g->stride, "group"))
         g->stride = p->stride;
@@ -540,7 +542,8 @@ static int stride_item(const Node *list)
         const char *kind;
         Node *value;
         const Node *word;
-        if (!layer_kind(list->item[i], &kind, &value, &word) || (strcmp(kind, "conv") != 0 && strcmp(kind, "stage") != 0))
+        if (!layer_kind(list->item[i], &kind, &value, &word) ||
+            (strcmp(kind, "conv") != 0 && strcmp(kind, "stage") != 0))
             continue;
         if (value && is_word(keys_get(value, "stride"), "group"))
             return -1;
@@ -564,8 +567,9 @@ static int read_item(Reader *r, Node *item, KindCount *counts, const Place *p, b
     bool named = !given || want_name(given, NAME_LAYER, &name);
     const char *full = named ? xprintf("%s%s", p->prefix, name) : "";
     if (strlen(full) > MAX_PATH_NAME) {
-        diag_error(mark, "shorter names, or fewer groups in groups", "a layer's name with those of its groups is %zu characters long, more than %d",
-                   strlen(full), MAX_PATH_NAME);
+        diag_error(mark, "shorter names, or fewer groups in groups",
+                   "a layer's name with those of its groups is %zu characters long, more than %d", strlen(full),
+                   MAX_PATH_NAME);
         return at;
     }
     item = with_only(r, item, value, word, full);

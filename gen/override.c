@@ -152,8 +152,9 @@ static Node *no_layer(const Path *p, int k, const char **names, int n, Mark at)
         *PUSH(names, n) = "train";
     *PUSH(names, n) = NULL;
     const char *near = k < p->n ? diag_nearest(p->part[k], names) : NULL;
-    diag_error(at, near ? xprintf("did you mean '%s%s%s'?", path_text(p, 0, k), k ? "." : "", near)
-                        : "'convoy check SPEC' lists the layers' names",
+    diag_error(at,
+               near ? xprintf("did you mean '%s%s%s'?", path_text(p, 0, k), k ? "." : "", near)
+                    : "'convoy check SPEC' lists the layers' names",
                "no layer is called '%.60s'", path_text(p, 0, p->n));
     return NULL;
 }
@@ -173,7 +174,8 @@ static Node *only_map(Node *group, const char *path, Mark at)
     return map->kind == NODE_MAP ? map : NULL;
 }
 
-/* The map of the keys of the layer that a path leads to. NULL where it leads nowhere; the error may be left to spec.c. */
+/* The map of the keys of the layer that a path leads to. NULL where it leads nowhere; the error may be left to spec.c.
+ */
 static Node *find_layer(Node *root, const Path *p, Mark at)
 {
     Node *list = keys_get(root, "layers");
@@ -209,8 +211,8 @@ bool yaml_override(Node *root, const char *assignment, int index)
         return false;
     }
     Mark value_at = {-1 - index, (int)len + 2, 1};
-    Node *value =
-        eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at) : node_new(NODE_SCALAR, "", value_at);
+    Node *value = eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at)
+                                                    : node_new(NODE_SCALAR, "", value_at);
     if (!value)
         return false;
     if (root->kind != NODE_MAP)

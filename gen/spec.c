@@ -61,8 +61,9 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
                                      {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
-    "conv",    "linear",          "bn",      "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool",
-    "avgpool", "global_avg_pool", "flatten", "stage", NULL};
+    "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
+    "sigmoid", "silu",   "drop", "maxpool", "avgpool", "global_avg_pool", "flatten",
+    "stage",   NULL};
 static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
 
 static bool is_in(const char *const *names, const char *w)
@@ -592,7 +593,8 @@ void spec_check(const Spec *s)
         int weights = 0;
         bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
         bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV);
-        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) || (l->form <= FORM_STAGES && l->nstage < 1))
+        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) ||
+            (l->form <= FORM_STAGES && l->nstage < 1))
             BUG("spec: layer %d has no name or no stages", i);
         if (l->from < -1 || l->from >= i || (joins ? l->nfrom < 2 : l->nfrom != 1) || l->froms[0] != l->from)
             BUG("spec: %s reads layer %d", l->name, l->from);

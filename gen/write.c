@@ -62,7 +62,8 @@ static void write_layer(const SpecLayer *l, FILE *to)
     fprintf(to, "}\n");
 }
 
-/* ---- groups, as they stand in the tree ---------------------------------------------------------------------------- */
+/* ---- groups, as they stand in the tree ----------------------------------------------------------------------------
+ */
 
 static const char *items_text(const Node *list);
 
@@ -112,9 +113,9 @@ static const char *group_value(const char *key, const Node *value)
 
 /* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
 static const char *const key_sequence[] = {
-    "repeat", "out",  "kernel",  "k",   "stride",        "padding",    "dilation",  "groups", "bias",   "order",    "act",    "kind",
-    "slope",  "p",    "eps",     "momentum", "pre",      "post",       "shortcut",  "shortcut_from",    "zero_gamma", "recompute",
-    "only",   "layers", "residual", "concat", "transition"};
+    "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
+    "order",    "act",           "kind",       "slope",     "p",      "eps",     "momentum", "pre",    "post",
+    "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
 
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
 static const char *item_text(const Node *item, KindCount *counts)
@@ -153,8 +154,8 @@ static const char *items_text(const Node *list)
 /* What a group at the top has where it says nothing; NULL: no default, or what the top says. */
 static const char *group_default(const Spec *s, const Node *map, const char *key)
 {
-    static const char *const defaults[][2] = {{"repeat", "1"},  {"kernel", "3"},    {"stride", "1"},     {"groups", "1"},
-                                              {"bias", "auto"}, {"eps", "1e-5"},    {"momentum", "0.1"}, {"pre", "none"},
+    static const char *const defaults[][2] = {{"repeat", "1"},  {"kernel", "3"}, {"stride", "1"},     {"groups", "1"},
+                                              {"bias", "auto"}, {"eps", "1e-5"}, {"momentum", "0.1"}, {"pre", "none"},
                                               {"post", "none"}, {"act", "relu"}};
     static const char *const residual[][2] = {
         {"shortcut", "conv-bn"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
@@ -214,7 +215,8 @@ static void write_items(const Spec *s, FILE *to)
     }
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------------------------
+ */
 
 static const char *channels(const double *v, int n)
 {
@@ -262,7 +264,9 @@ static void dump_layer(const Spec *s, int i, FILE *to)
     static const char *const shortcuts[] = {"identity", "pad", "where shapes differ", "always"};
     const SpecLayer *l = &s->layer[i];
     fprintf(to, "%-16s %s", l->name,
-            l->form == FORM_ADD ? "add" : l->form == FORM_CONCAT ? "concat" : order_text(l->stage, l->nstage));
+            l->form == FORM_ADD      ? "add"
+            : l->form == FORM_CONCAT ? "concat"
+                                     : order_text(l->stage, l->nstage));
     if (l->form == FORM_SHORTCUT)
         fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
     if (l->form == FORM_BLOCK)
@@ -288,8 +292,8 @@ static void dump_layer(const Spec *s, int i, FILE *to)
 void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1], s->input[2],
-            s->classes, init_names[s->init], unroll_text(s));
+    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1],
+            s->input[2], s->classes, init_names[s->init], unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)
         dump_layer(s, i, to);
     fprintf(to,
