@@ -265,6 +265,19 @@ START_TEST(hostile_files)
     for (int i = 0; i < 4097; i++)
         buf_puts(&b, "  - relu\n");
     check_bytes(b.text, b.len, "4097 layers, more than 4096");
+    b = (Buf){0};
+    buf_puts(&b, "name: n1\ninput: [1, 8, 8]\nclasses: 10\nlayers:\n  - stage:\n      layers: [relu]\n      only:\n");
+    for (int i = 0; i < 4097; i++)
+        buf_printf(&b, "        %d.act1: {}\n", i);
+    check_bytes(b.text, b.len, "only: more than 4096 layers");
+    b = (Buf){0};
+    buf_puts(&b, "name: n1\ninput: [1, 8, 8]\nclasses: 10\nlayers:\n  - ");
+    for (int i = 0; i < 18; i++)
+        buf_puts(&b, "stage: {repeat: 4096, layers: [");
+    buf_puts(&b, "relu");
+    for (int i = 0; i < 18; i++)
+        buf_puts(&b, "]}");
+    check_bytes(b.text, b.len, "characters long, more than 120");
 }
 END_TEST
 
