@@ -370,6 +370,29 @@ CVY_INLINE void cvy_halo(float *p, int blocks, int rows, int cols, int top, int 
         }
 }
 
+/* A packed image of `area` pixels, halo and all, gathered for the `channels` of a conv's other side, so that lane meets lane. There a
+ * group has `many` channels, here it has `few`: image j of the `few` of block b holds in lane l, for channel b 16 + l, the j-th of its
+ * group. Lanes past the last channel are zero. */
+CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int channels, int many, int few)
+{
+    for (int b = 0; b < channels; b += VF)
+        for (int j = 0; j < few; j++, to += (ptrdiff_t)area * VF) {
+            const int n = channels - b < VF ? channels - b : VF;
+            ptrdiff_t at[VF];
+            for (int l = 0; l < n; l++) {
+                const int c = (b + l) / many * few + j;
+                at[l] = (ptrdiff_t)(c / VF) * area * VF + c % VF;
+            }
+            for (int i = 0; i < area; i++) {
+                float *const pixel = to + (ptrdiff_t)i * VF;
+                for (int l = 0; l < n; l++)
+                    pixel[l] = from[at[l] + (ptrdiff_t)i * VF];
+                for (int l = n; l < VF; l++)
+                    pixel[l] = 0;
+            }
+        }
+}
+
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
