@@ -121,8 +121,8 @@ static void check_size(const Plan *p, const Kernel *k, const Core *c)
 
 /* ---- conv ---- */
 
-/* Three forms: of one group; of groups of whole blocks, which share an x; lanewise. Then what an output block reads is an x of its
- * own: as many channels as a group has (from), each lane in its place. */
+/* Three forms: of one group; of groups of whole blocks, in which a group's output blocks share an x; lanewise, in which each output
+ * block has an x of its own: an image for each channel of a group. */
 bool plan_lanewise(const Graph *g, const Op *o)
 {
     return o->groups > 1 && (g->op[o->in].shape.c / o->groups % LANES != 0 || o->shape.c / o->groups % LANES != 0);
