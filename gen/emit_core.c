@@ -123,6 +123,7 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "rows", c->rows);
     rec_int(r, "lanes", c->lanes);
     rec_int(r, "step", c->step);
+    rec_int(r, "x_lane", c->x_lane);
     rec_int(r, "x_block", c->x_block);
     rec_int(r, "w_block", c->w_block);
     rec_int(r, "x_row", c->x_row);

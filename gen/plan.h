@@ -152,8 +152,8 @@ typedef struct WeightCore {
     int64_t x_block, w_block;
     int rows;
     int64_t x_row, w_row;
-    int lanes, step;          /* channels inside a block, and how many of them a tile takes */
-    int64_t w_lane;
+    int lanes, step;          /* channels inside a block (lanewise: taps of a row), and how many of them a tile takes */
+    int64_t x_lane;
     Tap *acc;
     int nacc;
     int out_blocks, vectors;

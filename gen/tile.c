@@ -228,7 +228,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->w_out = c->blocks * c->w_block;
     c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
-    c->w_lane = LANES;
+    c->x_lane = 1;
     c->rows = kh;
     c->lanes = xs->plain || k->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
     c->h = o->shape.h, c->w = o->shape.w;
@@ -244,7 +244,13 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
         tap_rows = kh;
         planes = c->blocks * kh * kw <= limit ? c->blocks : 1;
     }
-    const int taps = planes * tap_rows * kw;
+    int cols = kw;
+    if (k->lanewise && tap_rows == 1) { /* as much of a row as fits */
+        c->lanes = kw;
+        c->x_lane = (int64_t)o->dilation[1] * LANES;
+        cols = 1;
+    }
+    const int taps = planes * tap_rows * cols;
     double best = -1;
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
@@ -259,9 +265,9 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
         }
     for (int p = 0; p < planes; p++)
         for (int y = 0; y < tap_rows; y++)
-            for (int x = 0; x < kw; x++)
+            for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
-                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s,
+                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
                                                    p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES};
     if (planes > 1)
         c->blocks = 1;

@@ -101,7 +101,7 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
             for (int r = 0; r < $c.rows; r++)
                 for (int l = 0; l < $c.lanes; l += $c.step) {
                     //$ if c.group
-                    const float *const xb = x + c / $c.group * (ptrdiff_t)$c.x_group + b * $c.x_block + r * $c.x_row + l;
+                    const float *const xb = x + c / $c.group * (ptrdiff_t)$c.x_group + b * $c.x_block + r * $c.x_row + l * $c.x_lane;
                     //$ else
                     const float *const xb = x + b * $c.x_block + r * $c.x_row + l;
                     //$ end
