@@ -305,9 +305,9 @@ static void gather_images(Kernel *k, const Op *o, Shape in)
 
     if (!k->lanewise || (per_in == 1 && per_out == 1))
         return;
-    const Image xs = k->image[k->x], dz = k->image[k->dz], x = k->infer_image[0];
+    const Image xs = k->image[k->x], dz = k->image[k->dz];
     k->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
-    k->infer_xg = gathered(&k->infer_image, &k->ninfer_image, &x, o->shape.c, per_in, "xg");
+    k->infer_xg = gathered(&k->infer_image, &k->ninfer_image, &xs, o->shape.c, per_in, "xg");
     if (k->back_data)
         k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
 }
