@@ -31,7 +31,8 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
 
 /* emit_run.c: a run's record, for template `run`. */
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase);
-/* emit_core.c: a kernel's core header, for template `core_file`. */
+/* emit_core.c: a kernel's core header, for template `core_file`; a conv in words. */
+char *describe_conv(const Plan *p, const Op *o);
 void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to);
 /* emit_kernel.c: a kernel's file. */
 void emit_layer_file(const Plan *p, const Kernel *k, Parts parts, Buf *to);

@@ -10,6 +10,7 @@ static Rec *tile_record(const Core *c, int number)
     Rec *r = rec_new();
 
     rec_str(r, "name", name[number]);
+    rec_int(r, "lanewise", c->lanewise);
     rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t.rows, t.cols, c->vectors * LANES);
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vectors");
@@ -73,6 +74,8 @@ static Rec *core_record(const Core *c)
     rec_int(r, "blocks", c->blocks);
     rec_int(r, "x_block", c->x_block);
     rec_int(r, "w_block", c->w_block);
+    rec_int(r, "group", (int64_t)c->share * LANES);
+    rec_int(r, "x_group", c->x_group);
     rec_int(r, "rows", c->rows);
     rec_int(r, "x_row", c->x_row);
     rec_int(r, "w_row", c->w_row);
@@ -107,6 +110,9 @@ static Rec *weight_record(const WeightCore *c)
 
     rec_str(r, "template", "weights");
     rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_int(r, "lanewise", c->lanewise);
+    rec_int(r, "group", c->share);
+    rec_int(r, "x_group", c->x_group);
     rec_int(r, "x_image", c->x_image);
     rec_int(r, "z_image", c->z_image);
     rec_int(r, "out_blocks", c->out_blocks);
@@ -117,6 +123,7 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "rows", c->rows);
     rec_int(r, "lanes", c->lanes);
     rec_int(r, "step", c->step);
+    rec_int(r, "x_lane", c->x_lane);
     rec_int(r, "x_block", c->x_block);
     rec_int(r, "w_block", c->w_block);
     rec_int(r, "x_row", c->x_row);
@@ -147,6 +154,19 @@ static Rec *weight_record(const WeightCore *c)
     return r;
 }
 
+char *describe_conv(const Plan *p, const Op *o)
+{
+    Buf b = {0};
+
+    buf_printf(&b, "conv %dx%d, stride %dx%d, padding %dx%d", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1], o->padding[0], o->padding[1]);
+    if (o->dilation[0] * o->dilation[1] > 1)
+        buf_printf(&b, ", dilation %dx%d", o->dilation[0], o->dilation[1]);
+    if (o->groups > 1)
+        buf_printf(&b, ", %d groups%s", o->groups, plan_lanewise(p->g, o) ? " (lane by lane)" : "");
+    buf_printf(&b, ": %s -> %s", describe_shape(p->g->op[o->in].shape), describe_shape(o->shape));
+    return b.text;
+}
+
 void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
@@ -157,8 +177,7 @@ void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_fmt(h, "guard", "CORE_%s_H", upper(name));
     rec_str(h, "licence", EMITTED_LICENCE);
     if (o->kind == OP_CONV)
-        rec_fmt(h, "doc", "conv %dx%d, stride %dx%d, padding %dx%d: %s -> %s", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
-                o->padding[0], o->padding[1], describe_shape(p->g->op[o->in].shape), describe_shape(o->shape));
+        rec_str(h, "doc", describe_conv(p, o));
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
     rec_push(h, "cores", core_record(k->kind == KERNEL_CONV ? &k->forward : &k->infer));

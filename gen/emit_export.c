@@ -61,11 +61,11 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
 {
     const Plan *p = e->p;
     const Op *o = &p->g->op[k->op];
-    const int in = p->g->op[o->in].shape.c, out = o->shape.c;
+    const int in = p->g->op[o->in].shape.c / o->groups, out = o->shape.c;
     const char *name = xprintf("%s_%s", e->NAME, upper(k->name));
-    const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
-                       : k->plain               ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
-                                                : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
+    const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
+                       : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                                                 : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
     Section *s = NULL;
     int n = 0;
 

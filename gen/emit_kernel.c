@@ -232,6 +232,31 @@ static bool *used_images(const Kernel *k)
 
 /* ---- conv ---- */
 
+/* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads then. */
+static const char *gather(const File *f, Rec *fn, const char *from, const Image *to, bool back)
+{
+    const Op *o = &f->p->g->op[f->k->op];
+    const int in = f->p->g->op[o->in].shape.c, per_in = in / o->groups, per_out = o->shape.c / o->groups;
+
+    if (!to)
+        return from;
+    Rec *s = add(fn, "body", "gather_lanes");
+    rec_str(s, "from", from);
+    rec_str(s, "to", to->name);
+    rec_int(s, "area", (int64_t)to->rows * to->cols);
+    rec_int(s, "channels", back ? in : o->shape.c);
+    rec_int(s, "many", back ? per_in : per_out);
+    rec_int(s, "few", back ? per_out : per_in);
+    return to->name;
+}
+
+static const char *gather_x(const File *f, Rec *fn)
+{
+    const Kernel *k = f->k;
+
+    return gather(f, fn, k->image[k->x].name, k->xg >= 0 ? &k->image[k->xg] : NULL, false);
+}
+
 static const char *core_function(const Kernel *k, const char *name)
 {
     return xprintf("%s_%s", k->core_name ? k->core_name : k->infer_core, name);
@@ -244,10 +269,12 @@ static void conv_forward(const File *f)
 
     mark_chain(used, &k->in);
     mark_chain(used, &k->out);
+    mark(used, k->xg);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     begin_norm(f, fn, stats_of(&k->out), "begin_piece_stats");
     call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
-    core_call(call_core(f, fn, &k->out.run[0], initialiser(f, &k->out.run[0], PHASE_AFTER)), core_function(k, "forward"), k->image[k->x].name, "k->w",
+    const char *x = gather_x(f, fn);
+    core_call(call_core(f, fn, &k->out.run[0], initialiser(f, &k->out.run[0], PHASE_AFTER)), core_function(k, "forward"), x, "k->w",
               f->p->g->op[k->op].bias ? "k->bias" : "NULL");
     call_runs(f, fn, &k->out, PHASE_AFTER, 1);
 
@@ -263,8 +290,15 @@ static char *transpose_call(const File *f)
     const Kernel *k = f->k;
     const Op *o = &f->p->g->op[k->op];
     const Shape in = f->p->g->op[o->in].shape;
-    const int taps = o->kernel[0] * o->kernel[1];
+    const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
 
+    if (k->lanewise)
+        return xprintf("lanes(k->w, k->wt, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
+    if (o->groups > 1) {
+        const long long group = (long long)per_in * per_out * taps;
+        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->wt + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
+                       per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES, taps);
+    }
     return k->plain ? xprintf("plain(k->w, k->wt, b, %d, %d)", in.c, taps)
                     : xprintf("block(k->w, k->wt, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
 }
@@ -312,15 +346,18 @@ static void conv_backward(const File *f)
     mark_chain(used, &k->again);
     mark_chain(used, &k->dout);
     mark_chain(used, &k->din);
+    mark(used, k->xg);
+    mark(used, k->zg);
     Rec *fn = piece_function(f, "backward_piece", used, true);
     begin_norm(f, fn, sums_of(&k->din), "begin_piece_sums");
     begin_weights(f, fn);
     call_runs(f, fn, &k->again, PHASE_AFTER, 0);
     call_runs(f, fn, &k->dout, PHASE_AFTER, 0);
     call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    const char *x = gather_x(f, fn);
     Rec *s = add(fn, "body", "call_weights");
     rec_str(s, "core", core_function(k, "weights"));
-    rec_str(s, "x", k->image[k->x].name);
+    rec_str(s, "x", x);
     rec_str(s, "dz", k->image[k->dz].name);
     if (k->weight.images > 1) {
         rec_int(s, "group", k->weight.images);
@@ -328,9 +365,10 @@ static void conv_backward(const File *f)
         rec_fmt(s, "dz_group", "%s_group", k->image[k->dz].name);
     }
     if (k->back_data) {
+        const char *z = gather(f, fn, k->image[k->dz].name, k->zg >= 0 ? &k->image[k->zg] : NULL, true);
         s = call_core(f, fn, &k->din.run[0], initialiser(f, &k->din.run[0], PHASE_BEFORE));
         for (int i = 0; i < k->ndata; i++)
-            core_call(s, core_function(k, k->data[i].name), k->image[k->dz].name, "k->wt", "NULL");
+            core_call(s, core_function(k, k->data[i].name), z, "k->wt", "NULL");
         call_runs(f, fn, &k->din, PHASE_BEFORE, 1);
     }
 
@@ -549,6 +587,7 @@ static void trace_function(const File *f)
     trace_calls(f, fn, &k->trace_in, 0);
     if (k->kind != KERNEL_LOSS) {
         mark_chain(used, &k->in);
+        mark(used, k->xg);
         for (int i = 0; i < k->nimage; i++) { /* all in scratch here, rows too, one after the other */
             const Image *m = &k->image[i];
             if (!used[i] && i != k->y)
@@ -563,8 +602,9 @@ static void trace_function(const File *f)
         call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
         if (k->kind == KERNEL_CONV) {
             const Run *r = &k->trace_out.run[0];
+            const char *x = gather_x(f, fn);
             Rec *s = call_core(f, fn, r, xprintf(".k = k, .at = &at, .to_image = image%d", r->to_image));
-            core_call(s, core_function(k, "forward"), k->image[k->x].name, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+            core_call(s, core_function(k, "forward"), x, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
         } else {
             Rec *s = add(fn, "body", "gemv");
             rec_int(s, "in", k->image[k->x].floats);
@@ -587,6 +627,8 @@ static void infer_function(const File *f, const Chain *c, bool pack)
     add_runs(f, "infer_runs", c, PHASE_INFER);
     Rec *fn = add_function(f, "infer_functions", pack ? "infer_pack" : "infer", symbol(f, pack ? "pack" : "infer"));
     mark_chain(used, c);
+    if (!pack)
+        mark(used, k->infer_xg);
     for (int i = 0; i < k->ninfer_image; i++) {
         const Image *m = &k->infer_image[i];
         if (i >= 2 && used[i]) {
@@ -600,7 +642,8 @@ static void infer_function(const File *f, const Chain *c, bool pack)
     }
     if (!pack) {
         const char *net = upper(p->g->spec->name), *name = upper(k->name);
-        core_call(call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], PHASE_INFER)), core_function(k, "forward"), "x", xprintf("f + %s_%s_FOLDED", net, name),
+        const char *x = gather(f, fn, "x", k->infer_xg >= 0 ? &k->infer_image[k->infer_xg] : NULL, false);
+        core_call(call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], PHASE_INFER)), core_function(k, "forward"), x, xprintf("f + %s_%s_FOLDED", net, name),
                   xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     }
     call_runs(f, fn, c, PHASE_INFER, pack ? 0 : 1);
@@ -633,8 +676,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, Parts parts, Buf *to)
     rec_str(f->rec, "licence", EMITTED_LICENCE);
     rec_fmt(f->rec, "file", "%s_%s.c", p->g->spec->name, k->name);
     if (k->kind == KERNEL_CONV)
-        rec_fmt(f->rec, "doc", "conv %dx%d, stride %dx%d, padding %dx%d: %s -> %s", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
-                o->padding[0], o->padding[1], describe_shape(p->g->op[o->in].shape), describe_shape(o->shape));
+        rec_str(f->rec, "doc", describe_conv(p, o));
     else if (k->kind == KERNEL_LINEAR)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
     else if (k->kind == KERNEL_PASS)

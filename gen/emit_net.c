@@ -332,17 +332,18 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
         for (int j = 0; j < p->nkernel; j++)
             if (p->kernel[j].wparam == param)
                 k = &p->kernel[j];
-        const int64_t taps = q->ndim == 4 ? (int64_t)q->dim[2] * q->dim[3] : 1;
+        const int64_t across = q->ndim == 4 ? q->dim[3] : 1; /* taps of a row; of one dimension, a tap is a row */
+        const int64_t taps = q->ndim > 2 ? q->dim[2] * across : 1;
         if (k->kind == KERNEL_LINEAR) {
             outer[0] = blocks_of(q->dim[1]) * LANES;
             outer[1] = 1;
-        } else if (k->plain) {
+        } else if (k->plain || k->lanewise) {
             block[0] = LANES, inner[0] = 1;
-            outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = (int64_t)q->dim[3] * LANES, outer[3] = LANES;
+            outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = across * LANES, outer[3] = LANES;
         } else {
             block[0] = block[1] = LANES, inner[0] = 1, inner[1] = LANES;
             outer[1] = taps * LANES * LANES, outer[0] = blocks_of(q->dim[1]) * outer[1];
-            outer[2] = (int64_t)q->dim[3] * LANES * LANES, outer[3] = LANES * LANES;
+            outer[2] = across * LANES * LANES, outer[3] = LANES * LANES;
         }
     }
 }

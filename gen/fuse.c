@@ -379,13 +379,13 @@ static int find_param(const Graph *g, int op, ParamRole role)
 }
 
 /* Extent of the output pixels along one axis that back-propagate into input pixels 0 .. in-1: how far they reach outside 0 .. out-1. */
-static void data_halo(int in, int out, int kernel, int stride, int padding, int *before, int *after)
+static void data_halo(int in, int out, int kernel, int stride, int padding, int dilation, int *before, int *after)
 {
     *before = *after = 0;
     for (int k = 0; k < kernel; k++) {
-        /* o = (i + padding - k) / stride where that divides; the extremes are near i = 0 and i = in - 1 */
+        /* o = (i + padding - k dilation) / stride where that divides; the extremes are near i = 0 and i = in - 1 */
         for (int i = 0; i < stride && i < in; i++) {
-            const int lo = i + padding - k, hi = in - 1 - i + padding - k;
+            const int lo = i + padding - k * dilation, hi = in - 1 - i + padding - k * dilation;
             if (lo % stride == 0 && -(lo / stride) > *before)
                 *before = -(lo / stride);
             if (hi % stride == 0 && hi / stride - (out - 1) > *after)
@@ -435,7 +435,7 @@ static Image packed_input(const Graph *g, int op, const char *name)
 
     if (o->kind != OP_CONV)
         return make_image(in, false, 0, 0, 0, 0, name);
-    return make_image(in, in.c <= PLAIN_MAX, o->padding[0], o->padding[1], o->padding[0], o->padding[1], name);
+    return make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], name);
 }
 
 /* What the stages before a kernel's core do, forward and backward: span `s` behind its last cut (for a pass: cut j). */
@@ -635,8 +635,8 @@ static void build_weight_kernel(Plan *p, Kernel *k)
         if (data) {
             const Shape in = g->op[o->in].shape;
             int top, bottom, left, right;
-            data_halo(in.h, o->shape.h, o->kernel[0], o->stride[0], o->padding[0], &top, &bottom);
-            data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], &left, &right);
+            data_halo(in.h, o->shape.h, o->kernel[0], o->stride[0], o->padding[0], o->dilation[0], &top, &bottom);
+            data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], o->dilation[1], &left, &right);
             dz = make_image(o->shape, false, top, left, bottom, right, "dz");
         }
         k->dz = add_image(&k->image, &k->nimage, dz);

@@ -61,6 +61,8 @@ void plan_check(const Plan *p)
                 BUG("two kernels are called %s", k->name);
         if (k->kind == KERNEL_CONV && (k->forward.vectors < 1 || k->forward.out_blocks % k->forward.vectors))
             BUG("kernel %s has a tile that does not divide its channels", k->name);
+        if (k->kind == KERNEL_CONV && k->forward.share && k->forward.share % k->forward.vectors)
+            BUG("kernel %s has a tile across two groups", k->name);
     }
     for (int i = 0; i < p->nspan; i++) {
         const Span *s = &p->span[i];
@@ -98,8 +100,11 @@ static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *t
 
 static void print_core(const char *what, const Core *c, FILE *to)
 {
-    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks\n", what, c->name, c->tile[0].rows, c->tile[0].cols,
+    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks", what, c->name, c->tile[0].rows, c->tile[0].cols,
             c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    if (c->share)
+        fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
+    fputc('\n', to);
 }
 
 void plan_dump(const Plan *p, FILE *to)
@@ -197,6 +202,10 @@ void plan_explain(const Plan *p, const char *layer, FILE *to)
         if (k->kind == KERNEL_CONV) {
             fprintf(to, "  %-10s %d x %d pixels x %d channels in registers, weight gradients %d x %d\n", "tile:", k->forward.tile[0].rows,
                     k->forward.tile[0].cols, k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+            if (p->g->op[k->op].groups > 1)
+                fprintf(to, "  %-10s %s\n", "groups:", k->xg >= 0    ? "lane by lane, on images gathered so that lane meets lane"
+                                                       : k->lanewise ? "lane by lane"
+                                                                     : "of whole blocks of channels, one after the other");
         }
         if (k->wparam >= 0 && p->g->op[k->op].bias_why)
             fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);

@@ -120,8 +120,12 @@ typedef struct Tile {
 } Tile;
 
 /* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a backward-data
- * pass (the input pixels that share a set of taps under a stride). */
+ * pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of w, and blocks are the
+ * channels that an output sums; else a lane of x is broadcast to the 16 outputs of a block. */
 typedef struct Core {
+    bool lanewise;
+    int share;                /* output blocks that read the same x, a group of the conv; 0: all */
+    int64_t x_group;          /* from one such x to the next */
     int blocks;               /* input channel blocks (or plain channels): a loop */
     int64_t x_block, w_block;
     int rows;                 /* kernel rows kept as a loop; 1 where the taps hold them all */
@@ -141,12 +145,15 @@ typedef struct Core {
 
 /* dw[...] += sum over pixels of x * dz: `acc` lists the accumulators, each with its offset in x and in dw. */
 typedef struct WeightCore {
+    bool lanewise;
+    int share;
+    int64_t x_group;
     int blocks;
     int64_t x_block, w_block;
     int rows;
     int64_t x_row, w_row;
-    int lanes, step;          /* channels inside a block, and how many of them a tile takes */
-    int64_t w_lane;
+    int lanes, step;          /* channels inside a block (lanewise: taps of a row), and how many of them a tile takes */
+    int64_t x_lane;
     Tap *acc;
     int nacc;
     int out_blocks, vectors;
@@ -177,12 +184,15 @@ typedef struct Kernel {
     Chain trace_in, trace_out; /* one run a stage, before and after the weight op */
     Chain pre, post;   /* inference: before (first weight op only) and after */
     Image *image;      /* of training: what in, out, again, dout, din name */
-    int nimage;
+    int nimage;        /* tile adds the gathered ones */
     int x, y, dz, dx;  /* of these: packed input, linear's output, packed gradient, gradient of the packed input; -1: none */
     Image *trace_image, *infer_image; /* what trace, and pre and post name. infer_image[0] is the input, [1] the output */
     int ntrace_image, ninfer_image;
     bool back_data;    /* the gradient of its input is needed */
     bool plain;        /* its packed input is plain */
+    bool lanewise;     /* a conv whose groups are no whole blocks of channels: lane meets lane */
+    int xg, zg;        /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
+    int infer_xg;      /* of infer_image */
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
@@ -260,6 +270,8 @@ typedef struct Plan {
 } Plan;
 
 Norm *plan_norm(const Plan *p, int op);
+/* Whether a conv's cores are lanewise: of several groups, unless a group's channels are whole blocks on both sides. */
+bool plan_lanewise(const Graph *g, const Op *o);
 const char *plan_alias(const Kernel *k, int op);
 int blocks_of(int channels);
 

@@ -17,12 +17,12 @@ static double max3(double a, double b, double c)
 }
 
 /* Cycles of one inner step: `outputs` pixels (or accumulators a vector) times `vectors`. A vf of a narrow target is several
- * registers, each with its own instructions. */
-static double step_cycles(const Target *t, int outputs, int vectors)
+ * registers, each with its own instructions. Lanewise, a multiply-add has its x in memory, a whole vf. */
+static double step_cycles(const Target *t, int outputs, int vectors, bool lanewise)
 {
     const double parts = 32.0 / t->registers > 1 ? 2 : 1;
     const double fma = parts * outputs * vectors / 2;
-    const double loads = (outputs + parts * vectors) / 2;
+    const double loads = ((lanewise ? parts : 1) * outputs + parts * vectors) / 2;
 
     return max3(fma, loads, 4) + 0.5;
 }
@@ -37,7 +37,7 @@ static double tile_cycles(const Target *t, const Core *c, int rows, int cols, in
     if (rows == 0 || cols == 0)
         return 0;
     const double steps = (double)c->blocks * c->rows * c->ntap * c->lanes;
-    return steps * step_cycles(t, rows * cols, vectors) + 2.0 * rows * cols * vectors + 20;
+    return steps * step_cycles(t, rows * cols, vectors, c->lanewise) + 2.0 * rows * cols * vectors + 20;
 }
 
 /* Cycles of a whole image with tiles of rows x cols pixels, their edges included. */
@@ -57,7 +57,7 @@ static void choose_tile(const Target *t, Core *c, int budget)
 
     c->vectors = 1;
     for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-        if (c->out_blocks % v)
+        if (c->out_blocks % v || (c->share && c->share % v))
             continue;
         for (int r = 1; r <= 8 && r <= c->h; r++)
             for (int w = 1; w <= 32 && w <= c->w; w++) {
@@ -121,16 +121,38 @@ static void check_size(const Plan *p, const Kernel *k, const Core *c)
 
 /* ---- conv ---- */
 
-static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const Image *xs, Unroll u)
+/* Three forms: of one group; of groups of whole blocks, in which a group's output blocks share an x; lanewise, in which each output
+ * block has an x of its own: an image for each channel of a group. */
+bool plan_lanewise(const Graph *g, const Op *o)
 {
-    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES, inside = xs->plain ? 1 : LANES * LANES;
-    const int per_w = xs->plain ? LANES : inside;
+    return o->groups > 1 && (g->op[o->in].shape.c / o->groups % LANES != 0 || o->shape.c / o->groups % LANES != 0);
+}
+
+/* Blocks (lanewise and plain: channels) that one output sums, of a side of `channels`. */
+static int blocks_summed(const Kernel *k, const Op *o, int channels, bool plain)
+{
+    return k->lanewise || plain ? channels / o->groups : blocks_of(channels / o->groups);
+}
+
+/* Which x the output blocks of a side of `channels` share. */
+static int blocks_sharing(const Kernel *k, const Op *o, int channels)
+{
+    return k->lanewise ? 1 : o->groups > 1 ? channels / o->groups / LANES : 0;
+}
+
+static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *xs, Unroll u)
+{
+    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
+    const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES;
 
     c->name = "forward";
-    c->blocks = xs->plain ? in.c : blocks_of(in.c);
+    c->lanewise = k->lanewise;
+    c->blocks = blocks_summed(k, o, in.c, xs->plain);
     c->x_block = (int64_t)xs->rows * xs->cols * lanes;
     c->w_block = (int64_t)kh * kw * per_w;
-    c->lanes = xs->plain ? 1 : c->blocks == 1 ? in.c : LANES;
+    c->share = blocks_sharing(k, o, o->shape.c);
+    c->x_group = c->share ? c->blocks * c->x_block : 0;
+    c->lanes = xs->plain || k->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
     c->out_blocks = blocks_of(o->shape.c);
     c->w_out = c->blocks * c->w_block;
     c->h = o->shape.h, c->w = o->shape.w;
@@ -140,35 +162,39 @@ static void forward_core(const Target *t, Core *c, const Op *o, Shape in, const 
     const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS ? in.c : 1; /* plain and small: unroll the channels too */
     const bool all = kh * kw <= u.taps;
     c->rows = all ? 1 : kh;
-    c->x_row = (int64_t)xs->cols * lanes;
+    c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
     for (int p = 0; p < planes; p++)
         for (int y = 0; y < (all ? kh : 1); y++)
             for (int x = 0; x < kw; x++)
-                add_tap(c, p * c->x_block + ((int64_t)y * xs->cols + x) * lanes, p * c->w_block + ((int64_t)y * kw + x) * per_w);
+                add_tap(c, p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes, p * c->w_block + ((int64_t)y * kw + x) * per_w);
     if (planes > 1)
         c->blocks = 1;
     finish_core(t, c, u);
 }
 
-/* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position k is
- * j + (a + padding - k) / stride. */
-static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Image *dz, int a, int b, Unroll u)
+/* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position p is
+ * j + (a + padding - p dilation) / stride. */
+static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *dz, int a, int b, Unroll u)
 {
-    const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1];
+    const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1], dh = o->dilation[0], dw = o->dilation[1];
+    const int per_w = k->lanewise ? LANES : LANES * LANES;
     int *y = xalloc(sizeof *y * (size_t)kh), *x = xalloc(sizeof *x * (size_t)kw), ny = 0, nx = 0;
 
-    for (int k = 0; k < kh; k++)
-        if ((a + o->padding[0] - k) % sh == 0)
-            y[ny++] = k;
-    for (int k = 0; k < kw; k++)
-        if ((b + o->padding[1] - k) % sw == 0)
-            x[nx++] = k;
+    for (int p = 0; p < kh; p++)
+        if ((a + o->padding[0] - p * dh) % sh == 0)
+            y[ny++] = p;
+    for (int p = 0; p < kw; p++)
+        if ((b + o->padding[1] - p * dw) % sw == 0)
+            x[nx++] = p;
     c->name = sh * sw == 1 ? "data" : xprintf("data_%d_%d", a, b);
-    c->blocks = blocks_of(o->shape.c);
+    c->lanewise = k->lanewise;
+    c->blocks = blocks_summed(k, o, o->shape.c, false);
     c->x_block = (int64_t)dz->rows * dz->cols * LANES;
-    c->w_block = (int64_t)kh * kw * LANES * LANES;
-    c->lanes = c->blocks == 1 ? o->shape.c : LANES;
+    c->w_block = (int64_t)kh * kw * per_w;
+    c->share = blocks_sharing(k, o, in.c);
+    c->x_group = c->share ? c->blocks * c->x_block : 0;
+    c->lanes = k->lanewise ? 1 : c->blocks == 1 ? o->shape.c / o->groups : LANES;
     c->out_blocks = blocks_of(in.c);
     c->w_out = c->blocks * c->w_block;
     c->h = (in.h - a + sh - 1) / sh, c->w = (in.w - b + sw - 1) / sw;
@@ -177,30 +203,34 @@ static void data_core(const Target *t, Core *c, const Op *o, Shape in, const Ima
     c->y0 = a, c->x0 = b, c->ystep = sh, c->xstep = sw;
     const bool all = ny * nx <= u.taps;
     c->rows = all ? 1 : ny;
-    c->x_row = -(int64_t)dz->cols * LANES;
-    c->w_row = (int64_t)sh * kw * LANES * LANES;
+    const int apart = ny > 1 ? y[1] - y[0] : sh; /* rows of the kernel that the class meets, all as far apart */
+    c->x_row = -(int64_t)(apart * dh / sh) * dz->cols * LANES;
+    c->w_row = (int64_t)apart * kw * per_w;
     for (int i = 0; i < (all ? ny : 1) && nx > 0 && ny > 0; i++)
         for (int j = 0; j < nx; j++)
-            add_tap(c, (((int64_t)(a + o->padding[0] - y[i]) / sh + dz->top) * dz->cols + (b + o->padding[1] - x[j]) / sw + dz->left) * LANES,
-                    ((int64_t)y[i] * kw + x[j]) * LANES * LANES);
+            add_tap(c, (((int64_t)(a + o->padding[0] - y[i] * dh) / sh + dz->top) * dz->cols + (b + o->padding[1] - x[j] * dw) / sw + dz->left) * LANES,
+                    ((int64_t)y[i] * kw + x[j]) * per_w);
     finish_core(t, c, u);
 }
 
-static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
+static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
 {
-    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES, per_w = xs->plain ? LANES : LANES * LANES;
-    const int limit = t->registers - 4;
+    const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
+    const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES, limit = t->registers - (k->lanewise ? 2 : 4);
 
+    c->lanewise = k->lanewise;
     c->out_blocks = blocks_of(o->shape.c);
     c->x_block = (int64_t)xs->rows * xs->cols * lanes;
     c->w_block = (int64_t)kh * kw * per_w;
-    c->blocks = xs->plain ? in.c : blocks_of(in.c);
+    c->blocks = blocks_summed(k, o, in.c, xs->plain);
+    c->share = blocks_sharing(k, o, o->shape.c);
+    c->x_group = c->share ? c->blocks * c->x_block : 0;
     c->w_out = c->blocks * c->w_block;
-    c->x_row = (int64_t)xs->cols * lanes;
+    c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
-    c->w_lane = LANES;
+    c->x_lane = 1;
     c->rows = kh;
-    c->lanes = xs->plain ? 1 : c->blocks == 1 ? in.c : LANES;
+    c->lanes = xs->plain || k->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
     c->h = o->shape.h, c->w = o->shape.w;
     c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
     c->x_x = (int64_t)o->stride[1] * lanes;
@@ -210,18 +240,24 @@ static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, c
     c->z_block = (int64_t)dz->rows * dz->cols * LANES;
 
     int planes = 1, tap_rows = 1;
-    if (xs->plain && kh * kw <= limit) { /* few channels: as many taps as fit */
+    if ((xs->plain || k->lanewise) && kh * kw <= limit) { /* few channels: as many taps as fit */
         tap_rows = kh;
-        planes = in.c * kh * kw <= limit ? in.c : 1;
+        planes = c->blocks * kh * kw <= limit ? c->blocks : 1;
     }
-    const int taps = planes * tap_rows * kw;
+    int cols = kw;
+    if (k->lanewise && tap_rows == 1) { /* as much of a row as fits */
+        c->lanes = kw;
+        c->x_lane = (int64_t)o->dilation[1] * LANES;
+        cols = 1;
+    }
+    const int taps = planes * tap_rows * cols;
     double best = -1;
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
         for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-            if (c->lanes % s || c->out_blocks % v || !fits(t, taps * s, v))
+            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v))
                 continue;
-            const double cycles = (step_cycles(t, taps * s, v) + 20.0 / (c->h * c->w)) / (taps * s * v);
+            const double cycles = (step_cycles(t, taps * s, v, k->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
             if (best < 0 || cycles < best * 0.999) {
                 best = cycles;
                 c->step = s, c->vectors = v;
@@ -229,9 +265,9 @@ static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, c
         }
     for (int p = 0; p < planes; p++)
         for (int y = 0; y < tap_rows; y++)
-            for (int x = 0; x < kw; x++)
+            for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
-                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * xs->cols + x) * lanes + s,
+                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
                                                    p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES};
     if (planes > 1)
         c->blocks = 1;
@@ -242,8 +278,38 @@ static void weight_core(const Target *t, WeightCore *c, const Op *o, Shape in, c
     c->x_image = xs->floats;
     c->z_image = dz->floats;
     c->images = 1;
-    while (c->images < 16 && (int64_t)c->images * c->h * c->w < GROUP_PIXELS && (c->images + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS)
+    while (c->images < 16 && k->xg < 0 && (int64_t)c->images * c->h * c->w < GROUP_PIXELS && (c->images + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS)
         c->images++;
+}
+
+/* ---- lanewise: images in which lane meets lane ---- */
+
+/* `from` gathered for `channels` of the other side, each of which meets `few` of it. -1: it stands so already. */
+static int gathered(Image **list, int *n, const Image *from, int channels, int few, const char *name)
+{
+    Image m = *from;
+
+    m.name = name;
+    m.filled = false; /* the halo is gathered with the rest */
+    m.copies = 1;
+    if (!mul_fits((int64_t)few * LANES * blocks_of(channels), (int64_t)m.rows * m.cols, &m.floats) || m.floats > INT64_C(1) << 48)
+        m.floats = INT64_C(1) << 48; /* memory refuses it */
+    m.shape.c = (int)(few * (int64_t)LANES * blocks_of(channels) < INT32_MAX ? few * LANES * blocks_of(channels) : INT32_MAX);
+    *PUSH(*list, *n) = m;
+    return *n - 1;
+}
+
+static void gather_images(Kernel *k, const Op *o, Shape in)
+{
+    const int per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
+
+    if (!k->lanewise || (per_in == 1 && per_out == 1))
+        return;
+    const Image xs = k->image[k->x], dz = k->image[k->dz];
+    k->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
+    k->infer_xg = gathered(&k->infer_image, &k->ninfer_image, &xs, o->shape.c, per_in, "xg");
+    if (k->back_data)
+        k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
 }
 
 /* ---- linear at inference: a 1x1 conv on one pixel ---- */
@@ -271,6 +337,7 @@ void tile_build(Plan *p)
 
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
+        k->xg = k->zg = k->infer_xg = -1;
         if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
             continue;
         const Op *o = &g->op[k->op];
@@ -282,24 +349,28 @@ void tile_build(Plan *p)
             k->infer_core = xprintf("linear_%d_%d", in.c, o->shape.c);
             continue;
         }
-        const Image *xs = &k->image[k->x], *dz = &k->image[k->dz];
-        const int taps = o->kernel[0] * o->kernel[1];
-        k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain ? in.c : blocks_of(in.c) * LANES);
-        forward_core(p->target, &k->forward, o, in, xs, u);
+        k->lanewise = plan_lanewise(g, o);
+        gather_images(k, o, in);
+        const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x], *dz = &k->image[k->dz], *zs = &k->image[k->zg >= 0 ? k->zg : k->dz];
+        const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
+        k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
+        forward_core(p->target, k, &k->forward, o, in, xs, u);
         check_size(p, k, &k->forward);
         k->infer = k->forward;
-        weight_core(p->target, &k->weight, o, in, xs, dz);
+        weight_core(p->target, k, &k->weight, o, in, xs, dz);
         k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
         if (k->back_data) {
-            k->wt_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * blocks_of(in.c) * LANES;
+            k->wt_floats = (int64_t)blocks_of(in.c) * LANES * taps * (k->lanewise ? per_out : blocks_of(per_out) * LANES);
             for (int a = 0; a < o->stride[0] && a < in.h; a++)
                 for (int b = 0; b < o->stride[1] && b < in.w; b++) {
-                    data_core(p->target, PUSH(k->data, k->ndata), o, in, dz, a, b, u);
+                    data_core(p->target, k, PUSH(k->data, k->ndata), o, in, zs, a, b, u);
                     check_size(p, k, &k->data[k->ndata - 1]);
                 }
         }
-        k->core_name = xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1],
-                               o->stride[0], o->stride[1], o->padding[0], o->padding[1], k->back_data ? "" : "_first");
+        const char *dilation = o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
+        const char *groups = o->groups > 1 ? xprintf("_g%d", o->groups) : "";
+        k->core_name = xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1],
+                               o->stride[0], o->stride[1], o->padding[0], o->padding[1], dilation, groups, k->back_data ? "" : "_first");
         k->infer_core = k->core_name;
     }
 }

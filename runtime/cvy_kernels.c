@@ -171,6 +171,19 @@ void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels,
                 wt[(((int64_t)block_out * taps + t) * 16 + o) * 16 + i] = w[(((int64_t)block_out * channels + i) * taps + t) * 16 + o];
 }
 
+void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps)
+{
+    for (int l = 0; l < 16 && block_out * 16 + l < out; l++) {
+        const int o = block_out * 16 + l, first = o / group_out * group_in; /* its group's first input channel */
+        for (int i = 0; i < group_in; i++) {
+            const float *from = w + ((int64_t)block_out * group_in + i) * taps * 16 + l;
+            float *to = wt + ((int64_t)((first + i) / 16) * group_out + o % group_out) * taps * 16 + (first + i) % 16;
+            for (int t = 0; t < taps; t++)
+                to[t * 16] = from[t * 16];
+        }
+    }
+}
+
 /* ---- loss ---- */
 
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct)

@@ -70,6 +70,8 @@ void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double
 void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps);
 /* The same where w is plain, [blocks_out][channels][taps][16 out] with at most 16 channels. */
 void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels, int taps);
+/* Lanewise: w [blocks_out][in a group][taps][16 out] -> wt [blocks_in][out a group][taps][16 in]; one block_out of `out` channels. */
+void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps);
 
 /* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);

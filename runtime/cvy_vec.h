@@ -91,6 +91,17 @@ CVY_INLINE vu vu_mul(vu a, vu b) { return _mm512_mullo_epi32(a, b); }
 CVY_INLINE vu vu_xor(vu a, vu b) { return _mm512_xor_si512(a, b); }
 CVY_INLINE vu vu_shift_xor(vu a, int n) { return _mm512_xor_si512(a, _mm512_srl_epi32(a, _mm_cvtsi32_si128(n))); }
 CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { return _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(a, b), v); }
+/* Which lane of a vf each lane of another takes; -1: none, it is zero. */
+#define CVY_PERMUTE 1
+typedef struct vp { __m512i lane; __mmask16 any; } vp;
+CVY_INLINE vp vp_load(const int *lane)
+{
+    vp p;
+    p.lane = _mm512_loadu_si512(lane);
+    p.any = _mm512_cmpge_epi32_mask(p.lane, _mm512_setzero_si512());
+    return p;
+}
+CVY_INLINE vf vf_permute(vf v, vp p) { return _mm512_maskz_permutexvar_ps(p.any, p.lane, v); }
 
 #elif defined CVY_AVX2
 
@@ -171,6 +182,25 @@ CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
 }
 CVY_INLINE __m256 vu_ge_half(__m256i a, __m256i b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a)); }
 CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pair(_mm256_and_ps(vu_ge_half(x.a, y.a), v.a), _mm256_and_ps(vu_ge_half(x.b, y.b), v.b)); }
+/* Which lane of a vf each lane of another takes; -1: none, it is zero. */
+#define CVY_PERMUTE 1
+typedef struct vp { vu lane; vf high, none; } vp;
+CVY_INLINE vp vp_load(const int *lane)
+{
+    vp p;
+    p.lane = vu_pair(_mm256_loadu_si256((const __m256i *)(const void *)lane), _mm256_loadu_si256((const __m256i *)(const void *)(lane + 8)));
+    p.high = vf_pair(_mm256_castsi256_ps(_mm256_slli_epi32(p.lane.a, 28)), _mm256_castsi256_ps(_mm256_slli_epi32(p.lane.b, 28))); /* bit 3, as a sign */
+    p.none = vf_pair(_mm256_castsi256_ps(_mm256_srai_epi32(p.lane.a, 31)), _mm256_castsi256_ps(_mm256_srai_epi32(p.lane.b, 31)));
+    return p;
+}
+CVY_INLINE __m256 vf_permute_half(vf v, __m256i lane, __m256 high, __m256 none) /* a permutation looks at bits 0 .. 2 */
+{
+    return _mm256_andnot_ps(none, _mm256_blendv_ps(_mm256_permutevar8x32_ps(v.a, lane), _mm256_permutevar8x32_ps(v.b, lane), high));
+}
+CVY_INLINE vf vf_permute(vf v, vp p)
+{
+    return vf_pair(vf_permute_half(v, p.lane.a, p.high.a, p.none.a), vf_permute_half(v, p.lane.b, p.high.b, p.none.b));
+}
 
 #elif defined CVY_PORTABLE
 
@@ -367,6 +397,48 @@ CVY_INLINE void cvy_halo(float *p, int blocks, int rows, int cols, int top, int 
                 row[i] = fill;
             for (int i = (left + w) * lanes; inside && i < cols * lanes; i++)
                 row[i] = fill;
+        }
+}
+
+/* A packed image of `area` pixels, halo and all, gathered for the `channels` of a conv's other side, so that lane meets lane. There a
+ * group has `many` channels, here it has `few`: image j of the `few` of block b holds in lane l, for channel b 16 + l, the j-th of its
+ * group. Lanes past the last channel are zero. */
+CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int channels, int many, int few)
+{
+    const ptrdiff_t block = (ptrdiff_t)area * VF;
+
+    for (int b = 0; b < channels; b += VF)
+        for (int j = 0; j < few; j++, to += block) {
+            const int lanes = channels - b < VF ? channels - b : VF;
+            int source[VF] = {0}; /* channel of each lane, not falling */
+            for (int l = 0; l < lanes; l++)
+                source[l] = (b + l) / many * few + j;
+#if defined CVY_PERMUTE
+            for (int l = 0, end; l < lanes; l = end) { /* those of one block at a time */
+                int lane[VF];
+                memset(lane, 0xff, sizeof lane); /* -1 */
+                for (end = l; end < lanes && source[end] / VF == source[l] / VF; end++)
+                    lane[end] = source[end] % VF;
+                const vp p = vp_load(lane);
+                const float *const f = from + source[l] / VF * block;
+                if (l == 0)
+                    for (ptrdiff_t i = 0; i < block; i += VF)
+                        vf_store(to + i, vf_permute(vf_load(f + i), p));
+                else
+                    for (ptrdiff_t i = 0; i < block; i += VF)
+                        vf_store(to + i, vf_add(vf_load(to + i), vf_permute(vf_load(f + i), p)));
+            }
+#else
+            ptrdiff_t at[VF];
+            for (int l = 0; l < lanes; l++)
+                at[l] = source[l] / VF * block + source[l] % VF;
+            for (ptrdiff_t i = 0; i < block; i += VF) {
+                float t[VF] = {0};
+                for (int l = 0; l < lanes; l++)
+                    t[l] = from[at[l] + i];
+                vf_store(to + i, vf_loadu(t));
+            }
+#endif
         }
 }
 

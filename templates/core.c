@@ -43,7 +43,11 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
                 //$ end
                 vf s;
                 //$ for p in t.pixels
+                //$ if t.lanewise
+                s = vf_load(xt + $p.x);
+                //$ else
                 s = vf_set(xt[$p.x]);
+                //$ end
                 //$ for a in p.acc
                 $a.name = vf_fma(s, w$a.v, $a.name);
                 //$ end
@@ -67,7 +71,13 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
 CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bias, void *run, cvy_begin *begin, cvy_point *point,
     cvy_end *end)
 {
+    //$ if c.group
+    const float *const first = x;
+    //$ end
     for (int c = 0; c < $c.channels; c += $c.c_step, w += $c.w_step) {
+        //$ if c.group
+        x = first + c / $c.group * (ptrdiff_t)$c.x_group;
+        //$ end
         //$ for b in c.bands
         for (int y = $b.from; y < $b.to; y += $b.step) {
             //$ for t in b.spans
@@ -90,7 +100,11 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
         for (int b = 0; b < $c.blocks; b++)
             for (int r = 0; r < $c.rows; r++)
                 for (int l = 0; l < $c.lanes; l += $c.step) {
+                    //$ if c.group
+                    const float *const xb = x + c / $c.group * (ptrdiff_t)$c.x_group + b * $c.x_block + r * $c.x_row + l * $c.x_lane;
+                    //$ else
                     const float *const xb = x + b * $c.x_block + r * $c.x_row + l;
+                    //$ end
                     float *const d = dw + b * $c.w_block + r * $c.w_row + l * 16;
                     //$ for a in c.acc
                     vf $a.name = vf_zero();
@@ -104,7 +118,11 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                                 //$ end
                                 vf s;
                                 //$ for p in c.inputs
+                                //$ if c.lanewise
+                                s = vf_load(xp + $p.x);
+                                //$ else
                                 s = vf_set(xp[$p.x]);
+                                //$ end
                                 //$ for a in p.acc
                                 $a.name = vf_fma(s, z$a.v, $a.name);
                                 //$ end

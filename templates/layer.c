@@ -60,6 +60,9 @@ cvy_halo($s.name, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.l
 //$ define image_clear
 memset($s.name, 0, sizeof(float) * $s.floats);
 //$ end
+//$ define gather_lanes
+cvy_gather_lanes($s.from, $s.to, $s.area, $s.channels, $s.many, $s.few);
+//$ end
 //$ define call_pass
 struct $s.tag $s.var = {$s.init};
 $s.tag_pass(&$s.var);

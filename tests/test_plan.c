@@ -185,6 +185,166 @@ START_TEST(tiles_cover_the_image)
 }
 END_TEST
 
+/* ---- dilation, groups ---- */
+
+typedef struct Conv {
+    int in, out, groups;
+    Shape image; /* c is not read */
+    int kernel[2], stride[2], padding[2], dilation[2];
+} Conv;
+
+/* The plan of `first` (a conv that gives c->in channels on the image) and c; its kernel 1 is c's. */
+static Plan *plan_of_conv(const Conv *c, const char *target)
+{
+    static Source src;
+    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
+                               c->in, c->image.h, c->image.w, c->in, c->out);
+
+    src = (Source){"spec.yaml", text, strlen(text)};
+    diag_source(&src);
+    Spec *s = spec_read(yaml_parse(text, strlen(text), (Mark){1, 1, 1}));
+    ck_assert(s != NULL);
+    SpecLayer *l = &s->layer[1];
+    for (int d = 0; d < 2; d++) {
+        l->kernel[d] = c->kernel[d];
+        l->stride[d] = c->stride[d];
+        l->padding[d] = c->padding[d];
+        l->dilation[d] = c->dilation[d];
+    }
+    l->groups = c->groups;
+    Graph *g = graph_build(s);
+    if (diag_flush(stderr) || !g)
+        ck_abort_msg("the spec has errors: %s", text);
+    grad_build(g);
+    Plan *p = plan_build(g, target_find(target));
+    if (diag_flush(stderr) || !p)
+        ck_abort_msg("no plan: %s", text);
+    return p;
+}
+
+static const struct {
+    int in, out, groups;
+    bool lanewise, gathered, back_gathered;
+    int64_t w, wt; /* floats, of 3 x 3 taps */
+    const char *name;
+} group_cases[] = {
+    {32, 48, 1, false, false, false, 9 * 32 * 48, 9 * 32 * 48, "conv_32x6x6_48_k3x3_s1x1_p1x1"},
+    {32, 96, 2, false, false, false, 9 * 16 * 96, 9 * 32 * 48, "conv_32x6x6_96_k3x3_s1x1_p1x1_g2"}, /* whole blocks */
+    {96, 64, 2, false, false, false, 9 * 48 * 64, 9 * 96 * 32, "conv_96x6x6_64_k3x3_s1x1_p1x1_g2"},
+    {40, 40, 40, true, false, false, 9 * 48, 9 * 48, "conv_40x6x6_40_k3x3_s1x1_p1x1_g40"}, /* depthwise: nothing to gather */
+    {3, 3, 3, true, false, false, 9 * 16, 9 * 16, "conv_3x6x6_3_k3x3_s1x1_p1x1_g3"},
+    {20, 40, 20, true, true, true, 9 * 48, 9 * 32 * 2, "conv_20x6x6_40_k3x3_s1x1_p1x1_g20"}, /* a multiplier */
+    {9, 15, 3, true, true, true, 9 * 16 * 3, 9 * 16 * 5, "conv_9x6x6_15_k3x3_s1x1_p1x1_g3"},
+    {64, 96, 4, true, true, true, 9 * 96 * 16, 9 * 64 * 24, "conv_64x6x6_96_k3x3_s1x1_p1x1_g4"}, /* 24 are no whole blocks */
+};
+
+START_TEST(forms_of_groups)
+{
+    Plan *p = plan_of_conv(&(Conv){group_cases[_i].in, group_cases[_i].out, group_cases[_i].groups, {0, 6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}, "avx2");
+    const Kernel *k = &p->kernel[1];
+
+    ck_assert_str_eq(k->core_name, group_cases[_i].name);
+    ck_assert_int_eq(k->lanewise, group_cases[_i].lanewise);
+    ck_assert_int_eq(k->xg >= 0, group_cases[_i].gathered);
+    ck_assert_int_eq(k->infer_xg >= 0, group_cases[_i].gathered);
+    ck_assert_int_eq(k->zg >= 0, group_cases[_i].back_gathered);
+    ck_assert_int_eq(k->w_floats, group_cases[_i].w);
+    ck_assert_int_eq(k->wt_floats, group_cases[_i].wt);
+    ck_assert(!k->plain || group_cases[_i].groups == 1);
+    if (k->lanewise)
+        ck_assert_int_eq(k->forward.vectors, 1);
+    if (k->xg >= 0)
+        ck_assert_int_eq(k->weight.images, 1);
+}
+END_TEST
+
+/* Whatever a core reads lies in its image and in its weights, and it reads all of these. */
+static void check_reach(const Core *c, const Image *x, int64_t w_floats)
+{
+    int64_t low = 0, high = 0, w_high = 0;
+
+    if (c->ntap == 0)
+        return; /* a class that no tap reaches */
+    for (int i = 0; i < c->ntap; i++)
+        for (int r = 0; r < c->rows; r += c->rows > 1 ? c->rows - 1 : 1)
+            for (int y = 0; y < c->h; y += c->h > 1 ? c->h - 1 : 1)
+                for (int q = 0; q < c->w; q += c->w > 1 ? c->w - 1 : 1) {
+                    const int64_t at = c->x_origin + c->tap[i].x + r * c->x_row + y * c->x_y + q * c->x_x;
+                    low = at < low ? at : low;
+                    high = at > high ? at : high;
+                    if (c->tap[i].w + r * c->w_row > w_high)
+                        w_high = c->tap[i].w + r * c->w_row;
+                }
+    const int groups = c->share ? c->out_blocks / c->share : 1;
+    ck_assert_int_ge(low, 0);
+    ck_assert_int_lt(high, c->x_block);
+    ck_assert_int_eq((groups - 1) * c->x_group + c->blocks * c->x_block, x->floats);
+    ck_assert_int_eq(c->w_out * c->out_blocks, w_floats);
+    ck_assert_int_lt(w_high, c->w_block);
+}
+
+START_TEST(cores_stay_in_their_images)
+{
+    static const int channels[][3] = {{20, 17, 1}, {32, 64, 2}, {12, 12, 12}, {6, 18, 6}, {12, 8, 4}};
+
+    for (int kernel = 1; kernel <= 5; kernel += 2)
+        for (int stride = 1; stride <= 4; stride++)
+            for (int dilation = 1; dilation <= 4; dilation++)
+                for (int padding = 0; padding <= 6; padding += 3) {
+                    const Conv c = {channels[_i][0], channels[_i][1], channels[_i][2], {0, 17, 19}, {kernel, 3}, {stride, 5 - stride}, {padding, 2}, {dilation, 5 - dilation}};
+                    const Kernel *k = &plan_of_conv(&c, "avx2")->kernel[1];
+                    int pixels = 0;
+                    check_reach(&k->forward, &k->image[k->xg >= 0 ? k->xg : k->x], k->w_floats);
+                    for (int d = 0; d < k->ndata; d++) {
+                        check_reach(&k->data[d], &k->image[k->zg >= 0 ? k->zg : k->dz], k->wt_floats);
+                        pixels += k->data[d].h * k->data[d].w;
+                    }
+                    ck_assert_int_eq(pixels, 17 * 19);
+                }
+}
+END_TEST
+
+START_TEST(classes_of_a_dilated_conv) /* stride 2: with a dilation of 2 one class has every tap, with 3 they alternate */
+{
+    static const struct {
+        int dilation, taps[2]; /* along one axis, of the even and the odd pixels */
+    } want[] = {{1, {2, 1}}, {2, {3, 0}}, {3, {2, 1}}, {4, {3, 0}}};
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const int d = want[i].dilation;
+        const Kernel *k = &plan_of_conv(&(Conv){16, 16, 1, {0, 1, 20}, {1, 3}, {1, 2}, {0, 2 * d}, {1, d}}, "portable")->kernel[1];
+        ck_assert_int_eq(k->ndata, 2);
+        ck_assert_int_eq(k->data[0].ntap, want[i].taps[0]);
+        ck_assert_int_eq(k->data[1].ntap, want[i].taps[1]);
+    }
+    const char *name = plan_of_conv(&(Conv){16, 16, 1, {0, 9, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}}, "portable")->kernel[1].core_name;
+    ck_assert_str_eq(name, "conv_16x9x9_16_k3x3_s1x1_p2x3_d2x3");
+}
+END_TEST
+
+START_TEST(weights_of_one_dimension) /* O, I / groups, K stands where O, I / groups, 1, K would */
+{
+    static const int channels[][3] = {{2, 20, 1}, {20, 17, 1}, {32, 64, 2}, {12, 12, 12}, {12, 8, 4}};
+
+    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
+        Plan *p = plan_of_conv(&(Conv){channels[i][0], channels[i][1], channels[i][2], {0, 1, 20}, {1, 5}, {1, 1}, {0, 2}, {1, 1}}, "portable");
+        const Kernel *k = &p->kernel[1];
+        int64_t block[2][4], outer[2][4], inner[2][4];
+        emit_param_layout(p, k->wparam, block[0], outer[0], inner[0]);
+        Param *q = &p->g->param[k->wparam];
+        ck_assert_int_eq(q->ndim, 4);
+        q->ndim = 3, q->dim[2] = q->dim[3], q->dim[3] = 0;
+        emit_param_layout(p, k->wparam, block[1], outer[1], inner[1]);
+        for (int d = 0; d < 3; d++) {
+            const int two = d == 2 ? 3 : d;
+            ck_assert_int_eq(block[0][two], block[1][d]);
+            ck_assert_int_eq(outer[0][two], outer[1][d]);
+            ck_assert_int_eq(inner[0][two], inner[1][d]);
+        }
+    }
+}
+END_TEST
+
 START_TEST(unroll_budget)
 {
     static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
@@ -375,6 +535,10 @@ int main(int argc, char **argv)
     tcase_add_test(c, one_layer_in_words);
     tcase_add_loop_test(c, bytes_stored, 0, 2);
     tcase_add_loop_test(c, tiles_cover_the_image, 0, sizeof shapes / sizeof *shapes);
+    tcase_add_loop_test(c, forms_of_groups, 0, sizeof group_cases / sizeof *group_cases);
+    tcase_add_loop_test(c, cores_stay_in_their_images, 0, 5);
+    tcase_add_test(c, classes_of_a_dilated_conv);
+    tcase_add_test(c, weights_of_one_dimension);
     tcase_add_test(c, unroll_budget);
     tcase_add_test(c, unroll_full_is_refused);
     tcase_add_test(c, stored_tensors_do_not_overlap);
