@@ -9,10 +9,6 @@
 
 typedef enum Parts { PART_TRAIN = 1, PART_INFER = 2, PART_ALL = 3 } Parts;
 
-/* Which arrays of a kernel's images a run's indices mean, and which slots its AT_SLOT ones do. */
-typedef enum Phase { PHASE_BEFORE, PHASE_AFTER, PHASE_TRACE_BEFORE, PHASE_TRACE_AFTER, PHASE_INFER } Phase;
-
-const Image *phase_images(const Kernel *k, Phase phase);
 char *upper(const char *s);
 char *emit_float(double v); /* a C float constant that reads back as the same float */
 const char *kernel_struct(const Plan *p, const Kernel *k);  /* "fashion_conv2" */
@@ -29,13 +25,20 @@ char *emit_channel_list(const double *v, int n);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
 void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
 
-/* emit_run.c: a run's record, for template `run`. */
-Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase);
+/* Inference: a kernel's call for image i, with `s` the thread's part and `folded` its weights; offsets of `s`; what is the result. */
+const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded);
+void emit_infer_places(const Plan *p, Rec *rec, const char *list);
+const char *emit_infer_result(const Plan *p);
+
+/* emit_run.c: a run's record, for template `run`. image: what its places' numbers mean. */
+Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer);
 /* emit_core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
 void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to);
-/* emit_kernel.c: a kernel's file. */
-void emit_layer_file(const Plan *p, const Kernel *k, Parts parts, Buf *to);
+/* emit_kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
+void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to);
+const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
+const char *emit_infer_args(const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
 /* emit_net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
 /* emit_export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */

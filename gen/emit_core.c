@@ -170,7 +170,7 @@ char *describe_conv(const Plan *p, const Op *o)
 void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
-    const char *name = k->core_name ? k->core_name : k->infer_core;
+    const char *name = k->core_name;
     Rec *h = rec_new();
 
     rec_str(h, "name", name);
@@ -180,7 +180,7 @@ void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
         rec_str(h, "doc", describe_conv(p, o));
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
-    rec_push(h, "cores", core_record(k->kind == KERNEL_CONV ? &k->forward : &k->infer));
+    rec_push(h, "cores", core_record(&k->forward));
     for (int i = 0; train && i < k->ndata; i++)
         rec_push(h, "cores", core_record(&k->data[i]));
     if (train && k->kind == KERNEL_CONV)

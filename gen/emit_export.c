@@ -61,21 +61,26 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
 {
     const Plan *p = e->p;
     const Op *o = &p->g->op[k->op];
-    const int in = p->g->op[o->in].shape.c / o->groups, out = o->shape.c;
+    const int in = o->in >= 0 ? p->g->op[o->in].shape.c / o->groups : 0, out = o->shape.c;
     const char *name = xprintf("%s_%s", e->NAME, upper(k->name));
-    const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
-                       : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
-                                                 : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
     Section *s = NULL;
     int n = 0;
 
-    *PUSH(s, n) = (Section){k->fold_w, k->w_floats, xprintf("%s_FOLDED", name),
-                            xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
-    *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
+    if (k->wparam >= 0) {
+        const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
+                           : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                                                     : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
+        *PUSH(s, n) = (Section){k->fold_w, k->w_floats, xprintf("%s_FOLDED", name),
+                                xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
+        *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
+    }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
-        if (applies(&k->pre, op) || applies(&k->post, op))
-            *PUSH(s, n) = (Section){p->affine[i].at, 2 * (int64_t)blocks_of(channels) * LANES, affine_macro(p, op),
+        bool used = applies(&k->after, op);
+        for (int w = 0; w < k->nin && !k->direct; w++)
+            used |= applies(&k->before[w], op);
+        if (used)
+            *PUSH(s, n) = (Section){p->affine[i].at, 2 * (int64_t)p->affine[i].padded, affine_macro(p, op),
                                     xprintf("%s: scale, then shift, of %d", p->g->op[op].path, channels)};
     }
     *count = n;
@@ -166,6 +171,8 @@ static void weights(const Export *e, const Kernel *k, Buf *to)
 
     for (int i = 0; i < n; i++)
         total += s[i].n;
+    if (n == 0) /* a pass that knows no numbers */
+        return;
     buf_puts(to, "/* The layer's weights: hexadecimal, so that they are exact. */\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
     buf_printf(to, "%sconst float %s[%lld] = {\n", e->single ? "static " : "", array_name(e, k), (long long)total);
     for (int i = 0; i < n; i++) {
@@ -181,17 +188,13 @@ static void weights(const Export *e, const Kernel *k, Buf *to)
 static void layers(const Export *e)
 {
     const Plan *p = e->p;
-    const Shape in = p->g->op[0].shape;
-    const char *from = "a", *to = "b";
     int used = 0;
 
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
         int64_t at = 0;
         int n;
-        if (k->wparam < 0)
-            continue;
-        const char *s = kernel_struct(p, k), *array = array_name(e, k);
+        const char *array = array_name(e, k);
         const Section *section = sections(e, k, &n);
         for (int j = 0; j < n; j++) {
             Rec *r = rec_add(e->rec, "offsets");
@@ -201,19 +204,14 @@ static void layers(const Export *e)
             rec_int(r, "at", at);
             at += section[j].n;
         }
-        used += n - 2;
-        rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
-        if (k->pre.n) {
-            rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_pack(const float *f, const float *image, float *x, float *scratch)", s);
-            line(e, "infer", xprintf("%s_pack(%s, x + (ptrdiff_t)i * %lld, a, t)", s, array, (long long)in.c * in.h * in.w));
-        }
-        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f, const float *x, float *y, float *scratch)", s);
-        line(e, "infer", xprintf("%s_infer(%s, %s, %s, t)", s, array, from, to));
-        const char *swap = from;
-        from = to;
-        to = swap;
+        used += k->wparam >= 0 ? n - 2 : n;
+        if (n)
+            rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(p, k), emit_infer_args(k));
+        line(e, "infer", emit_infer_call(p, k, n ? array : "NULL"));
     }
-    rec_str(e->rec, "result", from);
+    emit_infer_places(p, e->rec, "places");
+    rec_str(e->rec, "result", emit_infer_result(p));
     if (used != p->naffine)
         BUG("%d norms applied, %d planned", used, p->naffine);
 }
@@ -248,7 +246,6 @@ static void totals(const Export *e)
     rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
-    rec_int(r, "ends", p->infer_ends);
     Rec *offsets = rec_new(), *body = rec_new();
     rec_str(offsets, "template", "export_offsets");
     rec_str(body, "template", "export_body");
@@ -277,10 +274,10 @@ static const struct Embedded *vector_header(void)
 /* Whether no kernel before i has its core. */
 static bool new_core(const Plan *p, int i)
 {
-    const char *core = p->kernel[i].infer_core;
+    const char *core = p->infer[i].core_name;
 
     for (int j = 0; core && j < i; j++)
-        if (p->kernel[j].infer_core && strcmp(p->kernel[j].infer_core, core) == 0)
+        if (p->infer[j].core_name && strcmp(p->infer[j].core_name, core) == 0)
             return false;
     return core != NULL;
 }
@@ -289,18 +286,16 @@ static void folder(const Export *e, OutDir *out)
 {
     const Plan *p = e->p;
 
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        if (k->wparam < 0)
-            continue;
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
         Buf b = {0}, core = {0};
-        emit_layer_file(p, k, PART_INFER, &b);
+        emit_layer_file(p, NULL, k, &b);
         weights(e, k, &b);
         add_file(out, xprintf("%s_%s.c", e->name, k->name), &b);
         if (!new_core(p, i))
             continue;
         emit_core_file(p, k, false, &core);
-        add_file(out, xprintf("core_%s.h", k->infer_core), &core);
+        add_file(out, xprintf("core_%s.h", k->core_name), &core);
     }
     outdir_add(out, "runtime/cvy_vec.h", vector_header()->text, vector_header()->len);
     expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
@@ -380,18 +375,16 @@ static void single_file(const Export *e, OutDir *out)
     add_vector_header(e, &b);
     buf_puts(&b, "\n");
     template_expand("export_offsets", "n", e->rec, &b);
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
         Buf text = {0};
-        if (k->wparam < 0)
-            continue;
         buf_puts(&b, "\n");
         if (new_core(p, i)) {
             emit_core_file(p, k, false, &text);
             add_inlined(e, text.text, text.len, &b);
         }
         Buf layer = {0};
-        emit_layer_file(p, k, PART_INFER, &layer);
+        emit_layer_file(p, NULL, k, &layer);
         add_inlined(e, layer.text, layer.len, &b);
         weights(e, k, &b);
     }

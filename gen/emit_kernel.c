@@ -9,6 +9,7 @@ typedef struct File {
     const Plan *p;
     const Kernel *k;
     Rec *rec;
+    bool infer; /* k is of inference */
 } File;
 
 static Rec *add(Rec *to, const char *list, const char *template)
@@ -45,11 +46,27 @@ static void mark_chain(bool *used, const Chain *c)
 {
     for (int i = 0; i < c->n; i++) {
         const Run *r = &c->run[i];
-        mark(used, r->from_image);
-        mark(used, r->value_image);
-        mark(used, r->to_image);
+        const Place *place[] = {&r->from, &r->value, &r->to};
+        for (int j = 0; j < 3; j++)
+            if (place[j]->where == AT_IMAGE)
+                mark(used, place[j]->image);
+        for (int j = 0; j < r->nside; j++)
+            if (r->side[j].from.where == AT_IMAGE)
+                mark(used, r->side[j].from.image);
         mark(used, r->scatter_image);
     }
+}
+
+static void mark_before(bool *used, const Kernel *k)
+{
+    for (int i = 0; i < k->nin; i++)
+        mark_chain(used, &k->before[i]);
+}
+
+static void mark_din(bool *used, const Kernel *k)
+{
+    for (int i = 0; i < k->nin; i++)
+        mark_chain(used, &k->din[i]);
 }
 
 static void halo_line(Rec *to, const char *list, const Image *m, bool group)
@@ -70,18 +87,26 @@ static void halo_line(Rec *to, const char *list, const Image *m, bool group)
     rec_str(s, "fill", m->minus_inf ? "-INFINITY" : "0.0f");
 }
 
+static void clear_line(Rec *to, const char *list, const char *name, int64_t floats)
+{
+    Rec *s = add(to, list, "image_clear");
+
+    rec_str(s, "name", name);
+    rec_int(s, "floats", floats);
+}
+
 static const char *describe_image(const Image *m)
 {
     return m->rows == m->shape.h && m->cols == m->shape.w ? describe_shape(m->shape)
                                                           : xprintf("%s in %d x %d pixels", describe_shape(m->shape), m->rows, m->cols);
 }
 
-/* Declares the images that are used, and sets their halos. Rows of matrices are declared in the loop over images. */
+/* Declares the images that are used, and sets what of them no stage writes. Rows of matrices are declared in the loop over images. */
 static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
     for (int i = 0; i < n; i++) {
         const Image *m = &image[i];
-        if (!used[i])
+        if (!used[i] || m->given)
             continue;
         const bool group = backward && m->copies > 1;
         Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : group ? "image_group" : "image_scratch");
@@ -98,51 +123,83 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
         if (m->row) {
             rec_str(s, "matrix", i == k->x ? (backward ? "mat_back_x" : "mat_x") : i == k->y ? "mat_y" : i == k->dz ? "mat_dz" : "mat_dx");
             rec_int(s, "floats", m->floats);
-        } else {
-            rec_int(s, "at", m->at);
+            if (m->shared)
+                clear_line(fn, "body", m->name, m->floats);
+            continue;
         }
-        if (m->filled)
+        rec_int(s, "at", m->at);
+        if (m->shared)
+            clear_line(fn, "begin", group ? xprintf("%s_group", m->name) : m->name, m->floats * (group ? m->copies : 1));
+        else if (m->filled)
             halo_line(fn, "begin", m, group);
     }
 }
 
 /* ---- calls of runs ---- */
 
-static const char *initialiser(const File *f, const Run *r, Phase phase)
+/* The fields by which a run is given its images; `image` says what their numbers mean. */
+static const char *initialiser(const File *f, const Run *r, const Image *image, const char *head)
 {
-    const Image *image = phase_images(f->k, phase);
+    const Kernel *k = f->k;
+    const struct {
+        const Place *place;
+        const char *field;
+    } list[] = {{&r->from, "from"}, {&r->value, "value"}, {&r->to, "to"}};
     Buf b = {0};
 
-    buf_puts(&b, phase == PHASE_INFER ? ".f = f" : ".k = k, .at = &at");
-    if (r->from == AT_IMAGE)
-        buf_printf(&b, ", .from_image = %s", r->from_image >= 0 ? image[r->from_image].name : "y");
-    else if (r->from == AT_X && phase == PHASE_INFER)
-        buf_puts(&b, ", .from_image = image");
-    if (r->value == AT_IMAGE)
-        buf_printf(&b, ", .value_image = %s", image[r->value_image].name);
-    if (r->to == AT_IMAGE)
-        buf_printf(&b, ", .to_image = %s", image[r->to_image].name);
+    buf_puts(&b, head);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const Place *p = list[i].place;
+        if (p->where == AT_IMAGE)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, p->image >= 0 ? image[p->image].name : "y");
+        else if (p->where == AT_X && f->infer)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, k->port[p->port].name);
+    }
+    for (int i = 0; i < r->nside && f->infer; i++) {
+        const Place *p = &r->side[i].from;
+        buf_printf(&b, ", .side%d_image = %s", i, p->where == AT_IMAGE ? image[p->image].name : k->port[p->port].name);
+    }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
     return b.text;
 }
 
-static void call_runs(const File *f, Rec *fn, const Chain *c, Phase phase, int from)
+static const char *run_head(const File *f)
 {
-    const Image *image = phase_images(f->k, phase);
+    return f->infer ? ".f = f" : ".k = k, .at = &at";
+}
 
+/* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
+static void clear_padded(const File *f, Rec *fn, const Run *r)
+{
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        if (s->kind != STEP_GIVE || s->op < 0 || s->adds)
+            continue;
+        const Tensor *nd = &f->p->node[f->k->port[s->in2].node];
+        const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
+        clear_line(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats), floats);
+    }
+}
+
+static void call_runs(const File *f, Rec *fn, const Chain *c, const Image *image, int from)
+{
     for (int i = from; i < c->n; i++) {
         const Run *r = &c->run[i];
-        if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL) {
-            Rec *s = add(fn, "body", "image_clear");
-            rec_str(s, "name", image[r->scatter_image].name);
-            rec_int(s, "floats", image[r->scatter_image].floats);
-        }
+        if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL)
+            clear_line(fn, "body", image[r->scatter_image].name, image[r->scatter_image].floats);
+        clear_padded(f, fn, r);
         Rec *s = add(fn, "body", "call_pass");
         rec_str(s, "tag", run_tag(f->k, r));
         rec_str(s, "var", r->name);
-        rec_str(s, "init", initialiser(f, r, phase));
+        rec_str(s, "init", initialiser(f, r, image, run_head(f)));
     }
+}
+
+static void call_before(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->nin; i++)
+        call_runs(f, fn, &f->k->before[i], f->k->image, 0);
 }
 
 static void core_call(Rec *s, const char *core, const char *x, const char *w, const char *bias)
@@ -155,22 +212,31 @@ static void core_call(Rec *s, const char *core, const char *x, const char *w, co
     rec_str(c, "bias", bias);
 }
 
+static bool reduces(const Run *r)
+{
+    bool any = r->stats || r->bias_grad;
+
+    for (int i = 0; i < r->nstep; i++)
+        any |= r->step[i].kind == STEP_SUMS;
+    return any;
+}
+
 static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 {
+    clear_padded(f, fn, r);
     Rec *s = add(fn, "body", "call_core");
-    const bool reduces = r->stats >= 0 || r->sums >= 0 || r->bias_grad;
 
     rec_str(s, "tag", run_tag(f->k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
-    rec_str(s, "end", reduces ? xprintf("%s_end", run_tag(f->k, r)) : "cvy_end_nothing");
+    rec_str(s, "end", reduces(r) ? xprintf("%s_end", run_tag(f->k, r)) : "cvy_end_nothing");
     return s;
 }
 
-static void add_runs(const File *f, const char *list, const Chain *c, Phase phase)
+static void add_runs(const File *f, const char *list, const Chain *c, const Image *image)
 {
     for (int i = 0; i < c->n; i++)
-        rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], phase));
+        rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
 }
 
 static void over_pieces(const File *f, Rec *kernel, const char *piece)
@@ -182,28 +248,94 @@ static void over_pieces(const File *f, Rec *kernel, const char *piece)
     rec_fmt(s, "stride", "%s_SCRATCH", upper(f->p->g->spec->name));
 }
 
-static void norm_line(const File *f, Rec *kernel, int op, const char *template)
-{
-    Rec *s = add(kernel, "body", template);
+/* ---- norms ---- */
 
-    rec_str(s, "norm", plan_alias(f->k, op));
-    rec_int(s, "area", plan_norm(f->p, op)->area);
+/* The kernel's node, where norms read it. */
+static const Tensor *normed(const File *f)
+{
+    const Tensor *nd = f->k->node >= 0 ? &f->p->node[f->k->node] : NULL;
+
+    return nd && nd->nnorm ? nd : NULL;
 }
 
-static int stats_of(const Chain *c)
+static int64_t area_of(const Tensor *nd)
 {
-    return c->n ? c->run[c->n - 1].stats : -1;
+    const Shape s = nd->shape[nd->nlink];
+
+    return (int64_t)s.h * s.w;
 }
 
-static int sums_of(const Chain *c)
+static void begin_stats(const File *f, Rec *fn)
 {
-    return c->n ? c->run[c->n - 1].sums : -1;
+    if (normed(f))
+        add(fn, "begin", "begin_piece_stats");
 }
 
-static void begin_norm(const File *f, Rec *fn, int op, const char *template)
+/* Behind forward's pieces: the statistics of the kernel's node, and what each norm over it makes of them. */
+static void norms_forward(const File *f, Rec *kernel)
 {
-    if (op >= 0)
-        rec_str(add(fn, "begin", template), "norm", plan_alias(f->k, op));
+    const Tensor *nd = normed(f);
+
+    if (!nd)
+        return;
+    rec_int(add(kernel, "body", "merge_stats"), "area", area_of(nd));
+    for (int i = 0; i < nd->nnorm; i++) {
+        Rec *s = add(kernel, "body", "norm_forward");
+        rec_str(s, "norm", plan_alias(f->k, nd->norm[i]));
+        rec_int(s, "first", nd->norm_first[i]);
+    }
+}
+
+static void begin_sums(const File *f, Rec *fn)
+{
+    NormSum *list;
+    const int n = plan_sums(f->p, f->k, &list);
+
+    for (int i = 0; i < n; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++)
+            seen |= list[j].op == list[i].op;
+        if (!seen)
+            rec_str(add(fn, "begin", "begin_piece_sums"), "norm", plan_alias(f->k, list[i].op));
+    }
+}
+
+/* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from the
+ * gradients of the nodes under them. */
+static void norms_backward(const File *f, Rec *kernel)
+{
+    NormSum *list;
+    const int n = plan_sums(f->p, f->k, &list);
+
+    for (int i = 0; i < n; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++)
+            seen |= list[j].op == list[i].op;
+        if (seen)
+            continue;
+        const char *alias = plan_alias(f->k, list[i].op);
+        rec_str(add(kernel, "body", "norm_backward"), "norm", alias);
+        for (int j = i; j < n; j++) {
+            const Tensor *nd = &f->p->node[list[j].node];
+            if (list[j].op != list[i].op || !nd->grad)
+                continue;
+            Rec *s = add(kernel, "body", "norm_back");
+            rec_str(s, "norm", alias);
+            rec_int(s, "first", list[j].first);
+            rec_int(s, "area", area_of(nd));
+            for (int m = 0; m < f->k->nport; m++)
+                if (f->k->port[m].node == list[j].node)
+                    rec_str(s, "port", f->k->port[m].name);
+        }
+        rec_str(add(kernel, "body", "norm_update"), "norm", alias);
+    }
+}
+
+static bool has_sums(const File *f)
+{
+    NormSum *list;
+
+    return plan_sums(f->p, f->k, &list) > 0;
 }
 
 static Rec *piece_function(const File *f, const char *name, const bool *used, bool backward)
@@ -216,12 +348,26 @@ static Rec *piece_function(const File *f, const char *name, const bool *used, bo
     return fn;
 }
 
+static void put_stages(const File *f, const Chain *c, Buf *b)
+{
+    for (int i = 0; i < c->n; i++)
+        buf_printf(b, "%s%s", b->len ? "; " : "", describe_stages(f->p, &c->run[i]));
+}
+
 static const char *stage_list(const File *f, const Chain *c)
 {
     Buf b = {0};
 
-    for (int i = 0; i < c->n; i++)
-        buf_printf(&b, "%s%s", i ? "; " : "", describe_stages(f->p, &c->run[i]));
+    put_stages(f, c, &b);
+    return b.text ? b.text : "nothing";
+}
+
+static const char *stages_of(const File *f, const Chain *ways)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < f->k->nin; i++)
+        put_stages(f, &ways[i], &b);
     return b.text ? b.text : "nothing";
 }
 
@@ -259,7 +405,7 @@ static const char *gather_x(const File *f, Rec *fn)
 
 static const char *core_function(const Kernel *k, const char *name)
 {
-    return xprintf("%s_%s", k->core_name ? k->core_name : k->infer_core, name);
+    return xprintf("%s_%s", k->core_name, name);
 }
 
 static void conv_forward(const File *f)
@@ -267,22 +413,21 @@ static void conv_forward(const File *f)
     const Kernel *k = f->k;
     bool *used = used_images(k);
 
-    mark_chain(used, &k->in);
-    mark_chain(used, &k->out);
+    mark_before(used, k);
+    mark_chain(used, &k->after);
     mark(used, k->xg);
     Rec *fn = piece_function(f, "forward_piece", used, false);
-    begin_norm(f, fn, stats_of(&k->out), "begin_piece_stats");
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    begin_stats(f, fn);
+    call_before(f, fn);
     const char *x = gather_x(f, fn);
-    core_call(call_core(f, fn, &k->out.run[0], initialiser(f, &k->out.run[0], PHASE_AFTER)), core_function(k, "forward"), x, "k->w",
+    core_call(call_core(f, fn, &k->after.run[0], initialiser(f, &k->after.run[0], k->image, run_head(f))), core_function(k, "forward"), x, "k->w",
               f->p->g->op[k->op].bias ? "k->bias" : "NULL");
-    call_runs(f, fn, &k->out, PHASE_AFTER, 1);
+    call_runs(f, fn, &k->after, k->image, 1);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the core: %s; after it: %s", stage_list(f, &k->in), stage_list(f, &k->out));
+    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the core: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
-    if (stats_of(&k->out) >= 0)
-        norm_line(f, kernel, stats_of(&k->out), "norm_forward");
+    norms_forward(f, kernel);
 }
 
 static char *transpose_call(const File *f)
@@ -337,23 +482,29 @@ static void begin_weights(const File *f, Rec *fn)
         rec_int(add(fn, "begin", "begin_piece_bias"), "padded", (int64_t)blocks_of(f->p->g->op[k->op].shape.c) * LANES);
 }
 
+static void backward_docs(const File *f, Rec *kernel)
+{
+    rec_fmt(rec_add(kernel, "docs"), "text", "backward. dz: %s; dw; dx: %s; update", stage_list(f, &f->k->dout),
+            f->k->back_data ? stages_of(f, f->k->din) : "not needed");
+}
+
 static void conv_backward(const File *f)
 {
     const Kernel *k = f->k;
     bool *used = used_images(k);
 
-    mark_chain(used, &k->in);
+    mark_before(used, k);
     mark_chain(used, &k->again);
     mark_chain(used, &k->dout);
-    mark_chain(used, &k->din);
+    mark_din(used, k);
     mark(used, k->xg);
     mark(used, k->zg);
     Rec *fn = piece_function(f, "backward_piece", used, true);
-    begin_norm(f, fn, sums_of(&k->din), "begin_piece_sums");
+    begin_sums(f, fn);
     begin_weights(f, fn);
-    call_runs(f, fn, &k->again, PHASE_AFTER, 0);
-    call_runs(f, fn, &k->dout, PHASE_AFTER, 0);
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    call_runs(f, fn, &k->again, k->image, 0);
+    call_runs(f, fn, &k->dout, k->image, 0);
+    call_before(f, fn);
     const char *x = gather_x(f, fn);
     Rec *s = add(fn, "body", "call_weights");
     rec_str(s, "core", core_function(k, "weights"));
@@ -366,18 +517,26 @@ static void conv_backward(const File *f)
     }
     if (k->back_data) {
         const char *z = gather(f, fn, k->image[k->dz].name, k->zg >= 0 ? &k->image[k->zg] : NULL, true);
-        s = call_core(f, fn, &k->din.run[0], initialiser(f, &k->din.run[0], PHASE_BEFORE));
-        for (int i = 0; i < k->ndata; i++)
-            core_call(s, core_function(k, k->data[i].name), z, "k->wt", "NULL");
-        call_runs(f, fn, &k->din, PHASE_BEFORE, 1);
+        bool core = false;
+        for (int i = 0; i < k->nin; i++) {
+            const Chain *c = &k->din[i];
+            const bool from_core = c->n && c->run[0].from.where == AT_CORE;
+            if (from_core) {
+                s = call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], k->image, run_head(f)));
+                for (int j = 0; j < k->ndata; j++)
+                    core_call(s, core_function(k, k->data[j].name), z, "k->wt", "NULL");
+                core = true;
+            }
+            call_runs(f, fn, c, k->image, from_core);
+        }
+        if (!core)
+            BUG("%s does not run its core", k->name);
     }
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward. dz: %s; dw; dx: %s; update", stage_list(f, &k->dout),
-            k->back_data ? stage_list(f, &k->din) : "not needed");
+    backward_docs(f, kernel);
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
-    if (sums_of(&k->din) >= 0)
-        norm_line(f, kernel, sums_of(&k->din), "norm_backward");
+    norms_backward(f, kernel);
     update_lines(f, kernel);
 
     if (k->wt_floats) {
@@ -401,22 +560,46 @@ static void linear_forward(const File *f)
     const long long in = k->image[k->x].floats, out = k->image[k->y].floats;
     bool *used = used_images(k);
 
-    mark_chain(used, &k->in);
+    mark_before(used, k);
     Rec *fn = piece_function(f, "pack_piece", used, false);
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    call_before(f, fn);
     memset(used, 0, (size_t)k->nimage);
-    mark_chain(used, &k->out);
+    mark(used, k->y);
+    mark_chain(used, &k->after);
     fn = piece_function(f, "forward_piece", used, false);
-    begin_norm(f, fn, stats_of(&k->out), "begin_piece_stats");
-    call_runs(f, fn, &k->out, PHASE_AFTER, 0);
+    begin_stats(f, fn);
+    call_runs(f, fn, &k->after, k->image, 0);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the product: %s; after it: %s", stage_list(f, &k->in), stage_list(f, &k->out));
+    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the product: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
     over_pieces(f, kernel, xprintf("%s_pack_piece", k->name));
     gemm_line(kernel, xprintf("0, 1, n, %lld, %lld, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out, in, in, in, out));
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
-    if (stats_of(&k->out) >= 0)
-        norm_line(f, kernel, stats_of(&k->out), "norm_forward");
+    norms_forward(f, kernel);
+}
+
+/* What windows on the ways read, once more. */
+static void call_windows(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->nin; i++) {
+        const Chain *c = &f->k->before[i];
+        const Chain but_last = {c->run, c->n - 1}; /* its result is stored already, or packed elsewhere */
+        call_runs(f, fn, &but_last, f->k->image, 0);
+    }
+}
+
+static void mark_windows(bool *used, const Kernel *k)
+{
+    for (int i = 0; i < k->nin; i++) {
+        const Chain but_last = {k->before[i].run, k->before[i].n - 1};
+        mark_chain(used, &but_last);
+    }
+}
+
+static void call_din(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->nin; i++)
+        call_runs(f, fn, &f->k->din[i], f->k->image, 0);
 }
 
 static void linear_backward(const File *f)
@@ -425,72 +608,86 @@ static void linear_backward(const File *f)
     const long long in = k->image[k->x].floats, out = k->image[k->dz].floats;
     bool *used = used_images(k);
 
-    mark_chain(used, &k->in);
+    mark_before(used, k);
     mark_chain(used, &k->again);
     mark_chain(used, &k->dout);
     Rec *fn = piece_function(f, "unpack_piece", used, true);
     begin_weights(f, fn);
-    call_runs(f, fn, &k->again, PHASE_AFTER, 0);
-    call_runs(f, fn, &k->dout, PHASE_AFTER, 0);
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    begin_sums(f, fn); /* sides of the out way give here already */
+    call_runs(f, fn, &k->again, k->image, 0);
+    call_runs(f, fn, &k->dout, k->image, 0);
+    call_before(f, fn);
     if (k->back_data) {
         memset(used, 0, (size_t)k->nimage);
-        mark_chain(used, &k->din);
-        if (k->in.n > 1) { /* windows before the product: their inputs are recomputed */
-            mark_chain(used, &k->in);
-        }
+        mark_din(used, k);
+        mark_windows(used, k);
         fn = piece_function(f, "backward_piece", used, true);
-        begin_norm(f, fn, sums_of(&k->din), "begin_piece_sums");
-        if (k->in.n > 1)
-            call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
-        call_runs(f, fn, &k->din, PHASE_BEFORE, 0);
+        call_windows(f, fn);
+        call_din(f, fn);
     }
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward. dz: %s; dw; dx: %s; update", stage_list(f, &k->dout),
-            k->back_data ? stage_list(f, &k->din) : "not needed");
+    backward_docs(f, kernel);
     over_pieces(f, kernel, xprintf("%s_unpack_piece", k->name));
     gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
     if (k->back_data) {
         gemm_line(kernel, xprintf("0, 0, n, %lld, %lld, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in, out, out, in, in));
         over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
-        if (sums_of(&k->din) >= 0)
-            norm_line(f, kernel, sums_of(&k->din), "norm_backward");
     }
+    norms_backward(f, kernel);
     update_lines(f, kernel);
 }
 
 /* ---- pass, loss ---- */
 
+/* Where ways share blocks of what a pass stores, padding channels are nobody's: they are cleared. */
+static void clear_stored(const File *f, Rec *fn)
+{
+    const Kernel *k = f->k;
+    const Tensor *nd = &f->p->node[k->node];
+    bool shared = false;
+
+    for (int i = 0; i < k->nin && nd->stored && k->op > 0; i++) {
+        const Run *r = &k->before[i].run[k->before[i].n - 1];
+        const Place p = {.first = r->store_first, .total = r->store_total};
+        shared |= plan_shifted(&p, r->shape.c);
+    }
+    if (shared)
+        clear_line(fn, "body", xprintf("k->out + (int64_t)i * %lld", (long long)blocked_floats(nd->shape[0])), blocked_floats(nd->shape[0]));
+}
+
 static void pass_kernel(const File *f)
 {
     const Kernel *k = f->k;
     bool *used = used_images(k);
+    Rec *fn, *kernel;
 
-    mark_chain(used, &k->in);
-    Rec *fn = piece_function(f, "forward_piece", used, false);
-    begin_norm(f, fn, stats_of(&k->in), "begin_piece_stats");
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
-    Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "forward: %s", stage_list(f, &k->in));
-    over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
-    norm_line(f, kernel, stats_of(&k->in), "norm_forward");
+    if (k->has_forward) {
+        mark_before(used, k);
+        fn = piece_function(f, "forward_piece", used, false);
+        begin_stats(f, fn);
+        clear_stored(f, fn);
+        call_before(f, fn);
+        kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
+        rec_fmt(rec_add(kernel, "docs"), "text", "forward: %s", stages_of(f, k->before));
+        over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
+        norms_forward(f, kernel);
+    }
     if (!k->has_backward)
         return;
-
-    mark_chain(used, &k->din);
+    memset(used, 0, (size_t)k->nimage);
+    mark_din(used, k);
+    mark_windows(used, k);
     fn = piece_function(f, "backward_piece", used, true);
-    begin_norm(f, fn, sums_of(&k->din), "begin_piece_sums");
-    if (k->in.n > 1) /* windows: their inputs are recomputed; the last run only took statistics */
-        for (int i = 0; i + 1 < k->in.n; i++) {
-            const Chain one = {&k->in.run[i], 1};
-            call_runs(f, fn, &one, PHASE_BEFORE, 0);
-        }
-    call_runs(f, fn, &k->din, PHASE_BEFORE, 0);
+    begin_sums(f, fn);
+    call_windows(f, fn);
+    call_din(f, fn);
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward: %s", stage_list(f, &k->din));
+    rec_fmt(rec_add(kernel, "docs"), "text", "backward: %s", stages_of(f, k->din));
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
-    norm_line(f, kernel, sums_of(&k->din), "norm_backward");
+    norms_backward(f, kernel);
+    if (!has_sums(f))
+        rec_int(kernel, "ignores_step", 1);
 }
 
 static void loss_kernel(const File *f)
@@ -499,50 +696,55 @@ static void loss_kernel(const File *f)
     bool *used = used_images(k);
     const int classes = k->image[k->x].shape.c;
 
-    mark_chain(used, &k->in);
-    mark_chain(used, &k->din);
+    mark_before(used, k);
+    mark_din(used, k);
     mark(used, k->dx);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     rec_int(fn, "loss", 1);
-    begin_norm(f, fn, sums_of(&k->din), "begin_piece_sums");
-    call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
+    begin_sums(f, fn);
+    call_before(f, fn);
     Rec *s = add(fn, "body", "loss_image");
     rec_int(s, "classes", classes);
     rec_int(s, "padded", (int64_t)blocks_of(classes) * LANES);
-    call_runs(f, fn, &k->din, PHASE_BEFORE, 0);
+    call_din(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "the loss and its gradient. before: %s; back: %s", stage_list(f, &k->in), stage_list(f, &k->din));
+    rec_fmt(rec_add(kernel, "docs"), "text", "the loss and its gradient. before: %s; back: %s", stages_of(f, k->before), stages_of(f, k->din));
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
-    if (sums_of(&k->din) < 0)
+    if (!has_sums(f))
         return;
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     rec_str(rec_add(kernel, "docs"), "text", "the barrier of the norm before the loss, once the loss's own kernel has its sums");
-    norm_line(f, kernel, sums_of(&k->din), "norm_backward");
+    rec_int(kernel, "ignores_n", 1);
+    norms_backward(f, kernel);
 }
 
 /* ---- trace ---- */
 
-static void trace_images(const File *f, Rec *fn, const Chain *c)
+static const char *traced_name(int image)
 {
-    for (int i = 0; i < c->n; i++) {
-        const Image *m = &f->k->trace_image[c->run[i].to_image];
+    return xprintf("image%d", image);
+}
+
+static void trace_images(const File *f, Rec *fn, const Image *image)
+{
+    for (int i = 0; i < f->k->ntrace_image; i++) {
+        const Image *m = &image[i];
         Rec *s = add(fn, "body", "trace_image");
-        rec_str(s, "name", xprintf("image%d", c->run[i].to_image));
+        rec_str(s, "name", m->name);
         rec_int(s, "at", m->at);
         rec_int(s, "floats", m->floats);
-        if (m->filled) {
-            Image named = *m;
-            named.name = xprintf("image%d", c->run[i].to_image);
-            halo_line(fn, "body", &named, false);
-        }
+        if (m->shared)
+            clear_line(fn, "body", m->name, m->floats);
+        else if (m->filled)
+            halo_line(fn, "body", m, false);
     }
 }
 
-static void trace_sinks(const File *f, Rec *fn, const Chain *c)
+static void trace_sinks(const File *f, Rec *fn)
 {
-    for (int i = 0; i < c->n; i++) {
-        const Image *m = &f->k->trace_image[c->run[i].to_image];
+    for (int i = 0; i < f->k->ntrace_image; i++) {
+        const Image *m = &f->k->trace_image[i];
         if (!m->name)
             continue;
         Rec *s = add(fn, "sinks", "sink");
@@ -558,163 +760,216 @@ static void trace_sinks(const File *f, Rec *fn, const Chain *c)
     }
 }
 
-/* Calls of trace runs: their images have no names of their own in C but image<index>. */
-static void trace_calls(const File *f, Rec *fn, const Chain *c, int from)
+/* What the weight op reads, packed as in training: the images in scratch, rows too, one after the other. */
+static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
 {
-    for (int i = from; i < c->n; i++) {
-        const Run *r = &c->run[i];
-        Rec *s = add(fn, "body", "call_pass");
-        rec_str(s, "tag", run_tag(f->k, r));
-        rec_str(s, "var", r->name);
-        rec_fmt(s, "init", ".k = k, .at = &at%s, .to_image = image%d",
-                r->from == AT_IMAGE ? xprintf(", .from_image = %s", r->from_image < 0 ? "y" : xprintf("image%d", r->from_image)) : "",
-                r->to_image);
+    const Kernel *k = f->k;
+    bool *used = used_images(k);
+
+    mark_before(used, k);
+    mark(used, k->xg);
+    mark(used, k->y);
+    for (int i = 0; i < k->nimage; i++) {
+        const Image *m = &k->image[i];
+        if (!used[i])
+            continue;
+        Rec *s = add(fn, "scratch", "image_scratch");
+        rec_str(s, "name", m->name);
+        rec_int(s, "at", m->row ? (i == k->x ? k->scratch : k->scratch + k->image[k->x].floats) : m->at);
+        rec_str(s, "doc", describe_image(m));
+        if (m->shared)
+            clear_line(fn, "begin", m->name, m->floats);
+        else if (m->filled)
+            halo_line(fn, "begin", m, false);
     }
+    call_before(f, fn);
+    if (k->kind == KERNEL_CONV) {
+        const char *x = gather_x(f, fn);
+        Rec *s = call_core(f, fn, r, initialiser(f, r, image, run_head(f)));
+        core_call(s, core_function(k, "forward"), x, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+    } else {
+        Rec *s = add(fn, "body", "gemv");
+        rec_int(s, "in", k->image[k->x].floats);
+        rec_int(s, "out", k->image[k->y].floats);
+        const Chain one = {(Run *)r, 1};
+        call_runs(f, fn, &one, image, 0);
+    }
+}
+
+static bool hands_out(const Kernel *k)
+{
+    bool any = false;
+
+    for (int i = 0; i < k->ntrace_image; i++)
+        any |= k->trace_image[i].name != NULL;
+    return any;
 }
 
 static void trace_function(const File *f)
 {
     const Kernel *k = f->k;
-    bool *used = used_images(k);
 
-    if (k->kind == KERNEL_PASS || (k->trace_in.n == 0 && k->trace_out.n == 0))
+    if (!hands_out(k))
         return;
-    add_runs(f, "trace_runs", &k->trace_in, PHASE_TRACE_BEFORE);
-    add_runs(f, "trace_runs", &k->trace_out, PHASE_TRACE_AFTER);
-    Rec *fn = add_function(f, "trace_functions", "trace", symbol(f, "trace"));
-    trace_images(f, fn, &k->trace_in);
-    trace_images(f, fn, &k->trace_out);
-    trace_calls(f, fn, &k->trace_in, 0);
-    if (k->kind != KERNEL_LOSS) {
-        mark_chain(used, &k->in);
-        mark(used, k->xg);
-        for (int i = 0; i < k->nimage; i++) { /* all in scratch here, rows too, one after the other */
-            const Image *m = &k->image[i];
-            if (!used[i] && i != k->y)
-                continue;
-            Rec *s = add(fn, "scratch", "image_scratch");
-            rec_str(s, "name", m->name);
-            rec_int(s, "at", m->row ? (i == k->x ? k->scratch_train : k->scratch_train + k->image[k->x].floats) : m->at);
-            rec_str(s, "doc", describe_image(m));
-            if (m->filled)
-                halo_line(fn, "begin", m, false);
-        }
-        call_runs(f, fn, &k->in, PHASE_BEFORE, 0);
-        if (k->kind == KERNEL_CONV) {
-            const Run *r = &k->trace_out.run[0];
-            const char *x = gather_x(f, fn);
-            Rec *s = call_core(f, fn, r, xprintf(".k = k, .at = &at, .to_image = image%d", r->to_image));
-            core_call(s, core_function(k, "forward"), x, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
-        } else {
-            Rec *s = add(fn, "body", "gemv");
-            rec_int(s, "in", k->image[k->x].floats);
-            rec_int(s, "out", k->image[k->y].floats);
-        }
-        trace_calls(f, fn, &k->trace_out, k->kind == KERNEL_CONV ? 1 : 0);
+    Image *image = xalloc(sizeof *image * (size_t)(k->ntrace_image + 1)); /* in C they are called by their number */
+    for (int i = 0; i < k->ntrace_image; i++) {
+        image[i] = k->trace_image[i];
+        image[i].name = traced_name(i);
     }
-    trace_sinks(f, fn, &k->trace_in);
-    trace_sinks(f, fn, &k->trace_out);
+    add_runs(f, "trace_runs", &k->trace, image);
+    Rec *fn = add_function(f, "trace_functions", "trace", symbol(f, "trace"));
+    trace_images(f, fn, image);
+    for (int i = 0; i < k->trace.n; i++) {
+        const Chain one = {&k->trace.run[i], 1};
+        if (i == k->trace_core)
+            trace_core(f, fn, &k->trace.run[i], image);
+        else
+            call_runs(f, fn, &one, image, 0);
+    }
+    trace_sinks(f, fn);
 }
 
 /* ---- inference ---- */
 
-static void infer_function(const File *f, const Chain *c, bool pack)
+const char *emit_infer_args(const Kernel *k)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < k->nport; i++)
+        if (k->port[i].node != k->node)
+            buf_printf(&b, ", const float *%s", k->port[i].name);
+    return b.text ? b.text : "";
+}
+
+static void infer_function(const File *f)
 {
     const Kernel *k = f->k;
     const Plan *p = f->p;
-    bool *used = xalloc((size_t)k->ninfer_image + 1);
+    bool *used = used_images(k);
 
-    add_runs(f, "infer_runs", c, PHASE_INFER);
-    Rec *fn = add_function(f, "infer_functions", pack ? "infer_pack" : "infer", symbol(f, pack ? "pack" : "infer"));
-    mark_chain(used, c);
-    if (!pack)
-        mark(used, k->infer_xg);
-    for (int i = 0; i < k->ninfer_image; i++) {
-        const Image *m = &k->infer_image[i];
-        if (i >= 2 && used[i]) {
+    for (int i = 0; i < k->nin; i++)
+        add_runs(f, "infer_runs", &k->before[i], k->image);
+    add_runs(f, "infer_runs", &k->after, k->image);
+    Rec *fn = add_function(f, "infer_functions", "infer", symbol(f, "infer"));
+    rec_str(fn, "args", emit_infer_args(k));
+    mark(used, k->x);
+    mark(used, k->xg);
+    mark_before(used, k);
+    mark_chain(used, &k->after);
+    for (int i = 0; i < k->nimage; i++) {
+        const Image *m = &k->image[i];
+        if (!used[i])
+            continue;
+        if (!m->given) {
             Rec *s = add(fn, "scratch", "image_scratch");
             rec_str(s, "name", m->name);
             rec_int(s, "at", m->at);
             rec_str(s, "doc", describe_image(m));
         }
-        if (used[i] && m->filled)
+        if (m->given && i != k->y)
+            continue; /* as its maker left it */
+        if (m->shared)
+            clear_line(fn, "body", m->name, m->floats);
+        else if (m->filled)
             halo_line(fn, "body", m, false);
     }
-    if (!pack) {
-        const char *net = upper(p->g->spec->name), *name = upper(k->name);
-        const char *x = gather(f, fn, "x", k->infer_xg >= 0 ? &k->infer_image[k->infer_xg] : NULL, false);
-        core_call(call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], PHASE_INFER)), core_function(k, "forward"), x, xprintf("f + %s_%s_FOLDED", net, name),
-                  xprintf("f + %s_%s_FOLDED_BIAS", net, name));
-    }
-    call_runs(f, fn, c, PHASE_INFER, pack ? 0 : 1);
+    call_before(f, fn);
+    if (k->kind == KERNEL_PASS)
+        return;
+    const char *net = upper(p->g->spec->name), *name = upper(k->name);
+    const char *x = gather_x(f, fn);
+    const Run *r = &k->after.run[0];
+    core_call(call_core(f, fn, r, initialiser(f, r, k->image, run_head(f))), core_function(k, "forward"), x, xprintf("f + %s_%s_FOLDED", net, name),
+              xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    call_runs(f, fn, &k->after, k->image, 1);
 }
 
 /* ---- the file ---- */
 
+static const char *stored_name(const File *f, const Tensor *nd)
+{
+    return nd->op == 0 ? "the input" : f->p->g->op[nd->stored_op].path;
+}
+
 static void notes(const File *f)
 {
     const Kernel *k = f->k;
-    const Plan *p = f->p;
 
-    if (k->before >= 0) {
-        const Span *s = &p->span[k->before];
-        rec_fmt(rec_add(f->rec, "notes"), "text", "reads:  %s, %s", s->from_input ? "the input" : "the stored tensor", describe_shape(s->shape[s->stored]));
+    for (int i = 0; i < k->nport; i++) {
+        const Tensor *root = &f->p->node[f->p->node[k->port[i].node].root];
+        if (k->port[i].value)
+            rec_fmt(rec_add(f->rec, "notes"), "text", "%s: %s, %s", k->port[i].name, root->op == 0 ? "the input" : "a stored tensor", describe_shape(root->shape[0]));
     }
-    if (k->after >= 0) {
-        const Span *s = &p->span[k->after];
-        rec_fmt(rec_add(f->rec, "notes"), "text", "stores: %s%s, %s: %s", s->stored ? "the output of " : "its output",
-                s->stored ? op_info[p->g->op[s->op[s->stored - 1]].kind].name : "", describe_shape(s->shape[s->stored]), s->why);
+    if (k->node >= 0 && f->p->node[k->node].stored) {
+        const Tensor *nd = &f->p->node[k->node];
+        rec_fmt(rec_add(f->rec, "notes"), "text", "stores: %s, %s: %s", stored_name(f, nd), describe_shape(nd->shape[0]), nd->why);
     }
 }
 
-void emit_layer_file(const Plan *p, const Kernel *k, Parts parts, Buf *to)
+static void training_part(const File *f)
 {
-    const Op *o = &p->g->op[k->op];
-    File file = {p, k, rec_new()}, *f = &file;
+    const Kernel *k = f->k;
+
+    notes(f);
+    for (int i = 0; i < k->nin; i++)
+        add_runs(f, "runs", &k->before[i], k->image);
+    add_runs(f, "runs", &k->after, k->image);
+    add_runs(f, "runs", &k->again, k->image);
+    add_runs(f, "runs", &k->dout, k->image);
+    for (int i = 0; i < k->nin; i++)
+        add_runs(f, "runs", &k->din[i], k->image);
+    switch (k->kind) {
+    case KERNEL_CONV:
+        conv_forward(f);
+        conv_backward(f);
+        break;
+    case KERNEL_LINEAR:
+        linear_forward(f);
+        linear_backward(f);
+        break;
+    case KERNEL_PASS:
+        pass_kernel(f);
+        break;
+    case KERNEL_LOSS:
+        loss_kernel(f);
+        break;
+    }
+    trace_function(f);
+}
+
+const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k)
+{
+    for (int i = 0; i < p->ninfer; i++)
+        if (strcmp(p->infer[i].name, k->name) == 0)
+            return &p->infer[i];
+    return NULL;
+}
+
+void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to)
+{
+    const Kernel *any = k ? k : infer;
+    const Op *o = &p->g->op[any->op];
+    File file = {p, any, rec_new(), false}, *f = &file;
 
     rec_str(f->rec, "net", p->g->spec->name);
     rec_str(f->rec, "licence", EMITTED_LICENCE);
-    rec_fmt(f->rec, "file", "%s_%s.c", p->g->spec->name, k->name);
-    if (k->kind == KERNEL_CONV)
+    rec_fmt(f->rec, "file", "%s_%s.c", p->g->spec->name, any->name);
+    if (any->kind == KERNEL_CONV)
         rec_str(f->rec, "doc", describe_conv(p, o));
-    else if (k->kind == KERNEL_LINEAR)
+    else if (any->kind == KERNEL_LINEAR)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
-    else if (k->kind == KERNEL_PASS)
-        rec_str(f->rec, "doc", "a pass between two barriers: the statistics of a norm that no weight op stands before");
+    else if (any->kind == KERNEL_PASS)
+        rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name, describe_shape(o->shape));
     else
-        rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", k->image[k->x].shape.c);
-    if (k->core_name || (k->infer_core && (parts & PART_INFER)))
-        rec_str(f->rec, "core", k->core_name ? k->core_name : k->infer_core);
-
-    if (parts & PART_TRAIN) {
-        notes(f);
-        add_runs(f, "runs", &k->in, PHASE_BEFORE);
-        add_runs(f, "runs", &k->out, PHASE_AFTER);
-        add_runs(f, "runs", &k->again, PHASE_AFTER);
-        add_runs(f, "runs", &k->dout, PHASE_AFTER);
-        add_runs(f, "runs", &k->din, PHASE_BEFORE);
-        switch (k->kind) {
-        case KERNEL_CONV:
-            conv_forward(f);
-            conv_backward(f);
-            break;
-        case KERNEL_LINEAR:
-            linear_forward(f);
-            linear_backward(f);
-            break;
-        case KERNEL_PASS:
-            pass_kernel(f);
-            break;
-        case KERNEL_LOSS:
-            loss_kernel(f);
-            break;
-        }
-        trace_function(f);
-    }
-    if ((parts & PART_INFER) && (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)) {
-        if (k->pre.n)
-            infer_function(f, &k->pre, true);
-        infer_function(f, &k->post, false);
+        rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", any->image[any->x].shape.c);
+    if (any->kind == KERNEL_CONV || (any->kind == KERNEL_LINEAR && infer))
+        rec_str(f->rec, "core", any->core_name);
+    if (k)
+        training_part(f);
+    if (infer) {
+        f->k = infer;
+        f->infer = true;
+        infer_function(f);
     }
     template_expand("layer_file", "k", f->rec, to);
 }

@@ -35,9 +35,9 @@ static void line(Rec *to, const char *list, const char *text)
     rec_str(rec_add(to, list), "line", text);
 }
 
-static const char *norm_name(const Net *n, int op)
+static const char *c_name(const char *path)
 {
-    char *s = xprintf("norm_%s", n->g->op[op].path);
+    char *s = xstrdup(path);
 
     for (char *c = s; *c; c++)
         if (*c == '.')
@@ -45,14 +45,25 @@ static const char *norm_name(const Net *n, int op)
     return s;
 }
 
-static const char *slot(const Net *n, const Span *s, int index, const char *what)
+static const char *norm_name(const Net *n, int op)
 {
-    return xprintf("%s_SPAN%d_%s", n->NAME, (int)(s - n->p->span), index < 0 ? what : xprintf("%s%d", what, index));
+    return xprintf("norm_%s", c_name(n->g->op[op].path));
 }
 
-static const char *stored_slot(const Net *n, const Span *s)
+static const char *stats_name(const Net *n, const Tensor *nd)
 {
-    return slot(n, s, -1, "STORED");
+    return xprintf("stats_%s", c_name(n->g->op[nd->op].path));
+}
+
+/* "SMALL_CONV1_CONV_STORED", "SMALL_CONV1_CONV_ROUTE0" */
+static const char *slot(const Net *n, const Tensor *nd, int index, const char *what)
+{
+    return xprintf("%s_%s_%s%s", n->NAME, upper(n->g->op[nd->op].path), what, index < 0 ? "" : xprintf("%d", index));
+}
+
+static const char *stored_slot(const Net *n, const Tensor *nd)
+{
+    return slot(n, nd, -1, "STORED");
 }
 
 /* ---- layout ---- */
@@ -77,20 +88,18 @@ static void params(const Net *n)
 
 static void slots(const Net *n)
 {
-    for (int i = 0; i < n->p->nspan; i++) {
-        const Span *s = &n->p->span[i];
-        if (!s->from_input) {
-            add_offset(n->rec, "slots", stored_slot(n, s), s->stored_slot,
-                       xprintf("%s %s, stored for backward", s->stored ? n->g->op[s->op[s->stored - 1]].path : "weight op's output",
-                               describe_shape(s->shape[s->stored])));
-            for (int r = 0; r < s->nroute; r++)
-                add_offset(n->rec, "slots", slot(n, s, r, "ROUTE"), s->route_slot[r], "which element of each window won, a byte");
-        }
-        for (int c = 0; c < s->ncut; c++)
-            if (s->cut_grad[c] && s->cut_kept[c])
-                add_offset(n->rec, "slots", slot(n, s, c, "GRADIENT"), s->grad_slot[c],
-                           xprintf("gradient of %s, %s", s->cut[c] ? n->g->op[s->op[s->cut[c] - 1]].path : "the weight op's output",
-                                   describe_shape(s->shape[s->cut[c]])));
+    for (int i = 0; i < n->p->nnode; i++) {
+        const Tensor *nd = &n->p->node[i];
+        if (nd->op == 0)
+            continue;
+        if (nd->stored)
+            add_offset(n->rec, "slots", stored_slot(n, nd), nd->slot,
+                       xprintf("%s, %s%s", n->g->op[nd->stored_op].path, describe_shape(nd->shape[0]), nd->kept ? ", kept for backward" : ""));
+        for (int r = 0; r < nd->nroute; r++)
+            add_offset(n->rec, "slots", slot(n, nd, r, "ROUTE"), nd->route_slot[r], "which element of each window won, a byte");
+        if (nd->grad)
+            add_offset(n->rec, "slots", slot(n, nd, -1, "GRADIENT"), nd->grad_slot,
+                       xprintf("gradient of %s, %s", n->g->op[nd->op].path, describe_shape(nd->shape[nd->nlink])));
     }
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
@@ -123,28 +132,45 @@ static char *in_images(const Net *n, const char *slot_name)
     return xprintf("images + %s * net->net.batch", slot_name);
 }
 
+/* The port's node, as the kernel is given it. */
+static void port_fields(const Net *n, const Kernel *k, Rec *r, const Port *port)
+{
+    const Tensor *nd = &n->p->node[port->node], *root = &n->p->node[nd->root];
+    const bool own = port->node == k->node;
+
+    if (own && nd->op > 0 && nd->stored)
+        given(n, r, k, "float *out", port->name, in_images(n, stored_slot(n, nd)));
+    else if (port->value)
+        given(n, r, k, xprintf("const float *%s", port->name), port->name, root->op == 0 ? NULL : in_images(n, stored_slot(n, root)));
+    if (port->grad && nd->grad)
+        given(n, r, k, xprintf("%sfloat *%s_g", own ? "const " : "", port->name), xprintf("%s_g", port->name), in_images(n, slot(n, nd, -1, "GRADIENT")));
+}
+
 static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
 {
     const Plan *p = n->p;
-    const Span *before = &p->span[k->before], *after = k->after >= 0 ? &p->span[k->after] : NULL;
-    const bool pass = k->kind == KERNEL_PASS, weights = k->wparam >= 0;
-    const int cut = pass ? k->cut - 1 : before->ncut - 1;
+    const Tensor *node = k->node >= 0 ? &p->node[k->node] : NULL;
+    NormSum *sum;
+    const int nsum = plan_sums(p, k, &sum);
 
     given(n, r, k, "const struct cvy_net *net", "net", "&net->net");
     given(n, r, k, "float *scratch", "scratch", "net->scratch");
-    given(n, r, k, "const float *in", "in", before->from_input ? NULL : in_images(n, stored_slot(n, before)));
-    if (k->back_data && before->cut_kept[cut])
-        given(n, r, k, "float *in_g", "in_g", in_images(n, slot(n, before, cut, "GRADIENT")));
-    if (pass && k->has_backward)
-        given(n, r, k, "const float *out_g", "out_g", in_images(n, slot(n, before, k->cut, "GRADIENT")));
-    if (after) {
-        given(n, r, k, "float *out", "out", in_images(n, stored_slot(n, after)));
-        given(n, r, k, "const float *out_g", "out_g", in_images(n, slot(n, after, 0, "GRADIENT")));
-        for (int i = 0; i < after->nroute; i++)
-            given(n, r, k, xprintf("uint8_t *route%d", i), xprintf("route%d", i),
-                  xprintf("(uint8_t *)(void *)(%s)", in_images(n, slot(n, after, i, "ROUTE"))));
+    for (int i = 0; i < k->nport; i++)
+        port_fields(n, k, r, &k->port[i]);
+    for (int i = 0; node && i < node->nroute; i++)
+        given(n, r, k, xprintf("uint8_t *route%d", i), xprintf("route%d", i),
+              xprintf("(uint8_t *)(void *)(%s)", in_images(n, slot(n, node, i, "ROUTE"))));
+    if (node && node->nnorm)
+        given(n, r, k, "struct cvy_stats *stats", "stats", xprintf("&net->%s", stats_name(n, node)));
+    for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
+        bool adds = false;
+        for (int j = 0; j < nsum; j++)
+            adds |= sum[j].node == k->port[i].node && p->node[sum[j].node].grad;
+        if (adds)
+            given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
+                  xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
     }
-    for (int i = 0; i < k->nalias_train; i++) {
+    for (int i = 0; i < k->nalias; i++) {
         const Op *o = &n->g->op[k->alias[i].op];
         const char *alias = k->alias[i].name;
         if (o->kind == OP_BN)
@@ -152,7 +178,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
         else if (o->kind == OP_DROP)
             given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
     }
-    if (weights) {
+    if (k->wparam >= 0) {
         const char *w = upper(n->g->param[k->wparam].name);
         given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
         if (k->wt_floats)
@@ -181,12 +207,55 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
 
 static bool has_trace(const Kernel *k)
 {
-    return k->kind != KERNEL_PASS && (k->trace_in.n || k->trace_out.n);
+    bool any = false;
+
+    for (int i = 0; i < k->ntrace_image; i++)
+        any |= k->trace_image[i].name != NULL;
+    return any;
 }
 
-static bool has_backward(const Kernel *k)
+static bool has_backward(const Net *n, const Kernel *k)
 {
-    return k->kind == KERNEL_LOSS ? k->din.n && k->din.run[k->din.n - 1].sums >= 0 : k->has_backward;
+    NormSum *list;
+
+    return k->kind == KERNEL_LOSS ? plan_sums(n->p, k, &list) > 0 : k->has_backward;
+}
+
+static const char *infer_prototype(const Net *n, const Kernel *k)
+{
+    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(k));
+}
+
+static void train_kernel(const Net *n, int i)
+{
+    const Plan *p = n->p;
+    const Kernel *k = &p->kernel[i];
+    Rec *r = rec_add(n->rec, "kernels");
+    const char *s = kernel_struct(p, k);
+
+    rec_str(r, "name", k->name);
+    rec_int(r, "train", 1);
+    kernel_fields(n, k, r);
+    if (k->has_forward) {
+        rec_int(r, "forward", 1);
+        decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+    }
+    if (has_backward(n, k)) {
+        rec_int(r, "backward", 1);
+        decl(r, "prototypes", xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+    }
+    if (k->wt_floats) {
+        rec_int(r, "transposed", 1);
+        decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
+        add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+    }
+    if (has_trace(k)) {
+        rec_int(r, "traced", 1);
+        decl(r, "prototypes", xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)", s, s));
+    }
+    for (int j = 0; j < k->nport; j++)
+        if (k->port[j].value && p->node[p->node[k->port[j].node].root].op == 0)
+            rec_str(rec_add(r, "inputs"), "name", k->port[j].name);
 }
 
 static void kernels(const Net *n)
@@ -194,42 +263,14 @@ static void kernels(const Net *n)
     const Plan *p = n->p;
     const bool train = n->parts & PART_TRAIN;
 
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        Rec *r = rec_add(n->rec, "kernels");
-        rec_str(r, "name", k->name);
-        const char *s = kernel_struct(p, k);
-        if (train) {
-            rec_int(r, "train", 1);
-            kernel_fields(n, k, r);
-            decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-            if (has_backward(k)) {
-                rec_int(r, "backward", 1);
-                decl(r, "prototypes", xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-            }
-            if (k->wt_floats) {
-                rec_int(r, "transposed", 1);
-                decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
-            }
-            if (has_trace(k)) {
-                rec_int(r, "traced", 1);
-                decl(r, "prototypes", xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)", s, s));
-            }
-            if (p->span[k->before].from_input)
-                rec_int(r, "reads_input", 1);
-            if (k->wt_floats)
-                add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
-        }
-        if (k->wparam >= 0) {
-            if (k->pre.n)
-                decl(r, "infer_prototypes", xprintf("void %s_pack(const float *f, const float *image, float *x, float *scratch)", s));
-            decl(r, "infer_prototypes", xprintf("void %s_infer(const float *f, const float *x, float *y, float *scratch)", s));
-        }
-    }
+    for (int i = 0; train && i < p->nkernel; i++)
+        train_kernel(n, i);
+    for (int i = 0; i < p->ninfer; i++)
+        rec_str(rec_add(n->rec, "infer_prototypes"), "decl", infer_prototype(n, &p->infer[i]));
     for (int i = p->nkernel - 1; train && i >= 0; i--) {
         Rec *r = rec_add(n->rec, "reversed");
         rec_str(r, "name", p->kernel[i].name);
-        rec_int(r, "backward", has_backward(&p->kernel[i]));
+        rec_int(r, "backward", has_backward(n, &p->kernel[i]));
     }
 }
 
@@ -268,6 +309,22 @@ static void norms(const Net *n)
     }
 }
 
+/* Statistics of the nodes that norms read. */
+static void statistics(const Net *n)
+{
+    for (int i = 0; i < n->p->nnode; i++) {
+        const Tensor *nd = &n->p->node[i];
+        if (nd->nnorm == 0)
+            continue;
+        const char *name = stats_name(n, nd);
+        const int channels = nd->shape[nd->nlink].c;
+        rec_str(rec_add(n->rec, "stats"), "name", name);
+        line(n->rec, "place", xprintf("net->%s = (struct cvy_stats){.channels = %d, .padded = %d, .pieces = %d}", name, channels,
+                                      blocks_of(channels) * LANES + LANES, n->p->pieces));
+        line(n->rec, "place", xprintf("cvy_stats_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)nd->stats_floats, (long long)nd->stats_at));
+    }
+}
+
 static char *fold_list(const Net *n, const int *op, int count)
 {
     Buf b = {0};
@@ -280,8 +337,8 @@ static char *fold_list(const Net *n, const int *op, int count)
 
 static void folds(const Net *n)
 {
-    for (int i = 0; i < n->p->nkernel; i++) {
-        const Kernel *k = &n->p->kernel[i];
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const Kernel *k = &n->p->infer[i];
         if (k->wparam < 0)
             continue;
         const Op *o = &n->g->op[k->op];
@@ -300,7 +357,7 @@ static void folds(const Net *n)
     }
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
-        const int padded = blocks_of(n->g->op[a->op].shape.c) * LANES;
+        const int padded = a->padded;
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
         line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, f + %s + %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
                                       affine_macro(n->p, a->op), padded));
@@ -375,24 +432,58 @@ static void tensors(const Net *n)
 
 /* ---- inference ---- */
 
+/* A node's place in a thread's part. */
+static const char *infer_slot(const Net *n, int node)
+{
+    return xprintf("%s_%s_INFER", n->NAME, upper(n->g->op[n->p->infer_node[node].op].path));
+}
+
+static const char *infer_scratch(const Net *n, const Kernel *k)
+{
+    return xprintf("%s_%s_INFER_SCRATCH", n->NAME, upper(k->name));
+}
+
+/* "x + ..., s + SMALL_CONV1_ACT_INFER, s + SMALL_CONV2_ACT_INFER, s + SMALL_CONV2_INFER_SCRATCH" */
+const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
+    const Shape in = p->g->op[0].shape;
+    Buf b = {0};
+
+    buf_printf(&b, "%s_infer(%s", kernel_struct(p, k), folded);
+    for (int i = 0; i < k->nport; i++)
+        if (k->port[i].node == 0)
+            buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
+        else if (k->port[i].node != k->node)
+            buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].node));
+    buf_printf(&b, ", s + %s, %s)", infer_slot(n, k->node), k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
+    return b.text;
+}
+
+void emit_infer_places(const Plan *p, Rec *rec, const char *list)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
+
+    for (int i = 1; i < p->ninfer_node; i++)
+        add_offset(rec, list, infer_slot(n, i), p->infer_node[i].slot, NULL);
+    for (int i = 0; i < p->ninfer; i++)
+        if (p->infer[i].scratch)
+            add_offset(rec, list, infer_scratch(n, &p->infer[i]), p->infer[i].scratch_at, NULL);
+}
+
+const char *emit_infer_result(const Plan *p)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)};
+
+    return xprintf("s + %s", infer_slot(&net, p->logits));
+}
+
 static void inference(const Net *n)
 {
-    const char *from = "a", *to = "b";
-
-    for (int i = 0; i < n->p->nkernel; i++) {
-        const Kernel *k = &n->p->kernel[i];
-        if (k->wparam < 0)
-            continue;
-        const char *s = kernel_struct(n->p, k);
-        if (k->pre.n)
-            line(n->rec, "infer", xprintf("%s_pack(f, x + (int64_t)i * %lld, a, t)", s,
-                                          (long long)n->g->op[0].shape.c * n->g->op[0].shape.h * n->g->op[0].shape.w));
-        line(n->rec, "infer", xprintf("%s_infer(f, %s, %s, t)", s, from, to));
-        const char *swap = from;
-        from = to;
-        to = swap;
-    }
-    rec_str(n->rec, "infer_result", from);
+    emit_infer_places(n->p, n->rec, "infer_slots");
+    for (int i = 0; i < n->p->ninfer; i++)
+        line(n->rec, "infer", emit_infer_call(n->p, &n->p->infer[i], "f"));
+    rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }
 
 /* ---- totals ---- */
@@ -451,7 +542,7 @@ static void totals(const Net *n)
 
     for (int i = 0; i < n->g->nparam; i++)
         nbatches += n->g->param[i].role == PARAM_COUNT;
-    const int64_t struct_bytes = 1024 + 512 * (int64_t)p->nkernel + 16 * (int64_t)p->nkernel * p->pieces + 256 * (int64_t)p->nnorm;
+    const int64_t struct_bytes = 1024 + 1024 * (int64_t)p->nkernel + 16 * (int64_t)p->nkernel * p->pieces + 256 * (int64_t)p->nnorm + 128 * (int64_t)p->nnode;
     const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats), batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
     const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), wt = floats64(p->wt_floats),
                   dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
@@ -500,7 +591,6 @@ static void totals(const Net *n)
     rec_int(r, "dw_floats", dw);
     rec_int(r, "db_floats", db);
     rec_int(r, "trace_floats", p->trace_floats);
-    rec_int(r, "infer_ends", p->infer_ends);
     rec_int(r, "pieces", p->pieces);
     rec_int(r, "nbatches", nbatches);
     rec_int(r, "stored_bytes", p->stored_bytes);
@@ -547,6 +637,38 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
+/* Whether training has a kernel of that name, whose file holds inference's too. */
+static bool trained(const Plan *p, const Kernel *infer)
+{
+    for (int i = 0; i < p->nkernel; i++)
+        if (strcmp(p->kernel[i].name, infer->name) == 0)
+            return true;
+    return false;
+}
+
+static bool has_file(const OutDir *out, const char *name)
+{
+    for (int i = 0; i < out->n; i++)
+        if (strcmp(out->file[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel *infer)
+{
+    const Kernel *any = k ? k : infer;
+    const char *name = xprintf("%s_%s.c", n->name, any->name), *core = any->core_name ? xprintf("core_%s.h", any->core_name) : NULL;
+    Buf b = {0}, header = {0};
+
+    emit_layer_file(n->p, k, infer, &b);
+    add_file(out, name, &b);
+    source(n, "network", name);
+    if (!core || has_file(out, core) || (any->kind == KERNEL_LINEAR && !infer))
+        return;
+    emit_core_file(n->p, any, k != NULL, &header);
+    add_file(out, core, &header);
+}
+
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
     Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new()}, *n = &net;
@@ -557,6 +679,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     if (parts & PART_TRAIN) {
         slots(n);
         norms(n);
+        statistics(n);
     }
     kernels(n);
     if (parts & PART_TRAIN) {
@@ -569,24 +692,11 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     inference(n);
 
     source(n, "network", xprintf("%s_net.c", n->name));
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        if (!(parts & PART_TRAIN) && k->wparam < 0)
-            continue;
-        const char *name = xprintf("%s_%s.c", n->name, k->name);
-        Buf b = {0};
-        emit_layer_file(p, k, parts, &b);
-        add_file(out, name, &b);
-        source(n, "network", name);
-        bool seen = k->infer_core == NULL;
-        for (int j = 0; j < i; j++)
-            seen |= p->kernel[j].infer_core && strcmp(p->kernel[j].infer_core, k->infer_core ? k->infer_core : "") == 0;
-        if (!seen) {
-            Buf core = {0};
-            emit_core_file(p, k, parts & PART_TRAIN, &core);
-            add_file(out, xprintf("core_%s.h", k->infer_core), &core);
-        }
-    }
+    for (int i = 0; i < p->nkernel && (parts & PART_TRAIN); i++)
+        layer_file(n, out, &p->kernel[i], parts & PART_INFER ? emit_infer_kernel(p, &p->kernel[i]) : NULL);
+    for (int i = 0; i < p->ninfer && (parts & PART_INFER); i++)
+        if (!(parts & PART_TRAIN) || !trained(p, &p->infer[i]))
+            layer_file(n, out, NULL, &p->infer[i]);
     source(n, "network", "runtime/cvy_kernels.c");
     source(n, "program", "main.c");
     for (size_t i = 0; i < nembedded; i++) {

@@ -8,11 +8,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-const Image *phase_images(const Kernel *k, Phase phase)
-{
-    return phase == PHASE_INFER ? k->infer_image : phase == PHASE_TRACE_BEFORE || phase == PHASE_TRACE_AFTER ? k->trace_image : k->image;
-}
-
 char *upper(const char *s)
 {
     char *u = xstrdup(s);
@@ -68,11 +63,11 @@ typedef struct Lines {
     const Plan *p;
     const Kernel *k;
     const Run *r;
-    Phase phase;
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
     bool uses_place, uses_q, infer;
+    Buf done; /* constants that are declared and loaded already */
 } Lines;
 
 static void field(Lines *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -105,45 +100,71 @@ static void load(Lines *l, const char *name, const char *expr)
     rec_str(s, "expr", expr);
 }
 
-/* A constant vector of a norm, declared and loaded once a run. */
-static void norm_constant(Lines *l, int op, const char *what, Buf *done)
+/* Whether `name` is new to this run; from then on it is not. */
+static bool once(Lines *l, const char *name)
 {
-    const char *alias = plan_alias(l->k, op), *key = xprintf("|%s_%s|", alias, what);
+    const char *key = xprintf("|%s|", name);
 
-    if (done->text && strstr(done->text, key))
-        return;
-    buf_puts(done, key);
-    field(l, "vf %s_%s", alias, what);
-    if (!l->infer)
-        load(l, xprintf("%s_%s", alias, what), xprintf("vf_load(q->k->%s->%s + c)", alias, what));
-    else
-        load(l, xprintf("%s_%s", alias, what),
-             xprintf("vf_load(q->f + %s%s + c)", affine_macro(l->p, op),
-                     strcmp(what, "scale") == 0 ? "" : xprintf(" + %d", blocks_of(l->p->g->op[op].shape.c) * LANES)));
+    if (l->done.text && strstr(l->done.text, key))
+        return false;
+    buf_puts(&l->done, key);
+    return true;
 }
 
-static void norm_constants(Lines *l, const Step *s, Buf *done)
+/* "c", or "c + 5" behind a concat */
+static const char *channel(int first)
+{
+    return first ? xprintf("c + %d", first) : "c";
+}
+
+/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run. */
+static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first)
+{
+    const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
+
+    l->uses_q = true;
+    if (!once(l, name))
+        return;
+    field(l, "vf %s", name);
+    if (!l->infer) {
+        load(l, name, xprintf("%s(q->k->%s->%s + %s)", loads, alias, what, channel(first)));
+        return;
+    }
+    int padded = 0;
+    for (int i = 0; i < l->p->naffine; i++)
+        padded = l->p->affine[i].op == op ? l->p->affine[i].padded : padded;
+    load(l, name, xprintf("%s(q->f + %s%s + %s)", loads, affine_macro(l->p, op), strcmp(what, "scale") == 0 ? "" : xprintf(" + %d", padded), channel(first)));
+}
+
+static void step_constants(Lines *l, const Step *s)
 {
     static const char *const forward[] = {"mean", "scale", "shift", NULL}, *const affine[] = {"scale", "shift", NULL},
-                            *const back[] = {"mean", "istd", "off", "scale", "back_x", "back_1", NULL},
-                            *const sums[] = {"mean", "istd", "off", NULL};
-    const char *const *w = s->kind == STEP_FORWARD ? forward : s->kind == STEP_AFFINE ? affine : s->kind == STEP_NORM_BACK ? back : sums;
+                            *const correct[] = {"mean", "back_x", "back_1", NULL}, *const sums[] = {"mean", "istd", "off", NULL},
+                            *const scale[] = {"scale", NULL};
+    const bool norm = s->op >= 0 && l->p->g->op[s->op].kind == OP_BN;
+    const char *const *w = s->kind == STEP_CORRECT                ? correct
+                           : s->kind == STEP_SUMS                 ? sums
+                           : s->kind == STEP_SCALE                ? scale
+                           : s->kind == STEP_AFFINE               ? affine
+                           : norm && s->kind == STEP_FORWARD      ? forward
+                                                                  : NULL;
 
-    for (; *w; w++)
-        norm_constant(l, s->op, *w, done);
+    for (; w && *w; w++)
+        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first);
 }
 
-static void drop_constant(Lines *l, int op, Buf *done)
+static void drop_constant(Lines *l, const Step *st)
 {
-    const char *alias = plan_alias(l->k, op), *key = xprintf("|%s|", alias);
-    const Shape shape = l->p->g->op[op].shape;
+    const char *alias = plan_alias(l->k, st->op);
+    const Shape shape = l->p->g->op[st->op].shape;
 
-    if (done->text && strstr(done->text, key))
+    l->uses_q = true;
+    if (!once(l, alias))
         return;
-    buf_puts(done, key);
     field(l, "struct vf_drop %s", alias);
     Rec *s = add_line(l->rec, "begin", "begin_drop");
     rec_str(s, "op", alias);
+    rec_str(s, "channel", channel(st->first));
     rec_int(s, "plane", (int64_t)shape.h * shape.w);
 }
 
@@ -154,7 +175,6 @@ static void op_fields(Lines *l, Rec *s, const Step *step)
     const char *alias = plan_alias(l->k, step->op);
 
     rec_str(s, "op", alias ? alias : o->stage ? o->stage : o->layer);
-    rec_int(s, "channels", o->shape.c);
     rec_str(s, "index", l->index);
     if (o->kind == OP_DROP) {
         rec_fmt(s, "below", "%luu", (unsigned long)(o->arg * 4294967296.0));
@@ -165,6 +185,16 @@ static void op_fields(Lines *l, Rec *s, const Step *step)
     }
 }
 
+/* ---- windows ---- */
+
+/* A window that looks at the whole image, not at one channel block of it. */
+static bool whole_image(const Lines *l)
+{
+    const OpKind kind = l->r->window >= 0 ? l->p->g->op[l->r->window].kind : OP_KINDS;
+
+    return kind == OP_FLATTEN || kind == OP_PAD;
+}
+
 /* The fields of a line that goes through a window whose input is image m, from output pixel (y, x). */
 static void window_fields(Lines *l, Rec *s, int op, const Image *m)
 {
@@ -173,10 +203,13 @@ static void window_fields(Lines *l, Rec *s, int op, const Image *m)
 
     rec_str(s, "index", l->index);
     rec_int(s, "plane", (int64_t)in.h * in.w);
-    rec_int(s, "total", o->shape.c);
-    if (o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL) {
+    rec_int(s, "total", l->r->shape.c);
+    if (o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL || o->kind == OP_PAD) {
         rec_fmt(s, "pixel", "(y * %d + x * %d)", o->stride[0] * m->cols, o->stride[1]);
         rec_str(s, "inverse", emit_float(1.0 / (o->kernel[0] * o->kernel[1])));
+        rec_int(s, "before", o->before);
+        rec_int(s, "channels", in.c);
+        rec_int(s, "area", (int64_t)m->rows * m->cols);
         l->uses_place = true;
     } else {
         rec_str(s, "inverse", emit_float(1.0 / ((double)in.h * in.w)));
@@ -207,92 +240,216 @@ static void window_taps(const Lines *l, Rec *s, int op, const Image *m, bool ski
         }
 }
 
+/* ---- places ---- */
+
+/* Pixels of a place, halo and all; of a linear op's result, one. */
+static int64_t place_area(const Lines *l, const Place *p)
+{
+    if (p->where == AT_IMAGE && p->image >= 0)
+        return (int64_t)l->image[p->image].rows * l->image[p->image].cols;
+    return (int64_t)p->shape.h * p->shape.w;
+}
+
+/* The index of pixel (y, x), written as `y` and `x`, in a place. */
+static const char *place_pixel(const Lines *l, const Place *p, const char *y, const char *x)
+{
+    if (p->where == AT_IMAGE && p->image >= 0)
+        return image_pixel(&l->image[p->image], y, x);
+    return xprintf("(%s * %d + %s)", y, p->shape.w, x);
+}
+
+/* Where a place begins, as the run is given it: in its own struct's `name_image`, or in the kernel's. */
+static const char *place_base(const Lines *l, const Place *p, const char *name, bool grad)
+{
+    const int64_t area = place_area(l, p);
+
+    if (p->where == AT_IMAGE || l->infer)
+        return xprintf("q->%s_image", name);
+    return xprintf("q->k->%s%s + (int64_t)q->at->image * %lld", l->k->port[p->port].name, grad ? "_g" : "",
+                   (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
+}
+
+/* The pointer to a channel block of a place, or (`whole`) to the place. */
+static const char *place_block(const Lines *l, const Place *p, const char *name, bool grad, bool whole)
+{
+    if (whole)
+        return place_base(l, p, name, grad);
+    const char *c = p->first ? xprintf("(c + %d)", p->first) : "c";
+    return xprintf("%s + %s * %lld", place_base(l, p, name, grad), c, (long long)place_area(l, p));
+}
+
+static void image_field(Lines *l, const Place *p, const char *name)
+{
+    if (p->where == AT_IMAGE || l->infer)
+        field(l, "%sfloat *%s_image", strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ", name);
+}
+
+static void lane_fields(const Lines *l, Rec *s, const Place *p, int channels)
+{
+    rec_int(s, "area", place_area(l, p));
+    rec_str(s, "channel", p->first ? xprintf("q->c + %d", p->first) : "q->c");
+    rec_int(s, "end", (int64_t)p->first + channels);
+}
+
 /* Lines that read a value: `list` of the record, as `what` ("return", "const vf v3 ="); q->`from` is the block. */
-static void read_value(Lines *l, const char *list, const char *what, const char *from, Where where, int image, bool keep)
+static void read_value(Lines *l, const char *list, const char *what, const char *from, const Place *p, bool window, bool keep)
 {
     const Run *r = l->r;
-    const Shape shape = r->shape;
     Rec *s;
 
-    if (where == AT_IMAGE && r->window >= 0 && (!r->back || strcmp(from, "value") == 0)) {
-        const Image *m = &l->image[image];
+    if (window) {
+        const Image *m = &l->image[p->image];
         s = add_line(l->rec, list, xprintf("read_%s", op_info[l->p->g->op[r->window].kind].name));
         window_fields(l, s, r->window, m);
         window_taps(l, s, r->window, m, true);
         if (keep)
             rec_int(s, "keep", 1);
-    } else if (where == AT_X) {
+    } else if (p->where == AT_X) {
         s = add_line(l->rec, list, "read_nchw");
-        rec_fmt(s, "pixel", "%s", l->index);
-        rec_int(s, "plane", (int64_t)shape.h * shape.w);
-        rec_int(s, "channels", shape.c);
+        rec_str(s, "pixel", l->index);
+        rec_int(s, "plane", place_area(l, p));
+        rec_int(s, "channels", r->shape.c);
         l->uses_place = true;
     } else {
-        s = add_line(l->rec, list, "read_blocked");
-        rec_str(s, "pixel", where == AT_IMAGE && image >= 0 ? image_pixel(&l->image[image], "y", "x") : l->index);
+        const bool shifted = plan_shifted(p, r->shape.c);
+        s = add_line(l->rec, list, shifted ? "read_lanes" : "read_blocked");
+        rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+        if (shifted)
+            lane_fields(l, s, p, r->shape.c);
         l->uses_place = true;
     }
     rec_str(s, "what", what);
     rec_str(s, "from", from);
 }
 
-static int64_t image_plane(const Image *m)
-{
-    return (int64_t)m->rows * m->cols;
-}
-
-/* The channel block's pointer behind q->`name`, for a value that lies `where`; `slot` is the kernel struct's field. */
-static char *block_pointer(const Lines *l, Where where, int image, const char *image_field, const char *slot, Shape shape)
-{
-    const int64_t plane = (int64_t)shape.h * shape.w;
-
-    switch (where) {
-    case AT_SLOT:
-        return xprintf("q->k->%s + (int64_t)q->at->image * %lld + c * %lld", slot, (long long)(blocks_of(shape.c) * LANES * plane), (long long)plane);
-    case AT_X:
-        if (l->infer)
-            return xprintf("q->%s + c * %lld", image_field, (long long)plane);
-        return xprintf("q->k->%s + (int64_t)q->at->image * %lld + c * %lld", slot, (long long)(shape.c * plane), (long long)plane);
-    case AT_IMAGE:
-        if (image < 0)
-            return xprintf("q->%s + c * %lld", image_field, (long long)plane);
-        if (l->image[image].plain)
-            return xprintf("q->%s", image_field);
-        return xprintf("q->%s + c * %lld", image_field, (long long)image_plane(&l->image[image]));
-    case AT_CORE:
-    case NOWHERE:
-        break;
-    }
-    BUG("run %s has no such pointer", l->r->name);
-}
-
-static bool flattens(const Lines *l)
-{
-    return l->r->window >= 0 && l->p->g->op[l->r->window].kind == OP_FLATTEN;
-}
-
-static Shape window_input(const Lines *l)
-{
-    const Graph *g = l->p->g;
-
-    return g->op[g->op[l->r->window].in].shape;
-}
-
-static bool is_after(Phase phase)
-{
-    return phase == PHASE_AFTER || phase == PHASE_TRACE_AFTER;
-}
-
 /* ---- the parts of a run ---- */
 
-static void steps(Lines *l, Buf *done)
+static const char *gradient(const Step *s)
+{
+    return s->g ? xprintf("g%d", s->g) : "g";
+}
+
+/* Reading what a join's other operand begins at, and giving to its gradient. */
+static void side_step(Lines *l, const Step *step)
+{
+    const SideRead *side = &l->r->side[step->side];
+    const Place *p = &side->from;
+    const int pad = side->side->pad;
+    const Op *o = pad >= 0 ? &l->p->g->op[pad] : NULL;
+    const bool give = step->kind == STEP_GIVE;
+    const char *name = xprintf("%s%d", give ? "to_side" : "side", step->side);
+    Place to = *p;
+    Rec *s;
+
+    if (give) {
+        const Tensor *nd = &l->p->node[side->side->way.node];
+        to = (Place){.where = AT_SLOT, .image = -1, .port = step->in2, .shape = nd->shape[nd->nlink]};
+        to.total = to.shape.c;
+        p = &to;
+    }
+    field(l, "%sfloat *%s", give ? "" : "const ", name);
+    if (!give)
+        image_field(l, p, name);
+    load(l, name, place_block(l, p, name, give, o != NULL));
+    if (o) {
+        s = add_line(l->rec, "point", give ? "give_pad" : "side_pad");
+        rec_int(s, "area", place_area(l, p));
+        rec_str(s, "pixel", place_pixel(l, p, o->stride[0] > 1 ? xprintf("(y * %d)", o->stride[0]) : "y", o->stride[1] > 1 ? xprintf("(x * %d)", o->stride[1]) : "x"));
+        rec_int(s, "before", o->before);
+        rec_int(s, "channels", p->shape.c);
+        if (p->where == AT_X)
+            rec_int(s, "nchw", 1);
+    } else if (p->where == AT_X) {
+        s = add_line(l->rec, "point", "side_nchw");
+        rec_str(s, "pixel", l->index);
+        rec_int(s, "plane", place_area(l, p));
+        rec_int(s, "channels", p->shape.c);
+    } else {
+        s = add_line(l->rec, "point", give ? (step->adds ? "give_add" : "give") : "side");
+        rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+    }
+    rec_str(s, "name", name);
+    rec_str(s, "g", gradient(step));
+    rec_int(s, "out", step->out);
+    l->uses_place = l->uses_q = true;
+}
+
+static void stats_step(Lines *l, const Step *step)
+{
+    const Run *r = l->r;
+    const Tensor *nd = &l->p->node[l->k->node];
+    const Place all = {.first = r->stats_first, .total = nd->shape[nd->nlink].c};
+    const bool shifted = plan_shifted(&all, r->shape.c);
+    const int padded = blocks_of(all.total) * LANES + LANES;
+
+    field(l, "double *stats");
+    field(l, "vf sum, square, pivot");
+    load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * padded, channel(r->stats_first)));
+    Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
+    rec_int(s, "in", step->in);
+    rec_int(e, "padded", padded);
+    if (shifted)
+        rec_int(s, "valid", r->shape.c);
+    l->uses_q = true;
+}
+
+static void begin_stats(Lines *l)
+{
+    const Run *r = l->r;
+    const Tensor *nd = &l->p->node[l->k->node];
+    const Place all = {.first = r->stats_first, .total = nd->shape[nd->nlink].c};
+    Rec *s = add_line(l->rec, "begin", "begin_stats");
+
+    rec_str(s, "tag", run_tag(l->k, r));
+    if (plan_shifted(&all, r->shape.c))
+        rec_int(s, "valid", r->shape.c);
+    rec_int(l->rec, "begin_uses_first", 1);
+}
+
+static void sums_step(Lines *l, Rec *s, const Step *step)
+{
+    const char *alias = plan_alias(l->k, step->op);
+    const int padded = plan_norm(l->p, step->op)->padded;
+
+    (void)s;
+    if (!once(l, xprintf("sums of %s", alias)))
+        BUG("run %s takes the sums of %s twice", l->r->name, alias);
+    field(l, "double *sums_%s", alias);
+    field(l, "vf sum_%s, square_%s", alias, alias);
+    load(l, xprintf("sums_%s", alias), xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, channel(step->first)));
+    rec_str(add_line(l->rec, "begin", "begin_sums"), "op", alias);
+    Rec *e = add_line(l->rec, "end", "end_sums");
+    rec_str(e, "op", alias);
+    rec_int(e, "padded", padded);
+}
+
+static void store_step(Lines *l, const Step *step)
+{
+    const Run *r = l->r;
+    const Tensor *nd = &l->p->node[l->k->node];
+    Place out = {.where = AT_SLOT, .image = -1, .first = r->store_first, .total = r->store_total, .shape = nd->shape[0]};
+
+    for (int i = 0; i < l->k->nport; i++)
+        if (l->k->port[i].node == l->k->node)
+            out.port = i;
+    const bool shifted = plan_shifted(&out, r->shape.c);
+    field(l, "float *stored");
+    load(l, "stored", place_block(l, &out, "stored", false, shifted));
+    Rec *s = add_line(l->rec, "point", shifted ? "store_lanes" : "store");
+    rec_str(s, "index", l->index);
+    rec_int(s, "in", step->in);
+    if (shifted)
+        lane_fields(l, s, &out, r->shape.c);
+    l->uses_place = l->uses_q = true;
+}
+
+static void steps(Lines *l)
 {
     const Graph *g = l->p->g;
 
     for (int i = 0; i < l->r->nstep; i++) {
         const Step *step = &l->r->step[i];
         const OpInfo *op = step->op >= 0 ? &op_info[g->op[step->op].kind] : NULL;
-        const bool drop = step->op >= 0 && g->op[step->op].kind == OP_DROP;
         Rec *s = NULL;
         switch (step->kind) {
         case STEP_FORWARD:
@@ -304,59 +461,78 @@ static void steps(Lines *l, Buf *done)
         case STEP_MASK:
             s = add_line(l->rec, "point", "mask");
             break;
-        case STEP_STORE:
-            s = add_line(l->rec, "point", "store");
-            rec_str(s, "index", l->index);
-            rec_int(s, "in", step->in);
-            l->uses_place = l->uses_q = true;
-            continue;
-        case STEP_STATS:
-            s = add_line(l->rec, "point", "stats");
+        case STEP_ADD:
+            s = add_line(l->rec, "point", "fwd_add");
+            rec_int(s, "in2", step->in2);
             break;
         case STEP_BACK:
             s = add_line(l->rec, "point", xprintf("back_%s", op->name));
             rec_int(s, "value", op->need == NEED_OUTPUT ? step->out : step->in);
             break;
-        case STEP_NORM_BACK:
-            s = add_line(l->rec, "point", "back_norm");
+        case STEP_CORRECT:
+            s = add_line(l->rec, "point", "back_stats");
+            if (plan_shifted(&(Place){.first = step->first, .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c}, step->channels))
+                rec_int(s, "valid", step->channels);
             break;
         case STEP_SUMS:
             s = add_line(l->rec, "point", "sums");
+            sums_step(l, s, step);
             break;
+        case STEP_SCALE:
+            s = add_line(l->rec, "point", "back_scale");
+            break;
+        case STEP_SPLIT:
+            s = add_line(l->rec, "point", "split");
+            break;
+        case STEP_STORE:
+            store_step(l, step);
+            continue;
+        case STEP_STATS:
+            stats_step(l, step);
+            continue;
+        case STEP_SIDE:
+        case STEP_GIVE:
+            side_step(l, step);
+            continue;
         }
         rec_int(s, "in", step->in);
         rec_int(s, "out", step->out);
-        if (step->first_lanes)
+        rec_str(s, "g", gradient(step));
+        rec_int(s, "channels", step->channels);
+        if (step->first_lanes) {
             rec_int(s, "first_lanes", 1);
-        op_fields(l, s, step);
-        if (step->first_lanes || drop || op->cls == CLASS_BARRIER)
             l->uses_q = true;
-        if (drop)
-            drop_constant(l, step->op, done);
-        if (op->cls == CLASS_BARRIER && step->kind != STEP_STATS)
-            norm_constants(l, step, done);
+        }
+        if (op)
+            op_fields(l, s, step);
+        if (op && g->op[step->op].kind == OP_DROP)
+            drop_constant(l, step);
+        step_constants(l, step);
     }
 }
 
 static void store_result(Lines *l, const char *value)
 {
     const Run *r = l->r;
-    Rec *s;
+    const Place *p = &r->to;
 
-    if (r->to == NOWHERE)
+    if (p->where == NOWHERE)
         return;
-    const Image *m = r->to == AT_IMAGE ? &l->image[r->to_image] : NULL;
+    const Image *m = p->where == AT_IMAGE ? &l->image[p->image] : NULL;
+    const bool plain = m && m->plain, shifted = !plain && plan_shifted(p, r->shape.c);
     field(l, "float *to");
-    if (m)
-        field(l, "float *to_image");
-    load(l, "to", block_pointer(l, r->to, r->to_image, "to_image", "in_g", r->shape));
-    s = add_line(l->rec, "point", m && m->plain ? "to_plain" : "to_blocked");
+    image_field(l, p, "to");
+    load(l, "to", plain ? (p->first ? xprintf("q->to_image + %lld", (long long)(p->first * place_area(l, p))) : "q->to_image")
+                        : place_block(l, p, "to", true, shifted));
+    Rec *s = add_line(l->rec, "point", plain ? "to_plain" : shifted ? (r->adds ? "add_lanes" : "to_lanes") : r->adds ? "to_sum" : "to_blocked");
     rec_str(s, "value", value);
-    rec_str(s, "pixel", m ? image_pixel(m, "y", "x") : l->index);
-    if (m && m->plain) {
-        rec_int(s, "plane", image_plane(m));
-        rec_int(s, "channels", m->shape.c);
+    rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+    if (plain) {
+        rec_int(s, "plane", place_area(l, p));
+        rec_int(s, "channels", r->shape.c);
     }
+    if (shifted)
+        lane_fields(l, s, p, r->shape.c);
     l->uses_place = l->uses_q = true;
 }
 
@@ -364,10 +540,11 @@ static void scatter_result(Lines *l)
 {
     const Run *r = l->r;
     const Image *m = &l->image[r->scatter_image];
+    const Place p = {.where = AT_IMAGE, .image = r->scatter_image, .total = m->shape.c, .shape = m->shape};
 
     field(l, "float *scatter_image");
     field(l, "float *scatter");
-    load(l, "scatter", flattens(l) ? "q->scatter_image" : block_pointer(l, AT_IMAGE, r->scatter_image, "scatter_image", NULL, m->shape));
+    load(l, "scatter", place_block(l, &p, "scatter", false, whole_image(l)));
     if (r->route)
         rec_str(add_line(l->rec, "point", "load_route"), "index", l->index), l->uses_place = true;
     Rec *s = add_line(l->rec, "point", xprintf("scatter_%s", op_info[l->p->g->op[r->window].kind].name));
@@ -379,52 +556,25 @@ static void scatter_result(Lines *l)
 /* Where the winners of this run's windows are stored: its channel block's bytes. */
 static char *route_block(const Lines *l)
 {
-    const Span *s = &l->p->span[l->k->after];
+    const Tensor *nd = &l->p->node[l->k->node];
     const int64_t plane = (int64_t)l->r->shape.h * l->r->shape.w;
 
-    for (int i = 0; i < s->nroute; i++)
-        if (s->route[i] == l->r->window)
+    for (int i = 0; i < nd->nroute; i++)
+        if (nd->route[i] == l->r->window)
             return xprintf("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
                            (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane);
     BUG("no route is stored for run %s", l->r->name);
 }
 
-static void reductions(Lines *l)
+static void bias_gradient(Lines *l)
 {
-    const Run *r = l->r;
-    const bool stats = r->stats >= 0, sums = r->sums >= 0;
-
-    if (!stats && !sums && !r->bias_grad)
-        return;
-    const int padded = blocks_of(r->shape.c) * LANES;
-    field(l, stats ? "double *stats" : "double *sums");
-    field(l, stats ? "vf sum, square, pivot" : sums ? "vf sum, square" : "vf sum");
-    if (r->bias_grad)
-        load(l, "sums", xprintf("q->k->db + (int64_t)q->at->piece * %d + c", padded));
-    else
-        load(l, stats ? "stats" : "sums",
-             xprintf("q->k->%s->%s + (int64_t)q->at->piece * %d + c", plan_alias(l->k, stats ? r->stats : r->sums), stats ? "stats" : "sums",
-                     (stats ? 3 : 2) * padded));
-    if (r->bias_grad)
-        add_line(l->rec, "point", "bias_grad");
+    field(l, "double *sums");
+    field(l, "vf sum");
+    load(l, "sums", xprintf("q->k->db + (int64_t)q->at->piece * %d + c", blocks_of(l->r->shape.c) * LANES));
+    add_line(l->rec, "begin", "begin_bias_grad");
+    add_line(l->rec, "point", "bias_grad");
+    add_line(l->rec, "end", "end_bias_grad");
     l->uses_q = true;
-    Rec *e = add_line(l->rec, "end", stats ? "end_stats" : sums ? "end_sums" : "end_bias_grad");
-    rec_int(e, "padded", padded);
-}
-
-static void begin_reductions(Lines *l)
-{
-    const Run *r = l->r;
-
-    if (r->stats >= 0) {
-        Rec *s = add_line(l->rec, "begin", "begin_stats");
-        rec_str(s, "tag", run_tag(l->k, r));
-        rec_int(l->rec, "begin_uses_first", 1);
-    } else if (r->sums >= 0) {
-        add_line(l->rec, "begin", "begin_sums");
-    } else if (r->bias_grad) {
-        add_line(l->rec, "begin", "begin_bias_grad");
-    }
 }
 
 const char *describe_stages(const Plan *p, const Run *r)
@@ -436,11 +586,14 @@ const char *describe_stages(const Plan *p, const Run *r)
         buf_puts(&b, op_info[p->g->op[r->window].kind].name), comma = ", ";
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        static const char *const verb[] = {[STEP_STORE] = "store", [STEP_STATS] = "statistics", [STEP_NORM_BACK] = "back through the norm",
-                                           [STEP_SUMS] = "sums for the norm before", [STEP_MASK] = "mask"};
+        static const char *const verb[] = {[STEP_STORE] = "store", [STEP_STATS] = "statistics", [STEP_CORRECT] = "what the norms' statistics take away",
+                                           [STEP_SUMS] = "sums for the norm before", [STEP_MASK] = "mask", [STEP_ADD] = "add",
+                                           [STEP_GIVE] = "give to the other operand"};
+        if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+            continue;
         if (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE)
             buf_printf(&b, "%s%s", comma, op_info[p->g->op[s->op].kind].name);
-        else if (s->kind == STEP_BACK)
+        else if (s->kind == STEP_BACK || s->kind == STEP_SCALE)
             buf_printf(&b, "%sback through %s", comma, op_info[p->g->op[s->op].kind].name);
         else
             buf_printf(&b, "%s%s", comma, verb[s->kind]);
@@ -449,12 +602,71 @@ const char *describe_stages(const Plan *p, const Run *r)
     return b.text ? b.text : "as it is";
 }
 
-Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase)
+/* The value at hand when a run's point function begins. */
+static void value_at_hand(Lines *l)
 {
-    Lines line = {.p = p, .k = k, .r = r, .phase = phase, .image = phase_images(k, phase), .rec = rec_new(),
-                  .index = xprintf("(y * %d + x)", r->shape.w), .infer = phase == PHASE_INFER};
+    const Run *r = l->r;
+
+    if (!r->back) {
+        rec_fmt(l->rec, "result", "v%d", r->last);
+        if (!r->bias) {
+            rec_fmt(l->rec, "input", "v%d", r->first);
+            return;
+        }
+        rec_str(l->rec, "input", "v_in");
+        rec_int(add_line(l->rec, "point", "bias"), "out", r->first);
+        field(l, "vf bias");
+        load(l, "bias", "vf_load(q->k->bias + c)");
+        l->uses_q = true;
+        return;
+    }
+    rec_str(l->rec, "input", "g");
+    rec_str(l->rec, "result", "g");
+    if (r->value.where == NOWHERE)
+        return;
+    const bool window = r->value.where == AT_IMAGE && r->window >= 0 && r->value.image >= 0;
+    field(l, "const float *value");
+    image_field(l, &r->value, "value");
+    load(l, "value", place_block(l, &r->value, "value", false, window && whole_image(l)));
+    read_value(l, "point", xprintf("const vf v%d =", r->first), "value", &r->value, window, false);
+    l->uses_q = true;
+    rec_int(add_line(l->rec, "point", "unused_value"), "in", r->first);
+}
+
+/* The walk of a run that no core calls: where it reads. */
+static void walk(Lines *l)
+{
+    const Run *r = l->r;
+    const Place *p = &r->from;
+    const bool window = !r->back && r->window >= 0, shifted = !window && p->where != AT_X && plan_shifted(p, r->shape.c);
+
+    field(l, "const float *from");
+    image_field(l, p, "from");
+    Rec *s = add_line(l->rec, "blocks", "begin_load");
+    rec_str(s, "name", "from");
+    rec_str(s, "expr", place_block(l, p, "from", r->back, shifted || (window && whole_image(l))));
+    if (!r->back && r->route) {
+        field(l, "uint8_t *route");
+        s = add_line(l->rec, "blocks", "begin_load");
+        rec_str(s, "name", "route");
+        rec_str(s, "expr", route_block(l));
+    }
+    const bool point_used_place = l->uses_place;
+    l->uses_place = false;
+    read_value(l, "read", "return", "from", p, window, r->route && !r->back);
+    if (!l->uses_place && !(r->route && !r->back))
+        rec_int(l->rec, "read_ignores_place", 1);
+    l->uses_place = point_used_place;
+    rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
+    rec_int(l->rec, "h", r->shape.h);
+    rec_int(l->rec, "w", r->shape.w);
+    rec_str(l->rec, "first", r->stats ? xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)) : "vf_zero()");
+}
+
+Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
+{
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .infer = infer};
     Lines *l = &line;
-    Buf done = {0};
 
     rec_str(l->rec, "template", "run");
     rec_str(l->rec, "tag", run_tag(k, r));
@@ -468,42 +680,10 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase)
     field(l, "int c");
     load(l, "c", "c");
 
-    /* point: the value at hand, the steps, where it goes */
-    if (r->back) {
-        rec_str(l->rec, "input", "g");
-        rec_str(l->rec, "result", "g");
-        if (r->value != NOWHERE) {
-            field(l, "const float *value");
-            if (r->value == AT_IMAGE)
-                field(l, "const float *value_image");
-            const Shape at = r->value == AT_IMAGE ? l->image[r->value_image].shape : r->shape;
-            load(l, "value", r->value == AT_IMAGE && flattens(l) ? "q->value_image"
-                             : block_pointer(l, r->value, r->value_image, "value_image", is_after(phase) ? "out" : "in", at));
-            read_value(l, "point", xprintf("const vf v%d =", r->first), "value", r->value, r->value_image, false);
-            l->uses_q = true;
-            if (r->nstep == 0 || r->value == AT_IMAGE) /* only the window's winners may be needed */
-                rec_int(add_line(l->rec, "point", "unused_value"), "in", r->first);
-        }
-    } else if (r->bias) {
-        rec_str(l->rec, "input", "v_in");
-        rec_int(add_line(l->rec, "point", "bias"), "out", r->first);
-        field(l, "vf bias");
-        load(l, "bias", "vf_load(q->k->bias + c)");
-        l->uses_q = true;
-    } else {
-        rec_fmt(l->rec, "input", "v%d", r->first);
-    }
-    if (!r->back)
-        rec_fmt(l->rec, "result", "v%d", r->last);
-    bool stores = false;
-    for (int i = 0; i < r->nstep; i++)
-        stores |= r->step[i].kind == STEP_STORE;
-    if (stores) {
-        field(l, "float *stored");
-        load(l, "stored", block_pointer(l, AT_SLOT, -1, NULL, "out", r->shape));
-    }
-    steps(l, &done);
-    reductions(l);
+    value_at_hand(l);
+    steps(l);
+    if (r->bias_grad)
+        bias_gradient(l);
     if (r->scatter_image >= 0) {
         if (r->route) {
             field(l, "const uint8_t *route");
@@ -513,40 +693,13 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, Phase phase)
     } else {
         store_result(l, r->back ? "g" : xprintf("v%d", r->last));
     }
-    begin_reductions(l);
+    if (r->stats)
+        begin_stats(l);
     if (!l->uses_place)
         add_line(l->rec, "point", "unused_place");
     if (l->uses_q)
         rec_int(l->rec, "point_uses_q", 1);
-
-    /* read and the walk, unless a core calls the run */
-    if (r->from == AT_CORE)
-        return l->rec;
-    field(l, "const float *from");
-    if (r->from == AT_IMAGE || (r->from == AT_X && l->infer))
-        field(l, "const float *from_image");
-    const bool window_read = !r->back && r->window >= 0;
-    const Shape from_shape = window_read ? window_input(l) : r->shape;
-    Rec *s = add_line(l->rec, "blocks", "begin_load");
-    rec_str(s, "name", "from");
-    rec_str(s, "expr", window_read && flattens(l) ? "q->from_image"
-                       : block_pointer(l, r->from, r->from_image, "from_image",
-                                       r->back ? "out_g" : is_after(phase) ? "out" : "in", from_shape));
-    if (!r->back && r->route) {
-        field(l, "uint8_t *route");
-        s = add_line(l->rec, "blocks", "begin_load");
-        rec_str(s, "name", "route");
-        rec_str(s, "expr", route_block(l));
-    }
-    const bool point_used_place = l->uses_place;
-    l->uses_place = false;
-    read_value(l, "read", "return", "from", r->from, r->from_image, r->route && !r->back);
-    if (!l->uses_place && !(r->route && !r->back))
-        rec_int(l->rec, "read_ignores_place", 1);
-    l->uses_place = point_used_place;
-    rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
-    rec_int(l->rec, "h", r->shape.h);
-    rec_int(l->rec, "w", r->shape.w);
-    rec_str(l->rec, "first", r->stats >= 0 ? xprintf("%s_read(q, 0, 0)", run_tag(k, r)) : "vf_zero()");
+    if (r->from.where != AT_CORE)
+        walk(l);
     return l->rec;
 }

@@ -1,22 +1,12 @@
-/* fuse.c - graph -> kernels with their stages.
+/* fuse.c - kernels with their ways -> chains of runs.
  *
- * needs: a checked graph, gradients marked.
- * sets:  spans, kernels, chains of runs, images in scratch, what happens to each norm at inference. No cores, no offsets.
+ * needs: flow_build, of training and of inference.
+ * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no offsets.
  *
  * The rules are in plan.h and docs/kernels.md. They are stated over stages and their needs; no order is special. */
 #include "plan.h"
 
 #include <string.h>
-
-int blocks_of(int channels)
-{
-    return (channels + LANES - 1) / LANES;
-}
-
-static int64_t blocked_floats(Shape s)
-{
-    return (int64_t)blocks_of(s.c) * LANES * s.h * s.w;
-}
 
 static const OpInfo *info(const Graph *g, int op)
 {
@@ -26,112 +16,6 @@ static const OpInfo *info(const Graph *g, int op)
 static bool is_window(const Graph *g, int op)
 {
     return info(g, op)->cls == CLASS_WINDOW;
-}
-
-/* ---- spans ---- */
-
-/* Whether tensor p of the span may be the stored one: the backward of every op before it is served by t[p] alone. */
-static bool can_store(const Graph *g, const Span *s, int p)
-{
-    for (int i = 0; i < p; i++) {
-        const Op *op = &g->op[s->op[i]];
-        switch (info(g, s->op[i])->need) {
-        case NEED_NOTHING:
-            break;
-        case NEED_SIGN:
-            for (int j = i + 1; j < p; j++)
-                if (!info(g, s->op[j])->keeps_sign)
-                    return false;
-            break;
-        case NEED_OUTPUT:
-            if (i + 1 != p)
-                return false;
-            break;
-        case NEED_ROUTE:
-            if (op->kernel[0] * op->kernel[1] > 255)
-                return false;
-            break;
-        case NEED_INPUT:
-            return false;
-        }
-    }
-    return true;
-}
-
-static int64_t store_bytes(const Graph *g, const Span *s, int p)
-{
-    int64_t bytes = 4 * blocked_floats(s->shape[p]);
-
-    for (int i = 0; i < p; i++)
-        if (info(g, s->op[i])->need == NEED_ROUTE)
-            bytes += blocked_floats(s->shape[i + 1]);
-    return bytes;
-}
-
-/* The cheapest tensor that serves, the latest of equals: from it on, least is recomputed. */
-static void choose_stored(const Graph *g, Span *s, int limit)
-{
-    s->stored = 0;
-    s->why = "it is the network's input, read again";
-    if (s->from_input)
-        return;
-    for (int p = 1; p <= limit; p++)
-        if (can_store(g, s, p) && store_bytes(g, s, p) <= store_bytes(g, s, s->stored))
-            s->stored = p;
-    if (s->stored < limit && can_store(g, s, s->stored + 1))
-        s->why = "the tensors behind it that would serve are larger";
-    else if (s->stored < limit)
-        s->why = xprintf("the %s behind it needs its %s in backward", op_info[g->op[s->op[s->stored]].kind].name,
-                         info(g, s->op[s->stored])->need == NEED_INPUT ? "input" : "own tensor");
-    else
-        s->why = xprintf("it is what %s%s", limit < s->nop ? "the bn behind it normalises" : "the next kernel reads",
-                         s->stored ? ", and the stages before it need no more" : "");
-    for (int i = 0; i < s->stored; i++)
-        if (info(g, s->op[i])->need == NEED_ROUTE)
-            *PUSH(s->route, s->nroute) = s->op[i];
-}
-
-static void build_span(const Graph *g, Span *s, int from, int to)
-{
-    s->from_input = g->op[from].kind == OP_INPUT;
-    s->nop = to - from - 1;
-    s->op = xalloc(sizeof *s->op * (size_t)(s->nop + 1));
-    s->shape = xalloc(sizeof *s->shape * (size_t)(s->nop + 1));
-    s->shape[0] = g->op[from].shape;
-    int first_norm = -1;
-    for (int i = 0; i < s->nop; i++) {
-        s->op[i] = from + 1 + i;
-        s->shape[i + 1] = g->op[s->op[i]].shape;
-        if (g->op[s->op[i]].kind == OP_BN) {
-            if (first_norm < 0)
-                first_norm = i;
-            s->ncut++;
-        }
-    }
-    choose_stored(g, s, first_norm < 0 ? s->nop : first_norm);
-
-    const int ncut = s->ncut ? s->ncut : 1;
-    s->cut = xalloc(sizeof *s->cut * (size_t)ncut);
-    s->cut_op = xalloc(sizeof *s->cut_op * (size_t)ncut);
-    s->cut_grad = xalloc((size_t)ncut);
-    s->cut_kept = xalloc((size_t)ncut);
-    s->grad_slot = xalloc(sizeof *s->grad_slot * (size_t)ncut);
-    s->route_slot = xalloc(sizeof *s->route_slot * (size_t)(s->nroute + 1));
-    if (s->ncut == 0) {
-        s->ncut = 1;
-        s->cut[0] = s->stored;
-        s->cut_op[0] = -1;
-        s->cut_grad[0] = s->cut_kept[0] = !s->from_input;
-        return;
-    }
-    for (int i = 0, c = 0; i < s->nop; i++)
-        if (g->op[s->op[i]].kind == OP_BN) {
-            s->cut[c] = i + 1;
-            s->cut_op[c] = s->op[i];
-            s->cut_grad[c] = true;
-            s->cut_kept[c] = !s->from_input || c > 0;
-            c++;
-        }
 }
 
 /* ---- images ---- */
@@ -148,7 +32,7 @@ static Image make_image(Shape shape, bool plain, int top, int left, int bottom, 
     return m;
 }
 
-/* The image that feeds op: with the halo that its padding asks for. op -1: no halo. */
+/* The image that feeds window op: with the halo that its padding asks for. op -1: no halo. */
 static Image image_for(const Graph *g, Shape shape, int op, const char *name)
 {
     if (op < 0 || (g->op[op].kind != OP_MAXPOOL && g->op[op].kind != OP_AVGPOOL))
@@ -165,205 +49,385 @@ static int add_image(Image **list, int *n, Image m)
     return *n - 1;
 }
 
-/* ---- chains ---- */
+/* ---- ports ---- */
 
-static void add_step(Run *r, StepKind kind, int op, int in, int out)
+/* What kernel k is given of a node; `name` where it is not given anything of it yet. */
+static int port_of(Kernel *k, int node, const char *name)
 {
-    *PUSH(r->step, r->nstep) = (Step){.kind = kind, .op = op, .in = in, .out = out};
+    for (int i = 0; i < k->nport; i++)
+        if (k->port[i].node == node)
+            return i;
+    int same = 1;
+    const char *unique = name;
+    for (int i = 0; i < k->nport; i++)
+        if (strcmp(k->port[i].name, unique) == 0) {
+            unique = xprintf("%s%d", name, ++same);
+            i = -1;
+        }
+    *PUSH(k->port, k->nport) = (Port){.node = node, .name = unique};
+    return k->nport - 1;
 }
 
-static Run *add_run(Chain *c, const char *name, Shape shape, int first)
+static Place image_place(int image, Shape shape)
+{
+    return (Place){.where = AT_IMAGE, .image = image, .total = shape.c, .shape = shape};
+}
+
+static const Place no_place = {.where = NOWHERE, .image = -1};
+
+/* What is being built: of training, or of inference. */
+typedef struct Fuse {
+    Plan *p;
+    const Graph *g;
+    Kernel *k;
+    Tensor *node;
+    bool infer;
+} Fuse;
+
+/* Where the stored tensor that a node's readers begin at lies, as kernel k is given it. */
+static Place value_place(Fuse *f, int node, const char *name)
+{
+    Kernel *k = f->k;
+    const int port = port_of(k, node, name);
+    Tensor *root = &f->node[f->node[node].root];
+
+    k->port[port].value = true;
+    if (f->infer && root->op > 0) {
+        for (int i = 0; i < k->nimage; i++)
+            if (k->image[i].given && strcmp(k->image[i].name, k->port[port].name) == 0)
+                return image_place(i, root->shape[0]);
+        Image m = f->p->infer_image[root->image];
+        m.given = true;
+        m.name = k->port[port].name;
+        return image_place(add_image(&k->image, &k->nimage, m), root->shape[0]);
+    }
+    const Shape shape = f->node[node].shape[0];
+    return (Place){.where = root->op == 0 ? AT_X : AT_SLOT, .image = -1, .port = port, .total = shape.c, .shape = shape};
+}
+
+/* Where a node's gradient lies. */
+static Place grad_place(Fuse *f, int node, const char *name)
+{
+    const int port = port_of(f->k, node, name);
+    const Tensor *nd = &f->node[node];
+    const Shape shape = nd->shape[nd->nlink];
+
+    f->k->port[port].grad = true;
+    return (Place){.where = AT_SLOT, .image = -1, .port = port, .total = shape.c, .shape = shape};
+}
+
+static Place part(Place p, int first)
+{
+    p.first = first;
+    return p;
+}
+
+/* ---- steps ---- */
+
+static Step *add_step(Run *r, StepKind kind, int op, int in, int out)
+{
+    Step *s = PUSH(r->step, r->nstep);
+
+    *s = (Step){.kind = kind, .op = op, .in = in, .out = out, .channels = r->shape.c};
+    return s;
+}
+
+static Run *add_run(Chain *c, const char *name, Shape shape, int first, int next)
 {
     Run *r = PUSH(c->run, c->n);
 
-    *r = (Run){.name = name, .shape = shape, .first = first, .last = first, .window = -1};
-    r->from_image = r->value_image = r->to_image = r->scatter_image = -1;
-    r->stats = r->sums = -1;
+    *r = (Run){.name = name, .shape = shape, .first = first, .last = first, .next = next, .window = -1};
+    r->from = r->value = r->to = no_place;
+    r->scatter_image = -1;
     return r;
 }
 
-static void forward_step(const Graph *g, Run *r, StepKind kind, int op, int in)
+static void point_step(const Fuse *f, Run *r, const Link *l, int in, int out)
 {
-    add_step(r, kind, op, in, in + 1);
-    r->step[r->nstep - 1].first_lanes = g->op[op].kind == OP_SIGMOID && g->op[op].shape.c % LANES != 0;
-    r->last = in + 1;
+    const OpKind kind = f->g->op[l->op].kind;
+    Step *s = add_step(r, f->infer && kind == OP_BN ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
+
+    s->first = l->first;
+    s->first_lanes = kind == OP_SIGMOID && r->shape.c % LANES != 0;
 }
 
-/* A forward chain over ops[a .. b) of a span's list: `name` + number names its runs and images. */
+/* The side's number in the run. */
+static int side_of(Fuse *f, Run *r, const Side *side)
+{
+    for (int i = 0; i < r->nside; i++)
+        if (r->side[i].side == side)
+            return i;
+    const Place from = value_place(f, side->way.node, "side");
+    SideRead *s = PUSH(r->side, r->nside);
+    *s = (SideRead){.side = side, .from = from};
+    s->value = xalloc(sizeof(int) * (size_t)(side->way.n + 1));
+    for (int i = 0; i <= side->way.n; i++)
+        s->value[i] = -1;
+    return r->nside - 1;
+}
+
+/* The number of value i of a side's way in this run: computed where it is not at hand. */
+static int side_value(Fuse *f, Run *r, int side, int i)
+{
+    int *value = r->side[side].value;
+
+    if (value[i] >= 0)
+        return value[i];
+    const int in = i ? side_value(f, r, side, i - 1) : -1;
+    value = r->side[side].value;
+    value[i] = r->next++;
+    if (i == 0)
+        add_step(r, STEP_SIDE, -1, -1, value[i])->side = side;
+    else
+        point_step(f, r, &r->side[side].side->way.link[i - 1], in, value[i]);
+    return value[i];
+}
+
+/* Link i of a way that is no window. */
+static void forward_step(Fuse *f, Run *r, const Way *w, int i)
+{
+    const Link *l = &w->link[i];
+
+    if (f->g->op[l->op].kind != OP_ADD) {
+        point_step(f, r, l, i, i + 1);
+    } else {
+        int sum = i;
+        for (int s = 0; s < l->nside; s++) {
+            const int side = side_of(f, r, &l->side[s]), value = side_value(f, r, side, l->side[s].way.n);
+            const int out = s + 1 == l->nside ? i + 1 : r->next++;
+            add_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
+            sum = out;
+        }
+    }
+    r->last = i + 1;
+}
+
+/* ---- forward chains ---- */
+
+/* Values a .. b of a way. `name` and a number name its runs and images. */
 typedef struct Forward {
     const char *name;
-    const int *op;
-    const Shape *shape;
+    const Way *way;
     int a, b;
-    Where from;
-    int from_image;
-    int store;      /* index of the tensor to store, -1 */
-    int stats;      /* norm whose input is t[b], -1 */
-    int to_image;   /* -1 */
+    Place from;
+    int store;      /* value that is stored as the kernel's node, -1 */
+    bool stats;     /* of value b, which is the kernel's node */
+    Place to;
     bool bias;      /* the first value lacks the bias */
     bool keep_route;
-    bool affine;    /* norms are multiply-adds (inference) */
 } Forward;
 
-static void build_forward(const Graph *g, Chain *c, Image **images, int *nimages, const Forward *f)
+static void store_step(Run *r, const Forward *fw, int value)
 {
-    Run *r = add_run(c, xprintf("%s0", f->name), f->shape[f->a], f->a);
-
-    r->from = f->from;
-    r->from_image = f->from_image;
-    r->bias = f->bias;
-    if (f->store == f->a)
-        add_step(r, STEP_STORE, -1, f->a, 0);
-    for (int i = f->a; i < f->b; i++) {
-        const int op = f->op[i];
-        if (is_window(g, op)) {
-            r->to = AT_IMAGE;
-            r->to_image = add_image(images, nimages, image_for(g, f->shape[i], op, xprintf("%s_image", r->name)));
-            const int from = r->to_image;
-            r = add_run(c, xprintf("%s%d", f->name, c->n), f->shape[i + 1], i + 1);
-            r->from = AT_IMAGE;
-            r->from_image = from;
-            r->window = op;
-            r->route = f->keep_route && i < f->store && info(g, op)->need == NEED_ROUTE;
-        } else {
-            forward_step(g, r, f->affine && g->op[op].kind == OP_BN ? STEP_AFFINE : STEP_FORWARD, op, i);
-        }
-        if (f->store == i + 1)
-            add_step(r, STEP_STORE, -1, i + 1, 0);
-    }
-    if (f->stats >= 0) {
-        add_step(r, STEP_STATS, f->stats, f->b, 0);
-        r->stats = f->stats;
-    }
-    if (f->to_image >= 0) {
-        r->to = AT_IMAGE;
-        r->to_image = f->to_image;
-    }
+    add_step(r, STEP_STORE, -1, value, 0);
+    r->store_first = fw->way->first;
+    r->store_total = fw->way->total;
 }
 
-/* A backward chain: the gradient of t[b] (or, with `norm`, of that norm's output, t[b] being its input) is taken back to t[a].
- * Values come from the stored tensor t[origin] on; the runs of the forward chain `fwd` over the same ops (from `lo` on) tell
- * where windows stand and which images hold their inputs. */
+static void build_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw)
+{
+    const Graph *g = f->g;
+    const Way *w = fw->way;
+    Run *r = add_run(c, xprintf("%s0", fw->name), w->shape[fw->a], fw->a, w->n + 1);
+
+    r->from = fw->from;
+    r->bias = fw->bias;
+    if (fw->store == fw->a)
+        store_step(r, fw, fw->a);
+    for (int i = fw->a, n = 1; i < fw->b; i++) {
+        const int op = w->link[i].op;
+        if (is_window(g, op)) {
+            const Image m = image_for(g, w->shape[i], op, xprintf("%s_image", r->name));
+            r->to = image_place(add_image(images, nimages, m), w->shape[i]);
+            const Place from = r->to;
+            r = add_run(c, xprintf("%s%d", fw->name, n++), w->shape[i + 1], i + 1, w->n + 1);
+            r->from = from;
+            r->window = op;
+            r->route = fw->keep_route && i < fw->store && info(g, op)->need == NEED_ROUTE;
+        } else {
+            forward_step(f, r, w, i);
+        }
+        if (fw->store == i + 1)
+            store_step(r, fw, i + 1);
+    }
+    if (fw->stats) {
+        add_step(r, STEP_STATS, -1, fw->b, 0);
+        r->stats = true;
+        r->stats_first = w->first;
+    }
+    if (fw->to.where != NOWHERE)
+        r->to = fw->to;
+}
+
+/* ---- backward chains ---- */
+
+/* The gradient of value b of a way is taken back to value a. Values come from value `origin`, which lies at `stored`; the runs
+ * of the forward chain `values` over the same links tell which images hold the windows' inputs. */
 typedef struct Backward {
     const char *name;
-    const int *op;
-    const Shape *shape;
-    int lo, a, b, origin;
-    const Chain *values;   /* forward chain whose images hold the recomputed values; its first run starts at `values_from` */
-    int values_from;       /* index of the first op of `values`' first run */
-    Where stored;          /* AT_SLOT, AT_X */
-    int norm;              /* barrier to pass first, -1 */
-    Where from;
-    int from_image;
-    int sums;              /* norm whose output is t[a], -1 */
-    Where to;              /* AT_SLOT, AT_IMAGE, NOWHERE */
-    int to_image;
-    bool bias_grad;
+    const Way *way;
+    int a, b, origin;
+    const Chain *values;
+    Place stored;
+    bool correct; /* value b is the kernel's node, which norms read */
+    Place from, to;
+    bool adds, bias_grad;
 } Backward;
 
-/* The image that holds t[i], the input of the window op i, as the forward chain left it. */
-static int value_image(const Chain *values, int window)
+/* Where the input of a window op lies, as the forward chain left it. */
+static Place value_image(const Chain *values, int window)
 {
     for (int r = 0; r < values->n; r++)
         if (values->run[r].window == window)
-            return values->run[r].from_image;
-    return -1;
+            return values->run[r].from;
+    return no_place;
 }
 
-/* Adds what run r needs of forward values: the steps from the known value v[u] up to v[need]. */
-static void recompute(const Graph *g, Run *r, const int *op, int u, int need)
+static bool is_norm(const Fuse *f, int op)
 {
-    for (int i = u; i < need; i++)
-        forward_step(g, r, STEP_FORWARD, op[i], i);
+    return f->g->op[op].kind == OP_BN;
 }
 
-static void build_backward(const Graph *g, Chain *c, Image **images, int *nimages, const Backward *f)
+/* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
+static bool goes_back(const Fuse *f, const Way *w)
 {
-    int end = f->b; /* this run covers ops [start, end), behind the window at start - 1 if there is one */
-    Where from = f->from;
-    int from_image = f->from_image;
+    if (w->node < 0 || f->node[w->node].grad)
+        return true;
+    for (int i = w->grad; i < w->n; i++) {
+        if (is_norm(f, w->link[i].op))
+            return true;
+        for (int s = 0; s < w->link[i].nside; s++)
+            if (goes_back(f, &w->link[i].side[s].way))
+                return true;
+    }
+    return false;
+}
 
-    for (;;) {
+/* Whether the kernel is the first in backward to give to the port's node, or adds to what others gave. */
+static bool gives(Fuse *f, int port)
+{
+    Tensor *nd = &f->node[f->k->port[port].node];
+    const bool adds = nd->given;
+
+    nd->given = true;
+    return adds;
+}
+
+/* What a join's operand is given: g of the sum, back through the side's stages. */
+static void side_back(Fuse *f, Run *r, const Side *s)
+{
+    const Way *w = &s->way;
+    const int side = side_of(f, r, s), g = ++r->grads;
+
+    for (int i = w->grad; i < w->n; i++) {
+        const Need need = info(f->g, w->link[i].op)->need;
+        if (need == NEED_INPUT || need == NEED_SIGN)
+            side_value(f, r, side, i);
+        else if (need == NEED_OUTPUT)
+            side_value(f, r, side, i + 1);
+    }
+    add_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
+    for (int i = w->n - 1; i >= w->grad; i--) {
+        const Link *l = &w->link[i];
+        const int *value = r->side[side].value;
+        if (is_norm(f, l->op)) {
+            add_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
+            add_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
+        } else {
+            add_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
+        }
+    }
+    if (!f->node[w->node].grad)
+        return;
+    const Place to = grad_place(f, w->node, "side");
+    Step *give = add_step(r, STEP_GIVE, s->pad, -1, -1);
+    give->g = g;
+    give->side = side;
+    give->in2 = to.port;
+    give->adds = gives(f, to.port);
+}
+
+static void build_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
+{
+    const Graph *g = f->g;
+    const Way *w = b->way;
+    int end = b->b; /* this run covers links [start, end), behind the window at start - 1 if there is one */
+    Place from = b->from;
+
+    for (int n = 0;; n++) {
         int start = end;
-        while (start > f->lo && !is_window(g, f->op[start - 1]))
+        while (start > 0 && !is_window(g, w->link[start - 1].op))
             start--;
-        const int window = start > f->lo ? f->op[start - 1] : -1;
-        const bool through = window >= 0 && start - 1 >= f->a;
-        const int low = start > f->a ? start : f->a; /* ops [low, end) are walked back here */
-        Run *r = add_run(c, xprintf("%s%d", f->name, c->n), f->shape[end], start);
+        const int window = start > 0 ? w->link[start - 1].op : -1;
+        const bool through = window >= 0 && start - 1 >= b->a;
+        const int low = start > b->a ? start : b->a; /* links [low, end) are walked back here */
+        Run *r = add_run(c, xprintf("%s%d", b->name, n), w->shape[end], start, w->n + 1);
         r->back = true;
         r->from = from;
-        r->from_image = from_image;
         r->window = window;
 
         /* the values at hand: v[u], or none */
         int u = -1;
-        if (f->origin >= start && f->origin <= end) {
-            u = f->origin;
-            r->value = f->stored;
-        } else if (f->origin < start) {
+        if (b->origin >= start && b->origin <= end) {
+            u = b->origin;
+            r->value = b->stored;
+        } else if (b->origin < start) {
             u = start;
-            r->value = AT_IMAGE;
-            r->value_image = value_image(f->values, window);
+            r->value = value_image(b->values, window);
         }
-        int need = -1;
-        if (f->norm >= 0 && end == f->b)
-            need = end;
+        int need = b->correct && end == b->b ? end : -1;
         for (int i = low; i < end; i++) {
-            const Need n = info(g, f->op[i])->need;
-            if (u >= 0 && i >= u && (n == NEED_SIGN || n == NEED_INPUT) && need < i)
+            const Need what = info(g, w->link[i].op)->need;
+            if (u >= 0 && i >= u && (what == NEED_SIGN || what == NEED_INPUT) && need < i)
                 need = i;
-            if (u >= 0 && i + 1 >= u && n == NEED_OUTPUT && need < i + 1)
+            if (u >= 0 && i + 1 >= u && what == NEED_OUTPUT && need < i + 1)
                 need = i + 1;
         }
-        const bool last = !through;
-        if (last && f->sums >= 0 && need < f->a - 1)
-            need = f->a - 1;
         bool sign_of_stored = false; /* masks of ops before the stored tensor, taken from it */
-        if (f->origin >= start && f->origin <= end)
-            for (int i = f->a; i < f->origin; i++)
-                sign_of_stored |= info(g, f->op[i])->need == NEED_SIGN;
-        const bool routes = through && info(g, window)->need == NEED_ROUTE && r->value == AT_IMAGE;
-        if (need < 0 && !sign_of_stored && !routes) {
-            r->value = NOWHERE;
-            r->value_image = -1;
-        } else if (need < 0) {
+        if (b->origin >= start && b->origin <= end)
+            for (int i = b->a; i < b->origin; i++)
+                sign_of_stored |= info(g, w->link[i].op)->need == NEED_SIGN;
+        const bool routes = through && info(g, window)->need == NEED_ROUTE && r->value.where == AT_IMAGE;
+        if (need < 0 && !sign_of_stored && !routes)
+            r->value = no_place;
+        else if (need < 0)
             need = u;
-        }
         r->first = u >= 0 ? u : start;
-        recompute(g, r, f->op, u, need);
+        for (int i = u; i < need; i++)
+            forward_step(f, r, w, i);
 
-        if (f->norm >= 0 && end == f->b)
-            add_step(r, STEP_NORM_BACK, f->norm, end, 0);
+        if (b->correct && end == b->b)
+            add_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
         for (int i = end - 1; i >= low; i--) {
-            if (i < f->origin && info(g, f->op[i])->need == NEED_SIGN)
-                continue;
-            add_step(r, STEP_BACK, f->op[i], i, i + 1);
+            const Link *l = &w->link[i];
+            if (g->op[l->op].kind == OP_ADD) {
+                for (int s = 0; s < l->nside; s++)
+                    if (goes_back(f, &l->side[s].way))
+                        side_back(f, r, &l->side[s]);
+            } else if (is_norm(f, l->op)) {
+                add_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
+                add_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
+            } else if (i >= b->origin || info(g, l->op)->need != NEED_SIGN) {
+                add_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
+            }
         }
-        if (sign_of_stored) {
-            /* Masks commute with what lies between: they act where the gradient is not zero. They come first of the ops
-             * before the stored tensor; their place among this run's steps does not matter. */
-            for (int i = f->origin - 1; i >= f->a; i--)
-                if (info(g, f->op[i])->need == NEED_SIGN)
-                    add_step(r, STEP_BACK, f->op[i], f->origin, f->origin);
-        }
+        /* Masks commute with what lies between: they act where the gradient is not zero. They come first of the ops before
+         * the stored tensor; their place among this run's steps does not matter. */
+        for (int i = b->origin - 1; sign_of_stored && i >= b->a; i--)
+            if (info(g, w->link[i].op)->need == NEED_SIGN)
+                add_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
         if (through) {
-            r->route = window >= 0 && start - 1 < f->origin && info(g, window)->need == NEED_ROUTE;
-            r->scatter_image = add_image(images, nimages, image_for(g, f->shape[start - 1], window, xprintf("%s_scatter", r->name)));
-            (*images)[r->scatter_image].minus_inf = false;
-            (*images)[r->scatter_image].filled = false; /* cleared whole for each image */
-            from = AT_IMAGE;
-            from_image = r->scatter_image;
+            r->route = start - 1 < b->origin && info(g, window)->need == NEED_ROUTE;
+            Image m = image_for(g, w->shape[start - 1], window, xprintf("%s_scatter", r->name));
+            m.minus_inf = m.filled = false; /* cleared whole for each image */
+            r->scatter_image = add_image(images, nimages, m);
+            from = image_place(r->scatter_image, w->shape[start - 1]);
             end = start - 1;
             continue;
         }
-        if (f->sums >= 0) {
-            add_step(r, STEP_SUMS, f->sums, f->a - 1, 0);
-            r->sums = f->sums;
-        }
-        r->to = f->to;
-        r->to_image = f->to_image;
-        r->bias_grad = f->bias_grad;
+        r->to = b->to;
+        r->adds = b->adds;
+        r->bias_grad = b->bias_grad;
         return;
     }
 }
@@ -377,6 +441,7 @@ static int find_param(const Graph *g, int op, ParamRole role)
             return i;
     return -1;
 }
+
 
 /* Extent of the output pixels along one axis that back-propagate into input pixels 0 .. in-1: how far they reach outside 0 .. out-1. */
 static void data_halo(int in, int out, int kernel, int stride, int padding, int dilation, int *before, int *after)
@@ -394,29 +459,13 @@ static void data_halo(int in, int out, int kernel, int stride, int padding, int 
     }
 }
 
+
 static const Alias *find_alias(const Kernel *k, const char *name)
 {
     for (int i = 0; i < k->nalias; i++)
         if (strcmp(k->alias[i].name, name) == 0)
             return &k->alias[i];
     return NULL;
-}
-
-/* Names for the ops of a chain that have constants: own stages by their name, others with in_ before it. */
-static void add_aliases(const Graph *g, Kernel *k, const Chain *c, const char *layer)
-{
-    for (int r = 0; r < c->n; r++)
-        for (int s = 0; s < c->run[r].nstep; s++) {
-            const int op = c->run[r].step[s].op;
-            if (op < 0 || plan_alias(k, op))
-                continue;
-            const Op *o = &g->op[op];
-            const char *stage = o->stage ? o->stage : o->layer;
-            const char *name = strcmp(o->layer, layer) == 0 ? stage : xprintf("in_%s", stage), *unique = name;
-            for (int i = 2; find_alias(k, unique); i++)
-                unique = xprintf("%s_%d", name, i);
-            *PUSH(k->alias, k->nalias) = (Alias){op, unique};
-        }
 }
 
 const char *plan_alias(const Kernel *k, int op)
@@ -427,176 +476,510 @@ const char *plan_alias(const Kernel *k, int op)
     return NULL;
 }
 
+/* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before it. */
+static void add_alias(const Graph *g, Kernel *k, int op)
+{
+    if (op < 0 || plan_alias(k, op))
+        return;
+    const Op *o = &g->op[op];
+    const char *stage = o->stage ? o->stage : op_info[o->kind].stage;
+    const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage), *unique = name;
+    for (int i = 2; find_alias(k, unique); i++)
+        unique = xprintf("%s_%d", name, i);
+    *PUSH(k->alias, k->nalias) = (Alias){op, unique};
+}
+
+static void add_aliases(const Graph *g, Kernel *k, const Chain *c)
+{
+    for (int r = 0; r < c->n; r++)
+        for (int s = 0; s < c->run[r].nstep; s++)
+            add_alias(g, k, c->run[r].step[s].op);
+}
+
 /* The packed input of a weight op: with the halo that its padding asks for. */
-static Image packed_input(const Graph *g, int op, const char *name)
+static Image packed_input(const Graph *g, int op)
 {
     const Op *o = &g->op[op];
     const Shape in = g->op[o->in].shape;
 
     if (o->kind != OP_CONV)
-        return make_image(in, false, 0, 0, 0, 0, name);
-    return make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], name);
+        return make_image(in, false, 0, 0, 0, 0, "xs");
+    return make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
 }
 
-/* What the stages before a kernel's core do, forward and backward: span `s` behind its last cut (for a pass: cut j). */
-static void build_before(const Graph *g, Kernel *k, const Span *s)
+
+static const char *way_name(const char *name, int way)
 {
+    return way ? xprintf("%s%c_", name, 'a' + way % 26) : name;
+}
+
+/* An image of which ways write parts that begin no block: its padding channels must be cleared. */
+static void mark_shared(const Kernel *k, Image *m)
+{
+    for (int w = 0; w < k->nin; w++)
+        m->shared |= k->in[w].first % LANES != 0 || (k->in[w].shape[k->in[w].n].c % LANES != 0 && k->nin > 1);
+}
+
+/* What leads to the kernel's core, or what a pass makes. */
+static void build_before(Fuse *f, bool stats)
+{
+    Kernel *k = f->k;
     const bool pass = k->kind == KERNEL_PASS;
-    const int b = pass ? s->cut[k->cut] - 1 : s->nop;
-    const Where stored = s->from_input ? AT_X : AT_SLOT;
-    Forward f = {.name = "in", .op = s->op, .shape = s->shape, .a = s->stored, .b = b, .from = stored, .from_image = -1,
-                 .store = -1, .stats = pass ? s->cut_op[k->cut] : -1, .to_image = k->x};
 
-    build_forward(g, &k->in, &k->image, &k->nimage, &f);
-    const int cut = pass ? k->cut - 1 : s->ncut - 1;
-    if (cut < 0 || !s->cut_grad[cut])
-        return;
-    k->back_data = true;
-    Backward d = {.name = "din", .op = s->op, .shape = s->shape, .lo = s->stored, .a = s->cut[cut], .b = b, .origin = s->stored,
-                  .values = &k->in, .stored = stored, .norm = pass ? s->cut_op[k->cut] : -1, .sums = s->cut_op[cut],
-                  .to = s->cut_kept[cut] ? AT_SLOT : NOWHERE, .to_image = -1};
-    d.from = pass ? AT_SLOT : k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE;
-    d.from_image = d.from == AT_IMAGE ? k->dx : -1;
-    if (d.from == AT_CORE && k->in.n > 1) {
-        /* windows ask for whole images: the core's results go through scratch */
-        k->dx = add_image(&k->image, &k->nimage, make_image(s->shape[b], false, 0, 0, 0, 0, "dx"));
-        Run *r = add_run(&k->din, "dx0", s->shape[b], b);
-        r->back = true;
-        r->from = AT_CORE;
-        r->to = AT_IMAGE;
-        r->to_image = k->dx;
-        d.from = AT_IMAGE;
-        d.from_image = k->dx;
+    k->before = xalloc(sizeof *k->before * (size_t)k->nin);
+    k->din = xalloc(sizeof *k->din * (size_t)k->nin);
+    for (int i = 0; i < k->nin; i++) {
+        const Way *w = &k->in[i];
+        Forward fw = {.name = way_name(f->infer ? "pre" : "in", i), .way = w, .b = w->n, .from = value_place(f, w->node, "in"), .store = -1, .to = no_place};
+        if (pass && !f->infer) {
+            fw.store = f->node[k->node].stored && k->op > 0 ? w->n : -1;
+            fw.stats = stats;
+        } else {
+            fw.to = part(image_place(k->x, k->image[k->x].shape), w->first);
+        }
+        build_forward(f, &k->before[i], &k->image, &k->nimage, &fw);
     }
-    build_backward(g, &k->din, &k->image, &k->nimage, &d);
 }
 
-/* What the stages behind a kernel's core do: span `s` up to its first cut. */
-static void build_after(const Graph *g, Kernel *k, const Span *s)
+/* The same backwards. */
+static void build_before_back(Fuse *f)
 {
-    const int norm = s->cut_op[0], b = norm >= 0 ? s->cut[0] - 1 : s->stored;
-    const bool conv = k->kind == KERNEL_CONV;
-    Forward f = {.name = "out", .op = s->op, .shape = s->shape, .a = 0, .b = b, .from = conv ? AT_CORE : AT_IMAGE,
-                 .from_image = k->y, .store = s->stored, .stats = norm, .to_image = -1, .bias = !conv && g->op[k->op].bias,
-                 .keep_route = true};
+    Kernel *k = f->k;
+    const bool pass = k->kind == KERNEL_PASS, conv = k->kind == KERNEL_CONV;
+    const bool correct = pass && f->node[k->node].nnorm > 0;
+    Place from = no_place;
 
-    build_forward(g, &k->out, &k->image, &k->nimage, &f);
-
-    /* what backward recomputes of it: images that windows behind the stored tensor read */
-    int last_window = -1;
-    for (int i = s->stored; i < b; i++)
-        if (is_window(g, s->op[i]))
-            last_window = i;
-    if (last_window >= 0) {
-        const int image = add_image(&k->image, &k->nimage, image_for(g, s->shape[last_window], s->op[last_window], "again_image"));
-        Forward again = {.name = "again", .op = s->op, .shape = s->shape, .a = s->stored, .b = last_window, .from = AT_SLOT,
-                         .from_image = -1, .store = -1, .stats = -1, .to_image = image};
-        build_forward(g, &k->again, &k->image, &k->nimage, &again);
-        /* the window itself, so that the backward chain finds the image it reads; emitted code does not walk it */
-        Run *r = add_run(&k->again, "again_end", s->shape[last_window + 1], last_window + 1);
-        r->from = AT_IMAGE;
-        r->from_image = image;
-        r->window = s->op[last_window];
+    for (int i = 0; i < k->nin; i++)
+        k->back_data |= goes_back(f, &k->in[i]);
+    if (!k->back_data)
+        return;
+    bool scratch = k->nin > 1; /* windows, and several ways, ask for whole images */
+    for (int i = 0; i < k->nin; i++)
+        scratch |= k->before[i].n > 1;
+    if (pass) {
+        from = grad_place(f, k->node, "out");
+    } else if (!conv) {
+        from = image_place(k->dx, k->image[k->dx].shape);
+    } else if (!scratch) {
+        from.where = AT_CORE;
+    } else {
+        const Shape shape = k->image[k->x].shape;
+        k->dx = add_image(&k->image, &k->nimage, make_image(shape, false, 0, 0, 0, 0, "dx"));
+        from = image_place(k->dx, shape);
     }
-    Backward d = {.name = "dout", .op = s->op, .shape = s->shape, .lo = 0, .a = 0, .b = b, .origin = s->stored, .values = &k->again,
-                  .stored = AT_SLOT, .norm = norm, .from = AT_SLOT, .from_image = -1, .sums = -1, .to = AT_IMAGE, .to_image = k->dz,
-                  .bias_grad = g->op[k->op].bias};
-    build_backward(g, &k->dout, &k->image, &k->nimage, &d);
+    for (int i = 0; i < k->nin; i++) {
+        const Way *w = &k->in[i];
+        if (!goes_back(f, w))
+            continue;
+        Backward b = {.name = way_name("din", i), .way = w, .a = w->grad, .b = w->n, .values = &k->before[i], .correct = correct,
+                      .stored = value_place(f, w->node, "in"), .from = part(from, w->first), .to = no_place};
+        if (f->node[w->node].grad)
+            b.to = grad_place(f, w->node, "in");
+        Chain *c = &k->din[i];
+        if (conv && scratch && i == 0) { /* the core's results go through scratch; later ways find them there */
+            const Shape shape = k->image[k->x].shape;
+            Run *r = add_run(c, "dx0", shape, w->n, w->n + 1);
+            r->back = true;
+            r->from.where = AT_CORE;
+            r->to = image_place(k->dx, shape);
+        }
+        build_backward(f, c, &k->image, &k->nimage, &b);
+        /* sides were given to while the chain was built, in its order; the way's own node comes last */
+        if (b.to.where != NOWHERE)
+            c->run[c->n - 1].adds = gives(f, b.to.port);
+    }
+}
+
+/* What the stages behind a kernel's core do, up to its node. */
+static void build_after(Fuse *f)
+{
+    Kernel *k = f->k;
+    const Tensor *nd = &f->node[k->node];
+    const bool conv = k->kind == KERNEL_CONV;
+    Forward fw = {.name = "out", .way = &k->out, .b = k->out.n, .from = no_place, .store = k->out.grad, .stats = nd->nnorm > 0,
+                  .to = no_place, .bias = !conv && f->g->op[k->op].bias, .keep_route = true};
+
+    fw.from.where = conv ? AT_CORE : AT_IMAGE;
+    fw.from.image = k->y;
+    fw.from.shape = k->out.shape[0];
+    fw.from.total = fw.from.shape.c;
+    build_forward(f, &k->after, &k->image, &k->nimage, &fw);
+    port_of(k, k->node, "out");
+}
+
+static void build_after_back(Fuse *f)
+{
+    Kernel *k = f->k;
+    const Graph *g = f->g;
+    const Tensor *nd = &f->node[k->node];
+    const Way *w = &k->out;
+
+    /* what backward recomputes: images that windows behind the stored tensor read */
+    int last_window = -1;
+    for (int i = w->grad; i < w->n; i++)
+        if (is_window(g, w->link[i].op))
+            last_window = i;
+    Place stored = {.where = AT_SLOT, .image = -1, .port = port_of(k, k->node, "out"), .total = w->shape[w->grad].c, .shape = w->shape[w->grad]};
+    if (last_window >= 0) {
+        const int image = add_image(&k->image, &k->nimage, image_for(g, w->shape[last_window], w->link[last_window].op, "again_image"));
+        Forward again = {.name = "again", .way = w, .a = w->grad, .b = last_window, .from = stored, .store = -1,
+                         .to = image_place(image, w->shape[last_window])};
+        build_forward(f, &k->again, &k->image, &k->nimage, &again);
+        /* the window itself, so that the backward chain finds the image it reads; emitted code does not walk it */
+        Run *r = add_run(&k->again, "again_end", w->shape[last_window + 1], last_window + 1, w->n + 1);
+        r->from = image_place(image, w->shape[last_window]);
+        r->window = w->link[last_window].op;
+    }
+    Backward b = {.name = "dout", .way = w, .b = w->n, .origin = w->grad, .values = &k->again, .stored = stored, .correct = nd->nnorm > 0,
+                  .from = grad_place(f, k->node, "out"), .to = image_place(k->dz, k->image[k->dz].shape), .bias_grad = g->op[k->op].bias};
+    build_backward(f, &k->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->again.n--;
 }
 
-/* Trace: every stage of the span's part on its own, each tensor an image. */
-static void build_trace(const Graph *g, Kernel *k, Chain *c, const Span *s, int a, int b, Where from)
+/* The packed images of a weight op. */
+static void weight_images(Fuse *f)
 {
-    Run *r;
+    Kernel *k = f->k;
+    const Graph *g = f->g;
+    const Op *o = &g->op[k->op];
+    Image xs = packed_input(g, k->op), dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
+    bool data = false;
 
-    if (from == AT_CORE || from == AT_IMAGE) {
-        r = add_run(c, "trace_z", s->shape[0], 0);
-        r->from = from;
-        r->bias = k->kind == KERNEL_LINEAR && g->op[k->op].bias;
-        r->to = AT_IMAGE;
-        r->to_image = add_image(&k->trace_image, &k->ntrace_image, image_for(g, s->shape[0], b > a ? s->op[0] : -1, g->op[k->op].path));
-        if (from == AT_IMAGE)
-            r->from_image = -1;
-    }
-    for (int i = a; i < b; i++) {
-        const int op = s->op[i], next = i + 1 < b ? s->op[i + 1] : -1;
-        const bool window = is_window(g, op);
-        int from_image = c->n ? c->run[c->n - 1].to_image : -1;
-        if (window && from_image < 0) { /* a window reads an image: copy the stored tensor into one */
-            r = add_run(c, xprintf("trace%d_copy", op), s->shape[i], i);
-            r->from = from;
-            r->to = AT_IMAGE;
-            r->to_image = from_image = add_image(&k->trace_image, &k->ntrace_image, image_for(g, s->shape[i], op, NULL));
+    for (int i = 0; i < k->nin; i++)
+        data |= goes_back(f, &k->in[i]);
+    mark_shared(k, &xs);
+    if (k->kind == KERNEL_CONV) {
+        k->x = add_image(&k->image, &k->nimage, xs);
+        k->plain = xs.plain;
+        if (data) {
+            const Shape in = g->op[o->in].shape;
+            int top, bottom, left, right;
+            data_halo(in.h, o->shape.h, o->kernel[0], o->stride[0], o->padding[0], o->dilation[0], &top, &bottom);
+            data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], o->dilation[1], &left, &right);
+            dz = make_image(o->shape, false, top, left, bottom, right, "dz");
         }
-        if (g->op[op].kind == OP_DROP) {
-            r = add_run(c, xprintf("trace%d_mask", op), s->shape[i + 1], i);
-            r->from = from_image < 0 ? from : AT_IMAGE;
-            r->from_image = from_image;
-            add_step(r, STEP_MASK, op, i, i + 1);
-            r->last = i + 1;
-            r->to = AT_IMAGE;
-            r->to_image = add_image(&k->trace_image, &k->ntrace_image, image_for(g, s->shape[i + 1], -1, xprintf("mask.%s", g->op[op].path)));
-        }
-        r = add_run(c, xprintf("trace%d", op), s->shape[i + 1], window ? i + 1 : i);
-        r->from = from_image < 0 ? from : AT_IMAGE;
-        r->from_image = from_image;
-        r->window = window ? op : -1;
-        if (!window)
-            forward_step(g, r, STEP_FORWARD, op, i);
-        r->to = AT_IMAGE;
-        r->to_image = add_image(&k->trace_image, &k->ntrace_image, image_for(g, s->shape[i + 1], next, g->op[op].path));
+        k->dz = add_image(&k->image, &k->nimage, dz);
+        return;
     }
+    xs.row = dz.row = true;
+    k->x = add_image(&k->image, &k->nimage, xs);
+    k->dz = add_image(&k->image, &k->nimage, dz);
+    Image y = dz;
+    y.name = "y";
+    k->y = add_image(&k->image, &k->nimage, y);
+    if (data) {
+        Image dx = xs;
+        dx.name = "dx";
+        dx.shared = false;
+        k->dx = add_image(&k->image, &k->nimage, dx);
+    }
+}
+
+/* ---- trace: every op on its own, each value an image ---- */
+
+typedef struct Trace {
+    Fuse *f;
+    int *image;   /* of an op's output in this kernel, -1 */
+    bool *traced; /* handed out already, by a kernel before */
+    int runs;
+} Trace;
+
+static int trace_image(Trace *t, Shape shape, int op, const char *name)
+{
+    Kernel *k = t->f->k;
+
+    return add_image(&k->trace_image, &k->ntrace_image, image_for(t->f->g, shape, op, name));
+}
+
+static Run *trace_run(Trace *t, Shape shape, int window, int from, int to)
+{
+    Kernel *k = t->f->k;
+    Run *r = add_run(&k->trace, xprintf("trace%d", t->runs++), shape, window >= 0 ? 1 : 0, 2);
+
+    r->window = window;
+    r->from = from >= 0 ? image_place(from, k->trace_image[from].shape) : no_place;
+    r->to = image_place(to, k->trace_image[to].shape);
+    return r;
+}
+
+static int trace_value(Trace *t, int v);
+
+/* A node's value, from what is stored of it. */
+static int trace_node(Trace *t, int node)
+{
+    Fuse *f = t->f;
+    const Tensor *nd = &f->node[node];
+    Way *w = xalloc(sizeof *w);
+
+    *w = (Way){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
+    const int image = trace_image(t, nd->shape[nd->nlink], -1, NULL);
+    const int first = f->k->ntrace_image;
+    const Forward fw = {.name = xprintf("trace%d_", t->runs++), .way = w, .b = w->n, .from = value_place(f, node, "in"), .store = -1,
+                        .to = image_place(image, nd->shape[nd->nlink])};
+    build_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
+    for (int i = first; i < f->k->ntrace_image; i++)
+        f->k->trace_image[i].name = NULL; /* handed out by the kernel that makes the node */
+    return image;
+}
+
+/* The image of op v's input, with the halo that a window asks for. */
+static int trace_input(Trace *t, int v, int in)
+{
+    const Op *op = &t->f->g->op[v];
+    const int image = trace_value(t, in);
+
+    if (!(op->padding[0] || op->padding[1]) || !is_window(t->f->g, v))
+        return image;
+    const Shape shape = t->f->g->op[in].shape;
+    const int copy = trace_image(t, shape, v, NULL);
+    trace_run(t, shape, -1, image, copy);
+    return copy;
+}
+
+static int trace_value(Trace *t, int v)
+{
+    Fuse *f = t->f;
+    Kernel *k = f->k;
+    const Op *op = &f->g->op[v];
+
+    if (t->image[v] >= 0)
+        return t->image[v];
+    for (int i = 0; i < (k->kind == KERNEL_LOSS ? f->p->nnode : k->node); i++)
+        if (f->node[i].op == v)
+            return t->image[v] = trace_node(t, i);
+    const char *name = t->traced[v] ? NULL : op->path;
+    t->traced[v] = true;
+    if (op->kind == OP_CONCAT || op->kind == OP_ADD) {
+        int in[64], n = 0, first = 0;
+        for (int i = 0; i < op->nin && n < 64; i++)
+            in[n++] = trace_value(t, op->ins[i]);
+        const int to = trace_image(t, op->shape, -1, name);
+        k->trace_image[to].shared = op->kind == OP_CONCAT;
+        for (int i = 0; i < n; i++) {
+            Run *r = trace_run(t, f->g->op[op->ins[i]].shape, -1, in[i], to);
+            r->to.first = first;
+            r->adds = op->kind == OP_ADD && i > 0;
+            first += op->kind == OP_CONCAT ? r->shape.c : 0;
+        }
+        return t->image[v] = to;
+    }
+    if (v == k->op && k->wparam >= 0) {
+        const int to = trace_image(t, op->shape, -1, name);
+        k->trace_core = k->trace.n;
+        Run *r = trace_run(t, op->shape, -1, -1, to);
+        r->from = (Place){.where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
+        r->bias = k->kind == KERNEL_LINEAR && op->bias;
+        return t->image[v] = to;
+    }
+    const int in = trace_input(t, v, op->in);
+    const bool window = is_window(f->g, v);
+    if (op->kind == OP_DROP && name) {
+        const int mask = trace_image(t, op->shape, -1, xprintf("mask.%s", op->path));
+        Run *r = trace_run(t, op->shape, -1, in, mask);
+        add_step(r, STEP_MASK, v, 0, 1);
+        r->last = 1;
+    }
+    const int to = trace_image(t, op->shape, -1, name);
+    Run *r = trace_run(t, op->shape, window ? v : -1, in, to);
+    if (!window) {
+        const Link link = {.op = v};
+        point_step(f, r, &link, 0, 1);
+        r->last = 1;
+    }
+    return t->image[v] = to;
+}
+
+static void build_trace(Fuse *f, bool *traced)
+{
+    Kernel *k = f->k;
+    Trace t = {f, xalloc(sizeof(int) * (size_t)f->g->nop), traced, 0};
+
+    for (int i = 0; i < f->g->nop; i++)
+        t.image[i] = -1;
+    if (k->kind != KERNEL_PASS)
+        trace_value(&t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
+    if (k->kind != KERNEL_LOSS && k->op > 0)
+        trace_value(&t, f->node[k->node].op);
+}
+
+/* ---- training ---- */
+
+static const char *c_name(const char *path)
+{
+    char *name = xstrdup(path);
+
+    for (char *c = name; *c; c++)
+        *c = *c == '.' ? '_' : *c;
+    return name;
+}
+
+/* pass_<op>, or another name where a layer is called so. */
+static const char *pass_name(const Graph *g, int op)
+{
+    const char *name = xprintf("pass_%s", c_name(g->op[op].path));
+
+    for (int i = 0; i < g->nop; i++)
+        if (strcmp(c_name(g->op[i].layer), name) == 0) {
+            name = xprintf("%s_of_it", name);
+            i = -1;
+        }
+    return name;
+}
+
+static void name_kernel(Fuse *f)
+{
+    Kernel *k = f->k;
+    const Op *o = &f->g->op[k->op];
+
+    k->layer = o->layer;
+    k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f->g, k->op) : c_name(o->layer);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) {
+        k->wparam = find_param(f->g, k->op, PARAM_WEIGHT);
+        k->bparam = find_param(f->g, k->op, PARAM_BIAS);
+    }
+}
+
+static void build_kernel(Fuse *f)
+{
+    Kernel *k = f->k;
+    const bool stats = k->node >= 0 && f->node[k->node].nnorm > 0;
+
+    name_kernel(f);
+    if (k->kind == KERNEL_LOSS) {
+        const Shape logits = f->g->op[f->g->op[k->op].in].shape;
+        Image x = make_image(logits, false, 0, 0, 0, 0, "logits");
+        mark_shared(k, &x);
+        k->x = add_image(&k->image, &k->nimage, x);
+        k->dx = add_image(&k->image, &k->nimage, make_image(logits, false, 0, 0, 0, 0, "dlogits"));
+    } else if (k->kind != KERNEL_PASS) {
+        weight_images(f);
+    } else if (k->op > 0) {
+        port_of(k, k->node, "out");
+    }
+    build_before(f, stats);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        build_after(f);
+}
+
+/* Backward, in the order in which it runs. */
+static void build_kernel_back(Fuse *f)
+{
+    Kernel *k = f->k;
+    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+
+    if (weights)
+        build_after_back(f);
+    build_before_back(f);
+    k->has_forward = k->kind != KERNEL_PASS || f->node[k->node].stored || f->node[k->node].nnorm > 0;
+    k->has_backward = weights || k->back_data;
+}
+
+static void all_aliases(Fuse *f)
+{
+    Kernel *k = f->k;
+    const Graph *g = f->g;
+
+    for (int i = 0; i < k->nin; i++)
+        add_aliases(g, k, &k->before[i]);
+    add_aliases(g, k, &k->after);
+    add_aliases(g, k, &k->again);
+    add_aliases(g, k, &k->dout);
+    for (int i = 0; i < k->nin; i++)
+        add_aliases(g, k, &k->din[i]);
+    add_aliases(g, k, &k->trace);
+    for (int i = 0; k->node >= 0 && i < f->node[k->node].nnorm; i++)
+        add_alias(g, k, f->node[k->node].norm[i]);
 }
 
 /* ---- inference ---- */
 
-/* Ops of span `s` as inference runs them: dropout is gone, norms right behind the weight op are folded into it. */
-static void build_inference(Plan *p, Kernel *k, const Span *before, const Span *after, const Kernel *next)
+/* How the nodes of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
+static void infer_images(Plan *p)
 {
     const Graph *g = p->g;
-    Image in = packed_input(g, k->op, "x");
 
-    add_image(&k->infer_image, &k->ninfer_image, in);
-    Image out = next ? packed_input(g, next->op, "y") : make_image(after->shape[after->nop], false, 0, 0, 0, 0, "y");
-    add_image(&k->infer_image, &k->ninfer_image, out);
-
-    for (int part = 0; part < 2; part++) {
-        const Span *s = part ? after : before;
-        if (!s)
+    for (int i = 0; i < p->ninfer; i++) {
+        Kernel *k = &p->infer[i];
+        Tensor *nd = &p->infer_node[k->in[0].node];
+        if (k->kind == KERNEL_PASS || k->nin != 1 || k->in[0].n || nd->image >= 0 || k->in[0].node == 0)
             continue;
-        int n = 0, *op = xalloc(sizeof *op * (size_t)(s->nop + 1));
-        Shape *shape = xalloc(sizeof *shape * (size_t)(s->nop + 1));
-        shape[0] = s->shape[0];
-        bool folding = part == 1; /* nothing but dropout and folded norms so far */
-        for (int i = 0; i < s->nop; i++) {
-            const int o = s->op[i];
-            if (g->op[o].kind == OP_DROP)
-                continue;
-            if (g->op[o].kind == OP_BN) {
-                Norm *norm = plan_norm(p, o);
-                if (folding) {
-                    *PUSH(k->fold, k->nfold) = o;
-                    norm->inference = xprintf("folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between",
-                                              g->op[k->op].path);
-                    continue;
-                }
-                norm->inference =
-                    xprintf("a multiply-add in the %s of %s: %s", part ? "epilogue" : "prologue", k->name,
-                            part ? "what stands between it and the weight op is not a scale and a shift a channel"
-                                 : "folding it forward into weights is wrong at a zero-padded border");
-                Affine *a = PUSH(p->affine, p->naffine);
-                *a = (Affine){.op = o};
-            }
-            folding = false;
-            op[n] = o;
-            shape[++n] = s->shape[i + 1];
-        }
-        Forward f = {.name = part ? "post" : "pre", .op = op, .shape = shape, .a = 0, .b = n, .from = part ? AT_CORE : AT_X,
-                     .from_image = -1, .store = -1, .stats = -1, .to_image = part ? 1 : 0, .affine = true};
-        build_forward(g, part ? &k->post : &k->pre, &k->infer_image, &k->ninfer_image, &f);
+        const Image m = packed_input(g, k->op);
+        if (m.plain && nd->readers > 1)
+            continue;
+        if (m.shape.c != nd->shape[0].c || m.shape.h != nd->shape[0].h || m.shape.w != nd->shape[0].w)
+            BUG("%s does not read what is there", g->op[k->op].path);
+        nd->image = add_image(&p->infer_image, &p->ninfer_image, m);
     }
+    for (int i = 1; i < p->ninfer_node; i++)
+        if (p->infer_node[i].image < 0)
+            p->infer_node[i].image = add_image(&p->infer_image, &p->ninfer_image, make_image(p->infer_node[i].shape[0], false, 0, 0, 0, 0, "out"));
+}
+
+static bool same_place(const Image *a, const Image *b)
+{
+    return a->plain == b->plain && a->rows == b->rows && a->cols == b->cols && a->top == b->top && a->left == b->left;
+}
+
+static void infer_norms(Fuse *f, const Chain *c, bool after)
+{
+    for (int i = 0; i < c->n; i++)
+        for (int s = 0; s < c->run[i].nstep; s++) {
+            const Step *st = &c->run[i].step[s];
+            if (st->kind != STEP_AFFINE)
+                continue;
+            plan_norm(f->p, st->op)->inference =
+                xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
+                        after                  ? "what stands between it and the weight op is not a scale and a shift a channel"
+                        : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
+                                                : "what it normalises is read by others too");
+            *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
+        }
+}
+
+static void build_infer_kernel(Fuse *f)
+{
+    Kernel *k = f->k;
+    const bool pass = k->kind == KERNEL_PASS;
+
+    name_kernel(f);
+    Image out = f->p->infer_image[f->node[k->node].image];
+    out.name = "out";
+    out.given = true;
+    if (pass)
+        mark_shared(k, &out);
+    k->y = add_image(&k->image, &k->nimage, out);
+    port_of(k, k->node, "out");
+    if (pass) {
+        k->x = k->y;
+    } else {
+        Image xs = packed_input(f->g, k->op);
+        mark_shared(k, &xs);
+        const Tensor *nd = &f->node[k->in[0].node];
+        k->direct = k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
+        if (k->direct)
+            k->x = value_place(f, k->in[0].node, "in").image;
+        else
+            k->x = add_image(&k->image, &k->nimage, xs);
+        k->plain = xs.plain;
+    }
+    k->before = xalloc(sizeof *k->before * (size_t)k->nin);
+    if (!k->direct)
+        build_before(f, false);
+    for (int i = 0; i < k->nin && !k->direct; i++)
+        infer_norms(f, &k->before[i], false);
+    if (!pass) {
+        Forward fw = {.name = "post", .way = &k->out, .b = k->out.n, .from = {.where = AT_CORE}, .store = -1,
+                      .to = image_place(k->y, k->image[k->y].shape)};
+        build_forward(f, &k->after, &k->image, &k->nimage, &fw);
+        infer_norms(f, &k->after, true);
+        for (int i = 0; i < k->nfold; i++)
+            plan_norm(f->p, k->fold[i])->inference =
+                xprintf("folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between", f->g->op[k->op].path);
+    }
+    for (int i = 0; i < k->nin; i++)
+        add_aliases(f->g, k, &k->before[i]);
+    add_aliases(f->g, k, &k->after);
 }
 
 Norm *plan_norm(const Plan *p, int op)
@@ -607,155 +990,84 @@ Norm *plan_norm(const Plan *p, int op)
     BUG("op %d is no norm", op);
 }
 
-static Kernel *add_kernel(Plan *p, KernelKind kind, int op, int before, int after)
+/* Whether a way reads a norm's constants from a channel that begins no block. */
+static void mark_shifted(Plan *p, const Way *w)
 {
-    Kernel *k = PUSH(p->kernel, p->nkernel);
-
-    *k = (Kernel){.kind = kind, .op = op, .before = before, .after = after, .wparam = -1, .bparam = -1};
-    k->x = k->y = k->dz = k->dx = -1;
-    k->mat_x = k->mat_y = k->mat_dz = k->mat_dx = k->mat_back_x = -1;
-    k->has_backward = true;
-    return k;
+    for (int i = 0; i < w->n; i++)
+        if (p->g->op[w->link[i].op].kind == OP_BN && w->link[i].first % LANES)
+            plan_norm(p, w->link[i].op)->shifted = true;
 }
 
-static void build_weight_kernel(Plan *p, Kernel *k)
+static void add_norms(Plan *p)
+{
+    for (int i = 0; i < p->g->nop; i++) {
+        const Shape s = p->g->op[i].shape;
+        if (p->g->op[i].kind != OP_BN)
+            continue;
+        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES};
+        if (s.h * s.w == 1)
+            p->min_batch = 2;
+    }
+    for (int i = 0; i < p->nkernel; i++)
+        for (int w = 0; w < p->kernel[i].nin; w++)
+            mark_shifted(p, &p->kernel[i].in[w]);
+    for (int i = 0; i < p->ninfer; i++)
+        for (int w = 0; w < p->infer[i].nin; w++)
+            mark_shifted(p, &p->infer[i].in[w]);
+    for (int i = 0; i < p->nnorm; i++)
+        p->norm[i].padded += p->norm[i].shifted ? LANES : 0;
+}
+
+void fuse_build(Plan *p)
 {
     const Graph *g = p->g;
-    const Op *o = &g->op[k->op];
+    Fuse fuse = {.p = p, .g = g, .node = p->node}, *f = &fuse;
+    bool *traced = xalloc((size_t)g->nop);
 
-    k->name = o->layer;
-    k->wparam = find_param(g, k->op, PARAM_WEIGHT);
-    k->bparam = find_param(g, k->op, PARAM_BIAS);
-    k->x = add_image(&k->image, &k->nimage, packed_input(g, k->op, "xs"));
-    k->plain = k->image[k->x].plain;
-    const Span *before = &p->span[k->before], *after = &p->span[k->after];
-    const bool data = before->cut_grad[before->ncut - 1];
-    Image dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
-    if (k->kind == KERNEL_CONV) {
-        if (data) {
-            const Shape in = g->op[o->in].shape;
-            int top, bottom, left, right;
-            data_halo(in.h, o->shape.h, o->kernel[0], o->stride[0], o->padding[0], o->dilation[0], &top, &bottom);
-            data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], o->dilation[1], &left, &right);
-            dz = make_image(o->shape, false, top, left, bottom, right, "dz");
-        }
-        k->dz = add_image(&k->image, &k->nimage, dz);
-    } else {
-        k->image[k->x].row = dz.row = true;
-        k->dz = add_image(&k->image, &k->nimage, dz);
-        Image y = dz;
-        y.name = "y";
-        k->y = add_image(&k->image, &k->nimage, y);
-        if (data) {
-            Image dx = k->image[k->x];
-            dx.name = "dx";
-            k->dx = add_image(&k->image, &k->nimage, dx);
-        }
-    }
-    build_before(g, k, before);
-    build_after(g, k, after);
-    build_trace(g, k, &k->trace_in, before, before->stored, before->nop, before->from_input ? AT_X : AT_SLOT);
-    build_trace(g, k, &k->trace_out, after, 0, after->stored, k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE);
-    const Chain *all[] = {&k->in, &k->out, &k->again, &k->dout, &k->din, &k->trace_in, &k->trace_out};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        add_aliases(g, k, all[i], o->layer);
-}
-
-static void build_pass_kernel(Plan *p, Kernel *k)
-{
-    const Graph *g = p->g;
-    char *name = xprintf("pass_%s", g->op[k->op].path);
-
-    for (char *c = name; *c; c++)
-        if (*c == '.')
-            *c = '_';
-    for (int i = 0; i < g->nop; i++)
-        if (strcmp(g->op[i].layer, name) == 0) { /* a layer is called so: begin again with another name */
-            name = xprintf("%s_of_it", name);
-            i = -1;
-        }
-    k->name = name;
-    k->has_backward = k->cut > 0;
-    build_before(g, k, &p->span[k->before]);
-    add_aliases(g, k, &k->in, g->op[k->op].layer);
-    add_aliases(g, k, &k->din, g->op[k->op].layer);
-}
-
-static void build_loss_kernel(Plan *p, Kernel *k)
-{
-    const Graph *g = p->g;
-    const Span *s = &p->span[k->before];
-
-    k->name = "loss";
-    k->x = add_image(&k->image, &k->nimage, make_image(s->shape[s->nop], false, 0, 0, 0, 0, "logits"));
-    k->dx = add_image(&k->image, &k->nimage, make_image(s->shape[s->nop], false, 0, 0, 0, 0, "dlogits"));
-    build_before(g, k, s);
-    build_trace(g, k, &k->trace_in, s, s->stored, s->nop, AT_SLOT);
-    const Chain *all[] = {&k->in, &k->din, &k->trace_in};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        add_aliases(g, k, all[i], "loss");
-}
-
-Plan *fuse_build(const Graph *g, const Target *t)
-{
-    Plan *p = xalloc(sizeof *p);
-    int last = 0;
-
-    p->g = g;
-    p->target = t;
-    for (int i = 1; i < g->nop; i++) {
-        const OpClass cls = info(g, i)->cls;
-        if (g->op[i].kind == OP_BN) {
-            const Shape s = g->op[i].shape;
-            *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES};
-            if (s.h * s.w == 1)
-                p->min_batch = 2;
-        }
-        if (cls == CLASS_WEIGHT || cls == CLASS_LOSS) {
-            build_span(g, PUSH(p->span, p->nspan), last, i);
-            last = i;
-        }
-    }
-    /* kernels in forward order; two rounds, so that pointers into the list hold while they are built */
-    for (int s = 0; s < p->nspan; s++) {
-        const Span *span = &p->span[s];
-        for (int c = span->from_input ? 0 : 1; c < span->ncut; c++)
-            if (span->cut_op[c] >= 0)
-                add_kernel(p, KERNEL_PASS, span->cut_op[c], s, -1)->cut = c;
-        int end = span->nop ? span->op[span->nop - 1] + 1 : -1;
-        if (end < 0) /* an empty span: the op after the previous weight op (or the input) */
-            end = s == 0 ? 1 : p->kernel[p->nkernel - 1].op + 1;
-        const OpKind kind = g->op[end].kind;
-        add_kernel(p, kind == OP_CONV ? KERNEL_CONV : kind == OP_LINEAR ? KERNEL_LINEAR : KERNEL_LOSS, end, s, kind == OP_LOSS ? -1 : s + 1);
-    }
-    Kernel *previous = NULL;
+    add_norms(p);
     for (int i = 0; i < p->nkernel; i++) {
-        Kernel *k = &p->kernel[i];
-        switch (k->kind) {
-        case KERNEL_CONV:
-        case KERNEL_LINEAR:
-            build_weight_kernel(p, k);
-            if (previous)
-                build_inference(p, previous, previous->before == 0 ? &p->span[0] : NULL, &p->span[previous->after], k);
-            previous = k;
-            break;
-        case KERNEL_PASS:
-            build_pass_kernel(p, k);
-            break;
-        case KERNEL_LOSS:
-            build_loss_kernel(p, k);
-            if (!previous)
-                BUG("a network without a weight op");
-            build_inference(p, previous, previous->before == 0 ? &p->span[0] : NULL, &p->span[previous->after], NULL);
-            break;
-        }
+        f->k = &p->kernel[i];
+        build_kernel(f);
     }
-    for (int i = 0; i < p->nkernel; i++) { /* aliases of inference come last: training's keep their names */
-        p->kernel[i].nalias_train = p->kernel[i].nalias;
-        if (p->kernel[i].kind == KERNEL_CONV || p->kernel[i].kind == KERNEL_LINEAR) {
-            add_aliases(g, &p->kernel[i], &p->kernel[i].pre, p->kernel[i].name);
-            add_aliases(g, &p->kernel[i], &p->kernel[i].post, p->kernel[i].name);
-        }
+    for (int i = p->nkernel - 1; i >= 0; i--) {
+        f->k = &p->kernel[i];
+        build_kernel_back(f);
     }
-    return p;
+    for (int i = 0; i < p->nkernel; i++) {
+        f->k = &p->kernel[i];
+        build_trace(f, traced);
+        all_aliases(f);
+    }
+    f->node = p->infer_node;
+    f->infer = true;
+    infer_images(p);
+    for (int i = 0; i < p->ninfer; i++) {
+        f->k = &p->infer[i];
+        build_infer_kernel(f);
+    }
+}
+
+bool plan_shifted(const Place *p, int channels)
+{
+    return p->first % LANES != 0 || (channels % LANES != 0 && p->first + channels != p->total);
+}
+
+static void way_sums(const Plan *p, const Way *w, NormSum **list, int *n)
+{
+    if (w->node >= 0 && w->n > w->grad && p->g->op[w->link[w->grad].op].kind == OP_BN)
+        *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
+    for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
+        for (int s = 0; s < w->link[i].nside; s++)
+            way_sums(p, &w->link[i].side[s].way, list, n);
+}
+
+int plan_sums(const Plan *p, const Kernel *k, NormSum **list)
+{
+    int n = 0;
+
+    *list = NULL;
+    way_sums(p, &k->out, list, &n);
+    for (int i = 0; i < k->nin; i++)
+        way_sums(p, &k->in[i], list, &n);
+    return n;
 }

@@ -4,8 +4,8 @@
  * sets:  parameter offsets, arena slots by lifetime, scratch offsets, the folded weights' offsets, totals.
  *
  * The arena has a fixed part, a part for each image of the batch and a part for each thread. In the images' part two tensors
- * share memory when no kernel needs both: each has a lifetime in steps (forward kernels, then backward ones), and the larger
- * ones are placed first, each as low as it fits. */
+ * share memory when no kernel needs both: each has a lifetime in steps (forward kernels, then backward ones). At inference
+ * the same is done with the images of one thread. */
 #include "plan.h"
 
 #include <stdlib.h>
@@ -24,7 +24,29 @@ typedef struct Slots {
 
 static void add_slot(Slots *s, int64_t floats, int from, int to, int64_t *at)
 {
+    if (to < from)
+        BUG("a slot lives from step %d to %d", from, to);
     *PUSH(s->item, s->n) = (Slot){(floats + LANES - 1) / LANES * LANES, at, from, to, s->n - 1};
+}
+
+static bool meet(const Slot *a, const Slot *b)
+{
+    return a->from <= b->to && b->from <= a->to;
+}
+
+/* What is alive at once, at most. */
+static int64_t most_alive(const Slots *s)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < s->n; i++) { /* the most is alive where some slot begins */
+        int64_t alive = 0;
+        for (int j = 0; j < s->n; j++)
+            if (s->item[j].from <= s->item[i].from && s->item[j].to >= s->item[i].from)
+                alive += s->item[j].floats;
+        most = alive > most ? alive : most;
+    }
+    return most;
 }
 
 static int by_size(const void *a, const void *b)
@@ -34,36 +56,68 @@ static int by_size(const void *a, const void *b)
     return x->floats != y->floats ? (x->floats < y->floats ? 1 : -1) : x->order - y->order;
 }
 
-/* Places every slot as low as those already placed and alive at the same time allow. Returns the top. */
-static int64_t place(Slots *s)
+static int by_length(const void *a, const void *b)
+{
+    const Slot *x = a, *y = b;
+    const int m = x->to - x->from, n = y->to - y->from;
+
+    return m != n ? n - m : by_size(a, b);
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const Slot *x = a, *y = b;
+
+    return x->from != y->from ? x->from - y->from : by_length(a, b);
+}
+
+/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. */
+static int64_t place_in_order(Slots *s)
 {
     int64_t top = 0;
+    int *near = xalloc(sizeof *near * (size_t)(s->n + 1)); /* placed before and alive with it, by their offset */
 
-    if (s->n)
-        qsort(s->item, (size_t)s->n, sizeof *s->item, by_size);
     for (int i = 0; i < s->n; i++) {
         Slot *a = &s->item[i];
+        int n = 0;
+        for (int j = 0; j < i; j++) {
+            if (!meet(a, &s->item[j]))
+                continue;
+            int k = n++;
+            for (; k > 0 && *s->item[near[k - 1]].at > *s->item[j].at; k--)
+                near[k] = near[k - 1];
+            near[k] = j;
+        }
         int64_t at = 0;
-        for (bool moved = true; moved;) {
-            moved = false;
-            for (int j = 0; j < i; j++) {
-                const Slot *b = &s->item[j];
-                if (a->from <= b->to && b->from <= a->to && at < *b->at + b->floats && *b->at < at + a->floats) {
-                    at = *b->at + b->floats;
-                    moved = true;
-                }
-            }
+        for (int k = 0; k < n; k++) {
+            const Slot *b = &s->item[near[k]];
+            if (*b->at >= at + a->floats)
+                break;
+            at = *b->at + b->floats > at ? *b->at + b->floats : at;
         }
         *a->at = at;
-        if (at + a->floats > top)
-            top = at + a->floats;
+        top = at + a->floats > top ? at + a->floats : top;
     }
     return top;
 }
 
-static int64_t padded(int channels)
+/* Places all slots; of several orders, the one that needs least. */
+static int64_t place(Slots *s)
 {
-    return (int64_t)blocks_of(channels) * LANES;
+    static int (*const order[])(const void *, const void *) = {by_size, by_length, by_start};
+    int64_t least = 0;
+    int best = -1;
+
+    if (s->n == 0)
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
+        const int64_t top = place_in_order(s);
+        if (best < 0 || top < least)
+            least = top, best = i;
+    }
+    qsort(s->item, (size_t)s->n, sizeof *s->item, order[best]);
+    return place_in_order(s);
 }
 
 static int64_t bytes_to_floats(int64_t bytes)
@@ -71,68 +125,136 @@ static int64_t bytes_to_floats(int64_t bytes)
     return (bytes + 3) / 4;
 }
 
+/* ---- training ---- */
+
+typedef struct Life {
+    int value_end, grad_begin; /* steps */
+} Life;
+
+/* What kernel k reads and gives to, at step `at`; forward and backward. */
+static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, bool back, Life *life)
+{
+    for (int r = 0; r < c->n; r++) {
+        const Run *run = &c->run[r];
+        const Place *read[] = {&run->from, &run->value};
+        for (int i = 0; i < 2; i++) {
+            if (read[i]->where != AT_SLOT || (i == 0 && run->back)) /* there a gradient comes in */
+                continue;
+            const int node = p->node[k->port[read[i]->port].node].root;
+            life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
+        }
+        for (int s = 0; s < run->nside; s++) {
+            const int node = p->node[run->side[s].side->way.node].root;
+            life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
+        }
+        for (int s = 0; back && s < run->nstep; s++)
+            if (run->step[s].kind == STEP_GIVE) {
+                const int node = k->port[run->step[s].in2].node;
+                life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
+            }
+        if (back && run->to.where == AT_SLOT) {
+            const int node = k->port[run->to.port].node;
+            life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
+        }
+    }
+}
+
 static void place_images(Plan *p)
 {
     const int last = p->nkernel - 1; /* the loss: forward and backward in one step */
     Slots slots = {0};
+    Life *life = xalloc(sizeof *life * (size_t)p->nnode);
 
+    for (int i = 0; i < p->nnode; i++)
+        life[i] = (Life){p->node[i].maker, 2 * last + 1};
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        const int forward = i, backward = 2 * last - i;
+        const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+        for (int w = 0; w < k->nin; w++) {
+            if (k->has_forward)
+                touch_chain(p, k, &k->before[w], forward, false, life);
+            if (weights) /* packed again for the weights' gradient */
+                touch_chain(p, k, &k->before[w], backward, false, life);
+            if (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)
+                touch_chain(p, k, &k->before[w], backward, false, life);
+            touch_chain(p, k, &k->din[w], backward, true, life);
+        }
+        touch_chain(p, k, &k->after, forward, false, life);
+        touch_chain(p, k, &k->again, backward, false, life);
+        touch_chain(p, k, &k->dout, backward, true, life);
+    }
+    for (int i = 0; i < p->nnode; i++) {
+        Tensor *nd = &p->node[i];
+        if (nd->maker < 0)
+            continue;
+        const int backward = 2 * last - nd->maker;
+        if (nd->stored)
+            add_slot(&slots, blocked_floats(nd->shape[0]), nd->maker, life[i].value_end, &nd->slot);
+        for (int r = 0; r < nd->nroute; r++)
+            add_slot(&slots, bytes_to_floats(blocked_floats(p->g->op[nd->route[r]].shape)), nd->maker, backward, &nd->route_slot[r]);
+        if (nd->grad)
+            add_slot(&slots, blocked_floats(nd->shape[nd->nlink]), life[i].grad_begin, backward, &nd->grad_slot);
+        nd->kept = nd->stored && life[i].value_end > last;
+        if (nd->kept)
+            p->stored_bytes += 4 * blocked_floats(nd->shape[0]);
+        for (int r = 0; r < nd->nroute; r++)
+            p->stored_bytes += blocked_floats(p->g->op[nd->route[r]].shape);
+    }
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         const int forward = i, backward = 2 * last - i;
-        if (k->after >= 0) { /* it stores its span's tensor, and reads the gradient of the first cut */
-            Span *s = &p->span[k->after];
-            const Shape t = s->shape[s->stored];
-            add_slot(&slots, padded(t.c) * t.h * t.w, forward, backward, &s->stored_slot);
-            p->stored_bytes += 4 * padded(t.c) * t.h * t.w;
-            for (int r = 0; r < s->nroute; r++) {
-                const Shape w = p->g->op[s->route[r]].shape;
-                add_slot(&slots, bytes_to_floats(padded(w.c) * w.h * w.w), forward, backward, &s->route_slot[r]);
-                p->stored_bytes += padded(w.c) * w.h * w.w;
-            }
-        }
-        if (k->kind == KERNEL_LINEAR) {
-            add_slot(&slots, k->image[k->x].floats, forward, forward, &k->mat_x);
-            add_slot(&slots, k->image[k->y].floats, forward, forward, &k->mat_y);
-            add_slot(&slots, k->image[k->x].floats, backward, backward, &k->mat_back_x);
-            add_slot(&slots, k->image[k->dz].floats, backward, backward, &k->mat_dz);
-            if (k->dx >= 0)
-                add_slot(&slots, k->image[k->dx].floats, backward, backward, &k->mat_dx);
-        }
+        if (k->kind != KERNEL_LINEAR)
+            continue;
+        add_slot(&slots, k->image[k->x].floats, forward, forward, &k->mat_x);
+        add_slot(&slots, k->image[k->y].floats, forward, forward, &k->mat_y);
+        add_slot(&slots, k->image[k->x].floats, backward, backward, &k->mat_back_x);
+        add_slot(&slots, k->image[k->dz].floats, backward, backward, &k->mat_dz);
+        if (k->dx >= 0)
+            add_slot(&slots, k->image[k->dx].floats, backward, backward, &k->mat_dx);
     }
-    for (int i = 0; i < p->nspan; i++) {
-        Span *s = &p->span[i];
-        for (int c = 0; c < s->ncut; c++) {
-            if (!s->cut_grad[c] || !s->cut_kept[c])
-                continue;
-            int writer = -1, reader = -1;
-            for (int j = 0; j < p->nkernel; j++) {
-                const Kernel *k = &p->kernel[j];
-                const bool pass = k->kind == KERNEL_PASS;
-                if (k->before == i && (pass ? k->cut == c + 1 : c == s->ncut - 1))
-                    writer = j;
-                if (pass ? k->before == i && k->cut == c && c > 0 : k->after == i && c == 0)
-                    reader = j;
-            }
-            if (writer < 0 || reader < 0)
-                BUG("cut %d of span %d has no writer or no reader", c, i);
-            const Shape t = s->shape[s->cut[c]];
-            add_slot(&slots, padded(t.c) * t.h * t.w, 2 * last - writer, 2 * last - reader, &s->grad_slot[c]);
-        }
-    }
+    p->image_bound = most_alive(&slots);
     p->image_floats = place(&slots);
 }
 
-static int64_t place_scratch(Image *image, int n, bool skip_ends)
+/* ---- inference ---- */
+
+static void place_inference(Plan *p)
+{
+    Slots slots = {0};
+    int *end = xalloc(sizeof *end * (size_t)p->ninfer_node);
+
+    for (int i = 0; i < p->ninfer; i++)
+        for (int j = 0; j < p->infer[i].nport; j++)
+            end[p->infer[i].port[j].node] = i;
+    end[p->logits] = p->ninfer;
+    for (int i = 1; i < p->ninfer_node; i++) {
+        Tensor *nd = &p->infer_node[i];
+        add_slot(&slots, p->infer_image[nd->image].floats, nd->maker, end[i], &nd->slot);
+    }
+    for (int i = 0; i < p->ninfer; i++) /* a kernel's own scratch, behind what it reads and makes */
+        if (p->infer[i].scratch)
+            add_slot(&slots, p->infer[i].scratch, i, i, &p->infer[i].scratch_at);
+    p->infer_bound = most_alive(&slots);
+    p->scratch_infer = place(&slots);
+}
+
+static int64_t place_scratch(Image *image, int n)
 {
     int64_t at = 0;
 
-    for (int i = skip_ends ? 2 : 0; i < n; i++) {
-        if (image[i].row)
+    for (int i = 0; i < n; i++) {
+        if (image[i].row || image[i].given)
             continue;
         image[i].at = at;
         at += (image[i].floats * image[i].copies + LANES - 1) / LANES * LANES;
     }
     return at;
+}
+
+static int64_t padded(int channels)
+{
+    return (int64_t)blocks_of(channels) * LANES;
 }
 
 static void place_params(Plan *p)
@@ -143,7 +265,6 @@ static void place_params(Plan *p)
     p->param_at = xalloc(sizeof *p->param_at * (size_t)(g->nparam + 1));
     for (int i = 0; i < g->nparam; i++) {
         const Param *q = &g->param[i];
-        const int channels = g->op[q->op].shape.c;
         switch (q->role) {
         case PARAM_WEIGHT:
             for (int j = 0; j < p->nkernel; j++)
@@ -153,15 +274,18 @@ static void place_params(Plan *p)
                 }
             break;
         case PARAM_BIAS:
+            p->param_at[i] = p->param_floats;
+            p->param_floats += padded(g->op[q->op].shape.c);
+            break;
         case PARAM_GAMMA:
         case PARAM_BETA:
             p->param_at[i] = p->param_floats;
-            p->param_floats += padded(channels);
+            p->param_floats += plan_norm(p, q->op)->padded;
             break;
         case PARAM_MEAN:
         case PARAM_VAR:
             p->param_at[i] = p->running_floats;
-            p->running_floats += padded(channels);
+            p->running_floats += plan_norm(p, q->op)->padded;
             break;
         case PARAM_COUNT:
             p->param_at[i] = batches++;
@@ -173,6 +297,41 @@ static void place_params(Plan *p)
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static void place_kernels(Plan *p)
+{
+    const Graph *g = p->g;
+
+    p->wt_at = xalloc(sizeof *p->wt_at * (size_t)p->nkernel);
+    for (int i = 0; i < p->nkernel; i++) {
+        Kernel *k = &p->kernel[i];
+        p->wt_at[i] = p->wt_floats;
+        p->wt_floats += k->wt_floats;
+        if (k->wparam >= 0) {
+            p->partial_floats = larger(p->partial_floats, k->w_floats);
+            p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
+            k->fold_w = p->fold_floats;
+            p->fold_floats += k->w_floats;
+            k->fold_b = p->fold_floats;
+            p->fold_floats += padded(g->op[k->op].shape.c);
+        }
+        k->scratch = place_scratch(k->image, k->nimage);
+        p->scratch = larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats : 0)); /* trace */
+        int64_t trace = 0;
+        for (int j = 0; j < k->ntrace_image; j++) {
+            k->trace_image[j].at = trace;
+            trace += (k->trace_image[j].floats + LANES - 1) / LANES * LANES;
+        }
+        p->trace_floats = larger(p->trace_floats, trace);
+    }
+    for (int i = 0; i < p->ninfer; i++) {
+        Kernel *k = &p->infer[i];
+        k->scratch = place_scratch(k->image, k->nimage);
+        for (int j = 0; j < p->nkernel; j++)
+            if (p->kernel[j].op == k->op && k->wparam >= 0)
+                k->fold_w = p->kernel[j].fold_w, k->fold_b = p->kernel[j].fold_b;
+    }
 }
 
 bool memory_build(Plan *p)
@@ -191,48 +350,27 @@ bool memory_build(Plan *p)
         Norm *n = &p->norm[i];
         n->floats = p->norm_floats;
         n->doubles = p->norm_doubles;
-        p->norm_floats += 9 * n->padded;                          /* CVY_BN_FLOATS */
-        p->norm_doubles += 5 * (int64_t)p->pieces * n->padded;    /* CVY_BN_DOUBLES */
+        p->norm_floats += 7 * (int64_t)n->padded;              /* CVY_BN_FLOATS */
+        p->norm_doubles += 2 * (int64_t)p->pieces * n->padded; /* CVY_BN_DOUBLES */
     }
+    for (int i = 0; i < p->nnode; i++) {
+        Tensor *n = &p->node[i];
+        if (n->nnorm == 0)
+            continue;
+        const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a way may write past the last channel */
+        n->stats_floats = p->norm_floats;
+        n->stats_at = p->norm_doubles;
+        p->norm_floats += 3 * room;                            /* CVY_STATS_FLOATS */
+        p->norm_doubles += (3 * (int64_t)p->pieces + 2) * room; /* CVY_STATS_DOUBLES */
+    }
+    place_kernels(p);
     place_images(p);
-    p->wt_at = xalloc(sizeof *p->wt_at * (size_t)p->nkernel);
-    for (int i = 0; i < p->nkernel; i++) {
-        Kernel *k = &p->kernel[i];
-        p->wt_at[i] = p->wt_floats;
-        p->wt_floats += k->wt_floats;
-        if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) {
-            p->partial_floats = larger(p->partial_floats, k->w_floats);
-            p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
-            k->fold_w = p->fold_floats;
-            p->fold_floats += k->w_floats;
-            k->fold_b = p->fold_floats;
-            p->fold_floats += padded(g->op[k->op].shape.c);
-        }
-        k->scratch_train = place_scratch(k->image, k->nimage, false);
-        p->scratch = larger(p->scratch, k->scratch_train + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats : 0)); /* trace */
-        k->scratch_infer = place_scratch(k->infer_image, k->ninfer_image, true);
-        /* inference: two images (input, output) of each kernel in turn at the two ends, its own in between */
-        int64_t trace = 0;
-        for (int j = 0; j < k->ntrace_image; j++) {
-            k->trace_image[j].at = trace;
-            trace += (k->trace_image[j].floats + LANES - 1) / LANES * LANES;
-        }
-        p->trace_floats = larger(p->trace_floats, trace);
-    }
-    int64_t ends = 0, inner = 0;
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        if (k->ninfer_image) {
-            ends = larger(ends, larger(k->infer_image[0].floats, k->infer_image[1].floats));
-            inner = larger(inner, k->scratch_infer);
-        }
-    }
-    ends = (ends + LANES - 1) / LANES * LANES;
-    p->infer_ends = ends;
-    p->scratch_infer = 2 * ends + inner;
+    place_inference(p);
     for (int i = 0; i < p->naffine; i++) {
-        p->affine[i].at = p->fold_floats;
-        p->fold_floats += 2 * padded(g->op[p->affine[i].op].shape.c);
+        Affine *a = &p->affine[i];
+        a->at = p->fold_floats;
+        a->padded = (int)padded(g->op[a->op].shape.c) + LANES * plan_norm(p, a->op)->shifted;
+        p->fold_floats += 2 * (int64_t)a->padded;
     }
 
     /* offsets inside one image are ints in the emitted code; everything else is 64 bits wide */

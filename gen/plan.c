@@ -7,8 +7,13 @@
 
 Plan *plan_build(const Graph *g, const Target *t)
 {
-    Plan *p = fuse_build(g, t);
+    Plan *p = xalloc(sizeof *p);
 
+    p->g = g;
+    p->target = t;
+    flow_build(p, false);
+    flow_build(p, true);
+    fuse_build(p);
     tile_build(p);
     if (!memory_build(p))
         return NULL;
@@ -18,57 +23,101 @@ Plan *plan_build(const Graph *g, const Target *t)
 
 /* ---- the checker ---- */
 
-static void check_chain(const Plan *p, const Chain *c, int nimage)
+static void check_place(const Kernel *k, const Run *r, const Place *p, int nimage)
+{
+    if (p->where == AT_IMAGE && p->image >= nimage)
+        BUG("run %s of %s names an image that is not there", r->name, k->name);
+    if ((p->where == AT_SLOT || p->where == AT_X) && (p->port < 0 || p->port >= k->nport))
+        BUG("run %s of %s names a port that is not there", r->name, k->name);
+    if ((p->where == AT_SLOT || p->where == AT_IMAGE) && (p->first < 0 || p->first + r->shape.c > p->total) && r->window < 0)
+        BUG("run %s of %s: channels %d and on, %d of them, of %d", r->name, k->name, p->first, r->shape.c, p->total);
+}
+
+/* Whether every value is computed before it is used. */
+static void check_values(const Run *r)
+{
+    bool *known = xalloc((size_t)r->next + 1);
+
+    if (!r->back || r->value.where != NOWHERE)
+        known[r->first] = true;
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        const bool makes = s->kind <= STEP_MASK || s->kind == STEP_ADD || s->kind == STEP_SIDE;
+        const bool reads = s->kind != STEP_SIDE && s->kind != STEP_SPLIT && s->kind != STEP_GIVE && s->kind != STEP_BACK && s->kind != STEP_SCALE;
+        if ((reads && (s->in < 0 || s->in >= r->next || !known[s->in])) || (s->kind == STEP_ADD && !known[s->in2]))
+            BUG("run %s uses v%d, which is not at hand", r->name, s->in);
+        if (makes && (s->out < 0 || s->out >= r->next))
+            BUG("run %s makes v%d", r->name, s->out);
+        if (makes)
+            known[s->out] = true;
+        if (s->g > r->grads)
+            BUG("run %s names gradient %d of %d", r->name, s->g, r->grads);
+    }
+}
+
+static void check_chain(const Plan *p, const Kernel *k, const Chain *c, int nimage)
 {
     for (int i = 0; i < c->n; i++) {
         const Run *r = &c->run[i];
-        if (r->from_image >= nimage || r->value_image >= nimage || r->to_image >= nimage || r->scatter_image >= nimage)
+        check_place(k, r, &r->from, nimage);
+        check_place(k, r, &r->value, nimage);
+        check_place(k, r, &r->to, nimage);
+        if (r->scatter_image >= nimage)
             BUG("run %s names an image that is not there", r->name);
-        if (r->value == AT_IMAGE && r->value_image < 0)
-            BUG("run %s recomputes from no image", r->name);
         if (r->window >= 0 && op_info[p->g->op[r->window].kind].cls != CLASS_WINDOW)
             BUG("run %s starts with what is no window", r->name);
-        if (r->from == NOWHERE)
+        if (r->from.where == NOWHERE)
             BUG("run %s reads nothing", r->name);
-        int known = r->first;
-        for (int s = 0; s < r->nstep; s++) {
-            const Step *step = &r->step[s];
-            const bool forward = step->kind == STEP_FORWARD || step->kind == STEP_AFFINE || step->kind == STEP_MASK;
-            if (forward && step->in != known)
-                BUG("run %s computes v%d from v%d, which is not at hand", r->name, step->out, step->in);
-            if (forward)
-                known = step->out;
-            else if ((step->kind == STEP_STORE || step->kind == STEP_STATS || step->kind == STEP_SUMS || step->kind == STEP_NORM_BACK) &&
-                     (step->in < r->first || step->in > known))
-                BUG("run %s uses v%d, which is not at hand", r->name, step->in);
+        check_values(r);
+    }
+}
+
+static void check_kernels(const Plan *p, const Kernel *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const Kernel *k = &list[i];
+        for (int j = 0; j < k->nin; j++) {
+            check_chain(p, k, &k->before[j], k->nimage);
+            if (k->din)
+                check_chain(p, k, &k->din[j], k->nimage);
         }
+        check_chain(p, k, &k->after, k->nimage);
+        check_chain(p, k, &k->again, k->nimage);
+        check_chain(p, k, &k->dout, k->nimage);
+        check_chain(p, k, &k->trace, k->ntrace_image);
+        for (int j = 0; j < i; j++)
+            if (strcmp(list[j].name, k->name) == 0)
+                BUG("two kernels are called %s", k->name);
+        if (k->kind == KERNEL_CONV && (k->forward.vectors < 1 || k->forward.out_blocks % k->forward.vectors))
+            BUG("kernel %s has a tile that does not divide its channels", k->name);
+        for (int j = 0; j < k->nport; j++)
+            if (k->port[j].node != k->node && list == p->kernel && p->node[k->port[j].node].maker >= i)
+                BUG("kernel %s reads what is made later", k->name);
+    }
+}
+
+/* Tensors that are alive at once do not share memory: what an op reads last stays until then (memory.c); here, that all of an
+ * image's part is inside it. */
+static void check_slots(const Plan *p)
+{
+    for (int i = 0; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        if (nd->op == 0)
+            continue;
+        if (nd->stored && nd->slot + blocked_floats(nd->shape[0]) > p->image_floats)
+            BUG("%s is stored outside the arena", p->g->op[nd->op].path);
+        if (nd->grad && !nd->given)
+            BUG("nobody gives a gradient to %s", p->g->op[nd->op].path);
+        if (!nd->stored && p->node[nd->root].nlink && nd->root == i)
+            BUG("%s is stored nowhere", p->g->op[nd->op].path);
     }
 }
 
 void plan_check(const Plan *p)
 {
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        const Chain *train[] = {&k->in, &k->out, &k->again, &k->dout, &k->din};
-        for (size_t j = 0; j < sizeof train / sizeof *train; j++)
-            check_chain(p, train[j], k->nimage);
-        check_chain(p, &k->trace_in, k->ntrace_image);
-        check_chain(p, &k->trace_out, k->ntrace_image);
-        check_chain(p, &k->pre, k->ninfer_image);
-        check_chain(p, &k->post, k->ninfer_image);
-        for (int j = 0; j < i; j++)
-            if (strcmp(p->kernel[j].name, k->name) == 0)
-                BUG("two kernels are called %s", k->name);
-        if (k->kind == KERNEL_CONV && (k->forward.vectors < 1 || k->forward.out_blocks % k->forward.vectors))
-            BUG("kernel %s has a tile that does not divide its channels", k->name);
-        if (k->kind == KERNEL_CONV && k->forward.share && k->forward.share % k->forward.vectors)
-            BUG("kernel %s has a tile across two groups", k->name);
-    }
-    for (int i = 0; i < p->nspan; i++) {
-        const Span *s = &p->span[i];
-        if (s->stored > s->nop || (s->cut_op[0] >= 0 && s->stored >= s->cut[0]))
-            BUG("span %d stores what stands behind its barrier", i);
-    }
+    check_kernels(p, p->kernel, p->nkernel);
+    check_kernels(p, p->infer, p->ninfer);
+    check_slots(p);
 }
 
 /* ---- for people ---- */
@@ -77,14 +126,21 @@ static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] 
 
 static void print_steps(const Plan *p, const Run *r, FILE *to)
 {
-    static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_STORE] = "store", [STEP_STATS] = "statistics ",
-                                       [STEP_BACK] = "back ", [STEP_NORM_BACK] = "norm-back ", [STEP_SUMS] = "sums "};
+    static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
+                                       [STEP_STATS] = "statistics", [STEP_BACK] = "back ", [STEP_CORRECT] = "norms' share", [STEP_SUMS] = "sums ",
+                                       [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
+    bool comma = r->window >= 0;
 
     if (r->window >= 0)
         fprintf(to, " %s%s", r->back ? "through " : "", p->g->op[r->window].path);
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        fprintf(to, "%s %s%s", i || r->window >= 0 ? "," : "", verb[s->kind], s->op >= 0 ? p->g->op[s->op].path : "");
+        if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+            continue;
+        const Tensor *list = p->node;
+        const char *what = s->kind == STEP_GIVE ? p->g->op[list[r->side[s->side].side->way.node].op].path : s->op >= 0 ? p->g->op[s->op].path : "";
+        fprintf(to, "%s %s%s", comma ? "," : "", verb[s->kind], what);
+        comma = true;
     }
 }
 
@@ -107,28 +163,55 @@ static void print_core(const char *what, const Core *c, FILE *to)
     fputc('\n', to);
 }
 
+/* ", 4 groups lane by lane"; nothing of one group. */
+static const char *conv_form(const Plan *p, const Kernel *k)
+{
+    const int groups = p->g->op[k->op].groups;
+
+    return groups == 1 ? "" : xprintf(", %d groups %s", groups, k->lanewise ? "lane by lane" : "in whole blocks");
+}
+
+static void dump_node(const Plan *p, int i, FILE *to)
+{
+    const Graph *g = p->g;
+    const Tensor *nd = &p->node[i];
+
+    fprintf(to, "node %s %dx%dx%d", g->op[nd->op].path, nd->shape[nd->nlink].c, nd->shape[nd->nlink].h, nd->shape[nd->nlink].w);
+    if (nd->op == 0)
+        fprintf(to, ": read again");
+    else if (!nd->stored)
+        fprintf(to, ": from %s", g->op[p->node[nd->root].op].path);
+    else
+        fprintf(to, ": stores %s %dx%dx%d at %lld%s", g->op[nd->stored_op].path, nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)nd->slot,
+                nd->kept ? ", kept" : "");
+    for (int r = 0; r < nd->nroute; r++)
+        fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
+    for (int n = 0; n < nd->nnorm; n++)
+        fprintf(to, ", norm %s", g->op[nd->norm[n]].path);
+    if (nd->grad)
+        fprintf(to, ", gradient at %lld", (long long)nd->grad_slot);
+    fputc('\n', to);
+}
+
+static void dump_chains(const Plan *p, const char *what, const Chain *c, int n, FILE *to)
+{
+    for (int i = 0; i < n; i++)
+        print_chain(p, what, &c[i], to);
+}
+
 void plan_dump(const Plan *p, FILE *to)
 {
     fprintf(to, "plan %s target %s pieces %d\n", p->g->spec->name, p->target->name, p->pieces);
-    for (int i = 0; i < p->nspan; i++) {
-        const Span *s = &p->span[i];
-        const Shape t = s->shape[s->stored];
-        fprintf(to, "span %d stores %s %dx%dx%d at %lld", i, s->from_input && !s->stored ? "input" : s->stored ? p->g->op[s->op[s->stored - 1]].path : "z", t.c,
-                t.h, t.w, (long long)s->stored_slot);
-        for (int r = 0; r < s->nroute; r++)
-            fprintf(to, ", routes of %s at %lld", p->g->op[s->route[r]].path, (long long)s->route_slot[r]);
-        for (int c = 0; c < s->ncut; c++)
-            fprintf(to, "; cut behind %s%s", s->cut_op[c] >= 0 ? p->g->op[s->cut_op[c]].path : "the stored tensor",
-                    s->cut_grad[c] && s->cut_kept[c] ? xprintf(", gradient at %lld", (long long)s->grad_slot[c]) : "");
-        fputc('\n', to);
-    }
+    for (int i = 0; i < p->nnode; i++)
+        dump_node(p, i, to);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
-        fprintf(to, "kernel %s %s%s\n", k->name, kind_name[k->kind], k->back_data ? "" : ", no gradient of its input");
-        print_chain(p, "before", &k->in, to);
+        fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "",
+                k->back_data ? "" : ", no gradient of its input");
+        dump_chains(p, "before", k->before, k->nin, to);
         if (k->kind == KERNEL_CONV)
             print_core("core", &k->forward, to);
-        print_chain(p, "after", &k->out, to);
+        print_chain(p, "after", &k->after, to);
         print_chain(p, "again", &k->again, to);
         print_chain(p, "back", &k->dout, to);
         if (k->kind == KERNEL_CONV) {
@@ -136,26 +219,35 @@ void plan_dump(const Plan *p, FILE *to)
                 print_core("core", &k->data[j], to);
             fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
         }
-        print_chain(p, "back", &k->din, to);
-        print_chain(p, "infer", &k->pre, to);
-        print_chain(p, "infer", &k->post, to);
+        dump_chains(p, "back", k->din, k->nin, to);
     }
-    fprintf(to, "parameters %lld floats, an image %lld floats, scratch %lld floats, stored %lld bytes\n", (long long)p->param_floats,
-            (long long)p->image_floats, (long long)p->scratch, (long long)p->stored_bytes);
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        fprintf(to, "infer %s%s\n", k->name, k->direct ? ", reads what is there" : "");
+        if (!k->direct)
+            dump_chains(p, "before", k->before, k->nin, to);
+        for (int j = 0; j < k->nfold; j++)
+            fprintf(to, "    folded    %s\n", p->g->op[k->fold[j]].path);
+        print_chain(p, "after", &k->after, to);
+    }
+    fprintf(to, "parameters %lld floats, an image %lld floats (at least %lld), scratch %lld floats, inference %lld floats (at least %lld), stored %lld bytes\n",
+            (long long)p->param_floats, (long long)p->image_floats, (long long)p->image_bound, (long long)p->scratch, (long long)p->scratch_infer,
+            (long long)p->infer_bound, (long long)p->stored_bytes);
 }
 
-static void explain_runs(const Plan *p, const char *what, const Chain *c, FILE *to)
+static void explain_runs(const Plan *p, const char *what, const Chain *c, int n, FILE *to)
 {
     fprintf(to, "  %-10s", what);
     bool any = false;
-    for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
-        if (r->window < 0 && r->nstep == 0)
-            continue;
-        fputs(any ? ";" : "", to);
-        print_steps(p, r, to);
-        any = true;
-    }
+    for (int w = 0; w < n; w++)
+        for (int i = 0; i < c[w].n; i++) {
+            const Run *r = &c[w].run[i];
+            if (r->window < 0 && r->nstep == 0)
+                continue;
+            fputs(any ? ";" : "", to);
+            print_steps(p, r, to);
+            any = true;
+        }
     fputs(any ? "\n" : " nothing\n", to);
 }
 
@@ -164,52 +256,81 @@ static bool of_layer(const Plan *p, int op, const char *layer)
     return op >= 0 && strcmp(p->g->op[op].layer, layer) == 0;
 }
 
+static bool chain_concerns(const Plan *p, const Chain *c, const char *layer)
+{
+    for (int r = 0; r < c->n; r++) {
+        const Run *run = &c->run[r];
+        if (of_layer(p, run->window, layer))
+            return true;
+        for (int s = 0; s < run->nstep; s++)
+            if (of_layer(p, run->step[s].op, layer))
+                return true;
+    }
+    return false;
+}
+
 /* Whether a kernel runs a stage of the layer, or is its weight op's. */
 static bool concerns(const Plan *p, const Kernel *k, const char *layer)
 {
-    const Chain *chain[] = {&k->in, &k->out, &k->dout, &k->din};
+    bool any = of_layer(p, k->op, layer) || chain_concerns(p, &k->after, layer) || chain_concerns(p, &k->dout, layer);
 
-    if (of_layer(p, k->op, layer))
-        return true;
-    for (size_t i = 0; i < sizeof chain / sizeof *chain; i++)
-        for (int r = 0; r < chain[i]->n; r++) {
-            const Run *run = &chain[i]->run[r];
-            if (of_layer(p, run->window, layer))
-                return true;
-            for (int s = 0; s < run->nstep; s++)
-                if (of_layer(p, run->step[s].op, layer))
-                    return true;
-        }
-    return false;
+    for (int i = 0; i < k->nin; i++)
+        any = any || chain_concerns(p, &k->before[i], layer) || chain_concerns(p, &k->din[i], layer);
+    return any;
+}
+
+/* What a kernel reads, by ways. */
+static void explain_ways(const Plan *p, const Kernel *k, FILE *to)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < k->nport; i++) {
+        const Tensor *nd = &p->node[k->port[i].node], *root = &p->node[nd->root];
+        if (k->port[i].value)
+            buf_printf(&b, "%s %s", b.len ? "," : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
+    }
+    fprintf(to, "  %-10s%s\n", "reads:", b.text ? b.text : " nothing");
+}
+
+static int64_t node_bytes(const Plan *p, const Tensor *nd)
+{
+    int64_t bytes = 4 * blocked_floats(nd->shape[0]);
+
+    for (int i = 0; i < nd->nroute; i++)
+        bytes += blocked_floats(p->g->op[nd->route[i]].shape);
+    return bytes;
+}
+
+static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
+{
+    fprintf(to, "\n%s (%s%s)\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "");
+    explain_ways(p, k, to);
+    explain_runs(p, "before:", k->before, k->nin, to);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        explain_runs(p, "after:", &k->after, 1, to);
+    if (k->node >= 0) {
+        const Tensor *nd = &p->node[k->node];
+        if (nd->stored)
+            fprintf(to, "  %-10s %s, %dx%dx%d, %lld bytes%s: %s\n", "stored:", nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path,
+                    nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : ", forward only", nd->why);
+        else
+            fprintf(to, "  %-10s nothing: its readers recompute it from %s\n", "stored:",
+                    nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+    }
+    if (k->kind == KERNEL_CONV)
+        fprintf(to, "  %-10s %d x %d pixels x %d channels in registers, weight gradients %d x %d\n", "tile:", k->forward.tile[0].rows,
+                k->forward.tile[0].cols, k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+    if (k->wparam >= 0 && p->g->op[k->op].bias_why)
+        fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
 }
 
 void plan_explain(const Plan *p, const char *layer, FILE *to)
 {
     fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        if (layer && !concerns(p, k, layer))
-            continue;
-        fprintf(to, "\n%s (%s)\n", k->name, kind_name[k->kind]);
-        explain_runs(p, "before:", &k->in, to);
-        if (k->after >= 0) {
-            const Span *s = &p->span[k->after];
-            const Shape t = s->shape[s->stored];
-            explain_runs(p, "after:", &k->out, to);
-            fprintf(to, "  %-10s %s, %dx%dx%d: %s\n", "stored:", s->stored ? p->g->op[s->op[s->stored - 1]].path : "its output", t.c, t.h, t.w, s->why);
-        }
-        if (k->kind == KERNEL_CONV) {
-            fprintf(to, "  %-10s %d x %d pixels x %d channels in registers, weight gradients %d x %d\n", "tile:", k->forward.tile[0].rows,
-                    k->forward.tile[0].cols, k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
-            if (p->g->op[k->op].groups > 1)
-                fprintf(to, "  %-10s %s\n", "groups:", k->xg >= 0    ? "lane by lane, on images gathered so that lane meets lane"
-                                                       : k->lanewise ? "lane by lane"
-                                                                     : "of whole blocks of channels, one after the other");
-        }
-        if (k->wparam >= 0 && p->g->op[k->op].bias_why)
-            fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
-    }
+    for (int i = 0; i < p->nkernel; i++)
+        if (!layer || concerns(p, &p->kernel[i], layer))
+            explain_kernel(p, &p->kernel[i], to);
     bool any = false;
     for (int i = 0; i < p->nnorm; i++) {
         if (layer && !of_layer(p, p->norm[i].op, layer))

@@ -1,10 +1,9 @@
 /* plan.h - how a graph becomes kernels. Every decision is here when emit starts; emit only prints.
  *
- * The ops between two weight ops (or the input, or the loss) are a *span*: tensors t[0] .. t[m], t[0] the first weight op's
- * output, t[m] the second one's input, op[i] making t[i + 1] of t[i]. One tensor of a span is stored for backward; the
- * span's own stages recompute the rest. A span is *cut* behind every batch norm (where it has none, at the stored tensor):
- * what stands before the first cut is fused into the first weight op's kernel, what stands behind the last into the second
- * one's, what stands between two cuts is a pass of its own. Gradients are stored at the cuts. */
+ * A kernel is a weight op, the loss, or a pass. Between kernels stand *nodes*: tensors that are stored, or that a norm takes
+ * statistics of, or that several ops read. A kernel gets at what it reads by *ways*: from a node's stored tensor through
+ * stages that are computed as they are needed. What stands behind a weight op up to its node is its *out* way. In training
+ * every node has one gradient, to which its readers add in the order in which backward runs. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -34,36 +33,123 @@ typedef struct Image {
     int64_t at; /* offset in the thread's scratch, set by memory */
     const char *name; /* in the emitted code */
     bool row;         /* a row of a matrix in the arena (linear), not in scratch */
+    bool given;       /* another kernel's or the caller's, not in scratch */
+    bool shared;      /* ways write parts of its blocks: cleared once, so that padding channels are zero */
 } Image;
+
+/* ---- flow: nodes and ways (flow.c) ---- */
+
+typedef struct Side Side;
+
+typedef struct Link {
+    int op;     /* in graph */
+    int first;  /* behind a concat: the channel of the op's input that is channel 0 of this way */
+    Side *side; /* add: its other operands */
+    int nside;
+} Link;
+
+/* From a tensor through stages. link[i] makes value i + 1 of value i. */
+typedef struct Way {
+    int node;     /* where it begins, or -1: at the core */
+    Link *link;
+    Shape *shape; /* of values 0 .. n */
+    int n;
+    int grad;     /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
+    int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
+} Way;
+
+/* Another operand of a join, read where the join is: point stages alone. */
+struct Side {
+    Way way;
+    int pad; /* op through which the node's tensor is read, or -1 */
+};
+
+typedef struct Tensor {
+    int op;             /* whose output it is */
+    int key;            /* op at which it is made: the weight op, or `op` */
+    int maker;          /* kernel; -1: the network's input */
+    bool stored;        /* else its readers begin at `root`'s stored tensor */
+    int root;           /* node; itself where it is stored, or the input */
+    Link *link;         /* from what is stored to its value */
+    Shape *shape;
+    int nlink;
+    int stored_op;      /* op whose output is stored */
+    bool kept;          /* backward reads what is stored (memory) */
+    bool grad;          /* its gradient is wanted */
+    bool given;         /* a kernel before, in backward, gives to it: others add */
+    const char *why;    /* of the choice of what is stored, for people */
+    int *norm, *norm_first; /* norms over it, and the channel of each that is its channel 0 */
+    int nnorm;
+    int readers;
+    int *route;         /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
+    int64_t *route_slot;
+    int nroute;
+    int64_t slot, grad_slot;          /* floats of one image */
+    int64_t stats_floats, stats_at;   /* offsets in the arena's norm parts */
+    int image;          /* inference: how it lies, in Plan.infer_image */
+} Tensor;
+
+/* ---- runs ---- */
 
 typedef enum StepKind {
     STEP_FORWARD,   /* v[out] = op(v[in]) */
     STEP_AFFINE,    /* v[out] = v[in] * scale + shift: a norm at inference that could not be folded */
     STEP_MASK,      /* v[out] = 1 where dropout keeps the element (trace) */
+    STEP_SIDE,      /* v[out] = the tensor of side `side` at this pixel */
+    STEP_ADD,       /* v[out] = v[in] + v[in2] */
     STEP_STORE,     /* v[in] is stored for backward */
-    STEP_STATS,     /* v[in] enters the statistics of norm op */
+    STEP_STATS,     /* v[in] enters the statistics of the kernel's node */
     STEP_BACK,      /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
-    STEP_NORM_BACK, /* g through the barrier op, whose input is v[in] */
+    STEP_CORRECT,   /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
     STEP_SUMS,      /* g and g * xhat enter the sums of norm op, whose input is v[in] */
+    STEP_SCALE,     /* g through norm op, but for what STEP_CORRECT does once all sums are known */
+    STEP_SPLIT,     /* g<g> = g: what a join gives to its operand */
+    STEP_GIVE,      /* g<g> goes to the gradient of side `side` */
 } StepKind;
 
 typedef struct Step {
     StepKind kind;
     int op;
-    int in, out;
+    int in, in2, out;
+    int first;        /* Link.first */
+    int channels;     /* of the values */
+    int g, side;      /* which gradient (0: the run's own), Run.side */
+    bool adds;        /* STEP_GIVE: to what is there */
     bool first_lanes; /* the result's padding channels must be zeroed: the op does not map 0 to 0 */
 } Step;
 
 typedef enum Where {
     NOWHERE,
-    AT_SLOT,  /* a tensor in the arena: blocked, no halo */
+    AT_SLOT,  /* a node's tensor in the arena: blocked, no halo */
     AT_X,     /* the network's input: NCHW */
     AT_IMAGE, /* an image in scratch */
     AT_CORE,  /* the register that the core hands over */
 } Where;
 
-/* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling, flatten)
- * can only stand at its head.
+/* A place where values lie: the whole of a tensor, or channels [first, first + the run's) of `total`. */
+typedef struct Place {
+    Where where;
+    int image; /* AT_IMAGE: in the phase's images; -1: the core's result (linear) */
+    int port;  /* AT_SLOT, AT_X: Kernel.port */
+    int first, total;
+    Shape shape; /* of the whole tensor */
+} Place;
+
+/* What a kernel is given of a node. */
+typedef struct Port {
+    int node;
+    const char *name; /* "in", "out", "side2" */
+    bool value, grad; /* which of both */
+} Port;
+
+typedef struct SideRead {
+    const Side *side;
+    Place from;
+    int *value; /* numbers of its way's values in this run, -1 where not computed */
+} SideRead;
+
+/* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling, flatten,
+ * pad) can only stand at its head.
  * Forward: v[first] comes from `from`, through `window` if there is one; then the steps; the result goes `to` an image.
  * Backward: g comes from `from`; v[first] is recomputed: read where `value` says, through `window` if the value is an
  * image; the result goes `to` a slot or an image, or is scattered through `window` into `scatter`. */
@@ -73,13 +159,20 @@ typedef struct Run {
     Shape shape;      /* the pixels it visits */
     int first;        /* index of the first value, v[first] */
     int last;         /* forward: index of the value that goes to `to` */
+    int next;         /* the first number that no value has */
+    int grads;        /* gradients besides its own */
     int window;       /* op, or -1 */
-    Where from, value, to;
-    int from_image, value_image, to_image, scatter_image; /* index in Kernel.image, -1: none */
+    Place from, value, to;
+    int scatter_image; /* -1: none */
+    bool adds;        /* the result is added to what is there */
     bool route;       /* the window's winners are in the arena: written forward, read backward */
     bool bias;        /* the value that comes in lacks the weight op's bias */
     bool bias_grad;   /* its results are summed: the bias's gradient */
-    int stats, sums;  /* norm op, or -1 */
+    bool stats;       /* of the kernel's node, whose channels [stats_first, ...) these are */
+    int stats_first;
+    int store_first, store_total;
+    SideRead *side;
+    int nside;
     Step *step;
     int nstep;
 } Run;
@@ -88,25 +181,6 @@ typedef struct Chain {
     Run *run;
     int n;
 } Chain;
-
-/* What a span keeps. Slots are float offsets for one image; the arena holds batch times as much. */
-typedef struct Span {
-    int *op; /* graph ops, in order */
-    int nop;
-    Shape *shape;     /* of t[0] .. t[nop] */
-    int stored;       /* index of the stored tensor */
-    bool from_input;  /* t[0] is the network's input: nothing is stored, x is read again */
-    int *cut;         /* indices of tensors; gradients are stored there */
-    int *cut_op;      /* the norm right before the cut, or -1 */
-    int ncut;
-    bool *cut_grad;   /* the gradient at the cut is needed at all */
-    bool *cut_kept;   /* something before the cut reads the stored gradient (else only the norm's sums are needed) */
-    int64_t stored_slot, *grad_slot;
-    int *route;       /* max-pool ops whose winners are stored */
-    int64_t *route_slot;
-    int nroute;
-    const char *why;  /* of the choice of the stored tensor, for people */
-} Span;
 
 /* ---- cores: a weight op on packed scratch ---- */
 
@@ -175,56 +249,63 @@ typedef struct Alias {
 typedef struct Kernel {
     KernelKind kind;
     const char *name;  /* "conv2", "loss"; of files and symbols */
-    int op;            /* weight op or loss; for a pass, the norm whose statistics it takes */
-    int before, after; /* spans; -1: none. A pass has none after it: it stores nothing. */
-    int cut;           /* pass: it takes the statistics of this cut's norm and stands behind cut - 1 */
-    Chain in, out;     /* forward */
-    Chain again;       /* what backward recomputes of `out` */
-    Chain dout, din;   /* backward */
-    Chain trace_in, trace_out; /* one run a stage, before and after the weight op */
-    Chain pre, post;   /* inference: before (first weight op only) and after */
-    Image *image;      /* of training: what in, out, again, dout, din name */
+    int op;            /* weight op or loss; for a pass, its node's op */
+    const char *layer; /* whose stages are its own */
+    int node;          /* that it makes; -1: the loss */
+    Way *in;           /* of what its core reads, or of what a pass makes; several behind a concat */
+    int nin;
+    Way out;           /* from the core to the node */
+    Port *port;
+    int nport;
+    Chain *before;     /* forward, one an `in` way */
+    Chain after;       /* of `out` */
+    Chain again;       /* what backward recomputes of `after` */
+    Chain dout, *din;  /* backward; one an `in` way */
+    Chain trace;
+    Image *image;      /* what before, after, again, dout, din name */
     int nimage;        /* tile adds the gathered ones */
     int x, y, dz, dx;  /* of these: packed input, linear's output, packed gradient, gradient of the packed input; -1: none */
-    Image *trace_image, *infer_image; /* what trace, and pre and post name. infer_image[0] is the input, [1] the output */
-    int ntrace_image, ninfer_image;
+    Image *trace_image;
+    int ntrace_image;
+    int trace_core;    /* run of `trace` that takes the core's result, -1 */
     bool back_data;    /* the gradient of its input is needed */
     bool plain;        /* its packed input is plain */
     bool lanewise;     /* a conv whose groups are no whole blocks of channels: lane meets lane */
     int xg, zg;        /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
-    int infer_xg;      /* of infer_image */
+    bool direct;       /* inference: the core reads the node as it lies, nothing is packed */
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
-    bool has_backward; /* a pass on the input has none */
+    bool has_forward, has_backward;
     Alias *alias;
-    int nalias, nalias_train; /* those of inference stand behind training's */
+    int nalias;
     const char *core_name; /* core_<...>.h */
     /* weights */
     int wparam, bparam; /* in Graph.param, -1 */
     int64_t w_floats;   /* padded */
     int64_t wt_floats;  /* transposed copy for backward-data, 0: none */
-    int64_t scratch_train, scratch_infer; /* floats of a thread */
+    int64_t scratch;    /* floats of a thread */
+    int64_t scratch_at; /* inference: in the thread's part */
     /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
     int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
     /* inference */
     int *fold;          /* norms folded into its weights */
     int nfold;
     int64_t fold_w, fold_b;
-    Core infer;         /* its forward core at inference */
-    const char *infer_core;
 } Kernel;
 
 /* A norm at inference that stays a multiply-add. */
 typedef struct Affine {
     int op;
     int64_t at; /* scale, then shift, in the folded weights */
+    int padded; /* floats of each */
 } Affine;
 
 typedef struct Norm {
     int op;
     int area;    /* pixels of an image */
-    int padded;  /* channels rounded up to 16 */
+    int padded;  /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
+    bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
     int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference;   /* what happens to it at inference and why, for people */
@@ -242,10 +323,17 @@ const Target *target_find(const char *name); /* "native" resolves to this machin
 typedef struct Plan {
     const Graph *g;
     const Target *target;
-    Span *span;
-    int nspan;
+    Tensor *node; /* of training; by key */
+    int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
     int nkernel;
+    Tensor *infer_node;
+    int ninfer_node;
+    Kernel *infer; /* kernels of inference: weight ops and passes */
+    int ninfer;
+    Image *infer_image; /* of its nodes */
+    int ninfer_image;
+    int logits;    /* node of inference that is the result */
     Norm *norm;
     int nnorm;
     Affine *affine;
@@ -255,6 +343,7 @@ typedef struct Plan {
     int pieces;
     /* arena, floats */
     int64_t image_floats;   /* for each image of the batch */
+    int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
     int64_t wt_floats;
     int64_t *wt_at;         /* by kernel */
@@ -262,9 +351,8 @@ typedef struct Plan {
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;
     int64_t scratch;        /* a thread, floats, training */
-    int64_t scratch_infer;
-    int64_t infer_ends;     /* floats of each of the two images that kernels hand over at inference */
-    int64_t stored_bytes;   /* an image: what forward keeps for backward, input and logits aside */
+    int64_t scratch_infer, infer_bound;
+    int64_t stored_bytes;   /* an image: what forward keeps for backward, the input aside */
     int64_t trace_floats;   /* an image */
     int min_batch;
 } Plan;
@@ -272,21 +360,31 @@ typedef struct Plan {
 Norm *plan_norm(const Plan *p, int op);
 /* Whether a conv's cores are lanewise: of several groups, unless a group's channels are whole blocks on both sides. */
 bool plan_lanewise(const Graph *g, const Op *o);
+/* Whether a place's channels begin or end inside a block that others share. */
+bool plan_shifted(const Place *p, int channels);
+/* Norms whose backward sums kernel k takes: op, the node under it, the norm's channel at which that stands. Returns how many. */
+typedef struct NormSum {
+    int op, node, first;
+} NormSum;
+int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
 const char *plan_alias(const Kernel *k, int op);
 int blocks_of(int channels);
+int64_t blocked_floats(Shape s);
 
-/* needs: a checked graph after grad; sets: everything but cores, offsets, scratch. Collected errors and NULL where it cannot. */
-Plan *fuse_build(const Graph *g, const Target *t);
-/* needs: fuse; sets: cores with their tiles. */
+/* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or inference. */
+void flow_build(Plan *p, bool infer);
+/* fuse.c. needs: flow. sets: chains of runs, images in scratch, ports, what happens to each norm at inference. */
+void fuse_build(Plan *p);
+/* tile.c. needs: fuse; sets: cores with their tiles. */
 void tile_build(Plan *p);
-/* needs: tile; sets: every offset and size. Collected errors where a size overflows. */
+/* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 /* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
 void plan_explain(const Plan *p, const char *layer, FILE *to);
 
-/* The three passes and their checkers. */
+/* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);
 
 #endif

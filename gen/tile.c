@@ -305,11 +305,13 @@ static void gather_images(Kernel *k, const Op *o, Shape in)
 
     if (!k->lanewise || (per_in == 1 && per_out == 1))
         return;
-    const Image xs = k->image[k->x], dz = k->image[k->dz];
+    const Image xs = k->image[k->x];
     k->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
-    k->infer_xg = gathered(&k->infer_image, &k->ninfer_image, &xs, o->shape.c, per_in, "xg");
-    if (k->back_data)
-        k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
+    k->image[k->xg].given = false;
+    if (!k->back_data)
+        return;
+    const Image dz = k->image[k->dz];
+    k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
 }
 
 /* ---- linear at inference: a 1x1 conv on one pixel ---- */
@@ -330,47 +332,67 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
     finish_core(t, c, u);
 }
 
+static const char *core_name(const Kernel *k, const Op *o, Shape in)
+{
+    if (k->kind == KERNEL_LINEAR)
+        return xprintf("linear_%d_%d", in.c, o->shape.c);
+    const char *dilation = o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
+    const char *groups = o->groups > 1 ? xprintf("_g%d", o->groups) : "";
+    return xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1], o->stride[0],
+                   o->stride[1], o->padding[0], o->padding[1], dilation, groups, k->back_data ? "" : "_first");
+}
+
+static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
+{
+    k->lanewise = plan_lanewise(p->g, o);
+    gather_images(k, o, in);
+    const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
+    const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x];
+    k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
+    forward_core(p->target, k, &k->forward, o, in, xs, u);
+    check_size(p, k, &k->forward);
+    if (k->dz < 0) /* inference */
+        return;
+    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz]);
+    k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
+    if (!k->back_data)
+        return;
+    const Image *zs = &k->image[k->zg >= 0 ? k->zg : k->dz];
+    k->wt_floats = (int64_t)blocks_of(in.c) * LANES * taps * (k->lanewise ? per_out : blocks_of(per_out) * LANES);
+    for (int a = 0; a < o->stride[0] && a < in.h; a++)
+        for (int b = 0; b < o->stride[1] && b < in.w; b++) {
+            data_core(p->target, k, PUSH(k->data, k->ndata), o, in, zs, a, b, u);
+            check_size(p, k, &k->data[k->ndata - 1]);
+        }
+}
+
+static void kernel_cores(Plan *p, Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+
+    if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
+        return;
+    const Shape in = p->g->op[o->in].shape;
+    const Unroll u = unroll_of(p->g->spec);
+    k->core_name = core_name(k, o, in);
+    if (k->kind == KERNEL_CONV) {
+        conv_cores(p, k, o, in, u);
+        return;
+    }
+    k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
+    linear_core(p->target, &k->forward, in.c, o->shape.c, u);
+    check_size(p, k, &k->forward);
+}
+
 void tile_build(Plan *p)
 {
-    const Graph *g = p->g;
-    const Unroll u = unroll_of(g->spec);
-
-    for (int i = 0; i < p->nkernel; i++) {
-        Kernel *k = &p->kernel[i];
-        k->xg = k->zg = k->infer_xg = -1;
-        if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
-            continue;
-        const Op *o = &g->op[k->op];
-        const Shape in = g->op[o->in].shape;
-        if (k->kind == KERNEL_LINEAR) {
-            k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
-            linear_core(p->target, &k->infer, in.c, o->shape.c, u);
-            check_size(p, k, &k->infer);
-            k->infer_core = xprintf("linear_%d_%d", in.c, o->shape.c);
-            continue;
-        }
-        k->lanewise = plan_lanewise(g, o);
-        gather_images(k, o, in);
-        const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x], *dz = &k->image[k->dz], *zs = &k->image[k->zg >= 0 ? k->zg : k->dz];
-        const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
-        k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
-        forward_core(p->target, k, &k->forward, o, in, xs, u);
-        check_size(p, k, &k->forward);
-        k->infer = k->forward;
-        weight_core(p->target, k, &k->weight, o, in, xs, dz);
-        k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
-        if (k->back_data) {
-            k->wt_floats = (int64_t)blocks_of(in.c) * LANES * taps * (k->lanewise ? per_out : blocks_of(per_out) * LANES);
-            for (int a = 0; a < o->stride[0] && a < in.h; a++)
-                for (int b = 0; b < o->stride[1] && b < in.w; b++) {
-                    data_core(p->target, k, PUSH(k->data, k->ndata), o, in, zs, a, b, u);
-                    check_size(p, k, &k->data[k->ndata - 1]);
-                }
-        }
-        const char *dilation = o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
-        const char *groups = o->groups > 1 ? xprintf("_g%d", o->groups) : "";
-        k->core_name = xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1],
-                               o->stride[0], o->stride[1], o->padding[0], o->padding[1], dilation, groups, k->back_data ? "" : "_first");
-        k->infer_core = k->core_name;
+    for (int i = 0; i < p->nkernel; i++)
+        kernel_cores(p, &p->kernel[i]);
+    for (int i = 0; i < p->ninfer; i++) {
+        Kernel *k = &p->infer[i];
+        for (int j = 0; j < p->nkernel; j++) /* one header serves both */
+            if (p->kernel[j].op == k->op)
+                k->back_data = p->kernel[j].back_data;
+        kernel_cores(p, k);
     }
 }

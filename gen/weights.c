@@ -103,8 +103,8 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
 {
     float *f = xalloc((size_t)p->fold_floats * sizeof *f + 64);
 
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
         if (k->wparam < 0)
             continue;
         const Op *o = &p->g->op[k->op];
@@ -120,7 +120,7 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
         const struct cvy_fold norm = norm_of(p, w, op);
-        cvy_fold_affine(&norm, channels, f + p->affine[i].at, f + p->affine[i].at + (int64_t)blocks_of(channels) * LANES);
+        cvy_fold_affine(&norm, channels, f + p->affine[i].at, f + p->affine[i].at + p->affine[i].padded);
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
         if (!isfinite(f[i])) {

@@ -24,19 +24,53 @@ struct cvy_range cvy_piece(int p, int pieces, int n)
 
 /* ---- batch norm ---- */
 
-void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles)
+void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles)
 {
-    float **const array[] = {&bn->mean, &bn->scale, &bn->shift, &bn->istd, &bn->off, &bn->back_x, &bn->back_1, &bn->dgamma, &bn->dbeta};
-
-    for (int i = 0; i < 9; i++)
-        *array[i] = floats + (int64_t)i * bn->padded;
-    bn->stats = doubles;
-    bn->sums = doubles + 3 * (int64_t)bn->pieces * bn->padded;
+    stats->mean = floats;
+    stats->back_x = floats + stats->padded;
+    stats->back_1 = floats + 2 * (int64_t)stats->padded;
+    stats->part = doubles;
+    stats->exact_mean = doubles + 3 * (int64_t)stats->pieces * stats->padded;
+    stats->var = stats->exact_mean + stats->padded;
 }
 
-void cvy_bn_begin_stats(const struct cvy_bn *bn, int piece)
+void cvy_stats_begin(const struct cvy_stats *stats, int piece)
 {
-    memset(bn->stats + 3 * (int64_t)piece * bn->padded, 0, sizeof(double) * 3 * (size_t)bn->padded);
+    memset(stats->part + 3 * (int64_t)piece * stats->padded, 0, sizeof(double) * 3 * (size_t)stats->padded);
+}
+
+void cvy_stats_merge(struct cvy_stats *stats, int n, int area)
+{
+    stats->count = (double)n * area;
+    for (int c = 0; c < stats->channels; c++) {
+        double count = 0, mean = 0, m2 = 0;
+        for (int p = 0; p < stats->pieces; p++) {
+            const struct cvy_range r = cvy_piece(p, stats->pieces, n);
+            const double *s = stats->part + 3 * (int64_t)p * stats->padded + c;
+            const double k = (double)(r.end - r.first) * area;
+            if (k == 0)
+                continue;
+            const double part_mean = s[0] + s[stats->padded] / k;
+            const double part_m2 = s[2 * stats->padded] - s[stats->padded] * s[stats->padded] / k;
+            const double d = part_mean - mean;
+            mean += d * k / (count + k);
+            m2 += part_m2 + d * d * count * k / (count + k);
+            count += k;
+        }
+        stats->exact_mean[c] = mean;
+        stats->mean[c] = (float)mean;
+        stats->var[c] = m2 > 0 ? m2 / count : 0;
+        stats->back_x[c] = stats->back_1[c] = 0;
+    }
+}
+
+void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles)
+{
+    float **const array[] = {&bn->mean, &bn->scale, &bn->shift, &bn->istd, &bn->off, &bn->dgamma, &bn->dbeta};
+
+    for (int i = 0; i < 7; i++)
+        *array[i] = floats + (int64_t)i * bn->padded;
+    bn->sums = doubles;
 }
 
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece)
@@ -44,27 +78,14 @@ void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece)
     memset(bn->sums + 2 * (int64_t)piece * bn->padded, 0, sizeof(double) * 2 * (size_t)bn->padded);
 }
 
-void cvy_bn_forward(const struct cvy_bn *bn, int n, int area)
+void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first)
 {
-    for (int c = 0; c < bn->channels; c++) {
-        double count = 0, mean = 0, m2 = 0;
-        for (int p = 0; p < bn->pieces; p++) {
-            const struct cvy_range r = cvy_piece(p, bn->pieces, n);
-            const double *s = bn->stats + 3 * (int64_t)p * bn->padded + c;
-            const double k = (double)(r.end - r.first) * area;
-            if (k == 0)
-                continue;
-            const double part_mean = s[0] + s[bn->padded] / k;
-            const double part_m2 = s[2 * bn->padded] - s[bn->padded] * s[bn->padded] / k;
-            const double d = part_mean - mean;
-            mean += d * k / (count + k);
-            m2 += part_m2 + d * d * count * k / (count + k);
-            count += k;
-        }
-        const double var = m2 > 0 ? m2 / count : 0, istd = 1 / sqrt(var + bn->eps), gamma = (double)bn->gamma[c];
-        const float head = (float)mean;
-        const double tail = mean - (double)head; /* what the float lost matters where mean / sd is large */
-        bn->mean[c] = head;
+    for (int i = 0; i < stats->channels; i++) {
+        const int c = first + i;
+        const double mean = stats->exact_mean[i], var = stats->var[i], count = stats->count;
+        const double istd = 1 / sqrt(var + bn->eps), gamma = (double)bn->gamma[c];
+        const double tail = mean - (double)stats->mean[i]; /* what the float lost matters where mean / sd is large */
+        bn->mean[c] = stats->mean[i];
         bn->istd[c] = (float)istd;
         bn->off[c] = (float)(-tail * istd);
         bn->scale[c] = (float)(gamma * istd);
@@ -72,13 +93,12 @@ void cvy_bn_forward(const struct cvy_bn *bn, int n, int area)
         bn->running_mean[c] = (float)((1 - bn->momentum) * (double)bn->running_mean[c] + bn->momentum * mean);
         bn->running_var[c] = (float)((1 - bn->momentum) * (double)bn->running_var[c] + bn->momentum * (count > 1 ? var * count / (count - 1) : var));
     }
-    ++*bn->batches;
+    if (first == 0)
+        ++*bn->batches;
 }
 
-void cvy_bn_backward(const struct cvy_bn *bn, int n, int area)
+void cvy_bn_backward(const struct cvy_bn *bn)
 {
-    const double count = (double)n * area;
-
     for (int c = 0; c < bn->channels; c++) {
         double g = 0, gx = 0;
         for (int p = 0; p < bn->pieces; p++) {
@@ -87,8 +107,21 @@ void cvy_bn_backward(const struct cvy_bn *bn, int n, int area)
         }
         bn->dbeta[c] = (float)g;
         bn->dgamma[c] = (float)gx;
-        bn->back_x[c] = (float)(-(double)bn->scale[c] * gx / count);
-        bn->back_1[c] = (float)(-(double)bn->scale[c] * g / count);
+    }
+}
+
+void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first)
+{
+    for (int i = 0; i < stats->channels; i++) {
+        const int c = first + i;
+        double g = 0, gx = 0;
+        for (int p = 0; p < bn->pieces; p++) {
+            g += bn->sums[2 * (int64_t)p * bn->padded + c];
+            gx += bn->sums[(2 * (int64_t)p + 1) * bn->padded + c];
+        }
+        const double scale = (double)bn->scale[c] / stats->count; /* xhat = (v - mean) istd + off */
+        stats->back_x[i] += (float)(-scale * gx * (double)bn->istd[c]);
+        stats->back_1[i] += (float)(-scale * (g + gx * (double)bn->off[c]));
     }
 }
 

@@ -30,6 +30,25 @@ struct cvy_at {
     const struct cvy_step *step;
 };
 
+/* Statistics of a tensor that batch norms read, in training. They belong to the tensor: all norms over it share them. Arrays
+ * have room for `padded` channels (16 more than their blocks, as a stage may write past the last channel); padding is zero. */
+struct cvy_stats {
+    int channels, padded, pieces;
+    double count;           /* values a channel in this batch */
+    float *mean;
+    float *back_x, *back_1; /* backward: what the norms take away from the gradient is back_x (v - mean) + back_1 */
+    double *part;           /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
+    double *exact_mean, *var; /* the mean, and the biased variance */
+};
+/* Floats (doubles) that a cvy_stats takes from the arena, in the order above. */
+#define CVY_STATS_FLOATS(padded) (3 * (int64_t)(padded))
+#define CVY_STATS_DOUBLES(padded, pieces) ((3 * (int64_t)(pieces) + 2) * (padded))
+void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
+/* Clears a piece's sums before its kernel runs. */
+void cvy_stats_begin(const struct cvy_stats *stats, int piece);
+/* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of `area` pixels. */
+void cvy_stats_merge(struct cvy_stats *stats, int n, int area);
+
 /* One batch norm in training. Arrays of `padded` floats (channels rounded up to 16; padding is zero), in the arena. */
 struct cvy_bn {
     int channels, padded, pieces;
@@ -37,24 +56,22 @@ struct cvy_bn {
     float *gamma, *beta, *running_mean, *running_var;
     float *mean, *scale, *shift;                /* apply: (v - mean) * scale + shift */
     float *istd, *off;                          /* xhat = (v - mean) * istd + off */
-    float *back_x, *back_1;                     /* backward: scale * g + (back_x * xhat + back_1) */
     float *dgamma, *dbeta;
-    double *stats;                              /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
     double *sums;                               /* [pieces][2][padded]: sum of g, sum of g * xhat */
     int64_t *batches;
 };
 /* Floats (doubles) that a cvy_bn takes from the arena, in the order above. */
-#define CVY_BN_FLOATS(padded) (9 * (int64_t)(padded))
-#define CVY_BN_DOUBLES(padded, pieces) (5 * (int64_t)(pieces) * (padded))
+#define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
+#define CVY_BN_DOUBLES(padded, pieces) (2 * (int64_t)(pieces) * (padded))
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
-/* Clears a piece's sums before its kernel runs. */
-void cvy_bn_begin_stats(const struct cvy_bn *bn, int piece);
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
-/* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of `area`
- * pixels, moves the running statistics (unbiased variance) and makes mean, scale, shift, istd, off. */
-void cvy_bn_forward(const struct cvy_bn *bn, int n, int area);
-/* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g), back_x, back_1. */
-void cvy_bn_backward(const struct cvy_bn *bn, int n, int area);
+/* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased variance), of
+ * channels [first, first + stats->channels): behind a concat a norm reads several tensors. */
+void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first);
+/* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g). */
+void cvy_bn_backward(const struct cvy_bn *bn);
+/* Adds what the norm takes away from the gradient of a tensor that it reads to the tensor's back_x and back_1. */
+void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first);
 /* Updates gamma and beta. */
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
 

@@ -365,11 +365,45 @@ CVY_INLINE vf vf_first(vf v, int n)
     return vf_loadu(t);
 }
 
-/* 16 floats as doubles, and back */
-CVY_INLINE void vf_to_double(double *d, vf v)
+/* Channels first .. first + 15 of a blocked image's pixel: p is that pixel in the image's first block, `area` its pixels. Of these
+ * channels those in [0, end) are read (the rest is zero), written, or added to; first may be negative and need not begin a block. */
+CVY_INLINE vf vf_load_lanes(const float *p, ptrdiff_t area, int first, int end)
 {
-    memset(d, 0, VF * sizeof *d);
-    vf_add_to(d, v);
+    float t[VF] = {0};
+    for (int l = 0; l < VF; l++)
+        if (first + l >= 0 && first + l < end)
+            t[l] = p[(first + l) / VF * area * VF + (first + l) % VF];
+    return vf_loadu(t);
+}
+CVY_INLINE void vf_store_lanes(float *p, ptrdiff_t area, int first, int end, vf v)
+{
+    float t[VF];
+    memcpy(t, &v, sizeof t);
+    for (int l = 0; l < VF; l++)
+        if (first + l >= 0 && first + l < end)
+            p[(first + l) / VF * area * VF + (first + l) % VF] = t[l];
+}
+CVY_INLINE void vf_add_lanes(float *p, ptrdiff_t area, int first, int end, vf v)
+{
+    vf_store_lanes(p, area, first, end, vf_add(vf_load_lanes(p, area, first, end), v));
+}
+/* The same of an image in planes (NCHW). */
+CVY_INLINE vf vf_gather_lanes(const float *p, ptrdiff_t area, int first, int end)
+{
+    float t[VF] = {0};
+    for (int l = 0; l < VF; l++)
+        if (first + l >= 0 && first + l < end)
+            t[l] = p[(first + l) * area];
+    return vf_loadu(t);
+}
+
+/* n floats (16 and more: 16) as doubles; and 16 back */
+CVY_INLINE void vf_to_double(double *d, vf v, int n)
+{
+    float t[VF];
+    memcpy(t, &v, sizeof t);
+    for (int l = 0; l < n && l < VF; l++)
+        d[l] = (double)t[l];
 }
 #if defined CVY_AVX512
 CVY_INLINE vf vf_from_double(const double *d)
@@ -516,8 +550,9 @@ CVY_INLINE vf vf_silu_back(vf g, vf x)
 
 /* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
 CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(v, mean), scale, shift); }
-/* dL/dv = scale * (g - mean(g) - xhat mean(g xhat)), as scale g + (back_x xhat + back_1)   (Ioffe & Szegedy 2015, section 3) */
-CVY_INLINE vf vf_norm_back(vf g, vf xhat, vf scale, vf back_x, vf back_1) { return vf_fma(scale, g, vf_fma(back_x, xhat, back_1)); }
+/* dL/dv = sum over the norms that read v of scale * (g - mean(g) - xhat mean(g xhat))   (Ioffe & Szegedy 2015, section 3): g is the
+ * sum of scale * g already, the rest is back_x (v - mean) + back_1 (cvy_bn_back) */
+CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return vf_add(g, vf_fma(vf_sub(v, mean), back_x, back_1)); }
 
 /* ---- dropout: the mask is a function of (seed, stage, step, image, element), recomputed wherever it is needed ---- */
 

@@ -53,9 +53,11 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 #define $o.name $o.at
 //$ end
 
-/* Scratch of a thread, and of each of the two images in it that layers hand over: floats. */
+/* Scratch of a thread, in floats, and where in it layers find what they read. */
 #define $n.NAME_SCRATCH $n.scratch
-#define $n.NAME_ENDS $n.ends
+//$ for o in n.places
+#define $o.name $o.at
+//$ end
 //$ end
 
 //$ define export_layout
@@ -118,11 +120,10 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 #pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
 #endif
     for (int i = 0; i < n; i++) {
-        float *a = net->scratch;
+        float *s = net->scratch;
 #if defined _OPENMP
-        a += (ptrdiff_t)omp_get_thread_num() * $n.NAME_SCRATCH;
+        s += (ptrdiff_t)omp_get_thread_num() * $n.NAME_SCRATCH;
 #endif
-        float *const b = a + $n.NAME_ENDS, *const t = b + $n.NAME_ENDS;
         //$ for l in n.infer
         $l.line;
         //$ end

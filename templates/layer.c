@@ -82,7 +82,7 @@ $s.core($s.x, $s.dz, dw, 1);
 //$ end
 //$ end
 //$ define begin_piece_stats
-cvy_bn_begin_stats(k->$s.norm, piece);
+cvy_stats_begin(k->stats, piece);
 //$ end
 //$ define begin_piece_sums
 cvy_bn_begin_sums(k->$s.norm, piece);
@@ -143,11 +143,19 @@ for (int p = 0; p < $s.pieces; p++)
 //$ define gemm
 cvy_gemm($s.args);
 //$ end
+//$ define merge_stats
+cvy_stats_merge(k->stats, n, $s.area);
+//$ end
 //$ define norm_forward
-cvy_bn_forward(k->$s.norm, n, $s.area);
+cvy_bn_forward(k->$s.norm, k->stats, $s.first);
 //$ end
 //$ define norm_backward
-cvy_bn_backward(k->$s.norm, n, $s.area);
+cvy_bn_backward(k->$s.norm);
+//$ end
+//$ define norm_back
+cvy_bn_back(k->$s.norm, k->$s.port_stats, $s.first);
+//$ end
+//$ define norm_update
 cvy_bn_update(k->net, k->$s.norm, step);
 //$ end
 //$ define update_conv
@@ -179,6 +187,9 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
 {
     //$ for s in f.body
     //$ emit s
+    //$ end
+    //$ if f.ignores_n
+    (void)n;
     //$ end
     //$ if f.ignores_step
     (void)step;
@@ -234,8 +245,8 @@ float *const $s.name = out + (int64_t)n * $s.at + (int64_t)i * $s.floats;
 //$ end
 
 //$ define infer
-/* Inference: f holds the folded weights, x this layer's packed input, y the next one's. */
-void $f.name(const float *f, const float *x, float *y, float *scratch)
+/* Inference: f holds the folded weights; out is what other kernels read. */
+void $f.name(const float *f$f.args, float *out, float *scratch)
 {
     //$ if f.scratch
     //$ for s in f.scratch
@@ -243,28 +254,11 @@ void $f.name(const float *f, const float *x, float *y, float *scratch)
     //$ end
     //$ else
     (void)scratch;
-    //$ end
-    //$ for s in f.body
-    //$ emit s
-    //$ end
-}
-
-//$ end
-//$ define infer_pack
-/* Inference: packs one image (NCHW) into the first layer's input. */
-void $f.name(const float *f, const float *image, float *x, float *scratch)
-{
-    //$ if f.scratch
-    //$ for s in f.scratch
-    //$ emit s
-    //$ end
-    //$ else
-    (void)scratch;
-    //$ end
-    //$ for s in f.body
-    //$ emit s
     //$ end
     (void)f;
+    //$ for s in f.body
+    //$ emit s
+    //$ end
 }
 
 //$ end

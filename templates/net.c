@@ -94,6 +94,11 @@ extern const struct cvy_model $n.name_model;
 /* scratch of a thread: floats */
 #define $n.NAME_SCRATCH INT64_C($n.scratch)
 
+/* inference: offsets in a thread's part */
+//$ for p in n.infer_slots
+#define $p.name $p.at
+//$ end
+
 //$ for k in n.kernels
 //$ if k.train
 struct $n.name_$k.name {
@@ -105,11 +110,11 @@ struct $n.name_$k.name {
 $f.decl;
 //$ end
 //$ end
-//$ for f in k.infer_prototypes
+//$ end
+//$ for f in n.infer_prototypes
 $f.decl;
 //$ end
 
-//$ end
 struct $n.name {
     struct cvy_net net;
     float *folded, *scratch;
@@ -119,6 +124,9 @@ struct $n.name {
     //$ end
     //$ for m in n.norms
     struct cvy_bn $m.name;
+    //$ end
+    //$ for m in n.stats
+    struct cvy_stats $m.name;
     //$ end
     //$ for k in n.kernels
     //$ if k.train
@@ -233,13 +241,15 @@ double $n.name_forward(struct $n.name *net, const float *x, const int *labels, i
     double loss = 0;
 
     //$ for k in n.kernels
-    //$ if k.reads_input
-    net->$k.name.in = x;
+    //$ for i in k.inputs
+    net->$k.name.$i.name = x;
     //$ end
     //$ end
     net->loss.labels = labels;
     //$ for k in n.kernels
+    //$ if k.forward
     $n.name_$k.name_forward(&net->$k.name, n, step);
+    //$ end
     //$ end
     *correct = 0;
     for (int p = 0; p < $n.pieces; p++) {
@@ -297,7 +307,7 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 
     CVY_PARALLEL_IF(net->net.threads, n > 1)
     for (int i = 0; i < n; i++) {
-        float *const a = net->scratch + (int64_t)CVY_THREAD * $n.NAME_SCRATCH, *const b = a + $n.infer_ends, *const t = b + $n.infer_ends;
+        float *const s = net->scratch + (int64_t)CVY_THREAD * $n.NAME_SCRATCH;
         //$ for l in n.infer
         $l.line;
         //$ end

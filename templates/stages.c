@@ -34,26 +34,62 @@ const vf v$s.out = vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f)
 //$ end
 
 //$ define back_relu
-g = vf_relu_back(g, v$s.value);
+$s.g = vf_relu_back($s.g, v$s.value);
 //$ end
 //$ define back_leaky_relu
-g = vf_leaky_back(g, v$s.value, $s.arg);
+$s.g = vf_leaky_back($s.g, v$s.value, $s.arg);
 //$ end
 //$ define back_tanh
-g = vf_tanh_back(g, v$s.value);
+$s.g = vf_tanh_back($s.g, v$s.value);
 //$ end
 //$ define back_sigmoid
-g = vf_sigmoid_back(g, v$s.value);
+$s.g = vf_sigmoid_back($s.g, v$s.value);
 //$ end
 //$ define back_silu
-g = vf_silu_back(g, v$s.value);
+$s.g = vf_silu_back($s.g, v$s.value);
 //$ end
 //$ define back_drop
-g = vf_dropout(&q->$s.op, g, $s.index, $s.below, $s.arg);
+$s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);
 //$ end
-//$ define back_norm
-const vf xhat = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
-g = vf_norm_back(g, xhat, q->$s.op_scale, q->$s.op_back_x, q->$s.op_back_1);
+//$ define back_scale
+$s.g = vf_mul($s.g, q->$s.op_scale);
+//$ end
+//$ define back_stats
+//$ if s.valid
+g = vf_first(vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1), $s.valid - q->c);
+//$ else
+g = vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1);
+//$ end
+//$ end
+//$ define split
+vf $s.g = g;
+//$ end
+
+//$ define fwd_add
+const vf v$s.out = vf_add(v$s.in, v$s.in2);
+//$ end
+// What a join reads and gives by the side.
+//$ define side
+const vf v$s.out = vf_load(q->$s.name + $s.pixel * 16);
+//$ end
+//$ define side_nchw
+const vf v$s.out = vf_gather(q->$s.name + $s.pixel, $s.plane, $s.channels - q->c);
+//$ end
+//$ define side_pad
+//$ if s.nchw
+const vf v$s.out = vf_gather_lanes(q->$s.name + $s.pixel, $s.area, q->c - $s.before, $s.channels);
+//$ else
+const vf v$s.out = vf_load_lanes(q->$s.name + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels);
+//$ end
+//$ end
+//$ define give
+vf_store(q->$s.name + $s.pixel * 16, $s.g);
+//$ end
+//$ define give_add
+vf_store(q->$s.name + $s.pixel * 16, vf_add(vf_load(q->$s.name + $s.pixel * 16), $s.g));
+//$ end
+//$ define give_pad
+vf_add_lanes(q->$s.name + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels, $s.g);
 //$ end
 
 //$ define bias
@@ -62,21 +98,37 @@ const vf v$s.out = vf_add(v_in, q->bias);
 //$ define store
 vf_store(q->stored + $s.index * 16, v$s.in);
 //$ end
+//$ define store_lanes
+vf_store_lanes(q->stored + $s.index * 16, $s.area, $s.channel, $s.end, v$s.in);
+//$ end
 //$ define stats
+//$ if s.valid
+const vf d = vf_first(vf_sub(v$s.in, q->pivot), $s.valid - q->c);
+//$ else
 const vf d = vf_sub(v$s.in, q->pivot);
+//$ end
 q->sum = vf_add(q->sum, d);
 q->square = vf_fma(d, d, q->square);
 //$ end
 //$ define sums
-const vf xhat_sums = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
-q->sum = vf_add(q->sum, g);
-q->square = vf_fma(g, xhat_sums, q->square);
+const vf xhat_$s.op = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
+q->sum_$s.op = vf_add(q->sum_$s.op, $s.g);
+q->square_$s.op = vf_fma($s.g, xhat_$s.op, q->square_$s.op);
 //$ end
 //$ define bias_grad
 q->sum = vf_add(q->sum, g);
 //$ end
 //$ define to_blocked
 vf_store(q->to + $s.pixel * 16, $s.value);
+//$ end
+//$ define to_sum
+vf_store(q->to + $s.pixel * 16, vf_add(vf_load(q->to + $s.pixel * 16), $s.value));
+//$ end
+//$ define to_lanes
+vf_store_lanes(q->to + $s.pixel * 16, $s.area, $s.channel, $s.end, $s.value);
+//$ end
+//$ define add_lanes
+vf_add_lanes(q->to + $s.pixel * 16, $s.area, $s.channel, $s.end, $s.value);
 //$ end
 //$ define to_plain
 vf_scatter(q->to + $s.pixel, $s.plane, $s.channels, $s.value);
@@ -92,6 +144,9 @@ vf_scatter(q->to + $s.pixel, $s.plane, $s.channels, $s.value);
 // Reading a value: $s.what declares or returns it; q->$s.from points at the channel block.
 //$ define read_blocked
 $s.what vf_load(q->$s.from + $s.pixel * 16);
+//$ end
+//$ define read_lanes
+$s.what vf_load_lanes(q->$s.from + $s.pixel * 16, $s.area, $s.channel, $s.end);
 //$ end
 //$ define read_nchw
 $s.what vf_gather(q->$s.from + $s.pixel, $s.plane, $s.channels - q->c);
@@ -133,6 +188,10 @@ $s.what vf_mul(total, vf_set($s.inverse));
 $s.what vf_flatten(q->$s.from, $s.plane, q->c, $s.total);
 //$ end
 
+//$ define read_pad
+$s.what vf_load_lanes(q->$s.from + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels);
+//$ end
+
 //$ define load_route
 const vf route = vf_load_route(q->route + $s.index * 16);
 //$ end
@@ -171,17 +230,21 @@ for (int i = 0; i < $s.plane; i++)
 vf_unflatten(q->scatter, $s.plane, q->c, $s.total, g);
 //$ end
 
+//$ define scatter_pad
+vf_add_lanes(q->scatter + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels, g);
+//$ end
+
 // What a run sets up for a channel block, and what it leaves behind.
 //$ define begin_load
 q->$s.name = $s.expr;
 //$ end
 //$ define begin_drop
 const uint64_t key_$s.op = cvy_drop_key(q->k->$s.op, q->at->step, q->at->image);
-q->$s.op.lane = vf_drop_lanes(key_$s.op, c, $s.plane);
+q->$s.op.lane = vf_drop_lanes(key_$s.op, $s.channel, $s.plane);
 q->$s.op.key = (uint32_t)(key_$s.op >> 32);
 //$ end
 //$ define begin_sums
-q->sum = q->square = vf_zero();
+q->sum_$s.op = q->square_$s.op = vf_zero();
 //$ end
 //$ define begin_bias_grad
 q->sum = vf_zero();
@@ -190,7 +253,11 @@ q->sum = vf_zero();
 q->sum = q->square = q->pivot = vf_zero();
 if (q->at->fresh && y == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
     $s.tag_point(q, first, y, x);
-    vf_to_double(q->stats, q->sum);
+    //$ if s.valid
+    vf_to_double(q->stats, q->sum, $s.valid - c);
+    //$ else
+    vf_to_double(q->stats, q->sum, 16);
+    //$ end
     q->sum = q->square = vf_zero();
 }
 q->pivot = vf_from_double(q->stats);
@@ -204,9 +271,9 @@ vf_add_to(q->stats + 2 * $s.padded, q->square);
 q->sum = q->square = vf_zero();
 //$ end
 //$ define end_sums
-vf_add_to(q->sums, q->sum);
-vf_add_to(q->sums + $s.padded, q->square);
-q->sum = q->square = vf_zero();
+vf_add_to(q->sums_$s.op, q->sum_$s.op);
+vf_add_to(q->sums_$s.op + $s.padded, q->square_$s.op);
+q->sum_$s.op = q->square_$s.op = vf_zero();
 //$ end
 //$ define end_bias_grad
 vf_add_to(q->sums, q->sum);
