@@ -235,13 +235,13 @@ static int trace(int argc, char **argv)
 static int predict(int argc, char **argv)
 {
     Graph *g = load(argv[0]);
-    int n, classes = g->op[g->nop - 2].shape.c;
+    int n, last = g->op[g->nop - 1].in, classes = g->op[last].shape.c;
     double *x = images(option(argc, argv, "--input"), &n);
     Interp *ip = open_weights(g, option(argc, argv, "--weights"), NULL, n);
     float *y = xalloc((size_t)n * (size_t)classes * sizeof *y);
     interp_forward(ip, x, NULL, n, fault("predict"));
     for (int i = 0; i < n * classes; i++)
-        y[i] = (float)ip->out[g->nop - 2][i];
+        y[i] = (float)ip->out[last][i];
     return npy_write(option(argc, argv, "-o"), y, NULL, 2, (int64_t[]){n, classes}) ? 0 : 1;
 }
 
