@@ -65,39 +65,196 @@ static bool stage_shape(const RsStage *t, Shape *s, bool *single)
     }
 }
 
-bool rs_valid(const RandSpec *s, Shape *out)
+/* What is counted on the way through a network. */
+typedef struct Walk {
+    const RandSpec *s;
+    double work;
+    int stages;
+    bool single, weights;
+} Walk;
+
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Shape *a);
+
+/* The next layer of that group and branch, from index i on; nlayer: none. */
+static int next_in(const RandSpec *s, int i, int parent, int branch)
 {
-    Shape a = {s->input[0], s->input[1], s->input[2]};
-    double work = 0;
-    bool single = false, weights = false;
-    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
+    while (i < s->nlayer && (s->layer[i].parent != parent || s->layer[i].branch != branch))
+        i++;
+    return i;
+}
+
+static int out_of(const RandSpec *s, const RsLayer *l, int in)
+{
+    if (l->out || l->groups < 0)
+        return l->out ? l->out : in;
+    for (int p = l->parent; p; p = s->layer[p - 1].parent)
+        if (s->layer[p - 1].out)
+            return s->layer[p - 1].out;
+    return 0;
+}
+
+static bool has_stride(const RsLayer *l)
+{
+    return l->says_stride || l->stride[0] != 1 || l->stride[1] != 1;
+}
+
+static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Shape *a)
+{
+    int in = a->c, out = out_of(w->s, l, in), groups = l->groups < 0 ? in : l->groups ? l->groups : 1, span[2];
+    for (int d = 0; d < 2; d++)
+        span[d] = (l->kernel[d] - 1) * (l->dilation[d] ? l->dilation[d] : 1) + 1;
+    if (out < 1 || in % groups || out % groups || !window(a, span, stride, l->padding))
         return false;
+    a->c = out;
+    w->work += (double)in / groups * a->c * a->h * a->w * l->kernel[0] * l->kernel[1];
+    w->weights = true;
+    return true;
+}
+
+static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Shape *a)
+{
+    w->stages++;
+    if (t->op == OP_CONV) {
+        if (!conv_shape(w, l, stride, a))
+            return false;
+    } else if (t->op == OP_LINEAR) {
+        if (a->h != 1 || a->w != 1 || out_of(w->s, l, 0) < 1)
+            return false;
+        w->work += (double)a->c * out_of(w->s, l, 0);
+        a->c = out_of(w->s, l, 0);
+        w->weights = true;
+    } else if (!stage_shape(t, a, &w->single)) {
+        return false;
+    }
+    return (int64_t)a->c * a->h * a->w <= 20000;
+}
+
+static bool same_shape(Shape a, Shape b)
+{
+    return a.c == b.c && a.h == b.h && a.w == b.w;
+}
+
+static bool has_bn(const RsStage *t, int n)
+{
+    for (int j = 0; j < n; j++)
+        if (t[j].op == OP_BN)
+            return true;
+    return false;
+}
+
+/* Whether some layer in a group has a norm; shortcuts do not count. */
+static bool body_has_bn(const RandSpec *s, int group)
+{
     for (int i = 0; i < s->nlayer; i++) {
         const RsLayer *l = &s->layer[i];
-        for (int j = 0; j < l->nstage; j++) {
-            const RsStage *t = &l->stage[j];
-            if (t->op == OP_CONV) {
-                double in = a.c;
-                if (!window(&a, l->kernel, l->stride, l->padding))
-                    return false;
-                a.c = l->out;
-                work += in * a.c * a.h * a.w * l->kernel[0] * l->kernel[1];
-                weights = true;
-            } else if (t->op == OP_LINEAR) {
-                if (a.h != 1 || a.w != 1)
-                    return false;
-                work += (double)a.c * l->out;
-                a.c = l->out;
-                weights = true;
-            } else if (!stage_shape(t, &a, &single)) {
-                return false;
-            }
-            if ((int64_t)a.c * a.h * a.w > 20000)
-                return false;
-        }
+        if (l->parent == group + 1 && (has_bn(l->stage, l->nstage) || has_bn(l->group.pre, l->group.npre) ||
+                                       has_bn(l->group.post, l->group.npost) || body_has_bn(s, i)))
+            return true;
     }
+    return false;
+}
+
+static bool walk_stages(Walk *w, const RsStage *t, int n, Shape *a)
+{
+    for (int j = 0; j < n; j++)
+        if (!walk_stage(w, NULL, &t[j], NULL, a))
+            return false;
+    return true;
+}
+
+/* The other side of a sum, where the branch gave shape `to`. */
+static bool walk_shortcut(Walk *w, const RsGroup *g, Shape input, Shape pre, const int *stride, Shape to)
+{
+    Shape a = g->from_pre ? pre : input;
+    bool same = same_shape(input, to);
+    if (g->kind == RS_IDENTITY || (same && g->kind != RS_ALWAYS))
+        return same;
+    if (g->kind == RS_PAD) {
+        w->stages++;
+        return to.c >= a.c && to.h == (a.h - 1) / stride[0] + 1 && to.w == (a.w - 1) / stride[1] + 1;
+    }
+    RsLayer l = {.out = to.c, .kernel = {1, 1}};
+    for (int j = 0; j < g->nshortcut; j++)
+        if (!walk_stage(w, &l, &g->shortcut[j], stride, &a))
+            return false;
+    return same_shape(a, to);
+}
+
+static bool walk_concat(Walk *w, int i, const int *stride, Shape *a)
+{
+    Shape sum = {0, 0, 0};
+    for (int b = 0; b < w->s->layer[i].group.branches; b++) {
+        Shape end = *a;
+        if (!walk_chain(w, i + 1, b, stride, &end) || (b && (end.h != sum.h || end.w != sum.w)))
+            return false;
+        sum = (Shape){sum.c + end.c, end.h, end.w};
+    }
+    *a = sum;
+    return (int64_t)a->c * a->h * a->w <= 20000;
+}
+
+static bool walk_repeat(Walk *w, int i, const int *stride, Shape *a)
+{
+    static const int one[2] = {1, 1};
+    const RsGroup *g = &w->s->layer[i].group;
+    Shape input = *a;
+    if (!walk_stages(w, g->pre, g->npre, a))
+        return false;
+    Shape pre = *a;
+    bool ok = g->body == RS_CONCAT ? walk_concat(w, i, stride, a) : walk_chain(w, i + 1, 0, stride, a);
+    if (ok && g->body == RS_RESIDUAL)
+        ok = walk_shortcut(w, g, input, pre, stride ? stride : one, *a);
+    w->stages++;
+    return ok && walk_stages(w, g->post, g->npost, a);
+}
+
+/* `stride`: what the group around it hands down, or NULL. */
+static bool walk_group(Walk *w, int i, const int *stride, Shape *a)
+{
+    const RsLayer *l = &w->s->layer[i];
+    const RsGroup *g = &l->group;
+    bool empty = g->body != RS_CONCAT && next_in(w->s, 0, i + 1, 0) == w->s->nlayer;
+    if (has_stride(l))
+        stride = l->stride;
+    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !g->npre) ||
+        (g->zero_gamma && !body_has_bn(w->s, i)))
+        return false;
+    for (int n = 0; n < g->repeat; n++)
+        if (!walk_repeat(w, i, n ? NULL : stride, a))
+            return false;
+    return walk_chain(w, i + 1, RS_TRANSITION, NULL, a);
+}
+
+/* The layers of a group's branch; the first conv or group takes its stride. */
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Shape *a)
+{
+    const RandSpec *s = w->s;
+    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch)) {
+        const RsLayer *l = &s->layer[i];
+        const int *taken = l->block == OP_CONV || l->group.body ? stride : NULL;
+        if (taken)
+            stride = NULL;
+        if (l->group.body && !walk_group(w, i, taken, a))
+            return false;
+        for (int j = 0; j < l->nstage; j++)
+            if (!walk_stage(w, l, &l->stage[j], has_stride(l) || !taken ? l->stride : taken, a))
+                return false;
+    }
+    return true;
+}
+
+bool rs_valid(const RandSpec *s, Shape *out)
+{
+    Walk w = {.s = s};
+    Shape a = {s->input[0], s->input[1], s->input[2]};
+    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
+        return false;
+    if (!walk_chain(&w, 0, 0, NULL, &a))
+        return false;
     *out = a;
-    return weights && a.h == 1 && a.w == 1 && a.c >= 2 && work < 1.5e6 && work * s->n < 1.5e7 && (!single || s->n >= 2);
+    bool graph = s->dims != 0;
+    return w.weights && a.h == 1 && a.w == 1 && a.c >= 2 && w.work < 1.5e6 && w.work * s->n < 1.5e7 &&
+           (!w.single || (s->n >= 2 && (!graph || s->batch >= 2))) && (!graph || w.stages <= 70);
 }
 
 /* ---- printing ---- */
@@ -152,24 +309,29 @@ static void print_pair(const char *key, const int v[2], FILE *to)
         fprintf(to, ", %s: [%d, %d]", key, v[0], v[1]);
 }
 
-static void print_bare(const RsStage *t, FILE *to)
+static void print_bare(const RsStage *t, int indent, FILE *to)
 {
+    fprintf(to, "%*s- ", indent, "");
     if ((t->op == OP_MAXPOOL || t->op == OP_AVGPOOL) && !(square(t->k) && square(t->stride) && square(t->padding))) {
-        fprintf(to, "  - %s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
+        fprintf(to, "%s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
                 t->stride[0], t->stride[1], t->padding[0], t->padding[1]);
         return;
     }
-    fputs("  - ", to);
     print_stage(t, to);
     fputs("\n", to);
 }
 
+static void print_stages(const RsStage *t, int n, FILE *to)
+{
+    for (int j = 0; j < n; j++) {
+        fputs(j ? "-" : "", to);
+        print_stage(&t[j], to);
+    }
+}
+
 static void print_order(const RsLayer *l, FILE *to)
 {
-    for (int j = 0; j < l->nstage; j++) {
-        fputs(j ? "-" : "", to);
-        print_stage(&l->stage[j], to);
-    }
+    print_stages(l->stage, l->nstage, to);
 }
 
 /* Whether both orders read the same; "act" may mean different things in them. */
@@ -187,24 +349,34 @@ static bool same_order(const RsLayer *a, const RsLayer *b)
 }
 
 /* `usual`: the block whose order the network has, or NULL. */
-static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, FILE *to)
+static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, int indent, FILE *to)
 {
     static const char *const bias[] = {NULL, "auto", "true", "false"};
-    if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named) {
+    fprintf(to, "%*s- %s: ", indent, "", word(l->block));
+    if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named && l->out) {
         if (last)
-            fputs("  - linear: classes\n", to);
+            fputs("classes\n", to);
         else
-            fprintf(to, "  - linear: %d\n", l->out);
+            fprintf(to, "%d\n", l->out);
         return;
     }
-    fprintf(to, "  - %s: {out: %d", word(l->block), l->out);
+    if (l->out)
+        fprintf(to, "{out: %d", l->out);
+    else
+        fprintf(to, "{act: %s", word(l->act)); /* so that a comma may follow */
     if (l->block == OP_CONV) {
         int same[2] = {l->kernel[0] / 2, l->kernel[1] / 2};
         print_pair("kernel", l->kernel, to);
-        if (l->stride[0] != 1 || l->stride[1] != 1)
+        if (has_stride(l))
             print_pair("stride", l->stride, to);
         if (l->padding[0] != same[0] || l->padding[1] != same[1])
             print_pair("padding", l->padding, to);
+        if (l->dilation[0])
+            print_pair("dilation", l->dilation, to);
+        if (l->groups > 0)
+            fprintf(to, ", groups: %d", l->groups);
+        if (l->groups < 0)
+            fputs(", groups: depthwise", to);
     }
     if (l->bias)
         fprintf(to, ", bias: %s", bias[l->bias]);
@@ -213,7 +385,7 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
         acts |= l->stage[j].as_act;
         norms |= l->stage[j].op == OP_BN;
     }
-    if (l->own_act && acts)
+    if (l->own_act && acts && l->out)
         fprintf(to, ", act: %s", word(l->act));
     if (l->eps > 0 && norms)
         fprintf(to, ", eps: %g", l->eps);
@@ -229,26 +401,128 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
     fputs("}\n", to);
 }
 
-void rs_print(const RandSpec *s, FILE *to)
+static void print_around(const char *key, const RsStage *t, int n, int indent, FILE *to)
 {
+    if (!n)
+        return;
+    fprintf(to, "%*s%s: \"", indent, "", key);
+    print_stages(t, n, to);
+    fputs("\"\n", to);
+}
+
+static void print_shortcut(const RsGroup *g, int indent, FILE *to)
+{
+    if (g->kind == RS_IDENTITY || g->kind == RS_PAD)
+        fprintf(to, "%*sshortcut: %s\n", indent, "", g->kind == RS_PAD ? "pad" : "identity");
+    if (g->kind == RS_CONV)
+        print_around("shortcut", g->shortcut, g->nshortcut, indent, to);
+    if (g->kind == RS_ALWAYS) {
+        fprintf(to, "%*sshortcut: {always: true, order: \"", indent, "");
+        print_stages(g->shortcut, g->nshortcut, to);
+        fputs("\"}\n", to);
+    }
+    if (g->from_pre)
+        fprintf(to, "%*sshortcut_from: pre\n", indent, "");
+    if (g->zero_gamma)
+        fprintf(to, "%*szero_gamma: true\n", indent, "");
+}
+
+/* The conv block whose order those inside a group need not write; `outer`: that of the groups around it. */
+static const RsLayer *group_order(const RandSpec *s, int group, const RsLayer *outer)
+{
+    for (int i = 0; s->layer[group].group.own_order && i < s->nlayer; i++)
+        if (s->layer[i].parent == group + 1 && s->layer[i].block == OP_CONV)
+            return &s->layer[i];
+    return outer;
+}
+
+static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to);
+
+/* The values of a group's own keys, then its body. */
+static void print_group(const RandSpec *s, int i, const RsLayer *outer, int indent, FILE *to)
+{
+    static const char *const bodies[] = {[RS_LAYERS] = "layers", [RS_RESIDUAL] = "residual", [RS_CONCAT] = "concat"};
+    const RsLayer *l = &s->layer[i], *usual = group_order(s, i, outer);
+    const RsGroup *g = &l->group;
+    fprintf(to, "%*s- stage:\n", indent, "");
+    indent += 4;
+    if (l->named)
+        fprintf(to, "%*sname: group_%d\n", indent, "", i);
+    fprintf(to, "%*srepeat: %d\n", indent, "", g->repeat);
+    if (l->out)
+        fprintf(to, "%*sout: %d\n", indent, "", l->out);
+    if (has_stride(l))
+        fprintf(to, l->stride[0] == l->stride[1] ? "%*sstride: %d\n" : "%*sstride: [%d, %d]\n", indent, "",
+                l->stride[0], l->stride[1]);
+    if (usual != outer)
+        print_around("order", usual->stage, usual->nstage, indent, to);
+    print_around("pre", g->pre, g->npre, indent, to);
+    print_around("post", g->post, g->npost, indent, to);
+    if (g->body == RS_RESIDUAL)
+        print_shortcut(g, indent, to);
+    fprintf(to, "%*s%s:\n", indent, "", bodies[g->body]);
+    for (int b = 0; b < g->branches && g->body == RS_CONCAT; b++) {
+        bool empty = next_in(s, 0, i + 1, b) == s->nlayer;
+        fprintf(to, "%*s-%s\n", indent + 2, "", empty ? " []" : "");
+        print_chain(s, i + 1, b, usual, indent + 4, to);
+    }
+    if (g->body != RS_CONCAT)
+        print_chain(s, i + 1, 0, usual, indent + 2, to);
+    if (next_in(s, 0, i + 1, RS_TRANSITION) < s->nlayer)
+        fprintf(to, "%*stransition:\n", indent, "");
+    print_chain(s, i + 1, RS_TRANSITION, usual, indent + 2, to);
+}
+
+static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to)
+{
+    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch))
+        if (s->layer[i].group.body)
+            print_group(s, i, usual, indent, to);
+        else if (s->layer[i].block == OP_KINDS)
+            print_bare(&s->layer[i].stage[0], indent, to);
+        else
+            print_block(&s->layer[i], i, i == s->nlayer - 1 && !parent, usual, indent, to);
+}
+
+static void copy_side(int v[2])
+{
+    v[0] = v[1];
+}
+
+/* Where there is a length only, sizes are one number: the same in both directions is printed so. */
+static void copy_sides(RandSpec *s)
+{
+    for (int i = 0; i < s->nlayer; i++) {
+        RsLayer *l = &s->layer[i];
+        copy_side(l->kernel), copy_side(l->stride), copy_side(l->padding), copy_side(l->dilation);
+        RsStage *list[] = {l->stage, l->group.pre, l->group.post};
+        int n[] = {l->nstage, l->group.npre, l->group.npost};
+        for (int k = 0; k < 3; k++)
+            for (int j = 0; j < n[k]; j++)
+                copy_side(list[k][j].k), copy_side(list[k][j].stride), copy_side(list[k][j].padding);
+    }
+}
+
+void rs_print(const RandSpec *given, FILE *to)
+{
+    RandSpec copy = *given, *s = &copy;
     Shape end = {0};
     rs_valid(s, &end);
+    if (s->dims == 1)
+        copy_sides(s);
     const RsLayer *usual = NULL;
     for (int i = s->nlayer - 1; i >= 0 && s->top_order; i--)
         usual = s->layer[i].block == OP_CONV ? &s->layer[i] : usual;
-    fprintf(to, "name: chain\ninput: [%d, %d, %d]\nclasses: %d\nact: %s\n", s->input[0], s->input[1], s->input[2],
-            end.c, word(s->act));
+    fprintf(to, s->dims == 1 ? "name: chain\ninput: [%d, %d]\n" : "name: chain\ninput: [%d, %d, %d]\n", s->input[0],
+            s->input[s->dims == 1 ? 2 : 1], s->input[2]);
+    fprintf(to, "classes: %d\nact: %s\n", end.c, word(s->act));
     if (usual) {
         fputs("order: \"", to);
         print_order(usual, to);
         fputs("\"\n", to);
     }
     fputs("layers:\n", to);
-    for (int i = 0; i < s->nlayer; i++)
-        if (s->layer[i].block == OP_KINDS)
-            print_bare(&s->layer[i].stage[0], to);
-        else
-            print_block(&s->layer[i], i, i == s->nlayer - 1, usual, to);
+    print_chain(s, 0, 0, usual, 2, to);
     fprintf(to, "train: {data: shapes, batch: %d}\n", s->batch);
 }
 
@@ -340,7 +614,7 @@ static RsLayer random_bare(Rng *r, const RandSpec *s, OpKind op)
 
 static void add(Rng *r, RandSpec *s, RsLayer l)
 {
-    if (s->nlayer == RS_MOST_LAYERS)
+    if (s->nlayer == RS_MOST_CHAIN)
         return;
     if (l.block == OP_CONV && s->top_order && s->nlayer && rng_chance(r, 0.5)) /* the order of an earlier block */
         for (int i = 0; i < s->nlayer; i++)
