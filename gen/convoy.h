@@ -19,6 +19,8 @@ enum {
     MAX_SPEC_BYTES = 1 << 20, /* a spec's size */
     MAX_DEPTH = 64,           /* nesting of YAML */
     MAX_LAYERS = 4096,        /* layers after repeats are spelled out */
+    MAX_BRANCHES = 64,        /* of a concat */
+    MAX_PATH_NAME = 120,      /* a layer's name with those of its groups before it */
 };
 
 /* ---- util.c ------------------------------------------------------------------------------------------------------- */
@@ -147,18 +149,42 @@ typedef struct SpecStage {
 
 typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE } Bias;
 
+/* What stands between a group's layers: where its shape decides, graph.c does. */
+typedef enum LayerForm {
+    FORM_BLOCK,    /* conv, linear: an order with one weight op */
+    FORM_BARE,     /* a bare stage */
+    FORM_STAGES,   /* pre, post: stages without a weight op */
+    FORM_SHORTCUT, /* the other side of a sum; stages: what it is where shapes differ, none for identity and pad */
+    FORM_ADD,
+    FORM_CONCAT
+} LayerForm;
+typedef enum Shortcut { SHORTCUT_IDENTITY, SHORTCUT_PAD, SHORTCUT_CONV, SHORTCUT_ALWAYS } Shortcut;
+
 typedef struct SpecLayer {
     const char *name; /* unique, a C identifier; dotted with its group's where groups are */
     Mark name_mark;   /* where the name, or else the layer, stands */
     Mark mark;
-    bool bare;        /* a bare stage: its parameters are <layer>.weight, not <layer>.<stage>.weight */
-    SpecStage *stage; /* the order spelled out; one for a bare stage */
+    LayerForm form;
+    bool bare;        /* a bare stage or a join: its parameters are <layer>.weight, not <layer>.<stage>.weight */
+    SpecStage *stage; /* the order spelled out; one for a bare stage; none for a join */
     int nstage;
+    int from;         /* the layer whose output it reads; -1: the input */
+    int *froms;       /* a join's, all of them, from first. Of an add: the branch, the shortcut */
+    int nfrom;
+    int unit;         /* layers at the top, and repeats of groups at the top, in order: what `recompute` counts */
+    int segment;      /* see Op */
+    bool segment_set; /* a group said so itself */
+    bool zero_gamma;  /* its last bn begins with gamma 0 */
+    bool in_group;
+    /* shortcut */
+    Shortcut shortcut;
+    int else_from;    /* what it reads where it is not the identity */
     /* conv, linear */
     int out;
-    int kernel[2], stride[2], padding[2], dilation[2], groups;
+    int kernel[2], stride[2], padding[2], dilation[2];
+    int groups; /* 0: as many as the input has channels; `out` 0 then means: and as many outputs */
     Bias bias;
-    Mark out_mark, kernel_mark;
+    Mark out_mark, kernel_mark, groups_mark;
     /* bn stages */
     double eps, momentum;
 } SpecLayer;
@@ -183,6 +209,7 @@ typedef struct SpecTrain {
 typedef struct Spec {
     const char *name; /* a C identifier, no keyword */
     int input[3];     /* C, H, W */
+    int dims;         /* 2; 1: written as [channels, length], H is 1 and sizes are the ones along the length */
     Mark input_mark;
     int classes;
     Mark classes_mark;
@@ -191,6 +218,7 @@ typedef struct Spec {
     Init init;
     int unroll; /* UNROLL_AUTO, UNROLL_FULL, or a budget of statements a function */
     Mark unroll_mark;
+    int recompute; /* so many items at the top are one segment; 0: none */
     SpecTrain train;
     const char *head; /* for `check --write`: opaque to later passes */
     Node *tree;
@@ -218,6 +246,7 @@ typedef struct Op {
     const char *stage; /* "conv", "bn2"; NULL where the layer is bare */
     const char *path;  /* "conv1.bn2", or "bn1" for a bare layer: the prefix of its parameters and traces */
     int layer_index;   /* in Spec.layer; -1 for input and loss */
+    int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
     Mark mark;
     /* conv, linear, pools */
     int kernel[2], stride[2], padding[2], dilation[2], groups;

@@ -137,12 +137,30 @@ static Diag *collect(Mark at, const char *hint, bool warning)
     return d;
 }
 
+static bool same_mark(Mark a, Mark b)
+{
+    return a.line == b.line && a.col == b.col && a.len == b.len;
+}
+
+/* Drops the last where it was said before: a group's body is read once a repeat. Of a warning the place is enough. */
+static void drop_again(void)
+{
+    const Diag *last = &diag[ndiag - 1];
+    for (int i = 0; i < ndiag - 1; i++)
+        if (diag[i].warning == last->warning && same_mark(diag[i].at, last->at) &&
+            (last->warning ? last->at.line != 0 : strcmp(diag[i].text, last->text) == 0)) {
+            ndiag--;
+            return;
+        }
+}
+
 void diag_error(Mark at, const char *hint, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     collect(at, hint, false)->text = format(fmt, ap);
     va_end(ap);
+    drop_again();
 }
 
 void diag_error2(Mark at, Mark other, const char *what_other, const char *hint, const char *fmt, ...)
@@ -154,6 +172,7 @@ void diag_error2(Mark at, Mark other, const char *what_other, const char *hint, 
     va_start(ap, fmt);
     d->text = format(fmt, ap);
     va_end(ap);
+    drop_again();
 }
 
 void diag_warn(Mark at, const char *hint, const char *fmt, ...)
@@ -162,6 +181,7 @@ void diag_warn(Mark at, const char *hint, const char *fmt, ...)
     va_start(ap, fmt);
     collect(at, hint, true)->text = format(fmt, ap);
     va_end(ap);
+    drop_again();
 }
 
 int diag_errors(void)

@@ -88,6 +88,87 @@ static bool shape_flatten(const Graph *g, Op *op)
     return true;
 }
 
+/* What comes from another op, for a message's second place. */
+static const char *gives(const Op *op, const char *what)
+{
+    return xprintf("%s, %s, gives %s", what, op->kind == OP_INPUT ? "the input" : op->path, shape_text(op->shape));
+}
+
+static bool same_shape(Shape a, Shape b)
+{
+    return a.c == b.c && a.h == b.h && a.w == b.w;
+}
+
+/* A sum's two sides: the branch, and the shortcut, which has been made to fit as far as it can. */
+static bool shape_add(const Graph *g, Op *op)
+{
+    const Op *a = &g->op[op->ins[0]], *b = &g->op[op->ins[1]];
+    op->shape = a->shape;
+    if (same_shape(a->shape, b->shape))
+        return true;
+    const SpecLayer *l = &g->spec->layer[g->spec->layer[op->layer_index].froms[1]];
+    bool planes = a->shape.h != b->shape.h || a->shape.w != b->shape.w;
+    const char *hint = l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
+                       : planes ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
+                                  "that has it"
+                                : NULL;
+    diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s", op->path,
+                shape_text(a->shape), shape_text(b->shape));
+    return false;
+}
+
+static bool shape_concat(const Graph *g, Op *op)
+{
+    const Op *first = &g->op[op->ins[0]];
+    int64_t c = 0;
+    for (int k = 0; k < op->nin; k++) {
+        const Op *in = &g->op[op->ins[k]];
+        if (in->shape.h != first->shape.h || in->shape.w != first->shape.w) {
+            diag_error2(in->mark, first->mark, gives(first, "the first"),
+                        "branches are joined by channels: their heights and widths must agree",
+                        "%s: branch %d gives %s, the first %s", op->path, k + 1, shape_text(in->shape),
+                        shape_text(first->shape));
+            return false;
+        }
+        c += in->shape.c;
+    }
+    if (c > MAX_IMAGE) {
+        diag_error(op->mark, NULL, "%s: %lld channels are more than 2^31 - 1", op->path, (long long)c);
+        return false;
+    }
+    op->shape = (Shape){(int)c, first->shape.h, first->shape.w};
+    return true;
+}
+
+/* How many groups, and outputs: of a depthwise conv, what its input decides. */
+static bool shape_groups(const Graph *g, Op *op, int *out)
+{
+    const SpecLayer *l = &g->spec->layer[op->layer_index];
+    int in = g->op[op->in].shape.c;
+    const char *what;
+    Mark other = input_from(g, op, &what);
+    op->groups = l->groups ? l->groups : in;
+    *out = *out ? *out : in;
+    if (in % op->groups) {
+        diag_error2(l->groups_mark, other, what, "the groups share the channels equally, on both sides",
+                    "%s: %d groups do not divide %d input channels", op->path, op->groups, in);
+        return false;
+    }
+    if (*out % op->groups) {
+        diag_error2(l->groups ? l->groups_mark : l->out_mark, other, what,
+                    l->groups ? "the groups share the channels equally, on both sides"
+                              : "leave 'out' out: it is then the input's channels",
+                    "%s: %d groups do not divide %d output channels", op->path, op->groups, *out);
+        return false;
+    }
+    return true;
+}
+
+static bool shape_conv(const Graph *g, Op *op, int out)
+{
+    return shape_groups(g, op, &out) && shape_windows(g, op, out, "kernel");
+}
+
 static bool shape_fits(const Graph *g, const Op *op)
 {
     int64_t n;
@@ -104,19 +185,29 @@ static bool shape_fits(const Graph *g, const Op *op)
     return true;
 }
 
-static bool op_shape(Graph *g, Op *op, const SpecLayer *l)
+/* `out`: how many outputs a weight op has. */
+static bool op_shape(Graph *g, Op *op, int out)
 {
     bool ok;
     switch (op->kind) {
     case OP_CONV:
-        ok = shape_windows(g, op, l->out, "kernel");
+        ok = shape_conv(g, op, out);
         break;
     case OP_MAXPOOL:
     case OP_AVGPOOL:
         ok = shape_windows(g, op, g->op[op->in].shape.c, "window");
         break;
     case OP_LINEAR:
-        ok = shape_linear(g, op, l->out);
+        ok = shape_linear(g, op, out);
+        break;
+    case OP_PAD:
+        ok = shape_windows(g, op, out, "window");
+        break;
+    case OP_ADD:
+        ok = shape_add(g, op);
+        break;
+    case OP_CONCAT:
+        ok = shape_concat(g, op);
         break;
     case OP_BN:
         ok = shape_bn(g, op);
@@ -153,44 +244,59 @@ static bool passes_shift(const Op *op)
     return op_info[op->kind].linear_shift_safe;
 }
 
-/* Whether every path from op i reaches a batch norm through ops that pass a constant on: then its mean takes the bias
- * away. `why` says what decided. */
-static bool bias_redundant(const Graph *g, int i, const char **why)
+/* What becomes of a constant that is added to a channel of an op's output. */
+typedef struct Fate {
+    bool gone;    /* every path reaches a norm that takes it away */
+    bool bn;      /* some path reaches a norm before the next weights */
+    int decided;  /* the op that decided: the norm, or what does not pass it on; 0: none */
+} Fate;
+
+/* What an op that reads the constant does with it. */
+static Fate fate_at(const Graph *g, const Fate *fate, int i)
 {
-    bool any = false;
-    for (int j = i + 1; j < g->nop; j++) {
-        const Op *op = &g->op[j];
-        if (op->in != i)
-            continue;
-        any = true;
-        if (op->kind == OP_BN) {
-            *why = xprintf("dropped: %s subtracts the mean, and the bias with it", op->path);
-        } else if (op->kind == OP_LOSS) {
-            *why = "kept: no bn follows";
-            return false;
-        } else if (!passes_shift(op)) {
-            *why = xprintf("kept: %s stands before the next bn", op->path);
-            return false;
-        } else if (!bias_redundant(g, j, why)) {
-            return false;
-        }
-    }
-    return any;
+    const Op *op = &g->op[i];
+    OpClass cls = op_info[op->kind].cls;
+    Fate f = {.bn = cls != CLASS_WEIGHT && cls != CLASS_LOSS && fate[i].bn, .decided = i};
+    if (op->kind == OP_BN)
+        return (Fate){true, true, i};
+    if (op->kind == OP_LOSS || !passes_shift(op))
+        return f;
+    return fate[i];
 }
 
-static bool followed_by_bn(const Graph *g, int i)
+/* The fates of all ops' outputs, from the last to the first: each follows from those of its readers. */
+static Fate *fates(const Graph *g)
 {
-    for (int j = i + 1; j < g->nop; j++) {
-        if (op_info[g->op[j].kind].cls == CLASS_WEIGHT)
-            return false;
-        if (g->op[j].kind == OP_BN)
-            return true;
+    Fate *fate = xalloc((size_t)g->nop * sizeof *fate);
+    bool *read = xalloc((size_t)g->nop * sizeof *read);
+    for (int i = g->nop - 1; i > 0; i--) {
+        Fate f = fate_at(g, fate, i);
+        for (int k = 0; k < g->op[i].nin; k++) {
+            Fate *in = &fate[g->op[i].ins[k]];
+            bool first = !read[g->op[i].ins[k]], was = in->gone;
+            read[g->op[i].ins[k]] = true;
+            in->bn = in->bn || f.bn;
+            in->gone = (first || was) && f.gone;
+            if (first || was || !f.gone) /* of several, the nearest that decides */
+                in->decided = f.decided;
+        }
     }
-    return false;
+    return fate;
+}
+
+static const char *fate_text(const Graph *g, Fate f)
+{
+    const Op *op = &g->op[f.decided];
+    if (f.gone)
+        return xprintf("dropped: %s subtracts the mean, and the bias with it", op->path);
+    if (!f.bn)
+        return "kept: no bn follows before the next weights";
+    return op->kind == OP_LOSS ? "kept: no bn follows" : xprintf("kept: %s stands before the next bn", op->path);
 }
 
 static void decide_biases(Graph *g)
 {
+    const Fate *fate = fates(g);
     for (int i = 0; i < g->nop; i++) {
         Op *op = &g->op[i];
         if (op_info[op->kind].cls != CLASS_WEIGHT)
@@ -198,9 +304,8 @@ static void decide_biases(Graph *g)
         Bias b = g->spec->layer[op->layer_index].bias;
         op->bias = b == BIAS_TRUE;
         if (b == BIAS_AUTO) {
-            op->bias = !bias_redundant(g, i, &op->bias_why);
-            if (op->bias && !followed_by_bn(g, i))
-                op->bias_why = "kept: no bn follows before the next weights";
+            op->bias = !fate[i].gone;
+            op->bias_why = fate_text(g, fate[i]);
         }
     }
 }
@@ -218,7 +323,10 @@ static Param *add_param(Graph *g, int i, const char *name, ParamRole role, int n
 static void add_bn_params(Graph *g, int i)
 {
     int c = g->op[i].shape.c;
-    add_param(g, i, "weight", PARAM_GAMMA, 1, c)->draw_value = 1;
+    bool zero = g->spec->layer[g->op[i].layer_index].zero_gamma;
+    for (int j = i + 1; zero && g->op[j].layer_index == g->op[i].layer_index; j++)
+        zero = g->op[j].kind != OP_BN; /* the layer's last */
+    add_param(g, i, "weight", PARAM_GAMMA, 1, c)->draw_value = !zero;
     add_param(g, i, "bias", PARAM_BETA, 1, c);
     add_param(g, i, "running_mean", PARAM_MEAN, 1, c);
     add_param(g, i, "running_var", PARAM_VAR, 1, c)->draw_value = 1;
@@ -275,10 +383,10 @@ static bool add_weight_params(Graph *g, int i)
         return false;
     }
     double fan_out = (double)out * (double)taps;
-    Param *w = add_param(g, i, "weight", PARAM_WEIGHT, conv ? 4 : 2, out);
+    Param *w = add_param(g, i, "weight", PARAM_WEIGHT, conv ? 2 + g->dims : 2, out);
     w->dim[1] = in;
-    w->dim[2] = conv ? op->kernel[0] : 0;
-    w->dim[3] = conv ? op->kernel[1] : 0;
+    for (int d = 0; conv && d < g->dims; d++)
+        w->dim[2 + d] = op->kernel[2 - g->dims + d];
     draw_weights(w, g->spec->init, (double)fan_in, fan_out);
     g->weights += n;
     if (op->bias) {
@@ -324,6 +432,14 @@ static int by_c_name(const void *a, const void *b)
     return c ? c : x->layer - y->layer;
 }
 
+static const char *in_c(const char *name)
+{
+    char *c = xstrdup(name);
+    for (char *p = c; *p; p++)
+        *p = *p == '.' ? '_' : *p;
+    return c;
+}
+
 /* In C a dot becomes an underscore: "a.bn" and a layer "a_bn" must not meet there. */
 static bool check_c_names(const Graph *g)
 {
@@ -331,14 +447,10 @@ static bool check_c_names(const Graph *g)
     Named *v = xalloc((size_t)(g->nop + s->nlayer) * sizeof *v);
     int n = 0;
     for (int i = 0; i < s->nlayer; i++)
-        v[n++] = (Named){s->layer[i].name, s->layer[i].name, i};
+        v[n++] = (Named){in_c(s->layer[i].name), s->layer[i].name, i};
     for (int i = 0; i < g->nop; i++)
-        if (g->op[i].stage && g->op[i].layer_index >= 0) {
-            char *c = xstrdup(g->op[i].path);
-            for (char *p = c; *p; p++)
-                *p = *p == '.' ? '_' : *p;
-            v[n++] = (Named){c, g->op[i].path, g->op[i].layer_index};
-        }
+        if (g->op[i].stage && g->op[i].layer_index >= 0)
+            v[n++] = (Named){in_c(g->op[i].path), g->op[i].path, g->op[i].layer_index};
     qsort(v, (size_t)n, sizeof *v, by_c_name);
     bool ok = true;
     for (int i = 1; i < n; i++)
@@ -354,44 +466,62 @@ static bool check_c_names(const Graph *g)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
-static Op *add_op(Graph *g, OpKind kind, Mark mark)
+/* The layers on their way into ops. */
+typedef struct Build {
+    Graph *g;
+    int *out;   /* of each layer: the op whose output is the layer's; of the input at [-1] */
+    int *start; /* of a shortcut: the op before which its own will stand */
+} Build;
+
+static Op *add_op(Graph *g, OpKind kind, const int *from, int n, Mark mark)
 {
     Op *op = PUSH(g->op, g->nop);
-    *op = (Op){.kind = kind, .in = g->nop - 2, .layer_index = -1, .mark = mark, .groups = 1};
-    if (op->in >= 0) {
-        int *in = xalloc(sizeof *in);
-        *in = op->in;
-        op->ins = in;
-        op->nin = 1;
-    }
+    *op = (Op){.kind = kind, .in = n ? from[0] : -1, .nin = n, .layer_index = -1, .mark = mark, .groups = 1};
+    int *ins = xalloc((size_t)(n + 1) * sizeof *ins);
+    for (int k = 0; k < n; k++)
+        ins[k] = from[k];
+    op->ins = ins;
     for (int d = 0; d < 2; d++)
         op->kernel[d] = op->stride[d] = op->dilation[d] = 1;
     return op;
 }
 
-static bool add_layer(Graph *g, int index)
+/* An op of a layer; NULL and an error where there are too many. */
+static Op *add_layer_op(Graph *g, int index, OpKind kind, const int *from, int n, Mark mark)
+{
+    const SpecLayer *l = &g->spec->layer[index];
+    if (g->nop >= MAX_OPS) {
+        diag_error(l->mark, NULL, "the network has more than %d stages", MAX_OPS);
+        return NULL;
+    }
+    Op *op = add_op(g, kind, from, n, mark);
+    op->layer = op->path = l->name;
+    op->layer_index = index;
+    op->segment = l->segment;
+    op->eps = l->eps;
+    op->momentum = l->momentum;
+    return op;
+}
+
+/* A layer's stages, the first of them reading op `from`; *end is the last. */
+static bool add_stages(Graph *g, int index, int from, int out, int *end)
 {
     const SpecLayer *l = &g->spec->layer[index];
     for (int k = 0; k < l->nstage; k++) {
         const SpecStage *st = &l->stage[k];
-        if (g->nop >= MAX_OPS) {
-            diag_error(l->mark, NULL, "the network has more than %d stages", MAX_OPS);
+        Op *op = add_layer_op(g, index, st->op, &from, 1, st->mark);
+        if (!op)
             return false;
+        if (!l->bare) {
+            op->stage = stage_name(l, k);
+            op->path = xprintf("%s.%s", l->name, op->stage);
         }
-        Op *op = add_op(g, st->op, st->mark);
-        op->layer = l->name;
-        op->layer_index = index;
-        op->stage = l->bare ? NULL : stage_name(l, k);
-        op->path = l->bare ? l->name : xprintf("%s.%s", l->name, op->stage);
         op->arg = st->arg;
-        op->eps = l->eps;
-        op->momentum = l->momentum;
         if (st->op == OP_CONV) {
             memcpy(op->kernel, l->kernel, sizeof op->kernel);
             memcpy(op->stride, l->stride, sizeof op->stride);
             memcpy(op->padding, l->padding, sizeof op->padding);
             memcpy(op->dilation, l->dilation, sizeof op->dilation);
-            op->groups = l->groups;
             op->mark = l->kernel_mark;
         } else if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) {
             memcpy(op->kernel, st->k, sizeof op->kernel);
@@ -400,10 +530,111 @@ static bool add_layer(Graph *g, int index)
         } else if (st->op == OP_LINEAR) {
             op->mark = l->out_mark.line ? l->out_mark : l->mark;
         }
-        if (!op_shape(g, op, l))
+        if (!op_shape(g, op, out))
             return false;
+        from = g->nop - 1;
     }
+    *end = from;
     return true;
+}
+
+/* ---- joins ----------------------------------------------------------------------------------------------------- */
+
+static bool add_join(const Build *b, int index, OpKind kind)
+{
+    const SpecLayer *l = &b->g->spec->layer[index];
+    int *from = xalloc((size_t)l->nfrom * sizeof *from);
+    for (int k = 0; k < l->nfrom; k++)
+        from[k] = b->out[l->froms[k]];
+    Op *op = add_layer_op(b->g, index, kind, from, l->nfrom, l->mark);
+    b->out[index] = b->g->nop - 1;
+    return op && op_shape(b->g, op, 0);
+}
+
+/* Every stride-th pixel, and zeros for the channels that the branch has more. */
+static bool add_pad(Graph *g, int index, int from, Shape to, int *end)
+{
+    const SpecLayer *l = &g->spec->layer[index];
+    int more = to.c - g->op[from].shape.c;
+    if (more < 0) {
+        const Op *in = &g->op[from];
+        diag_error2(l->mark, in->mark, gives(in, "what it reads"), "shortcut: conv-bn",
+                    "%s: pad cannot make %d channels of %d", l->name, to.c, in->shape.c);
+        return false;
+    }
+    Op *op = add_layer_op(g, index, OP_PAD, &from, 1, l->mark);
+    if (!op)
+        return false;
+    memcpy(op->stride, l->stride, sizeof op->stride);
+    op->before = more / 2;
+    *end = g->nop - 1;
+    return op_shape(g, op, to.c);
+}
+
+/* Moves the last n ops before op `at`, and what refers to them and to those that they pass. */
+static void move_last(const Build *b, int at, int n, int layers)
+{
+    Graph *g = b->g;
+    int passed = g->nop - n - at;
+    Op *moved = xalloc((size_t)(n + 1) * sizeof *moved);
+    if (!n || !passed)
+        return;
+    memcpy(moved, &g->op[g->nop - n], (size_t)n * sizeof *moved);
+    memmove(&g->op[at + n], &g->op[at], (size_t)passed * sizeof *moved);
+    memcpy(&g->op[at], moved, (size_t)n * sizeof *moved);
+#define MOVED(i) ((i) < at ? (i) : (i) < at + passed ? (i) + n : (i) - passed)
+    for (int i = at; i < g->nop; i++) {
+        Op *op = &g->op[i];
+        int *ins = xalloc((size_t)op->nin * sizeof *ins);
+        for (int k = 0; k < op->nin; k++)
+            ins[k] = MOVED(op->ins[k]);
+        op->ins = ins;
+        op->in = ins[0];
+    }
+    for (int i = 0; i < layers; i++)
+        b->out[i] = MOVED(b->out[i]);
+#undef MOVED
+}
+
+/* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the branch's. */
+static bool add_sum(const Build *b, int index)
+{
+    Graph *g = b->g;
+    const SpecLayer *add = &g->spec->layer[index];
+    int layer = add->froms[1], had = g->nop;
+    const SpecLayer *l = &g->spec->layer[layer];
+    Shape to = g->op[b->out[add->froms[0]]].shape;
+    int identity = b->out[l->from], from = b->out[l->else_from], *end = &b->out[layer];
+    bool same = same_shape(to, g->op[identity].shape);
+    bool ok = true;
+    *end = identity;
+    if (l->shortcut == SHORTCUT_ALWAYS || (l->shortcut == SHORTCUT_CONV && !same))
+        ok = add_stages(g, layer, from, to.c, end);
+    else if (l->shortcut == SHORTCUT_PAD && !same)
+        ok = add_pad(g, layer, from, to, end);
+    if (!ok)
+        return false;
+    move_last(b, b->start[layer], g->nop - had, index);
+    return add_join(b, index, OP_ADD);
+}
+
+static bool add_layer(const Build *b, int index)
+{
+    const SpecLayer *l = &b->g->spec->layer[index];
+    switch (l->form) {
+    case FORM_BLOCK:
+    case FORM_BARE:
+    case FORM_STAGES:
+        return add_stages(b->g, index, b->out[l->from], l->out, &b->out[index]);
+    case FORM_SHORTCUT:
+        b->start[index] = b->g->nop;
+        return true;
+    case FORM_ADD:
+        return add_sum(b, index);
+    case FORM_CONCAT:
+        return add_join(b, index, OP_CONCAT);
+    }
+    BUG("a layer of no form");
 }
 
 static bool check_logits(const Graph *g)
@@ -428,19 +659,20 @@ Graph *graph_build(const Spec *s)
 {
     Graph *g = xalloc(sizeof *g);
     g->spec = s;
-    g->dims = 2;
-    Op *in = add_op(g, OP_INPUT, s->input_mark);
-    in->in = -1;
+    g->dims = s->dims;
+    Op *in = add_op(g, OP_INPUT, NULL, 0, s->input_mark);
     in->layer = in->path = "input";
     in->shape = (Shape){s->input[0], s->input[1], s->input[2]};
     if (!shape_fits(g, in))
         return NULL;
+    Build b = {g, (int *)xalloc((size_t)(s->nlayer + 1) * sizeof(int)) + 1, xalloc((size_t)s->nlayer * sizeof(int))};
     for (int i = 0; i < s->nlayer; i++)
-        if (!add_layer(g, i))
+        if (!add_layer(&b, i))
             return NULL;
     if (!check_logits(g) || !check_c_names(g))
         return NULL;
-    Op *loss = add_op(g, OP_LOSS, s->classes_mark);
+    int last = g->nop - 1;
+    Op *loss = add_op(g, OP_LOSS, &last, 1, s->classes_mark);
     loss->layer = loss->path = "loss";
     loss->shape = (Shape){1, 1, 1};
     decide_biases(g);
@@ -456,10 +688,21 @@ void graph_check(const Graph *g)
 {
     if (g->nop < 3 || g->op[0].kind != OP_INPUT || g->op[g->nop - 1].kind != OP_LOSS)
         BUG("graph: %d ops, from input to loss", g->nop);
+    bool *read = xalloc((size_t)g->nop * sizeof *read);
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
+        bool join = op_info[op->kind].cls == CLASS_JOIN;
         if (op->in >= i || op->in < (i ? 0 : -1) || !op->path || !op->layer)
             BUG("graph: op %d reads op %d", i, op->in);
+        if ((join ? op->nin < 2 : op->nin != (i > 0)) || (op->nin && op->ins[0] != op->in))
+            BUG("graph: %s reads %d ops", op->path, op->nin);
+        for (int k = 0; k < op->nin; k++) {
+            if (op->ins[k] < 0 || op->ins[k] >= i)
+                BUG("graph: %s reads op %d", op->path, op->ins[k]);
+            read[op->ins[k]] = true;
+            if (op->kind == OP_ADD && !same_shape(op->shape, g->op[op->ins[k]].shape))
+                BUG("graph: %s adds another shape", op->path);
+        }
         if (op->shape.c < 1 || op->shape.h < 1 || op->shape.w < 1)
             BUG("graph: %s has shape %s", op->path, shape_text(op->shape));
         if (i && (op->kind == OP_INPUT || (op->kind == OP_LOSS) != (i == g->nop - 1)))
@@ -470,6 +713,9 @@ void graph_check(const Graph *g)
         if (i && op->kind != OP_LOSS && (op->layer_index < 0 || op->layer_index >= g->spec->nlayer))
             BUG("graph: %s is of layer %d", op->path, op->layer_index);
     }
+    for (int i = 0; i < g->nop - 1; i++)
+        if (!read[i])
+            BUG("graph: nothing reads %s", g->op[i].path);
     int last = 0;
     for (int i = 0; i < g->nparam; i++) {
         const Param *p = &g->param[i];
@@ -482,6 +728,16 @@ void graph_check(const Graph *g)
     }
 }
 
+/* "3,7" */
+static const char *ins_text(const Op *op)
+{
+    Buf b = {0};
+    buf_puts(&b, "");
+    for (int k = 0; k < op->nin; k++)
+        buf_printf(&b, k ? ",%d" : "%d", op->ins[k]);
+    return b.text;
+}
+
 void graph_dump(const Graph *g, FILE *to)
 {
     static const char *const draws[] = {"const", "normal", "uniform"};
@@ -490,14 +746,17 @@ void graph_dump(const Graph *g, FILE *to)
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
         fprintf(to, "%3d  %-20s", i, op->path);
-        if (op->in >= 0)
-            fprintf(to, " <- %-3d", op->in);
-        else
-            fprintf(to, "       ");
+        fprintf(to, op->nin ? " <- %-3s" : "       ", ins_text(op));
         fprintf(to, " %-14s %s", shape_text(op->shape), op_info[op->kind].name);
         if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
             fprintf(to, " kernel %dx%d stride %dx%d padding %dx%d", op->kernel[0], op->kernel[1], op->stride[0],
                     op->stride[1], op->padding[0], op->padding[1]);
+        if (op->dilation[0] > 1 || op->dilation[1] > 1)
+            fprintf(to, " dilation %dx%d", op->dilation[0], op->dilation[1]);
+        if (op->groups > 1)
+            fprintf(to, " groups %d", op->groups);
+        if (op->kind == OP_PAD)
+            fprintf(to, " stride %dx%d before %d", op->stride[0], op->stride[1], op->before);
         if (op_info[op->kind].cls == CLASS_WEIGHT)
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
@@ -505,6 +764,8 @@ void graph_dump(const Graph *g, FILE *to)
             fprintf(to, " %.9g", op->arg);
         if (op->kind == OP_BN)
             fprintf(to, " eps %.9g momentum %.9g", op->eps, op->momentum);
+        if (op->segment)
+            fprintf(to, "  segment %d", op->segment);
         if (op->input_grad)
             fprintf(to, "  input_grad");
         fprintf(to, "\n");

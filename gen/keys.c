@@ -246,8 +246,19 @@ bool want_word(const Node *n, const char *what, const char *const *words, int *o
     return false;
 }
 
+int size_dims = 2;
+
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2])
 {
+    if (size_dims == 1) { /* the other direction has a height of 1: kernels and strides of 1, paddings of 0 */
+        if (n->kind == NODE_SEQ) {
+            diag_error(n->mark, "where the input is [channels, length], a size is the one along the length",
+                       "%s must be a number, not a list", what);
+            return false;
+        }
+        out[0] = lo;
+        return want_int32(n, what, lo, hi, &out[1]);
+    }
     if (n->kind == NODE_SEQ) {
         if (n->n != 2) {
             diag_error(n->mark, NULL, "%s must be a number or a pair [height, width], not a list of %d", what, n->n);

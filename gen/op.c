@@ -21,8 +21,8 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  1, 3, "k[, stride[, padding]]"},
     [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", "global_avg_pool", CLASS_WINDOW,  NEED_NOTHING, false, true,  0, 0, NULL},
     [OP_FLATTEN]         = {"flatten",         "flatten",         CLASS_WINDOW,  NEED_NOTHING, true,  false, 0, 0, NULL},
-    [OP_PAD]             = {"pad",             "pad",             CLASS_WINDOW,  NEED_NOTHING, true,  false, 0, 0, NULL},
-    [OP_ADD]             = {"add",             "add",             CLASS_JOIN,    NEED_NOTHING, false, false, 0, 0, NULL},
+    [OP_PAD]             = {"pad",             "pad",             CLASS_WINDOW,  NEED_NOTHING, true,  true,  0, 0, NULL},
+    [OP_ADD]             = {"add",             "add",             CLASS_JOIN,    NEED_NOTHING, false, true,  0, 0, NULL},
     [OP_CONCAT]          = {"concat",          "concat",          CLASS_JOIN,    NEED_NOTHING, false, true,  0, 0, NULL},
     [OP_LOSS]            = {"loss",            "loss",            CLASS_LOSS,    NEED_INPUT,   false, false, 0, 0, NULL},
 };

@@ -148,6 +148,13 @@ static bool set_args(SpecStage *st, const char *inside)
                        n < 2 ? 1 : 0, MAX_WINDOW, text);
             return false;
         }
+        if (info->cls == CLASS_WINDOW && size_dims == 1 && strchr(text, 'x')) {
+            diag_error(st->mark, "where the input is [channels, length], a size is the one along the length",
+                       "the %s of %s must be a number, not %.40s", window_words[n], info->name, text);
+            return false;
+        }
+        if (info->cls == CLASS_WINDOW && size_dims == 1)
+            pair[n][0] = n < 2 ? 1 : 0;
         if (info->cls == CLASS_POINT && strchr(text, 'x')) {
             diag_error(st->mark, usage, "'%.40s' is not a number in %s", text, info->name);
             return false;
@@ -193,7 +200,7 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
     int n = 0;
     names[n++] = "act";
     for (int k = 0; k < OP_KINDS; k++)
-        if (op_info[k].cls != CLASS_INPUT && op_info[k].cls != CLASS_LOSS &&
+        if (op_find(op_info[k].name) == (OpKind)k &&
             (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
             names[n++] = op_info[k].name;
     names[n] = NULL;
@@ -350,7 +357,7 @@ bool act_read(const Node *n, Act *out)
 
 static const char *pair_text(const int v[2])
 {
-    return v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("%dx%d", v[0], v[1]);
+    return size_dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
 }
 
 bool pool_check(const SpecStage *s); /* padding against the window */

@@ -6,14 +6,14 @@
 
 #include <string.h>
 
-static Node *scalar(const char *text, Mark mark)
+Node *node_new(NodeKind kind, const char *text, Mark mark)
 {
     Node *n = xalloc(sizeof *n);
-    *n = (Node){.kind = NODE_SCALAR, .mark = mark, .text = text};
+    *n = (Node){.kind = kind, .mark = mark, .text = text};
     return n;
 }
 
-static void put(Node *map, Node *key, Node *value)
+void node_put(Node *map, Node *key, Node *value)
 {
     for (int i = 0; i < map->n; i++)
         if (strcmp(map->key[i]->text, key->text) == 0) {
@@ -34,8 +34,7 @@ static void put(Node *map, Node *key, Node *value)
     map->n = k + 1;
 }
 
-/* The key that a layer's short form stands for: "- conv: 16" is "- conv: {out: 16}". */
-static const char *short_key(const char *word)
+const char *layer_short_key(const char *word)
 {
     static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
                                           {"avgpool", "k"}, {"leaky_relu", "slope"}, {"act", "kind"}};
@@ -45,27 +44,33 @@ static const char *short_key(const char *word)
     return NULL;
 }
 
-/* The map of a layer's keys; makes it where the layer is written in a short form. NULL and an error where it cannot. */
-static Node *layer_map(Node **item, Node *value, const Node *word, Mark at)
+Node *item_keys(Node *value, const Node *word)
 {
     if (value && value->kind == NODE_MAP)
         return value;
-    if (!value && strchr(word->text, '(')) {
+    if (!value && strchr(word->text, '('))
+        return NULL;
+    Node *map = node_new(NODE_MAP, "", word->mark);
+    const char *key = layer_short_key(word->text);
+    if (value && !text_is_null(value) && key)
+        node_put(map, node_new(NODE_SCALAR, key, value->mark), value);
+    return map;
+}
+
+/* The map of a layer's keys; makes it where the layer is written in a short form. NULL and an error where it cannot. */
+static Node *layer_map(Node **item, Node *value, const Node *word, Mark at)
+{
+    Node *map = item_keys(value, word);
+    if (!map) {
         diag_error2(at, word->mark, "the layer stands here", "write it there with keys: - maxpool: {k: 2}",
                     "'%.60s' has its arguments in the word, and takes no --set", word->text);
         return NULL;
     }
-    Node *map = scalar("", word->mark);
-    map->kind = NODE_MAP;
-    if (value && !text_is_null(value)) {
-        const char *key = short_key(word->text);
-        if (key)
-            put(map, scalar(key, value->mark), value);
+    if (map != value) {
+        Node *outer = node_new(NODE_MAP, "", word->mark);
+        node_put(outer, node_new(NODE_SCALAR, word->text, word->mark), map);
+        *item = outer;
     }
-    Node *outer = scalar("", word->mark);
-    outer->kind = NODE_MAP;
-    put(outer, scalar(word->text, word->mark), map);
-    *item = outer;
     return map;
 }
 
@@ -105,7 +110,7 @@ bool yaml_override(Node *root, const char *assignment, int index)
     }
     Mark value_at = {-1 - index, (int)len + 2, 1};
     Node *value =
-        eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at) : scalar("", value_at);
+        eq[1 + strspn(eq + 1, " \t\r\n")] ? yaml_parse(eq + 1, strlen(eq + 1), value_at) : node_new(NODE_SCALAR, "", value_at);
     if (!value)
         return false;
     if (root->kind != NODE_MAP)
@@ -123,9 +128,8 @@ bool yaml_override(Node *root, const char *assignment, int index)
         }
         if (strcmp(head, "train") == 0) {
             if (!keys_get(root, head)) {
-                Node *made = scalar("", head_at);
-                made->kind = NODE_MAP;
-                put(root, scalar(head, head_at), made);
+                Node *made = node_new(NODE_MAP, "", head_at);
+                node_put(root, node_new(NODE_SCALAR, head, head_at), made);
             }
             map = keys_get(root, head);
             if (map->kind != NODE_MAP)
@@ -135,6 +139,6 @@ bool yaml_override(Node *root, const char *assignment, int index)
         }
     }
     Mark key_at = {-1 - index, (int)(key - assignment) + 1, (int)(eq - key)};
-    put(map, scalar(xstrndup(key, (size_t)(eq - key)), key_at), value);
+    node_put(map, node_new(NODE_SCALAR, xstrndup(key, (size_t)(eq - key)), key_at), value);
     return true;
 }

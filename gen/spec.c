@@ -7,13 +7,6 @@
 
 #include <string.h>
 
-enum {
-    MAX_OUT = 1 << 20,
-    MAX_SIDE = 1 << 20,
-    MAX_KERNEL = 255,
-    MAX_CLASSES = 1 << 16
-};
-
 const char *const order_default = "conv-bn-act";
 const char *const bias_names[] = {"auto", "true", "false", NULL};
 const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_uniform",
@@ -34,7 +27,7 @@ static const KeyInfo top_keys[] = {{"name", NULL},
                                    {"presets", later_grammar},
                                    {"unroll", NULL},
                                    {"winograd", later_grammar},
-                                   {"recompute", later_grammar},
+                                   {"recompute", NULL},
                                    {NULL, NULL}};
 static const KeyInfo conv_keys[] = {{"out", NULL},
                                     {"kernel", NULL},
@@ -69,17 +62,8 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
 
 static const char *const layer_kinds[] = {
     "conv",    "linear",          "bn",      "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool",
-    "avgpool", "global_avg_pool", "flatten", NULL};
-static const char *const layer_kinds_later[] = {"stage", "residual", "concat",   "dwconv", "gn",
-                                                "ln",    "in",       "upsample", NULL};
-
-/* What a block takes over from the top of the spec. */
-typedef struct Defaults {
-    const Node *order; /* NULL where it is bad, or not given */
-    bool order_bad;
-    Act act;
-    int classes;
-} Defaults;
+    "avgpool", "global_avg_pool", "flatten", "stage", NULL};
+static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
 
 static bool is_in(const char *const *names, const char *w)
 {
@@ -131,7 +115,8 @@ static bool has_stage(const SpecLayer *l, OpKind op)
     return false;
 }
 
-static void read_bn_keys(const Node *map, SpecLayer *l)
+/* eps and momentum; `own` is the layer's map without what it takes over, and alone warned about. */
+static void read_bn_keys(const Node *map, const Node *own, SpecLayer *l)
 {
     const Node *n;
     l->eps = 1e-5;
@@ -144,8 +129,8 @@ static void read_bn_keys(const Node *map, SpecLayer *l)
         want_real(n, "momentum", 0, 1, &l->momentum);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (l->nstage && !has_stage(l, OP_BN) && keys_get(map, key))
-            diag_warn(keys_get_key(map, key)->mark, NULL, "%s has no bn: '%s' does nothing", l->name, key);
+        if (own && l->nstage && !has_stage(l, OP_BN) && keys_get(own, key))
+            diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no bn: '%s' does nothing", l->name, key);
     }
 }
 
@@ -178,30 +163,36 @@ static void read_bias(const Node *n, SpecLayer *l)
         l->bias = (Bias)b;
 }
 
-static void not_above_one(const Node *n, const char *key, const int v[2])
+void read_recompute(const Node *n, int *to)
 {
-    if (v[0] > 1 || v[1] > 1)
-        diag_error(n->mark, later_grammar, "'%s' above 1 is not built yet", key);
+    if (n->kind == NODE_SCALAR && strcmp(n->text, "none") == 0)
+        *to = 0;
+    else
+        want_int32(n, "recompute", 1, MAX_LAYERS, to);
 }
 
-static void read_conv_keys(const Node *map, SpecLayer *l)
+static bool is_word(const Node *n, const char *word)
+{
+    return n && n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, word) == 0;
+}
+
+static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
 {
     const Node *n;
     if ((n = keys_get(map, "kernel"))) {
         want_pair(n, "conv.kernel", 1, MAX_KERNEL, l->kernel);
         l->kernel_mark = n->mark;
     }
-    if ((n = keys_get(map, "stride")))
-        want_pair(n, "conv.stride", 1, MAX_KERNEL, l->stride);
-    if ((n = keys_get(map, "dilation")) && want_pair(n, "conv.dilation", 1, MAX_KERNEL, l->dilation))
-        not_above_one(n, "dilation", l->dilation);
+    if (stride)
+        want_pair(stride, "conv.stride", 1, MAX_KERNEL, l->stride);
+    if ((n = keys_get(map, "dilation")))
+        want_pair(n, "conv.dilation", 1, MAX_KERNEL, l->dilation);
     if ((n = keys_get(map, "groups"))) {
-        int g[2] = {1, 1};
-        if (n->kind == NODE_SCALAR && strcmp(n->text, "depthwise") == 0)
-            diag_error(n->mark, later_grammar, "depthwise convolutions are not built yet");
-        else if (want_int32(n, "conv.groups", 1, MAX_OUT, &g[0]))
-            not_above_one(n, "groups", g);
-        l->groups = g[0];
+        l->groups_mark = n->mark;
+        if (is_word(n, "depthwise"))
+            l->groups = 0;
+        else
+            want_int32(n, "conv.groups", 1, MAX_OUT, &l->groups);
     }
     for (int d = 0; d < 2; d++)
         l->padding[d] = l->kernel[d] / 2;
@@ -209,47 +200,70 @@ static void read_conv_keys(const Node *map, SpecLayer *l)
         want_pair(n, "conv.padding", 0, MAX_KERNEL, l->padding);
 }
 
+/* A block's keys: its own, and those that it takes over. */
+static Node *block_keys(OpKind weight, const Node *value, const Node *own, const Defaults *def)
+{
+    Node *map = node_new(NODE_MAP, "", value ? value->mark : (Mark){0});
+    for (int i = 0; own && i < own->n; i++)
+        node_put(map, own->key[i], own->item[i]);
+    if (value && !own && !text_is_null(value))
+        node_put(map, node_new(NODE_SCALAR, "out", value->mark), (Node *)value);
+    bool depthwise = own && is_word(keys_get(own, "groups"), "depthwise");
+    for (int i = 0; def->keys && i < def->keys->n; i++) {
+        const char *key = def->keys->key[i]->text;
+        bool conv_only = strcmp(key, "kernel") == 0 || strcmp(key, "groups") == 0;
+        if (!keys_get(map, key) && !(conv_only && weight != OP_CONV) && !(depthwise && strcmp(key, "out") == 0))
+            node_put(map, def->keys->key[i], def->keys->item[i]);
+    }
+    return map;
+}
+
 /* A conv or linear block. `value` is its map, or the number of its outputs. */
-static void read_block(OpKind weight, Node *value, const Defaults *def, SpecLayer *l)
+static void read_block(OpKind weight, Node *value, const Defaults *def, const Node *stride, bool takes, SpecLayer *l)
 {
     const char *kind = op_info[weight].name;
     bool conv = weight == OP_CONV;
-    const Node *n, *map = value && value->kind == NODE_MAP ? value : NULL;
+    const Node *n, *own = value && value->kind == NODE_MAP ? value : NULL;
     for (int d = 0; d < 2; d++) {
-        l->kernel[d] = conv ? 3 : 1;
+        l->kernel[d] = conv && d >= 2 - size_dims ? 3 : 1;
         l->stride[d] = l->dilation[d] = 1;
-        l->padding[d] = conv ? 1 : 0;
+        l->padding[d] = conv ? l->kernel[d] / 2 : 0;
     }
     l->groups = 1;
-    l->kernel_mark = l->out_mark = l->mark;
-    if (map && !keys_check(map, kind, conv ? conv_keys : linear_keys))
+    l->kernel_mark = l->out_mark = l->groups_mark = l->mark;
+    if (own && !keys_check(own, kind, conv ? conv_keys : linear_keys))
         return;
+    const Node *map = block_keys(weight, value, own, def);
 
-    if (value && !map && !text_is_null(value)) {
-        read_out(value, kind, def->classes, l);
-    } else if (map && (n = keys_get(map, "out"))) {
+    if ((n = keys_get(map, "out"))) {
         read_out(n, kind, def->classes, l);
-    } else {
+    } else if (!is_word(keys_get(map, "groups"), "depthwise")) {
         diag_error(l->mark, xprintf("- %s: 16, or - %s: {out: 16, ...}", kind, kind),
                    "%s needs 'out', its number of %s", kind, conv ? "output channels" : "outputs");
     }
-    if (map && conv)
-        read_conv_keys(map, l);
-    if (map && (n = keys_get(map, "bias")))
+    if (conv) {
+        n = keys_get(map, "stride");
+        if (def->keys && is_word(n, "group"))
+            n = stride;
+        else if (!n && takes)
+            n = stride;
+        read_conv_keys(map, n, l);
+    }
+    if ((n = keys_get(map, "bias")))
         read_bias(n, l);
 
     Act act = def->act;
-    const Node *act_node = map ? keys_get(map, "act") : NULL;
+    const Node *act_node = own ? keys_get(own, "act") : NULL;
     if (act_node)
         act_read(act_node, &act);
     Node plain = {.kind = NODE_SCALAR, .text = conv ? order_default : "linear", .mark = l->mark};
-    const Node *order = map && (n = keys_get(map, "order")) ? n : conv && def->order ? def->order : &plain;
+    const Node *order = own && (n = keys_get(own, "order")) ? n : conv && def->order ? def->order : &plain;
     if (order == def->order && def->order_bad)
         l->nstage = 0; /* said already, at the top */
     else if (order_read(order, weight, act, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
-    read_bn_keys(map, l);
+    read_bn_keys(map, own, l);
     bool uses_act = l->nstage == 0 || order == &plain;
     for (const char *s = order->text; *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
         uses_act = strncmp(s + strspn(s, " "), "act", 3) == 0;
@@ -264,11 +278,12 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     const Node *map = value && value->kind == NODE_MAP ? value : NULL, *n;
     const Node *single = value && !map && !text_is_null(value) ? value : NULL;
     l->bare = true;
+    l->form = FORM_BARE;
     l->stage = xalloc(sizeof *l->stage);
     l->nstage = 1;
     SpecStage *st = &l->stage[0];
     st->mark = l->mark;
-    read_bn_keys(NULL, l);
+    read_bn_keys(NULL, NULL, l);
 
     if (!value) {
         SpecStage *read;
@@ -305,7 +320,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     }
     switch (st->op) {
     case OP_BN:
-        read_bn_keys(map, l);
+        read_bn_keys(map, map, l);
         break;
     case OP_LEAKY_RELU:
         if ((n = single ? single : map ? keys_get(map, "slope") : NULL))
@@ -341,7 +356,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         diag_error(single->mark, xprintf("write - %s", word->text), "%s takes no value", word->text);
 }
 
-static void bad_item(const Node *item)
+void layer_bad_item(const Node *item)
 {
     if (item->kind == NODE_MAP && item->n > 1) {
         OpKind op = op_find(item->key[0]->text);
@@ -358,28 +373,22 @@ static void bad_item(const Node *item)
     }
 }
 
-static void read_layer(Node *item, const Defaults *def, KindCount *counts, int ncounts, SpecLayer *l)
+void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l)
 {
     const char *kind;
     Node *value;
     const Node *word;
-    l->mark = l->name_mark = item->mark;
-    if (!layer_kind(item, &kind, &value, &word)) {
-        l->name = "";
-        bad_item(item);
-        return;
-    }
-    l->mark = l->name_mark = word->mark;
-    l->name = layer_name(kind, value, counts, ncounts);
-    const Node *name = value ? keys_get(value, "name") : NULL;
-    if (name) {
-        l->name_mark = name->mark;
-        if (!want_name(name, NAME_LAYER, &l->name))
-            l->name = "";
-    }
+    if (!layer_kind(item, &kind, &value, &word))
+        BUG("an item without a kind");
+    l->name = name;
+    l->mark = word->mark;
+    const Node *given = value ? keys_get(value, "name") : NULL;
+    l->name_mark = given ? given->mark : l->mark;
     const char *w = value ? word->text : order_word(word->text);
     if (is_in(layer_kinds_later, w)) {
         diag_error(word->mark, later_grammar, "layers of the kind '%s' are not built yet", w);
+    } else if (strcmp(w, "residual") == 0 || strcmp(w, "concat") == 0) {
+        diag_error(word->mark, xprintf("- stage: {%s: [...]}", w), "'%s' is the body of a stage, not a layer", w);
     } else if (!is_in(layer_kinds, w)) {
         if (!value && strchr(word->text, '-') && (strstr(word->text, "conv") || strstr(word->text, "linear")))
             diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
@@ -388,50 +397,12 @@ static void read_layer(Node *item, const Defaults *def, KindCount *counts, int n
             diag_error(word->mark, order_known_as(w) ? order_known_as(w) : diag_choices(w, layer_kinds),
                        "unknown layer '%.60s'", w);
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
-        read_block(op_find(w), value, def, l);
+        read_block(op_find(w), value, def, stride, takes, l);
     } else {
         read_bare(word, value, def, l);
         if (l->nstage > 1)
             diag_error(l->mark, "write each with a dash of its own", "a layer without a weight op is a single stage");
     }
-}
-
-static void check_names(const Spec *s)
-{
-    for (int i = 0; i < s->nlayer; i++)
-        for (int j = 0; j < i && *s->layer[i].name; j++)
-            if (strcmp(s->layer[i].name, s->layer[j].name) == 0) {
-                diag_error2(s->layer[i].name_mark, s->layer[j].name_mark,
-                            xprintf("the other '%s' is this layer", s->layer[j].name),
-                            "a layer without a name is called by its kind and its number among all of that kind",
-                            "two layers are called '%s'", s->layer[i].name);
-                break;
-            }
-}
-
-static void read_layers(const Node *n, const Defaults *def, Spec *s)
-{
-    if (n->kind != NODE_SEQ || n->n == 0) {
-        diag_error(n->mark, "below 'layers:', one line a layer: - conv: 16", "layers must be a list of layers");
-        return;
-    }
-    if (n->n > MAX_LAYERS) {
-        diag_error(n->item[MAX_LAYERS]->mark, NULL, "%d layers, more than %d", n->n, MAX_LAYERS);
-        return;
-    }
-    KindCount counts[64] = {{0}};
-    s->layer = xalloc((size_t)n->n * sizeof *s->layer);
-    s->nlayer = n->n;
-    for (int i = 0; i < n->n && diag_errors() < 50; i++)
-        read_layer(n->item[i], def, counts, 64, &s->layer[i]);
-    bool weights = false;
-    for (int i = 0; i < s->nlayer; i++)
-        weights = weights || !s->layer[i].bare;
-    if (!weights && !diag_errors())
-        diag_error(n->mark, "add - linear: classes, at least",
-                   "the network has no conv and no linear: nothing to learn");
-    if (!diag_errors())
-        check_names(s);
 }
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
@@ -529,17 +500,18 @@ static void read_input(const Node *n, Spec *s)
 {
     static const char *const what[] = {"the channels of input", "the height of input", "the width of input"};
     s->input_mark = n->mark;
-    if (n->kind == NODE_SEQ && (n->n == 1 || n->n == 2)) {
-        diag_error(n->mark, n->n == 1 ? "write [features, 1, 1]" : "write [channels, 1, length], and kernels as [1, 3]",
-                   "input as a list of %d is not built yet", n->n);
+    if (n->kind != NODE_SEQ || n->n < 1 || n->n > 3) {
+        diag_error(n->mark, "input: [1, 28, 28]; [channels, length] and [features] will do too",
+                   "input must be a list of three: channels, height, width");
         return;
     }
-    if (n->kind != NODE_SEQ || n->n != 3) {
-        diag_error(n->mark, "input: [1, 28, 28]", "input must be a list of three: channels, height, width");
-        return;
-    }
-    for (int i = 0; i < 3; i++)
-        want_int32(n->item[i], what[i], 1, MAX_SIDE, &s->input[i]);
+    s->input[0] = s->input[1] = s->input[2] = 1;
+    s->dims = size_dims = n->n == 2 ? 1 : 2;
+    if (n->n == 2)
+        want_int32(n->item[1], "the length of input", 1, MAX_SIDE, &s->input[2]);
+    for (int i = 0; i < n->n; i++)
+        if (n->n != 2 || i == 0)
+            want_int32(n->item[i], what[i], 1, MAX_SIDE, &s->input[i]);
 }
 
 static const Node *required(const Node *tree, const char *key, const char *hint)
@@ -562,6 +534,7 @@ Spec *spec_read(Node *tree)
     const Node *n;
     int i;
     s->tree = tree;
+    s->dims = size_dims = 2;
     if (!keys_check(tree, "the spec", top_keys))
         return NULL;
     if ((n = required(tree, "name", "name: mynet")))
@@ -580,8 +553,10 @@ Spec *spec_read(Node *tree)
     int nstage;
     if ((def.order = keys_get(tree, "order")))
         def.order_bad = !order_read(def.order, OP_CONV, def.act, &stage, &nstage);
+    if ((n = keys_get(tree, "recompute")))
+        read_recompute(n, &s->recompute);
     if ((n = required(tree, "layers", "below 'layers:', one line a layer: - conv: 16")))
-        read_layers(n, &def, s);
+        layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);
     if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
@@ -608,13 +583,20 @@ void spec_check(const Spec *s)
     for (int i = 0; i < s->nlayer; i++) {
         const SpecLayer *l = &s->layer[i];
         int weights = 0;
-        if (!l->name || !*l->name || l->nstage < 1 || (l->bare && l->nstage != 1))
+        bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
+        bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV);
+        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) || (l->form <= FORM_STAGES && l->nstage < 1))
             BUG("spec: layer %d has no name or no stages", i);
+        if (l->from < -1 || l->from >= i || (joins ? l->nfrom < 2 : l->nfrom != 1) || l->froms[0] != l->from)
+            BUG("spec: %s reads layer %d", l->name, l->from);
+        for (int k = 0; k < l->nfrom; k++)
+            if (l->froms[k] < -1 || l->froms[k] >= i)
+                BUG("spec: %s reads layer %d", l->name, l->froms[k]);
         for (int k = 0; k < l->nstage; k++) {
             const SpecStage *st = &l->stage[k];
             const OpInfo *info = &op_info[st->op];
             weights += info->cls == CLASS_WEIGHT;
-            if (st->op <= OP_INPUT || st->op >= OP_LOSS)
+            if (st->op <= OP_INPUT || st->op >= OP_LOSS || st->op == OP_PAD || info->cls == CLASS_JOIN)
                 BUG("spec: %s has a stage that is none", l->name);
             if ((st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) &&
                 (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 ||
@@ -623,12 +605,17 @@ void spec_check(const Spec *s)
             if (st->op == OP_DROP && !(st->arg >= 0 && st->arg < 1))
                 BUG("spec: %s drops %g", l->name, st->arg);
         }
-        if (weights != !l->bare)
+        if (weights != weighty)
             BUG("spec: %s has %d weight ops", l->name, weights);
-        if (!l->bare && (l->out < 1 || l->kernel[0] < 1 || l->kernel[1] < 1 || l->stride[0] < 1 || l->stride[1] < 1 ||
-                         l->padding[0] < 0 || l->padding[1] < 0 || l->groups < 1))
+        if (l->form == FORM_BLOCK && (l->out < (l->groups ? 1 : 0) || l->groups < 0))
+            BUG("spec: %s has no outputs", l->name);
+        if ((weighty || l->form == FORM_SHORTCUT) &&
+            (l->kernel[0] < 1 || l->kernel[1] < 1 || l->stride[0] < 1 || l->stride[1] < 1 || l->padding[0] < 0 ||
+             l->padding[1] < 0 || l->dilation[0] < 1 || l->dilation[1] < 1))
             BUG("spec: %s has no size", l->name);
         if (!(l->eps > 0) || !(l->momentum >= 0 && l->momentum <= 1))
             BUG("spec: %s has eps %g, momentum %g", l->name, l->eps, l->momentum);
+        if (l->segment < 0)
+            BUG("spec: %s is of segment %d", l->name, l->segment);
     }
 }

@@ -1,4 +1,4 @@
-/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, order.c, spec.c, write.c. */
+/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, order.c, spec.c, group.c, write.c. */
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
@@ -28,6 +28,8 @@ bool want_real(const Node *n, const char *what, double lo, double hi, double *ou
 bool want_bool(const Node *n, const char *what, bool *out);
 bool want_word(const Node *n, const char *what, const char *const *words, int *out);
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2]); /* 3 or [3, 5] */
+/* How many directions a size has: 2, or 1 in a spec whose input is [channels, length], where a size is one number. */
+extern int size_dims;
 
 typedef enum NameUse {
     NAME_NET,
@@ -62,6 +64,13 @@ const char *order_text(const SpecStage *s, int n);
 
 /* ---- spec.c */
 
+enum {
+    MAX_OUT = 1 << 20,
+    MAX_SIDE = 1 << 20,
+    MAX_KERNEL = 255,
+    MAX_CLASSES = 1 << 16
+};
+
 /* The kind by which a layer item is called and numbered ("conv", "act"), its value (NULL for a bare word), and its key
  * or word. False where the item has no such form. */
 bool layer_kind(const Node *item, const char **kind, Node **value, const Node **word);
@@ -71,6 +80,31 @@ typedef struct KindCount {
     int n;
 } KindCount;
 const char *layer_name(const char *kind, const Node *value, KindCount *counts, int ncounts);
+
+/* What blocks take over from the top of the spec and from the groups around them. */
+typedef struct Defaults {
+    const Node *order; /* NULL where it is bad, or not given */
+    bool order_bad;
+    Act act;
+    int classes;
+    const Node *keys; /* a map of keys for the blocks that do not say them; NULL: none */
+} Defaults;
+
+/* A layer that is no group, under its full name. `stride` is its group's, NULL: 1; `takes`: it is the one that has it
+ * without saying so. */
+void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l);
+void layer_bad_item(const Node *item); /* says what is wrong with an item that layer_kind() does not know */
+void read_recompute(const Node *n, int *to);
+Node *node_new(NodeKind kind, const char *text, Mark mark);
+void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
+const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
+/* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
+Node *item_keys(Node *value, const Node *word);
+
+/* ---- group.c */
+
+/* The items of `layers`, groups spelled out, into s->layer. */
+void layers_read(const Node *list, const Defaults *def, Spec *s);
 
 extern const char *const order_default;
 extern const char *const bias_names[];
