@@ -30,7 +30,8 @@ static const char *class_name(const char *net)
         start = false;
     }
     *to = '\0';
-    bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0;
+    bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
+                 strcmp(name, "Parts") == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -167,6 +168,18 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     BUG("op '%s' has no module", op->path);
 }
 
+/* Whether a part of a path, below the top, is called like a method of ModuleDict, which then refuses it. */
+static bool like_method(const Graph *g)
+{
+    static const char *const methods[] = {".clear", ".items", ".keys", ".pop", ".update", ".values"};
+    for (int i = 1; i < g->nop - 1; i++)
+        for (size_t m = 0; m < sizeof methods / sizeof *methods; m++)
+            for (const char *s = g->op[i].path; (s = strstr(s, methods[m])); s++)
+                if (strchr(".", s[strlen(methods[m])]))
+                    return true;
+    return false;
+}
+
 /* The modules that PyTorch does not have, those that are used. */
 static void put_classes(const Graph *g, Buf *to)
 {
@@ -198,6 +211,16 @@ static void put_classes(const Graph *g, Buf *to)
                 buf_puts(to, own[k].text);
                 break;
             }
+    if (like_method(g))
+        buf_puts(to, "class Parts(nn.Module):\n"
+                     "    # a ModuleDict in which names like keys and items are free\n"
+                     "    def __init__(self, parts):\n"
+                     "        super().__init__()\n"
+                     "        for name, part in parts.items():\n"
+                     "            self.add_module(name, part)\n"
+                     "\n"
+                     "    def __getitem__(self, name):\n"
+                     "        return self._modules[name]\n\n\n");
 }
 
 /* The rank of each op's output, and the checks that make the rest of this file simple. */
@@ -270,7 +293,7 @@ static void put_key(const char *path, int level, Buf *to)
 /* The modules, as the tree that their paths spell: what a path shares with the one before it is open already. */
 static void put_modules(const Graph *g, const int *rank, Buf *to)
 {
-    const char *before = "";
+    const char *before = "", *dict = like_method(g) ? "Parts({\n" : "nn.ModuleDict({\n";
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
         int level = common(before, op->path);
@@ -280,7 +303,7 @@ static void put_modules(const Graph *g, const int *rank, Buf *to)
         }
         for (; level < depth(op->path); level++) {
             put_key(op->path, level, to);
-            buf_puts(to, "nn.ModuleDict({\n");
+            buf_puts(to, dict);
         }
         put_key(op->path, level, to);
         put_module(g, op, rank_read(g, op, rank), to);

@@ -1,4 +1,4 @@
-/* campaign.c - random chains and chosen ones, emitted, compiled, run, and compared with the reference interpreter.
+/* campaign.c - random chains and graphs, and chosen ones, emitted, compiled, run, and compared with the reference interpreter.
  * Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign --help` says the
  * rest. */
 #include "convoy.h"
@@ -37,23 +37,25 @@ typedef struct Count {
 
 static void usage(FILE *to)
 {
-    fputs("usage: campaign [options] [random|specs|exact|matrix|all]\n"
+    fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
           "\n"
           "  random  (default) random chains against the reference interpreter\n"
-          "  specs   random chains through the front end alone\n"
-          "  exact   chosen chains: integers, constant channels, mean/sd = 1e4, short batches\n"
+          "  graphs  random graphs: residual blocks, concats, groups in groups\n"
+          "  specs   random chains and graphs through the front end alone\n"
+          "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
           "  matrix  chosen chains (four, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
           "\n"
           "  --convoy PATH     the generator to test (default: convoy)\n"
-          "  --count N         random chains (default: 40)\n"
+          "  --count N         random chains, or graphs (default: 40)\n"
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
           "  --target T        native, avx512, avx2, portable (default: native)\n"
-          "  --tries N         at making a failing chain smaller (default: 160)\n"
+          "  --tries N         at making a failing one smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
-          "  --print-spec S    print the random spec of a seed and end\n",
+          "  --print-spec S    print the random chain of a seed and end\n"
+          "  --print-graph S   the same of a graph\n",
           to);
 }
 
@@ -272,10 +274,19 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     return c;
 }
 
+/* A kind of random specs. */
+typedef struct Kind {
+    const char *name;
+    RandSpec (*make)(uint64_t seed);
+} Kind;
+static const Kind chains = {"random", rs_random}, graphs = {"graphs", rs_graph};
+
 /* Makes a failing spec smaller while it fails in the same way. */
-static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v, const char *objects)
+static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v, const char *objects)
 {
-    char *dir = xprintf("%s/small_%" PRIu64, o->work, seed), *best = xprintf("%s/smallest_%" PRIu64, o->work, seed);
+    char *dir = xprintf("%s/small_%s_%" PRIu64, o->work, kind->name, seed);
+    char *best = xprintf("%s/smallest_%s_%" PRIu64, o->work, kind->name, seed);
+    RandSpec s = kind->make(seed);
     Shape end;
     int tries = 0;
     bool any = true;
@@ -303,21 +314,21 @@ static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v, const
     printf("  worst: %s\n", v.worst);
 }
 
-static bool random_chains(const Options *o)
+static bool random_specs(const Options *o, const Kind *kind)
 {
     Case *c = calloc((size_t)o->count, sizeof *c);
     Verdict *v = calloc((size_t)o->count, sizeof *v);
     char **label = calloc((size_t)o->count, sizeof *label);
     if (!c || !v || !label)
         return false;
-    printf("random: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", o->seed, o->seed + (uint64_t)o->count - 1,
-           o->cc, o->target);
+    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", kind->name, o->seed,
+           o->seed + (uint64_t)o->count - 1, o->cc, o->target);
     Case like = plain_case(o, o->work);
     const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
-        RandSpec s = rs_random(seed);
-        c[i] = random_case(o, xprintf("%s/%" PRIu64, o->work, seed), &s, seed);
+        RandSpec s = kind->make(seed);
+        c[i] = random_case(o, xprintf("%s/%s_%" PRIu64, o->work, kind->name, seed), &s, seed);
         c[i].objects = objects;
         label[i] = xprintf("seed %" PRIu64, seed);
     }
@@ -325,9 +336,19 @@ static bool random_chains(const Options *o)
     for (int i = 0, shown = 0; i < o->count && shown < 3 && o->tries > 0; i++)
         if (v[i].outcome != CASE_PASSED) {
             shown++;
-            shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i], objects);
+            shrink(o, kind, o->seed + (uint64_t)i, v[i], objects);
         }
-    return report("random", &k, true);
+    return report(kind->name, &k, true);
+}
+
+static bool random_chains(const Options *o)
+{
+    return random_specs(o, &chains);
+}
+
+static bool random_graphs(const Options *o)
+{
+    return random_specs(o, &graphs);
 }
 
 /* ---- chosen chains ---- */
@@ -495,23 +516,30 @@ static bool compilers(const Options *o)
 }
 
 /* Every random spec is accepted, with the shapes that randspec reckons. */
-static bool specs(const Options *o)
+static bool specs_of(const Options *o, const Kind *kind)
 {
     int failed = 0;
     char *dir = xprintf("%s/specs", o->work);
     for (int i = 0; i < o->count; i++) {
-        RandSpec s = rs_random(o->seed + (uint64_t)i);
+        uint64_t seed = o->seed + (uint64_t)i;
+        RandSpec s = kind->make(seed);
         Shape end;
         rs_valid(&s, &end);
-        Case c = random_case(o, dir, &s, o->seed + (uint64_t)i);
+        Case c = random_case(o, dir, &s, seed);
         if (!accepted(c.spec, &end)) {
-            printf("FAILED seed %" PRIu64 ": refused, or with other shapes\n", o->seed + (uint64_t)i);
+            printf("FAILED %s, seed %" PRIu64 ": refused, or with other shapes\n", kind->name, seed);
             print_file(c.spec);
             failed++;
         }
     }
-    printf("specs: %d passed, %d failed\n", o->count - failed, failed);
+    printf("specs, %s: %d passed, %d failed\n", kind->name, o->count - failed, failed);
     return failed == 0;
+}
+
+static bool specs(const Options *o)
+{
+    bool ok = specs_of(o, &chains);
+    return specs_of(o, &graphs) && ok;
 }
 
 static bool one_spec(const Options *o)
@@ -604,8 +632,9 @@ static Options options(int argc, char **argv)
             o.n = (int)number(v, 1, 100000);
         } else if (strcmp(a, "--fill") == 0) {
             o.fill = fill_named(v);
-        } else if (strcmp(a, "--print-spec") == 0) {
-            RandSpec s = rs_random((uint64_t)number(v, 0, INT64_MAX));
+        } else if (strcmp(a, "--print-spec") == 0 || strcmp(a, "--print-graph") == 0) {
+            uint64_t seed = (uint64_t)number(v, 0, INT64_MAX);
+            RandSpec s = a[8] == 's' ? rs_random(seed) : rs_graph(seed);
             rs_print(&s, stdout);
             exit(fflush(stdout) == 0 ? 0 : 1);
         } else {
@@ -646,7 +675,7 @@ int main(int argc, char **argv)
         static const struct {
             const char *name;
             bool (*run)(const Options *);
-        } part[] = {{"specs", specs}, {"random", random_chains}, {"exact", exact_chains}, {"matrix", compilers}};
+        } part[] = {{"specs", specs}, {"random", random_chains}, {"graphs", random_graphs}, {"exact", exact_chains}, {"matrix", compilers}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;

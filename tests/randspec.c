@@ -363,7 +363,7 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
     if (l->out)
         fprintf(to, "{out: %d", l->out);
     else
-        fprintf(to, "{act: %s", word(l->act)); /* so that a comma may follow */
+        fprintf(to, "{bias: %s", bias[l->bias ? l->bias : 1]); /* so that a comma may follow */
     if (l->block == OP_CONV) {
         int same[2] = {l->kernel[0] / 2, l->kernel[1] / 2};
         print_pair("kernel", l->kernel, to);
@@ -378,14 +378,14 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
         if (l->groups < 0)
             fputs(", groups: depthwise", to);
     }
-    if (l->bias)
+    if (l->bias && l->out)
         fprintf(to, ", bias: %s", bias[l->bias]);
     bool acts = false, norms = false; /* what does nothing is warned about */
     for (int j = 0; j < l->nstage; j++) {
         acts |= l->stage[j].as_act;
         norms |= l->stage[j].op == OP_BN;
     }
-    if (l->own_act && acts && l->out)
+    if (l->own_act && acts)
         fprintf(to, ", act: %s", word(l->act));
     if (l->eps > 0 && norms)
         fprintf(to, ", eps: %g", l->eps);
@@ -677,6 +677,299 @@ static RandSpec attempt(Rng *r)
     return s;
 }
 
+/* ---- making graphs ---- */
+
+/* Where a graph's layers are made. `keep`: heights and widths must stay, since a join follows; `c`: the channels there,
+ * 0 where only the shape rules know. */
+typedef struct Spot {
+    int parent, branch, depth, c;
+    bool keep, features; /* features: 1 x 1, so that blocks are linear */
+} Spot;
+
+static int few_channels(Rng *r)
+{
+    static const int some[] = {1, 2, 3, 3, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 20, 24};
+    return some[rng_int(r, 0, 15)];
+}
+
+/* A window of three, one pixel apart: what it gives is as large as what it reads. */
+static void keep_stage(RsStage *t)
+{
+    for (int d = 0; d < 2 && (t->op == OP_MAXPOOL || t->op == OP_AVGPOOL); d++) {
+        t->k[d] = 3;
+        t->stride[d] = t->padding[d] = 1;
+    }
+}
+
+static RsLayer *put(RandSpec *s, const Spot *p, RsLayer l)
+{
+    if (s->nlayer == RS_MOST_LAYERS)
+        return NULL;
+    l.parent = p->parent;
+    l.branch = p->branch;
+    s->layer[s->nlayer] = l;
+    return &s->layer[s->nlayer++];
+}
+
+/* Groups of channels, and taps that stand apart. */
+static void conv_form(Rng *r, RsLayer *l, Spot *p)
+{
+    int in = p->c;
+    if (rng_chance(r, 0.15) && in) {
+        l->groups = -1;
+        l->out = rng_chance(r, 0.6) ? 0 : in * rng_int(r, 1, 2);
+        p->c = l->out ? l->out : in;
+    } else if (rng_chance(r, 0.2) && in) {
+        l->groups = rng_int(r, 2, in > 6 ? 6 : in > 1 ? in : 2);
+        if (in % l->groups)
+            l->groups = 0;
+        else if (l->out)
+            l->out = p->c = l->groups * rng_int(r, 1, 1 + 12 / l->groups);
+    }
+    if (rng_chance(r, 0.15)) {
+        int by = rng_int(r, 2, 3);
+        for (int d = 0; d < 2; d++)
+            l->dilation[d] = rng_chance(r, 0.85) ? by : 1;
+    }
+    for (int d = 0; d < 2 && p->keep; d++) {
+        l->kernel[d] = d && rng_chance(r, 0.8) ? l->kernel[0] : (int[]){1, 1, 3, 3, 3, 5}[rng_int(r, 0, 5)];
+        l->padding[d] = (l->dilation[d] ? l->dilation[d] : 1) * (l->kernel[d] / 2);
+        l->stride[d] = 1;
+    }
+}
+
+/* A block; out 0: the group's. */
+static void put_block(Rng *r, RandSpec *s, Spot *p, int out, bool plain)
+{
+    RsLayer l = random_block(r, s, p->features ? OP_LINEAR : OP_CONV, out);
+    for (int j = 0; j < l.nstage && p->keep; j++)
+        keep_stage(&l.stage[j]);
+    p->c = out ? out : p->c; /* a group's out is told by the caller */
+    if (!p->features && !plain)
+        conv_form(r, &l, p);
+    else if (!p->features && p->keep)
+        for (int d = 0; d < 2; d++) {
+            l.kernel[d] = (int[]){1, 3}[rng_int(r, 0, 1)];
+            l.padding[d] = l.kernel[d] / 2;
+            l.stride[d] = 1;
+        }
+    put(s, p, l);
+}
+
+static void put_bare(Rng *r, RandSpec *s, const Spot *p)
+{
+    static const OpKind kinds[] = {OP_BN, OP_RELU, OP_BN, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    RsLayer l = random_bare(r, s, kinds[rng_int(r, 0, p->features ? 4 : 6)]);
+    if (p->keep)
+        keep_stage(&l.stage[0]);
+    put(s, p, l);
+}
+
+static void put_group(Rng *r, RandSpec *s, Spot *p);
+
+/* One to three layers, groups among them. */
+static void put_chain(Rng *r, RandSpec *s, Spot *p, int out)
+{
+    for (int i = rng_int(r, 1, p->depth > 1 ? 2 : 3); i > 0; i--) {
+        if (p->depth < 3 && rng_chance(r, 0.22)) {
+            put_group(r, s, p);
+        } else if (rng_chance(r, 0.25)) {
+            put_bare(r, s, p);
+        } else {
+            bool inherit = out && rng_chance(r, 0.7);
+            put_block(r, s, p, inherit ? 0 : few_channels(r), false);
+            if (inherit && s->layer[s->nlayer - 1].groups >= 0)
+                p->c = out;
+        }
+    }
+}
+
+/* Stages without weights around a group's body. */
+static int around(Rng *r, const RandSpec *s, const Spot *p, double chance, RsStage *t)
+{
+    static const OpKind kinds[] = {OP_BN, OP_RELU, OP_BN, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    int n = rng_chance(r, chance) ? rng_int(r, 1, 3) : 0;
+    for (int j = 0; j < n; j++) {
+        t[j] = random_stage(r, kinds[rng_int(r, 0, p->features || rng_chance(r, 0.6) ? 4 : 6)], s->act, false);
+        keep_stage(&t[j]);
+    }
+    return n;
+}
+
+static void shortcut_order(Rng *r, const RandSpec *s, RsGroup *g)
+{
+    static const OpKind orders[][3] = {{OP_CONV, OP_BN}, {OP_CONV}, {OP_BN, OP_CONV}, {OP_CONV, OP_BN, OP_RELU}, {OP_RELU, OP_CONV}};
+    int k = g->kind == RS_PLAIN ? 0 : rng_int(r, 0, 4);
+    g->nshortcut = 0;
+    for (int j = 0; j < 3 && orders[k][j]; j++)
+        g->shortcut[g->nshortcut++] = random_stage(r, orders[k][j], s->act, false);
+}
+
+static void residual_body(Rng *r, RandSpec *s, int i, Spot *in)
+{
+    RsGroup *g = &s->layer[i].group;
+    Spot p = {.parent = i + 1, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
+    put_chain(r, s, &p, s->layer[i].out);
+    g->kind = (RsShortcut)rng_int(r, RS_PLAIN, RS_ALWAYS);
+    if (in->c && (g->kind == RS_IDENTITY || g->kind == RS_PAD || rng_chance(r, 0.2))) {
+        int more = g->kind == RS_PAD ? rng_int(r, 0, 5) : 0;
+        if (g->kind == RS_IDENTITY || p.c < in->c || p.c == 0)
+            put_block(r, s, &p, in->c + more, true);
+    }
+    shortcut_order(r, s, g);
+    g->from_pre = g->npre && rng_chance(r, 0.5);
+    g->zero_gamma = body_has_bn(s, i) && rng_chance(r, 0.3);
+    if (g->kind != RS_IDENTITY && !in->features && !in->keep && rng_chance(r, 0.5))
+        for (int d = 0; d < 2; d++)
+            s->layer[i].stride[d] = d && rng_chance(r, 0.7) ? s->layer[i].stride[0] : rng_int(r, 1, 3);
+    in->c = p.c;
+}
+
+/* Where a group's branches reduce the image, each does it in its first layer: with the group's stride, or its own. */
+static void concat_strides(RandSpec *s, int i)
+{
+    RsLayer *l = &s->layer[i];
+    for (int b = 0; b < l->group.branches; b++) {
+        int first = next_in(s, 0, i + 1, b);
+        if (first == s->nlayer || s->layer[first].block != OP_CONV || s->layer[first].groups < 0)
+            return;
+    }
+    l->stride[0] = l->stride[1] = 2;
+}
+
+static void concat_body(Rng *r, RandSpec *s, int i, Spot *in)
+{
+    RsGroup *g = &s->layer[i].group;
+    int sum = 0;
+    g->branches = rng_int(r, 2, rng_chance(r, 0.2) ? RS_MOST_BRANCHES : 3);
+    for (int b = 0; b < g->branches; b++) {
+        Spot p = {.parent = i + 1, .branch = b, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
+        if (!rng_chance(r, 0.3))
+            put_chain(r, s, &p, s->layer[i].out);
+        sum += p.c;
+    }
+    if (!in->keep && !in->features && rng_chance(r, 0.4))
+        concat_strides(s, i);
+    in->c = sum;
+    if (rng_chance(r, 0.25)) {
+        Spot p = {.parent = i + 1, .branch = RS_TRANSITION, .depth = in->depth + 1, .keep = in->keep, .features = in->features};
+        put_block(r, s, &p, few_channels(r), true);
+        in->c = p.c;
+        if (!in->features)
+            put_bare(r, s, &p);
+    }
+}
+
+static void put_group(Rng *r, RandSpec *s, Spot *p)
+{
+    RsLayer l = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act, .named = rng_chance(r, 0.2)};
+    int i = s->nlayer;
+    l.group.body = (RsBody[]){RS_RESIDUAL, RS_RESIDUAL, RS_RESIDUAL, RS_CONCAT, RS_CONCAT, RS_LAYERS}[rng_int(r, 0, 5)];
+    l.group.repeat = rng_chance(r, 0.7) ? 1 : rng_int(r, 2, 3);
+    l.group.own_order = rng_chance(r, 0.3);
+    l.out = rng_chance(r, 0.3) ? few_channels(r) : 0;
+    l.group.npre = around(r, s, p, 0.3, l.group.pre);
+    l.group.npost = around(r, s, p, 0.45, l.group.post);
+    if (!put(s, p, l))
+        return;
+    if (l.group.body == RS_RESIDUAL) {
+        residual_body(r, s, i, p);
+    } else if (l.group.body == RS_CONCAT) {
+        concat_body(r, s, i, p);
+    } else {
+        Spot in = {.parent = i + 1, .depth = p->depth + 1, .c = p->c, .keep = p->keep, .features = p->features};
+        put_chain(r, s, &in, l.out);
+        p->c = in.c;
+    }
+    if (l.group.repeat > 1 && l.group.body == RS_CONCAT)
+        p->c = 0; /* each repeat reads more */
+}
+
+/* The image's end: features, by pooling, by flatten, or by both beside each other. */
+static void put_end(Rng *r, RandSpec *s, Spot *p)
+{
+    RsLayer l = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act};
+    OpKind ends[] = {OP_GLOBAL_AVG_POOL, OP_FLATTEN};
+    if (!rng_chance(r, 0.25)) {
+        put(s, p, random_bare(r, s, ends[rng_int(r, 0, 1)]));
+        return;
+    }
+    int i = s->nlayer;
+    l.group = (RsGroup){.body = RS_CONCAT, .branches = rng_int(r, 2, 3), .repeat = 1};
+    put(s, p, l);
+    for (int b = 0; b < s->layer[i].group.branches; b++) {
+        Spot in = {.parent = i + 1, .branch = b, .depth = p->depth + 1, .c = p->c};
+        if (rng_chance(r, 0.4))
+            put_block(r, s, &in, few_channels(r), true);
+        put(s, &in, random_bare(r, s, ends[rng_int(r, 0, 1)]));
+        in.features = true;
+        if (rng_chance(r, 0.4))
+            put_block(r, s, &in, few_channels(r), true);
+    }
+}
+
+/* One dimension: heights of 1. */
+static void flatten_height(RandSpec *s)
+{
+    for (int i = 0; i < s->nlayer; i++) {
+        RsLayer *l = &s->layer[i];
+        RsStage *list[] = {l->stage, l->group.pre, l->group.post};
+        int n[] = {l->nstage, l->group.npre, l->group.npost};
+        l->kernel[0] = l->stride[0] = 1;
+        l->padding[0] = 0;
+        l->dilation[0] = l->dilation[1] ? 1 : 0;
+        for (int k = 0; k < 3; k++)
+            for (int j = 0; j < n[k]; j++) {
+                list[k][j].k[0] = list[k][j].stride[0] = 1;
+                list[k][j].padding[0] = 0;
+            }
+    }
+}
+
+/* In an order a window is square; a bare one need not be. */
+static RandSpec attempt_graph(Rng *r)
+{
+    RandSpec s = {.act = random_act(r), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
+    s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
+    s.n_predict = rng_int(r, 1, 9);
+    s.top_order = rng_chance(r, 0.4);
+    s.input[0] = rng_chance(r, 0.5) ? rng_int(r, 1, 4) : few_channels(r);
+    s.input[1] = s.dims == 1 ? 1 : rng_int(r, 1, 12);
+    s.input[2] = s.dims == 1 ? rng_int(r, 1, 40) : rng_chance(r, 0.5) ? s.input[1] : rng_int(r, 1, 12);
+    Spot p = {.c = s.input[0]};
+    for (int i = rng_int(r, 0, 2); i > 0; i--) {
+        if (rng_chance(r, 0.3))
+            put_bare(r, &s, &p);
+        else
+            put_block(r, &s, &p, few_channels(r), rng_chance(r, 0.5));
+    }
+    for (int i = rng_int(r, 1, 2); i > 0; i--) {
+        put_group(r, &s, &p);
+        if (rng_chance(r, 0.25))
+            put_bare(r, &s, &p);
+    }
+    put_end(r, &s, &p);
+    p.features = true;
+    p.c = 0;
+    if (rng_chance(r, 0.3)) {
+        put_block(r, &s, &p, few_channels(r), true);
+        put_group(r, &s, &p);
+    }
+    put_block(r, &s, &p, rng_chance(r, 0.8) ? rng_int(r, 2, 10) : rng_int(r, 2, 33), true);
+    if (s.dims == 1)
+        flatten_height(&s);
+    return s;
+}
+
+/* Whether there is a group at all, and room was left for all that was made. */
+static bool graph_like(const RandSpec *s)
+{
+    for (int i = 0; i < s->nlayer; i++)
+        if (s->layer[i].group.body && s->nlayer < RS_MOST_LAYERS)
+            return true;
+    return false;
+}
+
 /* Sometimes a batch that is worth splitting into pieces of many images, or more images than the spec's batch. */
 static void large_batch(RandSpec *s, uint64_t seed)
 {
@@ -707,12 +1000,107 @@ RandSpec rs_random(uint64_t seed)
     }
 }
 
+RandSpec rs_graph(uint64_t seed)
+{
+    Rng r = {seed * 0x2545f4914f6cdd1du + 77};
+    for (;;) {
+        RandSpec s = attempt_graph(&r);
+        Shape end;
+        if (rs_valid(&s, &end) && graph_like(&s)) {
+            large_batch(&s, seed);
+            return s;
+        }
+    }
+}
+
 /* ---- making smaller ---- */
 
+/* Takes a layer out, and all that is in it. */
 static void drop_layer(RandSpec *s, int i)
 {
+    for (int k = s->nlayer - 1; k > i; k--)
+        if (s->layer[k].parent == i + 1)
+            drop_layer(s, k);
     memmove(&s->layer[i], &s->layer[i + 1], (size_t)(s->nlayer - i - 1) * sizeof s->layer[0]);
     s->nlayer--;
+    for (int k = 0; k < s->nlayer; k++)
+        s->layer[k].parent -= s->layer[k].parent > i + 1;
+}
+
+static void drop_branch(RandSpec *s, int group, int branch)
+{
+    for (int k = s->nlayer - 1; k > group; k--)
+        if (s->layer[k].parent == group + 1 && s->layer[k].branch == branch)
+            drop_layer(s, k);
+    if (branch == RS_TRANSITION)
+        return;
+    for (int k = group + 1; k < s->nlayer; k++)
+        s->layer[k].branch -= s->layer[k].parent == group + 1 && s->layer[k].branch != RS_TRANSITION && s->layer[k].branch > branch;
+    s->layer[group].group.branches--;
+}
+
+/* Puts a branch of a group in the group's place. */
+static void ungroup(RandSpec *s, int group, int branch)
+{
+    const RsLayer was = s->layer[group];
+    for (int k = group + 1; k < s->nlayer; k++)
+        if (s->layer[k].parent == group + 1 && s->layer[k].branch == branch) {
+            s->layer[k].parent = was.parent;
+            s->layer[k].branch = was.branch;
+            if (!s->layer[k].out && s->layer[k].groups >= 0 && s->layer[k].block != OP_KINDS)
+                s->layer[k].out = was.out;
+        }
+    drop_layer(s, group);
+}
+
+enum {
+    GROUP_MOVES = 2 * RS_MOST_BRANCHES + 8
+};
+
+/* The move-th way to make a group smaller. */
+static void shrink_group(RandSpec *s, int i, int move)
+{
+    RsGroup *g = &s->layer[i].group;
+    if (move < RS_MOST_BRANCHES) {
+        if (move < (g->body == RS_CONCAT ? g->branches : 1))
+            ungroup(s, i, move);
+        return;
+    }
+    move -= RS_MOST_BRANCHES;
+    if (move < RS_MOST_BRANCHES) {
+        if (g->body == RS_CONCAT && move < g->branches && g->branches > 2)
+            drop_branch(s, i, move);
+        return;
+    }
+    switch (move - RS_MOST_BRANCHES) {
+    case 0:
+        drop_branch(s, i, RS_TRANSITION);
+        break;
+    case 1:
+        g->repeat = 1;
+        break;
+    case 2:
+        g->npre = 0;
+        g->from_pre = false;
+        break;
+    case 3:
+        g->npost = 0;
+        break;
+    case 4:
+        g->zero_gamma = g->from_pre = g->own_order = s->layer[i].named = false;
+        break;
+    case 5:
+        g->kind = RS_IDENTITY;
+        break;
+    case 6:
+        s->layer[i].stride[0] = s->layer[i].stride[1] = 1;
+        break;
+    case 7: /* a shortcut's conv alone */
+        g->kind = g->kind == RS_PLAIN || g->kind == RS_ALWAYS ? RS_CONV : g->kind;
+        g->shortcut[0] = (RsStage){.op = OP_CONV, .k = {1, 1}, .stride = {1, 1}};
+        g->nshortcut = 1;
+        break;
+    }
 }
 
 /* Sizes that a spec has, so that one loop can make each of them smaller. */
@@ -751,6 +1139,14 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         return s;
     }
     move -= s.nlayer;
+    for (int i = 0; i < s.nlayer; i++)
+        if (s.layer[i].group.body) {
+            if (move < GROUP_MOVES) {
+                shrink_group(&s, i, move);
+                return s;
+            }
+            move -= GROUP_MOVES;
+        }
     for (int i = 0; i < s.nlayer; i++) /* without one stage, or with a simple one */
         for (int j = 0; j < s.layer[i].nstage; j++) {
             RsLayer *l = &s.layer[i];
@@ -773,6 +1169,10 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
             l->named = false;
             return s;
         }
+        if (s.dims && move-- == 0) {
+            l->groups = l->dilation[0] = l->dilation[1] = 0;
+            return s;
+        }
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
                 if (l->stage[j].op >= OP_RELU && l->stage[j].op <= OP_SILU)
@@ -791,6 +1191,8 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         for (int i = 0; size_at(&s, i, &least); i++)
             if (move-- == 0) {
                 v = size_at(&s, i, &least);
+                if (*v == 0) /* least already, or not written */
+                    return s;
                 *v = cut == 0 ? least : cut == 1 ? (*v + 1) / 2 : *v - 1;
                 if (*v < least)
                     *v = least;
