@@ -719,12 +719,11 @@ static void conv_form(Rng *r, RsLayer *l, Spot *p)
         l->groups = -1;
         l->out = rng_chance(r, 0.6) ? 0 : in * rng_int(r, 1, 2);
         p->c = l->out ? l->out : in;
-    } else if (rng_chance(r, 0.2) && in) {
-        l->groups = rng_int(r, 2, in > 6 ? 6 : in > 1 ? in : 2);
-        if (in % l->groups)
-            l->groups = 0;
-        else if (l->out)
-            l->out = p->c = l->groups * rng_int(r, 1, 1 + 12 / l->groups);
+    } else if (rng_chance(r, 0.35) && in > 1 && l->out) {
+        l->groups = rng_int(r, 2, in > 6 ? 6 : in);
+        while (in % l->groups)
+            l->groups--;
+        l->out = p->c = l->groups * rng_int(r, 1, 1 + 12 / l->groups);
     }
     if (rng_chance(r, 0.15)) {
         int by = rng_int(r, 2, 3);

@@ -113,12 +113,16 @@ class Program:
     def file(self, name):
         return os.path.join(self.folder, name)
 
+    def save_images(self, x):
+        """Where there is a length only, its height is 1."""
+        np.save(self.file("x.npy"), x if x.ndim == 4 else x[:, :, None])
+
     def trace(self, state, momentum, x, labels, hyper, step):
         weights, start, out = self.file("w.safetensors"), self.file("s.safetensors"), self.file("t.safetensors")
         st_write(weights, state)
         st_write(start, {"momentum." + k: v for k, v in momentum.items()},
                  {"step": str(step), "epoch": "0", "seed": "7"})
-        np.save(self.file("x.npy"), x)
+        self.save_images(x)
         np.save(self.file("labels.npy"), labels)
         run(self.path, "trace", "--weights", weights, "--state", start, "--input", self.file("x.npy"), "--labels",
             self.file("labels.npy"), "--lr", hyper.lr, "--momentum", hyper.momentum, "--weight-decay", hyper.decay,
@@ -127,7 +131,7 @@ class Program:
 
     def predict(self, state, x):
         st_write(self.file("w.safetensors"), state)
-        np.save(self.file("x.npy"), x)
+        self.save_images(x)
         run(self.path, "predict", "--weights", self.file("w.safetensors"), "--input", self.file("x.npy"),
             "-o", self.file("y.npy"))
         return np.load(self.file("y.npy"))
@@ -172,6 +176,10 @@ class Jitter:
         return self(centred * scale.reshape(each)) * m.weight.reshape(each) + m.bias.reshape(each)
 
 
+NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
+
+
 class TwinReference:
     """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other."""
 
@@ -180,31 +188,37 @@ class TwinReference:
         self.net = copy.deepcopy(module).double()
         self.dtype, self.jitter = torch.float64, None
         self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
-        self.stages, self.kinks, self.drops, before = [], [], {}, "input"
-        self.acts, self.masks = {}, {}
+        self.stages, self.kinks, self.drops = [], [], {}
+        self.acts, self.masks, self.pooled, self.made = {}, {}, {}, []
         for path, m in self.net.named_modules():
-            if path == "" or isinstance(m, torch.nn.ModuleDict):
+            if path == "" or any(True for _ in m.children()):
                 continue
             self.stages.append(path)
             if isinstance(m, (torch.nn.ReLU, torch.nn.LeakyReLU)):
                 self.kinks.append((path, None))
-            elif isinstance(m, torch.nn.MaxPool2d):
-                self.kinks.append((path, (before, m.kernel_size, m.stride, m.padding)))
+            elif isinstance(m, MAX_POOLS):
+                self.kinks.append((path, m))
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
             m.register_forward_hook(self.hook(path))
-            before = path
 
     def hook(self, path):
         def see(module, inputs, output):
             if isinstance(module, torch.nn.Dropout) and module.training:
                 output = inputs[0] * self.masks[path].reshape(output.shape) / (1 - module.p)
             if self.jitter:
-                norm = isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)) and module.training
+                norm = isinstance(module, NORMS) and module.training
                 output = self.jitter(self.jitter.norm(module, inputs[0]) if norm else output)
             self.acts[path] = output.detach()
+            if isinstance(module, MAX_POOLS):
+                self.pooled[path] = self.maker(inputs[0]), inputs[0].shape[1:]
+            self.made.append((path, output))
             return output
         return see
+
+    def maker(self, tensor):
+        """The stage whose output a tensor is, or None for the input."""
+        return next((path for path, output in reversed(self.made) if output.data_ptr() == tensor.data_ptr()), None)
 
     def rough(self, attempt):
         """The same, with rounding: attempt 0 in float32, the others in float64 with jitter."""
@@ -217,6 +231,7 @@ class TwinReference:
         return other
 
     def load(self, state):
+        self.made = []
         self.net.load_state_dict({k: torch.tensor(np.array(v, dtype=None)) for k, v in state.items()}, strict=True)
 
     def step(self, state, momentum, x, labels, masks, hyper):
@@ -252,13 +267,13 @@ class TwinReference:
 
 
 def load_twin(source, label):
-    """The one torch.nn.Module class that a twin's source defines, as an instance."""
+    """The last torch.nn.Module class that a twin's source defines, as an instance: before it stand what it uses."""
     space = {"__name__": "twin"}
     exec(compile(source, f"<twin of {label}>", "exec"), space)
     classes = [v for v in space.values() if isinstance(v, type) and issubclass(v, torch.nn.Module)]
-    if len(classes) != 1:
+    if not classes or source.count("\nclass ") != len(classes):
         raise Failed(f"the twin defines {len(classes)} modules")
-    return classes[0]()
+    return classes[-1]()
 
 
 # ---- random states --------------------------------------------------------------------------------------------------
@@ -329,18 +344,15 @@ def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
     for path, pool in ref.kinks:
+        before, shape = ref.pooled[path] if pool else (None, None)
         if pool is None:
             flips += int(((got[path].ravel() > 0) != (want[path].ravel() > 0)).sum())
-        elif pool[0] != "input":
-            shape = ref_shape_4d(want[pool[0]])
-            a, b = (torch.tensor(np.asarray(t[pool[0]], np.float64)).reshape(shape) for t in (got, want))
-            routes = [torch.nn.functional.max_pool2d(t, *pool[1:], return_indices=True)[1] for t in (a, b)]
+        elif before is not None:
+            function = torch.nn.functional.max_pool1d if len(shape) == 2 else torch.nn.functional.max_pool2d
+            routes = [function(torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape), pool.kernel_size,
+                               pool.stride, pool.padding, return_indices=True)[1] for t in (got, want)]
             flips += int((routes[0] != routes[1]).sum())
     return flips
-
-
-def ref_shape_4d(t):
-    return t.shape if t.ndim == 4 else t.shape + (1, 1)
 
 
 def expect_names(report, where, got, expected):
