@@ -43,7 +43,7 @@ static void usage(FILE *to)
           "  graphs  random graphs: residual blocks, concats, groups in groups\n"
           "  specs   random chains and graphs through the front end alone\n"
           "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
-          "  matrix  chosen chains (four, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
+          "  matrix  chosen ones (six, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
           "\n"
           "  --convoy PATH     the generator to test (default: convoy)\n"
           "  --count N         random chains, or graphs (default: 40)\n"
@@ -351,7 +351,7 @@ static bool random_graphs(const Options *o)
     return random_specs(o, &graphs);
 }
 
-/* ---- chosen chains ---- */
+/* ---- chosen chains and graphs ---- */
 
 typedef struct Chosen {
     const char *name;
@@ -362,6 +362,10 @@ typedef struct Chosen {
 
 #define HEAD(shape, classes) "name: chain\ninput: " shape "\nclasses: " classes "\nlayers:\n"
 #define TAIL "train: {data: shapes, batch: 6}\n"
+/* Two residual blocks that keep the shape, and two of which the first has a stride and more channels. */
+#define BLOCKS(keys)                                                                                                   \
+    "  - conv: 8\n  - stage: {repeat: 2, out: 8, " keys "}\n  - stage: {repeat: 2, out: 18, stride: 2, " keys "}\n"
+#define ENDING "  - global_avg_pool\n  - linear: classes\n" TAIL
 
 static const Chosen exact[] = {
     {"integers through conv, relu, max-pool and linear", FILL_INTEGER, 5,
@@ -416,6 +420,93 @@ static const Chosen exact[] = {
      HEAD("[2, 10, 10]",
           "5") "  - conv: {out: 18, order: conv-maxpool(2)-bn-tanh}\n  - conv: {out: 9, order: drop(0.1)-bn-conv-act}\n"
                "  - conv: {out: 7, order: conv-avgpool(2)-bn-leaky_relu}\n  - flatten\n  - linear: classes\n" TAIL},
+    /* graphs: the five arrangements of He et al. 2016, with their projections, and the others */
+    {"residual, original", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, post: act, residual: [conv, conv: {order: conv-bn}]") ENDING},
+    {"residual, norm after addition", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, post: bn-act, residual: [conv, conv: {order: conv}]") ENDING},
+    {"residual, relu before addition", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, residual: [conv, conv]") ENDING},
+    {"residual, relu-only pre-activation", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: act-conv-bn, residual: [conv, conv]") ENDING},
+    {"residual, full pre-activation", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: bn-act-conv, residual: [conv, conv]") "  - bn\n  - act\n" ENDING},
+    {"residual, full pre-activation, projections of the activated tensor", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, "
+                                   "shortcut_from: pre") "  - bn\n  - act\n" ENDING},
+    {"residual, option A from 16 to 32: eight channels of zeros on either side", FILL_PLAIN, 4,
+     HEAD("[3, 9, 8]", "4") "  - conv: 16\n  - stage: {repeat: 2, out: 32, stride: 2, shortcut: pad, post: act, "
+                            "residual: [conv, conv: {order: conv-bn}]}\n" ENDING},
+    {"residual, option A with odd differences, option C, gammas of zero", FILL_PLAIN, 4,
+     HEAD("[5, 8, 9]", "4") "  - stage: {out: 10, stride: [1, 2], shortcut: pad, residual: [conv]}\n"
+                            "  - stage: {out: 17, stride: [2, 1], shortcut: pad, zero_gamma: true, residual: [conv, conv: "
+                            "{order: conv-bn}]}\n"
+                            "  - stage: {out: 17, repeat: 2, shortcut: {always: true, order: conv-bn}, residual: [conv]}\n" ENDING},
+    {"residual, integers through pads and sums", FILL_INTEGER, 4,
+     HEAD("[3, 8, 8]", "4") "  - conv: {out: 16, order: conv-relu}\n"
+                            "  - stage: {out: 21, kernel: 1, stride: 2, shortcut: pad, order: conv-relu, post: relu, residual: "
+                            "[conv, conv: {order: conv}]}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"a join's operands are pooled, and what follows pools", FILL_PLAIN, 5,
+     HEAD("[4, 9, 9]", "4") "  - stage: {stride: 2, post: \"maxpool(2)\", residual: [conv: {out: 9, stride: 1}, maxpool: {k: 3, "
+                            "stride: 2, padding: 1}]}\n"
+                            "  - stage: {concat: [[avgpool: {k: 3, stride: 1, padding: 1}], [maxpool: {k: 3, stride: 1, padding: "
+                            "1}]], post: \"bn-avgpool(2)\"}\n" ENDING},
+    {"DenseNet, growth of 12 from 16", FILL_PLAIN, 4,
+     HEAD("[3, 8, 8]", "5") "  - conv: {out: 16, order: conv}\n"
+                            "  - stage: {repeat: 3, order: bn-act-conv, concat: [[], [conv: 12]], transition: [conv: {kernel: 1, "
+                            "out: 26}, avgpool(2)]}\n"
+                            "  - bn\n  - act\n" ENDING},
+    {"DenseNet, odd channels and bottlenecks", FILL_PLAIN, 4,
+     HEAD("[3, 7, 6]", "5") "  - stage: {repeat: 4, order: bn-act-conv, concat: [[], [conv: {kernel: 1, out: 7}, conv: 5]], "
+                            "post: drop(0.2)}\n"
+                            "  - bn\n  - act\n" ENDING},
+    {"Inception, with a pooled branch", FILL_PLAIN, 4,
+     HEAD("[5, 8, 8]", "5") "  - stage: {concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 7}, conv: 13], [conv: "
+                            "{kernel: 1, out: 3}, conv: {kernel: 5, out: 8}], [maxpool: {k: 3, stride: 1, padding: 1}, conv: "
+                            "{kernel: 1, out: 9}]]}\n"
+                            "  - stage: {stride: 2, concat: [[conv: 12], [conv: {out: 5, kernel: [1, 3]}, conv: {out: 5, kernel: "
+                            "[3, 1]}]]}\n" ENDING},
+    {"integers through concats of concats, the input among them", FILL_INTEGER, 4,
+     HEAD("[3, 6, 7]", "4") "  - stage: {order: conv-relu, concat: [[], [conv: 5], [stage: {concat: [[conv: 17], [], "
+                            "[maxpool: {k: 3, stride: 1, padding: 1}]]}], []]}\n"
+                            "  - stage: {order: conv, kernel: 1, concat: [[conv: 16], [relu, conv: 1]]}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"x + x, and the same tensor three times over", FILL_PLAIN, 4,
+     HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [stage: {residual: [drop(0)]}]}\n"
+                            "  - stage: {concat: [[], [], []], post: bn}\n"
+                            "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
+    {"two norms on one tensor, and a third reader", FILL_PLAIN, 4,
+     HEAD("[3, 7, 7]", "4") "  - conv: {out: 11, order: conv}\n"
+                            "  - stage: {concat: [[bn, act], [bn: {eps: 1e-3}, tanh], [conv: 5]]}\n"
+                            "  - stage: {residual: [bn, conv: {out: 27, order: bn-act-conv}], shortcut: {always: true, order: "
+                            "bn-conv}}\n" ENDING},
+    {"depthwise and pointwise", FILL_PLAIN, 4,
+     HEAD("[3, 9, 8]", "4") "  - conv: 17\n  - conv: {groups: depthwise}\n  - conv: {kernel: 1, out: 33}\n"
+                            "  - conv: {groups: depthwise, out: 66, stride: 2, kernel: 5}\n"
+                            "  - stage: {residual: [conv: {kernel: 1, out: 20}, conv: {groups: depthwise, dilation: 2, padding: "
+                            "2}, conv: {kernel: 1, out: 66, order: conv-bn}], post: act}\n" ENDING},
+    {"integers through grouped, depthwise and dilated convs", FILL_INTEGER, 4,
+     HEAD("[6, 9, 9]", "4") "  - conv: {out: 9, groups: 3, order: conv-relu}\n"
+                            "  - conv: {groups: depthwise, dilation: [2, 1], order: conv-relu}\n"
+                            "  - conv: {out: 36, groups: 9, stride: 2, dilation: 2, order: conv}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"one dimension", FILL_PLAIN, 5,
+     HEAD("[3, 29]", "4") "  - conv: {out: 17, kernel: 5, stride: 2}\n"
+                          "  - stage: {repeat: 2, out: 20, shortcut: pad, post: act, residual: [conv, conv: {order: conv-bn, "
+                          "dilation: 2, padding: 2}]}\n"
+                          "  - stage: {concat: [[], [conv: {groups: depthwise}], [maxpool: {k: 3, stride: 1, padding: 1}]], "
+                          "transition: [conv: {kernel: 1, out: 9}, avgpool(2)]}\n" ENDING},
+    {"one dimension, integers", FILL_INTEGER, 5,
+     HEAD("[5, 23]", "4") "  - conv: {out: 16, order: conv-relu}\n  - maxpool: {k: 3, stride: 2}\n"
+                          "  - stage: {out: 19, stride: 2, shortcut: pad, order: conv, residual: [conv]}\n"
+                          "  - flatten\n  - linear: classes\n" TAIL},
+    {"sums and concats of features", FILL_PLAIN, 5,
+     HEAD("[3, 5, 5]", "4") "  - conv: 8\n  - stage: {concat: [[global_avg_pool], [flatten, linear: 7]]}\n"
+                            "  - stage: {residual: [linear: {out: 15, order: linear-bn-act}], post: bn-act}\n"
+                            "  - stage: {residual: [linear: 21], shortcut: pad}\n  - linear: classes\n" TAIL},
+    {"the logits are a sum", FILL_PLAIN, 4,
+     HEAD("[3, 5, 5]", "4") "  - global_avg_pool\n  - stage: {residual: [linear: classes], shortcut: conv}\n" TAIL},
 };
 enum {
     EXACTS = sizeof exact / sizeof *exact
@@ -438,7 +529,7 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     return c;
 }
 
-static bool exact_chains(const Options *o)
+static bool chosen(const Options *o)
 {
     Case c[EXACTS];
     char *label[EXACTS];
@@ -481,9 +572,22 @@ static bool have(const char *cc)
     return run_program("/dev/null", NULL, NULL, argv) == 0;
 }
 
+static const Chosen *chosen_named(const char *name)
+{
+    for (int i = 0; i < EXACTS; i++)
+        if (strcmp(exact[i].name, name) == 0)
+            return &exact[i];
+    BUG("no chosen network is called '%s'", name);
+}
+
 static bool compilers(const Options *o)
 {
-    static const int pick[] = {13, 11, 12, 0};
+    static const char *const pick[] = {"pool and dropout before the norm",
+                                       "a short last batch: two of six, hidden linears with norms",
+                                       "residual, option A with odd differences, option C, gammas of zero",
+                                       "two norms in a block, silu before one",
+                                       "one dimension",
+                                       "integers through conv, relu, max-pool and linear"};
     enum {
         PICKS = sizeof pick / sizeof *pick
     };
@@ -498,7 +602,8 @@ static bool compilers(const Options *o)
     for (int r = 0; r < ROWS; r++) {
         const char *objects = NULL;
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
-            c[n] = chosen_case(o, &exact[pick[p]], xprintf("%s/matrix_%d_%d", o->work, r, p));
+            const Chosen *w = chosen_named(pick[p]);
+            c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
             c[n].target = matrix[r].target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
@@ -507,7 +612,7 @@ static bool compilers(const Options *o)
                 objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
             c[n].objects = objects;
             label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
-                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, exact[pick[p]].name);
+                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, w->name);
         }
     }
     Verdict v[ROWS * PICKS];
@@ -675,7 +780,7 @@ int main(int argc, char **argv)
         static const struct {
             const char *name;
             bool (*run)(const Options *);
-        } part[] = {{"specs", specs}, {"random", random_chains}, {"graphs", random_graphs}, {"exact", exact_chains}, {"matrix", compilers}};
+        } part[] = {{"specs", specs}, {"random", random_chains}, {"graphs", random_graphs}, {"exact", chosen}, {"matrix", compilers}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;
