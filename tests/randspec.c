@@ -369,7 +369,7 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
         print_pair("kernel", l->kernel, to);
         if (has_stride(l))
             print_pair("stride", l->stride, to);
-        if (l->padding[0] != same[0] || l->padding[1] != same[1])
+        if (l->padding[0] != same[0] || l->padding[1] != same[1] || l->dilation[0])
             print_pair("padding", l->padding, to);
         if (l->dilation[0])
             print_pair("dilation", l->dilation, to);
