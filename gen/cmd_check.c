@@ -79,11 +79,41 @@ static const char *shape_text(Shape s)
     return xprintf("%d x %d x %d", s.c, s.h, s.w);
 }
 
+/* "s2.1.conv2, s1.3.post": the layers that an op reads; NULL where it is the one before it alone. */
+static const char *reads(const Graph *g, int i)
+{
+    const Op *op = &g->op[i];
+    Buf b = {0};
+    if (op->nin == 0 || (op->nin == 1 && op->in == i - 1))
+        return NULL;
+    for (int k = 0; k < op->nin; k++)
+        buf_printf(&b, "%s%s", k ? ", " : "", g->op[op->ins[k]].layer);
+    return b.text;
+}
+
+/* What stands in the column of stages. */
+static const char *stages_text(const Graph *g, const Op *op)
+{
+    const SpecLayer *l = op->layer_index >= 0 ? &g->spec->layer[op->layer_index] : NULL;
+    if (op->kind == OP_PAD)
+        return op->stride[0] > 1 || op->stride[1] > 1 ? xprintf("pad, stride %dx%d", op->stride[0], op->stride[1])
+                                                      : "pad";
+    return !l ? "" : l->nstage ? order_text(l->stage, l->nstage) : op_info[op->kind].name;
+}
+
+static int name_width(const Graph *g)
+{
+    size_t width = 16;
+    for (int i = 0; i < g->nop; i++)
+        width = strlen(g->op[i].layer) > width ? strlen(g->op[i].layer) : width;
+    return (int)width;
+}
+
 /* The ops of a layer, which stand together: the first is *i, and *i ends behind the last. */
-static void print_layer(const Graph *g, const int64_t *count, int *i)
+static void print_layer(const Graph *g, const int64_t *count, int width, int *i)
 {
     const Op *first = &g->op[*i];
-    const SpecLayer *l = first->layer_index >= 0 ? &g->spec->layer[first->layer_index] : NULL;
+    const char *from = reads(g, *i);
     int64_t weights = 0;
     const char *why = NULL;
     int last = *i;
@@ -96,18 +126,19 @@ static void print_layer(const Graph *g, const int64_t *count, int *i)
         else if (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias)
             why = "no bias";
     }
-    const char *order = l ? order_text(l->stage, l->nstage) : "";
-    printf("  %-16s %-34s %14s %12s%s%s\n", first->layer, order, shape_text(g->op[last].shape),
-           weights ? grouped(weights) : "-", why ? "  " : "", why ? why : "");
+    printf("  %-*s %-34s %14s %12s%s%s%s%s\n", width, first->layer, stages_text(g, first),
+           shape_text(g->op[last].shape), weights ? grouped(weights) : "-", why ? "  " : "", why ? why : "",
+           from ? "  <- " : "", from ? from : "");
 }
 
 static void print_text(const Graph *g, const char *path)
 {
     const SpecTrain *t = &g->spec->train;
     int64_t kept = autograd_bytes(g), *count = count_weights(g);
-    printf("%s: %s\n\n  %-16s %-34s %14s %12s\n", path, g->spec->name, "layer", "stages", "output", "weights");
+    int width = name_width(g);
+    printf("%s: %s\n\n  %-*s %-34s %14s %12s\n", path, g->spec->name, width, "layer", "stages", "output", "weights");
     for (int i = 0; i < g->nop - 1;)
-        print_layer(g, count, &i);
+        print_layer(g, count, width, &i);
     printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
     printf("  forward           %s FLOPs an image\n", grouped(g->flops));
     printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data,
@@ -129,6 +160,20 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:I}", "path", op->path, "layer", op->layer, "op",
                           op_info[op->kind].name, "output", op->shape.c, op->shape.h, op->shape.w, "weights",
                           (json_int_t)count[i]);
+    json_t *inputs = json_array();
+    for (int k = 0; k < op->nin; k++)
+        json_array_append_new(inputs, json_string(g->op[op->ins[k]].path));
+    json_object_set_new(o, "inputs", inputs);
+    if (op->segment)
+        json_object_set_new(o, "segment", json_integer(op->segment));
+    if (op->kind == OP_CONV) {
+        json_object_set_new(o, "dilation", json_pair(op->dilation));
+        json_object_set_new(o, "groups", json_integer(op->groups));
+    }
+    if (op->kind == OP_PAD) {
+        json_object_set_new(o, "stride", json_pair(op->stride));
+        json_object_set_new(o, "before", json_integer(op->before));
+    }
     if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) {
         json_object_set_new(o, "kernel", json_pair(op->kernel));
         json_object_set_new(o, "stride", json_pair(op->stride));

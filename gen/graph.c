@@ -44,8 +44,12 @@ static bool shape_windows(const Graph *g, Op *op, int channels, const char *kern
         const char *what;
         Mark other = input_from(g, op, &what);
         diag_error2(op->mark, other, what, "a smaller window, more padding, or less pooling and stride before it",
-                    "%s: a %s of %d x %d does not fit on %d x %d with a padding of %d x %d", op->path, kernel_word,
-                    op->kernel[0], op->kernel[1], in.h, in.w, op->padding[0], op->padding[1]);
+                    "%s: a %s of %d x %d%s does not fit on %d x %d with a padding of %d x %d", op->path, kernel_word,
+                    op->kernel[0], op->kernel[1],
+                    op->dilation[0] > 1 || op->dilation[1] > 1
+                        ? xprintf(", dilated by %d x %d,", op->dilation[0], op->dilation[1])
+                        : "",
+                    in.h, in.w, op->padding[0], op->padding[1]);
         return false;
     }
     if (h > INT32_MAX || w > INT32_MAX) {
@@ -109,11 +113,12 @@ static bool shape_add(const Graph *g, Op *op)
     const SpecLayer *l = &g->spec->layer[g->spec->layer[op->layer_index].froms[1]];
     bool planes = a->shape.h != b->shape.h || a->shape.w != b->shape.w;
     const char *hint = l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
-                       : planes ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
-                                  "that has it"
-                                : NULL;
-    diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s", op->path,
-                shape_text(a->shape), shape_text(b->shape));
+                       : planes
+                           ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
+                             "that has it"
+                           : NULL;
+    diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s",
+                op->path, shape_text(a->shape), shape_text(b->shape));
     return false;
 }
 
@@ -246,9 +251,9 @@ static bool passes_shift(const Op *op)
 
 /* What becomes of a constant that is added to a channel of an op's output. */
 typedef struct Fate {
-    bool gone;    /* every path reaches a norm that takes it away */
-    bool bn;      /* some path reaches a norm before the next weights */
-    int decided;  /* the op that decided: the norm, or what does not pass it on; 0: none */
+    bool gone;   /* every path reaches a norm that takes it away */
+    bool bn;     /* some path reaches a norm before the next weights */
+    int decided; /* the op that decided: the norm, or what does not pass it on; 0: none */
 } Fate;
 
 /* What an op that reads the constant does with it. */
@@ -582,7 +587,7 @@ static void move_last(const Build *b, int at, int n, int layers)
     memcpy(moved, &g->op[g->nop - n], (size_t)n * sizeof *moved);
     memmove(&g->op[at + n], &g->op[at], (size_t)passed * sizeof *moved);
     memcpy(&g->op[at], moved, (size_t)n * sizeof *moved);
-#define MOVED(i) ((i) < at ? (i) : (i) < at + passed ? (i) + n : (i) - passed)
+#define MOVED(i) ((i) < at ? (i) : (i) < at + passed ? (i) + n : (i)-passed)
     for (int i = at; i < g->nop; i++) {
         Op *op = &g->op[i];
         int *ins = xalloc((size_t)op->nin * sizeof *ins);
@@ -596,7 +601,8 @@ static void move_last(const Build *b, int at, int n, int layers)
 #undef MOVED
 }
 
-/* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the branch's. */
+/* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the
+ * branch's. */
 static bool add_sum(const Build *b, int index)
 {
     Graph *g = b->g;
@@ -689,8 +695,11 @@ void graph_check(const Graph *g)
     if (g->nop < 3 || g->op[0].kind != OP_INPUT || g->op[g->nop - 1].kind != OP_LOSS)
         BUG("graph: %d ops, from input to loss", g->nop);
     bool *read = xalloc((size_t)g->nop * sizeof *read);
-    for (int i = 0; i < g->nop; i++) {
+    for (int i = 0, segment = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
+        if (op->segment && (op->segment < segment || (op->segment == segment && g->op[i - 1].segment != segment)))
+            BUG("graph: segment %d at %s", op->segment, op->path);
+        segment = op->segment ? op->segment : segment;
         bool join = op_info[op->kind].cls == CLASS_JOIN;
         if (op->in >= i || op->in < (i ? 0 : -1) || !op->path || !op->layer)
             BUG("graph: op %d reads op %d", i, op->in);

@@ -1,10 +1,11 @@
 /* group.c - the items of `layers`, groups among them -> SpecLayers in a row, each with the layers that it reads.
  *
- * needs: a list of items.  sets: s->layer: repeats spelled out, names whole, what blocks take over from their groups put
- * in; joins, shortcuts, pre and post as layers of their own. What a shortcut is, the shapes decide: graph.c.
+ * needs: a list of items.  sets: s->layer: repeats spelled out, names whole, what blocks take over from their groups
+ * put in; joins, shortcuts, pre and post as layers of their own. What a shortcut is, the shapes decide: graph.c.
  *
- * A group is read anew for each of its repeats, with the repeat's prefix before its names; so `only` and the stride, which
- * are of one repeat, need nothing special, and what is wrong in a body is collected once (diag.c drops repetitions). */
+ * A group is read anew for each of its repeats, with the repeat's prefix before its names; so `only` and the stride,
+ * which are of one repeat, need nothing special, and what is wrong in a body is collected once (diag.c drops
+ * repetitions). */
 #include "spec.h"
 
 #include <stdlib.h>
@@ -35,9 +36,9 @@ typedef struct Reader {
 
 /* Where a chain of items stands. */
 typedef struct Place {
-    const char *prefix;    /* of names: "s2.1." */
+    const char *prefix; /* of names: "s2.1." */
     const Defaults *def;
-    const Node *stride;    /* the group's, NULL: 1 */
+    const Node *stride; /* the group's, NULL: 1 */
 } Place;
 
 /* A group's keys, read. */
@@ -54,12 +55,17 @@ typedef struct Group {
 
 static const char not_yet[] = "docs/spec.md says what it will do; leave it out for now";
 static const KeyInfo group_keys[] = {
-    {"name", NULL},       {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
-    {"out", NULL},        {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL},      {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
-    {"post", NULL},       {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
-    {"recompute", NULL},  {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
+    {"name", NULL},      {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
+    {"out", NULL},       {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
+    {"order", NULL},     {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"post", NULL},      {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
+    {"recompute", NULL}, {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
     {NULL, NULL}};
+/* What `only` may say of a whole repeat. */
+static const KeyInfo repeat_keys[] = {
+    {"out", NULL},   {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
+    {"order", NULL}, {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"post", NULL},  {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
 static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
 /* What blocks inside take over as it stands; order and act go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
@@ -145,9 +151,21 @@ static void read_only(Reader *r, const Node *n, const char *group)
                        "only cannot give a layer another name");
             continue;
         }
-        *PUSH(r->only, r->nonly) =
-            (Only){xprintf("%s.%.200s", group, n->key[i]->text), n->key[i], n->item[i], false};
+        *PUSH(r->only, r->nonly) = (Only){xprintf("%s.%.200s", group, n->key[i]->text), n->key[i], n->item[i], false};
     }
+}
+
+static void put_all(Node *map, const Node *keys)
+{
+    for (int i = 0; i < keys->n; i++)
+        node_put(map, keys->key[i], keys->item[i]);
+}
+
+static Node *copy_of(const Node *map)
+{
+    Node *copy = node_new(NODE_MAP, "", map->mark);
+    put_all(copy, map);
+    return copy;
 }
 
 /* The item with what `only` says of it; outer groups have the last word. */
@@ -161,17 +179,13 @@ static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, con
         o->used = true;
         const Node *had = map ? NULL : item_keys(value, word);
         if (!map && !had) {
-            diag_error2(o->key->mark, word->mark, "the layer stands here", "write it there with keys: - maxpool: {k: 2}",
+            diag_error2(o->key->mark, word->mark, "the layer stands here",
+                        "write it there with keys: - maxpool: {k: 2}",
                         "'%.60s' has its arguments in the word, and takes no keys", word->text);
             return item;
         }
-        if (!map) {
-            map = node_new(NODE_MAP, "", had->mark);
-            for (int i = 0; i < had->n; i++)
-                node_put(map, had->key[i], had->item[i]);
-        }
-        for (int i = 0; i < o->keys->n; i++)
-            node_put(map, o->keys->key[i], o->keys->item[i]);
+        map = map ? map : copy_of(had);
+        put_all(map, o->keys);
     }
     if (!map)
         return item;
@@ -180,13 +194,24 @@ static Node *with_only(Reader *r, Node *item, Node *value, const Node *word, con
     return outer;
 }
 
+static bool is_named(const Reader *r, const char *name)
+{
+    for (int i = 0; i < r->nnamed; i++)
+        if (strcmp(r->named[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static void check_only(const Reader *r)
 {
     const char **names = xalloc(((size_t)r->nnamed + 1) * sizeof *names);
     for (int i = 0; i < r->nnamed; i++)
         names[i] = r->named[i].name;
     for (int k = 0; k < r->nonly; k++)
-        if (!r->only[k].used) {
+        if (!r->only[k].used && is_named(r, r->only[k].path)) {
+            diag_error(r->only[k].key->mark, "it follows from keys of its group: shortcut, pre, post",
+                       "'%.100s' has no keys of its own", r->only[k].path);
+        } else if (!r->only[k].used) {
             const char *near = diag_nearest(r->only[k].path, names);
             diag_error(r->only[k].key->mark,
                        near ? xprintf("did you mean '%s'?", near) : "'convoy check SPEC' lists the layers' names",
@@ -265,8 +290,8 @@ static SpecLayer read_stages(const Group *g, const char *key)
         return l;
     for (int i = 0; i < l.nstage; i++)
         if (op_info[l.stage[i].op].cls == CLASS_WEIGHT) {
-            diag_error(l.stage[i].mark, "put it into the body, as a block", "'%s' has weights, and cannot stand in '%s'",
-                       op_info[l.stage[i].op].name, key);
+            diag_error(l.stage[i].mark, "put it into the body, as a block",
+                       "'%s' has weights, and cannot stand in '%s'", op_info[l.stage[i].op].name, key);
             break;
         }
     return l;
@@ -371,7 +396,8 @@ static bool read_group_keys(Reader *r, const Node *value, Mark mark, const char 
     if ((n = keys_get(value, "recompute")))
         read_recompute(n, &g->recompute);
     if ((n = keys_get(value, "transition")) && (n->kind != NODE_SEQ || n->n == 0))
-        diag_error(n->mark, "transition: [conv: {kernel: 1, out: 64}, avgpool(2)]", "transition must be a list of layers");
+        diag_error(n->mark, "transition: [conv: {kernel: 1, out: 64}, avgpool(2)]",
+                   "transition must be a list of layers");
     g->stride = keys_get(value, "stride");
     if (!g->stride || is_word(g->stride, "group"))
         g->stride = p->stride;
@@ -429,10 +455,10 @@ static int read_concat(Reader *r, const Group *g, const Place *p, int at)
     return push_own(r, l, FORM_CONCAT, xprintf("%sconcat", p->prefix), ends, n);
 }
 
-static int read_repeat(Reader *r, const Group *g, int n, int at)
+static int read_repeat(Reader *r, const Group *g, int n, bool strided, int at)
 {
     Place p = {g->repeat > 1 ? xprintf("%s.%d.", g->name, n) : xprintf("%s.", g->name), &g->def,
-               n == 1 ? g->stride : NULL};
+               strided ? g->stride : NULL};
     int input = at;
     if (g->pre.nstage)
         at = push_own(r, g->pre, FORM_STAGES, xprintf("%spre", p.prefix), &at, 1);
@@ -442,6 +468,36 @@ static int read_repeat(Reader *r, const Group *g, int n, int at)
     if (g->post.nstage)
         at = push_own(r, g->post, FORM_STAGES, xprintf("%spost", p.prefix), &at, 1);
     return at;
+}
+
+/* The group's keys with what `only` says of its repeat n; NULL where it says nothing. */
+static Node *with_repeat(Reader *r, const Group *g, int n)
+{
+    const char *path = xprintf("%s.%d", g->name, n);
+    Node *map = NULL;
+    for (int k = r->nonly - 1; k >= 0 && g->repeat > 1; k--) {
+        if (strcmp(r->only[k].path, path) != 0)
+            continue;
+        r->only[k].used = true;
+        keys_check(r->only[k].keys, "a repeat", repeat_keys);
+        map = map ? map : copy_of(g->map);
+        put_all(map, r->only[k].keys);
+    }
+    return map;
+}
+
+/* One repeat, with keys of its own where it has some. */
+static int read_own_repeat(Reader *r, const Group *g, const Place *p, int n, int at)
+{
+    Group own;
+    int nonly = r->nonly, errors = diag_errors();
+    Node *map = r->nonly ? with_repeat(r, g, n) : NULL;
+    if (!map)
+        return read_repeat(r, g, n, n == 1, at);
+    if (diag_errors() > errors || !read_group_keys(r, map, g->mark, g->name, p, &own))
+        return at;
+    r->nonly = nonly; /* they stand there already */
+    return read_repeat(r, &own, n, n == 1 || keys_get(map, "stride") != keys_get(g->map, "stride"), at);
 }
 
 static int read_group(Reader *r, const Node *value, Mark mark, const char *full, const Place *p, int at)
@@ -461,7 +517,7 @@ static int read_group(Reader *r, const Node *value, Mark mark, const char *full,
         r->unit += top && n > 1;
         if (sets)
             r->segment = g.recompute ? base + 1 + (n - 1) / g.recompute : 0;
-        at = read_repeat(r, &g, n, at);
+        at = read_own_repeat(r, &g, p, n, at);
     }
     const Node *transition = keys_get(g.map, "transition");
     if (transition && !stopped(r)) {
@@ -486,7 +542,8 @@ static int stride_item(const Node *list)
         const char *kind;
         Node *value;
         const Node *word;
-        if (!layer_kind(list->item[i], &kind, &value, &word) || (strcmp(kind, "conv") != 0 && strcmp(kind, "stage") != 0))
+        if (!layer_kind(list->item[i], &kind, &value, &word) ||
+            (strcmp(kind, "conv") != 0 && strcmp(kind, "stage") != 0))
             continue;
         if (value && is_word(keys_get(value, "stride"), "group"))
             return -1;
@@ -510,8 +567,9 @@ static int read_item(Reader *r, Node *item, KindCount *counts, const Place *p, b
     bool named = !given || want_name(given, NAME_LAYER, &name);
     const char *full = named ? xprintf("%s%s", p->prefix, name) : "";
     if (strlen(full) > MAX_PATH_NAME) {
-        diag_error(mark, "shorter names, or fewer groups in groups", "a layer's name with those of its groups is %zu characters long, more than %d",
-                   strlen(full), MAX_PATH_NAME);
+        diag_error(mark, "shorter names, or fewer groups in groups",
+                   "a layer's name with those of its groups is %zu characters long, more than %d", strlen(full),
+                   MAX_PATH_NAME);
         return at;
     }
     item = with_only(r, item, value, word, full);

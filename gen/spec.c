@@ -61,8 +61,9 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
                                      {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
-    "conv",    "linear",          "bn",      "act", "relu", "leaky_relu", "tanh", "sigmoid", "silu", "drop", "maxpool",
-    "avgpool", "global_avg_pool", "flatten", "stage", NULL};
+    "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
+    "sigmoid", "silu",   "drop", "maxpool", "avgpool", "global_avg_pool", "flatten",
+    "stage",   NULL};
 static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
 
 static bool is_in(const char *const *names, const char *w)
@@ -163,17 +164,21 @@ static void read_bias(const Node *n, SpecLayer *l)
         l->bias = (Bias)b;
 }
 
-void read_recompute(const Node *n, int *to)
-{
-    if (n->kind == NODE_SCALAR && strcmp(n->text, "none") == 0)
-        *to = 0;
-    else
-        want_int32(n, "recompute", 1, MAX_LAYERS, to);
-}
-
 static bool is_word(const Node *n, const char *word)
 {
     return n && n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, word) == 0;
+}
+
+void read_recompute(const Node *n, int *to)
+{
+    int64_t number;
+    if (is_word(n, "none"))
+        *to = 0;
+    else if (n->kind != NODE_SCALAR || n->quoted || !text_int(n->text, &number))
+        diag_error(n->mark, "how many blocks or repeats are run again together: 1 keeps the least",
+                   "recompute must be none or a whole number");
+    else
+        want_int32(n, "recompute", 1, MAX_LAYERS, to);
 }
 
 static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
@@ -194,10 +199,13 @@ static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
         else
             want_int32(n, "conv.groups", 1, MAX_OUT, &l->groups);
     }
-    for (int d = 0; d < 2; d++)
-        l->padding[d] = l->kernel[d] / 2;
+    int most = MAX_KERNEL;
+    for (int d = 0; d < 2; d++) {
+        l->padding[d] = l->dilation[d] * (l->kernel[d] / 2); /* "same", for odd kernels at stride 1 */
+        most = l->padding[d] > most ? l->padding[d] : most;
+    }
     if ((n = keys_get(map, "padding")))
-        want_pair(n, "conv.padding", 0, MAX_KERNEL, l->padding);
+        want_pair(n, "conv.padding", 0, most, l->padding);
 }
 
 /* A block's keys: its own, and those that it takes over. */
@@ -585,7 +593,8 @@ void spec_check(const Spec *s)
         int weights = 0;
         bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
         bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV);
-        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) || (l->form <= FORM_STAGES && l->nstage < 1))
+        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) ||
+            (l->form <= FORM_STAGES && l->nstage < 1))
             BUG("spec: layer %d has no name or no stages", i);
         if (l->from < -1 || l->from >= i || (joins ? l->nfrom < 2 : l->nfrom != 1) || l->froms[0] != l->from)
             BUG("spec: %s reads layer %d", l->name, l->from);

@@ -7,7 +7,7 @@
 
 static const char *pair(const int v[2])
 {
-    return v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("[%d, %d]", v[0], v[1]);
+    return size_dims == 1 ? xprintf("%d", v[1]) : v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("[%d, %d]", v[0], v[1]);
 }
 
 /* An order inside { }, where a comma would end it. */
@@ -22,6 +22,11 @@ static bool has_bn(const SpecLayer *l)
         if (l->stage[i].op == OP_BN)
             return true;
     return false;
+}
+
+static const char *groups_text(const SpecLayer *l)
+{
+    return l->groups ? xprintf("%d", l->groups) : "depthwise";
 }
 
 static void write_layer(const SpecLayer *l, FILE *to)
@@ -41,15 +46,177 @@ static void write_layer(const SpecLayer *l, FILE *to)
         for (int i = 0; i < l->nstage; i++)
             if (op_info[l->stage[i].op].cls == CLASS_WEIGHT)
                 weight = l->stage[i].op;
-        fprintf(to, "  - %s: {name: %s, out: %d", op_info[weight].name, l->name, l->out);
+        fprintf(to, "  - %s: {name: %s", op_info[weight].name, l->name);
+        if (l->out)
+            fprintf(to, ", out: %d", l->out);
         if (weight == OP_CONV)
             fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(l->kernel), pair(l->stride), pair(l->padding));
+        if (l->dilation[0] > 1 || l->dilation[1] > 1)
+            fprintf(to, ", dilation: %s", pair(l->dilation));
+        if (l->groups != 1)
+            fprintf(to, ", groups: %s", groups_text(l));
         fprintf(to, ", bias: %s, order: %s", bias_names[l->bias], quoted(order_text(l->stage, l->nstage)));
     }
     if (has_bn(l))
         fprintf(to, ", eps: %s, momentum: %s", real_text(l->eps), real_text(l->momentum));
     fprintf(to, "}\n");
 }
+
+/* ---- groups, as they stand in the tree ----------------------------------------------------------------------------
+ */
+
+static const char *items_text(const Node *list);
+
+static const char *scalar_text(const Node *n)
+{
+    bool plain = *n->text != '\0';
+    for (const char *c = n->text; *c; c++)
+        plain = plain && ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                          strchr("_-+.()~", *c));
+    return plain ? n->text : xprintf("\"%s\"", n->text);
+}
+
+static const char *node_text(const Node *n)
+{
+    Buf b = {0};
+    if (n->kind == NODE_SCALAR)
+        return scalar_text(n);
+    buf_puts(&b, n->kind == NODE_SEQ ? "[" : "{");
+    for (int i = 0; i < n->n; i++) {
+        buf_puts(&b, i ? ", " : "");
+        if (n->kind == NODE_MAP)
+            buf_printf(&b, "%s: ", scalar_text(n->key[i]));
+        buf_puts(&b, node_text(n->item[i]));
+    }
+    buf_puts(&b, n->kind == NODE_SEQ ? "]" : "}");
+    return b.text;
+}
+
+static bool is_list(const char *key)
+{
+    return strcmp(key, "layers") == 0 || strcmp(key, "residual") == 0 || strcmp(key, "transition") == 0;
+}
+
+/* The value of a group's key, with the names of the layers that it holds. */
+static const char *group_value(const char *key, const Node *value)
+{
+    if (is_list(key))
+        return items_text(value);
+    if (strcmp(key, "concat") != 0)
+        return node_text(value);
+    Buf b = {0};
+    for (int i = 0; i < value->n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "[", items_text(value->item[i]));
+    buf_puts(&b, "]");
+    return b.text;
+}
+
+/* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
+static const char *const key_sequence[] = {
+    "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
+    "order",    "act",           "kind",       "slope",     "p",      "eps",     "momentum", "pre",    "post",
+    "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
+
+/* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
+static const char *item_text(const Node *item, KindCount *counts)
+{
+    const char *kind;
+    Node *value;
+    const Node *word;
+    if (!layer_kind(item, &kind, &value, &word))
+        BUG("an item without a kind was read");
+    const char *name = layer_name(kind, value, counts, 64);
+    const Node *map = item_keys(value, word);
+    if (!map)
+        return scalar_text(word);
+    Buf b = {0};
+    buf_printf(&b, "%s: {name: %s", word->text, name);
+    for (size_t k = 0; k < sizeof key_sequence / sizeof *key_sequence; k++) {
+        const Node *n = keys_get(map, key_sequence[k]);
+        if (n)
+            buf_printf(&b, ", %s: %s", key_sequence[k], group_value(key_sequence[k], n));
+    }
+    buf_puts(&b, "}");
+    return b.text;
+}
+
+static const char *items_text(const Node *list)
+{
+    KindCount counts[64] = {{0}};
+    Buf b = {0};
+    buf_puts(&b, "[");
+    for (int i = 0; i < list->n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", item_text(list->item[i], counts));
+    buf_puts(&b, "]");
+    return b.text;
+}
+
+/* What a group at the top has where it says nothing; NULL: no default, or what the top says. */
+static const char *group_default(const Spec *s, const Node *map, const char *key)
+{
+    static const char *const defaults[][2] = {{"repeat", "1"},  {"kernel", "3"}, {"stride", "1"},     {"groups", "1"},
+                                              {"bias", "auto"}, {"eps", "1e-5"}, {"momentum", "0.1"}, {"pre", "none"},
+                                              {"post", "none"}, {"act", "relu"}};
+    static const char *const residual[][2] = {
+        {"shortcut", "conv-bn"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
+    const Node *top = strcmp(key, "order") == 0 || strcmp(key, "act") == 0 ? keys_get(s->tree, key) : NULL;
+    if (top)
+        return scalar_text(top);
+    if (strcmp(key, "order") == 0)
+        return order_default;
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (strcmp(defaults[i][0], key) == 0)
+            return defaults[i][1];
+    for (size_t i = 0; keys_get(map, "residual") && i < sizeof residual / sizeof *residual; i++)
+        if (strcmp(residual[i][0], key) == 0)
+            return residual[i][1];
+    return NULL;
+}
+
+static void write_group(const Spec *s, const Node *map, const char *name, FILE *to)
+{
+    fprintf(to, "  - stage:\n      name: %s\n", name);
+    for (size_t k = 0; k < sizeof key_sequence / sizeof *key_sequence; k++) {
+        const char *key = key_sequence[k];
+        const Node *n = keys_get(map, key);
+        const char *text = n && !is_list(key) ? group_value(key, n) : NULL;
+        if (!n)
+            text = group_default(s, map, key);
+        if (text)
+            fprintf(to, "      %s: %s\n", key, text);
+        if (!n || !is_list(key))
+            continue;
+        KindCount counts[64] = {{0}};
+        fprintf(to, "      %s:\n", key);
+        for (int i = 0; i < n->n; i++)
+            fprintf(to, "        - %s\n", item_text(n->item[i], counts));
+    }
+}
+
+/* Layers at the top from the Spec, groups from the tree. */
+static void write_items(const Spec *s, FILE *to)
+{
+    const Node *list = keys_get(s->tree, "layers");
+    KindCount counts[64] = {{0}};
+    for (int i = 0, l = 0; i < list->n; i++) {
+        const char *kind;
+        Node *value;
+        const Node *word;
+        if (!layer_kind(list->item[i], &kind, &value, &word))
+            BUG("an item without a kind was read");
+        const char *name = layer_name(kind, value, counts, 64);
+        if (strcmp(kind, "stage") == 0) {
+            write_group(s, value, name, to);
+            continue;
+        }
+        while (s->layer[l].in_group)
+            l++;
+        write_layer(&s->layer[l++], to);
+    }
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------
+ */
 
 static const char *channels(const double *v, int n)
 {
@@ -74,12 +241,15 @@ static const char *unroll_text(const Spec *s)
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "name: %s\ninput: [%d, %d, %d]\nclasses: %d\n%slayers:\n", s->name, s->input[0], s->input[1],
-            s->input[2], s->classes, s->head);
-    for (int i = 0; i < s->nlayer; i++)
-        write_layer(&s->layer[i], to);
+    fprintf(to, "name: %s\ninput: [%d, ", s->name, s->input[0]);
+    if (s->dims == 2)
+        fprintf(to, "%d, ", s->input[1]);
+    fprintf(to, "%d]\nclasses: %d\n%slayers:\n", s->input[2], s->classes, s->head);
+    write_items(s, to);
     fprintf(to, "init: %s\n", init_names[s->init]);
     fprintf(to, "unroll: %s\n", unroll_text(s));
+    if (s->recompute)
+        fprintf(to, "recompute: %d\n", s->recompute);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
     fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum),
             t->nesterov ? "true" : "false");
@@ -89,21 +259,43 @@ void spec_write(const Spec *s, FILE *to)
             (long long)t->seed);
 }
 
+static void dump_layer(const Spec *s, int i, FILE *to)
+{
+    static const char *const shortcuts[] = {"identity", "pad", "where shapes differ", "always"};
+    const SpecLayer *l = &s->layer[i];
+    fprintf(to, "%-16s %s", l->name,
+            l->form == FORM_ADD      ? "add"
+            : l->form == FORM_CONCAT ? "concat"
+                                     : order_text(l->stage, l->nstage));
+    if (l->form == FORM_SHORTCUT)
+        fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
+    if (l->form == FORM_BLOCK)
+        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, l->kernel[0], l->kernel[1],
+                l->stride[0], l->stride[1], l->padding[0], l->padding[1], bias_names[l->bias]);
+    if (l->dilation[0] > 1 || l->dilation[1] > 1)
+        fprintf(to, " dilation %dx%d", l->dilation[0], l->dilation[1]);
+    if (l->form == FORM_BLOCK && l->groups != 1)
+        fprintf(to, " groups %s", groups_text(l));
+    if (has_bn(l))
+        fprintf(to, " eps %s momentum %s", real_text(l->eps), real_text(l->momentum));
+    if (l->zero_gamma)
+        fprintf(to, " zero_gamma");
+    if (l->segment)
+        fprintf(to, " segment %d", l->segment);
+    for (int k = 0; k < l->nfrom && (l->nfrom > 1 || l->from != i - 1); k++)
+        fprintf(to, "%s%s", k ? ", " : " <- ", l->froms[k] < 0 ? "input" : s->layer[l->froms[k]].name);
+    if (l->form == FORM_SHORTCUT && l->else_from != l->from)
+        fprintf(to, ", or %s", s->layer[l->else_from].name);
+    fprintf(to, "%s\n", l->form == FORM_BARE ? " (bare)" : "");
+}
+
 void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1], s->input[2],
-            s->classes, init_names[s->init], unroll_text(s));
-    for (int i = 0; i < s->nlayer; i++) {
-        const SpecLayer *l = &s->layer[i];
-        fprintf(to, "%-16s %s", l->name, order_text(l->stage, l->nstage));
-        if (!l->bare)
-            fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, l->kernel[0], l->kernel[1],
-                    l->stride[0], l->stride[1], l->padding[0], l->padding[1], bias_names[l->bias]);
-        if (has_bn(l))
-            fprintf(to, " eps %s momentum %s", real_text(l->eps), real_text(l->momentum));
-        fprintf(to, "%s\n", l->bare ? " (bare)" : "");
-    }
+    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1],
+            s->input[2], s->classes, init_names[s->init], unroll_text(s));
+    for (int i = 0; i < s->nlayer; i++)
+        dump_layer(s, i, to);
     fprintf(to,
             "train: data %s epochs %d batch %d sgd lr %s momentum %s%s weight_decay %s of %s schedule %s warmup %s\n",
             t->data, t->epochs, t->batch, real_text(t->lr), real_text(t->momentum), t->nesterov ? " nesterov" : "",

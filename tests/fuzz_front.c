@@ -91,6 +91,24 @@ static const char *const words[] = {"conv",
                                     "\"\\0\"",
                                     "\"\\e[31m\"",
                                     "groups: depthwise",
+                                    "groups: 2",
+                                    "dilation: 3",
+                                    "stage: {",
+                                    "stage: {residual: [conv, conv: {order: conv}], ",
+                                    "concat: [[], [conv: 4]]",
+                                    "layers: [conv: 4]",
+                                    "repeat: 3",
+                                    "repeat: 4096",
+                                    "stride: group",
+                                    "shortcut: pad",
+                                    "shortcut: {order: conv, always: true}",
+                                    "shortcut_from: pre",
+                                    "pre: bn-act",
+                                    "post: act",
+                                    "transition: [conv: 3]",
+                                    "zero_gamma: true",
+                                    "recompute: 2",
+                                    "only: {2: {order: conv}, 2.conv1: {out: 3}}",
                                     "train: {",
                                     "batch: 1",
                                     "eps: ",
@@ -239,7 +257,9 @@ static const char *assignment(void)
     static const char *const keys[] = {
         "act",     "order",   "train.lr",   "train.batch", "conv1.order", "conv2.out", "linear1.name",
         "bn1.eps", "drop1.p", "maxpool1.k", "act1.kind",   "layers",      "input",     "name",
-        "a.b.c",   "",        ".",          "stem.bias"};
+        "a.b.c",   "",        ".",          "stem.bias",   "s1.2.conv1.order", "s2.3.order",
+        "s1.conv2.kernel", "d1.1.b2.conv1.out", "stage5.b1.conv1.act", "stage7.stage1.2.conv1.bias", "mb.conv9.out",
+        "s1.2.3.out", "d1.transition.conv1.out", "s1.repeat", "s2.only", "s1..conv1.out"};
     Buf b = {0};
     buf_printf(&b, "%s=", keys[rnd(sizeof keys / sizeof *keys)]);
     for (uint64_t n = rnd(4); n > 0; n--)
