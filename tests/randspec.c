@@ -35,7 +35,14 @@ bool rng_chance(Rng *r, double p)
 
 /* ---- shapes ---- */
 
-static bool window(Shape *s, const int k[2], const int stride[2], const int padding[2])
+/* A tensor: its shape, how many norms it went through since weights mixed its channels, and how many of 1 x 1 images at
+ * all. Norm after norm makes of a channel without variance, or of few images, nothing but float32's noise. */
+typedef struct Flow {
+    int c, h, w;
+    int norms, single;
+} Flow;
+
+static bool window(Flow *s, const int k[2], const int stride[2], const int padding[2])
 {
     int h = s->h + 2 * padding[0] - k[0], w = s->w + 2 * padding[1] - k[1];
     if (h < 0 || w < 0)
@@ -45,11 +52,13 @@ static bool window(Shape *s, const int k[2], const int stride[2], const int padd
     return true;
 }
 
-static bool stage_shape(const RsStage *t, Shape *s, bool *single)
+static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 {
     switch (t->op) {
     case OP_BN:
         *single |= s->h * s->w == 1;
+        s->single += s->h * s->w == 1;
+        s->norms++;
         return true;
     case OP_MAXPOOL:
     case OP_AVGPOOL:
@@ -58,7 +67,8 @@ static bool stage_shape(const RsStage *t, Shape *s, bool *single)
         s->h = s->w = 1;
         return true;
     case OP_FLATTEN:
-        *s = (Shape){s->c * s->h * s->w, 1, 1};
+        s->c *= s->h * s->w;
+        s->h = s->w = 1;
         return true;
     default:
         return true;
@@ -73,7 +83,7 @@ typedef struct Walk {
     bool single, weights;
 } Walk;
 
-static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Shape *a);
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a);
 
 /* The next layer of that group and branch, from index i on; nlayer: none. */
 static int next_in(const RandSpec *s, int i, int parent, int branch)
@@ -98,7 +108,7 @@ static bool has_stride(const RsLayer *l)
     return l->says_stride || l->stride[0] != 1 || l->stride[1] != 1;
 }
 
-static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Shape *a)
+static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Flow *a)
 {
     int in = a->c, out = out_of(w->s, l, in), groups = l->groups < 0 ? in : l->groups ? l->groups : 1, span[2];
     for (int d = 0; d < 2; d++)
@@ -106,12 +116,13 @@ static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Shape *a)
     if (out < 1 || in % groups || out % groups || !window(a, span, stride, l->padding))
         return false;
     a->c = out;
+    a->norms = in > groups ? 0 : a->norms;
     w->work += (double)in / groups * a->c * a->h * a->w * l->kernel[0] * l->kernel[1];
     w->weights = true;
     return true;
 }
 
-static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Shape *a)
+static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Flow *a)
 {
     w->stages++;
     if (t->op == OP_CONV) {
@@ -122,14 +133,22 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
             return false;
         w->work += (double)a->c * out_of(w->s, l, 0);
         a->c = out_of(w->s, l, 0);
+        a->norms = 0;
         w->weights = true;
     } else if (!stage_shape(t, a, &w->single)) {
         return false;
     }
-    return (int64_t)a->c * a->h * a->w <= 20000;
+    return (int64_t)a->c * a->h * a->w <= 20000 && (!w->s->dims || (a->norms <= 2 && a->single <= 3));
 }
 
-static bool same_shape(Shape a, Shape b)
+/* What a tensor went through is what its parts did. */
+static void join_history(Flow *a, const Flow *b)
+{
+    a->norms = b->norms > a->norms ? b->norms : a->norms;
+    a->single = b->single > a->single ? b->single : a->single;
+}
+
+static bool same_shape(Flow a, Flow b)
 {
     return a.c == b.c && a.h == b.h && a.w == b.w;
 }
@@ -154,7 +173,7 @@ static bool body_has_bn(const RandSpec *s, int group)
     return false;
 }
 
-static bool walk_stages(Walk *w, const RsStage *t, int n, Shape *a)
+static bool walk_stages(Walk *w, const RsStage *t, int n, Flow *a)
 {
     for (int j = 0; j < n; j++)
         if (!walk_stage(w, NULL, &t[j], NULL, a))
@@ -163,53 +182,59 @@ static bool walk_stages(Walk *w, const RsStage *t, int n, Shape *a)
 }
 
 /* The other side of a sum, where the branch gave shape `to`. */
-static bool walk_shortcut(Walk *w, const RsGroup *g, Shape input, Shape pre, const int *stride, Shape to)
+static bool walk_shortcut(Walk *w, const RsGroup *g, Flow input, Flow pre, const int *stride, Flow *to)
 {
-    Shape a = g->from_pre ? pre : input;
-    bool same = same_shape(input, to);
-    if (g->kind == RS_IDENTITY || (same && g->kind != RS_ALWAYS))
+    Flow a = g->from_pre ? pre : input;
+    bool same = same_shape(input, *to);
+    if (g->kind == RS_IDENTITY || (same && g->kind != RS_ALWAYS)) {
+        join_history(to, &input);
         return same;
+    }
     if (g->kind == RS_PAD) {
         w->stages++;
-        return to.c >= a.c && to.h == (a.h - 1) / stride[0] + 1 && to.w == (a.w - 1) / stride[1] + 1;
+        join_history(to, &a);
+        return to->c >= a.c && to->h == (a.h - 1) / stride[0] + 1 && to->w == (a.w - 1) / stride[1] + 1;
     }
-    RsLayer l = {.out = to.c, .kernel = {1, 1}};
+    RsLayer l = {.out = to->c, .kernel = {1, 1}};
     for (int j = 0; j < g->nshortcut; j++)
         if (!walk_stage(w, &l, &g->shortcut[j], stride, &a))
             return false;
-    return same_shape(a, to);
+    join_history(to, &a);
+    return same_shape(a, *to);
 }
 
-static bool walk_concat(Walk *w, int i, const int *stride, Shape *a)
+static bool walk_concat(Walk *w, int i, const int *stride, Flow *a)
 {
-    Shape sum = {0, 0, 0};
+    Flow sum = {0};
     for (int b = 0; b < w->s->layer[i].group.branches; b++) {
-        Shape end = *a;
+        Flow end = *a;
         if (!walk_chain(w, i + 1, b, stride, &end) || (b && (end.h != sum.h || end.w != sum.w)))
             return false;
-        sum = (Shape){sum.c + end.c, end.h, end.w};
+        join_history(&end, &sum);
+        end.c += sum.c;
+        sum = end;
     }
     *a = sum;
     return (int64_t)a->c * a->h * a->w <= 20000;
 }
 
-static bool walk_repeat(Walk *w, int i, const int *stride, Shape *a)
+static bool walk_repeat(Walk *w, int i, const int *stride, Flow *a)
 {
     static const int one[2] = {1, 1};
     const RsGroup *g = &w->s->layer[i].group;
-    Shape input = *a;
+    Flow input = *a;
     if (!walk_stages(w, g->pre, g->npre, a))
         return false;
-    Shape pre = *a;
+    Flow pre = *a;
     bool ok = g->body == RS_CONCAT ? walk_concat(w, i, stride, a) : walk_chain(w, i + 1, 0, stride, a);
     if (ok && g->body == RS_RESIDUAL)
-        ok = walk_shortcut(w, g, input, pre, stride ? stride : one, *a);
+        ok = walk_shortcut(w, g, input, pre, stride ? stride : one, a);
     w->stages++;
     return ok && walk_stages(w, g->post, g->npost, a);
 }
 
 /* `stride`: what the group around it hands down, or NULL. */
-static bool walk_group(Walk *w, int i, const int *stride, Shape *a)
+static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
 {
     const RsLayer *l = &w->s->layer[i];
     const RsGroup *g = &l->group;
@@ -226,7 +251,7 @@ static bool walk_group(Walk *w, int i, const int *stride, Shape *a)
 }
 
 /* The layers of a group's branch; the first conv or group takes its stride. */
-static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Shape *a)
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a)
 {
     const RandSpec *s = w->s;
     for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch)) {
@@ -246,12 +271,12 @@ static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Shape
 bool rs_valid(const RandSpec *s, Shape *out)
 {
     Walk w = {.s = s};
-    Shape a = {s->input[0], s->input[1], s->input[2]};
+    Flow a = {s->input[0], s->input[1], s->input[2], 0, 0};
     if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
         return false;
     if (!walk_chain(&w, 0, 0, NULL, &a))
         return false;
-    *out = a;
+    *out = (Shape){a.c, a.h, a.w};
     bool graph = s->dims != 0;
     return w.weights && a.h == 1 && a.w == 1 && a.c >= 2 && w.work < 1.5e6 && w.work * s->n < 1.5e7 &&
            (!w.single || (s->n >= 2 && (!graph || s->batch >= 2))) && (!graph || w.stages <= 70);
