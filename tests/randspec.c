@@ -811,7 +811,7 @@ static void put_chain(Rng *r, RandSpec *s, Spot *p, int out)
 /* Stages without weights around a group's body. */
 static int around(Rng *r, const RandSpec *s, const Spot *p, double chance, RsStage *t)
 {
-    static const OpKind kinds[] = {OP_BN, OP_RELU, OP_BN, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    static const OpKind kinds[] = {OP_RELU, OP_BN, OP_RELU, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
     int n = rng_chance(r, chance) ? rng_int(r, 1, 3) : 0;
     for (int j = 0; j < n; j++) {
         t[j] = random_stage(r, kinds[rng_int(r, 0, p->features || rng_chance(r, 0.6) ? 4 : 6)], s->act, false);
@@ -892,8 +892,8 @@ static void put_group(Rng *r, RandSpec *s, Spot *p)
     l.group.repeat = rng_chance(r, 0.7) ? 1 : rng_int(r, 2, 3);
     l.group.own_order = rng_chance(r, 0.3);
     l.out = rng_chance(r, 0.3) ? few_channels(r) : 0;
-    l.group.npre = around(r, s, p, 0.3, l.group.pre);
-    l.group.npost = around(r, s, p, 0.45, l.group.post);
+    l.group.npre = around(r, s, p, 0.4, l.group.pre);
+    l.group.npost = around(r, s, p, 0.5, l.group.post);
     if (!put(s, p, l))
         return;
     if (l.group.body == RS_RESIDUAL) {
@@ -985,13 +985,12 @@ static RandSpec attempt_graph(Rng *r)
     return s;
 }
 
-/* Whether there is a group at all, and room was left for all that was made. */
-static bool graph_like(const RandSpec *s)
+/* Whether there are so many groups, and room was left for all that was made. */
+static bool graph_like(const RandSpec *s, int groups)
 {
     for (int i = 0; i < s->nlayer; i++)
-        if (s->layer[i].group.body && s->nlayer < RS_MOST_LAYERS)
-            return true;
-    return false;
+        groups -= s->layer[i].group.body != RS_NO_GROUP;
+    return groups <= 0 && s->nlayer < RS_MOST_LAYERS;
 }
 
 /* Sometimes a batch that is worth splitting into pieces of many images, or more images than the spec's batch. */
@@ -1030,7 +1029,7 @@ RandSpec rs_graph(uint64_t seed)
     for (;;) {
         RandSpec s = attempt_graph(&r);
         Shape end;
-        if (rs_valid(&s, &end) && graph_like(&s)) {
+        if (rs_valid(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
             large_batch(&s, seed);
             return s;
         }

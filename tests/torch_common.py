@@ -321,7 +321,7 @@ def random_state(shapes, rng):
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
 
-NOISE, ROUGH_RUNS = 8, 4
+NOISE, ROUGH_RUNS = 16, 4
 
 
 class Report:
@@ -398,7 +398,7 @@ class Rough:
                     if not count_flips(self.ref, self.outcomes[-1].acts, self.want.acts):
                         self.even.append(self.outcomes[-1])
             outcomes = self.even or self.outcomes if group in ("grads", "params", "momentum") else self.outcomes
-            return [np.asarray(getattr(o, group)[name], np.float64) for o in outcomes]
+            return [np.asarray(getattr(o, group)[name] if name else getattr(o, group), np.float64) for o in outcomes]
         return get
 
 
@@ -411,7 +411,7 @@ def compare_step(report, where, ref, trace, want, rough, momentum_used):
     report.steps += 1
     acts = {s: trace["act." + s] for s in ref.stages}
     scale = largest(want.acts)
-    report.close(f"{where} loss", trace["loss"], want.loss, scale)
+    report.close(f"{where} loss", trace["loss"], want.loss, scale, rough.of("loss", None))
     for s in ref.stages:
         report.close(f"{where} act.{s}", acts[s], want.acts[s], scale, rough.of("acts", s))
     for k, v in want.stats.items():
