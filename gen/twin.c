@@ -65,7 +65,11 @@ static int image_rank(const Graph *g)
 }
 
 /* What an op wants the rank of its input to be. */
-typedef enum Want { WANT_ANY, WANT_IMAGE, WANT_FEATURES } Want;
+typedef enum Want {
+    WANT_ANY,
+    WANT_IMAGE,
+    WANT_FEATURES
+} Want;
 
 static Want wanted(OpKind kind)
 {
@@ -377,8 +381,8 @@ static bool *passing(const Graph *g)
     return pass;
 }
 
-/* What the output of op i is called in forward(): x, or for what is read later its path, dots being underscores. No name
- * ends in an underscore by itself. */
+/* What the output of op i is called in forward(): x, or for what is read later its path, dots being underscores. No
+ * name ends in an underscore by itself. */
 static const char *variable(const Graph *g, int i, const bool *pass)
 {
     static const char *const taken[] = {"x", "image", "self", "torch", "nn"};
@@ -408,7 +412,8 @@ static const char *in_rank(const char *name, int from, int to)
 {
     if (from == to)
         return name;
-    return to == 2 ? xprintf("torch.flatten(%s, 1)", name) : xprintf("%s[:, :%s]", name, to == 3 ? ", None" : ", None, None");
+    return to == 2 ? xprintf("torch.flatten(%s, 1)", name)
+                   : xprintf("%s[:, :%s]", name, to == 3 ? ", None" : ", None, None");
 }
 
 /* A stage: a line, and before it one that changes the rank of x. */

@@ -1,6 +1,6 @@
-/* campaign.c - random chains and graphs, and chosen ones, emitted, compiled, run, and compared with the reference interpreter.
- * Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign --help` says the
- * rest. */
+/* campaign.c - random chains and graphs, and chosen ones, emitted, compiled, run, and compared with the reference
+ * interpreter. Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign
+ * --help` says the rest. */
 #include "convoy.h"
 #include "judge.h"
 #include "randspec.h"
@@ -432,41 +432,48 @@ static const Chosen exact[] = {
     {"residual, full pre-activation", FILL_PLAIN, 5,
      HEAD("[3, 9, 7]", "5") BLOCKS("order: bn-act-conv, residual: [conv, conv]") "  - bn\n  - act\n" ENDING},
     {"residual, full pre-activation, projections of the activated tensor", FILL_PLAIN, 5,
-     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, "
-                                   "shortcut_from: pre") "  - bn\n  - act\n" ENDING},
+     HEAD("[3, 9, 7]", "5")
+         BLOCKS("order: conv-bn-act, pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, "
+                "shortcut_from: pre") "  - bn\n  - act\n" ENDING},
     {"residual, option A from 16 to 32: eight channels of zeros on either side", FILL_PLAIN, 4,
      HEAD("[3, 9, 8]", "4") "  - conv: 16\n  - stage: {repeat: 2, out: 32, stride: 2, shortcut: pad, post: act, "
                             "residual: [conv, conv: {order: conv-bn}]}\n" ENDING},
     {"residual, option A with odd differences, option C, gammas of zero", FILL_PLAIN, 4,
-     HEAD("[5, 8, 9]", "4") "  - stage: {out: 10, stride: [1, 2], shortcut: pad, residual: [conv]}\n"
-                            "  - stage: {out: 17, stride: [2, 1], shortcut: pad, zero_gamma: true, residual: [conv, conv: "
-                            "{order: conv-bn}]}\n"
-                            "  - stage: {out: 17, repeat: 2, shortcut: {always: true, order: conv-bn}, residual: [conv]}\n" ENDING},
+     HEAD("[5, 8, 9]",
+          "4") "  - stage: {out: 10, stride: [1, 2], shortcut: pad, residual: [conv]}\n"
+               "  - stage: {out: 17, stride: [2, 1], shortcut: pad, zero_gamma: true, residual: [conv, conv: "
+               "{order: conv-bn}]}\n"
+               "  - stage: {out: 17, repeat: 2, shortcut: {always: true, order: conv-bn}, residual: [conv]}\n" ENDING},
     {"residual, integers through pads and sums", FILL_INTEGER, 4,
-     HEAD("[3, 8, 8]", "4") "  - conv: {out: 16, order: conv-relu}\n"
-                            "  - stage: {out: 21, kernel: 1, stride: 2, shortcut: pad, order: conv-relu, post: relu, residual: "
-                            "[conv, conv: {order: conv}]}\n"
-                            "  - flatten\n  - linear: classes\n" TAIL},
+     HEAD("[3, 8, 8]",
+          "4") "  - conv: {out: 16, order: conv-relu}\n"
+               "  - stage: {out: 21, kernel: 1, stride: 2, shortcut: pad, order: conv-relu, post: relu, residual: "
+               "[conv, conv: {order: conv}]}\n"
+               "  - flatten\n  - linear: classes\n" TAIL},
     {"a join's operands are pooled, and what follows pools", FILL_PLAIN, 5,
-     HEAD("[4, 9, 9]", "4") "  - stage: {stride: 2, post: \"maxpool(2)\", residual: [conv: {out: 9, stride: 1}, maxpool: {k: 3, "
-                            "stride: 2, padding: 1}]}\n"
-                            "  - stage: {concat: [[avgpool: {k: 3, stride: 1, padding: 1}], [maxpool: {k: 3, stride: 1, padding: "
-                            "1}]], post: \"bn-avgpool(2)\"}\n" ENDING},
+     HEAD("[4, 9, 9]",
+          "4") "  - stage: {stride: 2, post: \"maxpool(2)\", residual: [conv: {out: 9, stride: 1}, maxpool: {k: 3, "
+               "stride: 2, padding: 1}]}\n"
+               "  - stage: {concat: [[avgpool: {k: 3, stride: 1, padding: 1}], [maxpool: {k: 3, stride: 1, padding: "
+               "1}]], post: \"bn-avgpool(2)\"}\n" ENDING},
     {"DenseNet, growth of 12 from 16", FILL_PLAIN, 4,
-     HEAD("[3, 8, 8]", "5") "  - conv: {out: 16, order: conv}\n"
-                            "  - stage: {repeat: 3, order: bn-act-conv, concat: [[], [conv: 12]], transition: [conv: {kernel: 1, "
-                            "out: 26}, avgpool(2)]}\n"
-                            "  - bn\n  - act\n" ENDING},
+     HEAD("[3, 8, 8]",
+          "5") "  - conv: {out: 16, order: conv}\n"
+               "  - stage: {repeat: 3, order: bn-act-conv, concat: [[], [conv: 12]], transition: [conv: {kernel: 1, "
+               "out: 26}, avgpool(2)]}\n"
+               "  - bn\n  - act\n" ENDING},
     {"DenseNet, odd channels and bottlenecks", FILL_PLAIN, 4,
-     HEAD("[3, 7, 6]", "5") "  - stage: {repeat: 4, order: bn-act-conv, concat: [[], [conv: {kernel: 1, out: 7}, conv: 5]], "
-                            "post: drop(0.2)}\n"
-                            "  - bn\n  - act\n" ENDING},
+     HEAD("[3, 7, 6]",
+          "5") "  - stage: {repeat: 4, order: bn-act-conv, concat: [[], [conv: {kernel: 1, out: 7}, conv: 5]], "
+               "post: drop(0.2)}\n"
+               "  - bn\n  - act\n" ENDING},
     {"Inception, with a pooled branch", FILL_PLAIN, 4,
-     HEAD("[5, 8, 8]", "5") "  - stage: {concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 7}, conv: 13], [conv: "
-                            "{kernel: 1, out: 3}, conv: {kernel: 5, out: 8}], [maxpool: {k: 3, stride: 1, padding: 1}, conv: "
-                            "{kernel: 1, out: 9}]]}\n"
-                            "  - stage: {stride: 2, concat: [[conv: 12], [conv: {out: 5, kernel: [1, 3]}, conv: {out: 5, kernel: "
-                            "[3, 1]}]]}\n" ENDING},
+     HEAD("[5, 8, 8]",
+          "5") "  - stage: {concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 7}, conv: 13], [conv: "
+               "{kernel: 1, out: 3}, conv: {kernel: 5, out: 8}], [maxpool: {k: 3, stride: 1, padding: 1}, conv: "
+               "{kernel: 1, out: 9}]]}\n"
+               "  - stage: {stride: 2, concat: [[conv: 12], [conv: {out: 5, kernel: [1, 3]}, conv: {out: 5, kernel: "
+               "[3, 1]}]]}\n" ENDING},
     {"integers through concats of concats, the input among them", FILL_INTEGER, 4,
      HEAD("[3, 6, 7]", "4") "  - stage: {order: conv-relu, concat: [[], [conv: 5], [stage: {concat: [[conv: 17], [], "
                             "[maxpool: {k: 3, stride: 1, padding: 1}]]}], []]}\n"
@@ -477,26 +484,29 @@ static const Chosen exact[] = {
                             "  - stage: {concat: [[], [], []], post: bn}\n"
                             "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
     {"two norms on one tensor, and a third reader", FILL_PLAIN, 4,
-     HEAD("[3, 7, 7]", "4") "  - conv: {out: 11, order: conv}\n"
-                            "  - stage: {concat: [[bn, act], [bn: {eps: 1e-3}, tanh], [conv: 5]]}\n"
-                            "  - stage: {residual: [bn, conv: {out: 27, order: bn-act-conv}], shortcut: {always: true, order: "
-                            "bn-conv}}\n" ENDING},
+     HEAD("[3, 7, 7]",
+          "4") "  - conv: {out: 11, order: conv}\n"
+               "  - stage: {concat: [[bn, act], [bn: {eps: 1e-3}, tanh], [conv: 5]]}\n"
+               "  - stage: {residual: [bn, conv: {out: 27, order: bn-act-conv}], shortcut: {always: true, order: "
+               "bn-conv}}\n" ENDING},
     {"depthwise and pointwise", FILL_PLAIN, 4,
-     HEAD("[3, 9, 8]", "4") "  - conv: 17\n  - conv: {groups: depthwise}\n  - conv: {kernel: 1, out: 33}\n"
-                            "  - conv: {groups: depthwise, out: 66, stride: 2, kernel: 5}\n"
-                            "  - stage: {residual: [conv: {kernel: 1, out: 20}, conv: {groups: depthwise, dilation: 2, padding: "
-                            "2}, conv: {kernel: 1, out: 66, order: conv-bn}], post: act}\n" ENDING},
+     HEAD("[3, 9, 8]",
+          "4") "  - conv: 17\n  - conv: {groups: depthwise}\n  - conv: {kernel: 1, out: 33}\n"
+               "  - conv: {groups: depthwise, out: 66, stride: 2, kernel: 5}\n"
+               "  - stage: {residual: [conv: {kernel: 1, out: 20}, conv: {groups: depthwise, dilation: 2, padding: "
+               "2}, conv: {kernel: 1, out: 66, order: conv-bn}], post: act}\n" ENDING},
     {"integers through grouped, depthwise and dilated convs", FILL_INTEGER, 4,
      HEAD("[6, 9, 9]", "4") "  - conv: {out: 9, groups: 3, order: conv-relu}\n"
                             "  - conv: {groups: depthwise, dilation: [2, 1], order: conv-relu}\n"
                             "  - conv: {out: 36, groups: 9, stride: 2, dilation: 2, order: conv}\n"
                             "  - flatten\n  - linear: classes\n" TAIL},
     {"one dimension", FILL_PLAIN, 5,
-     HEAD("[3, 29]", "4") "  - conv: {out: 17, kernel: 5, stride: 2}\n"
-                          "  - stage: {repeat: 2, out: 20, shortcut: pad, post: act, residual: [conv, conv: {order: conv-bn, "
-                          "dilation: 2, padding: 2}]}\n"
-                          "  - stage: {concat: [[], [conv: {groups: depthwise}], [maxpool: {k: 3, stride: 1, padding: 1}]], "
-                          "transition: [conv: {kernel: 1, out: 9}, avgpool(2)]}\n" ENDING},
+     HEAD("[3, 29]",
+          "4") "  - conv: {out: 17, kernel: 5, stride: 2}\n"
+               "  - stage: {repeat: 2, out: 20, shortcut: pad, post: act, residual: [conv, conv: {order: conv-bn, "
+               "dilation: 2, padding: 2}]}\n"
+               "  - stage: {concat: [[], [conv: {groups: depthwise}], [maxpool: {k: 3, stride: 1, padding: 1}]], "
+               "transition: [conv: {kernel: 1, out: 9}, avgpool(2)]}\n" ENDING},
     {"one dimension, integers", FILL_INTEGER, 5,
      HEAD("[5, 23]", "4") "  - conv: {out: 16, order: conv-relu}\n  - maxpool: {k: 3, stride: 2}\n"
                           "  - stage: {out: 19, stride: 2, shortcut: pad, order: conv, residual: [conv]}\n"
@@ -780,7 +790,11 @@ int main(int argc, char **argv)
         static const struct {
             const char *name;
             bool (*run)(const Options *);
-        } part[] = {{"specs", specs}, {"random", random_chains}, {"graphs", random_graphs}, {"exact", chosen}, {"matrix", compilers}};
+        } part[] = {{"specs", specs},
+                    {"random", random_chains},
+                    {"graphs", random_graphs},
+                    {"exact", chosen},
+                    {"matrix", compilers}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;

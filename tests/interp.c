@@ -1,5 +1,6 @@
 /* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it,
- * its backward, which adds to the gradient of its input. An op that reads several is called for each of them in turn. */
+ * its backward, which adds to the gradient of its input. An op that reads several is called for each of them in turn.
+ */
 #include "interp.h"
 
 #include <math.h>

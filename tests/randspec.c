@@ -822,7 +822,8 @@ static int around(Rng *r, const RandSpec *s, const Spot *p, double chance, RsSta
 
 static void shortcut_order(Rng *r, const RandSpec *s, RsGroup *g)
 {
-    static const OpKind orders[][3] = {{OP_CONV, OP_BN}, {OP_CONV}, {OP_BN, OP_CONV}, {OP_CONV, OP_BN, OP_RELU}, {OP_RELU, OP_CONV}};
+    static const OpKind orders[][3] = {
+        {OP_CONV, OP_BN}, {OP_CONV}, {OP_BN, OP_CONV}, {OP_CONV, OP_BN, OP_RELU}, {OP_RELU, OP_CONV}};
     int k = g->kind == RS_PLAIN ? 0 : rng_int(r, 0, 4);
     g->nshortcut = 0;
     for (int j = 0; j < 3 && orders[k][j]; j++)
@@ -867,7 +868,8 @@ static void concat_body(Rng *r, RandSpec *s, int i, Spot *in)
     int sum = 0;
     g->branches = rng_int(r, 2, rng_chance(r, 0.2) ? RS_MOST_BRANCHES : 3);
     for (int b = 0; b < g->branches; b++) {
-        Spot p = {.parent = i + 1, .branch = b, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
+        Spot p = {
+            .parent = i + 1, .branch = b, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
         if (!rng_chance(r, 0.3))
             put_chain(r, s, &p, s->layer[i].out);
         sum += p.c;
@@ -876,7 +878,11 @@ static void concat_body(Rng *r, RandSpec *s, int i, Spot *in)
         concat_strides(s, i);
     in->c = sum;
     if (rng_chance(r, 0.25)) {
-        Spot p = {.parent = i + 1, .branch = RS_TRANSITION, .depth = in->depth + 1, .keep = in->keep, .features = in->features};
+        Spot p = {.parent = i + 1,
+                  .branch = RS_TRANSITION,
+                  .depth = in->depth + 1,
+                  .keep = in->keep,
+                  .features = in->features};
         put_block(r, s, &p, few_channels(r), true);
         in->c = p.c;
         if (!in->features)
@@ -1058,7 +1064,8 @@ static void drop_branch(RandSpec *s, int group, int branch)
     if (branch == RS_TRANSITION)
         return;
     for (int k = group + 1; k < s->nlayer; k++)
-        s->layer[k].branch -= s->layer[k].parent == group + 1 && s->layer[k].branch != RS_TRANSITION && s->layer[k].branch > branch;
+        s->layer[k].branch -=
+            s->layer[k].parent == group + 1 && s->layer[k].branch != RS_TRANSITION && s->layer[k].branch > branch;
     s->layer[group].group.branches--;
 }
 

@@ -1,5 +1,6 @@
-/* randspec.h - random valid specs for the campaign, chains and graphs: made from a seed, printed, and made smaller step by
- * step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning. */
+/* randspec.h - random valid specs for the campaign, chains and graphs: made from a seed, printed, and made smaller step
+ * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning.
+ */
 #ifndef RANDSPEC_H
 #define RANDSPEC_H
 
@@ -21,8 +22,19 @@ typedef struct RsStage {
     double arg; /* drop: p; leaky_relu: slope */
 } RsStage;
 
-typedef enum RsBody { RS_NO_GROUP, RS_LAYERS, RS_RESIDUAL, RS_CONCAT } RsBody;
-typedef enum RsShortcut { RS_PLAIN, RS_IDENTITY, RS_PAD, RS_CONV, RS_ALWAYS } RsShortcut; /* plain: not written, conv-bn */
+typedef enum RsBody {
+    RS_NO_GROUP,
+    RS_LAYERS,
+    RS_RESIDUAL,
+    RS_CONCAT
+} RsBody;
+typedef enum RsShortcut {
+    RS_PLAIN,
+    RS_IDENTITY,
+    RS_PAD,
+    RS_CONV,
+    RS_ALWAYS
+} RsShortcut; /* plain: not written, conv-bn */
 
 /* What a group has besides a layer's `out` (for those inside; 0: not written), `stride` and `named`. */
 typedef struct RsGroup {
@@ -35,17 +47,17 @@ typedef struct RsGroup {
 } RsGroup;
 
 typedef struct RsLayer {
-    int parent;   /* the group that it is in: its index + 1; 0: none */
-    int branch;   /* of that group, if it is a concat; RS_TRANSITION */
+    int parent; /* the group that it is in: its index + 1; 0: none */
+    int branch; /* of that group, if it is a concat; RS_TRANSITION */
     RsGroup group;
     OpKind block; /* OP_CONV, OP_LINEAR, or OP_KINDS for a bare stage and a group */
     int out;      /* 0: not written, so the group's; depthwise: as many as the input has */
     int kernel[2], stride[2], padding[2], dilation[2]; /* dilation 0: not written */
-    int groups;       /* 0: not written; -1: depthwise */
+    int groups;                                        /* 0: not written; -1: depthwise */
     bool says_stride; /* a stride of 1 is written, too: the group's is not taken over */
-    int bias;     /* 0: not written, 1: auto, 2: true, 3: false */
-    bool own_act; /* writes act: itself */
-    OpKind act;   /* what "act" means here */
+    int bias;         /* 0: not written, 1: auto, 2: true, 3: false */
+    bool own_act;     /* writes act: itself */
+    OpKind act;       /* what "act" means here */
     bool named;
     double eps, momentum; /* 0: not written */
     RsStage stage[RS_MOST_STAGES];
@@ -54,7 +66,7 @@ typedef struct RsLayer {
 
 typedef struct RandSpec {
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
-    int n, n_predict; /* images in the trace and in the prediction */
+    int n, n_predict;          /* images in the trace and in the prediction */
     OpKind act;
     bool top_order; /* the first conv block's order is written once, for the network */
     RsLayer layer[RS_MOST_LAYERS];

@@ -163,8 +163,7 @@ static void join(Net *t, OpKind kind, int n, const int *ins)
     o->nin = n;
     memcpy(t->ins[t->from], ins, (size_t)n * sizeof *ins);
 }
-#define JOIN(t, kind, ...)                                                                                             \
-    join(t, kind, (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
+#define JOIN(t, kind, ...) join(t, kind, (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
 
 /* Adds the last op's output to that of `shortcut`. */
 static void add_to(Net *t, int shortcut)
@@ -433,7 +432,8 @@ START_TEST(diff_graph)
         b = t.from, JOIN(&t, OP_CONCAT, b, a), add_to(&t, t.from);
         break;
     case 7: /* full pre-activation: the shortcut reads the activated tensor; dropout in the branch */
-        bn(&t), point(&t, OP_RELU, 0), a = t.from, conv(&t, 5, 3, 3, 1, 1, 1, 1, false), bn(&t), point(&t, OP_DROP, 0.3);
+        bn(&t), point(&t, OP_RELU, 0), a = t.from, conv(&t, 5, 3, 3, 1, 1, 1, 1, false), bn(&t),
+                                       point(&t, OP_DROP, 0.3);
         conv(&t, 4, 3, 3, 1, 1, 1, 1, true), b = t.from, t.from = a, conv(&t, 4, 1, 1, 1, 1, 0, 0, true), add_to(&t, b);
         break;
     case 8: /* joins on features, after the image is gone */
