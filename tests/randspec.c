@@ -830,6 +830,22 @@ static void shortcut_order(Rng *r, const RandSpec *s, RsGroup *g)
         g->shortcut[g->nshortcut++] = random_stage(r, orders[k][j], s->act, false);
 }
 
+/* A pool at the end of a residual's branch that reduces the image instead of its first conv. */
+static void pool_strides(RandSpec *s, int i, Spot *p)
+{
+    int first = next_in(s, 0, i + 1, 0);
+    while (first < s->nlayer && s->layer[first].block != OP_CONV && !s->layer[first].group.body)
+        first = next_in(s, first + 1, i + 1, 0);
+    if (first == s->nlayer || s->layer[first].group.body)
+        return;
+    RsLayer pool = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .nstage = 1};
+    pool.act = s->act;
+    pool.stage[0] = (RsStage){.op = OP_MAXPOOL, .k = {3, 3}, .padding = {1, 1}};
+    memcpy(pool.stage[0].stride, s->layer[i].stride, sizeof pool.stage[0].stride);
+    s->layer[first].says_stride = true;
+    put(s, p, pool);
+}
+
 static void residual_body(Rng *r, RandSpec *s, int i, Spot *in)
 {
     RsGroup *g = &s->layer[i].group;
@@ -847,19 +863,33 @@ static void residual_body(Rng *r, RandSpec *s, int i, Spot *in)
     if (g->kind != RS_IDENTITY && !in->features && !in->keep && rng_chance(r, 0.5))
         for (int d = 0; d < 2; d++)
             s->layer[i].stride[d] = d && rng_chance(r, 0.7) ? s->layer[i].stride[0] : rng_int(r, 1, 3);
+    if (has_stride(&s->layer[i]) && rng_chance(r, 0.25))
+        pool_strides(s, i, &p);
     in->c = p.c;
 }
 
-/* Where a group's branches reduce the image, each does it in its first layer: with the group's stride, or its own. */
+/* Where a group's branches reduce the image, each does it in its first layer: convs with the group's stride, or each
+ * with its own, pools too. */
 static void concat_strides(RandSpec *s, int i)
 {
     RsLayer *l = &s->layer[i];
+    int convs = 0;
     for (int b = 0; b < l->group.branches; b++) {
         int first = next_in(s, 0, i + 1, b);
-        if (first == s->nlayer || s->layer[first].block != OP_CONV || s->layer[first].groups < 0)
+        OpKind op = first == s->nlayer                 ? OP_KINDS
+                    : s->layer[first].block == OP_CONV ? OP_CONV
+                                                       : s->layer[first].stage[0].op;
+        if (op != OP_CONV && op != OP_MAXPOOL && op != OP_AVGPOOL)
             return;
+        convs += op == OP_CONV;
     }
-    l->stride[0] = l->stride[1] = 2;
+    for (int b = 0; b < l->group.branches && convs < l->group.branches; b++) {
+        RsLayer *first = &s->layer[next_in(s, 0, i + 1, b)];
+        int *stride = first->block == OP_CONV ? first->stride : first->stage[0].stride;
+        stride[0] = stride[1] = 2;
+    }
+    if (convs == l->group.branches)
+        l->stride[0] = l->stride[1] = 2;
 }
 
 static void concat_body(Rng *r, RandSpec *s, int i, Spot *in)
