@@ -1,6 +1,6 @@
-/* campaign.c - random chains and chosen ones, emitted, compiled, run, and compared with the reference interpreter.
- * Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign --help` says the
- * rest. */
+/* campaign.c - random chains and graphs, and chosen ones, emitted, compiled, run, and compared with the reference
+ * interpreter. Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign
+ * --help` says the rest. */
 #include "convoy.h"
 #include "judge.h"
 #include "randspec.h"
@@ -37,23 +37,25 @@ typedef struct Count {
 
 static void usage(FILE *to)
 {
-    fputs("usage: campaign [options] [random|specs|exact|matrix|all]\n"
+    fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
           "\n"
           "  random  (default) random chains against the reference interpreter\n"
-          "  specs   random chains through the front end alone\n"
-          "  exact   chosen chains: integers, constant channels, mean/sd = 1e4, short batches\n"
-          "  matrix  chosen chains (four, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
+          "  graphs  random graphs: residual blocks, concats, groups in groups\n"
+          "  specs   random chains and graphs through the front end alone\n"
+          "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
+          "  matrix  chosen ones (six, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
           "\n"
           "  --convoy PATH     the generator to test (default: convoy)\n"
-          "  --count N         random chains (default: 40)\n"
+          "  --count N         random chains, or graphs (default: 40)\n"
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
           "  --target T        native, avx512, avx2, portable (default: native)\n"
-          "  --tries N         at making a failing chain smaller (default: 160)\n"
+          "  --tries N         at making a failing one smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
-          "  --print-spec S    print the random spec of a seed and end\n",
+          "  --print-spec S    print the random chain of a seed and end\n"
+          "  --print-graph S   the same of a graph\n",
           to);
 }
 
@@ -272,10 +274,19 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     return c;
 }
 
+/* A kind of random specs. */
+typedef struct Kind {
+    const char *name;
+    RandSpec (*make)(uint64_t seed);
+} Kind;
+static const Kind chains = {"random", rs_random}, graphs = {"graphs", rs_graph};
+
 /* Makes a failing spec smaller while it fails in the same way. */
-static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v, const char *objects)
+static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v, const char *objects)
 {
-    char *dir = xprintf("%s/small_%" PRIu64, o->work, seed), *best = xprintf("%s/smallest_%" PRIu64, o->work, seed);
+    char *dir = xprintf("%s/small_%s_%" PRIu64, o->work, kind->name, seed);
+    char *best = xprintf("%s/smallest_%s_%" PRIu64, o->work, kind->name, seed);
+    RandSpec s = kind->make(seed);
     Shape end;
     int tries = 0;
     bool any = true;
@@ -303,21 +314,21 @@ static void shrink(const Options *o, RandSpec s, uint64_t seed, Verdict v, const
     printf("  worst: %s\n", v.worst);
 }
 
-static bool random_chains(const Options *o)
+static bool random_specs(const Options *o, const Kind *kind)
 {
     Case *c = calloc((size_t)o->count, sizeof *c);
     Verdict *v = calloc((size_t)o->count, sizeof *v);
     char **label = calloc((size_t)o->count, sizeof *label);
     if (!c || !v || !label)
         return false;
-    printf("random: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", o->seed, o->seed + (uint64_t)o->count - 1,
-           o->cc, o->target);
+    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", kind->name, o->seed,
+           o->seed + (uint64_t)o->count - 1, o->cc, o->target);
     Case like = plain_case(o, o->work);
     const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
-        RandSpec s = rs_random(seed);
-        c[i] = random_case(o, xprintf("%s/%" PRIu64, o->work, seed), &s, seed);
+        RandSpec s = kind->make(seed);
+        c[i] = random_case(o, xprintf("%s/%s_%" PRIu64, o->work, kind->name, seed), &s, seed);
         c[i].objects = objects;
         label[i] = xprintf("seed %" PRIu64, seed);
     }
@@ -325,12 +336,22 @@ static bool random_chains(const Options *o)
     for (int i = 0, shown = 0; i < o->count && shown < 3 && o->tries > 0; i++)
         if (v[i].outcome != CASE_PASSED) {
             shown++;
-            shrink(o, rs_random(o->seed + (uint64_t)i), o->seed + (uint64_t)i, v[i], objects);
+            shrink(o, kind, o->seed + (uint64_t)i, v[i], objects);
         }
-    return report("random", &k, true);
+    return report(kind->name, &k, true);
 }
 
-/* ---- chosen chains ---- */
+static bool random_chains(const Options *o)
+{
+    return random_specs(o, &chains);
+}
+
+static bool random_graphs(const Options *o)
+{
+    return random_specs(o, &graphs);
+}
+
+/* ---- chosen chains and graphs ---- */
 
 typedef struct Chosen {
     const char *name;
@@ -341,6 +362,10 @@ typedef struct Chosen {
 
 #define HEAD(shape, classes) "name: chain\ninput: " shape "\nclasses: " classes "\nlayers:\n"
 #define TAIL "train: {data: shapes, batch: 6}\n"
+/* Two residual blocks that keep the shape, and two of which the first has a stride and more channels. */
+#define BLOCKS(keys)                                                                                                   \
+    "  - conv: 8\n  - stage: {repeat: 2, out: 8, " keys "}\n  - stage: {repeat: 2, out: 18, stride: 2, " keys "}\n"
+#define ENDING "  - global_avg_pool\n  - linear: classes\n" TAIL
 
 static const Chosen exact[] = {
     {"integers through conv, relu, max-pool and linear", FILL_INTEGER, 5,
@@ -395,6 +420,103 @@ static const Chosen exact[] = {
      HEAD("[2, 10, 10]",
           "5") "  - conv: {out: 18, order: conv-maxpool(2)-bn-tanh}\n  - conv: {out: 9, order: drop(0.1)-bn-conv-act}\n"
                "  - conv: {out: 7, order: conv-avgpool(2)-bn-leaky_relu}\n  - flatten\n  - linear: classes\n" TAIL},
+    /* graphs: the five arrangements of He et al. 2016, with their projections, and the others */
+    {"residual, original", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, post: act, residual: [conv, conv: {order: conv-bn}]") ENDING},
+    {"residual, norm after addition", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, post: bn-act, residual: [conv, conv: {order: conv}]") ENDING},
+    {"residual, relu before addition", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: conv-bn-act, residual: [conv, conv]") ENDING},
+    {"residual, relu-only pre-activation", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: act-conv-bn, residual: [conv, conv]") ENDING},
+    {"residual, full pre-activation", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5") BLOCKS("order: bn-act-conv, residual: [conv, conv]") "  - bn\n  - act\n" ENDING},
+    {"residual, full pre-activation, projections of the activated tensor", FILL_PLAIN, 5,
+     HEAD("[3, 9, 7]", "5")
+         BLOCKS("order: conv-bn-act, pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, "
+                "shortcut_from: pre") "  - bn\n  - act\n" ENDING},
+    {"residual, option A from 16 to 32: eight channels of zeros on either side", FILL_PLAIN, 4,
+     HEAD("[3, 9, 8]", "4") "  - conv: 16\n  - stage: {repeat: 2, out: 32, stride: 2, shortcut: pad, post: act, "
+                            "residual: [conv, conv: {order: conv-bn}]}\n" ENDING},
+    {"residual, option A with odd differences, option C, gammas of zero", FILL_PLAIN, 4,
+     HEAD("[5, 8, 9]",
+          "4") "  - stage: {out: 10, stride: [1, 2], shortcut: pad, residual: [conv]}\n"
+               "  - stage: {out: 17, stride: [2, 1], shortcut: pad, zero_gamma: true, residual: [conv, conv: "
+               "{order: conv-bn}]}\n"
+               "  - stage: {out: 17, repeat: 2, shortcut: {always: true, order: conv-bn}, residual: [conv]}\n" ENDING},
+    {"residual, integers through pads and sums", FILL_INTEGER, 4,
+     HEAD("[3, 8, 8]",
+          "4") "  - conv: {out: 16, order: conv-relu}\n"
+               "  - stage: {out: 21, kernel: 1, stride: 2, shortcut: pad, order: conv-relu, post: relu, residual: "
+               "[conv, conv: {order: conv}]}\n"
+               "  - flatten\n  - linear: classes\n" TAIL},
+    {"a join's operands are pooled, and what follows pools", FILL_PLAIN, 5,
+     HEAD("[4, 9, 9]",
+          "4") "  - stage: {stride: 2, post: \"maxpool(2)\", residual: [conv: {out: 9, stride: 1}, maxpool: {k: 3, "
+               "stride: 2, padding: 1}]}\n"
+               "  - stage: {concat: [[avgpool: {k: 3, stride: 1, padding: 1}], [maxpool: {k: 3, stride: 1, padding: "
+               "1}]], post: \"bn-avgpool(2)\"}\n" ENDING},
+    {"DenseNet, growth of 12 from 16", FILL_PLAIN, 4,
+     HEAD("[3, 8, 8]",
+          "5") "  - conv: {out: 16, order: conv}\n"
+               "  - stage: {repeat: 3, order: bn-act-conv, concat: [[], [conv: 12]], transition: [conv: {kernel: 1, "
+               "out: 26}, avgpool(2)]}\n"
+               "  - bn\n  - act\n" ENDING},
+    {"DenseNet, odd channels and bottlenecks", FILL_PLAIN, 4,
+     HEAD("[3, 7, 6]",
+          "5") "  - stage: {repeat: 4, order: bn-act-conv, concat: [[], [conv: {kernel: 1, out: 7}, conv: 5]], "
+               "post: drop(0.2)}\n"
+               "  - bn\n  - act\n" ENDING},
+    {"Inception, with a pooled branch", FILL_PLAIN, 4,
+     HEAD("[5, 8, 8]",
+          "5") "  - stage: {concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 7}, conv: 13], [conv: "
+               "{kernel: 1, out: 3}, conv: {kernel: 5, out: 8}], [maxpool: {k: 3, stride: 1, padding: 1}, conv: "
+               "{kernel: 1, out: 9}]]}\n"
+               "  - stage: {stride: 2, concat: [[conv: 12], [conv: {out: 5, kernel: [1, 3]}, conv: {out: 5, kernel: "
+               "[3, 1]}]]}\n" ENDING},
+    {"integers through concats of concats, the input among them", FILL_INTEGER, 4,
+     HEAD("[3, 6, 7]", "4") "  - stage: {order: conv-relu, concat: [[], [conv: 5], [stage: {concat: [[conv: 17], [], "
+                            "[maxpool: {k: 3, stride: 1, padding: 1}]]}], []]}\n"
+                            "  - stage: {order: conv, kernel: 1, concat: [[conv: 16], [relu, conv: 1]]}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"x + x, and the same tensor three times over", FILL_PLAIN, 4,
+     HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [stage: {residual: [drop(0)]}]}\n"
+                            "  - stage: {concat: [[], [], []], post: bn}\n"
+                            "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
+    {"two norms on one tensor, and a third reader", FILL_PLAIN, 4,
+     HEAD("[3, 7, 7]",
+          "4") "  - conv: {out: 11, order: conv}\n"
+               "  - stage: {concat: [[bn, act], [bn: {eps: 1e-3}, tanh], [conv: 5]]}\n"
+               "  - stage: {residual: [bn, conv: {out: 27, order: bn-act-conv}], shortcut: {always: true, order: "
+               "bn-conv}}\n" ENDING},
+    {"depthwise and pointwise", FILL_PLAIN, 4,
+     HEAD("[3, 9, 8]",
+          "4") "  - conv: 17\n  - conv: {groups: depthwise}\n  - conv: {kernel: 1, out: 33}\n"
+               "  - conv: {groups: depthwise, out: 66, stride: 2, kernel: 5}\n"
+               "  - stage: {residual: [conv: {kernel: 1, out: 20}, conv: {groups: depthwise, dilation: 2, padding: "
+               "2}, conv: {kernel: 1, out: 66, order: conv-bn}], post: act}\n" ENDING},
+    {"integers through grouped, depthwise and dilated convs", FILL_INTEGER, 4,
+     HEAD("[6, 9, 9]", "4") "  - conv: {out: 9, groups: 3, order: conv-relu}\n"
+                            "  - conv: {groups: depthwise, dilation: [2, 1], order: conv-relu}\n"
+                            "  - conv: {out: 36, groups: 9, stride: 2, dilation: 2, order: conv}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"one dimension", FILL_PLAIN, 5,
+     HEAD("[3, 29]",
+          "4") "  - conv: {out: 17, kernel: 5, stride: 2}\n"
+               "  - stage: {repeat: 2, out: 20, shortcut: pad, post: act, residual: [conv, conv: {order: conv-bn, "
+               "dilation: 2, padding: 2}]}\n"
+               "  - stage: {concat: [[], [conv: {groups: depthwise}], [maxpool: {k: 3, stride: 1, padding: 1}]], "
+               "transition: [conv: {kernel: 1, out: 9}, avgpool(2)]}\n" ENDING},
+    {"one dimension, integers", FILL_INTEGER, 5,
+     HEAD("[5, 23]", "4") "  - conv: {out: 16, order: conv-relu}\n  - maxpool: {k: 3, stride: 2}\n"
+                          "  - stage: {out: 19, stride: 2, shortcut: pad, order: conv, residual: [conv]}\n"
+                          "  - flatten\n  - linear: classes\n" TAIL},
+    {"sums and concats of features", FILL_PLAIN, 5,
+     HEAD("[3, 5, 5]", "4") "  - conv: 8\n  - stage: {concat: [[global_avg_pool], [flatten, linear: 7]]}\n"
+                            "  - stage: {residual: [linear: {out: 15, order: linear-bn-act}], post: bn-act}\n"
+                            "  - stage: {residual: [linear: 21], shortcut: pad}\n  - linear: classes\n" TAIL},
+    {"the logits are a sum", FILL_PLAIN, 4,
+     HEAD("[3, 5, 5]", "4") "  - global_avg_pool\n  - stage: {residual: [linear: classes], shortcut: conv}\n" TAIL},
 };
 enum {
     EXACTS = sizeof exact / sizeof *exact
@@ -417,7 +539,7 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     return c;
 }
 
-static bool exact_chains(const Options *o)
+static bool chosen(const Options *o)
 {
     Case c[EXACTS];
     char *label[EXACTS];
@@ -460,9 +582,22 @@ static bool have(const char *cc)
     return run_program("/dev/null", NULL, NULL, argv) == 0;
 }
 
+static const Chosen *chosen_named(const char *name)
+{
+    for (int i = 0; i < EXACTS; i++)
+        if (strcmp(exact[i].name, name) == 0)
+            return &exact[i];
+    BUG("no chosen network is called '%s'", name);
+}
+
 static bool compilers(const Options *o)
 {
-    static const int pick[] = {13, 11, 12, 0};
+    static const char *const pick[] = {"pool and dropout before the norm",
+                                       "a short last batch: two of six, hidden linears with norms",
+                                       "residual, option A with odd differences, option C, gammas of zero",
+                                       "two norms in a block, silu before one",
+                                       "one dimension",
+                                       "integers through conv, relu, max-pool and linear"};
     enum {
         PICKS = sizeof pick / sizeof *pick
     };
@@ -477,7 +612,8 @@ static bool compilers(const Options *o)
     for (int r = 0; r < ROWS; r++) {
         const char *objects = NULL;
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
-            c[n] = chosen_case(o, &exact[pick[p]], xprintf("%s/matrix_%d_%d", o->work, r, p));
+            const Chosen *w = chosen_named(pick[p]);
+            c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
             c[n].target = matrix[r].target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
@@ -486,7 +622,7 @@ static bool compilers(const Options *o)
                 objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
             c[n].objects = objects;
             label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
-                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, exact[pick[p]].name);
+                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, w->name);
         }
     }
     Verdict v[ROWS * PICKS];
@@ -495,23 +631,30 @@ static bool compilers(const Options *o)
 }
 
 /* Every random spec is accepted, with the shapes that randspec reckons. */
-static bool specs(const Options *o)
+static bool specs_of(const Options *o, const Kind *kind)
 {
     int failed = 0;
     char *dir = xprintf("%s/specs", o->work);
     for (int i = 0; i < o->count; i++) {
-        RandSpec s = rs_random(o->seed + (uint64_t)i);
+        uint64_t seed = o->seed + (uint64_t)i;
+        RandSpec s = kind->make(seed);
         Shape end;
         rs_valid(&s, &end);
-        Case c = random_case(o, dir, &s, o->seed + (uint64_t)i);
+        Case c = random_case(o, dir, &s, seed);
         if (!accepted(c.spec, &end)) {
-            printf("FAILED seed %" PRIu64 ": refused, or with other shapes\n", o->seed + (uint64_t)i);
+            printf("FAILED %s, seed %" PRIu64 ": refused, or with other shapes\n", kind->name, seed);
             print_file(c.spec);
             failed++;
         }
     }
-    printf("specs: %d passed, %d failed\n", o->count - failed, failed);
+    printf("specs, %s: %d passed, %d failed\n", kind->name, o->count - failed, failed);
     return failed == 0;
+}
+
+static bool specs(const Options *o)
+{
+    bool ok = specs_of(o, &chains);
+    return specs_of(o, &graphs) && ok;
 }
 
 static bool one_spec(const Options *o)
@@ -604,8 +747,9 @@ static Options options(int argc, char **argv)
             o.n = (int)number(v, 1, 100000);
         } else if (strcmp(a, "--fill") == 0) {
             o.fill = fill_named(v);
-        } else if (strcmp(a, "--print-spec") == 0) {
-            RandSpec s = rs_random((uint64_t)number(v, 0, INT64_MAX));
+        } else if (strcmp(a, "--print-spec") == 0 || strcmp(a, "--print-graph") == 0) {
+            uint64_t seed = (uint64_t)number(v, 0, INT64_MAX);
+            RandSpec s = a[8] == 's' ? rs_random(seed) : rs_graph(seed);
             rs_print(&s, stdout);
             exit(fflush(stdout) == 0 ? 0 : 1);
         } else {
@@ -646,7 +790,11 @@ int main(int argc, char **argv)
         static const struct {
             const char *name;
             bool (*run)(const Options *);
-        } part[] = {{"specs", specs}, {"random", random_chains}, {"exact", exact_chains}, {"matrix", compilers}};
+        } part[] = {{"specs", specs},
+                    {"random", random_chains},
+                    {"graphs", random_graphs},
+                    {"exact", chosen},
+                    {"matrix", compilers}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;

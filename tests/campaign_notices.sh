@@ -6,17 +6,21 @@ export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 campaign=$1 fakegen=$2 passed=0 failed=0
 expect() {
-    FAULT=$1 "$campaign" --convoy "$fakegen" --count 12 --tries 0 >/dev/null 2>&1
-    if [ $? -eq "$2" ]; then
+    FAULT=$2 "$campaign" --convoy "$fakegen" "$1" --count 12 --tries 0 >/dev/null 2>&1
+    if [ $? -eq "$3" ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        echo "FAILED: fault '$1': the campaign did not end with status $2"
+        echo "FAILED: $1, fault '$2': the campaign did not end with status $3"
     fi
 }
-expect none 0
+expect random none 0
+expect graphs none 0
 for fault in gen make emission rate decay crash act threads grad nesterov running count missing predict; do
-    expect "$fault" 1
+    expect random "$fault" 1
+done
+for fault in join grad act predict; do
+    expect graphs "$fault" 1
 done
 echo "campaign notices faults: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

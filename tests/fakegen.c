@@ -5,6 +5,7 @@
 #include "randspec.h"
 #include "stfile.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -172,6 +173,16 @@ static void spoil(Interp *ip, OpKind kind, int64_t element, double by)
         }
 }
 
+/* The largest magnitude of the first such op's output. */
+static double top(const Interp *ip, OpKind kind)
+{
+    double most = 0;
+    for (int i = 0; i < ip->g->nop; i++)
+        for (int64_t e = 0; ip->g->op[i].kind == kind && e < ip->n * interp_image(ip->g, i); e++)
+            most = fabs(ip->out[i][e]) > most ? fabs(ip->out[i][e]) : most;
+    return most;
+}
+
 static int trace(int argc, char **argv)
 {
     Graph *g = load(argv[0]);
@@ -195,6 +206,10 @@ static int trace(int argc, char **argv)
         abort();
     if (fault("act"))
         spoil(ip, OP_CONV, 0, 1e-3 * ip->out[1][0] + 1e-3);
+    if (fault("join")) {
+        spoil(ip, OP_ADD, 0, 1e-3 * top(ip, OP_ADD));
+        spoil(ip, OP_CONCAT, 0, 1e-3 * top(ip, OP_CONCAT));
+    }
     if (fault("threads") && number(argc, argv, "--threads") == 5)
         spoil(ip, OP_BN, 0, 1e-6);
     put(to, "loss", &ip->loss, 0, NULL, false);
@@ -235,13 +250,13 @@ static int trace(int argc, char **argv)
 static int predict(int argc, char **argv)
 {
     Graph *g = load(argv[0]);
-    int n, classes = g->op[g->nop - 2].shape.c;
+    int n, last = g->op[g->nop - 1].in, classes = g->op[last].shape.c;
     double *x = images(option(argc, argv, "--input"), &n);
     Interp *ip = open_weights(g, option(argc, argv, "--weights"), NULL, n);
     float *y = xalloc((size_t)n * (size_t)classes * sizeof *y);
     interp_forward(ip, x, NULL, n, fault("predict"));
     for (int i = 0; i < n * classes; i++)
-        y[i] = (float)ip->out[g->nop - 2][i];
+        y[i] = (float)ip->out[last][i];
     return npy_write(option(argc, argv, "-o"), y, NULL, 2, (int64_t[]){n, classes}) ? 0 : 1;
 }
 

@@ -1,5 +1,6 @@
 /* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it,
- * its backward, which adds to the gradient of its input. */
+ * its backward, which adds to the gradient of its input. An op that reads several is called for each of them in turn.
+ */
 #include "interp.h"
 
 #include <math.h>
@@ -58,6 +59,7 @@ typedef struct At {
     Interp *ip;
     const Op *op;
     int i;                /* the op's index */
+    int k;                /* which of its inputs this is about */
     int n;                /* images */
     Shape a, b;           /* shapes of its input and its output */
     const double *x;      /* input */
@@ -480,6 +482,76 @@ static void flatten_backward(At *t)
         t->dx[i] += t->dy[i];
 }
 
+/* pad: every stride-th pixel, and channels of zeros before and behind */
+static void pad_walk(At *t, bool back)
+{
+    const Op *o = t->op;
+    for (int n = 0; n < t->n; n++)
+        for (int c = 0; c < t->b.c; c++)
+            for (int y = 0; y < t->b.h; y++)
+                for (int x = 0; x < t->b.w; x++) {
+                    int from = c - o->before;
+                    int64_t to = at(&t->b, n, c, y, x);
+                    bool inside = from >= 0 && from < t->a.c;
+                    int64_t source = inside ? at(&t->a, n, from, y * o->stride[0], x * o->stride[1]) : 0;
+                    if (!back)
+                        t->y[to] = inside ? t->x[source] : 0;
+                    else if (inside)
+                        t->dx[source] += t->dy[to];
+                }
+}
+
+static void pad_forward(At *t)
+{
+    pad_walk(t, false);
+}
+
+static void pad_backward(At *t)
+{
+    pad_walk(t, true);
+}
+
+/* add: the sum of all inputs, from the first on */
+static void add_forward(At *t)
+{
+    for (int64_t i = 0; i < size_out(t); i++)
+        t->y[i] = t->k ? q(t, t->y[i]) + t->x[i] : t->x[i];
+}
+
+static void add_backward(At *t)
+{
+    for (int64_t i = 0; i < size_out(t); i++)
+        t->dx[i] += t->dy[i];
+}
+
+/* concat: the channels of its inputs one behind the other */
+static void concat_walk(At *t, bool back)
+{
+    int first = 0; /* of this input's channels */
+    for (int k = 0; k < t->k; k++)
+        first += t->ip->g->op[t->op->ins[k]].shape.c;
+    for (int n = 0; n < t->n; n++)
+        for (int c = 0; c < t->a.c; c++)
+            for (int y = 0; y < t->a.h; y++)
+                for (int x = 0; x < t->a.w; x++) {
+                    int64_t from = at(&t->a, n, c, y, x), to = at(&t->b, n, first + c, y, x);
+                    if (back)
+                        t->dx[from] += t->dy[to];
+                    else
+                        t->y[to] = t->x[from];
+                }
+}
+
+static void concat_forward(At *t)
+{
+    concat_walk(t, false);
+}
+
+static void concat_backward(At *t)
+{
+    concat_walk(t, true);
+}
+
 /* loss: softmax cross-entropy, mean over the batch */
 static double log_sum(const double *z, int classes)
 {
@@ -533,27 +605,33 @@ static const struct {
     [OP_AVGPOOL] = {avgpool_forward, avgpool_backward},
     [OP_GLOBAL_AVG_POOL] = {avgpool_forward, avgpool_backward},
     [OP_FLATTEN] = {flatten_forward, flatten_backward},
+    [OP_PAD] = {pad_forward, pad_backward},
+    [OP_ADD] = {add_forward, add_backward},
+    [OP_CONCAT] = {concat_forward, concat_backward},
     [OP_LOSS] = {loss_forward, loss_backward},
 };
 
-static At at_op(Interp *ip, int i)
+/* Op i and its k-th input. */
+static At at_op(Interp *ip, int i, int k)
 {
     const Op *o = &ip->g->op[i];
     if (!rule[o->kind].forward) {
         fprintf(stderr, "interp: op %d has no rule\n", (int)o->kind);
         exit(2);
     }
+    int in = o->ins[k];
     return (At){.ip = ip,
                 .op = o,
                 .i = i,
+                .k = k,
                 .n = ip->n,
-                .a = ip->g->op[o->in].shape,
+                .a = ip->g->op[in].shape,
                 .b = o->shape,
-                .x = ip->out[o->in],
+                .x = ip->out[in],
                 .y = ip->out[i],
                 .dy = ip->dout[i],
-                .dx = ip->dout[o->in],
-                .sx = ip->training ? ip->seen[o->in] : NULL,
+                .dx = ip->dout[in],
+                .sx = ip->training ? ip->seen[in] : NULL,
                 .sy = ip->training ? ip->seen[i] : NULL};
 }
 
@@ -579,10 +657,38 @@ void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool 
     for (int i = 1; i < ip->g->nop; i++) {
         if (ip->g->op[i].kind == OP_LOSS && !labels)
             continue;
-        At t = at_op(ip, i);
-        rule[t.op->kind].forward(&t);
+        for (int k = 0; k < ip->g->op[i].nin; k++) {
+            At t = at_op(ip, i, k);
+            rule[t.op->kind].forward(&t);
+        }
         shake(ip, ip->out[i], n * interp_image(ip->g, i));
     }
+}
+
+/* Whether op i is read more than once. */
+static bool shared(const Graph *g, int i)
+{
+    int n = 0;
+    for (int j = i + 1; j < g->nop; j++)
+        for (int k = 0; k < g->op[j].nin; k++)
+            n += g->op[j].ins[k] == i;
+    return n > 1;
+}
+
+/* Adds op i's part to the gradient of its k-th input. Where others add theirs, too, a float run has rounded each by
+ * itself, and so does a shaken one. */
+static void backward(Interp *ip, int i, int k)
+{
+    At t = at_op(ip, i, k);
+    int64_t size = size_in(&t);
+    double *all = t.dx, *part = ip->shake && shared(ip->g, t.op->ins[k]) ? room(size, sizeof *part) : NULL;
+    if (part)
+        t.dx = part;
+    rule[t.op->kind].backward(&t);
+    shake(ip, part, size);
+    for (int64_t e = 0; part && e < size; e++)
+        all[e] = q(&t, all[e] + part[e]);
+    free(part);
 }
 
 void interp_backward(Interp *ip)
@@ -595,9 +701,9 @@ void interp_backward(Interp *ip)
         if (ip->dparam[i])
             memset(ip->dparam[i], 0, (size_t)interp_numel(&g->param[i]) * sizeof(double));
     for (int i = g->nop - 1; i > 0; i--) {
-        At t = at_op(ip, i);
         shake(ip, ip->dout[i], ip->n * interp_image(g, i));
-        rule[t.op->kind].backward(&t);
+        for (int k = 0; k < g->op[i].nin; k++)
+            backward(ip, i, k);
     }
     for (int i = 0; i < g->nparam; i++)
         if (ip->dparam[i])

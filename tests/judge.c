@@ -155,7 +155,7 @@ static float draw(const Param *p, const Case *c, Rng *r)
     case PARAM_WEIGHT: {
         if (whole)
             return (float)rng_int(r, -2, 2);
-        if (c->fill == FILL_FAR && p->ndim == 4)
+        if (c->fill == FILL_FAR && p->ndim > 2)
             return (float)rng_int(r, 1, 2);
         double fan_in = (double)interp_numel(p) / p->dim[0];
         return (float)(rng_normal(r) * sqrt(2 / fan_in));
@@ -276,12 +276,14 @@ static int64_t elements(const Dims *d)
     return n;
 }
 
-/* N x C x 1 x 1 may also be N x C. */
+/* N x C x 1 x 1 may also be N x C, and N x C x 1 x L may be N x C x L. */
 static bool same_dims(const StTensor *t, const Dims *d)
 {
-    bool same = t->ndim == d->n || (t->ndim == 2 && d->n == 4 && d->dim[2] == 1 && d->dim[3] == 1);
+    bool flat = t->ndim == 2 && d->n == 4 && d->dim[2] == 1 && d->dim[3] == 1;
+    bool line = t->ndim == 3 && d->n == 4 && d->dim[2] == 1;
+    bool same = t->ndim == d->n || flat || line;
     for (int i = 0; same && i < t->ndim; i++)
-        same = t->dim[i] == d->dim[i];
+        same = t->dim[i] == d->dim[line && i == 2 ? 3 : i];
     return same;
 }
 
@@ -329,6 +331,33 @@ static void compare(Verdict *v, StFile *trace, const char *name, const double *w
           noise);
 }
 
+/* How large an op's output can be where its inputs are integers and it keeps them so; infinite where it does not. */
+static double integer_reach(const Graph *g, int i, const double *most)
+{
+    const Op *o = &g->op[i];
+    int w = interp_find(g, i, PARAM_WEIGHT);
+    double all = 0, largest = 0;
+    for (int k = 0; k < o->nin; k++) {
+        all += most[o->ins[k]];
+        largest = fmax(largest, most[o->ins[k]]);
+    }
+    switch (o->kind) {
+    case OP_CONV:
+    case OP_LINEAR:
+        return largest * 2 * (double)interp_numel(&g->param[w]) / g->param[w].dim[0] + 2;
+    case OP_ADD:
+        return all;
+    case OP_RELU:
+    case OP_MAXPOOL:
+    case OP_FLATTEN:
+    case OP_PAD:
+    case OP_CONCAT:
+        return largest;
+    default:
+        return INFINITY;
+    }
+}
+
 /* Integer fills: what only adds and multiplies small integers is exact, whatever the order of the sums. */
 static void compare_exact(Verdict *v, const Interp *ip, StFile *trace)
 {
@@ -337,16 +366,8 @@ static void compare_exact(Verdict *v, const Interp *ip, StFile *trace)
     double most[4096] = {4};
     for (int i = 1; i < g->nop - 1 && i < 4096; i++) {
         const Op *o = &g->op[i];
-        double reach = most[o->in];
-        exact[i] = exact[o->in];
-        if (o->kind == OP_CONV || o->kind == OP_LINEAR) {
-            int w = interp_find(g, i, PARAM_WEIGHT);
-            reach = reach * 2 * (double)interp_numel(&g->param[w]) / g->param[w].dim[0] + 2;
-        } else if (o->kind != OP_RELU && o->kind != OP_MAXPOOL && o->kind != OP_FLATTEN) {
-            exact[i] = false;
-        }
-        most[i] = reach;
-        exact[i] = exact[i] && reach < 16777216;
+        most[i] = integer_reach(g, i, most);
+        exact[i] = most[i] < 16777216;
         const StTensor *t = exact[i] ? st_find(trace, xprintf("act.%s", o->path)) : NULL;
         if (!t || t->n != ip->n * interp_image(g, i))
             continue; /* said elsewhere */
@@ -485,7 +506,7 @@ static void compare_predict(Verdict *v, const Graph *g, const Case *c, const Num
     int ndim;
     int64_t dim[8];
     float *y = npy_read(path, &ndim, dim);
-    int classes = g->op[g->op[g->nop - 1].in].shape.c, last = g->nop - 2;
+    int last = g->op[g->nop - 1].in, classes = g->op[last].shape.c;
     if (!y || ndim != 2 || dim[0] != c->n_predict || dim[1] != classes) {
         wrong(v, CASE_WRONG, "predict wrote no %d x %d array of float32", c->n_predict, classes);
         free(y);

@@ -35,7 +35,14 @@ bool rng_chance(Rng *r, double p)
 
 /* ---- shapes ---- */
 
-static bool window(Shape *s, const int k[2], const int stride[2], const int padding[2])
+/* A tensor: its shape, how many norms it went through since weights mixed its channels, and how many of 1 x 1 images at
+ * all. Norm after norm makes of a channel without variance, or of few images, nothing but float32's noise. */
+typedef struct Flow {
+    int c, h, w;
+    int norms, single;
+} Flow;
+
+static bool window(Flow *s, const int k[2], const int stride[2], const int padding[2])
 {
     int h = s->h + 2 * padding[0] - k[0], w = s->w + 2 * padding[1] - k[1];
     if (h < 0 || w < 0)
@@ -45,11 +52,13 @@ static bool window(Shape *s, const int k[2], const int stride[2], const int padd
     return true;
 }
 
-static bool stage_shape(const RsStage *t, Shape *s, bool *single)
+static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 {
     switch (t->op) {
     case OP_BN:
         *single |= s->h * s->w == 1;
+        s->single += s->h * s->w == 1;
+        s->norms++;
         return true;
     case OP_MAXPOOL:
     case OP_AVGPOOL:
@@ -58,46 +67,219 @@ static bool stage_shape(const RsStage *t, Shape *s, bool *single)
         s->h = s->w = 1;
         return true;
     case OP_FLATTEN:
-        *s = (Shape){s->c * s->h * s->w, 1, 1};
+        s->c *= s->h * s->w;
+        s->h = s->w = 1;
         return true;
     default:
         return true;
     }
 }
 
-bool rs_valid(const RandSpec *s, Shape *out)
+/* What is counted on the way through a network. */
+typedef struct Walk {
+    const RandSpec *s;
+    double work;
+    int stages;
+    bool single, weights;
+} Walk;
+
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a);
+
+/* The next layer of that group and branch, from index i on; nlayer: none. */
+static int next_in(const RandSpec *s, int i, int parent, int branch)
 {
-    Shape a = {s->input[0], s->input[1], s->input[2]};
-    double work = 0;
-    bool single = false, weights = false;
-    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
+    while (i < s->nlayer && (s->layer[i].parent != parent || s->layer[i].branch != branch))
+        i++;
+    return i;
+}
+
+static int out_of(const RandSpec *s, const RsLayer *l, int in)
+{
+    if (l->out || l->groups < 0)
+        return l->out ? l->out : in;
+    for (int p = l->parent; p; p = s->layer[p - 1].parent)
+        if (s->layer[p - 1].out)
+            return s->layer[p - 1].out;
+    return 0;
+}
+
+static bool has_stride(const RsLayer *l)
+{
+    return l->says_stride || l->stride[0] != 1 || l->stride[1] != 1;
+}
+
+static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Flow *a)
+{
+    int in = a->c, out = out_of(w->s, l, in), groups = l->groups < 0 ? in : l->groups ? l->groups : 1, span[2];
+    for (int d = 0; d < 2; d++)
+        span[d] = (l->kernel[d] - 1) * (l->dilation[d] ? l->dilation[d] : 1) + 1;
+    if (out < 1 || in % groups || out % groups || !window(a, span, stride, l->padding))
         return false;
+    a->c = out;
+    a->norms = in > groups ? 0 : a->norms;
+    w->work += (double)in / groups * a->c * a->h * a->w * l->kernel[0] * l->kernel[1];
+    w->weights = true;
+    return true;
+}
+
+static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Flow *a)
+{
+    w->stages++;
+    if (t->op == OP_CONV) {
+        if (!conv_shape(w, l, stride, a))
+            return false;
+    } else if (t->op == OP_LINEAR) {
+        if (a->h != 1 || a->w != 1 || out_of(w->s, l, 0) < 1)
+            return false;
+        w->work += (double)a->c * out_of(w->s, l, 0);
+        a->c = out_of(w->s, l, 0);
+        a->norms = 0;
+        w->weights = true;
+    } else if (!stage_shape(t, a, &w->single)) {
+        return false;
+    }
+    return (int64_t)a->c * a->h * a->w <= 20000 && (!w->s->dims || (a->norms <= 2 && a->single <= 3));
+}
+
+/* What a tensor went through is what its parts did. */
+static void join_history(Flow *a, const Flow *b)
+{
+    a->norms = b->norms > a->norms ? b->norms : a->norms;
+    a->single = b->single > a->single ? b->single : a->single;
+}
+
+static bool same_shape(Flow a, Flow b)
+{
+    return a.c == b.c && a.h == b.h && a.w == b.w;
+}
+
+static bool has_bn(const RsStage *t, int n)
+{
+    for (int j = 0; j < n; j++)
+        if (t[j].op == OP_BN)
+            return true;
+    return false;
+}
+
+/* Whether some layer in a group has a norm; shortcuts do not count. */
+static bool body_has_bn(const RandSpec *s, int group)
+{
     for (int i = 0; i < s->nlayer; i++) {
         const RsLayer *l = &s->layer[i];
-        for (int j = 0; j < l->nstage; j++) {
-            const RsStage *t = &l->stage[j];
-            if (t->op == OP_CONV) {
-                double in = a.c;
-                if (!window(&a, l->kernel, l->stride, l->padding))
-                    return false;
-                a.c = l->out;
-                work += in * a.c * a.h * a.w * l->kernel[0] * l->kernel[1];
-                weights = true;
-            } else if (t->op == OP_LINEAR) {
-                if (a.h != 1 || a.w != 1)
-                    return false;
-                work += (double)a.c * l->out;
-                a.c = l->out;
-                weights = true;
-            } else if (!stage_shape(t, &a, &single)) {
-                return false;
-            }
-            if ((int64_t)a.c * a.h * a.w > 20000)
-                return false;
-        }
+        if (l->parent == group + 1 && (has_bn(l->stage, l->nstage) || has_bn(l->group.pre, l->group.npre) ||
+                                       has_bn(l->group.post, l->group.npost) || body_has_bn(s, i)))
+            return true;
     }
-    *out = a;
-    return weights && a.h == 1 && a.w == 1 && a.c >= 2 && work < 1.5e6 && work * s->n < 1.5e7 && (!single || s->n >= 2);
+    return false;
+}
+
+static bool walk_stages(Walk *w, const RsStage *t, int n, Flow *a)
+{
+    for (int j = 0; j < n; j++)
+        if (!walk_stage(w, NULL, &t[j], NULL, a))
+            return false;
+    return true;
+}
+
+/* The other side of a sum, where the branch gave shape `to`. */
+static bool walk_shortcut(Walk *w, const RsGroup *g, Flow input, Flow pre, const int *stride, Flow *to)
+{
+    Flow a = g->from_pre ? pre : input;
+    bool same = same_shape(input, *to);
+    if (g->kind == RS_IDENTITY || (same && g->kind != RS_ALWAYS)) {
+        join_history(to, &input);
+        return same;
+    }
+    if (g->kind == RS_PAD) {
+        w->stages++;
+        join_history(to, &a);
+        return to->c >= a.c && to->h == (a.h - 1) / stride[0] + 1 && to->w == (a.w - 1) / stride[1] + 1;
+    }
+    RsLayer l = {.out = to->c, .kernel = {1, 1}};
+    for (int j = 0; j < g->nshortcut; j++)
+        if (!walk_stage(w, &l, &g->shortcut[j], stride, &a))
+            return false;
+    join_history(to, &a);
+    return same_shape(a, *to);
+}
+
+static bool walk_concat(Walk *w, int i, const int *stride, Flow *a)
+{
+    Flow sum = {0};
+    for (int b = 0; b < w->s->layer[i].group.branches; b++) {
+        Flow end = *a;
+        if (!walk_chain(w, i + 1, b, stride, &end) || (b && (end.h != sum.h || end.w != sum.w)))
+            return false;
+        join_history(&end, &sum);
+        end.c += sum.c;
+        sum = end;
+    }
+    *a = sum;
+    return (int64_t)a->c * a->h * a->w <= 20000;
+}
+
+static bool walk_repeat(Walk *w, int i, const int *stride, Flow *a)
+{
+    static const int one[2] = {1, 1};
+    const RsGroup *g = &w->s->layer[i].group;
+    Flow input = *a;
+    if (!walk_stages(w, g->pre, g->npre, a))
+        return false;
+    Flow pre = *a;
+    bool ok = g->body == RS_CONCAT ? walk_concat(w, i, stride, a) : walk_chain(w, i + 1, 0, stride, a);
+    if (ok && g->body == RS_RESIDUAL)
+        ok = walk_shortcut(w, g, input, pre, stride ? stride : one, a);
+    w->stages++;
+    return ok && walk_stages(w, g->post, g->npost, a);
+}
+
+/* `stride`: what the group around it hands down, or NULL. */
+static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
+{
+    const RsLayer *l = &w->s->layer[i];
+    const RsGroup *g = &l->group;
+    bool empty = g->body != RS_CONCAT && next_in(w->s, 0, i + 1, 0) == w->s->nlayer;
+    if (has_stride(l))
+        stride = l->stride;
+    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !g->npre) ||
+        (g->zero_gamma && !body_has_bn(w->s, i)))
+        return false;
+    for (int n = 0; n < g->repeat; n++)
+        if (!walk_repeat(w, i, n ? NULL : stride, a))
+            return false;
+    return walk_chain(w, i + 1, RS_TRANSITION, NULL, a);
+}
+
+/* The layers of a group's branch; the first conv or group takes its stride. */
+static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a)
+{
+    const RandSpec *s = w->s;
+    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch)) {
+        const RsLayer *l = &s->layer[i];
+        const int *taken = l->block == OP_CONV || l->group.body ? stride : NULL;
+        if (taken)
+            stride = NULL;
+        if (l->group.body && !walk_group(w, i, taken, a))
+            return false;
+        for (int j = 0; j < l->nstage; j++)
+            if (!walk_stage(w, l, &l->stage[j], has_stride(l) || !taken ? l->stride : taken, a))
+                return false;
+    }
+    return true;
+}
+
+bool rs_valid(const RandSpec *s, Shape *out)
+{
+    Walk w = {.s = s};
+    Flow a = {s->input[0], s->input[1], s->input[2], 0, 0};
+    if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
+        return false;
+    if (!walk_chain(&w, 0, 0, NULL, &a))
+        return false;
+    *out = (Shape){a.c, a.h, a.w};
+    bool graph = s->dims != 0;
+    return w.weights && a.h == 1 && a.w == 1 && a.c >= 2 && w.work < 1.5e6 && w.work * s->n < 1.5e7 &&
+           (!w.single || (s->n >= 2 && (!graph || s->batch >= 2))) && (!graph || w.stages <= 70);
 }
 
 /* ---- printing ---- */
@@ -152,24 +334,29 @@ static void print_pair(const char *key, const int v[2], FILE *to)
         fprintf(to, ", %s: [%d, %d]", key, v[0], v[1]);
 }
 
-static void print_bare(const RsStage *t, FILE *to)
+static void print_bare(const RsStage *t, int indent, FILE *to)
 {
+    fprintf(to, "%*s- ", indent, "");
     if ((t->op == OP_MAXPOOL || t->op == OP_AVGPOOL) && !(square(t->k) && square(t->stride) && square(t->padding))) {
-        fprintf(to, "  - %s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
+        fprintf(to, "%s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
                 t->stride[0], t->stride[1], t->padding[0], t->padding[1]);
         return;
     }
-    fputs("  - ", to);
     print_stage(t, to);
     fputs("\n", to);
 }
 
+static void print_stages(const RsStage *t, int n, FILE *to)
+{
+    for (int j = 0; j < n; j++) {
+        fputs(j ? "-" : "", to);
+        print_stage(&t[j], to);
+    }
+}
+
 static void print_order(const RsLayer *l, FILE *to)
 {
-    for (int j = 0; j < l->nstage; j++) {
-        fputs(j ? "-" : "", to);
-        print_stage(&l->stage[j], to);
-    }
+    print_stages(l->stage, l->nstage, to);
 }
 
 /* Whether both orders read the same; "act" may mean different things in them. */
@@ -187,26 +374,36 @@ static bool same_order(const RsLayer *a, const RsLayer *b)
 }
 
 /* `usual`: the block whose order the network has, or NULL. */
-static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, FILE *to)
+static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, int indent, FILE *to)
 {
     static const char *const bias[] = {NULL, "auto", "true", "false"};
-    if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named) {
+    fprintf(to, "%*s- %s: ", indent, "", word(l->block));
+    if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named && l->out) {
         if (last)
-            fputs("  - linear: classes\n", to);
+            fputs("classes\n", to);
         else
-            fprintf(to, "  - linear: %d\n", l->out);
+            fprintf(to, "%d\n", l->out);
         return;
     }
-    fprintf(to, "  - %s: {out: %d", word(l->block), l->out);
+    if (l->out)
+        fprintf(to, "{out: %d", l->out);
+    else
+        fprintf(to, "{bias: %s", bias[l->bias ? l->bias : 1]); /* so that a comma may follow */
     if (l->block == OP_CONV) {
         int same[2] = {l->kernel[0] / 2, l->kernel[1] / 2};
         print_pair("kernel", l->kernel, to);
-        if (l->stride[0] != 1 || l->stride[1] != 1)
+        if (has_stride(l))
             print_pair("stride", l->stride, to);
-        if (l->padding[0] != same[0] || l->padding[1] != same[1])
+        if (l->padding[0] != same[0] || l->padding[1] != same[1] || l->dilation[0])
             print_pair("padding", l->padding, to);
+        if (l->dilation[0])
+            print_pair("dilation", l->dilation, to);
+        if (l->groups > 0)
+            fprintf(to, ", groups: %d", l->groups);
+        if (l->groups < 0)
+            fputs(", groups: depthwise", to);
     }
-    if (l->bias)
+    if (l->bias && l->out)
         fprintf(to, ", bias: %s", bias[l->bias]);
     bool acts = false, norms = false; /* what does nothing is warned about */
     for (int j = 0; j < l->nstage; j++) {
@@ -229,26 +426,128 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
     fputs("}\n", to);
 }
 
-void rs_print(const RandSpec *s, FILE *to)
+static void print_around(const char *key, const RsStage *t, int n, int indent, FILE *to)
 {
+    if (!n)
+        return;
+    fprintf(to, "%*s%s: \"", indent, "", key);
+    print_stages(t, n, to);
+    fputs("\"\n", to);
+}
+
+static void print_shortcut(const RsGroup *g, int indent, FILE *to)
+{
+    if (g->kind == RS_IDENTITY || g->kind == RS_PAD)
+        fprintf(to, "%*sshortcut: %s\n", indent, "", g->kind == RS_PAD ? "pad" : "identity");
+    if (g->kind == RS_CONV)
+        print_around("shortcut", g->shortcut, g->nshortcut, indent, to);
+    if (g->kind == RS_ALWAYS) {
+        fprintf(to, "%*sshortcut: {always: true, order: \"", indent, "");
+        print_stages(g->shortcut, g->nshortcut, to);
+        fputs("\"}\n", to);
+    }
+    if (g->from_pre)
+        fprintf(to, "%*sshortcut_from: pre\n", indent, "");
+    if (g->zero_gamma)
+        fprintf(to, "%*szero_gamma: true\n", indent, "");
+}
+
+/* The conv block whose order those inside a group need not write; `outer`: that of the groups around it. */
+static const RsLayer *group_order(const RandSpec *s, int group, const RsLayer *outer)
+{
+    for (int i = 0; s->layer[group].group.own_order && i < s->nlayer; i++)
+        if (s->layer[i].parent == group + 1 && s->layer[i].block == OP_CONV)
+            return &s->layer[i];
+    return outer;
+}
+
+static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to);
+
+/* The values of a group's own keys, then its body. */
+static void print_group(const RandSpec *s, int i, const RsLayer *outer, int indent, FILE *to)
+{
+    static const char *const bodies[] = {[RS_LAYERS] = "layers", [RS_RESIDUAL] = "residual", [RS_CONCAT] = "concat"};
+    const RsLayer *l = &s->layer[i], *usual = group_order(s, i, outer);
+    const RsGroup *g = &l->group;
+    fprintf(to, "%*s- stage:\n", indent, "");
+    indent += 4;
+    if (l->named)
+        fprintf(to, "%*sname: group_%d\n", indent, "", i);
+    fprintf(to, "%*srepeat: %d\n", indent, "", g->repeat);
+    if (l->out)
+        fprintf(to, "%*sout: %d\n", indent, "", l->out);
+    if (has_stride(l))
+        fprintf(to, l->stride[0] == l->stride[1] ? "%*sstride: %d\n" : "%*sstride: [%d, %d]\n", indent, "",
+                l->stride[0], l->stride[1]);
+    if (usual != outer)
+        print_around("order", usual->stage, usual->nstage, indent, to);
+    print_around("pre", g->pre, g->npre, indent, to);
+    print_around("post", g->post, g->npost, indent, to);
+    if (g->body == RS_RESIDUAL)
+        print_shortcut(g, indent, to);
+    fprintf(to, "%*s%s:\n", indent, "", bodies[g->body]);
+    for (int b = 0; b < g->branches && g->body == RS_CONCAT; b++) {
+        bool empty = next_in(s, 0, i + 1, b) == s->nlayer;
+        fprintf(to, "%*s-%s\n", indent + 2, "", empty ? " []" : "");
+        print_chain(s, i + 1, b, usual, indent + 4, to);
+    }
+    if (g->body != RS_CONCAT)
+        print_chain(s, i + 1, 0, usual, indent + 2, to);
+    if (next_in(s, 0, i + 1, RS_TRANSITION) < s->nlayer)
+        fprintf(to, "%*stransition:\n", indent, "");
+    print_chain(s, i + 1, RS_TRANSITION, usual, indent + 2, to);
+}
+
+static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to)
+{
+    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch))
+        if (s->layer[i].group.body)
+            print_group(s, i, usual, indent, to);
+        else if (s->layer[i].block == OP_KINDS)
+            print_bare(&s->layer[i].stage[0], indent, to);
+        else
+            print_block(&s->layer[i], i, i == s->nlayer - 1 && !parent, usual, indent, to);
+}
+
+static void copy_side(int v[2])
+{
+    v[0] = v[1];
+}
+
+/* Where there is a length only, sizes are one number: the same in both directions is printed so. */
+static void copy_sides(RandSpec *s)
+{
+    for (int i = 0; i < s->nlayer; i++) {
+        RsLayer *l = &s->layer[i];
+        copy_side(l->kernel), copy_side(l->stride), copy_side(l->padding), copy_side(l->dilation);
+        RsStage *list[] = {l->stage, l->group.pre, l->group.post};
+        int n[] = {l->nstage, l->group.npre, l->group.npost};
+        for (int k = 0; k < 3; k++)
+            for (int j = 0; j < n[k]; j++)
+                copy_side(list[k][j].k), copy_side(list[k][j].stride), copy_side(list[k][j].padding);
+    }
+}
+
+void rs_print(const RandSpec *given, FILE *to)
+{
+    RandSpec copy = *given, *s = &copy;
     Shape end = {0};
     rs_valid(s, &end);
+    if (s->dims == 1)
+        copy_sides(s);
     const RsLayer *usual = NULL;
     for (int i = s->nlayer - 1; i >= 0 && s->top_order; i--)
         usual = s->layer[i].block == OP_CONV ? &s->layer[i] : usual;
-    fprintf(to, "name: chain\ninput: [%d, %d, %d]\nclasses: %d\nact: %s\n", s->input[0], s->input[1], s->input[2],
-            end.c, word(s->act));
+    fprintf(to, s->dims == 1 ? "name: chain\ninput: [%d, %d]\n" : "name: chain\ninput: [%d, %d, %d]\n", s->input[0],
+            s->input[s->dims == 1 ? 2 : 1], s->input[2]);
+    fprintf(to, "classes: %d\nact: %s\n", end.c, word(s->act));
     if (usual) {
         fputs("order: \"", to);
         print_order(usual, to);
         fputs("\"\n", to);
     }
     fputs("layers:\n", to);
-    for (int i = 0; i < s->nlayer; i++)
-        if (s->layer[i].block == OP_KINDS)
-            print_bare(&s->layer[i].stage[0], to);
-        else
-            print_block(&s->layer[i], i, i == s->nlayer - 1, usual, to);
+    print_chain(s, 0, 0, usual, 2, to);
     fprintf(to, "train: {data: shapes, batch: %d}\n", s->batch);
 }
 
@@ -340,7 +639,7 @@ static RsLayer random_bare(Rng *r, const RandSpec *s, OpKind op)
 
 static void add(Rng *r, RandSpec *s, RsLayer l)
 {
-    if (s->nlayer == RS_MOST_LAYERS)
+    if (s->nlayer == RS_MOST_CHAIN)
         return;
     if (l.block == OP_CONV && s->top_order && s->nlayer && rng_chance(r, 0.5)) /* the order of an earlier block */
         for (int i = 0; i < s->nlayer; i++)
@@ -403,6 +702,333 @@ static RandSpec attempt(Rng *r)
     return s;
 }
 
+/* ---- making graphs ---- */
+
+/* Where a graph's layers are made. `keep`: heights and widths must stay, since a join follows; `c`: the channels there,
+ * 0 where only the shape rules know. */
+typedef struct Spot {
+    int parent, branch, depth, c;
+    bool keep, features; /* features: 1 x 1, so that blocks are linear */
+} Spot;
+
+static int few_channels(Rng *r)
+{
+    static const int some[] = {1, 2, 3, 3, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 20, 24};
+    return some[rng_int(r, 0, 15)];
+}
+
+/* A window of three, one pixel apart: what it gives is as large as what it reads. */
+static void keep_stage(RsStage *t)
+{
+    for (int d = 0; d < 2 && (t->op == OP_MAXPOOL || t->op == OP_AVGPOOL); d++) {
+        t->k[d] = 3;
+        t->stride[d] = t->padding[d] = 1;
+    }
+}
+
+static RsLayer *put(RandSpec *s, const Spot *p, RsLayer l)
+{
+    if (s->nlayer == RS_MOST_LAYERS)
+        return NULL;
+    l.parent = p->parent;
+    l.branch = p->branch;
+    s->layer[s->nlayer] = l;
+    return &s->layer[s->nlayer++];
+}
+
+/* Groups of channels, and taps that stand apart. */
+static void conv_form(Rng *r, RsLayer *l, Spot *p)
+{
+    int in = p->c;
+    if (rng_chance(r, 0.15) && in) {
+        l->groups = -1;
+        l->out = rng_chance(r, 0.6) ? 0 : in * rng_int(r, 1, 2);
+        p->c = l->out ? l->out : in;
+    } else if (rng_chance(r, 0.35) && in > 1 && l->out) {
+        l->groups = rng_int(r, 2, in > 6 ? 6 : in);
+        while (in % l->groups)
+            l->groups--;
+        l->out = p->c = l->groups * rng_int(r, 1, 1 + 12 / l->groups);
+    }
+    if (rng_chance(r, 0.15)) {
+        int by = rng_int(r, 2, 3);
+        for (int d = 0; d < 2; d++)
+            l->dilation[d] = rng_chance(r, 0.85) ? by : 1;
+    }
+    for (int d = 0; d < 2 && p->keep; d++) {
+        l->kernel[d] = d && rng_chance(r, 0.8) ? l->kernel[0] : (int[]){1, 1, 3, 3, 3, 5}[rng_int(r, 0, 5)];
+        l->padding[d] = (l->dilation[d] ? l->dilation[d] : 1) * (l->kernel[d] / 2);
+        l->stride[d] = 1;
+    }
+}
+
+/* A block; out 0: the group's. */
+static void put_block(Rng *r, RandSpec *s, Spot *p, int out, bool plain)
+{
+    RsLayer l = random_block(r, s, p->features ? OP_LINEAR : OP_CONV, out);
+    for (int j = 0; j < l.nstage && p->keep; j++)
+        keep_stage(&l.stage[j]);
+    p->c = out ? out : p->c; /* a group's out is told by the caller */
+    if (!p->features && !plain)
+        conv_form(r, &l, p);
+    else if (!p->features && p->keep)
+        for (int d = 0; d < 2; d++) {
+            l.kernel[d] = (int[]){1, 3}[rng_int(r, 0, 1)];
+            l.padding[d] = l.kernel[d] / 2;
+            l.stride[d] = 1;
+        }
+    put(s, p, l);
+}
+
+static void put_bare(Rng *r, RandSpec *s, const Spot *p)
+{
+    static const OpKind kinds[] = {OP_BN, OP_RELU, OP_BN, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    RsLayer l = random_bare(r, s, kinds[rng_int(r, 0, p->features ? 4 : 6)]);
+    if (p->keep)
+        keep_stage(&l.stage[0]);
+    put(s, p, l);
+}
+
+static void put_group(Rng *r, RandSpec *s, Spot *p);
+
+/* One to three layers, groups among them. */
+static void put_chain(Rng *r, RandSpec *s, Spot *p, int out)
+{
+    for (int i = rng_int(r, 1, p->depth > 1 ? 2 : 3); i > 0; i--) {
+        if (p->depth < 3 && rng_chance(r, 0.22)) {
+            put_group(r, s, p);
+        } else if (rng_chance(r, 0.25)) {
+            put_bare(r, s, p);
+        } else {
+            bool inherit = out && rng_chance(r, 0.7);
+            put_block(r, s, p, inherit ? 0 : few_channels(r), false);
+            if (inherit && s->layer[s->nlayer - 1].groups >= 0)
+                p->c = out;
+        }
+    }
+}
+
+/* Stages without weights around a group's body. */
+static int around(Rng *r, const RandSpec *s, const Spot *p, double chance, RsStage *t)
+{
+    static const OpKind kinds[] = {OP_RELU, OP_BN, OP_RELU, OP_RELU, OP_DROP, OP_MAXPOOL, OP_AVGPOOL};
+    int n = rng_chance(r, chance) ? rng_int(r, 1, 3) : 0;
+    for (int j = 0; j < n; j++) {
+        t[j] = random_stage(r, kinds[rng_int(r, 0, p->features || rng_chance(r, 0.6) ? 4 : 6)], s->act, false);
+        keep_stage(&t[j]);
+    }
+    return n;
+}
+
+static void shortcut_order(Rng *r, const RandSpec *s, RsGroup *g)
+{
+    static const OpKind orders[][3] = {
+        {OP_CONV, OP_BN}, {OP_CONV}, {OP_BN, OP_CONV}, {OP_CONV, OP_BN, OP_RELU}, {OP_RELU, OP_CONV}};
+    int k = g->kind == RS_PLAIN ? 0 : rng_int(r, 0, 4);
+    g->nshortcut = 0;
+    for (int j = 0; j < 3 && orders[k][j]; j++)
+        g->shortcut[g->nshortcut++] = random_stage(r, orders[k][j], s->act, false);
+}
+
+/* A pool at the end of a residual's branch that reduces the image instead of its first conv. */
+static void pool_strides(RandSpec *s, int i, Spot *p)
+{
+    int first = next_in(s, 0, i + 1, 0);
+    while (first < s->nlayer && s->layer[first].block != OP_CONV && !s->layer[first].group.body)
+        first = next_in(s, first + 1, i + 1, 0);
+    if (first == s->nlayer || s->layer[first].group.body)
+        return;
+    RsLayer pool = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .nstage = 1};
+    pool.act = s->act;
+    pool.stage[0] = (RsStage){.op = OP_MAXPOOL, .k = {3, 3}, .padding = {1, 1}};
+    memcpy(pool.stage[0].stride, s->layer[i].stride, sizeof pool.stage[0].stride);
+    s->layer[first].says_stride = true;
+    put(s, p, pool);
+}
+
+static void residual_body(Rng *r, RandSpec *s, int i, Spot *in)
+{
+    RsGroup *g = &s->layer[i].group;
+    Spot p = {.parent = i + 1, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
+    put_chain(r, s, &p, s->layer[i].out);
+    g->kind = (RsShortcut)rng_int(r, RS_PLAIN, RS_ALWAYS);
+    if (in->c && (g->kind == RS_IDENTITY || g->kind == RS_PAD || rng_chance(r, 0.2))) {
+        int more = g->kind == RS_PAD ? rng_int(r, 0, 5) : 0;
+        if (g->kind == RS_IDENTITY || p.c < in->c || p.c == 0)
+            put_block(r, s, &p, in->c + more, true);
+    }
+    shortcut_order(r, s, g);
+    g->from_pre = g->npre && rng_chance(r, 0.5);
+    g->zero_gamma = body_has_bn(s, i) && rng_chance(r, 0.3);
+    if (g->kind != RS_IDENTITY && !in->features && !in->keep && rng_chance(r, 0.5))
+        for (int d = 0; d < 2; d++)
+            s->layer[i].stride[d] = d && rng_chance(r, 0.7) ? s->layer[i].stride[0] : rng_int(r, 1, 3);
+    if (has_stride(&s->layer[i]) && rng_chance(r, 0.25))
+        pool_strides(s, i, &p);
+    in->c = p.c;
+}
+
+/* Where a group's branches reduce the image, each does it in its first layer: convs with the group's stride, or each
+ * with its own, pools too. */
+static void concat_strides(RandSpec *s, int i)
+{
+    RsLayer *l = &s->layer[i];
+    int convs = 0;
+    for (int b = 0; b < l->group.branches; b++) {
+        int first = next_in(s, 0, i + 1, b);
+        OpKind op = first == s->nlayer                 ? OP_KINDS
+                    : s->layer[first].block == OP_CONV ? OP_CONV
+                                                       : s->layer[first].stage[0].op;
+        if (op != OP_CONV && op != OP_MAXPOOL && op != OP_AVGPOOL)
+            return;
+        convs += op == OP_CONV;
+    }
+    for (int b = 0; b < l->group.branches && convs < l->group.branches; b++) {
+        RsLayer *first = &s->layer[next_in(s, 0, i + 1, b)];
+        int *stride = first->block == OP_CONV ? first->stride : first->stage[0].stride;
+        stride[0] = stride[1] = 2;
+    }
+    if (convs == l->group.branches)
+        l->stride[0] = l->stride[1] = 2;
+}
+
+static void concat_body(Rng *r, RandSpec *s, int i, Spot *in)
+{
+    RsGroup *g = &s->layer[i].group;
+    int sum = 0;
+    g->branches = rng_int(r, 2, rng_chance(r, 0.2) ? RS_MOST_BRANCHES : 3);
+    for (int b = 0; b < g->branches; b++) {
+        Spot p = {
+            .parent = i + 1, .branch = b, .depth = in->depth + 1, .c = in->c, .keep = true, .features = in->features};
+        if (!rng_chance(r, 0.3))
+            put_chain(r, s, &p, s->layer[i].out);
+        sum += p.c;
+    }
+    if (!in->keep && !in->features && rng_chance(r, 0.4))
+        concat_strides(s, i);
+    in->c = sum;
+    if (rng_chance(r, 0.25)) {
+        Spot p = {.parent = i + 1,
+                  .branch = RS_TRANSITION,
+                  .depth = in->depth + 1,
+                  .keep = in->keep,
+                  .features = in->features};
+        put_block(r, s, &p, few_channels(r), true);
+        in->c = p.c;
+        if (!in->features)
+            put_bare(r, s, &p);
+    }
+}
+
+static void put_group(Rng *r, RandSpec *s, Spot *p)
+{
+    RsLayer l = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act, .named = rng_chance(r, 0.2)};
+    int i = s->nlayer;
+    l.group.body = (RsBody[]){RS_RESIDUAL, RS_RESIDUAL, RS_RESIDUAL, RS_CONCAT, RS_CONCAT, RS_LAYERS}[rng_int(r, 0, 5)];
+    l.group.repeat = rng_chance(r, 0.7) ? 1 : rng_int(r, 2, 3);
+    l.group.own_order = rng_chance(r, 0.3);
+    l.out = rng_chance(r, 0.3) ? few_channels(r) : 0;
+    l.group.npre = around(r, s, p, 0.4, l.group.pre);
+    l.group.npost = around(r, s, p, 0.5, l.group.post);
+    if (!put(s, p, l))
+        return;
+    if (l.group.body == RS_RESIDUAL) {
+        residual_body(r, s, i, p);
+    } else if (l.group.body == RS_CONCAT) {
+        concat_body(r, s, i, p);
+    } else {
+        Spot in = {.parent = i + 1, .depth = p->depth + 1, .c = p->c, .keep = p->keep, .features = p->features};
+        put_chain(r, s, &in, l.out);
+        p->c = in.c;
+    }
+    if (l.group.repeat > 1 && l.group.body == RS_CONCAT)
+        p->c = 0; /* each repeat reads more */
+}
+
+/* The image's end: features, by pooling, by flatten, or by both beside each other. */
+static void put_end(Rng *r, RandSpec *s, Spot *p)
+{
+    RsLayer l = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act};
+    OpKind ends[] = {OP_GLOBAL_AVG_POOL, OP_FLATTEN};
+    if (!rng_chance(r, 0.25)) {
+        put(s, p, random_bare(r, s, ends[rng_int(r, 0, 1)]));
+        return;
+    }
+    int i = s->nlayer;
+    l.group = (RsGroup){.body = RS_CONCAT, .branches = rng_int(r, 2, 3), .repeat = 1};
+    put(s, p, l);
+    for (int b = 0; b < s->layer[i].group.branches; b++) {
+        Spot in = {.parent = i + 1, .branch = b, .depth = p->depth + 1, .c = p->c};
+        if (rng_chance(r, 0.4))
+            put_block(r, s, &in, few_channels(r), true);
+        put(s, &in, random_bare(r, s, ends[rng_int(r, 0, 1)]));
+        in.features = true;
+        if (rng_chance(r, 0.4))
+            put_block(r, s, &in, few_channels(r), true);
+    }
+}
+
+/* One dimension: heights of 1. */
+static void flatten_height(RandSpec *s)
+{
+    for (int i = 0; i < s->nlayer; i++) {
+        RsLayer *l = &s->layer[i];
+        RsStage *list[] = {l->stage, l->group.pre, l->group.post};
+        int n[] = {l->nstage, l->group.npre, l->group.npost};
+        l->kernel[0] = l->stride[0] = 1;
+        l->padding[0] = 0;
+        l->dilation[0] = l->dilation[1] ? 1 : 0;
+        for (int k = 0; k < 3; k++)
+            for (int j = 0; j < n[k]; j++) {
+                list[k][j].k[0] = list[k][j].stride[0] = 1;
+                list[k][j].padding[0] = 0;
+            }
+    }
+}
+
+/* In an order a window is square; a bare one need not be. */
+static RandSpec attempt_graph(Rng *r)
+{
+    RandSpec s = {.act = random_act(r), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
+    s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
+    s.n_predict = rng_int(r, 1, 9);
+    s.top_order = rng_chance(r, 0.4);
+    s.input[0] = rng_chance(r, 0.5) ? rng_int(r, 1, 4) : few_channels(r);
+    s.input[1] = s.dims == 1 ? 1 : rng_int(r, 1, 12);
+    s.input[2] = s.dims == 1 ? rng_int(r, 1, 40) : rng_chance(r, 0.5) ? s.input[1] : rng_int(r, 1, 12);
+    Spot p = {.c = s.input[0]};
+    for (int i = rng_int(r, 0, 2); i > 0; i--) {
+        if (rng_chance(r, 0.3))
+            put_bare(r, &s, &p);
+        else
+            put_block(r, &s, &p, few_channels(r), rng_chance(r, 0.5));
+    }
+    for (int i = rng_int(r, 1, 2); i > 0; i--) {
+        put_group(r, &s, &p);
+        if (rng_chance(r, 0.25))
+            put_bare(r, &s, &p);
+    }
+    put_end(r, &s, &p);
+    p.features = true;
+    p.c = 0;
+    if (rng_chance(r, 0.3)) {
+        put_block(r, &s, &p, few_channels(r), true);
+        put_group(r, &s, &p);
+    }
+    put_block(r, &s, &p, rng_chance(r, 0.8) ? rng_int(r, 2, 10) : rng_int(r, 2, 33), true);
+    if (s.dims == 1)
+        flatten_height(&s);
+    return s;
+}
+
+/* Whether there are so many groups, and room was left for all that was made. */
+static bool graph_like(const RandSpec *s, int groups)
+{
+    for (int i = 0; i < s->nlayer; i++)
+        groups -= s->layer[i].group.body != RS_NO_GROUP;
+    return groups <= 0 && s->nlayer < RS_MOST_LAYERS;
+}
+
 /* Sometimes a batch that is worth splitting into pieces of many images, or more images than the spec's batch. */
 static void large_batch(RandSpec *s, uint64_t seed)
 {
@@ -433,12 +1059,108 @@ RandSpec rs_random(uint64_t seed)
     }
 }
 
+RandSpec rs_graph(uint64_t seed)
+{
+    Rng r = {seed * 0x2545f4914f6cdd1du + 77};
+    for (;;) {
+        RandSpec s = attempt_graph(&r);
+        Shape end;
+        if (rs_valid(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
+            large_batch(&s, seed);
+            return s;
+        }
+    }
+}
+
 /* ---- making smaller ---- */
 
+/* Takes a layer out, and all that is in it. */
 static void drop_layer(RandSpec *s, int i)
 {
+    for (int k = s->nlayer - 1; k > i; k--)
+        if (s->layer[k].parent == i + 1)
+            drop_layer(s, k);
     memmove(&s->layer[i], &s->layer[i + 1], (size_t)(s->nlayer - i - 1) * sizeof s->layer[0]);
     s->nlayer--;
+    for (int k = 0; k < s->nlayer; k++)
+        s->layer[k].parent -= s->layer[k].parent > i + 1;
+}
+
+static void drop_branch(RandSpec *s, int group, int branch)
+{
+    for (int k = s->nlayer - 1; k > group; k--)
+        if (s->layer[k].parent == group + 1 && s->layer[k].branch == branch)
+            drop_layer(s, k);
+    if (branch == RS_TRANSITION)
+        return;
+    for (int k = group + 1; k < s->nlayer; k++)
+        s->layer[k].branch -=
+            s->layer[k].parent == group + 1 && s->layer[k].branch != RS_TRANSITION && s->layer[k].branch > branch;
+    s->layer[group].group.branches--;
+}
+
+/* Puts a branch of a group in the group's place. */
+static void ungroup(RandSpec *s, int group, int branch)
+{
+    const RsLayer was = s->layer[group];
+    for (int k = group + 1; k < s->nlayer; k++)
+        if (s->layer[k].parent == group + 1 && s->layer[k].branch == branch) {
+            s->layer[k].parent = was.parent;
+            s->layer[k].branch = was.branch;
+            if (!s->layer[k].out && s->layer[k].groups >= 0 && s->layer[k].block != OP_KINDS)
+                s->layer[k].out = was.out;
+        }
+    drop_layer(s, group);
+}
+
+enum {
+    GROUP_MOVES = 2 * RS_MOST_BRANCHES + 8
+};
+
+/* The move-th way to make a group smaller. */
+static void shrink_group(RandSpec *s, int i, int move)
+{
+    RsGroup *g = &s->layer[i].group;
+    if (move < RS_MOST_BRANCHES) {
+        if (move < (g->body == RS_CONCAT ? g->branches : 1))
+            ungroup(s, i, move);
+        return;
+    }
+    move -= RS_MOST_BRANCHES;
+    if (move < RS_MOST_BRANCHES) {
+        if (g->body == RS_CONCAT && move < g->branches && g->branches > 2)
+            drop_branch(s, i, move);
+        return;
+    }
+    switch (move - RS_MOST_BRANCHES) {
+    case 0:
+        drop_branch(s, i, RS_TRANSITION);
+        break;
+    case 1:
+        g->repeat = 1;
+        break;
+    case 2:
+        g->npre = 0;
+        g->from_pre = false;
+        break;
+    case 3:
+        g->npost = 0;
+        break;
+    case 4:
+        g->zero_gamma = g->from_pre = g->own_order = s->layer[i].named = false;
+        break;
+    case 5:
+        g->kind = RS_IDENTITY;
+        break;
+    case 6:
+        s->layer[i].stride[0] = s->layer[i].stride[1] = 1;
+        break;
+    case 7: /* a shortcut's conv alone */
+        g->kind = g->kind == RS_PLAIN || g->kind == RS_ALWAYS ? RS_CONV : g->kind;
+        g->shortcut[0] = (RsStage){.op = OP_CONV, .k = {1, 1}, .stride = {1, 1}};
+        g->nshortcut = 1;
+        break;
+    }
 }
 
 /* Sizes that a spec has, so that one loop can make each of them smaller. */
@@ -477,6 +1199,14 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         return s;
     }
     move -= s.nlayer;
+    for (int i = 0; i < s.nlayer; i++)
+        if (s.layer[i].group.body) {
+            if (move < GROUP_MOVES) {
+                shrink_group(&s, i, move);
+                return s;
+            }
+            move -= GROUP_MOVES;
+        }
     for (int i = 0; i < s.nlayer; i++) /* without one stage, or with a simple one */
         for (int j = 0; j < s.layer[i].nstage; j++) {
             RsLayer *l = &s.layer[i];
@@ -499,6 +1229,10 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
             l->named = false;
             return s;
         }
+        if (s.dims && move-- == 0) {
+            l->groups = l->dilation[0] = l->dilation[1] = 0;
+            return s;
+        }
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
                 if (l->stage[j].op >= OP_RELU && l->stage[j].op <= OP_SILU)
@@ -517,6 +1251,8 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         for (int i = 0; size_at(&s, i, &least); i++)
             if (move-- == 0) {
                 v = size_at(&s, i, &least);
+                if (*v == 0) /* least already, or not written */
+                    return s;
                 *v = cut == 0 ? least : cut == 1 ? (*v + 1) / 2 : *v - 1;
                 if (*v < least)
                     *v = least;

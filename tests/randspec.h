@@ -1,5 +1,6 @@
-/* randspec.h - random valid chains for the campaign: made from a seed, printed as a spec, and made smaller step by step
- * when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning. */
+/* randspec.h - random valid specs for the campaign, chains and graphs: made from a seed, printed, and made smaller step
+ * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning.
+ */
 #ifndef RANDSPEC_H
 #define RANDSPEC_H
 
@@ -7,7 +8,11 @@
 
 enum {
     RS_MOST_STAGES = 9,
-    RS_MOST_LAYERS = 16
+    RS_MOST_CHAIN = 16,  /* layers of a chain */
+    RS_MOST_LAYERS = 40, /* of a graph, groups counted, repeats not */
+    RS_MOST_AROUND = 4,  /* stages of pre, post and a shortcut */
+    RS_MOST_BRANCHES = 5,
+    RS_TRANSITION = 100, /* instead of a branch's number */
 };
 
 typedef struct RsStage {
@@ -17,12 +22,42 @@ typedef struct RsStage {
     double arg; /* drop: p; leaky_relu: slope */
 } RsStage;
 
+typedef enum RsBody {
+    RS_NO_GROUP,
+    RS_LAYERS,
+    RS_RESIDUAL,
+    RS_CONCAT
+} RsBody;
+typedef enum RsShortcut {
+    RS_PLAIN,
+    RS_IDENTITY,
+    RS_PAD,
+    RS_CONV,
+    RS_ALWAYS
+} RsShortcut; /* plain: not written, conv-bn */
+
+/* What a group has besides a layer's `out` (for those inside; 0: not written), `stride` and `named`. */
+typedef struct RsGroup {
+    RsBody body;
+    int branches, repeat;
+    RsStage pre[RS_MOST_AROUND], post[RS_MOST_AROUND], shortcut[RS_MOST_AROUND];
+    int npre, npost, nshortcut;
+    RsShortcut kind;
+    bool from_pre, zero_gamma, own_order; /* own_order: its first conv block's order is written here */
+} RsGroup;
+
 typedef struct RsLayer {
-    OpKind block; /* OP_CONV, OP_LINEAR, or OP_KINDS for a bare stage */
-    int out, kernel[2], stride[2], padding[2];
-    int bias;     /* 0: not written, 1: auto, 2: true, 3: false */
-    bool own_act; /* writes act: itself */
-    OpKind act;   /* what "act" means here */
+    int parent; /* the group that it is in: its index + 1; 0: none */
+    int branch; /* of that group, if it is a concat; RS_TRANSITION */
+    RsGroup group;
+    OpKind block; /* OP_CONV, OP_LINEAR, or OP_KINDS for a bare stage and a group */
+    int out;      /* 0: not written, so the group's; depthwise: as many as the input has */
+    int kernel[2], stride[2], padding[2], dilation[2]; /* dilation 0: not written */
+    int groups;                                        /* 0: not written; -1: depthwise */
+    bool says_stride; /* a stride of 1 is written, too: the group's is not taken over */
+    int bias;         /* 0: not written, 1: auto, 2: true, 3: false */
+    bool own_act;     /* writes act: itself */
+    OpKind act;       /* what "act" means here */
     bool named;
     double eps, momentum; /* 0: not written */
     RsStage stage[RS_MOST_STAGES];
@@ -30,8 +65,8 @@ typedef struct RsLayer {
 } RsLayer;
 
 typedef struct RandSpec {
-    int input[3], batch;
-    int n, n_predict; /* images in the trace and in the prediction */
+    int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
+    int n, n_predict;          /* images in the trace and in the prediction */
     OpKind act;
     bool top_order; /* the first conv block's order is written once, for the network */
     RsLayer layer[RS_MOST_LAYERS];
@@ -48,8 +83,9 @@ double rng_real(Rng *r, double lo, double hi);
 double rng_normal(Rng *r);
 bool rng_chance(Rng *r, double p);
 
-/* A valid random chain; the same for the same seed. */
+/* A valid random chain, or graph; the same for the same seed. */
 RandSpec rs_random(uint64_t seed);
+RandSpec rs_graph(uint64_t seed);
 /* Whether every shape fits, no norm sees a single value, the work stays small; *out: the last shape. */
 bool rs_valid(const RandSpec *s, Shape *out);
 void rs_print(const RandSpec *s, FILE *to);

@@ -10,12 +10,15 @@
 /* ---- graphs by hand ---- */
 
 enum {
-    MOST_OPS = 24,
-    MOST_PARAMS = 48
+    MOST_OPS = 32,
+    MOST_PARAMS = 64,
+    MOST_INPUTS = 4
 };
 typedef struct Net {
     Graph g;
     Op op[MOST_OPS];
+    int ins[MOST_OPS][MOST_INPUTS];
+    int from; /* what the next op reads */
     Param param[MOST_PARAMS];
 } Net;
 
@@ -33,7 +36,9 @@ static Op *net_op(Net *t, OpKind kind, int c, int h, int w)
     t->g.param = t->param;
     Op *o = &t->op[t->g.nop];
     *o = (Op){.kind = kind,
-              .in = t->g.nop - 1,
+              .in = t->from,
+              .nin = kind != OP_INPUT,
+              .ins = t->ins[t->g.nop],
               .shape = {c, h, w},
               .layer = "l",
               .path = "l",
@@ -41,13 +46,15 @@ static Op *net_op(Net *t, OpKind kind, int c, int h, int w)
               .kernel = {1, 1},
               .stride = {1, 1},
               .dilation = {1, 1}};
-    t->g.nop++;
+    t->ins[t->g.nop][0] = t->from;
+    t->from = t->g.nop++;
     return o;
 }
 
+/* The shape of what the next op reads. */
 static Shape last(const Net *t)
 {
-    return t->op[t->g.nop - 1].shape;
+    return t->op[t->from].shape;
 }
 
 static void window(Op *o, Shape in, int kh, int kw, int sh, int sw, int ph, int pw)
@@ -67,6 +74,27 @@ static void conv(Net *t, int out, int kh, int kw, int sh, int sw, int ph, int pw
     net_param(t, PARAM_WEIGHT, 4, out, in.c, kh, kw);
     if (bias)
         net_param(t, PARAM_BIAS, 1, out, 0, 0, 0);
+}
+
+static void conv_grouped(Net *t, int out, int groups, int kernel, int stride, int padding, int dilation)
+{
+    Shape in = last(t);
+    Op *o = net_op(t, OP_CONV, out, 0, 0);
+    o->groups = groups;
+    o->dilation[0] = o->dilation[1] = dilation;
+    window(o, in, kernel, kernel, stride, stride, padding, padding);
+    net_param(t, PARAM_WEIGHT, 4, out, in.c / groups, kernel, kernel);
+    net_param(t, PARAM_BIAS, 1, out, 0, 0, 0);
+}
+
+/* Over the length alone: a weight of three dimensions. */
+static void conv_long(Net *t, int out, int kernel, int stride, int padding)
+{
+    Shape in = last(t);
+    ck_assert_int_eq(in.h, 1);
+    Op *o = net_op(t, OP_CONV, out, 0, 0);
+    window(o, in, 1, kernel, 1, stride, 0, padding);
+    net_param(t, PARAM_WEIGHT, 3, out, in.c, kernel, 0);
 }
 
 static void linear(Net *t, int out, bool bias)
@@ -110,6 +138,37 @@ static void flatten(Net *t)
 {
     Shape in = last(t);
     net_op(t, OP_FLATTEN, in.c * in.h * in.w, 1, 1);
+}
+
+static void pad(Net *t, int out, int before, int sh, int sw)
+{
+    Shape in = last(t);
+    Op *o = net_op(t, OP_PAD, out, (in.h - 1) / sh + 1, (in.w - 1) / sw + 1);
+    o->before = before;
+    o->stride[0] = sh, o->stride[1] = sw;
+}
+
+/* A join of n ops, whose indices follow. */
+static void join(Net *t, OpKind kind, int n, const int *ins)
+{
+    Shape s = t->op[ins[0]].shape;
+    ck_assert_int_le(n, MOST_INPUTS);
+    for (int k = 1; k < n; k++) {
+        const Shape *b = &t->op[ins[k]].shape;
+        ck_assert(b->h == s.h && b->w == s.w && (kind == OP_CONCAT || b->c == s.c));
+        s.c += kind == OP_CONCAT ? b->c : 0;
+    }
+    t->from = ins[0];
+    Op *o = net_op(t, kind, s.c, s.h, s.w);
+    o->nin = n;
+    memcpy(t->ins[t->from], ins, (size_t)n * sizeof *ins);
+}
+#define JOIN(t, kind, ...) join(t, kind, (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
+
+/* Adds the last op's output to that of `shortcut`. */
+static void add_to(Net *t, int shortcut)
+{
+    JOIN(t, OP_ADD, shortcut, t->from);
 }
 
 static void loss(Net *t)
@@ -189,7 +248,8 @@ static void differences(const Net *t, int n)
 static Net start(int c, int h, int w)
 {
     Net t = {.g = {0}};
-    net_op(&t, OP_INPUT, c, h, w)->in = -1;
+    t.from = -1;
+    net_op(&t, OP_INPUT, c, h, w);
     return t;
 }
 
@@ -293,6 +353,104 @@ START_TEST(diff_chain)
 }
 END_TEST
 
+START_TEST(diff_conv_forms)
+{
+    Net t = start(_i == 4 ? 5 : 6, _i == 4 ? 1 : 6, 7);
+    switch (_i) {
+    case 0: /* depthwise */
+        conv_grouped(&t, 6, 6, 3, 1, 1, 1);
+        break;
+    case 1: /* depthwise, two outputs a channel */
+        conv_grouped(&t, 12, 6, 3, 2, 1, 1);
+        break;
+    case 2: /* dilated */
+        conv_grouped(&t, 4, 1, 3, 1, 2, 2);
+        break;
+    case 3: /* grouped, dilated, with a stride */
+        conv_grouped(&t, 9, 3, 2, 2, 1, 3);
+        break;
+    case 4: /* over a length, with weights of three dimensions */
+        conv_long(&t, 4, 3, 2, 1), point(&t, OP_TANH, 0), conv_long(&t, 3, 1, 1, 0);
+        break;
+    }
+    point(&t, OP_SILU, 0);
+    gap(&t);
+    done(&t, 2);
+}
+END_TEST
+
+/* Pads: strides, channels of zeros before and behind, and none. */
+START_TEST(diff_pad)
+{
+    static const int pads[][4] = {{5, 1, 2, 2}, {6, 3, 1, 1}, {3, 0, 2, 3}, {8, 0, 3, 1}, {4, 1, 4, 5}};
+    Net t = start(3, 5, 6);
+    conv(&t, 3, 1, 1, 1, 1, 0, 0, true);
+    pad(&t, pads[_i][0], pads[_i][1], pads[_i][2], pads[_i][3]);
+    point(&t, OP_SIGMOID, 0);
+    flatten(&t);
+    linear(&t, 3, true);
+    done(&t, 2);
+}
+END_TEST
+
+/* A tensor that several ops read: each adds to its gradient. */
+START_TEST(diff_graph)
+{
+    Net t = start(3, 4, 5);
+    int a, b, c;
+    switch (_i) {
+    case 0: /* a residual block on the input itself */
+        conv(&t, 3, 3, 3, 1, 1, 1, 1, false), bn(&t), point(&t, OP_RELU, 0), add_to(&t, 0), point(&t, OP_TANH, 0);
+        break;
+    case 1: /* with a projection, a stride and a norm on either way */
+        a = t.from, conv(&t, 4, 3, 3, 2, 2, 1, 1, false), bn(&t), point(&t, OP_SILU, 0), b = t.from;
+        t.from = a, conv(&t, 4, 1, 1, 2, 2, 0, 0, false), bn(&t), add_to(&t, b), point(&t, OP_RELU, 0);
+        break;
+    case 2: /* a padded shortcut: odd channels before and behind */
+        a = t.from, conv(&t, 6, 3, 3, 2, 2, 1, 1, true), bn(&t), b = t.from;
+        t.from = a, pad(&t, 6, 1, 2, 2), add_to(&t, b), point(&t, OP_SIGMOID, 0);
+        break;
+    case 3: /* x + x, and x + x + x */
+        conv(&t, 2, 3, 3, 1, 1, 1, 1, true), point(&t, OP_TANH, 0), a = t.from;
+        JOIN(&t, OP_ADD, a, a), point(&t, OP_SILU, 0), b = t.from;
+        JOIN(&t, OP_ADD, b, a, b, b), bn(&t);
+        break;
+    case 4: /* concat of three, one of them twice, one the input */
+        conv(&t, 2, 1, 1, 1, 1, 0, 0, true), a = t.from;
+        point(&t, OP_TANH, 0), b = t.from;
+        JOIN(&t, OP_CONCAT, b, 0, a, b), bn(&t), point(&t, OP_SILU, 0);
+        break;
+    case 5: /* two norms on one tensor, and a third reader without */
+        conv(&t, 3, 3, 3, 1, 1, 1, 1, true), a = t.from, bn(&t), point(&t, OP_RELU, 0), b = t.from;
+        t.from = a, bn(&t), point(&t, OP_TANH, 0), c = t.from;
+        JOIN(&t, OP_ADD, a, b, c), bn(&t);
+        break;
+    case 6: /* joins of joins: add in a branch of a concat in a residual block */
+        a = t.from, conv(&t, 2, 3, 3, 1, 1, 1, 1, true), b = t.from, point(&t, OP_SILU, 0), add_to(&t, b), b = t.from;
+        t.from = a, pool(&t, OP_MAXPOOL, 3, 3, 1, 1, 1, 1), pad(&t, 1 + 3, 1, 1, 1), c = t.from;
+        JOIN(&t, OP_CONCAT, b, c), conv(&t, 3, 1, 1, 1, 1, 0, 0, false), bn(&t), add_to(&t, a), point(&t, OP_RELU, 0);
+        b = t.from, JOIN(&t, OP_CONCAT, b, a), add_to(&t, t.from);
+        break;
+    case 7: /* full pre-activation: the shortcut reads the activated tensor; dropout in the branch */
+        bn(&t), point(&t, OP_RELU, 0), a = t.from, conv(&t, 5, 3, 3, 1, 1, 1, 1, false), bn(&t),
+                                       point(&t, OP_DROP, 0.3);
+        conv(&t, 4, 3, 3, 1, 1, 1, 1, true), b = t.from, t.from = a, conv(&t, 4, 1, 1, 1, 1, 0, 0, true), add_to(&t, b);
+        break;
+    case 8: /* joins on features, after the image is gone */
+        gap(&t), a = t.from, linear(&t, 3, true), point(&t, OP_TANH, 0), add_to(&t, a), b = t.from;
+        JOIN(&t, OP_CONCAT, a, b, b), bn(&t), linear(&t, 4, false), pad(&t, 7, 2, 1, 1);
+        break;
+    case 9: /* the loss reads a join */
+        conv(&t, 3, 3, 3, 1, 1, 1, 1, true), gap(&t), a = t.from, t.from = 0, gap(&t), add_to(&t, a);
+        done(&t, 3);
+        return;
+    }
+    flatten(&t);
+    linear(&t, 3, true);
+    done(&t, 3);
+}
+END_TEST
+
 /* ---- by hand ---- */
 
 START_TEST(hand_conv)
@@ -354,6 +512,93 @@ START_TEST(hand_pools)
     interp_backward(ip);
     ck_assert_double_eq(ip->dout[0][0], ip->dout[1][0] + ip->dout[1][1]);
     ck_assert_double_eq(ip->dout[0][3], 0);
+    interp_free(ip);
+}
+END_TEST
+
+/* A depthwise conv by hand: each channel by its own tap. */
+START_TEST(hand_depthwise)
+{
+    Net t = start(2, 1, 4);
+    Op *o = net_op(&t, OP_CONV, 2, 1, 2);
+    o->groups = 2, o->kernel[1] = 2, o->dilation[1] = 2;
+    net_param(&t, PARAM_WEIGHT, 3, 2, 1, 2, 0);
+    Interp *ip = interp_new(&t.g, 1);
+    memcpy(ip->param[0], (double[]){1, 10, 100, 1000}, 4 * sizeof(double));
+    interp_forward(ip, (double[]){1, 2, 3, 4, 5, 6, 7, 8}, NULL, 1, true);
+    static const double want[] = {31, 42, 7500, 8600}; /* taps are two apart */
+    for (int i = 0; i < 4; i++)
+        ck_assert_double_eq(ip->out[1][i], want[i]);
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_pad)
+{
+    Net t = start(2, 3, 3);
+    pad(&t, 5, 2, 2, 2);
+    flatten(&t);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 1);
+    double x[18];
+    for (int i = 0; i < 18; i++)
+        x[i] = i + 1;
+    interp_forward(ip, x, (int[]){0}, 1, true);
+    static const double want[20] = {[8] = 1, 3, 7, 9, 10, 12, 16, 18};
+    ck_assert_int_eq(t.op[1].shape.h, 2);
+    for (int i = 0; i < 20; i++)
+        ck_assert_double_eq(ip->out[1][i], want[i]);
+    interp_backward(ip);
+    ck_assert_double_eq(ip->dout[0][2], ip->dout[1][9]);
+    ck_assert_double_eq(ip->dout[0][17], ip->dout[1][15]);
+    ck_assert(ip->dout[1][15] != 0);
+    ck_assert_double_eq(ip->dout[0][1], 0); /* between the pixels */
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_add)
+{
+    Net t = start(3, 1, 1);
+    JOIN(&t, OP_ADD, 0, 0), JOIN(&t, OP_ADD, 1, 0, 1);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 1);
+    interp_forward(ip, (double[]){0.5, -1, 2}, (int[]){1}, 1, true);
+    static const double want[] = {2.5, -5, 10};
+    for (int i = 0; i < 3; i++)
+        ck_assert_double_eq(ip->out[2][i], want[i]);
+    interp_backward(ip);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_double_eq_tol(ip->dout[0][i], 5 * ip->dout[2][i], 1e-15);
+        ck_assert_double_eq(ip->dout[1][i], 2 * ip->dout[2][i]);
+    }
+    ck_assert_double_lt(ip->dout[0][1], -4.9);
+    interp_free(ip);
+}
+END_TEST
+
+START_TEST(hand_concat)
+{
+    Net t = start(2, 1, 2);
+    pool(&t, OP_MAXPOOL, 1, 1, 1, 1, 0, 0);
+    pad(&t, 1 + 2, 0, 1, 1); /* one more channel, of zeros */
+    JOIN(&t, OP_CONCAT, 1, 2, 1);
+    flatten(&t);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 2);
+    interp_forward(ip, (double[]){1, 2, 3, 4, -1, -2, -3, -4}, (int[]){0, 13}, 2, true);
+    static const double want[] = {1, 2, 3, 4, 1, 2, 3, 4, 0, 0, 1, 2, 3, 4};
+    ck_assert_int_eq(t.op[3].shape.c, 7);
+    for (int i = 0; i < 14; i++) {
+        ck_assert_double_eq(ip->out[3][i], want[i]);
+        ck_assert_double_eq(ip->out[3][14 + i], -want[i]);
+    }
+    interp_backward(ip);
+    const double *d = ip->dout[3];
+    for (int i = 0; i < 4; i++) { /* of the second image, as well */
+        ck_assert_double_eq_tol(ip->dout[0][i], d[i] + d[4 + i] + d[10 + i], 1e-15);
+        ck_assert_double_eq_tol(ip->dout[0][4 + i], d[14 + i] + d[18 + i] + d[24 + i], 1e-15);
+    }
     interp_free(ip);
 }
 END_TEST
@@ -458,9 +703,16 @@ int main(void)
     tcase_add_loop_test(d, diff_pool, 0, 10);
     tcase_add_loop_test(d, diff_bn, 0, 2);
     tcase_add_loop_test(d, diff_chain, 0, 4);
+    tcase_add_loop_test(d, diff_conv_forms, 0, 5);
+    tcase_add_loop_test(d, diff_pad, 0, 5);
+    tcase_add_loop_test(d, diff_graph, 0, 10);
     tcase_add_test(h, hand_conv);
     tcase_add_test(h, hand_bn);
     tcase_add_test(h, hand_pools);
+    tcase_add_test(h, hand_depthwise);
+    tcase_add_test(h, hand_pad);
+    tcase_add_test(h, hand_add);
+    tcase_add_test(h, hand_concat);
     tcase_add_test(h, hand_loss);
     tcase_add_loop_test(h, hand_update, 0, 3);
     tcase_add_test(h, hand_drop);

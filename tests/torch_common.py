@@ -113,12 +113,16 @@ class Program:
     def file(self, name):
         return os.path.join(self.folder, name)
 
+    def save_images(self, x):
+        """Where there is a length only, its height is 1."""
+        np.save(self.file("x.npy"), x if x.ndim == 4 else x[:, :, None])
+
     def trace(self, state, momentum, x, labels, hyper, step):
         weights, start, out = self.file("w.safetensors"), self.file("s.safetensors"), self.file("t.safetensors")
         st_write(weights, state)
         st_write(start, {"momentum." + k: v for k, v in momentum.items()},
                  {"step": str(step), "epoch": "0", "seed": "7"})
-        np.save(self.file("x.npy"), x)
+        self.save_images(x)
         np.save(self.file("labels.npy"), labels)
         run(self.path, "trace", "--weights", weights, "--state", start, "--input", self.file("x.npy"), "--labels",
             self.file("labels.npy"), "--lr", hyper.lr, "--momentum", hyper.momentum, "--weight-decay", hyper.decay,
@@ -127,7 +131,7 @@ class Program:
 
     def predict(self, state, x):
         st_write(self.file("w.safetensors"), state)
-        np.save(self.file("x.npy"), x)
+        self.save_images(x)
         run(self.path, "predict", "--weights", self.file("w.safetensors"), "--input", self.file("x.npy"),
             "-o", self.file("y.npy"))
         return np.load(self.file("y.npy"))
@@ -150,13 +154,20 @@ class Outcome:
 
 
 class Jitter:
-    """A tensor, its elements off by up to a unit in float32's last place, and its gradient likewise."""
+    """A tensor, its elements off by up to a unit in float32's last place, and its gradient likewise. With an odd seed equal
+    elements are off alike, as when they are rounded, so that errors add up; with an even one each by itself."""
 
     def __init__(self, seed):
+        self.alike = (2 * seed + 1) * 0x2545F4914F6CDD1D % 2 ** 63 if seed % 2 else None
         self.random = torch.Generator().manual_seed(seed)
 
     def off(self, t):
-        return t * (1 + (torch.rand(t.shape, generator=self.random) * 2 - 1) * 2.0 ** -23)
+        if self.alike:
+            bits = t.detach().contiguous().view(torch.int64) * self.alike  # int64 wraps around
+            part = ((bits ^ (bits >> 29)) * self.alike >> 24 & 0xFFFFF).double() / 2 ** 20
+        else:
+            part = torch.rand(t.shape, generator=self.random)
+        return t * (1 + (part * 2 - 1) * 2.0 ** -23)
 
     def __call__(self, t):
         t = self.off(t)
@@ -164,12 +175,24 @@ class Jitter:
             t.register_hook(self.off)
         return t
 
+    def act(self, m, x):
+        """An activation whose derivative comes from what is off: poor where it saturates, as float32 has it."""
+        s = self.off(torch.tanh(x) if isinstance(m, torch.nn.Tanh) else torch.sigmoid(x)).detach()
+        if isinstance(m, torch.nn.SiLU):
+            return (x * s).detach() + (s + x.detach() * s * (1 - s)) * (x - x.detach())
+        return s + (1 - s * s if isinstance(m, torch.nn.Tanh) else s * (1 - s)) * (x - x.detach())
+
     def norm(self, m, x):
         """A norm in training, all that it computes off, as float32 has it where a batch leaves little to see."""
         dims, each = [d for d in range(x.ndim) if d != 1], (-1,) + (1,) * (x.ndim - 2)
         centred = self(x - self(x.mean(dims)).reshape(each))
         scale = self((self((centred * centred).mean(dims)) + m.eps) ** -0.5)
         return self(centred * scale.reshape(each)) * m.weight.reshape(each) + m.bias.reshape(each)
+
+
+NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU)
+MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
 
 
 class TwinReference:
@@ -180,31 +203,40 @@ class TwinReference:
         self.net = copy.deepcopy(module).double()
         self.dtype, self.jitter = torch.float64, None
         self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
-        self.stages, self.kinks, self.drops, before = [], [], {}, "input"
-        self.acts, self.masks = {}, {}
+        self.stages, self.kinks, self.drops = [], [], {}
+        self.acts, self.masks, self.pooled, self.made = {}, {}, {}, []
         for path, m in self.net.named_modules():
-            if path == "" or isinstance(m, torch.nn.ModuleDict):
+            if path == "" or any(True for _ in m.children()):
                 continue
             self.stages.append(path)
             if isinstance(m, (torch.nn.ReLU, torch.nn.LeakyReLU)):
                 self.kinks.append((path, None))
-            elif isinstance(m, torch.nn.MaxPool2d):
-                self.kinks.append((path, (before, m.kernel_size, m.stride, m.padding)))
+            elif isinstance(m, MAX_POOLS):
+                self.kinks.append((path, m))
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
             m.register_forward_hook(self.hook(path))
-            before = path
 
     def hook(self, path):
         def see(module, inputs, output):
             if isinstance(module, torch.nn.Dropout) and module.training:
                 output = inputs[0] * self.masks[path].reshape(output.shape) / (1 - module.p)
             if self.jitter:
-                norm = isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)) and module.training
-                output = self.jitter(self.jitter.norm(module, inputs[0]) if norm else output)
+                if isinstance(module, NORMS) and module.training:
+                    output = self.jitter.norm(module, inputs[0])
+                elif isinstance(module, CURVES):
+                    output = self.jitter.act(module, inputs[0])
+                output = self.jitter(output)
             self.acts[path] = output.detach()
+            if isinstance(module, MAX_POOLS):
+                self.pooled[path] = self.maker(inputs[0]), inputs[0].shape[1:]
+            self.made.append((path, output))
             return output
         return see
+
+    def maker(self, tensor):
+        """The stage whose output a tensor is, or None for the input."""
+        return next((path for path, output in reversed(self.made) if output.data_ptr() == tensor.data_ptr()), None)
 
     def rough(self, attempt):
         """The same, with rounding: attempt 0 in float32, the others in float64 with jitter."""
@@ -217,6 +249,7 @@ class TwinReference:
         return other
 
     def load(self, state):
+        self.made = []
         self.net.load_state_dict({k: torch.tensor(np.array(v, dtype=None)) for k, v in state.items()}, strict=True)
 
     def step(self, state, momentum, x, labels, masks, hyper):
@@ -252,13 +285,13 @@ class TwinReference:
 
 
 def load_twin(source, label):
-    """The one torch.nn.Module class that a twin's source defines, as an instance."""
+    """The last torch.nn.Module class that a twin's source defines, as an instance: before it stand what it uses."""
     space = {"__name__": "twin"}
     exec(compile(source, f"<twin of {label}>", "exec"), space)
     classes = [v for v in space.values() if isinstance(v, type) and issubclass(v, torch.nn.Module)]
-    if len(classes) != 1:
+    if not classes or source.count("\nclass ") != len(classes):
         raise Failed(f"the twin defines {len(classes)} modules")
-    return classes[0]()
+    return classes[-1]()
 
 
 # ---- random states --------------------------------------------------------------------------------------------------
@@ -288,7 +321,7 @@ def random_state(shapes, rng):
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
 
-NOISE, ROUGH_RUNS = 8, 4
+NOISE, ROUGH_RUNS = 16, 4
 
 
 class Report:
@@ -329,18 +362,15 @@ def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
     for path, pool in ref.kinks:
+        before, shape = ref.pooled[path] if pool else (None, None)
         if pool is None:
             flips += int(((got[path].ravel() > 0) != (want[path].ravel() > 0)).sum())
-        elif pool[0] != "input":
-            shape = ref_shape_4d(want[pool[0]])
-            a, b = (torch.tensor(np.asarray(t[pool[0]], np.float64)).reshape(shape) for t in (got, want))
-            routes = [torch.nn.functional.max_pool2d(t, *pool[1:], return_indices=True)[1] for t in (a, b)]
+        elif before is not None:
+            function = torch.nn.functional.max_pool1d if len(shape) == 2 else torch.nn.functional.max_pool2d
+            routes = [function(torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape), pool.kernel_size,
+                               pool.stride, pool.padding, return_indices=True)[1] for t in (got, want)]
             flips += int((routes[0] != routes[1]).sum())
     return flips
-
-
-def ref_shape_4d(t):
-    return t.shape if t.ndim == 4 else t.shape + (1, 1)
 
 
 def expect_names(report, where, got, expected):
@@ -354,7 +384,7 @@ def expect_names(report, where, got, expected):
 
 class Rough:
     """The step a few times more with rounding, when it is asked for. A run that decides otherwise at a kink is no
-    measure of gradients."""
+    measure of gradients, unless all do: then rounding alone turns decisions there."""
 
     def __init__(self, ref, want, step):
         self.ref, self.want, self.step, self.outcomes = ref, want, step, None
@@ -362,10 +392,13 @@ class Rough:
     def of(self, group, name):
         def get():
             if self.outcomes is None:
-                self.outcomes = [self.ref.rough(i).step(*self.step) for i in range(ROUGH_RUNS)]
-                self.even = [o for o in self.outcomes if not count_flips(self.ref, o.acts, self.want.acts)]
-            outcomes = self.even if group in ("grads", "params", "momentum") else self.outcomes
-            return [np.asarray(getattr(o, group)[name], np.float64) for o in outcomes]
+                self.outcomes, self.even = [], []
+                while len(self.even) < ROUGH_RUNS and len(self.outcomes) < 3 * ROUGH_RUNS:
+                    self.outcomes.append(self.ref.rough(len(self.outcomes)).step(*self.step))
+                    if not count_flips(self.ref, self.outcomes[-1].acts, self.want.acts):
+                        self.even.append(self.outcomes[-1])
+            outcomes = self.even or self.outcomes if group in ("grads", "params", "momentum") else self.outcomes
+            return [np.asarray(getattr(o, group)[name] if name else getattr(o, group), np.float64) for o in outcomes]
         return get
 
 
@@ -378,7 +411,7 @@ def compare_step(report, where, ref, trace, want, rough, momentum_used):
     report.steps += 1
     acts = {s: trace["act." + s] for s in ref.stages}
     scale = largest(want.acts)
-    report.close(f"{where} loss", trace["loss"], want.loss, scale)
+    report.close(f"{where} loss", trace["loss"], want.loss, scale, rough.of("loss", None))
     for s in ref.stages:
         report.close(f"{where} act.{s}", acts[s], want.acts[s], scale, rough.of("acts", s))
     for k, v in want.stats.items():
@@ -409,8 +442,9 @@ def check_masks(report, where, masks, drops):
             report.wrong.append(f"{where} mask.{path}: keeps {mask.mean():.4f} of {n}, p is {p}")
 
 
-def compare(report, program, ref, shape, classes, seed, steps=10, least=1):
-    """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W; least: images a batch."""
+def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_up=False):
+    """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W, or C, L; least: images a batch;
+    made_up: a random network, which may have a flip in most of its steps, though not in all."""
     rng, batches = np.random.default_rng(seed), (5, 8, 1, 6, 3)
     if "tensors" in program.info:
         listed = {t["name"]: tuple(t["shape"]) for t in program.info["tensors"]}
@@ -440,7 +474,7 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1):
         state = {k: state[k] for k in ref.shapes}
         if want.momentum:
             momentum = {k: v.astype(np.float32) for k, v in want.momentum.items()}
-    if 2 * report.flips > report.steps:
+    if report.flips == report.steps if made_up else 2 * report.flips > report.steps:
         report.wrong.append(f"{report.flips} of {report.steps} steps had a flip: too few gradients were compared")
     state = random_state(ref.shapes, rng)
     for n in (1, 7):
@@ -495,6 +529,9 @@ def run_cases(args, cases, one):
             ran += f", {report.noisy} noisy tensors" if report.noisy else ""
             print(f"ok   {case.label}{ran if report.steps else ''}")
         sys.stdout.flush()
+    if 4 * flips > steps:
+        failed += 1
+        print("FAIL too many steps with a flip")
     if steps:
         print(f"{steps} steps, {flips} of them with a flip (no gradients compared), {noisy} noisy tensors")
     print(f"{passed} passed, {failed} failed")

@@ -20,9 +20,9 @@ def main():
     p.add_argument("--fakegen", required=True)
     args = p.parse_args()
     args.generator, args.twin_only = args.fakegen, False
-    cases = [Case("preact.yaml", os.path.join(HERE, "twin", "preact.yaml"))]
     passed = failed = 0
-    for fault in ("", *FAULTS):
+    for spec, fault in [("preact", f) for f in ("", *FAULTS)] + [("graph", f) for f in ("", "join")]:
+        cases = [Case(f"{spec}.yaml", os.path.join(HERE, "twin", f"{spec}.yaml"))]
         os.environ["FAULT"] = fault
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
@@ -31,7 +31,7 @@ def main():
             passed += 1
         else:
             failed += 1
-            print(f"FAIL fault '{fault}': status {status}\n{said.getvalue()}")
+            print(f"FAIL {spec}, fault '{fault}': status {status}\n{said.getvalue()}")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -1,6 +1,6 @@
 """convoy's training and inference beside its PyTorch twin: for each spec ten steps, then inference with folded norms.
 
-    torch_twin.py --convoy build/convoy [SPEC...] [--random N --campaign build/tests/campaign]
+    torch_twin.py --convoy build/convoy [SPEC...] [--random N --graphs N --campaign build/tests/campaign]
 
 Without SPEC it takes the specs in tests/twin/ and the demo's network in both orders. --twin-only stops before
 anything is compiled: names, shapes, initial weights, and that the twin runs."""
@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 
-from torch_common import (HERE, Case, Failed, Hyper, Program, TwinReference, common_options, compare, load_twin,
+from torch_common import (HERE, NORMS, Case, Failed, Hyper, Program, TwinReference, common_options, compare, load_twin,
                           random_state, run, run_cases, st_read)
 
 import numpy as np
@@ -27,7 +27,7 @@ def twin_of(args, case):
 
 
 def input_shape(source):
-    """From the comment that opens forward(): # input: (N, C, H, W)"""
+    """From the comment that opens forward(): # input: (N, C, H, W), or (N, C, L)"""
     line = next(line for line in source.splitlines() if line.strip().startswith("# input: (N, "))
     return tuple(int(v) for v in line.strip()[len("# input: (N, "):-1].split(","))
 
@@ -55,9 +55,9 @@ def check_twin(args, case, ref, shape, report):
     masks = {path: (rng.random(ref.acts[path].shape) >= p).astype(np.float64) for path, p in ref.drops.items()}
     want = ref.step(state, {}, rng.normal(0, 1, (n, *shape)), rng.integers(0, logits.shape[1], n), masks,
                     Hyper(0.1, 0, False, 0))
-    for path, dims in re.findall(r"^ *\d+ +(\S+) +<- \d+ +(\d+ x \d+ x \d+) ", graph, re.M):
+    for path, dims in re.findall(r"^ *\d+ +(\S+) +<- [\d,]+ +(\d+ x \d+ x \d+) ", graph, re.M):
         dims = tuple(int(v) for v in dims.split(" x "))
-        if path != "loss" and ref.acts[path].shape[1:] not in (dims, dims[:1]):
+        if path != "loss" and ref.acts[path].shape[1:] not in (dims, dims[:1], (dims[0], dims[2])):
             report.wrong.append(f"{path}: {dims} in the graph, {tuple(ref.acts[path].shape[1:])} in PyTorch")
     check_biases(graph, ref, shape, masks, not case.label.startswith("random"), report)
     if logits.ndim != 2 or logits.shape[0] != n or not np.isfinite(want.loss):
@@ -117,9 +117,9 @@ def one(args, case, folder, report):
         return
     program = Program(args, case, folder)
     classes = ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *shape))).shape[1]
-    norms = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
-    single = any(isinstance(m, norms) and ref.acts[p].numel() == m.num_features for p, m in ref.net.named_modules())
-    compare(report, program, ref, shape, classes, args.seed, args.steps, least=2 if single else 1)
+    single = sum(isinstance(m, NORMS) and ref.acts[p].numel() == m.num_features for p, m in ref.net.named_modules())
+    least = min(1 + single, 4)  # two images leave little of a gradient, norm after norm
+    compare(report, program, ref, shape, classes, args.seed, args.steps, least, case.label.startswith("random"))
     if case.label.startswith("demo") and not report.wrong:
         checkpoints(program, ref, shape, report)
 
@@ -128,26 +128,30 @@ def check_names(args, case, folder, report):
     """A layer called like anything that torch.nn.Module has: refused, or the twin works all the same."""
     taken = set(dir(torch.nn.Module())) | set(dir(torch.nn.ModuleDict())) | set(keyword.kwlist)
     path = os.path.join(folder, "name.yaml")
+    forms = {"{}.conv.weight": "  - conv: {{out: 2, name: {0}}}\n",
+             "{0}.{0}.conv.weight": "  - stage: {{name: {0}, residual: [conv: {{out: 1, name: {0}}}]}}\n  - conv: 2\n"}
     for name in sorted(n for n in taken if n[0] != "_"):
-        with open(path, "w", encoding="utf-8") as f:
-            f.write("name: small\ninput: [1, 4, 4]\nclasses: 2\nlayers:\n"
-                    f"  - conv: {{out: 2, name: {name}}}\n  - global_avg_pool\norder: conv-bn-relu\n")
-        try:
-            ref, source = twin_of(args, Case(name, path))
-        except Failed:
-            continue
-        ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *input_shape(source))))
-        if f"{name}.conv.weight" not in ref.shapes:
-            report.wrong.append(f"a layer called {name} is lost")
+        for key, layers in forms.items():
+            with open(path, "w", encoding="utf-8") as f:
+                f.write("name: small\ninput: [1, 4, 4]\nclasses: 2\nlayers:\n" + layers.format(name) +
+                        "  - global_avg_pool\norder: conv-bn-relu\n")
+            try:
+                ref, source = twin_of(args, Case(name, path))
+            except Failed:
+                continue
+            ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *input_shape(source))))
+            if key.format(name) not in ref.shapes:
+                report.wrong.append(f"a layer called {name} is lost")
 
 
 def random_cases(args, folder):
     cases = []
-    for seed in range(args.seed, args.seed + args.random):
-        path = os.path.join(folder, f"random{seed}.yaml")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(run(args.campaign, "--print-spec", seed))
-        cases.append(Case(f"random chain {seed}", path))
+    for kind, option, count in (("chain", "--print-spec", args.random), ("graph", "--print-graph", args.graphs)):
+        for seed in range(args.seed, args.seed + count):
+            path = os.path.join(folder, f"{kind}{seed}.yaml")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(run(args.campaign, option, seed))
+            cases.append(Case(f"random {kind} {seed}", path))
     return cases
 
 
@@ -158,7 +162,8 @@ def main():
     p.add_argument("--twin-only", action="store_true")
     p.add_argument("--plain", action="store_true", help="without the demo's network and the names")
     p.add_argument("--random", type=int, default=0, metavar="N", help="also N random chains (needs --campaign)")
-    p.add_argument("--campaign", help="the program that makes random chains")
+    p.add_argument("--graphs", type=int, default=0, metavar="N", help="also N random graphs (needs --campaign)")
+    p.add_argument("--campaign", help="the program that makes random chains and graphs")
     args = p.parse_args()
     specs = args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml"))) + [
         os.path.join(HERE, "..", "specs", s) for s in ("conv_layer.yaml", "lenet5.yaml")]
@@ -167,9 +172,9 @@ def main():
         cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"])
                   for order in ("conv-bn-relu", "conv-relu-bn")]
         cases.append(Case("names that are taken", None))
-    if args.random:
+    if args.random or args.graphs:
         if not args.campaign:
-            p.error("--random needs --campaign")
+            p.error("--random and --graphs need --campaign")
         with tempfile.TemporaryDirectory(prefix="convoy-torch-") as folder:
             return run_cases(args, cases + random_cases(args, folder), one)
     return run_cases(args, cases, one)
