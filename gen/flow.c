@@ -393,6 +393,15 @@ static const char *why_stored(const Flow *f, int op, const Way *w, int p, bool a
                    p ? ", and the stages before it need no more" : "");
 }
 
+/* Whether a pad reads op's output by the side: as it is stored, without stages between. */
+static bool padded_by_side(const Flow *f, int op)
+{
+    for (int i = op + 1; i < f->g->nop; i++)
+        if (f->g->op[i].kind == OP_PAD && f->g->op[i].in == op)
+            return true;
+    return false;
+}
+
 /* A weight op's out way, and its node. */
 static void build_out(Flow *f, Kernel *k)
 {
@@ -423,15 +432,16 @@ static void build_out(Flow *f, Kernel *k)
         return;
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
-    int p = choose_stored(g, &w, many && behind_windows > after_sum ? behind_windows : after_sum);
+    const int least = padded_by_side(f, end) ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
+    int p = choose_stored(g, &w, least);
     int u = anchored ? w.n : p;
-    if (p < 0) { /* several ops read what stands behind a window, and the stages before need more: a pass makes it */
+    if (p < 0) { /* others read it as it is, and the stages before need more in backward: a pass makes it */
         p = u = choose_stored(g, &w, after_sum);
         f->anchor[u ? w.link[u - 1].op : k->op] = true;
     }
     const int value = u ? w.link[u - 1].op : k->op;
     Tensor *nd = add_node(f, value, k->op);
-    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, p, anchored) : "several ops read what stands behind it, and a pass stores that";
+    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, p, anchored) : "what others read stands behind it, and a pass stores that";
     nd->stored_op = p ? w.link[p - 1].op : k->op;
     nd->nlink = u - p;
     nd->link = w.link + p;
@@ -468,10 +478,7 @@ static void build_pass(Flow *f, Kernel *k)
         nd->why = k->nin > 1 ? nd->why : sums ? "it is a sum: recomputing it would read all its terms again" : "several ops read what stands behind a window";
         return;
     }
-    bool padded = false; /* by the side, a pad reads a tensor as it is stored */
-    for (int i = k->op + 1; i < g->nop; i++)
-        padded |= g->op[i].kind == OP_PAD && g->op[i].in == k->op;
-    if (padded) {
+    if (padded_by_side(f, k->op)) {
         nd->why = "a pad reads it";
         return;
     }

@@ -409,11 +409,12 @@ static void build_backward(Fuse *f, Chain *c, Image **images, int *nimages, cons
                 add_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
             } else if (i >= b->origin || info(g, l->op)->need != NEED_SIGN) {
                 add_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
+            } else if (sign_of_stored) {
+                add_step(r, STEP_BACK, l->op, b->origin, b->origin);
             }
         }
-        /* Masks commute with what lies between: they act where the gradient is not zero. They come first of the ops before
-         * the stored tensor; their place among this run's steps does not matter. */
-        for (int i = b->origin - 1; sign_of_stored && i >= b->a; i--)
+        /* Masks of ops before windows commute with these: they act where the gradient is not zero. */
+        for (int i = low - 1; sign_of_stored && i >= b->a; i--)
             if (info(g, w->link[i].op)->need == NEED_SIGN)
                 add_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
         if (through) {

@@ -308,7 +308,7 @@ static void gather_images(Kernel *k, const Op *o, Shape in)
     const Image xs = k->image[k->x];
     k->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
     k->image[k->xg].given = false;
-    if (!k->back_data)
+    if (!k->back_data || k->dz < 0)
         return;
     const Image dz = k->image[k->dz];
     k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");

@@ -269,21 +269,28 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
     //$ end
 }
 
+/* Forward once more, and behind each kernel its trace, while what it read is there; running statistics stay as they were. */
 static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
     struct $n.name *const net = (struct $n.name *)(void *)base;
+    float *const kept = scratch, *const out = scratch + $n.running_floats + $n.batches_floats;
 
-    (void)x;
+    (void)x; /* the kernels that read it kept it in forward */
+    memcpy(kept, net->net.running, sizeof(float) * ($n.running_floats + $n.batches_floats)); /* one behind the other */
     //$ for k in n.kernels
+    //$ if k.forward
+    $n.name_$k.name_forward(&net->$k.name, n, step);
+    //$ end
     //$ if k.traced
-    $n.name_$k.name_trace(&net->$k.name, n, step, scratch, sink, user);
+    $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
     //$ end
     //$ end
+    memcpy(net->net.running, kept, sizeof(float) * ($n.running_floats + $n.batches_floats));
 }
 
 static size_t trace_floats(int n)
 {
-    return (size_t)n * $n.trace_floats;
+    return (size_t)n * $n.trace_floats + $n.running_floats + $n.batches_floats;
 }
 
 static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
