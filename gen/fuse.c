@@ -554,7 +554,7 @@ static void build_before_back(Fuse *f)
         k->back_data |= goes_back(f, &k->in[i]);
     if (!k->back_data)
         return;
-    bool scratch = k->nin > 1; /* windows, and several ways, ask for whole images */
+    bool through_core = false, scratch = k->nin > 1; /* windows, and several ways, ask for whole images */
     for (int i = 0; i < k->nin; i++)
         scratch |= k->before[i].n > 1;
     if (pass) {
@@ -577,7 +577,8 @@ static void build_before_back(Fuse *f)
         if (f->node[w->node].grad)
             b.to = grad_place(f, w->node, "in");
         Chain *c = &k->din[i];
-        if (conv && scratch && i == 0) { /* the core's results go through scratch; later ways find them there */
+        if (conv && scratch && !through_core) { /* the core's results go through scratch; later ways find them there */
+            through_core = true;
             const Shape shape = k->image[k->x].shape;
             Run *r = add_run(c, "dx0", shape, w->n, w->n + 1);
             r->back = true;
