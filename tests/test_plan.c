@@ -41,7 +41,47 @@ static Plan *plan_of(const char *input, const char *layers, const char *target)
 
 /* ---- fuse ---- */
 
-/* Which tensor the span behind the first conv stores, how many kernels there are, routes, gradient slots. */
+/* A training kernel, a node, an op by its name. */
+static const Kernel *kernel_of(const Plan *p, const char *name)
+{
+    for (int i = 0; i < p->nkernel; i++)
+        if (strcmp(p->kernel[i].name, name) == 0)
+            return &p->kernel[i];
+    return NULL;
+}
+
+static const Kernel *infer_of(const Plan *p, const char *name)
+{
+    for (int i = 0; i < p->ninfer; i++)
+        if (strcmp(p->infer[i].name, name) == 0)
+            return &p->infer[i];
+    return NULL;
+}
+
+static const Tensor *node_of(const Plan *p, const char *path)
+{
+    for (int i = 0; i < p->nnode; i++)
+        if (strcmp(p->g->op[p->node[i].op].path, path) == 0)
+            return &p->node[i];
+    return NULL;
+}
+
+/* The node that a kernel makes. */
+static const Tensor *made_by(const Plan *p, const char *kernel)
+{
+    const Kernel *k = kernel_of(p, kernel);
+
+    ck_assert_msg(k && k->node >= 0, "there is no kernel %s that makes a node", kernel);
+    return &p->node[k->node];
+}
+
+/* Path of the op whose output a node stores; "z": it is its own weight op's. */
+static const char *stored_by(const Plan *p, const Tensor *nd)
+{
+    return nd->stored_op == nd->key ? "z" : p->g->op[nd->stored_op].path;
+}
+
+/* What the node that the first conv makes stores, how many kernels there are, routes. */
 static const struct Case {
     const char *first, *second; /* orders of two convs */
     const char *stored;         /* path of the stage whose output is stored; "z" */
@@ -73,12 +113,13 @@ START_TEST(stored_tensor)
 {
     const struct Case *c = &stored_cases[_i];
     Plan *p = plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}, conv: {out: 8, order: '%s'}", c->first, c->second), "portable");
-    const Span *s = &p->span[1];
-    const char *stored = s->stored ? p->g->op[s->op[s->stored - 1]].path : "z";
+    const Tensor *nd = made_by(p, "conv1");
+    const char *stored = stored_by(p, nd);
 
     ck_assert_msg(strcmp(stored, c->stored) == 0, "%s then %s stores %s, not %s", c->first, c->second, stored, c->stored);
     ck_assert_msg(p->nkernel == c->kernels, "%s then %s: %d kernels, not %d", c->first, c->second, p->nkernel, c->kernels);
-    ck_assert_int_eq(s->nroute, c->routes);
+    ck_assert_int_eq(nd->nroute, c->routes);
+    ck_assert(nd->stored && nd->kept && nd->grad); /* one gradient, whatever is read of it */
 }
 END_TEST
 
@@ -87,11 +128,24 @@ START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ a
     Plan *a = plan_of("[4, 9, 9]", "conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}", "portable");
     Plan *b = plan_of("[4, 9, 9]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
 
-    for (int s = 1; s < 3; s++) {
-        ck_assert_int_eq(a->span[s].stored, b->span[s].stored);
-        ck_assert_int_eq(a->span[s].nop, b->span[s].nop);
-        for (int i = 0; i < a->span[s].nop; i++)
-            ck_assert_int_eq(a->g->op[a->span[s].op[i]].kind, b->g->op[b->span[s].op[i]].kind);
+    for (int i = 1; i < 3; i++) {
+        const Kernel *x = kernel_of(a, xprintf("conv%d", i)), *y = kernel_of(b, xprintf("conv%d", i));
+        const Kernel *x2 = kernel_of(a, xprintf("conv%d", i + 1)), *y2 = kernel_of(b, xprintf("conv%d", i + 1));
+        const Tensor *m = &a->node[x->node], *n = &b->node[y->node];
+        ck_assert_str_eq(stored_by(a, m), stored_by(b, n));
+        ck_assert_int_eq(m->nlink, n->nlink);
+        ck_assert_int_eq(m->nnorm, n->nnorm);
+        ck_assert_int_eq(x2->nin, 1);
+        ck_assert_int_eq(y2->nin, 1);
+        ck_assert_int_eq(x->out.grad, y->out.grad);
+        ck_assert_int_eq(x2->in[0].grad, y2->in[0].grad);
+        const Way *way[2][2] = {{&x->out, &y->out}, {&x2->in[0], &y2->in[0]}};
+        for (int w = 0; w < 2; w++) {
+            ck_assert_int_eq(way[w][0]->n, way[w][1]->n);
+            for (int l = 0; l < way[w][0]->n; l++)
+                ck_assert_int_eq(a->g->op[way[w][0]->link[l].op].kind, b->g->op[way[w][1]->link[l].op].kind);
+        }
+        ck_assert_int_eq(x->out.n + x2->in[0].n, 2); /* bn and relu, once */
     }
 }
 END_TEST
@@ -128,7 +182,7 @@ START_TEST(one_layer_in_words)
     fclose(f);
     ck_assert(strstr(text, "\nconv1 (") == NULL);
     ck_assert(strstr(text, "\nconv2 (conv)") != NULL);
-    ck_assert(strstr(text, "\nconv3 (conv)\n  before:    conv2.bn\n") != NULL); /* its norm is applied there */
+    ck_assert(strstr(text, "\nconv3 (conv)\n  reads:     conv2.act\n  before:    conv2.bn\n") != NULL); /* its norm is applied there */
     ck_assert(strstr(text, "conv2.bn     a multiply-add") != NULL);
     ck_assert(strstr(text, "conv1.bn     folded") == NULL);
     free(text);
@@ -140,8 +194,481 @@ START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 
     static const char *const order[] = {"conv-bn-relu", "conv-relu-bn"};
     Plan *p = plan_of("[3, 32, 32]", xprintf("conv: {out: 16, order: %s}, conv: {out: 32, stride: 2, order: %s}", order[_i], order[_i]), "avx512");
 
-    /* 16x32x32 and 32x16x16 floats, and 10 logits in a block of 16 */
-    ck_assert_int_eq(p->stored_bytes, 4 * (16 * 32 * 32 + 32 * 16 * 16 + 16));
+    /* 16x32x32 and 32x16x16 floats; the loss reads the logits once, forward and backward at a time */
+    ck_assert_int_eq(p->stored_bytes, 4 * (16 * 32 * 32 + 32 * 16 * 16));
+}
+END_TEST
+
+/* ---- graphs ---- */
+
+/* "conv1.conv* conv1.act<conv1.conv": a node a word. = and what it stores, where that is another op's output; < and what its
+ * readers recompute it from; * where backward reads what is stored; and how many norms read it. */
+static const char *nodes_in_words(const Plan *p)
+{
+    Buf b = {0};
+
+    for (int i = 1; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        buf_printf(&b, "%s%s", i > 1 ? " " : "", p->g->op[nd->op].path);
+        if (!nd->stored)
+            buf_printf(&b, "<%s", p->g->op[p->node[nd->root].op].path);
+        else if (nd->stored_op != nd->op)
+            buf_printf(&b, "=%s", p->g->op[nd->stored_op].path);
+        if (nd->kept)
+            buf_puts(&b, "*");
+        if (nd->nnorm)
+            buf_printf(&b, "%d", nd->nnorm);
+    }
+    return b.text;
+}
+
+/* Training kernels; + before those whose out way does a sum. A pass that nothing of runs forward stands in brackets. */
+static const char *kernels_in_words(const Plan *p)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        bool sum = false;
+        for (int j = 0; j < k->out.n; j++)
+            sum |= p->g->op[k->out.link[j].op].kind == OP_ADD;
+        buf_printf(&b, k->has_forward ? "%s%s%s" : "%s%s(%s)", i ? " " : "", sum ? "+" : "", k->name);
+    }
+    return b.text;
+}
+
+/* Inference kernels: + as above, ! where one reads what is there, and how many norms it folds. */
+static const char *inference_in_words(const Plan *p)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        bool sum = false;
+        for (int j = 0; j < k->out.n; j++)
+            sum |= p->g->op[k->out.link[j].op].kind == OP_ADD;
+        buf_printf(&b, "%s%s%s%s", i ? " " : "", sum ? "+" : "", k->name, k->direct ? "!" : "");
+        if (k->nfold)
+            buf_printf(&b, "%d", k->nfold);
+    }
+    return b.text;
+}
+
+/* A residual net: `stem`, stages of `repeat` blocks with 16, 32, ... channels, `tail`. */
+static Plan *residual_net(const char *order, const char *keys, const char *stem, int stages, int repeat, const char *tail)
+{
+    Buf b = {0};
+
+    buf_printf(&b, "{name: n1, input: [3, 32, 32], classes: 10, order: %s, layers: [conv: {out: 16, order: %s}", order, stem);
+    for (int i = 0; i < stages; i++)
+        buf_printf(&b, ", stage: {name: s%d, repeat: %d, out: %d, stride: %d, %s}", i + 1, repeat, 16 << i, i ? 2 : 1, keys);
+    buf_printf(&b, "%s, global_avg_pool, linear: classes], train: {batch: 8}}", tail);
+    return plan_of_text(b.text, "avx2");
+}
+
+/* The five arrangements of He et al. 2016, figure 4, and two of them with other shortcuts. */
+static const struct Arrangement {
+    const char *name, *order, *keys, *stem, *tail;
+    double most; /* of what autograd keeps */
+    const char *nodes, *kernels, *inference; /* of one block of 16 channels, and one of 32 behind it */
+} arrangements[] = {
+    {"original", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: conv-bn", "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_post_act s2_shortcut s2_conv1 s2_conv2 linear1 loss",
+     "conv11 s1_conv1!1 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
+    {"norm after addition", "conv-bn-act", "residual: [conv, conv: {order: conv}], post: bn-act, shortcut: conv", "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.add*1 s1.post.act<s1.add s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
+     "conv1 (pass_conv1_act) s1_conv1 +s1_conv2 (pass_s1_post_act) s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
+     "conv11 s1_conv1!1 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
+    {"relu before addition", "conv-bn-act", "residual: [conv, conv], shortcut: conv-bn-act", "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_add s2_shortcut s2_conv1 s2_conv2 linear1 loss",
+     "conv11 s1_conv1!1 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
+    {"relu-only pre-activation", "act-conv-bn", "residual: [conv, conv], shortcut: conv-bn", "conv-bn", ", act", 0.78,
+     "conv1.conv*1 conv1.bn<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1 (pass_conv1_bn) s1_conv1 s1_conv2 pass_s1_add s2_shortcut s2_conv1 s2_conv2 linear1 loss",
+     "conv11 s1_conv11 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
+    {"full pre-activation", "bn-act-conv", "residual: [conv, conv], shortcut: conv", "conv", ", bn, act", 0.55,
+     "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
+     "conv1 s1_conv1 +s1_conv2 s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
+     "conv1 s1_conv11 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
+    {"original, option A", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: pad", "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_post_act s2_conv1 s2_conv2 linear1 loss",
+     "conv11 s1_conv1!1 +s1_conv2!1 s2_conv1!1 +s2_conv2!1 linear1!"},
+    {"full pre-activation, option A", "bn-act-conv", "residual: [conv, conv], shortcut: pad", "conv", ", bn, act", 0.55,
+     "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.conv1.conv*1 s2.add*1 linear1.linear",
+     "conv1 s1_conv1 +s1_conv2 s2_conv1 +s2_conv2 linear1 loss",
+     "conv1 s1_conv11 +s1_conv2! s2_conv11 +s2_conv2! linear1!"},
+    {"full pre-activation, projections behind it", "conv-bn-act", "pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, shortcut_from: pre",
+     "conv", ", bn, act", 0.55,
+     "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.pre.act<s1.add s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
+     "conv1 s1_conv1 +s1_conv2 (pass_s2_pre_act) s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
+     "conv1 s1_conv11 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
+};
+
+/* Gradients: one tensor a node. The first in backward that gives to it writes, all others add, all before its maker runs. */
+static void check_gradients(const Plan *p)
+{
+    bool *given = xalloc((size_t)p->nnode);
+
+    for (int i = p->nkernel - 1; i >= 0; i--) {
+        const Kernel *k = &p->kernel[i];
+        for (int c = -1; c < k->nin; c++) {
+            const Chain *chain = c < 0 ? &k->dout : &k->din[c];
+            for (int r = 0; r < chain->n; r++) {
+                const Run *run = &chain->run[r];
+                for (int s = 0; s <= run->nstep; s++) { /* behind the last step, what the run itself gives */
+                    const bool own = s == run->nstep;
+                    if (own ? run->to.where != AT_SLOT : run->step[s].kind != STEP_GIVE)
+                        continue;
+                    const Port *port = &k->port[own ? run->to.port : run->step[s].in2];
+                    const char *path = p->g->op[p->node[port->node].op].path;
+                    ck_assert_msg(port->grad && p->node[port->node].grad, "%s gives to %s, which wants nothing", k->name, path);
+                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->node], "%s, %s: %s", k->name, path,
+                                  given[port->node] ? "writes over what is there" : "adds to what is not there");
+                    ck_assert_msg(p->node[port->node].maker < i, "%s gives to %s too late", k->name, path);
+                    given[port->node] = true;
+                }
+            }
+        }
+    }
+    for (int i = 1; i < p->nnode; i++) {
+        ck_assert_int_eq(given[i], p->node[i].grad);
+        ck_assert(p->node[i].grad);
+        for (int j = 0; j < i; j++)
+            ck_assert_msg(p->node[i].op != p->node[j].op, "%s is two nodes", p->g->op[p->node[i].op].path);
+    }
+}
+
+/* Statistics are taken of each channel of a node that norms read once, and of no other. */
+static void check_statistics(const Plan *p)
+{
+    for (int i = 0; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        int channels = 0;
+        for (int j = 0; j < p->nkernel; j++) {
+            const Kernel *k = &p->kernel[j];
+            for (int c = -1; c < k->nin && k->node == i; c++) {
+                const Chain *chain = c < 0 ? &k->after : &k->before[c];
+                for (int r = 0; r < chain->n; r++)
+                    for (int s = 0; s < chain->run[r].nstep; s++)
+                        channels += chain->run[r].step[s].kind == STEP_STATS ? chain->run[r].shape.c : 0;
+            }
+        }
+        ck_assert_msg(channels == (nd->nnorm ? nd->shape[nd->nlink].c : 0), "%s: statistics of %d channels", p->g->op[nd->op].path, channels);
+    }
+}
+
+START_TEST(arrangement)
+{
+    const struct Arrangement *a = &arrangements[_i];
+    Plan *p = residual_net(a->order, a->keys, a->stem, 2, 1, a->tail);
+
+    ck_assert_msg(strcmp(kernels_in_words(p), a->kernels) == 0, "%s: kernels\n%s\n%s", a->name, kernels_in_words(p), a->kernels);
+    ck_assert_msg(strcmp(inference_in_words(p), a->inference) == 0, "%s: inference\n%s\n%s", a->name, inference_in_words(p), a->inference);
+    check_gradients(p);
+    check_statistics(p);
+    ck_assert_msg(strcmp(nodes_in_words(p), a->nodes) == 0, "%s: nodes\n%s\n%s", a->name, nodes_in_words(p), a->nodes);
+}
+END_TEST
+
+static const char *const concat_net = /* branches of 24, 16 and 9 channels, then a dense block on them */
+    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 24, order: conv}, stage: {name: d1, repeat: 2, only: {2.b2.conv1: {out: 9}}, "
+    "concat: [[], [conv: 16]], transition: [conv: {kernel: 1, out: 32}, avgpool(2)]}, bn, act, global_avg_pool, linear: classes]}";
+
+START_TEST(concat_is_a_list_of_ways)
+{
+    static const int first[] = {0, 24, 40}, channels[] = {24, 16, 9};
+    static const char *const maker[] = {"conv1", "d1_1_b2_conv1", "d1_2_b2_conv1"};
+    Plan *p = plan_of_text(concat_net, "avx2");
+    const Kernel *k = kernel_of(p, "d1_transition_conv1"), *infer = infer_of(p, "d1_transition_conv1");
+
+    ck_assert_str_eq(kernels_in_words(p), "conv1 d1_1_b2_conv1 d1_2_b2_conv1 d1_transition_conv1 linear1 loss");
+    ck_assert_int_eq(k->nin, 3);
+    ck_assert_int_eq(infer->nin, 3);
+    ck_assert(!infer->direct);
+    for (int i = 0; i < 3; i++) {
+        const Way *w = &k->in[i];
+        ck_assert_ptr_eq(&p->node[w->node], made_by(p, maker[i]));
+        ck_assert_int_eq(w->n, 2);
+        ck_assert_int_eq(w->grad, 0); /* the node is what is stored: its gradient is taken there */
+        ck_assert_int_eq(w->first, first[i]);
+        ck_assert_int_eq(w->total, 49);
+        ck_assert_int_eq(w->shape[2].c, channels[i]);
+        ck_assert_int_eq(infer->in[i].first, first[i]);
+        for (int l = 0; l < 2; l++)
+            ck_assert_int_eq(w->link[l].first, first[i]);
+        /* forward it goes to its channels of the packed input; backward it comes from these */
+        const Run *run = &k->before[i].run[k->before[i].n - 1], *back = &k->din[i].run[k->din[i].n - 1];
+        ck_assert_int_eq(run->to.image, k->x);
+        ck_assert_int_eq(run->to.first, first[i]);
+        ck_assert_int_eq(run->to.total, 49);
+        ck_assert_int_eq(back->from.image, k->dx);
+        ck_assert_int_eq(back->from.first, first[i]);
+        ck_assert_int_eq(back->to.where, AT_SLOT);
+        ck_assert_int_eq(k->port[back->to.port].node, w->node);
+        for (int s = 0; s < back->nstep; s++)
+            if (back->step[s].kind == STEP_SUMS || back->step[s].kind == STEP_SCALE)
+                ck_assert_int_eq(back->step[s].first, first[i]);
+    }
+    ck_assert(k->image[k->x].shared);
+    check_gradients(p);
+    check_statistics(p);
+}
+END_TEST
+
+START_TEST(one_tensor_several_norms) /* its statistics are taken once, by whom it is made */
+{
+    static const struct {
+        const char *node;
+        int n;
+        const char *norm[4];
+        int first[4];
+    } want[] = {
+        {"conv1.conv", 3, {"d1.1.b2.conv1.bn", "d1.2.b2.conv1.bn", "d1.transition.conv1.bn"}, {0, 0, 0}},
+        {"d1.1.b2.conv1.conv", 2, {"d1.2.b2.conv1.bn", "d1.transition.conv1.bn"}, {24, 24}},
+        {"d1.2.b2.conv1.conv", 1, {"d1.transition.conv1.bn"}, {40}},
+    };
+    Plan *p = plan_of_text(concat_net, "avx2");
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const Tensor *nd = node_of(p, want[i].node);
+        ck_assert(nd != NULL);
+        ck_assert_int_eq(nd->nnorm, want[i].n);
+        for (int j = 0; j < nd->nnorm; j++) {
+            ck_assert_str_eq(p->g->op[nd->norm[j]].path, want[i].norm[j]);
+            ck_assert_int_eq(nd->norm_first[j], want[i].first[j]);
+            ck_assert_int_eq(plan_norm(p, nd->norm[j])->shifted, strcmp(want[i].norm[j], "d1.1.b2.conv1.bn") != 0); /* 24 begins no block */
+        }
+    }
+}
+END_TEST
+
+START_TEST(concat_that_a_sum_reads) /* is one tensor, which a pass stores */
+{
+    Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, "
+                           "stage: {out: 16, shortcut: identity, residual: [conv, conv]}, conv: 16, global_avg_pool, linear: classes]}",
+                           "avx2");
+    const Kernel *k = kernel_of(p, "pass_stage1_concat");
+
+    ck_assert_ptr_nonnull(k);
+    ck_assert_int_eq(k->nin, 2);
+    ck_assert(p->node[k->node].stored && p->node[k->node].kept);
+    for (int i = 0; i < 2; i++) {
+        const Run *r = &k->before[i].run[0];
+        ck_assert_int_eq(k->before[i].n, 1);
+        ck_assert_int_eq(r->store_first, i ? 5 : 0);
+        ck_assert_int_eq(r->store_total, 16);
+        ck_assert_int_eq(k->din[i].run[0].from.first, i ? 5 : 0);
+    }
+    ck_assert_str_eq(inference_in_words(p), "stage1_b1_conv11 stage1_b2_conv11 pass_stage1_concat stage2_conv1!1 +stage2_conv2!1 conv1!1 linear1!");
+}
+END_TEST
+
+START_TEST(sum_of_norms) /* its operands are computed where it is: no tensor between */
+{
+    const struct Arrangement *a = &arrangements[0];
+    Plan *p = residual_net(a->order, a->keys, a->stem, 2, 2, a->tail);
+    const Kernel *k = kernel_of(p, "pass_s2_1_post_act");
+
+    ck_assert_ptr_nonnull(k);
+    ck_assert_int_eq(k->in[0].n, 3); /* bn, add, act */
+    const Link *add = &k->in[0].link[1];
+    ck_assert_int_eq(p->g->op[add->op].kind, OP_ADD);
+    ck_assert_int_eq(add->nside, 1);
+    ck_assert_ptr_eq(&p->node[add->side[0].way.node], made_by(p, "s2_1_shortcut"));
+    ck_assert_int_eq(add->side[0].way.n, 1);
+    ck_assert_str_eq(p->g->op[add->side[0].way.link[0].op].path, "s2.1.shortcut.bn");
+    /* the pass takes the backward sums of both norms */
+    NormSum *sum;
+    ck_assert_int_eq(plan_sums(p, k, &sum), 2);
+    /* the second block's identity reads what the pass before stored, unchanged */
+    const Kernel *next = kernel_of(p, "pass_s1_2_post_act");
+    ck_assert_ptr_nonnull(next);
+    ck_assert_ptr_eq(&p->node[next->in[0].link[1].side[0].way.node], made_by(p, "pass_s1_1_post_act"));
+    ck_assert_int_eq(next->in[0].link[1].side[0].way.n, 0);
+}
+END_TEST
+
+START_TEST(padded_shortcut) /* is read by the side, through the pad */
+{
+    const struct Arrangement *a = &arrangements[6];
+    Plan *p = residual_net(a->order, a->keys, a->stem, 2, 1, a->tail);
+    const Kernel *k = kernel_of(p, "s2_conv2"), *infer = infer_of(p, "s2_conv2");
+
+    for (int i = 0; i < 2; i++) {
+        const Way *w = i ? &infer->out : &k->out;
+        ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands behind the sum too */
+        const Side *side = &w->link[0].side[0];
+        ck_assert_int_eq(w->link[0].nside, 1);
+        ck_assert_int_eq(side->pad >= 0 ? (int)p->g->op[side->pad].kind : -1, OP_PAD);
+        ck_assert_int_eq(p->g->op[side->pad].before, 8);
+        ck_assert_int_eq(side->way.shape[0].c, 32);
+    }
+    ck_assert_ptr_eq(&p->node[k->out.link[0].side[0].way.node], node_of(p, "s1.add"));
+}
+END_TEST
+
+START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradient on */
+{
+    Plan *p = plan_of("[4, 12, 12]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
+    const Kernel *k = kernel_of(p, "pass_input");
+
+    ck_assert_ptr_nonnull(k);
+    ck_assert_ptr_eq(k, &p->kernel[0]);
+    ck_assert_int_eq(k->node, 0);
+    ck_assert(k->has_forward && !k->back_data);
+    ck_assert_int_eq(p->node[0].nnorm, 1);
+    ck_assert(!p->node[0].grad);
+    /* gamma and beta want sums all the same: conv1's backward goes back to them, and no further */
+    const Kernel *conv = kernel_of(p, "conv1");
+    NormSum *sum;
+    ck_assert(conv->back_data);
+    ck_assert_int_eq(plan_sums(p, conv, &sum), 1);
+    ck_assert_int_eq(conv->din[0].run[conv->din[0].n - 1].to.where, NOWHERE);
+}
+END_TEST
+
+START_TEST(input_beside_others) /* way 0 of a concat is the input, whose gradient nobody wants: the core runs for the second */
+{
+    Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[], [conv: 16]]}, conv: 16, global_avg_pool, linear: classes]}", "avx2");
+    const Kernel *k = kernel_of(p, "conv1");
+    bool core = false;
+
+    ck_assert(k->back_data);
+    for (int i = 0; i < k->nin; i++)
+        core |= k->din[i].n && k->din[i].run[0].from.where == AT_CORE;
+    ck_assert(core);
+    OutDir out = {0};
+    emit_network(p, PART_ALL, &out);
+}
+END_TEST
+
+START_TEST(direct_kernels) /* read a node as it lies: with their halo, unless others ask for another */
+{
+    static const struct {
+        const char *layers, *words;
+    } want[] = {
+        {"conv: 16, conv: {out: 16, kernel: 1}, conv: 16", "conv11 conv2!1 conv3!1 linear1!"},
+        {"conv: {out: 16, kernel: 5}, conv: {out: 16, kernel: 5, order: conv-act-bn}", "conv11 conv2! linear1!"},
+        {"conv: {out: 16, order: bn-act-conv}, conv: {out: 16, order: bn-act-conv}", "conv11 conv2! linear1!"}, /* conv2's bn is folded back */
+        {"conv: 2, conv: 16", "conv11 conv2!1 linear1!"}, /* plain, and nobody else reads it */
+        {"conv: 2, stage: {concat: [[conv: 8], [conv: 8]]}", "conv11 stage1_b1_conv11 stage1_b2_conv11 linear1"},
+    };
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        Plan *p = plan_of("[3, 12, 12]", want[i].layers, "avx2");
+        ck_assert_msg(strcmp(inference_in_words(p), want[i].words) == 0, "%s:\n%s\n%s", want[i].layers, inference_in_words(p), want[i].words);
+        for (int k = 0; k < p->ninfer; k++) {
+            const Kernel *q = &p->infer[k];
+            if (!q->direct)
+                continue;
+            ck_assert(q->nin == 1 && q->in[0].n == 0 && q->in[0].node > 0 && q->image[q->x].given);
+        }
+    }
+}
+END_TEST
+
+/* What happens to norms of graphs at inference. */
+static const struct {
+    const char *layers, *norm, *starts;
+} graph_norms[] = {
+    {"conv: 16, stage: {out: 16, post: bn-act, residual: [conv, conv: {order: conv}]}", "stage1.post.bn", "a multiply-add in the epilogue of stage1_conv2"},
+    {"conv: 16, stage: {out: 16, post: act, residual: [conv, conv: {order: conv-bn}]}", "stage1.conv2.bn", "folded into the weights and bias of stage1.conv2.conv"},
+    {"conv: 16, stage: {out: 16, shortcut: {order: conv-bn, always: true}, residual: [conv, conv: {order: conv-bn}]}", "stage1.shortcut.bn", "folded into the weights"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act", "stage1.conv1.bn", "a multiply-add in the prologue of stage1_conv1"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act", "stage1.conv2.bn", "folded into the weights"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, concat: [[], [conv]]}, bn, act", "bn1", "a multiply-add in the prologue of linear1"},
+};
+
+START_TEST(norms_of_graphs_at_inference)
+{
+    Plan *p = plan_of("[4, 12, 12]", graph_norms[_i].layers, "portable");
+
+    for (int i = 0; i < p->nnorm; i++)
+        if (strcmp(p->g->op[p->norm[i].op].path, graph_norms[_i].norm) == 0) {
+            ck_assert_msg(strncmp(p->norm[i].inference, graph_norms[_i].starts, strlen(graph_norms[_i].starts)) == 0, "%s", p->norm[i].inference);
+            return;
+        }
+    ck_abort_msg("there is no norm %s", graph_norms[_i].norm);
+}
+END_TEST
+
+/* ---- what autograd would keep ---- */
+
+/* A tensor's storage: flatten is a view. */
+static int storage(const Graph *g, int v)
+{
+    while (g->op[v].kind == OP_FLATTEN)
+        v = g->op[v].in;
+    return v;
+}
+
+/* Bytes of an image that PyTorch keeps for backward: each op by its rule, a storage once, the input and the logits aside. */
+static int64_t autograd_bytes(const Graph *g)
+{
+    bool *saved = xalloc((size_t)g->nop);
+    int64_t bytes = 0;
+
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *op = &g->op[i];
+        const int64_t floats = (int64_t)op->shape.c * op->shape.h * op->shape.w;
+        switch (op->kind) {
+        case OP_CONV:
+        case OP_LINEAR:
+        case OP_BN:
+        case OP_SILU:
+        case OP_LEAKY_RELU:
+        case OP_AVGPOOL:
+            saved[storage(g, op->in)] = true;
+            break;
+        case OP_RELU:
+        case OP_TANH:
+        case OP_SIGMOID:
+            saved[storage(g, i)] = true;
+            break;
+        case OP_MAXPOOL:
+            saved[storage(g, op->in)] = true;
+            bytes += 8 * floats;
+            break;
+        case OP_DROP:
+            bytes += floats;
+            break;
+        default:
+            break; /* sums, concats, pads and means keep shapes alone */
+        }
+    }
+    for (int i = 1; i < g->nop; i++)
+        if (saved[i] && i != storage(g, g->op[g->nop - 1].in))
+            bytes += (int64_t)4 * g->op[i].shape.c * g->op[i].shape.h * g->op[i].shape.w;
+    return bytes;
+}
+
+static void check_bytes(const char *name, const Plan *p, double most)
+{
+    const double share = (double)p->stored_bytes / (double)autograd_bytes(p->g);
+
+    ck_assert_msg(share <= most, "%s stores %lld bytes an image, %.4f of autograd's %lld; at most %.2f", name, (long long)p->stored_bytes, share,
+                  (long long)autograd_bytes(p->g), most);
+}
+
+START_TEST(bytes_beside_autograd)
+{
+    const struct Arrangement *a = &arrangements[_i];
+
+    for (int repeat = 1; repeat <= 3; repeat++)
+        check_bytes(a->name, residual_net(a->order, a->keys, a->stem, 3, repeat, a->tail), a->most);
+}
+END_TEST
+
+START_TEST(bytes_of_chains_beside_autograd)
+{
+    static const char *const order[] = {"conv-bn-relu", "conv-relu-bn", "conv-bn-tanh", "conv-tanh-bn", "conv-bn-silu"};
+    Buf b = {0};
+    for (int i = 0; i < 6; i++) /* the last block is a small part: of a bn whose output a mean reads, PyTorch keeps one tensor too */
+        buf_printf(&b, "%sconv: {out: %d, stride: %d, order: %s}", i ? ", " : "", 16 << i / 2, i && i % 2 == 0 ? 2 : 1, order[_i]);
+    check_bytes(order[_i], plan_of("[3, 32, 32]", b.text, "avx2"), 0.52);
 }
 END_TEST
 
@@ -244,9 +771,11 @@ START_TEST(forms_of_groups)
     const Kernel *k = &p->kernel[1];
 
     ck_assert_str_eq(k->core_name, group_cases[_i].name);
+    ck_assert_str_eq(p->infer[1].core_name, group_cases[_i].name);
     ck_assert_int_eq(k->lanewise, group_cases[_i].lanewise);
     ck_assert_int_eq(k->xg >= 0, group_cases[_i].gathered);
-    ck_assert_int_eq(k->infer_xg >= 0, group_cases[_i].gathered);
+    ck_assert_int_eq(p->infer[1].op, k->op);
+    ck_assert_int_eq(p->infer[1].xg >= 0, group_cases[_i].gathered);
     ck_assert_int_eq(k->zg >= 0, group_cases[_i].back_gathered);
     ck_assert_int_eq(k->w_floats, group_cases[_i].w);
     ck_assert_int_eq(k->wt_floats, group_cases[_i].wt);
@@ -292,8 +821,10 @@ START_TEST(cores_stay_in_their_images)
             for (int dilation = 1; dilation <= 4; dilation++)
                 for (int padding = 0; padding <= 6; padding += 3) {
                     const Conv c = {channels[_i][0], channels[_i][1], channels[_i][2], {0, 17, 19}, {kernel, 3}, {stride, 5 - stride}, {padding, 2}, {dilation, 5 - dilation}};
-                    const Kernel *k = &plan_of_conv(&c, "avx2")->kernel[1];
+                    const Plan *p = plan_of_conv(&c, "avx2");
+                    const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
                     int pixels = 0;
+                    check_reach(&infer->forward, &infer->image[infer->xg >= 0 ? infer->xg : infer->x], infer->w_floats);
                     check_reach(&k->forward, &k->image[k->xg >= 0 ? k->xg : k->x], k->w_floats);
                     for (int d = 0; d < k->ndata; d++) {
                         check_reach(&k->data[d], &k->image[k->zg >= 0 ? k->zg : k->dz], k->wt_floats);
@@ -389,12 +920,12 @@ START_TEST(stored_tensors_do_not_overlap)
     } slot[64];
     int n = 0;
 
-    for (int i = 0; i < p->nspan; i++) {
-        const Span *s = &p->span[i];
-        if (s->from_input)
+    for (int i = 0; i < p->nnode; i++) {
+        const Tensor *s = &p->node[i];
+        if (s->op == 0 || !s->stored)
             continue;
-        const Shape t = s->shape[s->stored];
-        slot[n].at = s->stored_slot;
+        const Shape t = s->shape[0];
+        slot[n].at = s->slot;
         slot[n].end = slot[n].at + (int64_t)blocks_of(t.c) * LANES * t.h * t.w;
         n++;
         for (int r = 0; r < s->nroute; r++, n++) {
@@ -409,6 +940,281 @@ START_TEST(stored_tensors_do_not_overlap)
         ck_assert(slot[i].end <= p->image_floats);
         for (int j = 0; j < i; j++)
             ck_assert_msg(slot[i].end <= slot[j].at || slot[j].end <= slot[i].at, "slots %d and %d overlap", i, j);
+    }
+}
+END_TEST
+
+/* ---- memory: lifetimes, by what the kernels' runs read and write ---- */
+
+typedef struct Life {
+    const char *what;
+    int64_t at, floats;
+    int from, to, read; /* steps: the first and the last that touch it, the last that reads a value */
+} Life;
+
+typedef struct Lives {
+    const Plan *p;
+    Life *part;
+    int n;
+    int *value, *grad, *route; /* of a node: its part; route: of the first */
+} Lives;
+
+static int add_part(Lives *l, const char *what, int64_t at, int64_t floats)
+{
+    *PUSH(l->part, l->n) = (Life){what, at, floats, INT32_MAX, -1, -1};
+    return l->n - 1;
+}
+
+static void touch(Lives *l, int part, int step, bool read)
+{
+    Life *t = &l->part[part];
+
+    t->from = step < t->from ? step : t->from;
+    t->to = step > t->to ? step : t->to;
+    if (read)
+        t->read = step > t->read ? step : t->read;
+}
+
+static void touch_value(Lives *l, int node, int step, bool read)
+{
+    const Tensor *root = &l->p->node[l->p->node[node].root];
+
+    if (root->op != 0)
+        touch(l, l->value[l->p->node[node].root], step, read);
+}
+
+static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
+{
+    for (int i = 0; i < c->n; i++) {
+        const Run *r = &c->run[i];
+        if (r->from.where == AT_SLOT && r->back)
+            touch(l, l->grad[k->port[r->from.port].node], step, false);
+        else if (r->from.where == AT_SLOT)
+            touch_value(l, k->port[r->from.port].node, step, true);
+        if (r->value.where == AT_SLOT)
+            touch_value(l, k->port[r->value.port].node, step, true);
+        if (r->to.where == AT_SLOT)
+            touch(l, l->grad[k->port[r->to.port].node], step, false);
+        for (int s = 0; s < r->nstep; s++) {
+            const Step *st = &r->step[s];
+            if (st->kind == STEP_SIDE)
+                touch_value(l, r->side[st->side].side->way.node, step, true);
+            else if (st->kind == STEP_GIVE)
+                touch(l, l->grad[k->port[st->in2].node], step, false);
+            else if (st->kind == STEP_STORE)
+                touch_value(l, k->node, step, false);
+        }
+        for (int w = 0; r->route && w < l->p->node[k->node].nroute; w++)
+            if (l->p->node[k->node].route[w] == r->window)
+                touch(l, l->route[k->node] + w, step, false);
+    }
+}
+
+static Lives parts_of(const Plan *p)
+{
+    const int last = p->nkernel - 1;
+    Lives l = {.p = p};
+
+    l.value = xalloc(sizeof(int) * (size_t)p->nnode);
+    l.grad = xalloc(sizeof(int) * (size_t)p->nnode);
+    l.route = xalloc(sizeof(int) * (size_t)p->nnode);
+    for (int i = 1; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        const char *path = p->g->op[nd->op].path;
+        l.value[i] = nd->stored ? add_part(&l, path, nd->slot, blocked_floats(nd->shape[0])) : -1;
+        l.grad[i] = add_part(&l, xprintf("gradient of %s", path), nd->grad_slot, blocked_floats(nd->shape[nd->nlink]));
+        l.route[i] = l.n;
+        for (int r = 0; r < nd->nroute; r++)
+            add_part(&l, xprintf("routes of %s", path), nd->route_slot[r], (blocked_floats(p->g->op[nd->route[r]].shape) + 3) / 4);
+    }
+    for (int i = 0; i <= last; i++) {
+        const Kernel *k = &p->kernel[i];
+        const int back = 2 * last - i;
+        const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+        visit(&l, k, &k->after, i);
+        visit(&l, k, &k->again, back);
+        visit(&l, k, &k->dout, back);
+        for (int w = 0; w < k->nin; w++) {
+            if (k->has_forward)
+                visit(&l, k, &k->before[w], i);
+            const Chain windows = {k->before[w].run, k->before[w].n - 1};
+            if (weights)
+                visit(&l, k, &k->before[w], back);
+            else if (k->back_data && k->kind == KERNEL_PASS)
+                visit(&l, k, &windows, back);
+            visit(&l, k, &k->din[w], back);
+        }
+        if (k->kind == KERNEL_LINEAR) {
+            const struct {
+                const char *what;
+                int64_t at;
+                int image, step;
+            } mat[] = {{"x", k->mat_x, k->x, i}, {"y", k->mat_y, k->y, i}, {"x again", k->mat_back_x, k->x, back}, {"dz", k->mat_dz, k->dz, back}, {"dx", k->mat_dx, k->dx, back}};
+            for (size_t m = 0; m < sizeof mat / sizeof *mat; m++)
+                if (mat[m].image >= 0)
+                    touch(&l, add_part(&l, xprintf("%s of %s", mat[m].what, k->name), mat[m].at, k->image[mat[m].image].floats), mat[m].step, false);
+        }
+    }
+    return l;
+}
+
+static bool overlap(const Life *a, const Life *b)
+{
+    return a->at < b->at + b->floats && b->at < a->at + a->floats;
+}
+
+/* No two parts that are alive at once share memory; all lie within `top`; `bound` is no less than what is alive at once. */
+static void check_parts(const Lives *l, int64_t top, int64_t bound)
+{
+    for (int i = 0; i < l->n; i++) {
+        const Life *a = &l->part[i];
+        int64_t alive = 0;
+        ck_assert_msg(a->to >= 0, "%s is there for nothing", a->what);
+        ck_assert_msg(a->at >= 0 && a->at % LANES == 0 && a->at + a->floats <= top, "%s lies at %lld", a->what, (long long)a->at);
+        for (int j = 0; j < l->n; j++) {
+            const Life *b = &l->part[j];
+            if (j < i && a->from <= b->to && b->from <= a->to)
+                ck_assert_msg(!overlap(a, b), "%s (steps %d to %d) and %s (%d to %d) share memory", a->what, a->from, a->to, b->what, b->from, b->to);
+            if (b->from <= a->from && b->to >= a->from)
+                alive += b->floats;
+        }
+        ck_assert_int_le(alive, bound);
+    }
+    ck_assert_int_le(bound, top);
+}
+
+static Lives infer_parts_of(const Plan *p)
+{
+    Lives l = {.p = p};
+
+    l.value = xalloc(sizeof(int) * (size_t)p->ninfer_node);
+    for (int i = 1; i < p->ninfer_node; i++)
+        l.value[i] = add_part(&l, p->g->op[p->infer_node[i].op].path, p->infer_node[i].slot, p->infer_image[p->infer_node[i].image].floats);
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        touch(&l, l.value[k->node], i, false);
+        for (int w = -1; w < k->nin; w++) {
+            const Way *way = w < 0 ? &k->out : &k->in[w];
+            if (way->node > 0)
+                touch(&l, l.value[way->node], i, true);
+            for (int j = 0; j < way->n; j++)
+                for (int s = 0; s < way->link[j].nside; s++)
+                    if (way->link[j].side[s].way.node > 0)
+                        touch(&l, l.value[way->link[j].side[s].way.node], i, true);
+        }
+        if (k->scratch)
+            touch(&l, add_part(&l, xprintf("scratch of %s", k->name), k->scratch_at, k->scratch), i, false);
+    }
+    touch(&l, l.value[p->logits], p->ninfer, true);
+    return l;
+}
+
+/* Networks for what holds of every plan; the first few are files. */
+static const char *const memory_nets[] = {
+    "../specs/conv_layer.yaml", "../specs/fashion.yaml", "../specs/lenet5.yaml", "../specs/vgg.yaml", "golden/groups.yaml", "golden/length.yaml",
+    "golden/everything.yaml",
+    /* DenseNet, Inception, a sum of concats, groups in groups, pools that several ops read */
+    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 16, order: conv}, stage: {name: d1, repeat: 6, concat: [[], [conv: 12]], "
+    "transition: [conv: {kernel: 1, out: 40}, avgpool(2)]}, stage: {name: d2, repeat: 6, concat: [[], [conv: 12]]}, bn, act, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 32, 32], classes: 10, layers: [conv: 16, stage: {name: mix, repeat: 2, concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 24}, conv: 32], "
+    "['maxpool(3,1,1)', conv: {kernel: 1, out: 8}]]}, conv: 32, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 16, stage: {shortcut: identity, residual: [stage: {concat: [[conv: 5], [conv: 11]]}]}, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, stage: {out: 16, repeat: 2, shortcut: identity, residual: [conv, conv]}, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: {out: 16, order: 'conv-bn-act-maxpool(2)'}, stage: {out: 24, repeat: 3, post: 'drop(0.2)', residual: [conv: {order: conv-silu}, conv: {order: 'conv-bn-sigmoid'}]}, flatten, linear: {out: 32, order: linear-bn-act}, linear: classes]}",
+};
+enum { MEMORY_NETS = sizeof memory_nets / sizeof *memory_nets, ARRANGEMENTS = sizeof arrangements / sizeof *arrangements };
+
+static const char *memory_net_name(int i)
+{
+    return i < MEMORY_NETS ? memory_nets[i] : arrangements[i - MEMORY_NETS].name;
+}
+
+static Plan *memory_net(int i)
+{
+    size_t len;
+
+    if (i >= MEMORY_NETS) {
+        const struct Arrangement *a = &arrangements[i - MEMORY_NETS];
+        return residual_net(a->order, a->keys, a->stem, 3, 3, a->tail);
+    }
+    if (memory_nets[i][0] == '{')
+        return plan_of_text(memory_nets[i], "avx2");
+    const char *path = xprintf("%s/%s", tests, memory_nets[i]), *text = file_read(path, 1 << 20, &len);
+    ck_assert_msg(text != NULL, "%s cannot be read", path);
+    return plan_of_text(text, "avx2");
+}
+
+START_TEST(slots_alive_at_once_share_nothing)
+{
+    Plan *p = memory_net(_i);
+    const Lives l = parts_of(p), infer = infer_parts_of(p);
+
+    check_parts(&l, p->image_floats, p->image_bound);
+    check_parts(&infer, p->scratch_infer, p->infer_bound);
+    check_gradients(p);
+    check_statistics(p);
+}
+END_TEST
+
+START_TEST(little_more_memory_than_is_alive)
+{
+    Plan *p = memory_net(_i);
+
+    ck_assert_msg((double)p->image_floats <= 1.1 * (double)p->image_bound, "%s: an image takes %lld floats, at least %lld are needed", memory_net_name(_i),
+                  (long long)p->image_floats, (long long)p->image_bound);
+    ck_assert_msg((double)p->scratch_infer <= 1.1 * (double)p->infer_bound, "%s: inference takes %lld floats, at least %lld are needed", memory_net_name(_i),
+                  (long long)p->scratch_infer, (long long)p->infer_bound);
+}
+END_TEST
+
+START_TEST(kept_is_what_backward_reads)
+{
+    Plan *p = memory_net(_i);
+    const Lives l = parts_of(p);
+    int64_t bytes = 0;
+
+    for (int i = 1; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        if (!nd->stored)
+            continue;
+        const bool read = l.part[l.value[i]].read > p->nkernel - 1;
+        ck_assert_msg(nd->kept == read, "%s: %s is %skept, and backward reads it %s", memory_net_name(_i), p->g->op[nd->op].path, nd->kept ? "" : "not ", read ? "" : "never");
+        bytes += nd->kept ? 4 * blocked_floats(nd->shape[0]) : 0;
+        for (int r = 0; r < nd->nroute; r++)
+            bytes += blocked_floats(p->g->op[nd->route[r]].shape);
+    }
+    ck_assert_int_eq(p->stored_bytes, bytes);
+}
+END_TEST
+
+/* What a trace reads, once forward is over, nothing has been written over. */
+static void check_traced(const char *net, const Lives *l, const Kernel *k, int node)
+{
+    const int root = l->p->node[node].root;
+
+    if (l->p->node[root].op == 0)
+        return;
+    const Life *a = &l->part[l->value[root]];
+    for (int i = 0; i < l->n; i++)
+        ck_assert_msg(&l->part[i] == a || !overlap(a, &l->part[i]) || l->part[i].from <= a->from || l->part[i].from > l->p->nkernel - 1,
+                      "%s: the trace of %s reads %s, over which %s was written", net, k->name, a->what, l->part[i].what);
+}
+
+START_TEST(traced_values_are_there)
+{
+    Plan *p = memory_net(_i);
+    const Lives l = parts_of(p);
+
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        for (int r = 0; r < k->trace.n; r++) {
+            const Run *run = &k->trace.run[r];
+            if (run->from.where == AT_SLOT)
+                check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].node);
+            for (int s = 0; s < run->nstep; s++)
+                if (run->step[s].kind == STEP_SIDE)
+                    check_traced(memory_net_name(_i), &l, k, run->side[run->step[s].side].side->way.node);
+        }
     }
 }
 END_TEST
@@ -471,7 +1277,7 @@ END_TEST
 
 /* ---- emitted text ---- */
 
-static const char *const nets[] = {"tiny_cbr", "tiny_crb"};
+static const char *const nets[] = {"tiny_cbr", "tiny_crb", "tiny_res"};
 
 static void emitted(const char *net, Buf *to)
 {
@@ -534,6 +1340,18 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);
     tcase_add_test(c, one_layer_in_words);
     tcase_add_loop_test(c, bytes_stored, 0, 2);
+    tcase_add_loop_test(c, arrangement, 0, ARRANGEMENTS);
+    tcase_add_test(c, concat_is_a_list_of_ways);
+    tcase_add_test(c, one_tensor_several_norms);
+    tcase_add_test(c, concat_that_a_sum_reads);
+    tcase_add_test(c, sum_of_norms);
+    tcase_add_test(c, padded_shortcut);
+    tcase_add_test(c, input_with_a_norm);
+    tcase_add_test(c, input_beside_others);
+    tcase_add_test(c, direct_kernels);
+    tcase_add_loop_test(c, norms_of_graphs_at_inference, 0, sizeof graph_norms / sizeof *graph_norms);
+    tcase_add_loop_test(c, bytes_beside_autograd, 0, ARRANGEMENTS);
+    tcase_add_loop_test(c, bytes_of_chains_beside_autograd, 0, 5);
     tcase_add_loop_test(c, tiles_cover_the_image, 0, sizeof shapes / sizeof *shapes);
     tcase_add_loop_test(c, forms_of_groups, 0, sizeof group_cases / sizeof *group_cases);
     tcase_add_loop_test(c, cores_stay_in_their_images, 0, 5);
@@ -542,6 +1360,10 @@ int main(int argc, char **argv)
     tcase_add_test(c, unroll_budget);
     tcase_add_test(c, unroll_full_is_refused);
     tcase_add_test(c, stored_tensors_do_not_overlap);
+    tcase_add_loop_test(c, slots_alive_at_once_share_nothing, 0, MEMORY_NETS + ARRANGEMENTS);
+    tcase_add_loop_test(c, little_more_memory_than_is_alive, 0, MEMORY_NETS + ARRANGEMENTS);
+    tcase_add_loop_test(c, kept_is_what_backward_reads, 0, MEMORY_NETS + ARRANGEMENTS);
+    tcase_add_loop_test(c, traced_values_are_there, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_test(c, template_language);
     tcase_add_test(c, floats_read_back);
     tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);
