@@ -101,10 +101,15 @@ static int64_t place_in_order(Slots *s)
     return top;
 }
 
-/* Places all slots; of several orders, the one that needs least. */
+enum { TRIES = 20000, WORK = 10000000 };
+
+/* Places all slots: of several orders the one that needs least; where that is more than is alive at once, orders near it are tried,
+ * always the same ones. */
 static int64_t place(Slots *s)
 {
     static int (*const order[])(const void *, const void *) = {by_size, by_length, by_start};
+    const int64_t bound = most_alive(s);
+    const size_t bytes = sizeof *s->item * (size_t)s->n;
     int64_t least = 0;
     int best = -1;
 
@@ -117,6 +122,24 @@ static int64_t place(Slots *s)
             least = top, best = i;
     }
     qsort(s->item, (size_t)s->n, sizeof *s->item, order[best]);
+    Slot *kept = xalloc(bytes);
+    memcpy(kept, s->item, bytes);
+    uint32_t random = 1;
+    for (int i = 0; i < TRIES && (int64_t)i * s->n * s->n < WORK && least > bound; i++) { /* one slot sooner */
+        random = random * 1664525u + 1013904223u;
+        const int from = (int)((random >> 8) % (uint32_t)s->n), to = (int)((random >> 20) % (uint32_t)(from + 1));
+        const Slot moved = s->item[from];
+        memmove(&s->item[to + 1], &s->item[to], sizeof moved * (size_t)(from - to));
+        s->item[to] = moved;
+        const int64_t top = place_in_order(s);
+        if (top <= least) {
+            least = top;
+            memcpy(kept, s->item, bytes);
+        } else {
+            memcpy(s->item, kept, bytes);
+        }
+    }
+    memcpy(s->item, kept, bytes);
     return place_in_order(s);
 }
 
@@ -143,8 +166,10 @@ static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, 
             const int node = p->node[k->port[read[i]->port].node].root;
             life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
         }
-        for (int s = 0; s < run->nside; s++) {
-            const int node = p->node[run->side[s].side->way.node].root;
+        for (int s = 0; s < run->nstep; s++) {
+            if (run->step[s].kind != STEP_SIDE)
+                continue;
+            const int node = p->node[run->side[run->step[s].side].side->way.node].root;
             life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
         }
         for (int s = 0; back && s < run->nstep; s++)

@@ -1187,7 +1187,7 @@ START_TEST(kept_is_what_backward_reads)
 }
 END_TEST
 
-/* What a trace reads, once forward is over, nothing has been written over. */
+/* What a kernel's trace reads, right behind its forward, nothing has been written over yet. */
 static void check_traced(const char *net, const Lives *l, const Kernel *k, int node)
 {
     const int root = l->p->node[node].root;
@@ -1196,7 +1196,7 @@ static void check_traced(const char *net, const Lives *l, const Kernel *k, int n
         return;
     const Life *a = &l->part[l->value[root]];
     for (int i = 0; i < l->n; i++)
-        ck_assert_msg(&l->part[i] == a || !overlap(a, &l->part[i]) || l->part[i].from <= a->from || l->part[i].from > l->p->nkernel - 1,
+        ck_assert_msg(&l->part[i] == a || !overlap(a, &l->part[i]) || l->part[i].from <= a->from || l->part[i].from > (int)(k - l->p->kernel),
                       "%s: the trace of %s reads %s, over which %s was written", net, k->name, a->what, l->part[i].what);
 }
 
