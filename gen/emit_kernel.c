@@ -906,6 +906,17 @@ static void notes(const File *f)
     }
 }
 
+/* Forward once more, before the backward pass of its segment: what it stores is made again, norms stay as they are. */
+static void again_function(const File *f)
+{
+    if (!f->k->runs_again)
+        return;
+    Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "again"));
+
+    rec_str(rec_add(kernel, "docs"), "text", "forward again, for backward: the same tensor, without the barriers of norms");
+    over_pieces(f, kernel, xprintf("%s_forward_piece", f->k->name));
+}
+
 static void training_part(const File *f)
 {
     const Kernel *k = f->k;
@@ -934,6 +945,7 @@ static void training_part(const File *f)
         loss_kernel(f);
         break;
     }
+    again_function(f);
     trace_function(f);
 }
 

@@ -244,6 +244,8 @@ static void train_kernel(const Net *n, int i)
         rec_int(r, "backward", 1);
         decl(r, "prototypes", xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
+    if (k->runs_again)
+        decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     if (k->wt_floats) {
         rec_int(r, "transposed", 1);
         decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
@@ -267,8 +269,13 @@ static void kernels(const Net *n)
         train_kernel(n, i);
     for (int i = 0; i < p->ninfer; i++)
         rec_str(rec_add(n->rec, "infer_prototypes"), "decl", infer_prototype(n, &p->infer[i]));
-    for (int i = p->nkernel - 1; train && i >= 0; i--) {
+    for (int i = p->nkernel - 1, done = 0; train && i >= 0; i--) {
+        const int segment = p->g->op[p->kernel[i].op].segment;
         Rec *r = rec_add(n->rec, "reversed");
+        for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
+            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment)
+                rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
+        done = segment ? segment : done;
         rec_str(r, "name", p->kernel[i].name);
         rec_int(r, "backward", has_backward(n, &p->kernel[i]));
     }

@@ -14,6 +14,7 @@
 typedef struct Slot {
     int64_t floats, *at;
     int from, to; /* steps, inclusive */
+    int from2, to2; /* alive a second time: made again for backward; 0, 0: not */
     int order;
 } Slot;
 
@@ -26,12 +27,29 @@ static void add_slot(Slots *s, int64_t floats, int from, int to, int64_t *at)
 {
     if (to < from)
         BUG("a slot lives from step %d to %d", from, to);
-    *PUSH(s->item, s->n) = (Slot){(floats + LANES - 1) / LANES * LANES, at, from, to, s->n - 1};
+    *PUSH(s->item, s->n) = (Slot){(floats + LANES - 1) / LANES * LANES, at, from, to, 0, 0, s->n - 1};
 }
 
+/* The slot added last is alive a second time. */
+static void again_slot(Slots *s, int from, int to)
+{
+    Slot *a = &s->item[s->n - 1];
+
+    if (to < from || from <= a->to)
+        BUG("a slot lives again from step %d to %d", from, to);
+    a->from2 = from;
+    a->to2 = to;
+}
+
+static bool alive(const Slot *a, int step)
+{
+    return (a->from <= step && step <= a->to) || (a->to2 && a->from2 <= step && step <= a->to2);
+}
+
+/* Whether both are alive at some step: then one begins while the other is alive. */
 static bool meet(const Slot *a, const Slot *b)
 {
-    return a->from <= b->to && b->from <= a->to;
+    return alive(a, b->from) || alive(b, a->from) || (b->to2 && alive(a, b->from2)) || (a->to2 && alive(b, a->from2));
 }
 
 /* What is alive at once, at most. */
@@ -39,12 +57,13 @@ static int64_t most_alive(const Slots *s)
 {
     int64_t most = 0;
 
-    for (int i = 0; i < s->n; i++) { /* the most is alive where some slot begins */
-        int64_t alive = 0;
+    for (int i = 0; i < 2 * s->n; i++) { /* the most is alive where some slot begins */
+        const Slot *a = &s->item[i / 2];
+        const int step = i % 2 ? a->from2 : a->from;
+        int64_t floats = 0;
         for (int j = 0; j < s->n; j++)
-            if (s->item[j].from <= s->item[i].from && s->item[j].to >= s->item[i].from)
-                alive += s->item[j].floats;
-        most = alive > most ? alive : most;
+            floats += alive(&s->item[j], step) ? s->item[j].floats : 0;
+        most = floats > most ? floats : most;
     }
     return most;
 }
@@ -150,9 +169,39 @@ static int64_t bytes_to_floats(int64_t bytes)
 
 /* ---- training ---- */
 
+/* The steps of a training step: forward kernels, the loss at both; then backward ones, and before the last kernel of a segment runs
+ * backward, those kernels of the segment that are run forward again. */
+typedef struct Steps {
+    int *again, *back; /* by kernel; again 0: it is not run again */
+} Steps;
+
 typedef struct Life {
-    int value_end, grad_begin; /* steps */
+    int forward_end, end;  /* last reads, in forward and at all */
+    int grad_begin;
+    bool outside;          /* a kernel of another segment reads it */
 } Life;
+
+static int segment_of(const Plan *p, const Kernel *k)
+{
+    return k->kind == KERNEL_LINEAR || k->kind == KERNEL_LOSS ? 0 : p->g->op[k->op].segment;
+}
+
+static void read_at(const Plan *p, Life *life, int node, const Kernel *k, int at)
+{
+    const int last = p->nkernel - 1;
+    Life *l = &life[p->node[node].root];
+    const Tensor *root = &p->node[p->node[node].root];
+
+    l->end = at > l->end ? at : l->end;
+    if (at <= last)
+        l->forward_end = at > l->forward_end ? at : l->forward_end;
+    l->outside |= root->maker < 0 || segment_of(p, &p->kernel[root->maker]) != segment_of(p, k);
+}
+
+static void give_at(Life *life, int node, int at)
+{
+    life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
+}
 
 /* What kernel k reads and gives to, at step `at`; forward and backward. */
 static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, bool back, Life *life)
@@ -160,79 +209,125 @@ static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, 
     for (int r = 0; r < c->n; r++) {
         const Run *run = &c->run[r];
         const Place *read[] = {&run->from, &run->value};
-        for (int i = 0; i < 2; i++) {
-            if (read[i]->where != AT_SLOT || (i == 0 && run->back)) /* there a gradient comes in */
-                continue;
-            const int node = p->node[k->port[read[i]->port].node].root;
-            life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
-        }
-        for (int s = 0; s < run->nstep; s++) {
-            if (run->step[s].kind != STEP_SIDE)
-                continue;
-            const int node = p->node[run->side[run->step[s].side].side->way.node].root;
-            life[node].value_end = at > life[node].value_end ? at : life[node].value_end;
-        }
-        for (int s = 0; back && s < run->nstep; s++)
-            if (run->step[s].kind == STEP_GIVE) {
-                const int node = k->port[run->step[s].in2].node;
-                life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
-            }
-        if (back && run->to.where == AT_SLOT) {
-            const int node = k->port[run->to.port].node;
-            life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
-        }
+        for (int i = 0; i < 2; i++)
+            if (read[i]->where == AT_SLOT && (i == 1 || !run->back)) /* where a gradient comes in, no value does */
+                read_at(p, life, k->port[read[i]->port].node, k, at);
+        for (int s = 0; s < run->nstep; s++)
+            if (run->step[s].kind == STEP_SIDE)
+                read_at(p, life, run->side[run->step[s].side].side->way.node, k, at);
+            else if (back && run->step[s].kind == STEP_GIVE)
+                give_at(life, k->port[run->step[s].in2].node, at);
+        if (back && run->to.where == AT_SLOT)
+            give_at(life, k->port[run->to.port].node, at);
     }
+}
+
+static void touch_forward(const Plan *p, const Kernel *k, int at, Life *life)
+{
+    for (int w = 0; w < k->nin; w++)
+        touch_chain(p, k, &k->before[w], at, false, life);
+    touch_chain(p, k, &k->after, at, false, life);
+}
+
+static void touch_backward(const Plan *p, const Kernel *k, int at, Life *life)
+{
+    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+
+    for (int w = 0; w < k->nin; w++) {
+        if (weights || (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)) /* packed, or walked, again */
+            touch_chain(p, k, &k->before[w], at, false, life);
+        touch_chain(p, k, &k->din[w], at, true, life);
+    }
+    touch_chain(p, k, &k->again, at, false, life);
+    touch_chain(p, k, &k->dout, at, true, life);
+}
+
+/* Which nodes are made again for backward: those of a segment that no kernel outside it reads. */
+static void choose_recomputed(Plan *p)
+{
+    Life *life = xalloc(sizeof *life * (size_t)p->nnode);
+
+    for (int i = 0; i < p->nkernel; i++) {
+        touch_forward(p, &p->kernel[i], 0, life);
+        touch_backward(p, &p->kernel[i], 0, life);
+    }
+    for (int i = 1; i < p->nnode; i++) {
+        Tensor *nd = &p->node[i];
+        const Kernel *k = nd->maker >= 0 ? &p->kernel[nd->maker] : NULL;
+        nd->recomputed = k && nd->stored && segment_of(p, k) && !life[i].outside;
+    }
+}
+
+static Steps schedule(const Plan *p)
+{
+    Steps s = {xalloc(sizeof(int) * (size_t)p->nkernel), xalloc(sizeof(int) * (size_t)p->nkernel)};
+    const int last = p->nkernel - 1;
+    int at = last, done = 0;
+
+    s.back[last] = at++;
+    for (int i = last - 1; i >= 0; i--) {
+        const int segment = segment_of(p, &p->kernel[i]);
+        if (segment && segment != done)
+            for (int j = 0; j <= i; j++)
+                if (segment_of(p, &p->kernel[j]) == segment && p->kernel[j].node > 0 && p->node[p->kernel[j].node].recomputed)
+                    s.again[j] = at++;
+        done = segment ? segment : done;
+        s.back[i] = at++;
+    }
+    return s;
+}
+
+static void place_node(Plan *p, Slots *slots, Tensor *nd, const Life *life, const Steps *step)
+{
+    const int last = p->nkernel - 1, backward = step->back[nd->maker], again = step->again[nd->maker];
+    const int64_t floats = blocked_floats(nd->shape[0]);
+
+    if (nd->stored)
+        add_slot(slots, floats, nd->maker, nd->recomputed && life->forward_end < nd->maker ? nd->maker : nd->recomputed ? life->forward_end : life->end, &nd->slot);
+    if (nd->recomputed)
+        again_slot(slots, again, life->end > again ? life->end : again);
+    for (int r = 0; r < nd->nroute; r++) {
+        add_slot(slots, bytes_to_floats(blocked_floats(p->g->op[nd->route[r]].shape)), nd->maker, nd->recomputed ? nd->maker : backward, &nd->route_slot[r]);
+        if (nd->recomputed)
+            again_slot(slots, again, backward);
+    }
+    if (nd->grad)
+        add_slot(slots, blocked_floats(nd->shape[nd->nlink]), life->grad_begin, backward, &nd->grad_slot);
+    nd->kept = nd->stored && !nd->recomputed && life->end > last;
+    if (nd->kept)
+        p->stored_bytes += 4 * floats;
+    for (int r = 0; r < nd->nroute && !nd->recomputed; r++)
+        p->stored_bytes += blocked_floats(p->g->op[nd->route[r]].shape);
 }
 
 static void place_images(Plan *p)
 {
-    const int last = p->nkernel - 1; /* the loss: forward and backward in one step */
+    choose_recomputed(p);
+    const Steps step = schedule(p);
     Slots slots = {0};
     Life *life = xalloc(sizeof *life * (size_t)p->nnode);
 
     for (int i = 0; i < p->nnode; i++)
-        life[i] = (Life){p->node[i].maker, 2 * last + 1};
-    for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
-        const int forward = i, backward = 2 * last - i;
-        const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
-        for (int w = 0; w < k->nin; w++) {
-            if (k->has_forward)
-                touch_chain(p, k, &k->before[w], forward, false, life);
-            if (weights) /* packed again for the weights' gradient */
-                touch_chain(p, k, &k->before[w], backward, false, life);
-            if (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)
-                touch_chain(p, k, &k->before[w], backward, false, life);
-            touch_chain(p, k, &k->din[w], backward, true, life);
-        }
-        touch_chain(p, k, &k->after, forward, false, life);
-        touch_chain(p, k, &k->again, backward, false, life);
-        touch_chain(p, k, &k->dout, backward, true, life);
-    }
-    for (int i = 0; i < p->nnode; i++) {
-        Tensor *nd = &p->node[i];
-        if (nd->maker < 0)
-            continue;
-        const int backward = 2 * last - nd->maker;
-        if (nd->stored)
-            add_slot(&slots, blocked_floats(nd->shape[0]), nd->maker, life[i].value_end, &nd->slot);
-        for (int r = 0; r < nd->nroute; r++)
-            add_slot(&slots, bytes_to_floats(blocked_floats(p->g->op[nd->route[r]].shape)), nd->maker, backward, &nd->route_slot[r]);
-        if (nd->grad)
-            add_slot(&slots, blocked_floats(nd->shape[nd->nlink]), life[i].grad_begin, backward, &nd->grad_slot);
-        nd->kept = nd->stored && life[i].value_end > last;
-        if (nd->kept)
-            p->stored_bytes += 4 * blocked_floats(nd->shape[0]);
-        for (int r = 0; r < nd->nroute; r++)
-            p->stored_bytes += blocked_floats(p->g->op[nd->route[r]].shape);
-    }
+        life[i] = (Life){.forward_end = p->node[i].maker, .end = p->node[i].maker, .grad_begin = INT32_MAX};
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
-        const int forward = i, backward = 2 * last - i;
+        if (k->has_forward)
+            touch_forward(p, k, i, life);
+        k->runs_again = step.again[i] > 0;
+        if (k->runs_again)
+            touch_forward(p, k, step.again[i], life);
+        touch_backward(p, k, step.back[i], life);
+    }
+    for (int i = 0; i < p->nnode; i++)
+        if (p->node[i].maker >= 0 && p->node[i].op > 0)
+            place_node(p, &slots, &p->node[i], &life[i], &step);
+    for (int i = 0; i < p->nkernel; i++) {
+        Kernel *k = &p->kernel[i];
+        const int backward = step.back[i];
         if (k->kind != KERNEL_LINEAR)
             continue;
-        add_slot(&slots, k->image[k->x].floats, forward, forward, &k->mat_x);
-        add_slot(&slots, k->image[k->y].floats, forward, forward, &k->mat_y);
+        add_slot(&slots, k->image[k->x].floats, i, i, &k->mat_x);
+        add_slot(&slots, k->image[k->y].floats, i, i, &k->mat_y);
         add_slot(&slots, k->image[k->x].floats, backward, backward, &k->mat_back_x);
         add_slot(&slots, k->image[k->dz].floats, backward, backward, &k->mat_dz);
         if (k->dx >= 0)

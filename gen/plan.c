@@ -183,7 +183,7 @@ static void dump_node(const Plan *p, int i, FILE *to)
         fprintf(to, ": from %s", g->op[p->node[nd->root].op].path);
     else
         fprintf(to, ": stores %s %dx%dx%d at %lld%s", g->op[nd->stored_op].path, nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)nd->slot,
-                nd->kept ? ", kept" : "");
+                nd->kept ? ", kept" : nd->recomputed ? ", made again" : "");
     for (int r = 0; r < nd->nroute; r++)
         fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
     for (int n = 0; n < nd->nnorm; n++)
@@ -312,7 +312,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
         const Tensor *nd = &p->node[k->node];
         if (nd->stored)
             fprintf(to, "  %-10s %s, %dx%dx%d, %lld bytes%s: %s\n", "stored:", nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path,
-                    nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : ", forward only", nd->why);
+                    nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only", nd->why);
         else
             fprintf(to, "  %-10s nothing: its readers recompute it from %s\n", "stored:",
                     nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);

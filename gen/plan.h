@@ -75,6 +75,7 @@ typedef struct Tensor {
     int nlink;
     int stored_op;      /* op whose output is stored */
     bool kept;          /* backward reads what is stored (memory) */
+    bool recomputed;    /* of a segment: made again in backward, not kept till then (memory) */
     bool grad;          /* its gradient is wanted */
     bool given;         /* a kernel before, in backward, gives to it: others add */
     const char *why;    /* of the choice of what is stored, for people */
@@ -277,6 +278,7 @@ typedef struct Kernel {
     int ndata;
     WeightCore weight;
     bool has_forward, has_backward;
+    bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
     int nalias;
     const char *core_name; /* core_<...>.h */

@@ -263,6 +263,9 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
 {
     (void)x; /* the kernels that read it kept it in forward */
     //$ for k in n.reversed
+    //$ for a in k.again
+    $n.name_$a.name_again(&net->$a.name, n, step);
+    //$ end
     //$ if k.backward
     $n.name_$k.name_backward(&net->$k.name, n, step);
     //$ end

@@ -489,6 +489,13 @@ static const Chosen exact[] = {
                "  - stage: {concat: [[bn, act], [bn: {eps: 1e-3}, tanh], [conv: 5]]}\n"
                "  - stage: {residual: [bn, conv: {out: 27, order: bn-act-conv}], shortcut: {always: true, order: "
                "bn-conv}}\n" ENDING},
+    {"segments that are run again for backward", FILL_PLAIN, 4,
+     "name: chain\ninput: [3, 8, 8]\nclasses: 4\nrecompute: 2\nlayers:\n"
+     "  - conv: {out: 16, order: conv-bn-drop(0.2)-act}\n  - conv: {out: 16, order: \"conv-maxpool(2,1)-bn-act\"}\n"
+     "  - stage: {name: s1, repeat: 4, out: 16, recompute: 2, shortcut: conv, order: bn-act-conv, residual: [conv, conv]}\n"
+     "  - stage: {name: s2, repeat: 3, out: 32, stride: 2, shortcut: pad, residual: [conv, conv: {order: conv-bn}], post: act}\n"
+     "  - stage: {name: d1, repeat: 3, order: bn-act-conv, recompute: 3, concat: [[], [conv: 5]]}\n"
+     "  - conv: 16\n  - conv: 16\n  - global_avg_pool\n  - linear: classes\n" TAIL},
     {"depthwise and pointwise", FILL_PLAIN, 4,
      HEAD("[3, 9, 8]",
           "4") "  - conv: 17\n  - conv: {groups: depthwise}\n  - conv: {kernel: 1, out: 33}\n"
