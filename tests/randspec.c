@@ -546,6 +546,8 @@ void rs_print(const RandSpec *given, FILE *to)
         print_order(usual, to);
         fputs("\"\n", to);
     }
+    if (s->recompute)
+        fprintf(to, "recompute: %d\n", s->recompute);
     fputs("layers:\n", to);
     print_chain(s, 0, 0, usual, 2, to);
     fprintf(to, "train: {data: shapes, batch: %d}\n", s->batch);
@@ -1067,6 +1069,8 @@ RandSpec rs_graph(uint64_t seed)
         Shape end;
         if (rs_valid(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
             large_batch(&s, seed);
+            Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
+            s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
             return s;
         }
     }

@@ -66,6 +66,7 @@ typedef struct RsLayer {
 
 typedef struct RandSpec {
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
+    int recompute;             /* 0: the spec does not say it */
     int n, n_predict;          /* images in the trace and in the prediction */
     OpKind act;
     bool top_order; /* the first conv block's order is written once, for the network */
