@@ -470,7 +470,7 @@ static void build_pass(Flow *f, Kernel *k)
         return;
     const Way *w = &k->in[0];
     bool sums = false, windows = false;
-    for (int i = w->grad; i < w->n; i++) {
+    for (int i = 0; i < w->n; i++) { /* what its readers would go through, from what is stored on */
         sums |= g->op[w->link[i].op].kind == OP_ADD;
         windows |= is_window(g, w->link[i].op);
     }
