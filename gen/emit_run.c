@@ -406,12 +406,11 @@ static void begin_stats(Lines *l)
     rec_int(l->rec, "begin_uses_first", 1);
 }
 
-static void sums_step(Lines *l, Rec *s, const Step *step)
+static void sums_step(Lines *l, const Step *step)
 {
     const char *alias = plan_alias(l->k, step->op);
     const int padded = plan_norm(l->p, step->op)->padded;
 
-    (void)s;
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
     field(l, "double *sums_%s", alias);
@@ -476,7 +475,7 @@ static void steps(Lines *l)
             break;
         case STEP_SUMS:
             s = add_line(l->rec, "point", "sums");
-            sums_step(l, s, step);
+            sums_step(l, step);
             break;
         case STEP_SCALE:
             s = add_line(l->rec, "point", "back_scale");
