@@ -922,8 +922,10 @@ static void training_part(const File *f)
     const Kernel *k = f->k;
 
     notes(f);
-    for (int i = 0; i < k->nin; i++)
-        add_runs(f, "runs", &k->before[i], k->image);
+    for (int i = 0; i < k->nin; i++) { /* a pass that stores nothing only walks windows again, in backward */
+        const Chain c = {k->before[i].run, k->has_forward ? k->before[i].n : k->back_data ? k->before[i].n - 1 : 0};
+        add_runs(f, "runs", &c, k->image);
+    }
     add_runs(f, "runs", &k->after, k->image);
     add_runs(f, "runs", &k->again, k->image);
     add_runs(f, "runs", &k->dout, k->image);

@@ -935,7 +935,11 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                         after                  ? "what stands between it and the weight op is not a scale and a shift a channel"
                         : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
                                                 : "what it normalises is read by others too");
-            *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
+            bool known = false; /* on another way behind a concat */
+            for (int a = 0; a < f->p->naffine; a++)
+                known |= f->p->affine[a].op == st->op;
+            if (!known)
+                *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
         }
 }
 
