@@ -310,7 +310,9 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
         explain_runs(p, "after:", &k->after, 1, to);
     if (k->node >= 0) {
         const Tensor *nd = &p->node[k->node];
-        if (nd->stored)
+        if (nd->op == 0)
+            fprintf(to, "  %-10s nothing: it is the input, read again; its statistics are taken\n", "stored:");
+        else if (nd->stored)
             fprintf(to, "  %-10s %s, %dx%dx%d, %lld bytes%s: %s\n", "stored:", nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path,
                     nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only", nd->why);
         else
