@@ -4,12 +4,14 @@
     bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B] [--threads 1,2] [--rounds 7] [--json FILE]
 
 Both sides train the same network (PyTorch the twin) on the same batch. A round times each side once, for about 0.4 seconds; the
-ratio is taken round by round. PyTorch gets the settings that were found best: AVX-512 kernels, jemalloc where it is installed,
+ratio is taken round by round. PyTorch gets the settings that were found best: AVX-512 kernels where the processor has them, jemalloc where it is installed,
 pinned threads, channels_last and NCHW (the faster counts), foreach SGD, gradients set to None. Prints medians with the smallest
 and largest, and versions; --json keeps every sample."""
 import argparse, ctypes as C, glob, importlib.util, json, os, statistics, subprocess, sys, tempfile, time
 
-BEST = {'ATEN_CPU_CAPABILITY': 'avx512', 'OMP_PROC_BIND': 'true', 'MALLOC_CONF': 'dirty_decay_ms:-1,muzzy_decay_ms:-1'}
+with open('/proc/cpuinfo') as cpu:
+    AVX512 = ' avx512f ' in cpu.read()
+BEST = {'ATEN_CPU_CAPABILITY': 'avx512' if AVX512 else 'avx2', 'OMP_PROC_BIND': 'true', 'MALLOC_CONF': 'dirty_decay_ms:-1,muzzy_decay_ms:-1'}
 if os.environ.get('CONVOY_BENCH') != '1':  # settings that a process must start with
     env = dict(os.environ, CONVOY_BENCH='1', **BEST)
     jemalloc = glob.glob('/usr/lib/*/libjemalloc.so.2')
