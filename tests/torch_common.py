@@ -93,15 +93,34 @@ class Case:
 
 
 class Program:
-    """An emitted network, built."""
+    """An emitted network, built: the network's own files as one, the runtime once for all networks that have the same."""
+    runtime = {}  # by sources and compiler: the objects
 
     def __init__(self, args, case, folder):
         self.folder = os.path.join(folder, "net")
         run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *case.options)
         given = {"CC": args.cc, "CFLAGS": args.cflags}
-        run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
+        if args.generator:
+            self.make(given)
+        else:
+            self.make_together(given, args.target)
         self.path = self.find()
         self.info = json.loads(run(self.path, "info", "--json"))
+
+    def make(self, given):
+        run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
+
+    def make_together(self, given, target):
+        with open(self.file("together.c"), "w") as f:
+            f.writelines(f'#include "{e}"\n' for e in sorted(os.listdir(self.folder)) if e.endswith(".c") and "_" in e)
+        sources = [f"runtime/{e}" for e in sorted(os.listdir(self.file("runtime")))]
+        objects = [e[:-2] + ".o" for e in sources if e.endswith(".c")]
+        key = (target, *given.values(), *(self.content(e) for e in sources))
+        for name, content in self.runtime.get(key, {}).items():
+            with open(self.file(name), "wb") as f:
+                f.write(content)
+        self.make({**given, "OBJECTS": " ".join(["together.o", "main.o"] + objects)})
+        self.runtime[key] = {e: self.content(e) for e in objects}
 
     def find(self):
         found = [e.path for e in os.scandir(self.folder)
@@ -112,6 +131,10 @@ class Program:
 
     def file(self, name):
         return os.path.join(self.folder, name)
+
+    def content(self, name):
+        with open(self.file(name), "rb") as f:
+            return f.read()
 
     def save_images(self, x):
         """Where there is a length only, its height is 1."""
