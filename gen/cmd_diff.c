@@ -206,6 +206,14 @@ static bool wants_colour(const Options *o)
 
 static bool show(const Options *o, const Diff *d, const DiffView *v)
 {
+    if (o->html) {
+        Buf page = {0};
+        diff_html(d, &page);
+        if (!file_write(o->html, page.text, page.len))
+            return false;
+        printf("wrote %s\n", o->html);
+        return true;
+    }
     if (o->json) {
         if (!diff_json(d, stdout)) {
             fputs("convoy: out of memory\n", stderr);
@@ -228,8 +236,8 @@ int cmd_diff(const Options *o)
         return TROUBLE;
     if (!folders && (is_folder(o->spec) || is_folder(o->spec2)))
         return usage("a folder can be compared with a folder alone", "give two specs, or two folders that convoy wrote");
-    if (folders && (o->nset || o->norder || o->fold || o->target))
-        return usage("two folders are compared as they are", "--level, --stat, --json and --color go with them");
+    if (folders && (o->nset || o->norder || o->fold || o->target || o->compile || o->measure))
+        return usage("two folders are compared as they are", "--level, --stat, --json, --html and --color go with them");
     if (folders) {
         if (!load_folders(o, d))
             return TROUBLE;
@@ -240,6 +248,8 @@ int cmd_diff(const Options *o)
         diff_levels(d);
         diff_recognise(d);
     }
+    if ((o->compile || o->measure) && !diff_measure(d, o->compile, o->measure))
+        return TROUBLE;
     for (int l = 0; l < LEVELS; l++)
         d->level[l].there = d->level[l].there && (view.levels & 1 << l);
     if (!show(o, d, &view) || fflush(stdout) != 0 || ferror(stdout))

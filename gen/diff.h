@@ -92,9 +92,8 @@ void diff_print(const Diff *d, const DiffView *v, FILE *to);
 bool diff_json(const Diff *d, FILE *to); /* false: no memory */
 void diff_html(const Diff *d, Buf *to);
 
-/* diff_measure.c: adds rows to the costs. false and a message where something cannot be compiled or run. */
-bool diff_compile(Diff *d);
-bool diff_measure(Diff *d);
+/* diff_measure.c: adds to the costs the size of objects, the time of a step. false and a message where something cannot be compiled or run. */
+bool diff_measure(Diff *d, bool size, bool time);
 
 /* The stages of graph[op], as an order has them: "maxpool(3,2,1)". */
 const char *op_text(const Op *op);

@@ -57,10 +57,11 @@ static int layer_of(const Diff *d, const char *word, size_t len, size_t *used)
 }
 
 /* A text without the names of the layer that it is about and of the one before, so that what is said of several layers reads the
- * same. */
-static const char *plain(const Diff *d, const char *where, const char *text)
+ * same. owners: with words for which of the two it is, where that is all that differs. */
+static const char *plain(const Diff *d, const char *where, const char *text, bool owners)
 {
     size_t used;
+    int last = -1;
     const int own = where ? layer_of(d, where, strlen(where), &used) : -1;
     Buf b = {0};
 
@@ -73,6 +74,9 @@ static const char *plain(const Diff *d, const char *where, const char *text)
             len++;
         const int i = len ? layer_of(d, c, len, &used) : -1;
         if (i >= 0 && (i == own || i == own - 1)) {
+            if (used < len && owners && i != last)
+                buf_puts(&b, i == own ? "its own " : "the layer before's ");
+            last = i;
             if (used < len)
                 buf_add(&b, c + used + 1, len - used - 1);
             else
@@ -94,8 +98,12 @@ void diff_row(Diff *d, Level l, const char *key, const char *where, const char *
 
     if (same_text(a, b))
         return;
-    const char *pa = plain(d, where, a), *pb = plain(d, where, b);
-    if (same_text(pa, pb)) { /* the names are what differs */
+    const char *pa = plain(d, where, a, false), *pb = plain(d, where, b, false);
+    if (same_text(pa, pb)) {
+        pa = plain(d, where, a, true);
+        pb = plain(d, where, b, true);
+    }
+    if (same_text(pa, pb)) {
         pa = a;
         pb = b;
     }

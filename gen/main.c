@@ -88,7 +88,7 @@ static const Command commands[] = {
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       only the kernels that run a stage of this layer, with the reasons\n",
      OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
-    {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json]",
+    {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] [--compile] [--measure]",
      "show what differs between two networks, or one under two settings",
      "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other settings:\n"
      "--set, as below, or\n"
@@ -98,10 +98,13 @@ static const Command commands[] = {
      "  --level L,...     spec, graph, plan, infer, cost, c (alone, c is a unified diff)\n"
      "  --stat            a line a level, and a line a file\n"
      "  --json            for programs\n"
+     "  --html FILE       one page, side by side, that needs nothing else\n"
+     "  --compile         compile both, too: object sizes\n"
+     "  --measure         and run both, in turn: processor time a training step\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "  --color WHEN      auto (default: on a terminal), always, never\n"
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
-     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_TARGET | OPT_COLOUR, 0,
+     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_MEASURE | OPT_TARGET | OPT_COLOUR, 0,
      "A", cmd_diff},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
