@@ -20,7 +20,7 @@ Plan *load_plan(const Options *o, const char *target, int *status)
     if (!g)
         return NULL;
     *status = EXIT_FAILED;
-    Plan *p = plan_build(g, t);
+    Plan *p = plan_build_as(g, t, !o->fold || strcmp(o->fold, "on") == 0);
     if (diag_flush(stderr) || !p)
         return NULL;
     if (o->dump && strcmp(o->dump, "plan") == 0) {
@@ -51,6 +51,10 @@ int cmd_gen(const Options *o)
 
     if (!parts_of(o->parts, &parts)) {
         fprintf(stderr, "convoy: unknown parts '%s' (all, infer, train)\n", o->parts);
+        return EXIT_USAGE;
+    }
+    if (o->fold && strcmp(o->fold, "on") != 0 && strcmp(o->fold, "off") != 0) {
+        fprintf(stderr, "convoy: unknown value '%s' of --fold (on, off)\n", o->fold);
         return EXIT_USAGE;
     }
     if (!o->out && !o->dump) {

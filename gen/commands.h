@@ -7,6 +7,7 @@
 /* What a command line says. */
 typedef struct Options {
     const char *spec;   /* SPEC, or NAME for `new` */
+    const char *spec2;  /* of diff */
     const char *out;    /* -o */
     const char *target; /* --target */
     const char *parts;  /* --parts */
@@ -15,7 +16,10 @@ typedef struct Options {
     const char *why;  /* --why LAYER */
     const char **set; /* --set, as typed */
     int nset;
-    bool json, write, single_file;
+    const char **order; /* --order, as typed */
+    int norder;
+    const char *fold, *level, *html, *colour;
+    bool json, write, single_file, stat, compile, measure;
     char **rest; /* after -- */
     int nrest;
 } Options;
@@ -33,6 +37,15 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_SPEC2 = 1 << 11, /* takes a second SPEC */
+    OPT_ORDER = 1 << 12,
+    OPT_FOLD = 1 << 13,
+    OPT_LEVEL = 1 << 14,
+    OPT_STAT = 1 << 15,
+    OPT_HTML = 1 << 16,
+    OPT_COLOUR = 1 << 17,
+    OPT_COMPILE = 1 << 18,
+    OPT_MEASURE = 1 << 19,
 };
 
 /* Exit statuses of the program. */
@@ -71,5 +84,6 @@ int cmd_train(const Options *o);
 int cmd_plan(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
+int cmd_diff(const Options *o);
 
 #endif

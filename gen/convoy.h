@@ -77,6 +77,7 @@ const char *diag_nearest(const char *word, const char *const *names);
 const char *diag_choices(const char *word, const char *const *names);
 void diag_override(int index, const char *text); /* the text of the --set that marks with line -1 - index refer to */
 int diag_errors(void);                           /* how many errors are collected now */
+void diag_drop(void);                            /* forgets what is collected */
 
 /* ---- op.c: the op table -------------------------------------------------------------------------------------------- */
 
@@ -310,6 +311,8 @@ void outdir_add(OutDir *o, const char *name, const char *text, size_t len);
 /* Writes all files and a manifest; removes files that an earlier manifest lists and this one does not. Refuses a folder that
  * is not empty and has no manifest. false and a message on stderr where something fails. */
 bool outdir_commit(const OutDir *o, const char *dir);
+/* Reads the files that a folder's manifest lists. false and a message where convoy did not write it, or a file is not there. */
+bool outdir_read(OutDir *o, const char *dir);
 /* Writes one file atomically (a temporary beside it, fsync, rename). */
 bool file_write(const char *path, const char *text, size_t len);
 char *file_read(const char *path, size_t max, size_t *len); /* NULL and errno where it cannot; EFBIG past max */

@@ -816,8 +816,10 @@ static void trace_function(const File *f)
         image[i] = k->trace_image[i];
         image[i].name = traced_name(i);
     }
-    add_runs(f, "trace_runs", &k->trace, image);
-    Rec *fn = add_function(f, "trace_functions", "trace", symbol(f, "trace"));
+    for (int i = 0; i < k->nin && k->trace_core >= 0; i++)
+        add_runs(f, "runs", &k->before[i], k->image);
+    add_runs(f, "runs", &k->trace, image);
+    Rec *fn = add_function(f, "functions", "trace", symbol(f, "trace"));
     trace_images(f, fn, image);
     for (int i = 0; i < k->trace.n; i++) {
         const Chain one = {&k->trace.run[i], 1};
@@ -827,6 +829,25 @@ static void trace_function(const File *f)
             call_runs(f, fn, &one, image, 0);
     }
     trace_sinks(f, fn);
+}
+
+void emit_trace_file(const Plan *p, Buf *to)
+{
+    Rec *rec = rec_new();
+
+    rec_str(rec, "net", p->g->spec->name);
+    rec_str(rec, "licence", EMITTED_LICENCE);
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        const File file = {p, k, rec_add(rec, "layers"), false};
+        bool known = k->kind != KERNEL_CONV || k->trace_core < 0;
+        for (int j = 0; j < i; j++)
+            known |= p->kernel[j].kind == KERNEL_CONV && p->kernel[j].trace_core >= 0 && strcmp(p->kernel[j].core_name, k->core_name ? k->core_name : "") == 0;
+        if (!known)
+            rec_str(rec_add(rec, "cores"), "name", k->core_name);
+        trace_function(&file);
+    }
+    template_expand("trace_file", "k", rec, to);
 }
 
 /* ---- inference ---- */
@@ -948,7 +969,6 @@ static void training_part(const File *f)
         break;
     }
     again_function(f);
-    trace_function(f);
 }
 
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k)

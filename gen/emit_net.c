@@ -431,7 +431,10 @@ static void tensors(const Net *n)
         rec_str(r, "block", four(block, q->ndim));
         rec_str(r, "outer", four(outer, q->ndim));
         rec_str(r, "inner", four(inner, q->ndim));
-        rec_int(r, "at", n->p->param_at[i]);
+        if (q->role == PARAM_COUNT)
+            rec_int(r, "at", n->p->param_at[i]);
+        else
+            rec_fmt(r, "at", "%s_%s", n->NAME, upper(q->name));
         rec_str(r, "draw", draw[q->draw]);
         rec_str(r, "value", emit_float(q->draw_value));
     }
@@ -439,10 +442,10 @@ static void tensors(const Net *n)
 
 /* ---- inference ---- */
 
-/* A node's place in a thread's part. */
+/* A node's place in a thread's part, under its maker's name: which of the maker's stages is its last may change. */
 static const char *infer_slot(const Net *n, int node)
 {
-    return xprintf("%s_%s_INFER", n->NAME, upper(n->g->op[n->p->infer_node[node].op].path));
+    return xprintf("%s_%s_INFER", n->NAME, upper(n->p->infer[n->p->infer_node[node].maker].name));
 }
 
 static const char *infer_scratch(const Net *n, const Kernel *k)
@@ -580,29 +583,40 @@ static void totals(const Net *n)
     rec_str(r, "std", emit_channel_list(t->std, in.c));
     if (train)
         rec_int(r, "train", 1);
-    rec_int(r, "struct_bytes", (struct_bytes + 63) / 64 * 64);
     rec_int(r, "fixed_bytes", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded));
     rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + wt + dw + db) : 0);
     rec_int(r, "image_bytes", train ? 4 * floats64(p->image_floats) : 0);
-    rec_int(r, "image_floats", floats64(p->image_floats));
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
-    rec_int(r, "param_floats", param);
-    rec_int(r, "running_floats", running);
-    rec_int(r, "batches_floats", batches);
-    rec_int(r, "folded_floats", folded);
     rec_int(r, "fold_floats", p->fold_floats);
-    rec_int(r, "norm_floats", norm);
-    rec_int(r, "sums_floats", sums);
-    rec_int(r, "wt_floats", wt);
-    rec_int(r, "dw_floats", dw);
-    rec_int(r, "db_floats", db);
-    rec_int(r, "trace_floats", p->trace_floats);
     rec_int(r, "pieces", p->pieces);
-    rec_int(r, "nbatches", nbatches);
-    rec_int(r, "stored_bytes", p->stored_bytes);
-    rec_int(r, "flops", n->g->flops);
-    rec_int(r, "min_batch", p->min_batch ? p->min_batch : 1);
+    const struct {
+        const char *name;
+        int64_t at;
+    } size[] = {{"STRUCT_BYTES", (struct_bytes + 63) / 64 * 64},
+                {"FIXED_BYTES", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded)},
+                {"TRAIN_BYTES", train ? 4 * (param + norm + sums + wt + dw + db) : 0},
+                {"IMAGE_BYTES", train ? 4 * floats64(p->image_floats) : 0},
+                {"THREAD_BYTES", 4 * scratch},
+                {"PARAM_FLOATS", param},
+                {"RUNNING_FLOATS", running},
+                {"BATCHES_FLOATS", batches},
+                {"FOLDED_PADDED", folded},
+                {"NORM_FLOATS", norm},
+                {"SUMS_FLOATS", sums},
+                {"WT_FLOATS", wt},
+                {"DW_FLOATS", dw},
+                {"DB_FLOATS", db},
+                {"IMAGE_FLOATS", floats64(p->image_floats)},
+                {"TRACE_FLOATS", p->trace_floats},
+                {"BATCHES", nbatches},
+                {"STORED_BYTES", p->stored_bytes},
+                {"MIN_BATCH", p->min_batch ? p->min_batch : 1}};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        add_offset(r, "sizes", size[i].name, size[i].at, NULL);
+    Rec *flops = rec_add(r, "sizes");
+    rec_str(flops, "name", "FLOPS");
+    rec_fmt(flops, "at", "INT64_C(%lld)", (long long)n->g->flops);
     rec_str(r, "data", t->data);
     rec_int(r, "epochs", t->epochs);
     rec_int(r, "batch", t->batch);
@@ -704,6 +718,12 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     for (int i = 0; i < p->ninfer && (parts & PART_INFER); i++)
         if (!(parts & PART_TRAIN) || !trained(p, &p->infer[i]))
             layer_file(n, out, NULL, &p->infer[i]);
+    if (parts & PART_TRAIN) {
+        Buf b = {0};
+        emit_trace_file(p, &b);
+        add_file(out, xprintf("%s_trace.c", n->name), &b);
+        source(n, "network", xprintf("%s_trace.c", n->name));
+    }
     source(n, "network", "runtime/cvy_kernels.c");
     source(n, "program", "main.c");
     for (size_t i = 0; i < nembedded; i++) {

@@ -410,7 +410,7 @@ static void build_out(Flow *f, Kernel *k)
     int n = 0, end = k->op, after_sum = 0, behind_windows = 0;
 
     *PUSH(w.shape, n) = g->op[k->op].shape;
-    bool folding = true; /* nothing but dropout and folded norms so far */
+    bool folding = f->p->fold; /* nothing but dropout and folded norms so far */
     for (int v = k->op; (v = next_out(f, k->op, v)) >= 0;) {
         end = v;
         if (f->infer && folding && g->op[v].kind == OP_BN) {

@@ -932,7 +932,8 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                 continue;
             plan_norm(f->p, st->op)->inference =
                 xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
-                        after                  ? "what stands between it and the weight op is not a scale and a shift a channel"
+                        !f->p->fold            ? "folding is off"
+                        : after                ? "what stands between it and the weight op is not a scale and a shift a channel"
                         : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
                                                 : "what it normalises is read by others too");
             bool known = false; /* on another way behind a concat */

@@ -3,14 +3,21 @@
  * needs: a checked graph with gradients marked. sets: a complete plan. */
 #include "plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 Plan *plan_build(const Graph *g, const Target *t)
+{
+    return plan_build_as(g, t, true);
+}
+
+Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
 {
     Plan *p = xalloc(sizeof *p);
 
     p->g = g;
     p->target = t;
+    p->fold = fold;
     flow_build(p, false);
     flow_build(p, true);
     fuse_build(p);
@@ -235,10 +242,16 @@ void plan_dump(const Plan *p, FILE *to)
             (long long)p->infer_bound, (long long)p->stored_bytes);
 }
 
-static void explain_runs(const Plan *p, const char *what, const Chain *c, int n, FILE *to)
+/* The stages of chains in words. */
+static const char *runs_text(const Plan *p, const Chain *c, int n)
 {
-    fprintf(to, "  %-10s", what);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&text, &len);
     bool any = false;
+
+    if (!to)
+        BUG("no memory stream");
     for (int w = 0; w < n; w++)
         for (int i = 0; i < c[w].n; i++) {
             const Run *r = &c[w].run[i];
@@ -248,7 +261,11 @@ static void explain_runs(const Plan *p, const char *what, const Chain *c, int n,
             print_steps(p, r, to);
             any = true;
         }
-    fputs(any ? "\n" : " nothing\n", to);
+    if (fclose(to) != 0)
+        BUG("no memory stream");
+    const char *words = any ? xstrdup(text + 1) : "nothing";
+    free(text);
+    return words;
 }
 
 static bool of_layer(const Plan *p, int op, const char *layer)
@@ -280,16 +297,16 @@ static bool concerns(const Plan *p, const Kernel *k, const char *layer)
 }
 
 /* What a kernel reads, by ways. */
-static void explain_ways(const Plan *p, const Kernel *k, FILE *to)
+static const char *reads_text(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++) {
         const Tensor *nd = &p->node[k->port[i].node], *root = &p->node[nd->root];
         if (k->port[i].value)
-            buf_printf(&b, "%s %s", b.len ? "," : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
+            buf_printf(&b, "%s%s", b.len ? ", " : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
     }
-    fprintf(to, "  %-10s%s\n", "reads:", b.text ? b.text : " nothing");
+    return b.text ? b.text : "nothing";
 }
 
 static int64_t node_bytes(const Plan *p, const Tensor *nd)
@@ -301,29 +318,51 @@ static int64_t node_bytes(const Plan *p, const Tensor *nd)
     return bytes;
 }
 
+static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
+{
+    const Tensor *nd = &p->node[k->node];
+
+    if (nd->op == 0)
+        w->stored = "nothing: it is the input, read again; its statistics are taken";
+    else if (!nd->stored)
+        w->stored = xprintf("nothing: its readers recompute it from %s", nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+    else {
+        w->stored = nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path;
+        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd),
+                                 nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only");
+        w->stored_why = nd->why;
+    }
+}
+
+KernelWords plan_words(const Plan *p, const Kernel *k)
+{
+    KernelWords w = {.kind = xprintf("%s%s", kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "")};
+
+    w.reads = reads_text(p, k);
+    w.before = runs_text(p, k->before, k->nin);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        w.after = runs_text(p, &k->after, 1);
+    if (k->node >= 0)
+        stored_words(p, k, &w);
+    if (k->kind == KERNEL_CONV)
+        w.tile = xprintf("%d x %d pixels x %d channels in registers, weight gradients %d x %d", k->forward.tile[0].rows, k->forward.tile[0].cols,
+                         k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+    if (k->wparam >= 0)
+        w.bias = p->g->op[k->op].bias_why;
+    return w;
+}
+
 static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 {
-    fprintf(to, "\n%s (%s%s)\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "");
-    explain_ways(p, k, to);
-    explain_runs(p, "before:", k->before, k->nin, to);
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
-        explain_runs(p, "after:", &k->after, 1, to);
-    if (k->node >= 0) {
-        const Tensor *nd = &p->node[k->node];
-        if (nd->op == 0)
-            fprintf(to, "  %-10s nothing: it is the input, read again; its statistics are taken\n", "stored:");
-        else if (nd->stored)
-            fprintf(to, "  %-10s %s, %dx%dx%d, %lld bytes%s: %s\n", "stored:", nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path,
-                    nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only", nd->why);
-        else
-            fprintf(to, "  %-10s nothing: its readers recompute it from %s\n", "stored:",
-                    nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
-    }
-    if (k->kind == KERNEL_CONV)
-        fprintf(to, "  %-10s %d x %d pixels x %d channels in registers, weight gradients %d x %d\n", "tile:", k->forward.tile[0].rows,
-                k->forward.tile[0].cols, k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
-    if (k->wparam >= 0 && p->g->op[k->op].bias_why)
-        fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
+    const KernelWords w = plan_words(p, k);
+    const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
+    const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
+                                   {"stored:", stored}, {"tile:", w.tile}, {"bias:", w.bias}};
+
+    fprintf(to, "\n%s (%s)\n", k->name, w.kind);
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++)
+        if (line[i][1])
+            fprintf(to, "  %-10s %s\n", line[i][0], line[i][1]);
 }
 
 void plan_explain(const Plan *p, const char *layer, FILE *to)

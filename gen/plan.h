@@ -325,6 +325,7 @@ const Target *target_find(const char *name); /* "native" resolves to this machin
 typedef struct Plan {
     const Graph *g;
     const Target *target;
+    bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
     Tensor *node; /* of training; by key */
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
@@ -386,7 +387,14 @@ void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 /* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
 void plan_explain(const Plan *p, const char *layer, FILE *to);
 
+/* A kernel of training in words; NULL where there is nothing to say. */
+typedef struct KernelWords {
+    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *bias;
+} KernelWords;
+KernelWords plan_words(const Plan *p, const Kernel *k);
+
 /* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);
+Plan *plan_build_as(const Graph *g, const Target *t, bool fold); /* fold: see Plan */
 
 #endif

@@ -20,17 +20,31 @@
 //$ for f in k.functions
 //$ emit f
 //$ end
-//$ for r in k.trace_runs
-//$ emit r
-//$ end
-//$ for f in k.trace_functions
-//$ emit f
-//$ end
 //$ for r in k.infer_runs
 //$ emit r
 //$ end
 //$ for f in k.infer_functions
 //$ emit f
+//$ end
+//$ end
+
+// The activations of all layers, for `trace`: no part of training.
+//$ define trace_file
+/* $k.net_trace.c - rebuilds every activation, stage by stage, for `trace`; no part of training. $k.licence */
+#include "$k.net_layout.h"
+
+#include "runtime/cvy_vec.h"
+//$ for c in k.cores
+#include "core_$c.name.h"
+//$ end
+
+//$ for l in k.layers
+//$ for r in l.runs
+//$ emit r
+//$ end
+//$ for f in l.functions
+//$ emit f
+//$ end
 //$ end
 //$ end
 

@@ -158,22 +158,33 @@ static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
     (void)r;
 }
 
-#endif
+#ifdef $n.NAME_NET /* what $n.name_net.c alone reads */
+/* the arena: bytes, and floats of its parts */
+//$ for p in n.sizes
+#define $n.NAME_$p.name $p.at
 //$ end
-
-//$ define net
-/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
-#include "$n.name_layout.h"
-
-#include <string.h>
-
-typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.struct_bytes ? 1 : -1];
+#define $n.NAME_ORDER "$n.order"
+#define $n.NAME_SPEC_HASH "$n.hash"
 
 static const struct cvy_tensor tensors[] = {
     //$ for t in n.tensors
     {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
     //$ end
 };
+#endif
+
+#endif
+//$ end
+
+//$ define net
+/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
+#define $n.NAME_NET
+#include "$n.name_layout.h"
+
+#include <string.h>
+
+typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.NAME_STRUCT_BYTES ? 1 : -1];
+
 static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
 
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
@@ -182,26 +193,26 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
         || bytes < $n.name_model.arena_bytes(batch, threads))
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
-    float *at = (float *)memory + $n.struct_bytes / 4;
+    float *at = (float *)memory + $n.NAME_STRUCT_BYTES / 4;
 
-    memset(memory, 0, $n.fixed_bytes + (batch > 0 ? $n.train_bytes : 0));
+    memset(memory, 0, $n.NAME_FIXED_BYTES + (batch > 0 ? $n.NAME_TRAIN_BYTES : 0));
     net->net.batch = batch;
     net->net.threads = threads;
     net->net.param = at;
-    net->net.running = at += $n.param_floats;
-    net->net.batches = (int64_t *)(void *)(at += $n.running_floats);
-    net->folded = at += $n.batches_floats;
-    at += $n.folded_floats;
+    net->net.running = at += $n.NAME_PARAM_FLOATS;
+    net->net.batches = (int64_t *)(void *)(at += $n.NAME_RUNNING_FLOATS);
+    net->folded = at += $n.NAME_BATCHES_FLOATS;
+    at += $n.NAME_FOLDED_PADDED;
     //$ if n.train
     if (batch > 0) {
         net->net.momentum = at;
-        float *const norms = at += $n.param_floats;
-        double *const sums = (double *)(void *)(at += $n.norm_floats);
-        float *const wt = at += $n.sums_floats;
-        float *const dw = at += $n.wt_floats;
-        double *const db = (double *)(void *)(at += $n.dw_floats);
-        float *const images = at += $n.db_floats;
-        at += (int64_t)batch * $n.image_floats;
+        float *const norms = at += $n.NAME_PARAM_FLOATS;
+        double *const sums = (double *)(void *)(at += $n.NAME_NORM_FLOATS);
+        float *const wt = at += $n.NAME_SUMS_FLOATS;
+        float *const dw = at += $n.NAME_WT_FLOATS;
+        double *const db = (double *)(void *)(at += $n.NAME_DW_FLOATS);
+        float *const images = at += $n.NAME_DB_FLOATS;
+        at += (int64_t)batch * $n.NAME_IMAGE_FLOATS;
         net->scratch = at;
         $n.name_place(net, images, wt, dw, db, norms, sums);
         return net;
@@ -213,7 +224,7 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 
 static size_t arena_bytes(int batch, int threads)
 {
-    const double bytes = (double)batch * $n.image_bytes + (double)threads * $n.thread_bytes + $n.fixed_bytes + $n.train_bytes;
+    const double bytes = (double)batch * $n.NAME_IMAGE_BYTES + (double)threads * $n.NAME_THREAD_BYTES + $n.NAME_FIXED_BYTES + $n.NAME_TRAIN_BYTES;
 
     if (batch < 0 || threads < 1 || bytes > (double)(SIZE_MAX / 4))
         return 0;
@@ -276,10 +287,10 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
 static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
     struct $n.name *const net = (struct $n.name *)(void *)base;
-    float *const kept = scratch, *const out = scratch + $n.running_floats + $n.batches_floats;
+    float *const kept = scratch, *const out = scratch + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
 
     (void)x; /* the kernels that read it kept it in forward */
-    memcpy(kept, net->net.running, sizeof(float) * ($n.running_floats + $n.batches_floats)); /* one behind the other */
+    memcpy(kept, net->net.running, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS)); /* one behind the other */
     //$ for k in n.kernels
     //$ if k.forward
     $n.name_$k.name_forward(&net->$k.name, n, step);
@@ -288,12 +299,12 @@ static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_
     $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
     //$ end
     //$ end
-    memcpy(net->net.running, kept, sizeof(float) * ($n.running_floats + $n.batches_floats));
+    memcpy(net->net.running, kept, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
 }
 
 static size_t trace_floats(int n)
 {
-    return (size_t)n * $n.trace_floats + $n.running_floats + $n.batches_floats;
+    return (size_t)n * $n.NAME_TRACE_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
 }
 
 static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
@@ -343,11 +354,11 @@ static void infer(struct cvy_net *net, const float *x, float *y, int n)
 }
 
 const struct cvy_model $n.name_model = {
-    "$n.name", "$n.order", "$n.target", "$n.hash",
+    "$n.name", $n.NAME_ORDER, "$n.target", $n.NAME_SPEC_HASH,
     $n.c, $n.h, $n.w, $n.classes,
     tensors, sizeof tensors / sizeof *tensors,
-    $n.param_floats, $n.running_floats, $n.nbatches,
-    $n.stored_bytes, INT64_C($n.flops), $n.min_batch,
+    $n.NAME_PARAM_FLOATS, $n.NAME_RUNNING_FLOATS, $n.NAME_BATCHES,
+    $n.NAME_STORED_BYTES, $n.NAME_FLOPS, $n.NAME_MIN_BATCH,
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
