@@ -1,6 +1,7 @@
 /* cmd_check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
 #include "commands.h"
 #include "spec.h"
+#include "why.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -19,21 +20,6 @@ static int64_t *count_weights(const Graph *g)
             count[p->op] += n;
     }
     return count;
-}
-
-/* "1,234,567" */
-static const char *grouped(int64_t v)
-{
-    const char *s = xprintf("%lld", (long long)v);
-    size_t n = strlen(s);
-    Buf b = {0};
-    buf_puts(&b, "");
-    for (size_t i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0)
-            buf_puts(&b, ",");
-        buf_add(&b, &s[i], 1);
-    }
-    return b.text;
 }
 
 static const char *bytes_text(int64_t v)

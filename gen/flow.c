@@ -133,8 +133,8 @@ static const char *why_no_sum(const Flow *f, int v)
     const int w = base_of(f, v);
 
     if (w == 0 || f->anchor[w] || !is_weight(g, w))
-        return xprintf("%s stands behind %s, a tensor%s, not behind a weight op that could add as it stores", g->op[v].path, g->op[w].path,
-                       is_list(f, w) ? " joined of others" : " that is there already");
+        return xprintf("%s is%s%s%s: no weight op is at work on it that could add as it stores", g->op[v].path, v == w ? "" : " made from ",
+                       v == w ? "" : g->op[w].path, w == 0 ? "" : is_list(f, w) ? ", which is joined of others" : v == w ? " a tensor of its own" : ", where a kernel ended");
     const int refused = sum_refused(f, w, v);
     if (refused >= 0)
         return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path, g->op[refused].path,

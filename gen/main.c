@@ -82,11 +82,12 @@ static const Command commands[] = {
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--json]] [--target T] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
-     "  --why LAYER       only the kernels that run a stage of this layer, with the reasons\n",
-     OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
+     "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
+     "  --json            that as JSON\n",
+     OPT_SPEC | OPT_WHY | OPT_JSON | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},

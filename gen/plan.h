@@ -416,8 +416,7 @@ void tile_build(Plan *p);
 bool memory_build(Plan *p);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
-/* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
-void plan_explain(const Plan *p, const char *layer, FILE *to);
+void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */
 
 /* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);
