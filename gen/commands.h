@@ -13,6 +13,7 @@ typedef struct Options {
     const char *dump;   /* -d */
     const char *weights;
     const char *why;  /* --why LAYER */
+    const char *diff; /* --diff SPEC */
     const char **set; /* --set, as typed */
     int nset;
     bool json, write, single_file;
@@ -32,6 +33,7 @@ enum {
     OPT_JSON = 1 << 7,
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
+    OPT_DIFF = 1 << 11,
     OPT_REST = 1 << 10, /* takes what stands after -- */
 };
 
@@ -69,6 +71,7 @@ int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);
 int cmd_plan(const Options *o);
+int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
 

@@ -88,6 +88,10 @@ static const Command commands[] = {
      "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
      "  --json            that as JSON\n",
      OPT_SPEC | OPT_WHY | OPT_JSON | OPT_TARGET, 0, "SPEC", cmd_plan},
+    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]", "draw the plan: kernels, stages, what is stored (SVG)",
+     "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
+     "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n",
+     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_TARGET, 0, "SPEC", cmd_draw},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
