@@ -319,6 +319,41 @@ static int leading(const Picture *pic, const bool *above, int i, int *list)
     return n;
 }
 
+static int last_rank(const Picture *pic)
+{
+    int r = 0;
+
+    for (int i = 0; i < pic->nbox; i++)
+        r = pic->box[i].rank > r ? pic->box[i].rank : r;
+    return r;
+}
+
+/* Boxes of a rank do not overlap: they are pushed apart, and stay about the same middle. */
+static void spread_rank(Picture *pic, int rank)
+{
+    Box **list = NULL;
+    int n = 0;
+    double pushed = 0;
+
+    for (int i = 0; i < pic->nbox; i++) {
+        if (pic->box[i].rank != rank)
+            continue;
+        *PUSH(list, n) = &pic->box[i];
+        for (int k = n - 1; k > 0 && list[k - 1]->column > list[k]->column; k--) {
+            Box *b = list[k];
+            list[k] = list[k - 1];
+            list[k - 1] = b;
+        }
+    }
+    for (int k = 1; k < n; k++)
+        if (list[k]->column < list[k - 1]->column + 1) {
+            pushed += list[k - 1]->column + 1 - list[k]->column;
+            list[k]->column = list[k - 1]->column + 1;
+        }
+    for (int k = 0; k < n; k++)
+        list[k]->column -= pushed / n;
+}
+
 static void place_columns(Picture *pic)
 {
     const int n = pic->nbox;
@@ -349,28 +384,8 @@ static void place_columns(Picture *pic)
         for (int k = 0; k < m; k++)
             b->column += pic->box[list[k]].column / m;
     }
-    for (int r = 0, any = 1; any; r++) { /* boxes of a rank do not overlap */
-        double right = -1e9;
-        any = 0;
-        for (int done = 0;; done++) {
-            int next = -1, seen = 0;
-            for (int i = 0; i < n; i++) { /* the done-th from the left */
-                if (pic->box[i].rank != r)
-                    continue;
-                int before = 0;
-                for (int j = 0; j < n; j++)
-                    before += pic->box[j].rank == r && (pic->box[j].column < pic->box[i].column || (pic->box[j].column == pic->box[i].column && j < i));
-                next = before == done ? i : next;
-                seen++;
-            }
-            any |= seen;
-            if (next < 0)
-                break;
-            if (pic->box[next].column < right + 1)
-                pic->box[next].column = right + 1;
-            right = pic->box[next].column;
-        }
-    }
+    for (int r = 0; r <= last_rank(pic); r++)
+        spread_rank(pic, r);
 }
 
 /* ---- groups ---- */
@@ -408,15 +423,6 @@ static void find_frames(Picture *pic)
                 *PUSH(pic->frame, pic->nframe) = (Frame){.name = name, .depth = depth_of(name)};
         }
     }
-}
-
-static int last_rank(const Picture *pic)
-{
-    int r = 0;
-
-    for (int i = 0; i < pic->nbox; i++)
-        r = pic->box[i].rank > r ? pic->box[i].rank : r;
-    return r;
 }
 
 /* The first or the last rank of a group. */
