@@ -16,7 +16,8 @@ typedef struct Options {
     const char *diff; /* --diff SPEC */
     const char **set; /* --set, as typed */
     int nset;
-    bool json, write, single_file;
+    const char *channel;
+    bool json, write, single_file, worked;
     char **rest; /* after -- */
     int nrest;
 } Options;
@@ -34,6 +35,8 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_DIFF = 1 << 11,
+    OPT_WORKED = 1 << 12,
+    OPT_CHANNEL = 1 << 13,
     OPT_REST = 1 << 10, /* takes what stands after -- */
 };
 

@@ -82,12 +82,13 @@ static const Command commands[] = {
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER [--json]] [--target T] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--json | --worked [--channel N] [--weights W]]] [--target T] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
-     "  --json            that as JSON\n",
-     OPT_SPEC | OPT_WHY | OPT_JSON | OPT_TARGET, 0, "SPEC", cmd_plan},
+     "  --json            that as JSON\n"
+     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n",
+     OPT_SPEC | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]", "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
      "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n",

@@ -23,6 +23,8 @@ static const Option table[] = {
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
+    {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
+    {"--channel", NULL, OPT_CHANNEL, true, offsetof(Options, channel), NULL},
     {"--diff", NULL, OPT_DIFF, true, offsetof(Options, diff), NULL},
     {"--set", NULL, OPT_SET, true, 0, NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
