@@ -289,6 +289,10 @@ void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */
 void grad_build(Graph *g);
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the plan
+ * has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output, and
+ * of what it keeps besides (masks, indices of winners). */
+int64_t grad_autograd(const Graph *g, int64_t *by_op);
 
 /* ---- twin.c --------------------------------------------------------------------------------------------------------- */
 

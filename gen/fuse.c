@@ -930,7 +930,11 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
             const Step *st = &c->run[i].step[s];
             if (st->kind != STEP_AFFINE)
                 continue;
-            plan_norm(f->p, st->op)->inference =
+            Norm *n = plan_norm(f->p, st->op);
+            n->place = after ? NORM_EPILOGUE : NORM_PROLOGUE;
+            n->kernel = (int)(f->k - f->p->infer);
+            n->stopped_by = after ? f->k->fold_stop : -1;
+            n->inference =
                 xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
                         !f->p->fold            ? "folding is off"
                         : after                ? "what stands between it and the weight op is not a scale and a shift a channel"
@@ -980,9 +984,12 @@ static void build_infer_kernel(Fuse *f)
                       .to = image_place(k->y, k->image[k->y].shape)};
         build_forward(f, &k->after, &k->image, &k->nimage, &fw);
         infer_norms(f, &k->after, true);
-        for (int i = 0; i < k->nfold; i++)
-            plan_norm(f->p, k->fold[i])->inference =
+        for (int i = 0; i < k->nfold; i++) {
+            Norm *n = plan_norm(f->p, k->fold[i]);
+            n->kernel = (int)(k - f->p->infer);
+            n->inference =
                 xprintf("folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between", f->g->op[k->op].path);
+        }
     }
     for (int i = 0; i < k->nin; i++)
         add_aliases(f->g, k, &k->before[i]);
@@ -1011,7 +1018,7 @@ static void add_norms(Plan *p)
         const Shape s = p->g->op[i].shape;
         if (p->g->op[i].kind != OP_BN)
             continue;
-        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES};
+        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
         if (s.h * s.w == 1)
             p->min_batch = 2;
     }

@@ -268,34 +268,6 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
     return words;
 }
 
-static bool of_layer(const Plan *p, int op, const char *layer)
-{
-    return op >= 0 && strcmp(p->g->op[op].layer, layer) == 0;
-}
-
-static bool chain_concerns(const Plan *p, const Chain *c, const char *layer)
-{
-    for (int r = 0; r < c->n; r++) {
-        const Run *run = &c->run[r];
-        if (of_layer(p, run->window, layer))
-            return true;
-        for (int s = 0; s < run->nstep; s++)
-            if (of_layer(p, run->step[s].op, layer))
-                return true;
-    }
-    return false;
-}
-
-/* Whether a kernel runs a stage of the layer, or is its weight op's. */
-static bool concerns(const Plan *p, const Kernel *k, const char *layer)
-{
-    bool any = of_layer(p, k->op, layer) || chain_concerns(p, &k->after, layer) || chain_concerns(p, &k->dout, layer);
-
-    for (int i = 0; i < k->nin; i++)
-        any = any || chain_concerns(p, &k->before[i], layer) || chain_concerns(p, &k->din[i], layer);
-    return any;
-}
-
 /* What a kernel reads, by ways. */
 static const char *reads_text(const Plan *p, const Kernel *k)
 {
@@ -365,17 +337,14 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
             fprintf(to, "  %-10s %s\n", line[i][0], line[i][1]);
 }
 
-void plan_explain(const Plan *p, const char *layer, FILE *to)
+void plan_explain(const Plan *p, FILE *to)
 {
     fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++)
-        if (!layer || concerns(p, &p->kernel[i], layer))
-            explain_kernel(p, &p->kernel[i], to);
+        explain_kernel(p, &p->kernel[i], to);
     bool any = false;
     for (int i = 0; i < p->nnorm; i++) {
-        if (layer && !of_layer(p, p->norm[i].op, layer))
-            continue;
         fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
         any = true;
     }

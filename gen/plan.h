@@ -64,6 +64,25 @@ struct Side {
     int pad; /* op through which the node's tensor is read, or -1 */
 };
 
+/* Why an op's output is a node. */
+typedef enum Anchor {
+    ANCHOR_STATS = 1,   /* a norm takes its statistics */
+    ANCHOR_MANY = 2,    /* several ops read it */
+    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot go the way to it by itself */
+    ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
+    ANCHOR_STORED = 16, /* what a weight op stores: its way ends there */
+    ANCHOR_CUT = 32,    /* likewise, but the way goes on: what stands behind is made by a pass */
+    ANCHOR_RESULT = 64, /* the network's result */
+} Anchor;
+
+/* A tensor on a weight op's out way that could be the stored one. */
+typedef struct Choice {
+    int op;        /* whose output it is */
+    int64_t bytes; /* an image, winners of windows before it included */
+    int refused;   /* an op before it whose backward it does not serve; -1: it serves all */
+    bool early;    /* it stands before the first that may be chosen (Tensor.least_why) */
+} Choice;
+
 typedef struct Tensor {
     int op;             /* whose output it is */
     int key;            /* op at which it is made: the weight op, or `op` */
@@ -79,6 +98,11 @@ typedef struct Tensor {
     bool grad;          /* its gradient is wanted */
     bool given;         /* a kernel before, in backward, gives to it: others add */
     const char *why;    /* of the choice of what is stored, for people */
+    unsigned anchor;    /* why it is a node: bits of Anchor */
+    bool by_side;       /* a sum or a pad reads it where it stands */
+    Choice *choice;     /* what could have been stored instead; a weight op's */
+    int nchoice;
+    const char *least_why; /* why the first of them may not be, or NULL */
     int *norm, *norm_first; /* norms over it, and the channel of each that is its channel 0 */
     int nnorm;
     int readers;
@@ -214,6 +238,8 @@ typedef struct Core {
     int h, w;                 /* output pixels of this class */
     int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
     int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
+    int tiles_refused;        /* by the budget of statements, of those that fit the registers */
+    double cycles;            /* of an image, by the cost model */
     Tile tile[4];             /* full, right edge, bottom edge, corner; rows or cols 0: there is none */
     const char *name;
 } Core;
@@ -293,6 +319,7 @@ typedef struct Kernel {
     /* inference */
     int *fold;          /* norms folded into its weights */
     int nfold;
+    int fold_stop;      /* the first op of its out way behind which no norm is folded, or -1 */
     int64_t fold_w, fold_b;
 } Kernel;
 
@@ -303,6 +330,8 @@ typedef struct Affine {
     int padded; /* floats of each */
 } Affine;
 
+typedef enum NormPlace { NORM_FOLDED, NORM_EPILOGUE, NORM_PROLOGUE } NormPlace;
+
 typedef struct Norm {
     int op;
     int area;    /* pixels of an image */
@@ -311,6 +340,9 @@ typedef struct Norm {
     int64_t floats, doubles; /* offsets in the arena's norm parts */
     int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference;   /* what happens to it at inference and why, for people */
+    NormPlace place;         /* at inference */
+    int kernel;              /* of Plan.infer, that folds or applies it */
+    int stopped_by;          /* the op between it and the weight op that keeps it from being folded, or -1 */
 } Norm;
 
 typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_PORTABLE } TargetKind;
@@ -358,6 +390,7 @@ typedef struct Plan {
     int64_t stored_bytes;   /* an image: what forward keeps for backward, the input aside */
     int64_t trace_floats;   /* an image */
     int min_batch;
+    const char **sum_why;   /* by op, of an add: where it is done, in training, and why there */
 } Plan;
 
 Norm *plan_norm(const Plan *p, int op);
@@ -384,8 +417,7 @@ void tile_build(Plan *p);
 bool memory_build(Plan *p);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
-/* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
-void plan_explain(const Plan *p, const char *layer, FILE *to);
+void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */
 
 /* A kernel of training in words; NULL where there is nothing to say. */
 typedef struct KernelWords {

@@ -61,8 +61,12 @@ static void choose_tile(const Target *t, Core *c, int budget)
             continue;
         for (int r = 1; r <= 8 && r <= c->h; r++)
             for (int w = 1; w <= 32 && w <= c->w; w++) {
-                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4) || ((int64_t)c->ntap * r * w * v > budget && r * w * v > 1))
+                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4))
                     continue;
+                if ((int64_t)c->ntap * r * w * v > budget && r * w * v > 1) {
+                    c->tiles_refused++;
+                    continue;
+                }
                 const double cycles = image_cycles(t, c, r, w, v);
                 if (best < 0 || cycles < best * 0.999) {
                     best = cycles;
@@ -70,6 +74,7 @@ static void choose_tile(const Target *t, Core *c, int budget)
                 }
             }
     }
+    c->cycles = best;
     c->tile[0] = (Tile){rows, cols};
     c->tile[1] = (Tile){rows, c->w % cols};
     c->tile[2] = (Tile){c->h % rows, cols};
