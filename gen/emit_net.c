@@ -226,6 +226,23 @@ static const char *infer_prototype(const Net *n, const Kernel *k)
     return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(k));
 }
 
+/* A row of what `NAME bench` measures: a kernel's call and what it costs. */
+static void bench_row(const Net *n, const char *list, const Kernel *k, Pass pass, const char *verb, const char *call)
+{
+    const Cost c = plan_cost(n->p, k, pass);
+    Rec *r = rec_add(n->rec, list);
+
+    rec_fmt(r, "name", "%s.%s", k->name, verb);
+    rec_fmt(r, "function", "%s_%s", k->name, verb);
+    rec_fmt(r, "costs", "%.1f, %.1f, %.1f, %.1f", c.useful, c.executed, c.image_bytes, c.step_bytes);
+    rec_str(r, "call", call);
+}
+
+static void bench_training(const Net *n, const Kernel *k, Pass pass, const char *verb)
+{
+    bench_row(n, "bench_training", k, pass, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
+}
+
 static void train_kernel(const Net *n, int i)
 {
     const Plan *p = n->p;
@@ -238,6 +255,7 @@ static void train_kernel(const Net *n, int i)
     kernel_fields(n, k, r);
     if (k->has_forward) {
         rec_int(r, "forward", 1);
+        bench_training(n, k, PASS_FORWARD, "forward");
         decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
     if (has_backward(n, k)) {
@@ -273,11 +291,15 @@ static void kernels(const Net *n)
         const int segment = p->g->op[p->kernel[i].op].segment;
         Rec *r = rec_add(n->rec, "reversed");
         for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
-            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment)
+            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
                 rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
+                bench_training(n, &p->kernel[j], PASS_AGAIN, "again");
+            }
         done = segment ? segment : done;
         rec_str(r, "name", p->kernel[i].name);
         rec_int(r, "backward", has_backward(n, &p->kernel[i]));
+        if (has_backward(n, &p->kernel[i]))
+            bench_training(n, &p->kernel[i], PASS_BACKWARD, "backward");
     }
 }
 
@@ -488,8 +510,11 @@ const char *emit_infer_result(const Plan *p)
 static void inference(const Net *n)
 {
     emit_infer_places(n->p, n->rec, "infer_slots");
-    for (int i = 0; i < n->p->ninfer; i++)
-        line(n->rec, "infer", emit_infer_call(n->p, &n->p->infer[i], "f"));
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const char *call = emit_infer_call(n->p, &n->p->infer[i], "f");
+        line(n->rec, "infer", call);
+        bench_row(n, "bench_inference", &n->p->infer[i], PASS_INFER, "infer", call);
+    }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }
 
@@ -706,6 +731,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
             layer_file(n, out, NULL, &p->infer[i]);
     source(n, "network", "runtime/cvy_kernels.c");
     source(n, "program", "main.c");
+    source(n, "measured", xprintf("%s_bench.c", n->name));
     for (size_t i = 0; i < nembedded; i++) {
         const char *name = embedded[i].name;
         if (strncmp(name, "runtime/", 8) != 0)
@@ -717,6 +743,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
     expand_file(n, out, xprintf("%s_net.c", n->name), "net");
+    expand_file(n, out, xprintf("%s_bench.c", n->name), "bench");
     expand_file(n, out, "main.c", "main");
     expand_file(n, out, "Makefile", "makefile");
     expand_file(n, out, "meson.build", "meson");

@@ -381,6 +381,13 @@ void fuse_build(Plan *p);
 void tile_build(Plan *p);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
+/* cost.c. needs: a complete plan. What one pass of a kernel costs. */
+typedef enum Pass { PASS_FORWARD, PASS_BACKWARD, PASS_AGAIN, PASS_INFER } Pass;
+typedef struct Cost {
+    double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the weight op, and those that its cores do */
+    double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
+} Cost;
+Cost plan_cost(const Plan *p, const Kernel *k, Pass pass);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 /* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */

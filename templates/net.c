@@ -359,13 +359,65 @@ const struct cvy_model $n.name_model = {
 //$ end
 
 //$ define main
-/* main.c - the $n.name program: train, eval, predict, info, trace. $n.licence */
+/* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
 #include "$n.name.h"
+
+extern const struct cvy_bench $n.name_bench;
 
 int main(int argc, char **argv)
 {
-    return cvy_main(argc, argv, &$n.name_model);
+    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench);
 }
+//$ end
+
+//$ define bench
+/* $n.name_bench.c - each kernel alone and what it costs, for `$n.name bench`. Part of the program, not of the library. $n.licence */
+#include "$n.name_layout.h"
+
+#include "runtime/cvy_bench.h"
+
+extern const struct cvy_bench $n.name_bench;
+
+//$ for k in n.bench_training
+static void $k.function(struct cvy_net *net, int n, const struct cvy_step *step)
+{
+    $k.call;
+}
+//$ end
+//$ for k in n.bench_inference
+static void $k.function(struct cvy_net *base, const float *x, int i)
+{
+    const struct $n.name *const net = (const struct $n.name *)(void *)base;
+    const float *const f = net->folded;
+    float *const s = net->scratch;
+    (void)x, (void)i, (void)f;
+    $k.call;
+}
+//$ end
+
+/* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step. */
+//$ if n.train
+static const struct cvy_bench_kernel training[] = {
+    //$ for k in n.bench_training
+    {"$k.name", $k.costs, $k.function, NULL},
+    //$ end
+};
+//$ end
+static const struct cvy_bench_kernel inference[] = {
+    //$ for k in n.bench_inference
+    {"$k.name", $k.costs, NULL, $k.function},
+    //$ end
+};
+
+const struct cvy_bench $n.name_bench = {
+    //$ if n.train
+    training, sizeof training / sizeof *training,
+    //$ else
+    NULL, 0,
+    //$ end
+    inference, sizeof inference / sizeof *inference,
+    cvy_peak, cvy_stream,
+};
 //$ end
 
 //$ define makefile
@@ -415,10 +467,8 @@ project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=2'])
 cc = meson.get_compiler('c')
 openmp = dependency('openmp', required: false)
 blas = dependency('openblas', required: false)
-flags = cc.get_supported_arguments('$n.make_flags'.split())
-if blas.found()
-  flags += '-DCVY_OPENBLAS'
-endif
+with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
+flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
 deps = [openmp, blas, cc.find_library('m', required: false)]
 lib = static_library('$n.name',
 //$ for f in n.network
@@ -426,11 +476,16 @@ lib = static_library('$n.name',
 //$ end
   c_args: flags, dependencies: deps)
 $n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
+bench = static_library('$n.name_bench',
+//$ for f in n.measured
+  '$f.source',
+//$ end
+  c_args: flags, dependencies: deps)
 executable('$n.name',
 //$ for f in n.program
   '$f.source',
 //$ end
-  c_args: flags, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+  c_args: with_blas, link_with: bench, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
 //$ end
 
 //$ define cmake
@@ -466,6 +521,12 @@ add_executable($n.name
 //$ for f in n.program
   $f.source
 //$ end
+//$ for f in n.measured
+  $f.source
+//$ end
 )
+//$ for f in n.measured
+set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
+//$ end
 target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
 //$ end
