@@ -111,16 +111,16 @@ static double op_flops(const Graph *g, const Op *o)
     return 2 * taps * o->shape.c * (g->op[o->in].shape.c / o->groups) * o->shape.h * o->shape.w;
 }
 
-static void count_flops(const Plan *p, const Kernel *k, Pass pass, Cost *cost)
+static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 {
     if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
         return;
     const double once = op_flops(p->g, &p->g->op[k->op]);
-    const int times = pass != PASS_BACKWARD ? 1 : k->back_data ? 2 : 1;
+    const int times = phase != PHASE_BACKWARD ? 1 : k->back_data ? 2 : 1;
     cost->useful = times * once;
-    if (k->kind == KERNEL_LINEAR && pass != PASS_INFER) {
+    if (k->kind == KERNEL_LINEAR && phase != PHASE_INFER) {
         cost->executed = 2.0 * times * (double)k->image[k->x].floats * (double)k->image[k->y].floats;
-    } else if (pass != PASS_BACKWARD) {
+    } else if (phase != PHASE_BACKWARD) {
         cost->executed = core_flops(&k->forward);
     } else {
         cost->executed = weight_flops(&k->weight);
@@ -149,31 +149,31 @@ static void move_backward(Traffic *t)
 }
 
 /* Weights, their gradient and momentum: bytes a step. */
-static double weight_bytes(const Plan *p, const Kernel *k, Pass pass)
+static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     const double w = 4 * (double)k->w_floats;
 
-    if (k->wparam < 0 || pass == PASS_FORWARD || pass == PASS_AGAIN || pass == PASS_INFER)
+    if (k->wparam < 0 || phase == PHASE_FORWARD || phase == PHASE_AGAIN || phase == PHASE_INFER)
         return k->wparam < 0 ? 0 : w;
     const double partial = k->kind == KERNEL_CONV ? p->pieces : 1;
     return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)k->wt_floats : k->back_data ? w : 0);
 }
 
 /* The matrices that a linear layer's products read and write. */
-static double matrix_bytes(const Kernel *k, Pass pass)
+static double matrix_bytes(const Kernel *k, Phase phase)
 {
-    if (k->kind != KERNEL_LINEAR || pass == PASS_INFER)
+    if (k->kind != KERNEL_LINEAR || phase == PHASE_INFER)
         return 0;
     const double x = 4 * (double)k->image[k->x].floats, y = 4 * (double)k->image[k->y].floats;
-    return pass != PASS_BACKWARD ? 2 * (x + y) : k->back_data ? 4 * x + 3 * y : 2 * (x + y);
+    return phase != PHASE_BACKWARD ? 2 * (x + y) : k->back_data ? 4 * x + 3 * y : 2 * (x + y);
 }
 
-Cost plan_cost(const Plan *p, const Kernel *k, Pass pass)
+Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)
 {
-    Traffic t = {.p = p, .k = k, .node = pass == PASS_INFER ? p->infer_node : p->node};
+    Traffic t = {.p = p, .k = k, .node = phase == PHASE_INFER ? p->infer_node : p->node};
     Cost cost = {0};
 
-    if (pass == PASS_BACKWARD) {
+    if (phase == PHASE_BACKWARD) {
         move_backward(&t);
     } else {
         if (!k->direct)
@@ -184,11 +184,11 @@ Cost plan_cost(const Plan *p, const Kernel *k, Pass pass)
         if (k->kind == KERNEL_LOSS) /* its gradient is taken at once */
             move_ways(&t, k->din);
     }
-    count_flops(p, k, pass, &cost);
-    cost.image_bytes = t.bytes + matrix_bytes(k, pass);
-    if (pass == PASS_INFER)
-        cost.image_bytes += weight_bytes(p, k, pass);
+    count_flops(p, k, phase, &cost);
+    cost.image_bytes = t.bytes + matrix_bytes(k, phase);
+    if (phase == PHASE_INFER)
+        cost.image_bytes += weight_bytes(p, k, phase);
     else
-        cost.step_bytes = weight_bytes(p, k, pass);
+        cost.step_bytes = weight_bytes(p, k, phase);
     return cost;
 }

@@ -227,9 +227,9 @@ static const char *infer_prototype(const Net *n, const Kernel *k)
 }
 
 /* A row of what `NAME bench` measures: a kernel's call and what it costs. */
-static void bench_row(const Net *n, const char *list, const Kernel *k, Pass pass, const char *verb, const char *call)
+static void bench_row(const Net *n, const char *list, const Kernel *k, Phase phase, const char *verb, const char *call)
 {
-    const Cost c = plan_cost(n->p, k, pass);
+    const Cost c = plan_cost(n->p, k, phase);
     Rec *r = rec_add(n->rec, list);
 
     rec_fmt(r, "name", "%s.%s", k->name, verb);
@@ -238,9 +238,9 @@ static void bench_row(const Net *n, const char *list, const Kernel *k, Pass pass
     rec_str(r, "call", call);
 }
 
-static void bench_training(const Net *n, const Kernel *k, Pass pass, const char *verb)
+static void bench_training(const Net *n, const Kernel *k, Phase phase, const char *verb)
 {
-    bench_row(n, "bench_training", k, pass, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
+    bench_row(n, "bench_training", k, phase, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
 }
 
 static void train_kernel(const Net *n, int i)
@@ -255,7 +255,7 @@ static void train_kernel(const Net *n, int i)
     kernel_fields(n, k, r);
     if (k->has_forward) {
         rec_int(r, "forward", 1);
-        bench_training(n, k, PASS_FORWARD, "forward");
+        bench_training(n, k, PHASE_FORWARD, "forward");
         decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
     if (has_backward(n, k)) {
@@ -293,13 +293,13 @@ static void kernels(const Net *n)
         for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
             if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
                 rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
-                bench_training(n, &p->kernel[j], PASS_AGAIN, "again");
+                bench_training(n, &p->kernel[j], PHASE_AGAIN, "again");
             }
         done = segment ? segment : done;
         rec_str(r, "name", p->kernel[i].name);
         rec_int(r, "backward", has_backward(n, &p->kernel[i]));
         if (has_backward(n, &p->kernel[i]))
-            bench_training(n, &p->kernel[i], PASS_BACKWARD, "backward");
+            bench_training(n, &p->kernel[i], PHASE_BACKWARD, "backward");
     }
 }
 
@@ -513,7 +513,7 @@ static void inference(const Net *n)
     for (int i = 0; i < n->p->ninfer; i++) {
         const char *call = emit_infer_call(n->p, &n->p->infer[i], "f");
         line(n->rec, "infer", call);
-        bench_row(n, "bench_inference", &n->p->infer[i], PASS_INFER, "infer", call);
+        bench_row(n, "bench_inference", &n->p->infer[i], PHASE_INFER, "infer", call);
     }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }

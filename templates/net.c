@@ -38,7 +38,10 @@ enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.
 
 struct $n.name;
 
-/* Lays the network out in memory (64-byte aligned). NULL where it is too small, or batch or threads are out of range. */
+/* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
+int $n.name_supported(void);
+/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or the
+ * processor is none for this network. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
 /* After weights were written from outside: remakes what is derived from them. */
 void $n.name_loaded(struct $n.name *net);
@@ -165,7 +168,7 @@ static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
 /* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
 #include "$n.name_layout.h"
 
-#include <string.h>
+#include "runtime/cvy_vec.h"
 
 typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.struct_bytes ? 1 : -1];
 
@@ -176,9 +179,14 @@ static const struct cvy_tensor tensors[] = {
 };
 static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
 
+int $n.name_supported(void)
+{
+    return cvy_supported();
+}
+
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 {
-    if (!memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
         || bytes < $n.name_model.arena_bytes(batch, threads))
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
@@ -362,10 +370,17 @@ const struct cvy_model $n.name_model = {
 /* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
 #include "$n.name.h"
 
+#include <stdio.h>
+
 extern const struct cvy_bench $n.name_bench;
 
 int main(int argc, char **argv)
 {
+    if (!$n.name_supported()) {
+        fputs("$n.name: error: this processor lacks instructions of $n.target, for which the network was emitted\n"
+              "  hint: convoy gen --target native on this machine, or --target portable for any\n", stderr);
+        return 1;
+    }
     return cvy_main(argc, argv, &$n.name_model, &$n.name_bench);
 }
 //$ end
@@ -451,6 +466,8 @@ $n.name: $$(OBJECTS)
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(WITH) -o $$@ $$(OBJECTS) $$(BLAS_LIBS) -ljansson -lz -lpthread -lm
 
 $$(OBJECTS): $$(wildcard *.h runtime/*.h)
+
+main.o: TARGET = # it asks whether the processor has what the rest needs
 
 %.o: %.c
 	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<

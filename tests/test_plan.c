@@ -1325,30 +1325,30 @@ START_TEST(costs)
     const double f1 = 2 * 27 * 16 * 64, f2 = 2 * 144 * 32 * 64, pieces = p->pieces;
     const struct {
         const char *kernel;
-        Pass pass;
+        Phase phase;
         double flops, image, step;
     } want[] = {
-        {"conv1", PASS_FORWARD, f1, X + Z1, W1},
-        {"conv2", PASS_FORWARD, f2, Z1 + Z2, W2},
-        {"conv2", PASS_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1, (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
-        {"conv1", PASS_BACKWARD, f1, 2 * Z1 + X, (2 * pieces + 4) * W1},
+        {"conv1", PHASE_FORWARD, f1, X + Z1, W1},
+        {"conv2", PHASE_FORWARD, f2, Z1 + Z2, W2},
+        {"conv2", PHASE_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1, (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
+        {"conv1", PHASE_BACKWARD, f1, 2 * Z1 + X, (2 * pieces + 4) * W1},
     };
     double forward = 0, inference = 0;
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].pass);
+        const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
         ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);
         ck_assert_double_eq_tol(c.executed, want[i].flops, 0.5); /* whole blocks, stride 1: nothing is added, nothing left out */
         ck_assert_double_eq_tol(c.image_bytes, want[i].image, 0.5);
         ck_assert_double_eq_tol(c.step_bytes, want[i].step, 0.5);
     }
     for (int i = 0; i < p->nkernel; i++)
-        forward += plan_cost(p, &p->kernel[i], PASS_FORWARD).useful;
+        forward += plan_cost(p, &p->kernel[i], PHASE_FORWARD).useful;
     for (int i = 0; i < p->ninfer; i++)
-        inference += plan_cost(p, &p->infer[i], PASS_INFER).useful;
+        inference += plan_cost(p, &p->infer[i], PHASE_INFER).useful;
     ck_assert_double_eq_tol(forward, (double)p->g->flops, 0.5);
     ck_assert_double_eq_tol(inference, (double)p->g->flops, 0.5);
-    const Cost head = plan_cost(p, kernel_of(p, "linear1"), PASS_FORWARD);
+    const Cost head = plan_cost(p, kernel_of(p, "linear1"), PHASE_FORWARD);
     ck_assert_double_eq_tol(head.useful, 2 * 32 * 10, 0.5);
     ck_assert_double_eq_tol(head.executed, 2 * 32 * 16, 0.5); /* ten classes in a block of sixteen */
     ck_assert_double_eq_tol(head.image_bytes, Z2 + 4 * 2 * (32 + 16) + 4 * 16, 0.5); /* and the logits, which the loss reads */
