@@ -238,6 +238,23 @@ static const char *infer_prototype(const Net *n, const Kernel *k)
     return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(n->p, k));
 }
 
+/* A row of what `NAME bench` measures: a kernel's call and what it costs. */
+static void bench_row(const Net *n, const char *list, const Kernel *k, Phase phase, const char *verb, const char *call)
+{
+    const Cost c = plan_cost(n->p, k, phase);
+    Rec *r = rec_add(n->rec, list);
+
+    rec_fmt(r, "name", "%s.%s", k->name, verb);
+    rec_fmt(r, "function", "%s_%s", k->name, verb);
+    rec_fmt(r, "costs", "%.1f, %.1f, %.1f, %.1f", c.useful, c.executed, c.image_bytes, c.step_bytes);
+    rec_str(r, "call", call);
+}
+
+static void bench_training(const Net *n, const Kernel *k, Phase phase, const char *verb)
+{
+    bench_row(n, "bench_training", k, phase, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
+}
+
 static void train_kernel(const Net *n, int i)
 {
     const Plan *p = n->p;
@@ -250,6 +267,7 @@ static void train_kernel(const Net *n, int i)
     kernel_fields(n, k, r);
     if (k->has_forward) {
         rec_int(r, "forward", 1);
+        bench_training(n, k, PHASE_FORWARD, "forward");
         decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
     if (has_backward(n, k)) {
@@ -285,11 +303,15 @@ static void kernels(const Net *n)
         const int segment = p->g->op[p->kernel[i].op].segment;
         Rec *r = rec_add(n->rec, "reversed");
         for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
-            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment)
+            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
                 rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
+                bench_training(n, &p->kernel[j], PHASE_AGAIN, "again");
+            }
         done = segment ? segment : done;
         rec_str(r, "name", p->kernel[i].name);
         rec_int(r, "backward", has_backward(n, &p->kernel[i]));
+        if (has_backward(n, &p->kernel[i]))
+            bench_training(n, &p->kernel[i], PHASE_BACKWARD, "backward");
     }
 }
 
@@ -527,8 +549,11 @@ const char *emit_infer_result(const Plan *p)
 static void inference(const Net *n)
 {
     emit_infer_places(n->p, n->rec, "infer_slots");
-    for (int i = 0; i < n->p->ninfer; i++)
-        line(n->rec, "infer", emit_infer_call(n->p, &n->p->infer[i], "f"));
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const char *call = emit_infer_call(n->p, &n->p->infer[i], "f");
+        line(n->rec, "infer", call);
+        bench_row(n, "bench_inference", &n->p->infer[i], PHASE_INFER, "infer", call);
+    }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }
 
@@ -762,6 +787,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     }
     source(n, "network", "runtime/cvy_kernels.c");
     source(n, "program", "main.c");
+    source(n, "measured", xprintf("%s_bench.c", n->name));
     for (size_t i = 0; i < nembedded; i++) {
         const char *name = embedded[i].name;
         if (strncmp(name, "runtime/", 8) != 0)
@@ -773,6 +799,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
     expand_file(n, out, xprintf("%s_net.c", n->name), "net");
+    expand_file(n, out, xprintf("%s_bench.c", n->name), "bench");
     expand_file(n, out, "main.c", "main");
     expand_file(n, out, "Makefile", "makefile");
     expand_file(n, out, "meson.build", "meson");

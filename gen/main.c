@@ -72,14 +72,14 @@ static const Command commands[] = {
      "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
      "runtime.\n"
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
-     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' with ARGS, where you are.\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
-     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
@@ -119,7 +119,7 @@ static const Command commands[] = {
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h\n"
-     "  --target T        portable (default: strict C99), avx512, avx2, native\n",
+     "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
 };
 enum {

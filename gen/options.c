@@ -12,7 +12,7 @@ typedef struct Option {
     const char *const *values; /* the only ones allowed; NULL: any */
 } Option;
 
-static const char *const targets[] = {"native", "avx512", "avx2", "portable", NULL};
+static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
 static const char *const parts[] = {"infer", "train", "all", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
 static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};

@@ -362,11 +362,12 @@ typedef struct Norm {
     int stopped_by;          /* the op between it and the weight op that keeps it from being folded, or -1 */
 } Norm;
 
-typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_PORTABLE } TargetKind;
+typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_NEON, TARGET_PORTABLE } TargetKind;
 typedef struct Target {
     TargetKind kind;
     const char *name, *macro, *flags;
     int registers; /* vf that fit the register file */
+    int parts;     /* registers that a vf takes */
 } Target;
 extern const Target targets[]; /* by TargetKind; name NULL ends */
 const Target *target_find(const char *name); /* "native" resolves to this machine's; NULL: unknown */
@@ -432,6 +433,13 @@ void fuse_build(Plan *p);
 void tile_build(Plan *p);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
+/* cost.c. needs: a complete plan. What one pass of a kernel costs. */
+typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_AGAIN, PHASE_INFER } Phase;
+typedef struct Cost {
+    double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the weight op, and those that its cores do */
+    double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
+} Cost;
+Cost plan_cost(const Plan *p, const Kernel *k, Phase phase);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */

@@ -202,6 +202,91 @@ CVY_INLINE vf vf_permute(vf v, vp p)
     return vf_pair(vf_permute_half(v, p.lane.a, p.high.a, p.none.a), vf_permute_half(v, p.lane.b, p.high.b, p.none.b));
 }
 
+#elif defined CVY_NEON
+
+#if !defined __aarch64__ || !defined __ARM_NEON
+#error "this network was emitted for neon: compile it for a 64-bit ARM processor (or emit it for another target)"
+#endif
+#include <arm_neon.h>
+typedef struct vf { float32x4_t a, b, c, d; } vf;
+typedef struct vu { uint32x4_t a, b, c, d; } vu;
+
+CVY_INLINE vf vf_four(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) { vf r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+CVY_INLINE vu vu_four(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint32x4_t d) { vu r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+#define CVY_FOUR(f, x, y) f((x).a, (y).a), f((x).b, (y).b), f((x).c, (y).c), f((x).d, (y).d)
+CVY_INLINE vf vf_set(float x) { const float32x4_t s = vdupq_n_f32(x); return vf_four(s, s, s, s); }
+CVY_INLINE vf vf_load(const float *p) { return vf_four(vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)); }
+CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_INLINE void vf_store(float *p, vf v) { vst1q_f32(p, v.a), vst1q_f32(p + 4, v.b), vst1q_f32(p + 8, v.c), vst1q_f32(p + 12, v.d); }
+CVY_INLINE vf vf_add(vf x, vf y) { return vf_four(CVY_FOUR(vaddq_f32, x, y)); }
+CVY_INLINE vf vf_sub(vf x, vf y) { return vf_four(CVY_FOUR(vsubq_f32, x, y)); }
+CVY_INLINE vf vf_mul(vf x, vf y) { return vf_four(CVY_FOUR(vmulq_f32, x, y)); }
+CVY_INLINE vf vf_div(vf x, vf y) { return vf_four(CVY_FOUR(vdivq_f32, x, y)); }
+CVY_INLINE vf vf_fma(vf x, vf y, vf z)
+{
+    return vf_four(vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c), vfmaq_f32(z.d, x.d, y.d));
+}
+CVY_INLINE vf vf_pick(vu m, vf x, vf y) /* x where m has ones, y where it has zeros */
+{
+    return vf_four(vbslq_f32(m.a, x.a, y.a), vbslq_f32(m.b, x.b, y.b), vbslq_f32(m.c, x.c, y.c), vbslq_f32(m.d, x.d, y.d));
+}
+/* x > y ? x : y, so that a NaN gives the same as on other processors; vmaxq would not */
+CVY_INLINE vf vf_max(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_min(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, zero)), p, q); }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), p, q); }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { return vf_pick(vu_four(CVY_FOUR(vceqq_f32, x, y)), p, vf_set(0)); }
+CVY_INLINE vf vf_abs(vf v) { return vf_four(vabsq_f32(v.a), vabsq_f32(v.b), vabsq_f32(v.c), vabsq_f32(v.d)); }
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const vu not_over = vu_four(CVY_FOUR(vcleq_f32, x, *m)), number = vu_four(CVY_FOUR(vceqq_f32, *m, *m));
+    const vu won = vu_four(CVY_FOUR(vbicq_u32, number, not_over));
+    *m = vf_pick(won, x, *m);
+    *route = vf_pick(won, vf_set(t), *route);
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route)
+{
+    const uint16x8_t low = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.a)), vmovn_u32(vcvtq_u32_f32(route.b)));
+    const uint16x8_t high = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.c)), vmovn_u32(vcvtq_u32_f32(route.d)));
+    vst1q_u8(p, vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
+}
+CVY_INLINE vf vf_load_route(const uint8_t *p)
+{
+    const uint8x16_t b = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(b)), high = vmovl_u8(vget_high_u8(b));
+    return vf_four(vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(low))),
+                   vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(high))));
+}
+CVY_INLINE void vf_add_to_part(double *d, float32x4_t v)
+{
+    vst1q_f64(d, vaddq_f64(vld1q_f64(d), vcvt_f64_f32(vget_low_f32(v))));
+    vst1q_f64(d + 2, vaddq_f64(vld1q_f64(d + 2), vcvt_high_f64_f32(v)));
+}
+CVY_INLINE void vf_add_to(double *d, vf v)
+{
+    vf_add_to_part(d, v.a), vf_add_to_part(d + 4, v.b), vf_add_to_part(d + 8, v.c), vf_add_to_part(d + 12, v.d);
+}
+CVY_INLINE float32x4_t vf_exp2_part(float32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)); }
+CVY_INLINE vf vf_exp2_int(vf n) { return vf_four(vf_exp2_part(n.a), vf_exp2_part(n.b), vf_exp2_part(n.c), vf_exp2_part(n.d)); }
+CVY_INLINE vf vf_round(vf v) { return vf_four(vrndnq_f32(v.a), vrndnq_f32(v.b), vrndnq_f32(v.c), vrndnq_f32(v.d)); }
+CVY_INLINE vu vu_set(uint32_t x) { const uint32x4_t s = vdupq_n_u32(x); return vu_four(s, s, s, s); }
+CVY_INLINE vu vu_add(vu x, vu y) { return vu_four(CVY_FOUR(vaddq_u32, x, y)); }
+CVY_INLINE vu vu_mul(vu x, vu y) { return vu_four(CVY_FOUR(vmulq_u32, x, y)); }
+CVY_INLINE vu vu_xor(vu x, vu y) { return vu_four(CVY_FOUR(veorq_u32, x, y)); }
+CVY_INLINE vu vu_shift_xor(vu x, int n)
+{
+    const int32x4_t s = vdupq_n_s32(-n);
+    return vu_xor(x, vu_four(vshlq_u32(x.a, s), vshlq_u32(x.b, s), vshlq_u32(x.c, s), vshlq_u32(x.d, s)));
+}
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    static const uint32_t lane[4] = {0, 1, 2, 3};
+    const uint32x4_t a = vmlaq_n_u32(vdupq_n_u32(first), vld1q_u32(lane), step), four = vdupq_n_u32(4 * step);
+    const uint32x4_t b = vaddq_u32(a, four), c = vaddq_u32(b, four);
+    return vu_four(a, b, c, vaddq_u32(c, four));
+}
+CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pick(vu_four(CVY_FOUR(vcgeq_u32, x, y)), v, vf_set(0)); }
+
 #elif defined CVY_PORTABLE
 
 #if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && !defined CVY_SCALAR
@@ -333,10 +418,23 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 #else
-#error "no target: define CVY_AVX512, CVY_AVX2 or CVY_PORTABLE"
+#error "no target: define CVY_AVX512, CVY_AVX2, CVY_NEON or CVY_PORTABLE"
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+
+/* Whether the processor has the instructions that the target takes. Needs none of them itself. */
+CVY_INLINE int cvy_supported(void)
+{
+#if defined CVY_AVX512
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+#elif defined CVY_AVX2
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1; /* every 64-bit ARM has neon, and portable is for all */
+#endif
+}
 
 /* ---- loads and stores that are not a whole block ---- */
 

@@ -1329,6 +1329,45 @@ START_TEST(floats_read_back)
 }
 END_TEST
 
+/* ---- costs ---- */
+
+START_TEST(costs)
+{
+    const Plan *p = plan_of("[3, 8, 8]", "conv: 16, conv: 32", "portable");
+    enum { X = 4 * 3 * 64, Z1 = 4 * 16 * 64, Z2 = 4 * 32 * 64, W1 = 4 * 27 * 16, W2 = 4 * 144 * 32 }; /* bytes */
+    const double f1 = 2 * 27 * 16 * 64, f2 = 2 * 144 * 32 * 64, pieces = p->pieces;
+    const struct {
+        const char *kernel;
+        Phase phase;
+        double flops, image, step;
+    } want[] = {
+        {"conv1", PHASE_FORWARD, f1, X + Z1, W1},
+        {"conv2", PHASE_FORWARD, f2, Z1 + Z2, W2},
+        {"conv2", PHASE_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1, (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
+        {"conv1", PHASE_BACKWARD, f1, 2 * Z1 + X, (2 * pieces + 4) * W1},
+    };
+    double forward = 0, inference = 0;
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
+        ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);
+        ck_assert_double_eq_tol(c.executed, want[i].flops, 0.5); /* whole blocks, stride 1: nothing is added, nothing left out */
+        ck_assert_double_eq_tol(c.image_bytes, want[i].image, 0.5);
+        ck_assert_double_eq_tol(c.step_bytes, want[i].step, 0.5);
+    }
+    for (int i = 0; i < p->nkernel; i++)
+        forward += plan_cost(p, &p->kernel[i], PHASE_FORWARD).useful;
+    for (int i = 0; i < p->ninfer; i++)
+        inference += plan_cost(p, &p->infer[i], PHASE_INFER).useful;
+    ck_assert_double_eq_tol(forward, (double)p->g->flops, 0.5);
+    ck_assert_double_eq_tol(inference, (double)p->g->flops, 0.5);
+    const Cost head = plan_cost(p, kernel_of(p, "linear1"), PHASE_FORWARD);
+    ck_assert_double_eq_tol(head.useful, 2 * 32 * 10, 0.5);
+    ck_assert_double_eq_tol(head.executed, 2 * 32 * 16, 0.5); /* ten classes in a block of sixteen */
+    ck_assert_double_eq_tol(head.image_bytes, Z2 + 4 * 2 * (32 + 16) + 4 * 16, 0.5); /* and the logits, which the loss reads */
+}
+END_TEST
+
 /* ---- emitted text ---- */
 
 static const char *const nets[] = {"tiny_cbr", "tiny_crb", "tiny_res"};
@@ -1421,6 +1460,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, recompute_keeps_borders);
     tcase_add_test(c, template_language);
     tcase_add_test(c, floats_read_back);
+    tcase_add_test(c, costs);
     tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);
     tcase_add_loop_test(c, same_spec_same_bytes, 0, sizeof nets / sizeof *nets);
     suite_add_tcase(s, c);
