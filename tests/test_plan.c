@@ -909,13 +909,13 @@ static int largest_tile(const Core *c)
 START_TEST(unroll_budget)
 {
     static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
-    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[1].forward;
-    const Core *small = &plan_of_text(xprintf(form, "40"), "avx512")->kernel[1].forward;
+    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[0].forward;
+    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[0].forward;
     const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].forward;
 
-    ck_assert_int_eq(automatic->ntap * automatic->rows, 9);
-    ck_assert_int_gt(largest_tile(automatic), 40);
-    ck_assert_int_le(largest_tile(small), 40);
+    ck_assert_int_eq(automatic->ntap * automatic->rows, 25);
+    ck_assert_int_gt(largest_tile(automatic), 60);
+    ck_assert_int_le(largest_tile(small), 60);
     ck_assert_int_eq(full->ntap, 9 * 16);
     ck_assert_int_eq(full->rows, 1);
     ck_assert_int_eq(full->lanes, 1);
