@@ -164,8 +164,10 @@ static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *t
 
 static void print_core(const char *what, const Core *c, FILE *to)
 {
-    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks", what, c->name, c->tile[0].rows, c->tile[0].cols,
-            c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    fprintf(to, "    %-9s %s: tiles", what, c->name);
+    for (int i = 0; i < c->ntile; i++)
+        fprintf(to, "%s %dx%d", i ? "," : "", c->tile[i].rows, c->tile[i].cols);
+    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
     if (c->share)
         fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
     fputc('\n', to);
@@ -320,7 +322,7 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     if (k->node >= 0)
         stored_words(p, k, &w);
     if (k->kind == KERNEL_CONV)
-        w.tile = xprintf("%d x %d pixels x %d channels in registers, weight gradients %d x %d", k->forward.tile[0].rows, k->forward.tile[0].cols,
+        w.tile = xprintf("%d x %d pixels x %d channels in registers, weight gradients %d x %d", tile_main(&k->forward)->rows, tile_main(&k->forward)->cols,
                          k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
     if (k->wparam >= 0)
         w.bias = p->g->op[k->op].bias_why;

@@ -491,7 +491,7 @@ static const Kernel *kernel_of(const Plan *p, int op)
 
 static void tell_core(const Plan *p, Story *s, const Core *c)
 {
-    const Tile *t = &c->tile[0];
+    const Tile *t = tile_main(c);
     const int64_t adds = (int64_t)c->ntap * t->rows * t->cols * c->vectors;
     const Spec *spec = p->g->spec;
     const char *budget = spec->unroll == UNROLL_FULL ? "unroll: full, no budget" : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
