@@ -166,6 +166,7 @@ typedef struct Run {
     Place from, value, to;
     int scatter_image; /* -1: none */
     bool adds;        /* the result is added to what is there */
+    bool several;     /* its core takes several images at once */
     bool route;       /* the window's winners are in the arena: written forward, read backward */
     bool bias;        /* the value that comes in lacks the weight op's bias */
     bool bias_grad;   /* its results are summed: the bias's gradient */
@@ -239,6 +240,23 @@ typedef struct WeightCore {
     int64_t x_image, z_image;
 } WeightCore;
 
+/* A pass by Winograd F(4x4, 3x3): tiles of 4 x 4 outputs are transformed, `block` of them at a time, and multiplied by the transformed
+ * weights at each of 36 points. v: transformed tiles [36][blocks][block][16]; m: products [36][vectors][block][16]. The weights'
+ * gradient: v and z, of dz, and m [vectors][36][16][16]. */
+typedef enum Pass { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS } Pass;
+typedef struct Winograd {
+    bool on, weights;
+    int images;              /* that it takes at once */
+    int h, w, across, tiles; /* pixels and tiles of an image that it gives (weights: of dz) */
+    int blocks, lanes, out_blocks;
+    int block;
+    int rows, vectors;       /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
+    int full;                /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
+    int64_t x_image, x_row, x_block, x_origin;
+    int64_t z_image, z_row, z_block, z_origin;
+    int64_t v_block, v_point, z_point, z_at, m_point, m_at, work; /* floats, in its work space; its size */
+} Winograd;
+
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
 
 /* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's. */
@@ -277,6 +295,8 @@ typedef struct Kernel {
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
+    Winograd winograd[3]; /* by Pass */
+    int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
     bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
@@ -286,6 +306,8 @@ typedef struct Kernel {
     int wparam, bparam; /* in Graph.param, -1 */
     int64_t w_floats;   /* padded */
     int64_t wt_floats;  /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;  /* Winograd's copy for forward, 0: none */
+    int64_t fold_floats; /* the folded weights */
     int64_t scratch;    /* floats of a thread */
     int64_t scratch_at; /* inference: in the thread's part */
     /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
@@ -348,7 +370,7 @@ typedef struct Plan {
     int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
     int64_t wt_floats;
-    int64_t *wt_at;         /* by kernel */
+    int64_t *wt_at, *wu_at; /* by kernel */
     int64_t partial_floats; /* one piece's weight gradients, of the largest kernel */
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;
@@ -370,6 +392,7 @@ typedef struct NormSum {
 } NormSum;
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
 const char *plan_alias(const Kernel *k, int op);
+int plan_pieces(int batch);
 int blocks_of(int channels);
 int64_t blocked_floats(Shape s);
 
@@ -379,6 +402,15 @@ void flow_build(Plan *p, bool infer);
 void fuse_build(Plan *p);
 /* tile.c. needs: fuse; sets: cores with their tiles. */
 void tile_build(Plan *p);
+/* Cycles an image, by tile.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of its weights' gradient. */
+double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
+/* winograd.c: whether a pass runs by Winograd and how, from the graph alone; the room that its last tiles need in packed images; a kernel's
+ * passes, once its images are there. */
+bool winograd_possible(const Graph *g, const Op *o);
+Winograd winograd_pass(const Plan *p, int op, Pass pass);
+void winograd_grow_x(const Plan *p, int op, Image *xs);
+void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
+void winograd_cores(const Plan *p, Kernel *k);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
 void plan_check(const Plan *p);
