@@ -163,6 +163,12 @@ static void print_core(const char *what, const Core *c, FILE *to)
     fputc('\n', to);
 }
 
+static void print_winograd(const char *what, const Winograd *w, FILE *to)
+{
+    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d an image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
+}
+
 /* ", 4 groups lane by lane"; nothing of one group. */
 static const char *conv_form(const Plan *p, const Kernel *k)
 {
@@ -209,15 +215,22 @@ void plan_dump(const Plan *p, FILE *to)
         fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "",
                 k->back_data ? "" : ", no gradient of its input");
         dump_chains(p, "before", k->before, k->nin, to);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            print_winograd("forward", &k->winograd[PASS_FORWARD], to);
+        else if (k->kind == KERNEL_CONV)
             print_core("core", &k->forward, to);
         print_chain(p, "after", &k->after, to);
         print_chain(p, "again", &k->again, to);
         print_chain(p, "back", &k->dout, to);
         if (k->kind == KERNEL_CONV) {
-            for (int j = 0; j < k->ndata; j++)
+            if (k->winograd[PASS_DATA].on)
+                print_winograd("data", &k->winograd[PASS_DATA], to);
+            for (int j = 0; j < k->ndata && !k->winograd[PASS_DATA].on; j++)
                 print_core("core", &k->data[j], to);
-            fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
+            if (k->winograd[PASS_WEIGHTS].on)
+                print_winograd("weights", &k->winograd[PASS_WEIGHTS], to);
+            else
+                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
         }
         dump_chains(p, "back", k->din, k->nin, to);
     }
@@ -301,6 +314,27 @@ static int64_t node_bytes(const Plan *p, const Tensor *nd)
     return bytes;
 }
 
+static void explain_cores(const Kernel *k, FILE *to)
+{
+    static const char *const name[] = {"forward", "data", "weights"};
+    int n = 0;
+
+    if (k->winograd[PASS_FORWARD].on + k->winograd[PASS_WEIGHTS].on < 2) {
+        fprintf(to, "  %-10s ", "tile:");
+        if (!k->winograd[PASS_FORWARD].on)
+            fprintf(to, "%d x %d pixels x %d channels in registers%s", k->forward.tile[0].rows, k->forward.tile[0].cols, k->forward.vectors * LANES,
+                    k->winograd[PASS_WEIGHTS].on ? "" : ", ");
+        if (!k->winograd[PASS_WEIGHTS].on)
+            fprintf(to, "weight gradients %d x %d", k->weight.nacc, k->weight.vectors);
+        fputc('\n', to);
+    }
+    for (int i = 0; i < 3; i++)
+        if (k->winograd[i].on)
+            fprintf(to, n++ ? ", %s" : "  winograd:  %s", name[i]);
+    if (n)
+        fputc('\n', to);
+}
+
 static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 {
     fprintf(to, "\n%s (%s%s)\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "");
@@ -320,8 +354,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
                     nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
     }
     if (k->kind == KERNEL_CONV)
-        fprintf(to, "  %-10s %d x %d pixels x %d channels in registers, weight gradients %d x %d\n", "tile:", k->forward.tile[0].rows,
-                k->forward.tile[0].cols, k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+        explain_cores(k, to);
     if (k->wparam >= 0 && p->g->op[k->op].bias_why)
         fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
 }
