@@ -199,10 +199,13 @@ typedef struct SpecLayer {
 } SpecLayer;
 
 typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
+extern const char *const winograd_names[]; /* by WinogradUse */
 extern const char *const init_names[]; /* by Init, NULL-terminated */
 enum { UNROLL_AUTO = 0, UNROLL_FULL = -1 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
+
+typedef enum WinogradUse { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_ON } WinogradUse; /* where it is faster; nowhere; wherever it can be */
 
 typedef struct SpecTrain {
     const char *data;      /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
@@ -227,6 +230,7 @@ typedef struct Spec {
     Init init;
     int unroll; /* UNROLL_AUTO, UNROLL_FULL, or a budget of statements a function */
     Mark unroll_mark;
+    WinogradUse winograd;
     int recompute; /* so many items at the top are one segment; 0: none */
     SpecTrain train;
     const char *head; /* for `check --write`: opaque to later passes */

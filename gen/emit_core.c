@@ -191,6 +191,110 @@ static Rec *weight_record(const WeightCore *c)
     return r;
 }
 
+/* ---- Winograd ---- */
+
+/* A register tile of `rows` broadcasts times the core's vectors; a broadcast's offset in v, a result's in m. */
+static void winograd_tile(Rec *r, const char *list, const Winograd *w, int rows, int64_t v_step, int64_t m_step, int64_t m_vector, const char *offset)
+{
+    for (int i = 0; i < rows; i++) {
+        Rec *p = rec_add(r, list);
+        rec_int(p, "v", i * v_step);
+        for (int v = 0; v < w->vectors; v++) {
+            Rec *a = rec_new();
+            rec_fmt(a, "name", "a%d_%d", i, v);
+            rec_int(a, "v", v);
+            rec_int(a, offset, i * m_step + v * m_vector);
+            rec_push(p, "acc", a);
+            rec_push(r, "acc", a);
+        }
+    }
+}
+
+static void winograd_common(Rec *r, const Winograd *w)
+{
+    rec_int(r, "across", w->across);
+    rec_int(r, "tiles_image", w->tiles);
+    rec_int(r, "block", w->block);
+    rec_int(r, "blocks", w->blocks);
+    rec_int(r, "vectors", w->vectors);
+    rec_int(r, "x_image", w->x_image);
+    rec_int(r, "x_row", w->x_row);
+    rec_int(r, "x_block", w->x_block);
+    rec_int(r, "x_origin", w->x_origin);
+    rec_int(r, "v_point", w->v_point);
+    rec_int(r, "v_block", w->v_block);
+    rec_int(r, "m_at", w->m_at);
+}
+
+/* How many of the four rows (columns) of the tile that begins at `var` the image has. */
+static const char *inside(const char *var, int size)
+{
+    return size % 4 == 0 ? "4" : xprintf("%d - %s < 4 ? %d - %s : 4", size, var, size, var);
+}
+
+static Rec *winograd_record(const Winograd *w, const char *name)
+{
+    const int64_t channel = (int64_t)36 * w->blocks * LANES; /* of the transformed weights, for an output channel */
+    Rec *r = rec_new();
+
+    rec_str(r, "template", "winograd");
+    rec_str(r, "name", name);
+    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels an image, every pixel given to point; %d tiles at a time", name, w->h,
+            w->w, w->out_blocks * LANES, w->block);
+    winograd_common(r, w);
+    rec_int(r, "lanes", w->lanes);
+    rec_int(r, "channels", (int64_t)w->out_blocks * LANES);
+    rec_int(r, "c_step", (int64_t)w->vectors * LANES);
+    rec_int(r, "u_point", (int64_t)w->blocks * LANES * LANES);
+    rec_int(r, "u_channel", channel);
+    rec_int(r, "m_point", w->m_point);
+    rec_str(r, "rows", inside("y", w->h));
+    rec_str(r, "cols", inside("x0", w->w));
+    for (int i = 0; i < 2; i++) {
+        const int rows = w->rows - i;
+        if (i && w->full == w->block)
+            break;
+        Rec *t = rec_add(r, "tiles"), *s = rec_add(r, "spans");
+        rec_fmt(t, "doc", "%d tiles x %d channels in registers", rows, w->vectors * LANES);
+        rec_fmt(t, "name", "sum_%d", rows);
+        for (int v = 0; v < w->vectors; v++) {
+            Rec *u = rec_add(t, "vectors");
+            rec_int(u, "i", v);
+            rec_int(u, "u", v * channel * LANES);
+        }
+        winograd_tile(t, "rows", w, rows, LANES, LANES, w->v_block, "m");
+        rec_fmt(s, "name", "sum_%d", rows);
+        rec_int(s, "to", i ? w->block : w->full);
+        rec_int(s, "step", rows);
+    }
+    return r;
+}
+
+static Rec *winograd_weight_record(const Winograd *w)
+{
+    Rec *r = rec_new();
+
+    rec_str(r, "template", "winograd_weights");
+    rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES, w->rows, w->vectors);
+    winograd_common(r, w);
+    rec_int(r, "step", w->rows);
+    rec_int(r, "out_blocks", w->out_blocks);
+    rec_int(r, "z_image", w->z_image);
+    rec_int(r, "z_row", w->z_row);
+    rec_int(r, "z_block", w->z_block);
+    rec_int(r, "z_origin", w->z_origin);
+    rec_int(r, "z_point", w->z_point);
+    rec_int(r, "z_at", w->z_at);
+    rec_int(r, "m_vector", (int64_t)36 * LANES * LANES);
+    for (int v = 0; v < w->vectors; v++) {
+        Rec *z = rec_add(r, "vector");
+        rec_int(z, "i", v);
+        rec_int(z, "z", v * w->v_block);
+    }
+    winograd_tile(r, "inputs", w, w->rows, 1, LANES, (int64_t)36 * LANES * LANES, "m");
+    return r;
+}
+
 char *describe_conv(const Plan *p, const Op *o)
 {
     Buf b = {0};
@@ -217,10 +321,13 @@ void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
         rec_str(h, "doc", describe_conv(p, o));
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
-    rec_push(h, "cores", core_record(&k->forward));
-    for (int i = 0; train && i < k->ndata; i++)
+    const Winograd *w = k->winograd;
+    rec_push(h, "cores", w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], "forward") : core_record(&k->forward));
+    if (train && w[PASS_DATA].on)
+        rec_push(h, "cores", winograd_record(&w[PASS_DATA], "data"));
+    for (int i = 0; train && !w[PASS_DATA].on && i < k->ndata; i++)
         rec_push(h, "cores", core_record(&k->data[i]));
     if (train && k->kind == KERNEL_CONV)
-        rec_push(h, "weights", weight_record(&k->weight));
+        rec_push(h, "weights", w[PASS_WEIGHTS].on ? winograd_weight_record(&w[PASS_WEIGHTS]) : weight_record(&k->weight));
     template_expand("core_file", "h", h, to);
 }

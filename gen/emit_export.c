@@ -70,7 +70,9 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
         const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
                            : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                                      : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
-        *PUSH(s, n) = (Section){k->fold_w, k->w_floats, xprintf("%s_FOLDED", name),
+        if (k->winograd[PASS_FORWARD].on)
+            rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
+        *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
         *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
     }

@@ -67,18 +67,24 @@ static void mark_before(bool *used, const Kernel *k)
         mark_chain(used, &k->before[i]);
 }
 
+static void mark_forward_work(bool *used, const Kernel *k)
+{
+    if (k->winograd[PASS_FORWARD].on)
+        mark(used, k->work);
+}
+
 static void mark_din(bool *used, const Kernel *k)
 {
     for (int i = 0; i < k->nin; i++)
         mark_chain(used, &k->din[i]);
 }
 
-static void halo_line(Rec *to, const char *list, const Image *m, bool group)
+static void halo_line(Rec *to, const char *list, const Image *m, int copies)
 {
-    Rec *s = add(to, list, group ? "image_halos" : "image_halo");
+    Rec *s = add(to, list, copies > 1 ? "image_halos" : "image_halo");
 
     rec_str(s, "name", m->name);
-    rec_int(s, "copies", m->copies);
+    rec_int(s, "copies", copies);
     rec_int(s, "floats", m->floats);
     rec_int(s, "blocks", m->plain ? m->shape.c : blocks_of(m->shape.c));
     rec_int(s, "rows", m->rows);
@@ -101,6 +107,8 @@ static void clear_line(Rec *to, const char *list, const char *name, int64_t floa
 
 static const char *describe_image(const Image *m)
 {
+    if (m->name && strcmp(m->name, "work") == 0)
+        return "Winograd: tiles and products";
     return m->rows == m->shape.h && m->cols == m->shape.w ? describe_shape(m->shape)
                                                           : xprintf("%s in %d x %d pixels", describe_shape(m->shape), m->rows, m->cols);
 }
@@ -108,18 +116,20 @@ static const char *describe_image(const Image *m)
 /* Declares the images that are used, and sets what of them no stage writes. Rows of matrices are declared in the loop over images. */
 static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
+    const int together = backward ? k->weight.images : k->winograd[PASS_FORWARD].images;
+
     for (int i = 0; i < n; i++) {
         const Image *m = &image[i];
         if (!used[i] || m->given)
             continue;
-        const bool group = backward && m->copies > 1;
+        const bool group = together > 1 && (i == k->x || i == k->dz);
         Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : group ? "image_group" : "image_scratch");
         rec_str(s, "name", m->name);
         rec_str(s, "doc", describe_image(m));
         if (group) {
-            rec_int(s, "copies", m->copies);
+            rec_int(s, "copies", together);
             if (i == k->x) /* the packed input stands first among a kernel's images */
-                rec_int(add(fn, "body", "member"), "group", m->copies);
+                rec_int(add(fn, "body", "member"), "group", together);
             Rec *member = add(fn, "body", "image_member");
             rec_str(member, "name", m->name);
             rec_int(member, "floats", m->floats);
@@ -133,9 +143,9 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
         }
         rec_int(s, "at", m->at);
         if (m->shared)
-            clear_line(fn, "begin", group ? xprintf("%s_group", m->name) : m->name, m->floats * (group ? m->copies : 1));
+            clear_line(fn, "begin", group ? xprintf("%s_group", m->name) : m->name, m->floats * (group ? together : 1));
         else if (m->filled)
-            halo_line(fn, "begin", m, group);
+            halo_line(fn, "begin", m, group ? together : 1);
     }
 }
 
@@ -317,6 +327,11 @@ static const char *initialiser(const File *f, const Run *r, const Image *image, 
 static const char *run_head(const File *f)
 {
     return f->infer ? ".f = f" : ".k = k, .at = &at";
+}
+
+static const char *several_head(void)
+{
+    return ".k = k, .at = at_of, .images = at_of";
 }
 
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
@@ -559,6 +574,46 @@ static const char *core_function(const Kernel *k, const char *name)
     return xprintf("%s_%s", k->core_name, name);
 }
 
+/* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
+static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w, const char *bias)
+{
+    const Kernel *k = f->k;
+    const int together = r->several ? k->winograd[pass].images : 1;
+
+    clear_padded(f, fn, r);
+    if (together > 1) {
+        rec_int(add(fn, "begin", "images_at"), "group", together);
+        add(fn, "body", "image_at");
+    }
+    Rec *s = add(fn, "body", "call_winograd");
+    rec_str(s, "tag", run_tag(k, r));
+    rec_str(s, "var", r->name);
+    rec_str(s, "init", init);
+    rec_str(s, "end", reduces(r) ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing");
+    rec_str(s, "core", core_function(k, pass == PASS_DATA ? "data" : "forward"));
+    rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
+    rec_str(s, "w", w);
+    rec_str(s, "bias", bias);
+    rec_int(s, "group", together > 1 ? together : 0);
+}
+
+/* The forward core, with run r. */
+static void call_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w, const char *wu, const char *bias)
+{
+    const bool winograd = f->k->winograd[PASS_FORWARD].on;
+    const char *init = initialiser(f, r, image, winograd && r->several ? several_head() : run_head(f));
+
+    if (winograd)
+        call_winograd(f, fn, r, init, PASS_FORWARD, x, wu, bias);
+    else
+        core_call(call_core(f, fn, r, init), core_function(f->k, "forward"), x, w, bias);
+}
+
+static const char *trained_bias(const File *f)
+{
+    return f->p->g->op[f->k->op].bias ? "k->bias" : "NULL";
+}
+
 static void conv_forward(const File *f)
 {
     const Kernel *k = f->k;
@@ -567,12 +622,12 @@ static void conv_forward(const File *f)
     mark_before(used, k);
     mark_chain(used, &k->after);
     mark(used, k->xg);
+    mark_forward_work(used, k);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
     call_before(f, fn);
     const char *x = gather_x(f, fn);
-    core_call(call_core(f, fn, &k->after.run[0], initialiser(f, &k->after.run[0], k->image, run_head(f))), core_function(k, "forward"), x, "k->w",
-              f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+    call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->wu", trained_bias(f));
     call_runs(f, fn, &k->after, k->image, 1);
     image_norms_end(f, fn);
 
@@ -600,6 +655,21 @@ static char *transpose_call(const File *f)
                     : xprintf("block(k->w, k->wt, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
 }
 
+/* The copies of the weights that cores read, made anew for block b of outputs. */
+static void weight_copies(const File *f, Rec *s)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
+
+    if (k->wu_floats)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_weights(k->w, k->wu, b, %d)", in);
+    if (k->wt_floats && k->winograd[PASS_DATA].on)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_back(k->w, k->wt, b, %d, %d)", out, in);
+    else if (k->wt_floats)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_transpose_%s", transpose_call(f));
+}
+
 static void update_lines(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
@@ -613,8 +683,7 @@ static void update_lines(const File *f, Rec *kernel)
         rec_int(s, "blocks", blocks);
         rec_int(s, "block", k->w_floats / blocks);
         rec_int(s, "pieces", f->p->pieces);
-        if (k->wt_floats)
-            rec_str(s, "transpose", transpose_call(f));
+        weight_copies(f, s);
     }
     if (k->bparam >= 0) {
         s = add(kernel, "body", "update_bias");
@@ -651,6 +720,8 @@ static void conv_backward(const File *f)
     mark_din(used, k);
     mark(used, k->xg);
     mark(used, k->zg);
+    if (k->winograd[PASS_DATA].on || k->winograd[PASS_WEIGHTS].on)
+        mark(used, k->work);
     Rec *fn = piece_function(f, "backward_piece", used, true);
     begin_sums(f, fn);
     begin_weights(f, fn);
@@ -662,6 +733,7 @@ static void conv_backward(const File *f)
     rec_str(s, "core", core_function(k, "weights"));
     rec_str(s, "x", x);
     rec_str(s, "dz", k->image[k->dz].name);
+    rec_str(s, "work", k->winograd[PASS_WEIGHTS].on ? ", work" : "");
     if (k->weight.images > 1) {
         rec_int(s, "group", k->weight.images);
         rec_fmt(s, "x_group", "%s_group", k->image[k->x].name);
@@ -674,8 +746,13 @@ static void conv_backward(const File *f)
             const Chain *c = &k->din[i];
             const bool from_core = c->n && c->run[0].from.where == AT_CORE;
             if (from_core) {
-                s = call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], k->image, run_head(f)));
-                for (int j = 0; j < k->ndata; j++)
+                const bool winograd = k->winograd[PASS_DATA].on;
+                const char *init = initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
+                if (winograd)
+                    call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->wt", "NULL");
+                else
+                    s = call_core(f, fn, &c->run[0], init);
+                for (int j = 0; !winograd && j < k->ndata; j++)
                     core_call(s, core_function(k, k->data[j].name), z, "k->wt", "NULL");
                 core = true;
             }
@@ -692,11 +769,11 @@ static void conv_backward(const File *f)
     norms_backward(f, kernel);
     update_lines(f, kernel);
 
-    if (k->wt_floats) {
+    if (k->wt_floats + k->wu_floats) {
         Rec *loaded = add_function(f, "functions", "loaded", symbol(f, "loaded"));
         s = add(loaded, "body", "remake");
         rec_int(s, "blocks", blocks_of(f->p->g->op[k->op].shape.c));
-        rec_str(s, "transpose", transpose_call(f));
+        weight_copies(f, s);
     }
 }
 
@@ -896,7 +973,7 @@ static void trace_images(const File *f, Rec *fn, const Image *image)
         if (m->shared)
             clear_line(fn, "body", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "body", m, false);
+            halo_line(fn, "body", m, 1);
     }
 }
 
@@ -928,6 +1005,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
     mark_before(used, k);
     mark(used, k->xg);
     mark(used, k->y);
+    mark_forward_work(used, k);
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
         if (!used[i])
@@ -939,13 +1017,12 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
         if (m->shared)
             clear_line(fn, "begin", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "begin", m, false);
+            halo_line(fn, "begin", m, 1);
     }
     call_before(f, fn);
     if (k->kind == KERNEL_CONV) {
         const char *x = gather_x(f, fn);
-        Rec *s = call_core(f, fn, r, initialiser(f, r, image, run_head(f)));
-        core_call(s, core_function(k, "forward"), x, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+        call_forward(f, fn, r, image, x, "k->w", "k->wu", trained_bias(f));
     } else {
         Rec *s = add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->x].floats);
@@ -1043,6 +1120,7 @@ static void infer_function(const File *f)
     rec_str(fn, "args", emit_infer_args(f->p, k));
     mark(used, k->x);
     mark(used, k->xg);
+    mark_forward_work(used, k);
     mark_before(used, k);
     mark_chain(used, &k->after);
     for (int i = 0; i < k->nimage; i++) {
@@ -1060,7 +1138,7 @@ static void infer_function(const File *f)
         if (m->shared)
             clear_line(fn, "body", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "body", m, false);
+            halo_line(fn, "body", m, 1);
     }
     call_before(f, fn);
     if (k->y < 0)
@@ -1071,9 +1149,8 @@ static void infer_function(const File *f)
     }
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = gather_x(f, fn);
-    const Run *r = &k->after.run[0];
-    core_call(call_core(f, fn, r, initialiser(f, r, k->image, run_head(f))), core_function(k, "forward"), x, xprintf("f + %s_%s_FOLDED", net, name),
-              xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    const char *w = xprintf("f + %s_%s_FOLDED", net, name);
+    call_forward(f, fn, &k->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     call_runs(f, fn, &k->after, k->image, 1);
     image_norms_end(f, fn);
 }

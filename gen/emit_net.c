@@ -193,6 +193,8 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     if (k->wparam >= 0) {
         const char *w = upper(n->g->param[k->wparam].name);
         given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
+        if (k->wu_floats)
+            given(n, r, k, "float *wu", "wu", xprintf("wt + %s_%s_WINOGRAD", n->NAME, upper(k->name)));
         if (k->wt_floats)
             given(n, r, k, "float *wt", "wt", xprintf("wt + %s_%s_TRANSPOSED", n->NAME, upper(k->name)));
         given(n, r, k, "float *dw", "dw", "dw");
@@ -276,10 +278,13 @@ static void train_kernel(const Net *n, int i)
     }
     if (k->runs_again)
         decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-    if (k->wt_floats) {
-        rec_int(r, "transposed", 1);
+    if (k->wt_floats + k->wu_floats) {
+        rec_int(r, "copies", 1);
         decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
-        add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+        if (k->wt_floats)
+            add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+        if (k->wu_floats)
+            add_offset(n->rec, "params", xprintf("%s_%s_WINOGRAD", n->NAME, upper(k->name)), p->wu_at[i], NULL);
     }
     if (has_trace(k)) {
         rec_int(r, "traced", 1);
@@ -395,7 +400,10 @@ static void folds(const Net *n)
             line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
         }
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            line(n->rec, "folds", xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
+                                          k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
+        else if (k->kind == KERNEL_CONV)
             line(n->rec, "folds", xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
                                           k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
         else

@@ -744,6 +744,10 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
     else {
         field(l, "const struct %s *k", kernel_struct(p, k));
         field(l, "const struct cvy_at *at");
+        if (r->several) {
+            field(l, "const struct cvy_at *images");
+            rec_int(l->rec, "several", 1);
+        }
     }
     field(l, "int c");
     load(l, "c", "c");

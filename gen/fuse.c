@@ -512,14 +512,17 @@ static void add_aliases(const Graph *g, Kernel *k, const Chain *c)
 }
 
 /* The packed input of a weight op: with the halo that its padding asks for. */
-static Image packed_input(const Graph *g, int op)
+static Image packed_input(const Plan *p, int op)
 {
+    const Graph *g = p->g;
     const Op *o = &g->op[op];
     const Shape in = g->op[o->in].shape;
 
     if (o->kind != OP_CONV)
         return make_image(in, false, 0, 0, 0, 0, "xs");
-    return make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
+    Image m = make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
+    winograd_grow_x(p, op, &m);
+    return m;
 }
 
 
@@ -658,7 +661,7 @@ static void weight_images(Fuse *f)
     Kernel *k = f->k;
     const Graph *g = f->g;
     const Op *o = &g->op[k->op];
-    Image xs = packed_input(g, k->op), dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
+    Image xs = packed_input(f->p, k->op), dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
     bool data = false;
 
     for (int i = 0; i < k->nin; i++)
@@ -674,6 +677,7 @@ static void weight_images(Fuse *f)
             data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], o->dilation[1], &left, &right);
             dz = make_image(o->shape, false, top, left, bottom, right, "dz");
         }
+        winograd_grow_dz(f->p, k->op, data, &dz);
         k->dz = add_image(&k->image, &k->nimage, dz);
         return;
     }
@@ -941,7 +945,7 @@ static void infer_images(Plan *p)
         Tensor *nd = &p->infer_node[k->in[0].node];
         if (k->kind == KERNEL_PASS || k->nin != 1 || k->in[0].n || nd->image >= 0 || k->in[0].node == 0)
             continue;
-        const Image m = packed_input(g, k->op);
+        const Image m = packed_input(p, k->op);
         if (m.plain && nd->readers > 1)
             continue;
         if (m.shape.c != nd->shape[0].c || m.shape.h != nd->shape[0].h || m.shape.w != nd->shape[0].w)
@@ -1003,7 +1007,7 @@ static void build_infer_kernel(Fuse *f)
     if (pass) {
         k->x = k->y;
     } else {
-        Image xs = packed_input(f->g, k->op);
+        Image xs = packed_input(f->p, k->op);
         mark_shared(k, &xs);
         const Tensor *nd = &f->node[k->in[0].node];
         k->direct = k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);

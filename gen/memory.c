@@ -453,15 +453,18 @@ static void place_kernels(Plan *p)
     const Graph *g = p->g;
 
     p->wt_at = xalloc(sizeof *p->wt_at * (size_t)p->nkernel);
+    p->wu_at = xalloc(sizeof *p->wu_at * (size_t)p->nkernel);
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         p->wt_at[i] = p->wt_floats;
         p->wt_floats += k->wt_floats;
+        p->wu_at[i] = p->wt_floats;
+        p->wt_floats += k->wu_floats;
         if (k->wparam >= 0) {
             p->partial_floats = larger(p->partial_floats, k->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
             k->fold_w = p->fold_floats;
-            p->fold_floats += k->w_floats;
+            p->fold_floats += k->fold_floats;
             k->fold_b = p->fold_floats;
             p->fold_floats += padded(g->op[k->op].shape.c);
         }
@@ -483,17 +486,21 @@ static void place_kernels(Plan *p)
     }
 }
 
+/* Enough for the cores that people have, few enough that their partial sums stay small. */
+int plan_pieces(int batch)
+{
+    const int pieces = batch / 8 < 16 ? batch / 8 : 16;
+
+    return pieces >= 4 ? pieces : batch < 4 ? batch : 4;
+}
+
 bool memory_build(Plan *p)
 {
     const Graph *g = p->g;
     const int batch = g->spec->train.batch;
     int64_t total;
 
-    /* Pieces: enough for the cores that people have, few enough that their partial sums stay small. */
-    p->pieces = batch / 8 < 16 ? batch / 8 : 16;
-    if (p->pieces < 4)
-        p->pieces = batch < 4 ? batch : 4;
-
+    p->pieces = plan_pieces(batch);
     place_params(p);
     for (int i = 0; i < p->nnorm; i++) {
         Norm *n = &p->norm[i];

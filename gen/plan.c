@@ -18,6 +18,7 @@ Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
     p->g = g;
     p->target = t;
     p->fold = fold;
+    winograd_build(p);
     flow_build(p, false);
     flow_build(p, true);
     fuse_build(p);
@@ -173,6 +174,12 @@ static void print_core(const char *what, const Core *c, FILE *to)
     fputc('\n', to);
 }
 
+static void print_winograd(const char *what, const Winograd *w, FILE *to)
+{
+    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d an image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
+}
+
 /* ", 4 groups lane by lane"; nothing of one group. */
 static const char *conv_form(const Plan *p, const Kernel *k)
 {
@@ -221,15 +228,22 @@ void plan_dump(const Plan *p, FILE *to)
         fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "",
                 k->back_data ? "" : ", no gradient of its input");
         dump_chains(p, "before", k->before, k->nin, to);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            print_winograd("forward", &k->winograd[PASS_FORWARD], to);
+        else if (k->kind == KERNEL_CONV)
             print_core("core", &k->forward, to);
         print_chain(p, "after", &k->after, to);
         print_chain(p, "again", &k->again, to);
         print_chain(p, "back", &k->dout, to);
         if (k->kind == KERNEL_CONV) {
-            for (int j = 0; j < k->ndata; j++)
+            if (k->winograd[PASS_DATA].on)
+                print_winograd("data", &k->winograd[PASS_DATA], to);
+            for (int j = 0; j < k->ndata && !k->winograd[PASS_DATA].on; j++)
                 print_core("core", &k->data[j], to);
-            fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
+            if (k->winograd[PASS_WEIGHTS].on)
+                print_winograd("weights", &k->winograd[PASS_WEIGHTS], to);
+            else
+                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
         }
         dump_chains(p, "back", k->din, k->nin, to);
     }
@@ -295,6 +309,22 @@ static int64_t node_bytes(const Plan *p, const Tensor *nd)
     return bytes;
 }
 
+static void core_words(const Kernel *k, KernelWords *w)
+{
+    static const char *const name[] = {"forward", "data", "weights"};
+    const Tile *t = tile_main(&k->forward);
+    const bool forward = !k->winograd[PASS_FORWARD].on, weights = !k->winograd[PASS_WEIGHTS].on;
+    Buf by = {0};
+
+    if (forward || weights)
+        w->tile = xprintf("%s%s%s", forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES) : "",
+                          forward && weights ? ", " : "", weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
+    for (int i = 0; i < 3; i++)
+        if (k->winograd[i].on)
+            buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
+    w->winograd = by.len ? by.text : NULL;
+}
+
 static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
 {
     const Tensor *nd = &p->node[k->node];
@@ -322,8 +352,7 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     if (k->node >= 0)
         stored_words(p, k, &w);
     if (k->kind == KERNEL_CONV)
-        w.tile = xprintf("%d x %d pixels x %d channels in registers, weight gradients %d x %d", tile_main(&k->forward)->rows, tile_main(&k->forward)->cols,
-                         k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+        core_words(k, &w);
     if (k->wparam >= 0)
         w.bias = p->g->op[k->op].bias_why;
     return w;
@@ -334,7 +363,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
     const KernelWords w = plan_words(p, k);
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
     const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
-                                   {"stored:", stored}, {"tile:", w.tile}, {"bias:", w.bias}};
+                                   {"stored:", stored}, {"tile:", w.tile}, {"winograd:", w.winograd}, {"bias:", w.bias}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)

@@ -195,6 +195,7 @@ typedef struct Run {
     Place from, value, to;
     int scatter_image; /* -1: none */
     bool adds;        /* the result is added to what is there */
+    bool several;     /* its core takes several images at once */
     bool route;       /* the window's winners are in the arena: written forward, read backward */
     bool bias;        /* the value that comes in lacks the weight op's bias */
     bool bias_grad;   /* its results are summed: the bias's gradient */
@@ -287,6 +288,23 @@ typedef struct WeightCore {
     int64_t x_image, z_image;
 } WeightCore;
 
+/* A pass by Winograd F(4x4, 3x3): tiles of 4 x 4 outputs are transformed, `block` of them at a time, and multiplied by the transformed
+ * weights at each of 36 points. v: transformed tiles [36][blocks][block][16]; m: products [36][vectors][block][16]. The weights'
+ * gradient: v and z, of dz, and m [vectors][36][16][16]. */
+typedef enum Pass { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS } Pass;
+typedef struct Winograd {
+    bool on, weights;
+    int images;              /* that it takes at once */
+    int h, w, across, tiles; /* pixels and tiles of an image that it gives (weights: of dz) */
+    int blocks, lanes, out_blocks;
+    int block;
+    int rows, vectors;       /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
+    int full;                /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
+    int64_t x_image, x_row, x_block, x_origin;
+    int64_t z_image, z_row, z_block, z_origin;
+    int64_t v_block, v_point, z_point, z_at, m_point, m_at, work; /* floats, in its work space; its size */
+} Winograd;
+
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
 
 /* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's. */
@@ -332,6 +350,8 @@ typedef struct Kernel {
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
+    Winograd winograd[3]; /* by Pass */
+    int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
     bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
@@ -344,6 +364,8 @@ typedef struct Kernel {
     int wparam, bparam; /* in Graph.param, -1 */
     int64_t w_floats;   /* padded */
     int64_t wt_floats;  /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;  /* Winograd's copy for forward, 0: none */
+    int64_t fold_floats; /* the folded weights */
     int64_t scratch;    /* floats of a thread */
     int64_t scratch_at; /* inference: in the thread's part */
     /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
@@ -393,6 +415,7 @@ typedef struct Plan {
     const Graph *g;
     const Target *target;
     bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
+    Winograd (*winograd)[3]; /* by op and Pass */
     Tensor *node; /* of training; by key */
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
@@ -416,7 +439,7 @@ typedef struct Plan {
     int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
     int64_t wt_floats;
-    int64_t *wt_at;         /* by kernel */
+    int64_t *wt_at, *wu_at; /* by kernel */
     int64_t partial_floats; /* one piece's weight gradients, of the largest kernel */
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;
@@ -439,6 +462,7 @@ typedef struct NormSum {
 } NormSum;
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
 const char *plan_alias(const Kernel *k, int op);
+int plan_pieces(int batch);
 int blocks_of(int channels);
 int64_t blocked_floats(Shape s);
 
@@ -455,6 +479,14 @@ bool tile_loops(const Core *c, int rows);
 /* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
 bool tile_meets_y(const Core *c, const Tap *tap, int row, int y);
 bool tile_meets_x(const Core *c, const Tap *tap, int x);
+/* Cycles an image, by tile.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of its weights' gradient. */
+double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
+/* winograd.c. Before flow: which passes run by Winograd and how, from the graph alone. Then the room that the last tiles need in packed images,
+ * and a kernel's passes, once its images are there. */
+void winograd_build(Plan *p);
+void winograd_grow_x(const Plan *p, int op, Image *xs);
+void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
+void winograd_cores(const Plan *p, Kernel *k);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
 /* cost.c. needs: a complete plan. What one pass of a kernel costs. */
@@ -470,7 +502,7 @@ void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in wor
 
 /* A kernel of training in words; NULL where there is nothing to say. */
 typedef struct KernelWords {
-    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *bias;
+    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *winograd, *bias;
 } KernelWords;
 KernelWords plan_words(const Plan *p, const Kernel *k);
 

@@ -14,6 +14,8 @@ const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_un
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 
+const char *const winograd_names[] = {"auto", "off", "on", NULL};
+
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
 static const KeyInfo top_keys[] = {{"name", NULL},
@@ -27,7 +29,7 @@ static const KeyInfo top_keys[] = {{"name", NULL},
                                    {"train", NULL},
                                    {"presets", later_grammar},
                                    {"unroll", NULL},
-                                   {"winograd", later_grammar},
+                                   {"winograd", NULL},
                                    {"recompute", NULL},
                                    {NULL, NULL}};
 static const KeyInfo conv_keys[] = {{"out", NULL},
@@ -611,6 +613,8 @@ Spec *spec_read(Node *tree)
         layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);
+    if ((n = keys_get(tree, "winograd")) && want_word(n, "winograd", winograd_names, &i))
+        s->winograd = (WinogradUse)i;
     if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
         s->init = (Init)i;
     read_train(keys_get(tree, "train"), s);

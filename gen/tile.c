@@ -592,6 +592,7 @@ static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
     const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
     const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x];
     k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
+    k->fold_floats = k->w_floats;
     forward_core(p->target, k, &k->forward, o, in, xs, u);
     check_size(p, k, &k->forward);
     if (k->dz < 0) /* inference */
@@ -618,13 +619,38 @@ static void kernel_cores(Plan *p, Kernel *k)
     const Shape in = p->g->op[o->in].shape;
     const Unroll u = unroll_of(p->g->spec);
     k->core_name = core_name(k, o, in);
+    k->work = -1;
     if (k->kind == KERNEL_CONV) {
         conv_cores(p, k, o, in, u);
+        winograd_cores(p, k);
         return;
     }
-    k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
+    k->w_floats = k->fold_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
     linear_core(p->target, &k->forward, in.c, o->shape.c, u);
     check_size(p, k, &k->forward);
+}
+
+double tile_direct_cycles(const Target *t, Shape out, int in, bool weights)
+{
+    const int blocks = blocks_of(in), lanes = blocks == 1 ? in : LANES;
+    Core c = {.blocks = blocks, .rows = 1, .lanes = lanes, .out_blocks = blocks_of(out.c), .h = out.h, .w = out.w,
+              .y_step = 1, .x_step = 1, .in_h = out.h, .in_w = out.w};
+    double best = -1;
+
+    if (!weights) {
+        for (int i = 0; i < 9; i++)
+            *PUSH(c.tap, c.ntap) = (Tap){.at_y = i / 3 - 1, .at_x = i % 3 - 1};
+        choose_tiles(t, &c, UNROLL_TILE);
+        return c.cycles;
+    }
+    for (int s = 1; s <= lanes; s++)
+        for (int v = 1; v <= 8 && v <= c.out_blocks; v++) {
+            if (lanes % s || c.out_blocks % v || !fits(t, 3 * s, v))
+                continue;
+            const double cycles = (step_cycles(t, 3 * s, v, false) * out.h * out.w + 20) * (9.0 / 3) * blocks * (lanes / (double)s) * (c.out_blocks / (double)v);
+            best = best < 0 || cycles < best ? cycles : best;
+        }
+    return best;
 }
 
 void tile_build(Plan *p)

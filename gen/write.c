@@ -258,6 +258,7 @@ void spec_write(const Spec *s, FILE *to)
     write_items(s, to);
     fprintf(to, "init: %s\n", init_names[s->init]);
     fprintf(to, "unroll: %s\n", unroll_text(s));
+    fprintf(to, "winograd: %s\n", winograd_names[s->winograd]);
     if (s->recompute)
         fprintf(to, "recompute: %d\n", s->recompute);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);

@@ -106,6 +106,12 @@ void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels,
 /* Lanewise: w [blocks_out][in a group][taps][16 out] -> wt [blocks_in][out a group][taps][16 in]; one block_out of `out` channels. */
 void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps);
 
+/* Winograd F(4x4, 3x3): U = G w G^T (cvy_vec.h) of one block_out of w [blocks_out][blocks_in][9][16 in][16 out], u being
+ * [blocks_out][36][blocks_in 16][16 out]. */
+void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in);
+/* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
+void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
+
 /* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);
 
@@ -121,6 +127,9 @@ struct cvy_fold {
  * bias may be NULL. */
 void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
                    float *w_out, float *bias_out);
+/* The same, as cvy_winograd_weights makes them. */
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
+                       float *u_out, float *bias_out);
 /* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
                      float *bias_out);

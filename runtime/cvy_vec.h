@@ -574,6 +574,159 @@ CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int chann
         }
 }
 
+/* ---- Winograd F(4x4, 3x3): y = A^T ((G w G^T) . (B^T d B)) A for a tile of 4 x 4 outputs y and its 6 x 6 inputs d (Lavin and Gray
+ * 2016), with the points 0, +-5/8, +-3/2 and infinity, whose errors are half of those of +-1, +-2. The 36 products of a tile are sums
+ * over channels: 36 products of matrices, tiles x channels. ---- */
+
+#define CVY_A 0.625f /* the points: +-a, +-b */
+#define CVY_B 1.5f
+#define CVY_AA (CVY_A * CVY_A)
+#define CVY_BB (CVY_B * CVY_B)
+
+/* B^T d: the polynomial m(x) / (x - p) of each point p applied to d, m(x) = x (x^2 - a^2) (x^2 - b^2); m(x) for infinity. */
+CVY_INLINE void vf_winograd_in(vf d0, vf d1, vf d2, vf d3, vf d4, vf d5, vf *to, int step)
+{
+    const vf sum = vf_set(-(CVY_AA + CVY_BB)), product = vf_set(CVY_AA * CVY_BB), aa = vf_set(-CVY_AA), bb = vf_set(-CVY_BB);
+    const vf even_a = vf_fma(bb, d2, d4), odd_a = vf_fma(bb, d1, d3), even_b = vf_fma(aa, d2, d4), odd_b = vf_fma(aa, d1, d3);
+    to[0] = vf_fma(product, d0, vf_fma(sum, d2, d4));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
+    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
+    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
+    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[5 * step] = vf_fma(product, d1, vf_fma(sum, d3, d5));
+}
+/* A y: the polynomial with coefficients y at each point, the highest at infinity. */
+CVY_INLINE void vf_winograd_spread(vf y0, vf y1, vf y2, vf y3, vf *to, int step)
+{
+    const vf even_a = vf_fma(vf_set(CVY_AA), y2, y0), odd_a = vf_fma(vf_set(CVY_AA), y3, y1);
+    const vf even_b = vf_fma(vf_set(CVY_BB), y2, y0), odd_b = vf_fma(vf_set(CVY_BB), y3, y1);
+    to[0] = y0;
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
+    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
+    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
+    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[5 * step] = y3;
+}
+/* A^T m */
+CVY_INLINE void vf_winograd_out(vf m0, vf m1, vf m2, vf m3, vf m4, vf m5, vf *to, int step)
+{
+    const vf even_a = vf_add(m1, m2), odd_a = vf_sub(m1, m2), even_b = vf_add(m3, m4), odd_b = vf_sub(m3, m4);
+    to[0] = vf_add(m0, vf_add(even_a, even_b));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
+    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_mul(vf_set(CVY_BB), even_b));
+    to[3 * step] = vf_fma(vf_set(CVY_A * CVY_AA), odd_a, vf_fma(vf_set(CVY_B * CVY_BB), odd_b, m5));
+}
+/* G^T u: G's row of point p is 1, p, p^2, divided by the product of p's distances from the other points. */
+CVY_INLINE void vf_winograd_taps(vf u0, vf u1, vf u2, vf u3, vf u4, vf u5, vf *to, int step)
+{
+    const vf na = vf_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vf_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vf even_a = vf_mul(na, vf_add(u1, u2)), odd_a = vf_mul(na, vf_sub(u1, u2));
+    const vf even_b = vf_mul(nb, vf_add(u3, u4)), odd_b = vf_mul(nb, vf_sub(u3, u4));
+    to[0] = vf_fma(vf_set(1 / (CVY_AA * CVY_BB)), u0, vf_add(even_a, even_b));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
+    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_fma(vf_set(CVY_BB), even_b, u5));
+}
+
+/* Where tiles lie: `across` of them a row, `tiles` an image; of the packed images, each tile's first pixel on; and where each of the
+ * 36 points of a block of tiles goes, [36][blocks][tiles][16]. Floats. */
+struct cvy_tiles {
+    int across, tiles, blocks;
+    ptrdiff_t image, row, block; /* from one image, row of pixels, block of channels to the next */
+    ptrdiff_t point, to_block;   /* of the 36, from one point, block of channels to the next */
+};
+CVY_INLINE const float *cvy_tile(const struct cvy_tiles *g, const float *x, int t)
+{
+    const int tile = t % g->tiles;
+    return x + t / g->tiles * g->image + tile / g->across * 4 * g->row + tile % g->across * (4 * VF);
+}
+/* B^T d B of the 6 x 6 pixels of `n` tiles from tile `first` on. */
+CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int first, int n, float *to)
+{
+    for (int t = 0; t < n; t++, to += VF) {
+        const float *d = cvy_tile(g, x, first + t);
+        float *v = to;
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
+            vf s[36];
+            for (int j = 0; j < 6; j++) {
+                const float *const p = d + j * VF;
+                vf_winograd_in(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), vf_load(p + 4 * g->row),
+                    vf_load(p + 5 * g->row), s + j, 6);
+            }
+            float *q = v;
+            for (int i = 0; i < 36; i += 6) {
+                vf r[6];
+                vf_winograd_in(s[i], s[i + 1], s[i + 2], s[i + 3], s[i + 4], s[i + 5], r, 1);
+                vf_store(q, r[0]), q += g->point;
+                vf_store(q, r[1]), q += g->point;
+                vf_store(q, r[2]), q += g->point;
+                vf_store(q, r[3]), q += g->point;
+                vf_store(q, r[4]), q += g->point;
+                vf_store(q, r[5]), q += g->point;
+            }
+        }
+    }
+}
+/* A y A^T of the 4 x 4 pixels of `n` tiles from tile `first` on. */
+CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int first, int n, float *to)
+{
+    for (int t = 0; t < n; t++, to += VF) {
+        const float *d = cvy_tile(g, y, first + t);
+        float *v = to;
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
+            vf s[24];
+            for (int j = 0; j < 4; j++) {
+                const float *const p = d + j * VF;
+                vf_winograd_spread(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), s + j, 4);
+            }
+            float *q = v;
+            for (int i = 0; i < 24; i += 4) {
+                vf r[6];
+                vf_winograd_spread(s[i], s[i + 1], s[i + 2], s[i + 3], r, 1);
+                vf_store(q, r[0]), q += g->point;
+                vf_store(q, r[1]), q += g->point;
+                vf_store(q, r[2]), q += g->point;
+                vf_store(q, r[3]), q += g->point;
+                vf_store(q, r[4]), q += g->point;
+                vf_store(q, r[5]), q += g->point;
+            }
+        }
+    }
+}
+/* y = A^T m A + bias of one tile, m's points `point` floats apart: 16 pixels, row by row. */
+CVY_INLINE void cvy_winograd_out(const float *m, ptrdiff_t point, vf bias, vf *y)
+{
+    vf s[24];
+    for (int j = 0; j < 6; j++, m += point)
+        vf_winograd_out(vf_load(m), vf_load(m + 6 * point), vf_load(m + 12 * point), vf_load(m + 18 * point), vf_load(m + 24 * point),
+            vf_load(m + 30 * point), s + j, 6);
+    for (int i = 0; i < 4; i++) {
+        vf r[4];
+        vf_winograd_out(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+        y[4 * i] = vf_add(r[0], bias), y[4 * i + 1] = vf_add(r[1], bias);
+        y[4 * i + 2] = vf_add(r[2], bias), y[4 * i + 3] = vf_add(r[3], bias);
+    }
+}
+/* dw[9][16][16] += G^T u G for 16 x 16 channels; u[36][16][16]. */
+CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
+{
+    for (int l = 0; l < VF; l++, u += VF, dw += VF) {
+        vf s[18];
+        for (int j = 0; j < 6; j++) {
+            const float *const p = u + j * 256;
+            vf_winograd_taps(vf_load(p), vf_load(p + 6 * 256), vf_load(p + 12 * 256), vf_load(p + 18 * 256), vf_load(p + 24 * 256),
+                vf_load(p + 30 * 256), s + j, 6);
+        }
+        for (int i = 0; i < 3; i++) {
+            vf r[3];
+            vf_winograd_taps(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+            float *const d = dw + 3 * i * 256;
+            vf_store(d, vf_add(vf_load(d), r[0]));
+            vf_store(d + 256, vf_add(vf_load(d + 256), r[1]));
+            vf_store(d + 512, vf_add(vf_load(d + 512), r[2]));
+        }
+    }
+}
+
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
 /* Of `rows` rows of a kernel that meet input rows at, at + step, ...: the first that meets one of `size`, and the one behind the last. */
@@ -592,6 +745,9 @@ typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);
 CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
+/* Of a core that takes several images: what comes is of the m-th. */
+typedef void cvy_image(void *run, int m);
+CVY_INLINE void cvy_image_only(void *run, int m) { (void)run, (void)m; }
 
 /* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and back. */
 CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)

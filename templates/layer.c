@@ -109,12 +109,29 @@ struct $s.tag $s.var = {$s.init};
 $c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.end);
 //$ end
 //$ end
+//$ define call_winograd
+//$ if s.group
+if (member + 1 == $s.group || i + 1 == range.end) {
+    struct $s.tag $s.var = {$s.init};
+    $s.core($s.x, member + 1, $s.w, $s.bias, work, &$s.var, $s.tag_image, $s.tag_begin, $s.tag_point, $s.end);
+}
+//$ else
+struct $s.tag $s.var = {$s.init};
+$s.core($s.x, 1, $s.w, $s.bias, work, &$s.var, cvy_image_only, $s.tag_begin, $s.tag_point, $s.end);
+//$ end
+//$ end
+//$ define images_at
+struct cvy_at at_of[$s.group];
+//$ end
+//$ define image_at
+at_of[member] = at;
+//$ end
 //$ define call_weights
 //$ if s.group
 if (member + 1 == $s.group || i + 1 == range.end)
-    $s.core($s.x_group, $s.dz_group, dw, member + 1);
+    $s.core($s.x_group, $s.dz_group, dw, member + 1$s.work);
 //$ else
-$s.core($s.x, $s.dz, dw, 1);
+$s.core($s.x, $s.dz, dw, 1$s.work);
 //$ end
 //$ end
 //$ define begin_piece_stats
@@ -198,8 +215,8 @@ cvy_bn_update(k->net, $s.norm, step);
 CVY_PARALLEL(k->net->threads)
 for (int b = 0; b < $s.blocks; b++) {
     cvy_sgd(k->net, $s.at + b * (int64_t)$s.block, $s.block, k->dw + b * (int64_t)$s.block, $s.floats, $s.pieces, step, step->weight_decay);
-    //$ if s.transpose
-    cvy_transpose_$s.transpose;
+    //$ for c in s.copies
+    $c.call;
     //$ end
 }
 //$ end
@@ -210,8 +227,11 @@ cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay)
 cvy_sgd_bias(k->net, $s.at, $s.padded, k->db, $s.padded, $s.pieces, step);
 //$ end
 //$ define remake
-for (int b = 0; b < $s.blocks; b++)
-    cvy_transpose_$s.transpose;
+for (int b = 0; b < $s.blocks; b++) {
+    //$ for c in s.copies
+    $c.call;
+    //$ end
+}
 //$ end
 
 // A kernel: pieces in parallel, then what needs all of them.
@@ -234,7 +254,7 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
 
 //$ end
 //$ define loaded
-/* The transposed weights that backward-data reads, made anew. */
+/* The copies of the weights that cores read, made anew. */
 void $f.name(const struct $f.type *k)
 {
     //$ for s in f.body

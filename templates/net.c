@@ -250,7 +250,7 @@ void $n.name_loaded(struct $n.name *net)
     if (net->net.batch == 0)
         return;
     //$ for k in n.kernels
-    //$ if k.transposed
+    //$ if k.copies
     $n.name_$k.name_loaded(&net->$k.name);
     //$ end
     //$ end

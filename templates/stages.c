@@ -390,6 +390,13 @@ CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
     (void)first, (void)y, (void)x;
     //$ end
 }
+//$ if r.several
+CVY_INLINE void $r.tag_image(void *run, int m)
+{
+    struct $r.tag *const q = (struct $r.tag *)run;
+    q->at = q->images + m;
+}
+//$ end
 //$ if r.end
 CVY_INLINE void $r.tag_end(void *run)
 {

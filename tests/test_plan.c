@@ -755,7 +755,7 @@ typedef struct Conv {
 static Plan *plan_of_conv(const Conv *c, const char *target)
 {
     static Source src;
-    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
+    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: off, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
                                c->in, c->image.h, c->image.w, c->in, c->out);
 
     src = (Source){"spec.yaml", text, strlen(text)};
