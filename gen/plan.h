@@ -251,6 +251,7 @@ typedef struct WeightCore {
     int out_blocks, vectors;
     int64_t w_out;
     int h, w;                 /* pixels of dz */
+    int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
@@ -397,6 +398,8 @@ void flow_build(Plan *p, bool infer);
 void fuse_build(Plan *p);
 /* tile.c. needs: fuse; sets: cores with their tiles. */
 void tile_build(Plan *p);
+/* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
 /* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding alone. */
 bool tile_loops(const Core *c, int rows);
 /* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */

@@ -36,25 +36,35 @@ static bool fits(const Target *t, int outputs, int vectors)
 
 /* ---- the tiles of an image ---- */
 
-enum { TILE_ROWS = 8, TILE_COLS = 32 };
+enum {
+    TILE_ROWS = 8,
+    TILE_COLS = 32,
+    LEAVE_OUT = 50, /* padding is left out of columns where it is a fiftieth of the work */
+};
 
 bool tile_loops(const Core *c, int rows)
 {
     return c->rows > 1 && (rows == 1 || !c->flat);
 }
 
+static bool meets(int in, int64_t at)
+{
+    return in == 0 || (at >= 0 && at < in);
+}
+
 bool tile_meets_y(const Core *c, const Tap *tap, int row, int y)
 {
-    const int64_t at = (int64_t)y * c->y_step + tap->at_y + (int64_t)row * c->row_step;
-
-    return c->in_h == 0 || (at >= 0 && at < c->in_h);
+    return meets(c->in_h, (int64_t)y * c->y_step + tap->at_y + (int64_t)row * c->row_step);
 }
 
 bool tile_meets_x(const Core *c, const Tap *tap, int x)
 {
-    const int64_t at = (int64_t)x * c->x_step + tap->at_x;
+    return meets(c->in_w, (int64_t)x * c->x_step + tap->at_x);
+}
 
-    return c->in_w == 0 || (at >= 0 && at < c->in_w);
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
+{
+    return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
 }
 
 /* What choosing tiles looks at. */
@@ -267,7 +277,7 @@ static void leave_out(Core *c, int in_h, int in_w)
             for (int r = 0; r < c->rows; r++)
                 y_missed += !tile_meets_y(c, &c->tap[i], r, y);
     }
-    if (x_missed * 50 < (int64_t)c->ntap * c->w)
+    if (x_missed * LEAVE_OUT < (int64_t)c->ntap * c->w)
         c->in_w = 0;
     if (y_missed == 0)
         c->in_h = 0;
@@ -487,11 +497,23 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
             for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
                     *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
-                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, 0};
+                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, x * o->dilation[1] - o->padding[1]};
     if (planes > 1)
         c->blocks = 1;
     if (tap_rows > 1)
         c->rows = 1;
+
+    c->y_step = o->stride[0], c->x_step = o->stride[1];
+    c->row_at = -o->padding[0], c->row_step = o->dilation[0];
+    if (!xs->plain && !k->lanewise) {
+        int missed = 0;
+        c->in_h = in.h, c->in_w = in.w;
+        for (int i = 0; i < c->nacc; i++)
+            for (int x = 0; x < c->w; x++)
+                missed += !weight_meets_x(c, &c->acc[i], x);
+        if ((int64_t)missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
+            c->in_w = 0;
+    }
 
     /* small images: several in one walk, so that dw is read and written less often */
     c->x_image = xs->floats;
