@@ -67,34 +67,56 @@ bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
     return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
 }
 
+/* Output pixels, rows [y0, y1) and columns [x0, x1), for which `times` taps are no padding. */
+typedef struct Met {
+    int y0, y1, x0, x1, times;
+} Met;
+
 /* What choosing tiles looks at. */
 typedef struct Cover {
     const Target *t;
     const Core *c;
+    Met *met;
+    int nmet;
     int vectors, budget;
     double *column; /* [x]: of the best tiles from column x on */
     int *cols;      /* [x]: the width of the first of them */
 } Cover;
 
-/* Rows of a tile at (y, ..) that tap `tap` of kernel row `row` meets; looped over rows that are left out where none is. */
-static int rows_met(const Core *c, const Tap *tap, int row, int y, int rows)
+/* Of `n` pixels `step` apart, the first at `at`: those that lie in [0, in). */
+static void met_range(int64_t at, int step, int in, int n, int *from, int *to)
 {
-    int n = 0;
-
-    if (rows > 1 && tile_loops(c, rows))
-        return rows;
-    for (int i = 0; i < rows; i++)
-        n += tile_meets_y(c, tap, row, y + i);
-    return n;
+    for (*from = 0; *from < n && !meets(in, at + (int64_t)*from * step); ++*from)
+        ;
+    for (*to = *from; *to < n && meets(in, at + (int64_t)*to * step); ++*to)
+        ;
 }
 
-static int cols_met(const Core *c, const Tap *tap, int x, int cols)
+static void find_met(Cover *v)
 {
-    int n = 0;
+    const Core *c = v->c;
 
-    for (int i = 0; i < cols; i++)
-        n += tile_meets_x(c, tap, x + i);
-    return n;
+    for (int r = 0; r < c->rows; r++)
+        for (int i = 0; i < c->ntap; i++) {
+            Met m = {.times = 1};
+            int j = 0;
+            met_range((int64_t)c->tap[i].at_y + (int64_t)r * c->row_step, c->y_step, c->in_h, c->h, &m.y0, &m.y1);
+            met_range(c->tap[i].at_x, c->x_step, c->in_w, c->w, &m.x0, &m.x1);
+            while (j < v->nmet && (v->met[j].y0 != m.y0 || v->met[j].y1 != m.y1 || v->met[j].x0 != m.x0 || v->met[j].x1 != m.x1))
+                j++;
+            if (j < v->nmet)
+                v->met[j].times++;
+            else
+                *PUSH(v->met, v->nmet) = m;
+        }
+}
+
+/* How many of [at, at + n) lie in [from, to). */
+static int shared(int at, int n, int from, int to)
+{
+    const int a = at > from ? at : from, b = at + n < to ? at + n : to;
+
+    return b > a ? b - a : 0;
 }
 
 static double tile_cycles(const Cover *v, int y, int x, int rows, int cols)
@@ -102,12 +124,12 @@ static double tile_cycles(const Cover *v, int y, int x, int rows, int cols)
     const Core *c = v->c;
     double steps = 0;
 
-    for (int r = 0; r < c->rows; r++)
-        for (int i = 0; i < c->ntap; i++) {
-            const int outputs = rows_met(c, &c->tap[i], r, y, rows) * cols_met(c, &c->tap[i], x, cols);
-            if (outputs)
-                steps += step_cycles(v->t, outputs, v->vectors, c->lanewise);
-        }
+    for (int i = 0; i < v->nmet; i++) {
+        const Met *m = &v->met[i];
+        const int outputs = (rows > 1 && tile_loops(c, rows) ? rows : shared(y, rows, m->y0, m->y1)) * shared(x, cols, m->x0, m->x1);
+        if (outputs)
+            steps += m->times * step_cycles(v->t, outputs, v->vectors, c->lanewise);
+    }
     return (double)c->blocks * c->lanes * steps + 2.0 * rows * cols * v->vectors + 20;
 }
 
@@ -139,15 +161,14 @@ static double cover_columns(const Cover *v, int y, int rows)
     return v->column[0];
 }
 
-/* Rows of output pixels that meet the same rows of input are covered alike: y of the first such, of `seen`. */
-static int row_like(const Core *c, int y, int rows, const int *seen, int nseen)
+/* Rows of output pixels that meet the same rows of the kernel are covered alike: which of `seen` rows y .. are, or -1. */
+static int row_like(const Cover *v, int y, int rows, const int *seen, int nseen)
 {
     for (int i = 0; i < nseen; i++) {
         bool same = true;
-        for (int r = 0; r < c->rows && same; r++)
-            for (int j = 0; j < c->ntap && same; j++)
-                for (int k = 0; k < rows && same; k++)
-                    same = tile_meets_y(c, &c->tap[j], r, y + k) == tile_meets_y(c, &c->tap[j], r, seen[i] + k);
+        for (int j = 0; j < v->nmet && same; j++)
+            for (int k = 0; k < rows && same; k++)
+                same = shared(y + k, 1, v->met[j].y0, v->met[j].y1) == shared(seen[i] + k, 1, v->met[j].y0, v->met[j].y1);
         if (same)
             return i;
     }
@@ -170,7 +191,7 @@ static double cover_rows(const Cover *v, int *height)
     for (int y = h - 1; y >= 0; y--) {
         best[y] = -1;
         for (int r = 1; r <= TILE_ROWS && y + r <= h; r++) {
-            int i = row_like(v->c, y, r, seen[r], nseen[r]);
+            int i = row_like(v, y, r, seen[r], nseen[r]);
             if (i < 0) {
                 i = nseen[r]++;
                 seen[r][i] = y;
@@ -246,8 +267,10 @@ static void choose_tiles(const Target *t, Core *c, int budget)
 {
     double best = -1;
     int *height = xalloc(sizeof *height * (size_t)c->h), *now = xalloc(sizeof *now * (size_t)c->h);
-    Cover v = {t, c, 1, budget, xalloc(sizeof *v.column * (size_t)(c->w + 1)), xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
+    Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
 
+
+    find_met(&v);
     for (v.vectors = 1; v.vectors <= 8 && v.vectors <= c->out_blocks; v.vectors++) {
         if (c->out_blocks % v.vectors || (c->share && c->share % v.vectors))
             continue;
