@@ -92,23 +92,28 @@ static void move_ways(Traffic *t, const Chain *ways)
 
 /* ---- operations ---- */
 
-/* Those that a core does, an image: padding taps and padding channels are multiplied, too. */
-static double core_flops(const Core *c)
-{
-    return 2.0 * c->blocks * c->rows * c->ntap * c->lanes * c->h * c->w * c->out_blocks * LANES;
-}
-
-static double weight_flops(const WeightCore *c)
-{
-    return 2.0 * c->blocks * c->rows * (c->lanes / c->step) * c->nacc * c->h * c->w * c->out_blocks * LANES;
-}
-
 /* 2 x multiply-adds of a weight op, padding taps counted. */
 static double op_flops(const Graph *g, const Op *o)
 {
     const double taps = o->kind == OP_CONV ? (double)o->kernel[0] * o->kernel[1] : 1;
 
     return 2 * taps * o->shape.c * (g->op[o->in].shape.c / o->groups) * o->shape.h * o->shape.w;
+}
+
+static int64_t forward_products(const Kernel *k)
+{
+    return k->winograd[PASS_FORWARD].on ? winograd_products(&k->winograd[PASS_FORWARD]) : core_products(&k->forward);
+}
+
+static int64_t backward_products(const Kernel *k)
+{
+    int64_t n = k->winograd[PASS_WEIGHTS].on ? winograd_products(&k->winograd[PASS_WEIGHTS]) : weight_products(&k->weight);
+
+    if (k->winograd[PASS_DATA].on)
+        return n + winograd_products(&k->winograd[PASS_DATA]);
+    for (int i = 0; i < k->ndata; i++)
+        n += core_products(&k->data[i]);
+    return n;
 }
 
 static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
@@ -121,11 +126,9 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
     if (k->kind == KERNEL_LINEAR && phase != PHASE_INFER) {
         cost->executed = 2.0 * times * (double)k->image[k->x].floats * (double)k->image[k->y].floats;
     } else if (phase != PHASE_BACKWARD) {
-        cost->executed = core_flops(&k->forward);
+        cost->executed = 2.0 * (double)forward_products(k);
     } else {
-        cost->executed = weight_flops(&k->weight);
-        for (int i = 0; i < k->ndata; i++)
-            cost->executed += core_flops(&k->data[i]);
+        cost->executed = 2.0 * (double)backward_products(k);
     }
 }
 
@@ -153,10 +156,12 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     const double w = 4 * (double)k->w_floats;
 
-    if (k->wparam < 0 || phase == PHASE_FORWARD || phase == PHASE_AGAIN || phase == PHASE_INFER)
-        return k->wparam < 0 ? 0 : w;
+    if (k->wparam < 0)
+        return 0;
+    if (phase != PHASE_BACKWARD)
+        return phase == PHASE_INFER && k->kind == KERNEL_CONV ? 4 * (double)k->fold_floats : k->wu_floats ? 4 * (double)k->wu_floats : w;
     const double partial = k->kind == KERNEL_CONV ? p->pieces : 1;
-    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)k->wt_floats : k->back_data ? w : 0);
+    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)(k->wt_floats + k->wu_floats) : k->back_data ? w : 0);
 }
 
 /* The matrices that a linear layer's products read and write. */

@@ -141,6 +141,34 @@ static Rec *core_record(const Core *c)
     return r;
 }
 
+static bool meet_alike(const WeightCore *c, int x0, int x1)
+{
+    for (int i = 0; i < c->nacc; i++)
+        if (weight_meets_x(c, &c->acc[i], x0) != weight_meets_x(c, &c->acc[i], x1))
+            return false;
+    return true;
+}
+
+/* Pixels [from, to) of a row of dz, all of which meet the same accumulators. */
+static void add_pixels(Rec *r, const WeightCore *c, int from, int to)
+{
+    Rec *g = rec_add(r, "pixels");
+
+    rec_int(g, "from", from);
+    rec_int(g, "to", to);
+    for (int i = 0; i < c->nacc; i++) {
+        if (!weight_meets_x(c, &c->acc[i], from))
+            continue;
+        Rec *in = rec_add(g, "inputs");
+        rec_int(in, "x", c->acc[i].x);
+        for (int v = 0; v < c->vectors; v++) {
+            Rec *a = rec_add(in, "acc");
+            rec_fmt(a, "name", "a%d_%d", i, v);
+            rec_int(a, "v", v);
+        }
+    }
+}
+
 static Rec *weight_record(const WeightCore *c)
 {
     Rec *r = rec_new();
@@ -171,22 +199,28 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "x_x", c->x_x);
     rec_int(r, "z_origin", c->z_origin);
     rec_int(r, "z_y", c->z_y);
+    if (c->in_h) {
+        rec_fmt(r, "y_from", "cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
+        rec_fmt(r, "y_to", "cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
+    } else {
+        rec_str(r, "y_from", "0");
+        rec_int(r, "y_to", c->h);
+    }
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vector");
         rec_int(vec, "i", v);
         rec_int(vec, "z", v * c->z_block);
     }
-    for (int i = 0; i < c->nacc; i++) {
-        Rec *in = rec_add(r, "inputs");
-        rec_int(in, "x", c->acc[i].x);
+    for (int i = 0; i < c->nacc; i++)
         for (int v = 0; v < c->vectors; v++) {
-            Rec *a = rec_new();
+            Rec *a = rec_add(r, "acc");
             rec_fmt(a, "name", "a%d_%d", i, v);
-            rec_int(a, "v", v);
             rec_int(a, "w", c->acc[i].w + v * c->w_out);
-            rec_push(in, "acc", a);
-            rec_push(r, "acc", a);
         }
+    for (int x = 0, end; x < c->w; x = end) {
+        for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
+            ;
+        add_pixels(r, c, x, end);
     }
     return r;
 }

@@ -283,6 +283,7 @@ typedef struct WeightCore {
     int out_blocks, vectors;
     int64_t w_out;
     int h, w;                 /* pixels of dz */
+    int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
@@ -474,6 +475,8 @@ void fuse_build(Plan *p);
 void tile_build(Plan *p);
 /* The tile that covers most pixels of an image: what stands for all of them in words. */
 const Tile *tile_main(const Core *c);
+/* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
 /* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding alone. */
 bool tile_loops(const Core *c, int rows);
 /* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
@@ -484,6 +487,11 @@ double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
 /* winograd.c. Before flow: which passes run by Winograd and how, from the graph alone. Then the room that the last tiles need in packed images,
  * and a kernel's passes, once its images are there. */
 void winograd_build(Plan *p);
+/* Multiply-adds of an image that a core does: padding channels with them, padding taps where they are not left out; Winograd's without
+ * its transforms. */
+int64_t core_products(const Core *c);
+int64_t weight_products(const WeightCore *c);
+int64_t winograd_products(const Winograd *w);
 void winograd_grow_x(const Plan *p, int op, Image *xs);
 void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
 void winograd_cores(const Plan *p, Kernel *k);

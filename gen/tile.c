@@ -36,70 +36,125 @@ static bool fits(const Target *t, int outputs, int vectors)
 
 /* ---- the tiles of an image ---- */
 
-enum { TILE_ROWS = 8, TILE_COLS = 32 };
+enum {
+    TILE_ROWS = 8,
+    TILE_COLS = 32,
+    LEAVE_OUT = 50, /* padding is left out of columns where it is a fiftieth of the work */
+};
 
 bool tile_loops(const Core *c, int rows)
 {
     return c->rows > 1 && (rows == 1 || !c->flat);
 }
 
+static bool meets(int in, int64_t at)
+{
+    return in == 0 || (at >= 0 && at < in);
+}
+
 bool tile_meets_y(const Core *c, const Tap *tap, int row, int y)
 {
-    const int64_t at = (int64_t)y * c->y_step + tap->at_y + (int64_t)row * c->row_step;
-
-    return c->in_h == 0 || (at >= 0 && at < c->in_h);
+    return meets(c->in_h, (int64_t)y * c->y_step + tap->at_y + (int64_t)row * c->row_step);
 }
 
 bool tile_meets_x(const Core *c, const Tap *tap, int x)
 {
-    const int64_t at = (int64_t)x * c->x_step + tap->at_x;
-
-    return c->in_w == 0 || (at >= 0 && at < c->in_w);
+    return meets(c->in_w, (int64_t)x * c->x_step + tap->at_x);
 }
+
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
+{
+    return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
+}
+
+int64_t core_products(const Core *c)
+{
+    int64_t n = 0;
+
+    for (int b = 0; b < c->nband; b++)
+        for (int y = c->band[b].from; y < c->band[b].to; y++)
+            for (int r = 0; r < c->rows; r++)
+                for (int i = 0; i < c->ntap; i++)
+                    for (int x = 0; x < c->w && ((c->band[b].rows > 1 && tile_loops(c, c->band[b].rows)) || tile_meets_y(c, &c->tap[i], r, y)); x++)
+                        n += tile_meets_x(c, &c->tap[i], x);
+    return n * c->blocks * c->lanes * c->out_blocks * LANES;
+}
+
+int64_t weight_products(const WeightCore *c)
+{
+    int64_t rows = 0, columns = 0;
+
+    for (int r = 0; r < c->rows; r++)
+        for (int y = 0; y < c->h; y++)
+            rows += meets(c->in_h, (int64_t)y * c->y_step + c->row_at + (int64_t)r * c->row_step);
+    for (int i = 0; i < c->nacc; i++)
+        for (int x = 0; x < c->w; x++)
+            columns += weight_meets_x(c, &c->acc[i], x);
+    return rows * columns * c->blocks * (c->lanes / c->step) * c->out_blocks * LANES;
+}
+
+/* Output pixels, rows [y0, y1) and columns [x0, x1), for which `times` taps are no padding. */
+typedef struct Met {
+    int y0, y1, x0, x1, times;
+} Met;
 
 /* What choosing tiles looks at. */
 typedef struct Cover {
     const Target *t;
     const Core *c;
+    Met *met;
+    int nmet;
     int vectors, budget;
-    int *met;       /* [tap][x]: output columns before x that the tap meets */
-    int *reached;   /* [row][tap]: rows of the tiles at hand that the tap of that kernel row meets */
     double *column; /* [x]: of the best tiles from column x on */
     int *cols;      /* [x]: the width of the first of them */
 } Cover;
 
-/* Rows of a tile at (y, ..) that tap `tap` of kernel row `row` meets; looped over rows that are left out where none is. */
-static int rows_met(const Core *c, const Tap *tap, int row, int y, int rows)
+/* Of `n` pixels `step` apart, the first at `at`: those that lie in [0, in). */
+static void met_range(int64_t at, int step, int in, int n, int *from, int *to)
 {
-    int n = 0;
-
-    if (rows > 1 && tile_loops(c, rows))
-        return rows;
-    for (int i = 0; i < rows; i++)
-        n += tile_meets_y(c, tap, row, y + i);
-    return n;
+    for (*from = 0; *from < n && !meets(in, at + (int64_t)*from * step); ++*from)
+        ;
+    for (*to = *from; *to < n && meets(in, at + (int64_t)*to * step); ++*to)
+        ;
 }
 
-static int *columns_met(const Core *c)
+static void find_met(Cover *v)
 {
-    int *met = xalloc(sizeof *met * (size_t)c->ntap * (size_t)(c->w + 1)), *at = met;
+    const Core *c = v->c;
 
-    for (int i = 0; i < c->ntap; i++, at += c->w + 1)
-        for (int x = 0; x < c->w; x++)
-            at[x + 1] = at[x] + tile_meets_x(c, &c->tap[i], x);
-    return met;
+    for (int r = 0; r < c->rows; r++)
+        for (int i = 0; i < c->ntap; i++) {
+            Met m = {.times = 1};
+            int j = 0;
+            met_range((int64_t)c->tap[i].at_y + (int64_t)r * c->row_step, c->y_step, c->in_h, c->h, &m.y0, &m.y1);
+            met_range(c->tap[i].at_x, c->x_step, c->in_w, c->w, &m.x0, &m.x1);
+            while (j < v->nmet && (v->met[j].y0 != m.y0 || v->met[j].y1 != m.y1 || v->met[j].x0 != m.x0 || v->met[j].x1 != m.x1))
+                j++;
+            if (j < v->nmet)
+                v->met[j].times++;
+            else
+                *PUSH(v->met, v->nmet) = m;
+        }
 }
 
-static double tile_cycles(const Cover *v, int x, int rows, int cols)
+/* How many of [at, at + n) lie in [from, to). */
+static int shared(int at, int n, int from, int to)
+{
+    const int a = at > from ? at : from, b = at + n < to ? at + n : to;
+
+    return b > a ? b - a : 0;
+}
+
+static double tile_cycles(const Cover *v, int y, int x, int rows, int cols)
 {
     const Core *c = v->c;
     double steps = 0;
 
-    for (int i = 0; i < c->ntap; i++) {
-        const int *const met = v->met + (int64_t)i * (c->w + 1), outputs = met[x + cols] - met[x];
-        for (int r = 0; r < c->rows && outputs; r++)
-            if (v->reached[r * c->ntap + i])
-                steps += step_cycles(v->t, v->reached[r * c->ntap + i] * outputs, v->vectors, c->lanewise);
+    for (int i = 0; i < v->nmet; i++) {
+        const Met *m = &v->met[i];
+        const int outputs = (rows > 1 && tile_loops(c, rows) ? rows : shared(y, rows, m->y0, m->y1)) * shared(x, cols, m->x0, m->x1);
+        if (outputs)
+            steps += m->times * step_cycles(v->t, outputs, v->vectors, c->lanewise);
     }
     return (double)c->blocks * c->lanes * steps + 2.0 * rows * cols * v->vectors + 20;
 }
@@ -117,16 +172,13 @@ static double cover_columns(const Cover *v, int y, int rows)
     const Core *c = v->c;
     const int w = c->w;
 
-    for (int r = 0; r < c->rows; r++)
-        for (int i = 0; i < c->ntap; i++)
-            v->reached[r * c->ntap + i] = rows_met(c, &c->tap[i], r, y, rows);
     v->column[w] = 0;
     for (int x = w - 1; x >= 0; x--) {
         v->column[x] = -1;
         for (int cols = w - x < TILE_COLS ? w - x : TILE_COLS; cols >= 1; cols--) {
             if (!tile_allowed(v, rows, cols) || v->column[x + cols] < 0)
                 continue;
-            const double cycles = tile_cycles(v, x, rows, cols) + v->column[x + cols];
+            const double cycles = tile_cycles(v, y, x, rows, cols) + v->column[x + cols];
             if (v->column[x] < 0 || cycles < v->column[x] * 0.999) {
                 v->column[x] = cycles;
                 v->cols[x] = cols;
@@ -136,15 +188,14 @@ static double cover_columns(const Cover *v, int y, int rows)
     return v->column[0];
 }
 
-/* Rows of output pixels that meet the same rows of input are covered alike: y of the first such, of `seen`. */
-static int row_like(const Core *c, int y, int rows, const int *seen, int nseen)
+/* Rows of output pixels that meet the same rows of the kernel are covered alike: which of `seen` rows y .. are, or -1. */
+static int row_like(const Cover *v, int y, int rows, const int *seen, int nseen)
 {
     for (int i = 0; i < nseen; i++) {
         bool same = true;
-        for (int r = 0; r < c->rows && same; r++)
-            for (int j = 0; j < c->ntap && same; j++)
-                for (int k = 0; k < rows && same; k++)
-                    same = tile_meets_y(c, &c->tap[j], r, y + k) == tile_meets_y(c, &c->tap[j], r, seen[i] + k);
+        for (int j = 0; j < v->nmet && same; j++)
+            for (int k = 0; k < rows && same; k++)
+                same = shared(y + k, 1, v->met[j].y0, v->met[j].y1) == shared(seen[i] + k, 1, v->met[j].y0, v->met[j].y1);
         if (same)
             return i;
     }
@@ -167,7 +218,7 @@ static double cover_rows(const Cover *v, int *height)
     for (int y = h - 1; y >= 0; y--) {
         best[y] = -1;
         for (int r = 1; r <= TILE_ROWS && y + r <= h; r++) {
-            int i = row_like(v->c, y, r, seen[r], nseen[r]);
+            int i = row_like(v, y, r, seen[r], nseen[r]);
             if (i < 0) {
                 i = nseen[r]++;
                 seen[r][i] = y;
@@ -257,8 +308,10 @@ static void choose_tiles(const Target *t, Core *c, int budget)
 {
     double best = -1;
     int *height = xalloc(sizeof *height * (size_t)c->h), *now = xalloc(sizeof *now * (size_t)c->h);
-    Cover v = {t, c, 1, budget, columns_met(c), xalloc(sizeof *v.reached * (size_t)(c->rows * c->ntap)), xalloc(sizeof *v.column * (size_t)(c->w + 1)), xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
+    Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
 
+
+    find_met(&v);
     for (v.vectors = 1; v.vectors <= 8 && v.vectors <= c->out_blocks; v.vectors++) {
         if (c->out_blocks % v.vectors || (c->share && c->share % v.vectors))
             continue;
@@ -291,7 +344,7 @@ static void leave_out(Core *c, int in_h, int in_w)
             for (int r = 0; r < c->rows; r++)
                 y_missed += !tile_meets_y(c, &c->tap[i], r, y);
     }
-    if (x_missed * 50 < (int64_t)c->ntap * c->w)
+    if (x_missed * LEAVE_OUT < (int64_t)c->ntap * c->w)
         c->in_w = 0;
     if (y_missed == 0)
         c->in_h = 0;
@@ -511,11 +564,23 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
             for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
                     *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
-                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, 0};
+                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, x * o->dilation[1] - o->padding[1]};
     if (planes > 1)
         c->blocks = 1;
     if (tap_rows > 1)
         c->rows = 1;
+
+    c->y_step = o->stride[0], c->x_step = o->stride[1];
+    c->row_at = -o->padding[0], c->row_step = o->dilation[0];
+    if (!xs->plain && !k->lanewise) {
+        int missed = 0;
+        c->in_h = in.h, c->in_w = in.w;
+        for (int i = 0; i < c->nacc; i++)
+            for (int x = 0; x < c->w; x++)
+                missed += !weight_meets_x(c, &c->acc[i], x);
+        if ((int64_t)missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
+            c->in_w = 0;
+    }
 
     /* small images: several in one walk, so that dw is read and written less often */
     c->x_image = xs->floats;

@@ -186,6 +186,11 @@ void winograd_build(Plan *p)
             p->winograd[op][pass] = choose_pass(p, op, pass);
 }
 
+int64_t winograd_products(const Winograd *w)
+{
+    return (int64_t)36 * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
+}
+
 /* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no multiple of four. */
 static void grow(Image *m, const Winograd *w, int top, int left, int border)
 {

@@ -729,7 +729,7 @@ CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
 
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
-/* Of `rows` rows of a kernel that meet input rows at, at + step, ...: the first that meets one of `size`, and the one behind the last. */
+/* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the one behind the last. */
 CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
 {
     const int from = step > 0 ? (at < 0 ? (step - 1 - at) / step : 0) : at >= size ? (at - size) / -step + 1 : 0;

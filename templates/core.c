@@ -119,7 +119,8 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
 {
     for (int c = 0; c < $c.out_blocks; c += $c.vectors, dz += $c.z_step, dw += $c.w_step)
         for (int b = 0; b < $c.blocks; b++)
-            for (int r = 0; r < $c.rows; r++)
+            for (int r = 0; r < $c.rows; r++) {
+                const int y0 = $c.y_from, y1 = $c.y_to;
                 for (int l = 0; l < $c.lanes; l += $c.step) {
                     //$ if c.group
                     const float *const xb = x + c / $c.group * (ptrdiff_t)$c.x_group + b * $c.x_block + r * $c.x_row + l * $c.x_lane;
@@ -131,14 +132,15 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                     vf $a.name = vf_zero();
                     //$ end
                     for (int m = 0; m < images; m++)
-                        for (int y = 0; y < $c.h; y++) {
+                        for (int y = y0; y < y1; y++) {
                             const float *xp = xb + m * $c.x_image + y * $c.x_y, *zp = dz + m * $c.z_image + $c.z_origin + y * $c.z_y;
-                            for (int i = 0; i < $c.w; i++, xp += $c.x_x, zp += 16) {
+                            //$ for g in c.pixels
+                            for (int i = $g.from; i < $g.to; i++, xp += $c.x_x, zp += 16) {
                                 //$ for v in c.vector
                                 const vf z$v.i = vf_load(zp + $v.z);
                                 //$ end
                                 vf s;
-                                //$ for p in c.inputs
+                                //$ for p in g.inputs
                                 //$ if c.lanewise
                                 s = vf_load(xp + $p.x);
                                 //$ else
@@ -149,11 +151,13 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                                 //$ end
                                 //$ end
                             }
+                            //$ end
                         }
                     //$ for a in c.acc
                     vf_store(d + $a.w, vf_add(vf_load(d + $a.w), $a.name));
                     //$ end
                 }
+            }
 }
 
 //$ end

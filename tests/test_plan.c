@@ -1364,7 +1364,8 @@ END_TEST
 
 START_TEST(costs)
 {
-    const Plan *p = plan_of("[3, 8, 8]", "conv: 16, conv: 32", "portable");
+    static const char *const text = "{name: n1, input: [3, 8, 8], classes: 10, winograd: %s, layers: [conv: 16, conv: 32, global_avg_pool, linear: classes], train: {batch: 8}}";
+    const Plan *p = plan_of_text(xprintf(text, "off"), "portable"), *w = plan_of_text(xprintf(text, "on"), "portable");
     enum { X = 4 * 3 * 64, Z1 = 4 * 16 * 64, Z2 = 4 * 32 * 64, W1 = 4 * 27 * 16, W2 = 4 * 144 * 32 }; /* bytes */
     const double f1 = 2 * 27 * 16 * 64, f2 = 2 * 144 * 32 * 64, pieces = p->pieces;
     const struct {
@@ -1379,10 +1380,13 @@ START_TEST(costs)
     };
     double forward = 0, inference = 0;
 
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_FORWARD).executed, f2 * 4 * 36 / (9 * 64), 0.5); /* 4 tiles of 36 products */
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_BACKWARD).executed, 2 * f2 * 4 * 36 / (9 * 64), 0.5);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
         ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);
-        ck_assert_double_eq_tol(c.executed, want[i].flops, 0.5); /* whole blocks, stride 1: nothing is added, nothing left out */
+        ck_assert_double_le(c.executed, want[i].flops); /* whole blocks, stride 1: nothing is added */
+        ck_assert_double_ge(c.executed, want[i].flops * 22 * 22 / (24 * 24)); /* at most the taps that meet padding are left out */
         ck_assert_double_eq_tol(c.image_bytes, want[i].image, 0.5);
         ck_assert_double_eq_tol(c.step_bytes, want[i].step, 0.5);
     }
