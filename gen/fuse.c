@@ -528,7 +528,7 @@ static Image packed_input(const Plan *p, int op)
 
 static const char *way_name(const char *name, int way)
 {
-    return way ? xprintf("%s%c_", name, 'a' + way % 26) : name;
+    return way ? xprintf("%s%c%s_", name, 'a' + way % 26, way < 26 ? "" : xprintf("%d", way / 26)) : name;
 }
 
 /* An image of which ways write parts that begin no block: its padding channels must be cleared. */
