@@ -640,8 +640,9 @@ static bool build(Verdict *v, const Case *c, const char *net)
                                       "fi\n"
                                       "cd \"$net\" || exit 1\n"
                                       "if [ -n \"$objects\" ]; then\n"
-                                      "    printf '#include \"%s\"\\n' *_*.c >together.c\n"
-                                      "    set -- \"$@\" OBJECTS=\"together.o main.o $(echo runtime/*.o)\"\n"
+                                      "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than the others do */
+                                      "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c | grep -vx ${name}_trace.c) >together.c\n"
+                                      "    set -- \"$@\" OBJECTS=\"together.o ${name}_trace.o main.o $(echo runtime/*.o)\"\n"
                                       "fi\n"
                                       "make \"$@\"\n";
     log = xprintf("%s/make.log", c->dir);

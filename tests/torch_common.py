@@ -111,15 +111,18 @@ class Program:
         run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
 
     def make_together(self, given, target):
+        name = next(e for e in os.listdir(self.folder) if e.endswith("_layout.h"))[:-len("_layout.h")]
         with open(self.file("together.c"), "w") as f:
-            f.writelines(f'#include "{e}"\n' for e in sorted(os.listdir(self.folder)) if e.endswith(".c") and "_" in e)
+            # NAME_net.c first: it reads more of the layout than the others do. NAME_trace.c has names of theirs.
+            files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e not in (f"{name}_net.c", f"{name}_trace.c"))
+            f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files)
         sources = [f"runtime/{e}" for e in sorted(os.listdir(self.file("runtime")))]
         objects = [e[:-2] + ".o" for e in sources if e.endswith(".c")]
         key = (target, *given.values(), *(self.content(e) for e in sources))
         for name, content in self.runtime.get(key, {}).items():
             with open(self.file(name), "wb") as f:
                 f.write(content)
-        self.make({**given, "OBJECTS": " ".join(["together.o", "main.o"] + objects)})
+        self.make({**given, "OBJECTS": " ".join(["together.o", f"{name}_trace.o", "main.o"] + objects)})
         self.runtime[key] = {e: self.content(e) for e in objects}
 
     def find(self):
