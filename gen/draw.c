@@ -12,11 +12,11 @@
 
 enum {
     MARGIN = 24,
-    GAP = 30,       /* between ranks, frames aside */
+    GAP = 30, /* between ranks, frames aside */
     LANE = 9,
     SIDE_INDENT = 28,
-    TOP = 96,       /* title and legend */
-    MIN_W = 640,    /* of the title and the legend */
+    TOP = 96,    /* title and legend */
+    MIN_W = 640, /* of the title and the legend */
 };
 
 /* ---- what a box shows ---- */
@@ -66,9 +66,10 @@ static const char *weight_text(const Graph *g, const Op *o)
 
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
-    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1], o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
-                   o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "", o->groups > 1 ? xprintf(" g%d", o->groups) : "",
-                   g->op[o->in].shape.c, o->shape.c, bias);
+    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
+                   o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
+                   o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "",
+                   o->groups > 1 ? xprintf(" g%d", o->groups) : "", g->op[o->in].shape.c, o->shape.c, bias);
 }
 
 static const char *stage_text(const Graph *g, const Op *o)
@@ -170,7 +171,12 @@ static void add_prologue(const Picture *pic, Box *b)
             add_links(pic, b, &own, section);
     }
     Pill *q = PUSH(b->pill, b->npill);
-    *q = (Pill){.op = -2, .section = section, .what = "concat", .text = xprintf("concat of %d", k->nin), .title = "tensors joined by channels as they are read", .kind = "join"};
+    *q = (Pill){.op = -2,
+                .section = section,
+                .what = "concat",
+                .text = xprintf("concat of %d", k->nin),
+                .title = "tensors joined by channels as they are read",
+                .kind = "join"};
     for (int i = k->in[0].n - common; i < k->in[0].n; i++)
         add_pill(pic, b, k->in[0].link[i].op, section);
 }
@@ -221,7 +227,11 @@ static void fill_box(const Picture *pic, Box *b)
         const char *norms = "";
         for (int i = 0; i < b->node->nnorm; i++)
             norms = xprintf("%s%s%s", norms, i ? ", " : "", pic->plan->g->op[b->node->norm[i]].path);
-        *q = (Pill){.op = -1, .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE, .what = "statistics", .text = "mean, variance", .kind = "stats",
+        *q = (Pill){.op = -1,
+                    .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE,
+                    .what = "statistics",
+                    .text = "mean, variance",
+                    .kind = "stats",
                     .title = xprintf("statistics over the batch, for %s", norms)};
     }
     flow_pills(b);
