@@ -34,10 +34,10 @@ enum {
     OPT_JSON = 1 << 7,
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
-    OPT_DIFF = 1 << 11,
-    OPT_WORKED = 1 << 12,
-    OPT_CHANNEL = 1 << 13,
     OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_DIFF = 1 << 24,
+    OPT_WORKED = 1 << 25,
+    OPT_CHANNEL = 1 << 26,
 };
 
 /* Exit statuses of the program. */
