@@ -298,7 +298,7 @@ static void not_in_front(const Worked *k, int stop)
         act_row(k, o, z, a->scale, a->shift);
         act_row(k, o, -z, a->scale, a->shift);
         act_row(k, o, z, -a->scale, a->shift);
-        LINE(k, "(the last as if gamma were %.9g: even without a shift a scale below zero turns %s over)\n", -a->gamma, act_text[o->kind]);
+        LINE(k, "(the last as if gamma were %.9g: what is decided holds for every gamma)\n", -a->gamma);
     } else if (o->kind == OP_MAXPOOL) {
         const double p = 0.5, q = -0.25;
         step(k, 2,
@@ -319,7 +319,8 @@ static void not_in_front(const Worked *k, int stop)
                      o->path, other_operand(k->g, o, k->p->infer[plan_norm(k->p, k->norm)->kernel].op)));
     } else {
         step(k, 2,
-             xprintf("Between %s and it stands %s, which works on several pixels at once: the plan folds nothing behind it.", in_front, o->path));
+             xprintf("Between %s and it stands %s, which %s: the plan folds nothing behind it.", in_front, o->path,
+                     op_info[o->kind].cls == CLASS_WINDOW ? "works on several pixels at once" : "is no scale and shift a channel"));
     }
     const int64_t area = (int64_t)norm->shape.c * norm->shape.h * norm->shape.w;
     step(k, 3,
@@ -447,7 +448,7 @@ void worked_print(const Plan *p, int norm, int channel, const Weights *w, const 
     if (n->place == NORM_FOLDED) {
         folded(k, &p->infer[n->kernel]);
     } else {
-        if (n->place == NORM_EPILOGUE)
+        if (n->place == NORM_EPILOGUE && n->stopped_by >= 0)
             not_in_front(k, n->stopped_by);
         else
             in_prologue(k);
