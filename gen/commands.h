@@ -16,7 +16,8 @@ typedef struct Options {
     const char *diff; /* --diff SPEC */
     const char **set; /* --set, as typed */
     int nset;
-    const char *channel;
+    const char *channel; /* --channel N */
+    const char *purpose; /* --for */
     bool json, write, single_file, worked;
     char **rest; /* after -- */
     int nrest;
@@ -38,6 +39,7 @@ enum {
     OPT_DIFF = 1 << 24,
     OPT_WORKED = 1 << 25,
     OPT_CHANNEL = 1 << 26,
+    OPT_FOR = 1 << 27,
 };
 
 /* Exit statuses of the program. */

@@ -86,7 +86,8 @@ static void add_tap(Core *c, int64_t x, int64_t w)
     *PUSH(c->tap, c->ntap) = (Tap){x, w};
 }
 
-/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. */
+/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. none (no taps): loops over all but a
+ * kernel's row, around one register. */
 typedef struct Unroll {
     int taps, budget;
     bool full;
@@ -96,6 +97,8 @@ static Unroll unroll_of(const Spec *s)
 {
     if (s->unroll == UNROLL_FULL)
         return (Unroll){INT_MAX, INT_MAX, true};
+    if (s->unroll == UNROLL_NONE)
+        return (Unroll){0, 1, false};
     return (Unroll){UNROLL_TAPS, s->unroll ? s->unroll : UNROLL_TILE, false};
 }
 
@@ -164,7 +167,7 @@ static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o,
     c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
     c->x_x = (int64_t)o->stride[1] * lanes;
     c->ystep = c->xstep = 1;
-    const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS ? in.c : 1; /* plain and small: unroll the channels too */
+    const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS && u.taps ? in.c : 1; /* plain and small: unroll the channels too */
     const bool all = kh * kw <= u.taps;
     c->rows = all ? 1 : kh;
     c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
@@ -218,7 +221,7 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
     finish_core(t, c, u);
 }
 
-static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
+static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
     const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES, limit = t->registers - (k->lanewise ? 2 : 4);
@@ -245,7 +248,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->z_block = (int64_t)dz->rows * dz->cols * LANES;
 
     int planes = 1, tap_rows = 1;
-    if ((xs->plain || k->lanewise) && kh * kw <= limit) { /* few channels: as many taps as fit */
+    if ((xs->plain || k->lanewise) && kh * kw <= limit && u.taps) { /* few channels: as many taps as fit */
         tap_rows = kh;
         planes = c->blocks * kh * kw <= limit ? c->blocks : 1;
     }
@@ -260,7 +263,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
         for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v))
+            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v) || (u.taps == 0 && s * v > 1))
                 continue;
             const double cycles = (step_cycles(t, taps * s, v, k->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
             if (best < 0 || cycles < best * 0.999) {
@@ -358,7 +361,7 @@ static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
     check_size(p, k, &k->forward);
     if (k->dz < 0) /* inference */
         return;
-    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz]);
+    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz], u);
     k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
     if (!k->back_data)
         return;

@@ -522,8 +522,8 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
     const int64_t adds = (int64_t)c->ntap * t->rows * t->cols * c->vectors;
     const Spec *spec = p->g->spec;
     const char *budget =
-        spec->unroll == UNROLL_FULL
-            ? "unroll: full, no budget"
+        spec->unroll == UNROLL_FULL   ? "unroll: full, no budget"
+        : spec->unroll == UNROLL_NONE ? "unroll: none, one register"
             : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
                       c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
 
@@ -532,7 +532,9 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
                 t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
     say(s, "unrolled", -1,
         xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
-                c->rows > 1 ? xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS) : "", grouped(adds),
+                c->rows == 1                  ? ""
+                : spec->unroll == UNROLL_NONE ? xprintf(" of a row, %d rows are a loop", c->rows)
+                                              : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS), grouped(adds),
                 budget, c->blocks, c->lanes));
 }
 
