@@ -615,6 +615,8 @@ static void emit_again(Verdict *v, const Case *c, const char *first)
                          again,
                          "--target",
                          c->target,
+                         c->purpose ? "--for" : NULL,
+                         c->purpose,
                          NULL};
     const char *diff[] = {"diff", "-r", first, again, NULL};
     if (run_program(log, "/", NULL, env) != 0)
@@ -643,7 +645,7 @@ static bool build(Verdict *v, const Case *c, const char *net)
 {
     char tail[700];
     const char *log = xprintf("%s/gen.log", c->dir);
-    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, NULL};
+    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, c->purpose ? "--for" : NULL, c->purpose, NULL};
     int status = run_program(log, NULL, NULL, gen);
     if (status != 0) {
         log_tail(log, tail, sizeof tail);
