@@ -459,7 +459,7 @@ static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o,
     c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
     c->rows = kh;
-    if (xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS) { /* plain and small: unroll the channels too */
+    if (xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS && u.taps) { /* plain and small: unroll the channels too */
         c->rows = 1;
         for (int p = 0; p < in.c; p++)
             for (int y = 0; y < kh; y++)
