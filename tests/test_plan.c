@@ -106,6 +106,14 @@ static const struct Case {
     {"conv-relu-bn-tanh-bn", "conv-relu", "conv1.act", 5, 0},
     {"conv-bn", "bn-conv", "z", 5, 0},
     {"conv-relu-tanh-bn", "conv-relu", "conv1.act2", 4, 0},
+    {"conv-gn(2)-relu", "conv-gn(2)-relu", "z", 4, 0}, /* norms of an image stand where those of a batch do */
+    {"conv-relu-ln", "conv-relu-in", "conv1.act", 4, 0},
+    {"conv-gelu-in", "conv-relu", "z", 4, 0},
+    {"conv-in-relu-gn(2)", "conv-relu", "z", 5, 0},
+    {"ln-conv-relu", "conv-relu", "conv1.act", 5, 0},
+    {"conv-elu-relu6-gn(2)", "conv-relu", "conv1.act", 4, 0}, /* elu needs its own output; relu6 is recomputed */
+    {"conv-relu-softplus-bn", "conv-relu", "conv1.act", 4, 0}, /* softplus hides signs */
+    {"conv-relu-elu-bn", "conv-relu", "conv1.act2", 4, 0},
     {"conv-sigmoid-relu-bn", "conv-relu", "conv1.act", 4, 0}, /* sigmoid's backward needs its own output */
 };
 
@@ -159,6 +167,8 @@ static const struct {
     {"conv-relu-bn", "a multiply-add in the epilogue"},
     {"conv-maxpool(2)-bn", "a multiply-add in the epilogue"},
     {"bn-conv-relu", "a multiply-add in the prologue"},
+    {"conv-gn(2)-relu", "applied in the prologue of linear1 with the statistics of the image"},
+    {"in-conv-relu", "applied in the prologue of conv1 with the statistics of the image"},
 };
 
 START_TEST(norms_at_inference)
@@ -1205,6 +1215,9 @@ START_TEST(kept_is_what_backward_reads)
         for (int r = 0; r < nd->nroute; r++)
             bytes += blocked_floats(p->g->op[nd->route[r]].shape);
     }
+    for (int i = 0; i < p->nnode; i++) /* of image norms a mean in two floats, and 1 / sd, a group */
+        for (int j = 0; j < p->node[i].nimage_norm; j++)
+            bytes += 4 * 3 * p->g->op[p->node[i].image_norm[j]].groups;
     ck_assert_int_eq(p->stored_bytes, bytes);
 }
 END_TEST
