@@ -415,7 +415,7 @@ static const Chosen exact[] = {
     {"norms of images: in a row, several of a tensor, of joins, across blocks of 16, one image of six", FILL_PLAIN, 1,
      HEAD("[3, 7, 6]",
           "4") "  - ln\n  - in\n  - conv: {out: 36, order: conv-gn(3)-relu-gn(2)}\n"
-               "  - stage: {concat: [[bn], [gn(4)], [conv: {out: 5, order: in-conv-gelu}], [in]], post: \"gn(7)-act-maxpool(2)\"}\n"
+               "  - stage: {concat: [[bn], [gn(4)], [conv: {out: 4, order: in-conv-gelu}], [in]], post: \"gn(7)-act-maxpool(2)\"}\n"
                "  - stage: {repeat: 2, out: 18, norm: gn(6), residual: [conv, conv: {order: conv-norm}], post: ln-act}\n"
                "  - flatten\n  - linear: {out: 20, order: linear-ln-silu-gn(2)}\n  - linear: classes\n  - ln\n" TAIL},
     {"a short last batch: one image of six", FILL_PLAIN, 1,
