@@ -109,7 +109,7 @@ typedef enum Need {
 
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
-    const char *stage; /* the stage's name in parameters and traces: "act" for every activation */
+    const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which Python keeps for itself */
     OpClass cls;
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */

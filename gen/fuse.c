@@ -497,7 +497,6 @@ static void add_alias(const Graph *g, Kernel *k, int op)
         return;
     const Op *o = &g->op[op];
     const char *stage = o->stage ? o->stage : op_info[o->kind].stage;
-    stage = o->kind == OP_IN ? xprintf("instance%s", stage + 2) : stage; /* `in` is what a kernel reads */
     const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage), *unique = name;
     for (int i = 2; find_alias(k, unique); i++)
         unique = xprintf("%s_%d", name, i);

@@ -93,7 +93,7 @@ static bool shape_image_norm(const Graph *g, Op *op)
     op->shape = g->op[op->in].shape;
     op->groups = op->kind == OP_LN ? 1 : op->kind == OP_IN ? op->shape.c : (int)op->arg;
     if (op->shape.c % op->groups) {
-        int fits = op->groups < op->shape.c ? op->groups : op->shape.c;
+        int fits = 2 * op->groups <= op->shape.c ? op->groups : op->shape.c > 1 ? op->shape.c / 2 : 1; /* of two channels and more */
         while (op->shape.c % fits)
             fits--;
         diag_error2(op->mark, other, what, xprintf("gn(%d) would fit", fits), "%s: %d groups do not divide %d channels", op->path,

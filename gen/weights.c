@@ -178,8 +178,13 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
+        float *first = f + p->affine[i].at, *second = first + p->affine[i].padded;
+        if (op_is_image_norm(p->g->op[op].kind)) {
+            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, first, second);
+            continue;
+        }
         const struct cvy_fold norm = norm_of(p, w, op);
-        cvy_fold_affine(&norm, channels, f + p->affine[i].at, f + p->affine[i].at + p->affine[i].padded);
+        cvy_fold_affine(&norm, channels, first, second);
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
         if (!isfinite(f[i])) {

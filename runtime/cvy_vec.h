@@ -503,7 +503,7 @@ CVY_INLINE void vf_to_double(double *d, vf v, int n)
     for (int l = 0; l < n && l < VF; l++)
         d[l] = (double)t[l];
 }
-#if defined CVY_AVX512
+#ifdef CVY_AVX512
 CVY_INLINE vf vf_from_double(const double *d)
 {
     const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(d)));

@@ -312,7 +312,12 @@ bool rs_valid(const RandSpec *s, Shape *out)
 /* The same of a network as it is made: numbers of groups are chosen. */
 static bool finish(RandSpec *s, Shape *out)
 {
-    return valid(s, true, out);
+    const bool ok = valid(s, true, out);
+    for (int i = 0; i < s->nlayer; i++) /* of shortcuts that no shape asks for */
+        for (int j = 0; j < s->layer[i].group.nshortcut; j++)
+            if (s->layer[i].group.shortcut[j].op == OP_GN && s->layer[i].group.shortcut[j].arg == 0)
+                s->layer[i].group.shortcut[j].arg = 1;
+    return ok;
 }
 
 /* ---- printing ---- */

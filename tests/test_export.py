@@ -324,6 +324,9 @@ class Test:
     def test_export_edges(self):
         self.agrees("edges")
 
+    def test_export_image_norms(self):
+        self.agrees("image_norms_length")
+
     def test_export_silu_first(self):
         self.agrees("silu_first")
 
