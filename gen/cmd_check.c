@@ -139,7 +139,7 @@ static void print_text(const Graph *g, const char *path)
     printf("%s: %s\n\n  %-*s %-34s %14s %12s\n", path, g->spec->name, width, "layer", "stages", "output", "weights");
     for (int i = 0; i < g->nop - 1;)
         print_layer(g, count, width, &i);
-    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
+    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_text(g->spec));
     printf("  forward           %s FLOPs an image\n", grouped(g->flops));
     printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data,
            real_text(t->lr), schedule_names[t->schedule]);

@@ -12,7 +12,8 @@ typedef struct Options {
     const char *parts;  /* --parts */
     const char *dump;   /* -d */
     const char *weights;
-    const char *why;  /* --why LAYER */
+    const char *why;    /* --why LAYER */
+    const char *preset; /* --preset */
     const char **set; /* --set, as typed */
     int nset;
     bool json, write, single_file;
@@ -33,6 +34,8 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_PRESET = 1 << 11,
+    OPT_NO_WORD = 1 << 12, /* the word may be left out */
 };
 
 /* Exit statuses of the program. */
@@ -49,7 +52,7 @@ typedef struct Command {
     const char *help;    /* a page */
     unsigned options;
     unsigned needs;               /* options that must be given */
-    const char *what;             /* the word it takes: "SPEC", "NAME" */
+    const char *what;             /* the word it takes: "SPEC", "NAME"; NULL: none */
     int (*run)(const Options *o); /* returns the exit status */
 } Command;
 
@@ -65,6 +68,7 @@ typedef struct Plan Plan;
 Plan *load_plan(const Options *o, const char *target, int *status);
 
 int cmd_new(const Options *o);
+int cmd_presets(const Options *o);
 int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);

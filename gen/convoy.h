@@ -127,6 +127,7 @@ struct Node {
     Mark mark;
     const char *text; /* scalar: its value */
     bool quoted;      /* scalar: written in quotes, so never a number, null or true/false */
+    bool implied;     /* it does not stand in the file: a preset, or another spelling, stands for it, at its mark */
     int n;            /* items of a sequence, or pairs of a map */
     Node **key;       /* map: scalars */
     Node **item;      /* sequence: items; map: values */
@@ -147,7 +148,7 @@ typedef struct SpecStage {
     Mark mark;
 } SpecStage;
 
-typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE } Bias;
+typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE, BIAS_UNLESS_NORM } Bias; /* the last becomes one of those before it when a block is read */
 
 /* What stands between a group's layers: where its shape decides, graph.c does. */
 typedef enum LayerForm {
@@ -189,8 +190,16 @@ typedef struct SpecLayer {
     double eps, momentum;
 } SpecLayer;
 
-typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
+typedef enum Init {
+    INIT_PYTORCH,
+    INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_KAIMING_NORMAL_FAN_OUT, INIT_KAIMING_UNIFORM_FAN_OUT,
+    INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM
+} Init;
 extern const char *const init_names[]; /* by Init, NULL-terminated */
+typedef struct InitRule {
+    Init kind;
+    double slope; /* kaiming: of the leaky relu that the gain is for; PyTorch's a */
+} InitRule;
 enum { UNROLL_AUTO = 0, UNROLL_FULL = -1 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
@@ -215,7 +224,7 @@ typedef struct Spec {
     Mark classes_mark;
     SpecLayer *layer;
     int nlayer;
-    Init init;
+    InitRule init_conv, init_linear; /* how their weights begin */
     int unroll; /* UNROLL_AUTO, UNROLL_FULL, or a budget of statements a function */
     Mark unroll_mark;
     int recompute; /* so many items at the top are one segment; 0: none */
@@ -229,6 +238,7 @@ Spec *spec_read(Node *tree);
 void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
 void spec_dump(const Spec *s, FILE *to); /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
 
 /* ---- graph.c: Spec -> Graph ----------------------------------------------------------------------------------------- */
 

@@ -59,14 +59,15 @@ static const KeyInfo group_keys[] = {
     {"out", NULL},       {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
     {"order", NULL},     {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
     {"post", NULL},      {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
-    {"recompute", NULL}, {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
+    {"recompute", NULL}, {"only", NULL},     {"preset", NULL},        {"bn_1st", NULL},     {"adn", NULL},
+    {"drop", NULL},      {"use", not_yet},   {"unroll", not_yet},     {"winograd", not_yet},
     {NULL, NULL}};
 /* What `only` may say of a whole repeat. */
 static const KeyInfo repeat_keys[] = {
     {"out", NULL},   {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
     {"order", NULL}, {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
     {"post", NULL},  {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
-static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
+static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {"bias", NULL}, {NULL, NULL}};
 /* What blocks inside take over as it stands; order and act go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
 
@@ -221,8 +222,7 @@ static void check_only(const Reader *r)
 
 /* ---- a group's keys -------------------------------------------------------------------------------------------- */
 
-/* The values that blocks take over are checked here too: there may be no block that reads them. */
-static void check_taken_over(const Node *map)
+void check_taken_over(const Node *map)
 {
     const Node *n;
     int pair[2], i;
@@ -250,6 +250,7 @@ static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
     SpecStage *stage;
     int nstage;
     *d = *outer;
+    d->in_group = true;
     for (int k = 0; taken_over[k]; k++) {
         const Node *from = keys_get(map, taken_over[k]) ? map : outer->keys;
         if (from && keys_get(from, taken_over[k]))
@@ -300,7 +301,7 @@ static SpecLayer read_stages(const Group *g, const char *key)
 static void read_shortcut(Group *g)
 {
     static const char *const froms[] = {"input", "pre", NULL};
-    const Node *n = keys_get(g->map, "shortcut"), *order = n, *always = NULL;
+    const Node *n = keys_get(g->map, "shortcut"), *order = n, *always = NULL, *bias = NULL;
     Node plain = {.kind = NODE_SCALAR, .text = "conv-bn", .mark = g->mark};
     SpecLayer *l = &g->shortcut;
     int from;
@@ -317,12 +318,15 @@ static void read_shortcut(Group *g)
         bool yes = false;
         if ((always = keys_get(n, "always")) && want_bool(always, "shortcut.always", &yes) && yes)
             l->shortcut = SHORTCUT_ALWAYS;
+        bias = keys_get(n, "bias");
         if (!(order = keys_get(n, "order")))
             order = &plain;
     }
     if (order && order_read(order, OP_CONV, g->def.act, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
+    if (bias)
+        read_bias(bias, has_bn(l), &l->bias);
     if ((n = keys_get(g->map, "shortcut_from")) && want_word(n, "shortcut_from", froms, &from)) {
         g->from_pre = from == 1;
         if (from == 1 && !g->pre.nstage && !diag_errors())

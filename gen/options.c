@@ -22,6 +22,7 @@ static const Option table[] = {
     {"--parts", NULL, OPT_PARTS, true, offsetof(Options, parts), parts},
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
+    {"--preset", NULL, OPT_PRESET, true, offsetof(Options, preset), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
     {"--set", NULL, OPT_SET, true, 0, NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
@@ -103,7 +104,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
-            if (o->spec)
+            if (o->spec || !c->what)
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
             o->spec = arg;
             continue;
@@ -125,7 +126,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (!take(c, opt, value, o))
             return false;
     }
-    if (!o->spec)
+    if (!o->spec && !(c->options & OPT_NO_WORD))
         return wrong(c, "%s is missing", c->what, NULL);
     for (int i = 0; i < NOPTIONS; i++)
         if (c->needs & table[i].bit & ~given)

@@ -18,7 +18,7 @@ static const struct {
 } also_known[] = {
     {"batchnorm", "bn"},
     {"batch_norm", "bn"},
-    {"norm", "bn"},
+    {"norm", "bn"}, /* as a layer; in an order see generic() */
     {"dropout", "drop"},
     {"max_pool", "maxpool"},
     {"pool", "maxpool"},
@@ -34,6 +34,12 @@ static const struct {
     {"conv2d", "conv"},
     {"global_average", "global_avg_pool"},
 };
+/* The word `norm`, as libraries have it in their orders, and the stage that it stands for. */
+static const char *generic(const char *word)
+{
+    return strcmp(word, "norm") == 0 ? "bn" : word;
+}
+
 /* Words of the language whose stages are yet to come. */
 static const char *const planned[] = {"gn",    "ln",    "in",       "rms",      "elu", "gelu", "hardswish", "mish",
                                       "prelu", "relu6", "softplus", "upsample", "lrn", "add",  "concat",    NULL};
@@ -57,6 +63,8 @@ static int chars(const char *from, const char *to)
 static Mark mark_at(const Parse *p, const char *from, const char *to)
 {
     Mark m = p->node->mark;
+    if (p->node->implied)
+        return m;
     m.col += chars(p->node->text, from) + (p->node->quoted ? 1 : 0);
     m.len = to > from ? chars(from, to) : 1;
     return m;
@@ -209,7 +217,8 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
             diag_error(at, diag_choices(NULL, names), "the stage '%s' is not built yet", word);
             return;
         }
-    const char *hint = order_known_as(word);
+    const char *hint = *word && word[strspn(word, "NDA")] == '\0' ? xprintf("MONAI's letters have a key of their own: adn: %s", word)
+                                                                    : order_known_as(word);
     diag_error(at, hint ? hint : diag_choices(word, names), "unknown stage '%.60s'", word);
 }
 
@@ -254,7 +263,7 @@ static bool read_stage(Parse *p, SpecStage *st)
         *st = (SpecStage){.op = p->act.op, .arg = p->act.arg, .mark = at};
         return true;
     }
-    OpKind op = op_find(word);
+    OpKind op = op_find(generic(word));
     if (op == OP_KINDS) {
         unknown_word(p, word, at);
         return false;
@@ -291,10 +300,31 @@ static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
     }
     if (first < 0) {
         diag_error(p->node->mark, xprintf("say where it stands among the stages: %s-bn-act", kind),
-                   "the order '%.60s' has no '%s'", p->node->text, kind);
+                   "the order '%.60s' has no '%s'", order_source(p->node), kind);
         return false;
     }
     return true;
+}
+
+/* The stages of a word, behind those that are there. */
+static bool read_stages(Parse *p, SpecStage **stage, int *nstage)
+{
+    bool ok = true;
+    for (p->s = p->node->text;;) {
+        SpecStage st;
+        if (*nstage == MAX_STAGES) {
+            diag_error(p->node->mark, NULL, "an order may have %d stages at most", MAX_STAGES);
+            p->bad = true;
+            return false;
+        }
+        if (read_stage(p, &st))
+            *PUSH(*stage, *nstage) = st;
+        else
+            ok = false;
+        if (p->bad || !*p->s)
+            return ok;
+        p->s++; /* the dash */
+    }
 }
 
 bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage)
@@ -303,23 +333,19 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
     bool ok = true;
     *stage = NULL;
     *nstage = 0;
-    if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, "stages joined by '-': conv-bn-act", "an order must be a word");
-        return false;
-    }
-    for (p.s = n->text;;) {
-        SpecStage st;
-        if (read_stage(&p, &st))
-            *PUSH(*stage, *nstage) = st;
-        else
-            ok = false;
-        if (p.bad || !*p.s)
-            break;
-        if (*nstage == MAX_STAGES) {
-            diag_error(n->mark, NULL, "an order may have %d stages at most", MAX_STAGES);
+    int words = n->kind == NODE_SEQ ? n->n : 1;
+    for (int i = 0; i < words && !p.bad; i++) {
+        p.node = n->kind == NODE_SEQ ? n->item[i] : n;
+        if (p.node->kind != NODE_SCALAR || text_is_null(p.node)) {
+            diag_error(p.node->mark, "stages joined by '-': conv-bn-act; or a list of them", "an order must be a word");
             return false;
         }
-        p.s++; /* the dash */
+        ok = read_stages(&p, stage, nstage) && ok;
+    }
+    p.node = n;
+    if (!words) {
+        diag_error(n->mark, "stages joined by '-': conv-bn-act; or a list of them", "the order has no stages");
+        return false;
     }
     return ok && (weight == OP_KINDS || check_weight_ops(&p, *stage, *nstage));
 }
@@ -360,7 +386,6 @@ static const char *pair_text(const int v[2])
     return size_dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
 }
 
-bool pool_check(const SpecStage *s); /* padding against the window */
 const char *stage_text(const SpecStage *s)
 {
     const char *name = op_info[s->op].name;
@@ -386,5 +411,16 @@ const char *order_text(const SpecStage *s, int n)
     buf_puts(&b, "");
     for (int i = 0; i < n; i++)
         buf_printf(&b, "%s%s", i ? "-" : "", stage_text(&s[i]));
+    return b.text;
+}
+
+const char *order_source(const Node *n)
+{
+    Buf b = {0};
+    if (n->kind != NODE_SEQ)
+        return n->text;
+    buf_puts(&b, "");
+    for (int i = 0; i < n->n; i++)
+        buf_printf(&b, "%s%s", i ? "-" : "", n->item[i]->kind == NODE_SCALAR ? n->item[i]->text : "");
     return b.text;
 }

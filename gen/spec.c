@@ -8,9 +8,9 @@
 #include <string.h>
 
 const char *const order_default = "conv-bn-act";
-const char *const bias_names[] = {"auto", "true", "false", NULL};
-const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_uniform",
-                                  "xavier_normal", "xavier_uniform", NULL};
+const char *const bias_names[] = {"auto", "true", "false", "unless_norm", NULL};
+const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "kaiming_normal_fan_out",
+                                  "kaiming_uniform_fan_out", "xavier_normal", "xavier_uniform", NULL};
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 
@@ -21,6 +21,13 @@ static const KeyInfo top_keys[] = {{"name", NULL},
                                    {"classes", NULL},
                                    {"order", NULL},
                                    {"act", NULL},
+                                   {"preset", NULL},
+                                   {"bn_1st", NULL},
+                                   {"adn", NULL},
+                                   {"drop", NULL},
+                                   {"bias", NULL},
+                                   {"eps", NULL},
+                                   {"momentum", NULL},
                                    {"layers", NULL},
                                    {"init", NULL},
                                    {"train", NULL},
@@ -41,6 +48,10 @@ static const KeyInfo conv_keys[] = {{"out", NULL},
                                     {"name", NULL},
                                     {"eps", NULL},
                                     {"momentum", NULL},
+                                    {"preset", NULL},
+                                    {"bn_1st", NULL},
+                                    {"adn", NULL},
+                                    {"drop", NULL},
                                     {"use", later_grammar},
                                     {"unroll", later_grammar},
                                     {"winograd", later_grammar},
@@ -49,6 +60,7 @@ static const KeyInfo conv_keys[] = {{"out", NULL},
 static const KeyInfo linear_keys[] = {
     {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"name", NULL}, {"eps", NULL},
     {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
+static const KeyInfo init_keys[] = {{"conv", NULL}, {"linear", NULL}, {NULL, NULL}};
 static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
@@ -130,7 +142,7 @@ static void read_bn_keys(const Node *map, const Node *own, SpecLayer *l)
         want_real(n, "momentum", 0, 1, &l->momentum);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (own && l->nstage && !has_stage(l, OP_BN) && keys_get(own, key))
+        if (own && l->nstage && !has_stage(l, OP_BN) && keys_get(own, key) && !keys_get(own, key)->implied)
             diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no bn: '%s' does nothing", l->name, key);
     }
 }
@@ -157,11 +169,11 @@ static void read_unroll(const Node *n, Spec *s)
         s->unroll = word ? UNROLL_FULL : UNROLL_AUTO;
 }
 
-static void read_bias(const Node *n, SpecLayer *l)
+void read_bias(const Node *n, bool has_norm, Bias *to)
 {
     int b;
     if (want_word(n, "bias", bias_names, &b))
-        l->bias = (Bias)b;
+        *to = b != BIAS_UNLESS_NORM ? (Bias)b : has_norm ? BIAS_FALSE : BIAS_TRUE;
 }
 
 static bool is_word(const Node *n, const char *word)
@@ -251,14 +263,12 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     }
     if (conv) {
         n = keys_get(map, "stride");
-        if (def->keys && is_word(n, "group"))
+        if (def->in_group && is_word(n, "group"))
             n = stride;
         else if (!n && takes)
             n = stride;
         read_conv_keys(map, n, l);
     }
-    if ((n = keys_get(map, "bias")))
-        read_bias(n, l);
 
     Act act = def->act;
     const Node *act_node = own ? keys_get(own, "act") : NULL;
@@ -271,11 +281,13 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     else if (order_read(order, weight, act, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
+    if ((n = keys_get(map, "bias")))
+        read_bias(n, has_stage(l, OP_BN), &l->bias);
     read_bn_keys(map, own, l);
     bool uses_act = l->nstage == 0 || order == &plain;
-    for (const char *s = order->text; *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
+    for (const char *s = order_source(order); *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
         uses_act = strncmp(s + strspn(s, " "), "act", 3) == 0;
-    if (act_node && !uses_act)
+    if (act_node && !act_node->implied && !uses_act)
         diag_warn(act_node->mark, "put 'act' into the order", "%s has no 'act' in its order: this does nothing",
                   l->name);
 }
@@ -502,6 +514,57 @@ static void read_train(const Node *map, Spec *s)
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
 }
 
+/* ---- how weights begin ----------------------------------------------------------------------------------------- */
+
+static bool takes_slope(Init kind)
+{
+    return kind >= INIT_KAIMING_NORMAL && kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+}
+
+/* "kaiming_normal", "kaiming_normal(0.1)" */
+static void read_rule(const Node *n, InitRule *to)
+{
+    const Node word = {.kind = n->kind, .text = n->kind == NODE_SCALAR ? order_word(n->text) : NULL, .mark = n->mark, .quoted = n->quoted};
+    const char *open = n->kind == NODE_SCALAR ? strchr(n->text, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
+    int kind;
+    if (!want_word(&word, "init", init_names, &kind))
+        return;
+    *to = (InitRule){.kind = (Init)kind};
+    if (!open)
+        return;
+    if (!takes_slope(to->kind))
+        diag_error(n->mark, "only kaiming inits have an argument, a leaky relu's slope", "init %s takes no argument", word.text);
+    else if (!close || close[1] || !text_real(xstrndup(open + 1, (size_t)(close - open - 1)), &to->slope) || to->slope < 0 || to->slope > 1)
+        diag_error(n->mark, xprintf("%s(0.1)", word.text), "the slope of init %s must be a number from 0 to 1", word.text);
+}
+
+static void read_init(const Node *n, Spec *s)
+{
+    const Node *part;
+    if (n->kind != NODE_MAP) {
+        read_rule(n, &s->init_conv);
+        s->init_linear = s->init_conv;
+        return;
+    }
+    if (!keys_check(n, "init", init_keys))
+        return;
+    if ((part = keys_get(n, "conv")))
+        read_rule(part, &s->init_conv);
+    if ((part = keys_get(n, "linear")))
+        read_rule(part, &s->init_linear);
+}
+
+static const char *rule_text(InitRule r)
+{
+    return r.slope != 0 ? xprintf("%s(%s)", init_names[r.kind], real_text(r.slope)) : init_names[r.kind];
+}
+
+const char *init_text(const Spec *s)
+{
+    const char *conv = rule_text(s->init_conv), *linear = rule_text(s->init_linear);
+    return strcmp(conv, linear) == 0 ? conv : xprintf("{conv: %s, linear: %s}", conv, linear);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static void read_input(const Node *n, Spec *s)
@@ -536,15 +599,26 @@ static const Node *required(const Node *tree, const char *key, const char *hint)
     return n;
 }
 
+/* What the spec says at the top for all blocks. */
+static const Node *block_defaults(const Node *tree)
+{
+    static const char *const names[] = {"bias", "eps", "momentum"};
+    Node *keys = node_new(NODE_MAP, "", tree->mark);
+    for (int i = 0; i < 3; i++)
+        if (keys_get(tree, names[i]))
+            node_put(keys, keys_get_key(tree, names[i]), keys_get(tree, names[i]));
+    return keys;
+}
+
 Spec *spec_read(Node *tree)
 {
     Spec *s = xalloc(sizeof *s);
     const Node *n;
-    int i;
     s->tree = tree;
     s->dims = size_dims = 2;
     if (!keys_check(tree, "the spec", top_keys))
         return NULL;
+    presets_expand(tree);
     if ((n = required(tree, "name", "name: mynet")))
         want_name(n, NAME_NET, &s->name);
     if ((n = required(tree, "input", "input: [1, 28, 28]    # channels, height, width")))
@@ -553,7 +627,8 @@ Spec *spec_read(Node *tree)
         s->classes_mark = n->mark;
         want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
     }
-    Defaults def = {.act = {OP_RELU, 0}, .classes = s->classes};
+    Defaults def = {.act = {OP_RELU, 0}, .classes = s->classes, .keys = block_defaults(tree)};
+    check_taken_over(def.keys);
     if ((n = keys_get(tree, "act")))
         act_read(n, &def.act);
     Node plain = {.kind = NODE_SCALAR, .text = order_default};
@@ -567,12 +642,12 @@ Spec *spec_read(Node *tree)
         layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);
-    if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
-        s->init = (Init)i;
+    if ((n = keys_get(tree, "init")))
+        read_init(n, s);
     read_train(keys_get(tree, "train"), s);
     SpecStage act = {.op = def.act.op, .arg = def.act.arg};
     const Node *order = def.order ? def.order : &plain;
-    s->head = xprintf("order: %s\nact: %s\n", order->kind == NODE_SCALAR ? order->text : "", stage_text(&act));
+    s->head = xprintf("order: %s\nact: %s\n", order_source(order), stage_text(&act));
     if (diag_errors())
         return NULL;
     spec_check(s);

@@ -1,4 +1,4 @@
-/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, order.c, spec.c, group.c, write.c. */
+/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, preset.c, order.c, spec.c, group.c, write.c. */
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
@@ -53,7 +53,8 @@ typedef struct Act { /* what the word `act` stands for */
 
 /* Reads an activation: "relu", "leaky_relu(0.1)". */
 bool act_read(const Node *n, Act *out);
-/* Reads an order into stages. `weight` is the weight op that it must hold once, or OP_KINDS: a bare stage. */
+/* Reads an order into stages: a word, or a list of words. `weight` is the weight op that it must hold once, or
+ * OP_KINDS: a bare stage. */
 bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage);
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
@@ -61,6 +62,7 @@ bool pool_check(const SpecStage *s);          /* padding against the window */
 const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
 const char *stage_text(const SpecStage *s);   /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n);
+const char *order_source(const Node *n); /* an order as it is written, a list joined by dashes */
 
 /* ---- spec.c */
 
@@ -88,6 +90,7 @@ typedef struct Defaults {
     Act act;
     int classes;
     const Node *keys; /* a map of keys for the blocks that do not say them; NULL: none */
+    bool in_group;
 } Defaults;
 
 /* A layer that is no group, under its full name. `stride` is its group's, NULL: 1; `takes`: it is the one that has it
@@ -97,11 +100,40 @@ void layer_bad_item(const Node *item); /* says what is wrong with an item that l
 void read_recompute(const Node *n, int *to);
 Node *node_new(NodeKind kind, const char *text, Mark mark);
 void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
+void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
 const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
 /* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
 Node *item_keys(Node *value, const Node *word);
 
+/* The bias that a key asks for; `has_norm`: whether the block's order has a norm. */
+void read_bias(const Node *n, bool has_norm, Bias *to);
+
+/* ---- write.c */
+
+const char *node_text(const Node *n); /* a part of a tree as YAML, on one line */
+
+/* ---- preset.c */
+
+typedef struct Preset {
+    const char *name, *summary;
+    const char *keys;  /* YAML: a map of keys of the spec, a group and a block; each takes those that it has */
+    const char *group; /* the same, for a residual group alone, before `keys`; NULL: nothing */
+} Preset;
+extern const Preset presets[]; /* ends with a NULL name */
+
+/* The preset of that name; NULL and an error where there is none. */
+const Preset *preset_find(const Node *name);
+/* Prints such a map, a line a key. */
+void preset_keys(const char *text, const char *indent, FILE *to);
+/* Puts what presets stand for into the tree, wherever a `preset` stands, and an `order` in place of bn_1st and adn. */
+void presets_expand(Node *tree);
+/* Whether the key is one of those that say an order: order, bn_1st, adn. */
+bool spells_order(const char *key);
+
 /* ---- group.c */
+
+/* The values that blocks take over are checked here too: there may be no block that reads them. */
+void check_taken_over(const Node *map);
 
 /* The items of `layers`, groups spelled out, into s->layer. */
 void layers_read(const Node *list, const Defaults *def, Spec *s);

@@ -344,29 +344,45 @@ static void put_norms(const Graph *g, Buf *to)
     }
 }
 
+/* How the weights of modules of a type, or of types, begin. PyTorch's own way needs no line. */
+static void put_draw(InitRule init, const char *types, Buf *to)
+{
+    static const char *const draw[] = {
+        [INIT_KAIMING_NORMAL] = "kaiming_normal_(module.weight",      [INIT_KAIMING_UNIFORM] = "kaiming_uniform_(module.weight",
+        [INIT_KAIMING_NORMAL_FAN_OUT] = "kaiming_normal_(module.weight, mode=\"fan_out\"",
+        [INIT_KAIMING_UNIFORM_FAN_OUT] = "kaiming_uniform_(module.weight, mode=\"fan_out\"",
+        [INIT_XAVIER_NORMAL] = "xavier_normal_(module.weight",        [INIT_XAVIER_UNIFORM] = "xavier_uniform_(module.weight"};
+    if (init.kind == INIT_PYTORCH)
+        return;
+    if ((size_t)init.kind >= sizeof draw / sizeof *draw || !draw[init.kind])
+        BUG("init %d has no draw", (int)init.kind);
+    bool kaiming = init.kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+    buf_printf(to,
+               "        for module in self.modules():  # init: %s\n"
+               "            if isinstance(module, %s):\n"
+               "                nn.init.%s%s)\n"
+               "                if module.bias is not None:\n"
+               "                    nn.init.zeros_(module.bias)\n",
+               init_names[init.kind], types, draw[init.kind],
+               !kaiming ? "" : init.slope != 0 ? xprintf(", a=%s, nonlinearity=\"leaky_relu\"", number(init.slope))
+                                               : ", nonlinearity=\"relu\"");
+}
+
 static void put_init(const Graph *g, const int *rank, Buf *to)
 {
     buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
     put_modules(g, rank, to);
     put_norms(g, to);
 
-    static const char *const draw[] = {
-        [INIT_KAIMING_NORMAL] = "nn.init.kaiming_normal_(module.weight, nonlinearity=\"relu\")",
-        [INIT_KAIMING_UNIFORM] = "nn.init.kaiming_uniform_(module.weight, nonlinearity=\"relu\")",
-        [INIT_XAVIER_NORMAL] = "nn.init.xavier_normal_(module.weight)",
-        [INIT_XAVIER_UNIFORM] = "nn.init.xavier_uniform_(module.weight)",
-    };
-    if (g->spec->init == INIT_PYTORCH)
-        return;
-    if ((size_t)g->spec->init >= sizeof draw / sizeof *draw || !draw[g->spec->init])
-        BUG("init %d has no draw", (int)g->spec->init);
-    buf_printf(to,
-               "        for module in self.modules():  # init: %s\n"
-               "            if isinstance(module, (nn.Conv%dd, nn.Linear)):\n"
-               "                %s\n"
-               "                if module.bias is not None:\n"
-               "                    nn.init.zeros_(module.bias)\n",
-               init_names[g->spec->init], g->dims, draw[g->spec->init]);
+    const Spec *spec = g->spec;
+    const InitRule conv = spec->init_conv, linear = spec->init_linear;
+    const char *type = xprintf("nn.Conv%dd", g->dims);
+    if (conv.kind == linear.kind && conv.slope == linear.slope) {
+        put_draw(conv, xprintf("(%s, nn.Linear)", type), to);
+    } else {
+        put_draw(conv, type, to);
+        put_draw(linear, "nn.Linear", to);
+    }
 }
 
 /* Whether what op i gives is read by the next op alone, so that it can be called x. */

@@ -76,7 +76,7 @@ static const char *scalar_text(const Node *n)
     return plain ? n->text : xprintf("\"%s\"", n->text);
 }
 
-static const char *node_text(const Node *n)
+const char *node_text(const Node *n)
 {
     Buf b = {0};
     if (n->kind == NODE_SCALAR)
@@ -102,6 +102,8 @@ static const char *group_value(const char *key, const Node *value)
 {
     if (is_list(key))
         return items_text(value);
+    if (strcmp(key, "order") == 0)
+        return quoted(order_source(value));
     if (strcmp(key, "concat") != 0)
         return node_text(value);
     Buf b = {0};
@@ -159,9 +161,10 @@ static const char *group_default(const Spec *s, const Node *map, const char *key
                                               {"post", "none"}, {"act", "relu"}};
     static const char *const residual[][2] = {
         {"shortcut", "conv-bn"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
-    const Node *top = strcmp(key, "order") == 0 || strcmp(key, "act") == 0 ? keys_get(s->tree, key) : NULL;
-    if (top)
-        return scalar_text(top);
+    static const char *const of_top[] = {"order", "act", "bias", "eps", "momentum"};
+    for (size_t i = 0; i < sizeof of_top / sizeof *of_top; i++)
+        if (strcmp(key, of_top[i]) == 0 && keys_get(s->tree, key))
+            return group_value(key, keys_get(s->tree, key));
     if (strcmp(key, "order") == 0)
         return order_default;
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -246,7 +249,7 @@ void spec_write(const Spec *s, FILE *to)
         fprintf(to, "%d, ", s->input[1]);
     fprintf(to, "%d]\nclasses: %d\n%slayers:\n", s->input[2], s->classes, s->head);
     write_items(s, to);
-    fprintf(to, "init: %s\n", init_names[s->init]);
+    fprintf(to, "init: %s\n", init_text(s));
     fprintf(to, "unroll: %s\n", unroll_text(s));
     if (s->recompute)
         fprintf(to, "recompute: %d\n", s->recompute);
@@ -293,7 +296,7 @@ void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
     fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1],
-            s->input[2], s->classes, init_names[s->init], unroll_text(s));
+            s->input[2], s->classes, init_text(s), unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)
         dump_layer(s, i, to);
     fprintf(to,
