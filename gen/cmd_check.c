@@ -188,8 +188,8 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         json_object_set_new(o, "eps", json_real(op->eps));
         json_object_set_new(o, "momentum", json_real(op->momentum));
     }
-    if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
-        json_object_set_new(o, op->kind == OP_DROP ? "p" : "slope", json_real(op->arg));
+    if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
+        json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
     return o;
 }
 

@@ -32,7 +32,7 @@ static const char text[] =
 
 static const char own_blocks[] =
     "order: conv-bn-act          # of every conv block below; a block may have its own\n"
-    "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), tanh, sigmoid, silu\n";
+    "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), elu, gelu, silu, tanh, ...\n";
 
 /* What stands for the blocks: an order of their own, or a preset's. */
 static bool put_text(Buf *to, const char *name, const char *preset)

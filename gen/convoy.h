@@ -84,7 +84,8 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
-    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point */
+    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -111,12 +112,16 @@ typedef struct OpInfo {
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
     bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
+    bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     int min_args, max_args; /* in an order's parentheses */
     const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
+    double arg, arg_least, arg_most; /* an activation's argument: what it is where it is not given, and its range */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
 OpKind op_find(const char *name);
+bool op_is_act(OpKind kind);
+bool op_is_act_with_arg(OpKind kind); /* leaky_relu, elu */
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 
@@ -143,7 +148,7 @@ bool yaml_override(Node *root, const char *assignment, int index);
 /* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope */
+    double arg; /* drop: p; leaky_relu: slope; elu: alpha */
     int k[2], stride[2], padding[2]; /* pools */
     Mark mark;
 } SpecStage;
@@ -263,7 +268,7 @@ typedef struct Op {
     bool bias;
     int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg;           /* drop: p; leaky_relu: slope */
+    double arg;           /* drop: p; leaky_relu: slope; elu: alpha */
     double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */

@@ -148,7 +148,7 @@ static void point_step(const Fuse *f, Run *r, const Link *l, int in, int out)
     Step *s = add_step(r, f->infer && kind == OP_BN ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
 
     s->first = l->first;
-    s->first_lanes = kind == OP_SIGMOID && r->shape.c % LANES != 0;
+    s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
 }
 
 /* The side's number in the run. */

@@ -224,16 +224,12 @@ static bool op_shape(Graph *g, Op *op, int out)
         op->shape = (Shape){g->op[op->in].shape.c, 1, 1};
         ok = true;
         break;
-    case OP_RELU:
-    case OP_LEAKY_RELU:
-    case OP_TANH:
-    case OP_SIGMOID:
-    case OP_SILU:
-    case OP_DROP:
-        op->shape = g->op[op->in].shape;
-        ok = true;
-        break;
     default:
+        if (op_info[op->kind].cls == CLASS_POINT) {
+            op->shape = g->op[op->in].shape;
+            ok = true;
+            break;
+        }
         BUG("no shape rule for %s", op_info[op->kind].name);
     }
     return ok && shape_fits(g, op);
@@ -779,7 +775,7 @@ void graph_dump(const Graph *g, FILE *to)
         if (op_info[op->kind].cls == CLASS_WEIGHT)
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
-        if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
+        if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
             fprintf(to, " %.9g", op->arg);
         if (op->kind == OP_BN)
             fprintf(to, " eps %.9g momentum %.9g", op->eps, op->momentum);

@@ -29,6 +29,10 @@ static const struct {
     {"dense", "linear"},
     {"activation", "act"},
     {"swish", "silu"},
+    {"hardswish", "hard_swish"},
+    {"h_swish", "hard_swish"},
+    {"hardsigmoid", "hard_sigmoid"},
+    {"h_sigmoid", "hard_sigmoid"},
     {"lrelu", "leaky_relu"},
     {"convolution", "conv"},
     {"conv2d", "conv"},
@@ -41,8 +45,7 @@ static const char *generic(const char *word)
 }
 
 /* Words of the language whose stages are yet to come. */
-static const char *const planned[] = {"gn",    "ln",    "in",       "rms",      "elu", "gelu", "hardswish", "mish",
-                                      "prelu", "relu6", "softplus", "upsample", "lrn", "add",  "concat",    NULL};
+static const char *const planned[] = {"gn", "ln", "in", "rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
 
 typedef struct Parse {
     const Node *node;
@@ -183,9 +186,10 @@ static bool set_args(SpecStage *st, const char *inside)
                    real_text(real[0]));
         return false;
     }
-    if (st->op == OP_LEAKY_RELU && !(real[0] >= 0 && real[0] <= 1)) {
-        diag_error(st->mark, "leaky_relu(0.01) is the usual one", "the slope of leaky_relu must be from 0 to 1, not %s",
-                   real_text(real[0]));
+    if (op_is_act(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
+        diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
+                   "the %s of %s must be from %s to %s, not %s", info->args, info->name, real_text(info->arg_least),
+                   real_text(info->arg_most), real_text(real[0]));
         return false;
     }
     st->arg = real[0];
@@ -273,8 +277,7 @@ static bool read_stage(Parse *p, SpecStage *st)
         diag_error(at, xprintf("%s(%s)", word, op_info[op].args), "%s needs an argument", word);
         return false;
     }
-    if (op == OP_LEAKY_RELU)
-        st->arg = 0.01;
+    st->arg = op_info[op].arg;
     return !inside || set_args(st, inside);
 }
 
@@ -352,18 +355,24 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
 
 bool act_read(const Node *n, Act *out)
 {
-    static const char *const names[] = {"relu", "leaky_relu", "tanh", "sigmoid", "silu", NULL};
+    const char *names[OP_KINDS + 1];
+    int nnames = 0;
+    for (int k = 0; k < OP_KINDS; k++)
+        if (op_is_act((OpKind)k))
+            names[nnames++] = op_info[k].name;
+    names[nnames] = NULL;
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
         diag_error(n->mark, diag_choices(NULL, names), "an activation must be a word");
         return false;
     }
     const char *word = order_word(n->text);
     OpKind op = op_find(word);
-    if (op == OP_KINDS || strcmp(op_info[op].stage, "act") != 0) {
+    if (op == OP_KINDS || !op_is_act(op)) {
         bool later = false;
         for (int i = 0; planned[i]; i++)
             later = later || strcmp(planned[i], word) == 0;
-        diag_error(n->mark, diag_choices(word, names),
+        const char *known = order_known_as(word);
+        diag_error(n->mark, known && op == OP_KINDS ? known : diag_choices(word, names),
                    later ? "the activation '%.60s' is not built yet" : "unknown activation '%.60s'", word);
         return false;
     }
@@ -391,7 +400,6 @@ const char *stage_text(const SpecStage *s)
     const char *name = op_info[s->op].name;
     switch (s->op) {
     case OP_DROP:
-    case OP_LEAKY_RELU:
         return xprintf("%s(%s)", name, real_text(s->arg));
     case OP_MAXPOOL:
     case OP_AVGPOOL:
@@ -401,7 +409,7 @@ const char *stage_text(const SpecStage *s)
             return xprintf("%s(%s,%s)", name, pair_text(s->k), pair_text(s->stride));
         return xprintf("%s(%s)", name, pair_text(s->k));
     default:
-        return name;
+        return op_is_act_with_arg(s->op) ? xprintf("%s(%s)", name, real_text(s->arg)) : name;
     }
 }
 

@@ -50,7 +50,7 @@ void node_drop(Node *map, const char *key)
 const char *layer_short_key(const char *word)
 {
     static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
-                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"act", "kind"}};
+                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"elu", "alpha"}, {"act", "kind"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i][0], word) == 0)
             return keys[i][1];

@@ -64,6 +64,7 @@ static const KeyInfo init_keys[] = {{"conv", NULL}, {"linear", NULL}, {NULL, NUL
 static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo elu_keys[] = {{"alpha", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
@@ -74,8 +75,9 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
 
 static const char *const layer_kinds[] = {
     "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
-    "sigmoid", "silu",   "drop", "maxpool", "avgpool", "global_avg_pool", "flatten",
-    "stage",   NULL};
+    "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
+    "relu6",   "hard_sigmoid",   "hard_swish",
+    "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
 static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
 
 static bool is_in(const char *const *names, const char *w)
@@ -317,10 +319,11 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     }
     bool act = strcmp(word->text, "act") == 0;
     st->op = act ? def->act.op : op_find(word->text);
-    st->arg = act ? def->act.arg : 0.01;
+    st->arg = act ? def->act.arg : op_info[st->op].arg;
     const KeyInfo *keys = act                                            ? act_keys
                           : st->op == OP_BN                              ? bn_keys
                           : st->op == OP_LEAKY_RELU                      ? leaky_keys
+                          : st->op == OP_ELU                             ? elu_keys
                           : st->op == OP_DROP                            ? drop_keys
                           : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
                                                                          : plain_keys;
@@ -343,9 +346,12 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         read_bn_keys(map, map, l);
         break;
     case OP_LEAKY_RELU:
-        if ((n = single ? single : map ? keys_get(map, "slope") : NULL))
-            want_real(n, "leaky_relu.slope", 0, 1, &st->arg);
+    case OP_ELU: {
+        const OpInfo *info = &op_info[st->op];
+        if ((n = single ? single : map ? keys_get(map, info->args) : NULL))
+            want_real(n, xprintf("%s.%s", info->name, info->args), info->arg_least, info->arg_most, &st->arg);
         return;
+    }
     case OP_DROP:
         if (!(n = single ? single : map ? keys_get(map, "p") : NULL))
             diag_error(l->mark, "- drop(0.5)", "drop needs 'p', the share that it drops");

@@ -139,6 +139,30 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_SILU:
         buf_puts(to, "nn.SiLU()");
         return;
+    case OP_ELU:
+        buf_printf(to, "nn.ELU(alpha=%s)", number(op->arg));
+        return;
+    case OP_SELU:
+        buf_puts(to, "nn.SELU()");
+        return;
+    case OP_GELU:
+        buf_puts(to, "nn.GELU()");
+        return;
+    case OP_MISH:
+        buf_puts(to, "nn.Mish()");
+        return;
+    case OP_SOFTPLUS:
+        buf_puts(to, "nn.Softplus()");
+        return;
+    case OP_RELU6:
+        buf_puts(to, "nn.ReLU6()");
+        return;
+    case OP_HARD_SIGMOID:
+        buf_puts(to, "nn.Hardsigmoid()");
+        return;
+    case OP_HARD_SWISH:
+        buf_puts(to, "nn.Hardswish()");
+        return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->arg));
         return;

@@ -116,7 +116,7 @@ static const char *group_value(const char *key, const Node *value)
 /* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
 static const char *const key_sequence[] = {
     "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
-    "order",    "act",           "kind",       "slope",     "p",      "eps",     "momentum", "pre",    "post",
+    "order",    "act",           "kind",       "slope",     "alpha",  "p",      "eps",     "momentum", "pre",    "post",
     "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
 
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */

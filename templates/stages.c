@@ -22,6 +22,38 @@ const vf v$s.out = vf_sigmoid(v$s.in);
 //$ define fwd_silu
 const vf v$s.out = vf_silu(v$s.in);
 //$ end
+//$ define fwd_elu
+const vf v$s.out = vf_elu(v$s.in, $s.arg);
+//$ end
+//$ define fwd_selu
+const vf v$s.out = vf_selu(v$s.in);
+//$ end
+//$ define fwd_gelu
+const vf v$s.out = vf_gelu(v$s.in);
+//$ end
+//$ define fwd_mish
+const vf v$s.out = vf_mish(v$s.in);
+//$ end
+//$ define fwd_softplus
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_softplus(v$s.in), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_softplus(v$s.in);
+//$ end
+//$ end
+//$ define fwd_relu6
+const vf v$s.out = vf_relu6(v$s.in);
+//$ end
+//$ define fwd_hard_sigmoid
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_hard_sigmoid(v$s.in), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_hard_sigmoid(v$s.in);
+//$ end
+//$ end
+//$ define fwd_hard_swish
+const vf v$s.out = vf_hard_swish(v$s.in);
+//$ end
 //$ define fwd_drop
 const vf v$s.out = vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
 //$ end
@@ -47,6 +79,30 @@ $s.g = vf_sigmoid_back($s.g, v$s.value);
 //$ end
 //$ define back_silu
 $s.g = vf_silu_back($s.g, v$s.value);
+//$ end
+//$ define back_elu
+$s.g = vf_elu_back($s.g, v$s.value, $s.arg);
+//$ end
+//$ define back_selu
+$s.g = vf_selu_back($s.g, v$s.value);
+//$ end
+//$ define back_gelu
+$s.g = vf_gelu_back($s.g, v$s.value);
+//$ end
+//$ define back_mish
+$s.g = vf_mish_back($s.g, v$s.value);
+//$ end
+//$ define back_softplus
+$s.g = vf_softplus_back($s.g, v$s.value);
+//$ end
+//$ define back_relu6
+$s.g = vf_relu6_back($s.g, v$s.value);
+//$ end
+//$ define back_hard_sigmoid
+$s.g = vf_hard_sigmoid_back($s.g, v$s.value);
+//$ end
+//$ define back_hard_swish
+$s.g = vf_hard_swish_back($s.g, v$s.value);
 //$ end
 //$ define back_drop
 $s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);

@@ -348,6 +348,7 @@ static double integer_reach(const Graph *g, int i, const double *most)
     case OP_ADD:
         return all;
     case OP_RELU:
+    case OP_RELU6:
     case OP_MAXPOOL:
     case OP_FLATTEN:
     case OP_PAD:

@@ -286,20 +286,7 @@ bool rs_valid(const RandSpec *s, Shape *out)
 
 static const char *word(OpKind op)
 {
-    static const char *const names[OP_KINDS] = {[OP_CONV] = "conv",
-                                                [OP_LINEAR] = "linear",
-                                                [OP_BN] = "bn",
-                                                [OP_RELU] = "relu",
-                                                [OP_LEAKY_RELU] = "leaky_relu",
-                                                [OP_TANH] = "tanh",
-                                                [OP_SIGMOID] = "sigmoid",
-                                                [OP_SILU] = "silu",
-                                                [OP_DROP] = "drop",
-                                                [OP_MAXPOOL] = "maxpool",
-                                                [OP_AVGPOOL] = "avgpool",
-                                                [OP_GLOBAL_AVG_POOL] = "global_avg_pool",
-                                                [OP_FLATTEN] = "flatten"};
-    return names[op];
+    return op_info[op].name;
 }
 
 static bool square(const int v[2])
@@ -314,7 +301,7 @@ static void print_stage(const RsStage *t, FILE *to)
         return;
     }
     fputs(word(t->op), to);
-    if (t->op == OP_DROP || (t->op == OP_LEAKY_RELU && t->arg != 0.01))
+    if (t->op == OP_DROP || (op_is_act_with_arg(t->op) && t->arg != op_info[t->op].arg))
         fprintf(to, "(%g)", t->arg);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
         return;
@@ -557,8 +544,10 @@ void rs_print(const RandSpec *given, FILE *to)
 
 static OpKind random_act(Rng *r)
 {
-    static const OpKind acts[] = {OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU, OP_SILU};
-    return acts[rng_int(r, 0, 7)];
+    static const OpKind acts[] = {OP_RELU,  OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH,  OP_SIGMOID,      OP_SILU,
+                                  OP_SILU,  OP_ELU,  OP_SELU, OP_GELU, OP_MISH,       OP_RELU6, OP_SOFTPLUS,
+                                  OP_HARD_SIGMOID,   OP_HARD_SWISH};
+    return acts[rng_int(r, 0, (int)(sizeof acts / sizeof *acts) - 1)];
 }
 
 static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
@@ -567,7 +556,7 @@ static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
     if (op == OP_RELU) { /* stands for any activation */
         t.as_act = rng_chance(r, 0.6);
         t.op = t.as_act ? act : random_act(r);
-        t.arg = t.op == OP_LEAKY_RELU ? (t.as_act || rng_chance(r, 0.5) ? 0.01 : 0.2) : 0;
+        t.arg = op_is_act_with_arg(t.op) ? (t.as_act || rng_chance(r, 0.5) ? op_info[t.op].arg : 0.2) : 0;
     }
     if (op == OP_DROP)
         t.arg = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
@@ -1239,7 +1228,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         }
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
-                if (l->stage[j].op >= OP_RELU && l->stage[j].op <= OP_SILU)
+                if (op_is_act(l->stage[j].op))
                     l->stage[j] = (RsStage){.op = OP_RELU, .k = {1, 1}, .stride = {1, 1}};
             return s;
         }

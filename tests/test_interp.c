@@ -290,7 +290,9 @@ static const struct {
     OpKind kind;
     double arg;
 } points[] = {{OP_RELU, 0},    {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0},
-              {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4}};
+              {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4},        {OP_ELU, 1},
+              {OP_ELU, 0.3},   {OP_SELU, 0},          {OP_GELU, 0},          {OP_MISH, 0},
+              {OP_RELU6, 0},   {OP_SOFTPLUS, 0},      {OP_HARD_SIGMOID, 0},  {OP_HARD_SWISH, 0}};
 
 START_TEST(diff_point)
 {

@@ -619,6 +619,12 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_LINEAR:
         case OP_BN:
         case OP_SILU:
+        case OP_GELU:
+        case OP_MISH:
+        case OP_SOFTPLUS:
+        case OP_RELU6:
+        case OP_HARD_SIGMOID:
+        case OP_HARD_SWISH:
         case OP_LEAKY_RELU:
         case OP_AVGPOOL:
             saved[storage(g, op->in)] = true;
@@ -626,6 +632,8 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_RELU:
         case OP_TANH:
         case OP_SIGMOID:
+        case OP_ELU:
+        case OP_SELU:
             saved[storage(g, i)] = true;
             break;
         case OP_MAXPOOL:

@@ -177,6 +177,10 @@ class Jitter:
 
     def act(self, m, x):
         """An activation whose derivative comes from what is off: poor where it saturates, as float32 has it."""
+        if isinstance(m, (torch.nn.ELU, torch.nn.SELU)):
+            y, least = m(x), m(torch.tensor(-1e3, dtype=x.dtype))
+            slope = torch.where(x > 0, m(torch.tensor(1.0, dtype=x.dtype)), self.off(y) - least)
+            return y.detach() + slope.detach() * (x - x.detach())
         s = self.off(torch.tanh(x) if isinstance(m, torch.nn.Tanh) else torch.sigmoid(x)).detach()
         if isinstance(m, torch.nn.SiLU):
             return (x * s).detach() + (s + x.detach() * s * (1 - s)) * (x - x.detach())
@@ -191,7 +195,11 @@ class Jitter:
 
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
-CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU)
+CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU, torch.nn.ELU, torch.nn.SELU)
+# Activations in pieces: on which side of its kinks an element is, by the output.
+PIECES = {torch.nn.ReLU: lambda y: y > 0, torch.nn.LeakyReLU: lambda y: y > 0, torch.nn.ELU: lambda y: y > 0,
+          torch.nn.SELU: lambda y: y > 0, torch.nn.ReLU6: lambda y: (y > 0) + 1 * (y >= 6),
+          torch.nn.Hardsigmoid: lambda y: (y > 0) + 1 * (y >= 1), torch.nn.Hardswish: lambda y: (y >= 0) + 1 * (y >= 3)}
 MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
 
 
@@ -209,9 +217,7 @@ class TwinReference:
             if path == "" or any(True for _ in m.children()):
                 continue
             self.stages.append(path)
-            if isinstance(m, (torch.nn.ReLU, torch.nn.LeakyReLU)):
-                self.kinks.append((path, None))
-            elif isinstance(m, MAX_POOLS):
+            if type(m) in PIECES or isinstance(m, MAX_POOLS):
                 self.kinks.append((path, m))
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
@@ -362,9 +368,10 @@ def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
     for path, pool in ref.kinks:
-        before, shape = ref.pooled[path] if pool else (None, None)
-        if pool is None:
-            flips += int(((got[path].ravel() > 0) != (want[path].ravel() > 0)).sum())
+        side = PIECES.get(type(pool))
+        before, shape = (None, None) if side else ref.pooled[path]
+        if side:
+            flips += int((side(got[path].ravel()) != side(want[path].ravel())).sum())
         elif before is not None:
             function = torch.nn.functional.max_pool1d if len(shape) == 2 else torch.nn.functional.max_pool2d
             routes = [function(torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape), pool.kernel_size,
