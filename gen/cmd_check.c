@@ -3,6 +3,7 @@
 #include "spec.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,7 +189,11 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         json_object_set_new(o, "eps", json_real(op->eps));
         json_object_set_new(o, "momentum", json_real(op->momentum));
     }
-    if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
+    if (op->kind == OP_GENERAL_RELU) {
+        json_object_set_new(o, "leak", json_real(op->arg));
+        json_object_set_new(o, "sub", json_real(op->sub));
+        json_object_set_new(o, "maxv", isinf(op->maxv) ? json_null() : json_real(op->maxv));
+    } else if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
         json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
     return o;
 }

@@ -85,7 +85,7 @@ typedef enum OpKind {
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
-    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH,
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_GENERAL_RELU,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -148,7 +148,8 @@ bool yaml_override(Node *root, const char *assignment, int index);
 /* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope; elu: alpha */
+    double arg; /* drop: p; leaky_relu: slope; elu: alpha; general_relu: leak */
+    double sub, maxv; /* general_relu: what is taken away, and the most that is left; INFINITY: no most */
     int k[2], stride[2], padding[2]; /* pools */
     Mark mark;
 } SpecStage;
@@ -268,7 +269,7 @@ typedef struct Op {
     bool bias;
     int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg;           /* drop: p; leaky_relu: slope; elu: alpha */
+    double arg, sub, maxv; /* as in SpecStage */
     double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */

@@ -528,6 +528,8 @@ static bool add_stages(Graph *g, int index, int from, int out, int *end)
             op->path = xprintf("%s.%s", l->name, op->stage);
         }
         op->arg = st->arg;
+        op->sub = st->sub;
+        op->maxv = st->maxv;
         if (st->op == OP_CONV) {
             memcpy(op->kernel, l->kernel, sizeof op->kernel);
             memcpy(op->stride, l->stride, sizeof op->stride);
@@ -777,6 +779,8 @@ void graph_dump(const Graph *g, FILE *to)
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
         if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
             fprintf(to, " %.9g", op->arg);
+        if (op->kind == OP_GENERAL_RELU)
+            fprintf(to, " sub %.9g maxv %.9g", op->sub, op->maxv);
         if (op->kind == OP_BN)
             fprintf(to, " eps %.9g momentum %.9g", op->eps, op->momentum);
         if (op->segment)

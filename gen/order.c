@@ -5,6 +5,7 @@
  * needs: a scalar and what `act` stands for.  sets: stages with all arguments filled in, or collected errors. */
 #include "spec.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -34,6 +35,8 @@ static const struct {
     {"hardsigmoid", "hard_sigmoid"},
     {"h_sigmoid", "hard_sigmoid"},
     {"lrelu", "leaky_relu"},
+    {"generalrelu", "general_relu"},
+    {"GeneralRelu", "general_relu"},
     {"convolution", "conv"},
     {"conv2d", "conv"},
     {"global_average", "global_avg_pool"},
@@ -126,6 +129,18 @@ bool pool_check(const SpecStage *st)
     return true;
 }
 
+bool general_relu_check(SpecStage *st)
+{
+    if (!(st->maxv > -st->sub)) {
+        diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's", "the maxv of general_relu must be above minus its sub: all above zero would be %s",
+                   real_text(st->maxv));
+        return false;
+    }
+    if (st->sub == 0 && st->maxv == INFINITY)
+        st->op = st->arg == 0 ? OP_RELU : OP_LEAKY_RELU;
+    return true;
+}
+
 /* The arguments between parentheses, "3,2,1", into the stage. */
 static bool set_args(SpecStage *st, const char *inside)
 {
@@ -188,11 +203,22 @@ static bool set_args(SpecStage *st, const char *inside)
     }
     if (op_is_act(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
         diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
-                   "the %s of %s must be from %s to %s, not %s", info->args, info->name, real_text(info->arg_least),
+                   "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name, real_text(info->arg_least),
                    real_text(info->arg_most), real_text(real[0]));
         return false;
     }
     st->arg = real[0];
+    if (st->op == OP_GENERAL_RELU) {
+        for (int k = 1; k < n; k++)
+            if (!(fabs(real[k]) <= 1e6)) {
+                diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's", "the %s of general_relu must be from -1e6 to 1e6, not %s", k == 1 ? "sub" : "maxv",
+                           real_text(real[k]));
+                return false;
+            }
+        st->sub = real[1];
+        st->maxv = n > 2 ? real[2] : INFINITY;
+        return general_relu_check(st);
+    }
     return true;
 }
 
@@ -264,7 +290,7 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the activation itself: act: leaky_relu(0.1)", "act takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->act.op, .arg = p->act.arg, .mark = at};
+        *st = (SpecStage){.op = p->act.op, .arg = p->act.arg, .sub = p->act.sub, .maxv = p->act.maxv, .mark = at};
         return true;
     }
     OpKind op = op_find(generic(word));
@@ -278,6 +304,9 @@ static bool read_stage(Parse *p, SpecStage *st)
         return false;
     }
     st->arg = op_info[op].arg;
+    st->maxv = INFINITY;
+    if (op == OP_GENERAL_RELU && !inside)
+        return general_relu_check(st);
     return !inside || set_args(st, inside);
 }
 
@@ -378,13 +407,13 @@ bool act_read(const Node *n, Act *out)
     }
     SpecStage *st;
     int nst;
-    if (!order_read(n, OP_KINDS, (Act){OP_RELU, 0}, &st, &nst))
+    if (!order_read(n, OP_KINDS, (Act){.op = OP_RELU}, &st, &nst))
         return false;
     if (nst != 1) {
         diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not an activation", n->text);
         return false;
     }
-    *out = (Act){st[0].op, st[0].arg};
+    *out = (Act){st[0].op, st[0].arg, st[0].sub, st[0].maxv};
     return true;
 }
 
@@ -401,6 +430,9 @@ const char *stage_text(const SpecStage *s)
     switch (s->op) {
     case OP_DROP:
         return xprintf("%s(%s)", name, real_text(s->arg));
+    case OP_GENERAL_RELU:
+        return s->maxv == INFINITY ? xprintf("%s(%s,%s)", name, real_text(s->arg), real_text(s->sub))
+                                   : xprintf("%s(%s,%s,%s)", name, real_text(s->arg), real_text(s->sub), real_text(s->maxv));
     case OP_MAXPOOL:
     case OP_AVGPOOL:
         if (s->padding[0] || s->padding[1])

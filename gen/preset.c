@@ -12,7 +12,7 @@ const Preset presets[] = {
     /* conv_layer and init_cnn of fast.ai's course v3, part 2, notebook 07_batchnorm: Conv2d(bias=not bn), GeneralRelu,
      * BatchNorm2d(eps=1e-5, momentum=0.1); kaiming_normal_(a=0.1) for convolutions, PyTorch's own for the rest. */
     {"fastai-conv_layer", "the course's notebook: norm behind the activation, no bias beside a norm",
-     "{order: conv-act-bn, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
+     "{order: conv-act-bn, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal(0.1), linear: pytorch}}",
      NULL},
     /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto', which

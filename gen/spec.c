@@ -5,6 +5,7 @@
  * file; knows no shapes. docs/spec.md is its manual. */
 #include "spec.h"
 
+#include <math.h>
 #include <string.h>
 
 const char *const order_default = "conv-bn-act";
@@ -65,6 +66,7 @@ static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NU
 static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo elu_keys[] = {{"alpha", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo general_keys[] = {{"leak", NULL}, {"sub", NULL}, {"maxv", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
@@ -76,7 +78,7 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
 static const char *const layer_kinds[] = {
     "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
     "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
-    "relu6",   "hard_sigmoid",   "hard_swish",
+    "relu6",   "hard_sigmoid",   "hard_swish", "general_relu",
     "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
 static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
 
@@ -320,10 +322,13 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     bool act = strcmp(word->text, "act") == 0;
     st->op = act ? def->act.op : op_find(word->text);
     st->arg = act ? def->act.arg : op_info[st->op].arg;
+    st->sub = act ? def->act.sub : 0;
+    st->maxv = act ? def->act.maxv : INFINITY;
     const KeyInfo *keys = act                                            ? act_keys
                           : st->op == OP_BN                              ? bn_keys
                           : st->op == OP_LEAKY_RELU                      ? leaky_keys
                           : st->op == OP_ELU                             ? elu_keys
+                          : st->op == OP_GENERAL_RELU                    ? general_keys
                           : st->op == OP_DROP                            ? drop_keys
                           : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
                                                                          : plain_keys;
@@ -338,6 +343,8 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && act_read(n, &a)) {
             st->op = a.op;
             st->arg = a.arg;
+            st->sub = a.sub;
+            st->maxv = a.maxv;
         }
         return;
     }
@@ -350,6 +357,22 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         const OpInfo *info = &op_info[st->op];
         if ((n = single ? single : map ? keys_get(map, info->args) : NULL))
             want_real(n, xprintf("%s.%s", info->name, info->args), info->arg_least, info->arg_most, &st->arg);
+        return;
+    }
+    case OP_GENERAL_RELU: {
+        bool ok = true;
+        if (single) {
+            diag_error(single->mark, "- general_relu: {leak: 0.1, sub: 0.4, maxv: 6}", "general_relu has three arguments, not one value");
+            return;
+        }
+        if (map && (n = keys_get(map, "leak")))
+            ok &= want_real(n, "general_relu.leak", 0, 1, &st->arg);
+        if (map && (n = keys_get(map, "sub")))
+            ok &= want_real(n, "general_relu.sub", -1e6, 1e6, &st->sub);
+        if (map && (n = keys_get(map, "maxv")))
+            ok &= want_real(n, "general_relu.maxv", -1e6, 1e6, &st->maxv);
+        if (ok)
+            general_relu_check(st);
         return;
     }
     case OP_DROP:
@@ -633,7 +656,7 @@ Spec *spec_read(Node *tree)
         s->classes_mark = n->mark;
         want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
     }
-    Defaults def = {.act = {OP_RELU, 0}, .classes = s->classes, .keys = block_defaults(tree)};
+    Defaults def = {.act = {.op = OP_RELU}, .classes = s->classes, .keys = block_defaults(tree)};
     check_taken_over(def.keys);
     if ((n = keys_get(tree, "act")))
         act_read(n, &def.act);
@@ -651,7 +674,7 @@ Spec *spec_read(Node *tree)
     if ((n = keys_get(tree, "init")))
         read_init(n, s);
     read_train(keys_get(tree, "train"), s);
-    SpecStage act = {.op = def.act.op, .arg = def.act.arg};
+    SpecStage act = {.op = def.act.op, .arg = def.act.arg, .sub = def.act.sub, .maxv = def.act.maxv};
     const Node *order = def.order ? def.order : &plain;
     s->head = xprintf("order: %s\nact: %s\n", order_source(order), stage_text(&act));
     if (diag_errors())

@@ -48,7 +48,7 @@ const char *real_text(double v);
 
 typedef struct Act { /* what the word `act` stands for */
     OpKind op;
-    double arg;
+    double arg, sub, maxv;
 } Act;
 
 /* Reads an activation: "relu", "leaky_relu(0.1)". */
@@ -59,6 +59,7 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
 bool pool_check(const SpecStage *s);          /* padding against the window */
+bool general_relu_check(SpecStage *s);        /* its most against what it takes away; a relu or leaky relu becomes one */
 const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
 const char *stage_text(const SpecStage *s);   /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n);

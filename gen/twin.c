@@ -13,6 +13,7 @@
  * person would have it; where an op wants the other rank, forward() changes it. */
 #include "convoy.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0;
+                 strcmp(name, "Parts") == 0 || strcmp(name, "GeneralRelu") == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -163,6 +164,10 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_HARD_SWISH:
         buf_puts(to, "nn.Hardswish()");
         return;
+    case OP_GENERAL_RELU:
+        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->arg), number(op->sub),
+                   isinf(op->maxv) ? "None" : number(op->maxv));
+        return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->arg));
         return;
@@ -223,6 +228,15 @@ static void put_classes(const Graph *g, Buf *to)
                     "    # one behind the other by channels\n"
                     "    def forward(self, *values):\n"
                     "        return torch.cat(values, 1)\n\n\n"},
+        {OP_GENERAL_RELU, "class GeneralRelu(nn.Module):\n"
+                          "    # a leaky relu, minus sub, at most maxv\n"
+                          "    def __init__(self, leak, sub, maxv):\n"
+                          "        super().__init__()\n"
+                          "        self.leak, self.sub, self.maxv = leak, sub, maxv\n"
+                          "\n"
+                          "    def forward(self, x):\n"
+                          "        x = nn.functional.leaky_relu(x, self.leak) - self.sub\n"
+                          "        return x if self.maxv is None else x.clamp(max=self.maxv)\n\n\n"},
         {OP_PAD, "class Pad(nn.Module):\n"
                  "    # every stride-th pixel, with channels of zeros before and after\n"
                  "    def __init__(self, before, after, stride):\n"

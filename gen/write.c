@@ -36,7 +36,7 @@ static void write_layer(const SpecLayer *l, FILE *to)
         bool act = strcmp(op_info[st->op].stage, "act") == 0;
         fprintf(to, "  - %s: {name: %s", act ? "act" : op_info[st->op].name, l->name);
         if (act)
-            fprintf(to, ", kind: %s", stage_text(st));
+            fprintf(to, ", kind: %s", quoted(stage_text(st)));
         else if (st->op == OP_DROP)
             fprintf(to, ", p: %s", real_text(st->arg));
         else if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL)

@@ -411,16 +411,18 @@ START_TEST(orders_read_back)
         {"conv-avgpool(1x2)-silu", "conv-avgpool(1x2)-silu"},
         {"conv-maxpool(3x1,1,1x0)", "conv-maxpool(3x1,1,1x0)"},
         {"leaky_relu-conv-leaky_relu(0.2)", "leaky_relu(0.01)-conv-leaky_relu(0.2)"},
+        {"general_relu-conv-general_relu(0.1)", "relu-conv-leaky_relu(0.1)"},
+        {"conv-general_relu(0.1, 0.4)-norm-general_relu(0,0,6)", "conv-general_relu(0.1,0.4)-bn-general_relu(0,0,6)"},
         {"conv-drop(1e-3)-sigmoid-flatten", "conv-drop(0.001)-sigmoid-flatten"},
     };
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         SpecStage *st;
         int n;
         Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
-        ck_assert(order_read(&node, OP_CONV, (Act){OP_TANH, 0}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Act){.op = OP_TANH}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
         node.text = orders[i][1];
-        ck_assert(order_read(&node, OP_CONV, (Act){OP_RELU, 0}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Act){.op = OP_RELU}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
     }
     ck_assert(!diag_flush(stderr));
