@@ -195,8 +195,9 @@ static const char *from_bn_1st(const Node *n)
     return !want_bool(n, "bn_1st", &first) ? NULL : first ? "conv-norm-act" : "conv-act-norm";
 }
 
-/* MONAI's letters: activation, dropout, norm, as they follow the conv. A D without a rate is no stage, as there. */
-static const char *from_adn(const Node *n, const Node *drop)
+/* MONAI's letters: activation, dropout, norm, as they follow the conv. A D without a rate is no stage, as there.
+ * needs_d: the rate was given for these letters. */
+static const char *from_adn(const Node *n, const Node *drop, bool needs_d)
 {
     double rate = 0;
     if (drop && want_real(drop, "drop", 0, 1, &rate) && rate == 1)
@@ -222,42 +223,52 @@ static const char *from_adn(const Node *n, const Node *drop)
         else if (k != 1)
             buf_printf(&b, "-%s", k == 0 ? "act" : "norm");
     }
-    if (drop && !seen[1])
+    if (needs_d && !seen[1])
         diag_error(drop->mark, xprintf("adn: %sD", n->text), "'drop' is the rate of adn's D, and there is none in '%.60s'", n->text);
     return b.text;
 }
 
-static void expand_order(Node *map)
+/* adn and drop, as the maps around say them; adn NULL where they say the order otherwise. */
+typedef struct Adn {
+    const Node *adn, *drop;
+} Adn;
+
+/* What holds inside the map, `outer` holding around it. */
+static Adn expand_order(Node *map, Adn outer)
 {
-    Node *bn_1st = keys_get(map, "bn_1st"), *adn = keys_get(map, "adn"), *drop = keys_get(map, "drop");
-    const Node *from = bn_1st ? bn_1st : adn;
-    if (drop && !adn)
+    const Node *bn_1st = keys_get(map, "bn_1st"), *drop = keys_get(map, "drop"), *from = bn_1st;
+    Adn in = {says_order(map) ? keys_get(map, "adn") : outer.adn, drop ? drop : outer.drop};
+    if (drop && !in.adn)
         diag_error(keys_get_key(map, "drop")->mark, "in an order the rate stands in the word: conv-bn-drop(0.2)-act",
                    "'drop' is the rate of adn's D, and there is no adn");
+    if (drop || keys_get(map, "adn"))
+        from = in.adn;
     if (said_once(map) && from) {
-        const char *text = bn_1st ? from_bn_1st(bn_1st) : from_adn(adn, drop);
+        const char *text = from == bn_1st ? from_bn_1st(bn_1st) : from_adn(in.adn, in.drop, drop != NULL);
+        Mark mark = drop ? drop->mark : from->mark;
         if (text) {
-            Node *order = node_new(NODE_SCALAR, text, from->mark);
+            Node *order = node_new(NODE_SCALAR, text, mark);
             order->implied = true;
-            node_put(map, node_new(NODE_SCALAR, "order", from->mark), order);
+            node_put(map, node_new(NODE_SCALAR, "order", mark), order);
         }
     }
     node_drop(map, "bn_1st");
     node_drop(map, "adn");
     node_drop(map, "drop");
+    return in;
 }
 
 /* ---- the tree --------------------------------------------------------------------------------------------------- */
 
-static void expand_map(Node *map, Scope scope)
+static Adn expand_map(Node *map, Scope scope, Adn outer)
 {
     expand_preset(map, scope);
-    expand_order(map);
+    return expand_order(map, outer);
 }
 
 /* What one repeat, or a layer of it, has of its own: another order, but no preset, which would have to say whether what
  * it stands for goes before what the layer says. */
-static void expand_only(Node *only)
+static void expand_only(Node *only, Adn outer)
 {
     for (int i = 0; only && only->kind == NODE_MAP && i < only->n; i++) {
         Node *map = only->item[i];
@@ -267,11 +278,11 @@ static void expand_only(Node *only)
             diag_error(keys_get_key(map, "preset")->mark, "give it to the layer or the group itself, or write its keys here",
                        "only takes no preset");
         node_drop(map, "preset");
-        expand_order(map);
+        expand_order(map, outer);
     }
 }
 
-static void expand_items(Node *list)
+static void expand_items(Node *list, Adn outer)
 {
     static const char *const lists[] = {"layers", "residual", "transition"};
     for (int i = 0; list && list->kind == NODE_SEQ && i < list->n; i++) {
@@ -280,21 +291,20 @@ static void expand_items(Node *list)
         if (!map || map->kind != NODE_MAP)
             continue;
         if (strcmp(item->key[0]->text, "conv") == 0)
-            expand_map(map, SCOPE_BLOCK);
+            expand_map(map, SCOPE_BLOCK, outer);
         if (strcmp(item->key[0]->text, "stage") != 0)
             continue;
-        expand_map(map, SCOPE_GROUP);
-        expand_only(keys_get(map, "only"));
+        Adn in = expand_map(map, SCOPE_GROUP, outer);
+        expand_only(keys_get(map, "only"), in);
         for (int k = 0; k < 3; k++)
-            expand_items(keys_get(map, lists[k]));
+            expand_items(keys_get(map, lists[k]), in);
         if ((concat = keys_get(map, "concat")) && concat->kind == NODE_SEQ)
             for (int b = 0; b < concat->n; b++)
-                expand_items(concat->item[b]);
+                expand_items(concat->item[b], in);
     }
 }
 
 void presets_expand(Node *tree)
 {
-    expand_map(tree, SCOPE_SPEC);
-    expand_items(keys_get(tree, "layers"));
+    expand_items(keys_get(tree, "layers"), expand_map(tree, SCOPE_SPEC, (Adn){NULL, NULL}));
 }
