@@ -9,8 +9,7 @@
 #include <string.h>
 
 enum {
-    MAX_STAGES = 64,
-    MAX_WINDOW = 4096
+    MAX_STAGES = 64
 };
 
 /* Words that people know from elsewhere. */

@@ -49,11 +49,11 @@ void node_drop(Node *map, const char *key)
 
 const char *layer_short_key(const char *word)
 {
-    static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
-                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"elu", "alpha"}, {"act", "kind"}};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i][0], word) == 0)
-            return keys[i][1];
+    if (strcmp(word, "conv") == 0 || strcmp(word, "linear") == 0)
+        return "out";
+    for (const StageKeys *row = stage_keys; row->stage; row++)
+        if (strcmp(row->stage, word) == 0)
+            return row->single;
     return NULL;
 }
 

@@ -9,71 +9,7 @@
 #include <string.h>
 
 const char *const order_default = "conv-bn-act";
-const char *const bias_names[] = {"auto", "true", "false", "unless_norm", NULL};
-const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "kaiming_normal_fan_out",
-                                  "kaiming_uniform_fan_out", "xavier_normal", "xavier_uniform", NULL};
-const char *const schedule_names[] = {"constant", "one-cycle", NULL};
-const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
-
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
-
-static const KeyInfo top_keys[] = {{"name", NULL},
-                                   {"input", NULL},
-                                   {"classes", NULL},
-                                   {"order", NULL},
-                                   {"act", NULL},
-                                   {"preset", NULL},
-                                   {"bn_1st", NULL},
-                                   {"adn", NULL},
-                                   {"drop", NULL},
-                                   {"bias", NULL},
-                                   {"eps", NULL},
-                                   {"momentum", NULL},
-                                   {"layers", NULL},
-                                   {"init", NULL},
-                                   {"train", NULL},
-                                   {"presets", later_grammar},
-                                   {"unroll", NULL},
-                                   {"winograd", later_grammar},
-                                   {"recompute", NULL},
-                                   {NULL, NULL}};
-static const KeyInfo conv_keys[] = {{"out", NULL},
-                                    {"kernel", NULL},
-                                    {"stride", NULL},
-                                    {"padding", NULL},
-                                    {"dilation", NULL},
-                                    {"groups", NULL},
-                                    {"bias", NULL},
-                                    {"order", NULL},
-                                    {"act", NULL},
-                                    {"name", NULL},
-                                    {"eps", NULL},
-                                    {"momentum", NULL},
-                                    {"preset", NULL},
-                                    {"bn_1st", NULL},
-                                    {"adn", NULL},
-                                    {"drop", NULL},
-                                    {"use", later_grammar},
-                                    {"unroll", later_grammar},
-                                    {"winograd", later_grammar},
-                                    {"recompute", later_grammar},
-                                    {NULL, NULL}};
-static const KeyInfo linear_keys[] = {
-    {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"name", NULL}, {"eps", NULL},
-    {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
-static const KeyInfo init_keys[] = {{"conv", NULL}, {"linear", NULL}, {NULL, NULL}};
-static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo elu_keys[] = {{"alpha", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo general_keys[] = {{"leak", NULL}, {"sub", NULL}, {"maxv", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
-static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batch", NULL},    {"optimizer", NULL},
-                                     {"lr", NULL},    {"momentum", NULL}, {"nesterov", NULL}, {"weight_decay", NULL},
-                                     {"decay", NULL}, {"schedule", NULL}, {"warmup", NULL},   {"mean", NULL},
-                                     {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
     "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
@@ -135,15 +71,12 @@ static bool has_stage(const SpecLayer *l, OpKind op)
 /* eps and momentum; `own` is the layer's map without what it takes over, and alone warned about. */
 static void read_bn_keys(const Node *map, const Node *own, SpecLayer *l)
 {
-    const Node *n;
     l->eps = 1e-5;
     l->momentum = 0.1;
     if (!map)
         return;
-    if ((n = keys_get(map, "eps")))
-        want_real(n, "eps", 1e-12, 1, &l->eps);
-    if ((n = keys_get(map, "momentum")))
-        want_real(n, "momentum", 0, 1, &l->momentum);
+    key_real(conv_keys, map, NULL, "eps", &l->eps);
+    key_real(conv_keys, map, NULL, "momentum", &l->momentum);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
         if (own && l->nstage && !has_stage(l, OP_BN) && keys_get(own, key) && !keys_get(own, key)->implied)
@@ -163,13 +96,12 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
 /* auto, full, or how many statements a function may hold */
 static void read_unroll(const Node *n, Spec *s)
 {
-    static const char *const words[] = {"auto", "full", NULL};
     int64_t number;
     int word;
     s->unroll_mark = n->mark;
     if (n->kind == NODE_SCALAR && !n->quoted && text_int(n->text, &number))
         want_int32(n, "unroll", 50, 100000, &s->unroll);
-    else if (want_word(n, "unroll", words, &word))
+    else if (want_word(n, "unroll", unroll_names, &word))
         s->unroll = word ? UNROLL_FULL : UNROLL_AUTO;
 }
 
@@ -306,6 +238,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     l->stage = xalloc(sizeof *l->stage);
     l->nstage = 1;
     SpecStage *st = &l->stage[0];
+    KeyValue v;
     st->mark = l->mark;
     read_bn_keys(NULL, NULL, l);
 
@@ -324,14 +257,10 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     st->arg = act ? def->act.arg : op_info[st->op].arg;
     st->sub = act ? def->act.sub : 0;
     st->maxv = act ? def->act.maxv : INFINITY;
-    const KeyInfo *keys = act                                            ? act_keys
-                          : st->op == OP_BN                              ? bn_keys
-                          : st->op == OP_LEAKY_RELU                      ? leaky_keys
-                          : st->op == OP_ELU                             ? elu_keys
-                          : st->op == OP_GENERAL_RELU                    ? general_keys
-                          : st->op == OP_DROP                            ? drop_keys
-                          : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
-                                                                         : plain_keys;
+    const StageKeys *row = stage_keys;
+    while (row->stage && strcmp(row->stage, word->text) != 0)
+        row++;
+    const KeyInfo *keys = row->keys;
     if (!single && map && !keys_check(map, word->text, keys))
         return;
     if (!single && !map && !text_is_null(value)) {
@@ -355,23 +284,23 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     case OP_LEAKY_RELU:
     case OP_ELU: {
         const OpInfo *info = &op_info[st->op];
-        if ((n = single ? single : map ? keys_get(map, info->args) : NULL))
-            want_real(n, xprintf("%s.%s", info->name, info->args), info->arg_least, info->arg_most, &st->arg);
+        if ((n = single ? single : map ? keys_get(map, info->args) : NULL) &&
+            key_want(keys_find(keys, info->args), n, xprintf("%s.%s", info->name, info->args), &v))
+            st->arg = v.real;
         return;
     }
     case OP_GENERAL_RELU: {
-        bool ok = true;
         if (single) {
             diag_error(single->mark, "- general_relu: {leak: 0.1, sub: 0.4, maxv: 6}", "general_relu has three arguments, not one value");
             return;
         }
-        if (map && (n = keys_get(map, "leak")))
-            ok &= want_real(n, "general_relu.leak", 0, 1, &st->arg);
-        if (map && (n = keys_get(map, "sub")))
-            ok &= want_real(n, "general_relu.sub", -1e6, 1e6, &st->sub);
-        if (map && (n = keys_get(map, "maxv")))
-            ok &= want_real(n, "general_relu.maxv", -1e6, 1e6, &st->maxv);
-        if (ok)
+        int errors = diag_errors();
+        if (map) {
+            key_real(keys, map, "general_relu", "leak", &st->arg);
+            key_real(keys, map, "general_relu", "sub", &st->sub);
+            key_real(keys, map, "general_relu", "maxv", &st->maxv);
+        }
+        if (diag_errors() == errors)
             general_relu_check(st);
         return;
     }
@@ -478,7 +407,6 @@ static void read_channels(const Node *n, const char *what, int channels, double 
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
-    static const char *const optimizers[] = {"sgd", NULL}, *const decays[] = {"weights", "all", NULL};
     *t = (SpecTrain){.data = "idx",
                      .epochs = 5,
                      .batch = 64,
@@ -513,28 +441,21 @@ static void read_train(const Node *map, Spec *s)
     }
     if (!map)
         return;
-    if ((n = keys_get(map, "epochs")))
-        want_int32(n, "train.epochs", 1, 1000000, &t->epochs);
-    if ((n = keys_get(map, "batch")))
-        want_int32(n, "train.batch", 1, 1 << 20, &t->batch);
-    if ((n = keys_get(map, "optimizer")))
-        want_word(n, "optimizer", optimizers, &i);
-    if ((n = keys_get(map, "lr")))
-        want_real(n, "train.lr", 0, 1e6, &t->lr);
-    if ((n = keys_get(map, "momentum")) && want_real(n, "train.momentum", 0, 1, &t->momentum) && t->momentum == 1)
-        diag_error(n->mark, "0.9 is the usual one", "train.momentum must be below 1");
-    if ((n = keys_get(map, "weight_decay")))
-        want_real(n, "train.weight_decay", 0, 1, &t->weight_decay);
-    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov &&
-        t->momentum == 0)
+    key_int(train_keys, map, "train", "epochs", &t->epochs);
+    key_int(train_keys, map, "train", "batch", &t->batch);
+    key_word(train_keys, map, "optimizer", &i);
+    key_real(train_keys, map, "train", "lr", &t->lr);
+    if (key_real(train_keys, map, "train", "momentum", &t->momentum) && t->momentum == 1)
+        diag_error(keys_get(map, "momentum")->mark, "0.9 is the usual one", "train.momentum must be below 1");
+    key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
         diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
-    if ((n = keys_get(map, "decay")) && want_word(n, "decay", decays, &i))
+    if (key_word(train_keys, map, "decay", &i))
         t->decay_all = i == 1;
-    if ((n = keys_get(map, "schedule")) && want_word(n, "schedule", schedule_names, &i))
+    if (key_word(train_keys, map, "schedule", &i))
         t->schedule = (Schedule)i;
-    if ((n = keys_get(map, "warmup")) && want_real(n, "train.warmup", 0, 1, &t->warmup) &&
-        (t->warmup == 0 || t->warmup == 1))
-        diag_error(n->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
+    if (key_real(train_keys, map, "train", "warmup", &t->warmup) && (t->warmup == 0 || t->warmup == 1))
+        diag_error(keys_get(map, "warmup")->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
     if ((n = keys_get(map, "mean")))
         read_channels(n, "train.mean", s->input[0], -1e6, t->mean);
     if ((n = keys_get(map, "std")))

@@ -12,13 +12,58 @@ void yaml_dump(const Node *n, FILE *to); /* -d yaml */
 
 /* ---- keys.c: typed values out of a tree. Each reports what does not fit and returns false; `what` names the value. */
 
+typedef enum KeyType {
+    KEY_DEF,      /* a form of its own: what `def` calls it in the schema */
+    KEY_INT,      /* a whole number, or one of `words` */
+    KEY_REAL,
+    KEY_BOOL,
+    KEY_WORD,     /* one of `words` */
+    KEY_SIZE,     /* a whole number or a pair of them, or one of `words` */
+    KEY_CHANNELS, /* a real, or a list of them */
+} KeyType;
 typedef struct KeyInfo {
     const char *name;
     const char *not_built; /* NULL, or what to say instead of reading the key */
+    KeyType type;
+    double lo, hi;           /* of numbers, both included */
+    bool above_lo, below_hi; /* but for these */
+    const char *const *words;
+    const char *def;
+    const char *fallback; /* what it is where it is not given, if that is a word */
+    const char *help;
 } KeyInfo;
+
+typedef union KeyValue { /* by type */
+    int64_t i;
+    double real;
+    bool truth;
+    int word, size[2];
+} KeyValue;
+
+/* ---- keytables.c */
+
+extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[], train_keys[];
+typedef struct StageKeys {
+    const char *stage; /* NULL: of all others, the last row */
+    const KeyInfo *keys;
+    const char *single; /* the key that "- drop: 0.5" stands for; NULL: it has no such form */
+} StageKeys;
+extern const StageKeys stage_keys[];
+extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
+    *const from_names[];
+
+/* ---- keys.c, continued */
 
 /* Checks that `map` is a map that holds keys of `keys` alone (ends with a NULL name). False if it is no map. */
 bool keys_check(const Node *map, const char *what, const KeyInfo *keys);
+const KeyInfo *keys_find(const KeyInfo *keys, const char *name); /* BUG() where there is none */
+/* Reads a value of that type and range; its words are the caller's. */
+bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out);
+/* The same into a variable of the type; the key's name within `of`, "train.epochs", names it. False where it is not given. */
+bool key_int(const KeyInfo *keys, const Node *map, const char *of, const char *name, int *out);
+bool key_real(const KeyInfo *keys, const Node *map, const char *of, const char *name, double *out);
+bool key_word(const KeyInfo *keys, const Node *map, const char *name, int *out);
+bool is_one_of(const Node *n, const char *const *words); /* an unquoted word that is one of them; words may be NULL */
 Node *keys_get(const Node *map, const char *key);     /* the value, NULL where the key is missing */
 Node *keys_get_key(const Node *map, const char *key); /* the key itself, for its mark */
 
@@ -71,7 +116,8 @@ enum {
     MAX_OUT = 1 << 20,
     MAX_SIDE = 1 << 20,
     MAX_KERNEL = 255,
-    MAX_CLASSES = 1 << 16
+    MAX_CLASSES = 1 << 16,
+    MAX_WINDOW = 4096
 };
 
 /* The kind by which a layer item is called and numbered ("conv", "act"), its value (NULL for a bare word), and its key
@@ -140,7 +186,5 @@ void check_taken_over(const Node *map);
 void layers_read(const Node *list, const Defaults *def, Spec *s);
 
 extern const char *const order_default;
-extern const char *const bias_names[];
-extern const char *const data_names[];
 
 #endif

@@ -609,7 +609,7 @@ START_TEST(groups)
 }
 END_TEST
 
-START_TEST(group_keys)
+START_TEST(keys_of_groups)
 {
     Graph *g = chain("[3, 16, 16]", "stage: {name: s, repeat: 2, out: 8, kernel: 5, stride: 2, shortcut: pad, residual: "
                                     "[conv, conv: {kernel: 1, order: conv-bn}], zero_gamma: true}, stage: {name: m, "
@@ -990,7 +990,7 @@ int main(int argc, char **argv)
                           parameters,
                           train_defaults,
                           groups,
-                          group_keys,
+                          keys_of_groups,
                           biases_through_joins,
                           many_paths,
                           one_dimension,
