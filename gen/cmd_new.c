@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 static const char text[] =
+    "# yaml-language-server: $schema=spec.schema.json\n"
     "name: %s\n"
     "input: [1, 28, 28]          # channels, height, width\n"
     "classes: 10\n"
@@ -74,5 +75,6 @@ int cmd_new(const Options *o)
     if (!file_write(path, b.text, b.len))
         return EXIT_FAILED;
     printf("wrote %s\nnext:  convoy check %s\n       convoy train %s\n", path, path, path);
+    printf("       convoy schema -o spec.schema.json      by which an editor completes and checks it\n");
     return EXIT_OK;
 }

@@ -69,6 +69,7 @@ Plan *load_plan(const Options *o, const char *target, int *status);
 
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);
+int cmd_schema(const Options *o);
 int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);

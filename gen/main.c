@@ -65,6 +65,10 @@ static const Command commands[] = {
     {"presets", "[NAME]", "list the presets: blocks as libraries and papers have them",
      "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n",
      OPT_NO_WORD, 0, "NAME", cmd_presets},
+    {"schema", "[-o FILE]", "print the spec's language as a JSON schema, for editors",
+     "Prints a JSON schema (draft-07), by which editors complete and check specs.\n"
+     "With yaml-language-server: # yaml-language-server: $schema=spec.schema.json as a spec's first line.\n",
+     OPT_NO_WORD | OPT_OUT, 0, NULL, cmd_schema},
     {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]",
      "validate a spec; print layers, shapes, parameters, costs",
      "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and "
