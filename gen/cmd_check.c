@@ -167,10 +167,10 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     json_object_set_new(o, "inputs", inputs);
     if (op->segment)
         json_object_set_new(o, "segment", json_integer(op->segment));
-    if (op->kind == OP_CONV) {
+    if (op->kind == OP_CONV)
         json_object_set_new(o, "dilation", json_pair(op->dilation));
+    if (op->kind == OP_CONV || op_is_image_norm(op->kind))
         json_object_set_new(o, "groups", json_integer(op->groups));
-    }
     if (op->kind == OP_PAD) {
         json_object_set_new(o, "stride", json_pair(op->stride));
         json_object_set_new(o, "before", json_integer(op->before));
@@ -185,15 +185,15 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         if (op->bias_why)
             json_object_set_new(o, "bias_why", json_string(op->bias_why));
     }
-    if (op->kind == OP_BN) {
+    if (op_is_norm(op->kind))
         json_object_set_new(o, "eps", json_real(op->eps));
+    if (op->kind == OP_BN)
         json_object_set_new(o, "momentum", json_real(op->momentum));
-    }
     if (op->kind == OP_GENERAL_RELU) {
         json_object_set_new(o, "leak", json_real(op->arg));
         json_object_set_new(o, "sub", json_real(op->sub));
         json_object_set_new(o, "maxv", isinf(op->maxv) ? json_null() : json_real(op->maxv));
-    } else if (op->kind == OP_DROP || op_is_act_with_arg(op->kind))
+    } else if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
         json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
     return o;
 }

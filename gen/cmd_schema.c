@@ -141,14 +141,14 @@ static json_t *map_of(const KeyInfo *keys)
 
 /* ---- orders ------------------------------------------------------------------------------------------------------ */
 
-/* A stage as a pattern: all stages but weight ops; acts: activations alone. */
-static const char *stage_pattern(bool acts)
+/* A stage as a pattern: all stages but weight ops, or those of a kind. */
+static const char *stage_pattern(bool (*kind)(OpKind))
 {
     Buf b = {0};
-    buf_puts(&b, acts ? "(" : "(act|norm");
+    buf_puts(&b, kind ? "(" : "(act|norm");
     for (int k = 0; k < OP_KINDS; k++) {
         const OpInfo *info = &op_info[k];
-        if (op_find(info->name) != (OpKind)k || info->cls == CLASS_WEIGHT || (acts && !op_is_act((OpKind)k)))
+        if (op_find(info->name) != (OpKind)k || info->cls == CLASS_WEIGHT || (kind && !kind((OpKind)k)))
             continue;
         buf_printf(&b, "%s%s", b.text[b.len - 1] == '(' ? "" : "|", info->name);
         if (info->max_args) {
@@ -205,6 +205,7 @@ static json_t *item(const char *stage)
     with(one, "linear", ref("linear"));
     with(one, "stage", ref("stage"));
     with(one, "act", bare_of("act"));
+    with(one, "norm", bare_of("norm"));
     for (int k = 0; k < OP_KINDS; k++)
         if (op_find(op_info[k].name) == (OpKind)k && op_info[k].cls != CLASS_WEIGHT)
             with(one, op_info[k].name, bare_of(op_info[k].name));
@@ -267,11 +268,12 @@ static json_t *input(void)
 
 static json_t *definitions(void)
 {
-    const char *stage = stage_pattern(false), *acts = stage_pattern(true);
+    const char *stage = stage_pattern(NULL), *acts = stage_pattern(op_is_act);
     const char *chain = xprintf("%s( *- *%s)*", stage, stage);
     json_t *d = object("name", with(pattern("^[a-z][a-z0-9]*(_[a-z0-9]+)*$"), "maxLength", json_integer(63)));
     with(d, "input", input());
     with(d, "preset", preset_names());
+    with(d, "normKind", pattern(xprintf("^ *(none|%s) *$", stage_pattern(op_is_norm))));
     with(d, "activation", pattern(xprintf("^ *%s *$", acts)));
     with(d, "convOrder", order_of(stage, "conv"));
     with(d, "linearOrder", order_of(stage, "linear"));

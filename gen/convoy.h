@@ -84,6 +84,7 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
+    OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
     OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_GENERAL_RELU,
     OP_DROP,
@@ -94,7 +95,7 @@ typedef enum OpKind {
     OP_KINDS
 } OpKind;
 
-typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
+typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_IMAGE, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
 
 /* What an op's backward reads of its forward, besides the gradient of its output. */
 typedef enum Need {
@@ -107,7 +108,7 @@ typedef enum Need {
 
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
-    const char *stage; /* the stage's name in parameters and traces: "act" for every activation */
+    const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which Python keeps for itself */
     OpClass cls;
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
@@ -115,13 +116,15 @@ typedef struct OpInfo {
     bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     int min_args, max_args; /* in an order's parentheses */
     const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
-    double arg, arg_least, arg_most; /* an activation's argument: what it is where it is not given, and its range */
+    double arg, arg_least, arg_most; /* such an argument: what it is where it is not given, and its range */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
 OpKind op_find(const char *name);
 bool op_is_act(OpKind kind);
-bool op_is_act_with_arg(OpKind kind); /* leaky_relu, elu */
+bool op_is_norm(OpKind kind);       /* of a batch or an image */
+bool op_is_image_norm(OpKind kind); /* gn, ln, in */
+bool op_takes_arg(OpKind kind);     /* a number with a default: leaky_relu, elu, gn */
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 

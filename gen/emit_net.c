@@ -61,6 +61,12 @@ static const char *slot(const Net *n, const Tensor *nd, int index, const char *w
     return xprintf("%s_%s_%s%s", n->NAME, upper(n->g->op[nd->op].path), what, index < 0 ? "" : xprintf("%d", index));
 }
 
+/* Where an image norm's statistics of each image lie. */
+static const char *kept_slot(const Net *n, int op)
+{
+    return xprintf("%s_%s_KEPT", n->NAME, upper(n->g->op[op].path));
+}
+
 static const char *stored_slot(const Net *n, const Tensor *nd)
 {
     return slot(n, nd, -1, "STORED");
@@ -101,6 +107,10 @@ static void slots(const Net *n)
             add_offset(n->rec, "slots", slot(n, nd, -1, "GRADIENT"), nd->grad_slot,
                        xprintf("gradient of %s, %s", n->g->op[nd->op].path, describe_shape(nd->shape[nd->nlink])));
     }
+    for (int i = 0; i < n->p->nnorm; i++)
+        if (op_is_image_norm(n->g->op[n->p->norm[i].op].kind))
+            add_offset(n->rec, "slots", kept_slot(n, n->p->norm[i].op), n->p->norm[i].slot,
+                       xprintf("%s: an image's means and so on, of %d groups", n->g->op[n->p->norm[i].op].path, n->g->op[n->p->norm[i].op].groups));
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
         const int64_t at[] = {k->mat_x, k->mat_y, k->mat_back_x, k->mat_dz, k->mat_dx};
@@ -165,7 +175,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
         bool adds = false;
         for (int j = 0; j < nsum; j++)
-            adds |= sum[j].node == k->port[i].node && p->node[sum[j].node].grad;
+            adds |= sum[j].node == k->port[i].node && n->g->op[sum[j].op].kind == OP_BN && p->node[sum[j].node].grad;
         if (adds)
             given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
                   xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
@@ -175,6 +185,8 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
         const char *alias = k->alias[i].name;
         if (o->kind == OP_BN)
             given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
+        else if (op_is_image_norm(o->kind))
+            given(n, r, k, xprintf("const struct cvy_gn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
         else if (o->kind == OP_DROP)
             given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
     }
@@ -223,7 +235,7 @@ static bool has_backward(const Net *n, const Kernel *k)
 
 static const char *infer_prototype(const Net *n, const Kernel *k)
 {
-    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(k));
+    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(n->p, k));
 }
 
 static void train_kernel(const Net *n, int i)
@@ -302,17 +314,23 @@ static void norms(const Net *n)
     for (int i = 0; i < n->p->nnorm && (n->parts & PART_TRAIN); i++) {
         const Norm *m = &n->p->norm[i];
         const Op *o = &n->g->op[m->op];
-        const char *name = norm_name(n, m->op);
-        rec_str(rec_add(n->rec, "norms"), "name", name);
+        const bool image = op_is_image_norm(o->kind);
+        const char *name = norm_name(n, m->op), *at = image ? xprintf("%s.norm", name) : name;
+        rec_str(rec_add(n->rec, image ? "image_norms" : "norms"), "name", name);
         line(n->rec, "place",
-             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", name,
-                     o->shape.c, m->padded, n->p->pieces, o->eps, o->momentum));
-        line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", name, param_macro(n, m->op, PARAM_GAMMA)));
-        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", name, param_macro(n, m->op, PARAM_BETA)));
-        line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
-        line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
-        line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
-        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)m->floats, (long long)m->doubles));
+             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", at,
+                     o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
+        line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
+        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
+        if (image) {
+            line(n->rec, "place", xprintf("net->%s.groups = %d", name, o->groups));
+            line(n->rec, "place", xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
+        } else {
+            line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
+            line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
+            line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
+        }
+        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats, (long long)m->doubles));
     }
 }
 
@@ -365,6 +383,12 @@ static void folds(const Net *n)
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
         const int padded = a->padded;
+        if (op_is_image_norm(n->g->op[a->op].kind)) {
+            line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, p + %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
+                                          param_macro(n, a->op, PARAM_BETA), n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
+                                          affine_macro(n->p, a->op), padded));
+            continue;
+        }
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
         line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, f + %s + %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
                                       affine_macro(n->p, a->op), padded));
@@ -445,6 +469,12 @@ static const char *infer_slot(const Net *n, int node)
     return xprintf("%s_%s_INFER", n->NAME, upper(n->g->op[n->p->infer_node[node].op].path));
 }
 
+/* An image norm's statistics of the image at hand. */
+static const char *infer_stats(const Net *n, int op)
+{
+    return xprintf("%s_%s_INFER_STATS", n->NAME, upper(n->g->op[op].path));
+}
+
 static const char *infer_scratch(const Net *n, const Kernel *k)
 {
     return xprintf("%s_%s_INFER_SCRATCH", n->NAME, upper(k->name));
@@ -463,7 +493,10 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
             buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
         else if (k->port[i].node != k->node)
             buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].node));
-    buf_printf(&b, ", s + %s, %s)", infer_slot(n, k->node), k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
+    for (int i = 0; i < k->nalias; i++)
+        if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
+            buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
+    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "", k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
     return b.text;
 }
 
@@ -473,6 +506,9 @@ void emit_infer_places(const Plan *p, Rec *rec, const char *list)
 
     for (int i = 1; i < p->ninfer_node; i++)
         add_offset(rec, list, infer_slot(n, i), p->infer_node[i].slot, NULL);
+    for (int i = 0; i < p->nnorm; i++)
+        if (op_is_image_norm(p->g->op[p->norm[i].op].kind))
+            add_offset(rec, list, infer_stats(n, p->norm[i].op), p->norm[i].infer_slot, NULL);
     for (int i = 0; i < p->ninfer; i++)
         if (p->infer[i].scratch)
             add_offset(rec, list, infer_scratch(n, &p->infer[i]), p->infer[i].scratch_at, NULL);

@@ -20,7 +20,7 @@ typedef struct Flow {
     bool infer;
     int *uses;    /* readers of an op's output, those of a concat counted as readers of what it joins */
     int *reader;  /* one of them */
-    bool *solid;  /* of a concat: it is a tensor in memory, since a sum or a pad reads it */
+    bool *solid;  /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
     bool *anchor; /* the op's output is a node */
     bool *by_side; /* ... that is read by the side */
     int *main;    /* of an add: which operand is on the main line */
@@ -64,7 +64,13 @@ static bool is_list(const Flow *f, int op)
 /* Whether an op works on a register: activations, dropout, a norm's apply. */
 static bool is_point(const Graph *g, int op)
 {
-    return info(g, op)->cls == CLASS_POINT || g->op[op].kind == OP_BN;
+    return info(g, op)->cls == CLASS_POINT || op_is_norm(g->op[op].kind);
+}
+
+/* Whether an op takes statistics of what it reads: batch norms in training, image norms always. */
+static bool takes_statistics(const Flow *f, int op)
+{
+    return op_is_image_norm(f->g->op[op].kind) || (!f->infer && f->g->op[op].kind == OP_BN);
 }
 
 /* ---- anchors ---- */
@@ -75,7 +81,7 @@ static void count_uses(Flow *f)
 
     for (int i = 1; i < g->nop; i++)
         for (int k = 0; k < g->op[i].nin; k++)
-            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD)
+            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD || op_is_image_norm(g->op[i].kind)) /* whose groups may cross what is joined */
                 f->solid[g->op[i].ins[k]] = g->op[g->op[i].ins[k]].kind == OP_CONCAT;
     for (int i = g->nop - 1; i > 0; i--)
         for (int k = 0; k < g->op[i].nin; k++) {
@@ -171,7 +177,7 @@ static void find_anchors(Flow *f)
     for (int i = 1; i < g->nop; i++) {
         f->anchor[i] |= f->uses[i] > 1 && !is_list(f, i);
         f->anchor[i] |= f->solid[i];
-        if (!f->infer && g->op[i].kind == OP_BN)
+        if (takes_statistics(f, i))
             anchor_statistics(f, g->op[i].in);
     }
     if (f->infer && !is_list(f, g->op[g->nop - 1].in))
@@ -361,7 +367,7 @@ static Tensor *add_node(Flow *f, int op, int key)
     *nd = (Tensor){.op = op, .key = key, .maker = -1, .stored = true, .root = f->n - 1, .stored_op = op, .image = -1};
     nd->shape = xalloc(sizeof *nd->shape);
     nd->shape[0] = f->g->op[op].shape;
-    nd->grad = op > 0 && (f->g->op[op].input_grad || is_weight(f->g, op) || f->g->op[op].kind == OP_BN) && !f->infer;
+    nd->grad = op > 0 && (f->g->op[op].input_grad || is_weight(f->g, op) || op_is_norm(f->g->op[op].kind)) && !f->infer;
     return nd;
 }
 
@@ -372,7 +378,7 @@ static int next_out(const Flow *f, int w, int v)
 
     if (f->anchor[v] || f->uses[v] != 1)
         return -1;
-    if (info(f->g, r)->cls == CLASS_POINT || is_window(f->g, r) || f->g->op[r].kind == OP_BN)
+    if (is_point(f->g, r) || is_window(f->g, r))
         return r;
     return f->g->op[r].kind == OP_ADD && f->fused[r] == w && f->g->op[r].ins[f->main[r]] == v ? r : -1;
 }
@@ -388,8 +394,12 @@ static const char *why_stored(const Flow *f, int op, const Way *w, int p, bool a
         return xprintf("the %s behind it needs its %s in backward", info(f->g, w->link[p].op)->name,
                        info(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
+    const OpKind reader = f->g->op[f->reader[op]].kind;
     return xprintf("it is what %s%s",
-                   !anchored ? "the next kernel reads" : f->uses[op] > 1 ? "several ops read" : f->by_side[op] ? "a join reads" : "the bn behind it normalises",
+                   !anchored                        ? "the next kernel reads"
+                   : f->uses[op] > 1                ? "several ops read"
+                   : f->by_side[op]                 ? "a join reads"
+                                                    : xprintf("the %s behind it normalises", op_info[op_is_norm(reader) ? reader : OP_BN].name),
                    p ? ", and the stages before it need no more" : "");
 }
 
@@ -522,6 +532,18 @@ static void count_readers(Flow *f, const Kernel *k)
     }
 }
 
+/* A norm over a node, whose channel 0 is channel `first` of the norm. */
+static void place_norm(Tensor *nd, const Graph *g, int op, int first)
+{
+    if (op_is_image_norm(g->op[op].kind)) {
+        *PUSH(nd->image_norm, nd->nimage_norm) = op;
+        return;
+    }
+    int n = nd->nnorm;
+    *PUSH(nd->norm, nd->nnorm) = op;
+    *PUSH(nd->norm_first, n) = first;
+}
+
 /* Norms over each node. */
 static void place_norms(Flow *f, const Kernel *k)
 {
@@ -529,14 +551,11 @@ static void place_norms(Flow *f, const Kernel *k)
         const Way *way = &k->in[w];
         for (int i = way->grad; i < way->n; i++) {
             const Link *l = &way->link[i];
-            if (f->g->op[l->op].kind == OP_BN && i == way->grad) {
-                Tensor *nd = &f->list[way->node];
-                int n = nd->nnorm;
-                *PUSH(nd->norm, nd->nnorm) = l->op;
-                *PUSH(nd->norm_first, n) = l->first;
-            } else if (f->g->op[l->op].kind == OP_BN) {
+            if (!takes_statistics(f, l->op))
+                continue;
+            if (i > way->grad)
                 BUG("%s normalises what is no node", f->g->op[l->op].path);
-            }
+            place_norm(&f->list[way->node], f->g, l->op, l->first);
         }
     }
 }
@@ -546,12 +565,8 @@ static void side_norms(Flow *f, const Way *way)
     for (int i = way->node < 0 ? 0 : way->grad; i < way->n; i++)
         for (int s = 0; s < way->link[i].nside; s++) {
             const Way *side = &way->link[i].side[s].way;
-            if (side->n > side->grad && f->g->op[side->link[side->grad].op].kind == OP_BN) {
-                Tensor *nd = &f->list[side->node];
-                int n = nd->nnorm;
-                *PUSH(nd->norm, nd->nnorm) = side->link[side->grad].op;
-                *PUSH(nd->norm_first, n) = 0;
-            }
+            if (side->n > side->grad && takes_statistics(f, side->link[side->grad].op))
+                place_norm(&f->list[side->node], f->g, side->link[side->grad].op, 0);
         }
 }
 
@@ -613,12 +628,10 @@ void flow_build(Plan *p, bool infer)
         if (loss && infer)
             p->logits = k->node;
         count_readers(f, k);
-        if (!infer) {
-            place_norms(f, k);
-            for (int w = 0; w < k->nin; w++)
-                side_norms(f, &k->in[w]);
-            side_norms(f, &k->out);
-        }
+        place_norms(f, k);
+        for (int w = 0; w < k->nin; w++)
+            side_norms(f, &k->in[w]);
+        side_norms(f, &k->out);
     }
     if (infer) {
         p->infer_node = f->list, p->ninfer_node = f->n;

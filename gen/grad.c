@@ -11,6 +11,6 @@ void grad_build(Graph *g)
         Op *op = &g->op[i];
         for (int k = 0; k < op->nin; k++)
             op->input_grad |= learns[op->ins[k]];
-        learns[i] = op->input_grad || op_info[op->kind].cls == CLASS_WEIGHT || op->kind == OP_BN;
+        learns[i] = op->input_grad || op_info[op->kind].cls == CLASS_WEIGHT || op_is_norm(op->kind);
     }
 }

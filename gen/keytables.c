@@ -29,11 +29,13 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
     {.name = "adn", .type = KEY_DEF, .def = "adn", .help = "MONAI's way to say an order: activation, dropout (its rate in drop), norm, as they follow the conv: NDA"}, \
     {.name = "drop", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .help = "the rate of adn's D"}
 #define PRESET_KEY {.name = "preset", .type = KEY_DEF, .def = "preset", .help = "blocks as a library or a paper has them: sets keys that are not given here (convoy presets lists them)"}
+#define NORM_KEY {.name = "norm", .type = KEY_DEF, .def = "normKind", .help = "the norm that the word norm stands for: bn, gn(8), ln, in; none leaves it out"}
 #define ACT_KEY {.name = "act", .type = KEY_DEF, .def = "activation", .help = "the activation that the word act stands for"}
 #define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}
+#define EPS_KEY {.name = "eps", .type = KEY_REAL, .lo = 1e-12, .hi = 1, .fallback = "1e-5", .help = "what a norm adds to the variance"}
 #define NORM_KEYS \
-    {.name = "eps", .type = KEY_REAL, .lo = 1e-12, .hi = 1, .fallback = "1e-5", .help = "what a norm adds to the variance"}, \
-    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.1", .help = "the weight of the new batch in a norm's running statistics"}
+    EPS_KEY, \
+    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.1", .help = "the weight of the new batch in batch norm's running statistics"}
 #define RECOMPUTE_KEY(what) {.name = "recompute", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .words = none_word, .help = what}
 #define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes"}
 #define CONV_SIZE_KEYS \
@@ -51,7 +53,7 @@ const KeyInfo top_keys[] = {
     {.name = "name", .type = KEY_DEF, .def = "name", .help = "the network's name: the C prefix, the program, the header"},
     {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]"},
     {.name = "classes", .type = KEY_INT, .lo = 2, .hi = MAX_CLASSES, .help = "how many logits the last layer gives"},
-    ORDER_KEYS, ACT_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
+    ORDER_KEYS, ACT_KEY, NORM_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
     {.name = "layers", .type = KEY_DEF, .def = "layers", .help = "the layers and groups, in order"},
     {.name = "init", .type = KEY_DEF, .def = "init", .fallback = "pytorch", .help = "how weights begin; {conv: ..., linear: ...} for each kind"},
     {.name = "train", .type = KEY_DEF, .def = "train", .help = "the defaults of the emitted program's options"},
@@ -65,14 +67,14 @@ const KeyInfo conv_keys[] = {
     OUT_KEY, CONV_SIZE_KEYS,
     {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_KERNEL, .help = "a number, or [height, width]; else kernel / 2, rounded down, times the dilation"},
     {.name = "dilation", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "1", .help = "how far apart the taps stand"},
-    GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
+    GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
     LATER("use"), LATER("unroll"), LATER("winograd"), LATER("recompute"),
     {.name = NULL}};
 
 const KeyInfo linear_keys[] = {
     OUT_KEY, BIAS_KEY,
     {.name = "order", .type = KEY_DEF, .def = "linearOrder", .fallback = "linear", .help = "the stages from left to right, one of them linear: linear-bn-act; or a list of them"},
-    ACT_KEY, NAME_KEY, NORM_KEYS, LATER("use"), LATER("unroll"),
+    ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, LATER("use"), LATER("unroll"),
     {.name = NULL}};
 
 const KeyInfo group_keys[] = {
@@ -81,7 +83,7 @@ const KeyInfo group_keys[] = {
     {.name = "residual", .type = KEY_DEF, .def = "layers", .help = "the body: a chain whose output is added to the shortcut"},
     {.name = "concat", .type = KEY_DEF, .def = "branches", .help = "the body: branches that read the same and are joined by channels; [] is the input itself"},
     {.name = "repeat", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .fallback = "1", .help = "the body, so many times"},
-    OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEYS, RESIDUAL_KEYS,
+    OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS,
     {.name = "transition", .type = KEY_DEF, .def = "layers", .help = "a chain behind the last repeat"},
     RECOMPUTE_KEY("so many repeats keep their input alone, and are run again for backward"),
     {.name = "only", .type = KEY_DEF, .def = "only", .help = "keys of one repeat or of a layer in it: {2: {order: conv-act-bn}, 2.conv1: {kernel: 5}}"},
@@ -89,7 +91,7 @@ const KeyInfo group_keys[] = {
     {.name = NULL}};
 
 /* What `only` may say of a whole repeat. */
-const KeyInfo repeat_keys[] = {OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEYS, RESIDUAL_KEYS, {.name = NULL}};
+const KeyInfo repeat_keys[] = {OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS, {.name = NULL}};
 
 const KeyInfo shortcut_keys[] = {
     {.name = "order", .type = KEY_DEF, .def = "convOrder", .fallback = "conv-bn", .help = "its stages, one of them a conv, which is 1 x 1"},
@@ -103,6 +105,11 @@ const KeyInfo init_keys[] = {
     {.name = NULL}};
 
 const KeyInfo bn_keys[] = {NORM_KEYS, NAME_KEY, {.name = NULL}};
+const KeyInfo gn_keys[] = {
+    {.name = "groups", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "32", .help = "a divisor of the channels"},
+    EPS_KEY, NAME_KEY, {.name = NULL}};
+const KeyInfo image_norm_keys[] = {EPS_KEY, NAME_KEY, {.name = NULL}};
+const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
 const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
 const KeyInfo leaky_keys[] = {{.name = "slope", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.01", .help = "of what is below zero"}, NAME_KEY, {.name = NULL}};
 const KeyInfo elu_keys[] = {{.name = "alpha", .type = KEY_REAL, .lo = 0, .hi = 100, .fallback = "1", .help = "how far below zero it reaches"}, NAME_KEY, {.name = NULL}};
@@ -138,6 +145,10 @@ const KeyInfo train_keys[] = {
 /* clang-format on */
 
 const StageKeys stage_keys[] = {{"bn", bn_keys, NULL},
+                                {"gn", gn_keys, "groups"},
+                                {"ln", image_norm_keys, NULL},
+                                {"in", image_norm_keys, NULL},
+                                {"norm", norm_keys, "kind"},
                                 {"act", act_keys, "kind"},
                                 {"leaky_relu", leaky_keys, "slope"},
                                 {"elu", elu_keys, "alpha"},

@@ -6,11 +6,14 @@
 /* clang-format off */
 const OpInfo op_info[OP_KINDS] = {
     /*                      name               stage              class          backward      keeps  shift  keeps  args, and of an */
-    /*                                                                           needs         sign   safe   zero   activation its default and range */
+    /*                                                                           needs         sign   safe   zero   optional one its default and range */
     [OP_INPUT]           = {"input",           "input",           CLASS_INPUT,   NEED_NOTHING, false, false, true,  0, 0, NULL, 0, 0, 0},
     [OP_CONV]            = {"conv",            "conv",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  0, 0, NULL, 0, 0, 0},
     [OP_LINEAR]          = {"linear",          "linear",          CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  0, 0, NULL, 0, 0, 0},
     [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  0, 0, NULL, 0, 0, 0},
+    [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  0, 1, "groups", 32, 1, 1 << 20},
+    [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  0, 0, NULL, 0, 0, 0},
+    [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  0, 0, NULL, 0, 0, 0},
     [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  0, 0, NULL, 0, 0, 0},
     [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  0, 1, "slope", 0.01, 0, 1},
     [OP_TANH]            = {"tanh",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  0, 0, NULL, 0, 0, 0},
@@ -50,7 +53,17 @@ bool op_is_act(OpKind kind)
     return strcmp(op_info[kind].stage, "act") == 0;
 }
 
-bool op_is_act_with_arg(OpKind kind)
+bool op_is_norm(OpKind kind)
 {
-    return op_is_act(kind) && op_info[kind].max_args > 0;
+    return kind == OP_BN || op_is_image_norm(kind);
+}
+
+bool op_is_image_norm(OpKind kind)
+{
+    return op_info[kind].cls == CLASS_IMAGE;
+}
+
+bool op_takes_arg(OpKind kind)
+{
+    return op_info[kind].arg_most > 0;
 }

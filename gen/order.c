@@ -18,7 +18,12 @@ static const struct {
 } also_known[] = {
     {"batchnorm", "bn"},
     {"batch_norm", "bn"},
-    {"norm", "bn"}, /* as a layer; in an order see generic() */
+    {"groupnorm", "gn"},
+    {"group_norm", "gn"},
+    {"layernorm", "ln"},
+    {"layer_norm", "ln"},
+    {"instancenorm", "in"},
+    {"instance_norm", "in"},
     {"dropout", "drop"},
     {"max_pool", "maxpool"},
     {"pool", "maxpool"},
@@ -40,20 +45,14 @@ static const struct {
     {"conv2d", "conv"},
     {"global_average", "global_avg_pool"},
 };
-/* The word `norm`, as libraries have it in their orders, and the stage that it stands for. */
-static const char *generic(const char *word)
-{
-    return strcmp(word, "norm") == 0 ? "bn" : word;
-}
-
 /* Words of the language whose stages are yet to come. */
-static const char *const planned[] = {"gn", "ln", "in", "rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
+static const char *const planned[] = {"rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
 
 typedef struct Parse {
     const Node *node;
     const char *s; /* where we are */
     OpKind weight;
-    Act act;
+    Words words;
     bool bad;
 } Parse;
 
@@ -180,7 +179,7 @@ static bool set_args(SpecStage *st, const char *inside)
         }
         if (info->cls == CLASS_WINDOW && size_dims == 1)
             pair[n][0] = n < 2 ? 1 : 0;
-        if (info->cls == CLASS_POINT && strchr(text, 'x')) {
+        if (info->cls != CLASS_WINDOW && strchr(text, 'x')) {
             diag_error(st->mark, usage, "'%.40s' is not a number in %s", text, info->name);
             return false;
         }
@@ -200,7 +199,11 @@ static bool set_args(SpecStage *st, const char *inside)
                    real_text(real[0]));
         return false;
     }
-    if (op_is_act(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
+    if (st->op == OP_GN && pair[0][0] < 0 && real[0] >= info->arg_least && real[0] <= info->arg_most) {
+        diag_error(st->mark, usage, "the groups of gn must be a whole number, not %s", real_text(real[0]));
+        return false;
+    }
+    if (op_takes_arg(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
         diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
                    "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name, real_text(info->arg_least),
                    real_text(info->arg_most), real_text(real[0]));
@@ -233,9 +236,10 @@ const char *order_known_as(const char *word)
 
 static void unknown_word(const Parse *p, const char *word, Mark at)
 {
-    const char *names[OP_KINDS + 2];
+    const char *names[OP_KINDS + 3];
     int n = 0;
     names[n++] = "act";
+    names[n++] = "norm";
     for (int k = 0; k < OP_KINDS; k++)
         if (op_find(op_info[k].name) == (OpKind)k &&
             (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
@@ -289,10 +293,18 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the activation itself: act: leaky_relu(0.1)", "act takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->act.op, .arg = p->act.arg, .sub = p->act.sub, .maxv = p->act.maxv, .mark = at};
+        *st = (SpecStage){.op = p->words.act.op, .arg = p->words.act.arg, .sub = p->words.act.sub, .maxv = p->words.act.maxv, .mark = at};
         return true;
     }
-    OpKind op = op_find(generic(word));
+    if (strcmp(word, "norm") == 0) {
+        if (inside) {
+            diag_error(at, "give them to the norm itself: norm: gn(8)", "norm takes no arguments");
+            return false;
+        }
+        *st = (SpecStage){.op = p->words.norm.op, .arg = p->words.norm.arg, .mark = at};
+        return true;
+    }
+    OpKind op = op_find(word);
     if (op == OP_KINDS) {
         unknown_word(p, word, at);
         return false;
@@ -348,24 +360,24 @@ static bool read_stages(Parse *p, SpecStage **stage, int *nstage)
             p->bad = true;
             return false;
         }
-        if (read_stage(p, &st))
-            *PUSH(*stage, *nstage) = st;
-        else
+        if (!read_stage(p, &st))
             ok = false;
+        else if (st.op != OP_KINDS) /* norm: none */
+            *PUSH(*stage, *nstage) = st;
         if (p->bad || !*p->s)
             return ok;
         p->s++; /* the dash */
     }
 }
 
-bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage)
+bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage)
 {
-    Parse p = {.node = n, .weight = weight, .act = act};
+    Parse p = {.node = n, .weight = weight, .words = words};
     bool ok = true;
     *stage = NULL;
     *nstage = 0;
-    int words = n->kind == NODE_SEQ ? n->n : 1;
-    for (int i = 0; i < words && !p.bad; i++) {
+    int parts = n->kind == NODE_SEQ ? n->n : 1;
+    for (int i = 0; i < parts && !p.bad; i++) {
         p.node = n->kind == NODE_SEQ ? n->item[i] : n;
         if (p.node->kind != NODE_SCALAR || text_is_null(p.node)) {
             diag_error(p.node->mark, "stages joined by '-': conv-bn-act; or a list of them", "an order must be a word");
@@ -374,46 +386,73 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
         ok = read_stages(&p, stage, nstage) && ok;
     }
     p.node = n;
-    if (!words) {
+    if (!parts) {
         diag_error(n->mark, "stages joined by '-': conv-bn-act; or a list of them", "the order has no stages");
         return false;
     }
     return ok && (weight == OP_KINDS || check_weight_ops(&p, *stage, *nstage));
 }
 
-bool act_read(const Node *n, Act *out)
+/* A word that stands for one stage of a kind; `what` names it, with its article. */
+static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), const char *const *names, Act *out)
 {
-    const char *names[OP_KINDS + 1];
-    int nnames = 0;
-    for (int k = 0; k < OP_KINDS; k++)
-        if (op_is_act((OpKind)k))
-            names[nnames++] = op_info[k].name;
-    names[nnames] = NULL;
+    const char *kind = strchr(what, ' ') + 1;
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, diag_choices(NULL, names), "an activation must be a word");
+        diag_error(n->mark, diag_choices(NULL, names), "%s must be a word", what);
         return false;
     }
     const char *word = order_word(n->text);
     OpKind op = op_find(word);
-    if (op == OP_KINDS || !op_is_act(op)) {
+    if (op == OP_KINDS || !fits(op)) {
         bool later = false;
         for (int i = 0; planned[i]; i++)
             later = later || strcmp(planned[i], word) == 0;
         const char *known = order_known_as(word);
         diag_error(n->mark, known && op == OP_KINDS ? known : diag_choices(word, names),
-                   later ? "the activation '%.60s' is not built yet" : "unknown activation '%.60s'", word);
+                   later ? "the %s '%.60s' is not built yet" : "unknown %s '%.60s'", kind, word);
         return false;
     }
     SpecStage *st;
     int nst;
-    if (!order_read(n, OP_KINDS, (Act){.op = OP_RELU}, &st, &nst))
+    if (!order_read(n, OP_KINDS, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &nst))
         return false;
     if (nst != 1) {
-        diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not an activation", n->text);
+        diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not %s", n->text, what);
         return false;
     }
     *out = (Act){st[0].op, st[0].arg, st[0].sub, st[0].maxv};
     return true;
+}
+
+/* The ops of a kind; `also` NULL, or a word besides. */
+static const char *const *words_of(bool (*fits)(OpKind), const char *also)
+{
+    const char **names = xalloc((OP_KINDS + 2) * sizeof *names);
+    int n = 0;
+    for (int k = 0; k < OP_KINDS; k++)
+        if (fits((OpKind)k))
+            names[n++] = op_info[k].name;
+    names[n] = also;
+    return names;
+}
+
+bool act_read(const Node *n, Act *out)
+{
+    return read_word(n, "an activation", op_is_act, words_of(op_is_act, NULL), out);
+}
+
+bool norm_read(const Node *n, Act *out)
+{
+    if (n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, "none") == 0) {
+        *out = (Act){.op = OP_KINDS};
+        return true;
+    }
+    return read_word(n, "a norm", op_is_norm, words_of(op_is_norm, "none"), out);
+}
+
+const char *norm_text(Act norm)
+{
+    return norm.op == OP_KINDS ? "none" : stage_text(&(SpecStage){.op = norm.op, .arg = norm.arg});
 }
 
 /* ---- back to text ---------------------------------------------------------------------------------------------- */
@@ -440,7 +479,7 @@ const char *stage_text(const SpecStage *s)
             return xprintf("%s(%s,%s)", name, pair_text(s->k), pair_text(s->stride));
         return xprintf("%s(%s)", name, pair_text(s->k));
     default:
-        return op_is_act_with_arg(s->op) ? xprintf("%s(%s)", name, real_text(s->arg)) : name;
+        return op_takes_arg(s->op) ? xprintf("%s(%s)", name, real_text(s->arg)) : name;
     }
 }
 

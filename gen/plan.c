@@ -127,7 +127,8 @@ static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] 
 static void print_steps(const Plan *p, const Run *r, FILE *to)
 {
     static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
-                                       [STEP_STATS] = "statistics", [STEP_BACK] = "back ", [STEP_CORRECT] = "norms' share", [STEP_SUMS] = "sums ",
+                                       [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image", [STEP_BACK] = "back ",
+                                       [STEP_CORRECT] = "norms' share", [STEP_CORRECT_IMAGE] = "image norms' share", [STEP_SUMS] = "sums ",
                                        [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
     bool comma = r->window >= 0;
 
@@ -188,6 +189,8 @@ static void dump_node(const Plan *p, int i, FILE *to)
         fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
     for (int n = 0; n < nd->nnorm; n++)
         fprintf(to, ", norm %s", g->op[nd->norm[n]].path);
+    for (int n = 0; n < nd->nimage_norm; n++)
+        fprintf(to, ", image norm %s", g->op[nd->image_norm[n]].path);
     if (nd->grad)
         fprintf(to, ", gradient at %lld", (long long)nd->grad_slot);
     fputc('\n', to);

@@ -19,6 +19,7 @@ enum {
     GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels ... */
     GROUP_FLOATS = 131072, /* ... and this much scratch */
     UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
+    GROUP_KEPT = 5, GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
 };
 
 /* An image in scratch. Blocked: element (c, y, x) at ((c / 16 * rows + y + top) * cols + x + left) * 16 + c % 16.
@@ -79,8 +80,10 @@ typedef struct Tensor {
     bool grad;          /* its gradient is wanted */
     bool given;         /* a kernel before, in backward, gives to it: others add */
     const char *why;    /* of the choice of what is stored, for people */
-    int *norm, *norm_first; /* norms over it, and the channel of each that is its channel 0 */
+    int *norm, *norm_first; /* batch norms over it, and the channel of each that is its channel 0 */
     int nnorm;
+    int *image_norm;        /* image norms over it: each reads all of its channels */
+    int nimage_norm;
     int readers;
     int *route;         /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
     int64_t *route_slot;
@@ -100,8 +103,10 @@ typedef enum StepKind {
     STEP_ADD,       /* v[out] = v[in] + v[in2] */
     STEP_STORE,     /* v[in] is stored for backward */
     STEP_STATS,     /* v[in] enters the statistics of the kernel's node */
+    STEP_IMAGE_STATS, /* v[in] enters the statistics of this image of the kernel's node */
     STEP_BACK,      /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
     STEP_CORRECT,   /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
+    STEP_CORRECT_IMAGE, /* the same of its image norms */
     STEP_SUMS,      /* g and g * xhat enter the sums of norm op, whose input is v[in] */
     STEP_SCALE,     /* g through norm op, but for what STEP_CORRECT does once all sums are known */
     STEP_SPLIT,     /* g<g> = g: what a join gives to its operand */
@@ -169,7 +174,7 @@ typedef struct Run {
     bool route;       /* the window's winners are in the arena: written forward, read backward */
     bool bias;        /* the value that comes in lacks the weight op's bias */
     bool bias_grad;   /* its results are summed: the bias's gradient */
-    bool stats;       /* of the kernel's node, whose channels [stats_first, ...) these are */
+    bool stats, image_stats; /* of the kernel's node, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
     SideRead *side;
@@ -247,6 +252,13 @@ typedef struct Alias {
     const char *name;
 } Alias;
 
+/* An image norm that a kernel's stages apply. Offsets in the thread's scratch, set by memory. */
+typedef struct ImageNorm {
+    int op;
+    int64_t constants; /* of one image: mean, scale, shift, istd, off, a float a channel */
+    int64_t sums;      /* of its gradient: two doubles a channel */
+} ImageNorm;
+
 typedef struct Kernel {
     KernelKind kind;
     const char *name;  /* "conv2", "loss"; of files and symbols */
@@ -281,6 +293,9 @@ typedef struct Kernel {
     bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
     int nalias;
+    ImageNorm *image_norm;
+    int nimage_norm;
+    int64_t image_stats, image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
     const char *core_name; /* core_<...>.h */
     /* weights */
     int wparam, bparam; /* in Graph.param, -1 */
@@ -296,10 +311,10 @@ typedef struct Kernel {
     int64_t fold_w, fold_b;
 } Kernel;
 
-/* A norm at inference that stays a multiply-add. */
+/* A norm at inference that stays a multiply-add; or an image norm. */
 typedef struct Affine {
     int op;
-    int64_t at; /* scale, then shift, in the folded weights */
+    int64_t at; /* scale, then shift, in the folded weights; of an image norm gamma, then beta */
     int padded; /* floats of each */
 } Affine;
 
@@ -309,6 +324,8 @@ typedef struct Norm {
     int padded;  /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
     bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
+    int64_t slot;            /* image norms: an image's means and so on, GROUP_KEPT floats a group, in the images' part */
+    int64_t infer_slot;      /* the same at inference, in the thread's part */
     int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference;   /* what happens to it at inference and why, for people */
 } Norm;

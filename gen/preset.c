@@ -12,7 +12,7 @@ const Preset presets[] = {
     /* conv_layer and init_cnn of fast.ai's course v3, part 2, notebook 07_batchnorm: Conv2d(bias=not bn), GeneralRelu,
      * BatchNorm2d(eps=1e-5, momentum=0.1); kaiming_normal_(a=0.1) for convolutions, PyTorch's own for the rest. */
     {"fastai-conv_layer", "the course's notebook: norm behind the activation, no bias beside a norm",
-     "{order: conv-act-bn, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
+     "{order: conv-act-norm, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal(0.1), linear: pytorch}}",
      NULL},
     /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto', which
@@ -24,13 +24,13 @@ const Preset presets[] = {
     /* Ioffe and Szegedy 2015, section 3.2: z = g(BN(W u)), the bias left out since the mean takes it away: what `auto`
      * finds by itself. */
     {"batch-norm-paper", "Ioffe and Szegedy 2015: norm between the conv and the activation",
-     "{order: conv-bn-act, bias: auto, eps: 1e-5, momentum: 0.1}", NULL},
+     "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}", NULL},
     /* He et al. 2016, Identity mappings in deep residual networks, figure 4 (a) and (e). */
     {"post-activation", "He et al. 2016, the original unit: activation behind the sum",
-     "{order: conv-bn-act, bias: auto, eps: 1e-5, momentum: 0.1}",
-     "{residual: [conv, conv: {order: conv-bn}], post: act, shortcut: conv-bn}"},
+     "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}",
+     "{residual: [conv, conv: {order: conv-norm}], post: act, shortcut: conv-norm}"},
     {"pre-activation", "He et al. 2016, full pre-activation: norm and activation before the conv",
-     "{order: bn-act-conv, bias: auto, eps: 1e-5, momentum: 0.1}", "{residual: [conv, conv], shortcut: conv-bn}"},
+     "{order: norm-act-conv, bias: auto, eps: 1e-5, momentum: 0.1}", "{residual: [conv, conv], shortcut: conv-norm}"},
     /* mmcv.cnn.ConvModule: bias='auto' is `not with_norm`, order=('conv', 'norm', 'act'), act_cfg ReLU; init_weights is
      * kaiming_init, normal by fan_out. */
     {"mmcv-ConvModule", "mmcv: order [conv, norm, act], no bias beside a norm",
@@ -42,21 +42,21 @@ const Preset presets[] = {
      "{adn: NDA, act: relu, bias: true, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
     /* torchvision.ops.Conv2dNormActivation: bias=None is `norm_layer is None`; Conv2d, BatchNorm2d, ReLU. */
     {"torchvision-Conv2dNormActivation", "torchvision: conv, norm, activation, no bias beside a norm",
-     "{order: conv-bn-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
+     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
     /* torchvision.models.resnet: BasicBlock, whose convs have no bias; kaiming_normal_(mode='fan_out') for convs. */
     {"torchvision-BasicBlock", "torchvision's ResNet: its residual block in a group",
-     "{order: conv-bn-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
+     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
-     "{residual: [conv, conv: {order: conv-bn}], post: act, bias: false, shortcut: {order: conv-bn, bias: false}}"},
+     "{residual: [conv, conv: {order: conv-norm}], post: act, bias: false, shortcut: {order: conv-norm, bias: false}}"},
     /* timm.layers.ConvNormAct: bias=False, BatchNorm2d with the activation in it (BatchNormAct2d). */
     {"timm-ConvNormAct", "timm: conv, norm, activation, no bias beside a norm",
-     "{order: conv-bn-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
+     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
     /* timm.models.resnetv2: PreActBasic with BatchNormAct2d and plain convs without bias: the projection reads what norm1
      * gives, where shapes differ; kaiming_normal_(mode='fan_out') for convs. */
     {"timm-PreActBasic", "timm's ResNetV2: its pre-activation block in a group, projections behind the first norm",
-     "{order: bn-act-conv, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
+     "{order: norm-act-conv, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
-     "{pre: bn-act, order: conv-bn-act, residual: [conv, conv: {order: conv}], bias: false, shortcut_from: pre,"
+     "{pre: norm-act, order: conv-norm-act, residual: [conv, conv: {order: conv}], bias: false, shortcut_from: pre,"
      " shortcut: {order: conv, bias: false}}"},
     {NULL, NULL, NULL, NULL}};
 

@@ -125,6 +125,18 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_printf(to, "nn.BatchNorm%dd(%d, eps=%s, momentum=%s)", rank == 4 ? 2 : 1, in.c, number(op->eps),
                    number(op->momentum));
         return;
+    case OP_GN:
+        buf_printf(to, "nn.GroupNorm(%d, %d, eps=%s)", op->groups, in.c, number(op->eps));
+        return;
+    case OP_LN: /* with one gamma and one beta a channel: of an image GroupNorm does that */
+        if (rank == 2)
+            buf_printf(to, "nn.LayerNorm(%d, eps=%s)", in.c, number(op->eps));
+        else
+            buf_printf(to, "nn.GroupNorm(1, %d, eps=%s)", in.c, number(op->eps));
+        return;
+    case OP_IN:
+        buf_printf(to, "nn.InstanceNorm%dd(%d, eps=%s, affine=True)", rank == 4 ? 2 : 1, in.c, number(op->eps));
+        return;
     case OP_RELU:
         buf_puts(to, "nn.ReLU()");
         return;

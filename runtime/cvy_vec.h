@@ -659,6 +659,45 @@ CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(
  * sum of scale * g already, the rest is back_x (v - mean) + back_1 (cvy_bn_back) */
 CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return vf_add(g, vf_fma(vf_sub(v, mean), back_x, back_1)); }
 
+/* ---- image norms: groups of channels of one image, all channels, or each ---- */
+
+/* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
+#define CVY_GN_STATS 3
+/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Channels are merged as count, mean and M2. */
+CVY_KEEP void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
+{
+    const int many = channels / groups;
+
+    for (int g = 0; g < groups; g++) {
+        double count = 0, mean = 0, m2 = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            const double own = sums[c] + sums[room + c] / area, d = own - mean;
+            mean += d * area / (count + area);
+            m2 += sums[2 * room + c] - sums[room + c] * sums[room + c] / area + d * d * count * area / (count + area);
+            count += area;
+        }
+        stats[g] = (float)mean;
+        stats[groups + g] = (float)(mean - (double)stats[g]);
+        stats[2 * groups + g] = (float)(1 / sqrt((m2 > 0 ? m2 / count : 0) + eps));
+    }
+}
+/* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
+ * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. Padding channels become zero. */
+CVY_KEEP void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
+{
+    const int many = channels / groups;
+
+    memset(to, 0, sizeof(float) * 5 * (size_t)padded);
+    for (int c = 0; c < channels; c++) {
+        const float istd = stats[2 * groups + c / many], off = -stats[groups + c / many] * istd;
+        to[c] = stats[c / many];
+        to[padded + c] = gamma[c] * istd;
+        to[2 * padded + c] = beta[c] + gamma[c] * off;
+        to[3 * padded + c] = istd;
+        to[4 * padded + c] = off;
+    }
+}
+
 /* ---- dropout: the mask is a function of (seed, stage, step, image, element), recomputed wherever it is needed ---- */
 
 struct vf_drop {

@@ -125,6 +125,9 @@ struct $n.name {
     //$ for m in n.norms
     struct cvy_bn $m.name;
     //$ end
+    //$ for m in n.image_norms
+    struct cvy_gn $m.name;
+    //$ end
     //$ for m in n.stats
     struct cvy_stats $m.name;
     //$ end

@@ -1,6 +1,6 @@
 // The lines of stage functions: what a step of a run is in C. `s` is the step.
 
-//$ define fwd_bn
+//$ define fwd_norm
 const vf v$s.out = vf_norm(v$s.in, q->$s.op_mean, q->$s.op_scale, q->$s.op_shift);
 //$ end
 //$ define fwd_relu
@@ -122,9 +122,9 @@ $s.g = vf_mul($s.g, q->$s.op_scale);
 //$ end
 //$ define back_stats
 //$ if s.valid
-g = vf_first(vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1), $s.valid - q->c);
+g = vf_first(vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1), $s.valid - q->c);
 //$ else
-g = vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1);
+g = vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1);
 //$ end
 //$ end
 //$ define split
@@ -169,12 +169,12 @@ vf_store_lanes(q->stored + $s.index * 16, $s.area, $s.channel, $s.end, v$s.in);
 //$ end
 //$ define stats
 //$ if s.valid
-const vf d = vf_first(vf_sub(v$s.in, q->pivot), $s.valid - q->c);
+const vf $s.ofd = vf_first(vf_sub(v$s.in, q->$s.ofpivot), $s.valid - q->c);
 //$ else
-const vf d = vf_sub(v$s.in, q->pivot);
+const vf $s.ofd = vf_sub(v$s.in, q->$s.ofpivot);
 //$ end
-q->sum = vf_add(q->sum, d);
-q->square = vf_fma(d, d, q->square);
+q->$s.ofsum = vf_add(q->$s.ofsum, $s.ofd);
+q->$s.ofsquare = vf_fma($s.ofd, $s.ofd, q->$s.ofsquare);
 //$ end
 //$ define sums
 const vf xhat_$s.op = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
@@ -316,25 +316,44 @@ q->sum_$s.op = q->square_$s.op = vf_zero();
 q->sum = vf_zero();
 //$ end
 //$ define begin_stats
+//$ if s.batch
 q->sum = q->square = q->pivot = vf_zero();
-if (q->at->fresh && y == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ end
+//$ if s.image
+q->image_sum = q->image_square = q->image_pivot = vf_zero();
+if ($s.wheny == 0 && x == 0) { /* the image's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ else
+if ($s.wheny == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ end
     $s.tag_point(q, first, y, x);
-    //$ if s.valid
-    vf_to_double(q->stats, q->sum, $s.valid - c);
+    //$ if s.batch
+    //$ if s.fresh
+    $s.fresh
+        vf_to_double(q->stats, q->sum, $s.lanes);
     //$ else
-    vf_to_double(q->stats, q->sum, 16);
+    vf_to_double(q->stats, q->sum, $s.lanes);
     //$ end
     q->sum = q->square = vf_zero();
+    //$ end
+    //$ if s.image
+    vf_to_double(q->image_stats, q->image_sum, $s.lanes);
+    q->image_sum = q->image_square = vf_zero();
+    //$ end
 }
+//$ if s.batch
 q->pivot = vf_from_double(q->stats);
+//$ end
+//$ if s.image
+q->image_pivot = vf_from_double(q->image_stats);
+//$ end
 //$ end
 //$ define unused_first
 (void)first;
 //$ end
 //$ define end_stats
-vf_add_to(q->stats + $s.padded, q->sum);
-vf_add_to(q->stats + 2 * $s.padded, q->square);
-q->sum = q->square = vf_zero();
+vf_add_to(q->$s.ofstats + $s.padded, q->$s.ofsum);
+vf_add_to(q->$s.ofstats + 2 * $s.padded, q->$s.ofsquare);
+q->$s.ofsum = q->$s.ofsquare = vf_zero();
 //$ end
 //$ define end_sums
 vf_add_to(q->sums_$s.op, q->sum_$s.op);

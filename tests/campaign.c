@@ -404,6 +404,20 @@ static const Chosen exact[] = {
                             "classes\n" TAIL},
     {"mean/sd = 1e4, a norm on the input", FILL_FAR, 6,
      HEAD("[3, 5, 7]", "4") "  - bn\n  - conv: {out: 8, order: conv-relu-bn}\n  - flatten\n  - linear: classes\n" TAIL},
+    {"constant channels, norms of images", FILL_CONSTANT, 4,
+     HEAD("[3, 6, 6]",
+          "4") "  - gn(3)\n  - conv: {out: 17, kernel: 1, order: in-conv-in-relu}\n  - conv: {out: 8, order: conv-relu-gn(2)}\n"
+               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"mean/sd = 1e4, norms of images", FILL_FAR, 4,
+     HEAD("[2, 8, 8]",
+          "4") "  - conv: {out: 17, kernel: 1, order: conv-in-relu}\n  - conv: {out: 8, order: conv-relu-ln}\n"
+               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"norms of images: in a row, several of a tensor, of joins, across blocks of 16, one image of six", FILL_PLAIN, 1,
+     HEAD("[3, 7, 6]",
+          "4") "  - ln\n  - in\n  - conv: {out: 36, order: conv-gn(3)-relu-gn(2)}\n"
+               "  - stage: {concat: [[bn], [gn(4)], [conv: {out: 5, order: in-conv-gelu}], [in]], post: \"gn(7)-act-maxpool(2)\"}\n"
+               "  - stage: {repeat: 2, out: 18, norm: gn(6), residual: [conv, conv: {order: conv-norm}], post: ln-act}\n"
+               "  - flatten\n  - linear: {out: 20, order: linear-ln-silu-gn(2)}\n  - linear: classes\n  - ln\n" TAIL},
     {"a short last batch: one image of six", FILL_PLAIN, 1,
      HEAD("[3, 8, 8]",
           "4") "  - conv: {out: 20, order: conv-bn-relu}\n  - conv: {out: 8, stride: 2, order: conv-relu-bn}\n"

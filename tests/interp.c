@@ -292,6 +292,50 @@ static void bn_backward(At *t)
     }
 }
 
+/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group stand together. */
+static void image_norm_forward(At *t)
+{
+    const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
+    int64_t plane = (int64_t)t->b.h * t->b.w, m = t->b.c / t->op->groups * plane;
+    for (int64_t g = 0; g < t->n * t->op->groups; g++) {
+        const double *x = t->x + g * m;
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < m; i++)
+            mean += x[i] / (double)m;
+        for (int64_t i = 0; i < m; i++)
+            var += (x[i] - mean) * (x[i] - mean) / (double)m;
+        t->ip->mean[t->i][g] = mean;
+        t->ip->istd[t->i][g] = q(t, 1 / sqrt(var + t->op->eps));
+        for (int64_t i = 0; i < m; i++) {
+            int c = (int)((g * m + i) / plane % t->b.c);
+            t->y[g * m + i] = gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + beta[c];
+        }
+    }
+}
+
+static void image_norm_backward(At *t)
+{
+    const double *gamma = value(t, PARAM_GAMMA);
+    double *dgamma = gradient(t, PARAM_GAMMA), *dbeta = gradient(t, PARAM_BETA);
+    int64_t plane = (int64_t)t->b.h * t->b.w, m = t->b.c / t->op->groups * plane;
+    for (int64_t g = 0; g < t->n * t->op->groups; g++) {
+        double mean = t->ip->mean[t->i][g], istd = t->ip->istd[t->i][g], sum = 0, dot = 0;
+        for (int64_t e = g * m; e < (g + 1) * m; e++) {
+            int c = (int)(e / plane % t->b.c);
+            double xhat = q(t, (t->x[e] - mean) * istd), dy = q(t, t->dy[e]);
+            dbeta[c] += dy;
+            dgamma[c] += dy * xhat;
+            sum += q(t, gamma[c] * dy);
+            dot += q(t, gamma[c] * dy) * xhat;
+        }
+        for (int64_t e = g * m; e < (g + 1) * m; e++) {
+            int c = (int)(e / plane % t->b.c);
+            double xhat = q(t, (t->x[e] - mean) * istd);
+            t->dx[e] += istd * q(t, q(t, gamma[c] * t->dy[e] - q(t, sum / (double)m)) - q(t, xhat * q(t, dot / (double)m)));
+        }
+    }
+}
+
 /* Activations in pieces: which piece x lies in is how many of their kinks it is above. At a kink itself, the lower one. */
 typedef struct Pieces {
     int n;
@@ -726,6 +770,9 @@ static const struct {
     [OP_CONV] = {conv_forward, conv_backward},
     [OP_LINEAR] = {linear_forward, linear_backward},
     [OP_BN] = {bn_forward, bn_backward},
+    [OP_GN] = {image_norm_forward, image_norm_backward},
+    [OP_LN] = {image_norm_forward, image_norm_backward},
+    [OP_IN] = {image_norm_forward, image_norm_backward},
     [OP_RELU] = {pieces_forward, pieces_backward},
     [OP_LEAKY_RELU] = {pieces_forward, pieces_backward},
     [OP_ELU] = {pieces_forward, pieces_backward},
@@ -903,6 +950,10 @@ Interp *interp_new(const Graph *g, int max_n)
             ip->side[i] = room(n, 1);
         if (k == OP_MAXPOOL)
             ip->route[i] = room(n, sizeof(int64_t));
+        if (op_is_image_norm(k)) {
+            ip->mean[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
+            ip->istd[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
+        }
         if (k == OP_BN) {
             ip->mean[i] = room(g->op[i].shape.c, sizeof(double));
             ip->istd[i] = room(g->op[i].shape.c, sizeof(double));

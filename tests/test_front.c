@@ -419,10 +419,10 @@ START_TEST(orders_read_back)
         SpecStage *st;
         int n;
         Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
-        ck_assert(order_read(&node, OP_CONV, (Act){.op = OP_TANH}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_TANH}, {.op = OP_BN}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
         node.text = orders[i][1];
-        ck_assert(order_read(&node, OP_CONV, (Act){.op = OP_RELU}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
     }
     ck_assert(!diag_flush(stderr));

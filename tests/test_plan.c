@@ -106,6 +106,14 @@ static const struct Case {
     {"conv-relu-bn-tanh-bn", "conv-relu", "conv1.act", 5, 0},
     {"conv-bn", "bn-conv", "z", 5, 0},
     {"conv-relu-tanh-bn", "conv-relu", "conv1.act2", 4, 0},
+    {"conv-gn(2)-relu", "conv-gn(2)-relu", "z", 4, 0}, /* norms of an image stand where those of a batch do */
+    {"conv-relu-ln", "conv-relu-in", "conv1.act", 4, 0},
+    {"conv-gelu-in", "conv-relu", "z", 4, 0},
+    {"conv-in-relu-gn(2)", "conv-relu", "z", 5, 0},
+    {"ln-conv-relu", "conv-relu", "conv1.act", 5, 0},
+    {"conv-elu-relu6-gn(2)", "conv-relu", "conv1.act", 4, 0}, /* elu needs its own output; relu6 is recomputed */
+    {"conv-relu-softplus-bn", "conv-relu", "conv1.act", 4, 0}, /* softplus hides signs */
+    {"conv-relu-elu-bn", "conv-relu", "conv1.act2", 4, 0},
     {"conv-sigmoid-relu-bn", "conv-relu", "conv1.act", 4, 0}, /* sigmoid's backward needs its own output */
 };
 
@@ -159,6 +167,8 @@ static const struct {
     {"conv-relu-bn", "a multiply-add in the epilogue"},
     {"conv-maxpool(2)-bn", "a multiply-add in the epilogue"},
     {"bn-conv-relu", "a multiply-add in the prologue"},
+    {"conv-gn(2)-relu", "applied in the prologue of linear1 with the statistics of the image"},
+    {"in-conv-relu", "applied in the prologue of conv1 with the statistics of the image"},
 };
 
 START_TEST(norms_at_inference)
@@ -966,6 +976,7 @@ typedef struct Lives {
     Life *part;
     int n;
     int *value, *grad, *route; /* of a node: its part; route: of the first */
+    int *kept;                 /* of an image norm, by op */
 } Lives;
 
 static int add_part(Lives *l, const char *what, int64_t at, int64_t floats)
@@ -992,6 +1003,25 @@ static void touch_value(Lives *l, int node, int step, bool read)
         touch(l, l->value[l->p->node[node].root], step, read);
 }
 
+/* Statistics of images: those that a step takes or gives back are of all image norms over the node. */
+static void touch_image_norms(Lives *l, const Tensor *nd, int step)
+{
+    for (int i = 0; i < nd->nimage_norm; i++)
+        touch(l, l->kept[nd->image_norm[i]], step, false);
+}
+
+static void add_image_norms(Lives *l, bool infer)
+{
+    const Plan *p = l->p;
+
+    l->kept = xalloc(sizeof(int) * (size_t)p->g->nop);
+    for (int i = 0; i < p->nnorm; i++) {
+        const Op *o = &p->g->op[p->norm[i].op];
+        if (op_is_image_norm(o->kind))
+            l->kept[p->norm[i].op] = add_part(l, xprintf("statistics of %s", o->path), infer ? p->norm[i].infer_slot : p->norm[i].slot, (infer ? 3 : 5) * (int64_t)o->groups);
+    }
+}
+
 static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
 {
     for (int i = 0; i < c->n; i++) {
@@ -1012,6 +1042,10 @@ static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
                 touch(l, l->grad[k->port[st->in2].node], step, false);
             else if (st->kind == STEP_STORE)
                 touch_value(l, k->node, step, false);
+            else if (st->kind == STEP_IMAGE_STATS || st->kind == STEP_CORRECT_IMAGE)
+                touch_image_norms(l, &l->p->node[k->node], step);
+            if (st->op >= 0 && op_is_image_norm(l->p->g->op[st->op].kind))
+                touch(l, l->kept[st->op], step, false);
         }
         for (int w = 0; r->route && w < l->p->node[k->node].nroute; w++)
             if (l->p->node[k->node].route[w] == r->window)
@@ -1036,6 +1070,7 @@ static Lives parts_of(const Plan *p)
         for (int r = 0; r < nd->nroute; r++)
             add_part(&l, xprintf("routes of %s", path), nd->route_slot[r], (blocked_floats(p->g->op[nd->route[r]].shape) + 3) / 4);
     }
+    add_image_norms(&l, false);
     for (int i = 0; i <= last; i++) {
         const Kernel *k = &p->kernel[i];
         const int back = 2 * last - i;
@@ -1099,9 +1134,14 @@ static Lives infer_parts_of(const Plan *p)
     l.value = xalloc(sizeof(int) * (size_t)p->ninfer_node);
     for (int i = 1; i < p->ninfer_node; i++)
         l.value[i] = add_part(&l, p->g->op[p->infer_node[i].op].path, p->infer_node[i].slot, p->infer_image[p->infer_node[i].image].floats);
+    add_image_norms(&l, true);
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
-        touch(&l, l.value[k->node], i, false);
+        if (k->node > 0)
+            touch(&l, l.value[k->node], i, false);
+        touch_image_norms(&l, &p->infer_node[k->node], i);
+        for (int j = 0; j < k->nimage_norm; j++)
+            touch(&l, l.kept[k->image_norm[j].op], i, false);
         for (int w = -1; w < k->nin; w++) {
             const Way *way = w < 0 ? &k->out : &k->in[w];
             if (way->node > 0)
@@ -1130,6 +1170,8 @@ static const char *const memory_nets[] = {
     "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 16, stage: {shortcut: identity, residual: [stage: {concat: [[conv: 5], [conv: 11]]}]}, global_avg_pool, linear: classes]}",
     "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, stage: {out: 16, repeat: 2, shortcut: identity, residual: [conv, conv]}, global_avg_pool, linear: classes]}",
     "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: {out: 16, order: 'conv-bn-act-maxpool(2)'}, stage: {out: 24, repeat: 3, post: 'drop(0.2)', residual: [conv: {order: conv-silu}, conv: {order: 'conv-bn-sigmoid'}]}, flatten, linear: {out: 32, order: linear-bn-act}, linear: classes]}",
+    "{name: n1, input: [3, 12, 12], classes: 10, norm: gn(4), layers: [ln, conv: {out: 36, order: 'conv-norm-act-gn(2)'}, stage: {out: 24, repeat: 3, post: 'in-act', residual: [conv, conv: {order: conv-norm}]}, "
+    "stage: {concat: [[bn], [ln], [conv: 8]], post: 'norm-maxpool(2)'}, flatten, linear: {out: 32, order: 'linear-norm-act-ln'}, linear: classes]}",
 };
 enum { MEMORY_NETS = sizeof memory_nets / sizeof *memory_nets, ARRANGEMENTS = sizeof arrangements / sizeof *arrangements };
 
@@ -1206,6 +1248,9 @@ START_TEST(kept_is_what_backward_reads)
         for (int r = 0; r < nd->nroute; r++)
             bytes += blocked_floats(p->g->op[nd->route[r]].shape);
     }
+    for (int i = 0; i < p->nnode; i++) /* of image norms a mean in two floats, and 1 / sd, a group */
+        for (int j = 0; j < p->node[i].nimage_norm; j++)
+            bytes += 4 * 3 * p->g->op[p->node[i].image_norm[j]].groups;
     ck_assert_int_eq(p->stored_bytes, bytes);
 }
 END_TEST

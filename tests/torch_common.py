@@ -188,13 +188,25 @@ class Jitter:
 
     def norm(self, m, x):
         """A norm in training, all that it computes off, as float32 has it where a batch leaves little to see."""
+        if not isinstance(m, NORMS):
+            return self.image_norm(m, x)
         dims, each = [d for d in range(x.ndim) if d != 1], (-1,) + (1,) * (x.ndim - 2)
         centred = self(x - self(x.mean(dims)).reshape(each))
         scale = self((self((centred * centred).mean(dims)) + m.eps) ** -0.5)
         return self(centred * scale.reshape(each)) * m.weight.reshape(each) + m.bias.reshape(each)
 
 
+    def image_norm(self, m, x):
+        groups = x.shape[1] if isinstance(m, INSTANCE_NORMS) else getattr(m, "num_groups", 1)
+        parts, each = x.reshape(x.shape[0], groups, -1), (-1,) + (1,) * (x.ndim - 2)
+        centred = self(parts - self(parts.mean(2, keepdim=True)))
+        scale = self((self((centred * centred).mean(2, keepdim=True)) + m.eps) ** -0.5)
+        return self(centred * scale).reshape(x.shape) * m.weight.reshape(each) + m.bias.reshape(each)
+
+
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+INSTANCE_NORMS = (torch.nn.InstanceNorm1d, torch.nn.InstanceNorm2d)
+IMAGE_NORMS = (torch.nn.GroupNorm, torch.nn.LayerNorm, *INSTANCE_NORMS)
 CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU, torch.nn.ELU, torch.nn.SELU)
 # Activations in pieces: on which side of its kinks an element is, by the output.
 PIECES = {torch.nn.ReLU: lambda y: y > 0, torch.nn.LeakyReLU: lambda y: y > 0, torch.nn.ELU: lambda y: y > 0,
@@ -236,7 +248,7 @@ class TwinReference:
             if isinstance(module, torch.nn.Dropout) and module.training:
                 output = inputs[0] * self.masks[path].reshape(output.shape) / (1 - module.p)
             if self.jitter:
-                if isinstance(module, NORMS) and module.training:
+                if isinstance(module, (*NORMS, *IMAGE_NORMS)) and module.training:
                     output = self.jitter.norm(module, inputs[0])
                 elif isinstance(module, CURVES):
                     output = self.jitter.act(module, inputs[0])
@@ -318,12 +330,12 @@ def random_state(shapes, rng):
     """Weights of a useful size; norms' gammas of either sign and sometimes zero; running statistics like real ones."""
     state = {}
     for name, shape in shapes.items():
-        norm = name.rsplit(".", 1)[0] + ".running_mean" in shapes
+        norm = len(shape) == 1 and name.endswith("weight")
         if name.endswith("num_batches_tracked"):
             state[name] = np.array(rng.integers(0, 1000), np.int64)
         elif name.endswith("running_var"):
             state[name] = rng.uniform(0.3, 2, shape)
-        elif norm and name.endswith("weight"):
+        elif norm:
             gamma = rng.normal(1, 0.5, shape) * rng.choice([1, 1, 1, -1], shape)
             state[name] = np.where(rng.random(shape) < 0.1, 0, gamma)
         elif len(shape) > 1:
