@@ -24,29 +24,39 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
 #define LATER(key) {.name = key, .not_built = later_grammar}
 #define NAME_KEY {.name = "name", .type = KEY_DEF, .def = "name", .help = "what the layer is called; else its kind and number: conv1"}
 #define ORDER_KEYS \
-    {.name = "order", .type = KEY_DEF, .def = "convOrder", .help = "the stages from left to right, one of them conv: conv-bn-act, bn-act-conv, conv-maxpool(2)-bn-act; or a list of them"}, \
+    {.name = "order", .type = KEY_DEF, .def = "convOrder", \
+         .help = "the stages from left to right, one of them conv: conv-bn-act, bn-act-conv, conv-maxpool(2)-bn-act; or a list of them"}, \
     {.name = "bn_1st", .type = KEY_BOOL, .help = "fastai's way to say an order: true is conv-norm-act, false is conv-act-norm"}, \
-    {.name = "adn", .type = KEY_DEF, .def = "adn", .help = "MONAI's way to say an order: activation, dropout (its rate in drop), norm, as they follow the conv: NDA"}, \
+    {.name = "adn", .type = KEY_DEF, .def = "adn", \
+         .help = "MONAI's way to say an order: activation, dropout (its rate in drop), norm, as they follow the conv: NDA"}, \
     {.name = "drop", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .help = "the rate of adn's D"}
-#define PRESET_KEY {.name = "preset", .type = KEY_DEF, .def = "preset", .help = "blocks as a library or a paper has them: sets keys that are not given here (convoy presets lists them)"}
-#define NORM_KEY {.name = "norm", .type = KEY_DEF, .def = "normKind", .help = "the norm that the word norm stands for: bn, gn(8), ln, in; none leaves it out"}
+#define PRESET_KEY {.name = "preset", .type = KEY_DEF, .def = "preset", \
+     .help = "blocks as a library or a paper has them: sets keys that are not given here (convoy presets lists them)"}
+#define NORM_KEY {.name = "norm", .type = KEY_DEF, .def = "normKind", \
+     .help = "the norm that the word norm stands for: bn, gn(8), ln, in; none leaves it out"}
 #define ACT_KEY {.name = "act", .type = KEY_DEF, .def = "activation", .help = "the activation that the word act stands for"}
-#define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}
+#define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", \
+     .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}
 #define EPS_KEY {.name = "eps", .type = KEY_REAL, .lo = 1e-12, .hi = 1, .fallback = "1e-5", .help = "what a norm adds to the variance"}
 #define NORM_KEYS \
     EPS_KEY, \
-    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.1", .help = "the weight of the new batch in batch norm's running statistics"}
+    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.1", \
+         .help = "the weight of the new batch in batch norm's running statistics"}
 #define RECOMPUTE_KEY(what) {.name = "recompute", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .words = none_word, .help = what}
 #define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes"}
 #define CONV_SIZE_KEYS \
     {.name = "kernel", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "3", .help = "a number, or [height, width]"}, \
-    {.name = "stride", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .words = group_word, .fallback = "1", .help = "a number, or [height, width]; in a group, the word group: the group's"}
-#define GROUPS_KEY {.name = "groups", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = depthwise_word, .fallback = "1", .help = "into how many parts channels are split; or depthwise"}
+    {.name = "stride", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .words = group_word, .fallback = "1", \
+         .help = "a number, or [height, width]; in a group, the word group: the group's"}
+#define GROUPS_KEY {.name = "groups", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = depthwise_word, .fallback = "1", \
+     .help = "into how many parts channels are split; or depthwise"}
 #define RESIDUAL_KEYS \
     {.name = "pre", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages before the body, in every repeat: bn-act"}, \
     {.name = "post", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages behind the body, in every repeat: act"}, \
-    {.name = "shortcut", .type = KEY_DEF, .def = "shortcut", .help = "of a residual: identity, pad, an order with one conv, or {order: conv-bn, always: true}"}, \
-    {.name = "shortcut_from", .type = KEY_WORD, .words = from_names, .fallback = "input", .help = "of a residual: whether a shortcut that is no identity reads what is before pre, or behind it"}, \
+    {.name = "shortcut", .type = KEY_DEF, .def = "shortcut", \
+         .help = "of a residual: identity, pad, an order with one conv, or {order: conv-bn, always: true}"}, \
+    {.name = "shortcut_from", .type = KEY_WORD, .words = from_names, .fallback = "input", \
+         .help = "of a residual: whether a shortcut that is no identity reads what is before pre, or behind it"}, \
     {.name = "zero_gamma", .type = KEY_BOOL, .fallback = "false", .help = "of a residual: the last norm of each branch begins with gamma 0"}
 
 const KeyInfo top_keys[] = {
@@ -58,14 +68,16 @@ const KeyInfo top_keys[] = {
     {.name = "init", .type = KEY_DEF, .def = "init", .fallback = "pytorch", .help = "how weights begin; {conv: ..., linear: ...} for each kind"},
     {.name = "train", .type = KEY_DEF, .def = "train", .help = "the defaults of the emitted program's options"},
     LATER("presets"),
-    {.name = "unroll", .type = KEY_INT, .lo = 50, .hi = 100000, .words = unroll_names, .fallback = "auto", .help = "how much is unrolled: auto, full, or how many multiply-adds a function may hold"},
+    {.name = "unroll", .type = KEY_INT, .lo = 50, .hi = 100000, .words = unroll_names, .fallback = "auto",
+         .help = "how much is unrolled: auto, full, or how many multiply-adds a function may hold"},
     LATER("winograd"),
     RECOMPUTE_KEY("so many layers in a row keep their input alone, and are run again for backward"),
     {.name = NULL}};
 
 const KeyInfo conv_keys[] = {
     OUT_KEY, CONV_SIZE_KEYS,
-    {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_KERNEL, .help = "a number, or [height, width]; else kernel / 2, rounded down, times the dilation"},
+    {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_KERNEL,
+         .help = "a number, or [height, width]; else kernel / 2, rounded down, times the dilation"},
     {.name = "dilation", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "1", .help = "how far apart the taps stand"},
     GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
     LATER("use"), LATER("unroll"), LATER("winograd"), LATER("recompute"),
@@ -73,7 +85,8 @@ const KeyInfo conv_keys[] = {
 
 const KeyInfo linear_keys[] = {
     OUT_KEY, BIAS_KEY,
-    {.name = "order", .type = KEY_DEF, .def = "linearOrder", .fallback = "linear", .help = "the stages from left to right, one of them linear: linear-bn-act; or a list of them"},
+    {.name = "order", .type = KEY_DEF, .def = "linearOrder", .fallback = "linear",
+         .help = "the stages from left to right, one of them linear: linear-bn-act; or a list of them"},
     ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, LATER("use"), LATER("unroll"),
     {.name = NULL}};
 
@@ -81,12 +94,14 @@ const KeyInfo group_keys[] = {
     {.name = "name", .type = KEY_DEF, .def = "name", .help = "what the group is called; else stage and its number"},
     {.name = "layers", .type = KEY_DEF, .def = "layers", .help = "the body: a chain"},
     {.name = "residual", .type = KEY_DEF, .def = "layers", .help = "the body: a chain whose output is added to the shortcut"},
-    {.name = "concat", .type = KEY_DEF, .def = "branches", .help = "the body: branches that read the same and are joined by channels; [] is the input itself"},
+    {.name = "concat", .type = KEY_DEF, .def = "branches",
+         .help = "the body: branches that read the same and are joined by channels; [] is the input itself"},
     {.name = "repeat", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .fallback = "1", .help = "the body, so many times"},
     OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS,
     {.name = "transition", .type = KEY_DEF, .def = "layers", .help = "a chain behind the last repeat"},
     RECOMPUTE_KEY("so many repeats keep their input alone, and are run again for backward"),
-    {.name = "only", .type = KEY_DEF, .def = "only", .help = "keys of one repeat or of a layer in it: {2: {order: conv-act-bn}, 2.conv1: {kernel: 5}}"},
+    {.name = "only", .type = KEY_DEF, .def = "only",
+         .help = "keys of one repeat or of a layer in it: {2: {order: conv-act-bn}, 2.conv1: {kernel: 5}}"},
     PRESET_KEY, LATER("use"), LATER("unroll"), LATER("winograd"),
     {.name = NULL}};
 
@@ -127,7 +142,8 @@ const KeyInfo pool_keys[] = {
 const KeyInfo plain_keys[] = {NAME_KEY, {.name = NULL}};
 
 const KeyInfo train_keys[] = {
-    {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx", .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
+    {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
+         .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
     {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
     {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images a step"},
     {.name = "optimizer", .type = KEY_WORD, .words = optimizer_names, .fallback = "sgd", .help = "stochastic gradient descent"},
@@ -137,7 +153,8 @@ const KeyInfo train_keys[] = {
     {.name = "weight_decay", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "5e-4", .help = "added to the gradient, times the weight"},
     {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
     {.name = "schedule", .type = KEY_WORD, .words = schedule_names, .fallback = "one-cycle", .help = "of the learning rate"},
-    {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3", .help = "the share of steps in which one-cycle's rate rises"},
+    {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3",
+         .help = "the share of steps in which one-cycle's rate rises"},
     {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one a channel"},
     {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one a channel"},
     {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},

@@ -130,8 +130,8 @@ bool pool_check(const SpecStage *st)
 bool general_relu_check(SpecStage *st)
 {
     if (!(st->maxv > -st->sub)) {
-        diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's", "the maxv of general_relu must be above minus its sub: all above zero would be %s",
-                   real_text(st->maxv));
+        diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
+                   "the maxv of general_relu must be above minus its sub: all above zero would be %s", real_text(st->maxv));
         return false;
     }
     if (st->sub == 0 && st->maxv == INFINITY)
@@ -205,16 +205,16 @@ static bool set_args(SpecStage *st, const char *inside)
     }
     if (op_takes_arg(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
         diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
-                   "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name, real_text(info->arg_least),
-                   real_text(info->arg_most), real_text(real[0]));
+                   "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name,
+                   real_text(info->arg_least), real_text(info->arg_most), real_text(real[0]));
         return false;
     }
     st->arg = real[0];
     if (st->op == OP_GENERAL_RELU) {
         for (int k = 1; k < n; k++)
             if (!(fabs(real[k]) <= 1e6)) {
-                diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's", "the %s of general_relu must be from -1e6 to 1e6, not %s", k == 1 ? "sub" : "maxv",
-                           real_text(real[k]));
+                diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
+                           "the %s of general_relu must be from -1e6 to 1e6, not %s", k == 1 ? "sub" : "maxv", real_text(real[k]));
                 return false;
             }
         st->sub = real[1];
