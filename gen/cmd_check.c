@@ -4,6 +4,7 @@
 #include "why.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,7 +95,7 @@ static void print_text(const Graph *g, const char *path)
     printf("%s: %s\n\n  %-*s %-34s %14s %12s\n", path, g->spec->name, width, "layer", "stages", "output", "weights");
     for (int i = 0; i < g->nop - 1;)
         print_layer(g, count, width, &i);
-    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_names[g->spec->init]);
+    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_text(g->spec));
     printf("  forward           %s FLOPs an image\n", grouped(g->flops));
     printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data,
            real_text(t->lr), schedule_names[t->schedule]);
@@ -143,7 +144,11 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         json_object_set_new(o, "eps", json_real(op->eps));
     if (op->kind == OP_BN)
         json_object_set_new(o, "momentum", json_real(op->momentum));
-    if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
+    if (op->kind == OP_GENERAL_RELU) {
+        json_object_set_new(o, "leak", json_real(op->arg));
+        json_object_set_new(o, "sub", json_real(op->sub));
+        json_object_set_new(o, "maxv", isinf(op->maxv) ? json_null() : json_real(op->maxv));
+    } else if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
         json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
     return o;
 }

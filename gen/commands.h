@@ -13,8 +13,9 @@ typedef struct Options {
     const char *parts;  /* --parts */
     const char *dump;   /* -d */
     const char *weights;
-    const char *why;  /* --why LAYER */
-    const char *diff; /* --diff SPEC */
+    const char *why;    /* --why LAYER */
+    const char *diff;   /* --diff SPEC */
+    const char *preset; /* --preset */
     const char **set; /* --set, as typed */
     int nset;
     const char **order; /* --order, as typed */
@@ -53,6 +54,8 @@ enum {
     OPT_WORKED = 1 << 21,
     OPT_CHANNEL = 1 << 22,
     OPT_FOR = 1 << 23,
+    OPT_PRESET = 1 << 24,
+    OPT_NO_WORD = 1 << 25, /* the word may be left out */
 };
 
 /* Exit statuses of the program. */
@@ -69,7 +72,7 @@ typedef struct Command {
     const char *help;    /* a page */
     unsigned options;
     unsigned needs;               /* options that must be given */
-    const char *what;             /* the word it takes: "SPEC", "NAME" */
+    const char *what;             /* the word it takes: "SPEC", "NAME"; NULL: none */
     int (*run)(const Options *o); /* returns the exit status */
 } Command;
 
@@ -85,6 +88,8 @@ typedef struct Plan Plan;
 Plan *load_plan(const Options *o, const char *target, int *status);
 
 int cmd_new(const Options *o);
+int cmd_presets(const Options *o);
+int cmd_schema(const Options *o);
 int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);

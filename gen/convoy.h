@@ -87,7 +87,7 @@ typedef enum OpKind {
     OP_BN,                                                          /* batch barriers */
     OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
-    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH,
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_GENERAL_RELU,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -136,6 +136,7 @@ struct Node {
     Mark mark;
     const char *text; /* scalar: its value */
     bool quoted;      /* scalar: written in quotes, so never a number, null or true/false */
+    bool implied;     /* it does not stand in the file: a preset, or another spelling, stands for it, at its mark */
     int n;            /* items of a sequence, or pairs of a map */
     Node **key;       /* map: scalars */
     Node **item;      /* sequence: items; map: values */
@@ -151,12 +152,13 @@ bool yaml_override(Node *root, const char *assignment, int index);
 /* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope; elu: alpha */
+    double arg; /* drop: p; leaky_relu: slope; elu: alpha; general_relu: leak */
+    double sub, maxv; /* general_relu: what is taken away, and the most that is left; INFINITY: no most */
     int k[2], stride[2], padding[2]; /* pools */
     Mark mark;
 } SpecStage;
 
-typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE } Bias;
+typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE, BIAS_UNLESS_NORM } Bias; /* the last becomes one of those before it when a block is read */
 
 /* What stands between a group's layers: where its shape decides, graph.c does. */
 typedef enum LayerForm {
@@ -198,9 +200,17 @@ typedef struct SpecLayer {
     double eps, momentum;
 } SpecLayer;
 
-typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
-extern const char *const winograd_names[]; /* by WinogradUse */
+typedef enum Init {
+    INIT_PYTORCH,
+    INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_KAIMING_NORMAL_FAN_OUT, INIT_KAIMING_UNIFORM_FAN_OUT,
+    INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM
+} Init;
+extern const char *const winograd_names[]; /* by WinogradUse, NULL-terminated */
 extern const char *const init_names[]; /* by Init, NULL-terminated */
+typedef struct InitRule {
+    Init kind;
+    double slope; /* kaiming: of the leaky relu that the gain is for; PyTorch's a */
+} InitRule;
 enum { UNROLL_AUTO = 0, UNROLL_FULL = -1, UNROLL_NONE = -2 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
@@ -227,7 +237,7 @@ typedef struct Spec {
     Mark classes_mark;
     SpecLayer *layer;
     int nlayer;
-    Init init;
+    InitRule init_conv, init_linear; /* how their weights begin */
     int unroll; /* UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE, or a budget of statements a function */
     Mark unroll_mark;
     WinogradUse winograd;
@@ -242,6 +252,8 @@ Spec *spec_read(Node *tree);
 void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
 void spec_dump(const Spec *s, FILE *to); /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+const char *unroll_text(const Spec *s);
+const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
 
 /* ---- graph.c: Spec -> Graph ----------------------------------------------------------------------------------------- */
 
@@ -266,7 +278,7 @@ typedef struct Op {
     bool bias;
     int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg;           /* drop: p; leaky_relu: slope; elu: alpha */
+    double arg, sub, maxv; /* as in SpecStage */
     double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */

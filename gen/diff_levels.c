@@ -184,8 +184,9 @@ static Facts spec_facts(const Spec *s)
     fact(&f, "input", xprintf("%d x %d x %d", s->input[0], s->input[1], s->input[2]));
     fact(&f, "dimensions", xprintf("%d", s->dims));
     fact(&f, "classes", xprintf("%d", s->classes));
-    fact(&f, "init", init_names[s->init]);
-    fact(&f, "unroll", s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : xprintf("%d", s->unroll));
+    fact(&f, "init", init_text(s));
+    fact(&f, "unroll", unroll_text(s));
+    fact(&f, "winograd", winograd_names[s->winograd]);
     fact(&f, "recompute", s->recompute ? xprintf("%d", s->recompute) : "none");
     fact(&f, "train.data", t->data);
     fact(&f, "train.epochs", xprintf("%d", t->epochs));

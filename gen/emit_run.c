@@ -4,6 +4,7 @@
 #include "emit.h"
 
 #include <ctype.h>
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
@@ -221,6 +222,8 @@ static void op_fields(Lines *l, Rec *s, const Step *step)
         l->uses_place = true;
     } else {
         rec_str(s, "arg", emit_float(o->arg));
+        rec_str(s, "sub", emit_float(o->sub));
+        rec_str(s, "maxv", emit_float(isinf(o->maxv) ? FLT_MAX : o->maxv));
     }
 }
 

@@ -374,25 +374,34 @@ static void add_norm_params(Graph *g, int i)
 }
 
 /* How weights begin. fan_in: inputs of one output; fan_out: outputs that one input reaches. The formulas are those of
- * torch.nn.init: Kaiming with gain sqrt(2), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch" is what its
+ * torch.nn.init: Kaiming with gain sqrt(2 / (1 + slope^2)), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch" is what its
  * layers do by themselves, kaiming_uniform(a = sqrt(5)), which is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases alike. */
-static void draw_weights(Param *p, Init init, double fan_in, double fan_out)
+static void draw_weights(Param *p, InitRule init, double fan_in, double fan_out)
 {
     bool bias = p->role == PARAM_BIAS;
-    if (bias && init != INIT_PYTORCH)
+    const double gain2 = 2 / (1 + init.slope * init.slope);
+    if (bias && init.kind != INIT_PYTORCH)
         return; /* zero */
-    switch (init) {
+    switch (init.kind) {
     case INIT_PYTORCH:
         p->draw = DRAW_UNIFORM;
         p->draw_value = 1 / sqrt(fan_in);
         break;
     case INIT_KAIMING_NORMAL:
         p->draw = DRAW_NORMAL;
-        p->draw_value = sqrt(2 / fan_in);
+        p->draw_value = sqrt(gain2 / fan_in);
         break;
     case INIT_KAIMING_UNIFORM:
         p->draw = DRAW_UNIFORM;
-        p->draw_value = sqrt(6 / fan_in);
+        p->draw_value = sqrt(3 * gain2 / fan_in);
+        break;
+    case INIT_KAIMING_NORMAL_FAN_OUT:
+        p->draw = DRAW_NORMAL;
+        p->draw_value = sqrt(gain2 / fan_out);
+        break;
+    case INIT_KAIMING_UNIFORM_FAN_OUT:
+        p->draw = DRAW_UNIFORM;
+        p->draw_value = sqrt(3 * gain2 / fan_out);
         break;
     case INIT_XAVIER_NORMAL:
         p->draw = DRAW_NORMAL;
@@ -426,10 +435,11 @@ static bool add_weight_params(Graph *g, int i)
     w->dim[1] = in;
     for (int d = 0; conv && d < g->dims; d++)
         w->dim[2 + d] = op->kernel[2 - g->dims + d];
-    draw_weights(w, g->spec->init, (double)fan_in, fan_out);
+    const InitRule init = conv ? g->spec->init_conv : g->spec->init_linear;
+    draw_weights(w, init, (double)fan_in, fan_out);
     g->weights += n;
     if (op->bias) {
-        draw_weights(add_param(g, i, "bias", PARAM_BIAS, 1, out), g->spec->init, (double)fan_in, fan_out);
+        draw_weights(add_param(g, i, "bias", PARAM_BIAS, 1, out), init, (double)fan_in, fan_out);
         g->weights += out;
     }
     return true;
@@ -556,6 +566,8 @@ static bool add_stages(Graph *g, int index, int from, int out, int *end)
             op->path = xprintf("%s.%s", l->name, op->stage);
         }
         op->arg = st->arg;
+        op->sub = st->sub;
+        op->maxv = st->maxv;
         if (st->op == OP_CONV) {
             memcpy(op->kernel, l->kernel, sizeof op->kernel);
             memcpy(op->stride, l->stride, sizeof op->stride);
@@ -805,6 +817,8 @@ void graph_dump(const Graph *g, FILE *to)
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
         if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
             fprintf(to, " %.9g", op->arg);
+        if (op->kind == OP_GENERAL_RELU)
+            fprintf(to, " sub %.9g maxv %.9g", op->sub, op->maxv);
         if (op_is_norm(op->kind))
             fprintf(to, " eps %.9g", op->eps);
         if (op->kind == OP_BN)

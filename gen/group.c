@@ -53,20 +53,6 @@ typedef struct Group {
     bool from_pre, zero_gamma;
 } Group;
 
-static const char not_yet[] = "docs/spec.md says what it will do; leave it out for now";
-static const KeyInfo group_keys[] = {
-    {"name", NULL},      {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
-    {"out", NULL},       {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL},     {"act", NULL},      {"norm", NULL},          {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
-    {"post", NULL},      {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
-    {"recompute", NULL}, {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
-    {NULL, NULL}};
-/* What `only` may say of a whole repeat. */
-static const KeyInfo repeat_keys[] = {
-    {"out", NULL},   {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL}, {"act", NULL},      {"norm", NULL},          {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
-    {"post", NULL},  {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
-static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
 /* What blocks inside take over as it stands; order, act and norm go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
 
@@ -221,26 +207,16 @@ static void check_only(const Reader *r)
 
 /* ---- a group's keys -------------------------------------------------------------------------------------------- */
 
-/* The values that blocks take over are checked here too: there may be no block that reads them. */
-static void check_taken_over(const Node *map)
+void check_taken_over(const Node *map)
 {
-    const Node *n;
-    int pair[2], i;
-    double v;
-    if ((n = keys_get(map, "out")) && !is_word(n, "classes"))
-        want_int32(n, "conv.out", 1, MAX_OUT, &i);
-    if ((n = keys_get(map, "kernel")))
-        want_pair(n, "conv.kernel", 1, MAX_KERNEL, pair);
-    if ((n = keys_get(map, "stride")) && !is_word(n, "group"))
-        want_pair(n, "conv.stride", 1, MAX_KERNEL, pair);
-    if ((n = keys_get(map, "groups")) && !is_word(n, "depthwise"))
-        want_int32(n, "conv.groups", 1, MAX_OUT, &i);
-    if ((n = keys_get(map, "bias")))
-        want_word(n, "bias", bias_names, &i);
-    if ((n = keys_get(map, "eps")))
-        want_real(n, "eps", 1e-12, 1, &v);
-    if ((n = keys_get(map, "momentum")))
-        want_real(n, "momentum", 0, 1, &v);
+    static const char *const names[] = {"out", "kernel", "stride", "groups", "bias", "eps", "momentum"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        const KeyInfo *key = keys_find(group_keys, names[k]);
+        const Node *n = keys_get(map, names[k]);
+        KeyValue v;
+        if (n && !(key->type != KEY_WORD && is_one_of(n, key->words)))
+            key_want(key, n, key->type == KEY_INT || key->type == KEY_SIZE ? xprintf("conv.%s", names[k]) : names[k], &v);
+    }
 }
 
 static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
@@ -250,6 +226,7 @@ static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
     SpecStage *stage;
     int nstage;
     *d = *outer;
+    d->in_group = true;
     for (int k = 0; taken_over[k]; k++) {
         const Node *from = keys_get(map, taken_over[k]) ? map : outer->keys;
         if (from && keys_get(from, taken_over[k]))
@@ -301,8 +278,7 @@ static SpecLayer read_stages(const Group *g, const char *key)
 
 static void read_shortcut(Group *g)
 {
-    static const char *const froms[] = {"input", "pre", NULL};
-    const Node *n = keys_get(g->map, "shortcut"), *order = n, *always = NULL;
+    const Node *n = keys_get(g->map, "shortcut"), *order = n, *always = NULL, *bias = NULL;
     Node plain = {.kind = NODE_SCALAR, .text = "conv-norm", .mark = g->mark};
     SpecLayer *l = &g->shortcut;
     int from;
@@ -319,13 +295,16 @@ static void read_shortcut(Group *g)
         bool yes = false;
         if ((always = keys_get(n, "always")) && want_bool(always, "shortcut.always", &yes) && yes)
             l->shortcut = SHORTCUT_ALWAYS;
+        bias = keys_get(n, "bias");
         if (!(order = keys_get(n, "order")))
             order = &plain;
     }
     if (order && order_read(order, OP_CONV, g->def.words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
-    if ((n = keys_get(g->map, "shortcut_from")) && want_word(n, "shortcut_from", froms, &from)) {
+    if (bias)
+        read_bias(bias, has_norm(l), &l->bias);
+    if ((n = keys_get(g->map, "shortcut_from")) && want_word(n, "shortcut_from", from_names, &from)) {
         g->from_pre = from == 1;
         if (from == 1 && !g->pre.nstage && !diag_errors())
             diag_error(n->mark, "pre: bn-act, for instance", "the group has no 'pre' that the shortcut could read");

@@ -47,6 +47,66 @@ bool keys_check(const Node *map, const char *what, const KeyInfo *keys)
     return true;
 }
 
+const KeyInfo *keys_find(const KeyInfo *keys, const char *name)
+{
+    for (; keys->name; keys++)
+        if (strcmp(keys->name, name) == 0)
+            return keys;
+    BUG("no key '%s' in the table", name);
+}
+
+bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out)
+{
+    switch (key->type) {
+    case KEY_INT:
+        return want_int(n, what, (int64_t)key->lo, key->hi >= 0x1p63 ? INT64_MAX : (int64_t)key->hi, &out->i);
+    case KEY_REAL:
+        return want_real(n, what, key->lo, key->hi, &out->real);
+    case KEY_BOOL:
+        return want_bool(n, what, &out->truth);
+    case KEY_WORD:
+        return want_word(n, what, key->words, &out->word);
+    case KEY_SIZE:
+        return want_pair(n, what, (int)key->lo, (int)key->hi, out->size);
+    default:
+        BUG("the key '%s' has a form of its own", key->name);
+    }
+}
+
+bool key_int(const KeyInfo *keys, const Node *map, const char *of, const char *name, int *out)
+{
+    KeyValue v;
+    const Node *n = keys_get(map, name);
+    if (!n || !key_want(keys_find(keys, name), n, xprintf("%s.%s", of, name), &v))
+        return false;
+    *out = (int)v.i;
+    return true;
+}
+
+bool key_real(const KeyInfo *keys, const Node *map, const char *of, const char *name, double *out)
+{
+    KeyValue v;
+    const Node *n = keys_get(map, name);
+    if (!n || !key_want(keys_find(keys, name), n, of ? xprintf("%s.%s", of, name) : name, &v))
+        return false;
+    *out = v.real;
+    return true;
+}
+
+bool key_word(const KeyInfo *keys, const Node *map, const char *name, int *out)
+{
+    const Node *n = keys_get(map, name);
+    return n && want_word(n, name, keys_find(keys, name)->words, out);
+}
+
+bool is_one_of(const Node *n, const char *const *words)
+{
+    for (; words && *words; words++)
+        if (n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, *words) == 0)
+            return true;
+    return false;
+}
+
 Node *keys_get(const Node *map, const char *key)
 {
     if (map->kind == NODE_MAP)

@@ -58,11 +58,19 @@ static const char dump_help[] =
     "  -d PASS           print what a pass made of the spec, and stop: yaml, spec, graph, plan\n";
 
 static const Command commands[] = {
-    {"new", "NAME [-o FILE]", "write a spec to start from",
+    {"new", "NAME [--preset PRESET] [-o FILE]", "write a spec to start from",
      "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is. Refuses to "
      "overwrite.\n"
+     "  --preset PRESET   with the blocks of a library or a paper: 'convoy presets' lists them\n"
      "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
-     OPT_OUT, 0, "NAME", cmd_new},
+     OPT_OUT | OPT_PRESET, 0, "NAME", cmd_new},
+    {"presets", "[NAME]", "list the presets: blocks as libraries and papers have them",
+     "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n",
+     OPT_NO_WORD, 0, "NAME", cmd_presets},
+    {"schema", "[-o FILE]", "print the spec's language as a JSON schema, for editors",
+     "Prints a JSON schema (draft-07), by which editors complete and check specs.\n"
+     "With yaml-language-server: # yaml-language-server: $schema=spec.schema.json as a spec's first line.\n",
+     OPT_NO_WORD | OPT_OUT, 0, NULL, cmd_schema},
     {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]",
      "validate a spec; print layers, shapes, parameters, costs",
      "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and "

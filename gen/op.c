@@ -27,6 +27,7 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_RELU6]           = {"relu6",           "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  0, 0, NULL, 0, 0, 0},
     [OP_HARD_SIGMOID]    = {"hard_sigmoid",    "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, 0, 0, NULL, 0, 0, 0},
     [OP_HARD_SWISH]      = {"hard_swish",      "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  0, 0, NULL, 0, 0, 0},
+    [OP_GENERAL_RELU]    = {"general_relu",    "act",             CLASS_POINT,   NEED_INPUT,   false, false, false, 0, 3, "leak[, sub[, maxv]]", 0, 0, 1},
     [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  1, 1, "p", 0, 0, 0},
     [OP_MAXPOOL]         = {"maxpool",         "maxpool",         CLASS_WINDOW,  NEED_ROUTE,   true,  true,  true,  1, 3, "k[, stride[, padding]]", 0, 0, 0},
     [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  1, 3, "k[, stride[, padding]]", 0, 0, 0},

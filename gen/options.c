@@ -24,6 +24,7 @@ static const Option table[] = {
     {"--parts", NULL, OPT_PARTS, true, offsetof(Options, parts), parts},
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
+    {"--preset", NULL, OPT_PRESET, true, offsetof(Options, preset), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
     {"--for", NULL, OPT_FOR, true, offsetof(Options, purpose), purposes},
     {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
@@ -119,7 +120,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
-            if (o->spec && (o->spec2 || !(c->options & OPT_SPEC2)))
+            if (!c->what || (o->spec && (o->spec2 || !(c->options & OPT_SPEC2))))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
             *(o->spec ? &o->spec2 : &o->spec) = arg;
             continue;
@@ -141,7 +142,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (!take(c, opt, value, o))
             return false;
     }
-    if (!o->spec)
+    if (!o->spec && !(c->options & OPT_NO_WORD))
         return wrong(c, "%s is missing", c->what, NULL);
     for (int i = 0; i < NOPTIONS; i++)
         if (c->needs & table[i].bit & ~given)

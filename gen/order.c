@@ -5,11 +5,11 @@
  * needs: a scalar and what `act` stands for.  sets: stages with all arguments filled in, or collected errors. */
 #include "spec.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
-    MAX_STAGES = 64,
-    MAX_WINDOW = 4096
+    MAX_STAGES = 64
 };
 
 /* Words that people know from elsewhere. */
@@ -39,6 +39,8 @@ static const struct {
     {"hardsigmoid", "hard_sigmoid"},
     {"h_sigmoid", "hard_sigmoid"},
     {"lrelu", "leaky_relu"},
+    {"generalrelu", "general_relu"},
+    {"GeneralRelu", "general_relu"},
     {"convolution", "conv"},
     {"conv2d", "conv"},
     {"global_average", "global_avg_pool"},
@@ -65,6 +67,8 @@ static int chars(const char *from, const char *to)
 static Mark mark_at(const Parse *p, const char *from, const char *to)
 {
     Mark m = p->node->mark;
+    if (p->node->implied)
+        return m;
     m.col += chars(p->node->text, from) + (p->node->quoted ? 1 : 0);
     m.len = to > from ? chars(from, to) : 1;
     return m;
@@ -120,6 +124,18 @@ bool pool_check(const SpecStage *st)
                        st->k[d] / 2, st->padding[d]);
             return false;
         }
+    return true;
+}
+
+bool general_relu_check(SpecStage *st)
+{
+    if (!(st->maxv > -st->sub)) {
+        diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
+                   "the maxv of general_relu must be above minus its sub: all above zero would be %s", real_text(st->maxv));
+        return false;
+    }
+    if (st->sub == 0 && st->maxv == INFINITY)
+        st->op = st->arg == 0 ? OP_RELU : OP_LEAKY_RELU;
     return true;
 }
 
@@ -189,11 +205,22 @@ static bool set_args(SpecStage *st, const char *inside)
     }
     if (op_takes_arg(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
         diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
-                   "the %s of %s must be from %s to %s, not %s", info->args, info->name, real_text(info->arg_least),
-                   real_text(info->arg_most), real_text(real[0]));
+                   "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name,
+                   real_text(info->arg_least), real_text(info->arg_most), real_text(real[0]));
         return false;
     }
     st->arg = real[0];
+    if (st->op == OP_GENERAL_RELU) {
+        for (int k = 1; k < n; k++)
+            if (!(fabs(real[k]) <= 1e6)) {
+                diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
+                           "the %s of general_relu must be from -1e6 to 1e6, not %s", k == 1 ? "sub" : "maxv", real_text(real[k]));
+                return false;
+            }
+        st->sub = real[1];
+        st->maxv = n > 2 ? real[2] : INFINITY;
+        return general_relu_check(st);
+    }
     return true;
 }
 
@@ -223,7 +250,8 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
             diag_error(at, diag_choices(NULL, names), "the stage '%s' is not built yet", word);
             return;
         }
-    const char *hint = order_known_as(word);
+    const char *hint = *word && word[strspn(word, "NDA")] == '\0' ? xprintf("MONAI's letters have a key of their own: adn: %s", word)
+                                                                    : order_known_as(word);
     diag_error(at, hint ? hint : diag_choices(word, names), "unknown stage '%.60s'", word);
 }
 
@@ -265,7 +293,7 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the activation itself: act: leaky_relu(0.1)", "act takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->words.act.op, .arg = p->words.act.arg, .mark = at};
+        *st = (SpecStage){.op = p->words.act.op, .arg = p->words.act.arg, .sub = p->words.act.sub, .maxv = p->words.act.maxv, .mark = at};
         return true;
     }
     if (strcmp(word, "norm") == 0) {
@@ -287,6 +315,9 @@ static bool read_stage(Parse *p, SpecStage *st)
         return false;
     }
     st->arg = op_info[op].arg;
+    st->maxv = INFINITY;
+    if (op == OP_GENERAL_RELU && !inside)
+        return general_relu_check(st);
     return !inside || set_args(st, inside);
 }
 
@@ -312,10 +343,31 @@ static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
     }
     if (first < 0) {
         diag_error(p->node->mark, xprintf("say where it stands among the stages: %s-bn-act", kind),
-                   "the order '%.60s' has no '%s'", p->node->text, kind);
+                   "the order '%.60s' has no '%s'", order_source(p->node), kind);
         return false;
     }
     return true;
+}
+
+/* The stages of a word, behind those that are there. */
+static bool read_stages(Parse *p, SpecStage **stage, int *nstage)
+{
+    bool ok = true;
+    for (p->s = p->node->text;;) {
+        SpecStage st;
+        if (*nstage == MAX_STAGES) {
+            diag_error(p->node->mark, NULL, "an order may have %d stages at most", MAX_STAGES);
+            p->bad = true;
+            return false;
+        }
+        if (!read_stage(p, &st))
+            ok = false;
+        else if (st.op != OP_KINDS) /* norm: none */
+            *PUSH(*stage, *nstage) = st;
+        if (p->bad || !*p->s)
+            return ok;
+        p->s++; /* the dash */
+    }
 }
 
 bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage)
@@ -324,23 +376,19 @@ bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, in
     bool ok = true;
     *stage = NULL;
     *nstage = 0;
-    if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, "stages joined by '-': conv-bn-act", "an order must be a word");
-        return false;
-    }
-    for (p.s = n->text;;) {
-        SpecStage st;
-        if (!read_stage(&p, &st))
-            ok = false;
-        else if (st.op != OP_KINDS) /* norm: none */
-            *PUSH(*stage, *nstage) = st;
-        if (p.bad || !*p.s)
-            break;
-        if (*nstage == MAX_STAGES) {
-            diag_error(n->mark, NULL, "an order may have %d stages at most", MAX_STAGES);
+    int parts = n->kind == NODE_SEQ ? n->n : 1;
+    for (int i = 0; i < parts && !p.bad; i++) {
+        p.node = n->kind == NODE_SEQ ? n->item[i] : n;
+        if (p.node->kind != NODE_SCALAR || text_is_null(p.node)) {
+            diag_error(p.node->mark, "stages joined by '-': conv-bn-act; or a list of them", "an order must be a word");
             return false;
         }
-        p.s++; /* the dash */
+        ok = read_stages(&p, stage, nstage) && ok;
+    }
+    p.node = n;
+    if (!parts) {
+        diag_error(n->mark, "stages joined by '-': conv-bn-act; or a list of them", "the order has no stages");
+        return false;
     }
     return ok && (weight == OP_KINDS || check_weight_ops(&p, *stage, *nstage));
 }
@@ -366,13 +414,13 @@ static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), con
     }
     SpecStage *st;
     int nst;
-    if (!order_read(n, OP_KINDS, (Words){{OP_RELU, 0}, {OP_BN, 0}}, &st, &nst))
+    if (!order_read(n, OP_KINDS, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &nst))
         return false;
     if (nst != 1) {
         diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not %s", n->text, what);
         return false;
     }
-    *out = (Act){st[0].op, st[0].arg};
+    *out = (Act){st[0].op, st[0].arg, st[0].sub, st[0].maxv};
     return true;
 }
 
@@ -396,7 +444,7 @@ bool act_read(const Node *n, Act *out)
 bool norm_read(const Node *n, Act *out)
 {
     if (n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, "none") == 0) {
-        *out = (Act){OP_KINDS, 0};
+        *out = (Act){.op = OP_KINDS};
         return true;
     }
     return read_word(n, "a norm", op_is_norm, words_of(op_is_norm, "none"), out);
@@ -414,13 +462,15 @@ static const char *pair_text(const int v[2])
     return size_dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
 }
 
-bool pool_check(const SpecStage *s); /* padding against the window */
 const char *stage_text(const SpecStage *s)
 {
     const char *name = op_info[s->op].name;
     switch (s->op) {
     case OP_DROP:
         return xprintf("%s(%s)", name, real_text(s->arg));
+    case OP_GENERAL_RELU:
+        return s->maxv == INFINITY ? xprintf("%s(%s,%s)", name, real_text(s->arg), real_text(s->sub))
+                                   : xprintf("%s(%s,%s,%s)", name, real_text(s->arg), real_text(s->sub), real_text(s->maxv));
     case OP_MAXPOOL:
     case OP_AVGPOOL:
         if (s->padding[0] || s->padding[1])
@@ -439,5 +489,16 @@ const char *order_text(const SpecStage *s, int n)
     buf_puts(&b, "");
     for (int i = 0; i < n; i++)
         buf_printf(&b, "%s%s", i ? "-" : "", stage_text(&s[i]));
+    return b.text;
+}
+
+const char *order_source(const Node *n)
+{
+    Buf b = {0};
+    if (n->kind != NODE_SEQ)
+        return n->text;
+    buf_puts(&b, "");
+    for (int i = 0; i < n->n; i++)
+        buf_printf(&b, "%s%s", i ? "-" : "", n->item[i]->kind == NODE_SCALAR ? n->item[i]->text : "");
     return b.text;
 }

@@ -36,13 +36,24 @@ void node_put(Node *map, Node *key, Node *value)
     map->n = k + 1;
 }
 
+void node_drop(Node *map, const char *key)
+{
+    int n = 0;
+    for (int i = 0; i < map->n; i++)
+        if (strcmp(map->key[i]->text, key) != 0) {
+            map->key[n] = map->key[i];
+            map->item[n++] = map->item[i];
+        }
+    map->n = n;
+}
+
 const char *layer_short_key(const char *word)
 {
-    static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
-                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"elu", "alpha"}, {"gn", "groups"}, {"act", "kind"}, {"norm", "kind"}};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i][0], word) == 0)
-            return keys[i][1];
+    if (strcmp(word, "conv") == 0 || strcmp(word, "linear") == 0)
+        return "out";
+    for (const StageKeys *row = stage_keys; row->stage; row++)
+        if (strcmp(row->stage, word) == 0)
+            return row->single;
     return NULL;
 }
 
@@ -240,6 +251,10 @@ bool yaml_override(Node *root, const char *assignment, int index)
         }
     }
     Mark key_at = {-1 - index, (int)(key - assignment) + 1, (int)(eq - key)};
-    node_put(map, node_new(NODE_SCALAR, xstrndup(key, (size_t)(eq - key)), key_at), value);
+    const char *name = xstrndup(key, (size_t)(eq - key));
+    for (int i = map->n - 1; i >= 0 && spells_order(name); i--) /* whichever way the file says it */
+        if (spells_order(map->key[i]->text))
+            node_drop(map, map->key[i]->text);
+    node_put(map, node_new(NODE_SCALAR, name, key_at), value);
     return true;
 }

@@ -5,73 +5,16 @@
  * file; knows no shapes. docs/spec.md is its manual. */
 #include "spec.h"
 
+#include <math.h>
 #include <string.h>
 
 const char *const order_default = "conv-norm-act";
-const char *const bias_names[] = {"auto", "true", "false", NULL};
-const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_uniform",
-                                  "xavier_normal", "xavier_uniform", NULL};
-const char *const schedule_names[] = {"constant", "one-cycle", NULL};
-const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
-
-const char *const winograd_names[] = {"auto", "off", "on", NULL};
-
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
-
-static const KeyInfo top_keys[] = {{"name", NULL},
-                                   {"input", NULL},
-                                   {"classes", NULL},
-                                   {"order", NULL},
-                                   {"act", NULL},
-                                   {"norm", NULL},
-                                   {"layers", NULL},
-                                   {"init", NULL},
-                                   {"train", NULL},
-                                   {"presets", later_grammar},
-                                   {"unroll", NULL},
-                                   {"winograd", NULL},
-                                   {"recompute", NULL},
-                                   {NULL, NULL}};
-static const KeyInfo conv_keys[] = {{"out", NULL},
-                                    {"kernel", NULL},
-                                    {"stride", NULL},
-                                    {"padding", NULL},
-                                    {"dilation", NULL},
-                                    {"groups", NULL},
-                                    {"bias", NULL},
-                                    {"order", NULL},
-                                    {"act", NULL},
-                                    {"norm", NULL},
-                                    {"name", NULL},
-                                    {"eps", NULL},
-                                    {"momentum", NULL},
-                                    {"use", later_grammar},
-                                    {"unroll", later_grammar},
-                                    {"winograd", later_grammar},
-                                    {"recompute", later_grammar},
-                                    {NULL, NULL}};
-static const KeyInfo linear_keys[] = {
-    {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"norm", NULL}, {"name", NULL}, {"eps", NULL},
-    {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
-static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo gn_keys[] = {{"groups", NULL}, {"eps", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo image_norm_keys[] = {{"eps", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo norm_keys[] = {{"kind", NULL}, {"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo elu_keys[] = {{"alpha", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
-static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
-static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batch", NULL},    {"optimizer", NULL},
-                                     {"lr", NULL},    {"momentum", NULL}, {"nesterov", NULL}, {"weight_decay", NULL},
-                                     {"decay", NULL}, {"schedule", NULL}, {"warmup", NULL},   {"mean", NULL},
-                                     {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
     "conv",    "linear", "norm", "bn",   "gn",      "ln",   "in", "act",     "relu",    "leaky_relu",      "tanh",
     "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
-    "relu6",   "hard_sigmoid",   "hard_swish",
+    "relu6",   "hard_sigmoid",   "hard_swish", "general_relu",
     "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
 static const char *const layer_kinds_later[] = {"upsample", NULL};
 
@@ -133,18 +76,15 @@ static bool is_bn(OpKind op)
 /* eps and momentum; `own` is the layer's map without what it takes over, and alone warned about. */
 static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
 {
-    const Node *n;
     l->eps = 1e-5;
     l->momentum = 0.1;
     if (!map)
         return;
-    if ((n = keys_get(map, "eps")))
-        want_real(n, "eps", 1e-12, 1, &l->eps);
-    if ((n = keys_get(map, "momentum")))
-        want_real(n, "momentum", 0, 1, &l->momentum);
+    key_real(conv_keys, map, NULL, "eps", &l->eps);
+    key_real(conv_keys, map, NULL, "momentum", &l->momentum);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (own && l->nstage && !has_stage(l, i ? is_bn : op_is_norm) && keys_get(own, key))
+        if (own && l->nstage && !has_stage(l, i ? is_bn : op_is_norm) && keys_get(own, key) && !keys_get(own, key)->implied)
             diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no %s: '%s' does nothing", l->name, i ? "bn" : "norm", key);
     }
 }
@@ -161,22 +101,21 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
 /* auto, full, none, or how many statements a function may hold */
 static void read_unroll(const Node *n, Spec *s)
 {
-    static const char *const words[] = {"auto", "full", "none", NULL};
     static const int meaning[] = {UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE};
     int64_t number;
     int word;
     s->unroll_mark = n->mark;
     if (n->kind == NODE_SCALAR && !n->quoted && text_int(n->text, &number))
         want_int32(n, "unroll", 50, 100000, &s->unroll);
-    else if (want_word(n, "unroll", words, &word))
+    else if (want_word(n, "unroll", unroll_names, &word))
         s->unroll = meaning[word];
 }
 
-static void read_bias(const Node *n, SpecLayer *l)
+void read_bias(const Node *n, bool has_norm, Bias *to)
 {
     int b;
     if (want_word(n, "bias", bias_names, &b))
-        l->bias = (Bias)b;
+        *to = b != BIAS_UNLESS_NORM ? (Bias)b : has_norm ? BIAS_FALSE : BIAS_TRUE;
 }
 
 static bool is_word(const Node *n, const char *word)
@@ -245,7 +184,7 @@ static Node *block_keys(OpKind weight, const Node *value, const Node *own, const
 static bool has_word(const Node *order, const char *word)
 {
     const size_t n = strlen(word);
-    for (const char *s = order->kind == NODE_SCALAR ? order->text : ""; *s; s += strcspn(s, "-"), s += *s == '-') {
+    for (const char *s = order_source(order); *s; s += strcspn(s, "-"), s += *s == '-') {
         const char *at = s + strspn(s, " ");
         if (strncmp(at, word, n) == 0 && (!at[n] || strchr(" -", at[n])))
             return true;
@@ -278,14 +217,12 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     }
     if (conv) {
         n = keys_get(map, "stride");
-        if (def->keys && is_word(n, "group"))
+        if (def->in_group && is_word(n, "group"))
             n = stride;
         else if (!n && takes)
             n = stride;
         read_conv_keys(map, n, l);
     }
-    if ((n = keys_get(map, "bias")))
-        read_bias(n, l);
 
     Words words = def->words;
     const Node *act_node = own ? keys_get(own, "act") : NULL, *norm_node = own ? keys_get(own, "norm") : NULL;
@@ -300,10 +237,12 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     else if (order_read(order, weight, words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
+    if ((n = keys_get(map, "bias")))
+        read_bias(n, has_stage(l, op_is_norm), &l->bias);
     read_norm_keys(map, own, l);
     const Node *said[] = {act_node, norm_node};
     for (int i = 0; i < 2; i++)
-        if (said[i] && l->nstage && !has_word(order, i ? "norm" : "act"))
+        if (said[i] && !said[i]->implied && l->nstage && !has_word(order, i ? "norm" : "act"))
             diag_warn(said[i]->mark, i ? "put 'norm' into the order" : "put 'act' into the order",
                       "%s has no '%s' in its order: this does nothing", l->name, i ? "norm" : "act");
 }
@@ -318,6 +257,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     l->stage = xalloc(sizeof *l->stage);
     l->nstage = 1;
     SpecStage *st = &l->stage[0];
+    KeyValue v;
     st->mark = l->mark;
     read_norm_keys(NULL, NULL, l);
 
@@ -335,16 +275,12 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     const Act *stands = act ? &def->words.act : norm ? &def->words.norm : NULL;
     st->op = stands ? stands->op : op_find(word->text);
     st->arg = stands ? stands->arg : op_info[st->op].arg;
-    const KeyInfo *keys = act                                            ? act_keys
-                          : norm                                         ? norm_keys
-                          : st->op == OP_BN                              ? bn_keys
-                          : st->op == OP_GN                              ? gn_keys
-                          : op_is_norm(st->op)                           ? image_norm_keys
-                          : st->op == OP_LEAKY_RELU                      ? leaky_keys
-                          : st->op == OP_ELU                             ? elu_keys
-                          : st->op == OP_DROP                            ? drop_keys
-                          : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
-                                                                         : plain_keys;
+    st->sub = stands ? stands->sub : 0;
+    st->maxv = stands ? stands->maxv : INFINITY;
+    const StageKeys *row = stage_keys;
+    while (row->stage && strcmp(row->stage, word->text) != 0)
+        row++;
+    const KeyInfo *keys = row->keys;
     if (!single && map && !keys_check(map, word->text, keys))
         return;
     if (!single && !map && !text_is_null(value)) {
@@ -356,6 +292,8 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && (act ? act_read : norm_read)(n, &a)) {
             st->op = a.op;
             st->arg = a.arg;
+            st->sub = a.sub;
+            st->maxv = a.maxv;
         }
         l->nstage = st->op != OP_KINDS; /* norm: none */
         if (norm)
@@ -375,8 +313,24 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     case OP_LEAKY_RELU:
     case OP_ELU: {
         const OpInfo *info = &op_info[st->op];
-        if ((n = single ? single : map ? keys_get(map, info->args) : NULL))
-            want_real(n, xprintf("%s.%s", info->name, info->args), info->arg_least, info->arg_most, &st->arg);
+        if ((n = single ? single : map ? keys_get(map, info->args) : NULL) &&
+            key_want(keys_find(keys, info->args), n, xprintf("%s.%s", info->name, info->args), &v))
+            st->arg = v.real;
+        return;
+    }
+    case OP_GENERAL_RELU: {
+        if (single) {
+            diag_error(single->mark, "- general_relu: {leak: 0.1, sub: 0.4, maxv: 6}", "general_relu has three arguments, not one value");
+            return;
+        }
+        int errors = diag_errors();
+        if (map) {
+            key_real(keys, map, "general_relu", "leak", &st->arg);
+            key_real(keys, map, "general_relu", "sub", &st->sub);
+            key_real(keys, map, "general_relu", "maxv", &st->maxv);
+        }
+        if (diag_errors() == errors)
+            general_relu_check(st);
         return;
     }
     case OP_DROP:
@@ -482,7 +436,6 @@ static void read_channels(const Node *n, const char *what, int channels, double 
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
-    static const char *const optimizers[] = {"sgd", NULL}, *const decays[] = {"weights", "all", NULL};
     *t = (SpecTrain){.data = "idx",
                      .epochs = 5,
                      .batch = 64,
@@ -517,34 +470,78 @@ static void read_train(const Node *map, Spec *s)
     }
     if (!map)
         return;
-    if ((n = keys_get(map, "epochs")))
-        want_int32(n, "train.epochs", 1, 1000000, &t->epochs);
-    if ((n = keys_get(map, "batch")))
-        want_int32(n, "train.batch", 1, 1 << 20, &t->batch);
-    if ((n = keys_get(map, "optimizer")))
-        want_word(n, "optimizer", optimizers, &i);
-    if ((n = keys_get(map, "lr")))
-        want_real(n, "train.lr", 0, 1e6, &t->lr);
-    if ((n = keys_get(map, "momentum")) && want_real(n, "train.momentum", 0, 1, &t->momentum) && t->momentum == 1)
-        diag_error(n->mark, "0.9 is the usual one", "train.momentum must be below 1");
-    if ((n = keys_get(map, "weight_decay")))
-        want_real(n, "train.weight_decay", 0, 1, &t->weight_decay);
-    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov &&
-        t->momentum == 0)
+    key_int(train_keys, map, "train", "epochs", &t->epochs);
+    key_int(train_keys, map, "train", "batch", &t->batch);
+    key_word(train_keys, map, "optimizer", &i);
+    key_real(train_keys, map, "train", "lr", &t->lr);
+    if (key_real(train_keys, map, "train", "momentum", &t->momentum) && t->momentum == 1)
+        diag_error(keys_get(map, "momentum")->mark, "0.9 is the usual one", "train.momentum must be below 1");
+    key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
         diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
-    if ((n = keys_get(map, "decay")) && want_word(n, "decay", decays, &i))
+    if (key_word(train_keys, map, "decay", &i))
         t->decay_all = i == 1;
-    if ((n = keys_get(map, "schedule")) && want_word(n, "schedule", schedule_names, &i))
+    if (key_word(train_keys, map, "schedule", &i))
         t->schedule = (Schedule)i;
-    if ((n = keys_get(map, "warmup")) && want_real(n, "train.warmup", 0, 1, &t->warmup) &&
-        (t->warmup == 0 || t->warmup == 1))
-        diag_error(n->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
+    if (key_real(train_keys, map, "train", "warmup", &t->warmup) && (t->warmup == 0 || t->warmup == 1))
+        diag_error(keys_get(map, "warmup")->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
     if ((n = keys_get(map, "mean")))
         read_channels(n, "train.mean", s->input[0], -1e6, t->mean);
     if ((n = keys_get(map, "std")))
         read_channels(n, "train.std", s->input[0], 1e-6, t->std);
     if ((n = keys_get(map, "seed")))
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
+}
+
+/* ---- how weights begin ----------------------------------------------------------------------------------------- */
+
+static bool takes_slope(Init kind)
+{
+    return kind >= INIT_KAIMING_NORMAL && kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+}
+
+/* "kaiming_normal", "kaiming_normal(0.1)" */
+static void read_rule(const Node *n, InitRule *to)
+{
+    const Node word = {.kind = n->kind, .text = n->kind == NODE_SCALAR ? order_word(n->text) : NULL, .mark = n->mark, .quoted = n->quoted};
+    const char *open = n->kind == NODE_SCALAR ? strchr(n->text, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
+    int kind;
+    if (!want_word(&word, "init", init_names, &kind))
+        return;
+    *to = (InitRule){.kind = (Init)kind};
+    if (!open)
+        return;
+    if (!takes_slope(to->kind))
+        diag_error(n->mark, "only kaiming inits have an argument, a leaky relu's slope", "init %s takes no argument", word.text);
+    else if (!close || close[1] || !text_real(xstrndup(open + 1, (size_t)(close - open - 1)), &to->slope) || to->slope < 0 || to->slope > 1)
+        diag_error(n->mark, xprintf("%s(0.1)", word.text), "the slope of init %s must be a number from 0 to 1", word.text);
+}
+
+static void read_init(const Node *n, Spec *s)
+{
+    const Node *part;
+    if (n->kind != NODE_MAP) {
+        read_rule(n, &s->init_conv);
+        s->init_linear = s->init_conv;
+        return;
+    }
+    if (!keys_check(n, "init", init_keys))
+        return;
+    if ((part = keys_get(n, "conv")))
+        read_rule(part, &s->init_conv);
+    if ((part = keys_get(n, "linear")))
+        read_rule(part, &s->init_linear);
+}
+
+static const char *rule_text(InitRule r)
+{
+    return r.slope != 0 ? xprintf("%s(%s)", init_names[r.kind], real_text(r.slope)) : init_names[r.kind];
+}
+
+const char *init_text(const Spec *s)
+{
+    const char *conv = rule_text(s->init_conv), *linear = rule_text(s->init_linear);
+    return strcmp(conv, linear) == 0 ? conv : xprintf("{conv: %s, linear: %s}", conv, linear);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
@@ -581,15 +578,26 @@ static const Node *required(const Node *tree, const char *key, const char *hint)
     return n;
 }
 
+/* What the spec says at the top for all blocks. */
+static const Node *block_defaults(const Node *tree)
+{
+    static const char *const names[] = {"bias", "eps", "momentum"};
+    Node *keys = node_new(NODE_MAP, "", tree->mark);
+    for (int i = 0; i < 3; i++)
+        if (keys_get(tree, names[i]))
+            node_put(keys, keys_get_key(tree, names[i]), keys_get(tree, names[i]));
+    return keys;
+}
+
 Spec *spec_read(Node *tree)
 {
     Spec *s = xalloc(sizeof *s);
     const Node *n;
-    int i;
     s->tree = tree;
     s->dims = size_dims = 2;
     if (!keys_check(tree, "the spec", top_keys))
         return NULL;
+    presets_expand(tree);
     if ((n = required(tree, "name", "name: mynet")))
         want_name(n, NAME_NET, &s->name);
     if ((n = required(tree, "input", "input: [1, 28, 28]    # channels, height, width")))
@@ -598,7 +606,8 @@ Spec *spec_read(Node *tree)
         s->classes_mark = n->mark;
         want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
     }
-    Defaults def = {.words = {{OP_RELU, 0}, {OP_BN, 0}}, .classes = s->classes};
+    Defaults def = {.words = {{.op = OP_RELU}, {.op = OP_BN}}, .classes = s->classes, .keys = block_defaults(tree)};
+    check_taken_over(def.keys);
     if ((n = keys_get(tree, "act")))
         act_read(n, &def.words.act);
     if ((n = keys_get(tree, "norm")))
@@ -614,15 +623,15 @@ Spec *spec_read(Node *tree)
         layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);
-    if ((n = keys_get(tree, "winograd")) && want_word(n, "winograd", winograd_names, &i))
-        s->winograd = (WinogradUse)i;
-    if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
-        s->init = (Init)i;
+    int use;
+    if ((n = keys_get(tree, "winograd")) && want_word(n, "winograd", winograd_names, &use))
+        s->winograd = (WinogradUse)use;
+    if ((n = keys_get(tree, "init")))
+        read_init(n, s);
     read_train(keys_get(tree, "train"), s);
-    SpecStage act = {.op = def.words.act.op, .arg = def.words.act.arg};
+    SpecStage act = {.op = def.words.act.op, .arg = def.words.act.arg, .sub = def.words.act.sub, .maxv = def.words.act.maxv};
     const Node *order = def.order ? def.order : &plain;
-    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order->kind == NODE_SCALAR ? order->text : "", stage_text(&act),
-                      norm_text(def.words.norm));
+    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&act), norm_text(def.words.norm));
     if (diag_errors())
         return NULL;
     spec_check(s);

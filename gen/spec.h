@@ -1,4 +1,4 @@
-/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, order.c, spec.c, group.c, write.c. */
+/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, preset.c, order.c, spec.c, group.c, write.c. */
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
@@ -12,13 +12,58 @@ void yaml_dump(const Node *n, FILE *to); /* -d yaml */
 
 /* ---- keys.c: typed values out of a tree. Each reports what does not fit and returns false; `what` names the value. */
 
+typedef enum KeyType {
+    KEY_DEF,      /* a form of its own: what `def` calls it in the schema */
+    KEY_INT,      /* a whole number, or one of `words` */
+    KEY_REAL,
+    KEY_BOOL,
+    KEY_WORD,     /* one of `words` */
+    KEY_SIZE,     /* a whole number or a pair of them, or one of `words` */
+    KEY_CHANNELS, /* a real, or a list of them */
+} KeyType;
 typedef struct KeyInfo {
     const char *name;
     const char *not_built; /* NULL, or what to say instead of reading the key */
+    KeyType type;
+    double lo, hi;           /* of numbers, both included */
+    bool above_lo, below_hi; /* but for these */
+    const char *const *words;
+    const char *def;
+    const char *fallback; /* what it is where it is not given, if that is a word */
+    const char *help;
 } KeyInfo;
+
+typedef union KeyValue { /* by type */
+    int64_t i;
+    double real;
+    bool truth;
+    int word, size[2];
+} KeyValue;
+
+/* ---- keytables.c */
+
+extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[], train_keys[];
+typedef struct StageKeys {
+    const char *stage; /* NULL: of all others, the last row */
+    const KeyInfo *keys;
+    const char *single; /* the key that "- drop: 0.5" stands for; NULL: it has no such form */
+} StageKeys;
+extern const StageKeys stage_keys[];
+extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
+    *const from_names[];
+
+/* ---- keys.c, continued */
 
 /* Checks that `map` is a map that holds keys of `keys` alone (ends with a NULL name). False if it is no map. */
 bool keys_check(const Node *map, const char *what, const KeyInfo *keys);
+const KeyInfo *keys_find(const KeyInfo *keys, const char *name); /* BUG() where there is none */
+/* Reads a value of that type and range; its words are the caller's. */
+bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out);
+/* The same into a variable of the type; the key's name within `of`, "train.epochs", names it. False where it is not given. */
+bool key_int(const KeyInfo *keys, const Node *map, const char *of, const char *name, int *out);
+bool key_real(const KeyInfo *keys, const Node *map, const char *of, const char *name, double *out);
+bool key_word(const KeyInfo *keys, const Node *map, const char *name, int *out);
+bool is_one_of(const Node *n, const char *const *words); /* an unquoted word that is one of them; words may be NULL */
 Node *keys_get(const Node *map, const char *key);     /* the value, NULL where the key is missing */
 Node *keys_get_key(const Node *map, const char *key); /* the key itself, for its mark */
 
@@ -48,7 +93,7 @@ const char *real_text(double v);
 
 typedef struct Act { /* what the word `act` stands for */
     OpKind op;
-    double arg;
+    double arg, sub, maxv;
 } Act;
 
 /* What the words `act` and `norm` stand for: a norm of OP_KINDS is none, and `norm` is left out. */
@@ -61,15 +106,17 @@ bool act_read(const Node *n, Act *out);
 /* Reads a norm: "bn", "gn(8)", "none". */
 bool norm_read(const Node *n, Act *out);
 const char *norm_text(Act norm);
-/* Reads an order into stages. `weight` is the weight op that it must hold once, or OP_KINDS: a bare stage, of which nothing is left
- * where it is `norm` and that is none. */
+/* Reads an order into stages: a word, or a list of words. `weight` is the weight op that it must hold once, or
+ * OP_KINDS: a bare stage, of which nothing is left where it is `norm` and that is none. */
 bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage);
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
 bool pool_check(const SpecStage *s);          /* padding against the window */
+bool general_relu_check(SpecStage *s);        /* its most against what it takes away; a relu or leaky relu becomes one */
 const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
 const char *stage_text(const SpecStage *s);   /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n);
+const char *order_source(const Node *n); /* an order as it is written, a list joined by dashes */
 
 /* ---- spec.c */
 
@@ -77,7 +124,8 @@ enum {
     MAX_OUT = 1 << 20,
     MAX_SIDE = 1 << 20,
     MAX_KERNEL = 255,
-    MAX_CLASSES = 1 << 16
+    MAX_CLASSES = 1 << 16,
+    MAX_WINDOW = 4096
 };
 
 /* The kind by which a layer item is called and numbered ("conv", "act"), its value (NULL for a bare word), and its key
@@ -97,6 +145,7 @@ typedef struct Defaults {
     Words words;
     int classes;
     const Node *keys; /* a map of keys for the blocks that do not say them; NULL: none */
+    bool in_group;
 } Defaults;
 
 /* A layer that is no group, under its full name. `stride` is its group's, NULL: 1; `takes`: it is the one that has it
@@ -106,17 +155,44 @@ void layer_bad_item(const Node *item); /* says what is wrong with an item that l
 void read_recompute(const Node *n, int *to);
 Node *node_new(NodeKind kind, const char *text, Mark mark);
 void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
+void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
 const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
 /* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
 Node *item_keys(Node *value, const Node *word);
 
+/* The bias that a key asks for; `has_norm`: whether the block's order has a norm. */
+void read_bias(const Node *n, bool has_norm, Bias *to);
+
+/* ---- write.c */
+
+const char *node_text(const Node *n); /* a part of a tree as YAML, on one line */
+
+/* ---- preset.c */
+
+typedef struct Preset {
+    const char *name, *summary;
+    const char *keys;  /* YAML: a map of keys of the spec, a group and a block; each takes those that it has */
+    const char *group; /* the same, for a residual group alone, before `keys`; NULL: nothing */
+} Preset;
+extern const Preset presets[]; /* ends with a NULL name */
+
+/* The preset of that name; NULL and an error where there is none. */
+const Preset *preset_find(const Node *name);
+/* Prints such a map, a line a key. */
+void preset_keys(const char *text, const char *indent, FILE *to);
+/* Puts what presets stand for into the tree, wherever a `preset` stands, and an `order` in place of bn_1st and adn. */
+void presets_expand(Node *tree);
+/* Whether the key is one of those that say an order: order, bn_1st, adn. */
+bool spells_order(const char *key);
+
 /* ---- group.c */
+
+/* The values that blocks take over are checked here too: there may be no block that reads them. */
+void check_taken_over(const Node *map);
 
 /* The items of `layers`, groups spelled out, into s->layer. */
 void layers_read(const Node *list, const Defaults *def, Spec *s);
 
 extern const char *const order_default;
-extern const char *const bias_names[];
-extern const char *const data_names[];
 
 #endif

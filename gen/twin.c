@@ -13,6 +13,7 @@
  * person would have it; where an op wants the other rank, forward() changes it. */
 #include "convoy.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0;
+                 strcmp(name, "Parts") == 0 || strcmp(name, "GeneralRelu") == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -175,6 +176,10 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_HARD_SWISH:
         buf_puts(to, "nn.Hardswish()");
         return;
+    case OP_GENERAL_RELU:
+        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->arg), number(op->sub),
+                   isinf(op->maxv) ? "None" : number(op->maxv));
+        return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->arg));
         return;
@@ -235,6 +240,15 @@ static void put_classes(const Graph *g, Buf *to)
                     "    # one behind the other by channels\n"
                     "    def forward(self, *values):\n"
                     "        return torch.cat(values, 1)\n\n\n"},
+        {OP_GENERAL_RELU, "class GeneralRelu(nn.Module):\n"
+                          "    # a leaky relu, minus sub, at most maxv\n"
+                          "    def __init__(self, leak, sub, maxv):\n"
+                          "        super().__init__()\n"
+                          "        self.leak, self.sub, self.maxv = leak, sub, maxv\n"
+                          "\n"
+                          "    def forward(self, x):\n"
+                          "        x = nn.functional.leaky_relu(x, self.leak) - self.sub\n"
+                          "        return x if self.maxv is None else x.clamp(max=self.maxv)\n\n\n"},
         {OP_PAD, "class Pad(nn.Module):\n"
                  "    # every stride-th pixel, with channels of zeros before and after\n"
                  "    def __init__(self, before, after, stride):\n"
@@ -380,29 +394,45 @@ static void put_norms(const Graph *g, Buf *to)
     }
 }
 
+/* How the weights of modules of a type, or of types, begin. PyTorch's own way needs no line. */
+static void put_draw(InitRule init, const char *types, Buf *to)
+{
+    static const char *const draw[] = {
+        [INIT_KAIMING_NORMAL] = "kaiming_normal_(module.weight",      [INIT_KAIMING_UNIFORM] = "kaiming_uniform_(module.weight",
+        [INIT_KAIMING_NORMAL_FAN_OUT] = "kaiming_normal_(module.weight, mode=\"fan_out\"",
+        [INIT_KAIMING_UNIFORM_FAN_OUT] = "kaiming_uniform_(module.weight, mode=\"fan_out\"",
+        [INIT_XAVIER_NORMAL] = "xavier_normal_(module.weight",        [INIT_XAVIER_UNIFORM] = "xavier_uniform_(module.weight"};
+    if (init.kind == INIT_PYTORCH)
+        return;
+    if ((size_t)init.kind >= sizeof draw / sizeof *draw || !draw[init.kind])
+        BUG("init %d has no draw", (int)init.kind);
+    bool kaiming = init.kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+    buf_printf(to,
+               "        for module in self.modules():  # init: %s\n"
+               "            if isinstance(module, %s):\n"
+               "                nn.init.%s%s)\n"
+               "                if module.bias is not None:\n"
+               "                    nn.init.zeros_(module.bias)\n",
+               init_names[init.kind], types, draw[init.kind],
+               !kaiming ? "" : init.slope != 0 ? xprintf(", a=%s, nonlinearity=\"leaky_relu\"", number(init.slope))
+                                               : ", nonlinearity=\"relu\"");
+}
+
 static void put_init(const Graph *g, const int *rank, Buf *to)
 {
     buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
     put_modules(g, rank, to);
     put_norms(g, to);
 
-    static const char *const draw[] = {
-        [INIT_KAIMING_NORMAL] = "nn.init.kaiming_normal_(module.weight, nonlinearity=\"relu\")",
-        [INIT_KAIMING_UNIFORM] = "nn.init.kaiming_uniform_(module.weight, nonlinearity=\"relu\")",
-        [INIT_XAVIER_NORMAL] = "nn.init.xavier_normal_(module.weight)",
-        [INIT_XAVIER_UNIFORM] = "nn.init.xavier_uniform_(module.weight)",
-    };
-    if (g->spec->init == INIT_PYTORCH)
-        return;
-    if ((size_t)g->spec->init >= sizeof draw / sizeof *draw || !draw[g->spec->init])
-        BUG("init %d has no draw", (int)g->spec->init);
-    buf_printf(to,
-               "        for module in self.modules():  # init: %s\n"
-               "            if isinstance(module, (nn.Conv%dd, nn.Linear)):\n"
-               "                %s\n"
-               "                if module.bias is not None:\n"
-               "                    nn.init.zeros_(module.bias)\n",
-               init_names[g->spec->init], g->dims, draw[g->spec->init]);
+    const Spec *spec = g->spec;
+    const InitRule conv = spec->init_conv, linear = spec->init_linear;
+    const char *type = xprintf("nn.Conv%dd", g->dims);
+    if (conv.kind == linear.kind && conv.slope == linear.slope) {
+        put_draw(conv, xprintf("(%s, nn.Linear)", type), to);
+    } else {
+        put_draw(conv, type, to);
+        put_draw(linear, "nn.Linear", to);
+    }
 }
 
 /* Whether what op i gives is read by the next op alone, so that it can be called x. */

@@ -45,7 +45,7 @@ static void write_layer(const SpecLayer *l, FILE *to)
         bool act = strcmp(op_info[st->op].stage, "act") == 0;
         fprintf(to, "  - %s: {name: %s", act ? "act" : op_info[st->op].name, l->name);
         if (act)
-            fprintf(to, ", kind: %s", stage_text(st));
+            fprintf(to, ", kind: %s", quoted(stage_text(st)));
         else if (st->op == OP_GN)
             fprintf(to, ", groups: %s", real_text(st->arg));
         else if (st->op == OP_DROP)
@@ -85,7 +85,7 @@ static const char *scalar_text(const Node *n)
     return plain ? n->text : xprintf("\"%s\"", n->text);
 }
 
-static const char *node_text(const Node *n)
+const char *node_text(const Node *n)
 {
     Buf b = {0};
     if (n->kind == NODE_SCALAR)
@@ -111,6 +111,8 @@ static const char *group_value(const char *key, const Node *value)
 {
     if (is_list(key))
         return items_text(value);
+    if (strcmp(key, "order") == 0)
+        return quoted(order_source(value));
     if (strcmp(key, "concat") != 0)
         return node_text(value);
     Buf b = {0};
@@ -168,9 +170,10 @@ static const char *group_default(const Spec *s, const Node *map, const char *key
                                               {"post", "none"}, {"act", "relu"}, {"norm", "bn"}};
     static const char *const residual[][2] = {
         {"shortcut", "conv-norm"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
-    const Node *top = strcmp(key, "order") == 0 || strcmp(key, "act") == 0 || strcmp(key, "norm") == 0 ? keys_get(s->tree, key) : NULL;
-    if (top)
-        return scalar_text(top);
+    static const char *const of_top[] = {"order", "act", "norm", "bias", "eps", "momentum"};
+    for (size_t i = 0; i < sizeof of_top / sizeof *of_top; i++)
+        if (strcmp(key, of_top[i]) == 0 && keys_get(s->tree, key))
+            return group_value(key, keys_get(s->tree, key));
     if (strcmp(key, "order") == 0)
         return order_default;
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -243,7 +246,7 @@ static const char *channels(const double *v, int n)
     return b.text;
 }
 
-static const char *unroll_text(const Spec *s)
+const char *unroll_text(const Spec *s)
 {
     return s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : s->unroll == UNROLL_NONE ? "none" : xprintf("%d", s->unroll);
 }
@@ -256,7 +259,7 @@ void spec_write(const Spec *s, FILE *to)
         fprintf(to, "%d, ", s->input[1]);
     fprintf(to, "%d]\nclasses: %d\n%slayers:\n", s->input[2], s->classes, s->head);
     write_items(s, to);
-    fprintf(to, "init: %s\n", init_names[s->init]);
+    fprintf(to, "init: %s\n", init_text(s));
     fprintf(to, "unroll: %s\n", unroll_text(s));
     fprintf(to, "winograd: %s\n", winograd_names[s->winograd]);
     if (s->recompute)
@@ -303,7 +306,7 @@ void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
     fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1],
-            s->input[2], s->classes, init_names[s->init], unroll_text(s));
+            s->input[2], s->classes, init_text(s), unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)
         dump_layer(s, i, to);
     fprintf(to,

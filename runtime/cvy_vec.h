@@ -907,6 +907,15 @@ CVY_INLINE vf vf_hard_swish_back(vf g, vf x)
     const vf inside = vf_mul(g, vf_fma(x, vf_set(1.0f / 3), vf_set(0.5f)));
     return vf_if_less(x, vf_set(3.0f), vf_if_positive(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
 }
+/* leaky(v) - sub, at most maxv; the gradient passes where that is not above maxv */
+CVY_INLINE vf vf_general_relu(vf v, float leak, float sub, float maxv)
+{
+    return vf_min(vf_sub(vf_leaky(v, leak), vf_set(sub)), vf_set(maxv));
+}
+CVY_INLINE vf vf_general_relu_back(vf g, vf x, float leak, float sub, float maxv)
+{
+    return vf_if_less(vf_set(maxv), vf_sub(vf_leaky(x, leak), vf_set(sub)), vf_zero(), vf_leaky_back(g, x, leak));
+}
 
 /* ---- batch norm ---- */
 

@@ -54,6 +54,13 @@ const vf v$s.out = vf_hard_sigmoid(v$s.in);
 //$ define fwd_hard_swish
 const vf v$s.out = vf_hard_swish(v$s.in);
 //$ end
+//$ define fwd_general_relu
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv);
+//$ end
+//$ end
 //$ define fwd_drop
 const vf v$s.out = vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
 //$ end
@@ -103,6 +110,9 @@ $s.g = vf_hard_sigmoid_back($s.g, v$s.value);
 //$ end
 //$ define back_hard_swish
 $s.g = vf_hard_swish_back($s.g, v$s.value);
+//$ end
+//$ define back_general_relu
+$s.g = vf_general_relu_back($s.g, v$s.value, $s.arg, $s.sub, $s.maxv);
 //$ end
 //$ define back_drop
 $s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);

@@ -341,23 +341,26 @@ typedef struct Pieces {
     int n;
     double kink[2], y[2]; /* and the output there */
     bool by_output;       /* the float run decides by its output, where there is one */
+    bool upper_below;     /* at the upper kink itself x lies below it */
 } Pieces;
 
 static Pieces pieces_of(const Op *o)
 {
     switch (o->kind) {
     case OP_LEAKY_RELU: /* a slope of zero or less hides the sign of the input in the output */
-        return (Pieces){1, {0}, {0}, o->arg >= 0};
+        return (Pieces){1, {0}, {0}, o->arg >= 0, false};
     case OP_RELU:
     case OP_ELU:
     case OP_SELU:
-        return (Pieces){1, {0}, {0}, true};
+        return (Pieces){1, {0}, {0}, true, false};
     case OP_RELU6:
-        return (Pieces){2, {0, 6}, {0, 6}, true};
+        return (Pieces){2, {0, 6}, {0, 6}, true, false};
     case OP_HARD_SIGMOID:
-        return (Pieces){2, {-3, 3}, {0, 1}, true};
+        return (Pieces){2, {-3, 3}, {0, 1}, true, false};
     case OP_HARD_SWISH:
-        return (Pieces){2, {-3, 3}, {0, 3}, false};
+        return (Pieces){2, {-3, 3}, {0, 3}, false, false};
+    case OP_GENERAL_RELU:
+        return (Pieces){isinf(o->maxv) ? 1 : 2, {0, o->maxv + o->sub}, {-o->sub, o->maxv}, false, true};
     default:
         return (Pieces){0};
     }
@@ -368,6 +371,8 @@ static bool seen_above(const At *t, const Pieces *p, int k, int64_t i)
 {
     if (t->sy && (p->by_output || !t->sx))
         return k ? t->sy[i] >= (float)p->y[k] : t->sy[i] > (float)p->y[k];
+    if (p->upper_below && k)
+        return (float)t->sx[i] - (float)t->op->sub > (float)t->op->maxv;
     return k ? t->sx[i] >= (float)p->kink[k] : t->sx[i] > (float)p->kink[k];
 }
 
@@ -386,6 +391,8 @@ static double piece_value(const Op *o, int piece, double x)
         return selu_scale * (piece ? x : selu_alpha * expm1(x));
     case OP_RELU6:
         return (double[]){0, x, 6}[piece];
+    case OP_GENERAL_RELU:
+        return (double[]){o->arg * x - o->sub, x - o->sub, o->maxv}[piece];
     case OP_HARD_SIGMOID:
         return (double[]){0, (x + 3) / 6, 1}[piece];
     default:
@@ -407,6 +414,8 @@ static double piece_slope(const At *t, int piece, double x)
         return piece ? selu_scale : q(t, selu_scale * selu_alpha * expm1(x)) + selu_scale * selu_alpha;
     case OP_RELU6:
         return piece == 1;
+    case OP_GENERAL_RELU:
+        return (double[]){o->arg, 1, 0}[piece];
     case OP_HARD_SIGMOID:
         return piece == 1 ? 1.0 / 6 : 0;
     default:
@@ -422,7 +431,7 @@ static void pieces_forward(At *t)
     for (int64_t i = 0; i < size_in(t); i++) {
         side[i] = 0;
         for (int k = 0; k < p.n; k++) {
-            bool above = k ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
+            bool above = k && !p.upper_below ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
             if (t->sx || t->sy)
                 above = decide(t, above, seen_above(t, &p, k, i), t->x[i] - p.kink[k], scale);
             side[i] += above;
@@ -771,6 +780,7 @@ static const struct {
     [OP_RELU6] = {pieces_forward, pieces_backward},
     [OP_HARD_SIGMOID] = {pieces_forward, pieces_backward},
     [OP_HARD_SWISH] = {pieces_forward, pieces_backward},
+    [OP_GENERAL_RELU] = {pieces_forward, pieces_backward},
     [OP_GELU] = {gelu_forward, gelu_backward},
     [OP_MISH] = {mish_forward, mish_backward},
     [OP_SOFTPLUS] = {softplus_forward, softplus_backward},

@@ -411,16 +411,18 @@ START_TEST(orders_read_back)
         {"conv-avgpool(1x2)-silu", "conv-avgpool(1x2)-silu"},
         {"conv-maxpool(3x1,1,1x0)", "conv-maxpool(3x1,1,1x0)"},
         {"leaky_relu-conv-leaky_relu(0.2)", "leaky_relu(0.01)-conv-leaky_relu(0.2)"},
+        {"general_relu-conv-general_relu(0.1)", "relu-conv-leaky_relu(0.1)"},
+        {"conv-general_relu(0.1, 0.4)-norm-general_relu(0,0,6)", "conv-general_relu(0.1,0.4)-bn-general_relu(0,0,6)"},
         {"conv-drop(1e-3)-sigmoid-flatten", "conv-drop(0.001)-sigmoid-flatten"},
     };
     for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
         SpecStage *st;
         int n;
         Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
-        ck_assert(order_read(&node, OP_CONV, (Words){{OP_TANH, 0}, {OP_BN, 0}}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_TANH}, {.op = OP_BN}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
         node.text = orders[i][1];
-        ck_assert(order_read(&node, OP_CONV, (Words){{OP_RELU, 0}, {OP_BN, 0}}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
     }
     ck_assert(!diag_flush(stderr));
@@ -555,7 +557,7 @@ START_TEST(train_defaults)
     ck_assert_str_eq(s->train.data, "idx");
     ck_assert(s->train.epochs == 5 && s->train.batch == 64 && s->train.lr == 0.1 && s->train.momentum == 0.9);
     ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == SCHEDULE_ONE_CYCLE && !s->train.decay_all);
-    ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov && s->init == INIT_PYTORCH);
+    ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov && s->init_conv.kind == INIT_PYTORCH && s->init_linear.kind == INIT_PYTORCH);
     s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, "
                 "2], nesterov: true, "
                 "decay: all, schedule: constant}}");
@@ -607,7 +609,7 @@ START_TEST(groups)
 }
 END_TEST
 
-START_TEST(group_keys)
+START_TEST(keys_of_groups)
 {
     Graph *g = chain("[3, 16, 16]", "stage: {name: s, repeat: 2, out: 8, kernel: 5, stride: 2, shortcut: pad, residual: "
                                     "[conv, conv: {kernel: 1, order: conv-bn}], zero_gamma: true}, stage: {name: m, "
@@ -988,7 +990,7 @@ int main(int argc, char **argv)
                           parameters,
                           train_defaults,
                           groups,
-                          group_keys,
+                          keys_of_groups,
                           biases_through_joins,
                           many_paths,
                           one_dimension,

@@ -130,7 +130,10 @@ static void image_norm(Net *t, OpKind kind, int groups)
 static void point(Net *t, OpKind kind, double arg)
 {
     Shape in = last(t);
-    net_op(t, kind, in.c, in.h, in.w)->arg = arg;
+    Op *o = net_op(t, kind, in.c, in.h, in.w);
+    o->arg = arg;
+    o->sub = 0.3; /* of general_relu alone */
+    o->maxv = 0.6;
 }
 
 static void pool(Net *t, OpKind kind, int kh, int kw, int sh, int sw, int ph, int pw)
@@ -302,7 +305,8 @@ static const struct {
 } points[] = {{OP_RELU, 0},    {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0},
               {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4},        {OP_ELU, 1},
               {OP_ELU, 0.3},   {OP_SELU, 0},          {OP_GELU, 0},          {OP_MISH, 0},
-              {OP_RELU6, 0},   {OP_SOFTPLUS, 0},      {OP_HARD_SIGMOID, 0},  {OP_HARD_SWISH, 0}};
+              {OP_RELU6, 0},   {OP_SOFTPLUS, 0},      {OP_HARD_SIGMOID, 0},  {OP_HARD_SWISH, 0},
+              {OP_GENERAL_RELU, 0}, {OP_GENERAL_RELU, 0.1}};
 
 START_TEST(diff_point)
 {

@@ -640,6 +640,7 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_RELU6:
         case OP_HARD_SIGMOID:
         case OP_HARD_SWISH:
+        case OP_GENERAL_RELU:
         case OP_LEAKY_RELU:
         case OP_AVGPOOL:
             saved[storage(g, op->in)] = true;

@@ -57,6 +57,12 @@ static Sample want_softplus(double x)
     return (Sample){log_1_exp(x), sigmoid(x)};
 }
 
+static Sample want_general_relu(double x)
+{
+    const double y = (x > 0 ? x : 0.125 * x) - 0.5;
+    return (Sample){y > 2.5 ? 2.5 : y, y > 2.5 ? 0 : x > 0 ? 1 : 0.125};
+}
+
 static Sample want_relu6(double x)
 {
     return (Sample){x <= 0 ? 0 : x < 6 ? x : 6, x > 0 && x < 6};
@@ -94,7 +100,7 @@ typedef struct Case {
     double value, floor, slope;
 } Case;
 
-enum { ELU, SELU, GELU, MISH, SOFTPLUS, RELU6, HARD_SIGMOID, HARD_SWISH, SIGMOID, SILU, TANH, CASES };
+enum { ELU, SELU, GELU, MISH, SOFTPLUS, RELU6, HARD_SIGMOID, HARD_SWISH, GENERAL_RELU, SIGMOID, SILU, TANH, CASES };
 static const Case cases[CASES] = {
     {"elu", want_elu, 3e-7, 1e-30, 3e-7},
     {"selu", want_selu, 4e-7, 1e-30, 4e-7},
@@ -104,6 +110,7 @@ static const Case cases[CASES] = {
     {"relu6", want_relu6, 0, 1, 0},
     {"hard_sigmoid", want_hard_sigmoid, 1.3e-7, 1, 1.3e-7},
     {"hard_swish", want_hard_swish, 2e-7, 1, 2e-7},
+    {"general_relu", want_general_relu, 1.3e-7, 1, 1e-8},
     {"sigmoid", want_sigmoid, 4e-7, 1e-30, 3e-7},
     {"silu", want_silu, 5e-7, 1e-30, 1.2e-6},
     {"tanh", want_tanh, 3e-7, 1e-30, 4e-7},
@@ -138,6 +145,9 @@ static void run(int which, vf x, vf *y, vf *slope)
         return;
     case HARD_SWISH:
         *y = vf_hard_swish(x), *slope = vf_hard_swish_back(one, x);
+        return;
+    case GENERAL_RELU: /* at its most, 3, it still passes a gradient */
+        *y = vf_general_relu(x, 0.125f, 0.5f, 2.5f), *slope = vf_general_relu_back(one, x, 0.125f, 0.5f, 2.5f);
         return;
     case SIGMOID:
         *y = vf_sigmoid(x), *slope = vf_sigmoid_back(one, *y);

@@ -241,6 +241,14 @@ PIECES = {torch.nn.ReLU: lambda y: y > 0, torch.nn.LeakyReLU: lambda y: y > 0, t
 MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
 
 
+def sides(m):
+    """What tells, by an activation's output, on which side of its kinks an element is. None for other modules. The
+    twin's GeneralRelu is known by name; the numbers at its kinks are no floats, hence the margin."""
+    if type(m).__name__ != "GeneralRelu":
+        return PIECES.get(type(m))
+    return lambda y: (y > 1e-6 - (m.sub or 0)) + 1 * (y >= (math.inf if m.maxv is None else m.maxv - 1e-6))
+
+
 class TwinReference:
     """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other."""
 
@@ -255,7 +263,7 @@ class TwinReference:
             if path == "" or any(True for _ in m.children()):
                 continue
             self.stages.append(path)
-            if type(m) in PIECES or isinstance(m, MAX_POOLS):
+            if sides(m) or isinstance(m, MAX_POOLS):
                 self.kinks.append((path, m))
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
@@ -406,7 +414,7 @@ def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
     for path, pool in ref.kinks:
-        side = PIECES.get(type(pool))
+        side = sides(pool)
         before, shape = (None, None) if side else ref.pooled[path]
         if side:
             flips += int((side(got[path].ravel()) != side(want[path].ravel())).sum())
