@@ -33,6 +33,15 @@ static inline void $h.name_$c.name_products(const float *v, const float *u, floa
 {
     for (int p = 0; p < 36; p++, v += $c.v_point, u += $c.u_point, m += $c.m_point) {
         int t = 0;
+        //$ if c.spans_alone
+        if (n <= $c.tiles_image) {
+            //$ for s in c.spans_alone
+            for (; t < n && t < $s.to; t += $s.step)
+                $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
+            //$ end
+            continue;
+        }
+        //$ end
         //$ for s in c.spans
         for (; t < n && t < $s.to; t += $s.step)
             $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
