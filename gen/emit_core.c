@@ -255,7 +255,6 @@ static Rec *winograd_weight_record(const Winograd *w)
     rec_str(r, "template", "winograd_weights");
     rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES, w->rows, w->vectors);
     winograd_common(r, w);
-    rec_int(r, "step", w->rows);
     rec_int(r, "out_blocks", w->out_blocks);
     rec_int(r, "z_image", w->z_image);
     rec_int(r, "z_row", w->z_row);
@@ -269,7 +268,13 @@ static Rec *winograd_weight_record(const Winograd *w)
         rec_int(z, "i", v);
         rec_int(z, "z", v * w->v_block);
     }
-    winograd_tile(r, "inputs", w, w->rows, 1, LANES, (int64_t)36 * LANES * LANES, "m");
+    for (int i = 0; i < (w->full == LANES ? 1 : 2); i++) {
+        Rec *s = rec_add(r, "spans");
+        rec_int(s, "from", i ? w->full : 0);
+        rec_int(s, "to", i ? LANES : w->full);
+        rec_int(s, "step", w->rows - i);
+        winograd_tile(s, "inputs", w, w->rows - i, 1, LANES, (int64_t)36 * LANES * LANES, "m");
+    }
     return r;
 }
 

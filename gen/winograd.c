@@ -57,12 +57,12 @@ static bool fits(const Target *t, int rows, int vectors)
 }
 
 /* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read less often. */
-static void choose_tile(const Target *t, int out_blocks, int most_rows, int *rows, int *vectors)
+static void choose_tile(const Target *t, int out_blocks, int *rows, int *vectors)
 {
     double best = 0;
 
     for (int v = 1; v <= 4 && v <= out_blocks; v++)
-        for (int r = 1; r <= most_rows; r++) {
+        for (int r = 1; r <= LANES; r++) {
             if (out_blocks % v || !fits(t, r, v))
                 continue;
             const double rate = r * v / step_cycles(t, r, v);
@@ -82,20 +82,19 @@ static void split(int tiles, int most, int *rows, int *full)
 
 static double block_cycles(const Target *t, const Winograd *w)
 {
-    const double parts = parts_of(t), steps = (double)w->blocks * w->lanes;
+    const double parts = parts_of(t), steps = w->weights ? w->block : (double)w->blocks * w->lanes;
+    const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
+    const double sums = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
+                        rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
     const double transformed = 4.0 * 36 * 256 * w->blocks * w->out_blocks;
     double cycles, read;
 
     if (w->weights) {
-        const double sum = (16.0 / w->rows) * (w->block * step_cycles(t, w->rows, w->vectors) + CALL);
-        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sum + TAPS * parts / 2 * w->blocks * w->out_blocks +
+        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
                  w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks);
         read = transformed / 2; /* dw, and it is written */
     } else {
-        const int full = w->full / w->rows, rest = w->rows > 1 ? (w->block - w->full) / (w->rows - 1) : 0;
-        const double products = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
-                                rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
-        cycles = 36.0 * w->out_blocks / w->vectors * products + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
+        cycles = 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
         read = transformed;
     }
     return cycles + read / (read + 4.0 * w->work > CACHE ? FAR : NEAR);
@@ -176,9 +175,9 @@ Winograd winograd_pass(const Plan *p, int op, Pass pass)
     w.lanes = w.blocks == 1 ? in.c : LANES;
     w.out_blocks = blocks_of(out.c);
     w.vectors = 1;
-    choose_tile(t, w.out_blocks, w.weights ? LANES / 2 : LANES, &w.rows, &w.vectors);
-    while (w.weights && LANES % w.rows)
-        w.rows--;
+    choose_tile(t, w.out_blocks, &w.rows, &w.vectors);
+    if (w.weights)
+        split(LANES, w.rows, &w.rows, &w.full);
     w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
     const double cycles = choose_block(t, &w, w.images), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
