@@ -14,7 +14,8 @@ enum {
     CALL = 14,              /* of a register tile: the call, its loops' ends */
     CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
     NEAR = 40, FAR = 16,    /* bytes a cycle from there, and from the next cache */
-    WORK = 2 * 1024 * 1024, /* bytes that a block of tiles may take */
+    MOST = 256,             /* tiles of a block */
+    WORK = 2 * 1024 * 1024, /* bytes that it may take */
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
     TOGETHER = 32,          /* tiles up to which images are taken together */
 };
@@ -123,11 +124,10 @@ static double choose_block(const Target *t, Winograd *w, int images)
     double least = -1;
     const int most = w->rows;
 
-    for (int n = 1, last = 0; n <= images * w->tiles; n++) {
-        const int block = divide_up(images * w->tiles, n);
-        if (block == last)
+    for (int b = images * w->tiles < MOST ? images * w->tiles : MOST; b > 0; b--) {
+        const int n = divide_up(images * w->tiles, b), block = divide_up(images * w->tiles, n);
+        if (block < b) /* as many blocks, less even */
             continue;
-        last = block;
         w->block = block;
         if (!w->weights)
             split(block, most, &w->rows, &w->full);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Training steps of emitted code and of PyTorch, in one process, in turn: a benchmark, not a test.
 
-    bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B] [--threads 1,2] [--rounds 7] [--json FILE]
+    bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B|spec] [--threads 1,2] [--rounds 7] [--json FILE]
 
 Both sides train the same network (PyTorch the twin) on the same batch. A round times each side once, for about 0.4 seconds; the
 ratio is taken round by round. PyTorch gets the settings that were found best: AVX-512 kernels where the processor has them, jemalloc where it is installed,
@@ -129,13 +129,13 @@ def main():
     for spec in a.specs:
         for order in a.orders.split(','):
             with tempfile.TemporaryDirectory() as folder:
-                sets = [f'order={order}']
+                sets = [] if order == 'spec' else [f'order={order}']
                 name, info, lib = emit(a.convoy, spec, sets, folder, a.cc)
-                run(a.convoy, 'twin', spec, '-o', f'{folder}/twin.py', '--set', sets[0])
+                run(a.convoy, 'twin', spec, '-o', f'{folder}/twin.py', *[w for s in sets for w in ('--set', s)])
                 loader = importlib.util.spec_from_file_location('twin', f'{folder}/twin.py')
                 twin = importlib.util.module_from_spec(loader)
                 loader.loader.exec_module(twin)
-                module = next(v for v in vars(twin).values() if isinstance(v, type) and issubclass(v, torch.nn.Module) and v.__module__ == 'twin')
+                module = [v for v in vars(twin).values() if isinstance(v, type) and issubclass(v, torch.nn.Module) and v.__module__ == 'twin'][-1]
                 batch = lib.bench_batch()
                 rng = np.random.default_rng(0)
                 x = rng.normal(0, 1, [batch] + info['input']).astype(np.float32)
