@@ -1,4 +1,4 @@
-/* cmd_gen.c - `convoy gen`: spec -> plan -> a folder of C; and `convoy plan`: the plan in words. */
+/* cmd_gen.c - `convoy gen`: spec -> plan -> a folder of C. */
 #include "commands.h"
 #include "emit.h"
 
@@ -20,7 +20,7 @@ Plan *load_plan(const Options *o, const char *target, int *status)
     if (!g)
         return NULL;
     *status = EXIT_FAILED;
-    Plan *p = plan_build(g, t);
+    Plan *p = plan_build_as(g, t, !o->fold || strcmp(o->fold, "on") == 0);
     if (diag_flush(stderr) || !p)
         return NULL;
     if (o->dump && strcmp(o->dump, "plan") == 0) {
@@ -53,6 +53,10 @@ int cmd_gen(const Options *o)
         fprintf(stderr, "convoy: unknown parts '%s' (all, infer, train)\n", o->parts);
         return EXIT_USAGE;
     }
+    if (o->fold && strcmp(o->fold, "on") != 0 && strcmp(o->fold, "off") != 0) {
+        fprintf(stderr, "convoy: unknown value '%s' of --fold (on, off)\n", o->fold);
+        return EXIT_USAGE;
+    }
     if (!o->out && !o->dump) {
         fputs("convoy: gen: -o DIR is missing: the folder that the C goes to\n", stderr);
         return EXIT_USAGE;
@@ -65,28 +69,5 @@ int cmd_gen(const Options *o)
     if (!outdir_commit(&out, o->out))
         return EXIT_FAILED;
     printf("%s: %d files for %s in %s. Next: make -C %s\n", p->g->spec->name, out.n, p->target->name, o->out, o->out);
-    return EXIT_OK;
-}
-
-int cmd_plan(const Options *o)
-{
-    int status;
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
-
-    if (!p)
-        return status;
-    const Spec *s = p->g->spec;
-    bool known = !o->why;
-    const char **names = xalloc(sizeof *names * (size_t)(s->nlayer + 1));
-    for (int i = 0; i < s->nlayer; i++) {
-        names[i] = s->layer[i].name;
-        known = known || strcmp(names[i], o->why) == 0;
-    }
-    if (!known) {
-        const char *near = diag_nearest(o->why, names);
-        fprintf(stderr, "convoy: plan: no layer is called '%s'\n%s", o->why, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
-        return EXIT_FAILED;
-    }
-    plan_explain(p, o->why, stdout);
     return EXIT_OK;
 }

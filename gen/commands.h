@@ -7,15 +7,20 @@
 /* What a command line says. */
 typedef struct Options {
     const char *spec;   /* SPEC, or NAME for `new` */
+    const char *spec2;  /* of diff */
     const char *out;    /* -o */
     const char *target; /* --target */
     const char *parts;  /* --parts */
     const char *dump;   /* -d */
     const char *weights;
     const char *why;  /* --why LAYER */
+    const char *diff; /* --diff SPEC */
     const char **set; /* --set, as typed */
     int nset;
-    bool json, write, single_file;
+    const char **order; /* --order, as typed */
+    int norder;
+    const char *fold, *level, *html, *colour, *channel;
+    bool json, write, single_file, stat, compile, measure, worked;
     char **rest; /* after -- */
     int nrest;
 } Options;
@@ -33,6 +38,18 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_SPEC2 = 1 << 11, /* takes a second SPEC */
+    OPT_ORDER = 1 << 12,
+    OPT_FOLD = 1 << 13,
+    OPT_LEVEL = 1 << 14,
+    OPT_STAT = 1 << 15,
+    OPT_HTML = 1 << 16,
+    OPT_COLOUR = 1 << 17,
+    OPT_COMPILE = 1 << 18,
+    OPT_MEASURE = 1 << 19,
+    OPT_DIFF = 1 << 20,
+    OPT_WORKED = 1 << 21,
+    OPT_CHANNEL = 1 << 22,
 };
 
 /* Exit statuses of the program. */
@@ -69,7 +86,9 @@ int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);
 int cmd_plan(const Options *o);
+int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
+int cmd_diff(const Options *o);
 
 #endif

@@ -77,6 +77,7 @@ const char *diag_nearest(const char *word, const char *const *names);
 const char *diag_choices(const char *word, const char *const *names);
 void diag_override(int index, const char *text); /* the text of the --set that marks with line -1 - index refer to */
 int diag_errors(void);                           /* how many errors are collected now */
+void diag_drop(void);                            /* forgets what is collected */
 
 /* ---- op.c: the op table -------------------------------------------------------------------------------------------- */
 
@@ -84,7 +85,9 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
-    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point */
+    OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
+    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -93,7 +96,7 @@ typedef enum OpKind {
     OP_KINDS
 } OpKind;
 
-typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
+typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_IMAGE, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
 
 /* What an op's backward reads of its forward, besides the gradient of its output. */
 typedef enum Need {
@@ -111,12 +114,18 @@ typedef struct OpInfo {
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
     bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
+    bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     int min_args, max_args; /* in an order's parentheses */
     const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
+    double arg, arg_least, arg_most; /* such an argument: what it is where it is not given, and its range */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
 OpKind op_find(const char *name);
+bool op_is_act(OpKind kind);
+bool op_is_norm(OpKind kind);       /* of a batch or an image */
+bool op_is_image_norm(OpKind kind); /* gn, ln, in */
+bool op_takes_arg(OpKind kind);     /* a number with a default: leaky_relu, elu, gn */
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 
@@ -142,7 +151,7 @@ bool yaml_override(Node *root, const char *assignment, int index);
 /* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope */
+    double arg; /* drop: p; leaky_relu: slope; elu: alpha */
     int k[2], stride[2], padding[2]; /* pools */
     Mark mark;
 } SpecStage;
@@ -257,7 +266,7 @@ typedef struct Op {
     bool bias;
     int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg;           /* drop: p; leaky_relu: slope */
+    double arg;           /* drop: p; leaky_relu: slope; elu: alpha */
     double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */
@@ -292,6 +301,10 @@ void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */
 void grad_build(Graph *g);
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the plan
+ * has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output, and
+ * of what it keeps besides (masks, indices of winners). */
+int64_t grad_autograd(const Graph *g, int64_t *by_op);
 
 /* ---- twin.c --------------------------------------------------------------------------------------------------------- */
 
@@ -314,6 +327,8 @@ void outdir_add(OutDir *o, const char *name, const char *text, size_t len);
 /* Writes all files and a manifest; removes files that an earlier manifest lists and this one does not. Refuses a folder that
  * is not empty and has no manifest. false and a message on stderr where something fails. */
 bool outdir_commit(const OutDir *o, const char *dir);
+/* Reads the files that a folder's manifest lists. false and a message where convoy did not write it, or a file is not there. */
+bool outdir_read(OutDir *o, const char *dir);
 /* Writes one file atomically (a temporary beside it, fsync, rename). */
 bool file_write(const char *path, const char *text, size_t len);
 char *file_read(const char *path, size_t max, size_t *len); /* NULL and errno where it cannot; EFBIG past max */

@@ -329,6 +329,12 @@ bool diag_flush(FILE *to)
     return errors > 0;
 }
 
+void diag_drop(void)
+{
+    diag = NULL;
+    ndiag = 0;
+}
+
 /* ---- hints ----------------------------------------------------------------------------------------------------- */
 
 static int min3(int a, int b, int c)

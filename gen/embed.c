@@ -1,4 +1,4 @@
-/* embed.c - a build tool: turns every .c and .h file (and .tpl, .mk, .md) of some folders into one C file of strings.
+/* embed.c - a build tool: turns every .c and .h file (and .css, .tpl, .mk, .md) of some folders into one C file of strings.
  *
  *   embed ROOT OUT.c OUT.d FOLDER...
  *
@@ -31,7 +31,7 @@ static char *join(const char *a, const char *b)
 
 static int wanted(const char *name)
 {
-    static const char *const ends[] = {".c", ".h", ".tpl", ".mk", ".md"};
+    static const char *const ends[] = {".c", ".h", ".css", ".tpl", ".mk", ".md"};
     const char *dot = strrchr(name, '.');
     if (name[0] == '.' || !dot)
         return 0;

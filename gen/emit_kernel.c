@@ -10,6 +10,7 @@ typedef struct File {
     const Kernel *k;
     Rec *rec;
     bool infer; /* k is of inference */
+    Buf *done;  /* what of image norms the function at hand has already */
 } File;
 
 static Rec *add(Rec *to, const char *list, const char *template)
@@ -28,6 +29,9 @@ static const char *symbol(const File *f, const char *verb)
 static Rec *add_function(const File *f, const char *list, const char *template, const char *name)
 {
     Rec *r = add(f->rec, list, template);
+
+    f->done->len = 0;
+    buf_puts(f->done, "");
 
     rec_str(r, "name", name);
     rec_str(r, "type", kernel_struct(f->p, f->k));
@@ -145,6 +149,151 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
     }
 }
 
+/* ---- image norms ---- */
+
+/* Whether the function at hand lacks `what` of an image norm; from then on it does not. */
+static bool once(const File *f, const char *what)
+{
+    const char *key = xprintf("|%s|", what);
+
+    if (strstr(f->done->text, key))
+        return false;
+    buf_puts(f->done, key);
+    return true;
+}
+
+static const Tensor *own_node(const File *f)
+{
+    return f->k->node < 0 ? NULL : f->infer ? &f->p->infer_node[f->k->node] : &f->p->node[f->k->node];
+}
+
+static int64_t area_of(const Tensor *nd)
+{
+    const Shape s = nd->shape[nd->nlink];
+
+    return (int64_t)s.h * s.w;
+}
+
+/* Channels of the kernel's node with the room that memory gave them. */
+static int64_t node_room(const Tensor *nd)
+{
+    return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
+}
+
+static const ImageNorm *image_norm(const File *f, int op)
+{
+    for (int i = 0; i < f->k->nimage_norm; i++)
+        if (f->k->image_norm[i].op == op)
+            return &f->k->image_norm[i];
+    return NULL;
+}
+
+/* The fields of every line about an image norm: where one image's statistics lie, gamma and beta, and numbers. */
+static void image_norm_numbers(const File *f, Rec *s, int op)
+{
+    const Op *o = &f->p->g->op[op];
+    const int padded = plan_norm(f->p, op)->padded;
+    const char *alias = plan_alias(f->k, op);
+
+    rec_str(s, "norm", alias);
+    rec_int(s, "channels", o->shape.c);
+    rec_int(s, "groups", o->groups);
+    rec_int(s, "padded", padded);
+    rec_int(s, "area", (int64_t)o->shape.h * o->shape.w);
+    rec_fmt(s, "eps", "%.17g", o->eps);
+    if (f->infer) {
+        const char *macro = affine_macro(f->p, op);
+        rec_fmt(s, "stats", "%s_stats", alias);
+        rec_fmt(s, "gamma", "f + %s", macro);
+        rec_fmt(s, "beta", "f + %s + %d", macro, padded);
+    } else {
+        rec_fmt(s, "stats", "k->%s->kept + (int64_t)i * %d", alias, GROUP_KEPT * o->groups);
+        rec_fmt(s, "gamma", "k->%s->norm.gamma", alias);
+        rec_fmt(s, "beta", "k->%s->norm.beta", alias);
+    }
+}
+
+static void scratch_line(Rec *fn, const char *template, const char *name, int64_t at, const char *doc)
+{
+    Rec *s = add(fn, "scratch", template);
+
+    rec_str(s, "name", name);
+    rec_int(s, "at", at);
+    rec_str(s, "doc", doc);
+}
+
+/* Before a run: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
+static void image_norms_begin(const File *f, Rec *fn, const Run *r)
+{
+    const Tensor *nd = own_node(f);
+
+    if (r->image_stats && once(f, "statistics")) {
+        scratch_line(fn, "scratch_doubles", "image_sums", f->k->image_stats, "pivots and sums of the image's channels");
+        rec_int(add(fn, "body", "clear_image_sums"), "doubles", 3 * node_room(nd));
+    }
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *st = &r->step[i];
+        const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
+        if (st->kind == STEP_CORRECT_IMAGE && once(f, "back")) {
+            scratch_line(fn, "image_scratch", "image_back", f->k->image_back, "what image norms take away");
+            for (int j = 0; j < nd->nimage_norm; j++) {
+                Rec *s = add(fn, "body", "image_take");
+                image_norm_numbers(f, s, nd->image_norm[j]);
+                rec_str(s, "first", j ? "0" : "1");
+                rec_int(s, "room", node_room(nd));
+            }
+        }
+        if (!n)
+            continue;
+        const char *alias = plan_alias(f->k, n->op), *path = f->p->g->op[n->op].path;
+        if (once(f, xprintf("constants of %s", alias))) {
+            scratch_line(fn, "image_scratch", xprintf("%s_of_image", alias), n->constants, xprintf("%s: mean, scale, shift, istd, off", path));
+            image_norm_numbers(f, add(fn, "body", "image_constants"), n->op);
+        }
+        if (st->kind == STEP_SUMS && once(f, xprintf("sums of %s", alias))) {
+            scratch_line(fn, "scratch_doubles", xprintf("%s_gradient", alias), n->sums, xprintf("%s: sums of the image's gradient", path));
+            image_norm_numbers(f, add(fn, "body", "clear_image_gradient"), n->op);
+        }
+    }
+}
+
+/* Behind an image's runs: the statistics that they took, and what became of the sums. */
+static void image_norms_end(const File *f, Rec *fn)
+{
+    const Tensor *nd = own_node(f);
+
+    for (int i = 0; nd && i < nd->nimage_norm && strstr(f->done->text, "|statistics|"); i++) {
+        Rec *s = add(fn, "body", "image_stats");
+        image_norm_numbers(f, s, nd->image_norm[i]);
+        rec_int(s, "room", node_room(nd));
+    }
+    for (int i = 0; i < f->k->nimage_norm; i++)
+        if (strstr(f->done->text, xprintf("|sums of %s|", plan_alias(f->k, f->k->image_norm[i].op))))
+            image_norm_numbers(f, add(fn, "body", "image_gradient"), f->k->image_norm[i].op);
+}
+
+/* The fields by which a run is given what it needs of image norms. */
+static void image_norm_fields(const File *f, const Run *r, Buf *b)
+{
+    Buf had = {0};
+
+    buf_puts(&had, "");
+    if (r->image_stats)
+        buf_puts(b, ", .image_sums = image_sums");
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *st = &r->step[i];
+        const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
+        const char *alias = n ? plan_alias(f->k, n->op) : NULL, *key = xprintf("|%s|", alias ? alias : "");
+        if (st->kind == STEP_CORRECT_IMAGE)
+            buf_puts(b, ", .image_back = image_back");
+        if (n && !strstr(had.text, key))
+            buf_printf(b, ", .%s_of_image = %s_of_image", alias, alias);
+        if (n && st->kind == STEP_SUMS)
+            buf_printf(b, ", .%s_gradient = %s_gradient", alias, alias);
+        buf_puts(&had, key);
+    }
+}
+
 /* ---- calls of runs ---- */
 
 /* The fields by which a run is given its images; `image` says what their numbers mean. */
@@ -171,6 +320,7 @@ static const char *initialiser(const File *f, const Run *r, const Image *image, 
     }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
+    image_norm_fields(f, r, &b);
     return b.text;
 }
 
@@ -204,6 +354,7 @@ static void call_runs(const File *f, Rec *fn, const Chain *c, const Image *image
         if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL)
             clear_line(fn, "body", image[r->scatter_image].name, image[r->scatter_image].floats);
         clear_padded(f, fn, r);
+        image_norms_begin(f, fn, r);
         Rec *s = add(fn, "body", "call_pass");
         rec_str(s, "tag", run_tag(f->k, r));
         rec_str(s, "var", r->name);
@@ -229,7 +380,7 @@ static void core_call(Rec *s, const char *core, const char *x, const char *w, co
 
 static bool reduces(const Run *r)
 {
-    bool any = r->stats || r->bias_grad;
+    bool any = r->stats || r->image_stats || r->bias_grad;
 
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
@@ -239,6 +390,7 @@ static bool reduces(const Run *r)
 static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 {
     clear_padded(f, fn, r);
+    image_norms_begin(f, fn, r);
     Rec *s = add(fn, "body", "call_core");
 
     rec_str(s, "tag", run_tag(f->k, r));
@@ -273,13 +425,6 @@ static const Tensor *normed(const File *f)
     return nd && nd->nnorm ? nd : NULL;
 }
 
-static int64_t area_of(const Tensor *nd)
-{
-    const Shape s = nd->shape[nd->nlink];
-
-    return (int64_t)s.h * s.w;
-}
-
 static void begin_stats(const File *f, Rec *fn)
 {
     if (normed(f))
@@ -301,6 +446,12 @@ static void norms_forward(const File *f, Rec *kernel)
     }
 }
 
+/* The struct with a norm's gamma and beta and their gradients. */
+static const char *norm_struct(const File *f, int op)
+{
+    return xprintf(op_is_image_norm(f->p->g->op[op].kind) ? "&k->%s->norm" : "k->%s", plan_alias(f->k, op));
+}
+
 static void begin_sums(const File *f, Rec *fn)
 {
     NormSum *list;
@@ -311,7 +462,7 @@ static void begin_sums(const File *f, Rec *fn)
         for (int j = 0; j < i; j++)
             seen |= list[j].op == list[i].op;
         if (!seen)
-            rec_str(add(fn, "begin", "begin_piece_sums"), "norm", plan_alias(f->k, list[i].op));
+            rec_str(add(fn, "begin", "begin_piece_sums"), "norm", norm_struct(f, list[i].op));
     }
 }
 
@@ -328,9 +479,9 @@ static void norms_backward(const File *f, Rec *kernel)
             seen |= list[j].op == list[i].op;
         if (seen)
             continue;
-        const char *alias = plan_alias(f->k, list[i].op);
-        rec_str(add(kernel, "body", "norm_backward"), "norm", alias);
-        for (int j = i; j < n; j++) {
+        const char *alias = plan_alias(f->k, list[i].op), *norm = norm_struct(f, list[i].op);
+        rec_str(add(kernel, "body", "norm_backward"), "norm", norm);
+        for (int j = i; j < n && !op_is_image_norm(f->p->g->op[list[i].op].kind); j++) {
             const Tensor *nd = &f->p->node[list[j].node];
             if (list[j].op != list[i].op || !nd->grad)
                 continue;
@@ -342,7 +493,7 @@ static void norms_backward(const File *f, Rec *kernel)
                 if (f->k->port[m].node == list[j].node)
                     rec_str(s, "port", f->k->port[m].name);
         }
-        rec_str(add(kernel, "body", "norm_update"), "norm", alias);
+        rec_str(add(kernel, "body", "norm_update"), "norm", norm);
     }
 }
 
@@ -478,6 +629,7 @@ static void conv_forward(const File *f)
     const char *x = gather_x(f, fn);
     call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->wu", trained_bias(f));
     call_runs(f, fn, &k->after, k->image, 1);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the core: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
@@ -609,6 +761,7 @@ static void conv_backward(const File *f)
         if (!core)
             BUG("%s does not run its core", k->name);
     }
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     backward_docs(f, kernel);
@@ -646,6 +799,7 @@ static void linear_forward(const File *f)
     fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
     call_runs(f, fn, &k->after, k->image, 0);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the product: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
@@ -694,6 +848,7 @@ static void linear_backward(const File *f)
     call_runs(f, fn, &k->again, k->image, 0);
     call_runs(f, fn, &k->dout, k->image, 0);
     call_before(f, fn);
+    image_norms_end(f, fn);
     if (k->back_data) {
         memset(used, 0, (size_t)k->nimage);
         mark_din(used, k);
@@ -701,6 +856,7 @@ static void linear_backward(const File *f)
         fn = piece_function(f, "backward_piece", used, true);
         call_windows(f, fn);
         call_din(f, fn);
+        image_norms_end(f, fn);
     }
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
@@ -745,6 +901,7 @@ static void pass_kernel(const File *f)
         begin_stats(f, fn);
         clear_stored(f, fn);
         call_before(f, fn);
+        image_norms_end(f, fn);
         kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
         rec_fmt(rec_add(kernel, "docs"), "text", "forward: %s", stages_of(f, k->before));
         over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
@@ -759,6 +916,7 @@ static void pass_kernel(const File *f)
     begin_sums(f, fn);
     call_windows(f, fn);
     call_din(f, fn);
+    image_norms_end(f, fn);
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     rec_fmt(rec_add(kernel, "docs"), "text", "backward: %s", stages_of(f, k->din));
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
@@ -784,6 +942,7 @@ static void loss_kernel(const File *f)
     rec_int(s, "classes", classes);
     rec_int(s, "padded", (int64_t)blocks_of(classes) * LANES);
     call_din(f, fn);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_fmt(rec_add(kernel, "docs"), "text", "the loss and its gradient. before: %s; back: %s", stages_of(f, k->before), stages_of(f, k->din));
@@ -893,8 +1052,10 @@ static void trace_function(const File *f)
         image[i] = k->trace_image[i];
         image[i].name = traced_name(i);
     }
-    add_runs(f, "trace_runs", &k->trace, image);
-    Rec *fn = add_function(f, "trace_functions", "trace", symbol(f, "trace"));
+    for (int i = 0; i < k->nin && k->trace_core >= 0; i++)
+        add_runs(f, "runs", &k->before[i], k->image);
+    add_runs(f, "runs", &k->trace, image);
+    Rec *fn = add_function(f, "functions", "trace", symbol(f, "trace"));
     trace_images(f, fn, image);
     for (int i = 0; i < k->trace.n; i++) {
         const Chain one = {&k->trace.run[i], 1};
@@ -906,15 +1067,43 @@ static void trace_function(const File *f)
     trace_sinks(f, fn);
 }
 
+void emit_trace_file(const Plan *p, Buf *to)
+{
+    Rec *rec = rec_new();
+
+    rec_str(rec, "net", p->g->spec->name);
+    rec_str(rec, "licence", EMITTED_LICENCE);
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        Buf done = {0};
+        const File file = {p, k, rec_add(rec, "layers"), false, &done};
+        bool known = k->kind != KERNEL_CONV || k->trace_core < 0;
+        for (int j = 0; j < i; j++)
+            known |= p->kernel[j].kind == KERNEL_CONV && p->kernel[j].trace_core >= 0 && strcmp(p->kernel[j].core_name, k->core_name ? k->core_name : "") == 0;
+        if (!known)
+            rec_str(rec_add(rec, "cores"), "name", k->core_name);
+        trace_function(&file);
+    }
+    template_expand("trace_file", "k", rec, to);
+}
+
 /* ---- inference ---- */
 
-const char *emit_infer_args(const Kernel *k)
+const char *emit_infer_args(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++)
-        if (k->port[i].node != k->node)
+        if (k->port[i].node != k->node || k->node == 0)
             buf_printf(&b, ", const float *%s", k->port[i].name);
+    for (int i = 0; i < k->nalias; i++) {
+        const OpKind kind = p->g->op[k->alias[i].op].kind;
+        bool applies = false;
+        for (int j = 0; j < k->nimage_norm; j++)
+            applies |= k->image_norm[j].op == k->alias[i].op;
+        if (op_is_image_norm(kind))
+            buf_printf(&b, ", %sfloat *%s_stats", applies ? "const " : "", k->alias[i].name);
+    }
     return b.text ? b.text : "";
 }
 
@@ -928,7 +1117,7 @@ static void infer_function(const File *f)
         add_runs(f, "infer_runs", &k->before[i], k->image);
     add_runs(f, "infer_runs", &k->after, k->image);
     Rec *fn = add_function(f, "infer_functions", "infer", symbol(f, "infer"));
-    rec_str(fn, "args", emit_infer_args(k));
+    rec_str(fn, "args", emit_infer_args(f->p, k));
     mark(used, k->x);
     mark(used, k->xg);
     mark_forward_work(used, k);
@@ -952,13 +1141,18 @@ static void infer_function(const File *f)
             halo_line(fn, "body", m, 1);
     }
     call_before(f, fn);
-    if (k->kind == KERNEL_PASS)
+    if (k->y < 0)
+        rec_int(fn, "makes_nothing", 1);
+    if (k->kind == KERNEL_PASS) {
+        image_norms_end(f, fn);
         return;
+    }
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = gather_x(f, fn);
     const char *w = xprintf("f + %s_%s_FOLDED", net, name);
     call_forward(f, fn, &k->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     call_runs(f, fn, &k->after, k->image, 1);
+    image_norms_end(f, fn);
 }
 
 /* ---- the file ---- */
@@ -1025,7 +1219,6 @@ static void training_part(const File *f)
         break;
     }
     again_function(f);
-    trace_function(f);
 }
 
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k)
@@ -1040,7 +1233,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 {
     const Kernel *any = k ? k : infer;
     const Op *o = &p->g->op[any->op];
-    File file = {p, any, rec_new(), false}, *f = &file;
+    Buf done = {0};
+    File file = {p, any, rec_new(), false, &done}, *f = &file;
 
     rec_str(f->rec, "net", p->g->spec->name);
     rec_str(f->rec, "licence", EMITTED_LICENCE);

@@ -19,7 +19,8 @@
 #define TEMPORARY ".convoy-tmp"
 
 enum {
-    MAX_MANIFEST = 1 << 20
+    MAX_MANIFEST = 1 << 20,
+    MAX_EMITTED = 1 << 28
 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
@@ -203,6 +204,33 @@ static bool folder_is_free(const char *dir)
                 "  hint: give -o a folder that is new, empty, or was written by convoy\n",
                 dir, foreign);
     return !foreign;
+}
+
+bool outdir_read(OutDir *o, const char *dir)
+{
+    const char **names = NULL;
+    int n = 0;
+    bool found;
+
+    if (!read_manifest(dir, &names, &n, &found))
+        return false;
+    if (!found) {
+        fprintf(stderr, "convoy: %s is no folder that convoy wrote: it has no %s\n", dir, MANIFEST);
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        const char *path = xprintf("%s/%s", dir, names[i]);
+        size_t len;
+        char *text = file_read(path, MAX_EMITTED, &len);
+        if (!text)
+            return fail("read", path);
+        if (memchr(text, 0, len)) {
+            fprintf(stderr, "convoy: %s is no text\n", path);
+            return false;
+        }
+        outdir_add(o, names[i], text, len);
+    }
+    return true;
 }
 
 /* Makes a folder and those above it. Those that it made are added to `made`, for undoing. */

@@ -12,8 +12,9 @@ typedef struct Option {
     const char *const *values; /* the only ones allowed; NULL: any */
 } Option;
 
-static const char *const targets[] = {"native", "avx512", "avx2", "portable", NULL};
+static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
 static const char *const parts[] = {"infer", "train", "all", NULL};
+static const char *const colours[] = {"auto", "always", "never", NULL};
 static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
 
 static const Option table[] = {
@@ -23,7 +24,18 @@ static const Option table[] = {
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
+    {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
+    {"--channel", NULL, OPT_CHANNEL, true, offsetof(Options, channel), NULL},
+    {"--diff", NULL, OPT_DIFF, true, offsetof(Options, diff), NULL},
     {"--set", NULL, OPT_SET, true, 0, NULL},
+    {"--order", NULL, OPT_ORDER, true, 0, NULL},
+    {"--fold", NULL, OPT_FOLD, true, offsetof(Options, fold), NULL},
+    {"--level", NULL, OPT_LEVEL, true, offsetof(Options, level), NULL},
+    {"--html", NULL, OPT_HTML, true, offsetof(Options, html), NULL},
+    {"--color", NULL, OPT_COLOUR, true, offsetof(Options, colour), colours},
+    {"--stat", NULL, OPT_STAT, false, offsetof(Options, stat), NULL},
+    {"--compile", NULL, OPT_COMPILE, false, offsetof(Options, compile), NULL},
+    {"--measure", NULL, OPT_MEASURE, false, offsetof(Options, measure), NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
@@ -84,6 +96,8 @@ static bool take(const Command *c, const Option *opt, const char *value, Options
     }
     if (opt->bit == OPT_SET)
         *PUSH(o->set, o->nset) = value;
+    else if (opt->bit == OPT_ORDER)
+        *PUSH(o->order, o->norder) = value;
     else
         *(const char **)((char *)o + opt->at) = value;
     return true;
@@ -103,9 +117,9 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
-            if (o->spec)
+            if (o->spec && (o->spec2 || !(c->options & OPT_SPEC2)))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
-            o->spec = arg;
+            *(o->spec ? &o->spec2 : &o->spec) = arg;
             continue;
         }
         const Option *opt = find(arg, &value);

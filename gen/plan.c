@@ -3,14 +3,22 @@
  * needs: a checked graph with gradients marked. sets: a complete plan. */
 #include "plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 Plan *plan_build(const Graph *g, const Target *t)
+{
+    return plan_build_as(g, t, true);
+}
+
+Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
 {
     Plan *p = xalloc(sizeof *p);
 
     p->g = g;
     p->target = t;
+    p->fold = fold;
+    winograd_build(p);
     flow_build(p, false);
     flow_build(p, true);
     fuse_build(p);
@@ -127,7 +135,8 @@ static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] 
 static void print_steps(const Plan *p, const Run *r, FILE *to)
 {
     static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
-                                       [STEP_STATS] = "statistics", [STEP_BACK] = "back ", [STEP_CORRECT] = "norms' share", [STEP_SUMS] = "sums ",
+                                       [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image", [STEP_BACK] = "back ",
+                                       [STEP_CORRECT] = "norms' share", [STEP_CORRECT_IMAGE] = "image norms' share", [STEP_SUMS] = "sums ",
                                        [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
     bool comma = r->window >= 0;
 
@@ -156,8 +165,10 @@ static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *t
 
 static void print_core(const char *what, const Core *c, FILE *to)
 {
-    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks", what, c->name, c->tile[0].rows, c->tile[0].cols,
-            c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    fprintf(to, "    %-9s %s: tiles", what, c->name);
+    for (int i = 0; i < c->ntile; i++)
+        fprintf(to, "%s %dx%d", i ? "," : "", c->tile[i].rows, c->tile[i].cols);
+    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
     if (c->share)
         fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
     fputc('\n', to);
@@ -194,6 +205,8 @@ static void dump_node(const Plan *p, int i, FILE *to)
         fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
     for (int n = 0; n < nd->nnorm; n++)
         fprintf(to, ", norm %s", g->op[nd->norm[n]].path);
+    for (int n = 0; n < nd->nimage_norm; n++)
+        fprintf(to, ", image norm %s", g->op[nd->image_norm[n]].path);
     if (nd->grad)
         fprintf(to, ", gradient at %lld", (long long)nd->grad_slot);
     fputc('\n', to);
@@ -248,10 +261,16 @@ void plan_dump(const Plan *p, FILE *to)
             (long long)p->infer_bound, (long long)p->stored_bytes);
 }
 
-static void explain_runs(const Plan *p, const char *what, const Chain *c, int n, FILE *to)
+/* The stages of chains in words. */
+static const char *runs_text(const Plan *p, const Chain *c, int n)
 {
-    fprintf(to, "  %-10s", what);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *to = open_memstream(&text, &len);
     bool any = false;
+
+    if (!to)
+        BUG("no memory stream");
     for (int w = 0; w < n; w++)
         for (int i = 0; i < c[w].n; i++) {
             const Run *r = &c[w].run[i];
@@ -261,48 +280,24 @@ static void explain_runs(const Plan *p, const char *what, const Chain *c, int n,
             print_steps(p, r, to);
             any = true;
         }
-    fputs(any ? "\n" : " nothing\n", to);
-}
-
-static bool of_layer(const Plan *p, int op, const char *layer)
-{
-    return op >= 0 && strcmp(p->g->op[op].layer, layer) == 0;
-}
-
-static bool chain_concerns(const Plan *p, const Chain *c, const char *layer)
-{
-    for (int r = 0; r < c->n; r++) {
-        const Run *run = &c->run[r];
-        if (of_layer(p, run->window, layer))
-            return true;
-        for (int s = 0; s < run->nstep; s++)
-            if (of_layer(p, run->step[s].op, layer))
-                return true;
-    }
-    return false;
-}
-
-/* Whether a kernel runs a stage of the layer, or is its weight op's. */
-static bool concerns(const Plan *p, const Kernel *k, const char *layer)
-{
-    bool any = of_layer(p, k->op, layer) || chain_concerns(p, &k->after, layer) || chain_concerns(p, &k->dout, layer);
-
-    for (int i = 0; i < k->nin; i++)
-        any = any || chain_concerns(p, &k->before[i], layer) || chain_concerns(p, &k->din[i], layer);
-    return any;
+    if (fclose(to) != 0)
+        BUG("no memory stream");
+    const char *words = any ? xstrdup(text + 1) : "nothing";
+    free(text);
+    return words;
 }
 
 /* What a kernel reads, by ways. */
-static void explain_ways(const Plan *p, const Kernel *k, FILE *to)
+static const char *reads_text(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++) {
         const Tensor *nd = &p->node[k->port[i].node], *root = &p->node[nd->root];
         if (k->port[i].value)
-            buf_printf(&b, "%s %s", b.len ? "," : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
+            buf_printf(&b, "%s%s", b.len ? ", " : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
     }
-    fprintf(to, "  %-10s%s\n", "reads:", b.text ? b.text : " nothing");
+    return b.text ? b.text : "nothing";
 }
 
 static int64_t node_bytes(const Plan *p, const Tensor *nd)
@@ -314,62 +309,76 @@ static int64_t node_bytes(const Plan *p, const Tensor *nd)
     return bytes;
 }
 
-static void explain_cores(const Kernel *k, FILE *to)
+static void core_words(const Kernel *k, KernelWords *w)
 {
     static const char *const name[] = {"forward", "data", "weights"};
-    int n = 0;
+    const Tile *t = tile_main(&k->forward);
+    const bool forward = !k->winograd[PASS_FORWARD].on, weights = !k->winograd[PASS_WEIGHTS].on;
+    Buf by = {0};
 
-    if (k->winograd[PASS_FORWARD].on + k->winograd[PASS_WEIGHTS].on < 2) {
-        fprintf(to, "  %-10s ", "tile:");
-        if (!k->winograd[PASS_FORWARD].on)
-            fprintf(to, "%d x %d pixels x %d channels in registers%s", k->forward.tile[0].rows, k->forward.tile[0].cols, k->forward.vectors * LANES,
-                    k->winograd[PASS_WEIGHTS].on ? "" : ", ");
-        if (!k->winograd[PASS_WEIGHTS].on)
-            fprintf(to, "weight gradients %d x %d", k->weight.nacc, k->weight.vectors);
-        fputc('\n', to);
-    }
+    if (forward || weights)
+        w->tile = xprintf("%s%s%s", forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES) : "",
+                          forward && weights ? ", " : "", weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
     for (int i = 0; i < 3; i++)
         if (k->winograd[i].on)
-            fprintf(to, n++ ? ", %s" : "  winograd:  %s", name[i]);
-    if (n)
-        fputc('\n', to);
+            buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
+    w->winograd = by.len ? by.text : NULL;
+}
+
+static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
+{
+    const Tensor *nd = &p->node[k->node];
+
+    if (nd->op == 0)
+        w->stored = "nothing: it is the input, read again; its statistics are taken";
+    else if (!nd->stored)
+        w->stored = xprintf("nothing: its readers recompute it from %s", nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+    else {
+        w->stored = nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path;
+        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd),
+                                 nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only");
+        w->stored_why = nd->why;
+    }
+}
+
+KernelWords plan_words(const Plan *p, const Kernel *k)
+{
+    KernelWords w = {.kind = xprintf("%s%s", kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "")};
+
+    w.reads = reads_text(p, k);
+    w.before = runs_text(p, k->before, k->nin);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        w.after = runs_text(p, &k->after, 1);
+    if (k->node >= 0)
+        stored_words(p, k, &w);
+    if (k->kind == KERNEL_CONV)
+        core_words(k, &w);
+    if (k->wparam >= 0)
+        w.bias = p->g->op[k->op].bias_why;
+    return w;
 }
 
 static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 {
-    fprintf(to, "\n%s (%s%s)\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "");
-    explain_ways(p, k, to);
-    explain_runs(p, "before:", k->before, k->nin, to);
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
-        explain_runs(p, "after:", &k->after, 1, to);
-    if (k->node >= 0) {
-        const Tensor *nd = &p->node[k->node];
-        if (nd->op == 0)
-            fprintf(to, "  %-10s nothing: it is the input, read again; its statistics are taken\n", "stored:");
-        else if (nd->stored)
-            fprintf(to, "  %-10s %s, %dx%dx%d, %lld bytes%s: %s\n", "stored:", nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path,
-                    nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd), nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only", nd->why);
-        else
-            fprintf(to, "  %-10s nothing: its readers recompute it from %s\n", "stored:",
-                    nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
-    }
-    if (k->kind == KERNEL_CONV)
-        explain_cores(k, to);
-    if (k->wparam >= 0 && p->g->op[k->op].bias_why)
-        fprintf(to, "  %-10s %s\n", "bias:", p->g->op[k->op].bias_why);
+    const KernelWords w = plan_words(p, k);
+    const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
+    const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
+                                   {"stored:", stored}, {"tile:", w.tile}, {"winograd:", w.winograd}, {"bias:", w.bias}};
+
+    fprintf(to, "\n%s (%s)\n", k->name, w.kind);
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++)
+        if (line[i][1])
+            fprintf(to, "  %-10s %s\n", line[i][0], line[i][1]);
 }
 
-void plan_explain(const Plan *p, const char *layer, FILE *to)
+void plan_explain(const Plan *p, FILE *to)
 {
     fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++)
-        if (!layer || concerns(p, &p->kernel[i], layer))
-            explain_kernel(p, &p->kernel[i], to);
+        explain_kernel(p, &p->kernel[i], to);
     bool any = false;
     for (int i = 0; i < p->nnorm; i++) {
-        if (layer && !of_layer(p, p->norm[i].op, layer))
-            continue;
         fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
         any = true;
     }

@@ -25,7 +25,7 @@ static int divide_up(int a, int b)
     return (a + b - 1) / b;
 }
 
-bool winograd_possible(const Graph *g, const Op *o)
+static bool possible(const Graph *g, const Op *o)
 {
     if (o->kind != OP_CONV || o->groups != 1 || g->op[o->in].shape.c <= PLAIN_MAX)
         return false;
@@ -35,15 +35,10 @@ bool winograd_possible(const Graph *g, const Op *o)
     return true;
 }
 
-/* Registers that a vf takes, and cycles of a step that multiplies `rows` broadcasts by `vectors` vf. */
-static int parts_of(const Target *t)
-{
-    return t->kind == TARGET_AVX512 ? 1 : t->kind == TARGET_AVX2 ? 2 : 4;
-}
-
+/* Cycles of a step that multiplies `rows` broadcasts by `vectors` vf. */
 static double step_cycles(const Target *t, int rows, int vectors)
 {
-    const double parts = parts_of(t), fma = parts * rows * vectors / 2, loads = (rows + parts * vectors) / 2;
+    const double parts = t->parts, fma = parts * rows * vectors / 2, loads = (rows + parts * vectors) / 2;
     const double most = fma > loads ? fma : loads;
 
     return (most > 4 ? most : 4) + 0.5;
@@ -52,7 +47,7 @@ static double step_cycles(const Target *t, int rows, int vectors)
 /* Whether a register tile fits the register file, its vectors and a broadcast with it. */
 static bool fits(const Target *t, int rows, int vectors)
 {
-    const int registers = t->kind == TARGET_AVX512 ? 32 : 16, parts = parts_of(t);
+    const int parts = t->parts, registers = parts * t->registers;
 
     return t->kind == TARGET_PORTABLE ? rows * vectors <= 3 : parts * (rows * vectors + vectors) + 1 <= registers;
 }
@@ -83,7 +78,7 @@ static void split(int tiles, int most, int *rows, int *full)
 
 static double block_cycles(const Target *t, const Winograd *w)
 {
-    const double parts = parts_of(t), steps = w->weights ? w->block : (double)w->blocks * w->lanes;
+    const double parts = t->parts, steps = w->weights ? w->block : (double)w->blocks * w->lanes;
     const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
     const double sums = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
                         rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
@@ -157,14 +152,14 @@ static int images_together(const Plan *p, int tiles, int64_t floats)
     return n;
 }
 
-Winograd winograd_pass(const Plan *p, int op, Pass pass)
+static Winograd choose_pass(const Plan *p, int op, Pass pass)
 {
     const Graph *g = p->g;
     const Op *o = &g->op[op];
     const Target *t = p->target;
     Winograd w = {0};
 
-    if (g->spec->winograd == WINOGRAD_OFF || !winograd_possible(g, o))
+    if (g->spec->winograd == WINOGRAD_OFF || !possible(g, o))
         return w;
     const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape, out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
     w.weights = pass == PASS_WEIGHTS;
@@ -184,12 +179,26 @@ Winograd winograd_pass(const Plan *p, int op, Pass pass)
     return w;
 }
 
+void winograd_build(Plan *p)
+{
+    p->winograd = xalloc(sizeof *p->winograd * (size_t)p->g->nop);
+    for (int op = 0; op < p->g->nop; op++)
+        for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
+            p->winograd[op][pass] = choose_pass(p, op, pass);
+}
+
+int64_t winograd_products(const Winograd *w)
+{
+    return (int64_t)36 * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
+}
+
 /* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no multiple of four. */
 static void grow(Image *m, const Winograd *w, int top, int left, int border)
 {
+    if (!w->on)
+        return;
     const int rows = top + w->tiles / w->across * 4 + border, cols = left + w->across * 4 + border;
-
-    if (!w->on || (rows <= m->rows && cols <= m->cols))
+    if (rows <= m->rows && cols <= m->cols)
         return;
     m->rows = rows > m->rows ? rows : m->rows;
     m->cols = cols > m->cols ? cols : m->cols;
@@ -199,22 +208,17 @@ static void grow(Image *m, const Winograd *w, int top, int left, int border)
 
 void winograd_grow_x(const Plan *p, int op, Image *xs)
 {
-    const Winograd forward = winograd_pass(p, op, PASS_FORWARD), weights = winograd_pass(p, op, PASS_WEIGHTS);
-
-    grow(xs, &forward, 0, 0, 2);
-    grow(xs, &weights, 0, 0, 2);
+    grow(xs, &p->winograd[op][PASS_FORWARD], 0, 0, 2);
+    grow(xs, &p->winograd[op][PASS_WEIGHTS], 0, 0, 2);
 }
 
 void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz)
 {
     const Op *o = &p->g->op[op];
-    const Winograd weights = winograd_pass(p, op, PASS_WEIGHTS);
 
-    grow(dz, &weights, dz->top, dz->left, 0);
-    if (data) {
-        const Winograd back = winograd_pass(p, op, PASS_DATA);
-        grow(dz, &back, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left, 2);
-    }
+    grow(dz, &p->winograd[op][PASS_WEIGHTS], dz->top, dz->left, 0);
+    if (data)
+        grow(dz, &p->winograd[op][PASS_DATA], o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left, 2);
 }
 
 /* Offsets in an image whose pixel (y, x) is the first of what the tile at (0, 0) reads. */
@@ -260,7 +264,7 @@ void winograd_cores(const Plan *p, Kernel *k)
         *w = (Winograd){.images = 1};
         if (pass != PASS_FORWARD && (!train || (pass == PASS_DATA && !k->back_data)))
             continue;
-        *w = winograd_pass(p, k->op, pass);
+        *w = p->winograd[k->op][pass];
         if (!w->on)
             w->images = 1;
     }

@@ -125,6 +125,47 @@ void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first)
     }
 }
 
+/* ---- image norms ---- */
+
+void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int image, int piece)
+{
+    const struct cvy_bn *bn = &gn->norm;
+    const int many = bn->channels / gn->groups;
+    float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
+    double *const total = bn->sums + 2 * (int64_t)piece * bn->padded;
+
+    for (int g = 0; g < gn->groups; g++) {
+        const double istd = (double)kept[2 * gn->groups + g], off = -(double)kept[gn->groups + g] * istd;
+        double sum = 0, dot = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            total[c] += sums[c];
+            total[bn->padded + c] += sums[bn->padded + c];
+            sum += (double)bn->gamma[c] * sums[c];
+            dot += (double)bn->gamma[c] * sums[bn->padded + c];
+        }
+        const double scale = -istd / ((double)many * area); /* xhat = (v - mean) istd + off */
+        kept[3 * gn->groups + g] = (float)(scale * istd * dot);
+        kept[4 * gn->groups + g] = (float)(scale * (sum + off * dot));
+    }
+}
+
+void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float *to)
+{
+    const int many = gn->norm.channels / gn->groups;
+    const float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
+
+    if (first)
+        memset(to, 0, sizeof(float) * 3 * (size_t)room);
+    for (int c = 0; c < gn->norm.channels; c++) {
+        const int g = c / many;
+        const float mean = kept[g], back_x = kept[3 * gn->groups + g];
+        if (first)
+            to[c] = mean;
+        to[room + c] += back_x;
+        to[2 * room + c] += kept[4 * gn->groups + g] + back_x * (to[c] - mean);
+    }
+}
+
 /* ---- update ---- */
 
 enum { LANES = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
@@ -404,6 +445,16 @@ void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, fl
         scale[c] = (float)s;
         shift[c] = (float)t;
     }
+}
+
+void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out)
+{
+    const size_t padded = ((size_t)channels + 15) / 16 * 16;
+
+    memset(gamma_out, 0, sizeof(float) * padded);
+    memset(beta_out, 0, sizeof(float) * padded);
+    memcpy(gamma_out, gamma, sizeof(float) * (size_t)channels);
+    memcpy(beta_out, beta, sizeof(float) * (size_t)channels);
 }
 
 /* ---- dropout ---- */

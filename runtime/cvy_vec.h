@@ -202,6 +202,91 @@ CVY_INLINE vf vf_permute(vf v, vp p)
     return vf_pair(vf_permute_half(v, p.lane.a, p.high.a, p.none.a), vf_permute_half(v, p.lane.b, p.high.b, p.none.b));
 }
 
+#elif defined CVY_NEON
+
+#if !defined __aarch64__ || !defined __ARM_NEON
+#error "this network was emitted for neon: compile it for a 64-bit ARM processor (or emit it for another target)"
+#endif
+#include <arm_neon.h>
+typedef struct vf { float32x4_t a, b, c, d; } vf;
+typedef struct vu { uint32x4_t a, b, c, d; } vu;
+
+CVY_INLINE vf vf_four(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) { vf r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+CVY_INLINE vu vu_four(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint32x4_t d) { vu r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+#define CVY_FOUR(f, x, y) f((x).a, (y).a), f((x).b, (y).b), f((x).c, (y).c), f((x).d, (y).d)
+CVY_INLINE vf vf_set(float x) { const float32x4_t s = vdupq_n_f32(x); return vf_four(s, s, s, s); }
+CVY_INLINE vf vf_load(const float *p) { return vf_four(vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)); }
+CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_INLINE void vf_store(float *p, vf v) { vst1q_f32(p, v.a), vst1q_f32(p + 4, v.b), vst1q_f32(p + 8, v.c), vst1q_f32(p + 12, v.d); }
+CVY_INLINE vf vf_add(vf x, vf y) { return vf_four(CVY_FOUR(vaddq_f32, x, y)); }
+CVY_INLINE vf vf_sub(vf x, vf y) { return vf_four(CVY_FOUR(vsubq_f32, x, y)); }
+CVY_INLINE vf vf_mul(vf x, vf y) { return vf_four(CVY_FOUR(vmulq_f32, x, y)); }
+CVY_INLINE vf vf_div(vf x, vf y) { return vf_four(CVY_FOUR(vdivq_f32, x, y)); }
+CVY_INLINE vf vf_fma(vf x, vf y, vf z)
+{
+    return vf_four(vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c), vfmaq_f32(z.d, x.d, y.d));
+}
+CVY_INLINE vf vf_pick(vu m, vf x, vf y) /* x where m has ones, y where it has zeros */
+{
+    return vf_four(vbslq_f32(m.a, x.a, y.a), vbslq_f32(m.b, x.b, y.b), vbslq_f32(m.c, x.c, y.c), vbslq_f32(m.d, x.d, y.d));
+}
+/* x > y ? x : y, so that a NaN gives the same as on other processors; vmaxq would not */
+CVY_INLINE vf vf_max(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_min(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, zero)), p, q); }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), p, q); }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { return vf_pick(vu_four(CVY_FOUR(vceqq_f32, x, y)), p, vf_set(0)); }
+CVY_INLINE vf vf_abs(vf v) { return vf_four(vabsq_f32(v.a), vabsq_f32(v.b), vabsq_f32(v.c), vabsq_f32(v.d)); }
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const vu not_over = vu_four(CVY_FOUR(vcleq_f32, x, *m)), number = vu_four(CVY_FOUR(vceqq_f32, *m, *m));
+    const vu won = vu_four(CVY_FOUR(vbicq_u32, number, not_over));
+    *m = vf_pick(won, x, *m);
+    *route = vf_pick(won, vf_set(t), *route);
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route)
+{
+    const uint16x8_t low = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.a)), vmovn_u32(vcvtq_u32_f32(route.b)));
+    const uint16x8_t high = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.c)), vmovn_u32(vcvtq_u32_f32(route.d)));
+    vst1q_u8(p, vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
+}
+CVY_INLINE vf vf_load_route(const uint8_t *p)
+{
+    const uint8x16_t b = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(b)), high = vmovl_u8(vget_high_u8(b));
+    return vf_four(vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(low))),
+                   vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(high))));
+}
+CVY_INLINE void vf_add_to_part(double *d, float32x4_t v)
+{
+    vst1q_f64(d, vaddq_f64(vld1q_f64(d), vcvt_f64_f32(vget_low_f32(v))));
+    vst1q_f64(d + 2, vaddq_f64(vld1q_f64(d + 2), vcvt_high_f64_f32(v)));
+}
+CVY_INLINE void vf_add_to(double *d, vf v)
+{
+    vf_add_to_part(d, v.a), vf_add_to_part(d + 4, v.b), vf_add_to_part(d + 8, v.c), vf_add_to_part(d + 12, v.d);
+}
+CVY_INLINE float32x4_t vf_exp2_part(float32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)); }
+CVY_INLINE vf vf_exp2_int(vf n) { return vf_four(vf_exp2_part(n.a), vf_exp2_part(n.b), vf_exp2_part(n.c), vf_exp2_part(n.d)); }
+CVY_INLINE vf vf_round(vf v) { return vf_four(vrndnq_f32(v.a), vrndnq_f32(v.b), vrndnq_f32(v.c), vrndnq_f32(v.d)); }
+CVY_INLINE vu vu_set(uint32_t x) { const uint32x4_t s = vdupq_n_u32(x); return vu_four(s, s, s, s); }
+CVY_INLINE vu vu_add(vu x, vu y) { return vu_four(CVY_FOUR(vaddq_u32, x, y)); }
+CVY_INLINE vu vu_mul(vu x, vu y) { return vu_four(CVY_FOUR(vmulq_u32, x, y)); }
+CVY_INLINE vu vu_xor(vu x, vu y) { return vu_four(CVY_FOUR(veorq_u32, x, y)); }
+CVY_INLINE vu vu_shift_xor(vu x, int n)
+{
+    const int32x4_t s = vdupq_n_s32(-n);
+    return vu_xor(x, vu_four(vshlq_u32(x.a, s), vshlq_u32(x.b, s), vshlq_u32(x.c, s), vshlq_u32(x.d, s)));
+}
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    static const uint32_t lane[4] = {0, 1, 2, 3};
+    const uint32x4_t a = vmlaq_n_u32(vdupq_n_u32(first), vld1q_u32(lane), step), four = vdupq_n_u32(4 * step);
+    const uint32x4_t b = vaddq_u32(a, four), c = vaddq_u32(b, four);
+    return vu_four(a, b, c, vaddq_u32(c, four));
+}
+CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pick(vu_four(CVY_FOUR(vcgeq_u32, x, y)), v, vf_set(0)); }
+
 #elif defined CVY_PORTABLE
 
 #if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && !defined CVY_SCALAR
@@ -333,10 +418,23 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 #else
-#error "no target: define CVY_AVX512, CVY_AVX2 or CVY_PORTABLE"
+#error "no target: define CVY_AVX512, CVY_AVX2, CVY_NEON or CVY_PORTABLE"
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+
+/* Whether the processor has the instructions that the target takes. Needs none of them itself. */
+CVY_INLINE int cvy_supported(void)
+{
+#if defined CVY_AVX512
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+#elif defined CVY_AVX2
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1; /* every 64-bit ARM has neon, and portable is for all */
+#endif
+}
 
 /* ---- loads and stores that are not a whole block ---- */
 
@@ -633,6 +731,18 @@ CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
 
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
+/* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the one behind the last. */
+CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
+{
+    const int from = step > 0 ? (at < 0 ? (step - 1 - at) / step : 0) : at >= size ? (at - size) / -step + 1 : 0;
+    return from < rows ? from : rows;
+}
+CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
+{
+    const int to = step > 0 ? (at < size ? (size - 1 - at) / step + 1 : 0) : at >= 0 ? at / -step + 1 : 0;
+    return to < rows ? to : rows;
+}
+
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);
@@ -665,22 +775,49 @@ CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_if_positive(x, g, vf_zero());
 CVY_INLINE vf vf_leaky(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
 CVY_INLINE vf vf_leaky_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
 
-/* e^v: v = n ln 2 + r with |r| <= ln 2 / 2, Taylor to r^7; relative error below 2e-7 on [-87, 88], clamped outside */
-CVY_INLINE vf vf_exp(vf v)
+/* v = n ln 2 + r with |r| <= ln 2 / 2, v clamped to [-87, 88]; returns (e^r - 1) / r, Taylor to r^6, and 2^n */
+CVY_INLINE vf vf_exp_parts(vf v, vf *r, vf *power)
 {
     v = vf_min(vf_max(v, vf_set(-87.0f)), vf_set(88.0f));
     const vf n = vf_round(vf_mul(v, vf_set(1.44269504f)));
-    vf r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
-    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    *r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
+    *r = vf_fma(n, vf_set(2.12194440e-4f), *r);
+    *power = vf_exp2_int(n);
     vf p = vf_set(1.0f / 5040);
-    p = vf_fma(p, r, vf_set(1.0f / 720));
-    p = vf_fma(p, r, vf_set(1.0f / 120));
-    p = vf_fma(p, r, vf_set(1.0f / 24));
-    p = vf_fma(p, r, vf_set(1.0f / 6));
-    p = vf_fma(p, r, vf_set(0.5f));
-    p = vf_fma(p, r, vf_set(1.0f));
-    p = vf_fma(p, r, vf_set(1.0f));
-    return vf_mul(p, vf_exp2_int(n));
+    p = vf_fma(p, *r, vf_set(1.0f / 720));
+    p = vf_fma(p, *r, vf_set(1.0f / 120));
+    p = vf_fma(p, *r, vf_set(1.0f / 24));
+    p = vf_fma(p, *r, vf_set(1.0f / 6));
+    p = vf_fma(p, *r, vf_set(0.5f));
+    return vf_fma(p, *r, vf_set(1.0f));
+}
+/* e^v, relative error below 2e-7 on [-87, 88] */
+CVY_INLINE vf vf_exp(vf v)
+{
+    vf r, power;
+    const vf p = vf_exp_parts(v, &r, &power);
+    return vf_mul(vf_fma(p, r, vf_set(1.0f)), power);
+}
+/* e^v - 1, as accurate near zero, too */
+CVY_INLINE vf vf_expm1(vf v)
+{
+    vf r, power;
+    const vf p = vf_exp_parts(v, &r, &power);
+    return vf_fma(vf_mul(p, r), power, vf_sub(power, vf_set(1.0f)));
+}
+/* ln(1 + u) for u in [0, 1]: 2 artanh(s) with s = u / (2 + u) <= 1/3, its series to s^15 */
+CVY_INLINE vf vf_log1p(vf u)
+{
+    const vf s = vf_div(u, vf_add(u, vf_set(2.0f))), z = vf_mul(s, s);
+    vf p = vf_set(2.0f / 15);
+    p = vf_fma(p, z, vf_set(2.0f / 13));
+    p = vf_fma(p, z, vf_set(2.0f / 11));
+    p = vf_fma(p, z, vf_set(2.0f / 9));
+    p = vf_fma(p, z, vf_set(2.0f / 7));
+    p = vf_fma(p, z, vf_set(2.0f / 5));
+    p = vf_fma(p, z, vf_set(2.0f / 3));
+    p = vf_fma(p, z, vf_set(2.0f));
+    return vf_mul(p, s);
 }
 CVY_INLINE vf vf_sigmoid(vf v) { return vf_div(vf_set(1), vf_add(vf_set(1), vf_exp(vf_sub(vf_zero(), v)))); }
 CVY_INLINE vf vf_sigmoid_back(vf g, vf y) { return vf_mul(g, vf_mul(y, vf_sub(vf_set(1), y))); }
@@ -704,6 +841,75 @@ CVY_INLINE vf vf_silu_back(vf g, vf x)
     return vf_mul(g, vf_fma(vf_mul(x, s), vf_sub(vf_set(1), s), s)); /* s + x s (1 - s) */
 }
 
+/* v above zero, alpha (e^v - 1) below */
+CVY_INLINE vf vf_elu(vf v, float alpha) { return vf_if_positive(v, v, vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(alpha))); }
+CVY_INLINE vf vf_elu_back(vf g, vf y, float alpha) { return vf_if_positive(y, g, vf_mul(g, vf_add(y, vf_set(alpha)))); }
+/* Klambauer et al. 2017: elu of alpha 1.67326, times 1.05070 */
+CVY_INLINE vf vf_selu(vf v)
+{
+    return vf_if_positive(v, vf_mul(v, vf_set(1.05070099f)), vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(1.75809934f)));
+}
+CVY_INLINE vf vf_selu_back(vf g, vf y) { return vf_mul(g, vf_if_positive(y, vf_set(1.05070099f), vf_add(y, vf_set(1.75809934f)))); }
+/* The normal distribution: its integral up to v, and *bell = e^(-v^2 / 2). For -|v| it is bell times a polynomial in
+ * 1 / (1 + 0.35 |v|), a minimax fit whose relative error is below 4e-8 down to v = -13; so the tail is as accurate as the middle. */
+CVY_INLINE vf vf_normal(vf v, vf *bell)
+{
+    const vf t = vf_div(vf_set(1.0f), vf_fma(vf_abs(v), vf_set(0.35f), vf_set(1.0f)));
+    *bell = vf_exp(vf_mul(vf_mul(v, v), vf_set(-0.5f)));
+    vf p = vf_set(-2.911511995e-2f);
+    p = vf_fma(p, t, vf_set(1.438189149e-1f));
+    p = vf_fma(p, t, vf_set(-2.553919852e-1f));
+    p = vf_fma(p, t, vf_set(1.587976366e-1f));
+    p = vf_fma(p, t, vf_set(-2.284413204e-2f));
+    p = vf_fma(p, t, vf_set(1.053924263e-1f));
+    p = vf_fma(p, t, vf_set(1.198630258e-1f));
+    p = vf_fma(p, t, vf_set(1.398575753e-1f));
+    p = vf_fma(p, t, vf_set(1.396216601e-1f));
+    const vf below = vf_mul(vf_mul(p, t), *bell);
+    return vf_if_positive(v, vf_sub(vf_set(1.0f), below), below);
+}
+CVY_INLINE vf vf_gelu(vf v)
+{
+    vf bell;
+    return vf_mul(v, vf_normal(v, &bell));
+}
+CVY_INLINE vf vf_gelu_back(vf g, vf x)
+{
+    vf bell;
+    const vf below = vf_normal(x, &bell);
+    return vf_mul(g, vf_fma(vf_mul(x, bell), vf_set(0.398942280f), below)); /* the integral + x the density */
+}
+/* v tanh(ln(1 + e^v)) = v n / (n + 2) with n = e^v (e^v + 2); past 20 it is v */
+CVY_INLINE vf vf_mish(vf v)
+{
+    const vf e = vf_exp(vf_min(v, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f)));
+    return vf_mul(v, vf_div(n, vf_add(n, vf_set(2.0f))));
+}
+CVY_INLINE vf vf_mish_back(vf g, vf x)
+{
+    const vf e = vf_exp(vf_min(x, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f))), m = vf_add(n, vf_set(2.0f));
+    const vf slope = vf_div(vf_mul(vf_mul(vf_set(4.0f), e), vf_add(e, vf_set(1.0f))), vf_mul(m, m)); /* (1 - tanh^2) sigmoid */
+    return vf_mul(g, vf_fma(x, slope, vf_div(n, m)));
+}
+/* ln(1 + e^v) */
+CVY_INLINE vf vf_softplus(vf v) { return vf_add(vf_max(v, vf_zero()), vf_log1p(vf_exp(vf_sub(vf_zero(), vf_abs(v))))); }
+CVY_INLINE vf vf_softplus_back(vf g, vf y) { return vf_mul(g, vf_sub(vf_zero(), vf_expm1(vf_sub(vf_zero(), y)))); } /* sigmoid = 1 - e^-y */
+CVY_INLINE vf vf_relu6(vf v) { return vf_min(vf_relu(v), vf_set(6.0f)); }
+CVY_INLINE vf vf_relu6_back(vf g, vf y) { return vf_if_positive(y, vf_if_less(y, vf_set(6.0f), g, vf_zero()), vf_zero()); }
+/* (v + 3) / 6 between 0 and 1 */
+CVY_INLINE vf vf_hard_sigmoid(vf v) { return vf_min(vf_div(vf_relu(vf_add(v, vf_set(3.0f))), vf_set(6.0f)), vf_set(1.0f)); }
+CVY_INLINE vf vf_hard_sigmoid_back(vf g, vf y)
+{
+    return vf_if_positive(y, vf_if_less(y, vf_set(1.0f), vf_mul(g, vf_set(1.0f / 6)), vf_zero()), vf_zero());
+}
+CVY_INLINE vf vf_hard_swish(vf v) { return vf_mul(v, vf_hard_sigmoid(v)); }
+/* x / 3 + 1/2 between -3 and 3 */
+CVY_INLINE vf vf_hard_swish_back(vf g, vf x)
+{
+    const vf inside = vf_mul(g, vf_fma(x, vf_set(1.0f / 3), vf_set(0.5f)));
+    return vf_if_less(x, vf_set(3.0f), vf_if_positive(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
+}
+
 /* ---- batch norm ---- */
 
 /* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
@@ -711,6 +917,45 @@ CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(
 /* dL/dv = sum over the norms that read v of scale * (g - mean(g) - xhat mean(g xhat))   (Ioffe & Szegedy 2015, section 3): g is the
  * sum of scale * g already, the rest is back_x (v - mean) + back_1 (cvy_bn_back) */
 CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return vf_add(g, vf_fma(vf_sub(v, mean), back_x, back_1)); }
+
+/* ---- image norms: groups of channels of one image, all channels, or each ---- */
+
+/* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
+#define CVY_GN_STATS 3
+/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Channels are merged as count, mean and M2. */
+CVY_KEEP void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
+{
+    const int many = channels / groups;
+
+    for (int g = 0; g < groups; g++) {
+        double count = 0, mean = 0, m2 = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            const double own = sums[c] + sums[room + c] / area, d = own - mean;
+            mean += d * area / (count + area);
+            m2 += sums[2 * room + c] - sums[room + c] * sums[room + c] / area + d * d * count * area / (count + area);
+            count += area;
+        }
+        stats[g] = (float)mean;
+        stats[groups + g] = (float)(mean - (double)stats[g]);
+        stats[2 * groups + g] = (float)(1 / sqrt((m2 > 0 ? m2 / count : 0) + eps));
+    }
+}
+/* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
+ * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. Padding channels become zero. */
+CVY_KEEP void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
+{
+    const int many = channels / groups;
+
+    memset(to, 0, sizeof(float) * 5 * (size_t)padded);
+    for (int c = 0; c < channels; c++) {
+        const float istd = stats[2 * groups + c / many], off = -stats[groups + c / many] * istd;
+        to[c] = stats[c / many];
+        to[padded + c] = gamma[c] * istd;
+        to[2 * padded + c] = beta[c] + gamma[c] * off;
+        to[3 * padded + c] = istd;
+        to[4 * padded + c] = off;
+    }
+}
 
 /* ---- dropout: the mask is a function of (seed, stage, step, image, element), recomputed wherever it is needed ---- */
 

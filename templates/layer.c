@@ -20,17 +20,31 @@
 //$ for f in k.functions
 //$ emit f
 //$ end
-//$ for r in k.trace_runs
-//$ emit r
-//$ end
-//$ for f in k.trace_functions
-//$ emit f
-//$ end
 //$ for r in k.infer_runs
 //$ emit r
 //$ end
 //$ for f in k.infer_functions
 //$ emit f
+//$ end
+//$ end
+
+// The activations of all layers, for `trace`: no part of training.
+//$ define trace_file
+/* $k.net_trace.c - rebuilds every activation, stage by stage, for `trace`; no part of training. $k.licence */
+#include "$k.net_layout.h"
+
+#include "runtime/cvy_vec.h"
+//$ for c in k.cores
+#include "core_$c.name.h"
+//$ end
+
+//$ for l in k.layers
+//$ for r in l.runs
+//$ emit r
+//$ end
+//$ for f in l.functions
+//$ emit f
+//$ end
 //$ end
 //$ end
 
@@ -59,6 +73,28 @@ cvy_halo($s.name, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.l
 //$ end
 //$ define image_clear
 memset($s.name, 0, sizeof(float) * $s.floats);
+//$ end
+// Image norms.
+//$ define scratch_doubles
+double *const $s.name = (double *)(void *)(scratch + $s.at); /* $s.doc */
+//$ end
+//$ define clear_image_sums
+memset(image_sums, 0, sizeof(double) * $s.doubles);
+//$ end
+//$ define clear_image_gradient
+memset($s.norm_gradient, 0, sizeof(double) * 2 * $s.padded);
+//$ end
+//$ define image_constants
+cvy_gn_constants($s.stats, $s.gamma, $s.beta, $s.channels, $s.groups, $s.padded, $s.norm_of_image);
+//$ end
+//$ define image_stats
+cvy_gn_stats(image_sums, $s.room, $s.channels, $s.groups, $s.area, $s.eps, $s.stats);
+//$ end
+//$ define image_gradient
+cvy_gn_back(k->$s.norm, $s.norm_gradient, $s.area, i, piece);
+//$ end
+//$ define image_take
+cvy_gn_take(k->$s.norm, i, $s.first, $s.room, image_back);
 //$ end
 //$ define gather_lanes
 cvy_gather_lanes($s.from, $s.to, $s.area, $s.channels, $s.many, $s.few);
@@ -102,7 +138,7 @@ $s.core($s.x, $s.dz, dw, 1$s.work);
 cvy_stats_begin(k->stats, piece);
 //$ end
 //$ define begin_piece_sums
-cvy_bn_begin_sums(k->$s.norm, piece);
+cvy_bn_begin_sums($s.norm, piece);
 //$ end
 //$ define begin_piece_weights
 float *const dw = k->dw + (int64_t)piece * $s.floats;
@@ -167,13 +203,13 @@ cvy_stats_merge(k->stats, n, $s.area);
 cvy_bn_forward(k->$s.norm, k->stats, $s.first);
 //$ end
 //$ define norm_backward
-cvy_bn_backward(k->$s.norm);
+cvy_bn_backward($s.norm);
 //$ end
 //$ define norm_back
 cvy_bn_back(k->$s.norm, k->$s.port_stats, $s.first);
 //$ end
 //$ define norm_update
-cvy_bn_update(k->net, k->$s.norm, step);
+cvy_bn_update(k->net, $s.norm, step);
 //$ end
 //$ define update_conv
 CVY_PARALLEL(k->net->threads)
@@ -276,6 +312,9 @@ void $f.name(const float *f$f.args, float *out, float *scratch)
     (void)scratch;
     //$ end
     (void)f;
+    //$ if f.makes_nothing
+    (void)out;
+    //$ end
     //$ for s in f.body
     //$ emit s
     //$ end

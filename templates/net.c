@@ -38,7 +38,10 @@ enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.
 
 struct $n.name;
 
-/* Lays the network out in memory (64-byte aligned). NULL where it is too small, or batch or threads are out of range. */
+/* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
+int $n.name_supported(void);
+/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or the
+ * processor is none for this network. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
 /* After weights were written from outside: remakes what is derived from them. */
 void $n.name_loaded(struct $n.name *net);
@@ -125,6 +128,9 @@ struct $n.name {
     //$ for m in n.norms
     struct cvy_bn $m.name;
     //$ end
+    //$ for m in n.image_norms
+    struct cvy_gn $m.name;
+    //$ end
     //$ for m in n.stats
     struct cvy_stats $m.name;
     //$ end
@@ -158,50 +164,68 @@ static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
     (void)r;
 }
 
-#endif
+#ifdef $n.NAME_NET /* what $n.name_net.c alone reads */
+/* the arena: bytes, and floats of its parts */
+//$ for p in n.sizes
+#define $n.NAME_$p.name $p.at
 //$ end
-
-//$ define net
-/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
-#include "$n.name_layout.h"
-
-#include <string.h>
-
-typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.struct_bytes ? 1 : -1];
+#define $n.NAME_ORDER "$n.order"
+#define $n.NAME_SPEC_HASH "$n.hash"
 
 static const struct cvy_tensor tensors[] = {
     //$ for t in n.tensors
     {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
     //$ end
 };
+#endif
+
+#endif
+//$ end
+
+//$ define net
+/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
+#define $n.NAME_NET
+#include "$n.name_layout.h"
+
+#include "runtime/cvy_vec.h"
+
+#include <string.h>
+
+typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.NAME_STRUCT_BYTES ? 1 : -1];
+
 static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
+
+int $n.name_supported(void)
+{
+    return cvy_supported();
+}
 
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 {
-    if (!memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
         || bytes < $n.name_model.arena_bytes(batch, threads))
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
-    float *at = (float *)memory + $n.struct_bytes / 4;
+    float *at = (float *)memory + $n.NAME_STRUCT_BYTES / 4;
 
-    memset(memory, 0, $n.fixed_bytes + (batch > 0 ? $n.train_bytes : 0));
+    memset(memory, 0, $n.NAME_FIXED_BYTES + (batch > 0 ? $n.NAME_TRAIN_BYTES : 0));
     net->net.batch = batch;
     net->net.threads = threads;
     net->net.param = at;
-    net->net.running = at += $n.param_floats;
-    net->net.batches = (int64_t *)(void *)(at += $n.running_floats);
-    net->folded = at += $n.batches_floats;
-    at += $n.folded_floats;
+    net->net.running = at += $n.NAME_PARAM_FLOATS;
+    net->net.batches = (int64_t *)(void *)(at += $n.NAME_RUNNING_FLOATS);
+    net->folded = at += $n.NAME_BATCHES_FLOATS;
+    at += $n.NAME_FOLDED_PADDED;
     //$ if n.train
     if (batch > 0) {
         net->net.momentum = at;
-        float *const norms = at += $n.param_floats;
-        double *const sums = (double *)(void *)(at += $n.norm_floats);
-        float *const wt = at += $n.sums_floats;
-        float *const dw = at += $n.wt_floats;
-        double *const db = (double *)(void *)(at += $n.dw_floats);
-        float *const images = at += $n.db_floats;
-        at += (int64_t)batch * $n.image_floats;
+        float *const norms = at += $n.NAME_PARAM_FLOATS;
+        double *const sums = (double *)(void *)(at += $n.NAME_NORM_FLOATS);
+        float *const wt = at += $n.NAME_SUMS_FLOATS;
+        float *const dw = at += $n.NAME_WT_FLOATS;
+        double *const db = (double *)(void *)(at += $n.NAME_DW_FLOATS);
+        float *const images = at += $n.NAME_DB_FLOATS;
+        at += (int64_t)batch * $n.NAME_IMAGE_FLOATS;
         net->scratch = at;
         $n.name_place(net, images, wt, dw, db, norms, sums);
         return net;
@@ -213,7 +237,7 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 
 static size_t arena_bytes(int batch, int threads)
 {
-    const double bytes = (double)batch * $n.image_bytes + (double)threads * $n.thread_bytes + $n.fixed_bytes + $n.train_bytes;
+    const double bytes = (double)batch * $n.NAME_IMAGE_BYTES + (double)threads * $n.NAME_THREAD_BYTES + $n.NAME_FIXED_BYTES + $n.NAME_TRAIN_BYTES;
 
     if (batch < 0 || threads < 1 || bytes > (double)(SIZE_MAX / 4))
         return 0;
@@ -276,10 +300,10 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
 static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
     struct $n.name *const net = (struct $n.name *)(void *)base;
-    float *const kept = scratch, *const out = scratch + $n.running_floats + $n.batches_floats;
+    float *const kept = scratch, *const out = scratch + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
 
     (void)x; /* the kernels that read it kept it in forward */
-    memcpy(kept, net->net.running, sizeof(float) * ($n.running_floats + $n.batches_floats)); /* one behind the other */
+    memcpy(kept, net->net.running, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS)); /* one behind the other */
     //$ for k in n.kernels
     //$ if k.forward
     $n.name_$k.name_forward(&net->$k.name, n, step);
@@ -288,12 +312,12 @@ static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_
     $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
     //$ end
     //$ end
-    memcpy(net->net.running, kept, sizeof(float) * ($n.running_floats + $n.batches_floats));
+    memcpy(net->net.running, kept, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
 }
 
 static size_t trace_floats(int n)
 {
-    return (size_t)n * $n.trace_floats + $n.running_floats + $n.batches_floats;
+    return (size_t)n * $n.NAME_TRACE_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
 }
 
 static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
@@ -343,11 +367,11 @@ static void infer(struct cvy_net *net, const float *x, float *y, int n)
 }
 
 const struct cvy_model $n.name_model = {
-    "$n.name", "$n.order", "$n.target", "$n.hash",
+    "$n.name", $n.NAME_ORDER, "$n.target", $n.NAME_SPEC_HASH,
     $n.c, $n.h, $n.w, $n.classes,
     tensors, sizeof tensors / sizeof *tensors,
-    $n.param_floats, $n.running_floats, $n.nbatches,
-    $n.stored_bytes, INT64_C($n.flops), $n.min_batch,
+    $n.NAME_PARAM_FLOATS, $n.NAME_RUNNING_FLOATS, $n.NAME_BATCHES,
+    $n.NAME_STORED_BYTES, $n.NAME_FLOPS, $n.NAME_MIN_BATCH,
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
@@ -359,13 +383,72 @@ const struct cvy_model $n.name_model = {
 //$ end
 
 //$ define main
-/* main.c - the $n.name program: train, eval, predict, info, trace. $n.licence */
+/* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
 #include "$n.name.h"
+
+#include <stdio.h>
+
+extern const struct cvy_bench $n.name_bench;
 
 int main(int argc, char **argv)
 {
-    return cvy_main(argc, argv, &$n.name_model);
+    if (!$n.name_supported()) {
+        fputs("$n.name: error: this processor lacks instructions of $n.target, for which the network was emitted\n"
+              "  hint: convoy gen --target native on this machine, or --target portable for any\n", stderr);
+        return 1;
+    }
+    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench);
 }
+//$ end
+
+//$ define bench
+/* $n.name_bench.c - each kernel alone and what it costs, for `$n.name bench`. Part of the program, not of the library. $n.licence */
+#include "$n.name_layout.h"
+
+#include "runtime/cvy_bench.h"
+
+extern const struct cvy_bench $n.name_bench;
+
+//$ for k in n.bench_training
+static void $k.function(struct cvy_net *net, int n, const struct cvy_step *step)
+{
+    $k.call;
+}
+//$ end
+//$ for k in n.bench_inference
+static void $k.function(struct cvy_net *base, const float *x, int i)
+{
+    const struct $n.name *const net = (const struct $n.name *)(void *)base;
+    const float *const f = net->folded;
+    float *const s = net->scratch;
+    (void)x, (void)i, (void)f;
+    $k.call;
+}
+//$ end
+
+/* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step. */
+//$ if n.train
+static const struct cvy_bench_kernel training[] = {
+    //$ for k in n.bench_training
+    {"$k.name", $k.costs, $k.function, NULL},
+    //$ end
+};
+//$ end
+static const struct cvy_bench_kernel inference[] = {
+    //$ for k in n.bench_inference
+    {"$k.name", $k.costs, NULL, $k.function},
+    //$ end
+};
+
+const struct cvy_bench $n.name_bench = {
+    //$ if n.train
+    training, sizeof training / sizeof *training,
+    //$ else
+    NULL, 0,
+    //$ end
+    inference, sizeof inference / sizeof *inference,
+    cvy_peak, cvy_stream,
+};
 //$ end
 
 //$ define makefile
@@ -400,6 +483,8 @@ $n.name: $$(OBJECTS)
 
 $$(OBJECTS): $$(wildcard *.h runtime/*.h)
 
+main.o: TARGET = # it asks whether the processor has what the rest needs
+
 %.o: %.c
 	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
 
@@ -415,10 +500,8 @@ project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=2'])
 cc = meson.get_compiler('c')
 openmp = dependency('openmp', required: false)
 blas = dependency('openblas', required: false)
-flags = cc.get_supported_arguments('$n.make_flags'.split())
-if blas.found()
-  flags += '-DCVY_OPENBLAS'
-endif
+with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
+flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
 deps = [openmp, blas, cc.find_library('m', required: false)]
 lib = static_library('$n.name',
 //$ for f in n.network
@@ -426,11 +509,16 @@ lib = static_library('$n.name',
 //$ end
   c_args: flags, dependencies: deps)
 $n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
+bench = static_library('$n.name_bench',
+//$ for f in n.measured
+  '$f.source',
+//$ end
+  c_args: flags, dependencies: deps)
 executable('$n.name',
 //$ for f in n.program
   '$f.source',
 //$ end
-  c_args: flags, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+  c_args: with_blas, link_with: bench, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
 //$ end
 
 //$ define cmake
@@ -466,6 +554,12 @@ add_executable($n.name
 //$ for f in n.program
   $f.source
 //$ end
+//$ for f in n.measured
+  $f.source
+//$ end
 )
+//$ for f in n.measured
+set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
+//$ end
 target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
 //$ end

@@ -348,6 +348,7 @@ static double integer_reach(const Graph *g, int i, const double *most)
     case OP_ADD:
         return all;
     case OP_RELU:
+    case OP_RELU6:
     case OP_MAXPOOL:
     case OP_FLATTEN:
     case OP_PAD:
@@ -628,20 +629,24 @@ static bool build(Verdict *v, const Case *c, const char *net)
     }
     if (c->again)
         emit_again(v, c, net);
-    if (c->objects) { /* the runtime is the same in every folder: its objects are made once */
-        const char *share[] = {
-            "sh",
-            "-c",
-            "for f in \"$1\"/runtime/*.[ch]; do cmp -s \"$f\" \"$2/runtime/${f##*/}\" || exit 0; done; "
-            "cp \"$1\"/runtime/*.o \"$2/runtime/\"",
-            "share",
-            c->objects,
-            net,
-            NULL};
-        run_program("/dev/null", NULL, NULL, share);
-    }
+    /* The runtime is the same in every folder: its objects are made once. The network's own files are compiled as one, which takes
+     * a third of the time; without c->objects each is compiled by itself, as users do. */
+    static const char *const script = "net=$1 objects=$2; shift 2\n"
+                                      "if [ -n \"$objects\" ]; then\n"
+                                      "    for f in \"$net\"/runtime/*.[ch]; do cmp -s \"$f\" \"$objects/runtime/${f##*/}\" || objects=; done\n"
+                                      "fi\n"
+                                      "if [ -n \"$objects\" ]; then\n"
+                                      "    cp \"$objects\"/runtime/*.o \"$net/runtime/\"\n"
+                                      "fi\n"
+                                      "cd \"$net\" || exit 1\n"
+                                      "if [ -n \"$objects\" ]; then\n"
+                                      "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than the others do */
+                                      "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c | grep -vx ${name}_trace.c) >together.c\n"
+                                      "    set -- \"$@\" OBJECTS=\"together.o ${name}_trace.o main.o $(echo runtime/*.o)\"\n"
+                                      "fi\n"
+                                      "make \"$@\"\n";
     log = xprintf("%s/make.log", c->dir);
-    const char *make[] = {"make", "-C", net, xprintf("CC=%s", c->cc), xprintf("CFLAGS=%s", c->cflags), c->env, NULL};
+    const char *make[] = {"sh", "-c", script, "build", net, c->objects ? c->objects : "", xprintf("CC=%s", c->cc), xprintf("CFLAGS=%s", c->cflags), c->env, NULL};
     status = run_program(log, NULL, NULL, make);
     if (status != 0) {
         log_tail(log, tail, sizeof tail);
