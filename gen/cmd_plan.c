@@ -21,7 +21,8 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     for (int i = 0; i < n; i++)
         norms += g->op[ops[i]].kind == OP_BN;
     if (norms == 0) {
-        fprintf(stderr, "convoy: plan: '%.60s' has no norm to follow\n  hint: %s\n", o->why, names ? xprintf("one of %s%s", names, named > 8 ? ", ..." : "") : "the network has none");
+        fprintf(stderr, "convoy: plan: '%.60s' has no norm to follow\n  hint: %s\n", o->why,
+                names ? xprintf("one of %s%s", names, named > 8 ? ", ..." : "") : "the network has none");
         return EXIT_FAILED;
     }
     for (int i = 0; i < n; i++) {
@@ -71,12 +72,12 @@ int cmd_plan(const Options *o)
 {
     int status;
 
-    const char *alone = !o->why && o->json ? "--json goes with --why LAYER"
-                        : !o->why && o->worked ? "--worked goes with --why LAYER"
+    const char *alone = !o->why && o->json         ? "--json goes with --why LAYER"
+                        : !o->why && o->worked     ? "--worked goes with --why LAYER"
                         : !o->worked && o->channel ? "--channel goes with --worked"
                         : !o->worked && o->weights ? "--weights goes with --worked"
-                        : o->worked && o->json ? "--worked is words, not JSON"
-                                               : NULL;
+                        : o->worked && o->json     ? "--worked is words, not JSON"
+                                                   : NULL;
     if (alone) {
         fprintf(stderr, "convoy plan: %s\n", alone);
         return EXIT_USAGE;

@@ -19,7 +19,9 @@ typedef struct Options {
     int nset;
     const char **order; /* --order, as typed */
     int norder;
-    const char *fold, *level, *html, *colour, *channel;
+    const char *fold, *level, *html, *colour;
+    const char *channel; /* --channel N */
+    const char *purpose; /* --for */
     bool json, write, single_file, stat, compile, measure, worked;
     char **rest; /* after -- */
     int nrest;
@@ -50,6 +52,7 @@ enum {
     OPT_DIFF = 1 << 20,
     OPT_WORKED = 1 << 21,
     OPT_CHANNEL = 1 << 22,
+    OPT_FOR = 1 << 23,
 };
 
 /* Exit statuses of the program. */

@@ -201,7 +201,7 @@ typedef struct SpecLayer {
 typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
 extern const char *const winograd_names[]; /* by WinogradUse */
 extern const char *const init_names[]; /* by Init, NULL-terminated */
-enum { UNROLL_AUTO = 0, UNROLL_FULL = -1 };
+enum { UNROLL_AUTO = 0, UNROLL_FULL = -1, UNROLL_NONE = -2 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
 
@@ -228,7 +228,7 @@ typedef struct Spec {
     SpecLayer *layer;
     int nlayer;
     Init init;
-    int unroll; /* UNROLL_AUTO, UNROLL_FULL, or a budget of statements a function */
+    int unroll; /* UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE, or a budget of statements a function */
     Mark unroll_mark;
     WinogradUse winograd;
     int recompute; /* so many items at the top are one segment; 0: none */

@@ -8,15 +8,16 @@
  * skips kernels goes around them in a lane at their right, one lane for each tensor. */
 #include "draw.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum {
     MARGIN = 24,
-    GAP = 30,       /* between ranks, frames aside */
+    GAP = 30, /* between ranks, frames aside */
     LANE = 9,
     SIDE_INDENT = 28,
-    TOP = 96,       /* title and legend */
-    MIN_W = 640,    /* of the title and the legend */
+    TOP = 96,    /* title and legend */
+    MIN_W = 640, /* of the title and the legend */
 };
 
 /* ---- what a box shows ---- */
@@ -66,9 +67,10 @@ static const char *weight_text(const Graph *g, const Op *o)
 
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
-    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1], o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
-                   o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "", o->groups > 1 ? xprintf(" g%d", o->groups) : "",
-                   g->op[o->in].shape.c, o->shape.c, bias);
+    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
+                   o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
+                   o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "",
+                   o->groups > 1 ? xprintf(" g%d", o->groups) : "", g->op[o->in].shape.c, o->shape.c, bias);
 }
 
 static const char *stage_text(const Graph *g, const Op *o)
@@ -170,7 +172,12 @@ static void add_prologue(const Picture *pic, Box *b)
             add_links(pic, b, &own, section);
     }
     Pill *q = PUSH(b->pill, b->npill);
-    *q = (Pill){.op = -2, .section = section, .what = "concat", .text = xprintf("concat of %d", k->nin), .title = "tensors joined by channels as they are read", .kind = "join"};
+    *q = (Pill){.op = -2,
+                .section = section,
+                .what = "concat",
+                .text = xprintf("concat of %d", k->nin),
+                .title = "tensors joined by channels as they are read",
+                .kind = "join"};
     for (int i = k->in[0].n - common; i < k->in[0].n; i++)
         add_pill(pic, b, k->in[0].link[i].op, section);
 }
@@ -221,7 +228,11 @@ static void fill_box(const Picture *pic, Box *b)
         const char *norms = "";
         for (int i = 0; i < b->node->nnorm; i++)
             norms = xprintf("%s%s%s", norms, i ? ", " : "", pic->plan->g->op[b->node->norm[i]].path);
-        *q = (Pill){.op = -1, .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE, .what = "statistics", .text = "mean, variance", .kind = "stats",
+        *q = (Pill){.op = -1,
+                    .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE,
+                    .what = "statistics",
+                    .text = "mean, variance",
+                    .kind = "stats",
                     .title = xprintf("statistics over the batch, for %s", norms)};
     }
     flow_pills(b);
@@ -231,16 +242,15 @@ static void fill_box(const Picture *pic, Box *b)
 
 static int box_of_node(const Picture *pic, int node)
 {
-    for (int i = 1; i < pic->nbox; i++)
-        if (pic->box[i].kernel->node == node)
-            return i;
-    return 0;
+    const Plan *p = pic->plan;
+
+    return node > 0 ? p->node[node].maker + 1 : p->kernel[0].node == 0; /* the input, or the pass that takes its statistics */
 }
 
 static void add_wire(Picture *pic, int from, int to, int row)
 {
-    for (int i = 0; i < pic->nwire; i++)
-        if (pic->wire[i].from == from && pic->wire[i].to == to)
+    for (int i = pic->nwire - 1; i >= 0 && pic->wire[i].to == to; i--)
+        if (pic->wire[i].from == from)
             return;
     *PUSH(pic->wire, pic->nwire) = (Wire){.from = from, .to = to, .row = row};
 }
@@ -267,6 +277,7 @@ static void add_wires(Picture *pic, int to)
 {
     const Kernel *k = pic->box[to].kernel;
 
+    pic->box[to].wire = pic->nwire;
     for (int i = 0; i < k->nin; i++) {
         const int from = k->node == 0 ? 0 : box_of_node(pic, k->in[i].node);
         add_wire(pic, from, to, -1);
@@ -274,6 +285,13 @@ static void add_wires(Picture *pic, int to)
     for (int i = 0; i < k->nin; i++)
         wire_sides(pic, to, &k->in[i]);
     wire_sides(pic, to, &k->out);
+    pic->box[to].nwire = pic->nwire - pic->box[to].wire;
+}
+
+/* Parent number k of box i. */
+static int parent_of(const Picture *pic, int i, int k)
+{
+    return pic->wire[pic->box[i].wire + k].from;
 }
 
 /* ---- ranks and columns ---- */
@@ -281,9 +299,10 @@ static void add_wires(Picture *pic, int to)
 static void rank_boxes(Picture *pic)
 {
     for (int i = 1; i < pic->nbox; i++)
-        for (int w = 0; w < pic->nwire; w++)
-            if (pic->wire[w].to == i && pic->box[pic->wire[w].from].rank >= pic->box[i].rank)
-                pic->box[i].rank = pic->box[pic->wire[w].from].rank + 1;
+        for (int k = 0; k < pic->box[i].nwire; k++) {
+            const int rank = pic->box[parent_of(pic, i, k)].rank;
+            pic->box[i].rank = rank >= pic->box[i].rank ? rank + 1 : pic->box[i].rank;
+        }
 }
 
 /* above[i * n + j]: j comes before i. */
@@ -293,13 +312,12 @@ static bool *ancestors(const Picture *pic)
     bool *above = xalloc((size_t)n * (size_t)n);
 
     for (int i = 1; i < n; i++)
-        for (int w = 0; w < pic->nwire; w++)
-            if (pic->wire[w].to == i) {
-                const int from = pic->wire[w].from;
-                above[i * n + from] = true;
-                for (int j = 0; j < n; j++)
-                    above[i * n + j] |= above[from * n + j];
-            }
+        for (int k = 0; k < pic->box[i].nwire; k++) {
+            const size_t from = (size_t)parent_of(pic, i, k), row = (size_t)i * (size_t)n;
+            above[row + from] = true;
+            for (size_t j = 0; j < from; j++)
+                above[row + j] |= above[from * (size_t)n + j];
+        }
     return above;
 }
 
@@ -308,11 +326,11 @@ static int leading(const Picture *pic, const bool *above, int i, int *list)
 {
     int n = 0;
 
-    for (int w = 0; w < pic->nwire; w++) {
-        const int from = pic->wire[w].from;
-        bool last = pic->wire[w].to == i;
-        for (int v = 0; v < pic->nwire && last; v++)
-            last = pic->wire[v].to != i || !above[pic->wire[v].from * pic->nbox + from];
+    for (int k = 0; k < pic->box[i].nwire; k++) {
+        const int from = parent_of(pic, i, k);
+        bool last = true;
+        for (int j = 0; j < pic->box[i].nwire && last; j++)
+            last = !above[(size_t)parent_of(pic, i, j) * (size_t)pic->nbox + (size_t)from];
         if (last)
             list[n++] = from;
     }
@@ -359,24 +377,20 @@ static void place_columns(Picture *pic)
     const int n = pic->nbox;
     const bool *above = ancestors(pic);
     int *parent = xalloc(sizeof *parent * (size_t)n), *list = xalloc(sizeof *list * (size_t)(pic->nwire + 1));
-    double *width = xalloc(sizeof *width * (size_t)n), *taken = xalloc(sizeof *taken * (size_t)n);
+    double *width = xalloc(sizeof *width * (size_t)n), *taken = xalloc(sizeof *taken * (size_t)n), *below = xalloc(sizeof *below * (size_t)n);
 
     for (int i = 0; i < n; i++)
         parent[i] = i && leading(pic, above, i, list) == 1 ? list[0] : -1;
     for (int i = n - 1; i >= 0; i--) { /* columns of what hangs below */
-        double sum = 0;
-        for (int c = i + 1; c < n; c++)
-            sum += parent[c] == i ? width[c] : 0;
-        width[i] = sum > 1 ? sum : 1;
+        width[i] = below[i] > 1 ? below[i] : 1;
+        if (parent[i] >= 0)
+            below[parent[i]] += width[i];
     }
     for (int i = 1; i < n; i++) {
         Box *b = &pic->box[i];
         if (parent[i] >= 0) {
             const int p = parent[i];
-            double all = 0;
-            for (int c = 0; c < n; c++)
-                all += parent[c] == p ? width[c] : 0;
-            b->column = pic->box[p].column - all / 2 + taken[p] + width[i] / 2;
+            b->column = pic->box[p].column - below[p] / 2 + taken[p] + width[i] / 2;
             taken[p] += width[i];
             continue;
         }
@@ -425,29 +439,41 @@ static void find_frames(Picture *pic)
     }
 }
 
-/* The first or the last rank of a group. */
-static int frame_rank(const Picture *pic, const char *name, bool first)
+/* Ranks of the frames, and how many frames inside, and around, begin or end with each. */
+static void measure_frames(Picture *pic)
 {
-    int rank = -1;
-
-    for (int i = 1; i < pic->nbox; i++)
-        if (in_group(&pic->box[i], name) && (rank < 0 || (first ? pic->box[i].rank < rank : pic->box[i].rank > rank)))
-            rank = pic->box[i].rank;
-    return rank;
-}
-
-/* Levels of frames that begin, or end, at a rank: as deep as the deepest of one name inside another. */
-static int frames_at(const Picture *pic, int rank, bool first)
-{
-    int most = 0;
-
-    for (int i = 1; i < pic->nbox; i++) {
-        int n = 0;
-        for (int f = 0; f < pic->nframe && pic->box[i].rank == rank; f++)
-            n += in_group(&pic->box[i], pic->frame[f].name) && frame_rank(pic, pic->frame[f].name, first) == rank;
-        most = n > most ? n : most;
+    pic->begin = xalloc(sizeof *pic->begin * (size_t)(last_rank(pic) + 1));
+    pic->end = xalloc(sizeof *pic->end * (size_t)(last_rank(pic) + 1));
+    for (int f = 0; f < pic->nframe; f++) {
+        Frame *fr = &pic->frame[f];
+        fr->first = INT_MAX;
+        for (int i = 1; i < pic->nbox; i++) {
+            const int rank = pic->box[i].rank;
+            if (!in_group(&pic->box[i], fr->name))
+                continue;
+            fr->first = rank < fr->first ? rank : fr->first;
+            fr->last = rank > fr->last ? rank : fr->last;
+        }
     }
-    return most;
+    for (int f = 0; f < pic->nframe; f++) {
+        Frame *fr = &pic->frame[f];
+        int begin = 0, end = 0; /* frames around this one, and itself */
+        for (int g = 0; g < pic->nframe; g++) {
+            Frame *around = &pic->frame[g];
+            const size_t n = strlen(around->name);
+            if (strncmp(fr->name, around->name, n) != 0 || (fr->name[n] && fr->name[n] != '.'))
+                continue;
+            const int deeper = fr->depth - around->depth;
+            begin += around->first == fr->first;
+            end += around->last == fr->last;
+            if (around->first == fr->first && deeper > around->above)
+                around->above = deeper;
+            if (around->last == fr->last && deeper > around->below)
+                around->below = deeper;
+        }
+        pic->begin[fr->first] = begin > pic->begin[fr->first] ? begin : pic->begin[fr->first];
+        pic->end[fr->last] = end > pic->end[fr->last] ? end : pic->end[fr->last];
+    }
 }
 
 static int deepest(const Picture *pic)
@@ -479,7 +505,7 @@ static void place_rows(Picture *pic)
     for (int r = 0; r <= last; r++) {
         int bottom = y;
         const int turn = y - 13;
-        y += r ? frames_at(pic, r, true) * (FRAME_PAD + 8) : 0;
+        y += r ? pic->begin[r] * (FRAME_PAD + 8) : 0;
         for (int i = 0; i < pic->nbox; i++) {
             Box *b = &pic->box[i];
             if (b->rank != r)
@@ -490,7 +516,7 @@ static void place_rows(Picture *pic)
             b->tensor_y = b->y + b->h + (b->kernel ? 10 : 0);
             bottom = box_bottom(b) > bottom ? box_bottom(b) : bottom;
         }
-        y = bottom + GAP + frames_at(pic, r, false) * FRAME_PAD;
+        y = bottom + GAP + pic->end[r] * FRAME_PAD;
     }
     pic->h = y - GAP + MARGIN;
 }
@@ -522,26 +548,34 @@ static void find_buses(Picture *pic)
     }
 }
 
-/* The last rank that the lane of box `from` reaches; -1: it has none. */
-static int lane_end(const Picture *pic, int from)
+/* The last rank that the lane of each box reaches; -1: it has none. */
+static int *lane_ends(const Picture *pic)
 {
-    int last = -1;
+    int *end = xalloc(sizeof *end * (size_t)pic->nbox);
 
-    for (int w = 0; w < pic->nwire; w++)
-        if (pic->wire[w].bus && pic->wire[w].from == from && pic->box[pic->wire[w].to].rank > last)
-            last = pic->box[pic->wire[w].to].rank;
-    return last;
+    for (int i = 0; i < pic->nbox; i++)
+        end[i] = -1;
+    for (int w = 0; w < pic->nwire; w++) {
+        const Wire *e = &pic->wire[w];
+        if (e->bus && pic->box[e->to].rank > end[e->from])
+            end[e->from] = pic->box[e->to].rank;
+    }
+    return end;
 }
 
 static int most_lanes(const Picture *pic)
 {
-    int most = 0;
+    const int *end = lane_ends(pic), last = last_rank(pic);
+    int most = 0, alive = 0, *change = xalloc(sizeof *change * (size_t)(last + 2));
 
-    for (int r = 0; r <= last_rank(pic); r++) {
-        int n = 0;
-        for (int i = 0; i < pic->nbox; i++)
-            n += pic->box[i].rank <= r && lane_end(pic, i) >= r;
-        most = n > most ? n : most;
+    for (int i = 0; i < pic->nbox; i++)
+        if (end[i] >= 0) {
+            change[pic->box[i].rank]++;
+            change[end[i] + 1]--;
+        }
+    for (int r = 0; r <= last; r++) {
+        alive += change[r];
+        most = alive > most ? alive : most;
     }
     return most;
 }
@@ -586,10 +620,11 @@ static int elbow_of_rank(const Picture *pic, int rank)
 static void place_lanes(Picture *pic)
 {
     int *lane = xalloc(sizeof *lane * (size_t)pic->nbox);
+    const int *ends = lane_ends(pic);
 
     for (int i = pic->nbox - 1; i >= 0; i--) { /* short and late ones inside */
         const Box *a = &pic->box[i];
-        const int end = lane_end(pic, i);
+        const int end = ends[i];
         if (end < 0)
             continue;
         lane[i] = free_lane(pic, lane, i, end, a->x + BOX_W);
@@ -628,7 +663,7 @@ static void place_frames(Picture *pic)
     for (int f = 0; f < pic->nframe; f++) {
         Frame *fr = &pic->frame[f];
         const int pad = (deep - fr->depth) * FRAME_PAD - 4;
-        int left = pic->w, right = 0, top = pic->h, bottom = 0, above = 0, below = 0;
+        int left = pic->w, right = 0, top = pic->h, bottom = 0;
         for (int i = 1; i < pic->nbox; i++) {
             const Box *b = &pic->box[i];
             if (!in_group(b, fr->name))
@@ -638,20 +673,10 @@ static void place_frames(Picture *pic)
             top = b->y < top ? b->y : top;
             bottom = box_bottom(b) > bottom ? box_bottom(b) : bottom;
         }
-        for (int g = 0; g < pic->nframe; g++) { /* frames inside that begin, or end, where this one does */
-            const size_t n = strlen(fr->name);
-            if (strncmp(pic->frame[g].name, fr->name, n) || pic->frame[g].name[n] != '.')
-                continue;
-            const int d = pic->frame[g].depth - fr->depth;
-            if (frame_rank(pic, pic->frame[g].name, true) == frame_rank(pic, fr->name, true) && d > above)
-                above = d;
-            if (frame_rank(pic, pic->frame[g].name, false) == frame_rank(pic, fr->name, false) && d > below)
-                below = d;
-        }
         fr->x = left - pad;
         fr->w = right - left + 2 * pad;
-        fr->y = top - (FRAME_PAD + 8) * (above + 1) + 2;
-        fr->h = bottom + 6 + FRAME_PAD * below + 2 - fr->y;
+        fr->y = top - (FRAME_PAD + 8) * (fr->above + 1) + 2;
+        fr->h = bottom + 6 + FRAME_PAD * fr->below + 2 - fr->y;
     }
 }
 
@@ -685,6 +710,7 @@ Picture *draw_picture(const Plan *p)
     rank_boxes(pic);
     place_columns(pic);
     find_frames(pic);
+    measure_frames(pic);
     place_rows(pic);
     place_x(pic, 44 + 2 * (FRAME_PAD + 2) * deepest(pic));
     find_buses(pic);

@@ -26,6 +26,7 @@ typedef struct Box {
     const Tensor *node;   /* NULL: the loss */
     Pill *pill;
     int npill, rows;
+    int wire, nwire;      /* those that come in, in Picture.wire */
     int rank;             /* longest way from the input */
     double column;
     int x, y, h;          /* of the kernel's frame */
@@ -46,7 +47,8 @@ typedef struct Wire {
 /* The frame around the kernels of a group. */
 typedef struct Frame {
     const char *name;
-    int depth;
+    int depth, first, last; /* ranks */
+    int above, below;       /* levels of frames inside that begin, or end, where it does */
     int x, y, w, h;
 } Frame;
 
@@ -58,6 +60,7 @@ typedef struct Picture {
     int nwire;
     Frame *frame;
     int nframe;
+    int *begin, *end; /* by rank: levels of frames that begin, or end, there */
     int w, h;
 } Picture;
 

@@ -235,7 +235,7 @@ static void totals(const Export *e)
     rec_str(r, "order", emit_orders(p->g));
     rec_str(r, "target", p->target->name);
     rec_str(r, "macro", p->target->macro);
-    rec_fmt(r, "compile", "cc -O2%s%s -c %s%s", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
+    rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
             portable ? "strict C99" : "for processors that have these instructions");
     rec_str(r, "shape", describe_shape(in));

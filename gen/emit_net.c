@@ -636,6 +636,7 @@ static void totals(const Net *n)
     rec_str(r, "target", p->target->name);
     rec_str(r, "flags", *p->target->flags ? xprintf(" (%s)", p->target->flags) : "");
     rec_str(r, "make_flags", p->target->flags);
+    rec_str(r, "optimise", s->unroll == UNROLL_NONE ? "s" : "2");
     rec_str(r, "macro", p->target->macro);
     rec_str(r, "standard", p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
     rec_str(r, "c_std", p->target->kind == TARGET_PORTABLE ? "c99" : "c11");

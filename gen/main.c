@@ -26,6 +26,8 @@ Graph *load_graph(const Options *o, int *status)
     Node *tree = yaml_read(o->spec, &source);
     for (int i = 0; tree && i < o->nset; i++)
         yaml_override(tree, o->set[i], i);
+    if (tree && o->purpose && strcmp(o->purpose, "size") == 0)
+        yaml_override(tree, "unroll=none", o->nset);
     if (tree && asked_for(o, 0))
         yaml_dump(tree, stdout);
     if (stop_after(o, 0, status))
@@ -68,14 +70,15 @@ static const Command commands[] = {
      "  --write           print the spec with all names and defaults filled in (with -o, to FILE)\n"
      "  --json            print what check prints as JSON\n",
      OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check},
-    {"gen", "SPEC -o DIR [--target T] [--parts P] [--fold F] [--set KEY=VALUE] [-d PASS]", "emit the network's C",
+    {"gen", "SPEC -o DIR [--target T] [--parts P] [--for F] [--fold F] [--set KEY=VALUE] [-d PASS]", "emit the network's C",
      "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
      "runtime.\n"
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
+     "  --for F           speed (default), or size: loops instead of unrolled tiles, as with unroll=none, for small memories\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
-     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOLD, 0, "SPEC", cmd_gen},
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' with ARGS, where you are.\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
@@ -115,12 +118,13 @@ static const Command commands[] = {
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
-    {"export", "SPEC --weights W -o DIR [--single-file] [--target T]", "write an inference-only folder, weights inside",
+    {"export", "SPEC --weights W -o DIR [--single-file] [--target T] [--for F]", "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h\n"
-     "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n",
-     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+     "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n"
+     "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n",
+     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
 };
 enum {
     NCOMMANDS = sizeof commands / sizeof *commands

@@ -15,6 +15,7 @@ typedef struct Option {
 static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
 static const char *const parts[] = {"infer", "train", "all", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
+static const char *const purposes[] = {"speed", "size", NULL};
 static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
 
 static const Option table[] = {
@@ -24,6 +25,7 @@ static const Option table[] = {
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
+    {"--for", NULL, OPT_FOR, true, offsetof(Options, purpose), purposes},
     {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
     {"--channel", NULL, OPT_CHANNEL, true, offsetof(Options, channel), NULL},
     {"--diff", NULL, OPT_DIFF, true, offsetof(Options, diff), NULL},

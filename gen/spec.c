@@ -158,17 +158,18 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
         want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
 }
 
-/* auto, full, or how many statements a function may hold */
+/* auto, full, none, or how many statements a function may hold */
 static void read_unroll(const Node *n, Spec *s)
 {
-    static const char *const words[] = {"auto", "full", NULL};
+    static const char *const words[] = {"auto", "full", "none", NULL};
+    static const int meaning[] = {UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE};
     int64_t number;
     int word;
     s->unroll_mark = n->mark;
     if (n->kind == NODE_SCALAR && !n->quoted && text_int(n->text, &number))
         want_int32(n, "unroll", 50, 100000, &s->unroll);
     else if (want_word(n, "unroll", words, &word))
-        s->unroll = word ? UNROLL_FULL : UNROLL_AUTO;
+        s->unroll = meaning[word];
 }
 
 static void read_bias(const Node *n, SpecLayer *l)

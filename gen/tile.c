@@ -355,7 +355,8 @@ static void add_tap(Core *c, int64_t x, int64_t w, int at_y, int at_x)
     *PUSH(c->tap, c->ntap) = (Tap){x, w, at_y, at_x};
 }
 
-/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. */
+/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. none (no taps): loops over all but a
+ * kernel's row, around one register. */
 typedef struct Unroll {
     int taps, budget;
     bool full;
@@ -365,6 +366,8 @@ static Unroll unroll_of(const Spec *s)
 {
     if (s->unroll == UNROLL_FULL)
         return (Unroll){INT_MAX, INT_MAX, true};
+    if (s->unroll == UNROLL_NONE)
+        return (Unroll){0, 1, false};
     return (Unroll){UNROLL_TAPS, s->unroll ? s->unroll : UNROLL_TILE, false};
 }
 
@@ -388,7 +391,8 @@ static void unroll_core(Core *c, bool channels)
 static void finish_core(const Target *t, Core *c, Unroll u, int in_h, int in_w)
 {
     c->flat = c->rows * c->ntap <= u.taps;
-    leave_out(c, in_h, in_w);
+    if (u.taps)
+        leave_out(c, in_h, in_w);
     if (u.full)
         unroll_core(c, true);
     else if (c->lanes == 1 && c->flat)
@@ -455,7 +459,7 @@ static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o,
     c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
     c->rows = kh;
-    if (xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS) { /* plain and small: unroll the channels too */
+    if (xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS && u.taps) { /* plain and small: unroll the channels too */
         c->rows = 1;
         for (int p = 0; p < in.c; p++)
             for (int y = 0; y < kh; y++)
@@ -509,7 +513,7 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
     finish_core(t, c, u, o->shape.h, o->shape.w);
 }
 
-static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
+static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
     const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES, limit = t->registers - (k->lanewise ? 2 : 4);
@@ -536,7 +540,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->z_block = (int64_t)dz->rows * dz->cols * LANES;
 
     int planes = 1, tap_rows = 1;
-    if ((xs->plain || k->lanewise) && kh * kw <= limit) { /* few channels: as many taps as fit */
+    if ((xs->plain || k->lanewise) && kh * kw <= limit && u.taps) { /* few channels: as many taps as fit */
         tap_rows = kh;
         planes = c->blocks * kh * kw <= limit ? c->blocks : 1;
     }
@@ -551,7 +555,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
         for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v))
+            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v) || (u.taps == 0 && s * v > 1))
                 continue;
             const double cycles = (step_cycles(t, taps * s, v, k->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
             if (best < 0 || cycles < best * 0.999) {
@@ -572,7 +576,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
 
     c->y_step = o->stride[0], c->x_step = o->stride[1];
     c->row_at = -o->padding[0], c->row_step = o->dilation[0];
-    if (!xs->plain && !k->lanewise) {
+    if (!xs->plain && !k->lanewise && u.taps) {
         int missed = 0;
         c->in_h = in.h, c->in_w = in.w;
         for (int i = 0; i < c->nacc; i++)
@@ -662,7 +666,7 @@ static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
     check_size(p, k, &k->forward);
     if (k->dz < 0) /* inference */
         return;
-    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz]);
+    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz], u);
     k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
     if (!k->back_data)
         return;

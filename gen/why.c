@@ -99,7 +99,13 @@ static const char *value_text(const Plan *p, const Tensor *list, const Way *w, i
 
 /* ---- what stands where ---- */
 
-typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
+typedef enum Part {
+    PART_NONE,
+    PART_CORE,
+    PART_OUT,
+    PART_IN,
+    PART_SIDE
+} Part;
 
 /* Where kernel k runs an op: at which link of which way. */
 typedef struct Spot {
@@ -205,7 +211,8 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
 
     switch (s->part) {
     case PART_CORE:
-        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, an image at a time" : xprintf("the core of kernel %s", k->name);
+        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, an image at a time"
+                                      : xprintf("the core of kernel %s", k->name);
     case PART_OUT:
         return xprintf("epilogue of kernel %s, %s%s%s, before anything is stored: nothing behind %s has to wait for other images", k->name, on,
                        before ? ", behind " : "", before ? before : "", path(p, first ? k->op : s->way->link[s->link - 1].op));
@@ -213,9 +220,8 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
         return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", path(p, s->sum), k->name,
                        value_text(p, list, s->way, s->link), window ? "only the pixels that the pad takes" : on);
     case PART_IN:
-        return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->way->grad ? "again: " : "", k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of",
-                       k->name, on,
-                       value_text(p, list, s->way, s->link));
+        return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->way->grad ? "again: " : "",
+                       k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of", k->name, on, value_text(p, list, s->way, s->link));
     default:
         return "";
     }
@@ -241,9 +247,10 @@ static void say_statistics(const Plan *p, Story *s)
         if (nd->op == 0)
             say(s, "statistics", -1, "of the input, in a pass");
         else
-            say(s, "statistics", -1, xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of their own%s", path(p, nd->op),
-                                             p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue", p->kernel[nd->maker].name,
-                                             nd->nnorm > 1 ? xprintf("; taken once for the %d norms over it", nd->nnorm) : ""));
+            say(s, "statistics", -1,
+                xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of their own%s", path(p, nd->op),
+                        p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue", p->kernel[nd->maker].name,
+                        nd->nnorm > 1 ? xprintf("; taken once for the %d norms over it", nd->nnorm) : ""));
     }
 }
 
@@ -265,7 +272,9 @@ static void say_barrier(const Plan *p, Story *s, const Spot *spot)
     if (spot->way->node < 0)
         return;
     const Tensor *nd = &p->node[spot->way->node];
-    say(s, "not before", -1, nd->op == 0 ? "there is no kernel before it: it begins at the input" : xprintf("%s is where kernels meet: %s", path(p, nd->op), anchor_text(p, nd)));
+    say(s, "not before", -1,
+        nd->op == 0 ? "there is no kernel before it: it begins at the input"
+                    : xprintf("%s is where kernels meet: %s", path(p, nd->op), anchor_text(p, nd)));
 }
 
 static void tell_forward(const Plan *p, Story *s)
@@ -285,7 +294,8 @@ static void tell_forward(const Plan *p, Story *s)
         if (!k->has_forward)
             text = xprintf("in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet", k->name);
         if (ways_through(k, op) > 1)
-            text = xprintf("%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants", text, ways_through(k, op) - 1, k->nin);
+            text = xprintf("%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants", text,
+                           ways_through(k, op) - 1, k->nin);
         say(s, norm ? "applied" : "forward", -1, text);
         if (p->sum_why[op] && spot.part != PART_SIDE)
             say(s, "sum there", -1, p->sum_why[op]);
@@ -328,12 +338,12 @@ static void say_choices(const Plan *p, Story *s, const Tensor *nd)
         const Choice *c = &nd->choice[i];
         if (c->op == nd->stored_op)
             continue;
-        const char *why = c->early      ? xprintf("not: %s", nd->least_why)
-                          : c->refused >= 0 ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
-                                                      op_info[p->g->op[c->refused].kind].need == NEED_INPUT    ? "input"
-                                                      : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE ? "winners (more than 255 to a window)"
-                                                      : op_info[p->g->op[c->refused].kind].need == NEED_SIGN  ? "output's sign"
-                                                                                                              : "output")
+        const char *why = c->early            ? xprintf("not: %s", nd->least_why)
+                          : c->refused >= 0   ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
+                                                      op_info[p->g->op[c->refused].kind].need == NEED_INPUT   ? "input"
+                                                        : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE ? "winners (more than 255 to a window)"
+                                                        : op_info[p->g->op[c->refused].kind].need == NEED_SIGN  ? "output's sign"
+                                                                                                                : "output")
                           : c->bytes > chosen ? "it would serve, but is larger"
                                               : "it would serve as well; of equals the latest is stored, so that least is recomputed";
         say(s, "or instead", c->bytes, xprintf("%s, %s bytes an image; %s", path(p, c->op), grouped(c->bytes), why));
@@ -374,9 +384,11 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
 
     if (nd) {
         const int64_t bytes = 4 * blocked_floats(nd->shape[0]);
-        say(s, "stored", bytes, xprintf("%s bytes an image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
+        say(s, "stored", bytes,
+            xprintf("%s bytes an image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
         if (nd->nroute)
-            say(s, "stored", route_bytes(p, nd), xprintf("%s bytes more an image: a byte a window says which element won", grouped(route_bytes(p, nd))));
+            say(s, "stored", route_bytes(p, nd),
+                xprintf("%s bytes more an image: a byte a window says which element won", grouped(route_bytes(p, nd))));
         say(s, "why this", -1, nd->why);
         say_choices(p, s, nd);
     } else {
@@ -384,13 +396,16 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
             for (int j = 0; j < p->node[i].nchoice; j++)
                 if (p->node[i].choice[j].op == op && p->node[i].nchoice > 1)
                     nd = &p->node[i];
-        say(s, "not stored", 0, nd ? xprintf("%s is stored instead, %s bytes an image: %s", path(p, nd->stored_op), grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
-                                   : is_point(p, op) ? "who reads it computes it: that costs less than to write and read a tensor"
-                                                     : "who reads it computes it");
+        say(s, "not stored", 0,
+            nd                ? xprintf("%s is stored instead, %s bytes an image: %s", path(p, nd->stored_op),
+                                        grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
+            : is_point(p, op) ? "who reads it computes it: that costs less than to write and read a tensor"
+                              : "who reads it computes it");
     }
     if (autograd)
-        say(s, "autograd", autograd, xprintf("would keep %s bytes an image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
-                                             readers ? readers : "", readers ? " backward" : ""));
+        say(s, "autograd", autograd,
+            xprintf("would keep %s bytes an image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
+                    readers ? readers : "", readers ? " backward" : ""));
 }
 
 /* ---- training: backward ---- */
@@ -402,7 +417,9 @@ static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int
         const int stored = s->way->grad;
         const char *what = path(p, stored ? s->way->link[stored - 1].op : k->op);
         const char *through = i > stored ? links(p, s->way->link, stored, i) : NULL;
-        return i == stored ? xprintf("%s, which is stored", what) : through ? xprintf("recomputed from the stored %s, through %s", what, through) : NULL;
+        return i == stored ? xprintf("%s, which is stored", what)
+               : through   ? xprintf("recomputed from the stored %s, through %s", what, through)
+                           : NULL;
     }
     const Tensor *nd = &p->node[s->way->node];
     const char *from = value_text(p, p->node, s->way, i);
@@ -439,14 +456,18 @@ static void tell_backward(const Plan *p, Story *s)
         if (need == NEED_NOTHING)
             text = o->kind == OP_DROP ? "its mask is drawn again from seed, step and place: nothing is kept" : "needs nothing of forward";
         else if (need == NEED_ROUTE)
-            text = spot.part == PART_OUT && at < stored ? "the winners' bytes that are stored say where the gradient goes"
-                                                        : xprintf("finds the winners of its windows again: its input is %s", again_text(p, &spot, k, at));
+            text = spot.part == PART_OUT && at < stored
+                       ? "the winners' bytes that are stored say where the gradient goes"
+                       : xprintf("finds the winners of its windows again: its input is %s", again_text(p, &spot, k, at));
         else if (spot.part == PART_OUT && need == NEED_SIGN && at + 1 < stored)
-            text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the gradient is not zero", what[need],
-                           path(p, spot.way->link[stored - 1].op));
+            text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the gradient is not zero",
+                           what[need], path(p, spot.way->link[stored - 1].op));
         else
             text = xprintf("needs %s%s: %s", what[need], o->kind == OP_BN ? " (x - mean, for gamma's gradient and the norm's share)" : "",
-                           again_text(p, &spot, k, need == NEED_INPUT ? at : spot.part == PART_OUT && need == NEED_SIGN && at < stored ? stored : at + 1));
+                           again_text(p, &spot, k,
+                                      need == NEED_INPUT                                          ? at
+                                      : spot.part == PART_OUT && need == NEED_SIGN && at < stored ? stored
+                                                                                                  : at + 1));
         say(s, "backward", -1, xprintf("in kernel %s; %s", k->name, text));
     }
 }
@@ -473,11 +494,17 @@ static void tell_inference(const Plan *p, Story *s)
         const Kernel *k = &p->infer[i];
         const Spot spot = find_spot(k, op);
         if (spot.part == PART_CORE)
-            say(s, "inference", -1, k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for" : "its input is packed first");
+            say(s, "inference", -1,
+                k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for" : "its input is packed first");
         else if (spot.part == PART_OUT)
             say(s, "inference", -1, xprintf("epilogue of %s", k->name));
         else if (spot.part)
-            say(s, "inference", -1, xprintf("%s %s", spot.part == PART_SIDE ? "by the side, in" : k->kind == KERNEL_PASS ? "a pass:" : "prologue of", k->name));
+            say(s, "inference", -1,
+                xprintf("%s %s",
+                        spot.part == PART_SIDE   ? "by the side, in"
+                        : k->kind == KERNEL_PASS ? "a pass:"
+                                                 : "prologue of",
+                        k->name));
     }
 }
 
@@ -494,14 +521,21 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
     const Tile *t = tile_main(c);
     const int64_t adds = (int64_t)c->ntap * t->rows * t->cols * c->vectors;
     const Spec *spec = p->g->spec;
-    const char *budget = spec->unroll == UNROLL_FULL ? "unroll: full, no budget" : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
-        c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
+    const char *budget =
+        spec->unroll == UNROLL_FULL   ? "unroll: full, no budget"
+        : spec->unroll == UNROLL_NONE ? "unroll: none, one register"
+            : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
+                      c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
 
-    say(s, "tile", -1, xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles an image, the least of all tiles",
-                            t->rows, t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
-    say(s, "unrolled", -1, xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
-                                   c->rows > 1 ? xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS) : "",
-                                   grouped(adds), budget, c->blocks, c->lanes));
+    say(s, "tile", -1,
+        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles an image, the least of all tiles", t->rows,
+                t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
+    say(s, "unrolled", -1,
+        xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
+                c->rows == 1                  ? ""
+                : spec->unroll == UNROLL_NONE ? xprintf(" of a row, %d rows are a loop", c->rows)
+                                              : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS), grouped(adds),
+                budget, c->blocks, c->lanes));
 }
 
 static void tell_code(const Plan *p, Story *s)
@@ -523,10 +557,13 @@ static void tell_code(const Plan *p, Story *s)
         if (k->lanewise)
             say(s, "lanewise", -1, "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
         if (k->ndata > 1)
-            say(s, "backward", -1, xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that share their taps", k->ndata));
-        say(s, "weights", -1, xprintf("their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
-                                     k->weight.images == 1 ? "image by image" : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums",
-                                                                                        k->weight.images)));
+            say(s, "backward", -1,
+                xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that share their taps", k->ndata));
+        say(s, "weights", -1,
+            xprintf("their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
+                    k->weight.images == 1
+                        ? "image by image"
+                        : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums", k->weight.images)));
     }
     say(s, "scratch", 4 * k->scratch, xprintf("%s bytes a thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
     say(s, "pieces", -1, xprintf("%d, by a batch of %d, never by threads: partial sums are added in piece order", p->pieces, spec->train.batch));
@@ -555,7 +592,9 @@ Story why_tell(const Plan *p, int op)
 
 void print_wrapped(const char *text, int indent, FILE *to)
 {
-    enum { WIDTH = 110 };
+    enum {
+        WIDTH = 110
+    };
     int at = indent;
 
     for (const char *word = text; *word;) {
@@ -634,11 +673,11 @@ bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)
                 json_object_set_new(fact, "bytes", json_integer(s.fact[f].bytes));
             json_array_append_new(facts, fact);
         }
-        json_array_append_new(stages, json_pack("{s:s, s:s, s:[i, i, i], s:o}", "path", o->path, "op", op_info[o->kind].name, "output", o->shape.c, o->shape.h,
-                                                o->shape.w, "facts", facts));
+        json_array_append_new(stages, json_pack("{s:s, s:s, s:[i, i, i], s:o}", "path", o->path, "op", op_info[o->kind].name, "output", o->shape.c,
+                                                o->shape.h, o->shape.w, "facts", facts));
     }
-    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer", name, "kept_bytes", (json_int_t)kept,
-                             "autograd_bytes", (json_int_t)autograd, "stages", stages);
+    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer", name, "kept_bytes",
+                             (json_int_t)kept, "autograd_bytes", (json_int_t)autograd, "stages", stages);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (text)
         fprintf(to, "%s\n", text);

@@ -159,7 +159,7 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     const Target *t = p->target;
     Winograd w = {0};
 
-    if (g->spec->winograd == WINOGRAD_OFF || !possible(g, o))
+    if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o))
         return w;
     const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape, out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
     w.weights = pass == PASS_WEIGHTS;

@@ -197,12 +197,13 @@ static void folded(const Worked *k, const Kernel *kernel)
     const double new_bias = a->scale * bias + a->shift, y2 = product_sum(k, &n, scale * a->scale) + new_bias;
     const double stored = stored_sum(k, &n, scale * a->scale) + (double)(float)new_bias;
 
-    step(k, 2, xprintf("What it scales and shifts is %s's output, z = sum of w x + b, with nothing in between%s. A scale of a sum is a scale of each term:", op,
-                       names ? xprintf(" but %s, folded already (w and b are those after it)", names) : " at inference"));
+    step(k, 2,
+         xprintf("What it scales and shifts is %s's output, z = sum of w x + b, with nothing in between%s. A scale of a sum is a scale of each term:",
+                 op, names ? xprintf(" but %s, folded already (w and b are those after it)", names) : " at inference"));
     LINE(k, "scale (sum w x + b) + shift = sum (scale w) x + (scale b + shift)\n");
     LINE(k, "weight %s: %.9g before, %.9g x %.9g = %.9g after\n", first, w, w, a->scale, w * a->scale);
-    LINE(k, "bias of channel %d: %.9g before%s, %.9g x %.9g + %.9g = %.9g after\n", k->channel, bias, find_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias,
-         a->scale, a->shift, new_bias);
+    LINE(k, "bias of channel %d: %.9g before%s, %.9g x %.9g + %.9g = %.9g after\n", k->channel, bias,
+         find_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias, a->scale, a->shift, new_bias);
     step(k, 3, xprintf("One output both ways, with the input %s:", input_text));
     print_sum(k, &n, "z =", scale, bias, z);
     LINE(k, "then the norm: y = %.9g x %.9g + %.9g = %.9g\n", a->scale, z, a->shift, y);
@@ -229,13 +230,15 @@ static double activation(const Op *o, double z)
     }
 }
 
-static const char *const act_text[OP_KINDS] = {[OP_RELU] = "relu", [OP_LEAKY_RELU] = "leaky", [OP_TANH] = "tanh", [OP_SIGMOID] = "sigmoid", [OP_SILU] = "silu"};
+static const char *const act_text[OP_KINDS] = {
+    [OP_RELU] = "relu", [OP_LEAKY_RELU] = "leaky", [OP_TANH] = "tanh", [OP_SIGMOID] = "sigmoid", [OP_SILU] = "silu"};
 
 static void act_row(const Worked *k, const Op *o, double z, double scale, double shift)
 {
     const double right = scale * activation(o, z) + shift, wrong = activation(o, scale * z + shift);
 
-    LINE(k, "z = %12.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", z, scale, right, wrong, fabs(right - wrong) <= 1e-9 * fabs(right) ? "equal" : "WRONG");
+    LINE(k, "z = %12.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", z, scale, right, wrong,
+         fabs(right - wrong) <= 1e-9 * fabs(right) ? "equal" : "WRONG");
 }
 
 /* The channel's value at op v, one pixel, for the input above; not finite where windows or joins stand between. */
@@ -283,8 +286,10 @@ static void not_in_front(const Worked *k, int stop)
     const char *in_front = w >= 0 ? k->g->op[w].path : "the weights";
 
     if (act_text[o->kind]) {
-        step(k, 2, xprintf("Between %s and it stands %s. In the weights, scale and shift would act in front of it, and %s(scale z + shift) is not scale %s(z) + shift:", in_front,
-                           o->path, act_text[o->kind], act_text[o->kind]));
+        step(k, 2,
+             xprintf("Between %s and it stands %s. In the weights, scale and shift would act in front of it, and %s(scale z + shift) is not scale "
+                     "%s(z) + shift:",
+                     in_front, o->path, act_text[o->kind], act_text[o->kind]));
         double z = value(k, o->in);
         if (isfinite(z))
             LINE(k, "z = what %s reads, for the input %s\n", o->path, input_text);
@@ -293,25 +298,36 @@ static void not_in_front(const Worked *k, int stop)
         act_row(k, o, z, a->scale, a->shift);
         act_row(k, o, -z, a->scale, a->shift);
         act_row(k, o, z, -a->scale, a->shift);
-        LINE(k, "(the last as if gamma were %.9g: even without a shift a scale below zero turns %s over)\n", -a->gamma, act_text[o->kind]);
+        LINE(k, "(the last as if gamma were %.9g: what is decided holds for every gamma)\n", -a->gamma);
     } else if (o->kind == OP_MAXPOOL) {
         const double p = 0.5, q = -0.25;
-        step(k, 2, xprintf("Between %s and it stands %s. In the weights, the scale would act in front of it; above zero that is the same, but gamma may be below zero, and "
-                           "what is decided must hold for every gamma:", in_front, o->path));
+        step(k, 2,
+             xprintf("Between %s and it stands %s. In the weights, the scale would act in front of it; above zero that is the same, but gamma may be "
+                     "below zero, and "
+                     "what is decided must hold for every gamma:",
+                     in_front, o->path));
         for (int sign = 1; sign >= -1; sign -= 2) {
             const double s = sign * fabs(a->scale), right = s * (p > q ? p : q) + a->shift, one = s * p + a->shift, other = s * q + a->shift;
             LINE(k, "of %.9g and %.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", p, q, s, right, one > other ? one : other,
                  right >= one && right >= other ? "equal" : "WRONG");
         }
     } else if (o->kind == OP_ADD) {
-        step(k, 2, xprintf("Between weights and it stands %s, a sum: scale (a + b) + shift = (scale a + shift) + scale b. All operands would have to be scaled, %s as well, "
-                           "which is read by others or has no weights of its own.", o->path, other_operand(k->g, o, k->p->infer[plan_norm(k->p, k->norm)->kernel].op)));
+        step(k, 2,
+             xprintf("Between weights and it stands %s, a sum: scale (a + b) + shift = (scale a + shift) + scale b. All operands would have to be "
+                     "scaled, %s as well, "
+                     "which is read by others or has no weights of its own.",
+                     o->path, other_operand(k->g, o, k->p->infer[plan_norm(k->p, k->norm)->kernel].op)));
     } else {
-        step(k, 2, xprintf("Between %s and it stands %s, which works on several pixels at once: the plan folds nothing behind it.", in_front, o->path));
+        step(k, 2,
+             xprintf("Between %s and it stands %s, which %s: the plan folds nothing behind it.", in_front, o->path,
+                     op_info[o->kind].cls == CLASS_WINDOW ? "works on several pixels at once" : "is no scale and shift a channel"));
     }
     const int64_t area = (int64_t)norm->shape.c * norm->shape.h * norm->shape.w;
-    step(k, 3, xprintf("So it stays where it is, as one multiply-add for each output, on the register that is there anyway: y = scale r + shift, %s of them an image, where the "
-                       "whole network has %s.", grouped(area), grouped(k->g->flops / 2)));
+    step(k, 3,
+         xprintf("So it stays where it is, as one multiply-add for each output, on the register that is there anyway: y = scale r + shift, %s of "
+                 "them an image, where the "
+                 "whole network has %s.",
+                 grouped(area), grouped(k->g->flops / 2)));
     LINE(k, "r = %.9g: y = %.9g x %.9g + %.9g = %.9g\n", 0.5, a->scale, 0.5, a->shift, a->scale * 0.5 + a->shift);
 }
 
@@ -338,11 +354,17 @@ static void not_forward(const Worked *k, int n)
     const Op *o = r >= 0 ? &k->g->op[r] : NULL;
 
     if (!o || (o->kind != OP_CONV && o->kind != OP_LINEAR)) {
-        step(k, n, o ? xprintf("Nor forward, into weights behind it: %s stands before them.", o->path) : "Nor forward, into weights behind it: several ops read it.");
+        step(k, n,
+             o ? xprintf("Nor forward, into weights behind it: %s stands before them.", o->path)
+               : "Nor forward, into weights behind it: several ops read it.");
         return;
     }
     if (o->kind == OP_LINEAR || (o->padding[0] == 0 && o->padding[1] == 0)) {
-        step(k, n, xprintf("Forward, into the weights of %s, it would be right here, as nothing is padded; the plan has one rule for all shapes, and leaves it.", o->path));
+        step(
+            k, n,
+            xprintf(
+                "Forward, into the weights of %s, it would be right here, as nothing is padded; the plan has one rule for all shapes, and leaves it.",
+                o->path));
         return;
     }
     const Window m = window_of(k, r);
@@ -363,12 +385,16 @@ static void not_forward(const Worked *k, int n)
                 wrong += w * a->scale * input(i, iy, ix);
             }
         }
-    step(k, n, xprintf("Nor forward, into the weights of %s (w scale, and the bias plus shift times the sum of w): inside the image that is right, but at its border the conv pads with "
-                       "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at pixel (0, 0), where %d of %d taps lie outside:", o->path, out, taps,
-                       m.kh * m.kw));
+    step(k, n,
+         xprintf("Nor forward, into the weights of %s (w scale, and the bias plus shift times the sum of w): inside the image that is right, but at "
+                 "its border the conv pads with "
+                 "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at pixel (0, 0), where %d of %d "
+                 "taps lie outside:",
+                 o->path, out, taps, m.kh * m.kw));
     LINE(k, "what the norm reads: x[y][x] = %s, with i = %d\n", INPUT, i);
     LINE(k, "right: sum over taps inside of w (scale x + shift) = %.9g\n", right);
-    LINE(k, "folded: sum over taps inside of (w scale) x + shift x sum of all w = %.9g + %.9g x %.9g = %.9g\n", wrong, a->shift, all, wrong + a->shift * all);
+    LINE(k, "folded: sum over taps inside of (w scale) x + shift x sum of all w = %.9g + %.9g x %.9g = %.9g\n", wrong, a->shift, all,
+         wrong + a->shift * all);
     LINE(k, "off by shift x the sum of w outside = %.9g x %.9g = %.9g\n", a->shift, outside, a->shift * outside);
 }
 
@@ -388,12 +414,16 @@ static void in_prologue(const Worked *k)
     } else if (op_info[g->op[in].kind].cls == CLASS_WEIGHT && others) {
         const Window n = window_of(k, in);
         const double z = product_sum(k, &n, 1) + bias_of(k, in);
-        step(k, 2, xprintf("Before it stands %s, but %s read%s that, too, and want%s it as it is. With the input %s:", g->op[in].path, others, strchr(others, ',') ? "" : "s",
-                           strchr(others, ',') ? "" : "s", input_text));
-        LINE(k, "%s = %.9g; with the norm in its weights it would be %.9g x %.9g + %.9g = %.9g for all of them\n", g->op[in].path, z, a->scale, z, a->shift, a->scale * z + a->shift);
+        step(k, 2,
+             xprintf("Before it stands %s, but %s read%s that, too, and want%s it as it is. With the input %s:", g->op[in].path, others,
+                     strchr(others, ',') ? "" : "s", strchr(others, ',') ? "" : "s", input_text));
+        LINE(k, "%s = %.9g; with the norm in its weights it would be %.9g x %.9g + %.9g = %.9g for all of them\n", g->op[in].path, z, a->scale, z,
+             a->shift, a->scale * z + a->shift);
     } else {
-        step(k, 2, xprintf("Before it stands %s%s%s.", g->op[in].path, g->op[in].kind == OP_CONCAT ? ", tensors of several kernels, which others read as well" : "",
-                           others ? xprintf(", which %s read%s, too, as it is", others, strchr(others, ',') ? "" : "s") : ""));
+        step(k, 2,
+             xprintf("Before it stands %s%s%s.", g->op[in].path,
+                     g->op[in].kind == OP_CONCAT ? ", tensors of several kernels, which others read as well" : "",
+                     others ? xprintf(", which %s read%s, too, as it is", others, strchr(others, ',') ? "" : "s") : ""));
     }
     step(k, 3, "So it is one multiply-add an element, where its reader packs what it reads:");
     LINE(k, "x = %.9g: y = %.9g x %.9g + %.9g = %.9g\n", 0.5, a->scale, 0.5, a->shift, a->scale * 0.5 + a->shift);
@@ -409,13 +439,16 @@ void worked_print(const Plan *p, int norm, int channel, const Weights *w, const 
     if (checkpoint)
         fprintf(to, "(all numbers from %s)\n", checkpoint);
     else
-        print_wrapped(xprintf("(weights as first drawn, with seed %lld; the norm's four numbers are examples, for before training gamma is 1, beta 0, mean 0 and var 1; --weights W "
-                              "takes a checkpoint's)", (long long)p->g->spec->train.seed), 1, to);
+        print_wrapped(xprintf("(weights as first drawn, with seed %lld; the norm's four numbers are examples, for before training gamma is 1, beta "
+                              "0, mean 0 and var 1; --weights W "
+                              "takes a checkpoint's)",
+                              (long long)p->g->spec->train.seed),
+                      1, to);
     scale_and_shift(k, 1);
     if (n->place == NORM_FOLDED) {
         folded(k, &p->infer[n->kernel]);
     } else {
-        if (n->place == NORM_EPILOGUE)
+        if (n->place == NORM_EPILOGUE && n->stopped_by >= 0)
             not_in_front(k, n->stopped_by);
         else
             in_prologue(k);

@@ -245,7 +245,7 @@ static const char *channels(const double *v, int n)
 
 static const char *unroll_text(const Spec *s)
 {
-    return s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : xprintf("%d", s->unroll);
+    return s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : s->unroll == UNROLL_NONE ? "none" : xprintf("%d", s->unroll);
 }
 
 void spec_write(const Spec *s, FILE *to)

@@ -453,8 +453,8 @@ const struct cvy_bench $n.name_bench = {
 
 //$ define makefile
 # Builds $n.name with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. $n.licence
-#     make [CC=clang] [CFLAGS=-O2] [OPENMP=no] [OPENBLAS=no]
-CFLAGS ?= -O2
+#     make [CC=clang] [CFLAGS=-O$n.optimise] [OPENMP=no] [OPENBLAS=no]
+CFLAGS ?= -O$n.optimise
 STANDARD = $n.standard
 TARGET = $n.make_flags
 BLAS_CFLAGS := $$(shell pkg-config --cflags openblas 2>/dev/null)
@@ -496,7 +496,7 @@ clean:
 
 //$ define meson
 # Builds $n.name; from another project: subdir(), then the dependency $n.name_dep (the network without its program). $n.licence
-project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=2'])
+project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=$n.optimise'])
 cc = meson.get_compiler('c')
 openmp = dependency('openmp', required: false)
 blas = dependency('openblas', required: false)

@@ -22,7 +22,7 @@ enum {
 };
 
 typedef struct Options {
-    const char *convoy, *keep, *cc, *target, *spec, *what, *work;
+    const char *convoy, *keep, *cc, *target, *purpose, *spec, *what, *work;
     int count, jobs, n, tries;
     Fill fill;
     uint64_t seed;
@@ -51,6 +51,7 @@ static void usage(FILE *to)
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
           "  --target T        native, avx512, avx2, portable (default: native)\n"
+          "  --for F           what the code is emitted for: speed, size (default: speed)\n"
           "  --tries N         at making a failing one smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
@@ -233,6 +234,7 @@ static Case plain_case(const Options *o, const char *dir)
     return (Case){.dir = dir,
                   .convoy = o->convoy,
                   .target = o->target,
+                  .purpose = o->purpose,
                   .cc = cc,
                   .cflags = flags ? flags : "-O1",
                   .spec = xprintf("%s/spec.yaml", dir)};
@@ -753,6 +755,8 @@ static Options options(int argc, char **argv)
             o.tries = (int)number(v, 0, 100000);
         } else if (strcmp(a, "--cc") == 0) {
             o.cc = v;
+        } else if (strcmp(a, "--for") == 0) {
+            o.purpose = v;
         } else if (strcmp(a, "--target") == 0) {
             o.target = v;
         } else if (strcmp(a, "--keep") == 0) {

@@ -102,7 +102,7 @@ static bool decide(const At *t, bool own, bool seen, double distance, double sca
 {
     if (own == seen)
         return own;
-    if (fabs(distance) <= 1e-5 * scale) {
+    if (fabs(distance) <= fmax(1e-5 * scale, t->ip->slack[t->i])) {
         t->ip->flips++;
         return seen;
     }
@@ -921,6 +921,7 @@ Interp *interp_new(const Graph *g, int max_n)
     ip->dout = room(g->nop, sizeof *ip->dout);
     ip->mask = room(g->nop, sizeof *ip->mask);
     ip->seen = room(g->nop, sizeof *ip->seen);
+    ip->slack = room(g->nop, sizeof *ip->slack);
     ip->mean = room(g->nop, sizeof *ip->mean);
     ip->istd = room(g->nop, sizeof *ip->istd);
     ip->var = room(g->nop, sizeof *ip->var);
@@ -979,6 +980,7 @@ void interp_free(Interp *ip)
     free(ip->dout);
     free(ip->mask);
     free(ip->seen);
+    free(ip->slack);
     free(ip->mean);
     free(ip->istd);
     free(ip->var);

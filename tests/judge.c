@@ -215,17 +215,22 @@ static Numbers make_numbers(const Graph *g, const Case *c)
 }
 
 /* An interpreter with the numbers loaded. */
-static Interp *loaded(const Graph *g, const Numbers *m, int room_for)
+static void load_numbers(Interp *ip, const Graph *g, const Numbers *m)
 {
-    Interp *ip = interp_new(g, room_for);
     for (int i = 0; i < g->nparam; i++) {
         const StTensor *t = &m->weights->tensor[i], *v = st_find(m->state, xprintf("momentum.%s", t->name));
         for (int64_t e = 0; e < t->n; e++) {
             ip->param[i][e] = t->f ? (double)t->f[e] : (double)t->i[e];
-            if (v)
-                ip->momentum[i][e] = (double)v->f[e];
+            if (ip->momentum[i])
+                ip->momentum[i][e] = v ? (double)v->f[e] : 0;
         }
     }
+}
+
+static Interp *loaded(const Graph *g, const Numbers *m, int room_for)
+{
+    Interp *ip = interp_new(g, room_for);
+    load_numbers(ip, g, m);
     return ip;
 }
 
@@ -427,6 +432,13 @@ static void step(Interp *ip, const double *x, const int *label, int n, const Int
     interp_update(ip, s);
 }
 
+static void again(Interp *ip, const Graph *g, const Numbers *m, const double *x, const int *label, int n)
+{
+    load_numbers(ip, g, m);
+    ip->moved = 0;
+    step(ip, x, label, n, &m->step);
+}
+
 static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbers *m, StFile *trace)
 {
     Interp *ip = loaded(g, m, c->n), *rough[SHAKEN];
@@ -448,6 +460,17 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
         take_masks(v, rough[r], trace, c->n, false);
         memcpy(rough[r]->seen, ip->seen, (size_t)g->nop * sizeof *ip->seen);
         step(rough[r], x, label, c->n, &m->step);
+    }
+    if (ip->far_flips > 0) { /* where rounding moves what is decided on that far, the float run's side is taken after all */
+        for (int i = 1; i < g->nop; i++)
+            for (int r = 0; r < SHAKEN; r++)
+                for (int64_t e = 0; e < c->n * interp_image(g, g->op[i].in); e++)
+                    ip->slack[i] = fmax(ip->slack[i], v->noise * fabs(rough[r]->out[g->op[i].in][e] - ip->out[g->op[i].in][e]));
+        again(ip, g, m, x, label, c->n);
+        for (int r = 0; r < SHAKEN; r++) {
+            memcpy(rough[r]->slack, ip->slack, (size_t)g->nop * sizeof *ip->slack);
+            again(rough[r], g, m, x, label, c->n);
+        }
     }
     v->flips = ip->flips;
 
@@ -592,6 +615,8 @@ static void emit_again(Verdict *v, const Case *c, const char *first)
                          again,
                          "--target",
                          c->target,
+                         c->purpose ? "--for" : NULL,
+                         c->purpose,
                          NULL};
     const char *diff[] = {"diff", "-r", first, again, NULL};
     if (run_program(log, "/", NULL, env) != 0)
@@ -620,7 +645,7 @@ static bool build(Verdict *v, const Case *c, const char *net)
 {
     char tail[700];
     const char *log = xprintf("%s/gen.log", c->dir);
-    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, NULL};
+    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, c->purpose ? "--for" : NULL, c->purpose, NULL};
     int status = run_program(log, NULL, NULL, gen);
     if (status != 0) {
         log_tail(log, tail, sizeof tail);

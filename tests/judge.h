@@ -19,6 +19,7 @@ typedef struct Case {
     const char *spec; /* path of the spec */
     const char *dir;  /* a folder of the case's own, made by the caller */
     const char *convoy, *target, *cc, *cflags;
+    const char *purpose; /* of gen's --for, or NULL */
     const char *env; /* one more NAME=VALUE for make, or NULL */
     const char
         *objects;     /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */

@@ -172,6 +172,10 @@ def differences(convoy):
         a, b = against("name: fashion", "name: fashion")
         check(set(a.values()) == set(b.values()) == {"same"} and a.keys() == b.keys(), "--diff with itself: all the same", str(a))
         a, b = against("order: conv-bn-act", "order: conv-act-bn")
+        for picture, words in (("fashion-orders", [fashion, "--diff", other]), ("inception", [os.path.join(SPECS, "inception.yaml")])):
+            with open(os.path.join(os.path.dirname(SPECS), "docs", "pictures", picture + ".svg")) as f:
+                now = run(convoy, "draw", *words, "--target", "avx2")[1]
+                check(f.read() == now, "docs/pictures/%s.svg is what is drawn" % picture, "write it anew: convoy draw ... --target avx2")
         check(a[("conv2", "conv1.act")] == "moved" and b[("conv1", "conv1.act")] == "moved", "the relu moved", "%s\n%s" % (a, b))
         check(a[("conv2", "conv1.bn")] == b[("conv2", "conv1.bn")] == "same", "the norm stayed")
         check(a[("conv1", "conv1.conv")] == b[("conv1", "conv1.conv")] == "changed", "the bias came")

@@ -1028,6 +1028,27 @@ START_TEST(unroll_budget)
 }
 END_TEST
 
+START_TEST(unroll_none) /* one register, one row of taps, loops around */
+{
+    static const char *const form = "{name: n1, input: [3, 8, 8], classes: 4, unroll: %s, layers: [conv: 32, conv: {out: 32, stride: 2}, conv: {out: 32, groups: 32}, global_avg_pool, linear: classes]}";
+    Plan *p = plan_of_text(xprintf(form, "none"), "avx2"), *large = plan_of_text(xprintf(form, "auto"), "avx2");
+
+    for (int i = 0; i < 3; i++) {
+        const Core *c = &p->kernel[i].forward;
+        ck_assert_int_eq(c->tile[0].rows * c->tile[0].cols * c->vectors, 1);
+        ck_assert_int_eq(c->ntap, 3);
+        ck_assert_int_eq(c->rows, 3);
+        ck_assert_int_eq(c->ntile, 1); /* no edges */
+        ck_assert_int_eq(p->kernel[i].weight.vectors, 1);
+        ck_assert_int_le(p->kernel[i].weight.nacc, 3);
+        ck_assert_int_gt(largest_tile(&large->kernel[i].forward), largest_tile(c));
+        for (int d = 0; d < p->kernel[i].ndata; d++)
+            ck_assert_int_le(p->kernel[i].data[d].ntap, 3);
+    }
+    ck_assert_int_eq(p->stored_bytes, large->stored_bytes); /* what is fused and stored is the same */
+}
+END_TEST
+
 START_TEST(unroll_full_is_refused) /* 49 taps x 16 channels x 28 registers */
 {
     Source src = {"spec.yaml", "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: 7}, global_avg_pool, linear: classes]}", 0};
@@ -1581,6 +1602,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, winograd_stays_in_its_images, 0, 4 * (TARGET_PORTABLE + 1));
     tcase_add_test(c, winograd_where_it_gains);
     tcase_add_test(c, unroll_budget);
+    tcase_add_test(c, unroll_none);
     tcase_add_test(c, unroll_full_is_refused);
     tcase_add_test(c, stored_tensors_do_not_overlap);
     tcase_add_loop_test(c, slots_alive_at_once_share_nothing, 0, MEMORY_NETS + ARRANGEMENTS);

@@ -69,6 +69,17 @@ def golden(convoy, update):
         check(status == 0 and out == want, "words of %s %s %s" % (name, layer, more), diff + err)
 
 
+def documented(convoy):
+    """What docs/plan.md shows is what is printed."""
+    with open(os.path.join(os.path.dirname(TESTS), "docs", "plan.md")) as f:
+        page = f.read()
+    lines = ["    " + l if l else "" for l in run(convoy, spec("fashion"), "--why", "conv2.act", "--set", "conv2.order=conv-silu-bn", "--target", "avx2")[1].splitlines()]
+    check("\n".join(lines) in page, "docs/plan.md: a stage's words", "\n".join(lines))
+    out = run(convoy, spec("fashion"), "--why", "conv2", "--worked", "--channel", "3")[1]
+    lines = ["    " + l for l in out[out.index("\n2. ") + 1:out.index("\n\n3. ")].splitlines()]
+    check("\n".join(lines) in page, "docs/plan.md: folding, worked through", "\n".join(lines))
+
+
 def numbers(convoy):
     """Over all layers of a network, what --why counts as kept is what the plan counts; and autograd's is check's."""
     for name in ("fashion", "resnet20", "preact20", "densenet", "inception", "mobilenet", "he_act_only"):
@@ -307,6 +318,7 @@ def main():
     a.add_argument("--update", action="store_true")
     o = a.parse_args()
     golden(o.convoy, o.update)
+    documented(o.convoy)
     numbers(o.convoy)
     worked(o.convoy)
     errors(o.convoy)
