@@ -266,6 +266,21 @@ static const char *inside(const char *var, int size)
     return size % 4 == 0 ? "4" : xprintf("%d - %s < 4 ? %d - %s : 4", size, var, size, var);
 }
 
+/* The register tiles of `tiles` tiles: those of `rows` up to `full`, the others of a row less. */
+static void winograd_spans(Rec *r, const char *list, int rows, int full, int tiles, bool *used)
+{
+    for (int i = 0; i < 2; i++) {
+        const int to = i ? tiles : full;
+        if (i && full == tiles)
+            break;
+        Rec *s = rec_add(r, list);
+        rec_fmt(s, "name", "sum_%d", rows - i);
+        rec_int(s, "to", to);
+        rec_int(s, "step", rows - i);
+        used[rows - i] = true;
+    }
+}
+
 static Rec *winograd_record(const Winograd *w, const char *name)
 {
     const int64_t channel = (int64_t)36 * w->blocks * LANES; /* of the transformed weights, for an output channel */
@@ -284,11 +299,14 @@ static Rec *winograd_record(const Winograd *w, const char *name)
     rec_int(r, "m_point", w->m_point);
     rec_str(r, "rows", inside("y", w->h));
     rec_str(r, "cols", inside("x0", w->w));
-    for (int i = 0; i < 2; i++) {
-        const int rows = w->rows - i;
-        if (i && w->full == w->block)
-            break;
-        Rec *t = rec_add(r, "tiles"), *s = rec_add(r, "spans");
+    bool *used = xalloc((size_t)w->rows + (size_t)w->rows_alone + 1);
+    winograd_spans(r, "spans", w->rows, w->full, w->block, used);
+    if (w->rows_alone)
+        winograd_spans(r, "spans_alone", w->rows_alone, w->full_alone, w->tiles, used);
+    for (int rows = w->rows + w->rows_alone; rows > 0; rows--) {
+        if (!used[rows])
+            continue;
+        Rec *t = rec_add(r, "tiles");
         rec_fmt(t, "doc", "%d tiles x %d channels in registers", rows, w->vectors * LANES);
         rec_fmt(t, "name", "sum_%d", rows);
         for (int v = 0; v < w->vectors; v++) {
@@ -297,9 +315,6 @@ static Rec *winograd_record(const Winograd *w, const char *name)
             rec_int(u, "u", v * channel * LANES);
         }
         winograd_tile(t, "rows", w, rows, LANES, LANES, w->v_block, "m");
-        rec_fmt(s, "name", "sum_%d", rows);
-        rec_int(s, "to", i ? w->block : w->full);
-        rec_int(s, "step", rows);
     }
     return r;
 }
@@ -311,7 +326,6 @@ static Rec *winograd_weight_record(const Winograd *w)
     rec_str(r, "template", "winograd_weights");
     rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES, w->rows, w->vectors);
     winograd_common(r, w);
-    rec_int(r, "step", w->rows);
     rec_int(r, "out_blocks", w->out_blocks);
     rec_int(r, "z_image", w->z_image);
     rec_int(r, "z_row", w->z_row);
@@ -325,7 +339,13 @@ static Rec *winograd_weight_record(const Winograd *w)
         rec_int(z, "i", v);
         rec_int(z, "z", v * w->v_block);
     }
-    winograd_tile(r, "inputs", w, w->rows, 1, LANES, (int64_t)36 * LANES * LANES, "m");
+    for (int i = 0; i < (w->full == LANES ? 1 : 2); i++) {
+        Rec *s = rec_add(r, "spans");
+        rec_int(s, "from", i ? w->full : 0);
+        rec_int(s, "to", i ? LANES : w->full);
+        rec_int(s, "step", w->rows - i);
+        winograd_tile(s, "inputs", w, w->rows - i, 1, LANES, (int64_t)36 * LANES * LANES, "m");
+    }
     return r;
 }
 

@@ -301,6 +301,7 @@ typedef struct Winograd {
     int block;
     int rows, vectors;       /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
     int full;                /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
+    int rows_alone, full_alone; /* the same where the tiles are of one image, fewer than a block; 0: they are as many */
     int64_t x_image, x_row, x_block, x_origin;
     int64_t z_image, z_row, z_block, z_origin;
     int64_t v_block, v_point, z_point, z_at, m_point, m_at, work; /* floats, in its work space; its size */

@@ -4,17 +4,18 @@
  * sets:  Kernel.winograd, its work space, the images that it takes together.
  *
  * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points, plus a constant a
- * register tile. Transforms: a constant for each tile and block of 16 channels. Memory: where the transformed weights and a block of tiles
- * do not fit the cache together, the weights come from the next cache once a block. A direct core is what tile.c says. The cheaper
+ * register tile. Transforms: a constant for each tile and block of 16 channels. Memory: a block reads the transformed
+ * weights once, from the next cache where they and its tiles do not fit this one. A direct core is what tile.c says. The cheaper
  * one is taken; docs/kernels.md has the constants and what they were measured on. */
 #include "plan.h"
 
 enum {
-    IN = 110, SPREAD = 90, OUT = 110, TAPS = 900, /* cycles of a transform, of a tile (TAPS: 16 x 16 channels), for each 8 lanes */
+    IN = 150, SPREAD = 110, OUT = 120, TAPS = 900, /* cycles of a transform, of a tile (TAPS: 16 x 16 channels), for each 8 lanes */
     CALL = 14,              /* of a register tile: the call, its loops' ends */
     CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
-    STREAM = 10,            /* bytes a cycle from the next cache */
-    WORK = 2 * 1024 * 1024, /* bytes that a block of tiles may take */
+    NEAR = 40, FAR = 16,    /* bytes a cycle from there, and from the next cache */
+    MOST = 256,             /* tiles of a block */
+    WORK = 2 * 1024 * 1024, /* bytes that it may take */
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
     TOGETHER = 32,          /* tiles up to which images are taken together */
 };
@@ -52,12 +53,12 @@ static bool fits(const Target *t, int rows, int vectors)
 }
 
 /* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read less often. */
-static void choose_tile(const Target *t, int out_blocks, int most_rows, int *rows, int *vectors)
+static void choose_tile(const Target *t, int out_blocks, int *rows, int *vectors)
 {
     double best = 0;
 
     for (int v = 1; v <= 4 && v <= out_blocks; v++)
-        for (int r = 1; r <= most_rows; r++) {
+        for (int r = 1; r <= LANES; r++) {
             if (out_blocks % v || !fits(t, r, v))
                 continue;
             const double rate = r * v / step_cycles(t, r, v);
@@ -66,36 +67,33 @@ static void choose_tile(const Target *t, int out_blocks, int most_rows, int *row
         }
 }
 
-/* `block` tiles in register tiles of w->most rows or fewer, as even as can be: `full` tiles are in those of w->rows, the rest in those of
- * a row less. */
-static void split_block(Winograd *w, int block, int most)
+/* Tiles in register tiles of `most` rows or fewer, as even as can be: `full` of them in those of `rows`, the rest in those of a row less. */
+static void split(int tiles, int most, int *rows, int *full)
 {
-    const int n = divide_up(block, most);
+    const int n = divide_up(tiles, most);
 
-    w->block = block;
-    w->rows = divide_up(block, n);
-    w->full = (block - n * (w->rows - 1)) * w->rows;
+    *rows = divide_up(tiles, n);
+    *full = (tiles - n * (*rows - 1)) * *rows;
 }
 
 static double block_cycles(const Target *t, const Winograd *w)
 {
-    const double parts = t->parts, steps = (double)w->blocks * w->lanes;
+    const double parts = t->parts, steps = w->weights ? w->block : (double)w->blocks * w->lanes;
+    const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
+    const double sums = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
+                        rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
     const double transformed = 4.0 * 36 * 256 * w->blocks * w->out_blocks;
-    double cycles, near;
+    double cycles, read;
 
     if (w->weights) {
-        const double sum = (16.0 / w->rows) * (w->block * step_cycles(t, w->rows, w->vectors) + CALL);
-        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sum + TAPS * parts / 2 * w->blocks * w->out_blocks +
+        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
                  w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks);
-        near = transformed / 4; /* dw, read and written */
+        read = transformed / 2; /* dw, and it is written */
     } else {
-        const int full = w->full / w->rows, rest = w->rows > 1 ? (w->block - w->full) / (w->rows - 1) : 0;
-        const double products = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
-                                rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
-        cycles = 36.0 * w->out_blocks / w->vectors * products + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
-        near = transformed;
+        cycles = 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
+        read = transformed;
     }
-    return cycles + (near + 4.0 * w->work > CACHE ? near / STREAM : 0);
+    return cycles + read / (read + 4.0 * w->work > CACHE ? FAR : NEAR);
 }
 
 static void lay_out(Winograd *w)
@@ -114,30 +112,33 @@ static void lay_out(Winograd *w)
     }
 }
 
-/* The block of tiles that costs least a tile: of a part of an image, or of several images. */
+/* The block of tiles that costs least: a part of those of the images taken together, as even as can be. */
 static double choose_block(const Target *t, Winograd *w, int images)
 {
     Winograd best = *w;
     double least = -1;
     const int most = w->rows;
 
-    for (int n = 1; n <= w->tiles || n <= images; n++)
-        for (int whole = 0; whole < 2; whole++) {
-            const int block = whole ? w->tiles * divide_up(images, n) : divide_up(w->tiles, n);
-            if (n > (whole ? images : w->tiles))
-                continue;
-            if (!w->weights)
-                split_block(w, block, most);
-            w->block = block;
-            lay_out(w);
-            if (4 * w->work > WORK && block > 4)
-                continue;
-            const double cycles = block_cycles(t, w) / block;
-            if (least < 0 || cycles < least * 0.995)
-                least = cycles, best = *w;
-        }
+    for (int b = images * w->tiles < MOST ? images * w->tiles : MOST; b > 0; b--) {
+        const int n = divide_up(images * w->tiles, b), block = divide_up(images * w->tiles, n);
+        if (block < b) /* as many blocks, less even */
+            continue;
+        w->block = block;
+        if (!w->weights)
+            split(block, most, &w->rows, &w->full);
+        if (!w->weights && w->tiles < block)
+            split(w->tiles, most, &w->rows_alone, &w->full_alone);
+        else
+            w->rows_alone = 0;
+        lay_out(w);
+        if (4 * w->work > WORK && block > 4)
+            continue;
+        const double cycles = block_cycles(t, w) * n / images;
+        if (least < 0 || cycles < least * 0.995)
+            least = cycles, best = *w;
+    }
     *w = best;
-    return least * w->tiles;
+    return least;
 }
 
 /* Images of a batch that one piece has; how many a pass takes together. */
@@ -169,9 +170,9 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     w.lanes = w.blocks == 1 ? in.c : LANES;
     w.out_blocks = blocks_of(out.c);
     w.vectors = 1;
-    choose_tile(t, w.out_blocks, w.weights ? LANES / 2 : LANES, &w.rows, &w.vectors);
-    while (w.weights && LANES % w.rows)
-        w.rows--;
+    choose_tile(t, w.out_blocks, &w.rows, &w.vectors);
+    if (w.weights)
+        split(LANES, w.rows, &w.rows, &w.full);
     w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
     const double cycles = choose_block(t, &w, w.images), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;

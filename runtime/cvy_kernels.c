@@ -260,31 +260,35 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
 
 /* ---- Winograd ---- */
 
+/* G's six rows applied to three rows of 16 lanes: row p of G is 1, p, p^2 of the point p, divided by its distances from the others. */
+static inline void winograd_points(const float *restrict x, const float *restrict y, const float *restrict z, float (*restrict to)[LANES])
+{
+    const float aa = 0.390625f, bb = 2.25f, a = 0.625f, b = 1.5f; /* the points +-5/8, +-3/2 */
+    const float n0 = 1 / (aa * bb), na = 1 / (2 * aa * (aa - bb)), nb = 1 / (2 * bb * (bb - aa));
+
+    for (int l = 0; l < LANES; l++) {
+        const float even_a = na * (x[l] + aa * z[l]), odd_a = na * a * y[l], even_b = nb * (x[l] + bb * z[l]), odd_b = nb * b * y[l];
+        to[0][l] = n0 * x[l];
+        to[1][l] = even_a + odd_a;
+        to[2][l] = even_a - odd_a;
+        to[3][l] = even_b + odd_b;
+        to[4][l] = even_b - odd_b;
+        to[5][l] = z[l];
+    }
+}
+
 /* G g G^T for 16 lanes: g's taps are `tap` floats apart, the 36 points `point`. */
 static void winograd_lanes(const float *g, ptrdiff_t tap, float *u, int64_t point)
 {
-    const float aa = 0.390625f, bb = 2.25f, a = 0.625f, b = 1.5f; /* points +-5/8, +-3/2 */
-    const float n0 = 1 / (aa * bb), na = 1 / (2 * aa * (aa - bb)), nb = 1 / (2 * bb * (bb - aa));
-    float s[6][3][LANES];
+    float s[3][6][LANES], t[6][LANES];
 
     for (int j = 0; j < 3; j++)
-        for (int l = 0; l < LANES; l++) {
-            const float x = g[j * tap + l], y = g[(3 + j) * tap + l], z = g[(6 + j) * tap + l];
-            const float even_a = na * (x + aa * z), odd_a = na * a * y, even_b = nb * (x + bb * z), odd_b = nb * b * y;
-            s[0][j][l] = n0 * x;
-            s[1][j][l] = even_a + odd_a, s[2][j][l] = even_a - odd_a;
-            s[3][j][l] = even_b + odd_b, s[4][j][l] = even_b - odd_b;
-            s[5][j][l] = z;
-        }
-    for (int i = 0; i < 6; i++, u += 6 * point)
-        for (int l = 0; l < LANES; l++) {
-            const float x = s[i][0][l], y = s[i][1][l], z = s[i][2][l];
-            const float even_a = na * (x + aa * z), odd_a = na * a * y, even_b = nb * (x + bb * z), odd_b = nb * b * y;
-            u[l] = n0 * x;
-            u[point + l] = even_a + odd_a, u[2 * point + l] = even_a - odd_a;
-            u[3 * point + l] = even_b + odd_b, u[4 * point + l] = even_b - odd_b;
-            u[5 * point + l] = z;
-        }
+        winograd_points(g + j * tap, g + (3 + j) * tap, g + (6 + j) * tap, s[j]);
+    for (int i = 0; i < 6; i++) {
+        winograd_points(s[0][i], s[1][i], s[2][i], t);
+        for (int j = 0; j < 6; j++, u += point)
+            memcpy(u, t[j], sizeof t[j]);
+    }
 }
 
 /* One block of 16 x 16 channels, [9][16 in][16 out], into rows of 16 outputs. */

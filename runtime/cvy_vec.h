@@ -642,6 +642,7 @@ CVY_INLINE const float *cvy_tile(const struct cvy_tiles *g, const float *x, int 
 /* B^T d B of the 6 x 6 pixels of `n` tiles from tile `first` on. */
 CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int first, int n, float *to)
 {
+    const ptrdiff_t row = g->row, point = g->point; /* copies, as a store might change them */
     for (int t = 0; t < n; t++, to += VF) {
         const float *d = cvy_tile(g, x, first + t);
         float *v = to;
@@ -649,19 +650,19 @@ CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int fir
             vf s[36];
             for (int j = 0; j < 6; j++) {
                 const float *const p = d + j * VF;
-                vf_winograd_in(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), vf_load(p + 4 * g->row),
-                    vf_load(p + 5 * g->row), s + j, 6);
+                vf_winograd_in(vf_load(p), vf_load(p + row), vf_load(p + 2 * row), vf_load(p + 3 * row), vf_load(p + 4 * row),
+                    vf_load(p + 5 * row), s + j, 6);
             }
             float *q = v;
             for (int i = 0; i < 36; i += 6) {
                 vf r[6];
                 vf_winograd_in(s[i], s[i + 1], s[i + 2], s[i + 3], s[i + 4], s[i + 5], r, 1);
-                vf_store(q, r[0]), q += g->point;
-                vf_store(q, r[1]), q += g->point;
-                vf_store(q, r[2]), q += g->point;
-                vf_store(q, r[3]), q += g->point;
-                vf_store(q, r[4]), q += g->point;
-                vf_store(q, r[5]), q += g->point;
+                vf_store(q, r[0]), q += point;
+                vf_store(q, r[1]), q += point;
+                vf_store(q, r[2]), q += point;
+                vf_store(q, r[3]), q += point;
+                vf_store(q, r[4]), q += point;
+                vf_store(q, r[5]), q += point;
             }
         }
     }
@@ -669,6 +670,7 @@ CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int fir
 /* A y A^T of the 4 x 4 pixels of `n` tiles from tile `first` on. */
 CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int first, int n, float *to)
 {
+    const ptrdiff_t row = g->row, point = g->point; /* copies, as a store might change them */
     for (int t = 0; t < n; t++, to += VF) {
         const float *d = cvy_tile(g, y, first + t);
         float *v = to;
@@ -676,18 +678,18 @@ CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int
             vf s[24];
             for (int j = 0; j < 4; j++) {
                 const float *const p = d + j * VF;
-                vf_winograd_spread(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), s + j, 4);
+                vf_winograd_spread(vf_load(p), vf_load(p + row), vf_load(p + 2 * row), vf_load(p + 3 * row), s + j, 4);
             }
             float *q = v;
             for (int i = 0; i < 24; i += 4) {
                 vf r[6];
                 vf_winograd_spread(s[i], s[i + 1], s[i + 2], s[i + 3], r, 1);
-                vf_store(q, r[0]), q += g->point;
-                vf_store(q, r[1]), q += g->point;
-                vf_store(q, r[2]), q += g->point;
-                vf_store(q, r[3]), q += g->point;
-                vf_store(q, r[4]), q += g->point;
-                vf_store(q, r[5]), q += g->point;
+                vf_store(q, r[0]), q += point;
+                vf_store(q, r[1]), q += point;
+                vf_store(q, r[2]), q += point;
+                vf_store(q, r[3]), q += point;
+                vf_store(q, r[4]), q += point;
+                vf_store(q, r[5]), q += point;
             }
         }
     }

@@ -33,6 +33,15 @@ static inline void $h.name_$c.name_products(const float *v, const float *u, floa
 {
     for (int p = 0; p < 36; p++, v += $c.v_point, u += $c.u_point, m += $c.m_point) {
         int t = 0;
+        //$ if c.spans_alone
+        if (n <= $c.tiles_image) {
+            //$ for s in c.spans_alone
+            for (; t < n && t < $s.to; t += $s.step)
+                $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
+            //$ end
+            continue;
+        }
+        //$ end
         //$ for s in c.spans
         for (; t < n && t < $s.to; t += $s.step)
             $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
@@ -75,9 +84,11 @@ CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *u, cons
 /* $c.doc, summed over n tiles at one of the 36 points */
 CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int n)
 {
-    for (int l = 0; l < 16; l += $c.step, v += $c.step, m += $c.step * 16) {
-        const float *vt = v, *zt = z;
-        //$ for a in c.acc
+    //$ for k in c.spans
+    for (int l = $k.from; l < $k.to; l += $k.step) {
+        const float *vt = v + l, *zt = z;
+        float *const ml = m + l * 16;
+        //$ for a in k.acc
         vf $a.name = vf_zero();
         //$ end
         for (int t = 0; t < n; t++, vt += 16, zt += 16) {
@@ -85,17 +96,18 @@ CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int 
             const vf z$w.i = vf_load(zt + $w.z);
             //$ end
             vf s;
-            //$ for p in c.inputs
+            //$ for p in k.inputs
             s = vf_set(vt[$p.v]);
             //$ for a in p.acc
             $a.name = vf_fma(s, z$a.v, $a.name);
             //$ end
             //$ end
         }
-        //$ for a in c.acc
-        vf_store(m + $a.m, $a.name);
+        //$ for a in k.acc
+        vf_store(ml + $a.m, $a.name);
         //$ end
     }
+    //$ end
 }
 /* dw += the sum over `images` images of x * dz, $c.block tiles at a time */
 static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, float *work)

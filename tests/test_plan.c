@@ -918,6 +918,99 @@ START_TEST(weights_of_one_dimension) /* O, I / groups, K stands where O, I / gro
 }
 END_TEST
 
+/* ---- Winograd ---- */
+
+/* The register tiles of `tiles` tiles are `rows` or one less. */
+static void check_split(int rows, int full, int tiles)
+{
+    ck_assert_int_ge(rows, 1);
+    ck_assert_int_eq(full % rows, 0);
+    ck_assert_int_le(full, tiles);
+    if (full < tiles)
+        ck_assert(rows > 1 && (tiles - full) % (rows - 1) == 0);
+}
+
+/* What the tiles read, from `origin` on with `border` pixels past them, lies in their image, and they cover h x w outputs. */
+static void check_tiles(const Winograd *w, const Image *m, int64_t origin, int64_t row, int64_t block, int border, int blocks)
+{
+    const int down = w->tiles / w->across;
+    const int64_t last = origin + (4 * down - 1 + border) * row + (4 * w->across - 1 + border) * LANES;
+
+    ck_assert_int_eq(w->tiles % w->across, 0);
+    ck_assert_int_ge(4 * down, w->h);
+    ck_assert_int_ge(4 * w->across, w->w);
+    ck_assert_int_ge(origin, 0);
+    ck_assert_int_lt(last, block);
+    ck_assert_int_lt(origin % row / LANES + 4 * w->across - 1 + border, m->cols);
+    ck_assert_int_eq(blocks * block, m->floats);
+}
+
+START_TEST(winograd_stays_in_its_images)
+{
+    static const int channels[][2] = {{4, 16}, {20, 33}, {64, 64}, {256, 128}}, sizes[][2] = {{3, 4}, {8, 8}, {7, 14}, {33, 30}};
+
+    const Target *t = &targets[_i / 4];
+    const size_t i = _i % 4;
+    for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
+        for (int padding = 0; padding < 5; padding += 1 + padding) {
+            const Plan *p = plan_of_text(xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: on, layers: [conv: {out: %d, kernel: 1}, conv: {out: %d, padding: "
+                                                 "%d}, global_avg_pool, linear: classes], train: {batch: 32}}",
+                                                 channels[i][0], sizes[j][0], sizes[j][1], channels[i][0], channels[i][1], padding), t->name);
+            const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
+            const Image *x = &k->image[k->x], *dz = &k->image[k->dz], *xi = &infer->image[infer->x];
+            const Winograd *w = k->winograd, *alone = infer->winograd;
+            ck_assert(w[PASS_FORWARD].on && w[PASS_DATA].on && w[PASS_WEIGHTS].on && alone[PASS_FORWARD].on);
+            ck_assert_int_eq(alone[PASS_FORWARD].images, 1);
+            check_tiles(&alone[PASS_FORWARD], xi, alone[PASS_FORWARD].x_origin, alone[PASS_FORWARD].x_row, alone[PASS_FORWARD].x_block, 2, w[PASS_FORWARD].blocks);
+            check_tiles(&w[PASS_WEIGHTS], dz, w[PASS_WEIGHTS].z_origin, w[PASS_WEIGHTS].z_row, w[PASS_WEIGHTS].z_block, 0, w[PASS_WEIGHTS].out_blocks);
+            for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++) {
+                const Winograd *v = &w[pass];
+                check_tiles(v, pass == PASS_DATA ? dz : x, v->x_origin, v->x_row, v->x_block, 2, v->blocks);
+                check_split(v->rows, v->full, pass == PASS_WEIGHTS ? LANES : v->block);
+                if (v->rows_alone)
+                    check_split(v->rows_alone, v->full_alone, v->tiles);
+                ck_assert_int_eq(v->out_blocks % v->vectors, 0);
+                ck_assert_int_le(v->images, x->copies);
+                ck_assert_int_le(v->work, k->image[k->work].floats);
+            }
+            ck_assert_int_le(w[PASS_DATA].images, dz->copies);
+            ck_assert_int_eq(k->wu_floats, (int64_t)36 * blocks_of(channels[i][0]) * blocks_of(channels[i][1]) * 256);
+            ck_assert_int_eq(k->wt_floats, k->wu_floats);
+            ck_assert_int_eq(infer->fold_floats, k->wu_floats);
+        }
+}
+END_TEST
+
+START_TEST(winograd_where_it_gains)
+{
+    static const struct {
+        const char *conv, *use;
+        bool on;
+    } want[] = {
+        {"conv: 64", "auto", true},
+        {"conv: 64", "off", false},
+        {"conv: {out: 64, stride: 2}", "on", false},
+        {"conv: {out: 64, dilation: 2, padding: 2}", "on", false},
+        {"conv: {out: 64, groups: 2}", "on", false},
+        {"conv: {out: 64, kernel: 5}", "on", false},
+        {"conv: {out: 64, kernel: [3, 1]}", "on", false},
+    };
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const Plan *p = plan_of_text(xprintf("{name: n1, input: [64, 16, 16], classes: 10, winograd: %s, layers: [conv: {out: 64, kernel: 1}, %s, global_avg_pool, "
+                                             "linear: classes]}", want[i].use, want[i].conv), "avx2");
+        const Kernel *k = &p->kernel[1];
+        for (int pass = 0; pass < 3; pass++)
+            ck_assert_int_eq(k->winograd[pass].on, want[i].on);
+    }
+    /* a pixel a tile is sixteen times the work: not here; a first layer's image is plain */
+    const Kernel *few = &plan_of_text("{name: n1, input: [16, 1, 1], classes: 10, layers: [conv: {out: 16, kernel: 1}, conv: 16, global_avg_pool, linear: classes]}", "avx2")->kernel[1];
+    ck_assert(!few->winograd[PASS_FORWARD].on && !few->winograd[PASS_DATA].on && !few->winograd[PASS_WEIGHTS].on);
+    const Kernel *first = &plan_of_text("{name: n1, input: [3, 32, 32], classes: 10, winograd: on, layers: [conv: 16, global_avg_pool, linear: classes]}", "avx2")->kernel[0];
+    ck_assert(!first->winograd[PASS_FORWARD].on && !first->winograd[PASS_WEIGHTS].on);
+}
+END_TEST
+
 /* Multiply-adds of a step of the largest tile, its taps unrolled. */
 static int largest_tile(const Core *c)
 {
@@ -1552,6 +1645,8 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, cores_stay_in_their_images, 0, 5);
     tcase_add_test(c, classes_of_a_dilated_conv);
     tcase_add_test(c, weights_of_one_dimension);
+    tcase_add_loop_test(c, winograd_stays_in_its_images, 0, 4 * (TARGET_PORTABLE + 1));
+    tcase_add_test(c, winograd_where_it_gains);
     tcase_add_test(c, unroll_budget);
     tcase_add_test(c, unroll_none);
     tcase_add_test(c, unroll_full_is_refused);
