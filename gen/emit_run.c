@@ -66,6 +66,7 @@ typedef struct Lines {
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
+    int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
     bool uses_place, uses_q, infer;
     Buf done; /* constants that are declared and loaded already */
 } Lines;
@@ -100,6 +101,15 @@ static void load(Lines *l, const char *name, const char *expr)
     rec_str(s, "expr", expr);
 }
 
+/* What stands behind the v of a value: its number, or the side that it is read from. */
+static const char *number(const Lines *l, int value)
+{
+    for (int i = 0; i < l->r->nstep; i++)
+        if (l->r->step[i].kind == STEP_SIDE && l->r->step[i].out == value)
+            return xprintf("_side%d", l->r->step[i].side);
+    return xprintf("%d", value - l->base);
+}
+
 /* Whether `name` is new to this run; from then on it is not. */
 static bool once(Lines *l, const char *name)
 {
@@ -117,15 +127,15 @@ static const char *channel(int first)
     return first ? xprintf("c + %d", first) : "c";
 }
 
-/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run. */
-static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first)
+/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run; one step's stand in one declaration. */
+static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first, Buf *declared)
 {
     const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
 
     l->uses_q = true;
     if (!once(l, name))
         return;
-    field(l, "vf %s", name);
+    buf_printf(declared, "%s%s", declared->len ? ", " : "vf ", name);
     if (!l->infer) {
         load(l, name, xprintf("%s(q->k->%s->%s + %s)", loads, alias, what, channel(first)));
         return;
@@ -149,8 +159,11 @@ static void step_constants(Lines *l, const Step *s)
                            : norm && s->kind == STEP_FORWARD      ? forward
                                                                   : NULL;
 
+    Buf declared = {0};
     for (; w && *w; w++)
-        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first);
+        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first, &declared);
+    if (declared.len)
+        field(l, "%s", declared.text);
 }
 
 static void drop_constant(Lines *l, const Step *st)
@@ -370,7 +383,7 @@ static void side_step(Lines *l, const Step *step)
     }
     rec_str(s, "name", name);
     rec_str(s, "g", gradient(step));
-    rec_int(s, "out", step->out);
+    rec_str(s, "out", number(l, step->out));
     l->uses_place = l->uses_q = true;
 }
 
@@ -386,7 +399,7 @@ static void stats_step(Lines *l, const Step *step)
     field(l, "vf sum, square, pivot");
     load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * padded, channel(r->stats_first)));
     Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
-    rec_int(s, "in", step->in);
+    rec_str(s, "in", number(l, step->in));
     rec_int(e, "padded", padded);
     if (shifted)
         rec_int(s, "valid", r->shape.c);
@@ -413,13 +426,13 @@ static void sums_step(Lines *l, const Step *step)
 
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
-    field(l, "double *sums_%s", alias);
     field(l, "vf sum_%s, square_%s", alias, alias);
-    load(l, xprintf("sums_%s", alias), xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, channel(step->first)));
     rec_str(add_line(l->rec, "begin", "begin_sums"), "op", alias);
     Rec *e = add_line(l->rec, "end", "end_sums");
     rec_str(e, "op", alias);
     rec_int(e, "padded", padded);
+    rec_int(e, "both", 2 * padded);
+    rec_str(e, "channel", step->first ? xprintf("q->c + %d", step->first) : "q->c");
 }
 
 static void store_step(Lines *l, const Step *step)
@@ -436,7 +449,7 @@ static void store_step(Lines *l, const Step *step)
     load(l, "stored", place_block(l, &out, "stored", false, shifted));
     Rec *s = add_line(l->rec, "point", shifted ? "store_lanes" : "store");
     rec_str(s, "index", l->index);
-    rec_int(s, "in", step->in);
+    rec_str(s, "in", number(l, step->in));
     if (shifted)
         lane_fields(l, s, &out, r->shape.c);
     l->uses_place = l->uses_q = true;
@@ -462,11 +475,11 @@ static void steps(Lines *l)
             break;
         case STEP_ADD:
             s = add_line(l->rec, "point", "fwd_add");
-            rec_int(s, "in2", step->in2);
+            rec_str(s, "in2", number(l, step->in2));
             break;
         case STEP_BACK:
             s = add_line(l->rec, "point", xprintf("back_%s", op->name));
-            rec_int(s, "value", op->need == NEED_OUTPUT ? step->out : step->in);
+            rec_str(s, "value", number(l, op->need == NEED_OUTPUT ? step->out : step->in));
             break;
         case STEP_CORRECT:
             s = add_line(l->rec, "point", "back_stats");
@@ -494,8 +507,8 @@ static void steps(Lines *l)
             side_step(l, step);
             continue;
         }
-        rec_int(s, "in", step->in);
-        rec_int(s, "out", step->out);
+        rec_str(s, "in", number(l, step->in));
+        rec_str(s, "out", number(l, step->out));
         rec_str(s, "g", gradient(step));
         rec_int(s, "channels", step->channels);
         if (step->first_lanes) {
@@ -567,12 +580,10 @@ static char *route_block(const Lines *l)
 
 static void bias_gradient(Lines *l)
 {
-    field(l, "double *sums");
     field(l, "vf sum");
-    load(l, "sums", xprintf("q->k->db + (int64_t)q->at->piece * %d + c", blocks_of(l->r->shape.c) * LANES));
     add_line(l->rec, "begin", "begin_bias_grad");
     add_line(l->rec, "point", "bias_grad");
-    add_line(l->rec, "end", "end_bias_grad");
+    rec_int(add_line(l->rec, "end", "end_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
     l->uses_q = true;
 }
 
@@ -607,13 +618,13 @@ static void value_at_hand(Lines *l)
     const Run *r = l->r;
 
     if (!r->back) {
-        rec_fmt(l->rec, "result", "v%d", r->last);
+        rec_fmt(l->rec, "result", "v%d", r->last - l->base);
         if (!r->bias) {
-            rec_fmt(l->rec, "input", "v%d", r->first);
+            rec_str(l->rec, "input", "v0");
             return;
         }
         rec_str(l->rec, "input", "v_in");
-        rec_int(add_line(l->rec, "point", "bias"), "out", r->first);
+        rec_int(add_line(l->rec, "point", "bias"), "out", 0);
         field(l, "vf bias");
         load(l, "bias", "vf_load(q->k->bias + c)");
         l->uses_q = true;
@@ -627,9 +638,9 @@ static void value_at_hand(Lines *l)
     field(l, "const float *value");
     image_field(l, &r->value, "value");
     load(l, "value", place_block(l, &r->value, "value", false, window && whole_image(l)));
-    read_value(l, "point", xprintf("const vf v%d =", r->first), "value", &r->value, window, false);
+    read_value(l, "point", "const vf v0 =", "value", &r->value, window, false);
     l->uses_q = true;
-    rec_int(add_line(l->rec, "point", "unused_value"), "in", r->first);
+    rec_int(add_line(l->rec, "point", "unused_value"), "in", 0);
 }
 
 /* The walk of a run that no core calls: where it reads. */
@@ -664,7 +675,7 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .infer = infer};
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
@@ -690,7 +701,7 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
         }
         scatter_result(l);
     } else {
-        store_result(l, r->back ? "g" : xprintf("v%d", r->last));
+        store_result(l, r->back ? "g" : xprintf("v%d", r->last - l->base));
     }
     if (r->stats)
         begin_stats(l);

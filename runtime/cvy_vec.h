@@ -338,6 +338,13 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
 
+/* Adds a sum to 16 doubles, and begins it anew. */
+CVY_INLINE void vf_drain(double *to, vf *sum)
+{
+    vf_add_to(to, *sum);
+    *sum = vf_zero();
+}
+
 /* ---- loads and stores that are not a whole block ---- */
 
 /* lanes 0 .. n-1 from p[l * stride], the rest zero (n >= 16: all) */

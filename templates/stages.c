@@ -266,18 +266,16 @@ q->pivot = vf_from_double(q->stats);
 (void)first;
 //$ end
 //$ define end_stats
-vf_add_to(q->stats + $s.padded, q->sum);
-vf_add_to(q->stats + 2 * $s.padded, q->square);
-q->sum = q->square = vf_zero();
+vf_drain(q->stats + $s.padded, &q->sum);
+vf_drain(q->stats + 2 * $s.padded, &q->square);
 //$ end
 //$ define end_sums
-vf_add_to(q->sums_$s.op, q->sum_$s.op);
-vf_add_to(q->sums_$s.op + $s.padded, q->square_$s.op);
-q->sum_$s.op = q->square_$s.op = vf_zero();
+double *const sums_$s.op = q->k->$s.op->sums + (int64_t)q->at->piece * $s.both + $s.channel;
+vf_drain(sums_$s.op, &q->sum_$s.op);
+vf_drain(sums_$s.op + $s.padded, &q->square_$s.op);
 //$ end
 //$ define end_bias_grad
-vf_add_to(q->sums, q->sum);
-q->sum = vf_zero();
+vf_drain(q->k->db + (int64_t)q->at->piece * $s.padded + q->c, &q->sum);
 //$ end
 
 // A run: what a core calls for each register that it finishes, or a walk over an image.
