@@ -1,41 +1,11 @@
 /* cmd_check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
 #include "commands.h"
 #include "spec.h"
+#include "why.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int64_t elements(const Op *op)
-{
-    return (int64_t)op->shape.c * op->shape.h * op->shape.w;
-}
-
-/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the
- * plan has to beat. */
-static int64_t autograd_bytes(const Graph *g)
-{
-    bool *kept = xalloc((size_t)g->nop * sizeof *kept);
-    int64_t bytes = 0;
-    for (int i = 0; i < g->nop; i++) {
-        Need need = op_info[g->op[i].kind].need;
-        if (g->op[i].kind == OP_LOSS)
-            continue;
-        if (need == NEED_INPUT && g->op[i].in > 0)
-            kept[g->op[i].in] = true;
-        if (need == NEED_OUTPUT || need == NEED_SIGN)
-            kept[i] = true;
-        if (g->op[i].kind == OP_DROP)
-            bytes += elements(&g->op[i]);
-        if (need == NEED_ROUTE) {
-            kept[g->op[i].in] = g->op[i].in > 0;
-            bytes += 8 * elements(&g->op[i]);
-        }
-    }
-    for (int i = 1; i < g->nop - 1; i++)
-        bytes += kept[i] ? 4 * elements(&g->op[i]) : 0;
-    return bytes;
-}
 
 /* The trained numbers of each op. */
 static int64_t *count_weights(const Graph *g)
@@ -50,21 +20,6 @@ static int64_t *count_weights(const Graph *g)
             count[p->op] += n;
     }
     return count;
-}
-
-/* "1,234,567" */
-static const char *grouped(int64_t v)
-{
-    const char *s = xprintf("%lld", (long long)v);
-    size_t n = strlen(s);
-    Buf b = {0};
-    buf_puts(&b, "");
-    for (size_t i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0)
-            buf_puts(&b, ",");
-        buf_add(&b, &s[i], 1);
-    }
-    return b.text;
 }
 
 static const char *bytes_text(int64_t v)
@@ -134,7 +89,7 @@ static void print_layer(const Graph *g, const int64_t *count, int width, int *i)
 static void print_text(const Graph *g, const char *path)
 {
     const SpecTrain *t = &g->spec->train;
-    int64_t kept = autograd_bytes(g), *count = count_weights(g);
+    int64_t kept = grad_autograd(g, NULL), *count = count_weights(g);
     int width = name_width(g);
     printf("%s: %s\n\n  %-*s %-34s %14s %12s\n", path, g->spec->name, width, "layer", "stages", "output", "weights");
     for (int i = 0; i < g->nop - 1;)
@@ -166,10 +121,10 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     json_object_set_new(o, "inputs", inputs);
     if (op->segment)
         json_object_set_new(o, "segment", json_integer(op->segment));
-    if (op->kind == OP_CONV) {
+    if (op->kind == OP_CONV)
         json_object_set_new(o, "dilation", json_pair(op->dilation));
+    if (op->kind == OP_CONV || op_is_image_norm(op->kind))
         json_object_set_new(o, "groups", json_integer(op->groups));
-    }
     if (op->kind == OP_PAD) {
         json_object_set_new(o, "stride", json_pair(op->stride));
         json_object_set_new(o, "before", json_integer(op->before));
@@ -184,12 +139,12 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         if (op->bias_why)
             json_object_set_new(o, "bias_why", json_string(op->bias_why));
     }
-    if (op->kind == OP_BN) {
+    if (op_is_norm(op->kind))
         json_object_set_new(o, "eps", json_real(op->eps));
+    if (op->kind == OP_BN)
         json_object_set_new(o, "momentum", json_real(op->momentum));
-    }
-    if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
-        json_object_set_new(o, op->kind == OP_DROP ? "p" : "slope", json_real(op->arg));
+    if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
+        json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
     return o;
 }
 
@@ -202,7 +157,7 @@ static int print_json(const Graph *g)
     json_t *root =
         json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
                   g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights", (json_int_t)g->weights,
-                  "flops", (json_int_t)g->flops, "autograd_bytes", (json_int_t)autograd_bytes(g), "ops", ops);
+                  "flops", (json_int_t)g->flops, "autograd_bytes", (json_int_t)grad_autograd(g, NULL), "ops", ops);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (!text) {
         fprintf(stderr, "convoy: out of memory\n");

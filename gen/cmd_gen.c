@@ -1,4 +1,4 @@
-/* cmd_gen.c - `convoy gen`: spec -> plan -> a folder of C; and `convoy plan`: the plan in words. */
+/* cmd_gen.c - `convoy gen`: spec -> plan -> a folder of C. */
 #include "commands.h"
 #include "emit.h"
 
@@ -69,28 +69,5 @@ int cmd_gen(const Options *o)
     if (!outdir_commit(&out, o->out))
         return EXIT_FAILED;
     printf("%s: %d files for %s in %s. Next: make -C %s\n", p->g->spec->name, out.n, p->target->name, o->out, o->out);
-    return EXIT_OK;
-}
-
-int cmd_plan(const Options *o)
-{
-    int status;
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
-
-    if (!p)
-        return status;
-    const Spec *s = p->g->spec;
-    bool known = !o->why;
-    const char **names = xalloc(sizeof *names * (size_t)(s->nlayer + 1));
-    for (int i = 0; i < s->nlayer; i++) {
-        names[i] = s->layer[i].name;
-        known = known || strcmp(names[i], o->why) == 0;
-    }
-    if (!known) {
-        const char *near = diag_nearest(o->why, names);
-        fprintf(stderr, "convoy: plan: no layer is called '%s'\n%s", o->why, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
-        return EXIT_FAILED;
-    }
-    plan_explain(p, o->why, stdout);
     return EXIT_OK;
 }

@@ -12,7 +12,7 @@ static const char text[] =
     "classes: 10\n"
     "\n"
     "order: conv-bn-act          # of every conv block below; a block may have its own\n"
-    "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), tanh, sigmoid, silu\n"
+    "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), elu, gelu, silu, tanh, ...\n"
     "\n"
     "layers:\n"
     "  - conv: 16                # 16 outputs, kernel 3, stride 1, padding 1\n"

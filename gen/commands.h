@@ -14,12 +14,13 @@ typedef struct Options {
     const char *dump;   /* -d */
     const char *weights;
     const char *why;  /* --why LAYER */
+    const char *diff; /* --diff SPEC */
     const char **set; /* --set, as typed */
     int nset;
     const char **order; /* --order, as typed */
     int norder;
-    const char *fold, *level, *html, *colour;
-    bool json, write, single_file, stat, compile, measure;
+    const char *fold, *level, *html, *colour, *channel;
+    bool json, write, single_file, stat, compile, measure, worked;
     char **rest; /* after -- */
     int nrest;
 } Options;
@@ -46,6 +47,9 @@ enum {
     OPT_COLOUR = 1 << 17,
     OPT_COMPILE = 1 << 18,
     OPT_MEASURE = 1 << 19,
+    OPT_DIFF = 1 << 20,
+    OPT_WORKED = 1 << 21,
+    OPT_CHANNEL = 1 << 22,
 };
 
 /* Exit statuses of the program. */
@@ -82,6 +86,7 @@ int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);
 int cmd_plan(const Options *o);
+int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
 int cmd_diff(const Options *o);

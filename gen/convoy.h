@@ -85,7 +85,9 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
-    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point */
+    OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
+    OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -94,7 +96,7 @@ typedef enum OpKind {
     OP_KINDS
 } OpKind;
 
-typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
+typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_IMAGE, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
 
 /* What an op's backward reads of its forward, besides the gradient of its output. */
 typedef enum Need {
@@ -112,12 +114,18 @@ typedef struct OpInfo {
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
     bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
+    bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     int min_args, max_args; /* in an order's parentheses */
     const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
+    double arg, arg_least, arg_most; /* such an argument: what it is where it is not given, and its range */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
 OpKind op_find(const char *name);
+bool op_is_act(OpKind kind);
+bool op_is_norm(OpKind kind);       /* of a batch or an image */
+bool op_is_image_norm(OpKind kind); /* gn, ln, in */
+bool op_takes_arg(OpKind kind);     /* a number with a default: leaky_relu, elu, gn */
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 
@@ -143,7 +151,7 @@ bool yaml_override(Node *root, const char *assignment, int index);
 /* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope */
+    double arg; /* drop: p; leaky_relu: slope; elu: alpha */
     int k[2], stride[2], padding[2]; /* pools */
     Mark mark;
 } SpecStage;
@@ -191,10 +199,13 @@ typedef struct SpecLayer {
 } SpecLayer;
 
 typedef enum Init { INIT_PYTORCH, INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM } Init;
+extern const char *const winograd_names[]; /* by WinogradUse */
 extern const char *const init_names[]; /* by Init, NULL-terminated */
 enum { UNROLL_AUTO = 0, UNROLL_FULL = -1 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
+
+typedef enum WinogradUse { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_ON } WinogradUse; /* where it is faster; nowhere; wherever it can be */
 
 typedef struct SpecTrain {
     const char *data;      /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
@@ -219,6 +230,7 @@ typedef struct Spec {
     Init init;
     int unroll; /* UNROLL_AUTO, UNROLL_FULL, or a budget of statements a function */
     Mark unroll_mark;
+    WinogradUse winograd;
     int recompute; /* so many items at the top are one segment; 0: none */
     SpecTrain train;
     const char *head; /* for `check --write`: opaque to later passes */
@@ -254,7 +266,7 @@ typedef struct Op {
     bool bias;
     int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg;           /* drop: p; leaky_relu: slope */
+    double arg;           /* drop: p; leaky_relu: slope; elu: alpha */
     double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */
@@ -289,6 +301,10 @@ void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */
 void grad_build(Graph *g);
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the plan
+ * has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output, and
+ * of what it keeps besides (masks, indices of winners). */
+int64_t grad_autograd(const Graph *g, int64_t *by_op);
 
 /* ---- twin.c --------------------------------------------------------------------------------------------------------- */
 

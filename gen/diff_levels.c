@@ -239,7 +239,7 @@ static Facts layer_facts(const Spec *s, int i)
     Facts f = {0};
 
     for (int k = 0; k < l->nstage; k++) {
-        norm |= l->stage[k].op == OP_BN;
+        norm |= op_is_norm(l->stage[k].op);
         conv |= l->stage[k].op == OP_CONV;
     }
     if (l->nstage)
@@ -641,7 +641,7 @@ static void plan_level(Diff *d)
 
 /* ---- inference ---- */
 
-static const char *norm_text(const Plan *p, const char *path)
+static const char *norm_place_text(const Plan *p, const char *path)
 {
     for (int i = 0; i < p->nnorm; i++)
         if (strcmp(p->g->op[p->norm[i].op].path, path) == 0)
@@ -655,12 +655,12 @@ static void infer_level(Diff *d)
 
     for (int i = 0; i < a->nnorm; i++) {
         const char *path = a->g->op[a->norm[i].op].path;
-        diff_row(d, LEVEL_INFER, "norm", path, norm_text(a, path), norm_text(b, path), NULL);
+        diff_row(d, LEVEL_INFER, "norm", path, norm_place_text(a, path), norm_place_text(b, path), NULL);
     }
     for (int i = 0; i < b->nnorm; i++) {
         const char *path = b->g->op[b->norm[i].op].path;
-        if (!norm_text(a, path))
-            diff_row(d, LEVEL_INFER, "norm", path, NULL, norm_text(b, path), NULL);
+        if (!norm_place_text(a, path))
+            diff_row(d, LEVEL_INFER, "norm", path, NULL, norm_place_text(b, path), NULL);
     }
     if (a->ninfer != b->ninfer)
         diff_row(d, LEVEL_INFER, "kernels", NULL, xprintf("%d", a->ninfer), xprintf("%d", b->ninfer), NULL);

@@ -40,7 +40,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 /* NAME_trace.c: what rebuilds the activations of all kernels, stage by stage. */
 void emit_trace_file(const Plan *p, Buf *to);
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
-const char *emit_infer_args(const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
+const char *emit_infer_args(const Plan *p, const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
 /* emit_net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
 /* emit_export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */

@@ -51,7 +51,7 @@ static bool applies(const Chain *c, int op)
 {
     for (int i = 0; i < c->n; i++)
         for (int j = 0; j < c->run[i].nstep; j++)
-            if (c->run[i].step[j].kind == STEP_AFFINE && c->run[i].step[j].op == op)
+            if ((c->run[i].step[j].kind == STEP_AFFINE || c->run[i].step[j].kind == STEP_FORWARD) && c->run[i].step[j].op == op)
                 return true;
     return false;
 }
@@ -70,7 +70,9 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
         const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
                            : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                                      : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
-        *PUSH(s, n) = (Section){k->fold_w, k->w_floats, xprintf("%s_FOLDED", name),
+        if (k->winograd[PASS_FORWARD].on)
+            rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
+        *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
         *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
     }
@@ -81,7 +83,7 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
             used |= applies(&k->before[w], op);
         if (used)
             *PUSH(s, n) = (Section){p->affine[i].at, 2 * (int64_t)p->affine[i].padded, affine_macro(p, op),
-                                    xprintf("%s: scale, then shift, of %d", p->g->op[op].path, channels)};
+                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, then beta, of %d" : "%s: scale, then shift, of %d", p->g->op[op].path, channels)};
     }
     *count = n;
     return s;
@@ -207,7 +209,7 @@ static void layers(const Export *e)
         used += k->wparam >= 0 ? n - 2 : n;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
-        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(p, k), emit_infer_args(k));
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(p, k), emit_infer_args(p, k));
         line(e, "infer", emit_infer_call(p, k, n ? array : "NULL"));
     }
     emit_infer_places(p, e->rec, "places");

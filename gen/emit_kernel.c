@@ -10,6 +10,7 @@ typedef struct File {
     const Kernel *k;
     Rec *rec;
     bool infer; /* k is of inference */
+    Buf *done;  /* what of image norms the function at hand has already */
 } File;
 
 static Rec *add(Rec *to, const char *list, const char *template)
@@ -28,6 +29,9 @@ static const char *symbol(const File *f, const char *verb)
 static Rec *add_function(const File *f, const char *list, const char *template, const char *name)
 {
     Rec *r = add(f->rec, list, template);
+
+    f->done->len = 0;
+    buf_puts(f->done, "");
 
     rec_str(r, "name", name);
     rec_str(r, "type", kernel_struct(f->p, f->k));
@@ -63,18 +67,24 @@ static void mark_before(bool *used, const Kernel *k)
         mark_chain(used, &k->before[i]);
 }
 
+static void mark_forward_work(bool *used, const Kernel *k)
+{
+    if (k->winograd[PASS_FORWARD].on)
+        mark(used, k->work);
+}
+
 static void mark_din(bool *used, const Kernel *k)
 {
     for (int i = 0; i < k->nin; i++)
         mark_chain(used, &k->din[i]);
 }
 
-static void halo_line(Rec *to, const char *list, const Image *m, bool group)
+static void halo_line(Rec *to, const char *list, const Image *m, int copies)
 {
-    Rec *s = add(to, list, group ? "image_halos" : "image_halo");
+    Rec *s = add(to, list, copies > 1 ? "image_halos" : "image_halo");
 
     rec_str(s, "name", m->name);
-    rec_int(s, "copies", m->copies);
+    rec_int(s, "copies", copies);
     rec_int(s, "floats", m->floats);
     rec_int(s, "blocks", m->plain ? m->shape.c : blocks_of(m->shape.c));
     rec_int(s, "rows", m->rows);
@@ -97,6 +107,8 @@ static void clear_line(Rec *to, const char *list, const char *name, int64_t floa
 
 static const char *describe_image(const Image *m)
 {
+    if (m->name && strcmp(m->name, "work") == 0)
+        return "Winograd: tiles and products";
     return m->rows == m->shape.h && m->cols == m->shape.w ? describe_shape(m->shape)
                                                           : xprintf("%s in %d x %d pixels", describe_shape(m->shape), m->rows, m->cols);
 }
@@ -104,18 +116,20 @@ static const char *describe_image(const Image *m)
 /* Declares the images that are used, and sets what of them no stage writes. Rows of matrices are declared in the loop over images. */
 static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
+    const int together = backward ? k->weight.images : k->winograd[PASS_FORWARD].images;
+
     for (int i = 0; i < n; i++) {
         const Image *m = &image[i];
         if (!used[i] || m->given)
             continue;
-        const bool group = backward && m->copies > 1;
+        const bool group = together > 1 && (i == k->x || i == k->dz);
         Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : group ? "image_group" : "image_scratch");
         rec_str(s, "name", m->name);
         rec_str(s, "doc", describe_image(m));
         if (group) {
-            rec_int(s, "copies", m->copies);
+            rec_int(s, "copies", together);
             if (i == k->x) /* the packed input stands first among a kernel's images */
-                rec_int(add(fn, "body", "member"), "group", m->copies);
+                rec_int(add(fn, "body", "member"), "group", together);
             Rec *member = add(fn, "body", "image_member");
             rec_str(member, "name", m->name);
             rec_int(member, "floats", m->floats);
@@ -129,9 +143,154 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
         }
         rec_int(s, "at", m->at);
         if (m->shared)
-            clear_line(fn, "begin", group ? xprintf("%s_group", m->name) : m->name, m->floats * (group ? m->copies : 1));
+            clear_line(fn, "begin", group ? xprintf("%s_group", m->name) : m->name, m->floats * (group ? together : 1));
         else if (m->filled)
-            halo_line(fn, "begin", m, group);
+            halo_line(fn, "begin", m, group ? together : 1);
+    }
+}
+
+/* ---- image norms ---- */
+
+/* Whether the function at hand lacks `what` of an image norm; from then on it does not. */
+static bool once(const File *f, const char *what)
+{
+    const char *key = xprintf("|%s|", what);
+
+    if (strstr(f->done->text, key))
+        return false;
+    buf_puts(f->done, key);
+    return true;
+}
+
+static const Tensor *own_node(const File *f)
+{
+    return f->k->node < 0 ? NULL : f->infer ? &f->p->infer_node[f->k->node] : &f->p->node[f->k->node];
+}
+
+static int64_t area_of(const Tensor *nd)
+{
+    const Shape s = nd->shape[nd->nlink];
+
+    return (int64_t)s.h * s.w;
+}
+
+/* Channels of the kernel's node with the room that memory gave them. */
+static int64_t node_room(const Tensor *nd)
+{
+    return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
+}
+
+static const ImageNorm *image_norm(const File *f, int op)
+{
+    for (int i = 0; i < f->k->nimage_norm; i++)
+        if (f->k->image_norm[i].op == op)
+            return &f->k->image_norm[i];
+    return NULL;
+}
+
+/* The fields of every line about an image norm: where one image's statistics lie, gamma and beta, and numbers. */
+static void image_norm_numbers(const File *f, Rec *s, int op)
+{
+    const Op *o = &f->p->g->op[op];
+    const int padded = plan_norm(f->p, op)->padded;
+    const char *alias = plan_alias(f->k, op);
+
+    rec_str(s, "norm", alias);
+    rec_int(s, "channels", o->shape.c);
+    rec_int(s, "groups", o->groups);
+    rec_int(s, "padded", padded);
+    rec_int(s, "area", (int64_t)o->shape.h * o->shape.w);
+    rec_fmt(s, "eps", "%.17g", o->eps);
+    if (f->infer) {
+        const char *macro = affine_macro(f->p, op);
+        rec_fmt(s, "stats", "%s_stats", alias);
+        rec_fmt(s, "gamma", "f + %s", macro);
+        rec_fmt(s, "beta", "f + %s + %d", macro, padded);
+    } else {
+        rec_fmt(s, "stats", "k->%s->kept + (int64_t)i * %d", alias, GROUP_KEPT * o->groups);
+        rec_fmt(s, "gamma", "k->%s->norm.gamma", alias);
+        rec_fmt(s, "beta", "k->%s->norm.beta", alias);
+    }
+}
+
+static void scratch_line(Rec *fn, const char *template, const char *name, int64_t at, const char *doc)
+{
+    Rec *s = add(fn, "scratch", template);
+
+    rec_str(s, "name", name);
+    rec_int(s, "at", at);
+    rec_str(s, "doc", doc);
+}
+
+/* Before a run: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
+static void image_norms_begin(const File *f, Rec *fn, const Run *r)
+{
+    const Tensor *nd = own_node(f);
+
+    if (r->image_stats && once(f, "statistics")) {
+        scratch_line(fn, "scratch_doubles", "image_sums", f->k->image_stats, "pivots and sums of the image's channels");
+        rec_int(add(fn, "body", "clear_image_sums"), "doubles", 3 * node_room(nd));
+    }
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *st = &r->step[i];
+        const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
+        if (st->kind == STEP_CORRECT_IMAGE && once(f, "back")) {
+            scratch_line(fn, "image_scratch", "image_back", f->k->image_back, "what image norms take away");
+            for (int j = 0; j < nd->nimage_norm; j++) {
+                Rec *s = add(fn, "body", "image_take");
+                image_norm_numbers(f, s, nd->image_norm[j]);
+                rec_str(s, "first", j ? "0" : "1");
+                rec_int(s, "room", node_room(nd));
+            }
+        }
+        if (!n)
+            continue;
+        const char *alias = plan_alias(f->k, n->op), *path = f->p->g->op[n->op].path;
+        if (once(f, xprintf("constants of %s", alias))) {
+            scratch_line(fn, "image_scratch", xprintf("%s_of_image", alias), n->constants, xprintf("%s: mean, scale, shift, istd, off", path));
+            image_norm_numbers(f, add(fn, "body", "image_constants"), n->op);
+        }
+        if (st->kind == STEP_SUMS && once(f, xprintf("sums of %s", alias))) {
+            scratch_line(fn, "scratch_doubles", xprintf("%s_gradient", alias), n->sums, xprintf("%s: sums of the image's gradient", path));
+            image_norm_numbers(f, add(fn, "body", "clear_image_gradient"), n->op);
+        }
+    }
+}
+
+/* Behind an image's runs: the statistics that they took, and what became of the sums. */
+static void image_norms_end(const File *f, Rec *fn)
+{
+    const Tensor *nd = own_node(f);
+
+    for (int i = 0; nd && i < nd->nimage_norm && strstr(f->done->text, "|statistics|"); i++) {
+        Rec *s = add(fn, "body", "image_stats");
+        image_norm_numbers(f, s, nd->image_norm[i]);
+        rec_int(s, "room", node_room(nd));
+    }
+    for (int i = 0; i < f->k->nimage_norm; i++)
+        if (strstr(f->done->text, xprintf("|sums of %s|", plan_alias(f->k, f->k->image_norm[i].op))))
+            image_norm_numbers(f, add(fn, "body", "image_gradient"), f->k->image_norm[i].op);
+}
+
+/* The fields by which a run is given what it needs of image norms. */
+static void image_norm_fields(const File *f, const Run *r, Buf *b)
+{
+    Buf had = {0};
+
+    buf_puts(&had, "");
+    if (r->image_stats)
+        buf_puts(b, ", .image_sums = image_sums");
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *st = &r->step[i];
+        const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
+        const char *alias = n ? plan_alias(f->k, n->op) : NULL, *key = xprintf("|%s|", alias ? alias : "");
+        if (st->kind == STEP_CORRECT_IMAGE)
+            buf_puts(b, ", .image_back = image_back");
+        if (n && !strstr(had.text, key))
+            buf_printf(b, ", .%s_of_image = %s_of_image", alias, alias);
+        if (n && st->kind == STEP_SUMS)
+            buf_printf(b, ", .%s_gradient = %s_gradient", alias, alias);
+        buf_puts(&had, key);
     }
 }
 
@@ -161,12 +320,18 @@ static const char *initialiser(const File *f, const Run *r, const Image *image, 
     }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
+    image_norm_fields(f, r, &b);
     return b.text;
 }
 
 static const char *run_head(const File *f)
 {
     return f->infer ? ".f = f" : ".k = k, .at = &at";
+}
+
+static const char *several_head(void)
+{
+    return ".k = k, .at = at_of, .images = at_of";
 }
 
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
@@ -189,6 +354,7 @@ static void call_runs(const File *f, Rec *fn, const Chain *c, const Image *image
         if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL)
             clear_line(fn, "body", image[r->scatter_image].name, image[r->scatter_image].floats);
         clear_padded(f, fn, r);
+        image_norms_begin(f, fn, r);
         Rec *s = add(fn, "body", "call_pass");
         rec_str(s, "tag", run_tag(f->k, r));
         rec_str(s, "var", r->name);
@@ -214,7 +380,7 @@ static void core_call(Rec *s, const char *core, const char *x, const char *w, co
 
 static bool reduces(const Run *r)
 {
-    bool any = r->stats || r->bias_grad;
+    bool any = r->stats || r->image_stats || r->bias_grad;
 
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
@@ -224,6 +390,7 @@ static bool reduces(const Run *r)
 static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 {
     clear_padded(f, fn, r);
+    image_norms_begin(f, fn, r);
     Rec *s = add(fn, "body", "call_core");
 
     rec_str(s, "tag", run_tag(f->k, r));
@@ -258,13 +425,6 @@ static const Tensor *normed(const File *f)
     return nd && nd->nnorm ? nd : NULL;
 }
 
-static int64_t area_of(const Tensor *nd)
-{
-    const Shape s = nd->shape[nd->nlink];
-
-    return (int64_t)s.h * s.w;
-}
-
 static void begin_stats(const File *f, Rec *fn)
 {
     if (normed(f))
@@ -286,6 +446,12 @@ static void norms_forward(const File *f, Rec *kernel)
     }
 }
 
+/* The struct with a norm's gamma and beta and their gradients. */
+static const char *norm_struct(const File *f, int op)
+{
+    return xprintf(op_is_image_norm(f->p->g->op[op].kind) ? "&k->%s->norm" : "k->%s", plan_alias(f->k, op));
+}
+
 static void begin_sums(const File *f, Rec *fn)
 {
     NormSum *list;
@@ -296,7 +462,7 @@ static void begin_sums(const File *f, Rec *fn)
         for (int j = 0; j < i; j++)
             seen |= list[j].op == list[i].op;
         if (!seen)
-            rec_str(add(fn, "begin", "begin_piece_sums"), "norm", plan_alias(f->k, list[i].op));
+            rec_str(add(fn, "begin", "begin_piece_sums"), "norm", norm_struct(f, list[i].op));
     }
 }
 
@@ -313,9 +479,9 @@ static void norms_backward(const File *f, Rec *kernel)
             seen |= list[j].op == list[i].op;
         if (seen)
             continue;
-        const char *alias = plan_alias(f->k, list[i].op);
-        rec_str(add(kernel, "body", "norm_backward"), "norm", alias);
-        for (int j = i; j < n; j++) {
+        const char *alias = plan_alias(f->k, list[i].op), *norm = norm_struct(f, list[i].op);
+        rec_str(add(kernel, "body", "norm_backward"), "norm", norm);
+        for (int j = i; j < n && !op_is_image_norm(f->p->g->op[list[i].op].kind); j++) {
             const Tensor *nd = &f->p->node[list[j].node];
             if (list[j].op != list[i].op || !nd->grad)
                 continue;
@@ -327,7 +493,7 @@ static void norms_backward(const File *f, Rec *kernel)
                 if (f->k->port[m].node == list[j].node)
                     rec_str(s, "port", f->k->port[m].name);
         }
-        rec_str(add(kernel, "body", "norm_update"), "norm", alias);
+        rec_str(add(kernel, "body", "norm_update"), "norm", norm);
     }
 }
 
@@ -385,6 +551,46 @@ static const char *core_function(const Kernel *k, const char *name)
     return xprintf("%s_%s", k->core_name, name);
 }
 
+/* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
+static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w, const char *bias)
+{
+    const Kernel *k = f->k;
+    const int together = r->several ? k->winograd[pass].images : 1;
+
+    clear_padded(f, fn, r);
+    if (together > 1) {
+        rec_int(add(fn, "begin", "images_at"), "group", together);
+        add(fn, "body", "image_at");
+    }
+    Rec *s = add(fn, "body", "call_winograd");
+    rec_str(s, "tag", run_tag(k, r));
+    rec_str(s, "var", r->name);
+    rec_str(s, "init", init);
+    rec_str(s, "end", reduces(r) ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing");
+    rec_str(s, "core", core_function(k, pass == PASS_DATA ? "data" : "forward"));
+    rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
+    rec_str(s, "w", w);
+    rec_str(s, "bias", bias);
+    rec_int(s, "group", together > 1 ? together : 0);
+}
+
+/* The forward core, with run r. */
+static void call_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w, const char *wu, const char *bias)
+{
+    const bool winograd = f->k->winograd[PASS_FORWARD].on;
+    const char *init = initialiser(f, r, image, winograd && r->several ? several_head() : run_head(f));
+
+    if (winograd)
+        call_winograd(f, fn, r, init, PASS_FORWARD, x, wu, bias);
+    else
+        core_call(call_core(f, fn, r, init), core_function(f->k, "forward"), x, w, bias);
+}
+
+static const char *trained_bias(const File *f)
+{
+    return f->p->g->op[f->k->op].bias ? "k->bias" : "NULL";
+}
+
 static void conv_forward(const File *f)
 {
     const Kernel *k = f->k;
@@ -393,13 +599,14 @@ static void conv_forward(const File *f)
     mark_before(used, k);
     mark_chain(used, &k->after);
     mark(used, k->xg);
+    mark_forward_work(used, k);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
     call_before(f, fn);
     const char *x = gather_x(f, fn);
-    core_call(call_core(f, fn, &k->after.run[0], initialiser(f, &k->after.run[0], k->image, run_head(f))), core_function(k, "forward"), x, "k->w",
-              f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+    call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->wu", trained_bias(f));
     call_runs(f, fn, &k->after, k->image, 1);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the core; the core; the stages after it");
@@ -425,6 +632,21 @@ static char *transpose_call(const File *f)
                     : xprintf("block(k->w, k->wt, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
 }
 
+/* The copies of the weights that cores read, made anew for block b of outputs. */
+static void weight_copies(const File *f, Rec *s)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
+
+    if (k->wu_floats)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_weights(k->w, k->wu, b, %d)", in);
+    if (k->wt_floats && k->winograd[PASS_DATA].on)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_back(k->w, k->wt, b, %d, %d)", out, in);
+    else if (k->wt_floats)
+        rec_fmt(rec_add(s, "copies"), "call", "cvy_transpose_%s", transpose_call(f));
+}
+
 static void update_lines(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
@@ -438,8 +660,7 @@ static void update_lines(const File *f, Rec *kernel)
         rec_int(s, "blocks", blocks);
         rec_int(s, "block", k->w_floats / blocks);
         rec_int(s, "pieces", f->p->pieces);
-        if (k->wt_floats)
-            rec_str(s, "transpose", transpose_call(f));
+        weight_copies(f, s);
     }
     if (k->bparam >= 0) {
         s = add(kernel, "body", "update_bias");
@@ -476,6 +697,8 @@ static void conv_backward(const File *f)
     mark_din(used, k);
     mark(used, k->xg);
     mark(used, k->zg);
+    if (k->winograd[PASS_DATA].on || k->winograd[PASS_WEIGHTS].on)
+        mark(used, k->work);
     Rec *fn = piece_function(f, "backward_piece", used, true);
     begin_sums(f, fn);
     begin_weights(f, fn);
@@ -487,6 +710,7 @@ static void conv_backward(const File *f)
     rec_str(s, "core", core_function(k, "weights"));
     rec_str(s, "x", x);
     rec_str(s, "dz", k->image[k->dz].name);
+    rec_str(s, "work", k->winograd[PASS_WEIGHTS].on ? ", work" : "");
     if (k->weight.images > 1) {
         rec_int(s, "group", k->weight.images);
         rec_fmt(s, "x_group", "%s_group", k->image[k->x].name);
@@ -499,8 +723,13 @@ static void conv_backward(const File *f)
             const Chain *c = &k->din[i];
             const bool from_core = c->n && c->run[0].from.where == AT_CORE;
             if (from_core) {
-                s = call_core(f, fn, &c->run[0], initialiser(f, &c->run[0], k->image, run_head(f)));
-                for (int j = 0; j < k->ndata; j++)
+                const bool winograd = k->winograd[PASS_DATA].on;
+                const char *init = initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
+                if (winograd)
+                    call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->wt", "NULL");
+                else
+                    s = call_core(f, fn, &c->run[0], init);
+                for (int j = 0; !winograd && j < k->ndata; j++)
                     core_call(s, core_function(k, k->data[j].name), z, "k->wt", "NULL");
                 core = true;
             }
@@ -509,6 +738,7 @@ static void conv_backward(const File *f)
         if (!core)
             BUG("%s does not run its core", k->name);
     }
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     backward_docs(f, kernel);
@@ -516,11 +746,11 @@ static void conv_backward(const File *f)
     norms_backward(f, kernel);
     update_lines(f, kernel);
 
-    if (k->wt_floats) {
+    if (k->wt_floats + k->wu_floats) {
         Rec *loaded = add_function(f, "functions", "loaded", symbol(f, "loaded"));
         s = add(loaded, "body", "remake");
         rec_int(s, "blocks", blocks_of(f->p->g->op[k->op].shape.c));
-        rec_str(s, "transpose", transpose_call(f));
+        weight_copies(f, s);
     }
 }
 
@@ -546,6 +776,7 @@ static void linear_forward(const File *f)
     fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
     call_runs(f, fn, &k->after, k->image, 0);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the product; the product; the stages after it");
@@ -594,6 +825,7 @@ static void linear_backward(const File *f)
     call_runs(f, fn, &k->again, k->image, 0);
     call_runs(f, fn, &k->dout, k->image, 0);
     call_before(f, fn);
+    image_norms_end(f, fn);
     if (k->back_data) {
         memset(used, 0, (size_t)k->nimage);
         mark_din(used, k);
@@ -601,6 +833,7 @@ static void linear_backward(const File *f)
         fn = piece_function(f, "backward_piece", used, true);
         call_windows(f, fn);
         call_din(f, fn);
+        image_norms_end(f, fn);
     }
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
@@ -645,6 +878,7 @@ static void pass_kernel(const File *f)
         begin_stats(f, fn);
         clear_stored(f, fn);
         call_before(f, fn);
+        image_norms_end(f, fn);
         kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
         rec_str(rec_add(kernel, "docs"), "text", "forward");
         over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
@@ -659,6 +893,7 @@ static void pass_kernel(const File *f)
     begin_sums(f, fn);
     call_windows(f, fn);
     call_din(f, fn);
+    image_norms_end(f, fn);
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     rec_str(rec_add(kernel, "docs"), "text", "backward");
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
@@ -684,6 +919,7 @@ static void loss_kernel(const File *f)
     rec_int(s, "classes", classes);
     rec_int(s, "padded", (int64_t)blocks_of(classes) * LANES);
     call_din(f, fn);
+    image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "the loss and its gradient");
@@ -714,7 +950,7 @@ static void trace_images(const File *f, Rec *fn, const Image *image)
         if (m->shared)
             clear_line(fn, "body", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "body", m, false);
+            halo_line(fn, "body", m, 1);
     }
 }
 
@@ -746,6 +982,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
     mark_before(used, k);
     mark(used, k->xg);
     mark(used, k->y);
+    mark_forward_work(used, k);
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
         if (!used[i])
@@ -757,13 +994,12 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
         if (m->shared)
             clear_line(fn, "begin", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "begin", m, false);
+            halo_line(fn, "begin", m, 1);
     }
     call_before(f, fn);
     if (k->kind == KERNEL_CONV) {
         const char *x = gather_x(f, fn);
-        Rec *s = call_core(f, fn, r, initialiser(f, r, image, run_head(f)));
-        core_call(s, core_function(k, "forward"), x, "k->w", f->p->g->op[k->op].bias ? "k->bias" : "NULL");
+        call_forward(f, fn, r, image, x, "k->w", "k->wu", trained_bias(f));
     } else {
         Rec *s = add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->x].floats);
@@ -816,7 +1052,8 @@ void emit_trace_file(const Plan *p, Buf *to)
     rec_str(rec, "licence", EMITTED_LICENCE);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
-        const File file = {p, k, rec_add(rec, "layers"), false};
+        Buf done = {0};
+        const File file = {p, k, rec_add(rec, "layers"), false, &done};
         bool known = k->kind != KERNEL_CONV || k->trace_core < 0;
         for (int j = 0; j < i; j++)
             known |= p->kernel[j].kind == KERNEL_CONV && p->kernel[j].trace_core >= 0 && strcmp(p->kernel[j].core_name, k->core_name ? k->core_name : "") == 0;
@@ -829,13 +1066,21 @@ void emit_trace_file(const Plan *p, Buf *to)
 
 /* ---- inference ---- */
 
-const char *emit_infer_args(const Kernel *k)
+const char *emit_infer_args(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++)
-        if (k->port[i].node != k->node)
+        if (k->port[i].node != k->node || k->node == 0)
             buf_printf(&b, ", const float *%s", k->port[i].name);
+    for (int i = 0; i < k->nalias; i++) {
+        const OpKind kind = p->g->op[k->alias[i].op].kind;
+        bool applies = false;
+        for (int j = 0; j < k->nimage_norm; j++)
+            applies |= k->image_norm[j].op == k->alias[i].op;
+        if (op_is_image_norm(kind))
+            buf_printf(&b, ", %sfloat *%s_stats", applies ? "const " : "", k->alias[i].name);
+    }
     return b.text ? b.text : "";
 }
 
@@ -849,9 +1094,10 @@ static void infer_function(const File *f)
         add_runs(f, "infer_runs", &k->before[i], k->image);
     add_runs(f, "infer_runs", &k->after, k->image);
     Rec *fn = add_function(f, "infer_functions", "infer", symbol(f, "infer"));
-    rec_str(fn, "args", emit_infer_args(k));
+    rec_str(fn, "args", emit_infer_args(f->p, k));
     mark(used, k->x);
     mark(used, k->xg);
+    mark_forward_work(used, k);
     mark_before(used, k);
     mark_chain(used, &k->after);
     for (int i = 0; i < k->nimage; i++) {
@@ -869,17 +1115,21 @@ static void infer_function(const File *f)
         if (m->shared)
             clear_line(fn, "body", m->name, m->floats);
         else if (m->filled)
-            halo_line(fn, "body", m, false);
+            halo_line(fn, "body", m, 1);
     }
     call_before(f, fn);
-    if (k->kind == KERNEL_PASS)
+    if (k->y < 0)
+        rec_int(fn, "makes_nothing", 1);
+    if (k->kind == KERNEL_PASS) {
+        image_norms_end(f, fn);
         return;
+    }
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = gather_x(f, fn);
-    const Run *r = &k->after.run[0];
-    core_call(call_core(f, fn, r, initialiser(f, r, k->image, run_head(f))), core_function(k, "forward"), x, xprintf("f + %s_%s_FOLDED", net, name),
-              xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    const char *w = xprintf("f + %s_%s_FOLDED", net, name);
+    call_forward(f, fn, &k->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     call_runs(f, fn, &k->after, k->image, 1);
+    image_norms_end(f, fn);
 }
 
 /* ---- the file ---- */
@@ -960,7 +1210,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 {
     const Kernel *any = k ? k : infer;
     const Op *o = &p->g->op[any->op];
-    File file = {p, any, rec_new(), false}, *f = &file;
+    Buf done = {0};
+    File file = {p, any, rec_new(), false, &done}, *f = &file;
 
     rec_str(f->rec, "net", p->g->spec->name);
     rec_str(f->rec, "licence", EMITTED_LICENCE);

@@ -61,6 +61,12 @@ static const char *slot(const Net *n, const Tensor *nd, int index, const char *w
     return xprintf("%s_%s_%s%s", n->NAME, upper(n->g->op[nd->op].path), what, index < 0 ? "" : xprintf("%d", index));
 }
 
+/* Where an image norm's statistics of each image lie. */
+static const char *kept_slot(const Net *n, int op)
+{
+    return xprintf("%s_%s_KEPT", n->NAME, upper(n->g->op[op].path));
+}
+
 static const char *stored_slot(const Net *n, const Tensor *nd)
 {
     return slot(n, nd, -1, "STORED");
@@ -101,6 +107,10 @@ static void slots(const Net *n)
             add_offset(n->rec, "slots", slot(n, nd, -1, "GRADIENT"), nd->grad_slot,
                        xprintf("gradient of %s, %s", n->g->op[nd->op].path, describe_shape(nd->shape[nd->nlink])));
     }
+    for (int i = 0; i < n->p->nnorm; i++)
+        if (op_is_image_norm(n->g->op[n->p->norm[i].op].kind))
+            add_offset(n->rec, "slots", kept_slot(n, n->p->norm[i].op), n->p->norm[i].slot,
+                       xprintf("%s: an image's means and so on, of %d groups", n->g->op[n->p->norm[i].op].path, n->g->op[n->p->norm[i].op].groups));
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
         const int64_t at[] = {k->mat_x, k->mat_y, k->mat_back_x, k->mat_dz, k->mat_dx};
@@ -165,7 +175,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
         bool adds = false;
         for (int j = 0; j < nsum; j++)
-            adds |= sum[j].node == k->port[i].node && p->node[sum[j].node].grad;
+            adds |= sum[j].node == k->port[i].node && n->g->op[sum[j].op].kind == OP_BN && p->node[sum[j].node].grad;
         if (adds)
             given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
                   xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
@@ -175,12 +185,16 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
         const char *alias = k->alias[i].name;
         if (o->kind == OP_BN)
             given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
+        else if (op_is_image_norm(o->kind))
+            given(n, r, k, xprintf("const struct cvy_gn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
         else if (o->kind == OP_DROP)
             given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
     }
     if (k->wparam >= 0) {
         const char *w = upper(n->g->param[k->wparam].name);
         given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
+        if (k->wu_floats)
+            given(n, r, k, "float *wu", "wu", xprintf("wt + %s_%s_WINOGRAD", n->NAME, upper(k->name)));
         if (k->wt_floats)
             given(n, r, k, "float *wt", "wt", xprintf("wt + %s_%s_TRANSPOSED", n->NAME, upper(k->name)));
         given(n, r, k, "float *dw", "dw", "dw");
@@ -223,7 +237,24 @@ static bool has_backward(const Net *n, const Kernel *k)
 
 static const char *infer_prototype(const Net *n, const Kernel *k)
 {
-    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(k));
+    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(n->p, k));
+}
+
+/* A row of what `NAME bench` measures: a kernel's call and what it costs. */
+static void bench_row(const Net *n, const char *list, const Kernel *k, Phase phase, const char *verb, const char *call)
+{
+    const Cost c = plan_cost(n->p, k, phase);
+    Rec *r = rec_add(n->rec, list);
+
+    rec_fmt(r, "name", "%s.%s", k->name, verb);
+    rec_fmt(r, "function", "%s_%s", k->name, verb);
+    rec_fmt(r, "costs", "%.1f, %.1f, %.1f, %.1f", c.useful, c.executed, c.image_bytes, c.step_bytes);
+    rec_str(r, "call", call);
+}
+
+static void bench_training(const Net *n, const Kernel *k, Phase phase, const char *verb)
+{
+    bench_row(n, "bench_training", k, phase, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
 }
 
 static void train_kernel(const Net *n, int i)
@@ -238,6 +269,7 @@ static void train_kernel(const Net *n, int i)
     kernel_fields(n, k, r);
     if (k->has_forward) {
         rec_int(r, "forward", 1);
+        bench_training(n, k, PHASE_FORWARD, "forward");
         decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
     if (has_backward(n, k)) {
@@ -246,10 +278,13 @@ static void train_kernel(const Net *n, int i)
     }
     if (k->runs_again)
         decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-    if (k->wt_floats) {
-        rec_int(r, "transposed", 1);
+    if (k->wt_floats + k->wu_floats) {
+        rec_int(r, "copies", 1);
         decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
-        add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+        if (k->wt_floats)
+            add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
+        if (k->wu_floats)
+            add_offset(n->rec, "params", xprintf("%s_%s_WINOGRAD", n->NAME, upper(k->name)), p->wu_at[i], NULL);
     }
     if (has_trace(k)) {
         rec_int(r, "traced", 1);
@@ -273,11 +308,15 @@ static void kernels(const Net *n)
         const int segment = p->g->op[p->kernel[i].op].segment;
         Rec *r = rec_add(n->rec, "reversed");
         for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
-            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment)
+            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
                 rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
+                bench_training(n, &p->kernel[j], PHASE_AGAIN, "again");
+            }
         done = segment ? segment : done;
         rec_str(r, "name", p->kernel[i].name);
         rec_int(r, "backward", has_backward(n, &p->kernel[i]));
+        if (has_backward(n, &p->kernel[i]))
+            bench_training(n, &p->kernel[i], PHASE_BACKWARD, "backward");
     }
 }
 
@@ -302,17 +341,23 @@ static void norms(const Net *n)
     for (int i = 0; i < n->p->nnorm && (n->parts & PART_TRAIN); i++) {
         const Norm *m = &n->p->norm[i];
         const Op *o = &n->g->op[m->op];
-        const char *name = norm_name(n, m->op);
-        rec_str(rec_add(n->rec, "norms"), "name", name);
+        const bool image = op_is_image_norm(o->kind);
+        const char *name = norm_name(n, m->op), *at = image ? xprintf("%s.norm", name) : name;
+        rec_str(rec_add(n->rec, image ? "image_norms" : "norms"), "name", name);
         line(n->rec, "place",
-             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", name,
-                     o->shape.c, m->padded, n->p->pieces, o->eps, o->momentum));
-        line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", name, param_macro(n, m->op, PARAM_GAMMA)));
-        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", name, param_macro(n, m->op, PARAM_BETA)));
-        line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
-        line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
-        line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
-        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)m->floats, (long long)m->doubles));
+             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", at,
+                     o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
+        line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
+        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
+        if (image) {
+            line(n->rec, "place", xprintf("net->%s.groups = %d", name, o->groups));
+            line(n->rec, "place", xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
+        } else {
+            line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
+            line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
+            line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
+        }
+        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats, (long long)m->doubles));
     }
 }
 
@@ -355,7 +400,10 @@ static void folds(const Net *n)
             line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
         }
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            line(n->rec, "folds", xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
+                                          k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
+        else if (k->kind == KERNEL_CONV)
             line(n->rec, "folds", xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
                                           k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
         else
@@ -365,6 +413,12 @@ static void folds(const Net *n)
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
         const int padded = a->padded;
+        if (op_is_image_norm(n->g->op[a->op].kind)) {
+            line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, p + %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
+                                          param_macro(n, a->op, PARAM_BETA), n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
+                                          affine_macro(n->p, a->op), padded));
+            continue;
+        }
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
         line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, f + %s + %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
                                       affine_macro(n->p, a->op), padded));
@@ -448,6 +502,12 @@ static const char *infer_slot(const Net *n, int node)
     return xprintf("%s_%s_INFER", n->NAME, upper(n->p->infer[n->p->infer_node[node].maker].name));
 }
 
+/* An image norm's statistics of the image at hand. */
+static const char *infer_stats(const Net *n, int op)
+{
+    return xprintf("%s_%s_INFER_STATS", n->NAME, upper(n->g->op[op].path));
+}
+
 static const char *infer_scratch(const Net *n, const Kernel *k)
 {
     return xprintf("%s_%s_INFER_SCRATCH", n->NAME, upper(k->name));
@@ -466,7 +526,10 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
             buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
         else if (k->port[i].node != k->node)
             buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].node));
-    buf_printf(&b, ", s + %s, %s)", infer_slot(n, k->node), k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
+    for (int i = 0; i < k->nalias; i++)
+        if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
+            buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
+    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "", k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
     return b.text;
 }
 
@@ -476,6 +539,9 @@ void emit_infer_places(const Plan *p, Rec *rec, const char *list)
 
     for (int i = 1; i < p->ninfer_node; i++)
         add_offset(rec, list, infer_slot(n, i), p->infer_node[i].slot, NULL);
+    for (int i = 0; i < p->nnorm; i++)
+        if (op_is_image_norm(p->g->op[p->norm[i].op].kind))
+            add_offset(rec, list, infer_stats(n, p->norm[i].op), p->norm[i].infer_slot, NULL);
     for (int i = 0; i < p->ninfer; i++)
         if (p->infer[i].scratch)
             add_offset(rec, list, infer_scratch(n, &p->infer[i]), p->infer[i].scratch_at, NULL);
@@ -491,8 +557,11 @@ const char *emit_infer_result(const Plan *p)
 static void inference(const Net *n)
 {
     emit_infer_places(n->p, n->rec, "infer_slots");
-    for (int i = 0; i < n->p->ninfer; i++)
-        line(n->rec, "infer", emit_infer_call(n->p, &n->p->infer[i], "f"));
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const char *call = emit_infer_call(n->p, &n->p->infer[i], "f");
+        line(n->rec, "infer", call);
+        bench_row(n, "bench_inference", &n->p->infer[i], PHASE_INFER, "infer", call);
+    }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }
 
@@ -726,6 +795,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     }
     source(n, "network", "runtime/cvy_kernels.c");
     source(n, "program", "main.c");
+    source(n, "measured", xprintf("%s_bench.c", n->name));
     for (size_t i = 0; i < nembedded; i++) {
         const char *name = embedded[i].name;
         if (strncmp(name, "runtime/", 8) != 0)
@@ -737,6 +807,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
     expand_file(n, out, xprintf("%s_net.c", n->name), "net");
+    expand_file(n, out, xprintf("%s_bench.c", n->name), "bench");
     expand_file(n, out, "main.c", "main");
     expand_file(n, out, "Makefile", "makefile");
     expand_file(n, out, "meson.build", "meson");

@@ -127,6 +127,34 @@ static const char *channel(int first)
     return first ? xprintf("c + %d", first) : "c";
 }
 
+/* The run is given a pointer `name` into scratch. */
+static void scratch_field(Lines *l, const char *type, const char *name)
+{
+    if (once(l, name))
+        field(l, "%s *%s", type, name);
+}
+
+/* A constant vector of an image norm, or of what image norms take away: one of those that stand in scratch, `padded` floats each. */
+static void image_constant(Lines *l, const char *alias, const char *at, int which, const char *what, int padded, int first)
+{
+    const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
+
+    l->uses_q = true;
+    scratch_field(l, "const float", at);
+    if (!once(l, name))
+        return;
+    field(l, "vf %s", name);
+    load(l, name, xprintf("%s(q->%s + %s)", loads, at, which ? xprintf("%d + %s", which * padded, channel(first)) : channel(first)));
+}
+
+/* Channels of a node, rounded up, with room for a way that writes past the last. */
+static int node_room(const Lines *l)
+{
+    const Tensor *list = l->infer ? l->p->infer_node : l->p->node, *nd = &list[l->k->node];
+
+    return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
+}
+
 /* A constant vector of a norm, or of the node's statistics, declared and loaded once a run; one step's stand in one declaration. */
 static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first, Buf *declared)
 {
@@ -151,7 +179,8 @@ static void step_constants(Lines *l, const Step *s)
     static const char *const forward[] = {"mean", "scale", "shift", NULL}, *const affine[] = {"scale", "shift", NULL},
                             *const correct[] = {"mean", "back_x", "back_1", NULL}, *const sums[] = {"mean", "istd", "off", NULL},
                             *const scale[] = {"scale", NULL};
-    const bool norm = s->op >= 0 && l->p->g->op[s->op].kind == OP_BN;
+    static const char *const image[] = {"mean", "scale", "shift", "istd", "off"}, *const image_back[] = {"mean", "back_x", "back_1"};
+    const bool norm = s->op >= 0 && op_is_norm(l->p->g->op[s->op].kind);
     const char *const *w = s->kind == STEP_CORRECT                ? correct
                            : s->kind == STEP_SUMS                 ? sums
                            : s->kind == STEP_SCALE                ? scale
@@ -159,6 +188,16 @@ static void step_constants(Lines *l, const Step *s)
                            : norm && s->kind == STEP_FORWARD      ? forward
                                                                   : NULL;
 
+    for (int i = 0; i < 3 && s->kind == STEP_CORRECT_IMAGE; i++)
+        image_constant(l, "image", "image_back", i, image_back[i], node_room(l), s->first);
+    if (norm && op_is_image_norm(l->p->g->op[s->op].kind)) {
+        const char *alias = plan_alias(l->k, s->op);
+        for (; w && *w; w++)
+            for (int i = 0; i < 5; i++)
+                if (strcmp(*w, image[i]) == 0)
+                    image_constant(l, alias, xprintf("%s_of_image", alias), i, *w, blocks_of(l->p->g->op[s->op].shape.c) * LANES, s->first);
+        return;
+    }
     Buf declared = {0};
     for (; w && *w; w++)
         norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first, &declared);
@@ -387,21 +426,36 @@ static void side_step(Lines *l, const Step *step)
     l->uses_place = l->uses_q = true;
 }
 
+/* Where a run's channels stand among those of the kernel's node. */
+static bool shifted_in_node(const Lines *l)
+{
+    const Tensor *list = l->infer ? l->p->infer_node : l->p->node, *nd = &list[l->k->node];
+    const Place all = {.first = l->r->stats_first, .total = nd->shape[nd->nlink].c};
+
+    return plan_shifted(&all, l->r->shape.c);
+}
+
+/* Statistics of the batch, in the arena, or of the image, in scratch. */
 static void stats_step(Lines *l, const Step *step)
 {
     const Run *r = l->r;
-    const Tensor *nd = &l->p->node[l->k->node];
-    const Place all = {.first = r->stats_first, .total = nd->shape[nd->nlink].c};
-    const bool shifted = plan_shifted(&all, r->shape.c);
-    const int padded = blocks_of(all.total) * LANES + LANES;
+    const bool image = step->kind == STEP_IMAGE_STATS;
+    const char *prefix = image ? "image_" : "";
 
-    field(l, "double *stats");
-    field(l, "vf sum, square, pivot");
-    load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * padded, channel(r->stats_first)));
+    field(l, "double *%sstats", prefix);
+    field(l, "vf %ssum, %ssquare, %spivot", prefix, prefix, prefix);
+    if (image) {
+        scratch_field(l, "double", "image_sums");
+        load(l, "image_stats", xprintf("q->image_sums + %s", channel(r->stats_first)));
+    } else {
+        load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first)));
+    }
     Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
     rec_str(s, "in", number(l, step->in));
-    rec_int(e, "padded", padded);
-    if (shifted)
+    rec_str(s, "of", prefix);
+    rec_int(e, "padded", node_room(l));
+    rec_str(e, "of", prefix);
+    if (shifted_in_node(l))
         rec_int(s, "valid", r->shape.c);
     l->uses_q = true;
 }
@@ -409,13 +463,18 @@ static void stats_step(Lines *l, const Step *step)
 static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
-    const Tensor *nd = &l->p->node[l->k->node];
-    const Place all = {.first = r->stats_first, .total = nd->shape[nd->nlink].c};
     Rec *s = add_line(l->rec, "begin", "begin_stats");
 
     rec_str(s, "tag", run_tag(l->k, r));
-    if (plan_shifted(&all, r->shape.c))
-        rec_int(s, "valid", r->shape.c);
+    rec_str(s, "when", r->image_stats ? "" : "q->at->fresh && "); /* of the batch: the piece's first image */
+    if (r->stats) {
+        rec_int(s, "batch", 1);
+        if (r->image_stats)
+            rec_str(s, "fresh", "if (q->at->fresh)");
+    }
+    if (r->image_stats)
+        rec_int(s, "image", 1);
+    rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
     rec_int(l->rec, "begin_uses_first", 1);
 }
 
@@ -427,12 +486,19 @@ static void sums_step(Lines *l, const Step *step)
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
     field(l, "vf sum_%s, square_%s", alias, alias);
+    const char *sums, *end = step->first ? xprintf("q->c + %d", step->first) : "q->c";
+    if (op_is_image_norm(l->p->g->op[step->op].kind)) {
+        const char *name = xprintf("%s_gradient", alias);
+        scratch_field(l, "double", name);
+        sums = xprintf("q->%s + %s", name, end);
+    } else {
+        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, end);
+    }
     rec_str(add_line(l->rec, "begin", "begin_sums"), "op", alias);
     Rec *e = add_line(l->rec, "end", "end_sums");
     rec_str(e, "op", alias);
     rec_int(e, "padded", padded);
-    rec_int(e, "both", 2 * padded);
-    rec_str(e, "channel", step->first ? xprintf("q->c + %d", step->first) : "q->c");
+    rec_str(e, "sums", sums);
 }
 
 static void store_step(Lines *l, const Step *step)
@@ -465,7 +531,7 @@ static void steps(Lines *l)
         Rec *s = NULL;
         switch (step->kind) {
         case STEP_FORWARD:
-            s = add_line(l->rec, "point", xprintf("fwd_%s", op->name));
+            s = add_line(l->rec, "point", xprintf("fwd_%s", op_is_norm(g->op[step->op].kind) ? "norm" : op->name));
             break;
         case STEP_AFFINE:
             s = add_line(l->rec, "point", "fwd_affine");
@@ -482,7 +548,9 @@ static void steps(Lines *l)
             rec_str(s, "value", number(l, op->need == NEED_OUTPUT ? step->out : step->in));
             break;
         case STEP_CORRECT:
+        case STEP_CORRECT_IMAGE:
             s = add_line(l->rec, "point", "back_stats");
+            rec_str(s, "of", step->kind == STEP_CORRECT ? "stats" : "image");
             if (plan_shifted(&(Place){.first = step->first, .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c}, step->channels))
                 rec_int(s, "valid", step->channels);
             break;
@@ -500,6 +568,7 @@ static void steps(Lines *l)
             store_step(l, step);
             continue;
         case STEP_STATS:
+        case STEP_IMAGE_STATS:
             stats_step(l, step);
             continue;
         case STEP_SIDE:
@@ -596,7 +665,8 @@ const char *describe_stages(const Plan *p, const Run *r)
         buf_puts(&b, op_info[p->g->op[r->window].kind].name), comma = ", ";
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        static const char *const verb[] = {[STEP_STORE] = "store", [STEP_STATS] = "statistics", [STEP_CORRECT] = "what the norms' statistics take away",
+        static const char *const verb[] = {[STEP_STORE] = "store", [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image",
+                                           [STEP_CORRECT_IMAGE] = "what the image norms' statistics take away", [STEP_CORRECT] = "what the norms' statistics take away",
                                            [STEP_SUMS] = "sums for the norm before", [STEP_MASK] = "mask", [STEP_ADD] = "add",
                                            [STEP_GIVE] = "give to the other operand"};
         if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
@@ -670,7 +740,7 @@ static void walk(Lines *l)
     rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
     rec_int(l->rec, "h", r->shape.h);
     rec_int(l->rec, "w", r->shape.w);
-    rec_str(l->rec, "first", r->stats ? xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)) : "vf_zero()");
+    rec_str(l->rec, "first", r->stats || r->image_stats ? xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)) : "vf_zero()");
 }
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
@@ -686,6 +756,10 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
     else {
         field(l, "const struct %s *k", kernel_struct(p, k));
         field(l, "const struct cvy_at *at");
+        if (r->several) {
+            field(l, "const struct cvy_at *images");
+            rec_int(l->rec, "several", 1);
+        }
     }
     field(l, "int c");
     load(l, "c", "c");
@@ -703,7 +777,7 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
     } else {
         store_result(l, r->back ? "g" : xprintf("v%d", r->last - l->base));
     }
-    if (r->stats)
+    if (r->stats || r->image_stats)
         begin_stats(l);
     if (!l->uses_place)
         add_line(l->rec, "point", "unused_place");

@@ -20,8 +20,8 @@ typedef struct Flow {
     bool infer;
     int *uses;    /* readers of an op's output, those of a concat counted as readers of what it joins */
     int *reader;  /* one of them */
-    bool *solid;  /* of a concat: it is a tensor in memory, since a sum or a pad reads it */
-    bool *anchor; /* the op's output is a node */
+    bool *solid;  /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
+    unsigned char *anchor; /* the op's output is a node: why, by bits of Anchor; 0: it is none */
     bool *by_side; /* ... that is read by the side */
     int *main;    /* of an add: which operand is on the main line */
     int *fused;   /* of an add: the weight op in whose out way it stands, or -1 */
@@ -64,7 +64,13 @@ static bool is_list(const Flow *f, int op)
 /* Whether an op works on a register: activations, dropout, a norm's apply. */
 static bool is_point(const Graph *g, int op)
 {
-    return info(g, op)->cls == CLASS_POINT || g->op[op].kind == OP_BN;
+    return info(g, op)->cls == CLASS_POINT || op_is_norm(g->op[op].kind);
+}
+
+/* Whether an op takes statistics of what it reads: batch norms in training, image norms always. */
+static bool takes_statistics(const Flow *f, int op)
+{
+    return op_is_image_norm(f->g->op[op].kind) || (!f->infer && f->g->op[op].kind == OP_BN);
 }
 
 /* ---- anchors ---- */
@@ -75,7 +81,7 @@ static void count_uses(Flow *f)
 
     for (int i = 1; i < g->nop; i++)
         for (int k = 0; k < g->op[i].nin; k++)
-            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD)
+            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD || op_is_image_norm(g->op[i].kind)) /* whose groups may cross what is joined */
                 f->solid[g->op[i].ins[k]] = g->op[g->op[i].ins[k]].kind == OP_CONCAT;
     for (int i = g->nop - 1; i > 0; i--)
         for (int k = 0; k < g->op[i].nin; k++) {
@@ -92,7 +98,7 @@ static void anchor_statistics(Flow *f, int v)
         for (int k = 0; k < f->g->op[v].nin; k++)
             anchor_statistics(f, f->g->op[v].ins[k]);
     else
-        f->anchor[v] = true;
+        f->anchor[v] |= ANCHOR_STATS;
 }
 
 /* Back from v along the main line to an anchor, the input, a list, or a weight op. */
@@ -113,17 +119,48 @@ static int side_base(const Flow *f, int v)
     return v == 0 || f->anchor[v] ? v : -1;
 }
 
-/* Whether nothing that stands between weight op w and v needs more in backward than winners of windows: behind a sum
- * nothing else can be read off what is stored there. */
-static bool sum_serves(const Flow *f, int w, int v)
+/* An op between weight op w and v that needs more in backward than winners of windows: behind a sum nothing else can be
+ * read off what is stored there. -1: none. */
+static int sum_refused(const Flow *f, int w, int v)
 {
     for (; v != w; v = f->g->op[v].kind == OP_ADD ? f->g->op[v].ins[f->main[v]] : f->g->op[v].in) {
         const Op *op = &f->g->op[v];
         const Need need = info(f->g, v)->need;
         if (need == NEED_ROUTE ? op->kernel[0] * op->kernel[1] > 255 : need != NEED_NOTHING)
-            return false;
+            return v;
     }
-    return true;
+    return -1;
+}
+
+/* Why the weight op at which operand v of a sum begins does not do the sum as it stores, or that there is none. */
+static const char *why_no_sum(const Flow *f, int v)
+{
+    const Graph *g = f->g;
+    const int w = base_of(f, v);
+
+    if (w == 0 || f->anchor[w] || !is_weight(g, w))
+        return xprintf("%s is%s%s%s: no weight op is at work on it that could add as it stores", g->op[v].path, v == w ? "" : " made from ",
+                       v == w ? "" : g->op[w].path, w == 0 ? "" : is_list(f, w) ? ", which is joined of others" : v == w ? " a tensor of its own" : ", where a kernel ended");
+    const int refused = sum_refused(f, w, v);
+    if (refused >= 0)
+        return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path, g->op[refused].path,
+                       info(g, refused)->need == NEED_INPUT ? "input" : "output");
+    return xprintf("not as %s stores: the other operand is not there yet when it runs", g->op[w].path);
+}
+
+/* Where a sum is done, and why there. */
+static const char *why_sum(const Flow *f, int add)
+{
+    const Graph *g = f->g;
+    const Op *op = &g->op[add];
+    Buf b = {0};
+
+    if (f->fused[add] >= 0)
+        return xprintf("%s adds as it stores: of the operands' weight ops it runs last, and nothing between it and the sum needs more in backward than the sum tells",
+                       g->op[f->fused[add]].path);
+    for (int k = 0; k < op->nin; k++)
+        buf_printf(&b, "%s%s", k ? "; " : "", why_no_sum(f, op->ins[k]));
+    return b.text;
 }
 
 /* Which operand is on a sum's main line: one whose weight op can do the sum as it stores, the latest such; else one that
@@ -136,7 +173,7 @@ static void arrange_sum(Flow *f, int add)
     f->main[add] = -1;
     for (int k = 0; k < op->nin; k++) {
         const int w = base_of(f, op->ins[k]);
-        if (w == 0 || f->anchor[w] || !is_weight(f->g, w) || w < f->fused[add] || (!f->infer && !sum_serves(f, w, op->ins[k])))
+        if (w == 0 || f->anchor[w] || !is_weight(f->g, w) || w < f->fused[add] || (!f->infer && sum_refused(f, w, op->ins[k]) >= 0))
             continue;
         bool ready = true; /* what the other operands begin at is there when w runs */
         for (int j = 0; j < op->nin; j++) {
@@ -153,13 +190,15 @@ static void arrange_sum(Flow *f, int add)
             f->main[add] = k;
     if (f->main[add] < 0)
         f->main[add] = 0;
+    if (!f->infer)
+        f->p->sum_why[add] = why_sum(f, add);
     if (is_list(f, base_of(f, op->ins[f->main[add]])))
-        f->anchor[op->ins[f->main[add]]] = true;
+        f->anchor[op->ins[f->main[add]]] |= ANCHOR_TENSOR;
     for (int k = 0; k < op->nin; k++) {
         if (k == f->main[add])
             continue;
         if (side_base(f, op->ins[k]) < 0)
-            f->anchor[op->ins[k]] = true;
+            f->anchor[op->ins[k]] |= ANCHOR_SIDE;
         f->by_side[side_base(f, op->ins[k])] = true;
     }
 }
@@ -169,25 +208,25 @@ static void find_anchors(Flow *f)
     const Graph *g = f->g;
 
     for (int i = 1; i < g->nop; i++) {
-        f->anchor[i] |= f->uses[i] > 1 && !is_list(f, i);
-        f->anchor[i] |= f->solid[i];
-        if (!f->infer && g->op[i].kind == OP_BN)
+        f->anchor[i] |= f->uses[i] > 1 && !is_list(f, i) ? ANCHOR_MANY : 0;
+        f->anchor[i] |= f->solid[i] ? ANCHOR_TENSOR : 0;
+        if (takes_statistics(f, i))
             anchor_statistics(f, g->op[i].in);
     }
     if (f->infer && !is_list(f, g->op[g->nop - 1].in))
-        f->anchor[g->op[g->nop - 1].in] = true;
+        f->anchor[g->op[g->nop - 1].in] |= ANCHOR_RESULT;
     for (int i = 1; i < g->nop; i++) {
         if (g->op[i].kind == OP_ADD)
             arrange_sum(f, i);
         if (g->op[i].kind == OP_PAD && is_list(f, base_of(f, g->op[i].in)))
-            f->anchor[g->op[i].in] = true;
+            f->anchor[g->op[i].in] |= ANCHOR_TENSOR;
     }
 }
 
 /* ---- what is stored ---- */
 
-/* Whether value p of an out way may be the stored one: the backward of every op before it is served by it alone. */
-static bool can_store(const Graph *g, const Way *w, int p)
+/* An op of an out way whose backward is not served by value p behind it alone; -1: p may be the stored one. */
+static int refused_by(const Graph *g, const Way *w, int p)
 {
     for (int i = 0; i < p; i++) {
         const Op *op = &g->op[w->link[i].op];
@@ -197,21 +236,21 @@ static bool can_store(const Graph *g, const Way *w, int p)
         case NEED_SIGN:
             for (int j = i + 1; j < p; j++)
                 if (!info(g, w->link[j].op)->keeps_sign)
-                    return false;
+                    return w->link[i].op;
             break;
         case NEED_OUTPUT:
             if (i + 1 != p)
-                return false;
+                return w->link[i].op;
             break;
         case NEED_ROUTE:
             if (op->kernel[0] * op->kernel[1] > 255)
-                return false;
+                return w->link[i].op;
             break;
         case NEED_INPUT:
-            return false;
+            return w->link[i].op;
         }
     }
-    return true;
+    return -1;
 }
 
 static int64_t store_bytes(const Graph *g, const Way *w, int p)
@@ -230,7 +269,7 @@ static int choose_stored(const Graph *g, const Way *w, int least)
     int best = -1;
 
     for (int p = least; p <= w->n; p++)
-        if (can_store(g, w, p) && (best < 0 || store_bytes(g, w, p) <= store_bytes(g, w, best)))
+        if (refused_by(g, w, p) < 0 && (best < 0 || store_bytes(g, w, p) <= store_bytes(g, w, best)))
             best = p;
     return best;
 }
@@ -361,7 +400,9 @@ static Tensor *add_node(Flow *f, int op, int key)
     *nd = (Tensor){.op = op, .key = key, .maker = -1, .stored = true, .root = f->n - 1, .stored_op = op, .image = -1};
     nd->shape = xalloc(sizeof *nd->shape);
     nd->shape[0] = f->g->op[op].shape;
-    nd->grad = op > 0 && (f->g->op[op].input_grad || is_weight(f->g, op) || f->g->op[op].kind == OP_BN) && !f->infer;
+    nd->anchor = f->anchor[op];
+    nd->by_side = f->by_side[op];
+    nd->grad = op > 0 && (f->g->op[op].input_grad || is_weight(f->g, op) || op_is_norm(f->g->op[op].kind)) && !f->infer;
     return nd;
 }
 
@@ -372,7 +413,7 @@ static int next_out(const Flow *f, int w, int v)
 
     if (f->anchor[v] || f->uses[v] != 1)
         return -1;
-    if (info(f->g, r)->cls == CLASS_POINT || is_window(f->g, r) || f->g->op[r].kind == OP_BN)
+    if (is_point(f->g, r) || is_window(f->g, r))
         return r;
     return f->g->op[r].kind == OP_ADD && f->fused[r] == w && f->g->op[r].ins[f->main[r]] == v ? r : -1;
 }
@@ -382,14 +423,18 @@ static const char *why_stored(const Flow *f, int op, const Way *w, int p, bool a
 {
     const int n = w->n;
 
-    if (p < n && can_store(f->g, w, p + 1))
+    if (p < n && refused_by(f->g, w, p + 1) < 0)
         return "the tensors behind it that would serve are larger";
     if (p < n)
         return xprintf("the %s behind it needs its %s in backward", info(f->g, w->link[p].op)->name,
                        info(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
+    const OpKind reader = f->g->op[f->reader[op]].kind;
     return xprintf("it is what %s%s",
-                   !anchored ? "the next kernel reads" : f->uses[op] > 1 ? "several ops read" : f->by_side[op] ? "a join reads" : "the bn behind it normalises",
+                   !anchored                        ? "the next kernel reads"
+                   : f->uses[op] > 1                ? "several ops read"
+                   : f->by_side[op]                 ? "a join reads"
+                                                    : xprintf("the %s behind it normalises", op_info[op_is_norm(reader) ? reader : OP_BN].name),
                    p ? ", and the stages before it need no more" : "");
 }
 
@@ -400,6 +445,12 @@ static bool padded_by_side(const Flow *f, int op)
         if (f->g->op[i].kind == OP_PAD && f->g->op[i].in == op)
             return true;
     return false;
+}
+
+static void list_choices(const Graph *g, int op, const Way *w, int least, Tensor *nd)
+{
+    for (int p = 0; p <= w->n; p++)
+        *PUSH(nd->choice, nd->nchoice) = (Choice){p ? w->link[p - 1].op : op, store_bytes(g, w, p), refused_by(g, w, p), p < least};
 }
 
 /* A weight op's out way, and its node. */
@@ -417,6 +468,8 @@ static void build_out(Flow *f, Kernel *k)
             *PUSH(k->fold, k->nfold) = v;
             continue;
         }
+        if (folding && g->op[v].kind != OP_DROP)
+            k->fold_stop = v;
         folding = folding && g->op[v].kind == OP_DROP;
         extend(f, &w, v);
         if (g->op[v].kind == OP_ADD)
@@ -433,14 +486,21 @@ static void build_out(Flow *f, Kernel *k)
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
     const int least = padded_by_side(f, end) ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
+    const char *least_why = padded_by_side(f, end) ? "a pad reads the last as it is stored"
+                            : least > after_sum    ? "several ops read what stands behind a window"
+                            : after_sum            ? "it stands before a sum, which would read all its terms again"
+                                                   : NULL;
     int p = choose_stored(g, &w, least);
     int u = anchored ? w.n : p;
     if (p < 0) { /* others read it as it is, and the stages before need more in backward: a pass makes it */
         p = u = choose_stored(g, &w, after_sum);
-        f->anchor[u ? w.link[u - 1].op : k->op] = true;
+        f->anchor[u ? w.link[u - 1].op : k->op] |= ANCHOR_CUT;
     }
     const int value = u ? w.link[u - 1].op : k->op;
+    f->anchor[value] |= anchored ? 0 : ANCHOR_STORED;
     Tensor *nd = add_node(f, value, k->op);
+    list_choices(g, k->op, &w, least, nd);
+    nd->least_why = least_why;
     nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, p, anchored) : "what others read stands behind it, and a pass stores that";
     nd->stored_op = p ? w.link[p - 1].op : k->op;
     nd->nlink = u - p;
@@ -454,7 +514,6 @@ static void build_out(Flow *f, Kernel *k)
     w.total = w.shape[u].c;
     k->out = w;
     k->out.grad = p; /* of an out way: the stored value */
-    f->anchor[value] = true;
 }
 
 /* A node that no weight op makes. It is stored unless its readers can go the way to it by themselves. */
@@ -497,7 +556,7 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
 {
     Kernel *k = PUSH(*list, *n);
 
-    *k = (Kernel){.kind = kind, .op = op, .node = -1, .wparam = -1, .bparam = -1, .trace_core = -1};
+    *k = (Kernel){.kind = kind, .op = op, .node = -1, .wparam = -1, .bparam = -1, .trace_core = -1, .fold_stop = -1};
     k->x = k->y = k->dz = k->dx = k->xg = k->zg = -1;
     k->mat_x = k->mat_y = k->mat_dz = k->mat_dx = k->mat_back_x = -1;
     k->out.node = -1;
@@ -522,6 +581,18 @@ static void count_readers(Flow *f, const Kernel *k)
     }
 }
 
+/* A norm over a node, whose channel 0 is channel `first` of the norm. */
+static void place_norm(Tensor *nd, const Graph *g, int op, int first)
+{
+    if (op_is_image_norm(g->op[op].kind)) {
+        *PUSH(nd->image_norm, nd->nimage_norm) = op;
+        return;
+    }
+    int n = nd->nnorm;
+    *PUSH(nd->norm, nd->nnorm) = op;
+    *PUSH(nd->norm_first, n) = first;
+}
+
 /* Norms over each node. */
 static void place_norms(Flow *f, const Kernel *k)
 {
@@ -529,14 +600,11 @@ static void place_norms(Flow *f, const Kernel *k)
         const Way *way = &k->in[w];
         for (int i = way->grad; i < way->n; i++) {
             const Link *l = &way->link[i];
-            if (f->g->op[l->op].kind == OP_BN && i == way->grad) {
-                Tensor *nd = &f->list[way->node];
-                int n = nd->nnorm;
-                *PUSH(nd->norm, nd->nnorm) = l->op;
-                *PUSH(nd->norm_first, n) = l->first;
-            } else if (f->g->op[l->op].kind == OP_BN) {
+            if (!takes_statistics(f, l->op))
+                continue;
+            if (i > way->grad)
                 BUG("%s normalises what is no node", f->g->op[l->op].path);
-            }
+            place_norm(&f->list[way->node], f->g, l->op, l->first);
         }
     }
 }
@@ -546,12 +614,8 @@ static void side_norms(Flow *f, const Way *way)
     for (int i = way->node < 0 ? 0 : way->grad; i < way->n; i++)
         for (int s = 0; s < way->link[i].nside; s++) {
             const Way *side = &way->link[i].side[s].way;
-            if (side->n > side->grad && f->g->op[side->link[side->grad].op].kind == OP_BN) {
-                Tensor *nd = &f->list[side->node];
-                int n = nd->nnorm;
-                *PUSH(nd->norm, nd->nnorm) = side->link[side->grad].op;
-                *PUSH(nd->norm_first, n) = 0;
-            }
+            if (side->n > side->grad && takes_statistics(f, side->link[side->grad].op))
+                place_norm(&f->list[side->node], f->g, side->link[side->grad].op, 0);
         }
 }
 
@@ -566,6 +630,8 @@ void flow_build(Plan *p, bool infer)
     f->uses = xalloc(n * sizeof(int));
     f->reader = xalloc(n * sizeof(int));
     f->solid = xalloc(n);
+    if (!infer)
+        p->sum_why = xalloc(n * sizeof *p->sum_why);
     f->anchor = xalloc(n);
     f->by_side = xalloc(n);
     f->main = xalloc(n * sizeof(int));
@@ -613,12 +679,10 @@ void flow_build(Plan *p, bool infer)
         if (loss && infer)
             p->logits = k->node;
         count_readers(f, k);
-        if (!infer) {
-            place_norms(f, k);
-            for (int w = 0; w < k->nin; w++)
-                side_norms(f, &k->in[w]);
-            side_norms(f, &k->out);
-        }
+        place_norms(f, k);
+        for (int w = 0; w < k->nin; w++)
+            side_norms(f, &k->in[w]);
+        side_norms(f, &k->out);
     }
     if (infer) {
         p->infer_node = f->list, p->ninfer_node = f->n;

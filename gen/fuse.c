@@ -148,7 +148,7 @@ static void point_step(const Fuse *f, Run *r, const Link *l, int in, int out)
     Step *s = add_step(r, f->infer && kind == OP_BN ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
 
     s->first = l->first;
-    s->first_lanes = kind == OP_SIGMOID && r->shape.c % LANES != 0;
+    s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
 }
 
 /* The side's number in the run. */
@@ -211,7 +211,7 @@ typedef struct Forward {
     int a, b;
     Place from;
     int store;      /* value that is stored as the kernel's node, -1 */
-    bool stats;     /* of value b, which is the kernel's node */
+    bool ends;      /* value b is the kernel's node, of which norms take statistics */
     Place to;
     bool bias;      /* the first value lacks the bias */
     bool keep_route;
@@ -250,10 +250,15 @@ static void build_forward(Fuse *f, Chain *c, Image **images, int *nimages, const
         if (fw->store == i + 1)
             store_step(r, fw, i + 1);
     }
-    if (fw->stats) {
-        add_step(r, STEP_STATS, -1, fw->b, 0);
-        r->stats = true;
+    if (fw->ends) {
+        const Tensor *nd = &f->node[f->k->node];
+        r->stats = nd->nnorm > 0;
+        r->image_stats = nd->nimage_norm > 0;
         r->stats_first = w->first;
+        if (r->stats)
+            add_step(r, STEP_STATS, -1, fw->b, 0);
+        if (r->image_stats)
+            add_step(r, STEP_IMAGE_STATS, -1, fw->b, 0);
     }
     if (fw->to.where != NOWHERE)
         r->to = fw->to;
@@ -269,7 +274,7 @@ typedef struct Backward {
     int a, b, origin;
     const Chain *values;
     Place stored;
-    bool correct; /* value b is the kernel's node, which norms read */
+    bool correct; /* value b is the kernel's node, and norms read that */
     Place from, to;
     bool adds, bias_grad;
 } Backward;
@@ -285,7 +290,12 @@ static Place value_image(const Chain *values, int window)
 
 static bool is_norm(const Fuse *f, int op)
 {
-    return f->g->op[op].kind == OP_BN;
+    return op_is_norm(f->g->op[op].kind);
+}
+
+static bool has_norms(const Tensor *nd)
+{
+    return nd->nnorm + nd->nimage_norm > 0;
 }
 
 /* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
@@ -396,8 +406,11 @@ static void build_backward(Fuse *f, Chain *c, Image **images, int *nimages, cons
         for (int i = u; i < need; i++)
             forward_step(f, r, w, i);
 
-        if (b->correct && end == b->b)
+        const Tensor *nd = b->correct && end == b->b ? &f->node[f->k->node] : NULL;
+        if (nd && nd->nnorm)
             add_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
+        if (nd && nd->nimage_norm)
+            add_step(r, STEP_CORRECT_IMAGE, -1, end, 0)->first = w->first;
         for (int i = end - 1; i >= low; i--) {
             const Link *l = &w->link[i];
             if (g->op[l->op].kind == OP_ADD) {
@@ -484,6 +497,7 @@ static void add_alias(const Graph *g, Kernel *k, int op)
         return;
     const Op *o = &g->op[op];
     const char *stage = o->stage ? o->stage : op_info[o->kind].stage;
+    stage = o->kind == OP_IN ? xprintf("instance%s", stage + 2) : stage; /* `in` is what a kernel reads */
     const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage), *unique = name;
     for (int i = 2; find_alias(k, unique); i++)
         unique = xprintf("%s_%d", name, i);
@@ -498,20 +512,23 @@ static void add_aliases(const Graph *g, Kernel *k, const Chain *c)
 }
 
 /* The packed input of a weight op: with the halo that its padding asks for. */
-static Image packed_input(const Graph *g, int op)
+static Image packed_input(const Plan *p, int op)
 {
+    const Graph *g = p->g;
     const Op *o = &g->op[op];
     const Shape in = g->op[o->in].shape;
 
     if (o->kind != OP_CONV)
         return make_image(in, false, 0, 0, 0, 0, "xs");
-    return make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
+    Image m = make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
+    winograd_grow_x(p, op, &m);
+    return m;
 }
 
 
 static const char *way_name(const char *name, int way)
 {
-    return way ? xprintf("%s%c_", name, 'a' + way % 26) : name;
+    return way ? xprintf("%s%c%s_", name, 'a' + way % 26, way < 26 ? "" : xprintf("%d", way / 26)) : name;
 }
 
 /* An image of which ways write parts that begin no block: its padding channels must be cleared. */
@@ -522,7 +539,7 @@ static void mark_shared(const Kernel *k, Image *m)
 }
 
 /* What leads to the kernel's core, or what a pass makes. */
-static void build_before(Fuse *f, bool stats)
+static void build_before(Fuse *f)
 {
     Kernel *k = f->k;
     const bool pass = k->kind == KERNEL_PASS;
@@ -532,10 +549,10 @@ static void build_before(Fuse *f, bool stats)
     for (int i = 0; i < k->nin; i++) {
         const Way *w = &k->in[i];
         Forward fw = {.name = way_name(f->infer ? "pre" : "in", i), .way = w, .b = w->n, .from = value_place(f, w->node, "in"), .store = -1, .to = no_place};
+        fw.ends = pass;
         if (pass && !f->infer) {
             fw.store = f->node[k->node].stored && k->op > 0 ? w->n : -1;
-            fw.stats = stats;
-        } else {
+        } else if (k->x >= 0) {
             fw.to = part(image_place(k->x, k->image[k->x].shape), w->first);
         }
         build_forward(f, &k->before[i], &k->image, &k->nimage, &fw);
@@ -547,7 +564,7 @@ static void build_before_back(Fuse *f)
 {
     Kernel *k = f->k;
     const bool pass = k->kind == KERNEL_PASS, conv = k->kind == KERNEL_CONV;
-    const bool correct = pass && f->node[k->node].nnorm > 0;
+    const bool correct = pass && has_norms(&f->node[k->node]);
     Place from = no_place;
 
     for (int i = 0; i < k->nin; i++)
@@ -596,9 +613,8 @@ static void build_before_back(Fuse *f)
 static void build_after(Fuse *f)
 {
     Kernel *k = f->k;
-    const Tensor *nd = &f->node[k->node];
     const bool conv = k->kind == KERNEL_CONV;
-    Forward fw = {.name = "out", .way = &k->out, .b = k->out.n, .from = no_place, .store = k->out.grad, .stats = nd->nnorm > 0,
+    Forward fw = {.name = "out", .way = &k->out, .b = k->out.n, .from = no_place, .store = k->out.grad, .ends = true,
                   .to = no_place, .bias = !conv && f->g->op[k->op].bias, .keep_route = true};
 
     fw.from.where = conv ? AT_CORE : AT_IMAGE;
@@ -632,7 +648,7 @@ static void build_after_back(Fuse *f)
         r->from = image_place(image, w->shape[last_window]);
         r->window = w->link[last_window].op;
     }
-    Backward b = {.name = "dout", .way = w, .b = w->n, .origin = w->grad, .values = &k->again, .stored = stored, .correct = nd->nnorm > 0,
+    Backward b = {.name = "dout", .way = w, .b = w->n, .origin = w->grad, .values = &k->again, .stored = stored, .correct = has_norms(nd),
                   .from = grad_place(f, k->node, "out"), .to = image_place(k->dz, k->image[k->dz].shape), .bias_grad = g->op[k->op].bias};
     build_backward(f, &k->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
@@ -645,7 +661,7 @@ static void weight_images(Fuse *f)
     Kernel *k = f->k;
     const Graph *g = f->g;
     const Op *o = &g->op[k->op];
-    Image xs = packed_input(g, k->op), dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
+    Image xs = packed_input(f->p, k->op), dz = make_image(o->shape, false, 0, 0, 0, 0, "dz");
     bool data = false;
 
     for (int i = 0; i < k->nin; i++)
@@ -661,6 +677,7 @@ static void weight_images(Fuse *f)
             data_halo(in.w, o->shape.w, o->kernel[1], o->stride[1], o->padding[1], o->dilation[1], &left, &right);
             dz = make_image(o->shape, false, top, left, bottom, right, "dz");
         }
+        winograd_grow_dz(f->p, k->op, data, &dz);
         k->dz = add_image(&k->image, &k->nimage, dz);
         return;
     }
@@ -845,7 +862,6 @@ static void name_kernel(Fuse *f)
 static void build_kernel(Fuse *f)
 {
     Kernel *k = f->k;
-    const bool stats = k->node >= 0 && f->node[k->node].nnorm > 0;
 
     name_kernel(f);
     if (k->kind == KERNEL_LOSS) {
@@ -859,7 +875,7 @@ static void build_kernel(Fuse *f)
     } else if (k->op > 0) {
         port_of(k, k->node, "out");
     }
-    build_before(f, stats);
+    build_before(f);
     if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
         build_after(f);
 }
@@ -873,25 +889,48 @@ static void build_kernel_back(Fuse *f)
     if (weights)
         build_after_back(f);
     build_before_back(f);
-    k->has_forward = k->kind != KERNEL_PASS || f->node[k->node].stored || f->node[k->node].nnorm > 0;
+    k->has_forward = k->kind != KERNEL_PASS || f->node[k->node].stored || has_norms(&f->node[k->node]);
     k->has_backward = weights || k->back_data;
 }
 
+/* The image norms that a chain's stages apply. */
+static void add_image_norms(const Graph *g, Kernel *k, const Chain *c)
+{
+    for (int r = 0; r < c->n; r++)
+        for (int s = 0; s < c->run[r].nstep; s++) {
+            const int op = c->run[r].step[s].op;
+            bool known = op < 0 || !op_is_image_norm(g->op[op].kind);
+            for (int i = 0; i < k->nimage_norm; i++)
+                known |= k->image_norm[i].op == op;
+            if (!known)
+                *PUSH(k->image_norm, k->nimage_norm) = (ImageNorm){.op = op};
+        }
+}
+
+static void name_chain(Fuse *f, const Chain *c)
+{
+    add_aliases(f->g, f->k, c);
+    add_image_norms(f->g, f->k, c);
+}
+
+/* Names for what the kernel's stages, and those that take statistics of its node, are given. */
 static void all_aliases(Fuse *f)
 {
     Kernel *k = f->k;
-    const Graph *g = f->g;
+    const Tensor *nd = k->node >= 0 ? &f->node[k->node] : NULL;
 
     for (int i = 0; i < k->nin; i++)
-        add_aliases(g, k, &k->before[i]);
-    add_aliases(g, k, &k->after);
-    add_aliases(g, k, &k->again);
-    add_aliases(g, k, &k->dout);
-    for (int i = 0; i < k->nin; i++)
-        add_aliases(g, k, &k->din[i]);
-    add_aliases(g, k, &k->trace);
-    for (int i = 0; k->node >= 0 && i < f->node[k->node].nnorm; i++)
-        add_alias(g, k, f->node[k->node].norm[i]);
+        name_chain(f, &k->before[i]);
+    name_chain(f, &k->after);
+    name_chain(f, &k->again);
+    name_chain(f, &k->dout);
+    for (int i = 0; i < k->nin && k->din; i++)
+        name_chain(f, &k->din[i]);
+    name_chain(f, &k->trace);
+    for (int i = 0; nd && i < nd->nnorm; i++)
+        add_alias(f->g, k, nd->norm[i]);
+    for (int i = 0; nd && i < nd->nimage_norm; i++)
+        add_alias(f->g, k, nd->image_norm[i]);
 }
 
 /* ---- inference ---- */
@@ -906,7 +945,7 @@ static void infer_images(Plan *p)
         Tensor *nd = &p->infer_node[k->in[0].node];
         if (k->kind == KERNEL_PASS || k->nin != 1 || k->in[0].n || nd->image >= 0 || k->in[0].node == 0)
             continue;
-        const Image m = packed_input(g, k->op);
+        const Image m = packed_input(p, k->op);
         if (m.plain && nd->readers > 1)
             continue;
         if (m.shape.c != nd->shape[0].c || m.shape.h != nd->shape[0].h || m.shape.w != nd->shape[0].w)
@@ -928,9 +967,15 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
     for (int i = 0; i < c->n; i++)
         for (int s = 0; s < c->run[i].nstep; s++) {
             const Step *st = &c->run[i].step[s];
-            if (st->kind != STEP_AFFINE)
+            const bool image = st->kind == STEP_FORWARD && op_is_image_norm(f->g->op[st->op].kind);
+            if (st->kind != STEP_AFFINE && !image)
                 continue;
-            plan_norm(f->p, st->op)->inference =
+            Norm *n = plan_norm(f->p, st->op);
+            n->place = after ? NORM_EPILOGUE : NORM_PROLOGUE;
+            n->kernel = (int)(f->k - f->p->infer);
+            n->stopped_by = after ? f->k->fold_stop : -1;
+            n->inference = image ?
+                xprintf("applied in the %s of %s with the statistics of the image at hand", after ? "epilogue" : "prologue", f->k->name) :
                 xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
                         !f->p->fold            ? "folding is off"
                         : after                ? "what stands between it and the weight op is not a scale and a shift a channel"
@@ -950,17 +995,19 @@ static void build_infer_kernel(Fuse *f)
     const bool pass = k->kind == KERNEL_PASS;
 
     name_kernel(f);
-    Image out = f->p->infer_image[f->node[k->node].image];
-    out.name = "out";
-    out.given = true;
-    if (pass)
-        mark_shared(k, &out);
-    k->y = add_image(&k->image, &k->nimage, out);
-    port_of(k, k->node, "out");
+    if (k->node > 0) { /* of the input nothing is made, but its statistics are taken */
+        Image out = f->p->infer_image[f->node[k->node].image];
+        out.name = "out";
+        out.given = true;
+        if (pass)
+            mark_shared(k, &out);
+        k->y = add_image(&k->image, &k->nimage, out);
+        port_of(k, k->node, "out");
+    }
     if (pass) {
         k->x = k->y;
     } else {
-        Image xs = packed_input(f->g, k->op);
+        Image xs = packed_input(f->p, k->op);
         mark_shared(k, &xs);
         const Tensor *nd = &f->node[k->in[0].node];
         k->direct = k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
@@ -972,21 +1019,22 @@ static void build_infer_kernel(Fuse *f)
     }
     k->before = xalloc(sizeof *k->before * (size_t)k->nin);
     if (!k->direct)
-        build_before(f, false);
+        build_before(f);
     for (int i = 0; i < k->nin && !k->direct; i++)
         infer_norms(f, &k->before[i], false);
     if (!pass) {
-        Forward fw = {.name = "post", .way = &k->out, .b = k->out.n, .from = {.where = AT_CORE}, .store = -1,
+        Forward fw = {.name = "post", .way = &k->out, .b = k->out.n, .from = {.where = AT_CORE}, .store = -1, .ends = true,
                       .to = image_place(k->y, k->image[k->y].shape)};
         build_forward(f, &k->after, &k->image, &k->nimage, &fw);
         infer_norms(f, &k->after, true);
-        for (int i = 0; i < k->nfold; i++)
-            plan_norm(f->p, k->fold[i])->inference =
+        for (int i = 0; i < k->nfold; i++) {
+            Norm *n = plan_norm(f->p, k->fold[i]);
+            n->kernel = (int)(k - f->p->infer);
+            n->inference =
                 xprintf("folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between", f->g->op[k->op].path);
+        }
     }
-    for (int i = 0; i < k->nin; i++)
-        add_aliases(f->g, k, &k->before[i]);
-    add_aliases(f->g, k, &k->after);
+    all_aliases(f);
 }
 
 Norm *plan_norm(const Plan *p, int op)
@@ -1001,7 +1049,7 @@ Norm *plan_norm(const Plan *p, int op)
 static void mark_shifted(Plan *p, const Way *w)
 {
     for (int i = 0; i < w->n; i++)
-        if (p->g->op[w->link[i].op].kind == OP_BN && w->link[i].first % LANES)
+        if (op_is_norm(p->g->op[w->link[i].op].kind) && w->link[i].first % LANES)
             plan_norm(p, w->link[i].op)->shifted = true;
 }
 
@@ -1009,10 +1057,10 @@ static void add_norms(Plan *p)
 {
     for (int i = 0; i < p->g->nop; i++) {
         const Shape s = p->g->op[i].shape;
-        if (p->g->op[i].kind != OP_BN)
+        if (!op_is_norm(p->g->op[i].kind))
             continue;
-        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES};
-        if (s.h * s.w == 1)
+        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
+        if (s.h * s.w == 1 && p->g->op[i].kind == OP_BN)
             p->min_batch = 2;
     }
     for (int i = 0; i < p->nkernel; i++)
@@ -1061,7 +1109,7 @@ bool plan_shifted(const Place *p, int channels)
 
 static void way_sums(const Plan *p, const Way *w, NormSum **list, int *n)
 {
-    if (w->node >= 0 && w->n > w->grad && p->g->op[w->link[w->grad].op].kind == OP_BN)
+    if (w->node >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
         *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
     for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
         for (int s = 0; s < w->link[i].nside; s++)

@@ -85,6 +85,29 @@ static bool shape_bn(const Graph *g, Op *op)
     return true;
 }
 
+/* gn, ln, in: each group of channels of an image must hold two values at least. */
+static bool shape_image_norm(const Graph *g, Op *op)
+{
+    const char *what;
+    Mark other = input_from(g, op, &what);
+    op->shape = g->op[op->in].shape;
+    op->groups = op->kind == OP_LN ? 1 : op->kind == OP_IN ? op->shape.c : (int)op->arg;
+    if (op->shape.c % op->groups) {
+        int fits = op->groups < op->shape.c ? op->groups : op->shape.c;
+        while (op->shape.c % fits)
+            fits--;
+        diag_error2(op->mark, other, what, xprintf("gn(%d) would fit", fits), "%s: %d groups do not divide %d channels", op->path,
+                    op->groups, op->shape.c);
+        return false;
+    }
+    if (op->shape.c / op->groups == 1 && op->shape.h == 1 && op->shape.w == 1) {
+        diag_error2(op->mark, other, what, "ln, or gn with fewer groups, where the image is 1 x 1",
+                    "%s: each of its groups holds a single value of an image", op->path);
+        return false;
+    }
+    return true;
+}
+
 static bool shape_flatten(const Graph *g, Op *op)
 {
     Shape in = g->op[op->in].shape;
@@ -217,6 +240,11 @@ static bool op_shape(Graph *g, Op *op, int out)
     case OP_BN:
         ok = shape_bn(g, op);
         break;
+    case OP_GN:
+    case OP_LN:
+    case OP_IN:
+        ok = shape_image_norm(g, op);
+        break;
     case OP_FLATTEN:
         ok = shape_flatten(g, op);
         break;
@@ -224,16 +252,12 @@ static bool op_shape(Graph *g, Op *op, int out)
         op->shape = (Shape){g->op[op->in].shape.c, 1, 1};
         ok = true;
         break;
-    case OP_RELU:
-    case OP_LEAKY_RELU:
-    case OP_TANH:
-    case OP_SIGMOID:
-    case OP_SILU:
-    case OP_DROP:
-        op->shape = g->op[op->in].shape;
-        ok = true;
-        break;
     default:
+        if (op_info[op->kind].cls == CLASS_POINT) {
+            op->shape = g->op[op->in].shape;
+            ok = true;
+            break;
+        }
         BUG("no shape rule for %s", op_info[op->kind].name);
     }
     return ok && shape_fits(g, op);
@@ -252,17 +276,23 @@ static bool passes_shift(const Op *op)
 /* What becomes of a constant that is added to a channel of an op's output. */
 typedef struct Fate {
     bool gone;   /* every path reaches a norm that takes it away */
-    bool bn;     /* some path reaches a norm before the next weights */
+    bool norm;   /* some path reaches such a norm before the next weights */
     int decided; /* the op that decided: the norm, or what does not pass it on; 0: none */
 } Fate;
+
+/* Whether it takes each channel's mean away. */
+static bool takes_mean(const Op *op)
+{
+    return op->kind == OP_BN || (op_is_image_norm(op->kind) && op->groups == op->shape.c);
+}
 
 /* What an op that reads the constant does with it. */
 static Fate fate_at(const Graph *g, const Fate *fate, int i)
 {
     const Op *op = &g->op[i];
     OpClass cls = op_info[op->kind].cls;
-    Fate f = {.bn = cls != CLASS_WEIGHT && cls != CLASS_LOSS && fate[i].bn, .decided = i};
-    if (op->kind == OP_BN)
+    Fate f = {.norm = cls != CLASS_WEIGHT && cls != CLASS_LOSS && fate[i].norm, .decided = i};
+    if (takes_mean(op))
         return (Fate){true, true, i};
     if (op->kind == OP_LOSS || !passes_shift(op))
         return f;
@@ -280,7 +310,7 @@ static Fate *fates(const Graph *g)
             Fate *in = &fate[g->op[i].ins[k]];
             bool first = !read[g->op[i].ins[k]], was = in->gone;
             read[g->op[i].ins[k]] = true;
-            in->bn = in->bn || f.bn;
+            in->norm = in->norm || f.norm;
             in->gone = (first || was) && f.gone;
             if (first || was || !f.gone) /* of several, the nearest that decides */
                 in->decided = f.decided;
@@ -294,7 +324,9 @@ static const char *fate_text(const Graph *g, Fate f)
     const Op *op = &g->op[f.decided];
     if (f.gone)
         return xprintf("dropped: %s subtracts the mean, and the bias with it", op->path);
-    if (!f.bn)
+    if (op_is_image_norm(op->kind))
+        return xprintf("kept: %s subtracts the mean of several channels", op->path);
+    if (!f.norm)
         return "kept: no bn follows before the next weights";
     return op->kind == OP_LOSS ? "kept: no bn follows" : xprintf("kept: %s stands before the next bn", op->path);
 }
@@ -325,18 +357,20 @@ static Param *add_param(Graph *g, int i, const char *name, ParamRole role, int n
     return p;
 }
 
-static void add_bn_params(Graph *g, int i)
+static void add_norm_params(Graph *g, int i)
 {
     int c = g->op[i].shape.c;
     bool zero = g->spec->layer[g->op[i].layer_index].zero_gamma;
     for (int j = i + 1; zero && g->op[j].layer_index == g->op[i].layer_index; j++)
-        zero = g->op[j].kind != OP_BN; /* the layer's last */
+        zero = !op_is_norm(g->op[j].kind); /* the layer's last */
     add_param(g, i, "weight", PARAM_GAMMA, 1, c)->draw_value = !zero;
     add_param(g, i, "bias", PARAM_BETA, 1, c);
+    g->weights += 2 * (int64_t)c;
+    if (g->op[i].kind != OP_BN)
+        return;
     add_param(g, i, "running_mean", PARAM_MEAN, 1, c);
     add_param(g, i, "running_var", PARAM_VAR, 1, c)->draw_value = 1;
     add_param(g, i, "num_batches_tracked", PARAM_COUNT, 0, 0);
-    g->weights += 2 * (int64_t)c;
 }
 
 /* How weights begin. fan_in: inputs of one output; fan_out: outputs that one input reaches. The formulas are those of
@@ -406,8 +440,8 @@ static bool add_params(Graph *g)
     for (int i = 0; i < g->nop; i++) {
         if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && !add_weight_params(g, i))
             return false;
-        if (g->op[i].kind == OP_BN)
-            add_bn_params(g, i);
+        if (op_is_norm(g->op[i].kind))
+            add_norm_params(g, i);
     }
     return true;
 }
@@ -716,7 +750,7 @@ void graph_check(const Graph *g)
             BUG("graph: %s has shape %s", op->path, shape_text(op->shape));
         if (i && (op->kind == OP_INPUT || (op->kind == OP_LOSS) != (i == g->nop - 1)))
             BUG("graph: %s stands at %d", op->path, i);
-        if ((op_info[op->kind].cls == CLASS_POINT || op->kind == OP_BN) &&
+        if ((op_info[op->kind].cls == CLASS_POINT || op_is_norm(op->kind)) &&
             memcmp(&op->shape, &g->op[op->in].shape, sizeof op->shape) != 0)
             BUG("graph: %s changes its shape", op->path);
         if (i && op->kind != OP_LOSS && (op->layer_index < 0 || op->layer_index >= g->spec->nlayer))
@@ -769,10 +803,12 @@ void graph_dump(const Graph *g, FILE *to)
         if (op_info[op->kind].cls == CLASS_WEIGHT)
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
-        if (op->kind == OP_DROP || op->kind == OP_LEAKY_RELU)
+        if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
             fprintf(to, " %.9g", op->arg);
+        if (op_is_norm(op->kind))
+            fprintf(to, " eps %.9g", op->eps);
         if (op->kind == OP_BN)
-            fprintf(to, " eps %.9g momentum %.9g", op->eps, op->momentum);
+            fprintf(to, " momentum %.9g", op->momentum);
         if (op->segment)
             fprintf(to, "  segment %d", op->segment);
         if (op->input_grad)

@@ -57,17 +57,17 @@ static const char not_yet[] = "docs/spec.md says what it will do; leave it out f
 static const KeyInfo group_keys[] = {
     {"name", NULL},      {"layers", NULL},   {"residual", NULL},      {"concat", NULL},     {"repeat", NULL},
     {"out", NULL},       {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL},     {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"order", NULL},     {"act", NULL},      {"norm", NULL},          {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
     {"post", NULL},      {"shortcut", NULL}, {"shortcut_from", NULL}, {"transition", NULL}, {"zero_gamma", NULL},
     {"recompute", NULL}, {"only", NULL},     {"use", not_yet},        {"unroll", not_yet},  {"winograd", not_yet},
     {NULL, NULL}};
 /* What `only` may say of a whole repeat. */
 static const KeyInfo repeat_keys[] = {
     {"out", NULL},   {"kernel", NULL},   {"stride", NULL},        {"groups", NULL},     {"bias", NULL},
-    {"order", NULL}, {"act", NULL},      {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
+    {"order", NULL}, {"act", NULL},      {"norm", NULL},          {"eps", NULL},           {"momentum", NULL},   {"pre", NULL},
     {"post", NULL},  {"shortcut", NULL}, {"shortcut_from", NULL}, {"zero_gamma", NULL}, {NULL, NULL}};
 static const KeyInfo shortcut_keys[] = {{"order", NULL}, {"always", NULL}, {NULL, NULL}};
-/* What blocks inside take over as it stands; order and act go by Defaults, stride to one block. */
+/* What blocks inside take over as it stands; order, act and norm go by Defaults, stride to one block. */
 static const char *const taken_over[] = {"out", "kernel", "groups", "bias", "eps", "momentum", NULL};
 
 static int read_chain(Reader *r, const Node *list, const Place *p, int at);
@@ -120,10 +120,10 @@ static int push_own(Reader *r, SpecLayer l, LayerForm form, const char *name, co
     return push_layer(r, l, from, nfrom);
 }
 
-static bool has_bn(const SpecLayer *l)
+static bool has_norm(const SpecLayer *l)
 {
     for (int i = 0; i < l->nstage; i++)
-        if (l->stage[i].op == OP_BN)
+        if (op_is_norm(l->stage[i].op))
             return true;
     return false;
 }
@@ -257,10 +257,12 @@ static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
     }
     d->keys = keys;
     if ((n = keys_get(map, "act")))
-        act_read(n, &d->act);
+        act_read(n, &d->words.act);
+    if ((n = keys_get(map, "norm")))
+        norm_read(n, &d->words.norm);
     if ((n = keys_get(map, "order"))) {
         d->order = n;
-        d->order_bad = !order_read(n, OP_CONV, d->act, &stage, &nstage);
+        d->order_bad = !order_read(n, OP_CONV, d->words, &stage, &nstage);
     }
 }
 
@@ -286,7 +288,7 @@ static SpecLayer read_stages(const Group *g, const char *key)
 {
     const Node *n = keys_get(g->map, key);
     SpecLayer l = own_layer(g, n ? n->mark : g->mark);
-    if (!n || is_word(n, "none") || !order_read(n, OP_KINDS, g->def.act, &l.stage, &l.nstage))
+    if (!n || is_word(n, "none") || !order_read(n, OP_KINDS, g->def.words, &l.stage, &l.nstage))
         return l;
     for (int i = 0; i < l.nstage; i++)
         if (op_info[l.stage[i].op].cls == CLASS_WEIGHT) {
@@ -301,7 +303,7 @@ static void read_shortcut(Group *g)
 {
     static const char *const froms[] = {"input", "pre", NULL};
     const Node *n = keys_get(g->map, "shortcut"), *order = n, *always = NULL;
-    Node plain = {.kind = NODE_SCALAR, .text = "conv-bn", .mark = g->mark};
+    Node plain = {.kind = NODE_SCALAR, .text = "conv-norm", .mark = g->mark};
     SpecLayer *l = &g->shortcut;
     int from;
     *l = own_layer(g, n ? n->mark : g->mark);
@@ -320,7 +322,7 @@ static void read_shortcut(Group *g)
         if (!(order = keys_get(n, "order")))
             order = &plain;
     }
-    if (order && order_read(order, OP_CONV, g->def.act, &l->stage, &l->nstage) && order == &plain)
+    if (order && order_read(order, OP_CONV, g->def.words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
     if ((n = keys_get(g->map, "shortcut_from")) && want_word(n, "shortcut_from", froms, &from)) {
@@ -417,13 +419,13 @@ static bool read_group_keys(Reader *r, const Node *value, Mark mark, const char 
 static void zero_last_gamma(Reader *r, const Group *g, int first)
 {
     for (int i = r->s->nlayer - 1; i >= first; i--)
-        if (r->s->layer[i].form != FORM_SHORTCUT && has_bn(&r->s->layer[i])) {
+        if (r->s->layer[i].form != FORM_SHORTCUT && has_norm(&r->s->layer[i])) {
             r->s->layer[i].zero_gamma = true;
             return;
         }
     if (!stopped(r))
         diag_error(keys_get(g->map, "zero_gamma")->mark, "end the branch with order: conv-bn, or leave zero_gamma out",
-                   "the branch has no bn whose gamma could begin with 0");
+                   "the branch has no norm whose gamma could begin with 0");
 }
 
 static int read_residual(Reader *r, const Group *g, const Place *p, int input, int at)
@@ -583,7 +585,10 @@ static int read_item(Reader *r, Node *item, KindCount *counts, const Place *p, b
     }
     SpecLayer l = {.mark = word->mark, .name_mark = mark, .name = full};
     r->unit += !*p->prefix;
+    int errors = diag_errors();
     layer_read(item, p->def, full, p->stride, takes, &l);
+    if (l.form == FORM_BARE && l.nstage == 0 && diag_errors() == errors)
+        return at; /* norm: none */
     return push_layer(r, l, &at, 1);
 }
 

@@ -72,22 +72,24 @@ static const Command commands[] = {
      "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
      "runtime.\n"
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
-     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' with ARGS, where you are.\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
-     "  --target T        native (default: what this machine has), avx512, avx2, portable (strict C99)\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER] [--target T] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--json | --worked [--channel N] [--weights W]]] [--target T] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
-     "  --why LAYER       only the kernels that run a stage of this layer, with the reasons\n",
-     OPT_SPEC | OPT_WHY | OPT_TARGET, 0, "SPEC", cmd_plan},
+     "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
+     "  --json            that as JSON\n"
+     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n",
+     OPT_SPEC | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] [--compile] [--measure]",
      "show what differs between two networks, or one under two settings",
      "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other settings:\n"
@@ -106,6 +108,10 @@ static const Command commands[] = {
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
      OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_MEASURE | OPT_TARGET | OPT_COLOUR, 0,
      "A", cmd_diff},
+    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]", "draw the plan: kernels, stages, what is stored (SVG)",
+     "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
+     "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n",
+     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_TARGET, 0, "SPEC", cmd_draw},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
@@ -113,7 +119,7 @@ static const Command commands[] = {
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h\n"
-     "  --target T        portable (default: strict C99), avx512, avx2, native\n",
+     "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
 };
 enum {

@@ -333,6 +333,12 @@ static void place_images(Plan *p)
         if (k->dx >= 0)
             add_slot(&slots, k->image[k->dx].floats, backward, backward, &k->mat_dx);
     }
+    for (int i = 0; i < p->nnode; i++) /* statistics of an image: from when the node is made until its gradient is taken further back */
+        for (int j = 0; j < p->node[i].nimage_norm; j++) {
+            const int op = p->node[i].image_norm[j], maker = p->node[i].maker < 0 ? 0 : p->node[i].maker, groups = p->g->op[op].groups;
+            add_slot(&slots, (int64_t)GROUP_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
+            p->stored_bytes += 4 * (int64_t)GROUP_KEPT_INFER * groups;
+        }
     p->image_bound = most_alive(&slots);
     p->image_floats = place(&slots);
 }
@@ -348,6 +354,12 @@ static void place_inference(Plan *p)
         for (int j = 0; j < p->infer[i].nport; j++)
             end[p->infer[i].port[j].node] = i;
     end[p->logits] = p->ninfer;
+    for (int i = 0; i < p->ninfer_node; i++)
+        for (int j = 0; j < p->infer_node[i].nimage_norm; j++) {
+            const int op = p->infer_node[i].image_norm[j];
+            const int maker = p->infer_node[i].maker < 0 ? 0 : p->infer_node[i].maker;
+            add_slot(&slots, (int64_t)GROUP_KEPT_INFER * p->g->op[op].groups, maker, end[i], &plan_norm(p, op)->infer_slot);
+        }
     for (int i = 1; i < p->ninfer_node; i++) {
         Tensor *nd = &p->infer_node[i];
         add_slot(&slots, p->infer_image[nd->image].floats, nd->maker, end[i], &nd->slot);
@@ -419,24 +431,44 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* What image norms need in a kernel's scratch, behind its images. Returns the end. */
+static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, int64_t at)
+{
+    for (int i = 0; i < k->nimage_norm; i++) {
+        const int64_t floats = padded(g->op[k->image_norm[i].op].shape.c);
+        k->image_norm[i].constants = at;
+        k->image_norm[i].sums = at + 5 * floats;
+        at += 5 * floats + 2 * 2 * floats; /* doubles */
+    }
+    if (k->node < 0 || !node[k->node].nimage_norm)
+        return at;
+    const int64_t room = padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
+    k->image_stats = at;
+    k->image_back = at + 2 * 3 * room;
+    return at + 2 * 3 * room + 3 * room;
+}
+
 static void place_kernels(Plan *p)
 {
     const Graph *g = p->g;
 
     p->wt_at = xalloc(sizeof *p->wt_at * (size_t)p->nkernel);
+    p->wu_at = xalloc(sizeof *p->wu_at * (size_t)p->nkernel);
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         p->wt_at[i] = p->wt_floats;
         p->wt_floats += k->wt_floats;
+        p->wu_at[i] = p->wt_floats;
+        p->wt_floats += k->wu_floats;
         if (k->wparam >= 0) {
             p->partial_floats = larger(p->partial_floats, k->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
             k->fold_w = p->fold_floats;
-            p->fold_floats += k->w_floats;
+            p->fold_floats += k->fold_floats;
             k->fold_b = p->fold_floats;
             p->fold_floats += padded(g->op[k->op].shape.c);
         }
-        k->scratch = place_scratch(k->image, k->nimage);
+        k->scratch = place_image_norms(g, k, p->node, place_scratch(k->image, k->nimage));
         p->scratch = larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats : 0)); /* trace */
         int64_t trace = 0;
         for (int j = 0; j < k->ntrace_image; j++) {
@@ -447,11 +479,19 @@ static void place_kernels(Plan *p)
     }
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
-        k->scratch = place_scratch(k->image, k->nimage);
+        k->scratch = place_image_norms(g, k, p->infer_node, place_scratch(k->image, k->nimage));
         for (int j = 0; j < p->nkernel; j++)
             if (p->kernel[j].op == k->op && k->wparam >= 0)
                 k->fold_w = p->kernel[j].fold_w, k->fold_b = p->kernel[j].fold_b;
     }
+}
+
+/* Enough for the cores that people have, few enough that their partial sums stay small. */
+int plan_pieces(int batch)
+{
+    const int pieces = batch / 8 < 16 ? batch / 8 : 16;
+
+    return pieces >= 4 ? pieces : batch < 4 ? batch : 4;
 }
 
 bool memory_build(Plan *p)
@@ -460,11 +500,7 @@ bool memory_build(Plan *p)
     const int batch = g->spec->train.batch;
     int64_t total;
 
-    /* Pieces: enough for the cores that people have, few enough that their partial sums stay small. */
-    p->pieces = batch / 8 < 16 ? batch / 8 : 16;
-    if (p->pieces < 4)
-        p->pieces = batch < 4 ? batch : 4;
-
+    p->pieces = plan_pieces(batch);
     place_params(p);
     for (int i = 0; i < p->nnorm; i++) {
         Norm *n = &p->norm[i];

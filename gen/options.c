@@ -12,7 +12,7 @@ typedef struct Option {
     const char *const *values; /* the only ones allowed; NULL: any */
 } Option;
 
-static const char *const targets[] = {"native", "avx512", "avx2", "portable", NULL};
+static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
 static const char *const parts[] = {"infer", "train", "all", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
 static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
@@ -24,6 +24,9 @@ static const Option table[] = {
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
+    {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
+    {"--channel", NULL, OPT_CHANNEL, true, offsetof(Options, channel), NULL},
+    {"--diff", NULL, OPT_DIFF, true, offsetof(Options, diff), NULL},
     {"--set", NULL, OPT_SET, true, 0, NULL},
     {"--order", NULL, OPT_ORDER, true, 0, NULL},
     {"--fold", NULL, OPT_FOLD, true, offsetof(Options, fold), NULL},

@@ -18,7 +18,12 @@ static const struct {
 } also_known[] = {
     {"batchnorm", "bn"},
     {"batch_norm", "bn"},
-    {"norm", "bn"},
+    {"groupnorm", "gn"},
+    {"group_norm", "gn"},
+    {"layernorm", "ln"},
+    {"layer_norm", "ln"},
+    {"instancenorm", "in"},
+    {"instance_norm", "in"},
     {"dropout", "drop"},
     {"max_pool", "maxpool"},
     {"pool", "maxpool"},
@@ -29,20 +34,23 @@ static const struct {
     {"dense", "linear"},
     {"activation", "act"},
     {"swish", "silu"},
+    {"hardswish", "hard_swish"},
+    {"h_swish", "hard_swish"},
+    {"hardsigmoid", "hard_sigmoid"},
+    {"h_sigmoid", "hard_sigmoid"},
     {"lrelu", "leaky_relu"},
     {"convolution", "conv"},
     {"conv2d", "conv"},
     {"global_average", "global_avg_pool"},
 };
 /* Words of the language whose stages are yet to come. */
-static const char *const planned[] = {"gn",    "ln",    "in",       "rms",      "elu", "gelu", "hardswish", "mish",
-                                      "prelu", "relu6", "softplus", "upsample", "lrn", "add",  "concat",    NULL};
+static const char *const planned[] = {"rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
 
 typedef struct Parse {
     const Node *node;
     const char *s; /* where we are */
     OpKind weight;
-    Act act;
+    Words words;
     bool bad;
 } Parse;
 
@@ -155,7 +163,7 @@ static bool set_args(SpecStage *st, const char *inside)
         }
         if (info->cls == CLASS_WINDOW && size_dims == 1)
             pair[n][0] = n < 2 ? 1 : 0;
-        if (info->cls == CLASS_POINT && strchr(text, 'x')) {
+        if (info->cls != CLASS_WINDOW && strchr(text, 'x')) {
             diag_error(st->mark, usage, "'%.40s' is not a number in %s", text, info->name);
             return false;
         }
@@ -175,9 +183,14 @@ static bool set_args(SpecStage *st, const char *inside)
                    real_text(real[0]));
         return false;
     }
-    if (st->op == OP_LEAKY_RELU && !(real[0] >= 0 && real[0] <= 1)) {
-        diag_error(st->mark, "leaky_relu(0.01) is the usual one", "the slope of leaky_relu must be from 0 to 1, not %s",
-                   real_text(real[0]));
+    if (st->op == OP_GN && pair[0][0] < 0 && real[0] >= info->arg_least && real[0] <= info->arg_most) {
+        diag_error(st->mark, usage, "the groups of gn must be a whole number, not %s", real_text(real[0]));
+        return false;
+    }
+    if (op_takes_arg(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
+        diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
+                   "the %s of %s must be from %s to %s, not %s", info->args, info->name, real_text(info->arg_least),
+                   real_text(info->arg_most), real_text(real[0]));
         return false;
     }
     st->arg = real[0];
@@ -196,9 +209,10 @@ const char *order_known_as(const char *word)
 
 static void unknown_word(const Parse *p, const char *word, Mark at)
 {
-    const char *names[OP_KINDS + 2];
+    const char *names[OP_KINDS + 3];
     int n = 0;
     names[n++] = "act";
+    names[n++] = "norm";
     for (int k = 0; k < OP_KINDS; k++)
         if (op_find(op_info[k].name) == (OpKind)k &&
             (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
@@ -251,7 +265,15 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the activation itself: act: leaky_relu(0.1)", "act takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->act.op, .arg = p->act.arg, .mark = at};
+        *st = (SpecStage){.op = p->words.act.op, .arg = p->words.act.arg, .mark = at};
+        return true;
+    }
+    if (strcmp(word, "norm") == 0) {
+        if (inside) {
+            diag_error(at, "give them to the norm itself: norm: gn(8)", "norm takes no arguments");
+            return false;
+        }
+        *st = (SpecStage){.op = p->words.norm.op, .arg = p->words.norm.arg, .mark = at};
         return true;
     }
     OpKind op = op_find(word);
@@ -264,8 +286,7 @@ static bool read_stage(Parse *p, SpecStage *st)
         diag_error(at, xprintf("%s(%s)", word, op_info[op].args), "%s needs an argument", word);
         return false;
     }
-    if (op == OP_LEAKY_RELU)
-        st->arg = 0.01;
+    st->arg = op_info[op].arg;
     return !inside || set_args(st, inside);
 }
 
@@ -297,9 +318,9 @@ static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
     return true;
 }
 
-bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage)
+bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage)
 {
-    Parse p = {.node = n, .weight = weight, .act = act};
+    Parse p = {.node = n, .weight = weight, .words = words};
     bool ok = true;
     *stage = NULL;
     *nstage = 0;
@@ -309,10 +330,10 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
     }
     for (p.s = n->text;;) {
         SpecStage st;
-        if (read_stage(&p, &st))
-            *PUSH(*stage, *nstage) = st;
-        else
+        if (!read_stage(&p, &st))
             ok = false;
+        else if (st.op != OP_KINDS) /* norm: none */
+            *PUSH(*stage, *nstage) = st;
         if (p.bad || !*p.s)
             break;
         if (*nstage == MAX_STAGES) {
@@ -324,33 +345,66 @@ bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *n
     return ok && (weight == OP_KINDS || check_weight_ops(&p, *stage, *nstage));
 }
 
-bool act_read(const Node *n, Act *out)
+/* A word that stands for one stage of a kind; `what` names it, with its article. */
+static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), const char *const *names, Act *out)
 {
-    static const char *const names[] = {"relu", "leaky_relu", "tanh", "sigmoid", "silu", NULL};
+    const char *kind = strchr(what, ' ') + 1;
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, diag_choices(NULL, names), "an activation must be a word");
+        diag_error(n->mark, diag_choices(NULL, names), "%s must be a word", what);
         return false;
     }
     const char *word = order_word(n->text);
     OpKind op = op_find(word);
-    if (op == OP_KINDS || strcmp(op_info[op].stage, "act") != 0) {
+    if (op == OP_KINDS || !fits(op)) {
         bool later = false;
         for (int i = 0; planned[i]; i++)
             later = later || strcmp(planned[i], word) == 0;
-        diag_error(n->mark, diag_choices(word, names),
-                   later ? "the activation '%.60s' is not built yet" : "unknown activation '%.60s'", word);
+        const char *known = order_known_as(word);
+        diag_error(n->mark, known && op == OP_KINDS ? known : diag_choices(word, names),
+                   later ? "the %s '%.60s' is not built yet" : "unknown %s '%.60s'", kind, word);
         return false;
     }
     SpecStage *st;
     int nst;
-    if (!order_read(n, OP_KINDS, (Act){OP_RELU, 0}, &st, &nst))
+    if (!order_read(n, OP_KINDS, (Words){{OP_RELU, 0}, {OP_BN, 0}}, &st, &nst))
         return false;
     if (nst != 1) {
-        diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not an activation", n->text);
+        diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not %s", n->text, what);
         return false;
     }
     *out = (Act){st[0].op, st[0].arg};
     return true;
+}
+
+/* The ops of a kind; `also` NULL, or a word besides. */
+static const char *const *words_of(bool (*fits)(OpKind), const char *also)
+{
+    const char **names = xalloc((OP_KINDS + 2) * sizeof *names);
+    int n = 0;
+    for (int k = 0; k < OP_KINDS; k++)
+        if (fits((OpKind)k))
+            names[n++] = op_info[k].name;
+    names[n] = also;
+    return names;
+}
+
+bool act_read(const Node *n, Act *out)
+{
+    return read_word(n, "an activation", op_is_act, words_of(op_is_act, NULL), out);
+}
+
+bool norm_read(const Node *n, Act *out)
+{
+    if (n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, "none") == 0) {
+        *out = (Act){OP_KINDS, 0};
+        return true;
+    }
+    return read_word(n, "a norm", op_is_norm, words_of(op_is_norm, "none"), out);
+}
+
+const char *norm_text(Act norm)
+{
+    return norm.op == OP_KINDS ? "none" : stage_text(&(SpecStage){.op = norm.op, .arg = norm.arg});
 }
 
 /* ---- back to text ---------------------------------------------------------------------------------------------- */
@@ -366,7 +420,6 @@ const char *stage_text(const SpecStage *s)
     const char *name = op_info[s->op].name;
     switch (s->op) {
     case OP_DROP:
-    case OP_LEAKY_RELU:
         return xprintf("%s(%s)", name, real_text(s->arg));
     case OP_MAXPOOL:
     case OP_AVGPOOL:
@@ -376,7 +429,7 @@ const char *stage_text(const SpecStage *s)
             return xprintf("%s(%s,%s)", name, pair_text(s->k), pair_text(s->stride));
         return xprintf("%s(%s)", name, pair_text(s->k));
     default:
-        return name;
+        return op_takes_arg(s->op) ? xprintf("%s(%s)", name, real_text(s->arg)) : name;
     }
 }
 

@@ -39,7 +39,7 @@ void node_put(Node *map, Node *key, Node *value)
 const char *layer_short_key(const char *word)
 {
     static const char *const keys[][2] = {{"conv", "out"},  {"linear", "out"},       {"drop", "p"},  {"maxpool", "k"},
-                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"act", "kind"}};
+                                          {"avgpool", "k"}, {"leaky_relu", "slope"}, {"elu", "alpha"}, {"gn", "groups"}, {"act", "kind"}, {"norm", "kind"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i][0], word) == 0)
             return keys[i][1];

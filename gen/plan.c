@@ -18,6 +18,7 @@ Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
     p->g = g;
     p->target = t;
     p->fold = fold;
+    winograd_build(p);
     flow_build(p, false);
     flow_build(p, true);
     fuse_build(p);
@@ -134,7 +135,8 @@ static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] 
 static void print_steps(const Plan *p, const Run *r, FILE *to)
 {
     static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
-                                       [STEP_STATS] = "statistics", [STEP_BACK] = "back ", [STEP_CORRECT] = "norms' share", [STEP_SUMS] = "sums ",
+                                       [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image", [STEP_BACK] = "back ",
+                                       [STEP_CORRECT] = "norms' share", [STEP_CORRECT_IMAGE] = "image norms' share", [STEP_SUMS] = "sums ",
                                        [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
     bool comma = r->window >= 0;
 
@@ -163,11 +165,19 @@ static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *t
 
 static void print_core(const char *what, const Core *c, FILE *to)
 {
-    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks", what, c->name, c->tile[0].rows, c->tile[0].cols,
-            c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    fprintf(to, "    %-9s %s: tiles", what, c->name);
+    for (int i = 0; i < c->ntile; i++)
+        fprintf(to, "%s %dx%d", i ? "," : "", c->tile[i].rows, c->tile[i].cols);
+    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
     if (c->share)
         fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
     fputc('\n', to);
+}
+
+static void print_winograd(const char *what, const Winograd *w, FILE *to)
+{
+    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d an image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
 }
 
 /* ", 4 groups lane by lane"; nothing of one group. */
@@ -195,6 +205,8 @@ static void dump_node(const Plan *p, int i, FILE *to)
         fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
     for (int n = 0; n < nd->nnorm; n++)
         fprintf(to, ", norm %s", g->op[nd->norm[n]].path);
+    for (int n = 0; n < nd->nimage_norm; n++)
+        fprintf(to, ", image norm %s", g->op[nd->image_norm[n]].path);
     if (nd->grad)
         fprintf(to, ", gradient at %lld", (long long)nd->grad_slot);
     fputc('\n', to);
@@ -216,15 +228,22 @@ void plan_dump(const Plan *p, FILE *to)
         fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "",
                 k->back_data ? "" : ", no gradient of its input");
         dump_chains(p, "before", k->before, k->nin, to);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            print_winograd("forward", &k->winograd[PASS_FORWARD], to);
+        else if (k->kind == KERNEL_CONV)
             print_core("core", &k->forward, to);
         print_chain(p, "after", &k->after, to);
         print_chain(p, "again", &k->again, to);
         print_chain(p, "back", &k->dout, to);
         if (k->kind == KERNEL_CONV) {
-            for (int j = 0; j < k->ndata; j++)
+            if (k->winograd[PASS_DATA].on)
+                print_winograd("data", &k->winograd[PASS_DATA], to);
+            for (int j = 0; j < k->ndata && !k->winograd[PASS_DATA].on; j++)
                 print_core("core", &k->data[j], to);
-            fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
+            if (k->winograd[PASS_WEIGHTS].on)
+                print_winograd("weights", &k->winograd[PASS_WEIGHTS], to);
+            else
+                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
         }
         dump_chains(p, "back", k->din, k->nin, to);
     }
@@ -268,34 +287,6 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
     return words;
 }
 
-static bool of_layer(const Plan *p, int op, const char *layer)
-{
-    return op >= 0 && strcmp(p->g->op[op].layer, layer) == 0;
-}
-
-static bool chain_concerns(const Plan *p, const Chain *c, const char *layer)
-{
-    for (int r = 0; r < c->n; r++) {
-        const Run *run = &c->run[r];
-        if (of_layer(p, run->window, layer))
-            return true;
-        for (int s = 0; s < run->nstep; s++)
-            if (of_layer(p, run->step[s].op, layer))
-                return true;
-    }
-    return false;
-}
-
-/* Whether a kernel runs a stage of the layer, or is its weight op's. */
-static bool concerns(const Plan *p, const Kernel *k, const char *layer)
-{
-    bool any = of_layer(p, k->op, layer) || chain_concerns(p, &k->after, layer) || chain_concerns(p, &k->dout, layer);
-
-    for (int i = 0; i < k->nin; i++)
-        any = any || chain_concerns(p, &k->before[i], layer) || chain_concerns(p, &k->din[i], layer);
-    return any;
-}
-
 /* What a kernel reads, by ways. */
 static const char *reads_text(const Plan *p, const Kernel *k)
 {
@@ -316,6 +307,22 @@ static int64_t node_bytes(const Plan *p, const Tensor *nd)
     for (int i = 0; i < nd->nroute; i++)
         bytes += blocked_floats(p->g->op[nd->route[i]].shape);
     return bytes;
+}
+
+static void core_words(const Kernel *k, KernelWords *w)
+{
+    static const char *const name[] = {"forward", "data", "weights"};
+    const Tile *t = tile_main(&k->forward);
+    const bool forward = !k->winograd[PASS_FORWARD].on, weights = !k->winograd[PASS_WEIGHTS].on;
+    Buf by = {0};
+
+    if (forward || weights)
+        w->tile = xprintf("%s%s%s", forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES) : "",
+                          forward && weights ? ", " : "", weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
+    for (int i = 0; i < 3; i++)
+        if (k->winograd[i].on)
+            buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
+    w->winograd = by.len ? by.text : NULL;
 }
 
 static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
@@ -345,8 +352,7 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     if (k->node >= 0)
         stored_words(p, k, &w);
     if (k->kind == KERNEL_CONV)
-        w.tile = xprintf("%d x %d pixels x %d channels in registers, weight gradients %d x %d", k->forward.tile[0].rows, k->forward.tile[0].cols,
-                         k->forward.vectors * LANES, k->weight.nacc, k->weight.vectors);
+        core_words(k, &w);
     if (k->wparam >= 0)
         w.bias = p->g->op[k->op].bias_why;
     return w;
@@ -357,7 +363,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
     const KernelWords w = plan_words(p, k);
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
     const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
-                                   {"stored:", stored}, {"tile:", w.tile}, {"bias:", w.bias}};
+                                   {"stored:", stored}, {"tile:", w.tile}, {"winograd:", w.winograd}, {"bias:", w.bias}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)
@@ -365,17 +371,14 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
             fprintf(to, "  %-10s %s\n", line[i][0], line[i][1]);
 }
 
-void plan_explain(const Plan *p, const char *layer, FILE *to)
+void plan_explain(const Plan *p, FILE *to)
 {
     fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++)
-        if (!layer || concerns(p, &p->kernel[i], layer))
-            explain_kernel(p, &p->kernel[i], to);
+        explain_kernel(p, &p->kernel[i], to);
     bool any = false;
     for (int i = 0; i < p->nnorm; i++) {
-        if (layer && !of_layer(p, p->norm[i].op, layer))
-            continue;
         fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
         any = true;
     }

@@ -19,6 +19,7 @@ enum {
     GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels ... */
     GROUP_FLOATS = 131072, /* ... and this much scratch */
     UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
+    GROUP_KEPT = 5, GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
 };
 
 /* An image in scratch. Blocked: element (c, y, x) at ((c / 16 * rows + y + top) * cols + x + left) * 16 + c % 16.
@@ -64,6 +65,25 @@ struct Side {
     int pad; /* op through which the node's tensor is read, or -1 */
 };
 
+/* Why an op's output is a node. */
+typedef enum Anchor {
+    ANCHOR_STATS = 1,   /* a norm takes its statistics */
+    ANCHOR_MANY = 2,    /* several ops read it */
+    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot go the way to it by itself */
+    ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
+    ANCHOR_STORED = 16, /* what a weight op stores: its way ends there */
+    ANCHOR_CUT = 32,    /* likewise, but the way goes on: what stands behind is made by a pass */
+    ANCHOR_RESULT = 64, /* the network's result */
+} Anchor;
+
+/* A tensor on a weight op's out way that could be the stored one. */
+typedef struct Choice {
+    int op;        /* whose output it is */
+    int64_t bytes; /* an image, winners of windows before it included */
+    int refused;   /* an op before it whose backward it does not serve; -1: it serves all */
+    bool early;    /* it stands before the first that may be chosen (Tensor.least_why) */
+} Choice;
+
 typedef struct Tensor {
     int op;             /* whose output it is */
     int key;            /* op at which it is made: the weight op, or `op` */
@@ -79,8 +99,15 @@ typedef struct Tensor {
     bool grad;          /* its gradient is wanted */
     bool given;         /* a kernel before, in backward, gives to it: others add */
     const char *why;    /* of the choice of what is stored, for people */
-    int *norm, *norm_first; /* norms over it, and the channel of each that is its channel 0 */
+    unsigned anchor;    /* why it is a node: bits of Anchor */
+    bool by_side;       /* a sum or a pad reads it where it stands */
+    Choice *choice;     /* what could have been stored instead; a weight op's */
+    int nchoice;
+    const char *least_why; /* why the first of them may not be, or NULL */
+    int *norm, *norm_first; /* batch norms over it, and the channel of each that is its channel 0 */
     int nnorm;
+    int *image_norm;        /* image norms over it: each reads all of its channels */
+    int nimage_norm;
     int readers;
     int *route;         /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
     int64_t *route_slot;
@@ -100,8 +127,10 @@ typedef enum StepKind {
     STEP_ADD,       /* v[out] = v[in] + v[in2] */
     STEP_STORE,     /* v[in] is stored for backward */
     STEP_STATS,     /* v[in] enters the statistics of the kernel's node */
+    STEP_IMAGE_STATS, /* v[in] enters the statistics of this image of the kernel's node */
     STEP_BACK,      /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
     STEP_CORRECT,   /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
+    STEP_CORRECT_IMAGE, /* the same of its image norms */
     STEP_SUMS,      /* g and g * xhat enter the sums of norm op, whose input is v[in] */
     STEP_SCALE,     /* g through norm op, but for what STEP_CORRECT does once all sums are known */
     STEP_SPLIT,     /* g<g> = g: what a join gives to its operand */
@@ -166,10 +195,11 @@ typedef struct Run {
     Place from, value, to;
     int scatter_image; /* -1: none */
     bool adds;        /* the result is added to what is there */
+    bool several;     /* its core takes several images at once */
     bool route;       /* the window's winners are in the arena: written forward, read backward */
     bool bias;        /* the value that comes in lacks the weight op's bias */
     bool bias_grad;   /* its results are summed: the bias's gradient */
-    bool stats;       /* of the kernel's node, whose channels [stats_first, ...) these are */
+    bool stats, image_stats; /* of the kernel's node, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
     SideRead *side;
@@ -186,13 +216,25 @@ typedef struct Chain {
 /* ---- cores: a weight op on packed scratch ---- */
 
 typedef struct Tap {
-    int64_t x, w; /* float offsets */
+    int64_t x, w;     /* float offsets */
+    int at_y, at_x;   /* the pixel of the unpadded input that it meets at output pixel (0, 0) */
 } Tap;
 
-/* A register tile: rows x cols output pixels x vectors channel blocks. */
+/* A register tile: rows x cols output pixels x vectors channel blocks. Tiles that meet the same padding are one: (y, x) is where the
+ * first of them lies. */
 typedef struct Tile {
-    int rows, cols;
+    int rows, cols, y, x;
 } Tile;
+
+/* Tiles along some rows: number `tile` at columns from, from + its cols ... below `to`. */
+typedef struct Span {
+    int tile, from, to;
+} Span;
+typedef struct Band {
+    int from, to, rows; /* a tile's */
+    Span *span;
+    int nspan;
+} Band;
 
 /* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a backward-data
  * pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of w, and blocks are the
@@ -203,10 +245,10 @@ typedef struct Core {
     int64_t x_group;          /* from one such x to the next */
     int blocks;               /* input channel blocks (or plain channels): a loop */
     int64_t x_block, w_block;
-    int rows;                 /* kernel rows kept as a loop; 1 where the taps hold them all */
+    Tap *tap;                 /* of a row of the kernel */
+    int ntap, rows, row_step; /* row_step: pixels of the unpadded input from one row of taps to the next */
     int64_t x_row, w_row;
-    Tap *tap;
-    int ntap;
+    bool flat;                /* tiles of several rows hold the taps of all rows; else the kernel's rows are a loop there too */
     int lanes;                /* channels inside a block: the inner loop */
     int out_blocks;
     int64_t w_out;            /* weights of one output block */
@@ -214,7 +256,14 @@ typedef struct Core {
     int h, w;                 /* output pixels of this class */
     int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
     int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
-    Tile tile[4];             /* full, right edge, bottom edge, corner; rows or cols 0: there is none */
+    int tiles_refused;        /* by the budget of statements, of the sizes that fit the registers */
+    double cycles;            /* of an image, by the cost model */
+    int y_step, x_step;       /* pixels of the unpadded input from one output pixel to the next */
+    int in_h, in_w;           /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
+    Tile *tile;
+    int ntile;
+    Band *band;
+    int nband;
     const char *name;
 } Core;
 
@@ -234,10 +283,28 @@ typedef struct WeightCore {
     int out_blocks, vectors;
     int64_t w_out;
     int h, w;                 /* pixels of dz */
+    int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
 } WeightCore;
+
+/* A pass by Winograd F(4x4, 3x3): tiles of 4 x 4 outputs are transformed, `block` of them at a time, and multiplied by the transformed
+ * weights at each of 36 points. v: transformed tiles [36][blocks][block][16]; m: products [36][vectors][block][16]. The weights'
+ * gradient: v and z, of dz, and m [vectors][36][16][16]. */
+typedef enum Pass { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS } Pass;
+typedef struct Winograd {
+    bool on, weights;
+    int images;              /* that it takes at once */
+    int h, w, across, tiles; /* pixels and tiles of an image that it gives (weights: of dz) */
+    int blocks, lanes, out_blocks;
+    int block;
+    int rows, vectors;       /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
+    int full;                /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
+    int64_t x_image, x_row, x_block, x_origin;
+    int64_t z_image, z_row, z_block, z_origin;
+    int64_t v_block, v_point, z_point, z_at, m_point, m_at, work; /* floats, in its work space; its size */
+} Winograd;
 
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
 
@@ -246,6 +313,13 @@ typedef struct Alias {
     int op;
     const char *name;
 } Alias;
+
+/* An image norm that a kernel's stages apply. Offsets in the thread's scratch, set by memory. */
+typedef struct ImageNorm {
+    int op;
+    int64_t constants; /* of one image: mean, scale, shift, istd, off, a float a channel */
+    int64_t sums;      /* of its gradient: two doubles a channel */
+} ImageNorm;
 
 typedef struct Kernel {
     KernelKind kind;
@@ -277,15 +351,22 @@ typedef struct Kernel {
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
+    Winograd winograd[3]; /* by Pass */
+    int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
     bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
     int nalias;
+    ImageNorm *image_norm;
+    int nimage_norm;
+    int64_t image_stats, image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
     const char *core_name; /* core_<...>.h */
     /* weights */
     int wparam, bparam; /* in Graph.param, -1 */
     int64_t w_floats;   /* padded */
     int64_t wt_floats;  /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;  /* Winograd's copy for forward, 0: none */
+    int64_t fold_floats; /* the folded weights */
     int64_t scratch;    /* floats of a thread */
     int64_t scratch_at; /* inference: in the thread's part */
     /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
@@ -293,15 +374,18 @@ typedef struct Kernel {
     /* inference */
     int *fold;          /* norms folded into its weights */
     int nfold;
+    int fold_stop;      /* the first op of its out way behind which no norm is folded, or -1 */
     int64_t fold_w, fold_b;
 } Kernel;
 
-/* A norm at inference that stays a multiply-add. */
+/* A norm at inference that stays a multiply-add; or an image norm. */
 typedef struct Affine {
     int op;
-    int64_t at; /* scale, then shift, in the folded weights */
+    int64_t at; /* scale, then shift, in the folded weights; of an image norm gamma, then beta */
     int padded; /* floats of each */
 } Affine;
+
+typedef enum NormPlace { NORM_FOLDED, NORM_EPILOGUE, NORM_PROLOGUE } NormPlace;
 
 typedef struct Norm {
     int op;
@@ -309,15 +393,21 @@ typedef struct Norm {
     int padded;  /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
     bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
+    int64_t slot;            /* image norms: an image's means and so on, GROUP_KEPT floats a group, in the images' part */
+    int64_t infer_slot;      /* the same at inference, in the thread's part */
     int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference;   /* what happens to it at inference and why, for people */
+    NormPlace place;         /* at inference */
+    int kernel;              /* of Plan.infer, that folds or applies it */
+    int stopped_by;          /* the op between it and the weight op that keeps it from being folded, or -1 */
 } Norm;
 
-typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_PORTABLE } TargetKind;
+typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_NEON, TARGET_PORTABLE } TargetKind;
 typedef struct Target {
     TargetKind kind;
     const char *name, *macro, *flags;
     int registers; /* vf that fit the register file */
+    int parts;     /* registers that a vf takes */
 } Target;
 extern const Target targets[]; /* by TargetKind; name NULL ends */
 const Target *target_find(const char *name); /* "native" resolves to this machine's; NULL: unknown */
@@ -326,6 +416,7 @@ typedef struct Plan {
     const Graph *g;
     const Target *target;
     bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
+    Winograd (*winograd)[3]; /* by op and Pass */
     Tensor *node; /* of training; by key */
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
@@ -349,7 +440,7 @@ typedef struct Plan {
     int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
     int64_t wt_floats;
-    int64_t *wt_at;         /* by kernel */
+    int64_t *wt_at, *wu_at; /* by kernel */
     int64_t partial_floats; /* one piece's weight gradients, of the largest kernel */
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;
@@ -358,6 +449,7 @@ typedef struct Plan {
     int64_t stored_bytes;   /* an image: what forward keeps for backward, the input aside */
     int64_t trace_floats;   /* an image */
     int min_batch;
+    const char **sum_why;   /* by op, of an add: where it is done, in training, and why there */
 } Plan;
 
 Norm *plan_norm(const Plan *p, int op);
@@ -371,6 +463,7 @@ typedef struct NormSum {
 } NormSum;
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
 const char *plan_alias(const Kernel *k, int op);
+int plan_pieces(int batch);
 int blocks_of(int channels);
 int64_t blocked_floats(Shape s);
 
@@ -380,16 +473,44 @@ void flow_build(Plan *p, bool infer);
 void fuse_build(Plan *p);
 /* tile.c. needs: fuse; sets: cores with their tiles. */
 void tile_build(Plan *p);
+/* The tile that covers most pixels of an image: what stands for all of them in words. */
+const Tile *tile_main(const Core *c);
+/* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
+/* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding alone. */
+bool tile_loops(const Core *c, int rows);
+/* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
+bool tile_meets_y(const Core *c, const Tap *tap, int row, int y);
+bool tile_meets_x(const Core *c, const Tap *tap, int x);
+/* Cycles an image, by tile.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of its weights' gradient. */
+double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
+/* winograd.c. Before flow: which passes run by Winograd and how, from the graph alone. Then the room that the last tiles need in packed images,
+ * and a kernel's passes, once its images are there. */
+void winograd_build(Plan *p);
+/* Multiply-adds of an image that a core does: padding channels with them, padding taps where they are not left out; Winograd's without
+ * its transforms. */
+int64_t core_products(const Core *c);
+int64_t weight_products(const WeightCore *c);
+int64_t winograd_products(const Winograd *w);
+void winograd_grow_x(const Plan *p, int op, Image *xs);
+void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
+void winograd_cores(const Plan *p, Kernel *k);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
+/* cost.c. needs: a complete plan. What one pass of a kernel costs. */
+typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_AGAIN, PHASE_INFER } Phase;
+typedef struct Cost {
+    double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the weight op, and those that its cores do */
+    double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
+} Cost;
+Cost plan_cost(const Plan *p, const Kernel *k, Phase phase);
 void plan_check(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
-/* `convoy plan`: the kernels in words; with `layer`, only those that run one of its stages. */
-void plan_explain(const Plan *p, const char *layer, FILE *to);
+void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */
 
 /* A kernel of training in words; NULL where there is nothing to say. */
 typedef struct KernelWords {
-    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *bias;
+    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *winograd, *bias;
 } KernelWords;
 KernelWords plan_words(const Plan *p, const Kernel *k);
 

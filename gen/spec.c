@@ -7,12 +7,14 @@
 
 #include <string.h>
 
-const char *const order_default = "conv-bn-act";
+const char *const order_default = "conv-norm-act";
 const char *const bias_names[] = {"auto", "true", "false", NULL};
 const char *const init_names[] = {"pytorch",       "kaiming_normal", "kaiming_uniform",
                                   "xavier_normal", "xavier_uniform", NULL};
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
+
+const char *const winograd_names[] = {"auto", "off", "on", NULL};
 
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
@@ -21,12 +23,13 @@ static const KeyInfo top_keys[] = {{"name", NULL},
                                    {"classes", NULL},
                                    {"order", NULL},
                                    {"act", NULL},
+                                   {"norm", NULL},
                                    {"layers", NULL},
                                    {"init", NULL},
                                    {"train", NULL},
                                    {"presets", later_grammar},
                                    {"unroll", NULL},
-                                   {"winograd", later_grammar},
+                                   {"winograd", NULL},
                                    {"recompute", NULL},
                                    {NULL, NULL}};
 static const KeyInfo conv_keys[] = {{"out", NULL},
@@ -38,6 +41,7 @@ static const KeyInfo conv_keys[] = {{"out", NULL},
                                     {"bias", NULL},
                                     {"order", NULL},
                                     {"act", NULL},
+                                    {"norm", NULL},
                                     {"name", NULL},
                                     {"eps", NULL},
                                     {"momentum", NULL},
@@ -47,11 +51,15 @@ static const KeyInfo conv_keys[] = {{"out", NULL},
                                     {"recompute", later_grammar},
                                     {NULL, NULL}};
 static const KeyInfo linear_keys[] = {
-    {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"name", NULL}, {"eps", NULL},
+    {"out", NULL},      {"bias", NULL},         {"order", NULL},           {"act", NULL}, {"norm", NULL}, {"name", NULL}, {"eps", NULL},
     {"momentum", NULL}, {"use", later_grammar}, {"unroll", later_grammar}, {NULL, NULL}};
 static const KeyInfo bn_keys[] = {{"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo gn_keys[] = {{"groups", NULL}, {"eps", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo image_norm_keys[] = {{"eps", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo norm_keys[] = {{"kind", NULL}, {"eps", NULL}, {"momentum", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo act_keys[] = {{"kind", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo leaky_keys[] = {{"slope", NULL}, {"name", NULL}, {NULL, NULL}};
+static const KeyInfo elu_keys[] = {{"alpha", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo drop_keys[] = {{"p", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo pool_keys[] = {{"k", NULL}, {"stride", NULL}, {"padding", NULL}, {"name", NULL}, {NULL, NULL}};
 static const KeyInfo plain_keys[] = {{"name", NULL}, {NULL, NULL}};
@@ -61,10 +69,11 @@ static const KeyInfo train_keys[] = {{"data", NULL},  {"epochs", NULL},   {"batc
                                      {"std", NULL},   {"seed", NULL},     {NULL, NULL}};
 
 static const char *const layer_kinds[] = {
-    "conv",    "linear", "bn",   "act",     "relu",    "leaky_relu",      "tanh",
-    "sigmoid", "silu",   "drop", "maxpool", "avgpool", "global_avg_pool", "flatten",
-    "stage",   NULL};
-static const char *const layer_kinds_later[] = {"gn", "ln", "in", "upsample", NULL};
+    "conv",    "linear", "norm", "bn",   "gn",      "ln",   "in", "act",     "relu",    "leaky_relu",      "tanh",
+    "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
+    "relu6",   "hard_sigmoid",   "hard_swish",
+    "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
+static const char *const layer_kinds_later[] = {"upsample", NULL};
 
 static bool is_in(const char *const *names, const char *w)
 {
@@ -108,16 +117,21 @@ const char *layer_name(const char *kind, const Node *value, KindCount *counts, i
 
 /* ---- layers ---------------------------------------------------------------------------------------------------- */
 
-static bool has_stage(const SpecLayer *l, OpKind op)
+static bool has_stage(const SpecLayer *l, bool (*fits)(OpKind))
 {
     for (int i = 0; i < l->nstage; i++)
-        if (l->stage[i].op == op)
+        if (fits(l->stage[i].op))
             return true;
     return false;
 }
 
+static bool is_bn(OpKind op)
+{
+    return op == OP_BN;
+}
+
 /* eps and momentum; `own` is the layer's map without what it takes over, and alone warned about. */
-static void read_bn_keys(const Node *map, const Node *own, SpecLayer *l)
+static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
 {
     const Node *n;
     l->eps = 1e-5;
@@ -130,8 +144,8 @@ static void read_bn_keys(const Node *map, const Node *own, SpecLayer *l)
         want_real(n, "momentum", 0, 1, &l->momentum);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (own && l->nstage && !has_stage(l, OP_BN) && keys_get(own, key))
-            diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no bn: '%s' does nothing", l->name, key);
+        if (own && l->nstage && !has_stage(l, i ? is_bn : op_is_norm) && keys_get(own, key))
+            diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no %s: '%s' does nothing", l->name, i ? "bn" : "norm", key);
     }
 }
 
@@ -226,6 +240,18 @@ static Node *block_keys(OpKind weight, const Node *value, const Node *own, const
     return map;
 }
 
+/* Whether an order has a stage of that very word. */
+static bool has_word(const Node *order, const char *word)
+{
+    const size_t n = strlen(word);
+    for (const char *s = order->kind == NODE_SCALAR ? order->text : ""; *s; s += strcspn(s, "-"), s += *s == '-') {
+        const char *at = s + strspn(s, " ");
+        if (strncmp(at, word, n) == 0 && (!at[n] || strchr(" -", at[n])))
+            return true;
+    }
+    return false;
+}
+
 /* A conv or linear block. `value` is its map, or the number of its outputs. */
 static void read_block(OpKind weight, Node *value, const Defaults *def, const Node *stride, bool takes, SpecLayer *l)
 {
@@ -260,24 +286,25 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     if ((n = keys_get(map, "bias")))
         read_bias(n, l);
 
-    Act act = def->act;
-    const Node *act_node = own ? keys_get(own, "act") : NULL;
+    Words words = def->words;
+    const Node *act_node = own ? keys_get(own, "act") : NULL, *norm_node = own ? keys_get(own, "norm") : NULL;
     if (act_node)
-        act_read(act_node, &act);
+        act_read(act_node, &words.act);
+    if (norm_node)
+        norm_read(norm_node, &words.norm);
     Node plain = {.kind = NODE_SCALAR, .text = conv ? order_default : "linear", .mark = l->mark};
     const Node *order = own && (n = keys_get(own, "order")) ? n : conv && def->order ? def->order : &plain;
     if (order == def->order && def->order_bad)
         l->nstage = 0; /* said already, at the top */
-    else if (order_read(order, weight, act, &l->stage, &l->nstage) && order == &plain)
+    else if (order_read(order, weight, words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
-    read_bn_keys(map, own, l);
-    bool uses_act = l->nstage == 0 || order == &plain;
-    for (const char *s = order->text; *s && !uses_act; s += strcspn(s, "-"), s += *s == '-')
-        uses_act = strncmp(s + strspn(s, " "), "act", 3) == 0;
-    if (act_node && !uses_act)
-        diag_warn(act_node->mark, "put 'act' into the order", "%s has no 'act' in its order: this does nothing",
-                  l->name);
+    read_norm_keys(map, own, l);
+    const Node *said[] = {act_node, norm_node};
+    for (int i = 0; i < 2; i++)
+        if (said[i] && l->nstage && !has_word(order, i ? "norm" : "act"))
+            diag_warn(said[i]->mark, i ? "put 'norm' into the order" : "put 'act' into the order",
+                      "%s has no '%s' in its order: this does nothing", l->name, i ? "norm" : "act");
 }
 
 /* A stage that is a layer: "- bn", "- maxpool(2)", "- maxpool: {k: 2}", "- drop: 0.5", "- act: tanh". */
@@ -291,24 +318,29 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     l->nstage = 1;
     SpecStage *st = &l->stage[0];
     st->mark = l->mark;
-    read_bn_keys(NULL, NULL, l);
+    read_norm_keys(NULL, NULL, l);
 
     if (!value) {
         SpecStage *read;
         int nread;
         l->nstage = 0;
-        if (!order_read(word, OP_KINDS, def->act, &read, &nread))
+        if (!order_read(word, OP_KINDS, def->words, &read, &nread))
             return;
         l->stage = read;
         l->nstage = nread;
         return;
     }
-    bool act = strcmp(word->text, "act") == 0;
-    st->op = act ? def->act.op : op_find(word->text);
-    st->arg = act ? def->act.arg : 0.01;
+    bool act = strcmp(word->text, "act") == 0, norm = strcmp(word->text, "norm") == 0;
+    const Act *stands = act ? &def->words.act : norm ? &def->words.norm : NULL;
+    st->op = stands ? stands->op : op_find(word->text);
+    st->arg = stands ? stands->arg : op_info[st->op].arg;
     const KeyInfo *keys = act                                            ? act_keys
+                          : norm                                         ? norm_keys
                           : st->op == OP_BN                              ? bn_keys
+                          : st->op == OP_GN                              ? gn_keys
+                          : op_is_norm(st->op)                           ? image_norm_keys
                           : st->op == OP_LEAKY_RELU                      ? leaky_keys
+                          : st->op == OP_ELU                             ? elu_keys
                           : st->op == OP_DROP                            ? drop_keys
                           : st->op == OP_MAXPOOL || st->op == OP_AVGPOOL ? pool_keys
                                                                          : plain_keys;
@@ -318,22 +350,34 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         diag_error(value->mark, NULL, "%s must be a map of keys and values", word->text);
         return;
     }
-    if (act) {
+    if (stands) {
         Act a;
-        if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && act_read(n, &a)) {
+        if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && (act ? act_read : norm_read)(n, &a)) {
             st->op = a.op;
             st->arg = a.arg;
         }
+        l->nstage = st->op != OP_KINDS; /* norm: none */
+        if (norm)
+            read_norm_keys(map, map, l);
         return;
     }
+    if (op_is_norm(st->op))
+        read_norm_keys(map, map, l);
     switch (st->op) {
-    case OP_BN:
-        read_bn_keys(map, map, l);
-        break;
-    case OP_LEAKY_RELU:
-        if ((n = single ? single : map ? keys_get(map, "slope") : NULL))
-            want_real(n, "leaky_relu.slope", 0, 1, &st->arg);
+    case OP_GN: {
+        int groups = (int)st->arg;
+        if ((n = single ? single : map ? keys_get(map, "groups") : NULL))
+            want_int32(n, "gn.groups", 1, (int)op_info[OP_GN].arg_most, &groups);
+        st->arg = groups;
         return;
+    }
+    case OP_LEAKY_RELU:
+    case OP_ELU: {
+        const OpInfo *info = &op_info[st->op];
+        if ((n = single ? single : map ? keys_get(map, info->args) : NULL))
+            want_real(n, xprintf("%s.%s", info->name, info->args), info->arg_least, info->arg_most, &st->arg);
+        return;
+    }
     case OP_DROP:
         if (!(n = single ? single : map ? keys_get(map, "p") : NULL))
             diag_error(l->mark, "- drop(0.5)", "drop needs 'p', the share that it drops");
@@ -553,26 +597,31 @@ Spec *spec_read(Node *tree)
         s->classes_mark = n->mark;
         want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
     }
-    Defaults def = {.act = {OP_RELU, 0}, .classes = s->classes};
+    Defaults def = {.words = {{OP_RELU, 0}, {OP_BN, 0}}, .classes = s->classes};
     if ((n = keys_get(tree, "act")))
-        act_read(n, &def.act);
+        act_read(n, &def.words.act);
+    if ((n = keys_get(tree, "norm")))
+        norm_read(n, &def.words.norm);
     Node plain = {.kind = NODE_SCALAR, .text = order_default};
     SpecStage *stage;
     int nstage;
     if ((def.order = keys_get(tree, "order")))
-        def.order_bad = !order_read(def.order, OP_CONV, def.act, &stage, &nstage);
+        def.order_bad = !order_read(def.order, OP_CONV, def.words, &stage, &nstage);
     if ((n = keys_get(tree, "recompute")))
         read_recompute(n, &s->recompute);
     if ((n = required(tree, "layers", "below 'layers:', one line a layer: - conv: 16")))
         layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);
+    if ((n = keys_get(tree, "winograd")) && want_word(n, "winograd", winograd_names, &i))
+        s->winograd = (WinogradUse)i;
     if ((n = keys_get(tree, "init")) && want_word(n, "init", init_names, &i))
         s->init = (Init)i;
     read_train(keys_get(tree, "train"), s);
-    SpecStage act = {.op = def.act.op, .arg = def.act.arg};
+    SpecStage act = {.op = def.words.act.op, .arg = def.words.act.arg};
     const Node *order = def.order ? def.order : &plain;
-    s->head = xprintf("order: %s\nact: %s\n", order->kind == NODE_SCALAR ? order->text : "", stage_text(&act));
+    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order->kind == NODE_SCALAR ? order->text : "", stage_text(&act),
+                      norm_text(def.words.norm));
     if (diag_errors())
         return NULL;
     spec_check(s);
@@ -611,6 +660,8 @@ void spec_check(const Spec *s)
                 (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 ||
                  st->padding[1] < 0))
                 BUG("spec: %s has a pool of no size", l->name);
+            if (op_takes_arg(st->op) && !(st->arg >= info->arg_least && st->arg <= info->arg_most))
+                BUG("spec: %s has %s(%g)", l->name, info->name, st->arg);
             if (st->op == OP_DROP && !(st->arg >= 0 && st->arg < 1))
                 BUG("spec: %s drops %g", l->name, st->arg);
         }

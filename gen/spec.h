@@ -51,10 +51,19 @@ typedef struct Act { /* what the word `act` stands for */
     double arg;
 } Act;
 
+/* What the words `act` and `norm` stand for: a norm of OP_KINDS is none, and `norm` is left out. */
+typedef struct Words {
+    Act act, norm;
+} Words;
+
 /* Reads an activation: "relu", "leaky_relu(0.1)". */
 bool act_read(const Node *n, Act *out);
-/* Reads an order into stages. `weight` is the weight op that it must hold once, or OP_KINDS: a bare stage. */
-bool order_read(const Node *n, OpKind weight, Act act, SpecStage **stage, int *nstage);
+/* Reads a norm: "bn", "gn(8)", "none". */
+bool norm_read(const Node *n, Act *out);
+const char *norm_text(Act norm);
+/* Reads an order into stages. `weight` is the weight op that it must hold once, or OP_KINDS: a bare stage, of which nothing is left
+ * where it is `norm` and that is none. */
+bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage);
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
 bool pool_check(const SpecStage *s);          /* padding against the window */
@@ -85,7 +94,7 @@ const char *layer_name(const char *kind, const Node *value, KindCount *counts, i
 typedef struct Defaults {
     const Node *order; /* NULL where it is bad, or not given */
     bool order_bad;
-    Act act;
+    Words words;
     int classes;
     const Node *keys; /* a map of keys for the blocks that do not say them; NULL: none */
 } Defaults;

@@ -124,6 +124,18 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_printf(to, "nn.BatchNorm%dd(%d, eps=%s, momentum=%s)", rank == 4 ? 2 : 1, in.c, number(op->eps),
                    number(op->momentum));
         return;
+    case OP_GN:
+        buf_printf(to, "nn.GroupNorm(%d, %d, eps=%s)", op->groups, in.c, number(op->eps));
+        return;
+    case OP_LN: /* with one gamma and one beta a channel: of an image GroupNorm does that */
+        if (rank == 2)
+            buf_printf(to, "nn.LayerNorm(%d, eps=%s)", in.c, number(op->eps));
+        else
+            buf_printf(to, "nn.GroupNorm(1, %d, eps=%s)", in.c, number(op->eps));
+        return;
+    case OP_IN:
+        buf_printf(to, "nn.InstanceNorm%dd(%d, eps=%s, affine=True)", rank == 4 ? 2 : 1, in.c, number(op->eps));
+        return;
     case OP_RELU:
         buf_puts(to, "nn.ReLU()");
         return;
@@ -138,6 +150,30 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         return;
     case OP_SILU:
         buf_puts(to, "nn.SiLU()");
+        return;
+    case OP_ELU:
+        buf_printf(to, "nn.ELU(alpha=%s)", number(op->arg));
+        return;
+    case OP_SELU:
+        buf_puts(to, "nn.SELU()");
+        return;
+    case OP_GELU:
+        buf_puts(to, "nn.GELU()");
+        return;
+    case OP_MISH:
+        buf_puts(to, "nn.Mish()");
+        return;
+    case OP_SOFTPLUS:
+        buf_puts(to, "nn.Softplus()");
+        return;
+    case OP_RELU6:
+        buf_puts(to, "nn.ReLU6()");
+        return;
+    case OP_HARD_SIGMOID:
+        buf_puts(to, "nn.Hardsigmoid()");
+        return;
+    case OP_HARD_SWISH:
+        buf_puts(to, "nn.Hardswish()");
         return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->arg));

@@ -6,6 +6,7 @@
 
 #include "cvy_kernels.h"
 #include "cvy_private.h"
+#include "cvy_rng.h"
 #include "emit.h"
 
 #include <inttypes.h>
@@ -31,6 +32,14 @@ static int64_t elements(const Param *q)
     return n;
 }
 
+/* Where the plan has a parameter. */
+static float *base_of(const Plan *p, const Weights *w, int param)
+{
+    const ParamRole role = p->g->param[param].role;
+
+    return (role == PARAM_MEAN || role == PARAM_VAR ? w->running : w->param) + p->param_at[param];
+}
+
 /* From C order to where the plan has them. */
 static void place(const Plan *p, int param, const float *from, float *to)
 {
@@ -49,13 +58,62 @@ static void place(const Plan *p, int param, const float *from, float *to)
     }
 }
 
-static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
+float weights_at(const Plan *p, const Weights *w, int param, int64_t i)
+{
+    const Param *q = &p->g->param[param];
+    int64_t block[4], outer[4], inner[4], offset = 0;
+
+    emit_param_layout(p, param, block, outer, inner);
+    for (int d = q->ndim - 1; d >= 0; i /= q->dim[d], d--) {
+        const int64_t at = i % q->dim[d];
+        offset += at / block[d] * outer[d] + at % block[d] * inner[d];
+    }
+    return base_of(p, w, param)[offset];
+}
+
+static int64_t largest_param(const Plan *p)
 {
     int64_t largest = 1;
 
     for (int i = 0; i < p->g->nparam; i++)
         largest = elements(&p->g->param[i]) > largest ? elements(&p->g->param[i]) : largest;
-    float *numbers = xalloc((size_t)largest * sizeof *numbers);
+    return largest;
+}
+
+static void make_room(const Plan *p, Weights *w)
+{
+    w->param = xalloc((size_t)p->param_floats * sizeof(float) + 64);
+    w->running = xalloc((size_t)p->running_floats * sizeof(float) + 64);
+}
+
+/* The same numbers as the runtime's cvy_draw_weights. */
+void weights_draw(const Plan *p, Weights *w)
+{
+    const uint64_t seed = (uint64_t)p->g->spec->train.seed;
+    float *numbers = xalloc((size_t)largest_param(p) * sizeof *numbers);
+
+    make_room(p, w);
+    for (int i = 0; i < p->g->nparam; i++) {
+        const Param *q = &p->g->param[i];
+        const uint64_t stream = cvy_name_hash(q->name);
+        const float value = (float)q->draw_value;
+        if (q->role == PARAM_COUNT)
+            continue;
+        for (int64_t k = 0; k < elements(q); k++) {
+            uint32_t draw[4];
+            cvy_draw4(seed, stream, (uint64_t)k, draw);
+            numbers[k] = q->draw == DRAW_NORMAL    ? (float)(value * cvy_normal(seed, stream, (uint64_t)k))
+                         : q->draw == DRAW_UNIFORM ? (float)(value * (2.0 * cvy_unit(draw[0], draw[1]) - 1.0))
+                                                   : value;
+        }
+        place(p, i, numbers, base_of(p, w, i));
+    }
+}
+
+static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
+{
+    float *numbers = xalloc((size_t)largest_param(p) * sizeof *numbers);
+
     for (int i = 0; i < p->g->nparam; i++) {
         const Param *q = &p->g->param[i];
         const int64_t n = elements(q);
@@ -68,7 +126,7 @@ static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
                 cvy_error(NULL, "'%s': variance '%s' is below zero (element %" PRId64 ": %g)", file->path, q->name, k, (double)numbers[k]);
                 return false;
             }
-        place(p, i, numbers, (q->role == PARAM_MEAN || q->role == PARAM_VAR ? w->running : w->param) + p->param_at[i]);
+        place(p, i, numbers, base_of(p, w, i));
     }
     return true;
 }
@@ -77,8 +135,7 @@ bool weights_read(const Plan *p, const char *path, Weights *w)
 {
     struct cvy_tensors want = {0}, file = {0};
 
-    w->param = xalloc((size_t)p->param_floats * sizeof(float) + 64);
-    w->running = xalloc((size_t)p->running_floats * sizeof(float) + 64);
+    make_room(p, w);
     const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_tensors_match(&file, &want) && read_all(p, &file, w);
     cvy_tensors_free(&want);
     cvy_tensors_free(&file);
@@ -89,7 +146,7 @@ static const float *numbers_of(const Plan *p, const Weights *w, int op, ParamRol
 {
     for (int i = 0; i < p->g->nparam; i++)
         if (p->g->param[i].op == op && p->g->param[i].role == role)
-            return (role == PARAM_MEAN || role == PARAM_VAR ? w->running : w->param) + p->param_at[i];
+            return base_of(p, w, i);
     BUG("op %d has no such parameter", op);
 }
 
@@ -112,7 +169,9 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         struct cvy_fold *norm = xalloc((size_t)(k->nfold + 1) * sizeof *norm);
         for (int n = 0; n < k->nfold; n++)
             norm[n] = norm_of(p, w, k->fold[n]);
-        if (k->kind == KERNEL_CONV)
+        if (k->winograd[PASS_FORWARD].on)
+            cvy_fold_winograd(weight, bias, norm, k->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c), f + k->fold_w, f + k->fold_b);
+        else if (k->kind == KERNEL_CONV)
             cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES), f + k->fold_w, f + k->fold_b);
         else
             cvy_fold_linear(weight, bias, norm, k->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->fold_w, f + k->fold_b);

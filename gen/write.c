@@ -16,12 +16,21 @@ static const char *quoted(const char *order)
     return strchr(order, ',') ? xprintf("\"%s\"", order) : order;
 }
 
-static bool has_bn(const SpecLayer *l)
+/* eps and momentum, where some stage reads them, each between `before` and `between`: ", eps: 1e-5, momentum: 0.1". */
+static const char *norm_keys(const SpecLayer *l, const char *before, const char *between)
 {
-    for (int i = 0; i < l->nstage; i++)
-        if (l->stage[i].op == OP_BN)
-            return true;
-    return false;
+    bool bn = false, norm = false;
+    for (int i = 0; i < l->nstage; i++) {
+        bn = bn || l->stage[i].op == OP_BN;
+        norm = norm || op_is_norm(l->stage[i].op);
+    }
+    Buf b = {0};
+    buf_puts(&b, "");
+    const char *const key[] = {"eps", "momentum"}, *const value[] = {real_text(l->eps), real_text(l->momentum)};
+    for (int i = 0; i < 2; i++)
+        if (i ? bn : norm)
+            buf_printf(&b, "%s%s%s%s", before, key[i], between, value[i]);
+    return b.text;
 }
 
 static const char *groups_text(const SpecLayer *l)
@@ -37,6 +46,8 @@ static void write_layer(const SpecLayer *l, FILE *to)
         fprintf(to, "  - %s: {name: %s", act ? "act" : op_info[st->op].name, l->name);
         if (act)
             fprintf(to, ", kind: %s", stage_text(st));
+        else if (st->op == OP_GN)
+            fprintf(to, ", groups: %s", real_text(st->arg));
         else if (st->op == OP_DROP)
             fprintf(to, ", p: %s", real_text(st->arg));
         else if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL)
@@ -57,9 +68,7 @@ static void write_layer(const SpecLayer *l, FILE *to)
             fprintf(to, ", groups: %s", groups_text(l));
         fprintf(to, ", bias: %s, order: %s", bias_names[l->bias], quoted(order_text(l->stage, l->nstage)));
     }
-    if (has_bn(l))
-        fprintf(to, ", eps: %s, momentum: %s", real_text(l->eps), real_text(l->momentum));
-    fprintf(to, "}\n");
+    fprintf(to, "%s}\n", norm_keys(l, ", ", ": "));
 }
 
 /* ---- groups, as they stand in the tree ----------------------------------------------------------------------------
@@ -114,7 +123,7 @@ static const char *group_value(const char *key, const Node *value)
 /* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
 static const char *const key_sequence[] = {
     "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
-    "order",    "act",           "kind",       "slope",     "p",      "eps",     "momentum", "pre",    "post",
+    "order",    "act",           "norm",       "kind",       "slope",     "alpha",  "p",      "eps",     "momentum", "pre",    "post",
     "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
 
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
@@ -156,10 +165,10 @@ static const char *group_default(const Spec *s, const Node *map, const char *key
 {
     static const char *const defaults[][2] = {{"repeat", "1"},  {"kernel", "3"}, {"stride", "1"},     {"groups", "1"},
                                               {"bias", "auto"}, {"eps", "1e-5"}, {"momentum", "0.1"}, {"pre", "none"},
-                                              {"post", "none"}, {"act", "relu"}};
+                                              {"post", "none"}, {"act", "relu"}, {"norm", "bn"}};
     static const char *const residual[][2] = {
-        {"shortcut", "conv-bn"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
-    const Node *top = strcmp(key, "order") == 0 || strcmp(key, "act") == 0 ? keys_get(s->tree, key) : NULL;
+        {"shortcut", "conv-norm"}, {"shortcut_from", "input"}, {"zero_gamma", "false"}};
+    const Node *top = strcmp(key, "order") == 0 || strcmp(key, "act") == 0 || strcmp(key, "norm") == 0 ? keys_get(s->tree, key) : NULL;
     if (top)
         return scalar_text(top);
     if (strcmp(key, "order") == 0)
@@ -209,9 +218,10 @@ static void write_items(const Spec *s, FILE *to)
             write_group(s, value, name, to);
             continue;
         }
-        while (s->layer[l].in_group)
+        while (l < s->nlayer && s->layer[l].in_group)
             l++;
-        write_layer(&s->layer[l++], to);
+        if (l < s->nlayer && strcmp(s->layer[l].name, name) == 0) /* else norm: none left nothing of it */
+            write_layer(&s->layer[l++], to);
     }
 }
 
@@ -248,6 +258,7 @@ void spec_write(const Spec *s, FILE *to)
     write_items(s, to);
     fprintf(to, "init: %s\n", init_names[s->init]);
     fprintf(to, "unroll: %s\n", unroll_text(s));
+    fprintf(to, "winograd: %s\n", winograd_names[s->winograd]);
     if (s->recompute)
         fprintf(to, "recompute: %d\n", s->recompute);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
@@ -276,8 +287,7 @@ static void dump_layer(const Spec *s, int i, FILE *to)
         fprintf(to, " dilation %dx%d", l->dilation[0], l->dilation[1]);
     if (l->form == FORM_BLOCK && l->groups != 1)
         fprintf(to, " groups %s", groups_text(l));
-    if (has_bn(l))
-        fprintf(to, " eps %s momentum %s", real_text(l->eps), real_text(l->momentum));
+    fputs(norm_keys(l, " ", " "), to);
     if (l->zero_gamma)
         fprintf(to, " zero_gamma");
     if (l->segment)

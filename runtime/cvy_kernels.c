@@ -125,6 +125,47 @@ void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first)
     }
 }
 
+/* ---- image norms ---- */
+
+void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int image, int piece)
+{
+    const struct cvy_bn *bn = &gn->norm;
+    const int many = bn->channels / gn->groups;
+    float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
+    double *const total = bn->sums + 2 * (int64_t)piece * bn->padded;
+
+    for (int g = 0; g < gn->groups; g++) {
+        const double istd = (double)kept[2 * gn->groups + g], off = -(double)kept[gn->groups + g] * istd;
+        double sum = 0, dot = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            total[c] += sums[c];
+            total[bn->padded + c] += sums[bn->padded + c];
+            sum += (double)bn->gamma[c] * sums[c];
+            dot += (double)bn->gamma[c] * sums[bn->padded + c];
+        }
+        const double scale = -istd / ((double)many * area); /* xhat = (v - mean) istd + off */
+        kept[3 * gn->groups + g] = (float)(scale * istd * dot);
+        kept[4 * gn->groups + g] = (float)(scale * (sum + off * dot));
+    }
+}
+
+void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float *to)
+{
+    const int many = gn->norm.channels / gn->groups;
+    const float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
+
+    if (first)
+        memset(to, 0, sizeof(float) * 3 * (size_t)room);
+    for (int c = 0; c < gn->norm.channels; c++) {
+        const int g = c / many;
+        const float mean = kept[g], back_x = kept[3 * gn->groups + g];
+        if (first)
+            to[c] = mean;
+        to[room + c] += back_x;
+        to[2 * room + c] += kept[4 * gn->groups + g] + back_x * (to[c] - mean);
+    }
+}
+
 /* ---- update ---- */
 
 enum { LANES = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
@@ -217,6 +258,65 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
     }
 }
 
+/* ---- Winograd ---- */
+
+/* G g G^T for 16 lanes: g's taps are `tap` floats apart, the 36 points `point`. */
+static void winograd_lanes(const float *g, ptrdiff_t tap, float *u, int64_t point)
+{
+    const float aa = 0.390625f, bb = 2.25f, a = 0.625f, b = 1.5f; /* points +-5/8, +-3/2 */
+    const float n0 = 1 / (aa * bb), na = 1 / (2 * aa * (aa - bb)), nb = 1 / (2 * bb * (bb - aa));
+    float s[6][3][LANES];
+
+    for (int j = 0; j < 3; j++)
+        for (int l = 0; l < LANES; l++) {
+            const float x = g[j * tap + l], y = g[(3 + j) * tap + l], z = g[(6 + j) * tap + l];
+            const float even_a = na * (x + aa * z), odd_a = na * a * y, even_b = nb * (x + bb * z), odd_b = nb * b * y;
+            s[0][j][l] = n0 * x;
+            s[1][j][l] = even_a + odd_a, s[2][j][l] = even_a - odd_a;
+            s[3][j][l] = even_b + odd_b, s[4][j][l] = even_b - odd_b;
+            s[5][j][l] = z;
+        }
+    for (int i = 0; i < 6; i++, u += 6 * point)
+        for (int l = 0; l < LANES; l++) {
+            const float x = s[i][0][l], y = s[i][1][l], z = s[i][2][l];
+            const float even_a = na * (x + aa * z), odd_a = na * a * y, even_b = nb * (x + bb * z), odd_b = nb * b * y;
+            u[l] = n0 * x;
+            u[point + l] = even_a + odd_a, u[2 * point + l] = even_a - odd_a;
+            u[3 * point + l] = even_b + odd_b, u[4 * point + l] = even_b - odd_b;
+            u[5 * point + l] = z;
+        }
+}
+
+/* One block of 16 x 16 channels, [9][16 in][16 out], into rows of 16 outputs. */
+static void winograd_block(const float *w, float *u, int64_t point)
+{
+    for (int i = 0; i < LANES; i++)
+        winograd_lanes(w + (ptrdiff_t)i * LANES, LANES * LANES, u + (ptrdiff_t)i * LANES, point);
+}
+
+void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in)
+{
+    const int64_t point = (int64_t)blocks_in * LANES * LANES;
+
+    for (int bi = 0; bi < blocks_in; bi++)
+        winograd_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256, point);
+}
+
+void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
+{
+    const int64_t point = (int64_t)blocks_out * LANES * LANES;
+
+    for (int bi = 0; bi < blocks_in; bi++) {
+        const float *from = w + ((int64_t)block_out * blocks_in + bi) * 9 * 256;
+        float turned[9 * 256];
+        for (int t = 0; t < 9; t++)
+            for (int i = 0; i < LANES; i++)
+                for (int o = 0; o < LANES; o++)
+                    turned[(8 - t) * 256 + o * LANES + i] = from[t * 256 + i * LANES + o];
+        winograd_block(turned, u + bi * 36 * point + block_out * 256, point);
+    }
+}
+
 /* ---- loss ---- */
 
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct)
@@ -278,21 +378,43 @@ static void fold_channel(const struct cvy_fold *fold, int nfold, int c, double *
     }
 }
 
+/* Channels [first, first + 16) of `channels`: `rows` rows of them from w on. */
+static void fold_block(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int first, int channels, int64_t rows, float *w_out,
+                       float *bias_out)
+{
+    double s[LANES], t;
+
+    for (int l = 0; l < LANES; l++) {
+        const int c = first + l;
+        s[l] = 1;
+        t = bias && c < channels ? (double)bias[c] : 0;
+        if (c < channels)
+            fold_channel(fold, nfold, c, &s[l], &t);
+        bias_out[c] = (float)t;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int l = 0; l < LANES; l++)
+            w_out[r * LANES + l] = (float)((double)w[r * LANES + l] * s[l]);
+}
+
 void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
                    float *w_out, float *bias_out)
 {
-    const int blocks = (channels + 15) / 16;
+    for (int c = 0; c < channels; c += LANES)
+        fold_block(w + c * rows, bias, fold, nfold, c, channels, rows, w_out + c * rows, bias_out);
+}
 
-    for (int c = 0; c < blocks * 16; c++) {
-        double s = 1, t = bias && c < channels ? (double)bias[c] : 0;
-        if (c < channels)
-            fold_channel(fold, nfold, c, &s, &t);
-        bias_out[c] = (float)t;
-        for (int64_t r = 0; r < rows; r++) {
-            const int64_t at = ((c / 16) * rows + r) * 16 + c % 16;
-            w_out[at] = (float)((double)w[at] * s);
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
+                       float *u_out, float *bias_out)
+{
+    const int64_t point = (int64_t)blocks_in * LANES * LANES;
+
+    for (int c = 0; c < channels; c += LANES, u_out += 36 * point)
+        for (int bi = 0; bi < blocks_in; bi++, w += 9 * 256) {
+            float folded[9 * 256];
+            fold_block(w, bias, fold, nfold, c, channels, 9 * LANES, folded, bias_out);
+            winograd_block(folded, u_out + bi * 256, point);
         }
-    }
 }
 
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
@@ -319,6 +441,16 @@ void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, fl
         scale[c] = (float)s;
         shift[c] = (float)t;
     }
+}
+
+void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out)
+{
+    const size_t padded = ((size_t)channels + 15) / 16 * 16;
+
+    memset(gamma_out, 0, sizeof(float) * padded);
+    memset(beta_out, 0, sizeof(float) * padded);
+    memcpy(gamma_out, gamma, sizeof(float) * (size_t)channels);
+    memcpy(beta_out, beta, sizeof(float) * (size_t)channels);
 }
 
 /* ---- dropout ---- */

@@ -75,6 +75,22 @@ void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first);
 /* Updates gamma and beta. */
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
 
+/* An image norm (gn, ln, in) in training: group norm, whose groups of channels may be all of them, or each by itself. Its gamma and
+ * beta, and their gradients, are a batch norm's. Of each image of the batch, `kept` holds CVY_GN_KEPT floats a group: what cvy_gn_stats
+ * (cvy_vec.h) makes, and for backward what the norm takes away from the gradient, back_x (v - mean) + back_1. */
+struct cvy_gn {
+    struct cvy_bn norm;
+    int groups;
+    float *kept;
+};
+#define CVY_GN_KEPT 5
+/* Once an image's gradient is through the norm: sums = sum of g, sum of g * xhat, an array of norm.padded doubles a channel each. They are
+ * added to the piece's, and make the image's back_x and back_1. `area`: pixels. */
+void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int image, int piece);
+/* Adds what the norm takes away from an image's gradient to `to`: mean, back_x, back_1, an array of `room` floats a channel each; the first
+ * of several norms over one tensor sets them. */
+void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float *to);
+
 /* SGD as PyTorch does it: g += decay w; m = momentum m + g; w -= lr (nesterov ? g + momentum m : m), on `count` floats
  * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. count: a multiple of 16. */
 void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
@@ -89,6 +105,12 @@ void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_ou
 void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels, int taps);
 /* Lanewise: w [blocks_out][in a group][taps][16 out] -> wt [blocks_in][out a group][taps][16 in]; one block_out of `out` channels. */
 void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps);
+
+/* Winograd F(4x4, 3x3): U = G w G^T (cvy_vec.h) of one block_out of w [blocks_out][blocks_in][9][16 in][16 out], u being
+ * [blocks_out][36][blocks_in 16][16 out]. */
+void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in);
+/* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
+void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
 
 /* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);
@@ -105,11 +127,17 @@ struct cvy_fold {
  * bias may be NULL. */
 void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
                    float *w_out, float *bias_out);
+/* The same, as cvy_winograd_weights makes them. */
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
+                       float *u_out, float *bias_out);
 /* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
                      float *bias_out);
 /* A norm that stays a multiply-add: its s and t. */
 void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, float *shift);
+
+/* An image norm's gamma and beta, which nothing folds. */
+void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out);
 
 /* A stage's number for its dropout masks: a hash of its name. */
 uint64_t cvy_stage(const char *name);

@@ -21,6 +21,7 @@ static const struct command {
     {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval},
     {"predict", "logits of images in a .npy file", cvy_predict},
     {"info", "shapes, parameters, memory", cvy_info},
+    {"bench", "the speed of a step, and of each kernel", NULL}, /* takes more than the others */
     {"trace", "one training step with everything it computed, for comparisons", cvy_trace},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
@@ -33,7 +34,7 @@ static void usage(FILE *to, const struct cvy_model *m)
     fprintf(to, "\n%s COMMAND --help lists a command's options. Begin with: %s train\n", m->name, m->name);
 }
 
-int cvy_main(int argc, char **argv, const struct cvy_model *m)
+int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench)
 {
     const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
     cvy_program = m->name;
@@ -51,7 +52,7 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m)
         names[i] = commands[i].name;
         if (strcmp(word, names[i]) != 0)
             continue;
-        int status = commands[i].run(argc, argv, m);
+        int status = commands[i].run ? commands[i].run(argc, argv, m) : cvy_bench(argc, argv, m, bench);
         if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
             cvy_error(NULL, "cannot write to standard output");
             status = 1;

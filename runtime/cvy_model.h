@@ -89,7 +89,26 @@ struct cvy_model {
     void (*infer)(struct cvy_net *, const float *x, float *y, int n);
 };
 
-/* The emitted program's main: train, eval, predict, info, trace. Returns the exit status. */
-int cvy_main(int argc, char **argv, const struct cvy_model *model);
+/* One kernel of a training step, or of inference, and what it costs (`NAME bench`). */
+struct cvy_bench_kernel {
+    const char *name;               /* "conv2.forward" */
+    double useful, executed;        /* FLOPs of an image: 2 x multiply-adds of the layer, and those that its code does */
+    double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
+    void (*train)(struct cvy_net *, int n, const struct cvy_step *); /* after the model's forward was called once */
+    void (*infer)(struct cvy_net *, const float *x, int image);     /* x: all images; on the calling thread */
+};
+
+/* All of them, in the order in which they run; and loops that measure the machine, compiled for the network's target. */
+struct cvy_bench {
+    const struct cvy_bench_kernel *training; /* NULL: it is emitted for inference alone */
+    int ntraining;
+    const struct cvy_bench_kernel *inference;
+    int ninference;
+    double (*peak)(int threads, int64_t rounds, float *sink);               /* fused multiply-adds in registers; returns FLOPs */
+    double (*stream)(int threads, float *a, int64_t floats, int rounds);    /* reads two thirds of `a` and writes one; bytes */
+};
+
+/* The emitted program's main: train, eval, predict, info, bench, trace. Returns the exit status. */
+int cvy_main(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench);
 
 #endif

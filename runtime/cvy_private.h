@@ -196,6 +196,7 @@ int cvy_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_tr
 int cvy_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
 int cvy_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
 int cvy_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
+int cvy_bench(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench); /* cvy_bench.c */
 int cvy_trace(int argc, char **argv, const struct cvy_model *model);   /* cvy_trace.c */
 
 /* Loss and accuracy of the folded network on all of `d`. */

@@ -202,6 +202,91 @@ CVY_INLINE vf vf_permute(vf v, vp p)
     return vf_pair(vf_permute_half(v, p.lane.a, p.high.a, p.none.a), vf_permute_half(v, p.lane.b, p.high.b, p.none.b));
 }
 
+#elif defined CVY_NEON
+
+#if !defined __aarch64__ || !defined __ARM_NEON
+#error "this network was emitted for neon: compile it for a 64-bit ARM processor (or emit it for another target)"
+#endif
+#include <arm_neon.h>
+typedef struct vf { float32x4_t a, b, c, d; } vf;
+typedef struct vu { uint32x4_t a, b, c, d; } vu;
+
+CVY_INLINE vf vf_four(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) { vf r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+CVY_INLINE vu vu_four(uint32x4_t a, uint32x4_t b, uint32x4_t c, uint32x4_t d) { vu r; r.a = a; r.b = b; r.c = c; r.d = d; return r; }
+#define CVY_FOUR(f, x, y) f((x).a, (y).a), f((x).b, (y).b), f((x).c, (y).c), f((x).d, (y).d)
+CVY_INLINE vf vf_set(float x) { const float32x4_t s = vdupq_n_f32(x); return vf_four(s, s, s, s); }
+CVY_INLINE vf vf_load(const float *p) { return vf_four(vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)); }
+CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_INLINE void vf_store(float *p, vf v) { vst1q_f32(p, v.a), vst1q_f32(p + 4, v.b), vst1q_f32(p + 8, v.c), vst1q_f32(p + 12, v.d); }
+CVY_INLINE vf vf_add(vf x, vf y) { return vf_four(CVY_FOUR(vaddq_f32, x, y)); }
+CVY_INLINE vf vf_sub(vf x, vf y) { return vf_four(CVY_FOUR(vsubq_f32, x, y)); }
+CVY_INLINE vf vf_mul(vf x, vf y) { return vf_four(CVY_FOUR(vmulq_f32, x, y)); }
+CVY_INLINE vf vf_div(vf x, vf y) { return vf_four(CVY_FOUR(vdivq_f32, x, y)); }
+CVY_INLINE vf vf_fma(vf x, vf y, vf z)
+{
+    return vf_four(vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c), vfmaq_f32(z.d, x.d, y.d));
+}
+CVY_INLINE vf vf_pick(vu m, vf x, vf y) /* x where m has ones, y where it has zeros */
+{
+    return vf_four(vbslq_f32(m.a, x.a, y.a), vbslq_f32(m.b, x.b, y.b), vbslq_f32(m.c, x.c, y.c), vbslq_f32(m.d, x.d, y.d));
+}
+/* x > y ? x : y, so that a NaN gives the same as on other processors; vmaxq would not */
+CVY_INLINE vf vf_max(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_min(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), x, y); }
+CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, zero)), p, q); }
+CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), p, q); }
+CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { return vf_pick(vu_four(CVY_FOUR(vceqq_f32, x, y)), p, vf_set(0)); }
+CVY_INLINE vf vf_abs(vf v) { return vf_four(vabsq_f32(v.a), vabsq_f32(v.b), vabsq_f32(v.c), vabsq_f32(v.d)); }
+CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+{
+    const vu not_over = vu_four(CVY_FOUR(vcleq_f32, x, *m)), number = vu_four(CVY_FOUR(vceqq_f32, *m, *m));
+    const vu won = vu_four(CVY_FOUR(vbicq_u32, number, not_over));
+    *m = vf_pick(won, x, *m);
+    *route = vf_pick(won, vf_set(t), *route);
+}
+CVY_INLINE void vf_store_route(uint8_t *p, vf route)
+{
+    const uint16x8_t low = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.a)), vmovn_u32(vcvtq_u32_f32(route.b)));
+    const uint16x8_t high = vcombine_u16(vmovn_u32(vcvtq_u32_f32(route.c)), vmovn_u32(vcvtq_u32_f32(route.d)));
+    vst1q_u8(p, vcombine_u8(vmovn_u16(low), vmovn_u16(high)));
+}
+CVY_INLINE vf vf_load_route(const uint8_t *p)
+{
+    const uint8x16_t b = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(b)), high = vmovl_u8(vget_high_u8(b));
+    return vf_four(vcvtq_f32_u32(vmovl_u16(vget_low_u16(low))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(low))),
+                   vcvtq_f32_u32(vmovl_u16(vget_low_u16(high))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(high))));
+}
+CVY_INLINE void vf_add_to_part(double *d, float32x4_t v)
+{
+    vst1q_f64(d, vaddq_f64(vld1q_f64(d), vcvt_f64_f32(vget_low_f32(v))));
+    vst1q_f64(d + 2, vaddq_f64(vld1q_f64(d + 2), vcvt_high_f64_f32(v)));
+}
+CVY_INLINE void vf_add_to(double *d, vf v)
+{
+    vf_add_to_part(d, v.a), vf_add_to_part(d + 4, v.b), vf_add_to_part(d + 8, v.c), vf_add_to_part(d + 12, v.d);
+}
+CVY_INLINE float32x4_t vf_exp2_part(float32x4_t n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)); }
+CVY_INLINE vf vf_exp2_int(vf n) { return vf_four(vf_exp2_part(n.a), vf_exp2_part(n.b), vf_exp2_part(n.c), vf_exp2_part(n.d)); }
+CVY_INLINE vf vf_round(vf v) { return vf_four(vrndnq_f32(v.a), vrndnq_f32(v.b), vrndnq_f32(v.c), vrndnq_f32(v.d)); }
+CVY_INLINE vu vu_set(uint32_t x) { const uint32x4_t s = vdupq_n_u32(x); return vu_four(s, s, s, s); }
+CVY_INLINE vu vu_add(vu x, vu y) { return vu_four(CVY_FOUR(vaddq_u32, x, y)); }
+CVY_INLINE vu vu_mul(vu x, vu y) { return vu_four(CVY_FOUR(vmulq_u32, x, y)); }
+CVY_INLINE vu vu_xor(vu x, vu y) { return vu_four(CVY_FOUR(veorq_u32, x, y)); }
+CVY_INLINE vu vu_shift_xor(vu x, int n)
+{
+    const int32x4_t s = vdupq_n_s32(-n);
+    return vu_xor(x, vu_four(vshlq_u32(x.a, s), vshlq_u32(x.b, s), vshlq_u32(x.c, s), vshlq_u32(x.d, s)));
+}
+CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
+{
+    static const uint32_t lane[4] = {0, 1, 2, 3};
+    const uint32x4_t a = vmlaq_n_u32(vdupq_n_u32(first), vld1q_u32(lane), step), four = vdupq_n_u32(4 * step);
+    const uint32x4_t b = vaddq_u32(a, four), c = vaddq_u32(b, four);
+    return vu_four(a, b, c, vaddq_u32(c, four));
+}
+CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pick(vu_four(CVY_FOUR(vcgeq_u32, x, y)), v, vf_set(0)); }
+
 #elif defined CVY_PORTABLE
 
 #if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && !defined CVY_SCALAR
@@ -333,10 +418,23 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 #else
-#error "no target: define CVY_AVX512, CVY_AVX2 or CVY_PORTABLE"
+#error "no target: define CVY_AVX512, CVY_AVX2, CVY_NEON or CVY_PORTABLE"
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+
+/* Whether the processor has the instructions that the target takes. Needs none of them itself. */
+CVY_INLINE int cvy_supported(void)
+{
+#if defined CVY_AVX512
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+#elif defined CVY_AVX2
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1; /* every 64-bit ARM has neon, and portable is for all */
+#endif
+}
 
 /* Adds a sum to 16 doubles, and begins it anew. */
 CVY_INLINE void vf_drain(double *to, vf *sum)
@@ -483,12 +581,180 @@ CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int chann
         }
 }
 
+/* ---- Winograd F(4x4, 3x3): y = A^T ((G w G^T) . (B^T d B)) A for a tile of 4 x 4 outputs y and its 6 x 6 inputs d (Lavin and Gray
+ * 2016), with the points 0, +-5/8, +-3/2 and infinity, whose errors are half of those of +-1, +-2. The 36 products of a tile are sums
+ * over channels: 36 products of matrices, tiles x channels. ---- */
+
+#define CVY_A 0.625f /* the points: +-a, +-b */
+#define CVY_B 1.5f
+#define CVY_AA (CVY_A * CVY_A)
+#define CVY_BB (CVY_B * CVY_B)
+
+/* B^T d: the polynomial m(x) / (x - p) of each point p applied to d, m(x) = x (x^2 - a^2) (x^2 - b^2); m(x) for infinity. */
+CVY_INLINE void vf_winograd_in(vf d0, vf d1, vf d2, vf d3, vf d4, vf d5, vf *to, int step)
+{
+    const vf sum = vf_set(-(CVY_AA + CVY_BB)), product = vf_set(CVY_AA * CVY_BB), aa = vf_set(-CVY_AA), bb = vf_set(-CVY_BB);
+    const vf even_a = vf_fma(bb, d2, d4), odd_a = vf_fma(bb, d1, d3), even_b = vf_fma(aa, d2, d4), odd_b = vf_fma(aa, d1, d3);
+    to[0] = vf_fma(product, d0, vf_fma(sum, d2, d4));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
+    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
+    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
+    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[5 * step] = vf_fma(product, d1, vf_fma(sum, d3, d5));
+}
+/* A y: the polynomial with coefficients y at each point, the highest at infinity. */
+CVY_INLINE void vf_winograd_spread(vf y0, vf y1, vf y2, vf y3, vf *to, int step)
+{
+    const vf even_a = vf_fma(vf_set(CVY_AA), y2, y0), odd_a = vf_fma(vf_set(CVY_AA), y3, y1);
+    const vf even_b = vf_fma(vf_set(CVY_BB), y2, y0), odd_b = vf_fma(vf_set(CVY_BB), y3, y1);
+    to[0] = y0;
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
+    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
+    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
+    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[5 * step] = y3;
+}
+/* A^T m */
+CVY_INLINE void vf_winograd_out(vf m0, vf m1, vf m2, vf m3, vf m4, vf m5, vf *to, int step)
+{
+    const vf even_a = vf_add(m1, m2), odd_a = vf_sub(m1, m2), even_b = vf_add(m3, m4), odd_b = vf_sub(m3, m4);
+    to[0] = vf_add(m0, vf_add(even_a, even_b));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
+    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_mul(vf_set(CVY_BB), even_b));
+    to[3 * step] = vf_fma(vf_set(CVY_A * CVY_AA), odd_a, vf_fma(vf_set(CVY_B * CVY_BB), odd_b, m5));
+}
+/* G^T u: G's row of point p is 1, p, p^2, divided by the product of p's distances from the other points. */
+CVY_INLINE void vf_winograd_taps(vf u0, vf u1, vf u2, vf u3, vf u4, vf u5, vf *to, int step)
+{
+    const vf na = vf_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vf_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vf even_a = vf_mul(na, vf_add(u1, u2)), odd_a = vf_mul(na, vf_sub(u1, u2));
+    const vf even_b = vf_mul(nb, vf_add(u3, u4)), odd_b = vf_mul(nb, vf_sub(u3, u4));
+    to[0] = vf_fma(vf_set(1 / (CVY_AA * CVY_BB)), u0, vf_add(even_a, even_b));
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
+    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_fma(vf_set(CVY_BB), even_b, u5));
+}
+
+/* Where tiles lie: `across` of them a row, `tiles` an image; of the packed images, each tile's first pixel on; and where each of the
+ * 36 points of a block of tiles goes, [36][blocks][tiles][16]. Floats. */
+struct cvy_tiles {
+    int across, tiles, blocks;
+    ptrdiff_t image, row, block; /* from one image, row of pixels, block of channels to the next */
+    ptrdiff_t point, to_block;   /* of the 36, from one point, block of channels to the next */
+};
+CVY_INLINE const float *cvy_tile(const struct cvy_tiles *g, const float *x, int t)
+{
+    const int tile = t % g->tiles;
+    return x + t / g->tiles * g->image + tile / g->across * 4 * g->row + tile % g->across * (4 * VF);
+}
+/* B^T d B of the 6 x 6 pixels of `n` tiles from tile `first` on. */
+CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int first, int n, float *to)
+{
+    for (int t = 0; t < n; t++, to += VF) {
+        const float *d = cvy_tile(g, x, first + t);
+        float *v = to;
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
+            vf s[36];
+            for (int j = 0; j < 6; j++) {
+                const float *const p = d + j * VF;
+                vf_winograd_in(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), vf_load(p + 4 * g->row),
+                    vf_load(p + 5 * g->row), s + j, 6);
+            }
+            float *q = v;
+            for (int i = 0; i < 36; i += 6) {
+                vf r[6];
+                vf_winograd_in(s[i], s[i + 1], s[i + 2], s[i + 3], s[i + 4], s[i + 5], r, 1);
+                vf_store(q, r[0]), q += g->point;
+                vf_store(q, r[1]), q += g->point;
+                vf_store(q, r[2]), q += g->point;
+                vf_store(q, r[3]), q += g->point;
+                vf_store(q, r[4]), q += g->point;
+                vf_store(q, r[5]), q += g->point;
+            }
+        }
+    }
+}
+/* A y A^T of the 4 x 4 pixels of `n` tiles from tile `first` on. */
+CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int first, int n, float *to)
+{
+    for (int t = 0; t < n; t++, to += VF) {
+        const float *d = cvy_tile(g, y, first + t);
+        float *v = to;
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
+            vf s[24];
+            for (int j = 0; j < 4; j++) {
+                const float *const p = d + j * VF;
+                vf_winograd_spread(vf_load(p), vf_load(p + g->row), vf_load(p + 2 * g->row), vf_load(p + 3 * g->row), s + j, 4);
+            }
+            float *q = v;
+            for (int i = 0; i < 24; i += 4) {
+                vf r[6];
+                vf_winograd_spread(s[i], s[i + 1], s[i + 2], s[i + 3], r, 1);
+                vf_store(q, r[0]), q += g->point;
+                vf_store(q, r[1]), q += g->point;
+                vf_store(q, r[2]), q += g->point;
+                vf_store(q, r[3]), q += g->point;
+                vf_store(q, r[4]), q += g->point;
+                vf_store(q, r[5]), q += g->point;
+            }
+        }
+    }
+}
+/* y = A^T m A + bias of one tile, m's points `point` floats apart: 16 pixels, row by row. */
+CVY_INLINE void cvy_winograd_out(const float *m, ptrdiff_t point, vf bias, vf *y)
+{
+    vf s[24];
+    for (int j = 0; j < 6; j++, m += point)
+        vf_winograd_out(vf_load(m), vf_load(m + 6 * point), vf_load(m + 12 * point), vf_load(m + 18 * point), vf_load(m + 24 * point),
+            vf_load(m + 30 * point), s + j, 6);
+    for (int i = 0; i < 4; i++) {
+        vf r[4];
+        vf_winograd_out(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+        y[4 * i] = vf_add(r[0], bias), y[4 * i + 1] = vf_add(r[1], bias);
+        y[4 * i + 2] = vf_add(r[2], bias), y[4 * i + 3] = vf_add(r[3], bias);
+    }
+}
+/* dw[9][16][16] += G^T u G for 16 x 16 channels; u[36][16][16]. */
+CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
+{
+    for (int l = 0; l < VF; l++, u += VF, dw += VF) {
+        vf s[18];
+        for (int j = 0; j < 6; j++) {
+            const float *const p = u + j * 256;
+            vf_winograd_taps(vf_load(p), vf_load(p + 6 * 256), vf_load(p + 12 * 256), vf_load(p + 18 * 256), vf_load(p + 24 * 256),
+                vf_load(p + 30 * 256), s + j, 6);
+        }
+        for (int i = 0; i < 3; i++) {
+            vf r[3];
+            vf_winograd_taps(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+            float *const d = dw + 3 * i * 256;
+            vf_store(d, vf_add(vf_load(d), r[0]));
+            vf_store(d + 256, vf_add(vf_load(d + 256), r[1]));
+            vf_store(d + 512, vf_add(vf_load(d + 512), r[2]));
+        }
+    }
+}
+
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
+/* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the one behind the last. */
+CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
+{
+    const int from = step > 0 ? (at < 0 ? (step - 1 - at) / step : 0) : at >= size ? (at - size) / -step + 1 : 0;
+    return from < rows ? from : rows;
+}
+CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
+{
+    const int to = step > 0 ? (at < size ? (size - 1 - at) / step + 1 : 0) : at >= 0 ? at / -step + 1 : 0;
+    return to < rows ? to : rows;
+}
+
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);
 CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
+/* Of a core that takes several images: what comes is of the m-th. */
+typedef void cvy_image(void *run, int m);
+CVY_INLINE void cvy_image_only(void *run, int m) { (void)run, (void)m; }
 
 /* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and back. */
 CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)
@@ -514,22 +780,49 @@ CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_if_positive(x, g, vf_zero());
 CVY_INLINE vf vf_leaky(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
 CVY_INLINE vf vf_leaky_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
 
-/* e^v: v = n ln 2 + r with |r| <= ln 2 / 2, Taylor to r^7; relative error below 2e-7 on [-87, 88], clamped outside */
-CVY_INLINE vf vf_exp(vf v)
+/* v = n ln 2 + r with |r| <= ln 2 / 2, v clamped to [-87, 88]; returns (e^r - 1) / r, Taylor to r^6, and 2^n */
+CVY_INLINE vf vf_exp_parts(vf v, vf *r, vf *power)
 {
     v = vf_min(vf_max(v, vf_set(-87.0f)), vf_set(88.0f));
     const vf n = vf_round(vf_mul(v, vf_set(1.44269504f)));
-    vf r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
-    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    *r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
+    *r = vf_fma(n, vf_set(2.12194440e-4f), *r);
+    *power = vf_exp2_int(n);
     vf p = vf_set(1.0f / 5040);
-    p = vf_fma(p, r, vf_set(1.0f / 720));
-    p = vf_fma(p, r, vf_set(1.0f / 120));
-    p = vf_fma(p, r, vf_set(1.0f / 24));
-    p = vf_fma(p, r, vf_set(1.0f / 6));
-    p = vf_fma(p, r, vf_set(0.5f));
-    p = vf_fma(p, r, vf_set(1.0f));
-    p = vf_fma(p, r, vf_set(1.0f));
-    return vf_mul(p, vf_exp2_int(n));
+    p = vf_fma(p, *r, vf_set(1.0f / 720));
+    p = vf_fma(p, *r, vf_set(1.0f / 120));
+    p = vf_fma(p, *r, vf_set(1.0f / 24));
+    p = vf_fma(p, *r, vf_set(1.0f / 6));
+    p = vf_fma(p, *r, vf_set(0.5f));
+    return vf_fma(p, *r, vf_set(1.0f));
+}
+/* e^v, relative error below 2e-7 on [-87, 88] */
+CVY_INLINE vf vf_exp(vf v)
+{
+    vf r, power;
+    const vf p = vf_exp_parts(v, &r, &power);
+    return vf_mul(vf_fma(p, r, vf_set(1.0f)), power);
+}
+/* e^v - 1, as accurate near zero, too */
+CVY_INLINE vf vf_expm1(vf v)
+{
+    vf r, power;
+    const vf p = vf_exp_parts(v, &r, &power);
+    return vf_fma(vf_mul(p, r), power, vf_sub(power, vf_set(1.0f)));
+}
+/* ln(1 + u) for u in [0, 1]: 2 artanh(s) with s = u / (2 + u) <= 1/3, its series to s^15 */
+CVY_INLINE vf vf_log1p(vf u)
+{
+    const vf s = vf_div(u, vf_add(u, vf_set(2.0f))), z = vf_mul(s, s);
+    vf p = vf_set(2.0f / 15);
+    p = vf_fma(p, z, vf_set(2.0f / 13));
+    p = vf_fma(p, z, vf_set(2.0f / 11));
+    p = vf_fma(p, z, vf_set(2.0f / 9));
+    p = vf_fma(p, z, vf_set(2.0f / 7));
+    p = vf_fma(p, z, vf_set(2.0f / 5));
+    p = vf_fma(p, z, vf_set(2.0f / 3));
+    p = vf_fma(p, z, vf_set(2.0f));
+    return vf_mul(p, s);
 }
 CVY_INLINE vf vf_sigmoid(vf v) { return vf_div(vf_set(1), vf_add(vf_set(1), vf_exp(vf_sub(vf_zero(), v)))); }
 CVY_INLINE vf vf_sigmoid_back(vf g, vf y) { return vf_mul(g, vf_mul(y, vf_sub(vf_set(1), y))); }
@@ -553,6 +846,75 @@ CVY_INLINE vf vf_silu_back(vf g, vf x)
     return vf_mul(g, vf_fma(vf_mul(x, s), vf_sub(vf_set(1), s), s)); /* s + x s (1 - s) */
 }
 
+/* v above zero, alpha (e^v - 1) below */
+CVY_INLINE vf vf_elu(vf v, float alpha) { return vf_if_positive(v, v, vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(alpha))); }
+CVY_INLINE vf vf_elu_back(vf g, vf y, float alpha) { return vf_if_positive(y, g, vf_mul(g, vf_add(y, vf_set(alpha)))); }
+/* Klambauer et al. 2017: elu of alpha 1.67326, times 1.05070 */
+CVY_INLINE vf vf_selu(vf v)
+{
+    return vf_if_positive(v, vf_mul(v, vf_set(1.05070099f)), vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(1.75809934f)));
+}
+CVY_INLINE vf vf_selu_back(vf g, vf y) { return vf_mul(g, vf_if_positive(y, vf_set(1.05070099f), vf_add(y, vf_set(1.75809934f)))); }
+/* The normal distribution: its integral up to v, and *bell = e^(-v^2 / 2). For -|v| it is bell times a polynomial in
+ * 1 / (1 + 0.35 |v|), a minimax fit whose relative error is below 4e-8 down to v = -13; so the tail is as accurate as the middle. */
+CVY_INLINE vf vf_normal(vf v, vf *bell)
+{
+    const vf t = vf_div(vf_set(1.0f), vf_fma(vf_abs(v), vf_set(0.35f), vf_set(1.0f)));
+    *bell = vf_exp(vf_mul(vf_mul(v, v), vf_set(-0.5f)));
+    vf p = vf_set(-2.911511995e-2f);
+    p = vf_fma(p, t, vf_set(1.438189149e-1f));
+    p = vf_fma(p, t, vf_set(-2.553919852e-1f));
+    p = vf_fma(p, t, vf_set(1.587976366e-1f));
+    p = vf_fma(p, t, vf_set(-2.284413204e-2f));
+    p = vf_fma(p, t, vf_set(1.053924263e-1f));
+    p = vf_fma(p, t, vf_set(1.198630258e-1f));
+    p = vf_fma(p, t, vf_set(1.398575753e-1f));
+    p = vf_fma(p, t, vf_set(1.396216601e-1f));
+    const vf below = vf_mul(vf_mul(p, t), *bell);
+    return vf_if_positive(v, vf_sub(vf_set(1.0f), below), below);
+}
+CVY_INLINE vf vf_gelu(vf v)
+{
+    vf bell;
+    return vf_mul(v, vf_normal(v, &bell));
+}
+CVY_INLINE vf vf_gelu_back(vf g, vf x)
+{
+    vf bell;
+    const vf below = vf_normal(x, &bell);
+    return vf_mul(g, vf_fma(vf_mul(x, bell), vf_set(0.398942280f), below)); /* the integral + x the density */
+}
+/* v tanh(ln(1 + e^v)) = v n / (n + 2) with n = e^v (e^v + 2); past 20 it is v */
+CVY_INLINE vf vf_mish(vf v)
+{
+    const vf e = vf_exp(vf_min(v, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f)));
+    return vf_mul(v, vf_div(n, vf_add(n, vf_set(2.0f))));
+}
+CVY_INLINE vf vf_mish_back(vf g, vf x)
+{
+    const vf e = vf_exp(vf_min(x, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f))), m = vf_add(n, vf_set(2.0f));
+    const vf slope = vf_div(vf_mul(vf_mul(vf_set(4.0f), e), vf_add(e, vf_set(1.0f))), vf_mul(m, m)); /* (1 - tanh^2) sigmoid */
+    return vf_mul(g, vf_fma(x, slope, vf_div(n, m)));
+}
+/* ln(1 + e^v) */
+CVY_INLINE vf vf_softplus(vf v) { return vf_add(vf_max(v, vf_zero()), vf_log1p(vf_exp(vf_sub(vf_zero(), vf_abs(v))))); }
+CVY_INLINE vf vf_softplus_back(vf g, vf y) { return vf_mul(g, vf_sub(vf_zero(), vf_expm1(vf_sub(vf_zero(), y)))); } /* sigmoid = 1 - e^-y */
+CVY_INLINE vf vf_relu6(vf v) { return vf_min(vf_relu(v), vf_set(6.0f)); }
+CVY_INLINE vf vf_relu6_back(vf g, vf y) { return vf_if_positive(y, vf_if_less(y, vf_set(6.0f), g, vf_zero()), vf_zero()); }
+/* (v + 3) / 6 between 0 and 1 */
+CVY_INLINE vf vf_hard_sigmoid(vf v) { return vf_min(vf_div(vf_relu(vf_add(v, vf_set(3.0f))), vf_set(6.0f)), vf_set(1.0f)); }
+CVY_INLINE vf vf_hard_sigmoid_back(vf g, vf y)
+{
+    return vf_if_positive(y, vf_if_less(y, vf_set(1.0f), vf_mul(g, vf_set(1.0f / 6)), vf_zero()), vf_zero());
+}
+CVY_INLINE vf vf_hard_swish(vf v) { return vf_mul(v, vf_hard_sigmoid(v)); }
+/* x / 3 + 1/2 between -3 and 3 */
+CVY_INLINE vf vf_hard_swish_back(vf g, vf x)
+{
+    const vf inside = vf_mul(g, vf_fma(x, vf_set(1.0f / 3), vf_set(0.5f)));
+    return vf_if_less(x, vf_set(3.0f), vf_if_positive(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
+}
+
 /* ---- batch norm ---- */
 
 /* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
@@ -560,6 +922,45 @@ CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(
 /* dL/dv = sum over the norms that read v of scale * (g - mean(g) - xhat mean(g xhat))   (Ioffe & Szegedy 2015, section 3): g is the
  * sum of scale * g already, the rest is back_x (v - mean) + back_1 (cvy_bn_back) */
 CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return vf_add(g, vf_fma(vf_sub(v, mean), back_x, back_1)); }
+
+/* ---- image norms: groups of channels of one image, all channels, or each ---- */
+
+/* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
+#define CVY_GN_STATS 3
+/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Channels are merged as count, mean and M2. */
+CVY_KEEP void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
+{
+    const int many = channels / groups;
+
+    for (int g = 0; g < groups; g++) {
+        double count = 0, mean = 0, m2 = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            const double own = sums[c] + sums[room + c] / area, d = own - mean;
+            mean += d * area / (count + area);
+            m2 += sums[2 * room + c] - sums[room + c] * sums[room + c] / area + d * d * count * area / (count + area);
+            count += area;
+        }
+        stats[g] = (float)mean;
+        stats[groups + g] = (float)(mean - (double)stats[g]);
+        stats[2 * groups + g] = (float)(1 / sqrt((m2 > 0 ? m2 / count : 0) + eps));
+    }
+}
+/* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
+ * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. Padding channels become zero. */
+CVY_KEEP void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
+{
+    const int many = channels / groups;
+
+    memset(to, 0, sizeof(float) * 5 * (size_t)padded);
+    for (int c = 0; c < channels; c++) {
+        const float istd = stats[2 * groups + c / many], off = -stats[groups + c / many] * istd;
+        to[c] = stats[c / many];
+        to[padded + c] = gamma[c] * istd;
+        to[2 * padded + c] = beta[c] + gamma[c] * off;
+        to[3 * padded + c] = istd;
+        to[4 * padded + c] = off;
+    }
+}
 
 /* ---- dropout: the mask is a function of (seed, stage, step, image, element), recomputed wherever it is needed ---- */
 

@@ -36,7 +36,8 @@ enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.
 
 struct $n.name;
 
-/* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, or threads are not 1 .. 4096. */
+/* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, threads are not 1 .. 4096, or the
+ * processor lacks instructions of target $n.target. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int threads);
 /* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. */
 void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
@@ -87,8 +88,7 @@ $k.decl;
 
 #include "$n.name_layout.h"
 
-#include <stdint.h>
-#include <string.h>
+#include "runtime/cvy_vec.h"
 //$ emit n.part_body
 //$ end
 
@@ -105,7 +105,7 @@ struct $n.name {
 
 struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
 {
-    if (!memory || threads < 1 || threads > 4096 || bytes < $n.fixed_bytes || (bytes - $n.fixed_bytes) / $n.thread_bytes < (size_t)threads)
+    if (!cvy_supported() || !memory || threads < 1 || threads > 4096 || bytes < $n.fixed_bytes || (bytes - $n.fixed_bytes) / $n.thread_bytes < (size_t)threads)
         return NULL;
     unsigned char *const at = (unsigned char *)memory + (64 - (uintptr_t)memory % 64) % 64;
     struct $n.name *const net = (struct $n.name *)(void *)at;

@@ -74,6 +74,28 @@ cvy_halo($s.name, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.l
 //$ define image_clear
 memset($s.name, 0, sizeof(float) * $s.floats);
 //$ end
+// Image norms.
+//$ define scratch_doubles
+double *const $s.name = (double *)(void *)(scratch + $s.at); /* $s.doc */
+//$ end
+//$ define clear_image_sums
+memset(image_sums, 0, sizeof(double) * $s.doubles);
+//$ end
+//$ define clear_image_gradient
+memset($s.norm_gradient, 0, sizeof(double) * 2 * $s.padded);
+//$ end
+//$ define image_constants
+cvy_gn_constants($s.stats, $s.gamma, $s.beta, $s.channels, $s.groups, $s.padded, $s.norm_of_image);
+//$ end
+//$ define image_stats
+cvy_gn_stats(image_sums, $s.room, $s.channels, $s.groups, $s.area, $s.eps, $s.stats);
+//$ end
+//$ define image_gradient
+cvy_gn_back(k->$s.norm, $s.norm_gradient, $s.area, i, piece);
+//$ end
+//$ define image_take
+cvy_gn_take(k->$s.norm, i, $s.first, $s.room, image_back);
+//$ end
 //$ define gather_lanes
 cvy_gather_lanes($s.from, $s.to, $s.area, $s.channels, $s.many, $s.few);
 //$ end
@@ -87,19 +109,36 @@ struct $s.tag $s.var = {$s.init};
 $c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.end);
 //$ end
 //$ end
+//$ define call_winograd
+//$ if s.group
+if (member + 1 == $s.group || i + 1 == range.end) {
+    struct $s.tag $s.var = {$s.init};
+    $s.core($s.x, member + 1, $s.w, $s.bias, work, &$s.var, $s.tag_image, $s.tag_begin, $s.tag_point, $s.end);
+}
+//$ else
+struct $s.tag $s.var = {$s.init};
+$s.core($s.x, 1, $s.w, $s.bias, work, &$s.var, cvy_image_only, $s.tag_begin, $s.tag_point, $s.end);
+//$ end
+//$ end
+//$ define images_at
+struct cvy_at at_of[$s.group];
+//$ end
+//$ define image_at
+at_of[member] = at;
+//$ end
 //$ define call_weights
 //$ if s.group
 if (member + 1 == $s.group || i + 1 == range.end)
-    $s.core($s.x_group, $s.dz_group, dw, member + 1);
+    $s.core($s.x_group, $s.dz_group, dw, member + 1$s.work);
 //$ else
-$s.core($s.x, $s.dz, dw, 1);
+$s.core($s.x, $s.dz, dw, 1$s.work);
 //$ end
 //$ end
 //$ define begin_piece_stats
 cvy_stats_begin(k->stats, piece);
 //$ end
 //$ define begin_piece_sums
-cvy_bn_begin_sums(k->$s.norm, piece);
+cvy_bn_begin_sums($s.norm, piece);
 //$ end
 //$ define begin_piece_weights
 float *const dw = k->dw + (int64_t)piece * $s.floats;
@@ -164,20 +203,20 @@ cvy_stats_merge(k->stats, n, $s.area);
 cvy_bn_forward(k->$s.norm, k->stats, $s.first);
 //$ end
 //$ define norm_backward
-cvy_bn_backward(k->$s.norm);
+cvy_bn_backward($s.norm);
 //$ end
 //$ define norm_back
 cvy_bn_back(k->$s.norm, k->$s.port_stats, $s.first);
 //$ end
 //$ define norm_update
-cvy_bn_update(k->net, k->$s.norm, step);
+cvy_bn_update(k->net, $s.norm, step);
 //$ end
 //$ define update_conv
 CVY_PARALLEL(k->net->threads)
 for (int b = 0; b < $s.blocks; b++) {
     cvy_sgd(k->net, $s.at + b * (int64_t)$s.block, $s.block, k->dw + b * (int64_t)$s.block, $s.floats, $s.pieces, step, step->weight_decay);
-    //$ if s.transpose
-    cvy_transpose_$s.transpose;
+    //$ for c in s.copies
+    $c.call;
     //$ end
 }
 //$ end
@@ -188,8 +227,11 @@ cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay)
 cvy_sgd_bias(k->net, $s.at, $s.padded, k->db, $s.padded, $s.pieces, step);
 //$ end
 //$ define remake
-for (int b = 0; b < $s.blocks; b++)
-    cvy_transpose_$s.transpose;
+for (int b = 0; b < $s.blocks; b++) {
+    //$ for c in s.copies
+    $c.call;
+    //$ end
+}
 //$ end
 
 // A kernel: pieces in parallel, then what needs all of them.
@@ -212,7 +254,7 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
 
 //$ end
 //$ define loaded
-/* The transposed weights that backward-data reads, made anew. */
+/* The copies of the weights that cores read, made anew. */
 void $f.name(const struct $f.type *k)
 {
     //$ for s in f.body
@@ -270,6 +312,9 @@ void $f.name(const float *f$f.args, float *out, float *scratch)
     (void)scratch;
     //$ end
     (void)f;
+    //$ if f.makes_nothing
+    (void)out;
+    //$ end
     //$ for s in f.body
     //$ emit s
     //$ end

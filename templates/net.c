@@ -38,7 +38,10 @@ enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.
 
 struct $n.name;
 
-/* Lays the network out in memory (64-byte aligned). NULL where it is too small, or batch or threads are out of range. */
+/* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
+int $n.name_supported(void);
+/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or the
+ * processor is none for this network. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
 /* After weights were written from outside: remakes what is derived from them. */
 void $n.name_loaded(struct $n.name *net);
@@ -125,6 +128,9 @@ struct $n.name {
     //$ for m in n.norms
     struct cvy_bn $m.name;
     //$ end
+    //$ for m in n.image_norms
+    struct cvy_gn $m.name;
+    //$ end
     //$ for m in n.stats
     struct cvy_stats $m.name;
     //$ end
@@ -181,15 +187,22 @@ static const struct cvy_tensor tensors[] = {
 #define $n.NAME_NET
 #include "$n.name_layout.h"
 
+#include "runtime/cvy_vec.h"
+
 #include <string.h>
 
 typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.NAME_STRUCT_BYTES ? 1 : -1];
 
 static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
 
+int $n.name_supported(void)
+{
+    return cvy_supported();
+}
+
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 {
-    if (!memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
         || bytes < $n.name_model.arena_bytes(batch, threads))
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
@@ -237,7 +250,7 @@ void $n.name_loaded(struct $n.name *net)
     if (net->net.batch == 0)
         return;
     //$ for k in n.kernels
-    //$ if k.transposed
+    //$ if k.copies
     $n.name_$k.name_loaded(&net->$k.name);
     //$ end
     //$ end
@@ -370,13 +383,72 @@ const struct cvy_model $n.name_model = {
 //$ end
 
 //$ define main
-/* main.c - the $n.name program: train, eval, predict, info, trace. $n.licence */
+/* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
 #include "$n.name.h"
+
+#include <stdio.h>
+
+extern const struct cvy_bench $n.name_bench;
 
 int main(int argc, char **argv)
 {
-    return cvy_main(argc, argv, &$n.name_model);
+    if (!$n.name_supported()) {
+        fputs("$n.name: error: this processor lacks instructions of $n.target, for which the network was emitted\n"
+              "  hint: convoy gen --target native on this machine, or --target portable for any\n", stderr);
+        return 1;
+    }
+    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench);
 }
+//$ end
+
+//$ define bench
+/* $n.name_bench.c - each kernel alone and what it costs, for `$n.name bench`. Part of the program, not of the library. $n.licence */
+#include "$n.name_layout.h"
+
+#include "runtime/cvy_bench.h"
+
+extern const struct cvy_bench $n.name_bench;
+
+//$ for k in n.bench_training
+static void $k.function(struct cvy_net *net, int n, const struct cvy_step *step)
+{
+    $k.call;
+}
+//$ end
+//$ for k in n.bench_inference
+static void $k.function(struct cvy_net *base, const float *x, int i)
+{
+    const struct $n.name *const net = (const struct $n.name *)(void *)base;
+    const float *const f = net->folded;
+    float *const s = net->scratch;
+    (void)x, (void)i, (void)f;
+    $k.call;
+}
+//$ end
+
+/* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step. */
+//$ if n.train
+static const struct cvy_bench_kernel training[] = {
+    //$ for k in n.bench_training
+    {"$k.name", $k.costs, $k.function, NULL},
+    //$ end
+};
+//$ end
+static const struct cvy_bench_kernel inference[] = {
+    //$ for k in n.bench_inference
+    {"$k.name", $k.costs, NULL, $k.function},
+    //$ end
+};
+
+const struct cvy_bench $n.name_bench = {
+    //$ if n.train
+    training, sizeof training / sizeof *training,
+    //$ else
+    NULL, 0,
+    //$ end
+    inference, sizeof inference / sizeof *inference,
+    cvy_peak, cvy_stream,
+};
 //$ end
 
 //$ define makefile
@@ -411,6 +483,8 @@ $n.name: $$(OBJECTS)
 
 $$(OBJECTS): $$(wildcard *.h runtime/*.h)
 
+main.o: TARGET = # it asks whether the processor has what the rest needs
+
 %.o: %.c
 	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
 
@@ -426,10 +500,8 @@ project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=2'])
 cc = meson.get_compiler('c')
 openmp = dependency('openmp', required: false)
 blas = dependency('openblas', required: false)
-flags = cc.get_supported_arguments('$n.make_flags'.split())
-if blas.found()
-  flags += '-DCVY_OPENBLAS'
-endif
+with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
+flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
 deps = [openmp, blas, cc.find_library('m', required: false)]
 lib = static_library('$n.name',
 //$ for f in n.network
@@ -437,11 +509,16 @@ lib = static_library('$n.name',
 //$ end
   c_args: flags, dependencies: deps)
 $n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
+bench = static_library('$n.name_bench',
+//$ for f in n.measured
+  '$f.source',
+//$ end
+  c_args: flags, dependencies: deps)
 executable('$n.name',
 //$ for f in n.program
   '$f.source',
 //$ end
-  c_args: flags, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+  c_args: with_blas, link_with: bench, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
 //$ end
 
 //$ define cmake
@@ -477,6 +554,12 @@ add_executable($n.name
 //$ for f in n.program
   $f.source
 //$ end
+//$ for f in n.measured
+  $f.source
+//$ end
 )
+//$ for f in n.measured
+set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
+//$ end
 target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
 //$ end

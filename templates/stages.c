@@ -1,6 +1,6 @@
 // The lines of stage functions: what a step of a run is in C. `s` is the step.
 
-//$ define fwd_bn
+//$ define fwd_norm
 const vf v$s.out = vf_norm(v$s.in, q->$s.op_mean, q->$s.op_scale, q->$s.op_shift);
 //$ end
 //$ define fwd_relu
@@ -21,6 +21,38 @@ const vf v$s.out = vf_sigmoid(v$s.in);
 //$ end
 //$ define fwd_silu
 const vf v$s.out = vf_silu(v$s.in);
+//$ end
+//$ define fwd_elu
+const vf v$s.out = vf_elu(v$s.in, $s.arg);
+//$ end
+//$ define fwd_selu
+const vf v$s.out = vf_selu(v$s.in);
+//$ end
+//$ define fwd_gelu
+const vf v$s.out = vf_gelu(v$s.in);
+//$ end
+//$ define fwd_mish
+const vf v$s.out = vf_mish(v$s.in);
+//$ end
+//$ define fwd_softplus
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_softplus(v$s.in), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_softplus(v$s.in);
+//$ end
+//$ end
+//$ define fwd_relu6
+const vf v$s.out = vf_relu6(v$s.in);
+//$ end
+//$ define fwd_hard_sigmoid
+//$ if s.first_lanes
+const vf v$s.out = vf_first(vf_hard_sigmoid(v$s.in), $s.channels - q->c);
+//$ else
+const vf v$s.out = vf_hard_sigmoid(v$s.in);
+//$ end
+//$ end
+//$ define fwd_hard_swish
+const vf v$s.out = vf_hard_swish(v$s.in);
 //$ end
 //$ define fwd_drop
 const vf v$s.out = vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
@@ -48,6 +80,30 @@ $s.g = vf_sigmoid_back($s.g, v$s.value);
 //$ define back_silu
 $s.g = vf_silu_back($s.g, v$s.value);
 //$ end
+//$ define back_elu
+$s.g = vf_elu_back($s.g, v$s.value, $s.arg);
+//$ end
+//$ define back_selu
+$s.g = vf_selu_back($s.g, v$s.value);
+//$ end
+//$ define back_gelu
+$s.g = vf_gelu_back($s.g, v$s.value);
+//$ end
+//$ define back_mish
+$s.g = vf_mish_back($s.g, v$s.value);
+//$ end
+//$ define back_softplus
+$s.g = vf_softplus_back($s.g, v$s.value);
+//$ end
+//$ define back_relu6
+$s.g = vf_relu6_back($s.g, v$s.value);
+//$ end
+//$ define back_hard_sigmoid
+$s.g = vf_hard_sigmoid_back($s.g, v$s.value);
+//$ end
+//$ define back_hard_swish
+$s.g = vf_hard_swish_back($s.g, v$s.value);
+//$ end
 //$ define back_drop
 $s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);
 //$ end
@@ -56,9 +112,9 @@ $s.g = vf_mul($s.g, q->$s.op_scale);
 //$ end
 //$ define back_stats
 //$ if s.valid
-g = vf_first(vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1), $s.valid - q->c);
+g = vf_first(vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1), $s.valid - q->c);
 //$ else
-g = vf_norm_back(g, v$s.in, q->stats_mean, q->stats_back_x, q->stats_back_1);
+g = vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1);
 //$ end
 //$ end
 //$ define split
@@ -103,12 +159,12 @@ vf_store_lanes(q->stored + $s.index * 16, $s.area, $s.channel, $s.end, v$s.in);
 //$ end
 //$ define stats
 //$ if s.valid
-const vf d = vf_first(vf_sub(v$s.in, q->pivot), $s.valid - q->c);
+const vf $s.ofd = vf_first(vf_sub(v$s.in, q->$s.ofpivot), $s.valid - q->c);
 //$ else
-const vf d = vf_sub(v$s.in, q->pivot);
+const vf $s.ofd = vf_sub(v$s.in, q->$s.ofpivot);
 //$ end
-q->sum = vf_add(q->sum, d);
-q->square = vf_fma(d, d, q->square);
+q->$s.ofsum = vf_add(q->$s.ofsum, $s.ofd);
+q->$s.ofsquare = vf_fma($s.ofd, $s.ofd, q->$s.ofsquare);
 //$ end
 //$ define sums
 const vf xhat_$s.op = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
@@ -250,27 +306,46 @@ q->sum_$s.op = q->square_$s.op = vf_zero();
 q->sum = vf_zero();
 //$ end
 //$ define begin_stats
+//$ if s.batch
 q->sum = q->square = q->pivot = vf_zero();
-if (q->at->fresh && y == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ end
+//$ if s.image
+q->image_sum = q->image_square = q->image_pivot = vf_zero();
+if ($s.wheny == 0 && x == 0) { /* the image's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ else
+if ($s.wheny == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
+//$ end
     $s.tag_point(q, first, y, x);
-    //$ if s.valid
-    vf_to_double(q->stats, q->sum, $s.valid - c);
+    //$ if s.batch
+    //$ if s.fresh
+    $s.fresh
+        vf_to_double(q->stats, q->sum, $s.lanes);
     //$ else
-    vf_to_double(q->stats, q->sum, 16);
+    vf_to_double(q->stats, q->sum, $s.lanes);
     //$ end
     q->sum = q->square = vf_zero();
+    //$ end
+    //$ if s.image
+    vf_to_double(q->image_stats, q->image_sum, $s.lanes);
+    q->image_sum = q->image_square = vf_zero();
+    //$ end
 }
+//$ if s.batch
 q->pivot = vf_from_double(q->stats);
+//$ end
+//$ if s.image
+q->image_pivot = vf_from_double(q->image_stats);
+//$ end
 //$ end
 //$ define unused_first
 (void)first;
 //$ end
 //$ define end_stats
-vf_drain(q->stats + $s.padded, &q->sum);
-vf_drain(q->stats + 2 * $s.padded, &q->square);
+vf_drain(q->$s.ofstats + $s.padded, &q->$s.ofsum);
+vf_drain(q->$s.ofstats + 2 * $s.padded, &q->$s.ofsquare);
 //$ end
 //$ define end_sums
-double *const sums_$s.op = q->k->$s.op->sums + (int64_t)q->at->piece * $s.both + $s.channel;
+double *const sums_$s.op = $s.sums;
 vf_drain(sums_$s.op, &q->sum_$s.op);
 vf_drain(sums_$s.op + $s.padded, &q->square_$s.op);
 //$ end
@@ -313,6 +388,13 @@ CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
     (void)first, (void)y, (void)x;
     //$ end
 }
+//$ if r.several
+CVY_INLINE void $r.tag_image(void *run, int m)
+{
+    struct $r.tag *const q = (struct $r.tag *)run;
+    q->at = q->images + m;
+}
+//$ end
 //$ if r.end
 CVY_INLINE void $r.tag_end(void *run)
 {

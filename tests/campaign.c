@@ -253,6 +253,13 @@ static const char *shared_objects(const Case *like, const char *dir)
     return judge_build(&c) ? xprintf("%s/net", c.dir) : NULL;
 }
 
+/* Integers must come out exactly, and constant channels without noise: not by Winograd. Else in turn. */
+static const char *winograd_for(Fill fill, uint64_t number)
+{
+    static const char *const use[] = {"on", "auto", "off"};
+    return fill == FILL_PLAIN ? use[number % 3] : "off";
+}
+
 static Case random_case(const Options *o, const char *dir, const RandSpec *s, uint64_t seed)
 {
     static const Fill fills[] = {FILL_PLAIN, FILL_PLAIN, FILL_PLAIN, FILL_INTEGER, FILL_PLAIN, FILL_INTEGER};
@@ -265,8 +272,10 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     c.again = seed % 4 == 0;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
-    if (f)
+    if (f) {
         rs_print(s, f);
+        fprintf(f, "winograd: %s\n", winograd_for(c.fill, seed / 6));
+    }
     if (!f || ferror(f) || fclose(f) != 0) {
         fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
         exit(2);
@@ -539,7 +548,7 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     c.fill = w->fill;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
-    if (!f || fputs(w->yaml, f) < 0 || fclose(f) != 0) {
+    if (!f || fputs(w->yaml, f) < 0 || fprintf(f, "winograd: %s\n", winograd_for(w->fill, (uint64_t)(w - exact) % 2 * 2)) < 0 || fclose(f) != 0) {
         fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
         exit(2);
     }

@@ -204,3 +204,58 @@ struct cvy_model fake_model = {
     .fold = fold,
     .infer = infer,
 };
+
+/* ---- bench: the step in two kernels, inference in one ---- */
+
+static float bench_x[D];
+static int bench_label[64];
+
+static void bench_forward(struct cvy_net *net, int n, const struct cvy_step *step)
+{
+    int correct;
+
+    for (int i = 0; i < n; i++)
+        forward(net, bench_x, bench_label, 1, step, &correct);
+}
+
+static void bench_backward(struct cvy_net *net, int n, const struct cvy_step *step)
+{
+    for (int i = 0; i < n; i++)
+        backward(net, bench_x, 1, step);
+}
+
+static void bench_infer(struct cvy_net *net, const float *x, int image)
+{
+    float y[K];
+
+    infer(net, x + image * D, y, 1);
+}
+
+static double peak(int threads, int64_t rounds, float *sink)
+{
+    float a = sink[0];
+
+    for (int64_t i = 0; i < rounds; i++)
+        a = a * 0.5f + 0.25f;
+    sink[0] = a;
+    return 2.0 * (double)rounds * threads;
+}
+
+static double stream(int threads, float *a, int64_t floats, int rounds)
+{
+    const int64_t third = floats / 3;
+
+    (void)threads;
+    for (int r = 0; r < rounds; r++)
+        for (int64_t i = 0; i < third; i++)
+            a[i] = a[third + i] + 0.5f * a[2 * third + i];
+    return 12.0 * (double)third * rounds;
+}
+
+static const struct cvy_bench_kernel training[] = {
+    {"linear.forward", 2 * D * K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward, NULL},
+    {"linear.backward", 2 * D * K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward, NULL},
+};
+static const struct cvy_bench_kernel inference[] = {{"linear.infer", 2 * D * K, 2 * D * 16, 4 * D, 4 * FLOATS, NULL, bench_infer}};
+
+const struct cvy_bench fake_bench = {training, 2, inference, 1, peak, stream};

@@ -292,28 +292,149 @@ static void bn_backward(At *t)
     }
 }
 
-/* relu and leaky_relu: at zero and below the slope. */
-static double slope(const At *t)
+/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group stand together. */
+static void image_norm_forward(At *t)
 {
-    return t->op->kind == OP_LEAKY_RELU ? t->op->arg : 0;
-}
-
-static void relu_forward(At *t)
-{
-    double scale = top(t->x, size_in(t)), below = slope(t);
-    unsigned char *side = t->ip->side[t->i];
-    for (int64_t i = 0; i < size_in(t); i++) {
-        side[i] = t->x[i] > 0;
-        if (t->sx || t->sy) /* a slope of zero or less hides the sign of the input in the output */
-            side[i] = decide(t, side[i], t->sy && (below >= 0 || !t->sx) ? t->sy[i] > 0 : t->sx[i] > 0, t->x[i], scale);
-        t->y[i] = side[i] ? t->x[i] : below * t->x[i];
+    const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
+    int64_t plane = (int64_t)t->b.h * t->b.w, m = t->b.c / t->op->groups * plane;
+    for (int64_t g = 0; g < t->n * t->op->groups; g++) {
+        const double *x = t->x + g * m;
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < m; i++)
+            mean += x[i] / (double)m;
+        for (int64_t i = 0; i < m; i++)
+            var += (x[i] - mean) * (x[i] - mean) / (double)m;
+        t->ip->mean[t->i][g] = mean;
+        t->ip->istd[t->i][g] = q(t, 1 / sqrt(var + t->op->eps));
+        for (int64_t i = 0; i < m; i++) {
+            int c = (int)((g * m + i) / plane % t->b.c);
+            t->y[g * m + i] = gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + beta[c];
+        }
     }
 }
 
-static void relu_backward(At *t)
+static void image_norm_backward(At *t)
+{
+    const double *gamma = value(t, PARAM_GAMMA);
+    double *dgamma = gradient(t, PARAM_GAMMA), *dbeta = gradient(t, PARAM_BETA);
+    int64_t plane = (int64_t)t->b.h * t->b.w, m = t->b.c / t->op->groups * plane;
+    for (int64_t g = 0; g < t->n * t->op->groups; g++) {
+        double mean = t->ip->mean[t->i][g], istd = t->ip->istd[t->i][g], sum = 0, dot = 0;
+        for (int64_t e = g * m; e < (g + 1) * m; e++) {
+            int c = (int)(e / plane % t->b.c);
+            double xhat = q(t, (t->x[e] - mean) * istd), dy = q(t, t->dy[e]);
+            dbeta[c] += dy;
+            dgamma[c] += dy * xhat;
+            sum += q(t, gamma[c] * dy);
+            dot += q(t, gamma[c] * dy) * xhat;
+        }
+        for (int64_t e = g * m; e < (g + 1) * m; e++) {
+            int c = (int)(e / plane % t->b.c);
+            double xhat = q(t, (t->x[e] - mean) * istd);
+            t->dx[e] += istd * q(t, q(t, gamma[c] * t->dy[e] - q(t, sum / (double)m)) - q(t, xhat * q(t, dot / (double)m)));
+        }
+    }
+}
+
+/* Activations in pieces: which piece x lies in is how many of their kinks it is above. At a kink itself, the lower one. */
+typedef struct Pieces {
+    int n;
+    double kink[2], y[2]; /* and the output there */
+    bool by_output;       /* the float run decides by its output, where there is one */
+} Pieces;
+
+static Pieces pieces_of(const Op *o)
+{
+    switch (o->kind) {
+    case OP_LEAKY_RELU: /* a slope of zero or less hides the sign of the input in the output */
+        return (Pieces){1, {0}, {0}, o->arg >= 0};
+    case OP_RELU:
+    case OP_ELU:
+    case OP_SELU:
+        return (Pieces){1, {0}, {0}, true};
+    case OP_RELU6:
+        return (Pieces){2, {0, 6}, {0, 6}, true};
+    case OP_HARD_SIGMOID:
+        return (Pieces){2, {-3, 3}, {0, 1}, true};
+    case OP_HARD_SWISH:
+        return (Pieces){2, {-3, 3}, {0, 3}, false};
+    default:
+        return (Pieces){0};
+    }
+}
+
+/* In the float run: a saturated output lies at the kink's value, so that the upper kink is passed where it is reached. */
+static bool seen_above(const At *t, const Pieces *p, int k, int64_t i)
+{
+    if (t->sy && (p->by_output || !t->sx))
+        return k ? t->sy[i] >= (float)p->y[k] : t->sy[i] > (float)p->y[k];
+    return k ? t->sx[i] >= (float)p->kink[k] : t->sx[i] > (float)p->kink[k];
+}
+
+static const double selu_scale = 1.0507009873554804934193349852946, selu_alpha = 1.6732632423543772848170429916717;
+
+static double piece_value(const Op *o, int piece, double x)
+{
+    switch (o->kind) {
+    case OP_RELU:
+        return piece ? x : 0;
+    case OP_LEAKY_RELU:
+        return piece ? x : o->arg * x;
+    case OP_ELU:
+        return piece ? x : o->arg * expm1(x);
+    case OP_SELU:
+        return selu_scale * (piece ? x : selu_alpha * expm1(x));
+    case OP_RELU6:
+        return (double[]){0, x, 6}[piece];
+    case OP_HARD_SIGMOID:
+        return (double[]){0, (x + 3) / 6, 1}[piece];
+    default:
+        return (double[]){0, x * (x + 3) / 6, x}[piece];
+    }
+}
+
+static double piece_slope(const At *t, int piece, double x)
+{
+    const Op *o = t->op;
+    switch (o->kind) {
+    case OP_RELU:
+        return piece;
+    case OP_LEAKY_RELU:
+        return piece ? 1 : o->arg;
+    case OP_ELU: /* near -alpha a float's derivative is poor, when it comes from the output */
+        return piece ? 1 : q(t, o->arg * expm1(x)) + o->arg;
+    case OP_SELU:
+        return piece ? selu_scale : q(t, selu_scale * selu_alpha * expm1(x)) + selu_scale * selu_alpha;
+    case OP_RELU6:
+        return piece == 1;
+    case OP_HARD_SIGMOID:
+        return piece == 1 ? 1.0 / 6 : 0;
+    default:
+        return (double[]){0, x / 3 + 0.5, 1}[piece];
+    }
+}
+
+static void pieces_forward(At *t)
+{
+    double scale = top(t->x, size_in(t));
+    unsigned char *side = t->ip->side[t->i];
+    const Pieces p = pieces_of(t->op);
+    for (int64_t i = 0; i < size_in(t); i++) {
+        side[i] = 0;
+        for (int k = 0; k < p.n; k++) {
+            bool above = k ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
+            if (t->sx || t->sy)
+                above = decide(t, above, seen_above(t, &p, k, i), t->x[i] - p.kink[k], scale);
+            side[i] += above;
+        }
+        t->y[i] = piece_value(t->op, side[i], t->x[i]);
+    }
+}
+
+static void pieces_backward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->ip->side[t->i][i] ? t->dy[i] : slope(t) * t->dy[i];
+        t->dx[i] += t->dy[i] * piece_slope(t, t->ip->side[t->i][i], t->x[i]);
 }
 
 static void tanh_forward(At *t)
@@ -360,6 +481,51 @@ static void silu_backward(At *t)
     for (int64_t i = 0; i < size_in(t); i++) {
         double s = q(t, sigmoid(t->x[i]));
         t->dx[i] += t->dy[i] * (s + t->x[i] * s * (1 - s));
+    }
+}
+
+static void gelu_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = 0.5 * t->x[i] * erfc(-t->x[i] / sqrt(2));
+}
+
+static void gelu_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++) {
+        double x = t->x[i], below = q(t, 0.5 * erfc(-x / sqrt(2))), bell = exp(-x * x / 2) / sqrt(2 * acos(-1));
+        t->dx[i] += t->dy[i] * (below + q(t, x * bell));
+    }
+}
+
+static double softplus(double x)
+{
+    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
+}
+
+static void softplus_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = softplus(t->x[i]);
+}
+
+static void softplus_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->dx[i] += t->dy[i] * sigmoid(t->x[i]);
+}
+
+static void mish_forward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++)
+        t->y[i] = t->x[i] * tanh(softplus(t->x[i]));
+}
+
+static void mish_backward(At *t)
+{
+    for (int64_t i = 0; i < size_in(t); i++) {
+        double x = t->x[i], y = tanh(softplus(x));
+        t->dx[i] += t->dy[i] * (q(t, y) + q(t, x * (1 - y * y) * sigmoid(x)));
     }
 }
 
@@ -595,8 +761,19 @@ static const struct {
     [OP_CONV] = {conv_forward, conv_backward},
     [OP_LINEAR] = {linear_forward, linear_backward},
     [OP_BN] = {bn_forward, bn_backward},
-    [OP_RELU] = {relu_forward, relu_backward},
-    [OP_LEAKY_RELU] = {relu_forward, relu_backward},
+    [OP_GN] = {image_norm_forward, image_norm_backward},
+    [OP_LN] = {image_norm_forward, image_norm_backward},
+    [OP_IN] = {image_norm_forward, image_norm_backward},
+    [OP_RELU] = {pieces_forward, pieces_backward},
+    [OP_LEAKY_RELU] = {pieces_forward, pieces_backward},
+    [OP_ELU] = {pieces_forward, pieces_backward},
+    [OP_SELU] = {pieces_forward, pieces_backward},
+    [OP_RELU6] = {pieces_forward, pieces_backward},
+    [OP_HARD_SIGMOID] = {pieces_forward, pieces_backward},
+    [OP_HARD_SWISH] = {pieces_forward, pieces_backward},
+    [OP_GELU] = {gelu_forward, gelu_backward},
+    [OP_MISH] = {mish_forward, mish_backward},
+    [OP_SOFTPLUS] = {softplus_forward, softplus_backward},
     [OP_TANH] = {tanh_forward, tanh_backward},
     [OP_SIGMOID] = {sigmoid_forward, sigmoid_backward},
     [OP_SILU] = {silu_forward, silu_backward},
@@ -759,10 +936,14 @@ Interp *interp_new(const Graph *g, int max_n)
         ip->dout[i] = room(n, sizeof(double));
         if (k == OP_DROP)
             ip->mask[i] = room(n, 1);
-        if (k == OP_RELU || k == OP_LEAKY_RELU)
+        if (pieces_of(&g->op[i]).n)
             ip->side[i] = room(n, 1);
         if (k == OP_MAXPOOL)
             ip->route[i] = room(n, sizeof(int64_t));
+        if (op_is_image_norm(k)) {
+            ip->mean[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
+            ip->istd[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
+        }
         if (k == OP_BN) {
             ip->mean[i] = room(g->op[i].shape.c, sizeof(double));
             ip->istd[i] = room(g->op[i].shape.c, sizeof(double));

@@ -55,6 +55,14 @@ static bool window(Flow *s, const int k[2], const int stride[2], const int paddi
 static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 {
     switch (t->op) {
+    case OP_GN:
+    case OP_LN:
+    case OP_IN: {
+        int groups = t->op == OP_LN ? 1 : t->op == OP_IN ? s->c : (int)t->arg;
+        s->norms++;
+        s->single += s->h * s->w == 1;
+        return s->c % groups == 0 && s->c / groups * s->h * s->w > 1;
+    }
     case OP_BN:
         *single |= s->h * s->w == 1;
         s->single += s->h * s->w == 1;
@@ -78,6 +86,7 @@ static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 /* What is counted on the way through a network. */
 typedef struct Walk {
     const RandSpec *s;
+    bool choose; /* gn stages, whose groups are not known yet (0), get a number that divides the channels which they meet first */
     double work;
     int stages;
     bool single, weights;
@@ -122,6 +131,16 @@ static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Flow *a)
     return true;
 }
 
+/* Groups that divide c, and hold two channels: few, or half of the channels; `any` picks. */
+static void choose_groups(RsStage *t, int c, int any)
+{
+    int groups = any % 3 == 0 ? c / 2 : 1 + any % 5;
+    groups = groups < 1 ? 1 : groups;
+    while (c % groups)
+        groups--;
+    t->arg = groups;
+}
+
 static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Flow *a)
 {
     w->stages++;
@@ -135,8 +154,11 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
         a->c = out_of(w->s, l, 0);
         a->norms = 0;
         w->weights = true;
-    } else if (!stage_shape(t, a, &w->single)) {
-        return false;
+    } else {
+        if (w->choose && t->op == OP_GN && t->arg == 0)
+            choose_groups((RsStage *)t, a->c, w->stages);
+        if (!stage_shape(t, a, &w->single))
+            return false;
     }
     return (int64_t)a->c * a->h * a->w <= 20000 && (!w->s->dims || (a->norms <= 2 && a->single <= 3));
 }
@@ -156,7 +178,7 @@ static bool same_shape(Flow a, Flow b)
 static bool has_bn(const RsStage *t, int n)
 {
     for (int j = 0; j < n; j++)
-        if (t[j].op == OP_BN)
+        if (op_is_norm(t[j].op))
             return true;
     return false;
 }
@@ -268,9 +290,9 @@ static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow 
     return true;
 }
 
-bool rs_valid(const RandSpec *s, Shape *out)
+static bool valid(const RandSpec *s, bool choose, Shape *out)
 {
-    Walk w = {.s = s};
+    Walk w = {.s = s, .choose = choose};
     Flow a = {s->input[0], s->input[1], s->input[2], 0, 0};
     if (a.c < 1 || a.h < 1 || a.w < 1 || s->nlayer < 1 || s->batch < 1 || s->n < 1 || s->n_predict < 1)
         return false;
@@ -282,24 +304,22 @@ bool rs_valid(const RandSpec *s, Shape *out)
            (!w.single || (s->n >= 2 && (!graph || s->batch >= 2))) && (!graph || w.stages <= 70);
 }
 
+bool rs_valid(const RandSpec *s, Shape *out)
+{
+    return valid(s, false, out);
+}
+
+/* The same of a network as it is made: numbers of groups are chosen. */
+static bool finish(RandSpec *s, Shape *out)
+{
+    return valid(s, true, out);
+}
+
 /* ---- printing ---- */
 
 static const char *word(OpKind op)
 {
-    static const char *const names[OP_KINDS] = {[OP_CONV] = "conv",
-                                                [OP_LINEAR] = "linear",
-                                                [OP_BN] = "bn",
-                                                [OP_RELU] = "relu",
-                                                [OP_LEAKY_RELU] = "leaky_relu",
-                                                [OP_TANH] = "tanh",
-                                                [OP_SIGMOID] = "sigmoid",
-                                                [OP_SILU] = "silu",
-                                                [OP_DROP] = "drop",
-                                                [OP_MAXPOOL] = "maxpool",
-                                                [OP_AVGPOOL] = "avgpool",
-                                                [OP_GLOBAL_AVG_POOL] = "global_avg_pool",
-                                                [OP_FLATTEN] = "flatten"};
-    return names[op];
+    return op_info[op].name;
 }
 
 static bool square(const int v[2])
@@ -314,7 +334,7 @@ static void print_stage(const RsStage *t, FILE *to)
         return;
     }
     fputs(word(t->op), to);
-    if (t->op == OP_DROP || (t->op == OP_LEAKY_RELU && t->arg != 0.01))
+    if (t->op == OP_DROP || (op_takes_arg(t->op) && t->arg != op_info[t->op].arg))
         fprintf(to, "(%g)", t->arg);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
         return;
@@ -405,16 +425,17 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
     }
     if (l->bias && l->out)
         fprintf(to, ", bias: %s", bias[l->bias]);
-    bool acts = false, norms = false; /* what does nothing is warned about */
+    bool acts = false, norms = false, bns = false; /* what does nothing is warned about */
     for (int j = 0; j < l->nstage; j++) {
         acts |= l->stage[j].as_act;
-        norms |= l->stage[j].op == OP_BN;
+        norms |= op_is_norm(l->stage[j].op);
+        bns |= l->stage[j].op == OP_BN;
     }
     if (l->own_act && acts)
         fprintf(to, ", act: %s", word(l->act));
     if (l->eps > 0 && norms)
         fprintf(to, ", eps: %g", l->eps);
-    if (l->momentum > 0 && norms)
+    if (l->momentum > 0 && bns)
         fprintf(to, ", momentum: %g", l->momentum);
     if (l->named)
         fprintf(to, ", name: layer_%d", index);
@@ -557,8 +578,10 @@ void rs_print(const RandSpec *given, FILE *to)
 
 static OpKind random_act(Rng *r)
 {
-    static const OpKind acts[] = {OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU, OP_SILU};
-    return acts[rng_int(r, 0, 7)];
+    static const OpKind acts[] = {OP_RELU,  OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH,  OP_SIGMOID,      OP_SILU,
+                                  OP_SILU,  OP_ELU,  OP_SELU, OP_GELU, OP_MISH,       OP_RELU6, OP_SOFTPLUS,
+                                  OP_HARD_SIGMOID,   OP_HARD_SWISH};
+    return acts[rng_int(r, 0, (int)(sizeof acts / sizeof *acts) - 1)];
 }
 
 static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
@@ -567,8 +590,10 @@ static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
     if (op == OP_RELU) { /* stands for any activation */
         t.as_act = rng_chance(r, 0.6);
         t.op = t.as_act ? act : random_act(r);
-        t.arg = t.op == OP_LEAKY_RELU ? (t.as_act || rng_chance(r, 0.5) ? 0.01 : 0.2) : 0;
+        t.arg = op_takes_arg(t.op) ? (t.as_act || rng_chance(r, 0.5) ? op_info[t.op].arg : 0.2) : 0;
     }
+    if (op == OP_BN && rng_chance(r, 0.4)) /* stands for any norm */
+        t.op = (OpKind[]){OP_GN, OP_GN, OP_LN, OP_IN}[rng_int(r, 0, 3)];
     if (op == OP_DROP)
         t.arg = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
     if (op == OP_MAXPOOL || op == OP_AVGPOOL)
@@ -1054,7 +1079,7 @@ RandSpec rs_random(uint64_t seed)
     for (;;) {
         RandSpec s = attempt(&r);
         Shape end;
-        if (rs_valid(&s, &end)) {
+        if (finish(&s, &end)) {
             large_batch(&s, seed);
             return s;
         }
@@ -1067,7 +1092,7 @@ RandSpec rs_graph(uint64_t seed)
     for (;;) {
         RandSpec s = attempt_graph(&r);
         Shape end;
-        if (rs_valid(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
+        if (finish(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
@@ -1239,7 +1264,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         }
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
-                if (l->stage[j].op >= OP_RELU && l->stage[j].op <= OP_SILU)
+                if (op_is_act(l->stage[j].op))
                     l->stage[j] = (RsStage){.op = OP_RELU, .k = {1, 1}, .stride = {1, 1}};
             return s;
         }

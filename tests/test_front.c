@@ -417,10 +417,10 @@ START_TEST(orders_read_back)
         SpecStage *st;
         int n;
         Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
-        ck_assert(order_read(&node, OP_CONV, (Act){OP_TANH, 0}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{OP_TANH, 0}, {OP_BN, 0}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
         node.text = orders[i][1];
-        ck_assert(order_read(&node, OP_CONV, (Act){OP_RELU, 0}, &st, &n));
+        ck_assert(order_read(&node, OP_CONV, (Words){{OP_RELU, 0}, {OP_BN, 0}}, &st, &n));
         ck_assert_str_eq(order_text(st, n), orders[i][1]);
     }
     ck_assert(!diag_flush(stderr));

@@ -117,6 +117,16 @@ static void bn(Net *t)
     net_param(t, PARAM_COUNT, 0, 0, 0, 0, 0);
 }
 
+static void image_norm(Net *t, OpKind kind, int groups)
+{
+    Shape in = last(t);
+    Op *o = net_op(t, kind, in.c, in.h, in.w);
+    o->eps = 1e-5;
+    o->groups = groups;
+    net_param(t, PARAM_GAMMA, 1, in.c, 0, 0, 0);
+    net_param(t, PARAM_BETA, 1, in.c, 0, 0, 0);
+}
+
 static void point(Net *t, OpKind kind, double arg)
 {
     Shape in = last(t);
@@ -290,7 +300,9 @@ static const struct {
     OpKind kind;
     double arg;
 } points[] = {{OP_RELU, 0},    {OP_LEAKY_RELU, 0.01}, {OP_LEAKY_RELU, -0.3}, {OP_TANH, 0},
-              {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4}};
+              {OP_SIGMOID, 0}, {OP_SILU, 0},          {OP_DROP, 0.4},        {OP_ELU, 1},
+              {OP_ELU, 0.3},   {OP_SELU, 0},          {OP_GELU, 0},          {OP_MISH, 0},
+              {OP_RELU6, 0},   {OP_SOFTPLUS, 0},      {OP_HARD_SIGMOID, 0},  {OP_HARD_SWISH, 0}};
 
 START_TEST(diff_point)
 {
@@ -323,6 +335,21 @@ START_TEST(diff_bn)
     flatten(&t);
     linear(&t, 3, true);
     done(&t, 5);
+}
+END_TEST
+
+/* Groups of channels, all of them, each; the input's norm, and two in a row; features. */
+START_TEST(diff_image_norm)
+{
+    Net t = start(6, _i < 4 ? 3 : 1, _i < 4 ? 2 : 1);
+    if (_i == 3)
+        image_norm(&t, OP_GN, 2), point(&t, OP_TANH, 0), image_norm(&t, OP_LN, 1), bn(&t);
+    else
+        conv(&t, 6, 1, 1, 1, 1, 0, 0, true);
+    image_norm(&t, _i == 1 ? OP_LN : _i == 2 ? OP_IN : OP_GN, _i == 1 ? 1 : _i == 2 ? 6 : 3);
+    flatten(&t);
+    linear(&t, 3, true);
+    done(&t, 4);
 }
 END_TEST
 
@@ -657,6 +684,23 @@ START_TEST(hand_drop)
 }
 END_TEST
 
+/* Two groups of two channels, by hand: 1 2 | 3 6 has mean 3 and variance 3.5; 0 0 | 4 4 has 2 and 4. */
+START_TEST(hand_gn)
+{
+    Net t = start(4, 1, 2);
+    image_norm(&t, OP_GN, 2);
+    t.g.op[1].eps = 0.5;
+    Interp *ip = interp_new(&t.g, 1);
+    for (int c = 0; c < 4; c++)
+        ip->param[0][c] = c + 1, ip->param[1][c] = -c;
+    interp_forward(ip, (double[]){1, 2, 3, 6, 0, 0, 4, 4}, NULL, 1, true);
+    const double second = 2 / sqrt(4.5), want[] = {-1, -0.5, -1, 2, -3 * second - 2, -3 * second - 2, 4 * second - 3, 4 * second - 3};
+    for (int i = 0; i < 8; i++)
+        ck_assert_double_eq_tol(ip->out[1][i], want[i], 1e-12);
+    interp_free(ip);
+}
+END_TEST
+
 /* The float run's side is taken near a kink, and told apart from a wrong one far from it. */
 START_TEST(kinks)
 {
@@ -702,12 +746,14 @@ int main(void)
     tcase_add_loop_test(d, diff_point, 0, (int)(sizeof points / sizeof *points));
     tcase_add_loop_test(d, diff_pool, 0, 10);
     tcase_add_loop_test(d, diff_bn, 0, 2);
+    tcase_add_loop_test(d, diff_image_norm, 0, 5);
     tcase_add_loop_test(d, diff_chain, 0, 4);
     tcase_add_loop_test(d, diff_conv_forms, 0, 5);
     tcase_add_loop_test(d, diff_pad, 0, 5);
     tcase_add_loop_test(d, diff_graph, 0, 10);
     tcase_add_test(h, hand_conv);
     tcase_add_test(h, hand_bn);
+    tcase_add_test(h, hand_gn);
     tcase_add_test(h, hand_pools);
     tcase_add_test(h, hand_depthwise);
     tcase_add_test(h, hand_pad);

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "emit.h"
 #include "spec.h"
+#include "why.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -176,16 +177,20 @@ START_TEST(one_layer_in_words)
     Plan *p = plan_of("[4, 12, 12]", "conv: 8, conv: {out: 8, order: conv-act-bn}, conv: 8", "portable");
     char *text = NULL;
     size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
+    int *ops;
+    const int n = why_find(p->g, "conv2", &ops);
 
-    plan_explain(p, "conv2", f);
+    ck_assert_int_eq(n, 3);
+    FILE *f = open_memstream(&text, &len);
+    why_print(p, "conv2", ops, n, f);
     fclose(f);
-    ck_assert(strstr(text, "\nconv1 (") == NULL);
-    ck_assert(strstr(text, "\nconv2 (conv)") != NULL);
-    ck_assert(strstr(text, "\nconv3 (conv)\n  reads:     conv2.act\n  before:    conv2.bn\n") != NULL); /* its norm is applied there */
-    ck_assert(strstr(text, "conv2.bn     a multiply-add") != NULL);
-    ck_assert(strstr(text, "conv1.bn     folded") == NULL);
+    ck_assert(strstr(text, "\nconv1.") == NULL);
+    ck_assert(strstr(text, "\nconv2.conv (conv): 8x12x12 -> 8x12x12\n") != NULL);
+    ck_assert(strstr(text, "  applied     prologue of kernel conv3, on registers, from what is stored of conv2.act\n") != NULL); /* its norm is applied there */
+    ck_assert(strstr(text, "  inference   a multiply-add in the epilogue of conv2") != NULL);
     free(text);
+    ck_assert_int_eq(why_find(p->g, "conv", &ops), 0); /* no prefix of a word */
+    ck_assert_str_eq(why_nearest(p->g, "covn2"), "conv2");
 }
 END_TEST
 
@@ -619,6 +624,12 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_LINEAR:
         case OP_BN:
         case OP_SILU:
+        case OP_GELU:
+        case OP_MISH:
+        case OP_SOFTPLUS:
+        case OP_RELU6:
+        case OP_HARD_SIGMOID:
+        case OP_HARD_SWISH:
         case OP_LEAKY_RELU:
         case OP_AVGPOOL:
             saved[storage(g, op->in)] = true;
@@ -626,6 +637,8 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_RELU:
         case OP_TANH:
         case OP_SIGMOID:
+        case OP_ELU:
+        case OP_SELU:
             saved[storage(g, i)] = true;
             break;
         case OP_MAXPOOL:
@@ -676,15 +689,33 @@ END_TEST
 
 static const char *const shapes[] = {"[1, 28, 28]", "[3, 7, 5]", "[17, 1, 1]", "[40, 13, 3]", "[5, 33, 2]"};
 
+/* Every output pixel is in one tile, and what a tile leaves out is padding alone. */
 static void check_core(const Target *t, const Core *c)
 {
-    const int full = c->tile[0].rows * c->tile[0].cols;
+    int *times = xalloc(sizeof *times * (size_t)(c->h * c->w));
 
-    ck_assert_int_gt(full, 0);
     ck_assert_int_eq(c->out_blocks % c->vectors, 0);
-    ck_assert_int_le(full * c->vectors + c->vectors, t->registers);
-    ck_assert_int_eq(c->h % c->tile[0].rows, c->tile[2].rows);
-    ck_assert_int_eq(c->w % c->tile[0].cols, c->tile[1].cols);
+    for (int i = 0; i < c->nband; i++)
+        for (int y = c->band[i].from; y < c->band[i].to; y += c->band[i].rows)
+            for (int j = 0; j < c->band[i].nspan; j++) {
+                const Span *s = &c->band[i].span[j];
+                const Tile *tile = &c->tile[s->tile];
+                ck_assert_int_eq(tile->rows, c->band[i].rows);
+                ck_assert_int_le(tile->rows * tile->cols * c->vectors + c->vectors, t->registers);
+                for (int x = s->from; x < s->to; x += tile->cols)
+                    for (int p = 0; p < tile->rows * tile->cols; p++) {
+                        const int py = p / tile->cols, px = p % tile->cols;
+                        ck_assert(y + py < c->h && x + px < c->w);
+                        times[(y + py) * c->w + x + px]++;
+                        for (int k = 0; k < c->ntap; k++)
+                            ck_assert_int_eq(tile_meets_x(c, &c->tap[k], x + px), tile_meets_x(c, &c->tap[k], tile->x + px));
+                        for (int k = 0; k < c->ntap * c->rows && !tile_loops(c, tile->rows); k++)
+                            ck_assert_int_eq(tile_meets_y(c, &c->tap[k % c->ntap], k / c->ntap, y + py),
+                                             tile_meets_y(c, &c->tap[k % c->ntap], k / c->ntap, tile->y + py));
+                    }
+            }
+    for (int i = 0; i < c->h * c->w; i++)
+        ck_assert_int_eq(times[i], 1);
 }
 
 START_TEST(tiles_cover_the_image)
@@ -724,7 +755,7 @@ typedef struct Conv {
 static Plan *plan_of_conv(const Conv *c, const char *target)
 {
     static Source src;
-    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
+    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: off, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
                                c->in, c->image.h, c->image.w, c->in, c->out);
 
     src = (Source){"spec.yaml", text, strlen(text)};
@@ -876,17 +907,30 @@ START_TEST(weights_of_one_dimension) /* O, I / groups, K stands where O, I / gro
 }
 END_TEST
 
+/* Multiply-adds of a step of the largest tile, its taps unrolled. */
+static int largest_tile(const Core *c)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->ntile; i++) {
+        const int one = c->tile[i].rows * c->tile[i].cols * c->vectors * c->ntap * (tile_loops(c, c->tile[i].rows) ? 1 : c->rows);
+        n = one > n ? one : n;
+    }
+    return n;
+}
+
 START_TEST(unroll_budget)
 {
     static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
-    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[1].forward;
-    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[1].forward;
+    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[0].forward;
+    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[0].forward;
     const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].forward;
 
-    ck_assert_int_eq(automatic->ntap, 9);
-    ck_assert_int_gt(automatic->tile[0].rows * automatic->tile[0].cols * automatic->vectors * automatic->ntap, 60);
-    ck_assert_int_le(small->tile[0].rows * small->tile[0].cols * small->vectors * small->ntap, 60);
+    ck_assert_int_eq(automatic->ntap * automatic->rows, 25);
+    ck_assert_int_gt(largest_tile(automatic), 60);
+    ck_assert_int_le(largest_tile(small), 60);
     ck_assert_int_eq(full->ntap, 9 * 16);
+    ck_assert_int_eq(full->rows, 1);
     ck_assert_int_eq(full->lanes, 1);
 }
 END_TEST
@@ -1316,6 +1360,49 @@ START_TEST(floats_read_back)
 }
 END_TEST
 
+/* ---- costs ---- */
+
+START_TEST(costs)
+{
+    static const char *const text = "{name: n1, input: [3, 8, 8], classes: 10, winograd: %s, layers: [conv: 16, conv: 32, global_avg_pool, linear: classes], train: {batch: 8}}";
+    const Plan *p = plan_of_text(xprintf(text, "off"), "portable"), *w = plan_of_text(xprintf(text, "on"), "portable");
+    enum { X = 4 * 3 * 64, Z1 = 4 * 16 * 64, Z2 = 4 * 32 * 64, W1 = 4 * 27 * 16, W2 = 4 * 144 * 32 }; /* bytes */
+    const double f1 = 2 * 27 * 16 * 64, f2 = 2 * 144 * 32 * 64, pieces = p->pieces;
+    const struct {
+        const char *kernel;
+        Phase phase;
+        double flops, image, step;
+    } want[] = {
+        {"conv1", PHASE_FORWARD, f1, X + Z1, W1},
+        {"conv2", PHASE_FORWARD, f2, Z1 + Z2, W2},
+        {"conv2", PHASE_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1, (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
+        {"conv1", PHASE_BACKWARD, f1, 2 * Z1 + X, (2 * pieces + 4) * W1},
+    };
+    double forward = 0, inference = 0;
+
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_FORWARD).executed, f2 * 4 * 36 / (9 * 64), 0.5); /* 4 tiles of 36 products */
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_BACKWARD).executed, 2 * f2 * 4 * 36 / (9 * 64), 0.5);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
+        ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);
+        ck_assert_double_le(c.executed, want[i].flops); /* whole blocks, stride 1: nothing is added */
+        ck_assert_double_ge(c.executed, want[i].flops * 22 * 22 / (24 * 24)); /* at most the taps that meet padding are left out */
+        ck_assert_double_eq_tol(c.image_bytes, want[i].image, 0.5);
+        ck_assert_double_eq_tol(c.step_bytes, want[i].step, 0.5);
+    }
+    for (int i = 0; i < p->nkernel; i++)
+        forward += plan_cost(p, &p->kernel[i], PHASE_FORWARD).useful;
+    for (int i = 0; i < p->ninfer; i++)
+        inference += plan_cost(p, &p->infer[i], PHASE_INFER).useful;
+    ck_assert_double_eq_tol(forward, (double)p->g->flops, 0.5);
+    ck_assert_double_eq_tol(inference, (double)p->g->flops, 0.5);
+    const Cost head = plan_cost(p, kernel_of(p, "linear1"), PHASE_FORWARD);
+    ck_assert_double_eq_tol(head.useful, 2 * 32 * 10, 0.5);
+    ck_assert_double_eq_tol(head.executed, 2 * 32 * 16, 0.5); /* ten classes in a block of sixteen */
+    ck_assert_double_eq_tol(head.image_bytes, Z2 + 4 * 2 * (32 + 16) + 4 * 16, 0.5); /* and the logits, which the loss reads */
+}
+END_TEST
+
 /* ---- emitted text ---- */
 
 static const char *const nets[] = {"tiny_cbr", "tiny_crb", "tiny_res"};
@@ -1408,6 +1495,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, recompute_keeps_borders);
     tcase_add_test(c, template_language);
     tcase_add_test(c, floats_read_back);
+    tcase_add_test(c, costs);
     tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);
     tcase_add_loop_test(c, same_spec_same_bytes, 0, sizeof nets / sizeof *nets);
     suite_add_tcase(s, c);

@@ -339,6 +339,51 @@ START_TEST(options)
 }
 END_TEST
 
+static double real_of(const json_t *o, const char *name)
+{
+    ck_assert_msg(json_is_number(json_object_get(o, name)), "no number '%s' in %s", name, out_text);
+    return json_number_value(json_object_get(o, name));
+}
+
+/* What is printed follows from what was measured: the fake's kernels tell 2 x 144 x 10 useful FLOPs an image. */
+START_TEST(bench)
+{
+    RUNS("bench --json --kernels --seconds 0.05 --threads 1 --batch 20");
+    json_t *o = json_loads(out_text, 0, NULL);
+    ck_assert_ptr_nonnull(o);
+    ck_assert_str_eq(json_string_value(json_object_get(o, "what")), "train");
+    ck_assert(real_of(o, "min_ms") > 0 && real_of(o, "min_ms") <= real_of(o, "median_ms") && real_of(o, "median_ms") <= real_of(o, "max_ms"));
+    ck_assert(real_of(o, "steps") >= 3);
+    ck_assert_double_eq_tol(real_of(o, "images_per_second") * real_of(o, "median_ms"), 20e3, 1);
+    const json_t *list = json_object_get(o, "kernels");
+    ck_assert_uint_eq(json_array_size(list), 2);
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 1), "name")), "linear.backward");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *k = json_array_get(list, i);
+        const double ms = real_of(k, "median_ms"), gflops = 20 * 2.0 * 144 * 10 / ms / 1e6;
+        const double compute = 20 * 2.0 * 144 * 16 / real_of(o, "peak_gflops") / 1e6, memory = real_of(k, "bytes") / real_of(o, "stream_gbytes") / 1e6;
+        ck_assert(real_of(k, "min_ms") <= ms && ms <= real_of(k, "max_ms"));
+        ck_assert_double_eq_tol(real_of(k, "useful_gflops") / gflops, 1, 1e-6);
+        ck_assert_double_eq_tol(real_of(k, "executed_gflops") / gflops, 1.6, 1e-6);
+        ck_assert_double_eq_tol(real_of(k, "share_of_peak") * real_of(o, "peak_gflops") / gflops, 1, 1e-6);
+        ck_assert_double_eq_tol(real_of(k, "bytes"), 20 * 4 * 144 + (i ? 12 : 4) * (double)fake_model.param_floats, 1e-6);
+        ck_assert_double_eq_tol(real_of(k, "bound_ms") / fmax(compute, memory), 1, 1e-6);
+        ck_assert_str_eq(json_string_value(json_object_get(k, "bound")), compute > memory ? "compute" : "memory");
+    }
+    json_decref(o);
+    RUNS("bench --json --seconds 0.01 --threads 1 --what infer --batch 1"); /* the step alone: nothing else is measured */
+    ck_assert_ptr_nonnull(strstr(out_text, "\"what\":\"infer\",\"batch\":1,\"threads\":1,"));
+    ck_assert_ptr_null(strstr(out_text, "kernels"));
+    ck_assert_int_eq(strchr(out_text, '\n')[1], '\0');
+    RUNS("bench --seconds 0.01 --threads 1");
+    ck_assert_ptr_nonnull(strstr(out_text, "\n  linear.forward "));
+    ck_assert_ptr_nonnull(strstr(out_text, "\n  all "));
+    fails("bench --what speed", 2, "fake: error: bench: --what speed: there is no such thing\n  hint: train or infer\n");
+    fails("bench --batch 1", 1, "fake: error: bench: --batch 1: this network trains on batches of at least 2\n");
+    ck_assert_int_eq(files_here(), 2); /* stdout.txt, stderr.txt: it writes nothing */
+}
+END_TEST
+
 int main(void)
 {
     const struct {
@@ -348,7 +393,7 @@ int main(void)
         {"numbers", {philox_known_answers, normal_moments, permutation, one_cycle, layouts, batch_counts, draws_are_keyed_by_name}},
         {"training",
          {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, interrupted_saves_and_resumes,
-          resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options}},
+          resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
     };
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -93,15 +93,34 @@ class Case:
 
 
 class Program:
-    """An emitted network, built."""
+    """An emitted network, built: the network's own files as one, the runtime once for all networks that have the same."""
+    runtime = {}  # by sources and compiler: the objects
 
     def __init__(self, args, case, folder):
         self.folder = os.path.join(folder, "net")
         run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *case.options)
         given = {"CC": args.cc, "CFLAGS": args.cflags}
-        run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
+        if args.generator:
+            self.make(given)
+        else:
+            self.make_together(given, args.target)
         self.path = self.find()
         self.info = json.loads(run(self.path, "info", "--json"))
+
+    def make(self, given):
+        run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
+
+    def make_together(self, given, target):
+        with open(self.file("together.c"), "w") as f:
+            f.writelines(f'#include "{e}"\n' for e in sorted(os.listdir(self.folder)) if e.endswith(".c") and "_" in e)
+        sources = [f"runtime/{e}" for e in sorted(os.listdir(self.file("runtime")))]
+        objects = [e[:-2] + ".o" for e in sources if e.endswith(".c")]
+        key = (target, *given.values(), *(self.content(e) for e in sources))
+        for name, content in self.runtime.get(key, {}).items():
+            with open(self.file(name), "wb") as f:
+                f.write(content)
+        self.make({**given, "OBJECTS": " ".join(["together.o", "main.o"] + objects)})
+        self.runtime[key] = {e: self.content(e) for e in objects}
 
     def find(self):
         found = [e.path for e in os.scandir(self.folder)
@@ -112,6 +131,10 @@ class Program:
 
     def file(self, name):
         return os.path.join(self.folder, name)
+
+    def content(self, name):
+        with open(self.file(name), "rb") as f:
+            return f.read()
 
     def save_images(self, x):
         """Where there is a length only, its height is 1."""
@@ -177,6 +200,10 @@ class Jitter:
 
     def act(self, m, x):
         """An activation whose derivative comes from what is off: poor where it saturates, as float32 has it."""
+        if isinstance(m, (torch.nn.ELU, torch.nn.SELU)):
+            y, least = m(x), m(torch.tensor(-1e3, dtype=x.dtype))
+            slope = torch.where(x > 0, m(torch.tensor(1.0, dtype=x.dtype)), self.off(y) - least)
+            return y.detach() + slope.detach() * (x - x.detach())
         s = self.off(torch.tanh(x) if isinstance(m, torch.nn.Tanh) else torch.sigmoid(x)).detach()
         if isinstance(m, torch.nn.SiLU):
             return (x * s).detach() + (s + x.detach() * s * (1 - s)) * (x - x.detach())
@@ -191,7 +218,11 @@ class Jitter:
 
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
-CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU)
+CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU, torch.nn.ELU, torch.nn.SELU)
+# Activations in pieces: on which side of its kinks an element is, by the output.
+PIECES = {torch.nn.ReLU: lambda y: y > 0, torch.nn.LeakyReLU: lambda y: y > 0, torch.nn.ELU: lambda y: y > 0,
+          torch.nn.SELU: lambda y: y > 0, torch.nn.ReLU6: lambda y: (y > 0) + 1 * (y >= 6),
+          torch.nn.Hardsigmoid: lambda y: (y > 0) + 1 * (y >= 1), torch.nn.Hardswish: lambda y: (y >= 0) + 1 * (y >= 3)}
 MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
 
 
@@ -209,9 +240,7 @@ class TwinReference:
             if path == "" or any(True for _ in m.children()):
                 continue
             self.stages.append(path)
-            if isinstance(m, (torch.nn.ReLU, torch.nn.LeakyReLU)):
-                self.kinks.append((path, None))
-            elif isinstance(m, MAX_POOLS):
+            if type(m) in PIECES or isinstance(m, MAX_POOLS):
                 self.kinks.append((path, m))
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
@@ -362,9 +391,10 @@ def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
     for path, pool in ref.kinks:
-        before, shape = ref.pooled[path] if pool else (None, None)
-        if pool is None:
-            flips += int(((got[path].ravel() > 0) != (want[path].ravel() > 0)).sum())
+        side = PIECES.get(type(pool))
+        before, shape = (None, None) if side else ref.pooled[path]
+        if side:
+            flips += int((side(got[path].ravel()) != side(want[path].ravel())).sum())
         elif before is not None:
             function = torch.nn.functional.max_pool1d if len(shape) == 2 else torch.nn.functional.max_pool2d
             routes = [function(torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape), pool.kernel_size,

@@ -1,0 +1,199 @@
+/* cost.c - what a kernel costs: operations, and bytes to and from memory. Its time is judged by them (`NAME bench`).
+ *
+ * needs: a complete plan.
+ *
+ * Bytes are those that must move: each tensor that a kernel reads or writes once a pass and image, however often it does. Scratch, and
+ * what it reads a second time, is in cache. Weights move once a step; at inference once an image, which goes through all layers
+ * before the next one comes. */
+#include "plan.h"
+
+typedef struct Traffic {
+    const Plan *p;
+    const Kernel *k;
+    const Tensor *node; /* of training, or of inference */
+    struct Moved {
+        int where, port, first, what;
+    } *moved;
+    int n;
+    double bytes; /* an image */
+} Traffic;
+
+enum { READS, READS_GRAD, WRITES, WRITES_GRAD };
+
+/* Counts what has not been counted. */
+static void move(Traffic *t, Where where, int port, int first, int what, double bytes)
+{
+    for (int i = 0; i < t->n; i++) {
+        const struct Moved *m = &t->moved[i];
+        if (m->where == (int)where && m->port == port && m->first == first && m->what == what)
+            return;
+    }
+    *PUSH(t->moved, t->n) = (struct Moved){(int)where, port, first, what};
+    t->bytes += bytes;
+}
+
+static double elements(int channels, Shape s)
+{
+    return (double)blocks_of(channels) * LANES * s.h * s.w;
+}
+
+/* A place in memory: `channels` of it, at `pixels` pixels (0: all). What lies in scratch costs nothing. */
+static void move_place(Traffic *t, const Place *at, int channels, double pixels, int what)
+{
+    const int c = channels < at->shape.c ? channels : at->shape.c;
+    const double all = (double)at->shape.h * at->shape.w, area = pixels > 0 && pixels < all ? pixels : all;
+
+    if (at->where == AT_SLOT)
+        move(t, AT_SLOT, at->port, at->first, what, 4 * area * blocks_of(c) * LANES);
+    else if (at->where == AT_X)
+        move(t, AT_X, at->port, at->first, what, 4 * area * c);
+    else if (at->where == AT_IMAGE && at->image >= 0 && t->k->image[at->image].given)
+        move(t, AT_IMAGE, at->image, at->first, what, 4 * area * (t->k->image[at->image].plain ? c : blocks_of(c) * LANES));
+}
+
+static void move_step(Traffic *t, const Run *r, const Step *s)
+{
+    const double pixels = (double)r->shape.h * r->shape.w, all = elements(r->shape.c, r->shape);
+
+    if (s->kind == STEP_STORE)
+        move(t, NOWHERE, t->k->node, r->store_first, WRITES, 4 * all);
+    if (s->kind == STEP_SIDE)
+        move_place(t, &r->side[s->side].from, r->side[s->side].from.shape.c, pixels, READS);
+    if (s->kind != STEP_GIVE)
+        return;
+    const Tensor *nd = &t->node[t->k->port[s->in2].node];
+    const double given = elements(nd->shape[nd->nlink].c, r->shape);
+    move(t, AT_SLOT, s->in2, s->first, WRITES_GRAD, 4 * given);
+    if (s->adds)
+        move(t, AT_SLOT, s->in2, s->first, READS_GRAD, 4 * given);
+}
+
+static void move_chain(Traffic *t, const Chain *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        const Run *r = &c->run[i];
+        move_place(t, &r->from, r->shape.c, 0, r->back ? READS_GRAD : READS);
+        move_place(t, &r->value, r->shape.c, 0, READS);
+        move_place(t, &r->to, r->shape.c, 0, r->back ? WRITES_GRAD : WRITES);
+        if (r->adds)
+            move_place(t, &r->to, r->shape.c, 0, READS_GRAD);
+        if (r->route)
+            t->bytes += elements(r->shape.c, r->shape);
+        for (int j = 0; j < r->nstep; j++)
+            move_step(t, r, &r->step[j]);
+    }
+}
+
+static void move_ways(Traffic *t, const Chain *ways)
+{
+    for (int i = 0; i < t->k->nin; i++)
+        move_chain(t, &ways[i]);
+}
+
+/* ---- operations ---- */
+
+/* 2 x multiply-adds of a weight op, padding taps counted. */
+static double op_flops(const Graph *g, const Op *o)
+{
+    const double taps = o->kind == OP_CONV ? (double)o->kernel[0] * o->kernel[1] : 1;
+
+    return 2 * taps * o->shape.c * (g->op[o->in].shape.c / o->groups) * o->shape.h * o->shape.w;
+}
+
+static int64_t forward_products(const Kernel *k)
+{
+    return k->winograd[PASS_FORWARD].on ? winograd_products(&k->winograd[PASS_FORWARD]) : core_products(&k->forward);
+}
+
+static int64_t backward_products(const Kernel *k)
+{
+    int64_t n = k->winograd[PASS_WEIGHTS].on ? winograd_products(&k->winograd[PASS_WEIGHTS]) : weight_products(&k->weight);
+
+    if (k->winograd[PASS_DATA].on)
+        return n + winograd_products(&k->winograd[PASS_DATA]);
+    for (int i = 0; i < k->ndata; i++)
+        n += core_products(&k->data[i]);
+    return n;
+}
+
+static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
+{
+    if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
+        return;
+    const double once = op_flops(p->g, &p->g->op[k->op]);
+    const int times = phase != PHASE_BACKWARD ? 1 : k->back_data ? 2 : 1;
+    cost->useful = times * once;
+    if (k->kind == KERNEL_LINEAR && phase != PHASE_INFER) {
+        cost->executed = 2.0 * times * (double)k->image[k->x].floats * (double)k->image[k->y].floats;
+    } else if (phase != PHASE_BACKWARD) {
+        cost->executed = 2.0 * (double)forward_products(k);
+    } else {
+        cost->executed = 2.0 * (double)backward_products(k);
+    }
+}
+
+/* ---- a kernel ---- */
+
+static void move_backward(Traffic *t)
+{
+    const Kernel *k = t->k;
+    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+
+    for (int i = 0; i < k->nin; i++) {
+        const Chain windows = {k->before[i].run, k->before[i].n - 1};
+        if (weights)
+            move_chain(t, &k->before[i]);
+        else if (k->kind == KERNEL_PASS && k->back_data && windows.n > 0)
+            move_chain(t, &windows);
+    }
+    move_chain(t, &k->again);
+    move_chain(t, &k->dout);
+    move_ways(t, k->din);
+}
+
+/* Weights, their gradient and momentum: bytes a step. */
+static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
+{
+    const double w = 4 * (double)k->w_floats;
+
+    if (k->wparam < 0)
+        return 0;
+    if (phase != PHASE_BACKWARD)
+        return phase == PHASE_INFER && k->kind == KERNEL_CONV ? 4 * (double)k->fold_floats : k->wu_floats ? 4 * (double)k->wu_floats : w;
+    const double partial = k->kind == KERNEL_CONV ? p->pieces : 1;
+    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)(k->wt_floats + k->wu_floats) : k->back_data ? w : 0);
+}
+
+/* The matrices that a linear layer's products read and write. */
+static double matrix_bytes(const Kernel *k, Phase phase)
+{
+    if (k->kind != KERNEL_LINEAR || phase == PHASE_INFER)
+        return 0;
+    const double x = 4 * (double)k->image[k->x].floats, y = 4 * (double)k->image[k->y].floats;
+    return phase != PHASE_BACKWARD ? 2 * (x + y) : k->back_data ? 4 * x + 3 * y : 2 * (x + y);
+}
+
+Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)
+{
+    Traffic t = {.p = p, .k = k, .node = phase == PHASE_INFER ? p->infer_node : p->node};
+    Cost cost = {0};
+
+    if (phase == PHASE_BACKWARD) {
+        move_backward(&t);
+    } else {
+        if (!k->direct)
+            move_ways(&t, k->before);
+        else
+            t.bytes += 4 * (double)k->image[k->x].floats;
+        move_chain(&t, &k->after);
+        if (k->kind == KERNEL_LOSS) /* its gradient is taken at once */
+            move_ways(&t, k->din);
+    }
+    count_flops(p, k, phase, &cost);
+    cost.image_bytes = t.bytes + matrix_bytes(k, phase);
+    if (phase == PHASE_INFER)
+        cost.image_bytes += weight_bytes(p, k, phase);
+    else
+        cost.step_bytes = weight_bytes(p, k, phase);
+    return cost;
+}

@@ -1,0 +1,697 @@
+/* draw.c - plan -> what a picture of it shows, and where.
+ *
+ * needs: a complete plan. sets: a Picture.
+ *
+ * Kernels stand in ranks from the input down, each at the longest way from it. A kernel with one parent that leads on (one that no
+ * other parent comes behind) stands below it; several such children stand side by side, each with as many columns as what follows
+ * it; where branches meet, the kernel stands in their middle. A wire goes straight down where nothing stands in its way; one that
+ * skips kernels goes around them in a lane at their right, one lane for each tensor. */
+#include "draw.h"
+
+#include <string.h>
+
+enum {
+    MARGIN = 24,
+    GAP = 30,       /* between ranks, frames aside */
+    LANE = 9,
+    SIDE_INDENT = 28,
+    TOP = 96,       /* title and legend */
+    MIN_W = 640,    /* of the title and the legend */
+};
+
+/* ---- what a box shows ---- */
+
+static const char *op_kind(OpKind kind)
+{
+    switch (op_info[kind].cls) {
+    case CLASS_WEIGHT:
+        return "weight";
+    case CLASS_BARRIER:
+        return "norm";
+    case CLASS_POINT:
+        return kind == OP_DROP ? "drop" : "act";
+    case CLASS_WINDOW:
+        return "window";
+    case CLASS_JOIN:
+        return "join";
+    case CLASS_LOSS:
+        return "loss";
+    default:
+        return "input";
+    }
+}
+
+static const char *pair_text(const int v[2])
+{
+    return v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("%dx%d", v[0], v[1]);
+}
+
+/* A layer's name as it is called from another layer: without the groups that hold both, of what is left the last two words. */
+static const char *short_name(const char *layer, const char *from)
+{
+    size_t common = 0;
+
+    for (size_t i = 0; layer[i] && layer[i] == from[i]; i++)
+        common = layer[i] == '.' ? i + 1 : common;
+    const char *name = layer + common, *end = strrchr(name, '.');
+    while (end && end > name && end[-1] != '.')
+        end--;
+    return end ? end : name;
+}
+
+/* "conv 3x3 /2, 16 -> 32" */
+static const char *weight_text(const Graph *g, const Op *o)
+{
+    const char *bias = o->bias ? " + bias" : "";
+
+    if (o->kind == OP_LINEAR)
+        return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
+    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1], o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
+                   o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "", o->groups > 1 ? xprintf(" g%d", o->groups) : "",
+                   g->op[o->in].shape.c, o->shape.c, bias);
+}
+
+static const char *stage_text(const Graph *g, const Op *o)
+{
+    switch (o->kind) {
+    case OP_CONV:
+    case OP_LINEAR:
+        return weight_text(g, o);
+    case OP_MAXPOOL:
+    case OP_AVGPOOL:
+        return xprintf("%s %s%s", op_info[o->kind].name, pair_text(o->kernel),
+                       memcmp(o->kernel, o->stride, sizeof o->kernel) ? xprintf(" /%s", pair_text(o->stride)) : "");
+    case OP_GLOBAL_AVG_POOL:
+        return "global avg";
+    case OP_PAD:
+        return o->stride[0] * o->stride[1] > 1 ? xprintf("pad /%s", pair_text(o->stride)) : "pad";
+    case OP_ADD:
+        return "+";
+    case OP_DROP:
+        return xprintf("drop %g", o->arg);
+    case OP_LOSS:
+        return "softmax, cross-entropy";
+    default:
+        return op_info[o->kind].name;
+    }
+}
+
+/* Its kind; with the layer's name before it where that is another's than the kernel's. */
+static const char *pill_text(const Graph *g, const Kernel *k, int op)
+{
+    const Op *o = &g->op[op];
+    const char *text = stage_text(g, o), *layer = short_name(o->layer, k->layer);
+
+    if (strcmp(o->layer, k->layer) == 0 || op_info[o->kind].cls == CLASS_JOIN || o->kind == OP_LOSS)
+        return text;
+    if (!o->stage)
+        return strncmp(layer, op_info[o->kind].name, strlen(op_info[o->kind].name)) == 0 && strcmp(text, op_info[o->kind].name) == 0 ? layer : text;
+    return xprintf("%s.%s", layer, text);
+}
+
+static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
+{
+    const Graph *g = pic->plan->g;
+    const Op *o = &g->op[op];
+    Pill *q = PUSH(b->pill, b->npill);
+
+    *q = (Pill){.op = op, .section = section, .what = stage_text(g, o), .text = pill_text(g, b->kernel, op), .kind = op_kind(o->kind)};
+    q->title = xprintf("%s: %dx%dx%d", o->path, o->shape.c, o->shape.h, o->shape.w);
+    return q;
+}
+
+/* The links of a way, sides before their sum. */
+static void add_links(const Picture *pic, Box *b, const Way *w, Section section)
+{
+    for (int i = 0; i < w->n; i++) {
+        for (int s = 0; s < w->link[i].nside; s++) {
+            const Side *side = &w->link[i].side[s];
+            if (side->pad >= 0)
+                add_pill(pic, b, side->pad, SECTION_SIDE);
+            for (int j = 0; j < side->way.n; j++)
+                add_pill(pic, b, side->way.link[j].op, SECTION_SIDE);
+        }
+        add_pill(pic, b, w->link[i].op, section);
+    }
+}
+
+static bool same_links(const Way *a, const Way *b)
+{
+    for (int i = 0; i < a->n && a->n == b->n; i++)
+        if (a->link[i].op != b->link[i].op)
+            return false;
+    return a->n == b->n;
+}
+
+/* Ways that a concat joins: the stages that are the same on all, behind it, once; before it, each way's own. */
+static void add_prologue(const Picture *pic, Box *b)
+{
+    const Kernel *k = b->kernel;
+    const Section section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_PROLOGUE;
+    int common = k->nin > 1 ? k->in[0].n : 0;
+
+    if (k->nin == 1) {
+        add_links(pic, b, &k->in[0], section);
+        return;
+    }
+    for (int i = 1; i < k->nin; i++) { /* the last so many links are of one op on every way */
+        int same = 0;
+        while (same < common && same < k->in[i].n && k->in[i].link[k->in[i].n - 1 - same].op == k->in[0].link[k->in[0].n - 1 - same].op)
+            same++;
+        common = same;
+    }
+    for (int i = 0; i < k->nin; i++) {
+        Way own = k->in[i];
+        bool known = false;
+        for (int j = 0; j < i; j++)
+            known = known || same_links(&k->in[i], &k->in[j]);
+        own.n -= common;
+        if (!known)
+            add_links(pic, b, &own, section);
+    }
+    Pill *q = PUSH(b->pill, b->npill);
+    *q = (Pill){.op = -2, .section = section, .what = "concat", .text = xprintf("concat of %d", k->nin), .title = "tensors joined by channels as they are read", .kind = "join"};
+    for (int i = k->in[0].n - common; i < k->in[0].n; i++)
+        add_pill(pic, b, k->in[0].link[i].op, section);
+}
+
+/* About as wide as its letters; UTF-8's later bytes are none. */
+static int text_width(const char *s)
+{
+    int n = 0;
+
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xC0) != 0x80;
+    return n * LETTER / 10 + PILL_ENDS;
+}
+
+/* Pills in rows, in order; a section begins a row, sides stand apart. */
+static void flow_pills(Box *b)
+{
+    const int left = BOX_CAPTION, right = BOX_W - BOX_PAD;
+    int x = left, row = -1;
+
+    for (int i = 0; i < b->npill; i++) {
+        Pill *q = &b->pill[i];
+        const int room = right - left - (q->section == SECTION_SIDE ? SIDE_INDENT : 0);
+        q->w = q->section == SECTION_CORE ? right - left : text_width(q->text);
+        q->w = q->w > room ? room : q->w;
+        if (row < 0 || q->section != b->pill[i - 1].section || x + q->w > right) {
+            row++;
+            x = q->section == SECTION_SIDE ? left + SIDE_INDENT : left;
+        }
+        q->row = row;
+        q->x = x;
+        x += q->w + 5;
+    }
+    b->rows = row + 1;
+}
+
+static void fill_box(const Picture *pic, Box *b)
+{
+    const Kernel *k = b->kernel;
+
+    add_prologue(pic, b);
+    if (k->kind != KERNEL_PASS)
+        add_pill(pic, b, k->op, SECTION_CORE);
+    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        add_links(pic, b, &k->out, SECTION_EPILOGUE);
+    if (b->node && b->node->nnorm) {
+        Pill *q = PUSH(b->pill, b->npill);
+        const char *norms = "";
+        for (int i = 0; i < b->node->nnorm; i++)
+            norms = xprintf("%s%s%s", norms, i ? ", " : "", pic->plan->g->op[b->node->norm[i]].path);
+        *q = (Pill){.op = -1, .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE, .what = "statistics", .text = "mean, variance", .kind = "stats",
+                    .title = xprintf("statistics over the batch, for %s", norms)};
+    }
+    flow_pills(b);
+}
+
+/* ---- boxes and wires ---- */
+
+static int box_of_node(const Picture *pic, int node)
+{
+    for (int i = 1; i < pic->nbox; i++)
+        if (pic->box[i].kernel->node == node)
+            return i;
+    return 0;
+}
+
+static void add_wire(Picture *pic, int from, int to, int row)
+{
+    for (int i = 0; i < pic->nwire; i++)
+        if (pic->wire[i].from == from && pic->wire[i].to == to)
+            return;
+    *PUSH(pic->wire, pic->nwire) = (Wire){.from = from, .to = to, .row = row};
+}
+
+static int row_of(const Box *b, int op)
+{
+    for (int i = 0; i < b->npill; i++)
+        if (b->pill[i].op == op)
+            return b->pill[i].row;
+    return 0;
+}
+
+static void wire_sides(Picture *pic, int to, const Way *w)
+{
+    for (int i = 0; i < w->n; i++)
+        for (int s = 0; s < w->link[i].nside; s++) {
+            const Side *side = &w->link[i].side[s];
+            const int first = side->pad >= 0 ? side->pad : side->way.n ? side->way.link[0].op : w->link[i].op;
+            add_wire(pic, box_of_node(pic, side->way.node), to, row_of(&pic->box[to], first));
+        }
+}
+
+static void add_wires(Picture *pic, int to)
+{
+    const Kernel *k = pic->box[to].kernel;
+
+    for (int i = 0; i < k->nin; i++) {
+        const int from = k->node == 0 ? 0 : box_of_node(pic, k->in[i].node);
+        add_wire(pic, from, to, -1);
+    }
+    for (int i = 0; i < k->nin; i++)
+        wire_sides(pic, to, &k->in[i]);
+    wire_sides(pic, to, &k->out);
+}
+
+/* ---- ranks and columns ---- */
+
+static void rank_boxes(Picture *pic)
+{
+    for (int i = 1; i < pic->nbox; i++)
+        for (int w = 0; w < pic->nwire; w++)
+            if (pic->wire[w].to == i && pic->box[pic->wire[w].from].rank >= pic->box[i].rank)
+                pic->box[i].rank = pic->box[pic->wire[w].from].rank + 1;
+}
+
+/* above[i * n + j]: j comes before i. */
+static bool *ancestors(const Picture *pic)
+{
+    const int n = pic->nbox;
+    bool *above = xalloc((size_t)n * (size_t)n);
+
+    for (int i = 1; i < n; i++)
+        for (int w = 0; w < pic->nwire; w++)
+            if (pic->wire[w].to == i) {
+                const int from = pic->wire[w].from;
+                above[i * n + from] = true;
+                for (int j = 0; j < n; j++)
+                    above[i * n + j] |= above[from * n + j];
+            }
+    return above;
+}
+
+/* Parents of box i that no other parent comes behind. */
+static int leading(const Picture *pic, const bool *above, int i, int *list)
+{
+    int n = 0;
+
+    for (int w = 0; w < pic->nwire; w++) {
+        const int from = pic->wire[w].from;
+        bool last = pic->wire[w].to == i;
+        for (int v = 0; v < pic->nwire && last; v++)
+            last = pic->wire[v].to != i || !above[pic->wire[v].from * pic->nbox + from];
+        if (last)
+            list[n++] = from;
+    }
+    return n;
+}
+
+static int last_rank(const Picture *pic)
+{
+    int r = 0;
+
+    for (int i = 0; i < pic->nbox; i++)
+        r = pic->box[i].rank > r ? pic->box[i].rank : r;
+    return r;
+}
+
+/* Boxes of a rank do not overlap: they are pushed apart, and stay about the same middle. */
+static void spread_rank(Picture *pic, int rank)
+{
+    Box **list = NULL;
+    int n = 0;
+    double pushed = 0;
+
+    for (int i = 0; i < pic->nbox; i++) {
+        if (pic->box[i].rank != rank)
+            continue;
+        *PUSH(list, n) = &pic->box[i];
+        for (int k = n - 1; k > 0 && list[k - 1]->column > list[k]->column; k--) {
+            Box *b = list[k];
+            list[k] = list[k - 1];
+            list[k - 1] = b;
+        }
+    }
+    for (int k = 1; k < n; k++)
+        if (list[k]->column < list[k - 1]->column + 1) {
+            pushed += list[k - 1]->column + 1 - list[k]->column;
+            list[k]->column = list[k - 1]->column + 1;
+        }
+    for (int k = 0; k < n; k++)
+        list[k]->column -= pushed / n;
+}
+
+static void place_columns(Picture *pic)
+{
+    const int n = pic->nbox;
+    const bool *above = ancestors(pic);
+    int *parent = xalloc(sizeof *parent * (size_t)n), *list = xalloc(sizeof *list * (size_t)(pic->nwire + 1));
+    double *width = xalloc(sizeof *width * (size_t)n), *taken = xalloc(sizeof *taken * (size_t)n);
+
+    for (int i = 0; i < n; i++)
+        parent[i] = i && leading(pic, above, i, list) == 1 ? list[0] : -1;
+    for (int i = n - 1; i >= 0; i--) { /* columns of what hangs below */
+        double sum = 0;
+        for (int c = i + 1; c < n; c++)
+            sum += parent[c] == i ? width[c] : 0;
+        width[i] = sum > 1 ? sum : 1;
+    }
+    for (int i = 1; i < n; i++) {
+        Box *b = &pic->box[i];
+        if (parent[i] >= 0) {
+            const int p = parent[i];
+            double all = 0;
+            for (int c = 0; c < n; c++)
+                all += parent[c] == p ? width[c] : 0;
+            b->column = pic->box[p].column - all / 2 + taken[p] + width[i] / 2;
+            taken[p] += width[i];
+            continue;
+        }
+        const int m = leading(pic, above, i, list);
+        for (int k = 0; k < m; k++)
+            b->column += pic->box[list[k]].column / m;
+    }
+    for (int r = 0; r <= last_rank(pic); r++)
+        spread_rank(pic, r);
+}
+
+/* ---- groups ---- */
+
+static int depth_of(const char *layer)
+{
+    int n = 0;
+
+    for (; *layer; layer++)
+        n += *layer == '.';
+    return n;
+}
+
+static bool in_group(const Box *b, const char *name)
+{
+    const size_t n = strlen(name);
+
+    return b->kernel && strncmp(b->kernel->layer, name, n) == 0 && b->kernel->layer[n] == '.';
+}
+
+/* A frame for each group with two kernels or more. */
+static void find_frames(Picture *pic)
+{
+    for (int i = 1; i < pic->nbox; i++) {
+        const char *layer = pic->box[i].kernel->layer;
+        for (const char *dot = strchr(layer, '.'); dot; dot = strchr(dot + 1, '.')) {
+            const char *name = xstrndup(layer, (size_t)(dot - layer));
+            bool known = false;
+            int members = 0;
+            for (int f = 0; f < pic->nframe; f++)
+                known = known || strcmp(pic->frame[f].name, name) == 0;
+            for (int j = 1; j < pic->nbox; j++)
+                members += in_group(&pic->box[j], name);
+            if (!known && members > 1)
+                *PUSH(pic->frame, pic->nframe) = (Frame){.name = name, .depth = depth_of(name)};
+        }
+    }
+}
+
+/* The first or the last rank of a group. */
+static int frame_rank(const Picture *pic, const char *name, bool first)
+{
+    int rank = -1;
+
+    for (int i = 1; i < pic->nbox; i++)
+        if (in_group(&pic->box[i], name) && (rank < 0 || (first ? pic->box[i].rank < rank : pic->box[i].rank > rank)))
+            rank = pic->box[i].rank;
+    return rank;
+}
+
+/* Levels of frames that begin, or end, at a rank: as deep as the deepest of one name inside another. */
+static int frames_at(const Picture *pic, int rank, bool first)
+{
+    int most = 0;
+
+    for (int i = 1; i < pic->nbox; i++) {
+        int n = 0;
+        for (int f = 0; f < pic->nframe && pic->box[i].rank == rank; f++)
+            n += in_group(&pic->box[i], pic->frame[f].name) && frame_rank(pic, pic->frame[f].name, first) == rank;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static int deepest(const Picture *pic)
+{
+    int d = 0;
+
+    for (int f = 0; f < pic->nframe; f++)
+        d = pic->frame[f].depth + 1 > d ? pic->frame[f].depth + 1 : d;
+    return d;
+}
+
+/* ---- places ---- */
+
+int draw_row_y(const Box *b, int row)
+{
+    return b->y + BOX_HEADER + row * ROW_H;
+}
+
+static int box_bottom(const Box *b)
+{
+    return b->node && (b->node->stored || !b->kernel) ? b->tensor_y + TENSOR_H : b->y + b->h;
+}
+
+static void place_rows(Picture *pic)
+{
+    const int last = last_rank(pic);
+    int y = TOP;
+
+    for (int r = 0; r <= last; r++) {
+        int bottom = y;
+        const int turn = y - 13;
+        y += r ? frames_at(pic, r, true) * (FRAME_PAD + 8) : 0;
+        for (int i = 0; i < pic->nbox; i++) {
+            Box *b = &pic->box[i];
+            if (b->rank != r)
+                continue;
+            b->y = y;
+            b->elbow_y = turn;
+            b->h = b->kernel ? BOX_HEADER + b->rows * ROW_H + (b->rows ? 4 : 0) : 0;
+            b->tensor_y = b->y + b->h + (b->kernel ? 10 : 0);
+            bottom = box_bottom(b) > bottom ? box_bottom(b) : bottom;
+        }
+        y = bottom + GAP + frames_at(pic, r, false) * FRAME_PAD;
+    }
+    pic->h = y - GAP + MARGIN;
+}
+
+static bool covers(const Box *b, int x)
+{
+    return x > b->x - 6 && x < b->x + BOX_W + 6;
+}
+
+/* Whether a line down at x from rank a to rank b meets no box in between. */
+static bool is_free(const Picture *pic, int x, int a, int b)
+{
+    for (int i = 0; i < pic->nbox; i++)
+        if (pic->box[i].rank > a && pic->box[i].rank < b && covers(&pic->box[i], x))
+            return false;
+    return true;
+}
+
+static void find_buses(Picture *pic)
+{
+    for (int w = 0; w < pic->nwire; w++) {
+        Wire *e = &pic->wire[w];
+        const Box *a = &pic->box[e->from], *b = &pic->box[e->to];
+        const int x = a->x + BOX_W / 2;
+        /* from above, straight; by the side, from a column beside it */
+        e->bus = e->row < 0 ? !is_free(pic, x, a->rank, b->rank) : covers(b, x) || !is_free(pic, x, a->rank, b->rank);
+        if (e->bus && e->row < 0)
+            e->row = 0;
+    }
+}
+
+/* The last rank that the lane of box `from` reaches; -1: it has none. */
+static int lane_end(const Picture *pic, int from)
+{
+    int last = -1;
+
+    for (int w = 0; w < pic->nwire; w++)
+        if (pic->wire[w].bus && pic->wire[w].from == from && pic->box[pic->wire[w].to].rank > last)
+            last = pic->box[pic->wire[w].to].rank;
+    return last;
+}
+
+static int most_lanes(const Picture *pic)
+{
+    int most = 0;
+
+    for (int r = 0; r <= last_rank(pic); r++) {
+        int n = 0;
+        for (int i = 0; i < pic->nbox; i++)
+            n += pic->box[i].rank <= r && lane_end(pic, i) >= r;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* The first place from x on for the lane of box `from` down to rank `end`: no box and no other lane there. */
+static int free_lane(const Picture *pic, const int *lane, int from, int end, int x)
+{
+    const int beside = 8 + (FRAME_PAD + 2) * deepest(pic);
+
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int j = 0; j < pic->nbox; j++) {
+            const Box *b = &pic->box[j];
+            if (b->rank >= pic->box[from].rank && b->rank <= end && x > b->x - 8 && x < b->x + BOX_W + beside)
+                x = b->x + BOX_W + beside, moved = true;
+        }
+        for (int j = from + 1; j < pic->nbox; j++) /* those placed before, alive with it */
+            if (lane[j] && pic->box[j].rank <= end && lane[j] > x - LANE && lane[j] < x + LANE)
+                x = lane[j] + LANE, moved = true;
+    }
+    return x;
+}
+
+/* Whether a box of b's rank stands between b and x at its right. */
+static bool box_between(const Picture *pic, const Box *b, int x)
+{
+    for (int i = 0; i < pic->nbox; i++)
+        if (pic->box[i].rank == b->rank && pic->box[i].x > b->x && pic->box[i].x < x)
+            return true;
+    return false;
+}
+
+static int elbow_of_rank(const Picture *pic, int rank)
+{
+    for (int i = 0; i < pic->nbox; i++)
+        if (pic->box[i].rank == rank)
+            return pic->box[i].elbow_y;
+    BUG("no box of rank %d", rank);
+}
+
+/* Lanes at the right of where they begin, none upon another. */
+static void place_lanes(Picture *pic)
+{
+    int *lane = xalloc(sizeof *lane * (size_t)pic->nbox);
+
+    for (int i = pic->nbox - 1; i >= 0; i--) { /* short and late ones inside */
+        const Box *a = &pic->box[i];
+        const int end = lane_end(pic, i);
+        if (end < 0)
+            continue;
+        lane[i] = free_lane(pic, lane, i, end, a->x + BOX_W);
+        for (int w = 0; w < pic->nwire; w++) {
+            Wire *e = &pic->wire[w];
+            if (!e->bus || e->from != i)
+                continue;
+            const Box *b = &pic->box[e->to];
+            e->lane = lane[i];
+            e->below = box_between(pic, a, lane[i]) ? elbow_of_rank(pic, a->rank + 1) : 0;
+            e->above = b->x > lane[i] || box_between(pic, b, lane[i]) ? b->elbow_y : 0;
+        }
+        pic->w = lane[i] + MARGIN > pic->w ? lane[i] + MARGIN : pic->w;
+    }
+}
+
+static void place_x(Picture *pic, int gutter)
+{
+    double least = 0;
+
+    for (int i = 0; i < pic->nbox; i++)
+        least = pic->box[i].column < least ? pic->box[i].column : least;
+    pic->w = 0;
+    for (int i = 0; i < pic->nbox; i++) {
+        Box *b = &pic->box[i];
+        b->x = MARGIN + (FRAME_PAD + 2) * deepest(pic) + (int)((b->column - least) * (BOX_W + gutter));
+        const int right = b->x + BOX_W + (FRAME_PAD + 2) * deepest(pic) + MARGIN;
+        pic->w = right > pic->w ? right : pic->w;
+    }
+}
+
+static void place_frames(Picture *pic)
+{
+    const int deep = deepest(pic);
+
+    for (int f = 0; f < pic->nframe; f++) {
+        Frame *fr = &pic->frame[f];
+        const int pad = (deep - fr->depth) * FRAME_PAD - 4;
+        int left = pic->w, right = 0, top = pic->h, bottom = 0, above = 0, below = 0;
+        for (int i = 1; i < pic->nbox; i++) {
+            const Box *b = &pic->box[i];
+            if (!in_group(b, fr->name))
+                continue;
+            left = b->x < left ? b->x : left;
+            right = b->x + BOX_W > right ? b->x + BOX_W : right;
+            top = b->y < top ? b->y : top;
+            bottom = box_bottom(b) > bottom ? box_bottom(b) : bottom;
+        }
+        for (int g = 0; g < pic->nframe; g++) { /* frames inside that begin, or end, where this one does */
+            const size_t n = strlen(fr->name);
+            if (strncmp(pic->frame[g].name, fr->name, n) || pic->frame[g].name[n] != '.')
+                continue;
+            const int d = pic->frame[g].depth - fr->depth;
+            if (frame_rank(pic, pic->frame[g].name, true) == frame_rank(pic, fr->name, true) && d > above)
+                above = d;
+            if (frame_rank(pic, pic->frame[g].name, false) == frame_rank(pic, fr->name, false) && d > below)
+                below = d;
+        }
+        fr->x = left - pad;
+        fr->w = right - left + 2 * pad;
+        fr->y = top - (FRAME_PAD + 8) * (above + 1) + 2;
+        fr->h = bottom + 6 + FRAME_PAD * below + 2 - fr->y;
+    }
+}
+
+/* In the middle of a picture that is wide enough for the title. */
+static void centre(Picture *pic)
+{
+    const int shift = pic->w < MIN_W ? (MIN_W - pic->w) / 2 : 0;
+
+    for (int i = 0; i < pic->nbox; i++)
+        pic->box[i].x += shift;
+    for (int i = 0; i < pic->nwire; i++)
+        pic->wire[i].lane += shift;
+    for (int i = 0; i < pic->nframe; i++)
+        pic->frame[i].x += shift;
+    pic->w += 2 * shift;
+}
+
+Picture *draw_picture(const Plan *p)
+{
+    Picture *pic = xalloc(sizeof *pic);
+
+    pic->plan = p;
+    *PUSH(pic->box, pic->nbox) = (Box){.node = &p->node[0]};
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        *PUSH(pic->box, pic->nbox) = (Box){.kernel = k, .node = k->node >= 0 ? &p->node[k->node] : NULL};
+        fill_box(pic, &pic->box[pic->nbox - 1]);
+    }
+    for (int i = 1; i < pic->nbox; i++)
+        add_wires(pic, i);
+    rank_boxes(pic);
+    place_columns(pic);
+    find_frames(pic);
+    place_rows(pic);
+    place_x(pic, 44 + 2 * (FRAME_PAD + 2) * deepest(pic));
+    find_buses(pic);
+    place_x(pic, 44 + 2 * (FRAME_PAD + 2) * deepest(pic) + LANE * most_lanes(pic));
+    find_buses(pic);
+    place_lanes(pic);
+    place_frames(pic);
+    centre(pic);
+    return pic;
+}

@@ -1,0 +1,87 @@
+/* draw.h - `convoy draw`: a plan as a picture. draw.c makes what is in it and where it stands, draw_diff.c what differs between two,
+ * draw_svg.c prints. Lengths are whole pixels. */
+#ifndef DRAW_H
+#define DRAW_H
+
+#include "plan.h"
+
+/* How a thing fares in the other picture. */
+typedef enum Change { SAME, GONE, CAME, MOVED, CHANGED } Change;
+
+typedef enum Section { SECTION_PROLOGUE, SECTION_SIDE, SECTION_CORE, SECTION_EPILOGUE, SECTION_PASS } Section;
+
+/* A stage in a kernel's box. */
+typedef struct Pill {
+    int op;           /* -1: the statistics of the kernel's node */
+    Section section;
+    const char *what;                /* the stage, whosever it is: "relu" */
+    const char *text, *title, *kind; /* with its layer's name where that is another's; the tooltip; its colour, a class in the style */
+    int row, x, w;    /* row of the box; x from the box's left */
+    Change change;
+} Pill;
+
+/* A kernel with what it stores below; the first is the network's input, which has no kernel. */
+typedef struct Box {
+    const Kernel *kernel; /* NULL: the input */
+    const Tensor *node;   /* NULL: the loss */
+    Pill *pill;
+    int npill, rows;
+    int rank;             /* longest way from the input */
+    double column;
+    int x, y, h;          /* of the kernel's frame */
+    int elbow_y;          /* above it, and above the groups that begin with it: where wires turn */
+    int tensor_y;
+    Change change, tensor_change;
+} Box;
+
+/* Box `to` reads what box `from` makes. */
+typedef struct Wire {
+    int from, to;
+    int row; /* of the box that reads: where it comes in by the side, -1: from above */
+    bool bus; /* it goes around what stands between, in a lane */
+    int lane;
+    int below, above; /* y at which it turns into the lane, and out of it, where boxes beside either end are in the way; 0: they are not */
+} Wire;
+
+/* The frame around the kernels of a group. */
+typedef struct Frame {
+    const char *name;
+    int depth;
+    int x, y, w, h;
+} Frame;
+
+typedef struct Picture {
+    const Plan *plan;
+    Box *box;
+    int nbox;
+    Wire *wire;
+    int nwire;
+    Frame *frame;
+    int nframe;
+    int w, h;
+} Picture;
+
+enum {
+    BOX_W = 272,
+    BOX_CAPTION = 58, /* the column of "prologue", "core", "epilogue" */
+    BOX_PAD = 8,
+    BOX_HEADER = 22,
+    ROW_H = 24,
+    PILL_H = 19,
+    TENSOR_W = 188,
+    TENSOR_H = 40,
+    FRAME_PAD = 12,
+    LETTER = 68, /* a letter's width, in tenths */
+    PILL_ENDS = 14,
+};
+
+/* needs: a complete plan. sets: boxes with pills, wires, frames, all placed. */
+Picture *draw_picture(const Plan *p);
+/* needs: two pictures. sets: every `change` of both. */
+void draw_diff(Picture *a, Picture *b);
+/* One picture, or with `b` two side by side, as SVG. */
+void draw_svg(const Picture *a, const Picture *b, Buf *to);
+/* The y of a row of a box. */
+int draw_row_y(const Box *b, int row);
+
+#endif

@@ -1,0 +1,648 @@
+/* why.c - what the plan made of a layer, stage by stage, with the reasons.
+ *
+ * needs: a complete plan. sets: nothing; it decides nothing either: every reason was left by the pass that decided (Tensor.anchor,
+ * .choice, .why, Plan.sum_why, Norm.inference, Op.bias_why, Core.tiles_refused), and what is fused with what is read off the ways. */
+#include "why.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- names ---- */
+
+/* Whether `path` is `name`, or inside the group that is called so. */
+static bool inside(const char *path, const char *name)
+{
+    const size_t n = strlen(name);
+
+    return strncmp(path, name, n) == 0 && (!path[n] || path[n] == '.');
+}
+
+int why_find(const Graph *g, const char *name, int **ops)
+{
+    int n = 0;
+
+    *ops = NULL;
+    for (int i = 0; i < g->nop; i++)
+        if (inside(g->op[i].layer, name) || strcmp(g->op[i].path, name) == 0)
+            *PUSH(*ops, n) = i;
+    return n;
+}
+
+const char *why_nearest(const Graph *g, const char *name)
+{
+    const char **names = NULL;
+    int n = 0;
+
+    for (int i = 0; i < g->nop; i++) {
+        *PUSH(names, n) = g->op[i].layer;
+        *PUSH(names, n) = g->op[i].path;
+        for (const char *dot = strchr(g->op[i].layer, '.'); dot; dot = strchr(dot + 1, '.'))
+            *PUSH(names, n) = xstrndup(g->op[i].layer, (size_t)(dot - g->op[i].layer));
+    }
+    *PUSH(names, n) = NULL;
+    return diag_nearest(name, names);
+}
+
+/* ---- words ---- */
+
+const char *grouped(int64_t v)
+{
+    const char *s = xprintf("%lld", (long long)v);
+    const size_t n = strlen(s);
+    Buf b = {0};
+
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s%c", i && (n - i) % 3 == 0 && s[i - 1] != '-' ? "," : "", s[i]);
+    return b.text;
+}
+
+static const char *shape_text(Shape s)
+{
+    return xprintf("%dx%dx%d", s.c, s.h, s.w);
+}
+
+static void say(Story *s, const char *about, int64_t bytes, const char *text)
+{
+    *PUSH(s->fact, s->n) = (Fact){about, text, bytes};
+}
+
+static const char *path(const Plan *p, int op)
+{
+    return op == 0 ? "the input" : p->g->op[op].path;
+}
+
+static const char *join(const char *a, const char *between, const char *b)
+{
+    return a ? xprintf("%s%s%s", a, between, b) : b;
+}
+
+/* "conv1.bn, conv1.act": links [a, b) of a way; NULL where there are none. */
+static const char *links(const Plan *p, const Link *link, int a, int b)
+{
+    const char *text = NULL;
+
+    for (int i = a; i < b; i++)
+        text = join(text, ", ", path(p, link[i].op));
+    return text;
+}
+
+/* "conv1.conv, through conv1.bn, conv1.act": how value i of a way is come by. */
+static const char *value_text(const Plan *p, const Tensor *list, const Way *w, int i)
+{
+    const Tensor *root = &list[list[w->node].root];
+    const char *through = links(p, w->link, 0, i);
+    const char *stored = root->op == 0 ? "the input" : root->stored_op == root->op || list == p->node ? path(p, root->stored_op) : path(p, root->op);
+
+    return through ? xprintf("%s, through %s", stored, through) : stored;
+}
+
+/* ---- what stands where ---- */
+
+typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
+
+/* Where kernel k runs an op: at which link of which way. */
+typedef struct Spot {
+    Part part;
+    const Way *way;
+    int link;
+    int sum; /* PART_SIDE: the join */
+} Spot;
+
+static bool on_way(const Way *w, int op, Spot *s)
+{
+    for (int i = 0; i < w->n; i++) {
+        if (w->link[i].op == op) {
+            s->way = w;
+            s->link = i;
+            return true;
+        }
+        for (int j = 0; j < w->link[i].nside; j++) {
+            const Side *side = &w->link[i].side[j];
+            if (side->pad == op || on_way(&side->way, op, s)) {
+                if (side->pad == op)
+                    s->way = &side->way, s->link = 0;
+                s->part = PART_SIDE;
+                s->sum = w->link[i].op;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static Spot find_spot(const Kernel *k, int op)
+{
+    Spot s = {0};
+
+    if (k->op == op && k->kind != KERNEL_PASS) {
+        s.part = PART_CORE;
+        return s;
+    }
+    if (on_way(&k->out, op, &s)) {
+        s.part = s.part ? s.part : PART_OUT;
+        return s;
+    }
+    for (int i = 0; i < k->nin; i++)
+        if (on_way(&k->in[i], op, &s)) {
+            s.part = s.part ? s.part : PART_IN;
+            return s;
+        }
+    return s;
+}
+
+static bool is_point(const Plan *p, int op)
+{
+    return op_info[p->g->op[op].kind].cls == CLASS_POINT || p->g->op[op].kind == OP_BN;
+}
+
+static bool is_window(const Plan *p, int op)
+{
+    return op_info[p->g->op[op].kind].cls == CLASS_WINDOW;
+}
+
+/* Why a node stands where it does: what made flow end a way there. */
+static const char *anchor_text(const Plan *p, const Tensor *nd)
+{
+    const char *text = NULL;
+
+    if (nd->anchor & ANCHOR_STATS) {
+        const char *norms = NULL;
+        for (int i = 0; i < nd->nnorm; i++)
+            norms = join(norms, ", ", path(p, nd->norm[i]));
+        text = xprintf("%s need%s the mean and variance of it over the whole batch, known only when all images have run", norms ? norms : "norms",
+                       nd->nnorm == 1 ? "s" : "");
+    }
+    if (nd->anchor & ANCHOR_MANY)
+        text = join(text, "; ", "several ops read it");
+    if (nd->anchor & ANCHOR_SIDE)
+        text = join(text, "; ", "a sum reads it by the side, and can go only point stages by itself");
+    if (nd->anchor & ANCHOR_TENSOR)
+        text = join(text, "; ", "a sum or a pad reads it as one tensor behind a concat");
+    if (nd->anchor & ANCHOR_CUT)
+        text = join(text, "; ", "stages before it need more in backward than what others read would tell");
+    if (nd->anchor & ANCHOR_STORED)
+        text = join(text, "; ", "it is the cheapest tensor that backward can work from");
+    return text ? text : "it is the input";
+}
+
+static int op_readers(const Plan *p, int op)
+{
+    int n = 0;
+
+    for (int i = op + 1; i < p->g->nop; i++)
+        for (int k = 0; k < p->g->op[i].nin; k++)
+            n += p->g->op[i].ins[k] == op;
+    return n;
+}
+
+/* What follows from its place: at what moment it is computed, and on what. */
+static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k, const Spot *s, int op)
+{
+    const bool window = is_window(p, op), first = s->way && s->link == 0;
+    const char *before = s->way ? links(p, s->way->link, 0, s->link) : NULL;
+    const char *on = window ? "an image at a time, in scratch that stays in cache" : "on registers";
+
+    switch (s->part) {
+    case PART_CORE:
+        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, an image at a time" : xprintf("the core of kernel %s", k->name);
+    case PART_OUT:
+        return xprintf("epilogue of kernel %s, %s%s%s, before anything is stored: nothing behind %s has to wait for other images", k->name, on,
+                       before ? ", behind " : "", before ? before : "", path(p, first ? k->op : s->way->link[s->link - 1].op));
+    case PART_SIDE:
+        return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", path(p, s->sum), k->name,
+                       value_text(p, list, s->way, s->link), window ? "only the pixels that the pad takes" : on);
+    case PART_IN:
+        return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->way->grad ? "again: " : "", k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of",
+                       k->name, on,
+                       value_text(p, list, s->way, s->link));
+    default:
+        return "";
+    }
+}
+
+/* ---- training: forward ---- */
+
+static bool normalises(const Tensor *nd, int norm)
+{
+    for (int i = 0; i < nd->nnorm; i++)
+        if (nd->norm[i] == norm)
+            return true;
+    return false;
+}
+
+/* Where a norm's statistics are taken: behind a concat, of several tensors. */
+static void say_statistics(const Plan *p, Story *s)
+{
+    for (int i = 0; i < p->nnode; i++) {
+        const Tensor *nd = &p->node[i];
+        if (!normalises(nd, s->op))
+            continue;
+        if (nd->op == 0)
+            say(s, "statistics", -1, "of the input, in a pass");
+        else
+            say(s, "statistics", -1, xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of their own%s", path(p, nd->op),
+                                             p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue", p->kernel[nd->maker].name,
+                                             nd->nnorm > 1 ? xprintf("; taken once for the %d norms over it", nd->nnorm) : ""));
+    }
+}
+
+/* On how many ways a kernel goes through an op: behind a concat, on one for each tensor that is joined. */
+static int ways_through(const Kernel *k, int op)
+{
+    int n = 0;
+
+    for (int i = 0; i < k->nin; i++) {
+        Spot s = {0};
+        n += on_way(&k->in[i], op, &s);
+    }
+    return n;
+}
+
+/* Why an op that stands in prologues does not stand in the epilogue before: the node between. */
+static void say_barrier(const Plan *p, Story *s, const Spot *spot)
+{
+    if (spot->way->node < 0)
+        return;
+    const Tensor *nd = &p->node[spot->way->node];
+    say(s, "not before", -1, nd->op == 0 ? "there is no kernel before it: it begins at the input" : xprintf("%s is where kernels meet: %s", path(p, nd->op), anchor_text(p, nd)));
+}
+
+static void tell_forward(const Plan *p, Story *s)
+{
+    const int op = s->op;
+    const bool norm = p->g->op[op].kind == OP_BN;
+    bool barrier = false;
+
+    if (norm)
+        say_statistics(p, s);
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        const Spot spot = find_spot(k, op);
+        if (!spot.part)
+            continue;
+        const char *text = spot_text(p, p->node, k, &spot, op);
+        if (!k->has_forward)
+            text = xprintf("in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet", k->name);
+        if (ways_through(k, op) > 1)
+            text = xprintf("%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants", text, ways_through(k, op) - 1, k->nin);
+        say(s, norm ? "applied" : "forward", -1, text);
+        if (p->sum_why[op] && spot.part != PART_SIDE)
+            say(s, "sum there", -1, p->sum_why[op]);
+        if (k->kind == KERNEL_PASS && k->has_forward && k->op == op)
+            say(s, "why a pass", -1, anchor_text(p, &p->node[k->node]));
+        if ((spot.part == PART_IN || spot.part == PART_SIDE) && !barrier && k->has_forward) {
+            say_barrier(p, s, &spot);
+            barrier = true;
+        }
+    }
+    if (p->g->op[op].kind == OP_CONCAT && s->n == 0)
+        say(s, "forward", -1, "no code at all: who reads it reads the tensors that are joined, each its own way, into its packed input");
+}
+
+/* ---- training: memory ---- */
+
+/* The node of whose stored tensor op is the op, or whose value it is. */
+static const Tensor *node_storing(const Plan *p, int op)
+{
+    for (int i = 1; i < p->nnode; i++)
+        if (p->node[i].stored && p->node[i].stored_op == op)
+            return &p->node[i];
+    return NULL;
+}
+
+static int64_t route_bytes(const Plan *p, const Tensor *nd)
+{
+    int64_t bytes = 0;
+
+    for (int i = 0; i < nd->nroute; i++)
+        bytes += blocked_floats(p->g->op[nd->route[i]].shape);
+    return bytes;
+}
+
+static void say_choices(const Plan *p, Story *s, const Tensor *nd)
+{
+    const int64_t chosen = 4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd);
+
+    for (int i = 0; i < nd->nchoice && nd->nchoice > 1; i++) {
+        const Choice *c = &nd->choice[i];
+        if (c->op == nd->stored_op)
+            continue;
+        const char *why = c->early      ? xprintf("not: %s", nd->least_why)
+                          : c->refused >= 0 ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
+                                                      op_info[p->g->op[c->refused].kind].need == NEED_INPUT    ? "input"
+                                                      : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE ? "winners (more than 255 to a window)"
+                                                      : op_info[p->g->op[c->refused].kind].need == NEED_SIGN  ? "output's sign"
+                                                                                                              : "output")
+                          : c->bytes > chosen ? "it would serve, but is larger"
+                                              : "it would serve as well; of equals the latest is stored, so that least is recomputed";
+        say(s, "or instead", c->bytes, xprintf("%s, %s bytes an image; %s", path(p, c->op), grouped(c->bytes), why));
+    }
+}
+
+static const char *kept_text(const Tensor *nd)
+{
+    return nd->kept         ? "until backward has read it"
+           : nd->recomputed ? "not kept: it is made again for backward (its recompute segment runs forward once more)"
+                            : "forward only: backward does not read it, and its memory is free again";
+}
+
+/* Whose backward reads op's output, as autograd counts: "its own and conv3.conv's". */
+static const char *autograd_readers(const Graph *g, int op)
+{
+    const Need own = op_info[g->op[op].kind].need;
+    const char *text = own == NEED_OUTPUT || own == NEED_SIGN ? "its own" : NULL;
+
+    for (int i = op + 1; i < g->nop; i++) {
+        const Need need = op_info[g->op[i].kind].need;
+        if (g->op[i].kind != OP_LOSS && g->op[i].in == op && (need == NEED_INPUT || need == NEED_ROUTE))
+            text = join(text, " and ", xprintf("%s's", g->op[i].path));
+    }
+    return text;
+}
+
+static const char *own_bytes_text(OpKind kind)
+{
+    return kind == OP_DROP ? ": a byte of mask an element" : op_info[kind].need == NEED_ROUTE ? ": the winner's index a window, 8 bytes" : "";
+}
+
+static void tell_memory(const Plan *p, Story *s, int64_t autograd)
+{
+    const int op = s->op;
+    const Tensor *nd = node_storing(p, op);
+    const char *readers = autograd_readers(p->g, op);
+
+    if (nd) {
+        const int64_t bytes = 4 * blocked_floats(nd->shape[0]);
+        say(s, "stored", bytes, xprintf("%s bytes an image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
+        if (nd->nroute)
+            say(s, "stored", route_bytes(p, nd), xprintf("%s bytes more an image: a byte a window says which element won", grouped(route_bytes(p, nd))));
+        say(s, "why this", -1, nd->why);
+        say_choices(p, s, nd);
+    } else {
+        for (int i = 1; i < p->nnode; i++)
+            for (int j = 0; j < p->node[i].nchoice; j++)
+                if (p->node[i].choice[j].op == op && p->node[i].nchoice > 1)
+                    nd = &p->node[i];
+        say(s, "not stored", 0, nd ? xprintf("%s is stored instead, %s bytes an image: %s", path(p, nd->stored_op), grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
+                                   : is_point(p, op) ? "who reads it computes it: that costs less than to write and read a tensor"
+                                                     : "who reads it computes it");
+    }
+    if (autograd)
+        say(s, "autograd", autograd, xprintf("would keep %s bytes an image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
+                                             readers ? readers : "", readers ? " backward" : ""));
+}
+
+/* ---- training: backward ---- */
+
+/* Where value i of a way, counted from its core or its node, comes from in backward. */
+static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int i)
+{
+    if (s->part == PART_OUT) {
+        const int stored = s->way->grad;
+        const char *what = path(p, stored ? s->way->link[stored - 1].op : k->op);
+        const char *through = i > stored ? links(p, s->way->link, stored, i) : NULL;
+        return i == stored ? xprintf("%s, which is stored", what) : through ? xprintf("recomputed from the stored %s, through %s", what, through) : NULL;
+    }
+    const Tensor *nd = &p->node[s->way->node];
+    const char *from = value_text(p, p->node, s->way, i);
+    return i > 0 ? xprintf("recomputed from the stored %s", from) : nd->op == 0 ? "the input, read again" : xprintf("%s, which is stored", from);
+}
+
+static void tell_backward(const Plan *p, Story *s)
+{
+    const int op = s->op;
+    const Op *o = &p->g->op[op];
+    const Need need = op_info[o->kind].need;
+    static const char *const what[] = {[NEED_SIGN] = "where its output is above zero", [NEED_OUTPUT] = "its output", [NEED_INPUT] = "its input"};
+
+    if (o->kind == OP_LOSS || o->kind == OP_CONCAT)
+        return;
+    for (int i = 0; i < p->nkernel; i++) {
+        const Kernel *k = &p->kernel[i];
+        const Spot spot = find_spot(k, op);
+        if (!spot.part || !(spot.part == PART_CORE || spot.part == PART_OUT ? k->has_backward : k->back_data || k->has_backward))
+            continue;
+        if (spot.part == PART_CORE) {
+            const char *text = NULL;
+            for (int w = 0; w < k->nin; w++)
+                text = join(text, "; ", value_text(p, p->node, &k->in[w], k->in[w].n));
+            say(s, "backward", -1, xprintf("its weights' gradient reads its input: packed again from %s", text));
+            if (!k->back_data)
+                say(s, "backward", -1, "no gradient of its input: nothing before it learns");
+            return;
+        }
+        if (spot.part != PART_OUT && spot.link < spot.way->grad)
+            continue; /* recomputed there; its own backward is another kernel's */
+        const int at = spot.link, stored = spot.way->grad;
+        const char *text = NULL;
+        if (need == NEED_NOTHING)
+            text = o->kind == OP_DROP ? "its mask is drawn again from seed, step and place: nothing is kept" : "needs nothing of forward";
+        else if (need == NEED_ROUTE)
+            text = spot.part == PART_OUT && at < stored ? "the winners' bytes that are stored say where the gradient goes"
+                                                        : xprintf("finds the winners of its windows again: its input is %s", again_text(p, &spot, k, at));
+        else if (spot.part == PART_OUT && need == NEED_SIGN && at + 1 < stored)
+            text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the gradient is not zero", what[need],
+                           path(p, spot.way->link[stored - 1].op));
+        else
+            text = xprintf("needs %s%s: %s", what[need], o->kind == OP_BN ? " (x - mean, for gamma's gradient and the norm's share)" : "",
+                           again_text(p, &spot, k, need == NEED_INPUT ? at : spot.part == PART_OUT && need == NEED_SIGN && at < stored ? stored : at + 1));
+        say(s, "backward", -1, xprintf("in kernel %s; %s", k->name, text));
+    }
+}
+
+/* ---- inference, bias, code ---- */
+
+static void tell_inference(const Plan *p, Story *s)
+{
+    const int op = s->op;
+    const Op *o = &p->g->op[op];
+
+    if (o->kind == OP_LOSS || o->kind == OP_CONCAT)
+        return;
+    if (o->kind == OP_DROP) {
+        say(s, "inference", -1, "gone: dropout does nothing at inference");
+        return;
+    }
+    if (o->kind == OP_BN) {
+        const Norm *n = plan_norm(p, op);
+        say(s, "inference", -1, n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, path(p, n->stopped_by)) : n->inference);
+        return;
+    }
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        const Spot spot = find_spot(k, op);
+        if (spot.part == PART_CORE)
+            say(s, "inference", -1, k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for" : "its input is packed first");
+        else if (spot.part == PART_OUT)
+            say(s, "inference", -1, xprintf("epilogue of %s", k->name));
+        else if (spot.part)
+            say(s, "inference", -1, xprintf("%s %s", spot.part == PART_SIDE ? "by the side, in" : k->kind == KERNEL_PASS ? "a pass:" : "prologue of", k->name));
+    }
+}
+
+static const Kernel *kernel_of(const Plan *p, int op)
+{
+    for (int i = 0; i < p->nkernel; i++)
+        if (p->kernel[i].op == op && p->kernel[i].wparam >= 0)
+            return &p->kernel[i];
+    return NULL;
+}
+
+static void tell_core(const Plan *p, Story *s, const Core *c)
+{
+    const Tile *t = tile_main(c);
+    const int64_t adds = (int64_t)c->ntap * t->rows * t->cols * c->vectors;
+    const Spec *spec = p->g->spec;
+    const char *budget = spec->unroll == UNROLL_FULL ? "unroll: full, no budget" : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
+        c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
+
+    say(s, "tile", -1, xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles an image, the least of all tiles",
+                            t->rows, t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
+    say(s, "unrolled", -1, xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
+                                   c->rows > 1 ? xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS) : "",
+                                   grouped(adds), budget, c->blocks, c->lanes));
+}
+
+static void tell_code(const Plan *p, Story *s)
+{
+    const Kernel *k = kernel_of(p, s->op);
+    const Op *o = &p->g->op[s->op];
+
+    if (!k)
+        return;
+    const Spec *spec = p->g->spec;
+    if (o->layer_index >= 0 && spec->layer[o->layer_index].bias != BIAS_AUTO)
+        say(s, "bias", -1, o->bias ? "kept: the spec says so" : "none: the spec says so");
+    else if (o->bias_why)
+        say(s, "bias", -1, o->bias_why);
+    if (k->kind == KERNEL_LINEAR) {
+        say(s, "product", -1, "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend on threads");
+    } else {
+        tell_core(p, s, &k->forward);
+        if (k->lanewise)
+            say(s, "lanewise", -1, "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
+        if (k->ndata > 1)
+            say(s, "backward", -1, xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that share their taps", k->ndata));
+        say(s, "weights", -1, xprintf("their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
+                                     k->weight.images == 1 ? "image by image" : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums",
+                                                                                        k->weight.images)));
+    }
+    say(s, "scratch", 4 * k->scratch, xprintf("%s bytes a thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
+    say(s, "pieces", -1, xprintf("%d, by a batch of %d, never by threads: partial sums are added in piece order", p->pieces, spec->train.batch));
+}
+
+/* ---- the whole ---- */
+
+Story why_tell(const Plan *p, int op)
+{
+    Story s = {.op = op};
+    int64_t *autograd = xalloc(sizeof *autograd * (size_t)p->g->nop);
+
+    if (op == 0) {
+        say(&s, "not stored", 0, "it is the caller's, and read again in backward");
+        return s;
+    }
+    grad_autograd(p->g, autograd);
+    tell_forward(p, &s);
+    if (p->g->op[op].kind != OP_LOSS)
+        tell_memory(p, &s, autograd[op]);
+    tell_backward(p, &s);
+    tell_inference(p, &s);
+    tell_code(p, &s);
+    return s;
+}
+
+void print_wrapped(const char *text, int indent, FILE *to)
+{
+    enum { WIDTH = 110 };
+    int at = indent;
+
+    for (const char *word = text; *word;) {
+        const int n = (int)strcspn(word, " ");
+        if (at > indent && at + 1 + n > WIDTH) {
+            fprintf(to, "\n%*s", indent, "");
+            at = indent;
+        } else if (at > indent) {
+            fputc(' ', to);
+            at++;
+        }
+        fprintf(to, "%.*s", n, word);
+        at += n;
+        word += n;
+        while (*word == ' ')
+            word++;
+    }
+    fputc('\n', to);
+}
+
+/* Bytes an image that the plan keeps of what these ops make, and that autograd would. */
+static void totals(const Plan *p, const int *ops, int n, int64_t *kept, int64_t *autograd)
+{
+    int64_t *by_op = xalloc(sizeof *by_op * (size_t)p->g->nop);
+
+    grad_autograd(p->g, by_op);
+    *kept = *autograd = 0;
+    for (int i = 0; i < n; i++) {
+        const Tensor *nd = node_storing(p, ops[i]);
+        *autograd += by_op[ops[i]];
+        *kept += nd && nd->kept ? 4 * blocked_floats(nd->shape[0]) : 0;
+        *kept += nd && !nd->recomputed ? route_bytes(p, nd) : 0;
+    }
+}
+
+void why_print(const Plan *p, const char *name, const int *ops, int n, FILE *to)
+{
+    int64_t kept, autograd;
+
+    totals(p, ops, n, &kept, &autograd);
+    fprintf(to, "%s of %s, for %s\n", name, p->g->spec->name, p->target->name);
+    for (int i = 0; i < n; i++) {
+        const Op *o = &p->g->op[ops[i]];
+        const Story s = why_tell(p, ops[i]);
+        fprintf(to, "\n%s", o->path);
+        fprintf(to, " (%s):", op_info[o->kind].name);
+        for (int k = 0; k < o->nin; k++)
+            fprintf(to, "%s %s", k ? "," : "", shape_text(p->g->op[o->ins[k]].shape));
+        if (o->kind != OP_LOSS)
+            fprintf(to, "%s %s", o->nin ? " ->" : "", shape_text(o->shape));
+        if (op_readers(p, ops[i]) > 1)
+            fprintf(to, ", read by %d ops", op_readers(p, ops[i]));
+        fputc('\n', to);
+        for (int f = 0; f < s.n; f++) {
+            const bool same = f && strcmp(s.fact[f].about, s.fact[f - 1].about) == 0;
+            fprintf(to, "  %-11s ", same ? "" : s.fact[f].about);
+            print_wrapped(s.fact[f].text, 14, to);
+        }
+    }
+    fprintf(to, "\nkept for backward: %s bytes an image; autograd would keep %s of the same stages\n", grouped(kept), grouped(autograd));
+}
+
+bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)
+{
+    int64_t kept, autograd;
+    json_t *stages = json_array();
+
+    totals(p, ops, n, &kept, &autograd);
+    for (int i = 0; i < n; i++) {
+        const Op *o = &p->g->op[ops[i]];
+        const Story s = why_tell(p, ops[i]);
+        json_t *facts = json_array();
+        for (int f = 0; f < s.n; f++) {
+            json_t *fact = json_pack("{s:s, s:s}", "about", s.fact[f].about, "text", s.fact[f].text);
+            if (fact && s.fact[f].bytes >= 0)
+                json_object_set_new(fact, "bytes", json_integer(s.fact[f].bytes));
+            json_array_append_new(facts, fact);
+        }
+        json_array_append_new(stages, json_pack("{s:s, s:s, s:[i, i, i], s:o}", "path", o->path, "op", op_info[o->kind].name, "output", o->shape.c, o->shape.h,
+                                                o->shape.w, "facts", facts));
+    }
+    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer", name, "kept_bytes", (json_int_t)kept,
+                             "autograd_bytes", (json_int_t)autograd, "stages", stages);
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    if (text)
+        fprintf(to, "%s\n", text);
+    free(text);
+    json_decref(root);
+    return text != NULL;
+}

@@ -1,0 +1,315 @@
+/* winograd.c - which passes of a conv run by Winograd F(4x4, 3x3), and how: tiles, blocks of them, register tiles.
+ *
+ * needs: a checked graph, the target; for the cores also the kernel's packed images.
+ * sets:  Kernel.winograd, its work space, the images that it takes together.
+ *
+ * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points, plus a constant a
+ * register tile. Transforms: a constant for each tile and block of 16 channels. Memory: where the transformed weights and a block of tiles
+ * do not fit the cache together, the weights come from the next cache once a block. A direct core is what tile.c says. The cheaper
+ * one is taken; docs/kernels.md has the constants and what they were measured on. */
+#include "plan.h"
+
+enum {
+    IN = 110, SPREAD = 90, OUT = 110, TAPS = 900, /* cycles of a transform, of a tile (TAPS: 16 x 16 channels), for each 8 lanes */
+    CALL = 14,              /* of a register tile: the call, its loops' ends */
+    CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
+    STREAM = 10,            /* bytes a cycle from the next cache */
+    WORK = 2 * 1024 * 1024, /* bytes that a block of tiles may take */
+    GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
+    TOGETHER = 32,          /* tiles up to which images are taken together */
+};
+
+static int divide_up(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static bool possible(const Graph *g, const Op *o)
+{
+    if (o->kind != OP_CONV || o->groups != 1 || g->op[o->in].shape.c <= PLAIN_MAX)
+        return false;
+    for (int d = 0; d < 2; d++)
+        if (o->kernel[d] != 3 || o->stride[d] != 1 || o->dilation[d] != 1)
+            return false;
+    return true;
+}
+
+/* Cycles of a step that multiplies `rows` broadcasts by `vectors` vf. */
+static double step_cycles(const Target *t, int rows, int vectors)
+{
+    const double parts = t->parts, fma = parts * rows * vectors / 2, loads = (rows + parts * vectors) / 2;
+    const double most = fma > loads ? fma : loads;
+
+    return (most > 4 ? most : 4) + 0.5;
+}
+
+/* Whether a register tile fits the register file, its vectors and a broadcast with it. */
+static bool fits(const Target *t, int rows, int vectors)
+{
+    const int parts = t->parts, registers = parts * t->registers;
+
+    return t->kind == TARGET_PORTABLE ? rows * vectors <= 3 : parts * (rows * vectors + vectors) + 1 <= registers;
+}
+
+/* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read less often. */
+static void choose_tile(const Target *t, int out_blocks, int most_rows, int *rows, int *vectors)
+{
+    double best = 0;
+
+    for (int v = 1; v <= 4 && v <= out_blocks; v++)
+        for (int r = 1; r <= most_rows; r++) {
+            if (out_blocks % v || !fits(t, r, v))
+                continue;
+            const double rate = r * v / step_cycles(t, r, v);
+            if (rate > best * (v > *vectors && best > 0 ? 0.98 : 1.0001))
+                best = rate, *rows = r, *vectors = v;
+        }
+}
+
+/* `block` tiles in register tiles of w->most rows or fewer, as even as can be: `full` tiles are in those of w->rows, the rest in those of
+ * a row less. */
+static void split_block(Winograd *w, int block, int most)
+{
+    const int n = divide_up(block, most);
+
+    w->block = block;
+    w->rows = divide_up(block, n);
+    w->full = (block - n * (w->rows - 1)) * w->rows;
+}
+
+static double block_cycles(const Target *t, const Winograd *w)
+{
+    const double parts = t->parts, steps = (double)w->blocks * w->lanes;
+    const double transformed = 4.0 * 36 * 256 * w->blocks * w->out_blocks;
+    double cycles, near;
+
+    if (w->weights) {
+        const double sum = (16.0 / w->rows) * (w->block * step_cycles(t, w->rows, w->vectors) + CALL);
+        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sum + TAPS * parts / 2 * w->blocks * w->out_blocks +
+                 w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks);
+        near = transformed / 4; /* dw, read and written */
+    } else {
+        const int full = w->full / w->rows, rest = w->rows > 1 ? (w->block - w->full) / (w->rows - 1) : 0;
+        const double products = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
+                                rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
+        cycles = 36.0 * w->out_blocks / w->vectors * products + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
+        near = transformed;
+    }
+    return cycles + (near + 4.0 * w->work > CACHE ? near / STREAM : 0);
+}
+
+static void lay_out(Winograd *w)
+{
+    w->v_block = (int64_t)w->block * LANES;
+    w->v_point = w->blocks * w->v_block + LANES; /* a line more: points a power of two apart would share a set of the cache */
+    if (w->weights) {
+        w->z_point = w->out_blocks * w->v_block + LANES;
+        w->z_at = 36 * w->v_point;
+        w->m_at = w->z_at + 36 * w->z_point;
+        w->work = w->m_at + (int64_t)36 * 256 * w->vectors;
+    } else {
+        w->m_point = w->vectors * w->v_block + LANES;
+        w->m_at = 36 * w->v_point;
+        w->work = w->m_at + 36 * w->m_point;
+    }
+}
+
+/* The block of tiles that costs least a tile: of a part of an image, or of several images. */
+static double choose_block(const Target *t, Winograd *w, int images)
+{
+    Winograd best = *w;
+    double least = -1;
+    const int most = w->rows;
+
+    for (int n = 1; n <= w->tiles || n <= images; n++)
+        for (int whole = 0; whole < 2; whole++) {
+            const int block = whole ? w->tiles * divide_up(images, n) : divide_up(w->tiles, n);
+            if (n > (whole ? images : w->tiles))
+                continue;
+            if (!w->weights)
+                split_block(w, block, most);
+            w->block = block;
+            lay_out(w);
+            if (4 * w->work > WORK && block > 4)
+                continue;
+            const double cycles = block_cycles(t, w) / block;
+            if (least < 0 || cycles < least * 0.995)
+                least = cycles, best = *w;
+        }
+    *w = best;
+    return least * w->tiles;
+}
+
+/* Images of a batch that one piece has; how many a pass takes together. */
+static int images_together(const Plan *p, int tiles, int64_t floats)
+{
+    const int batch = p->g->spec->train.batch, most = batch / plan_pieces(batch);
+    int n = 1;
+
+    while (n < most && n * tiles < TOGETHER && 4 * (n + 1) * floats <= GROUP)
+        n++;
+    return n;
+}
+
+static Winograd choose_pass(const Plan *p, int op, Pass pass)
+{
+    const Graph *g = p->g;
+    const Op *o = &g->op[op];
+    const Target *t = p->target;
+    Winograd w = {0};
+
+    if (g->spec->winograd == WINOGRAD_OFF || !possible(g, o))
+        return w;
+    const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape, out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
+    w.weights = pass == PASS_WEIGHTS;
+    w.h = out.h, w.w = out.w;
+    w.across = divide_up(out.w, 4);
+    w.tiles = w.across * divide_up(out.h, 4);
+    w.blocks = blocks_of(in.c);
+    w.lanes = w.blocks == 1 ? in.c : LANES;
+    w.out_blocks = blocks_of(out.c);
+    w.vectors = 1;
+    choose_tile(t, w.out_blocks, w.weights ? LANES / 2 : LANES, &w.rows, &w.vectors);
+    while (w.weights && LANES % w.rows)
+        w.rows--;
+    w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
+    const double cycles = choose_block(t, &w, w.images), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
+    w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
+    return w;
+}
+
+void winograd_build(Plan *p)
+{
+    p->winograd = xalloc(sizeof *p->winograd * (size_t)p->g->nop);
+    for (int op = 0; op < p->g->nop; op++)
+        for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
+            p->winograd[op][pass] = choose_pass(p, op, pass);
+}
+
+int64_t winograd_products(const Winograd *w)
+{
+    return (int64_t)36 * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
+}
+
+/* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no multiple of four. */
+static void grow(Image *m, const Winograd *w, int top, int left, int border)
+{
+    if (!w->on)
+        return;
+    const int rows = top + w->tiles / w->across * 4 + border, cols = left + w->across * 4 + border;
+    if (rows <= m->rows && cols <= m->cols)
+        return;
+    m->rows = rows > m->rows ? rows : m->rows;
+    m->cols = cols > m->cols ? cols : m->cols;
+    m->filled = true;
+    m->floats = (int64_t)blocks_of(m->shape.c) * LANES * m->rows * m->cols;
+}
+
+void winograd_grow_x(const Plan *p, int op, Image *xs)
+{
+    grow(xs, &p->winograd[op][PASS_FORWARD], 0, 0, 2);
+    grow(xs, &p->winograd[op][PASS_WEIGHTS], 0, 0, 2);
+}
+
+void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz)
+{
+    const Op *o = &p->g->op[op];
+
+    grow(dz, &p->winograd[op][PASS_WEIGHTS], dz->top, dz->left, 0);
+    if (data)
+        grow(dz, &p->winograd[op][PASS_DATA], o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left, 2);
+}
+
+/* Offsets in an image whose pixel (y, x) is the first of what the tile at (0, 0) reads. */
+static void place(Winograd *w, const Image *m, int y, int x)
+{
+    w->x_image = m->floats;
+    w->x_row = (int64_t)m->cols * LANES;
+    w->x_block = (int64_t)m->rows * m->cols * LANES;
+    w->x_origin = ((int64_t)y * m->cols + x) * LANES;
+}
+
+static int64_t transformed(const Winograd *w)
+{
+    return (int64_t)36 * w->blocks * w->out_blocks * LANES * LANES;
+}
+
+/* Whether a run that a core calls has no image of its own, so that the core may take several images at once. */
+static bool runs_alone(const Chain *c)
+{
+    const Run *r = &c->run[0];
+    bool alone = c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0;
+
+    for (int i = 0; i < r->nside; i++)
+        alone &= r->side[i].from.where != AT_IMAGE;
+    return alone;
+}
+
+static void take_together(Winograd *w, Chain *c)
+{
+    if (w->images > 1 && runs_alone(c))
+        c->run[0].several = true;
+    else
+        w->images = 1;
+}
+
+void winograd_cores(const Plan *p, Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+    const bool train = k->dz >= 0;
+
+    for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++) {
+        Winograd *w = &k->winograd[pass];
+        *w = (Winograd){.images = 1};
+        if (pass != PASS_FORWARD && (!train || (pass == PASS_DATA && !k->back_data)))
+            continue;
+        *w = p->winograd[k->op][pass];
+        if (!w->on)
+            w->images = 1;
+    }
+    Winograd *forward = &k->winograd[PASS_FORWARD], *data = &k->winograd[PASS_DATA], *weights = &k->winograd[PASS_WEIGHTS];
+    if (forward->on) {
+        place(forward, &k->image[k->x], 0, 0);
+        k->fold_floats = transformed(forward);
+        if (train)
+            k->wu_floats = transformed(forward);
+    }
+    if (!train) {
+        forward->images = 1;
+    } else {
+        const Image *dz = &k->image[k->dz];
+        if (forward->on)
+            take_together(forward, &k->after);
+        if (data->on) {
+            place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
+            k->wt_floats = transformed(data);
+            for (int i = 0; i < k->nin; i++)
+                if (k->din[i].n && k->din[i].run[0].from.where == AT_CORE)
+                    take_together(data, &k->din[i]);
+        }
+        if (weights->on) {
+            place(weights, &k->image[k->x], 0, 0);
+            weights->z_image = dz->floats;
+            weights->z_row = (int64_t)dz->cols * LANES;
+            weights->z_block = (int64_t)dz->rows * dz->cols * LANES;
+            weights->z_origin = ((int64_t)dz->top * dz->cols + dz->left) * LANES;
+        }
+        if (weights->on || data->images > 1) /* one number of images for all of backward */
+            k->weight.images = weights->images > data->images ? weights->images : data->images;
+        if (data->images > 1)
+            data->images = k->weight.images;
+        const int copies = forward->images > k->weight.images ? forward->images : k->weight.images;
+        k->image[k->x].copies = copies;
+        k->image[k->dz].copies = k->weight.images;
+    }
+    int64_t work = 0;
+    for (int i = 0; i < 3; i++)
+        if (k->winograd[i].on && k->winograd[i].work > work)
+            work = k->winograd[i].work;
+    if (work) {
+        Image m = {.floats = work, .copies = 1, .name = "work", .shape = {.c = 36, .h = 1, .w = (int)(work / 36)}};
+        m.rows = 1, m.cols = m.shape.w;
+        *PUSH(k->image, k->nimage) = m;
+        k->work = k->nimage - 1;
+    }
+}

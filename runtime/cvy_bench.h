@@ -1,0 +1,69 @@
+/* cvy_bench.h - two loops that measure what the machine can do, in the instructions of the network's target: for `NAME bench`.
+ * Included by NAME_bench.c alone. SPDX-License-Identifier: 0BSD */
+#ifndef CVY_BENCH_H
+#define CVY_BENCH_H
+
+#include "cvy_kernels.h"
+#include "cvy_vec.h"
+
+/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. */
+CVY_KEEP float cvy_peak_thread(int64_t rounds)
+{
+    const vf s = vf_set(0.5f), t = vf_set(0.25f);
+    vf a = t, b = t, c = t, d = t, e = t;
+    float out[VF];
+#if defined CVY_AVX512
+    vf f = t, g = t, h = t, i = t, j = t;
+#endif
+
+    for (int64_t n = 0; n < rounds; n++) {
+        a = vf_fma(a, s, t), b = vf_fma(b, s, t), c = vf_fma(c, s, t);
+#if !defined CVY_PORTABLE
+        d = vf_fma(d, s, t), e = vf_fma(e, s, t);
+#endif
+#if defined CVY_AVX512
+        f = vf_fma(f, s, t), g = vf_fma(g, s, t), h = vf_fma(h, s, t), i = vf_fma(i, s, t), j = vf_fma(j, s, t);
+#endif
+    }
+#if defined CVY_AVX512
+    a = vf_add(vf_add(vf_add(a, f), vf_add(g, h)), vf_add(i, j));
+#endif
+    a = vf_add(vf_add(vf_add(a, b), vf_add(c, d)), e);
+    memcpy(out, &a, sizeof out);
+    return out[0];
+}
+
+static double cvy_peak(int threads, int64_t rounds, float *sink)
+{
+#if defined CVY_AVX512
+    const int vectors = 10;
+#elif defined CVY_PORTABLE
+    const int vectors = 3;
+#else
+    const int vectors = 5;
+#endif
+
+    CVY_PARALLEL(threads)
+    for (int p = 0; p < threads; p++)
+        sink[p * VF] += cvy_peak_thread(rounds);
+    return 2.0 * VF * vectors * (double)rounds * threads;
+}
+
+/* a = b + s c, a, b and c the thirds of the thread's part. */
+static double cvy_stream(int threads, float *all, int64_t floats, int rounds)
+{
+    const int64_t third = floats / threads / 3 / VF * VF;
+
+    CVY_PARALLEL(threads)
+    for (int p = 0; p < threads; p++) {
+        float *const a = all + p * 3 * third;
+        const float *const b = a + third, *const c = a + 2 * third;
+        const vf s = vf_set(0.5f);
+        for (int r = 0; r < rounds; r++)
+            for (int64_t i = 0; i < third; i += VF)
+                vf_store(a + i, vf_fma(vf_load(c + i), s, vf_load(b + i)));
+    }
+    return 12.0 * (double)third * rounds * threads;
+}
+
+#endif

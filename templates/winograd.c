@@ -1,0 +1,121 @@
+// Winograd cores: a 3 x 3 conv of stride 1 by tiles of 4 x 4 outputs (cvy_vec.h has the transforms). `h` is the header's record,
+// `c` a core, `t` a register tile.
+
+//$ define winograd
+//$ for t in c.tiles
+/* $t.doc, at one of the 36 points */
+CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m)
+{
+    //$ for a in t.acc
+    vf $a.name = vf_zero();
+    //$ end
+    for (int b = 0; b < $c.blocks; b++, v += $c.v_block, u += 256)
+        for (int l = 0; l < $c.lanes; l++) {
+            const float *const vl = v + l, *const ul = u + l * 16;
+            //$ for w in t.vectors
+            const vf u$w.i = vf_load(ul + $w.u);
+            //$ end
+            vf s;
+            //$ for p in t.rows
+            s = vf_set(vl[$p.v]);
+            //$ for a in p.acc
+            $a.name = vf_fma(s, u$a.v, $a.name);
+            //$ end
+            //$ end
+        }
+    //$ for a in t.acc
+    vf_store(m + $a.m, $a.name);
+    //$ end
+}
+//$ end
+/* The 36 products of `n` tiles with the weights of $c.c_step channels. */
+static inline void $h.name_$c.name_products(const float *v, const float *u, float *m, int n)
+{
+    for (int p = 0; p < 36; p++, v += $c.v_point, u += $c.u_point, m += $c.m_point) {
+        int t = 0;
+        //$ for s in c.spans
+        for (; t < n && t < $s.to; t += $s.step)
+            $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
+        //$ end
+    }
+}
+/* $c.doc */
+CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *u, const float *bias, float *work, void *run, cvy_image *image,
+    cvy_begin *begin, cvy_point *point, cvy_end *end)
+{
+    static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
+    float *const m = work + $c.m_at;
+
+    for (int first = 0; first < images * $c.tiles_image; first += $c.block) {
+        const int left = images * $c.tiles_image - first, n = left < $c.block ? left : $c.block;
+        cvy_winograd_in(&from, x + $c.x_origin, first, n, work);
+        for (int c = 0; c < $c.channels; c += $c.c_step) {
+            $h.name_$c.name_products(work, u + c * (ptrdiff_t)$c.u_channel, m, n);
+            for (int t = 0; t < n; t++) {
+                const int tile = (first + t) % $c.tiles_image, y = tile / $c.across * 4, x0 = tile % $c.across * 4;
+                const int rows = $c.rows, cols = $c.cols;
+                image(run, (first + t) / $c.tiles_image);
+                for (int v = 0; v < $c.vectors; v++) {
+                    vf a[16];
+                    cvy_winograd_out(m + (v * $c.block + t) * 16, $c.m_point, bias ? vf_load(bias + c + v * 16) : vf_zero(), a);
+                    begin(run, c + v * 16, a[0], y, x0);
+                    for (int i = 0; i < rows; i++)
+                        for (int j = 0; j < cols; j++)
+                            point(run, a[4 * i + j], y + i, x0 + j);
+                    end(run);
+                }
+            }
+        }
+    }
+}
+
+//$ end
+
+//$ define winograd_weights
+/* $c.doc, summed over n tiles at one of the 36 points */
+CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int n)
+{
+    for (int l = 0; l < 16; l += $c.step, v += $c.step, m += $c.step * 16) {
+        const float *vt = v, *zt = z;
+        //$ for a in c.acc
+        vf $a.name = vf_zero();
+        //$ end
+        for (int t = 0; t < n; t++, vt += 16, zt += 16) {
+            //$ for w in c.vector
+            const vf z$w.i = vf_load(zt + $w.z);
+            //$ end
+            vf s;
+            //$ for p in c.inputs
+            s = vf_set(vt[$p.v]);
+            //$ for a in p.acc
+            $a.name = vf_fma(s, z$a.v, $a.name);
+            //$ end
+            //$ end
+        }
+        //$ for a in c.acc
+        vf_store(m + $a.m, $a.name);
+        //$ end
+    }
+}
+/* dw += the sum over `images` images of x * dz, $c.block tiles at a time */
+static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, float *work)
+{
+    static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
+    static const struct cvy_tiles back = {$c.across, $c.tiles_image, $c.out_blocks, $c.z_image, $c.z_row, $c.z_block, $c.z_point, $c.v_block};
+    float *const z = work + $c.z_at, *const m = work + $c.m_at;
+
+    for (int first = 0; first < images * $c.tiles_image; first += $c.block) {
+        const int left = images * $c.tiles_image - first, n = left < $c.block ? left : $c.block;
+        cvy_winograd_in(&from, x, first, n, work);
+        cvy_winograd_spread(&back, dz + $c.z_origin, first, n, z);
+        for (int c = 0; c < $c.out_blocks; c += $c.vectors)
+            for (int b = 0; b < $c.blocks; b++) {
+                for (int p = 0; p < 36; p++)
+                    $h.name_weights_sum(work + p * $c.v_point + b * $c.v_block, z + p * $c.z_point + c * $c.v_block, m + p * 256, n);
+                for (int v = 0; v < $c.vectors; v++)
+                    cvy_winograd_taps(m + v * $c.m_vector, dw + ((c + v) * (ptrdiff_t)$c.blocks + b) * (9 * 256));
+            }
+    }
+}
+
+//$ end

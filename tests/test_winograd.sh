@@ -1,0 +1,55 @@
+#!/bin/sh
+# The emitted Winograd cores of several shapes against sums in double: forward, backward-data, backward-weights.
+# usage: test_winograd.sh CONVOY SOURCE_DIR COMPILER
+convoy=$1 here=$2 cc=$3 passed=0 failed=0
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+command -v "$cc" >/dev/null || { echo "winograd: 0 passed, 0 failed, 1 skipped ($cc missing)"; exit 77; }
+# "rows cols" of a packed image, as the layer's file says
+extent() {
+    sed -n "s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9x]* in \([0-9]*\) x \([0-9]*\) pixels.*/\1 \2/p;s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9]*x\([0-9]*\)x\([0-9]*\)\(,.*\)* \*\//\1 \2/p" \
+        "$dir/net/n_conv2.c" | head -1
+}
+# input channels, output channels, height, width, padding, images taken together, target, flags
+check() {
+    cat >"$dir/n.yaml" <<Y
+{name: n, input: [$1, $3, $4], classes: 2, winograd: on, train: {data: shapes, batch: 128},
+ layers: [conv: {out: $1, kernel: 1, order: conv}, conv: {out: $2, padding: $5, order: conv, bias: true}, global_avg_pool, linear: classes]}
+Y
+    core=conv_$1x$3x$4_$2_k3x3_s1x1_p$5x$5
+    rm -rf "$dir/net"
+    if ! "$convoy" gen "$dir/n.yaml" -o "$dir/net" --target "$7" >"$dir/log" 2>&1; then
+        failed=$((failed + 1))
+        cat "$dir/log"
+        return
+    fi
+    x=$(extent xs) z=$(extent dz)
+    macro=$(sed -n 's/^#define \(CVY_[A-Z0-9]*\) 1.*/\1/p' "$dir/net/n_layout.h" | head -1)
+    flags=$(sed -n 's/^TARGET = *//p' "$dir/net/Makefile")
+    # shellcheck disable=SC2086 # several words
+    "$cc" -O1 -std=gnu11 -Wall -Wextra -Werror $flags -D"$macro" -I"$dir/net" -DHEADER="\"core_$core.h\"" -DCORE="$core" -DCI="$1" -DCO="$2" -DH="$3" -DW="$4" \
+        -DPAD="$5" -DIMAGES="$6" -DXR="${x% *}" -DXC="${x#* }" -DZR="${z% *}" -DZC="${z#* }" $8 "$here/winograd_check.c" \
+        "$dir/net/runtime/cvy_kernels.c" -lm -o "$dir/check" || { failed=$((failed + 1)); return; }
+    errors=$("$dir/check")
+    status=$?
+    [ -n "$8" ] && expected=1 || expected=0
+    if [ "$status" -eq "$expected" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf FAILED:
+    fi
+    echo "$1 -> $2, $3 x $4, padding $5, $6 images, $7${8:+ $8}:$errors"
+}
+check 64 64 16 16 1 1 native ''
+check 64 64 8 8 1 8 native ''
+check 16 32 14 11 1 3 native ''
+check 33 17 7 7 1 8 native ''
+check 20 40 9 13 0 2 native ''
+check 128 128 4 4 1 5 native ''
+check 16 48 5 6 2 1 native ''
+check 4 5 3 3 4 3 native ''
+check 33 17 6 7 1 3 portable ''
+check 16 16 8 8 1 1 native -DFAULT
+echo "winograd: $passed passed, $failed failed, 0 skipped"
+[ "$failed" -eq 0 ]
