@@ -102,7 +102,7 @@ static void put_chips(Buf *to, const Graph *g, const char *layer)
         if (strcmp(op->layer, layer) != 0)
             continue;
         const OpClass c = op_info[op->kind].cls;
-        buf_printf(to, "<span class=\"chip %s\">", c == CLASS_WEIGHT ? "weight" : c == CLASS_BARRIER ? "norm" : c == CLASS_POINT ? "act" : "other");
+        buf_printf(to, "<span class=\"chip %s\">", c == CLASS_WEIGHT ? "weight" : op_is_norm(op->kind) ? "norm" : c == CLASS_POINT ? "act" : "other");
         put(to, op_text(op));
         if (c == CLASS_WEIGHT && op->bias)
             buf_puts(to, " + bias");

@@ -240,7 +240,7 @@ static Facts layer_facts(const Spec *s, int i)
     Facts f = {0};
 
     for (int k = 0; k < l->nstage; k++) {
-        norm |= l->stage[k].op == OP_BN;
+        norm |= op_is_norm(l->stage[k].op);
         conv |= l->stage[k].op == OP_CONV;
     }
     if (l->nstage)

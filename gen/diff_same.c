@@ -51,7 +51,7 @@ static Gap *gaps_of(const Graph *g, int *n)
 
 static bool same_stage(const Op *a, const Op *b)
 {
-    if (a->kind == OP_BN && (a->eps < b->eps || a->eps > b->eps || a->momentum < b->momentum || a->momentum > b->momentum))
+    if (op_is_norm(a->kind) && (a->eps < b->eps || a->eps > b->eps || a->momentum < b->momentum || a->momentum > b->momentum))
         return false;
     return strcmp(op_text(a), op_text(b)) == 0;
 }

@@ -514,29 +514,6 @@ static Rec *piece_function(const File *f, const char *name, const bool *used, bo
     return fn;
 }
 
-static void put_stages(const File *f, const Chain *c, Buf *b)
-{
-    for (int i = 0; i < c->n; i++)
-        buf_printf(b, "%s%s", b->len ? "; " : "", describe_stages(f->p, &c->run[i]));
-}
-
-static const char *stage_list(const File *f, const Chain *c)
-{
-    Buf b = {0};
-
-    put_stages(f, c, &b);
-    return b.text ? b.text : "nothing";
-}
-
-static const char *stages_of(const File *f, const Chain *ways)
-{
-    Buf b = {0};
-
-    for (int i = 0; i < f->k->nin; i++)
-        put_stages(f, &ways[i], &b);
-    return b.text ? b.text : "nothing";
-}
-
 static bool *used_images(const Kernel *k)
 {
     return xalloc((size_t)k->nimage + 1);
@@ -632,7 +609,7 @@ static void conv_forward(const File *f)
     image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the core: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
+    rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the core; the core; the stages after it");
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
     norms_forward(f, kernel);
 }
@@ -705,8 +682,8 @@ static void begin_weights(const File *f, Rec *fn)
 
 static void backward_docs(const File *f, Rec *kernel)
 {
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward. dz: %s; dw; dx: %s; update", stage_list(f, &f->k->dout),
-            f->k->back_data ? stages_of(f, f->k->din) : "not needed");
+    rec_fmt(rec_add(kernel, "docs"), "text", "backward: dz, through the stages after the core; dw; %s; update",
+            f->k->back_data ? "dx, through the stages before it" : "dx is not needed");
 }
 
 static void conv_backward(const File *f)
@@ -802,7 +779,7 @@ static void linear_forward(const File *f)
     image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "forward. before the product: %s; after it: %s", stages_of(f, k->before), stage_list(f, &k->after));
+    rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the product; the product; the stages after it");
     over_pieces(f, kernel, xprintf("%s_pack_piece", k->name));
     gemm_line(kernel, xprintf("0, 1, n, %lld, %lld, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out, in, in, in, out));
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
@@ -903,7 +880,7 @@ static void pass_kernel(const File *f)
         call_before(f, fn);
         image_norms_end(f, fn);
         kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-        rec_fmt(rec_add(kernel, "docs"), "text", "forward: %s", stages_of(f, k->before));
+        rec_str(rec_add(kernel, "docs"), "text", "forward");
         over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
         norms_forward(f, kernel);
     }
@@ -918,7 +895,7 @@ static void pass_kernel(const File *f)
     call_din(f, fn);
     image_norms_end(f, fn);
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward: %s", stages_of(f, k->din));
+    rec_str(rec_add(kernel, "docs"), "text", "backward");
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
     norms_backward(f, kernel);
     if (!has_sums(f))
@@ -945,7 +922,7 @@ static void loss_kernel(const File *f)
     image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_fmt(rec_add(kernel, "docs"), "text", "the loss and its gradient. before: %s; back: %s", stages_of(f, k->before), stages_of(f, k->din));
+    rec_str(rec_add(kernel, "docs"), "text", "the loss and its gradient");
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
     if (!has_sums(f))
         return;

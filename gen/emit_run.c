@@ -67,6 +67,7 @@ typedef struct Lines {
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
+    int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
     bool uses_place, uses_q, infer;
     Buf done; /* constants that are declared and loaded already */
 } Lines;
@@ -99,6 +100,15 @@ static void load(Lines *l, const char *name, const char *expr)
 
     rec_str(s, "name", name);
     rec_str(s, "expr", expr);
+}
+
+/* What stands behind the v of a value: its number, or the side that it is read from. */
+static const char *number(const Lines *l, int value)
+{
+    for (int i = 0; i < l->r->nstep; i++)
+        if (l->r->step[i].kind == STEP_SIDE && l->r->step[i].out == value)
+            return xprintf("_side%d", l->r->step[i].side);
+    return xprintf("%d", value - l->base);
 }
 
 /* Whether `name` is new to this run; from then on it is not. */
@@ -146,15 +156,15 @@ static int node_room(const Lines *l)
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
 
-/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run. */
-static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first)
+/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run; one step's stand in one declaration. */
+static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first, Buf *declared)
 {
     const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
 
     l->uses_q = true;
     if (!once(l, name))
         return;
-    field(l, "vf %s", name);
+    buf_printf(declared, "%s%s", declared->len ? ", " : "vf ", name);
     if (!l->infer) {
         load(l, name, xprintf("%s(q->k->%s->%s + %s)", loads, alias, what, channel(first)));
         return;
@@ -189,8 +199,11 @@ static void step_constants(Lines *l, const Step *s)
                     image_constant(l, alias, xprintf("%s_of_image", alias), i, *w, blocks_of(l->p->g->op[s->op].shape.c) * LANES, s->first);
         return;
     }
+    Buf declared = {0};
     for (; w && *w; w++)
-        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first);
+        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first, &declared);
+    if (declared.len)
+        field(l, "%s", declared.text);
 }
 
 static void drop_constant(Lines *l, const Step *st)
@@ -413,7 +426,7 @@ static void side_step(Lines *l, const Step *step)
     }
     rec_str(s, "name", name);
     rec_str(s, "g", gradient(step));
-    rec_int(s, "out", step->out);
+    rec_str(s, "out", number(l, step->out));
     l->uses_place = l->uses_q = true;
 }
 
@@ -442,7 +455,7 @@ static void stats_step(Lines *l, const Step *step)
         load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first)));
     }
     Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
-    rec_int(s, "in", step->in);
+    rec_str(s, "in", number(l, step->in));
     rec_str(s, "of", prefix);
     rec_int(e, "padded", node_room(l));
     rec_str(e, "of", prefix);
@@ -476,19 +489,20 @@ static void sums_step(Lines *l, const Step *step)
 
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
-    field(l, "double *sums_%s", alias);
     field(l, "vf sum_%s, square_%s", alias, alias);
+    const char *sums, *end = step->first ? xprintf("q->c + %d", step->first) : "q->c";
     if (op_is_image_norm(l->p->g->op[step->op].kind)) {
         const char *name = xprintf("%s_gradient", alias);
         scratch_field(l, "double", name);
-        load(l, xprintf("sums_%s", alias), xprintf("q->%s + %s", name, channel(step->first)));
+        sums = xprintf("q->%s + %s", name, end);
     } else {
-        load(l, xprintf("sums_%s", alias), xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, channel(step->first)));
+        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, end);
     }
     rec_str(add_line(l->rec, "begin", "begin_sums"), "op", alias);
     Rec *e = add_line(l->rec, "end", "end_sums");
     rec_str(e, "op", alias);
     rec_int(e, "padded", padded);
+    rec_str(e, "sums", sums);
 }
 
 static void store_step(Lines *l, const Step *step)
@@ -505,7 +519,7 @@ static void store_step(Lines *l, const Step *step)
     load(l, "stored", place_block(l, &out, "stored", false, shifted));
     Rec *s = add_line(l->rec, "point", shifted ? "store_lanes" : "store");
     rec_str(s, "index", l->index);
-    rec_int(s, "in", step->in);
+    rec_str(s, "in", number(l, step->in));
     if (shifted)
         lane_fields(l, s, &out, r->shape.c);
     l->uses_place = l->uses_q = true;
@@ -531,11 +545,11 @@ static void steps(Lines *l)
             break;
         case STEP_ADD:
             s = add_line(l->rec, "point", "fwd_add");
-            rec_int(s, "in2", step->in2);
+            rec_str(s, "in2", number(l, step->in2));
             break;
         case STEP_BACK:
             s = add_line(l->rec, "point", xprintf("back_%s", op->name));
-            rec_int(s, "value", op->need == NEED_OUTPUT ? step->out : step->in);
+            rec_str(s, "value", number(l, op->need == NEED_OUTPUT ? step->out : step->in));
             break;
         case STEP_CORRECT:
         case STEP_CORRECT_IMAGE:
@@ -566,8 +580,8 @@ static void steps(Lines *l)
             side_step(l, step);
             continue;
         }
-        rec_int(s, "in", step->in);
-        rec_int(s, "out", step->out);
+        rec_str(s, "in", number(l, step->in));
+        rec_str(s, "out", number(l, step->out));
         rec_str(s, "g", gradient(step));
         rec_int(s, "channels", step->channels);
         if (step->first_lanes) {
@@ -639,12 +653,10 @@ static char *route_block(const Lines *l)
 
 static void bias_gradient(Lines *l)
 {
-    field(l, "double *sums");
     field(l, "vf sum");
-    load(l, "sums", xprintf("q->k->db + (int64_t)q->at->piece * %d + c", blocks_of(l->r->shape.c) * LANES));
     add_line(l->rec, "begin", "begin_bias_grad");
     add_line(l->rec, "point", "bias_grad");
-    add_line(l->rec, "end", "end_bias_grad");
+    rec_int(add_line(l->rec, "end", "end_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
     l->uses_q = true;
 }
 
@@ -680,13 +692,13 @@ static void value_at_hand(Lines *l)
     const Run *r = l->r;
 
     if (!r->back) {
-        rec_fmt(l->rec, "result", "v%d", r->last);
+        rec_fmt(l->rec, "result", "v%d", r->last - l->base);
         if (!r->bias) {
-            rec_fmt(l->rec, "input", "v%d", r->first);
+            rec_str(l->rec, "input", "v0");
             return;
         }
         rec_str(l->rec, "input", "v_in");
-        rec_int(add_line(l->rec, "point", "bias"), "out", r->first);
+        rec_int(add_line(l->rec, "point", "bias"), "out", 0);
         field(l, "vf bias");
         load(l, "bias", "vf_load(q->k->bias + c)");
         l->uses_q = true;
@@ -700,9 +712,9 @@ static void value_at_hand(Lines *l)
     field(l, "const float *value");
     image_field(l, &r->value, "value");
     load(l, "value", place_block(l, &r->value, "value", false, window && whole_image(l)));
-    read_value(l, "point", xprintf("const vf v%d =", r->first), "value", &r->value, window, false);
+    read_value(l, "point", "const vf v0 =", "value", &r->value, window, false);
     l->uses_q = true;
-    rec_int(add_line(l->rec, "point", "unused_value"), "in", r->first);
+    rec_int(add_line(l->rec, "point", "unused_value"), "in", 0);
 }
 
 /* The walk of a run that no core calls: where it reads. */
@@ -737,7 +749,7 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .infer = infer};
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
@@ -767,7 +779,7 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
         }
         scatter_result(l);
     } else {
-        store_result(l, r->back ? "g" : xprintf("v%d", r->last));
+        store_result(l, r->back ? "g" : xprintf("v%d", r->last - l->base));
     }
     if (r->stats || r->image_stats)
         begin_stats(l);

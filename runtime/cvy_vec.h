@@ -436,6 +436,13 @@ CVY_INLINE int cvy_supported(void)
 #endif
 }
 
+/* Adds a sum to 16 doubles, and begins it anew. */
+CVY_INLINE void vf_drain(double *to, vf *sum)
+{
+    vf_add_to(to, *sum);
+    *sum = vf_zero();
+}
+
 /* ---- loads and stores that are not a whole block ---- */
 
 /* lanes 0 .. n-1 from p[l * stride], the rest zero (n >= 16: all) */

@@ -351,18 +351,16 @@ q->image_pivot = vf_from_double(q->image_stats);
 (void)first;
 //$ end
 //$ define end_stats
-vf_add_to(q->$s.ofstats + $s.padded, q->$s.ofsum);
-vf_add_to(q->$s.ofstats + 2 * $s.padded, q->$s.ofsquare);
-q->$s.ofsum = q->$s.ofsquare = vf_zero();
+vf_drain(q->$s.ofstats + $s.padded, &q->$s.ofsum);
+vf_drain(q->$s.ofstats + 2 * $s.padded, &q->$s.ofsquare);
 //$ end
 //$ define end_sums
-vf_add_to(q->sums_$s.op, q->sum_$s.op);
-vf_add_to(q->sums_$s.op + $s.padded, q->square_$s.op);
-q->sum_$s.op = q->square_$s.op = vf_zero();
+double *const sums_$s.op = $s.sums;
+vf_drain(sums_$s.op, &q->sum_$s.op);
+vf_drain(sums_$s.op + $s.padded, &q->square_$s.op);
 //$ end
 //$ define end_bias_grad
-vf_add_to(q->sums, q->sum);
-q->sum = vf_zero();
+vf_drain(q->k->db + (int64_t)q->at->piece * $s.padded + q->c, &q->sum);
 //$ end
 
 // A run: what a core calls for each register that it finishes, or a walk over an image.
