@@ -7,6 +7,7 @@
 /* What a command line says. */
 typedef struct Options {
     const char *spec;   /* SPEC, or NAME for `new` */
+    const char *spec2;  /* of asm: LAYER.PASS */
     const char *out;    /* -o */
     const char *target; /* --target */
     const char *parts;  /* --parts */
@@ -33,6 +34,7 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_SPEC2 = 1 << 11, /* takes a second word */
 };
 
 /* Exit statuses of the program. */
@@ -71,5 +73,6 @@ int cmd_train(const Options *o);
 int cmd_plan(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
+int cmd_asm(const Options *o);
 
 #endif

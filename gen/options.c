@@ -103,9 +103,9 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
-            if (o->spec)
+            if (o->spec && (o->spec2 || !(c->options & OPT_SPEC2)))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
-            o->spec = arg;
+            *(o->spec ? &o->spec2 : &o->spec) = arg;
             continue;
         }
         const Option *opt = find(arg, &value);

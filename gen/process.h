@@ -1,0 +1,12 @@
+/* process.h - other programs. */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "convoy.h"
+
+bool process_exists(const char *command); /* can be found, on PATH or where it says */
+const char *process_compiler(void);       /* that make will call, as far as its name goes */
+/* Runs a command with what it prints kept (its end, where that is long), not shown. Its wait status; -1 and errno where it cannot be run. */
+int process_run(char *const argv[], Buf *output);
+
+#endif
