@@ -213,6 +213,7 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
 {
     const char *compiler = compiler_version();
     json_t *list = json_array();
+    const bool portable = p->target->kind == TARGET_PORTABLE;
     bool ok = list != NULL;
 
     if (!o->json)
@@ -227,7 +228,7 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
         if (why)
             continue;
         const AsmText t = asm_read(assembly, xprintf("core_%s.h", k->core_name), header, xprintf("%s_%s", k->core_name, what->core), what->functions,
-                                   p->target->parts, p->target->kind != TARGET_PORTABLE);
+                                   portable ? 4 : p->target->parts, !portable); /* portable: gcc's and clang's own vectors of 16 bytes */
         if (!o->json)
             print_text(&t, k, layer, what);
         else

@@ -92,15 +92,41 @@ static void move_ways(Traffic *t, const Chain *ways)
 
 /* ---- operations ---- */
 
-/* Those that a core does, an image: padding taps and padding channels are multiplied, too. */
+/* Those that a core does, an image: padding channels are multiplied, too, and such taps on padding as its tiles do not leave out. */
 static double core_flops(const Core *c)
 {
-    return 2.0 * c->blocks * c->rows * c->ntap * c->lanes * c->h * c->w * c->out_blocks * LANES;
+    double taps = 0; /* of all pixels */
+
+    for (int b = 0; b < c->nband; b++) {
+        const bool walks = tile_loops(c, c->band[b].rows) && c->band[b].rows > 1; /* all rows of the kernel, whatever they meet */
+        for (int row = 0; row < c->rows; row++)
+            for (int t = 0; t < c->ntap; t++) {
+                int rows = 0, cols = 0;
+                for (int y = c->band[b].from; y < c->band[b].to; y++)
+                    rows += walks || tile_meets_y(c, &c->tap[t], row, y);
+                for (int x = 0; x < c->w; x++)
+                    cols += tile_meets_x(c, &c->tap[t], x);
+                taps += (double)rows * cols;
+            }
+    }
+    return 2.0 * c->blocks * taps * c->lanes * c->out_blocks * LANES;
 }
 
 static double weight_flops(const WeightCore *c)
 {
-    return 2.0 * c->blocks * c->rows * (c->lanes / c->step) * c->nacc * c->h * c->w * c->out_blocks * LANES;
+    double pixels = 0; /* of all accumulators */
+
+    for (int row = 0; row < c->rows; row++) {
+        int rows = 0;
+        for (int y = 0; y < c->h; y++) {
+            const int at = y * c->y_step + c->row_at + row * c->row_step;
+            rows += c->in_h == 0 || (at >= 0 && at < c->in_h);
+        }
+        for (int i = 0; i < c->nacc; i++)
+            for (int x = 0; x < c->w; x++)
+                pixels += weight_meets_x(c, &c->acc[i], x) ? rows : 0;
+    }
+    return 2.0 * c->blocks * pixels * (c->lanes / c->step) * c->out_blocks * LANES;
 }
 
 /* 2 x multiply-adds of a weight op, padding taps counted. */

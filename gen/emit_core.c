@@ -3,70 +3,106 @@
  * needs: cores with tiles. sets: the header's text. The same shape gives the same text, whichever layer asks. */
 #include "emit.h"
 
+static const char *tile_name(int number)
+{
+    return number ? xprintf("tile%d", number + 1) : "tile";
+}
+
+static bool tile_meets(const Core *c, const Tile *t, bool loops, const Tap *tap, int row, int y, int x)
+{
+    return (loops || tile_meets_y(c, tap, row, t->y + y)) && tile_meets_x(c, tap, t->x + x);
+}
+
+/* A tap, with the pixels of the tile for which it is no padding. */
+static void add_tap_record(Rec *r, const Core *c, const Tile *t, bool loops, const Tap *tap, int row)
+{
+    Rec *k = rec_new();
+    bool any = false;
+
+    rec_int(k, "x", tap->x + row * c->x_row);
+    rec_int(k, "w", tap->w + row * c->w_row);
+    for (int y = 0; y < t->rows; y++)
+        for (int x = 0; x < t->cols; x++) {
+            if (!tile_meets(c, t, loops, tap, row, y, x))
+                continue;
+            Rec *p = rec_add(k, "pixels");
+            rec_int(p, "x", y * c->x_y + x * c->x_x);
+            for (int v = 0; v < c->vectors; v++) {
+                Rec *a = rec_add(p, "acc");
+                rec_fmt(a, "name", "a%d_%d", y * t->cols + x, v);
+                rec_int(a, "v", v);
+            }
+            any = true;
+        }
+    if (any)
+        rec_push(r, "taps", k);
+}
+
 static Rec *tile_record(const Core *c, int number)
 {
-    static const char *const name[] = {"tile", "right", "bottom", "corner"};
-    const Tile t = c->tile[number];
+    const Tile *t = &c->tile[number];
+    const bool loops = tile_loops(c, t->rows), bounded = loops && t->rows == 1;
     Rec *r = rec_new();
 
-    rec_str(r, "name", name[number]);
+    rec_str(r, "name", tile_name(number));
     rec_int(r, "lanewise", c->lanewise);
-    rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t.rows, t.cols, c->vectors * LANES);
+    rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t->rows, t->cols, c->vectors * LANES);
+    rec_str(r, "parameters", bounded ? "int r0, int r1, void *run," : "void *run,"); /* bounded: is told which rows of the kernel to walk */
+    rec_str(r, "row_from", bounded ? "r0" : "0");
+    if (bounded)
+        rec_str(r, "row_to", "r1");
+    else
+        rec_int(r, "row_to", loops ? c->rows : 1);
+    rec_int(r, "first", number == 0); /* holds the first pixel */
+    rec_str(r, "unused", bounded ? ", (void)r0, (void)r1" : "");
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vectors");
         rec_int(vec, "i", v);
         rec_int(vec, "c", v * LANES);
         rec_int(vec, "w", v * c->w_out);
         rec_fmt(vec, "first", "a0_%d", v);
-        for (int y = 0; y < t.rows; y++)
-            for (int x = 0; x < t.cols; x++) {
+        for (int y = 0; y < t->rows; y++)
+            for (int x = 0; x < t->cols; x++) {
                 Rec *p = rec_add(vec, "pixels");
-                rec_fmt(p, "acc", "a%d_%d", y * t.cols + x, v);
+                rec_fmt(p, "acc", "a%d_%d", y * t->cols + x, v);
                 rec_int(p, "y", (int64_t)y * c->ystep);
                 rec_int(p, "x", (int64_t)x * c->xstep);
             }
     }
-    for (int y = 0; y < t.rows; y++)
-        for (int x = 0; x < t.cols; x++) {
-            Rec *p = rec_add(r, "pixels");
-            rec_int(p, "x", y * c->x_y + x * c->x_x);
-            for (int v = 0; v < c->vectors; v++) {
-                Rec *a = rec_new();
-                rec_fmt(a, "name", "a%d_%d", y * t.cols + x, v);
-                rec_int(a, "v", v);
-                rec_push(p, "acc", a);
-                rec_push(r, "acc", a);
-            }
+    for (int i = 0; i < t->rows * t->cols; i++)
+        for (int v = 0; v < c->vectors; v++) {
+            Rec *a = rec_add(r, "acc");
+            rec_fmt(a, "name", "a%d_%d", i, v);
+            rec_int(a, "v", v);
         }
+    for (int row = 0; row < (loops ? 1 : c->rows); row++)
+        for (int i = 0; i < c->ntap; i++)
+            add_tap_record(r, c, t, loops, &c->tap[i], row);
     return r;
 }
 
-/* Tiles number `full` and `edge` along one band of rows. */
-static void add_band(Rec *core, const Core *c, int from, int to, int step, int full, int edge)
+static void add_band(Rec *core, const Core *c, const Band *b)
 {
     Rec *band = rec_add(core, "bands");
-    const int cols = c->tile[0].cols, whole = c->w / cols * cols;
 
-    rec_int(band, "from", from);
-    rec_int(band, "to", to);
-    rec_int(band, "step", step);
-    for (int i = 0; i < 2; i++) {
-        const int number = i ? edge : full, start = i ? whole : 0, end = i ? c->w : whole;
-        if (start == end)
-            continue;
+    rec_int(band, "from", b->from);
+    rec_int(band, "to", b->to);
+    rec_int(band, "step", b->rows);
+    rec_int(band, "bounded", b->rows == 1 && tile_loops(c, 1));
+    for (int i = 0; i < b->nspan; i++) {
+        const Span *t = &b->span[i];
         Rec *s = rec_add(band, "spans");
-        static const char *const name[] = {"tile", "right", "bottom", "corner"};
-        rec_str(s, "name", name[number]);
-        rec_int(s, "from", start);
-        rec_int(s, "to", end);
-        rec_int(s, "step", i ? c->w - whole : cols);
+        rec_str(s, "name", tile_name(t->tile));
+        rec_int(s, "from", t->from);
+        rec_int(s, "to", t->to);
+        rec_int(s, "step", c->tile[t->tile].cols);
+        rec_str(s, "bounds", b->rows == 1 && tile_loops(c, 1) ? "r0, r1, run," : "run,");
     }
 }
 
 static Rec *core_record(const Core *c)
 {
     Rec *r = rec_new();
-    const int rows = c->tile[0].rows, whole = c->h / rows * rows;
 
     rec_str(r, "template", "core");
     rec_str(r, "name", c->name);
@@ -90,18 +126,47 @@ static Rec *core_record(const Core *c)
     rec_int(r, "x0", c->x0);
     rec_int(r, "ystep", c->ystep);
     rec_int(r, "xstep", c->xstep);
-    for (int i = 0; i < c->ntap; i++) {
-        Rec *t = rec_add(r, "taps");
-        rec_int(t, "x", c->tap[i].x);
-        rec_int(t, "w", c->tap[i].w);
+    rec_int(r, "single", c->vectors == 1);
+    if (c->ntap && c->in_h) {
+        rec_fmt(r, "row_from", "cvy_rows_from(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step, c->in_h, c->rows);
+        rec_fmt(r, "row_to", "cvy_rows_to(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step, c->in_h, c->rows);
+    } else {
+        rec_str(r, "row_from", "0");
+        rec_int(r, "row_to", c->rows);
     }
-    for (int i = 0; i < 4; i++)
-        if (c->tile[i].rows && c->tile[i].cols)
-            rec_push(r, "tiles", tile_record(c, i));
-    add_band(r, c, 0, whole, rows, 0, 1);
-    if (whole < c->h)
-        add_band(r, c, whole, c->h, c->h - whole, 2, 3);
+    for (int i = 0; i < c->ntile; i++)
+        rec_push(r, "tiles", tile_record(c, i));
+    for (int i = 0; i < c->nband; i++)
+        add_band(r, c, &c->band[i]);
     return r;
+}
+
+static bool meet_alike(const WeightCore *c, int x0, int x1)
+{
+    for (int i = 0; i < c->nacc; i++)
+        if (weight_meets_x(c, &c->acc[i], x0) != weight_meets_x(c, &c->acc[i], x1))
+            return false;
+    return true;
+}
+
+/* Pixels [from, to) of a row of dz, all of which meet the same accumulators. */
+static void add_pixels(Rec *r, const WeightCore *c, int from, int to)
+{
+    Rec *g = rec_add(r, "pixels");
+
+    rec_int(g, "from", from);
+    rec_int(g, "to", to);
+    for (int i = 0; i < c->nacc; i++) {
+        if (!weight_meets_x(c, &c->acc[i], from))
+            continue;
+        Rec *in = rec_add(g, "inputs");
+        rec_int(in, "x", c->acc[i].x);
+        for (int v = 0; v < c->vectors; v++) {
+            Rec *a = rec_add(in, "acc");
+            rec_fmt(a, "name", "a%d_%d", i, v);
+            rec_int(a, "v", v);
+        }
+    }
 }
 
 static Rec *weight_record(const WeightCore *c)
@@ -134,22 +199,28 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "x_x", c->x_x);
     rec_int(r, "z_origin", c->z_origin);
     rec_int(r, "z_y", c->z_y);
+    if (c->in_h) {
+        rec_fmt(r, "y_from", "cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
+        rec_fmt(r, "y_to", "cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
+    } else {
+        rec_str(r, "y_from", "0");
+        rec_int(r, "y_to", c->h);
+    }
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vector");
         rec_int(vec, "i", v);
         rec_int(vec, "z", v * c->z_block);
     }
-    for (int i = 0; i < c->nacc; i++) {
-        Rec *in = rec_add(r, "inputs");
-        rec_int(in, "x", c->acc[i].x);
+    for (int i = 0; i < c->nacc; i++)
         for (int v = 0; v < c->vectors; v++) {
-            Rec *a = rec_new();
+            Rec *a = rec_add(r, "acc");
             rec_fmt(a, "name", "a%d_%d", i, v);
-            rec_int(a, "v", v);
             rec_int(a, "w", c->acc[i].w + v * c->w_out);
-            rec_push(in, "acc", a);
-            rec_push(r, "acc", a);
         }
+    for (int x = 0, end; x < c->w; x = end) {
+        for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
+            ;
+        add_pixels(r, c, x, end);
     }
     return r;
 }

@@ -156,8 +156,10 @@ static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *t
 
 static void print_core(const char *what, const Core *c, FILE *to)
 {
-    fprintf(to, "    %-9s %s: tile %dx%d pixels x %d channels, %d taps x %d lanes x %d blocks", what, c->name, c->tile[0].rows, c->tile[0].cols,
-            c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    fprintf(to, "    %-9s %s: tiles", what, c->name);
+    for (int i = 0; i < c->ntile; i++)
+        fprintf(to, "%s %dx%d", i ? "," : "", c->tile[i].rows, c->tile[i].cols);
+    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
     if (c->share)
         fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
     fputc('\n', to);

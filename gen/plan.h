@@ -186,13 +186,25 @@ typedef struct Chain {
 /* ---- cores: a weight op on packed scratch ---- */
 
 typedef struct Tap {
-    int64_t x, w; /* float offsets */
+    int64_t x, w;     /* float offsets */
+    int at_y, at_x;   /* the pixel of the unpadded input that it meets at output pixel (0, 0) */
 } Tap;
 
-/* A register tile: rows x cols output pixels x vectors channel blocks. */
+/* A register tile: rows x cols output pixels x vectors channel blocks. Tiles that meet the same padding are one: (y, x) is where the
+ * first of them lies. */
 typedef struct Tile {
-    int rows, cols;
+    int rows, cols, y, x;
 } Tile;
+
+/* Tiles along some rows: number `tile` at columns from, from + its cols ... below `to`. */
+typedef struct Span {
+    int tile, from, to;
+} Span;
+typedef struct Band {
+    int from, to, rows; /* a tile's */
+    Span *span;
+    int nspan;
+} Band;
 
 /* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a backward-data
  * pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of w, and blocks are the
@@ -203,10 +215,10 @@ typedef struct Core {
     int64_t x_group;          /* from one such x to the next */
     int blocks;               /* input channel blocks (or plain channels): a loop */
     int64_t x_block, w_block;
-    int rows;                 /* kernel rows kept as a loop; 1 where the taps hold them all */
+    Tap *tap;                 /* of a row of the kernel */
+    int ntap, rows, row_step; /* row_step: pixels of the unpadded input from one row of taps to the next */
     int64_t x_row, w_row;
-    Tap *tap;
-    int ntap;
+    bool flat;                /* tiles of several rows hold the taps of all rows; else the kernel's rows are a loop there too */
     int lanes;                /* channels inside a block: the inner loop */
     int out_blocks;
     int64_t w_out;            /* weights of one output block */
@@ -214,7 +226,12 @@ typedef struct Core {
     int h, w;                 /* output pixels of this class */
     int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
     int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
-    Tile tile[4];             /* full, right edge, bottom edge, corner; rows or cols 0: there is none */
+    int y_step, x_step;       /* pixels of the unpadded input from one output pixel to the next */
+    int in_h, in_w;           /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
+    Tile *tile;
+    int ntile;
+    Band *band;
+    int nband;
     const char *name;
 } Core;
 
@@ -234,6 +251,7 @@ typedef struct WeightCore {
     int out_blocks, vectors;
     int64_t w_out;
     int h, w;                 /* pixels of dz */
+    int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
@@ -318,7 +336,7 @@ typedef struct Target {
     TargetKind kind;
     const char *name, *macro, *flags;
     int registers; /* vf that fit the register file */
-    int parts;     /* registers that a vf takes */
+    int parts;     /* registers of a vf */
 } Target;
 extern const Target targets[]; /* by TargetKind; name NULL ends */
 const Target *target_find(const char *name); /* "native" resolves to this machine's; NULL: unknown */
@@ -380,6 +398,13 @@ void flow_build(Plan *p, bool infer);
 void fuse_build(Plan *p);
 /* tile.c. needs: fuse; sets: cores with their tiles. */
 void tile_build(Plan *p);
+/* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
+/* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding alone. */
+bool tile_loops(const Core *c, int rows);
+/* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
+bool tile_meets_y(const Core *c, const Tap *tap, int row, int y);
+bool tile_meets_x(const Core *c, const Tap *tap, int x);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
 /* cost.c. needs: a complete plan. What one pass of a kernel costs. */

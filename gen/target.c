@@ -7,7 +7,7 @@ const Target targets[] = {
     [TARGET_AVX512] = {TARGET_AVX512, "avx512", "CVY_AVX512", "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma", 32, 1},
     [TARGET_AVX2] = {TARGET_AVX2, "avx2", "CVY_AVX2", "-mavx2 -mfma", 8, 2},
     [TARGET_NEON] = {TARGET_NEON, "neon", "CVY_NEON", "", 8, 4},
-    [TARGET_PORTABLE] = {TARGET_PORTABLE, "portable", "CVY_PORTABLE", "", 8, 4},
+    [TARGET_PORTABLE] = {TARGET_PORTABLE, "portable", "CVY_PORTABLE", "", 8, 2},
     {0},
 };
 

@@ -8,6 +8,7 @@
 #include "plan.h"
 
 #include <limits.h>
+#include <string.h>
 
 static double max3(double a, double b, double c)
 {
@@ -20,65 +21,294 @@ static double max3(double a, double b, double c)
  * registers, each with its own instructions. Lanewise, a multiply-add has its x in memory, a whole vf. */
 static double step_cycles(const Target *t, int outputs, int vectors, bool lanewise)
 {
-    const double parts = 32.0 / t->registers > 1 ? 2 : 1;
+    const double parts = t->parts;
     const double fma = parts * outputs * vectors / 2;
     const double loads = ((lanewise ? parts : 1) * outputs + parts * vectors) / 2;
 
     return max3(fma, loads, 4) + 0.5;
 }
 
+/* In registers: the accumulators, the weights, the broadcast lane (avx512 with one weight takes it from memory). */
 static bool fits(const Target *t, int outputs, int vectors)
 {
-    return outputs * vectors + vectors + (vectors > 1) <= t->registers;
+    return t->parts * (outputs * vectors + vectors) + (vectors > 1 || t->parts > 1) <= t->parts * t->registers;
 }
 
-static double tile_cycles(const Target *t, const Core *c, int rows, int cols, int vectors)
+/* ---- the tiles of an image ---- */
+
+enum {
+    TILE_ROWS = 8,
+    TILE_COLS = 32,
+    LEAVE_OUT = 50, /* padding is left out of columns where it is a fiftieth of the work */
+};
+
+bool tile_loops(const Core *c, int rows)
 {
-    if (rows == 0 || cols == 0)
-        return 0;
-    const double steps = (double)c->blocks * c->rows * c->ntap * c->lanes;
-    return steps * step_cycles(t, rows * cols, vectors, c->lanewise) + 2.0 * rows * cols * vectors + 20;
+    return c->rows > 1 && (rows == 1 || !c->flat);
 }
 
-/* Cycles of a whole image with tiles of rows x cols pixels, their edges included. */
-static double image_cycles(const Target *t, const Core *c, int rows, int cols, int vectors)
+static bool meets(int in, int64_t at)
 {
-    const int full_y = c->h / rows, full_x = c->w / cols, edge_y = c->h % rows, edge_x = c->w % cols;
-
-    return (full_y * (full_x * tile_cycles(t, c, rows, cols, vectors) + tile_cycles(t, c, rows, edge_x, vectors)) +
-            full_x * tile_cycles(t, c, edge_y, cols, vectors) + tile_cycles(t, c, edge_y, edge_x, vectors)) *
-           (c->out_blocks / vectors);
+    return in == 0 || (at >= 0 && at < in);
 }
 
-static void choose_tile(const Target *t, Core *c, int budget)
+bool tile_meets_y(const Core *c, const Tap *tap, int row, int y)
+{
+    return meets(c->in_h, (int64_t)y * c->y_step + tap->at_y + (int64_t)row * c->row_step);
+}
+
+bool tile_meets_x(const Core *c, const Tap *tap, int x)
+{
+    return meets(c->in_w, (int64_t)x * c->x_step + tap->at_x);
+}
+
+bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
+{
+    return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
+}
+
+/* Output pixels, rows [y0, y1) and columns [x0, x1), for which `times` taps are no padding. */
+typedef struct Met {
+    int y0, y1, x0, x1, times;
+} Met;
+
+/* What choosing tiles looks at. */
+typedef struct Cover {
+    const Target *t;
+    const Core *c;
+    Met *met;
+    int nmet;
+    int vectors, budget;
+    double *column; /* [x]: of the best tiles from column x on */
+    int *cols;      /* [x]: the width of the first of them */
+} Cover;
+
+/* Of `n` pixels `step` apart, the first at `at`: those that lie in [0, in). */
+static void met_range(int64_t at, int step, int in, int n, int *from, int *to)
+{
+    for (*from = 0; *from < n && !meets(in, at + (int64_t)*from * step); ++*from)
+        ;
+    for (*to = *from; *to < n && meets(in, at + (int64_t)*to * step); ++*to)
+        ;
+}
+
+static void find_met(Cover *v)
+{
+    const Core *c = v->c;
+
+    for (int r = 0; r < c->rows; r++)
+        for (int i = 0; i < c->ntap; i++) {
+            Met m = {.times = 1};
+            int j = 0;
+            met_range((int64_t)c->tap[i].at_y + (int64_t)r * c->row_step, c->y_step, c->in_h, c->h, &m.y0, &m.y1);
+            met_range(c->tap[i].at_x, c->x_step, c->in_w, c->w, &m.x0, &m.x1);
+            while (j < v->nmet && (v->met[j].y0 != m.y0 || v->met[j].y1 != m.y1 || v->met[j].x0 != m.x0 || v->met[j].x1 != m.x1))
+                j++;
+            if (j < v->nmet)
+                v->met[j].times++;
+            else
+                *PUSH(v->met, v->nmet) = m;
+        }
+}
+
+/* How many of [at, at + n) lie in [from, to). */
+static int shared(int at, int n, int from, int to)
+{
+    const int a = at > from ? at : from, b = at + n < to ? at + n : to;
+
+    return b > a ? b - a : 0;
+}
+
+static double tile_cycles(const Cover *v, int y, int x, int rows, int cols)
+{
+    const Core *c = v->c;
+    double steps = 0;
+
+    for (int i = 0; i < v->nmet; i++) {
+        const Met *m = &v->met[i];
+        const int outputs = (rows > 1 && tile_loops(c, rows) ? rows : shared(y, rows, m->y0, m->y1)) * shared(x, cols, m->x0, m->x1);
+        if (outputs)
+            steps += m->times * step_cycles(v->t, outputs, v->vectors, c->lanewise);
+    }
+    return (double)c->blocks * c->lanes * steps + 2.0 * rows * cols * v->vectors + 20;
+}
+
+static bool tile_allowed(const Cover *v, int rows, int cols)
+{
+    const int64_t taps = (int64_t)v->c->ntap * (tile_loops(v->c, rows) ? 1 : v->c->rows);
+
+    return fits(v->t, rows * cols, v->vectors) && (taps * rows * cols * v->vectors <= v->budget || (rows * cols * v->vectors == 1));
+}
+
+/* The cheapest tiles of `rows` rows along rows y ..; the widest first where several cost the same. */
+static double cover_columns(const Cover *v, int y, int rows)
+{
+    const int w = v->c->w;
+
+    v->column[w] = 0;
+    for (int x = w - 1; x >= 0; x--) {
+        v->column[x] = -1;
+        for (int cols = w - x < TILE_COLS ? w - x : TILE_COLS; cols >= 1; cols--) {
+            if (!tile_allowed(v, rows, cols) || v->column[x + cols] < 0)
+                continue;
+            const double cycles = tile_cycles(v, y, x, rows, cols) + v->column[x + cols];
+            if (v->column[x] < 0 || cycles < v->column[x] * 0.999) {
+                v->column[x] = cycles;
+                v->cols[x] = cols;
+            }
+        }
+    }
+    return v->column[0];
+}
+
+/* Rows of output pixels that meet the same rows of the kernel are covered alike: which of `seen` rows y .. are, or -1. */
+static int row_like(const Cover *v, int y, int rows, const int *seen, int nseen)
+{
+    for (int i = 0; i < nseen; i++) {
+        bool same = true;
+        for (int j = 0; j < v->nmet && same; j++)
+            for (int k = 0; k < rows && same; k++)
+                same = shared(y + k, 1, v->met[j].y0, v->met[j].y1) == shared(seen[i] + k, 1, v->met[j].y0, v->met[j].y1);
+        if (same)
+            return i;
+    }
+    return -1;
+}
+
+/* The cheapest bands of rows of the whole image; height[y]: of the first band from y on. */
+static double cover_rows(const Cover *v, int *height)
+{
+    const int h = v->c->h;
+    double *best = xalloc(sizeof *best * (size_t)(h + 1));
+    int *seen[TILE_ROWS + 1], nseen[TILE_ROWS + 1] = {0};
+    double *cost[TILE_ROWS + 1];
+
+    for (int r = 1; r <= TILE_ROWS; r++) {
+        seen[r] = xalloc(sizeof *seen[r] * (size_t)h);
+        cost[r] = xalloc(sizeof *cost[r] * (size_t)h);
+    }
+    best[h] = 0;
+    for (int y = h - 1; y >= 0; y--) {
+        best[y] = -1;
+        for (int r = 1; r <= TILE_ROWS && y + r <= h; r++) {
+            int i = row_like(v, y, r, seen[r], nseen[r]);
+            if (i < 0) {
+                i = nseen[r]++;
+                seen[r][i] = y;
+                cost[r][i] = cover_columns(v, y, r);
+            }
+            if (cost[r][i] < 0 || best[y + r] < 0)
+                continue;
+            const double cycles = cost[r][i] + best[y + r];
+            if (best[y] < 0 || cycles < best[y] * 0.9) { /* more rows are more text: a tile for each way to meet the padding */
+                best[y] = cycles;
+                height[y] = r;
+            }
+        }
+    }
+    return best[0];
+}
+
+/* Whether a tile of that size at (y, x) is the tile `t`. */
+static bool same_tile(const Core *c, const Tile *t, int rows, int cols, int y, int x)
+{
+    if (t->rows != rows || t->cols != cols)
+        return false;
+    for (int i = 0; i < c->ntap; i++) {
+        for (int k = 0; k < cols; k++)
+            if (tile_meets_x(c, &c->tap[i], x + k) != tile_meets_x(c, &c->tap[i], t->x + k))
+                return false;
+        for (int r = 0; r < c->rows && !tile_loops(c, rows); r++)
+            for (int k = 0; k < rows; k++)
+                if (tile_meets_y(c, &c->tap[i], r, y + k) != tile_meets_y(c, &c->tap[i], r, t->y + k))
+                    return false;
+    }
+    return true;
+}
+
+static int add_tile(Core *c, int rows, int cols, int y, int x)
+{
+    for (int i = 0; i < c->ntile; i++)
+        if (same_tile(c, &c->tile[i], rows, cols, y, x))
+            return i;
+    *PUSH(c->tile, c->ntile) = (Tile){rows, cols, y, x};
+    return c->ntile - 1;
+}
+
+static bool same_spans(const Band *a, const Band *b)
+{
+    bool same = a->rows == b->rows && a->nspan == b->nspan;
+
+    for (int i = 0; i < a->nspan && same; i++)
+        same = a->span[i].tile == b->span[i].tile && a->span[i].from == b->span[i].from && a->span[i].to == b->span[i].to;
+    return same;
+}
+
+static void lay_tiles(const Cover *v, Core *c, const int *height)
+{
+    for (int y = 0; y < c->h; y += height[y]) {
+        Band band = {.from = y, .to = y + height[y], .rows = height[y]};
+        cover_columns(v, y, height[y]);
+        for (int x = 0; x < c->w; x += v->cols[x]) {
+            const int tile = add_tile(c, height[y], v->cols[x], y, x);
+            if (band.nspan && band.span[band.nspan - 1].tile == tile)
+                band.span[band.nspan - 1].to += v->cols[x];
+            else
+                *PUSH(band.span, band.nspan) = (Span){tile, x, x + v->cols[x]};
+        }
+        if (c->nband && same_spans(&c->band[c->nband - 1], &band))
+            c->band[c->nband - 1].to = band.to;
+        else
+            *PUSH(c->band, c->nband) = band;
+    }
+}
+
+static void choose_tiles(const Target *t, Core *c, int budget)
 {
     double best = -1;
-    int rows = 1, cols = 1;
+    int *height = xalloc(sizeof *height * (size_t)c->h), *now = xalloc(sizeof *now * (size_t)c->h);
+    Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
 
-    c->vectors = 1;
-    for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-        if (c->out_blocks % v || (c->share && c->share % v))
+
+    find_met(&v);
+    for (v.vectors = 1; v.vectors <= 8 && v.vectors <= c->out_blocks; v.vectors++) {
+        if (c->out_blocks % v.vectors || (c->share && c->share % v.vectors))
             continue;
-        for (int r = 1; r <= 8 && r <= c->h; r++)
-            for (int w = 1; w <= 32 && w <= c->w; w++) {
-                if (!fits(t, r * w, v) || (r > 1 && w < c->w && w < 4) || ((int64_t)c->ntap * r * w * v > budget && r * w * v > 1))
-                    continue;
-                const double cycles = image_cycles(t, c, r, w, v);
-                if (best < 0 || cycles < best * 0.999) {
-                    best = cycles;
-                    rows = r, cols = w, c->vectors = v;
-                }
-            }
+        const double cycles = cover_rows(&v, now) * (c->out_blocks / v.vectors);
+        if (cycles < 0 || (best >= 0 && cycles >= best * 0.98))
+            continue;
+        best = cycles;
+        c->vectors = v.vectors;
+        memcpy(height, now, sizeof *height * (size_t)c->h);
     }
-    c->tile[0] = (Tile){rows, cols};
-    c->tile[1] = (Tile){rows, c->w % cols};
-    c->tile[2] = (Tile){c->h % rows, cols};
-    c->tile[3] = (Tile){c->h % rows, c->w % cols};
+    v.vectors = c->vectors;
+    lay_tiles(&v, c, height);
 }
 
-static void add_tap(Core *c, int64_t x, int64_t w)
+/* Taps that meet padding alone are left out where that saves something: rows cost no text, columns cost tiles of their own. */
+static void leave_out(Core *c, int in_h, int in_w)
 {
-    *PUSH(c->tap, c->ntap) = (Tap){x, w};
+    int64_t y_missed = 0, x_missed = 0;
+
+    if (c->lanes == 1) /* a tap is too little work */
+        return;
+    c->in_h = in_h, c->in_w = in_w;
+    for (int i = 0; i < c->ntap; i++) {
+        for (int x = 0; x < c->w; x++)
+            x_missed += !tile_meets_x(c, &c->tap[i], x);
+        for (int y = 0; y < c->h; y++)
+            for (int r = 0; r < c->rows; r++)
+                y_missed += !tile_meets_y(c, &c->tap[i], r, y);
+    }
+    if (x_missed * LEAVE_OUT < (int64_t)c->ntap * c->w)
+        c->in_w = 0;
+    if (y_missed == 0)
+        c->in_h = 0;
+}
+
+static void add_tap(Core *c, int64_t x, int64_t w, int at_y, int at_x)
+{
+    *PUSH(c->tap, c->ntap) = (Tap){x, w, at_y, at_x};
 }
 
 /* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. */
@@ -94,26 +324,43 @@ static Unroll unroll_of(const Spec *s)
     return (Unroll){UNROLL_TAPS, s->unroll ? s->unroll : UNROLL_TILE, false};
 }
 
-static void finish_core(const Target *t, Core *c, Unroll u)
+/* The taps of all rows in one list, of all channels of a block, too. */
+static void unroll_core(Core *c, bool channels)
 {
-    if (u.full) { /* a tap for each channel of the block */
-        Tap *const tap = c->tap;
-        const int n = c->ntap;
-        c->tap = NULL;
-        c->ntap = 0;
+    Tap *const tap = c->tap;
+    const int n = c->ntap, lanes = channels ? c->lanes : 1;
+
+    c->tap = NULL;
+    c->ntap = 0;
+    for (int r = 0; r < c->rows; r++)
         for (int i = 0; i < n; i++)
-            for (int l = 0; l < c->lanes; l++)
-                add_tap(c, tap[i].x + l, tap[i].w + (int64_t)l * LANES);
+            for (int l = 0; l < lanes; l++)
+                add_tap(c, tap[i].x + r * c->x_row + l, tap[i].w + r * c->w_row + (int64_t)l * LANES, tap[i].at_y + r * c->row_step, tap[i].at_x);
+    c->rows = 1;
+    if (channels)
         c->lanes = 1;
-    }
-    choose_tile(t, c, u.budget);
+}
+
+static void finish_core(const Target *t, Core *c, Unroll u, int in_h, int in_w)
+{
+    c->flat = c->rows * c->ntap <= u.taps;
+    leave_out(c, in_h, in_w);
+    if (u.full)
+        unroll_core(c, true);
+    else if (c->lanes == 1 && c->flat)
+        unroll_core(c, false);
+    choose_tiles(t, c, u.budget);
 }
 
 /* Refuses a core that `unroll: full` makes too large. */
 static void check_size(const Plan *p, const Kernel *k, const Core *c)
 {
-    const int64_t n = (int64_t)c->ntap * c->tile[0].rows * c->tile[0].cols * c->vectors;
+    int64_t n = 0;
 
+    for (int i = 0; i < c->ntile; i++) {
+        const int64_t one = (int64_t)c->ntap * c->tile[i].rows * c->tile[i].cols * c->vectors;
+        n = one > n ? one : n;
+    }
     if (p->g->spec->unroll == UNROLL_FULL && n > UNROLL_LIMIT)
         diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements", "unroll: full makes %lld statements of one function of %s; at most %d are made",
                    (long long)n, k->name, UNROLL_LIMIT);
@@ -159,18 +406,22 @@ static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o,
     c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
     c->x_x = (int64_t)o->stride[1] * lanes;
     c->ystep = c->xstep = 1;
-    const int planes = xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS ? in.c : 1; /* plain and small: unroll the channels too */
-    const bool all = kh * kw <= u.taps;
-    c->rows = all ? 1 : kh;
+    c->y_step = o->stride[0], c->x_step = o->stride[1];
+    c->row_step = o->dilation[0];
     c->x_row = (int64_t)o->dilation[0] * xs->cols * lanes;
     c->w_row = (int64_t)kw * per_w;
-    for (int p = 0; p < planes; p++)
-        for (int y = 0; y < (all ? kh : 1); y++)
-            for (int x = 0; x < kw; x++)
-                add_tap(c, p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes, p * c->w_block + ((int64_t)y * kw + x) * per_w);
-    if (planes > 1)
+    c->rows = kh;
+    if (xs->plain && in.c * kh * kw <= 3 * UNROLL_TAPS) { /* plain and small: unroll the channels too */
+        c->rows = 1;
+        for (int p = 0; p < in.c; p++)
+            for (int y = 0; y < kh; y++)
+                for (int x = 0; x < kw; x++)
+                    add_tap(c, p * c->x_block + y * c->x_row + (int64_t)x * o->dilation[1] * lanes, p * c->w_block + y * c->w_row + (int64_t)x * per_w, 0, 0);
         c->blocks = 1;
-    finish_core(t, c, u);
+    } else
+        for (int x = 0; x < kw; x++)
+            add_tap(c, (int64_t)x * o->dilation[1] * lanes, (int64_t)x * per_w, -o->padding[0], x * o->dilation[1] - o->padding[1]);
+    finish_core(t, c, u, in.h, in.w);
 }
 
 /* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position p is
@@ -201,16 +452,17 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
     c->x_y = (int64_t)dz->cols * LANES;
     c->x_x = LANES;
     c->y0 = a, c->x0 = b, c->ystep = sh, c->xstep = sw;
-    const bool all = ny * nx <= u.taps;
-    c->rows = all ? 1 : ny;
+    c->y_step = c->x_step = 1;
+    c->rows = nx ? ny : 0;
     const int apart = ny > 1 ? y[1] - y[0] : sh; /* rows of the kernel that the class meets, all as far apart */
-    c->x_row = -(int64_t)(apart * dh / sh) * dz->cols * LANES;
+    c->row_step = -(apart * dh / sh);
+    c->x_row = (int64_t)c->row_step * dz->cols * LANES;
     c->w_row = (int64_t)apart * kw * per_w;
-    for (int i = 0; i < (all ? ny : 1) && nx > 0 && ny > 0; i++)
-        for (int j = 0; j < nx; j++)
-            add_tap(c, (((int64_t)(a + o->padding[0] - y[i] * dh) / sh + dz->top) * dz->cols + (b + o->padding[1] - x[j] * dw) / sw + dz->left) * LANES,
-                    ((int64_t)y[i] * kw + x[j]) * per_w);
-    finish_core(t, c, u);
+    for (int j = 0; j < nx && ny > 0; j++) {
+        const int at_y = (a + o->padding[0] - y[0] * dh) / sh, at_x = (b + o->padding[1] - x[j] * dw) / sw;
+        add_tap(c, (((int64_t)at_y + dz->top) * dz->cols + at_x + dz->left) * LANES, ((int64_t)y[0] * kw + x[j]) * per_w, at_y, at_x);
+    }
+    finish_core(t, c, u, o->shape.h, o->shape.w);
 }
 
 static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz)
@@ -268,11 +520,23 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
             for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
                     *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
-                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES};
+                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, x * o->dilation[1] - o->padding[1]};
     if (planes > 1)
         c->blocks = 1;
     if (tap_rows > 1)
         c->rows = 1;
+
+    c->y_step = o->stride[0], c->x_step = o->stride[1];
+    c->row_at = -o->padding[0], c->row_step = o->dilation[0];
+    if (!xs->plain && !k->lanewise) {
+        int missed = 0;
+        c->in_h = in.h, c->in_w = in.w;
+        for (int i = 0; i < c->nacc; i++)
+            for (int x = 0; x < c->w; x++)
+                missed += !weight_meets_x(c, &c->acc[i], x);
+        if ((int64_t)missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
+            c->in_w = 0;
+    }
 
     /* small images: several in one walk, so that dw is read and written less often */
     c->x_image = xs->floats;
@@ -328,8 +592,8 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
     c->w_out = (int64_t)c->blocks * LANES * LANES;
     c->h = c->w = 1;
     c->ystep = c->xstep = 1;
-    add_tap(c, 0, 0);
-    finish_core(t, c, u);
+    add_tap(c, 0, 0, 0, 0);
+    finish_core(t, c, u, 0, 0);
 }
 
 static const char *core_name(const Kernel *k, const Op *o, Shape in)

@@ -576,6 +576,18 @@ CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int chann
 
 /* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
  * for each register, end. All three are inlined. */
+/* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the one behind the last. */
+CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
+{
+    const int from = step > 0 ? (at < 0 ? (step - 1 - at) / step : 0) : at >= size ? (at - size) / -step + 1 : 0;
+    return from < rows ? from : rows;
+}
+CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
+{
+    const int to = step > 0 ? (at < size ? (size - 1 - at) / step + 1 : 0) : at >= 0 ? at / -step + 1 : 0;
+    return to < rows ? to : rows;
+}
+
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);

@@ -21,7 +21,7 @@
 //$ define core
 //$ for t in c.tiles
 /* $t.doc */
-CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const float *bias, int c, int y, int x0, void *run,
+CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const float *bias, int c, int y, int x0, $t.parameters
     cvy_begin *begin, cvy_point *point, cvy_end *end)
 {
     //$ for v in t.vectors
@@ -31,18 +31,18 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
     vf $a.name = bias$a.v;
     //$ end
 
-    //$ if c.taps
+    //$ if t.taps
     for (int b = 0; b < $c.blocks; b++, x += $c.x_block, w += $c.w_block)
-        for (int r = 0; r < $c.rows; r++) {
+        for (int r = $t.row_from; r < $t.row_to; r++) {
             const float *const xr = x + r * $c.x_row, *const wr = w + r * $c.w_row;
-            //$ for k in c.taps
+            //$ for k in t.taps
             for (int l = 0; l < $c.lanes; l++) {
                 const float *const xt = xr + $k.x + l, *const wt = wr + $k.w + l * 16;
                 //$ for v in t.vectors
                 const vf w$v.i = vf_load(wt + $v.w);
                 //$ end
                 vf s;
-                //$ for p in t.pixels
+                //$ for p in k.pixels
                 //$ if t.lanewise
                 s = vf_load(xt + $p.x);
                 //$ else
@@ -56,14 +56,29 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
             //$ end
         }
     //$ else
-    (void)x, (void)w; /* no tap reaches these pixels */
+    (void)x, (void)w$t.unused; /* no tap reaches these pixels */
     //$ end
+    //$ if c.single
+    //$ if t.first
+    if (y == $c.y0 && x0 == $c.x0)
+        begin(run, c, a0_0, y, x0);
+    (void)end; /* at the end of a row */
+    //$ else
+    (void)begin, (void)end; /* in the first tile, at the end of a row */
+    //$ end
+    //$ for v in t.vectors
+    //$ for p in v.pixels
+    point(run, $p.acc, y + $p.y, x0 + $p.x);
+    //$ end
+    //$ end
+    //$ else
     //$ for v in t.vectors
     begin(run, c + $v.c, $v.first, y, x0);
     //$ for p in v.pixels
     point(run, $p.acc, y + $p.y, x0 + $p.x);
     //$ end
     end(run);
+    //$ end
     //$ end
 }
 //$ end
@@ -80,10 +95,16 @@ CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bia
         //$ end
         //$ for b in c.bands
         for (int y = $b.from; y < $b.to; y += $b.step) {
+            //$ if b.bounded
+            const int r0 = $c.row_from, r1 = $c.row_to;
+            //$ end
             //$ for t in b.spans
             for (int i = $t.from; i < $t.to; i += $t.step)
                 $h.name_$c.name_$t.name(x + y * $c.x_y + i * $c.x_x + $c.x_origin, w, bias, c, $c.y0 + y * $c.ystep, $c.x0 + i * $c.xstep,
-                    run, begin, point, end);
+                    $t.bounds begin, point, end);
+            //$ end
+            //$ if c.single
+            end(run);
             //$ end
         }
         //$ end
@@ -98,7 +119,8 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
 {
     for (int c = 0; c < $c.out_blocks; c += $c.vectors, dz += $c.z_step, dw += $c.w_step)
         for (int b = 0; b < $c.blocks; b++)
-            for (int r = 0; r < $c.rows; r++)
+            for (int r = 0; r < $c.rows; r++) {
+                const int y0 = $c.y_from, y1 = $c.y_to;
                 for (int l = 0; l < $c.lanes; l += $c.step) {
                     //$ if c.group
                     const float *const xb = x + c / $c.group * (ptrdiff_t)$c.x_group + b * $c.x_block + r * $c.x_row + l * $c.x_lane;
@@ -110,14 +132,15 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                     vf $a.name = vf_zero();
                     //$ end
                     for (int m = 0; m < images; m++)
-                        for (int y = 0; y < $c.h; y++) {
+                        for (int y = y0; y < y1; y++) {
                             const float *xp = xb + m * $c.x_image + y * $c.x_y, *zp = dz + m * $c.z_image + $c.z_origin + y * $c.z_y;
-                            for (int i = 0; i < $c.w; i++, xp += $c.x_x, zp += 16) {
+                            //$ for g in c.pixels
+                            for (int i = $g.from; i < $g.to; i++, xp += $c.x_x, zp += 16) {
                                 //$ for v in c.vector
                                 const vf z$v.i = vf_load(zp + $v.z);
                                 //$ end
                                 vf s;
-                                //$ for p in c.inputs
+                                //$ for p in g.inputs
                                 //$ if c.lanewise
                                 s = vf_load(xp + $p.x);
                                 //$ else
@@ -128,11 +151,13 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                                 //$ end
                                 //$ end
                             }
+                            //$ end
                         }
                     //$ for a in c.acc
                     vf_store(d + $a.w, vf_add(vf_load(d + $a.w), $a.name));
                     //$ end
                 }
+            }
 }
 
 //$ end

@@ -3,7 +3,7 @@
 
     bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B] [--threads 1,2] [--rounds 7] [--json FILE]
 
-Both sides train the same network (PyTorch the twin) on the same batch. A round times each side once, for about 0.4 seconds; the
+Both sides train the same network (PyTorch the twin) on the same batch; --orders trains it in orders other than the spec's own. A round times each side once, for about 0.4 seconds; the
 ratio is taken round by round. PyTorch gets the settings that were found best: AVX-512 kernels where the processor has them, jemalloc where it is installed,
 pinned threads, channels_last and NCHW (the faster counts), foreach SGD, gradients set to None. Prints medians with the smallest
 and largest, and versions; --json keeps every sample."""
@@ -118,7 +118,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument('specs', nargs='*', default=[os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'specs', 'fashion.yaml')])
     ap.add_argument('--convoy', required=True)
-    ap.add_argument('--orders', default='conv-bn-act,conv-act-bn')
+    ap.add_argument('--orders', default='')
     ap.add_argument('--threads', default='1,2')
     ap.add_argument('--rounds', type=int, default=7)
     ap.add_argument('--cc', default='gcc')
@@ -129,13 +129,13 @@ def main():
     for spec in a.specs:
         for order in a.orders.split(','):
             with tempfile.TemporaryDirectory() as folder:
-                sets = [f'order={order}']
+                sets = [f'order={order}'] if order else []
                 name, info, lib = emit(a.convoy, spec, sets, folder, a.cc)
-                run(a.convoy, 'twin', spec, '-o', f'{folder}/twin.py', '--set', sets[0])
+                run(a.convoy, 'twin', spec, '-o', f'{folder}/twin.py', *(b for v in sets for b in ('--set', v)))
                 loader = importlib.util.spec_from_file_location('twin', f'{folder}/twin.py')
                 twin = importlib.util.module_from_spec(loader)
                 loader.loader.exec_module(twin)
-                module = next(v for v in vars(twin).values() if isinstance(v, type) and issubclass(v, torch.nn.Module) and v.__module__ == 'twin')
+                module = [v for v in vars(twin).values() if isinstance(v, type) and issubclass(v, torch.nn.Module) and v.__module__ == 'twin'][-1] # helpers first
                 batch = lib.bench_batch()
                 rng = np.random.default_rng(0)
                 x = rng.normal(0, 1, [batch] + info['input']).astype(np.float32)
@@ -152,7 +152,7 @@ def main():
                     best = min((k for k in sides if k != 'convoy'), key=lambda k: statistics.median(times[k]))
                     ratios = [t / c for t, c in zip(times[best], times['convoy'])]
                     show = lambda v, f: f'{statistics.median(v):{f}} ({min(v):{f}} to {max(v):{f}})'
-                    print(f'{name} {order} batch {batch}, {threads} threads: convoy {show(times["convoy"], ".2f")}, {best} {show(times[best], ".2f")}, '
+                    print(f'{name} {order or "as it is"} batch {batch}, {threads} threads: convoy {show(times["convoy"], ".2f")}, {best} {show(times[best], ".2f")}, '
                           f'ratio {show(ratios, ".2f")}', flush=True)
                     samples.append({'net': name, 'order': order, 'batch': batch, 'threads': threads, 'ms': times, 'peer': best, 'ratio': ratios})
     if a.json:
