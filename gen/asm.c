@@ -228,7 +228,8 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
         l->fma += is_fma(in, r->fused);
         l->loads += a.load;
         l->stores += a.store;
-        l->spills += a.stack;
+        l->stack += a.stack;
+        l->spills += a.stack && (strstr(in, "%xmm") || strstr(in, "%ymm") || strstr(in, "%zmm"));
     }
     for (int b = 0; b < r->header->n; b++)
         any |= inside[b];

@@ -11,7 +11,7 @@ typedef struct AsmLoop {
     int line;                      /* in the header: where the loop begins */
     int from, to;                  /* lines of the assembly, the label and the jump among them */
     int instructions, fma, loads, stores;
-    int spills;                    /* instructions that read or write the stack */
+    int stack, spills;             /* instructions that read or write the stack; those of vectors among them */
     int want_fma, want_loads;      /* of the header's text; 0: not known */
     int alike;                     /* so many loops of the same header function have the same counts */
 } AsmLoop;

@@ -184,9 +184,9 @@ static json_t *json_pass(const AsmText *t, const struct What *what)
 
     for (int i = 0; i < t->nloop; i++) {
         const AsmLoop *l = &t->loop[i];
-        ok &= json_array_append_new(loops, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "core", l->core, "function", l->function,
+        ok &= json_array_append_new(loops, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "core", l->core, "function", l->function,
                                                      "line", l->line, "alike", l->alike, "instructions", l->instructions, "fma", l->fma, "fma_in_c", l->want_fma,
-                                                     "loads", l->loads, "loads_in_c", l->want_loads, "stores", l->stores, "spills", l->spills, "density",
+                                                     "loads", l->loads, "loads_in_c", l->want_loads, "stores", l->stores, "spills", l->spills, "stack", l->stack, "density",
                                                      density(l))) == 0;
     }
     return ok ? json_pack("{s:s, s:o}", "pass", what->name, "loops", loops) : NULL;

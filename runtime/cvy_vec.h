@@ -15,7 +15,8 @@
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
 #elif defined __GNUC__
-#pragma GCC optimize("fp-contract=off")
+/* predictive commoning carries taps from one pixel to the next in registers that the accumulators need (convoy asm shows it) */
+#pragma GCC optimize("fp-contract=off", "no-predictive-commoning")
 #endif
 
 #if defined __GNUC__
