@@ -7,7 +7,7 @@
 /* What a command line says. */
 typedef struct Options {
     const char *spec;   /* SPEC, or NAME for `new` */
-    const char *spec2;  /* of diff */
+    const char *spec2;  /* a second word: of diff; of asm, LAYER.PASS */
     const char *out;    /* -o */
     const char *target; /* --target */
     const char *parts;  /* --parts */
@@ -41,7 +41,7 @@ enum {
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
     OPT_REST = 1 << 10, /* takes what stands after -- */
-    OPT_SPEC2 = 1 << 11, /* takes a second SPEC */
+    OPT_SPEC2 = 1 << 11, /* takes a second word */
     OPT_ORDER = 1 << 12,
     OPT_FOLD = 1 << 13,
     OPT_LEVEL = 1 << 14,
@@ -98,5 +98,6 @@ int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
 int cmd_diff(const Options *o);
+int cmd_asm(const Options *o);
 
 #endif

@@ -133,6 +133,13 @@ static const Command commands[] = {
      "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n"
      "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+    {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]", "show the inner loop of a layer, with its counts",
+     "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the most\n"
+     "multiply-adds, and of all such loops the instructions, multiply-adds, loads, stores, and accesses of vectors to the stack (spills).\n"
+     "  LAYER[.PASS]      conv2.forward, conv2.data, conv2.weights, conv2.infer; conv2: all of them\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
+     "  --json            the counts as JSON\n",
+     OPT_SPEC | OPT_SPEC2 | OPT_TARGET | OPT_JSON, 0, "SPEC", cmd_asm},
 };
 enum {
     NCOMMANDS = sizeof commands / sizeof *commands

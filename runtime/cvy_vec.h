@@ -15,7 +15,8 @@
 #if defined __clang__
 #pragma STDC FP_CONTRACT OFF
 #elif defined __GNUC__
-#pragma GCC optimize("fp-contract=off")
+/* predictive commoning carries taps from one pixel to the next in registers that the accumulators need (convoy asm shows it) */
+#pragma GCC optimize("fp-contract=off", "no-predictive-commoning")
 #endif
 
 #if defined __GNUC__
@@ -426,11 +427,11 @@ CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
 /* Whether the processor has the instructions that the target takes. Needs none of them itself. */
 CVY_INLINE int cvy_supported(void)
 {
-#if defined CVY_AVX512
+#if defined CVY_AVX2
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined CVY_AVX512
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
-#elif defined CVY_AVX2
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
     return 1; /* every 64-bit ARM has neon, and portable is for all */
 #endif

@@ -41,6 +41,8 @@ expect 'help' 0 'usage: ./dev COMMAND' "$dev" --help
 expect 'no command' 2 'usage: ./dev COMMAND' "$dev"
 expect 'unknown command' 2 "unknown command 'tset'" "$dev" tset
 expect 'unknown option' 2 "demo takes no '--epoch'" "$dev" demo --epoch 3
+expect 'unknown option of bench' 2 "bench takes no '--net'" "$dev" bench --net vgg
+expect 'bench without a value' 2 '--json needs a value' "$dev" bench --json
 expect 'an option without its value' 2 '--data needs a value' "$dev" demo --data
 expect 'no such folder' 1 'there is no such folder' "$dev" demo --no-install --data "$work/nowhere"
 mkdir "$work/data"

@@ -1623,6 +1623,7 @@ int main(int argc, char **argv)
     rewrite = argc > 2 && strcmp(argv[2], "rewrite") == 0;
     Suite *s = suite_create("plan");
     TCase *c = tcase_create("all");
+    tcase_set_timeout(c, 60); /* of a busy machine */
     tcase_add_loop_test(c, stored_tensor, 0, sizeof stored_cases / sizeof *stored_cases);
     tcase_add_test(c, rotations_share_the_middle);
     tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);

@@ -1,0 +1,91 @@
+"""What compilers make of the zoo's main kernels, by `convoy asm`: counts that hold on any machine, busy or not.
+
+    test_asm.py --convoy build/gen/convoy
+
+In each pass of each layer below: the inner loops have the multiply-adds that the plan's tiles say (those of the emitted text, and the
+largest as many as the plan's full tile has), none of their vectors is on the stack (of the weights' gradient few), and besides multiply-adds and loads there is little
+more than the loop's own counting. Assembly is only looked at, so avx512 is, too, where the processor has none."""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LAYERS = [("fm_small_cbr", ["conv3"]), ("resnet20_crb", ["s1.1.conv1", "s3.2.conv1"])]
+SPILLS = {"weights": 0.5}  # allowed, a multiply-add: gcc 12 keeps more of x in registers there than there are
+COUNTING = 6  # instructions of a loop that are neither multiply-adds nor loads
+PARTS = {"avx512": 1, "avx2": 2}  # registers of a vf
+counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+
+def run(*words, **env):
+    p = subprocess.run(words, capture_output=True, text=True, env=dict(os.environ, **env))
+    if p.returncode:
+        raise RuntimeError(f"{' '.join(words)}: status {p.returncode}\n{p.stderr[-2000:]}")
+    return p.stdout
+
+
+def tiles(convoy, spec, target):
+    """Of each kernel, by its name in C, multiply-adds of a step of its full tiles where lanes are a loop: forward, data."""
+    found, kernel = {}, None
+    for line in run(convoy, "plan", spec, "--target", target, "-d", "plan").splitlines():
+        if line.startswith("kernel "):
+            kernel = line.split()[1]
+        elif line.startswith("infer "):
+            kernel = None
+        m = re.match(r" +core +(forward|data)\S*: tile (\d+)x(\d+) pixels x (\d+) channels, \d+ taps x 16 lanes", line)
+        if kernel and m:
+            step = int(m[2]) * int(m[3]) * int(m[4]) // 16 * PARTS[target]
+            found.setdefault((kernel, m[1]), []).append(step)
+    return found
+
+
+def problems(report, steps):
+    """What is wrong with a pass."""
+    loops = [l for l in report["loops"] if l["fma_in_c"] > 0]
+    if not loops:
+        return ["no loop of a core is there"]
+    bad = []
+    for l in loops:
+        where = f"{l['core']}, line {l['line']}"
+        if l["fma"] != l["fma_in_c"]:
+            bad.append(f"{where}: {l['fma']} multiply-adds, and its text has {l['fma_in_c']}")
+        if l["spills"] > SPILLS.get(report["pass"], 0) * l["fma"]:
+            bad.append(f"{where}: {l['spills']} accesses to the stack")
+        if l["instructions"] - l["fma"] - l["loads_in_c"] - l["spills"] > COUNTING:
+            bad.append(f"{where}: {l['instructions']} instructions for {l['fma']} multiply-adds and {l['loads_in_c']} loads")
+    if steps and max(l["fma"] for l in loops) < max(steps):
+        bad.append(f"the largest step has {max(l['fma'] for l in loops)} multiply-adds, and the plan's tile {max(steps)}")
+    return bad
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--convoy", required=True)
+    ap.add_argument("--cc", default="gcc")
+    a = ap.parse_args()
+    if not shutil.which(a.cc) or os.uname().machine != "x86_64":
+        print(f"skipped: {a.cc} for x86 is missing")
+        return 77
+    good = {"pass": "forward", "loops": [{"core": "c", "line": 1, "fma": 12, "fma_in_c": 12, "loads_in_c": 8, "instructions": 24, "spills": 0}]}
+    for field, value in (("fma", 10), ("spills", 1), ("instructions", 30)):  # each must be noticed
+        wrong = {"pass": "forward", "loops": [dict(good["loops"][0], **{field: value})]}
+        counts["passed" if problems(wrong, [12]) and not problems(good, [12]) else "failed"] += 1
+    for net, layers in LAYERS:
+        spec = os.path.join(ROOT, "specs", "bench", f"{net}.yaml")
+        for target in PARTS:
+            steps = tiles(a.convoy, spec, target)
+            for layer in layers:
+                for report in json.loads(run(a.convoy, "asm", spec, layer, "--target", target, "--json", CC=a.cc))["passes"]:
+                    bad = problems(report, steps.get((layer.replace(".", "_"), report["pass"]), []))
+                    counts["failed" if bad else "passed"] += 1
+                    for line in bad[:4]:
+                        print(f"FAILED: {net} {layer}.{report['pass']} for {target}: {line}")
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    return 1 if counts["failed"] else 0
+
+
+sys.exit(main())
