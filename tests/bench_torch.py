@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Training steps of emitted code and of PyTorch, in one process, in turn: a benchmark, not a test.
 
-    bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B] [--threads 1,2] [--rounds 7] [--json FILE]
+    bench_torch.py --convoy BUILD/gen/convoy [SPEC ...] [--orders A,B] [--threads 1,2] [--rounds 7] [--cpu] [--json FILE]
 
 Both sides train the same network (PyTorch the twin) on the same batch; --orders trains it in orders other than the spec's own. A round times each side once, for about 0.4 seconds; the
 ratio is taken round by round. PyTorch gets the settings that were found best: AVX-512 kernels where the processor has them, jemalloc where it is installed,
-pinned threads, channels_last and NCHW (the faster counts), foreach SGD, gradients set to None. Prints medians with the smallest
-and largest, and versions; --json keeps every sample."""
+pinned threads, channels_last and NCHW (the faster counts), foreach SGD, gradients set to None. --cpu counts
+processor time instead of time, for one thread on a machine with other work. Prints medians with the smallest and largest, and versions; --json keeps every sample."""
 import argparse, ctypes as C, glob, importlib.util, json, os, statistics, subprocess, sys, tempfile, time
 
 with open('/proc/cpuinfo') as cpu:
@@ -103,15 +103,15 @@ def torch_side(module, x, y, channels_last):
     return one
 
 
-def timed(one, seconds, threads):
+def timed(one, seconds, threads, clock):
     torch.set_num_threads(threads)
-    t = time.perf_counter()
+    t = clock()
     one()
-    n = max(1, int(seconds / max(time.perf_counter() - t, 1e-6)))
-    t = time.perf_counter()
+    n = max(1, int(seconds / max(clock() - t, 1e-6)))
+    t = clock()
     for _ in range(n):
         one()
-    return (time.perf_counter() - t) / n * 1e3
+    return (clock() - t) / n * 1e3
 
 
 def main():
@@ -122,8 +122,10 @@ def main():
     ap.add_argument('--threads', default='1,2')
     ap.add_argument('--rounds', type=int, default=7)
     ap.add_argument('--cc', default='gcc')
+    ap.add_argument('--cpu', action='store_true')
     ap.add_argument('--json')
     a = ap.parse_args()
+    clock = time.process_time if a.cpu else time.perf_counter
     samples = []
     print(f'PyTorch {torch.__version__}, {run(a.cc, "--version").splitlines()[0]}; ms a step, median (smallest to largest) of {a.rounds} rounds')
     for spec in a.specs:
@@ -145,10 +147,10 @@ def main():
                              'torch NCHW': torch_side(module(), x, y, False), 'torch channels_last': torch_side(module(), x, y, True)}
                     times = {k: [] for k in sides}
                     for k, one in sides.items():
-                        timed(one, 0.2, threads)
+                        timed(one, 0.2, threads, clock)
                     for _ in range(a.rounds):
                         for k, one in sides.items():
-                            times[k].append(timed(one, 0.4, threads))
+                            times[k].append(timed(one, 0.4, threads, clock))
                     best = min((k for k in sides if k != 'convoy'), key=lambda k: statistics.median(times[k]))
                     ratios = [t / c for t, c in zip(times[best], times['convoy'])]
                     show = lambda v, f: f'{statistics.median(v):{f}} ({min(v):{f}} to {max(v):{f}})'
