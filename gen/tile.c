@@ -310,7 +310,6 @@ static void choose_tiles(const Target *t, Core *c, int budget)
     int *height = xalloc(sizeof *height * (size_t)c->h), *now = xalloc(sizeof *now * (size_t)c->h);
     Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
 
-
     find_met(&v);
     for (v.vectors = 1; v.vectors <= 8 && v.vectors <= c->out_blocks; v.vectors++) {
         if (c->out_blocks % v.vectors || (c->share && c->share % v.vectors))
