@@ -557,6 +557,7 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
     const Kernel *k = f->k;
     const int together = r->several ? k->winograd[pass].images : 1;
 
+    image_norms_begin(f, fn, r);
     clear_padded(f, fn, r);
     if (together > 1) {
         rec_int(add(fn, "begin", "images_at"), "group", together);

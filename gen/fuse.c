@@ -524,7 +524,6 @@ static Image packed_input(const Plan *p, int op)
     return m;
 }
 
-
 static const char *way_name(const char *name, int way)
 {
     return way ? xprintf("%s%c%s_", name, 'a' + way % 26, way < 26 ? "" : xprintf("%d", way / 26)) : name;

@@ -235,20 +235,23 @@ static int64_t transformed(const Winograd *w)
     return (int64_t)36 * w->blocks * w->out_blocks * LANES * LANES;
 }
 
-/* Whether a run that a core calls has no image of its own, so that the core may take several images at once. */
-static bool runs_alone(const Chain *c)
+/* Whether a run that a core calls has no image of its own, and no norm has statistics of one, so that the core may take several images at
+ * once. */
+static bool runs_alone(const Graph *g, const Chain *c)
 {
     const Run *r = &c->run[0];
-    bool alone = c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0;
+    bool alone = c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0 && !r->image_stats;
 
+    for (int i = 0; i < r->nstep; i++)
+        alone &= r->step[i].kind != STEP_CORRECT_IMAGE && (r->step[i].op < 0 || !op_is_image_norm(g->op[r->step[i].op].kind));
     for (int i = 0; i < r->nside; i++)
         alone &= r->side[i].from.where != AT_IMAGE;
     return alone;
 }
 
-static void take_together(Winograd *w, Chain *c)
+static void take_together(const Graph *g, Winograd *w, Chain *c)
 {
-    if (w->images > 1 && runs_alone(c))
+    if (w->images > 1 && runs_alone(g, c))
         c->run[0].several = true;
     else
         w->images = 1;
@@ -280,13 +283,13 @@ void winograd_cores(const Plan *p, Kernel *k)
     } else {
         const Image *dz = &k->image[k->dz];
         if (forward->on)
-            take_together(forward, &k->after);
+            take_together(p->g, forward, &k->after);
         if (data->on) {
             place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
             k->wt_floats = transformed(data);
             for (int i = 0; i < k->nin; i++)
                 if (k->din[i].n && k->din[i].run[0].from.where == AT_CORE)
-                    take_together(data, &k->din[i]);
+                    take_together(p->g, data, &k->din[i]);
         }
         if (weights->on) {
             place(weights, &k->image[k->x], 0, 0);

@@ -6,7 +6,7 @@ export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 campaign=$1 fakegen=$2 passed=0 failed=0
 expect() {
-    FAULT=$2 "$campaign" --convoy "$fakegen" "$1" --count 12 --tries 0 >/dev/null 2>&1
+    FAULT=$2 "$campaign" --convoy "$fakegen" "$1" --count "$4" --tries 0 >/dev/null 2>&1
     if [ $? -eq "$3" ]; then
         passed=$((passed + 1))
     else
@@ -14,13 +14,14 @@ expect() {
         echo "FAILED: $1, fault '$2': the campaign did not end with status $3"
     fi
 }
-expect random none 0
-expect graphs none 0
-for fault in gen make emission rate decay crash act threads grad nesterov running count missing predict; do
-    expect random "$fault" 1
+expect random none 0 12
+expect graphs none 0 12
+expect random rate 1 30 # a rate shows in numbers alone
+for fault in gen make emission decay crash act threads grad nesterov running count missing predict; do
+    expect random "$fault" 1 12
 done
 for fault in join grad act predict; do
-    expect graphs "$fault" 1
+    expect graphs "$fault" 1 12
 done
 echo "campaign notices faults: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
