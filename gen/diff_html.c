@@ -1,4 +1,4 @@
-/* diff_html.c - what differs, as a page: one file, without scripts, without anything from elsewhere. Its style is pages/diff.css.
+/* diff_html.c - what differs, as a page: one file, without scripts, without anything from elsewhere. Its style is templates/diff.css.
  *
  * needs: a Diff with its levels.  sets: the page. It decides nothing. */
 #include "diff.h"
@@ -42,7 +42,7 @@ static void put(Buf *to, const char *s)
 static const char *style(void)
 {
     for (size_t i = 0; i < nembedded; i++)
-        if (strcmp(embedded[i].name, "pages/diff.css") == 0)
+        if (strcmp(embedded[i].name, "templates/diff.css") == 0)
             return embedded[i].text;
     BUG("the page's style is not there");
 }

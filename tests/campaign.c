@@ -433,6 +433,9 @@ static const Chosen exact[] = {
      HEAD("[3, 8, 8]",
           "4") "  - conv: {out: 20, order: conv-bn-relu}\n  - conv: {out: 8, stride: 2, order: conv-relu-bn}\n"
                "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"norms of images before and behind convs by Winograd", FILL_PLAIN, 5,
+     HEAD("[3, 8, 8]", "4") "  - conv: {out: 8, order: conv-gn(4)-act-bn}\n  - conv: {out: 16, order: in-act-conv-bn}\n"
+                                             "  - conv: {out: 16, order: conv-bn-act-ln}\n" ENDING},
     {"a short last batch: two of six, hidden linears with norms", FILL_PLAIN, 2,
      HEAD("[3, 6, 6]",
           "4") "  - conv: {out: 20, order: bn-conv-relu}\n  - flatten\n  - linear: {out: 24, order: linear-bn-relu}\n"
