@@ -102,6 +102,8 @@ static char *compile(const Plan *p, const Kernel *k, const char *dir)
     const char *const words[] = {p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11", "-O2", "-g", "-S", "-I", dir, "-o", out};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         *PUSH(argv, n) = words[i];
+    if (!strstr(compiler_version(), "clang")) /* gcc makes one function of two passes whose loops are the same */
+        *PUSH(argv, n) = "-fno-ipa-icf";
     for (const char *f = p->target->flags; *(f += strspn(f, " ")); f += strcspn(f, " "))
         *PUSH(argv, n) = xstrndup(f, strcspn(f, " "));
     *PUSH(argv, n) = xprintf("%s/%s_%s.c", dir, p->g->spec->name, k->name);

@@ -28,6 +28,7 @@ static const char *op_kind(OpKind kind)
     case CLASS_WEIGHT:
         return "weight";
     case CLASS_BARRIER:
+    case CLASS_IMAGE:
         return "norm";
     case CLASS_POINT:
         return kind == OP_DROP ? "drop" : "act";
@@ -214,6 +215,25 @@ static void flow_pills(Box *b)
     b->rows = row + 1;
 }
 
+static void add_statistics(const Picture *pic, Box *b, const char *what, const char *text, const char *over, const int *norm, int n)
+{
+    const Graph *g = pic->plan->g;
+    const char *norms = "";
+    int64_t bytes = 0;
+
+    for (int i = 0; i < n; i++) {
+        norms = xprintf("%s%s%s", norms, i ? ", " : "", g->op[norm[i]].path);
+        bytes += op_is_image_norm(g->op[norm[i]].kind) ? 4 * (int64_t)GROUP_KEPT_INFER * g->op[norm[i]].groups : 0;
+    }
+    *PUSH(b->pill, b->npill) = (Pill){.op = -1,
+                                      .section = b->kernel->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE,
+                                      .what = what,
+                                      .text = text,
+                                      .kind = "stats",
+                                      .bytes = bytes,
+                                      .title = xprintf("statistics over %s, for %s%s", over, norms, bytes ? xprintf("; %lld bytes kept", (long long)bytes) : "")};
+}
+
 static void fill_box(const Picture *pic, Box *b)
 {
     const Kernel *k = b->kernel;
@@ -223,18 +243,10 @@ static void fill_box(const Picture *pic, Box *b)
         add_pill(pic, b, k->op, SECTION_CORE);
     if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
         add_links(pic, b, &k->out, SECTION_EPILOGUE);
-    if (b->node && b->node->nnorm) {
-        Pill *q = PUSH(b->pill, b->npill);
-        const char *norms = "";
-        for (int i = 0; i < b->node->nnorm; i++)
-            norms = xprintf("%s%s%s", norms, i ? ", " : "", pic->plan->g->op[b->node->norm[i]].path);
-        *q = (Pill){.op = -1,
-                    .section = k->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE,
-                    .what = "statistics",
-                    .text = "mean, variance",
-                    .kind = "stats",
-                    .title = xprintf("statistics over the batch, for %s", norms)};
-    }
+    if (b->node && b->node->nnorm)
+        add_statistics(pic, b, "statistics", "mean, variance", "the batch", b->node->norm, b->node->nnorm);
+    if (b->node && b->node->nimage_norm)
+        add_statistics(pic, b, "statistics of the image", "mean, variance of the image", "each image", b->node->image_norm, b->node->nimage_norm);
     flow_pills(b);
 }
 

@@ -12,7 +12,8 @@ typedef enum Section { SECTION_PROLOGUE, SECTION_SIDE, SECTION_CORE, SECTION_EPI
 
 /* A stage in a kernel's box. */
 typedef struct Pill {
-    int op;           /* -1: the statistics of the kernel's node */
+    int op;           /* -1: statistics of the kernel's node */
+    int64_t bytes;    /* statistics that are kept for backward, an image; else 0 */
     Section section;
     const char *what;                /* the stage, whosever it is: "relu" */
     const char *text, *title, *kind; /* with its layer's name where that is another's; the tooltip; its colour, a class in the style */

@@ -107,13 +107,13 @@ static void put_pill(const Picture *pic, const Box *b, int i, bool diff, Buf *to
     if (i == 0 || q->section != b->pill[i - 1].section)
         put_text(to, b->x + BOX_CAPTION - 6, y + 13, diff ? "soft small same" : "soft small", "end", section_text(q->section));
     buf_printf(to,
-               "<g class=\"%s\" data-op=\"%s\" data-section=\"%s\"><title>%s</title><rect class=\"pill %s%s\" x=\"%d\" y=\"%d\" width=\"%d\" "
+               "<g class=\"%s\" data-op=\"%s\" data-section=\"%s\"%s><title>%s</title><rect class=\"pill %s%s\" x=\"%d\" y=\"%d\" width=\"%d\" "
                "height=\"%d\" rx=\"%d\"/>",
                classes("stage", q->change, diff),
                q->op >= 0    ? xml(pic->plan->g->op[q->op].path)
-               : q->op == -1 ? "statistics"
+               : q->op == -1 ? q->what
                              : "concat",
-               section_text(q->section), xml(q->title), q->kind, mark(q->change, diff), x, y, q->w, PILL_H,
+               section_text(q->section), q->bytes ? xprintf(" data-kept-bytes=\"%lld\"", (long long)q->bytes) : "", xml(q->title), q->kind, mark(q->change, diff), x, y, q->w, PILL_H,
                q->section == SECTION_CORE ? 4 : PILL_H / 2);
     put_text(to, x + q->w / 2, y + 13, "", "middle", clipped(q->text, (size_t)(((q->w - PILL_ENDS) * 10 + LETTER - 1) / LETTER)));
     buf_puts(to, "</g>\n");

@@ -22,9 +22,11 @@
 #if defined __GNUC__
 #define CVY_INLINE static inline __attribute__((always_inline, unused))
 #define CVY_KEEP static __attribute__((noinline, unused))
+#define CVY_MAYBE static inline __attribute__((unused)) /* as the compiler likes; gone where nothing calls it, unoptimised too */
 #else
 #define CVY_INLINE static inline
 #define CVY_KEEP static
+#define CVY_MAYBE static inline
 #endif
 #if defined __STDC_VERSION__ && !defined __cplusplus
 #define CVY_RESTRICT restrict
@@ -940,7 +942,7 @@ CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return v
 /* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
 #define CVY_GN_STATS 3
 /* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Channels are merged as count, mean and M2. */
-CVY_KEEP void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
+CVY_MAYBE void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
 {
     const int many = channels / groups;
 
@@ -959,7 +961,7 @@ CVY_KEEP void cvy_gn_stats(const double *sums, int room, int channels, int group
 }
 /* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
  * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. Padding channels become zero. */
-CVY_KEEP void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
+CVY_MAYBE void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
 {
     const int many = channels / groups;
 

@@ -28,7 +28,7 @@ class ByHand:
                 self.shapes[f"conv{i}.bn.{name}"] = (cout,)
             self.shapes[f"conv{i}.bn.num_batches_tracked"] = ()
             self.stages += [f"conv{i}.{'act' if stage == 'relu' else stage}" for stage in order.split("-")]
-            self.kinks.append((f"conv{i}.act", None))
+            self.kinks.append((f"conv{i}.act", torch.nn.ReLU()))
         self.stages += ["global_avg_pool1", "linear1.linear"]
         self.shapes["linear1.linear.weight"], self.shapes["linear1.linear.bias"] = (10, 128), (10,)
 
