@@ -496,7 +496,8 @@ def check_masks(report, where, masks, drops):
 
 def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_up=False):
     """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W, or C, L; least: images a batch;
-    made_up: a random network, which may have a flip in most of its steps, though not in all."""
+    made_up: a random network. It may have a flip in each step (pooling over gelu, which PyTorch has at -0 from -8.3 on); run_cases limits
+    how many steps of all have one."""
     rng, batches = np.random.default_rng(seed), (5, 8, 1, 6, 3)
     if "tensors" in program.info:
         listed = {t["name"]: tuple(t["shape"]) for t in program.info["tensors"]}
@@ -532,7 +533,7 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
         state = {k: state[k] for k in ref.shapes}
         if want.momentum:
             momentum = {k: v.astype(np.float32) for k, v in want.momentum.items()}
-    if report.flips == report.steps if made_up else 2 * report.flips > report.steps:
+    if not made_up and 2 * report.flips > report.steps:
         report.wrong.append(f"{report.flips} of {report.steps} steps had a flip: too few gradients were compared")
     state = random_state(ref.shapes, rng)
     for n in (1, 7):
