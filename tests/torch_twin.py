@@ -124,7 +124,7 @@ def one(args, case, folder, report):
     single = sum(isinstance(m, NORMS) and ref.acts[p].numel() == m.num_features for p, m in ref.net.named_modules())
     least = min(1 + single, 4)  # two images leave little of a gradient, norm after norm
     compare(report, program, ref, shape, classes, args.seed, args.steps, least, case.label.startswith("random"))
-    if case.label.startswith("demo") and not report.wrong:
+    if "train.data=shapes" in case.options and not report.wrong:
         checkpoints(program, ref, shape, report)
 
 
@@ -163,6 +163,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common_options(p)
     p.add_argument("specs", nargs="*", metavar="SPEC")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all SPECs")
     p.add_argument("--twin-only", action="store_true")
     p.add_argument("--plain", action="store_true", help="without the demo's network and the names")
     p.add_argument("--random", type=int, default=0, metavar="N", help="also N random chains (needs --campaign)")
@@ -171,7 +172,8 @@ def main():
     args = p.parse_args()
     specs = args.specs or sorted(glob.glob(os.path.join(HERE, "twin", "*.yaml"))) + [
         os.path.join(HERE, "..", "specs", s) for s in ("conv_layer.yaml", "lenet5.yaml")]
-    cases = [Case(os.path.basename(s), s) for s in specs]
+    # networks that are named train on drawn figures, so that their checkpoints can be compared, too
+    cases = [Case(os.path.basename(s), s, ["train.data=shapes", *args.set] if args.specs else ()) for s in specs]
     if not args.specs and not args.plain:
         cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"])
                   for order in ("conv-bn-relu", "conv-relu-bn")]
