@@ -6,14 +6,15 @@
 #include "cvy_kernels.h"
 #include "cvy_vec.h"
 
-/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. */
+/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. They begin with
+ * different values: of equal ones a compiler would compute one. */
 CVY_KEEP float cvy_peak_thread(int64_t rounds)
 {
     const vf s = vf_set(0.5f), t = vf_set(0.25f);
-    vf a = t, b = t, c = t, d = t, e = t;
+    vf a = vf_set(0.1f), b = vf_set(0.2f), c = vf_set(0.3f), d = vf_set(0.4f), e = vf_set(0.5f);
     float out[VF];
 #if defined CVY_AVX512
-    vf f = t, g = t, h = t, i = t, j = t;
+    vf f = vf_set(0.6f), g = vf_set(0.7f), h = vf_set(0.8f), i = vf_set(0.9f), j = vf_set(1.0f);
 #endif
 
     for (int64_t n = 0; n < rounds; n++) {

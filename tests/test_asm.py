@@ -4,7 +4,8 @@
 
 In each pass of each layer below: the inner loops have the multiply-adds that the plan's tiles say (those of the emitted text, and the
 largest as many as the plan's full tile has), none of their vectors is on the stack (of the weights' gradient few), and besides multiply-adds and loads there is little
-more than the loop's own counting. Assembly is only looked at, so avx512 is, too, where the processor has none."""
+more than the loop's own counting. The loop by which `NAME bench` measures the processor's peak has all of its multiply-adds. Assembly is only looked at, so avx512 is,
+too, where the processor has none."""
 import argparse
 import json
 import os
@@ -62,6 +63,17 @@ def problems(report, steps):
     return bad
 
 
+def peak_problem(cc, target):
+    """A compiler that merges the chains of the peak's loop makes any peak out of it."""
+    flags = {"avx512": ["-mavx512f", "-mavx512dq", "-mfma"], "avx2": ["-mavx2", "-mfma"]}[target]
+    source = '#include "runtime/cvy_bench.h"\ndouble peak(int64_t rounds, float *sink) { return cvy_peak(1, rounds, sink) + cvy_stream(1, sink, 0, 0); }\n'
+    command = [cc, "-std=c11", "-O2", *flags, f"-DCVY_{target.upper()}", "-I", ROOT, "-S", "-o", "-", "-x", "c", "-"]
+    text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+    body = text[text.index("cvy_peak_thread:"):].split(".cfi_endproc")[0]
+    count = len(re.findall(r"\bvfmadd", body))
+    return "" if count == 10 else f"the loop that measures the peak has {count} multiply-adds, not 10"
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--convoy", required=True)
@@ -74,6 +86,11 @@ def main():
     for field, value in (("fma", 10), ("spills", 1), ("instructions", 30)):  # each must be noticed
         wrong = {"pass": "forward", "loops": [dict(good["loops"][0], **{field: value})]}
         counts["passed" if problems(wrong, [12]) and not problems(good, [12]) else "failed"] += 1
+    for target in PARTS:
+        bad = peak_problem(a.cc, target)
+        counts["failed" if bad else "passed"] += 1
+        if bad:
+            print(f"FAILED: {target}: {bad}")
     for net, layers in LAYERS:
         spec = os.path.join(ROOT, "specs", "bench", f"{net}.yaml")
         for target in PARTS:
