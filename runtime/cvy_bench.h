@@ -6,15 +6,17 @@
 #include "cvy_kernels.h"
 #include "cvy_vec.h"
 
-/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. They begin with
- * different values: of equal ones a compiler would compute one. */
+/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. Their values
+ * differ from lane to lane, and all count: a compiler computes equal ones once, and unused ones not at all. */
 CVY_KEEP float cvy_peak_thread(int64_t rounds)
 {
     const vf s = vf_set(0.5f), t = vf_set(0.25f);
-    vf a = vf_set(0.1f), b = vf_set(0.2f), c = vf_set(0.3f), d = vf_set(0.4f), e = vf_set(0.5f);
-    float out[VF];
+    float from[10 * VF], out[VF], sum = 0;
+    for (int k = 0; k < 10 * VF; k++)
+        from[k] = 0.001f * (float)k;
+    vf a = vf_loadu(from), b = vf_loadu(from + VF), c = vf_loadu(from + 2 * VF), d = vf_loadu(from + 3 * VF), e = vf_loadu(from + 4 * VF);
 #if defined CVY_AVX512
-    vf f = vf_set(0.6f), g = vf_set(0.7f), h = vf_set(0.8f), i = vf_set(0.9f), j = vf_set(1.0f);
+    vf f = vf_loadu(from + 5 * VF), g = vf_loadu(from + 6 * VF), h = vf_loadu(from + 7 * VF), i = vf_loadu(from + 8 * VF), j = vf_loadu(from + 9 * VF);
 #endif
 
     for (int64_t n = 0; n < rounds; n++) {
@@ -31,7 +33,9 @@ CVY_KEEP float cvy_peak_thread(int64_t rounds)
 #endif
     a = vf_add(vf_add(vf_add(a, b), vf_add(c, d)), e);
     memcpy(out, &a, sizeof out);
-    return out[0];
+    for (int k = 0; k < VF; k++)
+        sum += out[k];
+    return sum;
 }
 
 static double cvy_peak(int threads, int64_t rounds, float *sink)
