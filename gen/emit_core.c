@@ -149,24 +149,58 @@ static bool meet_alike(const WeightCore *c, int x0, int x1)
     return true;
 }
 
-/* Pixels [from, to) of a row of dz, all of which meet the same accumulators. */
-static void add_pixels(Rec *r, const WeightCore *c, int from, int to)
+/* A pixel of dz, `z` floats behind zp, and the accumulators that it meets: those of the pixel at `x`. */
+static void add_pixel(Rec *group, const WeightCore *c, int x, int n)
 {
-    Rec *g = rec_add(r, "pixels");
+    Rec *p = rec_add(group, "each");
 
-    rec_int(g, "from", from);
-    rec_int(g, "to", to);
+    rec_int(p, "z", (int64_t)n * c->z_x);
     for (int i = 0; i < c->nacc; i++) {
-        if (!weight_meets_x(c, &c->acc[i], from))
+        if (!weight_meets_x(c, &c->acc[i], x))
             continue;
-        Rec *in = rec_add(g, "inputs");
-        rec_int(in, "x", c->acc[i].x);
+        Rec *in = rec_add(p, "inputs");
+        rec_int(in, "x", c->acc[i].x + n * c->x_x);
         for (int v = 0; v < c->vectors; v++) {
             Rec *a = rec_add(in, "acc");
             rec_fmt(a, "name", "a%d_%d", i, v);
             rec_int(a, "v", v);
         }
     }
+}
+
+/* `n` pixels of a row of dz, x .. */
+static void add_pixels(Rec *group, const WeightCore *c, int x, int n)
+{
+    for (int i = 0; i < n; i++)
+        add_pixel(group, c, x + i, i);
+    rec_int(group, "x", n * c->x_x);
+    rec_int(group, "z", n * c->z_x);
+}
+
+/* A row of dz: loops of at most c->pixels at a time where as many meet the same accumulators; the others, between the loops, one by one. */
+static void add_row(Rec *r, const WeightCore *c)
+{
+    int alone = 0; /* pixels before x that are in no loop */
+
+    for (int x = 0, end; x < c->w; x = end) {
+        for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
+            ;
+        const int all = end - x, step = c->w <= c->pixels ? all : all / ((all + c->pixels - 1) / c->pixels), looped = all > step ? all / step * step : 0;
+        if (looped) {
+            if (alone)
+                add_pixels(rec_add(r, "pixels"), c, x - alone, alone);
+            Rec *loop = rec_add(r, "pixels");
+            rec_int(loop, "loop", 1);
+            rec_int(loop, "from", x);
+            rec_int(loop, "to", x + looped);
+            rec_int(loop, "step", step);
+            add_pixels(loop, c, x, step);
+            alone = 0;
+        }
+        alone += all - looped;
+    }
+    if (alone)
+        add_pixels(rec_add(r, "pixels"), c, c->w - alone, alone);
 }
 
 static Rec *weight_record(const WeightCore *c)
@@ -182,8 +216,10 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "z_image", c->z_image);
     rec_int(r, "out_blocks", c->out_blocks);
     rec_int(r, "vectors", c->vectors);
-    rec_int(r, "z_step", c->vectors * c->z_block);
-    rec_int(r, "w_step", c->vectors * c->w_out);
+    rec_int(r, "z_block", c->z_block);
+    rec_int(r, "w_out", c->w_out);
+    rec_int(r, "bands", c->band < c->h);
+    rec_int(r, "band", c->band);
     rec_int(r, "blocks", c->blocks);
     rec_int(r, "rows", c->rows);
     rec_int(r, "lanes", c->lanes);
@@ -199,13 +235,13 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "x_x", c->x_x);
     rec_int(r, "z_origin", c->z_origin);
     rec_int(r, "z_y", c->z_y);
+    const char *from = "0", *to = xprintf("%d", c->h);
     if (c->in_h) {
-        rec_fmt(r, "y_from", "cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
-        rec_fmt(r, "y_to", "cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
-    } else {
-        rec_str(r, "y_from", "0");
-        rec_int(r, "y_to", c->h);
+        from = xprintf("cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
+        to = xprintf("cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
     }
+    rec_str(r, "y_from", c->band < c->h ? xprintf("cvy_larger(%s, band)", from) : from);
+    rec_str(r, "y_to", c->band < c->h ? xprintf("cvy_smaller(%s, band + %d)", to, c->band) : to);
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vector");
         rec_int(vec, "i", v);
@@ -217,11 +253,7 @@ static Rec *weight_record(const WeightCore *c)
             rec_fmt(a, "name", "a%d_%d", i, v);
             rec_int(a, "w", c->acc[i].w + v * c->w_out);
         }
-    for (int x = 0, end; x < c->w; x = end) {
-        for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
-            ;
-        add_pixels(r, c, x, end);
-    }
+    add_row(r, c);
     return r;
 }
 

@@ -15,6 +15,8 @@ enum {
     /* what may be unrolled, a function at a time: a budget for the whole network would make one layer's change move another */
     UNROLL_TAPS = 9,       /* a conv's taps; with more, the kernel's rows stay a loop */
     UNROLL_TILE = 2000,    /* multiply-adds of a register tile with its taps */
+    UNROLL_PIXELS = 16,    /* pixels of a row in the weights' gradient */
+    BAND_FLOATS = 7168,    /* what a band of rows may take of the first cache: 28 of 32 KB */
     UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
     GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels ... */
     GROUP_FLOATS = 131072, /* ... and this much scratch */
@@ -285,6 +287,8 @@ typedef struct WeightCore {
     int h, w;                 /* pixels of dz */
     int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
+    int pixels;               /* of a row of dz that are unrolled together at most */
+    int band;                 /* rows of dz that are walked together: with the rows of x that they meet they stay in the first cache */
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
 } WeightCore;

@@ -512,6 +512,19 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
     finish_core(t, c, u, o->shape.h, o->shape.w);
 }
 
+/* How many rows of dz are walked together. A block of x is walked once for each row of the kernel and each step through a block's channels; where that is
+ * often, and the block is larger than the first cache, the walks take bands of rows that fit it. All bands are as many rows, but the last. */
+static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
+{
+    const int64_t of_kernel = (c->rows - 1) * c->row_step + 1, row = c->y_step * x_row + c->z_y * c->vectors;
+    const int64_t rows = (BAND_FLOATS - (of_kernel - c->y_step) * x_row) / row;
+
+    if (u.taps == 0 || c->images > 1 || c->rows * (c->lanes / c->step) < 4 || rows >= c->h || rows * c->w < 32)
+        return c->h;
+    const int bands = (int)((c->h + rows - 1) / rows);
+    return (c->h + bands - 1) / bands;
+}
+
 static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
@@ -591,6 +604,9 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->images = 1;
     while (c->images < 16 && k->xg < 0 && (int64_t)c->images * c->h * c->w < GROUP_PIXELS && (c->images + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS)
         c->images++;
+    c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
+    c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
+    c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;
 }
 
 /* ---- lanewise: images in which lane meets lane ---- */

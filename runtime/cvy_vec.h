@@ -28,6 +28,12 @@
 #define CVY_KEEP static
 #define CVY_MAYBE static inline
 #endif
+/* Between the pixels of an unrolled row: what they load through `pointer` is not shared. It would be kept in registers, and the accumulators on the stack. */
+#if defined __GNUC__
+#define CVY_APART(pointer) __asm__("" : "+r"(pointer))
+#else
+#define CVY_APART(pointer) (void)(pointer)
+#endif
 #if defined __STDC_VERSION__ && !defined __cplusplus
 #define CVY_RESTRICT restrict
 #else
@@ -755,8 +761,8 @@ CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
     }
 }
 
-/* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
- * for each register, end. All three are inlined. */
+CVY_INLINE int cvy_smaller(int a, int b) { return a < b ? a : b; }
+CVY_INLINE int cvy_larger(int a, int b) { return a > b ? a : b; }
 /* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the one behind the last. */
 CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
 {
@@ -769,6 +775,8 @@ CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
     return to < rows ? to : rows;
 }
 
+/* What a core calls for the registers it finishes: begin for channel block c with the first register and its place, point
+ * for each register, end. All three are inlined. */
 typedef void cvy_begin(void *run, int c, vf first, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);

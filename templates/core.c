@@ -117,7 +117,10 @@ CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bia
 /* $c.doc */
 static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images)
 {
-    for (int c = 0; c < $c.out_blocks; c += $c.vectors, dz += $c.z_step, dw += $c.w_step)
+    //$ if c.bands
+    for (int band = 0; band < $c.h; band += $c.band)
+    //$ end
+    for (int c = 0; c < $c.out_blocks; c += $c.vectors)
         for (int b = 0; b < $c.blocks; b++)
             for (int r = 0; r < $c.rows; r++) {
                 const int y0 = $c.y_from, y1 = $c.y_to;
@@ -127,29 +130,40 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                     //$ else
                     const float *const xb = x + b * $c.x_block + r * $c.x_row + l;
                     //$ end
-                    float *const d = dw + b * $c.w_block + r * $c.w_row + l * 16;
+                    const float *const zb = dz + c * $c.z_block + $c.z_origin;
+                    float *const d = dw + c * $c.w_out + b * $c.w_block + r * $c.w_row + l * 16;
                     //$ for a in c.acc
                     vf $a.name = vf_zero();
                     //$ end
                     for (int m = 0; m < images; m++)
                         for (int y = y0; y < y1; y++) {
-                            const float *xp = xb + m * $c.x_image + y * $c.x_y, *zp = dz + m * $c.z_image + $c.z_origin + y * $c.z_y;
+                            const float *xp = xb + m * $c.x_image + y * $c.x_y, *zp = zb + m * $c.z_image + y * $c.z_y;
                             //$ for g in c.pixels
-                            for (int i = $g.from; i < $g.to; i++, xp += $c.x_x, zp += 16) {
-                                //$ for v in c.vector
-                                const vf z$v.i = vf_load(zp + $v.z);
+                            //$ if g.loop
+                            for (int i = $g.from; i < $g.to; i += $g.step) {
+                            //$ else
+                            {
+                            //$ end
+                                //$ for p in g.each
+                                {
+                                    CVY_APART(xp);
+                                    //$ for v in c.vector
+                                    const vf z$v.i = vf_load(zp + $p.z + $v.z);
+                                    //$ end
+                                    vf s;
+                                    //$ for q in p.inputs
+                                    //$ if c.lanewise
+                                    s = vf_load(xp + $q.x);
+                                    //$ else
+                                    s = vf_set(xp[$q.x]);
+                                    //$ end
+                                    //$ for a in q.acc
+                                    $a.name = vf_fma(s, z$a.v, $a.name);
+                                    //$ end
+                                    //$ end
+                                }
                                 //$ end
-                                vf s;
-                                //$ for p in g.inputs
-                                //$ if c.lanewise
-                                s = vf_load(xp + $p.x);
-                                //$ else
-                                s = vf_set(xp[$p.x]);
-                                //$ end
-                                //$ for a in p.acc
-                                $a.name = vf_fma(s, z$a.v, $a.name);
-                                //$ end
-                                //$ end
+                                xp += $g.x, zp += $g.z;
                             }
                             //$ end
                         }

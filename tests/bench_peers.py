@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """convoy beside its peers: PyTorch (training and inference) and onnxruntime-node (inference). A benchmark, not a test.
 
-    bench_peers.py --convoy BUILD/gen/convoy --build BUILD [--nets A,B] [--what train,infer] [--threads 1,2] [--rounds 7] [--quick] [--json FILE]
+    bench_peers.py --convoy BUILD/gen/convoy --build BUILD [--nets A,B] [--what train,infer,memory] [--threads 1,2] [--rounds 7] [--quick] [--json FILE]
 
 Networks are specs/bench/*.yaml (--nets fm_small takes both orders of it). The peers' are made from `convoy twin`: the same network. All sides
 are processes of their own and take turns: a round times each once, for a part of a second; ratios are taken round by round, beside the peer's
 fastest variant. One thread is timed by the processor time that it has, so that other programs do not count; several by the clock. PyTorch gets what was found best for it: AVX-512 kernels where the processor has them, jemalloc where it is installed, pinned
 threads, NCHW and channels_last, foreach SGD, gradients set to None, activations in place behind a norm, shortcuts with zeros by pad or by average
 pool and concat (in training they differ in layout); at inference eager, frozen, and optimised for inference. onnxruntime gets all graph
-optimisations. Ratios above 1: convoy is faster. --json keeps every sample, and the versions."""
+optimisations. Ratios above 1: convoy is faster. memory: the most that is resident in three steps of training, of convoy's whole process beside what
+PyTorch's has above that which it had once it was imported (without jemalloc, which keeps what is freed). --json keeps every sample, and the versions."""
 import argparse
 import glob
 import importlib.util
@@ -102,7 +103,18 @@ def torch_worker():
                 net(x)
         return infer
 
+    def resident(field):
+        with open('/proc/self/status') as f:
+            return [int(line.split()[1]) for line in f if line.startswith(field + ':')][0] / 1024
+
     def answer(q):
+        if q['what'] == 'memory':
+            before = resident('VmRSS')
+            torch.set_num_threads(q['threads'])
+            step = make(dict(q, what='train'))
+            for _ in range(3):
+                step()
+            return {'MiB': resident('VmHWM') - before}
         if q['what'] == 'onnx':
             net = module(q).eval()
             for m in net.modules():  # statistics that are not those of an untrained net
@@ -153,14 +165,17 @@ class Worker:
         self.p.wait()
 
 
+def torch_python():
+    return '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
+
+
 def start_torch():
     best = {'ATEN_CPU_CAPABILITY': 'avx512' if ' avx512f' in cpu().get('flags', '') else 'avx2', 'OMP_PROC_BIND': 'true'}
     jemalloc = glob.glob('/usr/lib/*/libjemalloc.so.2')
     if jemalloc:
         best.update(LD_PRELOAD=jemalloc[0], MALLOC_CONF='dirty_decay_ms:-1,muzzy_decay_ms:-1')
-    python = '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
     env = {k: v for k, v in os.environ.items() if k not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
-    w = Worker([python, os.path.abspath(__file__), '--worker'], dict(env, **best))
+    w = Worker([torch_python(), os.path.abspath(__file__), '--worker'], dict(env, **best))
     return (w, best) if w.version else (None, best)
 
 
@@ -246,6 +261,27 @@ def compare(a, net, what, batch, threads, torch, ort, folder):
     return {'net': net['name'], 'what': what, 'batch': batch, 'threads': threads, 'ms': times, 'beside': ratios}
 
 
+def memory(net, threads, torch, folder):
+    """MiB that are resident at most in three steps of training: convoy's program in all, PyTorch's above its import."""
+    argv = [net['program'], 'train', '--data', 'shapes', '--train-images', str(3 * net['batch']), '--test-images', '1', '--epochs', '1', '--no-eval',
+            '--threads', str(threads), '--quiet', '--save', os.path.join(folder, 'w.safetensors')]
+    _, status, used = os.wait4(subprocess.Popen(argv).pid, 0)
+    if status:
+        sys.exit(f'{" ".join(argv)}: status {status}')
+    found = {'convoy': used.ru_maxrss / 1024}
+    for form in ('NCHW', 'channels_last') if torch else ():
+        w = Worker([torch_python(), os.path.abspath(__file__), '--worker'], dict(os.environ))
+        r = w.ask(what='memory', twin=net['twin'], batch=net['batch'], input=net['input'], classes=net['classes'], format=form, pooled=False, threads=threads)
+        w.close()
+        if 'MiB' in r:
+            found[f'PyTorch {form}'] = r['MiB']
+    print(f'{net["name"]}, memory of a training step, batch {net["batch"]}, {threads} thread{"s" * (threads > 1)}: ' +
+          ', '.join(f'{k} {v:.0f} MiB' for k, v in found.items()))
+    if len(found) > 1:
+        print(f'  convoy / PyTorch {found["convoy"] / min(v for k, v in found.items() if k != "convoy"):.2f}', flush=True)
+    return {'net': net['name'], 'what': 'memory', 'batch': net['batch'], 'threads': threads, 'MiB': found}
+
+
 def emit(a, spec, folder):
     info = json.loads(run(a.convoy, 'check', spec, '--json'))
     name, out = info['name'], os.path.join(folder, info['name'])
@@ -290,6 +326,9 @@ def main():
         for spec in specs:
             net = emit(a, spec, folder)
             for what in a.what.split(','):
+                if what == 'memory':
+                    samples += [memory(net, int(t), torch, folder) for t in a.threads.split(',')]
+                    continue
                 for batch in [net['batch']] if what == 'train' else [1, 32]:
                     for threads in [int(t) for t in a.threads.split(',')]:
                         samples.append(compare(a, net, what, batch, threads, torch, ort, folder))

@@ -16,8 +16,9 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYERS = [("fm_small_cbr", ["conv3"]), ("resnet20_crb", ["s1.1.conv1", "s3.2.conv1"])]
-SPILLS = {"weights": 0.5}  # allowed, a multiply-add: gcc 12 keeps more of x in registers there than there are
+SPILLS = {"weights": 0.06}
 COUNTING = 6  # instructions of a loop that are neither multiply-adds nor loads
+MOVING = {"weights": 0.125}  # a multiply-add: moves between registers, where a row of pixels is unrolled
 PARTS = {"avx512": 1, "avx2": 2}  # registers of a vf
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 
@@ -56,7 +57,7 @@ def problems(report, steps):
             bad.append(f"{where}: {l['fma']} multiply-adds, and its text has {l['fma_in_c']}")
         if l["spills"] > SPILLS.get(report["pass"], 0) * l["fma"]:
             bad.append(f"{where}: {l['spills']} accesses to the stack")
-        if l["instructions"] - l["fma"] - l["loads_in_c"] - l["spills"] > COUNTING:
+        if l["instructions"] - l["fma"] - l["loads_in_c"] - l["spills"] > COUNTING + MOVING.get(report["pass"], 0) * l["fma"]:
             bad.append(f"{where}: {l['instructions']} instructions for {l['fma']} multiply-adds and {l['loads_in_c']} loads")
     if steps and max(l["fma"] for l in loops) < max(steps):
         bad.append(f"the largest step has {max(l['fma'] for l in loops)} multiply-adds, and the plan's tile {max(steps)}")
