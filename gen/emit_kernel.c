@@ -592,6 +592,43 @@ static const char *trained_bias(const File *f)
     return f->p->g->op[f->k->op].bias ? "k->bias" : "NULL";
 }
 
+static char *transpose_call(const File *f)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const Shape in = f->p->g->op[o->in].shape;
+    const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
+
+    if (k->lanewise)
+        return xprintf("lanes(k->w, k->copy, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
+    if (o->groups > 1) {
+        const long long group = (long long)per_in * per_out * taps;
+        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->wt + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
+                       per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES, taps);
+    }
+    return k->plain ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)
+                    : xprintf("block(k->w, k->copy, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
+}
+
+/* The weights as the core of a pass reads them, made before it runs: kernels share the room. */
+static void copy_weights(const File *f, Rec *fn, const char *list, Pass pass)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
+
+    if (pass == PASS_FORWARD ? !k->wu_floats : !k->wt_floats)
+        return;
+    Rec *s = add(fn, list, "copy_weights");
+    rec_int(s, "blocks", out);
+    if (!k->winograd[pass].on)
+        rec_fmt(s, "call", "cvy_transpose_%s", transpose_call(f));
+    else if (pass == PASS_FORWARD)
+        rec_fmt(s, "call", "cvy_winograd_weights(k->w, k->copy, b, %d)", in);
+    else
+        rec_fmt(s, "call", "cvy_winograd_back(k->w, k->copy, b, %d, %d)", out, in);
+}
+
 static void conv_forward(const File *f)
 {
     const Kernel *k = f->k;
@@ -605,47 +642,15 @@ static void conv_forward(const File *f)
     begin_stats(f, fn);
     call_before(f, fn);
     const char *x = gather_x(f, fn);
-    call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->wu", trained_bias(f));
+    call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->copy", trained_bias(f));
     call_runs(f, fn, &k->after, k->image, 1);
     image_norms_end(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the core; the core; the stages after it");
+    copy_weights(f, kernel, "body", PASS_FORWARD);
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
     norms_forward(f, kernel);
-}
-
-static char *transpose_call(const File *f)
-{
-    const Kernel *k = f->k;
-    const Op *o = &f->p->g->op[k->op];
-    const Shape in = f->p->g->op[o->in].shape;
-    const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
-
-    if (k->lanewise)
-        return xprintf("lanes(k->w, k->wt, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
-    if (o->groups > 1) {
-        const long long group = (long long)per_in * per_out * taps;
-        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->wt + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
-                       per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES, taps);
-    }
-    return k->plain ? xprintf("plain(k->w, k->wt, b, %d, %d)", in.c, taps)
-                    : xprintf("block(k->w, k->wt, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
-}
-
-/* The copies of the weights that cores read, made anew for block b of outputs. */
-static void weight_copies(const File *f, Rec *s)
-{
-    const Kernel *k = f->k;
-    const Op *o = &f->p->g->op[k->op];
-    const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
-
-    if (k->wu_floats)
-        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_weights(k->w, k->wu, b, %d)", in);
-    if (k->wt_floats && k->winograd[PASS_DATA].on)
-        rec_fmt(rec_add(s, "copies"), "call", "cvy_winograd_back(k->w, k->wt, b, %d, %d)", out, in);
-    else if (k->wt_floats)
-        rec_fmt(rec_add(s, "copies"), "call", "cvy_transpose_%s", transpose_call(f));
 }
 
 static void update_lines(const File *f, Rec *kernel)
@@ -661,7 +666,6 @@ static void update_lines(const File *f, Rec *kernel)
         rec_int(s, "blocks", blocks);
         rec_int(s, "block", k->w_floats / blocks);
         rec_int(s, "pieces", f->p->pieces);
-        weight_copies(f, s);
     }
     if (k->bparam >= 0) {
         s = add(kernel, "body", "update_bias");
@@ -727,11 +731,11 @@ static void conv_backward(const File *f)
                 const bool winograd = k->winograd[PASS_DATA].on;
                 const char *init = initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
                 if (winograd)
-                    call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->wt", "NULL");
+                    call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->copy", "NULL");
                 else
                     s = call_core(f, fn, &c->run[0], init);
                 for (int j = 0; !winograd && j < k->ndata; j++)
-                    core_call(s, core_function(k, k->data[j].name), z, "k->wt", "NULL");
+                    core_call(s, core_function(k, k->data[j].name), z, "k->copy", "NULL");
                 core = true;
             }
             call_runs(f, fn, c, k->image, from_core);
@@ -743,16 +747,10 @@ static void conv_backward(const File *f)
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     backward_docs(f, kernel);
+    copy_weights(f, kernel, "body", PASS_DATA);
     over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
     norms_backward(f, kernel);
     update_lines(f, kernel);
-
-    if (k->wt_floats + k->wu_floats) {
-        Rec *loaded = add_function(f, "functions", "loaded", symbol(f, "loaded"));
-        s = add(loaded, "body", "remake");
-        rec_int(s, "blocks", blocks_of(f->p->g->op[k->op].shape.c));
-        weight_copies(f, s);
-    }
 }
 
 /* ---- linear ---- */
@@ -1000,7 +998,8 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
     call_before(f, fn);
     if (k->kind == KERNEL_CONV) {
         const char *x = gather_x(f, fn);
-        call_forward(f, fn, r, image, x, "k->w", "k->wu", trained_bias(f));
+        copy_weights(f, fn, "begin", PASS_FORWARD);
+        call_forward(f, fn, r, image, x, "k->w", "k->copy", trained_bias(f));
     } else {
         Rec *s = add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->x].floats);
@@ -1163,6 +1162,8 @@ static void again_function(const File *f)
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "again"));
 
     rec_str(rec_add(kernel, "docs"), "text", "forward again, for backward: the same tensor, without the barriers of norms");
+    if (f->k->kind == KERNEL_CONV)
+        copy_weights(f, kernel, "body", PASS_FORWARD);
     over_pieces(f, kernel, xprintf("%s_forward_piece", f->k->name));
 }
 

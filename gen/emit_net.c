@@ -193,10 +193,8 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     if (k->wparam >= 0) {
         const char *w = upper(n->g->param[k->wparam].name);
         given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
-        if (k->wu_floats)
-            given(n, r, k, "float *wu", "wu", xprintf("wt + %s_%s_WINOGRAD", n->NAME, upper(k->name)));
-        if (k->wt_floats)
-            given(n, r, k, "float *wt", "wt", xprintf("wt + %s_%s_TRANSPOSED", n->NAME, upper(k->name)));
+        if (k->wt_floats + k->wu_floats)
+            given(n, r, k, "float *copy", "copy", "copy");
         given(n, r, k, "float *dw", "dw", "dw");
         if (k->bparam >= 0) {
             given(n, r, k, "const float *bias", "bias", xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->bparam].name)));
@@ -278,14 +276,6 @@ static void train_kernel(const Net *n, int i)
     }
     if (k->runs_again)
         decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-    if (k->wt_floats + k->wu_floats) {
-        rec_int(r, "copies", 1);
-        decl(r, "prototypes", xprintf("void %s_loaded(const struct %s *k)", s, s));
-        if (k->wt_floats)
-            add_offset(n->rec, "params", xprintf("%s_%s_TRANSPOSED", n->NAME, upper(k->name)), p->wt_at[i], NULL);
-        if (k->wu_floats)
-            add_offset(n->rec, "params", xprintf("%s_%s_WINOGRAD", n->NAME, upper(k->name)), p->wu_at[i], NULL);
-    }
     if (has_trace(k)) {
         rec_int(r, "traced", 1);
         decl(r, "prototypes", xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)", s, s));
@@ -623,7 +613,7 @@ static void totals(const Net *n)
         nbatches += n->g->param[i].role == PARAM_COUNT;
     const int64_t struct_bytes = 1024 + 1024 * (int64_t)p->nkernel + 16 * (int64_t)p->nkernel * p->pieces + 256 * (int64_t)p->nnorm + 128 * (int64_t)p->nnode;
     const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats), batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
-    const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), wt = floats64(p->wt_floats),
+    const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), copy = floats64(p->copy_floats),
                   dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
     const int64_t scratch = floats64(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
 
@@ -654,7 +644,7 @@ static void totals(const Net *n)
     if (train)
         rec_int(r, "train", 1);
     rec_int(r, "fixed_bytes", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded));
-    rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + wt + dw + db) : 0);
+    rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + copy + dw + db) : 0);
     rec_int(r, "image_bytes", train ? 4 * floats64(p->image_floats) : 0);
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
@@ -665,7 +655,7 @@ static void totals(const Net *n)
         int64_t at;
     } size[] = {{"STRUCT_BYTES", (struct_bytes + 63) / 64 * 64},
                 {"FIXED_BYTES", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded)},
-                {"TRAIN_BYTES", train ? 4 * (param + norm + sums + wt + dw + db) : 0},
+                {"TRAIN_BYTES", train ? 4 * (param + norm + sums + copy + dw + db) : 0},
                 {"IMAGE_BYTES", train ? 4 * floats64(p->image_floats) : 0},
                 {"THREAD_BYTES", 4 * scratch},
                 {"PARAM_FLOATS", param},
@@ -674,7 +664,7 @@ static void totals(const Net *n)
                 {"FOLDED_PADDED", folded},
                 {"NORM_FLOATS", norm},
                 {"SUMS_FLOATS", sums},
-                {"WT_FLOATS", wt},
+                {"COPY_FLOATS", copy},
                 {"DW_FLOATS", dw},
                 {"DB_FLOATS", db},
                 {"IMAGE_FLOATS", floats64(p->image_floats)},
@@ -774,7 +764,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     }
     kernels(n);
     if (parts & PART_TRAIN) {
-        static const char *const arg[] = {"images", "wt", "dw", "db", "norms", "sums"};
+        static const char *const arg[] = {"images", "copy", "dw", "db", "norms", "sums"};
         for (int i = 0; i < 6; i++)
             rec_str(rec_add(n->rec, "place_unused"), "name", arg[i]);
     }

@@ -452,14 +452,9 @@ static void place_kernels(Plan *p)
 {
     const Graph *g = p->g;
 
-    p->wt_at = xalloc(sizeof *p->wt_at * (size_t)p->nkernel);
-    p->wu_at = xalloc(sizeof *p->wu_at * (size_t)p->nkernel);
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
-        p->wt_at[i] = p->wt_floats;
-        p->wt_floats += k->wt_floats;
-        p->wu_at[i] = p->wt_floats;
-        p->wt_floats += k->wu_floats;
+        p->copy_floats = larger(p->copy_floats, larger(k->wt_floats, k->wu_floats));
         if (k->wparam >= 0) {
             p->partial_floats = larger(p->partial_floats, k->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));

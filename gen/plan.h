@@ -444,8 +444,7 @@ typedef struct Plan {
     int64_t image_floats;   /* for each image of the batch */
     int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
-    int64_t wt_floats;
-    int64_t *wt_at, *wu_at; /* by kernel */
+    int64_t copy_floats; /* of the weights in another layout, which a kernel makes before it runs: room for the largest */
     int64_t partial_floats; /* one piece's weight gradients, of the largest kernel */
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;

@@ -213,12 +213,8 @@ cvy_bn_update(k->net, $s.norm, step);
 //$ end
 //$ define update_conv
 CVY_PARALLEL(k->net->threads)
-for (int b = 0; b < $s.blocks; b++) {
+for (int b = 0; b < $s.blocks; b++)
     cvy_sgd(k->net, $s.at + b * (int64_t)$s.block, $s.block, k->dw + b * (int64_t)$s.block, $s.floats, $s.pieces, step, step->weight_decay);
-    //$ for c in s.copies
-    $c.call;
-    //$ end
-}
 //$ end
 //$ define update_linear
 cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay);
@@ -226,12 +222,11 @@ cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay)
 //$ define update_bias
 cvy_sgd_bias(k->net, $s.at, $s.padded, k->db, $s.padded, $s.pieces, step);
 //$ end
-//$ define remake
-for (int b = 0; b < $s.blocks; b++) {
-    //$ for c in s.copies
-    $c.call;
-    //$ end
-}
+// The weights in the layout that a core reads.
+//$ define copy_weights
+CVY_PARALLEL(k->net->threads)
+for (int b = 0; b < $s.blocks; b++)
+    $s.call;
 //$ end
 
 // A kernel: pieces in parallel, then what needs all of them.
@@ -253,17 +248,6 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
 }
 
 //$ end
-//$ define loaded
-/* The copies of the weights that cores read, made anew. */
-void $f.name(const struct $f.type *k)
-{
-    //$ for s in f.body
-    //$ emit s
-    //$ end
-}
-
-//$ end
-
 //$ define trace
 /* Rebuilds this layer's activations from the stored tensors, stage by stage, and hands them out. */
 void $f.name(const struct $f.type *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)

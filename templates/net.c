@@ -143,7 +143,7 @@ struct $n.name {
 
 //$ if n.train
 /* Where each kernel's arguments lie, once memory is there. */
-static inline void $n.name_place(struct $n.name *net, float *images, float *wt, float *dw, double *db, float *norms, double *sums)
+static inline void $n.name_place(struct $n.name *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
 {
     //$ for l in n.place
     $l.line;
@@ -208,7 +208,7 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     struct $n.name *const net = (struct $n.name *)memory;
     float *at = (float *)memory + $n.NAME_STRUCT_BYTES / 4;
 
-    memset(memory, 0, $n.NAME_FIXED_BYTES + (batch > 0 ? $n.NAME_TRAIN_BYTES : 0));
+    memset(memory, 0, $n.NAME_STRUCT_BYTES + sizeof(float) * ($n.NAME_PARAM_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
     net->net.batch = batch;
     net->net.threads = threads;
     net->net.param = at;
@@ -218,16 +218,17 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     at += $n.NAME_FOLDED_PADDED;
     //$ if n.train
     if (batch > 0) {
+        memset(at, 0, $n.NAME_TRAIN_BYTES);
         net->net.momentum = at;
         float *const norms = at += $n.NAME_PARAM_FLOATS;
         double *const sums = (double *)(void *)(at += $n.NAME_NORM_FLOATS);
-        float *const wt = at += $n.NAME_SUMS_FLOATS;
-        float *const dw = at += $n.NAME_WT_FLOATS;
+        float *const copy = at += $n.NAME_SUMS_FLOATS;
+        float *const dw = at += $n.NAME_COPY_FLOATS;
         double *const db = (double *)(void *)(at += $n.NAME_DW_FLOATS);
         float *const images = at += $n.NAME_DB_FLOATS;
         at += (int64_t)batch * $n.NAME_IMAGE_FLOATS;
         net->scratch = at;
-        $n.name_place(net, images, wt, dw, db, norms, sums);
+        $n.name_place(net, images, copy, dw, db, norms, sums);
         return net;
     }
     //$ end
@@ -246,17 +247,7 @@ static size_t arena_bytes(int batch, int threads)
 
 void $n.name_loaded(struct $n.name *net)
 {
-    //$ if n.train
-    if (net->net.batch == 0)
-        return;
-    //$ for k in n.kernels
-    //$ if k.copies
-    $n.name_$k.name_loaded(&net->$k.name);
-    //$ end
-    //$ end
-    //$ else
     (void)net;
-    //$ end
 }
 
 //$ if n.train
@@ -332,6 +323,7 @@ static void backward(struct cvy_net *net, const float *x, int n, const struct cv
 
 void $n.name_fold(struct $n.name *net)
 {
+    memset(net->folded, 0, sizeof(float) * $n.NAME_FOLDED_PADDED); /* channels that pad a block, too */
     $n.name_fold_all(&net->net, net->folded);
 }
 
