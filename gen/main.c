@@ -84,7 +84,8 @@ static const Command commands[] = {
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
-     "  --for F           speed (default), or size: loops instead of unrolled tiles, as with unroll=none, for small memories\n"
+     "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small memories;\n"
+     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",

@@ -50,8 +50,8 @@ static void usage(FILE *to)
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
-          "  --target T        native, avx512, avx2, portable (default: native)\n"
-          "  --for F           what the code is emitted for: speed, size (default: speed)\n"
+          "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
+          "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
           "  --tries N         at making a failing one smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
@@ -739,7 +739,6 @@ static Options options(int argc, char **argv)
 {
     Options o = {.convoy = "convoy",
                  .cc = "gcc -O1",
-                 .target = "native",
                  .count = 40,
                  .jobs = 2,
                  .seed = 1,
@@ -794,6 +793,8 @@ static Options options(int argc, char **argv)
             exit(2);
         }
     }
+    if (!o.target) /* code for reading is the same for every processor, and takes no other */
+        o.target = o.purpose && strcmp(o.purpose, "reading") == 0 ? "portable" : "native";
     if (!o.convoy) {
         fprintf(stderr, "campaign: no such generator\n");
         exit(2);
