@@ -20,7 +20,7 @@ struct conv {
 //$ end
 static void conv_forward(const struct conv *k, int n, const void *in, const struct weights *p, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = in, (*w)[$o.c][k->K][k->L] = p->w;
+    const float(*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w;
     float(*y)[k->O][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
@@ -46,7 +46,7 @@ static void conv_forward(const struct conv *k, int n, const void *in, const stru
 /* The same products: dw[o][c][u][v] = sum of dy[o][i][j] x[c][r][s], dx[c][r][s] = sum of dy[o][i][j] w[o][c][u][v]. */
 static void conv_backward(const struct conv *k, int n, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
 {
-    const float(*x)[k->C][k->H][k->W] = in, (*w)[$o.c][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = out_g;
+    const float(*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = (void *)out_g;
     float(*dx)[k->C][k->H][k->W] = in_g, (*dw)[$o.c][k->K][k->L] = g->w;
 
     for (int m = 0; m < n; m++)
@@ -78,7 +78,7 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
 /* linear: y[o] = b[o] + sum over c of w[o][c] x[c] */
 static void linear_forward(int n, int C, int O, const void *in, const struct weights *p, void *out)
 {
-    const float(*x)[C] = in, (*w)[C] = p->w;
+    const float(*x)[C] = (void *)in, (*w)[C] = p->w;
     float(*y)[O] = out;
 
     for (int m = 0; m < n; m++)
@@ -94,7 +94,7 @@ static void linear_forward(int n, int C, int O, const void *in, const struct wei
 /* dw[o][c] = sum of dy[o] x[c], dx[c] = sum of dy[o] w[o][c] */
 static void linear_backward(int n, int C, int O, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
 {
-    const float(*x)[C] = in, (*w)[C] = p->w, (*dy)[O] = out_g;
+    const float(*x)[C] = (void *)in, (*w)[C] = p->w, (*dy)[O] = (void *)out_g;
     float(*dx)[C] = in_g, (*dw)[C] = g->w;
 
     for (int m = 0; m < n; m++)
@@ -115,7 +115,7 @@ static void linear_backward(int n, int C, int O, const void *in, const struct we
 /* A bias is added to every pixel of its channel, so db[o] = sum of dy[o][i]: in double, as such a sum may be nearly zero. */
 static void bias_backward(int n, int O, int area, const void *out_g, float *db)
 {
-    const float(*dy)[O][area] = out_g;
+    const float(*dy)[O][area] = (void *)out_g;
 
     for (int o = 0; db && o < O; o++) {
         double sum = 0;
@@ -137,7 +137,7 @@ struct bn {
 /* Of channel c, over all images and pixels: mean = sum x / count, var = sum (x - mean)^2 / count */
 static void bn_moments(const struct bn *k, int n, const void *in, int c, double *mean, double *var)
 {
-    const float(*x)[k->C][k->A] = in;
+    const float(*x)[k->C][k->A] = (void *)in;
     double sum = 0, squares = 0;
 
     for (int m = 0; m < n; m++)
@@ -155,7 +155,7 @@ static void bn_moments(const struct bn *k, int n, const void *in, int c, double 
  * ones follow (the running var is the unbiased one, times count / (count - 1)); inference takes the running ones. */
 static void bn_forward(const struct bn *k, int training, int n, const void *in, const struct norm *p, void *out)
 {
-    const float(*x)[k->C][k->A] = in;
+    const float(*x)[k->C][k->A] = (void *)in;
     float(*y)[k->C][k->A] = out;
 
     for (int c = 0; c < k->C; c++) {
@@ -185,7 +185,7 @@ static void bn_forward(const struct bn *k, int training, int n, const void *in, 
  * dx = gamma / sd (dy - dbeta / count - xhat dgamma / count) */
 static void bn_backward(const struct bn *k, int n, const void *in, const struct norm *p, const void *out_g, void *in_g, const struct norm *g)
 {
-    const float(*x)[k->C][k->A] = in, (*dy)[k->C][k->A] = out_g;
+    const float(*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
     float(*dx)[k->C][k->A] = in_g;
     const double count = (double)n * k->A;
 
@@ -230,7 +230,7 @@ static void gn_moments(const float *x, int64_t count, double eps, double *mean, 
 /* group norm: y = gamma xhat + beta, xhat = (x - mean) / sd, mean and sd of a group of an image's channels; in training as in inference */
 static void gn_forward(const struct gn *k, int n, const void *in, const struct norm *p, void *out)
 {
-    const float(*x)[k->C][k->A] = in;
+    const float(*x)[k->C][k->A] = (void *)in;
     float(*y)[k->C][k->A] = out;
     const int many = k->C / k->groups; /* channels a group */
 
@@ -249,7 +249,7 @@ static void gn_forward(const struct gn *k, int n, const void *in, const struct n
  * dx = 1 / sd (gamma dy - sum (gamma dy) / count - xhat sum (gamma dy xhat) / count), sums over the group */
 static void gn_backward(const struct gn *k, int n, const void *in, const struct norm *p, const void *out_g, void *in_g, const struct norm *g)
 {
-    const float(*x)[k->C][k->A] = in, (*dy)[k->C][k->A] = out_g;
+    const float(*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
     float(*dx)[k->C][k->A] = in_g;
     const int many = k->C / k->groups;
     const double count = (double)many * k->A;
@@ -590,7 +590,7 @@ struct pool {
 /* Where in its window the largest element stands, the first of equals: row r, column s. */
 static void maxpool_winner(const struct pool *k, const void *channel, int i, int j, int *r, int *s)
 {
-    const float(*x)[k->W] = channel;
+    const float(*x)[k->W] = (void *)channel;
 
     *r = *s = -1;
     for (int u = i * k->stride[0] - k->padding[0]; u < i * k->stride[0] - k->padding[0] + k->K; u++)
@@ -602,7 +602,7 @@ static void maxpool_winner(const struct pool *k, const void *channel, int i, int
 /* max pooling: y[c][i][j] = max of x[c][r][s] over the window of (i, j) */
 static void maxpool_forward(const struct pool *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = in;
+    const float(*x)[k->C][k->H][k->W] = (void *)in;
     float(*y)[k->C][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
@@ -619,7 +619,7 @@ static void maxpool_forward(const struct pool *k, int n, const void *in, void *o
 /* dx[c][r][s] = sum of dy[c][i][j] over the windows in which x[c][r][s] won */
 static void maxpool_backward(const struct pool *k, int n, const void *in, const void *out_g, void *in_g)
 {
-    const float(*x)[k->C][k->H][k->W] = in, (*dy)[k->C][k->P][k->Q] = out_g;
+    const float(*x)[k->C][k->H][k->W] = (void *)in, (*dy)[k->C][k->P][k->Q] = (void *)out_g;
     float(*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
@@ -638,7 +638,7 @@ static void maxpool_backward(const struct pool *k, int n, const void *in, const 
 /* average pooling: y[c][i][j] = sum of x[c][r][s] over the window of (i, j) / (K L); padding counts, as zeros */
 static void avgpool_forward(const struct pool *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = in;
+    const float(*x)[k->C][k->H][k->W] = (void *)in;
     float(*y)[k->C][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
@@ -660,7 +660,7 @@ static void avgpool_forward(const struct pool *k, int n, const void *in, void *o
 /* dx[c][r][s] = sum of dy[c][i][j] / (K L) over the windows with (r, s) in them */
 static void avgpool_backward(const struct pool *k, int n, const void *out_g, void *in_g)
 {
-    const float(*dy)[k->C][k->P][k->Q] = out_g;
+    const float(*dy)[k->C][k->P][k->Q] = (void *)out_g;
     float(*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
@@ -681,7 +681,7 @@ static void avgpool_backward(const struct pool *k, int n, const void *out_g, voi
 /* global average pooling: y[c] = sum of x[c][i] / A over the A pixels */
 static void global_avg_pool_forward(int n, int C, int A, const void *in, void *out)
 {
-    const float(*x)[C][A] = in;
+    const float(*x)[C][A] = (void *)in;
     float(*y)[C] = out;
 
     for (int m = 0; m < n; m++)
@@ -697,7 +697,7 @@ static void global_avg_pool_forward(int n, int C, int A, const void *in, void *o
 /* dx[c][i] = dy[c] / A */
 static void global_avg_pool_backward(int n, int C, int A, const void *out_g, void *in_g)
 {
-    const float(*dy)[C] = out_g;
+    const float(*dy)[C] = (void *)out_g;
     float(*dx)[C][A] = in_g;
 
     for (int m = 0; m < n; m++)
@@ -717,7 +717,7 @@ struct pad {
 /* pad, a shortcut without weights: y[before + c][i][j] = x[c][i stride][j stride], other channels of y are 0 */
 static void pad_forward(const struct pad *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = in;
+    const float(*x)[k->C][k->H][k->W] = (void *)in;
     float(*y)[k->O][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
@@ -733,7 +733,7 @@ static void pad_forward(const struct pad *k, int n, const void *in, void *out)
 /* dx[c][i stride][j stride] = dy[before + c][i][j], others 0 */
 static void pad_backward(const struct pad *k, int n, const void *out_g, void *in_g)
 {
-    const float(*dy)[k->O][k->P][k->Q] = out_g;
+    const float(*dy)[k->O][k->P][k->Q] = (void *)out_g;
     float(*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
@@ -767,7 +767,7 @@ static void add_backward(int64_t count, const float *dy, float *da)
 /* concat: y[first + c][i] = x[c][i], called once for each input; its C channels become channels [first, first + C) of O */
 static void concat_forward(int n, int A, int C, int first, int O, const void *in, void *out)
 {
-    const float(*x)[C][A] = in;
+    const float(*x)[C][A] = (void *)in;
     float(*y)[O][A] = out;
 
     for (int m = 0; m < n; m++)
@@ -780,7 +780,7 @@ static void concat_forward(int n, int A, int C, int first, int O, const void *in
 /* dx[c][i] = dy[first + c][i] */
 static void concat_backward(int n, int A, int C, int first, int O, const void *out_g, void *in_g)
 {
-    const float(*dy)[O][A] = out_g;
+    const float(*dy)[O][A] = (void *)out_g;
     float(*dx)[C][A] = in_g;
 
     for (int m = 0; m < n; m++)
@@ -795,7 +795,7 @@ static void concat_backward(int n, int A, int C, int first, int O, const void *o
 /* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
 static double loss_forward(int n, int C, const void *in, const int *labels, int *correct)
 {
-    const float(*z)[C] = in;
+    const float(*z)[C] = (void *)in;
     double loss = 0;
 
     *correct = 0;
@@ -816,7 +816,7 @@ static double loss_forward(int n, int C, const void *in, const int *labels, int 
 /* dz[c] = (p[c] - (1 where c is the label, else 0)) / n */
 static void loss_backward(int n, int C, const void *in, const int *labels, void *in_g)
 {
-    const float(*z)[C] = in;
+    const float(*z)[C] = (void *)in;
     float(*dz)[C] = in_g;
 
     for (int m = 0; m < n; m++) {
@@ -848,7 +848,8 @@ static void sgd(int64_t count, const struct cvy_step *step, float decay, const f
 /* $n.name_net.c - the network, to be read: loops over plain arrays, one function an op and direction, and the network as a list of their calls.
  *
  * n images at once, NCHW: element (c, i, j) of image m is x[m][c][i][j]. In the formulas and the loops m is an image, c a channel of the input
- * and o of the output, (i, j) a pixel of the output, (u, v) one of a kernel, and (r, s) the pixel of the input under it.
+ * and o of the output, (i, j) a pixel of the output, (u, v) one of a kernel, and (r, s) the pixel of the input under it. A function begins by saying
+ * what shapes its arguments have; the (void *) there is for C before C23, to which an array of const is not a const array.
  * x is the input, v.NAME what op NAME makes of it, p.NAME its parameters.
  //$ if n.train
  * d.NAME is the gradient of v.NAME, g.NAME that of p.NAME. Gradients begin as zeros, and whoever reads a tensor adds to its gradient.
