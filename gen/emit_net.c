@@ -628,7 +628,6 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "target", t->name);
     rec_str(r, "flags", *t->flags ? xprintf(" (%s)", t->flags) : "");
     rec_str(r, "make_flags", t->flags);
-    rec_str(r, "optimise", s->unroll == UNROLL_NONE ? "s" : "2");
     rec_str(r, "macro", t->macro);
     rec_str(r, "standard", t->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
     rec_str(r, "c_std", t->kind == TARGET_PORTABLE ? "c99" : "c11");
@@ -670,6 +669,7 @@ static void totals(const Net *n)
     const int64_t scratch = floats64(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
 
     emit_spec_fields(r, n->g, p->target);
+    rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image forward, %lld bytes an image stored for backward", (long long)n->g->weights,
             (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)

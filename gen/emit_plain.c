@@ -14,7 +14,7 @@ typedef struct PlainNet {
     const Graph *g;
     bool train, grouped, dilated; /* the latter: some conv is */
     Rec *rec;
-    Buf forward, backward; /* all lines of each: which variables they name */
+    Buf forward, backward; /* all calls of each, for what they name */
 } PlainNet;
 
 /* ---- words of a call ---- */
@@ -48,10 +48,15 @@ static int features(const PlainNet *n, int op)
     return (int)n->p->op[op].floats;
 }
 
-/* A number of the spec as a float constant; general_relu may have no most. */
+/* A number of the spec as a float constant with as few digits as that takes; general_relu may have no most. */
 static const char *number(double v)
 {
-    return isinf(v) ? "INFINITY" : emit_float(v);
+    const char *text = "";
+
+    for (int digits = 1; digits <= 9; digits++)
+        if (strtof(text = xprintf("%.*g", digits, v), NULL) == (float)v)
+            break;
+    return isinf(v) ? "INFINITY" : xprintf("%s%sf", text, strpbrk(text, ".e") ? "" : ".0");
 }
 
 static const char *below(const Op *o)
@@ -107,7 +112,7 @@ static void forward_add(PlainNet *n, int i)
     const Op *o = &n->g->op[i];
 
     for (int k = 1; k < o->nin; k++)
-        forward(n, xprintf("add_forward(%s, %s, %s, %s);", count(n, i), k == 1 ? value(n, o->ins[0]) : value(n, i), value(n, o->ins[k]), value(n, i)));
+        forward(n, xprintf("add_forward(%s, %s, %s, %s);", count(n, i), value(n, k == 1 ? o->ins[0] : i), value(n, o->ins[k]), value(n, i)));
 }
 
 static void backward_add(PlainNet *n, int i)
@@ -145,7 +150,7 @@ static const char *sizes(const PlainNet *n, int i)
     case OP_GLOBAL_AVG_POOL:
         return xprintf("n, %d, %d", o->shape.c, area(n, o->in));
     case OP_DROP:
-        return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), emit_float(1 / (1 - o->arg)));
+        return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), number(1 / (1 - o->arg)));
     default:
         return xprintf("&size.%s, n", n->p->op[i].name);
     }
@@ -167,7 +172,7 @@ static void forward_op(PlainNet *n, int i)
         if (plain_stores(n->p, i))
             forward(n, xprintf("memcpy(%s, %s, sizeof(float) * (size_t)n * %d);", y, x, features(n, i)));
         else
-            forward(n, xprintf("/* %s: nothing moves, an image's numbers stand in that order already */", o->path));
+            forward(n, "/* flatten: nothing moves, an image's numbers stand in that order already */");
         break;
     case OP_BN:
         forward(n, xprintf("bn_forward(&size.%s, step != NULL, n, %s, &p->%s, %s);", own, x, own, y));
@@ -201,7 +206,7 @@ static void backward_op(PlainNet *n, int i)
         call_concat(n, i, true);
         break;
     case OP_FLATTEN:
-        backward(n, xprintf("/* %s: its gradient is that of what it reads */", o->path));
+        backward(n, "/* flatten: its gradient is that of what it reads */");
         break;
     case OP_CONV:
     case OP_LINEAR:
@@ -216,7 +221,8 @@ static void backward_op(PlainNet *n, int i)
         break;
     default:
         if (op_is_act(o->kind))
-            backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o), op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
+            backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
+                                op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
         else
             backward(n, xprintf("%s_backward(%s, %s, %s);", name, sizes(n, i), dy, dx));
     }
@@ -226,11 +232,14 @@ static void backward_op(PlainNet *n, int i)
 static const char *layer_title(const PlainNet *n, int i)
 {
     const Op *o = &n->g->op[i];
+    const char *from = "";
     int last = i;
 
     while (last + 1 < n->g->nop && strcmp(n->g->op[last + 1].layer, o->layer) == 0)
         last++;
-    return xprintf("/* %s: %s -> %s */", o->layer, describe_shape(n->g->op[o->in].shape), describe_shape(n->g->op[last].shape));
+    for (int k = 0; k < o->nin; k++)
+        from = xprintf("%s%s%s", from, k ? ", " : "", describe_shape(n->g->op[o->ins[k]].shape));
+    return xprintf("/* %s: %s -> %s */", o->layer, from, describe_shape(n->g->op[last].shape));
 }
 
 static void calls(PlainNet *n)
@@ -243,9 +252,8 @@ static void calls(PlainNet *n)
             forward(n, layer_title(n, i));
         forward_op(n, i);
     }
-    if (!n->train || !n->p->op[g->op[last].in].learns)
+    if (!n->train)
         return;
-    rec_int(n->rec, "loss_back", 1);
     backward(n, xprintf("loss_backward(n, %d, %s, net->labels, %s);", g->spec->classes, value(n, g->op[last].in), gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
@@ -253,34 +261,6 @@ static void calls(PlainNet *n)
         if (n->p->op[i].learns)
             backward_op(n, i);
     }
-}
-
-/* ---- which variables the calls name ---- */
-
-static void unused(const PlainNet *n, const char *list, const char *name)
-{
-    rec_str(rec_add(n->rec, list), "name", name);
-}
-
-static void variables(const PlainNet *n)
-{
-    const char *f = n->forward.text ? n->forward.text : "", *b = n->backward.text ? n->backward.text : "";
-    static const char *const pointer[] = {"v", "d", "p", "g"};
-
-    if (strstr(f, "p->"))
-        rec_int(n->rec, "forward_params", 1);
-    else
-        unused(n, "forward_unused", "net");
-    if (!strstr(f, "step"))
-        unused(n, "forward_unused", "step");
-    for (int i = 0; n->train && i < 4; i++)
-        if (strstr(b, xprintf("%s->", pointer[i])))
-            rec_fmt(rec_add(n->rec, "backward_names"), "line", "const struct %s_%s *const %s = &net->%s", n->g->spec->name, i < 2 ? "values" : "params",
-                    pointer[i], pointer[i]);
-    if (!strstr(b, " x,"))
-        unused(n, "backward_unused", "x");
-    if (!*b)
-        unused(n, "backward_unused", "n");
 }
 
 /* ---- the ops and their sizes ---- */
@@ -330,9 +310,9 @@ static void add_conv(const PlainNet *n)
 
     rec_str(r, "template", "plain_conv");
     rec_int(r, "groups", groups);
-    rec_int(r, "dilation", dilation);
     rec_str(r, "c", groups ? "k->C / k->groups" : "k->C");
     rec_str(r, "at", groups ? "first + c" : "c");
+    rec_fmt(r, "more", "%s%s", dilation ? ", dilation[2]" : "", groups ? ", groups" : "");
     rec_str(r, "row", dilation ? "i stride + u dilation - padding" : "i stride + u - padding");
     for (int d = 0; d < 2; d++)
         rec_fmt(r, d ? "s" : "r", "%s * k->stride[%d] + %s%s - k->padding[%d]", d ? "j" : "i", d, d ? "v" : "u",
@@ -347,14 +327,14 @@ static void ops(const PlainNet *n)
         rec_int(n->rec, "bias", 1);
         add_template(n, "plain_bias");
     }
-    if (has_kind(n, OP_MAXPOOL) || has_kind(n, OP_AVGPOOL))
-        add_template(n, "plain_pool");
     if (has_kind(n, OP_DROP))
         rec_int(n->rec, "drops", 1);
     for (int i = 0; i < NKINDS; i++) {
         if (!has_kind(n, kinds[i].kind) || strcmp(kinds[i].template, last) == 0)
             continue;
         last = kinds[i].template;
+        if (kinds[i].kind == OP_MAXPOOL || (kinds[i].kind == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
+            add_template(n, "plain_pool"); /* what both are told */
         if (kinds[i].kind == OP_CONV)
             add_conv(n);
         else
@@ -391,7 +371,8 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
-        return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w, short_double(o->eps), short_double(o->momentum));
+        return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w, short_double(o->eps),
+                       short_double(o->momentum));
     case OP_GN:
     case OP_LN:
     case OP_IN:
@@ -399,6 +380,14 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     default:
         return NULL;
     }
+}
+
+/* "a, b", on lines that are not too long. */
+static const char *add_name(const char *names, const char *name)
+{
+    const char *line = strrchr(names, '\n');
+
+    return *names == '\0' ? name : xprintf("%s,%s%s", names, strlen(line ? line : names) + strlen(name) > 120 ? "\n        " : " ", name);
 }
 
 /* "conv1_conv, conv2_conv" are convs. */
@@ -410,7 +399,7 @@ static void size_kinds(const PlainNet *n)
         const char *kind, *names = "";
         for (int i = 1; i < n->g->nop; i++)
             if (size_of(n, &n->g->op[i], &kind) && strcmp(kind, all[k]) == 0)
-                names = xprintf("%s%s%s", names, *names ? ", " : "", n->p->op[i].name);
+                names = add_name(names, n->p->op[i].name);
         if (!*names)
             continue;
         Rec *r = rec_add(n->rec, "size_kinds");
@@ -428,7 +417,8 @@ static void op_sizes(const PlainNet *n)
         if (!values)
             continue;
         if (o->kind == OP_CONV)
-            values = xprintf("%s%s%s", values, n->dilated ? pair("dilation", o->dilation) : "", n->grouped ? xprintf(", .groups = %d", o->groups) : "");
+            values = xprintf("%s%s%s", values, n->dilated ? pair("dilation", o->dilation) : "",
+                             n->grouped ? xprintf(", .groups = %d", o->groups) : "");
         Rec *r = rec_add(n->rec, "sizes");
         rec_str(r, "kind", kind);
         rec_str(r, "name", n->p->op[i].name);
@@ -486,9 +476,6 @@ static void params(const PlainNet *n)
         else
             rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
     }
-    rec_int(n->rec, "has_params", n->g->nparam > 0);
-    rec_int(n->rec, "no_tensors", n->g->nparam == 0);
-    rec_int(n->rec, "ntensors", n->g->nparam);
     for (int i = 0; i < n->g->nparam; i++) {
         const Param *q = &n->g->param[i];
         int64_t block[4] = {1, 1, 1, 1}, outer[4] = {1, 1, 1, 1}, inner[4] = {0};
@@ -548,6 +535,7 @@ static void totals(const PlainNet *n)
     const int64_t place = lines64(1024 + 256 * (int64_t)g->nop);
 
     emit_spec_fields(r, g, target_find("portable"));
+    rec_str(r, "optimise", "3"); /* compilers then copy a function for the constants that it is called with */
     rec_int(r, "plain", 1);
     if (n->train)
         rec_int(r, "train", 1);
@@ -594,7 +582,8 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     template_load();
     totals(n);
     calls(n);
-    variables(n);
+    rec_int(n->rec, "step_unused", !strstr(n->forward.text, "step"));
+    rec_int(n->rec, "x_unused", n->train && !strstr(n->backward.text, " x,"));
     ops(n);
     op_sizes(n);
     values(n);

@@ -10,7 +10,7 @@ static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "
 
 bool plain_stores(const Plain *p, int i)
 {
-    return i > 0 && p->g->op[i].kind != OP_LOSS && p->op[i].tensor == i;
+    return i > 0 && p->op[i].tensor == i;
 }
 
 int64_t plain_stored_bytes(const Plain *p)
@@ -28,7 +28,8 @@ static bool name_is_free(const Graph *g)
     for (int k = 0; k < OP_KINDS; k++)
         is_taken |= strcmp(op_info[k].name, name) == 0;
     if (is_taken)
-        diag_error((Mark){0}, xprintf("--set name=%s_net", name), "for reading, a network cannot be called '%s': the emitted code has that name for a part of its own", name);
+        diag_error((Mark){0}, xprintf("--set name=%s_net", name),
+                   "for reading, a network cannot be called '%s': the emitted code has that name for a part of its own", name);
     return !is_taken;
 }
 
@@ -56,7 +57,7 @@ static void build_op(Plain *p, int i)
     const bool view = o->kind == OP_FLATTEN && p->op[o->in].tensor > 0;
 
     q->name = c_name(p, i);
-    q->tensor = i == 0 ? 0 : view ? p->op[o->in].tensor : i;
+    q->tensor = o->kind == OP_LOSS ? -1 : view ? p->op[o->in].tensor : i;
     q->floats = (int64_t)o->shape.c * o->shape.h * o->shape.w;
     q->learns = op_info[o->kind].cls == CLASS_WEIGHT || op_is_norm(o->kind);
     for (int k = 0; k < o->nin; k++)
@@ -140,8 +141,8 @@ void plain_dump(const Plain *p, FILE *to)
     }
     for (int i = 0; i < g->nparam; i++)
         fprintf(to, "param %s at %lld\n", g->param[i].name, (long long)p->param_at[i]);
-    fprintf(to, "floats param %lld running %lld values %lld trace %lld, batches %d, min batch %d\n", (long long)p->param_floats, (long long)p->running_floats,
-            (long long)p->value_floats, (long long)p->trace_floats, p->batches, p->min_batch);
+    fprintf(to, "floats param %lld running %lld values %lld trace %lld, batches %d, min batch %d\n", (long long)p->param_floats,
+            (long long)p->running_floats, (long long)p->value_floats, (long long)p->trace_floats, p->batches, p->min_batch);
 }
 
 static const char *need_text(Need need)
@@ -172,7 +173,8 @@ static void explain_op(const Plain *p, int i, FILE *to)
     else if (o->kind != OP_LOSS)
         fprintf(to, "  %-10s nothing: its output is %s as it stands\n", "stored:", p->g->op[p->op[i].tensor].path);
     if (p->op[i].learns)
-        fprintf(to, "  %-10s reads %s\n", "backward:", o->kind == OP_FLATTEN && !plain_stores(p, i) ? "nothing: the gradient is that of what it reads" : need_text(op_info[o->kind].need));
+        fprintf(to, "  %-10s reads %s\n", "backward:",
+                o->kind == OP_FLATTEN ? "nothing: the gradient is that of what flatten reads" : need_text(op_info[o->kind].need));
     else
         fprintf(to, "  %-10s none: nothing before it has parameters\n", "backward:");
     if (o->bias_why)
@@ -181,9 +183,10 @@ static void explain_op(const Plain *p, int i, FILE *to)
 
 void plain_explain(const Plain *p, const int *ops, int n, FILE *to)
 {
-    fprintf(to, "%s for reading: %d ops, nothing is fused; every op's output is stored, as autograd does, %lld bytes an image;\n"
+    fprintf(to, "%s for reading: %d ops, each by itself; nothing is fused, nothing recomputed but means, winners of windows and masks\n"
+                "every op's output is stored: %lld bytes an image (autograd, which drops outputs that no backward reads, would keep %lld)\n"
                 "at inference norms are applied where they stand, none is folded\n",
-            p->g->spec->name, p->g->nop - 1, (long long)plain_stored_bytes(p));
+            p->g->spec->name, p->g->nop - 1, (long long)plain_stored_bytes(p), (long long)grad_autograd(p->g, NULL));
     for (int i = 1; !ops && i < p->g->nop; i++)
         explain_op(p, i, to);
     for (int i = 0; ops && i < n; i++)

@@ -4,24 +4,19 @@
 //$ define plain_conv
 struct conv {
     int C, H, W, O, P, Q, K, L; /* input C x H x W, output O x P x Q, kernel K x L */
-    int stride[2], padding[2];
-    //$ if o.dilation
-    int dilation[2];
-    //$ end
-    //$ if o.groups
-    int groups;
-    //$ end
+    int stride[2], padding[2]$o.more;
 };
 
 /* conv: y[o][i][j] = b[o] + sum over c, u, v of w[o][c][u][v] x[c][r][s], r = $o.row, s likewise;
+ //$ if o.groups
+ * x is 0 outside the image. With groups, the sum is over the channels of o's own group, which begin at channel `first` of x. */
+ //$ else
  * x is 0 outside the image. */
-//$ if o.groups
-/* With groups, c counts the channels of o's own group, which begin at channel `first` of x. */
-//$ end
+ //$ end
 static void conv_forward(const struct conv *k, int n, const void *in, const struct weights *p, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w;
-    float(*y)[k->O][k->P][k->Q] = out;
+    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w;
+    float (*y)[k->O][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < k->O; o++)
@@ -34,7 +29,8 @@ static void conv_forward(const struct conv *k, int n, const void *in, const stru
                     for (int c = 0; c < $o.c; c++)
                         for (int u = 0; u < k->K; u++)
                             for (int v = 0; v < k->L; v++) {
-                                const int r = $o.r, s = $o.s;
+                                const int r = $o.r;
+                                const int s = $o.s;
                                 if (r >= 0 && r < k->H && s >= 0 && s < k->W)
                                     sum += w[o][c][u][v] * x[m][$o.at][r][s];
                             }
@@ -46,8 +42,8 @@ static void conv_forward(const struct conv *k, int n, const void *in, const stru
 /* The same products: dw[o][c][u][v] = sum of dy[o][i][j] x[c][r][s], dx[c][r][s] = sum of dy[o][i][j] w[o][c][u][v]. */
 static void conv_backward(const struct conv *k, int n, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = (void *)out_g;
-    float(*dx)[k->C][k->H][k->W] = in_g, (*dw)[$o.c][k->K][k->L] = g->w;
+    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = (void *)out_g;
+    float (*dx)[k->C][k->H][k->W] = in_g, (*dw)[$o.c][k->K][k->L] = g->w;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < k->O; o++)
@@ -59,7 +55,8 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
                     for (int c = 0; c < $o.c; c++)
                         for (int u = 0; u < k->K; u++)
                             for (int v = 0; v < k->L; v++) {
-                                const int r = $o.r, s = $o.s;
+                                const int r = $o.r;
+                                const int s = $o.s;
                                 if (r < 0 || r >= k->H || s < 0 || s >= k->W)
                                     continue;
                                 dw[o][c][u][v] += dy[m][o][i][j] * x[m][$o.at][r][s];
@@ -78,8 +75,8 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
 /* linear: y[o] = b[o] + sum over c of w[o][c] x[c] */
 static void linear_forward(int n, int C, int O, const void *in, const struct weights *p, void *out)
 {
-    const float(*x)[C] = (void *)in, (*w)[C] = p->w;
-    float(*y)[O] = out;
+    const float (*x)[C] = (void *)in, (*w)[C] = p->w;
+    float (*y)[O] = out;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < O; o++) {
@@ -94,8 +91,8 @@ static void linear_forward(int n, int C, int O, const void *in, const struct wei
 /* dw[o][c] = sum of dy[o] x[c], dx[c] = sum of dy[o] w[o][c] */
 static void linear_backward(int n, int C, int O, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
 {
-    const float(*x)[C] = (void *)in, (*w)[C] = p->w, (*dy)[O] = (void *)out_g;
-    float(*dx)[C] = in_g, (*dw)[C] = g->w;
+    const float (*x)[C] = (void *)in, (*w)[C] = p->w, (*dy)[O] = (void *)out_g;
+    float (*dx)[C] = in_g, (*dw)[C] = g->w;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < O; o++)
@@ -115,7 +112,7 @@ static void linear_backward(int n, int C, int O, const void *in, const struct we
 /* A bias is added to every pixel of its channel, so db[o] = sum of dy[o][i]: in double, as such a sum may be nearly zero. */
 static void bias_backward(int n, int O, int area, const void *out_g, float *db)
 {
-    const float(*dy)[O][area] = (void *)out_g;
+    const float (*dy)[O][area] = (void *)out_g;
 
     for (int o = 0; db && o < O; o++) {
         double sum = 0;
@@ -137,7 +134,7 @@ struct bn {
 /* Of channel c, over all images and pixels: mean = sum x / count, var = sum (x - mean)^2 / count */
 static void bn_moments(const struct bn *k, int n, const void *in, int c, double *mean, double *var)
 {
-    const float(*x)[k->C][k->A] = (void *)in;
+    const float (*x)[k->C][k->A] = (void *)in;
     double sum = 0, squares = 0;
 
     for (int m = 0; m < n; m++)
@@ -155,8 +152,8 @@ static void bn_moments(const struct bn *k, int n, const void *in, int c, double 
  * ones follow (the running var is the unbiased one, times count / (count - 1)); inference takes the running ones. */
 static void bn_forward(const struct bn *k, int training, int n, const void *in, const struct norm *p, void *out)
 {
-    const float(*x)[k->C][k->A] = (void *)in;
-    float(*y)[k->C][k->A] = out;
+    const float (*x)[k->C][k->A] = (void *)in;
+    float (*y)[k->C][k->A] = out;
 
     for (int c = 0; c < k->C; c++) {
         double mean = p->mean[c], var = p->var[c];
@@ -185,8 +182,8 @@ static void bn_forward(const struct bn *k, int training, int n, const void *in, 
  * dx = gamma / sd (dy - dbeta / count - xhat dgamma / count) */
 static void bn_backward(const struct bn *k, int n, const void *in, const struct norm *p, const void *out_g, void *in_g, const struct norm *g)
 {
-    const float(*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
-    float(*dx)[k->C][k->A] = in_g;
+    const float (*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
+    float (*dx)[k->C][k->A] = in_g;
     const double count = (double)n * k->A;
 
     for (int c = 0; c < k->C; c++) {
@@ -230,8 +227,8 @@ static void gn_moments(const float *x, int64_t count, double eps, double *mean, 
 /* group norm: y = gamma xhat + beta, xhat = (x - mean) / sd, mean and sd of a group of an image's channels; in training as in inference */
 static void gn_forward(const struct gn *k, int n, const void *in, const struct norm *p, void *out)
 {
-    const float(*x)[k->C][k->A] = (void *)in;
-    float(*y)[k->C][k->A] = out;
+    const float (*x)[k->C][k->A] = (void *)in;
+    float (*y)[k->C][k->A] = out;
     const int many = k->C / k->groups; /* channels a group */
 
     for (int m = 0; m < n; m++)
@@ -249,8 +246,8 @@ static void gn_forward(const struct gn *k, int n, const void *in, const struct n
  * dx = 1 / sd (gamma dy - sum (gamma dy) / count - xhat sum (gamma dy xhat) / count), sums over the group */
 static void gn_backward(const struct gn *k, int n, const void *in, const struct norm *p, const void *out_g, void *in_g, const struct norm *g)
 {
-    const float(*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
-    float(*dx)[k->C][k->A] = in_g;
+    const float (*x)[k->C][k->A] = (void *)in, (*dy)[k->C][k->A] = (void *)out_g;
+    float (*dx)[k->C][k->A] = in_g;
     const int many = k->C / k->groups;
     const double count = (double)many * k->A;
 
@@ -590,7 +587,7 @@ struct pool {
 /* Where in its window the largest element stands, the first of equals: row r, column s. */
 static void maxpool_winner(const struct pool *k, const void *channel, int i, int j, int *r, int *s)
 {
-    const float(*x)[k->W] = (void *)channel;
+    const float (*x)[k->W] = (void *)channel;
 
     *r = *s = -1;
     for (int u = i * k->stride[0] - k->padding[0]; u < i * k->stride[0] - k->padding[0] + k->K; u++)
@@ -602,8 +599,8 @@ static void maxpool_winner(const struct pool *k, const void *channel, int i, int
 /* max pooling: y[c][i][j] = max of x[c][r][s] over the window of (i, j) */
 static void maxpool_forward(const struct pool *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in;
-    float(*y)[k->C][k->P][k->Q] = out;
+    const float (*x)[k->C][k->H][k->W] = (void *)in;
+    float (*y)[k->C][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < k->C; c++)
@@ -619,8 +616,8 @@ static void maxpool_forward(const struct pool *k, int n, const void *in, void *o
 /* dx[c][r][s] = sum of dy[c][i][j] over the windows in which x[c][r][s] won */
 static void maxpool_backward(const struct pool *k, int n, const void *in, const void *out_g, void *in_g)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in, (*dy)[k->C][k->P][k->Q] = (void *)out_g;
-    float(*dx)[k->C][k->H][k->W] = in_g;
+    const float (*x)[k->C][k->H][k->W] = (void *)in, (*dy)[k->C][k->P][k->Q] = (void *)out_g;
+    float (*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < k->C; c++)
@@ -638,8 +635,8 @@ static void maxpool_backward(const struct pool *k, int n, const void *in, const 
 /* average pooling: y[c][i][j] = sum of x[c][r][s] over the window of (i, j) / (K L); padding counts, as zeros */
 static void avgpool_forward(const struct pool *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in;
-    float(*y)[k->C][k->P][k->Q] = out;
+    const float (*x)[k->C][k->H][k->W] = (void *)in;
+    float (*y)[k->C][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < k->C; c++)
@@ -660,8 +657,8 @@ static void avgpool_forward(const struct pool *k, int n, const void *in, void *o
 /* dx[c][r][s] = sum of dy[c][i][j] / (K L) over the windows with (r, s) in them */
 static void avgpool_backward(const struct pool *k, int n, const void *out_g, void *in_g)
 {
-    const float(*dy)[k->C][k->P][k->Q] = (void *)out_g;
-    float(*dx)[k->C][k->H][k->W] = in_g;
+    const float (*dy)[k->C][k->P][k->Q] = (void *)out_g;
+    float (*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < k->C; c++)
@@ -681,8 +678,8 @@ static void avgpool_backward(const struct pool *k, int n, const void *out_g, voi
 /* global average pooling: y[c] = sum of x[c][i] / A over the A pixels */
 static void global_avg_pool_forward(int n, int C, int A, const void *in, void *out)
 {
-    const float(*x)[C][A] = (void *)in;
-    float(*y)[C] = out;
+    const float (*x)[C][A] = (void *)in;
+    float (*y)[C] = out;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < C; c++) {
@@ -697,8 +694,8 @@ static void global_avg_pool_forward(int n, int C, int A, const void *in, void *o
 /* dx[c][i] = dy[c] / A */
 static void global_avg_pool_backward(int n, int C, int A, const void *out_g, void *in_g)
 {
-    const float(*dy)[C] = (void *)out_g;
-    float(*dx)[C][A] = in_g;
+    const float (*dy)[C] = (void *)out_g;
+    float (*dx)[C][A] = in_g;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < C; c++)
@@ -717,8 +714,8 @@ struct pad {
 /* pad, a shortcut without weights: y[before + c][i][j] = x[c][i stride][j stride], other channels of y are 0 */
 static void pad_forward(const struct pad *k, int n, const void *in, void *out)
 {
-    const float(*x)[k->C][k->H][k->W] = (void *)in;
-    float(*y)[k->O][k->P][k->Q] = out;
+    const float (*x)[k->C][k->H][k->W] = (void *)in;
+    float (*y)[k->O][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < k->O; o++)
@@ -733,8 +730,8 @@ static void pad_forward(const struct pad *k, int n, const void *in, void *out)
 /* dx[c][i stride][j stride] = dy[before + c][i][j], others 0 */
 static void pad_backward(const struct pad *k, int n, const void *out_g, void *in_g)
 {
-    const float(*dy)[k->O][k->P][k->Q] = (void *)out_g;
-    float(*dx)[k->C][k->H][k->W] = in_g;
+    const float (*dy)[k->O][k->P][k->Q] = (void *)out_g;
+    float (*dx)[k->C][k->H][k->W] = in_g;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < k->C; c++)
@@ -767,8 +764,8 @@ static void add_backward(int64_t count, const float *dy, float *da)
 /* concat: y[first + c][i] = x[c][i], called once for each input; its C channels become channels [first, first + C) of O */
 static void concat_forward(int n, int A, int C, int first, int O, const void *in, void *out)
 {
-    const float(*x)[C][A] = (void *)in;
-    float(*y)[O][A] = out;
+    const float (*x)[C][A] = (void *)in;
+    float (*y)[O][A] = out;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < C; c++)
@@ -780,8 +777,8 @@ static void concat_forward(int n, int A, int C, int first, int O, const void *in
 /* dx[c][i] = dy[first + c][i] */
 static void concat_backward(int n, int A, int C, int first, int O, const void *out_g, void *in_g)
 {
-    const float(*dy)[O][A] = (void *)out_g;
-    float(*dx)[C][A] = in_g;
+    const float (*dy)[O][A] = (void *)out_g;
+    float (*dx)[C][A] = in_g;
 
     for (int m = 0; m < n; m++)
         for (int c = 0; c < C; c++)
@@ -795,7 +792,7 @@ static void concat_backward(int n, int A, int C, int first, int O, const void *o
 /* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
 static double loss_forward(int n, int C, const void *in, const int *labels, int *correct)
 {
-    const float(*z)[C] = (void *)in;
+    const float (*z)[C] = (void *)in;
     double loss = 0;
 
     *correct = 0;
@@ -811,13 +808,12 @@ static double loss_forward(int n, int C, const void *in, const int *labels, int 
     }
     return loss / n;
 }
-//$ if n.loss_back
 
 /* dz[c] = (p[c] - (1 where c is the label, else 0)) / n */
 static void loss_backward(int n, int C, const void *in, const int *labels, void *in_g)
 {
-    const float(*z)[C] = (void *)in;
-    float(*dz)[C] = in_g;
+    const float (*z)[C] = (void *)in;
+    float (*dz)[C] = in_g;
 
     for (int m = 0; m < n; m++) {
         double sum = 0, largest = z[m][0];
@@ -829,7 +825,6 @@ static void loss_backward(int n, int C, const void *in, const int *labels, void 
             dz[m][c] += (float)((exp(z[m][c] - largest) / sum - (c == labels[m])) / n);
     }
 }
-//$ end
 //$ end
 
 //$ define plain_sgd
@@ -887,15 +882,13 @@ static const struct {
 //$ end
 static void run(const struct $n.name *net, const struct $n.name_values *v, int n, const float *x, const struct cvy_step *step)
 {
-    //$ if n.forward_params
     const struct $n.name_params *const p = &net->p;
 
-    //$ end
     //$ for l in n.forward
     $l.line
     //$ end
-    //$ for u in n.forward_unused
-    (void)$u.name;
+    //$ if n.step_unused
+    (void)step;
     //$ end
 }
 
@@ -910,9 +903,8 @@ double $n.name_forward(struct $n.name *net, const float *x, const int *labels, i
 
 void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
 {
-    //$ for l in n.backward_names
-    $l.line;
-    //$ end
+    const struct $n.name_values *const v = &net->v, *const d = &net->d;
+    const struct $n.name_params *const p = &net->p, *const g = &net->g;
 
     memset(net->gradients, 0, sizeof(float) * $n.value_floats * (size_t)net->net.batch);
     memset(net->grad, 0, sizeof(float) * $n.param_floats);
@@ -931,8 +923,8 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
             sgd(count, step, t->role == CVY_WEIGHT ? step->weight_decay : step->weight_decay_other, net->grad + t->at.offset,
                 net->net.momentum + t->at.offset, net->net.param + t->at.offset);
     }
-    //$ for u in n.backward_unused
-    (void)$u.name;
+    //$ if n.x_unused
+    (void)x;
     //$ end
 }
 
@@ -969,24 +961,18 @@ struct norm {
     float *gamma, *beta, *mean, *var; /* [C]; mean and var: the running ones */
     int64_t *batches;                 /* that they have seen */
 };
-//$ if n.has_params
 struct $n.name_params {
     //$ for p in n.params
     struct $p.kind $p.name;
     //$ end
 };
-//$ end
 
 struct $n.name {
     struct cvy_net net;
-    //$ if n.has_params
     struct $n.name_params p;
-    //$ end
     struct $n.name_values one; /* of one image, for inference */
     //$ if n.train
-    //$ if n.has_params
     struct $n.name_params g;
-    //$ end
     struct $n.name_values v, d;
     float *gradients, *grad; /* all of d, all of g */
     const float *x;          /* of the last forward */
@@ -1018,9 +1004,6 @@ static const struct cvy_tensor tensors[] = {
     //$ for t in n.tensors
     {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
     //$ end
-    //$ if n.no_tensors
-    {NULL, CVY_WEIGHT, {0, {0}, {0}, {0}, {0}, 0}, CVY_CONST, 0},
-    //$ end
 };
 
 /* Gives each tensor of n images its place, from `at` on. Returns the end. */
@@ -1032,7 +1015,6 @@ static float *place_values(struct $n.name_values *v, float *at, int64_t n)
     return at;
 }
 
-//$ if n.has_params
 static void place_params(struct $n.name_params *p, float *param, float *running, int64_t *batches)
 {
     //$ for p in n.params
@@ -1041,7 +1023,6 @@ static void place_params(struct $n.name_params *p, float *param, float *running,
     (void)running, (void)batches;
 }
 
-//$ end
 int $n.name_supported(void)
 {
     return 1;
@@ -1063,16 +1044,12 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     net->net.param = at;
     net->net.running = at += $n.param_floats;
     at = place_values(&net->one, at + $n.running_floats, 1);
-    //$ if n.has_params
     place_params(&net->p, net->net.param, net->net.running, batches);
-    //$ end
     //$ if n.train
     if (batch > 0) {
         net->net.momentum = at;
         net->grad = at += $n.param_floats;
-        //$ if n.has_params
         place_params(&net->g, net->grad, net->net.running, batches);
-        //$ end
         net->gradients = place_values(&net->v, at + $n.param_floats, batch);
         at = place_values(&net->d, net->gradients, batch);
     }
@@ -1132,7 +1109,7 @@ static void model_infer(struct cvy_net *net, const float *x, float *y, int n)
 const struct cvy_model $n.name_model = {
     "$n.name", "$n.order", "$n.target", "$n.hash",
     $n.c, $n.h, $n.w, $n.classes,
-    tensors, $n.ntensors,
+    tensors, sizeof tensors / sizeof *tensors,
     $n.param_floats, $n.running_floats, $n.batches,
     $n.stored_bytes, INT64_C($n.flops), $n.min_batch,
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
