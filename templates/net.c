@@ -560,11 +560,14 @@ endif()
 //$ if n.plain
 //$ else
 find_package(OpenMP)
-find_library(OPENBLAS openblas)
 //$ end
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_library(JANSSON jansson REQUIRED)
+//$ if n.plain
+//$ else
+find_library(OPENBLAS openblas)
+//$ end
 add_library($n.name_net STATIC
 //$ for f in n.network
   $f.source

@@ -48,13 +48,13 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
     for (int m = 0; m < n; m++)
         for (int o = 0; o < k->O; o++)
             for (int i = 0; i < k->P; i++)
-                for (int j = 0; j < k->Q; j++) {
-                    //$ if o.groups
-                    const int first = o / (k->O / k->groups) * ($o.c);
-                    //$ end
+                for (int j = 0; j < k->Q; j++)
                     for (int c = 0; c < $o.c; c++)
                         for (int u = 0; u < k->K; u++)
                             for (int v = 0; v < k->L; v++) {
+                                //$ if o.groups
+                                const int first = o / (k->O / k->groups) * ($o.c);
+                                //$ end
                                 const int r = $o.r;
                                 const int s = $o.s;
                                 if (r < 0 || r >= k->H || s < 0 || s >= k->W)
@@ -63,7 +63,6 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
                                 if (dx) /* NULL: nobody wants it */
                                     dx[m][$o.at][r][s] += dy[m][o][i][j] * w[o][c][u][v];
                             }
-                }
     //$ if n.bias
     bias_backward(n, k->O, k->P * k->Q, out_g, g->b);
     //$ end
@@ -855,7 +854,11 @@ static void sgd(int64_t count, const struct cvy_step *step, float decay, const f
 #include <math.h>
 #include <string.h>
 
+//$ if n.train
 /* ---- the ops: forward, and below it backward ---- */
+//$ else
+/* ---- the ops ---- */
+//$ end
 
 //$ for o in n.ops
 //$ emit o
