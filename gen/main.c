@@ -85,7 +85,7 @@ static const Command commands[] = {
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
      "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small memories;\n"
-     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each\n"
+     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each (target portable)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",

@@ -35,6 +35,11 @@ typedef struct Count {
     char worst[128];
 } Count;
 
+static bool for_reading(const Options *o)
+{
+    return o->purpose && strcmp(o->purpose, "reading") == 0;
+}
+
 static void usage(FILE *to)
 {
     fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
@@ -649,15 +654,16 @@ static bool compilers(const Options *o)
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
             const Chosen *w = chosen_named(pick[p]);
             c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
-            c[n].target = matrix[r].target;
+            c[n].target = for_reading(o) ? o->target : matrix[r].target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
             c[n].env = matrix[r].env;
             if (p == 0)
                 objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
             c[n].objects = objects;
-            label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
-                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, w->name);
+            label[n] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
+                               matrix[r].env ? matrix[r].env : "", c[n].target, w->name);
+            n++;
         }
     }
     Verdict v[ROWS * PICKS];
@@ -794,7 +800,7 @@ static Options options(int argc, char **argv)
         }
     }
     if (!o.target) /* code for reading is the same for every processor, and takes no other */
-        o.target = o.purpose && strcmp(o.purpose, "reading") == 0 ? "portable" : "native";
+        o.target = for_reading(&o) ? "portable" : "native";
     if (!o.convoy) {
         fprintf(stderr, "campaign: no such generator\n");
         exit(2);
