@@ -492,39 +492,61 @@ static int64_t lines64(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* What a pass costs: FLOPs of an image, bytes to and from memory an image, where each op reads and writes its tensors once, and a step. */
+/* Along one axis, how many pairs of an output and a tap meet a pixel, no padding. */
+static double pairs(const Op *o, int d, int in, int out)
+{
+    int met = 0;
+
+    for (int i = 0; i < out; i++)
+        for (int u = 0; u < o->kernel[d]; u++) {
+            const int r = i * o->stride[d] + u * o->dilation[d] - o->padding[d];
+            met += r >= 0 && r < in;
+        }
+    return met;
+}
+
+/* Multiply-adds of an image that a weight op's forward does. */
+static double products(const PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+    const Shape in = n->g->op[o->in].shape;
+
+    if (o->kind == OP_LINEAR)
+        return (double)features(n, o->in) * o->shape.c;
+    return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
+}
+
+/* Useful FLOPs are counted as the graph counts them, taps in the padding with them. Bytes of an image: each op reads and writes its tensors once;
+ * of a step: parameters, which the update reads and writes with gradient and momentum. */
 static void costs(const PlainNet *n)
 {
-    double forward_bytes = 0, backward_bytes = 4.0 * (double)n->p->value_floats, backward_flops = 0;
-    const double param = 4.0 * (double)(n->p->param_floats + n->p->running_floats);
+    double forward = 0, backward = 4.0 * (double)n->p->value_floats, done = 0, useful_back = 0, done_back = 0;
+    const double param = 4.0 * (double)(n->p->param_floats + n->p->running_floats), useful = (double)n->g->flops;
 
     for (int i = 1; i < n->g->nop; i++) {
         const Op *o = &n->g->op[i];
         const double y = 4.0 * (double)n->p->op[i].floats;
-        if (o->kind == OP_LOSS || !plain_stores(n->p, i))
+        if (!plain_stores(n->p, i))
             continue;
-        forward_bytes += y;
-        backward_bytes += n->p->op[i].learns ? y : 0;
+        forward += y;
+        backward += n->p->op[i].learns ? y : 0;
         for (int k = 0; k < o->nin; k++) {
             const PlainOp *x = &n->p->op[o->ins[k]];
-            forward_bytes += 4.0 * (double)x->floats;
-            backward_bytes += 4.0 * (double)x->floats * ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
+            forward += 4.0 * (double)x->floats;
+            backward += 4.0 * (double)x->floats * ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
         }
-    }
-    for (int i = 0; i < n->g->nparam; i++) {
-        const Param *q = &n->g->param[i];
-        const Op *o = &n->g->op[q->op];
-        double products = (double)o->shape.h * o->shape.w;
-        if (q->role != PARAM_WEIGHT)
+        if (op_info[o->kind].cls != CLASS_WEIGHT)
             continue;
-        for (int d = 0; d < q->ndim; d++)
-            products *= q->dim[d];
-        backward_flops += 2 * products * (1 + n->p->op[o->in].learns);
+        const double all = o->kind == OP_LINEAR ? products(n, i)
+                                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) * (double)n->p->op[i].floats;
+        const int passes = 1 + n->p->op[o->in].learns; /* dw, and dx where it is wanted */
+        done += 2 * products(n, i);
+        done_back += 2 * passes * products(n, i);
+        useful_back += 2 * passes * all;
     }
-    const double flops = (double)n->g->flops;
-    rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", flops, flops, forward_bytes, param);
-    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", backward_flops, backward_flops, backward_bytes, 8 * 4.0 * (double)n->p->param_floats);
-    rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", flops, flops, forward_bytes, param);
+    rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
+    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward, 8 * 4.0 * (double)n->p->param_floats);
+    rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
 }
 
 static void totals(const PlainNet *n)

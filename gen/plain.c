@@ -33,20 +33,14 @@ static bool name_is_free(const Graph *g)
     return !is_taken;
 }
 
-/* "s2.1.conv1.bn" -> "s2_1_conv1_bn"; a number behind it where another op is called so. */
-static const char *c_name(const Plain *p, int i)
+/* "s2.1.conv1.bn" -> "s2_1_conv1_bn". The graph has no two that would be alike. */
+static const char *c_name(const char *path)
 {
-    char *base = xstrdup(p->g->op[i].path);
+    char *name = xstrdup(path);
 
-    for (char *c = base; *c; c++)
+    for (char *c = name; *c; c++)
         if (*c == '.')
             *c = '_';
-    const char *name = base;
-    for (int j = 0, again = 2; j < i; j++)
-        if (strcmp(p->op[j].name, name) == 0) {
-            name = xprintf("%s__%d", base, again++);
-            j = -1;
-        }
     return name;
 }
 
@@ -56,7 +50,7 @@ static void build_op(Plain *p, int i)
     PlainOp *q = &p->op[i];
     const bool view = o->kind == OP_FLATTEN && p->op[o->in].tensor > 0;
 
-    q->name = c_name(p, i);
+    q->name = c_name(o->path);
     q->tensor = o->kind == OP_LOSS ? -1 : view ? p->op[o->in].tensor : i;
     q->floats = (int64_t)o->shape.c * o->shape.h * o->shape.w;
     q->learns = op_info[o->kind].cls == CLASS_WEIGHT || op_is_norm(o->kind);

@@ -6,7 +6,7 @@
 
 /* What is decided of an op. Its output is a tensor [n][c][h][w] of floats, its gradient another of the same shape. */
 typedef struct PlainOp {
-    const char *name; /* in C: its path, dots as '_'; no two are alike */
+    const char *name; /* in C: its path, dots as '_' */
     int tensor;       /* op whose tensor holds the output: itself; of a flatten what it reads, for in NCHW nothing moves; 0: the input; -1: the loss, which has none */
     bool learns;      /* the gradient of its output is wanted: it, or an op before it, has parameters */
     int64_t floats;   /* of an image's output */

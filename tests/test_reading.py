@@ -179,6 +179,8 @@ def words(convoy, spec, reading, infer):
     for program, what, kernels in ((reading, "train", ["forward", "backward"]), (reading, "infer", ["infer"]), (infer, "infer", ["infer"])):
         b = json.loads(must(program, "bench", "--what", what, "--batch", "2", "--seconds", "0.01", "--threads", "3", "--json", "--kernels"))
         check(b["threads"] == 1 and [k["name"] for k in b["kernels"]] == kernels, "bench %s: one thread, its kernels" % what, str(b))
+        for k in b["kernels"]:
+            check(0 < k["executed_gflops"] < k["useful_gflops"] * 0.999, "bench %s: padding's taps are not done" % what, str(k))
     for command in ("train", "trace"):
         status, _, err = run(infer, command)
         check(status == 1 and "emitted for inference alone" in err, "--parts infer: %s says that it cannot" % command, "status %d: %s" % (status, err))
