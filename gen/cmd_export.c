@@ -6,6 +6,12 @@
 int cmd_export(const Options *o)
 {
     int status;
+
+    if (for_reading(o)) {
+        fputs("convoy: export: --for reading has no export: what is read is the network with its training\n"
+              "  hint: convoy gen SPEC -o DIR --for reading [--parts infer]; or export --for size\n", stderr);
+        return EXIT_USAGE;
+    }
     Plan *p = load_plan(o, o->target ? o->target : "portable", &status);
     Weights w;
     OutDir out = {0};

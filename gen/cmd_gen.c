@@ -44,6 +44,68 @@ static bool parts_of(const char *word, Parts *parts)
     return true;
 }
 
+bool for_reading(const Options *o)
+{
+    return o->purpose && strcmp(o->purpose, "reading") == 0;
+}
+
+/* What has no meaning for reading; NULL: nothing was asked for. */
+static const char *not_for_reading(const Options *o, const char **hint)
+{
+    if (o->target && strcmp(o->target, "portable") != 0) {
+        *hint = "leave --target out";
+        return xprintf("--target %s goes with --for speed or size: for reading, the code is plain C99, which every processor runs", o->target);
+    }
+    if (o->fold && strcmp(o->fold, "off") != 0) {
+        *hint = "leave --fold out; 'convoy plan SPEC --why LAYER --worked' shows the folding of a norm with numbers";
+        return "--fold on goes with --for speed or size: for reading, norms are applied where they stand at inference, too";
+    }
+    return NULL;
+}
+
+Plain *load_plain(const Options *o, int *status)
+{
+    const char *hint, *wrong = not_for_reading(o, &hint);
+
+    if (wrong) {
+        fprintf(stderr, "convoy: %s\n  hint: %s\n", wrong, hint);
+        *status = EXIT_USAGE;
+        return NULL;
+    }
+    const Graph *g = load_graph(o, status);
+    if (!g)
+        return NULL;
+    Plain *p = plain_build(g);
+    *status = EXIT_FAILED;
+    if (diag_flush(stderr) || !p)
+        return NULL;
+    if (o->dump && strcmp(o->dump, "plan") == 0) {
+        plain_dump(p, stdout);
+        *status = EXIT_OK;
+        return NULL;
+    }
+    return p;
+}
+
+/* Emits from whichever plan is there. */
+static int write_folder(const Options *o, const Plan *p, const Plain *plain, Parts parts)
+{
+    OutDir out = {0};
+    const char *name = p ? p->g->spec->name : plain->g->spec->name;
+
+    if (p)
+        emit_network(p, parts, &out);
+    else
+        emit_plain(plain, parts, &out);
+    if (!outdir_commit(&out, o->out))
+        return EXIT_FAILED;
+    if (p)
+        printf("%s: %d files for %s in %s. Next: make -C %s\n", name, out.n, p->target->name, o->out, o->out);
+    else
+        printf("%s: %d files for reading in %s. Begin with %s/%s_net.c. Next: make -C %s\n", name, out.n, o->out, o->out, name, o->out);
+    return EXIT_OK;
+}
+
 int cmd_gen(const Options *o)
 {
     Parts parts;
@@ -61,13 +123,7 @@ int cmd_gen(const Options *o)
         fputs("convoy: gen: -o DIR is missing: the folder that the C goes to\n", stderr);
         return EXIT_USAGE;
     }
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
-    if (!p)
-        return status;
-    OutDir out = {0};
-    emit_network(p, parts, &out);
-    if (!outdir_commit(&out, o->out))
-        return EXIT_FAILED;
-    printf("%s: %d files for %s in %s. Next: make -C %s\n", p->g->spec->name, out.n, p->target->name, o->out, o->out);
-    return EXIT_OK;
+    Plan *p = for_reading(o) ? NULL : load_plan(o, o->target ? o->target : "native", &status);
+    Plain *plain = for_reading(o) ? load_plain(o, &status) : NULL;
+    return p || plain ? write_folder(o, p, plain, parts) : status;
 }

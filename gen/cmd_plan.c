@@ -1,5 +1,6 @@
 /* cmd_plan.c - `convoy plan`: the plan in words; of one layer with the reasons. */
 #include "commands.h"
+#include "plain.h"
 #include "why.h"
 #include "worked.h"
 
@@ -46,16 +47,21 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     return EXIT_OK;
 }
 
+static int no_layer(const Graph *g, const char *name)
+{
+    const char *near = why_nearest(g, name);
+
+    fprintf(stderr, "convoy: plan: no layer is called '%.60s'\n%s", name, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
+    return EXIT_FAILED;
+}
+
 static int explain_layer(const Options *o, const Plan *p)
 {
     int *ops;
     const int n = why_find(p->g, o->why, &ops);
 
-    if (n == 0) {
-        const char *near = why_nearest(p->g, o->why);
-        fprintf(stderr, "convoy: plan: no layer is called '%.60s'\n%s", o->why, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
-        return EXIT_FAILED;
-    }
+    if (n == 0)
+        return no_layer(p->g, o->why);
     if (o->worked)
         return work_through(o, p, ops, n);
     if (!o->json) {
@@ -66,6 +72,25 @@ static int explain_layer(const Options *o, const Plan *p)
         return EXIT_OK;
     fputs("convoy: out of memory\n", stderr);
     return EXIT_FAILED;
+}
+
+/* `--for reading`: the plain plan, or what of it a layer is. */
+static int explain_plain(const Options *o)
+{
+    int status, *ops = NULL, n = 0;
+
+    if (o->json || o->worked) {
+        fprintf(stderr, "convoy plan: %s goes with --for speed or size: for reading, nothing is fused or folded that would need reasons\n"
+                        "  hint: leave --for out\n", o->json ? "--json" : "--worked");
+        return EXIT_USAGE;
+    }
+    const Plain *p = load_plain(o, &status);
+    if (!p)
+        return status;
+    if (o->why && (n = why_find(p->g, o->why, &ops)) == 0)
+        return no_layer(p->g, o->why);
+    plain_explain(p, ops, n, stdout);
+    return EXIT_OK;
 }
 
 int cmd_plan(const Options *o)
@@ -82,6 +107,8 @@ int cmd_plan(const Options *o)
         fprintf(stderr, "convoy plan: %s\n", alone);
         return EXIT_USAGE;
     }
+    if (for_reading(o))
+        return explain_plain(o);
     Plan *p = load_plan(o, o->target ? o->target : "native", &status);
     if (!p)
         return status;

@@ -87,6 +87,12 @@ Graph *load_graph(const Options *o, int *status);
 typedef struct Plan Plan;
 Plan *load_plan(const Options *o, const char *target, int *status);
 
+/* What --for asks for. */
+bool for_reading(const Options *o);
+/* The plan for reading; NULL and *status where there is none, after a message, or where a dump was all. */
+typedef struct Plain Plain;
+Plain *load_plain(const Options *o, int *status);
+
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);
 int cmd_schema(const Options *o);

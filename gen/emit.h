@@ -2,6 +2,7 @@
 #ifndef EMIT_H
 #define EMIT_H
 
+#include "plain.h"
 #include "plan.h"
 #include "template.h"
 
@@ -22,6 +23,14 @@ const char *describe_stages(const Plan *p, const Run *r);
 const char *emit_orders(const Graph *g);
 const char *emit_spec_hash(const Spec *s);
 char *emit_channel_list(const double *v, int n);
+/* What the spec and the target say of a network, as fields of its record. */
+void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
+/* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
+void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4], const char *at);
+/* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the "program". */
+void emit_source(Rec *r, const char *list, const char *name);
+/* The runtime's files, and the program's sources in the record. */
+void emit_runtime(Rec *r, const char *net, OutDir *out);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
 void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
 
@@ -43,6 +52,8 @@ const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's 
 const char *emit_infer_args(const Plan *p, const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
 /* emit_net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
+/* emit_plain.c: all of it for reading: a function an op and direction, and a list of their calls. */
+void emit_plain(const Plain *p, Parts parts, OutDir *out);
 /* emit_export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */
 void emit_export(const Plan *p, const float *folded, bool single, OutDir *out);
 

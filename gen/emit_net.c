@@ -456,31 +456,35 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
     }
 }
 
-static void tensors(const Net *n)
+void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4], const char *at)
 {
     static const char *const role[] = {"CVY_WEIGHT", "CVY_BIAS", "CVY_GAMMA", "CVY_BETA", "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
     static const char *const draw[] = {[DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
+    Rec *r = rec_add(to, "tensors");
+    int64_t dim[4] = {0};
 
+    for (int d = 0; d < q->ndim; d++)
+        dim[d] = q->dim[d];
+    rec_str(r, "name", q->name);
+    rec_str(r, "role", role[q->role]);
+    rec_int(r, "ndim", q->ndim);
+    rec_str(r, "dim", four(dim, q->ndim));
+    rec_str(r, "block", four(block, q->ndim));
+    rec_str(r, "outer", four(outer, q->ndim));
+    rec_str(r, "inner", four(inner, q->ndim));
+    rec_str(r, "at", at);
+    rec_str(r, "draw", draw[q->draw]);
+    rec_str(r, "value", emit_float(q->draw_value));
+}
+
+static void tensors(const Net *n)
+{
     for (int i = 0; i < n->g->nparam; i++) {
         const Param *q = &n->g->param[i];
-        Rec *r = rec_add(n->rec, "tensors");
-        int64_t dim[4] = {0}, block[4], outer[4], inner[4];
-        for (int d = 0; d < q->ndim; d++)
-            dim[d] = q->dim[d];
+        int64_t block[4], outer[4], inner[4];
         emit_param_layout(n->p, i, block, outer, inner);
-        rec_str(r, "name", q->name);
-        rec_str(r, "role", role[q->role]);
-        rec_int(r, "ndim", q->ndim);
-        rec_str(r, "dim", four(dim, q->ndim));
-        rec_str(r, "block", four(block, q->ndim));
-        rec_str(r, "outer", four(outer, q->ndim));
-        rec_str(r, "inner", four(inner, q->ndim));
-        if (q->role == PARAM_COUNT)
-            rec_int(r, "at", n->p->param_at[i]);
-        else
-            rec_fmt(r, "at", "%s_%s", n->NAME, upper(q->name));
-        rec_str(r, "draw", draw[q->draw]);
-        rec_str(r, "value", emit_float(q->draw_value));
+        emit_tensor(n->rec, q, block, outer, inner,
+                    q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i]) : xprintf("%s_%s", n->NAME, upper(q->name)));
     }
 }
 
@@ -599,13 +603,50 @@ char *emit_channel_list(const double *v, int n)
     return b.text;
 }
 
+void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
+{
+    const Spec *s = g->spec;
+    const SpecTrain *train = &s->train;
+    const Shape in = g->op[0].shape;
+
+    rec_str(r, "name", s->name);
+    rec_str(r, "NAME", upper(s->name));
+    rec_str(r, "licence", EMITTED_LICENCE);
+    rec_str(r, "version", CONVOY_VERSION);
+    rec_str(r, "hash", emit_spec_hash(s));
+    rec_str(r, "order", emit_orders(g));
+    rec_str(r, "target", t->name);
+    rec_str(r, "flags", *t->flags ? xprintf(" (%s)", t->flags) : "");
+    rec_str(r, "make_flags", t->flags);
+    rec_str(r, "macro", t->macro);
+    rec_str(r, "standard", t->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
+    rec_str(r, "c_std", t->kind == TARGET_PORTABLE ? "c99" : "c11");
+    rec_str(r, "cmake_std", t->kind == TARGET_PORTABLE ? "99" : "11");
+    rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
+    rec_str(r, "shape", describe_shape(in));
+    rec_int(r, "c", in.c);
+    rec_int(r, "h", in.h);
+    rec_int(r, "w", in.w);
+    rec_int(r, "classes", s->classes);
+    rec_str(r, "mean", emit_channel_list(train->mean, in.c));
+    rec_str(r, "std", emit_channel_list(train->std, in.c));
+    rec_str(r, "data", train->data);
+    rec_int(r, "epochs", train->epochs);
+    rec_int(r, "batch", train->batch);
+    rec_fmt(r, "lr", "%.17g", train->lr);
+    rec_fmt(r, "momentum", "%.17g", train->momentum);
+    rec_fmt(r, "weight_decay", "%.17g", train->weight_decay);
+    rec_int(r, "nesterov", train->nesterov);
+    rec_int(r, "decay_all", train->decay_all);
+    rec_str(r, "schedule", schedule_names[train->schedule]);
+    rec_fmt(r, "warmup", "%.17g", train->warmup);
+    rec_int(r, "seed", train->seed);
+}
+
 static void totals(const Net *n)
 {
     const Plan *p = n->p;
-    const Spec *s = n->g->spec;
-    const SpecTrain *t = &s->train;
     Rec *r = n->rec;
-    const Shape in = n->g->op[0].shape;
     const bool train = n->parts & PART_TRAIN;
     int nbatches = 0;
 
@@ -617,30 +658,10 @@ static void totals(const Net *n)
                   dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
     const int64_t scratch = floats64(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
 
-    rec_str(r, "name", n->name);
-    rec_str(r, "NAME", n->NAME);
-    rec_str(r, "licence", EMITTED_LICENCE);
-    rec_str(r, "version", CONVOY_VERSION);
-    rec_str(r, "hash", emit_spec_hash(s));
-    rec_str(r, "order", emit_orders(n->g));
-    rec_str(r, "target", p->target->name);
-    rec_str(r, "flags", *p->target->flags ? xprintf(" (%s)", p->target->flags) : "");
-    rec_str(r, "make_flags", p->target->flags);
-    rec_str(r, "optimise", s->unroll == UNROLL_NONE ? "s" : "2");
-    rec_str(r, "macro", p->target->macro);
-    rec_str(r, "standard", p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
-    rec_str(r, "c_std", p->target->kind == TARGET_PORTABLE ? "c99" : "c11");
-    rec_str(r, "cmake_std", p->target->kind == TARGET_PORTABLE ? "99" : "11");
-    rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
+    emit_spec_fields(r, n->g, p->target);
+    rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image forward, %lld bytes an image stored for backward", (long long)n->g->weights,
             (long long)n->g->flops, (long long)p->stored_bytes);
-    rec_str(r, "shape", describe_shape(in));
-    rec_int(r, "c", in.c);
-    rec_int(r, "h", in.h);
-    rec_int(r, "w", in.w);
-    rec_int(r, "classes", s->classes);
-    rec_str(r, "mean", emit_channel_list(t->mean, in.c));
-    rec_str(r, "std", emit_channel_list(t->std, in.c));
     if (train)
         rec_int(r, "train", 1);
     rec_int(r, "fixed_bytes", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded));
@@ -677,17 +698,6 @@ static void totals(const Net *n)
     Rec *flops = rec_add(r, "sizes");
     rec_str(flops, "name", "FLOPS");
     rec_fmt(flops, "at", "INT64_C(%lld)", (long long)n->g->flops);
-    rec_str(r, "data", t->data);
-    rec_int(r, "epochs", t->epochs);
-    rec_int(r, "batch", t->batch);
-    rec_fmt(r, "lr", "%.17g", t->lr);
-    rec_fmt(r, "momentum", "%.17g", t->momentum);
-    rec_fmt(r, "weight_decay", "%.17g", t->weight_decay);
-    rec_int(r, "nesterov", t->nesterov);
-    rec_int(r, "decay_all", t->decay_all);
-    rec_str(r, "schedule", schedule_names[t->schedule]);
-    rec_fmt(r, "warmup", "%.17g", t->warmup);
-    rec_int(r, "seed", t->seed);
 }
 
 /* ---- the folder ---- */
@@ -705,10 +715,10 @@ static void expand_file(const Net *n, OutDir *out, const char *name, const char 
     add_file(out, name, &b);
 }
 
-static void source(const Net *n, const char *list, const char *name)
+void emit_source(Rec *r, const char *list, const char *name)
 {
-    rec_str(rec_add(n->rec, list), "source", name);
-    rec_fmt(rec_add(n->rec, "sources"), "object", "%.*s.o", (int)(strlen(name) - 2), name);
+    rec_str(rec_add(r, list), "source", name);
+    rec_fmt(rec_add(r, "sources"), "object", "%.*s.o", (int)(strlen(name) - 2), name);
 }
 
 static bool ends_with(const char *s, const char *end)
@@ -716,6 +726,21 @@ static bool ends_with(const char *s, const char *end)
     const size_t n = strlen(s), m = strlen(end);
 
     return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+void emit_runtime(Rec *r, const char *net, OutDir *out)
+{
+    emit_source(r, "network", "runtime/cvy_kernels.c");
+    emit_source(r, "program", "main.c");
+    emit_source(r, "measured", xprintf("%s_bench.c", net));
+    for (size_t i = 0; i < nembedded; i++) {
+        const char *name = embedded[i].name;
+        if (strncmp(name, "runtime/", 8) != 0)
+            continue;
+        outdir_add(out, name, embedded[i].text, embedded[i].len);
+        if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
+            emit_source(r, "program", name);
+    }
 }
 
 /* Whether training has a kernel of that name, whose file holds inference's too. */
@@ -743,7 +768,7 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 
     emit_layer_file(n->p, k, infer, &b);
     add_file(out, name, &b);
-    source(n, "network", name);
+    emit_source(n->rec, "network", name);
     if (!core || has_file(out, core) || (any->kind == KERNEL_LINEAR && !infer))
         return;
     emit_core_file(n->p, any, k != NULL, &header);
@@ -772,7 +797,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     tensors(n);
     inference(n);
 
-    source(n, "network", xprintf("%s_net.c", n->name));
+    emit_source(n->rec, "network", xprintf("%s_net.c", n->name));
     for (int i = 0; i < p->nkernel && (parts & PART_TRAIN); i++)
         layer_file(n, out, &p->kernel[i], parts & PART_INFER ? emit_infer_kernel(p, &p->kernel[i]) : NULL);
     for (int i = 0; i < p->ninfer && (parts & PART_INFER); i++)
@@ -782,19 +807,9 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
         Buf b = {0};
         emit_trace_file(p, &b);
         add_file(out, xprintf("%s_trace.c", n->name), &b);
-        source(n, "network", xprintf("%s_trace.c", n->name));
+        emit_source(n->rec, "network", xprintf("%s_trace.c", n->name));
     }
-    source(n, "network", "runtime/cvy_kernels.c");
-    source(n, "program", "main.c");
-    source(n, "measured", xprintf("%s_bench.c", n->name));
-    for (size_t i = 0; i < nembedded; i++) {
-        const char *name = embedded[i].name;
-        if (strncmp(name, "runtime/", 8) != 0)
-            continue;
-        outdir_add(out, name, embedded[i].text, embedded[i].len);
-        if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
-            source(n, "program", name);
-    }
+    emit_runtime(n->rec, n->name, out);
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
     expand_file(n, out, xprintf("%s_net.c", n->name), "net");

@@ -84,7 +84,8 @@ static const Command commands[] = {
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
-     "  --for F           speed (default), or size: loops instead of unrolled tiles, as with unroll=none, for small memories\n"
+     "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small memories;\n"
+     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each (target portable)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
@@ -94,13 +95,14 @@ static const Command commands[] = {
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER [--json | --worked [--channel N] [--weights W]]] [--target T] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--json | --worked [--channel N] [--weights W]]] [--target T] [--for F] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
      "  --json            that as JSON\n"
-     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n",
-     OPT_SPEC | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},
+     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n"
+     "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
+     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] [--compile] [--measure]",
      "show what differs between two networks, or one under two settings",
      "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other settings:\n"

@@ -15,7 +15,7 @@ typedef struct Option {
 static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
 static const char *const parts[] = {"infer", "train", "all", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
-static const char *const purposes[] = {"speed", "size", NULL};
+static const char *const purposes[] = {"speed", "size", "reading", NULL};
 static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
 
 static const Option table[] = {

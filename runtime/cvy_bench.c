@@ -268,6 +268,7 @@ static int fill(struct bench *b)
     b->memory = cvy_alloc_aligned((size_t)b->floats * sizeof *b->memory);
     if (!b->x || !b->y || !b->label || !b->sink || !b->memory || !cvy_run_open(&b->run, m, b->train ? b->batch : 0, b->threads, 0))
         return 0;
+    b->threads = b->run.net->threads; /* it may use fewer than it is offered */
     for (size_t i = 0; i < n; i++)
         b->x[i] = (float)cvy_normal(1, cvy_name_hash("bench"), i);
     for (int i = 0; i < b->batch; i++)

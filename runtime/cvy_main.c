@@ -16,13 +16,14 @@ void openblas_set_num_threads(int n);
 static const struct command {
     const char *name, *what;
     int (*run)(int argc, char **argv, const struct cvy_model *model);
+    int trains; /* needs the network's training code */
 } commands[] = {
-    {"train", "train the network; saves a checkpoint after each epoch", cvy_train},
-    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval},
-    {"predict", "logits of images in a .npy file", cvy_predict},
-    {"info", "shapes, parameters, memory", cvy_info},
-    {"bench", "the speed of a step, and of each kernel", NULL}, /* takes more than the others */
-    {"trace", "one training step with everything it computed, for comparisons", cvy_trace},
+    {"train", "train the network; saves a checkpoint after each epoch", cvy_train, 1},
+    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval, 0},
+    {"predict", "logits of images in a .npy file", cvy_predict, 0},
+    {"info", "shapes, parameters, memory", cvy_info, 0},
+    {"bench", "the speed of a step, and of each kernel", NULL, 0}, /* takes more than the others */
+    {"trace", "one training step with everything it computed, for comparisons", cvy_trace, 1},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
@@ -52,6 +53,10 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         names[i] = commands[i].name;
         if (strcmp(word, names[i]) != 0)
             continue;
+        if (commands[i].trains && !m->forward) {
+            cvy_error("convoy gen with --parts all, the default", "%s: this network was emitted for inference alone", word);
+            return 1;
+        }
         int status = commands[i].run ? commands[i].run(argc, argv, m) : cvy_bench(argc, argv, m, bench);
         if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
             cvy_error(NULL, "cannot write to standard output");

@@ -35,7 +35,7 @@ struct cvy_net {
     float *param, *momentum, *grad, *running;
     int64_t *batches; /* num_batches_tracked of each norm */
     int batch;        /* largest n that training takes; 0: inference only */
-    int threads;
+    int threads;      /* that it uses: at most as many as init was offered */
 };
 
 struct cvy_step {

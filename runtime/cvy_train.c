@@ -405,6 +405,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     }
     if (!cvy_run_open(&t->run, m, p->batch, t->threads, 0))
         return 0;
+    t->threads = t->run.net->threads; /* it may use fewer than it is offered */
     uint32_t crc = cvy_data_crc(&t->train_set);
     if (t->resume) {
         if (!merge_resumed(t, option))

@@ -14,12 +14,20 @@
  *     $n.name_loaded(net);
  *     double loss = $n.name_forward(net, x, labels, 64, &step, &correct);  // x: 64 images, $n.shape, NCHW
  *     $n.name_backward(net, x, 64, &step);                                 // gradients and the update
+ //$ if n.plain
+ *     $n.name_fold(net);                                                   // nothing: norms stay what they are
+ //$ else
  *     $n.name_fold(net);                                                   // norms into weights, after training
+ //$ end
  *     $n.name_infer(net, x, y, n);                                         // y: n x $n.classes logits
  *
  * x = (byte / 255 - mean) / std, mean $n.mean, std $n.std. Networks share no state: several may live in one program, each
+ //$ if n.plain
+ * used by one caller at a time. It runs on one thread, however many it is given.
+ //$ else
  * used by one caller at a time. With the same compiler, flags and kind of processor results are the same bytes for any number
  * of threads, provided that OpenBLAS, where it is used, runs on one (the program's own main sees to that, a library cannot).
+ //$ end
  * $n.licence */
 #ifndef $n.NAME_H
 #define $n.NAME_H
@@ -51,7 +59,11 @@ double $n.name_forward(struct $n.name *net, const float *x, const int *labels, i
 /* Gradients and update, after forward on the same x. */
 void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step);
 //$ end
+//$ if n.plain
+/* Nothing: inference applies norms where they stand. */
+//$ else
 /* Folds running statistics into the inference weights. */
+//$ end
 void $n.name_fold(struct $n.name *net);
 /* x: n images NCHW; y: n x classes logits. */
 void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
@@ -444,11 +456,18 @@ const struct cvy_bench $n.name_bench = {
 //$ end
 
 //$ define makefile
+//$ if n.plain
+# Builds $n.name with a C compiler, zlib and jansson. $n.licence
+#     make [CC=clang] [CFLAGS=-O$n.optimise]
+//$ else
 # Builds $n.name with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. $n.licence
 #     make [CC=clang] [CFLAGS=-O$n.optimise] [OPENMP=no] [OPENBLAS=no]
+//$ end
 CFLAGS ?= -O$n.optimise
 STANDARD = $n.standard
 TARGET = $n.make_flags
+//$ if n.plain
+//$ else
 BLAS_CFLAGS := $$(shell pkg-config --cflags openblas 2>/dev/null)
 works = $$(shell echo 'int main(void) { return 0; }' | $$(CC) $$(1) -x c - -o /dev/null $$(2) >/dev/null 2>&1 && echo yes)
 ifeq ($$(origin OPENMP),undefined)
@@ -464,6 +483,7 @@ ifeq ($$(OPENBLAS),yes)
 WITH += -DCVY_OPENBLAS $$(BLAS_CFLAGS)
 BLAS_LIBS = -lopenblas
 endif
+//$ end
 
 OBJECTS = \
 //$ for f in n.sources
@@ -490,11 +510,19 @@ clean:
 # Builds $n.name; from another project: subdir(), then the dependency $n.name_dep (the network without its program). $n.licence
 project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=$n.optimise'])
 cc = meson.get_compiler('c')
+//$ if n.plain
+with_blas = []
+//$ else
 openmp = dependency('openmp', required: false)
 blas = dependency('openblas', required: false)
 with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
+//$ end
 flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
+//$ if n.plain
+deps = [cc.find_library('m', required: false)]
+//$ else
 deps = [openmp, blas, cc.find_library('m', required: false)]
+//$ end
 lib = static_library('$n.name',
 //$ for f in n.network
   '$f.source',
@@ -521,11 +549,17 @@ set(CMAKE_C_STANDARD $n.cmake_std)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
+//$ if n.plain
+//$ else
 find_package(OpenMP)
+//$ end
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_library(JANSSON jansson REQUIRED)
+//$ if n.plain
+//$ else
 find_library(OPENBLAS openblas)
+//$ end
 add_library($n.name_net STATIC
 //$ for f in n.network
   $f.source
@@ -535,6 +569,8 @@ target_include_directories($n.name_net PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
 separate_arguments(TARGET_FLAGS UNIX_COMMAND "$n.make_flags")
 target_compile_options($n.name_net PRIVATE $${TARGET_FLAGS})
 target_link_libraries($n.name_net PUBLIC m)
+//$ if n.plain
+//$ else
 if(OpenMP_C_FOUND)
   target_link_libraries($n.name_net PUBLIC OpenMP::OpenMP_C)
 endif()
@@ -542,6 +578,7 @@ if(OPENBLAS)
   target_compile_definitions($n.name_net PUBLIC CVY_OPENBLAS)
   target_link_libraries($n.name_net PUBLIC $${OPENBLAS})
 endif()
+//$ end
 add_executable($n.name
 //$ for f in n.program
   $f.source

@@ -35,6 +35,11 @@ typedef struct Count {
     char worst[128];
 } Count;
 
+static bool for_reading(const Options *o)
+{
+    return o->purpose && strcmp(o->purpose, "reading") == 0;
+}
+
 static void usage(FILE *to)
 {
     fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
@@ -50,8 +55,8 @@ static void usage(FILE *to)
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
           "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
-          "  --target T        native, avx512, avx2, portable (default: native)\n"
-          "  --for F           what the code is emitted for: speed, size (default: speed)\n"
+          "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
+          "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
           "  --tries N         at making a failing one smaller (default: 160)\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
@@ -649,15 +654,16 @@ static bool compilers(const Options *o)
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
             const Chosen *w = chosen_named(pick[p]);
             c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
-            c[n].target = matrix[r].target;
+            c[n].target = for_reading(o) ? o->target : matrix[r].target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
             c[n].env = matrix[r].env;
             if (p == 0)
                 objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
             c[n].objects = objects;
-            label[n++] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
-                                 matrix[r].env ? matrix[r].env : "", matrix[r].target, w->name);
+            label[n] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
+                               matrix[r].env ? matrix[r].env : "", c[n].target, w->name);
+            n++;
         }
     }
     Verdict v[ROWS * PICKS];
@@ -739,7 +745,6 @@ static Options options(int argc, char **argv)
 {
     Options o = {.convoy = "convoy",
                  .cc = "gcc -O1",
-                 .target = "native",
                  .count = 40,
                  .jobs = 2,
                  .seed = 1,
@@ -794,6 +799,8 @@ static Options options(int argc, char **argv)
             exit(2);
         }
     }
+    if (!o.target) /* code for reading is the same for every processor, and takes no other */
+        o.target = for_reading(&o) ? "portable" : "native";
     if (!o.convoy) {
         fprintf(stderr, "campaign: no such generator\n");
         exit(2);

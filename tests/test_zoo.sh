@@ -1,9 +1,9 @@
 #!/bin/sh
-# Every network of a folder is emitted and compiles without a warning: test_zoo.sh CONVOY FOLDER FLAGS CC...
-# FLAGS are the compiler's: -O2 for what users do, -fsyntax-only for what is quick.
+# Every network of a folder is emitted and compiles without a warning: test_zoo.sh CONVOY FOLDER FOR FLAGS CC...
+# FOR is gen's --for. FLAGS are the compiler's: -O2 for what users do, -fsyntax-only for what is quick.
 set -u
-convoy=$1 specs=$2 flags=$3
-shift 3
+convoy=$1 specs=$2 purpose=$3 flags=$4
+shift 4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
@@ -28,7 +28,7 @@ for cc in "$@"; do
     fi
     for spec in "$specs"/*.yaml; do
         net=$work/$(basename "$spec" .yaml)
-        if "$convoy" gen "$spec" -o "$net" >"$work/log" 2>&1 && compile "$net" >>"$work/log" 2>&1; then
+        if "$convoy" gen "$spec" --for "$purpose" -o "$net" >"$work/log" 2>&1 && compile "$net" >>"$work/log" 2>&1; then
             passed=$((passed + 1))
         else
             echo "FAILED: $spec with $cc"

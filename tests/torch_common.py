@@ -98,7 +98,7 @@ class Program:
 
     def __init__(self, args, case, folder):
         self.folder = os.path.join(folder, "net")
-        run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *case.options)
+        run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *(["--for", args.purpose] if args.purpose else []), *case.options)
         given = {"CC": args.cc, "CFLAGS": args.cflags}
         if args.generator:
             self.make(given)
@@ -548,6 +548,7 @@ def common_options(parser):
     parser.add_argument("--convoy", required=True, help="the convoy program")
     parser.add_argument("--generator", help="a stand-in for 'convoy gen'")
     parser.add_argument("--target", default="native")
+    parser.add_argument("--for", dest="purpose", metavar="F", help="what the code is emitted for: speed, size, reading (needs --target portable)")
     parser.add_argument("--cc", help="the compiler that builds emitted code (default: its Makefile's)")
     parser.add_argument("--cflags", help="its flags (default: the Makefile's)")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time (default: 2)")
