@@ -671,7 +671,7 @@ static bool compilers(const Options *o)
     return report("matrix", &k, false);
 }
 
-/* Every random spec is accepted, with the shapes that randspec reckons. */
+/* Every random spec is accepted, with the shape and the stages that randspec reckons. */
 static bool specs_of(const Options *o, const Kind *kind)
 {
     int failed = 0;
@@ -681,9 +681,10 @@ static bool specs_of(const Options *o, const Kind *kind)
         RandSpec s = kind->make(seed);
         Shape end;
         rs_valid(&s, &end);
+        RsCount count = rs_count(&s);
         Case c = random_case(o, dir, &s, seed);
-        if (!accepted(c.spec, &end)) {
-            printf("FAILED %s, seed %" PRIu64 ": refused, or with other shapes\n", kind->name, seed);
+        if (!accepted(c.spec, &end, &count)) {
+            printf("FAILED %s, seed %" PRIu64 ": refused, or with other shapes or stages\n", kind->name, seed);
             print_file(c.spec);
             failed++;
         }

@@ -590,13 +590,32 @@ static Graph *load(const char *spec)
     return g;
 }
 
-bool accepted(const char *spec, const Shape *logits)
+/* Joins and pads aside, as randspec counts. */
+static bool counts_as(const Graph *g, RsCount want)
+{
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *op = &g->op[i];
+        if (op->kind == OP_ADD || op->kind == OP_CONCAT || op->kind == OP_PAD)
+            continue;
+        want.op[op->kind]--;
+        if (op->kind == OP_DROP || op_takes_arg(op->kind))
+            want.args -= op->arg;
+        if (op->kind == OP_GENERAL_RELU)
+            want.args -= 3 * op->sub + (op->maxv == INFINITY ? 0 : 5 * op->maxv);
+    }
+    bool same = fabs(want.args) < 1e-6;
+    for (int k = 0; k < OP_KINDS; k++)
+        same = same && want.op[k] == 0;
+    return same;
+}
+
+bool accepted(const char *spec, const Shape *logits, const RsCount *count)
 {
     Graph *g = load(spec);
     if (!g)
         return false;
     Shape s = g->op[g->op[g->nop - 1].in].shape;
-    return s.c == logits->c && s.h == logits->h && s.w == logits->w;
+    return s.c == logits->c && s.h == logits->h && s.w == logits->w && counts_as(g, *count);
 }
 
 /* A second emission, elsewhere and in another locale and time zone, must have the same bytes. */

@@ -57,9 +57,10 @@ typedef struct Verdict {
 Verdict judge(const Case *c);
 /* Emits and compiles alone, into c->dir/net. */
 bool judge_build(const Case *c);
-/* Whether the front end takes the spec and reckons the same shape of the logits. */
+/* Whether the front end takes the spec and reckons the same shape of the logits, and the same stages. */
 struct Shape;
-bool accepted(const char *spec, const struct Shape *logits);
+struct RsCount;
+bool accepted(const char *spec, const struct Shape *logits, const struct RsCount *count);
 /* Runs a program; its output goes to `log`. Its exit status, or -1 where it did not end by itself in time. */
 int run_program(const char *log, const char *dir, const char *env, const char *const *argv);
 /* The end of a log, on few lines. */

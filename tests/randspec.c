@@ -90,12 +90,12 @@ typedef struct Walk {
     double work;
     int stages;
     bool single, weights;
+    RsCount count;
 } Walk;
 
 static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a);
 
-/* The next layer of that group and branch, from index i on; nlayer: none. */
-static int next_in(const RandSpec *s, int i, int parent, int branch)
+int rs_next(const RandSpec *s, int i, int parent, int branch)
 {
     while (i < s->nlayer && (s->layer[i].parent != parent || s->layer[i].branch != branch))
         i++;
@@ -131,18 +131,32 @@ static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Flow *a)
     return true;
 }
 
-/* Groups that divide c, and hold two channels: few, or half of the channels; `any` picks. */
-static void choose_groups(RsStage *t, int c, int any)
+/* Groups that divide c, and hold two channels: few, or half of the channels; `any` picks. For the word as many as there
+ * can be, since it gets what all its stages have in common. */
+static void choose_groups(RsStage *t, int c, bool pixels, int any)
 {
-    int groups = any % 3 == 0 ? c / 2 : 1 + any % 5;
+    int groups = t->as_norm && pixels ? c : t->as_norm || any % 3 == 0 ? c / 2 : 1 + any % 5;
     groups = groups < 1 ? 1 : groups;
     while (c % groups)
         groups--;
     t->arg = groups;
 }
 
+/* A general_relu without sub and maxv is a relu or a leaky one. */
+static void count_stage(RsCount *c, const RsStage *t)
+{
+    bool plain = t->op == OP_GENERAL_RELU && t->sub == 0 && t->maxv == INFINITY;
+    c->op[!plain ? t->op : t->arg == 0 ? OP_RELU : OP_LEAKY_RELU]++;
+    if (t->op == OP_DROP || op_takes_arg(t->op))
+        c->args += t->arg;
+    if (t->op == OP_GENERAL_RELU)
+        c->args += 3 * t->sub + (t->maxv == INFINITY ? 0 : 5 * t->maxv);
+}
+
 static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Flow *a)
 {
+    if (t->op == OP_KINDS) /* norm: none */
+        return true;
     w->stages++;
     if (t->op == OP_CONV) {
         if (!conv_shape(w, l, stride, a))
@@ -156,10 +170,11 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
         w->weights = true;
     } else {
         if (w->choose && t->op == OP_GN && t->arg == 0)
-            choose_groups((RsStage *)t, a->c, w->stages);
+            choose_groups((RsStage *)t, a->c, a->h * a->w > 1, w->stages);
         if (!stage_shape(t, a, &w->single))
             return false;
     }
+    count_stage(&w->count, t);
     return (int64_t)a->c * a->h * a->w <= 20000 && (!w->s->dims || (a->norms <= 2 && a->single <= 3));
 }
 
@@ -260,7 +275,7 @@ static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
 {
     const RsLayer *l = &w->s->layer[i];
     const RsGroup *g = &l->group;
-    bool empty = g->body != RS_CONCAT && next_in(w->s, 0, i + 1, 0) == w->s->nlayer;
+    bool empty = g->body != RS_CONCAT && rs_next(w->s, 0, i + 1, 0) == w->s->nlayer;
     if (has_stride(l))
         stride = l->stride;
     if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !g->npre) ||
@@ -276,7 +291,7 @@ static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
 static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow *a)
 {
     const RandSpec *s = w->s;
-    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch)) {
+    for (int i = rs_next(s, 0, parent, branch); i < s->nlayer; i = rs_next(s, i + 1, parent, branch)) {
         const RsLayer *l = &s->layer[i];
         const int *taken = l->block == OP_CONV || l->group.body ? stride : NULL;
         if (taken)
@@ -290,7 +305,7 @@ static bool walk_chain(Walk *w, int parent, int branch, const int *stride, Flow 
     return true;
 }
 
-static bool valid(const RandSpec *s, bool choose, Shape *out)
+static bool valid(const RandSpec *s, bool choose, Shape *out, RsCount *count)
 {
     Walk w = {.s = s, .choose = choose};
     Flow a = {s->input[0], s->input[1], s->input[2], 0, 0};
@@ -299,6 +314,7 @@ static bool valid(const RandSpec *s, bool choose, Shape *out)
     if (!walk_chain(&w, 0, 0, NULL, &a))
         return false;
     *out = (Shape){a.c, a.h, a.w};
+    *count = w.count;
     bool graph = s->dims != 0;
     return w.weights && a.h == 1 && a.w == 1 && a.c >= 2 && w.work < 1.5e6 && w.work * s->n < 1.5e7 &&
            (!w.single || (s->n >= 2 && (!graph || s->batch >= 2))) && (!graph || w.stages <= 70);
@@ -306,18 +322,50 @@ static bool valid(const RandSpec *s, bool choose, Shape *out)
 
 bool rs_valid(const RandSpec *s, Shape *out)
 {
-    return valid(s, false, out);
+    RandSpec t = *s;
+    RsCount count;
+    rs_settle(&t);
+    return valid(&t, false, out, &count);
+}
+
+RsCount rs_count(const RandSpec *s)
+{
+    RandSpec t = *s;
+    RsCount count = {0};
+    Shape end;
+    rs_settle(&t);
+    valid(&t, false, &end, &count);
+    return count;
 }
 
 /* The same of a network as it is made: numbers of groups are chosen. */
 static bool finish(RandSpec *s, Shape *out)
 {
-    const bool ok = valid(s, true, out);
+    RsCount count;
+    rs_settle(s);
+    const bool ok = valid(s, true, out, &count);
+    rs_agree(s);
+    rs_settle(s);
     for (int i = 0; i < s->nlayer; i++) /* of shortcuts that no shape asks for */
         for (int j = 0; j < s->layer[i].group.nshortcut; j++)
             if (s->layer[i].group.shortcut[j].op == OP_GN && s->layer[i].group.shortcut[j].arg == 0)
                 s->layer[i].group.shortcut[j].arg = 1;
     return ok;
+}
+
+/* The same with words in it, where one of a few ways to put them fits. */
+static void with_words(RandSpec *s, uint64_t seed, bool (*fits)(const RandSpec *s, uint64_t seed))
+{
+    Rng own = {seed ^ 0x5ea1edu}; /* other draws stay as they are */
+    Shape end;
+    for (int i = 0; i < 8; i++) {
+        RandSpec t = *s;
+        rs_use_words(&own, &t);
+        if (finish(&t, &end) && fits(&t, seed)) {
+            *s = t;
+            return;
+        }
+    }
 }
 
 /* ---- printing ---- */
@@ -334,11 +382,18 @@ static bool square(const int v[2])
 
 static void print_stage(const RsStage *t, FILE *to)
 {
-    if (t->as_act) {
-        fputs("act", to);
+    if (t->as_act || t->as_norm) {
+        fputs(t->as_act ? "act" : "norm", to);
         return;
     }
-    fputs(word(t->op), to);
+    fputs(t->op == OP_KINDS ? "none" : word(t->op), to);
+    if (t->op == OP_KINDS)
+        return;
+    if (t->op == OP_GENERAL_RELU) {
+        fprintf(to, "(%g, %g", t->arg, t->sub);
+        fprintf(to, t->maxv == INFINITY ? ")" : ", %g)", t->maxv);
+        return;
+    }
     if (t->op == OP_DROP || (op_takes_arg(t->op) && t->arg != op_info[t->op].arg))
         fprintf(to, "(%g)", t->arg);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
@@ -359,9 +414,23 @@ static void print_pair(const char *key, const int v[2], FILE *to)
         fprintf(to, ", %s: [%d, %d]", key, v[0], v[1]);
 }
 
-static void print_bare(const RsStage *t, int indent, FILE *to)
+/* An activation or a norm as the value of a key; a comma needs quotes. */
+static void print_word(const char *before, const RsStage *t, const char *behind, FILE *to)
 {
+    const char *quote = t->op == OP_GENERAL_RELU ? "\"" : "";
+    fprintf(to, "%s%s", before, quote);
+    print_stage(t, to);
+    fprintf(to, "%s%s", quote, behind);
+}
+
+static void print_bare(const RsLayer *l, int indent, FILE *to)
+{
+    const RsStage *t = &l->stage[0];
     fprintf(to, "%*s- ", indent, "");
+    if (t->as_norm && l->norm.op) {
+        print_word("norm: ", &l->norm, "\n", to);
+        return;
+    }
     if ((t->op == OP_MAXPOOL || t->op == OP_AVGPOOL) && !(square(t->k) && square(t->stride) && square(t->padding))) {
         fprintf(to, "%s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
                 t->stride[0], t->stride[1], t->padding[0], t->padding[1]);
@@ -391,17 +460,21 @@ static bool same_order(const RsLayer *a, const RsLayer *b)
         return false;
     for (int j = 0; j < a->nstage; j++) {
         const RsStage *s = &a->stage[j], *t = &b->stage[j];
-        if (s->as_act != t->as_act || (!s->as_act && (s->op != t->op || s->arg != t->arg)) || s->k[0] != t->k[0] ||
-            s->stride[0] != t->stride[0] || s->padding[0] != t->padding[0])
+        bool words = s->as_act || s->as_norm;
+        if (s->as_act != t->as_act || s->as_norm != t->as_norm || s->k[0] != t->k[0] || s->stride[0] != t->stride[0] ||
+            s->padding[0] != t->padding[0] ||
+            (!words && (s->op != t->op || s->arg != t->arg || s->sub != t->sub || s->maxv != t->maxv)))
             return false;
     }
     return true;
 }
 
-/* `usual`: the block whose order the network has, or NULL. */
-static void print_block(const RsLayer *l, int index, bool last, const RsLayer *usual, int indent, FILE *to)
+/* `usual`: the block whose order the network, the group or the block's preset has, or NULL. */
+static void print_block(const RandSpec *s, int index, bool last, const RsLayer *usual, int indent, FILE *to)
 {
     static const char *const bias[] = {NULL, "auto", "true", "false"};
+    const RsLayer *l = &s->layer[index];
+    const RsPreset *preset = rs_preset_of(s, index);
     fprintf(to, "%*s- %s: ", indent, "", word(l->block));
     if (l->block == OP_LINEAR && l->nstage == 1 && !l->bias && !l->own_act && !l->named && l->out) {
         if (last)
@@ -430,20 +503,26 @@ static void print_block(const RsLayer *l, int index, bool last, const RsLayer *u
     }
     if (l->bias && l->out)
         fprintf(to, ", bias: %s", bias[l->bias]);
-    bool acts = false, norms = false, bns = false; /* what does nothing is warned about */
+    bool acts = false, words = false, norms = false, bns = false; /* what does nothing is warned about */
     for (int j = 0; j < l->nstage; j++) {
         acts |= l->stage[j].as_act;
+        words |= l->stage[j].as_norm;
         norms |= op_is_norm(l->stage[j].op);
         bns |= l->stage[j].op == OP_BN;
     }
+    if (preset)
+        fprintf(to, ", preset: %s", preset->name);
     if (l->own_act && acts)
-        fprintf(to, ", act: %s", word(l->act));
+        print_word(", act: ", &l->act, "", to);
+    if (l->norm.op && words)
+        print_word(", norm: ", &l->norm, "", to);
     if (l->eps > 0 && norms)
         fprintf(to, ", eps: %g", l->eps);
     if (l->momentum > 0 && bns)
         fprintf(to, ", momentum: %g", l->momentum);
     if (l->named)
         fprintf(to, ", name: layer_%d", index);
+    usual = preset ? rs_preset_block(preset, false) : usual;
     if (!usual || !same_order(l, usual)) {
         fputs(", order: \"", to);
         print_order(l, to);
@@ -478,13 +557,13 @@ static void print_shortcut(const RsGroup *g, int indent, FILE *to)
         fprintf(to, "%*szero_gamma: true\n", indent, "");
 }
 
-/* The conv block whose order those inside a group need not write; `outer`: that of the groups around it. */
-static const RsLayer *group_order(const RandSpec *s, int group, const RsLayer *outer)
+/* The conv block whose order those inside a group need not write, since the group writes it; NULL: none. */
+static const RsLayer *group_order(const RandSpec *s, int group)
 {
     for (int i = 0; s->layer[group].group.own_order && i < s->nlayer; i++)
         if (s->layer[i].parent == group + 1 && s->layer[i].block == OP_CONV)
             return &s->layer[i];
-    return outer;
+    return NULL;
 }
 
 static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to);
@@ -493,8 +572,12 @@ static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer
 static void print_group(const RandSpec *s, int i, const RsLayer *outer, int indent, FILE *to)
 {
     static const char *const bodies[] = {[RS_LAYERS] = "layers", [RS_RESIDUAL] = "residual", [RS_CONCAT] = "concat"};
-    const RsLayer *l = &s->layer[i], *usual = group_order(s, i, outer);
+    const RsLayer *l = &s->layer[i], *own = group_order(s, i), *usual = own ? own : outer;
     const RsGroup *g = &l->group;
+    const RsPreset *preset = rs_preset_of(s, i);
+    bool whole = preset && rs_body_is_presets(s, i);
+    if (preset && (whole || !own))
+        usual = rs_preset_block(preset, g->body == RS_RESIDUAL);
     fprintf(to, "%*s- stage:\n", indent, "");
     indent += 4;
     if (l->named)
@@ -505,34 +588,45 @@ static void print_group(const RandSpec *s, int i, const RsLayer *outer, int inde
     if (has_stride(l))
         fprintf(to, l->stride[0] == l->stride[1] ? "%*sstride: %d\n" : "%*sstride: [%d, %d]\n", indent, "",
                 l->stride[0], l->stride[1]);
-    if (usual != outer)
-        print_around("order", usual->stage, usual->nstage, indent, to);
+    if (preset)
+        fprintf(to, "%*spreset: %s\n", indent, "", preset->name);
+    if (l->norm.op) {
+        fprintf(to, "%*s", indent, "");
+        print_word("norm: ", &l->norm, "\n", to);
+    }
+    if (whole) {
+        if (g->zero_gamma)
+            fprintf(to, "%*szero_gamma: true\n", indent, "");
+        return;
+    }
+    if (own)
+        print_around("order", own->stage, own->nstage, indent, to);
     print_around("pre", g->pre, g->npre, indent, to);
     print_around("post", g->post, g->npost, indent, to);
     if (g->body == RS_RESIDUAL)
         print_shortcut(g, indent, to);
     fprintf(to, "%*s%s:\n", indent, "", bodies[g->body]);
     for (int b = 0; b < g->branches && g->body == RS_CONCAT; b++) {
-        bool empty = next_in(s, 0, i + 1, b) == s->nlayer;
+        bool empty = rs_next(s, 0, i + 1, b) == s->nlayer;
         fprintf(to, "%*s-%s\n", indent + 2, "", empty ? " []" : "");
         print_chain(s, i + 1, b, usual, indent + 4, to);
     }
     if (g->body != RS_CONCAT)
         print_chain(s, i + 1, 0, usual, indent + 2, to);
-    if (next_in(s, 0, i + 1, RS_TRANSITION) < s->nlayer)
+    if (rs_next(s, 0, i + 1, RS_TRANSITION) < s->nlayer)
         fprintf(to, "%*stransition:\n", indent, "");
     print_chain(s, i + 1, RS_TRANSITION, usual, indent + 2, to);
 }
 
 static void print_chain(const RandSpec *s, int parent, int branch, const RsLayer *usual, int indent, FILE *to)
 {
-    for (int i = next_in(s, 0, parent, branch); i < s->nlayer; i = next_in(s, i + 1, parent, branch))
+    for (int i = rs_next(s, 0, parent, branch); i < s->nlayer; i = rs_next(s, i + 1, parent, branch))
         if (s->layer[i].group.body)
             print_group(s, i, usual, indent, to);
         else if (s->layer[i].block == OP_KINDS)
-            print_bare(&s->layer[i].stage[0], indent, to);
+            print_bare(&s->layer[i], indent, to);
         else
-            print_block(&s->layer[i], i, i == s->nlayer - 1 && !parent, usual, indent, to);
+            print_block(s, i, i == s->nlayer - 1 && !parent, usual, indent, to);
 }
 
 static void copy_side(int v[2])
@@ -558,20 +652,30 @@ void rs_print(const RandSpec *given, FILE *to)
 {
     RandSpec copy = *given, *s = &copy;
     Shape end = {0};
+    rs_settle(s);
     rs_valid(s, &end);
     if (s->dims == 1)
         copy_sides(s);
+    const RsPreset *preset = rs_top_preset(s);
     const RsLayer *usual = NULL;
     for (int i = s->nlayer - 1; i >= 0 && s->top_order; i--)
         usual = s->layer[i].block == OP_CONV ? &s->layer[i] : usual;
     fprintf(to, s->dims == 1 ? "name: chain\ninput: [%d, %d]\n" : "name: chain\ninput: [%d, %d, %d]\n", s->input[0],
             s->input[s->dims == 1 ? 2 : 1], s->input[2]);
-    fprintf(to, "classes: %d\nact: %s\n", end.c, word(s->act));
+    fprintf(to, "classes: %d\n", end.c);
+    if (!preset || !preset->relu || s->act.op != OP_RELU)
+        print_word("act: ", &s->act, "\n", to);
+    if (preset)
+        fprintf(to, "preset: %s\n", preset->name);
+    if (s->norm.op)
+        print_word("norm: ", &s->norm, "\n", to);
     if (usual) {
         fputs("order: \"", to);
         print_order(usual, to);
         fputs("\"\n", to);
     }
+    if (!usual && preset)
+        usual = rs_preset_block(preset, false);
     if (s->recompute)
         fprintf(to, "recompute: %d\n", s->recompute);
     fputs("layers:\n", to);
@@ -589,13 +693,21 @@ static OpKind random_act(Rng *r)
     return acts[rng_int(r, 0, (int)(sizeof acts / sizeof *acts) - 1)];
 }
 
-static RsStage random_stage(Rng *r, OpKind op, OpKind act, bool bare)
+/* With its usual argument. */
+static RsStage act_stage(OpKind op)
+{
+    return (RsStage){.op = op, .k = {1, 1}, .stride = {1, 1}, .arg = op_takes_arg(op) ? op_info[op].arg : 0};
+}
+
+static RsStage random_stage(Rng *r, OpKind op, RsStage act, bool bare)
 {
     RsStage t = {.op = op, .k = {1, 1}, .stride = {1, 1}};
     if (op == OP_RELU) { /* stands for any activation */
-        t.as_act = rng_chance(r, 0.6);
-        t.op = t.as_act ? act : random_act(r);
-        t.arg = op_takes_arg(t.op) ? (t.as_act || rng_chance(r, 0.5) ? op_info[t.op].arg : 0.2) : 0;
+        bool as_act = rng_chance(r, 0.6);
+        t = as_act ? act : act_stage(random_act(r));
+        t.as_act = as_act;
+        if (!as_act && op_takes_arg(t.op) && !rng_chance(r, 0.5))
+            t.arg = 0.2;
     }
     if (op == OP_BN && rng_chance(r, 0.4)) /* stands for any norm */
         t.op = (OpKind[]){OP_GN, OP_GN, OP_LN, OP_IN}[rng_int(r, 0, 3)];
@@ -648,7 +760,7 @@ static RsLayer random_block(Rng *r, const RandSpec *s, OpKind kind, int out)
     l.bias = rng_int(r, 0, 3);
     if (rng_chance(r, 0.3)) {
         l.own_act = true;
-        l.act = random_act(r);
+        l.act = act_stage(random_act(r));
     }
     if (rng_chance(r, 0.1))
         l.eps = 1e-3;
@@ -692,7 +804,7 @@ static void maybe_bare(Rng *r, RandSpec *s, double p, bool windows)
 
 static RandSpec attempt(Rng *r)
 {
-    RandSpec s = {.act = random_act(r), .batch = rng_int(r, 1, 9)};
+    RandSpec s = {.act = act_stage(random_act(r)), .batch = rng_int(r, 1, 9)};
     s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
     s.n_predict = rng_int(r, 1, 11);
     s.top_order = rng_chance(r, 0.4);
@@ -865,9 +977,9 @@ static void shortcut_order(Rng *r, const RandSpec *s, RsGroup *g)
 /* A pool at the end of a residual's branch that reduces the image instead of its first conv. */
 static void pool_strides(RandSpec *s, int i, Spot *p)
 {
-    int first = next_in(s, 0, i + 1, 0);
+    int first = rs_next(s, 0, i + 1, 0);
     while (first < s->nlayer && s->layer[first].block != OP_CONV && !s->layer[first].group.body)
-        first = next_in(s, first + 1, i + 1, 0);
+        first = rs_next(s, first + 1, i + 1, 0);
     if (first == s->nlayer || s->layer[first].group.body)
         return;
     RsLayer pool = {.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .nstage = 1};
@@ -907,7 +1019,7 @@ static void concat_strides(RandSpec *s, int i)
     RsLayer *l = &s->layer[i];
     int convs = 0;
     for (int b = 0; b < l->group.branches; b++) {
-        int first = next_in(s, 0, i + 1, b);
+        int first = rs_next(s, 0, i + 1, b);
         OpKind op = first == s->nlayer                 ? OP_KINDS
                     : s->layer[first].block == OP_CONV ? OP_CONV
                                                        : s->layer[first].stage[0].op;
@@ -916,7 +1028,7 @@ static void concat_strides(RandSpec *s, int i)
         convs += op == OP_CONV;
     }
     for (int b = 0; b < l->group.branches && convs < l->group.branches; b++) {
-        RsLayer *first = &s->layer[next_in(s, 0, i + 1, b)];
+        RsLayer *first = &s->layer[rs_next(s, 0, i + 1, b)];
         int *stride = first->block == OP_CONV ? first->stride : first->stage[0].stride;
         stride[0] = stride[1] = 2;
     }
@@ -1021,7 +1133,7 @@ static void flatten_height(RandSpec *s)
 /* In an order a window is square; a bare one need not be. */
 static RandSpec attempt_graph(Rng *r)
 {
-    RandSpec s = {.act = random_act(r), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
+    RandSpec s = {.act = act_stage(random_act(r)), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
     s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
     s.n_predict = rng_int(r, 1, 9);
     s.top_order = rng_chance(r, 0.4);
@@ -1078,6 +1190,17 @@ static void large_batch(RandSpec *s, uint64_t seed)
         *s = t;
 }
 
+static bool any_chain(const RandSpec *s, uint64_t seed)
+{
+    (void)seed;
+    return s->nlayer <= RS_MOST_CHAIN;
+}
+
+static bool any_graph(const RandSpec *s, uint64_t seed)
+{
+    return graph_like(s, 1 + (int)(seed % 3));
+}
+
 RandSpec rs_random(uint64_t seed)
 {
     Rng r = {seed * 0x2545f4914f6cdd1du + 1};
@@ -1085,6 +1208,7 @@ RandSpec rs_random(uint64_t seed)
         RandSpec s = attempt(&r);
         Shape end;
         if (finish(&s, &end)) {
+            with_words(&s, seed, any_chain);
             large_batch(&s, seed);
             return s;
         }
@@ -1097,7 +1221,8 @@ RandSpec rs_graph(uint64_t seed)
     for (;;) {
         RandSpec s = attempt_graph(&r);
         Shape end;
-        if (finish(&s, &end) && graph_like(&s, 1 + (int)(seed % 3))) {
+        if (finish(&s, &end) && any_graph(&s, seed)) {
+            with_words(&s, seed, any_graph);
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
@@ -1108,12 +1233,11 @@ RandSpec rs_graph(uint64_t seed)
 
 /* ---- making smaller ---- */
 
-/* Takes a layer out, and all that is in it. */
-static void drop_layer(RandSpec *s, int i)
+void rs_drop_layer(RandSpec *s, int i)
 {
     for (int k = s->nlayer - 1; k > i; k--)
         if (s->layer[k].parent == i + 1)
-            drop_layer(s, k);
+            rs_drop_layer(s, k);
     memmove(&s->layer[i], &s->layer[i + 1], (size_t)(s->nlayer - i - 1) * sizeof s->layer[0]);
     s->nlayer--;
     for (int k = 0; k < s->nlayer; k++)
@@ -1124,7 +1248,7 @@ static void drop_branch(RandSpec *s, int group, int branch)
 {
     for (int k = s->nlayer - 1; k > group; k--)
         if (s->layer[k].parent == group + 1 && s->layer[k].branch == branch)
-            drop_layer(s, k);
+            rs_drop_layer(s, k);
     if (branch == RS_TRANSITION)
         return;
     for (int k = group + 1; k < s->nlayer; k++)
@@ -1144,7 +1268,7 @@ static void ungroup(RandSpec *s, int group, int branch)
             if (!s->layer[k].out && s->layer[k].groups >= 0 && s->layer[k].block != OP_KINDS)
                 s->layer[k].out = was.out;
         }
-    drop_layer(s, group);
+    rs_drop_layer(s, group);
 }
 
 enum {
@@ -1229,7 +1353,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
     RandSpec s = *from;
     *any = true;
     if (move < s.nlayer) { /* without one layer, the last first */
-        drop_layer(&s, s.nlayer - 1 - move);
+        rs_drop_layer(&s, s.nlayer - 1 - move);
         return s;
     }
     move -= s.nlayer;
@@ -1252,6 +1376,20 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
                 return s;
             }
         }
+    if (move-- == 0) { /* words and names: written out */
+        for (int i = s.preset = 0; i < s.nlayer; i++)
+            s.layer[i].preset = 0;
+        return s;
+    }
+    if (move-- == 0) {
+        for (int i = s.norm.op = 0; i < s.nlayer; i++)
+            s.layer[i].norm.op = 0;
+        return s;
+    }
+    if (move-- == 0) {
+        s.act = act_stage(OP_RELU);
+        return s;
+    }
     for (int i = 0; i < s.nlayer; i++) { /* plain settings */
         RsLayer *l = &s.layer[i];
         if (move-- == 0) {
@@ -1269,7 +1407,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         }
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
-                if (op_is_act(l->stage[j].op))
+                if (!l->stage[j].as_norm && op_is_act(l->stage[j].op))
                     l->stage[j] = (RsStage){.op = OP_RELU, .k = {1, 1}, .stride = {1, 1}};
             return s;
         }

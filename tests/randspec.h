@@ -1,5 +1,6 @@
 /* randspec.h - random valid specs for the campaign, chains and graphs: made from a seed, printed, and made smaller step
- * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning.
+ * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning,
+ * and what words and presets stand for (randwords.c).
  */
 #ifndef RANDSPEC_H
 #define RANDSPEC_H
@@ -17,9 +18,11 @@ enum {
 
 typedef struct RsStage {
     OpKind op;
-    bool as_act; /* written as "act": the block's or the network's activation, which is `op` */
+    bool as_act;  /* written as "act": the block's or the network's activation, which is `op` */
+    bool as_norm; /* written as "norm": what the block's, a group's or the network's `norm` says; op OP_KINDS: none */
     int k[2], stride[2], padding[2];
-    double arg; /* drop: p; leaky_relu: slope */
+    double arg;       /* drop: p; leaky_relu: slope; gn: groups */
+    double sub, maxv; /* general_relu; maxv INFINITY: not written */
 } RsStage;
 
 typedef enum RsBody {
@@ -57,7 +60,9 @@ typedef struct RsLayer {
     bool says_stride; /* a stride of 1 is written, too: the group's is not taken over */
     int bias;         /* 0: not written, 1: auto, 2: true, 3: false */
     bool own_act;     /* writes act: itself */
-    OpKind act;       /* what "act" means here */
+    RsStage act;      /* what "act" means here, if so */
+    RsStage norm;     /* what "norm" means here; op 0: not written, so what it means around */
+    int preset;       /* of a conv block or a group: which of rs_preset it names, from 1 on; 0: none */
     bool named;
     double eps, momentum; /* 0: not written */
     RsStage stage[RS_MOST_STAGES];
@@ -68,7 +73,8 @@ typedef struct RandSpec {
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
     int recompute;             /* 0: the spec does not say it */
     int n, n_predict;          /* images in the trace and in the prediction */
-    OpKind act;
+    RsStage act, norm; /* norm: op 0: not written */
+    int preset;        /* from 1 on; 0: none */
     bool top_order; /* the first conv block's order is written once, for the network */
     RsLayer layer[RS_MOST_LAYERS];
     int nlayer;
@@ -84,14 +90,48 @@ double rng_real(Rng *r, double lo, double hi);
 double rng_normal(Rng *r);
 bool rng_chance(Rng *r, double p);
 
+/* How often each kind of op stands in the network, joins and pads aside, and the sum of all arguments. */
+typedef struct RsCount {
+    int op[OP_KINDS];
+    double args;
+} RsCount;
+
 /* A valid random chain, or graph; the same for the same seed. */
 RandSpec rs_random(uint64_t seed);
 RandSpec rs_graph(uint64_t seed);
 /* Whether every shape fits, no norm sees a single value, the work stays small; *out: the last shape. */
 bool rs_valid(const RandSpec *s, Shape *out);
+RsCount rs_count(const RandSpec *s); /* of a valid one */
 void rs_print(const RandSpec *s, FILE *to);
 /* The move-th way to make s smaller, from the largest cut to the smallest; false in *any where there are no more moves.
  * The result may be invalid or equal to s: the caller looks. */
 RandSpec rs_shrink(const RandSpec *s, int move, bool *any);
+
+/* ---- what randspec.c and randwords.c share ---- */
+
+/* The next layer of that group and branch, from index i on; nlayer: none. */
+int rs_next(const RandSpec *s, int i, int parent, int branch);
+void rs_drop_layer(RandSpec *s, int i); /* and all that is in it */
+
+/* A preset as docs/presets.md has it. Orders are letters: c conv, n norm, a act. */
+typedef struct RsPreset {
+    const char *name, *order;
+    bool relu;           /* says act: relu */
+    const char *body[2]; /* the orders of the two convs of a residual group's body; NULL: it has none */
+    const char *pre, *post, *shortcut, *in_group; /* in_group: the order in such a group; stages around its body */
+    bool from_pre;
+} RsPreset;
+/* The one that layer i names, as far as it can: what a preset says of a residual group counts only where the group is
+ * just that. */
+const RsPreset *rs_preset_of(const RandSpec *s, int i);
+const RsPreset *rs_top_preset(const RandSpec *s);
+const RsLayer *rs_preset_block(const RsPreset *p, bool in_group); /* a block with its order */
+bool rs_body_is_presets(const RandSpec *s, int i);
+/* Sets the op and arguments of every stage that is written as a word. */
+void rs_settle(RandSpec *s);
+/* The word's gn gets groups that divide all channels it meets: after a walk that chose them one by one. */
+void rs_agree(RandSpec *s);
+/* Puts words, presets and general_relu into a spec; what comes out may be invalid. */
+void rs_use_words(Rng *r, RandSpec *s);
 
 #endif
