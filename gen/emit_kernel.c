@@ -378,15 +378,6 @@ static void core_call(Rec *s, const char *core, const char *x, const char *w, co
     rec_str(c, "bias", bias);
 }
 
-static bool reduces(const Run *r)
-{
-    bool any = r->stats || r->image_stats || r->bias_grad;
-
-    for (int i = 0; i < r->nstep; i++)
-        any |= r->step[i].kind == STEP_SUMS;
-    return any;
-}
-
 static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 {
     clear_padded(f, fn, r);
@@ -396,7 +387,7 @@ static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
     rec_str(s, "tag", run_tag(f->k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
-    rec_str(s, "end", reduces(r) ? xprintf("%s_end", run_tag(f->k, r)) : "cvy_end_nothing");
+    rec_str(s, "end", run_end(f->k, r));
     return s;
 }
 
@@ -567,7 +558,7 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
     rec_str(s, "tag", run_tag(k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
-    rec_str(s, "end", reduces(r) ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing");
+    rec_str(s, "end", run_end(k, r));
     rec_str(s, "core", core_function(k, pass == PASS_DATA ? "data" : "forward"));
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
     rec_str(s, "w", w);

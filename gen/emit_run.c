@@ -33,6 +33,15 @@ const char *run_tag(const Kernel *k, const Run *r)
     return xprintf("%s_%s", k->name, r->name);
 }
 
+const char *run_end(const Kernel *k, const Run *r)
+{
+    bool any = r->stats || r->image_stats || r->bias_grad;
+
+    for (int i = 0; i < r->nstep; i++)
+        any |= r->step[i].kind == STEP_SUMS;
+    return any ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing";
+}
+
 const char *describe_shape(Shape s)
 {
     return xprintf("%dx%dx%d", s.c, s.h, s.w);
@@ -69,6 +78,7 @@ typedef struct Lines {
     const char *index; /* of the visited pixel: (y * W + x) */
     int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
     bool uses_place, uses_q, infer;
+    bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
     Buf done; /* constants that are declared and loaded already */
 } Lines;
 
@@ -102,13 +112,71 @@ static void load(Lines *l, const char *name, const char *expr)
     rec_str(s, "expr", expr);
 }
 
-/* What stands behind the v of a value: its number, or the side that it is read from. */
+static bool makes_value(const Step *s)
+{
+    return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
+}
+
+/* The side that a value was made from: it is read there, or comes of such a one by stages; -1: it is on the run's own way. */
+static int side_of(const Run *r, int value)
+{
+    for (int i = r->nstep - 1; i >= 0; i--) {
+        const Step *s = &r->step[i];
+        if (s->kind == STEP_SIDE && s->out == value)
+            return s->side;
+        if (makes_value(s) && s->out == value)
+            value = s->in;
+    }
+    return -1;
+}
+
+/* Whether every step of a forward run reads the last value of its way, so that none needs a name of its own. */
+static bool is_chained(const Run *r)
+{
+    int *last = xalloc(sizeof *last * (size_t)(r->nside + 1)), *own = last + r->nside;
+
+    *own = r->first;
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        const int from = s->kind == STEP_SIDE ? s->side : side_of(r, s->in), with = s->kind == STEP_ADD ? side_of(r, s->in2) : -1;
+        int *of = from < 0 ? own : &last[from];
+        if (s->kind != STEP_SIDE && s->in != *of)
+            return false;
+        if (s->kind == STEP_ADD && s->in2 != (with < 0 ? *own : last[with]))
+            return false;
+        if (s->kind == STEP_SIDE || makes_value(s))
+            *of = s->out;
+    }
+    return r->last == *own;
+}
+
+/* What stands behind the v of a value: nothing, or its number; or the side that it is read from. */
 static const char *number(const Lines *l, int value)
 {
+    if (l->chained) {
+        const int side = side_of(l->r, value);
+        return side < 0 ? "" : xprintf("_side%d", side);
+    }
     for (int i = 0; i < l->r->nstep; i++)
         if (l->r->step[i].kind == STEP_SIDE && l->r->step[i].out == value)
             return xprintf("_side%d", l->r->step[i].side);
     return xprintf("%d", value - l->base);
+}
+
+/* The left side of the line that makes a value. */
+static const char *let(const Lines *l, int value)
+{
+    return xprintf(l->chained ? "v%s =" : "const vf v%s =", number(l, value));
+}
+
+/* The same where it is read from a side: stages may follow there. */
+static const char *let_side(const Lines *l, const Step *side)
+{
+    bool changes = false;
+
+    for (int i = 0; i < l->r->nstep && l->chained; i++)
+        changes |= makes_value(&l->r->step[i]) && side_of(l->r, l->r->step[i].out) == side->side;
+    return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, side->out));
 }
 
 /* Whether `name` is new to this run; from then on it is not. */
@@ -135,19 +203,6 @@ static void scratch_field(Lines *l, const char *type, const char *name)
         field(l, "%s *%s", type, name);
 }
 
-/* A constant vector of an image norm, or of what image norms take away: one of those that stand in scratch, `padded` floats each. */
-static void image_constant(Lines *l, const char *alias, const char *at, int which, const char *what, int padded, int first)
-{
-    const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
-
-    l->uses_q = true;
-    scratch_field(l, "const float", at);
-    if (!once(l, name))
-        return;
-    field(l, "vf %s", name);
-    load(l, name, xprintf("%s(q->%s + %s)", loads, at, which ? xprintf("%d + %s", which * padded, channel(first)) : channel(first)));
-}
-
 /* Channels of a node, rounded up, with room for a way that writes past the last. */
 static int node_room(const Lines *l)
 {
@@ -156,54 +211,55 @@ static int node_room(const Lines *l)
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
 
-/* A constant vector of a norm, or of the node's statistics, declared and loaded once a run; one step's stand in one declaration. */
-static void norm_constant(Lines *l, const char *alias, int op, const char *what, int first, Buf *declared)
+/* A struct of constants for 16 channels, declared and loaded once a run: arrays of `padded` floats, the first at `from`. */
+static void constants(Lines *l, const char *type, const char *name, const char *from, int padded, int first)
 {
-    const char *name = xprintf("%s_%s", alias, what), *loads = first % LANES ? "vf_loadu" : "vf_load";
-
     l->uses_q = true;
-    if (!once(l, name))
+    if (!once(l, xprintf("constants %s", name)))
         return;
-    buf_printf(declared, "%s%s", declared->len ? ", " : "vf ", name);
-    if (!l->infer) {
-        load(l, name, xprintf("%s(q->k->%s->%s + %s)", loads, alias, what, channel(first)));
+    field(l, "struct %s %s", type, name);
+    Rec *s = add_line(l->rec, "begin", "begin_constants");
+    rec_fmt(s, "load", "%s_load", type);
+    rec_str(s, "name", name);
+    rec_fmt(s, "from", "%s + %s", from, channel(first));
+    rec_int(s, "padded", padded);
+}
+
+static int affine_padded(const Plan *p, int op)
+{
+    for (int i = 0; i < p->naffine; i++)
+        if (p->affine[i].op == op)
+            return p->affine[i].padded;
+    BUG("%s is no multiply-add", p->g->op[op].path);
+}
+
+/* Where a norm's constants lie: the batch norm's own, or in scratch those of the image at hand. */
+static void norm_constants(Lines *l, int op, int first)
+{
+    const char *alias = plan_alias(l->k, op), *at = xprintf("%s_of_image", alias);
+
+    if (!op_is_image_norm(l->p->g->op[op].kind)) {
+        constants(l, "vf_norm", alias, xprintf("q->k->%s->mean", alias), plan_norm(l->p, op)->padded, first);
         return;
     }
-    int padded = 0;
-    for (int i = 0; i < l->p->naffine; i++)
-        padded = l->p->affine[i].op == op ? l->p->affine[i].padded : padded;
-    load(l, name, xprintf("%s(q->f + %s%s + %s)", loads, affine_macro(l->p, op), strcmp(what, "scale") == 0 ? "" : xprintf(" + %d", padded), channel(first)));
+    scratch_field(l, "const float", at);
+    constants(l, "vf_norm", alias, xprintf("q->%s", at), blocks_of(l->p->g->op[op].shape.c) * LANES, first);
 }
 
 static void step_constants(Lines *l, const Step *s)
 {
-    static const char *const forward[] = {"mean", "scale", "shift", NULL}, *const affine[] = {"scale", "shift", NULL},
-                            *const correct[] = {"mean", "back_x", "back_1", NULL}, *const sums[] = {"mean", "istd", "off", NULL},
-                            *const scale[] = {"scale", NULL};
-    static const char *const image[] = {"mean", "scale", "shift", "istd", "off"}, *const image_back[] = {"mean", "back_x", "back_1"};
     const bool norm = s->op >= 0 && op_is_norm(l->p->g->op[s->op].kind);
-    const char *const *w = s->kind == STEP_CORRECT                ? correct
-                           : s->kind == STEP_SUMS                 ? sums
-                           : s->kind == STEP_SCALE                ? scale
-                           : s->kind == STEP_AFFINE               ? affine
-                           : norm && s->kind == STEP_FORWARD      ? forward
-                                                                  : NULL;
 
-    for (int i = 0; i < 3 && s->kind == STEP_CORRECT_IMAGE; i++)
-        image_constant(l, "image", "image_back", i, image_back[i], node_room(l), s->first);
-    if (norm && op_is_image_norm(l->p->g->op[s->op].kind)) {
-        const char *alias = plan_alias(l->k, s->op);
-        for (; w && *w; w++)
-            for (int i = 0; i < 5; i++)
-                if (strcmp(*w, image[i]) == 0)
-                    image_constant(l, alias, xprintf("%s_of_image", alias), i, *w, blocks_of(l->p->g->op[s->op].shape.c) * LANES, s->first);
-        return;
+    if (s->kind == STEP_CORRECT) {
+        constants(l, "vf_taken", "taken", "q->k->stats->mean", node_room(l), s->first);
+    } else if (s->kind == STEP_CORRECT_IMAGE) {
+        scratch_field(l, "const float", "image_back");
+        constants(l, "vf_taken", "image_taken", "q->image_back", node_room(l), s->first);
+    } else if (s->kind == STEP_AFFINE) {
+        constants(l, "vf_affine", plan_alias(l->k, s->op), xprintf("q->f + %s", affine_macro(l->p, s->op)), affine_padded(l->p, s->op), s->first);
+    } else if (norm && (s->kind == STEP_FORWARD || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
+        norm_constants(l, s->op, s->first);
     }
-    Buf declared = {0};
-    for (; w && *w; w++)
-        norm_constant(l, norm ? plan_alias(l->k, s->op) : "stats", s->op, *w, s->first, &declared);
-    if (declared.len)
-        field(l, "%s", declared.text);
 }
 
 static void drop_constant(Lines *l, const Step *st)
@@ -426,7 +482,7 @@ static void side_step(Lines *l, const Step *step)
     }
     rec_str(s, "name", name);
     rec_str(s, "g", gradient(step));
-    rec_str(s, "out", number(l, step->out));
+    rec_str(s, "let", let_side(l, step));
     l->uses_place = l->uses_q = true;
 }
 
@@ -446,14 +502,9 @@ static void stats_step(Lines *l, const Step *step)
     const bool image = step->kind == STEP_IMAGE_STATS;
     const char *prefix = image ? "image_" : "";
 
-    field(l, "double *%sstats", prefix);
-    field(l, "vf %ssum, %ssquare, %spivot", prefix, prefix, prefix);
-    if (image) {
+    field(l, "struct vf_stats %sstats", prefix);
+    if (image)
         scratch_field(l, "double", "image_sums");
-        load(l, "image_stats", xprintf("q->image_sums + %s", channel(r->stats_first)));
-    } else {
-        load(l, "stats", xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first)));
-    }
     Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
     rec_str(s, "in", number(l, step->in));
     rec_str(s, "of", prefix);
@@ -467,19 +518,20 @@ static void stats_step(Lines *l, const Step *step)
 static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
-    Rec *s = add_line(l->rec, "begin", "begin_stats");
+    const char *image = xprintf("q->image_sums + %s", channel(r->stats_first));
+    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first));
+    Rec *s = add_line(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
     rec_str(s, "tag", run_tag(l->k, r));
+    rec_str(s, "of", r->image_stats ? "image_" : "");
+    rec_str(s, "part", r->stats ? batch : image);
+    rec_str(s, "image_part", image);
     rec_str(s, "when", r->image_stats ? "" : "q->at->fresh && "); /* of the batch: the piece's first image */
-    if (r->stats) {
-        rec_int(s, "batch", 1);
-        if (r->image_stats)
-            rec_str(s, "fresh", "if (q->at->fresh)");
-    }
-    if (r->image_stats)
-        rec_int(s, "image", 1);
+    rec_str(s, "first", r->from.where == AT_CORE ? "first" : xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)));
     rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
-    rec_int(l->rec, "begin_uses_first", 1);
+    rec_int(l->rec, "begin_uses_place", 1);
+    if (r->from.where == AT_CORE)
+        rec_int(l->rec, "begin_uses_first", 1);
 }
 
 static void sums_step(Lines *l, const Step *step)
@@ -489,7 +541,6 @@ static void sums_step(Lines *l, const Step *step)
 
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
-    field(l, "vf sum_%s, square_%s", alias, alias);
     const char *sums, *end = step->first ? xprintf("q->c + %d", step->first) : "q->c";
     if (op_is_image_norm(l->p->g->op[step->op].kind)) {
         const char *name = xprintf("%s_gradient", alias);
@@ -498,7 +549,6 @@ static void sums_step(Lines *l, const Step *step)
     } else {
         sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, end);
     }
-    rec_str(add_line(l->rec, "begin", "begin_sums"), "op", alias);
     Rec *e = add_line(l->rec, "end", "end_sums");
     rec_str(e, "op", alias);
     rec_int(e, "padded", padded);
@@ -554,7 +604,7 @@ static void steps(Lines *l)
         case STEP_CORRECT:
         case STEP_CORRECT_IMAGE:
             s = add_line(l->rec, "point", "back_stats");
-            rec_str(s, "of", step->kind == STEP_CORRECT ? "stats" : "image");
+            rec_str(s, "of", step->kind == STEP_CORRECT ? "" : "image_");
             if (plan_shifted(&(Place){.first = step->first, .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c}, step->channels))
                 rec_int(s, "valid", step->channels);
             break;
@@ -581,7 +631,7 @@ static void steps(Lines *l)
             continue;
         }
         rec_str(s, "in", number(l, step->in));
-        rec_str(s, "out", number(l, step->out));
+        rec_str(s, "let", let(l, step->out));
         rec_str(s, "g", gradient(step));
         rec_int(s, "channels", step->channels);
         if (step->first_lanes) {
@@ -692,13 +742,17 @@ static void value_at_hand(Lines *l)
     const Run *r = l->r;
 
     if (!r->back) {
-        rec_fmt(l->rec, "result", "v%d", r->last - l->base);
+        const char *input = xprintf("v%s", number(l, r->first));
+        rec_fmt(l->rec, "result", "v%s", number(l, r->last));
         if (!r->bias) {
-            rec_str(l->rec, "input", "v0");
+            rec_str(l->rec, "input", input);
             return;
         }
-        rec_str(l->rec, "input", "v_in");
-        rec_int(add_line(l->rec, "point", "bias"), "out", 0);
+        input = l->chained ? input : "v_in";
+        rec_str(l->rec, "input", input);
+        Rec *s = add_line(l->rec, "point", "bias");
+        rec_str(s, "let", let(l, r->first));
+        rec_str(s, "given", input);
         field(l, "vf bias");
         load(l, "bias", "vf_load(q->k->bias + c)");
         l->uses_q = true;
@@ -726,14 +780,10 @@ static void walk(Lines *l)
 
     field(l, "const float *from");
     image_field(l, p, "from");
-    Rec *s = add_line(l->rec, "blocks", "begin_load");
-    rec_str(s, "name", "from");
-    rec_str(s, "expr", place_block(l, p, "from", r->back, shifted || (window && whole_image(l))));
+    load(l, "from", place_block(l, p, "from", r->back, shifted || (window && whole_image(l))));
     if (!r->back && r->route) {
         field(l, "uint8_t *route");
-        s = add_line(l->rec, "blocks", "begin_load");
-        rec_str(s, "name", "route");
-        rec_str(s, "expr", route_block(l));
+        load(l, "route", route_block(l));
     }
     const bool point_used_place = l->uses_place;
     l->uses_place = false;
@@ -744,12 +794,11 @@ static void walk(Lines *l)
     rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
     rec_int(l->rec, "h", r->shape.h);
     rec_int(l->rec, "w", r->shape.w);
-    rec_str(l->rec, "first", r->stats || r->image_stats ? xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)) : "vf_zero()");
 }
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer};
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .chained = !r->back && is_chained(r)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
@@ -779,15 +828,16 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
         }
         scatter_result(l);
     } else {
-        store_result(l, r->back ? "g" : xprintf("v%d", r->last - l->base));
+        store_result(l, r->back ? "g" : xprintf("v%s", number(l, r->last)));
     }
-    if (r->stats || r->image_stats)
-        begin_stats(l);
     if (!l->uses_place)
         add_line(l->rec, "point", "unused_place");
     if (l->uses_q)
         rec_int(l->rec, "point_uses_q", 1);
     if (r->from.where != AT_CORE)
         walk(l);
+    if (r->stats || r->image_stats)
+        begin_stats(l);
+    rec_str(l->rec, "end_name", run_end(k, r));
     return l->rec;
 }

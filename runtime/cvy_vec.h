@@ -784,6 +784,19 @@ CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
 /* Of a core that takes several images: what comes is of the m-th. */
 typedef void cvy_image(void *run, int m);
 CVY_INLINE void cvy_image_only(void *run, int m) { (void)run, (void)m; }
+/* Where no core makes the values: a walk over an image of h x w pixels that reads them. */
+typedef vf cvy_read(const void *run, int y, int x);
+CVY_INLINE void cvy_walk(void *run, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point, cvy_end *end)
+{
+    for (int c = 0; c < channels; c += VF) {
+        begin(run, c, vf_zero(), 0, 0);
+        for (int y = 0; y < h; y++) {
+            for (int x = 0; x < w; x++)
+                point(run, read(run, y, x), y, x);
+            end(run);
+        }
+    }
+}
 
 /* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and back. */
 CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)
@@ -953,13 +966,99 @@ CVY_INLINE vf vf_general_relu_back(vf g, vf x, float leak, float sub, float maxv
     return vf_if_less(vf_set(maxv), vf_sub(vf_leaky(x, leak), vf_set(sub)), vf_zero(), vf_leaky_back(g, x, leak));
 }
 
-/* ---- batch norm ---- */
+/* ---- norms in a run: it has one of these for each, and what it does not use of them costs nothing, as it stays in registers ---- */
 
-/* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
-CVY_INLINE vf vf_norm(vf v, vf mean, vf scale, vf shift) { return vf_fma(vf_sub(v, mean), scale, shift); }
+/* A norm's constants for 16 channels, and what backward sums. */
+struct vf_norm {
+    vf mean, scale, shift; /* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
+    vf istd, off;          /* xhat = (v - mean) * istd + off */
+    vf sum, square;        /* of g; of g xhat */
+};
+/* The constants are arrays of `padded` floats, one behind the other: a cvy_bn's, or what cvy_gn_constants makes. */
+CVY_INLINE void vf_norm_load(struct vf_norm *n, const float *mean, ptrdiff_t padded)
+{
+    n->mean = vf_loadu(mean);
+    n->scale = vf_loadu(mean + padded);
+    n->shift = vf_loadu(mean + 2 * padded);
+    n->istd = vf_loadu(mean + 3 * padded);
+    n->off = vf_loadu(mean + 4 * padded);
+    n->sum = n->square = vf_zero();
+}
+CVY_INLINE vf vf_norm(vf v, const struct vf_norm *n) { return vf_fma(vf_sub(v, n->mean), n->scale, n->shift); }
+CVY_INLINE void vf_norm_sums(struct vf_norm *n, vf v, vf g)
+{
+    n->sum = vf_add(n->sum, g);
+    n->square = vf_fma(g, vf_fma(vf_sub(v, n->mean), n->istd, n->off), n->square);
+}
+CVY_INLINE void vf_norm_drain(struct vf_norm *n, double *to, ptrdiff_t padded)
+{
+    vf_drain(to, &n->sum);
+    vf_drain(to + padded, &n->square);
+}
+
+/* A norm at inference that is not folded: v * scale + shift. */
+struct vf_affine {
+    vf scale, shift;
+};
+CVY_INLINE void vf_affine_load(struct vf_affine *a, const float *scale, ptrdiff_t padded)
+{
+    a->scale = vf_loadu(scale);
+    a->shift = vf_loadu(scale + padded);
+}
+CVY_INLINE vf vf_affine(vf v, const struct vf_affine *a) { return vf_fma(v, a->scale, a->shift); }
+
 /* dL/dv = sum over the norms that read v of scale * (g - mean(g) - xhat mean(g xhat))   (Ioffe & Szegedy 2015, section 3): g is the
- * sum of scale * g already, the rest is back_x (v - mean) + back_1 (cvy_bn_back) */
-CVY_INLINE vf vf_norm_back(vf g, vf v, vf mean, vf back_x, vf back_1) { return vf_add(g, vf_fma(vf_sub(v, mean), back_x, back_1)); }
+ * sum of scale * g already, the rest, what their statistics take away, is back_x (v - mean) + back_1 (cvy_bn_back) */
+struct vf_taken {
+    vf mean, back_x, back_1;
+};
+CVY_INLINE void vf_taken_load(struct vf_taken *t, const float *mean, ptrdiff_t padded)
+{
+    t->mean = vf_loadu(mean);
+    t->back_x = vf_loadu(mean + padded);
+    t->back_1 = vf_loadu(mean + 2 * padded);
+}
+CVY_INLINE vf vf_norm_back(vf g, vf v, const struct vf_taken *t) { return vf_add(g, vf_fma(vf_sub(v, t->mean), t->back_x, t->back_1)); }
+
+/* Statistics in the making. `part`: pivot, sum of v - pivot, sum of its square, an array a channel each. */
+struct vf_stats {
+    double *part;
+    vf sum, square, pivot;
+};
+CVY_INLINE void vf_stats_begin(struct vf_stats *s, double *part)
+{
+    s->part = part;
+    s->sum = s->square = s->pivot = vf_zero();
+}
+/* Once the first value was taken: with a pivot of zero the sum is the value. It is the pivot of `n` channels. */
+CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->part, s->sum, n); }
+CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
+{
+    s->sum = s->square = vf_zero();
+    s->pivot = vf_from_double(s->part);
+}
+/* All three, with the first value through the run's point function where there is no pivot yet. */
+CVY_INLINE void vf_stats_start(struct vf_stats *s, double *part, int no_pivot, int n, cvy_point *point, void *run, vf first)
+{
+    vf_stats_begin(s, part);
+    if (no_pivot) {
+        point(run, first, 0, 0);
+        vf_stats_first(s, n);
+    }
+    vf_stats_pivot(s);
+}
+CVY_INLINE void vf_stats_add(struct vf_stats *s, vf d)
+{
+    s->sum = vf_add(s->sum, d);
+    s->square = vf_fma(d, d, s->square);
+}
+CVY_INLINE void vf_stats_take(struct vf_stats *s, vf v) { vf_stats_add(s, vf_sub(v, s->pivot)); }
+CVY_INLINE void vf_stats_take_first(struct vf_stats *s, vf v, int n) { vf_stats_add(s, vf_first(vf_sub(v, s->pivot), n)); }
+CVY_INLINE void vf_stats_drain(struct vf_stats *s, ptrdiff_t padded)
+{
+    vf_drain(s->part + padded, &s->sum);
+    vf_drain(s->part + 2 * padded, &s->square);
+}
 
 /* ---- image norms: groups of channels of one image, all channels, or each ---- */
 

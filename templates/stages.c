@@ -1,75 +1,75 @@
 // The lines of stage functions: what a step of a run is in C. `s` is the step.
 
 //$ define fwd_norm
-const vf v$s.out = vf_norm(v$s.in, q->$s.op_mean, q->$s.op_scale, q->$s.op_shift);
+$s.let vf_norm(v$s.in, &q->$s.op);
 //$ end
 //$ define fwd_relu
-const vf v$s.out = vf_relu(v$s.in);
+$s.let vf_relu(v$s.in);
 //$ end
 //$ define fwd_leaky_relu
-const vf v$s.out = vf_leaky(v$s.in, $s.arg);
+$s.let vf_leaky(v$s.in, $s.arg);
 //$ end
 //$ define fwd_tanh
-const vf v$s.out = vf_tanh(v$s.in);
+$s.let vf_tanh(v$s.in);
 //$ end
 //$ define fwd_sigmoid
 //$ if s.first_lanes
-const vf v$s.out = vf_first(vf_sigmoid(v$s.in), $s.channels - q->c);
+$s.let vf_first(vf_sigmoid(v$s.in), $s.channels - q->c);
 //$ else
-const vf v$s.out = vf_sigmoid(v$s.in);
+$s.let vf_sigmoid(v$s.in);
 //$ end
 //$ end
 //$ define fwd_silu
-const vf v$s.out = vf_silu(v$s.in);
+$s.let vf_silu(v$s.in);
 //$ end
 //$ define fwd_elu
-const vf v$s.out = vf_elu(v$s.in, $s.arg);
+$s.let vf_elu(v$s.in, $s.arg);
 //$ end
 //$ define fwd_selu
-const vf v$s.out = vf_selu(v$s.in);
+$s.let vf_selu(v$s.in);
 //$ end
 //$ define fwd_gelu
-const vf v$s.out = vf_gelu(v$s.in);
+$s.let vf_gelu(v$s.in);
 //$ end
 //$ define fwd_mish
-const vf v$s.out = vf_mish(v$s.in);
+$s.let vf_mish(v$s.in);
 //$ end
 //$ define fwd_softplus
 //$ if s.first_lanes
-const vf v$s.out = vf_first(vf_softplus(v$s.in), $s.channels - q->c);
+$s.let vf_first(vf_softplus(v$s.in), $s.channels - q->c);
 //$ else
-const vf v$s.out = vf_softplus(v$s.in);
+$s.let vf_softplus(v$s.in);
 //$ end
 //$ end
 //$ define fwd_relu6
-const vf v$s.out = vf_relu6(v$s.in);
+$s.let vf_relu6(v$s.in);
 //$ end
 //$ define fwd_hard_sigmoid
 //$ if s.first_lanes
-const vf v$s.out = vf_first(vf_hard_sigmoid(v$s.in), $s.channels - q->c);
+$s.let vf_first(vf_hard_sigmoid(v$s.in), $s.channels - q->c);
 //$ else
-const vf v$s.out = vf_hard_sigmoid(v$s.in);
+$s.let vf_hard_sigmoid(v$s.in);
 //$ end
 //$ end
 //$ define fwd_hard_swish
-const vf v$s.out = vf_hard_swish(v$s.in);
+$s.let vf_hard_swish(v$s.in);
 //$ end
 //$ define fwd_general_relu
 //$ if s.first_lanes
-const vf v$s.out = vf_first(vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv), $s.channels - q->c);
+$s.let vf_first(vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv), $s.channels - q->c);
 //$ else
-const vf v$s.out = vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv);
+$s.let vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv);
 //$ end
 //$ end
 //$ define fwd_drop
-const vf v$s.out = vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
+$s.let vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
 //$ end
 //$ define fwd_affine
-const vf v$s.out = vf_fma(v$s.in, q->$s.op_scale, q->$s.op_shift);
+$s.let vf_affine(v$s.in, &q->$s.op);
 //$ end
 //$ define mask
 (void)v$s.in;
-const vf v$s.out = vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f);
+$s.let vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f);
 //$ end
 
 //$ define back_relu
@@ -118,13 +118,13 @@ $s.g = vf_general_relu_back($s.g, v$s.value, $s.arg, $s.sub, $s.maxv);
 $s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);
 //$ end
 //$ define back_scale
-$s.g = vf_mul($s.g, q->$s.op_scale);
+$s.g = vf_mul($s.g, q->$s.op.scale);
 //$ end
 //$ define back_stats
 //$ if s.valid
-g = vf_first(vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1), $s.valid - q->c);
+g = vf_first(vf_norm_back(g, v$s.in, &q->$s.oftaken), $s.valid - q->c);
 //$ else
-g = vf_norm_back(g, v$s.in, q->$s.of_mean, q->$s.of_back_x, q->$s.of_back_1);
+g = vf_norm_back(g, v$s.in, &q->$s.oftaken);
 //$ end
 //$ end
 //$ define split
@@ -132,20 +132,20 @@ vf $s.g = g;
 //$ end
 
 //$ define fwd_add
-const vf v$s.out = vf_add(v$s.in, v$s.in2);
+$s.let vf_add(v$s.in, v$s.in2);
 //$ end
 // What a join reads and gives by the side.
 //$ define side
-const vf v$s.out = vf_load(q->$s.name + $s.pixel * 16);
+$s.let vf_load(q->$s.name + $s.pixel * 16);
 //$ end
 //$ define side_nchw
-const vf v$s.out = vf_gather(q->$s.name + $s.pixel, $s.plane, $s.channels - q->c);
+$s.let vf_gather(q->$s.name + $s.pixel, $s.plane, $s.channels - q->c);
 //$ end
 //$ define side_pad
 //$ if s.nchw
-const vf v$s.out = vf_gather_lanes(q->$s.name + $s.pixel, $s.area, q->c - $s.before, $s.channels);
+$s.let vf_gather_lanes(q->$s.name + $s.pixel, $s.area, q->c - $s.before, $s.channels);
 //$ else
-const vf v$s.out = vf_load_lanes(q->$s.name + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels);
+$s.let vf_load_lanes(q->$s.name + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels);
 //$ end
 //$ end
 //$ define give
@@ -159,7 +159,7 @@ vf_add_lanes(q->$s.name + $s.pixel * 16, $s.area, q->c - $s.before, $s.channels,
 //$ end
 
 //$ define bias
-const vf v$s.out = vf_add(v_in, q->bias);
+$s.let vf_add($s.given, q->bias);
 //$ end
 //$ define store
 vf_store(q->stored + $s.index * 16, v$s.in);
@@ -169,17 +169,13 @@ vf_store_lanes(q->stored + $s.index * 16, $s.area, $s.channel, $s.end, v$s.in);
 //$ end
 //$ define stats
 //$ if s.valid
-const vf $s.ofd = vf_first(vf_sub(v$s.in, q->$s.ofpivot), $s.valid - q->c);
+vf_stats_take_first(&q->$s.ofstats, v$s.in, $s.valid - q->c);
 //$ else
-const vf $s.ofd = vf_sub(v$s.in, q->$s.ofpivot);
+vf_stats_take(&q->$s.ofstats, v$s.in);
 //$ end
-q->$s.ofsum = vf_add(q->$s.ofsum, $s.ofd);
-q->$s.ofsquare = vf_fma($s.ofd, $s.ofd, q->$s.ofsquare);
 //$ end
 //$ define sums
-const vf xhat_$s.op = vf_fma(vf_sub(v$s.in, q->$s.op_mean), q->$s.op_istd, q->$s.op_off);
-q->sum_$s.op = vf_add(q->sum_$s.op, $s.g);
-q->square_$s.op = vf_fma($s.g, xhat_$s.op, q->square_$s.op);
+vf_norm_sums(&q->$s.op, v$s.in, $s.g);
 //$ end
 //$ define bias_grad
 q->sum = vf_add(q->sum, g);
@@ -309,55 +305,36 @@ const uint64_t key_$s.op = cvy_drop_key(q->k->$s.op, q->at->step, q->at->image);
 q->$s.op.lane = vf_drop_lanes(key_$s.op, $s.channel, $s.plane);
 q->$s.op.key = (uint32_t)(key_$s.op >> 32);
 //$ end
-//$ define begin_sums
-q->sum_$s.op = q->square_$s.op = vf_zero();
+//$ define begin_constants
+$s.load(&q->$s.name, $s.from, $s.padded);
 //$ end
 //$ define begin_bias_grad
 q->sum = vf_zero();
 //$ end
 //$ define begin_stats
-//$ if s.batch
-q->sum = q->square = q->pivot = vf_zero();
+vf_stats_start(&q->$s.ofstats, $s.part, $s.wheny == 0 && x == 0, $s.lanes, $s.tag_point, q, $s.first);
 //$ end
-//$ if s.image
-q->image_sum = q->image_square = q->image_pivot = vf_zero();
-if ($s.wheny == 0 && x == 0) { /* the image's first value is the pivot: with a pivot of zero, the sum is the value */
-//$ else
-if ($s.wheny == 0 && x == 0) { /* the piece's first value is the pivot: with a pivot of zero, the sum is the value */
-//$ end
-    $s.tag_point(q, first, y, x);
-    //$ if s.batch
-    //$ if s.fresh
-    $s.fresh
-        vf_to_double(q->stats, q->sum, $s.lanes);
-    //$ else
-    vf_to_double(q->stats, q->sum, $s.lanes);
-    //$ end
-    q->sum = q->square = vf_zero();
-    //$ end
-    //$ if s.image
-    vf_to_double(q->image_stats, q->image_sum, $s.lanes);
-    q->image_sum = q->image_square = vf_zero();
-    //$ end
+// Of the batch and of the image at once: the first value is taken once.
+//$ define begin_both_stats
+vf_stats_begin(&q->stats, $s.part);
+vf_stats_begin(&q->image_stats, $s.image_part);
+if (y == 0 && x == 0) {
+    $s.tag_point(q, $s.first, y, x);
+    if (q->at->fresh)
+        vf_stats_first(&q->stats, $s.lanes);
+    vf_stats_first(&q->image_stats, $s.lanes);
 }
-//$ if s.batch
-q->pivot = vf_from_double(q->stats);
-//$ end
-//$ if s.image
-q->image_pivot = vf_from_double(q->image_stats);
-//$ end
+vf_stats_pivot(&q->stats);
+vf_stats_pivot(&q->image_stats);
 //$ end
 //$ define unused_first
 (void)first;
 //$ end
 //$ define end_stats
-vf_drain(q->$s.ofstats + $s.padded, &q->$s.ofsum);
-vf_drain(q->$s.ofstats + 2 * $s.padded, &q->$s.ofsquare);
+vf_stats_drain(&q->$s.ofstats, $s.padded);
 //$ end
 //$ define end_sums
-double *const sums_$s.op = $s.sums;
-vf_drain(sums_$s.op, &q->sum_$s.op);
-vf_drain(sums_$s.op + $s.padded, &q->square_$s.op);
+vf_norm_drain(&q->$s.op, $s.sums, $s.padded);
 //$ end
 //$ define end_bias_grad
 vf_drain(q->k->db + (int64_t)q->at->piece * $s.padded + q->c, &q->sum);
@@ -383,6 +360,18 @@ CVY_INLINE vf $r.tag_point(void *run, vf $r.input, int y, int x)
     //$ end
     return $r.result;
 }
+//$ if r.read
+CVY_INLINE vf $r.tag_read(const void *run, int y, int x)
+{
+    const struct $r.tag *const q = (const struct $r.tag *)run;
+    //$ if r.read_ignores_place
+    (void)y, (void)x;
+    //$ end
+    //$ for s in r.read
+    //$ emit s
+    //$ end
+}
+//$ end
 CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
 {
     //$ if r.begin
@@ -393,7 +382,11 @@ CVY_INLINE void $r.tag_begin(void *run, int c, vf first, int y, int x)
     //$ for s in r.begin
     //$ emit s
     //$ end
+    //$ if r.begin_uses_place
     //$ if r.begin_uses_first
+    //$ else
+    (void)first;
+    //$ end
     //$ else
     (void)first, (void)y, (void)x;
     //$ end
@@ -415,32 +408,10 @@ CVY_INLINE void $r.tag_end(void *run)
 }
 //$ end
 //$ if r.read
-CVY_INLINE vf $r.tag_read(const struct $r.tag *q, int y, int x)
-{
-    //$ if r.read_ignores_place
-    (void)y, (void)x;
-    //$ end
-    //$ for s in r.read
-    //$ emit s
-    //$ end
-}
 static void $r.tag_pass(const struct $r.tag *given)
 {
-    struct $r.tag run = *given, *const q = &run; /* a copy, so that it stays in registers */
-    for (int c = 0; c < $r.padded; c += 16) {
-        q->c = c;
-        //$ for s in r.blocks
-        //$ emit s
-        //$ end
-        $r.tag_begin(q, c, $r.first, 0, 0);
-        for (int y = 0; y < $r.h; y++) {
-            for (int x = 0; x < $r.w; x++)
-                $r.tag_point(q, $r.tag_read(q, y, x), y, x);
-            //$ if r.end
-            $r.tag_end(q);
-            //$ end
-        }
-    }
+    struct $r.tag run = *given; /* a copy, so that it stays in registers */
+    cvy_walk(&run, $r.padded, $r.h, $r.w, $r.tag_begin, $r.tag_read, $r.tag_point, $r.end_name);
 }
 //$ end
 
