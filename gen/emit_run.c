@@ -79,6 +79,7 @@ typedef struct Lines {
     int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
     bool uses_place, uses_q, infer;
     bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
+    int drains;
     Buf done; /* constants that are declared and loaded already */
 } Lines;
 
@@ -148,6 +149,16 @@ static bool is_chained(const Run *r)
             *of = s->out;
     }
     return r->last == *own;
+}
+
+/* What a sum of the run leaves behind, at the end of a tile or row. */
+static void drain(Lines *l, const char *type, const char *name)
+{
+    Rec *s = rec_add(l->rec, "end");
+
+    rec_fmt(s, "drain", "%s_drain", type);
+    rec_str(s, "name", name);
+    l->drains++;
 }
 
 /* What stands behind the v of a value: nothing, or its number; or the side that it is read from. */
@@ -505,11 +516,10 @@ static void stats_step(Lines *l, const Step *step)
     field(l, "struct vf_stats %sstats", prefix);
     if (image)
         scratch_field(l, "double", "image_sums");
-    Rec *s = add_line(l->rec, "point", "stats"), *e = add_line(l->rec, "end", "end_stats");
+    Rec *s = add_line(l->rec, "point", "stats");
     rec_str(s, "in", number(l, step->in));
     rec_str(s, "of", prefix);
-    rec_int(e, "padded", node_room(l));
-    rec_str(e, "of", prefix);
+    drain(l, "vf_stats", xprintf("%sstats", prefix));
     if (shifted_in_node(l))
         rec_int(s, "valid", r->shape.c);
     l->uses_q = true;
@@ -526,6 +536,7 @@ static void begin_stats(Lines *l)
     rec_str(s, "of", r->image_stats ? "image_" : "");
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
+    rec_int(s, "padded", node_room(l));
     rec_str(s, "when", r->image_stats ? "" : "q->at->fresh && "); /* of the batch: the piece's first image */
     rec_str(s, "first", r->from.where == AT_CORE ? "first" : xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)));
     rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
@@ -541,18 +552,19 @@ static void sums_step(Lines *l, const Step *step)
 
     if (!once(l, xprintf("sums of %s", alias)))
         BUG("run %s takes the sums of %s twice", l->r->name, alias);
-    const char *sums, *end = step->first ? xprintf("q->c + %d", step->first) : "q->c";
+    const char *sums;
     if (op_is_image_norm(l->p->g->op[step->op].kind)) {
         const char *name = xprintf("%s_gradient", alias);
         scratch_field(l, "double", name);
-        sums = xprintf("q->%s + %s", name, end);
+        sums = xprintf("q->%s + %s", name, channel(step->first));
     } else {
-        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, end);
+        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, channel(step->first));
     }
-    Rec *e = add_line(l->rec, "end", "end_sums");
-    rec_str(e, "op", alias);
-    rec_int(e, "padded", padded);
-    rec_str(e, "sums", sums);
+    Rec *s = add_line(l->rec, "begin", "begin_sums");
+    rec_str(s, "op", alias);
+    rec_int(s, "padded", padded);
+    rec_str(s, "sums", sums);
+    drain(l, "vf_norm", alias);
 }
 
 static void store_step(Lines *l, const Step *step)
@@ -610,6 +622,7 @@ static void steps(Lines *l)
             break;
         case STEP_SUMS:
             s = add_line(l->rec, "point", "sums");
+            step_constants(l, step);
             sums_step(l, step);
             break;
         case STEP_SCALE:
@@ -703,10 +716,10 @@ static char *route_block(const Lines *l)
 
 static void bias_gradient(Lines *l)
 {
-    field(l, "vf sum");
-    add_line(l->rec, "begin", "begin_bias_grad");
+    field(l, "struct vf_sum bias");
+    rec_int(add_line(l->rec, "begin", "begin_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
     add_line(l->rec, "point", "bias_grad");
-    rec_int(add_line(l->rec, "end", "end_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
+    drain(l, "vf_sum", "bias");
     l->uses_q = true;
 }
 
@@ -734,6 +747,26 @@ const char *describe_stages(const Plan *p, const Run *r)
         comma = ", ";
     }
     return b.text ? b.text : "as it is";
+}
+
+/* Whether a line of a backward run names the value that it begins with. */
+static bool reads_first(const Lines *l)
+{
+    const Run *r = l->r;
+    bool any = false;
+
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        const OpKind kind = s->op >= 0 ? l->p->g->op[s->op].kind : OP_KINDS;
+        const bool corrects = s->kind == STEP_CORRECT || s->kind == STEP_CORRECT_IMAGE;
+        if (s->kind == STEP_BACK && kind != OP_DROP)
+            any |= (op_info[kind].need == NEED_OUTPUT ? s->out : s->in) == r->first;
+        else if (s->kind == STEP_FORWARD || s->kind == STEP_SUMS || corrects)
+            any |= s->in == r->first;
+        else if (s->kind == STEP_ADD)
+            any |= s->in == r->first || s->in2 == r->first;
+    }
+    return any;
 }
 
 /* The value at hand when a run's point function begins. */
@@ -768,7 +801,8 @@ static void value_at_hand(Lines *l)
     load(l, "value", place_block(l, &r->value, "value", false, window && whole_image(l)));
     read_value(l, "point", "const vf v0 =", "value", &r->value, window, false);
     l->uses_q = true;
-    rec_int(add_line(l->rec, "point", "unused_value"), "in", 0);
+    if (!reads_first(l))
+        rec_int(add_line(l->rec, "point", "unused_value"), "in", 0);
 }
 
 /* The walk of a run that no core calls: where it reads. */
@@ -839,5 +873,7 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
     if (r->stats || r->image_stats)
         begin_stats(l);
     rec_str(l->rec, "end_name", run_end(k, r));
+    if (l->drains == 1)
+        rec_int(l->rec, "end_one", 1);
     return l->rec;
 }

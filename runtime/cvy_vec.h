@@ -968,11 +968,24 @@ CVY_INLINE vf vf_general_relu_back(vf g, vf x, float leak, float sub, float maxv
 
 /* ---- norms in a run: it has one of these for each, and what it does not use of them costs nothing, as it stays in registers ---- */
 
+/* A sum over values, of which `to` gets each row's or tile's: in doubles. */
+struct vf_sum {
+    double *to;
+    vf sum;
+};
+CVY_INLINE void vf_sum_begin(struct vf_sum *s, double *to)
+{
+    s->to = to;
+    s->sum = vf_zero();
+}
+CVY_INLINE void vf_sum_take(struct vf_sum *s, vf v) { s->sum = vf_add(s->sum, v); }
+CVY_INLINE void vf_sum_drain(struct vf_sum *s) { vf_drain(s->to, &s->sum); }
+
 /* A norm's constants for 16 channels, and what backward sums. */
 struct vf_norm {
     vf mean, scale, shift; /* (v - mean) * scale + shift; shift carries what the mean's float lost (cvy_bn_forward) */
     vf istd, off;          /* xhat = (v - mean) * istd + off */
-    vf sum, square;        /* of g; of g xhat */
+    struct vf_sum g, g_xhat;
 };
 /* The constants are arrays of `padded` floats, one behind the other: a cvy_bn's, or what cvy_gn_constants makes. */
 CVY_INLINE void vf_norm_load(struct vf_norm *n, const float *mean, ptrdiff_t padded)
@@ -982,18 +995,22 @@ CVY_INLINE void vf_norm_load(struct vf_norm *n, const float *mean, ptrdiff_t pad
     n->shift = vf_loadu(mean + 2 * padded);
     n->istd = vf_loadu(mean + 3 * padded);
     n->off = vf_loadu(mean + 4 * padded);
-    n->sum = n->square = vf_zero();
 }
 CVY_INLINE vf vf_norm(vf v, const struct vf_norm *n) { return vf_fma(vf_sub(v, n->mean), n->scale, n->shift); }
-CVY_INLINE void vf_norm_sums(struct vf_norm *n, vf v, vf g)
+CVY_INLINE void vf_norm_begin(struct vf_norm *n, double *sums, ptrdiff_t padded)
 {
-    n->sum = vf_add(n->sum, g);
-    n->square = vf_fma(g, vf_fma(vf_sub(v, n->mean), n->istd, n->off), n->square);
+    vf_sum_begin(&n->g, sums);
+    vf_sum_begin(&n->g_xhat, sums + padded);
 }
-CVY_INLINE void vf_norm_drain(struct vf_norm *n, double *to, ptrdiff_t padded)
+CVY_INLINE void vf_norm_take(struct vf_norm *n, vf v, vf g)
 {
-    vf_drain(to, &n->sum);
-    vf_drain(to + padded, &n->square);
+    vf_sum_take(&n->g, g);
+    n->g_xhat.sum = vf_fma(g, vf_fma(vf_sub(v, n->mean), n->istd, n->off), n->g_xhat.sum);
+}
+CVY_INLINE void vf_norm_drain(struct vf_norm *n)
+{
+    vf_sum_drain(&n->g);
+    vf_sum_drain(&n->g_xhat);
 }
 
 /* A norm at inference that is not folded: v * scale + shift. */
@@ -1020,27 +1037,30 @@ CVY_INLINE void vf_taken_load(struct vf_taken *t, const float *mean, ptrdiff_t p
 }
 CVY_INLINE vf vf_norm_back(vf g, vf v, const struct vf_taken *t) { return vf_add(g, vf_fma(vf_sub(v, t->mean), t->back_x, t->back_1)); }
 
-/* Statistics in the making. `part`: pivot, sum of v - pivot, sum of its square, an array a channel each. */
+/* Statistics in the making. `part`: pivot, sum of v - pivot, sum of its square, arrays of `padded` doubles. */
 struct vf_stats {
     double *part;
-    vf sum, square, pivot;
+    struct vf_sum sum, square;
+    vf pivot;
 };
-CVY_INLINE void vf_stats_begin(struct vf_stats *s, double *part)
+CVY_INLINE void vf_stats_begin(struct vf_stats *s, double *part, ptrdiff_t padded)
 {
     s->part = part;
-    s->sum = s->square = s->pivot = vf_zero();
+    vf_sum_begin(&s->sum, part + padded);
+    vf_sum_begin(&s->square, part + 2 * padded);
+    s->pivot = vf_zero();
 }
 /* Once the first value was taken: with a pivot of zero the sum is the value. It is the pivot of `n` channels. */
-CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->part, s->sum, n); }
+CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->part, s->sum.sum, n); }
 CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
 {
-    s->sum = s->square = vf_zero();
+    s->sum.sum = s->square.sum = vf_zero();
     s->pivot = vf_from_double(s->part);
 }
 /* All three, with the first value through the run's point function where there is no pivot yet. */
-CVY_INLINE void vf_stats_start(struct vf_stats *s, double *part, int no_pivot, int n, cvy_point *point, void *run, vf first)
+CVY_INLINE void vf_stats_start(struct vf_stats *s, double *part, ptrdiff_t padded, int no_pivot, int n, cvy_point *point, void *run, vf first)
 {
-    vf_stats_begin(s, part);
+    vf_stats_begin(s, part, padded);
     if (no_pivot) {
         point(run, first, 0, 0);
         vf_stats_first(s, n);
@@ -1049,15 +1069,15 @@ CVY_INLINE void vf_stats_start(struct vf_stats *s, double *part, int no_pivot, i
 }
 CVY_INLINE void vf_stats_add(struct vf_stats *s, vf d)
 {
-    s->sum = vf_add(s->sum, d);
-    s->square = vf_fma(d, d, s->square);
+    vf_sum_take(&s->sum, d);
+    s->square.sum = vf_fma(d, d, s->square.sum);
 }
 CVY_INLINE void vf_stats_take(struct vf_stats *s, vf v) { vf_stats_add(s, vf_sub(v, s->pivot)); }
 CVY_INLINE void vf_stats_take_first(struct vf_stats *s, vf v, int n) { vf_stats_add(s, vf_first(vf_sub(v, s->pivot), n)); }
-CVY_INLINE void vf_stats_drain(struct vf_stats *s, ptrdiff_t padded)
+CVY_INLINE void vf_stats_drain(struct vf_stats *s)
 {
-    vf_drain(s->part + padded, &s->sum);
-    vf_drain(s->part + 2 * padded, &s->square);
+    vf_sum_drain(&s->sum);
+    vf_sum_drain(&s->square);
 }
 
 /* ---- image norms: groups of channels of one image, all channels, or each ---- */

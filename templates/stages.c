@@ -175,10 +175,10 @@ vf_stats_take(&q->$s.ofstats, v$s.in);
 //$ end
 //$ end
 //$ define sums
-vf_norm_sums(&q->$s.op, v$s.in, $s.g);
+vf_norm_take(&q->$s.op, v$s.in, $s.g);
 //$ end
 //$ define bias_grad
-q->sum = vf_add(q->sum, g);
+vf_sum_take(&q->bias, g);
 //$ end
 //$ define to_blocked
 vf_store(q->to + $s.pixel * 16, $s.value);
@@ -308,16 +308,19 @@ q->$s.op.key = (uint32_t)(key_$s.op >> 32);
 //$ define begin_constants
 $s.load(&q->$s.name, $s.from, $s.padded);
 //$ end
+//$ define begin_sums
+vf_norm_begin(&q->$s.op, $s.sums, $s.padded);
+//$ end
 //$ define begin_bias_grad
-q->sum = vf_zero();
+vf_sum_begin(&q->bias, q->k->db + (int64_t)q->at->piece * $s.padded + c);
 //$ end
 //$ define begin_stats
-vf_stats_start(&q->$s.ofstats, $s.part, $s.wheny == 0 && x == 0, $s.lanes, $s.tag_point, q, $s.first);
+vf_stats_start(&q->$s.ofstats, $s.part, $s.padded, $s.wheny == 0 && x == 0, $s.lanes, $s.tag_point, q, $s.first);
 //$ end
 // Of the batch and of the image at once: the first value is taken once.
 //$ define begin_both_stats
-vf_stats_begin(&q->stats, $s.part);
-vf_stats_begin(&q->image_stats, $s.image_part);
+vf_stats_begin(&q->stats, $s.part, $s.padded);
+vf_stats_begin(&q->image_stats, $s.image_part, $s.padded);
 if (y == 0 && x == 0) {
     $s.tag_point(q, $s.first, y, x);
     if (q->at->fresh)
@@ -329,15 +332,6 @@ vf_stats_pivot(&q->image_stats);
 //$ end
 //$ define unused_first
 (void)first;
-//$ end
-//$ define end_stats
-vf_stats_drain(&q->$s.ofstats, $s.padded);
-//$ end
-//$ define end_sums
-vf_norm_drain(&q->$s.op, $s.sums, $s.padded);
-//$ end
-//$ define end_bias_grad
-vf_drain(q->k->db + (int64_t)q->at->piece * $s.padded + q->c, &q->sum);
 //$ end
 
 // A run: what a core calls for each register that it finishes, or a walk over an image.
@@ -399,13 +393,19 @@ CVY_INLINE void $r.tag_image(void *run, int m)
 }
 //$ end
 //$ if r.end
+//$ if r.end_one
+//$ for s in r.end
+CVY_INLINE void $r.tag_end(void *run) { $s.drain(&((struct $r.tag *)run)->$s.name); }
+//$ end
+//$ else
 CVY_INLINE void $r.tag_end(void *run)
 {
     struct $r.tag *const q = (struct $r.tag *)run;
     //$ for s in r.end
-    //$ emit s
+    $s.drain(&q->$s.name);
     //$ end
 }
+//$ end
 //$ end
 //$ if r.read
 static void $r.tag_pass(const struct $r.tag *given)
