@@ -6,6 +6,12 @@
 
 #include <stdlib.h>
 
+static int no_memory(void)
+{
+    fputs("convoy: out of memory\n", stderr);
+    return EXIT_FAILED;
+}
+
 /* Norms among ops, the channel checked for each of them. */
 static int work_through(const Options *o, const Plan *p, const int *ops, int n)
 {
@@ -68,10 +74,7 @@ static int explain_layer(const Options *o, const Plan *p)
         why_print(p, o->why, ops, n, stdout);
         return EXIT_OK;
     }
-    if (why_json(p, o->why, ops, n, stdout))
-        return EXIT_OK;
-    fputs("convoy: out of memory\n", stderr);
-    return EXIT_FAILED;
+    return why_json(p, o->why, ops, n, stdout) ? EXIT_OK : no_memory();
 }
 
 /* `--for reading`: the plain plan, or what of it a layer is. */
@@ -97,8 +100,7 @@ int cmd_plan(const Options *o)
 {
     int status;
 
-    const char *alone = !o->why && o->json         ? "--json goes with --why LAYER"
-                        : !o->why && o->worked     ? "--worked goes with --why LAYER"
+    const char *alone = !o->why && o->worked       ? "--worked goes with --why LAYER"
                         : !o->worked && o->channel ? "--channel goes with --worked"
                         : !o->worked && o->weights ? "--weights goes with --worked"
                         : o->worked && o->json     ? "--worked is words, not JSON"
@@ -114,6 +116,8 @@ int cmd_plan(const Options *o)
         return status;
     if (o->why)
         return explain_layer(o, p);
+    if (o->json)
+        return plan_json(p, stdout) ? EXIT_OK : no_memory();
     plan_explain(p, stdout);
     return EXIT_OK;
 }

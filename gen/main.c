@@ -95,11 +95,11 @@ static const Command commands[] = {
      "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER [--json | --worked [--channel N] [--weights W]]] [--target T] [--for F] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
-     "  --json            that as JSON\n"
+     "  --json            the plan, or that, as JSON\n"
      "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n"
      "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
      OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},

@@ -132,23 +132,30 @@ void plan_check(const Plan *p)
 
 static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
 
-static void print_steps(const Plan *p, const Run *r, FILE *to)
+const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
 {
     static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
                                        [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image", [STEP_BACK] = "back ",
                                        [STEP_CORRECT] = "norms' share", [STEP_CORRECT_IMAGE] = "image norms' share", [STEP_SUMS] = "sums ",
                                        [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
+
+    if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+        return NULL;
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->way.node].op].path : s->op >= 0 ? p->g->op[s->op].path : "";
+    return xprintf("%s%s", verb[s->kind], what);
+}
+
+static void print_steps(const Plan *p, const Run *r, FILE *to)
+{
     bool comma = r->window >= 0;
 
     if (r->window >= 0)
         fprintf(to, " %s%s", r->back ? "through " : "", p->g->op[r->window].path);
     for (int i = 0; i < r->nstep; i++) {
-        const Step *s = &r->step[i];
-        if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+        const char *text = plan_step_text(p, r, &r->step[i]);
+        if (!text)
             continue;
-        const Tensor *list = p->node;
-        const char *what = s->kind == STEP_GIVE ? p->g->op[list[r->side[s->side].side->way.node].op].path : s->op >= 0 ? p->g->op[s->op].path : "";
-        fprintf(to, "%s %s%s", comma ? "," : "", verb[s->kind], what);
+        fprintf(to, "%s %s", comma ? "," : "", text);
         comma = true;
     }
 }
@@ -300,7 +307,7 @@ static const char *reads_text(const Plan *p, const Kernel *k)
     return b.text ? b.text : "nothing";
 }
 
-static int64_t node_bytes(const Plan *p, const Tensor *nd)
+int64_t plan_node_bytes(const Plan *p, const Tensor *nd)
 {
     int64_t bytes = 4 * blocked_floats(nd->shape[0]);
 
@@ -335,7 +342,7 @@ static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
         w->stored = xprintf("nothing: its readers recompute it from %s", nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
     else {
         w->stored = nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path;
-        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)node_bytes(p, nd),
+        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)plan_node_bytes(p, nd),
                                  nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only");
         w->stored_why = nd->why;
     }

@@ -517,6 +517,9 @@ typedef struct KernelWords {
     const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *tile, *winograd, *bias;
 } KernelWords;
 KernelWords plan_words(const Plan *p, const Kernel *k);
+/* A step in those words, "conv2.bn", "store"; NULL: none is said of it. */
+const char *plan_step_text(const Plan *p, const Run *r, const Step *s);
+int64_t plan_node_bytes(const Plan *p, const Tensor *nd); /* of an image that it stores, winners of windows included */
 
 /* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);

@@ -28,6 +28,9 @@ Story why_tell(const Plan *p, int op);
 void why_print(const Plan *p, const char *name, const int *ops, int n, FILE *to);
 bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to);
 
+/* plan_json.c: the plan's kernels as JSON; false where there is no memory. */
+bool plan_json(const Plan *p, FILE *to);
+
 /* Text in lines of at most 110 characters, those after the first indented. */
 void print_wrapped(const char *text, int indent, FILE *to);
 /* "1,234,567" */

@@ -108,6 +108,39 @@ def numbers(convoy):
         check(stages == len(graph["ops"]), "%s: every op is told of" % name, "%d of %d" % (stages, len(graph["ops"])))
 
 
+def whole_plan(convoy):
+    """The plan as JSON says what the plan in words does; its reasons are --why's; its bytes add up."""
+    for name in ("fashion", "resnet20", "preact20", "densenet", "inception", "mobilenet", "he_act_only", "resnet18"):
+        d = json.loads(run(convoy, spec(name), "--json")[1])
+        words = {}
+        for part in run(convoy, spec(name))[1].split("\n\n")[1:]:
+            head, *lines = part.splitlines()
+            if " (" in head:
+                words[head.split(" (")[0]] = dict((l[2:13].strip(), l[13:]) for l in lines)
+        check([k["name"] for k in d["kernels"]] == list(words), "%s: the kernels" % name, str(list(words)))
+        for k in d["kernels"]:
+            text, what = words[k["name"]], "%s, kernel %s" % (name, k["name"])
+            for key, line in (("prologue", "before:"), ("epilogue", "after:")):
+                told = [] if text.get(line, "nothing") == "nothing" else re.split("[,;] ", text[line])
+                check(k[key] == told, "%s: %s" % (what, key), "%s, in words %s" % (k[key], told))
+            told = [] if text["reads:"] == "nothing" else ["input" if r == "the input" else r for r in text["reads:"].split(", ")]
+            check(k["reads"] == told, "%s: reads" % what, "%s, in words %s" % (k["reads"], told))
+            size = re.search(r", (\d+) bytes", text.get("stored:", ""))
+            check((k["stored"] or {}).get("bytes") == (size and int(size.group(1))), "%s: stored" % what, str(k["stored"]))
+            core = k["core"] if k["kind"].startswith("conv") else {}
+            by = [p for p in ("forward", "data", "weights") if core and core[p] and (core[p][0] if p == "data" else core[p])["winograd"]]
+            check(", ".join(by) == text.get("winograd:", ""), "%s: winograd" % what, str(core))
+        kept = sum(k["stored"]["bytes"] for k in d["kernels"] if k["stored"] and k["stored"]["until"] == "backward")
+        check(kept == d["stored_bytes"], "%s: bytes stored" % name, "%d, the plan has %d" % (kept, d["stored_bytes"]))
+        reasons = {(r["stage"], r["about"], r["why"]) for k in d["kernels"] for r in k["not_fused"]}
+        check(bool(reasons), "%s: something is not fused" % name, "")
+        for stage in sorted({r[0] for r in reasons}):
+            why = json.loads(run(convoy, spec(name), "--why", stage, "--json")[1])["stages"][0]["facts"]
+            told = {(stage, f["about"], f["text"]) for f in why if f["about"] in ("not before", "sum there", "why a pass")}
+            mine = {r for r in reasons if r[0] == stage}
+            check(mine == told, "%s, %s: why it is not fused" % (name, stage), "%s, --why has %s" % (mine, told))
+
+
 # ---- --worked: the same numbers, reckoned here from the checkpoint or the draw ----
 
 def float32(v):
@@ -303,7 +336,6 @@ def errors(convoy):
         (["--why", "s2.1", "--channel", "3"], 2, "", "convoy plan: --channel goes with --worked\n"),
         (["--why", "s2.1", "--weights", "w"], 2, "", "convoy plan: --weights goes with --worked\n"),
         (["--why", "s2.1", "--worked", "--json"], 2, "", "convoy plan: --worked is words, not JSON\n"),
-        (["--json"], 2, "", "convoy plan: --json goes with --why LAYER\n"),
     ]
     for args, status, out, err in cases:
         got = run(convoy, spec("resnet20"), *args)
@@ -319,6 +351,7 @@ def main():
     o = a.parse_args()
     golden(o.convoy, o.update)
     documented(o.convoy)
+    whole_plan(o.convoy)
     numbers(o.convoy)
     worked(o.convoy)
     errors(o.convoy)
