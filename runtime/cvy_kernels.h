@@ -40,7 +40,7 @@ struct cvy_stats {
     double *part;           /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
     double *exact_mean, *var; /* the mean, and the biased variance */
 };
-/* Floats (doubles) that a cvy_stats takes from the arena, in the order above. */
+/* Floats (doubles) that a cvy_stats takes from the arena, in the order above, one array behind the other: vf_taken_load reads on from mean. */
 #define CVY_STATS_FLOATS(padded) (3 * (int64_t)(padded))
 #define CVY_STATS_DOUBLES(padded, pieces) ((3 * (int64_t)(pieces) + 2) * (padded))
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
@@ -60,7 +60,7 @@ struct cvy_bn {
     double *sums;                               /* [pieces][2][padded]: sum of g, sum of g * xhat */
     int64_t *batches;
 };
-/* Floats (doubles) that a cvy_bn takes from the arena, in the order above. */
+/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other: vf_norm_load reads on from mean. */
 #define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
 #define CVY_BN_DOUBLES(padded, pieces) (2 * (int64_t)(pieces) * (padded))
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
