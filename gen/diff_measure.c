@@ -55,7 +55,6 @@ static const char program[] =
     "        x[i] = draw();\n"
     "    for (int i = 0; i < batch; i++)\n"
     "        labels[i] = i % $N_CLASSES;\n"
-    "    $n_loaded((struct $n *)net);\n"
     "    struct cvy_step step;\n"
     "    memset(&step, 0, sizeof step);\n"
     "    step.lr = 0.001f;\n"

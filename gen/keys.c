@@ -358,7 +358,7 @@ static const char net_words[] =
     "termios malloc memory features endian test all clean install";
 /* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
 static const char layer_words[] =
-    "input loss net layout runtime core arena train eval forward backward infer fold init loaded trace half to "
+    "input loss net layout runtime core arena train eval forward backward infer fold init trace half to "
     "type cpu cuda ipu xpu apply extra_repr modules children parameters buffers named_modules named_children "
     "named_parameters named_buffers bfloat16 state_dict load_state_dict add_module register_module "
     "register_buffer register_parameter register_forward_hook register_forward_pre_hook "

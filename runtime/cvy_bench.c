@@ -274,7 +274,6 @@ static int fill(struct bench *b)
     for (int i = 0; i < b->batch; i++)
         b->label[i] = i % m->classes;
     cvy_draw_weights(&b->run, 1);
-    m->loaded(b->run.net);
     m->fold(b->run.net);
     b->step.momentum = (float)m->train.momentum;
     b->step.weight_decay = (float)m->train.weight_decay;

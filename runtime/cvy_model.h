@@ -72,10 +72,8 @@ struct cvy_model {
 
     size_t (*arena_bytes)(int batch, int threads); /* 0 where it would overflow */
     /* Lays the network out in `memory` (64-byte aligned, arena_bytes); returns its cvy_net, or NULL where memory is too
-     * small. Weights are zero until they are drawn or loaded; call `loaded` afterwards. */
+     * small. Weights are zero until they are drawn or loaded. */
     struct cvy_net *(*init)(void *memory, size_t bytes, int batch, int threads);
-    /* After parameters were written from outside: remakes the layouts derived from them. */
-    void (*loaded)(struct cvy_net *);
     /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns the
      * mean loss; *correct: how many of n had the label as the largest logit. */
     double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *, int *correct);

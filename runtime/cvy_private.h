@@ -173,7 +173,7 @@ int cvy_is_param(const struct cvy_tensor *t);                                /* 
 int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
 int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
-int cvy_load_weights(struct cvy_run *r, const char *path);                    /* and model->loaded */
+int cvy_load_weights(struct cvy_run *r, const char *path);
 char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safetensors"; free() */
 
 /* Where a training stands, and with which settings: what the state file's metadata holds. */

@@ -116,7 +116,6 @@ void cvy_draw_weights(struct cvy_run *r, uint64_t seed)
     }
     if (r->net->momentum)
         memset(r->net->momentum, 0, (size_t)r->model->param_floats * sizeof *r->net->momentum);
-    r->model->loaded(r->net);
 }
 
 /* ---- tensors in and out of files ---- */
@@ -210,8 +209,6 @@ int cvy_load_weights(struct cvy_run *r, const char *path)
     }
     cvy_tensors_free(&f);
     cvy_tensors_free(&want);
-    if (ok)
-        r->model->loaded(r->net);
     return ok;
 }
 

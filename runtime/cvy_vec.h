@@ -40,30 +40,26 @@
 #define CVY_RESTRICT
 #endif
 
-/* gcc's immintrin.h takes half a second to compile, all but a tenth of it for instructions that are not used here. Its parts ask whether it stands
- * around them: so do these lines, for the versions whose parts are known; the whole may still be included afterwards. */
-#if (defined CVY_AVX512 || defined CVY_AVX2) && defined __GNUC__ && !defined __clang__ && __GNUC__ >= 7 && __GNUC__ <= 15 && \
-    !defined _IMMINTRIN_H_INCLUDED
-#define _IMMINTRIN_H_INCLUDED
-#include <smmintrin.h>
-#include <avxintrin.h>
-#include <avx2intrin.h>
-#include <fmaintrin.h>
-#ifdef CVY_AVX512
-#include <avx512fintrin.h>
-#include <avx512dqintrin.h>
-#endif
-#undef _IMMINTRIN_H_INCLUDED
-#elif defined CVY_AVX512 || defined CVY_AVX2
-#include <immintrin.h>
-#endif
-
 enum { VF = 16 }; /* floats in a vf */
 
 #if defined CVY_AVX512
 
 #if !defined __AVX512F__ || !defined __AVX512DQ__ || !defined __FMA__
 #error "this network was emitted for avx512: compile it with -mavx512f -mavx512dq -mfma (or emit it for another target)"
+#endif
+/* gcc's header of all intrinsics takes half a second to compile, all but a tenth of it for instructions that are not used here. Its parts ask
+ * whether it stands around them: so do these lines, for the versions whose parts are known; the whole may still be included afterwards. */
+#if defined __GNUC__ && !defined __clang__ && __GNUC__ >= 7 && __GNUC__ <= 15 && !defined _IMMINTRIN_H_INCLUDED
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <avx512fintrin.h>
+#include <avx512dqintrin.h>
+#undef _IMMINTRIN_H_INCLUDED
+#else
+#include <immintrin.h>
 #endif
 typedef __m512 vf;
 typedef __m512i vu;
@@ -133,6 +129,17 @@ CVY_INLINE vf vf_permute(vf v, vp p) { return _mm512_maskz_permutexvar_ps(p.any,
 
 #if !defined __AVX2__ || !defined __FMA__
 #error "this network was emitted for avx2: compile it with -mavx2 -mfma (or emit it for another target)"
+#endif
+/* as for avx512 */
+#if defined __GNUC__ && !defined __clang__ && __GNUC__ >= 7 && __GNUC__ <= 15 && !defined _IMMINTRIN_H_INCLUDED
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#undef _IMMINTRIN_H_INCLUDED
+#else
+#include <immintrin.h>
 #endif
 typedef struct vf { __m256 a, b; } vf;
 typedef struct vu { __m256i a, b; } vu;

@@ -11,7 +11,6 @@
  *     void *memory = aligned_alloc(64, $n.NAME_ARENA_BYTES(64, 2));      // batches of up to 64 images, 2 threads
  *     struct $n.name *net = $n.name_init(memory, $n.NAME_ARENA_BYTES(64, 2), 64, 2);
  *     // put weights where $n.name_model.tensor says, or let the runtime draw or load them; then
- *     $n.name_loaded(net);
  *     double loss = $n.name_forward(net, x, labels, 64, &step, &correct);  // x: 64 images, $n.shape, NCHW
  *     $n.name_backward(net, x, 64, &step);                                 // gradients and the update
  //$ if n.plain
@@ -51,8 +50,6 @@ int $n.name_supported(void);
 /* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or the
  * processor is none for this network. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
-/* After weights were written from outside: remakes what is derived from them. */
-void $n.name_loaded(struct $n.name *net);
 //$ if n.train
 /* Mean loss of n images (labels in [0, classes)); *correct: how many had the right class on top. */
 double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
@@ -257,11 +254,6 @@ static size_t arena_bytes(int batch, int threads)
     return $n.NAME_ARENA_BYTES(batch, threads);
 }
 
-void $n.name_loaded(struct $n.name *net)
-{
-    (void)net;
-}
-
 //$ if n.train
 double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
@@ -357,10 +349,6 @@ static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
 {
     return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
 }
-static void loaded(struct cvy_net *net)
-{
-    $n.name_loaded((struct $n.name *)(void *)net);
-}
 static void fold(struct cvy_net *net)
 {
     $n.name_fold((struct $n.name *)(void *)net);
@@ -379,9 +367,9 @@ const struct cvy_model $n.name_model = {
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, init, loaded, forward, backward, trace, trace_floats, fold, infer,
+    arena_bytes, init, forward, backward, trace, trace_floats, fold, infer,
     //$ else
-    arena_bytes, init, loaded, NULL, NULL, NULL, NULL, fold, infer,
+    arena_bytes, init, NULL, NULL, NULL, NULL, fold, infer,
     //$ end
 };
 //$ end

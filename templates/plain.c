@@ -1068,11 +1068,6 @@ static size_t arena_bytes(int batch, int threads)
     return $n.NAME_ARENA_BYTES(batch, threads);
 }
 
-void $n.name_loaded(struct $n.name *net)
-{
-    (void)net; /* parameters are used as they are */
-}
-
 void $n.name_fold(struct $n.name *net)
 {
     (void)net; /* norms stay what they are */
@@ -1081,10 +1076,6 @@ void $n.name_fold(struct $n.name *net)
 static struct cvy_net *model_init(void *memory, size_t bytes, int batch, int threads)
 {
     return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
-}
-static void model_loaded(struct cvy_net *net)
-{
-    $n.name_loaded((struct $n.name *)(void *)net);
 }
 //$ if n.train
 static double model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
@@ -1118,9 +1109,9 @@ const struct cvy_model $n.name_model = {
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, model_init, model_loaded, model_forward, model_backward, $n.name_trace, trace_floats, model_fold, model_infer,
+    arena_bytes, model_init, model_forward, model_backward, $n.name_trace, trace_floats, model_fold, model_infer,
     //$ else
-    arena_bytes, model_init, model_loaded, NULL, NULL, NULL, NULL, model_fold, model_infer,
+    arena_bytes, model_init, NULL, NULL, NULL, NULL, model_fold, model_infer,
     //$ end
 };
 //$ end

@@ -71,11 +71,6 @@ static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
     return &f->net;
 }
 
-static void loaded(struct cvy_net *net)
-{
-    (void)net;
-}
-
 static void logits(const struct cvy_net *net, const float *x, double z[K])
 {
     for (int k = 0; k < K; k++)
@@ -196,7 +191,6 @@ struct cvy_model fake_model = {
     .train = {"shapes", 3, 32, 0.05, 0.9, 5e-4, 0, 0, "one-cycle", 0.3, mean, std, 1},
     .arena_bytes = arena_bytes,
     .init = init,
-    .loaded = loaded,
     .forward = forward,
     .backward = backward,
     .trace = trace,

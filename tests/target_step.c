@@ -99,7 +99,6 @@ int main(void)
         if (t->role != CVY_BATCHES)
             each(&t->at, statistic ? net->running : net->param, fill, &f);
     }
-    m->loaded(net);
     net->grad = grad;
     printf("loss %.9g\n", m->forward(net, x, labels, BATCH, &step, &correct));
     m->trace(net, x, BATCH, &step, scratch, sink, NULL);

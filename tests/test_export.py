@@ -255,7 +255,6 @@ static void use_%(name)s(char **argv)
     struct %(name)s *net = %(name)s_init(memory, bytes, 0, threads);
     if (!net) fail("init");
     load(&%(name)s_model, (struct cvy_net *)net, argv[1], %(floats)d);
-    %(name)s_loaded(net);
     %(name)s_fold(net);
     float *x = (float *)take(argv[2], sizeof(float) * n * %(NAME)s_CHANNELS * %(NAME)s_HEIGHT * %(NAME)s_WIDTH);
     float *y = (float *)malloc(sizeof(float) * n * %(NAME)s_CLASSES);
