@@ -335,6 +335,9 @@ START_TEST(options)
     json_t *o = json_loads(out_text, 0, NULL);
     ck_assert_int_eq((int)json_integer_value(json_object_get(o, "parameters")), 1450);
     ck_assert_uint_eq(json_array_size(json_object_get(o, "tensors")), 5);
+    const json_t *train = json_object_get(o, "train");
+    ck_assert_int_eq((int)json_integer_value(json_object_get(train, "epochs")), 3);
+    ck_assert_uint_eq(json_array_size(json_object_get(train, "std")), 1);
     json_decref(o);
 }
 END_TEST
