@@ -180,21 +180,8 @@ static int write_spec(const Spec *s, const char *path)
         spec_write(s, stdout);
         return EXIT_OK;
     }
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
-    if (!f) {
-        fprintf(stderr, "convoy: out of memory\n");
-        return EXIT_FAILED;
-    }
-    spec_write(s, f);
-    if (fclose(f) != 0) {
-        fprintf(stderr, "convoy: out of memory\n");
-        free(text);
-        return EXIT_FAILED;
-    }
-    bool ok = file_write(path, text, len);
-    free(text);
+    const char *text = spec_text(s);
+    const bool ok = file_write(path, text, strlen(text));
     if (ok)
         printf("wrote %s\n", path);
     return ok ? EXIT_OK : EXIT_FAILED;

@@ -112,22 +112,6 @@ static bool read_settings(const Options *o, Setting *a, Setting *b)
 
 /* ---- the two sides ---- */
 
-static const char *spelled_out(const Spec *s)
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
-
-    if (!f)
-        BUG("no memory stream");
-    spec_write(s, f);
-    if (fclose(f) != 0)
-        BUG("no memory stream");
-    const char *copy = xstrndup(text, len);
-    free(text);
-    return copy;
-}
-
 static bool load_side(const Setting *s, DiffSide *side)
 {
     int status;
@@ -136,19 +120,14 @@ static bool load_side(const Setting *s, DiffSide *side)
     side->label = s->label;
     side->g = load_graph(&s->o, &status);
     if (side->g)
-        side->text = spelled_out(side->g->spec);
+        side->text = spec_text(side->g->spec);
     return side->g != NULL;
 }
 
 static bool plan_side(const Setting *s, const Target *t, const Graph *g, DiffSide *side)
 {
-    Plan *p = plan_build_as(g, t, s->fold);
-
-    if (diag_flush(stderr) || !p)
-        return false;
-    side->p = p;
-    emit_network(p, PART_ALL, &side->out);
-    return true;
+    side->p = plan_build_as(g, t, s->fold);
+    return !diag_flush(stderr) && side->p;
 }
 
 static bool load_networks(const Setting *a, const Setting *b, Diff *d)
@@ -160,14 +139,86 @@ static bool load_networks(const Setting *a, const Setting *b, Diff *d)
         return false;
     diff_align(d);
     diff_front(d);
-    return plan_side(a, t, d->a.g, &d->a) && plan_side(b, t, d->renamed, &d->b);
+    if (!plan_side(a, t, d->a.g, &d->a) || !plan_side(b, t, d->renamed, &d->b))
+        return false;
+    emit_network(d->a.p, PART_ALL, &d->a.out);
+    emit_network(d->b.p, PART_ALL, &d->b.out);
+    return true;
 }
 
+/* ---- folders ---- */
+
+/* NAME.yaml of a folder, which is taken out of `out`: the other files are what is compared. NULL: it has none. */
+static const char *take_spec(OutDir *out, const char **name)
+{
+    for (int i = 0; i < out->n; i++) {
+        const char *f = out->file[i].name, *dot = strrchr(f, '.');
+        if (!dot || strcmp(dot, ".yaml") != 0 || strchr(f, '/'))
+            continue;
+        const char *text = out->file[i].text;
+        *name = f;
+        memmove(&out->file[i], &out->file[i + 1], sizeof out->file[0] * (size_t)(--out->n - i));
+        return text;
+    }
+    return NULL;
+}
+
+/* The word behind `option` in the line that tells how a folder is made; NULL: it is not there. */
+static const char *told(const char *text, const char *option)
+{
+    const char *line = strstr(text, "\n# convoy gen "), *end = line ? strchr(line + 1, '\n') : NULL, *at = line ? strstr(line, option) : NULL;
+
+    if (!at || !end || at > end)
+        return NULL;
+    at += strlen(option);
+    return xstrndup(at, strcspn(at, " \n"));
+}
+
+/* How a folder's network is planned again. False: it cannot be, and nothing is said. */
+static bool folder_setting(const Options *o, const char *dir, OutDir *out, Setting *s)
+{
+    const char *name, *text = take_spec(out, &name), *purpose = text ? told(text, " --for ") : NULL, *fold = text ? told(text, " --fold ") : NULL;
+
+    if (!text || (purpose && strcmp(purpose, "reading") == 0))
+        return false;
+    *s = (Setting){.o = *o, .label = dir, .fold = !fold || strcmp(fold, "off") != 0};
+    s->o.spec = xprintf("%s/%s", dir, name);
+    s->o.purpose = purpose;
+    s->o.target = told(text, " --target ");
+    s->o.fold = NULL;
+    return s->o.target && target_find(s->o.target);
+}
+
+/* The files as they are, and, where both folders have the spec that they were emitted from, all that the specs tell. */
 static bool load_folders(const Options *o, Diff *d)
 {
+    Setting a, b;
+
     d->a.path = d->a.label = o->spec;
     d->b.path = d->b.label = o->spec2;
-    return outdir_read(&d->a.out, o->spec) && outdir_read(&d->b.out, o->spec2);
+    if (!outdir_read(&d->a.out, o->spec) || !outdir_read(&d->b.out, o->spec2))
+        return false;
+    const bool planned = folder_setting(o, o->spec, &d->a.out, &a), too = folder_setting(o, o->spec2, &d->b.out, &b);
+    if (!planned || !too) {
+        diff_folders(d);
+        return true;
+    }
+    if (!load_side(&a, &d->a) || !load_side(&b, &d->b))
+        return false;
+    diff_align(d);
+    diff_front(d);
+    if (!plan_side(&a, target_find(a.o.target), d->a.g, &d->a) || !plan_side(&b, target_find(b.o.target), d->renamed, &d->b))
+        return false;
+    d->a.path = o->spec, d->b.path = o->spec2;
+    diff_levels(d);
+    diff_recognise(d);
+    for (int i = 0; i < 2; i++) {
+        const DiffSide *side = i ? &d->b : &d->a;
+        const Spec *s = side->g->spec;
+        if (!diff_emitted_from(&side->out, emit_spec_hash(s)))
+            *PUSH(d->note, d->nnote) = xprintf("The files of %s were emitted from another spec than its %s.yaml: only the C is what is there.", side->label, s->name);
+    }
+    return true;
 }
 
 /* ---- what is shown ---- */
@@ -241,7 +292,6 @@ int cmd_diff(const Options *o)
     if (folders) {
         if (!load_folders(o, d))
             return TROUBLE;
-        diff_folders(d);
     } else {
         if (!read_settings(o, &a, &b) || !load_networks(&a, &b, d))
             return TROUBLE;

@@ -87,16 +87,30 @@ Plain *load_plain(const Options *o, int *status)
     return p;
 }
 
+/* NAME.yaml: how the folder is made again; `convoy diff` of two folders reads it. */
+static void add_spec(OutDir *out, const Options *o, const Spec *s, const char *target)
+{
+    Buf b = {0};
+
+    buf_printf(&b, "# What this folder was emitted from, spelled out. It is made again by:\n# convoy gen %s.yaml -o DIR --target %s%s%s%s%s%s%s\n", s->name, target,
+               o->parts ? " --parts " : "", o->parts ? o->parts : "", o->purpose ? " --for " : "", o->purpose ? o->purpose : "", o->fold ? " --fold " : "",
+               o->fold ? o->fold : "");
+    buf_puts(&b, spec_text(s));
+    outdir_add(out, xprintf("%s.yaml", s->name), b.text, b.len);
+}
+
 /* Emits from whichever plan is there. */
 static int write_folder(const Options *o, const Plan *p, const Plain *plain, Parts parts)
 {
     OutDir out = {0};
-    const char *name = p ? p->g->spec->name : plain->g->spec->name;
+    const Spec *const s = p ? p->g->spec : plain->g->spec;
+    const char *name = s->name;
 
     if (p)
         emit_network(p, parts, &out);
     else
         emit_plain(plain, parts, &out);
+    add_spec(&out, o, s, p ? p->target->name : "portable");
     if (!outdir_commit(&out, o->out))
         return EXIT_FAILED;
     if (p)

@@ -252,6 +252,7 @@ Spec *spec_read(Node *tree);
 void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
 void spec_dump(const Spec *s, FILE *to); /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+const char *spec_text(const Spec *s);     /* the same, as a text */
 const char *unroll_text(const Spec *s);
 const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
 

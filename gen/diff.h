@@ -77,7 +77,8 @@ void diff_recognise(Diff *d);
 void diff_front(Diff *d);
 /* needs: diff_front, and both sides' plans and C, b's under a's names; sets: the other levels. */
 void diff_levels(Diff *d);
-void diff_folders(Diff *d); /* the same of two emitted folders */
+void diff_folders(Diff *d); /* the same of two emitted folders whose specs are not known: what their headers say */
+bool diff_emitted_from(const OutDir *out, const char *hash); /* false: the header in `out` states another hash of its spec */
 void diff_row(Diff *d, Level l, const char *key, const char *where, const char *a, const char *b, const char *why);
 void diff_note(const char ***list, int *n, const char *text);
 DiffCost *diff_cost(Diff *d, const char *name, const char *unit, bool known_a, double a, bool known_b, double b);

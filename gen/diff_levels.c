@@ -910,6 +910,13 @@ static void header_cost(Diff *d, const char *name, const char *unit, const char 
         diff_cost(d, name, unit, ka, va, kb, vb);
 }
 
+bool diff_emitted_from(const OutDir *out, const char *hash)
+{
+    const char *name, *text = header_of(out, &name);
+
+    return !text || strstr(text, xprintf("with hash %s", hash));
+}
+
 void diff_folders(Diff *d)
 {
     static const char *const said[][3] = {{"version", "emitted by convoy ", " from"}, {"hash of the spec", "with hash ", ";"}, {"order", "; order ", "; target"},

@@ -3,6 +3,7 @@
  * needs: a Spec.  sets: nothing. What spec_write writes, spec_read reads back to the same Spec. */
 #include "spec.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *pair(const int v[2])
@@ -316,4 +317,20 @@ void spec_dump(const Spec *s, FILE *to)
             real_text(t->warmup));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
+}
+
+const char *spec_text(const Spec *s)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    if (!f)
+        BUG("no memory stream");
+    spec_write(s, f);
+    if (fclose(f) != 0)
+        BUG("no memory stream");
+    const char *copy = xstrndup(text, len);
+    free(text);
+    return copy;
 }

@@ -159,7 +159,7 @@ class Test:
             self.run('gen', path, '-o', b, '--target', 'portable', '--set', 'order=' + order)
             lines = self.diff(spec, '--order', order, '--level', 'c').stdout
             done = subprocess.run(['patch', '-p1', '-s', '-E', '-F0'], cwd=a, input=lines, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            rest = subprocess.run(['diff', '-r', '-x', '.convoy-manifest', a, b], stdout=subprocess.PIPE, text=True)
+            rest = subprocess.run(['diff', '-r', '-x', '.convoy-manifest', '-x', '*.yaml', a, b], stdout=subprocess.PIPE, text=True)
             self.check('%s, %s: patch' % (spec, order), done.returncode == 0 and rest.returncode == 0, done.stdout + rest.stdout[:1000])
 
     # ---- folders
@@ -171,12 +171,27 @@ class Test:
         done = self.run('diff', a, b)
         text = done.stdout
         self.check('folders: status', done.returncode == 1, done.stderr)
-        self.check('folders: order', 'conv-bn-relu conv-bn-relu' in text and 'conv-relu-bn conv-relu-bn' in text, text)
+        self.check('folders: order', '- conv-bn-relu' in text and '+ conv-relu-bn' in text, text)
         specs, dirs = self.diff('small', '--order', 'conv-act-bn', '--json'), self.run('diff', a, b, '--json')
         lines = [{f['name']: (f['removed'], f['added']) for f in json.loads(x.stdout)['levels']['c']['files']} for x in (specs, dirs)]
         self.check('folders: the same lines as specs', lines[0] == lines[1], '%s\n%s' % tuple(lines))
         costs = [{r['name']: (r['a'], r['b']) for r in json.loads(x.stdout)['levels']['cost']['differences']} for x in (specs, dirs)]
-        self.check('folders: the same costs as specs', all(costs[0][k] == v for k, v in costs[1].items()) and len(costs[1]) > 6, '%s\n%s' % tuple(costs))
+        self.check('folders: the same costs as specs', costs[0] == costs[1] and len(costs[1]) > 6, '%s\n%s' % tuple(costs))
+        levels = [{k: v for k, v in json.loads(x.stdout)['levels'].items() if k != 'c'} for x in (specs, dirs)]
+        self.check('folders: the same levels as specs', levels[0] == levels[1] and levels[0]['plan']['differences'], '%s\n%s' % tuple(levels))
+        c = os.path.join(self.work, 'fc')
+        self.run('gen', os.path.join(a, 'small.yaml'), '-o', c, '--target', 'portable')
+        self.check('folders: made again from its own spec', self.run('diff', a, c).returncode == 0)
+        with open(os.path.join(c, 'small.yaml'), 'r+') as f:
+            edited = f.read().replace('eps: 1e-5', 'eps: 1e-4')
+            f.seek(0)
+            f.write(edited)
+        done = self.run('diff', a, c)
+        self.check('folders: an edited spec', 'emitted from another spec' in done.stdout and '0.0001' in done.stdout, done.stdout[:500])
+        reading = os.path.join(self.work, 'fr')
+        self.run('gen', 'small.yaml', '-o', reading, '--for', 'reading')
+        done = self.run('diff', a, reading)
+        self.check('folders: one for reading', done.returncode == 1 and 'small_net.c' in done.stdout, done.stdout[:500] + done.stderr)
         self.check('folders: one beside itself', self.run('diff', a, a).returncode == 0)
         with open(os.path.join(b, 'small_conv1.c'), 'a') as f:
             f.write('/* by hand */\n')
