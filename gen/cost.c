@@ -151,17 +151,19 @@ static void move_backward(Traffic *t)
     move_ways(t, k->din);
 }
 
-/* Weights, their gradient and momentum: bytes a step. */
+/* Weights, their gradient and momentum: bytes a step. A copy in another layout is written and read by the kernel that makes it. */
 static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     const double w = 4 * (double)k->w_floats;
 
     if (k->wparam < 0)
         return 0;
+    if (phase == PHASE_INFER && k->kind == KERNEL_CONV)
+        return 4 * (double)k->fold_floats;
     if (phase != PHASE_BACKWARD)
-        return phase == PHASE_INFER && k->kind == KERNEL_CONV ? 4 * (double)k->fold_floats : k->wu_floats ? 4 * (double)k->wu_floats : w;
+        return w + 8 * (double)k->wu_floats;
     const double partial = k->kind == KERNEL_CONV ? p->pieces : 1;
-    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)(k->wt_floats + k->wu_floats) : k->back_data ? w : 0);
+    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)k->wt_floats : k->back_data ? w : 0);
 }
 
 /* The matrices that a linear layer's products read and write. */
