@@ -23,6 +23,7 @@
  * (a shift in front of a norm, with a relu between that clips nothing): its true value is zero. */
 #define NOISE_OF_CANCELLATION 32.0
 #define CANCELLED 1e-9 /* of a tensor's largest value: what is smaller is a sum that cancels */
+#define UNDERFLOW_OF_EXP 1e-33 /* float32's sigmoid ends at its smallest number, 1e-38: times a large value, that is not zero */
 enum {
     SHAKEN = 4
 }; /* runs of the interpreter that show float32's own noise */
@@ -301,7 +302,7 @@ static void compare(Verdict *v, StFile *trace, const char *name, const double *w
 {
     StTensor *t = st_find(trace, name);
     int64_t n = elements(&dims);
-    double scale = fmax(top(want, n), 1e-3 * kind), tolerance = 1e-4 * scale, err = 0, noise = 0;
+    double scale = fmax(top(want, n), 1e-3 * kind), tolerance = fmax(1e-4 * scale, UNDERFLOW_OF_EXP), err = 0, noise = 0;
     int64_t at = 0;
     v->tensors++;
     if (!t || !same_dims(t, &dims)) {
@@ -562,8 +563,8 @@ static void compare_predict(Verdict *v, const Graph *g, const Case *c, const Num
         }
         noise = fmax(noise, fabs(rough->out[last][i] - ip->out[last][i]));
     }
-    const double tolerance = (winograd(g) ? 1e-4 : 1e-5) * scale;
-    v->fold = scale > 0 ? err / scale : err;
+    const double tolerance = fmax((winograd(g) ? 1e-4 : 1e-5) * scale, UNDERFLOW_OF_EXP);
+    v->fold = scale > UNDERFLOW_OF_EXP ? err / scale : err;
     if (!(err <= fmax(tolerance, v->noise * noise)))
         wrong(v, CASE_WRONG,
               "inference, logit %lld of image %lld: got %.9g, want %.9g; error %.3g, tolerance %.3g (rounding alone: "
