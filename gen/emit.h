@@ -44,7 +44,9 @@ const char *emit_infer_result(const Plan *p);
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer);
 /* emit_core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
-void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to);
+/* What the function of a core by Winograd is called, behind the core's name. */
+const char *winograd_name(const Winograd *w, Pass pass);
+void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
 /* emit_kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
 void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to);
 /* NAME_trace.c: what rebuilds the activations of all kernels, stage by stage. */

@@ -313,21 +313,42 @@ static void winograd_spans(Rec *r, const char *list, int rows, int full, int til
     }
 }
 
-static Rec *winograd_record(const Winograd *w, const char *name)
+const char *winograd_name(const Winograd *w, Pass pass)
 {
-    const int64_t channel = (int64_t)36 * w->blocks * LANES; /* of the transformed weights, for an output channel */
+    return xprintf("%s%s", pass == PASS_DATA ? "data" : "forward", w->made ? "_from_taps" : "");
+}
+
+static Rec *winograd_record(const Winograd *w, Pass pass)
+{
+    const char *name = winograd_name(w, pass);
     Rec *r = rec_new();
 
     rec_str(r, "template", "winograd");
     rec_str(r, "name", name);
-    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels an image, every pixel given to point; %d tiles at a time", name, w->h,
-            w->w, w->out_blocks * LANES, w->block);
+    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels an image, every pixel given to point; %d tiles at a time%s", name, w->h,
+            w->w, w->out_blocks * LANES, w->block, w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
     rec_int(r, "channels", (int64_t)w->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)w->vectors * LANES);
-    rec_int(r, "u_point", (int64_t)w->blocks * LANES * LANES);
-    rec_int(r, "u_channel", channel);
+    rec_int(r, "u_point", w->u_point);
+    rec_int(r, "u_channel", (int64_t)36 * w->blocks * LANES);
+    rec_int(r, "made", w->made);
+    rec_int(r, "steps", w->made ? w->made : w->blocks);
+    const bool adds = w->made && w->made < w->blocks; /* to m, all but the first */
+    rec_int(r, "adds", adds);
+    rec_str(r, "adds_parameter", adds ? ", int adds" : "");
+    rec_str(r, "adds_argument", adds ? ", adds" : "");
+    rec_str(r, "adds_value", adds ? ", b > 0" : "");
+    rec_str(r, "weights", w->made ? "w" : "u");
+    if (w->made) {
+        rec_int(r, "u_at", w->u_at);
+        rec_int(r, "u_vector", 36 * w->u_point);
+        rec_int(r, "taps_vector", (int64_t)9 * LANES * LANES * w->blocks);
+        rec_int(r, "ahead", w->made * 4); /* rows of taps that are fetched at each of the 36 points: all of one vector */
+        rec_int(r, "first_tap", pass == PASS_DATA ? 8 * LANES * LANES : 0); /* turned: from the last tap to the first */
+        rec_int(r, "tap", pass == PASS_DATA ? -LANES * LANES : LANES * LANES);
+    }
     rec_int(r, "m_point", w->m_point);
     rec_str(r, "rows", inside("y", w->h));
     rec_str(r, "cols", inside("x0", w->w));
@@ -344,7 +365,7 @@ static Rec *winograd_record(const Winograd *w, const char *name)
         for (int v = 0; v < w->vectors; v++) {
             Rec *u = rec_add(t, "vectors");
             rec_int(u, "i", v);
-            rec_int(u, "u", v * channel * LANES);
+            rec_int(u, "u", 36 * v * w->u_point);
         }
         winograd_tile(t, "rows", w, rows, LANES, LANES, w->v_block, "m");
     }
@@ -394,7 +415,7 @@ char *describe_conv(const Plan *p, const Op *o)
     return b.text;
 }
 
-void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
+void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
     const char *name = k->core_name;
@@ -408,9 +429,11 @@ void emit_core_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
     const Winograd *w = k->winograd;
-    rec_push(h, "cores", w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], "forward") : core_record(&k->forward));
+    rec_push(h, "cores", w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], PASS_FORWARD) : core_record(&k->forward));
+    if (infer && w[PASS_FORWARD].made != infer->winograd[PASS_FORWARD].made)
+        rec_push(h, "cores", winograd_record(&infer->winograd[PASS_FORWARD], PASS_FORWARD));
     if (train && w[PASS_DATA].on)
-        rec_push(h, "cores", winograd_record(&w[PASS_DATA], "data"));
+        rec_push(h, "cores", winograd_record(&w[PASS_DATA], PASS_DATA));
     for (int i = 0; train && !w[PASS_DATA].on && i < k->ndata; i++)
         rec_push(h, "cores", core_record(&k->data[i]));
     if (train && k->kind == KERNEL_CONV)

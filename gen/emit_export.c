@@ -70,7 +70,7 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
         const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
                            : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                                      : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
-        if (k->winograd[PASS_FORWARD].on)
+        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
             rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
         *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
@@ -296,7 +296,7 @@ static void folder(const Export *e, OutDir *out)
         add_file(out, xprintf("%s_%s.c", e->name, k->name), &b);
         if (!new_core(p, i))
             continue;
-        emit_core_file(p, k, false, &core);
+        emit_core_file(p, k, NULL, false, &core);
         add_file(out, xprintf("core_%s.h", k->core_name), &core);
     }
     outdir_add(out, "runtime/cvy_vec.h", vector_header()->text, vector_header()->len);
@@ -382,7 +382,7 @@ static void single_file(const Export *e, OutDir *out)
         Buf text = {0};
         buf_puts(&b, "\n");
         if (new_core(p, i)) {
-            emit_core_file(p, k, false, &text);
+            emit_core_file(p, k, NULL, false, &text);
             add_inlined(e, text.text, text.len, &b);
         }
         Buf layer = {0};

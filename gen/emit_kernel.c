@@ -559,7 +559,7 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
     rec_str(s, "end", run_end(k, r));
-    rec_str(s, "core", core_function(k, pass == PASS_DATA ? "data" : "forward"));
+    rec_str(s, "core", core_function(k, winograd_name(&k->winograd[pass], pass)));
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
     rec_str(s, "w", w);
     rec_str(s, "bias", bias);
@@ -573,7 +573,7 @@ static void call_forward(const File *f, Rec *fn, const Run *r, const Image *imag
     const char *init = initialiser(f, r, image, winograd && r->several ? several_head() : run_head(f));
 
     if (winograd)
-        call_winograd(f, fn, r, init, PASS_FORWARD, x, wu, bias);
+        call_winograd(f, fn, r, init, PASS_FORWARD, x, f->k->winograd[PASS_FORWARD].made ? w : wu, bias);
     else
         core_call(call_core(f, fn, r, init), core_function(f->k, "forward"), x, w, bias);
 }
@@ -612,7 +612,7 @@ static void copy_weights(const File *f, Rec *fn, const char *list, Pass pass)
         return;
     Rec *s = add(fn, list, "copy_weights");
     rec_int(s, "blocks", out);
-    if (!k->winograd[pass].on)
+    if (!winograd_transformed(&k->winograd[pass]))
         rec_fmt(s, "call", "cvy_transpose_%s", transpose_call(f));
     else if (pass == PASS_FORWARD)
         rec_fmt(s, "call", "cvy_winograd_weights(k->w, k->copy, b, %d)", in);

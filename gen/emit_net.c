@@ -390,7 +390,7 @@ static void folds(const Net *n)
             line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
         }
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
-        if (k->winograd[PASS_FORWARD].on)
+        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
             line(n->rec, "folds", xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
                                           k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
         else if (k->kind == KERNEL_CONV)
@@ -763,7 +763,7 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
     emit_source(n->rec, "network", name);
     if (!core || has_file(out, core) || (any->kind == KERNEL_LINEAR && !infer))
         return;
-    emit_core_file(n->p, any, k != NULL, &header);
+    emit_core_file(n->p, any, infer, k != NULL, &header);
     add_file(out, core, &header);
 }
 

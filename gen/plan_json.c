@@ -45,7 +45,8 @@ static json_t *reads_json(const Plan *p, const Kernel *k)
 
 static json_t *winograd_json(const Winograd *w)
 {
-    return json_pack("{s:b, s:i, s:i, s:i}", "winograd", 1, "tiles", w->tiles, "block", w->block, "images", w->images);
+    return json_pack("{s:b, s:i, s:i, s:i, s:i}", "winograd", 1, "tiles", w->tiles, "block", w->block, "images", w->images, "transforms",
+                     w->made * LANES);
 }
 
 static json_t *core_pass_json(const Core *c, const Winograd *w)

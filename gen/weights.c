@@ -169,7 +169,7 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         struct cvy_fold *norm = xalloc((size_t)(k->nfold + 1) * sizeof *norm);
         for (int n = 0; n < k->nfold; n++)
             norm[n] = norm_of(p, w, k->fold[n]);
-        if (k->winograd[PASS_FORWARD].on)
+        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
             cvy_fold_winograd(weight, bias, norm, k->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c), f + k->fold_w, f + k->fold_b);
         else if (k->kind == KERNEL_CONV)
             cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES), f + k->fold_w, f + k->fold_b);

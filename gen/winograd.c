@@ -5,15 +5,19 @@
  *
  * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points, plus a constant a
  * register tile. Transforms: a constant for each tile and block of 16 channels. Memory: a block reads the transformed
- * weights once, from the next cache where they and its tiles do not fit this one. A direct core is what tile.c says. The cheaper
- * one is taken; docs/kernels.md has the constants and what they were measured on. */
+ * weights once, from the cache that they and its tiles fit, or from memory; so it pays to make them from the taps, a quarter of the bytes,
+ * where few tiles meet many channels. A direct core is what tile.c says. The cheapest is taken; docs/kernels.md has the constants
+ * and what they were measured on. */
 #include "plan.h"
 
 enum {
-    IN = 150, SPREAD = 110, OUT = 120, TAPS = 900, /* cycles of a transform, of a tile (TAPS: 16 x 16 channels), for each 8 lanes */
+    IN = 150, SPREAD = 110, OUT = 120, /* cycles of a transform, of a tile, for each 8 lanes */
+    TAPS = 900, MAKE = 700, /* of 16 x 16 channels: points to taps, taps to points */
     CALL = 14,              /* of a register tile: the call, its loops' ends */
     CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
-    NEAR = 40, FAR = 16,    /* bytes a cycle from there, and from the next cache */
+    LAST = 8 * 1024 * 1024, /* bytes that stay in the last cache, which other processors have a part of */
+    NEAR = 40, FAR = 16, MEMORY = 3, /* bytes a cycle from there, from the last cache, from memory */
+    MADE = 80 * 1024,      /* bytes of transformed weights made at a time */
     MOST = 256,             /* tiles of a block */
     WORK = 2 * 1024 * 1024, /* bytes that it may take */
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
@@ -23,6 +27,11 @@ enum {
 static int divide_up(int a, int b)
 {
     return (a + b - 1) / b;
+}
+
+static int64_t transformed(const Winograd *w)
+{
+    return (int64_t)36 * w->blocks * w->out_blocks * LANES * LANES;
 }
 
 static bool possible(const Graph *g, const Op *o)
@@ -76,24 +85,53 @@ static void split(int tiles, int most, int *rows, int *full)
     *full = (tiles - n * (*rows - 1)) * *rows;
 }
 
+/* Bytes a cycle, of those that are read again and again while `all` bytes are. */
+static double speed(double all)
+{
+    return all <= CACHE ? NEAR : all <= LAST ? FAR : MEMORY;
+}
+
+/* Transforming 16 x 16 channels' taps. */
+static double make_cycles(const Target *t)
+{
+    return MAKE * t->parts + 4.0 * 36 * 256 / NEAR;
+}
+
+/* Bytes of weights that a block of tiles reads. */
+static double weight_bytes(const Winograd *w)
+{
+    return 4.0 * (w->made ? 9 : 36) * 256 * w->blocks * w->out_blocks;
+}
+
+/* Cycles of a block's transformed weights. */
+static double weights_cycles(const Target *t, const Winograd *w)
+{
+    const double read = weight_bytes(w);
+
+    return (w->made ? (double)w->blocks * w->out_blocks * make_cycles(t) : 0) + read / speed(read + 4.0 * w->work);
+}
+
+/* The largest part of the blocks of input channels whose transformed weights are few enough. */
+static int made_at_a_time(const Winograd *w)
+{
+    int n = w->blocks;
+
+    while (n > 1 && (w->blocks % n || (int64_t)4 * 36 * 256 * n * w->vectors > MADE))
+        n--;
+    return n;
+}
+
 static double block_cycles(const Target *t, const Winograd *w)
 {
     const double parts = t->parts, steps = w->weights ? w->block : (double)w->blocks * w->lanes;
     const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
     const double sums = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
                         rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
-    const double transformed = 4.0 * 36 * 256 * w->blocks * w->out_blocks;
-    double cycles, read;
-
-    if (w->weights) {
-        cycles = 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
-                 w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks);
-        read = transformed / 2; /* dw, and it is written */
-    } else {
-        cycles = 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks);
-        read = transformed;
-    }
-    return cycles + read / (read + 4.0 * w->work > CACHE ? FAR : NEAR);
+    if (!w->weights)
+        return 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks) + weights_cycles(t, w);
+    const double dw = 4.0 * 9 * 256 * w->blocks * w->out_blocks;
+    return 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
+           w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks) + 2 * dw / speed(2 * dw + 4.0 * w->work);
 }
 
 static void lay_out(Winograd *w)
@@ -108,7 +146,9 @@ static void lay_out(Winograd *w)
     } else {
         w->m_point = w->vectors * w->v_block + LANES;
         w->m_at = 36 * w->v_point;
-        w->work = w->m_at + 36 * w->m_point;
+        w->u_point = w->made ? w->made * LANES * LANES + LANES : w->blocks * LANES * LANES;
+        w->u_at = w->m_at + 36 * w->m_point;
+        w->work = w->u_at + (w->made ? 36 * w->u_point * w->vectors : 0);
     }
 }
 
@@ -139,6 +179,46 @@ static double choose_block(const Target *t, Winograd *w, int images)
     }
     *w = best;
     return least;
+}
+
+/* Whether transformed weights are a copy, made once a step, or made by each block of tiles. The cycles of an image. */
+static double choose_weights(const Plan *p, Winograd *w)
+{
+    const Target *t = p->target;
+    double cycles = choose_block(t, w, w->images);
+
+    if (w->weights)
+        return cycles;
+    cycles += ((double)w->blocks * w->out_blocks * make_cycles(t) + weight_bytes(w) / speed(weight_bytes(w))) / p->g->spec->train.batch;
+    Winograd made = *w;
+    made.made = made_at_a_time(w);
+    const double each = choose_block(t, &made, w->images);
+    if (each >= cycles)
+        return cycles;
+    *w = made;
+    return each;
+}
+
+/* Cycles of an image's weights where `held` bytes are read between one image and the next. */
+static double folded_cycles(const Target *t, const Winograd *w, double held)
+{
+    const double read = weight_bytes(w);
+
+    return divide_up(w->tiles, w->block) * weights_cycles(t, w) + read / speed(held) - read / speed(read + 4.0 * w->work);
+}
+
+/* The same at inference, where all layers' weights are read for each image. */
+static void choose_folded(const Plan *p, Winograd *w)
+{
+    double held = 0;
+
+    for (int op = 0; op < p->g->nop; op++)
+        if (p->winograd[op][PASS_FORWARD].on)
+            held += 4 * (double)transformed(&p->winograd[op][PASS_FORWARD]);
+    Winograd copy = *w, made = *w;
+    copy.made = 0, made.made = made_at_a_time(w);
+    lay_out(&copy), lay_out(&made);
+    *w = folded_cycles(p->target, &made, held / 4) < folded_cycles(p->target, &copy, held) ? made : copy;
 }
 
 /* Images of a batch that one piece has; how many a pass takes together. */
@@ -174,7 +254,7 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     if (w.weights)
         split(LANES, w.rows, &w.rows, &w.full);
     w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
-    const double cycles = choose_block(t, &w, w.images), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
+    const double cycles = choose_weights(p, &w), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
     return w;
 }
@@ -185,6 +265,11 @@ void winograd_build(Plan *p)
     for (int op = 0; op < p->g->nop; op++)
         for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
             p->winograd[op][pass] = choose_pass(p, op, pass);
+}
+
+bool winograd_transformed(const Winograd *w)
+{
+    return w->on && !w->made;
 }
 
 int64_t winograd_products(const Winograd *w)
@@ -230,11 +315,6 @@ static void place(Winograd *w, const Image *m, int y, int x)
     w->x_origin = ((int64_t)y * m->cols + x) * LANES;
 }
 
-static int64_t transformed(const Winograd *w)
-{
-    return (int64_t)36 * w->blocks * w->out_blocks * LANES * LANES;
-}
-
 /* Whether a run that a core calls has no image of its own, and no norm has statistics of one, so that the core may take several images at
  * once. */
 static bool runs_alone(const Graph *g, const Chain *c)
@@ -274,9 +354,10 @@ void winograd_cores(const Plan *p, Kernel *k)
     Winograd *forward = &k->winograd[PASS_FORWARD], *data = &k->winograd[PASS_DATA], *weights = &k->winograd[PASS_WEIGHTS];
     if (forward->on) {
         place(forward, &k->image[k->x], 0, 0);
-        k->fold_floats = transformed(forward);
-        if (train)
-            k->wu_floats = transformed(forward);
+        if (!train)
+            choose_folded(p, forward);
+        if (!forward->made)
+            *(train ? &k->wu_floats : &k->fold_floats) = transformed(forward);
     }
     if (!train) {
         forward->images = 1;
@@ -286,7 +367,8 @@ void winograd_cores(const Plan *p, Kernel *k)
             take_together(p->g, forward, &k->after);
         if (data->on) {
             place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
-            k->wt_floats = transformed(data);
+            if (!data->made) /* otherwise it makes them from a copy that is transposed alone, as a direct core's */
+                k->wt_floats = transformed(data);
             for (int i = 0; i < k->nin; i++)
                 if (k->din[i].n && k->din[i].run[0].from.where == AT_CORE)
                     take_together(p->g, data, &k->din[i]);

@@ -22,10 +22,12 @@
 #if defined __GNUC__
 #define CVY_INLINE static inline __attribute__((always_inline, unused))
 #define CVY_KEEP static __attribute__((noinline, unused))
+#define CVY_PREFETCH(p) __builtin_prefetch(p)
 #define CVY_MAYBE static inline __attribute__((unused)) /* as the compiler likes; gone where nothing calls it, unoptimised too */
 #else
 #define CVY_INLINE static inline
 #define CVY_KEEP static
+#define CVY_PREFETCH(p) ((void)0)
 #define CVY_MAYBE static inline
 #endif
 /* Between the pixels of an unrolled row: what they load through `pointer` is not shared. It would be kept in registers, and the accumulators on the stack. */
@@ -666,6 +668,20 @@ CVY_INLINE void vf_winograd_taps(vf u0, vf u1, vf u2, vf u3, vf u4, vf u5, vf *t
     to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_fma(vf_set(CVY_BB), even_b, u5));
 }
 
+/* G w: the row of point p is 1, p, p^2, divided by the product of p's distances from the other points. */
+CVY_INLINE void vf_winograd_points(vf w0, vf w1, vf w2, vf *to, int step)
+{
+    const vf na = vf_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vf_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vf even_a = vf_mul(na, vf_fma(vf_set(CVY_AA), w2, w0)), odd_a = vf_mul(na, w1);
+    const vf even_b = vf_mul(nb, vf_fma(vf_set(CVY_BB), w2, w0)), odd_b = vf_mul(nb, w1);
+    to[0] = vf_mul(vf_set(1 / (CVY_AA * CVY_BB)), w0);
+    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
+    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
+    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
+    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[5 * step] = w2;
+}
+
 /* Where tiles lie: `across` of them a row, `tiles` an image; of the packed images, each tile's first pixel on; and where each of the
  * 36 points of a block of tiles goes, [36][blocks][tiles][16]. Floats. */
 struct cvy_tiles {
@@ -705,6 +721,28 @@ CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int fir
             }
         }
     }
+}
+/* U = G w G^T of `blocks` blocks of 16 x 16 channels; w [blocks][9 taps][16][16], the taps `tap` floats apart; u's points `point`, its
+ * blocks 256. */
+CVY_KEEP void cvy_winograd_points(const float *w, ptrdiff_t tap, int blocks, float *u, ptrdiff_t point)
+{
+    for (int b = 0; b < blocks; b++, w += 8 * 256)
+        for (int l = 0; l < VF; l++, w += VF, u += VF) {
+            vf s[18];
+            for (int j = 0; j < 3; j++)
+                vf_winograd_points(vf_load(w + j * tap), vf_load(w + (3 + j) * tap), vf_load(w + (6 + j) * tap), s + j, 3);
+            float *q = u;
+            for (int i = 0; i < 18; i += 3) {
+                vf r[6];
+                vf_winograd_points(s[i], s[i + 1], s[i + 2], r, 1);
+                vf_store(q, r[0]), q += point;
+                vf_store(q, r[1]), q += point;
+                vf_store(q, r[2]), q += point;
+                vf_store(q, r[3]), q += point;
+                vf_store(q, r[4]), q += point;
+                vf_store(q, r[5]), q += point;
+            }
+        }
 }
 /* A y A^T of the 4 x 4 pixels of `n` tiles from tile `first` on. */
 CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int first, int n, float *to)

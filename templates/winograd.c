@@ -4,12 +4,16 @@
 //$ define winograd
 //$ for t in c.tiles
 /* $t.doc, at one of the 36 points */
-CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m)
+CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m$c.adds_parameter)
 {
     //$ for a in t.acc
+    //$ if c.adds
+    vf $a.name = adds ? vf_load(m + $a.m) : vf_zero();
+    //$ else
     vf $a.name = vf_zero();
     //$ end
-    for (int b = 0; b < $c.blocks; b++, v += $c.v_block, u += 256)
+    //$ end
+    for (int b = 0; b < $c.steps; b++, v += $c.v_block, u += 256)
         for (int l = 0; l < $c.lanes; l++) {
             const float *const vl = v + l, *const ul = u + l * 16;
             //$ for w in t.vectors
@@ -28,38 +32,60 @@ CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m)
     //$ end
 }
 //$ end
+//$ if c.made
+/* The 36 products of `n` tiles with the weights of $c.c_step channels; meanwhile, `next` comes nearer: the taps that are transformed then. */
+static inline void $h.name_$c.name_products(const float *v, const float *u, float *m, int n$c.adds_parameter, const float *next)
+//$ else
 /* The 36 products of `n` tiles with the weights of $c.c_step channels. */
 static inline void $h.name_$c.name_products(const float *v, const float *u, float *m, int n)
+//$ end
 {
     for (int p = 0; p < 36; p++, v += $c.v_point, u += $c.u_point, m += $c.m_point) {
+        //$ if c.made
+        for (int i = 0; i < $c.ahead; i++)
+            CVY_PREFETCH(next + (p * $c.ahead + i) * 16);
+        //$ end
         int t = 0;
         //$ if c.spans_alone
         if (n <= $c.tiles_image) {
             //$ for s in c.spans_alone
             for (; t < n && t < $s.to; t += $s.step)
-                $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
+                $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16$c.adds_argument);
             //$ end
             continue;
         }
         //$ end
         //$ for s in c.spans
         for (; t < n && t < $s.to; t += $s.step)
-            $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16);
+            $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16$c.adds_argument);
         //$ end
     }
 }
 /* $c.doc */
-CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *u, const float *bias, float *work, void *run, cvy_image *image,
+CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *$c.weights, const float *bias, float *work, void *run, cvy_image *image,
     cvy_begin *begin, cvy_point *point, cvy_end *end)
 {
     static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
+    //$ if c.made
+    float *const m = work + $c.m_at, *const u = work + $c.u_at;
+    //$ else
     float *const m = work + $c.m_at;
+    //$ end
 
     for (int first = 0; first < images * $c.tiles_image; first += $c.block) {
         const int left = images * $c.tiles_image - first, n = left < $c.block ? left : $c.block;
         cvy_winograd_in(&from, x + $c.x_origin, first, n, work);
         for (int c = 0; c < $c.channels; c += $c.c_step) {
+            //$ if c.made
+            for (int b = 0; b < $c.blocks; b += $c.made) {
+                const float *const taps = w + (c * (ptrdiff_t)$c.blocks + b * 16) * 144, *const next = c + $c.c_step == $c.channels && b + $c.made == $c.blocks ? w : taps + $c.made * 2304;
+                for (int v = 0; v < $c.vectors; v++)
+                    cvy_winograd_points(taps + v * $c.taps_vector + $c.first_tap, $c.tap, $c.made, u + v * $c.u_vector, $c.u_point);
+                $h.name_$c.name_products(work + b * $c.v_block, u, m, n$c.adds_value, next);
+            }
+            //$ else
             $h.name_$c.name_products(work, u + c * (ptrdiff_t)$c.u_channel, m, n);
+            //$ end
             for (int t = 0; t < n; t++) {
                 const int tile = (first + t) % $c.tiles_image, y = tile / $c.across * 4, x0 = tile % $c.across * 4;
                 const int rows = $c.rows, cols = $c.cols;

@@ -10,10 +10,10 @@ extent() {
     sed -n "s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9x]* in \([0-9]*\) x \([0-9]*\) pixels.*/\1 \2/p;s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9]*x\([0-9]*\)x\([0-9]*\)\(,.*\)* \*\//\1 \2/p" \
         "$dir/net/n_conv2.c" | head -1
 }
-# input channels, output channels, height, width, padding, images taken together, target, flags
+# input channels, output channels, height, width, padding, images taken together, target, batch (of 1: weights are transformed from taps), flags
 check() {
     cat >"$dir/n.yaml" <<Y
-{name: n, input: [$1, $3, $4], classes: 2, winograd: on, train: {data: shapes, batch: 128},
+{name: n, input: [$1, $3, $4], classes: 2, winograd: on, train: {data: shapes, batch: $8},
  layers: [conv: {out: $1, kernel: 1, order: conv}, conv: {out: $2, padding: $5, order: conv, bias: true}, global_avg_pool, linear: classes]}
 Y
     core=conv_$1x$3x$4_$2_k3x3_s1x1_p$5x$5
@@ -23,33 +23,43 @@ Y
         cat "$dir/log"
         return
     fi
+    taps=$(sed -n 's/^CVY_INLINE void .*_\(forward\|data\)_from_taps(.*/\1/p' "$dir/net/core_$core.h" | tr '\n' ' ')
+    case $8:$taps in
+    1:'forward data ') names='-DFORWARD=forward_from_taps -DDATA=data_from_taps -DTAPS_FORWARD -DTAPS_DATA' ;;
+    128:) names='-DFORWARD=forward -DDATA=data' ;;
+    *) failed=$((failed + 1)); echo "FAILED: $1 -> $2, $3 x $4, batch $8: from taps: $taps"; return ;;
+    esac
     x=$(extent xs) z=$(extent dz)
     macro=$(sed -n 's/^#define \(CVY_[A-Z0-9]*\) 1.*/\1/p' "$dir/net/n_layout.h" | head -1)
     flags=$(sed -n 's/^TARGET = *//p' "$dir/net/Makefile")
     # shellcheck disable=SC2086 # several words
     "$cc" -O1 -std=gnu11 -Wall -Wextra -Werror $flags -D"$macro" -I"$dir/net" -DHEADER="\"core_$core.h\"" -DCORE="$core" -DCI="$1" -DCO="$2" -DH="$3" -DW="$4" \
-        -DPAD="$5" -DIMAGES="$6" -DXR="${x% *}" -DXC="${x#* }" -DZR="${z% *}" -DZC="${z#* }" $8 "$here/winograd_check.c" \
+        -DPAD="$5" -DIMAGES="$6" -DXR="${x% *}" -DXC="${x#* }" -DZR="${z% *}" -DZC="${z#* }" $names $9 "$here/winograd_check.c" \
         "$dir/net/runtime/cvy_kernels.c" -lm -o "$dir/check" || { failed=$((failed + 1)); return; }
     errors=$("$dir/check")
     status=$?
-    [ -n "$8" ] && expected=1 || expected=0
+    [ -n "$9" ] && expected=1 || expected=0
     if [ "$status" -eq "$expected" ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
         printf FAILED:
     fi
-    echo "$1 -> $2, $3 x $4, padding $5, $6 images, $7${8:+ $8}:$errors"
+    echo "$1 -> $2, $3 x $4, padding $5, $6 images, $7, batch $8${9:+ $9}:$errors"
 }
-check 64 64 16 16 1 1 native ''
-check 64 64 8 8 1 8 native ''
-check 16 32 14 11 1 3 native ''
-check 33 17 7 7 1 8 native ''
-check 20 40 9 13 0 2 native ''
-check 128 128 4 4 1 5 native ''
-check 16 48 5 6 2 1 native ''
-check 4 5 3 3 4 3 native ''
-check 33 17 6 7 1 3 portable ''
-check 16 16 8 8 1 1 native -DFAULT
+check 64 64 16 16 1 1 native 128 ''
+check 64 64 8 8 1 8 native 128 ''
+check 16 32 14 11 1 3 native 128 ''
+check 33 17 7 7 1 8 native 128 ''
+check 20 40 9 13 0 2 native 128 ''
+check 128 128 4 4 1 5 native 128 ''
+check 16 48 5 6 2 1 native 128 ''
+check 4 5 3 3 4 3 native 128 ''
+check 33 17 6 7 1 3 portable 128 ''
+check 64 64 8 8 1 1 native 1 ''
+check 80 48 9 6 1 1 native 1 ''
+check 17 33 7 5 0 1 native 1 ''
+check 40 100 4 4 1 1 portable 1 ''
+check 16 16 8 8 1 1 native 128 -DFAULT
 echo "winograd: $passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

@@ -1,6 +1,6 @@
 /* winograd_check.c - a conv's three emitted cores by Winograd against the sums in double. test_winograd.sh compiles it with the header
  * of a shape: -DHEADER, -DCORE, -DCI -DCO -DH -DW -DPAD (padding), -DIMAGES (taken together), -DXR -DXC -DZR -DZC (rows and columns of the
- * packed images). The largest error of each pass must be within 5e-5 of the largest magnitude of what it makes. -DFAULT spoils a
+ * packed images), -DFORWARD -DDATA (the functions' names), -DTAPS_FORWARD -DTAPS_DATA where they take taps. The largest error of each pass must be within 5e-5 of the largest magnitude of what it makes. -DFAULT spoils a
  * number of each pass by 1e-4 of that: then it must fail. Prints the three errors. */
 #include HEADER
 
@@ -88,13 +88,20 @@ int main(void)
     }
     for (int b = 0; b < BO; b++) {
         cvy_winograd_weights(w, u, b, BI);
+#if defined TAPS_DATA
+        cvy_transpose_block(w, back, b, BO, BI, 9);
+#else
         cvy_winograd_back(w, back, b, BO, BI);
+#endif
     }
 
     struct take forward = {NULL, y, (ptrdiff_t)BO * OH * OW * 16, (ptrdiff_t)OH * OW * 16, 0, OW};
     struct take data = {NULL, dx, (ptrdiff_t)BI * H * W * 16, (ptrdiff_t)H * W * 16, 0, W};
-    JOIN(CORE, forward)(x, IMAGES, u, bias, work, &forward, take_image, take_begin, take_point, cvy_end_nothing);
-    JOIN(CORE, data)(z, IMAGES, back, NULL, work, &data, take_image, take_begin, take_point, cvy_end_nothing);
+#if defined TAPS_FORWARD
+    memcpy(u, w, sizeof(float) * BI * BO * 9 * 256);
+#endif
+    JOIN(CORE, FORWARD)(x, IMAGES, u, bias, work, &forward, take_image, take_begin, take_point, cvy_end_nothing);
+    JOIN(CORE, DATA)(z, IMAGES, back, NULL, work, &data, take_image, take_begin, take_point, cvy_end_nothing);
     JOIN(CORE, weights)(x, z, dw, IMAGES, work);
 
     for (int m = 0; m < IMAGES; m++) {
