@@ -81,8 +81,8 @@ static void params(const Net *n)
         if (q->role != PARAM_COUNT)
             add_offset(n->rec, "params", xprintf("%s_%s", n->NAME, upper(q->name)), n->p->param_at[i], NULL);
     }
-    for (int i = 0; i < n->p->nkernel; i++) {
-        const Kernel *k = &n->p->kernel[i];
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const Kernel *k = &n->p->infer[i];
         if (k->wparam < 0)
             continue;
         add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->fold_w, NULL);

@@ -458,10 +458,6 @@ static void place_kernels(Plan *p)
         if (k->wparam >= 0) {
             p->partial_floats = larger(p->partial_floats, k->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
-            k->fold_w = p->fold_floats;
-            p->fold_floats += k->fold_floats;
-            k->fold_b = p->fold_floats;
-            p->fold_floats += padded(g->op[k->op].shape.c);
         }
         k->scratch = place_image_norms(g, k, p->node, place_scratch(k->image, k->nimage));
         p->scratch = larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats : 0)); /* trace */
@@ -475,9 +471,12 @@ static void place_kernels(Plan *p)
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
         k->scratch = place_image_norms(g, k, p->infer_node, place_scratch(k->image, k->nimage));
-        for (int j = 0; j < p->nkernel; j++)
-            if (p->kernel[j].op == k->op && k->wparam >= 0)
-                k->fold_w = p->kernel[j].fold_w, k->fold_b = p->kernel[j].fold_b;
+        if (k->wparam < 0)
+            continue;
+        k->fold_w = p->fold_floats;
+        p->fold_floats += k->fold_floats;
+        k->fold_b = p->fold_floats;
+        p->fold_floats += padded(g->op[k->op].shape.c);
     }
 }
 

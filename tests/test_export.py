@@ -7,6 +7,7 @@ emitted for the same target does, to 1e-6 of the largest logit; across targets t
 multiply-add."""
 import argparse
 import array
+import concurrent.futures
 import glob
 import json
 import os
@@ -289,7 +290,7 @@ class Test:
         """Compiles the driver with the exported sources in their folder; the logits."""
         suffix = "cc" if "++" in cc[0] else "c"
         names = {"name": net.name, "NAME": net.name.upper()}
-        main, prog, y = net.path(f"driver.{suffix}"), net.path("driver"), net.path("y.f32")
+        main, prog, y = (net.path(f"{cc[0]}_{part}") for part in (f"driver.{suffix}", "driver", "y.f32"))
         put(main, EXPORT_DRIVER % names)
         run(*cc, *flags, "-I" + os.path.dirname(sources[0]), "-o", prog, main, *sources, "-lm")
         run(prog, str(net.n), str(threads), net.path("x.f32"), y)
@@ -298,8 +299,13 @@ class Test:
         return result
 
     def openmp(self, cc):
-        source = put(os.path.join(self.dir, "omp.c"), "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-        return spawn(cc, "-fopenmp", source, "-o", os.path.join(self.dir, "omp"))[0] == 0
+        source = put(os.path.join(self.dir, f"omp_{cc}.c"), "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        return spawn(cc, "-fopenmp", source, "-o", os.path.join(self.dir, f"omp_{cc}"))[0] == 0
+
+    def each_compiler(self, use):
+        """use(cc) of all compilers, at the same time."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(use, self.cc))
 
     # ---- export ----
 
@@ -309,7 +315,8 @@ class Test:
         single = [net.export("single", "--single-file") + f"/{net.name}.c"]
         check(sorted(f for f in os.listdir(net.path("single")) if f[0] != ".") == [f"{net.name}.c", f"{net.name}.h"],
               "a single file is two files")
-        for cc in self.cc:
+
+        def forms(cc):
             bits = [self.run_export(net, [cc], folder, ["-O1", *STRICT], f"folder, {cc}"),
                     self.run_export(net, [cc], single, ["-O2", *STRICT], f"single file, {cc}"),
                     self.run_export(net, [cc], single, ["-O0", "-DCVY_SCALAR", *STRICT], f"plain C99, {cc}")]
@@ -319,6 +326,7 @@ class Test:
             else:
                 self.skip(f"OpenMP with {cc} missing")
             check(all(b == bits[0] for b in bits), f"{cc}: forms differ in their bytes")
+        self.each_compiler(forms)
 
     def test_export_edges(self):
         self.agrees("edges")
@@ -345,11 +353,13 @@ class Test:
                 flags = re.search(r"compile: cc -O2 (.*) -c", head).group(1).split()
                 sources = sorted(glob.glob(folder + "/*.c"))
                 warn = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
-                for cc in self.cc:
+
+                def compiles(cc):
                     for f in sources:
-                        run(cc, "-O1", *warn, *flags, "-c", f, "-o", net.path("one.o"))
-                    status, _, err = spawn(cc, "-c", sources[-1] if options else f"{folder}/{net.name}_conv1.c", "-o", net.path("one.o"))
+                        run(cc, "-O1", *warn, *flags, "-c", f, "-o", net.path(f"{cc}.o"))
+                    status, _, err = spawn(cc, "-c", sources[-1] if options else f"{folder}/{net.name}_conv1.c", "-o", net.path(f"{cc}.o"))
                     check(status != 0 and "compile it with -m" in err, f"{target}: no word about flags")
+                self.each_compiler(compiles)
                 if needs <= set(have):
                     self.run_export(net, [self.cc[0]], sources, ["-O1", *flags], f"{target} {options}", tolerance=1e-5)
                 else:
