@@ -82,8 +82,8 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
         for (int w = 0; w < k->nin && !k->direct; w++)
             used |= applies(&k->before[w], op);
         if (used)
-            *PUSH(s, n) = (Section){p->affine[i].at, 2 * (int64_t)p->affine[i].padded, affine_macro(p, op),
-                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, then beta, of %d" : "%s: scale, then shift, of %d", p->g->op[op].path, channels)};
+            *PUSH(s, n) = (Section){p->affine[i].at, affine_floats(p, &p->affine[i]), affine_macro(p, op),
+                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, beta, of %d" : "%s: mean, scale, shift, of %d", p->g->op[op].path, channels)};
     }
     *count = n;
     return s;

@@ -296,6 +296,30 @@ static void image_norm_fields(const File *f, const Run *r, Buf *b)
 
 /* ---- calls of runs ---- */
 
+/* The fields by which a run that is given all is given its norms. */
+static void given_norms(const File *f, const Run *r, bool given, Buf *b)
+{
+    Buf had = {0};
+
+    buf_puts(&had, "");
+    for (int i = 0; i < r->nstep && given; i++) {
+        const int op = r->step[i].op;
+        const char *alias = op >= 0 && op_is_norm(f->p->g->op[op].kind) ? plan_alias(f->k, op) : NULL;
+        if (!alias || strstr(had.text, xprintf("|%s|", alias)))
+            continue;
+        buf_printf(&had, "|%s|", alias);
+        buf_printf(b, ", .%s_from = %s", alias, f->infer ? xprintf("f + %s", affine_macro(f->p, op)) : xprintf("k->%s->mean", alias));
+    }
+}
+
+/* A tensor's part of the image at hand. */
+static const char *at_image(const Kernel *k, const Place *p)
+{
+    const int64_t floats = p->where == AT_X ? (int64_t)p->shape.c * p->shape.h * p->shape.w : blocked_floats(p->shape);
+
+    return xprintf("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
+}
+
 /* The fields by which a run is given its images; `image` says what their numbers mean. */
 static const char *initialiser(const File *f, const Run *r, const Image *image, const char *head)
 {
@@ -304,24 +328,28 @@ static const char *initialiser(const File *f, const Run *r, const Image *image, 
         const Place *place;
         const char *field;
     } list[] = {{&r->from, "from"}, {&r->value, "value"}, {&r->to, "to"}};
+    const bool given = run_is_given(f->p, r);
     Buf b = {0};
 
-    buf_puts(&b, head);
+    buf_puts(&b, given ? "" : head);
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         const Place *p = list[i].place;
         if (p->where == AT_IMAGE)
             buf_printf(&b, ", .%s_image = %s", list[i].field, p->image >= 0 ? image[p->image].name : "y");
         else if (p->where == AT_X && f->infer)
             buf_printf(&b, ", .%s_image = %s", list[i].field, k->port[p->port].name);
+        else if (p->where != NOWHERE && given)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, at_image(k, p));
     }
-    for (int i = 0; i < r->nside && f->infer; i++) {
+    for (int i = 0; i < r->nside && (f->infer || given); i++) {
         const Place *p = &r->side[i].from;
-        buf_printf(&b, ", .side%d_image = %s", i, p->where == AT_IMAGE ? image[p->image].name : k->port[p->port].name);
+        buf_printf(&b, ", .side%d_image = %s", i, p->where == AT_IMAGE ? image[p->image].name : f->infer ? k->port[p->port].name : at_image(k, p));
     }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
     image_norm_fields(f, r, &b);
-    return b.text;
+    given_norms(f, r, given, &b);
+    return given ? b.text + 2 : b.text; /* without the first comma */
 }
 
 static const char *run_head(const File *f)
@@ -394,7 +422,26 @@ static Rec *call_core(const File *f, Rec *fn, const Run *r, const char *init)
 static void add_runs(const File *f, const char *list, const Chain *c, const Image *image)
 {
     for (int i = 0; i < c->n; i++)
-        rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
+        if (!c->run[i].shared)
+            rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
+}
+
+/* Runs of inference that some run of training's does the same as are that one: `train`'s, of the same place in the chain. */
+static void share_runs(const File *f, const Kernel *train)
+{
+    for (int i = 0; train && i < f->k->nin && i < train->nin; i++)
+        for (int j = 0; j < f->k->before[i].n && j < train->before[i].n; j++) {
+            Run *r = &f->k->before[i].run[j];
+            const Run *same = &train->before[i].run[j];
+            Buf own = {0}, other = {0};
+            if (!run_is_given(f->p, r) || !run_is_given(f->p, same))
+                continue;
+            r->shared = same->name;
+            template_expand("run", "r", emit_run(f->p, f->k, r, f->k->image, true), &own);
+            template_expand("run", "r", emit_run(f->p, train, same, train->image, false), &other);
+            if (strcmp(own.text, other.text) != 0)
+                r->shared = NULL;
+        }
 }
 
 static void over_pieces(const File *f, Rec *kernel, const char *piece)
@@ -1224,6 +1271,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     if (infer) {
         f->k = infer;
         f->infer = true;
+        share_runs(f, k);
         infer_function(f);
     }
     template_expand("layer_file", "k", f->rec, to);

@@ -410,8 +410,7 @@ static void folds(const Net *n)
             continue;
         }
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
-        line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, f + %s + %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
-                                      affine_macro(n->p, a->op), padded));
+        line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op), padded));
     }
 }
 

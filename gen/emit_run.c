@@ -30,7 +30,7 @@ char *emit_float(double v)
 
 const char *run_tag(const Kernel *k, const Run *r)
 {
-    return xprintf("%s_%s", k->name, r->name);
+    return xprintf("%s_%s", k->name, r->shared ? r->shared : r->name);
 }
 
 const char *run_end(const Kernel *k, const Run *r)
@@ -40,6 +40,18 @@ const char *run_end(const Kernel *k, const Run *r)
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
     return any ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing";
+}
+
+bool run_is_given(const Plan *p, const Run *r)
+{
+    bool given = !r->back && r->to.where == AT_IMAGE && (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
+                 !r->image_stats && !r->route && !r->bias && !r->several && r->scatter_image < 0;
+
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        given &= s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD || (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
+    }
+    return given;
 }
 
 const char *describe_shape(Shape s)
@@ -77,7 +89,7 @@ typedef struct Lines {
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
     int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
-    bool uses_place, uses_q, infer;
+    bool uses_place, uses_q, infer, given;
     bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
     int drains;
     Buf done; /* constants that are declared and loaded already */
@@ -230,25 +242,27 @@ static void constants(Lines *l, const char *type, const char *name, const char *
         return;
     field(l, "struct %s %s", type, name);
     Rec *s = add_line(l->rec, "begin", "begin_constants");
-    rec_fmt(s, "load", "%s_load", type);
+    rec_fmt(s, "load", "%s_load%s", type, l->r->back && strcmp(type, "vf_norm") == 0 ? "_back" : "");
     rec_str(s, "name", name);
     rec_fmt(s, "from", "%s + %s", from, channel(first));
     rec_int(s, "padded", padded);
 }
 
-static int affine_padded(const Plan *p, int op)
-{
-    for (int i = 0; i < p->naffine; i++)
-        if (p->affine[i].op == op)
-            return p->affine[i].padded;
-    BUG("%s is no multiply-add", p->g->op[op].path);
-}
-
-/* Where a norm's constants lie: the batch norm's own, or in scratch those of the image at hand. */
+/* Where a norm's constants lie: the batch norm's own, its running ones, in scratch those of the image at hand; or the run is given them. */
 static void norm_constants(Lines *l, int op, int first)
 {
-    const char *alias = plan_alias(l->k, op), *at = xprintf("%s_of_image", alias);
+    const char *alias = plan_alias(l->k, op), *at = xprintf("%s_of_image", alias), *from = xprintf("%s_from", alias);
 
+    if (l->given) {
+        if (once(l, from))
+            field(l, "const float *%s", from);
+        constants(l, "vf_norm", alias, xprintf("q->%s", from), plan_norm(l->p, op)->padded, first);
+        return;
+    }
+    if (l->infer && !op_is_image_norm(l->p->g->op[op].kind)) {
+        constants(l, "vf_norm", alias, xprintf("q->f + %s", affine_macro(l->p, op)), plan_norm(l->p, op)->padded, first);
+        return;
+    }
     if (!op_is_image_norm(l->p->g->op[op].kind)) {
         constants(l, "vf_norm", alias, xprintf("q->k->%s->mean", alias), plan_norm(l->p, op)->padded, first);
         return;
@@ -266,9 +280,7 @@ static void step_constants(Lines *l, const Step *s)
     } else if (s->kind == STEP_CORRECT_IMAGE) {
         scratch_field(l, "const float", "image_back");
         constants(l, "vf_taken", "image_taken", "q->image_back", node_room(l), s->first);
-    } else if (s->kind == STEP_AFFINE) {
-        constants(l, "vf_affine", plan_alias(l->k, s->op), xprintf("q->f + %s", affine_macro(l->p, s->op)), affine_padded(l->p, s->op), s->first);
-    } else if (norm && (s->kind == STEP_FORWARD || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
+    } else if (norm && (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
         norm_constants(l, s->op, s->first);
     }
 }
@@ -386,7 +398,7 @@ static const char *place_base(const Lines *l, const Place *p, const char *name, 
 {
     const int64_t area = place_area(l, p);
 
-    if (p->where == AT_IMAGE || l->infer)
+    if (p->where == AT_IMAGE || l->infer || l->given)
         return xprintf("q->%s_image", name);
     return xprintf("q->k->%s%s + (int64_t)q->at->image * %lld", l->k->port[p->port].name, grad ? "_g" : "",
                    (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
@@ -403,7 +415,7 @@ static const char *place_block(const Lines *l, const Place *p, const char *name,
 
 static void image_field(Lines *l, const Place *p, const char *name)
 {
-    if (p->where == AT_IMAGE || l->infer)
+    if (p->where == AT_IMAGE || l->infer || l->given)
         field(l, "%sfloat *%s_image", strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ", name);
 }
 
@@ -600,7 +612,7 @@ static void steps(Lines *l)
             s = add_line(l->rec, "point", xprintf("fwd_%s", op_is_norm(g->op[step->op].kind) ? "norm" : op->name));
             break;
         case STEP_AFFINE:
-            s = add_line(l->rec, "point", "fwd_affine");
+            s = add_line(l->rec, "point", "fwd_norm");
             break;
         case STEP_MASK:
             s = add_line(l->rec, "point", "mask");
@@ -832,15 +844,15 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .chained = !r->back && is_chained(r)};
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .given = run_is_given(p, r), .chained = !r->back && is_chained(r)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
     rec_str(l->rec, "tag", run_tag(k, r));
-    rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), describe_stages(p, r));
-    if (l->infer)
+    rec_fmt(l->rec, "doc", "%s, %s: %s", r->shared ? r->shared : r->name, describe_shape(r->shape), describe_stages(p, r));
+    if (l->infer && !l->given) {
         field(l, "const float *f");
-    else {
+    } else if (!l->given) {
         field(l, "const struct %s *k", kernel_struct(p, k));
         field(l, "const struct cvy_at *at");
         if (r->several) {

@@ -480,6 +480,11 @@ static void place_kernels(Plan *p)
     }
 }
 
+int64_t affine_floats(const Plan *p, const Affine *a)
+{
+    return (op_is_image_norm(p->g->op[a->op].kind) ? 2 : 3) * (int64_t)a->padded + LANES * plan_norm(p, a->op)->shifted;
+}
+
 /* Enough for the cores that people have, few enough that their partial sums stay small. */
 int plan_pieces(int batch)
 {
@@ -519,8 +524,8 @@ bool memory_build(Plan *p)
     for (int i = 0; i < p->naffine; i++) {
         Affine *a = &p->affine[i];
         a->at = p->fold_floats;
-        a->padded = (int)padded(g->op[a->op].shape.c) + LANES * plan_norm(p, a->op)->shifted;
-        p->fold_floats += 2 * (int64_t)a->padded;
+        a->padded = plan_norm(p, a->op)->padded;
+        p->fold_floats += affine_floats(p, a);
     }
 
     /* offsets inside one image are ints in the emitted code; everything else is 64 bits wide */

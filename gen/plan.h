@@ -123,7 +123,7 @@ typedef struct Tensor {
 
 typedef enum StepKind {
     STEP_FORWARD,   /* v[out] = op(v[in]) */
-    STEP_AFFINE,    /* v[out] = v[in] * scale + shift: a norm at inference that could not be folded */
+    STEP_AFFINE,    /* v[out] = (v[in] - mean) * scale + shift: a norm at inference that could not be folded */
     STEP_MASK,      /* v[out] = 1 where dropout keeps the element (trace) */
     STEP_SIDE,      /* v[out] = the tensor of side `side` at this pixel */
     STEP_ADD,       /* v[out] = v[in] + v[in2] */
@@ -187,6 +187,7 @@ typedef struct SideRead {
  * image; the result goes `to` a slot or an image, or is scattered through `window` into `scatter`. */
 typedef struct Run {
     const char *name; /* "in0", "dout1" */
+    const char *shared; /* inference: the name of the kernel's run in training that does the same, whose functions it has; NULL: it has its own */
     bool back;
     Shape shape;      /* the pixels it visits */
     int first;        /* index of the first value, v[first] */
@@ -388,7 +389,7 @@ typedef struct Kernel {
 /* A norm at inference that stays a multiply-add; or an image norm. */
 typedef struct Affine {
     int op;
-    int64_t at; /* scale, then shift, in the folded weights; of an image norm gamma, then beta */
+    int64_t at; /* mean, scale, shift, in the folded weights; of an image norm gamma, beta */
     int padded; /* floats of each */
 } Affine;
 
@@ -504,6 +505,7 @@ void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
 void winograd_cores(const Plan *p, Kernel *k);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
+int64_t affine_floats(const Plan *p, const Affine *a); /* Floats of its constants. */
 /* cost.c. needs: a complete plan. What one pass of a kernel costs. */
 typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_AGAIN, PHASE_INFER } Phase;
 typedef struct Cost {

@@ -178,13 +178,13 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
-        float *first = f + p->affine[i].at, *second = first + p->affine[i].padded;
+        float *to = f + p->affine[i].at;
         if (op_is_image_norm(p->g->op[op].kind)) {
-            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, first, second);
+            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, to, to + p->affine[i].padded);
             continue;
         }
         const struct cvy_fold norm = norm_of(p, w, op);
-        cvy_fold_affine(&norm, channels, first, second);
+        cvy_fold_affine(&norm, channels, to, p->affine[i].padded);
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
         if (!isfinite(f[i])) {

@@ -436,14 +436,15 @@ void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *f
     }
 }
 
-void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, float *shift)
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded)
 {
     for (int c = 0; c < (channels + 15) / 16 * 16; c++) {
         double s = c < channels, t = 0;
         if (c < channels)
             fold_channel(fold, 1, c, &s, &t);
-        scale[c] = (float)s;
-        shift[c] = (float)t;
+        mean[c] = c < channels ? fold->mean[c] : 0;
+        mean[padded + c] = (float)s;
+        mean[2 * padded + c] = c < channels ? fold->beta[c] : 0;
     }
 }
 

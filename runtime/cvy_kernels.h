@@ -60,7 +60,7 @@ struct cvy_bn {
     double *sums;                               /* [pieces][2][padded]: sum of g, sum of g * xhat */
     int64_t *batches;
 };
-/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other: vf_norm_load reads on from mean. */
+/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other: vf_norm_load_back reads on from mean. */
 #define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
 #define CVY_BN_DOUBLES(padded, pieces) (2 * (int64_t)(pieces) * (padded))
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
@@ -133,8 +133,8 @@ void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold 
 /* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
                      float *bias_out);
-/* A norm that stays a multiply-add: its s and t. */
-void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *scale, float *shift);
+/* A norm that is not folded, as vf_norm_load reads it: mean, scale = s and shift = beta, arrays of `padded` floats. */
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded);
 
 /* An image norm's gamma and beta, which nothing folds. */
 void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out);

@@ -1032,12 +1032,18 @@ struct vf_norm {
     vf istd, off;          /* xhat = (v - mean) * istd + off */
     struct vf_sum g, g_xhat;
 };
-/* The constants are arrays of `padded` floats, one behind the other: a cvy_bn's, or what cvy_gn_constants makes. */
+/* The constants are arrays of `padded` floats, one behind the other: a cvy_bn's, what cvy_gn_constants makes, or the first three as
+ * cvy_fold_affine makes them. */
 CVY_INLINE void vf_norm_load(struct vf_norm *n, const float *mean, ptrdiff_t padded)
 {
     n->mean = vf_loadu(mean);
     n->scale = vf_loadu(mean + padded);
     n->shift = vf_loadu(mean + 2 * padded);
+}
+/* What backward needs, too. */
+CVY_INLINE void vf_norm_load_back(struct vf_norm *n, const float *mean, ptrdiff_t padded)
+{
+    vf_norm_load(n, mean, padded);
     n->istd = vf_loadu(mean + 3 * padded);
     n->off = vf_loadu(mean + 4 * padded);
 }
@@ -1057,17 +1063,6 @@ CVY_INLINE void vf_norm_drain(struct vf_norm *n)
     vf_sum_drain(&n->g);
     vf_sum_drain(&n->g_xhat);
 }
-
-/* A norm at inference that is not folded: v * scale + shift. */
-struct vf_affine {
-    vf scale, shift;
-};
-CVY_INLINE void vf_affine_load(struct vf_affine *a, const float *scale, ptrdiff_t padded)
-{
-    a->scale = vf_loadu(scale);
-    a->shift = vf_loadu(scale + padded);
-}
-CVY_INLINE vf vf_affine(vf v, const struct vf_affine *a) { return vf_fma(v, a->scale, a->shift); }
 
 /* dL/dv = sum over the norms that read v of scale * (g - mean(g) - xhat mean(g xhat))   (Ioffe & Szegedy 2015, section 3): g is the
  * sum of scale * g already, the rest, what their statistics take away, is back_x (v - mean) + back_1 (cvy_bn_back) */

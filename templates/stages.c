@@ -64,9 +64,6 @@ $s.let vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv);
 //$ define fwd_drop
 $s.let vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
 //$ end
-//$ define fwd_affine
-$s.let vf_affine(v$s.in, &q->$s.op);
-//$ end
 //$ define mask
 (void)v$s.in;
 $s.let vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f);

@@ -974,10 +974,37 @@ START_TEST(winograd_stays_in_its_images)
                 ck_assert_int_le(v->work, k->image[k->work].floats);
             }
             ck_assert_int_le(w[PASS_DATA].images, dz->copies);
-            ck_assert_int_eq(k->wu_floats, (int64_t)36 * blocks_of(channels[i][0]) * blocks_of(channels[i][1]) * 256);
-            ck_assert_int_eq(k->wt_floats, k->wu_floats);
-            ck_assert_int_eq(infer->fold_floats, k->wu_floats);
+            const int64_t taps = (int64_t)9 * blocks_of(channels[i][0]) * blocks_of(channels[i][1]) * 256;
+            ck_assert_int_eq(k->wu_floats, w[PASS_FORWARD].made ? 0 : 4 * taps);
+            ck_assert_int_eq(k->wt_floats, w[PASS_DATA].made ? taps : 4 * taps);
+            ck_assert_int_eq(infer->fold_floats, alone[PASS_FORWARD].made ? taps : 4 * taps);
         }
+}
+END_TEST
+
+/* Weights are transformed on the way where few tiles meet many channels, in training and at inference apart. */
+START_TEST(winograd_weights_from_taps)
+{
+    static const struct {
+        int channels, size, batch;
+        bool made[3]; /* forward, backward-data, inference */
+    } want[] = {
+        {64, 32, 64, {false, false, false}},
+        {512, 8, 8, {true, true, true}},
+        {128, 8, 128, {false, false, false}},
+        {64, 8, 1, {true, true, false}},
+    };
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const Plan *p = plan_of_text(xprintf("{name: n1, input: [16, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1}, conv: %d, global_avg_pool, linear: classes], "
+                                             "train: {batch: %d}}", want[i].size, want[i].size, want[i].channels, want[i].channels, want[i].batch), "avx2");
+        const Winograd *w[] = {&p->kernel[1].winograd[PASS_FORWARD], &p->kernel[1].winograd[PASS_DATA], &p->infer[1].winograd[PASS_FORWARD]};
+        for (int j = 0; j < 3; j++) {
+            ck_assert(w[j]->on);
+            ck_assert_msg((w[j]->made > 0) == want[i].made[j], "%d channels at %d, %d: %d a time", want[i].channels, want[i].size, j, w[j]->made);
+            ck_assert_int_eq(w[j]->made ? w[j]->blocks % w[j]->made : 0, 0);
+        }
+    }
 }
 END_TEST
 
@@ -1648,6 +1675,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, weights_of_one_dimension);
     tcase_add_loop_test(c, winograd_stays_in_its_images, 0, 4 * (TARGET_PORTABLE + 1));
     tcase_add_test(c, winograd_where_it_gains);
+    tcase_add_test(c, winograd_weights_from_taps);
     tcase_add_test(c, unroll_budget);
     tcase_add_test(c, unroll_none);
     tcase_add_test(c, unroll_full_is_refused);
