@@ -121,12 +121,20 @@ static int made_at_a_time(const Winograd *w)
     return n;
 }
 
+/* A register tile of `rows`: its steps, and for each part of them a call and the sums, which go to memory and come back for the next part. */
+static double tile_cycles(const Target *t, const Winograd *w, int rows)
+{
+    const int steps = w->weights ? w->block : w->blocks * w->lanes, parts = w->made ? w->blocks / w->made : 1;
+
+    return steps * step_cycles(t, rows, w->vectors) + parts * CALL + (2.0 * parts - 1) * rows * w->vectors * t->parts;
+}
+
 static double block_cycles(const Target *t, const Winograd *w)
 {
-    const double parts = t->parts, steps = w->weights ? w->block : (double)w->blocks * w->lanes;
+    const double parts = t->parts;
     const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
-    const double sums = full * (steps * step_cycles(t, w->rows, w->vectors) + CALL + w->rows * w->vectors * parts) +
-                        rest * (steps * step_cycles(t, w->rows - 1, w->vectors) + CALL + (w->rows - 1) * w->vectors * parts);
+    const double sums = full * tile_cycles(t, w, w->rows) + (rest ? rest * tile_cycles(t, w, w->rows - 1) : 0);
+
     if (!w->weights)
         return 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks) + weights_cycles(t, w);
     const double dw = 4.0 * 9 * 256 * w->blocks * w->out_blocks;
@@ -199,12 +207,12 @@ static double choose_weights(const Plan *p, Winograd *w)
     return each;
 }
 
-/* Cycles of an image's weights where `held` bytes are read between one image and the next. */
+/* Cycles of an image where `held` bytes of weights are read between one image and the next. */
 static double folded_cycles(const Target *t, const Winograd *w, double held)
 {
     const double read = weight_bytes(w);
 
-    return divide_up(w->tiles, w->block) * weights_cycles(t, w) + read / speed(held) - read / speed(read + 4.0 * w->work);
+    return divide_up(w->tiles, w->block) * block_cycles(t, w) + read / speed(held) - read / speed(read + 4.0 * w->work);
 }
 
 /* The same at inference, where all layers' weights are read for each image. */
