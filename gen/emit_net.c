@@ -402,7 +402,7 @@ static void folds(const Net *n)
     }
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
-        const int padded = a->padded;
+        const int padded = plan_norm(n->p, a->op)->padded;
         if (op_is_image_norm(n->g->op[a->op].kind)) {
             line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, p + %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
                                           param_macro(n, a->op, PARAM_BETA), n->g->op[a->op].shape.c, affine_macro(n->p, a->op),

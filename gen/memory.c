@@ -482,7 +482,7 @@ static void place_kernels(Plan *p)
 
 int64_t affine_floats(const Plan *p, const Affine *a)
 {
-    return (op_is_image_norm(p->g->op[a->op].kind) ? 2 : 3) * (int64_t)a->padded + LANES * plan_norm(p, a->op)->shifted;
+    return (op_is_image_norm(p->g->op[a->op].kind) ? 2 : 3) * (int64_t)plan_norm(p, a->op)->padded;
 }
 
 /* Enough for the cores that people have, few enough that their partial sums stay small. */
@@ -524,7 +524,6 @@ bool memory_build(Plan *p)
     for (int i = 0; i < p->naffine; i++) {
         Affine *a = &p->affine[i];
         a->at = p->fold_floats;
-        a->padded = plan_norm(p, a->op)->padded;
         p->fold_floats += affine_floats(p, a);
     }
 

@@ -390,7 +390,6 @@ typedef struct Kernel {
 typedef struct Affine {
     int op;
     int64_t at; /* mean, scale, shift, in the folded weights; of an image norm gamma, beta */
-    int padded; /* floats of each */
 } Affine;
 
 typedef enum NormPlace { NORM_FOLDED, NORM_EPILOGUE, NORM_PROLOGUE } NormPlace;

@@ -180,11 +180,11 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
         float *to = f + p->affine[i].at;
         if (op_is_image_norm(p->g->op[op].kind)) {
-            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, to, to + p->affine[i].padded);
+            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, to, to + plan_norm(p, op)->padded);
             continue;
         }
         const struct cvy_fold norm = norm_of(p, w, op);
-        cvy_fold_affine(&norm, channels, to, p->affine[i].padded);
+        cvy_fold_affine(&norm, channels, to, plan_norm(p, op)->padded);
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
         if (!isfinite(f[i])) {
