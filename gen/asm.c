@@ -15,6 +15,7 @@
 /* Lines first .. last of an innermost `for` with multiply-adds in it. */
 typedef struct Block {
     int first, last;
+    int steps; /* that the compiler is asked to make one: 2 behind CVY_TWICE */
     int fma, loads, broadcasts;
     const char *function;
 } Block;
@@ -25,6 +26,18 @@ typedef struct Header {
     const char **function; /* that each line is of, or NULL */
     int nlines;
 } Header;
+
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *s, const char *with)
+{
+    const size_t n = strlen(s), m = strlen(with);
+
+    return n >= m && strcmp(s + n - m, with) == 0;
+}
 
 static int times(const char *line, size_t len, const char *word)
 {
@@ -52,7 +65,7 @@ static Header read_header(const char *text)
     Header h = {0};
     Block open[DEEP];
     bool braces[DEEP];
-    int depth = 0, number = 0;
+    int depth = 0, number = 0, steps = 1;
     const char *function = NULL;
 
     for (const char *line = text; *line; number++) {
@@ -63,9 +76,10 @@ static Header read_header(const char *text)
             function = name_before_bracket(line);
         *PUSH(h.function, h.nlines) = function;
         if (opens && depth < DEEP) {
-            open[depth] = (Block){number + 1, 0, 0, 0, 0, function};
+            open[depth] = (Block){.first = number + 1, .steps = steps, .function = function};
             braces[depth++] = loop;
         }
+        steps = begins(at, "CVY_TWICE") ? 2 : 1;
         const int fma = times(line, len, "vf_fma("), loads = times(line, len, "vf_load("), sets = times(line, len, "vf_set(");
         for (int d = depth - 1; d >= 0 && (fma || loads || sets); d--) {
             if (!braces[d])
@@ -85,18 +99,6 @@ static Header read_header(const char *text)
 }
 
 /* ---- instructions ---- */
-
-static bool begins(const char *s, const char *with)
-{
-    return strncmp(s, with, strlen(with)) == 0;
-}
-
-static bool ends(const char *s, const char *with)
-{
-    const size_t n = strlen(s), m = strlen(with);
-
-    return n >= m && strcmp(s + n - m, with) == 0;
-}
 
 /* The instruction of a line: NULL for labels, directives, comments. */
 static const char *instruction(const char *line)
@@ -209,7 +211,7 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
     /* of each block: whether the loop names its first line (where a loop's own jump stands, or the next one begins), and one inside */
     bool *named = xalloc((size_t)r->header->n + 1), *inside = xalloc((size_t)r->header->n + 1), any = false;
     const char *around = NULL;
-    int first = 0;
+    int first = 0, steps = 1;
 
     for (int i = l->from; i <= l->to; i++) {
         const char *in = instruction(r->text.line[i]);
@@ -241,7 +243,10 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
         l->line = l->line ? l->line : k->first;
         l->want_fma += k->fma * r->parts;
         l->want_loads += k->loads * r->parts + k->broadcasts;
+        steps = k->steps;
     }
+    if (l->fma > l->want_fma) /* the compiler did as it was told: loops of many instructions it leaves alone */
+        l->want_fma *= steps, l->want_loads *= steps;
     if (!l->core) { /* inlined without a trace of its blocks: it is known by what stands around them, and not what it must have */
         l->core = around;
         l->line = first;

@@ -12,7 +12,7 @@ typedef struct AsmLoop {
     int from, to;                  /* lines of the assembly, the label and the jump among them */
     int instructions, fma, loads, stores;
     int stack, spills;             /* instructions that read or write the stack; those of vectors among them */
-    int want_fma, want_loads;      /* of the header's text; 0: not known */
+    int want_fma, want_loads;      /* of the header's text, of two steps where the compiler made one of them; 0: not known */
     int alike;                     /* so many loops of the same header function have the same counts */
 } AsmLoop;
 

@@ -116,6 +116,7 @@ static Rec *core_record(const Core *c)
     rec_int(r, "x_row", c->x_row);
     rec_int(r, "w_row", c->w_row);
     rec_int(r, "lanes", c->lanes);
+    rec_int(r, "twice", c->lanes % 2 == 0);
     rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)c->vectors * LANES);
     rec_int(r, "w_step", c->vectors * c->w_out);
@@ -208,7 +209,7 @@ static Rec *weight_record(const WeightCore *c)
     Rec *r = rec_new();
 
     rec_str(r, "template", "weights");
-    rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
     rec_int(r, "lanewise", c->lanewise);
     rec_int(r, "group", c->share);
     rec_int(r, "x_group", c->x_group);
@@ -219,6 +220,7 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "z_block", c->z_block);
     rec_int(r, "w_out", c->w_out);
     rec_int(r, "bands", c->band < c->h);
+    rec_str(r, "fresh", c->band < c->h ? "fresh && band == 0" : "fresh");
     rec_int(r, "band", c->band);
     rec_int(r, "blocks", c->blocks);
     rec_int(r, "rows", c->rows);
@@ -329,6 +331,7 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
             w->w, w->out_blocks * LANES, w->block, w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
+    rec_int(r, "twice", w->lanes % 2 == 0);
     rec_int(r, "channels", (int64_t)w->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)w->vectors * LANES);
     rec_int(r, "u_point", w->u_point);

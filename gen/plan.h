@@ -18,8 +18,10 @@ enum {
     UNROLL_PIXELS = 16,    /* pixels of a row in the weights' gradient */
     BAND_FLOATS = 7168,    /* what a band of rows may take of the first cache: 28 of 32 KB */
     UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
-    GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels ... */
-    GROUP_FLOATS = 131072, /* ... and this much scratch */
+    GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels, ... */
+    GROUP_FLOATS = 131072, /* ... this much scratch, ... */
+    GROUP_WALK = 4096,     /* ... and this much of the first cache (16 of 32 KB), if ... */
+    GROUP_WEIGHTS = 131072, /* ... the weights are no more than the second cache takes */
     UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
     GROUP_KEPT = 5, GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
 };

@@ -525,6 +525,21 @@ static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
     return (c->h + bands - 1) / bands;
 }
 
+/* How many images a walk takes. Adding to dw costs a small image more than its pixels do; but what a walk reads (rows of x that one row of the kernel meets,
+ * and dz) is read again for every step through a block's channels, and should stay in the first cache. Weights that come from memory cost most. */
+static int images_together(const WeightCore *c, const Op *o, const Image *xs, const Image *dz)
+{
+    const int64_t lanes = xs->plain ? 1 : LANES, pixels = (int64_t)c->h * c->w, cols = (int64_t)(c->w - 1) * o->stride[1] + (int64_t)(o->kernel[1] - 1) * o->dilation[1] + 1;
+    const int64_t rows = c->rows > 1 ? c->h : (int64_t)(c->h - 1) * o->stride[0] + (int64_t)(o->kernel[0] - 1) * o->dilation[0] + 1;
+    const int64_t walk = rows * cols * lanes + pixels * c->vectors * LANES;
+    const bool large = c->w_out * c->out_blocks > GROUP_WEIGHTS;
+    int n = 1;
+
+    while (n < 16 && n * pixels < GROUP_PIXELS && (n + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS && (large || (n + 1) * walk <= GROUP_WALK))
+        n++;
+    return n;
+}
+
 static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
@@ -598,12 +613,9 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
             c->in_w = 0;
     }
 
-    /* small images: several in one walk, so that dw is read and written less often */
     c->x_image = xs->floats;
     c->z_image = dz->floats;
-    c->images = 1;
-    while (c->images < 16 && k->xg < 0 && (int64_t)c->images * c->h * c->w < GROUP_PIXELS && (c->images + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS)
-        c->images++;
+    c->images = k->xg < 0 ? images_together(c, o, xs, dz) : 1;
     c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
     c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
     c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;

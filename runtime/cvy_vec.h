@@ -36,6 +36,15 @@
 #else
 #define CVY_APART(pointer) (void)(pointer)
 #endif
+/* Before a loop: two steps of it in one. A loop's own counting and jump are a fifth of its instructions, and a core that shares its processor with a
+ * neighbour has half as many a cycle. */
+#if defined __clang__
+#define CVY_TWICE _Pragma("clang loop unroll_count(2)")
+#elif defined __GNUC__
+#define CVY_TWICE _Pragma("GCC unroll 2")
+#else
+#define CVY_TWICE
+#endif
 #if defined __STDC_VERSION__ && !defined __cplusplus
 #define CVY_RESTRICT restrict
 #else
@@ -456,6 +465,14 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+/* A sum over images: v is added to what is there; fresh: it is the first, and what is there is nothing yet. */
+CVY_INLINE void vf_sum(float *to, vf v, int fresh)
+{
+    if (fresh)
+        vf_store(to, v);
+    else
+        vf_store(to, vf_add(vf_load(to), v));
+}
 
 /* Whether the processor has the instructions that the target takes. Needs none of them itself. */
 CVY_INLINE int cvy_supported(void)
@@ -785,8 +802,8 @@ CVY_INLINE void cvy_winograd_out(const float *m, ptrdiff_t point, vf bias, vf *y
         y[4 * i + 2] = vf_add(r[2], bias), y[4 * i + 3] = vf_add(r[3], bias);
     }
 }
-/* dw[9][16][16] += G^T u G for 16 x 16 channels; u[36][16][16]. */
-CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
+/* dw[9][16][16] += G^T u G for 16 x 16 channels, fresh: dw = it; u[36][16][16]. */
+CVY_KEEP void cvy_winograd_taps(const float *u, float *dw, int fresh)
 {
     for (int l = 0; l < VF; l++, u += VF, dw += VF) {
         vf s[18];
@@ -799,9 +816,8 @@ CVY_KEEP void cvy_winograd_taps(const float *u, float *dw)
             vf r[3];
             vf_winograd_taps(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
             float *const d = dw + 3 * i * 256;
-            vf_store(d, vf_add(vf_load(d), r[0]));
-            vf_store(d + 256, vf_add(vf_load(d + 256), r[1]));
-            vf_store(d + 512, vf_add(vf_load(d + 512), r[2]));
+            for (int k = 0; k < 3; k++)
+                vf_sum(d + k * 256, r[k], fresh);
         }
     }
 }

@@ -36,6 +36,9 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
         for (int r = $t.row_from; r < $t.row_to; r++) {
             const float *const xr = x + r * $c.x_row, *const wr = w + r * $c.w_row;
             //$ for k in t.taps
+            //$ if c.twice
+            CVY_TWICE
+            //$ end
             for (int l = 0; l < $c.lanes; l++) {
                 const float *const xt = xr + $k.x + l, *const wt = wr + $k.w + l * 16;
                 //$ for v in t.vectors
@@ -115,7 +118,7 @@ CVY_INLINE void $h.name_$c.name(const float *x, const float *w, const float *bia
 
 //$ define weights
 /* $c.doc */
-static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images)
+static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, int fresh)
 {
     //$ if c.bands
     for (int band = 0; band < $c.h; band += $c.band)
@@ -168,7 +171,7 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                             //$ end
                         }
                     //$ for a in c.acc
-                    vf_store(d + $a.w, vf_add(vf_load(d + $a.w), $a.name));
+                    vf_sum(d + $a.w, $a.name, $c.fresh);
                     //$ end
                 }
             }

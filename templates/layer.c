@@ -129,9 +129,9 @@ at_of[member] = at;
 //$ define call_weights
 //$ if s.group
 if (member + 1 == $s.group || i + 1 == range.end)
-    $s.core($s.x_group, $s.dz_group, dw, member + 1$s.work);
+    $s.core($s.x_group, $s.dz_group, dw, member + 1, i < range.first + $s.group$s.work);
 //$ else
-$s.core($s.x, $s.dz, dw, 1$s.work);
+$s.core($s.x, $s.dz, dw, 1, at.fresh$s.work);
 //$ end
 //$ end
 //$ define begin_piece_stats
@@ -142,7 +142,8 @@ cvy_bn_begin_sums($s.norm, piece);
 //$ end
 //$ define begin_piece_weights
 float *const dw = k->dw + (int64_t)piece * $s.floats;
-memset(dw, 0, sizeof(float) * $s.floats);
+if (range.first == range.end)
+    memset(dw, 0, sizeof(float) * $s.floats); /* else the first images set it */
 //$ end
 //$ define begin_piece_bias
 memset(k->db + (int64_t)piece * $s.padded, 0, sizeof(double) * $s.padded);

@@ -14,6 +14,9 @@ CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m$c
     //$ end
     //$ end
     for (int b = 0; b < $c.steps; b++, v += $c.v_block, u += 256)
+        //$ if c.twice
+        CVY_TWICE
+        //$ end
         for (int l = 0; l < $c.lanes; l++) {
             const float *const vl = v + l, *const ul = u + l * 16;
             //$ for w in t.vectors
@@ -117,6 +120,7 @@ CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int 
         //$ for a in k.acc
         vf $a.name = vf_zero();
         //$ end
+        CVY_TWICE
         for (int t = 0; t < n; t++, vt += 16, zt += 16) {
             //$ for w in c.vector
             const vf z$w.i = vf_load(zt + $w.z);
@@ -135,8 +139,8 @@ CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int 
     }
     //$ end
 }
-/* dw += the sum over `images` images of x * dz, $c.block tiles at a time */
-static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, float *work)
+/* dw += the sum over `images` images of x * dz, $c.block tiles at a time; fresh: dw = it */
+static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, int fresh, float *work)
 {
     static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
     static const struct cvy_tiles back = {$c.across, $c.tiles_image, $c.out_blocks, $c.z_image, $c.z_row, $c.z_block, $c.z_point, $c.v_block};
@@ -151,7 +155,7 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                 for (int p = 0; p < 36; p++)
                     $h.name_weights_sum(work + p * $c.v_point + b * $c.v_block, z + p * $c.z_point + c * $c.v_block, m + p * 256, n);
                 for (int v = 0; v < $c.vectors; v++)
-                    cvy_winograd_taps(m + v * $c.m_vector, dw + ((c + v) * (ptrdiff_t)$c.blocks + b) * (9 * 256));
+                    cvy_winograd_taps(m + v * $c.m_vector, dw + ((c + v) * (ptrdiff_t)$c.blocks + b) * (9 * 256), fresh && first == 0);
             }
     }
 }

@@ -102,7 +102,9 @@ int main(void)
 #endif
     JOIN(CORE, FORWARD)(x, IMAGES, u, bias, work, &forward, take_image, take_begin, take_point, cvy_end_nothing);
     JOIN(CORE, DATA)(z, IMAGES, back, NULL, work, &data, take_image, take_begin, take_point, cvy_end_nothing);
-    JOIN(CORE, weights)(x, z, dw, IMAGES, work);
+    memset(dw, 0xff, sizeof(float) * BI * BO * 9 * 256); /* NaN: the first call sets, the second adds */
+    JOIN(CORE, weights)(x, z, dw, IMAGES, 1, work);
+    JOIN(CORE, weights)(x, z, dw, IMAGES, 0, work);
 
     for (int m = 0; m < IMAGES; m++) {
         for (int o = 0; o < CO; o++)
@@ -130,7 +132,7 @@ int main(void)
                 const int m = p / (OH * OW), v = p / OW % OH, h = p % OW;
                 sum += (double)x[at(m, BI, i / 9, XR, XC, v + i % 9 / 3, h + i % 3)] * (double)z[at(m, BO, o, ZR, ZC, v + TOP, h + TOP)];
             }
-            meet(&e[2], sum, (double)dw[tap(o, i / 9, i % 9)]);
+            meet(&e[2], 2 * sum, (double)dw[tap(o, i / 9, i % 9)]);
         }
 
     int wrong = 0;
