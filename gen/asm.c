@@ -80,7 +80,7 @@ static Header read_header(const char *text)
             braces[depth++] = loop;
         }
         steps = begins(at, "CVY_TWICE") ? 2 : 1;
-        const int fma = times(line, len, "vf_fma("), loads = times(line, len, "vf_load("), sets = times(line, len, "vf_set(");
+        const int fma = times(line, len, "vf_fma(") + times(line, len, "vf_keep_fma("), loads = times(line, len, "vf_load("), sets = times(line, len, "vf_set(");
         for (int d = depth - 1; d >= 0 && (fma || loads || sets); d--) {
             if (!braces[d])
                 continue;

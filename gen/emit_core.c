@@ -117,6 +117,7 @@ static Rec *core_record(const Core *c)
     rec_int(r, "w_row", c->w_row);
     rec_int(r, "lanes", c->lanes);
     rec_int(r, "twice", c->lanes % 2 == 0);
+    rec_int(r, "apart", c->lanes == 1 && !c->lanewise); /* all taps stand one behind the other, and meet the same pixels */
     rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)c->vectors * LANES);
     rec_int(r, "w_step", c->vectors * c->w_out);
@@ -211,6 +212,7 @@ static Rec *weight_record(const WeightCore *c)
     rec_str(r, "template", "weights");
     rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
     rec_int(r, "lanewise", c->lanewise);
+    rec_int(r, "apart", c->apart);
     rec_int(r, "group", c->share);
     rec_int(r, "x_group", c->x_group);
     rec_int(r, "x_image", c->x_image);

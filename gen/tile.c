@@ -540,6 +540,17 @@ static int images_together(const WeightCore *c, const Op *o, const Image *xs, co
     return n;
 }
 
+/* How many values of x a pixel has in common with the next one of its row. */
+static int next_reads(const WeightCore *c)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->nacc; i++)
+        for (int j = 0; j < c->nacc; j++)
+            n += c->acc[j].x + c->x_x == c->acc[i].x;
+    return n;
+}
+
 static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
@@ -619,6 +630,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
     c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
     c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;
+    c->apart = t->kind != TARGET_AVX2 || k->lanewise || t->parts * (c->nacc + 1) * c->vectors + next_reads(c) > t->parts * t->registers;
 }
 
 /* ---- lanewise: images in which lane meets lane ---- */

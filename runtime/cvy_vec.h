@@ -30,7 +30,7 @@
 #define CVY_PREFETCH(p) ((void)0)
 #define CVY_MAYBE static inline
 #endif
-/* Between the pixels of an unrolled row: what they load through `pointer` is not shared. It would be kept in registers, and the accumulators on the stack. */
+/* Between pixels of an unrolled row, or unrolled taps: what they load through `pointer` is not shared. It would be kept in registers, and the accumulators on the stack. */
 #if defined __GNUC__
 #define CVY_APART(pointer) __asm__("" : "+r"(pointer))
 #else
@@ -465,6 +465,17 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+/* x * y + sum, where the sum stays in the register that it is in: of many sums in straight code, gcc moves some from one to another, and runs out of them. */
+#if defined CVY_AVX2 && defined __GNUC__
+CVY_INLINE vf vf_keep_fma(vf x, vf y, vf sum)
+{
+    __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+x"(sum.a) : "x"(x.a), "x"(y.a));
+    __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+x"(sum.b) : "x"(x.b), "x"(y.b));
+    return sum;
+}
+#else
+CVY_INLINE vf vf_keep_fma(vf x, vf y, vf sum) { return vf_fma(x, y, sum); }
+#endif
 /* A sum over images: v is added to what is there; fresh: it is the first, and what is there is nothing yet. */
 CVY_INLINE void vf_sum(float *to, vf v, int fresh)
 {

@@ -40,7 +40,13 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
             CVY_TWICE
             //$ end
             for (int l = 0; l < $c.lanes; l++) {
+                //$ if c.apart
+                const float *xt = xr + $k.x + l, *wt = wr + $k.w + l * 16;
+                CVY_APART(xt);
+                CVY_APART(wt);
+                //$ else
                 const float *const xt = xr + $k.x + l, *const wt = wr + $k.w + l * 16;
+                //$ end
                 //$ for v in t.vectors
                 const vf w$v.i = vf_load(wt + $v.w);
                 //$ end
@@ -149,7 +155,9 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                             //$ end
                                 //$ for p in g.each
                                 {
+                                    //$ if c.apart
                                     CVY_APART(xp);
+                                    //$ end
                                     //$ for v in c.vector
                                     const vf z$v.i = vf_load(zp + $p.z + $v.z);
                                     //$ end
@@ -161,7 +169,7 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                                     s = vf_set(xp[$q.x]);
                                     //$ end
                                     //$ for a in q.acc
-                                    $a.name = vf_fma(s, z$a.v, $a.name);
+                                    $a.name = vf_keep_fma(s, z$a.v, $a.name);
                                     //$ end
                                     //$ end
                                 }
