@@ -532,23 +532,55 @@ CVY_INLINE vf vf_first(vf v, int n)
     return vf_loadu(t);
 }
 
+/* Four times four floats, one behind the other. */
+CVY_INLINE vf vf_load_quads(const float *p, const float *q, const float *r, const float *s)
+{
+#if defined CVY_AVX512
+    const __m256 low = _mm256_set_m128(_mm_loadu_ps(q), _mm_loadu_ps(p)), high = _mm256_set_m128(_mm_loadu_ps(s), _mm_loadu_ps(r));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+#elif defined CVY_AVX2
+    return vf_pair(_mm256_set_m128(_mm_loadu_ps(q), _mm_loadu_ps(p)), _mm256_set_m128(_mm_loadu_ps(s), _mm_loadu_ps(r)));
+#else
+    float t[VF];
+    memcpy(t, p, 16), memcpy(t + 4, q, 16), memcpy(t + 8, r, 16), memcpy(t + 12, s, 16);
+    return vf_loadu(t);
+#endif
+}
+
 /* Channels first .. first + 15 of a blocked image's pixel: p is that pixel in the image's first block, `area` its pixels. Of these
  * channels those in [0, end) are read (the rest is zero), written, or added to; first may be negative and need not begin a block. */
+CVY_INLINE ptrdiff_t cvy_lane_at(ptrdiff_t area, int c) { return c / VF * area * VF + c % VF; }
+/* Four of them at a time, where all begin at a multiple of four. */
+CVY_INLINE int cvy_by_quads(int first, int end) { return ((first | end) & 3) == 0; }
+CVY_INLINE const float *cvy_quad(const float *p, ptrdiff_t area, int c, int end)
+{
+    static const float none[4] = {0, 0, 0, 0};
+    return c >= 0 && c < end ? p + cvy_lane_at(area, c) : none;
+}
 CVY_INLINE vf vf_load_lanes(const float *p, ptrdiff_t area, int first, int end)
 {
+    if (cvy_by_quads(first, end))
+        return vf_load_quads(cvy_quad(p, area, first, end), cvy_quad(p, area, first + 4, end), cvy_quad(p, area, first + 8, end),
+            cvy_quad(p, area, first + 12, end));
     float t[VF] = {0};
     for (int l = 0; l < VF; l++)
         if (first + l >= 0 && first + l < end)
-            t[l] = p[(first + l) / VF * area * VF + (first + l) % VF];
+            t[l] = p[cvy_lane_at(area, first + l)];
     return vf_loadu(t);
 }
 CVY_INLINE void vf_store_lanes(float *p, ptrdiff_t area, int first, int end, vf v)
 {
+    const int step = cvy_by_quads(first, end) ? 4 : 1;
     float t[VF];
     memcpy(t, &v, sizeof t);
-    for (int l = 0; l < VF; l++)
-        if (first + l >= 0 && first + l < end)
-            p[(first + l) / VF * area * VF + (first + l) % VF] = t[l];
+    for (int l = 0; l < VF; l += step)
+        if (first + l >= 0 && first + l < end) {
+            float *const to = p + cvy_lane_at(area, first + l);
+            if (step == 4)
+                memcpy(to, t + l, 16);
+            else
+                *to = t[l];
+        }
 }
 CVY_INLINE void vf_add_lanes(float *p, ptrdiff_t area, int first, int end, vf v)
 {

@@ -1,4 +1,5 @@
-/* test_vec.c - the activations of cvy_vec.h, and their backward, against double: a walk over the floats from -100 to 100, and the edges.
+/* test_vec.c - the activations of cvy_vec.h, and their backward, against double: a walk over the floats from -100 to 100, and the edges. Then lanes
+ * that begin anywhere.
  * Compiled once for each target (meson.build); skipped where the processor cannot run it.
  *
  *   test_vec */
@@ -218,6 +219,43 @@ static int check_zero(void)
     return bad > 0;
 }
 
+/* Loads, stores and sums of 16 channels from any `first` on, of `end`, against the definition: exact. */
+static int check_lanes(void)
+{
+    enum { AREA = 3, BLOCKS = 3, N = BLOCKS * AREA * VF, PIXEL = 1 };
+    static float image[N], after[2][N], lane[VF], got[VF];
+
+    for (int i = 0; i < N; i++)
+        image[i] = (float)(i + 1);
+    for (int l = 0; l < VF; l++)
+        lane[l] = (float)(1000 + l);
+    for (int end = 0; end <= BLOCKS * VF; end++)
+        for (int first = -2 * VF; first <= BLOCKS * VF; first++) {
+            float *const p = image + PIXEL * VF;
+            const vf v = vf_loadu(lane), loaded = vf_load_lanes(p, AREA, first, end);
+            memcpy(got, &loaded, sizeof got);
+            memcpy(after[0], image, sizeof image), memcpy(after[1], image, sizeof image);
+            vf_store_lanes(after[0] + PIXEL * VF, AREA, first, end, v);
+            vf_add_lanes(after[1] + PIXEL * VF, AREA, first, end, v);
+            float want[2][N];
+            memcpy(want[0], image, sizeof image), memcpy(want[1], image, sizeof image);
+            int wrong = 0;
+            for (int l = 0; l < VF; l++) {
+                const int c = first + l, at = c < 0 || c >= end ? -1 : (c / VF * AREA + PIXEL) * VF + c % VF;
+                wrong |= got[l] != (at < 0 ? 0 : image[at]);
+                if (at >= 0)
+                    want[0][at] = lane[l], want[1][at] += lane[l];
+            }
+            wrong |= memcmp(want, after, sizeof want) != 0;
+            if (wrong) {
+                printf("FAILED: lanes from %d, of %d\n", first, end);
+                return 1;
+            }
+        }
+    printf("lanes ok\n");
+    return 0;
+}
+
 int main(void)
 {
     int failed = 0;
@@ -229,13 +267,13 @@ int main(void)
     const int runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     if (!runs) {
-        printf("this processor cannot run it\n0 passed, 0 failed, %d skipped\n", CASES + 1);
+        printf("this processor cannot run it\n0 passed, 0 failed, %d skipped\n", CASES + 2);
         return 77;
     }
 #endif
     for (int i = 0; i < CASES; i++)
         failed += check(i);
-    failed += check_zero();
-    printf("%d passed, %d failed, 0 skipped\n", CASES + 1 - failed, failed);
+    failed += check_zero() + check_lanes();
+    printf("%d passed, %d failed, 0 skipped\n", CASES + 2 - failed, failed);
     return failed > 0;
 }
