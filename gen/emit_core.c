@@ -213,6 +213,7 @@ static Rec *weight_record(const WeightCore *c)
     rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
     rec_int(r, "lanewise", c->lanewise);
     rec_int(r, "apart", c->apart);
+    rec_str(r, "fma", c->kept ? "vf_keep_fma" : "vf_fma");
     rec_int(r, "group", c->share);
     rec_int(r, "x_group", c->x_group);
     rec_int(r, "x_image", c->x_image);

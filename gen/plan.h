@@ -291,7 +291,8 @@ typedef struct WeightCore {
     int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
     int pixels;               /* of a row of dz that are unrolled together at most */
-    bool apart;               /* each of them loads what it reads of x: there are no registers for what it shares with the next */
+    bool kept;                /* sums are kept in their registers: of what is broadcast, none can be an operand in memory */
+    bool apart;               /* each pixel loads what it reads of x: there are no registers for what it shares with the next */
     int band;                 /* rows of dz that are walked together: with the rows of x that they meet they stay in the first cache */
     int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;

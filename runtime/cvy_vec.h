@@ -45,6 +45,14 @@
 #else
 #define CVY_TWICE
 #endif
+/* Before a local array that vectors are stored to. */
+#if defined __GNUC__
+#define CVY_ALIGNED __attribute__((aligned(64)))
+#elif defined __STDC_VERSION__ && __STDC_VERSION__ >= 201112L
+#define CVY_ALIGNED _Alignas(64)
+#else
+#define CVY_ALIGNED
+#endif
 #if defined __STDC_VERSION__ && !defined __cplusplus
 #define CVY_RESTRICT restrict
 #else
@@ -466,11 +474,16 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
 /* x * y + sum, where the sum stays in the register that it is in: of many sums in straight code, gcc moves some from one to another, and runs out of them. */
-#if defined CVY_AVX2 && defined __GNUC__
+#if defined __GNUC__ && (defined CVY_AVX2 || defined CVY_AVX512)
+#define CVY_KEEP_FMA(x, y, sum) __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(x), "v"(y))
 CVY_INLINE vf vf_keep_fma(vf x, vf y, vf sum)
 {
-    __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+x"(sum.a) : "x"(x.a), "x"(y.a));
-    __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+x"(sum.b) : "x"(x.b), "x"(y.b));
+#if defined CVY_AVX512
+    CVY_KEEP_FMA(x, y, sum);
+#else
+    CVY_KEEP_FMA(x.a, y.a, sum.a);
+    CVY_KEEP_FMA(x.b, y.b, sum.b);
+#endif
     return sum;
 }
 #else
@@ -675,6 +688,40 @@ CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int chann
         }
 }
 
+/* ---- a register's part of a vf, for transforms: a vf in two or four registers leaves too few for what a transform holds at once ---- */
+
+#if defined CVY_AVX2
+enum { VH = 8 }; /* floats in a vh */
+typedef __m256 vh;
+CVY_INLINE vh vh_set(float x) { return _mm256_set1_ps(x); }
+CVY_INLINE vh vh_load(const float *p) { return _mm256_load_ps(p); }
+CVY_INLINE void vh_store(float *p, vh v) { _mm256_store_ps(p, v); }
+CVY_INLINE vh vh_add(vh a, vh b) { return _mm256_add_ps(a, b); }
+CVY_INLINE vh vh_sub(vh a, vh b) { return _mm256_sub_ps(a, b); }
+CVY_INLINE vh vh_mul(vh a, vh b) { return _mm256_mul_ps(a, b); }
+CVY_INLINE vh vh_fma(vh a, vh b, vh c) { return _mm256_fmadd_ps(a, b, c); }
+#elif defined CVY_NEON
+enum { VH = 4 };
+typedef float32x4_t vh;
+CVY_INLINE vh vh_set(float x) { return vdupq_n_f32(x); }
+CVY_INLINE vh vh_load(const float *p) { return vld1q_f32(p); }
+CVY_INLINE void vh_store(float *p, vh v) { vst1q_f32(p, v); }
+CVY_INLINE vh vh_add(vh a, vh b) { return vaddq_f32(a, b); }
+CVY_INLINE vh vh_sub(vh a, vh b) { return vsubq_f32(a, b); }
+CVY_INLINE vh vh_mul(vh a, vh b) { return vmulq_f32(a, b); }
+CVY_INLINE vh vh_fma(vh a, vh b, vh c) { return vfmaq_f32(c, a, b); }
+#else
+enum { VH = VF };
+typedef vf vh;
+CVY_INLINE vh vh_set(float x) { return vf_set(x); }
+CVY_INLINE vh vh_load(const float *p) { return vf_load(p); }
+CVY_INLINE void vh_store(float *p, vh v) { vf_store(p, v); }
+CVY_INLINE vh vh_add(vh a, vh b) { return vf_add(a, b); }
+CVY_INLINE vh vh_sub(vh a, vh b) { return vf_sub(a, b); }
+CVY_INLINE vh vh_mul(vh a, vh b) { return vf_mul(a, b); }
+CVY_INLINE vh vh_fma(vh a, vh b, vh c) { return vf_fma(a, b, c); }
+#endif
+
 /* ---- Winograd F(4x4, 3x3): y = A^T ((G w G^T) . (B^T d B)) A for a tile of 4 x 4 outputs y and its 6 x 6 inputs d (Lavin and Gray
  * 2016), with the points 0, +-5/8, +-3/2 and infinity, whose errors are half of those of +-1, +-2. The 36 products of a tile are sums
  * over channels: 36 products of matrices, tiles x channels. ---- */
@@ -685,60 +732,62 @@ CVY_KEEP void cvy_gather_lanes(const float *from, float *to, int area, int chann
 #define CVY_BB (CVY_B * CVY_B)
 
 /* B^T d: the polynomial m(x) / (x - p) of each point p applied to d, m(x) = x (x^2 - a^2) (x^2 - b^2); m(x) for infinity. */
-CVY_INLINE void vf_winograd_in(vf d0, vf d1, vf d2, vf d3, vf d4, vf d5, vf *to, int step)
+CVY_INLINE void vh_winograd_in(vh d0, vh d1, vh d2, vh d3, vh d4, vh d5, vh *to, int step)
 {
-    const vf sum = vf_set(-(CVY_AA + CVY_BB)), product = vf_set(CVY_AA * CVY_BB), aa = vf_set(-CVY_AA), bb = vf_set(-CVY_BB);
-    const vf even_a = vf_fma(bb, d2, d4), odd_a = vf_fma(bb, d1, d3), even_b = vf_fma(aa, d2, d4), odd_b = vf_fma(aa, d1, d3);
-    to[0] = vf_fma(product, d0, vf_fma(sum, d2, d4));
-    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
-    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
-    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
-    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
-    to[5 * step] = vf_fma(product, d1, vf_fma(sum, d3, d5));
+    const vh sum = vh_set(-(CVY_AA + CVY_BB)), product = vh_set(CVY_AA * CVY_BB), aa = vh_set(-CVY_AA), bb = vh_set(-CVY_BB);
+    const vh even_a = vh_fma(bb, d2, d4), odd_a = vh_mul(vh_set(CVY_A), vh_fma(bb, d1, d3));
+    const vh even_b = vh_fma(aa, d2, d4), odd_b = vh_mul(vh_set(CVY_B), vh_fma(aa, d1, d3));
+    to[0] = vh_fma(product, d0, vh_fma(sum, d2, d4));
+    to[step] = vh_add(even_a, odd_a);
+    to[2 * step] = vh_sub(even_a, odd_a);
+    to[3 * step] = vh_add(even_b, odd_b);
+    to[4 * step] = vh_sub(even_b, odd_b);
+    to[5 * step] = vh_fma(product, d1, vh_fma(sum, d3, d5));
 }
 /* A y: the polynomial with coefficients y at each point, the highest at infinity. */
-CVY_INLINE void vf_winograd_spread(vf y0, vf y1, vf y2, vf y3, vf *to, int step)
+CVY_INLINE void vh_winograd_spread(vh y0, vh y1, vh y2, vh y3, vh *to, int step)
 {
-    const vf even_a = vf_fma(vf_set(CVY_AA), y2, y0), odd_a = vf_fma(vf_set(CVY_AA), y3, y1);
-    const vf even_b = vf_fma(vf_set(CVY_BB), y2, y0), odd_b = vf_fma(vf_set(CVY_BB), y3, y1);
+    const vh even_a = vh_fma(vh_set(CVY_AA), y2, y0), odd_a = vh_mul(vh_set(CVY_A), vh_fma(vh_set(CVY_AA), y3, y1));
+    const vh even_b = vh_fma(vh_set(CVY_BB), y2, y0), odd_b = vh_mul(vh_set(CVY_B), vh_fma(vh_set(CVY_BB), y3, y1));
     to[0] = y0;
-    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
-    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
-    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
-    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    to[step] = vh_add(even_a, odd_a);
+    to[2 * step] = vh_sub(even_a, odd_a);
+    to[3 * step] = vh_add(even_b, odd_b);
+    to[4 * step] = vh_sub(even_b, odd_b);
     to[5 * step] = y3;
 }
 /* A^T m */
-CVY_INLINE void vf_winograd_out(vf m0, vf m1, vf m2, vf m3, vf m4, vf m5, vf *to, int step)
+CVY_INLINE void vh_winograd_out(vh m0, vh m1, vh m2, vh m3, vh m4, vh m5, vh *to, int step)
 {
-    const vf even_a = vf_add(m1, m2), odd_a = vf_sub(m1, m2), even_b = vf_add(m3, m4), odd_b = vf_sub(m3, m4);
-    to[0] = vf_add(m0, vf_add(even_a, even_b));
-    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
-    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_mul(vf_set(CVY_BB), even_b));
-    to[3 * step] = vf_fma(vf_set(CVY_A * CVY_AA), odd_a, vf_fma(vf_set(CVY_B * CVY_BB), odd_b, m5));
+    const vh even_a = vh_add(m1, m2), odd_a = vh_sub(m1, m2), even_b = vh_add(m3, m4), odd_b = vh_sub(m3, m4);
+    to[0] = vh_add(m0, vh_add(even_a, even_b));
+    to[step] = vh_fma(vh_set(CVY_A), odd_a, vh_mul(vh_set(CVY_B), odd_b));
+    to[2 * step] = vh_fma(vh_set(CVY_AA), even_a, vh_mul(vh_set(CVY_BB), even_b));
+    to[3 * step] = vh_fma(vh_set(CVY_A * CVY_AA), odd_a, vh_fma(vh_set(CVY_B * CVY_BB), odd_b, m5));
 }
 /* G^T u: G's row of point p is 1, p, p^2, divided by the product of p's distances from the other points. */
-CVY_INLINE void vf_winograd_taps(vf u0, vf u1, vf u2, vf u3, vf u4, vf u5, vf *to, int step)
+CVY_INLINE void vh_winograd_taps(vh u0, vh u1, vh u2, vh u3, vh u4, vh u5, vh *to, int step)
 {
-    const vf na = vf_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vf_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
-    const vf even_a = vf_mul(na, vf_add(u1, u2)), odd_a = vf_mul(na, vf_sub(u1, u2));
-    const vf even_b = vf_mul(nb, vf_add(u3, u4)), odd_b = vf_mul(nb, vf_sub(u3, u4));
-    to[0] = vf_fma(vf_set(1 / (CVY_AA * CVY_BB)), u0, vf_add(even_a, even_b));
-    to[step] = vf_fma(vf_set(CVY_A), odd_a, vf_mul(vf_set(CVY_B), odd_b));
-    to[2 * step] = vf_fma(vf_set(CVY_AA), even_a, vf_fma(vf_set(CVY_BB), even_b, u5));
+    const vh na = vh_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vh_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vh even_a = vh_mul(na, vh_add(u1, u2)), odd_a = vh_mul(na, vh_sub(u1, u2));
+    const vh even_b = vh_mul(nb, vh_add(u3, u4)), odd_b = vh_mul(nb, vh_sub(u3, u4));
+    to[0] = vh_fma(vh_set(1 / (CVY_AA * CVY_BB)), u0, vh_add(even_a, even_b));
+    to[step] = vh_fma(vh_set(CVY_A), odd_a, vh_mul(vh_set(CVY_B), odd_b));
+    to[2 * step] = vh_fma(vh_set(CVY_AA), even_a, vh_fma(vh_set(CVY_BB), even_b, u5));
 }
 
 /* G w: the row of point p is 1, p, p^2, divided by the product of p's distances from the other points. */
-CVY_INLINE void vf_winograd_points(vf w0, vf w1, vf w2, vf *to, int step)
+CVY_INLINE void vh_winograd_points(vh w0, vh w1, vh w2, vh *to, int step)
 {
-    const vf na = vf_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vf_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
-    const vf even_a = vf_mul(na, vf_fma(vf_set(CVY_AA), w2, w0)), odd_a = vf_mul(na, w1);
-    const vf even_b = vf_mul(nb, vf_fma(vf_set(CVY_BB), w2, w0)), odd_b = vf_mul(nb, w1);
-    to[0] = vf_mul(vf_set(1 / (CVY_AA * CVY_BB)), w0);
-    to[step] = vf_fma(vf_set(CVY_A), odd_a, even_a);
-    to[2 * step] = vf_fma(vf_set(-CVY_A), odd_a, even_a);
-    to[3 * step] = vf_fma(vf_set(CVY_B), odd_b, even_b);
-    to[4 * step] = vf_fma(vf_set(-CVY_B), odd_b, even_b);
+    const vh na = vh_set(1 / (2 * CVY_AA * (CVY_AA - CVY_BB))), nb = vh_set(1 / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vh a_na = vh_set(CVY_A / (2 * CVY_AA * (CVY_AA - CVY_BB))), b_nb = vh_set(CVY_B / (2 * CVY_BB * (CVY_BB - CVY_AA)));
+    const vh even_a = vh_mul(na, vh_fma(vh_set(CVY_AA), w2, w0)), odd_a = vh_mul(a_na, w1);
+    const vh even_b = vh_mul(nb, vh_fma(vh_set(CVY_BB), w2, w0)), odd_b = vh_mul(b_nb, w1);
+    to[0] = vh_mul(vh_set(1 / (CVY_AA * CVY_BB)), w0);
+    to[step] = vh_add(even_a, odd_a);
+    to[2 * step] = vh_sub(even_a, odd_a);
+    to[3 * step] = vh_add(even_b, odd_b);
+    to[4 * step] = vh_sub(even_b, odd_b);
     to[5 * step] = w2;
 }
 
@@ -754,6 +803,17 @@ CVY_INLINE const float *cvy_tile(const struct cvy_tiles *g, const float *x, int 
     const int tile = t % g->tiles;
     return x + t / g->tiles * g->image + tile / g->across * 4 * g->row + tile % g->across * (4 * VF);
 }
+/* Rows of six points, from s on, to the points of a transformed tile. */
+CVY_INLINE float *cvy_six_points(const vh *r, float *to, ptrdiff_t point)
+{
+    vh_store(to, r[0]), to += point;
+    vh_store(to, r[1]), to += point;
+    vh_store(to, r[2]), to += point;
+    vh_store(to, r[3]), to += point;
+    vh_store(to, r[4]), to += point;
+    vh_store(to, r[5]), to += point;
+    return to;
+}
 /* B^T d B of the 6 x 6 pixels of `n` tiles from tile `first` on. */
 CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int first, int n, float *to)
 {
@@ -761,25 +821,21 @@ CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int fir
     for (int t = 0; t < n; t++, to += VF) {
         const float *d = cvy_tile(g, x, first + t);
         float *v = to;
-        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
-            vf s[36];
-            for (int j = 0; j < 6; j++) {
-                const float *const p = d + j * VF;
-                vf_winograd_in(vf_load(p), vf_load(p + row), vf_load(p + 2 * row), vf_load(p + 3 * row), vf_load(p + 4 * row),
-                    vf_load(p + 5 * row), s + j, 6);
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block)
+            for (int h = 0; h < VF; h += VH) {
+                vh s[36];
+                for (int j = 0; j < 6; j++) {
+                    const float *const p = d + h + j * VF;
+                    vh_winograd_in(vh_load(p), vh_load(p + row), vh_load(p + 2 * row), vh_load(p + 3 * row), vh_load(p + 4 * row),
+                        vh_load(p + 5 * row), s + j, 6);
+                }
+                float *q = v + h;
+                for (int i = 0; i < 36; i += 6) {
+                    vh r[6];
+                    vh_winograd_in(s[i], s[i + 1], s[i + 2], s[i + 3], s[i + 4], s[i + 5], r, 1);
+                    q = cvy_six_points(r, q, point);
+                }
             }
-            float *q = v;
-            for (int i = 0; i < 36; i += 6) {
-                vf r[6];
-                vf_winograd_in(s[i], s[i + 1], s[i + 2], s[i + 3], s[i + 4], s[i + 5], r, 1);
-                vf_store(q, r[0]), q += point;
-                vf_store(q, r[1]), q += point;
-                vf_store(q, r[2]), q += point;
-                vf_store(q, r[3]), q += point;
-                vf_store(q, r[4]), q += point;
-                vf_store(q, r[5]), q += point;
-            }
-        }
     }
 }
 /* U = G w G^T of `blocks` blocks of 16 x 16 channels; w [blocks][9 taps][16][16], the taps `tap` floats apart; u's points `point`, its
@@ -787,20 +843,15 @@ CVY_KEEP void cvy_winograd_in(const struct cvy_tiles *g, const float *x, int fir
 CVY_KEEP void cvy_winograd_points(const float *w, ptrdiff_t tap, int blocks, float *u, ptrdiff_t point)
 {
     for (int b = 0; b < blocks; b++, w += 8 * 256)
-        for (int l = 0; l < VF; l++, w += VF, u += VF) {
-            vf s[18];
+        for (int l = 0; l < 256; l += VH, w += VH, u += VH) {
+            vh s[18];
             for (int j = 0; j < 3; j++)
-                vf_winograd_points(vf_load(w + j * tap), vf_load(w + (3 + j) * tap), vf_load(w + (6 + j) * tap), s + j, 3);
+                vh_winograd_points(vh_load(w + j * tap), vh_load(w + (3 + j) * tap), vh_load(w + (6 + j) * tap), s + j, 3);
             float *q = u;
             for (int i = 0; i < 18; i += 3) {
-                vf r[6];
-                vf_winograd_points(s[i], s[i + 1], s[i + 2], r, 1);
-                vf_store(q, r[0]), q += point;
-                vf_store(q, r[1]), q += point;
-                vf_store(q, r[2]), q += point;
-                vf_store(q, r[3]), q += point;
-                vf_store(q, r[4]), q += point;
-                vf_store(q, r[5]), q += point;
+                vh r[6];
+                vh_winograd_points(s[i], s[i + 1], s[i + 2], r, 1);
+                q = cvy_six_points(r, q, point);
             }
         }
 }
@@ -811,56 +862,58 @@ CVY_KEEP void cvy_winograd_spread(const struct cvy_tiles *g, const float *y, int
     for (int t = 0; t < n; t++, to += VF) {
         const float *d = cvy_tile(g, y, first + t);
         float *v = to;
-        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block) {
-            vf s[24];
-            for (int j = 0; j < 4; j++) {
-                const float *const p = d + j * VF;
-                vf_winograd_spread(vf_load(p), vf_load(p + row), vf_load(p + 2 * row), vf_load(p + 3 * row), s + j, 4);
+        for (int b = 0; b < g->blocks; b++, d += g->block, v += g->to_block)
+            for (int h = 0; h < VF; h += VH) {
+                vh s[24];
+                for (int j = 0; j < 4; j++) {
+                    const float *const p = d + h + j * VF;
+                    vh_winograd_spread(vh_load(p), vh_load(p + row), vh_load(p + 2 * row), vh_load(p + 3 * row), s + j, 4);
+                }
+                float *q = v + h;
+                for (int i = 0; i < 24; i += 4) {
+                    vh r[6];
+                    vh_winograd_spread(s[i], s[i + 1], s[i + 2], s[i + 3], r, 1);
+                    q = cvy_six_points(r, q, point);
+                }
             }
-            float *q = v;
-            for (int i = 0; i < 24; i += 4) {
-                vf r[6];
-                vf_winograd_spread(s[i], s[i + 1], s[i + 2], s[i + 3], r, 1);
-                vf_store(q, r[0]), q += point;
-                vf_store(q, r[1]), q += point;
-                vf_store(q, r[2]), q += point;
-                vf_store(q, r[3]), q += point;
-                vf_store(q, r[4]), q += point;
-                vf_store(q, r[5]), q += point;
-            }
-        }
     }
 }
-/* y = A^T m A + bias of one tile, m's points `point` floats apart: 16 pixels, row by row. */
-CVY_INLINE void cvy_winograd_out(const float *m, ptrdiff_t point, vf bias, vf *y)
+/* y = A^T m A + bias of one tile, m's points `point` floats apart: y [16 pixels][16], row by row; bias may be NULL. */
+CVY_INLINE void cvy_winograd_out(const float *m, ptrdiff_t point, const float *bias, float *y)
 {
-    vf s[24];
-    for (int j = 0; j < 6; j++, m += point)
-        vf_winograd_out(vf_load(m), vf_load(m + 6 * point), vf_load(m + 12 * point), vf_load(m + 18 * point), vf_load(m + 24 * point),
-            vf_load(m + 30 * point), s + j, 6);
-    for (int i = 0; i < 4; i++) {
-        vf r[4];
-        vf_winograd_out(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
-        y[4 * i] = vf_add(r[0], bias), y[4 * i + 1] = vf_add(r[1], bias);
-        y[4 * i + 2] = vf_add(r[2], bias), y[4 * i + 3] = vf_add(r[3], bias);
+    for (int h = 0; h < VF; h += VH, m += VH) {
+        const vh add = bias ? vh_load(bias + h) : vh_set(0);
+        vh s[24];
+        for (int j = 0; j < 6; j++) {
+            const float *const p = m + j * point;
+            vh_winograd_out(vh_load(p), vh_load(p + 6 * point), vh_load(p + 12 * point), vh_load(p + 18 * point), vh_load(p + 24 * point),
+                vh_load(p + 30 * point), s + j, 6);
+        }
+        for (int i = 0; i < 4; i++) {
+            vh r[4];
+            vh_winograd_out(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+            for (int k = 0; k < 4; k++)
+                vh_store(y + (4 * i + k) * VF + h, vh_add(r[k], add));
+        }
     }
 }
 /* dw[9][16][16] += G^T u G for 16 x 16 channels, fresh: dw = it; u[36][16][16]. */
 CVY_KEEP void cvy_winograd_taps(const float *u, float *dw, int fresh)
 {
-    for (int l = 0; l < VF; l++, u += VF, dw += VF) {
-        vf s[18];
+    for (int l = 0; l < 256; l += VH, u += VH, dw += VH) {
+        vh s[18];
         for (int j = 0; j < 6; j++) {
             const float *const p = u + j * 256;
-            vf_winograd_taps(vf_load(p), vf_load(p + 6 * 256), vf_load(p + 12 * 256), vf_load(p + 18 * 256), vf_load(p + 24 * 256),
-                vf_load(p + 30 * 256), s + j, 6);
+            vh_winograd_taps(vh_load(p), vh_load(p + 6 * 256), vh_load(p + 12 * 256), vh_load(p + 18 * 256), vh_load(p + 24 * 256),
+                vh_load(p + 30 * 256), s + j, 6);
         }
         for (int i = 0; i < 3; i++) {
-            vf r[3];
-            vf_winograd_taps(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
-            float *const d = dw + 3 * i * 256;
-            for (int k = 0; k < 3; k++)
-                vf_sum(d + k * 256, r[k], fresh);
+            vh r[3];
+            vh_winograd_taps(s[6 * i], s[6 * i + 1], s[6 * i + 2], s[6 * i + 3], s[6 * i + 4], s[6 * i + 5], r, 1);
+            for (int k = 0; k < 3; k++) {
+                float *const d = dw + (3 * i + k) * 256;
+                vh_store(d, fresh ? r[k] : vh_add(vh_load(d), r[k]));
+            }
         }
     }
 }

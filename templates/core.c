@@ -169,7 +169,7 @@ static inline void $h.name_weights(const float *x, const float *dz, float *dw, i
                                     s = vf_set(xp[$q.x]);
                                     //$ end
                                     //$ for a in q.acc
-                                    $a.name = vf_keep_fma(s, z$a.v, $a.name);
+                                    $a.name = $c.fma(s, z$a.v, $a.name);
                                     //$ end
                                     //$ end
                                 }

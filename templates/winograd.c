@@ -94,12 +94,12 @@ CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *$c.weig
                 const int rows = $c.rows, cols = $c.cols;
                 image(run, (first + t) / $c.tiles_image);
                 for (int v = 0; v < $c.vectors; v++) {
-                    vf a[16];
-                    cvy_winograd_out(m + (v * $c.block + t) * 16, $c.m_point, bias ? vf_load(bias + c + v * 16) : vf_zero(), a);
-                    begin(run, c + v * 16, a[0], y, x0);
+                    CVY_ALIGNED float a[16 * 16];
+                    cvy_winograd_out(m + (v * $c.block + t) * 16, $c.m_point, bias ? bias + c + v * 16 : NULL, a);
+                    begin(run, c + v * 16, vf_load(a), y, x0);
                     for (int i = 0; i < rows; i++)
                         for (int j = 0; j < cols; j++)
-                            point(run, a[4 * i + j], y + i, x0 + j);
+                            point(run, vf_load(a + (4 * i + j) * 16), y + i, x0 + j);
                     end(run);
                 }
             }

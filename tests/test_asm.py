@@ -3,8 +3,8 @@
     test_asm.py --convoy build/gen/convoy
 
 In each pass of each layer below: the inner loops have the multiply-adds that the plan's tiles say (those of the emitted text, and the
-largest as many as the plan's full tile has), none of their vectors is on the stack (of the weights' gradient few), and besides multiply-adds and loads there is little
-more than the loop's own counting. The loop by which `NAME bench` measures the processor's peak has all of its multiply-adds. Assembly is only looked at, so avx512 is,
+largest as many as the plan's full tile has), none of their vectors is on the stack, and besides multiply-adds and loads there is little more than the
+loop's own counting. The loop by which `NAME bench` measures the processor's peak has all of its multiply-adds. Assembly is only looked at, so avx512 is,
 too, where the processor has none."""
 import argparse
 import json
@@ -16,9 +16,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYERS = [("fm_small_cbr", ["conv3"]), ("resnet20_crb", ["s1.1.conv1", "s3.2.conv1"])]
-SPILLS = {"weights": 0.06}
 COUNTING = 6  # instructions of a loop that are neither multiply-adds nor loads
-MOVING = {"weights": 0.125}  # a multiply-add: moves between registers, where a row of pixels is unrolled
+MOVING = {"weights": 0.0625}  # a multiply-add: moves between registers, where a row of pixels is unrolled
 PARTS = {"avx512": 1, "avx2": 2}  # registers of a vf
 STEPS = {"avx512": 1, "avx2": 2}  # of a loop over lanes in one: gcc leaves loops of many instructions as they are
 counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -56,7 +55,7 @@ def problems(report, tiles):
         where = f"{l['core']}, line {l['line']}"
         if l["fma"] != l["fma_in_c"]:
             bad.append(f"{where}: {l['fma']} multiply-adds, and its text has {l['fma_in_c']}")
-        if l["spills"] > SPILLS.get(report["pass"], 0) * l["fma"]:
+        if l["spills"]:
             bad.append(f"{where}: {l['spills']} accesses to the stack")
         if l["instructions"] - l["fma"] - l["loads_in_c"] - l["spills"] > COUNTING + MOVING.get(report["pass"], 0) * l["fma"]:
             bad.append(f"{where}: {l['instructions']} instructions for {l['fma']} multiply-adds and {l['loads_in_c']} loads")
