@@ -340,7 +340,7 @@ static void add_vector_header(const Export *e, Buf *to)
     const struct Embedded *h = vector_header();
     const char *const end = h->text + h->len;
     int depth = 0, inside = 0; /* of conditionals; depth of the choice, 0: not in it */
-    bool chosen = false;
+    bool chosen = false, found = false; /* this branch; one of the choice */
     Buf b = {0};
 
     for (const char *text = h->text, *next; text < end; text = next) {
@@ -350,11 +350,12 @@ static void add_vector_header(const Export *e, Buf *to)
         const bool choice = begins(text, "#if defined CVY_AVX512"), other = begins(text, "#elif defined CVY_");
         depth += begin;
         if (choice)
-            inside = depth;
+            inside = depth, found = false;
         if (inside && depth == inside && (choice || other || begins(text, "#else"))) {
             const char *macro = strstr(text, "CVY_");
             const size_t n = strlen(e->p->target->macro);
-            chosen = !begins(text, "#else") && macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
+            chosen = begins(text, "#else") ? !found : macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
+            found |= chosen;
             continue;
         }
         const bool closes = inside && stop && depth == inside;
