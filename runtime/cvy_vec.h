@@ -803,7 +803,7 @@ CVY_INLINE const float *cvy_tile(const struct cvy_tiles *g, const float *x, int 
     const int tile = t % g->tiles;
     return x + t / g->tiles * g->image + tile / g->across * 4 * g->row + tile % g->across * (4 * VF);
 }
-/* Rows of six points, from s on, to the points of a transformed tile. */
+/* r's six values to six points of a transformed tile, from `to` on; gives where the next six begin. */
 CVY_INLINE float *cvy_six_points(const vh *r, float *to, ptrdiff_t point)
 {
     vh_store(to, r[0]), to += point;
