@@ -641,7 +641,7 @@ static char *transpose_call(const File *f)
         return xprintf("lanes(k->w, k->copy, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
     if (o->groups > 1) {
         const long long group = (long long)per_in * per_out * taps;
-        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->wt + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
+        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->copy + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
                        per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES, taps);
     }
     return k->plain ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)

@@ -3,6 +3,7 @@
  * needs: a complete plan. sets: the files of the emitted folder. */
 #include "emit.h"
 
+#include "cvy_kernels.h"
 #include "embedded.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ typedef struct Net {
     Parts parts;
     const char *name, *NAME;
     Rec *rec;
+    int64_t *fields; /* of all kernels' structs, so far */
 } Net;
 
 static int64_t floats64(int64_t floats) /* whole lines of 64 bytes */
@@ -128,12 +130,19 @@ static void decl(Rec *k, const char *list, const char *text)
     rec_str(rec_add(k, list), "decl", text);
 }
 
-/* A field of a kernel's struct, and the line that sets it. */
-static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declaration, const char *field, const char *value)
+/* A field of a kernel's struct: a pointer, or 64 bits (struct_bytes). */
+static void field(const Net *n, Rec *k, const char *text)
 {
-    decl(k, "fields", declaration);
+    decl(k, "fields", text);
+    ++*n->fields;
+}
+
+/* A field of a kernel's struct, and the line that sets it. */
+static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declaration, const char *name, const char *value)
+{
+    field(n, k, declaration);
     if (value)
-        line(n->rec, "place", xprintf("net->%s.%s = %s", kernel->name, field, value));
+        line(n->rec, "place", xprintf("net->%s.%s = %s", kernel->name, name, value));
 }
 
 static char *in_images(const Net *n, const char *slot_name)
@@ -211,7 +220,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
             given(n, r, k, "float *mat_dx", "mat_dx", in_images(n, xprintf("%s_%s_DX", n->NAME, NAME)));
     }
     if (k->kind == KERNEL_LOSS) {
-        decl(r, "fields", "const int *labels");
+        field(n, r, "const int *labels");
         given(n, r, k, "double *loss", "loss", "net->piece_loss");
         given(n, r, k, "int *correct", "correct", "net->piece_correct");
     }
@@ -634,6 +643,23 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "seed", train->seed);
 }
 
+/* The size of the network's struct, as templates/net.c declares it, or a little more: on a processor whose pointers are shorter it is smaller. */
+static int64_t struct_bytes(const Net *n)
+{
+    const int64_t wide = 8 / (int64_t)sizeof(void *); /* this program's own pointers may be the shorter ones */
+    int64_t bytes = wide * (int64_t)sizeof(struct cvy_net) + 8 * 2; /* folded, scratch */
+
+    if (!(n->parts & PART_TRAIN))
+        return floats64(bytes / 4) * 4;
+    bytes += 8 * (int64_t)n->p->pieces + (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* piece_loss, piece_correct */
+    for (int i = 0; i < n->p->nnorm; i++)
+        bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn) : sizeof(struct cvy_bn));
+    for (int i = 0; i < n->p->nnode; i++)
+        bytes += n->p->node[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
+    return floats64((bytes + 8 * *n->fields) / 4) * 4;
+}
+
+/* After kernels(), which counts the fields. */
 static void totals(const Net *n)
 {
     const Plan *p = n->p;
@@ -643,7 +669,7 @@ static void totals(const Net *n)
 
     for (int i = 0; i < n->g->nparam; i++)
         nbatches += n->g->param[i].role == PARAM_COUNT;
-    const int64_t struct_bytes = 1024 + 1024 * (int64_t)p->nkernel + 16 * (int64_t)p->nkernel * p->pieces + 256 * (int64_t)p->nnorm + 128 * (int64_t)p->nnode;
+    const int64_t place = struct_bytes(n);
     const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats), batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
     const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), copy = floats64(p->copy_floats),
                   dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
@@ -655,7 +681,7 @@ static void totals(const Net *n)
             (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)
         rec_int(r, "train", 1);
-    rec_int(r, "fixed_bytes", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded));
+    rec_int(r, "fixed_bytes", place + 4 * (param + running + batches + folded));
     rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + copy + dw + db) : 0);
     rec_int(r, "image_bytes", train ? 4 * floats64(p->image_floats) : 0);
     rec_int(r, "thread_bytes", 4 * scratch);
@@ -665,8 +691,8 @@ static void totals(const Net *n)
     const struct {
         const char *name;
         int64_t at;
-    } size[] = {{"STRUCT_BYTES", (struct_bytes + 63) / 64 * 64},
-                {"FIXED_BYTES", (struct_bytes + 63) / 64 * 64 + 4 * (param + running + batches + folded)},
+    } size[] = {{"STRUCT_BYTES", place},
+                {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
                 {"TRAIN_BYTES", train ? 4 * (param + norm + sums + copy + dw + db) : 0},
                 {"IMAGE_BYTES", train ? 4 * floats64(p->image_floats) : 0},
                 {"THREAD_BYTES", 4 * scratch},
@@ -768,10 +794,10 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
-    Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new()}, *n = &net;
+    int64_t fields = 0;
+    Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new(), .fields = &fields}, *n = &net;
 
     template_load();
-    totals(n);
     params(n);
     if (parts & PART_TRAIN) {
         slots(n);
@@ -779,6 +805,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
         statistics(n);
     }
     kernels(n);
+    totals(n);
     if (parts & PART_TRAIN) {
         static const char *const arg[] = {"images", "copy", "dw", "db", "norms", "sums"};
         for (int i = 0; i < 6; i++)

@@ -540,6 +540,18 @@ static const Chosen exact[] = {
                             "  - conv: {groups: depthwise, dilation: [2, 1], order: conv-relu}\n"
                             "  - conv: {out: 36, groups: 9, stride: 2, dilation: 2, order: conv}\n"
                             "  - flatten\n  - linear: classes\n" TAIL},
+    {"integers through groups of whole blocks of 16, none of them first", FILL_INTEGER, 3,
+     HEAD("[2, 7, 6]", "4") "  - conv: {out: 32, kernel: 1, order: conv-relu}\n  - conv: {out: 32, kernel: 1, groups: 2, order: conv-relu}\n"
+                            "  - conv: {out: 64, groups: 2, stride: 2, kernel: 2, padding: 0, order: conv}\n"
+                            "  - conv: {out: 64, kernel: [1, 3], padding: [0, 1], groups: 4, order: relu-conv}\n"
+                            "  - flatten\n  - linear: classes\n" TAIL},
+    {"groups of whole blocks of 16, dilated and by stride, in a residual and in a concat", FILL_PLAIN, 4,
+     HEAD("[3, 8, 7]", "4") "  - conv: {out: 48, kernel: 1}\n  - conv: {out: 96, groups: 3, kernel: 1}\n"
+                            "  - stage: {stride: 2, shortcut: conv, residual: [conv: {out: 64, groups: 2, kernel: 5}, conv: {out: 32, groups: 2, order: conv-bn}]}\n"
+                            "  - stage: {concat: [[], [conv: {out: 32, groups: 2, dilation: 2, padding: 2}]]}\n" ENDING},
+    {"one dimension, groups of whole blocks of 16", FILL_INTEGER, 4,
+     HEAD("[3, 19]", "4") "  - conv: {out: 32, order: conv-relu}\n  - conv: {out: 64, groups: 2, kernel: 1, stride: 2, order: conv}\n"
+                          "  - flatten\n  - linear: classes\n" TAIL},
     {"one dimension", FILL_PLAIN, 5,
      HEAD("[3, 29]",
           "4") "  - conv: {out: 17, kernel: 5, stride: 2}\n"
