@@ -67,8 +67,8 @@ static void add_compiler(const char ***argv, int *n)
 {
     const char *cc = getenv("CC");
 
-    for (cc = cc && cc[strspn(cc, " ")] ? cc : "cc"; *(cc += strspn(cc, " "));) {
-        const size_t len = strcspn(cc, " ");
+    for (cc = cc && cc[strspn(cc, " \t")] ? cc : "cc"; *(cc += strspn(cc, " \t"));) {
+        const size_t len = strcspn(cc, " \t");
         *PUSH(*argv, *n) = xstrndup(cc, len);
         cc += len;
     }
@@ -119,14 +119,6 @@ static char *compile(const Plan *p, const Kernel *k, const char *dir)
         fwrite(output.text, 1, output.len, stderr);
     wrong(NULL, status == -1 ? xprintf("cannot run %s: %s", argv[0], strerror(errno)) : "the compiler failed; what it said stands above");
     return NULL;
-}
-
-static void remove_folder(const char *dir)
-{
-    const char *argv[] = {"rm", "-rf", dir, NULL};
-    Buf output = {0};
-
-    process_run((char *const *)argv, &output);
 }
 
 /* ---- what is said ---- */
@@ -208,7 +200,7 @@ static char *make_assembly(const Plan *p, const Kernel *k, const char *dir, cons
             *header = out.file[i].text;
     if (!*header)
         BUG("%s has no %s", k->name, name);
-    return outdir_commit(&out, dir) ? compile(p, k, dir) : NULL;
+    return outdir_commit(&out, dir, NULL) ? compile(p, k, dir) : NULL;
 }
 
 static int show(const Options *o, const Plan *p, const Kernel *k, const char *layer, const struct What *only, const char *assembly, const char *header)
@@ -250,7 +242,7 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
 
 int cmd_asm(const Options *o)
 {
-    const char *const dot = o->spec2 ? strrchr(o->spec2, '.') : NULL, *const tmp = getenv("TMPDIR"), *header = NULL;
+    const char *const dot = o->spec2 ? strrchr(o->spec2, '.') : NULL, *header = NULL;
     const struct What *only = NULL;
     int status;
 
@@ -271,10 +263,10 @@ int cmd_asm(const Options *o)
         return EXIT_FAILED;
     if (only && missing(k, only))
         return wrong(NULL, xprintf("%s has no pass '%s': %s", layer, only->name, missing(k, only)));
-    char *dir = xprintf("%s/convoy-asm-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir))
-        return wrong(NULL, xprintf("cannot make a folder for temporary files, %s: %s", dir, strerror(errno)));
+    const char *dir = process_folder("asm");
+    if (!dir)
+        return EXIT_FAILED;
     const char *assembly = make_assembly(p, k, dir, &header);
-    remove_folder(dir);
+    process_folder_remove();
     return assembly ? show(o, p, k, layer, only, assembly, header) : EXIT_FAILED;
 }

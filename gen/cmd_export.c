@@ -24,7 +24,7 @@ int cmd_export(const Options *o)
     if (!folded)
         return EXIT_FAILED;
     emit_export(p, folded, o->single_file, &out);
-    if (!outdir_commit(&out, o->out))
+    if (!outdir_commit(&out, o->out, NULL))
         return EXIT_FAILED;
     printf("%s: %d files for %s in %s. How to use them: %s/%s.h\n", p->g->spec->name, out.n, p->target->name, o->out, o->out, p->g->spec->name);
     return EXIT_OK;

@@ -111,7 +111,7 @@ static int write_folder(const Options *o, const Plan *p, const Plain *plain, Par
     else
         emit_plain(plain, parts, &out);
     add_spec(&out, o, s, p ? p->target->name : "portable");
-    if (!outdir_commit(&out, o->out))
+    if (!outdir_commit(&out, o->out, NULL))
         return EXIT_FAILED;
     if (p)
         printf("%s: %d files for %s in %s. Next: make -C %s\n", name, out.n, p->target->name, o->out, o->out);

@@ -13,7 +13,8 @@
 
 static bool compile(const char *dir)
 {
-    char *const argv[] = {xstrdup("make"), xstrdup("-j2"), xstrdup("--no-print-directory"), xstrdup("-C"), xstrdup(dir), NULL};
+    char *const argv[] = {xstrdup("make"), xstrdup("-j2"), xstrdup("--no-print-directory"), xstrdup("-C"), xstrdup(dir),
+                          xstrdup("-f"), xstrdup("Makefile"), NULL}; /* a GNUmakefile that lies there is not ours */
     Buf output = {0};
 
     if (!process_exists("make")) {
@@ -53,7 +54,8 @@ int cmd_train(const Options *o)
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
     OutDir out = {0};
     emit_network(p, PART_ALL, &out);
-    if (!outdir_commit(&out, dir))
+    int lock; /* closed by exec: until then, no other convoy changes what is compiled here */
+    if (!outdir_commit(&out, dir, &lock))
         return EXIT_FAILED;
     fprintf(stderr, "convoy: %s for %s in %s, compiling\n", name, p->target->name, dir);
     if (!compile(dir))
@@ -67,7 +69,8 @@ int cmd_train(const Options *o)
     fflush(stdout);
     /* GCC's OpenMP spins at the end of a parallel loop; where another program wants the processor, that costs a time slice a loop.
      * Spinning briefly costs an idle machine a few per cent. Read before main, so it must stand in the environment. */
-    if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0) {
+    /* OpenBLAS starts its threads before main, too; the program has its own, and where memory is limited those would hang. */
+    if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0 || setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         fprintf(stderr, "convoy: the environment is full: %s\n", strerror(errno));
         return EXIT_FAILED;
     }

@@ -338,11 +338,12 @@ typedef struct OutDir {
 } OutDir;
 void outdir_add(OutDir *o, const char *name, const char *text, size_t len);
 /* Writes all files and a manifest; removes files that an earlier manifest lists and this one does not. Refuses a folder that
- * is not empty and has no manifest. false and a message on stderr where something fails. */
-bool outdir_commit(const OutDir *o, const char *dir);
+ * is not empty and has no manifest. Waits while another convoy works in the folder; lock, where not NULL, receives a descriptor
+ * that keeps others waiting until it is closed. false and a message on stderr where something fails. */
+bool outdir_commit(const OutDir *o, const char *dir, int *lock);
 /* Reads the files that a folder's manifest lists. false and a message where convoy did not write it, or a file is not there. */
 bool outdir_read(OutDir *o, const char *dir);
-/* Writes one file atomically (a temporary beside it, fsync, rename). */
+/* Writes one file atomically (a temporary beside it, fsync, rename); through links, or into a pipe. False after a message. */
 bool file_write(const char *path, const char *text, size_t len);
 char *file_read(const char *path, size_t max, size_t *len); /* NULL and errno where it cannot; EFBIG past max */
 

@@ -116,14 +116,6 @@ static bool run(const char *what, const char **argv, Buf *output)
     return status == 0 || failed(what, output);
 }
 
-static void clear(const Work *w)
-{
-    const char *argv[] = {"rm", "-rf", w->dir, NULL};
-    Buf output = {0};
-
-    process_run((char *const *)argv, &output);
-}
-
 /* The network's own objects: a word each, behind a first one. */
 static const char *objects(const DiffSide *s, const char *first)
 {
@@ -150,26 +142,22 @@ static bool compile(const Work *w, const DiffSide *s, int side)
     for (int i = 0; i < s->out.n; i++)
         *PUSH(out.file, out.n) = s->out.file[i];
     outdir_add(&out, "steps.c", text, strlen(text));
-    if (!outdir_commit(&out, dir))
+    if (!outdir_commit(&out, dir, NULL))
         return false;
-    const char *argv[] = {"make", "-j2", "--no-print-directory", "-C", dir, "OPENMP=no",
+    const char *argv[] = {"make", "-j2", "--no-print-directory", "-C", dir, "-f", "Makefile", "OPENMP=no",
                           xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o")), w->name, NULL};
     return run("compiling", argv, &output);
 }
 
 static bool prepare(Work *w, Diff *d)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *dir = xprintf("%s/convoy-diff-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-
     if (!process_exists("make") || !process_exists(process_compiler())) {
         fprintf(stderr, "convoy: --compile and --measure need make and a C compiler (%.200s)\n  hint: on Debian: apt install make gcc\n", process_compiler());
         return false;
     }
-    if (!mkdtemp(dir)) {
-        fprintf(stderr, "convoy: cannot make a folder %s: %s\n", dir, strerror(errno));
+    const char *dir = process_folder("diff");
+    if (!dir)
         return false;
-    }
     *w = (Work){.dir = dir, .name = d->a.g->spec->name};
     return compile(w, &d->a, 0) && compile(w, &d->b, 1);
 }
@@ -273,7 +261,6 @@ bool diff_measure(Diff *d, bool size, bool time)
     Work work = {0};
     const bool ok = prepare(&work, d) && (!size || add_sizes(&work, d)) && (!time || add_times(&work, d));
 
-    if (work.dir)
-        clear(&work);
+    process_folder_remove();
     return ok;
 }

@@ -4,19 +4,21 @@
  * when all of them are on the disk they are renamed. The folder's manifest lists what convoy wrote: that alone it
  * replaces or removes, later. */
 #include "convoy.h"
+#include "cvy_private.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MANIFEST ".convoy-manifest"
 #define MANIFEST_HEAD "# What convoy wrote here, and may replace or remove. Keep it beside the files.\n"
-#define TEMPORARY ".convoy-tmp"
 
 enum {
     MAX_MANIFEST = 1 << 20,
@@ -25,100 +27,87 @@ enum {
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-char *file_read(const char *path, size_t max, size_t *len)
+/* All of a descriptor, which it closes. NULL and errno. */
+static char *read_all(int fd, size_t max, size_t *len)
 {
     Buf b = {0};
     char part[65536];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int64_t n = sizeof part;
     if (fd < 0)
         return NULL;
     buf_puts(&b, "");
-    for (;;) {
-        ssize_t n = read(fd, part, sizeof part);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            int e = n < 0 ? errno : 0;
-            close(fd);
-            errno = e;
-            *len = b.len;
-            return e ? NULL : b.text;
-        }
-        buf_add(&b, part, (size_t)n);
-        if (b.len > max) {
-            close(fd);
-            errno = EFBIG;
-            return NULL;
-        }
+    while (n == sizeof part && b.len <= max) {
+        n = cvy_fd_read(fd, part, sizeof part);
+        if (n > 0)
+            buf_add(&b, part, (size_t)n);
     }
+    const int e = n < 0 ? errno : b.len > max ? EFBIG : 0;
+    close(fd);
+    errno = e;
+    *len = b.len;
+    return e ? NULL : b.text;
+}
+
+char *file_read(const char *path, size_t max, size_t *len)
+{
+    return read_all(cvy_open_typed(path), max, len);
 }
 
 /* ---- one file -------------------------------------------------------------------------------------------------- */
 
 static bool fail(const char *what, const char *path)
 {
-    fprintf(stderr, "convoy: cannot %s %s: %s\n", what, path, strerror(errno));
+    fprintf(stderr, "convoy: cannot %s %s: %s\n", what, path, cvy_file_error(errno));
     return false;
 }
 
-/* All of the text into a descriptor; closes it. False and errno where that fails, a full disk included. */
-static bool write_all(int fd, const char *text, size_t len, bool sync)
+/* While a temporary is there, signals that end the program wait, and an exit removes it. */
+static struct cvy_out *unfinished;
+static int nunfinished;
+
+static void drop_unfinished(void)
 {
-    while (len) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            int e = errno;
-            close(fd);
-            errno = e;
-            return false;
-        }
-        text += n;
-        len -= (size_t)n;
-    }
-    if (sync && fsync(fd) != 0 && errno != EINVAL && errno != EROFS) {
-        int e = errno;
-        close(fd);
-        errno = e;
-        return false;
-    }
-    return close(fd) == 0;
+    for (int i = 0; i < nunfinished; i++)
+        cvy_out_drop(&unfinished[i]);
+    nunfinished = 0;
 }
 
-static bool write_new(const char *path, const char *text, size_t len, bool sync)
+static void protect(struct cvy_out *out, int n, sigset_t *before)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd >= 0 && write_all(fd, text, len, sync))
-        return true;
-    int e = errno;
-    if (fd >= 0)
-        unlink(path);
-    errno = e;
-    return false;
+    static bool registered;
+    sigset_t set;
+    if (!registered && atexit(drop_unfinished) == 0)
+        registered = true;
+    unfinished = out;
+    nunfinished = n;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, before);
+}
+
+static void unprotect(const sigset_t *before)
+{
+    nunfinished = 0;
+    sigprocmask(SIG_SETMASK, before, NULL);
 }
 
 bool file_write(const char *path, const char *text, size_t len)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        int fd =
-            S_ISDIR(st.st_mode) ? (errno = EISDIR, -1) : open(path, O_WRONLY | O_CLOEXEC); /* a pipe, /dev/stdout */
-        return (fd >= 0 && write_all(fd, text, len, false)) || fail("write", path);
-    }
-    char *real = realpath(path, NULL); /* through a link, replace what it points to */
-    const char *to = real ? xstrdup(real) : path;
-    free(real);
-    const char *tmp = xprintf("%s" TEMPORARY, to);
-    if (!write_new(tmp, text, len, true))
-        return fail("write", path);
-    if (rename(tmp, to) != 0) {
-        int e = errno;
-        unlink(tmp);
-        errno = e;
-        return fail("write", path);
-    }
-    return true;
+    struct cvy_out out = {0};
+    sigset_t before;
+    protect(&out, 1, &before);
+    bool ok = cvy_out_open(&out, path);
+    if (ok && !out.temp) /* a pipe may be waited for */
+        unprotect(&before);
+    ok = ok && cvy_out_write(&out, text, len);
+    if (ok)
+        ok = cvy_out_commit(&out, 1);
+    else
+        cvy_out_drop(&out);
+    unprotect(&before);
+    return ok;
 }
 
 /* ---- a folder -------------------------------------------------------------------------------------------------- */
@@ -131,23 +120,26 @@ void outdir_add(OutDir *o, const char *name, const char *text, size_t len)
     *PUSH(o->file, o->n) = (OutFile){xstrdup(name), text, len};
 }
 
-/* Relative, without "..", hidden parts or characters that a manifest could not hold. */
+/* What convoy calls its files: letters, digits, dots and the like; at most in a folder of the folder, and nothing hidden. */
 static bool name_is_safe(const char *name)
 {
-    if (!*name || *name == '/' || strlen(name) > 250)
+    const char *slash = strchr(name, '/');
+    if (strlen(name) > 250 || (slash && (strchr(slash + 1, '/') || !slash[1] || slash[1] == '.')) || !*name || *name == '/' || *name == '.')
         return false;
-    for (const char *p = name; *p; p++) {
-        bool at_start = p == name || p[-1] == '/';
-        if ((unsigned char)*p <= 32 || *p == 127 || *p == '\\' || (at_start && (*p == '.' || *p == '/')))
-            return false;
-    }
-    return name[strlen(name) - 1] != '/';
+    return !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-+/")];
 }
 
-static bool ends_with(const char *s, const char *end)
+/* Whether a file is a temporary that a killed run left: NAME.tmp.PID.N. */
+static bool is_leftover(const char *name)
 {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
+    const char *end = NULL;
+    for (const char *p = strstr(name, CVY_TEMPORARY); p; p = strstr(p + 1, CVY_TEMPORARY))
+        end = p;
+    if (!end)
+        return false;
+    end += strlen(CVY_TEMPORARY);
+    size_t a = strspn(end, "0123456789"), b = end[a] == '.' ? strspn(end + a + 1, "0123456789") : 0;
+    return a && b && !end[a + 1 + b];
 }
 
 static int by_string(const void *a, const void *b)
@@ -155,23 +147,29 @@ static int by_string(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool listed(const char *const *names, int n, const char *name)
+static bool listed(const char *const *sorted, int n, const char *name)
 {
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return false;
+    return n && bsearch(&name, sorted, (size_t)n, sizeof *sorted, by_string);
 }
 
-/* The files that an earlier manifest lists. False and a message where the manifest is not one of ours. */
-static bool read_manifest(const char *dir, const char ***names, int *n, bool *found)
+/* An open folder, and what its manifest lists, sorted. */
+typedef struct Folder {
+    const char *path;
+    int fd;
+    bool ours; /* has a manifest */
+    const char **name;
+    int n;
+} Folder;
+
+/* False and a message where the manifest is not one of ours. */
+static bool read_manifest(Folder *f)
 {
-    const char *path = xprintf("%s/" MANIFEST, dir);
+    const char *path = xprintf("%s/" MANIFEST, f->path);
     size_t len;
-    char *text = file_read(path, MAX_MANIFEST, &len);
-    *found = text != NULL;
+    char *text = read_all(cvy_open_named(f->fd, MANIFEST), MAX_MANIFEST, &len);
+    f->ours = text != NULL;
     if (!text)
-        return errno == ENOENT || errno == ENOTDIR || fail("read", path);
+        return errno == ENOENT || fail("read", path);
     for (char *line = text; *line;) {
         size_t k = strcspn(line, "\n");
         const char *name = xstrndup(line, k);
@@ -180,60 +178,127 @@ static bool read_manifest(const char *dir, const char ***names, int *n, bool *fo
                 fprintf(stderr, "convoy: %s is damaged: it lists a file that convoy would not write\n", path);
                 return false;
             }
-            *PUSH(*names, *n) = name;
+            *PUSH(f->name, f->n) = name;
         }
         line += k + (line[k] == '\n');
+    }
+    if (f->n)
+        qsort(f->name, (size_t)f->n, sizeof *f->name, by_string);
+    for (int i = 1; i < f->n; i++) {
+        if (strcmp(f->name[i - 1], f->name[i]) != 0)
+            continue;
+        fprintf(stderr, "convoy: %s is damaged: it lists %s twice\n", path, f->name[i]);
+        return false;
     }
     return true;
 }
 
 /* Whether the folder is new or ours. Leftover temporaries of a run that was killed do not count. */
-static bool folder_is_free(const char *dir)
+static bool folder_is_free(const Folder *f)
 {
-    DIR *d = opendir(dir);
-    if (!d)
-        return fail("open", dir);
+    DIR *d = opendir(f->path);
     const char *foreign = NULL;
-    for (struct dirent *e; !foreign && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !ends_with(e->d_name, TEMPORARY))
+    struct dirent *e;
+    if (!d)
+        return fail("open", f->path);
+    while (errno = 0, !foreign && (e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !is_leftover(e->d_name))
             foreign = xstrdup(e->d_name);
+    const int error = foreign ? 0 : errno;
     closedir(d);
-    if (foreign)
+    if (error) {
+        errno = error;
+        return fail("read", f->path);
+    }
+    if (foreign) {
+        char plain[300];
         fprintf(stderr,
                 "convoy: %s is not empty, and convoy did not write what is in it (%s, for one)\n"
                 "  hint: give -o a folder that is new, empty, or was written by convoy\n",
-                dir, foreign);
+                f->path, cvy_plain(foreign, plain, sizeof plain));
+    }
     return !foreign;
+}
+
+/* Opens a folder that the user typed, and waits until no other convoy works in it. The lock goes with the descriptor: it ends with
+ * the program, killed or not. Where a file system knows no locks, there is none. */
+static bool folder_open(Folder *f, const char *dir, int how)
+{
+    struct stat here, there;
+    f->path = dir;
+    for (int tries = 0; tries < 100; tries++) {
+        do
+            f->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        while (f->fd < 0 && errno == EINTR);
+        if (f->fd < 0)
+            return fail(how == LOCK_SH ? "read" : "write into", dir);
+        int e = flock(f->fd, how | LOCK_NB);
+        if (e != 0 && errno == EWOULDBLOCK) {
+            fprintf(stderr, "convoy: waiting for another convoy that is writing or compiling in %s\n", dir);
+            do
+                e = flock(f->fd, how);
+            while (e != 0 && errno == EINTR);
+        }
+        if (fstat(f->fd, &here) == 0 && stat(dir, &there) == 0 && here.st_ino == there.st_ino && here.st_dev == there.st_dev)
+            return true;
+        close(f->fd); /* it was removed meanwhile, or another stands in its place */
+        f->fd = -1;
+    }
+    errno = ENOENT;
+    return fail("open", dir);
+}
+
+/* The folder that a file stands in, below an open one, without following a link; and the file's name in it. -1 and errno. */
+static int parent_of(int folder, const char *name, const char **base)
+{
+    const char *slash = strchr(name, '/');
+    int fd;
+    *base = slash ? slash + 1 : name;
+    do
+        fd = openat(folder, slash ? xstrndup(name, (size_t)(slash - name)) : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static char *read_listed(const Folder *f, const char *name, size_t max, size_t *len)
+{
+    const char *base;
+    const int parent = parent_of(f->fd, name, &base), fd = parent < 0 ? -1 : cvy_open_named(parent, base), e = errno;
+    if (parent >= 0)
+        close(parent);
+    errno = e;
+    return read_all(fd, max, len);
 }
 
 bool outdir_read(OutDir *o, const char *dir)
 {
-    const char **names = NULL;
-    int n = 0;
-    bool found;
-
-    if (!read_manifest(dir, &names, &n, &found))
+    Folder f = {0};
+    bool ok = folder_open(&f, dir, LOCK_SH);
+    if (!ok)
         return false;
-    if (!found) {
+    ok = read_manifest(&f);
+    if (ok && !f.ours) {
         fprintf(stderr, "convoy: %s is no folder that convoy wrote: it has no %s\n", dir, MANIFEST);
-        return false;
+        ok = false;
     }
-    for (int i = 0; i < n; i++) {
-        const char *path = xprintf("%s/%s", dir, names[i]);
+    for (int i = 0; i < f.n && ok; i++) {
+        const char *path = xprintf("%s/%s", dir, f.name[i]);
         size_t len;
-        char *text = file_read(path, MAX_EMITTED, &len);
-        if (!text)
-            return fail("read", path);
-        if (memchr(text, 0, len)) {
+        char *text = read_listed(&f, f.name[i], MAX_EMITTED, &len);
+        if (!text) {
+            ok = fail("read", path);
+        } else if (memchr(text, 0, len)) {
             fprintf(stderr, "convoy: %s is no text\n", path);
-            return false;
+            ok = false;
+        } else {
+            outdir_add(o, f.name[i], text, len);
         }
-        outdir_add(o, names[i], text, len);
     }
-    return true;
+    close(f.fd);
+    return ok;
 }
 
-/* Makes a folder and those above it. Those that it made are added to `made`, for undoing. */
+/* Makes a folder that the user typed, and those above it. Those that it made are added to `made`, for undoing. */
 static bool make_folders(const char *dir, const char ***made, int *nmade)
 {
     char *p = xstrdup(dir);
@@ -241,25 +306,19 @@ static bool make_folders(const char *dir, const char ***made, int *nmade)
         if (p[i] && p[i] != '/')
             continue;
         char c = p[i];
+        struct stat st;
         p[i] = '\0';
         if (mkdir(p, 0777) == 0)
             *PUSH(*made, *nmade) = xstrdup(p);
-        else if (errno != EEXIST)
+        else if (errno != EEXIST && stat(p, &st) != 0) /* what is there need not be writable */
             return fail("make the folder", p);
         p[i] = c;
         if (!c)
-            break;
+            return true;
     }
-    struct stat st;
-    if (stat(dir, &st) != 0)
-        return fail("open", dir);
-    if (!S_ISDIR(st.st_mode)) {
-        errno = ENOTDIR;
-        return fail("write into", dir);
-    }
-    return true;
 }
 
+/* The names of the new files, and those of the old ones with them. */
 static const char *manifest_text(const OutDir *o, const char *const *old, int nold)
 {
     const char **names = xalloc((size_t)(o->n + nold + 1) * sizeof *names);
@@ -267,96 +326,151 @@ static const char *manifest_text(const OutDir *o, const char *const *old, int no
     for (int i = 0; i < o->n; i++)
         names[n++] = o->file[i].name;
     for (int i = 0; i < nold; i++)
-        if (!listed(names, n, old[i]))
-            names[n++] = old[i];
-    qsort(names, (size_t)n, sizeof *names, by_string);
+        names[n++] = old[i];
+    if (n)
+        qsort(names, (size_t)n, sizeof *names, by_string);
     Buf b = {0};
     buf_puts(&b, MANIFEST_HEAD);
     for (int i = 0; i < n; i++)
-        buf_printf(&b, "%s\n", names[i]);
+        if (i == 0 || strcmp(names[i - 1], names[i]) != 0)
+            buf_printf(&b, "%s\n", names[i]);
     return b.text;
 }
 
 typedef struct Commit {
     const OutDir *o;
-    const char *dir;
-    const char **path; /* of each file */
-    const char **tmp;  /* of each file that changes, once its temporary is written */
-    const char **old;  /* what the manifest listed */
-    int nold;
-    const char **made; /* folders */
+    Folder f;
+    const char **made; /* folders, to be removed where it fails */
     int nmade;
+    struct Sub {
+        const char *name;
+        int fd;
+        bool made; /* to be removed where it fails */
+    } *sub; /* subfolders, open */
+    int nsub;
+    struct cvy_out *out; /* of each file that changes, and of the manifest */
+    int nout;
 } Commit;
 
-static bool same_content(const char *path, const OutFile *f)
+/* The open folder for a file, made where it is not there; -1 after a message. */
+static int place_of(Commit *c, const char *name, const char **base)
+{
+    const char *slash = strchr(name, '/');
+    *base = slash ? slash + 1 : name;
+    if (!slash)
+        return c->f.fd;
+    const char *sub = xstrndup(name, (size_t)(slash - name));
+    for (int i = 0; i < c->nsub; i++)
+        if (strcmp(c->sub[i].name, sub) == 0)
+            return c->sub[i].fd;
+    const bool made = mkdirat(c->f.fd, sub, 0777) == 0;
+    const int fd = made || errno == EEXIST ? parent_of(c->f.fd, name, base) : -1;
+    if (fd < 0) {
+        errno = errno == ELOOP || errno == ENOTDIR ? ENOTDIR : errno;
+        fail("write into", xprintf("%s/%s", c->f.path, sub));
+        return -1;
+    }
+    *PUSH(c->sub, c->nsub) = (struct Sub){sub, fd, made};
+    return fd;
+}
+
+static bool same_content(int folder, const char *name, const OutFile *f)
 {
     struct stat st;
     size_t len;
-    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != f->len)
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != f->len)
         return false;
-    const char *text = file_read(path, f->len, &len);
+    const char *text = read_all(cvy_open_named(folder, name), f->len, &len);
     return text && len == f->len && memcmp(text, f->text, len) == 0;
 }
 
-/* Every file that is not there already, into a temporary beside its place. */
+/* A file into a temporary beside its place. */
+static bool write_temporary(Commit *c, int folder, const char *base, const char *shown, const char *text, size_t len)
+{
+    struct cvy_out *out = &c->out[c->nout];
+    nunfinished = ++c->nout;
+    return cvy_out_open_named(out, folder, base, shown) && cvy_out_write(out, text, len) && cvy_out_finish(out);
+}
+
+static bool write_manifest(Commit *c, int nold)
+{
+    const char *text = manifest_text(c->o, c->f.name, nold);
+    const OutFile file = {.name = MANIFEST, .text = text, .len = strlen(text)};
+    if (same_content(c->f.fd, MANIFEST, &file))
+        return true;
+    struct cvy_out *out = &c->out[c->nout]; /* before the others: it takes its place at once */
+    return write_temporary(c, c->f.fd, MANIFEST, xprintf("%s/" MANIFEST, c->f.path), text, file.len) && cvy_out_commit(out, 1);
+}
+
+/* Every file that is not there already, into a temporary. */
 static bool write_temporaries(Commit *c)
 {
     for (int i = 0; i < c->o->n; i++) {
         const OutFile *f = &c->o->file[i];
-        const char *slash = strrchr(f->name, '/');
+        const char *base, *shown = xprintf("%s/%s", c->f.path, f->name);
         struct stat st;
-        c->path[i] = xprintf("%s/%s", c->dir, f->name);
-        if (slash) {
-            const char *sub = xprintf("%s/%s", c->dir, xstrndup(f->name, (size_t)(slash - f->name)));
-            if (lstat(sub, &st) == 0 && !S_ISDIR(st.st_mode)) {
-                errno = ENOTDIR;
-                return fail("write into", sub);
-            }
-            if (!make_folders(sub, &c->made, &c->nmade))
-                return false;
-        }
-        if (same_content(c->path[i], f))
+        const int folder = place_of(c, f->name, &base);
+        if (folder < 0)
+            return false;
+        if (same_content(folder, base, f))
             continue; /* keeps its time, so that make rebuilds no more than it must */
-        if (lstat(c->path[i], &st) == 0 && (!listed(c->old, c->nold, f->name) || S_ISDIR(st.st_mode))) {
-            fprintf(stderr, "convoy: %s is in the way: convoy did not write it\n", c->path[i]);
+        if (fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && (!listed(c->f.name, c->f.n, f->name) || !S_ISREG(st.st_mode))) {
+            fprintf(stderr, "convoy: %s is in the way: convoy did not write it\n", shown);
             return false;
         }
-        const char *tmp = xprintf("%s" TEMPORARY, c->path[i]);
-        if (!write_new(tmp, f->text, f->len, false))
-            return fail("write", c->path[i]);
-        c->tmp[i] = tmp;
+        if (!write_temporary(c, folder, base, shown, f->text, f->len))
+            return false;
     }
     return true;
 }
 
-static void undo(Commit *c)
+/* Removes what the manifest listed and is not made any more. What is no regular file was not ours. */
+static bool remove_old(Commit *c)
 {
+    const char **made = xalloc((size_t)(c->o->n + 1) * sizeof *made);
     for (int i = 0; i < c->o->n; i++)
-        if (c->tmp[i])
-            unlink(c->tmp[i]);
-    while (c->nmade > 0)
-        rmdir(c->made[--c->nmade]);
-}
-
-static bool write_manifest(const Commit *c, int nold)
-{
-    const char *path = xprintf("%s/" MANIFEST, c->dir), *tmp = xprintf("%s" TEMPORARY, path);
-    const char *text = manifest_text(c->o, c->old, nold);
-    if (!write_new(tmp, text, strlen(text), false))
-        return fail("write", path);
-    if (rename(tmp, path) != 0) {
-        unlink(tmp);
-        return fail("write", path);
+        made[i] = c->o->file[i].name;
+    if (c->o->n)
+        qsort(made, (size_t)c->o->n, sizeof *made, by_string);
+    for (int i = 0; i < c->f.n; i++) {
+        const char *name = c->f.name[i], *base, *slash = strchr(name, '/');
+        struct stat st;
+        if (listed(made, c->o->n, name))
+            continue;
+        const int folder = parent_of(c->f.fd, name, &base);
+        if (folder < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+            continue;
+        bool ok = folder >= 0;
+        if (ok && fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            ok = unlinkat(folder, base, 0) == 0 || errno == ENOENT;
+        if (!ok)
+            fail("remove", xprintf("%s/%s", c->f.path, name));
+        if (folder >= 0)
+            close(folder);
+        if (!ok)
+            return false;
+        if (slash)
+            unlinkat(c->f.fd, xstrndup(name, (size_t)(slash - name)), AT_REMOVEDIR); /* if it is empty */
     }
     return true;
 }
 
-bool outdir_commit(const OutDir *o, const char *dir)
+static bool commit(Commit *c)
 {
-    Commit c = {.o = o, .dir = dir};
-    bool ours;
-    c.path = xalloc((size_t)(o->n + 1) * sizeof *c.path);
-    c.tmp = xalloc((size_t)(o->n + 1) * sizeof *c.tmp);
+    if (!read_manifest(&c->f) || (!c->f.ours && !folder_is_free(&c->f)) || !write_temporaries(c) ||
+        !write_manifest(c, c->f.n)) /* until all is renamed, it lists the old and the new */
+        return false;
+    const int n = c->nout;
+    c->nmade = 0;
+    for (int i = 0; i < c->nsub; i++)
+        c->sub[i].made = false;
+    return cvy_out_commit(c->out, n) && remove_old(c) && write_manifest(c, 0);
+}
+
+bool outdir_commit(const OutDir *o, const char *dir, int *lock)
+{
+    Commit c = {.o = o, .f = {.fd = -1}};
+    sigset_t before;
     for (int i = 0; i < o->n; i++)
         if (!name_is_safe(o->file[i].name))
             BUG("a file called '%s'", o->file[i].name);
@@ -364,32 +478,25 @@ bool outdir_commit(const OutDir *o, const char *dir)
         fprintf(stderr, "convoy: the output folder has no name\n");
         return false;
     }
-    if (!make_folders(dir, &c.made, &c.nmade) || !read_manifest(dir, &c.old, &c.nold, &ours) ||
-        (!ours && !folder_is_free(dir)) || !write_temporaries(&c) ||
-        !write_manifest(&c, c.nold)) { /* until all is renamed, it lists the old and the new */
-        undo(&c);
-        return false;
-    }
-    for (int i = 0; i < o->n; i++)
-        if (c.tmp[i] && rename(c.tmp[i], c.path[i]) != 0) {
-            fail("write", c.path[i]);
-            c.nmade = 0;
-            undo(&c);
-            return false;
+    c.out = xalloc((size_t)(o->n + 2) * sizeof *c.out);
+    bool ok = make_folders(dir, &c.made, &c.nmade) && folder_open(&c.f, dir, LOCK_EX);
+    if (ok) {
+        protect(c.out, 0, &before);
+        ok = commit(&c);
+        for (int i = 0; i < c.nout; i++)
+            cvy_out_drop(&c.out[i]);
+        for (int i = 0; i < c.nsub; i++) {
+            close(c.sub[i].fd);
+            if (c.sub[i].made)
+                unlinkat(c.f.fd, c.sub[i].name, AT_REMOVEDIR);
         }
-    for (int i = 0; i < c.nold; i++) {
-        bool keep = false;
-        for (int k = 0; k < o->n; k++)
-            keep = keep || strcmp(o->file[k].name, c.old[i]) == 0;
-        if (keep)
-            continue;
-        const char *path = xprintf("%s/%s", dir, c.old[i]);
-        if (unlink(path) != 0 && errno != ENOENT && errno != ENOTDIR)
-            return fail("remove", path);
-        char *slash = strrchr(xstrdup(c.old[i]), '/');
-        if (slash)
-            rmdir(
-                xprintf("%s/%s", dir, xstrndup(c.old[i], (size_t)(strrchr(c.old[i], '/') - c.old[i])))); /* if empty */
+        unprotect(&before);
     }
-    return write_manifest(&c, 0);
+    while (!ok && c.nmade > 0)
+        rmdir(c.made[--c.nmade]);
+    if (lock)
+        *lock = ok ? c.f.fd : -1;
+    if (c.f.fd >= 0 && !(ok && lock))
+        close(c.f.fd);
+    return ok;
 }

@@ -1,5 +1,6 @@
 /* main.c - the table of contents: the passes in order, and the commands. */
 #include "commands.h"
+#include "cvy_private.h"
 #include "spec.h"
 
 #include <string.h>
@@ -187,29 +188,20 @@ static bool is_help(const char *s)
     return strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0;
 }
 
-/* What was printed must have arrived: a full disk or a closed pipe is a failure. */
-static int finish(int status)
-{
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "convoy: the output cannot be written\n");
-        return status ? status : EXIT_FAILED;
-    }
-    return status;
-}
-
 int main(int argc, char **argv)
 {
+    cvy_start();
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("convoy %s\n", CONVOY_VERSION);
-        return finish(EXIT_OK);
+        return cvy_finish(EXIT_OK, 0);
     }
     if (is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help(stdout);
-        return finish(EXIT_OK);
+        return cvy_finish(EXIT_OK, 0);
     }
     bool help = strcmp(argv[1], "help") == 0;
     const Command *c = find_command(argv[help ? 2 : 1]);
@@ -218,9 +210,9 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc && !help && strcmp(argv[i], "--") != 0; i++)
         help = is_help(argv[i]);
     if (help)
-        return finish(help_for(c));
+        return cvy_finish(help_for(c), 0);
     Options o;
     if (!options_read(c, argc, argv, &o))
         return EXIT_USAGE;
-    return finish(c->run(&o));
+    return cvy_finish(c->run(&o), 0);
 }

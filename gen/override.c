@@ -3,7 +3,6 @@
  * needs: a tree.  sets: the value of one key, with marks that point into the option. A key is `act`, `train.lr`, or a
  * layer's name, given or counted, and a key of it; a layer in a group has a path, of all repeats (s2.conv1) or of one
  * (s2.2.conv1), which goes into the group's `only`. The value is read as YAML. */
-#define _GNU_SOURCE /* memrchr */
 #include "spec.h"
 
 #include <string.h>
@@ -228,7 +227,9 @@ bool yaml_override(Node *root, const char *assignment, int index)
         return false;
     if (root->kind != NODE_MAP)
         return true; /* spec.c says so */
-    const char *dot = memrchr(assignment, '.', len);
+    const char *dot = NULL; /* the last one in the key */
+    for (size_t i = 0; i < len; i++)
+        dot = assignment[i] == '.' ? assignment + i : dot;
     Node *map = root;
     const char *key = assignment;
     if (dot) {

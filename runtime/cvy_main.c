@@ -17,13 +17,14 @@ static const struct command {
     const char *name, *what;
     int (*run)(int argc, char **argv, const struct cvy_model *model);
     int trains; /* needs the network's training code */
+    int unread; /* its result is a file: it goes on where nobody reads what it prints */
 } commands[] = {
-    {"train", "train the network; saves a checkpoint after each epoch", cvy_train, 1},
-    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval, 0},
-    {"predict", "logits of images in a .npy file", cvy_predict, 0},
-    {"info", "shapes, parameters, memory", cvy_info, 0},
-    {"bench", "the speed of a step, and of each kernel", NULL, 0}, /* takes more than the others */
-    {"trace", "one training step with everything it computed, for comparisons", cvy_trace, 1},
+    {"train", "train the network; saves a checkpoint after each epoch", cvy_train, 1, 1},
+    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval, 0, 0},
+    {"predict", "logits of images in a .npy file", cvy_predict, 0, 0},
+    {"info", "shapes, parameters, memory", cvy_info, 0, 0},
+    {"bench", "the speed of a step, and of each kernel", NULL, 0, 0}, /* takes more than the others */
+    {"trace", "one training step with everything it computed, for comparisons", cvy_trace, 1, 0},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
@@ -39,15 +40,13 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
 {
     const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
     cvy_program = m->name;
-#ifdef SIGXFSZ
-    signal(SIGXFSZ, SIG_IGN); /* a file that may grow no further is an error of write, with a message */
-#endif
+    cvy_start();
 #ifdef CVY_OPENBLAS
     openblas_set_num_threads(1); /* the threads are ours, and the bytes do not depend on their number */
 #endif
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
         usage(stdout, m);
-        return fflush(stdout) != 0;
+        return cvy_finish(0, 0);
     }
     for (int i = 0; i < NCOMMANDS; i++) {
         names[i] = commands[i].name;
@@ -57,12 +56,10 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
             cvy_error("convoy gen with --parts all, the default", "%s: this network was emitted for inference alone", word);
             return 1;
         }
+        if (commands[i].unread)
+            signal(SIGPIPE, SIG_IGN);
         int status = commands[i].run ? commands[i].run(argc, argv, m) : cvy_bench(argc, argv, m, bench);
-        if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
-            cvy_error(NULL, "cannot write to standard output");
-            status = 1;
-        }
-        return status;
+        return cvy_finish(status, commands[i].unread);
     }
     if (*word) {
         const char *near = cvy_nearest(word, names);

@@ -23,7 +23,7 @@
 #define CVY_PRINTF(fmt, args)
 #endif
 
-/* ---- cvy_sys.c: errors, memory, files that are whole or not there -------------------------------------------------- */
+/* ---- cvy_sys.c: errors, memory, standard streams --------------------------------------------------------------------- */
 
 extern const char *cvy_program;        /* the first word of every message */
 extern int cvy_line_open;              /* a progress line stands unfinished on the terminal */
@@ -38,14 +38,43 @@ int cvy_processors(void);              /* that this process may run on */
 double cvy_seconds(void);              /* of a clock that never steps */
 int cvy_columns(void);                 /* of the terminal on stdout; 80 where unknown */
 
-/* A file under construction: written beside its place under another name and renamed by cvy_out_commit, so that the old one
- * stays until the new one is on the disk. Something that is no regular file (a pipe, /dev/stdout) is written directly. */
+/* A string out of a file, for people: what would steer a terminal or cannot be seen becomes \xNN or \uNNNN; cut to fit `room`. */
+const char *cvy_plain(const char *s, char *to, size_t room);
+/* At a program's start: descriptors 0 to 2 that were closed refer to /dev/null, where reading and writing fail; a file that
+ * may grow no further is an error of write. */
+void cvy_start(void);
+/* At its end: `status`, or 1 after a message where what was printed did not arrive. may_be_gone: nobody needs to read it. */
+int cvy_finish(int status, int may_be_gone);
+
+/* ---- cvy_files.c: files that are whole or not there ------------------------------------------------------------------ */
+
+/* All n bytes, or fewer where the file ends; -1 and errno. Retried where a signal comes in between. */
+int64_t cvy_fd_read(int fd, void *to, size_t n);
+int cvy_fd_write(int fd, const void *data, size_t n); /* 0 and errno */
+/* Opens for reading: a path that the user typed, through links, pipes too; a name out of a file, in its folder: a regular file
+ * and no link. -1 and errno, which cvy_file_error puts into words. */
+int cvy_open_typed(const char *path);
+int cvy_open_named(int folder, const char *name);
+const char *cvy_file_error(int error);
+
+/* A file under construction: written beside its place under a name of its own and renamed by cvy_out_commit, so that the old one
+ * stays until the new one is on the disk. It keeps the old one's mode; other hard links to the old one keep the old contents.
+ * Something that is no regular file (a pipe, /dev/stdout) is written directly. */
+#define CVY_TEMPORARY ".tmp."
 struct cvy_out {
-    char *path, *temp; /* temp NULL: written directly */
-    FILE *file;
+    char *path;       /* for messages */
+    const char *name; /* where it goes, seen from `folder` */
+    char *temp;       /* where it is until then; NULL: written directly, or renamed already */
+    char *own_name;
+    int folder, fd, hasty; /* hasty: not synced */
+    char *room;       /* open where this is there */
+    size_t used;
 };
-int cvy_out_open(struct cvy_out *out, const char *path);
+int cvy_out_open(struct cvy_out *out, const char *path); /* that the user typed: through links */
+/* A name without a slash in an open folder; not synced, as a folder can be made anew. shown: for messages. */
+int cvy_out_open_named(struct cvy_out *out, int folder, const char *name, const char *shown);
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
+int cvy_out_finish(struct cvy_out *out); /* all of it is on the disk, and closed, under the temporary's name */
 /* n files: all are on the disk before the first is renamed, and nothing stands between the renames. Frees them in any case. */
 int cvy_out_commit(struct cvy_out *out, int n);
 void cvy_out_drop(struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
@@ -87,7 +116,8 @@ struct cvy_tensors {
     int n, room;
     char **meta; /* key, value, key, value, ... */
     int nmeta;   /* strings in meta */
-    FILE *file;  /* a reader's */
+    int fd;      /* a reader's, which has a path */
+    char *kept;  /* a reader's of a pipe: all that follows the header */
     uint64_t data_at;
 };
 /* Adds a tensor and returns room for its numbers (C order), or NULL after a message. */

@@ -1,4 +1,4 @@
-/* cvy_sys.c - what the runtime asks of the system: messages, memory, files that are whole or not there, processors, time.
+/* cvy_sys.c - what the runtime asks of the system: messages, memory, standard streams, processors, time.
  * SPDX-License-Identifier: 0BSD */
 #ifdef __APPLE__
 #define _DARWIN_C_SOURCE
@@ -10,12 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -35,15 +36,73 @@ static void close_line(void)
     fflush(stdout);
 }
 
+/* The length of the UTF-8 character at s, whose value goes to *code; 0 where there is none. */
+static int utf8(const unsigned char *s, unsigned long *code)
+{
+    static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+    *code = n == 1 ? s[0] : n ? s[0] & (0x7fu >> n) : 0;
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        *code = *code << 6 | (s[i] & 0x3f);
+    }
+    return n && *code >= least[n] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff) ? n : 0;
+}
+
+/* Characters that steer a terminal, or that one cannot see: controls, marks of direction, separators of lines. */
+static int unseen(unsigned long c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+const char *cvy_plain(const char *s, char *to, size_t room)
+{
+    size_t at = 0;
+    while (*s) {
+        char one[16];
+        unsigned long code;
+        int n = utf8((const unsigned char *)s, &code), len;
+        if (n && !unseen(code))
+            len = snprintf(one, sizeof one, "%.*s", n, s);
+        else
+            len = n > 1 ? snprintf(one, sizeof one, "\\u%04lX", code) : snprintf(one, sizeof one, "\\x%02X", (unsigned)(unsigned char)*s);
+        s += n ? n : 1;
+        if (at + (size_t)len + (*s ? 4 : 1) > room) { /* "..." must fit, where more follows */
+            at += (size_t)snprintf(to + at, room - at, "%s", room - at > 3 ? "..." : "");
+            break;
+        }
+        memcpy(to + at, one, (size_t)len);
+        at += (size_t)len;
+    }
+    to[at] = '\0';
+    return to;
+}
+
+/* Prints a message's text. Whatever a file put into it reaches the terminal as plain characters. */
+static void say(const char *kind, const char *fmt, va_list args)
+{
+    char text[6000], line[6000];
+
+    close_line();
+    fprintf(stderr, "%s: %s: ", cvy_program, kind);
+    if (vsnprintf(text, sizeof text, fmt, args) < 0)
+        text[0] = '\0';
+    for (char *s = text, *end; s; s = end) {
+        end = strchr(s, '\n');
+        if (end)
+            *end++ = '\0';
+        fprintf(stderr, "%s\n", cvy_plain(s, line, sizeof line));
+    }
+}
+
 void cvy_error(const char *hint, const char *fmt, ...)
 {
     va_list args;
-    close_line();
-    fprintf(stderr, "%s: error: ", cvy_program);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    say("error", fmt, args);
     va_end(args);
-    fputc('\n', stderr);
     if (hint)
         fprintf(stderr, "  hint: %s\n", hint);
 }
@@ -51,12 +110,41 @@ void cvy_error(const char *hint, const char *fmt, ...)
 void cvy_warn(const char *fmt, ...)
 {
     va_list args;
-    close_line();
-    fprintf(stderr, "%s: warning: ", cvy_program);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    say("warning", fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+}
+
+/* ---- standard streams ---- */
+
+void cvy_start(void)
+{
+    /* A descriptor that is closed would go to the next file that is opened, and messages into that file. /dev/null is opened
+     * the wrong way round, so that what is read or written there is still an error. */
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(1);
+    }
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file that may grow no further is an error of write, with a message */
+#endif
+}
+
+/* Whether standard output was closed from the start, or the other end of its pipe is. */
+static int nobody_reads(void)
+{
+    struct pollfd p = {STDOUT_FILENO, POLLOUT, 0};
+    const int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY || (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0);
+}
+
+int cvy_finish(int status, int may_be_gone)
+{
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || (may_be_gone && nobody_reads()))
+        return status;
+    cvy_error(NULL, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+    return status ? status : 1;
 }
 
 /* ---- memory ---- */
@@ -102,133 +190,6 @@ char *cvy_format(const char *fmt, ...)
         cvy_error(NULL, "out of memory");
     va_end(again);
     return s;
-}
-
-/* ---- files ---- */
-
-static int out_fail(struct cvy_out *out, const char *what)
-{
-    const char *hint = errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? "what stood there before is untouched" : NULL;
-    cvy_error(out->temp ? hint : NULL, "cannot %s '%s': %s", what, out->path, strerror(errno));
-    return 0;
-}
-
-int cvy_out_open(struct cvy_out *out, const char *path)
-{
-    struct stat st;
-    memset(out, 0, sizeof *out);
-    int there = stat(path, &st) == 0;
-    if (there) {
-        out->path = realpath(path, NULL); /* so that a link stays a link */
-        if (!out->path && errno == ENOMEM)
-            cvy_error(NULL, "out of memory");
-    }
-    if (!out->path)
-        out->path = cvy_format("%s", path);
-    if (!out->path)
-        return 0;
-    if (there && S_ISDIR(st.st_mode)) {
-        cvy_error(NULL, "cannot write '%s': it is a folder", path);
-        cvy_out_drop(out);
-        return 0;
-    }
-    int fd = -1;
-    if (there && !S_ISREG(st.st_mode)) {
-        fd = open(out->path, O_WRONLY);
-    } else {
-        if (there && access(out->path, W_OK) != 0) {
-            out_fail(out, "write");
-            cvy_out_drop(out);
-            return 0;
-        }
-        for (int i = 0; i < 100 && fd < 0; i++) {
-            free(out->temp);
-            out->temp = cvy_format("%s.tmp.%ld.%d", out->path, (long)getpid(), i);
-            if (!out->temp) {
-                cvy_out_drop(out);
-                return 0;
-            }
-            fd = open(out->temp, O_WRONLY | O_CREAT | O_EXCL, 0666);
-            if (fd < 0 && errno != EEXIST)
-                break;
-        }
-    }
-    out->file = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (!out->file) {
-        out_fail(out, "write");
-        if (fd >= 0)
-            close(fd);
-        else if (out->temp)
-            out->temp[0] = '\0'; /* not ours: nothing to remove */
-        cvy_out_drop(out);
-        return 0;
-    }
-    return 1;
-}
-
-int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes)
-{
-    if (bytes && fwrite(data, 1, bytes, out->file) != bytes)
-        return out_fail(out, "write");
-    return 1;
-}
-
-/* Everything is on the disk under the temporary name. */
-static int out_sync(struct cvy_out *out)
-{
-    if (fflush(out->file) != 0)
-        return out_fail(out, "write");
-    if (out->temp && fsync(fileno(out->file)) != 0 && errno != EINVAL)
-        return out_fail(out, "write");
-    return 1;
-}
-
-/* The rename itself must survive a crash, too: the folder is synced. */
-static void sync_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? cvy_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : cvy_format(".");
-    int fd = folder ? open(folder, O_RDONLY) : -1;
-    if (fd >= 0) {
-        (void)fsync(fd); /* some file systems cannot; the rename stands all the same */
-        close(fd);
-    }
-    free(folder);
-}
-
-int cvy_out_commit(struct cvy_out *out, int n)
-{
-    int ok = 1;
-    for (int i = 0; i < n && ok; i++) {
-        FILE *f = out[i].file;
-        ok = out_sync(&out[i]);
-        out[i].file = NULL;
-        if (fclose(f) != 0 && ok)
-            ok = out_fail(&out[i], "write");
-    }
-    for (int i = 0; i < n && ok; i++) {
-        if (out[i].temp && rename(out[i].temp, out[i].path) != 0)
-            ok = out_fail(&out[i], "write");
-        else if (out[i].temp)
-            out[i].temp[0] = '\0'; /* it is there no more */
-    }
-    for (int i = 0; i < n; i++) {
-        if (ok && out[i].temp)
-            sync_folder(out[i].path);
-        cvy_out_drop(&out[i]);
-    }
-    return ok;
-}
-
-void cvy_out_drop(struct cvy_out *out)
-{
-    if (out->file)
-        fclose(out->file);
-    if (out->temp && out->temp[0])
-        unlink(out->temp);
-    free(out->temp);
-    free(out->path);
-    memset(out, 0, sizeof *out);
 }
 
 /* ---- processors, time ---- */

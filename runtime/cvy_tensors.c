@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #if defined __BYTE_ORDER__ && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "safetensors are little-endian and this processor is not: swap bytes in cvy_tensors.c and cvy_npy.c first"
@@ -172,12 +173,12 @@ int cvy_tensors_write(const struct cvy_tensors *t, struct cvy_out *out)
 static int damaged(const struct cvy_tensors *t, const char *fmt, ...) CVY_PRINTF(2, 3);
 static int damaged(const struct cvy_tensors *t, const char *fmt, ...)
 {
-    char text[512];
+    char text[512], plain[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    cvy_error("it is damaged, or it is no safetensors file", "'%s': %s", t->path, text);
+    cvy_error("it is damaged, or it is no safetensors file", "'%s': %s", t->path, cvy_plain(text, plain, sizeof plain));
     return 0;
 }
 
@@ -272,39 +273,74 @@ static int read_header(struct cvy_tensors *t, const char *text, size_t len, uint
     return 1;
 }
 
+/* The rest of a pipe, which cannot be read twice, is kept. It grows with what is there: a header that lies costs nothing. */
+static int keep_rest(struct cvy_tensors *t, uint64_t *bytes)
+{
+    size_t room = 0, have = 0;
+    for (;;) {
+        if (have == room) {
+            char *grown = room < SIZE_MAX / 4 ? realloc(t->kept, room = room ? 2 * room : (size_t)1 << 20) : NULL;
+            if (!grown) {
+                cvy_error(NULL, "out of memory");
+                return 0;
+            }
+            t->kept = grown;
+        }
+        int64_t got = cvy_fd_read(t->fd, t->kept + have, room - have);
+        if (got < 0) {
+            cvy_error(NULL, "cannot read '%s': %s", t->path, strerror(errno));
+            return 0;
+        }
+        have += (size_t)got;
+        if (have < room)
+            break;
+    }
+    *bytes = have;
+    return 1;
+}
+
 int cvy_tensors_open(struct cvy_tensors *t, const char *path)
 {
     struct stat st;
     unsigned char size[8];
     uint64_t len = 0;
     memset(t, 0, sizeof *t);
+    t->fd = -1;
     t->path = cvy_format("%s", path);
     if (!t->path)
         return 0;
-    t->file = fopen(path, "rb");
-    if (!t->file || fstat(fileno(t->file), &st) != 0) {
+    t->fd = cvy_open_typed(path);
+    if (t->fd < 0 || fstat(t->fd, &st) != 0) {
         cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
         return 0;
     }
-    if (!S_ISREG(st.st_mode)) {
-        cvy_error(NULL, "cannot read '%s': it is no regular file", path);
+    if (S_ISDIR(st.st_mode)) {
+        cvy_error(NULL, "cannot read '%s': it is a folder", path);
         return 0;
     }
-    uint64_t bytes = (uint64_t)st.st_size;
-    if (bytes < 8 || fread(size, 1, 8, t->file) != 8)
-        return damaged(t, "too short: %" PRIu64 " bytes", bytes);
+    const int regular = S_ISREG(st.st_mode);
+    const int64_t got = cvy_fd_read(t->fd, size, 8);
+    uint64_t bytes = regular ? (uint64_t)st.st_size : UINT64_MAX;
+    if (got < 0) {
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
+        return 0;
+    }
+    if (bytes < 8 || got != 8)
+        return damaged(t, "too short: %" PRId64 " bytes", got);
     for (int i = 0; i < 8; i++)
         len |= (uint64_t)size[i] << 8 * i;
     if (len < 2 || len > HEADER_MAX || len > bytes - 8)
-        return damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes);
+        return regular ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes) : damaged(t, "its header claims %" PRIu64 " bytes", len);
     char *text = cvy_alloc((size_t)len, 1);
     if (!text)
         return 0;
-    int ok = fread(text, 1, (size_t)len, t->file) == len;
+    int ok = cvy_fd_read(t->fd, text, (size_t)len) == (int64_t)len;
     if (!ok)
         damaged(t, "it ends in its header");
-    else
-        ok = read_header(t, text, (size_t)len, bytes - 8 - len);
+    uint64_t data = bytes - 8 - len;
+    if (ok && !regular)
+        ok = keep_rest(t, &data);
+    ok = ok && read_header(t, text, (size_t)len, data);
     free(text);
     t->data_at = 8 + len;
     return ok;
@@ -321,7 +357,8 @@ static const struct cvy_entry *find(const struct cvy_tensors *t, const char *nam
 
 static const char *shape_text(const struct cvy_entry *e, char *text, size_t size)
 {
-    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? e->word : e->dtype == CVY_I64 ? "I64" : "F32");
+    char word[32];
+    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? cvy_plain(e->word, word, sizeof word) : e->dtype == CVY_I64 ? "I64" : "F32");
     for (int i = 0; i < e->ndim && at < size; i++)
         at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? ", " : "", e->dim[i]);
     if (at < size)
@@ -333,7 +370,7 @@ int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *wan
 {
     enum { SHOWN = 5 };
     int missing = 0, unexpected = 0, unlike = 0;
-    char text[4096] = "", a[128], b[128];
+    char text[4096] = "", a[128], b[128], name[128];
     size_t len = 0;
     for (int i = 0; i < want->n; i++) {
         const struct cvy_entry *w = &want->entry[i], *e = find(t, w->name);
@@ -351,12 +388,12 @@ int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *wan
     }
     for (int i = 0; i < t->n; i++) {
         if (!find(want, t->entry[i].name) && unexpected++ < SHOWN && len < sizeof text)
-            len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%.100s'", t->entry[i].name);
+            len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%s'", cvy_plain(t->entry[i].name, name, sizeof name));
     }
     if (!missing && !unexpected && !unlike)
         return 1;
     const char *of = cvy_get_meta(t, "convoy");
-    char *hint = of ? cvy_format("the file's own word on it: a checkpoint of '%.63s'", of) : NULL;
+    char *hint = of ? cvy_format("the file's own word on it: a checkpoint of '%s'", cvy_plain(of, name, sizeof name)) : NULL;
     cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape):%s", t->path, missing,
               unexpected, unlike, text);
     free(hint);
@@ -368,8 +405,14 @@ static int read_data(const struct cvy_tensors *t, const char *name, void *out, s
     const struct cvy_entry *e = find(t, name);
     if (!e || e->end - e->begin != bytes)
         return damaged(t, "tensor '%.100s' is missing or of another size", name);
-    if (fseeko(t->file, (off_t)(t->data_at + e->begin), SEEK_SET) != 0 || fread(out, 1, bytes, t->file) != bytes) {
-        cvy_error(NULL, "cannot read '%s': %s", t->path, ferror(t->file) ? strerror(errno) : "it ends early");
+    if (t->kept) {
+        memcpy(out, t->kept + e->begin, bytes);
+        return 1;
+    }
+    off_t at = (off_t)(t->data_at + e->begin);
+    int64_t got = lseek(t->fd, at, SEEK_SET) == at ? cvy_fd_read(t->fd, out, bytes) : -1;
+    if (got != (int64_t)bytes) {
+        cvy_error(NULL, "cannot read '%s': %s", t->path, got < 0 ? strerror(errno) : "it ends early");
         return 0;
     }
     return 1;
@@ -403,8 +446,9 @@ void cvy_tensors_free(struct cvy_tensors *t)
         free(t->meta[i]);
     free(t->entry);
     free(t->meta);
+    if (t->path && t->fd >= 0) /* a reader's: a writer has no path */
+        close(t->fd);
     free(t->path);
-    if (t->file)
-        fclose(t->file);
+    free(t->kept);
     memset(t, 0, sizeof *t);
 }

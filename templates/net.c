@@ -452,6 +452,9 @@ const struct cvy_bench $n.name_bench = {
 #     make [CC=clang] [CFLAGS=-O$n.optimise] [OPENMP=no] [OPENBLAS=no]
 //$ end
 CFLAGS ?= -O$n.optimise
+ifeq ($$(strip $$(CC)),)
+override CC := cc
+endif
 STANDARD = $n.standard
 TARGET = $n.make_flags
 //$ if n.plain
@@ -481,7 +484,16 @@ OBJECTS = \
 $n.name: $$(OBJECTS)
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(WITH) -o $$@ $$(OBJECTS) $$(BLAS_LIBS) -ljansson -lz -lpthread -lm
 
-$$(OBJECTS): $$(wildcard *.h runtime/*.h)
+# The compiler and its flags as they were last: a file that changes where they do, so that everything is compiled again.
+FLAGS := $$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) $$(WITH)
+QUOTED := '$$(subst ','\'',$$(FLAGS))'
+ifneq ($$(shell printf '%s\n' $$(QUOTED) | cmp -s - $n.name.flags && echo same),same)
+$n.name.flags: always
+endif
+$n.name.flags:
+	printf '%s\n' $$(QUOTED) >$$@
+
+$$(OBJECTS): $n.name.flags $$(wildcard *.h runtime/*.h)
 
 main.o: TARGET = # it asks whether the processor has what the rest needs
 
@@ -489,9 +501,9 @@ main.o: TARGET = # it asks whether the processor has what the rest needs
 	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
 
 clean:
-	rm -f $n.name $$(OBJECTS)
+	rm -f $n.name $n.name.flags $$(OBJECTS)
 
-.PHONY: clean
+.PHONY: clean always
 //$ end
 
 //$ define meson

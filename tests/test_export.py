@@ -464,7 +464,7 @@ class Test:
         self.fails(net, "damaged", weights=put(net.path("long"), whole + b"\0"))
         self.fails(net, "damaged", weights=put(net.path("json"), whole[:8] + b"[" + whole[9:]))
         self.fails(net, "No such file", weights=net.path("nowhere"))
-        self.fails(net, "no regular file", weights=net.dir)
+        self.fails(net, "it is a folder", weights=net.dir)
 
     def test_export_bad_folder(self):
         net = self.net("edges")

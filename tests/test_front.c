@@ -787,7 +787,7 @@ static bool commit(const char *dir, const char *const *names, const char *text)
     OutDir o = {0};
     for (; *names; names++)
         outdir_add(&o, *names, text, strlen(text));
-    return outdir_commit(&o, dir);
+    return outdir_commit(&o, dir, NULL);
 }
 
 static const char *listing(const char *dir)
@@ -881,7 +881,7 @@ START_TEST(full_disk)
     ck_assert_str_eq(listing(top), "./d ./d/.convoy-manifest ./d/a.c ./d/b.c ./file status 0\n");
     ck_assert_str_eq(file_read(file, 100, &len), "old");
     ck_assert_str_eq(file_read(xprintf("%s/a.c", dir), 100, &len), "old");
-    ck_assert_ptr_nonnull(strstr(output_of(xprintf("'%s' --help 2>&1 > /dev/full", convoy)), "cannot be written"));
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("'%s' --help 2>&1 > /dev/full", convoy)), "cannot write to standard output"));
     remove_dir(top);
 }
 END_TEST

@@ -136,7 +136,7 @@ START_TEST(headers_that_lie)
           "fake: error: 'bad': its header claims 9223372036854775807 bytes in a file of 10\n"
           "  hint: it is damaged, or it is no safetensors file\n");
     fails("eval --weights none", 1, "fake: error: cannot read 'none': No such file or directory\n");
-    fails("eval --weights .", 1, "fake: error: cannot read '.': it is no regular file\n");
+    fails("eval --weights .", 1, "fake: error: cannot read '.': it is a folder\n");
 }
 END_TEST
 
