@@ -54,7 +54,7 @@ static const char *stages_text(const Graph *g, const Op *op)
     if (op->kind == OP_PAD)
         return op->stride[0] > 1 || op->stride[1] > 1 ? xprintf("pad, stride %dx%d", op->stride[0], op->stride[1])
                                                       : "pad";
-    return !l ? "" : l->nstage ? order_text(l->stage, l->nstage) : op_info[op->kind].name;
+    return !l ? "" : l->nstage ? order_text(l->stage, l->nstage, g->dims) : op_info[op->kind].name;
 }
 
 static int name_width(const Graph *g)
@@ -144,12 +144,10 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         json_object_set_new(o, "eps", json_real(op->eps));
     if (op->kind == OP_BN)
         json_object_set_new(o, "momentum", json_real(op->momentum));
-    if (op->kind == OP_GENERAL_RELU) {
-        json_object_set_new(o, "leak", json_real(op->arg));
-        json_object_set_new(o, "sub", json_real(op->sub));
-        json_object_set_new(o, "maxv", isinf(op->maxv) ? json_null() : json_real(op->maxv));
-    } else if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
-        json_object_set_new(o, op_info[op->kind].args, json_real(op->arg));
+    for (int k = 0; k < op_may_args(op->kind) && op_info[op->kind].cls == CLASS_POINT; k++) {
+        const int a = op_arg_at(op->kind, k);
+        json_object_set_new(o, op_info[op->kind].arg[a].name, isinf(op->arg[a].real) ? json_null() : json_real(op->arg[a].real));
+    }
     return o;
 }
 

@@ -151,14 +151,15 @@ static const char *stage_pattern(bool (*kind)(OpKind))
         if (op_find(info->name) != (OpKind)k || info->cls == CLASS_WEIGHT || (kind && !kind((OpKind)k)))
             continue;
         buf_printf(&b, "%s%s", b.text[b.len - 1] == '(' ? "" : "|", info->name);
-        if (info->max_args) {
-            const char *arg = info->cls == CLASS_WINDOW ? SIZE : NUMBER;
+        const int may = op_may_args((OpKind)k), must = op_must_args((OpKind)k);
+        if (may) {
+            const char *arg = info->arg[op_arg_at((OpKind)k, 0)].kind == ARG_SIZE ? SIZE : NUMBER;
             buf_printf(&b, " *[(] *%s", arg);
-            if (info->max_args > 1)
-                buf_printf(&b, "( *, *%s){0,%d}", arg, info->max_args - 1);
+            if (may > 1)
+                buf_printf(&b, "( *, *%s){0,%d}", arg, may - 1);
             buf_puts(&b, " *[)]");
         }
-        if (info->max_args && !info->min_args) /* leaky_relu, leaky_relu(0.1) */
+        if (may && !must) /* leaky_relu, leaky_relu(0.1) */
             buf_printf(&b, "|%s", info->name);
     }
     buf_puts(&b, ")");
@@ -194,7 +195,7 @@ static json_t *bare_of(const char *stage)
     while (row->stage && strcmp(row->stage, stage) != 0)
         row++;
     OpKind op = op_find(stage);
-    return bare(row, op != OP_KINDS && op_info[op].min_args);
+    return bare(row, op != OP_KINDS && op_must_args(op));
 }
 
 /* An item of layers: a bare stage as a word, or a map of one key. */

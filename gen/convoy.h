@@ -107,6 +107,39 @@ typedef enum Need {
     NEED_ROUTE,  /* which element of its window won: a byte an output */
 } Need;
 
+/* An argument of a stage; its row says of what kind it is. */
+typedef union Arg {
+    double real;
+    int size[2]; /* along the height and along the width; where the input is [channels, length] the second alone is written */
+    int count;
+} Arg;
+typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_COUNT } ArgKind;
+
+/* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
+enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS };
+enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
+enum { ARG_LEAK, ARG_SUB, ARG_MAXV };                           /* of general_relu; the other points have one: ARG_LEAK */
+enum { ARG_BEFORE };                                            /* of pad, besides ARG_STRIDE */
+
+typedef struct ArgInfo {
+    const char *name; /* as a key or a message calls it: "slope" */
+    ArgKind kind;
+    enum { ARG_MUST, ARG_MAY, ARG_KEY } given; /* in the word's parentheses: always, or behind those before it; by a key alone */
+    double usual;  /* what it is where it is not given */
+    double lo, hi; /* its range, of both sides of a size */
+    bool below_hi; /* hi itself is too much */
+    int like;      /* it is as argument like - 1 where it is not given; 0: usual */
+    bool quiet;    /* not written where it is as usual, nor those behind it */
+} ArgInfo;
+
+typedef enum ParamRole { PARAM_WEIGHT, PARAM_BIAS, PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR, PARAM_COUNT } ParamRole;
+
+/* A parameter or a buffer that an op has, under PyTorch's name: "running_mean". */
+typedef struct ParamSlot {
+    const char *name; /* NULL: behind the last */
+    ParamRole role;
+} ParamSlot;
+
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
     const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which Python keeps for itself */
@@ -115,9 +148,9 @@ typedef struct OpInfo {
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
     bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
     bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
-    int min_args, max_args; /* in an order's parentheses */
-    const char *args;       /* "k[, stride[, padding]]" for messages, NULL where there are none */
-    double arg, arg_least, arg_most; /* such an argument: what it is where it is not given, and its range */
+    const ParamSlot *param; /* in the order of Graph.param; NULL: none */
+    ArgInfo arg[OP_ARGS];   /* those with a name */
+    const char *hint;       /* what a good one looks like, for messages; NULL: its usage is */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
@@ -125,7 +158,22 @@ OpKind op_find(const char *name);
 bool op_is_act(OpKind kind);
 bool op_is_norm(OpKind kind);       /* of a batch or an image */
 bool op_is_image_norm(OpKind kind); /* gn, ln, in */
-bool op_takes_arg(OpKind kind);     /* a number with a default: leaky_relu, elu, gn */
+
+/* How many arguments the op's word must have, and may have, in parentheses. */
+int op_must_args(OpKind kind);
+int op_may_args(OpKind kind);
+int op_arg_at(OpKind kind, int nth);    /* where in arg[] the nth one in parentheses is */
+const char *op_usage(OpKind kind);      /* "maxpool(k[, stride[, padding]])"; NULL where it has none */
+/* What argument i is where it is not given; of a size that is as another's, arg[] has that one. What must be given is 0. */
+Arg op_usual(OpKind kind, int i, const Arg *arg);
+void op_usual_args(OpKind kind, Arg arg[OP_ARGS]);
+bool op_same_args(OpKind kind, const Arg *a, const Arg *b);
+const char *op_bad_args(OpKind kind, const Arg *arg); /* the checker's: which argument is out of its range; NULL: none */
+/* A size: "3", "3x1"; dims, of the network's input, is 2, or 1 where only the length counts. */
+const char *size_text(const int v[2], int dims);
+/* A stage as an order has it: "maxpool(3,2,1)", "bn", "conv". `whole`: with what keys give, too, and so two stages (in networks of
+ * the same dims) have one text iff they do the same: "gn(8,eps=1e-5)", "conv(kernel=3,stride=1,padding=1,dilation=1,groups=1)". */
+const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole);
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 
@@ -149,12 +197,10 @@ bool yaml_override(Node *root, const char *assignment, int index);
 
 /* ---- spec.c: tree -> Spec ------------------------------------------------------------------------------------------ */
 
-/* A stage of an order, or a bare stage: an op with the arguments in its parentheses filled in with defaults. */
+/* A stage of an order, or a bare stage: an op with its arguments, filled in with defaults. */
 typedef struct SpecStage {
     OpKind op;
-    double arg; /* drop: p; leaky_relu: slope; elu: alpha; general_relu: leak */
-    double sub, maxv; /* general_relu: what is taken away, and the most that is left; INFINITY: no most */
-    int k[2], stride[2], padding[2]; /* pools */
+    Arg arg[OP_ARGS]; /* by the op's row */
     Mark mark;
 } SpecStage;
 
@@ -190,14 +236,11 @@ typedef struct SpecLayer {
     /* shortcut */
     Shortcut shortcut;
     int else_from;    /* what it reads where it is not the identity */
+    int stride[2];    /* of pad */
     /* conv, linear */
-    int out;
-    int kernel[2], stride[2], padding[2], dilation[2];
-    int groups; /* 0: as many as the input has channels; `out` 0 then means: and as many outputs */
+    int out;          /* 0: of a conv whose groups are 0 too, as many as its input has channels */
     Bias bias;
     Mark out_mark, kernel_mark, groups_mark;
-    /* bn stages */
-    double eps, momentum;
 } SpecLayer;
 
 typedef enum Init {
@@ -224,7 +267,7 @@ typedef struct SpecTrain {
     bool nesterov, decay_all; /* decay_all: weight decay reaches norms and biases too */
     Schedule schedule;
     double warmup;            /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
-    double mean[64], std[64]; /* x = (byte / 255 - mean) / std, a channel; filled for min(C, 64) channels */
+    double *mean, *std;       /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;
 
@@ -254,6 +297,9 @@ void spec_dump(const Spec *s, FILE *to); /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
 const char *spec_text(const Spec *s);     /* the same, as a text */
 const char *unroll_text(const Spec *s);
+const SpecStage *layer_weight(const SpecLayer *l); /* the stage that is its weight op; NULL: it has none */
+const char *stage_text(const SpecStage *s, int dims); /* "maxpool(3,2,1)", as order_read reads it */
+const char *order_text(const SpecStage *s, int n, int dims); /* "conv-bn-relu" */
 const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
 
 /* ---- graph.c: Spec -> Graph ----------------------------------------------------------------------------------------- */
@@ -274,18 +320,26 @@ typedef struct Op {
     int layer_index;   /* in Spec.layer; -1 for input and loss */
     int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
     Mark mark;
-    /* conv, linear, pools */
-    int kernel[2], stride[2], padding[2], dilation[2], groups;
+    union {
+        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted; and under their names, by the kind of op: */
+        struct {
+            int kernel[2], stride[2], padding[2], dilation[2]; /* of conv and pools; 1, 1, 0, 1 where an op has no arguments */
+        };
+        struct {
+            double eps, momentum; /* of norms; momentum: of bn */
+        };
+        struct {
+            double leak, sub, maxv; /* of general_relu; maxv INFINITY: no most */
+        };
+        double value; /* of an op with one real: slope, alpha, p */
+        int before;   /* of pad: how many channels of zeros stand before the input's own */
+    };
+    int groups; /* of channels: of a conv, of an image norm; else 1 */
     bool bias;
-    int before;           /* pad: how many channels of zeros stand before the input's own */
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    double arg, sub, maxv; /* as in SpecStage */
-    double eps, momentum; /* bn */
     /* set by grad */
     bool input_grad; /* the gradient of its input is needed: something before it has parameters */
 } Op;
-
-typedef enum ParamRole { PARAM_WEIGHT, PARAM_BIAS, PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR, PARAM_COUNT } ParamRole;
 
 /* A parameter, or (MEAN, VAR, COUNT) a buffer of a norm, under PyTorch's name and shape. */
 typedef struct Param {

@@ -96,7 +96,7 @@ void diff_html(const Diff *d, Buf *to);
 /* diff_measure.c: adds to the costs the size of objects, the time of a step. false and a message where something cannot be compiled or run. */
 bool diff_measure(Diff *d, bool size, bool time);
 
-/* The stages of graph[op], as an order has them: "maxpool(3,2,1)". */
-const char *op_text(const Op *op);
+/* Op i as an order has it: "maxpool(3,2,1)". */
+const char *graph_op_text(const Graph *g, int i);
 
 #endif

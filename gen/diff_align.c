@@ -14,14 +14,6 @@ enum {
     SAME_KIND = 2, SAME_SIZE = 8, SAME_STAGES = 3, SAME_SHORT_NAME = 1, SAME_NAME = 2
 };
 
-static int weight_stage(const SpecLayer *l)
-{
-    for (int i = 0; i < l->nstage; i++)
-        if (op_info[l->stage[i].op].cls == CLASS_WEIGHT)
-            return i;
-    return -1;
-}
-
 static const char *short_name(const SpecLayer *l)
 {
     const char *dot = strrchr(l->name, '.');
@@ -31,18 +23,41 @@ static const char *short_name(const SpecLayer *l)
 
 static bool same_kind(const SpecLayer *a, const SpecLayer *b)
 {
-    const int wa = weight_stage(a), wb = weight_stage(b);
+    const SpecStage *wa = layer_weight(a), *wb = layer_weight(b);
 
-    if (a->form != b->form || (wa < 0) != (wb < 0))
+    if (a->form != b->form || !wa != !wb)
         return false;
-    if (wa >= 0)
-        return a->stage[wa].op == b->stage[wb].op;
+    if (wa)
+        return wa->op == wb->op;
     return a->form != FORM_BARE || strcmp(op_info[a->stage[0].op].stage, op_info[b->stage[0].op].stage) == 0;
 }
 
-static bool same_pair(const int a[2], const int b[2])
+/* Outputs, and of a conv its window and groups; padding and dilation may differ. */
+static bool same_size(const SpecLayer *a, const SpecLayer *b)
 {
-    return a[0] == b[0] && a[1] == b[1];
+    const SpecStage *wa = layer_weight(a);
+    static const int sizes[] = {ARG_KERNEL, ARG_STRIDE, ARG_GROUPS};
+
+    if (!wa)
+        return true;
+    bool same = a->out == b->out;
+    for (int i = 0; same && wa->op == OP_CONV && i < 3; i++) {
+        const Arg x = wa->arg[sizes[i]], y = layer_weight(b)->arg[sizes[i]];
+        same = sizes[i] == ARG_GROUPS ? x.count == y.count : x.size[0] == y.size[0] && x.size[1] == y.size[1];
+    }
+    return same;
+}
+
+/* The same stages with the same arguments, a weight op's and a norm's keys aside. */
+static bool same_stages(const SpecLayer *a, const SpecLayer *b)
+{
+    bool same = a->nstage == b->nstage;
+
+    for (int i = 0; same && i < a->nstage; i++) {
+        const SpecStage *x = &a->stage[i], *y = &b->stage[i];
+        same = x->op == y->op && strcmp(stage_text(x, 2), stage_text(y, 2)) == 0;
+    }
+    return same;
 }
 
 /* How much two layers have in common; 0: they are not of one kind. */
@@ -50,17 +65,8 @@ static int likeness(const SpecLayer *a, const SpecLayer *b)
 {
     if (!same_kind(a, b))
         return 0;
-    int n = SAME_KIND;
-    if (weight_stage(a) < 0 ||
-        (a->out == b->out && a->groups == b->groups && same_pair(a->kernel, b->kernel) && same_pair(a->stride, b->stride)))
-        n += SAME_SIZE;
-    if (strcmp(order_text(a->stage, a->nstage), order_text(b->stage, b->nstage)) == 0)
-        n += SAME_STAGES;
-    if (strcmp(a->name, b->name) == 0)
-        n += SAME_NAME;
-    if (strcmp(short_name(a), short_name(b)) == 0)
-        n += SAME_SHORT_NAME;
-    return n;
+    return SAME_KIND + SAME_SIZE * same_size(a, b) + SAME_STAGES * same_stages(a, b) + SAME_NAME * (strcmp(a->name, b->name) == 0) +
+           SAME_SHORT_NAME * (strcmp(short_name(a), short_name(b)) == 0);
 }
 
 static void add_pair(Diff *d, int a, int b)

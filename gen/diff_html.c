@@ -103,7 +103,7 @@ static void put_chips(Buf *to, const Graph *g, const char *layer)
             continue;
         const OpClass c = op_info[op->kind].cls;
         buf_printf(to, "<span class=\"chip %s\">", c == CLASS_WEIGHT ? "weight" : op_is_norm(op->kind) ? "norm" : c == CLASS_POINT ? "act" : "other");
-        put(to, op_text(op));
+        put(to, graph_op_text(g, i));
         if (c == CLASS_WEIGHT && op->bias)
             buf_puts(to, " + bias");
         buf_puts(to, "</span>");
@@ -120,7 +120,7 @@ static const char *layer_text(const Graph *g, const char *layer)
     buf_puts(&b, "");
     for (int i = 1; i < g->nop - 1; i++)
         if (strcmp(g->op[i].layer, layer) == 0)
-            buf_printf(&b, "%s %d %dx%dx%d,", op_text(&g->op[i]), g->op[i].bias, g->op[i].shape.c, g->op[i].shape.h, g->op[i].shape.w);
+            buf_printf(&b, "%s %d %dx%dx%d,", graph_op_text(g, i), g->op[i].bias, g->op[i].shape.c, g->op[i].shape.h, g->op[i].shape.w);
     return b.text;
 }
 

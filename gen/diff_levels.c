@@ -170,7 +170,7 @@ static const char *channels_text(const double *v, int n)
 {
     Buf b = {0};
 
-    for (int c = 0; c < n && c < 64; c++)
+    for (int c = 0; c < n; c++)
         buf_printf(&b, "%s%s", c ? ", " : "", real_text(v[c]));
     return b.text;
 }
@@ -204,7 +204,7 @@ static Facts spec_facts(const Spec *s)
     return f;
 }
 
-static const char *size_text(const int v[2])
+static const char *pair_text(const int v[2])
 {
     return v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("%d x %d", v[0], v[1]);
 }
@@ -236,31 +236,32 @@ static Facts layer_facts(const Spec *s, int i)
     static const char *const shortcuts[] = {"identity", "pad", "where shapes differ", "always"};
     static const char *const biases[] = {"auto", "true", "false"};
     const SpecLayer *l = &s->layer[i];
-    bool norm = false, conv = false;
+    const SpecStage *weight = layer_weight(l), *norm = NULL;
     Facts f = {0};
 
-    for (int k = 0; k < l->nstage; k++) {
-        norm |= op_is_norm(l->stage[k].op);
-        conv |= l->stage[k].op == OP_CONV;
-    }
+    for (int k = 0; k < l->nstage && !norm; k++)
+        norm = op_is_norm(l->stage[k].op) ? &l->stage[k] : NULL;
     if (l->nstage)
-        fact(&f, l->form == FORM_BARE ? "stage" : "order", order_text(l->stage, l->nstage));
+        fact(&f, l->form == FORM_BARE ? "stage" : "order", order_text(l->stage, l->nstage, s->dims));
     if (l->form == FORM_SHORTCUT)
         fact(&f, "shortcut", shortcuts[l->shortcut]);
     if (l->form == FORM_BLOCK)
         fact(&f, "out", l->out ? xprintf("%d", l->out) : "as many as it reads");
-    if (conv) {
-        fact(&f, "kernel", size_text(l->kernel));
-        fact(&f, "stride", size_text(l->stride));
-        fact(&f, "padding", size_text(l->padding));
-        fact(&f, "dilation", size_text(l->dilation));
-        fact(&f, "groups", l->groups ? xprintf("%d", l->groups) : "depthwise");
+    for (int a = 0; weight && a < OP_ARGS; a++) {
+        const ArgInfo *info = &op_info[weight->op].arg[a];
+        if (info->name)
+            fact(&f, info->name,
+                 info->kind == ARG_SIZE ? pair_text(weight->arg[a].size)
+                 : weight->arg[a].count ? xprintf("%d", weight->arg[a].count)
+                                        : "depthwise");
     }
     if (l->form == FORM_BLOCK)
         fact(&f, "bias", biases[l->bias]);
-    if (norm) {
-        fact(&f, "eps", real_text(l->eps));
-        fact(&f, "momentum", real_text(l->momentum));
+    if (norm) { /* a layer's keys are those of all its norms */
+        fact(&f, "eps", real_text(norm->arg[ARG_EPS].real));
+        for (int k = 0; k < l->nstage; k++)
+            if (l->stage[k].op == OP_BN && !fact_of(&f, "momentum"))
+                fact(&f, "momentum", real_text(l->stage[k].arg[ARG_MOMENTUM].real));
     }
     if (l->zero_gamma)
         fact(&f, "zero_gamma", "true");
@@ -356,16 +357,9 @@ static void spec_level(Diff *d)
 
 /* ---- graph ---- */
 
-const char *op_text(const Op *op)
+const char *graph_op_text(const Graph *g, int i)
 {
-    SpecStage s = {.op = op->kind, .arg = op->arg};
-
-    if (op_info[op->kind].cls == CLASS_JOIN || op->kind == OP_PAD || op_info[op->kind].cls == CLASS_WEIGHT)
-        return op_info[op->kind].name;
-    memcpy(s.k, op->kernel, sizeof s.k);
-    memcpy(s.stride, op->stride, sizeof s.stride);
-    memcpy(s.padding, op->padding, sizeof s.padding);
-    return stage_text(&s);
+    return op_text(g->op[i].kind, g->op[i].arg, g->dims, false);
 }
 
 typedef struct Ops {
@@ -388,12 +382,24 @@ static const Op *op_at(const Ops *o, int i)
     return &o->g->op[o->first + i];
 }
 
+static const char *text_at(const Ops *o, int i)
+{
+    return graph_op_text(o->g, o->first + i);
+}
+
+static bool same_op_at(const Ops *x, int i, const Ops *y, int j)
+{
+    const Op *a = op_at(x, i), *b = op_at(y, j);
+
+    return a->kind == b->kind && strcmp(text_at(x, i), text_at(y, j)) == 0;
+}
+
 static const char *ops_text(const Ops *o)
 {
     Buf b = {0};
 
     for (int i = 0; i < o->n; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", op_text(op_at(o, i)));
+        buf_printf(&b, "%s%s", i ? ", " : "", text_at(o, i));
     return b.text;
 }
 
@@ -404,9 +410,9 @@ static void match_stages(const Ops *x, const Ops *y, int *to)
         int nth = 0;
         to[i] = -1;
         for (int k = 0; k < i; k++)
-            nth += strcmp(op_text(op_at(x, k)), op_text(op_at(x, i))) == 0;
+            nth += same_op_at(x, k, x, i);
         for (int j = 0; j < y->n && to[i] < 0; j++)
-            if (strcmp(op_text(op_at(y, j)), op_text(op_at(x, i))) == 0 && nth-- == 0)
+            if (same_op_at(y, j, x, i) && nth-- == 0)
                 to[i] = j;
     }
 }
@@ -421,11 +427,11 @@ static const char *moves_text(const Ops *x, const Ops *y)
     match_stages(y, x, back);
     for (int i = 0; i < x->n; i++)
         if (to[i] < 0)
-            buf_printf(&b, "%s%s is gone", b.len ? "; " : "", op_text(op_at(x, i)));
+            buf_printf(&b, "%s%s is gone", b.len ? "; " : "", text_at(x, i));
     for (int j = 0; j < y->n; j++)
         if (back[j] < 0)
-            buf_printf(&b, "%s%s is new%s", b.len ? "; " : "", op_text(op_at(y, j)),
-                       j ? xprintf(", behind %s", op_text(op_at(y, j - 1))) : y->n > 1 ? xprintf(", in front of %s", op_text(op_at(y, 1))) : "");
+            buf_printf(&b, "%s%s is new%s", b.len ? "; " : "", text_at(y, j),
+                       j ? xprintf(", behind %s", text_at(y, j - 1)) : y->n > 1 ? xprintf(", in front of %s", text_at(y, 1)) : "");
     /* the stage that crossed most is the one that moved; of a pair, the one that is no weight op */
     for (;;) {
         int most = 0, who = -1;
@@ -445,9 +451,9 @@ static const char *moves_text(const Ops *x, const Ops *y)
         for (int k = 0; k < x->n; k++)
             if (to[k] >= 0 && (k < who) != (to[k] < to[who])) {
                 Buf *side = k < who ? &front : &behind;
-                buf_printf(side, "%s%s", side->len ? " and " : "", op_text(op_at(x, k)));
+                buf_printf(side, "%s%s", side->len ? " and " : "", text_at(x, k));
             }
-        buf_printf(&b, "%s%s moved", b.len ? "; " : "", op_text(op_at(x, who)));
+        buf_printf(&b, "%s%s moved", b.len ? "; " : "", text_at(x, who));
         if (front.len)
             buf_printf(&b, " in front of %s", front.text);
         if (behind.len)

@@ -51,16 +51,12 @@ static Gap *gaps_of(const Graph *g, int *n)
 
 static bool same_stage(const Op *a, const Op *b)
 {
-    if (op_is_norm(a->kind) && (a->eps < b->eps || a->eps > b->eps || a->momentum < b->momentum || a->momentum > b->momentum))
-        return false;
-    return strcmp(op_text(a), op_text(b)) == 0;
+    return a->kind == b->kind && op_same_args(a->kind, a->arg, b->arg);
 }
 
-static bool same_weight_op(const Op *a, const Op *b, int out_a, int out_b)
+static bool same_weight_op(const Op *a, const Op *b)
 {
-    return a->kind == b->kind && out_a == out_b && memcmp(a->kernel, b->kernel, sizeof a->kernel) == 0 &&
-           memcmp(a->stride, b->stride, sizeof a->stride) == 0 && memcmp(a->padding, b->padding, sizeof a->padding) == 0 &&
-           memcmp(a->dilation, b->dilation, sizeof a->dilation) == 0 && a->groups == b->groups;
+    return same_stage(a, b) && a->shape.c == b->shape.c;
 }
 
 static bool same_gap(const Diff *d, const Gap *x, const Gap *y)
@@ -94,7 +90,7 @@ static const char *stages_text(const Graph *g, const int *op, int n)
     Buf b = {0};
 
     for (int i = 0; i < n; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", op_text(&g->op[op[i]]));
+        buf_printf(&b, "%s%s", i ? ", " : "", graph_op_text(g, op[i]));
     return n ? b.text : "nothing";
 }
 
@@ -131,7 +127,7 @@ static void recognise_rotation(Diff *d)
     const Gap *x = gaps_of(a, &na), *y = gaps_of(b, &nb);
     bool same = na == nb && memcmp(&a->op[0].shape, &b->op[0].shape, sizeof a->op[0].shape) == 0;
     for (int i = 0; same && i < na - 1; i++)
-        same = same_weight_op(&a->op[x[i].before], &b->op[y[i].before], a->op[x[i].before].shape.c, b->op[y[i].before].shape.c);
+        same = same_weight_op(&a->op[x[i].before], &b->op[y[i].before]);
     if (!same)
         return;
     for (int i = 0; i < na; i++)

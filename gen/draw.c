@@ -74,7 +74,7 @@ static const char *weight_text(const Graph *g, const Op *o)
                    o->groups > 1 ? xprintf(" g%d", o->groups) : "", g->op[o->in].shape.c, o->shape.c, bias);
 }
 
-static const char *stage_text(const Graph *g, const Op *o)
+static const char *op_label(const Graph *g, const Op *o)
 {
     switch (o->kind) {
     case OP_CONV:
@@ -91,7 +91,7 @@ static const char *stage_text(const Graph *g, const Op *o)
     case OP_ADD:
         return "+";
     case OP_DROP:
-        return xprintf("drop %g", o->arg);
+        return xprintf("drop %g", o->value);
     case OP_LOSS:
         return "softmax, cross-entropy";
     default:
@@ -103,7 +103,7 @@ static const char *stage_text(const Graph *g, const Op *o)
 static const char *pill_text(const Graph *g, const Kernel *k, int op)
 {
     const Op *o = &g->op[op];
-    const char *text = stage_text(g, o), *layer = short_name(o->layer, k->layer);
+    const char *text = op_label(g, o), *layer = short_name(o->layer, k->layer);
 
     if (strcmp(o->layer, k->layer) == 0 || op_info[o->kind].cls == CLASS_JOIN || o->kind == OP_LOSS)
         return text;
@@ -118,7 +118,7 @@ static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
     const Op *o = &g->op[op];
     Pill *q = PUSH(b->pill, b->npill);
 
-    *q = (Pill){.op = op, .section = section, .what = stage_text(g, o), .text = pill_text(g, b->kernel, op), .kind = op_kind(o->kind)};
+    *q = (Pill){.op = op, .section = section, .what = op_label(g, o), .text = pill_text(g, b->kernel, op), .kind = op_kind(o->kind)};
     q->title = xprintf("%s: %dx%dx%d", o->path, o->shape.c, o->shape.h, o->shape.w);
     return q;
 }

@@ -596,7 +596,7 @@ char *emit_channel_list(const double *v, int n)
 {
     Buf b = {0};
 
-    for (int i = 0; i < n && i < 64; i++)
+    for (int i = 0; i < n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", emit_float(v[i]));
     for (int i = 64; i < n; i++)
         buf_printf(&b, ", %s", emit_float(v[63]));

@@ -61,7 +61,7 @@ static const char *number(double v)
 
 static const char *below(const Op *o)
 {
-    return xprintf("%luu", (unsigned long)(o->arg * 4294967296.0));
+    return xprintf("%luu", (unsigned long)(o->value * 4294967296.0));
 }
 
 /* A double constant that reads back as the same double, with as few digits as that takes. */
@@ -81,9 +81,9 @@ static const char *act_args(const Op *o)
     switch (o->kind) {
     case OP_LEAKY_RELU:
     case OP_ELU:
-        return xprintf("%s, ", number(o->arg));
+        return xprintf("%s, ", number(o->value));
     case OP_GENERAL_RELU:
-        return xprintf("%s, %s, %s, ", number(o->arg), number(o->sub), number(o->maxv));
+        return xprintf("%s, %s, %s, ", number(o->value), number(o->sub), number(o->maxv));
     default:
         return "";
     }
@@ -150,7 +150,7 @@ static const char *sizes(const PlainNet *n, int i)
     case OP_GLOBAL_AVG_POOL:
         return xprintf("n, %d, %d", o->shape.c, area(n, o->in));
     case OP_DROP:
-        return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), number(1 / (1 - o->arg)));
+        return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), number(1 / (1 - o->value)));
     default:
         return xprintf("&size.%s, n", n->p->op[i].name);
     }

@@ -309,11 +309,11 @@ static void op_fields(Lines *l, Rec *s, const Step *step)
     rec_str(s, "op", alias ? alias : o->stage ? o->stage : o->layer);
     rec_str(s, "index", l->index);
     if (o->kind == OP_DROP) {
-        rec_fmt(s, "below", "%luu", (unsigned long)(o->arg * 4294967296.0));
-        rec_str(s, "arg", emit_float(1 / (1 - o->arg)));
+        rec_fmt(s, "below", "%luu", (unsigned long)(o->value * 4294967296.0));
+        rec_str(s, "arg", emit_float(1 / (1 - o->value)));
         l->uses_place = true;
     } else {
-        rec_str(s, "arg", emit_float(o->arg));
+        rec_str(s, "arg", emit_float(o->value));
         rec_str(s, "sub", emit_float(o->sub));
         rec_str(s, "maxv", emit_float(isinf(o->maxv) ? FLT_MAX : o->maxv));
     }

@@ -91,7 +91,7 @@ static bool shape_image_norm(const Graph *g, Op *op)
     const char *what;
     Mark other = input_from(g, op, &what);
     op->shape = g->op[op->in].shape;
-    op->groups = op->kind == OP_LN ? 1 : op->kind == OP_IN ? op->shape.c : (int)op->arg;
+    op->groups = op->kind == OP_LN ? 1 : op->kind == OP_IN ? op->shape.c : op->arg[ARG_NORM_GROUPS].count;
     if (op->shape.c % op->groups) {
         int fits = 2 * op->groups <= op->shape.c ? op->groups : op->shape.c > 1 ? op->shape.c / 2 : 1; /* of two channels and more */
         while (op->shape.c % fits)
@@ -175,7 +175,8 @@ static bool shape_groups(const Graph *g, Op *op, int *out)
     int in = g->op[op->in].shape.c;
     const char *what;
     Mark other = input_from(g, op, &what);
-    op->groups = l->groups ? l->groups : in;
+    const bool said = op->arg[ARG_GROUPS].count;
+    op->groups = op->arg[ARG_GROUPS].count = said ? op->arg[ARG_GROUPS].count : in;
     *out = *out ? *out : in;
     if (in % op->groups) {
         diag_error2(l->groups_mark, other, what, "the groups share the channels equally, on both sides",
@@ -183,9 +184,9 @@ static bool shape_groups(const Graph *g, Op *op, int *out)
         return false;
     }
     if (*out % op->groups) {
-        diag_error2(l->groups ? l->groups_mark : l->out_mark, other, what,
-                    l->groups ? "the groups share the channels equally, on both sides"
-                              : "leave 'out' out: it is then the input's channels",
+        diag_error2(said ? l->groups_mark : l->out_mark, other, what,
+                    said ? "the groups share the channels equally, on both sides"
+                         : "leave 'out' out: it is then the input's channels",
                     "%s: %d groups do not divide %d output channels", op->path, op->groups, *out);
         return false;
     }
@@ -195,6 +196,14 @@ static bool shape_groups(const Graph *g, Op *op, int *out)
 static bool shape_conv(const Graph *g, Op *op, int out)
 {
     return shape_groups(g, op, &out) && shape_windows(g, op, out, "kernel");
+}
+
+static bool shape_pad(const Graph *g, Op *op, int out)
+{
+    const Shape in = g->op[op->in].shape;
+    const int *stride = op->arg[ARG_STRIDE].size;
+    op->shape = (Shape){out, (in.h - 1) / stride[0] + 1, (in.w - 1) / stride[1] + 1};
+    return true;
 }
 
 static bool shape_fits(const Graph *g, const Op *op)
@@ -229,7 +238,7 @@ static bool op_shape(Graph *g, Op *op, int out)
         ok = shape_linear(g, op, out);
         break;
     case OP_PAD:
-        ok = shape_windows(g, op, out, "window");
+        ok = shape_pad(g, op, out);
         break;
     case OP_ADD:
         ok = shape_add(g, op);
@@ -357,20 +366,13 @@ static Param *add_param(Graph *g, int i, const char *name, ParamRole role, int n
     return p;
 }
 
-static void add_norm_params(Graph *g, int i)
+/* Whether its gamma begins with 0: in a layer that says so, the last norm's does. */
+static bool begins_with_zero(const Graph *g, int i)
 {
-    int c = g->op[i].shape.c;
     bool zero = g->spec->layer[g->op[i].layer_index].zero_gamma;
     for (int j = i + 1; zero && g->op[j].layer_index == g->op[i].layer_index; j++)
-        zero = !op_is_norm(g->op[j].kind); /* the layer's last */
-    add_param(g, i, "weight", PARAM_GAMMA, 1, c)->draw_value = !zero;
-    add_param(g, i, "bias", PARAM_BETA, 1, c);
-    g->weights += 2 * (int64_t)c;
-    if (g->op[i].kind != OP_BN)
-        return;
-    add_param(g, i, "running_mean", PARAM_MEAN, 1, c);
-    add_param(g, i, "running_var", PARAM_VAR, 1, c)->draw_value = 1;
-    add_param(g, i, "num_batches_tracked", PARAM_COUNT, 0, 0);
+        zero = !op_is_norm(g->op[j].kind);
+    return zero;
 }
 
 /* How weights begin. fan_in: inputs of one output; fan_out: outputs that one input reaches. The formulas are those of
@@ -414,13 +416,13 @@ static void draw_weights(Param *p, InitRule init, double fan_in, double fan_out)
     }
 }
 
-static bool add_weight_params(Graph *g, int i)
+/* Counts a weight op's work, and refuses more weights than an index holds. */
+static bool count_weight_op(Graph *g, int i)
 {
     const Op *op = &g->op[i];
-    bool conv = op->kind == OP_CONV;
     int in = g->op[op->in].shape.c / op->groups, out = op->shape.c;
-    int64_t taps = conv ? (int64_t)op->kernel[0] * op->kernel[1] : 1, fan_in, n, work;
-    if (!mul_fits(in, taps, &fan_in) || !mul_fits(fan_in, out, &n) || n > INT32_MAX || g->weights + n > INT32_MAX) {
+    int64_t taps = op->kind == OP_CONV ? (int64_t)op->kernel[0] * op->kernel[1] : 1, n, work;
+    if (!mul_fits(in, taps, &n) || !mul_fits(n, out, &n) || n > INT32_MAX || g->weights + n > INT32_MAX) {
         diag_error(op->mark, NULL, "%s: with its weights, %d x %d x %lld, the network has more than 2^31 - 1", op->path,
                    out, in, (long long)taps);
         return false;
@@ -430,28 +432,58 @@ static bool add_weight_params(Graph *g, int i)
         diag_error(op->mark, NULL, "%s: the network's operations do not fit 63 bits", op->path);
         return false;
     }
-    double fan_out = (double)out * (double)taps;
-    Param *w = add_param(g, i, "weight", PARAM_WEIGHT, conv ? 2 + g->dims : 2, out);
-    w->dim[1] = in;
-    for (int d = 0; conv && d < g->dims; d++)
-        w->dim[2 + d] = op->kernel[2 - g->dims + d];
-    const InitRule init = conv ? g->spec->init_conv : g->spec->init_linear;
-    draw_weights(w, init, (double)fan_in, fan_out);
-    g->weights += n;
-    if (op->bias) {
-        draw_weights(add_param(g, i, "bias", PARAM_BIAS, 1, out), init, (double)fan_in, fan_out);
-        g->weights += out;
-    }
     return true;
+}
+
+/* One parameter of an op, by its role: its shape, and how it begins. */
+static void add_slot(Graph *g, int i, const ParamSlot *slot)
+{
+    const Op *op = &g->op[i];
+    const bool conv = op->kind == OP_CONV;
+    const int in = op->nin ? g->op[op->in].shape.c / op->groups : 0;
+    const double taps = conv ? (double)op->kernel[0] * op->kernel[1] : 1;
+    const InitRule init = conv ? g->spec->init_conv : g->spec->init_linear;
+    Param *p;
+    switch (slot->role) {
+    case PARAM_WEIGHT:
+        p = add_param(g, i, slot->name, slot->role, conv ? 2 + g->dims : 2, op->shape.c);
+        p->dim[1] = in;
+        for (int d = 0; conv && d < g->dims; d++)
+            p->dim[2 + d] = op->kernel[2 - g->dims + d];
+        draw_weights(p, init, in * taps, op->shape.c * taps);
+        g->weights += (int64_t)op->shape.c * in * (int64_t)taps;
+        return;
+    case PARAM_BIAS:
+        if (!op->bias)
+            return;
+        draw_weights(add_param(g, i, slot->name, slot->role, 1, op->shape.c), init, in * taps, op->shape.c * taps);
+        g->weights += op->shape.c;
+        return;
+    case PARAM_GAMMA:
+        add_param(g, i, slot->name, slot->role, 1, op->shape.c)->draw_value = !begins_with_zero(g, i);
+        g->weights += op->shape.c;
+        return;
+    case PARAM_BETA:
+        add_param(g, i, slot->name, slot->role, 1, op->shape.c);
+        g->weights += op->shape.c;
+        return;
+    case PARAM_MEAN:
+    case PARAM_VAR:
+        add_param(g, i, slot->name, slot->role, 1, op->shape.c)->draw_value = slot->role == PARAM_VAR;
+        return;
+    case PARAM_COUNT:
+        add_param(g, i, slot->name, slot->role, 0, 0);
+        return;
+    }
 }
 
 static bool add_params(Graph *g)
 {
     for (int i = 0; i < g->nop; i++) {
-        if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && !add_weight_params(g, i))
+        if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && !count_weight_op(g, i))
             return false;
-        if (op_is_norm(g->op[i].kind))
-            add_norm_params(g, i);
+        for (const ParamSlot *slot = op_info[g->op[i].kind].param; slot && slot->name; slot++)
+            add_slot(g, i, slot);
     }
     return true;
 }
@@ -547,8 +579,6 @@ static Op *add_layer_op(Graph *g, int index, OpKind kind, const int *from, int n
     op->layer = op->path = l->name;
     op->layer_index = index;
     op->segment = l->segment;
-    op->eps = l->eps;
-    op->momentum = l->momentum;
     return op;
 }
 
@@ -565,22 +595,13 @@ static bool add_stages(Graph *g, int index, int from, int out, int *end)
             op->stage = stage_name(l, k);
             op->path = xprintf("%s.%s", l->name, op->stage);
         }
-        op->arg = st->arg;
-        op->sub = st->sub;
-        op->maxv = st->maxv;
-        if (st->op == OP_CONV) {
-            memcpy(op->kernel, l->kernel, sizeof op->kernel);
-            memcpy(op->stride, l->stride, sizeof op->stride);
-            memcpy(op->padding, l->padding, sizeof op->padding);
-            memcpy(op->dilation, l->dilation, sizeof op->dilation);
+        for (int a = 0; a < OP_ARGS; a++)
+            if (op_info[st->op].arg[a].name)
+                op->arg[a] = st->arg[a];
+        if (st->op == OP_CONV)
             op->mark = l->kernel_mark;
-        } else if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) {
-            memcpy(op->kernel, st->k, sizeof op->kernel);
-            memcpy(op->stride, st->stride, sizeof op->stride);
-            memcpy(op->padding, st->padding, sizeof op->padding);
-        } else if (st->op == OP_LINEAR) {
+        else if (st->op == OP_LINEAR)
             op->mark = l->out_mark.line ? l->out_mark : l->mark;
-        }
         if (!op_shape(g, op, out))
             return false;
         from = g->nop - 1;
@@ -616,8 +637,8 @@ static bool add_pad(Graph *g, int index, int from, Shape to, int *end)
     Op *op = add_layer_op(g, index, OP_PAD, &from, 1, l->mark);
     if (!op)
         return false;
-    memcpy(op->stride, l->stride, sizeof op->stride);
-    op->before = more / 2;
+    memcpy(op->arg[ARG_STRIDE].size, l->stride, sizeof l->stride);
+    op->arg[ARG_BEFORE].count = more / 2;
     *end = g->nop - 1;
     return op_shape(g, op, to.c);
 }
@@ -806,7 +827,7 @@ void graph_dump(const Graph *g, FILE *to)
         if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
             fprintf(to, " kernel %dx%d stride %dx%d padding %dx%d", op->kernel[0], op->kernel[1], op->stride[0],
                     op->stride[1], op->padding[0], op->padding[1]);
-        if (op->dilation[0] > 1 || op->dilation[1] > 1)
+        if (op->kind == OP_CONV && (op->dilation[0] > 1 || op->dilation[1] > 1))
             fprintf(to, " dilation %dx%d", op->dilation[0], op->dilation[1]);
         if (op->groups > 1)
             fprintf(to, " groups %d", op->groups);
@@ -815,8 +836,8 @@ void graph_dump(const Graph *g, FILE *to)
         if (op_info[op->kind].cls == CLASS_WEIGHT)
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
-        if (op->kind == OP_DROP || (op_is_act(op->kind) && op_takes_arg(op->kind)))
-            fprintf(to, " %.9g", op->arg);
+        if (op_info[op->kind].cls == CLASS_POINT && op_may_args(op->kind))
+            fprintf(to, " %.9g", op->value);
         if (op->kind == OP_GENERAL_RELU)
             fprintf(to, " sub %.9g maxv %.9g", op->sub, op->maxv);
         if (op_is_norm(op->kind))

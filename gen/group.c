@@ -244,27 +244,16 @@ static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
 }
 
 /* A layer of the group's own, without stages as yet. */
-static SpecLayer own_layer(const Group *g, Mark mark)
+static SpecLayer own_layer(Mark mark)
 {
-    SpecLayer l = {.mark = mark, .name_mark = mark, .out_mark = mark, .kernel_mark = mark, .groups_mark = mark};
-    const Node *n;
-    for (int d = 0; d < 2; d++)
-        l.kernel[d] = l.stride[d] = l.dilation[d] = 1;
-    l.groups = 1;
-    l.eps = 1e-5;
-    l.momentum = 0.1;
-    if ((n = keys_get(g->def.keys, "eps")))
-        want_real(n, "eps", 1e-12, 1, &l.eps);
-    if ((n = keys_get(g->def.keys, "momentum")))
-        want_real(n, "momentum", 0, 1, &l.momentum);
-    return l;
+    return (SpecLayer){.mark = mark, .name_mark = mark, .out_mark = mark, .kernel_mark = mark, .groups_mark = mark, .stride = {1, 1}};
 }
 
 /* pre, post: stages around the body, without weights. */
 static SpecLayer read_stages(const Group *g, const char *key)
 {
     const Node *n = keys_get(g->map, key);
-    SpecLayer l = own_layer(g, n ? n->mark : g->mark);
+    SpecLayer l = own_layer(n ? n->mark : g->mark);
     if (!n || is_word(n, "none") || !order_read(n, OP_KINDS, g->def.words, &l.stage, &l.nstage))
         return l;
     for (int i = 0; i < l.nstage; i++)
@@ -273,6 +262,7 @@ static SpecLayer read_stages(const Group *g, const char *key)
                        "'%s' has weights, and cannot stand in '%s'", op_info[l.stage[i].op].name, key);
             break;
         }
+    read_norms(g->def.keys, &l);
     return l;
 }
 
@@ -282,7 +272,7 @@ static void read_shortcut(Group *g)
     Node plain = {.kind = NODE_SCALAR, .text = "conv-norm", .mark = g->mark};
     SpecLayer *l = &g->shortcut;
     int from;
-    *l = own_layer(g, n ? n->mark : g->mark);
+    *l = own_layer(n ? n->mark : g->mark);
     l->shortcut = SHORTCUT_CONV;
     if (is_word(n, "identity") || is_word(n, "pad")) {
         l->shortcut = is_word(n, "pad") ? SHORTCUT_PAD : SHORTCUT_IDENTITY;
@@ -302,6 +292,12 @@ static void read_shortcut(Group *g)
     if (order && order_read(order, OP_CONV, g->def.words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
+    for (int i = 0; i < l->nstage; i++)
+        if (l->stage[i].op == OP_CONV) { /* 1 x 1 */
+            l->stage[i].arg[ARG_KERNEL] = (Arg){.size = {1, 1}};
+            l->stage[i].arg[ARG_PADDING] = (Arg){.size = {0, 0}};
+        }
+    read_norms(g->def.keys, l);
     if (bias)
         read_bias(bias, has_norm(l), &l->bias);
     if ((n = keys_get(g->map, "shortcut_from")) && want_word(n, "shortcut_from", from_names, &from)) {
@@ -412,12 +408,18 @@ static int read_residual(Reader *r, const Group *g, const Place *p, int input, i
     SpecLayer l = g->shortcut;
     if (p->stride)
         want_pair(p->stride, "conv.stride", 1, MAX_KERNEL, l.stride);
+    l.stage = xalloc((size_t)(l.nstage + 1) * sizeof *l.stage); /* this repeat's, whose stride is its own */
+    for (int i = 0; i < l.nstage; i++) {
+        l.stage[i] = g->shortcut.stage[i];
+        if (l.stage[i].op == OP_CONV)
+            memcpy(l.stage[i].arg[ARG_STRIDE].size, l.stride, sizeof l.stride);
+    }
     l.else_from = g->from_pre ? at : input;
     int shortcut = push_own(r, l, FORM_SHORTCUT, xprintf("%sshortcut", p->prefix), &input, 1);
     int branch = read_chain(r, g->residual, p, at);
     if (g->zero_gamma)
         zero_last_gamma(r, g, shortcut + 1);
-    SpecLayer add = own_layer(g, g->mark);
+    SpecLayer add = own_layer(g->mark);
     add.bare = true;
     return push_own(r, add, FORM_ADD, xprintf("%sadd", p->prefix), (int[]){branch, shortcut}, 2);
 }
@@ -431,7 +433,7 @@ static int read_concat(Reader *r, const Group *g, const Place *p, int at)
     }
     if (stopped(r))
         return at;
-    SpecLayer l = own_layer(g, g->mark);
+    SpecLayer l = own_layer(g->mark);
     l.bare = true;
     return push_own(r, l, FORM_CONCAT, xprintf("%sconcat", p->prefix), ends, n);
 }

@@ -55,13 +55,26 @@ const KeyInfo *keys_find(const KeyInfo *keys, const char *name)
     BUG("no key '%s' in the table", name);
 }
 
+/* Of a real within its range: whether the ends themselves are allowed, where it is one. */
+static bool want_inside(const KeyInfo *key, const Node *n, const char *what, double v)
+{
+    if (!(key->above_lo && v == key->lo) && !(key->below_hi && v == key->hi))
+        return true;
+    const char *hint = key->fallback ? xprintf("%s is the usual one", key->fallback) : NULL, *lo = real_text(key->lo), *hi = real_text(key->hi);
+    if (key->above_lo)
+        diag_error(n->mark, hint, "%s must lie between %s and %s", what, lo, hi);
+    else
+        diag_error(n->mark, hint, "%s must be at least %s and below %s, not %s", what, lo, hi, n->text);
+    return false;
+}
+
 bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out)
 {
     switch (key->type) {
     case KEY_INT:
         return want_int(n, what, (int64_t)key->lo, key->hi >= 0x1p63 ? INT64_MAX : (int64_t)key->hi, &out->i);
     case KEY_REAL:
-        return want_real(n, what, key->lo, key->hi, &out->real);
+        return want_real(n, what, key->lo, key->hi, &out->real) && want_inside(key, n, what, out->real);
     case KEY_BOOL:
         return want_bool(n, what, &out->truth);
     case KEY_WORD:

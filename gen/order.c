@@ -113,41 +113,91 @@ static bool read_arg(const char *s, double *real, int pair[2])
     return true;
 }
 
-static const char *const window_words[] = {"k", "stride", "padding"};
-
-bool pool_check(const SpecStage *st)
+static bool pool_check(const SpecStage *st)
 {
+    const int *k = st->arg[ARG_KERNEL].size, *padding = st->arg[ARG_PADDING].size;
     for (int d = 0; d < 2; d++)
-        if (st->padding[d] > st->k[d] / 2) {
+        if (padding[d] > k[d] / 2) {
             diag_error(st->mark, "a larger padding would make windows that hold nothing but padding",
-                       "the padding of %s must be at most half its window (%d), not %d", op_info[st->op].name,
-                       st->k[d] / 2, st->padding[d]);
+                       "the padding of %s must be at most half its window (%d), not %d", op_info[st->op].name, k[d] / 2, padding[d]);
             return false;
         }
     return true;
 }
 
-bool general_relu_check(SpecStage *st)
+static bool general_relu_check(SpecStage *st)
 {
-    if (!(st->maxv > -st->sub)) {
-        diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
-                   "the maxv of general_relu must be above minus its sub: all above zero would be %s", real_text(st->maxv));
+    const double leak = st->arg[ARG_LEAK].real, sub = st->arg[ARG_SUB].real, maxv = st->arg[ARG_MAXV].real;
+    if (!(maxv > -sub)) {
+        diag_error(st->mark, op_info[st->op].hint,
+                   "the maxv of general_relu must be above minus its sub: all above zero would be %s", real_text(maxv));
         return false;
     }
-    if (st->sub == 0 && st->maxv == INFINITY)
-        st->op = st->arg == 0 ? OP_RELU : OP_LEAKY_RELU;
+    if (sub == 0 && maxv == INFINITY) {
+        st->op = leak == 0 ? OP_RELU : OP_LEAKY_RELU;
+        op_usual_args(st->op, st->arg);
+        if (st->op == OP_LEAKY_RELU)
+            st->arg[ARG_LEAK].real = leak;
+    }
     return true;
+}
+
+bool stage_check(SpecStage *st)
+{
+    if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL)
+        return pool_check(st);
+    return st->op != OP_GENERAL_RELU || general_relu_check(st);
+}
+
+/* One argument, which `text` is, by its row. False and an error where it is none, or out of its range. */
+static bool set_arg(SpecStage *st, int i, const char *text)
+{
+    const OpInfo *info = &op_info[st->op];
+    const ArgInfo *arg = &info->arg[i];
+    const char *hint = info->hint ? info->hint : op_usage(st->op);
+    double real = 0;
+    int pair[2];
+    if (!read_arg(text, &real, pair) || (arg->kind != ARG_SIZE && strchr(text, 'x'))) {
+        diag_error(st->mark, op_usage(st->op), "'%.40s' is not a number in %s", text, info->name);
+        return false;
+    }
+    if (arg->kind == ARG_SIZE) {
+        if (!(pair[0] >= arg->lo && pair[0] <= arg->hi && pair[1] >= arg->lo && pair[1] <= arg->hi)) {
+            diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %.40s", arg->name, info->name, real_text(arg->lo),
+                       real_text(arg->hi), text);
+            return false;
+        }
+        if (size_dims == 1 && strchr(text, 'x')) {
+            diag_error(st->mark, "where the input is [channels, length], a size is the one along the length",
+                       "the %s of %s must be a number, not %.40s", arg->name, info->name, text);
+            return false;
+        }
+        st->arg[i] = (Arg){.size = {size_dims == 1 ? (int)arg->lo : pair[0], pair[1]}};
+        return true;
+    }
+    const bool within = real >= arg->lo && real <= arg->hi && !(arg->below_hi && real == arg->hi);
+    if (!within && arg->below_hi)
+        diag_error(st->mark, hint, "the %s of %s must be at least %s and below %s, not %s", arg->name, info->name, real_text(arg->lo),
+                   real_text(arg->hi), real_text(real));
+    else if (!within)
+        diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %s", arg->name, info->name, real_text(arg->lo),
+                   real_text(arg->hi), real_text(real));
+    else if (arg->kind == ARG_COUNT && real != floor(real))
+        diag_error(st->mark, op_usage(st->op), "the %s of %s must be a whole number, not %s", arg->name, info->name, real_text(real));
+    else if (arg->kind == ARG_COUNT)
+        st->arg[i] = (Arg){.count = (int)real};
+    else
+        st->arg[i] = (Arg){.real = real};
+    return within && !(arg->kind == ARG_COUNT && real != floor(real));
 }
 
 /* The arguments between parentheses, "3,2,1", into the stage. */
 static bool set_args(SpecStage *st, const char *inside)
 {
     const OpInfo *info = &op_info[st->op];
-    double real[3] = {0};
-    int pair[3][2];
+    const int most = op_may_args(st->op);
     int n = 0;
-    const char *usage = info->max_args ? xprintf("%s(%s)", info->name, info->args) : NULL;
-    for (const char *a = inside; a;) {
+    for (const char *a = inside; a; n++) {
         const char *comma = strchr(a, ',');
         size_t len = comma ? (size_t)(comma - a) : strlen(a);
         while (len && *a == ' ') {
@@ -156,72 +206,20 @@ static bool set_args(SpecStage *st, const char *inside)
         }
         while (len && a[len - 1] == ' ')
             len--;
-        if (n == info->max_args) {
-            diag_error(st->mark, usage, info->max_args ? "%s takes at most %d argument%s" : "%s takes no arguments",
-                       info->name, info->max_args, info->max_args == 1 ? "" : "s");
+        if (n == most) {
+            diag_error(st->mark, op_usage(st->op), most ? "%s takes at most %d argument%s" : "%s takes no arguments", info->name, most,
+                       most == 1 ? "" : "s");
             return false;
         }
-        const char *text = xstrndup(a, len);
-        if (!read_arg(text, &real[n], pair[n])) {
-            diag_error(st->mark, usage, "'%.40s' is not a number in %s", text, info->name);
+        if (!set_arg(st, op_arg_at(st->op, n), xstrndup(a, len)))
             return false;
-        }
-        bool whole = pair[n][0] >= 0;
-        if (info->cls == CLASS_WINDOW && (!whole || (n < 2 && (pair[n][0] < 1 || pair[n][1] < 1)))) {
-            diag_error(st->mark, usage, "the %s of %s must be from %d to %d, not %.40s", window_words[n], info->name,
-                       n < 2 ? 1 : 0, MAX_WINDOW, text);
-            return false;
-        }
-        if (info->cls == CLASS_WINDOW && size_dims == 1 && strchr(text, 'x')) {
-            diag_error(st->mark, "where the input is [channels, length], a size is the one along the length",
-                       "the %s of %s must be a number, not %.40s", window_words[n], info->name, text);
-            return false;
-        }
-        if (info->cls == CLASS_WINDOW && size_dims == 1)
-            pair[n][0] = n < 2 ? 1 : 0;
-        if (info->cls != CLASS_WINDOW && strchr(text, 'x')) {
-            diag_error(st->mark, usage, "'%.40s' is not a number in %s", text, info->name);
-            return false;
-        }
-        n++;
         a = comma ? comma + 1 : NULL;
     }
-    if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) {
-        for (int d = 0; d < 2; d++) {
-            st->k[d] = pair[0][d];
-            st->stride[d] = n > 1 ? pair[1][d] : pair[0][d];
-            st->padding[d] = n > 2 ? pair[2][d] : 0;
-        }
-        return pool_check(st);
+    for (; n < most; n++) { /* what is as another, now that that is known */
+        const int i = op_arg_at(st->op, n);
+        st->arg[i] = op_usual(st->op, i, st->arg);
     }
-    if (st->op == OP_DROP && !(real[0] >= 0 && real[0] < 1)) {
-        diag_error(st->mark, "drop(0.5) drops half", "the rate of drop must be at least 0 and below 1, not %s",
-                   real_text(real[0]));
-        return false;
-    }
-    if (st->op == OP_GN && pair[0][0] < 0 && real[0] >= info->arg_least && real[0] <= info->arg_most) {
-        diag_error(st->mark, usage, "the groups of gn must be a whole number, not %s", real_text(real[0]));
-        return false;
-    }
-    if (op_takes_arg(st->op) && !(real[0] >= info->arg_least && real[0] <= info->arg_most)) {
-        diag_error(st->mark, xprintf("%s(%s) is the usual one", info->name, real_text(info->arg)),
-                   "the %s of %s must be from %s to %s, not %s", xstrndup(info->args, strcspn(info->args, "[")), info->name,
-                   real_text(info->arg_least), real_text(info->arg_most), real_text(real[0]));
-        return false;
-    }
-    st->arg = real[0];
-    if (st->op == OP_GENERAL_RELU) {
-        for (int k = 1; k < n; k++)
-            if (!(fabs(real[k]) <= 1e6)) {
-                diag_error(st->mark, "general_relu(0.1,0.4,6) is fast.ai's",
-                           "the %s of general_relu must be from -1e6 to 1e6, not %s", k == 1 ? "sub" : "maxv", real_text(real[k]));
-                return false;
-            }
-        st->sub = real[1];
-        st->maxv = n > 2 ? real[2] : INFINITY;
-        return general_relu_check(st);
-    }
-    return true;
+    return stage_check(st);
 }
 
 const char *order_known_as(const char *word)
@@ -293,7 +291,8 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the activation itself: act: leaky_relu(0.1)", "act takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->words.act.op, .arg = p->words.act.arg, .sub = p->words.act.sub, .maxv = p->words.act.maxv, .mark = at};
+        *st = p->words.act;
+        st->mark = at;
         return true;
     }
     if (strcmp(word, "norm") == 0) {
@@ -301,7 +300,8 @@ static bool read_stage(Parse *p, SpecStage *st)
             diag_error(at, "give them to the norm itself: norm: gn(8)", "norm takes no arguments");
             return false;
         }
-        *st = (SpecStage){.op = p->words.norm.op, .arg = p->words.norm.arg, .mark = at};
+        *st = p->words.norm;
+        st->mark = at;
         return true;
     }
     OpKind op = op_find(word);
@@ -310,15 +310,14 @@ static bool read_stage(Parse *p, SpecStage *st)
         return false;
     }
     *st = (SpecStage){.op = op, .mark = at};
-    if (op_info[op].min_args && !inside) {
-        diag_error(at, xprintf("%s(%s)", word, op_info[op].args), "%s needs an argument", word);
+    op_usual_args(op, st->arg);
+    if (inside)
+        return set_args(st, inside);
+    if (op_must_args(op)) {
+        diag_error(at, op_usage(op), "%s needs an argument", word);
         return false;
     }
-    st->arg = op_info[op].arg;
-    st->maxv = INFINITY;
-    if (op == OP_GENERAL_RELU && !inside)
-        return general_relu_check(st);
-    return !inside || set_args(st, inside);
+    return stage_check(st);
 }
 
 static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
@@ -393,8 +392,20 @@ bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, in
     return ok && (weight == OP_KINDS || check_weight_ops(&p, *stage, *nstage));
 }
 
+SpecStage stage_usual(OpKind op)
+{
+    SpecStage st = {.op = op};
+    op_usual_args(op, st.arg);
+    return st;
+}
+
+Words words_usual(void)
+{
+    return (Words){stage_usual(OP_RELU), stage_usual(OP_BN)};
+}
+
 /* A word that stands for one stage of a kind; `what` names it, with its article. */
-static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), const char *const *names, Act *out)
+static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), const char *const *names, SpecStage *out)
 {
     const char *kind = strchr(what, ' ') + 1;
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
@@ -414,13 +425,13 @@ static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), con
     }
     SpecStage *st;
     int nst;
-    if (!order_read(n, OP_KINDS, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &nst))
+    if (!order_read(n, OP_KINDS, words_usual(), &st, &nst))
         return false;
     if (nst != 1) {
         diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not %s", n->text, what);
         return false;
     }
-    *out = (Act){st[0].op, st[0].arg, st[0].sub, st[0].maxv};
+    *out = st[0];
     return true;
 }
 
@@ -436,59 +447,38 @@ static const char *const *words_of(bool (*fits)(OpKind), const char *also)
     return names;
 }
 
-bool act_read(const Node *n, Act *out)
+bool act_read(const Node *n, SpecStage *out)
 {
     return read_word(n, "an activation", op_is_act, words_of(op_is_act, NULL), out);
 }
 
-bool norm_read(const Node *n, Act *out)
+bool norm_read(const Node *n, SpecStage *out)
 {
     if (n->kind == NODE_SCALAR && !n->quoted && strcmp(n->text, "none") == 0) {
-        *out = (Act){.op = OP_KINDS};
+        *out = (SpecStage){.op = OP_KINDS};
         return true;
     }
     return read_word(n, "a norm", op_is_norm, words_of(op_is_norm, "none"), out);
 }
 
-const char *norm_text(Act norm)
+const char *norm_text(const SpecStage *norm)
 {
-    return norm.op == OP_KINDS ? "none" : stage_text(&(SpecStage){.op = norm.op, .arg = norm.arg});
+    return norm->op == OP_KINDS ? "none" : stage_text(norm, 2);
 }
 
 /* ---- back to text ---------------------------------------------------------------------------------------------- */
 
-static const char *pair_text(const int v[2])
+const char *stage_text(const SpecStage *s, int dims)
 {
-    return size_dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
+    return op_text(s->op, s->arg, dims, false);
 }
 
-const char *stage_text(const SpecStage *s)
-{
-    const char *name = op_info[s->op].name;
-    switch (s->op) {
-    case OP_DROP:
-        return xprintf("%s(%s)", name, real_text(s->arg));
-    case OP_GENERAL_RELU:
-        return s->maxv == INFINITY ? xprintf("%s(%s,%s)", name, real_text(s->arg), real_text(s->sub))
-                                   : xprintf("%s(%s,%s,%s)", name, real_text(s->arg), real_text(s->sub), real_text(s->maxv));
-    case OP_MAXPOOL:
-    case OP_AVGPOOL:
-        if (s->padding[0] || s->padding[1])
-            return xprintf("%s(%s,%s,%s)", name, pair_text(s->k), pair_text(s->stride), pair_text(s->padding));
-        if (s->stride[0] != s->k[0] || s->stride[1] != s->k[1])
-            return xprintf("%s(%s,%s)", name, pair_text(s->k), pair_text(s->stride));
-        return xprintf("%s(%s)", name, pair_text(s->k));
-    default:
-        return op_takes_arg(s->op) ? xprintf("%s(%s)", name, real_text(s->arg)) : name;
-    }
-}
-
-const char *order_text(const SpecStage *s, int n)
+const char *order_text(const SpecStage *s, int n, int dims)
 {
     Buf b = {0};
     buf_puts(&b, "");
     for (int i = 0; i < n; i++)
-        buf_printf(&b, "%s%s", i ? "-" : "", stage_text(&s[i]));
+        buf_printf(&b, "%s%s", i ? "-" : "", stage_text(&s[i], dims));
     return b.text;
 }
 

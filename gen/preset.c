@@ -201,7 +201,7 @@ static const char *from_adn(const Node *n, const Node *drop, bool needs_d)
 {
     double rate = 0;
     if (drop && want_real(drop, "drop", 0, 1, &rate) && rate == 1)
-        diag_error(drop->mark, "0.5 drops half", "the rate of drop must be at least 0 and below 1, not 1");
+        diag_error(drop->mark, op_info[OP_DROP].hint, "the p of drop must be at least 0 and below 1, not 1");
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
         diag_error(n->mark, "adn: NDA", "adn must be a word of the letters A, D and N");
         return NULL;

@@ -73,15 +73,31 @@ static bool is_bn(OpKind op)
     return op == OP_BN;
 }
 
-/* eps and momentum; `own` is the layer's map without what it takes over, and alone warned about. */
+const SpecStage *layer_weight(const SpecLayer *l)
+{
+    for (int i = 0; i < l->nstage; i++)
+        if (op_info[l->stage[i].op].cls == CLASS_WEIGHT)
+            return &l->stage[i];
+    return NULL;
+}
+
+void read_norms(const Node *map, SpecLayer *l)
+{
+    double eps, momentum;
+    const bool has_eps = map && key_real(conv_keys, map, NULL, "eps", &eps);
+    const bool has_momentum = map && key_real(conv_keys, map, NULL, "momentum", &momentum);
+    for (int i = 0; i < l->nstage; i++) {
+        if (has_eps && op_is_norm(l->stage[i].op))
+            l->stage[i].arg[ARG_EPS].real = eps;
+        if (has_momentum && l->stage[i].op == OP_BN)
+            l->stage[i].arg[ARG_MOMENTUM].real = momentum;
+    }
+}
+
+/* The same, of a layer's own map and what it takes over; `own` is without the latter, and alone warned about. */
 static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
 {
-    l->eps = 1e-5;
-    l->momentum = 0.1;
-    if (!map)
-        return;
-    key_real(conv_keys, map, NULL, "eps", &l->eps);
-    key_real(conv_keys, map, NULL, "momentum", &l->momentum);
+    read_norms(map, l);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
         if (own && l->nstage && !has_stage(l, i ? is_bn : op_is_norm) && keys_get(own, key) && !keys_get(own, key)->implied)
@@ -135,31 +151,34 @@ void read_recompute(const Node *n, int *to)
         want_int32(n, "recompute", 1, MAX_LAYERS, to);
 }
 
-static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l)
+static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l, Arg arg[OP_ARGS])
 {
     const Node *n;
+    int *kernel = arg[ARG_KERNEL].size, *padding = arg[ARG_PADDING].size, *dilation = arg[ARG_DILATION].size;
+    if (size_dims == 1)
+        kernel[0] = 1;
     if ((n = keys_get(map, "kernel"))) {
-        want_pair(n, "conv.kernel", 1, MAX_KERNEL, l->kernel);
+        want_pair(n, "conv.kernel", 1, MAX_KERNEL, kernel);
         l->kernel_mark = n->mark;
     }
     if (stride)
-        want_pair(stride, "conv.stride", 1, MAX_KERNEL, l->stride);
+        want_pair(stride, "conv.stride", 1, MAX_KERNEL, arg[ARG_STRIDE].size);
     if ((n = keys_get(map, "dilation")))
-        want_pair(n, "conv.dilation", 1, MAX_KERNEL, l->dilation);
+        want_pair(n, "conv.dilation", 1, MAX_KERNEL, dilation);
     if ((n = keys_get(map, "groups"))) {
         l->groups_mark = n->mark;
         if (is_word(n, "depthwise"))
-            l->groups = 0;
+            arg[ARG_GROUPS].count = 0;
         else
-            want_int32(n, "conv.groups", 1, MAX_OUT, &l->groups);
+            want_int32(n, "conv.groups", 1, MAX_OUT, &arg[ARG_GROUPS].count);
     }
     int most = MAX_KERNEL;
     for (int d = 0; d < 2; d++) {
-        l->padding[d] = l->dilation[d] * (l->kernel[d] / 2); /* "same", for odd kernels at stride 1 */
-        most = l->padding[d] > most ? l->padding[d] : most;
+        padding[d] = dilation[d] * (kernel[d] / 2); /* "same", for odd kernels at stride 1 */
+        most = padding[d] > most ? padding[d] : most;
     }
     if ((n = keys_get(map, "padding")))
-        want_pair(n, "conv.padding", 0, most, l->padding);
+        want_pair(n, "conv.padding", 0, most, padding);
 }
 
 /* A block's keys: its own, and those that it takes over. */
@@ -198,12 +217,7 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     const char *kind = op_info[weight].name;
     bool conv = weight == OP_CONV;
     const Node *n, *own = value && value->kind == NODE_MAP ? value : NULL;
-    for (int d = 0; d < 2; d++) {
-        l->kernel[d] = conv && d >= 2 - size_dims ? 3 : 1;
-        l->stride[d] = l->dilation[d] = 1;
-        l->padding[d] = conv ? l->kernel[d] / 2 : 0;
-    }
-    l->groups = 1;
+    SpecStage weights = stage_usual(weight);
     l->kernel_mark = l->out_mark = l->groups_mark = l->mark;
     if (own && !keys_check(own, kind, conv ? conv_keys : linear_keys))
         return;
@@ -221,7 +235,7 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
             n = stride;
         else if (!n && takes)
             n = stride;
-        read_conv_keys(map, n, l);
+        read_conv_keys(map, n, l, weights.arg);
     }
 
     Words words = def->words;
@@ -237,6 +251,9 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
     else if (order_read(order, weight, words, &l->stage, &l->nstage) && order == &plain)
         for (int i = 0; i < l->nstage; i++)
             l->stage[i].mark = l->mark;
+    for (int i = 0; i < l->nstage; i++)
+        if (l->stage[i].op == weight)
+            memcpy(l->stage[i].arg, weights.arg, sizeof weights.arg);
     if ((n = keys_get(map, "bias")))
         read_bias(n, has_stage(l, op_is_norm), &l->bias);
     read_norm_keys(map, own, l);
@@ -245,6 +262,28 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
         if (said[i] && !said[i]->implied && l->nstage && !has_word(order, i ? "norm" : "act"))
             diag_warn(said[i]->mark, i ? "put 'norm' into the order" : "put 'act' into the order",
                       "%s has no '%s' in its order: this does nothing", l->name, i ? "norm" : "act");
+}
+
+/* Argument i of a bare stage from the key of its name, or from the value that stands for the whole map. */
+static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *single_key, const Node *single, const Node *map)
+{
+    const OpInfo *info = &op_info[st->op];
+    const ArgInfo *arg = &info->arg[i];
+    const bool stands = single && strcmp(single_key, arg->name) == 0;
+    const Node *n = stands ? single : map ? keys_get(map, arg->name) : NULL;
+    KeyValue v;
+    const KeyInfo *key = keys_find(keys, arg->name);
+    if (!n && arg->given == ARG_MUST)
+        diag_error(st->mark, info->hint ? info->hint : xprintf("- %s(2)", info->name), "%s needs '%s' (%s)", info->name, arg->name, key->help);
+    st->arg[i] = op_usual(st->op, i, st->arg);
+    if (!n || !key_want(key, n, xprintf("%s.%s", info->name, arg->name), &v))
+        return;
+    if (arg->kind == ARG_REAL)
+        st->arg[i].real = v.real;
+    else if (arg->kind == ARG_COUNT)
+        st->arg[i].count = (int)v.i;
+    else
+        st->arg[i] = (Arg){.size = {v.size[0], v.size[1]}};
 }
 
 /* A stage that is a layer: "- bn", "- maxpool(2)", "- maxpool: {k: 2}", "- drop: 0.5", "- act: tanh". */
@@ -257,9 +296,6 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     l->stage = xalloc(sizeof *l->stage);
     l->nstage = 1;
     SpecStage *st = &l->stage[0];
-    KeyValue v;
-    st->mark = l->mark;
-    read_norm_keys(NULL, NULL, l);
 
     if (!value) {
         SpecStage *read;
@@ -272,11 +308,8 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         return;
     }
     bool act = strcmp(word->text, "act") == 0, norm = strcmp(word->text, "norm") == 0;
-    const Act *stands = act ? &def->words.act : norm ? &def->words.norm : NULL;
-    st->op = stands ? stands->op : op_find(word->text);
-    st->arg = stands ? stands->arg : op_info[st->op].arg;
-    st->sub = stands ? stands->sub : 0;
-    st->maxv = stands ? stands->maxv : INFINITY;
+    *st = act ? def->words.act : norm ? def->words.norm : stage_usual(op_find(word->text));
+    st->mark = l->mark;
     const StageKeys *row = stage_keys;
     while (row->stage && strcmp(row->stage, word->text) != 0)
         row++;
@@ -287,14 +320,9 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         diag_error(value->mark, NULL, "%s must be a map of keys and values", word->text);
         return;
     }
-    if (stands) {
-        Act a;
-        if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && (act ? act_read : norm_read)(n, &a)) {
-            st->op = a.op;
-            st->arg = a.arg;
-            st->sub = a.sub;
-            st->maxv = a.maxv;
-        }
+    if (act || norm) {
+        if ((n = single ? single : map ? keys_get(map, "kind") : NULL) && (act ? act_read : norm_read)(n, st))
+            st->mark = l->mark;
         l->nstage = st->op != OP_KINDS; /* norm: none */
         if (norm)
             read_norm_keys(map, map, l);
@@ -302,65 +330,23 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     }
     if (op_is_norm(st->op))
         read_norm_keys(map, map, l);
-    switch (st->op) {
-    case OP_GN: {
-        int groups = (int)st->arg;
-        if ((n = single ? single : map ? keys_get(map, "groups") : NULL))
-            want_int32(n, "gn.groups", 1, (int)op_info[OP_GN].arg_most, &groups);
-        st->arg = groups;
+    if (single && !row->single) {
+        const int args = op_may_args(st->op);
+        Buf hint = {0};
+        buf_printf(&hint, args ? "- %s: {" : "write - %s", word->text);
+        for (int k = 0; k < args; k++)
+            buf_printf(&hint, "%s: ...%s", op_info[st->op].arg[op_arg_at(st->op, k)].name, k < args - 1 ? ", " : "}");
+        if (args)
+            diag_error(single->mark, hint.text, "%s has %d arguments, not one value", word->text, args);
+        else
+            diag_error(single->mark, hint.text, "%s takes no value", word->text);
         return;
     }
-    case OP_LEAKY_RELU:
-    case OP_ELU: {
-        const OpInfo *info = &op_info[st->op];
-        if ((n = single ? single : map ? keys_get(map, info->args) : NULL) &&
-            key_want(keys_find(keys, info->args), n, xprintf("%s.%s", info->name, info->args), &v))
-            st->arg = v.real;
-        return;
-    }
-    case OP_GENERAL_RELU: {
-        if (single) {
-            diag_error(single->mark, "- general_relu: {leak: 0.1, sub: 0.4, maxv: 6}", "general_relu has three arguments, not one value");
-            return;
-        }
-        int errors = diag_errors();
-        if (map) {
-            key_real(keys, map, "general_relu", "leak", &st->arg);
-            key_real(keys, map, "general_relu", "sub", &st->sub);
-            key_real(keys, map, "general_relu", "maxv", &st->maxv);
-        }
-        if (diag_errors() == errors)
-            general_relu_check(st);
-        return;
-    }
-    case OP_DROP:
-        if (!(n = single ? single : map ? keys_get(map, "p") : NULL))
-            diag_error(l->mark, "- drop(0.5)", "drop needs 'p', the share that it drops");
-        else if (want_real(n, "drop.p", 0, 1, &st->arg) && st->arg == 1)
-            diag_error(n->mark, "drop(0.5) drops half", "the rate of drop must be at least 0 and below 1, not 1");
-        return;
-    case OP_MAXPOOL:
-    case OP_AVGPOOL: {
-        bool ok = true;
-        if (!(n = single ? single : map ? keys_get(map, "k") : NULL)) {
-            diag_error(l->mark, xprintf("- %s(2)", word->text), "%s needs 'k', the size of its window", word->text);
-            return;
-        }
-        ok = want_pair(n, xprintf("%s.k", word->text), 1, 4096, st->k);
-        memcpy(st->stride, st->k, sizeof st->k);
-        if (map && (n = keys_get(map, "stride")))
-            ok &= want_pair(n, xprintf("%s.stride", word->text), 1, 4096, st->stride);
-        if (map && (n = keys_get(map, "padding")))
-            ok &= want_pair(n, xprintf("%s.padding", word->text), 0, 4096, st->padding);
-        if (ok)
-            pool_check(st);
-        return;
-    }
-    default:
-        break;
-    }
-    if (single)
-        diag_error(single->mark, xprintf("write - %s", word->text), "%s takes no value", word->text);
+    const int errors = diag_errors();
+    for (int k = 0; k < op_may_args(st->op); k++)
+        read_arg_key(st, op_arg_at(st->op, k), keys, row->single, single, map);
+    if (diag_errors() == errors)
+        stage_check(st);
 }
 
 void layer_bad_item(const Node *item)
@@ -420,7 +406,7 @@ static void read_channels(const Node *n, const char *what, int channels, double 
     if (n->kind != NODE_SEQ) {
         double v;
         if (want_real(n, what, lo, 1e6, &v))
-            for (int c = 0; c < 64; c++)
+            for (int c = 0; c < channels; c++)
                 to[c] = v;
         return;
     }
@@ -429,7 +415,7 @@ static void read_channels(const Node *n, const char *what, int channels, double 
                    channels);
         return;
     }
-    for (int c = 0; c < n->n && c < 64; c++)
+    for (int c = 0; c < channels; c++)
         want_real(n->item[c], what, lo, 1e6, &to[c]);
 }
 
@@ -464,7 +450,10 @@ static void read_train(const Node *map, Spec *s)
         mean = 0.1307;
         std = 0.3081;
     }
-    for (int c = 0; c < 64; c++) {
+    const int channels = s->input[0] > 0 ? s->input[0] : 1; /* 0: there is no input, an error */
+    t->mean = xalloc((size_t)channels * sizeof *t->mean);
+    t->std = xalloc((size_t)channels * sizeof *t->std);
+    for (int c = 0; c < channels; c++) {
         t->mean[c] = mean;
         t->std[c] = std;
     }
@@ -474,8 +463,7 @@ static void read_train(const Node *map, Spec *s)
     key_int(train_keys, map, "train", "batch", &t->batch);
     key_word(train_keys, map, "optimizer", &i);
     key_real(train_keys, map, "train", "lr", &t->lr);
-    if (key_real(train_keys, map, "train", "momentum", &t->momentum) && t->momentum == 1)
-        diag_error(keys_get(map, "momentum")->mark, "0.9 is the usual one", "train.momentum must be below 1");
+    key_real(train_keys, map, "train", "momentum", &t->momentum);
     key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
     if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
         diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
@@ -483,12 +471,11 @@ static void read_train(const Node *map, Spec *s)
         t->decay_all = i == 1;
     if (key_word(train_keys, map, "schedule", &i))
         t->schedule = (Schedule)i;
-    if (key_real(train_keys, map, "train", "warmup", &t->warmup) && (t->warmup == 0 || t->warmup == 1))
-        diag_error(keys_get(map, "warmup")->mark, "0.3 is the usual one", "train.warmup must lie between 0 and 1");
+    key_real(train_keys, map, "train", "warmup", &t->warmup);
     if ((n = keys_get(map, "mean")))
-        read_channels(n, "train.mean", s->input[0], -1e6, t->mean);
+        read_channels(n, "train.mean", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))
-        read_channels(n, "train.std", s->input[0], 1e-6, t->std);
+        read_channels(n, "train.std", channels, 1e-6, t->std);
     if ((n = keys_get(map, "seed")))
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
 }
@@ -606,7 +593,7 @@ Spec *spec_read(Node *tree)
         s->classes_mark = n->mark;
         want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
     }
-    Defaults def = {.words = {{.op = OP_RELU}, {.op = OP_BN}}, .classes = s->classes, .keys = block_defaults(tree)};
+    Defaults def = {.words = words_usual(), .classes = s->classes, .keys = block_defaults(tree)};
     check_taken_over(def.keys);
     if ((n = keys_get(tree, "act")))
         act_read(n, &def.words.act);
@@ -629,9 +616,8 @@ Spec *spec_read(Node *tree)
     if ((n = keys_get(tree, "init")))
         read_init(n, s);
     read_train(keys_get(tree, "train"), s);
-    SpecStage act = {.op = def.words.act.op, .arg = def.words.act.arg, .sub = def.words.act.sub, .maxv = def.words.act.maxv};
     const Node *order = def.order ? def.order : &plain;
-    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&act), norm_text(def.words.norm));
+    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&def.words.act, 2), norm_text(&def.words.norm));
     if (diag_errors())
         return NULL;
     spec_check(s);
@@ -666,25 +652,16 @@ void spec_check(const Spec *s)
             weights += info->cls == CLASS_WEIGHT;
             if (st->op <= OP_INPUT || st->op >= OP_LOSS || st->op == OP_PAD || info->cls == CLASS_JOIN)
                 BUG("spec: %s has a stage that is none", l->name);
-            if ((st->op == OP_MAXPOOL || st->op == OP_AVGPOOL) &&
-                (st->k[0] < 1 || st->k[1] < 1 || st->stride[0] < 1 || st->stride[1] < 1 || st->padding[0] < 0 ||
-                 st->padding[1] < 0))
-                BUG("spec: %s has a pool of no size", l->name);
-            if (op_takes_arg(st->op) && !(st->arg >= info->arg_least && st->arg <= info->arg_most))
-                BUG("spec: %s has %s(%g)", l->name, info->name, st->arg);
-            if (st->op == OP_DROP && !(st->arg >= 0 && st->arg < 1))
-                BUG("spec: %s drops %g", l->name, st->arg);
+            if (op_bad_args(st->op, st->arg))
+                BUG("spec: the %s of %s in %s", op_bad_args(st->op, st->arg), stage_text(st, s->dims), l->name);
         }
         if (weights != weighty)
             BUG("spec: %s has %d weight ops", l->name, weights);
-        if (l->form == FORM_BLOCK && (l->out < (l->groups ? 1 : 0) || l->groups < 0))
+        const SpecStage *weight = layer_weight(l);
+        if (l->form == FORM_BLOCK && l->out < (weight->op == OP_CONV && !weight->arg[ARG_GROUPS].count ? 0 : 1))
             BUG("spec: %s has no outputs", l->name);
-        if ((weighty || l->form == FORM_SHORTCUT) &&
-            (l->kernel[0] < 1 || l->kernel[1] < 1 || l->stride[0] < 1 || l->stride[1] < 1 || l->padding[0] < 0 ||
-             l->padding[1] < 0 || l->dilation[0] < 1 || l->dilation[1] < 1))
-            BUG("spec: %s has no size", l->name);
-        if (!(l->eps > 0) || !(l->momentum >= 0 && l->momentum <= 1))
-            BUG("spec: %s has eps %g, momentum %g", l->name, l->eps, l->momentum);
+        if (l->form == FORM_SHORTCUT && (l->stride[0] < 1 || l->stride[1] < 1))
+            BUG("spec: %s has no stride", l->name);
         if (l->segment < 0)
             BUG("spec: %s is of segment %d", l->name, l->segment);
     }

@@ -73,7 +73,8 @@ bool want_real(const Node *n, const char *what, double lo, double hi, double *ou
 bool want_bool(const Node *n, const char *what, bool *out);
 bool want_word(const Node *n, const char *what, const char *const *words, int *out);
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2]); /* 3 or [3, 5] */
-/* How many directions a size has: 2, or 1 in a spec whose input is [channels, length], where a size is one number. */
+/* How many directions a size has in the spec that is read now: 2, or 1 where its input is [channels, length] and a size is one
+ * number. Set by spec_read(), and of the parser alone: who writes a spec asks Spec.dims. */
 extern int size_dims;
 
 typedef enum NameUse {
@@ -91,31 +92,26 @@ const char *real_text(double v);
 
 /* ---- order.c */
 
-typedef struct Act { /* what the word `act` stands for */
-    OpKind op;
-    double arg, sub, maxv;
-} Act;
-
 /* What the words `act` and `norm` stand for: a norm of OP_KINDS is none, and `norm` is left out. */
 typedef struct Words {
-    Act act, norm;
+    SpecStage act, norm;
 } Words;
+SpecStage stage_usual(OpKind op); /* with the arguments that it has where none are given */
+Words words_usual(void);          /* relu and bn */
 
 /* Reads an activation: "relu", "leaky_relu(0.1)". */
-bool act_read(const Node *n, Act *out);
+bool act_read(const Node *n, SpecStage *out);
 /* Reads a norm: "bn", "gn(8)", "none". */
-bool norm_read(const Node *n, Act *out);
-const char *norm_text(Act norm);
+bool norm_read(const Node *n, SpecStage *out);
+const char *norm_text(const SpecStage *norm);
 /* Reads an order into stages: a word, or a list of words. `weight` is the weight op that it must hold once, or
  * OP_KINDS: a bare stage, of which nothing is left where it is `norm` and that is none. */
 bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, int *nstage);
 /* The word before a parenthesis: "maxpool" of "maxpool(3,2,1)". */
 const char *order_word(const char *text);
-bool pool_check(const SpecStage *s);          /* padding against the window */
-bool general_relu_check(SpecStage *s);        /* its most against what it takes away; a relu or leaky relu becomes one */
+/* What has to hold between a stage's arguments; a general_relu that is a relu or a leaky one becomes that. */
+bool stage_check(SpecStage *st);
 const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
-const char *stage_text(const SpecStage *s);   /* "maxpool(3,2,1)", as order_read reads it */
-const char *order_text(const SpecStage *s, int n);
 const char *order_source(const Node *n); /* an order as it is written, a list joined by dashes */
 
 /* ---- spec.c */
@@ -160,6 +156,8 @@ const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv
 /* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
 Node *item_keys(Node *value, const Node *word);
 
+/* eps and momentum that a map gives, into all norms of a layer. */
+void read_norms(const Node *map, SpecLayer *l);
 /* The bias that a key asks for; `has_norm`: whether the block's order has a norm. */
 void read_bias(const Node *n, bool has_norm, Bias *to);
 

@@ -141,7 +141,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "nn.ReLU()");
         return;
     case OP_LEAKY_RELU:
-        buf_printf(to, "nn.LeakyReLU(negative_slope=%s)", number(op->arg));
+        buf_printf(to, "nn.LeakyReLU(negative_slope=%s)", number(op->value));
         return;
     case OP_TANH:
         buf_puts(to, "nn.Tanh()");
@@ -153,7 +153,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "nn.SiLU()");
         return;
     case OP_ELU:
-        buf_printf(to, "nn.ELU(alpha=%s)", number(op->arg));
+        buf_printf(to, "nn.ELU(alpha=%s)", number(op->value));
         return;
     case OP_SELU:
         buf_puts(to, "nn.SELU()");
@@ -177,11 +177,11 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "nn.Hardswish()");
         return;
     case OP_GENERAL_RELU:
-        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->arg), number(op->sub),
+        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->value), number(op->sub),
                    isinf(op->maxv) ? "None" : number(op->maxv));
         return;
     case OP_DROP:
-        buf_printf(to, "nn.Dropout(p=%s)", number(op->arg));
+        buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
         return;
     case OP_MAXPOOL:
     case OP_AVGPOOL:

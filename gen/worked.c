@@ -218,7 +218,7 @@ static double activation(const Op *o, double z)
     case OP_RELU:
         return z > 0 ? z : 0;
     case OP_LEAKY_RELU:
-        return z > 0 ? z : o->arg * z;
+        return z > 0 ? z : o->value * z;
     case OP_TANH:
         return tanh(z);
     case OP_SIGMOID:

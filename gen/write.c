@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *pair(const int v[2])
+static const char *pair(const int v[2], int dims)
 {
-    return size_dims == 1 ? xprintf("%d", v[1]) : v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("[%d, %d]", v[0], v[1]);
+    return dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("[%d, %d]", v[0], v[1]);
 }
 
 /* An order inside { }, where a comma would end it. */
@@ -17,57 +17,65 @@ static const char *quoted(const char *order)
     return strchr(order, ',') ? xprintf("\"%s\"", order) : order;
 }
 
-/* eps and momentum, where some stage reads them, each between `before` and `between`: ", eps: 1e-5, momentum: 0.1". */
+/* eps and momentum, where some stage reads them, each between `before` and `between`: ", eps: 1e-5, momentum: 0.1". A layer's
+ * keys fill in those of all its norms, so that the first one's are everyone's. */
 static const char *norm_keys(const SpecLayer *l, const char *before, const char *between)
 {
-    bool bn = false, norm = false;
-    for (int i = 0; i < l->nstage; i++) {
-        bn = bn || l->stage[i].op == OP_BN;
-        norm = norm || op_is_norm(l->stage[i].op);
-    }
+    static const int which[] = {ARG_EPS, ARG_MOMENTUM};
     Buf b = {0};
     buf_puts(&b, "");
-    const char *const key[] = {"eps", "momentum"}, *const value[] = {real_text(l->eps), real_text(l->momentum)};
-    for (int i = 0; i < 2; i++)
-        if (i ? bn : norm)
-            buf_printf(&b, "%s%s%s%s", before, key[i], between, value[i]);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < l->nstage; i++)
+            if (k ? l->stage[i].op == OP_BN : op_is_norm(l->stage[i].op)) {
+                buf_printf(&b, "%s%s%s%s", before, k ? "momentum" : "eps", between, real_text(l->stage[i].arg[which[k]].real));
+                break;
+            }
     return b.text;
 }
 
-static const char *groups_text(const SpecLayer *l)
+static const char *groups_text(const SpecStage *conv)
 {
-    return l->groups ? xprintf("%d", l->groups) : "depthwise";
+    return conv->arg[ARG_GROUPS].count ? xprintf("%d", conv->arg[ARG_GROUPS].count) : "depthwise";
 }
 
-static void write_layer(const SpecLayer *l, FILE *to)
+/* A bare stage's arguments, under the names of their keys. */
+static const char *arg_keys(const SpecStage *st, int dims)
 {
-    const SpecStage *st = &l->stage[0];
-    if (l->bare) {
-        bool act = strcmp(op_info[st->op].stage, "act") == 0;
-        fprintf(to, "  - %s: {name: %s", act ? "act" : op_info[st->op].name, l->name);
-        if (act)
-            fprintf(to, ", kind: %s", quoted(stage_text(st)));
-        else if (st->op == OP_GN)
-            fprintf(to, ", groups: %s", real_text(st->arg));
-        else if (st->op == OP_DROP)
-            fprintf(to, ", p: %s", real_text(st->arg));
-        else if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL)
-            fprintf(to, ", k: %s, stride: %s, padding: %s", pair(st->k), pair(st->stride), pair(st->padding));
+    Buf b = {0};
+    buf_puts(&b, "");
+    for (int k = 0; k < op_may_args(st->op); k++) {
+        const int i = op_arg_at(st->op, k);
+        const ArgInfo *info = &op_info[st->op].arg[i];
+        const Arg *arg = &st->arg[i];
+        buf_printf(&b, ", %s: %s", info->name,
+                   info->kind == ARG_REAL    ? real_text(arg->real)
+                   : info->kind == ARG_COUNT ? xprintf("%d", arg->count)
+                                             : pair(arg->size, dims));
+    }
+    return b.text;
+}
+
+static void write_layer(const Spec *s, const SpecLayer *l, FILE *to)
+{
+    const SpecStage *st = &l->stage[0], *weight = layer_weight(l);
+    if (!weight && op_is_act(st->op)) {
+        fprintf(to, "  - act: {name: %s, kind: %s", l->name, quoted(stage_text(st, s->dims)));
+    } else if (!weight) {
+        fprintf(to, "  - %s: {name: %s%s", op_info[st->op].name, l->name, arg_keys(st, s->dims));
     } else {
-        OpKind weight = OP_LINEAR;
-        for (int i = 0; i < l->nstage; i++)
-            if (op_info[l->stage[i].op].cls == CLASS_WEIGHT)
-                weight = l->stage[i].op;
-        fprintf(to, "  - %s: {name: %s", op_info[weight].name, l->name);
+        fprintf(to, "  - %s: {name: %s", op_info[weight->op].name, l->name);
         if (l->out)
             fprintf(to, ", out: %d", l->out);
-        if (weight == OP_CONV)
-            fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(l->kernel), pair(l->stride), pair(l->padding));
-        if (l->dilation[0] > 1 || l->dilation[1] > 1)
-            fprintf(to, ", dilation: %s", pair(l->dilation));
-        if (l->groups != 1)
-            fprintf(to, ", groups: %s", groups_text(l));
-        fprintf(to, ", bias: %s, order: %s", bias_names[l->bias], quoted(order_text(l->stage, l->nstage)));
+        if (weight->op == OP_CONV) {
+            const Arg *arg = weight->arg;
+            fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(arg[ARG_KERNEL].size, s->dims), pair(arg[ARG_STRIDE].size, s->dims),
+                    pair(arg[ARG_PADDING].size, s->dims));
+            if (arg[ARG_DILATION].size[0] > 1 || arg[ARG_DILATION].size[1] > 1)
+                fprintf(to, ", dilation: %s", pair(arg[ARG_DILATION].size, s->dims));
+            if (arg[ARG_GROUPS].count != 1)
+                fprintf(to, ", groups: %s", groups_text(weight));
+        }
+        fprintf(to, ", bias: %s, order: %s", bias_names[l->bias], quoted(order_text(l->stage, l->nstage, s->dims)));
     }
     fprintf(to, "%s}\n", norm_keys(l, ", ", ": "));
 }
@@ -225,7 +233,7 @@ static void write_items(const Spec *s, FILE *to)
         while (l < s->nlayer && s->layer[l].in_group)
             l++;
         if (l < s->nlayer && strcmp(s->layer[l].name, name) == 0) /* else norm: none left nothing of it */
-            write_layer(&s->layer[l++], to);
+            write_layer(s, &s->layer[l++], to);
     }
 }
 
@@ -236,7 +244,6 @@ static const char *channels(const double *v, int n)
 {
     bool same = true;
     Buf b = {0};
-    n = n < 64 ? n : 64;
     for (int c = 1; c < n; c++)
         same = same && v[c] == v[0];
     if (same)
@@ -274,6 +281,15 @@ void spec_write(const Spec *s, FILE *to)
             (long long)t->seed);
 }
 
+/* What a linear layer is as a conv. */
+static SpecStage one_by_one(void)
+{
+    SpecStage st = stage_usual(OP_CONV);
+    st.arg[ARG_KERNEL] = (Arg){.size = {1, 1}};
+    st.arg[ARG_PADDING] = (Arg){.size = {0, 0}};
+    return st;
+}
+
 static void dump_layer(const Spec *s, int i, FILE *to)
 {
     static const char *const shortcuts[] = {"identity", "pad", "where shapes differ", "always"};
@@ -281,16 +297,20 @@ static void dump_layer(const Spec *s, int i, FILE *to)
     fprintf(to, "%-16s %s", l->name,
             l->form == FORM_ADD      ? "add"
             : l->form == FORM_CONCAT ? "concat"
-                                     : order_text(l->stage, l->nstage));
+                                     : order_text(l->stage, l->nstage, s->dims));
     if (l->form == FORM_SHORTCUT)
         fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
-    if (l->form == FORM_BLOCK)
-        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, l->kernel[0], l->kernel[1],
-                l->stride[0], l->stride[1], l->padding[0], l->padding[1], bias_names[l->bias]);
-    if (l->dilation[0] > 1 || l->dilation[1] > 1)
-        fprintf(to, " dilation %dx%d", l->dilation[0], l->dilation[1]);
-    if (l->form == FORM_BLOCK && l->groups != 1)
-        fprintf(to, " groups %s", groups_text(l));
+    if (l->form == FORM_BLOCK) {
+        const SpecStage *weight = layer_weight(l), conv = weight->op == OP_CONV ? *weight : one_by_one();
+        const int *kernel = conv.arg[ARG_KERNEL].size, *stride = conv.arg[ARG_STRIDE].size, *padding = conv.arg[ARG_PADDING].size,
+                  *dilation = conv.arg[ARG_DILATION].size;
+        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, kernel[0], kernel[1], stride[0], stride[1],
+                padding[0], padding[1], bias_names[l->bias]);
+        if (dilation[0] > 1 || dilation[1] > 1)
+            fprintf(to, " dilation %dx%d", dilation[0], dilation[1]);
+        if (conv.arg[ARG_GROUPS].count != 1)
+            fprintf(to, " groups %s", groups_text(&conv));
+    }
     fputs(norm_keys(l, " ", " "), to);
     if (l->zero_gamma)
         fprintf(to, " zero_gamma");

@@ -198,7 +198,7 @@ static int trace(int argc, char **argv)
     Rng r = {strtoull(option(argc, argv, "--seed") ? option(argc, argv, "--seed") : "1", NULL, 10)};
     for (int i = 0; i < g->nop; i++)
         for (int64_t e = 0; ip->mask[i] && e < n * interp_image(g, i); e++)
-            ip->mask[i][e] = rng_chance(&r, 1 - g->op[i].arg * (fault("rate") ? 0.9 : 1));
+            ip->mask[i][e] = rng_chance(&r, 1 - g->op[i].value * (fault("rate") ? 0.9 : 1));
     if (fault("decay"))
         s.decay_all = !s.decay_all;
     interp_forward(ip, x, labels(option(argc, argv, "--labels"), n), n, true);

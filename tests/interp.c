@@ -348,7 +348,7 @@ static Pieces pieces_of(const Op *o)
 {
     switch (o->kind) {
     case OP_LEAKY_RELU: /* a slope of zero or less hides the sign of the input in the output */
-        return (Pieces){1, {0}, {0}, o->arg >= 0, false};
+        return (Pieces){1, {0}, {0}, o->value >= 0, false};
     case OP_RELU:
     case OP_ELU:
     case OP_SELU:
@@ -384,15 +384,15 @@ static double piece_value(const Op *o, int piece, double x)
     case OP_RELU:
         return piece ? x : 0;
     case OP_LEAKY_RELU:
-        return piece ? x : o->arg * x;
+        return piece ? x : o->value * x;
     case OP_ELU:
-        return piece ? x : o->arg * expm1(x);
+        return piece ? x : o->value * expm1(x);
     case OP_SELU:
         return selu_scale * (piece ? x : selu_alpha * expm1(x));
     case OP_RELU6:
         return (double[]){0, x, 6}[piece];
     case OP_GENERAL_RELU:
-        return (double[]){o->arg * x - o->sub, x - o->sub, o->maxv}[piece];
+        return (double[]){o->value * x - o->sub, x - o->sub, o->maxv}[piece];
     case OP_HARD_SIGMOID:
         return (double[]){0, (x + 3) / 6, 1}[piece];
     default:
@@ -407,15 +407,15 @@ static double piece_slope(const At *t, int piece, double x)
     case OP_RELU:
         return piece;
     case OP_LEAKY_RELU:
-        return piece ? 1 : o->arg;
+        return piece ? 1 : o->value;
     case OP_ELU: /* near -alpha a float's derivative is poor, when it comes from the output */
-        return piece ? 1 : q(t, o->arg * expm1(x)) + o->arg;
+        return piece ? 1 : q(t, o->value * expm1(x)) + o->value;
     case OP_SELU:
         return piece ? selu_scale : q(t, selu_scale * selu_alpha * expm1(x)) + selu_scale * selu_alpha;
     case OP_RELU6:
         return piece == 1;
     case OP_GENERAL_RELU:
-        return (double[]){o->arg, 1, 0}[piece];
+        return (double[]){o->value, 1, 0}[piece];
     case OP_HARD_SIGMOID:
         return piece == 1 ? 1.0 / 6 : 0;
     default:
@@ -542,13 +542,13 @@ static void mish_backward(At *t)
 static void drop_forward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = t->ip->training ? t->x[i] * t->ip->mask[t->i][i] / (1 - t->op->arg) : t->x[i];
+        t->y[i] = t->ip->training ? t->x[i] * t->ip->mask[t->i][i] / (1 - t->op->value) : t->x[i];
 }
 
 static void drop_backward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * t->ip->mask[t->i][i] / (1 - t->op->arg);
+        t->dx[i] += t->dy[i] * t->ip->mask[t->i][i] / (1 - t->op->value);
 }
 
 /* The largest of a window in its own order, the first of equals; -1 where the window lies in the padding. */

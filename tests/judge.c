@@ -400,7 +400,7 @@ static void take_masks(Verdict *v, Interp *ip, StFile *trace, int n, bool count)
             continue;
         int64_t size = n * interp_image(g, i);
         StTensor *t = st_find(trace, xprintf("mask.%s", g->op[i].path));
-        if (!t && g->op[i].arg > 0)
+        if (!t && g->op[i].value > 0)
             wrong(v, CASE_WRONG, "mask.%s is missing in the trace", g->op[i].path);
         if (t && (t->n != size || !t->f)) {
             wrong(v, CASE_WRONG, "mask.%s has another size or type", g->op[i].path);
@@ -417,8 +417,8 @@ static void take_masks(Verdict *v, Interp *ip, StFile *trace, int n, bool count)
         if (t)
             t->used = true;
         if (count && t) {
-            v->expected += (double)size * (1 - g->op[i].arg);
-            v->variance += (double)size * g->op[i].arg * (1 - g->op[i].arg);
+            v->expected += (double)size * (1 - g->op[i].value);
+            v->variance += (double)size * g->op[i].value * (1 - g->op[i].value);
         }
     }
 }
@@ -602,10 +602,7 @@ static bool counts_as(const Graph *g, RsCount want)
         if (op->kind == OP_ADD || op->kind == OP_CONCAT || op->kind == OP_PAD)
             continue;
         want.op[op->kind]--;
-        if (op->kind == OP_DROP || op_takes_arg(op->kind))
-            want.args -= op->arg;
-        if (op->kind == OP_GENERAL_RELU)
-            want.args -= 3 * op->sub + (op->maxv == INFINITY ? 0 : 5 * op->maxv);
+        want.args -= rs_sum_args(op->kind, op->arg);
     }
     bool same = fabs(want.args) < 1e-6;
     for (int k = 0; k < OP_KINDS; k++)

@@ -58,7 +58,7 @@ static bool stage_shape(const RsStage *t, Flow *s, bool *single)
     case OP_GN:
     case OP_LN:
     case OP_IN: {
-        int groups = t->op == OP_LN ? 1 : t->op == OP_IN ? s->c : (int)t->arg;
+        int groups = t->op == OP_LN ? 1 : t->op == OP_IN ? s->c : t->arg[ARG_NORM_GROUPS].count;
         s->norms++;
         s->single += s->h * s->w == 1;
         return s->c % groups == 0 && s->c / groups * s->h * s->w > 1;
@@ -139,18 +139,28 @@ static void choose_groups(RsStage *t, int c, bool pixels, int any)
     groups = groups < 1 ? 1 : groups;
     while (c % groups)
         groups--;
-    t->arg = groups;
+    t->arg[ARG_NORM_GROUPS].count = groups;
+}
+
+double rs_sum_args(OpKind op, const Arg *arg)
+{
+    double sum = 0;
+    for (int k = 0; k < op_may_args(op); k++) {
+        const int i = op_arg_at(op, k);
+        const ArgKind kind = op_info[op].arg[i].kind;
+        const double v = kind == ARG_REAL ? arg[i].real : kind == ARG_COUNT ? arg[i].count : arg[i].size[0] + 0.5 * arg[i].size[1];
+        sum += (2 * k + 1) * (v == INFINITY ? 0 : v);
+    }
+    return sum;
 }
 
 /* A general_relu without sub and maxv is a relu or a leaky one. */
 static void count_stage(RsCount *c, const RsStage *t)
 {
-    bool plain = t->op == OP_GENERAL_RELU && t->sub == 0 && t->maxv == INFINITY;
-    c->op[!plain ? t->op : t->arg == 0 ? OP_RELU : OP_LEAKY_RELU]++;
-    if (t->op == OP_DROP || op_takes_arg(t->op))
-        c->args += t->arg;
-    if (t->op == OP_GENERAL_RELU)
-        c->args += 3 * t->sub + (t->maxv == INFINITY ? 0 : 5 * t->maxv);
+    const bool plain = t->op == OP_GENERAL_RELU && t->arg[ARG_SUB].real == 0 && t->arg[ARG_MAXV].real == INFINITY;
+    const OpKind op = !plain ? t->op : t->arg[ARG_LEAK].real == 0 ? OP_RELU : OP_LEAKY_RELU;
+    c->op[op]++;
+    c->args += rs_sum_args(op, t->arg);
 }
 
 static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *stride, Flow *a)
@@ -169,7 +179,7 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
         a->norms = 0;
         w->weights = true;
     } else {
-        if (w->choose && t->op == OP_GN && t->arg == 0)
+        if (w->choose && t->op == OP_GN && t->arg[ARG_NORM_GROUPS].count == 0)
             choose_groups((RsStage *)t, a->c, a->h * a->w > 1, w->stages);
         if (!stage_shape(t, a, &w->single))
             return false;
@@ -348,8 +358,8 @@ static bool finish(RandSpec *s, Shape *out)
     rs_settle(s);
     for (int i = 0; i < s->nlayer; i++) /* of shortcuts that no shape asks for */
         for (int j = 0; j < s->layer[i].group.nshortcut; j++)
-            if (s->layer[i].group.shortcut[j].op == OP_GN && s->layer[i].group.shortcut[j].arg == 0)
-                s->layer[i].group.shortcut[j].arg = 1;
+            if (s->layer[i].group.shortcut[j].op == OP_GN && s->layer[i].group.shortcut[j].arg[ARG_NORM_GROUPS].count == 0)
+                s->layer[i].group.shortcut[j].arg[ARG_NORM_GROUPS].count = 1;
     return ok;
 }
 
@@ -390,12 +400,16 @@ static void print_stage(const RsStage *t, FILE *to)
     if (t->op == OP_KINDS)
         return;
     if (t->op == OP_GENERAL_RELU) {
-        fprintf(to, "(%g, %g", t->arg, t->sub);
-        fprintf(to, t->maxv == INFINITY ? ")" : ", %g)", t->maxv);
+        fprintf(to, "(%g, %g", t->arg[ARG_LEAK].real, t->arg[ARG_SUB].real);
+        fprintf(to, t->arg[ARG_MAXV].real == INFINITY ? ")" : ", %g)", t->arg[ARG_MAXV].real);
         return;
     }
-    if (t->op == OP_DROP || (op_takes_arg(t->op) && t->arg != op_info[t->op].arg))
-        fprintf(to, "(%g)", t->arg);
+    Arg usual[OP_ARGS];
+    op_usual_args(t->op, usual);
+    if (op_info[t->op].cls == CLASS_POINT && (op_must_args(t->op) || !op_same_args(t->op, t->arg, usual)))
+        fprintf(to, "(%g)", t->arg[0].real);
+    if (t->op == OP_GN && t->arg[ARG_NORM_GROUPS].count != usual[ARG_NORM_GROUPS].count)
+        fprintf(to, "(%d)", t->arg[ARG_NORM_GROUPS].count);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
         return;
     fprintf(to, "(%d", t->k[0]);
@@ -461,9 +475,8 @@ static bool same_order(const RsLayer *a, const RsLayer *b)
     for (int j = 0; j < a->nstage; j++) {
         const RsStage *s = &a->stage[j], *t = &b->stage[j];
         bool words = s->as_act || s->as_norm;
-        if (s->as_act != t->as_act || s->as_norm != t->as_norm || s->k[0] != t->k[0] || s->stride[0] != t->stride[0] ||
-            s->padding[0] != t->padding[0] ||
-            (!words && (s->op != t->op || s->arg != t->arg || s->sub != t->sub || s->maxv != t->maxv)))
+        if (s->as_act != t->as_act || s->as_norm != t->as_norm ||
+            (!words && (s->op != t->op || (s->op != OP_KINDS && !op_same_args(s->op, s->arg, t->arg)))))
             return false;
     }
     return true;
@@ -634,6 +647,11 @@ static void copy_side(int v[2])
     v[0] = v[1];
 }
 
+static bool is_pool(const RsStage *t)
+{
+    return t->op == OP_MAXPOOL || t->op == OP_AVGPOOL;
+}
+
 /* Where there is a length only, sizes are one number: the same in both directions is printed so. */
 static void copy_sides(RandSpec *s)
 {
@@ -644,7 +662,8 @@ static void copy_sides(RandSpec *s)
         int n[] = {l->nstage, l->group.npre, l->group.npost};
         for (int k = 0; k < 3; k++)
             for (int j = 0; j < n[k]; j++)
-                copy_side(list[k][j].k), copy_side(list[k][j].stride), copy_side(list[k][j].padding);
+                if (is_pool(&list[k][j]))
+                    copy_side(list[k][j].k), copy_side(list[k][j].stride), copy_side(list[k][j].padding);
     }
 }
 
@@ -696,23 +715,25 @@ static OpKind random_act(Rng *r)
 /* With its usual argument. */
 static RsStage act_stage(OpKind op)
 {
-    return (RsStage){.op = op, .k = {1, 1}, .stride = {1, 1}, .arg = op_takes_arg(op) ? op_info[op].arg : 0};
+    RsStage t = {.op = op};
+    op_usual_args(op, t.arg);
+    return t;
 }
 
 static RsStage random_stage(Rng *r, OpKind op, RsStage act, bool bare)
 {
-    RsStage t = {.op = op, .k = {1, 1}, .stride = {1, 1}};
+    RsStage t = {.op = op};
     if (op == OP_RELU) { /* stands for any activation */
         bool as_act = rng_chance(r, 0.6);
         t = as_act ? act : act_stage(random_act(r));
         t.as_act = as_act;
-        if (!as_act && op_takes_arg(t.op) && !rng_chance(r, 0.5))
-            t.arg = 0.2;
+        if (!as_act && op_may_args(t.op) && !rng_chance(r, 0.5))
+            t.arg[0].real = 0.2;
     }
     if (op == OP_BN && rng_chance(r, 0.4)) /* stands for any norm */
         t.op = (OpKind[]){OP_GN, OP_GN, OP_LN, OP_IN}[rng_int(r, 0, 3)];
     if (op == OP_DROP)
-        t.arg = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
+        t.arg[0].real = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
     if (op == OP_MAXPOOL || op == OP_AVGPOOL)
         for (int d = 0; d < 2; d++) {
             bool copy = d && !(bare && rng_chance(r, 0.4));
@@ -1124,6 +1145,8 @@ static void flatten_height(RandSpec *s)
         l->dilation[0] = l->dilation[1] ? 1 : 0;
         for (int k = 0; k < 3; k++)
             for (int j = 0; j < n[k]; j++) {
+                if (!is_pool(&list[k][j]))
+                    continue;
                 list[k][j].k[0] = list[k][j].stride[0] = 1;
                 list[k][j].padding[0] = 0;
             }
@@ -1315,7 +1338,7 @@ static void shrink_group(RandSpec *s, int i, int move)
         break;
     case 7: /* a shortcut's conv alone */
         g->kind = g->kind == RS_PLAIN || g->kind == RS_ALWAYS ? RS_CONV : g->kind;
-        g->shortcut[0] = (RsStage){.op = OP_CONV, .k = {1, 1}, .stride = {1, 1}};
+        g->shortcut[0] = (RsStage){.op = OP_CONV};
         g->nshortcut = 1;
         break;
     }
@@ -1408,7 +1431,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         if (move-- == 0) {
             for (int j = 0; j < l->nstage; j++)
                 if (!l->stage[j].as_norm && op_is_act(l->stage[j].op))
-                    l->stage[j] = (RsStage){.op = OP_RELU, .k = {1, 1}, .stride = {1, 1}};
+                    l->stage[j] = (RsStage){.op = OP_RELU};
             return s;
         }
         if (move-- == 0) {

@@ -20,10 +20,14 @@ typedef struct RsStage {
     OpKind op;
     bool as_act;  /* written as "act": the block's or the network's activation, which is `op` */
     bool as_norm; /* written as "norm": what the block's, a group's or the network's `norm` says; op OP_KINDS: none */
-    int k[2], stride[2], padding[2];
-    double arg;       /* drop: p; leaky_relu: slope; gn: groups */
-    double sub, maxv; /* general_relu; maxv INFINITY: not written */
+    union {
+        Arg arg[OP_ARGS]; /* by the op's row; eps and momentum stand in RsLayer */
+        struct {
+            int k[2], stride[2], padding[2]; /* of pools */
+        };
+    };
 } RsStage;
+double rs_sum_args(OpKind op, const Arg *arg); /* of the numbers in a stage's parentheses, each of the places with a weight of its own */
 
 typedef enum RsBody {
     RS_NO_GROUP,

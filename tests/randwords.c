@@ -137,6 +137,13 @@ static void lists_of(RsLayer *l, List list[LISTS])
     memcpy(list, all, sizeof all);
 }
 
+/* A word gets what it stands for. */
+static void become(RsStage *t, const RsStage *stands)
+{
+    t->op = stands->op;
+    memcpy(t->arg, stands->arg, sizeof t->arg);
+}
+
 void rs_settle(RandSpec *s)
 {
     for (int i = 0; i < s->nlayer; i++) {
@@ -148,9 +155,9 @@ void rs_settle(RandSpec *s)
         for (int k = 0; k < LISTS; k++)
             for (RsStage *t = list[k].t; t < list[k].t + list[k].n; t++) {
                 if (t->as_act)
-                    t->op = act.op, t->arg = act.arg, t->sub = act.sub, t->maxv = act.maxv;
+                    become(t, &act);
                 if (t->as_norm)
-                    t->op = norm ? norm->op : OP_BN, t->arg = norm ? norm->arg : 0;
+                    become(t, norm ? norm : &(RsStage){.op = OP_BN});
             }
     }
 }
@@ -166,7 +173,7 @@ void rs_agree(RandSpec *s)
     int n = 0;
     for (int i = -1; i < s->nlayer; i++) {
         RsStage *t = i < 0 ? &s->norm : &s->layer[i].norm;
-        if (t->op == OP_GN && t->arg == 0)
+        if (t->op == OP_GN && t->arg[ARG_NORM_GROUPS].count == 0)
             open[n++] = t;
     }
     for (int i = 0; i < s->nlayer; i++) {
@@ -177,11 +184,11 @@ void rs_agree(RandSpec *s)
             for (int j = 0; open[k] == norm && j < LISTS; j++)
                 for (RsStage *t = list[j].t; t < list[j].t + list[j].n; t++)
                     if (t->as_norm)
-                        norm->arg = divisor((int)norm->arg, (int)t->arg);
+                        norm->arg[ARG_NORM_GROUPS].count = divisor(norm->arg[ARG_NORM_GROUPS].count, t->arg[ARG_NORM_GROUPS].count);
     }
     for (int k = 0; k < n; k++) {
-        int groups = (int)open[k]->arg;
-        open[k]->arg = groups == 0 ? 1 : groups > 4 && groups % 2 == 0 ? groups / 2 : groups;
+        const int groups = open[k]->arg[ARG_NORM_GROUPS].count;
+        open[k]->arg[ARG_NORM_GROUPS].count = groups == 0 ? 1 : groups > 4 && groups % 2 == 0 ? groups / 2 : groups;
     }
 }
 
@@ -190,17 +197,15 @@ void rs_agree(RandSpec *s)
 static RsStage random_general(Rng *r)
 {
     return (RsStage){.op = OP_GENERAL_RELU,
-                     .k = {1, 1},
-                     .stride = {1, 1},
-                     .arg = (double[]){0, 0.1, 0.25}[rng_int(r, 0, 2)],
-                     .sub = (double[]){0, 0.4, 0.4, -0.25}[rng_int(r, 0, 3)],
-                     .maxv = (double[]){INFINITY, 6, 1.5}[rng_int(r, 0, 2)]};
+                     .arg = {{.real = (double[]){0, 0.1, 0.25}[rng_int(r, 0, 2)]},
+                             {.real = (double[]){0, 0.4, 0.4, -0.25}[rng_int(r, 0, 3)]},
+                             {.real = (double[]){INFINITY, 6, 1.5}[rng_int(r, 0, 2)]}}};
 }
 
 static RsStage random_norm(Rng *r)
 {
     static const OpKind norms[] = {OP_BN, OP_GN, OP_GN, OP_GN, OP_LN, OP_LN, OP_IN, OP_KINDS};
-    return (RsStage){.op = norms[rng_int(r, 0, 7)], .k = {1, 1}, .stride = {1, 1}};
+    return (RsStage){.op = norms[rng_int(r, 0, 7)]};
 }
 
 /* Some activations become general_relus; in some specs, some norms are written as the word. */

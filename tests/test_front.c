@@ -419,11 +419,11 @@ START_TEST(orders_read_back)
         SpecStage *st;
         int n;
         Node node = {.kind = NODE_SCALAR, .text = orders[i][0], .mark = {1, 1, 1}};
-        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_TANH}, {.op = OP_BN}}, &st, &n));
-        ck_assert_str_eq(order_text(st, n), orders[i][1]);
+        ck_assert(order_read(&node, OP_CONV, (Words){stage_usual(OP_TANH), stage_usual(OP_BN)}, &st, &n));
+        ck_assert_str_eq(order_text(st, n, 2), orders[i][1]);
         node.text = orders[i][1];
-        ck_assert(order_read(&node, OP_CONV, (Words){{.op = OP_RELU}, {.op = OP_BN}}, &st, &n));
-        ck_assert_str_eq(order_text(st, n), orders[i][1]);
+        ck_assert(order_read(&node, OP_CONV, words_usual(), &st, &n));
+        ck_assert_str_eq(order_text(st, n, 2), orders[i][1]);
     }
     ck_assert(!diag_flush(stderr));
 }
@@ -739,12 +739,12 @@ START_TEST(overrides)
         ck_assert(yaml_override(t, sets[i], i));
     Spec *s = spec_read(t);
     ck_assert(!diag_flush(stderr));
-    ck_assert_str_eq(order_text(s->layer[0].stage, s->layer[0].nstage), "conv-maxpool(3,2,1)-bn-leaky_relu(0.3)");
+    ck_assert_str_eq(order_text(s->layer[0].stage, s->layer[0].nstage, 2), "conv-maxpool(3,2,1)-bn-leaky_relu(0.3)");
     ck_assert_int_eq(s->layer[0].out, 7);
     ck_assert_int_eq(s->layer[1].out, 9);
-    ck_assert(s->layer[2].stride[0] == 1 && s->layer[2].stride[1] == 2);
-    ck_assert_double_eq(s->layer[3].eps, 1e-3);
-    ck_assert_double_eq(s->layer[4].stage[0].arg, 0.25);
+    ck_assert(layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[0] == 1 && layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[1] == 2);
+    ck_assert_double_eq(s->layer[3].stage[0].arg[ARG_EPS].real, 1e-3);
+    ck_assert_double_eq(s->layer[4].stage[0].arg[0].real, 0.25);
     ck_assert_double_eq(s->train.lr, 0.5);
 }
 END_TEST
@@ -774,7 +774,7 @@ START_TEST(overrides_in_groups)
             ck_assert_msg(k < s->nlayer, "no layer %s", sets[i][1]);
             if (strcmp(s->layer[k].name, sets[i][1]) != 0)
                 continue;
-            ck_assert_str_eq(order_text(s->layer[k].stage, s->layer[k].nstage), sets[i][2]);
+            ck_assert_str_eq(order_text(s->layer[k].stage, s->layer[k].nstage, s->dims), sets[i][2]);
             break;
         }
 }

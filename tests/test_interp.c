@@ -131,7 +131,7 @@ static void point(Net *t, OpKind kind, double arg)
 {
     Shape in = last(t);
     Op *o = net_op(t, kind, in.c, in.h, in.w);
-    o->arg = arg;
+    o->value = arg;
     o->sub = 0.3; /* of general_relu alone */
     o->maxv = 0.6;
 }
@@ -236,7 +236,7 @@ static void differences(const Net *t, int n)
             ip->param[p][i] = uniform(-1, 1) + (t->param[p].role == PARAM_VAR) * 2;
     for (int o = 0; o < t->g.nop; o++)
         for (int64_t i = 0; ip->mask[o] && i < n * interp_image(&t->g, o); i++)
-            ip->mask[o][i] = uniform(0, 1) > t->op[o].arg;
+            ip->mask[o][i] = uniform(0, 1) > t->op[o].value;
     run(ip, x, label, n);
     interp_backward(ip);
     double *dx = calloc((size_t)size, sizeof *dx);

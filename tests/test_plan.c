@@ -773,14 +773,16 @@ static Plan *plan_of_conv(const Conv *c, const char *target)
     diag_source(&src);
     Spec *s = spec_read(yaml_parse(text, strlen(text), (Mark){1, 1, 1}));
     ck_assert(s != NULL);
-    SpecLayer *l = &s->layer[1];
-    for (int d = 0; d < 2; d++) {
-        l->kernel[d] = c->kernel[d];
-        l->stride[d] = c->stride[d];
-        l->padding[d] = c->padding[d];
-        l->dilation[d] = c->dilation[d];
+    for (int k = 0; k < s->layer[1].nstage; k++) {
+        SpecStage *st = &s->layer[1].stage[k];
+        for (int d = 0; d < 2 && st->op == OP_CONV; d++) {
+            st->arg[ARG_KERNEL].size[d] = c->kernel[d];
+            st->arg[ARG_STRIDE].size[d] = c->stride[d];
+            st->arg[ARG_PADDING].size[d] = c->padding[d];
+            st->arg[ARG_DILATION].size[d] = c->dilation[d];
+            st->arg[ARG_GROUPS].count = c->groups;
+        }
     }
-    l->groups = c->groups;
     Graph *g = graph_build(s);
     if (diag_flush(stderr) || !g)
         ck_abort_msg("the spec has errors: %s", text);
