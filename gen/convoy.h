@@ -78,6 +78,10 @@ const char *diag_choices(const char *word, const char *const *names);
 void diag_override(int index, const char *text); /* the text of the --set that marks with line -1 - index refer to */
 int diag_errors(void);                           /* how many errors are collected now */
 void diag_drop(void);                            /* forgets what is collected */
+/* The code point at s and the number of its bytes; a byte that is no UTF-8 counts as U+FFFD. s < end. */
+unsigned utf8_next(const char *s, const char *end, int *bytes);
+/* The line after the one that s is in, lines ending with LF, CR or CR LF; NULL where it is the last. */
+const char *line_after(const char *s);
 
 /* ---- op.c: the op table -------------------------------------------------------------------------------------------- */
 

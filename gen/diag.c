@@ -47,8 +47,7 @@ void diag_override(int index, const char *text)
 
 /* ---- text ------------------------------------------------------------------------------------------------------ */
 
-/* The code point at s and the number of its bytes; a byte that is no UTF-8 counts as U+FFFD. */
-static unsigned utf8_next(const char *s, const char *end, int *bytes)
+unsigned utf8_next(const char *s, const char *end, int *bytes)
 {
     const unsigned char *u = (const unsigned char *)s;
     int n = u[0] < 0x80 ? 1 : u[0] >= 0xf0 && u[0] < 0xf8 ? 4 : u[0] >= 0xe0 ? 3 : 2;
@@ -65,6 +64,14 @@ static unsigned utf8_next(const char *s, const char *end, int *bytes)
     }
     *bytes = n;
     return c;
+}
+
+const char *line_after(const char *s)
+{
+    s += strcspn(s, "\r\n");
+    if (!*s)
+        return NULL;
+    return s + (s[0] == '\r' && s[1] == '\n' ? 2 : 1);
 }
 
 static int utf8_len(const char *s, const char *end)
@@ -202,10 +209,8 @@ static const char *line_at(Mark m, size_t *len)
         s = -1 - m.line < noverride ? override[-1 - m.line] : "";
     } else if (m.line > 0 && source && source->text) {
         s = source->text;
-        for (int i = 1; i < m.line && s; i++) {
-            s = strchr(s, '\n');
-            s = s ? s + 1 : NULL;
-        }
+        for (int i = 1; i < m.line && s; i++)
+            s = line_after(s);
     }
     if (!s)
         return NULL;

@@ -1,4 +1,4 @@
-/* spec.h - what the files of the front end share: yaml.c, override.c, keys.c, preset.c, order.c, spec.c, group.c, write.c. */
+/* spec.h - what the files of the front end share: yaml.c, unseen.c, override.c, keys.c, preset.c, order.c, spec.c, group.c, write.c. */
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
@@ -9,6 +9,13 @@
 /* Parses a text. Marks are placed from `base` on: {1, 1} for a file; an override's own line and column otherwise. */
 Node *yaml_parse(const char *text, size_t len, Mark base);
 void yaml_dump(const Node *n, FILE *to); /* -d yaml */
+/* Moves a mark past the character at s: to the next line behind a line break, as YAML 1.2 has it (LF, CR, CR LF). */
+void mark_step(Mark *m, const char *s, const char *end);
+
+/* ---- unseen.c */
+
+/* The text as libyaml is to read it, marks from `base` on; NULL and an error for each character that one does not see. */
+const char *unseen_check(const char *text, size_t len, Mark base);
 
 /* ---- keys.c: typed values out of a tree. Each reports what does not fit and returns false; `what` names the value. */
 

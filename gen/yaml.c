@@ -31,18 +31,24 @@ static Mark mark_of(const Reader *r, yaml_mark_t from, yaml_mark_t to)
     return m;
 }
 
+void mark_step(Mark *m, const char *s, const char *end)
+{
+    const bool ends = *s == '\n' || (*s == '\r' && !(s + 1 < end && s[1] == '\n'));
+    if (ends && m->line > 0) {
+        m->line++;
+        m->col = 1;
+    } else {
+        m->col++;
+    }
+}
+
 /* The place of a byte: libyaml gives no more than that for text that is not UTF-8. */
 static Mark mark_of_byte(const Reader *r, size_t offset)
 {
     Mark m = {r->base.line, r->base.col, 1};
-    for (size_t i = 0; i < offset && i < r->len; i++) {
-        if (r->text[i] == '\n' && m.line > 0) {
-            m.line++;
-            m.col = 1;
-        } else if (((unsigned char)r->text[i] & 0xc0) != 0x80) {
-            m.col++;
-        }
-    }
+    for (size_t i = 0; i < offset && i < r->len; i++)
+        if (((unsigned char)r->text[i] & 0xc0) != 0x80)
+            mark_step(&m, r->text + i, r->text + r->len);
     return m;
 }
 
@@ -51,10 +57,8 @@ static const char *hint_of(const Reader *r, Mark at)
     const char *line = r->text;
     if (r->base.line < 0)
         return NULL;
-    for (int i = 1; i < at.line && line; i++) {
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
+    for (int i = 1; i < at.line && line; i++)
+        line = line_after(line);
     if (line && line[strspn(line, " ")] == '\t')
         return "YAML is indented with spaces, not with tabs";
     if (r->yaml.problem && strstr(r->yaml.problem, "mapping values are not allowed"))
@@ -245,13 +249,15 @@ static Node *read_document(Reader *r)
 
 Node *yaml_parse(const char *text, size_t len, Mark base)
 {
-    Reader r = {.base = base, .text = text, .len = len};
+    Reader r = {.base = base, .text = unseen_check(text, len, base), .len = len};
+    if (!r.text)
+        return NULL;
     if (!yaml_parser_initialize(&r.yaml)) {
         diag_error((Mark){0}, NULL, "out of memory");
         return NULL;
     }
     yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)text, len);
+    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)r.text, len);
     Node *root = read_document(&r);
     yaml_event_delete(&r.event);
     yaml_parser_delete(&r.yaml);
