@@ -48,7 +48,7 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
         if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
             names[n++] = p->g->op[k->op].layer;
     }
-    wrong(n ? diag_choices(layer, names) : NULL, xprintf("no conv or linear layer is called '%.60s'", layer));
+    wrong(n ? diag_choices(layer, names, "convoy check SPEC") : NULL, xprintf("no conv or linear layer is called '%.60s'", layer));
     return NULL;
 }
 

@@ -1,6 +1,7 @@
 /* cmd_check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
 #include "commands.h"
 #include "spec.h"
+#include "term.h"
 #include "why.h"
 
 #include <jansson.h>
@@ -57,52 +58,105 @@ static const char *stages_text(const Graph *g, const Op *op)
     return !l ? "" : l->nstage ? order_text(l->stage, l->nstage, g->dims) : op_info[op->kind].name;
 }
 
-static int name_width(const Graph *g)
-{
-    size_t width = 16;
-    for (int i = 0; i < g->nop; i++)
-        width = strlen(g->op[i].layer) > width ? strlen(g->op[i].layer) : width;
-    return (int)width;
-}
+/* A line of the table. */
+typedef struct Row {
+    const char *name, *stages, *output, *weights;
+    const char *notes; /* what stands behind the columns: "no bias", what it reads */
+} Row;
 
 /* The ops of a layer, which stand together: the first is *i, and *i ends behind the last. */
-static void print_layer(const Graph *g, const int64_t *count, int width, int *i)
+static Row layer_row(const Graph *g, const int64_t *count, int *i)
 {
     const Op *first = &g->op[*i];
     const char *from = reads(g, *i);
     int64_t weights = 0;
-    const char *why = NULL;
+    bool no_bias = false;
     int last = *i;
     for (; *i < g->nop && g->op[*i].layer_index == first->layer_index && g->op[*i].kind != OP_LOSS; ++*i) {
         const Op *op = &g->op[*i];
         weights += count[*i];
         last = *i;
-        if (op_info[op->kind].cls == CLASS_WEIGHT && op->bias_why)
-            why = op->bias ? NULL : "no bias";
-        else if (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias)
-            why = "no bias";
+        no_bias = no_bias || (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias);
     }
-    printf("  %-*s %-34s %14s %12s%s%s%s%s\n", width, first->layer, stages_text(g, first),
-           shape_text(g->op[last].shape), weights ? grouped(weights) : "-", why ? "  " : "", why ? why : "",
-           from ? "  <- " : "", from ? from : "");
+    return (Row){first->layer, stages_text(g, first), shape_text(g->op[last].shape), weights ? grouped(weights) : "-",
+                 xprintf("%s%s%s", no_bias ? "  no bias" : "", from ? "  <- " : "", from ? from : "")};
+}
+
+static int widest(int width, const char *text)
+{
+    const int n = (int)strlen(text);
+    return n > width ? n : width;
+}
+
+/* How much of an order has room in `width` columns: it is cut behind a dash, else where the room ends. */
+static int cut_order(const char *order, int width)
+{
+    int cut = 0, depth = 0;
+    if ((int)strlen(order) <= width)
+        return (int)strlen(order);
+    for (int i = 0; i < width; i++) {
+        depth += (order[i] == '(') - (order[i] == ')');
+        cut = order[i] == '-' && !depth ? i + 1 : cut;
+    }
+    return cut ? cut : width;
+}
+
+/* The table, as narrow as its texts and no wider than the terminal: names lose their middle, orders and notes go on below. */
+static void print_rows(const Row *row, int n)
+{
+    const int columns = term_columns(stdout, TERM_USUAL);
+    int name = 0, stages = 0, output = 0, weights = 0;
+    for (int i = 0; i < n; i++) {
+        name = widest(name, row[i].name);
+        stages = widest(stages, row[i].stages);
+        output = widest(output, row[i].output);
+        weights = widest(weights, row[i].weights);
+    }
+    int room = columns - 2 - 1 - 2 - output - 2 - weights; /* for the first two columns */
+    if (name + stages > room && name > room / 2)
+        name = stages < room / 2 ? room - stages : room / 2;
+    if (name + stages > room)
+        stages = room - name < 16 ? 16 : room - name;
+    for (int i = 0; i < n; i++) {
+        const char *order = row[i].stages;
+        int cut = cut_order(order, stages);
+        Buf line = {0};
+        buf_printf(&line, "  %-*s %-*.*s  %*s  %*s", name, term_shorten(row[i].name, name), stages, cut, order, output,
+                   row[i].output, weights, row[i].weights);
+        bool below = (int)(line.len + strlen(row[i].notes)) > columns;
+        if (!below)
+            buf_puts(&line, row[i].notes);
+        for (order += cut; *order; order += cut)
+            buf_printf(&line, "\n  %*s %.*s", name, "", cut = cut_order(order, stages), order);
+        if (below) {
+            buf_printf(&line, "\n  %*s", name - 1, "");
+            term_wrap(&line, row[i].notes, name + 5, columns);
+        }
+        printf("%s\n", line.text);
+    }
 }
 
 static void print_text(const Graph *g, const char *path)
 {
     const SpecTrain *t = &g->spec->train;
     int64_t kept = grad_autograd(g, NULL), *count = count_weights(g);
-    int width = name_width(g);
-    printf("%s: %s\n\n  %-*s %-34s %14s %12s\n", path, g->spec->name, width, "layer", "stages", "output", "weights");
-    for (int i = 0; i < g->nop - 1;)
-        print_layer(g, count, width, &i);
-    printf("\n  weights           %s, drawn as %s\n", grouped(g->weights), init_text(g->spec));
-    printf("  forward           %s FLOPs an image\n", grouped(g->flops));
-    printf("  training          %d epochs of batches of %d on %s, lr %s, %s\n", t->epochs, t->batch, t->data,
-           real_text(t->lr), schedule_names[t->schedule]);
-    printf("  memory            weights and momentum %s; op by op, backward would keep %s an image, %s a batch\n",
-           bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch));
-    printf("\nnext:  convoy plan %s      what is fused, and what is kept instead\n       convoy train %s\n", path,
-           path);
+    Row *row = NULL;
+    int n = 0;
+    *PUSH(row, n) = (Row){"layer", "stages", "output", "weights", ""};
+    for (int i = 0; i < g->nop - 1;) {
+        Row *next = PUSH(row, n);
+        *next = layer_row(g, count, &i);
+    }
+    printf("%s: %s\n\n", path, g->spec->name);
+    print_rows(row, n);
+    term_help(stdout, xprintf(
+        "\n  weights   %s, drawn as %s\n"
+        "  forward   %s FLOPs per image\n"
+        "  training  %d epochs of batches of %d on %s, lr %s, %s\n"
+        "  memory    weights and momentum %s; op by op, backward would keep %s per image, %s per batch\n",
+        grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data, real_text(t->lr),
+        schedule_names[t->schedule], bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch)));
+    printf("\nnext:  convoy plan %s    # what is fused, what is stored\n       convoy train %s\n", path, path);
 }
 
 static json_t *json_pair(const int v[2])

@@ -5,6 +5,7 @@
 #include "diff.h"
 #include "emit.h"
 #include "spec.h"
+#include "term.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static bool read_fold(const char *text, Setting *a, Setting *b)
     while (words[i] && strcmp(words[i], text) != 0)
         i++;
     if (!words[i]) {
-        fprintf(stderr, "convoy diff: unknown value '%.60s' of --fold\n  hint: %s\n", text, diag_choices(text, words));
+        fprintf(stderr, "convoy diff: unknown value '%.60s' of --fold\n  hint: %s\n", text, diag_choices(text, words, NULL));
         return false;
     }
     a->fold = strncmp(text, "on", 2) == 0;
@@ -236,7 +237,7 @@ static int read_levels(const char *text)
         while (l < LEVELS && strcmp(level_names[l], word) != 0)
             l++;
         if (l == LEVELS) {
-            fprintf(stderr, "convoy diff: unknown level '%.60s'\n  hint: %s\n", word, diag_choices(word, level_names));
+            fprintf(stderr, "convoy diff: unknown level '%.60s'\n  hint: %s\n", word, diag_choices(word, level_names, NULL));
             return 0;
         }
         bits |= 1 << l;
@@ -244,15 +245,6 @@ static int read_levels(const char *text)
             return bits;
         at += n + 1;
     }
-}
-
-static bool wants_colour(const Options *o)
-{
-    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-    if (o->colour && strcmp(o->colour, "auto") != 0)
-        return strcmp(o->colour, "always") == 0;
-    return isatty(STDOUT_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
 }
 
 static bool show(const Options *o, const Diff *d, const DiffView *v)
@@ -280,7 +272,7 @@ int cmd_diff(const Options *o)
 {
     Setting a, b;
     Diff diff = {0}, *d = &diff;
-    const DiffView view = {.stat = o->stat, .colour = wants_colour(o), .levels = read_levels(o->level)};
+    const DiffView view = {.stat = o->stat, .colour = term_colour(stdout), .levels = read_levels(o->level)};
     const bool folders = is_folder(o->spec) && is_folder(o->spec2);
 
     if (!view.levels)

@@ -24,7 +24,7 @@ typedef struct Options {
     const char *channel; /* --channel N */
     const char *purpose; /* --for */
     bool json, write, single_file, stat, compile, measure, worked;
-    char **rest; /* after -- */
+    char **rest; /* what `train` hands to the program: options that are none of its own, and all that stands after -- */
     int nrest;
 } Options;
 
@@ -40,14 +40,14 @@ enum {
     OPT_JSON = 1 << 7,
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
-    OPT_REST = 1 << 10, /* takes what stands after -- */
+    OPT_REST = 1 << 10, /* takes options that are none of its own, and what stands after -- */
     OPT_SPEC2 = 1 << 11, /* takes a second word */
     OPT_ORDER = 1 << 12,
     OPT_FOLD = 1 << 13,
     OPT_LEVEL = 1 << 14,
     OPT_STAT = 1 << 15,
     OPT_HTML = 1 << 16,
-    OPT_COLOUR = 1 << 17,
+    OPT_COLOUR = 1 << 17, /* every command takes it */
     OPT_COMPILE = 1 << 18,
     OPT_MEASURE = 1 << 19,
     OPT_DIFF = 1 << 20,
@@ -92,6 +92,10 @@ bool for_reading(const Options *o);
 /* The plan for reading; NULL and *status where there is none, after a message, or where a dump was all. */
 typedef struct Plain Plain;
 Plain *load_plain(const Options *o, int *status);
+
+/* `convoy help TOPIC`: lists the words of a spec. False where it is no topic. */
+bool help_topic(const char *topic);
+extern const char *const help_topics[]; /* NULL-terminated */
 
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);

@@ -73,8 +73,9 @@ void diag_source(const Source *s);   /* the file that marks refer to from now on
 bool diag_flush(FILE *to);           /* prints what was collected in order of place; true if there was an error */
 /* The name in `names` (NULL-terminated) that is nearest to `word`, or NULL when none is near. */
 const char *diag_nearest(const char *word, const char *const *names);
-/* A hint: "did you mean 'relu'? (leaky_relu, relu, ...)", or "one of ..." where none is near. */
-const char *diag_choices(const char *word, const char *const *names);
+/* A hint: the names where they are few, or `all` is NULL ("did you mean 'sgd'? (sgd, adam)", "one of ..."); else the three
+ * nearest to `word` and `all`, the command that lists them: "did you mean 'relu' or 'selu'? 'convoy help acts' lists them all". */
+const char *diag_choices(const char *word, const char *const *names, const char *all);
 void diag_override(int index, const char *text); /* the text of the --set that marks with line -1 - index refer to */
 int diag_errors(void);                           /* how many errors are collected now */
 void diag_drop(void);                            /* forgets what is collected */

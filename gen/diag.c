@@ -3,20 +3,23 @@
  *   specs/fashion.yaml:14:10: error: unknown activation 'rellu'
  *      14 |     act: rellu
  *         |          ^~~~~
- *     hint: did you mean 'relu'? (leaky_relu, relu, sigmoid, silu, tanh)
+ *     hint: did you mean 'relu', 'relu6' or 'selu'? 'convoy help acts' lists them all
  *
  * They are collected, and printed in order of place at the end of a stage. A spec is foreign text: what is shown of it
  * loses control characters and is cut to a width that one can read. */
-#include "convoy.h"
+#include "term.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SHOW_WIDTH = 100,
+    SHOW_WIDTH = 100, /* of a line of the spec, where the terminal is as wide */
+    SHOW_MARGIN = 8,  /* its number stands there */
     SHOW_ERRORS = 20,
     SHOW_TEXT = 400,
+    NEAREST = 3, /* names in a hint */
+    FEW = 8,     /* so many names are all shown */
     TAB = 4
 };
 
@@ -32,6 +35,8 @@ static const char **override;
 static int noverride;
 static Diag *diag;
 static int ndiag;
+static bool colour; /* of what is printed now */
+static int show_width;
 
 void diag_source(const Source *s)
 {
@@ -218,6 +223,22 @@ static const char *line_at(Mark m, size_t *len)
     return s;
 }
 
+/* Words in colour, where there is any. */
+enum {
+    BOLD = 1,
+    RED = 31,
+    GREEN = 32,
+    MAGENTA = 35,
+    CYAN = 36
+};
+static void put_coloured(Buf *b, int pen, const char *words)
+{
+    if (colour)
+        buf_printf(b, "\033[%dm\033[%dm%s\033[0m", BOLD, pen, words);
+    else
+        buf_puts(b, words);
+}
+
 static void put_spaces(Buf *b, int n)
 {
     while (n-- > 0)
@@ -234,10 +255,9 @@ static void show_line(Buf *b, Mark m)
     const char *end = s + len;
     Buf text = {0}, under = {0};
     buf_puts(&text, "");
-    buf_puts(&under, "");
 
-    bool wide = utf8_len(s, end) > SHOW_WIDTH;
-    int skip = wide && m.col > SHOW_WIDTH * 6 / 10 ? m.col - SHOW_WIDTH * 4 / 10 : 0; /* characters cut on the left */
+    bool wide = utf8_len(s, end) > show_width;
+    int skip = wide && m.col > show_width * 6 / 10 ? m.col - show_width * 4 / 10 : 0; /* characters cut on the left */
     int shown = 0, col = 1, under_at = -1, under_end = 0;
     if (skip) {
         buf_puts(&text, "...");
@@ -247,7 +267,7 @@ static void show_line(Buf *b, Mark m)
         unsigned c = utf8_next(s, end, &n);
         if (col <= skip)
             continue;
-        if (shown >= SHOW_WIDTH) {
+        if (shown >= show_width) {
             buf_puts(&text, "...");
             break;
         }
@@ -268,24 +288,25 @@ static void show_line(Buf *b, Mark m)
         under_at = shown;
         under_end = shown + 1;
     }
-    put_spaces(&under, under_at);
     buf_puts(&under, "^");
     for (int i = under_at + 1; i < under_end; i++)
         buf_puts(&under, "~");
     if (m.line < 0)
-        buf_printf(b, "  --set | %s\n        | %s\n", text.text, under.text);
+        buf_printf(b, "  --set | %s\n        | ", text.text);
     else
-        buf_printf(b, "%5d | %s\n      | %s\n", m.line, text.text, under.text);
+        buf_printf(b, "%5d | %s\n      | ", m.line, text.text);
+    put_spaces(b, under_at);
+    put_coloured(b, GREEN, under.text);
+    buf_puts(b, "\n");
 }
 
 static void show_place(Buf *b, Mark m)
 {
-    if (m.line > 0 && source)
-        buf_printf(b, "%s:%d:%d: ", clean(source->path), m.line, m.col);
-    else if (m.line < 0)
-        buf_puts(b, "--set: ");
-    else
-        buf_printf(b, "%s: ", source ? clean(source->path) : "convoy");
+    const char *place = m.line > 0 && source ? xprintf("%s:%d:%d:", clean(source->path), m.line, m.col)
+                        : m.line < 0         ? "--set:"
+                                             : xprintf("%s:", source ? clean(source->path) : "convoy");
+    put_coloured(b, BOLD, place);
+    buf_puts(b, " ");
 }
 
 static int by_place(const void *a, const void *b)
@@ -305,6 +326,9 @@ bool diag_flush(FILE *to)
 {
     int errors = 0, left_off = 0;
     Buf b = {0};
+    colour = ndiag && term_colour(to);
+    show_width = term_columns(to, SHOW_WIDTH + SHOW_MARGIN) - SHOW_MARGIN;
+    show_width = show_width > SHOW_WIDTH ? SHOW_WIDTH : show_width;
     if (ndiag)
         qsort(diag, (size_t)ndiag, sizeof *diag, by_place);
     for (int i = 0; i < ndiag; i++) {
@@ -315,15 +339,19 @@ bool diag_flush(FILE *to)
             continue;
         }
         show_place(&b, d->at);
-        buf_printf(&b, "%s: %s\n", d->warning ? "warning" : "error", d->text);
+        put_coloured(&b, d->warning ? MAGENTA : RED, d->warning ? "warning:" : "error:");
+        buf_printf(&b, " %s\n", d->text);
         show_line(&b, d->at);
         if (d->what_other) {
             show_place(&b, d->other);
-            buf_printf(&b, "note: %s\n", d->what_other);
+            put_coloured(&b, CYAN, "note:");
+            buf_printf(&b, " %s\n", d->what_other);
             show_line(&b, d->other);
         }
-        if (d->hint)
-            buf_printf(&b, "  hint: %s\n", d->hint);
+        if (d->hint) {
+            put_coloured(&b, CYAN, "  hint:");
+            buf_printf(&b, " %s\n", d->hint);
+        }
     }
     if (left_off)
         buf_printf(&b, "... and %d more\n", left_off);
@@ -365,35 +393,64 @@ static int distance(const char *a, const char *b)
     return d[n][m];
 }
 
-const char *diag_nearest(const char *word, const char *const *names)
+/* How far a word is from a name: edits; a beginning of it counts as one. -1: too far to be meant. */
+static int nearness(const char *word, const char *name)
 {
-    const char *best = NULL;
-    int least = 1000;
-    if (strlen(word) > 40 || !*word)
-        return NULL;
-    for (int i = 0; names[i]; i++) {
-        if (strlen(names[i]) > 40)
-            continue;
-        int d = distance(word, names[i]), n = (int)strlen(names[i]);
-        if (d < least && d <= (n <= 3 ? 1 : n <= 8 ? 2 : 3)) {
-            least = d;
-            best = names[i];
-        }
-    }
-    return best;
+    const size_t n = strlen(name), w = strlen(word);
+    if (w > 40 || n > 40 || !w)
+        return -1;
+    const int d = w >= 3 && w < n && strncmp(word, name, w) == 0 ? 1 : distance(word, name);
+    return d <= (n <= 3 ? 1 : n <= 8 ? 2 : 3) ? d : -1;
 }
 
-const char *diag_choices(const char *word, const char *const *names)
+/* The nearest names, the nearest first. Returns how many. */
+static int nearest(const char *word, const char *const *names, int most, const char *near[])
+{
+    int far[NEAREST], n = 0;
+    for (int i = 0; names[i]; i++) {
+        const int d = nearness(word, names[i]);
+        int at = n;
+        while (d >= 0 && at > 0 && far[at - 1] > d)
+            at--;
+        if (d < 0 || at >= most)
+            continue;
+        n = n < most ? n + 1 : most;
+        for (int k = n - 1; k > at; k--) {
+            far[k] = far[k - 1];
+            near[k] = near[k - 1];
+        }
+        far[at] = d;
+        near[at] = names[i];
+    }
+    return n;
+}
+
+const char *diag_nearest(const char *word, const char *const *names)
+{
+    const char *near[1];
+    return nearest(word, names, 1, near) ? near[0] : NULL;
+}
+
+const char *diag_choices(const char *word, const char *const *names, const char *all)
 {
     Buf b = {0};
-    const char *near = word ? diag_nearest(word, names) : NULL;
-    if (near)
-        buf_printf(&b, "did you mean '%s'? (", near);
-    else
-        buf_puts(&b, names[0] && names[1] ? "one of " : "it can be ");
-    for (int i = 0; names[i]; i++)
+    const char *near[NEAREST];
+    const int nnear = word ? nearest(word, names, NEAREST, near) : 0;
+    int n = 0;
+    while (names[n])
+        n++;
+    const bool few = !all || n <= FEW;
+    if (few && !nnear)
+        buf_puts(&b, n > 1 ? "one of " : "it can be ");
+    for (int i = 0; i < (few ? 1 : NEAREST) && i < nnear; i++)
+        buf_printf(&b, i ? "%s '%s'" : "%s'%s'", i == 0 ? "did you mean " : i == nnear - 1 ? " or" : ",", near[i]);
+    if (nnear)
+        buf_puts(&b, few ? "? (" : "? ");
+    for (int i = 0; few && i < n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
-    if (near)
+    if (few && nnear)
         buf_puts(&b, ")");
+    if (!few)
+        buf_printf(&b, "'%s' lists them all", all);
     return b.text;
 }

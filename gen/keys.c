@@ -38,7 +38,8 @@ bool keys_check(const Node *map, const char *what, const KeyInfo *keys)
             diag_error(map->key[i]->mark, k->not_built, "'%s' is not built yet", k->name);
             wrong++;
         } else if (!k->name && !torn) {
-            diag_error(map->key[i]->mark, diag_choices(map->key[i]->text, names), "unknown key '%s' in %s",
+            const char *known = known_key(map->key[i]->text, names);
+            diag_error(map->key[i]->mark, known ? known : diag_choices(map->key[i]->text, names, "convoy help keys"), "unknown key '%s' in %s",
                        map->key[i]->text, what);
             wrong++;
         }
@@ -225,6 +226,10 @@ static const char *number_hint(const Node *n)
 {
     if (n->kind != NODE_SCALAR)
         return NULL;
+    if (strcmp(n->text, "same") == 0)
+        return "leave it out: it is half the kernel then, which keeps the size at stride 1";
+    if (strcmp(n->text, "valid") == 0)
+        return "write 0";
     if (n->quoted)
         return "write it without quotes";
     const char *d = n->text + (*n->text == '-' || *n->text == '+');
@@ -307,7 +312,7 @@ bool want_bool(const Node *n, const char *what, bool *out)
 bool want_word(const Node *n, const char *what, const char *const *words, int *out)
 {
     if (n->kind != NODE_SCALAR) {
-        diag_error(n->mark, diag_choices(NULL, words), "%s must be a word, not %s", what, shown(n));
+        diag_error(n->mark, diag_choices(NULL, words, NULL), "%s must be a word, not %s", what, shown(n));
         return false;
     }
     for (int i = 0; words[i]; i++)
@@ -315,7 +320,7 @@ bool want_word(const Node *n, const char *what, const char *const *words, int *o
             *out = i;
             return true;
         }
-    diag_error(n->mark, diag_choices(n->text, words), "unknown %s %s", what, shown(n));
+    diag_error(n->mark, diag_choices(n->text, words, NULL), "unknown %s %s", what, shown(n));
     return false;
 }
 

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "cvy_private.h"
 #include "spec.h"
+#include "term.h"
 
 #include <string.h>
 
@@ -56,7 +57,8 @@ enum {
 
 static const char set_help[] = "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n";
 static const char dump_help[] =
-    "  -d PASS           print what a pass made of the spec, and stop: yaml, spec, graph, plan\n";
+    "  -d, --dump PASS   print what a pass made of the spec, and stop: yaml, spec, graph, plan\n";
+static const char colour_help[] = "  --color WHEN      colours in messages: auto (default: on a terminal), always, never\n";
 
 static const Command commands[] = {
     {"new", "NAME [--preset PRESET] [-o FILE]", "write a spec to start from",
@@ -89,11 +91,12 @@ static const Command commands[] = {
      "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each (target portable)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
-    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [-- ARGS]", "emit, compile and train, in one step",
-     "Emits the network into a build folder, compiles it with make, and runs its 'train' with ARGS, where you are.\n"
+    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]", "emit, compile and train, in one step",
+     "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
+     "Options that are not listed here are the program's, such as --epochs 2 or --data DIR: they are handed to it.\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
-     "  -- --help         lists what ARGS can be: --data, --epochs, --seed, --threads, ...\n"
+     "  -- --help         lists the program's options: --data, --epochs, --seed, --threads, ...; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
     {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
@@ -118,9 +121,8 @@ static const Command commands[] = {
      "  --compile         compile both, too: object sizes\n"
      "  --measure         and run both, in turn: processor time a training step\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
-     "  --color WHEN      auto (default: on a terminal), always, never\n"
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
-     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_MEASURE | OPT_TARGET | OPT_COLOUR, 0,
+     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_MEASURE | OPT_TARGET, 0,
      "A", cmd_diff},
     {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]", "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
@@ -150,36 +152,45 @@ enum {
 
 static void print_help(FILE *to)
 {
-    fprintf(to,
-            "convoy %s - a network spec in YAML becomes C that trains it: convolution, batch norm and activation\n"
-            "fused, in whichever order the spec puts them.\n\n",
-            CONVOY_VERSION);
+    Buf b = {0};
+    buf_printf(&b,
+               "convoy %s - a network spec in YAML becomes C that trains it: convolution, batch norm and activation "
+               "fused, in whichever order the spec puts them.\n\n",
+               CONVOY_VERSION);
     for (int i = 0; i < NCOMMANDS; i++)
-        fprintf(to, "  convoy %-7s %s\n", commands[i].name, commands[i].summary);
-    fprintf(to, "\n  convoy help COMMAND    more about one of them\n"
-                "  convoy --version\n"
-                "\nBegin with:\n\n"
-                "  convoy new mynet                         # writes mynet.yaml\n"
-                "  convoy check mynet.yaml                  # what is in it\n"
-                "  convoy train mynet.yaml -- --epochs 2    # emit, compile, train\n"
-                "  convoy gen mynet.yaml -o mynet           # the C, to read or to keep\n");
+        buf_printf(&b, "  convoy %-7s  %s\n", commands[i].name, commands[i].summary);
+    buf_puts(&b, "\n  convoy help COMMAND    more about one of them\n"
+                 "  convoy help TOPIC      the words of a spec:");
+    for (int i = 0; help_topics[i]; i++)
+        buf_printf(&b, "%s %s", i ? "," : "", help_topics[i]);
+    buf_puts(&b, "\n  convoy --version\n"
+                 "\nBegin with:\n\n"
+                 "  convoy new mynet                      # writes mynet.yaml\n"
+                 "  convoy check mynet.yaml               # what is in it\n"
+                 "  convoy train mynet.yaml --epochs 2    # emit, compile, train\n"
+                 "  convoy gen mynet.yaml -o mynet        # the C, to read or to keep\n");
+    term_help(to, b.text);
 }
 
 static int help_for(const Command *c)
 {
-    printf("convoy %s %s\n\n%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "", c->options & OPT_DUMP ? dump_help : "");
+    term_help(stdout, xprintf("convoy %s  %s\n\n%s%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "",
+                              c->options & OPT_DUMP ? dump_help : "", colour_help));
     return EXIT_OK;
 }
 
-static const Command *find_command(const char *name)
+/* `topic`: it may be one of help's topics, too, for the hint. */
+static const Command *find_command(const char *name, bool topic)
 {
     for (int i = 0; i < NCOMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
-    const char *names[NCOMMANDS + 1] = {NULL};
+    const char *names[NCOMMANDS + 9] = {NULL};
     for (int i = 0; i < NCOMMANDS; i++)
         names[i] = commands[i].name;
-    fprintf(stderr, "convoy: unknown command '%.60s'\n  hint: %s\n", name, diag_choices(name, names));
+    for (int i = 0; topic && help_topics[i]; i++)
+        names[NCOMMANDS + i] = help_topics[i];
+    fprintf(stderr, "convoy: unknown %s '%.60s'\n  hint: %s\n", topic ? "topic" : "command", name, diag_choices(name, names, "convoy help"));
     return NULL;
 }
 
@@ -199,12 +210,14 @@ int main(int argc, char **argv)
         printf("convoy %s\n", CONVOY_VERSION);
         return cvy_finish(EXIT_OK, 0);
     }
+    if (strcmp(argv[1], "help") == 0 && argc == 3 && help_topic(argv[2]))
+        return cvy_finish(EXIT_OK, 0);
     if (is_help(argv[1]) || (strcmp(argv[1], "help") == 0 && argc == 2)) {
         print_help(stdout);
         return cvy_finish(EXIT_OK, 0);
     }
     bool help = strcmp(argv[1], "help") == 0;
-    const Command *c = find_command(argv[help ? 2 : 1]);
+    const Command *c = find_command(argv[help ? 2 : 1], help);
     if (!c)
         return EXIT_USAGE;
     for (int i = 2; i < argc && !help && strcmp(argv[i], "--") != 0; i++)
@@ -214,5 +227,6 @@ int main(int argc, char **argv)
     Options o;
     if (!options_read(c, argc, argv, &o))
         return EXIT_USAGE;
+    term_colour_when(o.colour);
     return cvy_finish(c->run(&o), 0);
 }

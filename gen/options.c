@@ -1,5 +1,6 @@
 /* options.c - the command line: one table of options, which commands take by their bits. */
 #include "commands.h"
+#include "term.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static bool wrong(const Command *c, const char *fmt, const char *what, const cha
 {
     fprintf(stderr, "convoy %s: ", c->name);
     fprintf(stderr, fmt, what);
-    fprintf(stderr, "\n  usage: convoy %s %s\n", c->name, c->usage);
+    fprintf(stderr, "\n");
+    term_help(stderr, xprintf("  usage:  convoy %s %s\n", c->name, c->usage));
     if (hint)
         fprintf(stderr, "  hint: %s\n", hint);
     return false;
@@ -62,11 +64,11 @@ static const char *choices_hint(const Command *c, const char *typed)
     const char *names[NOPTIONS + 2];
     int n = 0;
     for (int i = 0; i < NOPTIONS; i++)
-        if (table[i].bit & c->options)
+        if (table[i].bit & (c->options | OPT_COLOUR))
             names[n++] = table[i].name;
     names[n++] = "--help";
     names[n] = NULL;
-    return diag_choices(typed, names);
+    return diag_choices(typed, names, xprintf("convoy %s --help", c->name));
 }
 
 /* The option that `arg` is, and its value where that hangs on it (--target=avx2, -oDIR). */
@@ -95,7 +97,7 @@ static bool take(const Command *c, const Option *opt, const char *value, Options
             known = known || strcmp(opt->values[i], value) == 0;
         if (!known)
             return wrong(c, xprintf("unknown value '%%.60s' of %s", opt->name), value,
-                         diag_choices(value, opt->values));
+                         diag_choices(value, opt->values, NULL));
     }
     if (opt->bit == OPT_SET)
         *PUSH(o->set, o->nset) = value;
@@ -115,8 +117,8 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (strcmp(arg, "--") == 0) {
             if (!(c->options & OPT_REST))
                 return wrong(c, "nothing can stand after '%s' here", arg, NULL);
-            o->rest = argv + i + 1;
-            o->nrest = argc - i - 1;
+            while (++i < argc)
+                *PUSH(o->rest, o->nrest) = argv[i];
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
@@ -126,7 +128,14 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             continue;
         }
         const Option *opt = find(arg, &value);
-        if (!opt || !(opt->bit & c->options))
+        const bool ours = opt && (opt->bit & (c->options | OPT_COLOUR));
+        if (!ours && (c->options & OPT_REST)) { /* the program's, and its value */
+            *PUSH(o->rest, o->nrest) = argv[i];
+            if (i + 1 < argc && argv[i + 1][0] != '-' && !strchr(arg, '='))
+                *PUSH(o->rest, o->nrest) = argv[++i];
+            continue;
+        }
+        if (!ours)
             return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg));
         given |= opt->bit;
         if (!opt->takes_value) {
@@ -138,12 +147,12 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (!value && i + 1 < argc)
             value = argv[++i];
         if (!value || !*value)
-            return wrong(c, "%s needs a value", opt->name, opt->values ? diag_choices(NULL, opt->values) : NULL);
+            return wrong(c, "%s needs a value", opt->name, opt->values ? diag_choices(NULL, opt->values, NULL) : NULL);
         if (!take(c, opt, value, o))
             return false;
     }
     if (!o->spec && !(c->options & OPT_NO_WORD))
-        return wrong(c, "%s is missing", c->what, NULL);
+        return wrong(c, "%s is missing", c->what, o->nrest ? "it stands before the options of the program" : NULL);
     for (int i = 0; i < NOPTIONS; i++)
         if (c->needs & table[i].bit & ~given)
             return wrong(c, "%s is missing", table[i].letter ? table[i].letter : table[i].name, NULL);

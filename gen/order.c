@@ -12,42 +12,6 @@ enum {
     MAX_STAGES = 64
 };
 
-/* Words that people know from elsewhere. */
-static const struct {
-    const char *word, *ours;
-} also_known[] = {
-    {"batchnorm", "bn"},
-    {"batch_norm", "bn"},
-    {"groupnorm", "gn"},
-    {"group_norm", "gn"},
-    {"layernorm", "ln"},
-    {"layer_norm", "ln"},
-    {"instancenorm", "in"},
-    {"instance_norm", "in"},
-    {"dropout", "drop"},
-    {"max_pool", "maxpool"},
-    {"pool", "maxpool"},
-    {"avg_pool", "avgpool"},
-    {"average_pool", "avgpool"},
-    {"gap", "global_avg_pool"},
-    {"fc", "linear"},
-    {"dense", "linear"},
-    {"activation", "act"},
-    {"swish", "silu"},
-    {"hardswish", "hard_swish"},
-    {"h_swish", "hard_swish"},
-    {"hardsigmoid", "hard_sigmoid"},
-    {"h_sigmoid", "hard_sigmoid"},
-    {"lrelu", "leaky_relu"},
-    {"generalrelu", "general_relu"},
-    {"GeneralRelu", "general_relu"},
-    {"convolution", "conv"},
-    {"conv2d", "conv"},
-    {"global_average", "global_avg_pool"},
-};
-/* Words of the language whose stages are yet to come. */
-static const char *const planned[] = {"rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
-
 typedef struct Parse {
     const Node *node;
     const char *s; /* where we are */
@@ -222,18 +186,9 @@ static bool set_args(SpecStage *st, const char *inside)
     return stage_check(st);
 }
 
-const char *order_known_as(const char *word)
-{
-    for (size_t i = 0; i < sizeof also_known / sizeof *also_known; i++)
-        if (strcmp(also_known[i].word, word) == 0)
-            return xprintf("here it is called '%s'", also_known[i].ours);
-    if (strcmp(word, "softmax") == 0 || strcmp(word, "loss") == 0 || strcmp(word, "cross_entropy") == 0)
-        return "softmax cross-entropy of the last layer's output is the loss; it is not named";
-    return NULL;
-}
-
 static void unknown_word(const Parse *p, const char *word, Mark at)
 {
+    static const char all[] = "convoy help orders";
     const char *names[OP_KINDS + 3];
     int n = 0;
     names[n++] = "act";
@@ -243,14 +198,13 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
             (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
             names[n++] = op_info[k].name;
     names[n] = NULL;
-    for (int i = 0; planned[i]; i++)
-        if (strcmp(planned[i], word) == 0) {
-            diag_error(at, diag_choices(NULL, names), "the stage '%s' is not built yet", word);
-            return;
-        }
+    if (known_later(word)) {
+        diag_error(at, diag_choices(NULL, names, all), "the stage '%s' is not built yet", word);
+        return;
+    }
     const char *hint = *word && word[strspn(word, "NDA")] == '\0' ? xprintf("MONAI's letters have a key of their own: adn: %s", word)
-                                                                    : order_known_as(word);
-    diag_error(at, hint ? hint : diag_choices(word, names), "unknown stage '%.60s'", word);
+                                                                    : known_word(word);
+    diag_error(at, hint ? hint : diag_choices(word, names, all), "unknown stage '%.60s'", word);
 }
 
 /* One stage at p->s. Leaves p->s behind it, and the stage in *st. */
@@ -407,19 +361,17 @@ Words words_usual(void)
 /* A word that stands for one stage of a kind; `what` names it, with its article. */
 static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), const char *const *names, SpecStage *out)
 {
-    const char *kind = strchr(what, ' ') + 1;
+    const char *kind = strchr(what, ' ') + 1, *all = xprintf("convoy help %ss", fits == op_is_act ? "act" : kind);
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, diag_choices(NULL, names), "%s must be a word", what);
+        diag_error(n->mark, diag_choices(NULL, names, all), "%s must be a word", what);
         return false;
     }
     const char *word = order_word(n->text);
     OpKind op = op_find(word);
     if (op == OP_KINDS || !fits(op)) {
-        bool later = false;
-        for (int i = 0; planned[i]; i++)
-            later = later || strcmp(planned[i], word) == 0;
-        const char *known = order_known_as(word);
-        diag_error(n->mark, known && op == OP_KINDS ? known : diag_choices(word, names),
+        const bool later = known_later(word);
+        const char *known = known_word(word);
+        diag_error(n->mark, known && op == OP_KINDS && !later ? known : diag_choices(later ? NULL : word, names, all),
                    later ? "the %s '%.60s' is not built yet" : "unknown %s '%.60s'", kind, word);
         return false;
     }
@@ -428,7 +380,7 @@ static bool read_word(const Node *n, const char *what, bool (*fits)(OpKind), con
     if (!order_read(n, OP_KINDS, words_usual(), &st, &nst))
         return false;
     if (nst != 1) {
-        diag_error(n->mark, diag_choices(NULL, names), "'%.60s' is an order, not %s", n->text, what);
+        diag_error(n->mark, diag_choices(NULL, names, all), "'%.60s' is an order, not %s", n->text, what);
         return false;
     }
     *out = st[0];

@@ -93,13 +93,13 @@ const Preset *preset_find(const Node *n)
         names[count++] = p->name;
     names[count] = NULL;
     if (n->kind != NODE_SCALAR || text_is_null(n)) {
-        diag_error(n->mark, diag_choices(NULL, names), "a preset must be a name");
+        diag_error(n->mark, diag_choices(NULL, names, "convoy presets"), "a preset must be a name");
         return NULL;
     }
     for (const Preset *p = presets; p->name; p++)
         if (strcmp(p->name, n->text) == 0)
             return p;
-    diag_error(n->mark, diag_choices(n->text, names), "unknown preset '%.60s'", n->text);
+    diag_error(n->mark, diag_choices(n->text, names, "convoy presets"), "unknown preset '%.60s'", n->text);
     return NULL;
 }
 

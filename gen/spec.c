@@ -11,13 +11,11 @@
 const char *const order_default = "conv-norm-act";
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
-static const char *const layer_kinds[] = {
+const char *const layer_kinds[] = {
     "conv",    "linear", "norm", "bn",   "gn",      "ln",   "in", "act",     "relu",    "leaky_relu",      "tanh",
     "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
     "relu6",   "hard_sigmoid",   "hard_swish", "general_relu",
     "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
-static const char *const layer_kinds_later[] = {"upsample", NULL};
-
 static bool is_in(const char *const *names, const char *w)
 {
     for (; *names; names++)
@@ -110,6 +108,8 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
     l->out_mark = n->mark;
     if (n->kind == NODE_SCALAR && strcmp(n->text, "classes") == 0)
         l->out = classes;
+    else if (n->kind == NODE_SCALAR && diag_nearest(n->text, classes_word))
+        diag_error(n->mark, "did you mean 'classes'?", "%s.out must be a whole number or the word classes, not '%s'", kind, n->text);
     else
         want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
 }
@@ -378,7 +378,7 @@ void layer_read(Node *item, const Defaults *def, const char *name, const Node *s
     const Node *given = value ? keys_get(value, "name") : NULL;
     l->name_mark = given ? given->mark : l->mark;
     const char *w = value ? word->text : order_word(word->text);
-    if (is_in(layer_kinds_later, w)) {
+    if (known_later(w) && strcmp(w, "add") != 0 && strcmp(w, "concat") != 0) {
         diag_error(word->mark, later_grammar, "layers of the kind '%s' are not built yet", w);
     } else if (strcmp(w, "residual") == 0 || strcmp(w, "concat") == 0) {
         diag_error(word->mark, xprintf("- stage: {%s: [...]}", w), "'%s' is the body of a stage, not a layer", w);
@@ -387,7 +387,7 @@ void layer_read(Node *item, const Defaults *def, const char *name, const Node *s
             diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
                        "an order is not a layer: say which block it is of");
         else
-            diag_error(word->mark, order_known_as(w) ? order_known_as(w) : diag_choices(w, layer_kinds),
+            diag_error(word->mark, known_word(w) ? known_word(w) : diag_choices(w, layer_kinds, "convoy help layers"),
                        "unknown layer '%.60s'", w);
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
         read_block(op_find(w), value, def, stride, takes, l);

@@ -1,4 +1,4 @@
-/* spec.h - what the files of the front end share: yaml.c, unseen.c, override.c, keys.c, preset.c, order.c, spec.c, group.c, write.c. */
+/* spec.h - what the files of the front end share: yaml.c, unseen.c, override.c, keys.c, known.c, preset.c, order.c, spec.c, group.c, write.c. */
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
@@ -57,7 +57,7 @@ typedef struct StageKeys {
 } StageKeys;
 extern const StageKeys stage_keys[];
 extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
-    *const from_names[];
+    *const from_names[], *const classes_word[];
 
 /* ---- keys.c, continued */
 
@@ -118,10 +118,19 @@ bool order_read(const Node *n, OpKind weight, Words words, SpecStage **stage, in
 const char *order_word(const char *text);
 /* What has to hold between a stage's arguments; a general_relu that is a relu or a leaky one becomes that. */
 bool stage_check(SpecStage *st);
-const char *order_known_as(const char *word); /* a hint for a word that people know from elsewhere, or NULL */
 const char *order_source(const Node *n); /* an order as it is written, a list joined by dashes */
 
+/* ---- known.c */
+
+bool known_later(const char *word); /* a stage of the language that is yet to come */
+/* A hint for a word of other libraries, or one that looks like ours: "here it is called 'drop'"; NULL: none. */
+const char *known_word(const char *word);
+/* The same for a key of a map that has `keys`. */
+const char *known_key(const char *word, const char *const *keys);
+
 /* ---- spec.c */
+
+extern const char *const layer_kinds[]; /* words that a layer begins with, NULL-terminated */
 
 enum {
     MAX_OUT = 1 << 20,

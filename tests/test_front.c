@@ -914,9 +914,15 @@ START_TEST(command_line)
         {"--version", "convoy " CONVOY_VERSION, 0},
         {"--help", "Begin with:", 0},
         {"help", "Begin with:", 0},
-        {"help gen", "convoy gen SPEC -o DIR", 0},
+        {"help gen", "convoy gen  SPEC -o DIR", 0},
+        {"help acts", "  leaky_relu[(slope)]                 lrelu\n", 0},
+        {"help norms", "  gn[(groups)]                        groupnorm", 0},
+        {"help layers", "  linear                              dense, fc", 0},
+        {"help orders", "  maxpool(k[, stride[, padding]])     pool, maxpooling\n", 0},
+        {"help keys", "  batch             images a step [64]\n", 0},
+        {"help layrs", "did you mean 'layers'?", 2},
         {"gen --help", "--set KEY=VALUE", 0},
-        {"help nothing", "unknown command 'nothing'", 2},
+        {"help nothing", "unknown topic 'nothing'", 2},
         {"chek x.yaml", "did you mean 'check'?", 2},
         {"check", "SPEC is missing", 2},
         {"check a b", "one word too many: 'b'", 2},
@@ -930,6 +936,12 @@ START_TEST(command_line)
         {"check a -o b", "-o goes with --write", 2},
         {"gen a -o b --target sse", "unknown value 'sse' of --target", 2},
         {"export a -o b", "--weights is missing", 2},
+        {"train --epochs 2", "SPEC is missing", 2},
+        {"train --epochs a", "it stands before the options of the program", 2},
+        {"train a --epochs 2 -o", "--output needs a value", 2},
+        {"check a --color never", "a: error: cannot be read", 1},
+        {"check a --color always", "\033[1m\033[31merror:\033[0m cannot be read", 1},
+        {"check a --color sometimes", "unknown value 'sometimes' of --color", 2},
         {"check a%n%s --set=x", "a%n%s: error: cannot be read", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -938,6 +950,48 @@ START_TEST(command_line)
             ck_abort_msg("convoy %s: expected '%s' and status %d, got:\n%s", cases[i].args, cases[i].says,
                          cases[i].status, got);
     }
+}
+END_TEST
+
+/* The widest line of a text, in characters. */
+static int widest(const char *text)
+{
+    int most = 0, n = 0;
+    for (; *text; text++) {
+        n = *text == '\n' ? 0 : n + (((unsigned char)*text & 0xc0) != 0x80);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* What check and help print fits the width that COLUMNS says, 80 where nothing does; names lose their middle, nothing is lost
+ * that --json does not have. */
+START_TEST(output_fits_the_width)
+{
+    static const char *const pages[] = {"help", "help new", "help presets", "help schema", "help check", "help gen", "help train",
+                                        "help plan", "help diff", "help draw", "help twin", "help export", "help asm",
+                                        "help acts", "help norms", "help layers", "help orders", "help keys"};
+    static const int widths[] = {0, 50, 72, 80, 120};
+    char *dir = scratch_dir();
+    const char *spec = "{name: wide, input: [3, 64, 64], classes: 10, layers: [\n"
+                       "conv: {out: 16, name: a_name_of_many_words_that_goes_on_and_on_to_its_end},\n"
+                       "conv: {out: 16, order: 'drop(0.125)-bn-leaky_relu(0.125)-conv-maxpool(3,2,1)-bn-leaky_relu(0.125)'},\n"
+                       "global_avg_pool, linear: classes]}\n";
+    ck_assert(file_write(xprintf("%s/wide.yaml", dir), spec, strlen(spec)));
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        const char *env = widths[w] ? xprintf("COLUMNS=%d ", widths[w]) : "";
+        for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+            const char *got = output_of(xprintf("%s'%s' %s 2>&1", env, convoy, pages[i]));
+            if (widest(got) > (widths[w] ? widths[w] : 80) || !strstr(got, "status 0\n"))
+                ck_abort_msg("convoy %s is %d wide at %s\n%s", pages[i], widest(got), env, got);
+        }
+        const char *got = output_of(xprintf("cd '%s' && %s'%s' check wide.yaml 2>&1", dir, env, convoy));
+        if (widest(got) > (widths[w] ? widths[w] : 80) || !strstr(got, "status 0\n"))
+            ck_abort_msg("convoy check is %d wide at %s\n%s", widest(got), env, got);
+        ck_assert_int_eq(strstr(got, "a_name_of_many_words_that_goes_on_and_on_to_its_end") != NULL, widths[w] == 120);
+        ck_assert_ptr_nonnull(strstr(got, "a_name"));
+    }
+    remove_dir(dir);
 }
 END_TEST
 
@@ -967,6 +1021,8 @@ int main(int argc, char **argv)
     tests = realpath(argv[1], NULL);
     convoy = realpath(argv[2], NULL);
     rewrite = argc == 4;
+    unsetenv("COLUMNS"); /* what is shown fits 80 columns, wherever the test runs */
+    unsetenv("NO_COLOR");
     if (!tests || !convoy) {
         fprintf(stderr, "test_front: no %s\n", tests ? argv[2] : argv[1]);
         return 2;
@@ -1002,7 +1058,7 @@ int main(int argc, char **argv)
                           full_disk,
                           through_a_link,
                           command_line,
-                          new_makes_a_valid_spec};
+                          output_fits_the_width, new_makes_a_valid_spec};
     for (size_t i = 0; i < (rewrite ? 2 : sizeof all / sizeof *all); i++)
         tcase_add_test(t, all[i]);
     suite_add_tcase(s, t);
