@@ -49,7 +49,7 @@ void term_wrap(Buf *to, const char *text, int hang, int columns)
     int at = 0;
     for (const char *s = text; *s;) {
         const int space = (int)strspn(s, " "), word = (int)strcspn(s + space, " ");
-        if (at > hang && word && at + space + word > columns) {
+        if (at && word && hang < at + space && at + space + word > columns) {
             buf_puts(to, "\n");
             put_spaces(to, at = hang);
         } else {
@@ -63,11 +63,12 @@ void term_wrap(Buf *to, const char *text, int hang, int columns)
 }
 
 /* Where a line goes on: below the text behind a gap of two blanks or more, as of "  --word   text"; else where it began. */
-static int hang_of(const char *line)
+static int hang_of(const char *line, int columns)
 {
     const int indent = (int)strspn(line, " ");
     const char *gap = strstr(line + indent, "  ");
-    return gap ? (int)(gap - line) + (int)strspn(gap, " ") : indent;
+    const int hang = gap ? (int)(gap - line) + (int)strspn(gap, " ") : indent;
+    return hang <= columns / 2 ? hang : indent + 4; /* little room is left below it */
 }
 
 void term_help(FILE *to, const char *text)
@@ -77,7 +78,7 @@ void term_help(FILE *to, const char *text)
     while (*text) {
         const size_t len = strcspn(text, "\n");
         const char *line = xstrndup(text, len);
-        term_wrap(&b, line, hang_of(line), columns);
+        term_wrap(&b, line, hang_of(line, columns), columns);
         text += len;
         if (*text)
             buf_add(&b, text++, 1);
