@@ -116,14 +116,14 @@ static void print_rows(const Row *row, int n)
     if (name + stages > room && name > room / 2)
         name = stages < room / 2 ? room - stages : room / 2;
     if (name + stages > room)
-        stages = room - name < 16 ? 16 : room - name;
+        stages = room - name < 10 ? 10 : room - name;
     for (int i = 0; i < n; i++) {
         const char *order = row[i].stages;
         int cut = cut_order(order, stages);
         Buf line = {0};
         buf_printf(&line, "  %-*s %-*.*s  %*s  %*s", name, term_shorten(row[i].name, name), stages, cut, order, output,
                    row[i].output, weights, row[i].weights);
-        bool below = (int)(line.len + strlen(row[i].notes)) > columns;
+        bool below = *row[i].notes && (int)(line.len + strlen(row[i].notes)) > columns;
         if (!below)
             buf_puts(&line, row[i].notes);
         for (order += cut; *order; order += cut)
@@ -156,7 +156,7 @@ static void print_text(const Graph *g, const char *path)
         "  memory    weights and momentum %s; op by op, backward would keep %s per image, %s per batch\n",
         grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data, real_text(t->lr),
         schedule_names[t->schedule], bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch)));
-    printf("\nnext:  convoy plan %s    # what is fused, what is stored\n       convoy train %s\n", path, path);
+    term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n", path, path));
 }
 
 static json_t *json_pair(const int v[2])
