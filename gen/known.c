@@ -249,7 +249,8 @@ const char *const help_topics[] = {"acts", "norms", "layers", "orders", "keys", 
 static const char *usage(const char *word)
 {
     const OpKind op = op_find(word);
-    return op != OP_KINDS && op_usage(op) ? op_usage(op) : word;
+    const char *text = op != OP_KINDS ? op_usage(op) : NULL;
+    return !text ? word : op_must_args(op) ? text : xprintf("%s[%s]", word, text + strlen(word));
 }
 
 /* The word, and what it is called elsewhere. */
