@@ -761,15 +761,30 @@ typedef struct Arena {
     double fixed, train, image, thread;
 } Arena;
 
+/* The number behind `before`, from *at on, which then stands behind it; known becomes false where there is none. */
+static double number_after(const char **at, const char *before, bool *known)
+{
+    const char *from = *at ? strstr(*at, before) : NULL;
+    int64_t v = 0;
+
+    if (from) {
+        from += strlen(before);
+        *at = from + strspn(from, "0123456789");
+    }
+    *known = from && *known && text_int(xstrndup(from, (size_t)(*at - from)), &v);
+    return (double)v;
+}
+
 static Arena arena_of(const OutDir *o)
 {
-    const char *name, *text = header_of(o, &name);
-    const char *at = text ? strstr(text, "_ARENA_BYTES(batch, threads) \\\n") : NULL;
-    Arena a = {0};
+    const char *name, *at = header_of(o, &name);
+    Arena a = {.known = at != NULL};
 
-    if (at)
-        a.known = sscanf(strchr(at, '\n'), " ((size_t)%lf + ((batch) > 0 ? (size_t)%lf : 0) + (size_t)(batch) * %lf + (size_t)(threads) * %lf)", &a.fixed,
-                         &a.train, &a.image, &a.thread) == 4;
+    number_after(&at, "_ARENA_BYTES(batch, threads) \\\n", &(bool){true});
+    a.fixed = number_after(&at, "((size_t)", &a.known);
+    a.train = number_after(&at, "+ ((batch) > 0 ? (size_t)", &a.known);
+    a.image = number_after(&at, "+ (size_t)(batch) * ", &a.known);
+    a.thread = number_after(&at, "+ (size_t)(threads) * ", &a.known);
     return a;
 }
 
@@ -899,12 +914,13 @@ static const char *between(const char *text, const char *before, const char *aft
     return end ? xstrndup(at + strlen(before), (size_t)(end - at) - strlen(before)) : NULL;
 }
 
+/* A header may have been changed by hand: what is no whole number is not known. */
 static double number_in(const char *text, bool *known)
 {
-    double v = 0;
+    int64_t v = 0;
 
-    *known = text && sscanf(text, "%lf", &v) == 1;
-    return v;
+    *known = text && text_int(text, &v);
+    return (double)v;
 }
 
 static void header_cost(Diff *d, const char *name, const char *unit, const char *a, const char *b)

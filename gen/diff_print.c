@@ -2,6 +2,7 @@
 #include "diff.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,7 +244,9 @@ static json_t *texts(const char **s, int n)
 
 static json_t *number(bool known, double v)
 {
-    return !known ? json_null() : v == (double)(json_int_t)v ? json_integer((json_int_t)v) : json_real(v); // NOLINT
+    if (!known || !isfinite(v))
+        return json_null();
+    return fabs(v) < 0x1p63 && v == (double)(json_int_t)v ? json_integer((json_int_t)v) : json_real(v); // NOLINT
 }
 
 static json_t *json_row(const DiffRow *r)

@@ -598,8 +598,6 @@ char *emit_channel_list(const double *v, int n)
 
     for (int i = 0; i < n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", emit_float(v[i]));
-    for (int i = 64; i < n; i++)
-        buf_printf(&b, ", %s", emit_float(v[63]));
     return b.text;
 }
 

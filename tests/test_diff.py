@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """convoy diff, from outside.
 
-    test_diff.py --convoy BUILD/gen/convoy [--golden FOLDER] [--rewrite] [--only NAME] [--small]
+    test_diff.py --convoy BUILD/gen/convoy [--golden FOLDER] [--rewrite] [--only NAME] [--small] [--part NAME]
 
 Goldens: golden/diff/<case>.diff, written anew with --rewrite: look at the diff before you commit it. --small: every block of ResNet-20 under
 several orders, how many lines of C that changes; else the rest. Counts are printed at the end."""
@@ -247,6 +247,102 @@ class Test:
         self.check('one that is not', 'redundant' not in notes('small', '--order', 'conv-act-bn', '--order', 'conv-act'))
         self.check('cut otherwise', 'Only how they are cut into layers differs' in notes('small', 'cut'))
 
+    # ---- arguments and sizes that one side alone has
+
+    def arguments(self):
+        def spec(name, text):
+            with open(os.path.join(self.work, name), 'w') as f:
+                f.write(text)
+            return name
+
+        def diff(a, b, *more):
+            done = self.run('diff', a, b, '--target', 'portable', '--json', *more)
+            if self.check('%s, %s: status' % (a, b), done.returncode in (0, 1), done.stderr):
+                return json.loads(done.stdout)
+
+        def rows(d, level):
+            return [(r['key'], r['a'], r['b']) for r in d['levels'][level]['differences']]
+
+        # all three of general_relu's
+        net = 'name: ends\ninput: [1, 6, 6]\nclasses: 3\nact: %s\norder: %s\nlayers: [%s, global_avg_pool, linear: classes]\n'
+        six, two, low = 'general_relu(0.1,0.4,6)', 'general_relu(0.1,0.4,2)', 'general_relu(0.1,0.3,6)'
+        for other in (two, low):
+            a = spec('inside.yaml', net % (six, 'conv-act', 'conv: 4'))
+            b = spec('beside.yaml', net % (other, 'conv', 'conv: 4, act'))
+            d = diff(a, b)
+            self.check('%s: not one network, cut otherwise' % other, d['notes'] == [], str(d['notes']))
+            self.check('%s: the graph differs' % other, ('stages', 'conv, ' + six, 'conv') in rows(d, 'graph'), str(rows(d, 'graph')))
+            a, b = spec('forward.yaml', net % (six, 'conv-bn-act', 'conv: 4, conv: 4')), spec('turned.yaml', net % (other, 'bn-act-conv', 'conv: 4, conv: 4'))
+            d = diff(a, b)
+            self.check('%s: no rotation' % other, not any('rotation' in n for n in d['notes']), str(d['notes']))
+        d = diff(a, spec('turned.yaml', net % (six, 'bn-act-conv', 'conv: 4, conv: 4')))
+        self.check('the same three: a rotation', any('rotation' in n for n in d['notes']), str(d['notes']))
+        done = self.diff('small', '--set', 'act=' + six, '--order', 'conv-act-bn', '--order', 'conv-bn-act', '--level', 'graph')
+        self.check('all three are printed', six in done.stdout and '0.1,0,' not in done.stdout, done.stdout)
+        # eps and momentum are a norm's own
+        for key, value in (('eps', '1e-3'), ('momentum', '0.2')):
+            a = spec('inside.yaml', net % ('relu', 'conv-bn', 'conv: 4'))
+            b = spec('beside.yaml', net % ('relu', 'conv', 'conv: 4, bn: {%s: %s}' % (key, value)))
+            self.check('another ' + key, diff(a, b)['notes'] == [])
+            self.check('the same ' + key, len(diff(a, spec('beside.yaml', net % ('relu', 'conv', 'conv: 4, bn')))['notes']) == 1)
+
+        # an image beside a length
+        long = spec('long.yaml', 'name: sides\ninput: [2, 12]\nclasses: 3\nlayers:\n  - conv: {out: 4, kernel: 5}\n  - maxpool: 2\n  - global_avg_pool\n  - linear: 3\n')
+        wide = spec('wide.yaml', 'name: sides\ninput: [2, 12, 12]\nclasses: 3\nlayers:\n  - conv: {out: 4, kernel: [3, 5]}\n'
+                    '  - maxpool: {k: [3, 2], stride: [1, 2]}\n  - global_avg_pool\n  - linear: 3\n')
+        self.check('an image, a length', ('stage', 'maxpool(3x2,1x2)', 'maxpool(2)') in rows(diff(wide, long), 'spec'), str(rows(diff(wide, long), 'spec')))
+        self.check('a length, an image', ('stage', 'maxpool(2)', 'maxpool(3x2,1x2)') in rows(diff(long, wide), 'spec'), str(rows(diff(long, wide), 'spec')))
+        for name in ('long', 'wide'):
+            self.run('gen', name + '.yaml', '-o', name, '--target', 'portable')
+        for a, b in (('long', 'wide'), ('wide', 'long')):
+            done = self.run('diff', a, b, '--json')
+            self.check('folders, %s and %s' % (a, b), json.loads(done.stdout)['notes'] == [], done.stdout[:300] + done.stderr)
+
+        # means of any number of channels
+        scaled = 'name: many\ninput: [70, 4, 4]\nclasses: 3\nlayers: [conv: {out: 4, kernel: 1}, flatten, linear: 3]\ntrain: {%s: [%s]}\n'
+        for key in ('mean', 'std'):
+            v = ['0.5'] * 70
+            a = spec('even.yaml', scaled % (key, ', '.join(v)))
+            v[69] = '0.25'
+            b = spec('last.yaml', scaled % (key, ', '.join(v)))
+            self.check('the 70th %s' % key, [r[0] for r in rows(diff(a, b), 'spec')] == ['train.' + key], str(rows(diff(a, b), 'spec')))
+            self.run('check', b, '--write', '-o', 'written.yaml')
+            again = diff(b, 'written.yaml')
+            self.check('70 numbers of %s are written and read again' % key, again is not None and again['same'])
+            self.run('gen', b, '-o', 'many', '--target', 'portable')
+            with open(os.path.join(self.work, 'many', 'many_net.c')) as f:
+                table = re.search(r'input_%s\[\] = \{([^}]*)\}' % key, f.read()).group(1).split(',')
+            self.check('70 numbers of %s are emitted' % key, len(table) == 70 and float(table[69].strip().rstrip('f')) == 0.25, str(table[60:]))
+
+    # ---- folders that were changed by hand: numbers that no network has
+
+    def numbers(self):
+        a, b = os.path.join(self.work, 'na'), os.path.join(self.work, 'nb')
+        self.run('gen', 'small.yaml', '-o', a, '--target', 'portable')
+        header = os.path.join(a, 'small.h')
+        with open(header) as f:
+            text = f.read()
+        os.remove(os.path.join(a, 'small.yaml')) # so that the headers are what is compared
+        manifest = os.path.join(a, '.convoy-manifest')
+        with open(manifest) as f:
+            lines = f.read()
+        with open(manifest, 'w') as f:
+            f.write(lines.replace('small.yaml\n', ''))
+        shutil.copytree(a, b)
+        for word in ('inf', '-inf', 'nan', '3e20', '-3e20', '1e999', '99999999999999999999', '9007199254740993', 'x', ''):
+            for what in (r'\d+ parameters', r'\d+ FLOPs', r'\d+ bytes an image', r'\(size_t\)\d+ \+'):
+                with open(os.path.join(b, 'small.h'), 'w') as f:
+                    changed = re.sub(what, lambda m: re.sub(r'\d+', word, m.group(0), count=1), text)
+                    f.write(changed)
+                done = self.run('diff', a, b, '--json')
+                ok = changed != text and done.returncode == 1
+                ok = ok and json.loads(done.stdout)['same'] is False
+                rows = json.loads(done.stdout)['levels']['cost']['differences'] if ok else []
+                self.check('%r for %s' % (word, what), ok and rows and all(r.get(k, '') is None or isinstance(r.get(k, ''), int) for r in rows for k in 'ab'),
+                           str(rows) + done.stderr)
+                done = self.run('diff', a, b)
+                self.check('%r for %s, as text' % (word, what), done.returncode == 1 and 'runtime error' not in done.stderr, done.stdout[:300] + done.stderr)
+
     # ---- inference with norms as multiply-adds gives what folded norms give
 
     def fold(self):
@@ -469,15 +565,18 @@ def main():
     parser.add_argument('--rewrite', action='store_true')
     parser.add_argument('--only')
     parser.add_argument('--small', action='store_true')
+    parser.add_argument('--part', help='one of the methods of Test alone')
     test = Test(parser.parse_args())
     args = parser.parse_args()
     try:
         if args.small:
             test.small()
+        elif args.part:
+            getattr(test, args.part)()
         elif args.only or args.rewrite:
             test.goldens()
         else:
-            for part in (test.goldens, test.same, test.patch, test.folders, test.json, test.recognised, test.fold, test.page):
+            for part in (test.goldens, test.same, test.patch, test.folders, test.json, test.recognised, test.arguments, test.numbers, test.fold, test.page):
                 part()
     finally:
         shutil.rmtree(test.work, ignore_errors=True)
