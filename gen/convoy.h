@@ -222,6 +222,8 @@ typedef enum LayerForm {
 } LayerForm;
 typedef enum Shortcut { SHORTCUT_IDENTITY, SHORTCUT_PAD, SHORTCUT_CONV, SHORTCUT_ALWAYS } Shortcut;
 
+typedef enum OrderFrom { ORDER_OWN, ORDER_TAKEN, ORDER_DEFAULT } OrderFrom; /* the block's own; the spec's or a group's; nobody said one */
+
 typedef struct SpecLayer {
     const char *name; /* unique, a C identifier; dotted with its group's where groups are */
     Mark name_mark;   /* where the name, or else the layer, stands */
@@ -238,6 +240,7 @@ typedef struct SpecLayer {
     bool segment_set; /* a group said so itself */
     bool zero_gamma;  /* its last bn begins with gamma 0 */
     bool in_group;
+    OrderFrom order_from;
     /* shortcut */
     Shortcut shortcut;
     int else_from;    /* what it reads where it is not the identity */

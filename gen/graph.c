@@ -134,12 +134,19 @@ static bool shape_add(const Graph *g, Op *op)
     if (same_shape(a->shape, b->shape))
         return true;
     const SpecLayer *l = &g->spec->layer[g->spec->layer[op->layer_index].froms[1]];
-    bool planes = a->shape.h != b->shape.h || a->shape.w != b->shape.w;
-    const char *hint = l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
-                       : planes
-                           ? "the shortcut has the stage's stride: give it to the stage, and stride: group to the conv "
-                             "that has it"
-                           : NULL;
+    bool planes = a->shape.h != b->shape.h || a->shape.w != b->shape.w, pools = false;
+    for (int k = 0; k < l->nstage; k++)
+        pools = pools || op_info[l->stage[k].op].cls == CLASS_WINDOW;
+    const char *stride = size_text(l->stride, g->dims);
+    const char *hint =
+        l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
+        : !planes                        ? NULL
+        : pools ? xprintf("in the shortcut, the pool shrinks, and the conv has the stage's stride, %s: leave the pool out, or give it "
+                          "the stride that the branch has in all",
+                          stride)
+        : l->stride[0] > 1 || l->stride[1] > 1
+            ? xprintf("the stage's stride, %s, is the shortcut's: stride: group says which conv of the branch has it, too", stride)
+            : "a stride that the stage has is the shortcut's, too: give it to the stage, and stride: group to the conv that has it";
     diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s",
                 op->path, shape_text(a->shape), shape_text(b->shape));
     return false;
@@ -583,7 +590,7 @@ static Op *add_layer_op(Graph *g, int index, OpKind kind, const int *from, int n
 }
 
 /* A layer's stages, the first of them reading op `from`; *end is the last. */
-static bool add_stages(Graph *g, int index, int from, int out, int *end)
+static bool add_stages(Graph *g, int index, int from, int out, bool unstrided, int *end)
 {
     const SpecLayer *l = &g->spec->layer[index];
     for (int k = 0; k < l->nstage; k++) {
@@ -598,6 +605,8 @@ static bool add_stages(Graph *g, int index, int from, int out, int *end)
         for (int a = 0; a < OP_ARGS; a++)
             if (op_info[st->op].arg[a].name)
                 op->arg[a] = st->arg[a];
+        if (unstrided && st->op == OP_CONV)
+            op->stride[0] = op->stride[1] = 1;
         if (st->op == OP_CONV)
             op->mark = l->kernel_mark;
         else if (st->op == OP_LINEAR)
@@ -668,6 +677,32 @@ static void move_last(const Build *b, int at, int n, int layers)
 #undef MOVED
 }
 
+/* What is left of a plane behind a shortcut's stages, whose conv has its stride or 1. */
+static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
+{
+    for (int k = 0; k < l->nstage; k++) {
+        const SpecStage *st = &l->stage[k];
+        const Arg *arg = st->arg;
+        const bool conv = st->op == OP_CONV;
+        if (!conv && st->op != OP_MAXPOOL && st->op != OP_AVGPOOL)
+            continue;
+        int side[2] = {s.h, s.w};
+        for (int d = 0; d < 2; d++)
+            side[d] = (int)windows(side[d], arg[ARG_KERNEL].size[d], conv && unstrided ? 1 : arg[ARG_STRIDE].size[d],
+                                   arg[ARG_PADDING].size[d], conv ? arg[ARG_DILATION].size[d] : 1);
+        s.h = side[0];
+        s.w = side[1];
+    }
+    return s;
+}
+
+/* Whether the pools in a shortcut's order make the branch's plane alone, as in avgpool(2)-conv-bn: then its conv has a stride of 1. */
+static bool pools_stride(const SpecLayer *l, Shape from, Shape to)
+{
+    const Shape with = plane_behind(l, from, false), without = plane_behind(l, from, true);
+    return !(with.h == to.h && with.w == to.w) && without.h == to.h && without.w == to.w;
+}
+
 /* A sum. Its shortcut is built only now, since the branch decides what it has to become; its ops go before the
  * branch's. */
 static bool add_sum(const Build *b, int index)
@@ -682,7 +717,7 @@ static bool add_sum(const Build *b, int index)
     bool ok = true;
     *end = identity;
     if (l->shortcut == SHORTCUT_ALWAYS || (l->shortcut == SHORTCUT_CONV && !same))
-        ok = add_stages(g, layer, from, to.c, end);
+        ok = add_stages(g, layer, from, to.c, pools_stride(l, g->op[from].shape, to), end);
     else if (l->shortcut == SHORTCUT_PAD && !same)
         ok = add_pad(g, layer, from, to, end);
     if (!ok)
@@ -698,7 +733,7 @@ static bool add_layer(const Build *b, int index)
     case FORM_BLOCK:
     case FORM_BARE:
     case FORM_STAGES:
-        return add_stages(b->g, index, b->out[l->from], l->out, &b->out[index]);
+        return add_stages(b->g, index, b->out[l->from], l->out, false, &b->out[index]);
     case FORM_SHORTCUT:
         b->start[index] = b->g->nop;
         return true;

@@ -246,6 +246,7 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
         norm_read(norm_node, &words.norm);
     Node plain = {.kind = NODE_SCALAR, .text = conv ? order_default : "linear", .mark = l->mark};
     const Node *order = own && (n = keys_get(own, "order")) ? n : conv && def->order ? def->order : &plain;
+    l->order_from = order == &plain ? ORDER_DEFAULT : order == def->order ? ORDER_TAKEN : ORDER_OWN;
     if (order == def->order && def->order_bad)
         l->nstage = 0; /* said already, at the top */
     else if (order_read(order, weight, words, &l->stage, &l->nstage) && order == &plain)
@@ -531,6 +532,78 @@ const char *init_text(const Spec *s)
     return strcmp(conv, linear) == 0 ? conv : xprintf("{conv: %s, linear: %s}", conv, linear);
 }
 
+/* ---- said twice ------------------------------------------------------------------------------------------------ */
+
+/* What a bare stage may repeat of a block: 'n' a norm, 'a' an activation, 0 else. */
+static char repeated_kind(const SpecStage *st)
+{
+    return op_is_norm(st->op) ? 'n' : op_is_act(st->op) ? 'a' : '\0';
+}
+
+/* The norms and activations that end a block: of conv-maxpool(2)-bn-act the last two. */
+static int block_tail(const SpecLayer *l)
+{
+    int first = l->nstage;
+    while (first > 0 && repeated_kind(&l->stage[first - 1]))
+        first--;
+    return first;
+}
+
+/* Whether the bare stages behind a block, `run` of them, do again what its order has done at its end: the last stage again, or
+ * the end from its beginning. A block with an order of its own repeats by the very same stage alone. */
+static bool repeats(const SpecLayer *block, const SpecLayer *bare, int run)
+{
+    const int tail = block_tail(block), n = block->nstage - tail;
+    const SpecStage *last = &block->stage[block->nstage - 1], *st = &bare->stage[0];
+    bool again = n > 0 && run > 0;
+    if (!again)
+        return false;
+    if (block->order_from == ORDER_OWN)
+        return last->op == st->op && op_same_args(st->op, last->arg, st->arg);
+    for (int k = 0; k < n && k < run; k++)
+        again = again && repeated_kind(&block->stage[tail + k]) == repeated_kind(&bare[k].stage[0]);
+    return again || repeated_kind(last) == repeated_kind(st);
+}
+
+/* Warns of "- conv: 16", "- bn", "- relu", as PyTorch and Keras list them, where the order gives the conv a bn and a relu already.
+ * The first such place is shown, the others are counted. */
+static void warn_repeats(const Spec *s)
+{
+    int places = 0, first = 0, first_run = 0;
+    for (int i = 0; i + 1 < s->nlayer; i++) {
+        int run = 0;
+        while (s->layer[i].form == FORM_BLOCK && i + 1 + run < s->nlayer) {
+            const SpecLayer *next = &s->layer[i + 1 + run];
+            if (next->form != FORM_BARE || next->from != i + run || !repeated_kind(&next->stage[0]))
+                break;
+            run++;
+        }
+        if (run && repeats(&s->layer[i], &s->layer[i + 1], run) && !places++) {
+            first = i;
+            first_run = run;
+        }
+    }
+    if (!places)
+        return;
+    static const char *const otherwise[] = {
+        [ORDER_OWN] = "end the block's order without what follows it",
+        [ORDER_TAKEN] = "write 'order: conv' where the order is said now and list every layer yourself",
+        [ORDER_DEFAULT] = "write 'order: conv' at the top and list every layer yourself",
+    };
+    const SpecLayer *block = &s->layer[first], *bare = block + 1;
+    const char *order = order_text(block->stage, block->nstage, s->dims);
+    Buf all = {0};
+    buf_puts(&all, order);
+    for (int k = 0; k < first_run; k++)
+        buf_printf(&all, "-%s", stage_text(&bare[k].stage[0], s->dims));
+    diag_warn(bare->mark,
+              xprintf("leave %s out, or %s%s", first_run > 1 ? "these layers" : "this layer", otherwise[block->order_from],
+                      places > 1 ? xprintf(" (%d places like this one)", places) : ""),
+              "%s is %s already%s; with %s it is %s", block->name, order,
+              block->order_from == ORDER_DEFAULT ? ", the order of blocks where a spec says none" : "",
+              first_run > 1 ? "these layers" : "this layer", all.text);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static void read_input(const Node *n, Spec *s)
@@ -620,6 +693,7 @@ Spec *spec_read(Node *tree)
     s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&def.words.act, 2), norm_text(&def.words.norm));
     if (diag_errors())
         return NULL;
+    warn_repeats(s);
     spec_check(s);
     return s;
 }

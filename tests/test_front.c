@@ -634,6 +634,30 @@ START_TEST(keys_of_groups)
 }
 END_TEST
 
+/* A shortcut whose pool strides already, as ResNet-D's, has a conv of stride 1; one whose pool does not, the stage's. */
+START_TEST(pools_in_shortcuts)
+{
+    static const struct {
+        const char *stage, *shortcut;
+        int stride;
+    } cases[] = {
+        {"stride: 2, residual: [conv]", "avgpool(2)-conv-norm", 1},
+        {"stride: 2, residual: [conv]", "'conv-maxpool(3,2,1)-norm'", 1},
+        {"stride: 2, residual: [conv]", "'maxpool(3,1,1)-conv-norm'", 2},
+        {"stride: 2, residual: [conv]", "conv-norm", 2},
+        {"stride: [2, 1], residual: [conv]", "'avgpool(2x1)-conv'", 1},
+        {"stride: 2, residual: [conv: {order: conv-maxpool(2)}]", "avgpool(2)-conv-norm", 2},
+        {"residual: [conv: {order: conv-maxpool(2)}]", "avgpool(2)-conv-norm", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Graph *g = chain("[3, 16, 16]", xprintf("stage: {name: s, out: 8, %s, shortcut: %s}", cases[i].stage, cases[i].shortcut));
+        const Op *conv = op_at(g, "s.shortcut.conv"), *add = op_at(g, "s.add");
+        ck_assert_msg(conv->stride[0] == cases[i].stride, "%s: %d", cases[i].shortcut, conv->stride[0]);
+        ck_assert_int_eq(add->shape.c, 8);
+    }
+}
+END_TEST
+
 START_TEST(biases_through_joins)
 {
     static const struct {
@@ -1047,7 +1071,7 @@ int main(int argc, char **argv)
                           train_defaults,
                           groups,
                           keys_of_groups,
-                          biases_through_joins,
+                          pools_in_shortcuts, biases_through_joins,
                           many_paths,
                           one_dimension,
                           recompute_segments,
