@@ -1,6 +1,7 @@
 /* cmd_asm.c - `convoy asm SPEC LAYER.PASS`: the inner loop that a compiler made of a layer, with its counts. */
 #include "asm.h"
 #include "commands.h"
+#include "cvy_private.h"
 #include "emit.h"
 #include "process.h"
 
@@ -83,7 +84,10 @@ static const char *compiler_version(void)
     add_compiler(&argv, &n);
     *PUSH(argv, n) = "--version";
     *PUSH(argv, n) = NULL;
-    return process_run((char *const *)argv, &output) == 0 && output.len ? xstrndup(output.text, strcspn(output.text, "\n")) : "an unknown compiler";
+    if (process_run((char *const *)argv, &output) != 0 || !output.len)
+        return "an unknown compiler";
+    char *plain = xalloc(256);
+    return cvy_plain(xstrndup(output.text, strcspn(output.text, "\n")), plain, 256);
 }
 
 /* Compiles dir/NAME_<kernel>.c; its assembly, or NULL and a message. */

@@ -27,6 +27,9 @@ enum {
 
 /* Zeroed memory from the pool; ends the program with a message when there is none. Never returns NULL. */
 void *xalloc(size_t bytes);
+void *xmalloc(size_t bytes); /* as malloc, for libraries that free it; never NULL either */
+extern int trouble_status;   /* with which it ends then: 1, but for commands whose 1 means something else */
+void out_of_memory(size_t bytes) __attribute__((noreturn));
 void *xgrow(void *old, size_t old_bytes, size_t new_bytes); /* a larger copy of `old`, the rest zeroed */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
@@ -34,6 +37,10 @@ char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more element at the end of v.item[v.n]. Doubles at powers of two. */
 #define PUSH(v, n) (((n) & ((n) - 1)) == 0 ? ((v) = xgrow((v), (size_t)(n) * sizeof *(v), ((n) ? 2 * (size_t)(n) : 1) * sizeof *(v))) : (v), &(v)[(n)++])
+
+/* A stream whose text is in *text, to be freed, once text_end was called. */
+FILE *text_begin(char **text, size_t *len);
+void text_end(FILE *to, char *const *text);
 
 /* Text under construction. `text` is always NUL-terminated once something was added. */
 typedef struct Buf {

@@ -4,6 +4,7 @@
  * time; those that say the same of several layers are made one afterwards.
  *
  * needs: both sides whole, and the pairs of layers.  sets: level[] of those that are there. */
+#include "cvy_private.h"
 #include "diff.h"
 #include "spec.h"
 
@@ -906,12 +907,15 @@ void diff_levels(Diff *d)
 
 /* ---- two folders: what their headers say ---- */
 
-/* What stands between two words of a header; NULL where they are not there. */
+/* What stands between two words of a header, in plain characters; NULL where they are not there. */
 static const char *between(const char *text, const char *before, const char *after)
 {
     const char *at = text ? strstr(text, before) : NULL, *end = at ? strstr(at + strlen(before), after) : NULL;
 
-    return end ? xstrndup(at + strlen(before), (size_t)(end - at) - strlen(before)) : NULL;
+    if (!end)
+        return NULL;
+    const char *said = xstrndup(at + strlen(before), (size_t)(end - at) - strlen(before));
+    return cvy_plain(said, xalloc(8 * strlen(said) + 8), 8 * strlen(said) + 8);
 }
 
 /* A header may have been changed by hand: what is no whole number is not known. */

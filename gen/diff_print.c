@@ -1,4 +1,5 @@
 /* diff_print.c - what differs, for a terminal, and as JSON. It decides nothing. */
+#include "cvy_private.h"
 #include "diff.h"
 
 #include <jansson.h>
@@ -115,13 +116,22 @@ static void print_stat(const Pen *p, const DiffLevel *l)
     fprintf(p->to, "  %d file%s, %d line%s new, %d gone; %d files the same\n", changed, changed == 1 ? "" : "s", added, added == 1 ? "" : "s", removed, same);
 }
 
+/* A line of somebody's file: as it is, unless it would steer the terminal. */
+static const char *line_text(const char *s)
+{
+    for (const char *c = s; *c; c++)
+        if (((unsigned char)*c < 32 && *c != '\t') || (unsigned char)*c >= 127)
+            return cvy_plain(s, xalloc(8 * strlen(s) + 8), 8 * strlen(s) + 8);
+    return s;
+}
+
 static void print_lines(const Pen *p, const char *code, char sign, const char **line, int n)
 {
     for (int i = 0; i < n; i++)
         if (*code)
-            paint(p, code, xprintf("%c%s\n", sign, line[i]));
+            paint(p, code, xprintf("%c%s\n", sign, line_text(line[i])));
         else
-            fprintf(p->to, "%c%s\n", sign, line[i]);
+            fprintf(p->to, "%c%s\n", sign, line_text(line[i]));
 }
 
 static void print_unified(const Pen *p, const DiffFile *f)
@@ -228,9 +238,18 @@ static void set(json_t *o, const char *key, json_t *v)
     json_object_set_new(o, key, v);
 }
 
+/* What is no UTF-8, out of a file or a path, is written as \\xNN. */
+static json_t *text_of(const char *s)
+{
+    json_t *v = json_string(s);
+    char *plain = v ? NULL : xalloc(8 * strlen(s) + 8);
+
+    return v ? v : json_string(cvy_plain(s, plain, 8 * strlen(s) + 8));
+}
+
 static json_t *text_or_null(const char *s)
 {
-    return s ? json_string(s) : json_null();
+    return s ? text_of(s) : json_null();
 }
 
 static json_t *texts(const char **s, int n)
@@ -238,7 +257,7 @@ static json_t *texts(const char **s, int n)
     json_t *list = json_array();
 
     for (int i = 0; i < n; i++)
-        json_array_append_new(list, json_string(s[i]));
+        json_array_append_new(list, text_of(s[i]));
     return list;
 }
 
@@ -280,7 +299,7 @@ static json_t *json_file(const DiffFile *f)
     json_t *o = json_object(), *hunks = json_array();
     int n;
 
-    set(o, "name", json_string(f->name));
+    set(o, "name", text_of(f->name));
     set(o, "state", json_string(!f->in_a ? "new" : !f->in_b ? "gone" : "changed"));
     set(o, "removed", json_integer(f->lines->removed));
     set(o, "added", json_integer(f->lines->added));
@@ -326,8 +345,8 @@ bool diff_json(const Diff *d, FILE *to)
 {
     json_t *root = json_object(), *levels = json_object(), *layers = json_array();
 
-    set(root, "a", json_string(d->a.label));
-    set(root, "b", json_string(d->b.label));
+    set(root, "a", text_of(d->a.label));
+    set(root, "b", text_of(d->b.label));
     set(root, "same", json_boolean(diff_same(d)));
     set(root, "notes", texts(d->note, d->nnote));
     for (int i = 0; i < d->npair; i++) {

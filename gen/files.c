@@ -348,12 +348,17 @@ typedef struct Commit {
         bool made; /* to be removed where it fails */
     } *sub; /* subfolders, open */
     int nsub;
-    struct cvy_out *out; /* of each file that changes, and of the manifest */
+    struct Old {
+        int folder;
+        const char *base, *shown;
+    } *old; /* files to remove */
+    int nold;
+    struct cvy_out *out; /* of each file that changes, and of the manifest twice */
     int nout;
 } Commit;
 
-/* The open folder for a file, made where it is not there; -1 after a message. */
-static int place_of(Commit *c, const char *name, const char **base)
+/* The open folder for a file. Where it is not there, it is made; -1 after a message, or without one where it is not to be made. */
+static int place_of(Commit *c, const char *name, bool make, const char **base)
 {
     const char *slash = strchr(name, '/');
     *base = slash ? slash + 1 : name;
@@ -363,8 +368,10 @@ static int place_of(Commit *c, const char *name, const char **base)
     for (int i = 0; i < c->nsub; i++)
         if (strcmp(c->sub[i].name, sub) == 0)
             return c->sub[i].fd;
-    const bool made = mkdirat(c->f.fd, sub, 0777) == 0;
-    const int fd = made || errno == EEXIST ? parent_of(c->f.fd, name, base) : -1;
+    const bool made = make && mkdirat(c->f.fd, sub, 0777) == 0;
+    const int fd = made || !make || errno == EEXIST ? parent_of(c->f.fd, name, base) : -1;
+    if (fd < 0 && !make)
+        return -1;
     if (fd < 0) {
         errno = errno == ELOOP || errno == ENOTDIR ? ENOTDIR : errno;
         fail("write into", xprintf("%s/%s", c->f.path, sub));
@@ -384,22 +391,24 @@ static bool same_content(int folder, const char *name, const OutFile *f)
     return text && len == f->len && memcmp(text, f->text, len) == 0;
 }
 
-/* A file into a temporary beside its place. */
-static bool write_temporary(Commit *c, int folder, const char *base, const char *shown, const char *text, size_t len)
+/* A file into a temporary beside its place. NULL after a message. */
+static struct cvy_out *write_temporary(Commit *c, int folder, const char *base, const char *shown, const char *text, size_t len)
 {
     struct cvy_out *out = &c->out[c->nout];
     nunfinished = ++c->nout;
-    return cvy_out_open_named(out, folder, base, shown) && cvy_out_write(out, text, len) && cvy_out_finish(out);
+    return cvy_out_open_named(out, folder, base, shown) && cvy_out_write(out, text, len) && cvy_out_finish(out) ? out : NULL;
 }
 
-static bool write_manifest(Commit *c, int nold)
+/* The manifest, where it is another than the one that is there. */
+static bool write_manifest(Commit *c, int nold, struct cvy_out **out)
 {
     const char *text = manifest_text(c->o, c->f.name, nold);
     const OutFile file = {.name = MANIFEST, .text = text, .len = strlen(text)};
+    *out = NULL;
     if (same_content(c->f.fd, MANIFEST, &file))
         return true;
-    struct cvy_out *out = &c->out[c->nout]; /* before the others: it takes its place at once */
-    return write_temporary(c, c->f.fd, MANIFEST, xprintf("%s/" MANIFEST, c->f.path), text, file.len) && cvy_out_commit(out, 1);
+    *out = write_temporary(c, c->f.fd, MANIFEST, xprintf("%s/" MANIFEST, c->f.path), text, file.len);
+    return *out != NULL;
 }
 
 /* Every file that is not there already, into a temporary. */
@@ -409,7 +418,7 @@ static bool write_temporaries(Commit *c)
         const OutFile *f = &c->o->file[i];
         const char *base, *shown = xprintf("%s/%s", c->f.path, f->name);
         struct stat st;
-        const int folder = place_of(c, f->name, &base);
+        const int folder = place_of(c, f->name, true, &base);
         if (folder < 0)
             return false;
         if (same_content(folder, base, f))
@@ -424,8 +433,8 @@ static bool write_temporaries(Commit *c)
     return true;
 }
 
-/* Removes what the manifest listed and is not made any more. What is no regular file was not ours. */
-static bool remove_old(Commit *c)
+/* Finds what the manifest lists and is not made any more. What is no regular file was not ours. */
+static void find_old(Commit *c)
 {
     const char **made = xalloc((size_t)(c->o->n + 1) * sizeof *made);
     for (int i = 0; i < c->o->n; i++)
@@ -433,38 +442,43 @@ static bool remove_old(Commit *c)
     if (c->o->n)
         qsort(made, (size_t)c->o->n, sizeof *made, by_string);
     for (int i = 0; i < c->f.n; i++) {
-        const char *name = c->f.name[i], *base, *slash = strchr(name, '/');
+        const char *name = c->f.name[i], *base;
         struct stat st;
-        if (listed(made, c->o->n, name))
-            continue;
-        const int folder = parent_of(c->f.fd, name, &base);
-        if (folder < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
-            continue;
-        bool ok = folder >= 0;
-        if (ok && fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            ok = unlinkat(folder, base, 0) == 0 || errno == ENOENT;
-        if (!ok)
-            fail("remove", xprintf("%s/%s", c->f.path, name));
-        if (folder >= 0)
-            close(folder);
-        if (!ok)
-            return false;
-        if (slash)
-            unlinkat(c->f.fd, xstrndup(name, (size_t)(slash - name)), AT_REMOVEDIR); /* if it is empty */
+        const int folder = listed(made, c->o->n, name) ? -1 : place_of(c, name, false, &base);
+        if (folder >= 0 && fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            *PUSH(c->old, c->nold) = (struct Old){folder, base, xprintf("%s/%s", c->f.path, name)};
     }
+}
+
+static bool remove_old(const Commit *c)
+{
+    for (int i = 0; i < c->nold; i++)
+        if (unlinkat(c->old[i].folder, c->old[i].base, 0) != 0 && errno != ENOENT)
+            return fail("remove", c->old[i].shown);
+    for (int i = 0; i < c->nsub; i++)
+        unlinkat(c->f.fd, c->sub[i].name, AT_REMOVEDIR); /* if it is empty */
     return true;
 }
 
+/* Everything that can fail for want of memory or room comes before the first file is renamed. Until all are, the manifest lists the
+ * old and the new. */
 static bool commit(Commit *c)
 {
-    if (!read_manifest(&c->f) || (!c->f.ours && !folder_is_free(&c->f)) || !write_temporaries(c) ||
-        !write_manifest(c, c->f.n)) /* until all is renamed, it lists the old and the new */
+    struct cvy_out *both, *last;
+    if (!read_manifest(&c->f) || (!c->f.ours && !folder_is_free(&c->f)) || !write_temporaries(c))
         return false;
     const int n = c->nout;
-    c->nmade = 0;
+    find_old(c);
+    if (!write_manifest(c, c->f.n, &both))
+        return false;
+    if (!write_manifest(c, 0, &last))
+        return false;
+    if (both && !cvy_out_commit(both, 1))
+        return false;
     for (int i = 0; i < c->nsub; i++)
         c->sub[i].made = false;
-    return cvy_out_commit(c->out, n) && remove_old(c) && write_manifest(c, 0);
+    c->nmade = 0;
+    return cvy_out_commit(c->out, n) && remove_old(c) && (!last || cvy_out_commit(last, 1));
 }
 
 bool outdir_commit(const OutDir *o, const char *dir, int *lock)
@@ -478,7 +492,7 @@ bool outdir_commit(const OutDir *o, const char *dir, int *lock)
         fprintf(stderr, "convoy: the output folder has no name\n");
         return false;
     }
-    c.out = xalloc((size_t)(o->n + 2) * sizeof *c.out);
+    c.out = xalloc((size_t)(o->n + 3) * sizeof *c.out);
     bool ok = make_folders(dir, &c.made, &c.nmade) && folder_open(&c.f, dir, LOCK_EX);
     if (ok) {
         protect(c.out, 0, &before);

@@ -4,6 +4,8 @@
 #include "spec.h"
 #include "term.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const dumps[] = {"yaml", "spec", "graph", NULL};
@@ -202,6 +204,7 @@ static bool is_help(const char *s)
 int main(int argc, char **argv)
 {
     cvy_start();
+    json_set_alloc_funcs(xmalloc, free); /* so that no JSON lacks a member where memory is short */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

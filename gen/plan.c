@@ -275,11 +275,9 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
 {
     char *text = NULL;
     size_t len = 0;
-    FILE *to = open_memstream(&text, &len);
+    FILE *to = text_begin(&text, &len);
     bool any = false;
 
-    if (!to)
-        BUG("no memory stream");
     for (int w = 0; w < n; w++)
         for (int i = 0; i < c[w].n; i++) {
             const Run *r = &c[w].run[i];
@@ -289,8 +287,7 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
             print_steps(p, r, to);
             any = true;
         }
-    if (fclose(to) != 0)
-        BUG("no memory stream");
+    text_end(to, &text);
     const char *words = any ? xstrdup(text + 1) : "nothing";
     free(text);
     return words;

@@ -343,13 +343,10 @@ const char *spec_text(const Spec *s)
 {
     char *text = NULL;
     size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
+    FILE *f = text_begin(&text, &len);
 
-    if (!f)
-        BUG("no memory stream");
     spec_write(s, f);
-    if (fclose(f) != 0)
-        BUG("no memory stream");
+    text_end(f, &text);
     const char *copy = xstrndup(text, len);
     free(text);
     return copy;

@@ -72,7 +72,7 @@ static void syntax_error(Reader *r)
 {
     const char *problem = r->yaml.problem ? r->yaml.problem : "unreadable";
     if (r->yaml.error == YAML_MEMORY_ERROR) {
-        diag_error((Mark){0}, NULL, "out of memory");
+        out_of_memory(0);
     } else if (r->yaml.error == YAML_READER_ERROR) {
         diag_error(mark_of_byte(r, r->yaml.problem_offset), "a spec is text in UTF-8", "not valid YAML: %s", problem);
     } else {
@@ -252,10 +252,8 @@ Node *yaml_parse(const char *text, size_t len, Mark base)
     Reader r = {.base = base, .text = unseen_check(text, len, base), .len = len};
     if (!r.text)
         return NULL;
-    if (!yaml_parser_initialize(&r.yaml)) {
-        diag_error((Mark){0}, NULL, "out of memory");
-        return NULL;
-    }
+    if (!yaml_parser_initialize(&r.yaml))
+        out_of_memory(0);
     yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.yaml, (const unsigned char *)r.text, len);
     Node *root = read_document(&r);

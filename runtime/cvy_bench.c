@@ -242,7 +242,7 @@ static int print_json(const struct bench *b, const struct summary *step, const s
               json_object_set_new(o, "stream_gbytes", json_real(b->stream / 1e9)) == 0;
         ok &= json_object_set_new(o, "kernels", list) == 0;
     }
-    char *text = ok ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = ok ? cvy_json_text(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     if (text)
         printf("%s\n", text);
     else

@@ -94,7 +94,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     } else if (ok && json) {
         json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic", d.synthetic,
                               "images", d.n, "loss", loss, "accuracy", accuracy);
-        char *text = o ? json_dumps(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+        char *text = o ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
         if (text)
             printf("%s\n", text);
         else

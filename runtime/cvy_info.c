@@ -55,7 +55,7 @@ static int print_json(const struct cvy_model *m, int batch, int threads)
                           (json_int_t)m->flops, "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads",
                           threads, "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
                           (json_int_t)m->arena_bytes(0, threads), "train", training(m), "tensors", tensors);
-    char *text = ok && o ? json_dumps(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+    char *text = ok && o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     if (text)
         printf("%s\n", text);
     else

@@ -41,6 +41,7 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
     const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
     cvy_program = m->name;
     cvy_start();
+    cvy_json_watch();
 #ifdef CVY_OPENBLAS
     openblas_set_num_threads(1); /* the threads are ours, and the bytes do not depend on their number */
 #endif

@@ -33,6 +33,11 @@ void cvy_warn(const char *fmt, ...) CVY_PRINTF(1, 2);
 /* Zeroed memory, freed by free(). NULL and a message where there is none or n * size overflows. */
 void *cvy_alloc(size_t n, size_t size);
 void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages where that helps */
+/* For the program's own JSON: cvy_json_watch at its start; then the text of what was made since the last, free(); NULL, without a
+ * message, where memory was short at any point. */
+void cvy_json_watch(void);
+struct json_t;
+char *cvy_json_text(const struct json_t *o, size_t flags);
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
 int cvy_processors(void);              /* that this process may run on */
 double cvy_seconds(void);              /* of a clock that never steps */

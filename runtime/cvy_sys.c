@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -190,6 +191,32 @@ char *cvy_format(const char *fmt, ...)
         cvy_error(NULL, "out of memory");
     va_end(again);
     return s;
+}
+
+/* jansson's writer goes on where it finds no memory, without what it wanted to write. So its allocations are watched. */
+static int json_starved;
+
+static void *json_room(size_t n)
+{
+    void *p = malloc(n);
+    json_starved |= !p;
+    return p;
+}
+
+void cvy_json_watch(void)
+{
+    json_set_alloc_funcs(json_room, free);
+}
+
+char *cvy_json_text(const json_t *o, size_t flags)
+{
+    char *text = o ? json_dumps(o, flags) : NULL;
+    if (text && json_starved) {
+        free(text);
+        text = NULL;
+    }
+    json_starved = 0;
+    return text;
 }
 
 /* ---- processors, time ---- */

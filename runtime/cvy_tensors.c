@@ -141,7 +141,7 @@ static char *header_text(const struct cvy_tensors *t)
             at += e->end;
         }
     }
-    char *text = ok ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = ok ? cvy_json_text(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(root);
     if (!text)
         cvy_error(NULL, "cannot make the header of a tensor file: out of memory, or a name that is not UTF-8");
@@ -235,8 +235,13 @@ static int read_header(struct cvy_tensors *t, const char *text, size_t len, uint
 {
     json_error_t error;
     const char *key;
+    errno = 0;
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error), *value;
     int ok = 1;
+    if (!root && errno == ENOMEM) {
+        cvy_error(NULL, "out of memory: '%s' has a header of %zu bytes", t->path, len);
+        return 0;
+    }
     if (!root)
         return damaged(t, "its header is not JSON (byte %d: %s)", error.position, error.text);
     if (!json_is_object(root))

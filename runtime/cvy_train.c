@@ -116,7 +116,7 @@ static void clear_progress(void)
 /* One JSON object a line, flushed, so that a reader may follow. Takes `object`. */
 static void log_line(struct train *t, json_t *object)
 {
-    char *text = t->log && object ? json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = t->log && object ? cvy_json_text(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     if (t->log && !t->log_failed && (!text || fprintf(t->log, "%s\n", text) < 0 || fflush(t->log) != 0)) {
         cvy_error("training goes on without it", "cannot write '%s': %s", t->log_path, text ? strerror(errno) : "out of memory");
         t->log_failed = 1;
