@@ -215,15 +215,8 @@ done:
 /* Whether `word` asks for drawn figures: "shapes", or "shapes:SEED" for others than the usual ones. */
 static int is_shapes(const char *word, uint64_t *seed)
 {
-    char *end;
     *seed = 1;
-    if (strcmp(word, "shapes") == 0)
-        return 1;
-    if (strncmp(word, "shapes:", 7) != 0 || word[7] < '0' || word[7] > '9')
-        return 0;
-    errno = 0;
-    *seed = strtoull(word + 7, &end, 10);
-    return !*end && !errno;
+    return strcmp(word, "shapes") == 0 || (strncmp(word, "shapes:", 7) == 0 && cvy_parse_u64(word + 7, 0, UINT64_MAX, seed));
 }
 
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)

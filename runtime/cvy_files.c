@@ -11,9 +11,11 @@
 
 #include "cvy_private.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -323,13 +325,21 @@ static int out_rename(struct cvy_out *out)
 
 int cvy_out_commit(struct cvy_out *out, int n)
 {
-    int ok = 1;
+    int ok = 1, renamed = 0;
     for (int i = 0; i < n && ok; i++)
         ok = !out[i].room || cvy_out_finish(&out[i]);
-    for (int i = 0; i < n && ok; i++)
-        ok = !out[i].temp || out_rename(&out[i]);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && ok; i++) {
+        const int has_temp = out[i].temp != NULL;
+        ok = !has_temp || out_rename(&out[i]);
+        renamed += ok && has_temp;
+    }
+    for (int i = 0; i < n; i++) {
+        if (renamed) { /* what is not in place stays beside it: its fellow is in place */
+            free(out[i].temp);
+            out[i].temp = NULL;
+        }
         cvy_out_drop(&out[i]);
+    }
     return ok;
 }
 
@@ -344,4 +354,96 @@ void cvy_out_drop(struct cvy_out *out)
     free(out->own_name);
     free(out->path);
     memset(out, 0, sizeof *out);
+}
+
+/* ---- temporaries that stayed ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void cvy_out_left_free(char **list)
+{
+    for (int i = 0; list && list[i]; i++)
+        free(list[i]);
+    free(list);
+}
+
+/* The program that made a temporary, out of the "PID.N" at its name's end; 0 where there is none. */
+static int64_t maker_of(const char *end)
+{
+    const size_t digits = strspn(end, "0123456789");
+    char text[16];
+    int64_t pid = 0;
+    uint64_t number;
+    snprintf(text, sizeof text, "%.*s", (int)(digits < sizeof text ? digits : 0), end);
+    return end[digits] == '.' && cvy_parse_u64(end + digits + 1, 0, UINT64_MAX, &number) && cvy_parse_i64(text, 1, INT32_MAX, &pid) ? pid : 0;
+}
+
+/* One more temporary at the list's end; where there is no memory, it is not looked at. */
+static char **add_left(char **list, int n, char *name)
+{
+    struct stat st;
+    char **grown = name && lstat(name, &st) == 0 && S_ISREG(st.st_mode) ? realloc(list, (size_t)(n + 2) * sizeof *list) : NULL;
+    if (!grown) {
+        free(name);
+        return list;
+    }
+    grown[n] = name;
+    grown[n + 1] = NULL;
+    return grown;
+}
+
+char **cvy_out_left(const char *path)
+{
+    struct cvy_out out = {0};
+    char **list = cvy_alloc(1, sizeof *list), *folder = NULL, *begin = NULL;
+    if (list && follow(&out, path)) {
+        const char *slash = strrchr(out.path, '/'), *base = slash ? slash + 1 : out.path;
+        const int before = (int)(base - out.path);
+        folder = before ? cvy_format("%.*s", before, out.path) : cvy_format(".");
+        begin = cvy_format("%.*s" CVY_TEMPORARY, MAX_BASE, base);
+        DIR *d = folder && begin ? opendir(folder) : NULL;
+        const struct dirent *e;
+        for (int n = 0; d && (e = readdir(d)) != NULL; n += list[n] != NULL)
+            if (strncmp(e->d_name, begin, strlen(begin)) == 0 && maker_of(e->d_name + strlen(begin)))
+                list = add_left(list, n, cvy_format("%.*s%s", before, out.path, e->d_name));
+        if (d)
+            closedir(d);
+        for (char **end = list; *end; end++)
+            if (!end[1])
+                qsort(list, (size_t)(end + 1 - list), sizeof *list, by_text);
+    }
+    free(folder);
+    free(begin);
+    cvy_out_drop(&out);
+    return list;
+}
+
+void cvy_out_clean(const char *path)
+{
+    char **list = cvy_out_left(path);
+    for (int i = 0; list && list[i]; i++) {
+        const char *end = strrchr(list[i], '.') - 1;
+        while (end[-1] != '.')
+            end--;
+        const pid_t maker = (pid_t)maker_of(end);
+        if (maker == getpid() || (kill(maker, 0) != 0 && errno == ESRCH))
+            unlink(list[i]);
+    }
+    cvy_out_left_free(list);
+}
+
+int cvy_out_finish_left(const char *temp, const char *path)
+{
+    struct cvy_out out = {0};
+    out.folder = AT_FDCWD;
+    int ok = follow(&out, path) && (out.temp = cvy_format("%s", temp)) != NULL;
+    out.name = out.path;
+    ok = ok && out_rename(&out);
+    free(out.temp); /* where it was not renamed, it stays */
+    out.temp = NULL;
+    cvy_out_drop(&out);
+    return ok;
 }

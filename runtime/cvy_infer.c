@@ -64,9 +64,10 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
 int cvy_eval(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *data = NULL;
-    int threads = cvy_processors(), json = 0, images = 0;
+    int threads = cvy_processors(), json = 0, images = 0, force = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
+        {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
         {CVY_TEXT, "--data", "DIR", &data, 0, 0, "a folder with the two t10k files, or shapes[:SEED]", 0},
         {CVY_INT, "--test-images", "N", &images, 1, 2147483647, "only the first N test images", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
@@ -86,7 +87,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     double loss = 0, accuracy = 0;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, 0, force) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
     if (ok && !isfinite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
@@ -115,9 +116,10 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
 int cvy_predict(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *input = NULL, *output = NULL;
-    int threads = cvy_processors(), n = 0;
+    int threads = cvy_processors(), n = 0, force = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
+        {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "n x C x H x W: float32 as the network reads them,", 0},
         {CVY_SECTION, "                         or uint8, which are scaled as in training", NULL, NULL, 0, 0, NULL, 0},
         {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
@@ -141,7 +143,7 @@ int cvy_predict(int argc, char **argv, const struct cvy_model *m)
     float *x = NULL, *y = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights) && cvy_npy_images(m, input, &x, &n) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, 0, force) && cvy_npy_images(m, input, &x, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;

@@ -85,6 +85,12 @@ struct cvy_model {
     /* Folds the running statistics into the inference weights; then infer: x n images NCHW, y n x classes logits. */
     void (*fold)(struct cvy_net *);
     void (*infer)(struct cvy_net *, const float *x, float *y, int n);
+    /* What the network computes, a line for each op in the order in which they run, NULL-terminated:
+     *     PLACE | OP | INPUTS | PARAMETERS | TRAINING
+     * PLACE is "layer/stage", or "layer" where it has one op; OP its word with arguments, "bn(eps=1e-05)"; INPUTS the places and
+     * PARAMETERS the tensors that it reads, a blank between them; TRAINING what concerns training alone. Empty fields at the
+     * end are left out. A checkpoint carries these lines. NULL: not known. */
+    const char *const *identity;
 };
 
 /* One kernel of a training step, or of inference, and what it costs (`NAME bench`). */

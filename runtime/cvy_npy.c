@@ -5,7 +5,6 @@
 
 #include "cvy_private.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -50,14 +49,16 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
         return bad(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
     a->count = 1;
     for (s = shape + 1 + strspn(shape + 1, " "); *s != ')';) {
-        char *end;
-        errno = 0;
-        long long v = isdigit((unsigned char)*s) ? strtoll(s, &end, 10) : -1;
-        if (v < 0 || errno || a->ndim == 8 || (v > 0 && a->count > (INT64_MAX >> 4) / v))
+        char number[24];
+        size_t len = strspn(s, "0123456789");
+        int64_t v;
+        snprintf(number, sizeof number, "%.*s", (int)(len < sizeof number ? len : 0), s);
+        if (!cvy_parse_i64(number, 0, INT64_MAX, &v) || a->ndim == 8 || (v > 0 && a->count > (INT64_MAX >> 4) / v))
             return bad(path, "an impossible shape");
         a->dim[a->ndim++] = v;
         a->count *= v;
-        s = end + strspn(end, " ");
+        s += len;
+        s += strspn(s, " ");
         if (*s == ',')
             s += 1 + strspn(s + 1, " ");
         else if (*s != ')')

@@ -6,7 +6,6 @@
 
 #include "cvy_private.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,8 +51,6 @@ const char *cvy_nearest(const char *word, const char *const *list)
 
 static int set_value(struct cvy_option *o, const char *text)
 {
-    char *end = NULL;
-    errno = 0;
     if (o->kind == CVY_TEXT) {
         if (!*text) {
             cvy_error(NULL, "%s: an empty %s", o->name, o->arg);
@@ -62,31 +59,30 @@ static int set_value(struct cvy_option *o, const char *text)
         *(const char **)o->value = text;
         return 1;
     }
-    int plain = *text && text[strspn(text, "0123456789+-.eE")] == '\0'; /* no hexadecimal, no nan, no blanks */
     if (o->kind == CVY_U64) {
-        unsigned long long v = strtoull(text, &end, 10);
-        if (!plain || *end || errno || strchr("+-", text[0])) {
-            cvy_error(NULL, "%s: '%s' is not a whole number from 0 to 18446744073709551615", o->name, text);
+        if (cvy_parse_u64(text, 0, UINT64_MAX, o->value))
+            return 1;
+        cvy_error(NULL, "%s: '%s' is not a whole number from 0 to 18446744073709551615", o->name, text);
+        return 0;
+    }
+    if (o->kind == CVY_INT) {
+        int64_t v;
+        if (!cvy_parse_i64(text, (int64_t)o->lo, (int64_t)o->hi, &v)) {
+            cvy_error(NULL, "%s: '%s' is not a whole number from %.10g to %.10g", o->name, text, o->lo, o->hi);
             return 0;
         }
-        *(uint64_t *)o->value = v;
+        *(int *)o->value = (int)v;
         return 1;
     }
-    double v = strtod(text, &end);
-    int whole = v == floor(v) && !strpbrk(text, ".eE");
-    if (!plain || *end || !isfinite(v)) {
-        cvy_error(NULL, "%s: '%s' is not a %s", o->name, text, o->kind == CVY_INT ? "whole number" : "number");
+    double any;
+    if (!cvy_parse_real(text, -HUGE_VAL, HUGE_VAL, &any)) {
+        cvy_error(NULL, "%s: '%s' is not a number", o->name, text);
         return 0;
     }
-    if (v < o->lo || v > o->hi || (o->kind == CVY_INT && !whole)) {
-        cvy_error(NULL, "%s: '%s' is not a %s from %.10g to %.10g", o->name, text,
-                  o->kind == CVY_INT ? "whole number" : "number", o->lo, o->hi);
+    if (!cvy_parse_real(text, o->lo, o->hi, o->value)) {
+        cvy_error(NULL, "%s: '%s' is not a number from %.10g to %.10g", o->name, text, o->lo, o->hi);
         return 0;
     }
-    if (o->kind == CVY_INT)
-        *(int *)o->value = (int)v;
-    else
-        *(double *)o->value = v;
     return 1;
 }
 

@@ -30,6 +30,8 @@ extern int cvy_line_open;              /* a progress line stands unfinished on t
 /* "NAME: error: ..." and, where hint is not NULL, "  hint: ..." on stderr. */
 void cvy_error(const char *hint, const char *fmt, ...) CVY_PRINTF(2, 3);
 void cvy_warn(const char *fmt, ...) CVY_PRINTF(1, 2);
+void cvy_note(const char *fmt, ...) CVY_PRINTF(1, 2);
+extern int cvy_silent; /* above zero: none of them is printed */
 /* Zeroed memory, freed by free(). NULL and a message where there is none or n * size overflows. */
 void *cvy_alloc(size_t n, size_t size);
 void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages where that helps */
@@ -80,9 +82,26 @@ int cvy_out_open(struct cvy_out *out, const char *path); /* that the user typed:
 int cvy_out_open_named(struct cvy_out *out, int folder, const char *name, const char *shown);
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
 int cvy_out_finish(struct cvy_out *out); /* all of it is on the disk, and closed, under the temporary's name */
-/* n files: all are on the disk before the first is renamed, and nothing stands between the renames. Frees them in any case. */
+/* n files: all are on the disk before the first is renamed. Frees them in any case. Where a rename fails after another, what is not
+ * renamed stays under its temporary name. */
 int cvy_out_commit(struct cvy_out *out, int n);
 void cvy_out_drop(struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
+/* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, each and the list free()'d (by
+ * cvy_out_left_free). NULL and a message where memory is out. */
+char **cvy_out_left(const char *path);
+void cvy_out_left_free(char **list);
+/* Removes those among them whose program is gone, or is this one. */
+void cvy_out_clean(const char *path);
+/* Renames such a temporary to its path. */
+int cvy_out_finish_left(const char *temp, const char *path);
+
+/* ---- cvy_number.c: numbers as text ------------------------------------------------------------------------------------- */
+
+/* Plain decimal, the whole text, within [lo, hi]: no blanks, no sign but '-', no hexadecimal, no nan. 0 where it is not that,
+ * without a message; *out is left as it was. */
+int cvy_parse_u64(const char *text, uint64_t lo, uint64_t hi, uint64_t *out);
+int cvy_parse_i64(const char *text, int64_t lo, int64_t hi, int64_t *out);
+int cvy_parse_real(const char *text, double lo, double hi, double *out);
 
 /* ---- cvy_options.c: the command line -------------------------------------------------------------------------------- */
 
@@ -105,7 +124,7 @@ const char *cvy_nearest(const char *word, const char *const *list);
 
 /* ---- cvy_tensors.c: safetensors ------------------------------------------------------------------------------------- */
 
-enum cvy_dtype { CVY_F32, CVY_I64, CVY_OTHER };
+enum cvy_dtype { CVY_F32, CVY_F64, CVY_F16, CVY_BF16, CVY_I64, CVY_I32, CVY_OTHER }; /* a writer's: F32 and I64 */
 struct cvy_entry {
     char *name;
     enum cvy_dtype dtype;
@@ -133,12 +152,32 @@ const char *cvy_get_meta(const struct cvy_tensors *t, const char *key); /* NULL 
 int cvy_tensors_write(const struct cvy_tensors *t, struct cvy_out *out);
 /* Opens a file and checks all of its header against its size. cvy_tensors_free in any case. */
 int cvy_tensors_open(struct cvy_tensors *t, const char *path);
-/* That the file's tensors are exactly those of `want` (whose data is not looked at), with their shapes. */
-int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *want);
-/* Reads a tensor of n numbers; refuses numbers that are not finite. */
+/* That the file's tensors are exactly those of `want` (whose data is not looked at), with their shapes. Floats may be of any size,
+ * a count may be missing. Where all of the file's names begin with what PyTorch's wrappers put in front ("module."), it is taken off. */
+int cvy_tensors_match(struct cvy_tensors *t, const struct cvy_tensors *want);
+void cvy_tensors_unwrap(struct cvy_tensors *t, const struct cvy_tensors *want); /* takes it off; match does so itself */
+const struct cvy_entry *cvy_tensors_find(const struct cvy_tensors *t, const char *name); /* NULL where it is not there */
+int cvy_entry_fits(const struct cvy_entry *e, const struct cvy_entry *want);              /* its shape, and a type that can be read as the other's */
+/* Reads a tensor of n numbers, as float32 whatever they are; refuses numbers that are not finite. */
 int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size_t n);
-int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out);
+int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out); /* a count; 0 where it is not there */
 void cvy_tensors_free(struct cvy_tensors *t);
+
+/* ---- cvy_identity.c: which network weights belong to ------------------------------------------------------------------------ */
+
+/* `here` is cvy_model.identity; where it is NULL, nothing is known and nothing compared. */
+enum cvy_likeness { CVY_SAME, CVY_DIFFERENT, CVY_UNSAID, CVY_UNREADABLE }; /* UNSAID: the file does not say; UNREADABLE: after a message */
+int cvy_put_identity(struct cvy_tensors *f, const char *const *here);
+/* training: dropouts, too, and what concerns training alone. *what: of DIFFERENT, what differs, lines that each begin with "\n  ";
+ * free(). */
+enum cvy_likeness cvy_identity_compare(const struct cvy_tensors *f, const char *const *here, int training, char **what);
+/* The same and cvy_tensors_match, with messages: 1 where the weights may be taken. A file that does not say is taken by names and
+ * shapes, and a note says so. */
+int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, int training, int force);
+/* same[i]: whether the op of here[i] is in the file's network under its name, with its inputs. SAME (both were read), UNSAID or
+ * UNREADABLE. */
+enum cvy_likeness cvy_identity_ops(const struct cvy_tensors *f, const char *const *here, char *same);
+int cvy_identity_op_of(const char *const *here, const char *tensor); /* the index in `here` of the op that has this tensor; -1: none */
 
 /* ---- cvy_npy.c ------------------------------------------------------------------------------------------------------ */
 
@@ -208,7 +247,16 @@ int cvy_is_param(const struct cvy_tensor *t);                                /* 
 int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
 int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
-int cvy_load_weights(struct cvy_run *r, const char *path);
+/* training: its dropouts must be this network's, too. force: a file that says another network is taken all the same. */
+int cvy_load_weights(struct cvy_run *r, const char *path, int training, int force);
+/* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines tell apart, too. */
+int cvy_load_partial(struct cvy_run *r, const char *path, int force);
+int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f); /* that the file holds "momentum.<parameter>" of each, and nothing else */
+int cvy_load_momentum(struct cvy_run *r, const struct cvy_tensors *f);
+int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step); /* momentum, and the step where it is said */
+
+/* ---- cvy_checkpoint.c: a training's weights and state ------------------------------------------------------------------------- */
+
 char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safetensors"; free() */
 
 /* Where a training stands, and with which settings: what the state file's metadata holds. */
@@ -218,12 +266,24 @@ struct cvy_progress {
     uint64_t seed;
     int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
     double loss_sum, correct_sum, seen; /* of the epoch under way */
-    uint32_t data_crc;
+    uint32_t data_crc, weights_crc;     /* of the training images; of the weights file that the state belongs to: set by cvy_save */
 };
-int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p); /* weights and state */
-/* Momentum, and where p is not NULL the metadata too. */
-int cvy_load_state(struct cvy_run *r, const char *path, struct cvy_progress *p, int64_t *step);
-int cvy_load_resume(struct cvy_run *r, const char *weights, struct cvy_progress *p);
+/* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open finds it. */
+int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p);
+/* That a new training may save there: nothing is there, or weights of this network and seed. */
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed);
+
+/* A training to go on with: its state, read and checked, and open for its numbers. */
+struct cvy_resume {
+    struct cvy_tensors state;
+    struct cvy_progress p;
+};
+/* Finishes what a killed program left half renamed. force: the state may be of other weights. cvy_resume_close in any case. */
+int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force);
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights, int force);
+void cvy_resume_close(struct cvy_resume *r);
+/* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's "optimiser". */
+char *cvy_optimiser_text(const struct cvy_train *t);
 
 /* ---- the subcommands ------------------------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,5 @@
-/* cvy_state.c - an instance of the network: its memory, drawing its weights, its checkpoints. A checkpoint is two files:
- * the weights (parameters and running statistics under PyTorch's names, so that they load into a PyTorch module), and
- * beside them the state that training needs to go on (momentum; where it stands, as metadata).
+/* cvy_state.c - an instance of the network: its memory, drawing its weights, its tensors in and out of files (parameters and running
+ * statistics under PyTorch's names, so that they load into a PyTorch module).
  * SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -189,206 +188,133 @@ static int read_tensor(const struct cvy_tensors *f, const char *name, const stru
     return ok;
 }
 
-int cvy_load_weights(struct cvy_run *r, const char *path)
+/* A tensor of the network out of the file; a count that is not there is zero. */
+static int load_tensor(struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensor *t)
+{
+    int64_t n = 0;
+    if (t->role != CVY_BATCHES)
+        return read_tensor(f, t->name, t, base_of(r, t));
+    if (!cvy_read_i64(f, t->name, &n))
+        return 0;
+    if (n < 0) {
+        cvy_error(NULL, "'%s': tensor '%s' counts %" PRId64 " batches", f->path, t->name, n);
+        return 0;
+    }
+    r->net->batches[t->at.offset] = n;
+    return 1;
+}
+
+int cvy_load_weights(struct cvy_run *r, const char *path, int training, int force)
 {
     struct cvy_tensors f, want = {0};
-    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") && cvy_tensors_match(&f, &want);
-    for (int i = 0; i < r->model->ntensor && ok; i++) {
-        const struct cvy_tensor *t = &r->model->tensor[i];
-        int64_t n = 0;
-        if (t->role != CVY_BATCHES) {
-            ok = read_tensor(&f, t->name, t, base_of(r, t));
-            continue;
-        }
-        ok = cvy_read_i64(&f, t->name, &n);
-        if (ok && n < 0) {
-            cvy_error(NULL, "'%s': tensor '%s' counts %" PRId64 " batches", path, t->name, n);
-            ok = 0;
-        }
-        r->net->batches[t->at.offset] = n;
-    }
+    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") && cvy_identity_accept(&f, &want, r->model->identity, training, force);
+    for (int i = 0; i < r->model->ntensor && ok; i++)
+        ok = load_tensor(r, &f, &r->model->tensor[i]);
     cvy_tensors_free(&f);
     cvy_tensors_free(&want);
     return ok;
 }
 
-char *cvy_state_path(const char *weights)
+static size_t op_len(const char *tensor)
 {
-    static const char end[] = ".safetensors";
-    size_t n = strlen(weights), m = strlen(end);
-    if (n > m && strcmp(weights + n - m, end) == 0)
-        n -= m;
-    return cvy_format("%.*s.state%s", (int)n, weights, end);
+    const char *dot = strrchr(tensor, '.');
+    return dot ? (size_t)(dot - tensor) : 0;
 }
 
-/* ---- progress as metadata ---- */
-
-/* One row a field; all are written as text that reads back to the same bits. */
-enum field_kind { FIELD_INT, FIELD_I64, FIELD_U64, FIELD_U32, FIELD_REAL };
-struct field {
-    const char *key;
-    enum field_kind kind;
-    size_t at;
-    double lo, hi;
-};
-#define FIELD(kind, name, lo, hi) {#name, kind, offsetof(struct cvy_progress, name), lo, hi}
-static const struct field fields[] = {
-    FIELD(FIELD_I64, step, 0, 9e15),         FIELD(FIELD_I64, epoch, 0, 2e9),
-    FIELD(FIELD_U64, seed, 0, 0),            FIELD(FIELD_I64, step_in_epoch, 0, 9e15),
-    FIELD(FIELD_REAL, loss_sum, 0, 1e300),   FIELD(FIELD_REAL, correct_sum, 0, 1e15),
-    FIELD(FIELD_REAL, seen, 0, 1e15),        FIELD(FIELD_INT, epochs, 0, 1e9),
-    FIELD(FIELD_INT, batch, 1, 1e9),         FIELD(FIELD_REAL, lr, 0, 1e6),
-    FIELD(FIELD_REAL, momentum, 0, 1),       FIELD(FIELD_REAL, weight_decay, 0, 1e6),
-    FIELD(FIELD_INT, nesterov, 0, 1),        FIELD(FIELD_INT, decay_all, 0, 1),
-    FIELD(FIELD_INT, one_cycle, 0, 1),       FIELD(FIELD_REAL, warmup, 0, 1),
-    FIELD(FIELD_INT, train_images, 0, 2147483647), FIELD(FIELD_INT, test_images, 0, 2147483647),
-    FIELD(FIELD_U32, data_crc, 0, 4294967295.0),
-};
-enum { NFIELDS = sizeof fields / sizeof *fields };
-
-static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p)
+/* Whether all tensors of one op, tensor[from..to) of the network, are in the file, of its shapes and of an op like this one. */
+static int op_is_there(const struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensors *want, int from, int to, const char *same)
 {
-    int ok = 1;
-    for (int i = 0; i < NFIELDS && ok; i++) {
-        const void *v = (const char *)p + fields[i].at;
-        switch (fields[i].kind) {
-        case FIELD_INT: ok = cvy_put_meta(f, fields[i].key, "%d", *(const int *)v); break;
-        case FIELD_I64: ok = cvy_put_meta(f, fields[i].key, "%" PRId64, *(const int64_t *)v); break;
-        case FIELD_U64: ok = cvy_put_meta(f, fields[i].key, "%" PRIu64, *(const uint64_t *)v); break;
-        case FIELD_U32: ok = cvy_put_meta(f, fields[i].key, "%" PRIu32, *(const uint32_t *)v); break;
-        case FIELD_REAL: ok = cvy_put_meta(f, fields[i].key, "%.17g", *(const double *)v); break;
+    int op = same ? cvy_identity_op_of(r->model->identity, r->model->tensor[from].name) : -1;
+    int there = op < 0 || same[op];
+    for (int i = from; i < to && there; i++) {
+        const struct cvy_entry *e = cvy_tensors_find(f, want->entry[i].name);
+        there = e ? cvy_entry_fits(e, &want->entry[i]) : want->entry[i].dtype == CVY_I64;
+    }
+    return there;
+}
+
+static int load_partial(struct cvy_run *r, struct cvy_tensors *f, const struct cvy_tensors *want, const char *same)
+{
+    enum { SHOWN = 6 };
+    int taken = 0, anew = 0, ok = 1;
+    char names[1024] = "";
+    size_t len = 0;
+    cvy_tensors_unwrap(f, want);
+    for (int i = 0, end; i < want->n && ok; i = end) {
+        const char *name = want->entry[i].name;
+        size_t n = op_len(name);
+        for (end = i + 1; end < want->n && op_len(want->entry[end].name) == n && memcmp(want->entry[end].name, name, n) == 0;)
+            end++;
+        if (op_is_there(r, f, want, i, end, same)) {
+            taken++;
+            for (int k = i; k < end && ok; k++)
+                ok = load_tensor(r, f, &r->model->tensor[k]);
+        } else if (anew++ < SHOWN && len < sizeof names) {
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%.*s", len ? ", " : "", (int)(n < 120 ? n : 120), name);
         }
     }
-    return ok;
+    if (ok && !taken)
+        cvy_error(NULL, "'%s' has nothing that this network has, too", f->path);
+    else if (ok)
+        cvy_note("'%s': %d of %d ops with parameters are taken%s%s%s", f->path, taken, taken + anew, anew ? "; drawn anew: " : "", names,
+                 anew > SHOWN ? ", ..." : "");
+    return ok && taken;
 }
 
-static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p)
-{
-    memset(p, 0, sizeof *p);
-    for (int i = 0; i < NFIELDS; i++) {
-        const struct field *field = &fields[i];
-        const char *text = cvy_get_meta(f, field->key);
-        void *to = (char *)p + field->at;
-        char *end = NULL;
-        double v = 0;
-        errno = 0;
-        if (text && field->kind == FIELD_U64)
-            *(uint64_t *)to = strtoull(text, &end, 10);
-        else if (text)
-            v = strtod(text, &end);
-        if (!text || !*text || *end || errno == ERANGE || !isfinite(v) ||
-            (field->kind != FIELD_U64 && (v < field->lo || v > field->hi)) ||
-            (field->kind != FIELD_REAL && field->kind != FIELD_U64 && v != floor(v))) {
-            cvy_error("it is not the state of a training; --init-from W starts a new one from the weights alone",
-                      "'%s': its metadata has no valid '%s'", f->path, field->key);
-            return 0;
-        }
-        switch (field->kind) {
-        case FIELD_INT: *(int *)to = (int)v; break;
-        case FIELD_I64: *(int64_t *)to = (int64_t)v; break;
-        case FIELD_U32: *(uint32_t *)to = (uint32_t)v; break;
-        case FIELD_REAL: *(double *)to = v; break;
-        case FIELD_U64: break;
-        }
-    }
-    return 1;
-}
-
-/* ---- checkpoints ---- */
-
-static int put_scaling(struct cvy_tensors *f, const struct cvy_model *m)
-{
-    char mean[2048] = "", std[2048] = "";
-    size_t a = 0, b = 0;
-    for (int c = 0; c < m->channels && a < sizeof mean - 32 && b < sizeof std - 32; c++) {
-        const char *comma = c ? ", " : "";
-        a += (size_t)snprintf(mean + a, sizeof mean - a, "%s%.9g", comma, m->train.mean ? m->train.mean[c] : 0.0);
-        b += (size_t)snprintf(std + b, sizeof std - b, "%s%.9g", comma, m->train.std ? m->train.std[c] : 1.0);
-    }
-    return cvy_put_meta(f, "mean", "%s", mean) && cvy_put_meta(f, "std", "%s", std);
-}
-
-static int all_finite(const struct cvy_tensors *f)
-{
-    for (int i = 0; i < f->n; i++) {
-        const struct cvy_entry *e = &f->entry[i];
-        for (size_t k = 0; e->dtype == CVY_F32 && k < e->end / sizeof(float); k++) {
-            if (!isfinite(((const float *)e->data)[k])) {
-                cvy_error("a smaller --lr may help", "'%s' holds a number that is not finite: not saved", e->name);
-                return 0;
-            }
-        }
-    }
-    return 1;
-}
-
-int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p)
-{
-    struct cvy_tensors w = {0}, s = {0};
-    struct cvy_out out[2] = {{0}, {0}};
-    char *state = cvy_state_path(path);
-    int ok = state && cvy_put_meta(&w, "format", "pt") && cvy_put_meta(&w, "convoy", "%s", r->model->name) &&
-             put_scaling(&w, r->model) && cvy_put_meta(&w, "epoch", "%" PRId64, p->epoch) &&
-             cvy_put_meta(&w, "step", "%" PRId64, p->step) && cvy_add_weights(&w, r, "") && all_finite(&w) &&
-             cvy_put_meta(&s, "convoy", "%s", r->model->name) && put_progress(&s, p) &&
-             cvy_add_momentum(&s, r, "momentum.") && all_finite(&s);
-    ok = ok && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) && cvy_tensors_write(&w, &out[0]) &&
-         cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
-    cvy_out_drop(&out[0]);
-    cvy_out_drop(&out[1]);
-    cvy_tensors_free(&w);
-    cvy_tensors_free(&s);
-    free(state);
-    return ok;
-}
-
-int cvy_load_state(struct cvy_run *r, const char *path, struct cvy_progress *p, int64_t *step)
+int cvy_load_partial(struct cvy_run *r, const char *path, int force)
 {
     struct cvy_tensors f, want = {0};
-    int ok = cvy_tensors_open(&f, path) && add_params(&want, r, "momentum.", NULL) && cvy_tensors_match(&f, &want);
+    int lines = 0;
+    while (r->model->identity && r->model->identity[lines])
+        lines++;
+    char *same = cvy_alloc((size_t)lines, 1);
+    int ok = same && cvy_tensors_open(&f, path);
+    if (same && ok && cvy_add_weights(&want, r, "")) {
+        enum cvy_likeness like = cvy_identity_ops(&f, r->model->identity, same);
+        ok = like != CVY_UNREADABLE && load_partial(r, &f, &want, like == CVY_SAME && !force ? same : NULL);
+    } else {
+        ok = 0;
+    }
+    if (same)
+        cvy_tensors_free(&f);
+    cvy_tensors_free(&want);
+    free(same);
+    return ok;
+}
+
+int cvy_load_momentum(struct cvy_run *r, const struct cvy_tensors *f)
+{
+    int ok = 1;
     for (int i = 0; i < r->model->ntensor && ok; i++) {
         const struct cvy_tensor *t = &r->model->tensor[i];
         if (!cvy_is_param(t))
             continue;
         char *name = cvy_format("momentum.%s", t->name);
-        ok = name && read_tensor(&f, name, t, r->net->momentum);
+        ok = name && read_tensor(f, name, t, r->net->momentum);
         free(name);
     }
-    if (ok && p)
-        ok = get_progress(&f, p);
-    if (ok && step) {
-        const char *text = cvy_get_meta(&f, "step");
-        char *end;
-        errno = 0;
-        long long v = text ? strtoll(text, &end, 10) : 0;
-        if (text && (!*text || *end || errno || v < 0)) {
-            cvy_error(NULL, "'%s': its metadata holds the step '%.40s'", path, text);
-            ok = 0;
-        }
-        *step = v;
-    }
-    cvy_tensors_free(&f);
+    return ok;
+}
+
+int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f)
+{
+    struct cvy_run none = {.model = m};
+    struct cvy_tensors want = {0};
+    int ok = add_params(&want, &none, "momentum.", NULL) && cvy_tensors_match(f, &want);
     cvy_tensors_free(&want);
     return ok;
 }
 
-int cvy_load_resume(struct cvy_run *r, const char *weights, struct cvy_progress *p)
+int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step)
 {
-    struct cvy_tensors f = {0};
-    char *state = cvy_state_path(weights);
-    int ok = state && cvy_load_state(r, state, p, NULL) && cvy_load_weights(r, weights) && cvy_tensors_open(&f, weights);
-    if (ok) {
-        const char *text = cvy_get_meta(&f, "step");
-        char step[32];
-        snprintf(step, sizeof step, "%" PRId64, p->step);
-        if (!text || strcmp(text, step) != 0) {
-            cvy_error("the weights were replaced, or the machine went down between the two; --init-from W starts a new "
-                      "training from the weights alone",
-                      "'%s' (step %s) and '%s' (step %s) do not belong together", weights, text ? text : "unknown", state, step);
-            ok = 0;
-        }
+    struct cvy_tensors f;
+    int ok = cvy_tensors_open(&f, path) && cvy_match_momentum(r->model, &f) && cvy_load_momentum(r, &f);
+    const char *text = ok ? cvy_get_meta(&f, "step") : NULL;
+    *step = 0;
+    if (text && !cvy_parse_i64(text, 0, INT64_MAX, step)) {
+        cvy_error(NULL, "'%s': its metadata holds the step '%.40s'", path, text);
+        ok = 0;
     }
     cvy_tensors_free(&f);
-    free(state);
     return ok;
 }

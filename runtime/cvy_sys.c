@@ -81,11 +81,15 @@ const char *cvy_plain(const char *s, char *to, size_t room)
     return to;
 }
 
+int cvy_silent;
+
 /* Prints a message's text. Whatever a file put into it reaches the terminal as plain characters. */
 static void say(const char *kind, const char *fmt, va_list args)
 {
     char text[6000], line[6000];
 
+    if (cvy_silent)
+        return;
     close_line();
     fprintf(stderr, "%s: %s: ", cvy_program, kind);
     if (vsnprintf(text, sizeof text, fmt, args) < 0)
@@ -104,7 +108,7 @@ void cvy_error(const char *hint, const char *fmt, ...)
     va_start(args, fmt);
     say("error", fmt, args);
     va_end(args);
-    if (hint)
+    if (hint && !cvy_silent)
         fprintf(stderr, "  hint: %s\n", hint);
 }
 
@@ -113,6 +117,14 @@ void cvy_warn(const char *fmt, ...)
     va_list args;
     va_start(args, fmt);
     say("warning", fmt, args);
+    va_end(args);
+}
+
+void cvy_note(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say("note", fmt, args);
     va_end(args);
 }
 

@@ -9,6 +9,7 @@
 #include "cvy_private.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -23,6 +24,12 @@
 #endif
 
 enum { HEADER_MAX = 64 << 20 }; /* the format's own limit is 100 MB */
+
+static const struct {
+    const char *word;
+    unsigned size;
+} types[] = {[CVY_F32] = {"F32", 4}, [CVY_F64] = {"F64", 8}, [CVY_F16] = {"F16", 2}, [CVY_BF16] = {"BF16", 2},
+             [CVY_I64] = {"I64", 8}, [CVY_I32] = {"I32", 4}, [CVY_OTHER] = {"", 0}};
 
 /* ---- writing ---- */
 
@@ -97,14 +104,16 @@ static int add_meta(struct cvy_tensors *t, char *key, char *value)
 
 int cvy_put_meta(struct cvy_tensors *t, const char *key, const char *fmt, ...)
 {
-    char text[4096];
-    va_list args;
+    va_list args, again;
     va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    if (n < 0 || (size_t)n >= sizeof text)
-        text[sizeof text - 1] = '\0';
-    return add_meta(t, cvy_format("%s", key), cvy_format("%s", text));
+    char *text = n < 0 ? NULL : cvy_alloc((size_t)n + 1, 1);
+    if (text)
+        vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return text ? add_meta(t, cvy_format("%s", key), text) : 0;
 }
 
 const char *cvy_get_meta(const struct cvy_tensors *t, const char *key)
@@ -182,6 +191,30 @@ static int damaged(const struct cvy_tensors *t, const char *fmt, ...)
     return 0;
 }
 
+/* Formats that people hold for it. */
+static int other_format(const struct cvy_tensors *t, const unsigned char *begin)
+{
+    static const char torch[] = "save it as safetensors: safetensors.torch.save_file(torch.load('x.pt', map_location='cpu'), 'x.safetensors')";
+    static const struct {
+        const char *begin;
+        size_t len;
+        const char *what, *hint;
+    } known[] = {
+        {"PK\3\4", 4, "a zip archive, as PyTorch's .pt and .pth are", torch},
+        {"\x80\2", 2, "a pickle, as old .pt and .pth files of PyTorch are", torch},
+        {"\x80\4", 2, "a pickle", torch},
+        {"\x80\5", 2, "a pickle", torch},
+        {"\x89HDF\r\n\x1a\n", 8, "HDF5, as Keras writes it", "save its weights as safetensors, under PyTorch's names and shapes"},
+        {"\x93NUMPY", 6, "a NumPy array", "save the weights as safetensors, under their names"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (memcmp(begin, known[i].begin, known[i].len) == 0) {
+            cvy_error(known[i].hint, "'%s' is no safetensors file but %s", t->path, known[i].what);
+            return 1;
+        }
+    return 0;
+}
+
 static int get_index(const json_t *v, uint64_t *out)
 {
     if (!json_is_integer(v) || json_integer_value(v) < 0)
@@ -194,7 +227,7 @@ static int read_entry(struct cvy_tensors *t, const char *name, const json_t *v, 
 {
     const char *dtype = json_string_value(json_object_get(v, "dtype"));
     const json_t *shape = json_object_get(v, "shape"), *at = json_object_get(v, "data_offsets");
-    uint64_t count = 1, size, dim;
+    uint64_t count = 1, dim;
     if (!json_is_object(v) || json_object_size(v) != 3 || !dtype || !json_is_array(shape) || !json_is_array(at) ||
         json_array_size(at) != 2)
         return damaged(t, "tensor '%.100s' has no dtype, shape and data_offsets", name);
@@ -202,7 +235,8 @@ static int read_entry(struct cvy_tensors *t, const char *name, const json_t *v, 
     if (!e)
         return 0;
     snprintf(e->word, sizeof e->word, "%s", dtype);
-    e->dtype = strcmp(dtype, "F32") == 0 ? CVY_F32 : strcmp(dtype, "I64") == 0 ? CVY_I64 : CVY_OTHER;
+    for (e->dtype = 0; e->dtype < CVY_OTHER && strcmp(dtype, types[e->dtype].word) != 0;)
+        e->dtype++;
     if (!get_index(json_array_get(at, 0), &e->begin) || !get_index(json_array_get(at, 1), &e->end) || e->begin > e->end ||
         e->end > data_bytes)
         return damaged(t, "tensor '%.100s' lies outside of the file", name);
@@ -214,7 +248,7 @@ static int read_entry(struct cvy_tensors *t, const char *name, const json_t *v, 
         e->dim[e->ndim++] = (int64_t)dim;
         count *= dim;
     }
-    size = e->dtype == CVY_F32 ? 4 : 8;
+    const uint64_t size = types[e->dtype].size;
     if (e->dtype != CVY_OTHER && count * size != e->end - e->begin)
         return damaged(t, "tensor '%.100s' has %" PRIu64 " bytes, but its shape says %" PRIu64, name, e->end - e->begin,
                        count * size);
@@ -335,7 +369,9 @@ int cvy_tensors_open(struct cvy_tensors *t, const char *path)
     for (int i = 0; i < 8; i++)
         len |= (uint64_t)size[i] << 8 * i;
     if (len < 2 || len > HEADER_MAX || len > bytes - 8)
-        return regular ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes) : damaged(t, "its header claims %" PRIu64 " bytes", len);
+        return other_format(t, size) ? 0
+               : regular            ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes)
+                                    : damaged(t, "its header claims %" PRIu64 " bytes", len);
     char *text = cvy_alloc((size_t)len, 1);
     if (!text)
         return 0;
@@ -351,7 +387,7 @@ int cvy_tensors_open(struct cvy_tensors *t, const char *path)
     return ok;
 }
 
-static const struct cvy_entry *find(const struct cvy_tensors *t, const char *name)
+const struct cvy_entry *cvy_tensors_find(const struct cvy_tensors *t, const char *name)
 {
     for (int i = 0; i < t->n; i++) {
         if (strcmp(t->entry[i].name, name) == 0)
@@ -363,7 +399,7 @@ static const struct cvy_entry *find(const struct cvy_tensors *t, const char *nam
 static const char *shape_text(const struct cvy_entry *e, char *text, size_t size)
 {
     char word[32];
-    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? cvy_plain(e->word, word, sizeof word) : e->dtype == CVY_I64 ? "I64" : "F32");
+    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? cvy_plain(e->word, word, sizeof word) : types[e->dtype].word);
     for (int i = 0; i < e->ndim && at < size; i++)
         at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? ", " : "", e->dim[i]);
     if (at < size)
@@ -371,45 +407,76 @@ static const char *shape_text(const struct cvy_entry *e, char *text, size_t size
     return text;
 }
 
-int cvy_tensors_match(const struct cvy_tensors *t, const struct cvy_tensors *want)
+int cvy_entry_fits(const struct cvy_entry *e, const struct cvy_entry *want)
+{
+    if (want->dtype == CVY_I64) /* a count, which some writers hold for a list of one */
+        return (e->dtype == CVY_I64 || e->dtype == CVY_I32) && (e->ndim == 0 || (e->ndim == 1 && e->dim[0] == 1));
+    return e->dtype <= CVY_BF16 && e->ndim == want->ndim && memcmp(e->dim, want->dim, (size_t)want->ndim * sizeof *want->dim) == 0;
+}
+
+/* Whether all names begin so; of none: no. */
+static int all_begin(const struct cvy_tensors *t, const char *prefix, size_t len)
+{
+    for (int i = 0; i < t->n; i++)
+        if (strncmp(t->entry[i].name, prefix, len) != 0)
+            return 0;
+    return t->n > 0;
+}
+
+void cvy_tensors_unwrap(struct cvy_tensors *t, const struct cvy_tensors *want)
+{
+    static const char *const wrapper[] = {"module.", "_orig_mod."}; /* of DataParallel; of torch.compile */
+    for (int i = 0; i < 2; i++) {
+        size_t len = strlen(wrapper[i]);
+        if (!all_begin(t, wrapper[i], len) || all_begin(want, wrapper[i], len))
+            continue;
+        for (int k = 0; k < t->n; k++)
+            memmove(t->entry[k].name, t->entry[k].name + len, strlen(t->entry[k].name + len) + 1);
+        cvy_note("'%s': all names begin with '%s', which is taken off", t->path, wrapper[i]);
+        i = -1; /* one may be inside another */
+    }
+}
+
+int cvy_tensors_match(struct cvy_tensors *t, const struct cvy_tensors *want)
 {
     enum { SHOWN = 5 };
-    int missing = 0, unexpected = 0, unlike = 0;
+    int missing = 0, unexpected = 0, unlike = 0, uncounted = 0;
     char text[4096] = "", a[128], b[128], name[128];
     size_t len = 0;
+    cvy_tensors_unwrap(t, want);
     for (int i = 0; i < want->n; i++) {
-        const struct cvy_entry *w = &want->entry[i], *e = find(t, w->name);
-        const char *line = NULL;
-        if (!e && missing++ < SHOWN)
-            line = "missing";
-        else if (e && (e->dtype != w->dtype || e->ndim != w->ndim ||
-                       memcmp(e->dim, w->dim, (size_t)w->ndim * sizeof *w->dim) != 0) &&
-                 unlike++ < SHOWN)
-            line = "unlike";
-        if (line && len < sizeof text)
+        const struct cvy_entry *w = &want->entry[i], *e = cvy_tensors_find(t, w->name);
+        int shown = 0;
+        if (!e && w->dtype == CVY_I64)
+            uncounted++;
+        else if (!e)
+            shown = missing++ < SHOWN;
+        else if (!cvy_entry_fits(e, w))
+            shown = unlike++ < SHOWN;
+        if (shown && len < sizeof text)
             len += (size_t)(e ? snprintf(text + len, sizeof text - len, "\n  '%.100s' is %s; the network has %s", w->name,
                                          shape_text(e, a, sizeof a), shape_text(w, b, sizeof b))
                               : snprintf(text + len, sizeof text - len, "\n  missing: '%.100s'", w->name));
     }
     for (int i = 0; i < t->n; i++) {
-        if (!find(want, t->entry[i].name) && unexpected++ < SHOWN && len < sizeof text)
+        if (!cvy_tensors_find(want, t->entry[i].name) && unexpected++ < SHOWN && len < sizeof text)
             len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%s'", cvy_plain(t->entry[i].name, name, sizeof name));
     }
-    if (!missing && !unexpected && !unlike)
+    if (!missing && !unexpected && !unlike) {
+        if (uncounted)
+            cvy_note("'%s' has no num_batches_tracked: counted as zero", t->path);
         return 1;
+    }
     const char *of = cvy_get_meta(t, "convoy");
     char *hint = of ? cvy_format("the file's own word on it: a checkpoint of '%s'", cvy_plain(of, name, sizeof name)) : NULL;
-    cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape):%s", t->path, missing,
+    cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape or type):%s", t->path, missing,
               unexpected, unlike, text);
     free(hint);
     return 0;
 }
 
-static int read_data(const struct cvy_tensors *t, const char *name, void *out, size_t bytes)
+static int read_data(const struct cvy_tensors *t, const struct cvy_entry *e, void *out, size_t bytes)
 {
-    const struct cvy_entry *e = find(t, name);
-    if (!e || e->end - e->begin != bytes)
-        return damaged(t, "tensor '%.100s' is missing or of another size", name);
     if (t->kept) {
         memcpy(out, t->kept + e->begin, bytes);
         return 1;
@@ -423,22 +490,74 @@ static int read_data(const struct cvy_tensors *t, const char *name, void *out, s
     return 1;
 }
 
+static float from_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* Of binary16: a float of 5 bits of exponent and 10 of mantissa. */
+static float from_half(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h >> 15) << 31, exponent = h >> 10 & 31, mantissa = h & 1023;
+    if (exponent == 31)
+        return from_bits(sign | 0x7f800000u | mantissa << 13);
+    if (exponent)
+        return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+    const float small = (float)mantissa * 0x1p-24f; /* a number without its leading one, exact */
+    return sign ? -small : small;
+}
+
+static void to_floats(enum cvy_dtype type, const void *from, float *out, size_t n)
+{
+    const uint16_t *half = from;
+    const double *wide = from;
+    for (size_t i = 0; i < n; i++)
+        out[i] = type == CVY_F16   ? from_half(half[i])
+                 : type == CVY_BF16 ? from_bits((uint32_t)half[i] << 16)
+                 : fabs(wide[i]) > FLT_MAX ? INFINITY
+                                           : (float)wide[i];
+}
+
 int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size_t n)
 {
-    if (!read_data(t, name, out, n * sizeof *out))
+    const struct cvy_entry *e = cvy_tensors_find(t, name);
+    if (!e || e->dtype > CVY_BF16 || n > SIZE_MAX / 8 || e->end - e->begin != n * types[e->dtype].size)
+        return damaged(t, "tensor '%.100s' is missing or of another size", name);
+    const size_t bytes = n * types[e->dtype].size;
+    void *raw = e->dtype == CVY_F32 ? NULL : cvy_alloc(bytes, 1);
+    if (e->dtype != CVY_F32 && !raw)
         return 0;
-    for (size_t i = 0; i < n; i++) {
+    int ok = read_data(t, e, raw ? raw : (void *)out, bytes);
+    if (ok && raw)
+        to_floats(e->dtype, raw, out, n);
+    free(raw);
+    for (size_t i = 0; ok && i < n; i++) {
         if (!isfinite(out[i])) {
-            cvy_error(NULL, "'%s': tensor '%s' holds a number that is not finite (element %zu)", t->path, name, i);
-            return 0;
+            cvy_error(NULL, "'%s': tensor '%s' holds a number that is not finite%s (element %zu)", t->path, name,
+                      e->dtype == CVY_F64 ? ", or too large for float32" : "", i);
+            ok = 0;
         }
     }
-    return 1;
+    return ok;
 }
 
 int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out)
 {
-    return read_data(t, name, out, sizeof *out);
+    const struct cvy_entry *e = cvy_tensors_find(t, name);
+    int32_t narrow = 0;
+    *out = 0;
+    if (!e)
+        return 1;
+    if ((e->dtype != CVY_I64 && e->dtype != CVY_I32) || e->end - e->begin != types[e->dtype].size)
+        return damaged(t, "tensor '%.100s' is no whole number", name);
+    if (e->dtype == CVY_I64)
+        return read_data(t, e, out, sizeof *out);
+    if (!read_data(t, e, &narrow, sizeof narrow))
+        return 0;
+    *out = narrow;
+    return 1;
 }
 
 void cvy_tensors_free(struct cvy_tensors *t)

@@ -49,11 +49,12 @@ static int run_step(struct cvy_run *r, const float *x, const int *labels, int n,
 int cvy_trace(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
-    int threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0, room = 1;
+    int force = 0, threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0, room = 1;
     double lr = 0.1, momentum = 0, weight_decay = 0;
     uint64_t seed = m->train.seed, step_number = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint", 0},
+        {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
         {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: momentum, step (default: momentum zero, step 0)", 0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
         {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0, "n whole numbers", 0},
@@ -101,8 +102,8 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
         cvy_error(NULL, "'%s' holds %d images, and --batch has room for %d", input, n, room);
         ok = 0;
     }
-    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights) &&
-         (!state || cvy_load_state(&r, state, NULL, &state_step));
+    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights, 0, force) &&
+         (!state || cvy_load_state(&r, state, &state_step));
     if (ok) {
         memset(&step, 0, sizeof step);
         step.lr = (float)lr;

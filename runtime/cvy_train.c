@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- signals: finish the step, save, go ---- */
@@ -64,9 +65,10 @@ struct train {
     struct cvy_progress p;
     struct cvy_run run;
     struct cvy_data train_set, test_set;
+    struct cvy_resume old; /* of --resume */
     const char *data, *schedule, *log_path, *save, *init_from;
     char *default_save;
-    int threads, resume, quiet, no_save, no_eval;
+    int threads, resume, quiet, no_save, no_eval, force, init_partial;
     uint64_t limit; /* steps in all; 0: no limit */
     int64_t steps;  /* an epoch */
     FILE *log;
@@ -113,11 +115,12 @@ static void clear_progress(void)
     cvy_line_open = 0;
 }
 
-/* One JSON object a line, flushed, so that a reader may follow. Takes `object`. */
-static void log_line(struct train *t, json_t *object)
+/* One JSON object a line, flushed, so that a reader may follow. Takes `object`; `more`: members as text, or "". */
+static void log_line(struct train *t, json_t *object, const char *more)
 {
     char *text = t->log && object ? cvy_json_text(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
-    if (t->log && !t->log_failed && (!text || fprintf(t->log, "%s\n", text) < 0 || fflush(t->log) != 0)) {
+    size_t len = text ? strlen(text) - 1 : 0; /* without the brace at its end */
+    if (t->log && !t->log_failed && (!text || fprintf(t->log, "%.*s%s}\n", (int)len, text, more) < 0 || fflush(t->log) != 0)) {
         cvy_error("training goes on without it", "cannot write '%s': %s", t->log_path, text ? strerror(errno) : "out of memory");
         t->log_failed = 1;
     }
@@ -134,20 +137,21 @@ static void log_start(struct train *t)
                           "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
                           t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
                           t->test_set.n, "first_step", (json_int_t)p->step);
-    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:I, s:i}", "epochs", p->epochs, "batch", p->batch, "lr",
+    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "lr",
                           p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov", p->nesterov, "decay_all",
-                          p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "seed",
-                          (json_int_t)p->seed, "threads", t->threads);
+                          p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads",
+                          t->threads);
+    char seed[64];
+    snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
     if (o && s)
         json_object_update(o, s);
     json_decref(s);
-    log_line(t, o);
+    log_line(t, o, seed);
 }
 
-/* Says how the epoch went. loss and accuracy of the test set are below zero where it was not evaluated. */
-static void report_epoch(struct train *t, double rate, double seconds, double test_loss, double test_accuracy)
+/* Says how the epoch went, p being as it was before the epoch was counted. loss and accuracy of the test set are below zero where it was not evaluated. */
+static void report_epoch(struct train *t, const struct cvy_progress *p, double rate, double seconds, double test_loss, double test_accuracy)
 {
-    const struct cvy_progress *p = &t->p;
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
     if (!t->quiet) {
@@ -166,20 +170,36 @@ static void report_epoch(struct train *t, double rate, double seconds, double te
         json_object_set_new(o, "test_loss", isfinite(test_loss) ? json_real(test_loss) : json_null());
         json_object_set_new(o, "test_accuracy", json_real(test_accuracy));
     }
-    log_line(t, o);
+    log_line(t, o, "");
 }
 
 /* ---- the loop ---- */
+
+/* Removes temporaries that earlier saves left. */
+static void clean(const struct train *t)
+{
+    char *state = cvy_state_path(t->save);
+    cvy_out_clean(t->save);
+    if (state)
+        cvy_out_clean(state);
+    free(state);
+}
 
 /* A failed save does not end the training: the disk may have room at the next one. */
 static void save(struct train *t)
 {
     if (t->no_save)
         return;
+    const int failed_before = t->save_failed;
     t->save_failed = !cvy_save(&t->run, t->save, &t->p);
     if (t->save_failed)
-        cvy_warn("the checkpoint of step %" PRId64 " was not written; an earlier one stays", t->p.step);
+        cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
+    else if (failed_before)
+        clean(t);
 }
+
+/* A loss so many times that of guessing comes back no more: training on would only spend time. */
+#define DIVERGED 1e6
 
 /* The rest of the epoch under way. 1: done; 0: stopped by a signal or the limit; -1: an error. */
 static int train_epoch(struct train *t)
@@ -193,6 +213,7 @@ static int train_epoch(struct train *t)
     if (!loader)
         return -1;
     double begin = cvy_seconds(), images = 0;
+    const double guessing = log(m->classes > 2 ? m->classes : 2); /* the loss where all classes are equally likely */
     int result = 1;
     while (result == 1 && (b = cvy_loader_next(loader)) != NULL) {
         struct cvy_step step;
@@ -206,10 +227,12 @@ static int train_epoch(struct train *t)
         step.seed = p->seed;
         step.step = (uint64_t)p->step;
         double loss = m->forward(t->run.net, b->x, b->label, b->n, &step, &correct);
-        if (!isfinite(loss)) {
+        if (!isfinite(loss) || loss > DIVERGED * guessing) {
+            char said[96];
+            snprintf(said, sizeof said, "%.3g, where guessing has %.3g", loss, guessing);
             cvy_error("a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched",
                       "the loss is %s at epoch %" PRId64 ", step %" PRId64 " (learning rate %g): training stops",
-                      isnan(loss) ? "not a number" : "infinite", p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
+                      isnan(loss) ? "not a number" : isinf(loss) ? "infinite" : said, p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
             result = -1;
             break;
         }
@@ -230,7 +253,7 @@ static int train_epoch(struct train *t)
     return result;
 }
 
-/* After an epoch's last step: evaluate, report, save. */
+/* After an epoch's last step: evaluate, save, report. It saves first: a reader of what is reported may be gone, and end the program. */
 static int finish_epoch(struct train *t, double begin)
 {
     struct cvy_progress *p = &t->p;
@@ -238,11 +261,13 @@ static int finish_epoch(struct train *t, double begin)
     double rate = cvy_rate(p->one_cycle, p->lr, p->warmup, p->step - 1, (int64_t)p->epochs * t->steps);
     if (!t->no_eval && !cvy_evaluate(&t->run, &t->test_set, &loss, &accuracy))
         return 0;
-    report_epoch(t, rate, cvy_seconds() - begin, loss, accuracy);
+    const double seconds = cvy_seconds() - begin;
+    const struct cvy_progress done = *p;
     p->epoch++;
     p->step_in_epoch = 0;
     p->loss_sum = p->correct_sum = p->seen = 0;
     save(t);
+    report_epoch(t, &done, rate, seconds, loss, accuracy);
     return 1;
 }
 
@@ -290,12 +315,49 @@ static void usage(struct train *t, const struct cvy_option *option)
            t->model->name, t->model->name, t->save);
 }
 
+/* What --resume cannot change may be given all the same, if it is what it was. */
+static int same_as_before(const struct cvy_option *option, const char *name, int now, int before)
+{
+    if (!cvy_option_given(option, name) || now == before)
+        return 1;
+    cvy_error("leave it out, or start a new training with --init-from", "%s %d: the training to resume has %d", name, now, before);
+    return 0;
+}
+
+/* The spec's optimiser may not have changed behind the training's back. */
+static int same_optimiser(const struct train *t, const struct cvy_option *option)
+{
+    static const char *const its[] = {"--momentum", "--nesterov", "--no-nesterov", "--weight-decay", "--decay-all"};
+    const char *before = cvy_get_meta(&t->old.state, "optimiser");
+    char *now = cvy_optimiser_text(&t->model->train);
+    int same = now && before && strcmp(now, before) == 0;
+    for (size_t i = 0; i < sizeof its / sizeof *its; i++)
+        same |= cvy_option_given(option, its[i]);
+    if (now && !same && t->force)
+        cvy_warn("the spec's optimiser was %s when the training began and is %s now: the training keeps its own", before ? before : "not said", now);
+    else if (now && !same)
+        cvy_error("--momentum and so on give it anew; --force goes on as the training began",
+                  "the spec's optimiser was %s when the training began and is %s now", before ? before : "not said", now);
+    same = now && (same || t->force);
+    free(now);
+    return same;
+}
+
 /* Settings of a resumed training are those that it was started with, unless they are given anew. */
 static int merge_resumed(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress old, *p = &t->p;
-    if (!cvy_load_resume(&t->run, t->save, &old))
+    if (!cvy_resume_open(&t->old, t->model, t->save, t->force))
         return 0;
+    old = t->old.p;
+    if (!same_as_before(option, "--batch", p->batch, old.batch) || !same_as_before(option, "--train-images", p->train_images, old.train_images) ||
+        !same_optimiser(t, option))
+        return 0;
+    if (cvy_option_given(option, "--seed") && p->seed != old.seed) {
+        cvy_error("leave it out, or start a new training with --init-from", "--seed %" PRIu64 ": the training to resume has %" PRIu64, p->seed,
+                  old.seed);
+        return 0;
+    }
 #define KEEP(name, field)                                                                                                     \
     if (cvy_option_given(option, name))                                                                                       \
     old.field = p->field
@@ -308,51 +370,29 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
     KEEP("--decay-all", decay_all);
     KEEP("--schedule", one_cycle);
     KEEP("--warmup", warmup);
+    KEEP("--test-images", test_images);
 #undef KEEP
     *p = old;
     return 1;
 }
 
-/* The settings that --resume cannot change are read before memory for the batch is laid out. */
-static int peek_resumed(struct train *t, const struct cvy_option *option)
+/* A program that was killed may have left half a line at the log's end: it is cut off. */
+static int cut_torn_line(const char *path)
 {
-    struct cvy_tensors f;
-    char *state = cvy_state_path(t->save);
-    int ok = 0;
-    if (state && access(state, F_OK) != 0) {
-        cvy_error("a training that was saved leaves it beside its weights; --save W names them", "nothing to resume: no '%s'", state);
-    } else if (state && cvy_tensors_open(&f, state)) {
-        const char *keys[][2] = {{"--batch", "batch"}, {"--seed", "seed"}, {"--train-images", "train_images"}, {"--test-images", "test_images"}};
-        ok = 1;
-        for (int i = 0; i < 4 && ok; i++) {
-            const char *text = cvy_get_meta(&f, keys[i][1]);
-            unsigned long long v = text ? strtoull(text, NULL, 10) : 0;
-            unsigned long long now = i == 0   ? (unsigned long long)t->p.batch
-                                     : i == 1 ? t->p.seed
-                                     : i == 2 ? (unsigned long long)t->p.train_images
-                                              : (unsigned long long)t->p.test_images;
-            if (!text || (i != 1 && v > INT32_MAX) || (i == 0 && v == 0)) {
-                cvy_error(NULL, "'%s': its metadata has no valid '%s'", state, keys[i][1]);
-                ok = 0;
-            } else if (i < 3 && cvy_option_given(option, keys[i][0]) && v != now) {
-                cvy_error("leave it out, or start a new training with --init-from", "%s %llu: the training to resume has %llu",
-                          keys[i][0], now, v);
-                ok = 0;
-            } else if (i == 0) {
-                t->p.batch = (int)v;
-            } else if (i == 1) {
-                t->p.seed = v;
-            } else if (i == 2) {
-                t->p.train_images = (int)v;
-            } else if (!cvy_option_given(option, keys[i][0])) {
-                t->p.test_images = (int)v;
-            }
-        }
-        cvy_tensors_free(&f);
-    } else if (state) {
-        cvy_tensors_free(&f);
-    }
-    free(state);
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return 1;
+    FILE *f = fopen(path, "r+b");
+    off_t whole = 0, at = 0;
+    int c, ok = f != NULL;
+    while (ok && (c = getc(f)) != EOF)
+        if (at++, c == '\n')
+            whole = at;
+    ok = ok && !ferror(f) && (whole == at || ftruncate(fileno(f), whole) == 0);
+    if (!ok)
+        cvy_error(NULL, "cannot write '%s': %s", path, strerror(errno));
+    if (f)
+        fclose(f);
     return ok;
 }
 
@@ -360,6 +400,8 @@ static int open_log(struct train *t)
 {
     if (!t->log_path)
         return 1;
+    if (t->resume && !cut_torn_line(t->log_path))
+        return 0;
     t->log = fopen(t->log_path, t->resume ? "ab" : "wb");
     if (!t->log)
         cvy_error(NULL, "cannot write '%s': %s", t->log_path, strerror(errno));
@@ -387,7 +429,9 @@ static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
-    if (t->resume && !peek_resumed(t, option))
+    if (t->resume && !merge_resumed(t, option))
+        return 0;
+    if (!t->resume && !t->no_save && !t->force && !cvy_may_save(m, t->save, p->seed))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch, m->min_batch);
@@ -408,22 +452,27 @@ static int prepare(struct train *t, const struct cvy_option *option)
     t->threads = t->run.net->threads; /* it may use fewer than it is offered */
     uint32_t crc = cvy_data_crc(&t->train_set);
     if (t->resume) {
-        if (!merge_resumed(t, option))
+        if (!cvy_resume_load(&t->run, &t->old, t->save, t->force))
             return 0;
-        if (p->data_crc != crc) {
-            cvy_error("give the same --data, or start a new training with --init-from",
+        if (p->data_crc != crc && t->force) {
+            cvy_warn("the training to resume had other training images than these (%s)", t->train_set.what);
+            p->data_crc = crc;
+        } else if (p->data_crc != crc) {
+            cvy_error("give the same --data, or start a new training with --init-from; --force goes on with these",
                       "the training to resume had other training images than these (%s)", t->train_set.what);
             return 0;
         }
-        if (p->step_in_epoch > t->steps || p->step != p->epoch * t->steps + p->step_in_epoch) {
-            cvy_error(NULL, "the state to resume is damaged: step %" PRId64 " is not in epoch %" PRId64, p->step, p->epoch + 1);
+        if (p->step_in_epoch >= t->steps || p->step != p->epoch * t->steps + p->step_in_epoch) {
+            cvy_error(NULL, "step %" PRId64 " of the training to resume is not in epoch %" PRId64 ": an epoch has %" PRId64 " steps here", p->step,
+                      p->epoch + 1, t->steps);
             return 0;
         }
     } else {
         p->data_crc = crc;
-        if (!t->init_from)
+        if (!t->init_from || t->init_partial)
             cvy_draw_weights(&t->run, p->seed);
-        else if (!cvy_load_weights(&t->run, t->init_from))
+        if (t->init_from && !(t->init_partial ? cvy_load_partial(&t->run, t->init_from, t->force)
+                                              : cvy_load_weights(&t->run, t->init_from, 0, t->force)))
             return 0;
     }
     return open_log(t);
@@ -489,7 +538,9 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
         {CVY_TEXT, "--save", "W", &t.save, 0, 0, "checkpoint; its state lies beside it", 0},
         {CVY_FLAG, "--no-save", NULL, &t.no_save, 0, 0, "no checkpoint", 0},
         {CVY_FLAG, "--resume", NULL, &t.resume, 0, 0, "go on from the checkpoint, with its settings", 0},
-        {CVY_TEXT, "--init-from", "W", &t.init_from, 0, 0, "begin with these weights", 0},
+        {CVY_TEXT, "--init-from", "W", &t.init_from, 0, 0, "begin with these weights, of the same network ...", 0},
+        {CVY_FLAG, "--init-partial", NULL, &t.init_partial, 0, 0, "... or of another: what it has as this one; the rest is drawn", 0},
+        {CVY_FLAG, "--force", NULL, &t.force, 0, 0, "take weights of another network; write over another training's", 0},
         {CVY_TEXT, "--log", "FILE", &t.log_path, 0, 0, "JSON, a line an epoch (--resume appends)", 0},
         {CVY_FLAG, "--no-eval", NULL, &t.no_eval, 0, 0, "no evaluation after an epoch", 0},
         {CVY_FLAG, "--quiet", NULL, &t.quiet, 0, 0, "print errors only", 0},
@@ -506,6 +557,10 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
     }
     if (ok && t.resume && t.init_from) {
         cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
+        ok = 0;
+    }
+    if (ok && t.init_partial && !t.init_from) {
+        cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
         ok = 0;
     }
     if (ok && t.resume && t.no_save) {
@@ -534,6 +589,7 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
         status = status ? status : 1;
     }
     cvy_run_close(&t.run);
+    cvy_resume_close(&t.old);
     cvy_data_free(&t.train_set);
     cvy_data_free(&t.test_set);
     free(t.default_save);

@@ -171,6 +171,15 @@ static void infer(struct cvy_net *net, const float *x, float *y, int n)
 
 static const float mean[1] = {0.3f}, std[1] = {0.25f};
 
+/* as a network of such layers would say it */
+static const char *identity[] = {
+    "input | input(mean=0.3, std=0.25)",
+    "bn | bn(eps=1e-05) | input | bn.running_mean bn.running_var bn.num_batches_tracked | momentum=0.1",
+    "fc | linear(10) | input | fc.weight fc.bias",
+    "loss | loss | fc",
+    NULL,
+};
+
 struct cvy_model fake_model = {
     .name = "fake",
     .order = "linear",
@@ -197,6 +206,7 @@ struct cvy_model fake_model = {
     .trace_floats = trace_floats,
     .fold = fold,
     .infer = infer,
+    .identity = identity,
 };
 
 /* ---- bench: the step in two kernels, inference in one ---- */

@@ -18,7 +18,15 @@ void fails(const char *words, int status, const char *text);
 void same_files(const char *a, const char *b);
 int files_here(void);
 double accuracy(const char *words); /* of `eval --json` */
-void add_file_cases(Suite *suite);  /* test_runtime_files.c */
+void add_file_cases(Suite *suite);     /* test_runtime_files.c */
+void add_identity_cases(Suite *suite); /* test_runtime_identity.c */
+
+/* test_runtime_files.c: a checkpoint of 16 steps, fake.safetensors, and its bytes */
+extern char good[1 << 16];
+extern size_t good_bytes;
+void make_good(void);
+/* A safetensors file of a header's text and `bytes` of zeros. */
+void write_tensors(const char *path, const char *header, size_t bytes);
 
 #define RUNS(words)                                                                                                           \
     do {                                                                                                                      \

@@ -187,7 +187,7 @@ START_TEST(same_bytes_for_any_threads_and_runs)
     ck_assert_str_eq(out_text, "");
     same_files("a.safetensors", "b.safetensors");
     same_files("a.state.safetensors", "b.state.safetensors");
-    RUNS("train --epochs 1 --train-images 500 --test-images 100 --seed 2 --save b.safetensors");
+    RUNS("train --epochs 1 --train-images 500 --test-images 100 --seed 2 --save b.safetensors --force");
     static char x[1 << 16], y[1 << 16];
     size_t n = slurp("a.safetensors", x, sizeof x);
     ck_assert(n != slurp("b.safetensors", y, sizeof y) || memcmp(x, y, n) != 0);
@@ -242,13 +242,13 @@ START_TEST(resume_refuses)
           "  hint: leave it out, or start a new training with --init-from\n");
     fails("train --resume --data shapes:2", 1,
           "fake: error: the training to resume had other training images than these (synthetic figures (seed 2))\n"
-          "  hint: give the same --data, or start a new training with --init-from\n");
+          "  hint: give the same --data, or start a new training with --init-from; --force goes on with these\n");
     RUNS("train --limit 10 --save other.safetensors" SHORT);
     ck_assert_int_eq(rename("other.safetensors", "fake.safetensors"), 0);
     fails("train --resume", 1,
-          "fake: error: 'fake.safetensors' (step 10) and 'fake.state.safetensors' (step 20) do not belong together\n"
-          "  hint: the weights were replaced, or the machine went down between the two; --init-from W starts a new training from "
-          "the weights alone\n");
+          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of weights with another "
+          "checksum\n  hint: were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two "
+          "together\n");
     RUNS("train --limit 20" SHORT);
     fake_model.train.data = "idx";
     fails("train --resume", 1,
@@ -283,7 +283,7 @@ START_TEST(full_disk_keeps_the_old_checkpoint)
     ck_assert_int_eq(run("train --resume"), 1);
     ck_assert_ptr_nonnull(strstr(err_text, "fake: error: cannot write '"));
     ck_assert_ptr_nonnull(strstr(err_text, "fake.safetensors': File too large\n  hint: what stood there before is untouched\n"
-                                           "fake: warning: the checkpoint of step 32 was not written; an earlier one stays\n"));
+                                           "fake: warning: the checkpoint of step 32 was not written; --resume goes on from an earlier one\n"));
     same_files("old.safetensors", "fake.safetensors");
     same_files("old.state.safetensors", "fake.state.safetensors");
     ck_assert_int_eq(files_here(), before); /* no temporaries left */
@@ -408,6 +408,7 @@ int main(void)
         suite_add_tcase(suite, c);
     }
     add_file_cases(suite);
+    add_identity_cases(suite);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

@@ -1,0 +1,321 @@
+/* cvy_checkpoint.c - checkpoints of a training: the weights, and beside them the state that it needs to go on (momentum; where it
+ * stands, as metadata). The state holds a checksum of its weights, so that only what was saved together is taken together.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+char *cvy_state_path(const char *weights)
+{
+    static const char end[] = ".safetensors";
+    size_t n = strlen(weights), m = strlen(end);
+    if (n > m && strcmp(weights + n - m, end) == 0)
+        n -= m;
+    return cvy_format("%.*s.state%s", (int)n, weights, end);
+}
+
+/* ---- progress as metadata ---- */
+
+/* One row a field; all are written as text that reads back to the same bits. */
+enum field_kind { FIELD_INT, FIELD_I64, FIELD_U64, FIELD_U32, FIELD_REAL };
+struct field {
+    const char *key;
+    enum field_kind kind;
+    size_t at;
+    double lo, hi;
+};
+#define FIELD(kind, name, lo, hi) {#name, kind, offsetof(struct cvy_progress, name), lo, hi}
+static const struct field fields[] = {
+    FIELD(FIELD_I64, step, 0, 9e15),         FIELD(FIELD_I64, epoch, 0, 2e9),
+    FIELD(FIELD_U64, seed, 0, 0),            FIELD(FIELD_I64, step_in_epoch, 0, 9e15),
+    FIELD(FIELD_REAL, loss_sum, 0, 1e300),   FIELD(FIELD_REAL, correct_sum, 0, 1e15),
+    FIELD(FIELD_REAL, seen, 0, 1e15),        FIELD(FIELD_INT, epochs, 0, 1e9),
+    FIELD(FIELD_INT, batch, 1, 1e9),         FIELD(FIELD_REAL, lr, 0, 1e6),
+    FIELD(FIELD_REAL, momentum, 0, 1),       FIELD(FIELD_REAL, weight_decay, 0, 1e6),
+    FIELD(FIELD_INT, nesterov, 0, 1),        FIELD(FIELD_INT, decay_all, 0, 1),
+    FIELD(FIELD_INT, one_cycle, 0, 1),       FIELD(FIELD_REAL, warmup, 0, 1),
+    FIELD(FIELD_INT, train_images, 0, 2147483647), FIELD(FIELD_INT, test_images, 0, 2147483647),
+    FIELD(FIELD_U32, data_crc, 0, 4294967295.0),  FIELD(FIELD_U32, weights_crc, 0, 4294967295.0),
+};
+enum { NFIELDS = sizeof fields / sizeof *fields };
+
+static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p)
+{
+    int ok = 1;
+    for (int i = 0; i < NFIELDS && ok; i++) {
+        const void *v = (const char *)p + fields[i].at;
+        switch (fields[i].kind) {
+        case FIELD_INT: ok = cvy_put_meta(f, fields[i].key, "%d", *(const int *)v); break;
+        case FIELD_I64: ok = cvy_put_meta(f, fields[i].key, "%" PRId64, *(const int64_t *)v); break;
+        case FIELD_U64: ok = cvy_put_meta(f, fields[i].key, "%" PRIu64, *(const uint64_t *)v); break;
+        case FIELD_U32: ok = cvy_put_meta(f, fields[i].key, "%" PRIu32, *(const uint32_t *)v); break;
+        case FIELD_REAL: ok = cvy_put_meta(f, fields[i].key, "%.17g", *(const double *)v); break;
+        }
+    }
+    return ok;
+}
+
+static int get_field(const struct field *field, const char *text, void *to)
+{
+    const int64_t lo = (int64_t)field->lo, hi = (int64_t)field->hi;
+    int64_t v = 0;
+    if (field->kind == FIELD_REAL)
+        return cvy_parse_real(text, field->lo, field->hi, to);
+    if (field->kind == FIELD_U64)
+        return cvy_parse_u64(text, 0, UINT64_MAX, to);
+    if (!cvy_parse_i64(text, lo, hi, &v))
+        return 0;
+    if (field->kind == FIELD_I64)
+        *(int64_t *)to = v;
+    else if (field->kind == FIELD_U32)
+        *(uint32_t *)to = (uint32_t)v;
+    else
+        *(int *)to = (int)v;
+    return 1;
+}
+
+static const char no_state[] = "it is not the state of a training; --init-from W starts a new one from the weights alone";
+
+static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p)
+{
+    memset(p, 0, sizeof *p);
+    for (int i = 0; i < NFIELDS; i++) {
+        const char *text = cvy_get_meta(f, fields[i].key);
+        if (!text || !get_field(&fields[i], text, (char *)p + fields[i].at)) {
+            cvy_error(no_state, "'%s': its metadata has no valid '%s'", f->path, fields[i].key);
+            return 0;
+        }
+    }
+    /* sums of the epoch under way, of the images of its steps */
+    if ((p->seen > 0) != (p->step_in_epoch > 0) || p->correct_sum > p->seen || p->seen > (double)p->step_in_epoch * p->batch ||
+        (p->seen == 0 && p->loss_sum > 0)) {
+        cvy_error(no_state, "'%s': its metadata says %.17g images in %" PRId64 " steps of %d", f->path, p->seen, p->step_in_epoch, p->batch);
+        return 0;
+    }
+    return 1;
+}
+
+/* ---- checkpoints ---- */
+
+/* A number for each channel: "0.5, 0.25". */
+static int put_channels(struct cvy_tensors *f, const char *key, const float *v, int n, double otherwise)
+{
+    enum { WIDTH = 20 }; /* "-1.23456789e-38, " */
+    char *text = cvy_alloc((size_t)n + 1, WIDTH);
+    size_t at = 0;
+    for (int c = 0; text && c < n; c++)
+        at += (size_t)snprintf(text + at, WIDTH, "%s%.9g", c ? ", " : "", v ? (double)v[c] : otherwise);
+    int ok = text && cvy_put_meta(f, key, "%s", text);
+    free(text);
+    return ok;
+}
+
+char *cvy_optimiser_text(const struct cvy_train *t)
+{
+    return cvy_format("sgd(momentum=%.9g, nesterov=%d, weight_decay=%.9g, decay_all=%d)", t->momentum, t->nesterov, t->weight_decay, t->decay_all);
+}
+
+static int all_finite(const struct cvy_tensors *f)
+{
+    for (int i = 0; i < f->n; i++) {
+        const struct cvy_entry *e = &f->entry[i];
+        for (size_t k = 0; e->dtype == CVY_F32 && k < e->end / sizeof(float); k++) {
+            if (!isfinite(((const float *)e->data)[k])) {
+                cvy_error("a smaller --lr may help", "'%s' holds a number that is not finite: not saved", e->name);
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+/* Of all bytes of a file. */
+static int file_crc(const char *path, uint32_t *crc)
+{
+    enum { PART = 1 << 16 };
+    unsigned char *part = cvy_alloc(1, PART);
+    uLong sum = crc32(0, NULL, 0);
+    int64_t n = -1;
+    int fd = part ? cvy_open_typed(path) : -1;
+    while (fd >= 0 && (n = cvy_fd_read(fd, part, PART)) > 0)
+        sum = crc32(sum, part, (uInt)n);
+    if (part && n < 0)
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    free(part);
+    *crc = (uint32_t)sum;
+    return n == 0;
+}
+
+static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, const struct cvy_progress *p)
+{
+    const struct cvy_model *m = r->model;
+    return cvy_put_meta(w, "format", "pt") && cvy_put_meta(w, "convoy", "%s", m->name) &&
+           put_channels(w, "mean", m->train.mean, m->channels, 0.0) && put_channels(w, "std", m->train.std, m->channels, 1.0) &&
+           cvy_put_meta(w, "epoch", "%" PRId64, p->epoch) && cvy_put_meta(w, "step", "%" PRId64, p->step) &&
+           cvy_put_meta(w, "seed", "%" PRIu64, p->seed) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
+}
+
+static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p)
+{
+    char *optimiser = cvy_optimiser_text(&r->model->train);
+    int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) && cvy_put_meta(s, "optimiser", "%s", optimiser) &&
+             put_progress(s, p) && cvy_add_momentum(s, r, "momentum.") && all_finite(s);
+    free(optimiser);
+    return ok;
+}
+
+/* What the file will hold, once it is renamed: 0 where it is no file but a pipe. */
+static int out_crc(struct cvy_out *out, uint32_t *crc)
+{
+    *crc = 0;
+    return !out->temp || (cvy_out_finish(out) && file_crc(out->temp, crc));
+}
+
+int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p)
+{
+    struct cvy_tensors w = {0}, s = {0};
+    struct cvy_out out[2] = {{0}, {0}};
+    struct cvy_progress now = *p;
+    char *state = cvy_state_path(path);
+    int ok = state && put_weights(&w, r, p) && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) && cvy_tensors_write(&w, &out[0]) &&
+             out_crc(&out[0], &now.weights_crc) && put_state(&s, r, &now) && cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
+    cvy_out_drop(&out[0]);
+    cvy_out_drop(&out[1]);
+    cvy_tensors_free(&w);
+    cvy_tensors_free(&s);
+    free(state);
+    return ok;
+}
+
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed)
+{
+    static const char ways[] = "--save OTHER keeps both, --force writes over it";
+    struct cvy_tensors f;
+    struct stat st;
+    uint64_t its_seed = 0;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return 1;
+    cvy_silent++;
+    int opened = cvy_tensors_open(&f, path);
+    cvy_silent--;
+    char *what = NULL;
+    enum cvy_likeness like = CVY_UNREADABLE;
+    if (!opened) {
+        cvy_error(ways, "'%s', where the training would save, is there and is no checkpoint that can be read", path);
+    } else if ((like = cvy_identity_compare(&f, m->identity, 1, &what)) == CVY_DIFFERENT) {
+        cvy_error(ways, "'%s', where the training would save, holds weights of another network:%s", path, what);
+    } else if (like == CVY_UNSAID && m->identity) {
+        cvy_error(ways, "'%s', where the training would save, holds weights that do not say of which network", path);
+    } else if (like != CVY_UNREADABLE) {
+        const char *text = cvy_get_meta(&f, "seed");
+        int said = text && cvy_parse_u64(text, 0, UINT64_MAX, &its_seed);
+        if (said && its_seed != seed)
+            cvy_error(ways, "'%s', where the training would save, was trained with seed %" PRIu64 ", and this training has %" PRIu64, path, its_seed, seed);
+        else if (!said)
+            cvy_error(ways, "'%s', where the training would save, holds weights that do not say of which seed", path);
+        like = said && its_seed == seed ? CVY_SAME : CVY_DIFFERENT;
+    }
+    free(what);
+    cvy_tensors_free(&f);
+    return like == CVY_SAME;
+}
+
+/* ---- a training to go on with ---- */
+
+/* The checksum of its weights that a state holds; nothing is said where it is none. */
+static int crc_in_state(const char *path, uint32_t *crc)
+{
+    struct cvy_tensors f;
+    uint64_t v = 0;
+    cvy_silent++;
+    const char *text = cvy_tensors_open(&f, path) ? cvy_get_meta(&f, "weights_crc") : NULL;
+    int ok = text && cvy_parse_u64(text, 0, UINT32_MAX, &v);
+    cvy_silent--;
+    cvy_tensors_free(&f);
+    *crc = (uint32_t)v;
+    return ok;
+}
+
+static int crc_of_weights(const char *path, uint32_t *crc)
+{
+    cvy_silent++;
+    int ok = file_crc(path, crc);
+    cvy_silent--;
+    return ok;
+}
+
+/* Looks among the temporaries that stayed beside `path` for the one whose checksum is `wanted`, and renames it to `path`. */
+static int finish(const char *path, int (*crc_of)(const char *, uint32_t *), uint32_t wanted)
+{
+    char **left = cvy_out_left(path);
+    uint32_t crc;
+    int done = 0;
+    for (int i = 0; left && left[i] && !done; i++)
+        done = crc_of(left[i], &crc) && crc == wanted && cvy_out_finish_left(left[i], path);
+    cvy_out_left_free(left);
+    if (done)
+        cvy_note("'%s': a save was cut short, and is finished now", path);
+    return done;
+}
+
+/* A program that is killed, or a disk that fails, between the two renames of a save leaves new weights beside an old state, or, as
+ * the disk may have them in another order, the other way round. The second temporary is whole: it was on the disk before. */
+static void finish_save(const char *weights, const char *state)
+{
+    uint32_t of_weights, of_state;
+    int have_weights = crc_of_weights(weights, &of_weights), have_state = crc_in_state(state, &of_state);
+    if (have_weights && have_state && of_weights == of_state)
+        return;
+    if (have_weights && finish(state, crc_in_state, of_weights))
+        return;
+    if (have_state)
+        finish(weights, crc_of_weights, of_state);
+}
+
+int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force)
+{
+    char *state = cvy_state_path(weights);
+    uint32_t crc;
+    memset(r, 0, sizeof *r);
+    if (!state)
+        return 0;
+    finish_save(weights, state);
+    int ok = access(state, F_OK) == 0;
+    if (!ok)
+        cvy_error("a training that was saved leaves it beside its weights; --save W names them", "nothing to resume: no '%s'", state);
+    ok = ok && cvy_tensors_open(&r->state, state) && cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
+    if (ok && crc != r->p.weights_crc && !force) {
+        cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two together",
+                  "'%s' and '%s' do not belong together: the state is of weights with another checksum", weights, state);
+        ok = 0;
+    }
+    if (ok) { /* what other killed programs left is of no use now */
+        cvy_out_clean(weights);
+        cvy_out_clean(state);
+    }
+    free(state);
+    return ok;
+}
+
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights, int force)
+{
+    return cvy_load_momentum(run, &r->state) && cvy_load_weights(run, weights, 1, force);
+}
+
+void cvy_resume_close(struct cvy_resume *r)
+{
+    cvy_tensors_free(&r->state);
+}
