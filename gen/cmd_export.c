@@ -18,7 +18,7 @@ int cmd_export(const Options *o)
 
     if (!p)
         return status;
-    if (!weights_read(p, o->weights, &w))
+    if (!weights_read(p, o->weights, o->force, &w))
         return EXIT_FAILED;
     const float *folded = weights_fold(p, &w, o->weights);
     if (!folded)

@@ -41,7 +41,7 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     }
     if (!o->weights)
         weights_draw(p, &w);
-    else if (!weights_read(p, o->weights, &w))
+    else if (!weights_read(p, o->weights, o->force, &w))
         return EXIT_FAILED;
     for (int i = 0, told = 0; i < n; i++) {
         if (g->op[ops[i]].kind != OP_BN)

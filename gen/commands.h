@@ -23,7 +23,7 @@ typedef struct Options {
     const char *fold, *level, *html, *colour;
     const char *channel; /* --channel N */
     const char *purpose; /* --for */
-    bool json, write, single_file, stat, compile, measure, worked;
+    bool json, write, single_file, force, stat, compile, measure, worked;
     char **rest; /* what `train` hands to the program: options that are none of its own, and all that stands after -- */
     int nrest;
 } Options;
@@ -56,6 +56,7 @@ enum {
     OPT_FOR = 1 << 23,
     OPT_PRESET = 1 << 24,
     OPT_NO_WORD = 1 << 25, /* the word may be left out */
+    OPT_FORCE = 1 << 26,
 };
 
 /* Exit statuses of the program. */

@@ -142,6 +142,7 @@ typedef struct ArgInfo {
     bool below_hi; /* hi itself is too much */
     int like;      /* it is as argument like - 1 where it is not given; 0: usual */
     bool quiet;    /* not written where it is as usual, nor those behind it */
+    bool training; /* what the trained network computes does not hang on it */
 } ArgInfo;
 
 typedef enum ParamRole { PARAM_WEIGHT, PARAM_BIAS, PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR, PARAM_COUNT } ParamRole;
@@ -186,6 +187,9 @@ const char *size_text(const int v[2], int dims);
 /* A stage as an order has it: "maxpool(3,2,1)", "bn", "conv". `whole`: with what keys give, too, and so two stages (in networks of
  * the same dims) have one text iff they do the same: "gn(8,eps=1e-5)", "conv(kernel=3,stride=1,padding=1,dilation=1,groups=1)". */
 const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole);
+/* The whole in two parts: what stays when training is over, "bn(eps=1e-05)", and what does not, "momentum=0.1" (NULL: nothing). */
+const char *op_lasting_text(OpKind kind, const Arg *arg, int dims);
+const char *op_training_text(OpKind kind, const Arg *arg);
 
 /* ---- yaml.c: file -> tree ------------------------------------------------------------------------------------------ */
 

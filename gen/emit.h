@@ -27,6 +27,9 @@ const char *emit_spec_hash(const Spec *s);
 char *emit_channel_list(const double *v, int n);
 /* What the spec and the target say of a network, as fields of its record. */
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
+/* identity.c: what the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
+const char *const *identity_lines(const Graph *g);
+void emit_identity(Rec *r, const Graph *g);
 /* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
 void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4], const char *at);
 /* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the "program". */

@@ -557,6 +557,7 @@ static void totals(const PlainNet *n)
     const int64_t place = lines64(1024 + 256 * (int64_t)g->nop);
 
     emit_spec_fields(r, g, target_find("portable"));
+    emit_identity(r, g);
     rec_str(r, "optimise", "3"); /* compilers then copy a function for the constants that it is called with */
     rec_int(r, "plain", 1);
     if (n->train)

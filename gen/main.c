@@ -101,14 +101,14 @@ static const Command commands[] = {
      "  -- --help         lists the program's options: --data, --epochs, --seed, --threads, ...; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
+    {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
      "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
      "  --json            the plan, or that, as JSON\n"
      "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n"
      "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
-     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_TARGET, 0, "SPEC", cmd_plan},
+     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0, "SPEC", cmd_plan},
     {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] [--compile] [--measure]",
      "show what differs between two networks, or one under two settings",
      "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other settings:\n"
@@ -133,13 +133,14 @@ static const Command commands[] = {
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
-    {"export", "SPEC --weights W -o DIR [--single-file] [--target T] [--for F]", "write an inference-only folder, weights inside",
+    {"export", "SPEC --weights W -o DIR [--single-file] [--target T] [--for F] [--force]", "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h\n"
      "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n"
-     "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n",
-     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+     "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n"
+     "  --force           take a checkpoint that was trained as another network\n",
+     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]", "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the most\n"
      "multiply-adds, and of all such loops the instructions, multiply-adds, loads, stores, and accesses of vectors to the stack (spills).\n"

@@ -8,7 +8,7 @@
 
 /* Arguments that several ops have. */
 #define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, .lo = 1e-12, .hi = 1}
-#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1}
+#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1, .training = true}
 #define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT}
 #define GENERAL \
     [ARG_LEAK] = {"leak", ARG_REAL, ARG_MAY, .hi = 1}, \
@@ -191,7 +191,17 @@ static const char *arg_text(ArgKind kind, Arg a, int dims)
     return kind == ARG_REAL ? real_text(a.real) : kind == ARG_COUNT ? xprintf("%d", a.count) : size_text(a.size, dims);
 }
 
-const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole)
+/* Arguments by key, behind those in the text. */
+static void add_keys(Buf *b, OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
+{
+    const ArgInfo *info = op_info[kind].arg;
+
+    for (int i = 0; i < OP_ARGS; i++)
+        if (info[i].name && info[i].given == ARG_KEY && (info[i].training ? training : lasting))
+            buf_printf(b, "%s%s=%s", b->len ? "," : "", info[i].name, arg_text(info[i].kind, arg[i], dims));
+}
+
+static const char *text_of(OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
 {
     const ArgInfo *info = op_info[kind].arg;
     int n = op_may_args(kind);
@@ -206,8 +216,24 @@ const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole)
         const int i = op_arg_at(kind, k);
         buf_printf(&b, "%s%s", b.len ? "," : "", arg_text(info[i].kind, arg[i], dims));
     }
-    for (int i = 0; i < OP_ARGS && whole; i++)
-        if (info[i].name && info[i].given == ARG_KEY)
-            buf_printf(&b, "%s%s=%s", b.len ? "," : "", info[i].name, arg_text(info[i].kind, arg[i], dims));
+    add_keys(&b, kind, arg, dims, lasting, training);
     return b.len ? xprintf("%s(%s)", op_info[kind].name, b.text) : op_info[kind].name;
+}
+
+const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole)
+{
+    return text_of(kind, arg, dims, whole, whole);
+}
+
+const char *op_lasting_text(OpKind kind, const Arg *arg, int dims)
+{
+    return text_of(kind, arg, dims, true, false);
+}
+
+const char *op_training_text(OpKind kind, const Arg *arg)
+{
+    Buf b = {0};
+
+    add_keys(&b, kind, arg, 2, false, true);
+    return b.text;
 }

@@ -42,6 +42,7 @@ static const Option table[] = {
     {"--measure", NULL, OPT_MEASURE, false, offsetof(Options, measure), NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
+    {"--force", NULL, OPT_FORCE, false, offsetof(Options, force), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
 };
 enum {

@@ -131,12 +131,13 @@ static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
     return true;
 }
 
-bool weights_read(const Plan *p, const char *path, Weights *w)
+bool weights_read(const Plan *p, const char *path, bool force, Weights *w)
 {
     struct cvy_tensors want = {0}, file = {0};
 
     make_room(p, w);
-    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_tensors_match(&file, &want) && read_all(p, &file, w);
+    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_identity_accept(&file, &want, identity_lines(p->g), 0, force) &&
+                    read_all(p, &file, w);
     cvy_tensors_free(&want);
     cvy_tensors_free(&file);
     return ok;

@@ -40,7 +40,7 @@ static void network_free(struct network *w)
 
 static int word_len(const char *op)
 {
-    return (int)strcspn(op, "(");
+    return (int)strcspn(op, "( ");
 }
 
 /* ---- lines -> rows ---- */

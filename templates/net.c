@@ -186,6 +186,14 @@ static const struct cvy_tensor tensors[] = {
     {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
     //$ end
 };
+
+/* What it computes, a line an op: checkpoints carry it. */
+static const char *const identity[] = {
+    //$ for l in n.identity
+    "$l.line",
+    //$ end
+    NULL,
+};
 #endif
 
 #endif
@@ -367,9 +375,9 @@ const struct cvy_model $n.name_model = {
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, init, forward, backward, trace, trace_floats, fold, infer,
+    arena_bytes, init, forward, backward, trace, trace_floats, fold, infer, identity,
     //$ else
-    arena_bytes, init, NULL, NULL, NULL, NULL, fold, infer,
+    arena_bytes, init, NULL, NULL, NULL, NULL, fold, infer, identity,
     //$ end
 };
 //$ end

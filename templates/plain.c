@@ -1009,6 +1009,14 @@ static const struct cvy_tensor tensors[] = {
     //$ end
 };
 
+/* What it computes, a line an op: checkpoints carry it. */
+static const char *const identity[] = {
+    //$ for l in n.identity
+    "$l.line",
+    //$ end
+    NULL,
+};
+
 /* Gives each tensor of n images its place, from `at` on. Returns the end. */
 static float *place_values(struct $n.name_values *v, float *at, int64_t n)
 {
@@ -1109,9 +1117,9 @@ const struct cvy_model $n.name_model = {
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, model_init, model_forward, model_backward, $n.name_trace, trace_floats, model_fold, model_infer,
+    arena_bytes, model_init, model_forward, model_backward, $n.name_trace, trace_floats, model_fold, model_infer, identity,
     //$ else
-    arena_bytes, model_init, NULL, NULL, NULL, NULL, model_fold, model_infer,
+    arena_bytes, model_init, NULL, NULL, NULL, NULL, model_fold, model_infer, identity,
     //$ end
 };
 //$ end
