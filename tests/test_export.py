@@ -453,7 +453,7 @@ class Test:
         self.fails(net, f"missing: '{re.escape(weight)}'", weights=changed(lambda t: t.pop(weight)))
         self.fails(net, "unexpected: 'extra.weight'", weights=changed(lambda t: t.update({"extra.weight": ("F32", [1], bytes(4))})))
         self.fails(net, "the network has F32", weights=changed(lambda t: t.update({weight: ("F32", t[weight][1][::-1], t[weight][2])})))
-        self.fails(net, "the network has F32", weights=changed(lambda t: t.update({weight: ("F16", t[weight][1], t[weight][2][::2])})))
+        self.fails(net, "the network has F32", weights=changed(lambda t: t.update({weight: ("U16", t[weight][1], t[weight][2][::2])})))
         self.fails(net, "not finite", weights=changed(with_first(weight, float("nan"))))
         self.fails(net, "not finite", weights=changed(with_first(weight, float("-inf"))))
         self.fails(net, "below zero", weights=changed(with_first(variance, -0.5)))
