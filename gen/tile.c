@@ -67,74 +67,33 @@ bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
     return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
 }
 
-int64_t core_products(const Core *c)
-{
-    int64_t n = 0;
+/* Of `n` pixels `step` apart, the first at `at`: those that lie in [0, in); all where `in` is 0. */
+typedef struct Range {
+    int from, to;
+} Range;
 
-    for (int b = 0; b < c->nband; b++)
-        for (int y = c->band[b].from; y < c->band[b].to; y++)
-            for (int r = 0; r < c->rows; r++)
-                for (int i = 0; i < c->ntap; i++)
-                    for (int x = 0; x < c->w && ((c->band[b].rows > 1 && tile_loops(c, c->band[b].rows)) || tile_meets_y(c, &c->tap[i], r, y)); x++)
-                        n += tile_meets_x(c, &c->tap[i], x);
-    return n * c->blocks * c->lanes * c->out_blocks * LANES;
+static Range met_range(int64_t at, int step, int in, int n)
+{
+    if (in == 0)
+        return (Range){0, n};
+    const int64_t from = at < 0 ? (-at + step - 1) / step : 0, to = at < in ? (in - at + step - 1) / step : 0;
+    return from >= n || from >= to ? (Range){n, n} : (Range){(int)from, to < n ? (int)to : n};
 }
 
-int64_t weight_products(const WeightCore *c)
+/* Output rows that meet a pixel, no padding, with a tap in kernel row `row`; columns that do with a tap. */
+static Range rows_met(const Core *c, const Tap *tap, int row)
 {
-    int64_t rows = 0, columns = 0;
-
-    for (int r = 0; r < c->rows; r++)
-        for (int y = 0; y < c->h; y++)
-            rows += meets(c->in_h, (int64_t)y * c->y_step + c->row_at + (int64_t)r * c->row_step);
-    for (int i = 0; i < c->nacc; i++)
-        for (int x = 0; x < c->w; x++)
-            columns += weight_meets_x(c, &c->acc[i], x);
-    return rows * columns * c->blocks * (c->lanes / c->step) * c->out_blocks * LANES;
+    return met_range(tap->at_y + (int64_t)row * c->row_step, c->y_step, c->in_h, c->h);
 }
 
-/* Output pixels, rows [y0, y1) and columns [x0, x1), for which `times` taps are no padding. */
-typedef struct Met {
-    int y0, y1, x0, x1, times;
-} Met;
-
-/* What choosing tiles looks at. */
-typedef struct Cover {
-    const Target *t;
-    const Core *c;
-    Met *met;
-    int nmet;
-    int vectors, budget;
-    double *column; /* [x]: of the best tiles from column x on */
-    int *cols;      /* [x]: the width of the first of them */
-} Cover;
-
-/* Of `n` pixels `step` apart, the first at `at`: those that lie in [0, in). */
-static void met_range(int64_t at, int step, int in, int n, int *from, int *to)
+static Range columns_met(const Core *c, const Tap *tap)
 {
-    for (*from = 0; *from < n && !meets(in, at + (int64_t)*from * step); ++*from)
-        ;
-    for (*to = *from; *to < n && meets(in, at + (int64_t)*to * step); ++*to)
-        ;
+    return met_range(tap->at_x, c->x_step, c->in_w, c->w);
 }
 
-static void find_met(Cover *v)
+static Range weight_columns_met(const WeightCore *c, const Tap *acc)
 {
-    const Core *c = v->c;
-
-    for (int r = 0; r < c->rows; r++)
-        for (int i = 0; i < c->ntap; i++) {
-            Met m = {.times = 1};
-            int j = 0;
-            met_range((int64_t)c->tap[i].at_y + (int64_t)r * c->row_step, c->y_step, c->in_h, c->h, &m.y0, &m.y1);
-            met_range(c->tap[i].at_x, c->x_step, c->in_w, c->w, &m.x0, &m.x1);
-            while (j < v->nmet && (v->met[j].y0 != m.y0 || v->met[j].y1 != m.y1 || v->met[j].x0 != m.x0 || v->met[j].x1 != m.x1))
-                j++;
-            if (j < v->nmet)
-                v->met[j].times++;
-            else
-                *PUSH(v->met, v->nmet) = m;
-        }
+    return met_range(acc->at_x, c->x_step, c->in_w, c->w);
 }
 
 /* How many of [at, at + n) lie in [from, to). */
@@ -145,18 +104,176 @@ static int shared(int at, int n, int from, int to)
     return b > a ? b - a : 0;
 }
 
-static double tile_cycles(const Cover *v, int y, int x, int rows, int cols)
+/* Rows of output pixels that a core walks for a tap of kernel row `row`: bands of several rows with a loop over the kernel's rows leave
+ * nothing out. */
+static int64_t rows_walked(const Core *c, const Tap *tap, int row)
+{
+    const Range met = rows_met(c, tap, row);
+    int64_t n = 0;
+
+    for (int b = 0, from; b < c->nband; b++) {
+        const Band *band = &c->band[b];
+        if (band->rows > 1 && tile_loops(c, band->rows)) {
+            n += band->to - band->from;
+            continue;
+        }
+        for (from = band->from; b + 1 < c->nband && !(c->band[b + 1].rows > 1 && tile_loops(c, c->band[b + 1].rows)); b++)
+            ;
+        n += shared(from, c->band[b].to - from, met.from, met.to);
+    }
+    return n;
+}
+
+int64_t core_products(const Core *c)
+{
+    int64_t n = 0, rows = 0;
+
+    for (int i = 0; i < c->ntap; i++) {
+        const Range met = columns_met(c, &c->tap[i]);
+        if (i == 0 || c->tap[i].at_y != c->tap[i - 1].at_y) {
+            rows = 0;
+            for (int r = 0; r < c->rows; r++)
+                rows += rows_walked(c, &c->tap[i], r);
+        }
+        n += rows * (met.to - met.from);
+    }
+    return n * c->blocks * c->lanes * c->out_blocks * LANES;
+}
+
+int64_t weight_products(const WeightCore *c)
+{
+    int64_t rows = 0, columns = 0;
+
+    for (int r = 0; r < c->rows; r++) {
+        const Range met = met_range(c->row_at + (int64_t)r * c->row_step, c->y_step, c->in_h, c->h);
+        rows += met.to - met.from;
+    }
+    for (int i = 0; i < c->nacc; i++) {
+        const Range met = weight_columns_met(c, &c->acc[i]);
+        columns += met.to - met.from;
+    }
+    return rows * columns * c->blocks * (c->lanes / c->step) * c->out_blocks * LANES;
+}
+
+/* ---- choosing them ----
+ *
+ * What a tile costs depends on how many of its rows and columns each tap meets. Taps stand in a grid, so that rows and columns are counted
+ * apart: `taps` of all taps meet the output rows (columns) of a range. A place's columns are of one kind with another's where as many taps
+ * meet each of the next TILE_COLS columns: then tiles from there on cost the same, and one of a kind is looked at. */
+
+typedef struct Met {
+    Range at;
+    int taps;
+} Met;
+
+typedef struct Mets {
+    Met *item;
+    int n, last;
+} Mets;
+
+/* By how many of a band's rows a tap meets: the number of such taps. */
+typedef struct Rows {
+    int64_t taps[TILE_ROWS + 1];
+} Rows;
+
+/* What choosing tiles looks at. */
+typedef struct Cover {
+    const Target *t;
+    const Core *c;
+    Mets y, x;
+    int64_t taps; /* of all rows of the kernel */
+    int *kind;    /* [x] */
+    int *first;   /* the first x of a kind */
+    int nkind;
+    double *steps[TILE_ROWS + 1]; /* by rows that are met, [kind][cols - 1]: the sum over taps of an inner step's cycles, for `vectors` */
+    double *cycles;               /* [kind][cols - 1]: of a tile in the band at hand */
+    int vectors, budget;
+    double *column; /* [x]: of the best tiles from column x on */
+    int *cols;      /* [x]: the width of the first of them */
+} Cover;
+
+static void add_met(Mets *m, Range at)
+{
+    for (int i = 0; i < m->n; i++) { /* taps come in order: most often it is the one found last, or the one behind */
+        const int k = (m->last + i) % m->n;
+        if (m->item[k].at.from == at.from && m->item[k].at.to == at.to) {
+            m->item[k].taps++;
+            m->last = k;
+            return;
+        }
+    }
+    m->last = m->n;
+    *PUSH(m->item, m->n) = (Met){at, 1};
+}
+
+static void find_met(Cover *v)
 {
     const Core *c = v->c;
-    double steps = 0;
 
-    for (int i = 0; i < v->nmet; i++) {
-        const Met *m = &v->met[i];
-        const int outputs = (rows > 1 && tile_loops(c, rows) ? rows : shared(y, rows, m->y0, m->y1)) * shared(x, cols, m->x0, m->x1);
-        if (outputs)
-            steps += m->times * step_cycles(v->t, outputs, v->vectors, c->lanewise);
+    for (int r = 0; r < c->rows; r++)
+        for (int i = 0; i < c->ntap; i++) {
+            add_met(&v->y, rows_met(c, &c->tap[i], r));
+            add_met(&v->x, columns_met(c, &c->tap[i]));
+        }
+    v->taps = (int64_t)c->rows * c->ntap;
+}
+
+/* Columns of one kind: those far from where a range begins or ends, between the same two of them. Each other one is a kind of its own. */
+static void find_kinds(Cover *v)
+{
+    const int w = v->c->w;
+    bool *edge = xalloc((size_t)w + 1);
+    int next = w, same = -1; /* the nearest edge to the right; the kind of columns far from it */
+
+    for (int i = 0; i < v->x.n; i++)
+        edge[v->x.item[i].at.from] = edge[v->x.item[i].at.to] = true;
+    v->kind = xalloc(sizeof *v->kind * (size_t)(w + 1));
+    v->first = xalloc(sizeof *v->first * (size_t)(w + 1));
+    for (int x = w - 1; x >= 0; x--) {
+        if (next - x < TILE_COLS && next < w) {
+            v->kind[x] = v->nkind++;
+        } else {
+            same = same < 0 ? v->nkind++ : same;
+            v->kind[x] = same;
+        }
+        v->first[v->kind[x]] = x;
+        if (edge[x])
+            next = x, same = -1;
     }
-    return (double)c->blocks * c->lanes * steps + 2.0 * rows * cols * v->vectors + 20;
+    for (int r = 0; r <= TILE_ROWS; r++)
+        v->steps[r] = xalloc(sizeof *v->steps[r] * (size_t)v->nkind * TILE_COLS);
+    v->cycles = xalloc(sizeof *v->cycles * (size_t)v->nkind * TILE_COLS);
+}
+
+/* Sets `steps`. Cycles are multiples of a half, so that sums of them are exact in any order. */
+static void sum_steps(Cover *v)
+{
+    for (int k = 0; k < v->nkind; k++)
+        for (int cols = 1; cols <= TILE_COLS; cols++) {
+            int64_t met[TILE_COLS + 1] = {0};
+            for (int i = 0; i < v->x.n; i++)
+                met[shared(v->first[k], cols, v->x.item[i].at.from, v->x.item[i].at.to)] += v->x.item[i].taps;
+            for (int rows = 1; rows <= TILE_ROWS; rows++) {
+                double steps = 0;
+                for (int n = 1; n <= cols; n++)
+                    if (met[n])
+                        steps += (double)met[n] * step_cycles(v->t, rows * n, v->vectors, v->c->lanewise);
+                v->steps[rows][k * TILE_COLS + cols - 1] = steps;
+            }
+        }
+}
+
+static Rows rows_at(const Cover *v, int y, int rows)
+{
+    Rows r = {{0}};
+
+    if (rows > 1 && tile_loops(v->c, rows)) {
+        r.taps[rows] = v->taps;
+        return r;
+    }
+    for (int i = 0; i < v->y.n; i++)
+        r.taps[shared(y, rows, v->y.item[i].at.from, v->y.item[i].at.to)] += v->y.item[i].taps;
+    return r;
 }
 
 static bool tile_allowed(const Cover *v, int rows, int cols)
@@ -166,19 +283,38 @@ static bool tile_allowed(const Cover *v, int rows, int cols)
     return fits(v->t, rows * cols, v->vectors) && (taps * rows * cols * v->vectors <= v->budget || (rows * cols * v->vectors == 1));
 }
 
-/* The cheapest tiles of `rows` rows along rows y ..; the widest first where several cost the same. */
-static double cover_columns(const Cover *v, int y, int rows)
+/* The widest tile of `rows` rows that is allowed; 0: none is. */
+static int widest(const Cover *v, int rows)
+{
+    int cols = TILE_COLS;
+
+    while (cols > 0 && !tile_allowed(v, rows, cols))
+        cols--;
+    return cols;
+}
+
+/* The cheapest tiles of `rows` rows along rows that are met as `met` says; the widest first where several cost the same. */
+static double cover_columns(const Cover *v, int rows, const Rows *met)
 {
     const Core *c = v->c;
-    const int w = c->w;
+    const int w = c->w, most = widest(v, rows);
 
+    for (int k = 0; k < v->nkind; k++)
+        for (int cols = 1; cols <= most; cols++) {
+            double steps = 0;
+            for (int n = 1; n <= rows; n++)
+                if (met->taps[n])
+                    steps += (double)met->taps[n] * v->steps[n][k * TILE_COLS + cols - 1];
+            v->cycles[k * TILE_COLS + cols - 1] = (double)c->blocks * c->lanes * (v->taps ? steps / (double)v->taps : 0) + 2.0 * rows * cols * v->vectors + 20;
+        }
     v->column[w] = 0;
     for (int x = w - 1; x >= 0; x--) {
+        const double *of = &v->cycles[v->kind[x] * TILE_COLS];
         v->column[x] = -1;
-        for (int cols = w - x < TILE_COLS ? w - x : TILE_COLS; cols >= 1; cols--) {
-            if (!tile_allowed(v, rows, cols) || v->column[x + cols] < 0)
+        for (int cols = w - x < most ? w - x : most; cols >= 1; cols--) {
+            if (v->column[x + cols] < 0)
                 continue;
-            const double cycles = tile_cycles(v, y, x, rows, cols) + v->column[x + cols];
+            const double cycles = of[cols - 1] + v->column[x + cols];
             if (v->column[x] < 0 || cycles < v->column[x] * 0.999) {
                 v->column[x] = cycles;
                 v->cols[x] = cols;
@@ -188,45 +324,37 @@ static double cover_columns(const Cover *v, int y, int rows)
     return v->column[0];
 }
 
-/* Rows of output pixels that meet the same rows of the kernel are covered alike: which of `seen` rows y .. are, or -1. */
-static int row_like(const Cover *v, int y, int rows, const int *seen, int nseen)
-{
-    for (int i = 0; i < nseen; i++) {
-        bool same = true;
-        for (int j = 0; j < v->nmet && same; j++)
-            for (int k = 0; k < rows && same; k++)
-                same = shared(y + k, 1, v->met[j].y0, v->met[j].y1) == shared(seen[i] + k, 1, v->met[j].y0, v->met[j].y1);
-        if (same)
-            return i;
-    }
-    return -1;
-}
+/* What bands of so many rows cost, by how their rows are met. */
+typedef struct Seen {
+    Rows met;
+    double cycles;
+} Seen;
 
 /* The cheapest bands of rows of the whole image; height[y]: of the first band from y on. */
 static double cover_rows(const Cover *v, int *height)
 {
     const int h = v->c->h;
     double *best = xalloc(sizeof *best * (size_t)(h + 1));
-    int *seen[TILE_ROWS + 1], nseen[TILE_ROWS + 1] = {0};
-    double *cost[TILE_ROWS + 1];
+    Seen *seen[TILE_ROWS + 1] = {NULL};
+    int nseen[TILE_ROWS + 1] = {0}, at[TILE_ROWS + 1] = {0};
 
-    for (int r = 1; r <= TILE_ROWS; r++) {
-        seen[r] = xalloc(sizeof *seen[r] * (size_t)h);
-        cost[r] = xalloc(sizeof *cost[r] * (size_t)h);
-    }
     best[h] = 0;
     for (int y = h - 1; y >= 0; y--) {
         best[y] = -1;
         for (int r = 1; r <= TILE_ROWS && y + r <= h; r++) {
-            int i = row_like(v, y, r, seen[r], nseen[r]);
-            if (i < 0) {
-                i = nseen[r]++;
-                seen[r][i] = y;
-                cost[r][i] = cover_columns(v, y, r);
-            }
-            if (cost[r][i] < 0 || best[y + r] < 0)
+            const Rows met = rows_at(v, y, r);
+            int i = 0;
+            if (nseen[r] && memcmp(&seen[r][at[r]].met, &met, sizeof met) == 0)
+                i = at[r]; /* as the band before */
+            while (i < nseen[r] && memcmp(&seen[r][i].met, &met, sizeof met) != 0)
+                i++;
+            if (i == nseen[r])
+                *PUSH(seen[r], nseen[r]) = (Seen){met, cover_columns(v, r, &met)};
+            at[r] = i;
+            const double cost = seen[r][i].cycles;
+            if (cost < 0 || best[y + r] < 0)
                 continue;
-            const double cycles = cost[r][i] + best[y + r];
+            const double cycles = cost + best[y + r];
             if (best[y] < 0 || cycles < best[y] * 0.9) { /* more rows are more text: a tile for each way to meet the padding */
                 best[y] = cycles;
                 height[y] = r;
@@ -271,20 +399,46 @@ static bool same_spans(const Band *a, const Band *b)
     return same;
 }
 
+/* Whether bands of `rows` rows at y and z meet the same rows of the kernel, row by row. */
+static bool rows_alike(const Cover *v, int rows, int y, int z)
+{
+    if (rows > 1 && tile_loops(v->c, rows))
+        return true;
+    for (int i = 0; i < v->y.n; i++)
+        for (int k = 0; k < rows; k++)
+            if (shared(y + k, 1, v->y.item[i].at.from, v->y.item[i].at.to) != shared(z + k, 1, v->y.item[i].at.from, v->y.item[i].at.to))
+                return false;
+    return true;
+}
+
+static void lay_band(const Cover *v, Core *c, Band *band)
+{
+    const Rows met = rows_at(v, band->from, band->rows);
+    int was = -1, tile = 0; /* the column of the tile before */
+
+    cover_columns(v, band->rows, &met);
+    for (int x = 0; x < c->w; was = x, x += v->cols[x]) {
+        if (was < 0 || v->kind[x] != v->kind[was] || v->cols[x] != v->cols[was])
+            tile = add_tile(c, band->rows, v->cols[x], band->from, x);
+        if (band->nspan && band->span[band->nspan - 1].tile == tile)
+            band->span[band->nspan - 1].to += v->cols[x];
+        else
+            *PUSH(band->span, band->nspan) = (Span){tile, x, x + v->cols[x]};
+    }
+}
+
 static void lay_tiles(const Cover *v, Core *c, const int *height)
 {
     for (int y = 0; y < c->h; y += height[y]) {
-        Band band = {.from = y, .to = y + height[y], .rows = height[y]};
-        cover_columns(v, y, height[y]);
-        for (int x = 0; x < c->w; x += v->cols[x]) {
-            const int tile = add_tile(c, height[y], v->cols[x], y, x);
-            if (band.nspan && band.span[band.nspan - 1].tile == tile)
-                band.span[band.nspan - 1].to += v->cols[x];
-            else
-                *PUSH(band.span, band.nspan) = (Span){tile, x, x + v->cols[x]};
+        Band *last = c->nband ? &c->band[c->nband - 1] : NULL;
+        if (last && last->rows == height[y] && rows_alike(v, height[y], last->to - height[y], y)) {
+            last->to += height[y];
+            continue;
         }
-        if (c->nband && same_spans(&c->band[c->nband - 1], &band))
-            c->band[c->nband - 1].to = band.to;
+        Band band = {.from = y, .to = y + height[y], .rows = height[y]};
+        lay_band(v, c, &band);
+        if (last && same_spans(last, &band))
+            last->to = band.to;
         else
             *PUSH(c->band, c->nband) = band;
     }
@@ -311,12 +465,14 @@ static void choose_tiles(const Target *t, Core *c, int budget)
     Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
 
     find_met(&v);
+    find_kinds(&v);
     for (v.vectors = 1; v.vectors <= 8 && v.vectors <= c->out_blocks; v.vectors++) {
         if (c->out_blocks % v.vectors || (c->share && c->share % v.vectors))
             continue;
         for (int rows = 1; rows <= TILE_ROWS && rows <= c->h; rows++)
             for (int cols = 1; cols <= TILE_COLS && cols <= c->w; cols++)
                 c->tiles_refused += fits(t, rows * cols, v.vectors) && !tile_allowed(&v, rows, cols);
+        sum_steps(&v);
         const double cycles = cover_rows(&v, now) * (c->out_blocks / v.vectors);
         if (cycles < 0 || (best >= 0 && cycles >= best * 0.98))
             continue;
@@ -325,6 +481,7 @@ static void choose_tiles(const Target *t, Core *c, int budget)
         memcpy(height, now, sizeof *height * (size_t)c->h);
     }
     v.vectors = c->vectors;
+    sum_steps(&v);
     lay_tiles(&v, c, height);
 }
 
@@ -337,11 +494,12 @@ static void leave_out(Core *c, int in_h, int in_w)
         return;
     c->in_h = in_h, c->in_w = in_w;
     for (int i = 0; i < c->ntap; i++) {
-        for (int x = 0; x < c->w; x++)
-            x_missed += !tile_meets_x(c, &c->tap[i], x);
-        for (int y = 0; y < c->h; y++)
-            for (int r = 0; r < c->rows; r++)
-                y_missed += !tile_meets_y(c, &c->tap[i], r, y);
+        const Range x = columns_met(c, &c->tap[i]);
+        x_missed += c->w - (x.to - x.from);
+        for (int r = 0; r < c->rows; r++) {
+            const Range y = rows_met(c, &c->tap[i], r);
+            y_missed += c->h - (y.to - y.from);
+        }
     }
     if (x_missed * LEAVE_OUT < (int64_t)c->ntap * c->w)
         c->in_w = 0;
@@ -615,12 +773,13 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->y_step = o->stride[0], c->x_step = o->stride[1];
     c->row_at = -o->padding[0], c->row_step = o->dilation[0];
     if (!xs->plain && !k->lanewise && u.taps) {
-        int missed = 0;
+        int64_t missed = 0;
         c->in_h = in.h, c->in_w = in.w;
-        for (int i = 0; i < c->nacc; i++)
-            for (int x = 0; x < c->w; x++)
-                missed += !weight_meets_x(c, &c->acc[i], x);
-        if ((int64_t)missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
+        for (int i = 0; i < c->nacc; i++) {
+            const Range met = weight_columns_met(c, &c->acc[i]);
+            missed += c->w - (met.to - met.from);
+        }
+        if (missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
             c->in_w = 0;
     }
 
