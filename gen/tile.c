@@ -364,28 +364,34 @@ static double cover_rows(const Cover *v, int *height)
     return best[0];
 }
 
-/* Whether a tile of that size at (y, x) is the tile `t`. */
-static bool same_tile(const Core *c, const Tile *t, int rows, int cols, int y, int x)
+/* Whether the taps meet `n` rows (columns) at a and at b alike, one by one. */
+static bool met_alike(const Mets *m, int n, int a, int b)
 {
-    if (t->rows != rows || t->cols != cols)
-        return false;
-    for (int i = 0; i < c->ntap; i++) {
-        for (int k = 0; k < cols; k++)
-            if (tile_meets_x(c, &c->tap[i], x + k) != tile_meets_x(c, &c->tap[i], t->x + k))
+    for (int i = 0; i < m->n; i++) {
+        const Range at = m->item[i].at;
+        if (a == b || (shared(a, n, at.from, at.to) == n && shared(b, n, at.from, at.to) == n))
+            continue;
+        for (int k = 0; k < n; k++)
+            if (shared(a + k, 1, at.from, at.to) != shared(b + k, 1, at.from, at.to))
                 return false;
-        for (int r = 0; r < c->rows && !tile_loops(c, rows); r++)
-            for (int k = 0; k < rows; k++)
-                if (tile_meets_y(c, &c->tap[i], r, y + k) != tile_meets_y(c, &c->tap[i], r, t->y + k))
-                    return false;
     }
     return true;
 }
 
-static int add_tile(Core *c, int rows, int cols, int y, int x)
+/* Whether bands of `rows` rows at y and z meet the same rows of the kernel. */
+static bool rows_alike(const Cover *v, int rows, int y, int z)
 {
-    for (int i = 0; i < c->ntile; i++)
-        if (same_tile(c, &c->tile[i], rows, cols, y, x))
+    return tile_loops(v->c, rows) || met_alike(&v->y, rows, y, z);
+}
+
+/* The tile of that size at (y, x): one that is there already and meets the same padding, or a new one. */
+static int add_tile(const Cover *v, Core *c, int rows, int cols, int y, int x)
+{
+    for (int i = 0; i < c->ntile; i++) {
+        const Tile *t = &c->tile[i];
+        if (t->rows == rows && t->cols == cols && met_alike(&v->x, cols, x, t->x) && rows_alike(v, rows, y, t->y))
             return i;
+    }
     *PUSH(c->tile, c->ntile) = (Tile){rows, cols, y, x};
     return c->ntile - 1;
 }
@@ -399,18 +405,6 @@ static bool same_spans(const Band *a, const Band *b)
     return same;
 }
 
-/* Whether bands of `rows` rows at y and z meet the same rows of the kernel, row by row. */
-static bool rows_alike(const Cover *v, int rows, int y, int z)
-{
-    if (rows > 1 && tile_loops(v->c, rows))
-        return true;
-    for (int i = 0; i < v->y.n; i++)
-        for (int k = 0; k < rows; k++)
-            if (shared(y + k, 1, v->y.item[i].at.from, v->y.item[i].at.to) != shared(z + k, 1, v->y.item[i].at.from, v->y.item[i].at.to))
-                return false;
-    return true;
-}
-
 static void lay_band(const Cover *v, Core *c, Band *band)
 {
     const Rows met = rows_at(v, band->from, band->rows);
@@ -419,7 +413,7 @@ static void lay_band(const Cover *v, Core *c, Band *band)
     cover_columns(v, band->rows, &met);
     for (int x = 0; x < c->w; was = x, x += v->cols[x]) {
         if (was < 0 || v->kind[x] != v->kind[was] || v->cols[x] != v->cols[was])
-            tile = add_tile(c, band->rows, v->cols[x], band->from, x);
+            tile = add_tile(v, c, band->rows, v->cols[x], band->from, x);
         if (band->nspan && band->span[band->nspan - 1].tile == tile)
             band->span[band->nspan - 1].to += v->cols[x];
         else
@@ -431,8 +425,9 @@ static void lay_tiles(const Cover *v, Core *c, const int *height)
 {
     for (int y = 0; y < c->h; y += height[y]) {
         Band *last = c->nband ? &c->band[c->nband - 1] : NULL;
-        if (last && last->rows == height[y] && rows_alike(v, height[y], last->to - height[y], y)) {
-            last->to += height[y];
+        const int rows = height[y], before = last ? last->to - rows : 0;
+        if (last && last->rows == rows && (rows > 1 ? rows_alike(v, rows, before, y) : met_alike(&v->y, 1, before, y))) { /* costs the same, too */
+            last->to += rows;
             continue;
         }
         Band band = {.from = y, .to = y + height[y], .rows = height[y]};
@@ -853,9 +848,23 @@ static const char *core_name(const Kernel *k, const Op *o, Shape in)
                    o->stride[1], o->padding[0], o->padding[1], dilation, groups, k->back_data ? "" : "_first");
 }
 
+/* Refuses `unroll: full` of a kernel whose taps alone are too many, before tiles are looked for. */
+static Unroll unroll_allowed(const Plan *p, const Kernel *k, const Op *o, Shape in, Unroll u)
+{
+    const int per_in = in.c / o->groups, lanes = k->lanewise ? 1 : per_in < LANES ? per_in : LANES;
+    const int64_t taps = (int64_t)o->kernel[0] * o->kernel[1] * lanes;
+
+    if (!u.full || taps <= UNROLL_LIMIT)
+        return u;
+    diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements",
+               "unroll: full makes at least %lld statements of one function of %s; at most %d are made", (long long)taps, k->name, UNROLL_LIMIT);
+    return (Unroll){UNROLL_TAPS, UNROLL_TILE, false};
+}
+
 static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
 {
     k->lanewise = plan_lanewise(p->g, o);
+    u = unroll_allowed(p, k, o, in, u);
     gather_images(k, o, in);
     const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
     const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x];
