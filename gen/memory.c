@@ -52,18 +52,30 @@ static bool meet(const Slot *a, const Slot *b)
     return alive(a, b->from) || alive(b, a->from) || (b->to2 && alive(a, b->from2)) || (a->to2 && alive(b, a->from2));
 }
 
-/* What is alive at once, at most. */
+/* What is alive at once, at most: what begins at a step is there with what has not ended before it. */
 static int64_t most_alive(const Slots *s)
 {
-    int64_t most = 0;
+    int steps = 0;
+    int64_t most = 0, now = 0;
 
-    for (int i = 0; i < 2 * s->n; i++) { /* the most is alive where some slot begins */
-        const Slot *a = &s->item[i / 2];
-        const int step = i % 2 ? a->from2 : a->from;
-        int64_t floats = 0;
-        for (int j = 0; j < s->n; j++)
-            floats += alive(&s->item[j], step) ? s->item[j].floats : 0;
-        most = floats > most ? floats : most;
+    for (int i = 0; i < s->n; i++) {
+        const Slot *a = &s->item[i];
+        const int last = a->to2 > a->to ? a->to2 : a->to;
+        steps = last >= steps ? last + 1 : steps;
+    }
+    int64_t *more = xalloc(sizeof *more * (size_t)(steps + 1)); /* by step: what begins, less what ended the step before */
+    for (int i = 0; i < s->n; i++) {
+        const Slot *a = &s->item[i];
+        more[a->from] += a->floats;
+        more[a->to + 1] -= a->floats;
+        if (a->to2) {
+            more[a->from2] += a->floats;
+            more[a->to2 + 1] -= a->floats;
+        }
+    }
+    for (int t = 0; t < steps; t++) {
+        now += more[t];
+        most = now > most ? now : most;
     }
     return most;
 }
@@ -90,31 +102,24 @@ static int by_start(const void *a, const void *b)
     return x->from != y->from ? x->from - y->from : by_length(a, b);
 }
 
-/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. */
-static int64_t place_in_order(Slots *s)
+/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. `placed`: room for them. */
+static int64_t place_in_order(Slots *s, const Slot **placed)
 {
     int64_t top = 0;
-    int *near = xalloc(sizeof *near * (size_t)(s->n + 1)); /* placed before and alive with it, by their offset */
 
     for (int i = 0; i < s->n; i++) {
         Slot *a = &s->item[i];
-        int n = 0;
-        for (int j = 0; j < i; j++) {
-            if (!meet(a, &s->item[j]))
-                continue;
-            int k = n++;
-            for (; k > 0 && *s->item[near[k - 1]].at > *s->item[j].at; k--)
-                near[k] = near[k - 1];
-            near[k] = j;
-        }
         int64_t at = 0;
-        for (int k = 0; k < n; k++) {
-            const Slot *b = &s->item[near[k]];
-            if (*b->at >= at + a->floats)
-                break;
-            at = *b->at + b->floats > at ? *b->at + b->floats : at;
-        }
+        int k = 0, last = i; /* `placed` is in the order of offsets */
+        for (; k < i && *placed[k]->at < at + a->floats; k++)
+            if (meet(a, placed[k])) {
+                const int64_t end = *placed[k]->at + placed[k]->floats;
+                at = end > at ? end : at;
+            }
         *a->at = at;
+        for (; last > 0 && *placed[last - 1]->at > at; last--)
+            placed[last] = placed[last - 1];
+        placed[last] = a;
         top = at + a->floats > top ? at + a->floats : top;
     }
     return top;
@@ -134,9 +139,10 @@ static int64_t place(Slots *s)
 
     if (s->n == 0)
         return 0;
+    const Slot **placed = xalloc(sizeof *placed * (size_t)s->n);
     for (int i = 0; i < 3; i++) {
         qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
-        const int64_t top = place_in_order(s);
+        const int64_t top = place_in_order(s, placed);
         if (best < 0 || top < least)
             least = top, best = i;
     }
@@ -150,7 +156,7 @@ static int64_t place(Slots *s)
         const Slot moved = s->item[from];
         memmove(&s->item[to + 1], &s->item[to], sizeof moved * (size_t)(from - to));
         s->item[to] = moved;
-        const int64_t top = place_in_order(s);
+        const int64_t top = place_in_order(s, placed);
         if (top <= least) {
             least = top;
             memcpy(kept, s->item, bytes);
@@ -159,7 +165,7 @@ static int64_t place(Slots *s)
         }
     }
     memcpy(s->item, kept, bytes);
-    return place_in_order(s);
+    return place_in_order(s, placed);
 }
 
 static int64_t bytes_to_floats(int64_t bytes)
@@ -258,17 +264,31 @@ static void choose_recomputed(Plan *p)
     }
 }
 
+/* By segment: its first kernel. */
+static int *segment_firsts(const Plan *p)
+{
+    int most = 0;
+
+    for (int i = 0; i < p->nkernel; i++)
+        most = segment_of(p, &p->kernel[i]) > most ? segment_of(p, &p->kernel[i]) : most;
+    int *first = xalloc(sizeof *first * (size_t)(most + 1));
+    for (int i = p->nkernel - 1; i >= 0; i--)
+        first[segment_of(p, &p->kernel[i])] = i;
+    return first;
+}
+
 static Steps schedule(const Plan *p)
 {
     Steps s = {xalloc(sizeof(int) * (size_t)p->nkernel), xalloc(sizeof(int) * (size_t)p->nkernel)};
     const int last = p->nkernel - 1;
     int at = last, done = 0;
+    int *first = segment_firsts(p);
 
     s.back[last] = at++;
     for (int i = last - 1; i >= 0; i--) {
         const int segment = segment_of(p, &p->kernel[i]);
         if (segment && segment != done)
-            for (int j = 0; j <= i; j++)
+            for (int j = first[segment]; j <= i; j++)
                 if (segment_of(p, &p->kernel[j]) == segment && p->kernel[j].node > 0 && p->node[p->kernel[j].node].recomputed)
                     s.again[j] = at++;
         done = segment ? segment : done;
@@ -395,15 +415,16 @@ static void place_params(Plan *p)
     int64_t batches = 0;
 
     p->param_at = xalloc(sizeof *p->param_at * (size_t)(g->nparam + 1));
+    for (int j = 0; j < p->nkernel; j++)
+        if (p->kernel[j].wparam >= 0)
+            p->param_at[p->kernel[j].wparam] = p->kernel[j].w_floats; /* its size, until it has a place */
     for (int i = 0; i < g->nparam; i++) {
         const Param *q = &g->param[i];
+        const int64_t floats = p->param_at[i];
         switch (q->role) {
         case PARAM_WEIGHT:
-            for (int j = 0; j < p->nkernel; j++)
-                if (p->kernel[j].wparam == i) {
-                    p->param_at[i] = p->param_floats;
-                    p->param_floats += p->kernel[j].w_floats;
-                }
+            p->param_at[i] = p->param_floats;
+            p->param_floats += floats;
             break;
         case PARAM_BIAS:
             p->param_at[i] = p->param_floats;

@@ -428,6 +428,7 @@ typedef struct Plan {
     const Target *target;
     bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
     Winograd (*winograd)[3]; /* by op and Pass */
+    double winograd_held;    /* bytes of all transformed weights */
     Tensor *node; /* of training; by key */
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */

@@ -192,6 +192,23 @@ typedef struct Cover {
     int *cols;      /* [x]: the width of the first of them */
 } Cover;
 
+/* Tables that choosing the tiles of one core needs and that of the next can have again: nothing is freed here. */
+typedef enum Room { ROOM_KIND, ROOM_FIRST, ROOM_EDGE, ROOM_CYCLES, ROOM_COLUMN, ROOM_COLS, ROOM_BEST, ROOM_NOW, ROOM_HEIGHT, ROOM_STEPS, ROOMS = ROOM_STEPS + TILE_ROWS + 1 } Room;
+
+static void *room(int which, size_t n, size_t size)
+{
+    static struct {
+        void *at;
+        size_t bytes;
+    } rooms[ROOMS];
+
+    if (rooms[which].bytes < n * size) {
+        rooms[which].bytes = 2 * n * size;
+        rooms[which].at = xalloc(rooms[which].bytes);
+    }
+    return rooms[which].at;
+}
+
 static void add_met(Mets *m, Range at)
 {
     for (int i = 0; i < m->n; i++) { /* taps come in order: most often it is the one found last, or the one behind */
@@ -222,13 +239,14 @@ static void find_met(Cover *v)
 static void find_kinds(Cover *v)
 {
     const int w = v->c->w;
-    bool *edge = xalloc((size_t)w + 1);
+    bool *edge = room(ROOM_EDGE, (size_t)w + 1, sizeof *edge);
     int next = w, same = -1; /* the nearest edge to the right; the kind of columns far from it */
 
+    memset(edge, 0, (size_t)w + 1);
     for (int i = 0; i < v->x.n; i++)
         edge[v->x.item[i].at.from] = edge[v->x.item[i].at.to] = true;
-    v->kind = xalloc(sizeof *v->kind * (size_t)(w + 1));
-    v->first = xalloc(sizeof *v->first * (size_t)(w + 1));
+    v->kind = room(ROOM_KIND, (size_t)w + 1, sizeof *v->kind);
+    v->first = room(ROOM_FIRST, (size_t)w + 1, sizeof *v->first);
     for (int x = w - 1; x >= 0; x--) {
         if (next - x < TILE_COLS && next < w) {
             v->kind[x] = v->nkind++;
@@ -241,8 +259,8 @@ static void find_kinds(Cover *v)
             next = x, same = -1;
     }
     for (int r = 0; r <= TILE_ROWS; r++)
-        v->steps[r] = xalloc(sizeof *v->steps[r] * (size_t)v->nkind * TILE_COLS);
-    v->cycles = xalloc(sizeof *v->cycles * (size_t)v->nkind * TILE_COLS);
+        v->steps[r] = room(ROOM_STEPS + r, (size_t)v->nkind * TILE_COLS, sizeof *v->steps[r]);
+    v->cycles = room(ROOM_CYCLES, (size_t)v->nkind * TILE_COLS, sizeof *v->cycles);
 }
 
 /* Sets `steps`. Cycles are multiples of a half, so that sums of them are exact in any order. */
@@ -334,7 +352,7 @@ typedef struct Seen {
 static double cover_rows(const Cover *v, int *height)
 {
     const int h = v->c->h;
-    double *best = xalloc(sizeof *best * (size_t)(h + 1));
+    double *best = room(ROOM_BEST, (size_t)h + 1, sizeof *best);
     Seen *seen[TILE_ROWS + 1] = {NULL};
     int nseen[TILE_ROWS + 1] = {0}, at[TILE_ROWS + 1] = {0};
 
@@ -453,11 +471,45 @@ const Tile *tile_main(const Core *c)
     return &c->tile[most];
 }
 
-static void choose_tiles(const Target *t, Core *c, int budget)
+/* Whether the tiles of both cores are the same: all that choosing them looks at is. */
+static bool covered_alike(const Core *a, const Core *b)
+{
+    const int x[] = {a->lanewise, a->share, a->blocks, a->ntap, a->rows, a->row_step, a->flat, a->lanes, a->out_blocks, a->h, a->w, a->y_step, a->x_step, a->in_h, a->in_w};
+    const int y[] = {b->lanewise, b->share, b->blocks, b->ntap, b->rows, b->row_step, b->flat, b->lanes, b->out_blocks, b->h, b->w, b->y_step, b->x_step, b->in_h, b->in_w};
+
+    if (memcmp(x, y, sizeof x) != 0)
+        return false;
+    for (int i = 0; i < a->ntap; i++)
+        if (a->tap[i].at_y != b->tap[i].at_y || a->tap[i].at_x != b->tap[i].at_x)
+            return false;
+    return true;
+}
+
+/* A core whose tiles are chosen. Networks repeat layers: tiles are chosen once a kind. */
+typedef struct Covered {
+    const Target *t;
+    int budget;
+    Core core;
+    struct Covered *next;
+} Covered;
+
+static Covered **covered_like(const Core *c)
+{
+    static Covered *list[256];
+    unsigned h = 0;
+    const int by[] = {c->blocks, c->ntap, c->lanes, c->out_blocks, c->h, c->w, c->y_step, c->x_step};
+
+    for (size_t i = 0; i < sizeof by / sizeof *by; i++)
+        h = (h ^ (unsigned)by[i]) * 16777619u;
+    return &list[h >> 24];
+}
+
+static void search_tiles(const Target *t, Core *c, int budget)
 {
     double best = -1;
-    int *height = xalloc(sizeof *height * (size_t)c->h), *now = xalloc(sizeof *now * (size_t)c->h);
-    Cover v = {.t = t, .c = c, .budget = budget, .column = xalloc(sizeof *v.column * (size_t)(c->w + 1)), .cols = xalloc(sizeof *v.cols * (size_t)(c->w + 1))};
+    const size_t h = (size_t)c->h, w = (size_t)c->w;
+    int *height = room(ROOM_HEIGHT, h, sizeof *height), *now = room(ROOM_NOW, h, sizeof *now);
+    Cover v = {.t = t, .c = c, .budget = budget, .column = room(ROOM_COLUMN, w + 1, sizeof *v.column), .cols = room(ROOM_COLS, w + 1, sizeof *v.cols)};
 
     find_met(&v);
     find_kinds(&v);
@@ -473,11 +525,28 @@ static void choose_tiles(const Target *t, Core *c, int budget)
             continue;
         c->cycles = best = cycles;
         c->vectors = v.vectors;
-        memcpy(height, now, sizeof *height * (size_t)c->h);
+        memcpy(height, now, sizeof *height * h);
     }
     v.vectors = c->vectors;
     sum_steps(&v);
     lay_tiles(&v, c, height);
+}
+
+static void choose_tiles(const Target *t, Core *c, int budget)
+{
+    Covered **list = covered_like(c);
+
+    for (const Covered *k = *list; k; k = k->next)
+        if (k->t == t && k->budget == budget && covered_alike(&k->core, c)) {
+            c->tiles_refused = k->core.tiles_refused, c->cycles = k->core.cycles, c->vectors = k->core.vectors;
+            c->tile = k->core.tile, c->ntile = k->core.ntile;
+            c->band = k->core.band, c->nband = k->core.nband;
+            return;
+        }
+    search_tiles(t, c, budget);
+    Covered *k = xalloc(sizeof *k);
+    *k = (Covered){t, budget, *c, *list};
+    *list = k;
 }
 
 /* Taps that meet padding alone are left out where that saves something: rows cost no text, columns cost tiles of their own. */

@@ -218,11 +218,7 @@ static double folded_cycles(const Target *t, const Winograd *w, double held)
 /* The same at inference, where all layers' weights are read for each image. */
 static void choose_folded(const Plan *p, Winograd *w)
 {
-    double held = 0;
-
-    for (int op = 0; op < p->g->nop; op++)
-        if (p->winograd[op][PASS_FORWARD].on)
-            held += 4 * (double)transformed(&p->winograd[op][PASS_FORWARD]);
+    const double held = p->winograd_held;
     Winograd copy = *w, made = *w;
     copy.made = 0, made.made = made_at_a_time(w);
     lay_out(&copy), lay_out(&made);
@@ -270,9 +266,12 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
 void winograd_build(Plan *p)
 {
     p->winograd = xalloc(sizeof *p->winograd * (size_t)p->g->nop);
-    for (int op = 0; op < p->g->nop; op++)
+    for (int op = 0; op < p->g->nop; op++) {
         for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
             p->winograd[op][pass] = choose_pass(p, op, pass);
+        if (p->winograd[op][PASS_FORWARD].on)
+            p->winograd_held += 4 * (double)transformed(&p->winograd[op][PASS_FORWARD]);
+    }
 }
 
 bool winograd_transformed(const Winograd *w)
