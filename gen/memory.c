@@ -41,28 +41,23 @@ static void again_slot(Slots *s, int from, int to)
     a->to2 = to;
 }
 
-static bool alive(const Slot *a, int step)
+static int steps_of(const Slots *s)
 {
-    return (a->from <= step && step <= a->to) || (a->to2 && a->from2 <= step && step <= a->to2);
-}
+    int last = -1;
 
-/* Whether both are alive at some step: then one begins while the other is alive. */
-static bool meet(const Slot *a, const Slot *b)
-{
-    return alive(a, b->from) || alive(b, a->from) || (b->to2 && alive(a, b->from2)) || (a->to2 && alive(b, a->from2));
+    for (int i = 0; i < s->n; i++) {
+        const Slot *a = &s->item[i];
+        last = a->to > last ? a->to : last;
+        last = a->to2 > last ? a->to2 : last;
+    }
+    return last + 1;
 }
 
 /* What is alive at once, at most: what begins at a step is there with what has not ended before it. */
 static int64_t most_alive(const Slots *s)
 {
-    int steps = 0;
+    const int steps = steps_of(s);
     int64_t most = 0, now = 0;
-
-    for (int i = 0; i < s->n; i++) {
-        const Slot *a = &s->item[i];
-        const int last = a->to2 > a->to ? a->to2 : a->to;
-        steps = last >= steps ? last + 1 : steps;
-    }
     int64_t *more = xalloc(sizeof *more * (size_t)(steps + 1)); /* by step: what begins, less what ended the step before */
     for (int i = 0; i < s->n; i++) {
         const Slot *a = &s->item[i];
@@ -102,24 +97,80 @@ static int by_start(const void *a, const void *b)
     return x->from != y->from ? x->from - y->from : by_length(a, b);
 }
 
-/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. `placed`: room for them. */
-static int64_t place_in_order(Slots *s, const Slot **placed)
+/* What is taken at one step: floats [from, to), in order, none touching the next. Slots that lie side by side are one range. */
+typedef struct Taken {
+    struct Range {
+        int64_t from, to;
+    } *range;
+    int n, room;
+} Taken;
+
+/* The first range that does not end before `at`. */
+static int range_at(const Taken *t, int64_t at)
+{
+    int low = 0, high = t->n;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (t->range[mid].to < at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* The lowest offset from `at` on where `floats` are free. */
+static int64_t free_at(const Taken *t, int64_t at, int64_t floats)
+{
+    for (int i = range_at(t, at); i < t->n && t->range[i].from < at + floats; i++)
+        at = t->range[i].to > at ? t->range[i].to : at;
+    return at;
+}
+
+static void take(Taken *t, int64_t from, int64_t to)
+{
+    const int first = range_at(t, from);
+    int last = first; /* ranges [first, last) become one with it */
+
+    for (; last < t->n && t->range[last].from <= to; last++) {
+        from = t->range[last].from < from ? t->range[last].from : from;
+        to = t->range[last].to > to ? t->range[last].to : to;
+    }
+    if (t->n == t->room) {
+        t->room = t->room ? 2 * t->room : 4;
+        t->range = xgrow(t->range, sizeof *t->range * (size_t)t->n, sizeof *t->range * (size_t)t->room);
+    }
+    memmove(&t->range[first + 1], &t->range[last], sizeof *t->range * (size_t)(t->n - last));
+    t->n += 1 - (last - first);
+    t->range[first] = (struct Range){from, to};
+}
+
+/* The step after `step` in a slot's two lives; behind the last the first again. */
+static int next_step(const Slot *a, int step)
+{
+    return step == a->to ? (a->to2 ? a->from2 : a->from) : a->to2 && step == a->to2 ? a->from : step + 1;
+}
+
+/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. `taken`: by step. */
+static int64_t place_in_order(Slots *s, Taken *taken, int steps)
 {
     int64_t top = 0;
 
+    for (int i = 0; i < steps; i++)
+        taken[i].n = 0;
     for (int i = 0; i < s->n; i++) {
-        Slot *a = &s->item[i];
+        const Slot *a = &s->item[i];
+        const int lives = a->to - a->from + 1 + (a->to2 ? a->to2 - a->from2 + 1 : 0);
         int64_t at = 0;
-        int k = 0, last = i; /* `placed` is in the order of offsets */
-        for (; k < i && *placed[k]->at < at + a->floats; k++)
-            if (meet(a, placed[k])) {
-                const int64_t end = *placed[k]->at + placed[k]->floats;
-                at = end > at ? end : at;
-            }
+        for (int step = a->from, fit = 0; fit < lives; step = next_step(a, step)) { /* until it fits all its steps in a row */
+            const int64_t free = free_at(&taken[step], at, a->floats);
+            fit = free == at ? fit + 1 : 1;
+            at = free;
+        }
+        for (int step = a->from, n = 0; n < lives; n++, step = next_step(a, step))
+            take(&taken[step], at, at + a->floats);
         *a->at = at;
-        for (; last > 0 && *placed[last - 1]->at > at; last--)
-            placed[last] = placed[last - 1];
-        placed[last] = a;
         top = at + a->floats > top ? at + a->floats : top;
     }
     return top;
@@ -139,10 +190,11 @@ static int64_t place(Slots *s)
 
     if (s->n == 0)
         return 0;
-    const Slot **placed = xalloc(sizeof *placed * (size_t)s->n);
+    const int steps = steps_of(s);
+    Taken *taken = xalloc(sizeof *taken * (size_t)steps);
     for (int i = 0; i < 3; i++) {
         qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
-        const int64_t top = place_in_order(s, placed);
+        const int64_t top = place_in_order(s, taken, steps);
         if (best < 0 || top < least)
             least = top, best = i;
     }
@@ -156,7 +208,7 @@ static int64_t place(Slots *s)
         const Slot moved = s->item[from];
         memmove(&s->item[to + 1], &s->item[to], sizeof moved * (size_t)(from - to));
         s->item[to] = moved;
-        const int64_t top = place_in_order(s, placed);
+        const int64_t top = place_in_order(s, taken, steps);
         if (top <= least) {
             least = top;
             memcpy(kept, s->item, bytes);
@@ -165,7 +217,7 @@ static int64_t place(Slots *s)
         }
     }
     memcpy(s->item, kept, bytes);
-    return place_in_order(s, placed);
+    return place_in_order(s, taken, steps);
 }
 
 static int64_t bytes_to_floats(int64_t bytes)
