@@ -383,6 +383,7 @@ typedef struct Graph {
 
 /* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */
 Graph *graph_build(const Spec *s);
+int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
 void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */

@@ -319,20 +319,23 @@ static void kernels(const Net *n)
     }
 }
 
+static int param_of(const Net *n, int op, ParamRole role)
+{
+    const int i = graph_param(n->g, op, role);
+
+    if (i < 0)
+        BUG("op %d has no such parameter", op);
+    return i;
+}
+
 static const char *param_macro(const Net *n, int op, ParamRole role)
 {
-    for (int i = 0; i < n->g->nparam; i++)
-        if (n->g->param[i].op == op && n->g->param[i].role == role)
-            return xprintf("%s_%s", n->NAME, upper(n->g->param[i].name));
-    BUG("op %d has no such parameter", op);
+    return xprintf("%s_%s", n->NAME, upper(n->g->param[param_of(n, op, role)].name));
 }
 
 static int64_t param_offset(const Net *n, int op, ParamRole role)
 {
-    for (int i = 0; i < n->g->nparam; i++)
-        if (n->g->param[i].op == op && n->g->param[i].role == role)
-            return n->p->param_at[i];
-    BUG("op %d has no such parameter", op);
+    return n->p->param_at[param_of(n, op, role)];
 }
 
 static void norms(const Net *n)

@@ -455,10 +455,9 @@ static void values(const PlainNet *n)
 /* Where the parameter of that role of an op begins: "param + 144", or NULL where it has none. */
 static const char *at(const PlainNet *n, int op, ParamRole role, const char *base)
 {
-    for (int i = 0; i < n->g->nparam; i++)
-        if (n->g->param[i].op == op && n->g->param[i].role == role)
-            return xprintf("%s + %lld", base, (long long)n->p->param_at[i]);
-    return "NULL";
+    const int i = graph_param(n->g, op, role);
+
+    return i < 0 ? "NULL" : xprintf("%s + %lld", base, (long long)n->p->param_at[i]);
 }
 
 static void params(const PlainNet *n)

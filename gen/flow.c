@@ -23,6 +23,7 @@ typedef struct Flow {
     bool *solid;  /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
     unsigned char *anchor; /* the op's output is a node: why, by bits of Anchor; 0: it is none */
     bool *by_side; /* ... that is read by the side */
+    bool *padded;  /* a pad reads it by the side: as it is stored, without stages between */
     int *main;    /* of an add: which operand is on the main line */
     int *fused;   /* of an add: the weight op in whose out way it stands, or -1 */
     int *node;    /* of an op's output, or -1 */
@@ -83,12 +84,14 @@ static void count_uses(Flow *f)
         for (int k = 0; k < g->op[i].nin; k++)
             if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD || op_is_image_norm(g->op[i].kind)) /* whose groups may cross what is joined */
                 f->solid[g->op[i].ins[k]] = g->op[g->op[i].ins[k]].kind == OP_CONCAT;
-    for (int i = g->nop - 1; i > 0; i--)
+    for (int i = g->nop - 1; i > 0; i--) {
+        f->padded[g->op[i].in] |= g->op[i].kind == OP_PAD;
         for (int k = 0; k < g->op[i].nin; k++) {
             const int v = g->op[i].ins[k];
             f->uses[v] += is_list(f, i) ? f->uses[i] : 1;
             f->reader[v] = i;
         }
+    }
 }
 
 /* A norm takes statistics of what it reads: behind a concat, of each tensor that is joined. */
@@ -225,51 +228,55 @@ static void find_anchors(Flow *f)
 
 /* ---- what is stored ---- */
 
-/* An op of an out way whose backward is not served by value p behind it alone; -1: p may be the stored one. */
-static int refused_by(const Graph *g, const Way *w, int p)
+/* What storing value p of an out way would mean, for each of its values. */
+typedef struct Stores {
+    int *refused;   /* an op before it whose backward it does not serve alone; -1: it may be the stored one */
+    int64_t *bytes; /* an image */
+} Stores;
+
+static int smaller(int a, int b)
 {
-    for (int i = 0; i < p; i++) {
-        const Op *op = &g->op[w->link[i].op];
-        switch (info(g, w->link[i].op)->need) {
-        case NEED_NOTHING:
-            break;
-        case NEED_SIGN:
-            for (int j = i + 1; j < p; j++)
-                if (!info(g, w->link[j].op)->keeps_sign)
-                    return w->link[i].op;
-            break;
-        case NEED_OUTPUT:
-            if (i + 1 != p)
-                return w->link[i].op;
-            break;
-        case NEED_ROUTE:
-            if (op->kernel[0] * op->kernel[1] > 255)
-                return w->link[i].op;
-            break;
-        case NEED_INPUT:
-            return w->link[i].op;
-        }
-    }
-    return -1;
+    return b >= 0 && (a < 0 || b < a) ? b : a;
 }
 
-static int64_t store_bytes(const Graph *g, const Way *w, int p)
+/* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind it; one that needs its
+ * output by that alone; one that needs its output's sign until an op comes that does not keep it. */
+static Stores list_stores(const Graph *g, const Way *w)
 {
-    int64_t bytes = 4 * blocked_floats(w->shape[p]);
+    const Stores s = {xalloc(sizeof *s.refused * (size_t)(w->n + 1)), xalloc(sizeof *s.bytes * (size_t)(w->n + 1))};
+    int never = -1, output = -1, sign = -1, loses = -1; /* the first link of such a need; the last that does not keep signs */
+    int64_t routes = 0;
 
-    for (int i = 0; i < p; i++)
-        if (info(g, w->link[i].op)->need == NEED_ROUTE)
-            bytes += blocked_floats(w->shape[i + 1]);
-    return bytes;
+    for (int p = 0; p <= w->n; p++) {
+        int first = smaller(never, output >= 0 && output + 1 != p ? output : -1);
+        first = smaller(first, sign >= 0 && loses > sign ? sign : -1);
+        s.refused[p] = first < 0 ? -1 : w->link[first].op;
+        s.bytes[p] = 4 * blocked_floats(w->shape[p]) + routes;
+        if (p == w->n)
+            break;
+        const Op *op = &g->op[w->link[p].op];
+        const Need need = info(g, w->link[p].op)->need;
+        if (need == NEED_INPUT || (need == NEED_ROUTE && op->kernel[0] * op->kernel[1] > 255))
+            never = never < 0 ? p : never;
+        if (need == NEED_OUTPUT)
+            output = output < 0 ? p : output;
+        if (need == NEED_SIGN)
+            sign = sign < 0 ? p : sign;
+        if (!info(g, w->link[p].op)->keeps_sign)
+            loses = p;
+        if (need == NEED_ROUTE)
+            routes += blocked_floats(w->shape[p + 1]);
+    }
+    return s;
 }
 
 /* The cheapest value from `least` on that serves, the latest of equals: from it on, least is recomputed. -1: none. */
-static int choose_stored(const Graph *g, const Way *w, int least)
+static int choose_stored(const Way *w, const Stores *s, int least)
 {
     int best = -1;
 
     for (int p = least; p <= w->n; p++)
-        if (refused_by(g, w, p) < 0 && (best < 0 || store_bytes(g, w, p) <= store_bytes(g, w, best)))
+        if (s->refused[p] < 0 && (best < 0 || s->bytes[p] <= s->bytes[best]))
             best = p;
     return best;
 }
@@ -354,35 +361,39 @@ static void add_way(Way **ways, int *n, Way w)
     *PUSH(*ways, *n) = w;
 }
 
-/* The ways that end at v, whose channels stand from `first` on. */
-static void ways_to(const Flow *f, int v, bool making, Way **ways, int *n)
+/* The ways that end at v. Stages are walked without recursion; what recurs is a concat in a concat. */
+static void ways_to(const Flow *f, int v, Way **ways, int *n)
 {
-    const Op *op = &f->g->op[v];
+    const Graph *g = f->g;
     const int from = *n;
+    int *stage = NULL, nstage = 0; /* from v back */
 
-    if (!making && f->node[v] >= 0) {
-        Way w = begin_way(f, f->node[v]);
-        add_way(ways, n, w);
-        return;
+    for (; f->node[v] < 0; v = g->op[v].kind == OP_ADD ? g->op[v].ins[f->main[v]] : g->op[v].in) {
+        if (g->op[v].kind == OP_CONCAT)
+            break;
+        if (is_weight(g, v))
+            BUG("%s is no node", g->op[v].path);
+        *PUSH(stage, nstage) = v;
     }
-    if (op->kind == OP_CONCAT) {
+    if (f->node[v] < 0) {
         int first = 0;
-        for (int k = 0; k < op->nin; k++) {
+        for (int k = 0; k < g->op[v].nin; k++) {
             const int begin = *n;
-            ways_to(f, op->ins[k], false, ways, n);
+            ways_to(f, g->op[v].ins[k], ways, n);
             for (int i = begin; i < *n; i++)
                 (*ways)[i].first += first;
-            first += f->g->op[op->ins[k]].shape.c;
+            first += g->op[g->op[v].ins[k]].shape.c;
         }
-        return;
+    } else {
+        add_way(ways, n, begin_way(f, f->node[v]));
     }
-    if (is_weight(f->g, v))
-        BUG("%s is no node", op->path);
-    ways_to(f, op->kind == OP_ADD ? op->ins[f->main[v]] : op->in, false, ways, n);
-    if ((op->kind == OP_ADD || op->kind == OP_PAD) && *n - from != 1)
-        BUG("%s reads %d ways", op->path, *n - from);
-    for (int i = from; i < *n; i++)
-        extend(f, &(*ways)[i], v);
+    while (nstage-- > 0) {
+        const Op *op = &g->op[stage[nstage]];
+        if ((op->kind == OP_ADD || op->kind == OP_PAD) && *n - from != 1)
+            BUG("%s reads %d ways", op->path, *n - from);
+        for (int i = from; i < *n; i++)
+            extend(f, &(*ways)[i], stage[nstage]);
+    }
 }
 
 static void close_ways(Way *ways, int n, int channels)
@@ -419,11 +430,11 @@ static int next_out(const Flow *f, int w, int v)
 }
 
 /* Why value p of the out way of weight op `op` is stored. */
-static const char *why_stored(const Flow *f, int op, const Way *w, int p, bool anchored)
+static const char *why_stored(const Flow *f, int op, const Way *w, const Stores *stores, int p, bool anchored)
 {
     const int n = w->n;
 
-    if (p < n && refused_by(f->g, w, p + 1) < 0)
+    if (p < n && stores->refused[p + 1] < 0)
         return "the tensors behind it that would serve are larger";
     if (p < n)
         return xprintf("the %s behind it needs its %s in backward", info(f->g, w->link[p].op)->name,
@@ -438,19 +449,13 @@ static const char *why_stored(const Flow *f, int op, const Way *w, int p, bool a
                    p ? ", and the stages before it need no more" : "");
 }
 
-/* Whether a pad reads op's output by the side: as it is stored, without stages between. */
-static bool padded_by_side(const Flow *f, int op)
+static void list_choices(int op, const Way *w, const Stores *s, int least, Tensor *nd)
 {
-    for (int i = op + 1; i < f->g->nop; i++)
-        if (f->g->op[i].kind == OP_PAD && f->g->op[i].in == op)
-            return true;
-    return false;
-}
-
-static void list_choices(const Graph *g, int op, const Way *w, int least, Tensor *nd)
-{
-    for (int p = 0; p <= w->n; p++)
-        *PUSH(nd->choice, nd->nchoice) = (Choice){p ? w->link[p - 1].op : op, store_bytes(g, w, p), refused_by(g, w, p), p < least};
+    nd->choice = xalloc(sizeof *nd->choice * (size_t)(w->n + 1));
+    for (; nd->nchoice <= w->n; nd->nchoice++) {
+        const int p = nd->nchoice;
+        nd->choice[p] = (Choice){p ? w->link[p - 1].op : op, s->bytes[p], s->refused[p], p < least};
+    }
 }
 
 /* A weight op's out way, and its node. */
@@ -485,23 +490,24 @@ static void build_out(Flow *f, Kernel *k)
         return;
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
-    const int least = padded_by_side(f, end) ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
-    const char *least_why = padded_by_side(f, end) ? "a pad reads the last as it is stored"
+    const int least = f->padded[end] ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
+    const char *least_why = f->padded[end] ? "a pad reads the last as it is stored"
                             : least > after_sum    ? "several ops read what stands behind a window"
                             : after_sum            ? "it stands before a sum, which would read all its terms again"
                                                    : NULL;
-    int p = choose_stored(g, &w, least);
+    const Stores stores = list_stores(g, &w);
+    int p = choose_stored(&w, &stores, least);
     int u = anchored ? w.n : p;
     if (p < 0) { /* others read it as it is, and the stages before need more in backward: a pass makes it */
-        p = u = choose_stored(g, &w, after_sum);
+        p = u = choose_stored(&w, &stores, after_sum);
         f->anchor[u ? w.link[u - 1].op : k->op] |= ANCHOR_CUT;
     }
     const int value = u ? w.link[u - 1].op : k->op;
     f->anchor[value] |= anchored ? 0 : ANCHOR_STORED;
     Tensor *nd = add_node(f, value, k->op);
-    list_choices(g, k->op, &w, least, nd);
+    list_choices(k->op, &w, &stores, least, nd);
     nd->least_why = least_why;
-    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, p, anchored) : "what others read stands behind it, and a pass stores that";
+    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, &stores, p, anchored) : "what others read stands behind it, and a pass stores that";
     nd->stored_op = p ? w.link[p - 1].op : k->op;
     nd->nlink = u - p;
     nd->link = w.link + p;
@@ -521,7 +527,7 @@ static void build_pass(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
 
-    ways_to(f, k->op, true, &k->in, &k->nin);
+    ways_to(f, k->op, &k->in, &k->nin);
     close_ways(k->in, k->nin, g->op[k->op].shape.c);
     Tensor *nd = add_node(f, k->op, k->op);
     nd->why = k->nin > 1 ? "a concat that is read as one tensor" : "";
@@ -537,7 +543,7 @@ static void build_pass(Flow *f, Kernel *k)
         nd->why = k->nin > 1 ? nd->why : sums ? "it is a sum: recomputing it would read all its terms again" : "several ops read what stands behind a window";
         return;
     }
-    if (padded_by_side(f, k->op)) {
+    if (f->padded[k->op]) {
         nd->why = "a pad reads it";
         return;
     }
@@ -634,6 +640,7 @@ void flow_build(Plan *p, bool infer)
         p->sum_why = xalloc(n * sizeof *p->sum_why);
     f->anchor = xalloc(n);
     f->by_side = xalloc(n);
+    f->padded = xalloc(n);
     f->main = xalloc(n * sizeof(int));
     f->fused = xalloc(n * sizeof(int));
     f->node = xalloc(n * sizeof(int));
@@ -667,7 +674,7 @@ void flow_build(Plan *p, bool infer)
         if (k->kind == KERNEL_PASS) {
             build_pass(f, k);
         } else {
-            ways_to(f, g->op[i].in, false, &k->in, &k->nin);
+            ways_to(f, g->op[i].in, &k->in, &k->nin);
             close_ways(k->in, k->nin, g->op[g->op[i].in].shape.c);
         }
         if (weight)

@@ -4,6 +4,7 @@
  * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no offsets.
  *
  * The rules are in plan.h and docs/kernels.md. They are stated over stages and their needs; no order is special. */
+#include "names.h"
 #include "plan.h"
 
 #include <string.h>
@@ -49,31 +50,18 @@ static int add_image(Image **list, int *n, Image m)
     return *n - 1;
 }
 
-/* ---- ports ---- */
-
-/* What kernel k is given of a node; `name` where it is not given anything of it yet. */
-static int port_of(Kernel *k, int node, const char *name)
-{
-    for (int i = 0; i < k->nport; i++)
-        if (k->port[i].node == node)
-            return i;
-    int same = 1;
-    const char *unique = name;
-    for (int i = 0; i < k->nport; i++)
-        if (strcmp(k->port[i].name, unique) == 0) {
-            unique = xprintf("%s%d", name, ++same);
-            i = -1;
-        }
-    *PUSH(k->port, k->nport) = (Port){.node = node, .name = unique};
-    return k->nport - 1;
-}
-
 static Place image_place(int image, Shape shape)
 {
     return (Place){.where = AT_IMAGE, .image = image, .total = shape.c, .shape = shape};
 }
 
 static const Place no_place = {.where = NOWHERE, .image = -1};
+
+/* What a kernel has of a node. Good while `kernel` is the number of the kernel at hand. */
+typedef struct Has {
+    int kernel;
+    int port, image; /* image: in which it is given to an inference kernel, or -1 */
+} Has;
 
 /* What is being built: of training, or of inference. */
 typedef struct Fuse {
@@ -82,24 +70,65 @@ typedef struct Fuse {
     Kernel *k;
     Tensor *node;
     bool infer;
+    int kernel;       /* a number for the kernel at hand, another one whenever it is another */
+    Has *has;         /* by node */
+    int nnamed[3];    /* ports called in, out, side and a number */
+    int *node_of;     /* training's node that is an op's output, or -1 */
+    int *aliased;     /* by op: the number of the kernel in which it has an alias */
+    int *image_norm;  /* likewise, in which its norm is listed */
+    Names alias;      /* of the kernel at hand: the number that a name ended with last */
+    Names layer;      /* all layers' names in C */
 } Fuse;
+
+/* ---- ports ---- */
+
+static int *named(Fuse *f, const char *port)
+{
+    return &f->nnamed[*port == 'i' ? 0 : *port == 'o' ? 1 : 2];
+}
+
+static void begin_kernel(Fuse *f, Kernel *k)
+{
+    f->k = k;
+    f->kernel++;
+    f->nnamed[0] = f->nnamed[1] = f->nnamed[2] = 0;
+    for (int i = 0; i < k->nport; i++) {
+        f->has[k->port[i].node] = (Has){f->kernel, i, -1};
+        ++*named(f, k->port[i].name);
+    }
+}
+
+/* What the kernel is given of a node; `name` ("in", "out", "side") where it is not given anything of it yet. */
+static int port_of(Fuse *f, int node, const char *name)
+{
+    Kernel *k = f->k;
+    Has *has = &f->has[node];
+
+    if (has->kernel == f->kernel)
+        return has->port;
+    const int same = ++*named(f, name);
+    *has = (Has){f->kernel, k->nport, -1};
+    *PUSH(k->port, k->nport) = (Port){.node = node, .name = same > 1 ? xprintf("%s%d", name, same) : name};
+    return has->port;
+}
 
 /* Where the stored tensor that a node's readers begin at lies, as kernel k is given it. */
 static Place value_place(Fuse *f, int node, const char *name)
 {
     Kernel *k = f->k;
-    const int port = port_of(k, node, name);
+    const int port = port_of(f, node, name);
     Tensor *root = &f->node[f->node[node].root];
 
     k->port[port].value = true;
     if (f->infer && root->op > 0) {
-        for (int i = 0; i < k->nimage; i++)
-            if (k->image[i].given && strcmp(k->image[i].name, k->port[port].name) == 0)
-                return image_place(i, root->shape[0]);
-        Image m = f->p->infer_image[root->image];
-        m.given = true;
-        m.name = k->port[port].name;
-        return image_place(add_image(&k->image, &k->nimage, m), root->shape[0]);
+        Has *has = &f->has[node];
+        if (has->image < 0) {
+            Image m = f->p->infer_image[root->image];
+            m.given = true;
+            m.name = k->port[port].name;
+            has->image = add_image(&k->image, &k->nimage, m);
+        }
+        return image_place(has->image, root->shape[0]);
     }
     const Shape shape = f->node[node].shape[0];
     return (Place){.where = root->op == 0 ? AT_X : AT_SLOT, .image = -1, .port = port, .total = shape.c, .shape = shape};
@@ -108,7 +137,7 @@ static Place value_place(Fuse *f, int node, const char *name)
 /* Where a node's gradient lies. */
 static Place grad_place(Fuse *f, int node, const char *name)
 {
-    const int port = port_of(f->k, node, name);
+    const int port = port_of(f, node, name);
     const Tensor *nd = &f->node[node];
     const Shape shape = nd->shape[nd->nlink];
 
@@ -166,20 +195,20 @@ static int side_of(Fuse *f, Run *r, const Side *side)
     return r->nside - 1;
 }
 
-/* The number of value i of a side's way in this run: computed where it is not at hand. */
+/* The number of value i of a side's way in this run: it and those before it are computed where they are not at hand. */
 static int side_value(Fuse *f, Run *r, int side, int i)
 {
-    int *value = r->side[side].value;
+    int *value = r->side[side].value, from = i;
 
-    if (value[i] >= 0)
-        return value[i];
-    const int in = i ? side_value(f, r, side, i - 1) : -1;
-    value = r->side[side].value;
-    value[i] = r->next++;
-    if (i == 0)
-        add_step(r, STEP_SIDE, -1, -1, value[i])->side = side;
-    else
-        point_step(f, r, &r->side[side].side->way.link[i - 1], in, value[i]);
+    while (from >= 0 && value[from] < 0)
+        from--;
+    while (from < i) {
+        value[++from] = r->next++;
+        if (from == 0)
+            add_step(r, STEP_SIDE, -1, -1, value[0])->side = side;
+        else
+            point_step(f, r, &r->side[side].side->way.link[from - 1], value[from - 1], value[from]);
+    }
     return value[i];
 }
 
@@ -448,15 +477,6 @@ static void build_backward(Fuse *f, Chain *c, Image **images, int *nimages, cons
 
 /* ---- kernels ---- */
 
-static int find_param(const Graph *g, int op, ParamRole role)
-{
-    for (int i = 0; i < g->nparam; i++)
-        if (g->param[i].op == op && g->param[i].role == role)
-            return i;
-    return -1;
-}
-
-
 /* Extent of the output pixels along one axis that back-propagate into input pixels 0 .. in-1: how far they reach outside 0 .. out-1. */
 static void data_halo(int in, int out, int kernel, int stride, int padding, int dilation, int *before, int *after)
 {
@@ -474,14 +494,6 @@ static void data_halo(int in, int out, int kernel, int stride, int padding, int 
 }
 
 
-static const Alias *find_alias(const Kernel *k, const char *name)
-{
-    for (int i = 0; i < k->nalias; i++)
-        if (strcmp(k->alias[i].name, name) == 0)
-            return &k->alias[i];
-    return NULL;
-}
-
 const char *plan_alias(const Kernel *k, int op)
 {
     for (int i = 0; i < k->nalias; i++)
@@ -491,23 +503,34 @@ const char *plan_alias(const Kernel *k, int op)
 }
 
 /* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before it. */
-static void add_alias(const Graph *g, Kernel *k, int op)
+static void add_alias(Fuse *f, int op)
 {
-    if (op < 0 || plan_alias(k, op))
+    Kernel *k = f->k;
+
+    if (op < 0 || f->aliased[op] == f->kernel)
         return;
-    const Op *o = &g->op[op];
+    f->aliased[op] = f->kernel;
+    const Op *o = &f->g->op[op];
     const char *stage = o->stage ? o->stage : op_info[o->kind].stage;
     const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage), *unique = name;
-    for (int i = 2; find_alias(k, unique); i++)
-        unique = xprintf("%s_%d", name, i);
+    int last = *names_at(&f->alias, name);
+    if (last == 0) {
+        *names_at(&f->alias, name) = 1;
+    } else {
+        do
+            unique = xprintf("%s_%d", name, ++last);
+        while (*names_at(&f->alias, unique));
+        *names_at(&f->alias, unique) = 1;
+        *names_at(&f->alias, name) = last;
+    }
     *PUSH(k->alias, k->nalias) = (Alias){op, unique};
 }
 
-static void add_aliases(const Graph *g, Kernel *k, const Chain *c)
+static void add_aliases(Fuse *f, const Chain *c)
 {
     for (int r = 0; r < c->n; r++)
         for (int s = 0; s < c->run[r].nstep; s++)
-            add_alias(g, k, c->run[r].step[s].op);
+            add_alias(f, c->run[r].step[s].op);
 }
 
 /* The packed input of a weight op: with the halo that its padding asks for. */
@@ -620,7 +643,7 @@ static void build_after(Fuse *f)
     fw.from.shape = k->out.shape[0];
     fw.from.total = fw.from.shape.c;
     build_forward(f, &k->after, &k->image, &k->nimage, &fw);
-    port_of(k, k->node, "out");
+    port_of(f, k->node, "out");
 }
 
 static void build_after_back(Fuse *f)
@@ -635,7 +658,7 @@ static void build_after_back(Fuse *f)
     for (int i = w->grad; i < w->n; i++)
         if (is_window(g, w->link[i].op))
             last_window = i;
-    Place stored = {.where = AT_SLOT, .image = -1, .port = port_of(k, k->node, "out"), .total = w->shape[w->grad].c, .shape = w->shape[w->grad]};
+    Place stored = {.where = AT_SLOT, .image = -1, .port = port_of(f, k->node, "out"), .total = w->shape[w->grad].c, .shape = w->shape[w->grad]};
     if (last_window >= 0) {
         const int image = add_image(&k->image, &k->nimage, image_for(g, w->shape[last_window], w->link[last_window].op, "again_image"));
         Forward again = {.name = "again", .way = w, .a = w->grad, .b = last_window, .from = stored, .store = -1,
@@ -697,7 +720,9 @@ static void weight_images(Fuse *f)
 
 typedef struct Trace {
     Fuse *f;
-    int *image;   /* of an op's output in this kernel, -1 */
+    int *image;   /* of an op's output in the kernel at hand, -1 */
+    int *set;     /* the ops that have one */
+    int nset;
     bool *traced; /* handed out already, by a kernel before */
     int runs;
 } Trace;
@@ -740,57 +765,76 @@ static int trace_node(Trace *t, int node)
     return image;
 }
 
-/* The image of op v's input, with the halo that a window asks for. */
-static int trace_input(Trace *t, int v, int in)
+static void set_image(Trace *t, int v, int image)
+{
+    *PUSH(t->set, t->nset) = v;
+    t->image[v] = image;
+}
+
+/* The image of op v's input `from`, with the halo that a window asks for. */
+static int trace_input(Trace *t, int v, int from)
 {
     const Op *op = &t->f->g->op[v];
-    const int image = trace_value(t, in);
 
     if (!(op->padding[0] || op->padding[1]) || !is_window(t->f->g, v))
-        return image;
-    const Shape shape = t->f->g->op[in].shape;
+        return from;
+    const Shape shape = t->f->g->op[op->in].shape;
     const int copy = trace_image(t, shape, v, NULL);
-    trace_run(t, shape, -1, image, copy);
+    trace_run(t, shape, -1, from, copy);
     return copy;
 }
 
-static int trace_value(Trace *t, int v)
+/* What op v is called when it is handed out; NULL: it was. */
+static const char *trace_name(Trace *t, int v)
+{
+    const char *name = t->traced[v] ? NULL : t->f->g->op[v].path;
+
+    t->traced[v] = true;
+    return name;
+}
+
+static void trace_join(Trace *t, int v)
 {
     Fuse *f = t->f;
     Kernel *k = f->k;
     const Op *op = &f->g->op[v];
+    const char *name = trace_name(t, v);
+    int *in = xalloc(sizeof *in * (size_t)op->nin), first = 0;
 
-    if (t->image[v] >= 0)
-        return t->image[v];
-    for (int i = 0; i < (k->kind == KERNEL_LOSS ? f->p->nnode : k->node); i++)
-        if (f->node[i].op == v)
-            return t->image[v] = trace_node(t, i);
-    const char *name = t->traced[v] ? NULL : op->path;
-    t->traced[v] = true;
-    if (op->kind == OP_CONCAT || op->kind == OP_ADD) {
-        int in[64], n = 0, first = 0;
-        for (int i = 0; i < op->nin && n < 64; i++)
-            in[n++] = trace_value(t, op->ins[i]);
-        const int to = trace_image(t, op->shape, -1, name);
-        k->trace_image[to].shared = op->kind == OP_CONCAT;
-        for (int i = 0; i < n; i++) {
-            Run *r = trace_run(t, f->g->op[op->ins[i]].shape, -1, in[i], to);
-            r->to.first = first;
-            r->adds = op->kind == OP_ADD && i > 0;
-            first += op->kind == OP_CONCAT ? r->shape.c : 0;
-        }
-        return t->image[v] = to;
+    for (int i = 0; i < op->nin; i++)
+        in[i] = trace_value(t, op->ins[i]);
+    const int to = trace_image(t, op->shape, -1, name);
+    k->trace_image[to].shared = op->kind == OP_CONCAT;
+    for (int i = 0; i < op->nin; i++) {
+        Run *r = trace_run(t, f->g->op[op->ins[i]].shape, -1, in[i], to);
+        r->to.first = first;
+        r->adds = op->kind == OP_ADD && i > 0;
+        first += op->kind == OP_CONCAT ? r->shape.c : 0;
     }
-    if (v == k->op && k->wparam >= 0) {
-        const int to = trace_image(t, op->shape, -1, name);
-        k->trace_core = k->trace.n;
-        Run *r = trace_run(t, op->shape, -1, -1, to);
-        r->from = (Place){.where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
-        r->bias = k->kind == KERNEL_LINEAR && op->bias;
-        return t->image[v] = to;
-    }
-    const int in = trace_input(t, v, op->in);
+    set_image(t, v, to);
+}
+
+static void trace_core(Trace *t, int v)
+{
+    Kernel *k = t->f->k;
+    const Op *op = &t->f->g->op[v];
+    const int to = trace_image(t, op->shape, -1, trace_name(t, v));
+
+    k->trace_core = k->trace.n;
+    Run *r = trace_run(t, op->shape, -1, -1, to);
+    r->from = (Place){.where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
+    r->bias = k->kind == KERNEL_LINEAR && op->bias;
+    set_image(t, v, to);
+}
+
+/* A stage, of an input that has its image. */
+static void trace_stage(Trace *t, int v, const char *name)
+{
+    Fuse *f = t->f;
+    const Op *op = &f->g->op[v];
+    const int in = trace_input(t, v, t->image[op->in]);
     const bool window = is_window(f->g, v);
+
     if (op->kind == OP_DROP && name) {
         const int mask = trace_image(t, op->shape, -1, xprintf("mask.%s", op->path));
         Run *r = trace_run(t, op->shape, -1, in, mask);
@@ -804,20 +848,50 @@ static int trace_value(Trace *t, int v)
         point_step(f, r, &link, 0, 1);
         r->last = 1;
     }
-    return t->image[v] = to;
+    set_image(t, v, to);
 }
 
-static void build_trace(Fuse *f, bool *traced)
+/* The image of op v's output: back along the stages to what has one, then forward. What recurs is a join in a join. */
+static int trace_value(Trace *t, int v)
 {
-    Kernel *k = f->k;
-    Trace t = {f, xalloc(sizeof(int) * (size_t)f->g->nop), traced, 0};
+    Fuse *f = t->f;
+    const Kernel *k = f->k;
+    const int nodes = k->kind == KERNEL_LOSS ? f->p->nnode : k->node; /* that are made before */
+    int *stage = NULL, nstage = 0, at = v;
 
-    for (int i = 0; i < f->g->nop; i++)
-        t.image[i] = -1;
+    for (; t->image[at] < 0; at = f->g->op[at].in) {
+        const OpKind kind = f->g->op[at].kind;
+        if (f->node_of[at] >= 0 && f->node_of[at] < nodes)
+            set_image(t, at, trace_node(t, f->node_of[at]));
+        else if (kind == OP_CONCAT || kind == OP_ADD)
+            trace_join(t, at);
+        else if (at == k->op && k->wparam >= 0)
+            trace_core(t, at);
+        else
+            *PUSH(stage, nstage) = at;
+        if (t->image[at] >= 0)
+            break;
+    }
+    const char **name = xalloc(sizeof *name * (size_t)(nstage + 1));
+    for (int i = 0; i < nstage; i++)
+        name[i] = trace_name(t, stage[i]);
+    while (nstage-- > 0)
+        trace_stage(t, stage[nstage], name[nstage]);
+    return t->image[v];
+}
+
+static void build_trace(Trace *t)
+{
+    const Fuse *f = t->f;
+    const Kernel *k = f->k;
+
+    t->runs = 0;
     if (k->kind != KERNEL_PASS)
-        trace_value(&t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
+        trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)
-        trace_value(&t, f->node[k->node].op);
+        trace_value(t, f->node[k->node].op);
+    while (t->nset > 0)
+        t->image[t->set[--t->nset]] = -1;
 }
 
 /* ---- training ---- */
@@ -832,15 +906,12 @@ static const char *c_name(const char *path)
 }
 
 /* pass_<op>, or another name where a layer is called so. */
-static const char *pass_name(const Graph *g, int op)
+static const char *pass_name(Fuse *f, int op)
 {
-    const char *name = xprintf("pass_%s", c_name(g->op[op].path));
+    const char *name = xprintf("pass_%s", c_name(f->g->op[op].path));
 
-    for (int i = 0; i < g->nop; i++)
-        if (strcmp(c_name(g->op[i].layer), name) == 0) {
-            name = xprintf("%s_of_it", name);
-            i = -1;
-        }
+    while (*names_at(&f->layer, name) == 1)
+        name = xprintf("%s_of_it", name);
     return name;
 }
 
@@ -850,10 +921,10 @@ static void name_kernel(Fuse *f)
     const Op *o = &f->g->op[k->op];
 
     k->layer = o->layer;
-    k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f->g, k->op) : c_name(o->layer);
+    k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f, k->op) : c_name(o->layer);
     if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) {
-        k->wparam = find_param(f->g, k->op, PARAM_WEIGHT);
-        k->bparam = find_param(f->g, k->op, PARAM_BIAS);
+        k->wparam = graph_param(f->g, k->op, PARAM_WEIGHT);
+        k->bparam = graph_param(f->g, k->op, PARAM_BIAS);
     }
 }
 
@@ -871,7 +942,7 @@ static void build_kernel(Fuse *f)
     } else if (k->kind != KERNEL_PASS) {
         weight_images(f);
     } else if (k->op > 0) {
-        port_of(k, k->node, "out");
+        port_of(f, k->node, "out");
     }
     build_before(f);
     if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
@@ -892,23 +963,24 @@ static void build_kernel_back(Fuse *f)
 }
 
 /* The image norms that a chain's stages apply. */
-static void add_image_norms(const Graph *g, Kernel *k, const Chain *c)
+static void add_image_norms(Fuse *f, const Chain *c)
 {
+    Kernel *k = f->k;
+
     for (int r = 0; r < c->n; r++)
         for (int s = 0; s < c->run[r].nstep; s++) {
             const int op = c->run[r].step[s].op;
-            bool known = op < 0 || !op_is_image_norm(g->op[op].kind);
-            for (int i = 0; i < k->nimage_norm; i++)
-                known |= k->image_norm[i].op == op;
-            if (!known)
-                *PUSH(k->image_norm, k->nimage_norm) = (ImageNorm){.op = op};
+            if (op < 0 || !op_is_image_norm(f->g->op[op].kind) || f->image_norm[op] == f->kernel)
+                continue;
+            f->image_norm[op] = f->kernel;
+            *PUSH(k->image_norm, k->nimage_norm) = (ImageNorm){.op = op};
         }
 }
 
 static void name_chain(Fuse *f, const Chain *c)
 {
-    add_aliases(f->g, f->k, c);
-    add_image_norms(f->g, f->k, c);
+    add_aliases(f, c);
+    add_image_norms(f, c);
 }
 
 /* Names for what the kernel's stages, and those that take statistics of its node, are given. */
@@ -917,6 +989,7 @@ static void all_aliases(Fuse *f)
     Kernel *k = f->k;
     const Tensor *nd = k->node >= 0 ? &f->node[k->node] : NULL;
 
+    names_clear(&f->alias);
     for (int i = 0; i < k->nin; i++)
         name_chain(f, &k->before[i]);
     name_chain(f, &k->after);
@@ -926,9 +999,9 @@ static void all_aliases(Fuse *f)
         name_chain(f, &k->din[i]);
     name_chain(f, &k->trace);
     for (int i = 0; nd && i < nd->nnorm; i++)
-        add_alias(f->g, k, nd->norm[i]);
+        add_alias(f, nd->norm[i]);
     for (int i = 0; nd && i < nd->nimage_norm; i++)
-        add_alias(f->g, k, nd->image_norm[i]);
+        add_alias(f, nd->image_norm[i]);
 }
 
 /* ---- inference ---- */
@@ -979,11 +1052,9 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                         : after                ? "what stands between it and the weight op is not a scale and a shift a channel"
                         : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
                                                 : "what it normalises is read by others too");
-            bool known = false; /* on another way behind a concat */
-            for (int a = 0; a < f->p->naffine; a++)
-                known |= f->p->affine[a].op == st->op;
-            if (!known)
+            if (!n->applied) /* it may be already, on another way behind a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
+            n->applied = true;
         }
 }
 
@@ -1000,7 +1071,7 @@ static void build_infer_kernel(Fuse *f)
         if (pass)
             mark_shared(k, &out);
         k->y = add_image(&k->image, &k->nimage, out);
-        port_of(k, k->node, "out");
+        port_of(f, k->node, "out");
     }
     if (pass) {
         k->x = k->y;
@@ -1037,10 +1108,18 @@ static void build_infer_kernel(Fuse *f)
 
 Norm *plan_norm(const Plan *p, int op)
 {
-    for (int i = 0; i < p->nnorm; i++)
-        if (p->norm[i].op == op)
-            return &p->norm[i];
-    BUG("op %d is no norm", op);
+    int low = 0, high = p->nnorm; /* they stand in the order of ops */
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (p->norm[mid].op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == p->nnorm || p->norm[low].op != op)
+        BUG("op %d is no norm", op);
+    return &p->norm[low];
 }
 
 /* Whether a way reads a norm's constants from a channel that begins no block. */
@@ -1071,31 +1150,53 @@ static void add_norms(Plan *p)
         p->norm[i].padded += p->norm[i].shifted ? LANES : 0;
 }
 
-void fuse_build(Plan *p)
+/* By op, all `value`. */
+static int *by_op(const Graph *g, int value)
+{
+    int *list = xalloc(sizeof *list * (size_t)g->nop);
+
+    for (int i = 0; i < g->nop; i++)
+        list[i] = value;
+    return list;
+}
+
+static Fuse begin_fuse(Plan *p)
 {
     const Graph *g = p->g;
-    Fuse fuse = {.p = p, .g = g, .node = p->node}, *f = &fuse;
-    bool *traced = xalloc((size_t)g->nop);
+    Fuse f = {.p = p, .g = g, .node = p->node, .node_of = by_op(g, -1), .aliased = by_op(g, 0), .image_norm = by_op(g, 0)};
+
+    f.has = xalloc(sizeof *f.has * (size_t)(p->nnode > p->ninfer_node ? p->nnode : p->ninfer_node));
+    for (int i = p->nnode - 1; i >= 0; i--)
+        f.node_of[p->node[i].op] = i;
+    for (int i = 0; i < g->nop; i++)
+        *names_at(&f.layer, c_name(g->op[i].layer)) = 1;
+    return f;
+}
+
+void fuse_build(Plan *p)
+{
+    Fuse fuse = begin_fuse(p), *f = &fuse;
+    Trace trace = {.f = f, .image = by_op(p->g, -1), .traced = xalloc((size_t)p->g->nop)};
 
     add_norms(p);
     for (int i = 0; i < p->nkernel; i++) {
-        f->k = &p->kernel[i];
+        begin_kernel(f, &p->kernel[i]);
         build_kernel(f);
     }
     for (int i = p->nkernel - 1; i >= 0; i--) {
-        f->k = &p->kernel[i];
+        begin_kernel(f, &p->kernel[i]);
         build_kernel_back(f);
     }
     for (int i = 0; i < p->nkernel; i++) {
-        f->k = &p->kernel[i];
-        build_trace(f, traced);
+        begin_kernel(f, &p->kernel[i]);
+        build_trace(&trace);
         all_aliases(f);
     }
     f->node = p->infer_node;
     f->infer = true;
     infer_images(p);
     for (int i = 0; i < p->ninfer; i++) {
-        f->k = &p->infer[i];
+        begin_kernel(f, &p->infer[i]);
         build_infer_kernel(f);
     }
 }

@@ -792,6 +792,23 @@ Graph *graph_build(const Spec *s)
 
 /* ---- the checker and the dump ---------------------------------------------------------------------------------- */
 
+int graph_param(const Graph *g, int op, ParamRole role)
+{
+    int low = 0, high = g->nparam; /* the first of the op's: parameters stand in the order of ops */
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (g->param[mid].op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (int i = low; i < g->nparam && g->param[i].op == op; i++)
+        if (g->param[i].role == role)
+            return i;
+    return -1;
+}
+
 void graph_check(const Graph *g)
 {
     if (g->nop < 3 || g->op[0].kind != OP_INPUT || g->op[g->nop - 1].kind != OP_LOSS)

@@ -408,6 +408,7 @@ typedef struct Norm {
     int64_t infer_slot;      /* the same at inference, in the thread's part */
     int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference;   /* what happens to it at inference and why, for people */
+    bool applied;            /* at inference: it is in Plan.affine */
     NormPlace place;         /* at inference */
     int kernel;              /* of Plan.infer, that folds or applies it */
     int stopped_by;          /* the op between it and the weight op that keeps it from being folded, or -1 */

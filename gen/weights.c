@@ -145,10 +145,11 @@ bool weights_read(const Plan *p, const char *path, bool force, Weights *w)
 
 static const float *numbers_of(const Plan *p, const Weights *w, int op, ParamRole role)
 {
-    for (int i = 0; i < p->g->nparam; i++)
-        if (p->g->param[i].op == op && p->g->param[i].role == role)
-            return base_of(p, w, i);
-    BUG("op %d has no such parameter", op);
+    const int i = graph_param(p->g, op, role);
+
+    if (i < 0)
+        BUG("op %d has no such parameter", op);
+    return base_of(p, w, i);
 }
 
 static struct cvy_fold norm_of(const Plan *p, const Weights *w, int op)

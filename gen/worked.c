@@ -35,14 +35,6 @@ static void step(const Worked *k, int n, const char *text)
 
 /* ---- numbers ---- */
 
-static int find_param(const Graph *g, int op, ParamRole role)
-{
-    for (int i = 0; i < g->nparam; i++)
-        if (g->param[i].op == op && g->param[i].role == role)
-            return i;
-    return -1;
-}
-
 /* What a norm might have learned: a number of three digits in [from, to), by its parameter's name and the channel. */
 static double example(const char *name, int channel, double from, double to)
 {
@@ -57,7 +49,7 @@ static double example(const char *name, int channel, double from, double to)
 
 static double norm_number(const Worked *k, int norm, ParamRole role, double from, double to)
 {
-    const int param = find_param(k->g, norm, role);
+    const int param = graph_param(k->g, norm, role);
 
     if (k->trained)
         return (double)weights_at(k->p, k->w, param, k->channel);
@@ -88,8 +80,8 @@ static Window window_of(const Worked *k, int op)
     const int channels = k->g->op[o->in].shape.c;
 
     if (o->kind == OP_LINEAR)
-        return (Window){op, find_param(k->g, op, PARAM_WEIGHT), channels, 1, 1};
-    return (Window){op, find_param(k->g, op, PARAM_WEIGHT), channels / o->groups, o->kernel[0], o->kernel[1]};
+        return (Window){op, graph_param(k->g, op, PARAM_WEIGHT), channels, 1, 1};
+    return (Window){op, graph_param(k->g, op, PARAM_WEIGHT), channels / o->groups, o->kernel[0], o->kernel[1]};
 }
 
 static double weight(const Worked *k, const Window *n, int out, int i, int y, int x)
@@ -130,7 +122,7 @@ static double stored_sum(const Worked *k, const Window *n, double scale)
 
 static double bias_of(const Worked *k, int op)
 {
-    const int param = find_param(k->g, op, PARAM_BIAS);
+    const int param = graph_param(k->g, op, PARAM_BIAS);
 
     return param < 0 ? 0 : (double)weights_at(k->p, k->w, param, k->channel);
 }
@@ -203,7 +195,7 @@ static void folded(const Worked *k, const Kernel *kernel)
     LINE(k, "scale (sum w x + b) + shift = sum (scale w) x + (scale b + shift)\n");
     LINE(k, "weight %s: %.9g before, %.9g x %.9g = %.9g after\n", first, w, w, a->scale, w * a->scale);
     LINE(k, "bias of channel %d: %.9g before%s, %.9g x %.9g + %.9g = %.9g after\n", k->channel, bias,
-         find_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias, a->scale, a->shift, new_bias);
+         graph_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias, a->scale, a->shift, new_bias);
     step(k, 3, xprintf("One output both ways, with the input %s:", input_text));
     print_sum(k, &n, "z =", scale, bias, z);
     LINE(k, "then the norm: y = %.9g x %.9g + %.9g = %.9g\n", a->scale, z, a->shift, y);
