@@ -246,10 +246,8 @@ int cmd_check(const Options *o)
         fprintf(stderr, "convoy check: -o goes with --write\n");
         return EXIT_USAGE;
     }
-    if (o->dump && strcmp(o->dump, "plan") == 0) {
-        fprintf(stderr, "convoy check: it ends with the graph\n  hint: convoy plan %s\n", o->spec);
-        return EXIT_USAGE;
-    }
+    if (dumps_plan(o, &status))
+        return status;
     Graph *g = load_graph(o, &status);
     if (!g)
         return status;

@@ -31,6 +31,14 @@ Plan *load_plan(const Options *o, const char *target, int *status)
     return p;
 }
 
+bool dumps_plan(const Options *o, int *status)
+{
+    if (!o->dump || strcmp(o->dump, "plan") != 0)
+        return false;
+    load_plan(o, o->target ? o->target : "native", status);
+    return true;
+}
+
 static bool parts_of(const char *word, Parts *parts)
 {
     if (!word || strcmp(word, "all") == 0)

@@ -17,7 +17,7 @@ static const char text[] =
     "layers:\n"
     "  - conv: 16                # 16 outputs, kernel 3, stride 1, padding 1\n"
     "  - conv: {out: 32, stride: 2}\n"
-    "  - conv: {out: 64, stride: 2%s}\n"
+    "  - conv: {out: 64, stride: 2}\n"
     "  - global_avg_pool\n"
     "  - linear: classes\n"
     "\n"
@@ -32,14 +32,15 @@ static const char text[] =
     "  schedule: one-cycle\n";
 
 static const char own_blocks[] =
-    "order: conv-bn-act          # of every conv block below; a block may have its own\n"
+    "order: conv-bn-act          # of every conv block below; a block may have its own:\n"
+    "                            #   - conv: {out: 64, stride: 2, order: conv-act-bn}\n"
     "act: relu                   # what 'act' stands for: relu, leaky_relu(0.1), elu, gelu, silu, tanh, ...\n";
 
 /* What stands for the blocks: an order of their own, or a preset's. */
 static bool put_text(Buf *to, const char *name, const char *preset)
 {
     if (!preset) {
-        buf_printf(to, text, name, own_blocks, ", order: conv-act-bn", "init: kaiming_normal\n");
+        buf_printf(to, text, name, own_blocks, "init: kaiming_normal\n");
         return true;
     }
     Source typed = {.path = "--preset", .text = preset, .len = strlen(preset)};
@@ -49,7 +50,7 @@ static bool put_text(Buf *to, const char *name, const char *preset)
     if (diag_flush(stderr))
         return false;
     buf_printf(to, text, name, xprintf("preset: %s\n# %s\n# 'convoy presets %s' says what it stands for; what stands here as well counts instead.\n",
-                                       p->name, p->summary, p->name), "", "");
+                                       p->name, p->summary, p->name), "");
     return true;
 }
 
@@ -75,6 +76,6 @@ int cmd_new(const Options *o)
     if (!file_write(path, b.text, b.len))
         return EXIT_FAILED;
     printf("wrote %s\nnext:  convoy check %s\n       convoy train %s\n", path, path, path);
-    printf("       convoy schema -o spec.schema.json      by which an editor completes and checks it\n");
+    printf("       convoy schema -o spec.schema.json    # an editor completes and checks the spec by it\n");
     return EXIT_OK;
 }

@@ -2,6 +2,7 @@
  *
  * No shell takes part: what stands in SPEC or on the command line reaches make and the program as it is. */
 #include "commands.h"
+#include "cvy_private.h"
 #include "emit.h"
 #include "process.h"
 
@@ -44,6 +45,32 @@ static bool compile(const char *dir)
     return false;
 }
 
+/* Whether the program will find its data: better said now than after compiling. What the files hold is for the program to judge. */
+static bool data_is_there(const Options *o, const char *data)
+{
+    static const char option[] = "--data";
+    const size_t len = strlen(option);
+    const char *said = NULL, *folder;
+    uint64_t seed;
+
+    for (int i = 0; i < o->nrest; i++) {
+        if (strcmp(o->rest[i], "--help") == 0 || strcmp(o->rest[i], "-h") == 0)
+            return true; /* it will train nothing */
+        if (strcmp(o->rest[i], option) == 0 && i + 1 < o->nrest)
+            said = o->rest[++i];
+        else if (strncmp(o->rest[i], option, len) == 0 && o->rest[i][len] == '=')
+            said = o->rest[i] + len + 1;
+    }
+    const enum cvy_where where = cvy_data_where(data, said, &seed, &folder);
+    bool there = where != CVY_NOWHERE;
+    for (int i = 0; i < 4 && where == CVY_FOLDER && there; i++) {
+        char *path = cvy_data_file(folder, i < 2 ? CVY_TRAIN_SPLIT : CVY_TEST_SPLIT, i % 2 == 0);
+        there = path != NULL;
+        free(path);
+    }
+    return there;
+}
+
 int cmd_train(const Options *o)
 {
     int status;
@@ -51,6 +78,8 @@ int cmd_train(const Options *o)
 
     if (!p)
         return status;
+    if (!data_is_there(o, p->g->spec->train.data))
+        return EXIT_FAILED;
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
     OutDir out = {0};
     emit_network(p, PART_ALL, &out);

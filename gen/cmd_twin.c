@@ -4,6 +4,8 @@
 int cmd_twin(const Options *o)
 {
     int status;
+    if (dumps_plan(o, &status))
+        return status;
     const Graph *g = load_graph(o, &status);
     if (!g)
         return status;

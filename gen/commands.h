@@ -88,6 +88,9 @@ Graph *load_graph(const Options *o, int *status);
 typedef struct Plan Plan;
 Plan *load_plan(const Options *o, const char *target, int *status);
 
+/* For a command that needs no plan: whether -d plan was asked for, and was done; *status then. */
+bool dumps_plan(const Options *o, int *status);
+
 /* What --for asks for. */
 bool for_reading(const Options *o);
 /* The plan for reading; NULL and *status where there is none, after a message, or where a dump was all. */

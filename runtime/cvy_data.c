@@ -12,13 +12,16 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
-static const char fashion_folder[] = "/usr/share/datasets/fashion-mnist"; /* of Debian's dataset-fashion-mnist */
-static const char four_files[] = "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-                                 "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR";
-
-static const char *kind_of(unsigned type, int ndim)
+static const char *kind_of(int ndim)
 {
-    return type != 8 ? "numbers that are not bytes" : ndim == 1 ? "labels" : ndim >= 3 ? "images" : "a table";
+    return ndim == 1 ? "labels" : ndim >= 3 ? "images" : "a table";
+}
+
+/* What IDX calls its types; NULL: nothing. */
+static const char *type_name(unsigned type)
+{
+    static const char *const names[] = {"signed bytes", NULL, "16-bit integers", "32-bit integers", "32-bit floats", "64-bit floats"};
+    return type >= 9 && type - 9 < sizeof names / sizeof *names ? names[type - 9] : NULL;
 }
 
 static int bad(const char *path, const char *hint, const char *why)
@@ -65,13 +68,23 @@ static int read_idx(const char *path, int images, uint32_t dim[4], int *ndim, ui
     }
     *ndim = head[3];
     if (head[0] || head[1] || *ndim < 1 || *ndim > 4) {
-        bad(path, four_files, "no IDX file");
+        bad(path, cvy_four_files, "no IDX file");
         goto done;
     }
-    if (head[2] != 8 || (images ? *ndim < 3 : *ndim != 1)) {
-        char *why = cvy_format("it holds %s (type 0x%02x, %d dimension%s), but %s belong here", kind_of(head[2], *ndim), head[2],
-                               *ndim, *ndim == 1 ? "" : "s", images ? "images" : "labels");
-        bad(path, "are two files swapped?", why ? why : "wrong type");
+    if (head[2] != 8) {
+        const char *type = type_name(head[2]);
+        char *why = cvy_format("it holds %s (type 0x%02x); %s are unsigned bytes (type 0x08)", type ? type : "numbers of no IDX type",
+                               head[2], images ? "images" : "labels");
+        bad(path, images ? "write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train"
+                         : "write them as bytes, from 0 to one less than classes",
+            why ? why : "wrong type");
+        free(why);
+        goto done;
+    }
+    if (images ? *ndim < 3 : *ndim != 1) {
+        char *why = cvy_format("it holds %s (%d dimension%s), but %s belong here", kind_of(*ndim), *ndim,
+                               *ndim == 1 ? "" : "s", images ? "images" : "labels");
+        bad(path, *ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)" : "are two files swapped?", why ? why : "wrong type");
         free(why);
         goto done;
     }
@@ -139,52 +152,20 @@ done:
     return 1;
 }
 
-/* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(). */
-static char *find_file(const char *folder, const char *stem, int images)
-{
-    static const char *const image_ends[] = {"-idx3-ubyte", "-idx4-ubyte", ".idx3-ubyte", ".idx4-ubyte", NULL};
-    static const char *const label_ends[] = {"-idx1-ubyte", ".idx1-ubyte", NULL};
-    const char *const *end = images ? image_ends : label_ends;
-    for (int gz = 0; gz < 2; gz++) {
-        for (int i = 0; end[i]; i++) {
-            struct stat st;
-            char *path = cvy_format("%s/%s%s%s", folder, stem, end[i], gz ? ".gz" : "");
-            if (!path || stat(path, &st) == 0)
-                return path;
-            free(path);
-        }
-    }
-    cvy_error(four_files, "there is no '%s/%s%s' (or .gz)", folder, stem, end[0]);
-    return NULL;
-}
-
-/* Whether the folder is there; where not, what to do about it. */
-static int check_folder(const char *folder, const char *data, int by_default)
-{
-    struct stat st;
-    if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
-        return 1;
-    if (by_default)
-        cvy_error("apt-get install dataset-fashion-mnist, or name the folder of its four files with --data DIR; "
-                  "--data shapes trains on drawn figures instead",
-                  "Fashion-MNIST is not in '%s'", folder);
-    else
-        cvy_error(four_files, "'%s' is no folder (data: %s)", folder, data);
-    return 0;
-}
-
 static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split, int limit)
 {
-    const char *prefix = split == CVY_TRAIN_SPLIT ? "train" : "t10k";
     uint32_t id[4] = {0}, ld[4] = {0};
     int in = 0, ln = 0, ok = 0;
-    char *stem_i = cvy_format("%s-images", prefix), *stem_l = cvy_format("%s-labels", prefix);
-    char *images = stem_i && stem_l ? find_file(folder, stem_i, 1) : NULL, *labels = NULL;
-    if (!images || !(labels = find_file(folder, stem_l, 0)))
+    char *images = cvy_data_file(folder, split, 1), *labels = images ? cvy_data_file(folder, split, 0) : NULL;
+    if (!images || !labels)
         goto done;
     if (!read_idx(images, 1, id, &in, &d->image) || !read_idx(labels, 0, ld, &ln, &d->label))
         goto done;
     int c = in == 4 ? (int)id[1] : 1, h = (int)id[in - 2], w = (int)id[in - 1];
+    if (in == 3 && m->height == 1 && h == m->channels) { /* of one dimension: (n, channels, length) */
+        c = h;
+        h = 1;
+    }
     if (c != m->channels || h != m->height || w != m->width) {
         cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images, c, h, w, m->name,
                   m->channels, m->height, m->width);
@@ -205,37 +186,27 @@ static int load_files(struct cvy_data *d, const struct cvy_model *m, const char 
     d->what = cvy_format("%s", folder);
     ok = d->what != NULL;
 done:
-    free(stem_i);
-    free(stem_l);
     free(images);
     free(labels);
     return ok;
 }
 
-/* Whether `word` asks for drawn figures: "shapes", or "shapes:SEED" for others than the usual ones. */
-static int is_shapes(const char *word, uint64_t *seed)
-{
-    *seed = 1;
-    return strcmp(word, "shapes") == 0 || (strncmp(word, "shapes:", 7) == 0 && cvy_parse_u64(word + 7, 0, UINT64_MAX, seed));
-}
-
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
 {
-    const char *data = m->train.data ? m->train.data : "idx";
-    struct stat st;
+    const char *folder;
+    uint64_t seed;
+    int ok = 0;
     memset(d, 0, sizeof *d);
     d->image_bytes = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    int ok, by_default = 0;
-    uint64_t seed;
-    if (where ? is_shapes(where, &seed) && stat(where, &st) != 0 : is_shapes(data, &seed)) {
+    switch (cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder)) {
+    case CVY_NOWHERE:
+        break;
+    case CVY_DRAWN:
         ok = cvy_shapes_make(d, m, split, limit, seed);
-    } else if (!where && strcmp(data, "fashion-mnist") != 0) {
-        cvy_error(four_files, "where is the data? (data: %s)", data);
-        ok = 0;
-    } else {
-        by_default = !where;
-        where = where ? where : fashion_folder;
-        ok = check_folder(where, data, by_default) && load_files(d, m, where, split, limit);
+        break;
+    case CVY_FOLDER:
+        ok = load_files(d, m, folder, split, limit);
+        break;
     }
     if (!ok)
         cvy_data_free(d);

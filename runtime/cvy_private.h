@@ -193,6 +193,20 @@ int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *
 int cvy_npy_images(const struct cvy_model *model, const char *path, float **x, int *n);
 int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
 
+/* ---- cvy_where.c: where data are ------------------------------------------------------------------------------------- */
+
+enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
+enum cvy_where {
+    CVY_NOWHERE, /* why is said */
+    CVY_DRAWN,
+    CVY_FOLDER
+};
+extern const char cvy_four_files[]; /* a hint: which files there should be */
+/* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder, which is there. */
+enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder);
+/* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(); NULL and a message. */
+char *cvy_data_file(const char *folder, enum cvy_split split, int images);
+
 /* ---- cvy_data.c, cvy_shapes.c: images and labels --------------------------------------------------------------------- */
 
 struct cvy_data {
@@ -203,8 +217,7 @@ struct cvy_data {
     char *what; /* for people: where it came from */
     int synthetic;
 };
-enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
-/* where: a folder, "shapes" or "shapes:SEED", or NULL for the model's own data set. limit: at most so many items, 0: all. */
+/* where: a folder, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at most so many items, 0: all. */
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split, int limit);
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
 void cvy_data_free(struct cvy_data *d);

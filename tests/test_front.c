@@ -956,7 +956,7 @@ START_TEST(command_line)
         {"check a --target avx2", "unknown option '--target'", 2},
         {"check a -d grph", "did you mean 'graph'?", 2},
         {"check a -- b", "nothing can stand after '--' here", 2},
-        {"check a -d plan", "hint: convoy plan a", 2},
+        {"check a -d plan", "a: error: cannot be read", 1},
         {"check a -o b", "-o goes with --write", 2},
         {"gen a -o b --target sse", "unknown value 'sse' of --target", 2},
         {"export a -o b", "--weights is missing", 2},
@@ -1025,6 +1025,12 @@ START_TEST(new_makes_a_valid_spec)
     const char *in = xprintf("cd '%s' && '%s'", dir, convoy);
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "wrote mynet.yaml"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s check mynet.yaml 2>&1", in)), "status 0"));
+    /* One order for all, so that the first diff shows it in every block. */
+    ck_assert_str_eq(output_of(xprintf("%s diff mynet.yaml --order conv-act-bn --level spec 2>&1 | grep -c 'order (conv1, conv2, conv3)'", in)),
+                     "1\nstatus 0\n");
+    ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s check mynet.yaml -d plan 2>&1", in)), "status 0"));
+    ck_assert_str_eq(output_of(xprintf("%s check mynet.yaml -d plan >a && %s plan mynet.yaml -d plan >b && cmp a b && rm a b", in, in)),
+                     "status 0\n");
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "mynet.yaml is there already"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new ../x 2>&1", in)), "lower-case letters"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new int 2>&1", in)), "'int_net' would do"));

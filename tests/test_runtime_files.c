@@ -244,6 +244,41 @@ START_TEST(idx_files)
 }
 END_TEST
 
+/* A network of one dimension, [9, 16], reads (n, 9, 16) beside (n, 9, 1, 16). */
+START_TEST(idx_files_of_one_dimension)
+{
+    make_idx();
+    struct cvy_model m = fake_model;
+    m.channels = 9;
+    m.height = 1;
+    m.width = 16;
+    for (int ndim = 3; ndim <= 4; ndim++) {
+        struct cvy_data d;
+        write_idx("d/t10k-images-idx3-ubyte", 8, ndim, ndim == 3 ? DIMS(50, 9, 16) : DIMS(50, 9, 1, 16), 7200, 0);
+        ck_assert(cvy_data_load(&d, &m, "d", CVY_TEST_SPLIT, 0));
+        ck_assert(d.n == 50 && d.image_bytes == 144 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10);
+        cvy_data_free(&d);
+    }
+}
+END_TEST
+
+/* --data takes the words of `data:`; a folder that is called so goes before them. */
+START_TEST(data_by_its_word)
+{
+    uint64_t seed;
+    const char *folder = NULL;
+    const int installed = access("/usr/share/datasets/fashion-mnist", F_OK) == 0;
+    ck_assert(cvy_data_where("shapes", "fashion-mnist", &seed, &folder) == (installed ? CVY_FOLDER : CVY_NOWHERE));
+    ck_assert_str_eq(folder, "/usr/share/datasets/fashion-mnist");
+    ck_assert(cvy_data_where("idx", "shapes:7", &seed, &folder) == CVY_DRAWN && seed == 7);
+    ck_assert(mkdir("fashion-mnist", 0777) == 0);
+    ck_assert(cvy_data_where("shapes", "fashion-mnist", &seed, &folder) == CVY_FOLDER);
+    ck_assert_str_eq(folder, "fashion-mnist");
+    ck_assert(rmdir("fashion-mnist") == 0);
+    ck_assert(cvy_data_where("shapes", "mnist", &seed, &folder) == CVY_NOWHERE);
+}
+END_TEST
+
 START_TEST(loader_gives_every_item_once)
 {
     make_idx();
@@ -301,12 +336,16 @@ START_TEST(idx_files_that_are_wrong)
           "  hint: fetch it again\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 3, DIMS(100, 12, 12), 14400, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte': it holds images (type 0x08, 3 dimensions), but labels belong here\n"
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds images (3 dimensions), but labels belong here\n"
           "  hint: are two files swapped?\n");
     write_idx("d/train-labels-idx1-ubyte", 13, 1, DIMS(100), 400, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte': it holds numbers that are not bytes (type 0x0d, 1 dimension), but labels "
-          "belong here\n  hint: are two files swapped?\n");
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds 32-bit floats (type 0x0d); labels are unsigned bytes (type 0x08)\n"
+          "  hint: write them as bytes, from 0 to one less than classes\n");
+    write_idx("d/train-labels-idx1-ubyte", 7, 1, DIMS(100), 400, 0);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds numbers of no IDX type (type 0x07); labels are unsigned bytes (type 0x08)\n"
+          "  hint: write them as bytes, from 0 to one less than classes\n");
     spit("d/train-labels-idx1-ubyte", "no", 2);
     fails(D_TRAIN, 1, "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 4 bytes promised, 2 there\n  hint: fetch it again\n");
     spit("d/train-labels-idx1-ubyte", "some text", 9);
@@ -316,8 +355,16 @@ START_TEST(idx_files_that_are_wrong)
     unlink("d/train-labels-idx1-ubyte");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 1, DIMS(100), 100, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds labels (type 0x08, 1 dimension), but images belong here\n"
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds labels (1 dimension), but images belong here\n"
           "  hint: are two files swapped?\n");
+    write_idx("d/train-images-idx3-ubyte.gz", 13, 3, DIMS(100, 12, 12), 4 * 14400, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds 32-bit floats (type 0x0d); images are unsigned bytes (type 0x08)\n"
+          "  hint: write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train\n");
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 2, DIMS(100, 144), 14400, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds a table (2 dimensions), but images belong here\n"
+          "  hint: images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 28, 28), 78400, 1);
     fails(D_TRAIN, 1,
           "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x 12\n");
@@ -542,7 +589,7 @@ void add_file_cases(Suite *suite)
         {"checkpoints",
          {checkpoint_holds_what_pytorch_expects, truncated_checkpoints, bits_flipped_in_the_header, headers_that_lie,
           checkpoint_of_another_network, numbers_that_cannot_be}},
-        {"data", {idx_files, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed, figures}},
+        {"data", {idx_files, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed, figures}},
         {"arrays", {predict_and_trace, npy_files_that_are_wrong}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
