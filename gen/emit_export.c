@@ -265,12 +265,12 @@ static void expand_file(const Export *e, OutDir *out, const char *name, const ch
     add_file(out, name, &b);
 }
 
-static const struct Embedded *vector_header(void)
+static const struct Embedded *runtime_header(const char *name)
 {
     for (size_t i = 0; i < nembedded; i++)
-        if (strcmp(embedded[i].name, "runtime/cvy_vec.h") == 0)
+        if (strcmp(embedded[i].name, name) == 0)
             return &embedded[i];
-    BUG("no runtime/cvy_vec.h inside");
+    BUG("no %s inside", name);
 }
 
 /* Whether no kernel before i has its core. */
@@ -299,7 +299,9 @@ static void folder(const Export *e, OutDir *out)
         emit_core_file(p, k, NULL, false, &core);
         add_file(out, xprintf("core_%s.h", k->core_name), &core);
     }
-    outdir_add(out, "runtime/cvy_vec.h", vector_header()->text, vector_header()->len);
+    static const char *const headers[] = {"runtime/cvy_float.h", "runtime/cvy_vec.h"};
+    for (int i = 0; i < 2; i++)
+        outdir_add(out, headers[i], runtime_header(headers[i])->text, runtime_header(headers[i])->len);
     expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
     expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
 }
@@ -321,8 +323,10 @@ static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         const char *next = nl ? nl + 1 : end;
         const size_t n = (size_t)(next - text);
-        const bool opens = begins(text, "#ifndef CORE_") || begins(text, "#define CORE_") || begins(text, "#ifndef CVY_VEC_H") ||
-                           begins(text, "#define CVY_VEC_H");
+        static const char *const guards[] = {"#ifndef CORE_", "#define CORE_", "#ifndef CVY_FLOAT_H", "#define CVY_FLOAT_H", "#ifndef CVY_VEC_H", "#define CVY_VEC_H"};
+        bool opens = false;
+        for (size_t i = 0; i < sizeof guards / sizeof *guards; i++)
+            opens |= begins(text, guards[i]);
         guard |= opens;
         const bool closes = guard && next == end && begins(text, "#endif");
         if (!opens && !closes && !begins(text, "#include \"")) {
@@ -337,12 +341,13 @@ static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
 /* The vector header with the code of this target alone: of its `#if defined CVY_<TARGET> ... #endif`, one branch. */
 static void add_vector_header(const Export *e, Buf *to)
 {
-    const struct Embedded *h = vector_header();
+    const struct Embedded *h = runtime_header("runtime/cvy_vec.h"), *floating = runtime_header("runtime/cvy_float.h");
     const char *const end = h->text + h->len;
     int depth = 0, inside = 0; /* of conditionals; depth of the choice, 0: not in it */
     bool chosen = false, found = false; /* this branch; one of the choice */
     Buf b = {0};
 
+    add_inlined(e, floating->text, floating->len, to);
     for (const char *text = h->text, *next; text < end; text = next) {
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         next = nl ? nl + 1 : end;

@@ -357,6 +357,9 @@ static void window_taps(const Lines *l, Rec *s, int op, const Image *m, bool ski
     if (o->kind != OP_MAXPOOL && o->kind != OP_AVGPOOL)
         return;
     const int64_t count = (int64_t)o->kernel[0] * o->kernel[1];
+    if (count > 1)
+        rec_int(s, "several", 1);
+    rec_str(s, "won", count > 1 ? "route" : "vf_zero()"); /* of a window that is one element, the first */
     const int unroll = l->p->g->spec->unroll;
     if (count > (unroll == UNROLL_NONE ? 1 : UNROLL_WINDOW) && unroll != UNROLL_FULL) {
         rec_int(s, "loop", 1);

@@ -189,7 +189,7 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         cvy_fold_affine(&norm, channels, to, plan_norm(p, op)->padded);
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
-        if (!isfinite(f[i])) {
+        if (!cvy_finite(f[i])) {
             cvy_error("a norm's variance is very small, or its gamma very large", "'%s': folded, a weight is not finite", path);
             return NULL;
         }

@@ -131,7 +131,7 @@ static int all_finite(const struct cvy_tensors *f)
     for (int i = 0; i < f->n; i++) {
         const struct cvy_entry *e = &f->entry[i];
         for (size_t k = 0; e->dtype == CVY_F32 && k < e->end / sizeof(float); k++) {
-            if (!isfinite(((const float *)e->data)[k])) {
+            if (!cvy_finite(((const float *)e->data)[k])) {
                 cvy_error("a smaller --lr may help", "'%s' holds a number that is not finite: not saved", e->name);
                 return 0;
             }

@@ -89,7 +89,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     weights = weights ? weights : own;
     int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, 0, force) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
-    if (ok && !isfinite(loss)) {
+    if (ok && !cvy_finite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
         ok = 0;
     } else if (ok && json) {

@@ -8,12 +8,6 @@
 #include <cblas.h>
 #endif
 
-#if defined __clang__
-#pragma STDC FP_CONTRACT OFF
-#elif defined __GNUC__
-#pragma GCC optimize("fp-contract=off")
-#endif
-
 struct cvy_range cvy_piece(int p, int pieces, int n)
 {
     struct cvy_range r;
@@ -59,7 +53,7 @@ void cvy_stats_merge(struct cvy_stats *stats, int n, int area)
         }
         stats->exact_mean[c] = mean;
         stats->mean[c] = (float)mean;
-        stats->var[c] = m2 > 0 ? m2 / count : 0;
+        stats->var[c] = m2 < 0 ? 0 : m2 / count;
         stats->back_x[c] = stats->back_1[c] = 0;
     }
 }

@@ -3,6 +3,7 @@
 #ifndef CVY_KERNELS_H
 #define CVY_KERNELS_H
 
+#include "cvy_float.h"
 #include "cvy_model.h"
 
 #if defined _OPENMP

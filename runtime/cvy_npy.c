@@ -198,7 +198,7 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *
     } else if (ok) {
         const float *from = a.data;
         for (int64_t i = 0; i < a.count && ok; i++) {
-            if (!isfinite(from[i])) {
+            if (!cvy_finite(from[i])) {
                 cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path, i / (a.count / a.dim[0]));
                 ok = 0;
             }

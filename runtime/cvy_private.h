@@ -4,24 +4,36 @@
 #ifndef CVY_PRIVATE_H
 #define CVY_PRIVATE_H
 
+#include "cvy_float.h"
 #include "cvy_model.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-
-/* The same numbers from every compiler: fused multiply-add only where it is written. */
-#ifdef __clang__
-#pragma STDC FP_CONTRACT OFF
-#elif defined __GNUC__
-#pragma GCC optimize("fp-contract=off")
-#endif
+#include <string.h>
 
 #ifdef __GNUC__
 #define CVY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define CVY_PRINTF(fmt, args)
 #endif
+
+/* By the bits: whatever the flags say of a NaN, nobody takes these for constants. */
+static inline uint64_t cvy_magnitude(double v)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &v, sizeof bits);
+    return bits & UINT64_C(0x7fffffffffffffff);
+}
+static inline int cvy_finite(double v)
+{
+    return cvy_magnitude(v) < UINT64_C(0x7ff0000000000000);
+}
+static inline int cvy_nan(double v)
+{
+    return cvy_magnitude(v) > UINT64_C(0x7ff0000000000000);
+}
 
 /* ---- cvy_sys.c: errors, memory, standard streams --------------------------------------------------------------------- */
 

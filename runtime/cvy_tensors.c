@@ -534,7 +534,7 @@ int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size
         to_floats(e->dtype, raw, out, n);
     free(raw);
     for (size_t i = 0; ok && i < n; i++) {
-        if (!isfinite(out[i])) {
+        if (!cvy_finite(out[i])) {
             cvy_error(NULL, "'%s': tensor '%s' holds a number that is not finite%s (element %zu)", t->path, name,
                       e->dtype == CVY_F64 ? ", or too large for float32" : "", i);
             ok = 0;

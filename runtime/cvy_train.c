@@ -167,7 +167,7 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
                           (json_int_t)p->step, "lr", rate, "train_loss", loss, "train_accuracy", accuracy, "seconds", seconds,
                           "images_per_second", t->rate);
     if (o && test_accuracy >= 0) {
-        json_object_set_new(o, "test_loss", isfinite(test_loss) ? json_real(test_loss) : json_null());
+        json_object_set_new(o, "test_loss", cvy_finite(test_loss) ? json_real(test_loss) : json_null());
         json_object_set_new(o, "test_accuracy", json_real(test_accuracy));
     }
     log_line(t, o, "");
@@ -227,12 +227,12 @@ static int train_epoch(struct train *t)
         step.seed = p->seed;
         step.step = (uint64_t)p->step;
         double loss = m->forward(t->run.net, b->x, b->label, b->n, &step, &correct);
-        if (!isfinite(loss) || loss > DIVERGED * guessing) {
+        if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
             char said[96];
             snprintf(said, sizeof said, "%.3g, where guessing has %.3g", loss, guessing);
             cvy_error("a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched",
                       "the loss is %s at epoch %" PRId64 ", step %" PRId64 " (learning rate %g): training stops",
-                      isnan(loss) ? "not a number" : isinf(loss) ? "infinite" : said, p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
+                      cvy_nan(loss) ? "not a number" : isinf(loss) ? "infinite" : said, p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
             result = -1;
             break;
         }

@@ -7,16 +7,16 @@
 #ifndef CVY_VEC_H
 #define CVY_VEC_H
 
+#include "cvy_float.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#if defined __clang__
-#pragma STDC FP_CONTRACT OFF
-#elif defined __GNUC__
+#if defined __GNUC__ && !defined __clang__
 /* predictive commoning carries taps from one pixel to the next in registers that the accumulators need (convoy asm shows it) */
-#pragma GCC optimize("fp-contract=off", "no-predictive-commoning")
+#pragma GCC optimize("no-predictive-commoning")
 #endif
 
 #if defined __GNUC__
@@ -92,12 +92,18 @@ CVY_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 CVY_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 CVY_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 CVY_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+/* a > b ? a : b, and a < b ? a : b: what may be a NaN stands second, and is passed on. On every target. */
 CVY_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 CVY_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 /* x > 0 ? a : b */
 CVY_INLINE vf vf_if_positive(vf x, vf a, vf b)
 {
     return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), a);
+}
+/* x <= 0 ? b : a, so a where x is not a number */
+CVY_INLINE vf vf_unless_zero_or_below(vf x, vf a, vf b)
+{
+    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NLE_UQ), a);
 }
 CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), a); }
 CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ), a); }
@@ -180,6 +186,7 @@ CVY_INLINE vf vf_min(vf x, vf y) { return CVY_BOTH(_mm256_min_ps, x, y); }
 #define CVY_CMP(x, y, how) vf_pair(_mm256_cmp_ps((x).a, (y).a, how), _mm256_cmp_ps((x).b, (y).b, how))
 CVY_INLINE vf vf_blend(vf b, vf a, vf mask) { return vf_pair(_mm256_blendv_ps(b.a, a.a, mask.a), _mm256_blendv_ps(b.b, a.b, mask.b)); }
 CVY_INLINE vf vf_if_positive(vf x, vf a, vf b) { const vf m = CVY_CMP(x, vf_set(0), _CMP_GT_OQ); return vf_blend(b, a, m); }
+CVY_INLINE vf vf_unless_zero_or_below(vf x, vf a, vf b) { const vf m = CVY_CMP(x, vf_set(0), _CMP_NLE_UQ); return vf_blend(b, a, m); }
 CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { const vf m = CVY_CMP(x, y, _CMP_LT_OQ); return vf_blend(b, a, m); }
 CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { const vf m = CVY_CMP(x, y, _CMP_EQ_OQ); return CVY_BOTH(_mm256_and_ps, m, a); }
 CVY_INLINE vf vf_abs(vf v) { const vf m = vf_set(-0.0f); return CVY_BOTH(_mm256_andnot_ps, m, v); }
@@ -281,10 +288,15 @@ CVY_INLINE vf vf_pick(vu m, vf x, vf y) /* x where m has ones, y where it has ze
 {
     return vf_four(vbslq_f32(m.a, x.a, y.a), vbslq_f32(m.b, x.b, y.b), vbslq_f32(m.c, x.c, y.c), vbslq_f32(m.d, x.d, y.d));
 }
-/* x > y ? x : y, so that a NaN gives the same as on other processors; vmaxq would not */
+/* not vmaxq, which gives a NaN wherever one operand is one */
 CVY_INLINE vf vf_max(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, y)), x, y); }
 CVY_INLINE vf vf_min(vf x, vf y) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), x, y); }
 CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); return vf_pick(vu_four(CVY_FOUR(vcgtq_f32, x, zero)), p, q); }
+CVY_INLINE vf vf_unless_zero_or_below(vf x, vf p, vf q)
+{
+    const vf zero = vf_set(0);
+    return vf_pick(vu_four(CVY_FOUR(vcleq_f32, x, zero)), q, p);
+}
 CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { return vf_pick(vu_four(CVY_FOUR(vcltq_f32, x, y)), p, q); }
 CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { return vf_pick(vu_four(CVY_FOUR(vceqq_f32, x, y)), p, vf_set(0)); }
 CVY_INLINE vf vf_abs(vf v) { return vf_four(vabsq_f32(v.a), vabsq_f32(v.b), vabsq_f32(v.c), vabsq_f32(v.d)); }
@@ -344,6 +356,7 @@ CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pick(vu_four(CVY_FOUR
 /* gcc's and clang's own vectors of 16 bytes: SSE2, NEON, or whatever the processor has. The same bits as below. */
 typedef float vf_part __attribute__((vector_size(16)));
 typedef uint32_t vu_part __attribute__((vector_size(16)));
+typedef int32_t vi_part __attribute__((vector_size(16)));
 typedef struct vf { vf_part a, b, c, d; } vf;
 typedef struct vu { vu_part a, b, c, d; } vu;
 
@@ -372,6 +385,7 @@ CVY_INLINE vf_part vf_pick(vu_part m, vf_part a, vf_part b) { return (vf_part)((
 CVY_INLINE vf vf_max(vf x, vf y) { vf r; CVY_PICK(r, x, >, y, x, y); return r; }
 CVY_INLINE vf vf_min(vf x, vf y) { vf r; CVY_PICK(r, x, <, y, x, y); return r; }
 CVY_INLINE vf vf_if_positive(vf x, vf p, vf q) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, >, zero, p, q); return r; }
+CVY_INLINE vf vf_unless_zero_or_below(vf x, vf p, vf q) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, <=, zero, q, p); return r; }
 CVY_INLINE vf vf_if_less(vf x, vf y, vf p, vf q) { vf r; CVY_PICK(r, x, <, y, p, q); return r; }
 CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, ==, y, p, zero); return r; }
 CVY_INLINE vu vu_set(uint32_t x) { const vu_part s = {x, x, x, x}; vu r; r.a = r.b = r.c = r.d = s; return r; }
@@ -408,8 +422,26 @@ CVY_INLINE vu vu_shift_xor(vu x, int n)
     return x;
 }
 CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { const vf zero = vf_set(0); vf r; CVY_PICK(r, x, >=, y, v, zero); return r; }
-/* to the nearest whole number, |v| < 2^22 */
-CVY_INLINE vf vf_round(vf v) { const vf big = vf_set(12582912.0f); return vf_sub(vf_add(v, big), big); }
+CVY_INLINE vf_part vf_of_int(vi_part v)
+{
+#if defined __clang__ || __GNUC__ >= 9
+    return __builtin_convertvector(v, vf_part);
+#else
+    const vf_part r = {(float)v[0], (float)v[1], (float)v[2], (float)v[3]};
+    return r;
+#endif
+}
+/* To the nearest whole number, |v| < 2^22: of v + 3 2^22 the low bits are v's whole part, as integers are. (Less 3 2^22 it would be a float again;
+ * but that a compiler which may reorder sums takes for v.) */
+CVY_INLINE vf vf_round(vf v)
+{
+    const vf big = vf_set(12582912.0f), sum = vf_add(v, big);
+    const vu_part zero = (vu_part)big.a;
+    vf r;
+    r.a = vf_of_int((vi_part)((vu_part)sum.a - zero)), r.b = vf_of_int((vi_part)((vu_part)sum.b - zero));
+    r.c = vf_of_int((vi_part)((vu_part)sum.c - zero)), r.d = vf_of_int((vi_part)((vu_part)sum.d - zero));
+    return r;
+}
 /* 2^n, n whole, -126 .. 127: the low bits of n + 2^23 + 127 are the exponent's */
 CVY_INLINE vf vf_exp2_int(vf n)
 {
@@ -443,6 +475,7 @@ CVY_INLINE vf vf_fma(vf a, vf b, vf c) { CVY_EACH c.v[l] += a.v[l] * b.v[l]; ret
 CVY_INLINE vf vf_max(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return a; }
 CVY_INLINE vf vf_min(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return a; }
 CVY_INLINE vf vf_if_positive(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] > 0 ? a.v[l] : b.v[l]; return a; }
+CVY_INLINE vf vf_unless_zero_or_below(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] <= 0 ? b.v[l] : a.v[l]; return a; }
 CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] < y.v[l] ? a.v[l] : b.v[l]; return a; }
 CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { CVY_EACH a.v[l] = x.v[l] == y.v[l] ? a.v[l] : 0; return a; }
 CVY_INLINE vf vf_abs(vf v) { CVY_EACH v.v[l] = fabsf(v.v[l]); return v; }
@@ -456,7 +489,13 @@ CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
 CVY_INLINE void vf_store_route(uint8_t *p, vf route) { CVY_EACH p[l] = (uint8_t)route.v[l]; }
 CVY_INLINE vf vf_load_route(const uint8_t *p) { vf r; CVY_EACH r.v[l] = (float)p[l]; return r; }
 CVY_INLINE void vf_add_to(double *d, vf v) { CVY_EACH d[l] += (double)v.v[l]; }
-CVY_INLINE vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = ldexpf(1.0f, (int)n.v[l]); return n; }
+CVY_INLINE float cvy_exp2_int(float n) /* 2^n by its exponent, n whole, -126 .. 127; of a NaN anything */
+{
+    const uint32_t bits = (uint32_t)((n == n ? (int)n : 0) + 127) << 23;
+    memcpy(&n, &bits, sizeof n);
+    return n;
+}
+CVY_INLINE vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = cvy_exp2_int(n.v[l]); return n; }
 CVY_INLINE vf vf_round(vf v) { CVY_EACH v.v[l] = rintf(v.v[l]); return v; }
 CVY_INLINE vu vu_set(uint32_t x) { vu r; CVY_EACH r.v[l] = x; return r; }
 CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step) { vu r; CVY_EACH r.v[l] = first + (uint32_t)l * step; return r; }
@@ -971,18 +1010,18 @@ CVY_INLINE void vf_unflatten(float *p, int area, int f, int total, vf v)
         p[((ptrdiff_t)((f + l) / area / VF) * area + (f + l) % area) * VF + (f + l) / area % VF] = t[l];
 }
 
-/* ---- activations ---- */
+/* ---- activations: where v is not a number the result is none, as PyTorch has it, in backward, too ---- */
 
-CVY_INLINE vf vf_relu(vf v) { return vf_max(v, vf_zero()); }
-/* g where the relu's input (or output) was above zero */
-CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_if_positive(x, g, vf_zero()); }
+CVY_INLINE vf vf_relu(vf v) { return vf_max(vf_zero(), v); }
+/* g, but zero where the relu's input (or output) was zero or below */
+CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_unless_zero_or_below(x, g, vf_zero()); }
 CVY_INLINE vf vf_leaky(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
 CVY_INLINE vf vf_leaky_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
 
 /* v = n ln 2 + r with |r| <= ln 2 / 2, v clamped to [-87, 88]; returns (e^r - 1) / r, Taylor to r^6, and 2^n */
 CVY_INLINE vf vf_exp_parts(vf v, vf *r, vf *power)
 {
-    v = vf_min(vf_max(v, vf_set(-87.0f)), vf_set(88.0f));
+    v = vf_min(vf_set(88.0f), vf_max(vf_set(-87.0f), v));
     const vf n = vf_round(vf_mul(v, vf_set(1.44269504f)));
     *r = vf_fma(n, vf_set(-0.693359375f), v); /* ln 2 in two parts */
     *r = vf_fma(n, vf_set(2.12194440e-4f), *r);
@@ -1046,12 +1085,12 @@ CVY_INLINE vf vf_silu_back(vf g, vf x)
 }
 
 /* v above zero, alpha (e^v - 1) below */
-CVY_INLINE vf vf_elu(vf v, float alpha) { return vf_if_positive(v, v, vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(alpha))); }
+CVY_INLINE vf vf_elu(vf v, float alpha) { return vf_if_positive(v, v, vf_mul(vf_expm1(vf_min(vf_zero(), v)), vf_set(alpha))); }
 CVY_INLINE vf vf_elu_back(vf g, vf y, float alpha) { return vf_if_positive(y, g, vf_mul(g, vf_add(y, vf_set(alpha)))); }
 /* Klambauer et al. 2017: elu of alpha 1.67326, times 1.05070 */
 CVY_INLINE vf vf_selu(vf v)
 {
-    return vf_if_positive(v, vf_mul(v, vf_set(1.05070099f)), vf_mul(vf_expm1(vf_min(v, vf_zero())), vf_set(1.75809934f)));
+    return vf_if_positive(v, vf_mul(v, vf_set(1.05070099f)), vf_mul(vf_expm1(vf_min(vf_zero(), v)), vf_set(1.75809934f)));
 }
 CVY_INLINE vf vf_selu_back(vf g, vf y) { return vf_mul(g, vf_if_positive(y, vf_set(1.05070099f), vf_add(y, vf_set(1.75809934f)))); }
 /* The normal distribution: its integral up to v, and *bell = e^(-v^2 / 2). For -|v| it is bell times a polynomial in
@@ -1086,22 +1125,22 @@ CVY_INLINE vf vf_gelu_back(vf g, vf x)
 /* v tanh(ln(1 + e^v)) = v n / (n + 2) with n = e^v (e^v + 2); past 20 it is v */
 CVY_INLINE vf vf_mish(vf v)
 {
-    const vf e = vf_exp(vf_min(v, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f)));
+    const vf e = vf_exp(vf_min(vf_set(20.0f), v)), n = vf_mul(e, vf_add(e, vf_set(2.0f)));
     return vf_mul(v, vf_div(n, vf_add(n, vf_set(2.0f))));
 }
 CVY_INLINE vf vf_mish_back(vf g, vf x)
 {
-    const vf e = vf_exp(vf_min(x, vf_set(20.0f))), n = vf_mul(e, vf_add(e, vf_set(2.0f))), m = vf_add(n, vf_set(2.0f));
+    const vf e = vf_exp(vf_min(vf_set(20.0f), x)), n = vf_mul(e, vf_add(e, vf_set(2.0f))), m = vf_add(n, vf_set(2.0f));
     const vf slope = vf_div(vf_mul(vf_mul(vf_set(4.0f), e), vf_add(e, vf_set(1.0f))), vf_mul(m, m)); /* (1 - tanh^2) sigmoid */
     return vf_mul(g, vf_fma(x, slope, vf_div(n, m)));
 }
 /* ln(1 + e^v) */
-CVY_INLINE vf vf_softplus(vf v) { return vf_add(vf_max(v, vf_zero()), vf_log1p(vf_exp(vf_sub(vf_zero(), vf_abs(v))))); }
+CVY_INLINE vf vf_softplus(vf v) { return vf_add(vf_max(vf_zero(), v), vf_log1p(vf_exp(vf_sub(vf_zero(), vf_abs(v))))); }
 CVY_INLINE vf vf_softplus_back(vf g, vf y) { return vf_mul(g, vf_sub(vf_zero(), vf_expm1(vf_sub(vf_zero(), y)))); } /* sigmoid = 1 - e^-y */
-CVY_INLINE vf vf_relu6(vf v) { return vf_min(vf_relu(v), vf_set(6.0f)); }
+CVY_INLINE vf vf_relu6(vf v) { return vf_min(vf_set(6.0f), vf_relu(v)); }
 CVY_INLINE vf vf_relu6_back(vf g, vf y) { return vf_if_positive(y, vf_if_less(y, vf_set(6.0f), g, vf_zero()), vf_zero()); }
 /* (v + 3) / 6 between 0 and 1 */
-CVY_INLINE vf vf_hard_sigmoid(vf v) { return vf_min(vf_div(vf_relu(vf_add(v, vf_set(3.0f))), vf_set(6.0f)), vf_set(1.0f)); }
+CVY_INLINE vf vf_hard_sigmoid(vf v) { return vf_min(vf_set(1.0f), vf_div(vf_relu(vf_add(v, vf_set(3.0f))), vf_set(6.0f))); }
 CVY_INLINE vf vf_hard_sigmoid_back(vf g, vf y)
 {
     return vf_if_positive(y, vf_if_less(y, vf_set(1.0f), vf_mul(g, vf_set(1.0f / 6)), vf_zero()), vf_zero());
@@ -1111,16 +1150,17 @@ CVY_INLINE vf vf_hard_swish(vf v) { return vf_mul(v, vf_hard_sigmoid(v)); }
 CVY_INLINE vf vf_hard_swish_back(vf g, vf x)
 {
     const vf inside = vf_mul(g, vf_fma(x, vf_set(1.0f / 3), vf_set(0.5f)));
-    return vf_if_less(x, vf_set(3.0f), vf_if_positive(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
+    return vf_unless_zero_or_below(vf_sub(vf_set(3.0f), x), vf_unless_zero_or_below(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
 }
-/* leaky(v) - sub, at most maxv; the gradient passes where that is not above maxv */
+/* leaky(v) - sub, at most maxv (FLT_MAX: there is none); the gradient passes where that is not above maxv */
 CVY_INLINE vf vf_general_relu(vf v, float leak, float sub, float maxv)
 {
-    return vf_min(vf_sub(vf_leaky(v, leak), vf_set(sub)), vf_set(maxv));
+    return vf_min(vf_set(maxv), vf_sub(vf_leaky(v, leak), vf_set(sub)));
 }
 CVY_INLINE vf vf_general_relu_back(vf g, vf x, float leak, float sub, float maxv)
 {
-    return vf_if_less(vf_set(maxv), vf_sub(vf_leaky(x, leak), vf_set(sub)), vf_zero(), vf_leaky_back(g, x, leak));
+    const vf back = vf_leaky_back(g, x, leak), above = vf_sub(vf_sub(vf_leaky(x, leak), vf_set(sub)), vf_set(maxv));
+    return maxv < 3.4e38f ? vf_unless_zero_or_below(above, vf_zero(), back) : back;
 }
 
 /* ---- norms in a run: it has one of these for each, and what it does not use of them costs nothing, as it stays in registers ---- */
@@ -1251,7 +1291,7 @@ CVY_MAYBE void cvy_gn_stats(const double *sums, int room, int channels, int grou
         }
         stats[g] = (float)mean;
         stats[groups + g] = (float)(mean - (double)stats[g]);
-        stats[2 * groups + g] = (float)(1 / sqrt((m2 > 0 ? m2 / count : 0) + eps));
+        stats[2 * groups + g] = (float)(1 / sqrt((m2 < 0 ? 0 : m2 / count) + eps));
     }
 }
 /* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with

@@ -274,19 +274,19 @@ static void gn_backward(const struct gn *k, int n, const void *in, const struct 
 //$ end
 
 //$ define plain_relu
-/* relu: y = max(x, 0) */
+/* relu: y = max(x, 0); a NaN stays one */
 static void relu_forward(int64_t count, const float *x, float *y)
 {
     for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] > 0 ? x[i] : 0;
+        y[i] = x[i] <= 0 ? 0 : x[i];
 }
 //$ if n.train
 
-/* dx = dy where y > 0, else 0 */
+/* dx = 0 where y <= 0, else dy */
 static void relu_backward(int64_t count, const float *y, const float *dy, float *dx)
 {
     for (int64_t i = 0; i < count; i++)
-        dx[i] += y[i] > 0 ? dy[i] : 0;
+        dx[i] += y[i] <= 0 ? 0 : dy[i];
 }
 //$ end
 //$ end
@@ -463,7 +463,7 @@ static void softplus_backward(int64_t count, const float *y, const float *dy, fl
 static void relu6_forward(int64_t count, const float *x, float *y)
 {
     for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] > 0 ? x[i] < 6 ? x[i] : 6 : 0;
+        y[i] = x[i] <= 0 ? 0 : x[i] >= 6 ? 6 : x[i];
 }
 //$ if n.train
 
@@ -481,7 +481,7 @@ static void relu6_backward(int64_t count, const float *y, const float *dy, float
 static void hard_sigmoid_forward(int64_t count, const float *x, float *y)
 {
     for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] > -3 ? x[i] < 3 ? (x[i] + 3) / 6 : 1 : 0;
+        y[i] = x[i] <= -3 ? 0 : x[i] >= 3 ? 1 : (x[i] + 3) / 6;
 }
 //$ if n.train
 
@@ -499,7 +499,7 @@ static void hard_sigmoid_backward(int64_t count, const float *y, const float *dy
 static void hard_swish_forward(int64_t count, const float *x, float *y)
 {
     for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] > -3 ? x[i] < 3 ? x[i] * (x[i] + 3) / 6 : x[i] : 0;
+        y[i] = x[i] <= -3 ? 0 : x[i] >= 3 ? x[i] : x[i] * (x[i] + 3) / 6;
 }
 //$ if n.train
 
@@ -507,7 +507,7 @@ static void hard_swish_forward(int64_t count, const float *x, float *y)
 static void hard_swish_backward(int64_t count, const float *x, const float *dy, float *dx)
 {
     for (int64_t i = 0; i < count; i++)
-        dx[i] += x[i] > -3 ? x[i] < 3 ? (x[i] / 3 + 0.5f) * dy[i] : dy[i] : 0;
+        dx[i] += x[i] <= -3 ? 0 : x[i] >= 3 ? dy[i] : (x[i] / 3 + 0.5f) * dy[i];
 }
 //$ end
 //$ end
@@ -516,16 +516,18 @@ static void hard_swish_backward(int64_t count, const float *x, const float *dy, 
 /* general relu: y = min(leaky(x) - sub, maxv), leaky(x) = x where x > 0, else leak x */
 static void general_relu_forward(int64_t count, float leak, float sub, float maxv, const float *x, float *y)
 {
-    for (int64_t i = 0; i < count; i++)
-        y[i] = fminf((x[i] > 0 ? x[i] : leak * x[i]) - sub, maxv);
+    for (int64_t i = 0; i < count; i++) {
+        const float v = (x[i] > 0 ? x[i] : leak * x[i]) - sub;
+        y[i] = v > maxv ? maxv : v;
+    }
 }
 //$ if n.train
 
-/* dx = dy where x > 0 and x - sub <= maxv, leak dy where x <= 0, else 0 */
+/* dx = dy where x > 0 and x - sub <= maxv, leak dy where x <= 0, else 0 (as PyTorch's clamp has it, where x is not a number, too) */
 static void general_relu_backward(int64_t count, float leak, float sub, float maxv, const float *x, const float *dy, float *dx)
 {
     for (int64_t i = 0; i < count; i++)
-        dx[i] += x[i] > 0 ? x[i] - sub <= maxv ? dy[i] : 0 : leak * dy[i];
+        dx[i] += maxv < INFINITY && !(x[i] - sub <= maxv) ? 0 : x[i] > 0 ? dy[i] : leak * dy[i];
 }
 //$ end
 //$ end

@@ -212,7 +212,11 @@ $s.what vf_gather(q->$s.from + $s.pixel, $s.plane, $s.channels - q->c);
 //$ end
 //$ define read_maxpool
 const float *const p = q->$s.from + $s.pixel * 16;
+//$ if s.several
 vf best = vf_load(p), route = vf_zero();
+//$ else
+const vf best = vf_load(p);
+//$ end
 //$ for t in s.taps
 vf_route(&best, &route, vf_load(p + $t.at), $t.index);
 //$ end
@@ -221,7 +225,7 @@ for (int t = 1; t < $s.count; t++) /* $s.count taps: over the budget for unrolli
     vf_route(&best, &route, vf_load(p + t / $s.across * $s.row + t % $s.across * 16), (float)t);
 //$ end
 //$ if s.keep
-vf_store_route(q->route + $s.index * 16, route);
+vf_store_route(q->route + $s.index * 16, $s.won);
 //$ end
 $s.what best;
 //$ end

@@ -1,8 +1,10 @@
 /* target_step.c - one training step and inference of an emitted network, with every number that they made on stdout: a line a
  * tensor, "name v v v ...". It is linked with the network's library part alone, so that a cross compiler needs no library, and its
- * weights and images are the same for every target. Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model -DSUPPORTED=NAME_supported. */
+ * weights and images are the same for every target. Arguments: numbers of the images' elements that are a NaN; then the weights ("before.name"),
+ * the images ("x") and inference with them ("answers") come first. Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model -DSUPPORTED=NAME_supported. */
 #include HEADER
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -71,7 +73,27 @@ static void sink(void *user, const char *name, const float *data, const struct c
     print_layout("", name, at, (float *)data);
 }
 
-int main(void)
+static void parameters(const struct cvy_model *m, struct cvy_net *net, const char *kind, float *trained)
+{
+    for (int i = 0; i < m->ntensor; i++) {
+        const struct cvy_tensor *t = &m->tensor[i];
+        const int statistic = t->role == CVY_RUNNING_MEAN || t->role == CVY_RUNNING_VAR;
+        if (t->role != CVY_BATCHES && (trained == net->param || !statistic))
+            print_layout(kind, t->name, &t->at, statistic ? net->running : trained);
+    }
+}
+
+static void logits(const char *name, const struct cvy_model *m, struct cvy_net *net, const float *x, float *y)
+{
+    m->fold(net);
+    m->infer(net, x, y, BATCH);
+    printf("%s", name);
+    for (int i = 0; i < BATCH * m->classes; i++)
+        printf(" %.9g", (double)y[i]);
+    printf("\n");
+}
+
+int main(int argc, char **argv)
 {
     const struct cvy_model *const m = &MODEL;
     struct cvy_step step = {0.1f, 0.9f, 1e-3f, 0, 0, 7, 0};
@@ -99,24 +121,26 @@ int main(void)
         if (t->role != CVY_BATCHES)
             each(&t->at, statistic ? net->running : net->param, fill, &f);
     }
+    for (int i = 1; i < argc; i++) {
+        const unsigned long at = strtoul(argv[i], NULL, 10);
+        if (at >= BATCH * image)
+            return 1;
+        x[at] = NAN;
+    }
+    if (argc > 1) {
+        parameters(m, net, "before.", net->param);
+        printf("x");
+        for (size_t i = 0; i < BATCH * image; i++)
+            show(&x[i], NULL);
+        printf("\n");
+        logits("answers", m, net, x, y);
+    }
     net->grad = grad;
     printf("loss %.9g\n", m->forward(net, x, labels, BATCH, &step, &correct));
     m->trace(net, x, BATCH, &step, scratch, sink, NULL);
     m->backward(net, x, BATCH, &step);
-    for (int i = 0; i < m->ntensor; i++) {
-        const struct cvy_tensor *t = &m->tensor[i];
-        const int statistic = t->role == CVY_RUNNING_MEAN || t->role == CVY_RUNNING_VAR;
-        if (t->role == CVY_BATCHES)
-            continue;
-        print_layout("after.", t->name, &t->at, statistic ? net->running : net->param);
-        if (!statistic)
-            print_layout("grad.", t->name, &t->at, net->grad);
-    }
-    m->fold(net);
-    m->infer(net, x, y, BATCH);
-    printf("logits");
-    for (int i = 0; i < BATCH * m->classes; i++)
-        printf(" %.9g", (double)y[i]);
-    printf("\n");
+    parameters(m, net, "after.", net->param);
+    parameters(m, net, "grad.", grad);
+    logits("logits", m, net, x, y);
     return 0;
 }

@@ -4,8 +4,10 @@
 
 Needs Python's own library and a C compiler."""
 import argparse
+import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,106 @@ def a_long_concat(convoy, work):
                 "typedef char near[LONGER_STRUCT_BYTES - sizeof(struct longer) < 64 || sizeof(void *) < 8 ? 1 : -1];\n")
 
 
-CHECKS = [a_long_concat]
+def windows_of_one_element(convoy, work):
+    """Pooling that takes every second pixel: no warning."""
+    for form in ("speed", "size", "reading"):
+        out = emitted(convoy, work, f"one_{form}", "name: one\ninput: [3, 6, 6]\nclasses: 2\nlayers:\n  - conv: {out: 16, order: \"conv-maxpool(1,2)-relu\"}\n"
+                      "  - maxpool: {k: 1, stride: 2}\n  - conv: {out: 16, order: \"conv-avgpool(1,2)-relu\"}\n  - global_avg_pool\n  - linear: classes\n",
+                      "--target", "portable", "--for", form)
+        for cc in compilers():
+            run(cc, "-std=c99", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *sorted(f for f in os.listdir(out) if f.startswith("one_") and f.endswith(".c")), cwd=out)
+
+
+# ---- flags that change floating point ----
+
+FLAGS = ["-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math", "-ffinite-math-only"]
+# A gate: y = sigmoid(x), by weights of the identity.
+GATE = "name: gate\ninput: [2, 1, 1]\nclasses: 2\nlayers:\n  - flatten\n  - linear: {out: 2, order: linear-sigmoid}\n  - linear: classes\n"
+USE = """\
+#include "gate.h"
+#include <stdio.h>
+int main(void)
+{
+    static char memory[GATE_ARENA_BYTES(1)];
+    const float x[2] = {1, -3};
+    float y[2];
+    struct gate *net = gate_init(memory, sizeof memory, 1);
+    if (!net)
+        return 2;
+    gate_infer(net, x, y, 1);
+    printf("%.6f %.6f\\n", (double)y[0], (double)y[1]);
+    return 0;
+}
+"""
+
+
+def identity(path, *names):
+    """A checkpoint of 2 x 2 identities, without biases' help."""
+    tensors = {}
+    for name in names:
+        tensors[name + ".weight"] = ((2, 2), [1, 0, 0, 1])
+        tensors[name + ".bias"] = ((2,), [0, 0])
+    header, data = {}, b""
+    for name, (shape, values) in tensors.items():
+        blob = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(data), len(data) + len(blob)]}
+        data += blob
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def compilers():
+    found = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
+    if not found:
+        raise Skipped("no compiler")
+    return found
+
+
+def refused_in_words(status, out):
+    return status != 0 and "compile networks without -ffast-math" in out
+
+
+def flags_are_refused_or_harmless(convoy, work):
+    """An exported network computes a sigmoid, or is not compiled, in words, whatever the flags."""
+    spec, weights, out = (os.path.join(work, f) for f in ("gate.yaml", "w.safetensors", "out"))
+    with open(spec, "w") as f:
+        f.write(GATE)
+    identity(weights, "linear1.linear", "linear2.linear")
+    run(convoy, "export", spec, "--weights", weights, "-o", out, "--target", "portable", "--single-file")
+    with open(os.path.join(out, "use.c"), "w") as f:
+        f.write(USE)
+    program, refused = os.path.join(out, "use"), set()
+    for cc in compilers():
+        for scalar in ([], ["-DCVY_SCALAR"]):
+            for flag in [None] + FLAGS:
+                words = [cc, "-std=c99", "-O2", *([flag] if flag else []), *scalar, "gate.c", "use.c", "-o", program, "-lm"]
+                status, said = spawn(*words, cwd=out)
+                if flag and refused_in_words(status, said):
+                    refused.add((cc, flag))
+                    continue
+                check(status == 0, f"{' '.join(words)}: status {status}\n{said[-2000:]}")
+                y = run(program).split()
+                check(y == ["0.731059", "0.047426"], f"{' '.join(words)}: the sigmoid of 1 and -3 is {y}")
+    for cc in compilers():
+        for flag in ("-ffast-math", "-Ofast", "-ffinite-math-only"):
+            check((cc, flag) in refused, f"{cc} {flag} is not refused")
+
+
+def flags_and_folders(convoy, work):
+    """The same of an emitted network's files, for reading and not, and of the runtime: each file that has floating point refuses."""
+    for form in ("speed", "reading"):
+        out = emitted(convoy, work, f"gate_{form}", GATE, "--target", "portable", "--for", form)
+        files = sorted(f for f in os.listdir(out) if f.startswith("gate_") and f.endswith(".c"))
+        files += sorted(os.path.join("runtime", f) for f in os.listdir(os.path.join(out, "runtime")) if f.endswith(".c"))
+        for cc in compilers():
+            for file in files:
+                for flag in ("-ffast-math", "-ffinite-math-only") if file == files[0] else ("-ffinite-math-only",):
+                    status, said = spawn(cc, "-std=gnu11", "-fsyntax-only", flag, "-I", ".", file, cwd=out)
+                    check(refused_in_words(status, said), f"{cc} {flag} {file}: status {status}\n{said[:500]}")
+
+
+CHECKS = [a_long_concat, windows_of_one_element, flags_are_refused_or_harmless, flags_and_folders]
 
 
 def main():

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "../runtime/cvy_vec.h"
 
+#include <float.h>
 #include <stdio.h>
 
 typedef struct Sample {
@@ -58,6 +59,21 @@ static Sample want_softplus(double x)
     return (Sample){log_1_exp(x), sigmoid(x)};
 }
 
+static Sample want_relu(double x)
+{
+    return (Sample){x > 0 ? x : 0, x > 0};
+}
+
+static Sample want_leaky(double x)
+{
+    return (Sample){x > 0 ? x : 0.125 * x, x > 0 ? 1 : 0.125};
+}
+
+static Sample want_general_plain(double x)
+{
+    return (Sample){(x > 0 ? x : 0.125 * x) - 0.5, x > 0 ? 1 : 0.125};
+}
+
 static Sample want_general_relu(double x)
 {
     const double y = (x > 0 ? x : 0.125 * x) - 0.5;
@@ -99,22 +115,26 @@ typedef struct Case {
     const char *name;
     Sample (*want)(double);
     double value, floor, slope;
+    double slope_of_nan; /* where x is not a number: the gradient that PyTorch passes, NAN if it is none */
 } Case;
 
-enum { ELU, SELU, GELU, MISH, SOFTPLUS, RELU6, HARD_SIGMOID, HARD_SWISH, GENERAL_RELU, SIGMOID, SILU, TANH, CASES };
+enum { RELU, LEAKY, GENERAL_RELU_PLAIN, ELU, SELU, GELU, MISH, SOFTPLUS, RELU6, HARD_SIGMOID, HARD_SWISH, GENERAL_RELU, SIGMOID, SILU, TANH, CASES, TESTS = 2 * CASES + 3 };
 static const Case cases[CASES] = {
-    {"elu", want_elu, 3e-7, 1e-30, 3e-7},
-    {"selu", want_selu, 4e-7, 1e-30, 4e-7},
-    {"gelu", want_gelu, 7e-7, 1e-4, 4e-7},
-    {"mish", want_mish, 6e-7, 1e-30, 6e-7},
-    {"softplus", want_softplus, 4e-7, 1e-30, 3e-7},
-    {"relu6", want_relu6, 0, 1, 0},
-    {"hard_sigmoid", want_hard_sigmoid, 1.3e-7, 1, 1.3e-7},
-    {"hard_swish", want_hard_swish, 2e-7, 1, 2e-7},
-    {"general_relu", want_general_relu, 1.3e-7, 1, 1e-8},
-    {"sigmoid", want_sigmoid, 4e-7, 1e-30, 3e-7},
-    {"silu", want_silu, 5e-7, 1e-30, 1.2e-6},
-    {"tanh", want_tanh, 3e-7, 1e-30, 4e-7},
+    {"relu", want_relu, 0, 1, 0, 1},
+    {"leaky_relu", want_leaky, 1e-7, 1, 0, 0.125},
+    {"general_relu without a maximum", want_general_plain, 1e-7, 1, 0, 0.125},
+    {"elu", want_elu, 3e-7, 1e-30, 3e-7, NAN},
+    {"selu", want_selu, 4e-7, 1e-30, 4e-7, NAN},
+    {"gelu", want_gelu, 7e-7, 1e-4, 4e-7, NAN},
+    {"mish", want_mish, 6e-7, 1e-30, 6e-7, NAN},
+    {"softplus", want_softplus, 4e-7, 1e-30, 3e-7, NAN},
+    {"relu6", want_relu6, 0, 1, 0, 0},
+    {"hard_sigmoid", want_hard_sigmoid, 1.3e-7, 1, 1.3e-7, 0},
+    {"hard_swish", want_hard_swish, 2e-7, 1, 2e-7, NAN},
+    {"general_relu", want_general_relu, 1.3e-7, 1, 1e-8, 0},
+    {"sigmoid", want_sigmoid, 4e-7, 1e-30, 3e-7, NAN},
+    {"silu", want_silu, 5e-7, 1e-30, 1.2e-6, NAN},
+    {"tanh", want_tanh, 3e-7, 1e-30, 4e-7, NAN},
 };
 
 /* Forward on 16 values, then back, with a gradient of 1: from the output, or from the input, as the op table says. */
@@ -123,6 +143,15 @@ static void run(int which, vf x, vf *y, vf *slope)
     const vf one = vf_set(1.0f);
 
     switch (which) {
+    case RELU:
+        *y = vf_relu(x), *slope = vf_relu_back(one, *y);
+        return;
+    case LEAKY:
+        *y = vf_leaky(x, 0.125f), *slope = vf_leaky_back(one, *y, 0.125f);
+        return;
+    case GENERAL_RELU_PLAIN:
+        *y = vf_general_relu(x, 0.125f, 0.5f, FLT_MAX), *slope = vf_general_relu_back(one, x, 0.125f, 0.5f, FLT_MAX);
+        return;
     case ELU:
         *y = vf_elu(x, 0.7f), *slope = vf_elu_back(one, *y, 0.7f);
         return;
@@ -219,6 +248,48 @@ static int check_zero(void)
     return bad > 0;
 }
 
+/* A NaN in some lanes, of either sign: a NaN comes out there and nowhere else; the slopes are PyTorch's, and a gradient that is none
+ * is none behind it, but where PyTorch's is zero. */
+static int check_nan(int which)
+{
+    const Case *c = &cases[which];
+    float x[VF], y[VF], clean[VF], slope[VF];
+    vf vy, vs;
+    int bad = 0;
+
+    for (int at = 0; at < VF; at++) {
+        for (int l = 0; l < VF; l++)
+            x[l] = 0.7f * (float)l - 5.0f;
+        run(which, vf_loadu(x), &vy, &vs);
+        memcpy(clean, &vy, sizeof clean);
+        x[at] = NAN, x[(at + 5) % VF] = -NAN;
+        run(which, vf_loadu(x), &vy, &vs);
+        memcpy(y, &vy, sizeof y);
+        memcpy(slope, &vs, sizeof slope);
+        for (int l = 0; l < VF; l++)
+            if (l != at && l != (at + 5) % VF)
+                bad += y[l] != clean[l] || slope[l] != slope[l];
+            else
+                bad += y[l] == y[l] || (c->slope_of_nan == c->slope_of_nan ? (double)slope[l] != c->slope_of_nan : slope[l] == slope[l]);
+    }
+    if (bad)
+        printf("FAILED: %s of NaN, %d lanes\n", c->name, bad);
+    return bad > 0;
+}
+
+/* The statistics of an image norm are none where a sum is none. */
+static int check_nan_statistics(void)
+{
+    const double sums[6] = {1, 2, NAN, 3, 5, NAN}; /* two channels: pivots, sums, squares */
+    float stats[CVY_GN_STATS * 2];
+
+    cvy_gn_stats(sums, 2, 2, 2, 4, 1e-5, stats);
+    const int bad = stats[4] == stats[4] || stats[5] == stats[5];
+    if (bad)
+        printf("FAILED: statistics of NaN\n");
+    return bad;
+}
+
 /* Loads, stores and sums of 16 channels from any `first` on, of `end`, against the definition: exact. */
 static int check_lanes(void)
 {
@@ -267,13 +338,13 @@ int main(void)
     const int runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     if (!runs) {
-        printf("this processor cannot run it\n0 passed, 0 failed, %d skipped\n", CASES + 2);
+        printf("this processor cannot run it\n0 passed, 0 failed, %d skipped\n", TESTS);
         return 77;
     }
 #endif
     for (int i = 0; i < CASES; i++)
-        failed += check(i);
-    failed += check_zero() + check_lanes();
-    printf("%d passed, %d failed, 0 skipped\n", CASES + 2 - failed, failed);
+        failed += check(i) + check_nan(i);
+    failed += check_zero() + check_lanes() + check_nan_statistics();
+    printf("%d passed, %d failed, 0 skipped\n", TESTS - failed, failed);
     return failed > 0;
 }
