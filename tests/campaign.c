@@ -21,9 +21,23 @@ enum {
     MOST_TRIES = 160
 };
 
+/* A compiler, its flags, and a built folder of its own whose runtime's objects the cases take. */
+typedef struct Compiler {
+    const char *cc, *cflags, *objects;
+} Compiler;
+
+enum {
+    MOST_COMPILERS = 3
+};
+
 typedef struct Options {
-    const char *convoy, *keep, *cc, *target, *purpose, *spec, *what, *work;
+    const char *self; /* this program */
+    const char *only;
+    Compiler compiler[MOST_COMPILERS]; /* the cases take them in turn */
+    int compilers;
+    const char *convoy, *keep, *target, *purpose, *spec, *what, *work;
     int count, jobs, n, tries;
+    bool first;
     Fill fill;
     uint64_t seed;
 } Options;
@@ -54,10 +68,12 @@ static void usage(FILE *to)
           "  --count N         random chains, or graphs (default: 40)\n"
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
-          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: gcc -O1)\n"
+          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: two of three cases with clang -O0, one with gcc -O1)\n"
           "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
           "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
           "  --tries N         at making a failing one smaller (default: 160)\n"
+          "  --only TEXT       of exact and matrix, those whose name holds TEXT\n"
+          "  --first           end at the first failure\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
           "  --print-spec S    print the random chain of a seed and end\n"
@@ -181,9 +197,23 @@ static void print_file(const char *path)
         fclose(f);
 }
 
-static void say(const char *label, const Case *c, const Verdict *v)
+/* What people read of a case: its name, and the command that runs it alone. */
+typedef struct Label {
+    char *name, *repeat;
+} Label;
+
+static Label label_of(const Options *o, const char *part, uint64_t seed, char *name)
 {
-    printf("FAILED %s (%s): %s\n", label, outcome_name[v->outcome], v->what);
+    const char *purpose = o->purpose ? xprintf(" --for %s", o->purpose) : "";
+    const char *which = name ? xprintf("--only '%s'", name) : xprintf("--seed %" PRIu64 " --count 1", seed);
+    return (Label){name ? name : xprintf("seed %" PRIu64, seed),
+                   xprintf("%s --convoy %s%s %s %s", o->self, o->convoy, purpose, part, which)};
+}
+
+static void say(Label label, const Case *c, const Verdict *v)
+{
+    printf("FAILED %s (%s): %s\n", label.name, outcome_name[v->outcome], v->what);
+    printf("  repeat: %s\n", label.repeat);
     printf("  n %d, numbers' seed %" PRIu64 ", target %s, %s %s; files: %s\n", c->n, c->seed, c->target, c->cc,
            c->cflags, c->dir);
     print_file(c->spec);
@@ -191,8 +221,8 @@ static void say(const char *label, const Case *c, const Verdict *v)
 }
 
 /* Judges cases, `jobs` at a time, each as soon as there is room; says what failed in their own order. label[i] names
- * them. */
-static Count all_cases(const Options *o, const Case *c, char **label, int n, Verdict *v)
+ * them. With --first, none is begun after a failure. */
+static Count all_cases(const Options *o, const Case *c, const Label *label, int n, Verdict *v)
 {
     Slot slot[MOST_JOBS] = {{0}};
     struct pollfd wait[MOST_JOBS];
@@ -202,7 +232,7 @@ static Count all_cases(const Options *o, const Case *c, char **label, int n, Ver
         fprintf(stderr, "campaign: out of memory\n");
         exit(2);
     }
-    for (int next = 0, said = 0; said < n;) {
+    for (int next = 0, said = 0; said < n && !(o->first && k.failed);) {
         for (int j = 0; j < o->jobs; j++) {
             if (!slot[j].pid && next < n) {
                 slot[j] = start(&c[next], next);
@@ -225,39 +255,61 @@ static Count all_cases(const Options *o, const Case *c, char **label, int n, Ver
                 remove_tree(c[said].dir);
         }
     }
+    for (int j = 0; j < o->jobs; j++)
+        if (slot[j].pid)
+            finish(&slot[j]);
     free(done);
     return k;
 }
 
 /* ---- random chains ---- */
 
-static Case plain_case(const Options *o, const char *dir)
+/* A case without numbers. Its own number chooses the compiler, and whether it runs with several threads, too. */
+static Case plain_case(const Options *o, uint64_t number, const char *dir)
 {
-    char *cc = xprintf("%s", o->cc), *flags = strchr(cc, ' ');
-    if (flags)
-        *flags++ = 0;
+    const Compiler *compiler = &o->compiler[number % (uint64_t)o->compilers];
     return (Case){.dir = dir,
                   .convoy = o->convoy,
                   .target = o->target,
                   .purpose = o->purpose,
-                  .cc = cc,
-                  .cflags = flags ? flags : "-O1",
+                  .cc = compiler->cc,
+                  .cflags = compiler->cflags,
+                  .objects = compiler->objects,
+                  .threads = number % 5 < 2,
                   .spec = xprintf("%s/spec.yaml", dir)};
 }
 
 /* The built folder of a tiny net, whose runtime the others take; NULL where it cannot be built, which the cases will
  * say. */
-static const char *shared_objects(const Case *like, const char *dir)
+static const char *shared_objects(const Options *o, const Case *like)
 {
-    Case c = *like;
-    c.dir = dir;
-    c.spec = xprintf("%s/spec.yaml", dir);
-    c.again = false;
-    fresh(c.dir);
-    FILE *f = fopen(c.spec, "w");
-    if (!f || fputs("name: chain\ninput: [1, 1, 1]\nclasses: 2\nlayers: [linear: classes]\n", f) < 0 || fclose(f) != 0)
-        return NULL;
-    return judge_build(&c) ? xprintf("%s/net", c.dir) : NULL;
+    static int number;
+    const char *kept = getenv("CONVOY_RUNTIMES"), *dir = kept && *kept ? kept : xprintf("%s/runtimes", o->work);
+    const char *log = xprintf("%s/runtime_%d", o->work, number++);
+    const char *argv[] = {"sh", BUILT_RUNTIME, like->convoy, dir, like->target, like->purpose ? like->purpose : "",
+                          xprintf("CC=%s", like->cc), xprintf("CFLAGS=%s", like->cflags), like->env, NULL};
+    char path[PATH_MAX] = "";
+    FILE *f = run_program(log, NULL, NULL, argv) == 0 ? fopen(log, "r") : NULL;
+    bool read = f && fgets(path, sizeof path, f);
+    path[strcspn(path, "\n")] = 0;
+    if (f)
+        fclose(f);
+    return read ? realpath(path, NULL) : NULL;
+}
+
+/* Builds the runtime for each compiler. */
+static void share_objects(Options *o)
+{
+    for (int i = 0; i < o->compilers; i++) {
+        Compiler *mine = &o->compiler[i];
+        for (int k = 0; k < i && !mine->objects; k++)
+            if (strcmp(mine->cc, o->compiler[k].cc) == 0 && strcmp(mine->cflags, o->compiler[k].cflags) == 0)
+                mine->objects = o->compiler[k].objects;
+        if (!mine->objects) {
+            Case like = plain_case(o, (uint64_t)i, o->work);
+            mine->objects = shared_objects(o, &like);
+        }
+    }
 }
 
 /* Integers must come out exactly, and constant channels without noise: not by Winograd. Else in turn. */
@@ -270,7 +322,7 @@ static const char *winograd_for(Fill fill, uint64_t number)
 static Case random_case(const Options *o, const char *dir, const RandSpec *s, uint64_t seed)
 {
     static const Fill fills[] = {FILL_PLAIN, FILL_PLAIN, FILL_PLAIN, FILL_INTEGER, FILL_PLAIN, FILL_INTEGER};
-    Case c = plain_case(o, dir);
+    Case c = plain_case(o, seed, dir);
     c.seed = seed;
     c.n = s->n;
     c.batch = s->batch;
@@ -298,7 +350,7 @@ typedef struct Kind {
 static const Kind chains = {"random", rs_random}, graphs = {"graphs", rs_graph};
 
 /* Makes a failing spec smaller while it fails in the same way. */
-static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v, const char *objects)
+static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v)
 {
     char *dir = xprintf("%s/small_%s_%" PRIu64, o->work, kind->name, seed);
     char *best = xprintf("%s/smallest_%s_%" PRIu64, o->work, kind->name, seed);
@@ -311,7 +363,6 @@ static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v,
         if (!any || memcmp(&t, &s, sizeof s) == 0 || !rs_valid(&t, &end))
             continue;
         Case c = random_case(o, dir, &t, seed);
-        c.objects = objects;
         Slot slot = start(&c, 0);
         Verdict w = finish(&slot);
         tries++;
@@ -326,7 +377,7 @@ static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v,
     Slot slot = start(&c, 0);
     v = finish(&slot);
     printf("smallest after %d tries:\n", tries);
-    say(xprintf("seed %" PRIu64, seed), &c, &v);
+    say(label_of(o, kind->name, seed, NULL), &c, &v);
     printf("  worst: %s\n", v.worst);
 }
 
@@ -334,25 +385,21 @@ static bool random_specs(const Options *o, const Kind *kind)
 {
     Case *c = calloc((size_t)o->count, sizeof *c);
     Verdict *v = calloc((size_t)o->count, sizeof *v);
-    char **label = calloc((size_t)o->count, sizeof *label);
+    Label *label = calloc((size_t)o->count, sizeof *label);
     if (!c || !v || !label)
         return false;
-    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", %s, target %s\n", kind->name, o->seed,
-           o->seed + (uint64_t)o->count - 1, o->cc, o->target);
-    Case like = plain_case(o, o->work);
-    const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
+    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", target %s\n", kind->name, o->seed, o->seed + (uint64_t)o->count - 1, o->target);
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
         RandSpec s = kind->make(seed);
         c[i] = random_case(o, xprintf("%s/%s_%" PRIu64, o->work, kind->name, seed), &s, seed);
-        c[i].objects = objects;
-        label[i] = xprintf("seed %" PRIu64, seed);
+        label[i] = label_of(o, kind->name, seed, NULL);
     }
     Count k = all_cases(o, c, label, o->count, v);
     for (int i = 0, shown = 0; i < o->count && shown < 3 && o->tries > 0; i++)
         if (v[i].outcome != CASE_PASSED) {
             shown++;
-            shrink(o, kind, o->seed + (uint64_t)i, v[i], objects);
+            shrink(o, kind, o->seed + (uint64_t)i, v[i]);
         }
     return report(kind->name, &k, true);
 }
@@ -576,7 +623,7 @@ enum {
 
 static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
 {
-    Case c = plain_case(o, dir);
+    Case c = plain_case(o, (uint64_t)(w - exact), dir);
     c.seed = o->seed + 12345;
     c.n = w->n;
     c.batch = 6; /* as the specs say */
@@ -591,20 +638,25 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     return c;
 }
 
+static bool wanted(const Options *o, const char *name)
+{
+    return !o->only || strstr(name, o->only);
+}
+
 static bool chosen(const Options *o)
 {
     Case c[EXACTS];
-    char *label[EXACTS];
-    Case like = plain_case(o, o->work);
-    const char *objects = shared_objects(&like, xprintf("%s/objects", o->work));
-    for (int i = 0; i < EXACTS; i++) {
-        c[i] = chosen_case(o, &exact[i], xprintf("%s/exact_%d", o->work, i));
-        c[i].again = i % 3 == 0;
-        c[i].objects = objects;
-        label[i] = xprintf("%s", exact[i].name);
-    }
+    Label label[EXACTS];
     Verdict v[EXACTS];
-    Count k = all_cases(o, c, label, EXACTS, v);
+    int n = 0;
+    for (int i = 0; i < EXACTS; i++) {
+        if (!wanted(o, exact[i].name))
+            continue;
+        c[n] = chosen_case(o, &exact[i], xprintf("%s/exact_%d", o->work, i));
+        c[n].again = i % 3 == 0;
+        label[n++] = label_of(o, "exact", 0, xprintf("%s", exact[i].name));
+    }
+    Count k = all_cases(o, c, label, n, v);
     return report("exact", &k, false);
 }
 
@@ -654,7 +706,7 @@ static bool compilers(const Options *o)
         PICKS = sizeof pick / sizeof *pick
     };
     Case c[ROWS * PICKS];
-    char *label[ROWS * PICKS];
+    Label label[ROWS * PICKS];
     bool gcc = have("gcc"), clang = have("clang");
     int n = 0;
     if (!gcc)
@@ -665,16 +717,20 @@ static bool compilers(const Options *o)
         const char *objects = NULL;
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
             const Chosen *w = chosen_named(pick[p]);
+            const char *target = for_reading(o) ? o->target : matrix[r].target, *env = matrix[r].env;
+            char *name = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, env ? " " : "", env ? env : "", target, w->name);
+            if (!wanted(o, name))
+                continue;
             c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
-            c[n].target = for_reading(o) ? o->target : matrix[r].target;
+            c[n].target = target;
             c[n].cc = matrix[r].cc;
             c[n].cflags = matrix[r].cflags;
-            c[n].env = matrix[r].env;
-            if (p == 0)
-                objects = shared_objects(&c[n], xprintf("%s/objects_%d", o->work, r));
+            c[n].env = env;
+            c[n].threads = true;
+            if (!objects)
+                objects = shared_objects(o, &c[n]);
             c[n].objects = objects;
-            label[n] = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, matrix[r].env ? " " : "",
-                               matrix[r].env ? matrix[r].env : "", c[n].target, w->name);
+            label[n] = label_of(o, "matrix", 0, name);
             n++;
         }
     }
@@ -713,8 +769,8 @@ static bool specs(const Options *o)
 
 static bool one_spec(const Options *o)
 {
-    Case c = plain_case(o, xprintf("%s/one", o->work));
-    char *label = xprintf("%s", o->spec);
+    Case c = plain_case(o, o->seed, xprintf("%s/one", o->work));
+    c.threads = true;
     c.spec = realpath(o->spec, NULL);
     if (!c.spec) {
         fprintf(stderr, "campaign: %s: %s\n", o->spec, strerror(errno));
@@ -724,6 +780,7 @@ static bool one_spec(const Options *o)
     c.n = o->n;
     c.n_predict = 5;
     c.fill = o->fill;
+    Label label = {xprintf("%s", o->spec), xprintf("%s --convoy %s --spec %s --seed %" PRIu64 " --n %d", o->self, o->convoy, c.spec, o->seed, o->n)};
     fresh(c.dir);
     Verdict v;
     Count k = all_cases(o, &c, &label, 1, &v);
@@ -754,10 +811,24 @@ static Fill fill_named(const char *s)
     exit(2);
 }
 
+/* A compiler's name and flags in one text, or NULL for those that are here. clang without optimisation takes half of the time of
+ * gcc -O1, which has found more faults. */
+static void choose_compilers(Options *o, const char *text)
+{
+    bool gcc = have("gcc"), clang = have("clang");
+    char *cc = xprintf("%s", text ? text : gcc ? "gcc" : clang ? "clang" : "cc"), *flags = strchr(cc, ' ');
+    if (flags)
+        *flags++ = 0;
+    o->compilers = !text && gcc && clang ? MOST_COMPILERS : 1;
+    for (int i = 0; i < o->compilers; i++)
+        o->compiler[i] = i == 0 ? (Compiler){.cc = cc, .cflags = flags ? flags : "-O1"} : (Compiler){.cc = "clang", .cflags = "-O0"};
+}
+
 static Options options(int argc, char **argv)
 {
-    Options o = {.convoy = "convoy",
-                 .cc = "gcc -O1",
+    const char *cc = NULL;
+    Options o = {.self = argv[0],
+                 .convoy = "convoy",
                  .count = 40,
                  .jobs = 2,
                  .seed = 1,
@@ -772,6 +843,10 @@ static Options options(int argc, char **argv)
         }
         if (a[0] != '-') {
             o.what = a;
+            continue;
+        }
+        if (strcmp(a, "--first") == 0) {
+            o.first = true;
             continue;
         }
         i++;
@@ -789,7 +864,9 @@ static Options options(int argc, char **argv)
         } else if (strcmp(a, "--tries") == 0) {
             o.tries = (int)number(v, 0, 100000);
         } else if (strcmp(a, "--cc") == 0) {
-            o.cc = v;
+            cc = v;
+        } else if (strcmp(a, "--only") == 0) {
+            o.only = v;
         } else if (strcmp(a, "--for") == 0) {
             o.purpose = v;
         } else if (strcmp(a, "--target") == 0) {
@@ -812,6 +889,7 @@ static Options options(int argc, char **argv)
             exit(2);
         }
     }
+    choose_compilers(&o, cc);
     if (!o.target) /* code for reading is the same for every processor, and takes no other */
         o.target = for_reading(&o) ? "portable" : "native";
     if (!o.convoy) {
@@ -847,14 +925,17 @@ int main(int argc, char **argv)
         static const struct {
             const char *name;
             bool (*run)(const Options *);
-        } part[] = {{"specs", specs},
-                    {"random", random_chains},
-                    {"graphs", random_graphs},
-                    {"exact", chosen},
-                    {"matrix", compilers}};
+            bool compiles; /* with the compilers of the options */
+        } part[] = {{"specs", specs, false},
+                    {"random", random_chains, true},
+                    {"graphs", random_graphs, true},
+                    {"exact", chosen, true},
+                    {"matrix", compilers, false}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;
+                if (part[i].compiles && !o.compiler[0].objects)
+                    share_objects(&o);
                 ok = part[i].run(&o) && ok;
             }
     }

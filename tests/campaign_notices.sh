@@ -6,12 +6,13 @@ export TMPDIR
 trap 'rm -rf "$TMPDIR"' EXIT
 campaign=$1 fakegen=$2 passed=0 failed=0
 expect() {
-    FAULT=$2 "$campaign" --convoy "$fakegen" "$1" --count "$4" --tries 0 >/dev/null 2>&1
+    FAULT=$2 "$campaign" --convoy "$fakegen" "$1" --count "$4" --tries 0 --first >/dev/null 2>&1
     if [ $? -eq "$3" ]; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
         echo "FAILED: $1, fault '$2': the campaign did not end with status $3"
+        echo "  repeat: FAULT=$2 $campaign --convoy $fakegen $1 --count $4 --tries 0 --first"
     fi
 }
 expect random none 0 12

@@ -21,12 +21,12 @@ typedef struct Case {
     const char *convoy, *target, *cc, *cflags;
     const char *purpose; /* of gen's --for, or NULL */
     const char *env; /* one more NAME=VALUE for make, or NULL */
-    const char
-        *objects;     /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
+    const char *objects; /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
     uint64_t seed;    /* of the numbers */
     int n, n_predict; /* images in the trace, and in the prediction */
     int batch;        /* the network has room for so many in the trace */
     Fill fill;
+    bool threads; /* also with 2 and 5 threads: the same bytes as with one */
     bool again; /* also emit it a second time elsewhere, in another locale: the same bytes */
 } Case;
 
@@ -55,8 +55,6 @@ typedef struct Verdict {
 } Verdict;
 
 Verdict judge(const Case *c);
-/* Emits and compiles alone, into c->dir/net. */
-bool judge_build(const Case *c);
 /* Whether the front end takes the spec and reckons the same shape of the logits, and the same stages. */
 struct Shape;
 struct RsCount;
