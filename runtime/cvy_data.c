@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 static const char *kind_of(int ndim)
@@ -30,47 +31,127 @@ static int bad(const char *path, const char *hint, const char *why)
     return 0;
 }
 
-/* What zlib has to say about a read that gave less than was asked for. */
-static int short_read(gzFile f, const char *path, int64_t wanted, int64_t got)
+/* ---- bytes, gzipped or not ---- */
+
+struct source {
+    const char *path;
+    int fd, packed, ended; /* ended: of what is packed */
+    z_stream z;
+    unsigned char in[1 << 16];
+};
+
+/* More of the file into s->in, behind what is still to be used; how much is there, or -1 after a message. */
+static int64_t refill(struct source *s)
 {
-    int code = Z_OK;
-    const char *text = gzerror(f, &code);
-    size_t len = strlen(path);
-    if (code == Z_ERRNO)
-        text = strerror(errno);
-    else if (strncmp(text, path, len) == 0 && strncmp(text + len, ": ", 2) == 0)
-        text += len + 2; /* zlib names the file itself */
-    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-        cvy_error(NULL, "cannot read '%s': %s", path, text);
-    else
-        cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", path, (long long)wanted,
-                  (long long)got);
-    return 0;
+    memmove(s->in, s->z.next_in, s->z.avail_in);
+    int64_t got = cvy_fd_read(s->fd, s->in + s->z.avail_in, sizeof s->in - s->z.avail_in);
+    s->z.next_in = s->in;
+    if (got < 0) {
+        cvy_error(NULL, "cannot read '%s': %s", s->path, strerror(errno));
+        return -1;
+    }
+    s->z.avail_in += (uInt)got;
+    return (int64_t)s->z.avail_in;
 }
 
-/* Reads the header and all items of an IDX file (images: 3 or 4 dimensions, labels: 1). free(*data). */
-static int read_idx(const char *path, int images, uint32_t dim[4], int *ndim, uint8_t **data)
+static int source_open(struct source *s, const char *path)
 {
-    unsigned char head[20];
-    int ok = 0;
-    uint8_t *bytes = NULL;
-    *data = NULL;
-    gzFile f = gzopen(path, "rb");
-    if (!f) {
-        cvy_error(NULL, "cannot read '%s': %s", path, errno ? strerror(errno) : "out of memory");
+    memset(s, 0, sizeof *s);
+    s->path = path;
+    s->fd = cvy_open_typed(path);
+    s->z.next_in = s->in;
+    if (s->fd < 0) {
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
         return 0;
     }
-    gzbuffer(f, 1 << 17);
-    int got = gzread(f, head, 4);
-    if (got != 4) {
-        short_read(f, path, 4, got < 0 ? 0 : got);
-        goto done;
+    int64_t n = refill(s);
+    s->packed = n >= 2 && s->in[0] == 0x1f && s->in[1] == 0x8b;
+    if (s->packed && inflateInit2(&s->z, 15 + 16) != Z_OK) {
+        s->packed = 0;
+        cvy_error(NULL, "out of memory: cannot unpack '%s'", path);
+        return 0;
     }
-    *ndim = head[3];
-    if (head[0] || head[1] || *ndim < 1 || *ndim > 4) {
-        bad(path, cvy_four_files, "no IDX file");
-        goto done;
+    return n >= 0;
+}
+
+static void source_close(struct source *s)
+{
+    if (s->packed)
+        inflateEnd(&s->z);
+    if (s->fd >= 0 && s->path)
+        close(s->fd);
+    memset(s, 0, sizeof *s);
+    s->fd = -1;
+}
+
+static int64_t read_packed(struct source *s, uint8_t *to, size_t n)
+{
+    size_t have = 0;
+    while (have < n && !s->ended) {
+        int64_t ready = s->z.avail_in ? 1 : refill(s);
+        if (ready < 0)
+            return -1;
+        if (ready == 0)
+            break;
+        uInt ask = n - have < 1 << 30 ? (uInt)(n - have) : 1u << 30;
+        s->z.next_out = to + have;
+        s->z.avail_out = ask;
+        int code = inflate(&s->z, Z_NO_FLUSH);
+        have += ask - s->z.avail_out;
+        if (code == Z_STREAM_END) { /* another may follow, as from cat a.gz b.gz */
+            if (s->z.avail_in < 2 && refill(s) < 0)
+                return -1;
+            s->ended = s->z.avail_in < 2 || s->z.next_in[0] != 0x1f || s->z.next_in[1] != 0x8b;
+            inflateReset(&s->z);
+        } else if (code != Z_OK && code != Z_BUF_ERROR) {
+            cvy_error(NULL, "cannot read '%s': %s", s->path, code == Z_MEM_ERROR ? "out of memory" : s->z.msg ? s->z.msg : "it is damaged");
+            return -1;
+        }
     }
+    return (int64_t)have;
+}
+
+/* n bytes, or fewer where there are no more; -1 after a message. */
+static int64_t source_read(struct source *s, void *to, size_t n)
+{
+    if (s->packed)
+        return read_packed(s, to, n);
+    size_t ready = s->z.avail_in < n ? s->z.avail_in : n;
+    memcpy(to, s->z.next_in, ready);
+    s->z.next_in += ready;
+    s->z.avail_in -= (uInt)ready;
+    int64_t got = cvy_fd_read(s->fd, (char *)to + ready, n - ready);
+    if (got < 0)
+        cvy_error(NULL, "cannot read '%s': %s", s->path, strerror(errno));
+    return got < 0 ? -1 : (int64_t)ready + got;
+}
+
+/* ---- IDX files ---- */
+
+struct idx {
+    struct source from;
+    uint32_t dim[4];
+    int ndim;
+};
+
+/* Exactly n bytes. `at`: how many came before. */
+static int read_exactly(struct idx *f, void *to, size_t n, int64_t at)
+{
+    int64_t got = source_read(&f->from, to, n);
+    if (got >= 0 && (size_t)got < n)
+        cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path, (long long)at + (long long)n, (long long)(at + got));
+    return got == (int64_t)n;
+}
+
+/* Opens it and reads what it says of itself (images: 3 or 4 dimensions, labels: 1). Its items are not read yet. */
+static int idx_open(struct idx *f, const char *path, int images)
+{
+    unsigned char head[20];
+    if (!source_open(&f->from, path) || !read_exactly(f, head, 4, 0))
+        return 0;
+    f->ndim = head[3];
+    if (head[0] || head[1] || f->ndim < 1 || f->ndim > 4)
+        return bad(path, cvy_four_files, "no IDX file");
     if (head[2] != 8) {
         const char *type = type_name(head[2]);
         char *why = cvy_format("it holds %s (type 0x%02x); %s are unsigned bytes (type 0x08)", type ? type : "numbers of no IDX type",
@@ -79,71 +160,67 @@ static int read_idx(const char *path, int images, uint32_t dim[4], int *ndim, ui
                          : "write them as bytes, from 0 to one less than classes",
             why ? why : "wrong type");
         free(why);
-        goto done;
+        return 0;
     }
-    if (images ? *ndim < 3 : *ndim != 1) {
-        char *why = cvy_format("it holds %s (%d dimension%s), but %s belong here", kind_of(*ndim), *ndim,
-                               *ndim == 1 ? "" : "s", images ? "images" : "labels");
-        bad(path, *ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)" : "are two files swapped?", why ? why : "wrong type");
+    if (images ? f->ndim < 3 : f->ndim != 1) {
+        char *why = cvy_format("it holds %s (%d dimension%s), but %s belong here", kind_of(f->ndim), f->ndim,
+                               f->ndim == 1 ? "" : "s", images ? "images" : "labels");
+        bad(path, f->ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)" : "are two files swapped?", why ? why : "wrong type");
         free(why);
-        goto done;
+        return 0;
     }
-    got = gzread(f, head + 4, (unsigned)(4 * *ndim));
-    if (got != 4 * *ndim) {
-        short_read(f, path, 4 + 4 * *ndim, 4 + (got < 0 ? 0 : got));
-        goto done;
-    }
-    int64_t item = 1, total;
-    for (int i = 0; i < *ndim; i++) {
+    if (!read_exactly(f, head + 4, (size_t)(4 * f->ndim), 4))
+        return 0;
+    int64_t item = 1;
+    for (int i = 0; i < f->ndim; i++) {
         const unsigned char *b = head + 4 + 4 * i;
-        dim[i] = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+        f->dim[i] = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
         if (i > 0)
-            item = dim[i] && item <= INT32_MAX / (int64_t)dim[i] ? item * dim[i] : -1;
+            item = f->dim[i] && item <= INT32_MAX / (int64_t)f->dim[i] ? item * f->dim[i] : -1;
         if (item < 0)
+            return bad(path, NULL, "its header claims images of an impossible size");
+    }
+    if (f->dim[0] > INT32_MAX || f->dim[0] == 0) {
+        cvy_error(NULL, "'%s': its header claims %u items; 1 to %d can be read", path, f->dim[0], INT32_MAX);
+        return 0;
+    }
+    return 1;
+}
+
+/* All items, to the file's end. free(*data). Memory grows with what is there: a header that lies costs nothing. */
+static int idx_items(struct idx *f, uint8_t **data)
+{
+    int64_t total = 1, have = 0, room = 0;
+    uint8_t *bytes = NULL, more;
+    for (int i = 0; i < f->ndim; i++)
+        total *= f->dim[i];
+    int ok = 1;
+    while (ok && have < total) {
+        room = room ? 2 * room : 16 << 20;
+        room = room < total ? room : total;
+        uint8_t *grown = (uint64_t)room > SIZE_MAX / 2 ? NULL : realloc(bytes, (size_t)room);
+        if (!grown) {
+            cvy_error(NULL, "out of memory: '%s' holds %.1f MB", f->from.path, (double)total / 1e6);
+            ok = 0;
             break;
-    }
-    if (item < 0 || dim[0] > INT32_MAX || dim[0] == 0) {
-        char *why = item < 0 ? cvy_format("its header claims images of an impossible size")
-                             : cvy_format("its header claims %u items; 1 to %d can be read", dim[0], INT32_MAX);
-        bad(path, NULL, why ? why : "impossible size");
-        free(why);
-        goto done;
-    }
-    total = item * (int64_t)dim[0];
-    int64_t have = 0, room = 0;
-    while (have < total) { /* grows with what is there: a header that lies costs nothing */
-        if (have == room) {
-            room = room ? 2 * room : 16 << 20;
-            if (room > total)
-                room = total;
-            uint8_t *grown = (uint64_t)room > SIZE_MAX / 2 ? NULL : realloc(bytes, (size_t)room);
-            if (!grown) {
-                cvy_error(NULL, "out of memory: '%s' holds %.1f MB", path, (double)total / 1e6);
-                goto done;
-            }
-            bytes = grown;
         }
-        int64_t ask = room - have < 1 << 24 ? room - have : 1 << 24;
-        got = gzread(f, bytes + have, (unsigned)ask);
+        bytes = grown;
+        int64_t got = source_read(&f->from, bytes + have, (size_t)(room - have));
+        ok = got >= 0;
+        have += ok ? got : 0;
+        if (ok && have < room) {
+            cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path, (long long)total, (long long)have);
+            ok = 0;
+        }
+    }
+    if (ok) {
+        int64_t got = source_read(&f->from, &more, 1);
+        ok = got == 0 && (!f->from.packed || f->from.ended);
         if (got > 0)
-            have += got;
-        if (got < ask) {
-            short_read(f, path, total, have);
-            goto done;
-        }
+            bad(f->from.path, "fetch it again", "bytes follow after the last item that its header counts");
+        else if (got == 0 && !ok)
+            bad(f->from.path, "fetch it again", "it is truncated: what is packed has no end");
     }
-    got = gzread(f, head, 1);
-    if (got != 0) {
-        if (got < 0)
-            short_read(f, path, total, have);
-        else
-            bad(path, "fetch it again", "bytes follow after the last item that its header counts");
-        goto done;
-    }
-    ok = 1;
-done:
-    if (gzclose(f) != Z_OK && ok)
-        ok = bad(path, "fetch it again", "it is truncated or damaged (zlib)");
     if (!ok) {
         free(bytes);
         return 0;
@@ -152,40 +229,51 @@ done:
     return 1;
 }
 
-static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split, int limit)
+/* That the headers of both fit the model and each other, before anything large is read. */
+static int headers_fit(const struct cvy_model *m, const struct idx *images, const struct idx *labels)
 {
-    uint32_t id[4] = {0}, ld[4] = {0};
-    int in = 0, ln = 0, ok = 0;
-    char *images = cvy_data_file(folder, split, 1), *labels = images ? cvy_data_file(folder, split, 0) : NULL;
-    if (!images || !labels)
-        goto done;
-    if (!read_idx(images, 1, id, &in, &d->image) || !read_idx(labels, 0, ld, &ln, &d->label))
-        goto done;
-    int c = in == 4 ? (int)id[1] : 1, h = (int)id[in - 2], w = (int)id[in - 1];
+    const uint32_t *id = images->dim;
+    int in = images->ndim, c = in == 4 ? (int)id[1] : 1, h = (int)id[in - 2], w = (int)id[in - 1];
     if (in == 3 && m->height == 1 && h == m->channels) { /* of one dimension: (n, channels, length) */
         c = h;
         h = 1;
     }
     if (c != m->channels || h != m->height || w != m->width) {
-        cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images, c, h, w, m->name,
+        cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images->from.path, c, h, w, m->name,
                   m->channels, m->height, m->width);
-        goto done;
+        return 0;
     }
-    if (id[0] != ld[0]) {
-        cvy_error(NULL, "'%s' holds %u images, but '%s' %u labels", images, id[0], labels, ld[0]);
-        goto done;
+    if (id[0] != labels->dim[0]) {
+        cvy_error(NULL, "'%s' holds %u images, but '%s' %u labels", images->from.path, id[0], labels->from.path, labels->dim[0]);
+        return 0;
     }
-    for (uint32_t i = 0; i < ld[0]; i++) {
-        if (d->label[i] >= m->classes) {
-            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", labels, d->label[i], i, m->classes,
+    return 1;
+}
+
+static int labels_fit(const struct cvy_model *m, const struct idx *f, const uint8_t *label)
+{
+    for (uint32_t i = 0; i < f->dim[0]; i++) {
+        if (label[i] >= m->classes) {
+            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, label[i], i, m->classes,
                       m->classes - 1);
-            goto done;
+            return 0;
         }
     }
-    d->n = limit && limit < (int)id[0] ? limit : (int)id[0];
-    d->what = cvy_format("%s", folder);
-    ok = d->what != NULL;
-done:
+    return 1;
+}
+
+static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split, int limit)
+{
+    struct idx *f = cvy_alloc(2, sizeof *f); /* images, labels */
+    char *images = f ? cvy_data_file(folder, split, 1) : NULL, *labels = images ? cvy_data_file(folder, split, 0) : NULL;
+    int ok = images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) && headers_fit(m, &f[0], &f[1]) &&
+             idx_items(&f[1], &d->label) && labels_fit(m, &f[1], d->label) && idx_items(&f[0], &d->image) &&
+             (d->what = cvy_format("%s", folder)) != NULL;
+    if (ok)
+        d->n = limit && limit < (int)f[0].dim[0] ? limit : (int)f[0].dim[0];
+    for (int i = 0; f && i < 2; i++)
+        source_close(&f[i].from);
+    free(f);
     free(images);
     free(labels);
     return ok;

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int bad(const char *path, const char *why)
 {
@@ -38,7 +39,7 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
     const char *s = value_of(header, "descr"), *order = value_of(header, "fortran_order");
     const char *shape = value_of(header, "shape");
     int known = 0;
-    if (!s || !order || !shape || *s != '\'' || *shape != '(')
+    if (!s || !order || !shape || *s != '\'' || *shape != '(' || strlen(s) < sizeof "'<f4'" - 1)
         return bad(path, "its header has no descr, fortran_order and shape");
     for (int i = 0; types[i]; i++)
         known |= strncmp(s + 2, types[i], 2) == 0;
@@ -68,10 +69,12 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
 }
 
 /* Reads what must be exactly `bytes` up to the file's end, growing with what is there: a header that lies costs nothing. */
-static int read_data(struct cvy_npy *a, const char *path, FILE *f, int64_t bytes)
+static int read_data(struct cvy_npy *a, const char *path, int fd)
 {
-    size_t room = 0, have = 0, got;
-    char *data = NULL;
+    const int64_t bytes = a->count * (a->type[1] - '0');
+    size_t room = 0, have = 0;
+    char *data = NULL, more;
+    int64_t got;
     do {
         size_t next = room ? 2 * room : (size_t)1 << 20;
         if ((uint64_t)next > (uint64_t)bytes)
@@ -79,51 +82,72 @@ static int read_data(struct cvy_npy *a, const char *path, FILE *f, int64_t bytes
         char *grown = realloc(data, next + 1);
         if (!grown) {
             free(data);
-            cvy_error(NULL, "out of memory");
+            cvy_error(NULL, "out of memory: '%s' holds %.1f MB", path, (double)bytes / 1e6);
             return 0;
         }
         data = grown;
         room = next;
-        got = fread(data + have, 1, room - have, f);
-        have += got;
-    } while (have == room && (uint64_t)room < (uint64_t)bytes);
-    int end = getc(f);
-    if (ferror(f) || (int64_t)have != bytes || end != EOF) {
+        got = cvy_fd_read(fd, data + have, room - have);
+        have += got > 0 ? (size_t)got : 0;
+    } while (got >= 0 && have == room && (uint64_t)room < (uint64_t)bytes);
+    if (got >= 0 && (int64_t)have == bytes)
+        got = cvy_fd_read(fd, &more, 1); /* none may follow */
+    if (got < 0 || (int64_t)have != bytes || got > 0) {
         free(data);
-        if (ferror(f))
+        if (got < 0)
             return bad(path, strerror(errno));
-        return bad(path, end != EOF ? "it is longer than its shape says" : "it ends before its shape says");
+        return bad(path, (int64_t)have == bytes ? "it is longer than its shape says" : "it ends before its shape says");
     }
     a->data = data;
     return 1;
 }
 
-int cvy_npy_read(struct cvy_npy *a, const char *path)
+/* Opens it and reads its header. The descriptor, or -1 after a message. */
+static int open_npy(struct cvy_npy *a, const char *path)
 {
     unsigned char head[12];
     char text[65536];
-    memset(a, 0, sizeof *a);
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
-        return 0;
-    }
-    int ok = fread(head, 1, 10, f) == 10 && memcmp(head, "\x93NUMPY", 6) == 0 && head[6] >= 1 && head[6] <= 3;
     size_t len = 0;
-    if (ok && head[6] == 1)
-        len = head[8] | (size_t)head[9] << 8;
-    else if (ok && (ok = fread(head + 10, 1, 2, f) == 2))
-        len = head[8] | (size_t)head[9] << 8 | (size_t)head[10] << 16 | (size_t)head[11] << 24;
-    if (!ok)
-        bad(path, "no .npy file");
-    else if (len >= sizeof text || fread(text, 1, len, f) != len)
-        ok = bad(path, "its header is cut off or too long");
+    memset(a, 0, sizeof *a);
+    const int fd = cvy_open_typed(path);
+    int64_t got = fd < 0 ? -1 : cvy_fd_read(fd, head, 10);
+    int ok = got == 10 && memcmp(head, "\x93NUMPY", 6) == 0 && head[6] >= 1 && head[6] <= 3;
+    if (got < 0) {
+        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
+    } else {
+        if (ok && head[6] == 1)
+            len = head[8] | (size_t)head[9] << 8;
+        else if (ok && (ok = cvy_fd_read(fd, head + 10, 2) == 2))
+            len = head[8] | (size_t)head[9] << 8 | (size_t)head[10] << 16 | (size_t)head[11] << 24;
+        if (!ok)
+            bad(path, "no .npy file");
+        else if (len >= sizeof text || cvy_fd_read(fd, text, len) != (int64_t)len)
+            ok = bad(path, "its header is cut off or too long");
+    }
     if (ok) {
         text[len] = '\0';
-        ok = parse_header(a, path, text) && read_data(a, path, f, a->count * (a->type[1] - '0'));
+        ok = parse_header(a, path, text);
     }
-    fclose(f);
+    if (ok)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Reads the numbers, where `ok` still, and closes it. */
+static int finish_npy(struct cvy_npy *a, const char *path, int fd, int ok)
+{
+    if (fd < 0)
+        return 0;
+    ok = ok && read_data(a, path, fd);
+    close(fd);
     return ok;
+}
+
+int cvy_npy_read(struct cvy_npy *a, const char *path)
+{
+    return finish_npy(a, path, open_npy(a, path), 1);
 }
 
 int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data)
@@ -181,7 +205,8 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *
 {
     struct cvy_npy a;
     *x = NULL;
-    int ok = cvy_npy_read(&a, path) && images_fit(m, path, &a);
+    const int fd = open_npy(&a, path);
+    int ok = finish_npy(&a, path, fd, fd >= 0 && images_fit(m, path, &a)); /* what does not fit is not read */
     if (ok && a.type[0] == 'u') {
         size_t plane = (size_t)m->height * (size_t)m->width;
         float *table = cvy_alloc((size_t)m->channels * 256, sizeof *table);
@@ -217,13 +242,15 @@ int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, in
 {
     struct cvy_npy a;
     *labels = NULL;
-    int ok = cvy_npy_read(&a, path);
+    const int fd = open_npy(&a, path);
+    int ok = fd >= 0;
     if (ok && (a.ndim != 1 || a.dim[0] != n || a.type[0] == 'f')) {
         char shape[160];
         shape_of(&a, shape, sizeof shape);
         cvy_error(NULL, "'%s' has shape %s of type %s; %d labels (a whole number each) are wanted", path, shape, a.type, n);
         ok = 0;
     }
+    ok = finish_npy(&a, path, fd, ok);
     int *out = ok ? cvy_alloc((size_t)n, sizeof *out) : NULL;
     ok = out != NULL;
     for (int i = 0; i < n && ok; i++) {

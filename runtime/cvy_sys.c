@@ -60,7 +60,7 @@ static int unseen(unsigned long c)
 
 const char *cvy_plain(const char *s, char *to, size_t room)
 {
-    size_t at = 0;
+    size_t at = 0, keep = 0; /* keep: behind it there is room for "..." */
     while (*s) {
         char one[16];
         unsigned long code;
@@ -70,8 +70,10 @@ const char *cvy_plain(const char *s, char *to, size_t room)
         else
             len = n > 1 ? snprintf(one, sizeof one, "\\u%04lX", code) : snprintf(one, sizeof one, "\\x%02X", (unsigned)(unsigned char)*s);
         s += n ? n : 1;
-        if (at + (size_t)len + (*s ? 4 : 1) > room) { /* "..." must fit, where more follows */
-            at += (size_t)snprintf(to + at, room - at, "%s", room - at > 3 ? "..." : "");
+        if (at + 4 <= room)
+            keep = at;
+        if (at + (size_t)len + 1 > room) {
+            at = keep + (size_t)snprintf(to + keep, room - keep, "%s", room - keep > 3 ? "..." : "");
             break;
         }
         memcpy(to + at, one, (size_t)len);

@@ -255,6 +255,49 @@ def flags():
     check(train(env={"CFLAGS": "-O0 -g"}).returncode == 0 and not os.path.exists("b/owned"), "a GNUmakefile that lies there is not used")
 
 
+def programs():
+    """The emitted program: streams that are closed or unread, full disks, weights and data behind links and pipes."""
+    r = train(save="w.safetensors")
+    check(r.returncode == 0, "train", r.stderr)
+    program, few = os.path.abspath("b/tiny"), ["--train-images", "32", "--test-images", "16"]
+
+    def shell(line, *args):
+        return subprocess.run(["bash", "-c", line, "bash", program, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+
+    for n, save in enumerate(("head.safetensors", "closed.safetensors", "closed2.safetensors", "full.safetensors")):
+        line = ['"$@" | head -n 1; exit ${PIPESTATUS[0]}', '"$@" >&-', '"$@" 2>&-', '"$@" >/dev/full'][n]
+        r = shell(line, "train", *few, "--epochs", "2", "--save", save, "--log", save + ".log")
+        check(r.returncode == (n == 3) and os.path.exists(save), "train with its output as in %s" % line, "status %d %s" % (r.returncode, r.stderr))
+        check(all(one.startswith("{") for one in read(save + ".log").splitlines()), "its log holds nothing else")
+    for line in ('"$@" >/dev/full', '"$@" >&-'):
+        for words in (["help"], ["info"], ["eval", "--help"], ["eval", "--weights", "w.safetensors", *few[2:]]):
+            r = shell(line, *words)
+            check(r.returncode == 1 and "cannot write to standard output" in r.stderr, "%s with its output as in %s" % (words[0], line), r.stderr)
+    want = shell('"$@"', "eval", "--json", "--weights", "w.safetensors", *few[2:])
+    os.symlink("w.safetensors", "weights")
+    check(shell('"$@"', "eval", "--json", "--weights", "weights", *few[2:]).stdout == want.stdout, "weights behind a link")
+    r = shell('"$@" --weights <(cat w.safetensors)', "eval", "--json", *few[2:])
+    check(r.stdout == want.stdout, "weights from a pipe", r.stderr)
+    head = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 8, 8), }".ljust(117) + "\n"
+    with open("x.npy", "wb") as f:
+        f.write(b"\x93NUMPY\x01\x00\x76\x00" + head.encode() + bytes(range(64)))
+    shell('"$@" --input x.npy -o y.npy', "predict", "--weights", "w.safetensors")
+    r = shell('"$@" --input <(cat x.npy) -o >(cat >z.npy); wait; sleep 0.2', "predict", "--weights", "w.safetensors")
+    check(until(lambda: os.path.exists("z.npy") and open("y.npy", "rb").read() == open("z.npy", "rb").read(), 5), "images and logits through pipes", r.stderr)
+    os.mkdir("real")
+    for split, n in (("train", 32), ("t10k", 16)):
+        with open("real/%s-images-idx3-ubyte" % split, "wb") as f:
+            f.write(bytes([0, 0, 8, 3, 0, 0, 0, n, 0, 0, 0, 8, 0, 0, 0, 8]) + bytes(range(64)) * n)
+        with open("real/%s-labels-idx1-ubyte" % split, "wb") as f:
+            f.write(bytes([0, 0, 8, 1, 0, 0, 0, n]) + bytes([0, 1] * (n // 2)))
+    os.mkdir("linked")
+    for name in os.listdir("real"):
+        os.symlink("../real/" + name, "linked/" + name)
+    os.symlink("linked", "data")
+    r = shell('"$@"', "train", "--data", "data", "--save", "d.safetensors", "--epochs", "1")
+    check(r.returncode == 0, "data behind links", r.stderr)
+
+
 def two_at_once():
     """Each of two trainings that share a build folder trains its own order."""
     orders = ["conv-bn-relu", "conv-relu-bn"]
@@ -332,7 +375,7 @@ def main():
     parser.add_argument("--only", help="of the tests: a name")
     args = parser.parse_args()
     convoy = os.path.abspath(args.convoy)
-    for test in (typed_paths, streams, hostile_folders, unchanged_folders, flags, two_at_once, signals):
+    for test in (typed_paths, streams, hostile_folders, unchanged_folders, flags, programs, two_at_once, signals):
         if args.only and test.__name__ != args.only:
             continue
         with tempfile.TemporaryDirectory(prefix="convoy-test-") as folder:

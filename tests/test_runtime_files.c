@@ -311,6 +311,33 @@ START_TEST(loader_gives_every_item_once)
 }
 END_TEST
 
+/* The header says enough to refuse a file: its items are not unpacked. Parts may follow each other, as from cat a.gz b.gz. */
+START_TEST(idx_files_in_parts)
+{
+    static char file[1 << 16];
+    make_idx();
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 28, 28), 0, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x 12\n");
+    make_idx();
+    gzFile in = gzopen("d/train-images-idx3-ubyte.gz", "rb");
+    int n = gzread(in, file, sizeof file);
+    ck_assert_int_eq(gzclose(in), Z_OK);
+    const int cut[] = {0, 3, 16, 17, 5000, n};
+    unlink("d/train-images-idx3-ubyte.gz");
+    for (int i = 0; i < 5; i++) {
+        gzFile out = gzopen("d/train-images-idx3-ubyte.gz", "ab");
+        ck_assert_int_eq(gzwrite(out, file + cut[i], (unsigned)(cut[i + 1] - cut[i])), cut[i + 1] - cut[i]);
+        ck_assert_int_eq(gzclose(out), Z_OK);
+    }
+    RUNS(D_TRAIN);
+    n = (int)slurp("d/train-images-idx3-ubyte.gz", file, sizeof file);
+    spit("d/train-images-idx3-ubyte.gz", file, (size_t)n - 3); /* all items are there, the end of what is packed is not */
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it is truncated: what is packed has no end\n  hint: fetch it again\n");
+}
+END_TEST
+
 START_TEST(idx_files_that_are_wrong)
 {
     fails(D_TRAIN, 1, "fake: error: 'd' is no folder (data: shapes)\n" FOUR);
@@ -332,8 +359,7 @@ START_TEST(idx_files_that_are_wrong)
           "fake: error: 'd/train-labels-idx1-ubyte': its header claims 2147483648 items; 1 to 2147483647 can be read\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483647u), 100, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 2147483647 bytes promised, 100 there\n"
-          "  hint: fetch it again\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds 100 images, but 'd/train-labels-idx1-ubyte' 2147483647 labels\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 3, DIMS(100, 12, 12), 14400, 0);
     fails(D_TRAIN, 1,
           "fake: error: 'd/train-labels-idx1-ubyte': it holds images (3 dimensions), but labels belong here\n"
@@ -372,8 +398,12 @@ START_TEST(idx_files_that_are_wrong)
     fails(D_TRAIN, 1, "fake: error: 'd/train-images-idx3-ubyte.gz': its header claims images of an impossible size\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(2147483647u, 46340, 46340), 100, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz' is truncated: 4611496934639753200 bytes promised, 100 there\n"
-          "  hint: fetch it again\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 46340 x 46340; the network 'fake' reads 1 x 12 x 12\n");
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483647u), 100, 0); /* what is promised is not believed */
+    write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(2147483647u, 12, 12), 100, 1);
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 2147483647 bytes promised, 100 there\n  hint: fetch it again\n");
+    unlink("d/train-labels-idx1-ubyte");
 
     make_idx();
     fake_model.classes = 9;
@@ -446,6 +476,65 @@ START_TEST(figures)
           "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
     fake_model.width = 12;
     fails("train --no-save --data shapes:x", 1, "fake: error: 'shapes:x' is no folder (data: shapes)\n" FOUR);
+}
+END_TEST
+
+/* What a file calls its tensors must not reach the terminal as it is. */
+START_TEST(names_that_steer_terminals)
+{
+    make_good();
+    write_tensors("bad", "{\"\\u001b[2J\\nfake: error\\u202e\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    ck_assert_int_eq(run("eval --weights bad"), 1);
+    ck_assert_ptr_nonnull(strstr(err_text, "unexpected: '\\x1B[2J\\x0Afake: error\\u202E'"));
+    ck_assert_ptr_null(strchr(err_text, 27));
+    write_tensors("bad", "{\"\\u001b[2J\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4);
+    fails("eval --weights bad", 1,
+          "fake: error: 'bad': tensor '\\x1B[2J' has 4 bytes, but its shape says 8\n"
+          "  hint: it is damaged, or it is no safetensors file\n");
+    write_tensors("bad", "{\"a\":\x1b}", 0);
+    ck_assert_int_eq(run("eval --weights bad"), 1);
+    ck_assert_ptr_null(strchr(err_text, 27));
+    char plain[24];
+    ck_assert_str_eq(cvy_plain("a\xc3\xa9\xff\xc2\x9bz", plain, 24), "a\xc3\xa9\\xFF\\u009Bz");
+    ck_assert_str_eq(cvy_plain("0123456789abcdef", plain, 16), "0123456789ab...");
+    ck_assert_str_eq(cvy_plain("0123456789abcde", plain, 16), "0123456789abcde");
+}
+END_TEST
+
+START_TEST(weights_from_a_pipe)
+{
+    static char file[1 << 16];
+    make_good();
+    RUNS("eval --weights fake.safetensors --json --test-images 50");
+    char *want = strdup(out_text);
+    for (size_t cut = 0; cut < 3; cut++) {
+        size_t n = slurp("fake.safetensors", file, sizeof file) - cut;
+        int ends[2], old = dup(0);
+        ck_assert_int_eq(pipe(ends), 0);
+        ck_assert_int_eq((int)write(ends[1], file, n), (int)n);
+        close(ends[1]);
+        dup2(ends[0], 0);
+        close(ends[0]);
+        int status = run("eval --weights /dev/stdin --json --test-images 50");
+        dup2(old, 0);
+        close(old);
+        ck_assert_int_eq(status, cut != 0);
+        ck_assert(cut ? strstr(err_text, "lies outside of the file") != NULL : strcmp(out_text, want) == 0);
+    }
+    free(want);
+}
+END_TEST
+
+START_TEST(modes_and_links_stay)
+{
+    struct stat st;
+    make_good();
+    ck_assert_int_eq(chmod("fake.safetensors", 0600), 0);
+    ck_assert_int_eq(rename("fake.state.safetensors", "elsewhere"), 0);
+    ck_assert_int_eq(symlink("elsewhere", "fake.state.safetensors"), 0);
+    RUNS("train --resume --epochs 2" SHORT);
+    ck_assert(stat("fake.safetensors", &st) == 0 && (st.st_mode & 0777) == 0600);
+    ck_assert(lstat("fake.state.safetensors", &st) == 0 && S_ISLNK(st.st_mode));
 }
 END_TEST
 
@@ -526,6 +615,19 @@ END_TEST
 #define NPY "  hint: it must come from numpy.save\n"
 #define PREDICT "predict --input x.npy -o y.npy"
 
+START_TEST(npy_headers_that_end_early)
+{
+    static char file[10 + 65535];
+    memset(file, ' ', sizeof file);
+    memcpy(file, "\x93NUMPY\x01\x00\xff\xff", 10);
+    memcpy(file + 10, "{'fortran_order': False, 'shape': (1,), ", 40);
+    memcpy(file + sizeof file - 9, "'descr':'", 9); /* a type that is cut off where the header ends */
+    spit("x.npy", file, sizeof file);
+    make_good();
+    fails(PREDICT, 1, "fake: error: 'x.npy': its header has no descr, fortran_order and shape\n" NPY);
+}
+END_TEST
+
 START_TEST(npy_files_that_are_wrong)
 {
     make_good();
@@ -588,9 +690,11 @@ void add_file_cases(Suite *suite)
     } cases[] = {
         {"checkpoints",
          {checkpoint_holds_what_pytorch_expects, truncated_checkpoints, bits_flipped_in_the_header, headers_that_lie,
-          checkpoint_of_another_network, numbers_that_cannot_be}},
-        {"data", {idx_files, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed, figures}},
-        {"arrays", {predict_and_trace, npy_files_that_are_wrong}},
+          checkpoint_of_another_network, numbers_that_cannot_be, names_that_steer_terminals, weights_from_a_pipe,
+          modes_and_links_stay}},
+        {"data", {idx_files, idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong,
+          data_that_is_not_installed, figures}},
+        {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TCase *c = tcase_create(cases[i].name);
