@@ -55,7 +55,7 @@ static void put_side(Buf *to, const DiffSide *s, char which)
     put(to, s->label);
     buf_puts(to, "</div>");
     if (s->p)
-        buf_printf(to, "<span>%s parameters &middot; %s bytes an image kept for backward &middot; %d kernels &middot; target %s</span>",
+        buf_printf(to, "<span>%s parameters &middot; %s bytes per image kept for backward &middot; %d kernels &middot; target %s</span>",
                    number_text((double)s->g->weights), number_text((double)s->p->stored_bytes), s->p->nkernel, s->p->target->name);
     buf_puts(to, "</div>\n");
 }
@@ -297,7 +297,7 @@ static void put_files(Buf *to, const DiffLevel *l)
     for (int i = 0; i < l->nfile; i++)
         if (l->file[i].lines)
             put_file(to, &l->file[i]);
-    buf_printf(to, "</div><p class=\"why\">%d files are the same, to the byte.</p>\n", l->nfile - changed_files(l));
+    buf_printf(to, "</div><p class=\"why\">Byte-identical: %d files.</p>\n", l->nfile - changed_files(l));
 }
 
 /* ---- the page ---- */

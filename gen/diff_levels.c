@@ -597,7 +597,7 @@ static void kernel_rows(Diff *d, const Kernel *x, const Kernel *y)
     diff_row(d, LEVEL_PLAN, "tile", where, a.tile, b.tile, NULL);
 }
 
-/* Which kernels are the same C, to the byte. */
+/* Which kernels are byte-identical. */
 static const char *identical(const Diff *d)
 {
     const char *name = d->a.g->spec->name;
@@ -624,9 +624,10 @@ static const char *identical(const Diff *d)
             buf_printf(&differ, "%s%s", differ.len ? ", " : "", d->a.p->kernel[i].name);
     }
     if (same == all)
-        return xprintf("all %d kernels are the same C, to the byte", all);
-    return xprintf("%d of %d kernels and %d of %d cores (the loops, which know no order) are the same C, to the byte%s%s", same, all, cores_same, cores,
-                   all - same <= 8 ? "; all but " : "", all - same <= 8 ? differ.text : "");
+        return xprintf("byte-identical: all %d kernels", all);
+    return xprintf("byte-identical: %d of %d kernels, %s cores (the loops, which know no order)%s%s", same, all,
+                   cores_same == cores ? "all" : xprintf("%d of %d", cores_same, cores), all - same <= 8 ? "; different: " : "",
+                   all - same <= 8 ? differ.text : "");
 }
 
 static void plan_level(Diff *d)
@@ -796,7 +797,7 @@ static void arena_costs(Diff *d)
     if (!a.known && !b.known)
         return;
     diff_cost(d, "arena, training: once", "bytes", a.known, a.fixed + a.train, b.known, b.fixed + b.train);
-    diff_cost(d, "  and an image of the batch", "bytes", a.known, a.image, b.known, b.image);
+    diff_cost(d, "  and per image of the batch", "bytes", a.known, a.image, b.known, b.image);
     diff_cost(d, "  and a thread", "bytes", a.known, a.thread, b.known, b.thread);
     diff_cost(d, "arena, inference, one thread", "bytes", a.known, a.fixed + a.thread, b.known, b.fixed + b.thread);
 }
@@ -817,8 +818,8 @@ static void cost_level(Diff *d)
     const Plan *a = d->a.p, *b = d->b.p;
 
     diff_cost(d, "parameters", "", true, (double)a->g->weights, true, (double)b->g->weights);
-    diff_cost(d, "FLOPs forward, an image", "", true, (double)a->g->flops, true, (double)b->g->flops);
-    diff_cost(d, "stored for backward, an image", "bytes", true, (double)a->stored_bytes, true, (double)b->stored_bytes);
+    diff_cost(d, "FLOPs forward, per image", "", true, (double)a->g->flops, true, (double)b->g->flops);
+    diff_cost(d, "stored for backward, per image", "bytes", true, (double)a->stored_bytes, true, (double)b->stored_bytes);
     arena_costs(d);
     diff_cost(d, "kernels, training", "", true, a->nkernel, true, b->nkernel);
     diff_cost(d, "kernels, inference", "", true, a->ninfer, true, b->ninfer);
@@ -947,8 +948,8 @@ void diff_folders(Diff *d)
 {
     static const char *const said[][3] = {{"version", "emitted by convoy ", " from"}, {"hash of the spec", "with hash ", ";"}, {"order", "; order ", "; target"},
                                           {"target", "; target ", "\n"}};
-    static const char *const costs[][4] = {{"parameters", "", "\n * ", " parameters"}, {"FLOPs forward, an image", "", "parameters, ", " FLOPs"},
-                                           {"stored for backward, an image", "bytes", "forward, ", " bytes"}};
+    static const char *const costs[][4] = {{"parameters", "", "\n * ", " parameters"}, {"FLOPs forward, per image", "", "parameters, ", " FLOPs"},
+                                           {"stored for backward, per image", "bytes", "forward, ", " bytes"}};
     const char *name_a = NULL, *name_b = NULL;
     const char *a = header_of(&d->a.out, &name_a), *b = header_of(&d->b.out, &name_b);
 

@@ -1,7 +1,7 @@
 /* diff_same.c - sentences about the two as a whole: one network written twice, a rotation, a bias that does nothing.
  *
  * A rotation. In a chain of blocks an order is a cycle: behind the last stage of a block stands the first of the next. Two orders
- * that are one cycle begun in two places make one network, but for its ends. Here no order is looked at: the stages between weight
+ * that are one cycle begun in two places make the same network except at its first and last layers. Here no order is looked at: the stages between weight
  * ops are compared, and where they differ at the beginning, and at one place more, by the same stages, that is what it is.
  *
  * needs: both graphs, b's under a's names.  sets: notes. */
@@ -152,7 +152,7 @@ static void recognise_rotation(Diff *d)
         if (!has_part(gm, &m[0], gl, &l[0], gm, part, n) || !has_part(gl, &l[other], gm, &m[other], gm, part, n))
             continue;
         const char *stages = stages_text(gm, part, n);
-        say(d, xprintf("One network but for its ends: a rotation. Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
+        say(d, xprintf("The same network except at its first and last layers: a rotation. Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
                        "and %s in %s.",
                        stages, n == 1 ? "s" : "", place(gm, &m[0]), more_b ? "B" : "A", place(gl, &l[other]), more_b ? "A" : "B"));
         const char *bias = biases(d);
@@ -221,7 +221,7 @@ static void recognise_bias(Diff *d)
     if (!any || !redundant.len)
         return;
     if (all && only_biases(d))
-        say(d, xprintf("One network but for a redundant bias (%s): %s.", redundant.text, why ? why : "a norm takes it away"));
+        say(d, xprintf("The same network except for a redundant bias (%s): %s.", redundant.text, why ? why : "a norm takes it away"));
     else
         say(d, xprintf("A bias that one of them has is redundant (%s): %s.", redundant.text, why ? why : "a norm takes it away"));
 }

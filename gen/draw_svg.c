@@ -245,7 +245,7 @@ static void put_picture(const Picture *pic, bool diff, Buf *to)
 
     put_text(to, 24, 30, "title", "", p->g->spec->name);
     put_text(to, 24, 48, "soft", "",
-             xprintf("%d kernels for %s; kept for backward: %s bytes an image, where autograd would keep %s", p->nkernel, p->target->name,
+             xprintf("%d kernels for %s; kept for backward: %s bytes per image, where autograd would keep %s", p->nkernel, p->target->name,
                      grouped(p->stored_bytes), grouped(grad_autograd(p->g, NULL))));
     for (int i = 0; i < pic->nframe; i++)
         put_frame(&pic->frame[i], to);

@@ -330,7 +330,7 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
 
     rec_str(r, "template", "winograd");
     rec_str(r, "name", name);
-    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels an image, every pixel given to point; %d tiles at a time%s", name, w->h,
+    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels per image, every pixel given to point; %d tiles at a time%s", name, w->h,
             w->w, w->out_blocks * LANES, w->block, w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);

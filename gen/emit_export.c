@@ -236,7 +236,7 @@ static void totals(const Export *e)
     rec_str(r, "target", p->target->name);
     rec_str(r, "macro", p->target->macro);
     rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
             portable ? "strict C99" : "for processors that have these instructions");
     rec_str(r, "shape", describe_shape(in));
     rec_int(r, "c", in.c);
@@ -396,7 +396,7 @@ static void single_file(const Export *e, OutDir *out)
         add_inlined(e, layer.text, layer.len, &b);
         weights(e, k, &b);
     }
-    buf_puts(&b, "\n/* ---- the network, unrolled: a line a layer ---- */\n");
+    buf_puts(&b, "\n/* ---- the network, unrolled: a line per layer ---- */\n");
     template_expand("export_body", "n", e->rec, &b);
     add_file(out, xprintf("%s.c", e->name), &b);
 }

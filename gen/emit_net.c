@@ -679,7 +679,7 @@ static void totals(const Net *n)
     emit_spec_fields(r, n->g, p->target);
     emit_identity(r, n->g);
     rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image forward, %lld bytes an image stored for backward", (long long)n->g->weights,
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward", (long long)n->g->weights,
             (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)
         rec_int(r, "train", 1);

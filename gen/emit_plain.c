@@ -561,7 +561,7 @@ static void totals(const PlainNet *n)
     rec_int(r, "plain", 1);
     if (n->train)
         rec_int(r, "train", 1);
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs an image forward, %lld bytes an image stored for backward; for reading", (long long)g->weights,
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward; for reading", (long long)g->weights,
             (long long)g->flops, (long long)plain_stored_bytes(p));
     rec_int(r, "struct_bytes", place);
     rec_int(r, "fixed_bytes", lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));

@@ -446,7 +446,7 @@ static const char *why_stored(const Flow *f, int op, const Way *w, const Stores 
                    : f->uses[op] > 1                ? "several ops read"
                    : f->by_side[op]                 ? "a join reads"
                                                     : xprintf("the %s behind it normalises", op_info[op_is_norm(reader) ? reader : OP_BN].name),
-                   p ? ", and the stages before it need no more" : "");
+                   p ? ", and nothing earlier is needed for backward" : "");
 }
 
 static void list_choices(int op, const Way *w, const Stores *s, int least, Tensor *nd)

@@ -1049,7 +1049,7 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                 xprintf("applied in the %s of %s with the statistics of the image at hand", after ? "epilogue" : "prologue", f->k->name) :
                 xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
                         !f->p->fold            ? "folding is off"
-                        : after                ? "what stands between it and the weight op is not a scale and a shift a channel"
+                        : after                ? xprintf("it cannot be folded: %s lies between", f->k->fold_stop >= 0 ? op_info[f->g->op[f->k->fold_stop].kind].name : "a stage")
                         : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
                                                 : "what it normalises is read by others too");
             if (!n->applied) /* it may be already, on another way behind a concat */

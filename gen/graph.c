@@ -869,7 +869,7 @@ static const char *ins_text(const Op *op)
 void graph_dump(const Graph *g, FILE *to)
 {
     static const char *const draws[] = {"const", "normal", "uniform"};
-    fprintf(to, "graph %s: %d ops, %lld weights, %lld flops an image\n", g->spec->name, g->nop, (long long)g->weights,
+    fprintf(to, "graph %s: %d ops, %lld weights, %lld flops per image\n", g->spec->name, g->nop, (long long)g->weights,
             (long long)g->flops);
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];

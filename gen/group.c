@@ -339,7 +339,7 @@ static bool read_body(Group *g)
             return false;
         }
     if (found->kind != NODE_SEQ || found->n == 0) {
-        diag_error(found->mark, g->concat ? "concat: [[], [conv]]" : "- conv, a line a layer; or [conv, conv]",
+        diag_error(found->mark, g->concat ? "concat: [[], [conv]]" : "- conv, a line per layer; or [conv, conv]",
                    g->concat ? "a stage's body must be a list of branches" : "a stage's body must be a list of layers");
         return false;
     }
@@ -654,7 +654,7 @@ void layers_read(const Node *list, const Defaults *def, Spec *s)
     Reader r = {.s = s};
     Place top = {"", def, NULL};
     if (list->kind != NODE_SEQ || list->n == 0) {
-        diag_error(list->mark, "below 'layers:', one line a layer: - conv: 16", "layers must be a list of layers");
+        diag_error(list->mark, "below 'layers:', one line per layer: - conv: 16", "layers must be a list of layers");
         return;
     }
     if (list->n > MAX_LAYERS) {

@@ -147,7 +147,7 @@ const KeyInfo train_keys[] = {
     {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
          .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
     {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
-    {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images a step"},
+    {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images per step"},
     {.name = "optimizer", .type = KEY_WORD, .words = optimizer_names, .fallback = "sgd", .help = "stochastic gradient descent"},
     {.name = "lr", .type = KEY_REAL, .lo = 0, .hi = 1e6, .fallback = "0.1", .help = "the learning rate; of one-cycle, the highest"},
     {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .fallback = "0.9", .help = "of the optimizer"},
@@ -157,8 +157,8 @@ const KeyInfo train_keys[] = {
     {.name = "schedule", .type = KEY_WORD, .words = schedule_names, .fallback = "one-cycle", .help = "of the learning rate"},
     {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3",
          .help = "the share of steps in which one-cycle's rate rises"},
-    {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one a channel"},
-    {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one a channel"},
+    {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
+    {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
     {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},
     {.name = NULL}};
 /* clang-format on */

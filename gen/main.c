@@ -117,7 +117,7 @@ static const Command commands[] = {
      "  --fold off,on     at inference, norms as multiply-adds, and folded into weights\n"
      "With two specs, --set holds for both.\n"
      "  --level L,...     spec, graph, plan, infer, cost, c (alone, c is a unified diff)\n"
-     "  --stat            a line a level, and a line a file\n"
+     "  --stat            a line per level, and a line per file\n"
      "  --json            for programs\n"
      "  --html FILE       one page, side by side, that needs nothing else\n"
      "  --compile         compile both, too: object sizes\n"

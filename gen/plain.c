@@ -163,7 +163,7 @@ static void explain_op(const Plain *p, int i, FILE *to)
         reads = xprintf("%s%s%s", reads, k ? ", " : "", p->g->op[o->ins[k]].path);
     fprintf(to, "\n%s (%s)\n  %-10s %s\n", o->path, op_info[o->kind].name, "reads:", reads);
     if (plain_stores(p, i))
-        fprintf(to, "  %-10s %dx%dx%d, %lld bytes an image\n", "stored:", o->shape.c, o->shape.h, o->shape.w, (long long)(4 * p->op[i].floats));
+        fprintf(to, "  %-10s %dx%dx%d, %lld bytes per image\n", "stored:", o->shape.c, o->shape.h, o->shape.w, (long long)(4 * p->op[i].floats));
     else if (o->kind != OP_LOSS)
         fprintf(to, "  %-10s nothing: its output is %s as it stands\n", "stored:", p->g->op[p->op[i].tensor].path);
     if (p->op[i].learns)
@@ -178,7 +178,7 @@ static void explain_op(const Plain *p, int i, FILE *to)
 void plain_explain(const Plain *p, const int *ops, int n, FILE *to)
 {
     fprintf(to, "%s for reading: %d ops, each by itself; nothing is fused, nothing recomputed but means, winners of windows and masks\n"
-                "every op's output is stored: %lld bytes an image (autograd, which drops outputs that no backward reads, would keep %lld)\n"
+                "every op's output is stored: %lld bytes per image (autograd, which drops outputs that no backward reads, would keep %lld)\n"
                 "at inference norms are applied where they stand, none is folded\n",
             p->g->spec->name, p->g->nop - 1, (long long)plain_stored_bytes(p), (long long)grad_autograd(p->g, NULL));
     for (int i = 1; !ops && i < p->g->nop; i++)

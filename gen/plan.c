@@ -183,7 +183,7 @@ static void print_core(const char *what, const Core *c, FILE *to)
 
 static void print_winograd(const char *what, const Winograd *w, FILE *to)
 {
-    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d an image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d per image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
     if (w->made)
         fprintf(to, ", weights transformed on the way, %d input channels at a time", w->made * LANES);
     fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
@@ -379,7 +379,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 
 void plan_explain(const Plan *p, FILE *to)
 {
-    fprintf(to, "%s for %s: %d kernels, %lld bytes an image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
+    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
             (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++)
         explain_kernel(p, &p->kernel[i], to);

@@ -412,7 +412,7 @@ static void read_channels(const Node *n, const char *what, int channels, double 
         return;
     }
     if (n->n != channels) {
-        diag_error(n->mark, "one number for all, or one a channel", "%s has %d numbers for %d channels", what, n->n,
+        diag_error(n->mark, "one number for all, or one per channel", "%s has %d numbers for %d channels", what, n->n,
                    channels);
         return;
     }
@@ -682,7 +682,7 @@ Spec *spec_read(Node *tree)
         def.order_bad = !order_read(def.order, OP_CONV, def.words, &stage, &nstage);
     if ((n = keys_get(tree, "recompute")))
         read_recompute(n, &s->recompute);
-    if ((n = required(tree, "layers", "below 'layers:', one line a layer: - conv: 16")))
+    if ((n = required(tree, "layers", "below 'layers:', one line per layer: - conv: 16")))
         layers_read(n, &def, s);
     if ((n = keys_get(tree, "unroll")))
         read_unroll(n, s);

@@ -346,7 +346,7 @@ static void say_choices(const Plan *p, Story *s, const Tensor *nd)
                                                                                                                 : "output")
                           : c->bytes > chosen ? "it would serve, but is larger"
                                               : "it would serve as well; of equals the latest is stored, so that least is recomputed";
-        say(s, "or instead", c->bytes, xprintf("%s, %s bytes an image; %s", path(p, c->op), grouped(c->bytes), why));
+        say(s, "or instead", c->bytes, xprintf("%s, %s bytes per image; %s", path(p, c->op), grouped(c->bytes), why));
     }
 }
 
@@ -385,10 +385,10 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
     if (nd) {
         const int64_t bytes = 4 * blocked_floats(nd->shape[0]);
         say(s, "stored", bytes,
-            xprintf("%s bytes an image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
+            xprintf("%s bytes per image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
         if (nd->nroute)
             say(s, "stored", route_bytes(p, nd),
-                xprintf("%s bytes more an image: a byte a window says which element won", grouped(route_bytes(p, nd))));
+                xprintf("%s more bytes per image: a byte per window says which element won", grouped(route_bytes(p, nd))));
         say(s, "why this", -1, nd->why);
         say_choices(p, s, nd);
     } else {
@@ -397,14 +397,14 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
                 if (p->node[i].choice[j].op == op && p->node[i].nchoice > 1)
                     nd = &p->node[i];
         say(s, "not stored", 0,
-            nd                ? xprintf("%s is stored instead, %s bytes an image: %s", path(p, nd->stored_op),
+            nd                ? xprintf("%s is stored instead, %s bytes per image: %s", path(p, nd->stored_op),
                                         grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
             : is_point(p, op) ? "who reads it computes it: that costs less than to write and read a tensor"
                               : "who reads it computes it");
     }
     if (autograd)
         say(s, "autograd", autograd,
-            xprintf("would keep %s bytes an image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
+            xprintf("would keep %s bytes per image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
                     readers ? readers : "", readers ? " backward" : ""));
 }
 
@@ -528,7 +528,7 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
                       c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
 
     say(s, "tile", -1,
-        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles an image, the least of all tiles", t->rows,
+        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, the least of all tiles", t->rows,
                 t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
     say(s, "unrolled", -1,
         xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
@@ -565,7 +565,7 @@ static void tell_code(const Plan *p, Story *s)
                         ? "image by image"
                         : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums", k->weight.images)));
     }
-    say(s, "scratch", 4 * k->scratch, xprintf("%s bytes a thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
+    say(s, "scratch", 4 * k->scratch, xprintf("%s bytes per thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
     say(s, "pieces", -1, xprintf("%d, by a batch of %d, never by threads: partial sums are added in piece order", p->pieces, spec->train.batch));
 }
 
@@ -654,7 +654,7 @@ void why_print(const Plan *p, const char *name, const int *ops, int n, FILE *to)
             print_wrapped(s.fact[f].text, 14, to);
         }
     }
-    fprintf(to, "\nkept for backward: %s bytes an image; autograd would keep %s of the same stages\n", grouped(kept), grouped(autograd));
+    fprintf(to, "\nkept for backward: %s bytes per image; autograd would keep %s of the same stages\n", grouped(kept), grouped(autograd));
 }
 
 bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)

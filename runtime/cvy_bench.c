@@ -322,7 +322,7 @@ int cvy_bench(int argc, char **argv, const struct cvy_model *m, const struct cvy
     double seconds = 2;
     struct cvy_option option[] = {
         {CVY_TEXT, "--what", "W", &what, 0, 0, "train: whole training steps; infer: inference", 0},
-        {CVY_INT, "--batch", "N", &batch, 1, 1048576, "images a step", 0},
+        {CVY_INT, "--batch", "N", &batch, 1, 1048576, "images per step", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "", 0},
         {CVY_REAL, "--seconds", "S", &seconds, 0.001, 86400, "for the steps, and again for the kernels", 0},
         {CVY_FLAG, "--json", NULL, &json, 0, 0, "one line for scripts: the step alone ...", 0},

@@ -70,7 +70,7 @@ int cvy_info(int argc, char **argv, const struct cvy_model *m)
     int json = 0, batch = m->train.batch > 0 ? m->train.batch : 64, threads = cvy_processors();
     struct cvy_option option[] = {
         {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},
-        {CVY_INT, "--batch", "N", &batch, 1, 1048576, "images a step", 0},
+        {CVY_INT, "--batch", "N", &batch, 1, 1048576, "images per step", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
@@ -90,8 +90,8 @@ int cvy_info(int argc, char **argv, const struct cvy_model *m)
     printf("input         %d x %d x %d\n", m->channels, m->height, m->width);
     printf("classes       %d\n", m->classes);
     printf("parameters    %" PRId64 "\n", count_params(m));
-    printf("forward       %.3f MFLOP an image\n", (double)m->flops / 1e6);
-    printf("stored        %" PRId64 " bytes an image, from forward for backward\n", m->stored_bytes);
+    printf("forward       %.3f MFLOP per image\n", (double)m->flops / 1e6);
+    printf("stored        %" PRId64 " bytes per image, from forward for backward\n", m->stored_bytes);
     printf("memory        %.2f MB to train (batch %d, %d threads), %.2f MB to infer\n\n",
            (double)m->arena_bytes(batch, threads) / 1e6, batch, threads, (double)m->arena_bytes(0, threads) / 1e6);
     for (int i = 0; i < m->ntensor; i++) {

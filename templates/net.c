@@ -47,8 +47,8 @@ struct $n.name;
 
 /* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
 int $n.name_supported(void);
-/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or the
- * processor is none for this network. */
+/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or
+ * this processor lacks the instructions. */
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
 /* Mean loss of n images (labels in [0, classes)); *correct: how many had the right class on top. */
@@ -187,7 +187,7 @@ static const struct cvy_tensor tensors[] = {
     //$ end
 };
 
-/* What it computes, a line an op: checkpoints carry it. */
+/* What it computes, a line per op: checkpoints carry it. */
 static const char *const identity[] = {
     //$ for l in n.identity
     "$l.line",
@@ -200,7 +200,7 @@ static const char *const identity[] = {
 //$ end
 
 //$ define net
-/* $n.name_net.c - the network, unrolled: a line a kernel. $n.licence */
+/* $n.name_net.c - the network, unrolled: a line per kernel. $n.licence */
 #define $n.NAME_NET
 #include "$n.name_layout.h"
 

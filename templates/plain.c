@@ -1011,7 +1011,7 @@ static const struct cvy_tensor tensors[] = {
     //$ end
 };
 
-/* What it computes, a line an op: checkpoints carry it. */
+/* What it computes, a line per op: checkpoints carry it. */
 static const char *const identity[] = {
     //$ for l in n.identity
     "$l.line",

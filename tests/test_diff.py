@@ -243,7 +243,7 @@ class Test:
         self.check('another size inside', 'rotation' not in notes('small', 'inserted'))
         self.check('spelled out', 'equal once groups, names and defaults are spelled out' in notes('small', 'spelled'))
         self.check('a file and itself', notes('small', 'small', '--set', 'classes=10') == '')
-        self.check('a redundant bias', 'One network but for a redundant bias (conv2.conv)' in notes('small', 'biased'))
+        self.check('a redundant bias', 'The same network except for a redundant bias (conv2.conv)' in notes('small', 'biased'))
         self.check('one that is not', 'redundant' not in notes('small', '--order', 'conv-act-bn', '--order', 'conv-act'))
         self.check('cut otherwise', 'Only how they are cut into layers differs' in notes('small', 'cut'))
 
@@ -330,7 +330,7 @@ class Test:
             f.write(lines.replace('small.yaml\n', ''))
         shutil.copytree(a, b)
         for word in ('inf', '-inf', 'nan', '3e20', '-3e20', '1e999', '99999999999999999999', '9007199254740993', 'x', ''):
-            for what in (r'\d+ parameters', r'\d+ FLOPs', r'\d+ bytes an image', r'\(size_t\)\d+ \+'):
+            for what in (r'\d+ parameters', r'\d+ FLOPs', r'\d+ bytes per image', r'\(size_t\)\d+ \+'):
                 with open(os.path.join(b, 'small.h'), 'w') as f:
                     changed = re.sub(what, lambda m: re.sub(r'\d+', word, m.group(0), count=1), text)
                     f.write(changed)

@@ -95,7 +95,7 @@ def picture(convoy, spec, more=()):
     sizes = {t[0]: t[1] for t in stored if not t[3]}
     wrong = [d for d in discs if d[0] in sizes and d[1] != sizes[d[0]]]
     check(not wrong, "%s: bytes of what is stored" % name, str(wrong))
-    total = int(re.search(r"(\d+) bytes an image stored", run(convoy, "plan", spec, "--target", "avx2", *more)[1]).group(1))
+    total = int(re.search(r"(\d+) bytes per image stored", run(convoy, "plan", spec, "--target", "avx2", *more)[1]).group(1))
     kept = sum(d[1] for d in discs if d[2] == "kept") + sum(int(e.get("data-kept-bytes", 0)) for e in root.iter(SVG + "g"))
     check(kept == total, "%s: bytes kept" % name, "%d drawn, %d in the plan" % (kept, total))
 

@@ -673,7 +673,7 @@ static void check_bytes(const char *name, const Plan *p, double most)
 {
     const double share = (double)p->stored_bytes / (double)autograd_bytes(p->g);
 
-    ck_assert_msg(share <= most, "%s stores %lld bytes an image, %.4f of autograd's %lld; at most %.2f", name, (long long)p->stored_bytes, share,
+    ck_assert_msg(share <= most, "%s stores %lld bytes per image, %.4f of autograd's %lld; at most %.2f", name, (long long)p->stored_bytes, share,
                   (long long)autograd_bytes(p->g), most);
 }
 

@@ -170,8 +170,8 @@ def training(dir, reading, speed, infer):
 def words(convoy, spec, reading, infer):
     plan = must(convoy, "plan", spec, "--for", "reading")
     info = json.loads(must(reading, "info", "--json"))
-    stored = [int(n) for n in re.findall(r"stored: .*, (\d+) bytes an image", plan)]
-    check("nothing is fused" in plan and sum(stored) == info["stored_bytes_an_image"] and "%d bytes an image (" % sum(stored) in plan,
+    stored = [int(n) for n in re.findall(r"stored: .*, (\d+) bytes per image", plan)]
+    check("nothing is fused" in plan and sum(stored) == info["stored_bytes_an_image"] and "%d bytes per image (" % sum(stored) in plan,
           "plan: what is stored adds up", plan)
     layer = must(convoy, "plan", spec, "--for", "reading", "--why", "conv1")
     check(re.findall(r"^(conv1\.\w+) \(", layer, re.M) == ["conv1.conv", "conv1.bn", "conv1.act"], "plan --why: the layer's ops", layer)

@@ -102,7 +102,7 @@ def numbers(convoy):
             check(not silent, "%s of %s: every stage runs somewhere" % (layer, name), str(silent))
             reasons = [s["path"] for s in d["stages"] if not {"stored", "not stored"} & {f["about"] for f in s["facts"]}]
             check(not reasons, "%s of %s: every stage is stored or not" % (layer, name), str(reasons))
-        plan = int(re.search(r"(\d+) bytes an image stored", run(convoy, spec(name))[1]).group(1))
+        plan = int(re.search(r"(\d+) bytes per image stored", run(convoy, spec(name))[1]).group(1))
         check(kept == plan, "%s: bytes kept" % name, "%d, the plan has %d" % (kept, plan))
         check(autograd == graph["autograd_bytes"], "%s: autograd's bytes" % name, "%d, check has %d" % (autograd, graph["autograd_bytes"]))
         check(stages == len(graph["ops"]), "%s: every op is told of" % name, "%d of %d" % (stages, len(graph["ops"])))

@@ -495,7 +495,7 @@ def check_masks(report, where, masks, drops):
 
 
 def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_up=False):
-    """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W, or C, L; least: images a batch;
+    """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W, or C, L; least: images per batch;
     made_up: a random network. It may have a flip in each step (pooling over gelu, which PyTorch has at -0 from -8.3 on); run_cases limits
     how many steps of all have one."""
     rng, batches = np.random.default_rng(seed), (5, 8, 1, 6, 3)

@@ -63,7 +63,7 @@ def main():
             exec(open(twin).read(), scope)
         net = [v for v in scope.values() if isinstance(v, type) and issubclass(v, torch.nn.Module) and v.__module__ != "torch.nn.modules.module"
                and v.__name__.lower() == name.replace("_", "")][0]()
-        kept = int(re.search(r"(\d+) bytes an image", plan).group(1))
+        kept = int(re.search(r"(\d+) bytes per image", plan).group(1))
         batch = 8
         theirs = saved(net.train(), shape, batch) / batch
         ratio = kept / theirs
