@@ -136,7 +136,7 @@ bool weights_read(const Plan *p, const char *path, bool force, Weights *w)
     struct cvy_tensors want = {0}, file = {0};
 
     make_room(p, w);
-    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_identity_accept(&file, &want, identity_lines(p->g), 0, force) &&
+    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_identity_accept(&file, &want, identity_lines(p->g), force ? CVY_FORCED : CVY_CHECKED) &&
                     read_all(p, &file, w);
     cvy_tensors_free(&want);
     cvy_tensors_free(&file);

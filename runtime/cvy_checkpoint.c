@@ -285,6 +285,14 @@ static void finish_save(const char *weights, const char *state)
         finish(weights, crc_of_weights, of_state);
 }
 
+static int check_network(const struct cvy_model *m, const char *weights, int force)
+{
+    struct cvy_tensors f;
+    int ok = cvy_tensors_open(&f, weights) && cvy_identity_check(&f, m->identity, 1, force);
+    cvy_tensors_free(&f);
+    return ok;
+}
+
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force)
 {
     char *state = cvy_state_path(weights);
@@ -296,7 +304,7 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
     int ok = access(state, F_OK) == 0;
     if (!ok)
         cvy_error("a training that was saved leaves it beside its weights; --save W names them", "nothing to resume: no '%s'", state);
-    ok = ok && cvy_tensors_open(&r->state, state) && cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
+    ok = ok && check_network(m, weights, force) && cvy_tensors_open(&r->state, state) && cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
     if (ok && crc != r->p.weights_crc && !force) {
         cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two together",
                   "'%s' and '%s' do not belong together: the state is of weights with another checksum", weights, state);
@@ -310,9 +318,9 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
     return ok;
 }
 
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights, int force)
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights)
 {
-    return cvy_load_momentum(run, &r->state) && cvy_load_weights(run, weights, 1, force);
+    return cvy_load_momentum(run, &r->state) && cvy_load_weights(run, weights, CVY_COMPARED);
 }
 
 void cvy_resume_close(struct cvy_resume *r)

@@ -18,6 +18,7 @@ struct row {
     const char *training; /* what concerns training alone: "momentum=0.1" */
     int layer;            /* length of the layer's name in place */
     int drop;             /* a dropout: for inference it is not there */
+    int last;             /* of its layer */
     int *in, nin;         /* rows that it reads */
 };
 
@@ -72,6 +73,16 @@ static int by_layer(const void *a, const void *b)
 {
     int i = *(const int *)a, j = *(const int *)b, c = layer_order(&sorted_rows[i], &sorted_rows[j]);
     return c ? c : i - j;
+}
+
+static void sort_by_layer(struct network *w)
+{
+    sorted_rows = w->row;
+    qsort(w->index, (size_t)w->n, sizeof *w->index, by_layer);
+    for (int i = 0; i < w->n; i++) {
+        struct row *r = &w->row[w->index[i]];
+        r->last = i + 1 == w->n || layer_order(r, &w->row[w->index[i + 1]]) != 0;
+    }
 }
 
 /* The row of that place, by w->index sorted by place; -1: none. */
@@ -152,7 +163,7 @@ static int network_read(struct network *w, char *text)
     for (int i = 0; i < w->n && ok; i++)
         ok = resolve_inputs(w, i, inputs[i], &nin) && (!w->row[i].drop || w->row[i].nin == 1);
     if (ok)
-        qsort(w->index, (size_t)w->n, sizeof *w->index, by_layer);
+        sort_by_layer(w);
     free(inputs);
     return ok;
 }
@@ -173,8 +184,7 @@ static void leave_out_drops(struct network *w)
     w->n = n;
     for (int i = 0; i < n; i++)
         w->index[i] = i;
-    sorted_rows = w->row;
-    qsort(w->index, (size_t)n, sizeof *w->index, by_layer);
+    sort_by_layer(w);
 }
 
 static char *joined(const char *const *line)
@@ -221,7 +231,7 @@ static int skip_of(const char *a, const char *b)
     int same = 0;
     while (a[same] && a[same] == b[same])
         same++;
-    return same > WIDTH / 2 ? same - WIDTH / 4 : 0;
+    return same > WIDTH / 2 && (strlen(a) > WIDTH || strlen(b) > WIDTH) ? same - WIDTH / 4 : 0;
 }
 
 static void differ(struct report *r, const struct row *at, const char *how, const char *there, const char *here)
@@ -257,12 +267,15 @@ static char *order_of(const struct network *w, int from, int to)
     return text;
 }
 
-/* The places that it reads, "conv1/bn and input". */
+/* What it reads, "conv1 and input": a layer where that is the layer's end, so that a layer of another order differs, and not its
+ * readers; a place where it is within a layer. */
 static char *inputs_of(const struct network *w, const struct row *r)
 {
-    char *text = cvy_format("%s", r->nin ? w->row[r->in[0]].place : "nothing");
-    for (int i = 1; i < r->nin && text; i++) {
-        char *longer = cvy_format("%s and %s", text, w->row[r->in[i]].place);
+    char *text = cvy_format("%s", r->nin ? "" : "nothing");
+    for (int i = 0; i < r->nin && text; i++) {
+        const struct row *from = &w->row[r->in[i]];
+        const int whole = from->last && layer_order(from, r) != 0;
+        char *longer = cvy_format("%s%s%.*s", text, i ? " and " : "", whole ? from->layer : (int)strlen(from->place), from->place);
         free(text);
         text = longer;
     }
@@ -418,7 +431,7 @@ enum cvy_likeness cvy_identity_compare(const struct cvy_tensors *f, const char *
     return like;
 }
 
-static int check(const struct cvy_tensors *f, const char *const *here, int training, int force)
+int cvy_identity_check(const struct cvy_tensors *f, const char *const *here, int training, int force)
 {
     char *what;
     enum cvy_likeness like = cvy_identity_compare(f, here, training, &what);
@@ -430,9 +443,9 @@ static int check(const struct cvy_tensors *f, const char *const *here, int train
     return like == CVY_SAME || like == CVY_UNSAID || (like == CVY_DIFFERENT && force);
 }
 
-int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, int training, int force)
+int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, enum cvy_taking how)
 {
-    if (!check(f, here, training, force) || !cvy_tensors_match(f, want))
+    if ((how != CVY_COMPARED && !cvy_identity_check(f, here, 0, how == CVY_FORCED)) || !cvy_tensors_match(f, want))
         return 0;
     if (here && !cvy_get_meta(f, meta_key))
         cvy_note("'%s' does not say which network it was trained as: names and shapes alone are compared", f->path);

@@ -87,7 +87,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     double loss = 0, accuracy = 0;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, 0, force) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
     if (ok && !cvy_finite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
@@ -143,7 +143,7 @@ int cvy_predict(int argc, char **argv, const struct cvy_model *m)
     float *x = NULL, *y = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, 0, force) && cvy_npy_images(m, input, &x, &n) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) && cvy_npy_images(m, input, &x, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;

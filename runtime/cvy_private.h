@@ -183,9 +183,11 @@ int cvy_put_identity(struct cvy_tensors *f, const char *const *here);
 /* training: dropouts, too, and what concerns training alone. *what: of DIFFERENT, what differs, lines that each begin with "\n  ";
  * free(). */
 enum cvy_likeness cvy_identity_compare(const struct cvy_tensors *f, const char *const *here, int training, char **what);
-/* The same and cvy_tensors_match, with messages: 1 where the weights may be taken. A file that does not say is taken by names and
- * shapes, and a note says so. */
-int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, int training, int force);
+/* The same with messages: 1 where the weights may be taken, because they are of this network, do not say, or are forced. */
+int cvy_identity_check(const struct cvy_tensors *f, const char *const *here, int training, int force);
+/* The same, not for training, unless it is done already; and cvy_tensors_match. A note says so where the file does not say. */
+enum cvy_taking { CVY_CHECKED, CVY_FORCED, CVY_COMPARED };
+int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, enum cvy_taking how);
 /* same[i]: whether the op of here[i] is in the file's network under its name, with its inputs. SAME (both were read), UNSAID or
  * UNREADABLE. */
 enum cvy_likeness cvy_identity_ops(const struct cvy_tensors *f, const char *const *here, char *same);
@@ -272,8 +274,7 @@ int cvy_is_param(const struct cvy_tensor *t);                                /* 
 int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
 int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
-/* training: its dropouts must be this network's, too. force: a file that says another network is taken all the same. */
-int cvy_load_weights(struct cvy_run *r, const char *path, int training, int force);
+int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how);
 /* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines tell apart, too. */
 int cvy_load_partial(struct cvy_run *r, const char *path, int force);
 int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f); /* that the file holds "momentum.<parameter>" of each, and nothing else */
@@ -303,9 +304,10 @@ struct cvy_resume {
     struct cvy_tensors state;
     struct cvy_progress p;
 };
-/* Finishes what a killed program left half renamed. force: the state may be of other weights. cvy_resume_close in any case. */
+/* Finishes what a killed program left half renamed. force: the weights may be another network's, the state of other weights.
+ * cvy_resume_close in any case. */
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force);
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights, int force);
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights);
 void cvy_resume_close(struct cvy_resume *r);
 /* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's "optimiser". */
 char *cvy_optimiser_text(const struct cvy_train *t);

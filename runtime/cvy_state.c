@@ -204,10 +204,10 @@ static int load_tensor(struct cvy_run *r, const struct cvy_tensors *f, const str
     return 1;
 }
 
-int cvy_load_weights(struct cvy_run *r, const char *path, int training, int force)
+int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how)
 {
     struct cvy_tensors f, want = {0};
-    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") && cvy_identity_accept(&f, &want, r->model->identity, training, force);
+    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") && cvy_identity_accept(&f, &want, r->model->identity, how);
     for (int i = 0; i < r->model->ntensor && ok; i++)
         ok = load_tensor(r, &f, &r->model->tensor[i]);
     cvy_tensors_free(&f);

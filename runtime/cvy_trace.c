@@ -102,7 +102,7 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
         cvy_error(NULL, "'%s' holds %d images, and --batch has room for %d", input, n, room);
         ok = 0;
     }
-    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights, 0, force) &&
+    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
          (!state || cvy_load_state(&r, state, &state_step));
     if (ok) {
         memset(&step, 0, sizeof step);

@@ -452,7 +452,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     t->threads = t->run.net->threads; /* it may use fewer than it is offered */
     uint32_t crc = cvy_data_crc(&t->train_set);
     if (t->resume) {
-        if (!cvy_resume_load(&t->run, &t->old, t->save, t->force))
+        if (!cvy_resume_load(&t->run, &t->old, t->save))
             return 0;
         if (p->data_crc != crc && t->force) {
             cvy_warn("the training to resume had other training images than these (%s)", t->train_set.what);
@@ -472,7 +472,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
         if (!t->init_from || t->init_partial)
             cvy_draw_weights(&t->run, p->seed);
         if (t->init_from && !(t->init_partial ? cvy_load_partial(&t->run, t->init_from, t->force)
-                                              : cvy_load_weights(&t->run, t->init_from, 0, t->force)))
+                                              : cvy_load_weights(&t->run, t->init_from, t->force ? CVY_FORCED : CVY_CHECKED)))
             return 0;
     }
     return open_log(t);
