@@ -246,6 +246,8 @@ static Facts layer_facts(const Spec *s, int i)
         fact(&f, l->form == FORM_BARE ? "stage" : "order", order_text(l->stage, l->nstage, s->dims));
     if (l->form == FORM_SHORTCUT)
         fact(&f, "shortcut", shortcuts[l->shortcut]);
+    if (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_PAD)
+        fact(&f, "shortcut_from", l->else_from == l->from ? "input" : "pre");
     if (l->form == FORM_BLOCK)
         fact(&f, "out", l->out ? xprintf("%d", l->out) : "as many as it reads");
     for (int a = 0; weight && a < OP_ARGS; a++) {
@@ -514,6 +516,18 @@ static const char *amount(double v)
     return number_text(v);
 }
 
+/* Stages that are the same words in both, but for arguments that keys give: a conv's window, a norm's eps. */
+static void argument_rows(Diff *d, const char *name, const Ops *x, const Ops *y)
+{
+    const int dims = x->g->dims == y->g->dims ? x->g->dims : 2; /* else a length's and an image's 3 would read the same */
+
+    for (int i = 0; i < x->n && i < y->n; i++) {
+        const Op *a = op_at(x, i), *b = op_at(y, i);
+        if (a->kind == b->kind && same_text(text_at(x, i), text_at(y, i)) && !op_same_args(a->kind, a->arg, b->arg))
+            diff_row(d, LEVEL_GRAPH, "arguments", name, op_text(a->kind, a->arg, dims, true), op_text(b->kind, b->arg, dims, true), NULL);
+    }
+}
+
 static void graph_layer(Diff *d, const char *name)
 {
     const Ops x = ops_of(d->a.g, name), y = ops_of(d->renamed, name);
@@ -527,6 +541,7 @@ static void graph_layer(Diff *d, const char *name)
         return;
     }
     diff_row(d, LEVEL_GRAPH, "stages", name, ops_text(&x), ops_text(&y), moves_text(&x, &y));
+    argument_rows(d, name, &x, &y);
     const Op *wx = weight_op(&x), *wy = weight_op(&y);
     const bool bias = wx && wy && wx->bias != wy->bias;
     if (bias)
@@ -537,8 +552,17 @@ static void graph_layer(Diff *d, const char *name)
         diff_row(d, LEVEL_GRAPH, "weights", name, amount((double)weights_of(&x)), amount((double)weights_of(&y)), NULL);
 }
 
+static const char *input_text(const Graph *g)
+{
+    const Shape s = g->op[0].shape;
+
+    return g->dims == 1 ? xprintf("%d x %d", s.c, s.w) : shape_text(s);
+}
+
 static void graph_level(Diff *d)
 {
+    diff_row(d, LEVEL_GRAPH, "input", NULL, input_text(d->a.g), input_text(d->renamed), NULL);
+    diff_row(d, LEVEL_GRAPH, "classes", NULL, xprintf("%d", d->a.g->spec->classes), xprintf("%d", d->renamed->spec->classes), NULL);
     for (int i = 0; i < d->npair; i++)
         if (d->pair[i][0] >= 0 || other_half(d, i) < 0)
             graph_layer(d, d->name[i]);

@@ -1121,7 +1121,8 @@ static void put_end(Rng *r, RandSpec *s, Spot *p)
     }
     int i = s->nlayer;
     l.group = (RsGroup){.body = RS_CONCAT, .branches = rng_int(r, 2, 3), .repeat = 1};
-    put(s, p, l);
+    if (!put(s, p, l))
+        return; /* no room: thrown away */
     for (int b = 0; b < s->layer[i].group.branches; b++) {
         Spot in = {.parent = i + 1, .branch = b, .depth = p->depth + 1, .c = p->c};
         if (rng_chance(r, 0.4))

@@ -286,6 +286,13 @@ class Test:
             self.check('another ' + key, diff(a, b)['notes'] == [])
             self.check('the same ' + key, len(diff(a, spec('beside.yaml', net % ('relu', 'conv', 'conv: 4, bn')))['notes']) == 1)
 
+        # what a conv's keys give, of the same shape; what a shortcut reads
+        net = 'name: keys\ninput: [4, 9, 9]\nclasses: 3\nlayers: [conv: {out: 4, kernel: 3, dilation: %d, padding: %d}, global_avg_pool, linear: classes]\n'
+        d = diff(spec('near.yaml', net % (1, 1)), spec('far.yaml', net % (2, 2)))
+        self.check('dilation, in the graph', [r[0] for r in rows(d, 'graph')] == ['arguments'], str(rows(d, 'graph')))
+        net = 'name: keys\ninput: [4, 9, 9]\nclasses: 3\nlayers:\n  - stage: {pre: bn-act, residual: [conv: 6], shortcut_from: %s}\n  - global_avg_pool\n  - linear: 3\n'
+        d = diff(spec('before.yaml', net % 'input'), spec('behind.yaml', net % 'pre'))
+        self.check('what a shortcut reads', ('shortcut_from', 'input', 'pre') in rows(d, 'spec') and d['notes'] == [], str(d['notes']))
         # an image beside a length
         long = spec('long.yaml', 'name: sides\ninput: [2, 12]\nclasses: 3\nlayers:\n  - conv: {out: 4, kernel: 5}\n  - maxpool: 2\n  - global_avg_pool\n  - linear: 3\n')
         wide = spec('wide.yaml', 'name: sides\ninput: [2, 12, 12]\nclasses: 3\nlayers:\n  - conv: {out: 4, kernel: [3, 5]}\n'
