@@ -2,6 +2,8 @@
 #include "commands.h"
 #include "draw.h"
 
+#include <string.h>
+
 /* The plan of a spec, with the target and the overrides that the options have. */
 static Picture *picture_of(const Options *o, const char *spec, int *status)
 {
@@ -10,6 +12,13 @@ static Picture *picture_of(const Options *o, const char *spec, int *status)
     of.spec = spec;
     const Plan *p = load_plan(&of, o->target ? o->target : "native", status);
     return p ? draw_picture(p) : NULL;
+}
+
+/* A path without its folders. */
+static const char *file_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 int cmd_draw(const Options *o)
@@ -24,6 +33,8 @@ int cmd_draw(const Options *o)
         other = picture_of(o, o->diff, &status);
         if (!other)
             return status;
+        picture->file = file_of(o->spec);
+        other->file = file_of(o->diff);
         draw_diff(picture, other);
     }
     draw_svg(picture, other, &b);

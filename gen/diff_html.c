@@ -211,6 +211,10 @@ static const char *value_text(bool known, double v, const char *unit)
     return !known ? "&ndash;" : strcmp(unit, "ms") == 0 ? xprintf("%.3f ms", v) : number_text(v);
 }
 
+enum {
+    NOTICED = 1 /* per cent: what differs by less has no colour */
+};
+
 static void put_costs(Buf *to, const DiffLevel *l)
 {
     buf_puts(to, "<div class=\"card\"><table class=\"cost\"><tr><th></th><th>A</th><th>B</th><th></th></tr>\n");
@@ -223,7 +227,7 @@ static void put_costs(Buf *to, const DiffLevel *l)
         if (*c->unit && strcmp(c->unit, "ms") != 0)
             put(to, xprintf(", %s", c->unit));
         buf_printf(to, "</td><td>%s</td><td>%s</td><td class=\"%s\">", value_text(c->known_a, c->a, c->unit), value_text(c->known_b, c->b, c->unit),
-                   c->note ? "said" : same ? "" : more ? "more" : "less");
+                   c->note ? "said" : same || percent < NOTICED ? "" : more ? "more" : "less");
         put(to, cost_change(c));
         if (!same && !c->note && percent >= 0.05)
             buf_printf(to, "<span class=\"bar\" style=\"width:%.0fpx\"></span>", 2 + fmin(percent, 100) * 0.6);

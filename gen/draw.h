@@ -55,6 +55,7 @@ typedef struct Frame {
 
 typedef struct Picture {
     const Plan *plan;
+    const char *file; /* the spec's, where two pictures stand side by side and have one name; else NULL */
     Box *box;
     int nbox;
     Wire *wire;

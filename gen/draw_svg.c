@@ -9,10 +9,10 @@
 static const char style[] =
     "svg{--bg:#fff;--text:#1d2330;--soft:#5d6675;--line:#8a93a3;--box:#f6f7f9;--edge:#c3c9d3;--frame:#5b7db8;--gone:#d3302f;--came:#17863f;--moved:#"
     "c77700;"
-    "--weight:#cfe0ff;--norm:#e2d5ff;--act:#ffdfba;--window:#c5efe3;--join:#ffd0e0;--drop:#e2e5ea;--loss:#ffcfca;--kept:#ffe79a;--keptedge:#a37f12;"
+    "--weight:#cfe0ff;--norm:#fdeccc;--act:#d7eef4;--window:#c5efe3;--join:#ffd0e0;--drop:#e2e5ea;--loss:#ffcfca;--kept:#ffe79a;--keptedge:#a37f12;"
     "font:11px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\n"
     "@media (prefers-color-scheme:dark){svg{--bg:#13161b;--text:#e8eaee;--soft:#a0a8b6;--line:#7c8595;--box:#1d2128;--edge:#3b424e;--frame:#7f9fd8;"
-    "--gone:#ff6b66;--came:#4fcf7d;--moved:#ffb33e;--weight:#27437c;--norm:#46307c;--act:#6e4413;--window:#175446;--join:#6e2745;--drop:#3a404a;"
+    "--gone:#ff6b66;--came:#4fcf7d;--moved:#ffb33e;--weight:#27437c;--norm:#4a3711;--act:#123c48;--window:#175446;--join:#6e2745;--drop:#3a404a;"
     "--loss:#71302b;--kept:#5d4a0c;--keptedge:#d3ab36}}\n"
     ".bg{fill:var(--bg)}text{fill:var(--text)}.soft{fill:var(--soft)}.title{font-size:17px;font-weight:600}.name{font-weight:600;font-size:12px}."
     "small{font-size:10px}\n"
@@ -24,7 +24,7 @@ static const char style[] =
     ".disc{fill:none;stroke:var(--keptedge);stroke-dasharray:4 3}.lid{fill:none;stroke:var(--edge)}.kept .lid,.again .lid{stroke:var(--keptedge)}\n"
     ".wire{fill:none;stroke:var(--line);stroke-width:1.3}.tip{fill:var(--line)}.frame{fill:var(--frame);fill-opacity:.06;stroke:var(--frame);stroke-"
     "opacity:.45}.group{fill:var(--frame);font-weight:600}\n"
-    ".same{opacity:.42}.gone .mark,.mark.gone{stroke:var(--gone)}.came .mark,.mark.came{stroke:var(--came)}.moved .mark,.changed "
+    ".same{opacity:.55}.gone .mark,.mark.gone{stroke:var(--gone)}.came .mark,.mark.came{stroke:var(--came)}.moved .mark,.changed "
     ".mark,.mark.moved{stroke:var(--moved)}"
     ".mark{stroke-width:2.4;stroke-dasharray:none}\n";
 
@@ -243,7 +243,7 @@ static void put_picture(const Picture *pic, bool diff, Buf *to)
 {
     const Plan *p = pic->plan;
 
-    put_text(to, 24, 30, "title", "", p->g->spec->name);
+    put_text(to, 24, 30, "title", "", pic->file ? xprintf("%s (%s)", p->g->spec->name, pic->file) : p->g->spec->name);
     put_text(to, 24, 48, "soft", "",
              xprintf("%d kernels for %s; kept for backward: %s bytes per image, where autograd would keep %s", p->nkernel, p->target->name,
                      grouped(p->stored_bytes), grouped(grad_autograd(p->g, NULL))));
