@@ -191,11 +191,8 @@ static json_t *bare(const StageKeys *row, bool needs)
 
 static json_t *bare_of(const char *stage)
 {
-    const StageKeys *row = stage_keys;
-    while (row->stage && strcmp(row->stage, stage) != 0)
-        row++;
     OpKind op = op_find(stage);
-    return bare(row, op != OP_KINDS && op_must_args(op));
+    return bare(stage_keys_of(stage), op != OP_KINDS && op_must_args(op));
 }
 
 /* An item of layers: a bare stage as a word, or a map of one key. */

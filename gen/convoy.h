@@ -142,6 +142,7 @@ typedef struct ArgInfo {
     bool below_hi; /* hi itself is too much */
     int like;      /* it is as argument like - 1 where it is not given; 0: usual */
     bool quiet;    /* not written where it is as usual, nor those behind it */
+    const char *help; /* a line about it, in the schema and in help */
     bool training; /* what the trained network computes does not hang on it */
 } ArgInfo;
 

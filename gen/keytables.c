@@ -4,6 +4,9 @@
  * docs/spec.md is the manual. A key that is `not_built` yet gives an error that says so, and is not in the schema. */
 #include "spec.h"
 
+#include <math.h>
+#include <string.h>
+
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
 const char *const bias_names[] = {"auto", "true", "false", "unless_norm", NULL};
@@ -121,27 +124,8 @@ const KeyInfo init_keys[] = {
     {.name = "linear", .type = KEY_DEF, .def = "initRule", .fallback = "pytorch", .help = "of linear layers"},
     {.name = NULL}};
 
-const KeyInfo bn_keys[] = {NORM_KEYS, NAME_KEY, {.name = NULL}};
-const KeyInfo gn_keys[] = {
-    {.name = "groups", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "32", .help = "a divisor of the channels"},
-    EPS_KEY, NAME_KEY, {.name = NULL}};
-const KeyInfo image_norm_keys[] = {EPS_KEY, NAME_KEY, {.name = NULL}};
-const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
-const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
-const KeyInfo leaky_keys[] = {{.name = "slope", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.01", .help = "of what is below zero"}, NAME_KEY, {.name = NULL}};
-const KeyInfo elu_keys[] = {{.name = "alpha", .type = KEY_REAL, .lo = 0, .hi = 100, .fallback = "1", .help = "how far below zero it reaches"}, NAME_KEY, {.name = NULL}};
-const KeyInfo general_keys[] = {
-    {.name = "leak", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0", .help = "the slope of what is below zero"},
-    {.name = "sub", .type = KEY_REAL, .lo = -1e6, .hi = 1e6, .fallback = "0", .help = "what is taken away"},
-    {.name = "maxv", .type = KEY_REAL, .lo = -1e6, .hi = 1e6, .help = "the most that is left"},
-    NAME_KEY, {.name = NULL}};
-const KeyInfo drop_keys[] = {{.name = "p", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .help = "the share that is dropped"}, NAME_KEY, {.name = NULL}};
-const KeyInfo pool_keys[] = {
-    {.name = "k", .type = KEY_SIZE, .lo = 1, .hi = MAX_WINDOW, .help = "the window: a number, or [height, width]"},
-    {.name = "stride", .type = KEY_SIZE, .lo = 1, .hi = MAX_WINDOW, .help = "else the window"},
-    {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_WINDOW, .fallback = "0", .help = "at most half the window"},
-    NAME_KEY, {.name = NULL}};
-const KeyInfo plain_keys[] = {NAME_KEY, {.name = NULL}};
+static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
+static const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
 
 const KeyInfo train_keys[] = {
     {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
@@ -163,16 +147,72 @@ const KeyInfo train_keys[] = {
     {.name = NULL}};
 /* clang-format on */
 
-const StageKeys stage_keys[] = {{"bn", bn_keys, NULL},
-                                {"gn", gn_keys, "groups"},
-                                {"ln", image_norm_keys, NULL},
-                                {"in", image_norm_keys, NULL},
-                                {"norm", norm_keys, "kind"},
-                                {"act", act_keys, "kind"},
-                                {"leaky_relu", leaky_keys, "slope"},
-                                {"elu", elu_keys, "alpha"},
-                                {"general_relu", general_keys, NULL},
-                                {"drop", drop_keys, "p"},
-                                {"maxpool", pool_keys, "k"},
-                                {"avgpool", pool_keys, "k"},
-                                {NULL, plain_keys, NULL}};
+/* ---- keys of bare stages: what the op table says of their arguments, and a name --------------------------------- */
+
+static KeyInfo key_of(const ArgInfo *arg)
+{
+    static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_COUNT] = KEY_INT};
+    const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
+
+    return (KeyInfo){.name = arg->name, .type = types[arg->kind], .lo = arg->lo, .hi = arg->hi, .below_hi = arg->below_hi,
+                     .fallback = usual ? real_text(arg->usual) : NULL, .help = arg->help};
+}
+
+static StageKeys keys_of(OpKind op)
+{
+    static const KeyInfo name = NAME_KEY;
+    const ArgInfo *arg = op_info[op].arg;
+    KeyInfo *keys = xalloc((OP_ARGS + 2) * sizeof *keys);
+    int n = 0;
+
+    for (int by_key = 0; by_key < 2; by_key++) /* those of the parentheses first */
+        for (int i = 0; i < OP_ARGS; i++)
+            if (arg[i].name && (arg[i].given == ARG_KEY) == by_key)
+                keys[n++] = key_of(&arg[i]);
+    keys[n] = name;
+    return (StageKeys){op_info[op].name, keys, op_must_args(op) || op_may_args(op) == 1 ? arg[op_arg_at(op, 0)].name : NULL};
+}
+
+const StageKeys *stage_keys(void)
+{
+    static StageKeys rows[OP_KINDS + 3];
+    const bool made = rows[0].stage != NULL;
+    int n = 0;
+
+    for (int k = 0; k < OP_KINDS && !made; k++) {
+        const OpKind op = (OpKind)k;
+        if (op_find(op_info[k].name) != op || op_info[k].cls == CLASS_WEIGHT)
+            continue;
+        if (op == OP_RELU) { /* the words stand before the first of what they stand for */
+            rows[n++] = (StageKeys){"norm", norm_keys, "kind"};
+            rows[n++] = (StageKeys){"act", act_keys, "kind"};
+        }
+        rows[n++] = keys_of(op);
+    }
+    return rows;
+}
+
+const StageKeys *stage_keys_of(const char *word)
+{
+    for (const StageKeys *row = stage_keys(); row->stage; row++)
+        if (strcmp(row->stage, word) == 0)
+            return row;
+    return NULL;
+}
+
+const char *const *layer_kinds(void)
+{
+    static const char *names[OP_KINDS + 4];
+    const bool made = names[0] != NULL;
+    int n = 0;
+
+    for (int k = 0; k < OP_KINDS && !made; k++) {
+        if (k == OP_BN || k == OP_RELU)
+            names[n++] = k == OP_BN ? "norm" : "act";
+        if (op_find(op_info[k].name) == (OpKind)k)
+            names[n++] = op_info[k].name;
+    }
+    if (!made)
+        names[n] = "stage";
+    return names;
+}

@@ -213,7 +213,7 @@ const char *known_word(const char *word)
     for (int i = 0; i < NALIKE; i++)
         if (strstr(word, alike[i].text))
             return xprintf("it holds %s, which is no '%s'", alike[i].name, alike[i].ours);
-    for (const char *const *kind = layer_kinds; *kind; kind++)
+    for (const char *const *kind = layer_kinds(); *kind; kind++)
         if (strcmp(simple(*kind), s) == 0)
             return strcmp(word, *kind) != 0 ? xprintf("here it is called '%s'", *kind) : NULL;
     for (int i = 0; later[i]; i++)
@@ -298,7 +298,7 @@ bool help_topic(const char *topic)
         put_ops(&b, op_is_norm);
     } else if (strcmp(topic, "layers") == 0) {
         buf_puts(&b, "Layers: - WORD, or - WORD: {KEY: VALUE}. On the right, other names for them.\n\n");
-        for (const char *const *kind = layer_kinds; *kind; kind++)
+        for (const char *const *kind = layer_kinds(); *kind; kind++)
             put_word(&b, *kind);
         buf_puts(&b, "\nA conv or linear block brings the stages of its order along: with order: conv-bn-act, - conv: 16 is a conv, a bn and an "
                      "activation.\n");
@@ -316,8 +316,9 @@ bool help_topic(const char *topic)
         put_keys(&b, "- conv", conv_keys);
         put_keys(&b, "- linear", linear_keys);
         put_keys(&b, "- stage", group_keys);
-        for (const StageKeys *row = stage_keys; row->stage; row++)
-            put_keys(&b, xprintf("- %s", row->stage), row->keys);
+        for (const StageKeys *row = stage_keys(); row->stage; row++)
+            if (row->keys[1].name) /* more than a name */
+                put_keys(&b, xprintf("- %s", row->stage), row->keys);
     } else {
         return false;
     }

@@ -50,10 +50,8 @@ const char *layer_short_key(const char *word)
 {
     if (strcmp(word, "conv") == 0 || strcmp(word, "linear") == 0)
         return "out";
-    for (const StageKeys *row = stage_keys; row->stage; row++)
-        if (strcmp(row->stage, word) == 0)
-            return row->single;
-    return NULL;
+    const StageKeys *row = stage_keys_of(word);
+    return row ? row->single : NULL;
 }
 
 Node *item_keys(Node *value, const Node *word)

@@ -11,11 +11,6 @@
 const char *const order_default = "conv-norm-act";
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
-const char *const layer_kinds[] = {
-    "conv",    "linear", "norm", "bn",   "gn",      "ln",   "in", "act",     "relu",    "leaky_relu",      "tanh",
-    "sigmoid", "silu",   "elu",  "selu",    "gelu",    "mish",            "softplus",
-    "relu6",   "hard_sigmoid",   "hard_swish", "general_relu",
-    "drop",    "maxpool", "avgpool", "global_avg_pool", "flatten", "stage", NULL};
 static bool is_in(const char *const *names, const char *w)
 {
     for (; *names; names++)
@@ -311,9 +306,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     bool act = strcmp(word->text, "act") == 0, norm = strcmp(word->text, "norm") == 0;
     *st = act ? def->words.act : norm ? def->words.norm : stage_usual(op_find(word->text));
     st->mark = l->mark;
-    const StageKeys *row = stage_keys;
-    while (row->stage && strcmp(row->stage, word->text) != 0)
-        row++;
+    const StageKeys *row = stage_keys_of(word->text);
     const KeyInfo *keys = row->keys;
     if (!single && map && !keys_check(map, word->text, keys))
         return;
@@ -383,12 +376,12 @@ void layer_read(Node *item, const Defaults *def, const char *name, const Node *s
         diag_error(word->mark, later_grammar, "layers of the kind '%s' are not built yet", w);
     } else if (strcmp(w, "residual") == 0 || strcmp(w, "concat") == 0) {
         diag_error(word->mark, xprintf("- stage: {%s: [...]}", w), "'%s' is the body of a stage, not a layer", w);
-    } else if (!is_in(layer_kinds, w)) {
+    } else if (!is_in(layer_kinds(), w)) {
         if (!value && strchr(word->text, '-') && (strstr(word->text, "conv") || strstr(word->text, "linear")))
             diag_error(word->mark, xprintf("- conv: {out: 16, order: %.60s}", word->text),
                        "an order is not a layer: say which block it is of");
         else
-            diag_error(word->mark, known_word(w) ? known_word(w) : diag_choices(w, layer_kinds, "convoy help layers"),
+            diag_error(word->mark, known_word(w) ? known_word(w) : diag_choices(w, layer_kinds(), "convoy help layers"),
                        "unknown layer '%.60s'", w);
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
         read_block(op_find(w), value, def, stride, takes, l);

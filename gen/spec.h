@@ -51,11 +51,12 @@ typedef union KeyValue { /* by type */
 
 extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[], train_keys[];
 typedef struct StageKeys {
-    const char *stage; /* NULL: of all others, the last row */
+    const char *stage;
     const KeyInfo *keys;
     const char *single; /* the key that "- drop: 0.5" stands for; NULL: it has no such form */
 } StageKeys;
-extern const StageKeys stage_keys[];
+const StageKeys *stage_keys(void);                   /* of bare stages and of the words act and norm; ends with a NULL stage */
+const StageKeys *stage_keys_of(const char *word);    /* NULL: it is none of them */
 extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
     *const from_names[], *const classes_word[];
 
@@ -130,7 +131,7 @@ const char *known_key(const char *word, const char *const *keys);
 
 /* ---- spec.c */
 
-extern const char *const layer_kinds[]; /* words that a layer begins with, NULL-terminated */
+const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 
 enum {
     MAX_OUT = 1 << 20,
