@@ -69,6 +69,14 @@ typedef struct DiffView {
     int levels; /* bits */
 } DiffView;
 
+/* How the notes of diff_recognise() begin, each a claim that tests/mutants.c checks. */
+#define DIFF_EQUAL "One network: the specs are equal"
+#define DIFF_CUT "One network: the same stages in the same sequence."
+#define DIFF_ROTATION "The same network except at its first and last layers: a rotation."
+#define DIFF_ENDS "At the ends, too: "
+#define DIFF_BUT_FOR_BIAS "The same network except for a redundant bias ("
+#define DIFF_BIAS "A bias that one of them has is redundant ("
+
 /* diff_align.c. needs: both graphs; sets: pair, name, name_b, renamed. */
 void diff_align(Diff *d);
 /* diff_same.c. needs: diff_align; sets: note. */

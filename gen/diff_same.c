@@ -137,7 +137,7 @@ static void recognise_rotation(Diff *d)
         }
     if (ndiffer == 0) {
         if (!level_same(&d->level[LEVEL_GRAPH]) && !biases(d))
-            say(d, "One network: the same stages in the same sequence. Only how they are cut into layers differs, and so the names.");
+            say(d, DIFF_CUT " Only how they are cut into layers differs, and so the names.");
         return;
     }
     if (ndiffer != 2 || x[0].n == y[0].n)
@@ -152,12 +152,12 @@ static void recognise_rotation(Diff *d)
         if (!has_part(gm, &m[0], gl, &l[0], gm, part, n) || !has_part(gl, &l[other], gm, &m[other], gm, part, n))
             continue;
         const char *stages = stages_text(gm, part, n);
-        say(d, xprintf("The same network except at its first and last layers: a rotation. Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
+        say(d, xprintf(DIFF_ROTATION " Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
                        "and %s in %s.",
                        stages, n == 1 ? "s" : "", place(gm, &m[0]), more_b ? "B" : "A", place(gl, &l[other]), more_b ? "A" : "B"));
         const char *bias = biases(d);
         if (bias)
-            say(d, xprintf("At the ends, too: %s.", bias));
+            say(d, xprintf(DIFF_ENDS "%s.", bias));
         say(d, "A comparison of the two as orders would measure the ends: hold them fixed.");
         return;
     }
@@ -221,9 +221,9 @@ static void recognise_bias(Diff *d)
     if (!any || !redundant.len)
         return;
     if (all && only_biases(d))
-        say(d, xprintf("The same network except for a redundant bias (%s): %s.", redundant.text, why ? why : "a norm takes it away"));
+        say(d, xprintf(DIFF_BUT_FOR_BIAS "%s): %s.", redundant.text, why ? why : "a norm takes it away"));
     else
-        say(d, xprintf("A bias that one of them has is redundant (%s): %s.", redundant.text, why ? why : "a norm takes it away"));
+        say(d, xprintf(DIFF_BIAS "%s): %s.", redundant.text, why ? why : "a norm takes it away"));
 }
 
 void diff_recognise(Diff *d)
@@ -232,7 +232,7 @@ void diff_recognise(Diff *d)
         size_t na, nb;
         const char *a = file_read(d->a.path, MAX_SPEC_BYTES, &na), *b = file_read(d->b.path, MAX_SPEC_BYTES, &nb);
         if (strcmp(d->a.text, d->b.text) != 0 || (a && b && strcmp(a, b) != 0))
-            say(d, "One network: the specs are equal once groups, names and defaults are spelled out.");
+            say(d, DIFF_EQUAL " once groups, names and defaults are spelled out.");
         return;
     }
     recognise_rotation(d);

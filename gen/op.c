@@ -8,8 +8,13 @@
 
 /* Arguments that several ops have. */
 #define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, .lo = 1e-12, .hi = 1, .help = "what a norm adds to the variance"}
-#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1, .training = true, .help = "the weight of the new batch in batch norm's running statistics"}
-#define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT, .help = "a divisor of the channels"}
+#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1, .training = true, \
+                           .help = "the weight of the new batch in batch norm's running statistics"}
+#define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT, \
+                                 .help = "a divisor of the channels"}
+#define SLOPE {"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}
+#define ALPHA {"alpha", ARG_REAL, ARG_MAY, .usual = 1, .hi = 100, .help = "how far below zero it reaches"}
+#define RATE {"p", ARG_REAL, ARG_MUST, .hi = 1, .below_hi = true, .help = "the share that is dropped"}
 #define GENERAL \
     [ARG_LEAK] = {"leak", ARG_REAL, ARG_MAY, .hi = 1, .help = "the slope of what is below zero"}, \
     [ARG_SUB] = {"sub", ARG_REAL, ARG_MAY, .lo = -1e6, .hi = 1e6, .help = "what is taken away"}, \
@@ -19,7 +24,8 @@
     [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}
 #define POOL \
     [ARG_KERNEL] = {"k", ARG_SIZE, ARG_MUST, .lo = 1, .hi = MAX_WINDOW, .help = "the window: a number, or [height, width]"}, \
-    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_MAY, .lo = 1, .hi = MAX_WINDOW, .like = ARG_KERNEL + 1, .quiet = true, .help = "else the window"}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_MAY, .lo = 1, .hi = MAX_WINDOW, .like = ARG_KERNEL + 1, .quiet = true, \
+                    .help = "else the window"}, \
     [ARG_PADDING] = {"padding", ARG_SIZE, ARG_MAY, .hi = MAX_WINDOW, .quiet = true, .help = "at most half the window"}
 #define CONV \
     [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, .lo = 1, .hi = MAX_KERNEL}, \
@@ -44,11 +50,11 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
     [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
     [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{0}}},
-    [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}}, "leaky_relu(0.01) is the usual one"},
+    [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {SLOPE}, "leaky_relu(0.01) is the usual one"},
     [OP_TANH]            = {"tanh",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
     [OP_SIGMOID]         = {"sigmoid",         "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
     [OP_SILU]            = {"silu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
-    [OP_ELU]             = {"elu",             "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{"alpha", ARG_REAL, ARG_MAY, .usual = 1, .hi = 100, .help = "how far below zero it reaches"}}, "elu(1) is the usual one"},
+    [OP_ELU]             = {"elu",             "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {ALPHA}, "elu(1) is the usual one"},
     [OP_SELU]            = {"selu",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
     [OP_GELU]            = {"gelu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
     [OP_MISH]            = {"mish",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
@@ -57,7 +63,7 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_HARD_SIGMOID]    = {"hard_sigmoid",    "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
     [OP_HARD_SWISH]      = {"hard_swish",      "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
     [OP_GENERAL_RELU]    = {"general_relu",    "act",             CLASS_POINT,   NEED_INPUT,   false, false, false, NULL,       {GENERAL}, "general_relu(0.1,0.4,6) is fast.ai's"},
-    [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  NULL,       {{"p", ARG_REAL, ARG_MUST, .hi = 1, .below_hi = true, .help = "the share that is dropped"}}, "drop(0.5) drops half"},
+    [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  NULL,       {RATE}, "drop(0.5) drops half"},
     [OP_MAXPOOL]         = {"maxpool",         "maxpool",         CLASS_WINDOW,  NEED_ROUTE,   true,  true,  true,  NULL,       {POOL}},
     [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {POOL}},
     [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", "global_avg_pool", CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {{0}}},

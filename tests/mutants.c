@@ -1,18 +1,20 @@
 /* mutants.c - convoy diff never says of two different networks that they are one.
  *
- * A random spec is changed a little, and diff compares the two. Whatever it claims is checked by the reference interpreter, which
- * trains both for two steps with the same numbers and then infers:
- *   - "One network ...", no difference at all, or none in the graph: losses, gradients, running statistics and logits are the same;
- *   - "One network but for a redundant bias": the same, whatever the bias is, and its gradient is zero; "A bias that one of them has
- *     is redundant": that side is the same with and without;
- *   - "One network but for its ends: a rotation": the stages that it names are moved from the place that it names to the other, and
- *     then the two are the same.
- * Changes are of every kind: arguments, ops, their sequence, sizes, biases, names, where a layer ends. Some leave the network what it
- * is, so that claims are made at all: how many of each were made is printed, and must not be none.
+ * A random spec is changed a little, and diff compares the two. Whatever it claims is checked by the reference
+ * interpreter, which trains both for two steps with the same numbers and then infers:
+ *   - equal specs, equal graphs, one network that is cut otherwise: losses, gradients, running statistics and logits
+ * are the same;
+ *   - the same network except for a redundant bias: the same, whatever the bias is, and its gradient is zero; one
+ * redundant bias of two different networks: its side is the same with and without;
+ *   - a rotation: the stages that the note names are moved from the place that it names to the other, and then the two
+ * are the same. Changes are of every kind: arguments, ops, their sequence, sizes, biases, names, where a layer ends.
+ * Some leave the network what it is, so that claims are made at all: how many of each were made is printed, and must
+ * not be none.
  *
  *     mutants [--count N] [--seed S] [--spec S] one seed alone, with both specs and what diff says */
 #include "diff.h"
 #include "interp.h"
+#include "mutate.h"
 #include "randspec.h"
 #include "spec.h"
 
@@ -68,307 +70,6 @@ static const char *printed(const RandSpec *s)
     rs_print(s, f);
     fclose(f);
     return text;
-}
-
-/* ---- mutations --------------------------------------------------------------------------------------------------- */
-
-/* The stages of a spec, each where it stands. */
-typedef struct Places {
-    RsStage *stage[RS_MOST_LAYERS * (RS_MOST_STAGES + 3 * RS_MOST_AROUND) + 2];
-    int n;
-} Places;
-
-static void add_places(Places *p, RsStage *t, int n)
-{
-    for (int i = 0; i < n; i++)
-        p->stage[p->n++] = &t[i];
-}
-
-static Places places(RandSpec *s)
-{
-    Places p = {.n = 0};
-    add_places(&p, &s->act, 1);
-    if (s->norm.op)
-        add_places(&p, &s->norm, 1);
-    for (int i = 0; i < s->nlayer; i++) {
-        RsLayer *l = &s->layer[i];
-        add_places(&p, l->stage, l->nstage);
-        add_places(&p, l->group.pre, l->group.npre);
-        add_places(&p, l->group.post, l->group.npost);
-        add_places(&p, l->group.shortcut, l->group.nshortcut);
-    }
-    return p;
-}
-
-static bool is_weight(const RsStage *t)
-{
-    return t->op == OP_CONV || t->op == OP_LINEAR;
-}
-
-static RsStage *any_stage(Rng *r, RandSpec *s, bool (*fits)(OpKind))
-{
-    const Places p = places(s);
-    for (int tries = 0; tries < 30; tries++) {
-        RsStage *t = p.stage[rng_int(r, 0, p.n - 1)];
-        if (t->op < OP_KINDS && fits(t->op))
-            return t;
-    }
-    return NULL;
-}
-
-static bool has_args(OpKind op)
-{
-    return op_may_args(op) > 0;
-}
-
-static bool is_pool(OpKind op)
-{
-    return op == OP_MAXPOOL || op == OP_AVGPOOL;
-}
-
-static bool is_point_or_norm(OpKind op)
-{
-    return op_info[op].cls == CLASS_POINT || op_is_norm(op);
-}
-
-static RsLayer *any_layer(Rng *r, RandSpec *s, OpKind block)
-{
-    for (int tries = 0; tries < 30; tries++) {
-        RsLayer *l = &s->layer[rng_int(r, 0, s->nlayer - 1)];
-        if (l->block == block)
-            return l;
-    }
-    return NULL;
-}
-
-static void other_argument(Rng *r, RandSpec *s)
-{
-    RsStage *t = any_stage(r, s, has_args);
-    if (!t)
-        return;
-    t->as_act = t->as_norm = false;
-    const int i = op_arg_at(t->op, rng_int(r, 0, op_may_args(t->op) - 1));
-    const ArgInfo *info = &op_info[t->op].arg[i];
-    if (info->kind == ARG_REAL)
-        t->arg[i].real = rng_chance(r, 0.3) && isfinite(info->usual) ? info->usual : info->lo == 0 ? 0.05 * rng_int(r, 0, 10) : 0.25 * rng_int(r, -1, 6);
-    else if (info->kind == ARG_COUNT)
-        t->arg[i].count = rng_int(r, 1, 4);
-    else
-        t->arg[i].size[0] = t->arg[i].size[1] = rng_int(r, (int)info->lo, 3);
-}
-
-static void other_op(Rng *r, RandSpec *s)
-{
-    static const OpKind acts[] = {OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_ELU, OP_SILU, OP_RELU6, OP_HARD_SWISH, OP_DROP};
-    static const OpKind norms[] = {OP_BN, OP_GN, OP_LN, OP_IN};
-    RsStage *t = any_stage(r, s, rng_chance(r, 0.15) ? is_pool : is_point_or_norm);
-    if (!t)
-        return;
-    const OpKind was = t->op;
-    Arg args[OP_ARGS];
-    memcpy(args, t->arg, sizeof args);
-    t->as_act = t->as_norm = false;
-    t->op = is_pool(was) ? (was == OP_MAXPOOL ? OP_AVGPOOL : OP_MAXPOOL) : op_is_norm(was) ? norms[rng_int(r, 0, 3)] : acts[rng_int(r, 0, 7)];
-    op_usual_args(t->op, t->arg);
-    if (is_pool(was))
-        memcpy(t->arg, args, sizeof args);
-    if (t->op == OP_GN)
-        t->arg[ARG_NORM_GROUPS].count = rng_int(r, 1, 3);
-    if (t->op == OP_DROP)
-        t->arg[0].real = 0.25;
-}
-
-/* Two stages of an order, beside each other, the other way round. */
-static void swap_stages(Rng *r, RandSpec *s)
-{
-    RsLayer *l = &s->layer[rng_int(r, 0, s->nlayer - 1)];
-    if (l->nstage < 2)
-        return;
-    const int i = rng_int(r, 0, l->nstage - 2);
-    const RsStage t = l->stage[i];
-    l->stage[i] = l->stage[i + 1];
-    l->stage[i + 1] = t;
-}
-
-static void drop_stage(Rng *r, RandSpec *s)
-{
-    RsLayer *l = &s->layer[rng_int(r, 0, s->nlayer - 1)];
-    const int i = rng_int(r, 0, RS_MOST_STAGES - 1);
-    if (i >= l->nstage || l->nstage < 2 || is_weight(&l->stage[i]))
-        return;
-    memmove(&l->stage[i], &l->stage[i + 1], (size_t)(l->nstage - i - 1) * sizeof l->stage[0]);
-    l->nstage--;
-}
-
-static bool insert(RsLayer *l, int at, RsStage t)
-{
-    if (l->nstage == RS_MOST_STAGES)
-        return false;
-    memmove(&l->stage[at + 1], &l->stage[at], (size_t)(l->nstage - at) * sizeof l->stage[0]);
-    l->stage[at] = t;
-    l->nstage++;
-    return true;
-}
-
-static void add_stage(Rng *r, RandSpec *s)
-{
-    static const OpKind ops[] = {OP_BN, OP_RELU, OP_TANH, OP_LN, OP_IN, OP_LEAKY_RELU};
-    RsLayer *l = any_layer(r, s, rng_chance(r, 0.5) ? OP_CONV : OP_LINEAR);
-    if (!l)
-        return;
-    RsStage t = {.op = ops[rng_int(r, 0, 5)]};
-    op_usual_args(t.op, t.arg);
-    insert(l, rng_int(r, 0, l->nstage), t);
-}
-
-static void other_norm_keys(Rng *r, RandSpec *s)
-{
-    RsLayer *l = any_layer(r, s, rng_chance(r, 0.7) ? OP_CONV : OP_LINEAR);
-    if (l && rng_chance(r, 0.5))
-        l->eps = l->eps > 0 ? 0 : 1e-2;
-    else if (l)
-        l->momentum = l->momentum > 0 ? 0 : 0.5;
-}
-
-static void other_bias(Rng *r, RandSpec *s)
-{
-    RsLayer *l = any_layer(r, s, rng_chance(r, 0.7) ? OP_CONV : OP_LINEAR);
-    if (l)
-        l->bias = l->bias == 2 ? rng_int(r, 0, 3) : 2; /* true, most often: where auto drops it, it is redundant */
-}
-
-static void other_window(Rng *r, RandSpec *s)
-{
-    RsLayer *l = any_layer(r, s, OP_CONV);
-    if (!l)
-        return;
-    int *const of[] = {l->kernel, l->padding, l->dilation, l->stride};
-    const int which = rng_int(r, 0, 4), v = rng_int(r, 1, 3);
-    if (which == 4)
-        l->groups = rng_int(r, 1, 4);
-    else
-        of[which][0] = of[which][1] = v;
-    if (which == 2 && rng_chance(r, 0.7)) /* of the same size */
-        for (int d = 0; d < 2; d++)
-            l->padding[d] = v * (l->kernel[d] / 2);
-}
-
-static void other_group(Rng *r, RandSpec *s)
-{
-    RsLayer *l = &s->layer[rng_int(r, 0, s->nlayer - 1)];
-    if (l->group.body != RS_RESIDUAL)
-        return;
-    switch (rng_int(r, 0, 3)) {
-    case 0:
-        l->group.kind = (RsShortcut)rng_int(r, RS_PLAIN, RS_PAD);
-        break;
-    case 1:
-        l->group.from_pre = !l->group.from_pre;
-        break;
-    case 2:
-        l->group.zero_gamma = !l->group.zero_gamma;
-        break;
-    default:
-        l->group.repeat = 1 + l->group.repeat % 2;
-    }
-}
-
-/* A block's last stage becomes a layer of its own, or the first of the next block's. */
-static void cut_elsewhere(Rng *r, RandSpec *s)
-{
-    for (int tries = 0; tries < 10; tries++) {
-        const int i = rng_int(r, 0, s->nlayer - 1);
-        RsLayer *l = &s->layer[i];
-        if (l->nstage < 2 || is_weight(&l->stage[l->nstage - 1]) || s->nlayer == RS_MOST_LAYERS)
-            continue;
-        const RsStage t = l->stage[l->nstage - 1];
-        const int next = rs_next(s, i + 1, l->parent, l->branch);
-        if (next == i + 1 && next < s->nlayer && s->layer[next].block != OP_KINDS && rng_chance(r, 0.5)) {
-            if (!insert(&s->layer[next], 0, t))
-                continue;
-        } else if (l->parent == 0) {
-            memmove(l + 2, l + 1, (size_t)(s->nlayer - i - 1) * sizeof *l);
-            s->nlayer++;
-            for (int k = 0; k < s->nlayer; k++)
-                s->layer[k].parent += s->layer[k].parent > i + 1;
-            l[1] = (RsLayer){.block = OP_KINDS, .kernel = {1, 1}, .stride = {1, 1}, .act = s->act, .nstage = 1, .stage = {t}};
-        } else {
-            continue;
-        }
-        l->nstage--;
-        return;
-    }
-}
-
-/* Stages leave the beginning for another place, or come there from one: a rotation where it is the end. */
-static void carry(Rng *r, RandSpec *s)
-{
-    int blocks[RS_MOST_LAYERS], n = 0;
-    for (int i = 0; i < s->nlayer; i++)
-        if (s->layer[i].block != OP_KINDS && s->layer[i].parent == 0)
-            blocks[n++] = i;
-    if (n < 2)
-        return;
-    RsLayer *first = &s->layer[blocks[0]], *other = &s->layer[blocks[rng_int(r, n / 2, n - 1)]];
-    const bool to_front = rng_chance(r, 0.6);
-    RsLayer *from = to_front ? other : first, *to = to_front ? first : other;
-    int weight = 0;
-    while (!is_weight(&from->stage[weight]))
-        weight++;
-    const int begin = to_front && rng_chance(r, 0.5) ? weight + 1 : 0, room = begin ? from->nstage - begin : weight;
-    const int many = room ? rng_int(r, 1, room) : 0;
-    weight = 0;
-    while (!is_weight(&to->stage[weight]))
-        weight++;
-    const int at = to_front ? rng_int(r, 0, weight) : rng_chance(r, 0.5) ? to->nstage : 0;
-    if (to->nstage + many > RS_MOST_STAGES || from == to)
-        return;
-    for (int k = 0; k < many; k++) {
-        const RsStage t = from->stage[begin];
-        memmove(&from->stage[begin], &from->stage[begin + 1], (size_t)(from->nstage - begin - 1) * sizeof t);
-        from->nstage--;
-        insert(to, at + k, t);
-    }
-}
-
-static void drop_layer(Rng *r, RandSpec *s)
-{
-    if (s->nlayer > 2)
-        rs_drop_layer(s, rng_int(r, 0, s->nlayer - 2));
-}
-
-static void other_name(Rng *r, RandSpec *s)
-{
-    RsLayer *l = &s->layer[rng_int(r, 0, s->nlayer - 1)];
-    l->named = !l->named;
-}
-
-static void other_dims(Rng *r, RandSpec *s)
-{
-    (void)r;
-    s->dims = s->input[1] == 1 ? 3 - s->dims : s->dims;
-}
-
-static void other_input(Rng *r, RandSpec *s)
-{
-    s->input[rng_int(r, 0, 2)]++;
-}
-
-static const struct {
-    void (*apply)(Rng *, RandSpec *);
-    int weight;
-} mutations[] = {{other_argument, 5}, {other_op, 5}, {swap_stages, 4}, {drop_stage, 2}, {add_stage, 2}, {other_norm_keys, 4}, {other_bias, 5},
-                 {other_window, 4},  {other_group, 3}, {cut_elsewhere, 6}, {carry, 6}, {drop_layer, 1}, {other_name, 2}, {other_dims, 2}, {other_input, 1}};
-
-static void mutate(Rng *r, RandSpec *s)
-{
-    int all = 0, at = 0;
-    for (size_t i = 0; i < sizeof mutations / sizeof *mutations; i++)
-        all += mutations[i].weight;
-    int pick = rng_int(r, 0, all - 1);
-    while (pick >= mutations[at].weight)
-        pick -= mutations[at++].weight;
-    mutations[at].apply(r, s);
 }
 
 /* ---- the interpreter's word -------------------------------------------------------------------------------------- */
@@ -482,7 +183,8 @@ static void run(Interp *ip, uint64_t seed, double loss[STEPS])
     interp_forward(ip, x, NULL, IMAGES, false);
 }
 
-/* How far apart, relative to the larger of both, or to 1e-6 of `scale`, or 1e-4: where a norm sees one value, all behind it is rounding. */
+/* How far apart, relative to the larger of both, or to 1e-6 of `scale`, or 1e-4: where a norm sees one value, all
+ * behind it is rounding. */
 static double distance(const double *a, const double *b, int64_t n, double scale)
 {
     double most = fmax(1e-6 * scale, 1e-4), apart = 0;
@@ -504,8 +206,8 @@ static double largest(const Interp *ip)
     return most;
 }
 
-/* Whether a and b, with the same numbers, do the same; with `bias`, the one that has a bias more must do it whatever that is. What
- * differs is put into *why. */
+/* Whether a and b, with the same numbers, do the same; with `bias`, the one that has a bias more must do it whatever
+ * that is. What differs is put into *why. */
 static bool behave_same(const Graph *a, const Graph *b, bool bias, uint64_t seed, const char **why)
 {
     static const double tolerance = 1e-7;
@@ -527,12 +229,14 @@ static bool behave_same(const Graph *a, const Graph *b, bool bias, uint64_t seed
         const int64_t n = interp_numel(p);
         if (i < 0) {
             double *zero = xalloc((size_t)n * sizeof *zero);
-            *why = distance(y->dparam[k], zero, n, 1e6 * scale) > tolerance ? xprintf("the gradient of %s", p->name) : NULL;
+            *why = distance(y->dparam[k], zero, n, 1e6 * scale) > tolerance ? xprintf("the gradient of %s", p->name)
+                                                                            : NULL;
             continue;
         }
         if (y->dparam[k] && distance(x->dparam[i], y->dparam[k], n, scale) > tolerance)
             *why = xprintf("the gradient of %s", p->name);
-        else if (distance(x->param[i], y->param[k], n, 1e6) > tolerance && !(m.extra && p->role == PARAM_MEAN)) /* a mean holds the bias */
+        else if (distance(x->param[i], y->param[k], n, 1e6) > tolerance &&
+                 !(m.extra && p->role == PARAM_MEAN)) /* a mean holds the bias */
             *why = xprintf("%s after the steps", p->name);
     }
     const int logits = a->op[a->nop - 1].in, others = b->op[b->nop - 1].in;
@@ -562,7 +266,8 @@ static Graph *with_bias(const Graph *g, const char *path, bool bias)
     memcpy(s->layer, g->spec->layer, (size_t)s->nlayer * sizeof *s->layer);
     for (int i = 0; i < g->nop; i++)
         if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && g->op[i].layer_index >= 0) /* what auto decided stays */
-            s->layer[g->op[i].layer_index].bias = (strcmp(g->op[i].path, path) == 0 ? bias : g->op[i].bias) ? BIAS_TRUE : BIAS_FALSE;
+            s->layer[g->op[i].layer_index].bias =
+                (strcmp(g->op[i].path, path) == 0 ? bias : g->op[i].bias) ? BIAS_TRUE : BIAS_FALSE;
     Graph *other = graph_build(s);
     diag_drop();
     return other;
@@ -608,7 +313,8 @@ static const char *chain_yaml(const Graph *g, const int *op, int n, const Graph 
             const int *const v[] = {o->kernel, o->stride, o->padding, o->dilation};
             static const char *const key[] = {"kernel", "stride", "padding", "dilation"};
             for (int k = 0; k < 4; k++)
-                buf_printf(&b, ", %s: %s", key[k], g->dims == 1 ? xprintf("%d", v[k][1]) : xprintf("[%d, %d]", v[k][0], v[k][1]));
+                buf_printf(&b, ", %s: %s", key[k],
+                           g->dims == 1 ? xprintf("%d", v[k][1]) : xprintf("[%d, %d]", v[k][0], v[k][1]));
             buf_puts(&b, "}\n");
         } else if (op_is_norm(o->kind)) {
             buf_printf(&b, "  - %s: {eps: %s", op_info[o->kind].name, real_text(o->eps));
@@ -624,8 +330,8 @@ static const char *chain_yaml(const Graph *g, const int *op, int n, const Graph 
     return b.text;
 }
 
-/* The ops of a chain between two weight ops, by the path of the one behind which it begins and of the one before which it ends;
- * NULL: the chain's ends. First op and how many. */
+/* The ops of a chain between two weight ops, by the path of the one behind which it begins and of the one before which
+ * it ends; NULL: the chain's ends. First op and how many. */
 static bool find_gap(const Graph *g, const char *after, const char *before, int *first, int *n)
 {
     *first = 1;
@@ -652,8 +358,8 @@ static bool read_place(const char *text, const char *stop, const char **after, c
     else if (strncmp(all, "behind ", 7) == 0)
         *after = all + 7;
     else if (strncmp(all, "between ", 8) == 0 && and) {
-        *after = xstrndup(all + 8, (size_t)(and - all) - 8);
-        *before = and + 5;
+        *after = xstrndup(all + 8, (size_t)(and-all) - 8);
+        *before = and+5;
     }
     return *after || *before;
 }
@@ -670,9 +376,10 @@ static const char *run_text(const Graph *g, int first, int n)
 static void check_rotation(const Diff *d, const char *note, uint64_t seed)
 {
     const char *from = strstr(note, "in both; "), *stand = from ? strstr(from, " stand") : NULL;
-    const char *place = stand ? strchr(stand + 1, ' ') + 1 : NULL, *and = NULL, *after, *before, *why = "the note is not read";
+    const char *place = stand ? strchr(stand + 1, ' ') + 1 : NULL, *and = NULL, *after, *before,
+               *why = "the note is not read";
     bool in_b = false, ok = false;
-    for (int side = 0; place && !and && side < 2; side++) {
+    for (int side = 0; place && !and&&side < 2; side++) {
         and = strstr(place, side ? " in B, and " : " in A, and ");
         in_b = side == 1;
     }
@@ -684,15 +391,17 @@ static void check_rotation(const Diff *d, const char *note, uint64_t seed)
     const Graph *more = in_b ? d->renamed : d->a.g, *less = in_b ? d->a.g : d->renamed;
     const char *to_after, *to_before;
     int first, n, to, to_n;
-    if (!find_gap(more, after, before, &first, &n) || !read_place(and + 11, in_b ? " in A." : " in B.", &to_after, &to_before) ||
+    if (!find_gap(more, after, before, &first, &n) ||
+        !read_place(and+11, in_b ? " in A." : " in B.", &to_after, &to_before) ||
         !find_gap(more, to_after, to_before, &to, &to_n)) {
         fail(xprintf("'%s': no such place", note));
         return;
     }
-    const char *ends = note_with(d, "At the ends, too: ");
+    const char *ends = note_with(d, DIFF_ENDS);
     for (int i = 1; i < more->nop; i++) /* biases that differ are named */
         for (int k = 1; k < less->nop; k++)
-            if (strcmp(more->op[i].path, less->op[k].path) == 0 && more->op[i].bias != less->op[k].bias && !(ends && strstr(ends, more->op[i].path)))
+            if (strcmp(more->op[i].path, less->op[k].path) == 0 && more->op[i].bias != less->op[k].bias &&
+                !(ends && strstr(ends, more->op[i].path)))
                 fail(xprintf("'%s': the bias of %s differs, too", note, more->op[i].path));
     for (int at = first; at < first + n && !ok; at++)
         for (int many = 1; at + many <= first + n && !ok; many++) {
@@ -738,12 +447,13 @@ static void check_claims(const char *text_a, const char *text_b, uint64_t seed, 
     grad_build(b);
     const Diff *d = compare(a, b);
     const bool equal = behave_same(a, b, false, seed, &why);
-    const char *bias = note_with(d, "One network but for a redundant bias"), *some = note_with(d, "A bias that one of them has is redundant");
-    const char *rotation = note_with(d, "One network but for its ends"), *cut = note_with(d, "One network: the same stages");
+    const char *bias = note_with(d, DIFF_BUT_FOR_BIAS), *some = note_with(d, DIFF_BIAS);
+    const char *rotation = note_with(d, DIFF_ROTATION), *cut = note_with(d, DIFF_CUT);
     const bool same_spec = level_same(&d->level[LEVEL_SPEC]), same_graph = level_same(&d->level[LEVEL_GRAPH]);
-    const bool one = same_spec || note_with(d, "One network: the specs");
+    const bool one = same_spec || note_with(d, DIFF_EQUAL);
     if (show) {
-        printf("%s\n---- beside\n\n%s\n---- %s%s\n", text_a, text_b, equal ? "the interpreter finds no difference" : "the interpreter: they differ in ", equal ? "" : why);
+        printf("%s\n---- beside\n\n%s\n---- %s%s\n", text_a, text_b,
+               equal ? "the interpreter finds no difference" : "the interpreter: they differ in ", equal ? "" : why);
         diff_print(d, &(DiffView){.levels = 1 << LEVEL_SPEC | 1 << LEVEL_GRAPH}, stdout);
     }
     tally->equal += equal;
@@ -755,7 +465,11 @@ static void check_claims(const char *text_a, const char *text_b, uint64_t seed, 
     tally->rotation += rotation != NULL;
     tally->graph_alone += same_graph && !one;
     if ((one || cut || same_graph) && !equal)
-        fail(xprintf("%s, and they differ: %s", one ? "the specs are called equal" : cut ? "called one network" : "the graphs are called the same", why));
+        fail(xprintf("%s, and they differ: %s",
+                     one   ? "the specs are called equal"
+                     : cut ? "called one network"
+                           : "the graphs are called the same",
+                     why));
     if (bias && !behave_same(a, b, true, seed, &why))
         fail(xprintf("'%s', and they differ: %s", bias, why));
     if (bias || some)
@@ -783,9 +497,9 @@ static void try(uint64_t seed, bool show)
     for (int tries = 0; many && tries < 40 && strcmp(text_a, text_b) == 0; tries++) {
         b = a;
         if (turned)
-            carry(&r, &b);
+            rs_carry(&r, &b);
         for (int i = turned; i < many; i++)
-            mutate(&r, &b);
+            rs_mutate(&r, &b);
         text_b = printed(&b);
     }
     if (!many) {
@@ -851,8 +565,10 @@ int main(int argc, char **argv)
         bad += tally->failed != failed;
     }
     const Tally *t = tally;
-    printf("mutants: %d pairs that differ, %d that do the same; %d changed specs were none\n", t->differ, t->equal, t->refused);
-    printf("diff's claims: %d equal specs, %d equal graphs of others, %d networks cut otherwise, %d rotations, %d networks but for a bias, %d other redundant biases\n",
+    printf("mutants: %d pairs that differ, %d that do the same; %d changed specs were none\n", t->differ, t->equal,
+           t->refused);
+    printf("diff's claims: %d equal specs, %d equal graphs of others, %d networks cut otherwise, %d rotations, %d "
+           "networks but for a bias, %d other redundant biases\n",
            t->one, t->graph_alone, t->cut, t->rotation, t->bias, t->some_bias);
     const int made[] = {t->one, t->graph_alone, t->cut, t->rotation, t->bias, t->some_bias, t->differ};
     for (size_t i = 0; count >= 300 && i < sizeof made / sizeof *made; i++)
