@@ -1,6 +1,7 @@
 /* term.c - what a terminal is like: its width, whether it takes colours; and text that fits its width. */
 #define _DEFAULT_SOURCE /* struct winsize */
 #include "term.h"
+#include "cvy_private.h"
 #include "spec.h"
 
 #include <stdlib.h>
@@ -28,6 +29,7 @@ int term_columns(FILE *to, int usual)
 void term_colour_when(const char *when)
 {
     colour_when = when ? when : "auto";
+    cvy_coloured = strcmp(colour_when, "always") == 0 ? 1 : strcmp(colour_when, "never") == 0 ? 0 : -1;
 }
 
 bool term_colour(FILE *to)

@@ -331,8 +331,10 @@ int cvy_bench(int argc, char **argv, const struct cvy_model *m, const struct cvy
     };
     int parsed = cvy_options_parse(argc, argv, 2, "bench", option);
     if (parsed < 0) {
-        printf("usage: %s bench [options]\n\nThe time of a step and of each kernel, with its operations, the bytes that it must move to and from\n"
-               "memory, and the bound that the machine sets: the larger of what either takes at the speed measured.\n\n", m->name);
+        printf("usage: %s bench [options]\n\n", m->name);
+        cvy_wrap("The time of a step and of each kernel, with its operations, the bytes that it must move to and from memory, and the bound "
+                 "that the machine sets: the larger of what either takes at the speed measured.\n\n",
+                 0, 0);
         cvy_options_help(option);
         return 0;
     }

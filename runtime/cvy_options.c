@@ -139,6 +139,8 @@ int cvy_options_parse(int argc, char **argv, int from, const char *command, stru
     return 1;
 }
 
+enum { HANG = 25 }; /* the column of what an option does */
+
 void cvy_options_help(const struct cvy_option *option)
 {
     for (; option->name; option++) {
@@ -146,15 +148,15 @@ void cvy_options_help(const struct cvy_option *option)
             printf("\n%s\n", option->name);
             continue;
         }
-        char left[64];
+        char left[64], value[512] = "";
         snprintf(left, sizeof left, "%s %s", option->name, option->arg ? option->arg : "");
-        printf("  %-22s %s", left, option->help);
         if (option->kind == CVY_INT && *(const int *)option->value)
-            printf(" [%d]", *(const int *)option->value);
+            snprintf(value, sizeof value, " [%d]", *(const int *)option->value);
         else if (option->kind == CVY_REAL && *(const double *)option->value != 0)
-            printf(" [%g]", *(const double *)option->value);
+            snprintf(value, sizeof value, " [%g]", *(const double *)option->value);
         else if (option->kind == CVY_TEXT && *(const char *const *)option->value)
-            printf(" [%s]", *(const char *const *)option->value);
+            snprintf(value, sizeof value, " [%s]", *(const char *const *)option->value);
+        cvy_wrap(value, cvy_wrap(option->help, printf("  %-22s ", left), HANG), HANG);
         putchar('\n');
     }
 }

@@ -84,6 +84,16 @@ const char *cvy_plain(const char *s, char *to, size_t room)
 }
 
 int cvy_silent;
+int cvy_coloured = -1;
+
+/* Whether messages are coloured: on a terminal, unless NO_COLOR or TERM=dumb speaks against it. */
+static int coloured(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (cvy_coloured < 0)
+        cvy_coloured = isatty(STDERR_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+    return cvy_coloured;
+}
 
 /* Prints a message's text. Whatever a file put into it reaches the terminal as plain characters. */
 static void say(const char *kind, const char *fmt, va_list args)
@@ -93,7 +103,10 @@ static void say(const char *kind, const char *fmt, va_list args)
     if (cvy_silent)
         return;
     close_line();
-    fprintf(stderr, "%s: %s: ", cvy_program, kind);
+    if (coloured())
+        fprintf(stderr, "\033[1m%s:\033[0m \033[1;%dm%s:\033[0m ", cvy_program, strcmp(kind, "error") == 0 ? 31 : 35, kind);
+    else
+        fprintf(stderr, "%s: %s: ", cvy_program, kind);
     if (vsnprintf(text, sizeof text, fmt, args) < 0)
         text[0] = '\0';
     for (char *s = text, *end; s; s = end) {
@@ -250,8 +263,31 @@ int cvy_processors(void)
 
 int cvy_columns(void)
 {
+    const char *said = getenv("COLUMNS");
     struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    int n = said ? atoi(said) : 0;
+    if (n < 1)
+        n = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    return n < 40 ? 40 : n > 1000 ? 1000 : n;
+}
+
+int cvy_wrap(const char *text, int at, int hang)
+{
+    const int columns = cvy_columns();
+    while (*text) {
+        const int space = (int)strspn(text, " "), word = (int)strcspn(text + space, " \n");
+        if (word && at > hang && at + space + word > columns)
+            printf("\n%*s", at = hang, "");
+        else
+            at += printf("%*s", space, "");
+        at += printf("%.*s", word, text + space);
+        text += space + word;
+        if (*text == '\n') {
+            putchar(*text++);
+            at = 0;
+        }
+    }
+    return at;
 }
 
 double cvy_seconds(void)

@@ -72,10 +72,11 @@ int cvy_trace(int argc, char **argv, const struct cvy_model *m)
     };
     int parsed = cvy_options_parse(argc, argv, 2, "trace", option);
     if (parsed < 0) {
-        printf("usage: %s trace --weights W [--state S] --input x.npy --labels y.npy -o T.safetensors [options]\n\n"
-               "One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>,\n"
-               "grad.<parameter>, after.<parameter>, after.momentum.<parameter>, after.<running statistic>.\n\n",
-               m->name);
+        const int at = printf("usage: %s trace ", m->name);
+        cvy_wrap("--weights W [--state S] --input x.npy --labels y.npy -o T.safetensors [options]\n\n", at, 7);
+        cvy_wrap("One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>, grad.<parameter>, "
+                 "after.<parameter>, after.momentum.<parameter>, after.<running statistic>.\n\n",
+                 0, 0);
         cvy_options_help(option);
         return 0;
     }

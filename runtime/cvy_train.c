@@ -155,10 +155,15 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
     if (!t->quiet) {
-        printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
+        int at = printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
+        char rest[1024], *to = rest; /* room for the longest numbers */
+        *to = '\0';
         if (test_accuracy >= 0)
-            printf("  test loss %.4f  test acc %.2f%%", test_loss, 100 * test_accuracy);
-        printf("  %.1f s  %.0f images/s\n", seconds, t->rate);
+            to += snprintf(rest, sizeof rest, "  test loss %.4f  test acc %.2f%%", test_loss, 100 * test_accuracy);
+        snprintf(to, sizeof rest - (size_t)(to - rest), "  %.1f s  %.0f images/s", seconds, t->rate);
+        if (t->terminal && at + (int)strlen(rest) > cvy_columns()) /* a file has an epoch on one line */
+            printf("\n    ");
+        printf("%s\n", rest);
         fflush(stdout);
     }
     if (!t->log)
@@ -305,11 +310,11 @@ static int run_epochs(struct train *t)
 
 static void usage(struct train *t, const struct cvy_option *option)
 {
-    printf("usage: %s train [options]\n\n"
-           "Trains the network; after each epoch it evaluates on the test set and saves.\n"
-           "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and\n"
-           "stops; --resume goes on from there and ends with the same bytes as if it never stopped.\n",
-           t->model->name);
+    printf("usage: %s train [options]\n\n", t->model->name);
+    cvy_wrap("Trains the network; after each epoch it evaluates on the test set and saves.\n"
+             "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and stops; --resume goes on "
+             "from there and ends with the same bytes as if it never stopped.\n",
+             0, 0);
     cvy_options_help(option);
     printf("\nexamples\n  %s train --epochs 10 --lr 0.2\n  %s train --resume\n  %s eval --weights %s\n", t->model->name,
            t->model->name, t->model->name, t->save);
@@ -517,7 +522,7 @@ int cvy_train(int argc, char **argv, const struct cvy_model *m)
         return 1;
     struct cvy_option option[] = {
         {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not), or shapes[:SEED]: drawn figures", 0},
+        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
         {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
         {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
         {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},

@@ -325,6 +325,20 @@ START_TEST(options)
     fails("train --batch 1000 --threads 2", 1,
           "fake: error: batch 1000 on 2 threads needs more memory than can be addressed\n  hint: a smaller --batch\n");
     fails("trian", 2, "fake: error: unknown command 'trian'\n  hint: did you mean 'train'?\n");
+    static const char *const commands[] = {"train", "eval", "predict", "info", "bench", "trace"};
+    for (int columns = 70; columns <= 100; columns += 10) { /* help is as wide as COLUMNS says */
+        char said[8];
+        snprintf(said, sizeof said, "%d", columns);
+        setenv("COLUMNS", said, 1);
+        for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+            char line[64];
+            snprintf(line, sizeof line, "%s --help", commands[i]);
+            ck_assert_int_eq(run(line), 0);
+            for (const char *at = out_text; *at; at += strcspn(at, "\n"), at += *at == '\n')
+                ck_assert_msg((int)strcspn(at, "\n") <= columns, "%s, %d columns: %.*s", line, columns, (int)strcspn(at, "\n"), at);
+        }
+    }
+    unsetenv("COLUMNS");
     ck_assert_int_eq(run("train --help"), 0);
     ck_assert_ptr_nonnull(strstr(out_text, "--epochs N             passes over the training images [3]\n"));
     RUNS("--help");
