@@ -77,6 +77,7 @@ a part of it: 3 passed, 0 failed
 test:         Check
 duration:     1.00s
 result:       exit status 1
+command:      OMP_NUM_THREADS=1 PATH=/bin:/usr/bin /a/test_unit 'two words'
 ----------------------------------- stdout -----------------------------------
 83%: Checks: 6, Failures: 1, Errors: 0
 ==================================== 3/6 ====================================
@@ -101,6 +102,7 @@ duration:     1.00s
 result:       killed by signal 9 SIGKILL
 END
 expect 'counts' 1 '^17 passed, 3 failed, 3 skipped$' "$dev" counts "$work/log.txt"
+says 'counts: how to repeat' "^    repeat: cd $DEV_BUILD && /a/test_unit 'two words'$"
 says 'counts: why something was skipped' '^  skipped: a moon is missing$'
 tail -n 1 "$work/out" >"$work/last"
 check 'counts: the last line is the sum' grep -q '^17 passed' "$work/last"

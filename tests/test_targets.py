@@ -38,9 +38,11 @@ def compiled(convoy, spec, target, folder, cc, link=()):
         lines = dict(line.rstrip("\n").split(" = ", 1) for line in f if line.startswith(("STANDARD = ", "TARGET = ")))
     network = sorted(f for f in os.listdir(out) if f.startswith(f"{name}_") and f.endswith(".c") and not f.endswith("_bench.c"))
     program = os.path.join(out, "step")
-    run(cc, lines["STANDARD"], "-O1", "-Wall", "-Wextra", "-Werror", *lines.get("TARGET", "").split(), f'-DHEADER="{name}.h"', f"-DMODEL={name}_model",
-        f"-DSUPPORTED={name}_supported", "-I", out, "-o", program, *link, os.path.join(HERE, "target_step.c"),
-        *(os.path.join(out, f) for f in network), os.path.join(out, "runtime", "cvy_kernels.c"), "-lm")
+    flags = [cc, lines["STANDARD"], "-O1", "-Wall", "-Wextra", "-Werror", "-I", out]
+    run(*flags, f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-DSUPPORTED={name}_supported", "-c", "-o", program + ".o",
+        os.path.join(HERE, "target_step.c"))  # like main.c without the target's flags: it asks whether the processor has what the rest needs
+    run(*flags, *lines.get("TARGET", "").split(), "-o", program, *link, program + ".o", *(os.path.join(out, f) for f in network),
+        os.path.join(out, "runtime", "cvy_kernels.c"), "-lm")
     return program
 
 

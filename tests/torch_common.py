@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,12 @@ def run(*command, cwd=None, env=None):
     return p.stdout.decode("utf-8", "replace")
 
 
+def compiler(args):
+    """For make. Where nothing is asked for, clang without optimisation, which takes half of gcc's time with -O1."""
+    clang = not (args.cc or args.cflags) and shutil.which("clang")
+    return [f"{k}={v}" for k, v in (("CC", "clang" if clang else args.cc), ("CFLAGS", "-O0" if clang else args.cflags or "-O1")) if v]
+
+
 class Case:
     """A spec, what --set changes in it, and a folder to build it in."""
 
@@ -93,37 +100,32 @@ class Case:
 
 
 class Program:
-    """An emitted network, built: the network's own files as one, the runtime once for all networks that have the same."""
-    runtime = {}  # by sources and compiler: the objects
+    """An emitted network, built: the network's own files as one, with the runtime's objects of built_runtime.sh."""
 
     def __init__(self, args, case, folder):
         self.folder = os.path.join(folder, "net")
         run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *(["--for", args.purpose] if args.purpose else []), *case.options)
-        given = {"CC": args.cc, "CFLAGS": args.cflags}
         if args.generator:
-            self.make(given)
+            run("make", "-C", self.folder)
         else:
-            self.make_together(given, args.target)
+            self.build(args)
         self.path = self.find()
         self.info = json.loads(run(self.path, "info", "--json"))
 
-    def make(self, given):
-        run("make", "-C", self.folder, *(f"{k}={v}" for k, v in given.items() if v))
-
-    def make_together(self, given, target):
+    def build(self, args):
+        given = compiler(args)
+        dir = os.environ.get("CONVOY_RUNTIMES") or os.path.join(tempfile.gettempdir(), f"convoy-runtimes-{os.getpid()}")
+        built = run(os.path.join(HERE, "built_runtime.sh"), args.convoy, dir, args.target, args.purpose or "", *given).strip()
+        with open(os.path.join(built, "make.log")) as f:
+            log = f.read()
         name = next(e for e in os.listdir(self.folder) if e.endswith("_layout.h"))[:-len("_layout.h")]
         with open(self.file("together.c"), "w") as f:
             # NAME_net.c first: it reads more of the layout than the others do. NAME_trace.c has names of theirs.
             files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e not in (f"{name}_net.c", f"{name}_trace.c"))
             f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files)
-        sources = [f"runtime/{e}" for e in sorted(os.listdir(self.file("runtime")))]
-        objects = [e[:-2] + ".o" for e in sources if e.endswith(".c")]
-        key = (target, *given.values(), *(self.content(e) for e in sources))
-        for made, content in self.runtime.get(key, {}).items():
-            with open(self.file(made), "wb") as f:
-                f.write(content)
-        self.make({**given, "OBJECTS": " ".join(["together.o", f"{name}_trace.o", "main.o"] + objects)})
-        self.runtime[key] = {e: self.content(e) for e in objects}
+        runtime = [e.path for e in os.scandir(os.path.join(built, "runtime")) if e.name.endswith(".o")]
+        found = [f"{key}={'yes' if option in log else 'no'}" for key, option in (("OPENMP", "-fopenmp"), ("OPENBLAS", "-lopenblas"))]
+        run("make", "-C", self.folder, *given, *found, f"OBJECTS=together.o {name}_trace.o main.o", f"LDFLAGS={' '.join(sorted(runtime))}")
 
     def find(self):
         found = [e.path for e in os.scandir(self.folder)
@@ -549,16 +551,19 @@ def common_options(parser):
     parser.add_argument("--generator", help="a stand-in for 'convoy gen'")
     parser.add_argument("--target", default="native")
     parser.add_argument("--for", dest="purpose", metavar="F", help="what the code is emitted for: speed, size, reading (needs --target portable)")
-    parser.add_argument("--cc", help="the compiler that builds emitted code (default: its Makefile's)")
-    parser.add_argument("--cflags", help="its flags (default: the Makefile's)")
-    parser.add_argument("--jobs", type=int, default=2, help="cases at a time (default: 2)")
+    parser.add_argument("--cc", help="the compiler that builds emitted code (default: clang -O0, or else the Makefile's with -O1)")
+    parser.add_argument("--cflags", help="its flags (default: -O1)")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time (default: 1)")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", metavar="TEXT", help="only cases whose label holds TEXT")
     parser.add_argument("--keep", metavar="DIR", help="keep the emitted folders there")
 
 
 def run_cases(args, cases, one):
     """Calls one(args, case, folder, report) for each case; prints a line each and the counts; the exit status."""
+    cases = [case for case in cases if not args.only or args.only in case.label]
+
     def judge(number):
         report = Report()
         base = os.path.join(args.keep, f"{number:03d}") if args.keep else tempfile.mkdtemp(prefix="convoy-torch-")
@@ -578,7 +583,7 @@ def run_cases(args, cases, one):
         steps, flips, noisy = steps + report.steps, flips + report.flips, noisy + report.noisy
         if report.wrong:
             failed += 1
-            print(f"FAIL {case.label}")
+            print(f"FAIL {case.label}\n     repeat: {shlex.join([sys.executable, *sys.argv])} --only {shlex.quote(case.label)}")
             for line in report.wrong[:8]:
                 print("     " + line.replace("\n", "\n     "))
             if len(report.wrong) > 8:

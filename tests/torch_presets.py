@@ -7,12 +7,10 @@ statistics, then answers in evaluation. The reference computes in float64. Input
 reference lies near a kink, where float32 may decide otherwise."""
 import argparse
 import collections
-import json
 import math
 import os
 import re
 import sys
-import threading
 
 from torch_common import Case, Failed, Hyper, Program, Report, common_options, is_trained, largest, random_state, run, run_cases
 
@@ -276,30 +274,6 @@ def spec_of(block):
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
 
-class Sharing(Program):
-    """An emitted network, built with the runtime's objects of the first: they are the same."""
-    lock, objects = threading.Lock(), None
-
-    def __init__(self, args, case, folder):
-        self.folder = os.path.join(folder, "net")
-        run(args.generator or args.convoy, "gen", case.spec, "-o", self.folder, "--target", args.target, *case.options)
-        make = ["make", "-C", self.folder] + [f"{k}={v}" for k, v in {"CC": args.cc, "CFLAGS": args.cflags}.items() if v]
-        with Sharing.lock:
-            if Sharing.objects is None:
-                run(*make)
-                Sharing.objects = {}
-                for name in os.listdir(self.file("runtime")):
-                    if name.endswith(".o"):
-                        with open(self.file(os.path.join("runtime", name)), "rb") as f:
-                            Sharing.objects[name] = f.read()
-        for name, data in Sharing.objects.items():
-            with open(self.file(os.path.join("runtime", name)), "wb") as f:
-                f.write(data)
-        run(*make)
-        self.path = self.find()
-        self.info = json.loads(run(self.path, "info", "--json"))
-
-
 class Reference:
     """The module in float64, its parameters under convoy's names."""
 
@@ -386,7 +360,7 @@ def one(args, case, folder, report):
     if any(word in open(plain, encoding="utf-8").read() for word in ("preset:", "bn_1st", "adn")):
         report.wrong.append("check --write leaves a preset in")
     check_draws(report, block, ref, graph)
-    program = Sharing(args, case, folder)
+    program = Program(args, case, folder)
     listed = {t["name"]: tuple(t["shape"]) for t in program.info["tensors"]}
     if listed != ref.shapes:
         report.wrong.append(f"parameters: only convoy has {sorted(set(listed) - set(ref.shapes))}, only the library has "
