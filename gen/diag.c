@@ -234,7 +234,7 @@ enum {
 static void put_coloured(Buf *b, int pen, const char *words)
 {
     if (colour)
-        buf_printf(b, "\033[%dm\033[%dm%s\033[0m", BOLD, pen, words);
+        buf_printf(b, "\033[%s%dm%s\033[0m", pen == BOLD ? "" : "1;", pen, words);
     else
         buf_puts(b, words);
 }

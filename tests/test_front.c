@@ -967,7 +967,7 @@ START_TEST(command_line)
         {"train --epochs a", "it stands before the options of the program", 2},
         {"train a --epochs 2 -o", "--output needs a value", 2},
         {"check a --color never", "a: error: cannot be read", 1},
-        {"check a --color always", "\033[1m\033[31merror:\033[0m cannot be read", 1},
+        {"check a --color always", "\033[1;31merror:\033[0m cannot be read", 1},
         {"check a --color sometimes", "unknown value 'sometimes' of --color", 2},
         {"check a%n%s --set=x", "a%n%s: error: cannot be read", 1},
     };
