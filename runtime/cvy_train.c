@@ -234,7 +234,7 @@ static int train_epoch(struct train *t)
         double loss = m->forward(t->run.net, b->x, b->label, b->n, &step, &correct);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
             char said[96];
-            snprintf(said, sizeof said, "%.3g, where guessing has %.3g", loss, guessing);
+            snprintf(said, sizeof said, "%.3g, where guessing gives %.3g", loss, guessing);
             cvy_error("a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched",
                       "the loss is %s at epoch %" PRId64 ", step %" PRId64 " (learning rate %g): training stops",
                       cvy_nan(loss) ? "not a number" : isinf(loss) ? "infinite" : said, p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);

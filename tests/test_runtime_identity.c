@@ -592,7 +592,7 @@ START_TEST(diverged)
     RUNS("train --limit 16" SHORT);
     COPY("fake", "old");
     ck_assert_int_eq(run("train --resume --lr 1000000 --schedule constant"), 1);
-    ck_assert_msg(strstr(err_text, ", where guessing has 2.3 at epoch 2, step ") && strstr(err_text, "(learning rate 1e+06): training stops\n"), "%s", err_text);
+    ck_assert_msg(strstr(err_text, ", where guessing gives 2.3 at epoch 2, step ") && strstr(err_text, "(learning rate 1e+06): training stops\n"), "%s", err_text);
     same_files("old.safetensors", "fake.safetensors");
     same_files("old.state.safetensors", "fake.state.safetensors");
 }
