@@ -196,9 +196,12 @@ static bool read_manifest(Folder *f)
 /* Whether the folder is new or ours. Leftover temporaries of a run that was killed do not count. */
 static bool folder_is_free(const Folder *f)
 {
-    DIR *d = opendir(f->path);
+    DIR *d;
     const char *foreign = NULL;
     struct dirent *e;
+    do
+        d = opendir(f->path);
+    while (!d && errno == EINTR);
     if (!d)
         return fail("open", f->path);
     while (errno = 0, !foreign && (e = readdir(d)))

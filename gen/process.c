@@ -56,7 +56,7 @@ static void on_end(int number)
 /* From here on such a signal is kept until release_ends, and passed on to the program that runs. */
 static void hold_ends(void)
 {
-    struct sigaction a = {.sa_handler = on_end};
+    struct sigaction a = {.sa_handler = on_end, .sa_flags = SA_RESTART};
 
     if (holds++)
         return;

@@ -334,7 +334,7 @@ int cvy_out_commit(struct cvy_out *out, int n)
         renamed += ok && has_temp;
     }
     for (int i = 0; i < n; i++) {
-        if (renamed) { /* what is not in place stays beside it: its fellow is in place */
+        if (renamed && !out[i].hasty) { /* what is not in place stays beside it: its fellow is in place */
             free(out[i].temp);
             out[i].temp = NULL;
         }

@@ -98,7 +98,7 @@ int cvy_out_open_named(struct cvy_out *out, int folder, const char *name, const 
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
 int cvy_out_finish(struct cvy_out *out); /* all of it is on the disk, and closed, under the temporary's name */
 /* n files: all are on the disk before the first is renamed. Frees them in any case. Where a rename fails after another, what is not
- * renamed stays under its temporary name. */
+ * renamed stays under its temporary name, unless it is hasty. */
 int cvy_out_commit(struct cvy_out *out, int n);
 void cvy_out_drop(struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
 /* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, each and the list free()'d (by

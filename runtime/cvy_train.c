@@ -30,7 +30,7 @@ static void catch_signals(void)
     struct sigaction a;
     memset(&a, 0, sizeof a);
     a.sa_handler = on_signal;
-    a.sa_flags = (int)SA_RESETHAND; /* a second one ends the program at once */
+    a.sa_flags = (int)(SA_RESETHAND | SA_RESTART); /* a second one ends the program at once */
     sigemptyset(&a.sa_mask);
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
