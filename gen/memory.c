@@ -8,6 +8,7 @@
  * the same is done with the images of one thread. */
 #include "plan.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,81 +98,134 @@ static int by_start(const void *a, const void *b)
     return x->from != y->from ? x->from - y->from : by_length(a, b);
 }
 
-/* What is taken at one step: floats [from, to), in order, none touching the next. Slots that lie side by side are one range. */
-typedef struct Taken {
-    struct Range {
-        int64_t from, to;
-    } *range;
-    int n, room;
-} Taken;
+/* A slot that has its place. One that lives once has a second life that ends before it begins. */
+typedef struct Placed {
+    int64_t at, end;
+    int from, to, from2, to2;
+} Placed;
 
-/* The first range that does not end before `at`. */
-static int range_at(const Taken *t, int64_t at)
+/* Placed slots in the order of their offsets, so many at a time that a look at what they have in common most often saves looking at each. */
+enum { BLOCK = 64 };
+typedef struct Block {
+    Placed item[BLOCK];
+    int n;
+    int64_t end, gap; /* the highest end; the largest gap between them */
+    int from, to;     /* none is alive before or after */
+    int all_from, all_to; /* all are alive in a life that has a step up to all_to and one from all_from on */
+} Block;
+
+typedef struct Shelf {
+    Block **block; /* room for all that as many slots can need; those behind n are of an order tried before, or NULL */
+    int n;
+} Shelf;
+
+static bool overlap(int from, int to, int from2, int to2)
 {
-    int low = 0, high = t->n;
-
-    while (low < high) {
-        const int mid = (low + high) / 2;
-        if (t->range[mid].to < at)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    return from <= to2 && from2 <= to;
 }
 
-/* The lowest offset from `at` on where `floats` are free. */
-static int64_t free_at(const Taken *t, int64_t at, int64_t floats)
+/* Whether both are alive at some step. */
+static bool meet(const Placed *a, const Placed *b)
 {
-    for (int i = range_at(t, at); i < t->n && t->range[i].from < at + floats; i++)
-        at = t->range[i].to > at ? t->range[i].to : at;
+    return overlap(a->from, a->to, b->from, b->to) || overlap(a->from, a->to, b->from2, b->to2) || overlap(a->from2, a->to2, b->from, b->to) ||
+           overlap(a->from2, a->to2, b->from2, b->to2);
+}
+
+static void sum_up(Block *b)
+{
+    const Placed *first = &b->item[0];
+
+    b->end = first->end, b->gap = 0;
+    b->from = b->all_from = first->from;
+    b->to = b->all_to = first->to;
+    for (int i = 0; i < b->n; i++) {
+        const Placed *p = &b->item[i];
+        b->gap = p->at - b->end > b->gap ? p->at - b->end : b->gap;
+        b->end = p->end > b->end ? p->end : b->end;
+        b->from = p->from < b->from ? p->from : b->from;
+        b->to = p->to > b->to ? p->to : b->to;
+        b->to = p->to2 > b->to ? p->to2 : b->to;
+        b->all_from = p->from > b->all_from ? p->from : b->all_from;
+        b->all_to = p->to < b->all_to ? p->to : b->all_to;
+    }
+}
+
+/* The lowest offset at which `floats` are free while `a` is alive. */
+static int64_t free_at(const Shelf *s, const Placed *a, int64_t floats)
+{
+    const int last = a->to2 > a->to ? a->to2 : a->to;
+    int64_t at = 0;
+
+    for (int i = 0; i < s->n; i++) {
+        const Block *b = s->block[i];
+        if (b->item[0].at >= at + floats)
+            return at;
+        if (!overlap(a->from, last, b->from, b->to))
+            continue;
+        if (b->gap < floats && overlap(a->from, a->to, b->all_from, b->all_to)) { /* each of them is in the way */
+            at = b->end > at ? b->end : at;
+            continue;
+        }
+        for (int k = 0; k < b->n; k++) {
+            const Placed *p = &b->item[k];
+            if (p->at >= at + floats)
+                return at;
+            if (p->end > at && meet(a, p))
+                at = p->end;
+        }
+    }
     return at;
 }
 
-static void take(Taken *t, int64_t from, int64_t to)
+static Block *new_block(Shelf *s, int at)
 {
-    const int first = range_at(t, from);
-    int last = first; /* ranges [first, last) become one with it */
+    Block *b = s->block[s->n] ? s->block[s->n] : xalloc(sizeof *b);
 
-    for (; last < t->n && t->range[last].from <= to; last++) {
-        from = t->range[last].from < from ? t->range[last].from : from;
-        to = t->range[last].to > to ? t->range[last].to : to;
-    }
-    if (t->n == t->room) {
-        t->room = t->room ? 2 * t->room : 4;
-        t->range = xgrow(t->range, sizeof *t->range * (size_t)t->n, sizeof *t->range * (size_t)t->room);
-    }
-    memmove(&t->range[first + 1], &t->range[last], sizeof *t->range * (size_t)(t->n - last));
-    t->n += 1 - (last - first);
-    t->range[first] = (struct Range){from, to};
+    memmove(&s->block[at + 1], &s->block[at], sizeof *s->block * (size_t)(s->n++ - at));
+    s->block[at] = b;
+    b->n = 0;
+    return b;
 }
 
-/* The step after `step` in a slot's two lives; behind the last the first again. */
-static int next_step(const Slot *a, int step)
+static void put(Shelf *s, Placed a)
 {
-    return step == a->to ? (a->to2 ? a->from2 : a->from) : a->to2 && step == a->to2 ? a->from : step + 1;
+    int low = 0, high = s->n; /* the last block that begins no higher, or the first */
+
+    while (high - low > 1) {
+        const int mid = (low + high) / 2;
+        *(s->block[mid]->item[0].at <= a.at ? &low : &high) = mid;
+    }
+    Block *b = s->n ? s->block[low] : new_block(s, 0);
+    if (b->n == BLOCK) {
+        Block *half = new_block(s, low + 1);
+        half->n = BLOCK / 2;
+        b->n -= half->n;
+        memcpy(half->item, &b->item[b->n], sizeof *half->item * (size_t)half->n);
+        sum_up(b);
+        sum_up(half);
+        b = half->item[0].at <= a.at ? half : b;
+    }
+    int k = b->n++;
+    for (; k > 0 && b->item[k - 1].at > a.at; k--)
+        b->item[k] = b->item[k - 1];
+    b->item[k] = a;
+    sum_up(b);
 }
 
-/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. `taken`: by step. */
-static int64_t place_in_order(Slots *s, Taken *taken, int steps)
+/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. */
+static int64_t place_in_order(Slots *s, Shelf *shelf)
 {
     int64_t top = 0;
 
-    for (int i = 0; i < steps; i++)
-        taken[i].n = 0;
+    shelf->n = 0;
     for (int i = 0; i < s->n; i++) {
-        const Slot *a = &s->item[i];
-        const int lives = a->to - a->from + 1 + (a->to2 ? a->to2 - a->from2 + 1 : 0);
-        int64_t at = 0;
-        for (int step = a->from, fit = 0; fit < lives; step = next_step(a, step)) { /* until it fits all its steps in a row */
-            const int64_t free = free_at(&taken[step], at, a->floats);
-            fit = free == at ? fit + 1 : 1;
-            at = free;
-        }
-        for (int step = a->from, n = 0; n < lives; n++, step = next_step(a, step))
-            take(&taken[step], at, at + a->floats);
-        *a->at = at;
-        top = at + a->floats > top ? at + a->floats : top;
+        const Slot *slot = &s->item[i];
+        Placed a = {.from = slot->from, .to = slot->to, .from2 = slot->to2 ? slot->from2 : INT_MAX, .to2 = slot->to2 ? slot->to2 : -1};
+        a.at = free_at(shelf, &a, slot->floats);
+        a.end = a.at + slot->floats;
+        put(shelf, a);
+        *slot->at = a.at;
+        top = a.end > top ? a.end : top;
     }
     return top;
 }
@@ -190,11 +244,10 @@ static int64_t place(Slots *s)
 
     if (s->n == 0)
         return 0;
-    const int steps = steps_of(s);
-    Taken *taken = xalloc(sizeof *taken * (size_t)steps);
+    Shelf shelf = {.block = xalloc(sizeof *shelf.block * ((size_t)s->n / (BLOCK / 2) + 2))};
     for (int i = 0; i < 3; i++) {
         qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
-        const int64_t top = place_in_order(s, taken, steps);
+        const int64_t top = place_in_order(s, &shelf);
         if (best < 0 || top < least)
             least = top, best = i;
     }
@@ -208,7 +261,7 @@ static int64_t place(Slots *s)
         const Slot moved = s->item[from];
         memmove(&s->item[to + 1], &s->item[to], sizeof moved * (size_t)(from - to));
         s->item[to] = moved;
-        const int64_t top = place_in_order(s, taken, steps);
+        const int64_t top = place_in_order(s, &shelf);
         if (top <= least) {
             least = top;
             memcpy(kept, s->item, bytes);
@@ -217,7 +270,7 @@ static int64_t place(Slots *s)
         }
     }
     memcpy(s->item, kept, bytes);
-    return place_in_order(s, taken, steps);
+    return place_in_order(s, &shelf);
 }
 
 static int64_t bytes_to_floats(int64_t bytes)
