@@ -27,6 +27,15 @@ enum {
 
 /* Zeroed memory from the pool; ends the program with a message when there is none. Never returns NULL. */
 void *xalloc(size_t bytes);
+/* What a part of the work takes of the pool can be given back: all that was allocated since the mark, and nothing of it may be used after.
+ * Marks nest. */
+typedef struct PoolMark {
+    void *pool;
+    char *rest;
+    size_t rest_bytes;
+} PoolMark;
+PoolMark pool_mark(void);
+void pool_release(PoolMark m);
 void *xmalloc(size_t bytes); /* as malloc, for libraries that free it; never NULL either */
 extern int trouble_status;   /* with which it ends then: 1, but for commands whose 1 means something else */
 void out_of_memory(size_t bytes) __attribute__((noreturn));

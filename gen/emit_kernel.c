@@ -2,6 +2,7 @@
  *
  * needs: a complete plan. sets: the text of NAME_<layer>.c. */
 #include "emit.h"
+#include "names.h"
 
 #include <string.h>
 
@@ -1085,6 +1086,7 @@ static void trace_function(const File *f)
 void emit_trace_file(const Plan *p, Buf *to)
 {
     Rec *rec = rec_new();
+    Names cores = {0};
 
     rec_str(rec, "net", p->g->spec->name);
     rec_str(rec, "licence", EMITTED_LICENCE);
@@ -1092,10 +1094,7 @@ void emit_trace_file(const Plan *p, Buf *to)
         const Kernel *k = &p->kernel[i];
         Buf done = {0};
         const File file = {p, k, rec_add(rec, "layers"), false, &done};
-        bool known = k->kind != KERNEL_CONV || k->trace_core < 0;
-        for (int j = 0; j < i; j++)
-            known |= p->kernel[j].kind == KERNEL_CONV && p->kernel[j].trace_core >= 0 && strcmp(p->kernel[j].core_name, k->core_name ? k->core_name : "") == 0;
-        if (!known)
+        if (k->kind == KERNEL_CONV && k->trace_core >= 0 && ++*names_at(&cores, k->core_name) == 1)
             rec_str(rec_add(rec, "cores"), "name", k->core_name);
         trace_function(&file);
     }
@@ -1240,10 +1239,9 @@ static void training_part(const File *f)
 
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k)
 {
-    for (int i = 0; i < p->ninfer; i++)
-        if (strcmp(p->infer[i].name, k->name) == 0)
-            return &p->infer[i];
-    return NULL;
+    const Kernel *infer = plan_kernel(p->infer, p->ninfer, k->op);
+
+    return infer && strcmp(infer->name, k->name) == 0 ? infer : NULL;
 }
 
 void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to)

@@ -5,7 +5,9 @@
 
 #include "cvy_kernels.h"
 #include "embedded.h"
+#include "names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct Net {
@@ -306,7 +308,10 @@ static void kernels(const Net *n)
     for (int i = p->nkernel - 1, done = 0; train && i >= 0; i--) {
         const int segment = p->g->op[p->kernel[i].op].segment;
         Rec *r = rec_add(n->rec, "reversed");
-        for (int j = 0; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
+        int first = i;
+        while (segment && segment != done && first > 0 && p->g->op[p->kernel[first - 1].op].segment == segment)
+            first--;
+        for (int j = first; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
             if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
                 rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
                 bench_training(n, &p->kernel[j], PHASE_AGAIN, "again");
@@ -765,39 +770,47 @@ void emit_runtime(Rec *r, const char *net, OutDir *out)
 /* Whether training has a kernel of that name, whose file holds inference's too. */
 static bool trained(const Plan *p, const Kernel *infer)
 {
-    for (int i = 0; i < p->nkernel; i++)
-        if (strcmp(p->kernel[i].name, infer->name) == 0)
-            return true;
-    return false;
+    const Kernel *k = plan_kernel(p->kernel, p->nkernel, infer->op);
+
+    return k && strcmp(k->name, infer->name) == 0;
 }
 
-static bool has_file(const OutDir *out, const char *name)
+/* What emits a file needs memory for its records many times the file's size: it is given back, and the text alone stays. */
+static void keep_file(OutDir *out, const char *name, const Buf *b, PoolMark mark)
 {
-    for (int i = 0; i < out->n; i++)
-        if (strcmp(out->file[i].name, name) == 0)
-            return true;
-    return false;
+    char *text = xmalloc(b->len), *path = xmalloc(strlen(name) + 1);
+    const size_t len = b->len;
+
+    memcpy(text, b->text, len);
+    strcpy(path, name);
+    pool_release(mark);
+    outdir_add(out, xstrdup(path), xstrndup(text, len), len);
+    free(text);
+    free(path);
 }
 
-static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel *infer)
+static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel *infer, Names *cores)
 {
     const Kernel *any = k ? k : infer;
     const char *name = xprintf("%s_%s.c", n->name, any->name), *core = any->core_name ? xprintf("core_%s.h", any->core_name) : NULL;
     Buf b = {0}, header = {0};
 
-    emit_layer_file(n->p, k, infer, &b);
-    add_file(out, name, &b);
     emit_source(n->rec, "network", name);
-    if (!core || has_file(out, core) || (any->kind == KERNEL_LINEAR && !infer))
+    PoolMark mark = pool_mark();
+    emit_layer_file(n->p, k, infer, &b);
+    keep_file(out, name, &b, mark);
+    if (!core || (any->kind == KERNEL_LINEAR && !infer) || (*names_at(cores, core))++)
         return;
+    mark = pool_mark();
     emit_core_file(n->p, any, infer, k != NULL, &header);
-    add_file(out, core, &header);
+    keep_file(out, core, &header, mark);
 }
 
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
     int64_t fields = 0;
     Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new(), .fields = &fields}, *n = &net;
+    Names cores = {0};
 
     template_load();
     params(n);
@@ -819,14 +832,15 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
 
     emit_source(n->rec, "network", xprintf("%s_net.c", n->name));
     for (int i = 0; i < p->nkernel && (parts & PART_TRAIN); i++)
-        layer_file(n, out, &p->kernel[i], parts & PART_INFER ? emit_infer_kernel(p, &p->kernel[i]) : NULL);
+        layer_file(n, out, &p->kernel[i], parts & PART_INFER ? emit_infer_kernel(p, &p->kernel[i]) : NULL, &cores);
     for (int i = 0; i < p->ninfer && (parts & PART_INFER); i++)
         if (!(parts & PART_TRAIN) || !trained(p, &p->infer[i]))
-            layer_file(n, out, NULL, &p->infer[i]);
+            layer_file(n, out, NULL, &p->infer[i], &cores);
     if (parts & PART_TRAIN) {
         Buf b = {0};
+        const PoolMark mark = pool_mark();
         emit_trace_file(p, &b);
-        add_file(out, xprintf("%s_trace.c", n->name), &b);
+        keep_file(out, xprintf("%s_trace.c", n->name), &b, mark);
         emit_source(n->rec, "network", xprintf("%s_trace.c", n->name));
     }
     emit_runtime(n->rec, n->name, out);

@@ -29,6 +29,20 @@ Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
     return p;
 }
 
+const Kernel *plan_kernel(const Kernel *list, int n, int op)
+{
+    int low = 0, high = n;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (list[mid].op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < n && list[low].op == op ? &list[low] : NULL;
+}
+
 /* ---- the checker ---- */
 
 static void check_place(const Kernel *k, const Run *r, const Place *p, int nimage)

@@ -479,6 +479,9 @@ int plan_pieces(int batch);
 int blocks_of(int channels);
 int64_t blocked_floats(Shape s);
 
+/* The kernel of an op, in a list that is in the order of ops, as those of a plan are; NULL: none. */
+const Kernel *plan_kernel(const Kernel *list, int n, int op);
+
 /* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or inference. */
 void flow_build(Plan *p, bool infer);
 /* fuse.c. needs: flow. sets: chains of runs, images in scratch, ports, what happens to each norm at inference. */

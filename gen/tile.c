@@ -1005,9 +1005,9 @@ void tile_build(Plan *p)
         kernel_cores(p, &p->kernel[i]);
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
-        for (int j = 0; j < p->nkernel; j++) /* one header serves both */
-            if (p->kernel[j].op == k->op)
-                k->back_data = p->kernel[j].back_data;
+        const Kernel *train = plan_kernel(p->kernel, p->nkernel, k->op);
+        if (train) /* one header serves both */
+            k->back_data = train->back_data;
         kernel_cores(p, k);
     }
 }

@@ -62,6 +62,25 @@ void *xalloc(size_t bytes)
     return p;
 }
 
+PoolMark pool_mark(void)
+{
+    const PoolMark m = {pool, rest, rest_bytes};
+
+    rest_bytes = 0;
+    return m;
+}
+
+void pool_release(PoolMark m)
+{
+    while (pool != m.pool) {
+        Block *b = pool;
+        pool = b->next;
+        free(b);
+    }
+    rest = m.rest;
+    rest_bytes = m.rest_bytes;
+}
+
 void *xmalloc(size_t bytes)
 {
     void *p = malloc(bytes ? bytes : 1);
