@@ -534,6 +534,10 @@ static void build_pass(Flow *f, Kernel *k)
     if (f->infer)
         return;
     const Way *w = &k->in[0];
+    if (w->n > RECOMPUTE_MOST) {
+        nd->why = "recomputing it would walk too many stages";
+        return;
+    }
     bool sums = false, windows = false;
     for (int i = 0; i < w->n; i++) { /* what its readers would go through, from what is stored on */
         sums |= g->op[w->link[i].op].kind == OP_ADD;
@@ -625,13 +629,38 @@ static void side_norms(Flow *f, const Way *way)
         }
 }
 
-void flow_build(Plan *p, bool infer)
+/* What a kernel adds to the size of the plan: stages that it walks, tensors that it reads. */
+static int64_t walks(const Kernel *k)
+{
+    int64_t n = k->out.n + (int64_t)READ_WALKS * k->nin;
+
+    for (int w = 0; w < k->nin; w++)
+        n += k->in[w].n;
+    return n;
+}
+
+/* A plan that is larger than WALKS_MOST ends at the layer with which it becomes so. */
+static bool too_large(const Graph *g, const Kernel *k, int64_t all)
+{
+    if (all <= WALKS_MOST)
+        return false;
+    if (k->nin > 1)
+        diag_error(g->op[k->op].mark, "a conv of kernel 1 after some repeats (transition), so that what follows reads one tensor; or a smaller 'repeat'",
+                   "the plan is too large: every layer after a concat reads each of the tensors that it joins, %d here", k->nin);
+    else
+        diag_error(g->op[k->op].mark, "a smaller 'repeat', or fewer stages between one conv and the next",
+                   "the plan is too large: its kernels walk %lld stages up to here, and at most %d are planned", (long long)all, WALKS_MOST);
+    return true;
+}
+
+bool flow_build(Plan *p, bool infer)
 {
     const Graph *g = p->g;
     const size_t n = (size_t)g->nop;
     Flow flow = {.g = g, .p = p, .infer = infer}, *f = &flow;
     Kernel *list = NULL;
     int nlist = 0;
+    int64_t size = 0;
 
     f->uses = xalloc(n * sizeof(int));
     f->reader = xalloc(n * sizeof(int));
@@ -679,6 +708,9 @@ void flow_build(Plan *p, bool infer)
         }
         if (weight)
             build_out(f, k);
+        size += walks(k);
+        if (too_large(g, k, size))
+            return false;
         if (!loss || infer) {
             k->node = f->n - 1;
             f->list[k->node].maker = nlist - 1;
@@ -698,4 +730,5 @@ void flow_build(Plan *p, bool infer)
         p->node = f->list, p->nnode = f->n;
         p->kernel = list, p->nkernel = nlist;
     }
+    return true;
 }

@@ -19,8 +19,8 @@ Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
     p->target = t;
     p->fold = fold;
     winograd_build(p);
-    flow_build(p, false);
-    flow_build(p, true);
+    if (!flow_build(p, false) || !flow_build(p, true))
+        return NULL;
     fuse_build(p);
     tile_build(p);
     if (!memory_build(p))

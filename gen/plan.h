@@ -23,6 +23,9 @@ enum {
     GROUP_WALK = 4096,     /* ... and this much of the first cache (16 of 32 KB), if ... */
     GROUP_WEIGHTS = 131072, /* ... the weights are no more than the second cache takes */
     UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
+    RECOMPUTE_MOST = 16,   /* stages that readers go through again to save a tensor; with more, a pass stores it */
+    WALKS_MOST = 200000,   /* of a plan: stages that its kernels walk, and for each tensor that one reads ... */
+    READ_WALKS = 8,        /* ... as many as this */
     GROUP_KEPT = 5, GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
 };
 
@@ -482,8 +485,9 @@ int64_t blocked_floats(Shape s);
 /* The kernel of an op, in a list that is in the order of ops, as those of a plan are; NULL: none. */
 const Kernel *plan_kernel(const Kernel *list, int n, int op);
 
-/* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or inference. */
-void flow_build(Plan *p, bool infer);
+/* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or inference. False and an error
+ * at a layer's line where they are more than WALKS_MOST. */
+bool flow_build(Plan *p, bool infer);
 /* fuse.c. needs: flow. sets: chains of runs, images in scratch, ports, what happens to each norm at inference. */
 void fuse_build(Plan *p);
 /* tile.c. needs: fuse; sets: cores with their tiles. */
