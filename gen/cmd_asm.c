@@ -198,6 +198,10 @@ static char *make_assembly(const Plan *p, const Kernel *k, const char *dir, cons
     OutDir out = {0};
     const char *name = xprintf("core_%s.h", k->core_name);
 
+    if (!emit_fits(p, PART_ALL)) {
+        diag_flush(stderr);
+        return NULL;
+    }
     emit_network(p, PART_ALL, &out);
     for (int i = 0; i < out.n; i++)
         if (strcmp(out.file[i].name, name) == 0)

@@ -114,6 +114,10 @@ static int write_folder(const Options *o, const Plan *p, const Plain *plain, Par
     const Spec *const s = p ? p->g->spec : plain->g->spec;
     const char *name = s->name;
 
+    if (p && !emit_fits(p, parts)) {
+        diag_flush(stderr);
+        return EXIT_FAILED;
+    }
     if (p)
         emit_network(p, parts, &out);
     else

@@ -82,6 +82,10 @@ int cmd_train(const Options *o)
         return EXIT_FAILED;
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
     OutDir out = {0};
+    if (!emit_fits(p, PART_ALL)) {
+        diag_flush(stderr);
+        return EXIT_FAILED;
+    }
     emit_network(p, PART_ALL, &out);
     int lock; /* closed by exec: until then, no other convoy changes what is compiled here */
     if (!outdir_commit(&out, dir, &lock))

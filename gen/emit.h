@@ -57,6 +57,15 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 void emit_trace_file(const Plan *p, Buf *to);
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
 const char *emit_infer_args(const Plan *p, const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
+/* emit_size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
+enum { EMIT_MOST = 64 << 20 };
+typedef struct EmitSize {
+    int64_t layers, cores, most_bytes;
+    const Kernel *most;
+} EmitSize;
+EmitSize emit_size(const Plan *p, Parts parts);
+/* Whether that is at most EMIT_MOST; else an error at a line, with the key that changes it. */
+bool emit_fits(const Plan *p, Parts parts);
 /* emit_net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
 /* emit_plain.c: all of it for reading: a function an op and direction, and a list of their calls. */
