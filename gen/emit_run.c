@@ -2,6 +2,7 @@
  *
  * needs: a complete plan. sets: records for template `run` (templates/stages.c). */
 #include "emit.h"
+#include "names.h"
 
 #include <ctype.h>
 #include <float.h>
@@ -92,7 +93,8 @@ typedef struct Lines {
     bool uses_place, uses_q, infer, given;
     bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
     int drains;
-    Buf done; /* constants that are declared and loaded already */
+    Names done; /* constants that are declared and loaded already */
+    int *side, *read; /* by value, the side that it comes of, or that is read there; -1: none */
 } Lines;
 
 static void field(Lines *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -130,28 +132,33 @@ static bool makes_value(const Step *s)
     return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
 }
 
-/* The side that a value was made from: it is read there, or comes of such a one by stages; -1: it is on the run's own way. */
-static int side_of(const Run *r, int value)
+/* By value, the side that it was made from: it is read there (`here`: that alone), or comes of such a one by stages; -1: it is on the run's own
+ * way. Each value is made once, and before it is used. */
+static int *sides_of(const Run *r, bool here)
 {
-    for (int i = r->nstep - 1; i >= 0; i--) {
+    int *side = xalloc(sizeof *side * (size_t)(r->next + 1));
+
+    for (int i = 0; i <= r->next; i++)
+        side[i] = -1;
+    for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        if (s->kind == STEP_SIDE && s->out == value)
-            return s->side;
-        if (makes_value(s) && s->out == value)
-            value = s->in;
+        if (s->kind == STEP_SIDE)
+            side[s->out] = s->side;
+        else if (makes_value(s) && !here)
+            side[s->out] = side[s->in];
     }
-    return -1;
+    return side;
 }
 
 /* Whether every step of a forward run reads the last value of its way, so that none needs a name of its own. */
-static bool is_chained(const Run *r)
+static bool is_chained(const Run *r, const int *side)
 {
     int *last = xalloc(sizeof *last * (size_t)(r->nside + 1)), *own = last + r->nside;
 
     *own = r->first;
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        const int from = s->kind == STEP_SIDE ? s->side : side_of(r, s->in), with = s->kind == STEP_ADD ? side_of(r, s->in2) : -1;
+        const int from = s->kind == STEP_SIDE ? s->side : side[s->in], with = s->kind == STEP_ADD ? side[s->in2] : -1;
         int *of = from < 0 ? own : &last[from];
         if (s->kind != STEP_SIDE && s->in != *of)
             return false;
@@ -176,14 +183,9 @@ static void drain(Lines *l, const char *type, const char *name)
 /* What stands behind the v of a value: nothing, or its number; or the side that it is read from. */
 static const char *number(const Lines *l, int value)
 {
-    if (l->chained) {
-        const int side = side_of(l->r, value);
-        return side < 0 ? "" : xprintf("_side%d", side);
-    }
-    for (int i = 0; i < l->r->nstep; i++)
-        if (l->r->step[i].kind == STEP_SIDE && l->r->step[i].out == value)
-            return xprintf("_side%d", l->r->step[i].side);
-    return xprintf("%d", value - l->base);
+    const int side = (l->chained ? l->side : l->read)[value];
+
+    return side >= 0 ? xprintf("_side%d", side) : l->chained ? "" : xprintf("%d", value - l->base);
 }
 
 /* The left side of the line that makes a value. */
@@ -197,20 +199,15 @@ static const char *let_side(const Lines *l, const Step *side)
 {
     bool changes = false;
 
-    for (int i = 0; i < l->r->nstep && l->chained; i++)
-        changes |= makes_value(&l->r->step[i]) && side_of(l->r, l->r->step[i].out) == side->side;
+    for (int i = 0; i < l->r->nstep && l->chained && !changes; i++)
+        changes = makes_value(&l->r->step[i]) && l->side[l->r->step[i].out] == side->side;
     return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, side->out));
 }
 
 /* Whether `name` is new to this run; from then on it is not. */
 static bool once(Lines *l, const char *name)
 {
-    const char *key = xprintf("|%s|", name);
-
-    if (l->done.text && strstr(l->done.text, key))
-        return false;
-    buf_puts(&l->done, key);
-    return true;
+    return ++*names_at(&l->done, name) == 1;
 }
 
 /* "c", or "c + 5" behind a concat */
@@ -847,7 +844,8 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .given = run_is_given(p, r), .chained = !r->back && is_chained(r)};
+    int *side = sides_of(r, false);
+    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .given = run_is_given(p, r), .chained = !r->back && is_chained(r, side), .side = side, .read = sides_of(r, true)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");

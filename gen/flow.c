@@ -320,7 +320,7 @@ static Side make_side(const Flow *f, int v)
         pad = v;
         v = f->g->op[v].in;
     }
-    Side s = {.way = begin_way(f, f->node[v]), .pad = pad};
+    Side s = {.seen = xalloc(sizeof *s.seen), .way = begin_way(f, f->node[v]), .pad = pad};
     if (pad >= 0) {
         if (s.way.n)
             BUG("%s pads what is not stored", f->g->op[pad].path);

@@ -7,6 +7,7 @@
 #include "names.h"
 #include "plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const OpInfo *info(const Graph *g, int op)
@@ -183,15 +184,15 @@ static void point_step(const Fuse *f, Run *r, const Link *l, int in, int out)
 /* The side's number in the run. */
 static int side_of(Fuse *f, Run *r, const Side *side)
 {
-    for (int i = 0; i < r->nside; i++)
-        if (r->side[i].side == side)
-            return i;
+    if (side->seen->run == r->name) /* no two runs are called by the same text in memory */
+        return side->seen->at;
     const Place from = value_place(f, side->way.node, "side");
     SideRead *s = PUSH(r->side, r->nside);
     *s = (SideRead){.side = side, .from = from};
     s->value = xalloc(sizeof(int) * (size_t)(side->way.n + 1));
     for (int i = 0; i <= side->way.n; i++)
         s->value[i] = -1;
+    *side->seen = (SideSeen){r->name, r->nside - 1};
     return r->nside - 1;
 }
 
@@ -496,10 +497,16 @@ static void data_halo(int in, int out, int kernel, int stride, int padding, int 
 
 const char *plan_alias(const Kernel *k, int op)
 {
-    for (int i = 0; i < k->nalias; i++)
-        if (k->alias[i].op == op)
-            return k->alias[i].name;
-    return NULL;
+    int low = 0, high = k->nalias;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (k->alias_by_op[mid]->op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < k->nalias && k->alias_by_op[low]->op == op ? k->alias_by_op[low]->name : NULL;
 }
 
 /* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before it. */
@@ -983,6 +990,11 @@ static void name_chain(Fuse *f, const Chain *c)
     add_image_norms(f, c);
 }
 
+static int by_op_of(const void *a, const void *b)
+{
+    return (*(const Alias *const *)a)->op - (*(const Alias *const *)b)->op;
+}
+
 /* Names for what the kernel's stages, and those that take statistics of its node, are given. */
 static void all_aliases(Fuse *f)
 {
@@ -1002,6 +1014,11 @@ static void all_aliases(Fuse *f)
         add_alias(f, nd->norm[i]);
     for (int i = 0; nd && i < nd->nimage_norm; i++)
         add_alias(f, nd->image_norm[i]);
+    k->alias_by_op = xalloc(sizeof *k->alias_by_op * (size_t)k->nalias);
+    for (int i = 0; i < k->nalias; i++)
+        k->alias_by_op[i] = &k->alias[i];
+    if (k->nalias)
+        qsort(k->alias_by_op, (size_t)k->nalias, sizeof(const Alias *), by_op_of);
 }
 
 /* ---- inference ---- */

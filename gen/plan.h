@@ -66,8 +66,15 @@ typedef struct Way {
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
 } Way;
 
+/* The run that read a side last, by its name, and the side's number there. */
+typedef struct SideSeen {
+    const char *run;
+    int at;
+} SideSeen;
+
 /* Another operand of a join, read where the join is: point stages alone. */
 struct Side {
+    SideSeen *seen; /* while runs are built */
     Way way;
     int pad; /* op through which the node's tensor is read, or -1 */
 };
@@ -372,6 +379,7 @@ typedef struct Kernel {
     bool runs_again;   /* in backward, to make its node again (memory) */
     Alias *alias;
     int nalias;
+    const Alias **alias_by_op; /* the same in the order of ops */
     ImageNorm *image_norm;
     int nimage_norm;
     int64_t image_stats, image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
