@@ -2,6 +2,10 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
+#ifdef CVY_OPENBLAS
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#define _DARWIN_C_SOURCE
+#endif
 
 #include "cvy_private.h"
 
@@ -10,7 +14,45 @@
 #include <string.h>
 
 #ifdef CVY_OPENBLAS
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 void openblas_set_num_threads(int n);
+
+/* OpenBLAS starts threads of its own when it is loaded. Where the address space is limited (ulimit -v) some of them cannot start, and at
+ * the end it waits for those for ever. So the program is loaded again, with one. */
+static void load_with_one_thread(char **argv)
+{
+    static const char name[] = "OPENBLAS_NUM_THREADS";
+    const char *now = getenv(name);
+    struct rlimit limit;
+    if ((now && strcmp(now, "1") == 0) || getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    if (setenv(name, "1", 1) == 0)
+        execv("/proc/self/exe", argv);
+    cvy_error("set OPENBLAS_NUM_THREADS=1 in the environment", "memory is limited, and OpenBLAS cannot be loaded again with one thread: %s", strerror(errno));
+    fflush(NULL);
+    _exit(1); /* exit would wait */
+}
+
+/* A product takes a buffer for each thread; where there is no address space for it, OpenBLAS tries again for ever. */
+static void warn_of_limit(void)
+{
+    enum { BUFFER_MB = 160 };
+    const size_t bytes = (size_t)BUFFER_MB << 20;
+    void *p[2]; /* of two threads at least */
+    for (int i = 0; i < 2; i++)
+        p[i] = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p[0] == MAP_FAILED || p[1] == MAP_FAILED)
+        cvy_warn("the address space is limited (ulimit -v), and OpenBLAS waits for ever where it finds no %d MB per thread; made with "
+                 "OPENBLAS=no, the program does without", BUFFER_MB);
+    for (int i = 0; i < 2; i++)
+        if (p[i] != MAP_FAILED)
+            munmap(p[i], bytes);
+}
 #endif
 
 static const struct command {
@@ -43,6 +85,7 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
     cvy_start();
     cvy_json_watch();
 #ifdef CVY_OPENBLAS
+    load_with_one_thread(argv);
     openblas_set_num_threads(1); /* the threads are ours, and the bytes do not depend on their number */
 #endif
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
@@ -59,6 +102,10 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         }
         if (commands[i].unread)
             signal(SIGPIPE, SIG_IGN);
+#ifdef CVY_OPENBLAS
+        if (commands[i].trains)
+            warn_of_limit();
+#endif
         int status = commands[i].run ? commands[i].run(argc, argv, m) : cvy_bench(argc, argv, m, bench);
         return cvy_finish(status, commands[i].unread);
     }

@@ -273,6 +273,12 @@ def programs():
         for words in (["help"], ["info"], ["eval", "--help"], ["eval", "--weights", "w.safetensors", *few[2:]]):
             r = shell(line, *words)
             check(r.returncode == 1 and "cannot write to standard output" in r.stderr, "%s with its output as in %s" % (words[0], line), r.stderr)
+    for limit in (60000, 100000, 150000, 400000):  # KB; OpenBLAS, where it is there, cannot start its threads then, and waits for them
+        try:
+            r = subprocess.run(["bash", "-c", 'ulimit -v %d; exec "$@"' % limit, "bash", program, "info"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+            check(r.returncode == 0 or r.stderr, "an address space of %d KB" % limit, r.stderr)
+        except subprocess.TimeoutExpired:
+            check(False, "an address space of %d KB: it hangs" % limit)
     want = shell('"$@"', "eval", "--json", "--weights", "w.safetensors", *few[2:])
     os.symlink("w.safetensors", "weights")
     check(shell('"$@"', "eval", "--json", "--weights", "weights", *few[2:]).stdout == want.stdout, "weights behind a link")
