@@ -494,7 +494,7 @@ static void try(uint64_t seed, bool show)
     const int many = rng_chance(&r, 0.04) ? 0 : rng_chance(&r, 0.6) ? 1 : rng_int(&r, 2, 3);
     const bool turned = many && rng_chance(&r, 0.25);
     const char *text_a = printed(&a), *text_b = text_a;
-    for (int tries = 0; many && tries < 40 && strcmp(text_a, text_b) == 0; tries++) {
+    for (int tries = 0; many && tries < 40 && (strcmp(text_a, text_b) == 0 || !graph_of(text_b)); tries++) {
         b = a;
         if (turned)
             rs_carry(&r, &b);
