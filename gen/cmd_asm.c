@@ -260,7 +260,7 @@ int cmd_asm(const Options *o)
     }
     for (int i = 0; dot && i < NPASSES; i++)
         only = strcmp(dot + 1, passes[i].name) == 0 ? &passes[i] : only;
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
+    Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
     if (!p)
         return status;
     if (p->target->kind == TARGET_NEON)

@@ -127,7 +127,7 @@ static bool load_side(const Setting *s, DiffSide *side)
 
 static bool plan_side(const Setting *s, const Target *t, const Graph *g, DiffSide *side)
 {
-    side->p = plan_build_as(g, t, s->fold);
+    side->p = plan_build_as(g, t, s->fold, false);
     if (side->p)
         (void)emit_fits(side->p, PART_ALL);
     return !diag_flush(stderr) && side->p;

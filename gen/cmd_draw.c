@@ -10,7 +10,7 @@ static Picture *picture_of(const Options *o, const char *spec, int *status)
     Options of = *o;
 
     of.spec = spec;
-    const Plan *p = load_plan(&of, o->target ? o->target : "native", status);
+    const Plan *p = load_plan(&of, o->target ? o->target : "native", false, status);
     return p ? draw_picture(p) : NULL;
 }
 

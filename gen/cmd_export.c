@@ -3,6 +3,8 @@
 #include "emit.h"
 #include "weights.h"
 
+enum { FLOAT_TEXT = 16 }; /* characters of a weight in C, about */
+
 int cmd_export(const Options *o)
 {
     int status;
@@ -12,7 +14,7 @@ int cmd_export(const Options *o)
               "  hint: convoy gen SPEC -o DIR --for reading [--parts infer]; or export --for size\n", stderr);
         return EXIT_USAGE;
     }
-    Plan *p = load_plan(o, o->target ? o->target : "portable", &status);
+    Plan *p = load_plan(o, o->target ? o->target : "portable", true, &status);
     Weights w;
     OutDir out = {0};
 
@@ -24,8 +26,16 @@ int cmd_export(const Options *o)
     if (!folded)
         return EXIT_FAILED;
     emit_export(p, folded, o->single_file, &out);
+    const char *name = p->g->spec->name;
+    const double bytes = outdir_bytes(&out), spared = FLOAT_TEXT * (double)p->spared;
+    outdir_warn_size(&out, name, p->g->spec->winograd == WINOGRAD_ON   ? "--set winograd=off makes less"
+                                 : p->g->spec->unroll == UNROLL_NONE ? "convoy gen keeps weights out of the C"
+                                                                     : "--for size makes code less; convoy gen keeps weights out of the C");
     if (!outdir_commit(&out, o->out, NULL))
         return EXIT_FAILED;
-    printf("%s: %d files for %s in %s. How to use them: %s/%s.h\n", p->g->spec->name, out.n, p->target->name, o->out, o->out, p->g->spec->name);
+    printf("%s: %d files for %s in %s, %.1f MB of C", name, out.n, p->target->name, o->out, bytes / 1e6);
+    if (p->spared)
+        printf(" (about %.1f MB with --set winograd=on, which may be faster)", (bytes + spared) / 1e6);
+    printf(". How to use them: %s/%s.h\n", o->out, name);
     return EXIT_OK;
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-Plan *load_plan(const Options *o, const char *target, int *status)
+Plan *load_plan(const Options *o, const char *target, bool compact, int *status)
 {
     *status = EXIT_FAILED;
     const Target *t = target_find(target);
@@ -20,7 +20,7 @@ Plan *load_plan(const Options *o, const char *target, int *status)
     if (!g)
         return NULL;
     *status = EXIT_FAILED;
-    Plan *p = plan_build_as(g, t, !o->fold || strcmp(o->fold, "on") == 0);
+    Plan *p = plan_build_as(g, t, !o->fold || strcmp(o->fold, "on") == 0, compact);
     if (diag_flush(stderr) || !p)
         return NULL;
     if (o->dump && strcmp(o->dump, "plan") == 0) {
@@ -35,7 +35,7 @@ bool dumps_plan(const Options *o, int *status)
 {
     if (!o->dump || strcmp(o->dump, "plan") != 0)
         return false;
-    load_plan(o, o->target ? o->target : "native", status);
+    load_plan(o, o->target ? o->target : "native", false, status);
     return true;
 }
 
@@ -149,7 +149,7 @@ int cmd_gen(const Options *o)
         fputs("convoy: gen: -o DIR is missing: the folder that the C goes to\n", stderr);
         return EXIT_USAGE;
     }
-    Plan *p = for_reading(o) ? NULL : load_plan(o, o->target ? o->target : "native", &status);
+    Plan *p = for_reading(o) ? NULL : load_plan(o, o->target ? o->target : "native", false, &status);
     Plain *plain = for_reading(o) ? load_plain(o, &status) : NULL;
     return p || plain ? write_folder(o, p, plain, parts) : status;
 }

@@ -111,7 +111,7 @@ int cmd_plan(const Options *o)
     }
     if (for_reading(o))
         return explain_plain(o);
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
+    Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
     if (!p)
         return status;
     if (o->why)

@@ -74,7 +74,7 @@ static bool data_is_there(const Options *o, const char *data)
 int cmd_train(const Options *o)
 {
     int status;
-    Plan *p = load_plan(o, o->target ? o->target : "native", &status);
+    Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
 
     if (!p)
         return status;

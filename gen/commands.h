@@ -86,7 +86,7 @@ Graph *load_graph(const Options *o, int *status);
 
 /* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all. */
 typedef struct Plan Plan;
-Plan *load_plan(const Options *o, const char *target, int *status);
+Plan *load_plan(const Options *o, const char *target, bool compact, int *status);
 
 /* For a command that needs no plan: whether -d plan was asked for, and was done; *status then. */
 bool dumps_plan(const Options *o, int *status);

@@ -425,6 +425,9 @@ void outdir_add(OutDir *o, const char *name, const char *text, size_t len);
  * is not empty and has no manifest. Waits while another convoy works in the folder; lock, where not NULL, receives a descriptor
  * that keeps others waiting until it is closed. false and a message on stderr where something fails. */
 bool outdir_commit(const OutDir *o, const char *dir, int *lock);
+double outdir_bytes(const OutDir *o);
+/* Before it is written: where it is more than 64 MB, a warning that says how it becomes less ("--set winograd=off makes less"). */
+void outdir_warn_size(const OutDir *o, const char *name, const char *less);
 /* Reads the files that a folder's manifest lists. false and a message where convoy did not write it, or a file is not there. */
 bool outdir_read(OutDir *o, const char *dir);
 /* Writes one file atomically (a temporary beside it, fsync, rename); through links, or into a pipe. False after a message. */

@@ -23,7 +23,10 @@ const char *describe_stages(const Plan *p, const Run *r);
 
 /* emit_net.c, for others: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
 const char *emit_orders(const Graph *g);
+const char *emit_hash(const char *text); /* 16 hexadecimal digits */
 const char *emit_spec_hash(const Spec *s);
+/* Another template as a part of the record's: `//$ emit n.<name>`. */
+void emit_part(Rec *r, const char *name, const char *template);
 char *emit_channel_list(const double *v, int n);
 /* What the spec and the target say of a network, as fields of its record. */
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t);

@@ -218,6 +218,14 @@ static void layers(const Export *e)
         BUG("%d norms applied, %d planned", used, p->naffine);
 }
 
+static const struct Embedded *runtime_header(const char *name)
+{
+    for (size_t i = 0; i < nembedded; i++)
+        if (strcmp(embedded[i].name, name) == 0)
+            return &embedded[i];
+    BUG("no %s inside", name);
+}
+
 static void totals(const Export *e)
 {
     const Plan *p = e->p;
@@ -248,11 +256,10 @@ static void totals(const Export *e)
     rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
-    Rec *offsets = rec_new(), *body = rec_new();
-    rec_str(offsets, "template", "export_offsets");
-    rec_str(body, "template", "export_body");
-    rec_rec(r, "part_offsets", offsets);
-    rec_rec(r, "part_body", body);
+    rec_fmt(r, "vec_hash", "0x%.8su", emit_hash(runtime_header("runtime/cvy_vec.h")->text));
+    emit_part(r, "part_api", "api");
+    emit_part(r, "part_offsets", "export_offsets");
+    emit_part(r, "part_body", "export_body");
 }
 
 /* ---- as a folder ---- */
@@ -263,14 +270,6 @@ static void expand_file(const Export *e, OutDir *out, const char *name, const ch
 
     template_expand(template, "n", e->rec, &b);
     add_file(out, name, &b);
-}
-
-static const struct Embedded *runtime_header(const char *name)
-{
-    for (size_t i = 0; i < nembedded; i++)
-        if (strcmp(embedded[i].name, name) == 0)
-            return &embedded[i];
-    BUG("no %s inside", name);
 }
 
 /* Whether no kernel before i has its core. */
@@ -313,7 +312,7 @@ static bool begins(const char *s, const char *with)
     return strncmp(s, with, strlen(with)) == 0;
 }
 
-/* Adds a text line by line: without #include "..." and the guard around a header, its functions static. */
+/* Adds a text line by line: without #include "..." and the guard around a core, its functions static. */
 static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
 {
     const char *const end = text + len, *const function = xprintf("void %s_", e->name);
@@ -323,7 +322,7 @@ static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         const char *next = nl ? nl + 1 : end;
         const size_t n = (size_t)(next - text);
-        static const char *const guards[] = {"#ifndef CORE_", "#define CORE_", "#ifndef CVY_FLOAT_H", "#define CVY_FLOAT_H", "#ifndef CVY_VEC_H", "#define CVY_VEC_H"};
+        static const char *const guards[] = {"#ifndef CORE_", "#define CORE_"};
         bool opens = false;
         for (size_t i = 0; i < sizeof guards / sizeof *guards; i++)
             opens |= begins(text, guards[i]);
@@ -401,10 +400,28 @@ static void single_file(const Export *e, OutDir *out)
     add_file(out, xprintf("%s.c", e->name), &b);
 }
 
+/* What a file has for itself is called after the network: two of such files may be included in one. */
+static void name_by_network(Plan *p, const char *name)
+{
+    Kernel *own = xalloc(sizeof *own * (size_t)(p->ninfer + 1));
+
+    for (int i = 0; i < p->ninfer; i++) {
+        own[i] = p->infer[i];
+        own[i].tag = xprintf("%s_%s", name, own[i].tag);
+        if (own[i].core_name)
+            own[i].core_name = xprintf("%s_%s", name, own[i].core_name);
+    }
+    p->infer = own;
+}
+
 void emit_export(const Plan *p, const float *folded, bool single, OutDir *out)
 {
     const char *name = p->g->spec->name;
-    const Export export = {p, name, upper(name), folded, single, rec_new()}, *e = &export;
+    Plan own = *p;
+    const Export export = {&own, name, upper(name), folded, single, rec_new()}, *e = &export;
+
+    if (single)
+        name_by_network(&own, name);
 
     template_load();
     totals(e);

@@ -1091,8 +1091,10 @@ void emit_trace_file(const Plan *p, Buf *to)
     rec_str(rec, "net", p->g->spec->name);
     rec_str(rec, "licence", EMITTED_LICENCE);
     for (int i = 0; i < p->nkernel; i++) {
-        const Kernel *k = &p->kernel[i];
+        Kernel traced = p->kernel[i];
+        const Kernel *k = &traced;
         Buf done = {0};
+        traced.tag = xprintf("trace_%s", k->name); /* its own copies of runs that the layer's file has, too */
         const File file = {p, k, rec_add(rec, "layers"), false, &done};
         if (k->kind == KERNEL_CONV && k->trace_core >= 0 && ++*names_at(&cores, k->core_name) == 1)
             rec_str(rec_add(rec, "cores"), "name", k->core_name);

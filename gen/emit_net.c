@@ -591,13 +591,18 @@ const char *emit_orders(const Graph *g)
     return b.text ? b.text : "";
 }
 
-const char *emit_spec_hash(const Spec *s)
+const char *emit_hash(const char *text)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-    for (const char *at = spec_text(s); *at; at++)
-        h = (h ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     return xprintf("%016llx", (unsigned long long)h);
+}
+
+const char *emit_spec_hash(const Spec *s)
+{
+    return emit_hash(spec_text(s));
 }
 
 char *emit_channel_list(const double *v, int n)
@@ -609,6 +614,14 @@ char *emit_channel_list(const double *v, int n)
     return b.text;
 }
 
+void emit_part(Rec *r, const char *name, const char *template)
+{
+    Rec *part = rec_new();
+
+    rec_str(part, "template", template);
+    rec_rec(r, name, part);
+}
+
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
 {
     const Spec *s = g->spec;
@@ -618,6 +631,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "name", s->name);
     rec_str(r, "NAME", upper(s->name));
     rec_str(r, "licence", EMITTED_LICENCE);
+    emit_part(r, "part_api", "api");
     rec_str(r, "version", CONVOY_VERSION);
     rec_str(r, "hash", emit_spec_hash(s));
     rec_str(r, "order", emit_orders(g));
@@ -683,6 +697,7 @@ static void totals(const Net *n)
 
     emit_spec_fields(r, n->g, p->target);
     emit_identity(r, n->g);
+    rec_str(r, "first_tensor", n->g->nparam ? n->g->param[0].name : "");
     rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward", (long long)n->g->weights,
             (long long)n->g->flops, (long long)p->stored_bytes);
@@ -752,6 +767,20 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
+/* The runtime's list of its names, begun with the network's. */
+static void names_file(const char *net, const struct Embedded *list, OutDir *out)
+{
+    const char *NET = upper(net);
+    Buf b = {0};
+
+    buf_printf(&b, "/* The runtime's names in %s. */\n", net);
+    buf_printf(&b, "#if defined CVY_NAMES_H && !defined CVY_NAMES_OF_%s\n", NET);
+    buf_printf(&b, "#error \"two networks' folders in one translation unit: compile each network's files by themselves\"\n#endif\n");
+    buf_printf(&b, "#define CVY_NAMES_OF_%s\n#define CVY_NETWORK %s\n\n", NET, net);
+    buf_add(&b, list->text, list->len);
+    add_file(out, list->name, &b);
+}
+
 void emit_runtime(Rec *r, const char *net, OutDir *out)
 {
     emit_source(r, "network", "runtime/cvy_kernels.c");
@@ -761,7 +790,10 @@ void emit_runtime(Rec *r, const char *net, OutDir *out)
         const char *name = embedded[i].name;
         if (strncmp(name, "runtime/", 8) != 0)
             continue;
-        outdir_add(out, name, embedded[i].text, embedded[i].len);
+        if (strcmp(name, "runtime/cvy_names.h") == 0)
+            names_file(net, &embedded[i], out);
+        else
+            outdir_add(out, name, embedded[i].text, embedded[i].len);
         if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
             emit_source(r, "program", name);
     }
@@ -840,11 +872,15 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
         Buf b = {0};
         const PoolMark mark = pool_mark();
         emit_trace_file(p, &b);
+        buf_puts(&b, "\n");
+        template_expand("tracer", "n", n->rec, &b);
         keep_file(out, xprintf("%s_trace.c", n->name), &b, mark);
         emit_source(n->rec, "network", xprintf("%s_trace.c", n->name));
     }
+    emit_source(n->rec, "network", xprintf("%s_weights.c", n->name));
     emit_runtime(n->rec, n->name, out);
     expand_file(n, out, xprintf("%s.h", n->name), "header");
+    expand_file(n, out, xprintf("%s_weights.c", n->name), "weights_file");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");
     expand_file(n, out, xprintf("%s_net.c", n->name), "net");
     expand_file(n, out, xprintf("%s_bench.c", n->name), "bench");

@@ -578,6 +578,7 @@ static void totals(const PlainNet *n)
     rec_int(r, "min_batch", p->min_batch);
     rec_int(r, "input_floats", p->op[0].floats);
     rec_str(r, "logits", p->op[p->logits].name);
+    rec_str(r, "first_tensor", g->nparam ? g->param[0].name : "");
 }
 
 /* ---- the folder ---- */
@@ -594,7 +595,8 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
 {
     PlainNet net = {.p = p, .g = p->g, .train = parts & PART_TRAIN, .rec = rec_new()}, *n = &net;
     const char *name = p->g->spec->name;
-    static const char *const file[][2] = {{"net", "plain_net"}, {"model", "plain_model"}, {"trace", "plain_trace"}};
+    static const char *const file[][2] = {{"net", "plain_net"}, {"model", "plain_model"}, {"weights", "weights_file"}, {"trace", "plain_trace"}};
+    const int nfile = n->train ? 4 : 3;
 
     for (int i = 1; i < p->g->nop; i++) {
         const Op *o = &p->g->op[i];
@@ -605,16 +607,15 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     totals(n);
     calls(n);
     rec_int(n->rec, "step_unused", !strstr(n->forward.text, "step"));
-    rec_int(n->rec, "x_unused", n->train && !strstr(n->backward.text, " x,"));
     ops(n);
     op_sizes(n);
     values(n);
     params(n);
     costs(n);
-    for (int i = 0; i < (n->train ? 3 : 2); i++)
+    for (int i = 0; i < nfile; i++)
         emit_source(n->rec, "network", xprintf("%s_%s.c", name, file[i][0]));
     emit_runtime(n->rec, name, out);
-    for (int i = 0; i < (n->train ? 3 : 2); i++)
+    for (int i = 0; i < nfile; i++)
         add_file(n, out, xprintf("%s_%s.c", name, file[i][0]), file[i][1]);
     add_file(n, out, xprintf("%s.h", name), "header");
     add_file(n, out, xprintf("%s_layout.h", name), "plain_layout");

@@ -31,7 +31,7 @@ char *emit_float(double v)
 
 const char *run_tag(const Kernel *k, const Run *r)
 {
-    return xprintf("%s_%s", k->name, r->shared ? r->shared : r->name);
+    return xprintf("%s_%s", k->tag, r->shared ? r->shared : r->name);
 }
 
 const char *run_end(const Kernel *k, const Run *r)

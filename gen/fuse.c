@@ -929,6 +929,7 @@ static void name_kernel(Fuse *f)
 
     k->layer = o->layer;
     k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f, k->op) : c_name(o->layer);
+    k->tag = k->name;
     if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) {
         k->wparam = graph_param(f->g, k->op, PARAM_WEIGHT);
         k->bparam = graph_param(f->g, k->op, PARAM_BIAS);

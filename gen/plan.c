@@ -8,16 +8,17 @@
 
 Plan *plan_build(const Graph *g, const Target *t)
 {
-    return plan_build_as(g, t, true);
+    return plan_build_as(g, t, true, false);
 }
 
-Plan *plan_build_as(const Graph *g, const Target *t, bool fold)
+Plan *plan_build_as(const Graph *g, const Target *t, bool fold, bool compact)
 {
     Plan *p = xalloc(sizeof *p);
 
     p->g = g;
     p->target = t;
     p->fold = fold;
+    p->compact = compact;
     winograd_build(p);
     if (!flow_build(p, false) || !flow_build(p, true))
         return NULL;

@@ -346,6 +346,7 @@ typedef struct ImageNorm {
 typedef struct Kernel {
     KernelKind kind;
     const char *name;  /* "conv2", "loss"; of files and symbols */
+    const char *tag;   /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
     int op;            /* weight op or loss; for a pass, its node's op */
     const char *layer; /* whose stages are its own */
     int node;          /* that it makes; -1: the loss */
@@ -439,6 +440,8 @@ typedef struct Plan {
     const Graph *g;
     const Target *target;
     bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
+    bool compact; /* weights become C: `winograd: auto` makes no transformed copies of those of inference */
+    int64_t spared; /* floats that such copies would add to them */
     Winograd (*winograd)[3]; /* by op and Pass */
     double winograd_held;    /* bytes of all transformed weights */
     Tensor *node; /* of training; by key */
@@ -548,6 +551,6 @@ int64_t plan_node_bytes(const Plan *p, const Tensor *nd); /* of an image that it
 
 /* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);
-Plan *plan_build_as(const Graph *g, const Target *t, bool fold); /* fold: see Plan */
+Plan *plan_build_as(const Graph *g, const Target *t, bool fold, bool compact); /* see Plan */
 
 #endif

@@ -86,7 +86,7 @@ static void make_room(const Plan *p, Weights *w)
     w->running = xalloc((size_t)p->running_floats * sizeof(float) + 64);
 }
 
-/* The same numbers as the runtime's cvy_draw_weights. */
+/* The same numbers as the runtime's cvy_draw. */
 void weights_draw(const Plan *p, Weights *w)
 {
     const uint64_t seed = (uint64_t)p->g->spec->train.seed;

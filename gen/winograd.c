@@ -207,6 +207,11 @@ static double choose_weights(const Plan *p, Winograd *w)
     return each;
 }
 
+static bool no_copies(const Plan *p)
+{
+    return p->compact && p->g->spec->winograd != WINOGRAD_ON;
+}
+
 /* Cycles of an image where `held` bytes of weights are read between one image and the next. */
 static double folded_cycles(const Target *t, const Winograd *w, double held)
 {
@@ -219,6 +224,9 @@ static double folded_cycles(const Target *t, const Winograd *w, double held)
 static void choose_folded(const Plan *p, Winograd *w)
 {
     const double held = p->winograd_held;
+
+    if (no_copies(p))
+        return;
     Winograd copy = *w, made = *w;
     copy.made = 0, made.made = made_at_a_time(w);
     lay_out(&copy), lay_out(&made);
@@ -234,6 +242,16 @@ static int images_together(const Plan *p, int tiles, int64_t floats)
     while (n < most && n * tiles < TOGETHER && 4 * (n + 1) * floats <= GROUP)
         n++;
     return n;
+}
+
+/* Of an image at a time, with weights that are transformed as they are read, if that beats the direct core's cycles. */
+static Winograd without_copy(const Plan *p, Winograd w, double direct)
+{
+    if (!w.on || !no_copies(p))
+        return w;
+    w.made = made_at_a_time(&w);
+    w.on = choose_block(p->target, &w, 1) < direct;
+    return w;
 }
 
 static Winograd choose_pass(const Plan *p, int op, Pass pass)
@@ -260,7 +278,7 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
     const double cycles = choose_weights(p, &w), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
-    return w;
+    return p->compact && pass == PASS_FORWARD ? without_copy(p, w, direct) : w;
 }
 
 void winograd_build(Plan *p)
@@ -272,6 +290,9 @@ void winograd_build(Plan *p)
         if (p->winograd[op][PASS_FORWARD].on)
             p->winograd_held += 4 * (double)transformed(&p->winograd[op][PASS_FORWARD]);
     }
+    for (int op = 0; op < p->g->nop && no_copies(p); op++)
+        if (p->g->spec->winograd == WINOGRAD_AUTO && possible(p->g, &p->g->op[op]))
+            p->spared += (int64_t)(36 - 9) * 256 * blocks_of(p->g->op[p->g->op[op].in].shape.c) * blocks_of(p->g->op[op].shape.c);
 }
 
 bool winograd_transformed(const Winograd *w)

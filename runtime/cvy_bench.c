@@ -273,7 +273,7 @@ static int fill(struct bench *b)
         b->x[i] = (float)cvy_normal(1, cvy_name_hash("bench"), i);
     for (int i = 0; i < b->batch; i++)
         b->label[i] = i % m->classes;
-    cvy_draw_weights(&b->run, 1);
+    cvy_draw(b->run.model, b->run.net, 1);
     m->fold(b->run.net);
     b->step.momentum = (float)m->train.momentum;
     b->step.weight_decay = (float)m->train.weight_decay;
@@ -315,7 +315,7 @@ static int measure(struct bench *b, int json, int kernels)
     return ok;
 }
 
-int cvy_bench(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench)
+int cvy_command_bench(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench)
 {
     const char *what = bench->training ? "train" : "infer";
     int batch = m->train.batch > 0 ? m->train.batch : 64, threads = cvy_processors(), json = 0, kernels = 0;

@@ -61,7 +61,7 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
     return 1;
 }
 
-int cvy_eval(int argc, char **argv, const struct cvy_model *m)
+int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *data = NULL;
     int threads = cvy_processors(), json = 0, images = 0, force = 0;
@@ -113,7 +113,7 @@ int cvy_eval(int argc, char **argv, const struct cvy_model *m)
     return !ok;
 }
 
-int cvy_predict(int argc, char **argv, const struct cvy_model *m)
+int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *input = NULL, *output = NULL;
     int threads = cvy_processors(), n = 0, force = 0;

@@ -65,7 +65,7 @@ static int print_json(const struct cvy_model *m, int batch, int threads)
     return text ? 0 : 1;
 }
 
-int cvy_info(int argc, char **argv, const struct cvy_model *m)
+int cvy_command_info(int argc, char **argv, const struct cvy_model *m)
 {
     int json = 0, batch = m->train.batch > 0 ? m->train.batch : 64, threads = cvy_processors();
     struct cvy_option option[] = {

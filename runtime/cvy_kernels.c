@@ -162,21 +162,21 @@ void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float 
 
 /* ---- update ---- */
 
-enum { LANES = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
+enum { CVY_BLOCK = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
 
 /* One block: w, its momentum m, its gradient g. */
-static inline void sgd_block(float *restrict w, float *restrict m, const float *restrict g, const struct cvy_step *step, float decay)
+static inline void cvy_sgd_block(float *restrict w, float *restrict m, const float *restrict g, const struct cvy_step *step, float decay)
 {
     const float lr = step->lr, momentum = step->momentum, ahead = step->nesterov ? momentum : 0.0f;
 
     if (step->nesterov)
-        for (int j = 0; j < LANES; j++) {
+        for (int j = 0; j < CVY_BLOCK; j++) {
             const float d = g[j] + decay * w[j];
             m[j] = momentum * m[j] + d;
             w[j] -= lr * (d + ahead * m[j]);
         }
     else
-        for (int j = 0; j < LANES; j++) {
+        for (int j = 0; j < CVY_BLOCK; j++) {
             m[j] = momentum * m[j] + (g[j] + decay * w[j]);
             w[j] -= lr * m[j];
         }
@@ -185,17 +185,17 @@ static inline void sgd_block(float *restrict w, float *restrict m, const float *
 void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
              const struct cvy_step *step, float decay)
 {
-    for (int64_t i = 0; i < count; i += LANES) {
-        float sum[LANES];
+    for (int64_t i = 0; i < count; i += CVY_BLOCK) {
+        float sum[CVY_BLOCK];
         memcpy(sum, g + i, sizeof sum);
         for (int p = 1; p < parts; p++) {
             const float *part = g + p * stride + i;
-            for (int j = 0; j < LANES; j++)
+            for (int j = 0; j < CVY_BLOCK; j++)
                 sum[j] += part[j];
         }
         if (net->grad)
             memcpy(net->grad + at + i, sum, sizeof sum);
-        sgd_block(net->param + at + i, net->momentum + at + i, sum, step, decay);
+        cvy_sgd_block(net->param + at + i, net->momentum + at + i, sum, step, decay);
     }
 }
 
@@ -207,15 +207,15 @@ void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const str
 
 void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts, const struct cvy_step *step)
 {
-    for (int i = 0; i < count; i += LANES) {
-        float sum[LANES];
-        for (int j = 0; j < LANES; j++) {
+    for (int i = 0; i < count; i += CVY_BLOCK) {
+        float sum[CVY_BLOCK];
+        for (int j = 0; j < CVY_BLOCK; j++) {
             double total = 0;
             for (int p = 0; p < parts; p++)
                 total += g[p * stride + i + j];
             sum[j] = (float)total;
         }
-        cvy_sgd(net, at + i, LANES, sum, 0, 1, step, step->weight_decay_other);
+        cvy_sgd(net, at + i, CVY_BLOCK, sum, 0, 1, step, step->weight_decay_other);
     }
 }
 
@@ -255,12 +255,12 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
 /* ---- Winograd ---- */
 
 /* G's six rows applied to three rows of 16 lanes: row p of G is 1, p, p^2 of the point p, divided by its distances from the others. */
-static inline void winograd_points(const float *restrict x, const float *restrict y, const float *restrict z, float (*restrict to)[LANES])
+static inline void cvy_taps_points(const float *restrict x, const float *restrict y, const float *restrict z, float (*restrict to)[CVY_BLOCK])
 {
     const float aa = 0.390625f, bb = 2.25f, a = 0.625f, b = 1.5f; /* the points +-5/8, +-3/2 */
     const float n0 = 1 / (aa * bb), na = 1 / (2 * aa * (aa - bb)), nb = 1 / (2 * bb * (bb - aa));
 
-    for (int l = 0; l < LANES; l++) {
+    for (int l = 0; l < CVY_BLOCK; l++) {
         const float even_a = na * (x[l] + aa * z[l]), odd_a = na * a * y[l], even_b = nb * (x[l] + bb * z[l]), odd_b = nb * b * y[l];
         to[0][l] = n0 * x[l];
         to[1][l] = even_a + odd_a;
@@ -272,46 +272,46 @@ static inline void winograd_points(const float *restrict x, const float *restric
 }
 
 /* G g G^T for 16 lanes: g's taps are `tap` floats apart, the 36 points `point`. */
-static void winograd_lanes(const float *g, ptrdiff_t tap, float *u, int64_t point)
+static void cvy_taps_lanes(const float *g, ptrdiff_t tap, float *u, int64_t point)
 {
-    float s[3][6][LANES], t[6][LANES];
+    float s[3][6][CVY_BLOCK], t[6][CVY_BLOCK];
 
     for (int j = 0; j < 3; j++)
-        winograd_points(g + j * tap, g + (3 + j) * tap, g + (6 + j) * tap, s[j]);
+        cvy_taps_points(g + j * tap, g + (3 + j) * tap, g + (6 + j) * tap, s[j]);
     for (int i = 0; i < 6; i++) {
-        winograd_points(s[0][i], s[1][i], s[2][i], t);
+        cvy_taps_points(s[0][i], s[1][i], s[2][i], t);
         for (int j = 0; j < 6; j++, u += point)
             memcpy(u, t[j], sizeof t[j]);
     }
 }
 
 /* One block of 16 x 16 channels, [9][16 in][16 out], into rows of 16 outputs. */
-static void winograd_block(const float *w, float *u, int64_t point)
+static void cvy_taps_block(const float *w, float *u, int64_t point)
 {
-    for (int i = 0; i < LANES; i++)
-        winograd_lanes(w + (ptrdiff_t)i * LANES, LANES * LANES, u + (ptrdiff_t)i * LANES, point);
+    for (int i = 0; i < CVY_BLOCK; i++)
+        cvy_taps_lanes(w + (ptrdiff_t)i * CVY_BLOCK, CVY_BLOCK * CVY_BLOCK, u + (ptrdiff_t)i * CVY_BLOCK, point);
 }
 
 void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in)
 {
-    const int64_t point = (int64_t)blocks_in * LANES * LANES;
+    const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
     for (int bi = 0; bi < blocks_in; bi++)
-        winograd_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256, point);
+        cvy_taps_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256, point);
 }
 
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
 {
-    const int64_t point = (int64_t)blocks_out * LANES * LANES;
+    const int64_t point = (int64_t)blocks_out * CVY_BLOCK * CVY_BLOCK;
 
     for (int bi = 0; bi < blocks_in; bi++) {
         const float *from = w + ((int64_t)block_out * blocks_in + bi) * 9 * 256;
         float turned[9 * 256];
         for (int t = 0; t < 9; t++)
-            for (int i = 0; i < LANES; i++)
-                for (int o = 0; o < LANES; o++)
-                    turned[(8 - t) * 256 + o * LANES + i] = from[t * 256 + i * LANES + o];
-        winograd_block(turned, u + bi * 36 * point + block_out * 256, point);
+            for (int i = 0; i < CVY_BLOCK; i++)
+                for (int o = 0; o < CVY_BLOCK; o++)
+                    turned[(8 - t) * 256 + o * CVY_BLOCK + i] = from[t * 256 + i * CVY_BLOCK + o];
+        cvy_taps_block(turned, u + bi * 36 * point + block_out * 256, point);
     }
 }
 
@@ -367,7 +367,7 @@ void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int
 /* ---- folding ---- */
 
 /* The norms of `fold`, in order, as one s x + t for channel c, applied to s0 x + t0. */
-static void fold_channel(const struct cvy_fold *fold, int nfold, int c, double *s, double *t)
+static void cvy_fold_channel(const struct cvy_fold *fold, int nfold, int c, double *s, double *t)
 {
     for (int i = 0; i < nfold; i++) {
         const double a = (double)fold[i].gamma[c] / sqrt((double)fold[i].var[c] + fold[i].eps);
@@ -377,41 +377,41 @@ static void fold_channel(const struct cvy_fold *fold, int nfold, int c, double *
 }
 
 /* Channels [first, first + 16) of `channels`: `rows` rows of them from w on. */
-static void fold_block(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int first, int channels, int64_t rows, float *w_out,
+static void cvy_fold_block(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int first, int channels, int64_t rows, float *w_out,
                        float *bias_out)
 {
-    double s[LANES], t;
+    double s[CVY_BLOCK], t;
 
-    for (int l = 0; l < LANES; l++) {
+    for (int l = 0; l < CVY_BLOCK; l++) {
         const int c = first + l;
         s[l] = 1;
         t = bias && c < channels ? (double)bias[c] : 0;
         if (c < channels)
-            fold_channel(fold, nfold, c, &s[l], &t);
+            cvy_fold_channel(fold, nfold, c, &s[l], &t);
         bias_out[c] = (float)t;
     }
     for (int64_t r = 0; r < rows; r++)
-        for (int l = 0; l < LANES; l++)
-            w_out[r * LANES + l] = (float)((double)w[r * LANES + l] * s[l]);
+        for (int l = 0; l < CVY_BLOCK; l++)
+            w_out[r * CVY_BLOCK + l] = (float)((double)w[r * CVY_BLOCK + l] * s[l]);
 }
 
 void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
                    float *w_out, float *bias_out)
 {
-    for (int c = 0; c < channels; c += LANES)
-        fold_block(w + c * rows, bias, fold, nfold, c, channels, rows, w_out + c * rows, bias_out);
+    for (int c = 0; c < channels; c += CVY_BLOCK)
+        cvy_fold_block(w + c * rows, bias, fold, nfold, c, channels, rows, w_out + c * rows, bias_out);
 }
 
 void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
                        float *u_out, float *bias_out)
 {
-    const int64_t point = (int64_t)blocks_in * LANES * LANES;
+    const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
-    for (int c = 0; c < channels; c += LANES, u_out += 36 * point)
+    for (int c = 0; c < channels; c += CVY_BLOCK, u_out += 36 * point)
         for (int bi = 0; bi < blocks_in; bi++, w += 9 * 256) {
             float folded[9 * 256];
-            fold_block(w, bias, fold, nfold, c, channels, 9 * LANES, folded, bias_out);
-            winograd_block(folded, u_out + bi * 256, point);
+            cvy_fold_block(w, bias, fold, nfold, c, channels, 9 * CVY_BLOCK, folded, bias_out);
+            cvy_taps_block(folded, u_out + bi * 256, point);
         }
 }
 
@@ -423,7 +423,7 @@ void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *f
     for (int c = 0; c < (out + 15) / 16 * 16; c++) {
         double s = 1, t = bias && c < out ? (double)bias[c] : 0;
         if (c < out)
-            fold_channel(fold, nfold, c, &s, &t);
+            cvy_fold_channel(fold, nfold, c, &s, &t);
         bias_out[c] = (float)t;
         for (int64_t i = 0; i < row; i++)
             w_out[((c / 16) * row + i) * 16 + c % 16] = (float)((double)w[c * row + i] * s);
@@ -435,7 +435,7 @@ void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int
     for (int c = 0; c < (channels + 15) / 16 * 16; c++) {
         double s = c < channels, t = 0;
         if (c < channels)
-            fold_channel(fold, 1, c, &s, &t);
+            cvy_fold_channel(fold, 1, c, &s, &t);
         mean[c] = c < channels ? fold->mean[c] : 0;
         mean[padded + c] = (float)s;
         mean[2 * padded + c] = c < channels ? fold->beta[c] : 0;
@@ -463,7 +463,7 @@ uint64_t cvy_stage(const char *name)
     return h;
 }
 
-static uint64_t mix64(uint64_t x) /* splitmix64's finaliser (Steele, Lea & Flood 2014) */
+static uint64_t cvy_mix64(uint64_t x) /* splitmix64's finaliser (Steele, Lea & Flood 2014) */
 {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
@@ -472,9 +472,9 @@ static uint64_t mix64(uint64_t x) /* splitmix64's finaliser (Steele, Lea & Flood
 
 uint64_t cvy_drop_key(uint64_t stage, const struct cvy_step *step, int image)
 {
-    uint64_t h = mix64(stage + 0x9e3779b97f4a7c15u);
+    uint64_t h = cvy_mix64(stage + 0x9e3779b97f4a7c15u);
 
-    h = mix64(h ^ (step->seed + 0x9e3779b97f4a7c15u));
-    h = mix64(h ^ (step->step + 0x9e3779b97f4a7c15u));
-    return mix64(h ^ ((uint64_t)image + 0x9e3779b97f4a7c15u));
+    h = cvy_mix64(h ^ (step->seed + 0x9e3779b97f4a7c15u));
+    h = cvy_mix64(h ^ (step->step + 0x9e3779b97f4a7c15u));
+    return cvy_mix64(h ^ ((uint64_t)image + 0x9e3779b97f4a7c15u));
 }

@@ -4,6 +4,8 @@
 #define CVY_KERNELS_H
 
 #include "cvy_float.h"
+#include "cvy_names.h"
+
 #include "cvy_model.h"
 
 #if defined _OPENMP
@@ -24,6 +26,15 @@ struct cvy_range {
     int first, end;
 };
 struct cvy_range cvy_piece(int p, int pieces, int n);
+
+/* Whether each of n labels is a class. */
+static inline int cvy_labels_fit(const int *labels, int n, int classes)
+{
+    int fit = 1;
+    for (int i = 0; i < n; i++)
+        fit &= labels[i] >= 0 && labels[i] < classes;
+    return fit;
+}
 
 /* Where a kernel is: image `image` of the batch, in piece `piece`; fresh: the first image of the piece. */
 struct cvy_at {

@@ -61,12 +61,12 @@ static const struct command {
     int trains; /* needs the network's training code */
     int unread; /* its result is a file: it goes on where nobody reads what it prints */
 } commands[] = {
-    {"train", "train the network; saves a checkpoint after each epoch", cvy_train, 1, 1},
-    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_eval, 0, 0},
-    {"predict", "logits of images in a .npy file", cvy_predict, 0, 0},
-    {"info", "shapes, parameters, memory", cvy_info, 0, 0},
-    {"bench", "the speed of a step, and of each kernel", NULL, 0, 0}, /* takes more than the others */
-    {"trace", "one training step with everything it computed, for comparisons", cvy_trace, 1, 0},
+    {"train", "train the network; saves a checkpoint after each epoch", cvy_command_train, 1, 1},
+    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_command_eval, 0, 0},
+    {"predict", "logits of images in a .npy file", cvy_command_predict, 0, 0},
+    {"info", "shapes, parameters, memory", cvy_command_info, 0, 0},
+    {"bench", "the speed of a step, and of each kernel", NULL, 0, 0}, /* these two take more than the others */
+    {"trace", "one training step with everything it computed, for comparisons", NULL, 1, 0},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
@@ -78,7 +78,7 @@ static void usage(FILE *to, const struct cvy_model *m)
     fprintf(to, "\n%s COMMAND --help lists a command's options. Begin with: %s train\n", m->name, m->name);
 }
 
-int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench)
+int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench, const struct cvy_tracer *tracer)
 {
     const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
     cvy_program = m->name;
@@ -96,7 +96,7 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         names[i] = commands[i].name;
         if (strcmp(word, names[i]) != 0)
             continue;
-        if (commands[i].trains && !m->forward) {
+        if (commands[i].trains && (!m->forward || !tracer)) {
             cvy_error("convoy gen with --parts all, the default", "%s: this network was emitted for inference alone", word);
             return 1;
         }
@@ -106,7 +106,9 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         if (commands[i].trains)
             warn_of_limit();
 #endif
-        int status = commands[i].run ? commands[i].run(argc, argv, m) : cvy_bench(argc, argv, m, bench);
+        int status = commands[i].run      ? commands[i].run(argc, argv, m)
+                     : commands[i].trains ? cvy_command_trace(argc, argv, m, tracer)
+                                          : cvy_command_bench(argc, argv, m, bench);
         return cvy_finish(status, commands[i].unread);
     }
     if (*word) {

@@ -74,23 +74,28 @@ struct cvy_model {
     /* Lays the network out in `memory` (64-byte aligned, arena_bytes); returns its cvy_net, or NULL where memory is too
      * small. Weights are zero until they are drawn or loaded. */
     struct cvy_net *(*init)(void *memory, size_t bytes, int batch, int threads);
+    /* A call that makes no sense (see NAME.h) touches nothing: forward then returns NaN, the others -1. */
     /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns the
      * mean loss; *correct: how many of n had the label as the largest logit. */
     double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *, int *correct);
-    void (*backward)(struct cvy_net *, const float *x, int n, const struct cvy_step *);
-    /* Between forward and backward: hands every stage's output ("act.<layer>.<stage>") and every dropout mask
-     * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. */
-    void (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink, void *user);
-    size_t (*trace_floats)(int n);
+    int (*backward)(struct cvy_net *, const float *x, int n, const struct cvy_step *);
     /* Folds the running statistics into the inference weights; then infer: x n images NCHW, y n x classes logits. */
-    void (*fold)(struct cvy_net *);
-    void (*infer)(struct cvy_net *, const float *x, float *y, int n);
+    int (*fold)(struct cvy_net *);
+    int (*infer)(struct cvy_net *, const float *x, float *y, int n);
     /* What the network computes, a line for each op in the order in which they run, NULL-terminated:
      *     PLACE | OP | INPUTS | PARAMETERS | TRAINING
      * PLACE is "layer/stage", or "layer" where it has one op; OP its word with arguments, "bn(eps=1e-05)"; INPUTS the places and
      * PARAMETERS the tensors that it reads, a blank between them; TRAINING what concerns training alone. Empty fields at the
      * end are left out. A checkpoint carries these lines. NULL: not known. */
     const char *const *identity;
+};
+
+/* What a step computed on its way, for comparisons. By itself, so that who does not trace need not link its code. */
+struct cvy_tracer {
+    /* Between forward and backward: hands every stage's output ("act.<layer>.<stage>") and every dropout mask
+     * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. 0; or -1 and nothing done. */
+    int (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink, void *user);
+    size_t (*trace_floats)(int n); /* 0 where n makes no sense */
 };
 
 /* One kernel of a training step, or of inference, and what it costs (`NAME bench`). */
@@ -112,7 +117,8 @@ struct cvy_bench {
     double (*stream)(int threads, float *a, int64_t floats, int rounds);    /* reads two thirds of `a` and writes one; bytes */
 };
 
-/* The emitted program's main: train, eval, predict, info, bench, trace. Returns the exit status. */
-int cvy_main(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench);
+/* The emitted program's main: train, eval, predict, info, bench, trace (tracer: NULL where the network does not train). Returns
+ * the exit status. */
+int cvy_main(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench, const struct cvy_tracer *tracer);
 
 #endif

@@ -5,7 +5,10 @@
 #define CVY_PRIVATE_H
 
 #include "cvy_float.h"
+#include "cvy_names.h"
+
 #include "cvy_model.h"
+#include "cvy_weights.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -269,11 +272,6 @@ struct cvy_run {
 };
 int cvy_run_open(struct cvy_run *r, const struct cvy_model *model, int batch, int threads, int with_grad);
 void cvy_run_close(struct cvy_run *r);
-int64_t cvy_layout_count(const struct cvy_layout *at);
-void cvy_gather(const float *base, const struct cvy_layout *at, float *out); /* to C order */
-void cvy_scatter(float *base, const struct cvy_layout *at, const float *in); /* from C order */
-void cvy_draw_weights(struct cvy_run *r, uint64_t seed);                     /* every tensor by its rule */
-int cvy_is_param(const struct cvy_tensor *t);                                /* trained, so with gradient and momentum */
 int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
 int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
@@ -317,12 +315,12 @@ char *cvy_optimiser_text(const struct cvy_train *t);
 
 /* ---- the subcommands ------------------------------------------------------------------------------------------------------ */
 
-int cvy_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
-int cvy_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
-int cvy_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
-int cvy_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
-int cvy_bench(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench); /* cvy_bench.c */
-int cvy_trace(int argc, char **argv, const struct cvy_model *model);   /* cvy_trace.c */
+int cvy_command_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
+int cvy_command_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
+int cvy_command_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
+int cvy_command_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
+int cvy_command_bench(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench); /* cvy_bench.c */
+int cvy_command_trace(int argc, char **argv, const struct cvy_model *model, const struct cvy_tracer *tracer); /* cvy_trace.c */
 
 /* Loss and accuracy of the folded network on all of `d`. */
 int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy);

@@ -1,18 +1,8 @@
-/* cvy_rng.c - what is drawn with the generator of cvy_rng.h: normal numbers and permutations.
+/* cvy_rng.c - permutations drawn with the generator of cvy_rng.h.
  * SPDX-License-Identifier: 0BSD */
 #include "cvy_rng.h"
 
 #include "cvy_private.h"
-
-#include <math.h>
-
-double cvy_normal(uint64_t seed, uint64_t stream, uint64_t index)
-{
-    uint32_t w[4];
-    cvy_draw4(seed, stream, index, w);
-    double u = 1.0 - cvy_unit(w[0], w[1]); /* (0, 1] */
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * cvy_unit(w[2], w[3]));
-}
 
 /* A number in [0, n) without bias (Lemire 2019): a draw whose low half falls short is thrown away. */
 static uint32_t below(uint32_t n, uint64_t seed, uint64_t stream, uint64_t *index)

@@ -4,6 +4,9 @@
 #ifndef CVY_RNG_H
 #define CVY_RNG_H
 
+#include "cvy_names.h"
+
+#include <math.h>
 #include <stdint.h>
 
 /* out[4] = Philox4x32-10 of the counter under the key. */
@@ -48,8 +51,16 @@ static inline double cvy_unit(uint32_t hi, uint32_t lo)
     return (double)(((uint64_t)hi << 21) ^ (lo >> 11)) * (1.0 / 9007199254740992.0);
 }
 
+/* A normal number, mean 0, sd 1: Box and Muller's, in double. */
+static inline double cvy_normal(uint64_t seed, uint64_t stream, uint64_t index)
+{
+    uint32_t w[4];
+    cvy_draw4(seed, stream, index, w);
+    const double u = 1.0 - cvy_unit(w[0], w[1]); /* (0, 1] */
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * cvy_unit(w[2], w[3]));
+}
+
 /* cvy_rng.c */
-double cvy_normal(uint64_t seed, uint64_t stream, uint64_t index); /* mean 0, sd 1: Box-Muller in double */
 /* order[0..n) becomes a permutation of 0..n-1 that depends on seed and epoch alone (Fisher-Yates). */
 void cvy_permutation(int *order, int n, uint64_t seed, uint64_t epoch);
 

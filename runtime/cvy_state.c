@@ -47,74 +47,9 @@ void cvy_run_close(struct cvy_run *r)
     memset(r, 0, sizeof *r);
 }
 
-/* ---- layouts ---- */
-
-int64_t cvy_layout_count(const struct cvy_layout *at)
-{
-    int64_t n = 1;
-    for (int i = 0; i < at->ndim; i++)
-        n *= at->dim[i];
-    return n;
-}
-
-/* Calls for every element in C order: `place` is where it lies. The last dimension is the inner loop. */
-#define EACH_ELEMENT(at, place, body)                                                                                         \
-    do {                                                                                                                      \
-        int idx_[4] = {0, 0, 0, 0}, last_ = (at)->ndim - 1;                                                                   \
-        for (int64_t left_ = cvy_layout_count(at); left_ > 0; left_--) {                                                      \
-            int64_t place = (at)->offset;                                                                                     \
-            for (int d_ = 0; d_ <= last_; d_++)                                                                               \
-                place += idx_[d_] / (at)->block[d_] * (at)->outer[d_] + idx_[d_] % (at)->block[d_] * (at)->inner[d_];         \
-            body;                                                                                                             \
-            for (int d_ = last_; d_ >= 0 && ++idx_[d_] == (at)->dim[d_]; d_--)                                                \
-                idx_[d_] = 0;                                                                                                 \
-        }                                                                                                                     \
-    } while (0)
-
-void cvy_gather(const float *base, const struct cvy_layout *at, float *out)
-{
-    EACH_ELEMENT(at, place, *out++ = base[place]);
-}
-
-void cvy_scatter(float *base, const struct cvy_layout *at, const float *in)
-{
-    EACH_ELEMENT(at, place, base[place] = *in++);
-}
-
-int cvy_is_param(const struct cvy_tensor *t)
-{
-    return t->role == CVY_WEIGHT || t->role == CVY_BIAS || t->role == CVY_GAMMA || t->role == CVY_BETA;
-}
-
 static float *base_of(const struct cvy_run *r, const struct cvy_tensor *t)
 {
-    return cvy_is_param(t) ? r->net->param : r->net->running;
-}
-
-void cvy_draw_weights(struct cvy_run *r, uint64_t seed)
-{
-    for (int i = 0; i < r->model->ntensor; i++) {
-        const struct cvy_tensor *t = &r->model->tensor[i];
-        if (t->role == CVY_BATCHES) {
-            r->net->batches[t->at.offset] = 0;
-            continue;
-        }
-        float *base = base_of(r, t);
-        uint64_t stream = cvy_name_hash(t->name), index = 0;
-        if (t->draw == CVY_NORMAL) {
-            EACH_ELEMENT(&t->at, place, base[place] = (float)(t->value * cvy_normal(seed, stream, index++)));
-        } else if (t->draw == CVY_UNIFORM) {
-            EACH_ELEMENT(&t->at, place, {
-                uint32_t w[4];
-                cvy_draw4(seed, stream, index++, w);
-                base[place] = (float)(t->value * (2.0 * cvy_unit(w[0], w[1]) - 1.0));
-            });
-        } else {
-            EACH_ELEMENT(&t->at, place, base[place] = t->value);
-        }
-    }
-    if (r->net->momentum)
-        memset(r->net->momentum, 0, (size_t)r->model->param_floats * sizeof *r->net->momentum);
+    return cvy_base(r->net, t);
 }
 
 /* ---- tensors in and out of files ---- */

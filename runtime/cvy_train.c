@@ -475,7 +475,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     } else {
         p->data_crc = crc;
         if (!t->init_from || t->init_partial)
-            cvy_draw_weights(&t->run, p->seed);
+            cvy_draw(t->run.model, t->run.net, p->seed);
         if (t->init_from && !(t->init_partial ? cvy_load_partial(&t->run, t->init_from, t->force)
                                               : cvy_load_weights(&t->run, t->init_from, t->force ? CVY_FORCED : CVY_CHECKED)))
             return 0;
@@ -499,7 +499,7 @@ static void say_hello(const struct train *t)
     fflush(stdout);
 }
 
-int cvy_train(int argc, char **argv, const struct cvy_model *m)
+int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
 {
     struct train t;
     memset(&t, 0, sizeof t);

@@ -14,12 +14,15 @@
  *     // fill x: channel by channel, row by row, each value (byte / 255 - mean) / std
  *     $n.name_infer(net, x, y, 1);                          // y: a logit a class; the largest is the answer
  *
- * No malloc, no state outside `memory`, no files. Results do not depend on how many threads there are.
+ * No malloc, no state outside `memory`, no files. Results do not depend on how many threads there are. Several networks live in
+ * one program, also for different targets.
  * $n.licence */
 #ifndef $n.NAME_H
 #define $n.NAME_H
 
 #include <stddef.h>
+
+//$ emit n.part_api
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,14 +36,17 @@ enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.
 
 /* Bytes that $n.name_init needs for up to `threads` threads. */
 #define $n.NAME_ARENA_BYTES(threads) ((size_t)$n.fixed_bytes + (size_t)(threads) * $n.thread_bytes)
+/* The same as a function, for other languages; 0 where threads are out of range. */
+$n.NAME_API size_t $n.name_arena_bytes(int threads);
 
 struct $n.name;
 
 /* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, threads are not 1 .. 4096, or the
  * processor lacks instructions of target $n.target. */
-struct $n.name *$n.name_init(void *memory, size_t bytes, int threads);
-/* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. */
-void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+$n.NAME_API struct $n.name *$n.name_init(void *memory, size_t bytes, int threads);
+/* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. Returns 0; or -1 and touches nothing
+ * where a pointer is NULL or n is below 0. */
+$n.NAME_API int $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 
 #ifdef __cplusplus
 }
@@ -67,6 +73,9 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 #ifndef $n.NAME_LAYOUT_H
 #define $n.NAME_LAYOUT_H
 
+#if defined CVY_VEC_H && !defined $n.macro
+#error "$n.name is exported for $n.target, and this translation unit has the code of another target: compile each network's files by themselves"
+#endif
 #define $n.macro 1
 
 //$ emit n.part_offsets
@@ -103,6 +112,11 @@ struct $n.name {
     int threads;
 };
 
+size_t $n.name_arena_bytes(int threads)
+{
+    return threads < 1 || threads > 4096 || (size_t)threads > (SIZE_MAX - $n.fixed_bytes) / $n.thread_bytes ? 0 : $n.NAME_ARENA_BYTES(threads);
+}
+
 struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
 {
     if (!cvy_supported() || !memory || threads < 1 || threads > 4096 || bytes < $n.fixed_bytes || (bytes - $n.fixed_bytes) / $n.thread_bytes < (size_t)threads)
@@ -114,8 +128,10 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
     return net;
 }
 
-void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 {
+    if (!net || n < 0 || (n > 0 && (!x || !y)))
+        return -1;
 #if defined _OPENMP
 #pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
 #endif
@@ -129,6 +145,7 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
         //$ end
         memcpy(y + (ptrdiff_t)i * $n.classes, $n.result, sizeof(float) * $n.classes);
     }
+    return 0;
 }
 //$ end
 
@@ -140,5 +157,9 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
  * $n.licence */
 #include "$n.name.h"
 
+#if defined CVY_VEC_H && (!defined $n.macro || CVY_VEC_OF != $n.vec_hash)
+#error "$n.name.c is exported for $n.target, and this translation unit has the code of another target or version: compile each by itself"
+#endif
 #define $n.macro 1
+#define CVY_VEC_OF $n.vec_hash
 //$ end

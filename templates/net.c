@@ -6,32 +6,76 @@
  * emitted by convoy $n.version from a spec with hash $n.hash; order $n.order; target $n.target$n.flags
  * $n.totals
  *
- * Train and infer, all memory from the caller:
+ //$ if n.train
+ * Training and inference. All memory is the caller's:
  *
- *     void *memory = aligned_alloc(64, $n.NAME_ARENA_BYTES(64, 2));      // batches of up to 64 images, 2 threads
- *     struct $n.name *net = $n.name_init(memory, $n.NAME_ARENA_BYTES(64, 2), 64, 2);
- *     // put weights where $n.name_model.tensor says, or let the runtime draw or load them; then
- *     double loss = $n.name_forward(net, x, labels, 64, &step, &correct);  // x: 64 images, $n.shape, NCHW
- *     $n.name_backward(net, x, 64, &step);                                 // gradients and the update
- //$ if n.plain
- *     $n.name_fold(net);                                                   // nothing: norms stay what they are
- //$ else
- *     $n.name_fold(net);                                                   // norms into weights, after training
- //$ end
- *     $n.name_infer(net, x, y, n);                                         // y: n x $n.classes logits
+ *     #include "$n.name.h"
+ *     #include <stdlib.h>
  *
- * x = (byte / 255 - mean) / std, mean $n.mean, std $n.std. Networks share no state: several may live in one program, each
- //$ if n.plain
- * used by one caller at a time. It runs on one thread, however many it is given.
+ *     enum { BATCH = 64, THREADS = 2 };                      // images a step, and threads, at most
+ *
+ *     // steps times: fill(x, labels) sets BATCH images, $n.shape, NCHW, and their classes. Returns the last step's loss.
+ *     double $n.name_example(int steps, void (*fill)(float *x, int *labels), float *x, int *labels, float *y)
+ *     {
+ *         size_t bytes = $n.NAME_ARENA_BYTES(BATCH, THREADS);
+ *         void *memory = aligned_alloc(64, bytes);
+ *         struct $n.name *net = $n.name_init(memory, bytes, BATCH, THREADS);
+ *         struct cvy_step step = {0};
+ *         double loss = 0;
+ *         int correct;
+ *
+ *         if (!net)
+ *             return -1;                                     // no memory, or not this processor
+ *         $n.name_draw(net, 1);                              // or $n.name_set() each tensor
+ *         step.lr = 0.05f, step.momentum = 0.9f;
+ *         for (int i = 0; i < steps; i++) {
+ *             fill(x, labels);
+ *             step.step = i;                                 // dropout draws by it
+ *             loss = $n.name_forward(net, x, labels, BATCH, &step, &correct);
+ *             $n.name_backward(net, x, BATCH, &step);        // gradients and the update
+ *         }
+ *         $n.name_fold(net);                                 // after training, before inference
+ *         $n.name_infer(net, x, y, BATCH);                   // y: BATCH x $n.classes logits
+ *         free(memory);
+ *         return loss;
+ *     }
+ *
  //$ else
- * used by one caller at a time. With the same compiler, flags and kind of processor results are the same bytes for any number
- * of threads, provided that OpenBLAS, where it is used, runs on one (the program's own main sees to that, a library cannot).
+ * Inference. All memory is the caller's:
+ *
+ *     #include "$n.name.h"
+ *     #include <stdlib.h>
+ *
+ *     size_t bytes = $n.NAME_ARENA_BYTES(0, 2);              // 2 threads
+ *     struct $n.name *net = $n.name_init(aligned_alloc(64, bytes), bytes, 0, 2);
+ *     for (int t = 0; t < $n.name_model.ntensor; t++)
+ *         $n.name_set(net, t, numbers[t]);                   // in the sequence of $n.name_model.tensor
+ *     $n.name_fold(net);
+ *     $n.name_infer(net, x, y, n);                           // x: n images, $n.shape, NCHW; y: n x $n.classes logits
+ *
  //$ end
+ * x = (byte / 255 - mean) / std, mean $n.mean, std $n.std. Networks share no state: several may live in one program, also for
+ //$ if n.plain
+ * different targets, each used by one caller at a time. It runs on one thread, however many it is given.
+ //$ else
+ * different targets, each used by one caller at a time. With the same compiler, flags and kind of processor results are the same
+ * bytes for any number of threads, provided that OpenBLAS, where it is used, runs on one: openblas_set_num_threads(1). The
+ * network's own program does that, a library cannot. Nor can it say how OpenMP's threads wait: GCC's spin, which on a machine
+ * that has other work costs several times the speed. GOMP_SPINCOUNT=1000 in the environment before the program starts, or
+ * OMP_WAIT_POLICY=passive, cures that.
+ //$ end
+ *
+ * A call that makes no sense touches nothing and says so: $n.name_init returns NULL, $n.name_forward NaN, a size 0, the others -1
+ * (0: done).
+ * Which: a pointer that is NULL, n below 1 (of inference: below 0), n above the batch of $n.name_init, a label that is no class,
+ * $n.name_backward with another n than the $n.name_forward before it.
  * $n.licence */
 #ifndef $n.NAME_H
 #define $n.NAME_H
 
 #include "runtime/cvy_model.h"
+
+//$ emit n.part_api
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,39 +83,160 @@ extern "C" {
 
 enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.NAME_CLASSES = $n.classes };
 
-/* Bytes for training on batches of up to `batch` images (0: inference only) with `threads` threads. */
+/* Bytes for training on batches of up to `batch` images (0: inference only) with `threads` threads: a constant where they are. */
 #define $n.NAME_ARENA_BYTES(batch, threads) \
     ((size_t)$n.fixed_bytes + ((batch) > 0 ? (size_t)$n.train_bytes : 0) + (size_t)(batch) * $n.image_bytes + (size_t)(threads) * $n.thread_bytes)
+/* The same as a function, for other languages; 0 where batch or threads are out of range or it is more than a size_t holds. */
+$n.NAME_API size_t $n.name_arena_bytes(int batch, int threads);
 
 struct $n.name;
 
 /* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
-int $n.name_supported(void);
-/* Lays the network out in memory (64-byte aligned). NULL where it is too small, batch or threads are out of range, or
- * this processor lacks the instructions. */
-struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
+$n.NAME_API int $n.name_supported(void);
+/* Lays the network out in memory (64-byte aligned). Weights are zero until they are drawn or set. NULL where memory is too small,
+ * batch is below 0, threads are not 1 .. 4096, or $n.name_supported() is 0. */
+$n.NAME_API struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
-/* Mean loss of n images (labels in [0, classes)); *correct: how many had the right class on top. */
-double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
-/* Gradients and update, after forward on the same x. */
-void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step);
+/* Mean loss of n images, 1 <= n <= batch, labels in [0, $n.NAME_CLASSES); *correct: how many had the right class on top. */
+$n.NAME_API double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
+/* Gradients and update, after forward on the same x and n. */
+$n.NAME_API int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step);
 //$ end
 //$ if n.plain
 /* Nothing: inference applies norms where they stand. */
 //$ else
-/* Folds running statistics into the inference weights. */
+/* Makes the weights of inference, running statistics folded in. Again whenever weights have changed. */
 //$ end
-void $n.name_fold(struct $n.name *net);
-/* x: n images NCHW; y: n x classes logits. */
-void $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+$n.NAME_API int $n.name_fold(struct $n.name *net);
+/* x: n images NCHW; y: n x classes logits. Any n. */
+$n.NAME_API int $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
 
-/* The network as the runtime sees it: tensors by name, sizes, defaults of training, the functions above. */
-extern const struct cvy_model $n.name_model;
+/* The network as data: $n.name_model.tensor[0 .. ntensor), each with its name and shape in PyTorch (.name, .at.ndim, .at.dim); sizes;
+ * the spec's train section; the functions above, of a struct cvy_net (which a struct $n.name begins with). */
+$n.NAME_API extern const struct cvy_model $n.name_model;
+
+/* $n.name_weights.c: numbers in and out, a tensor at a time, by its place in $n.name_model.tensor. */
+
+/* The place of the tensor called so ("$n.first_tensor"); -1: there is none. */
+$n.NAME_API int $n.name_tensor(const char *name);
+/* How many numbers it has; 0 where there is no such tensor. */
+$n.NAME_API size_t $n.name_count(int tensor);
+/* Its numbers to or from memory of the caller's, in C order, as PyTorch's .numpy() and safetensors have them. Of
+ * num_batches_tracked one number, rounded. */
+$n.NAME_API int $n.name_get(const struct $n.name *net, int tensor, float *to);
+$n.NAME_API int $n.name_set(struct $n.name *net, int tensor, const float *from);
+/* Draws every tensor as the spec says; `$n.name train --seed N` begins with the same numbers. Momentum becomes zero. */
+$n.NAME_API int $n.name_draw(struct $n.name *net, uint64_t seed);
+//$ if n.train
+
+/* $n.name_trace.c: what a step computed on its way. Need not be linked where it is not used. */
+$n.NAME_API extern const struct cvy_tracer $n.name_tracer;
+//$ end
 
 #ifdef __cplusplus
 }
 #endif
 #endif
+//$ end
+
+//$ define api
+/* Before each function here. In a shared library built with -fvisibility=hidden these are what it shows; -D$n.NAME_API= shows
+ * nothing. On Windows: -D$n.NAME_DLL=1 where the DLL is built, =0 where it is used. */
+#ifndef $n.NAME_API
+#if defined _WIN32 && defined $n.NAME_DLL && $n.NAME_DLL
+#define $n.NAME_API __declspec(dllexport)
+#elif defined _WIN32 && defined $n.NAME_DLL
+#define $n.NAME_API __declspec(dllimport)
+#elif defined __GNUC__ && !defined _WIN32
+#define $n.NAME_API __attribute__((visibility("default")))
+#else
+#define $n.NAME_API
+#endif
+#endif
+//$ end
+
+//$ define weights_file
+/* $n.name_weights.c - the network's numbers by the tensor. $n.licence */
+#include "$n.name_layout.h"
+
+#include "runtime/cvy_weights.h"
+
+int $n.name_tensor(const char *name)
+{
+    for (int i = 0; name && i < $n.name_model.ntensor; i++)
+        if (strcmp($n.name_model.tensor[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+size_t $n.name_count(int tensor)
+{
+    return tensor < 0 || tensor >= $n.name_model.ntensor ? 0 : (size_t)cvy_layout_count(&$n.name_model.tensor[tensor].at);
+}
+
+int $n.name_get(const struct $n.name *net, int tensor, float *to)
+{
+    if (!net || !to || $n.name_count(tensor) == 0)
+        return -1;
+    const struct cvy_tensor *const t = &$n.name_model.tensor[tensor];
+    if (t->role == CVY_BATCHES)
+        *to = (float)net->net.batches[t->at.offset];
+    else
+        cvy_gather(cvy_base(&net->net, t), &t->at, to);
+    return 0;
+}
+
+int $n.name_set(struct $n.name *net, int tensor, const float *from)
+{
+    if (!net || !from || $n.name_count(tensor) == 0)
+        return -1;
+    const struct cvy_tensor *const t = &$n.name_model.tensor[tensor];
+    if (t->role != CVY_BATCHES)
+        cvy_scatter(cvy_base(&net->net, t), &t->at, from);
+    else if (*from >= 0 && *from < 9e18f)
+        net->net.batches[t->at.offset] = (int64_t)*from;
+    else
+        return -1;
+    return 0;
+}
+
+int $n.name_draw(struct $n.name *net, uint64_t seed)
+{
+    if (!net)
+        return -1;
+    cvy_draw(&$n.name_model, &net->net, seed);
+    return 0;
+}
+//$ end
+
+//$ define tracer
+/* Forward once more, and behind each kernel its trace, while what it read is there; running statistics stay as they were. */
+static int $n.name_trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+{
+    struct $n.name *const net = (struct $n.name *)(void *)base;
+
+    if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
+        return -1;
+    float *const kept = scratch, *const out = scratch + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
+    memcpy(kept, net->net.running, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS)); /* one behind the other */
+    //$ for k in n.kernels
+    //$ if k.forward
+    $n.name_$k.name_forward(&net->$k.name, n, step);
+    //$ end
+    //$ if k.traced
+    $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
+    //$ end
+    //$ end
+    memcpy(net->net.running, kept, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
+    return 0;
+}
+
+static size_t $n.name_trace_floats(int n)
+{
+    return n < 1 ? 0 : (size_t)n * $n.NAME_TRACE_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
+}
+
+const struct cvy_tracer $n.name_tracer = {$n.name_trace, $n.name_trace_floats};
 //$ end
 
 //$ define layout
@@ -80,6 +245,11 @@ extern const struct cvy_model $n.name_model;
 #ifndef $n.NAME_LAYOUT_H
 #define $n.NAME_LAYOUT_H
 
+#include "runtime/cvy_names.h"
+
+#if defined CVY_VEC_H && !defined $n.macro
+#error "$n.name is emitted for $n.target, and this translation unit has the code of another target: compile each network's files by themselves"
+#endif
 #define $n.macro 1
 
 #include "$n.name.h"
@@ -131,6 +301,7 @@ struct $n.name {
     struct cvy_net net;
     float *folded, *scratch;
     //$ if n.train
+    int forwarded; /* images of the last forward */
     double piece_loss[$n.pieces];
     int piece_correct[$n.pieces];
     //$ end
@@ -173,7 +344,6 @@ static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
     (void)r;
 }
 
-#ifdef $n.NAME_NET /* what $n.name_net.c alone reads */
 /* the arena: bytes, and floats of its parts */
 //$ for p in n.sizes
 #define $n.NAME_$p.name $p.at
@@ -181,21 +351,23 @@ static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
 #define $n.NAME_ORDER "$n.order"
 #define $n.NAME_SPEC_HASH "$n.hash"
 
-static const struct cvy_tensor tensors[] = {
+#endif
+
+#if defined $n.NAME_NET && !defined $n.NAME_TENSORS /* what $n.name_net.c alone reads */
+#define $n.NAME_TENSORS
+static const struct cvy_tensor $n.name_tensors[] = {
     //$ for t in n.tensors
     {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
     //$ end
 };
 
 /* What it computes, a line per op: checkpoints carry it. */
-static const char *const identity[] = {
+static const char *const $n.name_identity[] = {
     //$ for l in n.identity
     "$l.line",
     //$ end
     NULL,
 };
-#endif
-
 #endif
 //$ end
 
@@ -210,7 +382,7 @@ static const char *const identity[] = {
 
 typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.NAME_STRUCT_BYTES ? 1 : -1];
 
-static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
+static const float $n.name_mean[] = {$n.mean}, $n.name_std[] = {$n.std};
 
 int $n.name_supported(void)
 {
@@ -219,8 +391,9 @@ int $n.name_supported(void)
 
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 {
-    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
-        || bytes < $n.name_model.arena_bytes(batch, threads))
+    const size_t needed = $n.name_arena_bytes(batch, threads);
+
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
     float *at = (float *)memory + $n.NAME_STRUCT_BYTES / 4;
@@ -253,13 +426,15 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     return net;
 }
 
-static size_t arena_bytes(int batch, int threads)
+/* In integers alone: it may be asked on a processor without the target's instructions. */
+size_t $n.name_arena_bytes(int batch, int threads)
 {
-    const double bytes = (double)batch * $n.NAME_IMAGE_BYTES + (double)threads * $n.NAME_THREAD_BYTES + $n.NAME_FIXED_BYTES + $n.NAME_TRAIN_BYTES;
+    const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch, parts = threads < 0 ? 0 : (uint64_t)threads;
 
-    if (batch < 0 || threads < 1 || bytes > (double)(SIZE_MAX / 4))
+    if (batch < 0 || threads < 1 || threads > 4096 || images > most / ($n.NAME_IMAGE_BYTES + UINT64_C(1)) || parts > most / ($n.NAME_THREAD_BYTES + UINT64_C(1)))
         return 0;
-    return $n.NAME_ARENA_BYTES(batch, threads);
+    const uint64_t bytes = $n.NAME_FIXED_BYTES + (batch > 0 ? (uint64_t)$n.NAME_TRAIN_BYTES : 0) + images * $n.NAME_IMAGE_BYTES + parts * $n.NAME_THREAD_BYTES;
+    return bytes > most ? 0 : (size_t)bytes;
 }
 
 //$ if n.train
@@ -267,6 +442,9 @@ double $n.name_forward(struct $n.name *net, const float *x, const int *labels, i
 {
     double loss = 0;
 
+    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, $n.classes))
+        return (double)NAN;
+    net->forwarded = n;
     //$ for k in n.kernels
     //$ for i in k.inputs
     net->$k.name.$i.name = x;
@@ -286,9 +464,10 @@ double $n.name_forward(struct $n.name *net, const float *x, const int *labels, i
     return loss / n;
 }
 
-void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
+int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
 {
-    (void)x; /* the kernels that read it kept it in forward */
+    if (!net || !x || !step || n < 1 || n != net->forwarded) /* x itself: the kernels that read it kept it in forward */
+        return -1;
     //$ for k in n.reversed
     //$ for a in k.again
     $n.name_$a.name_again(&net->$a.name, n, step);
@@ -297,50 +476,32 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
     $n.name_$k.name_backward(&net->$k.name, n, step);
     //$ end
     //$ end
+    return 0;
 }
 
-/* Forward once more, and behind each kernel its trace, while what it read is there; running statistics stay as they were. */
-static void trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
-{
-    struct $n.name *const net = (struct $n.name *)(void *)base;
-    float *const kept = scratch, *const out = scratch + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
-
-    (void)x; /* the kernels that read it kept it in forward */
-    memcpy(kept, net->net.running, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS)); /* one behind the other */
-    //$ for k in n.kernels
-    //$ if k.forward
-    $n.name_$k.name_forward(&net->$k.name, n, step);
-    //$ end
-    //$ if k.traced
-    $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
-    //$ end
-    //$ end
-    memcpy(net->net.running, kept, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
-}
-
-static size_t trace_floats(int n)
-{
-    return (size_t)n * $n.NAME_TRACE_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
-}
-
-static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+static double $n.name_model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
     return $n.name_forward((struct $n.name *)(void *)net, x, labels, n, step, correct);
 }
-static void backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+static int $n.name_model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
 {
-    $n.name_backward((struct $n.name *)(void *)net, x, n, step);
+    return $n.name_backward((struct $n.name *)(void *)net, x, n, step);
 }
 //$ end
 
-void $n.name_fold(struct $n.name *net)
+int $n.name_fold(struct $n.name *net)
 {
+    if (!net)
+        return -1;
     memset(net->folded, 0, sizeof(float) * $n.NAME_FOLDED_PADDED); /* channels that pad a block, too */
     $n.name_fold_all(&net->net, net->folded);
+    return 0;
 }
 
-void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 {
+    if (!net || n < 0 || (n > 0 && (!x || !y)))
+        return -1;
     const float *const f = net->folded;
 
     CVY_PARALLEL_IF(net->net.threads, n > 1)
@@ -351,39 +512,42 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
         //$ end
         memcpy(y + (int64_t)i * $n.classes, $n.infer_result, sizeof(float) * $n.classes);
     }
+    return 0;
 }
 
-static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
+static struct cvy_net *$n.name_model_init(void *memory, size_t bytes, int batch, int threads)
 {
     return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
 }
-static void fold(struct cvy_net *net)
+static int $n.name_model_fold(struct cvy_net *net)
 {
-    $n.name_fold((struct $n.name *)(void *)net);
+    return $n.name_fold((struct $n.name *)(void *)net);
 }
-static void infer(struct cvy_net *net, const float *x, float *y, int n)
+static int $n.name_model_infer(struct cvy_net *net, const float *x, float *y, int n)
 {
-    $n.name_infer((struct $n.name *)(void *)net, x, y, n);
+    return $n.name_infer((struct $n.name *)(void *)net, x, y, n);
 }
 
 const struct cvy_model $n.name_model = {
     "$n.name", $n.NAME_ORDER, "$n.target", $n.NAME_SPEC_HASH,
     $n.c, $n.h, $n.w, $n.classes,
-    tensors, sizeof tensors / sizeof *tensors,
+    $n.name_tensors, sizeof $n.name_tensors / sizeof *$n.name_tensors,
     $n.NAME_PARAM_FLOATS, $n.NAME_RUNNING_FLOATS, $n.NAME_BATCHES,
     $n.NAME_STORED_BYTES, $n.NAME_FLOPS, $n.NAME_MIN_BATCH,
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
-     input_mean, input_std, UINT64_C($n.seed)},
+     $n.name_mean, $n.name_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, init, forward, backward, trace, trace_floats, fold, infer, identity,
+    $n.name_arena_bytes, $n.name_model_init, $n.name_model_forward, $n.name_model_backward, $n.name_model_fold, $n.name_model_infer, $n.name_identity,
     //$ else
-    arena_bytes, init, NULL, NULL, NULL, NULL, fold, infer, identity,
+    $n.name_arena_bytes, $n.name_model_init, NULL, NULL, $n.name_model_fold, $n.name_model_infer, $n.name_identity,
     //$ end
 };
 //$ end
 
 //$ define main
 /* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
+#include "runtime/cvy_names.h"
+
 #include "$n.name.h"
 
 #include <stdio.h>
@@ -397,7 +561,11 @@ int main(int argc, char **argv)
               "  hint: convoy gen --target native on this machine, or --target portable for any\n", stderr);
         return 1;
     }
-    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench);
+    //$ if n.train
+    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench, &$n.name_tracer);
+    //$ else
+    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench, NULL);
+    //$ end
 }
 //$ end
 

@@ -900,14 +900,19 @@ static void run(const struct $n.name *net, const struct $n.name_values *v, int n
 //$ if n.train
 double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
+    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, $n.classes))
+        return (double)NAN;
     net->x = x;
     net->labels = labels;
+    net->forwarded = n;
     run(net, &net->v, n, x, step);
     return loss_forward(n, $n.classes, net->v.$n.logits, labels, correct);
 }
 
-void $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
+int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
 {
+    if (!net || !x || !step || n < 1 || n != net->forwarded)
+        return -1;
     const struct $n.name_values *const v = &net->v, *const d = &net->d;
     const struct $n.name_params *const p = &net->p, *const g = &net->g;
 
@@ -928,18 +933,19 @@ void $n.name_backward(struct $n.name *net, const float *x, int n, const struct c
             sgd(count, step, t->role == CVY_WEIGHT ? step->weight_decay : step->weight_decay_other, net->grad + t->at.offset,
                 net->net.momentum + t->at.offset, net->net.param + t->at.offset);
     }
-    //$ if n.x_unused
-    (void)x;
-    //$ end
+    return 0;
 }
 
 //$ end
-void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 {
+    if (!net || n < 0 || (n > 0 && (!x || !y)))
+        return -1;
     for (int m = 0; m < n; m++) {
         run(net, &net->one, 1, x + m * INT64_C($n.input_floats), NULL);
         memcpy(y + (int64_t)m * $n.classes, net->one.$n.logits, sizeof(float) * $n.classes);
     }
+    return 0;
 }
 //$ end
 
@@ -947,6 +953,8 @@ void $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 /* $n.name_layout.h - the network's tensors by name. Not for users. $n.licence */
 #ifndef $n.NAME_LAYOUT_H
 #define $n.NAME_LAYOUT_H
+
+#include "runtime/cvy_names.h"
 
 #include "$n.name.h"
 #include "runtime/cvy_kernels.h"
@@ -982,10 +990,10 @@ struct $n.name {
     float *gradients, *grad; /* all of d, all of g */
     const float *x;          /* of the last forward */
     const int *labels;
+    int forwarded; /* how many images */
     //$ end
 };
 //$ if n.train
-void $n.name_trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user);
 //$ if n.drops
 int $n.name_keeps(uint64_t key, uint32_t i, uint32_t below);
 //$ end
@@ -1043,8 +1051,9 @@ int $n.name_supported(void)
 
 struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 {
-    if (!memory || (uintptr_t)memory % 64 || batch < 0 || threads < 1 || threads > 4096 || $n.name_model.arena_bytes(batch, threads) == 0
-        || bytes < $n.name_model.arena_bytes(batch, threads))
+    const size_t needed = $n.name_arena_bytes(batch, threads);
+
+    if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
         return NULL;
     struct $n.name *const net = (struct $n.name *)memory;
     int64_t *const batches = (int64_t *)(void *)((char *)memory + $n.struct_bytes);
@@ -1071,16 +1080,19 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     return net;
 }
 
-static size_t arena_bytes(int batch, int threads)
+size_t $n.name_arena_bytes(int batch, int threads)
 {
-    if (batch < 0 || threads < 1 || (double)batch * $n.image_bytes + $n.fixed_bytes + $n.train_bytes > (double)(SIZE_MAX / 4))
+    const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch;
+
+    if (batch < 0 || threads < 1 || threads > 4096 || images > most / ($n.image_bytes + UINT64_C(1)))
         return 0;
-    return $n.NAME_ARENA_BYTES(batch, threads);
+    const uint64_t bytes = UINT64_C($n.fixed_bytes) + (batch > 0 ? UINT64_C($n.train_bytes) : 0) + images * $n.image_bytes;
+    return bytes > most ? 0 : (size_t)bytes;
 }
 
-void $n.name_fold(struct $n.name *net)
+int $n.name_fold(struct $n.name *net)
 {
-    (void)net; /* norms stay what they are */
+    return net ? 0 : -1; /* norms stay what they are */
 }
 
 static struct cvy_net *model_init(void *memory, size_t bytes, int batch, int threads)
@@ -1092,22 +1104,18 @@ static double model_forward(struct cvy_net *net, const float *x, const int *labe
 {
     return $n.name_forward((struct $n.name *)(void *)net, x, labels, n, step, correct);
 }
-static void model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+static int model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
 {
-    $n.name_backward((struct $n.name *)(void *)net, x, n, step);
-}
-static size_t trace_floats(int n)
-{
-    return (size_t)n * $n.trace_floats;
+    return $n.name_backward((struct $n.name *)(void *)net, x, n, step);
 }
 //$ end
-static void model_fold(struct cvy_net *net)
+static int model_fold(struct cvy_net *net)
 {
-    $n.name_fold((struct $n.name *)(void *)net);
+    return $n.name_fold((struct $n.name *)(void *)net);
 }
-static void model_infer(struct cvy_net *net, const float *x, float *y, int n)
+static int model_infer(struct cvy_net *net, const float *x, float *y, int n)
 {
-    $n.name_infer((struct $n.name *)(void *)net, x, y, n);
+    return $n.name_infer((struct $n.name *)(void *)net, x, y, n);
 }
 
 const struct cvy_model $n.name_model = {
@@ -1119,9 +1127,9 @@ const struct cvy_model $n.name_model = {
     {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
      input_mean, input_std, UINT64_C($n.seed)},
     //$ if n.train
-    arena_bytes, model_init, model_forward, model_backward, $n.name_trace, trace_floats, model_fold, model_infer, identity,
+    $n.name_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
     //$ else
-    arena_bytes, model_init, NULL, NULL, NULL, NULL, model_fold, model_infer, identity,
+    $n.name_arena_bytes, model_init, NULL, NULL, model_fold, model_infer, identity,
     //$ end
 };
 //$ end
@@ -1150,18 +1158,28 @@ static float *mask(const char *stage, int n, uint32_t size, uint32_t below, cons
 }
 
 //$ end
-void $n.name_trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+static int trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
-    const struct $n.name_values *const v = &((const struct $n.name *)(void *)base)->v;
+    const struct $n.name *const net = (const struct $n.name *)(void *)base;
 
-    (void)x, (void)step, (void)scratch;
+    if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
+        return -1;
+    const struct $n.name_values *const v = &net->v;
     //$ for t in n.traces
     //$ if t.mask
     hand(sink, user, "mask.$t.path", mask("$t.path", n, $t.floats, $t.below, step, scratch), n, $t.c, $t.h, $t.w);
     //$ end
     hand(sink, user, "act.$t.path", $t.value, n, $t.c, $t.h, $t.w);
     //$ end
+    return 0;
 }
+
+static size_t trace_floats(int n)
+{
+    return n < 1 ? 0 : (size_t)n * $n.trace_floats;
+}
+
+const struct cvy_tracer $n.name_tracer = {trace, trace_floats};
 //$ end
 
 //$ define plain_bench

@@ -118,7 +118,7 @@ static void update(struct cvy_net *net, int at, double gradient, const struct cv
     net->param[at] -= s->lr * (s->nesterov ? g + s->momentum * m : m);
 }
 
-static void backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *s)
+static int backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *s)
 {
     struct fake_net *f = (struct fake_net *)net;
     for (int k = 0; k < K; k++) {
@@ -133,6 +133,7 @@ static void backward(struct cvy_net *net, const float *x, int n, const struct cv
             update(net, d * BLOCK + k, g, s, s->weight_decay);
         }
     }
+    return 0;
 }
 
 static size_t trace_floats(int n)
@@ -140,7 +141,7 @@ static size_t trace_floats(int n)
     return (size_t)n * BLOCK;
 }
 
-static void trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *s, float *scratch, cvy_sink sink,
+static int trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *s, float *scratch, cvy_sink sink,
                   void *user)
 {
     struct cvy_layout at = {4, {n, K, 1, 1}, {1, BLOCK, 1, 1}, {BLOCK, BLOCK, 1, 1}, {0, 1, 0, 0}, 0};
@@ -152,14 +153,16 @@ static void trace(struct cvy_net *net, const float *x, int n, const struct cvy_s
             scratch[i * BLOCK + k] = k < K ? (float)z[k] : 0.0f;
     }
     sink(user, "act.fc", scratch, &at);
+    return 0;
 }
 
-static void fold(struct cvy_net *net)
+static int fold(struct cvy_net *net)
 {
     (void)net;
+    return 0;
 }
 
-static void infer(struct cvy_net *net, const float *x, float *y, int n)
+static int infer(struct cvy_net *net, const float *x, float *y, int n)
 {
     for (int i = 0; i < n; i++) {
         double z[K];
@@ -167,6 +170,7 @@ static void infer(struct cvy_net *net, const float *x, float *y, int n)
         for (int k = 0; k < K; k++)
             y[i * K + k] = (float)z[k];
     }
+    return 0;
 }
 
 static const float mean[1] = {0.3f}, std[1] = {0.25f};
@@ -202,12 +206,12 @@ struct cvy_model fake_model = {
     .init = init,
     .forward = forward,
     .backward = backward,
-    .trace = trace,
-    .trace_floats = trace_floats,
     .fold = fold,
     .infer = infer,
     .identity = identity,
 };
+
+const struct cvy_tracer fake_tracer = {trace, trace_floats};
 
 /* ---- bench: the step in two kernels, inference in one ---- */
 

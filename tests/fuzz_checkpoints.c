@@ -222,7 +222,7 @@ static int program(const char *words)
     for (char *w = strtok(line, " "); w && argc < 23; w = strtok(NULL, " "))
         argv[argc++] = w;
     argv[argc] = NULL;
-    return cvy_main(argc, argv, &fake_model, &fake_bench);
+    return cvy_main(argc, argv, &fake_model, &fake_bench, &fake_tracer);
 }
 
 #define RESUME "train --resume --save w --no-eval --quiet --threads 1 --epochs 2 --limit 12"

@@ -270,7 +270,7 @@ static void make_good(void)
     if (mkdir("d", 0777) || mkdir("m", 0777) || mkdir("m/sub", 0777) || mkdir("victim", 0777) || mkdir("f", 0777) || mkdir("g", 0777) ||
         symlink("../victim", "m/link") || mkfifo("m/fifo", 0666) || !cvy_run_open(&run, &fake_model, 4, 1, 0))
         exit(99);
-    cvy_draw_weights(&run, 1);
+    cvy_draw(run.model, run.net, 1);
     if (!cvy_save(&run, "w.safetensors", &p))
         exit(99);
     put_npy("x.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 1, 12, 12), }", images + 16, 4 * 144);

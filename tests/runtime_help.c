@@ -70,7 +70,7 @@ int run(const char *words)
             struct rlimit limit = {(rlim_t)file_limit, (rlim_t)file_limit};
             setrlimit(RLIMIT_FSIZE, &limit);
         }
-        exit(cvy_main(argc, argv, &fake_model, &fake_bench));
+        exit(cvy_main(argc, argv, &fake_model, &fake_bench, &fake_tracer));
     }
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     size_t n = slurp("stdout.txt", out_text, sizeof out_text - 1);

@@ -1,7 +1,8 @@
 /* target_step.c - one training step and inference of an emitted network, with every number that they made on stdout: a line a
  * tensor, "name v v v ...". It is linked with the network's library part alone, so that a cross compiler needs no library, and its
  * weights and images are the same for every target. Arguments: numbers of the images' elements that are a NaN; then the weights ("before.name"),
- * the images ("x") and inference with them ("answers") come first. Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model -DSUPPORTED=NAME_supported. */
+ * the images ("x") and inference with them ("answers") come first. Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model
+ * -DTRACER=NAME_tracer -DSUPPORTED=NAME_supported. */
 #include HEADER
 
 #include <math.h>
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
     struct filling images = {1, 0, 1.5f};
     const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width, bytes = m->arena_bytes(BATCH, 1);
     float *const x = aligned(BATCH * image * sizeof *x), *const y = aligned(BATCH * (size_t)m->classes * sizeof *y);
-    float *const scratch = aligned(m->trace_floats(BATCH) * sizeof *scratch), *const grad = aligned((size_t)m->param_floats * sizeof *grad);
+    float *const scratch = aligned(TRACER.trace_floats(BATCH) * sizeof *scratch), *const grad = aligned((size_t)m->param_floats * sizeof *grad);
     struct cvy_net *net = m->init(aligned(bytes), bytes, BATCH, 1);
     int labels[BATCH], correct;
 
@@ -137,8 +138,8 @@ int main(int argc, char **argv)
     }
     net->grad = grad;
     printf("loss %.9g\n", m->forward(net, x, labels, BATCH, &step, &correct));
-    m->trace(net, x, BATCH, &step, scratch, sink, NULL);
-    m->backward(net, x, BATCH, &step);
+    if (TRACER.trace(net, x, BATCH, &step, scratch, sink, NULL) != 0 || m->backward(net, x, BATCH, &step) != 0)
+        return 1;
     parameters(m, net, "after.", net->param);
     parameters(m, net, "grad.", grad);
     logits("logits", m, net, x, y);

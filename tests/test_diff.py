@@ -318,7 +318,7 @@ class Test:
             self.check('70 numbers of %s are written and read again' % key, again is not None and again['same'])
             self.run('gen', b, '-o', 'many', '--target', 'portable')
             with open(os.path.join(self.work, 'many', 'many_net.c')) as f:
-                table = re.search(r'input_%s\[\] = \{([^}]*)\}' % key, f.read()).group(1).split(',')
+                table = re.search(r'_%s\[\] = \{([^}]*)\}' % key, f.read()).group(1).split(',')
             self.check('70 numbers of %s are emitted' % key, len(table) == 70 and float(table[69].strip().rstrip('f')) == 0.25, str(table[60:]))
 
     # ---- folders that were changed by hand: numbers that no network has
@@ -402,7 +402,7 @@ int main(void)
             with open(os.path.join(folder, 'main.c'), 'w') as f:
                 f.write('#define _POSIX_C_SOURCE 200809L\n' + main % {'on': 'net_on', 'off': 'net_off'})
             command = [cc, '-std=c11', '-O1', '-Wall', '-Wextra', '-Werror', '-I', os.path.join(folder, 'on'), '-I', os.path.join(folder, 'off'), '-o',
-                       os.path.join(folder, 'both'), os.path.join(folder, 'main.c'), os.path.join(folder, 'on', 'runtime', 'cvy_kernels.c'), *sources, '-lm']
+                       os.path.join(folder, 'both'), os.path.join(folder, 'main.c'), *(os.path.join(folder, side, 'runtime', 'cvy_kernels.c') for side in ('on', 'off')), *sources, '-lm']
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if self.check('%s: compiles' % order, done.returncode == 0, done.stdout[:2000]):
                 done = subprocess.run([os.path.join(folder, 'both')], stdout=subprocess.PIPE, text=True)

@@ -127,18 +127,18 @@ START_TEST(draws_are_keyed_by_name)
     struct cvy_tensor t[2];
     float x[1440], y[1440];
     ck_assert(cvy_run_open(&a, &fake_model, 4, 1, 0));
-    cvy_draw_weights(&a, 3);
+    cvy_draw(a.model, a.net, 3);
     t[0] = fake_model.tensor[1]; /* another order, other neighbours: the same weights */
     t[1] = fake_model.tensor[0];
     m.tensor = t;
     m.ntensor = 2;
     ck_assert(cvy_run_open(&b, &m, 4, 1, 0));
-    cvy_draw_weights(&b, 3);
+    cvy_draw(b.model, b.net, 3);
     cvy_gather(a.net->param, &t[1].at, x);
     cvy_gather(b.net->param, &t[1].at, y);
     ck_assert_mem_eq(x, y, sizeof x);
     t[1].name = "fd.weight";
-    cvy_draw_weights(&b, 3);
+    cvy_draw(b.model, b.net, 3);
     cvy_gather(b.net->param, &t[1].at, y);
     ck_assert(memcmp(x, y, sizeof x) != 0);
     for (int i = 0; i < 1440; i++)

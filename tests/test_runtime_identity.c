@@ -234,7 +234,7 @@ START_TEST(partly)
     int64_t *batches;
     ck_assert(cvy_run_open(&r, &fake_model, 4, 1, 0));
     batches = r.net->batches;
-    cvy_draw_weights(&r, 1);
+    cvy_draw(r.model, r.net, 1);
     float drawn = r.net->param[5];
     cvy_silent++;
     ck_assert(cvy_load_partial(&r, "fake.safetensors", 0));

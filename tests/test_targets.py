@@ -39,7 +39,7 @@ def compiled(convoy, spec, target, folder, cc, link=()):
     network = sorted(f for f in os.listdir(out) if f.startswith(f"{name}_") and f.endswith(".c") and not f.endswith("_bench.c"))
     program = os.path.join(out, "step")
     flags = [cc, lines["STANDARD"], "-O1", "-Wall", "-Wextra", "-Werror", "-I", out]
-    run(*flags, f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-DSUPPORTED={name}_supported", "-c", "-o", program + ".o",
+    run(*flags, f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-DTRACER={name}_tracer", f"-DSUPPORTED={name}_supported", "-c", "-o", program + ".o",
         os.path.join(HERE, "target_step.c"))  # like main.c without the target's flags: it asks whether the processor has what the rest needs
     run(*flags, *lines.get("TARGET", "").split(), "-o", program, *link, program + ".o", *(os.path.join(out, f) for f in network),
         os.path.join(out, "runtime", "cvy_kernels.c"), "-lm")

@@ -1,0 +1,514 @@
+"""An emitted network as a library, from outside: its names, its limits, its header, several of them in one program.
+
+    test_api.py --convoy build/gen/convoy [WORD...]      only the checks whose name holds a WORD
+
+Needs a C compiler, nm and ar. What is missing besides (g++, qemu-user, an instruction set) is said and skipped."""
+import argparse
+import concurrent.futures
+import glob
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import traceback
+
+ALPHA = """\
+name: alpha
+input: [1, 8, 8]
+classes: 3
+layers:
+  - conv: {out: 4, order: conv-bn-relu}
+  - global_avg_pool
+  - linear: classes
+train: {data: shapes, epochs: 1, batch: 32}
+"""
+BETA = """\
+name: beta
+input: [2, 9, 8]
+classes: 5
+layers:
+  - conv: {out: 20, order: conv-relu-bn}
+  - conv: {out: 16, order: bn-relu-conv}
+  - maxpool: 2
+  - drop: 0.25
+  - flatten
+  - linear: classes
+train: {data: shapes, epochs: 1, batch: 32}
+"""
+AVX2 = {"avx2", "fma"}
+NEHALEM = ("qemu-x86_64", "-cpu", "Nehalem")  # a processor before AVX
+
+
+class Failed(Exception):
+    pass
+
+
+def check(ok, what):
+    if not ok:
+        raise Failed(what)
+
+
+def spawn(*words, stdin=None, **more):
+    p = subprocess.run(words, capture_output=True, text=True, errors="replace", input=stdin, timeout=600, **more)
+    return p.returncode, p.stdout, p.stderr
+
+
+def run(*words, **more):
+    status, out, err = spawn(*words, **more)
+    check(status == 0, f"{' '.join(words)}: status {status}\n{out[-3000:]}{err[-3000:]}")
+    return out
+
+
+def put(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def read(path):
+    with open(path) as f:
+        return f.read()
+
+
+def shown(*files, dynamic=False):
+    """Names of functions and variables that objects or a library show to others."""
+    out = run("nm", *(["-D"] if dynamic else ["-g"]), "--defined-only", *files)
+    return set(re.findall(r"^\S* ?[A-Zu] (\S+)$", out, re.M))
+
+
+def tensors_of(path):
+    """name -> numbers, of the float32 ones of a safetensors file."""
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    head = json.loads(data[8:8 + size])
+    return {name: struct.unpack(f"<{(t['data_offsets'][1] - t['data_offsets'][0]) // 4}f", data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]])
+            for name, t in head.items() if name != "__metadata__" and t["dtype"] == "F32"}
+
+
+STEP = """\
+#include "%(name)s.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A step and an inference; every number goes into one line. */
+static int use_%(name)s(void)
+{
+    enum { N = 6, PIXELS = %(NAME)s_CHANNELS * %(NAME)s_HEIGHT * %(NAME)s_WIDTH };
+    const size_t bytes = %(name)s_arena_bytes(N, 1);
+    void *const memory = aligned_alloc(64, bytes);
+    struct %(name)s *const net = %(name)s_init(memory, bytes, N, 1);
+    struct cvy_step step = {0};
+    static float x[N * PIXELS], y[N * %(NAME)s_CLASSES];
+    int labels[N], correct, status = 0;
+
+    if (!%(name)s_supported()) {
+        puts("%(name)s unsupported");
+        free(memory);
+        return net != NULL;
+    }
+    if (!net)
+        return 1;
+    for (int i = 0; i < N * PIXELS; i++)
+        x[i] = (float)(i * 37 %% 11) / 11 - 0.5f;
+    for (int i = 0; i < N; i++)
+        labels[i] = i %% %(NAME)s_CLASSES;
+    status |= %(name)s_draw(net, 7);
+    step.lr = 0.1f;
+    printf("%(name)s %%.9g", %(name)s_forward(net, x, labels, N, &step, &correct));
+    status |= %(name)s_backward(net, x, N, &step);
+    status |= %(name)s_fold(net);
+    status |= %(name)s_infer(net, x, y, N);
+    for (int i = 0; i < N * %(NAME)s_CLASSES; i++)
+        printf(" %%.9g", (double)y[i]);
+    puts("");
+    free(memory);
+    return status;
+}
+"""
+
+
+class Test:
+    def __init__(self, convoy, folder):
+        self.convoy, self.dir = os.path.abspath(convoy), folder
+        self.cc, self.skips = shutil.which("gcc") or "cc", []
+        self.cxx = next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
+        self.flags = set(re.findall(r"^flags\s*: (.*)$", read("/proc/cpuinfo"), re.M)[0].split()) if os.path.exists("/proc/cpuinfo") else set()
+        self.emitted = {}
+
+    def skip(self, why):
+        self.skips.append(why)
+        print(f"skipped: {why}", flush=True)
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def emit(self, text, target="portable", *more):
+        """The folder of a spec emitted for a target, once."""
+        key = (text, target, more)
+        if key not in self.emitted:
+            name = re.search(r"^name: (\w+)", text).group(1)
+            out = self.path(f"{name}-{target}-{len(self.emitted)}")
+            spec = put(out + ".yaml", text)
+            run(self.convoy, "gen", spec, "-o", out, *([] if "reading" in more else ["--target", target]), *more)
+            self.emitted[key] = out
+        return self.emitted[key]
+
+    @staticmethod
+    def library(folder, trace=True):
+        """The C files that are no part of the program, as docs/inference.md lists them."""
+        return [f for f in sorted(glob.glob(folder + "/*_*.c")) if not f.endswith("_bench.c") and (trace or not f.endswith("_trace.c"))] + [
+            folder + "/runtime/cvy_kernels.c"]
+
+    @staticmethod
+    def target_flags(folder):
+        make = read(folder + "/Makefile")
+        return [re.search(r"^STANDARD = (\S+)", make, re.M).group(1), *re.search(r"^TARGET =(.*)$", make, re.M).group(1).split()]
+
+    def objects(self, folder, tag, *flags, trace=True):
+        def one(f):
+            o = f"{f[:-2]}.{tag}.o"
+            run(self.cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
+            return o
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            return list(pool.map(one, self.library(folder, trace)))
+
+    # ---- names ----
+
+    def names(self, *more):
+        folder = self.emit(BETA, "portable", *more)
+        run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+        foreign = {n for n in shown(*glob.glob(folder + "/*.o"), *glob.glob(folder + "/runtime/*.o")) if not n.startswith("beta_")} - {"main"}
+        check(not foreign, f"names without the network's in them: {sorted(foreign)} (runtime/cvy_names.h lists them)")
+
+    def test_names(self):
+        self.names()
+
+    def test_names_for_reading(self):
+        self.names("--for", "reading")
+
+    def test_names_of_an_export(self):
+        for name, text in (("alpha", ALPHA), ("beta", BETA)):
+            for options in ((), ("--single-file",)):
+                folder = self.export(text, "portable", *options)
+                for f in glob.glob(folder + "/*.c"):
+                    run(self.cc, "-O0", "-I" + folder, "-c", f, "-o", f[:-2] + ".o")
+                foreign = {n for n in shown(*glob.glob(folder + "/*.o")) if not n.startswith(name + "_")}
+                check(not foreign, f"{options}: names without the network's in them: {sorted(foreign)}")
+
+    # ---- two in one program ----
+
+    def app(self):
+        names = [{"name": n, "NAME": n.upper()} for n in ("alpha", "beta")]
+        return put(self.path("app.c"), "".join(STEP % n for n in names) + "int main(void) { return use_alpha() | use_beta(); }\n")
+
+    def alone(self, folders):
+        """What each says in a program of its own."""
+        said = ""
+        for name, folder in folders.items():
+            main = put(self.path(f"{name}_alone.c"), STEP % {"name": name, "NAME": name.upper()} + f"int main(void) {{ return use_{name}(); }}\n")
+            run(self.cc, "-I" + folder, main, *self.objects(folder, "alone"), "-lm", "-o", main[:-2])
+            said += run(main[:-2])
+        return said
+
+    def two(self, first, second):
+        folders = {"alpha": self.emit(ALPHA, first), "beta": self.emit(BETA, second)}
+        want, app = self.alone(folders), self.app()
+        include = ["-I" + f for f in folders.values()]
+        programs = []
+
+        def link(tag, *words):
+            programs.append((tag, self.path(f"app-{first}-{second}-{tag}")))
+            run(self.cc, *include, "-o", programs[-1][1], app, *words, "-lm")
+        plain = {n: self.objects(f, "plain") for n, f in folders.items()}
+        for order in (("alpha", "beta"), ("beta", "alpha")):
+            link("objects-" + order[0], *plain[order[0]], *plain[order[1]])
+            for n in order:
+                if not os.path.exists(folders[n] + f"/lib{n}.a"):
+                    run("ar", "rcs", folders[n] + f"/lib{n}.a", *plain[n])
+            link("archives-" + order[0], *(f"{folders[n]}/lib{n}.a" for n in order))
+        lto = [o for n, f in folders.items() for o in self.objects(f, "lto", "-flto", "-ffat-lto-objects")]
+        link("lto", "-flto", "-O1", *lto)
+        shared = []
+        for n, f in folders.items():
+            shared.append(f"{f}/lib{n}.so")
+            run(self.cc, "-shared", "-o", shared[-1], *self.objects(f, "pic", "-fPIC", "-fvisibility=hidden"), "-lm")
+        for order in (1, -1):
+            link(f"shared{order}", *shared[::order], *(f"-Wl,-rpath,{f}" for f in folders.values()))
+        return want, programs
+
+    def test_two_networks(self):
+        want, programs = self.two("portable", "portable")
+        for tag, program in programs:
+            check(run(program) == want, f"{tag}: {run(program)} instead of {want}")
+
+    def test_two_targets(self):
+        if not AVX2 <= self.flags:
+            return self.skip("two targets: this processor has no AVX2")
+        want, programs = self.two("avx2", "portable")
+        for tag, program in programs:
+            check(run(program) == want, f"{tag}: {run(program)} instead of {want}")
+        if not shutil.which(NEHALEM[0]):
+            return self.skip("two targets on an older processor: qemu-x86_64 is missing (Debian: qemu-user)")
+        beta = want.splitlines()[1]
+        for tag, program in programs:
+            status, out, err = spawn(*NEHALEM, program)
+            check(status == 0 and out.splitlines() == ["alpha unsupported", beta], f"{tag} before AVX: status {status}\n{out}{err}")
+
+    # ---- one translation unit ----
+
+    def test_unity(self):
+        """All files of a library in one, in either sequence, as C11 and C23."""
+        for text in (ALPHA, BETA):
+            for more in ((), ("--for", "reading"), ("--parts", "infer")):
+                folder = self.emit(text, "portable", *more)
+                files = self.library(folder)
+                for tag, order in (("forth", files), ("back", files[::-1])):
+                    one = put(f"{folder}/unity_{tag}", "".join(f'#include "{os.path.relpath(f, folder)}"\n' for f in order))
+                    for std in ("-std=c11", "-std=gnu2x"):
+                        run(self.cc, std, "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", "-c", one, "-o", one + ".o")
+                    os.remove(one)
+
+    def export(self, text, target, *options):
+        name = re.search(r"^name: (\w+)", text).group(1)
+        out = self.path(f"export-{name}-{target}-{len(options)}")
+        weights = self.path(f"{name}.safetensors")
+        if not os.path.exists(weights):
+            folder = self.emit(text)
+            run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+            run(f"{folder}/{name}", "train", "--train-images", "32", "--test-images", "8", "--save", weights)
+        run(self.convoy, "export", put(out + ".yaml", text), "--weights", weights, "-o", out, "--target", target, *options)
+        return out
+
+    def test_single_files_in_one(self):
+        a, b = (self.export(t, "portable", "--single-file") for t in (ALPHA, BETA))
+        one = put(self.path("singles.c"), f'#include "{a}/alpha.c"\n#include "{b}/beta.c"\n')
+        for flags in (("-std=c99", "-pedantic"), ("-std=gnu2x",), ("-std=c99", "-DCVY_SCALAR")):
+            run(self.cc, *flags, "-O0", "-Wall", "-Wextra", "-Werror", "-c", one, "-o", one + ".o")
+        check(shown(one + ".o") == {f"{n}_{f}" for n in ("alpha", "beta") for f in ("init", "infer", "arena_bytes")}, f"it shows {shown(one + '.o')}")
+
+    def test_another_target_in_one(self):
+        a, b = self.export(ALPHA, "avx2", "--single-file"), self.export(BETA, "portable", "--single-file")
+        gen = [self.emit(ALPHA, "avx2"), self.emit(BETA)]
+        for first, second, words in ((f"{a}/alpha.c", f"{b}/beta.c", "has the code of another target"),
+                                     (f"{b}/beta.c", f"{a}/alpha.c", "has the code of another target"),
+                                     (f"{gen[0]}/alpha_net.c", f"{gen[1]}/beta_net.c", "two networks' folders in one translation unit")):
+            one = put(self.path("mixed.c"), f'#include "{first}"\n#include "{second}"\n')
+            status, _, err = spawn(self.cc, "-mavx2", "-mfma", "-fsyntax-only", one)
+            check(status != 0 and words in err, f"{first}, {second}: {err[:600]}")
+
+    # ---- limits ----
+
+    LIMITS = """\
+static int failed;
+static void expect(int ok, const char *what) { if (!ok) printf("wrong: %%s\\n", what), failed = 1; }
+
+int main(void)
+{
+    enum { N = 4, MORE = 9, PIXELS = %(NAME)s_CHANNELS * %(NAME)s_HEIGHT * %(NAME)s_WIDTH };
+    const size_t bytes = %(NAME)s_ARENA_BYTES(N, 1);
+    char *const memory = aligned_alloc(64, bytes), *const before = malloc(bytes);
+    struct %(name)s *const net = %(name)s_init(memory, bytes, N, 1);
+    struct cvy_step step = {0};
+    float *const x = calloc(MORE * PIXELS, sizeof *x), *const y = calloc(MORE * %(NAME)s_CLASSES, sizeof *y), number = 1;
+    int labels[MORE] = {0}, correct = 77;
+
+    expect(%(name)s_arena_bytes(N, 1) == bytes && %(name)s_arena_bytes(0, 3) == %(NAME)s_ARENA_BYTES(0, 3), "arena_bytes");
+    expect(!%(name)s_arena_bytes(-1, 1) && !%(name)s_arena_bytes(1, 0) && !%(name)s_arena_bytes(1, 4097), "arena_bytes out of range");
+    expect(!%(name)s_init(memory, bytes - 1, N, 1) && !%(name)s_init(NULL, bytes, N, 1) && !%(name)s_init(memory, bytes, -1, 1), "init");
+    if (!net) return 2;
+    %(name)s_draw(net, 3);
+    step.lr = 0.1f;
+    memcpy(before, memory, bytes);
+    expect(%(name)s_backward(net, x, N, &step) == -1, "backward before forward");
+    for (int n = -1; n <= MORE; n += n == 0 ? N + 1 : 1) {
+        expect(isnan(%(name)s_forward(net, x, labels, n, &step, &correct)), "forward of n");
+        expect(%(name)s_backward(net, x, n, &step) == -1, "backward of n");
+    }
+    for (int i = 0; i < N; i++) {
+        for (int label = -1; label <= %(NAME)s_CLASSES; label += %(NAME)s_CLASSES + 1) {
+            labels[i] = label;
+            expect(isnan(%(name)s_forward(net, x, labels, N, &step, &correct)), "a label that is no class");
+            expect(isnan(%(name)s_model.forward((struct cvy_net *)net, x, labels, N, &step, &correct)), "the same through the model");
+        }
+        labels[i] = 0;
+    }
+    expect(isnan(%(name)s_forward(net, NULL, labels, N, &step, &correct)) && isnan(%(name)s_forward(net, x, NULL, N, &step, &correct)), "NULL");
+    expect(isnan(%(name)s_forward(net, x, labels, N, NULL, &correct)) && isnan(%(name)s_forward(NULL, x, labels, N, &step, &correct)), "NULL");
+    expect(isnan(%(name)s_forward(net, x, labels, N, &step, NULL)) && %(name)s_fold(NULL) == -1 && %(name)s_draw(NULL, 1) == -1, "NULL");
+    expect(%(name)s_infer(net, x, y, -1) == -1 && %(name)s_infer(net, NULL, y, 1) == -1 && %(name)s_infer(NULL, x, y, 1) == -1, "infer");
+    expect(%(name)s_infer(net, x, NULL, 1) == -1 && %(name)s_infer(net, NULL, NULL, 0) == 0, "infer of none");
+    expect(%(name)s_get(net, -1, &number) == -1 && %(name)s_get(net, %(name)s_model.ntensor, &number) == -1 && %(name)s_set(net, 0, NULL) == -1, "get, set");
+    expect(%(name)s_count(-1) == 0 && %(name)s_count(%(name)s_model.ntensor) == 0 && %(name)s_tensor("nothing") == -1 && %(name)s_tensor(NULL) == -1, "count");
+    expect(memcmp(before, memory, bytes) == 0 && correct == 77 && number == 1, "something was touched");
+    expect(isfinite(%(name)s_forward(net, x, labels, 3, &step, &correct)) && correct >= 0, "forward");
+    expect(%(name)s_tracer.trace((struct cvy_net *)net, x, 4, &step, x, NULL, NULL) == -1 && %(name)s_tracer.trace_floats(0) == 0, "trace");
+    expect(%(name)s_backward(net, x, 2, &step) == -1 && %(name)s_backward(net, x, 3, &step) == 0, "backward");
+    expect(%(name)s_fold(net) == 0 && %(name)s_infer(net, x, y, MORE) == 0, "more images than the batch at inference");
+    free(memory), free(before), free(x), free(y);
+    return failed;
+}
+"""
+
+    def test_limits(self):
+        for name, text, more in (("alpha", ALPHA, ()), ("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
+            folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
+            main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
+            run(self.cc, "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I" + folder, main,
+                *self.library(folder), "-lm", "-o", main[:-2])
+            os.remove(main)
+            run(main[:-2], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+
+    # ---- the header ----
+
+    @staticmethod
+    def example(folder, name):
+        """The indented lines at the head of NAME.h."""
+        head = read(f"{folder}/{name}.h").split("*/")[0]
+        return "\n".join(line[7:] for line in head.split("\n") if line.startswith(" *     ") or line == " *")
+
+    def test_header_example(self):
+        for name, text, more in (("alpha", ALPHA, ()), ("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
+            folder = self.emit(text, "portable", *more)
+            main = put(folder + "/use", self.example(folder, name) + """
+#include <stdio.h>
+enum { PIXELS = %(NAME)s_CHANNELS * %(NAME)s_HEIGHT * %(NAME)s_WIDTH };
+static void fill(float *x, int *labels)
+{
+    static unsigned state = 1;
+    for (int i = 0; i < BATCH; i++) {
+        labels[i] = i %% %(NAME)s_CLASSES;
+        for (int p = 0; p < PIXELS; p++) {
+            state = state * 1664525u + 1013904223u;
+            x[i * PIXELS + p] = (float)(state >> 16) / 65536 - 0.5f + (float)labels[i] * (p %% 2 ? 1 : -1);
+        }
+    }
+}
+int main(void)
+{
+    static float x[BATCH * PIXELS], y[BATCH * %(NAME)s_CLASSES];
+    int labels[BATCH];
+    const double first = %(name)s_example(1, fill, x, labels, y), last = %(name)s_example(200, fill, x, labels, y);
+    int right = 0;
+    for (int i = 0; i < BATCH; i++) {
+        int best = 0;
+        for (int k = 1; k < %(NAME)s_CLASSES; k++)
+            best = y[i * %(NAME)s_CLASSES + k] > y[i * %(NAME)s_CLASSES + best] ? k : best;
+        right += best == labels[i];
+    }
+    printf("%%g %%g %%d\\n", first, last, right);
+    return !(first > 0.5 && last < 0.5 * first && right > 50);
+}
+""" % {"name": name, "NAME": name.upper()})
+            # without NAME_trace.c: who does not trace need not link it
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library(folder, trace=False), "-lm", "-o", main + "d")
+            os.remove(main)
+            run(main + "d")
+
+    def test_header_example_infer(self):
+        folder = self.emit(ALPHA, "portable", "--parts", "infer")
+        lines = self.example(folder, "alpha").split("\n")
+        code = "\n".join(line for line in lines if line.startswith("#")) + "\nint use(const float **numbers, const float *x, float *y, int n)\n{\n" + \
+            "\n".join(line for line in lines if not line.startswith("#")) + "\nreturn net == NULL;\n}\n"
+        run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", "-c", "-", "-o", folder + "/use.o", stdin=code)
+
+    def test_header_languages(self):
+        """NAME.h before and after all of C's headers, in each language, with GNU's macros."""
+        heads = "".join(f"#include <{h}.h>\n" for h in "assert ctype errno float inttypes limits locale math setjmp signal stddef stdint stdio stdlib string time".split())
+        for folder, name in ((self.emit(ALPHA), "alpha"), (self.emit(BETA, "portable", "--for", "reading"), "beta"), (self.export(ALPHA, "portable"), "alpha")):
+            for language in (["c", "-std=c99", "-pedantic"], ["c", "-std=c99", "-D_GNU_SOURCE"], ["c", "-std=gnu2x"], ["c++", "-std=c++11", "-pedantic"], ["c++", "-std=gnu++20"]):
+                if language[0] == "c++" and not self.cxx:
+                    self.skip("C++: g++ is missing")
+                    continue
+                for text in (f'#include "{name}.h"\n' + heads, heads + f'#include "{name}.h"\n'):
+                    run(self.cxx if language[0] == "c++" else self.cc, "-x", *language, "-Wall", "-Wextra", "-Werror", "-I" + folder, "-fsyntax-only", "-", stdin=text)
+
+    def test_hidden(self):
+        """What a shared library shows: with -fvisibility=hidden the header's functions, with an empty NAME_API nothing."""
+        folder = self.emit(ALPHA)
+        public = set(re.findall(r"^ALPHA_API .*?(alpha_\w+)(?:\(|;)", read(folder + "/alpha.h"), re.M))
+        check(len(public) == 14, f"public: {sorted(public)}")
+        for tag, flags, want in (("hidden", [], public), ("nothing", ["-DALPHA_API="], set())):
+            lib = f"{folder}/lib{tag}.so"
+            run(self.cc, "-shared", "-o", lib, *self.objects(folder, tag, "-fPIC", "-fvisibility=hidden", *flags), "-lm")
+            got = {n for n in shown(lib, dynamic=True) if not n.startswith("_")}
+            check(got == want, f"{tag}: {sorted(got ^ want)}")
+
+    # ---- numbers in and out ----
+
+    def test_weights(self):
+        """NAME_draw draws what the program begins with; what NAME_get returns, NAME_set takes."""
+        for name, text, more in (("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
+            folder = self.emit(text, "portable", *more)
+            run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+            start = folder + "/start.safetensors"
+            run(f"{folder}/{name}", "train", "--train-images", "32", "--test-images", "8", "--lr", "0", "--weight-decay", "0", "--seed", "5", "--save", start)
+            main = put(folder + "/numbers", f"""
+#include "{name}.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(void)
+{{
+    const size_t bytes = {name}_arena_bytes(0, 1);
+    struct {name} *const a = {name}_init(aligned_alloc(64, bytes), bytes, 0, 1), *const b = {name}_init(aligned_alloc(64, bytes), bytes, 0, 1);
+    if (!a || !b || {name}_draw(a, 5) != 0) return 1;
+    for (int t = 0; t < {name}_model.ntensor; t++) {{
+        const size_t n = {name}_count(t);
+        float *const v = malloc(2 * n * sizeof *v), *const w = v + n;
+        if ({name}_tensor({name}_model.tensor[t].name) != t || {name}_get(a, t, v) != 0 || {name}_set(b, t, v) != 0 || {name}_get(b, t, w) != 0
+            || memcmp(v, w, n * sizeof *v) != 0)
+            return 2;
+        printf("%s", {name}_model.tensor[t].name);
+        for (size_t i = 0; i < n; i++) printf(" %a", (double)v[i]);
+        puts("");
+    }}
+    const struct cvy_net *const p = (struct cvy_net *)a, *const q = (struct cvy_net *)b;
+    if (memcmp(p->param, q->param, {name}_model.param_floats * sizeof *p->param) != 0) return 3;
+    const int count = {name}_tensor("conv1.bn.num_batches_tracked");
+    float number = 12;
+    if (count < 0 || {name}_set(a, count, &number) != 0 || p->batches[{name}_model.tensor[count].at.offset] != 12) return 4;
+    number = -1;
+    if ({name}_set(a, count, &number) != -1) return 5;
+    return 0;
+}}
+""")
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library(folder, trace=False), "-lm", "-o", main + "d")
+            os.remove(main)
+            got = {line.split(" ")[0]: tuple(float.fromhex(v) for v in line.split(" ")[1:]) for line in run(main + "d").splitlines()}
+            want = tensors_of(start)
+            params = [n for n in want if "running" not in n]
+            check(params and all(got[n] == want[n] for n in params), f"{more}: other numbers than the program's")
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--convoy", required=True)
+    p.add_argument("--keep", help="work in this folder, and keep it")
+    p.add_argument("words", nargs="*")
+    args = p.parse_args()
+    folder = args.keep or tempfile.mkdtemp(prefix="convoy-api-")
+    os.makedirs(folder, exist_ok=True)
+    test, passed, failed = Test(args.convoy, os.path.abspath(folder)), 0, 0
+    for name in [n for n in dir(test) if n.startswith("test_") and (not args.words or any(w in n for w in args.words))]:
+        try:
+            getattr(test, name)()
+            print(f"ok      {name[5:]}", flush=True)
+            passed += 1
+        except Failed as e:
+            print(f"FAILED  {name[5:]}: {e}\n  again: {sys.argv[0]} --convoy {args.convoy} {name[5:]}", flush=True)
+            failed += 1
+        except Exception:
+            print(f"FAILED  {name[5:]}:\n{traceback.format_exc()}", flush=True)
+            failed += 1
+    if not args.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"api: {passed} passed, {failed} failed, {len(test.skips)} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
