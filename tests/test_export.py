@@ -14,6 +14,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import shutil
 import signal
 import struct
@@ -619,7 +620,7 @@ def main():
             print(f"ok      {name[5:]}", flush=True)
             passed += 1
         except Failed as e:
-            print(f"FAILED  {name[5:]}: {e}", flush=True)
+            print(f"FAILED  {name[5:]}: {e}\n  repeat: {shlex.join([sys.executable, sys.argv[0], '--convoy', args.convoy, name])}", flush=True)
             failed += 1
         except Exception:
             print(f"FAILED  {name[5:]}:\n{traceback.format_exc()}", flush=True)
