@@ -705,9 +705,10 @@ static void scatter_result(Lines *l)
     field(l, "float *scatter_image");
     field(l, "float *scatter");
     load(l, "scatter", place_block(l, &p, "scatter", false, whole_image(l)));
-    if (r->route)
+    const Op *o = &l->p->g->op[r->window];
+    if (r->route && o->kernel[0] * o->kernel[1] > 1) /* a window that is one element has one winner */
         rec_str(add_line(l->rec, "point", "load_route"), "index", l->index), l->uses_place = true;
-    Rec *s = add_line(l->rec, "point", xprintf("scatter_%s", op_info[l->p->g->op[r->window].kind].name));
+    Rec *s = add_line(l->rec, "point", xprintf("scatter_%s", op_info[o->kind].name));
     window_fields(l, s, r->window, m);
     window_taps(l, s, r->window, m, false);
     l->uses_q = true;

@@ -262,12 +262,12 @@ const vf route = vf_load_route(q->route + $s.index * 16);
 //$ define scatter_maxpool
 float *const to = q->scatter + $s.pixel * 16;
 //$ for t in s.taps
-vf_store(to + $t.at, vf_add(vf_load(to + $t.at), vf_if_equal(route, vf_set($t.index), g)));
+vf_store(to + $t.at, vf_add(vf_load(to + $t.at), vf_if_equal($s.won, vf_set($t.index), g)));
 //$ end
 //$ if s.loop
 for (int t = 0; t < $s.count; t++) { /* $s.count taps: over the budget for unrolling */
     float *const tap = to + t / $s.across * $s.row + t % $s.across * 16;
-    vf_store(tap, vf_add(vf_load(tap), vf_if_equal(route, vf_set((float)t), g)));
+    vf_store(tap, vf_add(vf_load(tap), vf_if_equal($s.won, vf_set((float)t), g)));
 }
 //$ end
 //$ end

@@ -563,6 +563,9 @@ static const Chosen exact[] = {
      HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [stage: {residual: [drop(0)]}]}\n"
                             "  - stage: {concat: [[], [], []], post: bn}\n"
                             "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
+    {"max-pools whose windows are one element", FILL_PLAIN, 5,
+     HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n  - maxpool: {k: 1, stride: 2}\n"
+                            "  - conv: {out: 8, order: \"maxpool(1,1)-conv-maxpool(1,2)-bn-relu\"}\n" ENDING},
     {"two norms on one tensor, and a third reader", FILL_PLAIN, 4,
      HEAD("[3, 7, 7]",
           "4") "  - conv: {out: 11, order: conv}\n"
