@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* An op, out of a line "PLACE | OP | INPUTS | PARAMETERS | TRAINING" whose last fields are left out where they are empty. */
-struct row {
+struct op_row {
     const char *place;    /* "conv2/bn", or "pool1" for a layer of one op: no other row has it */
     const char *op;       /* "bn(eps=1e-05)" */
     const char *params;   /* names, a blank between them */
@@ -24,7 +24,7 @@ struct row {
 
 struct network {
     char *text;
-    struct row *row;
+    struct op_row *row;
     int *in;    /* of all rows */
     int *index; /* rows by layer, and within a layer in their order */
     int n;
@@ -56,14 +56,14 @@ static char *cut(char *text, const char *mark)
     return at + strlen(mark);
 }
 
-static const struct row *sorted_rows; /* of the qsort under way: the program has one thread here */
+static const struct op_row *sorted_rows; /* of the qsort under way: the program has one thread here */
 
 static int by_place(const void *a, const void *b)
 {
     return strcmp(sorted_rows[*(const int *)a].place, sorted_rows[*(const int *)b].place);
 }
 
-static int layer_order(const struct row *a, const struct row *b)
+static int layer_order(const struct op_row *a, const struct op_row *b)
 {
     int n = a->layer < b->layer ? a->layer : b->layer, c = memcmp(a->place, b->place, (size_t)n);
     return c ? c : a->layer - b->layer;
@@ -80,7 +80,7 @@ static void sort_by_layer(struct network *w)
     sorted_rows = w->row;
     qsort(w->index, (size_t)w->n, sizeof *w->index, by_layer);
     for (int i = 0; i < w->n; i++) {
-        struct row *r = &w->row[w->index[i]];
+        struct op_row *r = &w->row[w->index[i]];
         r->last = i + 1 == w->n || layer_order(r, &w->row[w->index[i + 1]]) != 0;
     }
 }
@@ -104,7 +104,7 @@ static int find_place(const struct network *w, const char *place)
 /* Its inputs become row numbers, each of an earlier row. The text is cut at its blanks. */
 static int resolve_inputs(struct network *w, int i, char *inputs, int *nin)
 {
-    struct row *r = &w->row[i];
+    struct op_row *r = &w->row[i];
     r->in = w->in + *nin;
     while (*inputs) {
         char *next = cut(inputs, " ");
@@ -139,7 +139,7 @@ static int network_read(struct network *w, char *text)
         return -1;
     }
     for (char *line = text; *line && ok;) {
-        struct row *r = &w->row[w->n];
+        struct op_row *r = &w->row[w->n];
         char *next = cut(line, "\n"), *op = cut(line, " | ");
         inputs[w->n] = cut(op, " | ");
         char *params = cut(inputs[w->n], " | ");
@@ -174,7 +174,7 @@ static void leave_out_drops(struct network *w)
     int n = 0;
     int *now = w->index; /* where a row went; sorted again below */
     for (int i = 0; i < w->n; i++) {
-        struct row r = w->row[i];
+        struct op_row r = w->row[i];
         for (int k = 0; k < r.nin; k++)
             r.in[k] = now[r.in[k]];
         now[i] = r.drop ? r.in[0] : n;
@@ -212,7 +212,7 @@ struct report {
 
 enum { SHOWN = 8, WIDTH = 90 };
 
-static void say(struct report *r, char *line)
+static void add_line(struct report *r, char *line)
 {
     if (!line || r->failed) {
         r->failed = 1;
@@ -234,11 +234,11 @@ static int skip_of(const char *a, const char *b)
     return same > WIDTH / 2 && (strlen(a) > WIDTH || strlen(b) > WIDTH) ? same - WIDTH / 4 : 0;
 }
 
-static void differ(struct report *r, const struct row *at, const char *how, const char *there, const char *here)
+static void differ(struct report *r, const struct op_row *at, const char *how, const char *there, const char *here)
 {
     int skip = skip_of(there, here);
     const char *dots = skip ? "..." : "";
-    say(r, cvy_format("%.*s: trained %s %s%.*s, here %s%.*s", at->layer, at->place, how, dots, WIDTH, there + skip, dots, WIDTH, here + skip));
+    add_line(r, cvy_format("%.*s: trained %s %s%.*s, here %s%.*s", at->layer, at->place, how, dots, WIDTH, there + skip, dots, WIDTH, here + skip));
 }
 
 /* A layer's rows are index[from..to). */
@@ -269,11 +269,11 @@ static char *order_of(const struct network *w, int from, int to)
 
 /* What it reads, "conv1 and input": a layer where that is the layer's end, so that a layer of another order differs, and not its
  * readers; a place where it is within a layer. */
-static char *inputs_of(const struct network *w, const struct row *r)
+static char *inputs_of(const struct network *w, const struct op_row *r)
 {
     char *text = cvy_format("%s", r->nin ? "" : "nothing");
     for (int i = 0; i < r->nin && text; i++) {
-        const struct row *from = &w->row[r->in[i]];
+        const struct op_row *from = &w->row[r->in[i]];
         const int whole = from->last && layer_order(from, r) != 0;
         char *longer = cvy_format("%s%s%.*s", text, i ? " and " : "", whole ? from->layer : (int)strlen(from->place), from->place);
         free(text);
@@ -282,7 +282,7 @@ static char *inputs_of(const struct network *w, const struct row *r)
     return text;
 }
 
-static void compare_ops(struct report *r, const struct network *a, const struct row *x, const struct network *b, const struct row *y, int training)
+static void compare_ops(struct report *r, const struct network *a, const struct op_row *x, const struct network *b, const struct op_row *y, int training)
 {
     if (strcmp(x->op, y->op) != 0)
         differ(r, x, "with", x->op, y->op);
@@ -301,7 +301,7 @@ static void compare_ops(struct report *r, const struct network *a, const struct 
 
 static void compare_layers(struct report *r, const struct network *a, int i, int i_end, const struct network *b, int j, int j_end, int training)
 {
-    const struct row *first = &a->row[a->index[i]];
+    const struct op_row *first = &a->row[a->index[i]];
     char *there = order_of(a, i, i_end), *here = order_of(b, j, j_end);
     if (!there || !here)
         r->failed = 1;
@@ -316,10 +316,10 @@ static void compare_layers(struct report *r, const struct network *a, int i, int
 
 static void only_in(struct report *r, const struct network *w, int from, int to, const char *fmt)
 {
-    const struct row *first = &w->row[w->index[from]];
+    const struct op_row *first = &w->row[w->index[from]];
     char *order = order_of(w, from, to);
     if (order)
-        say(r, cvy_format("%.*s: %s %.*s%s", first->layer, first->place, fmt[0] == 't' ? "trained as" : "not there when it was trained, here", WIDTH,
+        add_line(r, cvy_format("%.*s: %s %.*s%s", first->layer, first->place, fmt[0] == 't' ? "trained as" : "not there when it was trained, here", WIDTH,
                           order, fmt[0] == 't' ? ", not there here" : ""));
     else
         r->failed = 1;
@@ -350,7 +350,7 @@ static int same_rows(const struct network *a, const struct network *b, int train
     if (a->n != b->n)
         return 0;
     for (int i = 0; i < a->n; i++) {
-        const struct row *x = &a->row[i], *y = &b->row[i];
+        const struct op_row *x = &a->row[i], *y = &b->row[i];
         if (strcmp(x->op, y->op) != 0 || x->nin != y->nin || strcmp(x->params, y->params) != 0 || (training && strcmp(x->training, y->training) != 0))
             return 0;
         for (int k = 0; k < x->nin; k++)
@@ -454,14 +454,14 @@ int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, c
 
 /* ---- op by op ---- */
 
-static const struct row *before_drops(const struct network *w, int i)
+static const struct op_row *before_drops(const struct network *w, int i)
 {
     while (w->row[i].drop)
         i = w->row[i].in[0];
     return &w->row[i];
 }
 
-static int same_op(const struct network *a, const struct row *x, const struct network *b, const struct row *y)
+static int same_op(const struct network *a, const struct op_row *x, const struct network *b, const struct op_row *y)
 {
     int same = x->nin == y->nin && strcmp(x->op, y->op) == 0 && strcmp(x->params, y->params) == 0;
     for (int k = 0; k < x->nin && same; k++)

@@ -264,7 +264,7 @@ def compare(a, net, what, batch, threads, torch, ort, folder):
 def memory(net, threads, torch, folder):
     """MiB that are resident at most in three steps of training: convoy's program in all, PyTorch's above its import."""
     argv = [net['program'], 'train', '--data', 'shapes', '--train-images', str(3 * net['batch']), '--test-images', '1', '--epochs', '1', '--no-eval',
-            '--threads', str(threads), '--quiet', '--save', os.path.join(folder, 'w.safetensors')]
+            '--threads', str(threads), '--quiet', '--force', '--save', os.path.join(folder, 'w.safetensors')]
     _, status, used = os.wait4(subprocess.Popen(argv).pid, 0)
     if status:
         sys.exit(f'{" ".join(argv)}: status {status}')
