@@ -519,7 +519,9 @@ static const Kernel *kernel_of(const Plan *p, int op)
 static void tell_core(const Plan *p, Story *s, const Core *c)
 {
     const Tile *t = tile_main(c);
-    const int64_t adds = (int64_t)c->ntap * t->rows * t->cols * c->vectors;
+    const bool loops = tile_loops(c, t->rows);
+    const int taps = c->ntap * (loops ? 1 : c->rows);
+    const int64_t adds = (int64_t)taps * t->rows * t->cols * c->vectors;
     const Spec *spec = p->g->spec;
     const char *budget =
         spec->unroll == UNROLL_FULL   ? "unroll: full, no budget"
@@ -531,10 +533,12 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
         xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, the least of all tiles", t->rows,
                 t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
     say(s, "unrolled", -1,
-        xprintf("%d tap%s%s, %s multiply-adds a tile (%s); over %d x %d channels it loops", c->ntap, c->ntap == 1 ? "" : "s",
-                c->rows == 1                  ? ""
+        xprintf("%d tap%s%s, %s multiply-adds %s (%s); over %d x %d channels it loops", taps, taps == 1 ? "" : "s",
+                !loops                        ? ""
                 : spec->unroll == UNROLL_NONE ? xprintf(" of a row, %d rows are a loop", c->rows)
-                                              : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS), grouped(adds),
+                : c->flat                     ? xprintf(" of a row, %d rows are a loop (a tile of one row leaves out those that meet padding alone)", c->rows)
+                                              : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS),
+                grouped(adds), loops ? "a tile for each row of the kernel" : "a tile",
                 budget, c->blocks, c->lanes));
 }
 
