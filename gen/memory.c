@@ -245,7 +245,7 @@ static int64_t place(Slots *s)
     if (s->n == 0)
         return 0;
     Shelf shelf = {.block = xalloc(sizeof *shelf.block * ((size_t)s->n / (BLOCK / 2) + 2))};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3 && (best < 0 || least > bound); i++) {
         qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
         const int64_t top = place_in_order(s, &shelf);
         if (best < 0 || top < least)

@@ -1,6 +1,7 @@
 /* plan.c - the passes from graph to plan in order, the checker behind them, and what the plan looks like to people.
  *
  * needs: a checked graph with gradients marked. sets: a complete plan. */
+#include "names.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -97,6 +98,8 @@ static void check_chain(const Plan *p, const Kernel *k, const Chain *c, int nima
 
 static void check_kernels(const Plan *p, const Kernel *list, int n)
 {
+    Names names = {0};
+
     for (int i = 0; i < n; i++) {
         const Kernel *k = &list[i];
         for (int j = 0; j < k->nin; j++) {
@@ -108,9 +111,8 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
         check_chain(p, k, &k->again, k->nimage);
         check_chain(p, k, &k->dout, k->nimage);
         check_chain(p, k, &k->trace, k->ntrace_image);
-        for (int j = 0; j < i; j++)
-            if (strcmp(list[j].name, k->name) == 0)
-                BUG("two kernels are called %s", k->name);
+        if (++*names_at(&names, k->name) > 1)
+            BUG("two kernels are called %s", k->name);
         if (k->kind == KERNEL_CONV && (k->forward.vectors < 1 || k->forward.out_blocks % k->forward.vectors))
             BUG("kernel %s has a tile that does not divide its channels", k->name);
         for (int j = 0; j < k->nport; j++)
@@ -119,16 +121,16 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
     }
 }
 
-/* Tensors that are alive at once do not share memory: what an op reads last stays until then (memory.c); here, that all of an
- * image's part is inside it. */
 static void check_slots(const Plan *p)
 {
+    const char *wrong = plan_overlap(p);
+
+    if (wrong)
+        BUG("%s", wrong);
     for (int i = 0; i < p->nnode; i++) {
         const Tensor *nd = &p->node[i];
         if (nd->op == 0)
             continue;
-        if (nd->stored && nd->slot + blocked_floats(nd->shape[0]) > p->image_floats)
-            BUG("%s is stored outside the arena", p->g->op[nd->op].path);
         if (nd->grad && !nd->given)
             BUG("nobody gives a gradient to %s", p->g->op[nd->op].path);
         if (!nd->stored && p->node[nd->root].nlink && nd->root == i)

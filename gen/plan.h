@@ -537,6 +537,8 @@ typedef struct Cost {
 } Cost;
 Cost plan_cost(const Plan *p, const Kernel *k, Phase phase);
 void plan_check(const Plan *p);
+/* plan_slots.c. NULL; or in words, a tensor that another lies over while it is needed, in training, inference or scratch. */
+const char *plan_overlap(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */
 

@@ -1398,6 +1398,64 @@ START_TEST(slots_alive_at_once_share_nothing)
 }
 END_TEST
 
+/* What is placed over something that is needed is found: of every tensor that backward reads, put where the next such lies, or its own
+ * gradient; of what inference reads, put where it is written to; of a scratch image, put into the one before. */
+START_TEST(overlaps_are_found)
+{
+    Plan *p = memory_net(_i);
+    Tensor *before = NULL;
+    int tried = 0;
+
+    ck_assert_msg(plan_overlap(p) == NULL, "%s: %s", memory_net_name(_i), plan_overlap(p));
+    for (int i = 1; i < p->nnode; i++) {
+        Tensor *nd = &p->node[i];
+        const int64_t slot = nd->slot;
+        if (!nd->kept)
+            continue;
+        if (before) {
+            nd->slot = before->slot;
+            ck_assert_msg(plan_overlap(p) != NULL, "%s: node %d over the one before", memory_net_name(_i), i);
+            nd->slot = slot;
+            tried++;
+        }
+        if (nd->grad) {
+            nd->slot = nd->grad_slot;
+            ck_assert_msg(plan_overlap(p) != NULL, "%s: node %d over its gradient", memory_net_name(_i), i);
+            nd->slot = p->image_floats;
+            ck_assert_msg(plan_overlap(p) != NULL, "%s: node %d outside", memory_net_name(_i), i);
+            nd->slot = slot;
+            tried += 2;
+        }
+        before = nd;
+    }
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        for (int j = 0; j < k->nport; j++) {
+            Tensor *in = &p->infer_node[k->port[j].node];
+            const int64_t slot = in->slot;
+            if (k->port[j].node == k->node || in->op == 0 || k->node < 0)
+                continue;
+            in->slot = p->infer_node[k->node].slot;
+            ck_assert_msg(plan_overlap(p) != NULL, "%s: %s writes over what it reads", memory_net_name(_i), k->name);
+            in->slot = slot;
+            tried++;
+        }
+    }
+    for (int i = 0; i < p->nkernel; i++) {
+        Kernel *k = &p->kernel[i];
+        for (int j = 0; j < k->nimage; j++)
+            if (!k->image[j].row && !k->image[j].given && k->image[j].at > 0) {
+                k->image[j].at -= LANES;
+                ck_assert_msg(plan_overlap(p) != NULL, "%s: image %d of %s over the one before", memory_net_name(_i), j, k->name);
+                k->image[j].at += LANES;
+                tried++;
+            }
+    }
+    ck_assert(tried > 0);
+    ck_assert(plan_overlap(p) == NULL);
+}
+END_TEST
+
 START_TEST(little_more_memory_than_is_alive)
 {
     Plan *p = memory_net(_i);
@@ -1683,6 +1741,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, unroll_full_is_refused);
     tcase_add_test(c, stored_tensors_do_not_overlap);
     tcase_add_loop_test(c, slots_alive_at_once_share_nothing, 0, MEMORY_NETS + ARRANGEMENTS);
+    tcase_add_loop_test(c, overlaps_are_found, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, little_more_memory_than_is_alive, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, kept_is_what_backward_reads, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, traced_values_are_there, 0, MEMORY_NETS + ARRANGEMENTS);
