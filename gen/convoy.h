@@ -433,5 +433,6 @@ bool outdir_read(OutDir *o, const char *dir);
 /* Writes one file atomically (a temporary beside it, fsync, rename); through links, or into a pipe. False after a message. */
 bool file_write(const char *path, const char *text, size_t len);
 char *file_read(const char *path, size_t max, size_t *len); /* NULL and errno where it cannot; EFBIG past max */
+const char *file_read_once(const char *path, size_t max, size_t *len); /* the same; what comes from a pipe is kept */
 
 #endif

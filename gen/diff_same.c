@@ -230,7 +230,7 @@ void diff_recognise(Diff *d)
 {
     if (level_same(&d->level[LEVEL_SPEC]) && level_same(&d->level[LEVEL_GRAPH])) {
         size_t na, nb;
-        const char *a = file_read(d->a.path, MAX_SPEC_BYTES, &na), *b = file_read(d->b.path, MAX_SPEC_BYTES, &nb);
+        const char *a = file_read_once(d->a.path, MAX_SPEC_BYTES, &na), *b = file_read_once(d->b.path, MAX_SPEC_BYTES, &nb);
         if (strcmp(d->a.text, d->b.text) != 0 || (a && b && strcmp(a, b) != 0))
             say(d, DIFF_EQUAL " once groups, names and defaults are spelled out.");
         return;

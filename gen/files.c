@@ -53,6 +53,27 @@ char *file_read(const char *path, size_t max, size_t *len)
     return read_all(cvy_open_typed(path), max, len);
 }
 
+const char *file_read_once(const char *path, size_t max, size_t *len)
+{
+    static struct Kept {
+        const char *path, *text;
+        size_t len;
+    } *kept;
+    static int n;
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        return file_read(path, max, len);
+    for (int i = 0; i < n; i++)
+        if (strcmp(kept[i].path, path) == 0) {
+            *len = kept[i].len;
+            return kept[i].text;
+        }
+    const char *text = file_read(path, max, len);
+    if (text)
+        *PUSH(kept, n) = (struct Kept){xstrdup(path), text, *len};
+    return text;
+}
+
 /* ---- one file -------------------------------------------------------------------------------------------------- */
 
 static bool fail(const char *what, const char *path)

@@ -267,7 +267,7 @@ Node *yaml_read(const char *path, Source *src)
     size_t len;
     *src = (Source){.path = path, .text = "", .len = 0};
     diag_source(src);
-    const char *text = file_read(path, MAX_SPEC_BYTES, &len);
+    const char *text = file_read_once(path, MAX_SPEC_BYTES, &len);
     if (!text) {
         if (errno == EFBIG)
             diag_error((Mark){0}, "is it a spec? one that unrolls is far shorter", "larger than %d bytes",
