@@ -38,6 +38,14 @@ static void add_tap_record(Rec *r, const Core *c, const Tile *t, bool loops, con
         rec_push(r, "taps", k);
 }
 
+/* A value of the tile that begin is given: the middle one of three, so that none that is far from all others is taken for a pivot. */
+static char *tile_value(const Tile *t, int v)
+{
+    const int n = t->rows * t->cols;
+
+    return n < 3 ? xprintf("a0_%d", v) : xprintf("vf_middle(a0_%d, a%d_%d, a%d_%d)", v, n / 2, v, n - 1, v);
+}
+
 static Rec *tile_record(const Core *c, int number)
 {
     const Tile *t = &c->tile[number];
@@ -54,13 +62,14 @@ static Rec *tile_record(const Core *c, int number)
     else
         rec_int(r, "row_to", loops ? c->rows : 1);
     rec_int(r, "first", number == 0); /* holds the first pixel */
+    rec_str(r, "given", tile_value(t, 0));
     rec_str(r, "unused", bounded ? ", (void)r0, (void)r1" : "");
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vectors");
         rec_int(vec, "i", v);
         rec_int(vec, "c", v * LANES);
         rec_int(vec, "w", v * c->w_out);
-        rec_fmt(vec, "first", "a0_%d", v);
+        rec_str(vec, "first", tile_value(t, v));
         for (int y = 0; y < t->rows; y++)
             for (int x = 0; x < t->cols; x++) {
                 Rec *p = rec_add(vec, "pixels");

@@ -470,6 +470,18 @@ static void begin_stats(const File *f, Rec *fn)
         add(fn, "begin", "begin_piece_stats");
 }
 
+/* Behind an image: its sums are drained, but where a core takes several. */
+static void move_stats(const File *f, Rec *fn)
+{
+    const Tensor *nd = normed(f);
+
+    if (!nd)
+        return;
+    Rec *s = add(fn, "body", "move_stats");
+    rec_int(s, "group", f->k->winograd[PASS_FORWARD].images > 1 ? f->k->winograd[PASS_FORWARD].images : 1);
+    rec_int(s, "area", area_of(nd));
+}
+
 /* Behind forward's pieces: the statistics of the kernel's node, and what each norm over it makes of them. */
 static void norms_forward(const File *f, Rec *kernel)
 {
@@ -684,6 +696,7 @@ static void conv_forward(const File *f)
     call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->copy", trained_bias(f));
     call_runs(f, fn, &k->after, k->image, 1);
     image_norms_end(f, fn);
+    move_stats(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the core; the core; the stages after it");
@@ -815,6 +828,7 @@ static void linear_forward(const File *f)
     begin_stats(f, fn);
     call_runs(f, fn, &k->after, k->image, 0);
     image_norms_end(f, fn);
+    move_stats(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the product; the product; the stages after it");
@@ -917,6 +931,7 @@ static void pass_kernel(const File *f)
         clear_stored(f, fn);
         call_before(f, fn);
         image_norms_end(f, fn);
+        move_stats(f, fn);
         kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
         rec_str(rec_add(kernel, "docs"), "text", "forward");
         over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));

@@ -537,6 +537,16 @@ static void stats_step(Lines *l, const Step *step)
     l->uses_q = true;
 }
 
+/* A value of the image that is walked over: the middle one of three, so that none that is far from all others is taken for a pivot. */
+static char *walk_value(const Lines *l)
+{
+    const char *tag = run_tag(l->k, l->r);
+    const int h = l->r->shape.h, w = l->r->shape.w;
+
+    return h * w < 3 ? xprintf("%s_read(q, 0, 0)", tag)
+                     : xprintf("vf_middle(%s_read(q, 0, 0), %s_read(q, %d, %d), %s_read(q, %d, %d))", tag, tag, h / 2, w / 2, tag, h - 1, w - 1);
+}
+
 static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
@@ -550,7 +560,7 @@ static void begin_stats(Lines *l)
     rec_str(s, "image_part", image);
     rec_int(s, "padded", node_room(l));
     rec_str(s, "when", r->image_stats ? "" : "q->at->fresh && "); /* of the batch: the piece's first image */
-    rec_str(s, "first", r->from.where == AT_CORE ? "first" : xprintf("%s_read(q, 0, 0)", run_tag(l->k, r)));
+    rec_str(s, "first", r->from.where == AT_CORE ? "first" : walk_value(l));
     rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
     rec_int(l->rec, "begin_uses_place", 1);
     if (r->from.where == AT_CORE)

@@ -33,6 +33,21 @@ void cvy_stats_begin(const struct cvy_stats *stats, int piece)
     memset(stats->part + 3 * (int64_t)piece * stats->padded, 0, sizeof(double) * 3 * (size_t)stats->padded);
 }
 
+void cvy_stats_move(const struct cvy_stats *stats, int piece, int images, int group, int area)
+{
+    double *const pivot = stats->part + 3 * (int64_t)piece * stats->padded, *const sum = pivot + stats->padded, *const square = sum + stats->padded;
+    const double count = (double)(images / group * group) * area;
+
+    if ((images & (images - 1)) != 0 || count == 0)
+        return;
+    for (int c = 0; c < stats->channels; c++) {
+        const double to = (double)(float)(pivot[c] + sum[c] / count), by = to - pivot[c]; /* a float: values are taken from it exactly so */
+        square[c] -= by * (2 * sum[c] - count * by);
+        sum[c] -= count * by;
+        pivot[c] = to;
+    }
+}
+
 void cvy_stats_merge(struct cvy_stats *stats, int n, int area)
 {
     stats->count = (double)n * area;

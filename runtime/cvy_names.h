@@ -17,6 +17,7 @@
 #define cvy_stats_place CVY_NAMED(cvy_stats_place)
 #define cvy_stats_begin CVY_NAMED(cvy_stats_begin)
 #define cvy_stats_merge CVY_NAMED(cvy_stats_merge)
+#define cvy_stats_move CVY_NAMED(cvy_stats_move)
 #define cvy_bn_place CVY_NAMED(cvy_bn_place)
 #define cvy_bn_begin_sums CVY_NAMED(cvy_bn_begin_sums)
 #define cvy_bn_forward CVY_NAMED(cvy_bn_forward)

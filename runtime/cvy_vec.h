@@ -352,7 +352,12 @@ CVY_INLINE vf vu_if_at_least(vu x, vu y, vf v) { return vf_pick(vu_four(CVY_FOUR
 
 #elif defined CVY_PORTABLE
 
-#if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && !defined CVY_SCALAR
+/* Where compilers have vectors of four floats in registers. Others they take apart, a line of code a lane, which takes them minutes. */
+#if defined __SSE2__ || defined __ARM_NEON || defined __VSX__ || defined __ALTIVEC__ || (defined __VX__ && defined __ARCH__ && __ARCH__ >= 12) || defined __mips_msa || \
+    defined __loongarch_sx || defined __wasm_simd128__ || defined __riscv_v || (defined __ARM_FEATURE_MVE && __ARM_FEATURE_MVE & 2)
+#define CVY_HAS_VECTORS 1
+#endif
+#if defined __GNUC__ && defined __FLT_EVAL_METHOD__ && __FLT_EVAL_METHOD__ == 0 && defined CVY_HAS_VECTORS && !defined CVY_SCALAR
 /* gcc's and clang's own vectors of 16 bytes: SSE2, NEON, or whatever the processor has. The same bits as below. */
 typedef float vf_part __attribute__((vector_size(16)));
 typedef uint32_t vu_part __attribute__((vector_size(16)));
@@ -457,53 +462,65 @@ CVY_INLINE void vf_store_route(uint8_t *p, vf route) { float t[16]; vf_store(t, 
 CVY_INLINE vf vf_load_route(const uint8_t *p) { float t[16]; CVY_LANES t[l] = (float)p[l]; return vf_load(t); }
 CVY_INLINE void vf_add_to(double *d, vf v) { float t[16]; vf_store(t, v); CVY_LANES d[l] += (double)t[l]; }
 
-#else /* any compiler of C99 */
+#else /* any compiler of C99, and a processor without vectors: loops that stay loops, in functions that stay functions. Unrolled and inlined, as above, they
+         are a line of code a lane, over which gcc is minutes. */
 
 typedef struct vf { float v[16]; } vf;
 typedef struct vu { uint32_t v[16]; } vu;
+#if defined __GNUC__
+#define CVY_OP static __attribute__((noinline, unused))
+#else
+#define CVY_OP static inline
+#endif
+#if defined __clang__
+#define CVY_EACH _Pragma("clang loop unroll(disable)") for (int l = 0; l < VF; l++)
+#elif defined __GNUC__ && __GNUC__ >= 8
+#define CVY_EACH _Pragma("GCC unroll 1") for (int l = 0; l < VF; l++)
+#else
 #define CVY_EACH for (int l = 0; l < VF; l++)
+#endif
 
-CVY_INLINE vf vf_set(float x) { vf r; CVY_EACH r.v[l] = x; return r; }
-CVY_INLINE vf vf_load(const float *p) { vf r; memcpy(r.v, p, sizeof r.v); return r; }
-CVY_INLINE vf vf_loadu(const float *p) { return vf_load(p); }
-CVY_INLINE void vf_store(float *p, vf v) { memcpy(p, v.v, sizeof v.v); }
-CVY_INLINE vf vf_add(vf a, vf b) { CVY_EACH a.v[l] += b.v[l]; return a; }
-CVY_INLINE vf vf_sub(vf a, vf b) { CVY_EACH a.v[l] -= b.v[l]; return a; }
-CVY_INLINE vf vf_mul(vf a, vf b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
-CVY_INLINE vf vf_div(vf a, vf b) { CVY_EACH a.v[l] /= b.v[l]; return a; }
-CVY_INLINE vf vf_fma(vf a, vf b, vf c) { CVY_EACH c.v[l] += a.v[l] * b.v[l]; return c; }
-CVY_INLINE vf vf_max(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return a; }
-CVY_INLINE vf vf_min(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return a; }
-CVY_INLINE vf vf_if_positive(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] > 0 ? a.v[l] : b.v[l]; return a; }
-CVY_INLINE vf vf_unless_zero_or_below(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] <= 0 ? b.v[l] : a.v[l]; return a; }
-CVY_INLINE vf vf_if_less(vf x, vf y, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] < y.v[l] ? a.v[l] : b.v[l]; return a; }
-CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { CVY_EACH a.v[l] = x.v[l] == y.v[l] ? a.v[l] : 0; return a; }
-CVY_INLINE vf vf_abs(vf v) { CVY_EACH v.v[l] = fabsf(v.v[l]); return v; }
-CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
+CVY_OP vf vf_set(float x) { vf r; CVY_EACH r.v[l] = x; return r; }
+CVY_OP vf vf_load(const float *p) { vf r; memcpy(r.v, p, sizeof r.v); return r; }
+CVY_OP vf vf_loadu(const float *p) { return vf_load(p); }
+CVY_OP void vf_store(float *p, vf v) { memcpy(p, v.v, sizeof v.v); }
+CVY_OP vf vf_add(vf a, vf b) { CVY_EACH a.v[l] += b.v[l]; return a; }
+CVY_OP vf vf_sub(vf a, vf b) { CVY_EACH a.v[l] -= b.v[l]; return a; }
+CVY_OP vf vf_mul(vf a, vf b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
+CVY_OP vf vf_div(vf a, vf b) { CVY_EACH a.v[l] /= b.v[l]; return a; }
+CVY_OP vf vf_fma(vf a, vf b, vf c) { CVY_EACH c.v[l] += a.v[l] * b.v[l]; return c; }
+CVY_OP vf vf_max(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_OP vf vf_min(vf a, vf b) { CVY_EACH a.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_OP vf vf_if_positive(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] > 0 ? a.v[l] : b.v[l]; return a; }
+CVY_OP vf vf_unless_zero_or_below(vf x, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] <= 0 ? b.v[l] : a.v[l]; return a; }
+CVY_OP vf vf_if_less(vf x, vf y, vf a, vf b) { CVY_EACH a.v[l] = x.v[l] < y.v[l] ? a.v[l] : b.v[l]; return a; }
+CVY_OP vf vf_if_equal(vf x, vf y, vf a) { CVY_EACH a.v[l] = x.v[l] == y.v[l] ? a.v[l] : 0; return a; }
+CVY_OP vf vf_abs(vf v) { CVY_EACH v.v[l] = fabsf(v.v[l]); return v; }
+CVY_OP void vf_route(vf *m, vf *route, vf x, float t)
 {
     CVY_EACH if (!(x.v[l] <= m->v[l]) && m->v[l] == m->v[l]) {
         m->v[l] = x.v[l];
         route->v[l] = t;
     }
 }
-CVY_INLINE void vf_store_route(uint8_t *p, vf route) { CVY_EACH p[l] = (uint8_t)route.v[l]; }
-CVY_INLINE vf vf_load_route(const uint8_t *p) { vf r; CVY_EACH r.v[l] = (float)p[l]; return r; }
-CVY_INLINE void vf_add_to(double *d, vf v) { CVY_EACH d[l] += (double)v.v[l]; }
-CVY_INLINE float cvy_exp2_int(float n) /* 2^n by its exponent, n whole, -126 .. 127; of a NaN anything */
+CVY_OP void vf_store_route(uint8_t *p, vf route) { CVY_EACH p[l] = (uint8_t)route.v[l]; }
+CVY_OP vf vf_load_route(const uint8_t *p) { vf r; CVY_EACH r.v[l] = (float)p[l]; return r; }
+CVY_OP void vf_add_to(double *d, vf v) { CVY_EACH d[l] += (double)v.v[l]; }
+CVY_OP float cvy_exp2_int(float n) /* 2^n by its exponent, n whole, -126 .. 127; of a NaN anything */
 {
     const uint32_t bits = (uint32_t)((n == n ? (int)n : 0) + 127) << 23;
     memcpy(&n, &bits, sizeof n);
     return n;
 }
-CVY_INLINE vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = cvy_exp2_int(n.v[l]); return n; }
-CVY_INLINE vf vf_round(vf v) { CVY_EACH v.v[l] = rintf(v.v[l]); return v; }
-CVY_INLINE vu vu_set(uint32_t x) { vu r; CVY_EACH r.v[l] = x; return r; }
-CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step) { vu r; CVY_EACH r.v[l] = first + (uint32_t)l * step; return r; }
-CVY_INLINE vu vu_add(vu a, vu b) { CVY_EACH a.v[l] += b.v[l]; return a; }
-CVY_INLINE vu vu_mul(vu a, vu b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
-CVY_INLINE vu vu_xor(vu a, vu b) { CVY_EACH a.v[l] ^= b.v[l]; return a; }
-CVY_INLINE vu vu_shift_xor(vu a, int n) { CVY_EACH a.v[l] ^= a.v[l] >> n; return a; }
-CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v[l] ? v.v[l] : 0; return v; }
+CVY_OP vf vf_exp2_int(vf n) { CVY_EACH n.v[l] = cvy_exp2_int(n.v[l]); return n; }
+CVY_OP vf vf_round(vf v) { CVY_EACH v.v[l] = rintf(v.v[l]); return v; }
+CVY_OP vu vu_set(uint32_t x) { vu r; CVY_EACH r.v[l] = x; return r; }
+CVY_OP vu vu_lanes(uint32_t first, uint32_t step) { vu r; CVY_EACH r.v[l] = first + (uint32_t)l * step; return r; }
+CVY_OP vu vu_add(vu a, vu b) { CVY_EACH a.v[l] += b.v[l]; return a; }
+CVY_OP vu vu_mul(vu a, vu b) { CVY_EACH a.v[l] *= b.v[l]; return a; }
+CVY_OP vu vu_xor(vu a, vu b) { CVY_EACH a.v[l] ^= b.v[l]; return a; }
+CVY_OP vu vu_shift_xor(vu a, int n) { CVY_EACH a.v[l] ^= a.v[l] >> n; return a; }
+CVY_OP vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v[l] ? v.v[l] : 0; return v; }
 
 #endif
 
@@ -512,6 +529,8 @@ CVY_INLINE vf vu_if_at_least(vu a, vu b, vf v) { CVY_EACH v.v[l] = a.v[l] >= b.v
 #endif
 
 CVY_INLINE vf vf_zero(void) { return vf_set(0.0f); }
+/* Of three, the one between the others. */
+CVY_INLINE vf vf_middle(vf a, vf b, vf c) { return vf_max(vf_min(a, b), vf_min(vf_max(a, b), c)); }
 /* x * y + sum, where the sum stays in the register that it is in: of many sums in straight code, gcc moves some from one to another, and runs out of them. */
 #if defined __GNUC__ && (defined CVY_AVX2 || defined CVY_AVX512)
 #define CVY_KEEP_FMA(x, y, sum) __asm__("vfmadd231ps\t{%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(x), "v"(y))
@@ -1242,7 +1261,7 @@ CVY_INLINE void vf_stats_begin(struct vf_stats *s, double *part, ptrdiff_t padde
     vf_sum_begin(&s->square, part + 2 * padded);
     s->pivot = vf_zero();
 }
-/* Once the first value was taken: with a pivot of zero the sum is the value. It is the pivot of `n` channels. */
+/* Once the first value (one between others of the first tile, as the first may be far from all) was taken: with a pivot of zero the sum is the value. It is the pivot of `n` channels. */
 CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->part, s->sum.sum, n); }
 CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
 {

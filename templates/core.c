@@ -70,7 +70,7 @@ CVY_INLINE void $h.name_$c.name_$t.name(const float *x, const float *w, const fl
     //$ if c.single
     //$ if t.first
     if (y == $c.y0 && x0 == $c.x0)
-        begin(run, c, a0_0, y, x0);
+        begin(run, c, $t.given, y, x0);
     (void)end; /* at the end of a row */
     //$ else
     (void)begin, (void)end; /* in the first tile, at the end of a row */

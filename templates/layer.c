@@ -137,6 +137,9 @@ $s.core($s.x, $s.dz, dw, 1, at.fresh$s.work);
 //$ define begin_piece_stats
 cvy_stats_begin(k->stats, piece);
 //$ end
+//$ define move_stats
+cvy_stats_move(k->stats, piece, i + 1 - range.first, $s.group, $s.area);
+//$ end
 //$ define begin_piece_sums
 cvy_bn_begin_sums($s.norm, piece);
 //$ end

@@ -96,7 +96,7 @@ CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *$c.weig
                 for (int v = 0; v < $c.vectors; v++) {
                     CVY_ALIGNED float a[16 * 16];
                     cvy_winograd_out(m + (v * $c.block + t) * 16, $c.m_point, bias ? bias + c + v * 16 : NULL, a);
-                    begin(run, c + v * 16, vf_load(a), y, x0);
+                    begin(run, c + v * 16, vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
                     for (int i = 0; i < rows; i++)
                         for (int j = 0; j < cols; j++)
                             point(run, vf_load(a + (4 * i + j) * 16), y + i, x0 + j);

@@ -4,8 +4,11 @@
 
 Needs Python's own library and a C compiler."""
 import argparse
+import array
 import json
+import math
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -162,7 +165,157 @@ def flags_and_folders(convoy, work):
                     check(refused_in_words(status, said), f"{cc} {flag} {file}: status {status}\n{said[:500]}")
 
 
-CHECKS = [a_long_concat, windows_of_one_element, flags_are_refused_or_harmless, flags_and_folders]
+# ---- processors without vectors ----
+
+SEVERAL = """\
+name: several
+input: [1, 10, 10]
+classes: 5
+order: conv-act-bn
+act: gelu
+winograd: off
+layers:
+  - conv: 8
+  - conv: {out: 24, stride: 2, groups: 8, order: "conv-drop(0.2)-maxpool(3,2,1)-gn(4)-sigmoid"}
+  - global_avg_pool
+  - linear: classes
+"""
+
+
+def no_vectors(convoy, work):
+    """Where the compiler says that the processor has none, code is loops: the same numbers to the bit, and two to three times the instructions of
+    vectors. (Unrolled it is seven times as many, over which gcc is minutes.)"""
+    out = emitted(convoy, work, "several", SEVERAL, "--target", "portable")
+    names = sorted(f for f in os.listdir(out) if f.startswith("several_") and f.endswith(".c") and f[8:-2] not in ("net", "trace", "bench"))
+    with open(os.path.join(out, "together.c"), "w") as f:
+        f.writelines(f'#include "{e}"\n' for e in ["several_net.c"] + names)
+    step = ["-std=gnu11", '-DHEADER="several.h"', "-DMODEL=several_model", "-DSUPPORTED=several_supported", "-I."]
+    for cc in compilers():
+        said, lines = {}, {}
+        for form, flags in (("vectors", []), ("scalar", ["-DCVY_SCALAR"]), ("none", ["-U__SSE2__", "-U__ARM_NEON", "-U__ALTIVEC__", "-U__VSX__", "-U__VX__", "-U__riscv_v"])):
+            run(cc, "-O1", "-std=c99", *flags, "-I.", "-S", "-o", "together.s", "together.c", cwd=out)
+            with open(os.path.join(out, "together.s")) as f:
+                lines[form] = sum(1 for line in f if line.startswith("\t") and not line.startswith("\t."))
+            run(cc, "-O1", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", "runtime/cvy_kernels.c",
+                "-lm", "-o", "step", cwd=out)
+            said[form] = run(os.path.join(out, "step"))
+        check(said["scalar"] == said["vectors"] and said["none"] == said["vectors"], f"{cc}: other numbers than with vectors")
+        check(max(lines["scalar"], lines["none"]) < 4 * lines["vectors"], f"{cc}: instructions {lines}")
+
+
+# ---- statistics ----
+
+STATISTICS = """\
+#include "far.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+enum { N = 24, AREA = FAR_HEIGHT * FAR_WIDTH };
+static float x[N * AREA];
+static double inverse[N]; /* 1 / sd of each image */
+static void sink(void *user, const char *name, const float *y, const struct cvy_layout *at)
+{
+    (void)user;
+    if (strcmp(name, "act.stage1.b3.conv1.inorm") != 0)
+        return;
+    for (int i = 0; i < N; i++) { /* by the two values that are furthest from each other */
+        int lo = 0, hi = 0;
+        for (int k = 0; k < AREA; k++)
+            lo = x[i * AREA + k] < x[i * AREA + lo] ? k : lo, hi = x[i * AREA + k] > x[i * AREA + hi] ? k : hi;
+        const float *const image = y + at->offset + i * at->outer[0];
+        #define Y(k) ((double)image[k / FAR_WIDTH * at->outer[2] + k % FAR_WIDTH * at->outer[3]])
+        inverse[i] = (Y(hi) - Y(lo)) / ((double)x[i * AREA + hi] - (double)x[i * AREA + lo]);
+    }
+}
+int main(void)
+{
+    const struct cvy_model *const m = &far_model;
+    const size_t bytes = m->arena_bytes(N, 1);
+    const struct cvy_step step = {0};
+    int labels[N] = {0}, correct;
+    void *memory, *scratch;
+    if (fread(x, sizeof x, 1, stdin) != 1 || posix_memalign(&memory, 64, bytes) || posix_memalign(&scratch, 64, sizeof(float) * m->trace_floats(N)))
+        return 2;
+    struct cvy_net *const net = m->init(memory, bytes, N, 1);
+    if (!net)
+        return 2;
+    for (int i = 0; i < m->ntensor; i++) {
+        const struct cvy_tensor *t = &m->tensor[i];
+        if (t->role == CVY_GAMMA || t->role == CVY_WEIGHT)
+            for (int c = 0; c < t->at.dim[0]; c++)
+                net->param[t->at.offset + c / t->at.block[0] * t->at.outer[0] + c % t->at.block[0] * t->at.inner[0]] = 1;
+    }
+    m->forward(net, x, labels, N, &step, &correct);
+    m->trace(net, x, N, &step, scratch, sink, NULL);
+    for (int i = 0; i < m->ntensor; i++)
+        if (m->tensor[i].role == CVY_RUNNING_VAR && strstr(m->tensor[i].name, "stage1"))
+            printf("%s %.9g\\n", m->tensor[i].name, (double)net->running[m->tensor[i].at.offset]);
+    for (int i = 0; i < N; i++)
+        printf("in%d %.9g\\n", i, inverse[i]);
+    return 0;
+}
+"""
+FAR = """\
+name: far
+input: [1, 72, 64]
+classes: 2
+winograd: {winograd}
+layers:
+  - stage:
+      concat:
+        - [conv: {{out: 1, kernel: 1, bias: false, momentum: 1, order: conv-bn}}]
+        - [bn: {{momentum: 1}}]
+        - [conv: {{out: 1, kernel: 1, bias: false, order: conv-in}}]
+  - global_avg_pool
+  - linear: classes
+"""
+
+
+def outliers_in_statistics(convoy, work):
+    """One value, row or image that is far from all others, wherever it stands, moves no variance: those of bn behind a conv, of bn over the
+    input, and of in."""
+    count, height, width, pieces = 24, 72, 64, 4
+    out = emitted(convoy, work, "far", FAR.format(winograd="off"), "--target", "native")
+    with open(os.path.join(out, "statistics.c"), "w") as f:
+        f.write(STATISTICS)
+    with open(os.path.join(out, "Makefile")) as f:
+        flags = dict(line.rstrip("\n").split(" = ", 1) for line in f if line.startswith("TARGET = "))
+    sources = sorted(f for f in os.listdir(out) if f.startswith("far_") and f.endswith(".c") and f != "far_bench.c")
+    run("cc", "-O1", *flags.get("TARGET", "").split(), "-I.", "statistics.c", *sources, "runtime/cvy_kernels.c", "-lm", "-o", "statistics", cwd=out)
+    draw, area = random.Random(5), height * width
+    plain = [draw.gauss(10000, 1) for _ in range(count * area)]
+    corner = lambda i: [i * area]
+    places = {"nothing": [], "the first pixel": corner(0), "a pixel of the middle": [area // 2 + 7], "the last pixel": [count * area - 1],
+              "the first pixel of each image": [i * area for i in range(count)], "the first pixel of each piece": [i * count // pieces * area for i in range(pieces)],
+              "four pixels at a corner": [0, 1, width, width + 1], "the first row": range(width), "the first row of the second image": range(area, area + width),
+              "the first image": range(area)}
+    bad = []
+    for what, at in places.items():
+        x = list(plain)
+        for i in at:
+            x[i] = 0.25 * (i % 3)
+        x = array.array("f", x)
+        p = subprocess.run([os.path.join(out, "statistics")], input=x.tobytes(), stdout=subprocess.PIPE, check=True)
+        got = {line.split()[0]: float(line.split()[1]) for line in p.stdout.decode().splitlines()}
+
+        def variance(values, unbiased):
+            mean = math.fsum(values) / len(values)
+            return math.fsum((v - mean) ** 2 for v in values) / (len(values) - unbiased)
+
+        want, norms = variance(x, 1), [k for k in got if k.endswith("running_var")]
+        check(len(norms) == 2, f"norms: {sorted(got)}")
+        limit = 3e-6 if what == "the first row" else 1e-6 # the first tile holds nothing else; the pivot moves behind the image
+        for k in norms:
+            if abs(got[k] / want - 1) > limit:
+                bad.append(f"{what}: {k} is off by {abs(got[k] / want - 1):.2g}")
+        for i in range(count):
+            inverse = (variance(x[i * area:(i + 1) * area], 0) + 1e-5) ** -0.5
+            if abs(got[f"in{i}"] / inverse - 1) > 1e-6:
+                bad.append(f"{what}: 1 / sd of image {i} is off by {abs(got[f'in{i}'] / inverse - 1):.2g}")
+    check(not bad, "\n  ".join(bad))
+
+
+CHECKS = [a_long_concat, windows_of_one_element, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
 
 
 def main():
