@@ -671,7 +671,7 @@ static int64_t struct_bytes(const Net *n)
 
     if (!(n->parts & PART_TRAIN))
         return floats64(bytes / 4) * 4;
-    bytes += 8 * (int64_t)n->p->pieces + (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* piece_loss, piece_correct */
+    bytes += 8 + 8 * (int64_t)n->p->pieces + (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* forwarded, piece_loss, piece_correct */
     for (int i = 0; i < n->p->nnorm; i++)
         bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn) : sizeof(struct cvy_bn));
     for (int i = 0; i < n->p->nnode; i++)
