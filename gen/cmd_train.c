@@ -100,10 +100,8 @@ int cmd_train(const Options *o)
     for (int i = 0; i < o->nrest; i++)
         argv[2 + i] = o->rest[i];
     fflush(stdout);
-    /* GCC's OpenMP spins at the end of a parallel loop; where another program wants the processor, that costs a time slice a loop.
-     * Spinning briefly costs an idle machine a few per cent. Read before main, so it must stand in the environment. */
-    /* OpenBLAS starts its threads before main, too; the program has its own, and where memory is limited those would hang. */
-    if (setenv("GOMP_SPINCOUNT", "1000", 0) != 0 || setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
+    /* OpenBLAS starts its threads before main; the program has its own, and where memory is limited those would hang. */
+    if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         fprintf(stderr, "convoy: the environment is full: %s\n", strerror(errno));
         return EXIT_FAILED;
     }

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 ALPHA = """\
@@ -198,6 +199,47 @@ class Test:
                     run(self.cc, "-O0", "-I" + folder, "-c", f, "-o", f[:-2] + ".o")
                 foreign = {n for n in shown(*glob.glob(folder + "/*.o")) if not n.startswith(name + "_")}
                 check(not foreign, f"{options}: names without the network's in them: {sorted(foreign)}")
+
+    HEADERS = ("assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio "
+               "stdlib stdnoreturn string tgmath threads time uchar wchar wctype unistd pthread sys/types sys/stat fcntl semaphore dirent poll sched spawn "
+               "strings endian").split()
+    KEYWORDS = ("auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return short "
+                "signed sizeof static struct switch typedef union unsigned void volatile while alignas alignof bool constexpr false nullptr static_assert "
+                "thread_local true typeof asm and and_eq bitand bitor catch class compl concept consteval constinit const_cast co_await co_return co_yield "
+                "decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not not_eq operator or or_eq private protected public "
+                "reinterpret_cast requires static_cast template this throw try typeid typename using virtual wchar_t char8_t char16_t char32_t xor xor_eq").split()
+
+    def headers(self, cc, *flags):
+        """Macros without arguments, all macros, and typedefs of the headers that are there."""
+        text = "".join(f"#if __has_include(<{h}.h>)\n#include <{h}.h>\n#endif\n" for h in self.HEADERS)
+        macros = re.findall(r"^#define (\w+)(\(?)", run(cc, "-x", *flags, "-dM", "-E", "-", stdin=text), re.M)
+        types = re.findall(r"typedef[^;{}]*?\b(\w+)\s*(?:\[[^\]]*\])?;|\}\s*(\w+);", run(cc, "-x", *flags, "-E", "-P", "-", stdin=text))
+        return {m for m, call in macros if not call}, {m for m, _ in macros}, {a or b for a, b in types}
+
+    def test_hostile_names(self):
+        """What NAME.h would take from C's headers or libc, were NAME so called: each such name is refused."""
+        folder = self.emit(ALPHA)
+        suffixes = set(re.findall(r"\bALPHA_([A-Z_]+)\b", "".join(read(f) for f in glob.glob(folder + "/*.[ch]"))))
+        functions = {n[6:] for n in shown(*self.objects(folder, "names"))} - {"cvy"}
+        plain, macros, types = set(), set(), set()
+        for flags in (("c", "-std=c99", "-D_GNU_SOURCE"), ("c", "-std=gnu2x")):
+            a, b, c = self.headers(self.cc, *flags)
+            plain, macros, types = plain | a, macros | b, types | c
+        types = {t for t in types if not t.startswith("atomic_")}  # in C a struct may be called as a type is, in C++ not; there these are none
+        libs = [f for f in glob.glob("/lib/*/lib[cm].so.6") + glob.glob("/usr/lib/*/libgomp.so.1") if os.path.exists(f)]
+        symbols = {n.split("@")[0] for f in libs for n in shown(f, dynamic=True)}
+        hostile = set(self.KEYWORDS) | plain | types
+        hostile |= {m[:-len(s) - 1].lower() for m in macros if m.isupper() or m.upper() == m for s in suffixes if m.endswith("_" + s)}
+        hostile |= {m[:-len(s) - 1] for m in symbols | macros for s in functions if m.endswith("_" + s)}
+        hostile = sorted(n for n in hostile if re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", n) and len(n) < 64)
+        check(len(hostile) > 200 and "int8" in hostile, f"only {len(hostile)} names, {len(symbols)} symbols")
+
+        def taken(name):
+            status, out, err = spawn(self.convoy, "check", put(self.path(f"{name}.yaml"), f"name: {name}\ninput: [2]\nclasses: 2\nlayers: [linear: classes]\n"))
+            return None if status == 1 and f"cannot be '{name}'" in err and "would do" in err else name
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            accepted = [n for n in pool.map(taken, hostile) if n]
+        check(not accepted, f"{len(accepted)} of {len(hostile)} names are accepted: {accepted}")
 
     # ---- two in one program ----
 
@@ -436,6 +478,43 @@ int main(void)
             run(self.cc, "-shared", "-o", lib, *self.objects(folder, tag, "-fPIC", "-fvisibility=hidden", *flags), "-lm")
             got = {n for n in shown(lib, dynamic=True) if not n.startswith("_")}
             check(got == want, f"{tag}: {sorted(got ^ want)}")
+
+    # ---- the program ----
+
+    @staticmethod
+    def reader_of(pipe, program):
+        """A descriptor of the pipe's writing end, once the program reads from it."""
+        for _ in range(3000):
+            try:
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                check(program.poll() is None, f"it ended: {program.poll()}")
+                time.sleep(0.01)
+        program.kill()
+        raise Failed("the program does not read")
+
+    def test_short_spin(self):
+        """The program loads itself once more with a short spin of GCC's OpenMP, unless the user has said how to wait."""
+        folder = self.emit(ALPHA)
+        run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+        if "libgomp" not in run("ldd", f"{folder}/alpha") or not os.path.exists("/proc/self/environ"):
+            return self.skip("a short spin: no libgomp, or no /proc to look into")
+        clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+        pipe = folder + "/pipe"
+        os.mkfifo(pipe)
+        for given, want in (({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)):
+            p = subprocess.Popen(["odd name", "predict", "--weights", pipe, "--input", pipe, "-o", folder + "/y"], executable=f"{folder}/alpha",
+                                 env={**clean, **given}, stderr=subprocess.PIPE, text=True)
+            fd = self.reader_of(pipe, p)  # it reads a file, long after it has begun
+            try:
+                env = dict(v.split("=", 1) for v in read(f"/proc/{p.pid}/environ").split("\0") if "=" in v)
+                words = read(f"/proc/{p.pid}/cmdline").split("\0")[0]
+                comm = read(f"/proc/{p.pid}/comm").strip()
+            finally:
+                os.close(fd)
+            err = p.communicate(timeout=60)[1]
+            check(env.get("GOMP_SPINCOUNT") == want and words == "odd name" and comm == "alpha", f"{given}: {env.get('GOMP_SPINCOUNT')}, {words}, {comm}")
+            check(p.returncode == 1 and "error" in err, f"{given}: {p.returncode} {err}")
 
     # ---- numbers in and out ----
 
