@@ -2,6 +2,7 @@
 #ifndef DIFF_H
 #define DIFF_H
 
+#include "names.h"
 #include "plan.h"
 #include "textdiff.h"
 
@@ -61,6 +62,7 @@ typedef struct Diff {
     int (*pair)[2];
     int npair;
     const char **name, **name_b; /* of a pair; name_b: what b calls it, NULL where it is the same */
+    Names pair_at;               /* by name, the pair's number and one; of equal names the first */
     const Graph *renamed;        /* b with a's names */
 } Diff;
 

@@ -161,6 +161,8 @@ static void name_pairs(Diff *d)
         d->name_b[i] = strcmp(name, own) != 0 ? own : NULL;
         *PUSH(used, nused) = name;
     }
+    for (int i = d->npair - 1; i >= 0; i--)
+        *names_at(&d->pair_at, d->name[i]) = i + 1;
 }
 
 /* b's graph with a's names; as it was where they meet another name of b's in C, which a wanton choice of names can bring about. */

@@ -32,10 +32,13 @@ static void level_note(Diff *d, Level l, const char *text)
 
 static int pair_of(const Diff *d, const char *name, size_t len)
 {
-    for (int i = 0; i < d->npair; i++)
-        if (strncmp(d->name[i], name, len) == 0 && !d->name[i][len])
-            return i;
-    return -1;
+    char text[MAX_PATH_NAME + 32]; /* what is new has a number behind its name */
+
+    if (len >= sizeof text)
+        return -1;
+    memcpy(text, name, len);
+    text[len] = '\0';
+    return names_find(&d->pair_at, text) - 1;
 }
 
 static bool is_word(char c)

@@ -52,6 +52,13 @@ int *names_at(Names *t, const char *name)
     return &e->value;
 }
 
+int names_find(const Names *t, const char *name)
+{
+    const NameEntry *e = t->room ? find(t, name) : NULL;
+
+    return e && e->name ? e->value : 0;
+}
+
 void names_clear(Names *t)
 {
     if (t->n)

@@ -7,7 +7,9 @@
 #include <string.h>
 
 enum {
-    MAX_COST = 4000 /* differences that are searched for before the best so far is taken */
+    MAX_COST = 4000,   /* differences that are searched for before the best so far is taken ... */
+    WORK = 30000000,   /* ... as long as all searches of two texts have looked at no more diagonals than this; ... */
+    TIRED_COST = 128,  /* ... then only so many */
 };
 
 typedef struct Search {
@@ -15,6 +17,7 @@ typedef struct Search {
     int *down, *up;   /* furthest x on each diagonal, from the start and from the end */
     int zero;         /* where diagonal 0 stands in both */
     bool *gone, *come;
+    int64_t *work;    /* diagonals looked at */
 } Search;
 
 typedef struct Spot {
@@ -52,7 +55,8 @@ static Spot middle(const Search *s, int a0, int a1, int b0, int b1)
             if (delta % 2 == 0 && k >= fore - d && k <= fore + d && down[k] >= x)
                 return (Spot){x, x - k};
         }
-        if (d < MAX_COST)
+        *s->work += 2 * d;
+        if (d < (*s->work < WORK ? MAX_COST : TIRED_COST))
             continue;
         Spot best = {a0, b0};
         for (int k = fore - d; k <= fore + d; k += 2) {
@@ -166,7 +170,8 @@ LineDiff *text_diff(const char *a, const char *b)
         na[i] = number_of(&t, d->a[i]);
     for (int i = 0; i < d->nb; i++)
         nb[i] = number_of(&t, d->b[i]);
-    const Search s = {na, nb, xalloc(sizeof(int) * (size_t)(2 * n + 6)), xalloc(sizeof(int) * (size_t)(2 * n + 6)), n + 3, d->gone, d->come};
+    int64_t work = 0;
+    const Search s = {na, nb, xalloc(sizeof(int) * (size_t)(2 * n + 6)), xalloc(sizeof(int) * (size_t)(2 * n + 6)), n + 3, d->gone, d->come, &work};
     compare(&s, 0, d->na, 0, d->nb);
     slide(na, d->gone, d->na);
     slide(nb, d->come, d->nb);

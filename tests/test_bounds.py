@@ -102,6 +102,19 @@ def growth(r):
             expect(many[1] < 3 and many[2] < 300 * 1024, "%s: 4,000 ops take %.2f s and %d KB" % (what, many[1], many[2]))
 
 
+def differences(r):
+    """Every layer differs: aligned, planned, emitted and compared."""
+    other = os.path.join(r.folder, "other.yaml")
+    seconds = []
+    for ops in (500, 4000):
+        with open(other, "w", encoding="utf-8") as f:
+            f.write(chain(ops).replace("conv: 16", "conv: {out: 16, order: bn-act-conv}"))
+        status, used, _, said = r.run(chain(ops), "diff", (other,))
+        seconds.append(used)
+        expect(status == 1, "diff of %d ops: status %d: %s" % (ops, status, said[-300:]))
+    expect(seconds[1] < 25 * max(seconds[0], 0.05), "diff: %.2f s at 500 ops, %.2f s at 4,000" % tuple(seconds))
+
+
 def images(r):
     large = HEAD % ("16, 2048, 2048", "  - conv: 16\n  - conv: {out: 64, stride: 2}\n  - conv: 64\n  - conv: {out: 32, kernel: 5}\n" + TAIL)
     for name, text in (("2048 x 2048 pixels", large), ("kernel 255", HEAD % ("16, 255, 255", "  - conv: {out: 16, kernel: 255}\n" + TAIL))):
@@ -147,6 +160,7 @@ def main():
             print("skipped: time and memory, of a program built with sanitizers")
         else:
             growth(r)
+            differences(r)
             images(r)
             small_stack(r)
         refusals(r)
