@@ -55,6 +55,7 @@ void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages
 void cvy_json_watch(void);
 struct json_t;
 char *cvy_json_text(const struct json_t *o, size_t flags);
+int cvy_json_starved(void); /* whether memory was short since it was asked last: what was read then lacks something */
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
 int cvy_processors(void);              /* that this process may run on */
 double cvy_seconds(void);              /* of a clock that never steps */

@@ -220,7 +220,8 @@ char *cvy_format(const char *fmt, ...)
     return s;
 }
 
-/* jansson's writer goes on where it finds no memory, without what it wanted to write. So its allocations are watched. */
+/* jansson goes on where it finds no memory for a text, without a part of it, in its writer and its parser. So its allocations are
+ * watched. */
 static int json_starved;
 
 static void *json_room(size_t n)
@@ -235,14 +236,20 @@ void cvy_json_watch(void)
     json_set_alloc_funcs(json_room, free);
 }
 
+int cvy_json_starved(void)
+{
+    const int starved = json_starved;
+    json_starved = 0;
+    return starved;
+}
+
 char *cvy_json_text(const json_t *o, size_t flags)
 {
     char *text = o ? json_dumps(o, flags) : NULL;
-    if (text && json_starved) {
+    if (cvy_json_starved()) {
         free(text);
         text = NULL;
     }
-    json_starved = 0;
     return text;
 }
 

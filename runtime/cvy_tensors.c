@@ -272,7 +272,8 @@ static int read_header(struct cvy_tensors *t, const char *text, size_t len, uint
     errno = 0;
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error), *value;
     int ok = 1;
-    if (!root && errno == ENOMEM) {
+    if (cvy_json_starved() || (!root && errno == ENOMEM)) {
+        json_decref(root);
         cvy_error(NULL, "out of memory: '%s' has a header of %zu bytes", t->path, len);
         return 0;
     }
