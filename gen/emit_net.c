@@ -667,7 +667,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
 static int64_t struct_bytes(const Net *n)
 {
     const int64_t wide = 8 / (int64_t)sizeof(void *); /* this program's own pointers may be the shorter ones */
-    int64_t bytes = wide * (int64_t)sizeof(struct cvy_net) + 8 * 3; /* folded, scratch, forwarded */
+    int64_t bytes = wide * (int64_t)sizeof(struct cvy_net) + 8 * 2; /* folded, scratch */
 
     if (!(n->parts & PART_TRAIN))
         return floats64(bytes / 4) * 4;
