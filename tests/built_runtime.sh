@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints a built folder of a tiny network, whose runtime's objects other networks of the same target, compiler and flags may take:
+# Prints a built folder of a tiny network called chain, whose runtime's objects other networks of that name, target, compiler and flags may take:
 # make LDFLAGS="$(echo FOLDER/runtime/*.o)" OBJECTS="what is the network's own". It is built once, then found again in DIR by
 # its text: the sources, the options, and what the compiler says that it is. FOLDER/make.log says which libraries were found.
 # usage: built_runtime.sh CONVOY DIR TARGET PURPOSE [NAME=VALUE of make...]        PURPOSE: of gen's --for, or nothing
@@ -22,7 +22,7 @@ for word in "$@"; do
 done
 # CC may be several words.
 # shellcheck disable=SC2086
-key=$({ echo "$target $purpose $*" && $cc --version && cat "$work/net/Makefile" "$work"/net/runtime/*.[ch]; } 2>&1 | cksum | tr ' ' -)
+key=$({ echo "$target $purpose $*" && $cc --version && cat "$work/net/Makefile" "$work"/net/*.[ch] "$work"/net/runtime/*.[ch]; } 2>&1 | cksum | tr ' ' -)
 if [ ! -d "$dir/$key" ]; then
     env -u MAKEFLAGS -u LDFLAGS -u OBJECTS make -C "$work/net" "$@" >"$work/net/make.log" 2>&1 || { cat "$work/net/make.log" >&2; exit 1; }
     mv "$work/net" "$work/$key"
