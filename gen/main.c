@@ -1,57 +1,12 @@
-/* main.c - the table of contents: the passes in order, and the commands. */
+/* main.c - the table of contents: the commands. gen/plan/plan.c lists the passes of a plan, gen/cmd/load.c those before it. */
 #include "commands.h"
 #include "cvy_private.h"
-#include "spec.h"
+#include "read.h"
 #include "term.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *const dumps[] = {"yaml", "spec", "graph", NULL};
-
-static bool asked_for(const Options *o, int pass)
-{
-    return o->dump && strcmp(o->dump, dumps[pass]) == 0;
-}
-
-/* A pass's end: prints what it collected. True where the run stops here, with an error or with the dump. */
-static bool stop_after(const Options *o, int pass, int *status)
-{
-    bool bad = diag_flush(stderr);
-    *status = bad ? EXIT_FAILED : EXIT_OK;
-    return bad || asked_for(o, pass);
-}
-
-Graph *load_graph(const Options *o, int *status)
-{
-    static Source source;
-
-    Node *tree = yaml_read(o->spec, &source);
-    for (int i = 0; tree && i < o->nset; i++)
-        yaml_override(tree, o->set[i], i);
-    if (tree && o->purpose && strcmp(o->purpose, "size") == 0)
-        yaml_override(tree, "unroll=none", o->nset);
-    if (tree && asked_for(o, 0))
-        yaml_dump(tree, stdout);
-    if (stop_after(o, 0, status))
-        return NULL;
-
-    Spec *spec = spec_read(tree);
-    if (spec && asked_for(o, 1))
-        spec_dump(spec, stdout);
-    if (stop_after(o, 1, status))
-        return NULL;
-
-    Graph *graph = graph_build(spec);
-    if (graph)
-        grad_build(graph);
-    if (graph && asked_for(o, 2))
-        graph_dump(graph, stdout);
-    if (stop_after(o, 2, status))
-        return NULL;
-    return graph;
-}
 
 enum {
     OPT_SPEC = OPT_SET | OPT_DUMP

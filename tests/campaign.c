@@ -1,7 +1,7 @@
 /* campaign.c - random chains and graphs, and chosen ones, emitted, compiled, run, and compared with the reference
  * interpreter. Prints its seed and counts; makes a failing random spec smaller until nothing more can go. `campaign
  * --help` says the rest. */
-#include "convoy.h"
+#include "graph.h"
 #include "judge.h"
 #include "randspec.h"
 

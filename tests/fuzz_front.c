@@ -8,7 +8,9 @@
  * since the front end never frees; the spec that ended one is printed and kept. Best under the sanitizers: meson setup
  * build-asan -Db_sanitize=address,undefined */
 #define _GNU_SOURCE
-#include "spec.h"
+#include "files.h"
+#include "graph.h"
+#include "read.h"
 
 #include <dirent.h>
 #include <stdlib.h>

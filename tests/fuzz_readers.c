@@ -7,6 +7,7 @@
  * words that matter, other lengths. The same counts and seeds give the same files. A child reads a few thousand of them; the file that
  * ended one is kept as crash-READER. What is said must not hold characters that steer a terminal. */
 #define _GNU_SOURCE
+#include "files.h"
 #include "cvy_private.h"
 #include "diff.h"
 #include "fake_model.h"

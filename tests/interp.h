@@ -4,7 +4,7 @@
 #ifndef INTERP_H
 #define INTERP_H
 
-#include "convoy.h"
+#include "graph.h"
 
 /* One step of PyTorch's SGD. Weight decay reaches weights alone unless decay_all. */
 typedef struct InterpStep {

@@ -16,7 +16,8 @@
 #include "interp.h"
 #include "mutate.h"
 #include "randspec.h"
-#include "spec.h"
+#include "graph.h"
+#include "read.h"
 
 #include <inttypes.h>
 #include <math.h>

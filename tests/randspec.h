@@ -5,7 +5,7 @@
 #ifndef RANDSPEC_H
 #define RANDSPEC_H
 
-#include "convoy.h"
+#include "graph.h"
 
 enum {
     RS_MOST_STAGES = 9,

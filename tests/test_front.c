@@ -6,7 +6,9 @@
  * expected golden/<net>.yaml   and beside it, a file a view (see `views`) With `rewrite` as the last argument, expected
  * and golden files are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
-#include "spec.h"
+#include "files.h"
+#include "graph.h"
+#include "read.h"
 
 #include <check.h>
 #include <dirent.h>

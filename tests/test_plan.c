@@ -6,7 +6,8 @@
  * `rewrite` as the last argument they are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
 #include "emit.h"
-#include "spec.h"
+#include "graph.h"
+#include "read.h"
 #include "why.h"
 
 #include <check.h>

@@ -1,0 +1,114 @@
+/* commands.h - the program's commands and options. */
+#ifndef CONVOY_COMMANDS_H
+#define CONVOY_COMMANDS_H
+
+#include "graph.h"
+
+/* What a command line says. */
+typedef struct Options {
+    const char *spec;   /* SPEC, or NAME for `new` */
+    const char *spec2;  /* a second word: of diff; of asm, LAYER.PASS */
+    const char *out;    /* -o */
+    const char *target; /* --target */
+    const char *parts;  /* --parts */
+    const char *dump;   /* -d */
+    const char *weights;
+    const char *why;    /* --why LAYER */
+    const char *diff;   /* --diff SPEC */
+    const char *preset; /* --preset */
+    const char **set; /* --set, as typed */
+    int nset;
+    const char **order; /* --order, as typed */
+    int norder;
+    const char *fold, *level, *html, *colour;
+    const char *channel; /* --channel N */
+    const char *purpose; /* --for */
+    bool json, write, single_file, force, stat, compile, measure, worked;
+    char **rest; /* what `train` hands to the program: options that are none of its own, and all that stands after -- */
+    int nrest;
+} Options;
+
+/* One bit an option, for the table of commands. */
+enum {
+    OPT_OUT = 1 << 0,
+    OPT_TARGET = 1 << 1,
+    OPT_PARTS = 1 << 2,
+    OPT_DUMP = 1 << 3,
+    OPT_WEIGHTS = 1 << 4,
+    OPT_WHY = 1 << 5,
+    OPT_SET = 1 << 6,
+    OPT_JSON = 1 << 7,
+    OPT_WRITE = 1 << 8,
+    OPT_SINGLE_FILE = 1 << 9,
+    OPT_REST = 1 << 10, /* takes options that are none of its own, and what stands after -- */
+    OPT_SPEC2 = 1 << 11, /* takes a second word */
+    OPT_ORDER = 1 << 12,
+    OPT_FOLD = 1 << 13,
+    OPT_LEVEL = 1 << 14,
+    OPT_STAT = 1 << 15,
+    OPT_HTML = 1 << 16,
+    OPT_COLOUR = 1 << 17, /* every command takes it */
+    OPT_COMPILE = 1 << 18,
+    OPT_MEASURE = 1 << 19,
+    OPT_DIFF = 1 << 20,
+    OPT_WORKED = 1 << 21,
+    OPT_CHANNEL = 1 << 22,
+    OPT_FOR = 1 << 23,
+    OPT_PRESET = 1 << 24,
+    OPT_NO_WORD = 1 << 25, /* the word may be left out */
+    OPT_FORCE = 1 << 26,
+};
+
+/* Exit statuses of the program. */
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2
+};
+
+typedef struct Command {
+    const char *name;
+    const char *usage;   /* "SPEC -o DIR [--target T]" */
+    const char *summary; /* a line */
+    const char *help;    /* a page */
+    unsigned options;
+    unsigned needs;               /* options that must be given */
+    const char *what;             /* the word it takes: "SPEC", "NAME"; NULL: none */
+    int (*run)(const Options *o); /* returns the exit status */
+} Command;
+
+/* Reads argv[2..]. False and a message on stderr where it does not fit the command. */
+bool options_read(const Command *c, int argc, char **argv, Options *o);
+
+/* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where
+ * there were errors (printed already), or where a dump was all that was asked for. */
+Graph *load_graph(const Options *o, int *status);
+
+/* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all. */
+typedef struct Plan Plan;
+Plan *load_plan(const Options *o, const char *target, bool compact, int *status);
+
+/* For a command that needs no plan: whether -d plan was asked for, and was done; *status then. */
+bool dumps_plan(const Options *o, int *status);
+
+/* What --for asks for. */
+bool for_reading(const Options *o);
+/* The plan for reading; NULL and *status where there is none, after a message, or where a dump was all. */
+typedef struct Plain Plain;
+Plain *load_plain(const Options *o, int *status);
+
+
+int cmd_new(const Options *o);
+int cmd_presets(const Options *o);
+int cmd_schema(const Options *o);
+int cmd_check(const Options *o);
+int cmd_gen(const Options *o);
+int cmd_train(const Options *o);
+int cmd_plan(const Options *o);
+int cmd_draw(const Options *o);
+int cmd_twin(const Options *o);
+int cmd_export(const Options *o);
+int cmd_diff(const Options *o);
+int cmd_asm(const Options *o);
+
+#endif

@@ -1,0 +1,434 @@
+/* export.c - a trained network for inference alone, as a folder of C or as one file: the layers' own files, as gen emits
+ * them, around constant weights.
+ *
+ * needs: a complete plan and its folded weights (weights_fold). sets: the files of the exported folder. */
+#include "emit.h"
+
+#include "embedded.h"
+
+#include <string.h>
+
+typedef struct Export {
+    const Plan *p;
+    const char *name, *NAME;
+    const float *folded;
+    bool single;
+    Rec *rec;
+} Export;
+
+static void line(const Export *e, const char *list, const char *text)
+{
+    rec_str(rec_add(e->rec, list), "line", text);
+}
+
+static void add_file(OutDir *out, const char *name, const Buf *b)
+{
+    outdir_add(out, name, b->text, b->len);
+}
+
+/* ---- weights ---- */
+
+/* A part of a layer's weights: where it stands among all folded weights, its offset's name, what it is. */
+typedef struct Section {
+    int64_t at, n;
+    const char *macro, *doc;
+} Section;
+
+static const char *folded_norms(const Export *e, const Kernel *k)
+{
+    Buf b = {0};
+
+    buf_puts(&b, e->p->g->op[k->op].path);
+    for (int i = 0; i < k->nfold; i++)
+        buf_printf(&b, "%s%s", i ? ", " : " with ", e->p->g->op[k->fold[i]].path);
+    if (k->nfold)
+        buf_puts(&b, " folded in");
+    return b.text;
+}
+
+/* Whether a chain of a layer applies the norm. */
+static bool applies(const Chain *c, int op)
+{
+    for (int i = 0; i < c->n; i++)
+        for (int j = 0; j < c->run[i].nstep; j++)
+            if ((c->run[i].step[j].kind == STEP_AFFINE || c->run[i].step[j].kind == STEP_FORWARD) && c->run[i].step[j].op == op)
+                return true;
+    return false;
+}
+
+/* What a layer needs of the folded weights: its own, and the norms that its stages apply. */
+static Section *sections(const Export *e, const Kernel *k, int *count)
+{
+    const Plan *p = e->p;
+    const Op *o = &p->g->op[k->op];
+    const int in = o->in >= 0 ? p->g->op[o->in].shape.c / o->groups : 0, out = o->shape.c;
+    const char *name = xprintf("%s_%s", e->NAME, upper(k->name));
+    Section *s = NULL;
+    int n = 0;
+
+    if (k->wparam >= 0) {
+        const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
+                           : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                                                     : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
+        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
+            rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
+        *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
+                                xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
+        *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
+    }
+    for (int i = 0; i < p->naffine; i++) {
+        const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
+        bool used = applies(&k->after, op);
+        for (int w = 0; w < k->nin && !k->direct; w++)
+            used |= applies(&k->before[w], op);
+        if (used)
+            *PUSH(s, n) = (Section){p->affine[i].at, affine_floats(p, &p->affine[i]), affine_macro(p, op),
+                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, beta, of %d" : "%s: mean, scale, shift, of %d", p->g->op[op].path, channels)};
+    }
+    *count = n;
+    return s;
+}
+
+static const char *array_name(const Export *e, const Kernel *k)
+{
+    return xprintf("%s_%s_folded", e->name, k->name);
+}
+
+enum { FLOAT_CHARS = 18 }; /* "-0x1.fffffep-126f," */
+
+/* v as the shortest hexadecimal constant that is v. Returns its end. */
+static char *put_float(char *to, float v)
+{
+    static const char digit[] = "0123456789abcdef";
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    int exponent = (int)(bits >> 23 & 255) - 127;
+    uint32_t mantissa = bits & 0x7fffff;
+
+    if (v == 0) {
+        const char *zero = bits ? "-0.0f" : "0";
+        const size_t n = strlen(zero);
+        memcpy(to, zero, n);
+        return to + n;
+    }
+    if (exponent == -127)
+        for (exponent = -126; !(mantissa & 0x800000); exponent--) /* denormal */
+            mantissa <<= 1;
+    mantissa = (mantissa & 0x7fffff) << 1; /* six digits */
+    if (bits >> 31)
+        *to++ = '-';
+    memcpy(to, "0x1", 3);
+    to += 3;
+    if (mantissa)
+        *to++ = '.';
+    for (; mantissa; mantissa = mantissa << 4 & 0xffffff)
+        *to++ = digit[mantissa >> 20];
+    *to++ = 'p';
+    if (exponent < 0)
+        *to++ = '-';
+    exponent = exponent < 0 ? -exponent : exponent;
+    if (exponent >= 100)
+        *to++ = '1';
+    if (exponent >= 10)
+        *to++ = digit[exponent / 10 % 10];
+    *to++ = digit[exponent % 10];
+    *to++ = 'f';
+    return to;
+}
+
+static void put_floats(Buf *to, const float *v, int64_t n)
+{
+    enum { WIDTH = 116 };
+    char text[WIDTH + FLOAT_CHARS + 8], *at = text;
+
+    for (int64_t i = 0; i < n; i++) {
+        char one[FLOAT_CHARS + 1];
+        const size_t len = (size_t)(put_float(one, v[i]) - one);
+        if (at - text + (ptrdiff_t)len + 2 > WIDTH) {
+            *at++ = '\n';
+            buf_add(to, text, (size_t)(at - text));
+            at = text;
+        }
+        if (at == text) {
+            memcpy(at, "   ", 3);
+            at += 3;
+        }
+        *at++ = ' ';
+        memcpy(at, one, len);
+        at += len;
+        *at++ = ',';
+    }
+    if (at > text) {
+        *at++ = '\n';
+        buf_add(to, text, (size_t)(at - text));
+    }
+}
+
+/* A layer's weights, with what each part is. */
+static void weights(const Export *e, const Kernel *k, Buf *to)
+{
+    int64_t total = 0;
+    int n;
+    const Section *s = sections(e, k, &n);
+
+    for (int i = 0; i < n; i++)
+        total += s[i].n;
+    if (n == 0) /* a pass that knows no numbers */
+        return;
+    buf_puts(to, "/* The layer's weights: hexadecimal, so that they are exact. */\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
+    buf_printf(to, "%sconst float %s[%lld] = {\n", e->single ? "static " : "", array_name(e, k), (long long)total);
+    for (int i = 0; i < n; i++) {
+        buf_printf(to, "    /* %s */\n", s[i].doc);
+        put_floats(to, e->folded + s[i].at, s[i].n);
+    }
+    buf_puts(to, "};\n");
+}
+
+/* ---- the record ---- */
+
+/* The network, a line a layer; its prototypes and arrays; where in them the weights stand. */
+static void layers(const Export *e)
+{
+    const Plan *p = e->p;
+    int used = 0;
+
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        int64_t at = 0;
+        int n;
+        const char *array = array_name(e, k);
+        const Section *section = sections(e, k, &n);
+        for (int j = 0; j < n; j++) {
+            Rec *r = rec_add(e->rec, "offsets");
+            if (section[j].at + section[j].n > p->fold_floats || section[j].n % LANES)
+                BUG("weights of %s at %lld, %lld floats", k->name, (long long)section[j].at, (long long)section[j].n);
+            rec_str(r, "name", section[j].macro);
+            rec_int(r, "at", at);
+            at += section[j].n;
+        }
+        used += k->wparam >= 0 ? n - 2 : n;
+        if (n)
+            rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(p, k), emit_infer_args(p, k));
+        line(e, "infer", emit_infer_call(p, k, n ? array : "NULL"));
+    }
+    emit_infer_places(p, e->rec, "places");
+    rec_str(e->rec, "result", emit_infer_result(p));
+    if (used != p->naffine)
+        BUG("%d norms applied, %d planned", used, p->naffine);
+}
+
+static const struct Embedded *runtime_header(const char *name)
+{
+    for (size_t i = 0; i < nembedded; i++)
+        if (strcmp(embedded[i].name, name) == 0)
+            return &embedded[i];
+    BUG("no %s inside", name);
+}
+
+static void totals(const Export *e)
+{
+    const Plan *p = e->p;
+    const Spec *s = p->g->spec;
+    const Shape in = p->g->op[0].shape;
+    const bool portable = p->target->kind == TARGET_PORTABLE;
+    const int64_t scratch = (p->scratch_infer + 15) / 16 * 16;
+    Rec *r = e->rec;
+
+    rec_str(r, "name", e->name);
+    rec_str(r, "NAME", e->NAME);
+    rec_str(r, "licence", EMITTED_LICENCE);
+    rec_str(r, "version", CONVOY_VERSION);
+    rec_str(r, "hash", emit_spec_hash(s));
+    rec_str(r, "order", emit_orders(p->g));
+    rec_str(r, "target", p->target->name);
+    rec_str(r, "macro", p->target->macro);
+    rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
+            portable ? "strict C99" : "for processors that have these instructions");
+    rec_str(r, "shape", describe_shape(in));
+    rec_int(r, "c", in.c);
+    rec_int(r, "h", in.h);
+    rec_int(r, "w", in.w);
+    rec_int(r, "classes", s->classes);
+    rec_str(r, "mean", emit_channel_list(s->train.mean, in.c));
+    rec_str(r, "std", emit_channel_list(s->train.std, in.c));
+    rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
+    rec_int(r, "thread_bytes", 4 * scratch);
+    rec_int(r, "scratch", scratch);
+    rec_fmt(r, "vec_hash", "0x%.8su", emit_hash(runtime_header("runtime/cvy_vec.h")->text));
+    emit_part(r, "part_api", "api");
+    emit_part(r, "part_offsets", "export_offsets");
+    emit_part(r, "part_body", "export_body");
+}
+
+/* ---- as a folder ---- */
+
+static void expand_file(const Export *e, OutDir *out, const char *name, const char *template)
+{
+    Buf b = {0};
+
+    template_expand(template, "n", e->rec, &b);
+    add_file(out, name, &b);
+}
+
+/* Whether no kernel before i has its core. */
+static bool new_core(const Plan *p, int i)
+{
+    const char *core = p->infer[i].core_name;
+
+    for (int j = 0; core && j < i; j++)
+        if (p->infer[j].core_name && strcmp(p->infer[j].core_name, core) == 0)
+            return false;
+    return core != NULL;
+}
+
+static void folder(const Export *e, OutDir *out)
+{
+    const Plan *p = e->p;
+
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        Buf b = {0}, core = {0};
+        emit_layer_file(p, NULL, k, &b);
+        weights(e, k, &b);
+        add_file(out, xprintf("%s_%s.c", e->name, k->name), &b);
+        if (!new_core(p, i))
+            continue;
+        emit_core_file(p, k, NULL, false, &core);
+        add_file(out, xprintf("core_%s.h", k->core_name), &core);
+    }
+    static const char *const headers[] = {"runtime/cvy_float.h", "runtime/cvy_vec.h"};
+    for (int i = 0; i < 2; i++)
+        outdir_add(out, headers[i], runtime_header(headers[i])->text, runtime_header(headers[i])->len);
+    expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
+    expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
+}
+
+/* ---- as one file ---- */
+
+static bool begins(const char *s, const char *with)
+{
+    return strncmp(s, with, strlen(with)) == 0;
+}
+
+/* Adds a text line by line: without #include "..." and the guard around a core, its functions static. */
+static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
+{
+    const char *const end = text + len, *const function = xprintf("void %s_", e->name);
+    bool guard = false;
+
+    while (text < end) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        const char *next = nl ? nl + 1 : end;
+        const size_t n = (size_t)(next - text);
+        static const char *const guards[] = {"#ifndef CORE_", "#define CORE_"};
+        bool opens = false;
+        for (size_t i = 0; i < sizeof guards / sizeof *guards; i++)
+            opens |= begins(text, guards[i]);
+        guard |= opens;
+        const bool closes = guard && next == end && begins(text, "#endif");
+        if (!opens && !closes && !begins(text, "#include \"")) {
+            if (begins(text, function))
+                buf_puts(to, "CVY_KEEP ");
+            buf_add(to, text, n);
+        }
+        text = next;
+    }
+}
+
+/* The vector header with the code of this target alone: of its `#if defined CVY_<TARGET> ... #endif`, one branch. */
+static void add_vector_header(const Export *e, Buf *to)
+{
+    const struct Embedded *h = runtime_header("runtime/cvy_vec.h"), *floating = runtime_header("runtime/cvy_float.h");
+    const char *const end = h->text + h->len;
+    int depth = 0, inside = 0; /* of conditionals; depth of the choice, 0: not in it */
+    bool chosen = false, found = false; /* this branch; one of the choice */
+    Buf b = {0};
+
+    add_inlined(e, floating->text, floating->len, to);
+    for (const char *text = h->text, *next; text < end; text = next) {
+        const char *nl = memchr(text, '\n', (size_t)(end - text));
+        next = nl ? nl + 1 : end;
+        const bool begin = begins(text, "#if"), stop = begins(text, "#endif");
+        const bool choice = begins(text, "#if defined CVY_AVX512"), other = begins(text, "#elif defined CVY_");
+        depth += begin;
+        if (choice)
+            inside = depth, found = false;
+        if (inside && depth == inside && (choice || other || begins(text, "#else"))) {
+            const char *macro = strstr(text, "CVY_");
+            const size_t n = strlen(e->p->target->macro);
+            chosen = begins(text, "#else") ? !found : macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
+            found |= chosen;
+            continue;
+        }
+        const bool closes = inside && stop && depth == inside;
+        if (!closes && (!inside || chosen))
+            buf_add(&b, text, (size_t)(next - text));
+        if (closes)
+            inside = 0;
+        depth -= stop;
+    }
+    add_inlined(e, b.text, b.len, to);
+}
+
+static void single_file(const Export *e, OutDir *out)
+{
+    const Plan *p = e->p;
+    Buf b = {0};
+
+    template_expand("export_single", "n", e->rec, &b);
+    buf_puts(&b, "\n");
+    add_vector_header(e, &b);
+    buf_puts(&b, "\n");
+    template_expand("export_offsets", "n", e->rec, &b);
+    for (int i = 0; i < p->ninfer; i++) {
+        const Kernel *k = &p->infer[i];
+        Buf text = {0};
+        buf_puts(&b, "\n");
+        if (new_core(p, i)) {
+            emit_core_file(p, k, NULL, false, &text);
+            add_inlined(e, text.text, text.len, &b);
+        }
+        Buf layer = {0};
+        emit_layer_file(p, NULL, k, &layer);
+        add_inlined(e, layer.text, layer.len, &b);
+        weights(e, k, &b);
+    }
+    buf_puts(&b, "\n/* ---- the network, unrolled: a line per layer ---- */\n");
+    template_expand("export_body", "n", e->rec, &b);
+    add_file(out, xprintf("%s.c", e->name), &b);
+}
+
+/* What a file has for itself is called after the network: two of such files may be included in one. */
+static void name_by_network(Plan *p, const char *name)
+{
+    Kernel *own = xalloc(sizeof *own * (size_t)(p->ninfer + 1));
+
+    for (int i = 0; i < p->ninfer; i++) {
+        own[i] = p->infer[i];
+        own[i].tag = xprintf("%s_%s", name, own[i].tag);
+        if (own[i].core_name)
+            own[i].core_name = xprintf("%s_%s", name, own[i].core_name);
+    }
+    p->infer = own;
+}
+
+void emit_export(const Plan *p, const float *folded, bool single, OutDir *out)
+{
+    const char *name = p->g->spec->name;
+    Plan own = *p;
+    const Export export = {&own, name, upper(name), folded, single, rec_new()}, *e = &export;
+
+    if (single)
+        name_by_network(&own, name);
+
+    template_load();
+    totals(e);
+    layers(e);
+    expand_file(e, out, xprintf("%s.h", name), "export_header");
+    if (single)
+        single_file(e, out);
+    else
+        folder(e, out);
+}

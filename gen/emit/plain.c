@@ -1,0 +1,627 @@
+/* plain.c - a network for reading: the functions of the ops that it has, and the list of their calls, forward and backward.
+ *
+ * needs: a plain plan. sets: the files of the emitted folder. */
+#include "emit.h"
+
+#include "template.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct PlainNet {
+    const Plain *p;
+    const Graph *g;
+    bool train, grouped, dilated; /* the latter: some conv is */
+    Rec *rec;
+    Buf forward, backward; /* all calls of each, for what they name */
+} PlainNet;
+
+/* ---- words of a call ---- */
+
+static const char *value(const PlainNet *n, int op)
+{
+    const int t = n->p->op[op].tensor;
+
+    return t == 0 ? "x" : xprintf("v->%s", n->p->op[t].name);
+}
+
+/* The gradient of what an op has made, or NULL where nobody wants it. */
+static const char *gradient(const PlainNet *n, int op)
+{
+    return n->p->op[op].learns ? xprintf("d->%s", n->p->op[n->p->op[op].tensor].name) : "NULL";
+}
+
+/* "n * INT64_C(12544)": elements of n images of an op's output */
+static const char *count(const PlainNet *n, int op)
+{
+    return xprintf("n * INT64_C(%lld)", (long long)n->p->op[op].floats);
+}
+
+static int area(const PlainNet *n, int op)
+{
+    return n->g->op[op].shape.h * n->g->op[op].shape.w;
+}
+
+static int features(const PlainNet *n, int op)
+{
+    return (int)n->p->op[op].floats;
+}
+
+/* A number of the spec as a float constant with as few digits as that takes; general_relu may have no most. */
+static const char *number(double v)
+{
+    const char *text = "";
+
+    for (int digits = 1; digits <= 9; digits++)
+        if (strtof(text = xprintf("%.*g", digits, v), NULL) == (float)v)
+            break;
+    return isinf(v) ? "INFINITY" : xprintf("%s%sf", text, strpbrk(text, ".e") ? "" : ".0");
+}
+
+static const char *below(const Op *o)
+{
+    return xprintf("%luu", (unsigned long)(o->value * 4294967296.0));
+}
+
+/* A double constant that reads back as the same double, with as few digits as that takes. */
+static const char *short_double(double v)
+{
+    const char *text = "";
+
+    for (int digits = 1; digits <= 17; digits++)
+        if (strtod(text = xprintf("%.*g", digits, v), NULL) == v)
+            break;
+    return text;
+}
+
+/* What an op's functions are given behind the tensors' size: "0.01f, " or nothing. */
+static const char *act_args(const Op *o)
+{
+    switch (o->kind) {
+    case OP_LEAKY_RELU:
+    case OP_ELU:
+        return xprintf("%s, ", number(o->value));
+    case OP_GENERAL_RELU:
+        return xprintf("%s, %s, %s, ", number(o->value), number(o->sub), number(o->maxv));
+    default:
+        return "";
+    }
+}
+
+/* ---- the calls ---- */
+
+static void line(Rec *to, const char *list, Buf *all, const char *text)
+{
+    rec_str(rec_add(to, list), "line", text);
+    buf_puts(all, text);
+}
+
+static void forward(PlainNet *n, const char *text)
+{
+    line(n->rec, "forward", &n->forward, text);
+}
+
+static void backward(PlainNet *n, const char *text)
+{
+    line(n->rec, "backward", &n->backward, text);
+}
+
+static void forward_add(PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+
+    for (int k = 1; k < o->nin; k++)
+        forward(n, xprintf("add_forward(%s, %s, %s, %s);", count(n, i), value(n, k == 1 ? o->ins[0] : i), value(n, o->ins[k]), value(n, i)));
+}
+
+static void backward_add(PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+
+    for (int k = 0; k < o->nin; k++)
+        if (n->p->op[o->ins[k]].learns)
+            backward(n, xprintf("add_backward(%s, %s, %s);", count(n, i), gradient(n, i), gradient(n, o->ins[k])));
+}
+
+static void call_concat(PlainNet *n, int i, bool back)
+{
+    const Op *o = &n->g->op[i];
+
+    for (int k = 0, first = 0; k < o->nin; k++) {
+        const int c = n->g->op[o->ins[k]].shape.c;
+        const char *sizes = xprintf("n, %d, %d, %d, %d", area(n, i), c, first, o->shape.c);
+        if (!back)
+            forward(n, xprintf("concat_forward(%s, %s, %s);", sizes, value(n, o->ins[k]), value(n, i)));
+        else if (n->p->op[o->ins[k]].learns)
+            backward(n, xprintf("concat_backward(%s, %s, %s);", sizes, gradient(n, i), gradient(n, o->ins[k])));
+        first += c;
+    }
+}
+
+/* The first arguments of both of an op's functions: sizes, and whatever else the op is told. */
+static const char *sizes(const PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+
+    switch (o->kind) {
+    case OP_LINEAR:
+        return xprintf("n, %d, %d", features(n, o->in), o->shape.c);
+    case OP_GLOBAL_AVG_POOL:
+        return xprintf("n, %d, %d", o->shape.c, area(n, o->in));
+    case OP_DROP:
+        return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), number(1 / (1 - o->value)));
+    default:
+        return xprintf("&size.%s, n", n->p->op[i].name);
+    }
+}
+
+static void forward_op(PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+    const char *name = op_is_image_norm(o->kind) ? "gn" : op_info[o->kind].name, *x = value(n, o->in), *y = value(n, i), *own = n->p->op[i].name;
+
+    switch (o->kind) {
+    case OP_ADD:
+        forward_add(n, i);
+        break;
+    case OP_CONCAT:
+        call_concat(n, i, false);
+        break;
+    case OP_FLATTEN:
+        if (plain_stores(n->p, i))
+            forward(n, xprintf("memcpy(%s, %s, sizeof(float) * (size_t)n * %d);", y, x, features(n, i)));
+        else
+            forward(n, "/* flatten: nothing moves, an image's numbers stand in that order already */");
+        break;
+    case OP_BN:
+        forward(n, xprintf("bn_forward(&size.%s, step != NULL, n, %s, &p->%s, %s);", own, x, own, y));
+        break;
+    case OP_CONV:
+    case OP_LINEAR:
+    case OP_GN:
+    case OP_LN:
+    case OP_IN:
+        forward(n, xprintf("%s_forward(%s, %s, &p->%s, %s);", name, sizes(n, i), x, own, y));
+        break;
+    default:
+        if (op_is_act(o->kind))
+            forward(n, xprintf("%s_forward(%s, %s%s, %s);", name, count(n, i), act_args(o), x, y));
+        else
+            forward(n, xprintf("%s_forward(%s, %s, %s);", name, sizes(n, i), x, y));
+    }
+}
+
+static void backward_op(PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+    const char *name = op_is_image_norm(o->kind) ? "gn" : op_info[o->kind].name, *own = n->p->op[i].name;
+    const char *x = value(n, o->in), *dy = gradient(n, i), *dx = gradient(n, o->in);
+
+    switch (o->kind) {
+    case OP_ADD:
+        backward_add(n, i);
+        break;
+    case OP_CONCAT:
+        call_concat(n, i, true);
+        break;
+    case OP_FLATTEN:
+        backward(n, "/* flatten: its gradient is that of what it reads */");
+        break;
+    case OP_CONV:
+    case OP_LINEAR:
+    case OP_BN:
+    case OP_GN:
+    case OP_LN:
+    case OP_IN:
+        backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
+        break;
+    case OP_MAXPOOL:
+        backward(n, xprintf("%s_backward(%s, %s, %s, %s);", name, sizes(n, i), x, dy, dx));
+        break;
+    default:
+        if (op_is_act(o->kind))
+            backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
+                                op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
+        else
+            backward(n, xprintf("%s_backward(%s, %s, %s);", name, sizes(n, i), dy, dx));
+    }
+}
+
+/* A line above a layer's calls: its name, and what becomes of a shape. */
+static const char *layer_title(const PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+    const char *from = "";
+    int last = i;
+
+    while (last + 1 < n->g->nop && strcmp(n->g->op[last + 1].layer, o->layer) == 0)
+        last++;
+    for (int k = 0; k < o->nin; k++)
+        from = xprintf("%s%s%s", from, k ? ", " : "", describe_shape(n->g->op[o->ins[k]].shape));
+    return xprintf("/* %s: %s -> %s */", o->layer, from, describe_shape(n->g->op[last].shape));
+}
+
+static void calls(PlainNet *n)
+{
+    const Graph *g = n->g;
+    const int last = g->nop - 1;
+
+    for (int i = 1; i < last; i++) {
+        if (i == 1 || strcmp(g->op[i].layer, g->op[i - 1].layer) != 0)
+            forward(n, layer_title(n, i));
+        forward_op(n, i);
+    }
+    if (!n->train)
+        return;
+    backward(n, xprintf("loss_backward(n, %d, %s, net->labels, %s);", g->spec->classes, value(n, g->op[last].in), gradient(n, g->op[last].in)));
+    for (int i = last - 1; i > 0; i--) {
+        if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
+            backward(n, xprintf("/* %s */", g->op[i].layer));
+        if (n->p->op[i].learns)
+            backward_op(n, i);
+    }
+}
+
+/* ---- the ops and their sizes ---- */
+
+/* The template of a kind's functions; they stand in this order, which is the table's but for what others call. */
+static const struct {
+    OpKind kind;
+    const char *template;
+} kinds[] = {
+    {OP_CONV, "plain_conv"}, {OP_LINEAR, "plain_linear"}, {OP_BN, "plain_bn"}, {OP_GN, "plain_gn"}, {OP_LN, "plain_gn"}, {OP_IN, "plain_gn"},
+    {OP_RELU, "plain_relu"}, {OP_LEAKY_RELU, "plain_leaky_relu"}, {OP_TANH, "plain_tanh"}, {OP_SIGMOID, "plain_sigmoid"}, {OP_SILU, "plain_silu"},
+    {OP_ELU, "plain_elu"}, {OP_SELU, "plain_selu"}, {OP_GELU, "plain_gelu"}, {OP_MISH, "plain_mish"}, {OP_SOFTPLUS, "plain_softplus"},
+    {OP_RELU6, "plain_relu6"}, {OP_HARD_SIGMOID, "plain_hard_sigmoid"}, {OP_HARD_SWISH, "plain_hard_swish"}, {OP_GENERAL_RELU, "plain_general_relu"},
+    {OP_DROP, "plain_drop"}, {OP_MAXPOOL, "plain_maxpool"}, {OP_AVGPOOL, "plain_avgpool"}, {OP_GLOBAL_AVG_POOL, "plain_global_avg_pool"},
+    {OP_PAD, "plain_pad"}, {OP_ADD, "plain_add"}, {OP_CONCAT, "plain_concat"},
+};
+enum {
+    NKINDS = sizeof kinds / sizeof *kinds
+};
+
+static bool has_kind(const PlainNet *n, OpKind kind)
+{
+    for (int i = 1; i < n->g->nop; i++)
+        if (n->g->op[i].kind == kind)
+            return true;
+    return false;
+}
+
+static bool has_param(const PlainNet *n, ParamRole role)
+{
+    for (int i = 0; i < n->g->nparam; i++)
+        if (n->g->param[i].role == role && op_info[n->g->op[n->g->param[i].op].kind].cls == CLASS_WEIGHT)
+            return true;
+    return false;
+}
+
+static void add_template(const PlainNet *n, const char *template)
+{
+    rec_str(rec_add(n->rec, "ops"), "template", template);
+}
+
+/* A conv's functions have what the network's convs need, and no more. */
+static void add_conv(const PlainNet *n)
+{
+    Rec *r = rec_add(n->rec, "ops");
+    const bool groups = n->grouped, dilation = n->dilated;
+
+    rec_str(r, "template", "plain_conv");
+    rec_int(r, "groups", groups);
+    rec_str(r, "c", groups ? "k->C / k->groups" : "k->C");
+    rec_str(r, "at", groups ? "first + c" : "c");
+    rec_fmt(r, "more", "%s%s", dilation ? ", dilation[2]" : "", groups ? ", groups" : "");
+    rec_str(r, "row", dilation ? "i stride + u dilation - padding" : "i stride + u - padding");
+    for (int d = 0; d < 2; d++)
+        rec_fmt(r, d ? "s" : "r", "%s * k->stride[%d] + %s%s - k->padding[%d]", d ? "j" : "i", d, d ? "v" : "u",
+                dilation ? xprintf(" * k->dilation[%d]", d) : "", d);
+}
+
+static void ops(const PlainNet *n)
+{
+    const char *last = "";
+
+    if (n->train && has_param(n, PARAM_BIAS)) {
+        rec_int(n->rec, "bias", 1);
+        add_template(n, "plain_bias");
+    }
+    if (has_kind(n, OP_DROP))
+        rec_int(n->rec, "drops", 1);
+    for (int i = 0; i < NKINDS; i++) {
+        if (!has_kind(n, kinds[i].kind) || strcmp(kinds[i].template, last) == 0)
+            continue;
+        last = kinds[i].template;
+        if (kinds[i].kind == OP_MAXPOOL || (kinds[i].kind == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
+            add_template(n, "plain_pool"); /* what both are told */
+        if (kinds[i].kind == OP_CONV)
+            add_conv(n);
+        else
+            add_template(n, last);
+    }
+    if (n->train) {
+        add_template(n, "plain_loss");
+        add_template(n, "plain_sgd");
+    }
+}
+
+static const char *pair(const char *name, const int v[2])
+{
+    return xprintf(", .%s = {%d, %d}", name, v[0], v[1]);
+}
+
+static const char *frame(const PlainNet *n, const Op *o, bool outputs)
+{
+    const Shape a = n->g->op[o->in].shape;
+
+    return xprintf(".C = %d, .H = %d, .W = %d, %s.P = %d, .Q = %d", a.c, a.h, a.w, outputs ? xprintf(".O = %d, ", o->shape.c) : "", o->shape.h, o->shape.w);
+}
+
+/* The constants of an op whose functions take a struct; NULL: they take none. */
+static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
+{
+    *kind = op_is_image_norm(o->kind) ? "gn" : o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL ? "pool" : op_info[o->kind].name;
+    switch (o->kind) {
+    case OP_CONV:
+    case OP_MAXPOOL:
+    case OP_AVGPOOL:
+        return xprintf("%s, .K = %d, .L = %d%s%s", frame(n, o, o->kind == OP_CONV), o->kernel[0], o->kernel[1], pair("stride", o->stride),
+                       pair("padding", o->padding));
+    case OP_PAD:
+        return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
+    case OP_BN:
+        return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w, short_double(o->eps),
+                       short_double(o->momentum));
+    case OP_GN:
+    case OP_LN:
+    case OP_IN:
+        return xprintf(".C = %d, .A = %d, .groups = %d, .eps = %s", o->shape.c, o->shape.h * o->shape.w, o->groups, short_double(o->eps));
+    default:
+        return NULL;
+    }
+}
+
+/* "a, b", on lines that are not too long. */
+static const char *add_name(const char *names, const char *name)
+{
+    const char *line = strrchr(names, '\n');
+
+    return *names == '\0' ? name : xprintf("%s,%s%s", names, strlen(line ? line : names) + strlen(name) > 120 ? "\n        " : " ", name);
+}
+
+/* "conv1_conv, conv2_conv" are convs. */
+static void size_kinds(const PlainNet *n)
+{
+    static const char *const all[] = {"conv", "bn", "gn", "pool", "pad"};
+
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        const char *kind, *names = "";
+        for (int i = 1; i < n->g->nop; i++)
+            if (size_of(n, &n->g->op[i], &kind) && strcmp(kind, all[k]) == 0)
+                names = add_name(names, n->p->op[i].name);
+        if (!*names)
+            continue;
+        Rec *r = rec_add(n->rec, "size_kinds");
+        rec_str(r, "kind", all[k]);
+        rec_str(r, "names", names);
+    }
+}
+
+static void op_sizes(const PlainNet *n)
+{
+    size_kinds(n);
+    for (int i = 1; i < n->g->nop; i++) {
+        const Op *o = &n->g->op[i];
+        const char *kind, *values = size_of(n, o, &kind);
+        if (!values)
+            continue;
+        if (o->kind == OP_CONV)
+            values = xprintf("%s%s%s", values, n->dilated ? pair("dilation", o->dilation) : "",
+                             n->grouped ? xprintf(", .groups = %d", o->groups) : "");
+        Rec *r = rec_add(n->rec, "sizes");
+        rec_str(r, "kind", kind);
+        rec_str(r, "name", n->p->op[i].name);
+        rec_str(r, "values", values);
+    }
+}
+
+/* ---- tensors and parameters ---- */
+
+static void values(const PlainNet *n)
+{
+    for (int i = 1; i < n->g->nop; i++) {
+        const Op *o = &n->g->op[i];
+        if (o->kind == OP_LOSS)
+            continue;
+        if (plain_stores(n->p, i)) {
+            Rec *r = rec_add(n->rec, "values");
+            rec_str(r, "name", n->p->op[i].name);
+            rec_int(r, "floats", n->p->op[i].floats);
+            rec_fmt(r, "doc", "%s: %s", op_info[o->kind].name, describe_shape(o->shape));
+        }
+        Rec *t = rec_add(n->rec, "traces");
+        rec_str(t, "path", o->path);
+        rec_str(t, "value", value(n, i));
+        rec_int(t, "mask", o->kind == OP_DROP);
+        rec_int(t, "floats", n->p->op[i].floats);
+        rec_str(t, "below", o->kind == OP_DROP ? below(o) : "0");
+        rec_int(t, "c", o->shape.c);
+        rec_int(t, "h", o->shape.h);
+        rec_int(t, "w", o->shape.w);
+    }
+}
+
+/* Where the parameter of that role of an op begins: "param + 144", or NULL where it has none. */
+static const char *at(const PlainNet *n, int op, ParamRole role, const char *base)
+{
+    const int i = graph_param(n->g, op, role);
+
+    return i < 0 ? "NULL" : xprintf("%s + %lld", base, (long long)n->p->param_at[i]);
+}
+
+static void params(const PlainNet *n)
+{
+    for (int i = 1; i < n->g->nop; i++) {
+        const OpKind kind = n->g->op[i].kind;
+        if (op_info[kind].cls != CLASS_WEIGHT && !op_is_norm(kind))
+            continue;
+        Rec *r = rec_add(n->rec, "params");
+        rec_str(r, "name", n->p->op[i].name);
+        rec_str(r, "kind", op_is_norm(kind) ? "norm" : "weights");
+        if (op_is_norm(kind))
+            rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"), at(n, i, PARAM_MEAN, "running"),
+                    at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
+        else
+            rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
+    }
+    for (int i = 0; i < n->g->nparam; i++) {
+        const Param *q = &n->g->param[i];
+        int64_t block[4] = {1, 1, 1, 1}, outer[4] = {1, 1, 1, 1}, inner[4] = {0};
+        for (int d = q->ndim - 2; d >= 0; d--)
+            outer[d] = outer[d + 1] * q->dim[d + 1];
+        emit_tensor(n->rec, q, block, outer, inner, xprintf("%lld", (long long)n->p->param_at[i]));
+    }
+}
+
+/* ---- sizes and costs ---- */
+
+static int64_t lines64(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Along one axis, how many pairs of an output and a tap meet a pixel, no padding. */
+static double pairs(const Op *o, int d, int in, int out)
+{
+    int met = 0;
+
+    for (int i = 0; i < out; i++)
+        for (int u = 0; u < o->kernel[d]; u++) {
+            const int r = i * o->stride[d] + u * o->dilation[d] - o->padding[d];
+            met += r >= 0 && r < in;
+        }
+    return met;
+}
+
+/* Multiply-adds of an image that a weight op's forward does. */
+static double products(const PlainNet *n, int i)
+{
+    const Op *o = &n->g->op[i];
+    const Shape in = n->g->op[o->in].shape;
+
+    if (o->kind == OP_LINEAR)
+        return (double)features(n, o->in) * o->shape.c;
+    return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
+}
+
+/* Useful FLOPs are counted as the graph counts them, taps in the padding with them. Bytes of an image: each op reads and writes its tensors once;
+ * of a step: parameters, which the update reads and writes with gradient and momentum. */
+static void costs(const PlainNet *n)
+{
+    double forward = 0, backward = 4.0 * (double)n->p->value_floats, done = 0, useful_back = 0, done_back = 0;
+    const double param = 4.0 * (double)(n->p->param_floats + n->p->running_floats), useful = (double)n->g->flops;
+
+    for (int i = 1; i < n->g->nop; i++) {
+        const Op *o = &n->g->op[i];
+        const double y = 4.0 * (double)n->p->op[i].floats;
+        if (!plain_stores(n->p, i))
+            continue;
+        forward += y;
+        backward += n->p->op[i].learns ? y : 0;
+        for (int k = 0; k < o->nin; k++) {
+            const PlainOp *x = &n->p->op[o->ins[k]];
+            forward += 4.0 * (double)x->floats;
+            backward += 4.0 * (double)x->floats * ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
+        }
+        if (op_info[o->kind].cls != CLASS_WEIGHT)
+            continue;
+        const double all = o->kind == OP_LINEAR ? products(n, i)
+                                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) * (double)n->p->op[i].floats;
+        const int passes = 1 + n->p->op[o->in].learns; /* dw, and dx where it is wanted */
+        done += 2 * products(n, i);
+        done_back += 2 * passes * products(n, i);
+        useful_back += 2 * passes * all;
+    }
+    rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
+    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward, 8 * 4.0 * (double)n->p->param_floats);
+    rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
+}
+
+static void totals(const PlainNet *n)
+{
+    const Plain *p = n->p;
+    const Graph *g = n->g;
+    Rec *r = n->rec;
+    const int64_t place = lines64(1024 + 256 * (int64_t)g->nop);
+
+    emit_spec_fields(r, g, target_find("portable"));
+    emit_identity(r, g);
+    rec_str(r, "optimise", "3"); /* compilers then copy a function for the constants that it is called with */
+    rec_int(r, "plain", 1);
+    if (n->train)
+        rec_int(r, "train", 1);
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward; for reading", (long long)g->weights,
+            (long long)g->flops, (long long)plain_stored_bytes(p));
+    rec_int(r, "struct_bytes", place);
+    rec_int(r, "fixed_bytes", lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));
+    rec_int(r, "train_bytes", n->train ? lines64(8 * p->param_floats) : 0);
+    rec_int(r, "image_bytes", n->train ? lines64(8 * p->value_floats) : 0);
+    rec_int(r, "thread_bytes", 0);
+    rec_int(r, "value_floats", p->value_floats);
+    rec_int(r, "param_floats", p->param_floats);
+    rec_int(r, "running_floats", p->running_floats);
+    rec_int(r, "batches", p->batches);
+    rec_int(r, "trace_floats", p->trace_floats ? p->trace_floats : 1);
+    rec_int(r, "stored_bytes", plain_stored_bytes(p));
+    rec_int(r, "flops", g->flops);
+    rec_int(r, "min_batch", p->min_batch);
+    rec_int(r, "input_floats", p->op[0].floats);
+    rec_str(r, "logits", p->op[p->logits].name);
+    rec_str(r, "first_tensor", g->nparam ? g->param[0].name : "");
+}
+
+/* ---- the folder ---- */
+
+static void add_file(const PlainNet *n, OutDir *out, const char *name, const char *template)
+{
+    Buf b = {0};
+
+    template_expand(template, "n", n->rec, &b);
+    outdir_add(out, name, b.text, b.len);
+}
+
+void emit_plain(const Plain *p, Parts parts, OutDir *out)
+{
+    PlainNet net = {.p = p, .g = p->g, .train = parts & PART_TRAIN, .rec = rec_new()}, *n = &net;
+    const char *name = p->g->spec->name;
+    static const char *const file[][2] = {{"net", "plain_net"}, {"model", "plain_model"}, {"weights", "weights_file"}, {"trace", "plain_trace"}};
+    const int nfile = n->train ? 4 : 3;
+
+    for (int i = 1; i < p->g->nop; i++) {
+        const Op *o = &p->g->op[i];
+        n->grouped |= o->kind == OP_CONV && o->groups > 1;
+        n->dilated |= o->kind == OP_CONV && (o->dilation[0] > 1 || o->dilation[1] > 1);
+    }
+    template_load();
+    totals(n);
+    calls(n);
+    rec_int(n->rec, "step_unused", !strstr(n->forward.text, "step"));
+    ops(n);
+    op_sizes(n);
+    values(n);
+    params(n);
+    costs(n);
+    for (int i = 0; i < nfile; i++)
+        emit_source(n->rec, "network", xprintf("%s_%s.c", name, file[i][0]));
+    emit_runtime(n->rec, name, out);
+    for (int i = 0; i < nfile; i++)
+        add_file(n, out, xprintf("%s_%s.c", name, file[i][0]), file[i][1]);
+    add_file(n, out, xprintf("%s.h", name), "header");
+    add_file(n, out, xprintf("%s_layout.h", name), "plain_layout");
+    add_file(n, out, xprintf("%s_bench.c", name), "plain_bench");
+    add_file(n, out, "main.c", "main");
+    add_file(n, out, "Makefile", "makefile");
+    add_file(n, out, "meson.build", "meson");
+    add_file(n, out, "CMakeLists.txt", "cmake");
+}

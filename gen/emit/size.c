@@ -1,0 +1,107 @@
+/* size.c - how much C a plan becomes, before it is printed.
+ *
+ * needs: a complete plan. sets: nothing.
+ *
+ * The bytes of a piece were fitted to the files of specs/ on four targets: nine in ten kernels are told within a third, a folder within a
+ * fifth. That is enough to stop before a gigabyte is printed. */
+#include "emit.h"
+#include "names.h"
+
+enum {
+    KERNEL = 6000, RUN = 1400, STEP = 110, SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
+    CORE = 8000, TILE = 1050, STATEMENT = 125, SUM = 50, TRANSFORM = 2300, /* a core's header, which kernels of one shape share */
+};
+
+static int64_t chain_bytes(const Chain *c)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < c->n; i++)
+        n += RUN + (int64_t)STEP * c->run[i].nstep + (int64_t)SIDE * c->run[i].nside;
+    return n;
+}
+
+static int64_t layer_bytes(const Kernel *k, bool train)
+{
+    int64_t n = KERNEL + chain_bytes(&k->after);
+
+    for (int i = 0; i < k->nin && !k->direct; i++)
+        n += chain_bytes(&k->before[i]);
+    if (!train)
+        return n;
+    for (int i = 0; i < k->nin; i++)
+        n += chain_bytes(&k->din[i]);
+    return n + chain_bytes(&k->again) + chain_bytes(&k->dout) + chain_bytes(&k->trace);
+}
+
+static int64_t pass_bytes(const Core *c)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < c->ntile; i++) {
+        const Tile *t = &c->tile[i];
+        n += TILE + (int64_t)STATEMENT * c->ntap * (tile_loops(c, t->rows) ? 1 : c->rows) * t->rows * t->cols * c->vectors;
+    }
+    return n;
+}
+
+static int64_t core_bytes(const Kernel *k)
+{
+    int64_t n = CORE;
+
+    for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
+        n += k->winograd[pass].on ? TRANSFORM : 0;
+    if (!k->winograd[PASS_FORWARD].on)
+        n += pass_bytes(&k->forward);
+    for (int i = 0; i < k->ndata && !k->winograd[PASS_DATA].on; i++)
+        n += pass_bytes(&k->data[i]);
+    if (!k->winograd[PASS_WEIGHTS].on)
+        n += (int64_t)SUM * k->weight.nacc * k->weight.vectors * k->weight.pixels;
+    return n;
+}
+
+static void add_kernels(EmitSize *s, const Kernel *list, int n, bool train, Names *cores)
+{
+    for (int i = 0; i < n; i++) {
+        const Kernel *k = &list[i];
+        int64_t bytes = layer_bytes(k, train);
+        s->layers += bytes;
+        if (k->core_name && ++*names_at(cores, k->core_name) == 1) {
+            s->cores += core_bytes(k);
+            bytes += core_bytes(k);
+        }
+        if (bytes > s->most_bytes)
+            s->most = k, s->most_bytes = bytes;
+    }
+}
+
+EmitSize emit_size(const Plan *p, Parts parts)
+{
+    EmitSize s = {0};
+    Names cores = {0};
+
+    if (parts & PART_TRAIN)
+        add_kernels(&s, p->kernel, p->nkernel, true, &cores);
+    if (parts & PART_INFER)
+        add_kernels(&s, p->infer, p->ninfer, false, &cores);
+    return s;
+}
+
+bool emit_fits(const Plan *p, Parts parts)
+{
+    const EmitSize s = emit_size(p, parts);
+    const int64_t bytes = s.layers + s.cores;
+    const Spec *spec = p->g->spec;
+
+    if (bytes <= EMIT_MOST)
+        return true;
+    const Op *op = &p->g->op[s.most->op];
+    const bool unrolled = s.cores > s.layers && spec->unroll != UNROLL_NONE;
+    diag_error(unrolled && spec->unroll_mark.line ? spec->unroll_mark : op->mark,
+               unrolled          ? "unroll: none, or a smaller number of statements"
+               : s.most->nin > 8 ? "a conv of kernel 1 after some repeats (transition), so that what follows a concat reads one tensor; or a smaller 'repeat'"
+                                 : "a smaller 'repeat', or fewer layers",
+               "about %lld MB of C would be written, and at most %d are; most of one layer, %lld MB, for %s", (long long)(bytes >> 20), EMIT_MOST >> 20,
+               (long long)(s.most_bytes >> 20), s.most->name);
+    return false;
+}

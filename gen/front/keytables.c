@@ -1,0 +1,220 @@
+/* keytables.c - every key of a spec: its type and range, its default, a line about it.
+ *
+ * The parser takes ranges and words from here (keys.c, key_want), and `convoy schema` writes the whole as a JSON schema;
+ * docs/spec.md is the manual. A key that is `not_built` yet gives an error that says so, and is not in the schema. */
+#include "read.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
+
+const char *const bias_names[] = {"auto", "true", "false", "unless_norm", NULL};
+const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "kaiming_normal_fan_out",
+                                  "kaiming_uniform_fan_out", "xavier_normal", "xavier_uniform", NULL};
+const char *const schedule_names[] = {"constant", "one-cycle", NULL};
+const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
+const char *const optimizer_names[] = {"sgd", NULL};
+const char *const decay_names[] = {"weights", "all", NULL};
+const char *const unroll_names[] = {"auto", "full", "none", NULL};
+const char *const winograd_names[] = {"auto", "off", "on", NULL};
+const char *const from_names[] = {"input", "pre", NULL};
+const char *const none_word[] = {"none", NULL};
+const char *const classes_word[] = {"classes", NULL};
+const char *const group_word[] = {"group", NULL};
+static const char *const depthwise_word[] = {"depthwise", NULL};
+
+/* clang-format off */
+#define LATER(key) {.name = key, .not_built = later_grammar}
+#define NAME_KEY {.name = "name", .type = KEY_DEF, .def = "name", .help = "what the layer is called; else its kind and number: conv1"}
+#define ORDER_KEYS \
+    {.name = "order", .type = KEY_DEF, .def = "convOrder", \
+         .help = "the stages from left to right, one of them conv: conv-bn-act, bn-act-conv, conv-maxpool(2)-bn-act; or a list of them"}, \
+    {.name = "bn_1st", .type = KEY_BOOL, .help = "fastai's way to say an order: true is conv-norm-act, false is conv-act-norm"}, \
+    {.name = "adn", .type = KEY_DEF, .def = "adn", \
+         .help = "MONAI's way to say an order: activation, dropout (its rate in drop), norm, as they follow the conv: NDA"}, \
+    {.name = "drop", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .help = "the rate of adn's D"}
+#define PRESET_KEY {.name = "preset", .type = KEY_DEF, .def = "preset", \
+     .help = "blocks as a library or a paper has them: sets keys that are not given here (convoy presets lists them)"}
+#define NORM_KEY {.name = "norm", .type = KEY_DEF, .def = "normKind", \
+     .help = "the norm that the word norm stands for: bn, gn(8), ln, in; none leaves it out"}
+#define ACT_KEY {.name = "act", .type = KEY_DEF, .def = "activation", .help = "the activation that the word act stands for"}
+#define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", \
+     .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}
+#define EPS_KEY {.name = "eps", .type = KEY_REAL, .lo = 1e-12, .hi = 1, .fallback = "1e-5", .help = "what a norm adds to the variance"}
+#define NORM_KEYS \
+    EPS_KEY, \
+    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "0.1", \
+         .help = "the weight of the new batch in batch norm's running statistics"}
+#define RECOMPUTE_KEY(what) {.name = "recompute", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .words = none_word, .help = what}
+#define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes"}
+#define CONV_SIZE_KEYS \
+    {.name = "kernel", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "3", .help = "a number, or [height, width]"}, \
+    {.name = "stride", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .words = group_word, .fallback = "1", \
+         .help = "a number, or [height, width]; in a group, the word group: the group's"}
+#define GROUPS_KEY {.name = "groups", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = depthwise_word, .fallback = "1", \
+     .help = "into how many parts channels are split; or depthwise"}
+#define RESIDUAL_KEYS \
+    {.name = "pre", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages before the body, in every repeat: bn-act"}, \
+    {.name = "post", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages behind the body, in every repeat: act"}, \
+    {.name = "shortcut", .type = KEY_DEF, .def = "shortcut", \
+         .help = "of a residual: identity, pad, an order with one conv, or {order: conv-bn, always: true}"}, \
+    {.name = "shortcut_from", .type = KEY_WORD, .words = from_names, .fallback = "input", \
+         .help = "of a residual: whether a shortcut that is no identity reads what is before pre, or behind it"}, \
+    {.name = "zero_gamma", .type = KEY_BOOL, .fallback = "false", .help = "of a residual: the last norm of each branch begins with gamma 0"}
+
+const KeyInfo top_keys[] = {
+    {.name = "name", .type = KEY_DEF, .def = "name", .help = "the network's name: the C prefix, the program, the header"},
+    {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]"},
+    {.name = "classes", .type = KEY_INT, .lo = 2, .hi = MAX_CLASSES, .help = "how many logits the last layer gives"},
+    ORDER_KEYS, ACT_KEY, NORM_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
+    {.name = "layers", .type = KEY_DEF, .def = "layers", .help = "the layers and groups, in order"},
+    {.name = "init", .type = KEY_DEF, .def = "init", .fallback = "pytorch", .help = "how weights begin; {conv: ..., linear: ...} for each kind"},
+    {.name = "train", .type = KEY_DEF, .def = "train", .help = "the defaults of the emitted program's options"},
+    LATER("presets"),
+    {.name = "unroll", .type = KEY_INT, .lo = 50, .hi = 100000, .words = unroll_names, .fallback = "auto",
+         .help = "how much is unrolled: auto, full, none (loops, for small memories), or how many multiply-adds a function may hold"},
+    {.name = "winograd", .type = KEY_WORD, .words = winograd_names, .fallback = "auto",
+         .help = "3x3 convs of stride 1 by Winograd: where the cost model says so (auto), nowhere (off), wherever they can (on)"},
+    RECOMPUTE_KEY("so many layers in a row keep their input alone, and are run again for backward"),
+    {.name = NULL}};
+
+const KeyInfo conv_keys[] = {
+    OUT_KEY, CONV_SIZE_KEYS,
+    {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_KERNEL,
+         .help = "a number, or [height, width]; else kernel / 2, rounded down, times the dilation"},
+    {.name = "dilation", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "1", .help = "how far apart the taps stand"},
+    GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
+    LATER("use"), LATER("unroll"), LATER("winograd"), LATER("recompute"),
+    {.name = NULL}};
+
+const KeyInfo linear_keys[] = {
+    OUT_KEY, BIAS_KEY,
+    {.name = "order", .type = KEY_DEF, .def = "linearOrder", .fallback = "linear",
+         .help = "the stages from left to right, one of them linear: linear-bn-act; or a list of them"},
+    ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, LATER("use"), LATER("unroll"),
+    {.name = NULL}};
+
+const KeyInfo group_keys[] = {
+    {.name = "name", .type = KEY_DEF, .def = "name", .help = "what the group is called; else stage and its number"},
+    {.name = "layers", .type = KEY_DEF, .def = "layers", .help = "the body: a chain"},
+    {.name = "residual", .type = KEY_DEF, .def = "layers", .help = "the body: a chain whose output is added to the shortcut"},
+    {.name = "concat", .type = KEY_DEF, .def = "branches",
+         .help = "the body: branches that read the same and are joined by channels; [] is the input itself"},
+    {.name = "repeat", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .fallback = "1", .help = "the body, so many times"},
+    OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS,
+    {.name = "transition", .type = KEY_DEF, .def = "layers", .help = "a chain behind the last repeat"},
+    RECOMPUTE_KEY("so many repeats keep their input alone, and are run again for backward"),
+    {.name = "only", .type = KEY_DEF, .def = "only",
+         .help = "keys of one repeat or of a layer in it: {2: {order: conv-act-bn}, 2.conv1: {kernel: 5}}"},
+    PRESET_KEY, LATER("use"), LATER("unroll"), LATER("winograd"),
+    {.name = NULL}};
+
+/* What `only` may say of a whole repeat. */
+const KeyInfo repeat_keys[] = {OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS, {.name = NULL}};
+
+const KeyInfo shortcut_keys[] = {
+    {.name = "order", .type = KEY_DEF, .def = "convOrder", .fallback = "conv-bn", .help = "its stages, one of them a conv, which is 1 x 1"},
+    {.name = "always", .type = KEY_BOOL, .fallback = "false", .help = "also where shapes agree"},
+    BIAS_KEY,
+    {.name = NULL}};
+
+const KeyInfo init_keys[] = {
+    {.name = "conv", .type = KEY_DEF, .def = "initRule", .fallback = "pytorch", .help = "of convs"},
+    {.name = "linear", .type = KEY_DEF, .def = "initRule", .fallback = "pytorch", .help = "of linear layers"},
+    {.name = NULL}};
+
+static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
+static const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
+
+const KeyInfo train_keys[] = {
+    {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
+         .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
+    {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
+    {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images per step"},
+    {.name = "optimizer", .type = KEY_WORD, .words = optimizer_names, .fallback = "sgd", .help = "stochastic gradient descent"},
+    {.name = "lr", .type = KEY_REAL, .lo = 0, .hi = 1e6, .fallback = "0.1", .help = "the learning rate; of one-cycle, the highest"},
+    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .fallback = "0.9", .help = "of the optimizer"},
+    {.name = "nesterov", .type = KEY_BOOL, .fallback = "false", .help = "needs a momentum"},
+    {.name = "weight_decay", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "5e-4", .help = "added to the gradient, times the weight"},
+    {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
+    {.name = "schedule", .type = KEY_WORD, .words = schedule_names, .fallback = "one-cycle", .help = "of the learning rate"},
+    {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3",
+         .help = "the share of steps in which one-cycle's rate rises"},
+    {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
+    {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
+    {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},
+    {.name = NULL}};
+/* clang-format on */
+
+/* ---- keys of bare stages: what the op table says of their arguments, and a name --------------------------------- */
+
+static KeyInfo key_of(const ArgInfo *arg)
+{
+    static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_COUNT] = KEY_INT};
+    const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
+
+    return (KeyInfo){.name = arg->name, .type = types[arg->kind], .lo = arg->lo, .hi = arg->hi, .below_hi = arg->below_hi,
+                     .fallback = usual ? real_text(arg->usual) : NULL, .help = arg->help};
+}
+
+static StageKeys keys_of(OpKind op)
+{
+    static const KeyInfo name = NAME_KEY;
+    const ArgInfo *arg = op_info[op].arg;
+    KeyInfo *keys = xalloc((OP_ARGS + 2) * sizeof *keys);
+    int n = 0;
+
+    for (int by_key = 0; by_key < 2; by_key++) /* those of the parentheses first */
+        for (int i = 0; i < OP_ARGS; i++)
+            if (arg[i].name && (arg[i].given == ARG_KEY) == by_key)
+                keys[n++] = key_of(&arg[i]);
+    keys[n] = name;
+    return (StageKeys){op_info[op].name, keys, op_must_args(op) || op_may_args(op) == 1 ? arg[op_arg_at(op, 0)].name : NULL};
+}
+
+const StageKeys *stage_keys(void)
+{
+    static StageKeys rows[OP_KINDS + 3];
+    const bool made = rows[0].stage != NULL;
+    int n = 0;
+
+    for (int k = 0; k < OP_KINDS && !made; k++) {
+        const OpKind op = (OpKind)k;
+        if (op_find(op_info[k].name) != op || op_info[k].cls == CLASS_WEIGHT)
+            continue;
+        if (op == OP_RELU) { /* the words stand before the first of what they stand for */
+            rows[n++] = (StageKeys){"norm", norm_keys, "kind"};
+            rows[n++] = (StageKeys){"act", act_keys, "kind"};
+        }
+        rows[n++] = keys_of(op);
+    }
+    return rows;
+}
+
+const StageKeys *stage_keys_of(const char *word)
+{
+    for (const StageKeys *row = stage_keys(); row->stage; row++)
+        if (strcmp(row->stage, word) == 0)
+            return row;
+    return NULL;
+}
+
+const char *const *layer_kinds(void)
+{
+    static const char *names[OP_KINDS + 4];
+    const bool made = names[0] != NULL;
+    int n = 0;
+
+    for (int k = 0; k < OP_KINDS && !made; k++) {
+        if (k == OP_BN || k == OP_RELU)
+            names[n++] = k == OP_BN ? "norm" : "act";
+        if (op_find(op_info[k].name) == (OpKind)k)
+            names[n++] = op_info[k].name;
+    }
+    if (!made)
+        names[n] = "stage";
+    return names;
+}
+
+const char *const order_default = "conv-norm-act";

@@ -1,0 +1,360 @@
+/* spec.c - tree -> Spec.
+ *
+ * needs: a tree (yaml.c), overrides applied.  sets: a Spec whose every value is in range, names and defaults filled in,
+ * orders spelled out into stages; or collected errors and NULL. Knows keys, types, ranges, defaults and places in the
+ * file; knows no shapes. docs/spec.md is its manual. */
+#include "read.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- names ----------------------------------------------------------------------------------------------------- */
+
+/* ---- layers ---------------------------------------------------------------------------------------------------- */
+
+/* auto, full, none, or how many statements a function may hold */
+static void read_unroll(const Node *n, Spec *s)
+{
+    static const int meaning[] = {UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE};
+    int64_t number;
+    int word;
+    s->unroll_mark = n->mark;
+    if (n->kind == NODE_SCALAR && !n->quoted && text_int(n->text, &number))
+        want_int32(n, "unroll", 50, 100000, &s->unroll);
+    else if (want_word(n, "unroll", unroll_names, &word))
+        s->unroll = meaning[word];
+}
+
+/* ---- training -------------------------------------------------------------------------------------------------- */
+
+/* mean: 0.5, or one number a channel. */
+static void read_channels(const Node *n, const char *what, int channels, double lo, double *to)
+{
+    if (n->kind != NODE_SEQ) {
+        double v;
+        if (want_real(n, what, lo, 1e6, &v))
+            for (int c = 0; c < channels; c++)
+                to[c] = v;
+        return;
+    }
+    if (n->n != channels) {
+        diag_error(n->mark, "one number for all, or one per channel", "%s has %d numbers for %d channels", what, n->n,
+                   channels);
+        return;
+    }
+    for (int c = 0; c < channels; c++)
+        want_real(n->item[c], what, lo, 1e6, &to[c]);
+}
+
+static void read_train(const Node *map, Spec *s)
+{
+    SpecTrain *t = &s->train;
+    *t = (SpecTrain){.data = "idx",
+                     .epochs = 5,
+                     .batch = 64,
+                     .lr = 0.1,
+                     .momentum = 0.9,
+                     .weight_decay = 5e-4,
+                     .schedule = SCHEDULE_ONE_CYCLE,
+                     .warmup = 0.3,
+                     .seed = 1};
+    const Node *n;
+    int i;
+    if (map && !keys_check(map, "train", train_keys))
+        map = NULL;
+    if (map && (n = keys_get(map, "data")) && want_word(n, "data", data_names, &i))
+        t->data = data_names[i];
+    bool clothes_or_digits = strcmp(t->data, "fashion-mnist") == 0 || strcmp(t->data, "mnist") == 0;
+    if (map && clothes_or_digits && !diag_errors() &&
+        (s->input[0] != 1 || s->input[1] != 28 || s->input[2] != 28 || s->classes < 10))
+        diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
+                  "the images of %s are 1 x 28 x 28, in ten classes: this network cannot train on them", t->data);
+    if (strcmp(t->data, "shapes") != 0 && s->classes > 256 && !diag_errors())
+        diag_warn(s->classes_mark, "a program of your own can train more: NAME_forward takes labels as int",
+                  "the labels of IDX files are bytes: the emitted program knows classes 0 to 255 of %d", s->classes);
+    double mean = 0.5, std = 0.25;
+    if (strcmp(t->data, "fashion-mnist") == 0) {
+        mean = 0.2860;
+        std = 0.3530;
+    } else if (strcmp(t->data, "mnist") == 0) {
+        mean = 0.1307;
+        std = 0.3081;
+    }
+    const int channels = s->input[0] > 0 ? s->input[0] : 1; /* 0: there is no input, an error */
+    t->mean = xalloc((size_t)channels * sizeof *t->mean);
+    t->std = xalloc((size_t)channels * sizeof *t->std);
+    for (int c = 0; c < channels; c++) {
+        t->mean[c] = mean;
+        t->std[c] = std;
+    }
+    if (!map)
+        return;
+    key_int(train_keys, map, "train", "epochs", &t->epochs);
+    key_int(train_keys, map, "train", "batch", &t->batch);
+    key_word(train_keys, map, "optimizer", &i);
+    key_real(train_keys, map, "train", "lr", &t->lr);
+    key_real(train_keys, map, "train", "momentum", &t->momentum);
+    key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
+        diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
+    if (key_word(train_keys, map, "decay", &i))
+        t->decay_all = i == 1;
+    if (key_word(train_keys, map, "schedule", &i))
+        t->schedule = (Schedule)i;
+    key_real(train_keys, map, "train", "warmup", &t->warmup);
+    if ((n = keys_get(map, "mean")))
+        read_channels(n, "train.mean", channels, -1e6, t->mean);
+    if ((n = keys_get(map, "std")))
+        read_channels(n, "train.std", channels, 1e-6, t->std);
+    if ((n = keys_get(map, "seed")))
+        want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
+}
+
+/* ---- how weights begin ----------------------------------------------------------------------------------------- */
+
+static bool takes_slope(Init kind)
+{
+    return kind >= INIT_KAIMING_NORMAL && kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+}
+
+/* "kaiming_normal", "kaiming_normal(0.1)" */
+static void read_rule(const Node *n, InitRule *to)
+{
+    const Node word = {.kind = n->kind, .text = n->kind == NODE_SCALAR ? order_word(n->text) : NULL, .mark = n->mark, .quoted = n->quoted};
+    const char *open = n->kind == NODE_SCALAR ? strchr(n->text, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
+    int kind;
+    if (!want_word(&word, "init", init_names, &kind))
+        return;
+    *to = (InitRule){.kind = (Init)kind};
+    if (!open)
+        return;
+    if (!takes_slope(to->kind))
+        diag_error(n->mark, "only kaiming inits have an argument, a leaky relu's slope", "init %s takes no argument", word.text);
+    else if (!close || close[1] || !text_real(xstrndup(open + 1, (size_t)(close - open - 1)), &to->slope) || to->slope < 0 || to->slope > 1)
+        diag_error(n->mark, xprintf("%s(0.1)", word.text), "the slope of init %s must be a number from 0 to 1", word.text);
+}
+
+static void read_init(const Node *n, Spec *s)
+{
+    const Node *part;
+    if (n->kind != NODE_MAP) {
+        read_rule(n, &s->init_conv);
+        s->init_linear = s->init_conv;
+        return;
+    }
+    if (!keys_check(n, "init", init_keys))
+        return;
+    if ((part = keys_get(n, "conv")))
+        read_rule(part, &s->init_conv);
+    if ((part = keys_get(n, "linear")))
+        read_rule(part, &s->init_linear);
+}
+
+/* ---- said twice ------------------------------------------------------------------------------------------------ */
+
+/* What a bare stage may repeat of a block: 'n' a norm, 'a' an activation, 0 else. */
+static char repeated_kind(const SpecStage *st)
+{
+    return op_is_norm(st->op) ? 'n' : op_is_act(st->op) ? 'a' : '\0';
+}
+
+/* The norms and activations that end a block: of conv-maxpool(2)-bn-act the last two. */
+static int block_tail(const SpecLayer *l)
+{
+    int first = l->nstage;
+    while (first > 0 && repeated_kind(&l->stage[first - 1]))
+        first--;
+    return first;
+}
+
+/* Whether the bare stages behind a block, `run` of them, do again what its order has done at its end: the last stage again, or
+ * the end from its beginning. A block with an order of its own repeats by the very same stage alone. */
+static bool repeats(const SpecLayer *block, const SpecLayer *bare, int run)
+{
+    const int tail = block_tail(block), n = block->nstage - tail;
+    const SpecStage *last = &block->stage[block->nstage - 1], *st = &bare->stage[0];
+    bool again = n > 0 && run > 0;
+    if (!again)
+        return false;
+    if (block->order_from == ORDER_OWN)
+        return last->op == st->op && op_same_args(st->op, last->arg, st->arg);
+    for (int k = 0; k < n && k < run; k++)
+        again = again && repeated_kind(&block->stage[tail + k]) == repeated_kind(&bare[k].stage[0]);
+    return again || repeated_kind(last) == repeated_kind(st);
+}
+
+/* Warns of "- conv: 16", "- bn", "- relu", as PyTorch and Keras list them, where the order gives the conv a bn and a relu already.
+ * The first such place is shown, the others are counted. */
+static void warn_repeats(const Spec *s)
+{
+    int places = 0, first = 0, first_run = 0;
+    for (int i = 0; i + 1 < s->nlayer; i++) {
+        int run = 0;
+        while (s->layer[i].form == FORM_BLOCK && i + 1 + run < s->nlayer) {
+            const SpecLayer *next = &s->layer[i + 1 + run];
+            if (next->form != FORM_BARE || next->from != i + run || !repeated_kind(&next->stage[0]))
+                break;
+            run++;
+        }
+        if (run && repeats(&s->layer[i], &s->layer[i + 1], run) && !places++) {
+            first = i;
+            first_run = run;
+        }
+    }
+    if (!places)
+        return;
+    static const char *const otherwise[] = {
+        [ORDER_OWN] = "end the block's order without what follows it",
+        [ORDER_TAKEN] = "write 'order: conv' where the order is said now and list every layer yourself",
+        [ORDER_DEFAULT] = "write 'order: conv' at the top and list every layer yourself",
+    };
+    const SpecLayer *block = &s->layer[first], *bare = block + 1;
+    const char *order = order_text(block->stage, block->nstage, s->dims);
+    Buf all = {0};
+    buf_puts(&all, order);
+    for (int k = 0; k < first_run; k++)
+        buf_printf(&all, "-%s", stage_text(&bare[k].stage[0], s->dims));
+    diag_warn(bare->mark,
+              xprintf("leave %s out, or %s%s", first_run > 1 ? "these layers" : "this layer", otherwise[block->order_from],
+                      places > 1 ? xprintf(" (%d places like this one)", places) : ""),
+              "%s is %s already%s; with %s it is %s", block->name, order,
+              block->order_from == ORDER_DEFAULT ? ", the order of blocks where a spec says none" : "",
+              first_run > 1 ? "these layers" : "this layer", all.text);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
+
+static void read_input(const Node *n, Spec *s)
+{
+    static const char *const what[] = {"the channels of input", "the height of input", "the width of input"};
+    s->input_mark = n->mark;
+    if (n->kind != NODE_SEQ || n->n < 1 || n->n > 3) {
+        diag_error(n->mark, "input: [1, 28, 28]; [channels, length] and [features] will do too",
+                   "input must be a list of three: channels, height, width");
+        return;
+    }
+    s->input[0] = s->input[1] = s->input[2] = 1;
+    s->dims = size_dims = n->n == 2 ? 1 : 2;
+    if (n->n == 2)
+        want_int32(n->item[1], "the length of input", 1, MAX_SIDE, &s->input[2]);
+    for (int i = 0; i < n->n; i++)
+        if (n->n != 2 || i == 0)
+            want_int32(n->item[i], what[i], 1, MAX_SIDE, &s->input[i]);
+}
+
+static const Node *required(const Node *tree, const char *key, const char *hint)
+{
+    const Node *n = keys_get(tree, key);
+    if (!n) {
+        diag_error((Mark){0}, hint, "the key '%s' is missing", key);
+        return NULL;
+    }
+    if (text_is_null(n)) {
+        diag_error(keys_get_key(tree, key)->mark, hint, "'%s' has no value", key);
+        return NULL;
+    }
+    return n;
+}
+
+/* What the spec says at the top for all blocks. */
+static const Node *block_defaults(const Node *tree)
+{
+    static const char *const names[] = {"bias", "eps", "momentum"};
+    Node *keys = node_new(NODE_MAP, "", tree->mark);
+    for (int i = 0; i < 3; i++)
+        if (keys_get(tree, names[i]))
+            node_put(keys, keys_get_key(tree, names[i]), keys_get(tree, names[i]));
+    return keys;
+}
+
+Spec *spec_read(Node *tree)
+{
+    Spec *s = xalloc(sizeof *s);
+    const Node *n;
+    s->tree = tree;
+    s->dims = size_dims = 2;
+    if (!keys_check(tree, "the spec", top_keys))
+        return NULL;
+    presets_expand(tree);
+    if ((n = required(tree, "name", "name: mynet")))
+        want_name(n, NAME_NET, &s->name);
+    if ((n = required(tree, "input", "input: [1, 28, 28]    # channels, height, width")))
+        read_input(n, s);
+    if ((n = required(tree, "classes", "classes: 10"))) {
+        s->classes_mark = n->mark;
+        want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
+    }
+    Defaults def = {.words = words_usual(), .classes = s->classes, .keys = block_defaults(tree)};
+    check_taken_over(def.keys);
+    if ((n = keys_get(tree, "act")))
+        act_read(n, &def.words.act);
+    if ((n = keys_get(tree, "norm")))
+        norm_read(n, &def.words.norm);
+    Node plain = {.kind = NODE_SCALAR, .text = order_default};
+    SpecStage *stage;
+    int nstage;
+    if ((def.order = keys_get(tree, "order")))
+        def.order_bad = !order_read(def.order, OP_CONV, def.words, &stage, &nstage);
+    if ((n = keys_get(tree, "recompute")))
+        read_recompute(n, &s->recompute);
+    if ((n = required(tree, "layers", "below 'layers:', one line per layer: - conv: 16")))
+        layers_read(n, &def, s);
+    if ((n = keys_get(tree, "unroll")))
+        read_unroll(n, s);
+    int use;
+    if ((n = keys_get(tree, "winograd")) && want_word(n, "winograd", winograd_names, &use))
+        s->winograd = (WinogradUse)use;
+    if ((n = keys_get(tree, "init")))
+        read_init(n, s);
+    read_train(keys_get(tree, "train"), s);
+    const Node *order = def.order ? def.order : &plain;
+    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&def.words.act, 2), norm_text(&def.words.norm));
+    if (diag_errors())
+        return NULL;
+    warn_repeats(s);
+    spec_check(s);
+    return s;
+}
+
+/* ---- the checker ----------------------------------------------------------------------------------------------- */
+
+void spec_check(const Spec *s)
+{
+    if (!s->name || !*s->name || s->classes < 2 || s->nlayer < 1 || s->nlayer > MAX_LAYERS)
+        BUG("spec: name, classes or layers");
+    for (int i = 0; i < 3; i++)
+        if (s->input[i] < 1)
+            BUG("spec: input[%d] = %d", i, s->input[i]);
+    for (int i = 0; i < s->nlayer; i++) {
+        const SpecLayer *l = &s->layer[i];
+        int weights = 0;
+        bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
+        bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV);
+        if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) ||
+            (l->form <= FORM_STAGES && l->nstage < 1))
+            BUG("spec: layer %d has no name or no stages", i);
+        if (l->from < -1 || l->from >= i || (joins ? l->nfrom < 2 : l->nfrom != 1) || l->froms[0] != l->from)
+            BUG("spec: %s reads layer %d", l->name, l->from);
+        for (int k = 0; k < l->nfrom; k++)
+            if (l->froms[k] < -1 || l->froms[k] >= i)
+                BUG("spec: %s reads layer %d", l->name, l->froms[k]);
+        for (int k = 0; k < l->nstage; k++) {
+            const SpecStage *st = &l->stage[k];
+            const OpInfo *info = &op_info[st->op];
+            weights += info->cls == CLASS_WEIGHT;
+            if (st->op <= OP_INPUT || st->op >= OP_LOSS || st->op == OP_PAD || info->cls == CLASS_JOIN)
+                BUG("spec: %s has a stage that is none", l->name);
+            if (op_bad_args(st->op, st->arg))
+                BUG("spec: the %s of %s in %s", op_bad_args(st->op, st->arg), stage_text(st, s->dims), l->name);
+        }
+        if (weights != weighty)
+            BUG("spec: %s has %d weight ops", l->name, weights);
+        const SpecStage *weight = layer_weight(l);
+        if (l->form == FORM_BLOCK && l->out < (weight->op == OP_CONV && !weight->arg[ARG_GROUPS].count ? 0 : 1))
+            BUG("spec: %s has no outputs", l->name);
+        if (l->form == FORM_SHORTCUT && (l->stride[0] < 1 || l->stride[1] < 1))
+            BUG("spec: %s has no stride", l->name);
+        if (l->segment < 0)
+            BUG("spec: %s is of segment %d", l->name, l->segment);
+    }
+}

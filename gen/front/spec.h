@@ -1,0 +1,125 @@
+/* spec.h - what a spec says, with every default filled in. */
+#ifndef CONVOY_SPEC_H
+#define CONVOY_SPEC_H
+
+#include "op.h"
+#include "tree.h"
+
+/* Caps on what a spec may hold: enough for any network that one would unroll, small enough that hostile input ends soon. */
+enum {
+    MAX_SPEC_BYTES = 1 << 20, /* a spec's size */
+    MAX_DEPTH = 64,           /* nesting of YAML */
+    MAX_LAYERS = 4096,        /* layers after repeats are spelled out */
+    MAX_BRANCHES = 64,        /* of a concat */
+    MAX_PATH_NAME = 120,      /* a layer's name with those of its groups before it */
+};
+
+/* A stage of an order, or a bare stage: an op with its arguments, filled in with defaults. */
+typedef struct SpecStage {
+    OpKind op;
+    Arg arg[OP_ARGS]; /* by the op's row */
+    Mark mark;
+} SpecStage;
+
+typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE, BIAS_UNLESS_NORM } Bias; /* the last becomes one of those before it when a block is read */
+
+/* What stands between a group's layers: where its shape decides, graph.c does. */
+typedef enum LayerForm {
+    FORM_BLOCK,    /* conv, linear: an order with one weight op */
+    FORM_BARE,     /* a bare stage */
+    FORM_STAGES,   /* pre, post: stages without a weight op */
+    FORM_SHORTCUT, /* the other side of a sum; stages: what it is where shapes differ, none for identity and pad */
+    FORM_ADD,
+    FORM_CONCAT
+} LayerForm;
+typedef enum Shortcut { SHORTCUT_IDENTITY, SHORTCUT_PAD, SHORTCUT_CONV, SHORTCUT_ALWAYS } Shortcut;
+
+typedef enum OrderFrom { ORDER_OWN, ORDER_TAKEN, ORDER_DEFAULT } OrderFrom; /* the block's own; the spec's or a group's; nobody said one */
+
+typedef struct SpecLayer {
+    const char *name; /* unique, a C identifier; dotted with its group's where groups are */
+    Mark name_mark;   /* where the name, or else the layer, stands */
+    Mark mark;
+    LayerForm form;
+    bool bare;        /* a bare stage or a join: its parameters are <layer>.weight, not <layer>.<stage>.weight */
+    SpecStage *stage; /* the order spelled out; one for a bare stage; none for a join */
+    int nstage;
+    int from;         /* the layer whose output it reads; -1: the input */
+    int *froms;       /* a join's, all of them, from first. Of an add: the branch, the shortcut */
+    int nfrom;
+    int unit;         /* layers at the top, and repeats of groups at the top, in order: what `recompute` counts */
+    int segment;      /* see Op */
+    bool segment_set; /* a group said so itself */
+    bool zero_gamma;  /* its last bn begins with gamma 0 */
+    bool in_group;
+    OrderFrom order_from;
+    /* shortcut */
+    Shortcut shortcut;
+    int else_from;    /* what it reads where it is not the identity */
+    int stride[2];    /* of pad */
+    /* conv, linear */
+    int out;          /* 0: of a conv whose groups are 0 too, as many as its input has channels */
+    Bias bias;
+    Mark out_mark, kernel_mark, groups_mark;
+} SpecLayer;
+
+typedef enum Init {
+    INIT_PYTORCH,
+    INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_KAIMING_NORMAL_FAN_OUT, INIT_KAIMING_UNIFORM_FAN_OUT,
+    INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM
+} Init;
+extern const char *const winograd_names[]; /* by WinogradUse, NULL-terminated */
+extern const char *const init_names[]; /* by Init, NULL-terminated */
+typedef struct InitRule {
+    Init kind;
+    double slope; /* kaiming: of the leaky relu that the gain is for; PyTorch's a */
+} InitRule;
+enum { UNROLL_AUTO = 0, UNROLL_FULL = -1, UNROLL_NONE = -2 };
+typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
+extern const char *const schedule_names[];
+
+typedef enum WinogradUse { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_ON } WinogradUse; /* where it is faster; nowhere; wherever it can be */
+
+typedef struct SpecTrain {
+    const char *data;      /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
+    int epochs, batch;
+    double lr, momentum, weight_decay;
+    bool nesterov, decay_all; /* decay_all: weight decay reaches norms and biases too */
+    Schedule schedule;
+    double warmup;            /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    double *mean, *std;       /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
+    int64_t seed;
+} SpecTrain;
+
+typedef struct Spec {
+    const char *name; /* a C identifier, no keyword */
+    int input[3];     /* C, H, W */
+    int dims;         /* 2; 1: written as [channels, length], H is 1 and sizes are the ones along the length */
+    Mark input_mark;
+    int classes;
+    Mark classes_mark;
+    SpecLayer *layer;
+    int nlayer;
+    InitRule init_conv, init_linear; /* how their weights begin */
+    int unroll; /* UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE, or a budget of statements a function */
+    Mark unroll_mark;
+    WinogradUse winograd;
+    int recompute; /* so many items at the top are one segment; 0: none */
+    SpecTrain train;
+    const char *head; /* for `check --write`: opaque to later passes */
+    Node *tree;
+} Spec;
+
+/* needs: a tree; sets: a Spec whose every value is in range, or collected errors and NULL. Knows no shapes. */
+Spec *spec_read(Node *tree);
+void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
+void spec_dump(const Spec *s, FILE *to); /* -d spec */
+void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+const char *spec_text(const Spec *s);     /* the same, as a text */
+const char *unroll_text(const Spec *s);
+const SpecStage *layer_weight(const SpecLayer *l); /* the stage that is its weight op; NULL: it has none */
+const char *stage_text(const SpecStage *s, int dims); /* "maxpool(3,2,1)", as order_read reads it */
+const char *order_text(const SpecStage *s, int n, int dims); /* "conv-bn-relu" */
+const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
+
+#endif

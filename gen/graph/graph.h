@@ -1,0 +1,80 @@
+/* graph.h - a spec as a graph of ops with shapes and parameters. */
+#ifndef CONVOY_GRAPH_H
+#define CONVOY_GRAPH_H
+
+#include "spec.h"
+
+typedef struct Shape {
+    int c, h, w;
+} Shape;
+
+typedef struct Op {
+    OpKind kind;
+    int in;            /* index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own index. */
+    int nin;           /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
+    const int *ins;    /* all of them, in the order of the spec; ins[0] == in. One op may stand there more than once. */
+    Shape shape;       /* of its output. linear, flatten: c features, 1 x 1 */
+    const char *layer; /* "conv1"; "input" and "loss" for those */
+    const char *stage; /* "conv", "bn2"; NULL where the layer is bare */
+    const char *path;  /* "conv1.bn2", or "bn1" for a bare layer: the prefix of its parameters and traces */
+    int layer_index;   /* in Spec.layer; -1 for input and loss */
+    int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
+    Mark mark;
+    union {
+        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted; and under their names, by the kind of op: */
+        struct {
+            int kernel[2], stride[2], padding[2], dilation[2]; /* of conv and pools; 1, 1, 0, 1 where an op has no arguments */
+        };
+        struct {
+            double eps, momentum; /* of norms; momentum: of bn */
+        };
+        struct {
+            double leak, sub, maxv; /* of general_relu; maxv INFINITY: no most */
+        };
+        double value; /* of an op with one real: slope, alpha, p */
+        int before;   /* of pad: how many channels of zeros stand before the input's own */
+    };
+    int groups; /* of channels: of a conv, of an image norm; else 1 */
+    bool bias;
+    const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
+    /* set by grad */
+    bool input_grad; /* the gradient of its input is needed: something before it has parameters */
+} Op;
+
+/* A parameter, or (MEAN, VAR, COUNT) a buffer of a norm, under PyTorch's name and shape. */
+typedef struct Param {
+    const char *name; /* "conv1.conv.weight" */
+    ParamRole role;
+    int op;
+    int ndim, dim[4]; /* conv weight O,I/groups,KH,KW (1-D: O,I/groups,K); linear O,I; the rest C; COUNT: ndim 0 */
+    enum { DRAW_CONST, DRAW_NORMAL, DRAW_UNIFORM } draw;
+    double draw_value; /* the constant, the standard deviation, or the bound of a uniform draw on +-bound */
+} Param;
+
+typedef struct Graph {
+    const Spec *spec;
+    Op *op; /* topological: input first, loss last */
+    int nop;
+    Param *param; /* in op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var, num_batches_tracked */
+    int nparam;
+    int64_t flops; /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
+    int64_t weights; /* trained numbers */
+    int dims;        /* of an image: 2; 1 where the spec's input is C x L, whose ops have a height of 1 */
+} Graph;
+
+/* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */
+Graph *graph_build(const Spec *s);
+int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
+void graph_check(const Graph *g);
+void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
+/* needs: a Graph; sets: input_grad of every op. */
+void grad_build(Graph *g);
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the plan
+ * has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output, and
+ * of what it keeps besides (masks, indices of winners). */
+int64_t grad_autograd(const Graph *g, int64_t *by_op);
+
+/* identity.c: what a checkpoint says of its network, a line per op, NULL-terminated (docs/runtime.md, Checkpoints). */
+const char *const *identity_lines(const Graph *g);
+
+#endif

@@ -1,0 +1,245 @@
+/* op.c - the op table: one row an op, with all that the passes need to know about it in general. */
+#include "op.h"
+
+#include <math.h>
+#include <string.h>
+
+/* clang-format off */
+
+/* Arguments that several ops have. */
+#define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, .lo = 1e-12, .hi = 1, .help = "what a norm adds to the variance"}
+#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1, .training = true, \
+                           .help = "the weight of the new batch in batch norm's running statistics"}
+#define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT, \
+                                 .help = "a divisor of the channels"}
+#define SLOPE {"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}
+#define ALPHA {"alpha", ARG_REAL, ARG_MAY, .usual = 1, .hi = 100, .help = "how far below zero it reaches"}
+#define RATE {"p", ARG_REAL, ARG_MUST, .hi = 1, .below_hi = true, .help = "the share that is dropped"}
+#define GENERAL \
+    [ARG_LEAK] = {"leak", ARG_REAL, ARG_MAY, .hi = 1, .help = "the slope of what is below zero"}, \
+    [ARG_SUB] = {"sub", ARG_REAL, ARG_MAY, .lo = -1e6, .hi = 1e6, .help = "what is taken away"}, \
+    [ARG_MAXV] = {"maxv", ARG_REAL, ARG_MAY, .usual = INFINITY, .lo = -1e6, .hi = 1e6, .quiet = true, .help = "the most that is left"}
+#define PAD \
+    [ARG_BEFORE] = {"before", ARG_COUNT, ARG_KEY, .hi = INT32_MAX}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}
+#define POOL \
+    [ARG_KERNEL] = {"k", ARG_SIZE, ARG_MUST, .lo = 1, .hi = MAX_WINDOW, .help = "the window: a number, or [height, width]"}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_MAY, .lo = 1, .hi = MAX_WINDOW, .like = ARG_KERNEL + 1, .quiet = true, \
+                    .help = "else the window"}, \
+    [ARG_PADDING] = {"padding", ARG_SIZE, ARG_MAY, .hi = MAX_WINDOW, .quiet = true, .help = "at most half the window"}
+#define CONV \
+    [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, .lo = 1, .hi = MAX_KERNEL}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
+    [ARG_PADDING] = {"padding", ARG_SIZE, ARG_KEY, .usual = 1, .hi = MAX_KERNEL * MAX_KERNEL}, \
+    [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
+    [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = 1, .hi = MAX_OUT}
+
+static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};
+static const ParamSlot affine[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {NULL, 0}};
+static const ParamSlot running[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {"running_mean", PARAM_MEAN},
+                                    {"running_var", PARAM_VAR}, {"num_batches_tracked", PARAM_COUNT}, {NULL, 0}};
+
+const OpInfo op_info[OP_KINDS] = {
+    /*                      name               stage              class          backward      keeps  shift  keeps  parameters  arguments */
+    /*                                                                           needs         sign   safe   zero */
+    [OP_INPUT]           = {"input",           "input",           CLASS_INPUT,   NEED_NOTHING, false, false, true,  NULL,       {{0}}},
+    [OP_CONV]            = {"conv",            "conv",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {CONV}},
+    [OP_LINEAR]          = {"linear",          "linear",          CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {{0}}},
+    [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  running,    {EPS, MOMENTUM}},
+    [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one"},
+    [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
+    [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
+    [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{0}}},
+    [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {SLOPE}, "leaky_relu(0.01) is the usual one"},
+    [OP_TANH]            = {"tanh",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
+    [OP_SIGMOID]         = {"sigmoid",         "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
+    [OP_SILU]            = {"silu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
+    [OP_ELU]             = {"elu",             "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {ALPHA}, "elu(1) is the usual one"},
+    [OP_SELU]            = {"selu",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
+    [OP_GELU]            = {"gelu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
+    [OP_MISH]            = {"mish",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
+    [OP_SOFTPLUS]        = {"softplus",        "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
+    [OP_RELU6]           = {"relu6",           "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
+    [OP_HARD_SIGMOID]    = {"hard_sigmoid",    "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
+    [OP_HARD_SWISH]      = {"hard_swish",      "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
+    [OP_GENERAL_RELU]    = {"general_relu",    "act",             CLASS_POINT,   NEED_INPUT,   false, false, false, NULL,       {GENERAL}, "general_relu(0.1,0.4,6) is fast.ai's"},
+    [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  NULL,       {RATE}, "drop(0.5) drops half"},
+    [OP_MAXPOOL]         = {"maxpool",         "maxpool",         CLASS_WINDOW,  NEED_ROUTE,   true,  true,  true,  NULL,       {POOL}},
+    [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {POOL}},
+    [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", "global_avg_pool", CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {{0}}},
+    [OP_FLATTEN]         = {"flatten",         "flatten",         CLASS_WINDOW,  NEED_NOTHING, true,  false, true,  NULL,       {{0}}},
+    [OP_PAD]             = {"pad",             "pad",             CLASS_WINDOW,  NEED_NOTHING, true,  true,  true,  NULL,       {PAD}},
+    [OP_ADD]             = {"add",             "add",             CLASS_JOIN,    NEED_NOTHING, false, true,  true,  NULL,       {{0}}},
+    [OP_CONCAT]          = {"concat",          "concat",          CLASS_JOIN,    NEED_NOTHING, false, true,  true,  NULL,       {{0}}},
+    [OP_LOSS]            = {"loss",            "loss",            CLASS_LOSS,    NEED_INPUT,   false, false, true,  NULL,       {{0}}},
+};
+/* clang-format on */
+
+OpKind op_find(const char *name)
+{
+    for (int k = 0; k < OP_KINDS; k++)
+        if (k != OP_INPUT && k != OP_LOSS && k != OP_PAD && op_info[k].cls != CLASS_JOIN && strcmp(op_info[k].name, name) == 0)
+            return (OpKind)k;
+    return OP_KINDS;
+}
+
+bool op_is_act(OpKind kind)
+{
+    return strcmp(op_info[kind].stage, "act") == 0;
+}
+
+bool op_is_norm(OpKind kind)
+{
+    return kind == OP_BN || op_is_image_norm(kind);
+}
+
+bool op_is_image_norm(OpKind kind)
+{
+    return op_info[kind].cls == CLASS_IMAGE;
+}
+
+/* ---- arguments --------------------------------------------------------------------------------------------------- */
+
+int op_must_args(OpKind kind)
+{
+    int n = 0;
+    for (int i = 0; i < OP_ARGS; i++)
+        n += op_info[kind].arg[i].name && op_info[kind].arg[i].given == ARG_MUST;
+    return n;
+}
+
+int op_may_args(OpKind kind)
+{
+    int n = 0;
+    for (int i = 0; i < OP_ARGS; i++)
+        n += op_info[kind].arg[i].name && op_info[kind].arg[i].given != ARG_KEY;
+    return n;
+}
+
+int op_arg_at(OpKind kind, int nth)
+{
+    for (int i = 0; i < OP_ARGS; i++)
+        if (op_info[kind].arg[i].name && op_info[kind].arg[i].given != ARG_KEY && nth-- == 0)
+            return i;
+    BUG("%s has no such argument", op_info[kind].name);
+}
+
+const char *op_usage(OpKind kind)
+{
+    const int n = op_may_args(kind);
+    Buf b = {0};
+    if (!n)
+        return NULL;
+    buf_printf(&b, "%s(", op_info[kind].name);
+    for (int k = 0; k < n; k++)
+        buf_printf(&b, "%s%s", k ? "[, " : "", op_info[kind].arg[op_arg_at(kind, k)].name);
+    for (int k = 1; k < n; k++)
+        buf_puts(&b, "]");
+    buf_puts(&b, ")");
+    return b.text;
+}
+
+Arg op_usual(OpKind kind, int i, const Arg *arg)
+{
+    const ArgInfo *info = &op_info[kind].arg[i];
+    switch (info->kind) {
+    case ARG_REAL:
+        return (Arg){.real = info->usual};
+    case ARG_COUNT:
+        return (Arg){.count = (int)info->usual};
+    case ARG_SIZE:
+        return info->like ? arg[info->like - 1] : (Arg){.size = {(int)info->usual, (int)info->usual}};
+    }
+    BUG("an argument of no kind");
+}
+
+void op_usual_args(OpKind kind, Arg arg[OP_ARGS])
+{
+    for (int i = 0; i < OP_ARGS; i++)
+        arg[i] = op_info[kind].arg[i].name ? op_usual(kind, i, arg) : (Arg){0};
+}
+
+static bool same_arg(ArgKind kind, Arg a, Arg b)
+{
+    return kind == ARG_REAL ? a.real == b.real : kind == ARG_COUNT ? a.count == b.count : a.size[0] == b.size[0] && a.size[1] == b.size[1];
+}
+
+bool op_same_args(OpKind kind, const Arg *a, const Arg *b)
+{
+    for (int i = 0; i < OP_ARGS; i++)
+        if (op_info[kind].arg[i].name && !same_arg(op_info[kind].arg[i].kind, a[i], b[i]))
+            return false;
+    return true;
+}
+
+const char *op_bad_args(OpKind kind, const Arg *arg)
+{
+    for (int i = 0; i < OP_ARGS; i++) {
+        const ArgInfo *info = &op_info[kind].arg[i];
+        if (!info->name)
+            continue;
+        const double v[2] = {info->kind == ARG_REAL ? arg[i].real : info->kind == ARG_COUNT ? arg[i].count : arg[i].size[0],
+                             info->kind == ARG_SIZE ? arg[i].size[1] : info->lo};
+        for (int d = 0; d < 2; d++)
+            if (!(v[d] >= info->lo && (v[d] <= info->hi || v[d] == info->usual) && !(info->below_hi && v[d] == info->hi)))
+                return info->name;
+    }
+    return NULL;
+}
+
+const char *size_text(const int v[2], int dims)
+{
+    return dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
+}
+
+static const char *arg_text(ArgKind kind, Arg a, int dims)
+{
+    return kind == ARG_REAL ? real_text(a.real) : kind == ARG_COUNT ? xprintf("%d", a.count) : size_text(a.size, dims);
+}
+
+/* Arguments by key, behind those in the text. */
+static void add_keys(Buf *b, OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
+{
+    const ArgInfo *info = op_info[kind].arg;
+
+    for (int i = 0; i < OP_ARGS; i++)
+        if (info[i].name && info[i].given == ARG_KEY && (info[i].training ? training : lasting))
+            buf_printf(b, "%s%s=%s", b->len ? "," : "", info[i].name, arg_text(info[i].kind, arg[i], dims));
+}
+
+static const char *text_of(OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
+{
+    const ArgInfo *info = op_info[kind].arg;
+    int n = op_may_args(kind);
+    Buf b = {0};
+    while (n > 0) { /* the last ones that are as usual */
+        const int i = op_arg_at(kind, n - 1);
+        if (!info[i].quiet || !same_arg(info[i].kind, arg[i], op_usual(kind, i, arg)))
+            break;
+        n--;
+    }
+    for (int k = 0; k < n; k++) {
+        const int i = op_arg_at(kind, k);
+        buf_printf(&b, "%s%s", b.len ? "," : "", arg_text(info[i].kind, arg[i], dims));
+    }
+    add_keys(&b, kind, arg, dims, lasting, training);
+    return b.len ? xprintf("%s(%s)", op_info[kind].name, b.text) : op_info[kind].name;
+}
+
+const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole)
+{
+    return text_of(kind, arg, dims, whole, whole);
+}
+
+const char *op_lasting_text(OpKind kind, const Arg *arg, int dims)
+{
+    return text_of(kind, arg, dims, true, false);
+}
+
+const char *op_training_text(OpKind kind, const Arg *arg)
+{
+    Buf b = {0};
+
+    add_keys(&b, kind, arg, 2, false, true);
+    return b.text;
+}

@@ -1,0 +1,62 @@
+/* query.c - what several passes ask of a plan. */
+#include "plan.h"
+
+Norm *plan_norm(const Plan *p, int op)
+{
+    int low = 0, high = p->nnorm; /* they stand in the order of ops */
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (p->norm[mid].op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == p->nnorm || p->norm[low].op != op)
+        BUG("op %d is no norm", op);
+    return &p->norm[low];
+}
+
+bool plan_shifted(const Place *p, int channels)
+{
+    return p->first % LANES != 0 || (channels % LANES != 0 && p->first + channels != p->total);
+}
+
+/* Enough for the cores that people have, few enough that their partial sums stay small. */
+int plan_pieces(int batch)
+{
+    const int pieces = batch / 8 < 16 ? batch / 8 : 16;
+
+    return pieces >= 4 ? pieces : batch < 4 ? batch : 4;
+}
+
+int blocks_of(int channels)
+{
+    return (channels + LANES - 1) / LANES;
+}
+
+int64_t blocked_floats(Shape s)
+{
+    return (int64_t)blocks_of(s.c) * LANES * s.h * s.w;
+}
+
+/* Three forms: of one group; of groups of whole blocks, in which a group's output blocks share an x; lanewise, in which each output
+ * block has an x of its own: an image for each channel of a group. */
+bool plan_lanewise(const Graph *g, const Op *o)
+{
+    return o->groups > 1 && (g->op[o->in].shape.c / o->groups % LANES != 0 || o->shape.c / o->groups % LANES != 0);
+}
+
+const Kernel *plan_kernel(const Kernel *list, int n, int op)
+{
+    int low = 0, high = n;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (list[mid].op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < n && list[low].op == op ? &list[low] : NULL;
+}

@@ -1,0 +1,552 @@
+/* twin.c - the network as a PyTorch module.
+ *
+ * needs: a checked Graph; sets: Python source in a Buf.
+ *
+ * A module a stage, named as convoy names it, so that the keys of state_dict() are the names of Graph.param and a
+ * checkpoint loads strictly in both directions. Layers with several stages, groups and their repeats are ModuleDicts.
+ * forward() has a stage a line, in the order in which the spec wrote them. Every stage being a module, joins too, its
+ * output can be read (and a dropout mask put in) by forward hooks; the source needs nothing for it.
+ *
+ * What goes from one line to the next is called x; what is read again later has the name of the stage that made it.
+ *
+ * Tensors are 4-D (N, C, H, W), or 3-D (N, C, L), up to the first flatten or linear and 2-D (N, C) from there on, as a
+ * person would have it; where an op wants the other rank, forward() changes it. */
+#include "twin.h"
+#include "graph.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* my_net -> MyNet */
+static const char *class_name(const char *net)
+{
+    char *name = xalloc(strlen(net) + 1), *to = name;
+    bool start = true;
+    for (const char *s = net; *s; s++) {
+        if (*s == '_') {
+            start = true;
+            continue;
+        }
+        *to++ = start && *s >= 'a' && *s <= 'z' ? (char)(*s - 'a' + 'A') : *s;
+        start = false;
+    }
+    *to = '\0';
+    bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
+                 strcmp(name, "Parts") == 0 || strcmp(name, "GeneralRelu") == 0;
+    taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
+    return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
+}
+
+/* The shortest decimal that reads back as the same double; Python reads it as a float. */
+static const char *number(double v)
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        const char *s = xprintf("%.*g", digits, v);
+        if (strtod(s, NULL) == v)
+            return strpbrk(s, ".e") ? s : xprintf("%s.0", s);
+    }
+    BUG("number %g does not print", v);
+}
+
+/* A number a dimension of an image: (3, 3), or 3 where there is a length only. */
+static const char *sides(const Graph *g, const int v[2])
+{
+    return g->dims == 1 ? xprintf("%d", v[1]) : xprintf("(%d, %d)", v[0], v[1]);
+}
+
+static void put_window(const Graph *g, const Op *op, Buf *to)
+{
+    buf_printf(to, "kernel_size=%s, stride=%s, padding=%s", sides(g, op->kernel), sides(g, op->stride),
+               sides(g, op->padding));
+}
+
+static int image_rank(const Graph *g)
+{
+    return g->dims == 1 ? 3 : 4;
+}
+
+/* What an op wants the rank of its input to be. */
+typedef enum Want {
+    WANT_ANY,
+    WANT_IMAGE,
+    WANT_FEATURES
+} Want;
+
+static Want wanted(OpKind kind)
+{
+    switch (kind) {
+    case OP_CONV:
+    case OP_MAXPOOL:
+    case OP_AVGPOOL:
+    case OP_GLOBAL_AVG_POOL:
+        return WANT_IMAGE;
+    case OP_LINEAR:
+    case OP_LOSS:
+        return WANT_FEATURES;
+    default:
+        return WANT_ANY;
+    }
+}
+
+/* The rank in which op reads: for a join, that of the inputs with most dimensions. */
+static int rank_read(const Graph *g, const Op *op, const int *rank)
+{
+    Want want = wanted(op->kind);
+    int most = 2;
+    for (int k = 0; k < op->nin; k++)
+        most = rank[op->ins[k]] > most ? rank[op->ins[k]] : most;
+    return want == WANT_IMAGE ? image_rank(g) : want == WANT_FEATURES ? 2 : most;
+}
+
+/* pad: as many strides as the tensor has sides */
+static const char *pad_stride(const Graph *g, const Op *op, int rank)
+{
+    return rank == 2 ? "()" : g->dims == 1 ? xprintf("(%d,)", op->stride[1]) : sides(g, op->stride);
+}
+
+/* The constructor of the op's module. `rank` is that of what it reads. */
+static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
+{
+    Shape in = g->op[op->in].shape;
+    switch (op->kind) {
+    case OP_CONV:
+        buf_printf(to, "nn.Conv%dd(%d, %d, ", g->dims, in.c, op->shape.c);
+        put_window(g, op, to);
+        if (op->dilation[0] > 1 || op->dilation[1] > 1)
+            buf_printf(to, ", dilation=%s", sides(g, op->dilation));
+        if (op->groups > 1)
+            buf_printf(to, ", groups=%d", op->groups);
+        buf_printf(to, ", bias=%s)", op->bias ? "True" : "False");
+        return;
+    case OP_LINEAR:
+        buf_printf(to, "nn.Linear(%d, %d, bias=%s)", in.c, op->shape.c, op->bias ? "True" : "False");
+        return;
+    case OP_BN:
+        buf_printf(to, "nn.BatchNorm%dd(%d, eps=%s, momentum=%s)", rank == 4 ? 2 : 1, in.c, number(op->eps),
+                   number(op->momentum));
+        return;
+    case OP_GN:
+        buf_printf(to, "nn.GroupNorm(%d, %d, eps=%s)", op->groups, in.c, number(op->eps));
+        return;
+    case OP_LN: /* with one gamma and one beta a channel: of an image GroupNorm does that */
+        if (rank == 2)
+            buf_printf(to, "nn.LayerNorm(%d, eps=%s)", in.c, number(op->eps));
+        else
+            buf_printf(to, "nn.GroupNorm(1, %d, eps=%s)", in.c, number(op->eps));
+        return;
+    case OP_IN:
+        buf_printf(to, "nn.InstanceNorm%dd(%d, eps=%s, affine=True)", rank == 4 ? 2 : 1, in.c, number(op->eps));
+        return;
+    case OP_RELU:
+        buf_puts(to, "nn.ReLU()");
+        return;
+    case OP_LEAKY_RELU:
+        buf_printf(to, "nn.LeakyReLU(negative_slope=%s)", number(op->value));
+        return;
+    case OP_TANH:
+        buf_puts(to, "nn.Tanh()");
+        return;
+    case OP_SIGMOID:
+        buf_puts(to, "nn.Sigmoid()");
+        return;
+    case OP_SILU:
+        buf_puts(to, "nn.SiLU()");
+        return;
+    case OP_ELU:
+        buf_printf(to, "nn.ELU(alpha=%s)", number(op->value));
+        return;
+    case OP_SELU:
+        buf_puts(to, "nn.SELU()");
+        return;
+    case OP_GELU:
+        buf_puts(to, "nn.GELU()");
+        return;
+    case OP_MISH:
+        buf_puts(to, "nn.Mish()");
+        return;
+    case OP_SOFTPLUS:
+        buf_puts(to, "nn.Softplus()");
+        return;
+    case OP_RELU6:
+        buf_puts(to, "nn.ReLU6()");
+        return;
+    case OP_HARD_SIGMOID:
+        buf_puts(to, "nn.Hardsigmoid()");
+        return;
+    case OP_HARD_SWISH:
+        buf_puts(to, "nn.Hardswish()");
+        return;
+    case OP_GENERAL_RELU:
+        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->value), number(op->sub),
+                   isinf(op->maxv) ? "None" : number(op->maxv));
+        return;
+    case OP_DROP:
+        buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
+        return;
+    case OP_MAXPOOL:
+    case OP_AVGPOOL:
+        buf_printf(to, "nn.%sPool%dd(", op->kind == OP_MAXPOOL ? "Max" : "Avg", g->dims);
+        put_window(g, op, to);
+        buf_puts(to, ")");
+        return;
+    case OP_GLOBAL_AVG_POOL:
+        buf_printf(to, "nn.AdaptiveAvgPool%dd(1)", g->dims);
+        return;
+    case OP_FLATTEN:
+        buf_puts(to, "nn.Flatten()");
+        return;
+    case OP_PAD:
+        buf_printf(to, "Pad(before=%d, after=%d, stride=%s)", op->before, op->shape.c - op->before - in.c,
+                   pad_stride(g, op, rank));
+        return;
+    case OP_ADD:
+        buf_puts(to, "Add()");
+        return;
+    case OP_CONCAT:
+        buf_puts(to, "Concat()");
+        return;
+    case OP_INPUT:
+    case OP_LOSS:
+    case OP_KINDS:
+        break;
+    }
+    BUG("op '%s' has no module", op->path);
+}
+
+/* Whether a part of a path, below the top, is called like a method of ModuleDict, which then refuses it. */
+static bool like_method(const Graph *g)
+{
+    static const char *const methods[] = {".clear", ".items", ".keys", ".pop", ".update", ".values"};
+    for (int i = 1; i < g->nop - 1; i++)
+        for (size_t m = 0; m < sizeof methods / sizeof *methods; m++)
+            for (const char *s = g->op[i].path; (s = strstr(s, methods[m])); s++)
+                if (strchr(".", s[strlen(methods[m])]))
+                    return true;
+    return false;
+}
+
+/* The modules that PyTorch does not have, those that are used. */
+static void put_classes(const Graph *g, Buf *to)
+{
+    static const struct {
+        OpKind kind;
+        const char *text;
+    } own[] = {
+        {OP_ADD, "class Add(nn.Module):\n"
+                 "    # the sum of two tensors or more\n"
+                 "    def forward(self, *values):\n"
+                 "        return sum(values[1:], values[0])\n\n\n"},
+        {OP_CONCAT, "class Concat(nn.Module):\n"
+                    "    # one behind the other by channels\n"
+                    "    def forward(self, *values):\n"
+                    "        return torch.cat(values, 1)\n\n\n"},
+        {OP_GENERAL_RELU, "class GeneralRelu(nn.Module):\n"
+                          "    # a leaky relu, minus sub, at most maxv\n"
+                          "    def __init__(self, leak, sub, maxv):\n"
+                          "        super().__init__()\n"
+                          "        self.leak, self.sub, self.maxv = leak, sub, maxv\n"
+                          "\n"
+                          "    def forward(self, x):\n"
+                          "        x = nn.functional.leaky_relu(x, self.leak) - self.sub\n"
+                          "        return x if self.maxv is None else x.clamp(max=self.maxv)\n\n\n"},
+        {OP_PAD, "class Pad(nn.Module):\n"
+                 "    # every stride-th pixel, with channels of zeros before and after\n"
+                 "    def __init__(self, before, after, stride):\n"
+                 "        super().__init__()\n"
+                 "        self.steps = (slice(None), slice(None), *(slice(None, None, s) for s in stride))\n"
+                 "        self.zeros = (*(0, 0) * len(stride), before, after)\n"
+                 "\n"
+                 "    def forward(self, x):\n"
+                 "        return nn.functional.pad(x[self.steps], self.zeros)\n\n\n"},
+    };
+    for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+        for (int i = 1; i < g->nop; i++)
+            if (g->op[i].kind == own[k].kind) {
+                buf_puts(to, own[k].text);
+                break;
+            }
+    if (like_method(g))
+        buf_puts(to, "class Parts(nn.Module):\n"
+                     "    # a ModuleDict in which names like keys and items are free\n"
+                     "    def __init__(self, parts):\n"
+                     "        super().__init__()\n"
+                     "        for name, part in parts.items():\n"
+                     "            self.add_module(name, part)\n"
+                     "\n"
+                     "    def __getitem__(self, name):\n"
+                     "        return self._modules[name]\n\n\n");
+}
+
+/* The rank of each op's output, and the checks that make the rest of this file simple. */
+static int *ranks(const Graph *g)
+{
+    int *rank = xalloc((size_t)g->nop * sizeof *rank);
+    if (g->nop < 2 || g->op[0].kind != OP_INPUT || g->op[g->nop - 1].kind != OP_LOSS)
+        BUG("a graph without input or loss");
+    rank[0] = image_rank(g);
+    for (int i = 1; i < g->nop; i++) {
+        const Op *op = &g->op[i];
+        for (int k = 0; k < op->nin; k++)
+            if (op->ins[k] >= i)
+                BUG("op '%s' reads one that comes later", op->path);
+        rank[i] = op->kind == OP_FLATTEN ? 2 : rank_read(g, op, rank);
+    }
+    return rank;
+}
+
+static bool same_layer(const Graph *g, int a, int b)
+{
+    return strcmp(g->op[a].layer, g->op[b].layer) == 0;
+}
+
+/* conv-bn-relu: the layer's order, from the ops' own words */
+static void put_order(const Graph *g, int first, Buf *to)
+{
+    for (int i = first; i < g->nop - 1 && same_layer(g, first, i); i++)
+        buf_printf(to, "%s%s", i > first ? "-" : "", op_info[g->op[i].kind].name);
+}
+
+static void indent(int depth, Buf *to)
+{
+    for (int i = 0; i < depth; i++)
+        buf_puts(to, "    ");
+}
+
+/* How many parts of a path both have in common at their beginning, the last part of either left out. */
+static int common(const char *a, const char *b)
+{
+    int n = 0;
+    for (int i = 0; a[i] && b[i] && a[i] == b[i]; i++)
+        n += a[i] == '.';
+    return n;
+}
+
+static int depth(const char *path)
+{
+    int n = 0;
+    for (; *path; path++)
+        n += *path == '.';
+    return n;
+}
+
+/* The part of a path that stands after n dots, without what follows. */
+static const char *part(const char *path, int n)
+{
+    for (; n > 0; n--)
+        path = strchr(path, '.') + 1;
+    return xprintf("%.*s", (int)strcspn(path, "."), path);
+}
+
+/* What stands before the value of a part: self.NAME = at the top, "NAME": in a ModuleDict. */
+static void put_key(const char *path, int level, Buf *to)
+{
+    indent(level + 2, to);
+    buf_printf(to, level ? "\"%s\": " : "self.%s = ", part(path, level));
+}
+
+/* The modules, as the tree that their paths spell: what a path shares with the one before it is open already. */
+static void put_modules(const Graph *g, const int *rank, Buf *to)
+{
+    const char *before = "", *dict = like_method(g) ? "Parts({\n" : "nn.ModuleDict({\n";
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *op = &g->op[i];
+        int level = common(before, op->path);
+        for (int d = depth(before); d > level; d--) {
+            indent(d + 1, to);
+            buf_puts(to, d > 1 ? "}),\n" : "})\n");
+        }
+        for (; level < depth(op->path); level++) {
+            put_key(op->path, level, to);
+            buf_puts(to, dict);
+        }
+        put_key(op->path, level, to);
+        put_module(g, op, rank_read(g, op, rank), to);
+        buf_puts(to, level ? ",\n" : "\n");
+        before = op->path;
+    }
+    for (int d = depth(before); d > 0; d--) {
+        indent(d + 1, to);
+        buf_puts(to, d > 1 ? "}),\n" : "})\n");
+    }
+}
+
+/* Where a module is found: self.s1["2"].conv1.bn */
+static const char *place(const char *path)
+{
+    Buf b = {0};
+    buf_puts(&b, "self");
+    for (int level = 0; level <= depth(path); level++) {
+        const char *name = part(path, level);
+        buf_printf(&b, *name >= '0' && *name <= '9' ? "[\"%s\"]" : ".%s", name);
+    }
+    return b.text;
+}
+
+/* Norms that do not begin with gamma 1 and beta 0. */
+static void put_norms(const Graph *g, Buf *to)
+{
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *p = &g->param[i];
+        if ((p->role != PARAM_GAMMA && p->role != PARAM_BETA) || p->draw_value == (p->role == PARAM_GAMMA))
+            continue;
+        buf_printf(to, "        nn.init.constant_(%s.%s, %s)\n", place(g->op[p->op].path),
+                   p->role == PARAM_GAMMA ? "weight" : "bias", number(p->draw_value));
+    }
+}
+
+/* How the weights of modules of a type, or of types, begin. PyTorch's own way needs no line. */
+static void put_draw(InitRule init, const char *types, Buf *to)
+{
+    static const char *const draw[] = {
+        [INIT_KAIMING_NORMAL] = "kaiming_normal_(module.weight",      [INIT_KAIMING_UNIFORM] = "kaiming_uniform_(module.weight",
+        [INIT_KAIMING_NORMAL_FAN_OUT] = "kaiming_normal_(module.weight, mode=\"fan_out\"",
+        [INIT_KAIMING_UNIFORM_FAN_OUT] = "kaiming_uniform_(module.weight, mode=\"fan_out\"",
+        [INIT_XAVIER_NORMAL] = "xavier_normal_(module.weight",        [INIT_XAVIER_UNIFORM] = "xavier_uniform_(module.weight"};
+    if (init.kind == INIT_PYTORCH)
+        return;
+    if ((size_t)init.kind >= sizeof draw / sizeof *draw || !draw[init.kind])
+        BUG("init %d has no draw", (int)init.kind);
+    bool kaiming = init.kind <= INIT_KAIMING_UNIFORM_FAN_OUT;
+    buf_printf(to,
+               "        for module in self.modules():  # init: %s\n"
+               "            if isinstance(module, %s):\n"
+               "                nn.init.%s%s)\n"
+               "                if module.bias is not None:\n"
+               "                    nn.init.zeros_(module.bias)\n",
+               init_names[init.kind], types, draw[init.kind],
+               !kaiming ? "" : init.slope != 0 ? xprintf(", a=%s, nonlinearity=\"leaky_relu\"", number(init.slope))
+                                               : ", nonlinearity=\"relu\"");
+}
+
+static void put_init(const Graph *g, const int *rank, Buf *to)
+{
+    buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
+    put_modules(g, rank, to);
+    put_norms(g, to);
+
+    const Spec *spec = g->spec;
+    const InitRule conv = spec->init_conv, linear = spec->init_linear;
+    const char *type = xprintf("nn.Conv%dd", g->dims);
+    if (conv.kind == linear.kind && conv.slope == linear.slope) {
+        put_draw(conv, xprintf("(%s, nn.Linear)", type), to);
+    } else {
+        put_draw(conv, type, to);
+        put_draw(linear, "nn.Linear", to);
+    }
+}
+
+/* Whether what op i gives is read by the next op alone, so that it can be called x. */
+static bool *passing(const Graph *g)
+{
+    bool *pass = xalloc((size_t)g->nop * sizeof *pass);
+    memset(pass, true, (size_t)g->nop * sizeof *pass);
+    for (int i = 1; i < g->nop; i++)
+        for (int k = 0; k < g->op[i].nin; k++)
+            if (g->op[i].ins[k] != i - 1)
+                pass[g->op[i].ins[k]] = false;
+    return pass;
+}
+
+/* What the output of op i is called in forward(): x, or for what is read later its path, dots being underscores. No
+ * name ends in an underscore by itself. */
+static const char *variable(const Graph *g, int i, const bool *pass)
+{
+    static const char *const taken[] = {"x", "image", "self", "torch", "nn"};
+    if (pass[i])
+        return "x";
+    if (i == 0)
+        return "image";
+    char *name = xstrdup(g->op[i].path);
+    for (char *c = name; *c; c++)
+        *c = *c == '.' ? '_' : *c;
+    for (size_t t = 0; t < sizeof taken / sizeof *taken; t++)
+        if (strcmp(name, taken[t]) == 0)
+            return xprintf("%s_", name);
+    return name;
+}
+
+/* A tensor's shape: (N, 16, 28, 28) */
+static const char *dimensions(Shape s, int rank)
+{
+    return rank == 2   ? xprintf("(N, %d)", s.c)
+           : rank == 3 ? xprintf("(N, %d, %d)", s.c, s.w)
+                       : xprintf("(N, %d, %d, %d)", s.c, s.h, s.w);
+}
+
+/* A variable in another rank. */
+static const char *in_rank(const char *name, int from, int to)
+{
+    if (from == to)
+        return name;
+    return to == 2 ? xprintf("torch.flatten(%s, 1)", name)
+                   : xprintf("%s[:, :%s]", name, to == 3 ? ", None" : ", None, None");
+}
+
+/* A stage: a line, and before it one that changes the rank of x. */
+static void put_stage(const Graph *g, int i, const int *rank, const bool *pass, Buf *to)
+{
+    const Op *op = &g->op[i];
+    int want = rank_read(g, op, rank);
+    bool change = op->nin == 1 && pass[op->in] && rank[op->in] != want;
+    if (change)
+        buf_printf(to, "        x = %s  # %s\n", in_rank("x", rank[op->in], want),
+                   dimensions(g->op[op->in].shape, want));
+    buf_printf(to, "        %s = %s(", variable(g, i, pass), place(op->path));
+    for (int k = 0; k < op->nin; k++) {
+        int in = op->ins[k];
+        buf_printf(to, "%s%s", k ? ", " : "", in_rank(variable(g, in, pass), change ? want : rank[in], want));
+    }
+    buf_printf(to, ")  # %s\n", dimensions(op->shape, rank[i]));
+}
+
+static void put_forward(const Graph *g, const int *rank, Buf *to)
+{
+    const bool *pass = passing(g);
+    buf_printf(to, "    def forward(self, %s):\n        # input: %s\n", variable(g, 0, pass),
+               dimensions(g->op[0].shape, rank[0]));
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *op = &g->op[i];
+        if (op->stage && !same_layer(g, i - 1, i)) {
+            buf_printf(to, "\n        # %s: ", op->layer);
+            put_order(g, i, to);
+            buf_puts(to, "\n");
+        } else if (!op->stage && i > 1 && g->op[i - 1].stage) {
+            buf_puts(to, "\n");
+        }
+        put_stage(g, i, rank, pass, to);
+    }
+    int last = g->op[g->nop - 1].in;
+    buf_printf(to, "        return %s  # logits\n", in_rank(variable(g, last, pass), rank[last], 2));
+}
+
+void twin_write(const Graph *g, Buf *to)
+{
+    const char *net = g->spec->name, *class = class_name(net);
+    const int *rank = ranks(g);
+    buf_printf(to,
+               "# SPDX-License-Identifier: 0BSD\n"
+               "\"\"\"%s as a PyTorch module, written by convoy twin.\n"
+               "\n"
+               "The keys of its state_dict are the names in convoy's checkpoints; either side loads the other's:\n"
+               "\n"
+               "    net = %s()\n"
+               "    net.load_state_dict(safetensors.torch.load_file(\"%s.safetensors\"))\n"
+               "\n"
+               "It returns logits; convoy's loss is torch.nn.functional.cross_entropy(net(x), labels).\n"
+               "\"\"\"\n",
+               net, class, net);
+    bool torch = false;
+    for (int i = 1; i < g->nop; i++) {
+        torch |= g->op[i].kind == OP_CONCAT;
+        for (int k = 0; k < g->op[i].nin; k++)
+            torch |= rank[g->op[i].ins[k]] > rank_read(g, &g->op[i], rank);
+    }
+    buf_printf(to, "%sfrom torch import nn\n\n\n", torch ? "import torch\n" : "");
+    put_classes(g, to);
+    buf_printf(to, "class %s(nn.Module):\n    # %s -> (N, %d); %lld trained numbers\n\n", class,
+               dimensions(g->op[0].shape, rank[0]), g->spec->classes, (long long)g->weights);
+    put_init(g, rank, to);
+    buf_puts(to, "\n");
+    put_forward(g, rank, to);
+}
