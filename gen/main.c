@@ -46,8 +46,10 @@ static const Command commands[] = {
      "  --parts P         infer, train or all (default)\n"
      "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small memories;\n"
      "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each (target portable)\n"
-     "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n",
-     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD, 0, "SPEC", cmd_gen},
+     "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n"
+     "  -q                print nothing where all is well\n"
+     "  --depfile F       write into F, for make, what DIR/.convoy-manifest was made from; every run writes that file anew\n",
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]", "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
      "Options that are not listed here are the program's, such as --epochs 2 or --data DIR: they are handed to it.\n"
@@ -88,14 +90,16 @@ static const Command commands[] = {
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
-    {"export", "SPEC --weights W -o DIR [--single-file] [--target T] [--for F] [--force]", "write an inference-only folder, weights inside",
+    {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--target T] [--for F] [--force]", "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
-     "  --single-file     one .c and one .h\n"
+     "  --single-file     one .c and one .h; with -o DIR/NAME.c these two alone, whatever else DIR holds\n"
      "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n"
      "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n"
-     "  --force           take a checkpoint that was trained as another network\n",
-     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+     "  --force           take a checkpoint that was trained as another network\n"
+     "  -q                print nothing where all is well\n"
+     "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
+     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]", "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the most\n"
      "multiply-adds, and of all such loops the instructions, multiply-adds, loads, stores, and accesses of vectors to the stack (spills).\n"

@@ -657,8 +657,18 @@ OBJECTS = \
     $f.object \
 //$ end
 
+# The network without its program, for programs of yours: make lib$n.name.a
+LIBRARY = \
+//$ for f in n.network
+    $f.source \
+//$ end
+
 $n.name: $$(OBJECTS)
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(WITH) -o $$@ $$(OBJECTS) $$(BLAS_LIBS) -ljansson -lz -lpthread -lm
+
+lib$n.name.a: $$(LIBRARY:.c=.o)
+	rm -f $$@
+	$$(AR) rcs $$@ $$^
 
 # The compiler and its flags as they were last: a file that changes where they do, so that everything is compiled again.
 FLAGS := $$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) $$(WITH)
@@ -677,65 +687,67 @@ main.o: TARGET = # it asks whether the processor has what the rest needs
 	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
 
 clean:
-	rm -f $n.name $n.name.flags $$(OBJECTS)
+	rm -f $n.name $n.name.flags lib$n.name.a $$(OBJECTS)
 
 .PHONY: clean always
 //$ end
 
 //$ define meson
-# Builds $n.name; from another project: subdir(), then the dependency $n.name_dep (the network without its program). $n.licence
+# Builds $n.name. In another project it is a subproject (subprojects/$n.name): subproject('$n.name').get_variable('$n.name_dep') is the
+# network without its program, which then needs neither zlib nor jansson, and no OpenBLAS. $n.licence
 project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=$n.optimise'])
 cc = meson.get_compiler('c')
+alone = not meson.is_subproject()
 //$ if n.plain
 with_blas = []
-//$ else
-openmp = dependency('openmp', required: false)
-blas = dependency('openblas', required: false)
-with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
-//$ end
-flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
-//$ if n.plain
 deps = [cc.find_library('m', required: false)]
 //$ else
+openmp = dependency('openmp', required: false)
+blas = alone ? dependency('openblas', required: false) : dependency('', required: false)
+with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
 deps = [openmp, blas, cc.find_library('m', required: false)]
 //$ end
+flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
 lib = static_library('$n.name',
 //$ for f in n.network
   '$f.source',
 //$ end
   c_args: flags, dependencies: deps)
 $n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
-bench = static_library('$n.name_bench',
+
+if alone
+  program = static_library('$n.name_program', # its files have names of their own, so each is compiled by itself
 //$ for f in n.measured
-  '$f.source',
+    '$f.source',
 //$ end
-  c_args: flags, dependencies: deps)
-executable('$n.name',
+    c_args: flags, dependencies: deps, override_options: ['unity=off'])
+  executable('$n.name',
 //$ for f in n.program
-  '$f.source',
+    '$f.source',
 //$ end
-  c_args: with_blas, link_with: bench, dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+    c_args: with_blas, link_with: program, override_options: ['unity=off'],
+    dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+endif
 //$ end
 
 //$ define cmake
-# Builds $n.name; from another project: add_subdirectory(), then link $n.name_net (the network without its program). $n.licence
+# Builds $n.name. From another project: add_subdirectory(), then link $n.name_net, the network without its program; that needs neither
+# zlib nor jansson, and no OpenBLAS. $n.NAME_PROGRAM and $n.NAME_OPENBLAS decide, ON where this is the whole project. $n.licence
 cmake_minimum_required(VERSION 3.16)
 project($n.name C)
+set(ALONE OFF)
+if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)
+  set(ALONE ON)
+endif()
+option($n.NAME_PROGRAM "The program $n.name, too: needs zlib and jansson" $${ALONE})
+//$ if n.plain
+//$ else
+option($n.NAME_OPENBLAS "Matrix products by OpenBLAS, where it is there" $${ALONE})
+//$ end
 set(CMAKE_C_STANDARD $n.cmake_std)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
-//$ if n.plain
-//$ else
-find_package(OpenMP)
-//$ end
-find_package(Threads REQUIRED)
-find_package(ZLIB REQUIRED)
-find_library(JANSSON jansson REQUIRED)
-//$ if n.plain
-//$ else
-find_library(OPENBLAS openblas)
-//$ end
 add_library($n.name_net STATIC
 //$ for f in n.network
   $f.source
@@ -747,24 +759,40 @@ target_compile_options($n.name_net PRIVATE $${TARGET_FLAGS})
 target_link_libraries($n.name_net PUBLIC m)
 //$ if n.plain
 //$ else
+find_package(OpenMP)
 if(OpenMP_C_FOUND)
   target_link_libraries($n.name_net PUBLIC OpenMP::OpenMP_C)
 endif()
-if(OPENBLAS)
-  target_compile_definitions($n.name_net PUBLIC CVY_OPENBLAS)
-  target_link_libraries($n.name_net PUBLIC $${OPENBLAS})
+if($n.NAME_OPENBLAS)
+  find_library(OPENBLAS openblas)
+  if(OPENBLAS)
+    target_compile_definitions($n.name_net PRIVATE CVY_OPENBLAS)
+    target_link_libraries($n.name_net PUBLIC $${OPENBLAS})
+  endif()
 endif()
 //$ end
-add_executable($n.name
+if($n.NAME_PROGRAM)
+  find_package(Threads REQUIRED)
+  find_package(ZLIB REQUIRED)
+  find_library(JANSSON jansson REQUIRED)
+  add_executable($n.name
 //$ for f in n.program
-  $f.source
+    $f.source
 //$ end
 //$ for f in n.measured
-  $f.source
+    $f.source
 //$ end
-)
+  )
 //$ for f in n.measured
-set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
+  set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
 //$ end
-target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
+  set_target_properties($n.name PROPERTIES UNITY_BUILD OFF) # its files have names of their own
+//$ if n.plain
+//$ else
+  if($n.NAME_OPENBLAS AND OPENBLAS)
+    target_compile_definitions($n.name PRIVATE CVY_OPENBLAS)
+  endif()
+//$ end
+  target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
+endif()
 //$ end

@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ALPHA = """\
 name: alpha
 input: [1, 8, 8]
@@ -478,6 +479,97 @@ int main(void)
             run(self.cc, "-shared", "-o", lib, *self.objects(folder, tag, "-fPIC", "-fvisibility=hidden", *flags), "-lm")
             got = {n for n in shown(lib, dynamic=True) if not n.startswith("_")}
             check(got == want, f"{tag}: {sorted(got ^ want)}")
+
+    # ---- build systems ----
+
+    def recipe(self, name, *more):
+        """A folder with the file of docs/building.md, a spec, weights, and two programs."""
+        folder = self.path("recipe-" + name)
+        os.makedirs(folder)
+        text = re.search(rf"<!-- recipe {re.escape(name)} -->\n```\w+\n(.*?)```", read(os.path.join(ROOT, "docs", "building.md")), re.S).group(1)
+        put(f"{folder}/{name}", text)
+        fashion = ALPHA.replace("alpha", "fashion")
+        put(f"{folder}/fashion.yaml", fashion)
+        put(f"{folder}/digits.yaml", ALPHA.replace("alpha", "digits"))
+        weights = self.path("fashion.safetensors")
+        self.export(fashion, "portable", "--single-file")  # makes the weights
+        shutil.copy(weights, folder)
+        put(f"{folder}/classify.c", """#include "fashion.h"
+#include <stdlib.h>
+int main(void)
+{
+    static float x[FASHION_CHANNELS * FASHION_HEIGHT * FASHION_WIDTH], y[FASHION_CLASSES];
+    void *const memory = malloc(FASHION_ARENA_BYTES(1));
+    const int status = fashion_infer(fashion_init(memory, FASHION_ARENA_BYTES(1), 1), x, y, 1);
+    free(memory);
+    return status;
+}
+""")
+        put(f"{folder}/trainer.c", STEP % {"name": "digits", "NAME": "DIGITS"} + "int main(void) { return use_digits(); }\n")
+        return folder
+
+    def env(self):
+        """Where `convoy` is on the path."""
+        return dict({k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "CFLAGS", "CC")},
+                    PATH=os.path.dirname(self.convoy) + ":" + os.environ["PATH"])
+
+    def test_recipe_make(self):
+        folder, env = self.recipe("Makefile"), self.env()
+        run("make", "-C", folder, env=env)
+        check("fashion.c: fashion.yaml fashion.safetensors" in read(folder + "/fashion.d"), read(folder + "/fashion.d"))
+        for program in ("classify", "trainer"):
+            run(f"{folder}/{program}")
+        check(not re.search("convoy (gen|export)", run("make", "-C", folder, env=env)), "a second make calls convoy again")
+        put(folder + "/digits.yaml", read(folder + "/digits.yaml") + "# a comment: the same C\n")
+        times = {f: os.stat(f).st_mtime_ns for f in glob.glob(folder + "/net/*.c")}
+        check("convoy gen" in run("make", "-C", folder, env=env), "make does not see that the spec is new")
+        check(times == {f: os.stat(f).st_mtime_ns for f in times}, "files whose text is the same got another time")
+        check(not re.search("convoy (gen|export)", run("make", "-C", folder, env=env)), "make does not rest")
+
+    def test_recipe_cmake(self):
+        if not shutil.which("cmake"):
+            return self.skip("CMake's recipe: cmake is missing")
+        folder, env = self.recipe("CMakeLists.txt"), self.env()
+        for unity in ("OFF", "ON"):
+            run("cmake", "-S", folder, "-B", folder + "/b", f"-DCMAKE_UNITY_BUILD={unity}", env=env)
+            run("cmake", "--build", folder + "/b", env=env)
+            for program in ("classify", "trainer"):
+                run(f"{folder}/b/{program}")
+        needs = run("ldd", folder + "/b/trainer")
+        check(not re.search("openblas|jansson|libz", needs), f"unasked: {needs}")
+        run("cmake", "-S", folder + "/b/net", "-B", folder + "/p", "-DCMAKE_UNITY_BUILD=ON", env=env)  # the whole program
+        run("cmake", "--build", folder + "/p", "-j2", env=env)
+        check("digits" in run(folder + "/p/digits", "info"), "the program")
+
+    def test_recipe_meson(self):
+        if not shutil.which("meson"):
+            return self.skip("Meson's recipe: meson is missing")
+        folder, env = self.recipe("meson.build"), self.env()
+        run("convoy", "gen", folder + "/digits.yaml", "-o", folder + "/subprojects/digits", env=env)
+        run("meson", "setup", folder + "/b", folder, env=env)
+        run("meson", "compile", "-C", folder + "/b", env=env)
+        for program in ("classify", "trainer"):
+            run(f"{folder}/b/{program}")
+        check(not re.search("openblas|jansson|libz", run("ldd", folder + "/b/trainer")), "unasked")
+
+    def test_quiet_and_places(self):
+        folder = self.path("places")
+        os.makedirs(folder + "/full")
+        os.makedirs(folder + "/empty")
+        put(folder + "/full/mine.txt", "mine\n")
+        spec = put(folder + "/alpha.yaml", ALPHA)
+        status, out, err = spawn(self.convoy, "gen", spec, "-o", ".", "-q", cwd=folder + "/full")
+        check(status == 1 and "is not empty" in err and "-o ./net" in err and os.listdir(folder + "/full") == ["mine.txt"], err)
+        check(run(self.convoy, "gen", spec, "-o", ".", "-q", cwd=folder + "/empty") == "" and os.path.exists(folder + "/empty/alpha.h"), "-o . in an empty folder")
+        odd = folder + "/a b$c.d"
+        run(self.convoy, "gen", spec, "-o", folder + "/o", "-q", "--depfile", odd)
+        check(read(odd) == f"{folder}/o/.convoy-manifest: {spec}\n", read(odd))
+        weights = self.path("alpha.safetensors")
+        self.export(ALPHA, "portable", "--single-file")
+        words = (self.convoy, "export", spec, "--weights", weights, "--single-file", "-q", "-o")
+        status, _, err = spawn(*words, folder + "/full/other.c")
+        check(status == 2 and "is called alpha.c" in err, err)
+        check(run(*words, folder + "/full/alpha.c") == "" and sorted(os.listdir(folder + "/full")) == ["alpha.c", "alpha.h", "mine.txt"], "a single file beside others")
 
     # ---- the program ----
 

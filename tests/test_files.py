@@ -211,7 +211,9 @@ def unchanged_folders():
     run("gen", "t.yaml", "-o", "same")
     before = {n: os.stat("same/" + n).st_mtime_ns for n in names("same")}
     check(run("gen", "t.yaml", "-o", "same").returncode == 0, "again")
-    check(before == {n: os.stat("same/" + n).st_mtime_ns for n in names("same")}, "unchanged files keep their times, the manifest too")
+    after = {n: os.stat("same/" + n).st_mtime_ns for n in names("same")}
+    stamp = ".convoy-manifest"  # of a makefile's rule: as new as the last run
+    check(after.pop(stamp) > before.pop(stamp) and before == after, "unchanged files keep their times, and the manifest is as new as the run")
     old = os.umask(0o077)
     check(run("gen", "t.yaml", "-o", "private").returncode == 0 and mode("private") == 0o700 and mode("private/tiny.h") == 0o600, "umask 077")
     os.umask(old)

@@ -238,8 +238,8 @@ static bool folder_is_free(const Folder *f)
         char plain[300];
         fprintf(stderr,
                 "convoy: %s is not empty, and convoy did not write what is in it (%s, for one)\n"
-                "  hint: give -o a folder that is new, empty, or was written by convoy\n",
-                f->path, cvy_plain(foreign, plain, sizeof plain));
+                "  hint: give -o a folder of its own, new or empty: -o %s/net\n",
+                f->path, cvy_plain(foreign, plain, sizeof plain), f->path);
     }
     return !foreign;
 }
@@ -435,6 +435,14 @@ static bool write_manifest(Commit *c, int nold, struct cvy_out **out)
     return *out != NULL;
 }
 
+/* It is the stamp of a makefile's rule: as new as the last run, also where that changed nothing; but a folder that nobody may write
+ * to is up to date as it is. */
+static bool touch_manifest(const Commit *c)
+{
+    return utimensat(c->f.fd, MANIFEST, NULL, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES || errno == EPERM || errno == EROFS ||
+           fail("set the time of", xprintf("%s/" MANIFEST, c->f.path));
+}
+
 /* Every file that is not there already, into a temporary. */
 static bool write_temporaries(Commit *c)
 {
@@ -502,7 +510,7 @@ static bool commit(Commit *c)
     for (int i = 0; i < c->nsub; i++)
         c->sub[i].made = false;
     c->nmade = 0;
-    return cvy_out_commit(c->out, n) && remove_old(c) && (!last || cvy_out_commit(last, 1));
+    return cvy_out_commit(c->out, n) && remove_old(c) && (last ? cvy_out_commit(last, 1) : touch_manifest(c));
 }
 
 bool outdir_commit(const OutDir *o, const char *dir, int *lock)

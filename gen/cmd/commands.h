@@ -23,7 +23,8 @@ typedef struct Options {
     const char *fold, *level, *html, *colour;
     const char *channel; /* --channel N */
     const char *purpose; /* --for */
-    bool json, write, single_file, force, stat, compile, measure, worked;
+    const char *depfile; /* --depfile */
+    bool quiet, json, write, single_file, force, stat, compile, measure, worked;
     char **rest; /* what `train` hands to the program: options that are none of its own, and all that stands after -- */
     int nrest;
 } Options;
@@ -56,6 +57,8 @@ enum {
     OPT_FOR = 1 << 23,
     OPT_PRESET = 1 << 24,
     OPT_NO_WORD = 1 << 25, /* the word may be left out */
+    OPT_QUIET = 1 << 27,
+    OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
 };
 
@@ -86,6 +89,8 @@ Graph *load_graph(const Options *o, int *status);
 
 /* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all. */
 typedef struct Plan Plan;
+/* Writes --depfile, where it was given: the target that make sees, and what it was made from (NULL-terminated). False after a message. */
+bool write_depfile(const Options *o, const char *target, const char *const *from);
 Plan *load_plan(const Options *o, const char *target, bool compact, int *status);
 
 /* For a command that needs no plan: whether -d plan was asked for, and was done; *status then. */

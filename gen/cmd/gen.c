@@ -29,6 +29,29 @@ static void add_spec(OutDir *out, const Options *o, const Spec *s, const char *t
     outdir_add(out, xprintf("%s.yaml", s->name), b.text, b.len);
 }
 
+/* A path in a makefile. */
+static void put_path(Buf *to, const char *path)
+{
+    for (; *path; path++)
+        buf_printf(to, *path == '$' ? "$$" : strchr(" #\\", *path) ? "\\%c" : "%c", *path);
+}
+
+bool write_depfile(const Options *o, const char *target, const char *const *from)
+{
+    Buf b = {0};
+
+    if (!o->depfile)
+        return true;
+    put_path(&b, target);
+    buf_puts(&b, ":");
+    for (; *from; from++) {
+        buf_puts(&b, " ");
+        put_path(&b, *from);
+    }
+    buf_puts(&b, "\n");
+    return file_write(o->depfile, b.text, b.len);
+}
+
 /* Emits from whichever plan is there. */
 static int write_folder(const Options *o, const Plan *p, const Plain *plain, Parts parts)
 {
@@ -45,8 +68,11 @@ static int write_folder(const Options *o, const Plan *p, const Plain *plain, Par
     else
         emit_plain(plain, parts, &out);
     add_spec(&out, o, s, p ? p->target->name : "portable");
-    if (!outdir_commit(&out, o->out, NULL))
+    const char *const from[] = {o->spec, NULL};
+    if (!outdir_commit(&out, o->out, NULL) || !write_depfile(o, xprintf("%s/.convoy-manifest", o->out), from))
         return EXIT_FAILED;
+    if (o->quiet)
+        return EXIT_OK;
     if (p)
         printf("%s: %d files for %s in %s. Next: make -C %s\n", name, out.n, p->target->name, o->out, o->out);
     else

@@ -42,6 +42,8 @@ static const Option table[] = {
     {"--measure", NULL, OPT_MEASURE, false, offsetof(Options, measure), NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
+    {"--quiet", "-q", OPT_QUIET, false, offsetof(Options, quiet), NULL},
+    {"--depfile", NULL, OPT_DEPFILE, true, offsetof(Options, depfile), NULL},
     {"--force", NULL, OPT_FORCE, false, offsetof(Options, force), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
 };
