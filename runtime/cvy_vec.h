@@ -1034,8 +1034,8 @@ CVY_INLINE void vf_unflatten(float *p, int area, int f, int total, vf v)
 CVY_INLINE vf vf_relu(vf v) { return vf_max(vf_zero(), v); }
 /* g, but zero where the relu's input (or output) was zero or below */
 CVY_INLINE vf vf_relu_back(vf g, vf x) { return vf_unless_zero_or_below(x, g, vf_zero()); }
-CVY_INLINE vf vf_leaky(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
-CVY_INLINE vf vf_leaky_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
+CVY_INLINE vf vf_leaky_relu(vf v, float slope) { return vf_if_positive(v, v, vf_mul(v, vf_set(slope))); }
+CVY_INLINE vf vf_leaky_relu_back(vf g, vf x, float slope) { return vf_if_positive(x, g, vf_mul(g, vf_set(slope))); }
 
 /* v = n ln 2 + r with |r| <= ln 2 / 2, v clamped to [-87, 88]; returns (e^r - 1) / r, Taylor to r^6, and 2^n */
 CVY_INLINE vf vf_exp_parts(vf v, vf *r, vf *power)
@@ -1171,14 +1171,20 @@ CVY_INLINE vf vf_hard_swish_back(vf g, vf x)
     const vf inside = vf_mul(g, vf_fma(x, vf_set(1.0f / 3), vf_set(0.5f)));
     return vf_unless_zero_or_below(vf_sub(vf_set(3.0f), x), vf_unless_zero_or_below(vf_add(x, vf_set(3.0f)), inside, vf_zero()), g);
 }
+/* v, at least min, at most max */
+CVY_INLINE vf vf_hard_tanh(vf v, float min, float max) { return vf_min(vf_set(max), vf_max(vf_set(min), v)); }
+CVY_INLINE vf vf_hard_tanh_back(vf g, vf y, float min, float max)
+{
+    return vf_if_less(vf_set(min), y, vf_if_less(y, vf_set(max), g, vf_zero()), vf_zero());
+}
 /* leaky(v) - sub, at most maxv (FLT_MAX: there is none); the gradient passes where that is not above maxv */
 CVY_INLINE vf vf_general_relu(vf v, float leak, float sub, float maxv)
 {
-    return vf_min(vf_set(maxv), vf_sub(vf_leaky(v, leak), vf_set(sub)));
+    return vf_min(vf_set(maxv), vf_sub(vf_leaky_relu(v, leak), vf_set(sub)));
 }
 CVY_INLINE vf vf_general_relu_back(vf g, vf x, float leak, float sub, float maxv)
 {
-    const vf back = vf_leaky_back(g, x, leak), above = vf_sub(vf_sub(vf_leaky(x, leak), vf_set(sub)), vf_set(maxv));
+    const vf back = vf_leaky_relu_back(g, x, leak), above = vf_sub(vf_sub(vf_leaky_relu(x, leak), vf_set(sub)), vf_set(maxv));
     return maxv < 3.4e38f ? vf_unless_zero_or_below(above, vf_zero(), back) : back;
 }
 

@@ -512,6 +512,24 @@ static void hard_swish_backward(int64_t count, const float *x, const float *dy, 
 //$ end
 //$ end
 
+//$ define plain_hard_tanh
+/* hard tanh: y = min(max(x, low), high) */
+static void hard_tanh_forward(int64_t count, float low, float high, const float *x, float *y)
+{
+    for (int64_t i = 0; i < count; i++)
+        y[i] = x[i] <= low ? low : x[i] >= high ? high : x[i];
+}
+//$ if n.train
+
+/* dx = dy where low < y < high, else 0 */
+static void hard_tanh_backward(int64_t count, float low, float high, const float *y, const float *dy, float *dx)
+{
+    for (int64_t i = 0; i < count; i++)
+        dx[i] += y[i] > low && y[i] < high ? dy[i] : 0;
+}
+//$ end
+//$ end
+
 //$ define plain_general_relu
 /* general relu: y = min(leaky(x) - sub, maxv), leaky(x) = x where x > 0, else leak x */
 static void general_relu_forward(int64_t count, float leak, float sub, float maxv, const float *x, float *y)

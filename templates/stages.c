@@ -3,62 +3,12 @@
 //$ define fwd_norm
 $s.let vf_norm(v$s.in, &q->$s.op);
 //$ end
-//$ define fwd_relu
-$s.let vf_relu(v$s.in);
-//$ end
-//$ define fwd_leaky_relu
-$s.let vf_leaky(v$s.in, $s.arg);
-//$ end
-//$ define fwd_tanh
-$s.let vf_tanh(v$s.in);
-//$ end
-//$ define fwd_sigmoid
+// An activation, by its name, with its arguments; first_lanes: 0 does not become 0, and padding channels must.
+//$ define fwd_act
 //$ if s.first_lanes
-$s.let vf_first(vf_sigmoid(v$s.in), $s.channels - q->c);
+$s.let vf_first(vf_$s.act(v$s.in$s.args), $s.channels - q->c);
 //$ else
-$s.let vf_sigmoid(v$s.in);
-//$ end
-//$ end
-//$ define fwd_silu
-$s.let vf_silu(v$s.in);
-//$ end
-//$ define fwd_elu
-$s.let vf_elu(v$s.in, $s.arg);
-//$ end
-//$ define fwd_selu
-$s.let vf_selu(v$s.in);
-//$ end
-//$ define fwd_gelu
-$s.let vf_gelu(v$s.in);
-//$ end
-//$ define fwd_mish
-$s.let vf_mish(v$s.in);
-//$ end
-//$ define fwd_softplus
-//$ if s.first_lanes
-$s.let vf_first(vf_softplus(v$s.in), $s.channels - q->c);
-//$ else
-$s.let vf_softplus(v$s.in);
-//$ end
-//$ end
-//$ define fwd_relu6
-$s.let vf_relu6(v$s.in);
-//$ end
-//$ define fwd_hard_sigmoid
-//$ if s.first_lanes
-$s.let vf_first(vf_hard_sigmoid(v$s.in), $s.channels - q->c);
-//$ else
-$s.let vf_hard_sigmoid(v$s.in);
-//$ end
-//$ end
-//$ define fwd_hard_swish
-$s.let vf_hard_swish(v$s.in);
-//$ end
-//$ define fwd_general_relu
-//$ if s.first_lanes
-$s.let vf_first(vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv), $s.channels - q->c);
-//$ else
-$s.let vf_general_relu(v$s.in, $s.arg, $s.sub, $s.maxv);
+$s.let vf_$s.act(v$s.in$s.args);
 //$ end
 //$ end
 //$ define fwd_drop
@@ -69,47 +19,8 @@ $s.let vf_dropout(&q->$s.op, v$s.in, $s.index, $s.below, $s.arg);
 $s.let vf_dropout(&q->$s.op, vf_set(1.0f), $s.index, $s.below, 1.0f);
 //$ end
 
-//$ define back_relu
-$s.g = vf_relu_back($s.g, v$s.value);
-//$ end
-//$ define back_leaky_relu
-$s.g = vf_leaky_back($s.g, v$s.value, $s.arg);
-//$ end
-//$ define back_tanh
-$s.g = vf_tanh_back($s.g, v$s.value);
-//$ end
-//$ define back_sigmoid
-$s.g = vf_sigmoid_back($s.g, v$s.value);
-//$ end
-//$ define back_silu
-$s.g = vf_silu_back($s.g, v$s.value);
-//$ end
-//$ define back_elu
-$s.g = vf_elu_back($s.g, v$s.value, $s.arg);
-//$ end
-//$ define back_selu
-$s.g = vf_selu_back($s.g, v$s.value);
-//$ end
-//$ define back_gelu
-$s.g = vf_gelu_back($s.g, v$s.value);
-//$ end
-//$ define back_mish
-$s.g = vf_mish_back($s.g, v$s.value);
-//$ end
-//$ define back_softplus
-$s.g = vf_softplus_back($s.g, v$s.value);
-//$ end
-//$ define back_relu6
-$s.g = vf_relu6_back($s.g, v$s.value);
-//$ end
-//$ define back_hard_sigmoid
-$s.g = vf_hard_sigmoid_back($s.g, v$s.value);
-//$ end
-//$ define back_hard_swish
-$s.g = vf_hard_swish_back($s.g, v$s.value);
-//$ end
-//$ define back_general_relu
-$s.g = vf_general_relu_back($s.g, v$s.value, $s.arg, $s.sub, $s.maxv);
+//$ define back_act
+$s.g = vf_$s.act_back($s.g, v$s.value$s.args);
 //$ end
 //$ define back_drop
 $s.g = vf_dropout(&q->$s.op, $s.g, $s.index, $s.below, $s.arg);

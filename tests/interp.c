@@ -2,6 +2,7 @@
  * its backward, which adds to the gradient of its input. An op that reads several is called for each of them in turn.
  */
 #include "interp.h"
+#include "acts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -336,206 +337,46 @@ static void image_norm_backward(At *t)
     }
 }
 
-/* Activations in pieces: which piece x lies in is how many of their kinks it is above. At a kink itself, the lower one. */
-typedef struct Pieces {
-    int n;
-    double kink[2], y[2]; /* and the output there */
-    bool by_output;       /* the float run decides by its output, where there is one */
-    bool upper_below;     /* at the upper kink itself x lies below it */
-} Pieces;
-
-static Pieces pieces_of(const Op *o)
-{
-    switch (o->kind) {
-    case OP_LEAKY_RELU: /* a slope of zero or less hides the sign of the input in the output */
-        return (Pieces){1, {0}, {0}, o->value >= 0, false};
-    case OP_RELU:
-    case OP_ELU:
-    case OP_SELU:
-        return (Pieces){1, {0}, {0}, true, false};
-    case OP_RELU6:
-        return (Pieces){2, {0, 6}, {0, 6}, true, false};
-    case OP_HARD_SIGMOID:
-        return (Pieces){2, {-3, 3}, {0, 1}, true, false};
-    case OP_HARD_SWISH:
-        return (Pieces){2, {-3, 3}, {0, 3}, false, false};
-    case OP_GENERAL_RELU:
-        return (Pieces){isinf(o->maxv) ? 1 : 2, {0, o->maxv + o->sub}, {-o->sub, o->maxv}, false, true};
-    default:
-        return (Pieces){0};
-    }
-}
-
 /* In the float run: a saturated output lies at the kink's value, so that the upper kink is passed where it is reached. */
 static bool seen_above(const At *t, const Pieces *p, int k, int64_t i)
 {
     if (t->sy && (p->by_output || !t->sx))
         return k ? t->sy[i] >= (float)p->y[k] : t->sy[i] > (float)p->y[k];
-    if (p->upper_below && k)
-        return (float)t->sx[i] - (float)t->op->sub > (float)t->op->maxv;
+    if (p->upper_below && k) /* general_relu asks what it makes of x */
+        return (float)t->sx[i] - (float)p->less > (float)p->y[k];
     return k ? t->sx[i] >= (float)p->kink[k] : t->sx[i] > (float)p->kink[k];
 }
 
-static const double selu_scale = 1.0507009873554804934193349852946, selu_alpha = 1.6732632423543772848170429916717;
-
-static double piece_value(const Op *o, int piece, double x)
+static double off(const void *t, double v)
 {
-    switch (o->kind) {
-    case OP_RELU:
-        return piece ? x : 0;
-    case OP_LEAKY_RELU:
-        return piece ? x : o->value * x;
-    case OP_ELU:
-        return piece ? x : o->value * expm1(x);
-    case OP_SELU:
-        return selu_scale * (piece ? x : selu_alpha * expm1(x));
-    case OP_RELU6:
-        return (double[]){0, x, 6}[piece];
-    case OP_GENERAL_RELU:
-        return (double[]){o->value * x - o->sub, x - o->sub, o->maxv}[piece];
-    case OP_HARD_SIGMOID:
-        return (double[]){0, (x + 3) / 6, 1}[piece];
-    default:
-        return (double[]){0, x * (x + 3) / 6, x}[piece];
-    }
+    return q(t, v);
 }
 
-static double piece_slope(const At *t, int piece, double x)
-{
-    const Op *o = t->op;
-    switch (o->kind) {
-    case OP_RELU:
-        return piece;
-    case OP_LEAKY_RELU:
-        return piece ? 1 : o->value;
-    case OP_ELU: /* near -alpha a float's derivative is poor, when it comes from the output */
-        return piece ? 1 : q(t, o->value * expm1(x)) + o->value;
-    case OP_SELU:
-        return piece ? selu_scale : q(t, selu_scale * selu_alpha * expm1(x)) + selu_scale * selu_alpha;
-    case OP_RELU6:
-        return piece == 1;
-    case OP_GENERAL_RELU:
-        return (double[]){o->value, 1, 0}[piece];
-    case OP_HARD_SIGMOID:
-        return piece == 1 ? 1.0 / 6 : 0;
-    default:
-        return (double[]){0, x / 3 + 0.5, 1}[piece];
-    }
-}
-
-static void pieces_forward(At *t)
+/* An activation: its value by acts.c, in the piece that it is taken to lie in. */
+static void act_forward(At *t)
 {
     double scale = top(t->x, size_in(t));
     unsigned char *side = t->ip->side[t->i];
-    const Pieces p = pieces_of(t->op);
+    const Pieces p = act_pieces(t->op->kind, t->op->arg);
     for (int64_t i = 0; i < size_in(t); i++) {
-        side[i] = 0;
+        int piece = 0;
         for (int k = 0; k < p.n; k++) {
             bool above = k && !p.upper_below ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
             if (t->sx || t->sy)
                 above = decide(t, above, seen_above(t, &p, k, i), t->x[i] - p.kink[k], scale);
-            side[i] += above;
+            piece += above;
         }
-        t->y[i] = piece_value(t->op, side[i], t->x[i]);
+        if (side)
+            side[i] = (unsigned char)piece;
+        t->y[i] = act_rules[t->op->kind].value(&(ActAt){t->op->arg, t->x[i], piece, off, t});
     }
 }
 
-static void pieces_backward(At *t)
+static void act_backward(At *t)
 {
+    const unsigned char *side = t->ip->side[t->i];
     for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * piece_slope(t, t->ip->side[t->i][i], t->x[i]);
-}
-
-static void tanh_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = tanh(t->x[i]);
-}
-
-static void tanh_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++) {
-        double y = q(t, tanh(t->x[i])); /* near 1 a float's derivative is poor, when it comes from the output */
-        t->dx[i] += t->dy[i] * (1 - y * y);
-    }
-}
-
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
-static void sigmoid_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = sigmoid(t->x[i]);
-}
-
-static void sigmoid_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++) {
-        double y = q(t, sigmoid(t->x[i]));
-        t->dx[i] += t->dy[i] * y * (1 - y);
-    }
-}
-
-static void silu_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = t->x[i] * sigmoid(t->x[i]);
-}
-
-static void silu_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++) {
-        double s = q(t, sigmoid(t->x[i]));
-        t->dx[i] += t->dy[i] * (s + t->x[i] * s * (1 - s));
-    }
-}
-
-static void gelu_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = 0.5 * t->x[i] * erfc(-t->x[i] / sqrt(2));
-}
-
-static void gelu_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++) {
-        double x = t->x[i], below = q(t, 0.5 * erfc(-x / sqrt(2))), bell = exp(-x * x / 2) / sqrt(2 * acos(-1));
-        t->dx[i] += t->dy[i] * (below + q(t, x * bell));
-    }
-}
-
-static double softplus(double x)
-{
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-}
-
-static void softplus_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = softplus(t->x[i]);
-}
-
-static void softplus_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * sigmoid(t->x[i]);
-}
-
-static void mish_forward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = t->x[i] * tanh(softplus(t->x[i]));
-}
-
-static void mish_backward(At *t)
-{
-    for (int64_t i = 0; i < size_in(t); i++) {
-        double x = t->x[i], y = tanh(softplus(x));
-        t->dx[i] += t->dy[i] * (q(t, y) + q(t, x * (1 - y * y) * sigmoid(x)));
-    }
+        t->dx[i] += t->dy[i] * act_rules[t->op->kind].slope(&(ActAt){t->op->arg, t->x[i], side ? side[i] : 0, off, t});
 }
 
 /* drop: y = x * mask / (1 - p) in training, y = x in inference */
@@ -764,29 +605,16 @@ static void loss_backward(At *t)
     }
 }
 
-static const struct {
+typedef struct Rule {
     void (*forward)(At *), (*backward)(At *);
-} rule[OP_KINDS] = {
+} Rule;
+static const Rule rule[OP_KINDS] = {
     [OP_CONV] = {conv_forward, conv_backward},
     [OP_LINEAR] = {linear_forward, linear_backward},
     [OP_BN] = {bn_forward, bn_backward},
     [OP_GN] = {image_norm_forward, image_norm_backward},
     [OP_LN] = {image_norm_forward, image_norm_backward},
     [OP_IN] = {image_norm_forward, image_norm_backward},
-    [OP_RELU] = {pieces_forward, pieces_backward},
-    [OP_LEAKY_RELU] = {pieces_forward, pieces_backward},
-    [OP_ELU] = {pieces_forward, pieces_backward},
-    [OP_SELU] = {pieces_forward, pieces_backward},
-    [OP_RELU6] = {pieces_forward, pieces_backward},
-    [OP_HARD_SIGMOID] = {pieces_forward, pieces_backward},
-    [OP_HARD_SWISH] = {pieces_forward, pieces_backward},
-    [OP_GENERAL_RELU] = {pieces_forward, pieces_backward},
-    [OP_GELU] = {gelu_forward, gelu_backward},
-    [OP_MISH] = {mish_forward, mish_backward},
-    [OP_SOFTPLUS] = {softplus_forward, softplus_backward},
-    [OP_TANH] = {tanh_forward, tanh_backward},
-    [OP_SIGMOID] = {sigmoid_forward, sigmoid_backward},
-    [OP_SILU] = {silu_forward, silu_backward},
     [OP_DROP] = {drop_forward, drop_backward},
     [OP_MAXPOOL] = {maxpool_forward, maxpool_backward},
     [OP_AVGPOOL] = {avgpool_forward, avgpool_backward},
@@ -798,11 +626,17 @@ static const struct {
     [OP_LOSS] = {loss_forward, loss_backward},
 };
 
+static const Rule *rule_of(const Op *o)
+{
+    static const Rule act = {act_forward, act_backward};
+    return act_rules[o->kind].value ? &act : &rule[o->kind];
+}
+
 /* Op i and its k-th input. */
 static At at_op(Interp *ip, int i, int k)
 {
     const Op *o = &ip->g->op[i];
-    if (!rule[o->kind].forward) {
+    if (!rule_of(o)->forward) {
         fprintf(stderr, "interp: op %d has no rule\n", (int)o->kind);
         exit(2);
     }
@@ -846,7 +680,7 @@ void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool 
             continue;
         for (int k = 0; k < ip->g->op[i].nin; k++) {
             At t = at_op(ip, i, k);
-            rule[t.op->kind].forward(&t);
+            rule_of(t.op)->forward(&t);
         }
         shake(ip, ip->out[i], n * interp_image(ip->g, i));
     }
@@ -871,7 +705,7 @@ static void backward(Interp *ip, int i, int k)
     double *all = t.dx, *part = ip->shake && shared(ip->g, t.op->ins[k]) ? room(size, sizeof *part) : NULL;
     if (part)
         t.dx = part;
-    rule[t.op->kind].backward(&t);
+    rule_of(t.op)->backward(&t);
     shake(ip, part, size);
     for (int64_t e = 0; part && e < size; e++)
         all[e] = q(&t, all[e] + part[e]);
@@ -947,7 +781,7 @@ Interp *interp_new(const Graph *g, int max_n)
         ip->dout[i] = room(n, sizeof(double));
         if (k == OP_DROP)
             ip->mask[i] = room(n, 1);
-        if (pieces_of(&g->op[i]).n)
+        if (act_pieces(g->op[i].kind, g->op[i].arg).n)
             ip->side[i] = room(n, 1);
         if (k == OP_MAXPOOL)
             ip->route[i] = room(n, sizeof(int64_t));

@@ -93,7 +93,6 @@ static void other_argument(Rng *r, RandSpec *s)
 
 static void other_op(Rng *r, RandSpec *s)
 {
-    static const OpKind acts[] = {OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_ELU, OP_SILU, OP_RELU6, OP_HARD_SWISH, OP_DROP};
     static const OpKind norms[] = {OP_BN, OP_GN, OP_LN, OP_IN};
     RsStage *t = any_stage(r, s, rng_chance(r, 0.15) ? is_pool : is_point_or_norm);
     if (!t)
@@ -104,7 +103,8 @@ static void other_op(Rng *r, RandSpec *s)
     t->as_act = t->as_norm = false;
     t->op = is_pool(was)      ? (was == OP_MAXPOOL ? OP_AVGPOOL : OP_MAXPOOL)
             : op_is_norm(was) ? norms[rng_int(r, 0, 3)]
-                              : acts[rng_int(r, 0, 7)];
+                              : rng_chance(r, 0.1)   ? OP_DROP
+                              : rs_random_act(r);
     op_usual_args(t->op, t->arg);
     if (is_pool(was))
         memcpy(t->arg, args, sizeof args);

@@ -1,5 +1,6 @@
 /* randspec.c - see randspec.h. */
 #include "randspec.h"
+#include "acts.h"
 
 #include <math.h>
 #include <string.h>
@@ -280,6 +281,15 @@ static bool walk_repeat(Walk *w, int i, const int *stride, Flow *a)
     return ok && walk_stages(w, g->post, g->npost, a);
 }
 
+/* Whether anything is left of these: a norm of `norm: none` is not. */
+static bool any_left(const RsStage *t, int n)
+{
+    for (int j = 0; j < n; j++)
+        if (t[j].op != OP_KINDS)
+            return true;
+    return false;
+}
+
 /* `stride`: what the group around it hands down, or NULL. */
 static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
 {
@@ -288,7 +298,7 @@ static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
     bool empty = g->body != RS_CONCAT && rs_next(w->s, 0, i + 1, 0) == w->s->nlayer;
     if (has_stride(l))
         stride = l->stride;
-    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !g->npre) ||
+    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !any_left(g->pre, g->npre)) ||
         (g->zero_gamma && !body_has_bn(w->s, i)))
         return false;
     for (int n = 0; n < g->repeat; n++)
@@ -399,15 +409,13 @@ static void print_stage(const RsStage *t, FILE *to)
     fputs(t->op == OP_KINDS ? "none" : word(t->op), to);
     if (t->op == OP_KINDS)
         return;
-    if (t->op == OP_GENERAL_RELU) {
-        fprintf(to, "(%g, %g", t->arg[ARG_LEAK].real, t->arg[ARG_SUB].real);
-        fprintf(to, t->arg[ARG_MAXV].real == INFINITY ? ")" : ", %g)", t->arg[ARG_MAXV].real);
-        return;
-    }
     Arg usual[OP_ARGS];
     op_usual_args(t->op, usual);
-    if (op_info[t->op].cls == CLASS_POINT && (op_must_args(t->op) || !op_same_args(t->op, t->arg, usual)))
-        fprintf(to, "(%g)", t->arg[0].real);
+    if (op_info[t->op].cls == CLASS_POINT && (op_must_args(t->op) || !op_same_args(t->op, t->arg, usual))) {
+        for (int k = 0; k < op_may_args(t->op) && t->arg[op_arg_at(t->op, k)].real != INFINITY; k++)
+            fprintf(to, "%s%g", k ? ", " : "(", t->arg[op_arg_at(t->op, k)].real);
+        fputs(")", to);
+    }
     if (t->op == OP_GN && t->arg[ARG_NORM_GROUPS].count != usual[ARG_NORM_GROUPS].count)
         fprintf(to, "(%d)", t->arg[ARG_NORM_GROUPS].count);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
@@ -431,7 +439,7 @@ static void print_pair(const char *key, const int v[2], FILE *to)
 /* An activation or a norm as the value of a key; a comma needs quotes. */
 static void print_word(const char *before, const RsStage *t, const char *behind, FILE *to)
 {
-    const char *quote = t->op == OP_GENERAL_RELU ? "\"" : "";
+    const char *quote = t->op != OP_KINDS && op_may_args(t->op) > 1 ? "\"" : "";
     fprintf(to, "%s%s", before, quote);
     print_stage(t, to);
     fprintf(to, "%s%s", quote, behind);
@@ -704,19 +712,27 @@ void rs_print(const RandSpec *given, FILE *to)
 
 /* ---- making ---- */
 
-static OpKind random_act(Rng *r)
+OpKind rs_random_act(Rng *r)
 {
-    static const OpKind acts[] = {OP_RELU,  OP_RELU, OP_RELU, OP_RELU, OP_LEAKY_RELU, OP_TANH,  OP_SIGMOID,      OP_SILU,
-                                  OP_SILU,  OP_ELU,  OP_SELU, OP_GELU, OP_MISH,       OP_RELU6, OP_SOFTPLUS,
-                                  OP_HARD_SIGMOID,   OP_HARD_SWISH};
-    return acts[rng_int(r, 0, (int)(sizeof acts / sizeof *acts) - 1)];
+    int n = 0, pick;
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        n += op_is_act(k);
+    if (rng_chance(r, 0.2))
+        return OP_RELU;
+    pick = rng_int(r, 0, n - 1);
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (op_is_act(k) && pick-- == 0)
+            return k;
+    return OP_RELU;
 }
 
-/* With its usual argument. */
-static RsStage act_stage(OpKind op)
+/* With its usual arguments, or others that acts.c has. */
+static RsStage act_stage(Rng *r, OpKind op, bool usual)
 {
     RsStage t = {.op = op};
-    op_usual_args(op, t.arg);
+    int nth = usual ? 0 : rng_int(r, 0, 2);
+    while (!act_args(op, nth, t.arg))
+        nth--;
     return t;
 }
 
@@ -725,10 +741,8 @@ static RsStage random_stage(Rng *r, OpKind op, RsStage act, bool bare)
     RsStage t = {.op = op};
     if (op == OP_RELU) { /* stands for any activation */
         bool as_act = rng_chance(r, 0.6);
-        t = as_act ? act : act_stage(random_act(r));
+        t = as_act ? act : act_stage(r, rs_random_act(r), false);
         t.as_act = as_act;
-        if (!as_act && op_may_args(t.op) && !rng_chance(r, 0.5))
-            t.arg[0].real = 0.2;
     }
     if (op == OP_BN && rng_chance(r, 0.4)) /* stands for any norm */
         t.op = (OpKind[]){OP_GN, OP_GN, OP_LN, OP_IN}[rng_int(r, 0, 3)];
@@ -781,7 +795,7 @@ static RsLayer random_block(Rng *r, const RandSpec *s, OpKind kind, int out)
     l.bias = rng_int(r, 0, 3);
     if (rng_chance(r, 0.3)) {
         l.own_act = true;
-        l.act = act_stage(random_act(r));
+        l.act = act_stage(r, rs_random_act(r), false);
     }
     if (rng_chance(r, 0.1))
         l.eps = 1e-3;
@@ -825,7 +839,7 @@ static void maybe_bare(Rng *r, RandSpec *s, double p, bool windows)
 
 static RandSpec attempt(Rng *r)
 {
-    RandSpec s = {.act = act_stage(random_act(r)), .batch = rng_int(r, 1, 9)};
+    RandSpec s = {.act = act_stage(r, rs_random_act(r), false), .batch = rng_int(r, 1, 9)};
     s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
     s.n_predict = rng_int(r, 1, 11);
     s.top_order = rng_chance(r, 0.4);
@@ -1157,7 +1171,7 @@ static void flatten_height(RandSpec *s)
 /* In an order a window is square; a bare one need not be. */
 static RandSpec attempt_graph(Rng *r)
 {
-    RandSpec s = {.act = act_stage(random_act(r)), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
+    RandSpec s = {.act = act_stage(r, rs_random_act(r), false), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
     s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
     s.n_predict = rng_int(r, 1, 9);
     s.top_order = rng_chance(r, 0.4);
@@ -1411,7 +1425,7 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         return s;
     }
     if (move-- == 0) {
-        s.act = act_stage(OP_RELU);
+        s.act = act_stage(NULL, OP_RELU, true);
         return s;
     }
     for (int i = 0; i < s.nlayer; i++) { /* plain settings */

@@ -4,10 +4,12 @@
  *
  * errors/<case>/   spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in
  * expected golden/<net>.yaml   and beside it, a file a view (see `views`) With `rewrite` as the last argument, expected
- * and golden files are written anew: look at the diff before you commit it. */
+ * and golden files are written anew, and so are the schema and the parts of docs and specs that are made from the op table (made.h): look at
+ * the diff before you commit it. */
 #define _GNU_SOURCE
 #include "files.h"
 #include "graph.h"
+#include "made.h"
 #include "read.h"
 
 #include <check.h>
@@ -90,6 +92,14 @@ static const char *output_of(const char *command)
     int status = pclose(f);
     buf_printf(&b, "status %d\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     return b.text;
+}
+
+/* The same of a command that succeeds, without its status. */
+static const char *printed_by(const char *command)
+{
+    const char *text = output_of(command), *end = strstr(text, "status 0\n");
+    ck_assert_msg(end != NULL, "%s: %s", command, text);
+    return xstrndup(text, (size_t)(end - text));
 }
 
 /* 0 where `got`, which `command` prints, is what the file holds. */
@@ -1045,6 +1055,25 @@ START_TEST(new_makes_a_valid_spec)
 }
 END_TEST
 
+/* What docs, the schema and tests' specs say of the op table is what it says. */
+START_TEST(parts_are_made)
+{
+    int wrong = 0, n = 0;
+    size_t len;
+    for (; made_parts[n].file; n++) {
+        const char *path = xprintf("%s/../%s", tests, made_parts[n].file);
+        const char *text = file_read(path, 1 << 24, &len), *want = text ? made_text(&made_parts[n], text) : NULL;
+        ck_assert_msg(want != NULL, "%s has no part 'made: %s'", path, made_parts[n].name);
+        if (strcmp(text, want) != 0)
+            wrong += compare_with_file(path, "test_front TESTS_DIR CONVOY rewrite", want);
+    }
+    wrong += compare_with_file(xprintf("%s/../specs/spec.schema.json", tests), "convoy schema",
+                               printed_by(xprintf("'%s' schema", convoy)));
+    printf("%d parts and the schema, %d wrong\n", n, wrong);
+    ck_assert_int_eq(wrong, 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
@@ -1067,6 +1096,7 @@ int main(int argc, char **argv)
     tcase_set_timeout(t, 300);
     const TTest *all[] = {errors_as_expected,
                           golden_views,
+                          parts_are_made,
                           write_reads_back,
                           hostile_files,
                           missing_files,
@@ -1094,7 +1124,7 @@ int main(int argc, char **argv)
                           through_a_link,
                           command_line,
                           output_fits_the_width, new_makes_a_valid_spec};
-    for (size_t i = 0; i < (rewrite ? 2 : sizeof all / sizeof *all); i++)
+    for (size_t i = 0; i < (rewrite ? 3 : sizeof all / sizeof *all); i++)
         tcase_add_test(t, all[i]);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -634,15 +634,6 @@ static int64_t autograd_bytes(const Graph *g)
         case OP_CONV:
         case OP_LINEAR:
         case OP_BN:
-        case OP_SILU:
-        case OP_GELU:
-        case OP_MISH:
-        case OP_SOFTPLUS:
-        case OP_RELU6:
-        case OP_HARD_SIGMOID:
-        case OP_HARD_SWISH:
-        case OP_GENERAL_RELU:
-        case OP_LEAKY_RELU:
         case OP_AVGPOOL:
             saved[storage(g, op->in)] = true;
             break;
@@ -661,6 +652,8 @@ static int64_t autograd_bytes(const Graph *g)
             bytes += floats;
             break;
         default:
+            if (op_is_act(op->kind))
+                saved[storage(g, op->in)] = true;
             break; /* sums, concats, pads and means keep shapes alone */
         }
     }

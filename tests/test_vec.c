@@ -5,189 +5,58 @@
  *   test_vec */
 #define _GNU_SOURCE
 #include "../runtime/cvy_vec.h"
+#include "acts.h"
 
 #include <float.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-typedef struct Sample {
-    double y, slope;
-} Sample;
-
-static double sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
-static Sample elu(double x, double alpha)
-{
-    return x > 0 ? (Sample){x, 1} : (Sample){alpha * expm1(x), alpha * exp(x)};
-}
-
-static Sample want_elu(double x)
-{
-    return elu(x, 0.7f);
-}
-
-static Sample want_selu(double x)
-{
-    const Sample s = elu(x, 1.6732632423543772);
-
-    return (Sample){1.0507009873554805 * s.y, 1.0507009873554805 * s.slope};
-}
-
-static Sample want_gelu(double x)
-{
-    const double below = 0.5 * erfc(-x / sqrt(2));
-
-    return (Sample){x * below, below + x * exp(-x * x / 2) / sqrt(2 * acos(-1))};
-}
-
-static double log_1_exp(double x)
-{
-    return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
-}
-
-static Sample want_mish(double x)
-{
-    const double t = tanh(log_1_exp(x));
-
-    return (Sample){x * t, t + x * (1 - t * t) * sigmoid(x)};
-}
-
-static Sample want_softplus(double x)
-{
-    return (Sample){log_1_exp(x), sigmoid(x)};
-}
-
-static Sample want_relu(double x)
-{
-    return (Sample){x > 0 ? x : 0, x > 0};
-}
-
-static Sample want_leaky(double x)
-{
-    return (Sample){x > 0 ? x : 0.125 * x, x > 0 ? 1 : 0.125};
-}
-
-static Sample want_general_plain(double x)
-{
-    return (Sample){(x > 0 ? x : 0.125 * x) - 0.5, x > 0 ? 1 : 0.125};
-}
-
-static Sample want_general_relu(double x)
-{
-    const double y = (x > 0 ? x : 0.125 * x) - 0.5;
-    return (Sample){y > 2.5 ? 2.5 : y, y > 2.5 ? 0 : x > 0 ? 1 : 0.125};
-}
-
-static Sample want_relu6(double x)
-{
-    return (Sample){x <= 0 ? 0 : x < 6 ? x : 6, x > 0 && x < 6};
-}
-
-static Sample want_hard_sigmoid(double x)
-{
-    return (Sample){x <= -3 ? 0 : x < 3 ? (x + 3) / 6 : 1, x > -3 && x < 3 ? 1.0 / 6 : 0};
-}
-
-static Sample want_hard_swish(double x)
-{
-    return x <= -3 ? (Sample){0, 0} : x < 3 ? (Sample){x * (x + 3) / 6, x / 3 + 0.5} : (Sample){x, 1};
-}
-
-static Sample want_sigmoid(double x)
-{
-    return (Sample){sigmoid(x), sigmoid(x) * sigmoid(-x)};
-}
-
-static Sample want_silu(double x)
-{
-    return (Sample){x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)};
-}
-
-static Sample want_tanh(double x)
-{
-    return (Sample){tanh(x), 1 - tanh(x) * tanh(x)};
-}
-
-/* How far off each may be, of its value, where that is above `floor`; the slope, of the largest slope. */
+/* An activation with arguments: the nth list of acts.c. Forward on 16 values, then back, with a gradient of 1: from the output, or from
+ * the input, as the op table says. */
 typedef struct Case {
     const char *name;
-    Sample (*want)(double);
-    double value, floor, slope;
-    double slope_of_nan; /* where x is not a number: the gradient that PyTorch passes, NAN if it is none */
+    OpKind kind;
+    int nth;
+    void (*run)(vf x, vf *y, vf *slope);
 } Case;
 
-enum { RELU, LEAKY, GENERAL_RELU_PLAIN, ELU, SELU, GELU, MISH, SOFTPLUS, RELU6, HARD_SIGMOID, HARD_SWISH, GENERAL_RELU, SIGMOID, SILU, TANH, CASES, TESTS = 2 * CASES + 3 };
-static const Case cases[CASES] = {
-    {"relu", want_relu, 0, 1, 0, 1},
-    {"leaky_relu", want_leaky, 1e-7, 1, 0, 0.125},
-    {"general_relu without a maximum", want_general_plain, 1e-7, 1, 0, 0.125},
-    {"elu", want_elu, 3e-7, 1e-30, 3e-7, NAN},
-    {"selu", want_selu, 4e-7, 1e-30, 4e-7, NAN},
-    {"gelu", want_gelu, 7e-7, 1e-4, 4e-7, NAN},
-    {"mish", want_mish, 6e-7, 1e-30, 6e-7, NAN},
-    {"softplus", want_softplus, 4e-7, 1e-30, 3e-7, NAN},
-    {"relu6", want_relu6, 0, 1, 0, 0},
-    {"hard_sigmoid", want_hard_sigmoid, 1.3e-7, 1, 1.3e-7, 0},
-    {"hard_swish", want_hard_swish, 2e-7, 1, 2e-7, NAN},
-    {"general_relu", want_general_relu, 1.3e-7, 1, 1e-8, 0},
-    {"sigmoid", want_sigmoid, 4e-7, 1e-30, 3e-7, NAN},
-    {"silu", want_silu, 5e-7, 1e-30, 1.2e-6, NAN},
-    {"tanh", want_tanh, 3e-7, 1e-30, 4e-7, NAN},
-};
+#include "vec_acts.h"
 
-/* Forward on 16 values, then back, with a gradient of 1: from the output, or from the input, as the op table says. */
-static void run(int which, vf x, vf *y, vf *slope)
+enum { CASES = sizeof cases / sizeof *cases, TESTS = 2 * CASES + 3 };
+
+/* What a case's functions are to give. */
+typedef struct Want {
+    const ActRule *rule;
+    Arg arg[OP_ARGS];
+    Pieces pieces;
+} Want;
+
+static Want wanted(const Case *c)
 {
-    const vf one = vf_set(1.0f);
+    Want w = {.rule = &act_rules[c->kind]};
 
-    switch (which) {
-    case RELU:
-        *y = vf_relu(x), *slope = vf_relu_back(one, *y);
-        return;
-    case LEAKY:
-        *y = vf_leaky(x, 0.125f), *slope = vf_leaky_back(one, *y, 0.125f);
-        return;
-    case GENERAL_RELU_PLAIN:
-        *y = vf_general_relu(x, 0.125f, 0.5f, FLT_MAX), *slope = vf_general_relu_back(one, x, 0.125f, 0.5f, FLT_MAX);
-        return;
-    case ELU:
-        *y = vf_elu(x, 0.7f), *slope = vf_elu_back(one, *y, 0.7f);
-        return;
-    case SELU:
-        *y = vf_selu(x), *slope = vf_selu_back(one, *y);
-        return;
-    case GELU:
-        *y = vf_gelu(x), *slope = vf_gelu_back(one, x);
-        return;
-    case MISH:
-        *y = vf_mish(x), *slope = vf_mish_back(one, x);
-        return;
-    case SOFTPLUS:
-        *y = vf_softplus(x), *slope = vf_softplus_back(one, *y);
-        return;
-    case RELU6:
-        *y = vf_relu6(x), *slope = vf_relu6_back(one, *y);
-        return;
-    case HARD_SIGMOID:
-        *y = vf_hard_sigmoid(x), *slope = vf_hard_sigmoid_back(one, *y);
-        return;
-    case HARD_SWISH:
-        *y = vf_hard_swish(x), *slope = vf_hard_swish_back(one, x);
-        return;
-    case GENERAL_RELU: /* at its most, 3, it still passes a gradient */
-        *y = vf_general_relu(x, 0.125f, 0.5f, 2.5f), *slope = vf_general_relu_back(one, x, 0.125f, 0.5f, 2.5f);
-        return;
-    case SIGMOID:
-        *y = vf_sigmoid(x), *slope = vf_sigmoid_back(one, *y);
-        return;
-    case SILU:
-        *y = vf_silu(x), *slope = vf_silu_back(one, x);
-        return;
-    default:
-        *y = vf_tanh(x), *slope = vf_tanh_back(one, *y);
+    if (!w.rule->value || !act_args(c->kind, c->nth, w.arg)) {
+        printf("FAILED: acts.c has no row for %s\n", c->name);
+        exit(1);
     }
+    for (int i = 0; i < op_may_args(c->kind); i++) /* as the runtime is given them */
+        w.arg[op_arg_at(c->kind, i)].real = (double)(float)w.arg[op_arg_at(c->kind, i)].real;
+    w.pieces = act_pieces(c->kind, w.arg);
+    return w;
+}
+
+static double want(const Want *w, double x, bool slope)
+{
+    const ActAt at = {.arg = w->arg, .x = x, .piece = act_piece(&w->pieces, x)};
+
+    return slope ? w->rule->slope(&at) : w->rule->value(&at);
+}
+
+static double slope_of_nan(const Want *w)
+{
+    const ActAt at = {.arg = w->arg, .x = NAN, .piece = w->pieces.of_nan};
+
+    return at.piece == NO_PIECE ? NAN : w->rule->slope(&at);
 }
 
 /* The i-th float of the walk: spread over the exponents, both signs. */
@@ -203,6 +72,8 @@ static float walk(int i)
 static int check(int which)
 {
     const Case *c = &cases[which];
+    const Want w = wanted(c);
+    const ActLimits *most = &w.rule->limits;
     double worst = 0, worst_slope = 0;
     float where = 0, where_slope = 0;
     int bad = 0;
@@ -212,21 +83,21 @@ static int check(int which)
         vf vy, vs;
         for (int l = 0; l < VF; l++)
             x[l] = walk(i + l);
-        run(which, vf_loadu(x), &vy, &vs);
+        c->run(vf_loadu(x), &vy, &vs);
         memcpy(y, &vy, sizeof y);
         memcpy(slope, &vs, sizeof slope);
         for (int l = 0; l < VF; l++) {
-            const Sample w = c->want((double)x[l]);
-            const double size = fabs(w.y) > c->floor ? fabs(w.y) : c->floor;
-            const double off = fabs((double)y[l] - w.y) / size, off_slope = fabs((double)slope[l] - w.slope);
+            const double value = want(&w, (double)x[l], false);
+            const double size = fabs(value) > most->floor ? fabs(value) : most->floor;
+            const double off = fabs((double)y[l] - value) / size, off_slope = fabs((double)slope[l] - want(&w, (double)x[l], true));
             if (!(off <= worst))
                 worst = off, where = x[l];
             if (!(off_slope <= worst_slope) && x[l] != 3 && x[l] != -3)
                 worst_slope = off_slope, where_slope = x[l];
-            bad += (fabs(w.y) > 1e-36 && !(off <= c->value)) || !(off_slope <= c->slope);
+            bad += (fabs(value) > 1e-36 && !(off <= most->value)) || !(off_slope <= most->slope);
         }
     }
-    printf("%-12s value off by %.2g of itself (at %.9g), slope by %.2g (at %.9g): %s\n", c->name, worst, (double)where, worst_slope,
+    printf("%-28s value off by %.2g of itself (at %.9g), slope by %.2g (at %.9g): %s\n", c->name, worst, (double)where, worst_slope,
            (double)where_slope, bad ? "FAILED" : "ok");
     return bad > 0;
 }
@@ -237,10 +108,11 @@ static int check_zero(void)
     int bad = 0;
 
     for (int i = 0; i < CASES; i++) {
-        const double at_zero = cases[i].want(0).y;
+        const Want w = wanted(&cases[i]);
+        const double at_zero = want(&w, 0, false);
         vf y, slope;
         float first;
-        run(i, vf_zero(), &y, &slope);
+        cases[i].run(vf_zero(), &y, &slope);
         memcpy(&first, &y, sizeof first);
         bad += at_zero == 0 && first != 0;
     }
@@ -253,6 +125,8 @@ static int check_zero(void)
 static int check_nan(int which)
 {
     const Case *c = &cases[which];
+    const Want w = wanted(c);
+    const double at_nan = slope_of_nan(&w);
     float x[VF], y[VF], clean[VF], slope[VF];
     vf vy, vs;
     int bad = 0;
@@ -260,17 +134,17 @@ static int check_nan(int which)
     for (int at = 0; at < VF; at++) {
         for (int l = 0; l < VF; l++)
             x[l] = 0.7f * (float)l - 5.0f;
-        run(which, vf_loadu(x), &vy, &vs);
+        c->run(vf_loadu(x), &vy, &vs);
         memcpy(clean, &vy, sizeof clean);
         x[at] = NAN, x[(at + 5) % VF] = -NAN;
-        run(which, vf_loadu(x), &vy, &vs);
+        c->run(vf_loadu(x), &vy, &vs);
         memcpy(y, &vy, sizeof y);
         memcpy(slope, &vs, sizeof slope);
         for (int l = 0; l < VF; l++)
             if (l != at && l != (at + 5) % VF)
                 bad += y[l] != clean[l] || slope[l] != slope[l];
             else
-                bad += y[l] == y[l] || (c->slope_of_nan == c->slope_of_nan ? (double)slope[l] != c->slope_of_nan : slope[l] == slope[l]);
+                bad += y[l] == y[l] || (at_nan == at_nan ? (double)slope[l] != at_nan : slope[l] == slope[l]);
     }
     if (bad)
         printf("FAILED: %s of NaN, %d lanes\n", c->name, bad);

@@ -237,19 +237,40 @@ NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 INSTANCE_NORMS = (torch.nn.InstanceNorm1d, torch.nn.InstanceNorm2d)
 IMAGE_NORMS = (torch.nn.GroupNorm, torch.nn.LayerNorm, *INSTANCE_NORMS)
 CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU, torch.nn.ELU, torch.nn.SELU)
-# Activations in pieces: on which side of its kinks an element is, by the output.
-PIECES = {torch.nn.ReLU: lambda y: y > 0, torch.nn.LeakyReLU: lambda y: y > 0, torch.nn.ELU: lambda y: y > 0,
-          torch.nn.SELU: lambda y: y > 0, torch.nn.ReLU6: lambda y: (y > 0) + 1 * (y >= 6),
-          torch.nn.Hardsigmoid: lambda y: (y > 0) + 1 * (y >= 1), torch.nn.Hardswish: lambda y: (y >= 0) + 1 * (y >= 3)}
 MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
 
 
+KINKS = {}  # by an activation's name and numbers
+
+
+def kinks_of(call):
+    """Where an activation's slope jumps, between -12 and 12, found by bisection: (output there, slope to its right)."""
+    def slope(x):
+        x = x.clone().requires_grad_(True)
+        return torch.autograd.grad(call(x).sum(), x)[0]
+    low = torch.linspace(-12.0037, 12.0011, 3001, dtype=torch.float64)
+    low, high = low[:-1].clone(), low[1:].clone()
+    for _ in range(48):
+        middle = (low + high) / 2
+        left, here, right = slope(low), slope(middle), slope(high)
+        below = (here - left).abs() >= (right - here).abs()
+        low, high = torch.where(below, low, middle), torch.where(below, middle, high)
+    jump = (slope(high) - slope(low)).abs() > 1e-6
+    at = [float(v) for v in call(low[jump])]
+    return [(round(y, 9), float(s)) for y, s in zip(at, slope(high[jump]))]
+
+
 def sides(m):
-    """What tells, by an activation's output, on which side of its kinks an element is. None for other modules. The
-    twin's GeneralRelu is known by name; the numbers at its kinks are no floats, hence the margin."""
-    if type(m).__name__ != "GeneralRelu":
-        return PIECES.get(type(m))
-    return lambda y: (y > 1e-6 - (m.sub or 0)) + 1 * (y >= (math.inf if m.maxv is None else m.maxv - 1e-6))
+    """What tells, by an activation's output, on which side of its kinks an element is: where it goes on flat, or downwards, it is past the
+    kink at its very value. None for other modules. A kink whose output is no float has a margin."""
+    if not (type(m).__module__ == "torch.nn.modules.activation" or type(m).__name__ == "GeneralRelu"):
+        return None
+    key = type(m).__name__ + repr(sorted((k, v) for k, v in vars(m).items() if isinstance(v, (int, float))))
+    if key not in KINKS:
+        KINKS[key] = kinks_of(m.forward)
+    kinks = KINKS[key]
+    margin = [0 if float(np.float32(y)) == y else 1e-6 for y, _ in kinks]
+    return (lambda v: sum(1 * (v >= y - e if s <= 0 else v > y + e) for (y, s), e in zip(kinks, margin))) if kinks else None
 
 
 class TwinReference:

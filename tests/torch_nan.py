@@ -21,8 +21,13 @@ import numpy as np
 import torch
 
 BATCH = 5  # target_step.c's
-ACTS = ["relu", "leaky_relu(0.2)", "tanh", "sigmoid", "silu", "elu", "selu", "gelu", "mish", "relu6", "softplus", "hard_sigmoid", "hard_swish",
-        "general_relu(0.1,0.4,2)", "general_relu(0,0.5)"]
+ACTS = [
+    # made: activations (test_front rewrite)
+    "relu", "leaky_relu(0.01)", "leaky_relu(0.125)", "tanh", "sigmoid", "silu", "elu(1)", "elu(0.7)",
+    "elu(1.5)", "selu", "gelu", "mish", "softplus", "relu6", "hard_sigmoid", "hard_swish",
+    "hard_tanh(-1,1)", "hard_tanh(-0.5,2)", "hard_tanh(0.25,1)", "general_relu(0,0)", "general_relu(0.125,0.5,2.5)", "general_relu(0.125,0.5)",
+    # made: end
+]
 HEAD = "name: net\ninput: [{shape}]\nclasses: 4\nwinograd: off\nlayers:\n"
 # Whole vectors everywhere: what PyTorch's relu6, elu and hardswish do with the last few elements is not what they do with the others.
 SPECS = {

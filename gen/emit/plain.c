@@ -75,18 +75,15 @@ static const char *short_double(double v)
     return text;
 }
 
-/* What an op's functions are given behind the tensors' size: "0.01f, " or nothing. */
+/* What an activation's functions are given behind the tensors' size: "0.01f, " or nothing. */
 static const char *act_args(const Op *o)
 {
-    switch (o->kind) {
-    case OP_LEAKY_RELU:
-    case OP_ELU:
-        return xprintf("%s, ", number(o->value));
-    case OP_GENERAL_RELU:
-        return xprintf("%s, %s, %s, ", number(o->value), number(o->sub), number(o->maxv));
-    default:
-        return "";
-    }
+    Buf b = {0};
+
+    buf_puts(&b, "");
+    for (int k = 0; k < op_may_args(o->kind); k++)
+        buf_printf(&b, "%s, ", number(o->arg[op_arg_at(o->kind, k)].real));
+    return b.text;
 }
 
 /* ---- the calls ---- */
@@ -265,21 +262,13 @@ static void calls(PlainNet *n)
 
 /* ---- the ops and their sizes ---- */
 
-/* The template of a kind's functions; they stand in this order, which is the table's but for what others call. */
-static const struct {
-    OpKind kind;
-    const char *template;
-} kinds[] = {
-    {OP_CONV, "plain_conv"}, {OP_LINEAR, "plain_linear"}, {OP_BN, "plain_bn"}, {OP_GN, "plain_gn"}, {OP_LN, "plain_gn"}, {OP_IN, "plain_gn"},
-    {OP_RELU, "plain_relu"}, {OP_LEAKY_RELU, "plain_leaky_relu"}, {OP_TANH, "plain_tanh"}, {OP_SIGMOID, "plain_sigmoid"}, {OP_SILU, "plain_silu"},
-    {OP_ELU, "plain_elu"}, {OP_SELU, "plain_selu"}, {OP_GELU, "plain_gelu"}, {OP_MISH, "plain_mish"}, {OP_SOFTPLUS, "plain_softplus"},
-    {OP_RELU6, "plain_relu6"}, {OP_HARD_SIGMOID, "plain_hard_sigmoid"}, {OP_HARD_SWISH, "plain_hard_swish"}, {OP_GENERAL_RELU, "plain_general_relu"},
-    {OP_DROP, "plain_drop"}, {OP_MAXPOOL, "plain_maxpool"}, {OP_AVGPOOL, "plain_avgpool"}, {OP_GLOBAL_AVG_POOL, "plain_global_avg_pool"},
-    {OP_PAD, "plain_pad"}, {OP_ADD, "plain_add"}, {OP_CONCAT, "plain_concat"},
-};
-enum {
-    NKINDS = sizeof kinds / sizeof *kinds
-};
+/* The template of a kind's functions, "plain_bn"; NULL: it has none. */
+static const char *template_of(OpKind kind)
+{
+    if (kind == OP_INPUT || kind == OP_FLATTEN || kind == OP_LOSS)
+        return NULL;
+    return op_is_image_norm(kind) ? "plain_gn" : xprintf("plain_%s", op_info[kind].name);
+}
 
 static bool has_kind(const PlainNet *n, OpKind kind)
 {
@@ -329,13 +318,14 @@ static void ops(const PlainNet *n)
     }
     if (has_kind(n, OP_DROP))
         rec_int(n->rec, "drops", 1);
-    for (int i = 0; i < NKINDS; i++) {
-        if (!has_kind(n, kinds[i].kind) || strcmp(kinds[i].template, last) == 0)
+    for (OpKind k = 0; k < OP_KINDS; k++) {
+        const char *name = template_of(k);
+        if (!name || !has_kind(n, k) || strcmp(name, last) == 0)
             continue;
-        last = kinds[i].template;
-        if (kinds[i].kind == OP_MAXPOOL || (kinds[i].kind == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
+        last = name;
+        if (k == OP_MAXPOOL || (k == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
             add_template(n, "plain_pool"); /* what both are told */
-        if (kinds[i].kind == OP_CONV)
+        if (k == OP_CONV)
             add_conv(n);
         else
             add_template(n, last);

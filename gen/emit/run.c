@@ -309,10 +309,15 @@ static void op_fields(Lines *l, Rec *s, const Step *step)
         rec_fmt(s, "below", "%luu", (unsigned long)(o->value * 4294967296.0));
         rec_str(s, "arg", emit_float(1 / (1 - o->value)));
         l->uses_place = true;
-    } else {
-        rec_str(s, "arg", emit_float(o->value));
-        rec_str(s, "sub", emit_float(o->sub));
-        rec_str(s, "maxv", emit_float(isinf(o->maxv) ? FLT_MAX : o->maxv));
+    } else if (op_is_act(o->kind)) {
+        Buf args = {0};
+        buf_puts(&args, "");
+        for (int k = 0; k < op_may_args(o->kind); k++) {
+            const double v = o->arg[op_arg_at(o->kind, k)].real;
+            buf_printf(&args, ", %s", emit_float(isinf(v) ? FLT_MAX : v));
+        }
+        rec_str(s, "act", op_info[o->kind].name);
+        rec_str(s, "args", args.text);
     }
 }
 
@@ -619,7 +624,7 @@ static void steps(Lines *l)
         Rec *s = NULL;
         switch (step->kind) {
         case STEP_FORWARD:
-            s = add_line(l->rec, "point", xprintf("fwd_%s", op_is_norm(g->op[step->op].kind) ? "norm" : op->name));
+            s = add_line(l->rec, "point", xprintf("fwd_%s", op_is_norm(g->op[step->op].kind) ? "norm" : op_is_act(g->op[step->op].kind) ? "act" : op->name));
             break;
         case STEP_AFFINE:
             s = add_line(l->rec, "point", "fwd_norm");
@@ -632,7 +637,7 @@ static void steps(Lines *l)
             rec_str(s, "in2", number(l, step->in2));
             break;
         case STEP_BACK:
-            s = add_line(l->rec, "point", xprintf("back_%s", op->name));
+            s = add_line(l->rec, "point", op_is_act(g->op[step->op].kind) ? "back_act" : xprintf("back_%s", op->name));
             rec_str(s, "value", number(l, op->need == NEED_OUTPUT ? step->out : step->in));
             break;
         case STEP_CORRECT:

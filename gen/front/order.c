@@ -108,6 +108,15 @@ static bool general_relu_check(SpecStage *st)
 
 bool stage_check(SpecStage *st)
 {
+    const OpInfo *info = &op_info[st->op];
+    for (int i = 0; i < OP_ARGS; i++) {
+        const ArgInfo *arg = &info->arg[i], *below = arg->above ? &info->arg[arg->above - 1] : NULL;
+        if (below && !(st->arg[i].real > st->arg[arg->above - 1].real)) {
+            diag_error(st->mark, info->hint, "the %s of %s must be above its %s, %s, not %s", arg->name, info->name, below->name,
+                       real_text(st->arg[arg->above - 1].real), real_text(st->arg[i].real));
+            return false;
+        }
+    }
     if (st->op == OP_MAXPOOL || st->op == OP_AVGPOOL)
         return pool_check(st);
     return st->op != OP_GENERAL_RELU || general_relu_check(st);

@@ -888,10 +888,11 @@ void graph_dump(const Graph *g, FILE *to)
         if (op_info[op->kind].cls == CLASS_WEIGHT)
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
-        if (op_info[op->kind].cls == CLASS_POINT && op_may_args(op->kind))
-            fprintf(to, " %.9g", op->value);
-        if (op->kind == OP_GENERAL_RELU)
-            fprintf(to, " sub %.9g maxv %.9g", op->sub, op->maxv);
+        if (op_info[op->kind].cls == CLASS_POINT)
+            for (int k = 0; k < op_may_args(op->kind); k++) {
+                const int at = op_arg_at(op->kind, k);
+                fprintf(to, " %s%s%.9g", k ? op_info[op->kind].arg[at].name : "", k ? " " : "", op->arg[at].real);
+            }
         if (op_is_norm(op->kind))
             fprintf(to, " eps %.9g", op->eps);
         if (op->kind == OP_BN)

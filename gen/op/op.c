@@ -15,6 +15,9 @@
 #define SLOPE {"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}
 #define ALPHA {"alpha", ARG_REAL, ARG_MAY, .usual = 1, .hi = 100, .help = "how far below zero it reaches"}
 #define RATE {"p", ARG_REAL, ARG_MUST, .hi = 1, .below_hi = true, .help = "the share that is dropped"}
+#define BETWEEN \
+    {"min", ARG_REAL, ARG_MAY, .usual = -1, .lo = -1e6, .hi = 1e6, .help = "the least that comes out"}, \
+    {"max", ARG_REAL, ARG_MAY, .usual = 1, .lo = -1e6, .hi = 1e6, .above = 1, .help = "the most that comes out"}
 #define GENERAL \
     [ARG_LEAK] = {"leak", ARG_REAL, ARG_MAY, .hi = 1, .help = "the slope of what is below zero"}, \
     [ARG_SUB] = {"sub", ARG_REAL, ARG_MAY, .lo = -1e6, .hi = 1e6, .help = "what is taken away"}, \
@@ -49,20 +52,36 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one"},
     [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
     [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
-    [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{0}}},
-    [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {SLOPE}, "leaky_relu(0.01) is the usual one"},
-    [OP_TANH]            = {"tanh",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
-    [OP_SIGMOID]         = {"sigmoid",         "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
-    [OP_SILU]            = {"silu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
-    [OP_ELU]             = {"elu",             "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {ALPHA}, "elu(1) is the usual one"},
-    [OP_SELU]            = {"selu",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
-    [OP_GELU]            = {"gelu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
-    [OP_MISH]            = {"mish",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
-    [OP_SOFTPLUS]        = {"softplus",        "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
-    [OP_RELU6]           = {"relu6",           "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}}},
-    [OP_HARD_SIGMOID]    = {"hard_sigmoid",    "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}}},
-    [OP_HARD_SWISH]      = {"hard_swish",      "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}}},
-    [OP_GENERAL_RELU]    = {"general_relu",    "act",             CLASS_POINT,   NEED_INPUT,   false, false, false, NULL,       {GENERAL}, "general_relu(0.1,0.4,6) is fast.ai's"},
+    [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.ReLU()", .does = "x above zero, 0 below"},
+    [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {SLOPE}, "leaky_relu(0.01) is the usual one",
+                           .torch = "nn.LeakyReLU(negative_slope={slope})", .does = "x above zero, slope x below"},
+    [OP_TANH]            = {"tanh",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.Tanh()", .does = "tanh(x)"},
+    [OP_SIGMOID]         = {"sigmoid",         "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}},
+                           .torch = "nn.Sigmoid()", .does = "1 / (1 + e^-x)"},
+    [OP_SILU]            = {"silu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.SiLU()", .does = "x sigmoid(x)"},
+    [OP_ELU]             = {"elu",             "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {ALPHA}, "elu(1) is the usual one",
+                           .torch = "nn.ELU(alpha={alpha})", .does = "x above zero, alpha (e^x - 1) below"},
+    [OP_SELU]            = {"selu",            "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.SELU()", .does = "Klambauer et al. 2017: 1.0507 elu(x), alpha 1.6733"},
+    [OP_GELU]            = {"gelu",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.GELU()", .does = "x times the normal distribution's integral up to x; exactly, not by its tanh approximation"},
+    [OP_MISH]            = {"mish",            "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.Mish()", .does = "x tanh(softplus(x))"},
+    [OP_SOFTPLUS]        = {"softplus",        "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}},
+                           .torch = "nn.Softplus()", .does = "ln(1 + e^x)"},
+    [OP_RELU6]           = {"relu6",           "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.ReLU6()", .does = "relu, at most 6"},
+    [OP_HARD_SIGMOID]    = {"hard_sigmoid",    "act",             CLASS_POINT,   NEED_OUTPUT,  false, false, false, NULL,       {{0}},
+                           .torch = "nn.Hardsigmoid()", .does = "(x + 3) / 6, at least 0, at most 1"},
+    [OP_HARD_SWISH]      = {"hard_swish",      "act",             CLASS_POINT,   NEED_INPUT,   true,  false, true,  NULL,       {{0}},
+                           .torch = "nn.Hardswish()", .does = "x hard_sigmoid(x)"},
+    [OP_HARD_TANH]       = {"hard_tanh",       "act",             CLASS_POINT,   NEED_OUTPUT,  true,  false, false, NULL,       {BETWEEN}, "hard_tanh(-1,1) is the usual one",
+                           .torch = "nn.Hardtanh(min_val={min}, max_val={max})", .does = "x, at least min, at most max"},
+    [OP_GENERAL_RELU]    = {"general_relu",    "act",             CLASS_POINT,   NEED_INPUT,   false, false, false, NULL,       {GENERAL}, "general_relu(0.1,0.4,6) is fast.ai's",
+                           .torch = "GeneralRelu(leak={leak}, sub={sub}, maxv={maxv})", .does = "fast.ai's: a leaky relu, minus sub, at most maxv; where x reaches maxv, the gradient still passes"},
     [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  NULL,       {RATE}, "drop(0.5) drops half"},
     [OP_MAXPOOL]         = {"maxpool",         "maxpool",         CLASS_WINDOW,  NEED_ROUTE,   true,  true,  true,  NULL,       {POOL}},
     [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {POOL}},
@@ -183,6 +202,8 @@ const char *op_bad_args(OpKind kind, const Arg *arg)
         for (int d = 0; d < 2; d++)
             if (!(v[d] >= info->lo && (v[d] <= info->hi || v[d] == info->usual) && !(info->below_hi && v[d] == info->hi)))
                 return info->name;
+        if (info->above && !(arg[i].real > arg[info->above - 1].real))
+            return info->name;
     }
     return NULL;
 }

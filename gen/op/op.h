@@ -16,7 +16,8 @@ typedef enum OpKind {
     OP_BN,                                                          /* batch barriers */
     OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
-    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_GENERAL_RELU,
+    OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_HARD_TANH,
+    OP_GENERAL_RELU,
     OP_DROP,
     OP_MAXPOOL, OP_AVGPOOL, OP_GLOBAL_AVG_POOL, OP_FLATTEN,         /* window: one image in scratch */
     OP_PAD,                                                         /* window: every stride-th pixel, zero channels around */
@@ -57,6 +58,7 @@ typedef struct ArgInfo {
     double usual;  /* what it is where it is not given */
     double lo, hi; /* its range, of both sides of a size */
     bool below_hi; /* hi itself is too much */
+    int above;     /* a real: it is greater than argument above - 1; 0: than none */
     int like;      /* it is as argument like - 1 where it is not given; 0: usual */
     bool quiet;    /* not written where it is as usual, nor those behind it */
     const char *help; /* a line about it, in the schema and in help */
@@ -82,6 +84,8 @@ typedef struct OpInfo {
     const ParamSlot *param; /* in the order of Graph.param; NULL: none */
     ArgInfo arg[OP_ARGS];   /* those with a name */
     const char *hint;       /* what a good one looks like, for messages; NULL: its usage is */
+    const char *torch;      /* of an activation: the module in PyTorch, {NAME} its argument of that name */
+    const char *does;       /* of an activation: what it makes of x, for people */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */

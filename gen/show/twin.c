@@ -105,6 +105,27 @@ static const char *pad_stride(const Graph *g, const Op *op, int rank)
     return rank == 2 ? "()" : g->dims == 1 ? xprintf("(%d,)", op->stride[1]) : sides(g, op->stride);
 }
 
+/* The module that the op's row names, its arguments filled in. */
+static void put_row(const Op *op, Buf *to)
+{
+    const OpInfo *info = &op_info[op->kind];
+    for (const char *s = info->torch; *s; s++) {
+        const size_t n = *s == '{' ? strcspn(s, "}") : 0;
+        if (!n) {
+            buf_add(to, s, 1);
+            continue;
+        }
+        const ArgInfo *arg = info->arg;
+        while (arg < info->arg + OP_ARGS && !(arg->name && strlen(arg->name) == n - 1 && strncmp(arg->name, s + 1, n - 1) == 0))
+            arg++;
+        if (arg == info->arg + OP_ARGS || arg->kind != ARG_REAL)
+            BUG("%s names no argument at %s", info->torch, s);
+        const double v = op->arg[arg - info->arg].real;
+        buf_puts(to, isinf(v) ? "None" : number(v));
+        s += n;
+    }
+}
+
 /* The constructor of the op's module. `rank` is that of what it reads. */
 static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
 {
@@ -138,49 +159,6 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_IN:
         buf_printf(to, "nn.InstanceNorm%dd(%d, eps=%s, affine=True)", rank == 4 ? 2 : 1, in.c, number(op->eps));
         return;
-    case OP_RELU:
-        buf_puts(to, "nn.ReLU()");
-        return;
-    case OP_LEAKY_RELU:
-        buf_printf(to, "nn.LeakyReLU(negative_slope=%s)", number(op->value));
-        return;
-    case OP_TANH:
-        buf_puts(to, "nn.Tanh()");
-        return;
-    case OP_SIGMOID:
-        buf_puts(to, "nn.Sigmoid()");
-        return;
-    case OP_SILU:
-        buf_puts(to, "nn.SiLU()");
-        return;
-    case OP_ELU:
-        buf_printf(to, "nn.ELU(alpha=%s)", number(op->value));
-        return;
-    case OP_SELU:
-        buf_puts(to, "nn.SELU()");
-        return;
-    case OP_GELU:
-        buf_puts(to, "nn.GELU()");
-        return;
-    case OP_MISH:
-        buf_puts(to, "nn.Mish()");
-        return;
-    case OP_SOFTPLUS:
-        buf_puts(to, "nn.Softplus()");
-        return;
-    case OP_RELU6:
-        buf_puts(to, "nn.ReLU6()");
-        return;
-    case OP_HARD_SIGMOID:
-        buf_puts(to, "nn.Hardsigmoid()");
-        return;
-    case OP_HARD_SWISH:
-        buf_puts(to, "nn.Hardswish()");
-        return;
-    case OP_GENERAL_RELU:
-        buf_printf(to, "GeneralRelu(leak=%s, sub=%s, maxv=%s)", number(op->value), number(op->sub),
-                   isinf(op->maxv) ? "None" : number(op->maxv));
-        return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
         return;
@@ -206,12 +184,11 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_CONCAT:
         buf_puts(to, "Concat()");
         return;
-    case OP_INPUT:
-    case OP_LOSS:
-    case OP_KINDS:
-        break;
+    default:
+        if (!op_info[op->kind].torch)
+            BUG("op '%s' has no module", op->path);
+        put_row(op, to);
     }
-    BUG("op '%s' has no module", op->path);
 }
 
 /* Whether a part of a path, below the top, is called like a method of ModuleDict, which then refuses it. */
