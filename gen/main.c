@@ -52,10 +52,9 @@ static const Command commands[] = {
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]", "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
-     "Options that are not listed here are the program's, such as --epochs 2 or --data DIR: they are handed to it.\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
-     "  -- --help         lists the program's options: --data, --epochs, --seed, --threads, ...; all after -- is the program's\n"
+     "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
     {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
@@ -138,6 +137,12 @@ static int help_for(const Command *c)
 {
     term_help(stdout, xprintf("convoy %s  %s\n\n%s%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "",
                               c->options & OPT_DUMP ? dump_help : "", colour_help));
+    if (c->options & OPT_REST) {
+        struct cvy_option option[CVY_TRAIN_OPTIONS];
+        cvy_train_options(&(struct cvy_said){0}, &(struct cvy_progress){0}, option);
+        printf("\nThe program's options, which are handed to it:\n");
+        cvy_options_help(option);
+    }
     return EXIT_OK;
 }
 

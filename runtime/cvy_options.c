@@ -169,3 +169,38 @@ int cvy_option_given(const struct cvy_option *option, const char *name)
     }
     return 0;
 }
+
+void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_option list[CVY_TRAIN_OPTIONS])
+{
+    const struct cvy_option option[CVY_TRAIN_OPTIONS] = {
+        {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "--data", "DIR", &s->data, 0, 0, "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
+        {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
+        {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
+        {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_INT, "--epochs", "N", &p->epochs, 1, 1000000, "passes over the training images", 0},
+        {CVY_INT, "--batch", "N", &p->batch, 1, 1048576, "images per step", 0},
+        {CVY_REAL, "--lr", "X", &p->lr, 0, 1e6, "learning rate; the highest where the schedule varies it", 0},
+        {CVY_REAL, "--momentum", "X", &p->momentum, 0, 1, "of SGD", 0},
+        {CVY_FLAG, "--nesterov", NULL, &p->nesterov, 0, 0, "Nesterov's momentum", 0},
+        {CVY_UNFLAG, "--no-nesterov", NULL, &p->nesterov, 0, 0, "plain momentum", 0},
+        {CVY_REAL, "--weight-decay", "X", &p->weight_decay, 0, 1e6, "of weights; norms and biases are left out ...", 0},
+        {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
+        {CVY_TEXT, "--schedule", "S", &s->schedule, 0, 0, "constant or one-cycle", 0},
+        {CVY_REAL, "--warmup", "X", &p->warmup, 0, 1, "share of one-cycle's steps in which the rate rises", 0},
+        {CVY_U64, "--seed", "N", &p->seed, 0, 0, "of weights, shuffling, dropout", 0},
+        {CVY_INT, "--threads", "N", &s->threads, 1, 1024, "the result is the same for any number", 0},
+        {CVY_U64, "--limit", "N", &s->limit, 0, 0, "stop after step N (saved; --resume goes on)", 0},
+        {CVY_SECTION, "files", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "--save", "W", &s->save, 0, 0, "checkpoint; its state lies beside it", 0},
+        {CVY_FLAG, "--no-save", NULL, &s->no_save, 0, 0, "no checkpoint", 0},
+        {CVY_FLAG, "--resume", NULL, &s->resume, 0, 0, "go on from the checkpoint, with its settings", 0},
+        {CVY_TEXT, "--init-from", "W", &s->init_from, 0, 0, "begin with these weights, of the same network ...", 0},
+        {CVY_FLAG, "--init-partial", NULL, &s->init_partial, 0, 0, "... or of another: what it has as this one; the rest is drawn", 0},
+        {CVY_FLAG, "--force", NULL, &s->force, 0, 0, "take weights of another network; write over another training's", 0},
+        {CVY_TEXT, "--log", "FILE", &s->log_path, 0, 0, "JSON, a line per epoch (--resume appends)", 0},
+        {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no evaluation after an epoch", 0},
+        {CVY_FLAG, "--quiet", NULL, &s->quiet, 0, 0, "print errors only", 0},
+    };
+    memcpy(list, option, sizeof option); /* what is not said is zero, which ends the list */
+}

@@ -138,6 +138,17 @@ struct cvy_option {
 int cvy_options_parse(int argc, char **argv, int from, const char *command, struct cvy_option *option);
 void cvy_options_help(const struct cvy_option *option); /* with the defaults that stand in the values */
 int cvy_option_given(const struct cvy_option *option, const char *name);
+
+/* What the command line of `train` says, besides the numbers of a training (struct cvy_progress). */
+struct cvy_said {
+    const char *data, *schedule, *log_path, *save, *init_from;
+    int threads, resume, quiet, no_save, no_eval, force, init_partial;
+    uint64_t limit; /* steps in all; 0: no limit */
+};
+struct cvy_progress;
+enum { CVY_TRAIN_OPTIONS = 40 }; /* room */
+/* The options of `train`, which set *s and *p. `convoy train` reads them by this table, too, before it compiles. */
+void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_option list[CVY_TRAIN_OPTIONS]);
 /* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
 const char *cvy_nearest(const char *word, const char *const *list);
 

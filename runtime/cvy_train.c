@@ -66,11 +66,9 @@ struct train {
     struct cvy_run run;
     struct cvy_data train_set, test_set;
     struct cvy_resume old; /* of --resume */
-    const char *data, *schedule, *log_path, *save, *init_from;
+    struct cvy_said said;
     char *default_save;
-    int threads, resume, quiet, no_save, no_eval, force, init_partial;
-    uint64_t limit; /* steps in all; 0: no limit */
-    int64_t steps;  /* an epoch */
+    int64_t steps; /* an epoch */
     FILE *log;
     int terminal, log_failed, save_failed;
     double started, shown, rate; /* clock; last progress line; images/s of this epoch */
@@ -92,7 +90,7 @@ static void clock_text(double seconds, char *text, size_t size)
 static void show_progress(struct train *t, double begin, int64_t epoch_step, double images)
 {
     double now = cvy_seconds();
-    if (!t->terminal || t->quiet || now - t->shown < 0.1)
+    if (!t->terminal || t->said.quiet || now - t->shown < 0.1)
         return;
     char eta[32], line[256];
     int64_t left = (int64_t)t->p.epochs * t->steps - t->p.step;
@@ -121,7 +119,7 @@ static void log_line(struct train *t, json_t *object, const char *more)
     char *text = t->log && object ? cvy_json_text(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     size_t len = text ? strlen(text) - 1 : 0; /* without the brace at its end */
     if (t->log && !t->log_failed && (!text || fprintf(t->log, "%.*s%s}\n", (int)len, text, more) < 0 || fflush(t->log) != 0)) {
-        cvy_error("training goes on without it", "cannot write '%s': %s", t->log_path, text ? strerror(errno) : "out of memory");
+        cvy_error("training goes on without it", "cannot write '%s': %s", t->said.log_path, text ? strerror(errno) : "out of memory");
         t->log_failed = 1;
     }
     free(text);
@@ -140,7 +138,7 @@ static void log_start(struct train *t)
     json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "lr",
                           p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov", p->nesterov, "decay_all",
                           p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads",
-                          t->threads);
+                          t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
     if (o && s)
@@ -154,7 +152,7 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
 {
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
-    if (!t->quiet) {
+    if (!t->said.quiet) {
         int at = printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
         char rest[1024], *to = rest; /* room for the longest numbers */
         *to = '\0';
@@ -183,8 +181,8 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
 /* Removes temporaries that earlier saves left. */
 static void clean(const struct train *t)
 {
-    char *state = cvy_state_path(t->save);
-    cvy_out_clean(t->save);
+    char *state = cvy_state_path(t->said.save);
+    cvy_out_clean(t->said.save);
     if (state)
         cvy_out_clean(state);
     free(state);
@@ -193,10 +191,10 @@ static void clean(const struct train *t)
 /* A failed save does not end the training: the disk may have room at the next one. */
 static void save(struct train *t)
 {
-    if (t->no_save)
+    if (t->said.no_save)
         return;
     const int failed_before = t->save_failed;
-    t->save_failed = !cvy_save(&t->run, t->save, &t->p);
+    t->save_failed = !cvy_save(&t->run, t->said.save, &t->p);
     if (t->save_failed)
         cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
     else if (failed_before)
@@ -249,7 +247,7 @@ static int train_epoch(struct train *t)
         p->seen += b->n;
         images += b->n;
         show_progress(t, begin, p->step_in_epoch, images);
-        if (p->step_in_epoch < t->steps && (signal_seen || (t->limit && (uint64_t)p->step >= t->limit)))
+        if (p->step_in_epoch < t->steps && (signal_seen || (t->said.limit && (uint64_t)p->step >= t->said.limit)))
             result = 0;
     }
     double seconds = cvy_seconds() - begin;
@@ -264,7 +262,7 @@ static int finish_epoch(struct train *t, double begin)
     struct cvy_progress *p = &t->p;
     double loss = -1, accuracy = -1;
     double rate = cvy_rate(p->one_cycle, p->lr, p->warmup, p->step - 1, (int64_t)p->epochs * t->steps);
-    if (!t->no_eval && !cvy_evaluate(&t->run, &t->test_set, &loss, &accuracy))
+    if (!t->said.no_eval && !cvy_evaluate(&t->run, &t->test_set, &loss, &accuracy))
         return 0;
     const double seconds = cvy_seconds() - begin;
     const struct cvy_progress done = *p;
@@ -282,7 +280,7 @@ static int run_epochs(struct train *t)
     t->started = cvy_seconds();
     t->started_step = p->step;
     int result = 1;
-    while (result == 1 && p->epoch < p->epochs && !signal_seen && !(t->limit && (uint64_t)p->step >= t->limit)) {
+    while (result == 1 && p->epoch < p->epochs && !signal_seen && !(t->said.limit && (uint64_t)p->step >= t->said.limit)) {
         double begin = cvy_seconds();
         result = train_epoch(t);
         if (result == 1 && !finish_epoch(t, begin))
@@ -295,12 +293,12 @@ static int run_epochs(struct train *t)
         save(t); /* within an epoch; at an epoch's end it has been done */
     if (signal_seen) {
         fprintf(stderr, "%s: stopped by %s after step %" PRId64 "%s\n", cvy_program, signal_seen == SIGINT ? "SIGINT" : "SIGTERM",
-                p->step, t->no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
+                p->step, t->said.no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
         return 128 + signal_seen;
     }
-    if (!t->quiet && !t->no_save && !t->save_failed) {
-        char *state = cvy_state_path(t->save);
-        printf("saved %s (and %s, for --resume)\n", t->save, state ? state : "its state");
+    if (!t->said.quiet && !t->said.no_save && !t->save_failed) {
+        char *state = cvy_state_path(t->said.save);
+        printf("saved %s (and %s, for --resume)\n", t->said.save, state ? state : "its state");
         free(state);
     }
     return t->save_failed || t->log_failed;
@@ -317,7 +315,7 @@ static void usage(struct train *t, const struct cvy_option *option)
              0, 0);
     cvy_options_help(option);
     printf("\nexamples\n  %s train --epochs 10 --lr 0.2\n  %s train --resume\n  %s eval --weights %s\n", t->model->name,
-           t->model->name, t->model->name, t->save);
+           t->model->name, t->model->name, t->said.save);
 }
 
 /* What --resume cannot change may be given all the same, if it is what it was. */
@@ -338,12 +336,12 @@ static int same_optimiser(const struct train *t, const struct cvy_option *option
     int same = now && before && strcmp(now, before) == 0;
     for (size_t i = 0; i < sizeof its / sizeof *its; i++)
         same |= cvy_option_given(option, its[i]);
-    if (now && !same && t->force)
+    if (now && !same && t->said.force)
         cvy_warn("the spec's optimiser was %s when the training began and is %s now: the training keeps its own", before ? before : "not said", now);
     else if (now && !same)
         cvy_error("--momentum and so on give it anew; --force goes on as the training began",
                   "the spec's optimiser was %s when the training began and is %s now", before ? before : "not said", now);
-    same = now && (same || t->force);
+    same = now && (same || t->said.force);
     free(now);
     return same;
 }
@@ -352,7 +350,7 @@ static int same_optimiser(const struct train *t, const struct cvy_option *option
 static int merge_resumed(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress old, *p = &t->p;
-    if (!cvy_resume_open(&t->old, t->model, t->save, t->force))
+    if (!cvy_resume_open(&t->old, t->model, t->said.save, t->said.force))
         return 0;
     old = t->old.p;
     if (!same_as_before(option, "--batch", p->batch, old.batch) || !same_as_before(option, "--train-images", p->train_images, old.train_images) ||
@@ -403,13 +401,13 @@ static int cut_torn_line(const char *path)
 
 static int open_log(struct train *t)
 {
-    if (!t->log_path)
+    if (!t->said.log_path)
         return 1;
-    if (t->resume && !cut_torn_line(t->log_path))
+    if (t->said.resume && !cut_torn_line(t->said.log_path))
         return 0;
-    t->log = fopen(t->log_path, t->resume ? "ab" : "wb");
+    t->log = fopen(t->said.log_path, t->said.resume ? "ab" : "wb");
     if (!t->log)
-        cvy_error(NULL, "cannot write '%s': %s", t->log_path, strerror(errno));
+        cvy_error(NULL, "cannot write '%s': %s", t->said.log_path, strerror(errno));
     return t->log != NULL;
 }
 
@@ -417,13 +415,13 @@ static int open_log(struct train *t)
 static int try_save(struct train *t)
 {
     struct cvy_out out;
-    char *state = t->no_save ? NULL : cvy_state_path(t->save);
-    if (t->no_save)
+    char *state = t->said.no_save ? NULL : cvy_state_path(t->said.save);
+    if (t->said.no_save)
         return 1;
     int ok = state && cvy_out_open(&out, state);
     if (ok)
         cvy_out_drop(&out);
-    ok = ok && cvy_out_open(&out, t->save);
+    ok = ok && cvy_out_open(&out, t->said.save);
     if (ok)
         cvy_out_drop(&out);
     free(state);
@@ -434,9 +432,9 @@ static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
-    if (t->resume && !merge_resumed(t, option))
+    if (t->said.resume && !merge_resumed(t, option))
         return 0;
-    if (!t->resume && !t->no_save && !t->force && !cvy_may_save(m, t->save, p->seed))
+    if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch, m->min_batch);
@@ -444,22 +442,22 @@ static int prepare(struct train *t, const struct cvy_option *option)
     }
     if (!try_save(t))
         return 0;
-    if (!cvy_data_load(&t->train_set, m, t->data, CVY_TRAIN_SPLIT, p->train_images) ||
-        (!t->no_eval && !cvy_data_load(&t->test_set, m, t->data, CVY_TEST_SPLIT, p->test_images)))
+    if (!cvy_data_load(&t->train_set, m, t->said.data, CVY_TRAIN_SPLIT, p->train_images) ||
+        (!t->said.no_eval && !cvy_data_load(&t->test_set, m, t->said.data, CVY_TEST_SPLIT, p->test_images)))
         return 0;
     t->steps = cvy_batches(t->train_set.n, p->batch, m->min_batch);
     if (t->steps == 0) {
         cvy_error(NULL, "%d training images are too few: a batch has %d at least", t->train_set.n, m->min_batch);
         return 0;
     }
-    if (!cvy_run_open(&t->run, m, p->batch, t->threads, 0))
+    if (!cvy_run_open(&t->run, m, p->batch, t->said.threads, 0))
         return 0;
-    t->threads = t->run.net->threads; /* it may use fewer than it is offered */
+    t->said.threads = t->run.net->threads; /* it may use fewer than it is offered */
     uint32_t crc = cvy_data_crc(&t->train_set);
-    if (t->resume) {
-        if (!cvy_resume_load(&t->run, &t->old, t->save))
+    if (t->said.resume) {
+        if (!cvy_resume_load(&t->run, &t->old, t->said.save))
             return 0;
-        if (p->data_crc != crc && t->force) {
+        if (p->data_crc != crc && t->said.force) {
             cvy_warn("the training to resume had other training images than these (%s)", t->train_set.what);
             p->data_crc = crc;
         } else if (p->data_crc != crc) {
@@ -474,10 +472,10 @@ static int prepare(struct train *t, const struct cvy_option *option)
         }
     } else {
         p->data_crc = crc;
-        if (!t->init_from || t->init_partial)
+        if (!t->said.init_from || t->said.init_partial)
             cvy_draw(t->run.model, t->run.net, p->seed);
-        if (t->init_from && !(t->init_partial ? cvy_load_partial(&t->run, t->init_from, t->force)
-                                              : cvy_load_weights(&t->run, t->init_from, t->force ? CVY_FORCED : CVY_CHECKED)))
+        if (t->said.init_from && !(t->said.init_partial ? cvy_load_partial(&t->run, t->said.init_from, t->said.force)
+                                              : cvy_load_weights(&t->run, t->said.init_from, t->said.force ? CVY_FORCED : CVY_CHECKED)))
             return 0;
     }
     return open_log(t);
@@ -486,14 +484,14 @@ static int prepare(struct train *t, const struct cvy_option *option)
 static void say_hello(const struct train *t)
 {
     const struct cvy_progress *p = &t->p;
-    if (t->quiet)
+    if (t->said.quiet)
         return;
     printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
            t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     printf("%d epochs of %" PRId64 " steps, batch %d, lr %g %s, momentum %g%s, weight decay %g, seed %" PRIu64 ", %d thread%s\n",
            p->epochs, t->steps, p->batch, p->lr, p->one_cycle ? "one-cycle" : "constant", p->momentum,
-           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->threads, t->threads == 1 ? "" : "s");
+           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->said.threads, t->said.threads == 1 ? "" : "s");
     if (p->step > 0)
         printf("resumed after epoch %" PRId64 ", step %" PRId64 "\n", p->epoch, p->step);
     fflush(stdout);
@@ -515,64 +513,35 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     p->decay_all = d->decay_all;
     p->warmup = d->warmup;
     p->seed = d->seed;
-    t.schedule = d->schedule ? d->schedule : "constant";
-    t.threads = cvy_processors();
-    t.save = t.default_save = cvy_format("%s.safetensors", m->name);
-    if (!t.save)
+    t.said.schedule = d->schedule ? d->schedule : "constant";
+    t.said.threads = cvy_processors();
+    t.said.save = t.default_save = cvy_format("%s.safetensors", m->name);
+    if (!t.said.save)
         return 1;
-    struct cvy_option option[] = {
-        {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--data", "DIR", &t.data, 0, 0, "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
-        {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
-        {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
-        {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_INT, "--epochs", "N", &p->epochs, 1, 1000000, "passes over the training images", 0},
-        {CVY_INT, "--batch", "N", &p->batch, 1, 1048576, "images per step", 0},
-        {CVY_REAL, "--lr", "X", &p->lr, 0, 1e6, "learning rate; the highest where the schedule varies it", 0},
-        {CVY_REAL, "--momentum", "X", &p->momentum, 0, 1, "of SGD", 0},
-        {CVY_FLAG, "--nesterov", NULL, &p->nesterov, 0, 0, "Nesterov's momentum", 0},
-        {CVY_UNFLAG, "--no-nesterov", NULL, &p->nesterov, 0, 0, "plain momentum", 0},
-        {CVY_REAL, "--weight-decay", "X", &p->weight_decay, 0, 1e6, "of weights; norms and biases are left out ...", 0},
-        {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
-        {CVY_TEXT, "--schedule", "S", &t.schedule, 0, 0, "constant or one-cycle", 0},
-        {CVY_REAL, "--warmup", "X", &p->warmup, 0, 1, "share of one-cycle's steps in which the rate rises", 0},
-        {CVY_U64, "--seed", "N", &p->seed, 0, 0, "of weights, shuffling, dropout", 0},
-        {CVY_INT, "--threads", "N", &t.threads, 1, 1024, "the result is the same for any number", 0},
-        {CVY_U64, "--limit", "N", &t.limit, 0, 0, "stop after step N (saved; --resume goes on)", 0},
-        {CVY_SECTION, "files", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--save", "W", &t.save, 0, 0, "checkpoint; its state lies beside it", 0},
-        {CVY_FLAG, "--no-save", NULL, &t.no_save, 0, 0, "no checkpoint", 0},
-        {CVY_FLAG, "--resume", NULL, &t.resume, 0, 0, "go on from the checkpoint, with its settings", 0},
-        {CVY_TEXT, "--init-from", "W", &t.init_from, 0, 0, "begin with these weights, of the same network ...", 0},
-        {CVY_FLAG, "--init-partial", NULL, &t.init_partial, 0, 0, "... or of another: what it has as this one; the rest is drawn", 0},
-        {CVY_FLAG, "--force", NULL, &t.force, 0, 0, "take weights of another network; write over another training's", 0},
-        {CVY_TEXT, "--log", "FILE", &t.log_path, 0, 0, "JSON, a line per epoch (--resume appends)", 0},
-        {CVY_FLAG, "--no-eval", NULL, &t.no_eval, 0, 0, "no evaluation after an epoch", 0},
-        {CVY_FLAG, "--quiet", NULL, &t.quiet, 0, 0, "print errors only", 0},
-        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
-    };
+    struct cvy_option option[CVY_TRAIN_OPTIONS];
+    cvy_train_options(&t.said, p, option);
     int parsed = cvy_options_parse(argc, argv, 2, "train", option), status = 1;
     if (parsed < 0)
         usage(&t, option);
-    p->one_cycle = strcmp(t.schedule, "one-cycle") == 0;
+    p->one_cycle = strcmp(t.said.schedule, "one-cycle") == 0;
     int ok = parsed > 0;
-    if (ok && !p->one_cycle && strcmp(t.schedule, "constant") != 0) {
-        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", t.schedule);
+    if (ok && !p->one_cycle && strcmp(t.said.schedule, "constant") != 0) {
+        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", t.said.schedule);
         ok = 0;
     }
-    if (ok && t.resume && t.init_from) {
+    if (ok && t.said.resume && t.said.init_from) {
         cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
         ok = 0;
     }
-    if (ok && t.init_partial && !t.init_from) {
+    if (ok && t.said.init_partial && !t.said.init_from) {
         cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
         ok = 0;
     }
-    if (ok && t.resume && t.no_save) {
+    if (ok && t.said.resume && t.said.no_save) {
         cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
         ok = 0;
     }
-    if (ok && p->nesterov && p->momentum == 0 && !t.resume) {
+    if (ok && p->nesterov && p->momentum == 0 && !t.said.resume) {
         cvy_error("--momentum 0.9, or --no-nesterov", "Nesterov's momentum needs a momentum above zero");
         ok = 0;
     }
@@ -581,7 +550,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
         say_hello(&t);
         log_start(&t);
         if (p->epoch >= p->epochs) {
-            if (!t.quiet)
+            if (!t.said.quiet)
                 printf("all %d epochs are done; --epochs N goes on\n", p->epochs);
             status = 0;
         } else {
@@ -590,7 +559,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
         }
     }
     if (t.log && fclose(t.log) != 0 && !t.log_failed) {
-        cvy_error(NULL, "cannot write '%s': %s", t.log_path, strerror(errno));
+        cvy_error(NULL, "cannot write '%s': %s", t.said.log_path, strerror(errno));
         status = status ? status : 1;
     }
     cvy_run_close(&t.run);

@@ -978,6 +978,15 @@ START_TEST(command_line)
         {"train --epochs 2", "SPEC is missing", 2},
         {"train --epochs a", "it stands before the options of the program", 2},
         {"train a --epochs 2 -o", "--output needs a value", 2},
+        {"train --trget avx2 a", "did you mean '--target'?", 2},
+        {"train a --epohs 2", "did you mean '--epochs'?", 2},
+        {"train a --weights w", "unknown option '--weights'", 2}, /* of other commands alone */
+        {"train a --epochs 0", "--epochs: '0' is not a whole number", 2},
+        {"train a --seed", "--seed needs a value", 2},
+        {"train a -- --epohs 2", "did you mean '--epochs'?", 2},
+        {"train --force a", "a: error: cannot be read", 1}, /* --force takes no value, and a is SPEC */
+        {"train --lr=1 a --log -", "a: error: cannot be read", 1},
+        {"train --help", "  --epochs N             passes over the training images\n", 0},
         {"check a --color never", "a: error: cannot be read", 1},
         {"check a --color always", "\033[1;31merror:\033[0m cannot be read", 1},
         {"check a --color sometimes", "unknown value 'sometimes' of --color", 2},

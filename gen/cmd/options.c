@@ -1,5 +1,6 @@
 /* options.c - the command line: one table of options, which commands take by their bits. */
 #include "commands.h"
+#include "cvy_private.h"
 #include "term.h"
 
 #include <stddef.h>
@@ -62,13 +63,16 @@ static bool wrong(const Command *c, const char *fmt, const char *what, const cha
     return false;
 }
 
-static const char *choices_hint(const Command *c, const char *typed)
+static const char *choices_hint(const Command *c, const char *typed, const struct cvy_option *program)
 {
-    const char *names[NOPTIONS + 2];
+    const char *names[NOPTIONS + CVY_TRAIN_OPTIONS + 2];
     int n = 0;
     for (int i = 0; i < NOPTIONS; i++)
         if (table[i].bit & (c->options | OPT_COLOUR))
             names[n++] = table[i].name;
+    for (; program->name; program++)
+        if (program->kind != CVY_SECTION)
+            names[n++] = program->name;
     names[n++] = "--help";
     names[n] = NULL;
     return diag_choices(typed, names, xprintf("convoy %s --help", c->name));
@@ -90,6 +94,15 @@ static const Option *find(const char *arg, const char **value)
         }
     }
     return NULL;
+}
+
+/* The program's option that `arg` is, alone or with its value (--epochs=2). */
+static const struct cvy_option *find_of_program(const char *arg, const struct cvy_option *o)
+{
+    const size_t len = strcspn(arg, "=");
+    while (o->name && (o->kind == CVY_SECTION || strlen(o->name) != len || memcmp(o->name, arg, len) != 0))
+        o++;
+    return o->name ? o : NULL;
 }
 
 static bool take(const Command *c, const Option *opt, const char *value, Options *o)
@@ -115,6 +128,9 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
 {
     *o = (Options){0};
     unsigned given = 0;
+    struct cvy_option program[CVY_TRAIN_OPTIONS] = {{0}};
+    if (c->options & OPT_REST)
+        cvy_train_options(&(struct cvy_said){0}, &(struct cvy_progress){0}, program);
     for (int i = 2; i < argc; i++) {
         const char *arg = argv[i], *value;
         if (strcmp(arg, "--") == 0) {
@@ -132,14 +148,16 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         }
         const Option *opt = find(arg, &value);
         const bool ours = opt && (opt->bit & (c->options | OPT_COLOUR));
-        if (!ours && (c->options & OPT_REST)) { /* the program's, and its value */
+        const struct cvy_option *const theirs = ours ? NULL : find_of_program(arg, program);
+        if (theirs) {
+            const bool takes = theirs->kind != CVY_FLAG && theirs->kind != CVY_UNFLAG && !strchr(arg, '=');
             *PUSH(o->rest, o->nrest) = argv[i];
-            if (i + 1 < argc && argv[i + 1][0] != '-' && !strchr(arg, '='))
+            if (takes && i + 1 < argc)
                 *PUSH(o->rest, o->nrest) = argv[++i];
             continue;
         }
         if (!ours)
-            return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg));
+            return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg, program));
         given |= opt->bit;
         if (!opt->takes_value) {
             if (value)

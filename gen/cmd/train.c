@@ -46,23 +46,13 @@ static bool compile(const char *dir)
 }
 
 /* Whether the program will find its data: better said now than after compiling. What the files hold is for the program to judge. */
-static bool data_is_there(const Options *o, const char *data)
+static bool data_is_there(const char *data, const char *said)
 {
-    static const char option[] = "--data";
-    const size_t len = strlen(option);
-    const char *said = NULL, *folder;
+    const char *folder;
     uint64_t seed;
-
-    for (int i = 0; i < o->nrest; i++) {
-        if (strcmp(o->rest[i], "--help") == 0 || strcmp(o->rest[i], "-h") == 0)
-            return true; /* it will train nothing */
-        if (strcmp(o->rest[i], option) == 0 && i + 1 < o->nrest)
-            said = o->rest[++i];
-        else if (strncmp(o->rest[i], option, len) == 0 && o->rest[i][len] == '=')
-            said = o->rest[i] + len + 1;
-    }
     const enum cvy_where where = cvy_data_where(data, said, &seed, &folder);
     bool there = where != CVY_NOWHERE;
+
     for (int i = 0; i < 4 && where == CVY_FOLDER && there; i++) {
         char *path = cvy_data_file(folder, i < 2 ? CVY_TRAIN_SPLIT : CVY_TEST_SPLIT, i % 2 == 0);
         there = path != NULL;
@@ -74,11 +64,17 @@ static bool data_is_there(const Options *o, const char *data)
 int cmd_train(const Options *o)
 {
     int status;
+    struct cvy_said said = {0};
+    struct cvy_option option[CVY_TRAIN_OPTIONS];
+    cvy_train_options(&said, &(struct cvy_progress){0}, option);
+    const int parsed = cvy_options_parse(o->nrest, o->rest, 0, "train", option);
+    if (parsed == 0)
+        return EXIT_USAGE;
     Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
 
     if (!p)
         return status;
-    if (!data_is_there(o, p->g->spec->train.data))
+    if (parsed > 0 && !data_is_there(p->g->spec->train.data, said.data)) /* not where it is asked for help alone */
         return EXIT_FAILED;
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
     OutDir out = {0};
