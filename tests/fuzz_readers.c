@@ -237,7 +237,7 @@ enum { NREADERS = sizeof readers / sizeof *readers };
 
 /* ---- good files ---- */
 
-static const char header[] = "/* tiny.h - one conv\n * emitted by convoy 0.1.0 from a spec with hash 0123456789abcdef; order conv-bn-relu; target portable\n"
+static const char header[] = "/* tiny.h - one conv\n * emitted by convoy " CONVOY_VERSION " from a spec with hash 0123456789abcdef; order conv-bn-relu; target portable\n"
                              " * 1,234 parameters, 56,789 FLOPs forward, 1,024 bytes of it stored */\n"
                              "#define TINY_ARENA_BYTES(batch, threads) \\\n"
                              "    ((size_t)1024 + ((batch) > 0 ? (size_t)2048 : 0) + (size_t)(batch) * 4096 + (size_t)(threads) * 512)\n";

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONVOY_VERSION "0.1.0"
+/* CONVOY_VERSION is text that the build gives: the version is said once, in meson.build. */
 
 /* Zeroed memory from the pool; ends the program with a message when there is none. Never returns NULL. */
 void *xalloc(size_t bytes);
