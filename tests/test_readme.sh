@@ -71,7 +71,7 @@ renew() {
 
 # Links to files
 lost=0
-for page in "$readme" "$folder"/docs/*.md "$folder"/examples/*/*.md; do
+for page in "$folder"/*.md "$folder"/docs/*.md "$folder"/examples/*/*.md; do
     grep -o ']([^)#:]*)' "$page" | sed 's/^](//; s/)$//' | sort -u >"$work/links" || true
     while read -r link; do
         if [ ! -e "$(dirname "$page")/$link" ]; then
