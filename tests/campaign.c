@@ -75,7 +75,7 @@ static void usage(FILE *to)
           "  --only TEXT       of exact and matrix, those whose name holds TEXT\n"
           "  --first           end at the first failure\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
-          "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|far\n"
+          "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|outlier|far\n"
           "  --print-spec S    print the random chain of a seed and end\n"
           "  --print-graph S   the same of a graph\n",
           to);
@@ -327,7 +327,7 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     c.n = s->n;
     c.batch = s->batch;
     c.n_predict = s->n_predict;
-    c.fill = fills[seed % 6];
+    c.fill = seed % 12 == 8 ? FILL_OUTLIER : fills[seed % 6];
     c.again = seed % 4 == 0;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
@@ -806,11 +806,11 @@ static int64_t number(const char *s, int64_t lo, int64_t hi)
 
 static Fill fill_named(const char *s)
 {
-    static const char *const names[] = {"plain", "integer", "constant", "far"};
-    for (int i = 0; s && i < 4; i++)
+    static const char *const names[] = {"plain", "integer", "constant", "outlier", "far"};
+    for (int i = 0; s && i < 5; i++)
         if (strcmp(s, names[i]) == 0)
             return (Fill)i;
-    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, far\n");
+    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, outlier, far\n");
     exit(2);
 }
 

@@ -146,10 +146,20 @@ static float *images(const Graph *g, const Case *c, Rng *r, int n)
         case FILL_CONSTANT:
             x[i] = fixed[i / plane % s.c % 64];
             break;
+        case FILL_OUTLIER:
+            x[i] = (float)(30 + rng_normal(r));
+            break;
         case FILL_FAR:
             x[i] = (float)(10000 + rng_int(r, -1, 1));
             break;
         }
+    if (c->fill == FILL_OUTLIER) { /* of each channel of the image */
+        const int64_t of = rng_int(r, 0, 1) ? n - 1 : 0, length = (int64_t[]){1, s.w, plane}[rng_int(r, 0, 2)];
+        const int64_t from = rng_int(r, 0, 1) ? plane - length : 0;
+        for (int64_t k = 0; k < s.c; k++)
+            for (int64_t i = from; i < from + length; i++)
+                x[of * interp_image(g, 0) + k * plane + i] = (float)rng_int(r, -400, -200);
+    }
     return x;
 }
 

@@ -1149,23 +1149,26 @@ static void put_end(Rng *r, RandSpec *s, Spot *p)
 }
 
 /* One dimension: heights of 1. */
+static void flatten_layer(RsLayer *l)
+{
+    RsStage *list[] = {l->stage, l->group.pre, l->group.post};
+    int n[] = {l->nstage, l->group.npre, l->group.npost};
+    l->kernel[0] = l->stride[0] = 1;
+    l->padding[0] = 0;
+    l->dilation[0] = l->dilation[1] ? 1 : 0;
+    for (int k = 0; k < 3; k++)
+        for (int j = 0; j < n[k]; j++) {
+            if (!is_pool(&list[k][j]))
+                continue;
+            list[k][j].k[0] = list[k][j].stride[0] = 1;
+            list[k][j].padding[0] = 0;
+        }
+}
+
 static void flatten_height(RandSpec *s)
 {
-    for (int i = 0; i < s->nlayer; i++) {
-        RsLayer *l = &s->layer[i];
-        RsStage *list[] = {l->stage, l->group.pre, l->group.post};
-        int n[] = {l->nstage, l->group.npre, l->group.npost};
-        l->kernel[0] = l->stride[0] = 1;
-        l->padding[0] = 0;
-        l->dilation[0] = l->dilation[1] ? 1 : 0;
-        for (int k = 0; k < 3; k++)
-            for (int j = 0; j < n[k]; j++) {
-                if (!is_pool(&list[k][j]))
-                    continue;
-                list[k][j].k[0] = list[k][j].stride[0] = 1;
-                list[k][j].padding[0] = 0;
-            }
-    }
+    for (int i = 0; i < s->nlayer; i++)
+        flatten_layer(&s->layer[i]);
 }
 
 /* In an order a window is square; a bare one need not be. */
@@ -1228,6 +1231,66 @@ static void large_batch(RandSpec *s, uint64_t seed)
         *s = t;
 }
 
+static void insert_layer(RandSpec *s, int at, RsLayer l)
+{
+    memmove(&s->layer[at + 1], &s->layer[at], (size_t)(s->nlayer - at) * sizeof s->layer[0]);
+    s->layer[at] = l;
+    s->nlayer++;
+    for (int i = 0; i < s->nlayer; i++)
+        s->layer[i].parent += s->layer[i].parent > at;
+}
+
+/* A conv whose groups have whole blocks of 16 channels, in and out, behind one that makes them: somewhere among the outermost layers. */
+static void whole_blocks(Rng *r, RandSpec *s, int most)
+{
+    const int groups = rng_int(r, 2, 4), from = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2), to = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2);
+    RsLayer first = random_block(r, s, OP_CONV, from), grouped = random_block(r, s, OP_CONV, to);
+    int at = rng_int(r, 0, s->nlayer - 1);
+
+    while (at > 0 && (s->layer[at].parent || s->layer[at].branch))
+        at--;
+    if (s->nlayer + 2 > most || s->top_order) /* the first conv would give the network its order */
+        return;
+    for (int d = 0; d < 2; d++)
+        first.kernel[d] = first.stride[d] = 1, first.padding[d] = 0;
+    grouped.groups = groups;
+    if (rng_chance(r, 0.3))
+        for (int d = 0; d < 2; d++)
+            grouped.kernel[d] = 1, grouped.padding[d] = 0;
+    if (s->dims == 1)
+        flatten_layer(&first), flatten_layer(&grouped);
+    insert_layer(s, at, grouped);
+    insert_layer(s, at, first);
+}
+
+/* Sometimes what is larger than the others: groups of whole blocks, an input of more than 64 channels, a concat or a stage that repeats. */
+static void larger(RandSpec *s, uint64_t seed, int most)
+{
+    Rng r = {seed ^ 0x1a59e5u}; /* other draws stay as they are */
+    const bool wide = rng_chance(&r, 0.1), deep = rng_chance(&r, 0.15);
+
+    for (int i = 0; i < 16; i++) { /* where one of a few ways to do it fits */
+        RandSpec t = *s;
+        Shape end;
+        if (wide) {
+            t.input[0] = rng_int(&r, 65, 130);
+            t.input[1] = t.dims == 1 ? 1 : rng_int(&r, 1, 5);
+            t.input[2] = rng_int(&r, 1, 5);
+        } else if (deep) {
+            RsLayer *l = &t.layer[rng_int(&r, 0, t.nlayer - 1)];
+            if (!l->group.body)
+                continue;
+            l->group.repeat = 2 + rng_int(&r, 1, 10 - i / 2); /* fewer, where many do not fit */
+        } else if (seed % 5 == 3) {
+            whole_blocks(&r, &t, most);
+        }
+        if (finish(&t, &end) && rs_valid(&t, &end)) {
+            *s = t;
+            return;
+        }
+    }
+}
+
 static bool any_chain(const RandSpec *s, uint64_t seed)
 {
     (void)seed;
@@ -1247,6 +1310,7 @@ RandSpec rs_random(uint64_t seed)
         Shape end;
         if (finish(&s, &end)) {
             with_words(&s, seed, any_chain);
+            larger(&s, seed, RS_MOST_CHAIN);
             large_batch(&s, seed);
             return s;
         }
@@ -1261,6 +1325,7 @@ RandSpec rs_graph(uint64_t seed)
         Shape end;
         if (finish(&s, &end) && any_graph(&s, seed)) {
             with_words(&s, seed, any_graph);
+            larger(&s, seed, RS_MOST_LAYERS);
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
