@@ -1,24 +1,24 @@
 // A trained network for inference alone: weights inside, nothing to link but libm. `n` is the network's record.
 
 //$ define export_header
-/* $n.name.h - a trained network, for inference: $n.shape -> $n.classes classes
+/* ${n.name}.h - a trained network, for inference: ${n.shape} -> ${n.classes} classes
  *
- * emitted by convoy $n.version from a spec with hash $n.hash; order $n.order; target $n.target
- * $n.totals
- * compile: $n.compile
+ * emitted by convoy ${n.version} from a spec with hash ${n.hash}; order ${n.order}; target ${n.target}
+ * ${n.totals}
+ * compile: ${n.compile}
  * (-fopenmp, where the compiler has it, shares the images of a call among threads); link with -lm.
  *
- *     void *memory = malloc($n.NAME_ARENA_BYTES(1));        // or a static array; room for one thread
- *     struct $n.name *net = $n.name_init(memory, $n.NAME_ARENA_BYTES(1), 1);
- *     float x[$n.NAME_CHANNELS * $n.NAME_HEIGHT * $n.NAME_WIDTH], y[$n.NAME_CLASSES];
+ *     void *memory = malloc(${n.NAME}_ARENA_BYTES(1));        // or a static array; room for one thread
+ *     struct ${n.name} *net = ${n.name}_init(memory, ${n.NAME}_ARENA_BYTES(1), 1);
+ *     float x[${n.NAME}_CHANNELS * ${n.NAME}_HEIGHT * ${n.NAME}_WIDTH], y[${n.NAME}_CLASSES];
  *     // fill x: channel by channel, row by row, each value (byte / 255 - mean) / std
- *     $n.name_infer(net, x, y, 1);                          // y: a logit a class; the largest is the answer
+ *     ${n.name}_infer(net, x, y, 1);                          // y: a logit a class; the largest is the answer
  *
  * No malloc, no state outside `memory`, no files. Results do not depend on how many threads there are. Several networks live in
  * one program, also for different targets.
- * $n.licence */
-#ifndef $n.NAME_H
-#define $n.NAME_H
+ * ${n.licence} */
+#ifndef ${n.NAME}_H
+#define ${n.NAME}_H
 
 #include <stddef.h>
 
@@ -28,25 +28,25 @@
 extern "C" {
 #endif
 
-enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.NAME_CLASSES = $n.classes };
+enum { ${n.NAME}_CHANNELS = ${n.c}, ${n.NAME}_HEIGHT = ${n.h}, ${n.NAME}_WIDTH = ${n.w}, ${n.NAME}_CLASSES = ${n.classes} };
 
 /* How the network was trained to see bytes, a number a channel: x = (byte / 255 - mean) / std. */
-#define $n.NAME_MEAN {$n.mean}
-#define $n.NAME_STD {$n.std}
+#define ${n.NAME}_MEAN {${n.mean}}
+#define ${n.NAME}_STD {${n.std}}
 
-/* Bytes that $n.name_init needs for up to `threads` threads. */
-#define $n.NAME_ARENA_BYTES(threads) ((size_t)$n.fixed_bytes + (size_t)(threads) * $n.thread_bytes)
+/* Bytes that ${n.name}_init needs for up to `threads` threads. */
+#define ${n.NAME}_ARENA_BYTES(threads) ((size_t)${n.fixed_bytes} + (size_t)(threads) * ${n.thread_bytes})
 /* The same as a function, for other languages; 0 where threads are out of range. */
-$n.NAME_API size_t $n.name_arena_bytes(int threads);
+${n.NAME}_API size_t ${n.name}_arena_bytes(int threads);
 
-struct $n.name;
+struct ${n.name};
 
 /* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, threads are not 1 .. 4096, or the
- * processor lacks instructions of target $n.target. */
-$n.NAME_API struct $n.name *$n.name_init(void *memory, size_t bytes, int threads);
+ * processor lacks instructions of target ${n.target}. */
+${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int threads);
 /* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. Returns 0; or -1 and touches nothing
  * where a pointer is NULL or n is below 0. */
-$n.NAME_API int $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n);
 
 #ifdef __cplusplus
 }
@@ -57,45 +57,45 @@ $n.NAME_API int $n.name_infer(struct $n.name *net, const float *x, float *y, int
 //$ define export_offsets
 /* Where the parts of each layer's weights stand in its array: floats. */
 //$ for o in n.offsets
-#define $o.name $o.at
+#define ${o.name} ${o.at}
 //$ end
 
 /* Scratch of a thread, in floats, and where in it layers find what they read. */
-#define $n.NAME_SCRATCH $n.scratch
+#define ${n.NAME}_SCRATCH ${n.scratch}
 //$ for o in n.places
-#define $o.name $o.at
+#define ${o.name} ${o.at}
 //$ end
 //$ end
 
 //$ define export_layout
-/* $n.name_layout.h - what the network's files share. Not for users.
- * $n.licence */
-#ifndef $n.NAME_LAYOUT_H
-#define $n.NAME_LAYOUT_H
+/* ${n.name}_layout.h - what the network's files share. Not for users.
+ * ${n.licence} */
+#ifndef ${n.NAME}_LAYOUT_H
+#define ${n.NAME}_LAYOUT_H
 
-#if defined CVY_VEC_H && !defined $n.macro
-#error "$n.name is exported for $n.target, and this translation unit has the code of another target: compile each network's files by themselves"
+#if defined CVY_VEC_H && !defined ${n.macro}
+#error "${n.name} is exported for ${n.target}, and this translation unit has the code of another target: compile each network's files by themselves"
 #endif
-#define $n.macro 1
+#define ${n.macro} 1
 
 //$ emit n.part_offsets
 
 //$ for a in n.arrays
-$a.decl;
+${a.decl};
 //$ end
 
 //$ for k in n.prototypes
-$k.decl;
+${k.decl};
 //$ end
 
 #endif
 //$ end
 
 //$ define export_net_file
-/* $n.name_net.c - the network, unrolled: a line a layer. $n.licence */
-#include "$n.name.h"
+/* ${n.name}_net.c - the network, unrolled: a line a layer. ${n.licence} */
+#include "${n.name}.h"
 
-#include "$n.name_layout.h"
+#include "${n.name}_layout.h"
 
 #include "runtime/cvy_vec.h"
 //$ emit n.part_body
@@ -107,28 +107,28 @@ $k.decl;
 #include <omp.h>
 #endif
 
-struct $n.name {
+struct ${n.name} {
     float *scratch;
     int threads;
 };
 
-size_t $n.name_arena_bytes(int threads)
+size_t ${n.name}_arena_bytes(int threads)
 {
-    return threads < 1 || threads > 4096 || (size_t)threads > (SIZE_MAX - $n.fixed_bytes) / $n.thread_bytes ? 0 : $n.NAME_ARENA_BYTES(threads);
+    return threads < 1 || threads > 4096 || (size_t)threads > (SIZE_MAX - ${n.fixed_bytes}) / ${n.thread_bytes} ? 0 : ${n.NAME}_ARENA_BYTES(threads);
 }
 
-struct $n.name *$n.name_init(void *memory, size_t bytes, int threads)
+struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int threads)
 {
-    if (!cvy_supported() || !memory || threads < 1 || threads > 4096 || bytes < $n.fixed_bytes || (bytes - $n.fixed_bytes) / $n.thread_bytes < (size_t)threads)
+    if (!cvy_supported() || !memory || threads < 1 || threads > 4096 || bytes < ${n.fixed_bytes} || (bytes - ${n.fixed_bytes}) / ${n.thread_bytes} < (size_t)threads)
         return NULL;
     unsigned char *const at = (unsigned char *)memory + (64 - (uintptr_t)memory % 64) % 64;
-    struct $n.name *const net = (struct $n.name *)(void *)at;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)at;
     net->scratch = (float *)(void *)(at + 64);
     net->threads = threads;
     return net;
 }
 
-int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
         return -1;
@@ -138,28 +138,28 @@ int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
     for (int i = 0; i < n; i++) {
         float *s = net->scratch;
 #if defined _OPENMP
-        s += (ptrdiff_t)omp_get_thread_num() * $n.NAME_SCRATCH;
+        s += (ptrdiff_t)omp_get_thread_num() * ${n.NAME}_SCRATCH;
 #endif
         //$ for l in n.infer
-        $l.line;
+        ${l.line};
         //$ end
-        memcpy(y + (ptrdiff_t)i * $n.classes, $n.result, sizeof(float) * $n.classes);
+        memcpy(y + (ptrdiff_t)i * ${n.classes}, ${n.result}, sizeof(float) * ${n.classes});
     }
     return 0;
 }
 //$ end
 
 //$ define export_single
-/* $n.name.c - a trained network, for inference: $n.shape -> $n.classes classes. How to use it: $n.name.h.
+/* ${n.name}.c - a trained network, for inference: ${n.shape} -> ${n.classes} classes. How to use it: ${n.name}.h.
  *
- * emitted by convoy $n.version from a spec with hash $n.hash; target $n.target
- * compile: $n.compile
- * $n.licence */
-#include "$n.name.h"
+ * emitted by convoy ${n.version} from a spec with hash ${n.hash}; target ${n.target}
+ * compile: ${n.compile}
+ * ${n.licence} */
+#include "${n.name}.h"
 
-#if defined CVY_VEC_H && (!defined $n.macro || CVY_VEC_OF != $n.vec_hash)
-#error "$n.name.c is exported for $n.target, and this translation unit has the code of another target or version: compile each by itself"
+#if defined CVY_VEC_H && (!defined ${n.macro} || CVY_VEC_OF != ${n.vec_hash})
+#error "${n.name}.c is exported for ${n.target}, and this translation unit has the code of another target or version: compile each by itself"
 #endif
-#define $n.macro 1
-#define CVY_VEC_OF $n.vec_hash
+#define ${n.macro} 1
+#define CVY_VEC_OF ${n.vec_hash}
 //$ end

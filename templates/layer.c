@@ -2,16 +2,16 @@
 // `k` is the kernel's record.
 
 //$ define layer_file
-/* $k.file - $k.doc
+/* ${k.file} - ${k.doc}
 //$ for l in k.notes
- * $l.text
+ * ${l.text}
 //$ end
- * $k.licence */
-#include "$k.net_layout.h"
+ * ${k.licence} */
+#include "${k.net}_layout.h"
 
 #include "runtime/cvy_vec.h"
 //$ if k.core
-#include "core_$k.core.h"
+#include "core_${k.core}.h"
 //$ end
 
 //$ for r in k.runs
@@ -30,12 +30,12 @@
 
 // The activations of all layers, for `trace`: no part of training.
 //$ define trace_file
-/* $k.net_trace.c - rebuilds every activation, stage by stage, for `trace`; no part of training. $k.licence */
-#include "$k.net_layout.h"
+/* ${k.net}_trace.c - rebuilds every activation, stage by stage, for `trace`; no part of training. ${k.licence} */
+#include "${k.net}_layout.h"
 
 #include "runtime/cvy_vec.h"
 //$ for c in k.cores
-#include "core_$c.name.h"
+#include "core_${c.name}.h"
 //$ end
 
 //$ for l in k.layers
@@ -50,119 +50,119 @@
 
 // Lines of a kernel's body. `i` is the image, `at` where the kernel is.
 //$ define image_scratch
-float *const $s.name = scratch + $s.at; /* $s.doc */
+float *const ${s.name} = scratch + ${s.at}; /* ${s.doc} */
 //$ end
 //$ define image_group
-float *const $s.name_group = scratch + $s.at; /* $s.doc, $s.copies images */
+float *const ${s.name}_group = scratch + ${s.at}; /* ${s.doc}, ${s.copies} images */
 //$ end
 //$ define member
-const int member = (i - range.first) % $s.group; /* of the images that the weights' gradient takes together */
+const int member = (i - range.first) % ${s.group}; /* of the images that the weights' gradient takes together */
 //$ end
 //$ define image_member
-float *const $s.name = $s.name_group + member * $s.floats;
+float *const ${s.name} = ${s.name}_group + member * ${s.floats};
 //$ end
 //$ define image_halos
-for (int m = 0; m < $s.copies; m++)
-    cvy_halo($s.name_group + m * $s.floats, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.lanes, $s.fill);
+for (int m = 0; m < ${s.copies}; m++)
+    cvy_halo(${s.name}_group + m * ${s.floats}, ${s.blocks}, ${s.rows}, ${s.cols}, ${s.top}, ${s.left}, ${s.h}, ${s.w}, ${s.lanes}, ${s.fill});
 //$ end
 //$ define image_row
-float *const $s.name = k->$s.matrix + (int64_t)i * $s.floats; /* $s.doc */
+float *const ${s.name} = k->${s.matrix} + (int64_t)i * ${s.floats}; /* ${s.doc} */
 //$ end
 //$ define image_halo
-cvy_halo($s.name, $s.blocks, $s.rows, $s.cols, $s.top, $s.left, $s.h, $s.w, $s.lanes, $s.fill);
+cvy_halo(${s.name}, ${s.blocks}, ${s.rows}, ${s.cols}, ${s.top}, ${s.left}, ${s.h}, ${s.w}, ${s.lanes}, ${s.fill});
 //$ end
 //$ define image_clear
-memset($s.name, 0, sizeof(float) * $s.floats);
+memset(${s.name}, 0, sizeof(float) * ${s.floats});
 //$ end
 // Image norms.
 //$ define scratch_doubles
-double *const $s.name = (double *)(void *)(scratch + $s.at); /* $s.doc */
+double *const ${s.name} = (double *)(void *)(scratch + ${s.at}); /* ${s.doc} */
 //$ end
 //$ define clear_image_sums
-memset(image_sums, 0, sizeof(double) * $s.doubles);
+memset(image_sums, 0, sizeof(double) * ${s.doubles});
 //$ end
 //$ define clear_image_gradient
-memset($s.norm_gradient, 0, sizeof(double) * 2 * $s.padded);
+memset(${s.norm}_gradient, 0, sizeof(double) * 2 * ${s.padded});
 //$ end
 //$ define image_constants
-cvy_gn_constants($s.stats, $s.gamma, $s.beta, $s.channels, $s.groups, $s.padded, $s.norm_of_image);
+cvy_gn_constants(${s.stats}, ${s.gamma}, ${s.beta}, ${s.channels}, ${s.groups}, ${s.padded}, ${s.norm}_of_image);
 //$ end
 //$ define image_stats
-cvy_gn_stats(image_sums, $s.room, $s.channels, $s.groups, $s.area, $s.eps, $s.stats);
+cvy_gn_stats(image_sums, ${s.room}, ${s.channels}, ${s.groups}, ${s.area}, ${s.eps}, ${s.stats});
 //$ end
 //$ define image_gradient
-cvy_gn_back(k->$s.norm, $s.norm_gradient, $s.area, i, piece);
+cvy_gn_back(k->${s.norm}, ${s.norm}_gradient, ${s.area}, i, piece);
 //$ end
 //$ define image_take
-cvy_gn_take(k->$s.norm, i, $s.first, $s.room, image_back);
+cvy_gn_take(k->${s.norm}, i, ${s.first}, ${s.room}, image_back);
 //$ end
 //$ define gather_lanes
-cvy_gather_lanes($s.from, $s.to, $s.area, $s.channels, $s.many, $s.few);
+cvy_gather_lanes(${s.from}, ${s.to}, ${s.area}, ${s.channels}, ${s.many}, ${s.few});
 //$ end
 //$ define call_pass
-struct $s.tag $s.var = {$s.init};
-$s.tag_pass(&$s.var);
+struct ${s.tag} ${s.var} = {${s.init}};
+${s.tag}_pass(&${s.var});
 //$ end
 //$ define call_core
-struct $s.tag $s.var = {$s.init};
+struct ${s.tag} ${s.var} = {${s.init}};
 //$ for c in s.cores
-$c.core($c.x, $c.w, $c.bias, &$s.var, $s.tag_begin, $s.tag_point, $s.end);
+${c.core}(${c.x}, ${c.w}, ${c.bias}, &${s.var}, ${s.tag}_begin, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 //$ define call_winograd
 //$ if s.group
-if (member + 1 == $s.group || i + 1 == range.end) {
-    struct $s.tag $s.var = {$s.init};
-    $s.core($s.x, member + 1, $s.w, $s.bias, work, &$s.var, $s.tag_image, $s.tag_begin, $s.tag_point, $s.end);
+if (member + 1 == ${s.group} || i + 1 == range.end) {
+    struct ${s.tag} ${s.var} = {${s.init}};
+    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, &${s.var}, ${s.tag}_image, ${s.tag}_begin, ${s.tag}_point, ${s.end});
 }
 //$ else
-struct $s.tag $s.var = {$s.init};
-$s.core($s.x, 1, $s.w, $s.bias, work, &$s.var, cvy_image_only, $s.tag_begin, $s.tag_point, $s.end);
+struct ${s.tag} ${s.var} = {${s.init}};
+${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, &${s.var}, cvy_image_only, ${s.tag}_begin, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 //$ define images_at
-struct cvy_at at_of[$s.group];
+struct cvy_at at_of[${s.group}];
 //$ end
 //$ define image_at
 at_of[member] = at;
 //$ end
 //$ define call_weights
 //$ if s.group
-if (member + 1 == $s.group || i + 1 == range.end)
-    $s.core($s.x_group, $s.dz_group, dw, member + 1, i < range.first + $s.group$s.work);
+if (member + 1 == ${s.group} || i + 1 == range.end)
+    ${s.core}(${s.x_group}, ${s.dz_group}, dw, member + 1, i < range.first + ${s.group}${s.work});
 //$ else
-$s.core($s.x, $s.dz, dw, 1, at.fresh$s.work);
+${s.core}(${s.x}, ${s.dz}, dw, 1, at.fresh${s.work});
 //$ end
 //$ end
 //$ define begin_piece_stats
 cvy_stats_begin(k->stats, piece);
 //$ end
 //$ define move_stats
-cvy_stats_move(k->stats, piece, i + 1 - range.first, $s.group, $s.area);
+cvy_stats_move(k->stats, piece, i + 1 - range.first, ${s.group}, ${s.area});
 //$ end
 //$ define begin_piece_sums
-cvy_bn_begin_sums($s.norm, piece);
+cvy_bn_begin_sums(${s.norm}, piece);
 //$ end
 //$ define begin_piece_weights
-float *const dw = k->dw + (int64_t)piece * $s.floats;
+float *const dw = k->dw + (int64_t)piece * ${s.floats};
 if (range.first == range.end)
-    memset(dw, 0, sizeof(float) * $s.floats); /* else the first images set it */
+    memset(dw, 0, sizeof(float) * ${s.floats}); /* else the first images set it */
 //$ end
 //$ define begin_piece_bias
-memset(k->db + (int64_t)piece * $s.padded, 0, sizeof(double) * $s.padded);
+memset(k->db + (int64_t)piece * ${s.padded}, 0, sizeof(double) * ${s.padded});
 //$ end
 //$ define gemv
-cvy_gemm(0, 1, 1, $s.out, $s.in, xs, $s.in, k->w, $s.in, y, $s.out);
+cvy_gemm(0, 1, 1, ${s.out}, ${s.in}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
 //$ end
 //$ define loss_image
-loss += cvy_loss(logits, dlogits, $s.classes, $s.padded, k->labels[i], 1.0f / (float)n, &correct);
+loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], 1.0f / (float)n, &correct);
 //$ end
 
 // A loop over the images of one piece.
 //$ define piece
-static void $f.name(const struct $f.type *k, int n, int piece, const struct cvy_step *step, float *scratch)
+static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct cvy_step *step, float *scratch)
 {
-    const struct cvy_range range = cvy_piece(piece, $f.pieces, n);
+    const struct cvy_range range = cvy_piece(piece, ${f.pieces}, n);
     //$ if f.scratch
     //$ for s in f.scratch
     //$ emit s
@@ -194,51 +194,51 @@ static void $f.name(const struct $f.type *k, int n, int piece, const struct cvy_
 
 //$ define over_pieces
 CVY_PARALLEL(k->net->threads)
-for (int p = 0; p < $s.pieces; p++)
-    $s.name(k, n, p, step, k->scratch + (int64_t)CVY_THREAD * $s.stride);
+for (int p = 0; p < ${s.pieces}; p++)
+    ${s.name}(k, n, p, step, k->scratch + (int64_t)CVY_THREAD * ${s.stride});
 //$ end
 //$ define gemm
-cvy_gemm($s.args);
+cvy_gemm(${s.args});
 //$ end
 //$ define merge_stats
-cvy_stats_merge(k->stats, n, $s.area);
+cvy_stats_merge(k->stats, n, ${s.area});
 //$ end
 //$ define norm_forward
-cvy_bn_forward(k->$s.norm, k->stats, $s.first);
+cvy_bn_forward(k->${s.norm}, k->stats, ${s.first});
 //$ end
 //$ define norm_backward
-cvy_bn_backward($s.norm);
+cvy_bn_backward(${s.norm});
 //$ end
 //$ define norm_back
-cvy_bn_back(k->$s.norm, k->$s.port_stats, $s.first);
+cvy_bn_back(k->${s.norm}, k->${s.port}_stats, ${s.first});
 //$ end
 //$ define norm_update
-cvy_bn_update(k->net, $s.norm, step);
+cvy_bn_update(k->net, ${s.norm}, step);
 //$ end
 //$ define update_conv
 CVY_PARALLEL(k->net->threads)
-for (int b = 0; b < $s.blocks; b++)
-    cvy_sgd(k->net, $s.at + b * (int64_t)$s.block, $s.block, k->dw + b * (int64_t)$s.block, $s.floats, $s.pieces, step, step->weight_decay);
+for (int b = 0; b < ${s.blocks}; b++)
+    cvy_sgd(k->net, ${s.at} + b * (int64_t)${s.block}, ${s.block}, k->dw + b * (int64_t)${s.block}, ${s.floats}, ${s.pieces}, step, step->weight_decay);
 //$ end
 //$ define update_linear
-cvy_sgd(k->net, $s.at, $s.floats, k->dw, $s.floats, 1, step, step->weight_decay);
+cvy_sgd(k->net, ${s.at}, ${s.floats}, k->dw, ${s.floats}, 1, step, step->weight_decay);
 //$ end
 //$ define update_bias
-cvy_sgd_bias(k->net, $s.at, $s.padded, k->db, $s.padded, $s.pieces, step);
+cvy_sgd_bias(k->net, ${s.at}, ${s.padded}, k->db, ${s.padded}, ${s.pieces}, step);
 //$ end
 // The weights in the layout that a core reads.
 //$ define copy_weights
 CVY_PARALLEL(k->net->threads)
-for (int b = 0; b < $s.blocks; b++)
-    $s.call;
+for (int b = 0; b < ${s.blocks}; b++)
+    ${s.call};
 //$ end
 
 // A kernel: pieces in parallel, then what needs all of them.
 //$ define kernel
 //$ for d in f.docs
-/* $d.text */
+/* ${d.text} */
 //$ end
-void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
+void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step)
 {
     //$ for s in f.body
     //$ emit s
@@ -254,7 +254,7 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step)
 //$ end
 //$ define trace
 /* Rebuilds this layer's activations from the stored tensors, stage by stage, and hands them out. */
-void $f.name(const struct $f.type *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)
+void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)
 {
     float *const scratch = k->scratch;
     //$ for s in f.scratch
@@ -278,19 +278,19 @@ void $f.name(const struct $f.type *k, int n, const struct cvy_step *step, float 
 
 //$ end
 //$ define trace_image
-float *const $s.name = out + (int64_t)n * $s.at + (int64_t)i * $s.floats;
+float *const ${s.name} = out + (int64_t)n * ${s.at} + (int64_t)i * ${s.floats};
 //$ end
 //$ define sink
 {
-    struct cvy_layout at = {4, {0, $s.c, $s.h, $s.w}, {1, 16, 1, 1}, {$s.floats, $s.plane, $s.row, 16}, {0, 1, 0, 0}, $s.first};
+    struct cvy_layout at = {4, {0, ${s.c}, ${s.h}, ${s.w}}, {1, 16, 1, 1}, {${s.floats}, ${s.plane}, ${s.row}, 16}, {0, 1, 0, 0}, ${s.first}};
     at.dim[0] = n;
-    sink(user, "$s.name", out + (int64_t)n * $s.at, &at);
+    sink(user, "${s.name}", out + (int64_t)n * ${s.at}, &at);
 }
 //$ end
 
 //$ define infer
 /* Inference: f holds the folded weights; out is what other kernels read. */
-void $f.name(const float *f$f.args, float *out, float *scratch)
+void ${f.name}(const float *f${f.args}, float *out, float *scratch)
 {
     //$ if f.scratch
     //$ for s in f.scratch

@@ -1,41 +1,41 @@
 // What a network's folder holds besides its layers. `n` is the network's record.
 
 //$ define header
-/* $n.name.h - $n.title
+/* ${n.name}.h - ${n.title}
  *
- * emitted by convoy $n.version from a spec with hash $n.hash; order $n.order; target $n.target$n.flags
- * $n.totals
+ * emitted by convoy ${n.version} from a spec with hash ${n.hash}; order ${n.order}; target ${n.target}${n.flags}
+ * ${n.totals}
  *
  //$ if n.train
  * Training and inference. All memory is the caller's:
  *
- *     #include "$n.name.h"
+ *     #include "${n.name}.h"
  *     #include <stdlib.h>
  *
  *     enum { BATCH = 64, THREADS = 2 };                      // images a step, and threads, at most
  *
- *     // steps times: fill(x, labels) sets BATCH images, $n.shape, NCHW, and their classes. Returns the last step's loss.
- *     double $n.name_example(int steps, void (*fill)(float *x, int *labels), float *x, int *labels, float *y)
+ *     // steps times: fill(x, labels) sets BATCH images, ${n.shape}, NCHW, and their classes. Returns the last step's loss.
+ *     double ${n.name}_example(int steps, void (*fill)(float *x, int *labels), float *x, int *labels, float *y)
  *     {
- *         size_t bytes = $n.NAME_ARENA_BYTES(BATCH, THREADS);
+ *         size_t bytes = ${n.NAME}_ARENA_BYTES(BATCH, THREADS);
  *         void *memory = aligned_alloc(64, bytes);
- *         struct $n.name *net = $n.name_init(memory, bytes, BATCH, THREADS);
+ *         struct ${n.name} *net = ${n.name}_init(memory, bytes, BATCH, THREADS);
  *         struct cvy_step step = {0};
  *         double loss = 0;
  *         int correct;
  *
  *         if (!net)
  *             return -1;                                     // no memory, or not this processor
- *         $n.name_draw(net, 1);                              // or $n.name_set() each tensor
+ *         ${n.name}_draw(net, 1);                              // or ${n.name}_set() each tensor
  *         step.lr = 0.05f, step.momentum = 0.9f;
  *         for (int i = 0; i < steps; i++) {
  *             fill(x, labels);
  *             step.step = i;                                 // dropout draws by it
- *             loss = $n.name_forward(net, x, labels, BATCH, &step, &correct);
- *             $n.name_backward(net, x, BATCH, &step);        // gradients and the update
+ *             loss = ${n.name}_forward(net, x, labels, BATCH, &step, &correct);
+ *             ${n.name}_backward(net, x, BATCH, &step);        // gradients and the update
  *         }
- *         $n.name_fold(net);                                 // after training, before inference
- *         $n.name_infer(net, x, y, BATCH);                   // y: BATCH x $n.classes logits
+ *         ${n.name}_fold(net);                                 // after training, before inference
+ *         ${n.name}_infer(net, x, y, BATCH);                   // y: BATCH x ${n.classes} logits
  *         free(memory);
  *         return loss;
  *     }
@@ -43,18 +43,18 @@
  //$ else
  * Inference. All memory is the caller's:
  *
- *     #include "$n.name.h"
+ *     #include "${n.name}.h"
  *     #include <stdlib.h>
  *
- *     size_t bytes = $n.NAME_ARENA_BYTES(0, 2);              // 2 threads
- *     struct $n.name *net = $n.name_init(aligned_alloc(64, bytes), bytes, 0, 2);
- *     for (int t = 0; t < $n.name_model.ntensor; t++)
- *         $n.name_set(net, t, numbers[t]);                   // in the sequence of $n.name_model.tensor
- *     $n.name_fold(net);
- *     $n.name_infer(net, x, y, n);                           // x: n images, $n.shape, NCHW; y: n x $n.classes logits
+ *     size_t bytes = ${n.NAME}_ARENA_BYTES(0, 2);              // 2 threads
+ *     struct ${n.name} *net = ${n.name}_init(aligned_alloc(64, bytes), bytes, 0, 2);
+ *     for (int t = 0; t < ${n.name}_model.ntensor; t++)
+ *         ${n.name}_set(net, t, numbers[t]);                   // in the sequence of ${n.name}_model.tensor
+ *     ${n.name}_fold(net);
+ *     ${n.name}_infer(net, x, y, n);                           // x: n images, ${n.shape}, NCHW; y: n x ${n.classes} logits
  *
  //$ end
- * x = (byte / 255 - mean) / std, mean $n.mean, std $n.std. Networks share no state: several may live in one program, also for
+ * x = (byte / 255 - mean) / std, mean ${n.mean}, std ${n.std}. Networks share no state: several may live in one program, also for
  //$ if n.plain
  * different targets, each used by one caller at a time. It runs on one thread, however many it is given.
  //$ else
@@ -65,13 +65,13 @@
  * OMP_WAIT_POLICY=passive, cures that.
  //$ end
  *
- * A call that makes no sense touches nothing and says so: $n.name_init returns NULL, $n.name_forward NaN, a size 0, the others -1
+ * A call that makes no sense touches nothing and says so: ${n.name}_init returns NULL, ${n.name}_forward NaN, a size 0, the others -1
  * (0: done).
- * Which: a pointer that is NULL, n below 1 (of inference: below 0), n above the batch of $n.name_init, a label that is no class,
- * $n.name_backward with another n than the $n.name_forward before it.
- * $n.licence */
-#ifndef $n.NAME_H
-#define $n.NAME_H
+ * Which: a pointer that is NULL, n below 1 (of inference: below 0), n above the batch of ${n.name}_init, a label that is no class,
+ * ${n.name}_backward with another n than the ${n.name}_forward before it.
+ * ${n.licence} */
+#ifndef ${n.NAME}_H
+#define ${n.NAME}_H
 
 #include "runtime/cvy_model.h"
 
@@ -81,56 +81,56 @@
 extern "C" {
 #endif
 
-enum { $n.NAME_CHANNELS = $n.c, $n.NAME_HEIGHT = $n.h, $n.NAME_WIDTH = $n.w, $n.NAME_CLASSES = $n.classes };
+enum { ${n.NAME}_CHANNELS = ${n.c}, ${n.NAME}_HEIGHT = ${n.h}, ${n.NAME}_WIDTH = ${n.w}, ${n.NAME}_CLASSES = ${n.classes} };
 
 /* Bytes for training on batches of up to `batch` images (0: inference only) with `threads` threads: a constant where they are. */
-#define $n.NAME_ARENA_BYTES(batch, threads) \
-    ((size_t)$n.fixed_bytes + ((batch) > 0 ? (size_t)$n.train_bytes : 0) + (size_t)(batch) * $n.image_bytes + (size_t)(threads) * $n.thread_bytes)
+#define ${n.NAME}_ARENA_BYTES(batch, threads) \
+    ((size_t)${n.fixed_bytes} + ((batch) > 0 ? (size_t)${n.train_bytes} : 0) + (size_t)(batch) * ${n.image_bytes} + (size_t)(threads) * ${n.thread_bytes})
 /* The same as a function, for other languages; 0 where batch or threads are out of range or it is more than a size_t holds. */
-$n.NAME_API size_t $n.name_arena_bytes(int batch, int threads);
+${n.NAME}_API size_t ${n.name}_arena_bytes(int batch, int threads);
 
-struct $n.name;
+struct ${n.name};
 
-/* 1 where this processor has the instructions of target $n.target, 0 where running the network would end the program. */
-$n.NAME_API int $n.name_supported(void);
+/* 1 where this processor has the instructions of target ${n.target}, 0 where running the network would end the program. */
+${n.NAME}_API int ${n.name}_supported(void);
 /* Lays the network out in memory (64-byte aligned). Weights are zero until they are drawn or set. NULL where memory is too small,
- * batch is below 0, threads are not 1 .. 4096, or $n.name_supported() is 0. */
-$n.NAME_API struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads);
+ * batch is below 0, threads are not 1 .. 4096, or ${n.name}_supported() is 0. */
+${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
-/* Mean loss of n images, 1 <= n <= batch, labels in [0, $n.NAME_CLASSES); *correct: how many had the right class on top. */
-$n.NAME_API double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
+/* Mean loss of n images, 1 <= n <= batch, labels in [0, ${n.NAME}_CLASSES); *correct: how many had the right class on top. */
+${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
 /* Gradients and update, after forward on the same x and n. */
-$n.NAME_API int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step);
+${n.NAME}_API int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step);
 //$ end
 //$ if n.plain
 /* Nothing: inference applies norms where they stand. */
 //$ else
 /* Makes the weights of inference, running statistics folded in. Again whenever weights have changed. */
 //$ end
-$n.NAME_API int $n.name_fold(struct $n.name *net);
+${n.NAME}_API int ${n.name}_fold(struct ${n.name} *net);
 /* x: n images NCHW; y: n x classes logits. Any n. */
-$n.NAME_API int $n.name_infer(struct $n.name *net, const float *x, float *y, int n);
+${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n);
 
-/* The network as data: $n.name_model.tensor[0 .. ntensor), each with its name and shape in PyTorch (.name, .at.ndim, .at.dim); sizes;
- * the spec's train section; the functions above, of a struct cvy_net (which a struct $n.name begins with). */
-$n.NAME_API extern const struct cvy_model $n.name_model;
+/* The network as data: ${n.name}_model.tensor[0 .. ntensor), each with its name and shape in PyTorch (.name, .at.ndim, .at.dim); sizes;
+ * the spec's train section; the functions above, of a struct cvy_net (which a struct ${n.name} begins with). */
+${n.NAME}_API extern const struct cvy_model ${n.name}_model;
 
-/* $n.name_weights.c: numbers in and out, a tensor at a time, by its place in $n.name_model.tensor. */
+/* ${n.name}_weights.c: numbers in and out, a tensor at a time, by its place in ${n.name}_model.tensor. */
 
-/* The place of the tensor called so ("$n.first_tensor"); -1: there is none. */
-$n.NAME_API int $n.name_tensor(const char *name);
+/* The place of the tensor called so ("${n.first_tensor}"); -1: there is none. */
+${n.NAME}_API int ${n.name}_tensor(const char *name);
 /* How many numbers it has; 0 where there is no such tensor. */
-$n.NAME_API size_t $n.name_count(int tensor);
+${n.NAME}_API size_t ${n.name}_count(int tensor);
 /* Its numbers to or from memory of the caller's, in C order, as PyTorch's .numpy() and safetensors have them. Of
  * num_batches_tracked one number, rounded. */
-$n.NAME_API int $n.name_get(const struct $n.name *net, int tensor, float *to);
-$n.NAME_API int $n.name_set(struct $n.name *net, int tensor, const float *from);
-/* Draws every tensor as the spec says; `$n.name train --seed N` begins with the same numbers. Momentum becomes zero. */
-$n.NAME_API int $n.name_draw(struct $n.name *net, uint64_t seed);
+${n.NAME}_API int ${n.name}_get(const struct ${n.name} *net, int tensor, float *to);
+${n.NAME}_API int ${n.name}_set(struct ${n.name} *net, int tensor, const float *from);
+/* Draws every tensor as the spec says; `${n.name} train --seed N` begins with the same numbers. Momentum becomes zero. */
+${n.NAME}_API int ${n.name}_draw(struct ${n.name} *net, uint64_t seed);
 //$ if n.train
 
-/* $n.name_trace.c: what a step computed on its way. Need not be linked where it is not used. */
-$n.NAME_API extern const struct cvy_tracer $n.name_tracer;
+/* ${n.name}_trace.c: what a step computed on its way. Need not be linked where it is not used. */
+${n.NAME}_API extern const struct cvy_tracer ${n.name}_tracer;
 //$ end
 
 #ifdef __cplusplus
@@ -140,45 +140,45 @@ $n.NAME_API extern const struct cvy_tracer $n.name_tracer;
 //$ end
 
 //$ define api
-/* Before each function here. In a shared library built with -fvisibility=hidden these are what it shows; -D$n.NAME_API= shows
- * nothing. On Windows: -D$n.NAME_DLL=1 where the DLL is built, =0 where it is used. */
-#ifndef $n.NAME_API
-#if defined _WIN32 && defined $n.NAME_DLL && $n.NAME_DLL
-#define $n.NAME_API __declspec(dllexport)
-#elif defined _WIN32 && defined $n.NAME_DLL
-#define $n.NAME_API __declspec(dllimport)
+/* Before each function here. In a shared library built with -fvisibility=hidden these are what it shows; -D${n.NAME}_API= shows
+ * nothing. On Windows: -D${n.NAME}_DLL=1 where the DLL is built, =0 where it is used. */
+#ifndef ${n.NAME}_API
+#if defined _WIN32 && defined ${n.NAME}_DLL && ${n.NAME}_DLL
+#define ${n.NAME}_API __declspec(dllexport)
+#elif defined _WIN32 && defined ${n.NAME}_DLL
+#define ${n.NAME}_API __declspec(dllimport)
 #elif defined __GNUC__ && !defined _WIN32
-#define $n.NAME_API __attribute__((visibility("default")))
+#define ${n.NAME}_API __attribute__((visibility("default")))
 #else
-#define $n.NAME_API
+#define ${n.NAME}_API
 #endif
 #endif
 //$ end
 
 //$ define weights_file
-/* $n.name_weights.c - the network's numbers by the tensor. $n.licence */
-#include "$n.name_layout.h"
+/* ${n.name}_weights.c - the network's numbers by the tensor. ${n.licence} */
+#include "${n.name}_layout.h"
 
 #include "runtime/cvy_weights.h"
 
-int $n.name_tensor(const char *name)
+int ${n.name}_tensor(const char *name)
 {
-    for (int i = 0; name && i < $n.name_model.ntensor; i++)
-        if (strcmp($n.name_model.tensor[i].name, name) == 0)
+    for (int i = 0; name && i < ${n.name}_model.ntensor; i++)
+        if (strcmp(${n.name}_model.tensor[i].name, name) == 0)
             return i;
     return -1;
 }
 
-size_t $n.name_count(int tensor)
+size_t ${n.name}_count(int tensor)
 {
-    return tensor < 0 || tensor >= $n.name_model.ntensor ? 0 : (size_t)cvy_layout_count(&$n.name_model.tensor[tensor].at);
+    return tensor < 0 || tensor >= ${n.name}_model.ntensor ? 0 : (size_t)cvy_layout_count(&${n.name}_model.tensor[tensor].at);
 }
 
-int $n.name_get(const struct $n.name *net, int tensor, float *to)
+int ${n.name}_get(const struct ${n.name} *net, int tensor, float *to)
 {
-    if (!net || !to || $n.name_count(tensor) == 0)
+    if (!net || !to || ${n.name}_count(tensor) == 0)
         return -1;
-    const struct cvy_tensor *const t = &$n.name_model.tensor[tensor];
+    const struct cvy_tensor *const t = &${n.name}_model.tensor[tensor];
     if (t->role == CVY_BATCHES)
         *to = (float)net->net.batches[t->at.offset];
     else
@@ -186,11 +186,11 @@ int $n.name_get(const struct $n.name *net, int tensor, float *to)
     return 0;
 }
 
-int $n.name_set(struct $n.name *net, int tensor, const float *from)
+int ${n.name}_set(struct ${n.name} *net, int tensor, const float *from)
 {
-    if (!net || !from || $n.name_count(tensor) == 0)
+    if (!net || !from || ${n.name}_count(tensor) == 0)
         return -1;
-    const struct cvy_tensor *const t = &$n.name_model.tensor[tensor];
+    const struct cvy_tensor *const t = &${n.name}_model.tensor[tensor];
     if (t->role != CVY_BATCHES)
         cvy_scatter(cvy_base(&net->net, t), &t->at, from);
     else if (*from >= 0 && *from < 9e18f)
@@ -200,171 +200,171 @@ int $n.name_set(struct $n.name *net, int tensor, const float *from)
     return 0;
 }
 
-int $n.name_draw(struct $n.name *net, uint64_t seed)
+int ${n.name}_draw(struct ${n.name} *net, uint64_t seed)
 {
     if (!net)
         return -1;
-    cvy_draw(&$n.name_model, &net->net, seed);
+    cvy_draw(&${n.name}_model, &net->net, seed);
     return 0;
 }
 //$ end
 
 //$ define tracer
 /* Forward once more, and behind each kernel its trace, while what it read is there; running statistics stay as they were. */
-static int $n.name_trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+static int ${n.name}_trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
-    struct $n.name *const net = (struct $n.name *)(void *)base;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
 
     if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
         return -1;
-    float *const kept = scratch, *const out = scratch + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
-    memcpy(kept, net->net.running, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS)); /* one behind the other */
+    float *const kept = scratch, *const out = scratch + ${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS;
+    memcpy(kept, net->net.running, sizeof(float) * (${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS)); /* one behind the other */
     //$ for k in n.kernels
     //$ if k.forward
-    $n.name_$k.name_forward(&net->$k.name, n, step);
+    ${n.name}_${k.name}_forward(&net->${k.name}, n, step);
     //$ end
     //$ if k.traced
-    $n.name_$k.name_trace(&net->$k.name, n, step, out, sink, user);
+    ${n.name}_${k.name}_trace(&net->${k.name}, n, step, out, sink, user);
     //$ end
     //$ end
-    memcpy(net->net.running, kept, sizeof(float) * ($n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
+    memcpy(net->net.running, kept, sizeof(float) * (${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS));
     return 0;
 }
 
-static size_t $n.name_trace_floats(int n)
+static size_t ${n.name}_trace_floats(int n)
 {
-    return n < 1 ? 0 : (size_t)n * $n.NAME_TRACE_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS;
+    return n < 1 ? 0 : (size_t)n * ${n.NAME}_TRACE_FLOATS + ${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS;
 }
 
-const struct cvy_tracer $n.name_tracer = {$n.name_trace, $n.name_trace_floats};
+const struct cvy_tracer ${n.name}_tracer = {${n.name}_trace, ${n.name}_trace_floats};
 //$ end
 
 //$ define layout
-/* $n.name_layout.h - every number that a neighbour can move: offsets, slots, who is given what. Not for users.
- * $n.licence */
-#ifndef $n.NAME_LAYOUT_H
-#define $n.NAME_LAYOUT_H
+/* ${n.name}_layout.h - every number that a neighbour can move: offsets, slots, who is given what. Not for users.
+ * ${n.licence} */
+#ifndef ${n.NAME}_LAYOUT_H
+#define ${n.NAME}_LAYOUT_H
 
 #include "runtime/cvy_names.h"
 
-#if defined CVY_VEC_H && !defined $n.macro
-#error "$n.name is emitted for $n.target, and this translation unit has the code of another target: compile each network's files by themselves"
+#if defined CVY_VEC_H && !defined ${n.macro}
+#error "${n.name} is emitted for ${n.target}, and this translation unit has the code of another target: compile each network's files by themselves"
 #endif
-#define $n.macro 1
+#define ${n.macro} 1
 
-#include "$n.name.h"
+#include "${n.name}.h"
 #include "runtime/cvy_kernels.h"
 
 /* parameters and statistics: float offsets in cvy_net.param and .running */
 //$ for p in n.params
-#define $p.name $p.at
+#define ${p.name} ${p.at}
 //$ end
 
 /* folded weights, for inference: float offsets */
 //$ for p in n.folded
-#define $p.name $p.at
+#define ${p.name} ${p.at}
 //$ end
-#define $n.NAME_FOLDED_FLOATS $n.fold_floats
+#define ${n.NAME}_FOLDED_FLOATS ${n.fold_floats}
 
 //$ if n.train
 /* slots: float offsets for one image of the batch. Slots that are never alive together share memory. */
 //$ for p in n.slots
-#define $p.name INT64_C($p.at) /* $p.doc */
+#define ${p.name} INT64_C(${p.at}) /* ${p.doc} */
 //$ end
 
 //$ end
 /* scratch of a thread: floats */
-#define $n.NAME_SCRATCH INT64_C($n.scratch)
+#define ${n.NAME}_SCRATCH INT64_C(${n.scratch})
 
 /* inference: offsets in a thread's part */
 //$ for p in n.infer_slots
-#define $p.name $p.at
+#define ${p.name} ${p.at}
 //$ end
 
 //$ for k in n.kernels
 //$ if k.train
-struct $n.name_$k.name {
+struct ${n.name}_${k.name} {
     //$ for f in k.fields
-    $f.decl;
+    ${f.decl};
     //$ end
 };
 //$ for f in k.prototypes
-$f.decl;
+${f.decl};
 //$ end
 //$ end
 //$ end
 //$ for f in n.infer_prototypes
-$f.decl;
+${f.decl};
 //$ end
 
-struct $n.name {
+struct ${n.name} {
     struct cvy_net net;
     float *folded, *scratch;
     //$ if n.train
     int forwarded; /* images of the last forward */
-    double piece_loss[$n.pieces];
-    int piece_correct[$n.pieces];
+    double piece_loss[${n.pieces}];
+    int piece_correct[${n.pieces}];
     //$ end
     //$ for m in n.norms
-    struct cvy_bn $m.name;
+    struct cvy_bn ${m.name};
     //$ end
     //$ for m in n.image_norms
-    struct cvy_gn $m.name;
+    struct cvy_gn ${m.name};
     //$ end
     //$ for m in n.stats
-    struct cvy_stats $m.name;
+    struct cvy_stats ${m.name};
     //$ end
     //$ for k in n.kernels
     //$ if k.train
-    struct $n.name_$k.name $k.name;
+    struct ${n.name}_${k.name} ${k.name};
     //$ end
     //$ end
 };
 
 //$ if n.train
 /* Where each kernel's arguments lie, once memory is there. */
-static inline void $n.name_place(struct $n.name *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
+static inline void ${n.name}_place(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
 {
     //$ for l in n.place
-    $l.line;
+    ${l.line};
     //$ end
     //$ for u in n.place_unused
-    (void)$u.name;
+    (void)${u.name};
     //$ end
 }
 //$ end
 
 /* The arithmetic of folding: s = gamma / sqrt(var + eps), t = beta - s mean. */
-static inline void $n.name_fold_all(const struct cvy_net *net, float *f)
+static inline void ${n.name}_fold_all(const struct cvy_net *net, float *f)
 {
     const float *const p = net->param, *const r = net->running;
     //$ for l in n.folds
-    $l.line;
+    ${l.line};
     //$ end
     (void)r;
 }
 
 /* the arena: bytes, and floats of its parts */
 //$ for p in n.sizes
-#define $n.NAME_$p.name $p.at
+#define ${n.NAME}_${p.name} ${p.at}
 //$ end
-#define $n.NAME_ORDER "$n.order"
-#define $n.NAME_SPEC_HASH "$n.hash"
+#define ${n.NAME}_ORDER "${n.order}"
+#define ${n.NAME}_SPEC_HASH "${n.hash}"
 
 #endif
 
-#if defined $n.NAME_NET && !defined $n.NAME_TENSORS /* what $n.name_net.c alone reads */
-#define $n.NAME_TENSORS
-static const struct cvy_tensor $n.name_tensors[] = {
+#if defined ${n.NAME}_NET && !defined ${n.NAME}_TENSORS /* what ${n.name}_net.c alone reads */
+#define ${n.NAME}_TENSORS
+static const struct cvy_tensor ${n.name}_tensors[] = {
     //$ for t in n.tensors
-    {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
+    {"${t.name}", ${t.role}, {${t.ndim}, {${t.dim}}, {${t.block}}, {${t.outer}}, {${t.inner}}, ${t.at}}, ${t.draw}, ${t.value}},
     //$ end
 };
 
 /* What it computes, a line per op: checkpoints carry it. */
-static const char *const $n.name_identity[] = {
+static const char *const ${n.name}_identity[] = {
     //$ for l in n.identity
-    "$l.line",
+    "${l.line}",
     //$ end
     NULL,
 };
@@ -372,53 +372,53 @@ static const char *const $n.name_identity[] = {
 //$ end
 
 //$ define net
-/* $n.name_net.c - the network, unrolled: a line per kernel. $n.licence */
-#define $n.NAME_NET
-#include "$n.name_layout.h"
+/* ${n.name}_net.c - the network, unrolled: a line per kernel. ${n.licence} */
+#define ${n.NAME}_NET
+#include "${n.name}_layout.h"
 
 #include "runtime/cvy_vec.h"
 
 #include <string.h>
 
-typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.NAME_STRUCT_BYTES ? 1 : -1];
+typedef char ${n.name}_fits_its_place[sizeof(struct ${n.name}) <= ${n.NAME}_STRUCT_BYTES ? 1 : -1];
 
-static const float $n.name_mean[] = {$n.mean}, $n.name_std[] = {$n.std};
+static const float ${n.name}_mean[] = {${n.mean}}, ${n.name}_std[] = {${n.std}};
 
-int $n.name_supported(void)
+int ${n.name}_supported(void)
 {
     return cvy_supported();
 }
 
-struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
+struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads)
 {
-    const size_t needed = $n.name_arena_bytes(batch, threads);
+    const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
     if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
         return NULL;
-    struct $n.name *const net = (struct $n.name *)memory;
-    float *at = (float *)memory + $n.NAME_STRUCT_BYTES / 4;
+    struct ${n.name} *const net = (struct ${n.name} *)memory;
+    float *at = (float *)memory + ${n.NAME}_STRUCT_BYTES / 4;
 
-    memset(memory, 0, $n.NAME_STRUCT_BYTES + sizeof(float) * ($n.NAME_PARAM_FLOATS + $n.NAME_RUNNING_FLOATS + $n.NAME_BATCHES_FLOATS));
+    memset(memory, 0, ${n.NAME}_STRUCT_BYTES + sizeof(float) * (${n.NAME}_PARAM_FLOATS + ${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS));
     net->net.batch = batch;
     net->net.threads = threads;
     net->net.param = at;
-    net->net.running = at += $n.NAME_PARAM_FLOATS;
-    net->net.batches = (int64_t *)(void *)(at += $n.NAME_RUNNING_FLOATS);
-    net->folded = at += $n.NAME_BATCHES_FLOATS;
-    at += $n.NAME_FOLDED_PADDED;
+    net->net.running = at += ${n.NAME}_PARAM_FLOATS;
+    net->net.batches = (int64_t *)(void *)(at += ${n.NAME}_RUNNING_FLOATS);
+    net->folded = at += ${n.NAME}_BATCHES_FLOATS;
+    at += ${n.NAME}_FOLDED_PADDED;
     //$ if n.train
     if (batch > 0) {
-        memset(at, 0, $n.NAME_TRAIN_BYTES);
+        memset(at, 0, ${n.NAME}_TRAIN_BYTES);
         net->net.momentum = at;
-        float *const norms = at += $n.NAME_PARAM_FLOATS;
-        double *const sums = (double *)(void *)(at += $n.NAME_NORM_FLOATS);
-        float *const copy = at += $n.NAME_SUMS_FLOATS;
-        float *const dw = at += $n.NAME_COPY_FLOATS;
-        double *const db = (double *)(void *)(at += $n.NAME_DW_FLOATS);
-        float *const images = at += $n.NAME_DB_FLOATS;
-        at += (int64_t)batch * $n.NAME_IMAGE_FLOATS;
+        float *const norms = at += ${n.NAME}_PARAM_FLOATS;
+        double *const sums = (double *)(void *)(at += ${n.NAME}_NORM_FLOATS);
+        float *const copy = at += ${n.NAME}_SUMS_FLOATS;
+        float *const dw = at += ${n.NAME}_COPY_FLOATS;
+        double *const db = (double *)(void *)(at += ${n.NAME}_DW_FLOATS);
+        float *const images = at += ${n.NAME}_DB_FLOATS;
+        at += (int64_t)batch * ${n.NAME}_IMAGE_FLOATS;
         net->scratch = at;
-        $n.name_place(net, images, copy, dw, db, norms, sums);
+        ${n.name}_place(net, images, copy, dw, db, norms, sums);
         return net;
     }
     //$ end
@@ -427,78 +427,78 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
 }
 
 /* In integers alone: it may be asked on a processor without the target's instructions. */
-size_t $n.name_arena_bytes(int batch, int threads)
+size_t ${n.name}_arena_bytes(int batch, int threads)
 {
     const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch, parts = threads < 0 ? 0 : (uint64_t)threads;
 
-    if (batch < 0 || threads < 1 || threads > 4096 || images > most / ($n.NAME_IMAGE_BYTES + UINT64_C(1)) || parts > most / ($n.NAME_THREAD_BYTES + UINT64_C(1)))
+    if (batch < 0 || threads < 1 || threads > 4096 || images > most / (${n.NAME}_IMAGE_BYTES + UINT64_C(1)) || parts > most / (${n.NAME}_THREAD_BYTES + UINT64_C(1)))
         return 0;
-    const uint64_t bytes = $n.NAME_FIXED_BYTES + (batch > 0 ? (uint64_t)$n.NAME_TRAIN_BYTES : 0) + images * $n.NAME_IMAGE_BYTES + parts * $n.NAME_THREAD_BYTES;
+    const uint64_t bytes = ${n.NAME}_FIXED_BYTES + (batch > 0 ? (uint64_t)${n.NAME}_TRAIN_BYTES : 0) + images * ${n.NAME}_IMAGE_BYTES + parts * ${n.NAME}_THREAD_BYTES;
     return bytes > most ? 0 : (size_t)bytes;
 }
 
 //$ if n.train
-double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
     double loss = 0;
 
-    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, $n.classes))
+    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, ${n.classes}))
         return (double)NAN;
     net->forwarded = n;
     //$ for k in n.kernels
     //$ for i in k.inputs
-    net->$k.name.$i.name = x;
+    net->${k.name}.${i.name} = x;
     //$ end
     //$ end
     net->loss.labels = labels;
     //$ for k in n.kernels
     //$ if k.forward
-    $n.name_$k.name_forward(&net->$k.name, n, step);
+    ${n.name}_${k.name}_forward(&net->${k.name}, n, step);
     //$ end
     //$ end
     *correct = 0;
-    for (int p = 0; p < $n.pieces; p++) {
+    for (int p = 0; p < ${n.pieces}; p++) {
         loss += net->loss.loss[p];
         *correct += net->loss.correct[p];
     }
     return loss / n;
 }
 
-int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
+int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step)
 {
     if (!net || !x || !step || n < 1 || n != net->forwarded) /* x itself: the kernels that read it kept it in forward */
         return -1;
     //$ for k in n.reversed
     //$ for a in k.again
-    $n.name_$a.name_again(&net->$a.name, n, step);
+    ${n.name}_${a.name}_again(&net->${a.name}, n, step);
     //$ end
     //$ if k.backward
-    $n.name_$k.name_backward(&net->$k.name, n, step);
+    ${n.name}_${k.name}_backward(&net->${k.name}, n, step);
     //$ end
     //$ end
     return 0;
 }
 
-static double $n.name_model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+static double ${n.name}_model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
-    return $n.name_forward((struct $n.name *)(void *)net, x, labels, n, step, correct);
+    return ${n.name}_forward((struct ${n.name} *)(void *)net, x, labels, n, step, correct);
 }
-static int $n.name_model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+static int ${n.name}_model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
 {
-    return $n.name_backward((struct $n.name *)(void *)net, x, n, step);
+    return ${n.name}_backward((struct ${n.name} *)(void *)net, x, n, step);
 }
 //$ end
 
-int $n.name_fold(struct $n.name *net)
+int ${n.name}_fold(struct ${n.name} *net)
 {
     if (!net)
         return -1;
-    memset(net->folded, 0, sizeof(float) * $n.NAME_FOLDED_PADDED); /* channels that pad a block, too */
-    $n.name_fold_all(&net->net, net->folded);
+    memset(net->folded, 0, sizeof(float) * ${n.NAME}_FOLDED_PADDED); /* channels that pad a block, too */
+    ${n.name}_fold_all(&net->net, net->folded);
     return 0;
 }
 
-int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
         return -1;
@@ -506,91 +506,91 @@ int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
 
     CVY_PARALLEL_IF(net->net.threads, n > 1)
     for (int i = 0; i < n; i++) {
-        float *const s = net->scratch + (int64_t)CVY_THREAD * $n.NAME_SCRATCH;
+        float *const s = net->scratch + (int64_t)CVY_THREAD * ${n.NAME}_SCRATCH;
         //$ for l in n.infer
-        $l.line;
+        ${l.line};
         //$ end
-        memcpy(y + (int64_t)i * $n.classes, $n.infer_result, sizeof(float) * $n.classes);
+        memcpy(y + (int64_t)i * ${n.classes}, ${n.infer_result}, sizeof(float) * ${n.classes});
     }
     return 0;
 }
 
-static struct cvy_net *$n.name_model_init(void *memory, size_t bytes, int batch, int threads)
+static struct cvy_net *${n.name}_model_init(void *memory, size_t bytes, int batch, int threads)
 {
-    return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
+    return (struct cvy_net *)(void *)${n.name}_init(memory, bytes, batch, threads);
 }
-static int $n.name_model_fold(struct cvy_net *net)
+static int ${n.name}_model_fold(struct cvy_net *net)
 {
-    return $n.name_fold((struct $n.name *)(void *)net);
+    return ${n.name}_fold((struct ${n.name} *)(void *)net);
 }
-static int $n.name_model_infer(struct cvy_net *net, const float *x, float *y, int n)
+static int ${n.name}_model_infer(struct cvy_net *net, const float *x, float *y, int n)
 {
-    return $n.name_infer((struct $n.name *)(void *)net, x, y, n);
+    return ${n.name}_infer((struct ${n.name} *)(void *)net, x, y, n);
 }
 
-const struct cvy_model $n.name_model = {
-    "$n.name", $n.NAME_ORDER, "$n.target", $n.NAME_SPEC_HASH,
-    $n.c, $n.h, $n.w, $n.classes,
-    $n.name_tensors, sizeof $n.name_tensors / sizeof *$n.name_tensors,
-    $n.NAME_PARAM_FLOATS, $n.NAME_RUNNING_FLOATS, $n.NAME_BATCHES,
-    $n.NAME_STORED_BYTES, $n.NAME_FLOPS, $n.NAME_MIN_BATCH,
-    {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
-     $n.name_mean, $n.name_std, UINT64_C($n.seed)},
+const struct cvy_model ${n.name}_model = {
+    "${n.name}", ${n.NAME}_ORDER, "${n.target}", ${n.NAME}_SPEC_HASH,
+    ${n.c}, ${n.h}, ${n.w}, ${n.classes},
+    ${n.name}_tensors, sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
+    ${n.NAME}_PARAM_FLOATS, ${n.NAME}_RUNNING_FLOATS, ${n.NAME}_BATCHES,
+    ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
+    {"${n.data}", ${n.epochs}, ${n.batch}, ${n.lr}, ${n.momentum}, ${n.weight_decay}, ${n.nesterov}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed})},
     //$ if n.train
-    $n.name_arena_bytes, $n.name_model_init, $n.name_model_forward, $n.name_model_backward, $n.name_model_fold, $n.name_model_infer, $n.name_identity,
+    ${n.name}_arena_bytes, ${n.name}_model_init, ${n.name}_model_forward, ${n.name}_model_backward, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
     //$ else
-    $n.name_arena_bytes, $n.name_model_init, NULL, NULL, $n.name_model_fold, $n.name_model_infer, $n.name_identity,
+    ${n.name}_arena_bytes, ${n.name}_model_init, NULL, NULL, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
     //$ end
 };
 //$ end
 
 //$ define main
-/* main.c - the $n.name program: train, eval, predict, info, bench, trace. $n.licence */
+/* main.c - the ${n.name} program: train, eval, predict, info, bench, trace. ${n.licence} */
 #include "runtime/cvy_names.h"
 
-#include "$n.name.h"
+#include "${n.name}.h"
 
 #include <stdio.h>
 
-extern const struct cvy_bench $n.name_bench;
+extern const struct cvy_bench ${n.name}_bench;
 
 int main(int argc, char **argv)
 {
-    if (!$n.name_supported()) {
-        fputs("$n.name: error: this processor lacks instructions of $n.target, for which the network was emitted\n"
+    if (!${n.name}_supported()) {
+        fputs("${n.name}: error: this processor lacks instructions of ${n.target}, for which the network was emitted\n"
               "  hint: convoy gen --target native on this machine, or --target portable for any\n", stderr);
         return 1;
     }
     //$ if n.train
-    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench, &$n.name_tracer);
+    return cvy_main(argc, argv, &${n.name}_model, &${n.name}_bench, &${n.name}_tracer);
     //$ else
-    return cvy_main(argc, argv, &$n.name_model, &$n.name_bench, NULL);
+    return cvy_main(argc, argv, &${n.name}_model, &${n.name}_bench, NULL);
     //$ end
 }
 //$ end
 
 //$ define bench
-/* $n.name_bench.c - each kernel alone and what it costs, for `$n.name bench`. Part of the program, not of the library. $n.licence */
-#include "$n.name_layout.h"
+/* ${n.name}_bench.c - each kernel alone and what it costs, for `${n.name} bench`. Part of the program, not of the library. ${n.licence} */
+#include "${n.name}_layout.h"
 
 #include "runtime/cvy_bench.h"
 
-extern const struct cvy_bench $n.name_bench;
+extern const struct cvy_bench ${n.name}_bench;
 
 //$ for k in n.bench_training
-static void $k.function(struct cvy_net *net, int n, const struct cvy_step *step)
+static void ${k.function}(struct cvy_net *net, int n, const struct cvy_step *step)
 {
-    $k.call;
+    ${k.call};
 }
 //$ end
 //$ for k in n.bench_inference
-static void $k.function(struct cvy_net *base, const float *x, int i)
+static void ${k.function}(struct cvy_net *base, const float *x, int i)
 {
-    const struct $n.name *const net = (const struct $n.name *)(void *)base;
+    const struct ${n.name} *const net = (const struct ${n.name} *)(void *)base;
     const float *const f = net->folded;
     float *const s = net->scratch;
     (void)x, (void)i, (void)f;
-    $k.call;
+    ${k.call};
 }
 //$ end
 
@@ -598,17 +598,17 @@ static void $k.function(struct cvy_net *base, const float *x, int i)
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
     //$ for k in n.bench_training
-    {"$k.name", $k.costs, $k.function, NULL},
+    {"${k.name}", ${k.costs}, ${k.function}, NULL},
     //$ end
 };
 //$ end
 static const struct cvy_bench_kernel inference[] = {
     //$ for k in n.bench_inference
-    {"$k.name", $k.costs, NULL, $k.function},
+    {"${k.name}", ${k.costs}, NULL, ${k.function}},
     //$ end
 };
 
-const struct cvy_bench $n.name_bench = {
+const struct cvy_bench ${n.name}_bench = {
     //$ if n.train
     training, sizeof training / sizeof *training,
     //$ else
@@ -621,81 +621,81 @@ const struct cvy_bench $n.name_bench = {
 
 //$ define makefile
 //$ if n.plain
-# Builds $n.name with a C compiler, zlib and jansson. $n.licence
-#     make [CC=clang] [CFLAGS=-O$n.optimise]
+# Builds ${n.name} with a C compiler, zlib and jansson. ${n.licence}
+#     make [CC=clang] [CFLAGS=-O${n.optimise}]
 //$ else
-# Builds $n.name with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. $n.licence
-#     make [CC=clang] [CFLAGS=-O$n.optimise] [OPENMP=no] [OPENBLAS=no]
+# Builds ${n.name} with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. ${n.licence}
+#     make [CC=clang] [CFLAGS=-O${n.optimise}] [OPENMP=no] [OPENBLAS=no]
 //$ end
-CFLAGS ?= -O$n.optimise
-ifeq ($$(strip $$(CC)),)
+CFLAGS ?= -O${n.optimise}
+ifeq ($(strip $(CC)),)
 override CC := cc
 endif
-STANDARD = $n.standard
-TARGET = $n.make_flags
+STANDARD = ${n.standard}
+TARGET = ${n.make_flags}
 //$ if n.plain
 //$ else
-BLAS_CFLAGS := $$(shell pkg-config --cflags openblas 2>/dev/null)
-works = $$(shell echo 'int main(void) { return 0; }' | $$(CC) $$(1) -x c - -o /dev/null $$(2) >/dev/null 2>&1 && echo yes)
-ifeq ($$(origin OPENMP),undefined)
-OPENMP := $$(call works,-fopenmp)
+BLAS_CFLAGS := $(shell pkg-config --cflags openblas 2>/dev/null)
+works = $(shell echo 'int main(void) { return 0; }' | $(CC) $(1) -x c - -o /dev/null $(2) >/dev/null 2>&1 && echo yes)
+ifeq ($(origin OPENMP),undefined)
+OPENMP := $(call works,-fopenmp)
 endif
-ifeq ($$(origin OPENBLAS),undefined)
-OPENBLAS := $$(call works,$$(BLAS_CFLAGS) -include cblas.h,-lopenblas)
+ifeq ($(origin OPENBLAS),undefined)
+OPENBLAS := $(call works,$(BLAS_CFLAGS) -include cblas.h,-lopenblas)
 endif
-ifeq ($$(OPENMP),yes)
+ifeq ($(OPENMP),yes)
 WITH += -fopenmp
 endif
-ifeq ($$(OPENBLAS),yes)
-WITH += -DCVY_OPENBLAS $$(BLAS_CFLAGS)
+ifeq ($(OPENBLAS),yes)
+WITH += -DCVY_OPENBLAS $(BLAS_CFLAGS)
 BLAS_LIBS = -lopenblas
 endif
 //$ end
 
 OBJECTS = \
 //$ for f in n.sources
-    $f.object \
+    ${f.object} \
 //$ end
 
-# The network without its program, for programs of yours: make lib$n.name.a
+# The network without its program, for programs of yours: make lib${n.name}.a
 LIBRARY = \
 //$ for f in n.network
-    $f.source \
+    ${f.source} \
 //$ end
 
-$n.name: $$(OBJECTS)
-	$$(CC) $$(CFLAGS) $$(LDFLAGS) $$(WITH) -o $$@ $$(OBJECTS) $$(BLAS_LIBS) -ljansson -lz -lpthread -lm
+${n.name}: $(OBJECTS)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(WITH) -o $@ $(OBJECTS) $(BLAS_LIBS) -ljansson -lz -lpthread -lm
 
-lib$n.name.a: $$(LIBRARY:.c=.o)
-	rm -f $$@
-	$$(AR) rcs $$@ $$^
+lib${n.name}.a: $(LIBRARY:.c=.o)
+	rm -f $@
+	$(AR) rcs $@ $^
 
 # The compiler and its flags as they were last: a file that changes where they do, so that everything is compiled again.
-FLAGS := $$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) $$(WITH)
-QUOTED := '$$(subst ','\'',$$(FLAGS))'
-ifneq ($$(shell printf '%s\n' $$(QUOTED) | cmp -s - $n.name.flags && echo same),same)
-$n.name.flags: always
+FLAGS := $(CC) $(STANDARD) $(TARGET) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) $(WITH)
+QUOTED := '$(subst ','\'',$(FLAGS))'
+ifneq ($(shell printf '%s\n' $(QUOTED) | cmp -s - ${n.name}.flags && echo same),same)
+${n.name}.flags: always
 endif
-$n.name.flags:
-	printf '%s\n' $$(QUOTED) >$$@
+${n.name}.flags:
+	printf '%s\n' $(QUOTED) >$@
 
-$$(OBJECTS): $n.name.flags $$(wildcard *.h runtime/*.h)
+$(OBJECTS): ${n.name}.flags $(wildcard *.h runtime/*.h)
 
 main.o: TARGET = # it asks whether the processor has what the rest needs
 
 %.o: %.c
-	$$(CC) $$(STANDARD) $$(TARGET) $$(CFLAGS) $$(CPPFLAGS) $$(WITH) -I. -c -o $$@ $$<
+	$(CC) $(STANDARD) $(TARGET) $(CFLAGS) $(CPPFLAGS) $(WITH) -I. -c -o $@ $<
 
 clean:
-	rm -f $n.name $n.name.flags lib$n.name.a $$(OBJECTS)
+	rm -f ${n.name} ${n.name}.flags lib${n.name}.a $(OBJECTS)
 
 .PHONY: clean always
 //$ end
 
 //$ define meson
-# Builds $n.name. In another project it is a subproject (subprojects/$n.name): subproject('$n.name').get_variable('$n.name_dep') is the
-# network without its program, which then needs neither zlib nor jansson, and no OpenBLAS. $n.licence
-project('$n.name', 'c', default_options: ['c_std=$n.c_std', 'optimization=$n.optimise'])
+# Builds ${n.name}. In another project it is a subproject (subprojects/${n.name}): subproject('${n.name}').get_variable('${n.name}_dep') is the
+# network without its program, which then needs neither zlib nor jansson, and no OpenBLAS. ${n.licence}
+project('${n.name}', 'c', default_options: ['c_std=${n.c_std}', 'optimization=${n.optimise}'])
 cc = meson.get_compiler('c')
 alone = not meson.is_subproject()
 //$ if n.plain
@@ -707,92 +707,92 @@ blas = alone ? dependency('openblas', required: false) : dependency('', required
 with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
 deps = [openmp, blas, cc.find_library('m', required: false)]
 //$ end
-flags = cc.get_supported_arguments('$n.make_flags'.split()) + with_blas
-lib = static_library('$n.name',
+flags = cc.get_supported_arguments('${n.make_flags}'.split()) + with_blas
+lib = static_library('${n.name}',
 //$ for f in n.network
-  '$f.source',
+  '${f.source}',
 //$ end
   c_args: flags, dependencies: deps)
-$n.name_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
+${n.name}_dep = declare_dependency(link_with: lib, include_directories: include_directories('.'), dependencies: deps)
 
 if alone
-  program = static_library('$n.name_program', # its files have names of their own, so each is compiled by itself
+  program = static_library('${n.name}_program', # its files have names of their own, so each is compiled by itself
 //$ for f in n.measured
-    '$f.source',
+    '${f.source}',
 //$ end
     c_args: flags, dependencies: deps, override_options: ['unity=off'])
-  executable('$n.name',
+  executable('${n.name}',
 //$ for f in n.program
-    '$f.source',
+    '${f.source}',
 //$ end
     c_args: with_blas, link_with: program, override_options: ['unity=off'],
-    dependencies: [$n.name_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
+    dependencies: [${n.name}_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
 endif
 //$ end
 
 //$ define cmake
-# Builds $n.name. From another project: add_subdirectory(), then link $n.name_net, the network without its program; that needs neither
-# zlib nor jansson, and no OpenBLAS. $n.NAME_PROGRAM and $n.NAME_OPENBLAS decide, ON where this is the whole project. $n.licence
+# Builds ${n.name}. From another project: add_subdirectory(), then link ${n.name}_net, the network without its program; that needs neither
+# zlib nor jansson, and no OpenBLAS. ${n.NAME}_PROGRAM and ${n.NAME}_OPENBLAS decide, ON where this is the whole project. ${n.licence}
 cmake_minimum_required(VERSION 3.16)
-project($n.name C)
+project(${n.name} C)
 set(ALONE OFF)
 if(CMAKE_SOURCE_DIR STREQUAL CMAKE_CURRENT_SOURCE_DIR)
   set(ALONE ON)
 endif()
-option($n.NAME_PROGRAM "The program $n.name, too: needs zlib and jansson" $${ALONE})
+option(${n.NAME}_PROGRAM "The program ${n.name}, too: needs zlib and jansson" $${ALONE})
 //$ if n.plain
 //$ else
-option($n.NAME_OPENBLAS "Matrix products by OpenBLAS, where it is there" $${ALONE})
+option(${n.NAME}_OPENBLAS "Matrix products by OpenBLAS, where it is there" $${ALONE})
 //$ end
-set(CMAKE_C_STANDARD $n.cmake_std)
+set(CMAKE_C_STANDARD ${n.cmake_std})
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
-add_library($n.name_net STATIC
+add_library(${n.name}_net STATIC
 //$ for f in n.network
-  $f.source
+  ${f.source}
 //$ end
 )
-target_include_directories($n.name_net PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
-separate_arguments(TARGET_FLAGS UNIX_COMMAND "$n.make_flags")
-target_compile_options($n.name_net PRIVATE $${TARGET_FLAGS})
-target_link_libraries($n.name_net PUBLIC m)
+target_include_directories(${n.name}_net PUBLIC $${CMAKE_CURRENT_SOURCE_DIR})
+separate_arguments(TARGET_FLAGS UNIX_COMMAND "${n.make_flags}")
+target_compile_options(${n.name}_net PRIVATE $${TARGET_FLAGS})
+target_link_libraries(${n.name}_net PUBLIC m)
 //$ if n.plain
 //$ else
 find_package(OpenMP)
 if(OpenMP_C_FOUND)
-  target_link_libraries($n.name_net PUBLIC OpenMP::OpenMP_C)
+  target_link_libraries(${n.name}_net PUBLIC OpenMP::OpenMP_C)
 endif()
-if($n.NAME_OPENBLAS)
+if(${n.NAME}_OPENBLAS)
   find_library(OPENBLAS openblas)
   if(OPENBLAS)
-    target_compile_definitions($n.name_net PRIVATE CVY_OPENBLAS)
-    target_link_libraries($n.name_net PUBLIC $${OPENBLAS})
+    target_compile_definitions(${n.name}_net PRIVATE CVY_OPENBLAS)
+    target_link_libraries(${n.name}_net PUBLIC $${OPENBLAS})
   endif()
 endif()
 //$ end
-if($n.NAME_PROGRAM)
+if(${n.NAME}_PROGRAM)
   find_package(Threads REQUIRED)
   find_package(ZLIB REQUIRED)
   find_library(JANSSON jansson REQUIRED)
-  add_executable($n.name
+  add_executable(${n.name}
 //$ for f in n.program
-    $f.source
+    ${f.source}
 //$ end
 //$ for f in n.measured
-    $f.source
+    ${f.source}
 //$ end
   )
 //$ for f in n.measured
-  set_source_files_properties($f.source PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
+  set_source_files_properties(${f.source} PROPERTIES COMPILE_OPTIONS "$${TARGET_FLAGS}")
 //$ end
-  set_target_properties($n.name PROPERTIES UNITY_BUILD OFF) # its files have names of their own
+  set_target_properties(${n.name} PROPERTIES UNITY_BUILD OFF) # its files have names of their own
 //$ if n.plain
 //$ else
-  if($n.NAME_OPENBLAS AND OPENBLAS)
-    target_compile_definitions($n.name PRIVATE CVY_OPENBLAS)
+  if(${n.NAME}_OPENBLAS AND OPENBLAS)
+    target_compile_definitions(${n.name} PRIVATE CVY_OPENBLAS)
   endif()
 //$ end
-  target_link_libraries($n.name $n.name_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
+  target_link_libraries(${n.name} ${n.name}_net $${JANSSON} ZLIB::ZLIB Threads::Threads)
 endif()
 //$ end

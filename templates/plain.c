@@ -4,10 +4,10 @@
 //$ define plain_conv
 struct conv {
     int C, H, W, O, P, Q, K, L; /* input C x H x W, output O x P x Q, kernel K x L */
-    int stride[2], padding[2]$o.more;
+    int stride[2], padding[2]${o.more};
 };
 
-/* conv: y[o][i][j] = b[o] + sum over c, u, v of w[o][c][u][v] x[c][r][s], r = $o.row, s likewise;
+/* conv: y[o][i][j] = b[o] + sum over c, u, v of w[o][c][u][v] x[c][r][s], r = ${o.row}, s likewise;
  //$ if o.groups
  * x is 0 outside the image. With groups, the sum is over the channels of o's own group, which begin at channel `first` of x. */
  //$ else
@@ -15,7 +15,7 @@ struct conv {
  //$ end
 static void conv_forward(const struct conv *k, int n, const void *in, const struct weights *p, void *out)
 {
-    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w;
+    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[${o.c}][k->K][k->L] = p->w;
     float (*y)[k->O][k->P][k->Q] = out;
 
     for (int m = 0; m < n; m++)
@@ -24,15 +24,15 @@ static void conv_forward(const struct conv *k, int n, const void *in, const stru
                 for (int j = 0; j < k->Q; j++) {
                     float sum = p->b ? p->b[o] : 0;
                     //$ if o.groups
-                    const int first = o / (k->O / k->groups) * ($o.c);
+                    const int first = o / (k->O / k->groups) * (${o.c});
                     //$ end
-                    for (int c = 0; c < $o.c; c++)
+                    for (int c = 0; c < ${o.c}; c++)
                         for (int u = 0; u < k->K; u++)
                             for (int v = 0; v < k->L; v++) {
-                                const int r = $o.r;
-                                const int s = $o.s;
+                                const int r = ${o.r};
+                                const int s = ${o.s};
                                 if (r >= 0 && r < k->H && s >= 0 && s < k->W)
-                                    sum += w[o][c][u][v] * x[m][$o.at][r][s];
+                                    sum += w[o][c][u][v] * x[m][${o.at}][r][s];
                             }
                     y[m][o][i][j] = sum;
                 }
@@ -42,26 +42,26 @@ static void conv_forward(const struct conv *k, int n, const void *in, const stru
 /* The same products: dw[o][c][u][v] = sum of dy[o][i][j] x[c][r][s], dx[c][r][s] = sum of dy[o][i][j] w[o][c][u][v]. */
 static void conv_backward(const struct conv *k, int n, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
 {
-    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[$o.c][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = (void *)out_g;
-    float (*dx)[k->C][k->H][k->W] = in_g, (*dw)[$o.c][k->K][k->L] = g->w;
+    const float (*x)[k->C][k->H][k->W] = (void *)in, (*w)[${o.c}][k->K][k->L] = p->w, (*dy)[k->O][k->P][k->Q] = (void *)out_g;
+    float (*dx)[k->C][k->H][k->W] = in_g, (*dw)[${o.c}][k->K][k->L] = g->w;
 
     for (int m = 0; m < n; m++)
         for (int o = 0; o < k->O; o++)
             for (int i = 0; i < k->P; i++)
                 for (int j = 0; j < k->Q; j++)
-                    for (int c = 0; c < $o.c; c++)
+                    for (int c = 0; c < ${o.c}; c++)
                         for (int u = 0; u < k->K; u++)
                             for (int v = 0; v < k->L; v++) {
                                 //$ if o.groups
-                                const int first = o / (k->O / k->groups) * ($o.c);
+                                const int first = o / (k->O / k->groups) * (${o.c});
                                 //$ end
-                                const int r = $o.r;
-                                const int s = $o.s;
+                                const int r = ${o.r};
+                                const int s = ${o.s};
                                 if (r < 0 || r >= k->H || s < 0 || s >= k->W)
                                     continue;
-                                dw[o][c][u][v] += dy[m][o][i][j] * x[m][$o.at][r][s];
+                                dw[o][c][u][v] += dy[m][o][i][j] * x[m][${o.at}][r][s];
                                 if (dx) /* NULL: nobody wants it */
-                                    dx[m][$o.at][r][s] += dy[m][o][i][j] * w[o][c][u][v];
+                                    dx[m][${o.at}][r][s] += dy[m][o][i][j] * w[o][c][u][v];
                             }
     //$ if n.bias
     bias_backward(n, k->O, k->P * k->Q, out_g, g->b);
@@ -553,7 +553,7 @@ static void general_relu_backward(int64_t count, float leak, float sub, float ma
 //$ define plain_drop
 //$ if n.train
 /* Whether an element is kept: 32 bits out of a key and the element's number, at least `below` = p 2^32. Two rounds of a mixer of bits. */
-int $n.name_keeps(uint64_t key, uint32_t i, uint32_t below)
+int ${n.name}_keeps(uint64_t key, uint32_t i, uint32_t below)
 {
     uint32_t h = (uint32_t)key + i;
 
@@ -574,7 +574,7 @@ static void drop_forward(int n, uint32_t size, const char *stage, uint32_t below
     for (int m = 0; m < n; m++) {
         const uint64_t key = step ? cvy_drop_key(cvy_stage(stage), step, m) : 0;
         for (uint32_t i = 0; i < size; i++, x++, y++)
-            *y = !step ? *x : $n.name_keeps(key, i, below) ? *x * scale : 0;
+            *y = !step ? *x : ${n.name}_keeps(key, i, below) ? *x * scale : 0;
     }
     //$ else
     (void)stage, (void)below, (void)scale, (void)step;
@@ -589,7 +589,7 @@ static void drop_backward(int n, uint32_t size, const char *stage, uint32_t belo
     for (int m = 0; m < n; m++) {
         const uint64_t key = cvy_drop_key(cvy_stage(stage), step, m);
         for (uint32_t i = 0; i < size; i++, dy++, dx++)
-            *dx += $n.name_keeps(key, i, below) ? *dy * scale : 0;
+            *dx += ${n.name}_keeps(key, i, below) ? *dy * scale : 0;
     }
 }
 //$ end
@@ -859,7 +859,7 @@ static void sgd(int64_t count, const struct cvy_step *step, float decay, const f
 //$ end
 
 //$ define plain_net
-/* $n.name_net.c - the network, to be read: loops over plain arrays, one function an op and direction, and the network as a list of their calls.
+/* ${n.name}_net.c - the network, to be read: loops over plain arrays, one function an op and direction, and the network as a list of their calls.
  *
  * n images at once, NCHW: element (c, i, j) of image m is x[m][c][i][j]. In the formulas and the loops m is an image, c a channel of the input
  * and o of the output, (i, j) a pixel of the output, (u, v) one of a kernel, and (r, s) the pixel of the input under it. A function begins by saying
@@ -868,8 +868,8 @@ static void sgd(int64_t count, const struct cvy_step *step, float decay, const f
  //$ if n.train
  * d.NAME is the gradient of v.NAME, g.NAME that of p.NAME. Gradients begin as zeros, and whoever reads a tensor adds to its gradient.
  //$ end
- * $n.licence */
-#include "$n.name_layout.h"
+ * ${n.licence} */
+#include "${n.name}_layout.h"
 
 #include <math.h>
 #include <string.h>
@@ -889,11 +889,11 @@ static void sgd(int64_t count, const struct cvy_step *step, float decay, const f
 //$ if n.sizes
 static const struct {
     //$ for s in n.size_kinds
-    struct $s.kind $s.names;
+    struct ${s.kind} ${s.names};
     //$ end
 } size = {
     //$ for s in n.sizes
-    .$s.name = {$s.values},
+    .${s.name} = {${s.values}},
     //$ end
 };
 
@@ -903,12 +903,12 @@ static const struct {
 //$ else
 /* Of n images. */
 //$ end
-static void run(const struct $n.name *net, const struct $n.name_values *v, int n, const float *x, const struct cvy_step *step)
+static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, int n, const float *x, const struct cvy_step *step)
 {
-    const struct $n.name_params *const p = &net->p;
+    const struct ${n.name}_params *const p = &net->p;
 
     //$ for l in n.forward
-    $l.line
+    ${l.line}
     //$ end
     //$ if n.step_unused
     (void)step;
@@ -916,34 +916,34 @@ static void run(const struct $n.name *net, const struct $n.name_values *v, int n
 }
 
 //$ if n.train
-double $n.name_forward(struct $n.name *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
-    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, $n.classes))
+    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, ${n.classes}))
         return (double)NAN;
     net->x = x;
     net->labels = labels;
     net->forwarded = n;
     run(net, &net->v, n, x, step);
-    return loss_forward(n, $n.classes, net->v.$n.logits, labels, correct);
+    return loss_forward(n, ${n.classes}, net->v.${n.logits}, labels, correct);
 }
 
-int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cvy_step *step)
+int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step)
 {
     if (!net || !x || !step || n < 1 || n != net->forwarded)
         return -1;
-    const struct $n.name_values *const v = &net->v, *const d = &net->d;
-    const struct $n.name_params *const p = &net->p, *const g = &net->g;
+    const struct ${n.name}_values *const v = &net->v, *const d = &net->d;
+    const struct ${n.name}_params *const p = &net->p, *const g = &net->g;
 
-    memset(net->gradients, 0, sizeof(float) * $n.value_floats * (size_t)net->net.batch);
-    memset(net->grad, 0, sizeof(float) * $n.param_floats);
+    memset(net->gradients, 0, sizeof(float) * ${n.value_floats} * (size_t)net->net.batch);
+    memset(net->grad, 0, sizeof(float) * ${n.param_floats});
     //$ for l in n.backward
-    $l.line
+    ${l.line}
     //$ end
 
     if (net->net.grad) /* who runs a trace wants to see them */
-        memcpy(net->net.grad, net->grad, sizeof(float) * $n.param_floats);
-    for (int i = 0; i < $n.name_model.ntensor; i++) {
-        const struct cvy_tensor *t = &$n.name_model.tensor[i];
+        memcpy(net->net.grad, net->grad, sizeof(float) * ${n.param_floats});
+    for (int i = 0; i < ${n.name}_model.ntensor; i++) {
+        const struct cvy_tensor *t = &${n.name}_model.tensor[i];
         int64_t count = 1;
         for (int k = 0; k < t->at.ndim; k++)
             count *= t->at.dim[k];
@@ -955,32 +955,32 @@ int $n.name_backward(struct $n.name *net, const float *x, int n, const struct cv
 }
 
 //$ end
-int $n.name_infer(struct $n.name *net, const float *x, float *y, int n)
+int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
         return -1;
     for (int m = 0; m < n; m++) {
-        run(net, &net->one, 1, x + m * INT64_C($n.input_floats), NULL);
-        memcpy(y + (int64_t)m * $n.classes, net->one.$n.logits, sizeof(float) * $n.classes);
+        run(net, &net->one, 1, x + m * INT64_C(${n.input_floats}), NULL);
+        memcpy(y + (int64_t)m * ${n.classes}, net->one.${n.logits}, sizeof(float) * ${n.classes});
     }
     return 0;
 }
 //$ end
 
 //$ define plain_layout
-/* $n.name_layout.h - the network's tensors by name. Not for users. $n.licence */
-#ifndef $n.NAME_LAYOUT_H
-#define $n.NAME_LAYOUT_H
+/* ${n.name}_layout.h - the network's tensors by name. Not for users. ${n.licence} */
+#ifndef ${n.NAME}_LAYOUT_H
+#define ${n.NAME}_LAYOUT_H
 
 #include "runtime/cvy_names.h"
 
-#include "$n.name.h"
+#include "${n.name}.h"
 #include "runtime/cvy_kernels.h"
 
 /* What each op makes of n images, [n][channels][height][width]. */
-struct $n.name_values {
+struct ${n.name}_values {
     //$ for v in n.values
-    float *$v.name; /* $v.doc */
+    float *${v.name}; /* ${v.doc} */
     //$ end
 };
 
@@ -992,19 +992,19 @@ struct norm {
     float *gamma, *beta, *mean, *var; /* [C]; mean and var: the running ones */
     int64_t *batches;                 /* that they have seen */
 };
-struct $n.name_params {
+struct ${n.name}_params {
     //$ for p in n.params
-    struct $p.kind $p.name;
+    struct ${p.kind} ${p.name};
     //$ end
 };
 
-struct $n.name {
+struct ${n.name} {
     struct cvy_net net;
-    struct $n.name_params p;
-    struct $n.name_values one; /* of one image, for inference */
+    struct ${n.name}_params p;
+    struct ${n.name}_values one; /* of one image, for inference */
     //$ if n.train
-    struct $n.name_params g;
-    struct $n.name_values v, d;
+    struct ${n.name}_params g;
+    struct ${n.name}_values v, d;
     float *gradients, *grad; /* all of d, all of g */
     const float *x;          /* of the last forward */
     const int *labels;
@@ -1013,7 +1013,7 @@ struct $n.name {
 };
 //$ if n.train
 //$ if n.drops
-int $n.name_keeps(uint64_t key, uint32_t i, uint32_t below);
+int ${n.name}_keeps(uint64_t key, uint32_t i, uint32_t below);
 //$ end
 //$ end
 
@@ -1021,76 +1021,76 @@ int $n.name_keeps(uint64_t key, uint32_t i, uint32_t below);
 //$ end
 
 //$ define plain_model
-/* $n.name_model.c - where everything lies in memory, and the network as the runtime sees it. $n.licence */
-#include "$n.name_layout.h"
+/* ${n.name}_model.c - where everything lies in memory, and the network as the runtime sees it. ${n.licence} */
+#include "${n.name}_layout.h"
 
 #include <string.h>
 
-typedef char $n.name_fits_its_place[sizeof(struct $n.name) <= $n.struct_bytes ? 1 : -1];
+typedef char ${n.name}_fits_its_place[sizeof(struct ${n.name}) <= ${n.struct_bytes} ? 1 : -1];
 
-static const float input_mean[] = {$n.mean}, input_std[] = {$n.std};
+static const float input_mean[] = {${n.mean}}, input_std[] = {${n.std}};
 
 /* PyTorch's names and layouts: an array of each, one behind the other. */
 static const struct cvy_tensor tensors[] = {
     //$ for t in n.tensors
-    {"$t.name", $t.role, {$t.ndim, {$t.dim}, {$t.block}, {$t.outer}, {$t.inner}, $t.at}, $t.draw, $t.value},
+    {"${t.name}", ${t.role}, {${t.ndim}, {${t.dim}}, {${t.block}}, {${t.outer}}, {${t.inner}}, ${t.at}}, ${t.draw}, ${t.value}},
     //$ end
 };
 
 /* What it computes, a line per op: checkpoints carry it. */
 static const char *const identity[] = {
     //$ for l in n.identity
-    "$l.line",
+    "${l.line}",
     //$ end
     NULL,
 };
 
 /* Gives each tensor of n images its place, from `at` on. Returns the end. */
-static float *place_values(struct $n.name_values *v, float *at, int64_t n)
+static float *place_values(struct ${n.name}_values *v, float *at, int64_t n)
 {
     //$ for v in n.values
-    v->$v.name = at, at += n * INT64_C($v.floats);
+    v->${v.name} = at, at += n * INT64_C(${v.floats});
     //$ end
     return at;
 }
 
-static void place_params(struct $n.name_params *p, float *param, float *running, int64_t *batches)
+static void place_params(struct ${n.name}_params *p, float *param, float *running, int64_t *batches)
 {
     //$ for p in n.params
-    p->$p.name = (struct $p.kind){$p.place};
+    p->${p.name} = (struct ${p.kind}){${p.place}};
     //$ end
     (void)running, (void)batches;
 }
 
-int $n.name_supported(void)
+int ${n.name}_supported(void)
 {
     return 1;
 }
 
-struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
+struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads)
 {
-    const size_t needed = $n.name_arena_bytes(batch, threads);
+    const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
     if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
         return NULL;
-    struct $n.name *const net = (struct $n.name *)memory;
-    int64_t *const batches = (int64_t *)(void *)((char *)memory + $n.struct_bytes);
-    float *at = (float *)(void *)(batches + $n.batches);
+    struct ${n.name} *const net = (struct ${n.name} *)memory;
+    int64_t *const batches = (int64_t *)(void *)((char *)memory + ${n.struct_bytes});
+    float *at = (float *)(void *)(batches + ${n.batches});
 
-    memset(memory, 0, $n.fixed_bytes + (batch > 0 ? $n.train_bytes : 0));
+    memset(memory, 0, ${n.fixed_bytes} + (batch > 0 ? ${n.train_bytes} : 0));
     net->net.batch = batch;
     net->net.threads = 1;
     net->net.batches = batches;
     net->net.param = at;
-    net->net.running = at += $n.param_floats;
-    at = place_values(&net->one, at + $n.running_floats, 1);
+    net->net.running = at += ${n.param_floats};
+    at = place_values(&net->one, at + ${n.running_floats}, 1);
     place_params(&net->p, net->net.param, net->net.running, batches);
     //$ if n.train
     if (batch > 0) {
         net->net.momentum = at;
-        net->grad = at += $n.param_floats;
+        net->grad = at += ${n.param_floats};
         place_params(&net->g, net->grad, net->net.running, batches);
-        net->gradients = place_values(&net->v, at + $n.param_floats, batch);
+        net->gradients = place_values(&net->v, at + ${n.param_floats}, batch);
         at = place_values(&net->d, net->gradients, batch);
     }
     //$ end
@@ -1098,63 +1098,63 @@ struct $n.name *$n.name_init(void *memory, size_t bytes, int batch, int threads)
     return net;
 }
 
-size_t $n.name_arena_bytes(int batch, int threads)
+size_t ${n.name}_arena_bytes(int batch, int threads)
 {
     const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch;
 
-    if (batch < 0 || threads < 1 || threads > 4096 || images > most / ($n.image_bytes + UINT64_C(1)))
+    if (batch < 0 || threads < 1 || threads > 4096 || images > most / (${n.image_bytes} + UINT64_C(1)))
         return 0;
-    const uint64_t bytes = UINT64_C($n.fixed_bytes) + (batch > 0 ? UINT64_C($n.train_bytes) : 0) + images * $n.image_bytes;
+    const uint64_t bytes = UINT64_C(${n.fixed_bytes}) + (batch > 0 ? UINT64_C(${n.train_bytes}) : 0) + images * ${n.image_bytes};
     return bytes > most ? 0 : (size_t)bytes;
 }
 
-int $n.name_fold(struct $n.name *net)
+int ${n.name}_fold(struct ${n.name} *net)
 {
     return net ? 0 : -1; /* norms stay what they are */
 }
 
 static struct cvy_net *model_init(void *memory, size_t bytes, int batch, int threads)
 {
-    return (struct cvy_net *)(void *)$n.name_init(memory, bytes, batch, threads);
+    return (struct cvy_net *)(void *)${n.name}_init(memory, bytes, batch, threads);
 }
 //$ if n.train
 static double model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
 {
-    return $n.name_forward((struct $n.name *)(void *)net, x, labels, n, step, correct);
+    return ${n.name}_forward((struct ${n.name} *)(void *)net, x, labels, n, step, correct);
 }
 static int model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
 {
-    return $n.name_backward((struct $n.name *)(void *)net, x, n, step);
+    return ${n.name}_backward((struct ${n.name} *)(void *)net, x, n, step);
 }
 //$ end
 static int model_fold(struct cvy_net *net)
 {
-    return $n.name_fold((struct $n.name *)(void *)net);
+    return ${n.name}_fold((struct ${n.name} *)(void *)net);
 }
 static int model_infer(struct cvy_net *net, const float *x, float *y, int n)
 {
-    return $n.name_infer((struct $n.name *)(void *)net, x, y, n);
+    return ${n.name}_infer((struct ${n.name} *)(void *)net, x, y, n);
 }
 
-const struct cvy_model $n.name_model = {
-    "$n.name", "$n.order", "$n.target", "$n.hash",
-    $n.c, $n.h, $n.w, $n.classes,
+const struct cvy_model ${n.name}_model = {
+    "${n.name}", "${n.order}", "${n.target}", "${n.hash}",
+    ${n.c}, ${n.h}, ${n.w}, ${n.classes},
     tensors, sizeof tensors / sizeof *tensors,
-    $n.param_floats, $n.running_floats, $n.batches,
-    $n.stored_bytes, INT64_C($n.flops), $n.min_batch,
-    {"$n.data", $n.epochs, $n.batch, $n.lr, $n.momentum, $n.weight_decay, $n.nesterov, $n.decay_all, "$n.schedule", $n.warmup,
-     input_mean, input_std, UINT64_C($n.seed)},
+    ${n.param_floats}, ${n.running_floats}, ${n.batches},
+    ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
+    {"${n.data}", ${n.epochs}, ${n.batch}, ${n.lr}, ${n.momentum}, ${n.weight_decay}, ${n.nesterov}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+     input_mean, input_std, UINT64_C(${n.seed})},
     //$ if n.train
-    $n.name_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
+    ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
     //$ else
-    $n.name_arena_bytes, model_init, NULL, NULL, model_fold, model_infer, identity,
+    ${n.name}_arena_bytes, model_init, NULL, NULL, model_fold, model_infer, identity,
     //$ end
 };
 //$ end
 
 //$ define plain_trace
-/* $n.name_trace.c - hands over what forward has stored, for `$n.name trace`. $n.licence */
-#include "$n.name_layout.h"
+/* ${n.name}_trace.c - hands over what forward has stored, for `${n.name} trace`. ${n.licence} */
+#include "${n.name}_layout.h"
 
 static void hand(cvy_sink sink, void *user, const char *name, const float *data, int n, int c, int h, int w)
 {
@@ -1170,7 +1170,7 @@ static float *mask(const char *stage, int n, uint32_t size, uint32_t below, cons
     for (int m = 0; m < n; m++) {
         const uint64_t key = cvy_drop_key(cvy_stage(stage), step, m);
         for (uint32_t i = 0; i < size; i++)
-            to[(int64_t)m * size + i] = (float)$n.name_keeps(key, i, below);
+            to[(int64_t)m * size + i] = (float)${n.name}_keeps(key, i, below);
     }
     return to;
 }
@@ -1178,75 +1178,75 @@ static float *mask(const char *stage, int n, uint32_t size, uint32_t below, cons
 //$ end
 static int trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
-    const struct $n.name *const net = (const struct $n.name *)(void *)base;
+    const struct ${n.name} *const net = (const struct ${n.name} *)(void *)base;
 
     if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
         return -1;
-    const struct $n.name_values *const v = &net->v;
+    const struct ${n.name}_values *const v = &net->v;
     //$ for t in n.traces
     //$ if t.mask
-    hand(sink, user, "mask.$t.path", mask("$t.path", n, $t.floats, $t.below, step, scratch), n, $t.c, $t.h, $t.w);
+    hand(sink, user, "mask.${t.path}", mask("${t.path}", n, ${t.floats}, ${t.below}, step, scratch), n, ${t.c}, ${t.h}, ${t.w});
     //$ end
-    hand(sink, user, "act.$t.path", $t.value, n, $t.c, $t.h, $t.w);
+    hand(sink, user, "act.${t.path}", ${t.value}, n, ${t.c}, ${t.h}, ${t.w});
     //$ end
     return 0;
 }
 
 static size_t trace_floats(int n)
 {
-    return n < 1 ? 0 : (size_t)n * $n.trace_floats;
+    return n < 1 ? 0 : (size_t)n * ${n.trace_floats};
 }
 
-const struct cvy_tracer $n.name_tracer = {trace, trace_floats};
+const struct cvy_tracer ${n.name}_tracer = {trace, trace_floats};
 //$ end
 
 //$ define plain_bench
-/* $n.name_bench.c - forward, backward and inference, and what they cost, for `$n.name bench`. Part of the program, not of the library.
- * $n.licence */
+/* ${n.name}_bench.c - forward, backward and inference, and what they cost, for `${n.name} bench`. Part of the program, not of the library.
+ * ${n.licence} */
 #define CVY_PORTABLE 1
 
-#include "$n.name_layout.h"
+#include "${n.name}_layout.h"
 
 #include "runtime/cvy_bench.h"
 
-extern const struct cvy_bench $n.name_bench;
+extern const struct cvy_bench ${n.name}_bench;
 
 //$ if n.train
 static void bench_forward(struct cvy_net *base, int n, const struct cvy_step *step)
 {
-    struct $n.name *const net = (struct $n.name *)(void *)base;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
     int correct;
 
-    (void)$n.name_forward(net, net->x, net->labels, n, step, &correct);
+    (void)${n.name}_forward(net, net->x, net->labels, n, step, &correct);
 }
 
 static void bench_backward(struct cvy_net *base, int n, const struct cvy_step *step)
 {
-    struct $n.name *const net = (struct $n.name *)(void *)base;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
 
-    $n.name_backward(net, net->x, n, step);
+    ${n.name}_backward(net, net->x, n, step);
 }
 
 //$ end
 static void bench_infer(struct cvy_net *base, const float *x, int i)
 {
-    float y[$n.classes];
+    float y[${n.classes}];
 
-    $n.name_infer((struct $n.name *)(void *)base, x + i * INT64_C($n.input_floats), y, 1);
+    ${n.name}_infer((struct ${n.name} *)(void *)base, x + i * INT64_C(${n.input_floats}), y, 1);
 }
 
 /* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step, as if each op read and wrote its tensors once. */
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
-    {"forward", $n.forward_costs, bench_forward, NULL},
-    {"backward", $n.backward_costs, bench_backward, NULL},
+    {"forward", ${n.forward_costs}, bench_forward, NULL},
+    {"backward", ${n.backward_costs}, bench_backward, NULL},
 };
 //$ end
 static const struct cvy_bench_kernel inference[] = {
-    {"infer", $n.infer_costs, NULL, bench_infer},
+    {"infer", ${n.infer_costs}, NULL, bench_infer},
 };
 
-const struct cvy_bench $n.name_bench = {
+const struct cvy_bench ${n.name}_bench = {
     //$ if n.train
     training, sizeof training / sizeof *training,
     //$ else

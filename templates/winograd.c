@@ -3,99 +3,99 @@
 
 //$ define winograd
 //$ for t in c.tiles
-/* $t.doc, at one of the 36 points */
-CVY_KEEP void $h.name_$c.name_$t.name(const float *v, const float *u, float *m$c.adds_parameter)
+/* ${t.doc}, at one of the 36 points */
+CVY_KEEP void ${h.name}_${c.name}_${t.name}(const float *v, const float *u, float *m${c.adds_parameter})
 {
     //$ for a in t.acc
     //$ if c.adds
-    vf $a.name = adds ? vf_load(m + $a.m) : vf_zero();
+    vf ${a.name} = adds ? vf_load(m + ${a.m}) : vf_zero();
     //$ else
-    vf $a.name = vf_zero();
+    vf ${a.name} = vf_zero();
     //$ end
     //$ end
-    for (int b = 0; b < $c.steps; b++, v += $c.v_block, u += 256)
+    for (int b = 0; b < ${c.steps}; b++, v += ${c.v_block}, u += 256)
         //$ if c.twice
         CVY_TWICE
         //$ end
-        for (int l = 0; l < $c.lanes; l++) {
+        for (int l = 0; l < ${c.lanes}; l++) {
             const float *const vl = v + l, *const ul = u + l * 16;
             //$ for w in t.vectors
-            const vf u$w.i = vf_load(ul + $w.u);
+            const vf u${w.i} = vf_load(ul + ${w.u});
             //$ end
             vf s;
             //$ for p in t.rows
-            s = vf_set(vl[$p.v]);
+            s = vf_set(vl[${p.v}]);
             //$ for a in p.acc
-            $a.name = vf_fma(s, u$a.v, $a.name);
+            ${a.name} = vf_fma(s, u${a.v}, ${a.name});
             //$ end
             //$ end
         }
     //$ for a in t.acc
-    vf_store(m + $a.m, $a.name);
+    vf_store(m + ${a.m}, ${a.name});
     //$ end
 }
 //$ end
 //$ if c.made
-/* The 36 products of `n` tiles with the weights of $c.c_step channels; meanwhile, `next` comes nearer: the taps that are transformed then. */
-static inline void $h.name_$c.name_products(const float *v, const float *u, float *m, int n$c.adds_parameter, const float *next)
+/* The 36 products of `n` tiles with the weights of ${c.c_step} channels; meanwhile, `next` comes nearer: the taps that are transformed then. */
+static inline void ${h.name}_${c.name}_products(const float *v, const float *u, float *m, int n${c.adds_parameter}, const float *next)
 //$ else
-/* The 36 products of `n` tiles with the weights of $c.c_step channels. */
-static inline void $h.name_$c.name_products(const float *v, const float *u, float *m, int n)
+/* The 36 products of `n` tiles with the weights of ${c.c_step} channels. */
+static inline void ${h.name}_${c.name}_products(const float *v, const float *u, float *m, int n)
 //$ end
 {
-    for (int p = 0; p < 36; p++, v += $c.v_point, u += $c.u_point, m += $c.m_point) {
+    for (int p = 0; p < 36; p++, v += ${c.v_point}, u += ${c.u_point}, m += ${c.m_point}) {
         //$ if c.made
-        for (int i = 0; i < $c.ahead; i++)
-            CVY_PREFETCH(next + (p * $c.ahead + i) * 16);
+        for (int i = 0; i < ${c.ahead}; i++)
+            CVY_PREFETCH(next + (p * ${c.ahead} + i) * 16);
         //$ end
         int t = 0;
         //$ if c.spans_alone
-        if (n <= $c.tiles_image) {
+        if (n <= ${c.tiles_image}) {
             //$ for s in c.spans_alone
-            for (; t < n && t < $s.to; t += $s.step)
-                $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16$c.adds_argument);
+            for (; t < n && t < ${s.to}; t += ${s.step})
+                ${h.name}_${c.name}_${s.name}(v + t * 16, u, m + t * 16${c.adds_argument});
             //$ end
             continue;
         }
         //$ end
         //$ for s in c.spans
-        for (; t < n && t < $s.to; t += $s.step)
-            $h.name_$c.name_$s.name(v + t * 16, u, m + t * 16$c.adds_argument);
+        for (; t < n && t < ${s.to}; t += ${s.step})
+            ${h.name}_${c.name}_${s.name}(v + t * 16, u, m + t * 16${c.adds_argument});
         //$ end
     }
 }
-/* $c.doc */
-CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *$c.weights, const float *bias, float *work, void *run, cvy_image *image,
+/* ${c.doc} */
+CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, void *run, cvy_image *image,
     cvy_begin *begin, cvy_point *point, cvy_end *end)
 {
-    static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
+    static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
     //$ if c.made
-    float *const m = work + $c.m_at, *const u = work + $c.u_at;
+    float *const m = work + ${c.m_at}, *const u = work + ${c.u_at};
     //$ else
-    float *const m = work + $c.m_at;
+    float *const m = work + ${c.m_at};
     //$ end
 
-    for (int first = 0; first < images * $c.tiles_image; first += $c.block) {
-        const int left = images * $c.tiles_image - first, n = left < $c.block ? left : $c.block;
-        cvy_winograd_in(&from, x + $c.x_origin, first, n, work);
-        for (int c = 0; c < $c.channels; c += $c.c_step) {
+    for (int first = 0; first < images * ${c.tiles_image}; first += ${c.block}) {
+        const int left = images * ${c.tiles_image} - first, n = left < ${c.block} ? left : ${c.block};
+        cvy_winograd_in(&from, x + ${c.x_origin}, first, n, work);
+        for (int c = 0; c < ${c.channels}; c += ${c.c_step}) {
             //$ if c.made
-            for (int b = 0; b < $c.blocks; b += $c.made) {
-                const float *const taps = w + (c * (ptrdiff_t)$c.blocks + b * 16) * 144, *const next = c + $c.c_step == $c.channels && b + $c.made == $c.blocks ? w : taps + $c.made * 2304;
-                for (int v = 0; v < $c.vectors; v++)
-                    cvy_winograd_points(taps + v * $c.taps_vector + $c.first_tap, $c.tap, $c.made, u + v * $c.u_vector, $c.u_point);
-                $h.name_$c.name_products(work + b * $c.v_block, u, m, n$c.adds_value, next);
+            for (int b = 0; b < ${c.blocks}; b += ${c.made}) {
+                const float *const taps = w + (c * (ptrdiff_t)${c.blocks} + b * 16) * 144, *const next = c + ${c.c_step} == ${c.channels} && b + ${c.made} == ${c.blocks} ? w : taps + ${c.made} * 2304;
+                for (int v = 0; v < ${c.vectors}; v++)
+                    cvy_winograd_points(taps + v * ${c.taps_vector} + ${c.first_tap}, ${c.tap}, ${c.made}, u + v * ${c.u_vector}, ${c.u_point});
+                ${h.name}_${c.name}_products(work + b * ${c.v_block}, u, m, n${c.adds_value}, next);
             }
             //$ else
-            $h.name_$c.name_products(work, u + c * (ptrdiff_t)$c.u_channel, m, n);
+            ${h.name}_${c.name}_products(work, u + c * (ptrdiff_t)${c.u_channel}, m, n);
             //$ end
             for (int t = 0; t < n; t++) {
-                const int tile = (first + t) % $c.tiles_image, y = tile / $c.across * 4, x0 = tile % $c.across * 4;
-                const int rows = $c.rows, cols = $c.cols;
-                image(run, (first + t) / $c.tiles_image);
-                for (int v = 0; v < $c.vectors; v++) {
+                const int tile = (first + t) % ${c.tiles_image}, y = tile / ${c.across} * 4, x0 = tile % ${c.across} * 4;
+                const int rows = ${c.rows}, cols = ${c.cols};
+                image(run, (first + t) / ${c.tiles_image});
+                for (int v = 0; v < ${c.vectors}; v++) {
                     CVY_ALIGNED float a[16 * 16];
-                    cvy_winograd_out(m + (v * $c.block + t) * 16, $c.m_point, bias ? bias + c + v * 16 : NULL, a);
+                    cvy_winograd_out(m + (v * ${c.block} + t) * 16, ${c.m_point}, bias ? bias + c + v * 16 : NULL, a);
                     begin(run, c + v * 16, vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
                     for (int i = 0; i < rows; i++)
                         for (int j = 0; j < cols; j++)
@@ -110,52 +110,52 @@ CVY_INLINE void $h.name_$c.name(const float *x, int images, const float *$c.weig
 //$ end
 
 //$ define winograd_weights
-/* $c.doc, summed over n tiles at one of the 36 points */
-CVY_KEEP void $h.name_weights_sum(const float *v, const float *z, float *m, int n)
+/* ${c.doc}, summed over n tiles at one of the 36 points */
+CVY_KEEP void ${h.name}_weights_sum(const float *v, const float *z, float *m, int n)
 {
     //$ for k in c.spans
-    for (int l = $k.from; l < $k.to; l += $k.step) {
+    for (int l = ${k.from}; l < ${k.to}; l += ${k.step}) {
         const float *vt = v + l, *zt = z;
         float *const ml = m + l * 16;
         //$ for a in k.acc
-        vf $a.name = vf_zero();
+        vf ${a.name} = vf_zero();
         //$ end
         CVY_TWICE
         for (int t = 0; t < n; t++, vt += 16, zt += 16) {
             //$ for w in c.vector
-            const vf z$w.i = vf_load(zt + $w.z);
+            const vf z${w.i} = vf_load(zt + ${w.z});
             //$ end
             vf s;
             //$ for p in k.inputs
-            s = vf_set(vt[$p.v]);
+            s = vf_set(vt[${p.v}]);
             //$ for a in p.acc
-            $a.name = vf_fma(s, z$a.v, $a.name);
+            ${a.name} = vf_fma(s, z${a.v}, ${a.name});
             //$ end
             //$ end
         }
         //$ for a in k.acc
-        vf_store(ml + $a.m, $a.name);
+        vf_store(ml + ${a.m}, ${a.name});
         //$ end
     }
     //$ end
 }
-/* dw += the sum over `images` images of x * dz, $c.block tiles at a time; fresh: dw = it */
-static inline void $h.name_weights(const float *x, const float *dz, float *dw, int images, int fresh, float *work)
+/* dw += the sum over `images` images of x * dz, ${c.block} tiles at a time; fresh: dw = it */
+static inline void ${h.name}_weights(const float *x, const float *dz, float *dw, int images, int fresh, float *work)
 {
-    static const struct cvy_tiles from = {$c.across, $c.tiles_image, $c.blocks, $c.x_image, $c.x_row, $c.x_block, $c.v_point, $c.v_block};
-    static const struct cvy_tiles back = {$c.across, $c.tiles_image, $c.out_blocks, $c.z_image, $c.z_row, $c.z_block, $c.z_point, $c.v_block};
-    float *const z = work + $c.z_at, *const m = work + $c.m_at;
+    static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
+    static const struct cvy_tiles back = {${c.across}, ${c.tiles_image}, ${c.out_blocks}, ${c.z_image}, ${c.z_row}, ${c.z_block}, ${c.z_point}, ${c.v_block}};
+    float *const z = work + ${c.z_at}, *const m = work + ${c.m_at};
 
-    for (int first = 0; first < images * $c.tiles_image; first += $c.block) {
-        const int left = images * $c.tiles_image - first, n = left < $c.block ? left : $c.block;
+    for (int first = 0; first < images * ${c.tiles_image}; first += ${c.block}) {
+        const int left = images * ${c.tiles_image} - first, n = left < ${c.block} ? left : ${c.block};
         cvy_winograd_in(&from, x, first, n, work);
-        cvy_winograd_spread(&back, dz + $c.z_origin, first, n, z);
-        for (int c = 0; c < $c.out_blocks; c += $c.vectors)
-            for (int b = 0; b < $c.blocks; b++) {
+        cvy_winograd_spread(&back, dz + ${c.z_origin}, first, n, z);
+        for (int c = 0; c < ${c.out_blocks}; c += ${c.vectors})
+            for (int b = 0; b < ${c.blocks}; b++) {
                 for (int p = 0; p < 36; p++)
-                    $h.name_weights_sum(work + p * $c.v_point + b * $c.v_block, z + p * $c.z_point + c * $c.v_block, m + p * 256, n);
-                for (int v = 0; v < $c.vectors; v++)
-                    cvy_winograd_taps(m + v * $c.m_vector, dw + ((c + v) * (ptrdiff_t)$c.blocks + b) * (9 * 256), fresh && first == 0);
+                    ${h.name}_weights_sum(work + p * ${c.v_point} + b * ${c.v_block}, z + p * ${c.z_point} + c * ${c.v_block}, m + p * 256, n);
+                for (int v = 0; v < ${c.vectors}; v++)
+                    cvy_winograd_taps(m + v * ${c.m_vector}, dw + ((c + v) * (ptrdiff_t)${c.blocks} + b) * (9 * 256), fresh && first == 0);
             }
     }
 }

@@ -11,8 +11,11 @@
 #include "why.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *tests;
 static bool rewrite;
@@ -1552,10 +1555,11 @@ START_TEST(template_language)
     Rec *r = rec_new(), *inner = rec_new();
     Buf b = {0};
 
-    template_read("//$ define t_all\n"
-                  "a $x.n $x.name$x.n $$x.n\n"
+    template_read("t.c",
+                  "//$ define t_all\n"
+                  "a ${x.n} ${x.name}of${x.n} $x.n $${x.n} ${x.inner.w}$\n"
                   "    //$ for i in x.list\n"
-                  "    [$i.v_$x.n]\n"
+                  "    [${i.v}_${x.n}]\n"
                   "    //$ if i.last\n"
                   "    last\n"
                   "    //$ else\n"
@@ -1568,7 +1572,7 @@ START_TEST(template_language)
                   "  //$ emit x.inner\n"
                   "//$ end\n"
                   "//$ define t_inner\n"
-                  "one $inner.w\n"
+                  "one ${inner.w}\n"
                   "\n"
                   "  two\n"
                   "//$ end\n");
@@ -1578,14 +1582,60 @@ START_TEST(template_language)
     for (int i = 0; i < 2; i++) {
         Rec *e = rec_add(r, "list");
         rec_int(e, "v", i);
-        rec_int(e, "v_long", 9); /* the longest field that fits wins, and this one does not fit */
+        rec_int(e, "v_5", 9); /* a field is what stands between the braces, whatever follows */
         rec_int(e, "last", i);
     }
     rec_str(inner, "template", "t_inner");
     rec_str(inner, "w", "W");
     rec_rec(r, "inner", inner);
     template_expand("t_all", "x", r, &b);
-    ck_assert_str_eq(b.text, "a 5 N5 $x.n\n    [0_5]\n    more\n    [1_5]\n    last\n  one W\n\n    two\n");
+    ck_assert_str_eq(b.text, "a 5 Nof5 $x.n ${x.n} W$\n    [0_5]\n    more\n    [1_5]\n    last\n  one W\n\n    two\n");
+}
+END_TEST
+
+static const struct {
+    const char *text, *says;
+} broken_templates[] = {
+    {"\n//$ define t_broken\n\n${x.m}\n//$ end\n", "template t_broken (b.c:4): there is no field 'x.m'\n"},
+    {"//$ define t_broken\n${x.nm}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x.nm'\n"},
+    {"//$ define t_broken\n${x.list}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x.list' that is text\n"},
+    {"//$ define t_broken\n${x}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x'\n"},
+    {"//$ define t_broken\n${y.n}\n//$ end\n", "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
+    {"//$ define t_broken\n${x.n.m}\n//$ end\n", "template t_broken (b.c:2): 'x.n.m': 'x.n' is no record\n"},
+    {"//$ define t_broken\n a ${x.n\n//$ end\n", "template t_broken (b.c:2): '${x.n' is never closed\n"},
+    {"//$ define t_broken\n//$ if y.n\n//$ end\n//$ end\n", "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
+    {"//$ define t_broken\n//$ place x.n\n//$ end\n", "template t_broken (b.c:2): '//$ place x.n' is no directive\n"},
+    {"//$ define t_other\n//$ end\nstray\n//$ if x.n\n", "b.c:4: '//$ if x.n' outside a definition\n"},
+};
+
+/* What is wrong with a template is a bug of convoy, said with the template, the field and the line. */
+START_TEST(broken_template)
+{
+    char said[1024] = "";
+    int ends[2], status = 0;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        Rec *r = rec_new();
+        Buf b = {0};
+        rec_int(r, "n", 5);
+        rec_add(r, "list");
+        template_read("b.c", broken_templates[_i].text);
+        template_expand("t_broken", "x", r, &b);
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t n = 0;
+    for (ssize_t got; n < sizeof said - 1 && (got = read(ends[0], said + n, sizeof said - 1 - n)) > 0;)
+        n += (size_t)got;
+    close(ends[0]);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    ck_assert_msg(strstr(said, broken_templates[_i].says) != NULL, "%s", said);
 }
 END_TEST
 
@@ -1741,6 +1791,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, traced_values_are_there, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_test(c, recompute_keeps_borders);
     tcase_add_test(c, template_language);
+    tcase_add_loop_test(c, broken_template, 0, sizeof broken_templates / sizeof *broken_templates);
     tcase_add_test(c, floats_read_back);
     tcase_add_test(c, costs);
     tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);

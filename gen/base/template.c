@@ -6,12 +6,12 @@
  *     emit PATH            the template that the record's field `template` names; the record keeps the name PATH's last part
  *                          has here, and the lines are indented as the directive is
  *
- * $x.field places a value: the longest bound name, then the longest field that fit; $$ is a dollar sign. There are no expressions: the plan
- * computes, templates place. */
+ * ${x.field} places a field's text; a record may stand between, ${x.rec.field}. $${ is "${" itself, and so is a dollar sign without a
+ * brace. A field that is not there is a bug of convoy, whose message names the template, the line and the field. There are no
+ * expressions: the plan computes, templates place. */
 #include "template.h"
 
 #include "embedded.h"
-
 
 #include <stdarg.h>
 #include <string.h>
@@ -107,6 +107,8 @@ typedef struct Line {
     const char *text;
     int len, indent;
     bool directive;
+    const char *file;
+    int number; /* in the file, from 1 */
 } Line;
 
 typedef struct Template {
@@ -154,11 +156,22 @@ static bool opens(const Words *w)
     return word_is(w, 0, "for") || word_is(w, 0, "if") || word_is(w, 0, "define");
 }
 
-static void add_lines(const char *text)
+/* "template core (templates/core.c:24)", for messages; outside a definition the file and the line alone. */
+static const char *place_of(const Line *l)
 {
-    while (*text) {
+    const int at = (int)(l - line);
+
+    for (int i = 0; i < ntemplate; i++)
+        if (at >= templates[i].from && at < templates[i].to)
+            return xprintf("template %s (%s:%d)", templates[i].name, l->file, l->number);
+    return xprintf("%s:%d", l->file, l->number);
+}
+
+static void add_lines(const char *file, const char *text)
+{
+    for (int number = 1; *text; number++) {
         const char *end = strchr(text, '\n');
-        Line l = {.text = text, .len = (int)(end ? end - text : (ptrdiff_t)strlen(text))};
+        Line l = {.text = text, .len = (int)(end ? end - text : (ptrdiff_t)strlen(text)), .file = file, .number = number};
         while (l.indent < l.len && text[l.indent] == ' ')
             l.indent++;
         l.directive = l.len - l.indent >= 3 && strncmp(text + l.indent, "//$", 3) == 0;
@@ -183,20 +196,20 @@ static int closing(int at, int *otherwise)
         else if (word_is(&w, 0, "end") && --depth == 0)
             return i;
     }
-    BUG("template: '%.*s' is never closed", line[at].len, line[at].text);
+    BUG("%s: '%.*s' is never closed", place_of(&line[at]), line[at].len, line[at].text);
 }
 
-void template_read(const char *text)
+void template_read(const char *file, const char *text)
 {
     int i = nline;
 
-    add_lines(text);
+    add_lines(file, text);
     for (; i < nline; i++) {
         if (!line[i].directive)
             continue;
         const Words w = split(&line[i]);
         if (!word_is(&w, 0, "define") || w.n != 2)
-            BUG("template: '%.*s' outside a definition", line[i].len, line[i].text);
+            BUG("%s: '%.*s' outside a definition", place_of(&line[i]), line[i].len, line[i].text);
         const int end = closing(i, NULL);
         *PUSH(templates, ntemplate) = (Template){xstrndup(w.word[1], (size_t)w.len[1]), i + 1, end};
         i = end;
@@ -209,7 +222,7 @@ void template_load(void)
 
     for (size_t i = 0; i < nembedded && !loaded; i++)
         if (strncmp(embedded[i].name, "templates/", 10) == 0)
-            template_read(embedded[i].text);
+            template_read(embedded[i].name, embedded[i].text);
     loaded = true;
 }
 
@@ -223,26 +236,17 @@ struct Scope {
     const Scope *outer;
 };
 
-
-/* The bound name that `s` starts with, the longest; NULL: none. */
-static const Scope *find_bound(const Scope *scope, const char *s, bool exact, size_t len)
-{
-    const Scope *best = NULL;
-
-    for (const Scope *b = scope; b; b = b->outer)
-        if (strncmp(b->name, s, b->len) == 0 && (exact ? b->len == len : s[b->len] == '.') && (!best || b->len > best->len))
-            best = b;
-    return best;
-}
-
-/* PATH of a directive, x.field.field: its field, or with a bound name alone its record (in *rec). */
-static Field *lookup(const Scope *scope, const char *path, int len, Rec **rec)
+/* PATH as it stands on line `l`, x.field.field: its field, or NULL; with a bound name alone, NULL and its record in *rec. */
+static Field *lookup(const Line *l, const Scope *scope, const char *path, int len, Rec **rec)
 {
     const char *dot = memchr(path, '.', (size_t)len), *end = path + len;
-    const Scope *b = find_bound(scope, path, true, (size_t)((dot ? dot : end) - path));
+    const size_t bound = (size_t)((dot ? dot : end) - path);
+    const Scope *b = scope;
 
+    while (b && (b->len != bound || strncmp(b->name, path, bound) != 0))
+        b = b->outer;
     if (!b)
-        BUG("template: nothing is called '%.*s'", len, path);
+        BUG("%s: '%.*s': nothing is called '%.*s'", place_of(l), len, path, (int)bound, path);
     *rec = b->rec;
     Field *f = NULL;
     while (dot) {
@@ -253,43 +257,37 @@ static Field *lookup(const Scope *scope, const char *path, int len, Rec **rec)
             return NULL;
         *rec = f->rec;
         if (dot && !f->rec)
-            BUG("template: '%.*s' is no record", len, path);
+            BUG("%s: '%.*s': '%.*s' is no record", place_of(l), len, path, (int)(dot - path), path);
     }
     return f;
 }
 
 static void place_line(const Line *l, const Scope *scope, int indent, Buf *to)
 {
-    if (l->len > 0 || indent == 0)
-        for (int i = 0; i < indent && l->len > 0; i++)
-            buf_add(to, " ", 1);
+    for (int i = 0; i < indent && l->len > 0; i++)
+        buf_add(to, " ", 1);
     const char *p = l->text, *end = l->text + l->len;
-    while (p < end) {
-        const char *dollar = memchr(p, '$', (size_t)(end - p));
-        if (!dollar) {
-            buf_add(to, p, (size_t)(end - p));
+    for (;;) {
+        const char *field = p;
+        while (field < end && !(field[0] == '$' && field + 1 < end && field[1] == '{'))
+            field++;
+        buf_add(to, p, (size_t)(field - p));
+        if (field == end)
             break;
-        }
-        buf_add(to, p, (size_t)(dollar - p));
-        if (dollar + 1 < end && dollar[1] == '$') {
-            buf_add(to, "$", 1);
-            p = dollar + 2;
+        if (field > l->text && field[-1] == '$') {
+            buf_add(to, "{", 1);
+            p = field + 2;
             continue;
         }
-        const Scope *b = find_bound(scope, dollar + 1, false, 0);
-        if (!b)
-            BUG("template: '%.*s': nothing of that name is bound", (int)(end - dollar), dollar);
-        const char *name = dollar + 1 + b->len + 1;
-        const Field *best = NULL;
-        for (int i = 0; i < b->rec->n; i++) {
-            const Field *f = &b->rec->field[i];
-            if (f->text && strncmp(f->name, name, strlen(f->name)) == 0 && (!best || strlen(f->name) > strlen(best->name)))
-                best = f;
-        }
-        if (!best)
-            BUG("template: '%.*s': no such field", (int)(end - dollar), dollar);
-        buf_puts(to, best->text);
-        p = name + strlen(best->name);
+        const char *path = field + 2, *close = memchr(path, '}', (size_t)(end - path));
+        if (!close)
+            BUG("%s: '%.*s' is never closed", place_of(l), (int)(end - field), field);
+        Rec *rec;
+        const Field *f = lookup(l, scope, path, (int)(close - path), &rec);
+        if (!f || !f->text)
+            BUG("%s: there is no field '%.*s'%s", place_of(l), (int)(close - path), path, f ? " that is text" : "");
+        buf_puts(to, f->text);
+        p = close + 1;
     }
     buf_add(to, "\n", 1);
 }
@@ -317,7 +315,7 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
         Rec *rec = NULL;
         if (word_is(&w, 0, "for") && w.n == 4 && word_is(&w, 2, "in")) {
             const int end = closing(i, NULL);
-            const Field *f = lookup(scope, w.word[3], w.len[3], &rec);
+            const Field *f = lookup(&line[i], scope, w.word[3], w.len[3], &rec);
             for (int j = 0; f && j < f->n; j++) {
                 const Scope inner = {w.word[1], (size_t)w.len[1], f->list[j], scope};
                 expand(i + 1, end, &inner, indent, to);
@@ -326,7 +324,7 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
         } else if (word_is(&w, 0, "if") && w.n == 2) {
             int otherwise = -1;
             const int end = closing(i, &otherwise);
-            const Field *f = lookup(scope, w.word[1], w.len[1], &rec);
+            const Field *f = lookup(&line[i], scope, w.word[1], w.len[1], &rec);
             const bool yes = f && (f->n > 0 || f->rec || (f->text && *f->text && strcmp(f->text, "0") != 0));
             if (yes)
                 expand(i + 1, otherwise >= 0 ? otherwise : end, scope, indent, to);
@@ -334,10 +332,10 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
                 expand(otherwise + 1, end, scope, indent, to);
             i = end;
         } else if (word_is(&w, 0, "emit") && w.n == 2) {
-            (void)lookup(scope, w.word[1], w.len[1], &rec);
+            (void)lookup(&line[i], scope, w.word[1], w.len[1], &rec);
             const Field *f = rec ? find_field(rec, "template", 8) : NULL;
             if (!f || !f->text)
-                BUG("template: '%.*s' has no field 'template'", w.len[1], w.word[1]);
+                BUG("%s: '%.*s' has no field 'template'", place_of(&line[i]), w.len[1], w.word[1]);
             const char *name = w.word[1];
             int len = w.len[1];
             for (const char *dot; (dot = memchr(name, '.', (size_t)len)) != NULL; name = dot + 1)
@@ -345,7 +343,7 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
             const Scope inner = {name, (size_t)len, rec, scope};
             expand_named(f->text, &inner, indent + line[i].indent, to);
         } else {
-            BUG("template: '%.*s' is no directive", line[i].len, line[i].text);
+            BUG("%s: '%.*s' is no directive", place_of(&line[i]), line[i].len, line[i].text);
         }
     }
 }

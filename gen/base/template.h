@@ -15,8 +15,9 @@ void rec_rec(Rec *r, const char *name, Rec *value);
 Rec *rec_add(Rec *r, const char *list); /* a new record at the end of the list, which is made where there is none */
 void rec_push(Rec *r, const char *list, Rec *item);
 
-/* Adds the templates that `text` defines; it must outlive them. Ends the program where one is malformed: a bug of convoy. */
-void template_read(const char *text);
+/* Adds the templates that `text` defines; `file` is its name in messages. Both must outlive them. Ends the program where one is malformed:
+ * a bug of convoy. */
+void template_read(const char *file, const char *text);
 /* Reads the templates among the embedded files, once. */
 void template_load(void);
 /* Expands a named template with one record bound to `bound`, at the end of `to`. */
