@@ -317,7 +317,7 @@ class Test:
 
     def export(self, text, target, *options):
         name = re.search(r"^name: (\w+)", text).group(1)
-        out = self.path(f"export-{name}-{target}-{len(options)}")
+        out = self.path(f"export-{name}-{target}{''.join(options).replace('--', '-').replace('=', '-')}")
         weights = self.path(f"{name}.safetensors")
         if not os.path.exists(weights):
             folder = self.emit(text)
@@ -570,6 +570,35 @@ int main(void)
         status, _, err = spawn(*words, folder + "/full/other.c")
         check(status == 2 and "is called alpha.c" in err, err)
         check(run(*words, folder + "/full/alpha.c") == "" and sorted(os.listdir(folder + "/full")) == ["alpha.c", "alpha.h", "mine.txt"], "a single file beside others")
+
+    def test_export_size(self):
+        """Transformed copies of weights are made where `winograd: on` asks for them alone, and export says how much C that is."""
+        text = ALPHA.replace("alpha", "wide").replace("[1, 8, 8]", "[1, 16, 16]").replace("out: 4,", "out: 48,").replace(
+            "  - global", "  - conv: {out: 48, order: conv-bn-relu}\n  - global")
+        said, size, answer = {}, {}, {}
+        for word in ("auto", "on", "off"):
+            folder = self.export(text, "portable", "--single-file", "--set", f"winograd={word}")
+            said[word] = run(self.convoy, "export", folder + ".yaml", "--weights", self.path("wide.safetensors"), "-o", folder, "--single-file", "--set", f"winograd={word}")
+            size[word] = os.path.getsize(folder + "/wide.c")
+            main = put(folder + "/answer.c", """#include "wide.h"
+#include <stdio.h>
+#include <stdlib.h>
+int main(void)
+{
+    static float x[256], y[WIDE_CLASSES];
+    for (int i = 0; i < 256; i++) x[i] = (float)(i * 37 % 11) / 11 - 0.5f;
+    if (wide_infer(wide_init(malloc(WIDE_ARENA_BYTES(1)), WIDE_ARENA_BYTES(1), 1), x, y, 1) != 0) return 1;
+    for (int i = 0; i < WIDE_CLASSES; i++) printf("%.9g ", (double)y[i]);
+    return 0;
+}
+""")
+            run(self.cc, "-O0", main, folder + "/wide.c", "-lm", "-o", main[:-2])
+            answer[word] = [float(v) for v in run(main[:-2]).split()]
+        check(size["auto"] < size["on"] / 2 and size["auto"] < 1.2 * size["off"], f"{size}")
+        told = float(re.search(r"about ([\d.]+) MB with --set winograd=on", said["auto"]).group(1))
+        check(abs(told - size["on"] / 1e6) <= 0.1 * size["on"] / 1e6 + 0.1 and "winograd=on" not in said["on"], f"{said}: {size}")
+        largest = max(abs(v) for v in answer["off"])
+        check(all(abs(a - b) <= 1e-4 * largest for w in answer for a, b in zip(answer[w], answer["off"])), f"{answer}")
 
     # ---- the program ----
 
