@@ -282,7 +282,7 @@ static const char *assignment(void)
 /* 1 where it is a network, 0 where it is an error. */
 static int run(const char *text, size_t len, FILE *null)
 {
-    Source src = {"fuzz.yaml", text, len};
+    Source src = {.path = "fuzz.yaml", .text = text, .len = len};
     diag_source(&src);
     Node *tree = memchr(text, 0, len) ? NULL : yaml_parse(text, len, (Mark){1, 1, 1});
     for (int i = 0; tree && rnd(4) == 0 && i < 5; i++)

@@ -51,7 +51,7 @@ static void fail(const char *what)
 static Graph *graph_of(const char *text)
 {
     Source *src = xalloc(sizeof *src);
-    *src = (Source){"spec.yaml", text, strlen(text)};
+    *src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
     diag_source(src);
     Node *tree = yaml_parse(text, src->len, (Mark){1, 1, 0});
     Spec *s = tree && !diag_errors() ? spec_read(tree) : NULL;

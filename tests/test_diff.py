@@ -439,6 +439,17 @@ int main(void)
         self.check('a page that cannot be written', done.returncode == 2 and 'cannot write' in done.stderr, done.stderr)
         self.browser(pages)
 
+    def sources(self):
+        """An error of a plan is shown in the spec that it is of, on either side."""
+        with open(os.path.join(self.work, 'wide.yaml'), 'w') as f:
+            f.write('name: wide\ninput: [4, 4, 4]\nclasses: 3\nlayers:\n'
+                    '  - stage: {repeat: 260, order: bn-act-conv, concat: [[], [conv: 4]]}\n  - global_avg_pool\n  - linear: classes\n')
+        done = self.run('check', 'wide.yaml')
+        self.check('check warns of it', done.returncode == 0 and 'wide.yaml:5:' in done.stderr and 'warning: the plan is too large' in done.stderr, done.stderr)
+        for sides in (('wide.yaml', 'small'), ('small', 'wide.yaml')):
+            done = self.diff(*sides)
+            self.check('%s: a plan that is too large' % (sides,), done.returncode == 2 and 'wide.yaml:5:' in done.stderr and 'repeat: 260' in done.stderr, done.stderr)
+
     def browser(self, pages):
         """In a real browser: nothing hangs over the side of a phone or of a wide screen; two columns there, one here; dark where it is asked for."""
         chromium = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -583,7 +594,7 @@ def main():
         elif args.only or args.rewrite:
             test.goldens()
         else:
-            for part in (test.goldens, test.same, test.patch, test.folders, test.json, test.recognised, test.arguments, test.numbers, test.fold, test.page):
+            for part in (test.goldens, test.same, test.patch, test.folders, test.json, test.recognised, test.arguments, test.numbers, test.fold, test.sources, test.page):
                 part()
     finally:
         shutil.rmtree(test.work, ignore_errors=True)

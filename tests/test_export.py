@@ -436,6 +436,15 @@ class Test:
         check(re.search(words, err), f"'{words}' is not in: {err}")
         check(before or not os.path.lexists(out), f"{words}: it left {out} behind")
 
+    def test_export_too_large(self):
+        """More C than is ever written: refused before the weights are read."""
+        spec = self.dir + "/huge.yaml"
+        put(spec, "name: huge\ninput: [16, 8, 8]\nclasses: 4\nunroll: full\nlayers:\n" + "  - conv: {out: 64, kernel: 5, padding: 3}\n" * 60 +
+                   "  - global_avg_pool\n  - linear: classes\n")
+        status, shown, err = spawn(self.convoy, "export", spec, "--weights", "none", "-o", self.dir + "/huge")
+        check(status == 1 and "MB of C would be written" in err and "hint: unroll: none" in err, f"status {status}, {shown}{err}")
+        check(not os.path.lexists(self.dir + "/huge"), "a folder was made")
+
     def test_export_bad_weights(self):
         net = self.net("edges")
         whole = open(net.weights, "rb").read()

@@ -32,7 +32,7 @@ static bool rewrite;
 static Node *tree_of(const char *text)
 {
     static Source src;
-    src = (Source){"spec.yaml", text, strlen(text)};
+    src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);
     return yaml_parse(text, strlen(text), (Mark){1, 1, 1});
 }

@@ -24,7 +24,7 @@ static Plan *plan_of_text(const char *text, const char *target)
 {
     static Source src;
 
-    src = (Source){"spec.yaml", text, strlen(text)};
+    src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);
     Node *t = yaml_parse(text, strlen(text), (Mark){1, 1, 1});
     Spec *s = t ? spec_read(t) : NULL;
@@ -766,7 +766,7 @@ static Plan *plan_of_conv(const Conv *c, const char *target)
     const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: off, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
                                c->in, c->image.h, c->image.w, c->in, c->out);
 
-    src = (Source){"spec.yaml", text, strlen(text)};
+    src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);
     Spec *s = spec_read(yaml_parse(text, strlen(text), (Mark){1, 1, 1}));
     ck_assert(s != NULL);
@@ -1088,7 +1088,7 @@ END_TEST
 
 START_TEST(unroll_full_is_refused) /* 49 taps x 16 channels x 28 registers */
 {
-    Source src = {"spec.yaml", "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: 7}, global_avg_pool, linear: classes]}", 0};
+    Source src = {.path = "spec.yaml", .text = "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: 7}, global_avg_pool, linear: classes]}"};
     char *text = NULL;
     size_t len = 0;
 

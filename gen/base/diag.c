@@ -31,24 +31,27 @@ typedef struct Diag {
     int seq; /* keeps the sort stable */
 } Diag;
 
-static const Source *source;
-static const char **override;
-static int noverride;
+static Source nowhere, *source = &nowhere;
 static Diag *diag;
 static int ndiag;
 static bool colour; /* of what is printed now */
 static int show_width;
 
-void diag_source(const Source *s)
+void diag_source(Source *s)
 {
     source = s;
 }
 
+Source *diag_source_now(void)
+{
+    return source;
+}
+
 void diag_override(int index, const char *text)
 {
-    while (noverride <= index)
-        *PUSH(override, noverride) = "";
-    override[index] = text;
+    while (source->noverride <= index)
+        *PUSH(source->override, source->noverride) = "";
+    source->override[index] = text;
 }
 
 /* ---- text ------------------------------------------------------------------------------------------------------ */
@@ -197,6 +200,12 @@ void diag_warn(Mark at, const char *hint, const char *fmt, ...)
     drop_again();
 }
 
+void diag_only_warn(void)
+{
+    for (int i = 0; i < ndiag; i++)
+        diag[i].warning = true;
+}
+
 int diag_errors(void)
 {
     int n = 0;
@@ -212,8 +221,8 @@ static const char *line_at(Mark m, size_t *len)
 {
     const char *s = NULL;
     if (m.line < 0) {
-        s = -1 - m.line < noverride ? override[-1 - m.line] : "";
-    } else if (m.line > 0 && source && source->text) {
+        s = -1 - m.line < source->noverride ? source->override[-1 - m.line] : "";
+    } else if (m.line > 0 && source->text) {
         s = source->text;
         for (int i = 1; i < m.line && s; i++)
             s = line_after(s);
@@ -303,9 +312,9 @@ static void show_line(Buf *b, Mark m)
 
 static void show_place(Buf *b, Mark m)
 {
-    const char *place = m.line > 0 && source ? xprintf("%s:%d:%d:", clean(source->path), m.line, m.col)
+    const char *place = m.line > 0 && source->path ? xprintf("%s:%d:%d:", clean(source->path), m.line, m.col)
                         : m.line < 0         ? "--set:"
-                                             : xprintf("%s:", source ? clean(source->path) : "convoy");
+                                             : xprintf("%s:", source->path ? clean(source->path) : "convoy");
     put_coloured(b, BOLD, place);
     buf_puts(b, " ");
 }

@@ -1,6 +1,7 @@
 /* check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
 #include "files.h"
 #include "commands.h"
+#include "plan.h"
 #include "read.h"
 #include "term.h"
 #include "why.h"
@@ -254,6 +255,9 @@ int cmd_check(const Options *o)
         return status;
     if (o->write)
         return write_spec(g->spec, o->out);
+    if (!plan_fits(g)) /* the spec is right all the same, and 'twin' writes it */
+        diag_only_warn();
+    (void)diag_flush(stderr);
     if (o->json)
         return print_json(g);
     print_text(g, o->spec);

@@ -120,6 +120,7 @@ static bool load_side(const Setting *s, DiffSide *side)
     side->path = s->o.spec;
     side->label = s->label;
     side->g = load_graph(&s->o, &status);
+    side->source = diag_source_now();
     if (side->g)
         side->text = spec_text(side->g->spec);
     return side->g != NULL;
@@ -127,6 +128,7 @@ static bool load_side(const Setting *s, DiffSide *side)
 
 static bool plan_side(const Setting *s, const Target *t, const Graph *g, DiffSide *side)
 {
+    diag_source(side->source);
     side->p = plan_build_as(g, t, s->fold, false);
     if (side->p)
         (void)emit_fits(side->p, PART_ALL);

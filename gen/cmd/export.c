@@ -59,6 +59,10 @@ int cmd_export(const Options *o)
         fprintf(stderr, "convoy: export: -o %s: the single file of this network is called %s\n  hint: -o %s/%s, or -o DIR\n", o->out, file, folder_of(o->out), file);
         return EXIT_USAGE;
     }
+    if (!emit_fits(p, PART_INFER)) {
+        diag_flush(stderr);
+        return EXIT_FAILED;
+    }
     if (!weights_read(p, o->weights, o->force, &w))
         return EXIT_FAILED;
     const float *folded = weights_fold(p, &w, o->weights);

@@ -22,9 +22,9 @@ static bool stop_after(const Options *o, int pass, int *status)
 
 Graph *load_graph(const Options *o, int *status)
 {
-    static Source source;
+    Source *source = xalloc(sizeof *source); /* one a spec: diff has two */
 
-    Node *tree = yaml_read(o->spec, &source);
+    Node *tree = yaml_read(o->spec, source);
     for (int i = 0; tree && i < o->nset; i++)
         yaml_override(tree, o->set[i], i);
     if (tree && o->purpose && strcmp(o->purpose, "size") == 0)

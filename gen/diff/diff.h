@@ -12,6 +12,7 @@ typedef struct DiffSide {
     const char *label; /* for people: "specs/fashion.yaml, order=conv-act-bn" */
     const char *path;
     const char *text;  /* the spec with everything spelled out; NULL: a folder */
+    Source *source;    /* what errors of its plan point at */
     const Graph *g;
     const Plan *p;
     OutDir out;        /* the C */

@@ -210,10 +210,13 @@ static void warn_repeats(const Spec *s)
     };
     const SpecLayer *block = &s->layer[first], *bare = block + 1;
     const char *order = order_text(block->stage, block->nstage, s->dims);
+    enum { SHOWN = 8 }; /* stages of many */
     Buf all = {0};
     buf_puts(&all, order);
-    for (int k = 0; k < first_run; k++)
+    for (int k = 0; k < first_run && k < SHOWN; k++)
         buf_printf(&all, "-%s", stage_text(&bare[k].stage[0], s->dims));
+    if (first_run > SHOWN)
+        buf_printf(&all, "-... (%d stages in all)", block->nstage + first_run);
     diag_warn(bare->mark,
               xprintf("leave %s out, or %s%s", first_run > 1 ? "these layers" : "this layer", otherwise[block->order_from],
                       places > 1 ? xprintf(" (%d places like this one)", places) : ""),

@@ -32,6 +32,17 @@ Plan *plan_build_as(const Graph *g, const Target *t, bool fold, bool compact)
     return p;
 }
 
+bool plan_fits(const Graph *g)
+{
+    Plan *p = xalloc(sizeof *p);
+
+    p->g = g;
+    p->target = target_find("portable"); /* the budget is the same for all */
+    p->fold = true;
+    winograd_choose(p);
+    return flow_build(p, false) && flow_build(p, true);
+}
+
 /* ---- the checker ---- */
 
 static void check_place(const Kernel *k, const Run *r, const Place *p, int nimage)

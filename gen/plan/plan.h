@@ -555,5 +555,6 @@ int64_t plan_node_bytes(const Plan *p, const Tensor *nd); /* of an image that it
 /* The passes and their checkers. */
 Plan *plan_build(const Graph *g, const Target *t);
 Plan *plan_build_as(const Graph *g, const Target *t, bool fold, bool compact); /* see Plan */
+bool plan_fits(const Graph *g); /* its budget alone, at a fraction of the time; errors are collected */
 
 #endif
