@@ -149,7 +149,7 @@ void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int imag
         for (int c = g * many; c < (g + 1) * many; c++) {
             total[c] += sums[c];
             total[bn->padded + c] += sums[bn->padded + c];
-            sum += (double)bn->gamma[c] * sums[c];
+            sum += gn->not_centred ? 0 : (double)bn->gamma[c] * sums[c];
             dot += (double)bn->gamma[c] * sums[bn->padded + c];
         }
         const double scale = -istd / ((double)many * area); /* xhat = (v - mean) istd + off */
@@ -217,7 +217,8 @@ void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step)
 {
     cvy_sgd(net, bn->gamma - net->param, bn->padded, bn->dgamma, 0, 1, step, step->weight_decay_other);
-    cvy_sgd(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
+    if (bn->beta)
+        cvy_sgd(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
 }
 
 void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts, const struct cvy_step *step)
@@ -464,7 +465,8 @@ void cvy_fold_image(const float *gamma, const float *beta, int channels, float *
     memset(gamma_out, 0, sizeof(float) * padded);
     memset(beta_out, 0, sizeof(float) * padded);
     memcpy(gamma_out, gamma, sizeof(float) * (size_t)channels);
-    memcpy(beta_out, beta, sizeof(float) * (size_t)channels);
+    if (beta)
+        memcpy(beta_out, beta, sizeof(float) * (size_t)channels);
 }
 
 /* ---- dropout ---- */

@@ -68,7 +68,7 @@ void cvy_stats_merge(struct cvy_stats *stats, int n, int area);
 struct cvy_bn {
     int channels, padded, pieces;
     double eps, momentum;                       /* momentum: the weight of the new batch */
-    float *gamma, *beta, *running_mean, *running_var;
+    float *gamma, *beta, *running_mean, *running_var; /* beta: NULL where the norm has none */
     float *mean, *scale, *shift;                /* apply: (v - mean) * scale + shift */
     float *istd, *off;                          /* xhat = (v - mean) * istd + off */
     float *dgamma, *dbeta;
@@ -87,15 +87,15 @@ void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int 
 void cvy_bn_backward(const struct cvy_bn *bn);
 /* Adds what the norm takes away from the gradient of a tensor that it reads to the tensor's back_x and back_1. */
 void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first);
-/* Updates gamma and beta. */
+/* Updates gamma, and beta where there is one. */
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
 
-/* An image norm (gn, ln, in) in training: group norm, whose groups of channels may be all of them, or each by itself. Its gamma and
+/* An image norm (gn, ln, in, rms) in training: group norm, whose groups of channels may be all of them, or each by itself. Its gamma and
  * beta, and their gradients, are a batch norm's. Of each image of the batch, `kept` holds CVY_GN_KEPT floats a group: what cvy_gn_stats
  * (cvy_vec.h) makes, and for backward what the norm takes away from the gradient, back_x (v - mean) + back_1. */
 struct cvy_gn {
     struct cvy_bn norm;
-    int groups;
+    int groups, not_centred; /* not_centred: no mean is taken away, and cvy_rms_stats made `kept` */
     float *kept;
 };
 #define CVY_GN_KEPT 5
@@ -151,7 +151,7 @@ void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *f
 /* A norm that is not folded, as vf_norm_load reads it: mean, scale = s and shift = beta, arrays of `padded` floats. */
 void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded);
 
-/* An image norm's gamma and beta, which nothing folds. */
+/* An image norm's gamma and beta (NULL: zeros), which nothing folds. */
 void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out);
 
 /* A stage's number for its dropout masks: a hash of its name. */

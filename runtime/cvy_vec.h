@@ -1319,8 +1319,23 @@ CVY_MAYBE void cvy_gn_stats(const double *sums, int room, int channels, int grou
         stats[2 * groups + g] = (float)(1 / sqrt((m2 < 0 ? 0 : m2 / count) + eps));
     }
 }
+/* The same where no mean is taken away: mean 0, and 1 / sqrt(mean of v^2 + eps). */
+CVY_MAYBE void cvy_rms_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
+{
+    const int many = channels / groups;
+
+    for (int g = 0; g < groups; g++) {
+        double total = 0;
+        for (int c = g * many; c < (g + 1) * many; c++) {
+            const double own = sums[c] + sums[room + c] / area, m2 = sums[2 * room + c] - sums[room + c] * sums[room + c] / area;
+            total += (m2 < 0 ? 0 : m2) + own * own * area;
+        }
+        stats[g] = stats[groups + g] = 0;
+        stats[2 * groups + g] = (float)(1 / sqrt(total / ((double)many * area) + eps));
+    }
+}
 /* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
- * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. Padding channels become zero. */
+ * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. beta: NULL, or a float a channel. Padding channels become zero. */
 CVY_MAYBE void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups, int padded, float *to)
 {
     const int many = channels / groups;
@@ -1330,7 +1345,7 @@ CVY_MAYBE void cvy_gn_constants(const float *stats, const float *gamma, const fl
         const float istd = stats[2 * groups + c / many], off = -stats[groups + c / many] * istd;
         to[c] = stats[c / many];
         to[padded + c] = gamma[c] * istd;
-        to[2 * padded + c] = beta[c] + gamma[c] * off;
+        to[2 * padded + c] = (beta ? beta[c] : 0) + gamma[c] * off;
         to[3 * padded + c] = istd;
         to[4 * padded + c] = off;
     }

@@ -88,7 +88,7 @@ memset(${s.norm}_gradient, 0, sizeof(double) * 2 * ${s.padded});
 cvy_gn_constants(${s.stats}, ${s.gamma}, ${s.beta}, ${s.channels}, ${s.groups}, ${s.padded}, ${s.norm}_of_image);
 //$ end
 //$ define image_stats
-cvy_gn_stats(image_sums, ${s.room}, ${s.channels}, ${s.groups}, ${s.area}, ${s.eps}, ${s.stats});
+cvy_${s.sort}_stats(image_sums, ${s.room}, ${s.channels}, ${s.groups}, ${s.area}, ${s.eps}, ${s.stats});
 //$ end
 //$ define image_gradient
 cvy_gn_back(k->${s.norm}, ${s.norm}_gradient, ${s.area}, i, piece);

@@ -207,23 +207,25 @@ static void bn_backward(const struct bn *k, int n, const void *in, const struct 
 //$ define plain_gn
 struct gn {
     int C, A, groups; /* channels, pixels; layer norm: one group, instance norm: a group a channel */
+    int raw;          /* rms norm: the mean stands as 0 */
     double eps;
 };
 
-/* Of `count` values: mean = sum x / count, sd = sqrt(sum (x - mean)^2 / count + eps) */
-static void gn_moments(const float *x, int64_t count, double eps, double *mean, double *sd)
+/* Of `count` values: mean = sum x / count, or 0 where it is not taken away, sd = sqrt(sum (x - mean)^2 / count + eps) */
+static void gn_moments(const struct gn *k, const float *x, int64_t count, double *mean, double *sd)
 {
     double sum = 0, squares = 0;
 
     for (int64_t i = 0; i < count; i++)
         sum += x[i];
-    *mean = sum / (double)count;
+    *mean = k->raw ? 0 : sum / (double)count;
     for (int64_t i = 0; i < count; i++)
         squares += (x[i] - *mean) * (x[i] - *mean);
-    *sd = sqrt(squares / (double)count + eps);
+    *sd = sqrt(squares / (double)count + k->eps);
 }
 
-/* group norm: y = gamma xhat + beta, xhat = (x - mean) / sd, mean and sd of a group of an image's channels; in training as in inference */
+/* group norm: y = gamma xhat + beta (where there is one), xhat = (x - mean) / sd, mean and sd of a group of an image's channels; in
+ * training as in inference */
 static void gn_forward(const struct gn *k, int n, const void *in, const struct norm *p, void *out)
 {
     const float (*x)[k->C][k->A] = (void *)in;
@@ -233,15 +235,15 @@ static void gn_forward(const struct gn *k, int n, const void *in, const struct n
     for (int m = 0; m < n; m++)
         for (int first = 0; first < k->C; first += many) {
             double mean, sd;
-            gn_moments(x[m][first], (int64_t)many * k->A, k->eps, &mean, &sd);
+            gn_moments(k, x[m][first], (int64_t)many * k->A, &mean, &sd);
             for (int c = first; c < first + many; c++)
                 for (int i = 0; i < k->A; i++)
-                    y[m][c][i] = (float)(p->gamma[c] * ((x[m][c][i] - mean) / sd) + p->beta[c]);
+                    y[m][c][i] = (float)(p->gamma[c] * ((x[m][c][i] - mean) / sd) + (p->beta ? p->beta[c] : 0));
         }
 }
 //$ if n.train
 
-/* dbeta = sum dy, dgamma = sum dy xhat, a channel; with count values in a group,
+/* dbeta = sum dy, dgamma = sum dy xhat, a channel; with count values in a group, and the first sum 0 where no mean is taken away,
  * dx = 1 / sd (gamma dy - sum (gamma dy) / count - xhat sum (gamma dy xhat) / count), sums over the group */
 static void gn_backward(const struct gn *k, int n, const void *in, const struct norm *p, const void *out_g, void *in_g, const struct norm *g)
 {
@@ -253,16 +255,17 @@ static void gn_backward(const struct gn *k, int n, const void *in, const struct 
     for (int m = 0; m < n; m++)
         for (int first = 0; first < k->C; first += many) {
             double mean, sd, sum = 0, dot = 0;
-            gn_moments(x[m][first], (int64_t)many * k->A, k->eps, &mean, &sd);
+            gn_moments(k, x[m][first], (int64_t)many * k->A, &mean, &sd);
             for (int c = first; c < first + many; c++) {
                 double dbeta = 0, dgamma = 0;
                 for (int i = 0; i < k->A; i++) {
                     dbeta += dy[m][c][i];
                     dgamma += dy[m][c][i] * ((x[m][c][i] - mean) / sd);
                 }
-                g->beta[c] += (float)dbeta;
+                if (g->beta)
+                    g->beta[c] += (float)dbeta;
                 g->gamma[c] += (float)dgamma;
-                sum += p->gamma[c] * dbeta;
+                sum += k->raw ? 0 : p->gamma[c] * dbeta;
                 dot += p->gamma[c] * dgamma;
             }
             for (int c = first; dx && c < first + many; c++)

@@ -293,7 +293,8 @@ static void bn_backward(At *t)
     }
 }
 
-/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group stand together. */
+/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group stand together. rms
+ * takes no mean away, and has no beta. */
 static void image_norm_forward(At *t)
 {
     const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
@@ -301,7 +302,7 @@ static void image_norm_forward(At *t)
     for (int64_t g = 0; g < t->n * t->op->groups; g++) {
         const double *x = t->x + g * m;
         double mean = 0, var = 0;
-        for (int64_t i = 0; i < m; i++)
+        for (int64_t i = 0; i < m && t->op->kind != OP_RMS; i++)
             mean += x[i] / (double)m;
         for (int64_t i = 0; i < m; i++)
             var += (x[i] - mean) * (x[i] - mean) / (double)m;
@@ -309,7 +310,7 @@ static void image_norm_forward(At *t)
         t->ip->istd[t->i][g] = q(t, 1 / sqrt(var + t->op->eps));
         for (int64_t i = 0; i < m; i++) {
             int c = (int)((g * m + i) / plane % t->b.c);
-            t->y[g * m + i] = gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + beta[c];
+            t->y[g * m + i] = gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + (t->op->kind == OP_RMS ? 0 : beta[c]);
         }
     }
 }
@@ -324,9 +325,11 @@ static void image_norm_backward(At *t)
         for (int64_t e = g * m; e < (g + 1) * m; e++) {
             int c = (int)(e / plane % t->b.c);
             double xhat = q(t, (t->x[e] - mean) * istd), dy = q(t, t->dy[e]);
-            dbeta[c] += dy;
+            if (t->op->kind != OP_RMS) {
+                dbeta[c] += dy;
+                sum += q(t, gamma[c] * dy);
+            }
             dgamma[c] += dy * xhat;
-            sum += q(t, gamma[c] * dy);
             dot += q(t, gamma[c] * dy) * xhat;
         }
         for (int64_t e = g * m; e < (g + 1) * m; e++) {
@@ -615,6 +618,7 @@ static const Rule rule[OP_KINDS] = {
     [OP_GN] = {image_norm_forward, image_norm_backward},
     [OP_LN] = {image_norm_forward, image_norm_backward},
     [OP_IN] = {image_norm_forward, image_norm_backward},
+    [OP_RMS] = {image_norm_forward, image_norm_backward},
     [OP_DROP] = {drop_forward, drop_backward},
     [OP_MAXPOOL] = {maxpool_forward, maxpool_backward},
     [OP_AVGPOOL] = {avgpool_forward, avgpool_backward},

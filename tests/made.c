@@ -28,6 +28,25 @@ static void put_table(Buf *to)
     }
 }
 
+static const char *const role_names[] = {[PARAM_GAMMA] = "gamma", [PARAM_BETA] = "beta", [PARAM_MEAN] = "running mean",
+                                         [PARAM_VAR] = "running variance"};
+
+static void put_norms(Buf *to)
+{
+    buf_puts(to, "| norm | its statistics are of | a number a channel | in PyTorch |\n|---|---|---|---|\n");
+    for (OpKind k = 0; k < OP_KINDS; k++) {
+        const NormInfo *norm = op_info[k].norm;
+        int n = 0;
+        if (!norm)
+            continue;
+        buf_printf(to, "| `%s` | %s | ", op_usage(k) ? op_usage(k) : op_info[k].name, norm->of);
+        for (const ParamSlot *slot = op_info[k].param; slot->name; slot++)
+            if (slot->role != PARAM_COUNT)
+                buf_printf(to, "%s%s", n++ ? ", " : "", role_names[slot->role]);
+        buf_printf(to, " | `%s`%s |\n", norm->torch, norm->torch_1 ? xprintf("; where the image is 1 x 1, `%s`", norm->torch_1) : "");
+    }
+}
+
 /* The words of all activations, with each list of arguments that tests try. */
 static void each_word(Buf *to, void (*put)(Buf *to, const char *word, int nth))
 {
@@ -65,6 +84,7 @@ static void put_branches(Buf *to)
 
 const Made made_parts[] = {
     {"docs/spec.md", "activations", put_table},
+    {"docs/spec.md", "norms", put_norms},
     {"tests/torch_nan.py", "activations", put_list},
     {"tests/twin/every_act.yaml", "activations", put_branches},
     {"tests/reading_all.yaml", "activations", put_branches},

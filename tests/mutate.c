@@ -93,7 +93,6 @@ static void other_argument(Rng *r, RandSpec *s)
 
 static void other_op(Rng *r, RandSpec *s)
 {
-    static const OpKind norms[] = {OP_BN, OP_GN, OP_LN, OP_IN};
     RsStage *t = any_stage(r, s, rng_chance(r, 0.15) ? is_pool : is_point_or_norm);
     if (!t)
         return;
@@ -102,7 +101,7 @@ static void other_op(Rng *r, RandSpec *s)
     memcpy(args, t->arg, sizeof args);
     t->as_act = t->as_norm = false;
     t->op = is_pool(was)      ? (was == OP_MAXPOOL ? OP_AVGPOOL : OP_MAXPOOL)
-            : op_is_norm(was) ? norms[rng_int(r, 0, 3)]
+            : op_is_norm(was) ? rng_chance(r, 0.25) ? OP_BN : rs_random_image_norm(r)
                               : rng_chance(r, 0.1)   ? OP_DROP
                               : rs_random_act(r);
     op_usual_args(t->op, t->arg);

@@ -55,15 +55,13 @@ static bool window(Flow *s, const int k[2], const int stride[2], const int paddi
 
 static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 {
-    switch (t->op) {
-    case OP_GN:
-    case OP_LN:
-    case OP_IN: {
-        int groups = t->op == OP_LN ? 1 : t->op == OP_IN ? s->c : t->arg[ARG_NORM_GROUPS].count;
+    if (op_is_norm(t->op) && t->op != OP_BN) {
+        int groups = t->op == OP_GN ? t->arg[ARG_NORM_GROUPS].count : t->op == OP_IN ? s->c : 1;
         s->norms++;
         s->single += s->h * s->w == 1;
         return s->c % groups == 0 && s->c / groups * s->h * s->w > 1;
     }
+    switch (t->op) {
     case OP_BN:
         *single |= s->h * s->w == 1;
         s->single += s->h * s->w == 1;
@@ -726,6 +724,18 @@ OpKind rs_random_act(Rng *r)
     return OP_RELU;
 }
 
+OpKind rs_random_image_norm(Rng *r)
+{
+    int n = 0, pick;
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        n += op_is_norm(k) && k != OP_BN;
+    pick = rng_int(r, 0, n - 1);
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (op_is_norm(k) && k != OP_BN && pick-- == 0)
+            return k;
+    return OP_GN;
+}
+
 /* With its usual arguments, or others that acts.c has. */
 static RsStage act_stage(Rng *r, OpKind op, bool usual)
 {
@@ -745,7 +755,7 @@ static RsStage random_stage(Rng *r, OpKind op, RsStage act, bool bare)
         t.as_act = as_act;
     }
     if (op == OP_BN && rng_chance(r, 0.4)) /* stands for any norm */
-        t.op = (OpKind[]){OP_GN, OP_GN, OP_LN, OP_IN}[rng_int(r, 0, 3)];
+        t.op = rs_random_image_norm(r);
     if (op == OP_DROP)
         t.arg[0].real = (double[]){0, 0.1, 0.25, 0.5, 0.8}[rng_int(r, 0, 4)];
     if (op == OP_MAXPOOL || op == OP_AVGPOOL)

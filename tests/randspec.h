@@ -93,6 +93,7 @@ int rng_int(Rng *r, int lo, int hi); /* both included */
 double rng_real(Rng *r, double lo, double hi);
 double rng_normal(Rng *r);
 bool rng_chance(Rng *r, double p);
+OpKind rs_random_image_norm(Rng *r); /* each of them as often */
 OpKind rs_random_act(Rng *r); /* relu more often than the others */
 
 /* How often each kind of op stands in the network, joins and pads aside, and the sum of all arguments. */

@@ -204,8 +204,8 @@ static RsStage random_general(Rng *r)
 
 static RsStage random_norm(Rng *r)
 {
-    static const OpKind norms[] = {OP_BN, OP_GN, OP_GN, OP_GN, OP_LN, OP_LN, OP_IN, OP_KINDS};
-    return (RsStage){.op = norms[rng_int(r, 0, 7)]};
+    const int pick = rng_int(r, 0, 7);
+    return (RsStage){.op = pick == 0 ? OP_BN : pick == 1 ? OP_KINDS : pick < 4 ? OP_GN : rs_random_image_norm(r)};
 }
 
 /* Some activations become general_relus; in some specs, some norms are written as the word. */

@@ -125,7 +125,8 @@ static void image_norm(Net *t, OpKind kind, int groups)
     o->eps = 1e-5;
     o->groups = groups;
     net_param(t, PARAM_GAMMA, 1, in.c, 0, 0, 0);
-    net_param(t, PARAM_BETA, 1, in.c, 0, 0, 0);
+    if (kind != OP_RMS)
+        net_param(t, PARAM_BETA, 1, in.c, 0, 0, 0);
 }
 
 static void point(Net *t, OpKind kind, double arg)
@@ -354,12 +355,13 @@ END_TEST
 /* Groups of channels, all of them, each; the input's norm, and two in a row; features. */
 START_TEST(diff_image_norm)
 {
-    Net t = start(6, _i < 4 ? 3 : 1, _i < 4 ? 2 : 1);
+    const bool image = _i < 4 || _i == 5;
+    Net t = start(6, image ? 3 : 1, image ? 2 : 1);
     if (_i == 3)
         image_norm(&t, OP_GN, 2), point(&t, OP_TANH, 0), image_norm(&t, OP_LN, 1), bn(&t);
     else
         conv(&t, 6, 1, 1, 1, 1, 0, 0, true);
-    image_norm(&t, _i == 1 ? OP_LN : _i == 2 ? OP_IN : OP_GN, _i == 1 ? 1 : _i == 2 ? 6 : 3);
+    image_norm(&t, _i == 1 ? OP_LN : _i == 2 ? OP_IN : _i > 4 ? OP_RMS : OP_GN, _i == 1 || _i > 4 ? 1 : _i == 2 ? 6 : 3);
     flatten(&t);
     linear(&t, 3, true);
     done(&t, 4);
@@ -762,7 +764,7 @@ int main(void)
     tcase_add_loop_test(d, diff_point, 0, npoints);
     tcase_add_loop_test(d, diff_pool, 0, 10);
     tcase_add_loop_test(d, diff_bn, 0, 2);
-    tcase_add_loop_test(d, diff_image_norm, 0, 5);
+    tcase_add_loop_test(d, diff_image_norm, 0, 7);
     tcase_add_loop_test(d, diff_chain, 0, 4);
     tcase_add_loop_test(d, diff_conv_forms, 0, 5);
     tcase_add_loop_test(d, diff_pad, 0, 5);

@@ -228,9 +228,11 @@ class Jitter:
     def image_norm(self, m, x):
         groups = x.shape[1] if isinstance(m, INSTANCE_NORMS) else getattr(m, "num_groups", 1)
         parts, each = x.reshape(x.shape[0], groups, -1), (-1,) + (1,) * (x.ndim - 2)
-        centred = self(parts - self(parts.mean(2, keepdim=True)))
+        rms = is_rms(m)
+        centred = parts if rms else self(parts - self(parts.mean(2, keepdim=True)))
         scale = self((self((centred * centred).mean(2, keepdim=True)) + m.eps) ** -0.5)
-        return self(centred * scale).reshape(x.shape) * m.weight.reshape(each) + m.bias.reshape(each)
+        y = self(centred * scale).reshape(x.shape) * m.weight.reshape(each)
+        return y if rms else y + m.bias.reshape(each)
 
 
 NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
@@ -238,6 +240,11 @@ INSTANCE_NORMS = (torch.nn.InstanceNorm1d, torch.nn.InstanceNorm2d)
 IMAGE_NORMS = (torch.nn.GroupNorm, torch.nn.LayerNorm, *INSTANCE_NORMS)
 CURVES = (torch.nn.Tanh, torch.nn.Sigmoid, torch.nn.SiLU, torch.nn.ELU, torch.nn.SELU)
 MAX_POOLS = (torch.nn.MaxPool1d, torch.nn.MaxPool2d)
+
+
+def is_rms(m):
+    """The twin's own class, known by name."""
+    return type(m).__name__ == "RmsNorm"
 
 
 KINKS = {}  # by an activation's name and numbers
@@ -298,7 +305,7 @@ class TwinReference:
             if isinstance(module, torch.nn.Dropout) and module.training:
                 output = inputs[0] * self.masks[path].reshape(output.shape) / (1 - module.p)
             if self.jitter:
-                if isinstance(module, (*NORMS, *IMAGE_NORMS)) and module.training:
+                if (isinstance(module, (*NORMS, *IMAGE_NORMS)) or is_rms(module)) and module.training:
                     output = self.jitter.norm(module, inputs[0])
                 elif isinstance(module, CURVES):
                     output = self.jitter.act(module, inputs[0])

@@ -39,7 +39,7 @@ SPECS = {
     "batch_norms": (HEAD.format(shape="3, 4, 4") + "  - stage: {concat: [[conv: {out: 8, order: conv-bn-relu}], [conv: {out: 8, order: conv-relu-bn}], [bn], []]}\n"
                     "  - stage: {residual: [conv: {out: 19, order: conv-relu}], shortcut: conv}\n  - global_avg_pool\n  - linear: classes\n", [17]),
     "image_norms": (HEAD.format(shape="4, 4, 4") + "  - stage: {concat: [[conv: {out: 8, order: conv-in-relu}], [conv: {out: 8, groups: 4, order: conv-relu-gn(4)}], "
-                    "[in, relu], [gn(2), act], [ln]]}\n  - stage: {shortcut: pad, residual: [conv: {out: 32, order: conv-relu6}]}\n  - global_avg_pool\n  - linear: classes\n", [18, 64 + 3]),
+                    "[in, relu], [gn(2), act], [ln], [rms]]}\n  - stage: {shortcut: pad, residual: [conv: {out: 32, order: conv-relu6}]}\n  - global_avg_pool\n  - linear: classes\n", [18, 64 + 3]),
     "groups": (HEAD.format(shape="4, 4, 4") + "  - conv: {groups: depthwise, bias: true, order: conv-relu}\n  - conv: {out: 32, groups: 4, kernel: 1, bias: true, order: conv-relu}\n"
                "  - conv: {out: 32, groups: 2, bias: true, order: conv-relu}\n  - conv: {out: 24, groups: 8, kernel: 2, padding: 0, stride: 2, bias: true, order: conv-relu}\n"
                "  - stage: {concat: [[], [conv: {out: 8, kernel: 1, dilation: 2, order: conv-act}]]}\n  - flatten\n  - linear: classes\n", [5, 64 * 2 + 16 + 3]),

@@ -198,7 +198,7 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     }
     if (op_is_norm(op->kind))
         json_object_set_new(o, "eps", json_real(op->eps));
-    if (op->kind == OP_BN)
+    if (op_is_batch_norm(op->kind))
         json_object_set_new(o, "momentum", json_real(op->momentum));
     for (int k = 0; k < op_may_args(op->kind) && op_info[op->kind].cls == CLASS_POINT; k++) {
         const int a = op_arg_at(op->kind, k);

@@ -23,10 +23,10 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     Weights w;
 
     for (int i = 0; i < g->nop; i++)
-        if (g->op[i].kind == OP_BN && named++ < 8)
+        if (op_is_batch_norm(g->op[i].kind) && named++ < 8)
             names = names ? xprintf("%s, %s", names, g->op[i].path) : g->op[i].path;
     for (int i = 0; i < n; i++)
-        norms += g->op[ops[i]].kind == OP_BN;
+        norms += op_is_batch_norm(g->op[ops[i]].kind);
     if (norms == 0) {
         fprintf(stderr, "convoy: plan: '%.60s' has no norm to follow\n  hint: %s\n", o->why,
                 names ? xprintf("one of %s%s", names, named > 8 ? ", ..." : "") : "the network has none");
@@ -34,7 +34,7 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     }
     for (int i = 0; i < n; i++) {
         const Op *op = &g->op[ops[i]];
-        if (op->kind != OP_BN || !o->channel || (*o->channel >= '0' && *o->channel <= '9' && !*end && channel < op->shape.c))
+        if (!op_is_batch_norm(op->kind) || !o->channel || (*o->channel >= '0' && *o->channel <= '9' && !*end && channel < op->shape.c))
             continue;
         fprintf(stderr, "convoy: plan: no channel '%.20s': %s has channels 0 to %d\n", o->channel, op->path, op->shape.c - 1);
         return EXIT_FAILED;
@@ -44,7 +44,7 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     else if (!weights_read(p, o->weights, o->force, &w))
         return EXIT_FAILED;
     for (int i = 0, told = 0; i < n; i++) {
-        if (g->op[ops[i]].kind != OP_BN)
+        if (!op_is_batch_norm(g->op[ops[i]].kind))
             continue;
         if (told++)
             putchar('\n');

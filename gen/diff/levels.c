@@ -266,7 +266,7 @@ static Facts layer_facts(const Spec *s, int i)
     if (norm) { /* a layer's keys are those of all its norms */
         fact(&f, "eps", real_text(norm->arg[ARG_EPS].real));
         for (int k = 0; k < l->nstage; k++)
-            if (l->stage[k].op == OP_BN && !fact_of(&f, "momentum"))
+            if (op_is_batch_norm(l->stage[k].op) && !fact_of(&f, "momentum"))
                 fact(&f, "momentum", real_text(l->stage[k].arg[ARG_MOMENTUM].real));
     }
     if (l->zero_gamma)
@@ -445,7 +445,7 @@ static const char *moves_text(const Ops *x, const Ops *y)
             int crossed = 0;
             for (int k = 0; k < x->n && to[i] >= 0; k++)
                 crossed += to[k] >= 0 && ((k < i) != (to[k] < to[i]));
-            crossed = crossed ? 4 * crossed + 2 * (op_info[op_at(x, i)->kind].cls != CLASS_WEIGHT) + (op_at(x, i)->kind != OP_BN) : 0;
+            crossed = crossed ? 4 * crossed + 2 * (op_info[op_at(x, i)->kind].cls != CLASS_WEIGHT) + !op_is_batch_norm(op_at(x, i)->kind) : 0;
             if (crossed > most) {
                 most = crossed;
                 who = i;

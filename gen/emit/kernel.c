@@ -199,6 +199,7 @@ static void image_norm_numbers(const File *f, Rec *s, int op)
     rec_str(s, "norm", alias);
     rec_int(s, "channels", o->shape.c);
     rec_int(s, "groups", o->groups);
+    rec_str(s, "sort", op_info[o->kind].norm->centred ? "gn" : "rms");
     rec_int(s, "padded", padded);
     rec_int(s, "area", (int64_t)o->shape.h * o->shape.w);
     rec_fmt(s, "eps", "%.17g", o->eps);

@@ -186,7 +186,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
         bool adds = false;
         for (int j = 0; j < nsum; j++)
-            adds |= sum[j].node == k->port[i].node && n->g->op[sum[j].op].kind == OP_BN && p->node[sum[j].node].grad;
+            adds |= sum[j].node == k->port[i].node && op_is_batch_norm(n->g->op[sum[j].op].kind) && p->node[sum[j].node].grad;
         if (adds)
             given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
                   xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
@@ -194,7 +194,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     for (int i = 0; i < k->nalias; i++) {
         const Op *o = &n->g->op[k->alias[i].op];
         const char *alias = k->alias[i].name;
-        if (o->kind == OP_BN)
+        if (op_is_batch_norm(o->kind))
             given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
         else if (op_is_image_norm(o->kind))
             given(n, r, k, xprintf("const struct cvy_gn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
@@ -355,7 +355,10 @@ static void norms(const Net *n)
              xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", at,
                      o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
         line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
-        line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
+        if (op_has_param(o->kind, PARAM_BETA))
+            line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
+        if (image && !op_info[o->kind].norm->centred)
+            line(n->rec, "place", xprintf("net->%s.not_centred = 1", name));
         if (image) {
             line(n->rec, "place", xprintf("net->%s.groups = %d", name, o->groups));
             line(n->rec, "place", xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
@@ -421,9 +424,10 @@ static void folds(const Net *n)
         const Affine *a = &n->p->affine[i];
         const int padded = plan_norm(n->p, a->op)->padded;
         if (op_is_image_norm(n->g->op[a->op].kind)) {
-            line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, p + %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
-                                          param_macro(n, a->op, PARAM_BETA), n->g->op[a->op].shape.c, affine_macro(n->p, a->op),
-                                          affine_macro(n->p, a->op), padded));
+            const bool beta = op_has_param(n->g->op[a->op].kind, PARAM_BETA);
+            line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
+                                          beta ? xprintf("p + %s", param_macro(n, a->op, PARAM_BETA)) : "NULL", n->g->op[a->op].shape.c,
+                                          affine_macro(n->p, a->op), affine_macro(n->p, a->op), padded));
             continue;
         }
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));

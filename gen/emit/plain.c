@@ -174,15 +174,10 @@ static void forward_op(PlainNet *n, int i)
     case OP_BN:
         forward(n, xprintf("bn_forward(&size.%s, step != NULL, n, %s, &p->%s, %s);", own, x, own, y));
         break;
-    case OP_CONV:
-    case OP_LINEAR:
-    case OP_GN:
-    case OP_LN:
-    case OP_IN:
-        forward(n, xprintf("%s_forward(%s, %s, &p->%s, %s);", name, sizes(n, i), x, own, y));
-        break;
     default:
-        if (op_is_act(o->kind))
+        if (op_info[o->kind].param)
+            forward(n, xprintf("%s_forward(%s, %s, &p->%s, %s);", name, sizes(n, i), x, own, y));
+        else if (op_is_act(o->kind))
             forward(n, xprintf("%s_forward(%s, %s%s, %s);", name, count(n, i), act_args(o), x, y));
         else
             forward(n, xprintf("%s_forward(%s, %s, %s);", name, sizes(n, i), x, y));
@@ -205,19 +200,13 @@ static void backward_op(PlainNet *n, int i)
     case OP_FLATTEN:
         backward(n, "/* flatten: its gradient is that of what it reads */");
         break;
-    case OP_CONV:
-    case OP_LINEAR:
-    case OP_BN:
-    case OP_GN:
-    case OP_LN:
-    case OP_IN:
-        backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
-        break;
     case OP_MAXPOOL:
         backward(n, xprintf("%s_backward(%s, %s, %s, %s);", name, sizes(n, i), x, dy, dx));
         break;
     default:
-        if (op_is_act(o->kind))
+        if (op_info[o->kind].param)
+            backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
+        else if (op_is_act(o->kind))
             backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
                                 op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
         else
@@ -363,12 +352,11 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_BN:
         return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w, short_double(o->eps),
                        short_double(o->momentum));
-    case OP_GN:
-    case OP_LN:
-    case OP_IN:
-        return xprintf(".C = %d, .A = %d, .groups = %d, .eps = %s", o->shape.c, o->shape.h * o->shape.w, o->groups, short_double(o->eps));
     default:
-        return NULL;
+        if (!op_is_image_norm(o->kind))
+            return NULL;
+        return xprintf(".C = %d, .A = %d, .groups = %d, %s.eps = %s", o->shape.c, o->shape.h * o->shape.w, o->groups,
+                       op_info[o->kind].norm->centred ? "" : ".raw = 1, ", short_double(o->eps));
     }
 }
 

@@ -182,7 +182,8 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
         float *to = f + p->affine[i].at;
         if (op_is_image_norm(p->g->op[op].kind)) {
-            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), channels, to, to + plan_norm(p, op)->padded);
+            const float *beta = op_has_param(p->g->op[op].kind, PARAM_BETA) ? numbers_of(p, w, op, PARAM_BETA) : NULL;
+            cvy_fold_image(numbers_of(p, w, op, PARAM_GAMMA), beta, channels, to, to + plan_norm(p, op)->padded);
             continue;
         }
         const struct cvy_fold norm = norm_of(p, w, op);

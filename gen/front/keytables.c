@@ -37,7 +37,7 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
 #define PRESET_KEY {.name = "preset", .type = KEY_DEF, .def = "preset", \
      .help = "blocks as a library or a paper has them: sets keys that are not given here (convoy presets lists them)"}
 #define NORM_KEY {.name = "norm", .type = KEY_DEF, .def = "normKind", \
-     .help = "the norm that the word norm stands for: bn, gn(8), ln, in; none leaves it out"}
+     .help = "the norm that the word norm stands for: bn, gn(8), ln, in, rms; none leaves it out"}
 #define ACT_KEY {.name = "act", .type = KEY_DEF, .def = "activation", .help = "the activation that the word act stands for"}
 #define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", \
      .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}

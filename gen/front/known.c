@@ -120,7 +120,7 @@ static const struct {
 };
 
 /* Stages of the language that are yet to come. */
-static const char *const later[] = {"rms", "prelu", "upsample", "lrn", "add", "concat", NULL};
+static const char *const later[] = {"prelu", "upsample", "lrn", "add", "concat", NULL};
 
 /* Characters that look like those of a spec. */
 static const struct {

@@ -16,7 +16,7 @@ static bool has_stage(const SpecLayer *l, bool (*fits)(OpKind))
 
 static bool is_bn(OpKind op)
 {
-    return op == OP_BN;
+    return op_is_batch_norm(op);
 }
 
 const SpecStage *layer_weight(const SpecLayer *l)
@@ -35,7 +35,7 @@ void read_norms(const Node *map, SpecLayer *l)
     for (int i = 0; i < l->nstage; i++) {
         if (has_eps && op_is_norm(l->stage[i].op))
             l->stage[i].arg[ARG_EPS].real = eps;
-        if (has_momentum && l->stage[i].op == OP_BN)
+        if (has_momentum && op_is_batch_norm(l->stage[i].op))
             l->stage[i].arg[ARG_MOMENTUM].real = momentum;
     }
 }

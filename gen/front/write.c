@@ -26,7 +26,7 @@ static const char *norm_keys(const SpecLayer *l, const char *before, const char 
     buf_puts(&b, "");
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < l->nstage; i++)
-            if (k ? l->stage[i].op == OP_BN : op_is_norm(l->stage[i].op)) {
+            if (k ? op_is_batch_norm(l->stage[i].op) : op_is_norm(l->stage[i].op)) {
                 buf_printf(&b, "%s%s%s%s", before, k ? "momentum" : "eps", between, real_text(l->stage[i].arg[which[k]].real));
                 break;
             }

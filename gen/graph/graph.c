@@ -85,13 +85,13 @@ static bool shape_bn(const Graph *g, Op *op)
     return true;
 }
 
-/* gn, ln, in: each group of channels of an image must hold two values at least. */
+/* Norms of an image: each group of channels of an image must hold two values at least. */
 static bool shape_image_norm(const Graph *g, Op *op)
 {
     const char *what;
     Mark other = input_from(g, op, &what);
     op->shape = g->op[op->in].shape;
-    op->groups = op->kind == OP_LN ? 1 : op->kind == OP_IN ? op->shape.c : op->arg[ARG_NORM_GROUPS].count;
+    op->groups = op_norm_groups(op->kind, op->arg, op->shape.c);
     if (op->shape.c % op->groups) {
         int fits = 2 * op->groups <= op->shape.c ? op->groups : op->shape.c > 1 ? op->shape.c / 2 : 1; /* of two channels and more */
         while (op->shape.c % fits)
@@ -253,14 +253,6 @@ static bool op_shape(Graph *g, Op *op, int out)
     case OP_CONCAT:
         ok = shape_concat(g, op);
         break;
-    case OP_BN:
-        ok = shape_bn(g, op);
-        break;
-    case OP_GN:
-    case OP_LN:
-    case OP_IN:
-        ok = shape_image_norm(g, op);
-        break;
     case OP_FLATTEN:
         ok = shape_flatten(g, op);
         break;
@@ -274,7 +266,9 @@ static bool op_shape(Graph *g, Op *op, int out)
             ok = true;
             break;
         }
-        BUG("no shape rule for %s", op_info[op->kind].name);
+        if (!op_is_norm(op->kind))
+            BUG("no shape rule for %s", op_info[op->kind].name);
+        ok = op_is_batch_norm(op->kind) ? shape_bn(g, op) : shape_image_norm(g, op);
     }
     return ok && shape_fits(g, op);
 }
@@ -299,7 +293,8 @@ typedef struct Fate {
 /* Whether it takes each channel's mean away. */
 static bool takes_mean(const Op *op)
 {
-    return op->kind == OP_BN || (op_is_image_norm(op->kind) && op->groups == op->shape.c);
+    const NormInfo *norm = op_info[op->kind].norm;
+    return norm && norm->centred && (norm->over == OVER_BATCH || op->groups == op->shape.c);
 }
 
 /* What an op that reads the constant does with it. */
@@ -341,7 +336,7 @@ static const char *fate_text(const Graph *g, Fate f)
     if (f.gone)
         return xprintf("dropped: %s subtracts the mean, and the bias with it", op->path);
     if (op_is_image_norm(op->kind))
-        return xprintf("kept: %s subtracts the mean of several channels", op->path);
+        return xprintf(op_info[op->kind].norm->centred ? "kept: %s subtracts the mean of several channels" : "kept: %s subtracts no mean", op->path);
     if (!f.norm)
         return "kept: no bn follows before the next weights";
     return op->kind == OP_LOSS ? "kept: no bn follows" : xprintf("kept: %s stands before the next bn", op->path);
@@ -895,7 +890,7 @@ void graph_dump(const Graph *g, FILE *to)
             }
         if (op_is_norm(op->kind))
             fprintf(to, " eps %.9g", op->eps);
-        if (op->kind == OP_BN)
+        if (op_is_batch_norm(op->kind))
             fprintf(to, " momentum %.9g", op->momentum);
         if (op->segment)
             fprintf(to, "  segment %d", op->segment);

@@ -39,8 +39,26 @@
 
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};
 static const ParamSlot affine[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {NULL, 0}};
+static const ParamSlot scaled[] = {{"weight", PARAM_GAMMA}, {NULL, 0}};
 static const ParamSlot running[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {"running_mean", PARAM_MEAN},
                                     {"running_var", PARAM_VAR}, {"num_batches_tracked", PARAM_COUNT}, {NULL, 0}};
+
+static const NormInfo batch_norm = {OVER_BATCH, true, "a channel, over the batch; at inference running ones",
+                                    "nn.BatchNorm{d}d({c}, eps={eps}, momentum={momentum})", NULL, NULL};
+static const NormInfo group_norm = {OVER_GROUPS, true, "a group of channels, of one image", "nn.GroupNorm({groups}, {c}, eps={eps})", NULL, NULL};
+static const NormInfo layer_norm = {OVER_IMAGE, true, "all of one image", /* with a gamma and a beta a channel: of an image GroupNorm does that */
+                                    "nn.GroupNorm(1, {c}, eps={eps})", "nn.LayerNorm({c}, eps={eps})", NULL};
+static const NormInfo instance_norm = {OVER_CHANNEL, true, "a channel of one image", "nn.InstanceNorm{d}d({c}, eps={eps}, affine=True)", NULL, NULL};
+static const NormInfo rms_norm = {OVER_IMAGE, false, "all of one image, and its mean is not taken away", "RmsNorm({c}, eps={eps})", NULL,
+                                  "class RmsNorm(nn.Module):\n"
+                                  "    # PyTorch's RMSNorm, over all of an image, with a gamma a channel\n"
+                                  "    def __init__(self, channels, eps):\n"
+                                  "        super().__init__()\n"
+                                  "        self.weight, self.eps = nn.Parameter(torch.ones(channels)), eps\n"
+                                  "\n"
+                                  "    def forward(self, x):\n"
+                                  "        square = (x * x).mean(tuple(range(1, x.dim())), keepdim=True)\n"
+                                  "        return x * (square + self.eps).rsqrt() * self.weight.reshape(-1, *(1,) * (x.dim() - 2))\n\n\n"};
 
 const OpInfo op_info[OP_KINDS] = {
     /*                      name               stage              class          backward      keeps  shift  keeps  parameters  arguments */
@@ -48,10 +66,11 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_INPUT]           = {"input",           "input",           CLASS_INPUT,   NEED_NOTHING, false, false, true,  NULL,       {{0}}},
     [OP_CONV]            = {"conv",            "conv",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {CONV}},
     [OP_LINEAR]          = {"linear",          "linear",          CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {{0}}},
-    [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  running,    {EPS, MOMENTUM}},
-    [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one"},
-    [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
-    [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}},
+    [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  running,    {EPS, MOMENTUM}, .norm = &batch_norm},
+    [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one", .norm = &group_norm},
+    [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}, .norm = &layer_norm},
+    [OP_IN]              = {"in",              "inorm",           CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}, .norm = &instance_norm},
+    [OP_RMS]             = {"rms",             "rms",             CLASS_IMAGE,   NEED_INPUT,   false, false, true,  scaled,     {EPS}, .norm = &rms_norm},
     [OP_RELU]            = {"relu",            "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {{0}},
                            .torch = "nn.ReLU()", .does = "x above zero, 0 below"},
     [OP_LEAKY_RELU]      = {"leaky_relu",      "act",             CLASS_POINT,   NEED_SIGN,    true,  false, true,  NULL,       {SLOPE}, "leaky_relu(0.01) is the usual one",
@@ -109,12 +128,31 @@ bool op_is_act(OpKind kind)
 
 bool op_is_norm(OpKind kind)
 {
-    return kind == OP_BN || op_is_image_norm(kind);
+    return kind < OP_KINDS && op_info[kind].norm != NULL; /* OP_KINDS: norm: none */
+}
+
+bool op_is_batch_norm(OpKind kind)
+{
+    return op_is_norm(kind) && op_info[kind].norm->over == OVER_BATCH;
 }
 
 bool op_is_image_norm(OpKind kind)
 {
-    return op_info[kind].cls == CLASS_IMAGE;
+    return op_is_norm(kind) && op_info[kind].norm->over != OVER_BATCH;
+}
+
+int op_norm_groups(OpKind kind, const Arg *arg, int channels)
+{
+    const NormOver over = op_info[kind].norm->over;
+    return over == OVER_GROUPS ? arg[ARG_NORM_GROUPS].count : over == OVER_IMAGE ? 1 : channels;
+}
+
+bool op_has_param(OpKind kind, ParamRole role)
+{
+    for (const ParamSlot *slot = op_info[kind].param; slot && slot->name; slot++)
+        if (slot->role == role)
+            return true;
+    return false;
 }
 
 /* ---- arguments --------------------------------------------------------------------------------------------------- */

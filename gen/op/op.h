@@ -14,7 +14,7 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_BN,                                                          /* batch barriers */
-    OP_GN, OP_LN, OP_IN,                                            /* image barriers: gn over groups of channels, ln over all, in over each */
+    OP_GN, OP_LN, OP_IN, OP_RMS,                                    /* image barriers: gn over groups of channels, ln and rms over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
     OP_ELU, OP_SELU, OP_GELU, OP_MISH, OP_SOFTPLUS, OP_RELU6, OP_HARD_SIGMOID, OP_HARD_SWISH, OP_HARD_TANH,
     OP_GENERAL_RELU,
@@ -73,6 +73,22 @@ typedef struct ParamSlot {
     ParamRole role;
 } ParamSlot;
 
+/* What a norm normalises with: y = gamma (x - mean) / sqrt(mean of (x - mean)^2 + eps) + beta, as far as its row has them. */
+typedef enum NormOver {
+    OVER_BATCH,   /* a channel of all images of a batch; at inference its running statistics stand for it, so that it can be folded */
+    OVER_GROUPS,  /* a group of an image's channels: as many as ARG_NORM_GROUPS says */
+    OVER_IMAGE,   /* all of an image */
+    OVER_CHANNEL, /* a channel of an image */
+} NormOver;
+typedef struct NormInfo {
+    NormOver over;
+    bool centred;        /* the mean is taken away; else it stands as 0 in the line above */
+    const char *of;      /* what its statistics are of, for people */
+    const char *torch;   /* its module in PyTorch: {d} dimensions, {c} channels, {groups}, and its real arguments by name */
+    const char *torch_1; /* the same of features; NULL: no other */
+    const char *own;     /* the class that the twin brings along for it; NULL: PyTorch has it */
+} NormInfo;
+
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
     const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which Python keeps for itself */
@@ -85,6 +101,7 @@ typedef struct OpInfo {
     ArgInfo arg[OP_ARGS];   /* those with a name */
     const char *hint;       /* what a good one looks like, for messages; NULL: its usage is */
     const char *torch;      /* of an activation: the module in PyTorch, {NAME} its argument of that name */
+    const NormInfo *norm;   /* of a norm; NULL: it is none */
     const char *does;       /* of an activation: what it makes of x, for people */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
@@ -92,7 +109,10 @@ extern const OpInfo op_info[OP_KINDS];
 OpKind op_find(const char *name);
 bool op_is_act(OpKind kind);
 bool op_is_norm(OpKind kind);       /* of a batch or an image */
-bool op_is_image_norm(OpKind kind); /* gn, ln, in */
+bool op_is_batch_norm(OpKind kind); /* its statistics are of a batch, and run */
+bool op_is_image_norm(OpKind kind);
+int op_norm_groups(OpKind kind, const Arg *arg, int channels); /* of an image norm: how many groups of channels it makes */
+bool op_has_param(OpKind kind, ParamRole role);
 
 /* How many arguments the op's word must have, and may have, in parentheses. */
 int op_must_args(OpKind kind);

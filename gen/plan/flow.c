@@ -61,7 +61,7 @@ static bool is_point(const Graph *g, int op)
 /* Whether an op takes statistics of what it reads: batch norms in training, image norms always. */
 static bool takes_statistics(const Flow *f, int op)
 {
-    return op_is_image_norm(f->g->op[op].kind) || (!f->infer && f->g->op[op].kind == OP_BN);
+    return op_is_image_norm(f->g->op[op].kind) || (!f->infer && op_is_batch_norm(f->g->op[op].kind));
 }
 
 /* ---- anchors ---- */
@@ -419,6 +419,12 @@ static int next_out(const Flow *f, int w, int v)
     return f->g->op[r].kind == OP_ADD && f->fused[r] == w && f->g->op[r].ins[f->main[r]] == v ? r : -1;
 }
 
+/* The word of the norm that op is; of a join in front of several, bn's. */
+static const char *norm_at(const Flow *f, int op)
+{
+    return op_info[op_is_norm(f->g->op[op].kind) ? f->g->op[op].kind : OP_BN].name;
+}
+
 /* Why value p of the out way of weight op `op` is stored. */
 static const char *why_stored(const Flow *f, int op, const Way *w, const Stores *stores, int p, bool anchored)
 {
@@ -430,12 +436,11 @@ static const char *why_stored(const Flow *f, int op, const Way *w, const Stores 
         return xprintf("the %s behind it needs its %s in backward", info(f->g, w->link[p].op)->name,
                        info(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
-    const OpKind reader = f->g->op[f->reader[op]].kind;
     return xprintf("it is what %s%s",
                    !anchored                        ? "the next kernel reads"
                    : f->uses[op] > 1                ? "several ops read"
                    : f->by_side[op]                 ? "a join reads"
-                                                    : xprintf("the %s behind it normalises", op_info[op_is_norm(reader) ? reader : OP_BN].name),
+                                                    : xprintf("the %s behind it normalises", norm_at(f, f->reader[op])),
                    p ? ", and nothing earlier is needed for backward" : "");
 }
 
@@ -459,7 +464,7 @@ static void build_out(Flow *f, Kernel *k)
     bool folding = f->p->fold; /* nothing but dropout and folded norms so far */
     for (int v = k->op; (v = next_out(f, k->op, v)) >= 0;) {
         end = v;
-        if (f->infer && folding && g->op[v].kind == OP_BN) {
+        if (f->infer && folding && op_is_batch_norm(g->op[v].kind)) {
             *PUSH(k->fold, k->nfold) = v;
             continue;
         }

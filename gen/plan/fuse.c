@@ -175,7 +175,7 @@ static Run *add_run(Chain *c, const char *name, Shape shape, int first, int next
 static void point_step(const Fuse *f, Run *r, const Link *l, int in, int out)
 {
     const OpKind kind = f->g->op[l->op].kind;
-    Step *s = add_step(r, f->infer && kind == OP_BN ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
+    Step *s = add_step(r, f->infer && op_is_batch_norm(kind) ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
 
     s->first = l->first;
     s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
@@ -1139,7 +1139,7 @@ static void add_norms(Plan *p)
         if (!op_is_norm(p->g->op[i].kind))
             continue;
         *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
-        if (s.h * s.w == 1 && p->g->op[i].kind == OP_BN)
+        if (s.h * s.w == 1 && op_is_batch_norm(p->g->op[i].kind))
             p->min_batch = 2;
     }
     for (int i = 0; i < p->nkernel; i++)

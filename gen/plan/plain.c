@@ -60,7 +60,7 @@ static void build_op(Plain *p, int i)
         p->value_floats += q->floats;
     if (o->kind == OP_DROP && q->floats > p->trace_floats)
         p->trace_floats = q->floats;
-    if (o->kind == OP_BN && o->shape.h * o->shape.w == 1)
+    if (op_is_batch_norm(o->kind) && o->shape.h * o->shape.w == 1)
         p->min_batch = 2;
 }
 

@@ -33,7 +33,7 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0 || strcmp(name, "GeneralRelu") == 0;
+                 strcmp(name, "Parts") == 0 || strcmp(name, "RmsNorm") == 0 || strcmp(name, "GeneralRelu") == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -105,24 +105,35 @@ static const char *pad_stride(const Graph *g, const Op *op, int rank)
     return rank == 2 ? "()" : g->dims == 1 ? xprintf("(%d,)", op->stride[1]) : sides(g, op->stride);
 }
 
-/* The module that the op's row names, its arguments filled in. */
-static void put_row(const Op *op, Buf *to)
+/* What {name} of a row's text stands for: a real argument of the op, or, of a norm, {d}, {c}, {groups}. */
+static const char *filled_in(const Graph *g, const Op *op, const char *name, int rank)
+{
+    const ArgInfo *arg = op_info[op->kind].arg;
+    for (int i = 0; i < OP_ARGS; i++)
+        if (arg[i].name && arg[i].kind == ARG_REAL && strcmp(arg[i].name, name) == 0)
+            return isinf(op->arg[i].real) ? "None" : number(op->arg[i].real);
+    if (strcmp(name, "d") == 0)
+        return rank == 4 ? "2" : "1";
+    if (strcmp(name, "c") == 0)
+        return xprintf("%d", g->op[op->in].shape.c);
+    if (strcmp(name, "groups") == 0)
+        return xprintf("%d", op->groups);
+    BUG("%s has no {%s}", op_info[op->kind].name, name);
+}
+
+/* The module that the op's row names. */
+static void put_row(const Graph *g, const Op *op, int rank, Buf *to)
 {
     const OpInfo *info = &op_info[op->kind];
-    for (const char *s = info->torch; *s; s++) {
-        const size_t n = *s == '{' ? strcspn(s, "}") : 0;
-        if (!n) {
-            buf_add(to, s, 1);
-            continue;
-        }
-        const ArgInfo *arg = info->arg;
-        while (arg < info->arg + OP_ARGS && !(arg->name && strlen(arg->name) == n - 1 && strncmp(arg->name, s + 1, n - 1) == 0))
-            arg++;
-        if (arg == info->arg + OP_ARGS || arg->kind != ARG_REAL)
-            BUG("%s names no argument at %s", info->torch, s);
-        const double v = op->arg[arg - info->arg].real;
-        buf_puts(to, isinf(v) ? "None" : number(v));
-        s += n;
+    const char *text = info->norm ? (rank == 2 && info->norm->torch_1 ? info->norm->torch_1 : info->norm->torch) : info->torch;
+    if (!text)
+        BUG("op '%s' has no module", op->path);
+    for (const char *s = text; *s;) {
+        const size_t n = strcspn(s, "{"), name = s[n] ? strcspn(s + n, "}") : 0;
+        buf_add(to, s, n);
+        if (name)
+            buf_puts(to, filled_in(g, op, xstrndup(s + n + 1, name - 1), rank));
+        s += n + name + (s[n] != '\0');
     }
 }
 
@@ -142,22 +153,6 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         return;
     case OP_LINEAR:
         buf_printf(to, "nn.Linear(%d, %d, bias=%s)", in.c, op->shape.c, op->bias ? "True" : "False");
-        return;
-    case OP_BN:
-        buf_printf(to, "nn.BatchNorm%dd(%d, eps=%s, momentum=%s)", rank == 4 ? 2 : 1, in.c, number(op->eps),
-                   number(op->momentum));
-        return;
-    case OP_GN:
-        buf_printf(to, "nn.GroupNorm(%d, %d, eps=%s)", op->groups, in.c, number(op->eps));
-        return;
-    case OP_LN: /* with one gamma and one beta a channel: of an image GroupNorm does that */
-        if (rank == 2)
-            buf_printf(to, "nn.LayerNorm(%d, eps=%s)", in.c, number(op->eps));
-        else
-            buf_printf(to, "nn.GroupNorm(1, %d, eps=%s)", in.c, number(op->eps));
-        return;
-    case OP_IN:
-        buf_printf(to, "nn.InstanceNorm%dd(%d, eps=%s, affine=True)", rank == 4 ? 2 : 1, in.c, number(op->eps));
         return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
@@ -185,9 +180,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "Concat()");
         return;
     default:
-        if (!op_info[op->kind].torch)
-            BUG("op '%s' has no module", op->path);
-        put_row(op, to);
+        put_row(g, op, rank, to);
     }
 }
 
@@ -200,6 +193,14 @@ static bool like_method(const Graph *g)
             for (const char *s = g->op[i].path; (s = strstr(s, methods[m])); s++)
                 if (strchr(".", s[strlen(methods[m])]))
                     return true;
+    return false;
+}
+
+static bool has_kind(const Graph *g, OpKind kind)
+{
+    for (int i = 1; i < g->nop; i++)
+        if (g->op[i].kind == kind)
+            return true;
     return false;
 }
 
@@ -243,6 +244,9 @@ static void put_classes(const Graph *g, Buf *to)
                 buf_puts(to, own[k].text);
                 break;
             }
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (op_info[k].norm && op_info[k].norm->own && has_kind(g, k))
+            buf_puts(to, op_info[k].norm->own);
     if (like_method(g))
         buf_puts(to, "class Parts(nn.Module):\n"
                      "    # a ModuleDict in which names like keys and items are free\n"
@@ -515,7 +519,7 @@ void twin_write(const Graph *g, Buf *to)
                net, class, net);
     bool torch = false;
     for (int i = 1; i < g->nop; i++) {
-        torch |= g->op[i].kind == OP_CONCAT;
+        torch |= g->op[i].kind == OP_CONCAT || (op_is_norm(g->op[i].kind) && op_info[g->op[i].kind].norm->own);
         for (int k = 0; k < g->op[i].nin; k++)
             torch |= rank[g->op[i].ins[k]] > rank_read(g, &g->op[i], rank);
     }

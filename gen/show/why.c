@@ -159,7 +159,7 @@ static Spot find_spot(const Kernel *k, int op)
 
 static bool is_point(const Plan *p, int op)
 {
-    return op_info[p->g->op[op].kind].cls == CLASS_POINT || p->g->op[op].kind == OP_BN;
+    return op_info[p->g->op[op].kind].cls == CLASS_POINT || op_is_batch_norm(p->g->op[op].kind);
 }
 
 static bool is_window(const Plan *p, int op)
@@ -280,7 +280,7 @@ static void say_barrier(const Plan *p, Story *s, const Spot *spot)
 static void tell_forward(const Plan *p, Story *s)
 {
     const int op = s->op;
-    const bool norm = p->g->op[op].kind == OP_BN;
+    const bool norm = op_is_batch_norm(p->g->op[op].kind);
     bool barrier = false;
 
     if (norm)
@@ -463,7 +463,7 @@ static void tell_backward(const Plan *p, Story *s)
             text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the gradient is not zero",
                            what[need], path(p, spot.way->link[stored - 1].op));
         else
-            text = xprintf("needs %s%s: %s", what[need], o->kind == OP_BN ? " (x - mean, for gamma's gradient and the norm's share)" : "",
+            text = xprintf("needs %s%s: %s", what[need], op_is_batch_norm(o->kind) ? " (x - mean, for gamma's gradient and the norm's share)" : "",
                            again_text(p, &spot, k,
                                       need == NEED_INPUT                                          ? at
                                       : spot.part == PART_OUT && need == NEED_SIGN && at < stored ? stored
@@ -485,7 +485,7 @@ static void tell_inference(const Plan *p, Story *s)
         say(s, "inference", -1, "gone: dropout does nothing at inference");
         return;
     }
-    if (o->kind == OP_BN) {
+    if (op_is_batch_norm(o->kind)) {
         const Norm *n = plan_norm(p, op);
         say(s, "inference", -1, n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, path(p, n->stopped_by)) : n->inference);
         return;

@@ -242,7 +242,7 @@ static double value(const Worked *k, int v)
         const Window n = window_of(k, v);
         return product_sum(k, &n, 1) + bias_of(k, v);
     }
-    if (o->kind == OP_BN) {
+    if (op_is_batch_norm(o->kind)) {
         const Affine1 a = affine_of(k, v);
         return a.scale * value(k, o->in) + a.shift;
     }
