@@ -666,6 +666,14 @@ static void shake(Interp *ip, double *v, int64_t n)
         v[i] = shaken(ip, v[i]);
 }
 
+void interp_op(Interp *ip, int i)
+{
+    for (int k = 0; k < ip->g->op[i].nin; k++) {
+        At t = at_op(ip, i, k);
+        rule_of(t.op)->forward(&t);
+    }
+}
+
 void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool training)
 {
     if (n < 1 || n > ip->max_n) {
@@ -682,10 +690,7 @@ void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool 
     for (int i = 1; i < ip->g->nop; i++) {
         if (ip->g->op[i].kind == OP_LOSS && !labels)
             continue;
-        for (int k = 0; k < ip->g->op[i].nin; k++) {
-            At t = at_op(ip, i, k);
-            rule_of(t.op)->forward(&t);
-        }
+        interp_op(ip, i);
         shake(ip, ip->out[i], n * interp_image(ip->g, i));
     }
 }

@@ -53,6 +53,8 @@ int interp_find(const Graph *g, int op, ParamRole role);
 /* x: n x C x H x W; labels may be NULL (then there is no loss and no backward). Training: batch statistics, masks, and
  * running statistics are moved. Inference: running statistics, dropout passes through. */
 void interp_forward(Interp *ip, const double *x, const int *labels, int n, bool training);
+/* Op i once more, from what its inputs' outputs hold now. */
+void interp_op(Interp *ip, int i);
 /* After a training forward with labels: fills dout and dparam. */
 void interp_backward(Interp *ip);
 void interp_update(Interp *ip, const InterpStep *s);
