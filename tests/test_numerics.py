@@ -189,7 +189,7 @@ def no_vectors(convoy, work):
     names = sorted(f for f in os.listdir(out) if f.startswith("several_") and f.endswith(".c") and f[8:-2] not in ("net", "trace", "bench"))
     with open(os.path.join(out, "together.c"), "w") as f:
         f.writelines(f'#include "{e}"\n' for e in ["several_net.c"] + names)
-    step = ["-std=gnu11", '-DHEADER="several.h"', "-DMODEL=several_model", "-DSUPPORTED=several_supported", "-I."]
+    step = ["-std=gnu11", '-DHEADER="several.h"', "-DMODEL=several_model", "-DTRACER=several_tracer", "-DSUPPORTED=several_supported", "-I."]
     for cc in compilers():
         said, lines = {}, {}
         for form, flags in (("vectors", []), ("scalar", ["-DCVY_SCALAR"]), ("none", ["-U__SSE2__", "-U__ARM_NEON", "-U__ALTIVEC__", "-U__VSX__", "-U__VX__", "-U__riscv_v"])):
@@ -234,7 +234,7 @@ int main(void)
     const struct cvy_step step = {0};
     int labels[N] = {0}, correct;
     void *memory, *scratch;
-    if (fread(x, sizeof x, 1, stdin) != 1 || posix_memalign(&memory, 64, bytes) || posix_memalign(&scratch, 64, sizeof(float) * m->trace_floats(N)))
+    if (fread(x, sizeof x, 1, stdin) != 1 || posix_memalign(&memory, 64, bytes) || posix_memalign(&scratch, 64, sizeof(float) * far_tracer.trace_floats(N)))
         return 2;
     struct cvy_net *const net = m->init(memory, bytes, N, 1);
     if (!net)
@@ -246,7 +246,7 @@ int main(void)
                 net->param[t->at.offset + c / t->at.block[0] * t->at.outer[0] + c % t->at.block[0] * t->at.inner[0]] = 1;
     }
     m->forward(net, x, labels, N, &step, &correct);
-    m->trace(net, x, N, &step, scratch, sink, NULL);
+    far_tracer.trace(net, x, N, &step, scratch, sink, NULL);
     for (int i = 0; i < m->ntensor; i++)
         if (m->tensor[i].role == CVY_RUNNING_VAR && strstr(m->tensor[i].name, "stage1"))
             printf("%s %.9g\\n", m->tensor[i].name, (double)net->running[m->tensor[i].at.offset]);
