@@ -240,6 +240,21 @@ def train(*more, folder="b", save=None, args=(), env=None, **kind):
                env={**os.environ, "CFLAGS": "-O0", **(env or {})}, timeout=600, **kind)
 
 
+def odd_places():
+    """Blanks and letters outside ASCII in paths, weights behind a link, umask 077, stdin closed."""
+    os.mkdir("für alle")
+    os.chdir("für alle")
+    put("t.yaml", SPEC)
+    r = train(folder="ein Ordner", save="gewichte ä.safetensors")
+    check(r.returncode == 0 and os.path.exists("gewichte ä.state.safetensors"), "train in a folder with a blank in its name", r.stderr)
+    os.symlink("gewichte ä.safetensors", "w.safetensors")
+    r = run("export", "t.yaml", "--weights", "w.safetensors", "-o", "aus gabe", "--single-file")
+    check(r.returncode == 0 and os.path.exists("aus gabe/tiny.c"), "export of weights behind a link", r.stderr)
+    r = subprocess.run(["sh", "-c", 'umask 077; exec "$0" "$@" <&-', os.path.abspath("ein Ordner/tiny"), "train", *ARGS[1:], "--save", "u.safetensors"],
+                       stderr=subprocess.PIPE, universal_newlines=True)
+    check(r.returncode == 0 and mode("u.safetensors") == mode("u.state.safetensors") == 0o600, "umask 077, stdin closed", r.stderr)
+
+
 def flags():
     def program():
         with open("b/tiny", "rb") as f:
@@ -387,7 +402,7 @@ def main():
     parser.add_argument("--only", help="of the tests: a name")
     args = parser.parse_args()
     convoy = os.path.abspath(args.convoy)
-    for test in (typed_paths, streams, hostile_folders, unchanged_folders, flags, programs, two_at_once, signals):
+    for test in (typed_paths, streams, hostile_folders, unchanged_folders, odd_places, flags, programs, two_at_once, signals):
         if args.only and test.__name__ != args.only:
             continue
         with tempfile.TemporaryDirectory(prefix="convoy-test-") as folder:
