@@ -320,8 +320,9 @@ class Test:
               "a single file is two files")
 
         def forms(cc):
-            bits = [*self.run_export(net, [cc], folder, ["-O1", *STRICT], f"folder, {cc}"),
-                    *self.run_export(net, [cc], single, ["-O2", *STRICT], f"single file, {cc}"),
+            optimised = cc == self.cc[0] or name == "edges"  # the other compiler optimises one of the networks
+            bits = [*self.run_export(net, [cc], folder, ["-O1" if optimised else "-O0", *STRICT], f"folder, {cc}"),
+                    *self.run_export(net, [cc], single, ["-O2" if optimised else "-O0", *STRICT], f"single file, {cc}"),
                     *self.run_export(net, [cc], single, ["-O0", "-DCVY_SCALAR", *STRICT], f"plain C99, {cc}")]
             if self.openmp(cc):
                 bits += self.run_export(net, [cc], single, ["-O0", "-fopenmp", *STRICT], f"OpenMP, {cc}", threads=(1, 2, 5))
