@@ -29,7 +29,7 @@ layers:
 train: {data: shapes, batch: 6, lr: 0.02, momentum: 0.9, weight_decay: 5e-4}
 """
 NO_FUNCTIONS = {"input", "flatten"}  # the one is given, the other moves nothing
-ALIKE = {"ln": "gn", "in": "gn"}     # group norms of one group, and of a group a channel
+ALIKE = {"ln": "gn", "in": "gn", "rms": "gn"}  # norms of groups of channels: of one, of each, of one without its mean
 passed, failed = [], []
 
 
@@ -92,7 +92,7 @@ def off(a, b):
 
 def table():
     """The op table's names, from its rows."""
-    return re.findall(r"^ +\[OP_\w+\] += \{\"(\w+)\"", text_of(os.path.join(ROOT, "gen", "op.c")), re.M)
+    return re.findall(r"^ +\[OP_\w+\] += \{\"(\w+)\"", text_of(os.path.join(ROOT, "gen", "op", "op.c")), re.M)
 
 
 def functions(net):

@@ -125,7 +125,7 @@ static void recognise_rotation(Diff *d)
     if (!is_chain(a) || !is_chain(b))
         return;
     const Gap *x = gaps_of(a, &na), *y = gaps_of(b, &nb);
-    bool same = na == nb && memcmp(&a->op[0].shape, &b->op[0].shape, sizeof a->op[0].shape) == 0;
+    bool same = na == nb && a->dims == b->dims && memcmp(&a->op[0].shape, &b->op[0].shape, sizeof a->op[0].shape) == 0;
     for (int i = 0; same && i < na - 1; i++)
         same = same_weight_op(&a->op[x[i].before], &b->op[y[i].before]);
     if (!same)
