@@ -433,7 +433,7 @@ END_TEST
 START_TEST(formats_of_others)
 {
     static const struct {
-        const char *bytes, *text;
+        const char bytes[13], *text; /* of the bytes 12 count */
     } other[] = {
         {"PK\3\4\0\0\0\0\0\0\0\0", "a zip archive, as PyTorch's .pt and .pth are\n  hint: save it as safetensors: safetensors.torch.save_file("},
         {"\x80\2\x8a\nl\xfc\x9c""F\xf9 ", "a pickle, as old .pt and .pth files of PyTorch are\n  hint: save it as safetensors: "},
