@@ -2,10 +2,10 @@
  *
  *   test_front TESTS_DIR CONVOY [rewrite]
  *
- * errors/<case>/   spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in
- * expected golden/<net>.yaml   and beside it, a file a view (see `views`) With `rewrite` as the last argument, expected
- * and golden files are written anew, and so are the schema and the parts of docs and specs that are made from the op table (made.h): look at
- * the diff before you commit it. */
+ * errors/<case>/      spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in `expected`
+ * golden/<net>.yaml   and beside it, a file a view (see `views`)
+ *
+ * With `rewrite` as the last argument, expected and golden files are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
 #include "files.h"
 #include "graph.h"
@@ -172,35 +172,72 @@ START_TEST(errors_as_expected)
 }
 END_TEST
 
+/* A file beside golden/<net>.yaml, by what it ends with: what the command prints of the net, and its status. A view without a file is
+ * not tested; an empty file asks for one, which `rewrite` fills. <net>.why.<layer> is `plan --why` of that layer. */
 static const struct {
     const char *end, *command;
-    bool optional; /* where the file is not there, it is not compared */
 } views[] = {
-    {"spec", "check %s -d spec", false},
-    {"graph", "check %s -d graph", false},
-    {"check", "check %s", false},
-    {"json", "check %s --json", false},
-    {"write", "check %s --write", false},
-    {"twin", "twin %s", true},
-    {"plan", "gen %s -o unused -d plan --target portable", true},
-    {"words", "plan %s --target portable", true},
+    {"tree", "check %s -d yaml"},
+    {"spec", "check %s -d spec"},
+    {"graph", "check %s -d graph"},
+    {"check", "check %s"},
+    {"json", "check %s --json"},
+    {"write", "check %s --write"},
+    {"twin", "twin %s"},
+    {"plan", "gen %s -o unused -d plan --target portable"},
+    {"words", "plan %s --target portable"},
+    {"plan.json", "plan %s --target portable --json"},
+    {"draw", "draw %s --target portable"},
 };
+
+/* Where a net has no view at all, `rewrite` makes these. */
+static bool first_view(const char *end)
+{
+    return is_in((const char *const[]){"spec", "graph", "check", "json", "write", NULL}, end);
+}
+
+static bool has_views(const char *net)
+{
+    for (size_t v = 0; v < sizeof views / sizeof *views; v++)
+        if (access(xprintf("%s/golden/%s.%s", tests, net, views[v].end), F_OK) == 0)
+            return true;
+    return false;
+}
+
+/* 0 where golden/<file> is what `convoy <args>` prints there. */
+static int compare_view(const char *file, const char *args)
+{
+    const char *command = xprintf("cd '%s/golden' && '%s' %s", tests, convoy, args);
+    return compare_with_file(xprintf("%s/golden/%s", tests, file), command, output_of(xprintf("%s 2>&1", command)));
+}
 
 START_TEST(golden_views)
 {
-    int nets, wrong = 0;
-    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets);
-    for (int i = 0; i < nets; i++)
-        for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
-            const char *file = xprintf("%s/golden/%s.%s", tests, net[i], views[v].end);
-            if (views[v].optional && access(file, F_OK) != 0)
-                continue;
-            const char *args = xprintf(views[v].command, xprintf("%s.yaml", net[i]));
-            const char *command = xprintf("cd '%s/golden' && '%s' %s", tests, convoy, args);
-            wrong += compare_with_file(file, command, output_of(xprintf("%s 2>&1", command)));
+    int nets, all, files = 0, wrong = 0;
+    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets), **name = names_in(xprintf("%s/golden", tests), "", &all);
+    for (int i = 0; i < nets; i++) {
+        const bool fresh = !has_views(net[i]);
+        if (fresh && !rewrite) {
+            fprintf(stderr, "--- golden/%s.yaml has no view beside it. repeat: test_front TESTS_DIR CONVOY rewrite\n", net[i]);
+            wrong++;
         }
-    printf("%d golden nets, %d files wrong\n", nets, wrong);
+        for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
+            const char *file = xprintf("%s.%s", net[i], views[v].end);
+            if (access(xprintf("%s/golden/%s", tests, file), F_OK) != 0 && !(rewrite && fresh && first_view(views[v].end)))
+                continue;
+            wrong += compare_view(file, xprintf(views[v].command, xprintf("%s.yaml", net[i])));
+            files++;
+        }
+        const char *why = xprintf("%s.why.", net[i]);
+        for (int k = 0; k < all; k++)
+            if (strncmp(name[k], why, strlen(why)) == 0) {
+                wrong += compare_view(name[k], xprintf("plan %s.yaml --why '%s' --target portable", net[i], name[k] + strlen(why)));
+                files++;
+            }
+    }
+    printf("%d golden nets, %d files, %d wrong\n", nets, files, wrong);
     ck_assert_int_ge(nets, 3);
+    ck_assert_int_ge(files, 40);
     ck_assert_int_eq(wrong, 0);
 }
 END_TEST

@@ -11,6 +11,7 @@
 #include "why.h"
 
 #include <check.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1696,7 +1697,23 @@ END_TEST
 
 /* ---- emitted text ---- */
 
-static const char *const nets[] = {"tiny_cbr", "tiny_crb", "tiny_res"};
+/* The nets that have a file golden/<net>.emitted; an empty one is filled by `rewrite`. */
+static const char **nets;
+
+static int find_nets(void)
+{
+    glob_t found;
+    int n = 0;
+
+    if (glob(xprintf("%s/golden/*.emitted", tests), 0, NULL, &found) != 0)
+        return 0;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *base = strrchr(found.gl_pathv[i], '/') + 1;
+        *PUSH(nets, n) = xstrndup(base, strlen(base) - strlen(".emitted"));
+    }
+    globfree(&found);
+    return n;
+}
 
 static void emitted(const char *net, Buf *to)
 {
@@ -1794,8 +1811,13 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, broken_template, 0, sizeof broken_templates / sizeof *broken_templates);
     tcase_add_test(c, floats_read_back);
     tcase_add_test(c, costs);
-    tcase_add_loop_test(c, golden_text, 0, sizeof nets / sizeof *nets);
-    tcase_add_loop_test(c, same_spec_same_bytes, 0, sizeof nets / sizeof *nets);
+    const int nnets = find_nets();
+    if (nnets < 3) {
+        fprintf(stderr, "test_plan: %s/golden has only %d .emitted files\n", tests, nnets);
+        return 1;
+    }
+    tcase_add_loop_test(c, golden_text, 0, nnets);
+    tcase_add_loop_test(c, same_spec_same_bytes, 0, nnets);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

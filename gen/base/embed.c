@@ -13,7 +13,7 @@
 static char *names[4096];
 static size_t nnames;
 
-static void die(const char *what, const char *path)
+static _Noreturn void die(const char *what, const char *path)
 {
     fprintf(stderr, "embed: %s %s: %s\n", what, path, strerror(errno));
     exit(1);
@@ -103,9 +103,12 @@ int main(int argc, char **argv)
         scan(root, argv[i]);
     qsort(names, nnames, sizeof *names, by_name);
 
-    FILE *out = fopen(argv[2], "wb"), *dep = fopen(argv[3], "wb");
-    if (!out || !dep)
-        die("cannot write", out ? argv[3] : argv[2]);
+    FILE *out = fopen(argv[2], "wb");
+    if (!out)
+        die("cannot write", argv[2]);
+    FILE *dep = fopen(argv[3], "wb");
+    if (!dep)
+        die("cannot write", argv[3]);
     fprintf(dep, "%s:", argv[2]);
     for (int i = 4; i < argc; i++)
         fprintf(dep, " %s/%s", root, argv[i]);

@@ -172,7 +172,7 @@ static bool object_size(const Work *w, const DiffSide *s, int side, double *byte
     int n = 0;
 
     *PUSH(argv, n) = "size";
-    for (char *all = xstrdup(objects(s, "")), *word = strtok(all, " "); word; word = strtok(NULL, " "))
+    for (char *rest = NULL, *word = strtok_r(xstrdup(objects(s, "")), " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         *PUSH(argv, n) = xprintf("%s/%s", side_dir(w, side), word);
     *PUSH(argv, n) = NULL;
     if (!run("size", argv, &output))

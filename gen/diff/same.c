@@ -38,7 +38,7 @@ static Gap *gaps_of(const Graph *g, int *n)
 
     *n = 0;
     for (int i = 1; i < g->nop; i++) {
-        if (op_info[g->op[i].kind].cls != CLASS_WEIGHT && i < g->nop - 1) {
+        if (i < g->nop - 1 && op_info[g->op[i].kind].cls != CLASS_WEIGHT) {
             op[nop++] = i;
             continue;
         }
