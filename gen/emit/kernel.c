@@ -504,16 +504,22 @@ static const char *norm_struct(const File *f, int op)
     return xprintf(op_is_image_norm(f->p->g->op[op].kind) ? "&k->%s->norm" : "k->%s", plan_alias(f->k, op));
 }
 
+/* Whether the norm of list[i] stands in the list before it: one that reads several nodes does. */
+static bool norm_before(const NormSum *list, int i)
+{
+    for (int j = 0; j < i; j++)
+        if (list[j].op == list[i].op)
+            return true;
+    return false;
+}
+
 static void begin_sums(const File *f, Rec *fn)
 {
     NormSum *list;
     const int n = plan_sums(f->p, f->k, &list);
 
     for (int i = 0; i < n; i++) {
-        bool seen = false;
-        for (int j = 0; j < i; j++)
-            seen |= list[j].op == list[i].op;
-        if (!seen)
+        if (!norm_before(list, i))
             rec_str(add(fn, "begin", "begin_piece_sums"), "norm", norm_struct(f, list[i].op));
     }
 }
@@ -526,10 +532,7 @@ static void norms_backward(const File *f, Rec *kernel)
     const int n = plan_sums(f->p, f->k, &list);
 
     for (int i = 0; i < n; i++) {
-        bool seen = false;
-        for (int j = 0; j < i; j++)
-            seen |= list[j].op == list[i].op;
-        if (seen)
+        if (norm_before(list, i))
             continue;
         const char *alias = plan_alias(f->k, list[i].op), *norm = norm_struct(f, list[i].op);
         rec_str(add(kernel, "body", "norm_backward"), "norm", norm);

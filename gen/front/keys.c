@@ -1,7 +1,6 @@
 /* keys.c - typed values out of a tree: numbers, words, names, each with a clear error where it does not fit. */
 #include "read.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,7 +138,7 @@ Node *keys_get_key(const Node *map, const char *key)
     return NULL;
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------------------- */
 
 bool text_is_null(const Node *n)
 {

@@ -1,7 +1,6 @@
 /* layer.c - one layer out of the tree: a block with its order, or a bare stage. */
 #include "read.h"
 
-#include <math.h>
 #include <string.h>
 
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
@@ -12,11 +11,6 @@ static bool has_stage(const SpecLayer *l, bool (*fits)(OpKind))
         if (fits(l->stage[i].op))
             return true;
     return false;
-}
-
-static bool is_bn(OpKind op)
-{
-    return op_is_batch_norm(op);
 }
 
 const SpecStage *layer_weight(const SpecLayer *l)
@@ -46,7 +40,7 @@ static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
     read_norms(map, l);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (own && l->nstage && !has_stage(l, i ? is_bn : op_is_norm) && keys_get(own, key) && !keys_get(own, key)->implied)
+        if (own && l->nstage && !has_stage(l, i ? op_is_batch_norm : op_is_norm) && keys_get(own, key) && !keys_get(own, key)->implied)
             diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no %s: '%s' does nothing", l->name, i ? "bn" : "norm", key);
     }
 }

@@ -1,4 +1,4 @@
-/* read.h - what the files of the front end share: yaml.c, unseen.c, override.c, keys.c, known.c, preset.c, order.c, spec.c, group.c, write.c. */
+/* read.h - what the files of the front end share, under the name of the file that defines it. */
 #ifndef CONVOY_READ_H
 #define CONVOY_READ_H
 
@@ -57,6 +57,13 @@ const StageKeys *stage_keys(void);                   /* of bare stages and of th
 const StageKeys *stage_keys_of(const char *word);    /* NULL: it is none of them */
 extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
     *const from_names[], *const classes_word[];
+extern const char *const order_default;
+const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
+
+enum {
+    MAX_SIDE = 1 << 20,
+    MAX_CLASSES = 1 << 16,
+};
 
 /* ---- keys.c, continued */
 
@@ -69,7 +76,7 @@ bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out
 bool key_int(const KeyInfo *keys, const Node *map, const char *of, const char *name, int *out);
 bool key_real(const KeyInfo *keys, const Node *map, const char *of, const char *name, double *out);
 bool key_word(const KeyInfo *keys, const Node *map, const char *name, int *out);
-bool node_says(const Node *n, const char *word); /* an unquoted word, that one */
+bool node_says(const Node *n, const char *word);         /* an unquoted word, that one */
 bool is_one_of(const Node *n, const char *const *words); /* an unquoted word that is one of them; words may be NULL */
 Node *keys_get(const Node *map, const char *key);     /* the value, NULL where the key is missing */
 Node *keys_get_key(const Node *map, const char *key); /* the key itself, for its mark */
@@ -122,15 +129,19 @@ bool known_later(const char *word); /* a stage of the language that is yet to co
 const char *known_word(const char *word);
 /* The same for a key of a map that has `keys`. */
 const char *known_key(const char *word, const char *const *keys);
+/* `convoy help TOPIC`: lists the words of a spec. False where it is no topic. */
+bool help_topic(const char *topic);
+extern const char *const help_topics[]; /* NULL-terminated */
 
-/* ---- spec.c */
+/* ---- tree.c */
 
-const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
+Node *node_new(NodeKind kind, const char *text, Mark mark);
+void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
+void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
+const char *scalar_text(const Node *n);   /* a scalar as YAML, in quotes where it needs them */
+const char *node_text(const Node *n);     /* a part of a tree as YAML, on one line */
 
-enum {
-    MAX_SIDE = 1 << 20,
-    MAX_CLASSES = 1 << 16,
-};
+/* ---- item.c: an item of `layers` */
 
 /* The kind by which a layer item is called and numbered ("conv", "act"), its value (NULL for a bare word), and its key
  * or word. False where the item has no such form. */
@@ -141,6 +152,14 @@ typedef struct KindCount {
     int n;
 } KindCount;
 const char *layer_name(const char *kind, const Node *value, KindCount *counts, int ncounts);
+void layer_bad_item(const Node *item); /* says what is wrong with an item that layer_kind() does not know */
+const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
+/* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
+Node *item_keys(Node *value, const Node *word);
+/* Whether the key is one of those that say an order: order, bn_1st, adn. */
+bool spells_order(const char *key);
+
+/* ---- layer.c */
 
 /* What blocks take over from the top of the spec and from the groups around them. */
 typedef struct Defaults {
@@ -155,24 +174,11 @@ typedef struct Defaults {
 /* A layer that is no group, under its full name. `stride` is its group's, NULL: 1; `takes`: it is the one that has it
  * without saying so. */
 void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l);
-void layer_bad_item(const Node *item); /* says what is wrong with an item that layer_kind() does not know */
 void read_recompute(const Node *n, int *to);
-Node *node_new(NodeKind kind, const char *text, Mark mark);
-void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
-void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
-const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
-/* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
-Node *item_keys(Node *value, const Node *word);
-
 /* eps and momentum that a map gives, into all norms of a layer. */
 void read_norms(const Node *map, SpecLayer *l);
 /* The bias that a key asks for; `has_norm`: whether the block's order has a norm. */
 void read_bias(const Node *n, bool has_norm, Bias *to);
-
-/* ---- write.c */
-
-const char *scalar_text(const Node *n); /* a scalar as YAML, in quotes where it needs them */
-const char *node_text(const Node *n); /* a part of a tree as YAML, on one line */
 
 /* ---- preset.c */
 
@@ -189,8 +195,6 @@ const Preset *preset_find(const Node *name);
 void preset_keys(const char *text, const char *indent, FILE *to);
 /* Puts what presets stand for into the tree, wherever a `preset` stands, and an `order` in place of bn_1st and adn. */
 void presets_expand(Node *tree);
-/* Whether the key is one of those that say an order: order, bn_1st, adn. */
-bool spells_order(const char *key);
 
 /* ---- group.c */
 
@@ -199,13 +203,5 @@ void check_taken_over(const Node *map);
 
 /* The items of `layers`, groups spelled out, into s->layer. */
 void layers_read(const Node *list, const Defaults *def, Spec *s);
-
-extern const char *const order_default;
-
-/* ---- known.c */
-
-/* `convoy help TOPIC`: lists the words of a spec. False where it is no topic. */
-bool help_topic(const char *topic);
-extern const char *const help_topics[]; /* NULL-terminated */
 
 #endif

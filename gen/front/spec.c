@@ -8,10 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- names ----------------------------------------------------------------------------------------------------- */
-
-/* ---- layers ---------------------------------------------------------------------------------------------------- */
-
 /* auto, full, none, or how many statements a function may hold */
 static void read_unroll(const Node *n, Spec *s)
 {

@@ -494,7 +494,6 @@ static void data_halo(int in, int out, int kernel, int stride, int padding, int 
     }
 }
 
-
 const char *plan_alias(const Kernel *k, int op)
 {
     int low = 0, high = k->nalias;
