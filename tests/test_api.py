@@ -3,7 +3,6 @@
     test_api.py --convoy build/gen/convoy [WORD...]      only the checks whose name holds a WORD
 
 Needs a C compiler, nm and ar. What is missing besides (g++, qemu-user, an instruction set) is said and skipped."""
-import argparse
 import concurrent.futures
 import glob
 import json
@@ -13,9 +12,10 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
+
+import methods
+from methods import check, Failed
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ALPHA = """\
@@ -43,15 +43,6 @@ train: {data: shapes, epochs: 1, batch: 32}
 """
 AVX2 = {"avx2", "fma"}
 NEHALEM = ("qemu-x86_64", "-cpu", "Nehalem")  # a processor before AVX
-
-
-class Failed(Exception):
-    pass
-
-
-def check(ok, what):
-    if not ok:
-        raise Failed(what)
 
 
 def spawn(*words, stdin=None, **more):
@@ -136,13 +127,13 @@ static int use_%(name)s(void)
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.dir = os.path.abspath(convoy), folder
-        self.cc, self.skips = shutil.which("gcc") or "cc", []
+        self.cc, self.skipped = shutil.which("gcc") or "cc", []
         self.cxx = next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
         self.flags = set(re.findall(r"^flags\s*: (.*)$", read("/proc/cpuinfo"), re.M)[0].split()) if os.path.exists("/proc/cpuinfo") else set()
         self.emitted = {}
 
     def skip(self, why):
-        self.skips.append(why)
+        self.skipped.append(why)
         print(f"skipped: {why}", flush=True)
 
     def path(self, *parts):
@@ -160,7 +151,7 @@ class Test:
         return self.emitted[key]
 
     @staticmethod
-    def library(folder, trace=True):
+    def library_files(folder, trace=True):
         """The C files that are no part of the program, as docs/inference.md lists them."""
         return [f for f in sorted(glob.glob(folder + "/*_*.c")) if not f.endswith("_bench.c") and (trace or not f.endswith("_trace.c"))] + [
             folder + "/runtime/cvy_kernels.c"]
@@ -176,7 +167,7 @@ class Test:
             run(self.cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
             return o
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            return list(pool.map(one, self.library(folder, trace)))
+            return list(pool.map(one, self.library_files(folder, trace)))
 
     # ---- names ----
 
@@ -308,7 +299,7 @@ class Test:
         for text in (ALPHA, BETA):
             for more in ((), ("--for", "reading"), ("--parts", "infer")):
                 folder = self.emit(text, "portable", *more)
-                files = self.library(folder)
+                files = self.library_files(folder)
                 for tag, order in (("forth", files), ("back", files[::-1])):
                     one = put(f"{folder}/unity_{tag}", "".join(f'#include "{os.path.relpath(f, folder)}"\n' for f in order))
                     for std in ("-std=c11", "-std=gnu2x"):
@@ -401,7 +392,7 @@ int main(void)
             folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
             main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
             run(self.cc, "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I" + folder, main,
-                *self.library(folder), "-lm", "-o", main[:-2])
+                *self.library_files(folder), "-lm", "-o", main[:-2])
             os.remove(main)
             run(main[:-2], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
 
@@ -447,7 +438,7 @@ int main(void)
 }
 """ % {"name": name, "NAME": name.upper()})
             # without NAME_trace.c: who does not trace need not link it
-            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library(folder, trace=False), "-lm", "-o", main + "d")
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library_files(folder, trace=False), "-lm", "-o", main + "d")
             os.remove(main)
             run(main + "d")
 
@@ -676,7 +667,7 @@ int main(void)
     return 0;
 }}
 """)
-            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library(folder, trace=False), "-lm", "-o", main + "d")
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library_files(folder, trace=False), "-lm", "-o", main + "d")
             os.remove(main)
             got = {line.split(" ")[0]: tuple(float.fromhex(v) for v in line.split(" ")[1:]) for line in run(main + "d").splitlines()}
             want = tensors_of(start)
@@ -684,31 +675,5 @@ int main(void)
             check(params and all(got[n] == want[n] for n in params), f"{more}: other numbers than the program's")
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--convoy", required=True)
-    p.add_argument("--keep", help="work in this folder, and keep it")
-    p.add_argument("words", nargs="*")
-    args = p.parse_args()
-    folder = args.keep or tempfile.mkdtemp(prefix="convoy-api-")
-    os.makedirs(folder, exist_ok=True)
-    test, passed, failed = Test(args.convoy, os.path.abspath(folder)), 0, 0
-    for name in [n for n in dir(test) if n.startswith("test_") and (not args.words or any(w in n for w in args.words))]:
-        try:
-            getattr(test, name)()
-            print(f"ok      {name[5:]}", flush=True)
-            passed += 1
-        except Failed as e:
-            print(f"FAILED  {name[5:]}: {e}\n  again: {sys.argv[0]} --convoy {args.convoy} {name[5:]}", flush=True)
-            failed += 1
-        except Exception:
-            print(f"FAILED  {name[5:]}:\n{traceback.format_exc()}", flush=True)
-            failed += 1
-    if not args.keep:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(f"api: {passed} passed, {failed} failed, {len(test.skips)} skipped")
-    return 1 if failed or not passed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(methods.main("api", Test))

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
+
+from counted import check, failed, must, passed, run, skipped
 
 BASE = """name: tiny
 input: [1, 8, 8]
@@ -27,25 +28,6 @@ DROP  - linear: {out: classes, order: linear}
 train: {data: shapes, batch: 8, lr: 0.05, momentum: 0.9, nesterov: true}
 """
 TRAIN = ["train", "--data", "shapes", "--train-images", "24", "--test-images", "8", "--threads", "1"]
-passed, failed, skipped = [], [], []
-
-
-def check(ok, what, detail=""):
-    (passed if ok else failed).append(what)
-    if not ok:
-        print("FAILED: %s\n%s" % (what, detail))
-
-
-def run(*args, cwd=None):
-    r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=600, cwd=cwd)
-    return r.returncode, r.stdout, r.stderr
-
-
-def must(*args, cwd=None):
-    status, out, err = run(*args, cwd=cwd)
-    if status != 0:
-        raise RuntimeError("%s: status %d\n%s%s" % (" ".join(args), status, out, err))
-    return out
 
 
 def bytes_of(path):

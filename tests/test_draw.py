@@ -13,15 +13,10 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
+from counted import check, failed, passed
+
 SPECS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "specs")
 SVG = "{http://www.w3.org/2000/svg}"
-passed, failed = [], []
-
-
-def check(ok, what, detail=""):
-    (passed if ok else failed).append(what)
-    if not ok:
-        print("FAILED: %s\n%s" % (what, detail))
 
 
 def run(convoy, *args):

@@ -5,7 +5,6 @@
 Needs Python's own library and a C compiler. Every form of an exported network must answer as `predict` of the program
 emitted for the same target does, to 1e-6 of the largest logit; across targets to 1e-5, since not all of them have a fused
 multiply-add."""
-import argparse
 import array
 import concurrent.futures
 import glob
@@ -14,14 +13,14 @@ import os
 import random
 import re
 import resource
-import shlex
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
-import traceback
+
+import methods
+from methods import check
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -38,15 +37,6 @@ layers:
   - linear: classes
 train: {data: shapes, epochs: 1, batch: 32, lr: 0.1, schedule: constant}
 """
-
-
-class Failed(Exception):
-    pass
-
-
-def check(ok, what):
-    if not ok:
-        raise Failed(what)
 
 
 def spawn(*words, env=None, cwd=None, limit=None):
@@ -629,31 +619,5 @@ class Test:
         check(not glob.glob(os.path.join(self.dir, "**", "[xy]"), recursive=True), "a shell read a name")
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("--convoy", required=True)
-    p.add_argument("--keep", help="work in this folder, and keep it")
-    p.add_argument("words", nargs="*")
-    args = p.parse_args()
-    folder = args.keep or tempfile.mkdtemp(prefix="convoy-export-")
-    os.makedirs(folder, exist_ok=True)
-    test, passed, failed = Test(args.convoy, os.path.abspath(folder)), 0, 0
-    for name in [n for n in dir(test) if n.startswith("test_") and (not args.words or any(w in n for w in args.words))]:
-        try:
-            getattr(test, name)()
-            print(f"ok      {name[5:]}", flush=True)
-            passed += 1
-        except Failed as e:
-            print(f"FAILED  {name[5:]}: {e}\n  repeat: {shlex.join([sys.executable, sys.argv[0], '--convoy', args.convoy, name])}", flush=True)
-            failed += 1
-        except Exception:
-            print(f"FAILED  {name[5:]}:\n{traceback.format_exc()}", flush=True)
-            failed += 1
-    if not args.keep:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(f"export: {passed} passed, {failed} failed, {len(test.skipped)} skipped")
-    return 1 if failed or not passed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(methods.main("export", Test))

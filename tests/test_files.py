@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 
+from counted import check, failed, passed, skipped
+
 SPEC = """name: tiny
 input: [1, 8, 8]
 classes: 2
@@ -24,14 +26,7 @@ layers:
   - linear: classes
 train: {data: shapes, epochs: 1, batch: 16}
 """
-passed, failed, skipped = [], [], []
 convoy = None
-
-
-def check(ok, what, detail=""):
-    (passed if ok else failed).append(what)
-    if not ok:
-        print("FAILED: %s\n%s" % (what, detail))
 
 
 def run(*args, **more):

@@ -10,9 +10,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+
+from counted import check, failed, must, passed, run
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
@@ -30,25 +31,6 @@ train: {data: shapes, batch: 6, lr: 0.02, momentum: 0.9, weight_decay: 5e-4}
 """
 NO_FUNCTIONS = {"input", "flatten"}  # the one is given, the other moves nothing
 ALIKE = {"ln": "gn", "in": "gn", "rms": "gn"}  # norms of groups of channels: of one, of each, of one without its mean
-passed, failed = [], []
-
-
-def check(ok, what, detail=""):
-    (passed if ok else failed).append(what)
-    if not ok:
-        print("FAILED: %s\n%s" % (what, detail))
-
-
-def run(*args, cwd=None):
-    r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=600, cwd=cwd)
-    return r.returncode, r.stdout, r.stderr
-
-
-def must(*args, cwd=None):
-    status, out, err = run(*args, cwd=cwd)
-    if status != 0:
-        raise RuntimeError("%s: status %d\n%s%s" % (" ".join(args), status, out, err))
-    return out
 
 
 def text_of(path):

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+from counted import check, failed, passed
+
 TESTS = os.path.dirname(os.path.abspath(__file__))
 SPECS = os.path.join(os.path.dirname(TESTS), "specs")
 GOLDEN = [  # spec, layer, more
@@ -38,13 +40,6 @@ WORKED = [  # spec's layers, layer, channel, what happens
     ("conv: {out: 5, order: conv-relu-bn}, conv: {out: 4, kernel: 1}", "conv1", 3, "act"),
     ("conv: {out: 5, order: bn-conv-relu}", "conv1", 1, "border"),
 ]
-passed, failed = [], []
-
-
-def check(ok, what, detail=""):
-    (passed if ok else failed).append(what)
-    if not ok:
-        print("FAILED: %s\n%s" % (what, detail))
 
 
 def run(convoy, *args):

@@ -7,7 +7,6 @@ images (target_step.c), for each target that can run here and in each form: for 
 twin in PyTorch. Compared is where a NaN stands: in the loss, each stage's output, each gradient, the running statistics, the logits. Winograd
 is off, as it may spread a NaN over a tile; nothing is dropped out, as a dropped element is zero whatever it was."""
 import argparse
-import array
 import concurrent.futures
 import os
 import shutil

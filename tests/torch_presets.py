@@ -12,7 +12,7 @@ import os
 import re
 import sys
 
-from torch_common import Case, Failed, Hyper, Program, Report, common_options, is_trained, largest, random_state, run, run_cases
+from torch_common import Case, Failed, Hyper, Program, common_options, is_trained, largest, random_state, run, run_cases
 
 import numpy as np
 import torch
