@@ -1,4 +1,5 @@
-/* main.c - the table of contents: the commands. gen/plan/plan.c lists the passes of a plan, gen/cmd/load.c those before it. */
+/* main.c - the table of contents: the commands. gen/plan/plan.c lists the passes of a plan, gen/cmd/load.c those before
+ * it. */
 #include "commands.h"
 #include "cvy_private.h"
 #include "read.h"
@@ -8,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    OPT_SPEC = OPT_SET | OPT_DUMP
-};
+enum { OPT_SPEC = OPT_SET | OPT_DUMP };
 
-static const char set_help[] = "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n";
+static const char set_help[] =
+    "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n";
 static const char dump_help[] =
     "  -d, --dump PASS   print what a pass made of the spec, and stop: yaml, spec, graph, plan\n";
-static const char colour_help[] = "  --color WHEN      colours in messages: auto (default: on a terminal), always, never\n";
+static const char colour_help[] =
+    "  --color WHEN      colours in messages: auto (default: on a terminal), always, never\n";
 
 static const Command commands[] = {
     {"new", "NAME [--preset PRESET] [-o FILE]", "write a spec to start from",
@@ -25,8 +26,8 @@ static const Command commands[] = {
      "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
      OPT_OUT | OPT_PRESET, 0, "NAME", cmd_new},
     {"presets", "[NAME]", "list the presets: blocks as libraries and papers have them",
-     "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n",
-     OPT_NO_WORD, 0, "NAME", cmd_presets},
+     "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n", OPT_NO_WORD, 0,
+     "NAME", cmd_presets},
     {"schema", "[-o FILE]", "print the spec's language as a JSON schema, for editors",
      "Prints a JSON schema (draft-07), by which editors complete and check specs.\n"
      "With yaml-language-server: # yaml-language-server: $schema=spec.schema.json as a spec's first line.\n",
@@ -38,36 +39,50 @@ static const Command commands[] = {
      "  --write           print the spec with all names and defaults filled in (with -o, to FILE)\n"
      "  --json            print what check prints as JSON\n",
      OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check},
-    {"gen", "SPEC -o DIR [--target T] [--parts P] [--for F] [--fold F] [--set KEY=VALUE] [-d PASS]", "emit the network's C",
+    {"gen", "SPEC -o DIR [--target T] [--parts P] [--for F] [--fold F] [--set KEY=VALUE] [-d PASS]",
+     "emit the network's C",
      "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
      "runtime.\n"
      "Then: make -C DIR, DIR/NAME train. A folder that convoy wrote is brought up to date, any other must be empty.\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --parts P         infer, train or all (default)\n"
-     "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small memories;\n"
-     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above each (target portable)\n"
+     "  --for F           speed (default); size: loops instead of unrolled tiles, as with unroll=none, for small "
+     "memories;\n"
+     "                    reading: plain loops over plain arrays, a function an op and direction, the formula above "
+     "each (target portable)\n"
      "  --fold F          on (default) or off: at inference every norm is a multiply-add of its own\n"
      "  -q                print nothing where all is well\n"
-     "  --depfile F       write into F, for make, what DIR/.convoy-manifest was made from; every run writes that file anew\n",
+     "  --depfile F       write into F, for make, what DIR/.convoy-manifest was made from; every run writes that file "
+     "anew\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen},
-    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]", "emit, compile and train, in one step",
+    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]",
+     "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
-     "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is faster\n"
+     "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is "
+     "faster\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
-    {"plan", "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set KEY=VALUE]",
+    {"plan",
+     "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set "
+     "KEY=VALUE]",
      "show what is fused with what, what is stored, and why",
      "Prints the kernels that the network becomes, the stages in each, and what is kept for the backward pass.\n"
-     "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a group (s2.1)\n"
+     "  --why LAYER       what became of this layer, stage by stage, with the reasons; also of a stage (conv2.bn) or a "
+     "group (s2.1)\n"
      "  --json            the plan, or that, as JSON\n"
-     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first draw's, or the checkpoint W's\n"
+     "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first "
+     "draw's, or the checkpoint W's\n"
      "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
-     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0, "SPEC", cmd_plan},
-    {"diff", "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] [--compile] [--measure]",
+     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0,
+     "SPEC", cmd_plan},
+    {"diff",
+     "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] "
+     "[--compile] [--measure]",
      "show what differs between two networks, or one under two settings",
-     "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other settings:\n"
+     "A and B are specs, or folders that convoy wrote. With one spec, the other side is the same under other "
+     "settings:\n"
      "--set, as below, or\n"
      "  --order O         another order (given twice: one against the other)\n"
      "  --fold off,on     at inference, norms as multiply-adds, and folded into weights\n"
@@ -80,16 +95,19 @@ static const Command commands[] = {
      "  --measure         and run both, in turn: processor time a training step\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
-     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_MEASURE | OPT_TARGET, 0,
-     "A", cmd_diff},
-    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]", "draw the plan: kernels, stages, what is stored (SVG)",
+     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE |
+         OPT_MEASURE | OPT_TARGET,
+     0, "A", cmd_diff},
+    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]",
+     "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
      "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n",
      OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_TARGET, 0, "SPEC", cmd_draw},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
-    {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--target T] [--for F] [--force]", "write an inference-only folder, weights inside",
+    {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--target T] [--for F] [--force]",
+     "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h; with -o DIR/NAME.c these two alone, whatever else DIR holds\n"
@@ -98,18 +116,20 @@ static const Command commands[] = {
      "  --force           take a checkpoint that was trained as another network\n"
      "  -q                print nothing where all is well\n"
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
-     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE, OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
-    {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]", "show the inner loop of a layer, with its counts",
-     "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the most\n"
-     "multiply-adds, and of all such loops the instructions, multiply-adds, loads, stores, and accesses of vectors to the stack (spills).\n"
+     OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE,
+     OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+    {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
+     "show the inner loop of a layer, with its counts",
+     "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "
+     "most\n"
+     "multiply-adds, and of all such loops the instructions, multiply-adds, loads, stores, and accesses of vectors to "
+     "the stack (spills).\n"
      "  LAYER[.PASS]      conv2.forward, conv2.data, conv2.weights, conv2.infer; conv2: all of them\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "  --json            the counts as JSON\n",
      OPT_SPEC | OPT_SPEC2 | OPT_TARGET | OPT_JSON, 0, "SPEC", cmd_asm},
 };
-enum {
-    NCOMMANDS = sizeof commands / sizeof *commands
-};
+enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *to)
 {
@@ -135,8 +155,9 @@ static void print_help(FILE *to)
 
 static int help_for(const Command *c)
 {
-    term_help(stdout, xprintf("convoy %s  %s\n\n%s%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "",
-                              c->options & OPT_DUMP ? dump_help : "", colour_help));
+    term_help(stdout,
+              xprintf("convoy %s  %s\n\n%s%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "",
+                      c->options & OPT_DUMP ? dump_help : "", colour_help));
     if (c->options & OPT_REST) {
         struct cvy_option option[CVY_TRAIN_OPTIONS];
         cvy_train_options(&(struct cvy_said){0}, &(struct cvy_progress){0}, option);
@@ -157,7 +178,8 @@ static const Command *find_command(const char *name, bool topic)
         names[i] = commands[i].name;
     for (int i = 0; topic && help_topics[i]; i++)
         names[NCOMMANDS + i] = help_topics[i];
-    fprintf(stderr, "convoy: unknown %s '%.60s'\n  hint: %s\n", topic ? "topic" : "command", name, diag_choices(name, names, "convoy help"));
+    fprintf(stderr, "convoy: unknown %s '%.60s'\n  hint: %s\n", topic ? "topic" : "command", name,
+            diag_choices(name, names, "convoy help"));
     return NULL;
 }
 

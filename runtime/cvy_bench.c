@@ -1,5 +1,5 @@
-/* cvy_bench.c - `NAME bench`: the time of a step, and of each kernel in it, beside what the machine can do. Random images and
- * weights; nothing is read or written. SPDX-License-Identifier: 0BSD */
+/* cvy_bench.c - `NAME bench`: the time of a step, and of each kernel in it, beside what the machine can do. Random
+ * images and weights; nothing is read or written. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -50,11 +50,12 @@ struct bench {
     struct cvy_step step; /* learning rate 0: the same arithmetic, and weights that stay what they are */
     float *x, *y, *sink, *memory;
     int *label;
-    int64_t floats; /* of `memory` */
+    int64_t floats;      /* of `memory` */
     double peak, stream; /* FLOP/s, bytes/s of the threads that run a kernel */
 };
 
-/* One thread is timed by what it has of the processor, so that other programs do not count; several by the clock on the wall. */
+/* One thread is timed by what it has of the processor, so that other programs do not count; several by the clock on the
+ * wall. */
 static int by_processor(const struct bench *b)
 {
     return b->threads == 1 || !b->train;
@@ -105,7 +106,8 @@ static void time_steps(struct bench *b, struct times *t)
     }
 }
 
-/* Each kernel by itself, in order: a whole training step, or all images through inference on one thread, a sample each. */
+/* Each kernel by itself, in order: a whole training step, or all images through inference on one thread, a sample each.
+ */
 static void time_kernels(struct bench *b, struct times *t, int room)
 {
     const double end = cvy_seconds() + b->seconds, reading = reading_time(by_processor(b));
@@ -136,7 +138,8 @@ static void measure_machine(struct bench *b)
     int64_t rounds = 1 << 14;
 
     for (double spent = 0; spent < 0.1;) {
-        const double from = now(by_processor(b)), flops = b->bench->peak(threads, rounds, b->sink), time = now(by_processor(b)) - from;
+        const double from = now(by_processor(b)), flops = b->bench->peak(threads, rounds, b->sink),
+                     time = now(by_processor(b)) - from;
         spent += time;
         if (time < 0.002)
             rounds *= 2;
@@ -145,7 +148,8 @@ static void measure_machine(struct bench *b)
     }
     for (double spent = 0; spent < 0.1;) {
         const int many = (int)(1 + ((int64_t)1 << 20) / b->floats);
-        const double from = now(by_processor(b)), bytes = b->bench->stream(threads, b->memory, b->floats, many), time = now(by_processor(b)) - from;
+        const double from = now(by_processor(b)), bytes = b->bench->stream(threads, b->memory, b->floats, many),
+                     time = now(by_processor(b)) - from;
         spent += time;
         b->stream = fmax(b->stream, bytes / fmax(time, 1e-9));
     }
@@ -160,7 +164,8 @@ struct row {
 
 static struct row row_of(const struct bench *b, const struct cvy_bench_kernel *k, double seconds)
 {
-    struct row r = {1e3 * seconds, b->batch * k->useful, b->batch * k->executed, b->batch * k->image_bytes + k->step_bytes, 0, 0};
+    struct row r = {
+        1e3 * seconds, b->batch * k->useful, b->batch * k->executed, b->batch * k->image_bytes + k->step_bytes, 0, 0};
     r.compute = 1e3 * r.executed / b->peak;
     r.memory = 1e3 * r.bytes / b->stream;
     return r;
@@ -185,10 +190,12 @@ static void print_row(const struct bench *b, const char *name, const struct row 
 {
     printf("  %-26s %9.4f %5.1f", name, r->ms, 100 * r->ms / total);
     if (r->useful > 0)
-        printf(" %9.1f %9.1f %5.1f", r->useful / r->ms / 1e6, r->executed / r->ms / 1e6, 1e5 * r->useful / r->ms / b->peak);
+        printf(" %9.1f %9.1f %5.1f", r->useful / r->ms / 1e6, r->executed / r->ms / 1e6,
+               1e5 * r->useful / r->ms / b->peak);
     else
         printf(" %9s %9s %5s", "-", "-", "-");
-    printf(" %9.3f %7.1f   %7.4f %-7s %5.1f\n", r->bytes / 1e6, r->bytes / r->ms / 1e6, bound, bound_of(r), 100 * bound / r->ms);
+    printf(" %9.3f %7.1f   %7.4f %-7s %5.1f\n", r->bytes / 1e6, r->bytes / r->ms / 1e6, bound, bound_of(r),
+           100 * bound / r->ms);
 }
 
 static void print_text(const struct bench *b, const struct summary *step, const struct summary *kernel, int steps)
@@ -197,19 +204,21 @@ static void print_text(const struct bench *b, const struct summary *step, const 
     struct row sum = {0};
     double total = 0, bound = 0;
 
-    printf("%s for %s, %s, batch %d, %d thread%s; random images and weights\n", b->model->name, b->model->target ? b->model->target : "?",
-           b->train ? "training" : "inference", b->batch, b->threads, b->threads == 1 ? "" : "s");
-    printf("a step  %.4f ms (%.4f to %.4f, %d of them) by the %s, %.0f images/s\n", 1e3 * step->median, 1e3 * step->min, 1e3 * step->max, steps,
-           b->threads == 1 ? "processor's time" : "clock", b->batch / step->median);
-    printf("peak    %.1f GFLOP/s in registers, %.1f GB/s through %.1f MB, both measured just now on %d thread%s\n\n", b->peak / 1e9,
-           b->stream / 1e9, 4e-6 * (double)b->floats, threads, threads == 1 ? "" : "s");
+    printf("%s for %s, %s, batch %d, %d thread%s; random images and weights\n", b->model->name,
+           b->model->target ? b->model->target : "?", b->train ? "training" : "inference", b->batch, b->threads,
+           b->threads == 1 ? "" : "s");
+    printf("a step  %.4f ms (%.4f to %.4f, %d of them) by the %s, %.0f images/s\n", 1e3 * step->median, 1e3 * step->min,
+           1e3 * step->max, steps, b->threads == 1 ? "processor's time" : "clock", b->batch / step->median);
+    printf("peak    %.1f GFLOP/s in registers, %.1f GB/s through %.1f MB, both measured just now on %d thread%s\n\n",
+           b->peak / 1e9, b->stream / 1e9, 4e-6 * (double)b->floats, threads, threads == 1 ? "" : "s");
     if (!b->train && b->threads > 1)
         printf("Kernels on one thread, which is how an image is done:\n");
     for (int k = 0; k < b->nkernel; k++)
         total += 1e3 * kernel[k].median;
-    printf("  %-26s %9s %5s %9s %9s %5s %9s %7s   %7s %-7s %5s\n", "", "", "", "GFLOP/s", "", "% of", "MB to and", "", "bound,", "", "% of");
-    printf("  %-26s %9s %5s %9s %9s %5s %9s %7s   %7s %-7s %5s\n", "kernel", "ms", "%", "useful", "executed", "peak", "from mem.", "GB/s", "ms",
-           "by", "bound");
+    printf("  %-26s %9s %5s %9s %9s %5s %9s %7s   %7s %-7s %5s\n", "", "", "", "GFLOP/s", "", "% of", "MB to and", "",
+           "bound,", "", "% of");
+    printf("  %-26s %9s %5s %9s %9s %5s %9s %7s   %7s %-7s %5s\n", "kernel", "ms", "%", "useful", "executed", "peak",
+           "from mem.", "GB/s", "ms", "by", "bound");
     for (int k = 0; k < b->nkernel; k++) {
         const struct row r = row_of(b, &b->kernel[k], kernel[k].median);
         const double least = fmax(r.compute, r.memory);
@@ -223,16 +232,19 @@ static void print_text(const struct bench *b, const struct summary *step, const 
 static json_t *json_row(const struct bench *b, const struct cvy_bench_kernel *k, const struct summary *s)
 {
     const struct row r = row_of(b, k, s->median);
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "name", k->name, "median_ms", r.ms, "min_ms", 1e3 * s->min, "max_ms",
-                     1e3 * s->max, "useful_gflops", r.useful / r.ms / 1e6, "executed_gflops", r.executed / r.ms / 1e6, "share_of_peak",
-                     1e3 * r.useful / r.ms / b->peak, "bytes", r.bytes, "bound_ms", fmax(r.compute, r.memory), "bound", bound_of(&r));
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "name", k->name, "median_ms", r.ms, "min_ms",
+                     1e3 * s->min, "max_ms", 1e3 * s->max, "useful_gflops", r.useful / r.ms / 1e6, "executed_gflops",
+                     r.executed / r.ms / 1e6, "share_of_peak", 1e3 * r.useful / r.ms / b->peak, "bytes", r.bytes,
+                     "bound_ms", fmax(r.compute, r.memory), "bound", bound_of(&r));
 }
 
 static int print_json(const struct bench *b, const struct summary *step, const struct summary *kernel, int steps)
 {
-    json_t *o = json_pack("{s:s, s:s?, s:s, s:i, s:i, s:s, s:i, s:f, s:f, s:f, s:f}", "network", b->model->name, "target", b->model->target, "what",
-                          b->train ? "train" : "infer", "batch", b->batch, "threads", b->threads, "clock", b->threads == 1 ? "processor" : "wall", "steps", steps, "median_ms", 1e3 * step->median,
-                          "min_ms", 1e3 * step->min, "max_ms", 1e3 * step->max, "images_per_second", b->batch / step->median);
+    json_t *o =
+        json_pack("{s:s, s:s?, s:s, s:i, s:i, s:s, s:i, s:f, s:f, s:f, s:f}", "network", b->model->name, "target",
+                  b->model->target, "what", b->train ? "train" : "infer", "batch", b->batch, "threads", b->threads,
+                  "clock", b->threads == 1 ? "processor" : "wall", "steps", steps, "median_ms", 1e3 * step->median,
+                  "min_ms", 1e3 * step->min, "max_ms", 1e3 * step->max, "images_per_second", b->batch / step->median);
     int ok = o != NULL;
     if (ok && kernel) {
         json_t *list = json_array();
@@ -266,7 +278,8 @@ static int fill(struct bench *b)
     b->label = cvy_alloc((size_t)b->batch, sizeof *b->label);
     b->sink = cvy_alloc_aligned((size_t)b->threads * 64);
     b->memory = cvy_alloc_aligned((size_t)b->floats * sizeof *b->memory);
-    if (!b->x || !b->y || !b->label || !b->sink || !b->memory || !cvy_run_open(&b->run, m, b->train ? b->batch : 0, b->threads, 0))
+    if (!b->x || !b->y || !b->label || !b->sink || !b->memory ||
+        !cvy_run_open(&b->run, m, b->train ? b->batch : 0, b->threads, 0))
         return 0;
     b->threads = b->run.net->threads; /* it may use fewer than it is offered */
     for (size_t i = 0; i < n; i++)
@@ -332,7 +345,8 @@ int cvy_command_bench(int argc, char **argv, const struct cvy_model *m, const st
     int parsed = cvy_options_parse(argc, argv, 2, "bench", option);
     if (parsed < 0) {
         printf("usage: %s bench [options]\n\n", m->name);
-        cvy_wrap("The time of a step and of each kernel, with its operations, the bytes that it must move to and from memory, and the bound "
+        cvy_wrap("The time of a step and of each kernel, with its operations, the bytes that it must move to and from "
+                 "memory, and the bound "
                  "that the machine sets: the larger of what either takes at the speed measured.\n\n",
                  0, 0);
         cvy_options_help(option);
@@ -344,7 +358,12 @@ int cvy_command_bench(int argc, char **argv, const struct cvy_model *m, const st
     }
     if (parsed == 0)
         return 2;
-    struct bench b = {.model = m, .bench = bench, .train = strcmp(what, "train") == 0, .batch = batch, .threads = threads, .seconds = seconds};
+    struct bench b = {.model = m,
+                      .bench = bench,
+                      .train = strcmp(what, "train") == 0,
+                      .batch = batch,
+                      .threads = threads,
+                      .seconds = seconds};
     if (b.train && !bench->training) {
         cvy_error("--what infer", "bench: this network was emitted for inference alone");
         return 1;

@@ -1,22 +1,25 @@
-/* cvy_bench.h - two loops that measure what the machine can do, in the instructions of the network's target: for `NAME bench`.
- * Included by NAME_bench.c alone. SPDX-License-Identifier: 0BSD */
+/* cvy_bench.h - two loops that measure what the machine can do, in the instructions of the network's target: for `NAME
+ * bench`. Included by NAME_bench.c alone. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_BENCH_H
 #define CVY_BENCH_H
 
 #include "cvy_kernels.h"
 #include "cvy_vec.h"
 
-/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no memory. Their values
- * differ from lane to lane, and all count: a compiler computes equal ones once, and unused ones not at all. */
+/* Fused multiply-adds (portable: a multiplication and an addition) on as many independent vf as registers hold: no
+ * memory. Their values differ from lane to lane, and all count: a compiler computes equal ones once, and unused ones
+ * not at all. */
 CVY_KEEP float cvy_peak_thread(int64_t rounds)
 {
     const vf s = vf_set(0.5f), t = vf_set(0.25f);
     float from[10 * VF], out[VF], sum = 0;
     for (int k = 0; k < 10 * VF; k++)
         from[k] = 0.001f * (float)k;
-    vf a = vf_loadu(from), b = vf_loadu(from + VF), c = vf_loadu(from + 2 * VF), d = vf_loadu(from + 3 * VF), e = vf_loadu(from + 4 * VF);
+    vf a = vf_loadu(from), b = vf_loadu(from + VF), c = vf_loadu(from + 2 * VF), d = vf_loadu(from + 3 * VF),
+       e = vf_loadu(from + 4 * VF);
 #if defined CVY_AVX512
-    vf f = vf_loadu(from + 5 * VF), g = vf_loadu(from + 6 * VF), h = vf_loadu(from + 7 * VF), i = vf_loadu(from + 8 * VF), j = vf_loadu(from + 9 * VF);
+    vf f = vf_loadu(from + 5 * VF), g = vf_loadu(from + 6 * VF), h = vf_loadu(from + 7 * VF),
+       i = vf_loadu(from + 8 * VF), j = vf_loadu(from + 9 * VF);
 #endif
 
     for (int64_t n = 0; n < rounds; n++) {

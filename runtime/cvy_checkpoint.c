@@ -1,6 +1,6 @@
-/* cvy_checkpoint.c - checkpoints of a training: the weights, and beside them the state that it needs to go on (momentum; where it
- * stands, as metadata). The state holds a checksum of its weights, so that only what was saved together is taken together.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_checkpoint.c - checkpoints of a training: the weights, and beside them the state that it needs to go on
+ * (momentum; where it stands, as metadata). The state holds a checksum of its weights, so that only what was saved
+ * together is taken together. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -35,18 +35,31 @@ struct field {
     size_t at;
     double lo, hi;
 };
-#define FIELD(kind, name, lo, hi) {#name, kind, offsetof(struct cvy_progress, name), lo, hi}
+#define FIELD(kind, name, lo, hi)                                                                                      \
+    {                                                                                                                  \
+#name, kind, offsetof(struct cvy_progress, name), lo, hi                                                       \
+    }
 static const struct field fields[] = {
-    FIELD(FIELD_I64, step, 0, 9e15),         FIELD(FIELD_I64, epoch, 0, 2e9),
-    FIELD(FIELD_U64, seed, 0, 0),            FIELD(FIELD_I64, step_in_epoch, 0, 9e15),
-    FIELD(FIELD_REAL, loss_sum, 0, 1e300),   FIELD(FIELD_REAL, correct_sum, 0, 1e15),
-    FIELD(FIELD_REAL, seen, 0, 1e15),        FIELD(FIELD_INT, epochs, 0, 1e9),
-    FIELD(FIELD_INT, batch, 1, 1e9),         FIELD(FIELD_REAL, lr, 0, 1e6),
-    FIELD(FIELD_REAL, momentum, 0, 1),       FIELD(FIELD_REAL, weight_decay, 0, 1e6),
-    FIELD(FIELD_INT, nesterov, 0, 1),        FIELD(FIELD_INT, decay_all, 0, 1),
-    FIELD(FIELD_INT, one_cycle, 0, 1),       FIELD(FIELD_REAL, warmup, 0, 1),
-    FIELD(FIELD_INT, train_images, 0, 2147483647), FIELD(FIELD_INT, test_images, 0, 2147483647),
-    FIELD(FIELD_U32, data_crc, 0, 4294967295.0),  FIELD(FIELD_U32, weights_crc, 0, 4294967295.0),
+    FIELD(FIELD_I64, step, 0, 9e15),
+    FIELD(FIELD_I64, epoch, 0, 2e9),
+    FIELD(FIELD_U64, seed, 0, 0),
+    FIELD(FIELD_I64, step_in_epoch, 0, 9e15),
+    FIELD(FIELD_REAL, loss_sum, 0, 1e300),
+    FIELD(FIELD_REAL, correct_sum, 0, 1e15),
+    FIELD(FIELD_REAL, seen, 0, 1e15),
+    FIELD(FIELD_INT, epochs, 0, 1e9),
+    FIELD(FIELD_INT, batch, 1, 1e9),
+    FIELD(FIELD_REAL, lr, 0, 1e6),
+    FIELD(FIELD_REAL, momentum, 0, 1),
+    FIELD(FIELD_REAL, weight_decay, 0, 1e6),
+    FIELD(FIELD_INT, nesterov, 0, 1),
+    FIELD(FIELD_INT, decay_all, 0, 1),
+    FIELD(FIELD_INT, one_cycle, 0, 1),
+    FIELD(FIELD_REAL, warmup, 0, 1),
+    FIELD(FIELD_INT, train_images, 0, 2147483647),
+    FIELD(FIELD_INT, test_images, 0, 2147483647),
+    FIELD(FIELD_U32, data_crc, 0, 4294967295.0),
+    FIELD(FIELD_U32, weights_crc, 0, 4294967295.0),
 };
 enum { NFIELDS = sizeof fields / sizeof *fields };
 
@@ -56,11 +69,21 @@ static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p)
     for (int i = 0; i < NFIELDS && ok; i++) {
         const void *v = (const char *)p + fields[i].at;
         switch (fields[i].kind) {
-        case FIELD_INT: ok = cvy_put_meta(f, fields[i].key, "%d", *(const int *)v); break;
-        case FIELD_I64: ok = cvy_put_meta(f, fields[i].key, "%" PRId64, *(const int64_t *)v); break;
-        case FIELD_U64: ok = cvy_put_meta(f, fields[i].key, "%" PRIu64, *(const uint64_t *)v); break;
-        case FIELD_U32: ok = cvy_put_meta(f, fields[i].key, "%" PRIu32, *(const uint32_t *)v); break;
-        case FIELD_REAL: ok = cvy_put_meta(f, fields[i].key, "%.17g", *(const double *)v); break;
+        case FIELD_INT:
+            ok = cvy_put_meta(f, fields[i].key, "%d", *(const int *)v);
+            break;
+        case FIELD_I64:
+            ok = cvy_put_meta(f, fields[i].key, "%" PRId64, *(const int64_t *)v);
+            break;
+        case FIELD_U64:
+            ok = cvy_put_meta(f, fields[i].key, "%" PRIu64, *(const uint64_t *)v);
+            break;
+        case FIELD_U32:
+            ok = cvy_put_meta(f, fields[i].key, "%" PRIu32, *(const uint32_t *)v);
+            break;
+        case FIELD_REAL:
+            ok = cvy_put_meta(f, fields[i].key, "%.17g", *(const double *)v);
+            break;
         }
     }
     return ok;
@@ -85,7 +108,8 @@ static int get_field(const struct field *field, const char *text, void *to)
     return 1;
 }
 
-static const char no_state[] = "it is not the state of a training; --init-from W starts a new one from the weights alone";
+static const char no_state[] =
+    "it is not the state of a training; --init-from W starts a new one from the weights alone";
 
 static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p)
 {
@@ -98,9 +122,10 @@ static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p)
         }
     }
     /* sums of the epoch under way, of the images of its steps */
-    if ((p->seen > 0) != (p->step_in_epoch > 0) || p->correct_sum > p->seen || p->seen > (double)p->step_in_epoch * p->batch ||
-        (p->seen == 0 && p->loss_sum > 0)) {
-        cvy_error(no_state, "'%s': its metadata says %.17g images in %" PRId64 " steps of %d", f->path, p->seen, p->step_in_epoch, p->batch);
+    if ((p->seen > 0) != (p->step_in_epoch > 0) || p->correct_sum > p->seen ||
+        p->seen > (double)p->step_in_epoch * p->batch || (p->seen == 0 && p->loss_sum > 0)) {
+        cvy_error(no_state, "'%s': its metadata says %.17g images in %" PRId64 " steps of %d", f->path, p->seen,
+                  p->step_in_epoch, p->batch);
         return 0;
     }
     return 1;
@@ -123,7 +148,8 @@ static int put_channels(struct cvy_tensors *f, const char *key, const float *v, 
 
 char *cvy_optimiser_text(const struct cvy_train *t)
 {
-    return cvy_format("sgd(momentum=%.9g, nesterov=%d, weight_decay=%.9g, decay_all=%d)", t->momentum, t->nesterov, t->weight_decay, t->decay_all);
+    return cvy_format("sgd(momentum=%.9g, nesterov=%d, weight_decay=%.9g, decay_all=%d)", t->momentum, t->nesterov,
+                      t->weight_decay, t->decay_all);
 }
 
 static int all_finite(const struct cvy_tensors *f)
@@ -163,16 +189,18 @@ static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, const str
 {
     const struct cvy_model *m = r->model;
     return cvy_put_meta(w, "format", "pt") && cvy_put_meta(w, "convoy", "%s", m->name) &&
-           put_channels(w, "mean", m->train.mean, m->channels, 0.0) && put_channels(w, "std", m->train.std, m->channels, 1.0) &&
-           cvy_put_meta(w, "epoch", "%" PRId64, p->epoch) && cvy_put_meta(w, "step", "%" PRId64, p->step) &&
-           cvy_put_meta(w, "seed", "%" PRIu64, p->seed) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
+           put_channels(w, "mean", m->train.mean, m->channels, 0.0) &&
+           put_channels(w, "std", m->train.std, m->channels, 1.0) && cvy_put_meta(w, "epoch", "%" PRId64, p->epoch) &&
+           cvy_put_meta(w, "step", "%" PRId64, p->step) && cvy_put_meta(w, "seed", "%" PRIu64, p->seed) &&
+           cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
 }
 
 static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p)
 {
     char *optimiser = cvy_optimiser_text(&r->model->train);
-    int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) && cvy_put_meta(s, "optimiser", "%s", optimiser) &&
-             put_progress(s, p) && cvy_add_momentum(s, r, "momentum.") && all_finite(s);
+    int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
+             cvy_put_meta(s, "optimiser", "%s", optimiser) && put_progress(s, p) &&
+             cvy_add_momentum(s, r, "momentum.") && all_finite(s);
     free(optimiser);
     return ok;
 }
@@ -190,8 +218,9 @@ int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progres
     struct cvy_out out[2] = {{0}, {0}};
     struct cvy_progress now = *p;
     char *state = cvy_state_path(path);
-    int ok = state && put_weights(&w, r, p) && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) && cvy_tensors_write(&w, &out[0]) &&
-             out_crc(&out[0], &now.weights_crc) && put_state(&s, r, &now) && cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
+    int ok = state && put_weights(&w, r, p) && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) &&
+             cvy_tensors_write(&w, &out[0]) && out_crc(&out[0], &now.weights_crc) && put_state(&s, r, &now) &&
+             cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
     cvy_out_drop(&out[0]);
     cvy_out_drop(&out[1]);
     cvy_tensors_free(&w);
@@ -223,7 +252,10 @@ int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed)
         const char *text = cvy_get_meta(&f, "seed");
         int said = text && cvy_parse_u64(text, 0, UINT64_MAX, &its_seed);
         if (said && its_seed != seed)
-            cvy_error(ways, "'%s', where the training would save, was trained with seed %" PRIu64 ", and this training has %" PRIu64, path, its_seed, seed);
+            cvy_error(ways,
+                      "'%s', where the training would save, was trained with seed %" PRIu64
+                      ", and this training has %" PRIu64,
+                      path, its_seed, seed);
         else if (!said)
             cvy_error(ways, "'%s', where the training would save, holds weights that do not say of which seed", path);
         like = said && its_seed == seed ? CVY_SAME : CVY_DIFFERENT;
@@ -257,7 +289,8 @@ static int crc_of_weights(const char *path, uint32_t *crc)
     return ok;
 }
 
-/* Looks among the temporaries that stayed beside `path` for the one whose checksum is `wanted`, and renames it to `path`. */
+/* Looks among the temporaries that stayed beside `path` for the one whose checksum is `wanted`, and renames it to
+ * `path`. */
 static int finish(const char *path, int (*crc_of)(const char *, uint32_t *), uint32_t wanted)
 {
     char **left = cvy_out_left(path);
@@ -271,8 +304,9 @@ static int finish(const char *path, int (*crc_of)(const char *, uint32_t *), uin
     return done;
 }
 
-/* A program that is killed, or a disk that fails, between the two renames of a save leaves new weights beside an old state, or, as
- * the disk may have them in another order, the other way round. The second temporary is whole: it was on the disk before. */
+/* A program that is killed, or a disk that fails, between the two renames of a save leaves new weights beside an old
+ * state, or, as the disk may have them in another order, the other way round. The second temporary is whole: it was on
+ * the disk before. */
 static void finish_save(const char *weights, const char *state)
 {
     uint32_t of_weights, of_state;
@@ -303,11 +337,15 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
     finish_save(weights, state);
     int ok = access(state, F_OK) == 0;
     if (!ok)
-        cvy_error("a training that was saved leaves it beside its weights; --save W names them", "nothing to resume: no '%s'", state);
-    ok = ok && check_network(m, weights, force) && cvy_tensors_open(&r->state, state) && cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
+        cvy_error("a training that was saved leaves it beside its weights; --save W names them",
+                  "nothing to resume: no '%s'", state);
+    ok = ok && check_network(m, weights, force) && cvy_tensors_open(&r->state, state) &&
+         cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
     if (ok && crc != r->p.weights_crc && !force) {
-        cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two together",
-                  "'%s' and '%s' do not belong together: the state is of weights with another checksum", weights, state);
+        cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force "
+                  "takes the two together",
+                  "'%s' and '%s' do not belong together: the state is of weights with another checksum", weights,
+                  state);
         ok = 0;
     }
     if (ok) { /* what other killed programs left is of no use now */

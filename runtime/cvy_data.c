@@ -21,7 +21,8 @@ static const char *kind_of(int ndim)
 /* What IDX calls its types; NULL: nothing. */
 static const char *type_name(unsigned type)
 {
-    static const char *const names[] = {"signed bytes", NULL, "16-bit integers", "32-bit integers", "32-bit floats", "64-bit floats"};
+    static const char *const names[] = {"signed bytes",  NULL,           "16-bit integers", "32-bit integers",
+                                        "32-bit floats", "64-bit floats"};
     return type >= 9 && type - 9 < sizeof names / sizeof *names ? names[type - 9] : NULL;
 }
 
@@ -104,7 +105,10 @@ static int64_t read_packed(struct source *s, uint8_t *to, size_t n)
             s->ended = s->z.avail_in < 2 || s->z.next_in[0] != 0x1f || s->z.next_in[1] != 0x8b;
             inflateReset(&s->z);
         } else if (code != Z_OK && code != Z_BUF_ERROR) {
-            cvy_error(NULL, "cannot read '%s': %s", s->path, code == Z_MEM_ERROR ? "out of memory" : s->z.msg ? s->z.msg : "it is damaged");
+            cvy_error(NULL, "cannot read '%s': %s", s->path,
+                      code == Z_MEM_ERROR ? "out of memory"
+                      : s->z.msg          ? s->z.msg
+                                          : "it is damaged");
             return -1;
         }
     }
@@ -139,7 +143,8 @@ static int read_exactly(struct idx *f, void *to, size_t n, int64_t at)
 {
     int64_t got = source_read(&f->from, to, n);
     if (got >= 0 && (size_t)got < n)
-        cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path, (long long)at + (long long)n, (long long)(at + got));
+        cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path,
+                  (long long)at + (long long)n, (long long)(at + got));
     return got == (int64_t)n;
 }
 
@@ -154,10 +159,12 @@ static int idx_open(struct idx *f, const char *path, int images)
         return bad(path, cvy_four_files, "no IDX file");
     if (head[2] != 8) {
         const char *type = type_name(head[2]);
-        char *why = cvy_format("it holds %s (type 0x%02x); %s are unsigned bytes (type 0x08)", type ? type : "numbers of no IDX type",
-                               head[2], images ? "images" : "labels");
-        bad(path, images ? "write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train"
-                         : "write them as bytes, from 0 to one less than classes",
+        char *why = cvy_format("it holds %s (type 0x%02x); %s are unsigned bytes (type 0x08)",
+                               type ? type : "numbers of no IDX type", head[2], images ? "images" : "labels");
+        bad(path,
+            images
+                ? "write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train"
+                : "write them as bytes, from 0 to one less than classes",
             why ? why : "wrong type");
         free(why);
         return 0;
@@ -165,7 +172,10 @@ static int idx_open(struct idx *f, const char *path, int images)
     if (images ? f->ndim < 3 : f->ndim != 1) {
         char *why = cvy_format("it holds %s (%d dimension%s), but %s belong here", kind_of(f->ndim), f->ndim,
                                f->ndim == 1 ? "" : "s", images ? "images" : "labels");
-        bad(path, f->ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)" : "are two files swapped?", why ? why : "wrong type");
+        bad(path,
+            f->ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)"
+                         : "are two files swapped?",
+            why ? why : "wrong type");
         free(why);
         return 0;
     }
@@ -209,7 +219,8 @@ static int idx_items(struct idx *f, uint8_t **data)
         ok = got >= 0;
         have += ok ? got : 0;
         if (ok && have < room) {
-            cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path, (long long)total, (long long)have);
+            cvy_error("fetch it again", "'%s' is truncated: %lld bytes promised, %lld there", f->from.path,
+                      (long long)total, (long long)have);
             ok = 0;
         }
     }
@@ -239,12 +250,13 @@ static int headers_fit(const struct cvy_model *m, const struct idx *images, cons
         h = 1;
     }
     if (c != m->channels || h != m->height || w != m->width) {
-        cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images->from.path, c, h, w, m->name,
-                  m->channels, m->height, m->width);
+        cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images->from.path, c,
+                  h, w, m->name, m->channels, m->height, m->width);
         return 0;
     }
     if (id[0] != labels->dim[0]) {
-        cvy_error(NULL, "'%s' holds %u images, but '%s' %u labels", images->from.path, id[0], labels->from.path, labels->dim[0]);
+        cvy_error(NULL, "'%s' holds %u images, but '%s' %u labels", images->from.path, id[0], labels->from.path,
+                  labels->dim[0]);
         return 0;
     }
     return 1;
@@ -254,21 +266,23 @@ static int labels_fit(const struct cvy_model *m, const struct idx *f, const uint
 {
     for (uint32_t i = 0; i < f->dim[0]; i++) {
         if (label[i] >= m->classes) {
-            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, label[i], i, m->classes,
-                      m->classes - 1);
+            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, label[i],
+                      i, m->classes, m->classes - 1);
             return 0;
         }
     }
     return 1;
 }
 
-static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split, int limit)
+static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split,
+                      int limit)
 {
     struct idx *f = cvy_alloc(2, sizeof *f); /* images, labels */
-    char *images = f ? cvy_data_file(folder, split, 1) : NULL, *labels = images ? cvy_data_file(folder, split, 0) : NULL;
-    int ok = images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) && headers_fit(m, &f[0], &f[1]) &&
-             idx_items(&f[1], &d->label) && labels_fit(m, &f[1], d->label) && idx_items(&f[0], &d->image) &&
-             (d->what = cvy_format("%s", folder)) != NULL;
+    char *images = f ? cvy_data_file(folder, split, 1) : NULL,
+         *labels = images ? cvy_data_file(folder, split, 0) : NULL;
+    int ok = images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) &&
+             headers_fit(m, &f[0], &f[1]) && idx_items(&f[1], &d->label) && labels_fit(m, &f[1], d->label) &&
+             idx_items(&f[0], &d->image) && (d->what = cvy_format("%s", folder)) != NULL;
     if (ok)
         d->n = limit && limit < (int)f[0].dim[0] ? limit : (int)f[0].dim[0];
     for (int i = 0; f && i < 2; i++)

@@ -1,7 +1,7 @@
 /* cvy_files.c - files: reading all that was asked for, and writing so that a file is whole or not there.
  *
- * A path that the user typed follows links and may name a pipe. A name that stands in some file is opened in its folder,
- * follows no link, and must be a regular file. SPDX-License-Identifier: 0BSD */
+ * A path that the user typed follows links and may name a pipe. A name that stands in some file is opened in its
+ * folder, follows no link, and must be a regular file. SPDX-License-Identifier: 0BSD */
 #ifdef __APPLE__
 #define _DARWIN_C_SOURCE
 #elif !defined _GNU_SOURCE
@@ -100,14 +100,17 @@ int cvy_open_named(int folder, const char *name)
 
 const char *cvy_file_error(int error)
 {
-    return error == ELOOP ? "it is a link" : error == ENOTSUP || error == ENXIO ? "it is no regular file" : strerror(error);
+    return error == ELOOP                       ? "it is a link"
+           : error == ENOTSUP || error == ENXIO ? "it is no regular file"
+                                                : strerror(error);
 }
 
 /* ---- writing ---- */
 
 static int out_fail(struct cvy_out *out, const char *what)
 {
-    const char *hint = errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? "what stood there before is untouched" : NULL;
+    const char *hint =
+        errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? "what stood there before is untouched" : NULL;
     cvy_error(out->temp ? hint : NULL, "cannot %s '%s': %s", what, out->path, strerror(errno));
     return 0;
 }
@@ -143,7 +146,8 @@ static int follow(struct cvy_out *out, const char *path)
 {
     struct stat st;
     out->path = cvy_format("%s", path);
-    for (int i = 0; out->path && lstat(out->path, &st) == 0 && S_ISLNK(st.st_mode) && own_descriptor(out->path) < 0; i++) {
+    for (int i = 0; out->path && lstat(out->path, &st) == 0 && S_ISLNK(st.st_mode) && own_descriptor(out->path) < 0;
+         i++) {
         char *to = i < MAX_LINKS ? link_target(out->path) : NULL;
         if (!to) {
             errno = i < MAX_LINKS ? errno : ELOOP;
@@ -163,11 +167,13 @@ static int open_temp(struct cvy_out *out, const struct stat *old)
     int fd = -1;
     for (int i = 0; i < 1000 && fd < 0; i++) {
         free(out->temp);
-        out->temp = cvy_format("%.*s%.*s" CVY_TEMPORARY "%ld.%u", (int)(base - out->name), out->name, MAX_BASE, base, (long)getpid(), count++);
+        out->temp = cvy_format("%.*s%.*s" CVY_TEMPORARY "%ld.%u", (int)(base - out->name), out->name, MAX_BASE, base,
+                               (long)getpid(), count++);
         if (!out->temp)
             return -1;
         do
-            fd = openat(out->folder, out->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, old ? 0600 : 0666);
+            fd =
+                openat(out->folder, out->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, old ? 0600 : 0666);
         while (fd < 0 && errno == EINTR);
         if (fd < 0 && errno != EEXIST)
             break;
@@ -180,7 +186,8 @@ static int open_temp(struct cvy_out *out, const struct stat *old)
     }
     if (old) {
         struct stat st;
-        if (fstat(fd, &st) == 0 && (st.st_uid != old->st_uid || st.st_gid != old->st_gid) && fchown(fd, old->st_uid, old->st_gid) != 0)
+        if (fstat(fd, &st) == 0 && (st.st_uid != old->st_uid || st.st_gid != old->st_gid) &&
+            fchown(fd, old->st_uid, old->st_gid) != 0)
             errno = 0; /* somebody else's file that we may write: it becomes ours */
         if (fchmod(fd, old->st_mode & 07777) != 0 && errno != EPERM && errno != ENOTSUP) {
             out_fail(out, "write");
@@ -294,11 +301,13 @@ int cvy_out_finish(struct cvy_out *out)
     return ok;
 }
 
-/* The rename itself must survive a crash, too: the folder is synced. Some file systems cannot; the rename stands all the same. */
+/* The rename itself must survive a crash, too: the folder is synced. Some file systems cannot; the rename stands all
+ * the same. */
 static void sync_folder(const struct cvy_out *out)
 {
     const char *slash = strrchr(out->name, '/');
-    char *folder = slash ? cvy_format("%.*s", slash == out->name ? 1 : (int)(slash - out->name), out->name) : cvy_format(".");
+    char *folder =
+        slash ? cvy_format("%.*s", slash == out->name ? 1 : (int)(slash - out->name), out->name) : cvy_format(".");
     int fd = folder ? openat(out->folder, folder, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0) {
         while (fsync(fd) != 0 && errno == EINTR)
@@ -378,14 +387,18 @@ static int64_t maker_of(const char *end)
     int64_t pid = 0;
     uint64_t number;
     snprintf(text, sizeof text, "%.*s", (int)(digits < sizeof text ? digits : 0), end);
-    return end[digits] == '.' && cvy_parse_u64(end + digits + 1, 0, UINT64_MAX, &number) && cvy_parse_i64(text, 1, INT32_MAX, &pid) ? pid : 0;
+    return end[digits] == '.' && cvy_parse_u64(end + digits + 1, 0, UINT64_MAX, &number) &&
+                   cvy_parse_i64(text, 1, INT32_MAX, &pid)
+               ? pid
+               : 0;
 }
 
 /* One more temporary at the list's end; where there is no memory, it is not looked at. */
 static char **add_left(char **list, int n, char *name)
 {
     struct stat st;
-    char **grown = name && lstat(name, &st) == 0 && S_ISREG(st.st_mode) ? realloc(list, (size_t)(n + 2) * sizeof *list) : NULL;
+    char **grown =
+        name && lstat(name, &st) == 0 && S_ISREG(st.st_mode) ? realloc(list, (size_t)(n + 2) * sizeof *list) : NULL;
     if (!grown) {
         free(name);
         return list;

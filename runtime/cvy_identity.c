@@ -1,6 +1,6 @@
-/* cvy_identity.c - which network a checkpoint's weights belong to. Its metadata hold a line for each op; a network knows its own
- * (cvy_model.identity). Both are compared in full, and what differs is said by layer. The generator's export uses it, too.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_identity.c - which network a checkpoint's weights belong to. Its metadata hold a line for each op; a network
+ * knows its own (cvy_model.identity). Both are compared in full, and what differs is said by layer. The generator's
+ * export uses it, too. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An op, out of a line "PLACE | OP | INPUTS | PARAMETERS | TRAINING" whose last fields are left out where they are empty. */
+/* An op, out of a line "PLACE | OP | INPUTS | PARAMETERS | TRAINING" whose last fields are left out where they are
+ * empty. */
 struct op_row {
     const char *place;    /* "conv2/bn", or "pool1" for a layer of one op: no other row has it */
     const char *op;       /* "bn(eps=1e-05)" */
@@ -238,7 +239,8 @@ static void differ(struct report *r, const struct op_row *at, const char *how, c
 {
     int skip = skip_of(there, here);
     const char *dots = skip ? "..." : "";
-    add_line(r, cvy_format("%.*s: trained %s %s%.*s, here %s%.*s", at->layer, at->place, how, dots, WIDTH, there + skip, dots, WIDTH, here + skip));
+    add_line(r, cvy_format("%.*s: trained %s %s%.*s, here %s%.*s", at->layer, at->place, how, dots, WIDTH, there + skip,
+                           dots, WIDTH, here + skip));
 }
 
 /* A layer's rows are index[from..to). */
@@ -267,22 +269,24 @@ static char *order_of(const struct network *w, int from, int to)
     return text;
 }
 
-/* What it reads, "conv1 and input": a layer where that is the layer's end, so that a layer of another order differs, and not its
- * readers; a place where it is within a layer. */
+/* What it reads, "conv1 and input": a layer where that is the layer's end, so that a layer of another order differs,
+ * and not its readers; a place where it is within a layer. */
 static char *inputs_of(const struct network *w, const struct op_row *r)
 {
     char *text = cvy_format("%s", r->nin ? "" : "nothing");
     for (int i = 0; i < r->nin && text; i++) {
         const struct op_row *from = &w->row[r->in[i]];
         const int whole = from->last && layer_order(from, r) != 0;
-        char *longer = cvy_format("%s%s%.*s", text, i ? " and " : "", whole ? from->layer : (int)strlen(from->place), from->place);
+        char *longer =
+            cvy_format("%s%s%.*s", text, i ? " and " : "", whole ? from->layer : (int)strlen(from->place), from->place);
         free(text);
         text = longer;
     }
     return text;
 }
 
-static void compare_ops(struct report *r, const struct network *a, const struct op_row *x, const struct network *b, const struct op_row *y, int training)
+static void compare_ops(struct report *r, const struct network *a, const struct op_row *x, const struct network *b,
+                        const struct op_row *y, int training)
 {
     if (strcmp(x->op, y->op) != 0)
         differ(r, x, "with", x->op, y->op);
@@ -299,7 +303,8 @@ static void compare_ops(struct report *r, const struct network *a, const struct 
         differ(r, x, "with", *x->training ? x->training : "nothing said", *y->training ? y->training : "nothing said");
 }
 
-static void compare_layers(struct report *r, const struct network *a, int i, int i_end, const struct network *b, int j, int j_end, int training)
+static void compare_layers(struct report *r, const struct network *a, int i, int i_end, const struct network *b, int j,
+                           int j_end, int training)
 {
     const struct op_row *first = &a->row[a->index[i]];
     char *there = order_of(a, i, i_end), *here = order_of(b, j, j_end);
@@ -319,8 +324,9 @@ static void only_in(struct report *r, const struct network *w, int from, int to,
     const struct op_row *first = &w->row[w->index[from]];
     char *order = order_of(w, from, to);
     if (order)
-        add_line(r, cvy_format("%.*s: %s %.*s%s", first->layer, first->place, fmt[0] == 't' ? "trained as" : "not there when it was trained, here", WIDTH,
-                          order, fmt[0] == 't' ? ", not there here" : ""));
+        add_line(r, cvy_format("%.*s: %s %.*s%s", first->layer, first->place,
+                               fmt[0] == 't' ? "trained as" : "not there when it was trained, here", WIDTH, order,
+                               fmt[0] == 't' ? ", not there here" : ""));
     else
         r->failed = 1;
     free(order);
@@ -351,7 +357,8 @@ static int same_rows(const struct network *a, const struct network *b, int train
         return 0;
     for (int i = 0; i < a->n; i++) {
         const struct op_row *x = &a->row[i], *y = &b->row[i];
-        if (strcmp(x->op, y->op) != 0 || x->nin != y->nin || strcmp(x->params, y->params) != 0 || (training && strcmp(x->training, y->training) != 0))
+        if (strcmp(x->op, y->op) != 0 || x->nin != y->nin || strcmp(x->params, y->params) != 0 ||
+            (training && strcmp(x->training, y->training) != 0))
             return 0;
         for (int k = 0; k < x->nin; k++)
             if (x->in[k] != y->in[k])
@@ -388,7 +395,8 @@ static int read_both(const struct cvy_tensors *f, const char *const *here, struc
     }
     int read_a = network_read(a, text), read_b = network_read(b, own);
     if (read_a == 0)
-        cvy_error("it is damaged, or a later version wrote it", "'%s': what it says of its network cannot be read", f->path);
+        cvy_error("it is damaged, or a later version wrote it", "'%s': what it says of its network cannot be read",
+                  f->path);
     if (read_b == 0)
         cvy_error(NULL, "this network's own description cannot be read: a bug");
     return read_a == 1 && read_b == 1 ? 1 : -1;
@@ -438,12 +446,14 @@ int cvy_identity_check(const struct cvy_tensors *f, const char *const *here, int
     if (like == CVY_DIFFERENT && force)
         cvy_warn("'%s' was trained as another network; --force takes it all the same:%s", f->path, what);
     else if (like == CVY_DIFFERENT)
-        cvy_error("take the spec that it was trained with, or insist with --force", "'%s' was trained as another network:%s", f->path, what);
+        cvy_error("take the spec that it was trained with, or insist with --force",
+                  "'%s' was trained as another network:%s", f->path, what);
     free(what);
     return like == CVY_SAME || like == CVY_UNSAID || (like == CVY_DIFFERENT && force);
 }
 
-int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, enum cvy_taking how)
+int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here,
+                        enum cvy_taking how)
 {
     if ((how != CVY_COMPARED && !cvy_identity_check(f, here, 0, how == CVY_FORCED)) || !cvy_tensors_match(f, want))
         return 0;

@@ -76,7 +76,8 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     };
     int parsed = cvy_options_parse(argc, argv, 2, "eval", option);
     if (parsed < 0) {
-        printf("usage: %s eval [options]\n\nLoss and accuracy on the test set, with norms folded into weights.\n\n", m->name);
+        printf("usage: %s eval [options]\n\nLoss and accuracy on the test set, with norms folded into weights.\n\n",
+               m->name);
         cvy_options_help(option);
         return 0;
     }
@@ -87,14 +88,15 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     double loss = 0, accuracy = 0;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
+             cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
     if (ok && !cvy_finite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
         ok = 0;
     } else if (ok && json) {
-        json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic", d.synthetic,
-                              "images", d.n, "loss", loss, "accuracy", accuracy);
+        json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic",
+                              d.synthetic, "images", d.n, "loss", loss, "accuracy", accuracy);
         char *text = o ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
         if (text)
             printf("%s\n", text);
@@ -104,8 +106,8 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         free(text);
         json_decref(o);
     } else if (ok) {
-        printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n, d.what,
-               d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
+        printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n,
+               d.what, d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     }
     cvy_run_close(&r);
     cvy_data_free(&d);
@@ -128,13 +130,15 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     };
     int parsed = cvy_options_parse(argc, argv, 2, "predict", option);
     if (parsed < 0) {
-        printf("usage: %s predict [--weights W] --input x.npy -o y.npy\n\nThe logits of images, with norms folded into weights.\n\n",
+        printf("usage: %s predict [--weights W] --input x.npy -o y.npy\n\nThe logits of images, with norms folded into "
+               "weights.\n\n",
                m->name);
         cvy_options_help(option);
         return 0;
     }
     if (parsed > 0 && (!input || !output)) {
-        cvy_error("NAME predict --weights W --input x.npy -o y.npy", "predict: %s is missing", input ? "-o" : "--input");
+        cvy_error("NAME predict --weights W --input x.npy -o y.npy", "predict: %s is missing",
+                  input ? "-o" : "--input");
         parsed = 0;
     }
     if (parsed == 0)
@@ -143,7 +147,8 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     float *x = NULL, *y = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) && cvy_npy_images(m, input, &x, &n) &&
+    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
+             cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) && cvy_npy_images(m, input, &x, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;

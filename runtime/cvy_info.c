@@ -27,10 +27,12 @@ static json_t *training(const struct cvy_model *m)
     int ok = 1;
 
     for (int c = 0; c < m->channels; c++)
-        ok &= json_array_append_new(mean, json_real((double)t->mean[c])) == 0 && json_array_append_new(std, json_real((double)t->std[c])) == 0;
-    json_t *o = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:I, s:o, s:o}", "data", t->data, "epochs", t->epochs, "batch", t->batch, "lr",
-                          t->lr, "momentum", t->momentum, "weight_decay", t->weight_decay, "nesterov", t->nesterov, "decay_all", t->decay_all,
-                          "schedule", t->schedule, "warmup", t->warmup, "seed", (json_int_t)t->seed, "mean", mean, "std", std);
+        ok &= json_array_append_new(mean, json_real((double)t->mean[c])) == 0 &&
+              json_array_append_new(std, json_real((double)t->std[c])) == 0;
+    json_t *o = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:I, s:o, s:o}", "data", t->data,
+                          "epochs", t->epochs, "batch", t->batch, "lr", t->lr, "momentum", t->momentum, "weight_decay",
+                          t->weight_decay, "nesterov", t->nesterov, "decay_all", t->decay_all, "schedule", t->schedule,
+                          "warmup", t->warmup, "seed", (json_int_t)t->seed, "mean", mean, "std", std);
     if (ok)
         return o;
     json_decref(o);
@@ -49,11 +51,12 @@ static int print_json(const struct cvy_model *m, int batch, int threads)
         ok &= json_array_append_new(tensors, json_pack("{s:s, s:o, s:b}", "name", t->name, "shape", shape, "trained",
                                                        cvy_is_param(t))) == 0;
     }
-    json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:[i, i, i], s:i, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o}", "network", m->name,
-                          "order", m->order, "target", m->target, "spec_hash", m->spec_hash, "input", m->channels, m->height,
-                          m->width, "classes", m->classes, "parameters", (json_int_t)count_params(m), "forward_flops_an_image",
-                          (json_int_t)m->flops, "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads",
-                          threads, "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
+    json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:[i, i, i], s:i, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o}",
+                          "network", m->name, "order", m->order, "target", m->target, "spec_hash", m->spec_hash,
+                          "input", m->channels, m->height, m->width, "classes", m->classes, "parameters",
+                          (json_int_t)count_params(m), "forward_flops_an_image", (json_int_t)m->flops,
+                          "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads", threads,
+                          "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
                           (json_int_t)m->arena_bytes(0, threads), "train", training(m), "tensors", tensors);
     char *text = ok && o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     if (text)
@@ -76,7 +79,9 @@ int cvy_command_info(int argc, char **argv, const struct cvy_model *m)
     };
     int parsed = cvy_options_parse(argc, argv, 2, "info", option);
     if (parsed < 0) {
-        printf("usage: %s info [--json] [--batch N] [--threads N]\n\nWhat the network is, and the memory that it takes.\n\n", m->name);
+        printf("usage: %s info [--json] [--batch N] [--threads N]\n\nWhat the network is, and the memory that it "
+               "takes.\n\n",
+               m->name);
         cvy_options_help(option);
         return 0;
     }

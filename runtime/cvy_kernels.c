@@ -35,13 +35,15 @@ void cvy_stats_begin(const struct cvy_stats *stats, int piece)
 
 void cvy_stats_move(const struct cvy_stats *stats, int piece, int images, int group, int area)
 {
-    double *const pivot = stats->part + 3 * (int64_t)piece * stats->padded, *const sum = pivot + stats->padded, *const square = sum + stats->padded;
+    double *const pivot = stats->part + 3 * (int64_t)piece * stats->padded, *const sum = pivot + stats->padded,
+                  *const square = sum + stats->padded;
     const double count = (double)(images / group * group) * area;
 
     if ((images & (images - 1)) != 0 || count == 0)
         return;
     for (int c = 0; c < stats->channels; c++) {
-        const double to = (double)(float)(pivot[c] + sum[c] / count), by = to - pivot[c]; /* a float: values are taken from it exactly so */
+        const double to = (double)(float)(pivot[c] + sum[c] / count),
+                     by = to - pivot[c]; /* a float: values are taken from it exactly so */
         square[c] -= by * (2 * sum[c] - count * by);
         sum[c] -= count * by;
         pivot[c] = to;
@@ -100,7 +102,8 @@ void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int 
         bn->scale[c] = (float)(gamma * istd);
         bn->shift[c] = (float)((double)bn->beta[c] - tail * gamma * istd);
         bn->running_mean[c] = (float)((1 - bn->momentum) * (double)bn->running_mean[c] + bn->momentum * mean);
-        bn->running_var[c] = (float)((1 - bn->momentum) * (double)bn->running_var[c] + bn->momentum * (count > 1 ? var * count / (count - 1) : var));
+        bn->running_var[c] = (float)((1 - bn->momentum) * (double)bn->running_var[c] +
+                                     bn->momentum * (count > 1 ? var * count / (count - 1) : var));
     }
     if (first == 0)
         ++*bn->batches;
@@ -177,10 +180,13 @@ void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float 
 
 /* ---- update ---- */
 
-enum { CVY_BLOCK = 16 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
+enum {
+    CVY_BLOCK = 16
+}; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
 
 /* One block: w, its momentum m, its gradient g. */
-static inline void cvy_sgd_block(float *restrict w, float *restrict m, const float *restrict g, const struct cvy_step *step, float decay)
+static inline void cvy_sgd_block(float *restrict w, float *restrict m, const float *restrict g,
+                                 const struct cvy_step *step, float decay)
 {
     const float lr = step->lr, momentum = step->momentum, ahead = step->nesterov ? momentum : 0.0f;
 
@@ -221,7 +227,8 @@ void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const str
         cvy_sgd(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
 }
 
-void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts, const struct cvy_step *step)
+void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts,
+                  const struct cvy_step *step)
 {
     for (int i = 0; i < count; i += CVY_BLOCK) {
         float sum[CVY_BLOCK];
@@ -252,7 +259,8 @@ void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels,
     for (int t = 0; t < taps; t++)
         for (int i = 0; i < channels; i++)
             for (int o = 0; o < 16; o++)
-                wt[(((int64_t)block_out * taps + t) * 16 + o) * 16 + i] = w[(((int64_t)block_out * channels + i) * taps + t) * 16 + o];
+                wt[(((int64_t)block_out * taps + t) * 16 + o) * 16 + i] =
+                    w[(((int64_t)block_out * channels + i) * taps + t) * 16 + o];
 }
 
 void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps)
@@ -270,14 +278,17 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
 
 /* ---- Winograd ---- */
 
-/* G's six rows applied to three rows of 16 lanes: row p of G is 1, p, p^2 of the point p, divided by its distances from the others. */
-static inline void cvy_taps_points(const float *restrict x, const float *restrict y, const float *restrict z, float (*restrict to)[CVY_BLOCK])
+/* G's six rows applied to three rows of 16 lanes: row p of G is 1, p, p^2 of the point p, divided by its distances from
+ * the others. */
+static inline void cvy_taps_points(const float *restrict x, const float *restrict y, const float *restrict z,
+                                   float (*restrict to)[CVY_BLOCK])
 {
     const float aa = 0.390625f, bb = 2.25f, a = 0.625f, b = 1.5f; /* the points +-5/8, +-3/2 */
     const float n0 = 1 / (aa * bb), na = 1 / (2 * aa * (aa - bb)), nb = 1 / (2 * bb * (bb - aa));
 
     for (int l = 0; l < CVY_BLOCK; l++) {
-        const float even_a = na * (x[l] + aa * z[l]), odd_a = na * a * y[l], even_b = nb * (x[l] + bb * z[l]), odd_b = nb * b * y[l];
+        const float even_a = na * (x[l] + aa * z[l]), odd_a = na * a * y[l], even_b = nb * (x[l] + bb * z[l]),
+                    odd_b = nb * b * y[l];
         to[0][l] = n0 * x[l];
         to[1][l] = even_a + odd_a;
         to[2][l] = even_a - odd_a;
@@ -313,7 +324,8 @@ void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in
     const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
     for (int bi = 0; bi < blocks_in; bi++)
-        cvy_taps_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256, point);
+        cvy_taps_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256,
+                       point);
 }
 
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
@@ -353,11 +365,12 @@ double cvy_loss(const float *logits, float *g, int classes, int padded, int labe
 
 /* ---- matrix product ---- */
 
-void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc)
+void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c,
+              int ldc)
 {
 #if defined CVY_OPENBLAS
-    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, m, n, k, 1.0f, a, lda, b, ldb,
-                0.0f, c, ldc);
+    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, m, n, k, 1.0f,
+                a, lda, b, ldb, 0.0f, c, ldc);
 #else
     for (int i = 0; i < m; i++) {
         float *row = c + (int64_t)i * ldc;
@@ -393,8 +406,8 @@ static void cvy_fold_channel(const struct cvy_fold *fold, int nfold, int c, doub
 }
 
 /* Channels [first, first + 16) of `channels`: `rows` rows of them from w on. */
-static void cvy_fold_block(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int first, int channels, int64_t rows, float *w_out,
-                       float *bias_out)
+static void cvy_fold_block(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int first,
+                           int channels, int64_t rows, float *w_out, float *bias_out)
 {
     double s[CVY_BLOCK], t;
 
@@ -411,15 +424,15 @@ static void cvy_fold_block(const float *w, const float *bias, const struct cvy_f
             w_out[r * CVY_BLOCK + l] = (float)((double)w[r * CVY_BLOCK + l] * s[l]);
 }
 
-void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
-                   float *w_out, float *bias_out)
+void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                   int64_t rows, float *w_out, float *bias_out)
 {
     for (int c = 0; c < channels; c += CVY_BLOCK)
         cvy_fold_block(w + c * rows, bias, fold, nfold, c, channels, rows, w_out + c * rows, bias_out);
 }
 
-void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
-                       float *u_out, float *bias_out)
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                       int blocks_in, float *u_out, float *bias_out)
 {
     const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
@@ -431,8 +444,8 @@ void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold 
         }
 }
 
-void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
-                     float *bias_out)
+void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in,
+                     float *w_out, float *bias_out)
 {
     const int64_t row = ((int64_t)in + 15) / 16 * 16;
 

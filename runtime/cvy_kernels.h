@@ -1,5 +1,5 @@
-/* cvy_kernels.h - the arithmetic around the emitted kernels that no shape or order changes: what happens at a batch norm's
- * barrier, the update, folding, the loss, a matrix product. SPDX-License-Identifier: 0BSD */
+/* cvy_kernels.h - the arithmetic around the emitted kernels that no shape or order changes: what happens at a batch
+ * norm's barrier, the update, folding, the loss, a matrix product. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_KERNELS_H
 #define CVY_KERNELS_H
 
@@ -42,46 +42,51 @@ struct cvy_at {
     const struct cvy_step *step;
 };
 
-/* Statistics of a tensor that batch norms read, in training. They belong to the tensor: all norms over it share them. Arrays
- * have room for `padded` channels (16 more than their blocks, as a stage may write past the last channel); padding is zero. */
+/* Statistics of a tensor that batch norms read, in training. They belong to the tensor: all norms over it share them.
+ * Arrays have room for `padded` channels (16 more than their blocks, as a stage may write past the last channel);
+ * padding is zero. */
 struct cvy_stats {
     int channels, padded, pieces;
-    double count;           /* values a channel in this batch */
+    double count; /* values a channel in this batch */
     float *mean;
-    float *back_x, *back_1; /* backward: what the norms take away from the gradient is back_x (v - mean) + back_1 */
-    double *part;           /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
+    float *back_x, *back_1;   /* backward: what the norms take away from the gradient is back_x (v - mean) + back_1 */
+    double *part;             /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
     double *exact_mean, *var; /* the mean, and the biased variance */
 };
-/* Floats (doubles) that a cvy_stats takes from the arena, in the order above, one array behind the other: vf_taken_load reads on from mean. */
+/* Floats (doubles) that a cvy_stats takes from the arena, in the order above, one array behind the other: vf_taken_load
+ * reads on from mean. */
 #define CVY_STATS_FLOATS(padded) (3 * (int64_t)(padded))
 #define CVY_STATS_DOUBLES(padded, pieces) ((3 * (int64_t)(pieces) + 2) * (padded))
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
 /* Clears a piece's sums before its kernel runs. */
 void cvy_stats_begin(const struct cvy_stats *stats, int piece);
-/* Behind a piece's images-th image, of `area` pixels, where sums are there of a multiple of `group` of them: the pivots become the mean so far.
- * What is far from all others may have been the first: sums about it would lose digits. Done behind images 1, 2, 4, 8 ... */
+/* Behind a piece's images-th image, of `area` pixels, where sums are there of a multiple of `group` of them: the pivots
+ * become the mean so far. What is far from all others may have been the first: sums about it would lose digits. Done
+ * behind images 1, 2, 4, 8 ... */
 void cvy_stats_move(const struct cvy_stats *stats, int piece, int images, int group, int area);
-/* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of `area` pixels. */
+/* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of
+ * `area` pixels. */
 void cvy_stats_merge(struct cvy_stats *stats, int n, int area);
 
 /* One batch norm in training. Arrays of `padded` floats (channels rounded up to 16; padding is zero), in the arena. */
 struct cvy_bn {
     int channels, padded, pieces;
-    double eps, momentum;                       /* momentum: the weight of the new batch */
+    double eps, momentum;                             /* momentum: the weight of the new batch */
     float *gamma, *beta, *running_mean, *running_var; /* beta: NULL where the norm has none */
-    float *mean, *scale, *shift;                /* apply: (v - mean) * scale + shift */
-    float *istd, *off;                          /* xhat = (v - mean) * istd + off */
+    float *mean, *scale, *shift;                      /* apply: (v - mean) * scale + shift */
+    float *istd, *off;                                /* xhat = (v - mean) * istd + off */
     float *dgamma, *dbeta;
-    double *sums;                               /* [pieces][2][padded]: sum of g, sum of g * xhat */
+    double *sums; /* [pieces][2][padded]: sum of g, sum of g * xhat */
     int64_t *batches;
 };
-/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other: vf_norm_load_back reads on from mean. */
+/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other:
+ * vf_norm_load_back reads on from mean. */
 #define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
 #define CVY_BN_DOUBLES(padded, pieces) (2 * (int64_t)(pieces) * (padded))
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
-/* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased variance), of
- * channels [first, first + stats->channels): behind a concat a norm reads several tensors. */
+/* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased
+ * variance), of channels [first, first + stats->channels): behind a concat a norm reads several tensors. */
 void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first);
 /* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g). */
 void cvy_bn_backward(const struct cvy_bn *bn);
@@ -90,39 +95,43 @@ void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first);
 /* Updates gamma, and beta where there is one. */
 void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step);
 
-/* An image norm (gn, ln, in, rms) in training: group norm, whose groups of channels may be all of them, or each by itself. Its gamma and
- * beta, and their gradients, are a batch norm's. Of each image of the batch, `kept` holds CVY_GN_KEPT floats a group: what cvy_gn_stats
- * (cvy_vec.h) makes, and for backward what the norm takes away from the gradient, back_x (v - mean) + back_1. */
+/* An image norm (gn, ln, in, rms) in training: group norm, whose groups of channels may be all of them, or each by
+ * itself. Its gamma and beta, and their gradients, are a batch norm's. Of each image of the batch, `kept` holds
+ * CVY_GN_KEPT floats a group: what cvy_gn_stats (cvy_vec.h) makes, and for backward what the norm takes away from the
+ * gradient, back_x (v - mean) + back_1. */
 struct cvy_gn {
     struct cvy_bn norm;
     int groups, not_centred; /* not_centred: no mean is taken away, and cvy_rms_stats made `kept` */
     float *kept;
 };
 #define CVY_GN_KEPT 5
-/* Once an image's gradient is through the norm: sums = sum of g, sum of g * xhat, an array of norm.padded doubles a channel each. They are
- * added to the piece's, and make the image's back_x and back_1. `area`: pixels. */
+/* Once an image's gradient is through the norm: sums = sum of g, sum of g * xhat, an array of norm.padded doubles a
+ * channel each. They are added to the piece's, and make the image's back_x and back_1. `area`: pixels. */
 void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int image, int piece);
-/* Adds what the norm takes away from an image's gradient to `to`: mean, back_x, back_1, an array of `room` floats a channel each; the first
- * of several norms over one tensor sets them. */
+/* Adds what the norm takes away from an image's gradient to `to`: mean, back_x, back_1, an array of `room` floats a
+ * channel each; the first of several norms over one tensor sets them. */
 void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float *to);
 
 /* SGD as PyTorch does it: g += decay w; m = momentum m + g; w -= lr (nesterov ? g + momentum m : m), on `count` floats
- * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. count: a multiple of 16. */
+ * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. count: a multiple
+ * of 16. */
 void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
              const struct cvy_step *step, float decay);
 /* The same for a bias whose partial sums are doubles. */
 void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts,
                   const struct cvy_step *step);
 
-/* w [blocks_out][blocks_in][taps][16 in][16 out] -> wt [blocks_in][blocks_out][taps][16 out][16 in]; one block_out of it. */
+/* w [blocks_out][blocks_in][taps][16 in][16 out] -> wt [blocks_in][blocks_out][taps][16 out][16 in]; one block_out of
+ * it. */
 void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps);
 /* The same where w is plain, [blocks_out][channels][taps][16 out] with at most 16 channels. */
 void cvy_transpose_plain(const float *w, float *wt, int block_out, int channels, int taps);
-/* Lanewise: w [blocks_out][in a group][taps][16 out] -> wt [blocks_in][out a group][taps][16 in]; one block_out of `out` channels. */
+/* Lanewise: w [blocks_out][in a group][taps][16 out] -> wt [blocks_in][out a group][taps][16 in]; one block_out of
+ * `out` channels. */
 void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int group_in, int group_out, int taps);
 
-/* Winograd F(4x4, 3x3): U = G w G^T (cvy_vec.h) of one block_out of w [blocks_out][blocks_in][9][16 in][16 out], u being
- * [blocks_out][36][blocks_in 16][16 out]. */
+/* Winograd F(4x4, 3x3): U = G w G^T (cvy_vec.h) of one block_out of w [blocks_out][blocks_in][9][16 in][16 out], u
+ * being [blocks_out][36][blocks_in 16][16 out]. */
 void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in);
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
@@ -130,24 +139,27 @@ void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, 
 /* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
 double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);
 
-/* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is defined. */
-void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c, int ldc);
+/* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is
+ * defined. */
+void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c,
+              int ldc);
 
-/* A batch norm as the running statistics have it. Folding: y = s x + t with s = gamma / sqrt(var + eps), t = beta - s mean. */
+/* A batch norm as the running statistics have it. Folding: y = s x + t with s = gamma / sqrt(var + eps), t = beta - s
+ * mean. */
 struct cvy_fold {
     const float *gamma, *beta, *mean, *var;
     double eps;
 };
 /* w' = s w and b' = s b + t for `nfold` norms in a row after a weight op: rows of 16 outputs, `rows` of them a block.
  * bias may be NULL. */
-void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int64_t rows,
-                   float *w_out, float *bias_out);
+void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                   int64_t rows, float *w_out, float *bias_out);
 /* The same, as cvy_winograd_weights makes them. */
-void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels, int blocks_in,
-                       float *u_out, float *bias_out);
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                       int blocks_in, float *u_out, float *bias_out);
 /* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
-void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in, float *w_out,
-                     float *bias_out);
+void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in,
+                     float *w_out, float *bias_out);
 /* A norm that is not folded, as vf_norm_load reads it: mean, scale = s and shift = beta, arrays of `padded` floats. */
 void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded);
 

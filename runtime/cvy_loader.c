@@ -83,8 +83,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *m, int batch, int min_batch, int shuffle,
-                                    uint64_t seed, uint64_t epoch, int64_t first)
+struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *m, int batch, int min_batch,
+                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first)
 {
     struct cvy_loader *l = cvy_alloc(1, sizeof *l);
     if (!l)

@@ -22,12 +22,13 @@
 #include <sys/auxv.h>
 #endif
 
-/* This program once more, with the same arguments, descriptors and signals: libraries read the environment when they are loaded.
- * Returns where that cannot be. */
+/* This program once more, with the same arguments, descriptors and signals: libraries read the environment when they
+ * are loaded. Returns where that cannot be. */
 static void load_again(char **argv)
 {
 #ifdef __linux__
-    const char *const path = (const char *)getauxval(AT_EXECFN); /* as it was started, so that it keeps its name; needs no /proc */
+    const char *const path =
+        (const char *)getauxval(AT_EXECFN); /* as it was started, so that it keeps its name; needs no /proc */
     if (path)
         execv(path, argv);
 #endif
@@ -36,9 +37,9 @@ static void load_again(char **argv)
 #endif
 
 #ifdef GCC_OPENMP
-/* GCC's OpenMP spins at the end of a parallel loop; where another program wants the processor, that costs a time slice a loop. Spinning
- * briefly costs an idle machine a few per cent. Where the user has said how to wait, that holds. The variable itself says that this is
- * the second start. */
+/* GCC's OpenMP spins at the end of a parallel loop; where another program wants the processor, that costs a time slice
+ * a loop. Spinning briefly costs an idle machine a few per cent. Where the user has said how to wait, that holds. The
+ * variable itself says that this is the second start. */
 static void load_with_short_spin(char **argv)
 {
     if (!getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY") && setenv("GOMP_SPINCOUNT", "1000", 0) == 0)
@@ -54,8 +55,8 @@ static void load_with_short_spin(char **argv)
 
 void openblas_set_num_threads(int n);
 
-/* OpenBLAS starts threads of its own when it is loaded. Where the address space is limited (ulimit -v) some of them cannot start, and at
- * the end it waits for those for ever. So the program is loaded again, with one. */
+/* OpenBLAS starts threads of its own when it is loaded. Where the address space is limited (ulimit -v) some of them
+ * cannot start, and at the end it waits for those for ever. So the program is loaded again, with one. */
 static void load_with_one_thread(char **argv)
 {
     static const char name[] = "OPENBLAS_NUM_THREADS";
@@ -65,7 +66,8 @@ static void load_with_one_thread(char **argv)
         return;
     if (setenv(name, "1", 1) == 0)
         load_again(argv);
-    cvy_error("set OPENBLAS_NUM_THREADS=1 in the environment", "memory is limited, and OpenBLAS cannot be loaded again with one thread: %s", strerror(errno));
+    cvy_error("set OPENBLAS_NUM_THREADS=1 in the environment",
+              "memory is limited, and OpenBLAS cannot be loaded again with one thread: %s", strerror(errno));
     fflush(NULL);
     _exit(1); /* exit would wait */
 }
@@ -79,8 +81,10 @@ static void warn_of_limit(void)
     for (int i = 0; i < 2; i++)
         p[i] = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p[0] == MAP_FAILED || p[1] == MAP_FAILED)
-        cvy_warn("the address space is limited (ulimit -v), and OpenBLAS waits for ever where it finds no %d MB per thread; made with "
-                 "OPENBLAS=no, the program does without", BUFFER_MB);
+        cvy_warn("the address space is limited (ulimit -v), and OpenBLAS waits for ever where it finds no %d MB per "
+                 "thread; made with "
+                 "OPENBLAS=no, the program does without",
+                 BUFFER_MB);
     for (int i = 0; i < 2; i++)
         if (p[i] != MAP_FAILED)
             munmap(p[i], bytes);
@@ -111,7 +115,8 @@ static void usage(FILE *to, const struct cvy_model *m)
     fprintf(to, "\n%s COMMAND --help lists a command's options. Begin with: %s train\n", m->name, m->name);
 }
 
-int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench, const struct cvy_tracer *tracer)
+int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_bench *bench,
+             const struct cvy_tracer *tracer)
 {
     const char *names[NCOMMANDS + 1] = {NULL}, *word = argc > 1 ? argv[1] : "";
     cvy_program = m->name;
@@ -130,7 +135,8 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         if (strcmp(word, names[i]) != 0)
             continue;
         if (commands[i].trains && (!m->forward || !tracer)) {
-            cvy_error("convoy gen with --parts all, the default", "%s: this network was emitted for inference alone", word);
+            cvy_error("convoy gen with --parts all, the default", "%s: this network was emitted for inference alone",
+                      word);
             return 1;
         }
 #ifdef GCC_OPENMP

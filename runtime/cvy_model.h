@@ -1,5 +1,5 @@
-/* cvy_model.h - what an emitted network tells the runtime about itself. The runtime knows no layers: everything it does,
- * from drawing weights to writing checkpoints, it does through this. SPDX-License-Identifier: 0BSD */
+/* cvy_model.h - what an emitted network tells the runtime about itself. The runtime knows no layers: everything it
+ * does, from drawing weights to writing checkpoints, it does through this. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_MODEL_H
 #define CVY_MODEL_H
 
@@ -18,8 +18,8 @@ struct cvy_layout {
     int64_t offset;
 };
 
-/* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient and momentum
- * at the same offset in .grad and .momentum; running statistics lie in .running; CVY_BATCHES (ndim 0) is
+/* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient and
+ * momentum at the same offset in .grad and .momentum; running statistics lie in .running; CVY_BATCHES (ndim 0) is
  * .batches[offset]. */
 struct cvy_tensor {
     const char *name;
@@ -29,8 +29,8 @@ struct cvy_tensor {
     float value;
 };
 
-/* Head of every emitted network's struct. All memory is the caller's (cvy_model.init). grad is NULL unless the runtime asks
- * for gradients (trace): then backward writes them there. */
+/* Head of every emitted network's struct. All memory is the caller's (cvy_model.init). grad is NULL unless the runtime
+ * asks for gradients (trace): then backward writes them there. */
 struct cvy_net {
     float *param, *momentum, *grad, *running;
     int64_t *batches; /* num_batches_tracked of each norm */
@@ -75,50 +75,56 @@ struct cvy_model {
      * small. Weights are zero until they are drawn or loaded. */
     struct cvy_net *(*init)(void *memory, size_t bytes, int batch, int threads);
     /* A call that makes no sense (see NAME.h) touches nothing: forward then returns NaN, the others -1. */
-    /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns the
-     * mean loss; *correct: how many of n had the label as the largest logit. */
-    double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *, int *correct);
+    /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns
+     * the mean loss; *correct: how many of n had the label as the largest logit. */
+    double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *,
+                      int *correct);
     int (*backward)(struct cvy_net *, const float *x, int n, const struct cvy_step *);
     /* Folds the running statistics into the inference weights; then infer: x n images NCHW, y n x classes logits. */
     int (*fold)(struct cvy_net *);
     int (*infer)(struct cvy_net *, const float *x, float *y, int n);
     /* What the network computes, a line for each op in the order in which they run, NULL-terminated:
      *     PLACE | OP | INPUTS | PARAMETERS | TRAINING
-     * PLACE is "layer/stage", or "layer" where it has one op; OP its word with arguments, "bn(eps=1e-05)"; INPUTS the places and
-     * PARAMETERS the tensors that it reads, a blank between them; TRAINING what concerns training alone. Empty fields at the
-     * end are left out. A checkpoint carries these lines. NULL: not known. */
+     * PLACE is "layer/stage", or "layer" where it has one op; OP its word with arguments, "bn(eps=1e-05)"; INPUTS the
+     * places and PARAMETERS the tensors that it reads, a blank between them; TRAINING what concerns training alone.
+     * Empty fields at the end are left out. A checkpoint carries these lines. NULL: not known. */
     const char *const *identity;
 };
 
 /* What a step computed on its way, for comparisons. By itself, so that who does not trace need not link its code. */
 struct cvy_tracer {
     /* Between forward and backward: hands every stage's output ("act.<layer>.<stage>") and every dropout mask
-     * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. 0; or -1 and nothing done. */
-    int (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink, void *user);
+     * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. 0; or -1 and
+     * nothing done. */
+    int (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink,
+                 void *user);
     size_t (*trace_floats)(int n); /* 0 where n makes no sense */
 };
 
 /* One kernel of a training step, or of inference, and what it costs (`NAME bench`). */
 struct cvy_bench_kernel {
-    const char *name;               /* "conv2.forward" */
-    double useful, executed;        /* FLOPs of an image: 2 x multiply-adds of the layer, and those that its code does */
+    const char *name;        /* "conv2.forward" */
+    double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the layer, and those that its code does */
     double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
     void (*train)(struct cvy_net *, int n, const struct cvy_step *); /* after the model's forward was called once */
-    void (*infer)(struct cvy_net *, const float *x, int image);     /* x: all images; on the calling thread */
+    void (*infer)(struct cvy_net *, const float *x, int image);      /* x: all images; on the calling thread */
 };
 
-/* All of them, in the order in which they run; and loops that measure the machine, compiled for the network's target. */
+/* All of them, in the order in which they run; and loops that measure the machine, compiled for the network's target.
+ */
 struct cvy_bench {
     const struct cvy_bench_kernel *training; /* NULL: it is emitted for inference alone */
     int ntraining;
     const struct cvy_bench_kernel *inference;
     int ninference;
-    double (*peak)(int threads, int64_t rounds, float *sink);               /* fused multiply-adds in registers; returns FLOPs */
-    double (*stream)(int threads, float *a, int64_t floats, int rounds);    /* reads two thirds of `a` and writes one; bytes */
+    double (*peak)(int threads, int64_t rounds, float *sink); /* fused multiply-adds in registers; returns FLOPs */
+    double (*stream)(int threads, float *a, int64_t floats,
+                     int rounds); /* reads two thirds of `a` and writes one; bytes */
 };
 
-/* The emitted program's main: train, eval, predict, info, bench, trace (tracer: NULL where the network does not train). Returns
- * the exit status. */
-int cvy_main(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench, const struct cvy_tracer *tracer);
+/* The emitted program's main: train, eval, predict, info, bench, trace (tracer: NULL where the network does not train).
+ * Returns the exit status. */
+int cvy_main(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench,
+             const struct cvy_tracer *tracer);
 
 #endif

@@ -1,9 +1,10 @@
 /* cvy_names.h - every global name of the runtime, with the network's before it: cvy_sgd of the network "fashion" is
- * fashion_cvy_sgd. So several emitted networks live in one program, each with the code that was compiled for its own target.
+ * fashion_cvy_sgd. So several emitted networks live in one program, each with the code that was compiled for its own
+ * target.
  *
- * Every file of an emitted folder includes this first. In the folder it begins with the network's name, CVY_NETWORK; without
- * one nothing is renamed. A function or variable that is new in the runtime needs a line here (a test compares them with nm).
- * SPDX-License-Identifier: 0BSD */
+ * Every file of an emitted folder includes this first. In the folder it begins with the network's name, CVY_NETWORK;
+ * without one nothing is renamed. A function or variable that is new in the runtime needs a line here (a test compares
+ * them with nm). SPDX-License-Identifier: 0BSD */
 #ifndef CVY_NAMES_H
 #define CVY_NAMES_H
 

@@ -44,7 +44,9 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
     for (int i = 0; types[i]; i++)
         known |= strncmp(s + 2, types[i], 2) == 0;
     if (strspn(s + 1, "<|=") != 1 || !known || s[4] != '\'')
-        return bad(path, "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)");
+        return bad(
+            path,
+            "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)");
     snprintf(a->type, sizeof a->type, "%.2s", s + 2);
     if (strncmp(order, "False", 5) != 0)
         return bad(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
@@ -68,7 +70,8 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
     return 1;
 }
 
-/* Reads what must be exactly `bytes` up to the file's end, growing with what is there: a header that lies costs nothing. */
+/* Reads what must be exactly `bytes` up to the file's end, growing with what is there: a header that lies costs
+ * nothing. */
 static int read_data(struct cvy_npy *a, const char *path, int fd)
 {
     const int64_t bytes = a->count * (a->type[1] - '0');
@@ -155,7 +158,8 @@ int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *
     char head[128], dict[118];
     struct cvy_out out;
     /* 10 bytes before the dictionary, 118 of it: a multiple of 64, ended by a newline */
-    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows, columns);
+    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows,
+             columns);
     memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
     memset(head + 10, ' ', 118);
     memcpy(head + 10, dict, strlen(dict));
@@ -186,7 +190,8 @@ static int images_fit(const struct cvy_model *m, const char *path, const struct 
     char shape[160];
     shape_of(a, shape, sizeof shape);
     if (a->ndim != 4 || a->dim[1] != m->channels || a->dim[2] != m->height || a->dim[3] != m->width) {
-        cvy_error(NULL, "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape, m->channels, m->height, m->width);
+        cvy_error(NULL, "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape, m->channels, m->height,
+                  m->width);
         return 0;
     }
     if (a->dim[0] < 1 || a->dim[0] > INT32_MAX) {
@@ -194,8 +199,8 @@ static int images_fit(const struct cvy_model *m, const char *path, const struct 
         return 0;
     }
     if (strcmp(a->type, "f4") != 0 && strcmp(a->type, "u1") != 0) {
-        cvy_error("x.astype('float32')", "'%s' holds numbers of type %s; images are float32, or uint8 from 0 to 255", path,
-                  a->type);
+        cvy_error("x.astype('float32')", "'%s' holds numbers of type %s; images are float32, or uint8 from 0 to 255",
+                  path, a->type);
         return 0;
     }
     return 1;
@@ -224,7 +229,8 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *
         const float *from = a.data;
         for (int64_t i = 0; i < a.count && ok; i++) {
             if (!cvy_finite(from[i])) {
-                cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path, i / (a.count / a.dim[0]));
+                cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path,
+                          i / (a.count / a.dim[0]));
                 ok = 0;
             }
         }
@@ -247,7 +253,8 @@ int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, in
     if (ok && (a.ndim != 1 || a.dim[0] != n || a.type[0] == 'f')) {
         char shape[160];
         shape_of(&a, shape, sizeof shape);
-        cvy_error(NULL, "'%s' has shape %s of type %s; %d labels (a whole number each) are wanted", path, shape, a.type, n);
+        cvy_error(NULL, "'%s' has shape %s of type %s; %d labels (a whole number each) are wanted", path, shape, a.type,
+                  n);
         ok = 0;
     }
     ok = finish_npy(&a, path, fd, ok);
@@ -264,8 +271,8 @@ int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, in
         else
             v = ((int8_t *)a.data)[i];
         if (v < 0 || v >= m->classes) {
-            cvy_error(NULL, "'%s': label %" PRId64 " of item %d; the network has %d classes (0 to %d)", path, v, i, m->classes,
-                      m->classes - 1);
+            cvy_error(NULL, "'%s': label %" PRId64 " of item %d; the network has %d classes (0 to %d)", path, v, i,
+                      m->classes, m->classes - 1);
             ok = 0;
         }
         out[i] = (int)v;

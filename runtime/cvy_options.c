@@ -97,8 +97,8 @@ static int unknown_option(const char *word, const char *command, const struct cv
     name[n++] = "--help";
     name[n] = NULL;
     const char *near = cvy_nearest(word, name);
-    char *hint = near ? cvy_format("did you mean '%s'?", near)
-                      : cvy_format("'%s %s --help' lists them", cvy_program, command);
+    char *hint =
+        near ? cvy_format("did you mean '%s'?", near) : cvy_format("'%s %s --help' lists them", cvy_program, command);
     cvy_error(hint, "%s: unknown %s '%s'", command, word[0] == '-' ? "option" : "argument", word);
     free(hint);
     return 0;
@@ -174,7 +174,8 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
 {
     const struct cvy_option option[CVY_TRAIN_OPTIONS] = {
         {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--data", "DIR", &s->data, 0, 0, "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
+        {CVY_TEXT, "--data", "DIR", &s->data, 0, 0,
+         "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
         {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
         {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
         {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},
@@ -196,8 +197,10 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
         {CVY_FLAG, "--no-save", NULL, &s->no_save, 0, 0, "no checkpoint", 0},
         {CVY_FLAG, "--resume", NULL, &s->resume, 0, 0, "go on from the checkpoint, with its settings", 0},
         {CVY_TEXT, "--init-from", "W", &s->init_from, 0, 0, "begin with these weights, of the same network ...", 0},
-        {CVY_FLAG, "--init-partial", NULL, &s->init_partial, 0, 0, "... or of another: what it has as this one; the rest is drawn", 0},
-        {CVY_FLAG, "--force", NULL, &s->force, 0, 0, "take weights of another network; write over another training's", 0},
+        {CVY_FLAG, "--init-partial", NULL, &s->init_partial, 0, 0,
+         "... or of another: what it has as this one; the rest is drawn", 0},
+        {CVY_FLAG, "--force", NULL, &s->force, 0, 0, "take weights of another network; write over another training's",
+         0},
         {CVY_TEXT, "--log", "FILE", &s->log_path, 0, 0, "JSON, a line per epoch (--resume appends)", 0},
         {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no evaluation after an epoch", 0},
         {CVY_FLAG, "--quiet", NULL, &s->quiet, 0, 0, "print errors only", 0},

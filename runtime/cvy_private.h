@@ -1,6 +1,6 @@
-/* cvy_private.h - what the files of the runtime share. An emitted network's library part needs none of this; its program
- * (cvy_main) does. Functions that return int return 1 on success; on failure they have said why on stderr (cvy_error) and
- * return 0. SPDX-License-Identifier: 0BSD */
+/* cvy_private.h - what the files of the runtime share. An emitted network's library part needs none of this; its
+ * program (cvy_main) does. Functions that return int return 1 on success; on failure they have said why on stderr
+ * (cvy_error) and return 0. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_PRIVATE_H
 #define CVY_PRIVATE_H
 
@@ -38,10 +38,11 @@ static inline int cvy_nan(double v)
     return cvy_magnitude(v) > UINT64_C(0x7ff0000000000000);
 }
 
-/* ---- cvy_sys.c: errors, memory, standard streams --------------------------------------------------------------------- */
+/* ---- cvy_sys.c: errors, memory, standard streams
+ * --------------------------------------------------------------------- */
 
-extern const char *cvy_program;        /* the first word of every message */
-extern int cvy_line_open;              /* a progress line stands unfinished on the terminal */
+extern const char *cvy_program; /* the first word of every message */
+extern int cvy_line_open;       /* a progress line stands unfinished on the terminal */
 /* "NAME: error: ..." and, where hint is not NULL, "  hint: ..." on stderr. */
 void cvy_error(const char *hint, const char *fmt, ...) CVY_PRINTF(2, 3);
 void cvy_warn(const char *fmt, ...) CVY_PRINTF(1, 2);
@@ -50,42 +51,46 @@ extern int cvy_silent; /* above zero: none of them is printed */
 /* Zeroed memory, freed by free(). NULL and a message where there is none or n * size overflows. */
 void *cvy_alloc(size_t n, size_t size);
 void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages where that helps */
-/* For the program's own JSON: cvy_json_watch at its start; then the text of what was made since the last, free(); NULL, without a
- * message, where memory was short at any point. */
+/* For the program's own JSON: cvy_json_watch at its start; then the text of what was made since the last, free(); NULL,
+ * without a message, where memory was short at any point. */
 void cvy_json_watch(void);
 struct json_t;
 char *cvy_json_text(const struct json_t *o, size_t flags);
 int cvy_json_starved(void); /* whether memory was short since it was asked last: what was read then lacks something */
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
-int cvy_processors(void);              /* that this process may run on */
-double cvy_seconds(void);              /* of a clock that never steps */
-int cvy_columns(void);                 /* COLUMNS of the environment, else of the terminal on stdout, else 80; 40 at the least */
-/* Prints text that begins in column `at`, no wider than that: broken at blanks, it goes on behind `hang` blanks. Returns the column. */
+int cvy_processors(void);                                /* that this process may run on */
+double cvy_seconds(void);                                /* of a clock that never steps */
+int cvy_columns(void); /* COLUMNS of the environment, else of the terminal on stdout, else 80; 40 at the least */
+/* Prints text that begins in column `at`, no wider than that: broken at blanks, it goes on behind `hang` blanks.
+ * Returns the column. */
 int cvy_wrap(const char *text, int at, int hang);
-extern int cvy_coloured;               /* whether messages have colours: 1, 0, or -1: on a terminal (NO_COLOR honoured) */
+extern int cvy_coloured; /* whether messages have colours: 1, 0, or -1: on a terminal (NO_COLOR honoured) */
 
-/* A string out of a file, for people: what would steer a terminal or cannot be seen becomes \xNN or \uNNNN; cut to fit `room`. */
+/* A string out of a file, for people: what would steer a terminal or cannot be seen becomes \xNN or \uNNNN; cut to fit
+ * `room`. */
 const char *cvy_plain(const char *s, char *to, size_t room);
-/* At a program's start: descriptors 0 to 2 that were closed refer to /dev/null, where reading and writing fail; a file that
- * may grow no further is an error of write. */
+/* At a program's start: descriptors 0 to 2 that were closed refer to /dev/null, where reading and writing fail; a file
+ * that may grow no further is an error of write. */
 void cvy_start(void);
-/* At its end: `status`, or 1 after a message where what was printed did not arrive. may_be_gone: nobody needs to read it. */
+/* At its end: `status`, or 1 after a message where what was printed did not arrive. may_be_gone: nobody needs to read
+ * it. */
 int cvy_finish(int status, int may_be_gone);
 
-/* ---- cvy_files.c: files that are whole or not there ------------------------------------------------------------------ */
+/* ---- cvy_files.c: files that are whole or not there
+ * ------------------------------------------------------------------ */
 
 /* All n bytes, or fewer where the file ends; -1 and errno. Retried where a signal comes in between. */
 int64_t cvy_fd_read(int fd, void *to, size_t n);
 int cvy_fd_write(int fd, const void *data, size_t n); /* 0 and errno */
-/* Opens for reading: a path that the user typed, through links, pipes too; a name out of a file, in its folder: a regular file
- * and no link. -1 and errno, which cvy_file_error puts into words. */
+/* Opens for reading: a path that the user typed, through links, pipes too; a name out of a file, in its folder: a
+ * regular file and no link. -1 and errno, which cvy_file_error puts into words. */
 int cvy_open_typed(const char *path);
 int cvy_open_named(int folder, const char *name);
 const char *cvy_file_error(int error);
 
-/* A file under construction: written beside its place under a name of its own and renamed by cvy_out_commit, so that the old one
- * stays until the new one is on the disk. It keeps the old one's mode; other hard links to the old one keep the old contents.
- * Something that is no regular file (a pipe, /dev/stdout) is written directly. */
+/* A file under construction: written beside its place under a name of its own and renamed by cvy_out_commit, so that
+ * the old one stays until the new one is on the disk. It keeps the old one's mode; other hard links to the old one keep
+ * the old contents. Something that is no regular file (a pipe, /dev/stdout) is written directly. */
 #define CVY_TEMPORARY ".tmp."
 struct cvy_out {
     char *path;       /* for messages */
@@ -93,7 +98,7 @@ struct cvy_out {
     char *temp;       /* where it is until then; NULL: written directly, or renamed already */
     char *own_name;
     int folder, fd, hasty; /* hasty: not synced */
-    char *room;       /* open where this is there */
+    char *room;            /* open where this is there */
     size_t used;
 };
 int cvy_out_open(struct cvy_out *out, const char *path); /* that the user typed: through links */
@@ -101,12 +106,13 @@ int cvy_out_open(struct cvy_out *out, const char *path); /* that the user typed:
 int cvy_out_open_named(struct cvy_out *out, int folder, const char *name, const char *shown);
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
 int cvy_out_finish(struct cvy_out *out); /* all of it is on the disk, and closed, under the temporary's name */
-/* n files: all are on the disk before the first is renamed. Frees them in any case. Where a rename fails after another, what is not
- * renamed stays under its temporary name, unless it is hasty. */
+/* n files: all are on the disk before the first is renamed. Frees them in any case. Where a rename fails after another,
+ * what is not renamed stays under its temporary name, unless it is hasty. */
 int cvy_out_commit(struct cvy_out *out, int n);
-void cvy_out_drop(struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
-/* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, each and the list free()'d (by
- * cvy_out_left_free). NULL and a message where memory is out. */
+void cvy_out_drop(
+    struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
+/* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, each and the list free()'d
+ * (by cvy_out_left_free). NULL and a message where memory is out. */
 char **cvy_out_left(const char *path);
 void cvy_out_left_free(char **list);
 /* Removes those among them whose program is gone, or is this one. */
@@ -114,15 +120,17 @@ void cvy_out_clean(const char *path);
 /* Renames such a temporary to its path. */
 int cvy_out_finish_left(const char *temp, const char *path);
 
-/* ---- cvy_number.c: numbers as text ------------------------------------------------------------------------------------- */
+/* ---- cvy_number.c: numbers as text
+ * ------------------------------------------------------------------------------------- */
 
-/* Plain decimal, the whole text, within [lo, hi]: no blanks, no sign but '-', no hexadecimal, no nan. 0 where it is not that,
- * without a message; *out is left as it was. */
+/* Plain decimal, the whole text, within [lo, hi]: no blanks, no sign but '-', no hexadecimal, no nan. 0 where it is not
+ * that, without a message; *out is left as it was. */
 int cvy_parse_u64(const char *text, uint64_t lo, uint64_t hi, uint64_t *out);
 int cvy_parse_i64(const char *text, int64_t lo, int64_t hi, int64_t *out);
 int cvy_parse_real(const char *text, double lo, double hi, double *out);
 
-/* ---- cvy_options.c: the command line -------------------------------------------------------------------------------- */
+/* ---- cvy_options.c: the command line --------------------------------------------------------------------------------
+ */
 
 enum cvy_option_kind { CVY_FLAG, CVY_UNFLAG, CVY_INT, CVY_U64, CVY_REAL, CVY_TEXT, CVY_SECTION };
 struct cvy_option {
@@ -152,7 +160,8 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
 /* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
 const char *cvy_nearest(const char *word, const char *const *list);
 
-/* ---- cvy_tensors.c: safetensors ------------------------------------------------------------------------------------- */
+/* ---- cvy_tensors.c: safetensors -------------------------------------------------------------------------------------
+ */
 
 enum cvy_dtype { CVY_F32, CVY_F64, CVY_F16, CVY_BF16, CVY_I64, CVY_I32, CVY_OTHER }; /* a writer's: F32 and I64 */
 struct cvy_entry {
@@ -182,36 +191,50 @@ const char *cvy_get_meta(const struct cvy_tensors *t, const char *key); /* NULL 
 int cvy_tensors_write(const struct cvy_tensors *t, struct cvy_out *out);
 /* Opens a file and checks all of its header against its size. cvy_tensors_free in any case. */
 int cvy_tensors_open(struct cvy_tensors *t, const char *path);
-/* That the file's tensors are exactly those of `want` (whose data is not looked at), with their shapes. Floats may be of any size,
- * a count may be missing. Where all of the file's names begin with what PyTorch's wrappers put in front ("module."), it is taken off. */
+/* That the file's tensors are exactly those of `want` (whose data is not looked at), with their shapes. Floats may be
+ * of any size, a count may be missing. Where all of the file's names begin with what PyTorch's wrappers put in front
+ * ("module."), it is taken off. */
 int cvy_tensors_match(struct cvy_tensors *t, const struct cvy_tensors *want);
 void cvy_tensors_unwrap(struct cvy_tensors *t, const struct cvy_tensors *want); /* takes it off; match does so itself */
-const struct cvy_entry *cvy_tensors_find(const struct cvy_tensors *t, const char *name); /* NULL where it is not there */
-int cvy_entry_fits(const struct cvy_entry *e, const struct cvy_entry *want);              /* its shape, and a type that can be read as the other's */
+const struct cvy_entry *cvy_tensors_find(const struct cvy_tensors *t,
+                                         const char *name); /* NULL where it is not there */
+int cvy_entry_fits(const struct cvy_entry *e,
+                   const struct cvy_entry *want); /* its shape, and a type that can be read as the other's */
 /* Reads a tensor of n numbers, as float32 whatever they are; refuses numbers that are not finite. */
 int cvy_read_f32(const struct cvy_tensors *t, const char *name, float *out, size_t n);
 int cvy_read_i64(const struct cvy_tensors *t, const char *name, int64_t *out); /* a count; 0 where it is not there */
 void cvy_tensors_free(struct cvy_tensors *t);
 
-/* ---- cvy_identity.c: which network weights belong to ------------------------------------------------------------------------ */
+/* ---- cvy_identity.c: which network weights belong to
+ * ------------------------------------------------------------------------ */
 
 /* `here` is cvy_model.identity; where it is NULL, nothing is known and nothing compared. */
-enum cvy_likeness { CVY_SAME, CVY_DIFFERENT, CVY_UNSAID, CVY_UNREADABLE }; /* UNSAID: the file does not say; UNREADABLE: after a message */
+enum cvy_likeness {
+    CVY_SAME,
+    CVY_DIFFERENT,
+    CVY_UNSAID,
+    CVY_UNREADABLE
+}; /* UNSAID: the file does not say; UNREADABLE: after a message */
 int cvy_put_identity(struct cvy_tensors *f, const char *const *here);
-/* training: dropouts, too, and what concerns training alone. *what: of DIFFERENT, what differs, lines that each begin with "\n  ";
- * free(). */
+/* training: dropouts, too, and what concerns training alone. *what: of DIFFERENT, what differs, lines that each begin
+ * with "\n  "; free(). */
 enum cvy_likeness cvy_identity_compare(const struct cvy_tensors *f, const char *const *here, int training, char **what);
-/* The same with messages: 1 where the weights may be taken, because they are of this network, do not say, or are forced. */
+/* The same with messages: 1 where the weights may be taken, because they are of this network, do not say, or are
+ * forced. */
 int cvy_identity_check(const struct cvy_tensors *f, const char *const *here, int training, int force);
-/* The same, not for training, unless it is done already; and cvy_tensors_match. A note says so where the file does not say. */
+/* The same, not for training, unless it is done already; and cvy_tensors_match. A note says so where the file does not
+ * say. */
 enum cvy_taking { CVY_CHECKED, CVY_FORCED, CVY_COMPARED };
-int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here, enum cvy_taking how);
-/* same[i]: whether the op of here[i] is in the file's network under its name, with its inputs. SAME (both were read), UNSAID or
- * UNREADABLE. */
+int cvy_identity_accept(struct cvy_tensors *f, const struct cvy_tensors *want, const char *const *here,
+                        enum cvy_taking how);
+/* same[i]: whether the op of here[i] is in the file's network under its name, with its inputs. SAME (both were read),
+ * UNSAID or UNREADABLE. */
 enum cvy_likeness cvy_identity_ops(const struct cvy_tensors *f, const char *const *here, char *same);
-int cvy_identity_op_of(const char *const *here, const char *tensor); /* the index in `here` of the op that has this tensor; -1: none */
+int cvy_identity_op_of(const char *const *here,
+                       const char *tensor); /* the index in `here` of the op that has this tensor; -1: none */
 
-/* ---- cvy_npy.c ------------------------------------------------------------------------------------------------------ */
+/* ---- cvy_npy.c ------------------------------------------------------------------------------------------------------
+ */
 
 struct cvy_npy {
     char type[4]; /* "f4", "f8", "u1", "i4", "i8" */
@@ -225,7 +248,8 @@ int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *
 int cvy_npy_images(const struct cvy_model *model, const char *path, float **x, int *n);
 int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
 
-/* ---- cvy_where.c: where data are ------------------------------------------------------------------------------------- */
+/* ---- cvy_where.c: where data are
+ * ------------------------------------------------------------------------------------- */
 
 enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
 enum cvy_where {
@@ -234,12 +258,15 @@ enum cvy_where {
     CVY_FOLDER
 };
 extern const char cvy_four_files[]; /* a hint: which files there should be */
-/* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder, which is there. */
+/* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder,
+ * which is there. */
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder);
-/* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(); NULL and a message. */
+/* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(); NULL and a
+ * message. */
 char *cvy_data_file(const char *folder, enum cvy_split split, int images);
 
-/* ---- cvy_data.c, cvy_shapes.c: images and labels --------------------------------------------------------------------- */
+/* ---- cvy_data.c, cvy_shapes.c: images and labels
+ * --------------------------------------------------------------------- */
 
 struct cvy_data {
     uint8_t *image; /* n x C x H x W */
@@ -249,14 +276,17 @@ struct cvy_data {
     char *what; /* for people: where it came from */
     int synthetic;
 };
-/* where: a folder, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at most so many items, 0: all. */
-int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split, int limit);
+/* where: a folder, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at most so
+ * many items, 0: all. */
+int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split,
+                  int limit);
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
 void cvy_data_free(struct cvy_data *d);
 uint32_t cvy_data_crc(const struct cvy_data *d);
 extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */
 
-/* ---- cvy_loader.c: batches, made ahead by a thread -------------------------------------------------------------------- */
+/* ---- cvy_loader.c: batches, made ahead by a thread
+ * -------------------------------------------------------------------- */
 
 struct cvy_batch {
     float *x; /* n x C x H x W */
@@ -274,7 +304,8 @@ void cvy_loader_stop(struct cvy_loader *l);
 int64_t cvy_batches(int n, int batch, int min_batch);
 void cvy_scale_table(const struct cvy_model *model, float *table); /* C x 256: what a byte becomes */
 
-/* ---- cvy_state.c: an instance of the network, its checkpoints ----------------------------------------------------------- */
+/* ---- cvy_state.c: an instance of the network, its checkpoints
+ * ----------------------------------------------------------- */
 
 struct cvy_run {
     const struct cvy_model *model;
@@ -288,13 +319,17 @@ int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *
 int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how);
-/* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines tell apart, too. */
+/* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines
+ * tell apart, too. */
 int cvy_load_partial(struct cvy_run *r, const char *path, int force);
-int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f); /* that the file holds "momentum.<parameter>" of each, and nothing else */
+int cvy_match_momentum(
+    const struct cvy_model *m,
+    struct cvy_tensors *f); /* that the file holds "momentum.<parameter>" of each, and nothing else */
 int cvy_load_momentum(struct cvy_run *r, const struct cvy_tensors *f);
 int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step); /* momentum, and the step where it is said */
 
-/* ---- cvy_checkpoint.c: a training's weights and state ------------------------------------------------------------------------- */
+/* ---- cvy_checkpoint.c: a training's weights and state
+ * ------------------------------------------------------------------------- */
 
 char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safetensors"; free() */
 
@@ -305,9 +340,11 @@ struct cvy_progress {
     uint64_t seed;
     int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
     double loss_sum, correct_sum, seen; /* of the epoch under way */
-    uint32_t data_crc, weights_crc;     /* of the training images; of the weights file that the state belongs to: set by cvy_save */
+    uint32_t data_crc,
+        weights_crc; /* of the training images; of the weights file that the state belongs to: set by cvy_save */
 };
-/* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open finds it. */
+/* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open
+ * finds it. */
 int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p);
 /* That a new training may save there: nothing is there, or weights of this network and seed. */
 int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed);
@@ -317,22 +354,26 @@ struct cvy_resume {
     struct cvy_tensors state;
     struct cvy_progress p;
 };
-/* Finishes what a killed program left half renamed. force: the weights may be another network's, the state of other weights.
- * cvy_resume_close in any case. */
+/* Finishes what a killed program left half renamed. force: the weights may be another network's, the state of other
+ * weights. cvy_resume_close in any case. */
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force);
 int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights);
 void cvy_resume_close(struct cvy_resume *r);
-/* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's "optimiser". */
+/* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's
+ * "optimiser". */
 char *cvy_optimiser_text(const struct cvy_train *t);
 
-/* ---- the subcommands ------------------------------------------------------------------------------------------------------ */
+/* ---- the subcommands
+ * ------------------------------------------------------------------------------------------------------ */
 
 int cvy_command_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
 int cvy_command_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
 int cvy_command_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
-int cvy_command_bench(int argc, char **argv, const struct cvy_model *model, const struct cvy_bench *bench); /* cvy_bench.c */
-int cvy_command_trace(int argc, char **argv, const struct cvy_model *model, const struct cvy_tracer *tracer); /* cvy_trace.c */
+int cvy_command_bench(int argc, char **argv, const struct cvy_model *model,
+                      const struct cvy_bench *bench); /* cvy_bench.c */
+int cvy_command_trace(int argc, char **argv, const struct cvy_model *model,
+                      const struct cvy_tracer *tracer); /* cvy_trace.c */
 
 /* Loss and accuracy of the folded network on all of `d`. */
 int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy);

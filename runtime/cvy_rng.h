@@ -1,6 +1,6 @@
-/* cvy_rng.h - the counter-based random generator Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as
- * easy as 1, 2, 3", 2011). A draw is a pure function of (key, counter): no state, so a draw does not depend on how many
- * others were made, in which order, or by which thread. SPDX-License-Identifier: 0BSD */
+/* cvy_rng.h - the counter-based random generator Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers:
+ * as easy as 1, 2, 3", 2011). A draw is a pure function of (key, counter): no state, so a draw does not depend on how
+ * many others were made, in which order, or by which thread. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_RNG_H
 #define CVY_RNG_H
 

@@ -1,5 +1,5 @@
-/* cvy_state.c - an instance of the network: its memory, drawing its weights, its tensors in and out of files (parameters and running
- * statistics under PyTorch's names, so that they load into a PyTorch module).
+/* cvy_state.c - an instance of the network: its memory, drawing its weights, its tensors in and out of files
+ * (parameters and running statistics under PyTorch's names, so that they load into a PyTorch module).
  * SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -22,13 +22,15 @@ int cvy_run_open(struct cvy_run *r, const struct cvy_model *m, int batch, int th
     r->model = m;
     size_t bytes = m->arena_bytes(batch, threads);
     if (bytes == 0) {
-        cvy_error("a smaller --batch", "batch %d on %d threads needs more memory than can be addressed", batch, threads);
+        cvy_error("a smaller --batch", "batch %d on %d threads needs more memory than can be addressed", batch,
+                  threads);
         return 0;
     }
     r->memory = cvy_alloc_aligned(bytes);
     r->net = r->memory ? m->init(r->memory, bytes, batch, threads) : NULL;
     if (r->memory && !r->net)
-        cvy_error(NULL, "the network refused its memory (%zu bytes; batch %d, %d threads): a bug", bytes, batch, threads);
+        cvy_error(NULL, "the network refused its memory (%zu bytes; batch %d, %d threads): a bug", bytes, batch,
+                  threads);
     if (r->net && with_grad) {
         r->grad = cvy_alloc_aligned((size_t)m->param_floats * sizeof *r->grad);
         r->net->grad = r->grad;
@@ -113,7 +115,8 @@ static int read_tensor(const struct cvy_tensors *f, const char *name, const stru
     int ok = v && cvy_read_f32(f, name, v, n);
     for (size_t i = 0; ok && t->role == CVY_RUNNING_VAR && i < n; i++) {
         if (v[i] < 0.0f) {
-            cvy_error(NULL, "'%s': tensor '%s' is a variance and holds a number below zero (element %zu)", f->path, name, i);
+            cvy_error(NULL, "'%s': tensor '%s' is a variance and holds a number below zero (element %zu)", f->path,
+                      name, i);
             ok = 0;
         }
     }
@@ -142,7 +145,8 @@ static int load_tensor(struct cvy_run *r, const struct cvy_tensors *f, const str
 int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how)
 {
     struct cvy_tensors f, want = {0};
-    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") && cvy_identity_accept(&f, &want, r->model->identity, how);
+    int ok = cvy_tensors_open(&f, path) && cvy_add_weights(&want, r, "") &&
+             cvy_identity_accept(&f, &want, r->model->identity, how);
     for (int i = 0; i < r->model->ntensor && ok; i++)
         ok = load_tensor(r, &f, &r->model->tensor[i]);
     cvy_tensors_free(&f);
@@ -156,8 +160,10 @@ static size_t op_len(const char *tensor)
     return dot ? (size_t)(dot - tensor) : 0;
 }
 
-/* Whether all tensors of one op, tensor[from..to) of the network, are in the file, of its shapes and of an op like this one. */
-static int op_is_there(const struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensors *want, int from, int to, const char *same)
+/* Whether all tensors of one op, tensor[from..to) of the network, are in the file, of its shapes and of an op like this
+ * one. */
+static int op_is_there(const struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensors *want, int from,
+                       int to, const char *same)
 {
     int op = same ? cvy_identity_op_of(r->model->identity, r->model->tensor[from].name) : -1;
     int there = op < 0 || same[op];
@@ -178,21 +184,23 @@ static int load_partial(struct cvy_run *r, struct cvy_tensors *f, const struct c
     for (int i = 0, end; i < want->n && ok; i = end) {
         const char *name = want->entry[i].name;
         size_t n = op_len(name);
-        for (end = i + 1; end < want->n && op_len(want->entry[end].name) == n && memcmp(want->entry[end].name, name, n) == 0;)
+        for (end = i + 1;
+             end < want->n && op_len(want->entry[end].name) == n && memcmp(want->entry[end].name, name, n) == 0;)
             end++;
         if (op_is_there(r, f, want, i, end, same)) {
             taken++;
             for (int k = i; k < end && ok; k++)
                 ok = load_tensor(r, f, &r->model->tensor[k]);
         } else if (anew++ < SHOWN && len < sizeof names) {
-            len += (size_t)snprintf(names + len, sizeof names - len, "%s%.*s", len ? ", " : "", (int)(n < 120 ? n : 120), name);
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%.*s", len ? ", " : "",
+                                    (int)(n < 120 ? n : 120), name);
         }
     }
     if (ok && !taken)
         cvy_error(NULL, "'%s' has nothing that this network has, too", f->path);
     else if (ok)
-        cvy_note("'%s': %d of %d ops with parameters are taken%s%s%s", f->path, taken, taken + anew, anew ? "; drawn anew: " : "", names,
-                 anew > SHOWN ? ", ..." : "");
+        cvy_note("'%s': %d of %d ops with parameters are taken%s%s%s", f->path, taken, taken + anew,
+                 anew ? "; drawn anew: " : "", names, anew > SHOWN ? ", ..." : "");
     return ok && taken;
 }
 

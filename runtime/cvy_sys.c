@@ -41,7 +41,11 @@ static void close_line(void)
 static int utf8(const unsigned char *s, unsigned long *code)
 {
     static const unsigned long least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    const int n = s[0] < 0x80                   ? 1
+                  : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                  : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                  : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                                : 0;
 
     *code = n == 1 ? s[0] : n ? s[0] & (0x7fu >> n) : 0;
     for (int i = 1; i < n; i++) {
@@ -55,7 +59,8 @@ static int utf8(const unsigned char *s, unsigned long *code)
 /* Characters that steer a terminal, or that one cannot see: controls, marks of direction, separators of lines. */
 static int unseen(unsigned long c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
 }
 
 const char *cvy_plain(const char *s, char *to, size_t room)
@@ -68,7 +73,8 @@ const char *cvy_plain(const char *s, char *to, size_t room)
         if (n && !unseen(code))
             len = snprintf(one, sizeof one, "%.*s", n, s);
         else
-            len = n > 1 ? snprintf(one, sizeof one, "\\u%04lX", code) : snprintf(one, sizeof one, "\\x%02X", (unsigned)(unsigned char)*s);
+            len = n > 1 ? snprintf(one, sizeof one, "\\u%04lX", code)
+                        : snprintf(one, sizeof one, "\\x%02X", (unsigned)(unsigned char)*s);
         s += n ? n : 1;
         if (at + 4 <= room)
             keep = at;
@@ -104,7 +110,8 @@ static void say(const char *kind, const char *fmt, va_list args)
         return;
     close_line();
     if (coloured())
-        fprintf(stderr, "\033[1m%s:\033[0m \033[1;%dm%s:\033[0m ", cvy_program, strcmp(kind, "error") == 0 ? 31 : 35, kind);
+        fprintf(stderr, "\033[1m%s:\033[0m \033[1;%dm%s:\033[0m ", cvy_program, strcmp(kind, "error") == 0 ? 31 : 35,
+                kind);
     else
         fprintf(stderr, "%s: %s: ", cvy_program, kind);
     if (vsnprintf(text, sizeof text, fmt, args) < 0)
@@ -147,8 +154,8 @@ void cvy_note(const char *fmt, ...)
 
 void cvy_start(void)
 {
-    /* A descriptor that is closed would go to the next file that is opened, and messages into that file. /dev/null is opened
-     * the wrong way round, so that what is read or written there is still an error. */
+    /* A descriptor that is closed would go to the next file that is opened, and messages into that file. /dev/null is
+     * opened the wrong way round, so that what is read or written there is still an error. */
     for (int fd = 0; fd < 3; fd++) {
         if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
             _exit(1);
@@ -163,7 +170,8 @@ static int nobody_reads(void)
 {
     struct pollfd p = {STDOUT_FILENO, POLLOUT, 0};
     const int flags = fcntl(STDOUT_FILENO, F_GETFL);
-    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY || (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0);
+    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY ||
+           (poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0);
 }
 
 int cvy_finish(int status, int may_be_gone)
@@ -220,8 +228,8 @@ char *cvy_format(const char *fmt, ...)
     return s;
 }
 
-/* jansson goes on where it finds no memory for a text, without a part of it, in its writer and its parser. So its allocations are
- * watched. */
+/* jansson goes on where it finds no memory for a text, without a part of it, in its writer and its parser. So its
+ * allocations are watched. */
 static int json_starved;
 
 static void *json_room(size_t n)

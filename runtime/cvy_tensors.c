@@ -1,6 +1,6 @@
-/* cvy_tensors.c - safetensors files (https://github.com/huggingface/safetensors): 8 bytes of header length, a JSON header,
- * the numbers. The reader trusts nothing: every offset is checked against the file's size before a number is read.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_tensors.c - safetensors files (https://github.com/huggingface/safetensors): 8 bytes of header length, a JSON
+ * header, the numbers. The reader trusts nothing: every offset is checked against the file's size before a number is
+ * read. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -144,8 +144,8 @@ static char *header_text(const struct cvy_tensors *t)
             json_t *shape = json_array();
             for (int d = 0; d < e->ndim; d++)
                 ok &= json_array_append_new(shape, json_integer(e->dim[d])) == 0;
-            json_t *one = json_pack("{s:s, s:o, s:[I, I]}", "dtype", e->dtype == CVY_I64 ? "I64" : "F32", "shape", shape,
-                                    "data_offsets", (json_int_t)at, (json_int_t)(at + e->end));
+            json_t *one = json_pack("{s:s, s:o, s:[I, I]}", "dtype", e->dtype == CVY_I64 ? "I64" : "F32", "shape",
+                                    shape, "data_offsets", (json_int_t)at, (json_int_t)(at + e->end));
             ok &= one && json_object_set_new(root, e->name, one) == 0;
             at += e->end;
         }
@@ -194,7 +194,8 @@ static int damaged(const struct cvy_tensors *t, const char *fmt, ...)
 /* Formats that people hold for it. */
 static int other_format(const struct cvy_tensors *t, const unsigned char *begin)
 {
-    static const char torch[] = "save it as safetensors: safetensors.torch.save_file(torch.load('x.pt', map_location='cpu'), 'x.safetensors')";
+    static const char torch[] =
+        "save it as safetensors: safetensors.torch.save_file(torch.load('x.pt', map_location='cpu'), 'x.safetensors')";
     static const struct {
         const char *begin;
         size_t len;
@@ -204,7 +205,8 @@ static int other_format(const struct cvy_tensors *t, const unsigned char *begin)
         {"\x80\2", 2, "a pickle, as old .pt and .pth files of PyTorch are", torch},
         {"\x80\4", 2, "a pickle", torch},
         {"\x80\5", 2, "a pickle", torch},
-        {"\x89HDF\r\n\x1a\n", 8, "HDF5, as Keras writes it", "save its weights as safetensors, under PyTorch's names and shapes"},
+        {"\x89HDF\r\n\x1a\n", 8, "HDF5, as Keras writes it",
+         "save its weights as safetensors, under PyTorch's names and shapes"},
         {"\x93NUMPY", 6, "a NumPy array", "save the weights as safetensors, under their names"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -237,8 +239,8 @@ static int read_entry(struct cvy_tensors *t, const char *name, const json_t *v, 
     snprintf(e->word, sizeof e->word, "%s", dtype);
     for (e->dtype = 0; e->dtype < CVY_OTHER && strcmp(dtype, types[e->dtype].word) != 0;)
         e->dtype++;
-    if (!get_index(json_array_get(at, 0), &e->begin) || !get_index(json_array_get(at, 1), &e->end) || e->begin > e->end ||
-        e->end > data_bytes)
+    if (!get_index(json_array_get(at, 0), &e->begin) || !get_index(json_array_get(at, 1), &e->end) ||
+        e->begin > e->end || e->end > data_bytes)
         return damaged(t, "tensor '%.100s' lies outside of the file", name);
     if (json_array_size(shape) > 8)
         return damaged(t, "tensor '%.100s' has more than 8 dimensions", name);
@@ -313,7 +315,8 @@ static int read_header(struct cvy_tensors *t, const char *text, size_t len, uint
     return 1;
 }
 
-/* The rest of a pipe, which cannot be read twice, is kept. It grows with what is there: a header that lies costs nothing. */
+/* The rest of a pipe, which cannot be read twice, is kept. It grows with what is there: a header that lies costs
+ * nothing. */
 static int keep_rest(struct cvy_tensors *t, uint64_t *bytes)
 {
     size_t room = 0, have = 0;
@@ -371,8 +374,8 @@ int cvy_tensors_open(struct cvy_tensors *t, const char *path)
         len |= (uint64_t)size[i] << 8 * i;
     if (len < 2 || len > HEADER_MAX || len > bytes - 8)
         return other_format(t, size) ? 0
-               : regular            ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes)
-                                    : damaged(t, "its header claims %" PRIu64 " bytes", len);
+               : regular ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes)
+                         : damaged(t, "its header claims %" PRIu64 " bytes", len);
     char *text = cvy_alloc((size_t)len, 1);
     if (!text)
         return 0;
@@ -400,7 +403,8 @@ const struct cvy_entry *cvy_tensors_find(const struct cvy_tensors *t, const char
 static const char *shape_text(const struct cvy_entry *e, char *text, size_t size)
 {
     char word[32];
-    size_t at = (size_t)snprintf(text, size, "%s [", e->word[0] ? cvy_plain(e->word, word, sizeof word) : types[e->dtype].word);
+    size_t at =
+        (size_t)snprintf(text, size, "%s [", e->word[0] ? cvy_plain(e->word, word, sizeof word) : types[e->dtype].word);
     for (int i = 0; i < e->ndim && at < size; i++)
         at += (size_t)snprintf(text + at, size - at, "%s%" PRId64, i ? ", " : "", e->dim[i]);
     if (at < size)
@@ -412,7 +416,8 @@ int cvy_entry_fits(const struct cvy_entry *e, const struct cvy_entry *want)
 {
     if (want->dtype == CVY_I64) /* a count, which some writers hold for a list of one */
         return (e->dtype == CVY_I64 || e->dtype == CVY_I32) && (e->ndim == 0 || (e->ndim == 1 && e->dim[0] == 1));
-    return e->dtype <= CVY_BF16 && e->ndim == want->ndim && memcmp(e->dim, want->dim, (size_t)want->ndim * sizeof *want->dim) == 0;
+    return e->dtype <= CVY_BF16 && e->ndim == want->ndim &&
+           memcmp(e->dim, want->dim, (size_t)want->ndim * sizeof *want->dim) == 0;
 }
 
 /* Whether all names begin so; of none: no. */
@@ -455,13 +460,14 @@ int cvy_tensors_match(struct cvy_tensors *t, const struct cvy_tensors *want)
         else if (!cvy_entry_fits(e, w))
             shown = unlike++ < SHOWN;
         if (shown && len < sizeof text)
-            len += (size_t)(e ? snprintf(text + len, sizeof text - len, "\n  '%.100s' is %s; the network has %s", w->name,
-                                         shape_text(e, a, sizeof a), shape_text(w, b, sizeof b))
+            len += (size_t)(e ? snprintf(text + len, sizeof text - len, "\n  '%.100s' is %s; the network has %s",
+                                         w->name, shape_text(e, a, sizeof a), shape_text(w, b, sizeof b))
                               : snprintf(text + len, sizeof text - len, "\n  missing: '%.100s'", w->name));
     }
     for (int i = 0; i < t->n; i++) {
         if (!cvy_tensors_find(want, t->entry[i].name) && unexpected++ < SHOWN && len < sizeof text)
-            len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%s'", cvy_plain(t->entry[i].name, name, sizeof name));
+            len += (size_t)snprintf(text + len, sizeof text - len, "\n  unexpected: '%s'",
+                                    cvy_plain(t->entry[i].name, name, sizeof name));
     }
     if (!missing && !unexpected && !unlike) {
         if (uncounted)
@@ -469,9 +475,10 @@ int cvy_tensors_match(struct cvy_tensors *t, const struct cvy_tensors *want)
         return 1;
     }
     const char *of = cvy_get_meta(t, "convoy");
-    char *hint = of ? cvy_format("the file's own word on it: a checkpoint of '%s'", cvy_plain(of, name, sizeof name)) : NULL;
-    cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape or type):%s", t->path, missing,
-              unexpected, unlike, text);
+    char *hint =
+        of ? cvy_format("the file's own word on it: a checkpoint of '%s'", cvy_plain(of, name, sizeof name)) : NULL;
+    cvy_error(hint, "'%s' does not fit this network (%d missing, %d unexpected, %d of another shape or type):%s",
+              t->path, missing, unexpected, unlike, text);
     free(hint);
     return 0;
 }
@@ -515,8 +522,8 @@ static void to_floats(enum cvy_dtype type, const void *from, float *out, size_t 
     const uint16_t *half = from;
     const double *wide = from;
     for (size_t i = 0; i < n; i++)
-        out[i] = type == CVY_F16   ? from_half(half[i])
-                 : type == CVY_BF16 ? from_bits((uint32_t)half[i] << 16)
+        out[i] = type == CVY_F16           ? from_half(half[i])
+                 : type == CVY_BF16        ? from_bits((uint32_t)half[i] << 16)
                  : fabs(wide[i]) > FLT_MAX ? INFINITY
                                            : (float)wide[i];
 }

@@ -25,8 +25,8 @@ static void take(void *user, const char *name, const float *data, const struct c
 }
 
 /* x: n images. */
-static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const float *x, const int *labels, int n, const struct cvy_step *step,
-                    struct cvy_tensors *to)
+static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const float *x, const int *labels, int n,
+                    const struct cvy_step *step, struct cvy_tensors *to)
 {
     const struct cvy_model *m = r->model;
     struct sink sink = {to, 1};
@@ -66,7 +66,8 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         {CVY_FLAG, "--decay-all", NULL, &decay_all, 0, 0, "of norms and biases, too", 0},
         {CVY_U64, "--seed", "N", &seed, 0, 0, "of the dropout masks", 0},
         {CVY_U64, "--step", "N", &step_number, 0, 0, "of the dropout masks (default: the state's, or 0)", 0},
-        {CVY_INT, "--batch", "N", &room, 1, 1 << 24, "open the network for batches of N (default: as many as there are images)", 0},
+        {CVY_INT, "--batch", "N", &room, 1, 1 << 24,
+         "open the network for batches of N (default: as many as there are images)", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
@@ -74,14 +75,19 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     if (parsed < 0) {
         const int at = printf("usage: %s trace ", m->name);
         cvy_wrap("--weights W [--state S] --input x.npy --labels y.npy -o T.safetensors [options]\n\n", at, 7);
-        cvy_wrap("One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>, grad.<parameter>, "
+        cvy_wrap("One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>, "
+                 "grad.<parameter>, "
                  "after.<parameter>, after.momentum.<parameter>, after.<running statistic>.\n\n",
                  0, 0);
         cvy_options_help(option);
         return 0;
     }
     if (parsed > 0 && (!weights || !input || !label_path || !output)) {
-        cvy_error(NULL, "trace: %s is missing", !weights ? "--weights" : !input ? "--input" : !label_path ? "--labels" : "-o");
+        cvy_error(NULL, "trace: %s is missing",
+                  !weights      ? "--weights"
+                  : !input      ? "--input"
+                  : !label_path ? "--labels"
+                                : "-o");
         parsed = 0;
     }
     if (parsed == 0)
@@ -103,7 +109,8 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         cvy_error(NULL, "'%s' holds %d images, and --batch has room for %d", input, n, room);
         ok = 0;
     }
-    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
+    ok = ok && cvy_run_open(&r, m, room > n ? room : n, threads, 1) &&
+         cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
          (!state || cvy_load_state(&r, state, &state_step));
     if (ok) {
         memset(&step, 0, sizeof step);

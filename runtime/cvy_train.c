@@ -98,9 +98,9 @@ static void show_progress(struct train *t, double begin, int64_t epoch_step, dou
     clock_text(done ? (now - t->started) / (double)done * (double)left : 0, eta, sizeof eta);
     t->shown = now;
     snprintf(line, sizeof line,
-             "epoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s", t->p.epoch + 1,
-             t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen, 100 * t->p.correct_sum / t->p.seen,
-             now > begin ? images / (now - begin) : 0.0, eta);
+             "epoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s",
+             t->p.epoch + 1, t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen,
+             100 * t->p.correct_sum / t->p.seen, now > begin ? images / (now - begin) : 0.0, eta);
     printf("\r\033[K%.*s", cvy_columns() - 1, line); /* a line that wraps cannot be rewritten */
     fflush(stdout);
     cvy_line_open = 1;
@@ -116,10 +116,13 @@ static void clear_progress(void)
 /* One JSON object a line, flushed, so that a reader may follow. Takes `object`; `more`: members as text, or "". */
 static void log_line(struct train *t, json_t *object, const char *more)
 {
-    char *text = t->log && object ? cvy_json_text(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+    char *text =
+        t->log && object ? cvy_json_text(object, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     size_t len = text ? strlen(text) - 1 : 0; /* without the brace at its end */
-    if (t->log && !t->log_failed && (!text || fprintf(t->log, "%.*s%s}\n", (int)len, text, more) < 0 || fflush(t->log) != 0)) {
-        cvy_error("training goes on without it", "cannot write '%s': %s", t->said.log_path, text ? strerror(errno) : "out of memory");
+    if (t->log && !t->log_failed &&
+        (!text || fprintf(t->log, "%.*s%s}\n", (int)len, text, more) < 0 || fflush(t->log) != 0)) {
+        cvy_error("training goes on without it", "cannot write '%s': %s", t->said.log_path,
+                  text ? strerror(errno) : "out of memory");
         t->log_failed = 1;
     }
     free(text);
@@ -131,14 +134,15 @@ static void log_start(struct train *t)
     const struct cvy_progress *p = &t->p;
     if (!t->log)
         return;
-    json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:b, s:i, s:i, s:I}", "event", "start", "network", t->model->name,
-                          "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
-                          t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
-                          t->test_set.n, "first_step", (json_int_t)p->step);
-    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "lr",
-                          p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov", p->nesterov, "decay_all",
-                          p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads",
-                          t->said.threads);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:b, s:i, s:i, s:I}", "event", "start", "network", t->model->name,
+                  "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
+                  t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
+                  t->test_set.n, "first_step", (json_int_t)p->step);
+    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch,
+                          "lr", p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov",
+                          p->nesterov, "decay_all", p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant",
+                          "warmup", p->warmup, "threads", t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
     if (o && s)
@@ -147,8 +151,10 @@ static void log_start(struct train *t)
     log_line(t, o, seed);
 }
 
-/* Says how the epoch went, p being as it was before the epoch was counted. loss and accuracy of the test set are below zero where it was not evaluated. */
-static void report_epoch(struct train *t, const struct cvy_progress *p, double rate, double seconds, double test_loss, double test_accuracy)
+/* Says how the epoch went, p being as it was before the epoch was counted. loss and accuracy of the test set are below
+ * zero where it was not evaluated. */
+static void report_epoch(struct train *t, const struct cvy_progress *p, double rate, double seconds, double test_loss,
+                         double test_accuracy)
 {
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
@@ -166,9 +172,9 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
     }
     if (!t->log)
         return;
-    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch", (json_int_t)p->epoch + 1, "step",
-                          (json_int_t)p->step, "lr", rate, "train_loss", loss, "train_accuracy", accuracy, "seconds", seconds,
-                          "images_per_second", t->rate);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch",
+                          (json_int_t)p->epoch + 1, "step", (json_int_t)p->step, "lr", rate, "train_loss", loss,
+                          "train_accuracy", accuracy, "seconds", seconds, "images_per_second", t->rate);
     if (o && test_accuracy >= 0) {
         json_object_set_new(o, "test_loss", cvy_finite(test_loss) ? json_real(test_loss) : json_null());
         json_object_set_new(o, "test_accuracy", json_real(test_accuracy));
@@ -211,8 +217,8 @@ static int train_epoch(struct train *t)
     const struct cvy_model *m = t->model;
     const struct cvy_batch *b;
     int64_t total = (int64_t)p->epochs * t->steps;
-    struct cvy_loader *loader = cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed, (uint64_t)p->epoch,
-                                                 p->step_in_epoch);
+    struct cvy_loader *loader =
+        cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed, (uint64_t)p->epoch, p->step_in_epoch);
     if (!loader)
         return -1;
     double begin = cvy_seconds(), images = 0;
@@ -235,7 +241,10 @@ static int train_epoch(struct train *t)
             snprintf(said, sizeof said, "%.3g, where guessing gives %.3g", loss, guessing);
             cvy_error("a smaller --lr, or --schedule one-cycle, may help; the last checkpoint is untouched",
                       "the loss is %s at epoch %" PRId64 ", step %" PRId64 " (learning rate %g): training stops",
-                      cvy_nan(loss) ? "not a number" : isinf(loss) ? "infinite" : said, p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
+                      cvy_nan(loss) ? "not a number"
+                      : isinf(loss) ? "infinite"
+                                    : said,
+                      p->epoch + 1, p->step_in_epoch + 1, (double)step.lr);
             result = -1;
             break;
         }
@@ -256,7 +265,8 @@ static int train_epoch(struct train *t)
     return result;
 }
 
-/* After an epoch's last step: evaluate, save, report. It saves first: a reader of what is reported may be gone, and end the program. */
+/* After an epoch's last step: evaluate, save, report. It saves first: a reader of what is reported may be gone, and end
+ * the program. */
 static int finish_epoch(struct train *t, double begin)
 {
     struct cvy_progress *p = &t->p;
@@ -280,7 +290,8 @@ static int run_epochs(struct train *t)
     t->started = cvy_seconds();
     t->started_step = p->step;
     int result = 1;
-    while (result == 1 && p->epoch < p->epochs && !signal_seen && !(t->said.limit && (uint64_t)p->step >= t->said.limit)) {
+    while (result == 1 && p->epoch < p->epochs && !signal_seen &&
+           !(t->said.limit && (uint64_t)p->step >= t->said.limit)) {
         double begin = cvy_seconds();
         result = train_epoch(t);
         if (result == 1 && !finish_epoch(t, begin))
@@ -292,8 +303,9 @@ static int run_epochs(struct train *t)
     if (result == 0)
         save(t); /* within an epoch; at an epoch's end it has been done */
     if (signal_seen) {
-        fprintf(stderr, "%s: stopped by %s after step %" PRId64 "%s\n", cvy_program, signal_seen == SIGINT ? "SIGINT" : "SIGTERM",
-                p->step, t->said.no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
+        fprintf(stderr, "%s: stopped by %s after step %" PRId64 "%s\n", cvy_program,
+                signal_seen == SIGINT ? "SIGINT" : "SIGTERM", p->step,
+                t->said.no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
         return 128 + signal_seen;
     }
     if (!t->said.quiet && !t->said.no_save && !t->save_failed) {
@@ -310,7 +322,8 @@ static void usage(struct train *t, const struct cvy_option *option)
 {
     printf("usage: %s train [options]\n\n", t->model->name);
     cvy_wrap("Trains the network; after each epoch it evaluates on the test set and saves.\n"
-             "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and stops; --resume goes on "
+             "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and stops; "
+             "--resume goes on "
              "from there and ends with the same bytes as if it never stopped.\n",
              0, 0);
     cvy_options_help(option);
@@ -323,7 +336,8 @@ static int same_as_before(const struct cvy_option *option, const char *name, int
 {
     if (!cvy_option_given(option, name) || now == before)
         return 1;
-    cvy_error("leave it out, or start a new training with --init-from", "%s %d: the training to resume has %d", name, now, before);
+    cvy_error("leave it out, or start a new training with --init-from", "%s %d: the training to resume has %d", name,
+              now, before);
     return 0;
 }
 
@@ -337,10 +351,12 @@ static int same_optimiser(const struct train *t, const struct cvy_option *option
     for (size_t i = 0; i < sizeof its / sizeof *its; i++)
         same |= cvy_option_given(option, its[i]);
     if (now && !same && t->said.force)
-        cvy_warn("the spec's optimiser was %s when the training began and is %s now: the training keeps its own", before ? before : "not said", now);
+        cvy_warn("the spec's optimiser was %s when the training began and is %s now: the training keeps its own",
+                 before ? before : "not said", now);
     else if (now && !same)
         cvy_error("--momentum and so on give it anew; --force goes on as the training began",
-                  "the spec's optimiser was %s when the training began and is %s now", before ? before : "not said", now);
+                  "the spec's optimiser was %s when the training began and is %s now", before ? before : "not said",
+                  now);
     same = now && (same || t->said.force);
     free(now);
     return same;
@@ -353,16 +369,16 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
     if (!cvy_resume_open(&t->old, t->model, t->said.save, t->said.force))
         return 0;
     old = t->old.p;
-    if (!same_as_before(option, "--batch", p->batch, old.batch) || !same_as_before(option, "--train-images", p->train_images, old.train_images) ||
-        !same_optimiser(t, option))
+    if (!same_as_before(option, "--batch", p->batch, old.batch) ||
+        !same_as_before(option, "--train-images", p->train_images, old.train_images) || !same_optimiser(t, option))
         return 0;
     if (cvy_option_given(option, "--seed") && p->seed != old.seed) {
-        cvy_error("leave it out, or start a new training with --init-from", "--seed %" PRIu64 ": the training to resume has %" PRIu64, p->seed,
-                  old.seed);
+        cvy_error("leave it out, or start a new training with --init-from",
+                  "--seed %" PRIu64 ": the training to resume has %" PRIu64, p->seed, old.seed);
         return 0;
     }
-#define KEEP(name, field)                                                                                                     \
-    if (cvy_option_given(option, name))                                                                                       \
+#define KEEP(name, field)                                                                                              \
+    if (cvy_option_given(option, name))                                                                                \
     old.field = p->field
     KEEP("--epochs", epochs);
     KEEP("--lr", lr);
@@ -437,7 +453,8 @@ static int prepare(struct train *t, const struct cvy_option *option)
     if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed))
         return 0;
     if (p->batch < m->min_batch) {
-        cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch, m->min_batch);
+        cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
+                  m->min_batch);
         return 0;
     }
     if (!try_save(t))
@@ -466,8 +483,10 @@ static int prepare(struct train *t, const struct cvy_option *option)
             return 0;
         }
         if (p->step_in_epoch >= t->steps || p->step != p->epoch * t->steps + p->step_in_epoch) {
-            cvy_error(NULL, "step %" PRId64 " of the training to resume is not in epoch %" PRId64 ": an epoch has %" PRId64 " steps here", p->step,
-                      p->epoch + 1, t->steps);
+            cvy_error(NULL,
+                      "step %" PRId64 " of the training to resume is not in epoch %" PRId64 ": an epoch has %" PRId64
+                      " steps here",
+                      p->step, p->epoch + 1, t->steps);
             return 0;
         }
     } else {
@@ -475,7 +494,8 @@ static int prepare(struct train *t, const struct cvy_option *option)
         if (!t->said.init_from || t->said.init_partial)
             cvy_draw(t->run.model, t->run.net, p->seed);
         if (t->said.init_from && !(t->said.init_partial ? cvy_load_partial(&t->run, t->said.init_from, t->said.force)
-                                              : cvy_load_weights(&t->run, t->said.init_from, t->said.force ? CVY_FORCED : CVY_CHECKED)))
+                                                        : cvy_load_weights(&t->run, t->said.init_from,
+                                                                           t->said.force ? CVY_FORCED : CVY_CHECKED)))
             return 0;
     }
     return open_log(t);
@@ -489,9 +509,11 @@ static void say_hello(const struct train *t)
     printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
            t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
-    printf("%d epochs of %" PRId64 " steps, batch %d, lr %g %s, momentum %g%s, weight decay %g, seed %" PRIu64 ", %d thread%s\n",
+    printf("%d epochs of %" PRId64 " steps, batch %d, lr %g %s, momentum %g%s, weight decay %g, seed %" PRIu64
+           ", %d thread%s\n",
            p->epochs, t->steps, p->batch, p->lr, p->one_cycle ? "one-cycle" : "constant", p->momentum,
-           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->said.threads, t->said.threads == 1 ? "" : "s");
+           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->said.threads,
+           t->said.threads == 1 ? "" : "s");
     if (p->step > 0)
         printf("resumed after epoch %" PRId64 ", step %" PRId64 "\n", p->epoch, p->step);
     fflush(stdout);

@@ -1,9 +1,10 @@
-/* cvy_vec.h - the vector of emitted kernels: `vf`, the 16 floats of one channel block at one pixel, and the stage functions
- * on it. Forward and backward call the same functions, so that a recomputed mask equals the first one to the bit.
+/* cvy_vec.h - the vector of emitted kernels: `vf`, the 16 floats of one channel block at one pixel, and the stage
+ * functions on it. Forward and backward call the same functions, so that a recomputed mask equals the first one to the
+ * bit.
  *
- * A network's layout header defines one of CVY_AVX512, CVY_AVX2, CVY_NEON, CVY_PORTABLE before this is included. The first
- * three use the instructions of that name; portable is strict C99. A fused multiply-add is always written as vf_fma;
- * contraction by the compiler is off in every emitted file. SPDX-License-Identifier: 0BSD */
+ * A network's layout header defines one of CVY_AVX512, CVY_AVX2, CVY_NEON, CVY_PORTABLE before this is included. The
+ * first three use the instructions of that name; portable is strict C99. A fused multiply-add is always written as
+ * vf_fma; contraction by the compiler is off in every emitted file. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_VEC_H
 #define CVY_VEC_H
 
@@ -13,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* clang-format off */
 
 #if defined __GNUC__ && !defined __clang__
 /* predictive commoning carries taps from one pixel to the next in registers that the accumulators need (convoy asm shows it) */

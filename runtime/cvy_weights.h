@@ -1,6 +1,6 @@
-/* cvy_weights.h - a network's numbers by the tensor: where they lie, in and out in C order, the first draw. The network's
- * NAME_weights.c makes functions of a user's of it; checkpoints are read and written with it. Needs libc and libm alone.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_weights.h - a network's numbers by the tensor: where they lie, in and out in C order, the first draw. The
+ * network's NAME_weights.c makes functions of a user's of it; checkpoints are read and written with it. Needs libc and
+ * libm alone. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_WEIGHTS_H
 #define CVY_WEIGHTS_H
 

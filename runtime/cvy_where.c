@@ -1,5 +1,5 @@
-/* cvy_where.c - where a network's data are: drawn, in the folder of a package, or in a folder of four IDX files. Knows names, no
- * contents; `convoy train` asks here before it compiles. SPDX-License-Identifier: 0BSD */
+/* cvy_where.c - where a network's data are: drawn, in the folder of a package, or in a folder of four IDX files. Knows
+ * names, no contents; `convoy train` asks here before it compiles. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -53,7 +53,8 @@ static int check_folder(const char *folder, const char *data, int by_default)
 static int is_shapes(const char *word, uint64_t *seed)
 {
     *seed = 1;
-    return strcmp(word, "shapes") == 0 || (strncmp(word, "shapes:", 7) == 0 && cvy_parse_u64(word + 7, 0, UINT64_MAX, seed));
+    return strcmp(word, "shapes") == 0 ||
+           (strncmp(word, "shapes:", 7) == 0 && cvy_parse_u64(word + 7, 0, UINT64_MAX, seed));
 }
 
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder)

@@ -24,6 +24,8 @@ static double log_1_exp(double x)
 
 /* ---- in pieces ---- */
 
+/* clang-format off */
+
 PIECES(relu_pieces) { (void)arg; return (Pieces){1, {0}, {0}, true, false, 0, 1}; }
 RULE(relu) { return a->piece ? a->x : 0; }
 RULE(relu_slope) { return a->piece; }
@@ -114,6 +116,8 @@ const ActRule act_rules[OP_KINDS] = {
     [OP_MISH] = {mish, mish_slope, NULL, {6e-7, 1e-30, 6e-7}, {{0}}},
     [OP_SOFTPLUS] = {softplus, softplus_slope, NULL, {4e-7, 1e-30, 3e-7}, {{0}}},
 };
+
+/* clang-format on */
 
 bool act_args(OpKind kind, int nth, Arg arg[OP_ARGS])
 {

@@ -1,11 +1,13 @@
-/* acts.h - the reference of the activations, in double: a value and a slope each, written anew beside the runtime's and the op table's
- * properties, of which it reads none. The interpreter computes with it; test_vec.c measures the runtime's functions by it. */
+/* acts.h - the reference of the activations, in double: a value and a slope each, written anew beside the runtime's and
+ * the op table's properties, of which it reads none. The interpreter computes with it; test_vec.c measures the
+ * runtime's functions by it. */
 #ifndef ACTS_H
 #define ACTS_H
 
 #include "op.h"
 
-/* An activation in pieces: which piece x lies in is how many of its kinks it is above. At a kink itself, the lower one. */
+/* An activation in pieces: which piece x lies in is how many of its kinks it is above. At a kink itself, the lower one.
+ */
 typedef struct Pieces {
     int n;                /* kinks; 0: it is smooth */
     double kink[2], y[2]; /* and the output there */

@@ -16,19 +16,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    MOST_JOBS = 16,
-    MOST_TRIES = 160
-};
+enum { MOST_JOBS = 16, MOST_TRIES = 160 };
 
 /* A compiler, its flags, and a built folder of its own whose runtime's objects the cases take. */
 typedef struct Compiler {
     const char *cc, *cflags, *objects;
 } Compiler;
 
-enum {
-    MOST_COMPILERS = 5
-};
+enum { MOST_COMPILERS = 5 };
 
 typedef struct Options {
     const char *self; /* this program */
@@ -56,29 +51,31 @@ static bool for_reading(const Options *o)
 
 static void usage(FILE *to)
 {
-    fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
-          "\n"
-          "  random  (default) random chains against the reference interpreter\n"
-          "  graphs  random graphs: residual blocks, concats, groups in groups\n"
-          "  specs   random chains and graphs through the front end alone\n"
-          "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
-          "  matrix  chosen ones (six, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
-          "\n"
-          "  --convoy PATH     the generator to test (default: convoy)\n"
-          "  --count N         random chains, or graphs (default: 40)\n"
-          "  --seed S          of the first; the others follow it (default: 1)\n"
-          "  --jobs N          at a time (default: 2)\n"
-          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: one of five cases with gcc -O1, the others with clang -O0)\n"
-          "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
-          "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
-          "  --tries N         at making a failing one smaller (default: 160)\n"
-          "  --only TEXT       of exact and matrix, those whose name holds TEXT\n"
-          "  --first           end at the first failure\n"
-          "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
-          "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|outlier|far\n"
-          "  --print-spec S    print the random chain of a seed and end\n"
-          "  --print-graph S   the same of a graph\n",
-          to);
+    fputs(
+        "usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
+        "\n"
+        "  random  (default) random chains against the reference interpreter\n"
+        "  graphs  random graphs: residual blocks, concats, groups in groups\n"
+        "  specs   random chains and graphs through the front end alone\n"
+        "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
+        "  matrix  chosen ones (six, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
+        "\n"
+        "  --convoy PATH     the generator to test (default: convoy)\n"
+        "  --count N         random chains, or graphs (default: 40)\n"
+        "  --seed S          of the first; the others follow it (default: 1)\n"
+        "  --jobs N          at a time (default: 2)\n"
+        "  --cc \"CC FLAGS\"   the compiler for emitted code (default: one of five cases with gcc -O1, the others with "
+        "clang -O0)\n"
+        "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
+        "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
+        "  --tries N         at making a failing one smaller (default: 160)\n"
+        "  --only TEXT       of exact and matrix, those whose name holds TEXT\n"
+        "  --first           end at the first failure\n"
+        "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
+        "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|outlier|far\n"
+        "  --print-spec S    print the random chain of a seed and end\n"
+        "  --print-graph S   the same of a graph\n",
+        to);
 }
 
 /* ---- folders ---- */
@@ -286,8 +283,16 @@ static const char *shared_objects(const Options *o, const Case *like)
     static int number;
     const char *kept = getenv("CONVOY_RUNTIMES"), *dir = kept && *kept ? kept : xprintf("%s/runtimes", o->work);
     const char *log = xprintf("%s/runtime_%d", o->work, number++);
-    const char *argv[] = {"sh", BUILT_RUNTIME, like->convoy, dir, like->target, like->purpose ? like->purpose : "",
-                          xprintf("CC=%s", like->cc), xprintf("CFLAGS=%s", like->cflags), like->env, NULL};
+    const char *argv[] = {"sh",
+                          BUILT_RUNTIME,
+                          like->convoy,
+                          dir,
+                          like->target,
+                          like->purpose ? like->purpose : "",
+                          xprintf("CC=%s", like->cc),
+                          xprintf("CFLAGS=%s", like->cflags),
+                          like->env,
+                          NULL};
     char path[PATH_MAX] = "";
     FILE *f = run_program(log, NULL, NULL, argv) == 0 ? fopen(log, "r") : NULL;
     bool read = f && fgets(path, sizeof path, f);
@@ -388,7 +393,8 @@ static bool random_specs(const Options *o, const Kind *kind)
     Label *label = calloc((size_t)o->count, sizeof *label);
     if (!c || !v || !label)
         return false;
-    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", target %s\n", kind->name, o->seed, o->seed + (uint64_t)o->count - 1, o->target);
+    printf("%s: seeds %" PRIu64 " to %" PRIu64 ", target %s\n", kind->name, o->seed, o->seed + (uint64_t)o->count - 1,
+           o->target);
     for (int i = 0; i < o->count; i++) {
         uint64_t seed = o->seed + (uint64_t)i;
         RandSpec s = kind->make(seed);
@@ -468,26 +474,28 @@ static const Chosen exact[] = {
     {"mean/sd = 1e4, a norm on the input", FILL_FAR, 6,
      HEAD("[3, 5, 7]", "4") "  - bn\n  - conv: {out: 8, order: conv-relu-bn}\n  - flatten\n  - linear: classes\n" TAIL},
     {"constant channels, norms of images", FILL_CONSTANT, 4,
-     HEAD("[3, 6, 6]",
-          "4") "  - gn(3)\n  - conv: {out: 17, kernel: 1, order: in-conv-in-relu}\n  - conv: {out: 8, order: conv-relu-gn(2)}\n"
-               "  - global_avg_pool\n  - linear: classes\n" TAIL},
+     HEAD("[3, 6, 6]", "4") "  - gn(3)\n  - conv: {out: 17, kernel: 1, order: in-conv-in-relu}\n  - conv: {out: 8, "
+                            "order: conv-relu-gn(2)}\n"
+                            "  - global_avg_pool\n  - linear: classes\n" TAIL},
     {"mean/sd = 1e4, norms of images", FILL_FAR, 4,
      HEAD("[2, 8, 8]",
           "4") "  - conv: {out: 17, kernel: 1, order: conv-in-relu}\n  - conv: {out: 8, order: conv-relu-ln}\n"
                "  - global_avg_pool\n  - linear: classes\n" TAIL},
     {"norms of images: in a row, several of a tensor, of joins, across blocks of 16, one image of six", FILL_PLAIN, 1,
-     HEAD("[3, 7, 6]",
-          "4") "  - ln\n  - in\n  - conv: {out: 36, order: conv-gn(3)-relu-gn(2)}\n"
-               "  - stage: {concat: [[bn], [gn(4)], [conv: {out: 4, order: in-conv-gelu}], [in]], post: \"gn(7)-act-maxpool(2)\"}\n"
-               "  - stage: {repeat: 2, out: 18, norm: gn(6), residual: [conv, conv: {order: conv-norm}], post: ln-act}\n"
-               "  - flatten\n  - linear: {out: 20, order: linear-ln-silu-gn(2)}\n  - linear: classes\n  - ln\n" TAIL},
+     HEAD(
+         "[3, 7, 6]",
+         "4") "  - ln\n  - in\n  - conv: {out: 36, order: conv-gn(3)-relu-gn(2)}\n"
+              "  - stage: {concat: [[bn], [gn(4)], [conv: {out: 4, order: in-conv-gelu}], [in]], post: "
+              "\"gn(7)-act-maxpool(2)\"}\n"
+              "  - stage: {repeat: 2, out: 18, norm: gn(6), residual: [conv, conv: {order: conv-norm}], post: ln-act}\n"
+              "  - flatten\n  - linear: {out: 20, order: linear-ln-silu-gn(2)}\n  - linear: classes\n  - ln\n" TAIL},
     {"a short last batch: one image of six", FILL_PLAIN, 1,
      HEAD("[3, 8, 8]",
           "4") "  - conv: {out: 20, order: conv-bn-relu}\n  - conv: {out: 8, stride: 2, order: conv-relu-bn}\n"
                "  - global_avg_pool\n  - linear: classes\n" TAIL},
     {"norms of images before and behind convs by Winograd", FILL_PLAIN, 5,
      HEAD("[3, 8, 8]", "4") "  - conv: {out: 8, order: conv-gn(4)-act-bn}\n  - conv: {out: 16, order: in-act-conv-bn}\n"
-                                             "  - conv: {out: 16, order: conv-bn-act-ln}\n" ENDING},
+                            "  - conv: {out: 16, order: conv-bn-act-ln}\n" ENDING},
     {"a short last batch: two of six, hidden linears with norms", FILL_PLAIN, 2,
      HEAD("[3, 6, 6]",
           "4") "  - conv: {out: 20, order: bn-conv-relu}\n  - flatten\n  - linear: {out: 24, order: linear-bn-relu}\n"
@@ -564,8 +572,9 @@ static const Chosen exact[] = {
                             "  - stage: {concat: [[], [], []], post: bn}\n"
                             "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
     {"max-pools whose windows are one element", FILL_PLAIN, 5,
-     HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n  - maxpool: {k: 1, stride: 2}\n"
-                            "  - conv: {out: 8, order: \"maxpool(1,1)-conv-maxpool(1,2)-bn-relu\"}\n" ENDING},
+     HEAD("[3, 6, 7]",
+          "4") "  - conv: 9\n  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n  - maxpool: {k: 1, stride: 2}\n"
+               "  - conv: {out: 8, order: \"maxpool(1,1)-conv-maxpool(1,2)-bn-relu\"}\n" ENDING},
     {"two norms on one tensor, and a third reader", FILL_PLAIN, 4,
      HEAD("[3, 7, 7]",
           "4") "  - conv: {out: 11, order: conv}\n"
@@ -575,8 +584,10 @@ static const Chosen exact[] = {
     {"segments that are run again for backward", FILL_PLAIN, 4,
      "name: chain\ninput: [3, 8, 8]\nclasses: 4\nrecompute: 2\nlayers:\n"
      "  - conv: {out: 16, order: conv-bn-drop(0.2)-act}\n  - conv: {out: 16, order: \"conv-maxpool(2,1)-bn-act\"}\n"
-     "  - stage: {name: s1, repeat: 4, out: 16, recompute: 2, shortcut: conv, order: bn-act-conv, residual: [conv, conv]}\n"
-     "  - stage: {name: s2, repeat: 3, out: 32, stride: 2, shortcut: pad, residual: [conv, conv: {order: conv-bn}], post: act}\n"
+     "  - stage: {name: s1, repeat: 4, out: 16, recompute: 2, shortcut: conv, order: bn-act-conv, residual: [conv, "
+     "conv]}\n"
+     "  - stage: {name: s2, repeat: 3, out: 32, stride: 2, shortcut: pad, residual: [conv, conv: {order: conv-bn}], "
+     "post: act}\n"
      "  - stage: {name: d1, repeat: 3, order: bn-act-conv, recompute: 3, concat: [[], [conv: 5]]}\n"
      "  - conv: 16\n  - conv: 16\n  - global_avg_pool\n  - linear: classes\n" TAIL},
     {"depthwise and pointwise", FILL_PLAIN, 4,
@@ -591,16 +602,20 @@ static const Chosen exact[] = {
                             "  - conv: {out: 36, groups: 9, stride: 2, dilation: 2, order: conv}\n"
                             "  - flatten\n  - linear: classes\n" TAIL},
     {"integers through groups of whole blocks of 16, none of them first", FILL_INTEGER, 3,
-     HEAD("[2, 7, 6]", "4") "  - conv: {out: 32, kernel: 1, order: conv-relu}\n  - conv: {out: 32, kernel: 1, groups: 2, order: conv-relu}\n"
+     HEAD("[2, 7, 6]", "4") "  - conv: {out: 32, kernel: 1, order: conv-relu}\n  - conv: {out: 32, kernel: 1, groups: "
+                            "2, order: conv-relu}\n"
                             "  - conv: {out: 64, groups: 2, stride: 2, kernel: 2, padding: 0, order: conv}\n"
                             "  - conv: {out: 64, kernel: [1, 3], padding: [0, 1], groups: 4, order: relu-conv}\n"
                             "  - flatten\n  - linear: classes\n" TAIL},
     {"groups of whole blocks of 16, dilated and by stride, in a residual and in a concat", FILL_PLAIN, 4,
-     HEAD("[3, 8, 7]", "4") "  - conv: {out: 48, kernel: 1}\n  - conv: {out: 96, groups: 3, kernel: 1}\n"
-                            "  - stage: {stride: 2, shortcut: conv, residual: [conv: {out: 64, groups: 2, kernel: 5}, conv: {out: 32, groups: 2, order: conv-bn}]}\n"
-                            "  - stage: {concat: [[], [conv: {out: 32, groups: 2, dilation: 2, padding: 2}]]}\n" ENDING},
+     HEAD("[3, 8, 7]",
+          "4") "  - conv: {out: 48, kernel: 1}\n  - conv: {out: 96, groups: 3, kernel: 1}\n"
+               "  - stage: {stride: 2, shortcut: conv, residual: [conv: {out: 64, groups: 2, kernel: 5}, conv: {out: "
+               "32, groups: 2, order: conv-bn}]}\n"
+               "  - stage: {concat: [[], [conv: {out: 32, groups: 2, dilation: 2, padding: 2}]]}\n" ENDING},
     {"one dimension, groups of whole blocks of 16", FILL_INTEGER, 4,
-     HEAD("[3, 19]", "4") "  - conv: {out: 32, order: conv-relu}\n  - conv: {out: 64, groups: 2, kernel: 1, stride: 2, order: conv}\n"
+     HEAD("[3, 19]", "4") "  - conv: {out: 32, order: conv-relu}\n  - conv: {out: 64, groups: 2, kernel: 1, stride: 2, "
+                          "order: conv}\n"
                           "  - flatten\n  - linear: classes\n" TAIL},
     {"one dimension", FILL_PLAIN, 5,
      HEAD("[3, 29]",
@@ -620,9 +635,7 @@ static const Chosen exact[] = {
     {"the logits are a sum", FILL_PLAIN, 4,
      HEAD("[3, 5, 5]", "4") "  - global_avg_pool\n  - stage: {residual: [linear: classes], shortcut: conv}\n" TAIL},
 };
-enum {
-    EXACTS = sizeof exact / sizeof *exact
-};
+enum { EXACTS = sizeof exact / sizeof *exact };
 
 static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
 {
@@ -634,7 +647,8 @@ static Case chosen_case(const Options *o, const Chosen *w, const char *dir)
     c.fill = w->fill;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
-    if (!f || fputs(w->yaml, f) < 0 || fprintf(f, "winograd: %s\n", winograd_for(w->fill, (uint64_t)(w - exact) % 2 * 2)) < 0 || fclose(f) != 0) {
+    if (!f || fputs(w->yaml, f) < 0 ||
+        fprintf(f, "winograd: %s\n", winograd_for(w->fill, (uint64_t)(w - exact) % 2 * 2)) < 0 || fclose(f) != 0) {
         fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
         exit(2);
     }
@@ -665,7 +679,8 @@ static bool chosen(const Options *o)
 
 /* ---- compilers and targets ---- */
 
-/* Where one network alone is compiled, each compiler, optimisation, target and setting of OpenMP occurs; not each with each. */
+/* Where one network alone is compiled, each compiler, optimisation, target and setting of OpenMP occurs; not each with
+ * each. */
 static const struct {
     const char *target, *cc, *cflags, *env;
     bool more; /* only where there are several networks */
@@ -681,9 +696,7 @@ static const struct {
     {"portable", "clang", "-O2 -std=c99 -pedantic -Wall -Wextra -Werror", NULL, false},
     {"portable", "gcc", "-O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all", NULL, false},
 };
-enum {
-    ROWS = sizeof matrix / sizeof *matrix
-};
+enum { ROWS = sizeof matrix / sizeof *matrix };
 
 static bool have(const char *cc)
 {
@@ -707,9 +720,7 @@ static bool compilers(const Options *o)
                                        "two norms in a block, silu before one",
                                        "one dimension",
                                        "integers through conv, relu, max-pool and linear"};
-    enum {
-        PICKS = sizeof pick / sizeof *pick
-    };
+    enum { PICKS = sizeof pick / sizeof *pick };
     Case c[ROWS * PICKS];
     Label label[ROWS * PICKS];
     bool gcc = have("gcc"), clang = have("clang");
@@ -723,7 +734,8 @@ static bool compilers(const Options *o)
         for (int p = 0; p < PICKS && p < o->count && (strcmp(matrix[r].cc, "gcc") == 0 ? gcc : clang); p++) {
             const Chosen *w = chosen_named(pick[p]);
             const char *target = for_reading(o) ? o->target : matrix[r].target, *env = matrix[r].env;
-            char *name = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, env ? " " : "", env ? env : "", target, w->name);
+            char *name = xprintf("%s %s%s%s, %s: %s", matrix[r].cc, matrix[r].cflags, env ? " " : "", env ? env : "",
+                                 target, w->name);
             if (!wanted(o, name) || (matrix[r].more && o->count == 1))
                 continue;
             c[n] = chosen_case(o, w, xprintf("%s/matrix_%d_%d", o->work, r, p));
@@ -785,7 +797,8 @@ static bool one_spec(const Options *o)
     c.n = o->n;
     c.n_predict = 5;
     c.fill = o->fill;
-    Label label = {xprintf("%s", o->spec), xprintf("%s --convoy %s --spec %s --seed %" PRIu64 " --n %d", o->self, o->convoy, c.spec, o->seed, o->n)};
+    Label label = {xprintf("%s", o->spec), xprintf("%s --convoy %s --spec %s --seed %" PRIu64 " --n %d", o->self,
+                                                   o->convoy, c.spec, o->seed, o->n)};
     fresh(c.dir);
     Verdict v;
     Count k = all_cases(o, &c, &label, 1, &v);
@@ -816,8 +829,8 @@ static Fill fill_named(const char *s)
     exit(2);
 }
 
-/* A compiler's name and flags in one text, or NULL for those that are here. clang without optimisation takes half of the time of
- * gcc -O1, which has found more faults. */
+/* A compiler's name and flags in one text, or NULL for those that are here. clang without optimisation takes half of
+ * the time of gcc -O1, which has found more faults. */
 static void choose_compilers(Options *o, const char *text)
 {
     bool gcc = have("gcc"), clang = have("clang");
@@ -826,20 +839,15 @@ static void choose_compilers(Options *o, const char *text)
         *flags++ = 0;
     o->compilers = !text && gcc && clang ? MOST_COMPILERS : 1;
     for (int i = 0; i < o->compilers; i++)
-        o->compiler[i] = i == 0 ? (Compiler){.cc = cc, .cflags = flags ? flags : "-O1"} : (Compiler){.cc = "clang", .cflags = "-O0"};
+        o->compiler[i] =
+            i == 0 ? (Compiler){.cc = cc, .cflags = flags ? flags : "-O1"} : (Compiler){.cc = "clang", .cflags = "-O0"};
 }
 
 static Options options(int argc, char **argv)
 {
     const char *cc = NULL;
-    Options o = {.self = argv[0],
-                 .convoy = "convoy",
-                 .count = 40,
-                 .jobs = 2,
-                 .seed = 1,
-                 .n = 3,
-                 .what = "random",
-                 .tries = 160};
+    Options o = {
+        .self = argv[0], .convoy = "convoy", .count = 40, .jobs = 2, .seed = 1, .n = 3, .what = "random", .tries = 160};
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(a, "--help") == 0) {

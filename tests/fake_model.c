@@ -142,7 +142,7 @@ static size_t trace_floats(int n)
 }
 
 static int trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *s, float *scratch, cvy_sink sink,
-                  void *user)
+                 void *user)
 {
     struct cvy_layout at = {4, {n, K, 1, 1}, {1, BLOCK, 1, 1}, {BLOCK, BLOCK, 1, 1}, {0, 1, 0, 0}, 0};
     (void)s;
@@ -261,9 +261,10 @@ static double stream(int threads, float *a, int64_t floats, int rounds)
 }
 
 static const struct cvy_bench_kernel training[] = {
-    {"linear.forward", 2 * D * K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward, NULL},
-    {"linear.backward", 2 * D * K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward, NULL},
+    {"linear.forward", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward, NULL},
+    {"linear.backward", 2 * D *K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward, NULL},
 };
-static const struct cvy_bench_kernel inference[] = {{"linear.infer", 2 * D * K, 2 * D * 16, 4 * D, 4 * FLOATS, NULL, bench_infer}};
+static const struct cvy_bench_kernel inference[] = {
+    {"linear.infer", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, NULL, bench_infer}};
 
 const struct cvy_bench fake_bench = {training, 2, inference, 1, peak, stream};

@@ -9,8 +9,8 @@
 extern struct cvy_model fake_model; /* not const: tests vary its train section */
 extern const struct cvy_bench fake_bench;
 extern const struct cvy_tracer fake_tracer;
-extern int fake_break_at;           /* forward returns NaN at this step; -1: never */
-extern int fake_signal_at;          /* forward raises fake_signal at this step; -1: never */
-extern int fake_signal;             /* SIGINT */
+extern int fake_break_at;  /* forward returns NaN at this step; -1: never */
+extern int fake_signal_at; /* forward raises fake_signal at this step; -1: never */
+extern int fake_signal;    /* SIGINT */
 
 #endif

@@ -1,6 +1,6 @@
 /* fakegen.c - a stand-in for the generator and for the programs that it emits, both in one: it "emits" a copy of itself
- * that traces and predicts with the reference interpreter shaken as float32 would. With FAULT=... in the environment it does
- * one thing wrong, so that a test can see the campaign notice (and pass where there is no fault). */
+ * that traces and predicts with the reference interpreter shaken as float32 would. With FAULT=... in the environment it
+ * does one thing wrong, so that a test can see the campaign notice (and pass where there is no fault). */
 #include "interp.h"
 #include "randspec.h"
 #include "stfile.h"

@@ -1,7 +1,8 @@
-/* fuzz_checkpoints.c - damaged checkpoints, states and logs, read in this process by the runtime, whose code is compiled with the
- * sanitizers where the compiler has them.
+/* fuzz_checkpoints.c - damaged checkpoints, states and logs, read in this process by the runtime, whose code is
+ * compiled with the sanitizers where the compiler has them.
  *
- *   fuzz_checkpoints [COUNT [FROM [loud]]]   inputs FROM to FROM + COUNT - 1; input i is the same in every run; loud: with messages
+ *   fuzz_checkpoints [COUNT [FROM [loud]]]   inputs FROM to FROM + COUNT - 1; input i is the same in every run; loud:
+ * with messages
  *
  * What is taken is used: weights are loaded and trained on, a state's settings lay out memory and a step runs in it. */
 #include "../runtime/cvy_private.h"
@@ -118,10 +119,36 @@ static void splice(struct file *f, size_t at, size_t gone, const void *text, siz
         f->byte[i] = (unsigned char)((uint64_t)end >> 8 * i);
 }
 
-static const char *const numbers[] = {"0", "1", "-1", "1e3", "1e308", "1e999", "nan", "inf", "", " 1", "2147483647", "2147483648", "4294967296", "9223372036854775807",
-                                      "9223372036854775808", "18446744073709551615", "18446744073709551616", "0x10", "007", "3.5", "1000", "511", "512", "513"};
-static const char *const pieces[] = {" | ", "\\n", "/", "drop", "drop(0.5)", "\"", "{", "}", "[", "]", ",", ":", "\\u0000", "\\u001b", "\xff", "\xc3\xa9", "input", "bn", "module.",
-                                     "_orig_mod.", "F16", "F64", "BF16", "I32", "I64", "BOOL", "[0,0]", "[1,1,1,1,1,1,1,1,1]", "momentum.", "fc.weight", "\"shape\":[]"};
+static const char *const numbers[] = {"0",
+                                      "1",
+                                      "-1",
+                                      "1e3",
+                                      "1e308",
+                                      "1e999",
+                                      "nan",
+                                      "inf",
+                                      "",
+                                      " 1",
+                                      "2147483647",
+                                      "2147483648",
+                                      "4294967296",
+                                      "9223372036854775807",
+                                      "9223372036854775808",
+                                      "18446744073709551615",
+                                      "18446744073709551616",
+                                      "0x10",
+                                      "007",
+                                      "3.5",
+                                      "1000",
+                                      "511",
+                                      "512",
+                                      "513"};
+static const char *const pieces[] = {
+    " | ",       "\\n",       "/",           "drop", "drop(0.5)", "\"",         "{",
+    "}",         "[",         "]",           ",",    ":",         "\\u0000",    "\\u001b",
+    "\xff",      "\xc3\xa9",  "input",       "bn",   "module.",   "_orig_mod.", "F16",
+    "F64",       "BF16",      "I32",         "I64",  "BOOL",      "[0,0]",      "[1,1,1,1,1,1,1,1,1]",
+    "momentum.", "fc.weight", "\"shape\":[]"};
 
 /* A number of the header, or a string's inside, becomes another. */
 static void change_value(struct file *f)
@@ -142,20 +169,30 @@ static void mutate(struct file *f)
     unsigned char some[8];
     const char *piece = pieces[below(sizeof pieces / sizeof *pieces)];
     switch (below(12)) {
-    case 0: f->byte[below(f->n)] ^= (unsigned char)(1u << below(8)); break;
-    case 1: f->byte[below(end)] = (unsigned char)draw(); break;
-    case 2: f->n = below(f->n + 1); break;
+    case 0:
+        f->byte[below(f->n)] ^= (unsigned char)(1u << below(8));
+        break;
+    case 1:
+        f->byte[below(end)] = (unsigned char)draw();
+        break;
+    case 2:
+        f->n = below(f->n + 1);
+        break;
     case 3: /* longer than it says */
         for (size_t i = below(40); i > 0 && f->n < ROOM; i--)
             f->byte[f->n++] = (unsigned char)draw();
         break;
-    case 4: splice(f, at, below(16), NULL, 0); break;
+    case 4:
+        splice(f, at, below(16), NULL, 0);
+        break;
     case 5:
         for (int i = 0; i < 8; i++)
             some[i] = (unsigned char)draw();
         splice(f, at, below(4), some, below(9));
         break;
-    case 6: splice(f, at, below(3), piece, strlen(piece)); break;
+    case 6:
+        splice(f, at, below(3), piece, strlen(piece));
+        break;
     case 7: { /* a part of the header twice, or elsewhere */
         unsigned char part[64];
         const size_t n = below(sizeof part), from = 8 + below(end > 8 + n ? end - 8 - n : 0);
@@ -167,11 +204,14 @@ static void mutate(struct file *f)
     }
     case 8: /* a special float among the data */
         if (f->n > end + 8) {
-            static const uint32_t special[] = {0x7f800000u, 0x7fc00000u, 0xff800000u, 0x80000000u, 1u, 0x7f7fffffu, 0xbf800000u};
+            static const uint32_t special[] = {0x7f800000u, 0x7fc00000u, 0xff800000u, 0x80000000u,
+                                               1u,          0x7f7fffffu, 0xbf800000u};
             memcpy(f->byte + end + 4 * below((f->n - end) / 4), &special[below(7)], 4);
         }
         break;
-    default: change_value(f); break;
+    default:
+        change_value(f);
+        break;
     }
 }
 
@@ -203,10 +243,18 @@ static void read_weights(void)
         return;
     int ok = 0;
     switch (below(4)) {
-    case 0: ok = cvy_load_weights(&r, "w", CVY_CHECKED); break;
-    case 1: ok = cvy_load_weights(&r, "w", CVY_FORCED); break;
-    case 2: ok = cvy_load_partial(&r, "w", (int)below(2)); break;
-    case 3: ok = cvy_may_save(&fake_model, "w", below(2)); break;
+    case 0:
+        ok = cvy_load_weights(&r, "w", CVY_CHECKED);
+        break;
+    case 1:
+        ok = cvy_load_weights(&r, "w", CVY_FORCED);
+        break;
+    case 2:
+        ok = cvy_load_partial(&r, "w", (int)below(2));
+        break;
+    case 3:
+        ok = cvy_may_save(&fake_model, "w", below(2));
+        break;
     }
     count(ok);
     if (ok)
@@ -264,7 +312,9 @@ static void resume_log(void)
     const int ok = program(RESUME " --log l") == 0;
     count(ok);
     slurp("l", &after);
-    must(after.n >= whole && memcmp(f.byte, after.byte, whole) == 0 && (!ok || memcmp(after.byte + whole, "{\"event\":", 9) == 0), "a log's whole lines were changed");
+    must(after.n >= whole && memcmp(f.byte, after.byte, whole) == 0 &&
+             (!ok || memcmp(after.byte + whole, "{\"event\":", 9) == 0),
+         "a log's whole lines were changed");
 }
 
 static void one(void)
@@ -297,7 +347,8 @@ int main(int argc, char **argv)
     uint64_t many = 20000, from = 0;
     char folder[] = "/dev/shm/convoy-fuzz-XXXXXX", elsewhere[] = "/tmp/convoy-fuzz-XXXXXX";
     struct stat st;
-    if ((argc > 1 && !cvy_parse_u64(argv[1], 1, 1000000000, &many)) || (argc > 2 && !cvy_parse_u64(argv[2], 0, 1000000000, &from))) {
+    if ((argc > 1 && !cvy_parse_u64(argv[1], 1, 1000000000, &many)) ||
+        (argc > 2 && !cvy_parse_u64(argv[2], 0, 1000000000, &from))) {
         fprintf(stderr, "usage: fuzz_checkpoints [COUNT [FROM [loud]]]\n");
         return 2;
     }
@@ -313,7 +364,9 @@ int main(int argc, char **argv)
     fake_model.train.batch = BATCH;
     for (int i = 0; i < 512 * SIDE; i++)
         images[i] = (float)(i % 7) - 3.0f;
-    must(program("train --data shapes --train-images 40 --test-images 10 --epochs 2 --limit 7 --save w --log l --quiet --threads 1") == 0, "no checkpoint");
+    must(program("train --data shapes --train-images 40 --test-images 10 --epochs 2 --limit 7 --save w --log l --quiet "
+                 "--threads 1") == 0,
+         "no checkpoint");
     slurp("w", &weights);
     slurp("w.state.safetensors", &state);
     slurp("l", &log_file);
@@ -328,6 +381,8 @@ int main(int argc, char **argv)
     unlink("w.state.safetensors");
     unlink("l");
     must(chdir("/") == 0 && rmdir(to) == 0, "something was left in the folder");
-    printf("%" PRIu64 " damaged checkpoints, states and logs: %ld taken (%ld steps trained), %ld refused; 1 passed, 0 failed\n", many, taken, trained, refused);
+    printf("%" PRIu64
+           " damaged checkpoints, states and logs: %ld taken (%ld steps trained), %ld refused; 1 passed, 0 failed\n",
+           many, taken, trained, refused);
     return taken > 0 && refused > 0 ? 0 : 1;
 }

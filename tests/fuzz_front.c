@@ -19,10 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    BATCH = 200,
-    MAX_TEXT = 1 << 16
-};
+enum { BATCH = 200, MAX_TEXT = 1 << 16 };
 
 static const char *const words[] = {"conv",
                                     "linear",
@@ -266,12 +263,36 @@ static const char *dump_of(const Spec *s, void (*print)(const Spec *, FILE *))
 /* Something for --set: mostly nonsense. */
 static const char *assignment(void)
 {
-    static const char *const keys[] = {
-        "act",     "order",   "train.lr",   "train.batch", "conv1.order", "conv2.out", "linear1.name",
-        "bn1.eps", "drop1.p", "maxpool1.k", "act1.kind",   "layers",      "input",     "name",
-        "a.b.c",   "",        ".",          "stem.bias",   "s1.2.conv1.order", "s2.3.order",
-        "s1.conv2.kernel", "d1.1.b2.conv1.out", "stage5.b1.conv1.act", "stage7.stage1.2.conv1.bias", "mb.conv9.out",
-        "s1.2.3.out", "d1.transition.conv1.out", "s1.repeat", "s2.only", "s1..conv1.out"};
+    static const char *const keys[] = {"act",
+                                       "order",
+                                       "train.lr",
+                                       "train.batch",
+                                       "conv1.order",
+                                       "conv2.out",
+                                       "linear1.name",
+                                       "bn1.eps",
+                                       "drop1.p",
+                                       "maxpool1.k",
+                                       "act1.kind",
+                                       "layers",
+                                       "input",
+                                       "name",
+                                       "a.b.c",
+                                       "",
+                                       ".",
+                                       "stem.bias",
+                                       "s1.2.conv1.order",
+                                       "s2.3.order",
+                                       "s1.conv2.kernel",
+                                       "d1.1.b2.conv1.out",
+                                       "stage5.b1.conv1.act",
+                                       "stage7.stage1.2.conv1.bias",
+                                       "mb.conv9.out",
+                                       "s1.2.3.out",
+                                       "d1.transition.conv1.out",
+                                       "s1.repeat",
+                                       "s2.only",
+                                       "s1..conv1.out"};
     Buf b = {0};
     buf_printf(&b, "%s=", keys[rnd(sizeof keys / sizeof *keys)]);
     for (uint64_t n = rnd(4); n > 0; n--)

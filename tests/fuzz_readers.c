@@ -1,11 +1,12 @@
-/* fuzz_readers.c - damaged files through everything that reads them: each is taken or refused with words, never a crash, an undefined
- * operation, or a byte read that is not there (it is compiled with the sanitizers).
+/* fuzz_readers.c - damaged files through everything that reads them: each is taken or refused with words, never a
+ * crash, an undefined operation, or a byte read that is not there (it is compiled with the sanitizers).
  *
  *   fuzz_readers [COUNT [READER [SEED]]]        COUNT files for each reader, or for one
  *
- * Readers: weights, state, npy, labels, idx, gz, manifest, folder. Each begins with good files and damages them: bits, bytes, spans,
- * words that matter, other lengths. The same counts and seeds give the same files. A child reads a few thousand of them; the file that
- * ended one is kept as crash-READER. What is said must not hold characters that steer a terminal. */
+ * Readers: weights, state, npy, labels, idx, gz, manifest, folder. Each begins with good files and damages them: bits,
+ * bytes, spans, words that matter, other lengths. The same counts and seeds give the same files. A child reads a few
+ * thousand of them; the file that ended one is kept as crash-READER. What is said must not hold characters that steer a
+ * terminal. */
 #define _GNU_SOURCE
 #include "files.h"
 #include "cvy_private.h"
@@ -43,11 +44,80 @@ static size_t below(size_t n)
 }
 
 static const char *const words[] = {
-    "0", "-1", "1e3", "inf", "nan", "3e20", "99999999999999999999", "2147483648", "4294967296", "9007199254740993", "18446744073709551615", "0x10", "\"\"",
-    "{}", "[]", "null", "true", "\\u001b[2J", "\x1b[2J", "\xc2\x9b", "\xe2\x80\xae", "\xff", "\n", "\"", "'", "(", ")", ",", ":", "{", "}", "F32", "F16", "F64", "BF16", "I64",
-    "dtype", "shape", "data_offsets", "__metadata__", "momentum.", "weight", "batch", "step", "seed", "'descr': '", "'<f4'", "'|u1'", "'shape': (", "fortran_order", "True",
-    "../", "/", "..", ".", "victim/secret", "link/secret", "fifo", "a.c", "sub/b.c", "tiny.h", "with hash ", "; order ", "; target ", " parameters", "emitted by convoy ",
-    "_ARENA_BYTES(batch, threads) \\\n", "((size_t)", "name: ", "#", "\r", "\t", "%s%n", "%1000000d",
+    "0",
+    "-1",
+    "1e3",
+    "inf",
+    "nan",
+    "3e20",
+    "99999999999999999999",
+    "2147483648",
+    "4294967296",
+    "9007199254740993",
+    "18446744073709551615",
+    "0x10",
+    "\"\"",
+    "{}",
+    "[]",
+    "null",
+    "true",
+    "\\u001b[2J",
+    "\x1b[2J",
+    "\xc2\x9b",
+    "\xe2\x80\xae",
+    "\xff",
+    "\n",
+    "\"",
+    "'",
+    "(",
+    ")",
+    ",",
+    ":",
+    "{",
+    "}",
+    "F32",
+    "F16",
+    "F64",
+    "BF16",
+    "I64",
+    "dtype",
+    "shape",
+    "data_offsets",
+    "__metadata__",
+    "momentum.",
+    "weight",
+    "batch",
+    "step",
+    "seed",
+    "'descr': '",
+    "'<f4'",
+    "'|u1'",
+    "'shape': (",
+    "fortran_order",
+    "True",
+    "../",
+    "/",
+    "..",
+    ".",
+    "victim/secret",
+    "link/secret",
+    "fifo",
+    "a.c",
+    "sub/b.c",
+    "tiny.h",
+    "with hash ",
+    "; order ",
+    "; target ",
+    " parameters",
+    "emitted by convoy ",
+    "_ARENA_BYTES(batch, threads) \\\n",
+    "((size_t)",
+    "name: ",
+    "#",
+    "\r",
+    "\t",
+    "%s%n",
+    "%1000000d",
 };
 enum { NWORDS = sizeof words / sizeof *words };
 
@@ -76,15 +146,35 @@ static void damage(Bytes *b)
         const char *word = words[below(NWORDS)];
         const unsigned char odd[] = {0, 1, 127, 128, 255, '"', '\\', '\n'};
         switch (below(9)) {
-        case 0: if (at < b->n) b->at[at] ^= (unsigned char)(1u << below(8)); break;
-        case 1: if (at < b->n) b->at[at] = odd[below(sizeof odd)]; break;
-        case 2: if (at < b->n) b->at[at] = (unsigned char)draw(); break;
-        case 3: replace(b, at, span, "", 0); break;
-        case 4: replace(b, at, 0, b->at + below(b->n - span + 1), span); break;
-        case 5: replace(b, at, span % 12, word, strlen(word)); break;
-        case 6: b->n = at; break;
-        case 7: if (b->n > 16) b->at[below(16)] = (unsigned char)draw(); break; /* where binary headers are */
-        default: /* a number in place of a number */
+        case 0:
+            if (at < b->n)
+                b->at[at] ^= (unsigned char)(1u << below(8));
+            break;
+        case 1:
+            if (at < b->n)
+                b->at[at] = odd[below(sizeof odd)];
+            break;
+        case 2:
+            if (at < b->n)
+                b->at[at] = (unsigned char)draw();
+            break;
+        case 3:
+            replace(b, at, span, "", 0);
+            break;
+        case 4:
+            replace(b, at, 0, b->at + below(b->n - span + 1), span);
+            break;
+        case 5:
+            replace(b, at, span % 12, word, strlen(word));
+            break;
+        case 6:
+            b->n = at;
+            break;
+        case 7:
+            if (b->n > 16)
+                b->at[below(16)] = (unsigned char)draw();
+            break; /* where binary headers are */
+        default:   /* a number in place of a number */
             for (size_t i = at; i < b->n; i++) {
                 size_t digits = 0;
                 while (i + digits < b->n && b->at[i + digits] >= '0' && b->at[i + digits] <= '9')
@@ -148,7 +238,8 @@ static int read_state(const char *path)
 {
     struct cvy_resume r = {0};
     (void)path;
-    const int ok = cvy_resume_open(&r, &fake_model, "w.safetensors", (int)below(2)) && cvy_resume_load(&run, &r, "w.safetensors");
+    const int ok =
+        cvy_resume_open(&r, &fake_model, "w.safetensors", (int)below(2)) && cvy_resume_load(&run, &r, "w.safetensors");
     cvy_resume_close(&r);
     return ok;
 }
@@ -237,10 +328,12 @@ enum { NREADERS = sizeof readers / sizeof *readers };
 
 /* ---- good files ---- */
 
-static const char header[] = "/* tiny.h - one conv\n * emitted by convoy " CONVOY_VERSION " from a spec with hash 0123456789abcdef; order conv-bn-relu; target portable\n"
-                             " * 1,234 parameters, 56,789 FLOPs forward, 1,024 bytes of it stored */\n"
-                             "#define TINY_ARENA_BYTES(batch, threads) \\\n"
-                             "    ((size_t)1024 + ((batch) > 0 ? (size_t)2048 : 0) + (size_t)(batch) * 4096 + (size_t)(threads) * 512)\n";
+static const char header[] =
+    "/* tiny.h - one conv\n * emitted by convoy " CONVOY_VERSION
+    " from a spec with hash 0123456789abcdef; order conv-bn-relu; target portable\n"
+    " * 1,234 parameters, 56,789 FLOPs forward, 1,024 bytes of it stored */\n"
+    "#define TINY_ARENA_BYTES(batch, threads) \\\n"
+    "    ((size_t)1024 + ((batch) > 0 ? (size_t)2048 : 0) + (size_t)(batch) * 4096 + (size_t)(threads) * 512)\n";
 
 static void put_npy(const char *path, const char *dict, const void *data, size_t n)
 {
@@ -255,8 +348,10 @@ static void put_npy(const char *path, const char *dict, const void *data, size_t
 static void put_packed(const char *path, const Bytes *b)
 {
     unsigned char out[2 * MAX_BYTES];
-    z_stream z = {.next_in = (unsigned char *)(uintptr_t)b->at, .avail_in = (uInt)b->n, .next_out = out, .avail_out = sizeof out};
-    if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK || deflate(&z, Z_FINISH) != Z_STREAM_END)
+    z_stream z = {
+        .next_in = (unsigned char *)(uintptr_t)b->at, .avail_in = (uInt)b->n, .next_out = out, .avail_out = sizeof out};
+    if (deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+        deflate(&z, Z_FINISH) != Z_STREAM_END)
         exit(99);
     deflateEnd(&z);
     put(path, out, sizeof out - z.avail_out);
@@ -264,12 +359,22 @@ static void put_packed(const char *path, const Bytes *b)
 
 static void make_good(void)
 {
-    static const unsigned char images[16 + 4 * 144] = {0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 12, 0, 0, 0, 12}, labels[12] = {0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 3};
-    const struct cvy_progress p = {.epochs = 3, .batch = 32, .lr = 0.05, .momentum = 0.9, .seed = 1, .step = 2, .step_in_epoch = 2, .loss_sum = 4, .seen = 64};
+    static const unsigned char images[16 + 4 * 144] = {0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 12, 0, 0, 0, 12},
+                                               labels[12] = {0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 3};
+    const struct cvy_progress p = {.epochs = 3,
+                                   .batch = 32,
+                                   .lr = 0.05,
+                                   .momentum = 0.9,
+                                   .seed = 1,
+                                   .step = 2,
+                                   .step_in_epoch = 2,
+                                   .loss_sum = 4,
+                                   .seen = 64};
     Bytes b = {.n = sizeof labels};
     memcpy(b.at, labels, sizeof labels);
-    if (mkdir("d", 0777) || mkdir("m", 0777) || mkdir("m/sub", 0777) || mkdir("victim", 0777) || mkdir("f", 0777) || mkdir("g", 0777) ||
-        symlink("../victim", "m/link") || mkfifo("m/fifo", 0666) || !cvy_run_open(&run, &fake_model, 4, 1, 0))
+    if (mkdir("d", 0777) || mkdir("m", 0777) || mkdir("m/sub", 0777) || mkdir("victim", 0777) || mkdir("f", 0777) ||
+        mkdir("g", 0777) || symlink("../victim", "m/link") || mkfifo("m/fifo", 0666) ||
+        !cvy_run_open(&run, &fake_model, 4, 1, 0))
         exit(99);
     cvy_draw(run.model, run.net, 1);
     if (!cvy_save(&run, "w.safetensors", &p))
@@ -305,7 +410,8 @@ static void judge_words(struct counts *c, int ok)
     c->refused += !ok;
     c->said_nothing += !ok && n == 0;
     for (ssize_t i = 0; i < got; i++)
-        if (((unsigned char)text[i] < 32 && text[i] != '\n') || text[i] == 127 || (text[i] == (char)0xc2 && i + 1 < got && (unsigned char)text[i + 1] < 0xa0)) {
+        if (((unsigned char)text[i] < 32 && text[i] != '\n') || text[i] == 127 ||
+            (text[i] == (char)0xc2 && i + 1 < got && (unsigned char)text[i + 1] < 0xa0)) {
             c->steering++;
             break;
         }
@@ -379,11 +485,13 @@ static bool campaign(const struct Reader *r, long count, uint64_t seed, const ch
         close(ends[1]);
         const bool counted = cvy_fd_read(ends[0], &c, sizeof c) == sizeof c;
         close(ends[0]);
-        ok = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 && counted;
+        ok = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+             counted;
         if (!ok) {
             static Bytes said;
             get("stderr", &said);
-            printf("%s: a child of seed %" PRIu64 " ended badly; its file is %s/crash-%s; it said:\n%.*s\n", r->name, seed, home, r->name, (int)said.n, (char *)said.at);
+            printf("%s: a child of seed %" PRIu64 " ended badly; its file is %s/crash-%s; it said:\n%.*s\n", r->name,
+                   seed, home, r->name, (int)said.n, (char *)said.at);
             get(r->path, &said);
             char path[4096];
             snprintf(path, sizeof path, "%s/crash-%s", home, r->name);
@@ -395,8 +503,10 @@ static bool campaign(const struct Reader *r, long count, uint64_t seed, const ch
         all.said_nothing += c.said_nothing;
         all.steering += c.steering;
     }
-    printf("%-9s %" PRIu64 " files: %" PRIu64 " taken, %" PRIu64 " refused, %" PRIu64 " of them without a word, %" PRIu64 " with a word that steers terminals; %.1f s\n", r->name,
-           all.taken + all.refused, all.taken, all.refused, all.said_nothing, all.steering, cvy_seconds() - begin);
+    printf("%-9s %" PRIu64 " files: %" PRIu64 " taken, %" PRIu64 " refused, %" PRIu64
+           " of them without a word, %" PRIu64 " with a word that steers terminals; %.1f s\n",
+           r->name, all.taken + all.refused, all.taken, all.refused, all.said_nothing, all.steering,
+           cvy_seconds() - begin);
     fflush(stdout);
     free(good);
     return ok && !all.said_nothing && !all.steering && all.refused > all.taken / 100;
@@ -405,7 +515,8 @@ static bool campaign(const struct Reader *r, long count, uint64_t seed, const ch
 static void remove_folder(const char *dir)
 {
     char command[256];
-    if (chdir("/") != 0 || snprintf(command, sizeof command, "rm -rf '%s'", dir) >= (int)sizeof command || system(command) != 0)
+    if (chdir("/") != 0 || snprintf(command, sizeof command, "rm -rf '%s'", dir) >= (int)sizeof command ||
+        system(command) != 0)
         perror(dir);
 }
 

@@ -293,8 +293,8 @@ static void bn_backward(At *t)
     }
 }
 
-/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group stand together. rms
- * takes no mean away, and has no beta. */
+/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group
+ * stand together. rms takes no mean away, and has no beta. */
 static void image_norm_forward(At *t)
 {
     const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
@@ -310,7 +310,8 @@ static void image_norm_forward(At *t)
         t->ip->istd[t->i][g] = q(t, 1 / sqrt(var + t->op->eps));
         for (int64_t i = 0; i < m; i++) {
             int c = (int)((g * m + i) / plane % t->b.c);
-            t->y[g * m + i] = gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + (t->op->kind == OP_RMS ? 0 : beta[c]);
+            t->y[g * m + i] =
+                gamma[c] * q(t, (x[i] - mean) * t->ip->istd[t->i][g]) + (t->op->kind == OP_RMS ? 0 : beta[c]);
         }
     }
 }
@@ -335,12 +336,14 @@ static void image_norm_backward(At *t)
         for (int64_t e = g * m; e < (g + 1) * m; e++) {
             int c = (int)(e / plane % t->b.c);
             double xhat = q(t, (t->x[e] - mean) * istd);
-            t->dx[e] += istd * q(t, q(t, gamma[c] * t->dy[e] - q(t, sum / (double)m)) - q(t, xhat * q(t, dot / (double)m)));
+            t->dx[e] +=
+                istd * q(t, q(t, gamma[c] * t->dy[e] - q(t, sum / (double)m)) - q(t, xhat * q(t, dot / (double)m)));
         }
     }
 }
 
-/* In the float run: a saturated output lies at the kink's value, so that the upper kink is passed where it is reached. */
+/* In the float run: a saturated output lies at the kink's value, so that the upper kink is passed where it is reached.
+ */
 static bool seen_above(const At *t, const Pieces *p, int k, int64_t i)
 {
     if (t->sy && (p->by_output || !t->sx))

@@ -28,7 +28,8 @@ typedef struct Interp {
     unsigned char *
         *mask;          /* [nop]: of a dropout, 0 or 1, n x C x H x W: the caller fills it before a training forward */
     const float **seen; /* [nop]: the output that a float run had, or NULL: decides at kinks. Caller's memory. */
-    double *slack;      /* [nop]: so far from a kink a float run's decision is rounding, too (0: 1e-5 of the largest magnitude) */
+    double *slack;      /* [nop]: so far from a kink a float run's decision is rounding, too (0: 1e-5 of the largest
+                           magnitude) */
     double **mean, **istd; /* [nop]: of a norm, C each: what the last forward normalised with */
     double **var;          /* [nop]: of a norm, the biased variance of the last training batch */
     int64_t **route;       /* [nop]: of a max-pool, which input element won; -1: none */

@@ -18,15 +18,14 @@
 #include <unistd.h>
 
 #define NOISE 8.0
-/* Where channels are constant or far from zero, sums of large terms that cancel have partial sums far above any term, which
- * the shaken runs do not round: there a float32 program may err by more. So may it where a gradient is nothing but such a sum
- * (a shift in front of a norm, with a relu between that clips nothing): its true value is zero. */
+/* Where channels are constant or far from zero, sums of large terms that cancel have partial sums far above any term,
+ * which the shaken runs do not round: there a float32 program may err by more. So may it where a gradient is nothing
+ * but such a sum (a shift in front of a norm, with a relu between that clips nothing): its true value is zero. */
 #define NOISE_OF_CANCELLATION 32.0
 #define CANCELLED 1e-9 /* of a tensor's largest value: what is smaller is a sum that cancels */
-#define UNDERFLOW_OF_EXP 1e-33 /* float32's sigmoid ends at its smallest number, 1e-38: times a large value, that is not zero */
-enum {
-    SHAKEN = 4
-}; /* runs of the interpreter that show float32's own noise */
+#define UNDERFLOW_OF_EXP                                                                                               \
+    1e-33            /* float32's sigmoid ends at its smallest number, 1e-38: times a large value, that is not zero */
+enum { SHAKEN = 4 }; /* runs of the interpreter that show float32's own noise */
 
 /* A tensor of the reference, and of its shaken runs. */
 #define OF(field)                                                                                                      \
@@ -58,9 +57,9 @@ int run_program(const char *log, const char *dir, const char *env, const char *c
             setenv(copy, eq + 1, 1);
         }
         setenv("OMP_WAIT_POLICY", "passive", 0); /* more threads than processors should not spin */
-        setenv("OMP_NUM_THREADS", "1", 0);       /* cases run beside each other: one thread, but for what --threads asks */
+        setenv("OMP_NUM_THREADS", "1", 0); /* cases run beside each other: one thread, but for what --threads asks */
         setenv("OPENBLAS_NUM_THREADS", "1", 0);
-        alarm(300);                              /* a program that hangs */
+        alarm(300); /* a program that hangs */
         execvp(argv[0], (char *const *)argv);
         dprintf(2, "%s: %s\n", argv[0], strerror(errno));
         _exit(127);
@@ -314,7 +313,8 @@ static void compare(Verdict *v, StFile *trace, const char *name, const double *w
 {
     StTensor *t = st_find(trace, name);
     int64_t n = elements(&dims);
-    double scale = fmax(top(want, n), 1e-3 * kind), tolerance = fmax(1e-4 * scale, UNDERFLOW_OF_EXP), err = 0, noise = 0;
+    double scale = fmax(top(want, n), 1e-3 * kind), tolerance = fmax(1e-4 * scale, UNDERFLOW_OF_EXP), err = 0,
+           noise = 0;
     int64_t at = 0;
     v->tensors++;
     if (!t || !same_dims(t, &dims)) {
@@ -477,11 +477,13 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
         memcpy(rough[r]->seen, ip->seen, (size_t)g->nop * sizeof *ip->seen);
         step(rough[r], x, label, c->n, &m->step);
     }
-    if (ip->far_flips > 0) { /* where rounding moves what is decided on that far, the float run's side is taken after all */
+    if (ip->far_flips >
+        0) { /* where rounding moves what is decided on that far, the float run's side is taken after all */
         for (int i = 1; i < g->nop; i++)
             for (int r = 0; r < SHAKEN; r++)
                 for (int64_t e = 0; e < c->n * interp_image(g, g->op[i].in); e++)
-                    ip->slack[i] = fmax(ip->slack[i], v->noise * fabs(rough[r]->out[g->op[i].in][e] - ip->out[g->op[i].in][e]));
+                    ip->slack[i] =
+                        fmax(ip->slack[i], v->noise * fabs(rough[r]->out[g->op[i].in][e] - ip->out[g->op[i].in][e]));
         again(ip, g, m, x, label, c->n);
         for (int r = 0; r < SHAKEN; r++) {
             memcpy(rough[r]->slack, ip->slack, (size_t)g->nop * sizeof *ip->slack);
@@ -677,7 +679,8 @@ static bool build(Verdict *v, const Case *c, const char *net)
 {
     char tail[700];
     const char *log = xprintf("%s/gen.log", c->dir);
-    const char *gen[] = {c->convoy, "gen", c->spec, "-o", net, "--target", c->target, c->purpose ? "--for" : NULL, c->purpose, NULL};
+    const char *gen[] = {c->convoy,  "gen", c->spec, "-o", net, "--target", c->target, c->purpose ? "--for" : NULL,
+                         c->purpose, NULL};
     int status = run_program(log, NULL, NULL, gen);
     if (status != 0) {
         log_tail(log, tail, sizeof tail);
@@ -686,21 +689,33 @@ static bool build(Verdict *v, const Case *c, const char *net)
     }
     if (c->again)
         emit_again(v, c, net);
-    /* The runtime is the same in every folder: its objects are made once (built_runtime.sh), and with them the Makefile's questions answered (has
-     * this compiler OpenMP, is OpenBLAS here). The network's own files are compiled as one, which takes a third of the time;
-     * without c->objects each is compiled by itself, as users do. */
-    static const char *const script = "net=$1 objects=$2; shift 2\n"
-                                      "cd \"$net\" || exit 1\n"
-                                      "if [ -n \"$objects\" ] && diff -rq -x '*.o' runtime \"$objects/runtime\" >/dev/null; then\n"
-                                      "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than the others do */
-                                      "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c | grep -vx ${name}_trace.c) >together.c\n"
-                                      "    found() { grep -q -e \"$1\" \"$objects/make.log\" && echo yes || echo no; }\n"
-                                      "    set -- \"OPENMP=$(found -fopenmp)\" \"OPENBLAS=$(found -lopenblas)\" \"$@\"\n"
-                                      "    set -- \"$@\" OBJECTS=\"together.o ${name}_trace.o main.o\" LDFLAGS=\"$(echo \"$objects\"/runtime/*.o)\"\n"
-                                      "fi\n"
-                                      "make \"$@\"\n";
+    /* The runtime is the same in every folder: its objects are made once (built_runtime.sh), and with them the
+     * Makefile's questions answered (has this compiler OpenMP, is OpenBLAS here). The network's own files are compiled
+     * as one, which takes a third of the time; without c->objects each is compiled by itself, as users do. */
+    static const char *const script =
+        "net=$1 objects=$2; shift 2\n"
+        "cd \"$net\" || exit 1\n"
+        "if [ -n \"$objects\" ] && diff -rq -x '*.o' runtime \"$objects/runtime\" >/dev/null; then\n"
+        "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than
+                                                                   the others do */
+        "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c | grep -vx ${name}_trace.c) "
+        ">together.c\n"
+        "    found() { grep -q -e \"$1\" \"$objects/make.log\" && echo yes || echo no; }\n"
+        "    set -- \"OPENMP=$(found -fopenmp)\" \"OPENBLAS=$(found -lopenblas)\" \"$@\"\n"
+        "    set -- \"$@\" OBJECTS=\"together.o ${name}_trace.o main.o\" LDFLAGS=\"$(echo \"$objects\"/runtime/*.o)\"\n"
+        "fi\n"
+        "make \"$@\"\n";
     log = xprintf("%s/make.log", c->dir);
-    const char *make[] = {"sh", "-c", script, "build", net, c->objects ? c->objects : "", xprintf("CC=%s", c->cc), xprintf("CFLAGS=%s", c->cflags), c->env, NULL};
+    const char *make[] = {"sh",
+                          "-c",
+                          script,
+                          "build",
+                          net,
+                          c->objects ? c->objects : "",
+                          xprintf("CC=%s", c->cc),
+                          xprintf("CFLAGS=%s", c->cflags),
+                          c->env,
+                          NULL};
     status = run_program(log, NULL, NULL, make);
     if (status != 0) {
         log_tail(log, tail, sizeof tail);
@@ -711,7 +726,8 @@ static bool build(Verdict *v, const Case *c, const char *net)
 
 Verdict judge(const Case *c)
 {
-    Verdict v = {.outcome = CASE_PASSED, .noise = c->fill == FILL_FAR || c->fill == FILL_CONSTANT ? NOISE_OF_CANCELLATION : NOISE};
+    Verdict v = {.outcome = CASE_PASSED,
+                 .noise = c->fill == FILL_FAR || c->fill == FILL_CONSTANT ? NOISE_OF_CANCELLATION : NOISE};
     Graph *g = load(c->spec);
     if (!g) {
         wrong(&v, CASE_GEN, "the spec is refused: %s", c->spec);

@@ -12,7 +12,8 @@ typedef enum Fill {
     FILL_PLAIN,
     FILL_INTEGER,  /* small integers in inputs, weights and biases: conv, linear and max-pool must be exact */
     FILL_CONSTANT, /* each channel of the input is one integer: norms see no variance */
-    FILL_OUTLIER,  /* values far from zero, and some that are far from all others: a pixel, a row or an image of either end */
+    FILL_OUTLIER,  /* values far from zero, and some that are far from all others: a pixel, a row or an image of either
+                      end */
     FILL_FAR,      /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
 } Fill;
 
@@ -21,24 +22,18 @@ typedef struct Case {
     const char *dir;  /* a folder of the case's own, made by the caller */
     const char *convoy, *target, *cc, *cflags;
     const char *purpose; /* of gen's --for, or NULL */
-    const char *env; /* one more NAME=VALUE for make, or NULL */
-    const char *objects; /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
+    const char *env;     /* one more NAME=VALUE for make, or NULL */
+    const char
+        *objects;     /* a built folder of the same compiler and target whose runtime's objects may be taken, or NULL */
     uint64_t seed;    /* of the numbers */
     int n, n_predict; /* images in the trace, and in the prediction */
     int batch;        /* the network has room for so many in the trace */
     Fill fill;
     bool threads; /* also with 2 and 5 threads: the same bytes as with one */
-    bool again; /* also emit it a second time elsewhere, in another locale: the same bytes */
+    bool again;   /* also emit it a second time elsewhere, in another locale: the same bytes */
 } Case;
 
-typedef enum Outcome {
-    CASE_PASSED,
-    CASE_GEN,
-    CASE_MAKE,
-    CASE_RUN,
-    CASE_WRONG,
-    CASE_CRASHED
-} Outcome;
+typedef enum Outcome { CASE_PASSED, CASE_GEN, CASE_MAKE, CASE_RUN, CASE_WRONG, CASE_CRASHED } Outcome;
 extern const char *const outcome_name[];
 
 typedef struct Verdict {

@@ -1,4 +1,5 @@
-/* made.c - see made.h. A new row of the op table changes these; `test_front TESTS_DIR CONVOY rewrite` writes them anew. */
+/* made.c - see made.h. A new row of the op table changes these; `test_front TESTS_DIR CONVOY rewrite` writes them anew.
+ */
 #include "made.h"
 #include "acts.h"
 #include "diag.h"
@@ -21,15 +22,15 @@ static void put_table(Buf *to)
         buf_printf(to, "| `%s` | ", info->name);
         for (int i = 0; i < op_may_args(k); i++) {
             const ArgInfo *arg = &info->arg[op_arg_at(k, i)];
-            buf_printf(to, "%s`%s`, %s to %s, else %s", i ? "; " : "", arg->name, real_text(arg->lo), real_text(arg->hi),
-                       arg->usual <= arg->hi ? real_text(arg->usual) : "none");
+            buf_printf(to, "%s`%s`, %s to %s, else %s", i ? "; " : "", arg->name, real_text(arg->lo),
+                       real_text(arg->hi), arg->usual <= arg->hi ? real_text(arg->usual) : "none");
         }
         buf_printf(to, " | %s | `%s` | %s |\n", info->does, info->torch, reads(info->need));
     }
 }
 
-static const char *const role_names[] = {[PARAM_GAMMA] = "gamma", [PARAM_BETA] = "beta", [PARAM_MEAN] = "running mean",
-                                         [PARAM_VAR] = "running variance"};
+static const char *const role_names[] = {
+    [PARAM_GAMMA] = "gamma", [PARAM_BETA] = "beta", [PARAM_MEAN] = "running mean", [PARAM_VAR] = "running variance"};
 
 static void put_norms(Buf *to)
 {
@@ -43,7 +44,8 @@ static void put_norms(Buf *to)
         for (const ParamSlot *slot = op_info[k].param; slot->name; slot++)
             if (slot->role != PARAM_COUNT)
                 buf_printf(to, "%s%s", n++ ? ", " : "", role_names[slot->role]);
-        buf_printf(to, " | `%s`%s |\n", norm->torch, norm->torch_1 ? xprintf("; where the image is 1 x 1, `%s`", norm->torch_1) : "");
+        buf_printf(to, " | `%s`%s |\n", norm->torch,
+                   norm->torch_1 ? xprintf("; where the image is 1 x 1, `%s`", norm->torch_1) : "");
     }
 }
 
@@ -73,8 +75,8 @@ static void put_list(Buf *to)
 /* Each behind a weight; with an odd number of channels, and behind a norm, too. */
 static void put_branch(Buf *to, const char *word, int nth)
 {
-    buf_printf(to, "        - [conv: {out: %d, kernel: 1, bias: true, order: \"conv-%s%s%s\"}]\n", 2 + nth % 4, word, nth % 3 == 2 ? "-bn-" : "",
-               nth % 3 == 2 ? word : "");
+    buf_printf(to, "        - [conv: {out: %d, kernel: 1, bias: true, order: \"conv-%s%s%s\"}]\n", 2 + nth % 4, word,
+               nth % 3 == 2 ? "-bn-" : "", nth % 3 == 2 ? word : "");
 }
 
 static void put_branches(Buf *to)

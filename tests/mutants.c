@@ -27,10 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    IMAGES = 5,
-    STEPS = 2
-};
+enum { IMAGES = 5, STEPS = 2 };
 
 /* What became of the mutants; shared with the processes that try them. */
 typedef struct Tally {

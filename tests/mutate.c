@@ -100,10 +100,10 @@ static void other_op(Rng *r, RandSpec *s)
     Arg args[OP_ARGS];
     memcpy(args, t->arg, sizeof args);
     t->as_act = t->as_norm = false;
-    t->op = is_pool(was)      ? (was == OP_MAXPOOL ? OP_AVGPOOL : OP_MAXPOOL)
-            : op_is_norm(was) ? rng_chance(r, 0.25) ? OP_BN : rs_random_image_norm(r)
-                              : rng_chance(r, 0.1)   ? OP_DROP
-                              : rs_random_act(r);
+    t->op = is_pool(was)         ? (was == OP_MAXPOOL ? OP_AVGPOOL : OP_MAXPOOL)
+            : op_is_norm(was)    ? rng_chance(r, 0.25) ? OP_BN : rs_random_image_norm(r)
+               : rng_chance(r, 0.1) ? OP_DROP
+                                 : rs_random_act(r);
     op_usual_args(t->op, t->arg);
     if (is_pool(was))
         memcpy(t->arg, args, sizeof args);

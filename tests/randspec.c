@@ -85,7 +85,8 @@ static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 /* What is counted on the way through a network. */
 typedef struct Walk {
     const RandSpec *s;
-    bool choose; /* gn stages, whose groups are not known yet (0), get a number that divides the channels which they meet first */
+    bool choose; /* gn stages, whose groups are not known yet (0), get a number that divides the channels which they
+                    meet first */
     double work;
     int stages;
     bool single, weights;
@@ -147,7 +148,9 @@ double rs_sum_args(OpKind op, const Arg *arg)
     for (int k = 0; k < op_may_args(op); k++) {
         const int i = op_arg_at(op, k);
         const ArgKind kind = op_info[op].arg[i].kind;
-        const double v = kind == ARG_REAL ? arg[i].real : kind == ARG_COUNT ? arg[i].count : arg[i].size[0] + 0.5 * arg[i].size[1];
+        const double v = kind == ARG_REAL    ? arg[i].real
+                         : kind == ARG_COUNT ? arg[i].count
+                                             : arg[i].size[0] + 0.5 * arg[i].size[1];
         sum += (2 * k + 1) * (v == INFINITY ? 0 : v);
     }
     return sum;
@@ -296,8 +299,8 @@ static bool walk_group(Walk *w, int i, const int *stride, Flow *a)
     bool empty = g->body != RS_CONCAT && rs_next(w->s, 0, i + 1, 0) == w->s->nlayer;
     if (has_stride(l))
         stride = l->stride;
-    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) || (g->from_pre && !any_left(g->pre, g->npre)) ||
-        (g->zero_gamma && !body_has_bn(w->s, i)))
+    if (empty || g->repeat < 1 || (g->body == RS_CONCAT && g->branches < 2) ||
+        (g->from_pre && !any_left(g->pre, g->npre)) || (g->zero_gamma && !body_has_bn(w->s, i)))
         return false;
     for (int n = 0; n < g->repeat; n++)
         if (!walk_repeat(w, i, n ? NULL : stride, a))
@@ -366,7 +369,8 @@ static bool finish(RandSpec *s, Shape *out)
     rs_settle(s);
     for (int i = 0; i < s->nlayer; i++) /* of shortcuts that no shape asks for */
         for (int j = 0; j < s->layer[i].group.nshortcut; j++)
-            if (s->layer[i].group.shortcut[j].op == OP_GN && s->layer[i].group.shortcut[j].arg[ARG_NORM_GROUPS].count == 0)
+            if (s->layer[i].group.shortcut[j].op == OP_GN &&
+                s->layer[i].group.shortcut[j].arg[ARG_NORM_GROUPS].count == 0)
                 s->layer[i].group.shortcut[j].arg[ARG_NORM_GROUPS].count = 1;
     return ok;
 }
@@ -1184,7 +1188,8 @@ static void flatten_height(RandSpec *s)
 /* In an order a window is square; a bare one need not be. */
 static RandSpec attempt_graph(Rng *r)
 {
-    RandSpec s = {.act = act_stage(r, rs_random_act(r), false), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
+    RandSpec s = {
+        .act = act_stage(r, rs_random_act(r), false), .batch = rng_int(r, 1, 7), .dims = rng_chance(r, 0.2) ? 1 : 2};
     s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
     s.n_predict = rng_int(r, 1, 9);
     s.top_order = rng_chance(r, 0.4);
@@ -1250,10 +1255,12 @@ static void insert_layer(RandSpec *s, int at, RsLayer l)
         s->layer[i].parent += s->layer[i].parent > at;
 }
 
-/* A conv whose groups have whole blocks of 16 channels, in and out, behind one that makes them: somewhere among the outermost layers. */
+/* A conv whose groups have whole blocks of 16 channels, in and out, behind one that makes them: somewhere among the
+ * outermost layers. */
 static void whole_blocks(Rng *r, RandSpec *s, int most)
 {
-    const int groups = rng_int(r, 2, 4), from = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2), to = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2);
+    const int groups = rng_int(r, 2, 4), from = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2),
+              to = 16 * groups * (rng_chance(r, 0.7) ? 1 : 2);
     RsLayer first = random_block(r, s, OP_CONV, from), grouped = random_block(r, s, OP_CONV, to);
     int at = rng_int(r, 0, s->nlayer - 1);
 
@@ -1273,7 +1280,8 @@ static void whole_blocks(Rng *r, RandSpec *s, int most)
     insert_layer(s, at, first);
 }
 
-/* Sometimes what is larger than the others: groups of whole blocks, an input of more than 64 channels, a concat or a stage that repeats. */
+/* Sometimes what is larger than the others: groups of whole blocks, an input of more than 64 channels, a concat or a
+ * stage that repeats. */
 static void larger(RandSpec *s, uint64_t seed, int most)
 {
     Rng r = {seed ^ 0x1a59e5u}; /* other draws stay as they are */
@@ -1384,9 +1392,7 @@ static void ungroup(RandSpec *s, int group, int branch)
     rs_drop_layer(s, group);
 }
 
-enum {
-    GROUP_MOVES = 2 * RS_MOST_BRANCHES + 8
-};
+enum { GROUP_MOVES = 2 * RS_MOST_BRANCHES + 8 };
 
 /* The move-th way to make a group smaller. */
 static void shrink_group(RandSpec *s, int i, int move)

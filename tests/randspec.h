@@ -27,14 +27,11 @@ typedef struct RsStage {
         };
     };
 } RsStage;
-double rs_sum_args(OpKind op, const Arg *arg); /* of the numbers in a stage's parentheses, each of the places with a weight of its own */
+double
+rs_sum_args(OpKind op,
+            const Arg *arg); /* of the numbers in a stage's parentheses, each of the places with a weight of its own */
 
-typedef enum RsBody {
-    RS_NO_GROUP,
-    RS_LAYERS,
-    RS_RESIDUAL,
-    RS_CONCAT
-} RsBody;
+typedef enum RsBody { RS_NO_GROUP, RS_LAYERS, RS_RESIDUAL, RS_CONCAT } RsBody;
 typedef enum RsShortcut {
     RS_PLAIN,
     RS_IDENTITY,
@@ -77,9 +74,9 @@ typedef struct RandSpec {
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
     int recompute;             /* 0: the spec does not say it */
     int n, n_predict;          /* images in the trace and in the prediction */
-    RsStage act, norm; /* norm: op 0: not written */
-    int preset;        /* from 1 on; 0: none */
-    bool top_order; /* the first conv block's order is written once, for the network */
+    RsStage act, norm;         /* norm: op 0: not written */
+    int preset;                /* from 1 on; 0: none */
+    bool top_order;            /* the first conv block's order is written once, for the network */
     RsLayer layer[RS_MOST_LAYERS];
     int nlayer;
 } RandSpec;
@@ -94,7 +91,7 @@ double rng_real(Rng *r, double lo, double hi);
 double rng_normal(Rng *r);
 bool rng_chance(Rng *r, double p);
 OpKind rs_random_image_norm(Rng *r); /* each of them as often */
-OpKind rs_random_act(Rng *r); /* relu more often than the others */
+OpKind rs_random_act(Rng *r);        /* relu more often than the others */
 
 /* How often each kind of op stands in the network, joins and pads aside, and the sum of all arguments. */
 typedef struct RsCount {

@@ -18,16 +18,16 @@ static const RsPreset presets[] = {
     {.name = "timm-ConvNormAct", .order = "cna", .relu = true},
     {"timm-PreActBasic", "nac", true, {"cna", "c"}, "na", "", "c", "cna", true},
 };
-enum {
-    PRESETS = sizeof presets / sizeof *presets
-};
+enum { PRESETS = sizeof presets / sizeof *presets };
 
 /* ---- presets ---- */
 
 static int stages_of(const char *letters, RsStage *t)
 {
     for (int j = 0; letters[j]; j++)
-        t[j] = (RsStage){.op = letters[j] == 'c' ? OP_CONV : letters[j] == 'n' ? OP_BN : OP_RELU,
+        t[j] = (RsStage){.op = letters[j] == 'c'   ? OP_CONV
+                               : letters[j] == 'n' ? OP_BN
+                                                   : OP_RELU,
                          .as_norm = letters[j] == 'n',
                          .as_act = letters[j] == 'a',
                          .k = {1, 1},
@@ -54,8 +54,8 @@ static RsLayer plain_conv(int parent, const char *letters)
 
 static bool is_plain_conv(const RsLayer *l, const char *letters)
 {
-    bool plain = l->block == OP_CONV && !l->out && !l->groups && !l->says_stride && !l->bias && !l->own_act && !l->norm.op &&
-                 !l->preset && !l->named && l->eps == 0 && l->momentum == 0;
+    bool plain = l->block == OP_CONV && !l->out && !l->groups && !l->says_stride && !l->bias && !l->own_act &&
+                 !l->norm.op && !l->preset && !l->named && l->eps == 0 && l->momentum == 0;
     for (int d = 0; d < 2; d++)
         plain = plain && l->kernel[d] == 3 && l->stride[d] == 1 && l->padding[d] == 1 && !l->dilation[d];
     return plain && reads(l->stage, l->nstage, letters);
@@ -67,7 +67,8 @@ bool rs_body_is_presets(const RandSpec *s, int i)
     const RsGroup *g = &l->group;
     const RsPreset *p = l->preset ? &presets[l->preset - 1] : NULL;
     if (!p || !p->body[0] || g->body != RS_RESIDUAL || g->kind != RS_CONV || g->from_pre != p->from_pre ||
-        !reads(g->pre, g->npre, p->pre) || !reads(g->post, g->npost, p->post) || !reads(g->shortcut, g->nshortcut, p->shortcut))
+        !reads(g->pre, g->npre, p->pre) || !reads(g->post, g->npost, p->post) ||
+        !reads(g->shortcut, g->nshortcut, p->shortcut))
         return false;
     int a = rs_next(s, 0, i + 1, 0), b = rs_next(s, a + 1, i + 1, 0);
     return b < s->nlayer && rs_next(s, b + 1, i + 1, 0) == s->nlayer && is_plain_conv(&s->layer[a], p->body[0]) &&
@@ -126,9 +127,7 @@ typedef struct List {
     RsStage *t;
     int n;
 } List;
-enum {
-    LISTS = 4
-};
+enum { LISTS = 4 };
 
 static void lists_of(RsLayer *l, List list[LISTS])
 {
@@ -184,7 +183,8 @@ void rs_agree(RandSpec *s)
             for (int j = 0; open[k] == norm && j < LISTS; j++)
                 for (RsStage *t = list[j].t; t < list[j].t + list[j].n; t++)
                     if (t->as_norm)
-                        norm->arg[ARG_NORM_GROUPS].count = divisor(norm->arg[ARG_NORM_GROUPS].count, t->arg[ARG_NORM_GROUPS].count);
+                        norm->arg[ARG_NORM_GROUPS].count =
+                            divisor(norm->arg[ARG_NORM_GROUPS].count, t->arg[ARG_NORM_GROUPS].count);
     }
     for (int k = 0; k < n; k++) {
         const int groups = open[k]->arg[ARG_NORM_GROUPS].count;
@@ -239,7 +239,8 @@ static void preset_of_block(Rng *r, RandSpec *s, int i)
         around = rs_preset_of(s, i);
     }
     if (around && rng_chance(r, 0.7))
-        take_order(l, rs_preset_block(around, l->parent && s->layer[l->parent - 1].group.body == RS_RESIDUAL && !l->preset));
+        take_order(
+            l, rs_preset_block(around, l->parent && s->layer[l->parent - 1].group.body == RS_RESIDUAL && !l->preset));
 }
 
 /* A residual group becomes what a preset makes of it, with the preset's own body in place of its layers. */

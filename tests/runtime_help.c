@@ -63,7 +63,8 @@ int run(const char *words)
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
-        int o = open("stdout.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666), e = open("stderr.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+        int o = open("stdout.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666),
+            e = open("stderr.txt", O_WRONLY | O_CREAT | O_TRUNC, 0666);
         if (o < 0 || e < 0 || dup2(o, 1) < 0 || dup2(e, 2) < 0)
             _exit(99);
         if (file_limit) {
@@ -84,8 +85,8 @@ int run(const char *words)
 void fails(const char *words, int status, const char *text)
 {
     int s = run(words);
-    ck_assert_msg(s == status && strcmp(err_text, text) == 0, "'%s' ended with %d and said\n%s--- wanted %d and\n%s", words, s,
-                  err_text, status, text);
+    ck_assert_msg(s == status && strcmp(err_text, text) == 0, "'%s' ended with %d and said\n%s--- wanted %d and\n%s",
+                  words, s, err_text, status, text);
 }
 
 void same_files(const char *a, const char *b)

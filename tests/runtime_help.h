@@ -1,5 +1,5 @@
-/* runtime_help.h - what the runtime's tests share: an empty folder for each test, and the fake network's command line run in a
- * child process. */
+/* runtime_help.h - what the runtime's tests share: an empty folder for each test, and the fake network's command line
+ * run in a child process. */
 #ifndef RUNTIME_HELP_H
 #define RUNTIME_HELP_H
 
@@ -17,7 +17,7 @@ int run(const char *words);
 void fails(const char *words, int status, const char *text);
 void same_files(const char *a, const char *b);
 int files_here(void);
-double accuracy(const char *words); /* of `eval --json` */
+double accuracy(const char *words);    /* of `eval --json` */
 void add_file_cases(Suite *suite);     /* test_runtime_files.c */
 void add_identity_cases(Suite *suite); /* test_runtime_identity.c */
 
@@ -28,10 +28,10 @@ void make_good(void);
 /* A safetensors file of a header's text and `bytes` of zeros. */
 void write_tensors(const char *path, const char *header, size_t bytes);
 
-#define RUNS(words)                                                                                                           \
-    do {                                                                                                                      \
-        int s_ = run(words);                                                                                                  \
-        ck_assert_msg(s_ == 0, "'%s' ended with %d: %s", words, s_, err_text);                                                \
+#define RUNS(words)                                                                                                    \
+    do {                                                                                                               \
+        int s_ = run(words);                                                                                           \
+        ck_assert_msg(s_ == 0, "'%s' ended with %d: %s", words, s_, err_text);                                         \
     } while (0)
 
 /* Options of a training that takes an instant: 16 steps an epoch. */

@@ -1,8 +1,8 @@
-/* target_step.c - one training step and inference of an emitted network, with every number that they made on stdout: a line a
- * tensor, "name v v v ...". It is linked with the network's library part alone, so that a cross compiler needs no library, and its
- * weights and images are the same for every target. Arguments: numbers of the images' elements that are a NaN; then the weights ("before.name"),
- * the images ("x") and inference with them ("answers") come first. Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model
- * -DTRACER=NAME_tracer -DSUPPORTED=NAME_supported. */
+/* target_step.c - one training step and inference of an emitted network, with every number that they made on stdout: a
+ * line a tensor, "name v v v ...". It is linked with the network's library part alone, so that a cross compiler needs
+ * no library, and its weights and images are the same for every target. Arguments: numbers of the images' elements that
+ * are a NaN; then the weights ("before.name"), the images ("x") and inference with them ("answers") come first.
+ * Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model -DTRACER=NAME_tracer -DSUPPORTED=NAME_supported. */
 #include HEADER
 
 #include <math.h>
@@ -101,7 +101,9 @@ int main(int argc, char **argv)
     struct filling images = {1, 0, 1.5f};
     const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width, bytes = m->arena_bytes(BATCH, 1);
     float *const x = aligned(BATCH * image * sizeof *x), *const y = aligned(BATCH * (size_t)m->classes * sizeof *y);
-    float *const scratch = aligned(TRACER.trace_floats(BATCH) * sizeof *scratch), *const grad = aligned((size_t)m->param_floats * sizeof *grad);
+    float *const scratch = aligned(TRACER.trace_floats(BATCH) * sizeof *scratch), *const grad =
+                                                                                      aligned((size_t)m->param_floats *
+                                                                                              sizeof *grad);
     struct cvy_net *net = m->init(aligned(bytes), bytes, BATCH, 1);
     int labels[BATCH], correct;
 
@@ -118,7 +120,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < m->ntensor; i++) {
         const struct cvy_tensor *t = &m->tensor[i];
         const int statistic = t->role == CVY_RUNNING_MEAN || t->role == CVY_RUNNING_VAR;
-        struct filling f = {(uint64_t)i + 2, t->role == CVY_GAMMA || t->role == CVY_RUNNING_VAR ? 1 : 0, t->role == CVY_WEIGHT ? 2 * t->value : 0.3f};
+        struct filling f = {(uint64_t)i + 2, t->role == CVY_GAMMA || t->role == CVY_RUNNING_VAR ? 1 : 0,
+                            t->role == CVY_WEIGHT ? 2 * t->value : 0.3f};
         if (t->role != CVY_BATCHES)
             each(&t->at, statistic ? net->running : net->param, fill, &f);
     }

@@ -2,10 +2,11 @@
  *
  *   test_front TESTS_DIR CONVOY [rewrite]
  *
- * errors/<case>/      spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in `expected`
- * golden/<net>.yaml   and beside it, a file a view (see `views`)
+ * errors/<case>/      spec.yaml, and args where there are any: what `convoy check` prints, and its status, stand in
+ * `expected` golden/<net>.yaml   and beside it, a file a view (see `views`)
  *
- * With `rewrite` as the last argument, expected and golden files are written anew: look at the diff before you commit it. */
+ * With `rewrite` as the last argument, expected and golden files are written anew: look at the diff before you commit
+ * it. */
 #define _GNU_SOURCE
 #include "files.h"
 #include "graph.h"
@@ -172,8 +173,9 @@ START_TEST(errors_as_expected)
 }
 END_TEST
 
-/* A file beside golden/<net>.yaml, by what it ends with: what the command prints of the net, and its status. A view without a file is
- * not tested; an empty file asks for one, which `rewrite` fills. <net>.why.<layer> is `plan --why` of that layer. */
+/* A file beside golden/<net>.yaml, by what it ends with: what the command prints of the net, and its status. A view
+ * without a file is not tested; an empty file asks for one, which `rewrite` fills. <net>.why.<layer> is `plan --why` of
+ * that layer. */
 static const struct {
     const char *end, *command;
 } views[] = {
@@ -214,16 +216,19 @@ static int compare_view(const char *file, const char *args)
 START_TEST(golden_views)
 {
     int nets, all, files = 0, wrong = 0;
-    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets), **name = names_in(xprintf("%s/golden", tests), "", &all);
+    const char **net = names_in(xprintf("%s/golden", tests), ".yaml", &nets),
+               **name = names_in(xprintf("%s/golden", tests), "", &all);
     for (int i = 0; i < nets; i++) {
         const bool fresh = !has_views(net[i]);
         if (fresh && !rewrite) {
-            fprintf(stderr, "--- golden/%s.yaml has no view beside it. repeat: test_front TESTS_DIR CONVOY rewrite\n", net[i]);
+            fprintf(stderr, "--- golden/%s.yaml has no view beside it. repeat: test_front TESTS_DIR CONVOY rewrite\n",
+                    net[i]);
             wrong++;
         }
         for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
             const char *file = xprintf("%s.%s", net[i], views[v].end);
-            if (access(xprintf("%s/golden/%s", tests, file), F_OK) != 0 && !(rewrite && fresh && first_view(views[v].end)))
+            if (access(xprintf("%s/golden/%s", tests, file), F_OK) != 0 &&
+                !(rewrite && fresh && first_view(views[v].end)))
                 continue;
             wrong += compare_view(file, xprintf(views[v].command, xprintf("%s.yaml", net[i])));
             files++;
@@ -231,7 +236,8 @@ START_TEST(golden_views)
         const char *why = xprintf("%s.why.", net[i]);
         for (int k = 0; k < all; k++)
             if (strncmp(name[k], why, strlen(why)) == 0) {
-                wrong += compare_view(name[k], xprintf("plan %s.yaml --why '%s' --target portable", net[i], name[k] + strlen(why)));
+                wrong += compare_view(
+                    name[k], xprintf("plan %s.yaml --why '%s' --target portable", net[i], name[k] + strlen(why)));
                 files++;
             }
     }
@@ -609,7 +615,8 @@ START_TEST(train_defaults)
     ck_assert_str_eq(s->train.data, "idx");
     ck_assert(s->train.epochs == 5 && s->train.batch == 64 && s->train.lr == 0.1 && s->train.momentum == 0.9);
     ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == SCHEDULE_ONE_CYCLE && !s->train.decay_all);
-    ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov && s->init_conv.kind == INIT_PYTORCH && s->init_linear.kind == INIT_PYTORCH);
+    ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && !s->train.nesterov &&
+              s->init_conv.kind == INIT_PYTORCH && s->init_linear.kind == INIT_PYTORCH);
     s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, "
                 "2], nesterov: true, "
                 "decay: all, schedule: constant}}");
@@ -643,15 +650,20 @@ START_TEST(groups)
         {"residual: [relu]", "s.act1 s.add<s.act1,input"},
         {"residual: [relu], pre: bn, post: tanh-bn", "s.pre.bn s.act1 s.add<s.act1,input s.post.act s.post.bn"},
         {"residual: [relu], pre: bn, shortcut_from: pre", "s.pre.bn s.act1 s.add<s.act1,input"},
-        {"residual: [relu], shortcut: {order: conv, always: true}", "s.shortcut.conv s.act1<input s.add<s.act1,s.shortcut.conv"},
+        {"residual: [relu], shortcut: {order: conv, always: true}",
+         "s.shortcut.conv s.act1<input s.add<s.act1,s.shortcut.conv"},
         {"residual: [relu], pre: bn, shortcut_from: pre, shortcut: {order: conv, always: true}",
          "s.pre.bn s.shortcut.conv s.act1<s.pre.bn s.add<s.act1,s.shortcut.conv"},
-        {"residual: [conv: {out: 5, order: conv}], shortcut: pad", "s.shortcut s.conv1.conv<input s.add<s.conv1.conv,s.shortcut"},
+        {"residual: [conv: {out: 5, order: conv}], shortcut: pad",
+         "s.shortcut s.conv1.conv<input s.add<s.conv1.conv,s.shortcut"},
         {"concat: [[], [relu], [tanh, bn]]", "s.b2.act1 s.b3.act1<input s.b3.bn1 s.concat<input,s.b2.act1,s.b3.bn1"},
         {"concat: [[], []], transition: [relu]", "s.concat<input,input s.transition.act1"},
-        {"residual: [stage: {repeat: 2, residual: [relu], shortcut: {order: conv, always: true}}], shortcut: {order: conv, always: true}",
-         "s.shortcut.conv s.stage1.1.shortcut.conv<input s.stage1.1.act1<input s.stage1.1.add<s.stage1.1.act1,s.stage1.1.shortcut.conv "
-         "s.stage1.2.shortcut.conv s.stage1.2.act1<s.stage1.1.add s.stage1.2.add<s.stage1.2.act1,s.stage1.2.shortcut.conv "
+        {"residual: [stage: {repeat: 2, residual: [relu], shortcut: {order: conv, always: true}}], shortcut: {order: "
+         "conv, always: true}",
+         "s.shortcut.conv s.stage1.1.shortcut.conv<input s.stage1.1.act1<input "
+         "s.stage1.1.add<s.stage1.1.act1,s.stage1.1.shortcut.conv "
+         "s.stage1.2.shortcut.conv s.stage1.2.act1<s.stage1.1.add "
+         "s.stage1.2.add<s.stage1.2.act1,s.stage1.2.shortcut.conv "
          "s.add<s.stage1.2.add,s.shortcut.conv"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -663,10 +675,11 @@ END_TEST
 
 START_TEST(keys_of_groups)
 {
-    Graph *g = chain("[3, 16, 16]", "stage: {name: s, repeat: 2, out: 8, kernel: 5, stride: 2, shortcut: pad, residual: "
-                                    "[conv, conv: {kernel: 1, order: conv-bn}], zero_gamma: true}, stage: {name: m, "
-                                    "stride: 2, residual: [conv: {kernel: 1, out: 16}, conv: {groups: depthwise, stride: "
-                                    "group}, conv: {out: 8, kernel: 1, order: conv-bn}]}");
+    Graph *g =
+        chain("[3, 16, 16]", "stage: {name: s, repeat: 2, out: 8, kernel: 5, stride: 2, shortcut: pad, residual: "
+                             "[conv, conv: {kernel: 1, order: conv-bn}], zero_gamma: true}, stage: {name: m, "
+                             "stride: 2, residual: [conv: {kernel: 1, out: 16}, conv: {groups: depthwise, stride: "
+                             "group}, conv: {out: 8, kernel: 1, order: conv-bn}]}");
     const Op *pad = op_at(g, "s.1.shortcut");
     ck_assert(pad->kind == OP_PAD && pad->before == 2 && pad->stride[0] == 2 && pad->shape.c == 8 && pad->shape.h == 8);
     const Op *a = op_at(g, "s.1.conv1.conv"), *b = op_at(g, "s.2.conv1.conv"), *c = op_at(g, "s.1.conv2.conv");
@@ -686,7 +699,8 @@ START_TEST(keys_of_groups)
 }
 END_TEST
 
-/* A shortcut whose pool strides already, as ResNet-D's, has a conv of stride 1; one whose pool does not, the stage's. */
+/* A shortcut whose pool strides already, as ResNet-D's, has a conv of stride 1; one whose pool does not, the stage's.
+ */
 START_TEST(pools_in_shortcuts)
 {
     static const struct {
@@ -702,7 +716,8 @@ START_TEST(pools_in_shortcuts)
         {"residual: [conv: {order: conv-maxpool(2)}]", "avgpool(2)-conv-norm", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Graph *g = chain("[3, 16, 16]", xprintf("stage: {name: s, out: 8, %s, shortcut: %s}", cases[i].stage, cases[i].shortcut));
+        Graph *g = chain("[3, 16, 16]",
+                         xprintf("stage: {name: s, out: 8, %s, shortcut: %s}", cases[i].stage, cases[i].shortcut));
         const Op *conv = op_at(g, "s.shortcut.conv"), *add = op_at(g, "s.add");
         ck_assert_msg(conv->stride[0] == cases[i].stride, "%s: %d", cases[i].shortcut, conv->stride[0]);
         ck_assert_int_eq(add->shape.c, 8);
@@ -727,7 +742,8 @@ START_TEST(biases_through_joins)
         {"stage: {name: s, layers: [conv: {out: 3, order: conv}]}, stage: {residual: [bn]}, act", true, NULL},
         {"stage: {name: s, layers: [conv: {out: 3, order: conv}]}, stage: {concat: [[], [bn]]}, bn", false, NULL},
         {"stage: {name: s, layers: [conv: {out: 3, order: conv}]}, stage: {out: 5, shortcut: pad, residual: [conv: "
-         "{order: bn-conv}]}, bn", false, NULL},
+         "{order: bn-conv}]}, bn",
+         false, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const Op *op = op_at(chain("[3, 9, 9]", cases[i].layers), "s.conv1.conv");
@@ -741,17 +757,19 @@ END_TEST
 /* Sums of sums: as many paths as 2^1000. */
 START_TEST(many_paths)
 {
-    Graph *g = chain("[3, 4, 4]", "conv: {out: 3, order: conv}, stage: {repeat: 1000, residual: [maxpool: {k: 3, stride: 1, "
-                                  "padding: 1}]}, bn");
+    Graph *g =
+        chain("[3, 4, 4]", "conv: {out: 3, order: conv}, stage: {repeat: 1000, residual: [maxpool: {k: 3, stride: 1, "
+                           "padding: 1}]}, bn");
     ck_assert(!op_at(g, "conv1.conv")->bias);
 }
 END_TEST
 
 START_TEST(one_dimension)
 {
-    Graph *g = chain("[2, 100]", "conv: {out: 8, kernel: 5, stride: 2, order: \"conv-maxpool(3,2,1)-bn\"}, conv: {out: 8, "
-                                 "groups: 4, dilation: 3}, avgpool: {k: 4, stride: 2, padding: 1}, stage: {out: 16, stride: "
-                                 "2, shortcut: pad, residual: [conv]}");
+    Graph *g =
+        chain("[2, 100]", "conv: {out: 8, kernel: 5, stride: 2, order: \"conv-maxpool(3,2,1)-bn\"}, conv: {out: 8, "
+                          "groups: 4, dilation: 3}, avgpool: {k: 4, stride: 2, padding: 1}, stage: {out: 16, stride: "
+                          "2, shortcut: pad, residual: [conv]}");
     const Param *w = param_at(g, "conv1.conv.weight"), *v = param_at(g, "conv2.conv.weight");
     ck_assert_int_eq(g->dims, 1);
     ck_assert(w->ndim == 3 && w->dim[0] == 8 && w->dim[1] == 2 && w->dim[2] == 5);
@@ -759,7 +777,8 @@ START_TEST(one_dimension)
     static const struct {
         const char *path;
         int w;
-    } cases[] = {{"conv1.conv", 50}, {"conv1.maxpool", 25}, {"conv2.conv", 25}, {"avgpool1", 12}, {"stage1.shortcut", 6}, {"stage1.add", 6}};
+    } cases[] = {{"conv1.conv", 50}, {"conv1.maxpool", 25},  {"conv2.conv", 25},
+                 {"avgpool1", 12},   {"stage1.shortcut", 6}, {"stage1.add", 6}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const Op *op = op_at(g, cases[i].path);
         ck_assert_msg(op->shape.h == 1 && op->shape.w == cases[i].w, "%s has a width of %d", op->path, op->shape.w);
@@ -774,19 +793,36 @@ START_TEST(recompute_segments)
     static const struct {
         const char *top, *layers, *segments; /* a digit an op, from the input to the loss */
     } cases[] = {
-        {"none", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh", "0000000" "0"},
-        {"1", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh", "0123000" "0"},
-        {"2", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh", "0112000" "0"},
-        {"none", "stage: {repeat: 3, recompute: 2, layers: [conv: {out: 3, order: conv}, relu]}", "01111220" "00"},
-        {"2", "stage: {repeat: 3, layers: [conv: {out: 3, order: conv}, relu]}", "01111220" "00"},
-        {"2", "conv: {out: 3, order: conv}, stage: {recompute: none, layers: [relu]}, conv: {out: 3, order: conv}", "010200" "0"},
-        {"1", "stage: {layers: [conv: {out: 3, order: conv}, flatten, linear: 3]}", "000000" "0"},
-        {"none", "stage: {recompute: 1, residual: [conv: {out: 5, order: conv}], shortcut: conv}, relu", "011100" "00"},
+        {"none", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh",
+         "0000000"
+         "0"},
+        {"1", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh",
+         "0123000"
+         "0"},
+        {"2", "conv: {out: 4, order: conv}, relu, conv: {out: 4, order: conv}, tanh",
+         "0112000"
+         "0"},
+        {"none", "stage: {repeat: 3, recompute: 2, layers: [conv: {out: 3, order: conv}, relu]}",
+         "01111220"
+         "00"},
+        {"2", "stage: {repeat: 3, layers: [conv: {out: 3, order: conv}, relu]}",
+         "01111220"
+         "00"},
+        {"2", "conv: {out: 3, order: conv}, stage: {recompute: none, layers: [relu]}, conv: {out: 3, order: conv}",
+         "010200"
+         "0"},
+        {"1", "stage: {layers: [conv: {out: 3, order: conv}, flatten, linear: 3]}",
+         "000000"
+         "0"},
+        {"none", "stage: {recompute: 1, residual: [conv: {out: 5, order: conv}], shortcut: conv}, relu",
+         "011100"
+         "00"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Graph *g = graph_of(xprintf("{name: n1, input: [3, 8, 8], classes: 10, recompute: %s, layers: [%s, global_avg_pool, "
-                                    "linear: classes]}",
-                                    cases[i].top, cases[i].layers));
+        Graph *g =
+            graph_of(xprintf("{name: n1, input: [3, 8, 8], classes: 10, recompute: %s, layers: [%s, global_avg_pool, "
+                             "linear: classes]}",
+                             cases[i].top, cases[i].layers));
         Buf b = {0};
         for (int k = 0; k < g->nop; k++)
             buf_printf(&b, "%d", g->op[k].segment);
@@ -818,7 +854,8 @@ START_TEST(overrides)
     ck_assert_str_eq(order_text(s->layer[0].stage, s->layer[0].nstage, 2), "conv-maxpool(3,2,1)-bn-leaky_relu(0.3)");
     ck_assert_int_eq(s->layer[0].out, 7);
     ck_assert_int_eq(s->layer[1].out, 9);
-    ck_assert(layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[0] == 1 && layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[1] == 2);
+    ck_assert(layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[0] == 1 &&
+              layer_weight(&s->layer[2])->arg[ARG_STRIDE].size[1] == 2);
     ck_assert_double_eq(s->layer[3].stage[0].arg[ARG_EPS].real, 1e-3);
     ck_assert_double_eq(s->layer[4].stage[0].arg[0].real, 0.25);
     ck_assert_double_eq(s->train.lr, 0.5);
@@ -827,9 +864,10 @@ END_TEST
 
 START_TEST(overrides_in_groups)
 {
-    const char *text = "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {name: s, repeat: 3, out: 4, residual: "
-                       "[conv, conv: 4]}, stage: {name: m, concat: [[relu], [conv: 3, stage: {layers: [conv: 5]}]], "
-                       "transition: [conv: 2]}, global_avg_pool, linear: classes]}";
+    const char *text =
+        "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {name: s, repeat: 3, out: 4, residual: "
+        "[conv, conv: 4]}, stage: {name: m, concat: [[relu], [conv: 3, stage: {layers: [conv: 5]}]], "
+        "transition: [conv: 2]}, global_avg_pool, linear: classes]}";
     static const char *const sets[][3] = {
         {"s.2.conv1.order=conv-act-bn", "s.2.conv1", "conv-relu-bn"},
         {"s.3.order=bn-act-conv", "s.3.conv2", "bn-tanh-conv"},
@@ -957,7 +995,8 @@ START_TEST(full_disk)
     ck_assert_str_eq(listing(top), "./d ./d/.convoy-manifest ./d/a.c ./d/b.c ./file status 0\n");
     ck_assert_str_eq(file_read(file, 100, &len), "old");
     ck_assert_str_eq(file_read(xprintf("%s/a.c", dir), 100, &len), "old");
-    ck_assert_ptr_nonnull(strstr(output_of(xprintf("'%s' --help 2>&1 > /dev/full", convoy)), "cannot write to standard output"));
+    ck_assert_ptr_nonnull(
+        strstr(output_of(xprintf("'%s' --help 2>&1 > /dev/full", convoy)), "cannot write to standard output"));
     remove_dir(top);
 }
 END_TEST
@@ -1049,19 +1088,21 @@ static int widest(const char *text)
     return most;
 }
 
-/* What check and help print fits the width that COLUMNS says, 80 where nothing does; names lose their middle, nothing is lost
- * that --json does not have. */
+/* What check and help print fits the width that COLUMNS says, 80 where nothing does; names lose their middle, nothing
+ * is lost that --json does not have. */
 START_TEST(output_fits_the_width)
 {
-    static const char *const pages[] = {"help", "help new", "help presets", "help schema", "help check", "help gen", "help train",
-                                        "help plan", "help diff", "help draw", "help twin", "help export", "help asm",
-                                        "help acts", "help norms", "help layers", "help orders", "help keys"};
+    static const char *const pages[] = {"help",        "help new",    "help presets", "help schema", "help check",
+                                        "help gen",    "help train",  "help plan",    "help diff",   "help draw",
+                                        "help twin",   "help export", "help asm",     "help acts",   "help norms",
+                                        "help layers", "help orders", "help keys"};
     static const int widths[] = {0, 50, 72, 80, 160};
     char *dir = scratch_dir();
-    const char *spec = "{name: wide, input: [3, 64, 64], classes: 10, layers: [\n"
-                       "conv: {out: 16, name: a_name_of_many_words_that_goes_on_and_on_to_its_end},\n"
-                       "conv: {out: 16, order: 'drop(0.125)-bn-leaky_relu(0.125)-conv-maxpool(3,2,1)-bn-leaky_relu(0.125)'},\n"
-                       "global_avg_pool, linear: classes]}\n";
+    const char *spec =
+        "{name: wide, input: [3, 64, 64], classes: 10, layers: [\n"
+        "conv: {out: 16, name: a_name_of_many_words_that_goes_on_and_on_to_its_end},\n"
+        "conv: {out: 16, order: 'drop(0.125)-bn-leaky_relu(0.125)-conv-maxpool(3,2,1)-bn-leaky_relu(0.125)'},\n"
+        "global_avg_pool, linear: classes]}\n";
     ck_assert(file_write(xprintf("%s/wide.yaml", dir), spec, strlen(spec)));
     for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
         const char *env = widths[w] ? xprintf("COLUMNS=%d ", widths[w]) : "";
@@ -1087,11 +1128,15 @@ START_TEST(new_makes_a_valid_spec)
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "wrote mynet.yaml"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s check mynet.yaml 2>&1", in)), "status 0"));
     /* One order for all, so that the first diff shows it in every block. */
-    ck_assert_str_eq(output_of(xprintf("%s diff mynet.yaml --order conv-act-bn --level spec 2>&1 | grep -c 'order (conv1, conv2, conv3)'", in)),
-                     "1\nstatus 0\n");
+    ck_assert_str_eq(
+        output_of(xprintf(
+            "%s diff mynet.yaml --order conv-act-bn --level spec 2>&1 | grep -c 'order (conv1, conv2, conv3)'", in)),
+        "1\nstatus 0\n");
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s check mynet.yaml -d plan 2>&1", in)), "status 0"));
-    ck_assert_str_eq(output_of(xprintf("%s check mynet.yaml -d plan >a && %s plan mynet.yaml -d plan >b && cmp a b && rm a b", in, in)),
-                     "status 0\n");
+    ck_assert_str_eq(
+        output_of(
+            xprintf("%s check mynet.yaml -d plan >a && %s plan mynet.yaml -d plan >b && cmp a b && rm a b", in, in)),
+        "status 0\n");
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new mynet 2>&1", in)), "mynet.yaml is there already"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new ../x 2>&1", in)), "lower-case letters"));
     ck_assert_ptr_nonnull(strstr(output_of(xprintf("%s new int 2>&1", in)), "'int_net' would do"));
@@ -1158,7 +1203,8 @@ int main(int argc, char **argv)
                           train_defaults,
                           groups,
                           keys_of_groups,
-                          pools_in_shortcuts, biases_through_joins,
+                          pools_in_shortcuts,
+                          biases_through_joins,
                           many_paths,
                           one_dimension,
                           recompute_segments,
@@ -1169,7 +1215,8 @@ int main(int argc, char **argv)
                           full_disk,
                           through_a_link,
                           command_line,
-                          output_fits_the_width, new_makes_a_valid_spec};
+                          output_fits_the_width,
+                          new_makes_a_valid_spec};
     for (size_t i = 0; i < (rewrite ? 3 : sizeof all / sizeof *all); i++)
         tcase_add_test(t, all[i]);
     suite_add_tcase(s, t);

@@ -10,11 +10,7 @@
 
 /* ---- graphs by hand ---- */
 
-enum {
-    MOST_OPS = 32,
-    MOST_PARAMS = 64,
-    MOST_INPUTS = 4
-};
+enum { MOST_OPS = 32, MOST_PARAMS = 64, MOST_INPUTS = 4 };
 typedef struct Net {
     Graph g;
     Op op[MOST_OPS];
@@ -299,7 +295,8 @@ START_TEST(diff_conv_grouped)
 }
 END_TEST
 
-/* The nth of all activations, each with each list of arguments that acts.c has of it; then a slope that no spec can have, and dropout. */
+/* The nth of all activations, each with each list of arguments that acts.c has of it; then a slope that no spec can
+ * have, and dropout. */
 static bool nth_point(int nth, OpKind *kind, Arg arg[OP_ARGS])
 {
     for (OpKind k = 0; k < OP_KINDS; k++)
@@ -361,7 +358,14 @@ START_TEST(diff_image_norm)
         image_norm(&t, OP_GN, 2), point(&t, OP_TANH, 0), image_norm(&t, OP_LN, 1), bn(&t);
     else
         conv(&t, 6, 1, 1, 1, 1, 0, 0, true);
-    image_norm(&t, _i == 1 ? OP_LN : _i == 2 ? OP_IN : _i > 4 ? OP_RMS : OP_GN, _i == 1 || _i > 4 ? 1 : _i == 2 ? 6 : 3);
+    image_norm(&t,
+               _i == 1   ? OP_LN
+               : _i == 2 ? OP_IN
+               : _i > 4  ? OP_RMS
+                         : OP_GN,
+               _i == 1 || _i > 4 ? 1
+               : _i == 2         ? 6
+                                 : 3);
     flatten(&t);
     linear(&t, 3, true);
     done(&t, 4);
@@ -709,7 +713,8 @@ START_TEST(hand_gn)
     for (int c = 0; c < 4; c++)
         ip->param[0][c] = c + 1, ip->param[1][c] = -c;
     interp_forward(ip, (double[]){1, 2, 3, 6, 0, 0, 4, 4}, NULL, 1, true);
-    const double second = 2 / sqrt(4.5), want[] = {-1, -0.5, -1, 2, -3 * second - 2, -3 * second - 2, 4 * second - 3, 4 * second - 3};
+    const double second = 2 / sqrt(4.5),
+                 want[] = {-1, -0.5, -1, 2, -3 * second - 2, -3 * second - 2, 4 * second - 3, 4 * second - 3};
     for (int i = 0; i < 8; i++)
         ck_assert_double_eq_tol(ip->out[1][i], want[i], 1e-12);
     interp_free(ip);

@@ -2,8 +2,8 @@
  *
  *   test_plan TESTS_DIR [rewrite]
  *
- * golden/<net>.emitted holds every file that convoy writes for golden/<net>.yaml, the runtime aside, for target portable. With
- * `rewrite` as the last argument they are written anew: look at the diff before you commit it. */
+ * golden/<net>.emitted holds every file that convoy writes for golden/<net>.yaml, the runtime aside, for target
+ * portable. With `rewrite` as the last argument they are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
 #include "emit.h"
 #include "graph.h"
@@ -41,8 +41,10 @@ static Plan *plan_of_text(const char *text, const char *target)
 
 static Plan *plan_of(const char *input, const char *layers, const char *target)
 {
-    return plan_of_text(xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes], train: {batch: 8}}", input, layers),
-                        target);
+    return plan_of_text(
+        xprintf("{name: n1, input: %s, classes: 10, layers: [%s, global_avg_pool, linear: classes], train: {batch: 8}}",
+                input, layers),
+        target);
 }
 
 /* ---- fuse ---- */
@@ -117,7 +119,7 @@ static const struct Case {
     {"conv-gelu-in", "conv-relu", "z", 4, 0},
     {"conv-in-relu-gn(2)", "conv-relu", "z", 5, 0},
     {"ln-conv-relu", "conv-relu", "conv1.act", 5, 0},
-    {"conv-elu-relu6-gn(2)", "conv-relu", "conv1.act", 4, 0}, /* elu needs its own output; relu6 is recomputed */
+    {"conv-elu-relu6-gn(2)", "conv-relu", "conv1.act", 4, 0},  /* elu needs its own output; relu6 is recomputed */
     {"conv-relu-softplus-bn", "conv-relu", "conv1.act", 4, 0}, /* softplus hides signs */
     {"conv-relu-elu-bn", "conv-relu", "conv1.act2", 4, 0},
     {"conv-sigmoid-relu-bn", "conv-relu", "conv1.act", 4, 0}, /* sigmoid's backward needs its own output */
@@ -126,12 +128,16 @@ static const struct Case {
 START_TEST(stored_tensor)
 {
     const struct Case *c = &stored_cases[_i];
-    Plan *p = plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}, conv: {out: 8, order: '%s'}", c->first, c->second), "portable");
+    Plan *p =
+        plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}, conv: {out: 8, order: '%s'}", c->first, c->second),
+                "portable");
     const Tensor *nd = made_by(p, "conv1");
     const char *stored = stored_by(p, nd);
 
-    ck_assert_msg(strcmp(stored, c->stored) == 0, "%s then %s stores %s, not %s", c->first, c->second, stored, c->stored);
-    ck_assert_msg(p->nkernel == c->kernels, "%s then %s: %d kernels, not %d", c->first, c->second, p->nkernel, c->kernels);
+    ck_assert_msg(strcmp(stored, c->stored) == 0, "%s then %s stores %s, not %s", c->first, c->second, stored,
+                  c->stored);
+    ck_assert_msg(p->nkernel == c->kernels, "%s then %s: %d kernels, not %d", c->first, c->second, p->nkernel,
+                  c->kernels);
     ck_assert_int_eq(nd->nroute, c->routes);
     ck_assert(nd->stored && nd->kept && nd->grad); /* one gradient, whatever is read of it */
 }
@@ -139,8 +145,14 @@ END_TEST
 
 START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ at the ends alone */
 {
-    Plan *a = plan_of("[4, 9, 9]", "conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}", "portable");
-    Plan *b = plan_of("[4, 9, 9]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
+    Plan *a = plan_of(
+        "[4, 9, 9]",
+        "conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}, conv: {out: 8, order: conv-bn-relu}",
+        "portable");
+    Plan *b = plan_of(
+        "[4, 9, 9]",
+        "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}",
+        "portable");
 
     for (int i = 1; i < 3; i++) {
         const Kernel *x = kernel_of(a, xprintf("conv%d", i)), *y = kernel_of(b, xprintf("conv%d", i));
@@ -182,8 +194,8 @@ START_TEST(norms_at_inference)
     Plan *p = plan_of("[4, 12, 12]", xprintf("conv: {out: 8, order: '%s'}", inference_cases[_i].order), "portable");
 
     ck_assert_int_eq(p->nnorm, 1);
-    ck_assert_msg(strncmp(p->norm[0].inference, inference_cases[_i].starts, strlen(inference_cases[_i].starts)) == 0, "%s: %s",
-                  inference_cases[_i].order, p->norm[0].inference);
+    ck_assert_msg(strncmp(p->norm[0].inference, inference_cases[_i].starts, strlen(inference_cases[_i].starts)) == 0,
+                  "%s: %s", inference_cases[_i].order, p->norm[0].inference);
 }
 END_TEST
 
@@ -201,7 +213,9 @@ START_TEST(one_layer_in_words)
     fclose(f);
     ck_assert(strstr(text, "\nconv1.") == NULL);
     ck_assert(strstr(text, "\nconv2.conv (conv): 8x12x12 -> 8x12x12\n") != NULL);
-    ck_assert(strstr(text, "  applied     prologue of kernel conv3, on registers, from what is stored of conv2.act\n") != NULL); /* its norm is applied there */
+    ck_assert(
+        strstr(text, "  applied     prologue of kernel conv3, on registers, from what is stored of conv2.act\n") !=
+        NULL); /* its norm is applied there */
     ck_assert(strstr(text, "  inference   a multiply-add in the epilogue of conv2") != NULL);
     free(text);
     ck_assert_int_eq(why_find(p->g, "conv", &ops), 0); /* no prefix of a word */
@@ -209,10 +223,13 @@ START_TEST(one_layer_in_words)
 }
 END_TEST
 
-START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a little */
+START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a
+                            little */
 {
     static const char *const order[] = {"conv-bn-relu", "conv-relu-bn"};
-    Plan *p = plan_of("[3, 32, 32]", xprintf("conv: {out: 16, order: %s}, conv: {out: 32, stride: 2, order: %s}", order[_i], order[_i]), "avx512");
+    Plan *p = plan_of(
+        "[3, 32, 32]",
+        xprintf("conv: {out: 16, order: %s}, conv: {out: 32, stride: 2, order: %s}", order[_i], order[_i]), "avx512");
 
     /* 16x32x32 and 32x16x16 floats; the loss reads the logits once, forward and backward at a time */
     ck_assert_int_eq(p->stored_bytes, 4 * (16 * 32 * 32 + 32 * 16 * 16));
@@ -221,8 +238,8 @@ END_TEST
 
 /* ---- graphs ---- */
 
-/* "conv1.conv* conv1.act<conv1.conv": a node a word. = and what it stores, where that is another op's output; < and what its
- * readers recompute it from; * where backward reads what is stored; and how many norms read it. */
+/* "conv1.conv* conv1.act<conv1.conv": a node a word. = and what it stores, where that is another op's output; < and
+ * what its readers recompute it from; * where backward reads what is stored; and how many norms read it. */
 static const char *nodes_in_words(const Plan *p)
 {
     Buf b = {0};
@@ -275,13 +292,16 @@ static const char *inference_in_words(const Plan *p)
 }
 
 /* A residual net: `stem`, stages of `repeat` blocks with 16, 32, ... channels, `tail`. */
-static Plan *residual_net(const char *order, const char *keys, const char *stem, int stages, int repeat, const char *tail)
+static Plan *residual_net(const char *order, const char *keys, const char *stem, int stages, int repeat,
+                          const char *tail)
 {
     Buf b = {0};
 
-    buf_printf(&b, "{name: n1, input: [3, 32, 32], classes: 10, order: %s, layers: [conv: {out: 16, order: %s}", order, stem);
+    buf_printf(&b, "{name: n1, input: [3, 32, 32], classes: 10, order: %s, layers: [conv: {out: 16, order: %s}", order,
+               stem);
     for (int i = 0; i < stages; i++)
-        buf_printf(&b, ", stage: {name: s%d, repeat: %d, out: %d, stride: %d, %s}", i + 1, repeat, 16 << i, i ? 2 : 1, keys);
+        buf_printf(&b, ", stage: {name: s%d, repeat: %d, out: %d, stride: %d, %s}", i + 1, repeat, 16 << i, i ? 2 : 1,
+                   keys);
     buf_printf(&b, "%s, global_avg_pool, linear: classes], train: {batch: 8}}", tail);
     return plan_of_text(b.text, "avx2");
 }
@@ -289,45 +309,55 @@ static Plan *residual_net(const char *order, const char *keys, const char *stem,
 /* The five arrangements of He et al. 2016, figure 4, and two of them with other shortcuts. */
 static const struct Arrangement {
     const char *name, *order, *keys, *stem, *tail;
-    double most; /* of what autograd keeps */
+    double most;                             /* of what autograd keeps */
     const char *nodes, *kernels, *inference; /* of one block of 16 channels, and one of 32 behind it */
 } arrangements[] = {
-    {"original", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: conv-bn", "conv-bn-act", "", 0.78,
-     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+    {"original", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: conv-bn", "conv-bn-act",
+     "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.shortcut.conv*1 "
+     "s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
      "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_post_act s2_shortcut s2_conv1 s2_conv2 linear1 loss",
      "conv11 s1_conv1!1 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
-    {"norm after addition", "conv-bn-act", "residual: [conv, conv: {order: conv}], post: bn-act, shortcut: conv", "conv-bn-act", "", 0.78,
-     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.add*1 s1.post.act<s1.add s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
+    {"norm after addition", "conv-bn-act", "residual: [conv, conv: {order: conv}], post: bn-act, shortcut: conv",
+     "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.add*1 s1.post.act<s1.add s2.shortcut.conv s2.conv1.conv*1 "
+     "s2.add*1 linear1.linear",
      "conv1 (pass_conv1_act) s1_conv1 +s1_conv2 (pass_s1_post_act) s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
      "conv11 s1_conv1!1 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
     {"relu before addition", "conv-bn-act", "residual: [conv, conv], shortcut: conv-bn-act", "conv-bn-act", "", 0.78,
-     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 "
+     "s2.conv2.conv*1 linear1.linear",
      "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_add s2_shortcut s2_conv1 s2_conv2 linear1 loss",
      "conv11 s1_conv1!1 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
     {"relu-only pre-activation", "act-conv-bn", "residual: [conv, conv], shortcut: conv-bn", "conv-bn", ", act", 0.78,
-     "conv1.conv*1 conv1.bn<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+     "conv1.conv*1 conv1.bn<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.add* s2.shortcut.conv*1 s2.conv1.conv*1 "
+     "s2.conv2.conv*1 linear1.linear",
      "conv1 (pass_conv1_bn) s1_conv1 s1_conv2 pass_s1_add s2_shortcut s2_conv1 s2_conv2 linear1 loss",
      "conv11 s1_conv11 +s1_conv2!1 s2_shortcut!1 s2_conv11 +s2_conv2!1 linear1!"},
     {"full pre-activation", "bn-act-conv", "residual: [conv, conv], shortcut: conv", "conv", ", bn, act", 0.55,
      "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
      "conv1 s1_conv1 +s1_conv2 s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
      "conv1 s1_conv11 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
-    {"original, option A", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: pad", "conv-bn-act", "", 0.78,
-     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.conv1.conv*1 s2.conv2.conv*1 linear1.linear",
+    {"original, option A", "conv-bn-act", "residual: [conv, conv: {order: conv-bn}], post: act, shortcut: pad",
+     "conv-bn-act", "", 0.78,
+     "conv1.conv*1 conv1.act<conv1.conv s1.conv1.conv*1 s1.conv2.conv*1 s1.post.act* s2.conv1.conv*1 s2.conv2.conv*1 "
+     "linear1.linear",
      "conv1 (pass_conv1_act) s1_conv1 s1_conv2 pass_s1_post_act s2_conv1 s2_conv2 linear1 loss",
      "conv11 s1_conv1!1 +s1_conv2!1 s2_conv1!1 +s2_conv2!1 linear1!"},
     {"full pre-activation, option A", "bn-act-conv", "residual: [conv, conv], shortcut: pad", "conv", ", bn, act", 0.55,
      "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.conv1.conv*1 s2.add*1 linear1.linear",
      "conv1 s1_conv1 +s1_conv2 s2_conv1 +s2_conv2 linear1 loss",
      "conv1 s1_conv11 +s1_conv2! s2_conv11 +s2_conv2! linear1!"},
-    {"full pre-activation, projections behind it", "conv-bn-act", "pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, shortcut_from: pre",
-     "conv", ", bn, act", 0.55,
+    {"full pre-activation, projections behind it", "conv-bn-act",
+     "pre: bn-act, residual: [conv, conv: {order: conv}], shortcut: conv, shortcut_from: pre", "conv", ", bn, act",
+     0.55,
      "conv1.conv*1 s1.conv1.conv*1 s1.add*1 s2.pre.act<s1.add s2.shortcut.conv s2.conv1.conv*1 s2.add*1 linear1.linear",
      "conv1 s1_conv1 +s1_conv2 (pass_s2_pre_act) s2_shortcut s2_conv1 +s2_conv2 linear1 loss",
      "conv1 s1_conv11 +s1_conv2! s2_shortcut! s2_conv11 +s2_conv2! linear1!"},
 };
 
-/* Gradients: one tensor a node. The first in backward that gives to it writes, all others add, all before its maker runs. */
+/* Gradients: one tensor a node. The first in backward that gives to it writes, all others add, all before its maker
+ * runs. */
 static void check_gradients(const Plan *p)
 {
     bool *given = xalloc((size_t)p->nnode);
@@ -344,9 +374,10 @@ static void check_gradients(const Plan *p)
                         continue;
                     const Port *port = &k->port[own ? run->to.port : run->step[s].in2];
                     const char *path = p->g->op[p->node[port->node].op].path;
-                    ck_assert_msg(port->grad && p->node[port->node].grad, "%s gives to %s, which wants nothing", k->name, path);
-                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->node], "%s, %s: %s", k->name, path,
-                                  given[port->node] ? "writes over what is there" : "adds to what is not there");
+                    ck_assert_msg(port->grad && p->node[port->node].grad, "%s gives to %s, which wants nothing",
+                                  k->name, path);
+                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->node], "%s, %s: %s", k->name,
+                                  path, given[port->node] ? "writes over what is there" : "adds to what is not there");
                     ck_assert_msg(p->node[port->node].maker < i, "%s gives to %s too late", k->name, path);
                     given[port->node] = true;
                 }
@@ -376,7 +407,8 @@ static void check_statistics(const Plan *p)
                         channels += chain->run[r].step[s].kind == STEP_STATS ? chain->run[r].shape.c : 0;
             }
         }
-        ck_assert_msg(channels == (nd->nnorm ? nd->shape[nd->nlink].c : 0), "%s: statistics of %d channels", p->g->op[nd->op].path, channels);
+        ck_assert_msg(channels == (nd->nnorm ? nd->shape[nd->nlink].c : 0), "%s: statistics of %d channels",
+                      p->g->op[nd->op].path, channels);
     }
 }
 
@@ -385,8 +417,10 @@ START_TEST(arrangement)
     const struct Arrangement *a = &arrangements[_i];
     Plan *p = residual_net(a->order, a->keys, a->stem, 2, 1, a->tail);
 
-    ck_assert_msg(strcmp(kernels_in_words(p), a->kernels) == 0, "%s: kernels\n%s\n%s", a->name, kernels_in_words(p), a->kernels);
-    ck_assert_msg(strcmp(inference_in_words(p), a->inference) == 0, "%s: inference\n%s\n%s", a->name, inference_in_words(p), a->inference);
+    ck_assert_msg(strcmp(kernels_in_words(p), a->kernels) == 0, "%s: kernels\n%s\n%s", a->name, kernels_in_words(p),
+                  a->kernels);
+    ck_assert_msg(strcmp(inference_in_words(p), a->inference) == 0, "%s: inference\n%s\n%s", a->name,
+                  inference_in_words(p), a->inference);
     check_gradients(p);
     check_statistics(p);
     ck_assert_msg(strcmp(nodes_in_words(p), a->nodes) == 0, "%s: nodes\n%s\n%s", a->name, nodes_in_words(p), a->nodes);
@@ -394,8 +428,10 @@ START_TEST(arrangement)
 END_TEST
 
 static const char *const concat_net = /* branches of 24, 16 and 9 channels, then a dense block on them */
-    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 24, order: conv}, stage: {name: d1, repeat: 2, only: {2.b2.conv1: {out: 9}}, "
-    "concat: [[], [conv: 16]], transition: [conv: {kernel: 1, out: 32}, avgpool(2)]}, bn, act, global_avg_pool, linear: classes]}";
+    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 24, order: conv}, stage: "
+    "{name: d1, repeat: 2, only: {2.b2.conv1: {out: 9}}, "
+    "concat: [[], [conv: 16]], transition: [conv: {kernel: 1, out: 32}, avgpool(2)]}, bn, act, global_avg_pool, "
+    "linear: classes]}";
 
 START_TEST(concat_is_a_list_of_ways)
 {
@@ -459,7 +495,8 @@ START_TEST(one_tensor_several_norms) /* its statistics are taken once, by whom i
         for (int j = 0; j < nd->nnorm; j++) {
             ck_assert_str_eq(p->g->op[nd->norm[j]].path, want[i].norm[j]);
             ck_assert_int_eq(nd->norm_first[j], want[i].first[j]);
-            ck_assert_int_eq(plan_norm(p, nd->norm[j])->shifted, strcmp(want[i].norm[j], "d1.1.b2.conv1.bn") != 0); /* 24 begins no block */
+            ck_assert_int_eq(plan_norm(p, nd->norm[j])->shifted,
+                             strcmp(want[i].norm[j], "d1.1.b2.conv1.bn") != 0); /* 24 begins no block */
         }
     }
 }
@@ -467,9 +504,10 @@ END_TEST
 
 START_TEST(concat_that_a_sum_reads) /* is one tensor, which a pass stores */
 {
-    Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, "
-                           "stage: {out: 16, shortcut: identity, residual: [conv, conv]}, conv: 16, global_avg_pool, linear: classes]}",
-                           "avx2");
+    Plan *p = plan_of_text(
+        "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, "
+        "stage: {out: 16, shortcut: identity, residual: [conv, conv]}, conv: 16, global_avg_pool, linear: classes]}",
+        "avx2");
     const Kernel *k = kernel_of(p, "pass_stage1_concat");
 
     ck_assert_ptr_nonnull(k);
@@ -482,7 +520,9 @@ START_TEST(concat_that_a_sum_reads) /* is one tensor, which a pass stores */
         ck_assert_int_eq(r->store_total, 16);
         ck_assert_int_eq(k->din[i].run[0].from.first, i ? 5 : 0);
     }
-    ck_assert_str_eq(inference_in_words(p), "stage1_b1_conv11 stage1_b2_conv11 pass_stage1_concat stage2_conv1!1 +stage2_conv2!1 conv1!1 linear1!");
+    ck_assert_str_eq(
+        inference_in_words(p),
+        "stage1_b1_conv11 stage1_b2_conv11 pass_stage1_concat stage2_conv1!1 +stage2_conv2!1 conv1!1 linear1!");
 }
 END_TEST
 
@@ -532,7 +572,8 @@ END_TEST
 
 START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradient on */
 {
-    Plan *p = plan_of("[4, 12, 12]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
+    Plan *p =
+        plan_of("[4, 12, 12]", "conv: {out: 8, order: bn-relu-conv}, conv: {out: 8, order: bn-relu-conv}", "portable");
     const Kernel *k = kernel_of(p, "pass_input");
 
     ck_assert_ptr_nonnull(k);
@@ -550,9 +591,12 @@ START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradi
 }
 END_TEST
 
-START_TEST(input_beside_others) /* way 0 of a concat is the input, whose gradient nobody wants: the core runs for the second */
+START_TEST(
+    input_beside_others) /* way 0 of a concat is the input, whose gradient nobody wants: the core runs for the second */
 {
-    Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[], [conv: 16]]}, conv: 16, global_avg_pool, linear: classes]}", "avx2");
+    Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[], [conv: 16]]}, "
+                           "conv: 16, global_avg_pool, linear: classes]}",
+                           "avx2");
     const Kernel *k = kernel_of(p, "conv1");
     bool core = false;
 
@@ -572,14 +616,16 @@ START_TEST(direct_kernels) /* read a node as it lies: with their halo, unless ot
     } want[] = {
         {"conv: 16, conv: {out: 16, kernel: 1}, conv: 16", "conv11 conv2!1 conv3!1 linear1!"},
         {"conv: {out: 16, kernel: 5}, conv: {out: 16, kernel: 5, order: conv-act-bn}", "conv11 conv2! linear1!"},
-        {"conv: {out: 16, order: bn-act-conv}, conv: {out: 16, order: bn-act-conv}", "conv11 conv2! linear1!"}, /* conv2's bn is folded back */
+        {"conv: {out: 16, order: bn-act-conv}, conv: {out: 16, order: bn-act-conv}",
+         "conv11 conv2! linear1!"},                       /* conv2's bn is folded back */
         {"conv: 2, conv: 16", "conv11 conv2!1 linear1!"}, /* plain, and nobody else reads it */
         {"conv: 2, stage: {concat: [[conv: 8], [conv: 8]]}", "conv11 stage1_b1_conv11 stage1_b2_conv11 linear1"},
     };
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         Plan *p = plan_of("[3, 12, 12]", want[i].layers, "avx2");
-        ck_assert_msg(strcmp(inference_in_words(p), want[i].words) == 0, "%s:\n%s\n%s", want[i].layers, inference_in_words(p), want[i].words);
+        ck_assert_msg(strcmp(inference_in_words(p), want[i].words) == 0, "%s:\n%s\n%s", want[i].layers,
+                      inference_in_words(p), want[i].words);
         for (int k = 0; k < p->ninfer; k++) {
             const Kernel *q = &p->infer[k];
             if (!q->direct)
@@ -594,12 +640,18 @@ END_TEST
 static const struct {
     const char *layers, *norm, *starts;
 } graph_norms[] = {
-    {"conv: 16, stage: {out: 16, post: bn-act, residual: [conv, conv: {order: conv}]}", "stage1.post.bn", "a multiply-add in the epilogue of stage1_conv2"},
-    {"conv: 16, stage: {out: 16, post: act, residual: [conv, conv: {order: conv-bn}]}", "stage1.conv2.bn", "folded into the weights and bias of stage1.conv2.conv"},
-    {"conv: 16, stage: {out: 16, shortcut: {order: conv-bn, always: true}, residual: [conv, conv: {order: conv-bn}]}", "stage1.shortcut.bn", "folded into the weights"},
-    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act", "stage1.conv1.bn", "a multiply-add in the prologue of stage1_conv1"},
-    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act", "stage1.conv2.bn", "folded into the weights"},
-    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, concat: [[], [conv]]}, bn, act", "bn1", "a multiply-add in the prologue of linear1"},
+    {"conv: 16, stage: {out: 16, post: bn-act, residual: [conv, conv: {order: conv}]}", "stage1.post.bn",
+     "a multiply-add in the epilogue of stage1_conv2"},
+    {"conv: 16, stage: {out: 16, post: act, residual: [conv, conv: {order: conv-bn}]}", "stage1.conv2.bn",
+     "folded into the weights and bias of stage1.conv2.conv"},
+    {"conv: 16, stage: {out: 16, shortcut: {order: conv-bn, always: true}, residual: [conv, conv: {order: conv-bn}]}",
+     "stage1.shortcut.bn", "folded into the weights"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act",
+     "stage1.conv1.bn", "a multiply-add in the prologue of stage1_conv1"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, residual: [conv, conv]}, bn, act",
+     "stage1.conv2.bn", "folded into the weights"},
+    {"conv: {out: 16, order: conv}, stage: {out: 16, order: bn-act-conv, concat: [[], [conv]]}, bn, act", "bn1",
+     "a multiply-add in the prologue of linear1"},
 };
 
 START_TEST(norms_of_graphs_at_inference)
@@ -608,7 +660,8 @@ START_TEST(norms_of_graphs_at_inference)
 
     for (int i = 0; i < p->nnorm; i++)
         if (strcmp(p->g->op[p->norm[i].op].path, graph_norms[_i].norm) == 0) {
-            ck_assert_msg(strncmp(p->norm[i].inference, graph_norms[_i].starts, strlen(graph_norms[_i].starts)) == 0, "%s", p->norm[i].inference);
+            ck_assert_msg(strncmp(p->norm[i].inference, graph_norms[_i].starts, strlen(graph_norms[_i].starts)) == 0,
+                          "%s", p->norm[i].inference);
             return;
         }
     ck_abort_msg("there is no norm %s", graph_norms[_i].norm);
@@ -625,7 +678,8 @@ static int storage(const Graph *g, int v)
     return v;
 }
 
-/* Bytes of an image that PyTorch keeps for backward: each op by its rule, a storage once, the input and the logits aside. */
+/* Bytes of an image that PyTorch keeps for backward: each op by its rule, a storage once, the input and the logits
+ * aside. */
 static int64_t autograd_bytes(const Graph *g)
 {
     bool *saved = xalloc((size_t)g->nop);
@@ -671,8 +725,8 @@ static void check_bytes(const char *name, const Plan *p, double most)
 {
     const double share = (double)p->stored_bytes / (double)autograd_bytes(p->g);
 
-    ck_assert_msg(share <= most, "%s stores %lld bytes per image, %.4f of autograd's %lld; at most %.2f", name, (long long)p->stored_bytes, share,
-                  (long long)autograd_bytes(p->g), most);
+    ck_assert_msg(share <= most, "%s stores %lld bytes per image, %.4f of autograd's %lld; at most %.2f", name,
+                  (long long)p->stored_bytes, share, (long long)autograd_bytes(p->g), most);
 }
 
 START_TEST(bytes_beside_autograd)
@@ -688,8 +742,10 @@ START_TEST(bytes_of_chains_beside_autograd)
 {
     static const char *const order[] = {"conv-bn-relu", "conv-relu-bn", "conv-bn-tanh", "conv-tanh-bn", "conv-bn-silu"};
     Buf b = {0};
-    for (int i = 0; i < 6; i++) /* the last block is a small part: of a bn whose output a mean reads, PyTorch keeps one tensor too */
-        buf_printf(&b, "%sconv: {out: %d, stride: %d, order: %s}", i ? ", " : "", 16 << i / 2, i && i % 2 == 0 ? 2 : 1, order[_i]);
+    for (int i = 0; i < 6;
+         i++) /* the last block is a small part: of a bn whose output a mean reads, PyTorch keeps one tensor too */
+        buf_printf(&b, "%sconv: {out: %d, stride: %d, order: %s}", i ? ", " : "", 16 << i / 2, i && i % 2 == 0 ? 2 : 1,
+                   order[_i]);
     check_bytes(order[_i], plan_of("[3, 32, 32]", b.text, "avx2"), 0.52);
 }
 END_TEST
@@ -717,7 +773,8 @@ static void check_core(const Target *t, const Core *c)
                         ck_assert(y + py < c->h && x + px < c->w);
                         times[(y + py) * c->w + x + px]++;
                         for (int k = 0; k < c->ntap; k++)
-                            ck_assert_int_eq(tile_meets_x(c, &c->tap[k], x + px), tile_meets_x(c, &c->tap[k], tile->x + px));
+                            ck_assert_int_eq(tile_meets_x(c, &c->tap[k], x + px),
+                                             tile_meets_x(c, &c->tap[k], tile->x + px));
                         for (int k = 0; k < c->ntap * c->rows && !tile_loops(c, tile->rows); k++)
                             ck_assert_int_eq(tile_meets_y(c, &c->tap[k % c->ntap], k / c->ntap, y + py),
                                              tile_meets_y(c, &c->tap[k % c->ntap], k / c->ntap, tile->y + py));
@@ -729,7 +786,9 @@ static void check_core(const Target *t, const Core *c)
 
 START_TEST(tiles_cover_the_image)
 {
-    const char *const conv[] = {"conv: 20", "conv: {out: 64, stride: 2}", "conv: {out: 3, kernel: [1, 4], stride: [1, 3], padding: [2, 2]}", "conv: {out: 96, kernel: 5}"};
+    const char *const conv[] = {"conv: 20", "conv: {out: 64, stride: 2}",
+                                "conv: {out: 3, kernel: [1, 4], stride: [1, 3], padding: [2, 2]}",
+                                "conv: {out: 96, kernel: 5}"};
 
     for (size_t i = 0; i < sizeof conv / sizeof *conv; i++)
         for (const Target *t = targets; t->name; t++) {
@@ -764,8 +823,10 @@ typedef struct Conv {
 static Plan *plan_of_conv(const Conv *c, const char *target)
 {
     static Source src;
-    const char *text = xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: off, layers: [conv: {out: %d, kernel: 1, padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
-                               c->in, c->image.h, c->image.w, c->in, c->out);
+    const char *text =
+        xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: off, layers: [conv: {out: %d, kernel: 1, "
+                "padding: 0}, conv: %d, global_avg_pool, linear: classes], train: {batch: 8}}",
+                c->in, c->image.h, c->image.w, c->in, c->out);
 
     src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);
@@ -800,16 +861,21 @@ static const struct {
     {32, 48, 1, false, false, false, 9 * 32 * 48, 9 * 32 * 48, "conv_32x6x6_48_k3x3_s1x1_p1x1"},
     {32, 96, 2, false, false, false, 9 * 16 * 96, 9 * 32 * 48, "conv_32x6x6_96_k3x3_s1x1_p1x1_g2"}, /* whole blocks */
     {96, 64, 2, false, false, false, 9 * 48 * 64, 9 * 96 * 32, "conv_96x6x6_64_k3x3_s1x1_p1x1_g2"},
-    {40, 40, 40, true, false, false, 9 * 48, 9 * 48, "conv_40x6x6_40_k3x3_s1x1_p1x1_g40"}, /* depthwise: nothing to gather */
+    {40, 40, 40, true, false, false, 9 * 48, 9 * 48,
+     "conv_40x6x6_40_k3x3_s1x1_p1x1_g40"}, /* depthwise: nothing to gather */
     {3, 3, 3, true, false, false, 9 * 16, 9 * 16, "conv_3x6x6_3_k3x3_s1x1_p1x1_g3"},
     {20, 40, 20, true, true, true, 9 * 48, 9 * 32 * 2, "conv_20x6x6_40_k3x3_s1x1_p1x1_g20"}, /* a multiplier */
     {9, 15, 3, true, true, true, 9 * 16 * 3, 9 * 16 * 5, "conv_9x6x6_15_k3x3_s1x1_p1x1_g3"},
-    {64, 96, 4, true, true, true, 9 * 96 * 16, 9 * 64 * 24, "conv_64x6x6_96_k3x3_s1x1_p1x1_g4"}, /* 24 are no whole blocks */
+    {64, 96, 4, true, true, true, 9 * 96 * 16, 9 * 64 * 24,
+     "conv_64x6x6_96_k3x3_s1x1_p1x1_g4"}, /* 24 are no whole blocks */
 };
 
 START_TEST(forms_of_groups)
 {
-    Plan *p = plan_of_conv(&(Conv){group_cases[_i].in, group_cases[_i].out, group_cases[_i].groups, {0, 6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}, "avx2");
+    Plan *p = plan_of_conv(
+        &(Conv){
+            group_cases[_i].in, group_cases[_i].out, group_cases[_i].groups, {0, 6, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        "avx2");
     const Kernel *k = &p->kernel[1];
 
     ck_assert_str_eq(k->core_name, group_cases[_i].name);
@@ -837,9 +903,9 @@ static void check_reach(const Core *c, const Image *x, int64_t w_floats)
     if (c->ntap == 0)
         return; /* a class that no tap reaches */
     for (int i = 0; i < c->ntap; i++)
-        for (int r = 0; r < c->rows; r += c->rows > 1 ? c->rows - 1 : 1)
-            for (int y = 0; y < c->h; y += c->h > 1 ? c->h - 1 : 1)
-                for (int q = 0; q < c->w; q += c->w > 1 ? c->w - 1 : 1) {
+        for (int r = 0; r<c->rows; r += c->rows> 1 ? c->rows - 1 : 1)
+            for (int y = 0; y<c->h; y += c->h> 1 ? c->h - 1 : 1)
+                for (int q = 0; q<c->w; q += c->w> 1 ? c->w - 1 : 1) {
                     const int64_t at = c->x_origin + c->tap[i].x + r * c->x_row + y * c->x_y + q * c->x_x;
                     low = at < low ? at : low;
                     high = at > high ? at : high;
@@ -862,7 +928,8 @@ START_TEST(cores_stay_in_their_images)
         for (int stride = 1; stride <= 4; stride++)
             for (int dilation = 1; dilation <= 4; dilation++)
                 for (int padding = 0; padding <= 6; padding += 3) {
-                    const Conv c = {channels[_i][0], channels[_i][1], channels[_i][2], {0, 17, 19}, {kernel, 3}, {stride, 5 - stride}, {padding, 2}, {dilation, 5 - dilation}};
+                    const Conv c = {channels[_i][0], channels[_i][1],      channels[_i][2], {0, 17, 19},
+                                    {kernel, 3},     {stride, 5 - stride}, {padding, 2},    {dilation, 5 - dilation}};
                     const Plan *p = plan_of_conv(&c, "avx2");
                     const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
                     int pixels = 0;
@@ -877,7 +944,8 @@ START_TEST(cores_stay_in_their_images)
 }
 END_TEST
 
-START_TEST(classes_of_a_dilated_conv) /* stride 2: with a dilation of 2 one class has every tap, with 3 they alternate */
+START_TEST(
+    classes_of_a_dilated_conv) /* stride 2: with a dilation of 2 one class has every tap, with 3 they alternate */
 {
     static const struct {
         int dilation, taps[2]; /* along one axis, of the even and the odd pixels */
@@ -885,12 +953,14 @@ START_TEST(classes_of_a_dilated_conv) /* stride 2: with a dilation of 2 one clas
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const int d = want[i].dilation;
-        const Kernel *k = &plan_of_conv(&(Conv){16, 16, 1, {0, 1, 20}, {1, 3}, {1, 2}, {0, 2 * d}, {1, d}}, "portable")->kernel[1];
+        const Kernel *k =
+            &plan_of_conv(&(Conv){16, 16, 1, {0, 1, 20}, {1, 3}, {1, 2}, {0, 2 * d}, {1, d}}, "portable")->kernel[1];
         ck_assert_int_eq(k->ndata, 2);
         ck_assert_int_eq(k->data[0].ntap, want[i].taps[0]);
         ck_assert_int_eq(k->data[1].ntap, want[i].taps[1]);
     }
-    const char *name = plan_of_conv(&(Conv){16, 16, 1, {0, 9, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}}, "portable")->kernel[1].core_name;
+    const char *name =
+        plan_of_conv(&(Conv){16, 16, 1, {0, 9, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}}, "portable")->kernel[1].core_name;
     ck_assert_str_eq(name, "conv_16x9x9_16_k3x3_s1x1_p2x3_d2x3");
 }
 END_TEST
@@ -900,7 +970,9 @@ START_TEST(weights_of_one_dimension) /* O, I / groups, K stands where O, I / gro
     static const int channels[][3] = {{2, 20, 1}, {20, 17, 1}, {32, 64, 2}, {12, 12, 12}, {12, 8, 4}};
 
     for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
-        Plan *p = plan_of_conv(&(Conv){channels[i][0], channels[i][1], channels[i][2], {0, 1, 20}, {1, 5}, {1, 1}, {0, 2}, {1, 1}}, "portable");
+        Plan *p = plan_of_conv(
+            &(Conv){channels[i][0], channels[i][1], channels[i][2], {0, 1, 20}, {1, 5}, {1, 1}, {0, 2}, {1, 1}},
+            "portable");
         const Kernel *k = &p->kernel[1];
         int64_t block[2][4], outer[2][4], inner[2][4];
         emit_param_layout(p, k->wparam, block[0], outer[0], inner[0]);
@@ -930,8 +1002,10 @@ static void check_split(int rows, int full, int tiles)
         ck_assert(rows > 1 && (tiles - full) % (rows - 1) == 0);
 }
 
-/* What the tiles read, from `origin` on with `border` pixels past them, lies in their image, and they cover h x w outputs. */
-static void check_tiles(const Winograd *w, const Image *m, int64_t origin, int64_t row, int64_t block, int border, int blocks)
+/* What the tiles read, from `origin` on with `border` pixels past them, lies in their image, and they cover h x w
+ * outputs. */
+static void check_tiles(const Winograd *w, const Image *m, int64_t origin, int64_t row, int64_t block, int border,
+                        int blocks)
 {
     const int down = w->tiles / w->across;
     const int64_t last = origin + (4 * down - 1 + border) * row + (4 * w->across - 1 + border) * LANES;
@@ -947,22 +1021,28 @@ static void check_tiles(const Winograd *w, const Image *m, int64_t origin, int64
 
 START_TEST(winograd_stays_in_its_images)
 {
-    static const int channels[][2] = {{4, 16}, {20, 33}, {64, 64}, {256, 128}}, sizes[][2] = {{3, 4}, {8, 8}, {7, 14}, {33, 30}};
+    static const int channels[][2] = {{4, 16}, {20, 33}, {64, 64}, {256, 128}},
+                     sizes[][2] = {{3, 4}, {8, 8}, {7, 14}, {33, 30}};
 
     const Target *t = &targets[_i / 4];
     const size_t i = _i % 4;
     for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++)
         for (int padding = 0; padding < 5; padding += 1 + padding) {
-            const Plan *p = plan_of_text(xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: on, layers: [conv: {out: %d, kernel: 1}, conv: {out: %d, padding: "
-                                                 "%d}, global_avg_pool, linear: classes], train: {batch: 32}}",
-                                                 channels[i][0], sizes[j][0], sizes[j][1], channels[i][0], channels[i][1], padding), t->name);
+            const Plan *p =
+                plan_of_text(xprintf("{name: n1, input: [%d, %d, %d], classes: 10, winograd: on, layers: [conv: {out: "
+                                     "%d, kernel: 1}, conv: {out: %d, padding: "
+                                     "%d}, global_avg_pool, linear: classes], train: {batch: 32}}",
+                                     channels[i][0], sizes[j][0], sizes[j][1], channels[i][0], channels[i][1], padding),
+                             t->name);
             const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
             const Image *x = &k->image[k->x], *dz = &k->image[k->dz], *xi = &infer->image[infer->x];
             const Winograd *w = k->winograd, *alone = infer->winograd;
             ck_assert(w[PASS_FORWARD].on && w[PASS_DATA].on && w[PASS_WEIGHTS].on && alone[PASS_FORWARD].on);
             ck_assert_int_eq(alone[PASS_FORWARD].images, 1);
-            check_tiles(&alone[PASS_FORWARD], xi, alone[PASS_FORWARD].x_origin, alone[PASS_FORWARD].x_row, alone[PASS_FORWARD].x_block, 2, w[PASS_FORWARD].blocks);
-            check_tiles(&w[PASS_WEIGHTS], dz, w[PASS_WEIGHTS].z_origin, w[PASS_WEIGHTS].z_row, w[PASS_WEIGHTS].z_block, 0, w[PASS_WEIGHTS].out_blocks);
+            check_tiles(&alone[PASS_FORWARD], xi, alone[PASS_FORWARD].x_origin, alone[PASS_FORWARD].x_row,
+                        alone[PASS_FORWARD].x_block, 2, w[PASS_FORWARD].blocks);
+            check_tiles(&w[PASS_WEIGHTS], dz, w[PASS_WEIGHTS].z_origin, w[PASS_WEIGHTS].z_row, w[PASS_WEIGHTS].z_block,
+                        0, w[PASS_WEIGHTS].out_blocks);
             for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++) {
                 const Winograd *v = &w[pass];
                 check_tiles(v, pass == PASS_DATA ? dz : x, v->x_origin, v->x_row, v->x_block, 2, v->blocks);
@@ -996,12 +1076,18 @@ START_TEST(winograd_weights_from_taps)
     };
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const Plan *p = plan_of_text(xprintf("{name: n1, input: [16, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1}, conv: %d, global_avg_pool, linear: classes], "
-                                             "train: {batch: %d}}", want[i].size, want[i].size, want[i].channels, want[i].channels, want[i].batch), "avx2");
-        const Winograd *w[] = {&p->kernel[1].winograd[PASS_FORWARD], &p->kernel[1].winograd[PASS_DATA], &p->infer[1].winograd[PASS_FORWARD]};
+        const Plan *p =
+            plan_of_text(xprintf("{name: n1, input: [16, %d, %d], classes: 10, layers: [conv: {out: %d, kernel: 1}, "
+                                 "conv: %d, global_avg_pool, linear: classes], "
+                                 "train: {batch: %d}}",
+                                 want[i].size, want[i].size, want[i].channels, want[i].channels, want[i].batch),
+                         "avx2");
+        const Winograd *w[] = {&p->kernel[1].winograd[PASS_FORWARD], &p->kernel[1].winograd[PASS_DATA],
+                               &p->infer[1].winograd[PASS_FORWARD]};
         for (int j = 0; j < 3; j++) {
             ck_assert(w[j]->on);
-            ck_assert_msg((w[j]->made > 0) == want[i].made[j], "%d channels at %d, %d: %d a time", want[i].channels, want[i].size, j, w[j]->made);
+            ck_assert_msg((w[j]->made > 0) == want[i].made[j], "%d channels at %d, %d: %d a time", want[i].channels,
+                          want[i].size, j, w[j]->made);
             ck_assert_int_eq(w[j]->made ? w[j]->blocks % w[j]->made : 0, 0);
         }
     }
@@ -1024,16 +1110,25 @@ START_TEST(winograd_where_it_gains)
     };
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const Plan *p = plan_of_text(xprintf("{name: n1, input: [64, 16, 16], classes: 10, winograd: %s, layers: [conv: {out: 64, kernel: 1}, %s, global_avg_pool, "
-                                             "linear: classes]}", want[i].use, want[i].conv), "avx2");
+        const Plan *p = plan_of_text(xprintf("{name: n1, input: [64, 16, 16], classes: 10, winograd: %s, layers: "
+                                             "[conv: {out: 64, kernel: 1}, %s, global_avg_pool, "
+                                             "linear: classes]}",
+                                             want[i].use, want[i].conv),
+                                     "avx2");
         const Kernel *k = &p->kernel[1];
         for (int pass = 0; pass < 3; pass++)
             ck_assert_int_eq(k->winograd[pass].on, want[i].on);
     }
     /* a pixel a tile is sixteen times the work: not here; a first layer's image is plain */
-    const Kernel *few = &plan_of_text("{name: n1, input: [16, 1, 1], classes: 10, layers: [conv: {out: 16, kernel: 1}, conv: 16, global_avg_pool, linear: classes]}", "avx2")->kernel[1];
+    const Kernel *few = &plan_of_text("{name: n1, input: [16, 1, 1], classes: 10, layers: [conv: {out: 16, kernel: 1}, "
+                                      "conv: 16, global_avg_pool, linear: classes]}",
+                                      "avx2")
+                             ->kernel[1];
     ck_assert(!few->winograd[PASS_FORWARD].on && !few->winograd[PASS_DATA].on && !few->winograd[PASS_WEIGHTS].on);
-    const Kernel *first = &plan_of_text("{name: n1, input: [3, 32, 32], classes: 10, winograd: on, layers: [conv: 16, global_avg_pool, linear: classes]}", "avx2")->kernel[0];
+    const Kernel *first = &plan_of_text("{name: n1, input: [3, 32, 32], classes: 10, winograd: on, layers: [conv: 16, "
+                                        "global_avg_pool, linear: classes]}",
+                                        "avx2")
+                               ->kernel[0];
     ck_assert(!first->winograd[PASS_FORWARD].on && !first->winograd[PASS_WEIGHTS].on);
 }
 END_TEST
@@ -1044,7 +1139,8 @@ static int largest_tile(const Core *c)
     int n = 0;
 
     for (int i = 0; i < c->ntile; i++) {
-        const int one = c->tile[i].rows * c->tile[i].cols * c->vectors * c->ntap * (tile_loops(c, c->tile[i].rows) ? 1 : c->rows);
+        const int one =
+            c->tile[i].rows * c->tile[i].cols * c->vectors * c->ntap * (tile_loops(c, c->tile[i].rows) ? 1 : c->rows);
         n = one > n ? one : n;
     }
     return n;
@@ -1052,7 +1148,8 @@ static int largest_tile(const Core *c)
 
 START_TEST(unroll_budget)
 {
-    static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
+    static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, "
+                                    "kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
     const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[0].forward;
     const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[0].forward;
     const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].forward;
@@ -1068,7 +1165,9 @@ END_TEST
 
 START_TEST(unroll_none) /* one register, one row of taps, loops around */
 {
-    static const char *const form = "{name: n1, input: [3, 8, 8], classes: 4, unroll: %s, layers: [conv: 32, conv: {out: 32, stride: 2}, conv: {out: 32, groups: 32}, global_avg_pool, linear: classes]}";
+    static const char *const form =
+        "{name: n1, input: [3, 8, 8], classes: 4, unroll: %s, layers: [conv: 32, conv: {out: 32, stride: 2}, conv: "
+        "{out: 32, groups: 32}, global_avg_pool, linear: classes]}";
     Plan *p = plan_of_text(xprintf(form, "none"), "avx2"), *large = plan_of_text(xprintf(form, "auto"), "avx2");
 
     for (int i = 0; i < 3; i++) {
@@ -1089,7 +1188,9 @@ END_TEST
 
 START_TEST(unroll_full_is_refused) /* 49 taps x 16 channels x 28 registers */
 {
-    Source src = {.path = "spec.yaml", .text = "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: 7}, global_avg_pool, linear: classes]}"};
+    Source src = {.path = "spec.yaml",
+                  .text = "{name: n1, input: [16, 28, 28], classes: 16, unroll: full, layers: [conv: {out: 32, kernel: "
+                          "7}, global_avg_pool, linear: classes]}"};
     char *text = NULL;
     size_t len = 0;
 
@@ -1101,7 +1202,9 @@ START_TEST(unroll_full_is_refused) /* 49 taps x 16 channels x 28 registers */
     FILE *f = open_memstream(&text, &len);
     ck_assert(diag_flush(f));
     fclose(f);
-    ck_assert_msg(strstr(text, "spec.yaml:1:54: error: unroll: full makes 21952 statements of one function of conv1; at most 20000 are made") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "spec.yaml:1:54: error: unroll: full makes 21952 statements of one function of conv1; "
+                               "at most 20000 are made") != NULL,
+                  "%s", text);
     free(text);
 }
 END_TEST
@@ -1110,7 +1213,10 @@ END_TEST
 
 START_TEST(stored_tensors_do_not_overlap)
 {
-    Plan *p = plan_of("[3, 16, 16]", "conv: {out: 20, order: conv-maxpool(2)-bn-act}, conv: {out: 7, order: conv-bn-act-bn}, conv: 33, drop(0.2), bn", "avx512");
+    Plan *p = plan_of("[3, 16, 16]",
+                      "conv: {out: 20, order: conv-maxpool(2)-bn-act}, conv: {out: 7, order: conv-bn-act-bn}, conv: "
+                      "33, drop(0.2), bn",
+                      "avx512");
     struct {
         int64_t at, end;
     } slot[64];
@@ -1195,7 +1301,9 @@ static void add_image_norms(Lives *l, bool infer)
     for (int i = 0; i < p->nnorm; i++) {
         const Op *o = &p->g->op[p->norm[i].op];
         if (op_is_image_norm(o->kind))
-            l->kept[p->norm[i].op] = add_part(l, xprintf("statistics of %s", o->path), infer ? p->norm[i].infer_slot : p->norm[i].slot, (infer ? 3 : 5) * (int64_t)o->groups);
+            l->kept[p->norm[i].op] =
+                add_part(l, xprintf("statistics of %s", o->path), infer ? p->norm[i].infer_slot : p->norm[i].slot,
+                         (infer ? 3 : 5) * (int64_t)o->groups);
     }
 }
 
@@ -1245,7 +1353,8 @@ static Lives parts_of(const Plan *p)
         l.grad[i] = add_part(&l, xprintf("gradient of %s", path), nd->grad_slot, blocked_floats(nd->shape[nd->nlink]));
         l.route[i] = l.n;
         for (int r = 0; r < nd->nroute; r++)
-            add_part(&l, xprintf("routes of %s", path), nd->route_slot[r], (blocked_floats(p->g->op[nd->route[r]].shape) + 3) / 4);
+            add_part(&l, xprintf("routes of %s", path), nd->route_slot[r],
+                     (blocked_floats(p->g->op[nd->route[r]].shape) + 3) / 4);
     }
     add_image_norms(&l, false);
     for (int i = 0; i <= last; i++) {
@@ -1270,10 +1379,17 @@ static Lives parts_of(const Plan *p)
                 const char *what;
                 int64_t at;
                 int image, step;
-            } mat[] = {{"x", k->mat_x, k->x, i}, {"y", k->mat_y, k->y, i}, {"x again", k->mat_back_x, k->x, back}, {"dz", k->mat_dz, k->dz, back}, {"dx", k->mat_dx, k->dx, back}};
+            } mat[] = {{"x", k->mat_x, k->x, i},
+                       {"y", k->mat_y, k->y, i},
+                       {"x again", k->mat_back_x, k->x, back},
+                       {"dz", k->mat_dz, k->dz, back},
+                       {"dx", k->mat_dx, k->dx, back}};
             for (size_t m = 0; m < sizeof mat / sizeof *mat; m++)
                 if (mat[m].image >= 0)
-                    touch(&l, add_part(&l, xprintf("%s of %s", mat[m].what, k->name), mat[m].at, k->image[mat[m].image].floats), mat[m].step, false);
+                    touch(&l,
+                          add_part(&l, xprintf("%s of %s", mat[m].what, k->name), mat[m].at,
+                                   k->image[mat[m].image].floats),
+                          mat[m].step, false);
         }
     }
     return l;
@@ -1284,18 +1400,21 @@ static bool overlap(const Life *a, const Life *b)
     return a->at < b->at + b->floats && b->at < a->at + a->floats;
 }
 
-/* No two parts that are alive at once share memory; all lie within `top`; `bound` is no less than what is alive at once. */
+/* No two parts that are alive at once share memory; all lie within `top`; `bound` is no less than what is alive at
+ * once. */
 static void check_parts(const Lives *l, int64_t top, int64_t bound)
 {
     for (int i = 0; i < l->n; i++) {
         const Life *a = &l->part[i];
         int64_t alive = 0;
         ck_assert_msg(a->to >= 0, "%s is there for nothing", a->what);
-        ck_assert_msg(a->at >= 0 && a->at % LANES == 0 && a->at + a->floats <= top, "%s lies at %lld", a->what, (long long)a->at);
+        ck_assert_msg(a->at >= 0 && a->at % LANES == 0 && a->at + a->floats <= top, "%s lies at %lld", a->what,
+                      (long long)a->at);
         for (int j = 0; j < l->n; j++) {
             const Life *b = &l->part[j];
             if (j < i && a->from <= b->to && b->from <= a->to)
-                ck_assert_msg(!overlap(a, b), "%s (steps %d to %d) and %s (%d to %d) share memory", a->what, a->from, a->to, b->what, b->from, b->to);
+                ck_assert_msg(!overlap(a, b), "%s (steps %d to %d) and %s (%d to %d) share memory", a->what, a->from,
+                              a->to, b->what, b->from, b->to);
             if (b->from <= a->from && b->to >= a->from)
                 alive += b->floats;
         }
@@ -1310,7 +1429,8 @@ static Lives infer_parts_of(const Plan *p)
 
     l.value = xalloc(sizeof(int) * (size_t)p->ninfer_node);
     for (int i = 1; i < p->ninfer_node; i++)
-        l.value[i] = add_part(&l, p->g->op[p->infer_node[i].op].path, p->infer_node[i].slot, p->infer_image[p->infer_node[i].image].floats);
+        l.value[i] = add_part(&l, p->g->op[p->infer_node[i].op].path, p->infer_node[i].slot,
+                              p->infer_image[p->infer_node[i].image].floats);
     add_image_norms(&l, true);
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
@@ -1337,20 +1457,37 @@ static Lives infer_parts_of(const Plan *p)
 
 /* Networks for what holds of every plan; the first few are files. */
 static const char *const memory_nets[] = {
-    "../specs/conv_layer.yaml", "../specs/fashion.yaml", "../specs/lenet5.yaml", "../specs/vgg.yaml", "golden/groups.yaml", "golden/length.yaml",
+    "../specs/conv_layer.yaml",
+    "../specs/fashion.yaml",
+    "../specs/lenet5.yaml",
+    "../specs/vgg.yaml",
+    "golden/groups.yaml",
+    "golden/length.yaml",
     "golden/everything.yaml",
     /* DenseNet, Inception, a sum of concats, groups in groups, pools that several ops read */
-    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 16, order: conv}, stage: {name: d1, repeat: 6, concat: [[], [conv: 12]], "
-    "transition: [conv: {kernel: 1, out: 40}, avgpool(2)]}, stage: {name: d2, repeat: 6, concat: [[], [conv: 12]]}, bn, act, global_avg_pool, linear: classes]}",
-    "{name: n1, input: [3, 32, 32], classes: 10, layers: [conv: 16, stage: {name: mix, repeat: 2, concat: [[conv: {kernel: 1, out: 16}], [conv: {kernel: 1, out: 24}, conv: 32], "
+    "{name: n1, input: [3, 32, 32], classes: 10, order: bn-act-conv, layers: [conv: {out: 16, order: conv}, stage: "
+    "{name: d1, repeat: 6, concat: [[], [conv: 12]], "
+    "transition: [conv: {kernel: 1, out: 40}, avgpool(2)]}, stage: {name: d2, repeat: 6, concat: [[], [conv: 12]]}, "
+    "bn, act, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 32, 32], classes: 10, layers: [conv: 16, stage: {name: mix, repeat: 2, concat: [[conv: "
+    "{kernel: 1, out: 16}], [conv: {kernel: 1, out: 24}, conv: 32], "
     "['maxpool(3,1,1)', conv: {kernel: 1, out: 8}]]}, conv: 32, global_avg_pool, linear: classes]}",
-    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 16, stage: {shortcut: identity, residual: [stage: {concat: [[conv: 5], [conv: 11]]}]}, global_avg_pool, linear: classes]}",
-    "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, stage: {out: 16, repeat: 2, shortcut: identity, residual: [conv, conv]}, global_avg_pool, linear: classes]}",
-    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: {out: 16, order: 'conv-bn-act-maxpool(2)'}, stage: {out: 24, repeat: 3, post: 'drop(0.2)', residual: [conv: {order: conv-silu}, conv: {order: 'conv-bn-sigmoid'}]}, flatten, linear: {out: 32, order: linear-bn-act}, linear: classes]}",
-    "{name: n1, input: [3, 12, 12], classes: 10, norm: gn(4), layers: [ln, conv: {out: 36, order: 'conv-norm-act-gn(2)'}, stage: {out: 24, repeat: 3, post: 'in-act', residual: [conv, conv: {order: conv-norm}]}, "
-    "stage: {concat: [[bn], [ln], [conv: 8]], post: 'norm-maxpool(2)'}, flatten, linear: {out: 32, order: 'linear-norm-act-ln'}, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: 16, stage: {shortcut: identity, residual: [stage: "
+    "{concat: [[conv: 5], [conv: 11]]}]}, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[conv: 5], [conv: 11]]}, stage: {out: 16, "
+    "repeat: 2, shortcut: identity, residual: [conv, conv]}, global_avg_pool, linear: classes]}",
+    "{name: n1, input: [3, 16, 16], classes: 10, layers: [conv: {out: 16, order: 'conv-bn-act-maxpool(2)'}, stage: "
+    "{out: 24, repeat: 3, post: 'drop(0.2)', residual: [conv: {order: conv-silu}, conv: {order: 'conv-bn-sigmoid'}]}, "
+    "flatten, linear: {out: 32, order: linear-bn-act}, linear: classes]}",
+    "{name: n1, input: [3, 12, 12], classes: 10, norm: gn(4), layers: [ln, conv: {out: 36, order: "
+    "'conv-norm-act-gn(2)'}, stage: {out: 24, repeat: 3, post: 'in-act', residual: [conv, conv: {order: conv-norm}]}, "
+    "stage: {concat: [[bn], [ln], [conv: 8]], post: 'norm-maxpool(2)'}, flatten, linear: {out: 32, order: "
+    "'linear-norm-act-ln'}, linear: classes]}",
 };
-enum { MEMORY_NETS = sizeof memory_nets / sizeof *memory_nets, ARRANGEMENTS = sizeof arrangements / sizeof *arrangements };
+enum {
+    MEMORY_NETS = sizeof memory_nets / sizeof *memory_nets,
+    ARRANGEMENTS = sizeof arrangements / sizeof *arrangements
+};
 
 static const char *memory_net_name(int i)
 {
@@ -1396,8 +1533,9 @@ START_TEST(slots_alive_at_once_share_nothing)
 }
 END_TEST
 
-/* What is placed over something that is needed is found: of every tensor that backward reads, put where the next such lies, or its own
- * gradient; of what inference reads, put where it is written to; of a scratch image, put into the one before. */
+/* What is placed over something that is needed is found: of every tensor that backward reads, put where the next such
+ * lies, or its own gradient; of what inference reads, put where it is written to; of a scratch image, put into the one
+ * before. */
 START_TEST(overlaps_are_found)
 {
     Plan *p = memory_net(_i);
@@ -1444,7 +1582,8 @@ START_TEST(overlaps_are_found)
         for (int j = 0; j < k->nimage; j++)
             if (!k->image[j].row && !k->image[j].given && k->image[j].at > 0) {
                 k->image[j].at -= LANES;
-                ck_assert_msg(plan_overlap(p) != NULL, "%s: image %d of %s over the one before", memory_net_name(_i), j, k->name);
+                ck_assert_msg(plan_overlap(p) != NULL, "%s: image %d of %s over the one before", memory_net_name(_i), j,
+                              k->name);
                 k->image[j].at += LANES;
                 tried++;
             }
@@ -1458,9 +1597,11 @@ START_TEST(little_more_memory_than_is_alive)
 {
     Plan *p = memory_net(_i);
 
-    ck_assert_msg((double)p->image_floats <= 1.1 * (double)p->image_bound, "%s: an image takes %lld floats, at least %lld are needed", memory_net_name(_i),
+    ck_assert_msg((double)p->image_floats <= 1.1 * (double)p->image_bound,
+                  "%s: an image takes %lld floats, at least %lld are needed", memory_net_name(_i),
                   (long long)p->image_floats, (long long)p->image_bound);
-    ck_assert_msg((double)p->scratch_infer <= 1.1 * (double)p->infer_bound, "%s: inference takes %lld floats, at least %lld are needed", memory_net_name(_i),
+    ck_assert_msg((double)p->scratch_infer <= 1.1 * (double)p->infer_bound,
+                  "%s: inference takes %lld floats, at least %lld are needed", memory_net_name(_i),
                   (long long)p->scratch_infer, (long long)p->infer_bound);
 }
 END_TEST
@@ -1478,7 +1619,8 @@ START_TEST(kept_is_what_backward_reads)
         if (!nd->stored)
             continue;
         const bool read = l.part[l.value[i]].read > p->nkernel - 1;
-        ck_assert_msg(nd->kept == read, "%s: %s is %skept, and backward reads it %s", memory_net_name(_i), p->g->op[nd->op].path, nd->kept ? "" : "not ", read ? "" : "never");
+        ck_assert_msg(nd->kept == read, "%s: %s is %skept, and backward reads it %s", memory_net_name(_i),
+                      p->g->op[nd->op].path, nd->kept ? "" : "not ", read ? "" : "never");
         bytes += nd->kept ? 4 * blocked_floats(nd->shape[0]) : 0;
         for (int r = 0; r < nd->nroute; r++)
             bytes += blocked_floats(p->g->op[nd->route[r]].shape);
@@ -1499,8 +1641,10 @@ static void check_traced(const char *net, const Lives *l, const Kernel *k, int n
         return;
     const Life *a = &l->part[l->value[root]];
     for (int i = 0; i < l->n; i++)
-        ck_assert_msg(&l->part[i] == a || !overlap(a, &l->part[i]) || l->part[i].from <= a->from || l->part[i].from > (int)(k - l->p->kernel),
-                      "%s: the trace of %s reads %s, over which %s was written", net, k->name, a->what, l->part[i].what);
+        ck_assert_msg(&l->part[i] == a || !overlap(a, &l->part[i]) || l->part[i].from <= a->from ||
+                          l->part[i].from > (int)(k - l->p->kernel),
+                      "%s: the trace of %s reads %s, over which %s was written", net, k->name, a->what,
+                      l->part[i].what);
 }
 
 START_TEST(traced_values_are_there)
@@ -1522,8 +1666,9 @@ START_TEST(traced_values_are_there)
 }
 END_TEST
 
-#define DEEP(recompute) \
-    "{name: deep, input: [3, 16, 16], classes: 10, " recompute "layers: [conv: 16, stage: {name: s1, repeat: 8, out: 16, order: bn-act-conv, residual: [conv, conv]}, " \
+#define DEEP(recompute)                                                                                                \
+    "{name: deep, input: [3, 16, 16], classes: 10, " recompute                                                         \
+    "layers: [conv: 16, stage: {name: s1, repeat: 8, out: 16, order: bn-act-conv, residual: [conv, conv]}, "           \
     "global_avg_pool, linear: classes]}"
 
 /* Of a segment's tensors only those that others read are kept; the rest is made again by kernels that run once more. */
@@ -1539,13 +1684,16 @@ START_TEST(recompute_keeps_borders)
         ck_assert_int_eq(k->runs_again, k->node > 0 && some->node[k->node].recomputed);
         for (int j = 0; j < k->nport; j++) { /* what another segment reads is kept */
             const Tensor *root = &some->node[some->node[k->port[j].node].root];
-            if (k->port[j].value && root->maker >= 0 && some->g->op[some->kernel[root->maker].op].segment != some->g->op[k->op].segment)
+            if (k->port[j].value && root->maker >= 0 &&
+                some->g->op[some->kernel[root->maker].op].segment != some->g->op[k->op].segment)
                 ck_assert_msg(!root->recomputed, "%s reads %s", k->name, some->g->op[root->op].path);
         }
     }
     ck_assert_int_gt(again, 8);
-    ck_assert_msg(some->stored_bytes * 2 < all->stored_bytes, "%lld bytes kept of %lld", (long long)some->stored_bytes, (long long)all->stored_bytes);
-    ck_assert_msg(some->image_floats * 10 < all->image_floats * 8, "%lld floats of %lld", (long long)some->image_floats, (long long)all->image_floats);
+    ck_assert_msg(some->stored_bytes * 2 < all->stored_bytes, "%lld bytes kept of %lld", (long long)some->stored_bytes,
+                  (long long)all->stored_bytes);
+    ck_assert_msg(some->image_floats * 10 < all->image_floats * 8, "%lld floats of %lld", (long long)some->image_floats,
+                  (long long)all->image_floats);
 }
 END_TEST
 
@@ -1556,27 +1704,26 @@ START_TEST(template_language)
     Rec *r = rec_new(), *inner = rec_new();
     Buf b = {0};
 
-    template_read("t.c",
-                  "//$ define t_all\n"
-                  "a ${x.n} ${x.name}of${x.n} $x.n $${x.n} ${x.inner.w}$\n"
-                  "    //$ for i in x.list\n"
-                  "    [${i.v}_${x.n}]\n"
-                  "    //$ if i.last\n"
-                  "    last\n"
-                  "    //$ else\n"
-                  "    more\n"
-                  "    //$ end\n"
-                  "    //$ end\n"
-                  "//$ if x.none\n"
-                  "never\n"
-                  "//$ end\n"
-                  "  //$ emit x.inner\n"
-                  "//$ end\n"
-                  "//$ define t_inner\n"
-                  "one ${inner.w}\n"
-                  "\n"
-                  "  two\n"
-                  "//$ end\n");
+    template_read("t.c", "//$ define t_all\n"
+                         "a ${x.n} ${x.name}of${x.n} $x.n $${x.n} ${x.inner.w}$\n"
+                         "    //$ for i in x.list\n"
+                         "    [${i.v}_${x.n}]\n"
+                         "    //$ if i.last\n"
+                         "    last\n"
+                         "    //$ else\n"
+                         "    more\n"
+                         "    //$ end\n"
+                         "    //$ end\n"
+                         "//$ if x.none\n"
+                         "never\n"
+                         "//$ end\n"
+                         "  //$ emit x.inner\n"
+                         "//$ end\n"
+                         "//$ define t_inner\n"
+                         "one ${inner.w}\n"
+                         "\n"
+                         "  two\n"
+                         "//$ end\n");
     rec_int(r, "n", 5);
     rec_str(r, "name", "N");
     rec_int(r, "none", 0);
@@ -1599,12 +1746,14 @@ static const struct {
 } broken_templates[] = {
     {"\n//$ define t_broken\n\n${x.m}\n//$ end\n", "template t_broken (b.c:4): there is no field 'x.m'\n"},
     {"//$ define t_broken\n${x.nm}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x.nm'\n"},
-    {"//$ define t_broken\n${x.list}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x.list' that is text\n"},
+    {"//$ define t_broken\n${x.list}\n//$ end\n",
+     "template t_broken (b.c:2): there is no field 'x.list' that is text\n"},
     {"//$ define t_broken\n${x}\n//$ end\n", "template t_broken (b.c:2): there is no field 'x'\n"},
     {"//$ define t_broken\n${y.n}\n//$ end\n", "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
     {"//$ define t_broken\n${x.n.m}\n//$ end\n", "template t_broken (b.c:2): 'x.n.m': 'x.n' is no record\n"},
     {"//$ define t_broken\n a ${x.n\n//$ end\n", "template t_broken (b.c:2): '${x.n' is never closed\n"},
-    {"//$ define t_broken\n//$ if y.n\n//$ end\n//$ end\n", "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
+    {"//$ define t_broken\n//$ if y.n\n//$ end\n//$ end\n",
+     "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
     {"//$ define t_broken\n//$ place x.n\n//$ end\n", "template t_broken (b.c:2): '//$ place x.n' is no directive\n"},
     {"//$ define t_other\n//$ end\nstray\n//$ if x.n\n", "b.c:4: '//$ if x.n' outside a definition\n"},
 };
@@ -1656,7 +1805,8 @@ END_TEST
 
 START_TEST(costs)
 {
-    static const char *const text = "{name: n1, input: [3, 8, 8], classes: 10, winograd: %s, layers: [conv: 16, conv: 32, global_avg_pool, linear: classes], train: {batch: 8}}";
+    static const char *const text = "{name: n1, input: [3, 8, 8], classes: 10, winograd: %s, layers: [conv: 16, conv: "
+                                    "32, global_avg_pool, linear: classes], train: {batch: 8}}";
     const Plan *p = plan_of_text(xprintf(text, "off"), "portable"), *w = plan_of_text(xprintf(text, "on"), "portable");
     enum { X = 4 * 3 * 64, Z1 = 4 * 16 * 64, Z2 = 4 * 32 * 64, W1 = 4 * 27 * 16, W2 = 4 * 144 * 32 }; /* bytes */
     const double f1 = 2 * 27 * 16 * 64, f2 = 2 * 144 * 32 * 64, pieces = p->pieces;
@@ -1667,18 +1817,22 @@ START_TEST(costs)
     } want[] = {
         {"conv1", PHASE_FORWARD, f1, X + Z1, W1},
         {"conv2", PHASE_FORWARD, f2, Z1 + Z2, W2},
-        {"conv2", PHASE_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1, (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
+        {"conv2", PHASE_BACKWARD, 2 * f2, 2 * Z2 + 2 * Z1,
+         (2 * pieces + 4 + 2) * W2}, /* z2, g2, z1; gives g1; dw, w, momentum, wt */
         {"conv1", PHASE_BACKWARD, f1, 2 * Z1 + X, (2 * pieces + 4) * W1},
     };
     double forward = 0, inference = 0;
 
-    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_FORWARD).executed, f2 * 4 * 36 / (9 * 64), 0.5); /* 4 tiles of 36 products */
-    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_BACKWARD).executed, 2 * f2 * 4 * 36 / (9 * 64), 0.5);
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_FORWARD).executed, f2 * 4 * 36 / (9 * 64),
+                            0.5); /* 4 tiles of 36 products */
+    ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_BACKWARD).executed, 2 * f2 * 4 * 36 / (9 * 64),
+                            0.5);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
         ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);
         ck_assert_double_le(c.executed, want[i].flops); /* whole blocks, stride 1: nothing is added */
-        ck_assert_double_ge(c.executed, want[i].flops * 22 * 22 / (24 * 24)); /* at most the taps that meet padding are left out */
+        ck_assert_double_ge(c.executed,
+                            want[i].flops * 22 * 22 / (24 * 24)); /* at most the taps that meet padding are left out */
         ck_assert_double_eq_tol(c.image_bytes, want[i].image, 0.5);
         ck_assert_double_eq_tol(c.step_bytes, want[i].step, 0.5);
     }
@@ -1691,7 +1845,8 @@ START_TEST(costs)
     const Cost head = plan_cost(p, kernel_of(p, "linear1"), PHASE_FORWARD);
     ck_assert_double_eq_tol(head.useful, 2 * 32 * 10, 0.5);
     ck_assert_double_eq_tol(head.executed, 2 * 32 * 16, 0.5); /* ten classes in a block of sixteen */
-    ck_assert_double_eq_tol(head.image_bytes, Z2 + 4 * 2 * (32 + 16) + 4 * 16, 0.5); /* and the logits, which the loss reads */
+    ck_assert_double_eq_tol(head.image_bytes, Z2 + 4 * 2 * (32 + 16) + 4 * 16,
+                            0.5); /* and the logits, which the loss reads */
 }
 END_TEST
 

@@ -1,6 +1,6 @@
-/* test_rows.c - the properties in the op table's rows, against what the reference does: each property of each row is reckoned from acts.c
- * or the interpreter, which read none of it, and must be what the row says. Then each is flipped to each other value, and the same check
- * must notice.
+/* test_rows.c - the properties in the op table's rows, against what the reference does: each property of each row is
+ * reckoned from acts.c or the interpreter, which read none of it, and must be what the row says. Then each is flipped
+ * to each other value, and the same check must notice.
  *
  *   test_rows */
 #define _GNU_SOURCE
@@ -110,7 +110,8 @@ static Net nets[OP_KINDS] = {
     [OP_AVGPOOL] = {.layers = "\"avgpool(2)\", flatten"},
     [OP_GLOBAL_AVG_POOL] = {.layers = "global_avg_pool"},
     [OP_FLATTEN] = {.layers = "flatten"},
-    [OP_PAD] = {.layers = "stage: {out: 6, stride: 2, shortcut: pad, residual: [conv: {out: 6, order: conv}]}, flatten"},
+    [OP_PAD] = {.layers =
+                    "stage: {out: 6, stride: 2, shortcut: pad, residual: [conv: {out: 6, order: conv}]}, flatten"},
     [OP_ADD] = {.layers = "stage: {residual: [conv: {out: 4, order: conv}]}, flatten"},
     [OP_CONCAT] = {.layers = "stage: {concat: [[tanh], []]}, flatten"},
 };
@@ -286,9 +287,11 @@ typedef enum Property { P_NEED, P_SIGN, P_SHIFT, P_ZERO, P_OVER, P_CENTRED, PROP
 static const struct {
     const char *name;
     int values;
-} properties[PROPERTIES] = {{"need", 5}, {"keeps_sign", 2}, {"linear_shift_safe", 2}, {"keeps_zero", 2}, {"norm.over", 4}, {"norm.centred", 2}};
+} properties[PROPERTIES] = {{"need", 5},       {"keeps_sign", 2}, {"linear_shift_safe", 2},
+                            {"keeps_zero", 2}, {"norm.over", 4},  {"norm.centred", 2}};
 
-/* Where a row says less than is true: the flipped row would be right as well, and so no test could notice it as a fault. */
+/* Where a row says less than is true: the flipped row would be right as well, and so no test could notice it as a
+ * fault. */
 static const struct {
     OpKind op;
     Property property;

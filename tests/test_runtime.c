@@ -1,5 +1,5 @@
-/* test_runtime.c - the runtime with a network written by hand (fake_model.c): random numbers, schedules, and training driven
- * through the command line in child processes. What concerns files is in test_runtime_files.c. */
+/* test_runtime.c - the runtime with a network written by hand (fake_model.c): random numbers, schedules, and training
+ * driven through the command line in child processes. What concerns files is in test_runtime_files.c. */
 #include "../runtime/cvy_private.h"
 #include "../runtime/cvy_rng.h"
 #include "fake_model.h"
@@ -20,8 +20,10 @@ START_TEST(philox_known_answers)
     /* kat_vectors of the authors' Random123 */
     static const uint32_t known[][10] = {
         {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6,
+         0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+         0x24126ea1},
     };
     for (int i = 0; i < 3; i++) {
         uint32_t out[4];
@@ -74,7 +76,10 @@ START_TEST(one_cycle)
         int total;
         double warmup, lr[10];
     } known[] = {
-        {10, 0.3, {0.004, 0.052, 0.1, 0.0950484632013, 0.081174565395, 0.0611262021936, 0.0388741978064, 0.018825834605, 0.00495193679865, 4e-07}},
+        {10,
+         0.3,
+         {0.004, 0.052, 0.1, 0.0950484632013, 0.081174565395, 0.0611262021936, 0.0388741978064, 0.018825834605,
+          0.00495193679865, 4e-07}},
         {7, 0.2, {0.004, 0.0971941777388, 0.081174565395, 0.0555984014123, 0.0283060998209, 0.00766415938343, 4e-07}},
         {3, 0.1, {0.0843121446451, 0.030196290914, 4e-07}},
         {5, 1.0, {0.004, 0.018058874503, 0.052, 0.085941125497, 0.1}},
@@ -246,8 +251,10 @@ START_TEST(resume_refuses)
     RUNS("train --limit 10 --save other.safetensors" SHORT);
     ck_assert_int_eq(rename("other.safetensors", "fake.safetensors"), 0);
     fails("train --resume", 1,
-          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of weights with another "
-          "checksum\n  hint: were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two "
+          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of "
+          "weights with another "
+          "checksum\n  hint: were the weights replaced? --init-from W starts a new training from the weights alone; "
+          "--force takes the two "
           "together\n");
     RUNS("train --limit 20" SHORT);
     fake_model.train.data = "idx";
@@ -282,14 +289,17 @@ START_TEST(full_disk_keeps_the_old_checkpoint)
     file_limit = 4096; /* the weights are larger */
     ck_assert_int_eq(run("train --resume"), 1);
     ck_assert_ptr_nonnull(strstr(err_text, "fake: error: cannot write '"));
-    ck_assert_ptr_nonnull(strstr(err_text, "fake.safetensors': File too large\n  hint: what stood there before is untouched\n"
-                                           "fake: warning: the checkpoint of step 32 was not written; --resume goes on from an earlier one\n"));
+    ck_assert_ptr_nonnull(strstr(
+        err_text, "fake.safetensors': File too large\n  hint: what stood there before is untouched\n"
+                  "fake: warning: the checkpoint of step 32 was not written; --resume goes on from an earlier one\n"));
     same_files("old.safetensors", "fake.safetensors");
     same_files("old.state.safetensors", "fake.state.safetensors");
     ck_assert_int_eq(files_here(), before); /* no temporaries left */
     file_limit = 0;
     ck_assert_int_eq(run("train --log /dev/full" SHORT), 1);
-    ck_assert_str_eq(err_text, "fake: error: cannot write '/dev/full': No space left on device\n  hint: training goes on without it\n");
+    ck_assert_str_eq(
+        err_text,
+        "fake: error: cannot write '/dev/full': No space left on device\n  hint: training goes on without it\n");
     ck_assert_ptr_nonnull(strstr(out_text, "epoch 3/3"));
 }
 END_TEST
@@ -309,7 +319,8 @@ END_TEST
 START_TEST(options)
 {
     fails("train --epoch 3", 2, "fake: error: train: unknown option '--epoch'\n  hint: did you mean '--epochs'?\n");
-    fails("train fashion", 2, "fake: error: train: unknown argument 'fashion'\n  hint: 'fake train --help' lists them\n");
+    fails("train fashion", 2,
+          "fake: error: train: unknown argument 'fashion'\n  hint: 'fake train --help' lists them\n");
     fails("train --epochs", 2, "fake: error: --epochs needs a value (N)\n");
     fails("train --epochs 0", 2, "fake: error: --epochs: '0' is not a whole number from 1 to 1000000\n");
     fails("train --epochs 1.5", 2, "fake: error: --epochs: '1.5' is not a whole number from 1 to 1000000\n");
@@ -320,8 +331,10 @@ START_TEST(options)
     fails("train --seed 18446744073709551616", 2,
           "fake: error: --seed: '18446744073709551616' is not a whole number from 0 to 18446744073709551615\n");
     fails("train --quiet=1", 2, "fake: error: --quiet takes no value\n");
-    fails("train --schedule cosine", 1, "fake: error: --schedule: unknown schedule 'cosine'\n  hint: constant or one-cycle\n");
-    fails("train --batch 1", 1, "fake: error: --batch 1: a norm of this network sees a single value then; 2 at least\n");
+    fails("train --schedule cosine", 1,
+          "fake: error: --schedule: unknown schedule 'cosine'\n  hint: constant or one-cycle\n");
+    fails("train --batch 1", 1,
+          "fake: error: --batch 1: a norm of this network sees a single value then; 2 at least\n");
     fails("train --batch 1000 --threads 2", 1,
           "fake: error: batch 1000 on 2 threads needs more memory than can be addressed\n  hint: a smaller --batch\n");
     fails("trian", 2, "fake: error: unknown command 'trian'\n  hint: did you mean 'train'?\n");
@@ -335,7 +348,8 @@ START_TEST(options)
             snprintf(line, sizeof line, "%s --help", commands[i]);
             ck_assert_int_eq(run(line), 0);
             for (const char *at = out_text; *at; at += strcspn(at, "\n"), at += *at == '\n')
-                ck_assert_msg((int)strcspn(at, "\n") <= columns, "%s, %d columns: %.*s", line, columns, (int)strcspn(at, "\n"), at);
+                ck_assert_msg((int)strcspn(at, "\n") <= columns, "%s, %d columns: %.*s", line, columns,
+                              (int)strcspn(at, "\n"), at);
         }
     }
     unsetenv("COLUMNS");
@@ -369,7 +383,8 @@ START_TEST(bench)
     json_t *o = json_loads(out_text, 0, NULL);
     ck_assert_ptr_nonnull(o);
     ck_assert_str_eq(json_string_value(json_object_get(o, "what")), "train");
-    ck_assert(real_of(o, "min_ms") > 0 && real_of(o, "min_ms") <= real_of(o, "median_ms") && real_of(o, "median_ms") <= real_of(o, "max_ms"));
+    ck_assert(real_of(o, "min_ms") > 0 && real_of(o, "min_ms") <= real_of(o, "median_ms") &&
+              real_of(o, "median_ms") <= real_of(o, "max_ms"));
     ck_assert(real_of(o, "steps") >= 3);
     ck_assert_double_eq_tol(real_of(o, "images_per_second") * real_of(o, "median_ms"), 20e3, 1);
     const json_t *list = json_object_get(o, "kernels");
@@ -378,24 +393,28 @@ START_TEST(bench)
     for (size_t i = 0; i < 2; i++) {
         const json_t *k = json_array_get(list, i);
         const double ms = real_of(k, "median_ms"), gflops = 20 * 2.0 * 144 * 10 / ms / 1e6;
-        const double compute = 20 * 2.0 * 144 * 16 / real_of(o, "peak_gflops") / 1e6, memory = real_of(k, "bytes") / real_of(o, "stream_gbytes") / 1e6;
+        const double compute = 20 * 2.0 * 144 * 16 / real_of(o, "peak_gflops") / 1e6,
+                     memory = real_of(k, "bytes") / real_of(o, "stream_gbytes") / 1e6;
         ck_assert(real_of(k, "min_ms") <= ms && ms <= real_of(k, "max_ms"));
         ck_assert_double_eq_tol(real_of(k, "useful_gflops") / gflops, 1, 1e-6);
         ck_assert_double_eq_tol(real_of(k, "executed_gflops") / gflops, 1.6, 1e-6);
         ck_assert_double_eq_tol(real_of(k, "share_of_peak") * real_of(o, "peak_gflops") / gflops, 1, 1e-6);
-        ck_assert_double_eq_tol(real_of(k, "bytes"), 20 * 4 * 144 + (i ? 12 : 4) * (double)fake_model.param_floats, 1e-6);
+        ck_assert_double_eq_tol(real_of(k, "bytes"), 20 * 4 * 144 + (i ? 12 : 4) * (double)fake_model.param_floats,
+                                1e-6);
         ck_assert_double_eq_tol(real_of(k, "bound_ms") / fmax(compute, memory), 1, 1e-6);
         ck_assert_str_eq(json_string_value(json_object_get(k, "bound")), compute > memory ? "compute" : "memory");
     }
     json_decref(o);
-    RUNS("bench --json --seconds 0.01 --threads 1 --what infer --batch 1"); /* the step alone: nothing else is measured */
+    RUNS("bench --json --seconds 0.01 --threads 1 --what infer --batch 1"); /* the step alone: nothing else is measured
+                                                                             */
     ck_assert_ptr_nonnull(strstr(out_text, "\"what\":\"infer\",\"batch\":1,\"threads\":1,"));
     ck_assert_ptr_null(strstr(out_text, "kernels"));
     ck_assert_int_eq(strchr(out_text, '\n')[1], '\0');
     RUNS("bench --seconds 0.01 --threads 1");
     ck_assert_ptr_nonnull(strstr(out_text, "\n  linear.forward "));
     ck_assert_ptr_nonnull(strstr(out_text, "\n  all "));
-    fails("bench --what speed", 2, "fake: error: bench: --what speed: there is no such thing\n  hint: train or infer\n");
+    fails("bench --what speed", 2,
+          "fake: error: bench: --what speed: there is no such thing\n  hint: train or infer\n");
     fails("bench --batch 1", 1, "fake: error: bench: --batch 1: this network trains on batches of at least 2\n");
     ck_assert_int_eq(files_here(), 2); /* stdout.txt, stderr.txt: it writes nothing */
 }
@@ -407,10 +426,13 @@ int main(void)
         const char *name;
         const TTest *test[12];
     } cases[] = {
-        {"numbers", {philox_known_answers, normal_moments, permutation, one_cycle, layouts, batch_counts, draws_are_keyed_by_name}},
+        {"numbers",
+         {philox_known_answers, normal_moments, permutation, one_cycle, layouts, batch_counts,
+          draws_are_keyed_by_name}},
         {"training",
-         {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, interrupted_saves_and_resumes,
-          resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
+         {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted,
+          interrupted_saves_and_resumes, resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint,
+          places_that_cannot_be_written, options, bench}},
     };
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

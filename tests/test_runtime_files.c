@@ -1,5 +1,5 @@
-/* test_runtime_files.c - what the runtime reads and writes: checkpoints, IDX files, .npy files, the drawn figures; and what it
- * says about files that are not as they should be. */
+/* test_runtime_files.c - what the runtime reads and writes: checkpoints, IDX files, .npy files, the drawn figures; and
+ * what it says about files that are not as they should be. */
 #include "../runtime/cvy_private.h"
 #include "../runtime/cvy_rng.h"
 #include "fake_model.h"
@@ -108,7 +108,8 @@ START_TEST(headers_that_lie)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", "tensor 'a' lies outside of the file", 4},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", "tensor 'a' lies outside of the file", 8},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[-8,0]}}", "tensor 'a' lies outside of the file", 8},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", "tensor 'a' has 8 bytes, but its shape says 12", 8},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}",
+         "tensor 'a' has 8 bytes, but its shape says 12", 8},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,0]}}",
          "tensor 'a' has an impossible shape", 0},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", "tensor 'a' has an impossible shape", 4},
@@ -124,7 +125,8 @@ START_TEST(headers_that_lie)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[512];
         write_tensors("bad", bad[i].header, bad[i].bytes);
-        snprintf(text, sizeof text, "fake: error: 'bad': %s\n  hint: it is damaged, or it is no safetensors file\n", bad[i].text);
+        snprintf(text, sizeof text, "fake: error: 'bad': %s\n  hint: it is damaged, or it is no safetensors file\n",
+                 bad[i].text);
         fails("eval --weights bad", 1, text);
     }
     write_tensors("bad", "{\"a\":{}, \"a\":{}}", 0);
@@ -141,11 +143,13 @@ END_TEST
 
 START_TEST(checkpoint_of_another_network)
 {
-    write_tensors("other",
-                  "{\"__metadata__\":{\"convoy\":\"cousin\"},\"fc.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-                  "\"fc.bias\":{\"dtype\":\"U16\",\"shape\":[10],\"data_offsets\":[24,44]},\"x\":{\"dtype\":\"F32\",\"shape\":[],"
-                  "\"data_offsets\":[44,48]}}",
-                  48);
+    write_tensors(
+        "other",
+        "{\"__metadata__\":{\"convoy\":\"cousin\"},\"fc.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":["
+        "0,24]},"
+        "\"fc.bias\":{\"dtype\":\"U16\",\"shape\":[10],\"data_offsets\":[24,44]},\"x\":{\"dtype\":\"F32\",\"shape\":[],"
+        "\"data_offsets\":[44,48]}}",
+        48);
     fails("eval --weights other", 1,
           "fake: error: 'other' does not fit this network (2 missing, 1 unexpected, 2 of another shape or type):\n"
           "  'fc.weight' is F32 [2, 3]; the network has F32 [10, 144]\n"
@@ -177,7 +181,8 @@ START_TEST(numbers_that_cannot_be)
             memcpy(good + at, &minus, 4);
             spit("bad", good, good_bytes);
             fails("eval --weights bad", 1,
-                  "fake: error: 'bad': tensor 'bn.running_var' is a variance and holds a number below zero (element 0)\n");
+                  "fake: error: 'bad': tensor 'bn.running_var' is a variance and holds a number below zero (element "
+                  "0)\n");
         } else if (f.entry[i].dtype == CVY_I64) {
             memset(good + at, 0xff, 8);
             spit("bad", good, good_bytes);
@@ -191,8 +196,8 @@ END_TEST
 
 /* ---- data files ---- */
 
-/* An IDX file: magic (0, 0, type, ndim), dims, then `bytes` items' bytes (byte i is i * 7 % 10 for labels, so that every class
- * comes). gz: compressed. */
+/* An IDX file: magic (0, 0, type, ndim), dims, then `bytes` items' bytes (byte i is i * 7 % 10 for labels, so that
+ * every class comes). gz: compressed. */
 static void write_idx(const char *path, int type, int ndim, const uint32_t *dim, size_t bytes, int gz)
 {
     static unsigned char file[1 << 17];
@@ -227,8 +232,8 @@ static void make_idx(void)
 }
 
 #define D_TRAIN "train --data d --no-save --epochs 1"
-#define FOUR                                                                                                                  \
-    "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "                         \
+#define FOUR                                                                                                           \
+    "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "                   \
     "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR\n"
 
 START_TEST(idx_files)
@@ -311,14 +316,16 @@ START_TEST(loader_gives_every_item_once)
 }
 END_TEST
 
-/* The header says enough to refuse a file: its items are not unpacked. Parts may follow each other, as from cat a.gz b.gz. */
+/* The header says enough to refuse a file: its items are not unpacked. Parts may follow each other, as from cat a.gz
+ * b.gz. */
 START_TEST(idx_files_in_parts)
 {
     static char file[1 << 16];
     make_idx();
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 28, 28), 0, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x 12\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x "
+          "12\n");
     make_idx();
     gzFile in = gzopen("d/train-images-idx3-ubyte.gz", "rb");
     int n = gzread(in, file, sizeof file);
@@ -332,9 +339,11 @@ START_TEST(idx_files_in_parts)
     }
     RUNS(D_TRAIN);
     n = (int)slurp("d/train-images-idx3-ubyte.gz", file, sizeof file);
-    spit("d/train-images-idx3-ubyte.gz", file, (size_t)n - 3); /* all items are there, the end of what is packed is not */
+    spit("d/train-images-idx3-ubyte.gz", file,
+         (size_t)n - 3); /* all items are there, the end of what is packed is not */
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz': it is truncated: what is packed has no end\n  hint: fetch it again\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it is truncated: what is packed has no end\n  hint: fetch it "
+          "again\n");
 }
 END_TEST
 
@@ -349,31 +358,37 @@ START_TEST(idx_files_that_are_wrong)
           "fake: error: 'd/train-images-idx3-ubyte.gz' holds 100 images, but 'd/train-labels-idx1-ubyte' 101 labels\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(100), 99, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 100 bytes promised, 99 there\n  hint: fetch it again\n");
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 100 bytes promised, 99 there\n  hint: fetch it "
+          "again\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(100), 101, 0);
     fails(D_TRAIN, 1,
           "fake: error: 'd/train-labels-idx1-ubyte': bytes follow after the last item that its header counts\n"
           "  hint: fetch it again\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483648u), 100, 0);
-    fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte': its header claims 2147483648 items; 1 to 2147483647 can be read\n");
+    fails(
+        D_TRAIN, 1,
+        "fake: error: 'd/train-labels-idx1-ubyte': its header claims 2147483648 items; 1 to 2147483647 can be read\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483647u), 100, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz' holds 100 images, but 'd/train-labels-idx1-ubyte' 2147483647 labels\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds 100 images, but 'd/train-labels-idx1-ubyte' 2147483647 "
+          "labels\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 3, DIMS(100, 12, 12), 14400, 0);
     fails(D_TRAIN, 1,
           "fake: error: 'd/train-labels-idx1-ubyte': it holds images (3 dimensions), but labels belong here\n"
           "  hint: are two files swapped?\n");
     write_idx("d/train-labels-idx1-ubyte", 13, 1, DIMS(100), 400, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte': it holds 32-bit floats (type 0x0d); labels are unsigned bytes (type 0x08)\n"
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds 32-bit floats (type 0x0d); labels are unsigned bytes "
+          "(type 0x08)\n"
           "  hint: write them as bytes, from 0 to one less than classes\n");
     write_idx("d/train-labels-idx1-ubyte", 7, 1, DIMS(100), 400, 0);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte': it holds numbers of no IDX type (type 0x07); labels are unsigned bytes (type 0x08)\n"
+          "fake: error: 'd/train-labels-idx1-ubyte': it holds numbers of no IDX type (type 0x07); labels are unsigned "
+          "bytes (type 0x08)\n"
           "  hint: write them as bytes, from 0 to one less than classes\n");
     spit("d/train-labels-idx1-ubyte", "no", 2);
-    fails(D_TRAIN, 1, "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 4 bytes promised, 2 there\n  hint: fetch it again\n");
+    fails(D_TRAIN, 1,
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 4 bytes promised, 2 there\n  hint: fetch it again\n");
     spit("d/train-labels-idx1-ubyte", "some text", 9);
     fails(D_TRAIN, 1, "fake: error: 'd/train-labels-idx1-ubyte': no IDX file\n" FOUR);
 
@@ -385,24 +400,29 @@ START_TEST(idx_files_that_are_wrong)
           "  hint: are two files swapped?\n");
     write_idx("d/train-images-idx3-ubyte.gz", 13, 3, DIMS(100, 12, 12), 4 * 14400, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds 32-bit floats (type 0x0d); images are unsigned bytes (type 0x08)\n"
-          "  hint: write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz': it holds 32-bit floats (type 0x0d); images are unsigned bytes "
+          "(type 0x08)\n"
+          "  hint: write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of "
+          "train\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 2, DIMS(100, 144), 14400, 1);
     fails(D_TRAIN, 1,
           "fake: error: 'd/train-images-idx3-ubyte.gz': it holds a table (2 dimensions), but images belong here\n"
           "  hint: images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 28, 28), 78400, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x 12\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the network 'fake' reads 1 x 12 x "
+          "12\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(100, 4294967295u, 4294967295u), 100, 1);
     fails(D_TRAIN, 1, "fake: error: 'd/train-images-idx3-ubyte.gz': its header claims images of an impossible size\n");
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(2147483647u, 46340, 46340), 100, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 46340 x 46340; the network 'fake' reads 1 x 12 x 12\n");
+          "fake: error: 'd/train-images-idx3-ubyte.gz' holds images of 1 x 46340 x 46340; the network 'fake' reads 1 x "
+          "12 x 12\n");
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(2147483647u), 100, 0); /* what is promised is not believed */
     write_idx("d/train-images-idx3-ubyte.gz", 8, 3, DIMS(2147483647u, 12, 12), 100, 1);
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 2147483647 bytes promised, 100 there\n  hint: fetch it again\n");
+          "fake: error: 'd/train-labels-idx1-ubyte' is truncated: 2147483647 bytes promised, 100 there\n  hint: fetch "
+          "it again\n");
     unlink("d/train-labels-idx1-ubyte");
 
     make_idx();
@@ -437,7 +457,8 @@ START_TEST(data_that_is_not_installed)
               "--data shapes trains on drawn figures instead\n");
     else
         fails("train --no-save", 1,
-              "fake: error: '/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz' holds images of 1 x 28 x 28; the "
+              "fake: error: '/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz' holds images of 1 x 28 x "
+              "28; the "
               "network 'fake' reads 1 x 12 x 12\n");
     fake_model.train.data = "shapes";
 }
@@ -472,8 +493,7 @@ START_TEST(figures)
         ck_assert_int_lt(a.label[i], 4);
     cvy_data_free(&a);
     fake_model.width = 7;
-    fails("train --no-save", 1,
-          "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
+    fails("train --no-save", 1, "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
     fake_model.width = 12;
     fails("train --no-save --data shapes:x", 1, "fake: error: 'shapes:x' is no folder (data: shapes)\n" FOUR);
 }
@@ -483,7 +503,8 @@ END_TEST
 START_TEST(names_that_steer_terminals)
 {
     make_good();
-    write_tensors("bad", "{\"\\u001b[2J\\nfake: error\\u202e\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    write_tensors("bad",
+                  "{\"\\u001b[2J\\nfake: error\\u202e\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
     ck_assert_int_eq(run("eval --weights bad"), 1);
     ck_assert_ptr_nonnull(strstr(err_text, "unexpected: '\\x1B[2J\\x0Afake: error\\u202E'"));
     ck_assert_ptr_null(strchr(err_text, 27));
@@ -595,7 +616,8 @@ START_TEST(predict_and_trace)
     ck_assert(cvy_read_f32(&t, "after.fc.weight", after, 1440));
     for (int i = 0; i < 1440; i++)
         ck_assert_float_eq_tol(after[i], before[i] - 0.1f * grad[i], 1e-7f);
-    ck_assert(cvy_read_f32(&s, "momentum.fc.weight", momentum, 1440) && cvy_read_f32(&u, "after.fc.weight", after, 1440));
+    ck_assert(cvy_read_f32(&s, "momentum.fc.weight", momentum, 1440) &&
+              cvy_read_f32(&u, "after.fc.weight", after, 1440));
     for (int i = 0; i < 1440; i++)
         ck_assert_float_eq_tol(after[i], before[i] - 0.2f * (0.5f * momentum[i] + grad[i] + 0.01f * before[i]), 1e-6f);
     ck_assert(cvy_read_f32(&w, "fc.bias", before, 10) && cvy_read_f32(&u, "grad.fc.bias", grad, 10)); /* not decayed */
@@ -660,7 +682,8 @@ START_TEST(npy_files_that_are_wrong)
     fails(PREDICT, 1, "fake: error: 'x.npy' holds 0 images; 1 to 2147483647 can be read\n");
     write_npy("x.npy", DICT("<f8", "(1, 1, 12, 12)"), NULL, 1152);
     fails(PREDICT, 1,
-          "fake: error: 'x.npy' holds numbers of type f8; images are float32, or uint8 from 0 to 255\n  hint: x.astype('float32')\n");
+          "fake: error: 'x.npy' holds numbers of type f8; images are float32, or uint8 from 0 to 255\n  hint: "
+          "x.astype('float32')\n");
     float x[288] = {0};
     x[200] = INFINITY;
     write_npy("x.npy", DICT("<f4", "(2, 1, 12, 12)"), x, sizeof x);
@@ -692,8 +715,9 @@ void add_file_cases(Suite *suite)
          {checkpoint_holds_what_pytorch_expects, truncated_checkpoints, bits_flipped_in_the_header, headers_that_lie,
           checkpoint_of_another_network, numbers_that_cannot_be, names_that_steer_terminals, weights_from_a_pipe,
           modes_and_links_stay}},
-        {"data", {idx_files, idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong,
-          data_that_is_not_installed, figures}},
+        {"data",
+         {idx_files, idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once,
+          idx_files_that_are_wrong, data_that_is_not_installed, figures}},
         {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,5 +1,5 @@
-/* test_runtime_identity.c - which weights a network takes: what a checkpoint says of its network, what of a training, and what other
- * programs' files need; and that a training's two files are taken together or not at all. */
+/* test_runtime_identity.c - which weights a network takes: what a checkpoint says of its network, what of a training,
+ * and what other programs' files need; and that a training's two files are taken together or not at all. */
 #include "../runtime/cvy_private.h"
 #include "fake_model.h"
 #include "runtime_help.h"
@@ -10,7 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY(from, to) ck_assert_int_eq(system("cp " from ".safetensors " to ".safetensors && cp " from ".state.safetensors " to ".state.safetensors"), 0)
+#define COPY(from, to)                                                                                                 \
+    ck_assert_int_eq(system("cp " from ".safetensors " to ".safetensors && cp " from ".state.safetensors " to          \
+                            ".state.safetensors"),                                                                     \
+                     0)
 
 /* ---- lines ---- */
 
@@ -40,41 +43,51 @@ static void says(const char *const *a, const char *const *b, int training, const
 
 START_TEST(networks_compared)
 {
-    const char *const *cbr = NET(IN, CONV, "c/bn | bn(eps=1e-05) | c/conv | c.bn.weight c.bn.bias | momentum=0.1", "c/act | relu | c/bn",
-                                 FC "c/act | f.weight f.bias", "loss | loss | f");
-    const char *const *crb = NET(IN, CONV, "c/act | relu | c/conv", "c/bn | bn(eps=1e-05) | c/act | c.bn.weight c.bn.bias | momentum=0.1",
-                                 FC "c/bn | f.weight f.bias", "loss | loss | f");
+    const char *const *cbr = NET(IN, CONV, "c/bn | bn(eps=1e-05) | c/conv | c.bn.weight c.bn.bias | momentum=0.1",
+                                 "c/act | relu | c/bn", FC "c/act | f.weight f.bias", "loss | loss | f");
+    const char *const *crb =
+        NET(IN, CONV, "c/act | relu | c/conv", "c/bn | bn(eps=1e-05) | c/act | c.bn.weight c.bn.bias | momentum=0.1",
+            FC "c/bn | f.weight f.bias", "loss | loss | f");
     says(cbr, cbr, 1, "");
     says(cbr, crb, 0, "\n  c: trained as conv-bn-relu, here conv-relu-bn");
     says(crb, cbr, 0, "\n  c: trained as conv-relu-bn, here conv-bn-relu");
 
     /* an argument; what concerns training alone; the input; an activation */
-    says(cbr, NET(IN, CONV, "c/bn | bn(eps=0.001) | c/conv | c.bn.weight c.bn.bias | momentum=0.1", "c/act | relu | c/bn",
-                  FC "c/act | f.weight f.bias", "loss | loss | f"), 0, "\n  c: trained with bn(eps=1e-05), here bn(eps=0.001)");
-    const char *const *slow = NET(IN, CONV, "c/bn | bn(eps=1e-05) | c/conv | c.bn.weight c.bn.bias | momentum=0.01", "c/act | relu | c/bn",
-                                  FC "c/act | f.weight f.bias", "loss | loss | f");
+    says(cbr,
+         NET(IN, CONV, "c/bn | bn(eps=0.001) | c/conv | c.bn.weight c.bn.bias | momentum=0.1", "c/act | relu | c/bn",
+             FC "c/act | f.weight f.bias", "loss | loss | f"),
+         0, "\n  c: trained with bn(eps=1e-05), here bn(eps=0.001)");
+    const char *const *slow = NET(IN, CONV, "c/bn | bn(eps=1e-05) | c/conv | c.bn.weight c.bn.bias | momentum=0.01",
+                                  "c/act | relu | c/bn", FC "c/act | f.weight f.bias", "loss | loss | f");
     says(cbr, slow, 0, "");
     says(cbr, slow, 1, "\n  c: trained with momentum=0.1, here momentum=0.01");
-    says(NET("input | input(mean=0.1, std=1)", FC "input | f.weight", "loss | loss | f"), NET(IN, FC "input | f.weight", "loss | loss | f"), 0,
+    says(NET("input | input(mean=0.1, std=1)", FC "input | f.weight", "loss | loss | f"),
+         NET(IN, FC "input | f.weight", "loss | loss | f"), 0,
          "\n  input: trained with input(mean=0.1, std=1), here input(mean=0.5, std=0.25)");
 
     /* a dropout is none in inference, and one in training */
-    const char *const *with = NET(IN, "d | drop(0.5) | input", FC "d | f.weight", "e/drop | drop(0.1) | f", "loss | loss | e/drop");
+    const char *const *with =
+        NET(IN, "d | drop(0.5) | input", FC "d | f.weight", "e/drop | drop(0.1) | f", "loss | loss | e/drop");
     const char *const *without = NET(IN, FC "input | f.weight", "loss | loss | f");
     says(with, without, 0, "");
     says(without, with, 0, "");
-    says(with, without, 1, "\n  d: trained as drop, not there here\n  e: trained as drop, not there here\n  f: trained reading d, here input"
-                           "\n  loss: trained reading e, here f");
-    says(without, with, 1, "\n  d: not there when it was trained, here drop\n  e: not there when it was trained, here drop"
-                           "\n  f: trained reading input, here d\n  loss: trained reading f, here e");
+    says(with, without, 1,
+         "\n  d: trained as drop, not there here\n  e: trained as drop, not there here\n  f: trained reading d, here "
+         "input"
+         "\n  loss: trained reading e, here f");
+    says(without, with, 1,
+         "\n  d: not there when it was trained, here drop\n  e: not there when it was trained, here drop"
+         "\n  f: trained reading input, here d\n  loss: trained reading f, here e");
 
-    /* a layer without parameters may have any name, and branches any order; one with parameters has the name of its tensors */
-    says(NET(IN, "p | maxpool(2) | input", FC "p | f.weight", "loss | loss | f"), NET(IN, "q | maxpool(2) | input", FC "q | f.weight", "loss | loss | f"),
-         0, "");
+    /* a layer without parameters may have any name, and branches any order; one with parameters has the name of its
+     * tensors */
+    says(NET(IN, "p | maxpool(2) | input", FC "p | f.weight", "loss | loss | f"),
+         NET(IN, "q | maxpool(2) | input", FC "q | f.weight", "loss | loss | f"), 0, "");
     says(NET(IN, "a | relu | input", "b | tanh | input", "s | add | a b", "loss | loss | s"),
          NET(IN, "b | tanh | input", "a | relu | input", "s | add | a b", "loss | loss | s"), 0, "");
     says(NET(IN, "a | relu | input", "b | tanh | input", "s | concat | a b", "loss | loss | s"),
-         NET(IN, "a | relu | input", "b | tanh | input", "s | concat | b a", "loss | loss | s"), 0, "\n  s: trained reading a and b, here b and a");
+         NET(IN, "a | relu | input", "b | tanh | input", "s | concat | b a", "loss | loss | s"), 0,
+         "\n  s: trained reading a and b, here b and a");
     says(NET(IN, FC "input | f.weight", "loss | loss | f"), NET(IN, FC "input | f.weight f.bias", "loss | loss | f"), 0,
          "\n  f: trained with parameters f.weight, here f.weight f.bias");
 }
@@ -114,8 +127,19 @@ END_TEST
 
 START_TEST(lines_that_are_none)
 {
-    static const char *const bad[] = {"", "\n", "a", "a | ", " | relu", "/x | relu", "a | relu | b", "a | relu | a", "a | relu\na | tanh", "a | drop(0.5)",
-                                      "a | relu\n\nb | relu", "a | \x1b[31mrelu", "b | relu | a\na | relu"};
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "a",
+                                      "a | ",
+                                      " | relu",
+                                      "/x | relu",
+                                      "a | relu | b",
+                                      "a | relu | a",
+                                      "a | relu\na | tanh",
+                                      "a | drop(0.5)",
+                                      "a | relu\n\nb | relu",
+                                      "a | \x1b[31mrelu",
+                                      "b | relu | a\na | relu"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct cvy_tensors f = {.path = (char *)"w"};
         char *what;
@@ -158,8 +182,8 @@ static void write_images(const char *path)
     spit(path, file, 96 + 2 * 576);
 }
 
-#define OTHER                                                                                                                                        \
-    "fake: error: 'fake.safetensors' was trained as another network:\n  fc: trained as linear, here relu-linear\n"                                   \
+#define OTHER                                                                                                          \
+    "fake: error: 'fake.safetensors' was trained as another network:\n  fc: trained as linear, here relu-linear\n"     \
     "  hint: take the spec that it was trained with, or insist with --force\n"
 
 START_TEST(another_network)
@@ -173,7 +197,9 @@ START_TEST(another_network)
     fails("train --resume", 1, OTHER);
     fails("train --init-from fake.safetensors --save new.safetensors" SHORT, 1, OTHER);
     RUNS("eval --force");
-    ck_assert_ptr_nonnull(strstr(err_text, "warning: 'fake.safetensors' was trained as another network; --force takes it all the same:\n  fc: "));
+    ck_assert_ptr_nonnull(
+        strstr(err_text,
+               "warning: 'fake.safetensors' was trained as another network; --force takes it all the same:\n  fc: "));
     RUNS("predict --input x.npy -o y.npy --force");
     RUNS("train --init-from fake.safetensors --save new.safetensors --force --limit 2" SHORT);
     COPY("fake", "on");
@@ -183,8 +209,10 @@ START_TEST(another_network)
     ck_assert_str_eq(err_text, "");
     RUNS("train --init-from fake.safetensors --save d.safetensors --limit 2" SHORT);
     fails("train --resume", 1,
-          "fake: error: 'fake.safetensors' was trained as another network:\n  d: not there when it was trained, here drop\n"
-          "  fc: trained reading input, here d\n  hint: take the spec that it was trained with, or insist with --force\n");
+          "fake: error: 'fake.safetensors' was trained as another network:\n  d: not there when it was trained, here "
+          "drop\n"
+          "  fc: trained reading input, here d\n  hint: take the spec that it was trained with, or insist with "
+          "--force\n");
     fake_model.identity = NULL; /* a network that knows nothing of itself */
     RUNS("eval");
 }
@@ -202,10 +230,13 @@ START_TEST(the_same_network)
     RUNS("eval");
     ck_assert_str_eq(err_text, "");
     RUNS("train --resume");
-    ck_assert_ptr_nonnull(strstr(out_text, "3 epochs of 16 steps, batch 32, lr 0.05 one-cycle, momentum 0.9 (Nesterov), weight decay 0.0005, seed 1,"));
+    ck_assert_ptr_nonnull(strstr(
+        out_text,
+        "3 epochs of 16 steps, batch 32, lr 0.05 one-cycle, momentum 0.9 (Nesterov), weight decay 0.0005, seed 1,"));
     fake_model.train.momentum = 0.5; /* but the optimiser is */
     fails("train --resume --epochs 4", 1,
-          "fake: error: the spec's optimiser was sgd(momentum=0.9, nesterov=0, weight_decay=0.0005, decay_all=0) when the training began and is "
+          "fake: error: the spec's optimiser was sgd(momentum=0.9, nesterov=0, weight_decay=0.0005, decay_all=0) when "
+          "the training began and is "
           "sgd(momentum=0.5, nesterov=0, weight_decay=0.0005, decay_all=0) now\n"
           "  hint: --momentum and so on give it anew; --force goes on as the training began\n");
     RUNS("train --resume --epochs 4 --force");
@@ -244,16 +275,19 @@ START_TEST(partly)
     cvy_silent--;
     cvy_run_close(&r);
     RUNS("train --init-from fake.safetensors --init-partial --save new.safetensors --limit 1" SHORT);
-    ck_assert_str_eq(err_text, "fake: note: 'fake.safetensors': 1 of 2 ops with parameters are taken; drawn anew: bn\n");
+    ck_assert_str_eq(err_text,
+                     "fake: note: 'fake.safetensors': 1 of 2 ops with parameters are taken; drawn anew: bn\n");
     ck_assert(cvy_tensors_open(&f, "new.safetensors") && cvy_read_f32(&f, "bn.running_mean", &after, 1));
     cvy_tensors_free(&f);
     ck_assert(fabsf(after) < fabsf(before)); /* one step from zero */
     fake_model.identity = relu_identity;
     RUNS("train --init-from fake.safetensors --init-partial --save new.safetensors --force --limit 1" SHORT);
     ck_assert_ptr_nonnull(strstr(err_text, "2 of 2 ops with parameters are taken\n"));
-    fails("train --init-partial" SHORT, 1, "fake: error: --init-partial needs a checkpoint to begin with\n  hint: --init-from W names it\n");
+    fails("train --init-partial" SHORT, 1,
+          "fake: error: --init-partial needs a checkpoint to begin with\n  hint: --init-from W names it\n");
     write_tensors("nothing", "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-    fails("train --init-from nothing --init-partial --save n.safetensors" SHORT, 1, "fake: error: 'nothing' has nothing that this network has, too\n");
+    fails("train --init-from nothing --init-partial --save n.safetensors" SHORT, 1,
+          "fake: error: 'nothing' has nothing that this network has, too\n");
 }
 END_TEST
 
@@ -266,7 +300,8 @@ START_TEST(another_training_is_not_written_over)
     make_good();
     RUNS("train --limit 1" SHORT); /* the same network and seed: the same training again */
     fails("train --seed 2" SHORT, 1,
-          "fake: error: 'fake.safetensors', where the training would save, was trained with seed 1, and this training has 2" WAYS);
+          "fake: error: 'fake.safetensors', where the training would save, was trained with seed 1, and this training "
+          "has 2" WAYS);
     RUNS("train --seed 2 --limit 1 --no-save" SHORT);
     RUNS("train --seed 2 --limit 1 --save two.safetensors" SHORT);
     fake_model.identity = relu_identity;
@@ -278,9 +313,11 @@ START_TEST(another_training_is_not_written_over)
     RUNS("train --force --limit 1" SHORT);
     RUNS("train --limit 1" SHORT);
     spit("text", "a text that someone wrote", 25);
-    fails("train --save text" SHORT, 1, "fake: error: 'text', where the training would save, is there and is no checkpoint that can be read" WAYS);
+    fails("train --save text" SHORT, 1,
+          "fake: error: 'text', where the training would save, is there and is no checkpoint that can be read" WAYS);
     write_tensors("torch", "{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-    fails("train --save torch" SHORT, 1, "fake: error: 'torch', where the training would save, holds weights that do not say of which network" WAYS);
+    fails("train --save torch" SHORT, 1,
+          "fake: error: 'torch', where the training would save, holds weights that do not say of which network" WAYS);
     spit("empty", "", 0); /* there is nothing to lose */
     RUNS("train --save empty --limit 1" SHORT);
 }
@@ -288,7 +325,8 @@ END_TEST
 
 /* ---- other programs' files ---- */
 
-/* Writes the tensors of fake.safetensors without metadata, floats as `type`, with `prefix` before each name, counts as `count`
+/* Writes the tensors of fake.safetensors without metadata, floats as `type`, with `prefix` before each name, counts as
+ * `count`
  * ("F32" and so on; NULL: not at all) in a list of `list` dimensions. */
 static void rewrite(const char *path, const char *type, const char *prefix, const char *count, int list)
 {
@@ -331,8 +369,10 @@ static void rewrite(const char *path, const char *type, const char *prefix, cons
             }
             free(v);
         }
-        len += (size_t)snprintf(header + len, sizeof header - len, "%s\"%s%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                                len > 1 ? "," : "", prefix, e->name, e->dtype == CVY_I64 ? count : type, shape, begin, at);
+        len +=
+            (size_t)snprintf(header + len, sizeof header - len,
+                             "%s\"%s%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                             len > 1 ? "," : "", prefix, e->name, e->dtype == CVY_I64 ? count : type, shape, begin, at);
     }
     strcat(header, "}");
     cvy_tensors_free(&f);
@@ -341,7 +381,8 @@ static void rewrite(const char *path, const char *type, const char *prefix, cons
     ck_assert(to && fwrite(data, 1, at, to) == at && fclose(to) == 0);
 }
 
-/* The file's weights beside fake.safetensors': the largest difference as a share of the largest weight; its count in *count. */
+/* The file's weights beside fake.safetensors': the largest difference as a share of the largest weight; its count in
+ * *count. */
 static double off_by(const char *path, int64_t *count)
 {
     struct cvy_run a, b;
@@ -435,8 +476,11 @@ START_TEST(formats_of_others)
     static const struct {
         const char bytes[13], *text; /* of the bytes 12 count */
     } other[] = {
-        {"PK\3\4\0\0\0\0\0\0\0\0", "a zip archive, as PyTorch's .pt and .pth are\n  hint: save it as safetensors: safetensors.torch.save_file("},
-        {"\x80\2\x8a\nl\xfc\x9c""F\xf9 ", "a pickle, as old .pt and .pth files of PyTorch are\n  hint: save it as safetensors: "},
+        {"PK\3\4\0\0\0\0\0\0\0\0",
+         "a zip archive, as PyTorch's .pt and .pth are\n  hint: save it as safetensors: safetensors.torch.save_file("},
+        {"\x80\2\x8a\nl\xfc\x9c"
+         "F\xf9 ",
+         "a pickle, as old .pt and .pth files of PyTorch are\n  hint: save it as safetensors: "},
         {"\x89HDF\r\n\x1a\n\0\0\0\0", "HDF5, as Keras writes it\n  hint: "},
         {"\x93NUMPY\1\0v\0{'", "a NumPy array\n  hint: "},
     };
@@ -455,9 +499,12 @@ END_TEST
 START_TEST(numbers_as_text)
 {
     static const char *const whole[] = {"0", "7", "007", "18446744073709551615"};
-    static const char *const no_whole[] = {"", " 1", "1 ", "+1", "-1", "1e3", "1.0", "0x1", "18446744073709551616", "99999999999999999999999", "1\n"};
-    static const char *const real[] = {"0", "-0", "1.5", ".5", "5.", "1e3", "1E-3", "-2.5e+10", "4.9406564584124654e-324"};
-    static const char *const no_real[] = {"", "-", ".", "e3", "1e", "1e+", "nan", "inf", "-inf", "0x1p3", " 1", "1 ", "+1", "1e999", "1,5", "1.2.3", "--1"};
+    static const char *const no_whole[] = {
+        "", " 1", "1 ", "+1", "-1", "1e3", "1.0", "0x1", "18446744073709551616", "99999999999999999999999", "1\n"};
+    static const char *const real[] = {
+        "0", "-0", "1.5", ".5", "5.", "1e3", "1E-3", "-2.5e+10", "4.9406564584124654e-324"};
+    static const char *const no_real[] = {"",      "-",  ".",  "e3", "1e",    "1e+", "nan",   "inf", "-inf",
+                                          "0x1p3", " 1", "1 ", "+1", "1e999", "1,5", "1.2.3", "--1"};
     uint64_t u;
     int64_t i;
     double d;
@@ -469,7 +516,8 @@ START_TEST(numbers_as_text)
         ck_assert_msg(cvy_parse_real(real[k], -1e300, 1e300, &d) && d == strtod(real[k], NULL), "'%s'", real[k]);
     for (size_t k = 0; k < sizeof no_real / sizeof *no_real; k++)
         ck_assert_msg(!cvy_parse_real(no_real[k], -HUGE_VAL, HUGE_VAL, &d), "'%s'", no_real[k]);
-    ck_assert(cvy_parse_i64("-5", -5, 5, &i) && i == -5 && !cvy_parse_i64("-6", -5, 5, &i) && !cvy_parse_i64("6", -5, 5, &i));
+    ck_assert(cvy_parse_i64("-5", -5, 5, &i) && i == -5 && !cvy_parse_i64("-6", -5, 5, &i) &&
+              !cvy_parse_i64("6", -5, 5, &i));
     ck_assert(!cvy_parse_i64("9223372036854775808", INT64_MIN, INT64_MAX, &i) && !cvy_parse_i64("--1", -5, 5, &i));
     ck_assert(cvy_parse_u64("3", 3, 4, &u) && !cvy_parse_u64("2", 3, 4, &u) && !cvy_parse_u64("5", 3, 4, &u));
     ck_assert(cvy_parse_real("0.5", 0, 1, &d) && !cvy_parse_real("1.5", 0, 1, &d));
@@ -497,18 +545,45 @@ static void set_in_state(const char *key, const char *value)
 START_TEST(states_that_lie)
 {
     static const char *const lie[][2] = {
-        {"batch", "1e3"}, {"batch", "0"}, {"batch", " 32"}, {"batch", "32 "}, {"batch", "-32"}, {"batch", "4294967328"}, {"batch", "32.0"}, {"batch", ""},
-        {"seed", "-1"}, {"seed", "18446744073709551616"}, {"seed", "1e1"}, {"train_images", "1e3"}, {"test_images", "0x10"}, {"step", "17"}, {"step", "1e1"},
-        {"epoch", "9"}, {"step_in_epoch", "16"}, {"step_in_epoch", "999999999999"}, {"seen", "nan"}, {"seen", "1"}, {"seen", "0"}, {"loss_sum", "inf"},
-        {"correct_sum", "1e9"}, {"lr", "1e7"}, {"lr", "0x1p-4"}, {"momentum", "-0.1"}, {"epochs", "99999999999"}, {"weights_crc", "0"},
-        {"weights_crc", "4294967296"}, {"nesterov", "2"}, {"optimiser", "adam"},
+        {"batch", "1e3"},
+        {"batch", "0"},
+        {"batch", " 32"},
+        {"batch", "32 "},
+        {"batch", "-32"},
+        {"batch", "4294967328"},
+        {"batch", "32.0"},
+        {"batch", ""},
+        {"seed", "-1"},
+        {"seed", "18446744073709551616"},
+        {"seed", "1e1"},
+        {"train_images", "1e3"},
+        {"test_images", "0x10"},
+        {"step", "17"},
+        {"step", "1e1"},
+        {"epoch", "9"},
+        {"step_in_epoch", "16"},
+        {"step_in_epoch", "999999999999"},
+        {"seen", "nan"},
+        {"seen", "1"},
+        {"seen", "0"},
+        {"loss_sum", "inf"},
+        {"correct_sum", "1e9"},
+        {"lr", "1e7"},
+        {"lr", "0x1p-4"},
+        {"momentum", "-0.1"},
+        {"epochs", "99999999999"},
+        {"weights_crc", "0"},
+        {"weights_crc", "4294967296"},
+        {"nesterov", "2"},
+        {"optimiser", "adam"},
     };
     RUNS("train --limit 10" SHORT);
     for (size_t i = 0; i < sizeof lie / sizeof *lie; i++) {
         COPY("fake", "kept");
         set_in_state(lie[i][0], lie[i][1]);
         int status = run("train --resume --limit 12");
-        ck_assert_msg(status == 1 && strncmp(err_text, "fake: error: ", 13) == 0, "%s=%s: %d, %s", lie[i][0], lie[i][1], status, err_text);
+        ck_assert_msg(status == 1 && strncmp(err_text, "fake: error: ", 13) == 0, "%s=%s: %d, %s", lie[i][0], lie[i][1],
+                      status, err_text);
         COPY("kept", "fake");
     }
     RUNS("train --resume --limit 12"); /* and the truth is taken */
@@ -521,8 +596,10 @@ START_TEST(state_of_other_weights)
     RUNS("train --limit 16 --seed 2 --save two.safetensors" SHORT);
     ck_assert_int_eq(system("cp two.state.safetensors fake.state.safetensors"), 0); /* of the same step */
     fails("train --resume", 1,
-          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of weights with another checksum\n"
-          "  hint: were the weights replaced? --init-from W starts a new training from the weights alone; --force takes the two together\n");
+          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of "
+          "weights with another checksum\n"
+          "  hint: were the weights replaced? --init-from W starts a new training from the weights alone; --force "
+          "takes the two together\n");
     RUNS("train --resume --force --limit 20");
 }
 END_TEST
@@ -532,9 +609,14 @@ START_TEST(half_renamed)
 {
     static const char *const left[][2] = {
         {"mv new.safetensors fake.safetensors; mv new.state.safetensors fake.state.safetensors.tmp.999999.0", "state"},
-        {"mv new.state.safetensors fake.state.safetensors; mv new.safetensors fake.safetensors.tmp.999999.3", "weights"},
-        {"rm fake.state.safetensors; mv new.safetensors fake.safetensors; mv new.state.safetensors fake.state.safetensors.tmp.1.0", "first state"},
-        {"rm fake.safetensors; mv new.state.safetensors fake.state.safetensors; mv new.safetensors fake.safetensors.tmp.1.0", "first weights"},
+        {"mv new.state.safetensors fake.state.safetensors; mv new.safetensors fake.safetensors.tmp.999999.3",
+         "weights"},
+        {"rm fake.state.safetensors; mv new.safetensors fake.safetensors; mv new.state.safetensors "
+         "fake.state.safetensors.tmp.1.0",
+         "first state"},
+        {"rm fake.safetensors; mv new.state.safetensors fake.state.safetensors; mv new.safetensors "
+         "fake.safetensors.tmp.1.0",
+         "first weights"},
     };
     RUNS("train --limit 16" SHORT);
     COPY("fake", "old");
@@ -551,17 +633,21 @@ START_TEST(half_renamed)
         spit("fake.safetensors.tmp.mine", "kept", 4);
         mkdir("fake.safetensors.tmp.999999.8", 0777);
         RUNS("train --resume");
-        ck_assert_msg(strstr(out_text, "resumed after epoch 2, step 32\n") && strstr(err_text, ": a save was cut short, and is finished now\n"), "%s: %s%s",
-                      left[i][1], out_text, err_text);
+        ck_assert_msg(strstr(out_text, "resumed after epoch 2, step 32\n") &&
+                          strstr(err_text, ": a save was cut short, and is finished now\n"),
+                      "%s: %s%s", left[i][1], out_text, err_text);
         same_files("end.safetensors", "fake.safetensors");
         same_files("end.state.safetensors", "fake.state.safetensors");
-        ck_assert(access("fake.safetensors.tmp.999999.7", F_OK) != 0 && access("fake.state.safetensors.tmp.999999.7", F_OK) != 0);
+        ck_assert(access("fake.safetensors.tmp.999999.7", F_OK) != 0 &&
+                  access("fake.state.safetensors.tmp.999999.7", F_OK) != 0);
         ck_assert_int_eq(access("fake.safetensors.tmp.mine", F_OK), 0);
         rmdir("fake.safetensors.tmp.999999.8");
     }
     /* before the first rename: nothing happened */
     COPY("old", "fake");
-    ck_assert_int_eq(system("mv then.safetensors fake.safetensors.tmp.999999.0; mv then.state.safetensors fake.state.safetensors.tmp.999999.0"), 0);
+    ck_assert_int_eq(system("mv then.safetensors fake.safetensors.tmp.999999.0; mv then.state.safetensors "
+                            "fake.state.safetensors.tmp.999999.0"),
+                     0);
     RUNS("train --resume");
     ck_assert_ptr_nonnull(strstr(out_text, "resumed after epoch 1, step 16\n"));
     ck_assert_str_eq(err_text, "");
@@ -592,7 +678,9 @@ START_TEST(diverged)
     RUNS("train --limit 16" SHORT);
     COPY("fake", "old");
     ck_assert_int_eq(run("train --resume --lr 1000000 --schedule constant"), 1);
-    ck_assert_msg(strstr(err_text, ", where guessing gives 2.3 at epoch 2, step ") && strstr(err_text, "(learning rate 1e+06): training stops\n"), "%s", err_text);
+    ck_assert_msg(strstr(err_text, ", where guessing gives 2.3 at epoch 2, step ") &&
+                      strstr(err_text, "(learning rate 1e+06): training stops\n"),
+                  "%s", err_text);
     same_files("old.safetensors", "fake.safetensors");
     same_files("old.state.safetensors", "fake.state.safetensors");
 }
@@ -604,7 +692,9 @@ void add_identity_cases(Suite *suite)
         const char *name;
         const TTest *test[12];
     } cases[] = {
-        {"identity", {networks_compared, long_differences, lines_that_are_none, another_network, the_same_network, partly, another_training_is_not_written_over}},
+        {"identity",
+         {networks_compared, long_differences, lines_that_are_none, another_network, the_same_network, partly,
+          another_training_is_not_written_over}},
         {"files of others", {files_of_others, halves, formats_of_others}},
         {"state", {numbers_as_text, states_that_lie, state_of_other_weights, half_renamed, logs, diverged}},
     };

@@ -1,6 +1,6 @@
-/* test_vec.c - the activations of cvy_vec.h, and their backward, against double: a walk over the floats from -100 to 100, and the edges. Then lanes
- * that begin anywhere.
- * Compiled once for each target (meson.build); skipped where the processor cannot run it.
+/* test_vec.c - the activations of cvy_vec.h, and their backward, against double: a walk over the floats from -100 to
+ * 100, and the edges. Then lanes that begin anywhere. Compiled once for each target (meson.build); skipped where the
+ * processor cannot run it.
  *
  *   test_vec */
 #define _GNU_SOURCE
@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* An activation with arguments: the nth list of acts.c. Forward on 16 values, then back, with a gradient of 1: from the output, or from
- * the input, as the op table says. */
+/* An activation with arguments: the nth list of acts.c. Forward on 16 values, then back, with a gradient of 1: from the
+ * output, or from the input, as the op table says. */
 typedef struct Case {
     const char *name;
     OpKind kind;
@@ -89,7 +89,8 @@ static int check(int which)
         for (int l = 0; l < VF; l++) {
             const double value = want(&w, (double)x[l], false);
             const double size = fabs(value) > most->floor ? fabs(value) : most->floor;
-            const double off = fabs((double)y[l] - value) / size, off_slope = fabs((double)slope[l] - want(&w, (double)x[l], true));
+            const double off = fabs((double)y[l] - value) / size,
+                         off_slope = fabs((double)slope[l] - want(&w, (double)x[l], true));
             if (!(off <= worst))
                 worst = off, where = x[l];
             if (!(off_slope <= worst_slope) && x[l] != 3 && x[l] != -3)
@@ -97,8 +98,8 @@ static int check(int which)
             bad += (fabs(value) > 1e-36 && !(off <= most->value)) || !(off_slope <= most->slope);
         }
     }
-    printf("%-28s value off by %.2g of itself (at %.9g), slope by %.2g (at %.9g): %s\n", c->name, worst, (double)where, worst_slope,
-           (double)where_slope, bad ? "FAILED" : "ok");
+    printf("%-28s value off by %.2g of itself (at %.9g), slope by %.2g (at %.9g): %s\n", c->name, worst, (double)where,
+           worst_slope, (double)where_slope, bad ? "FAILED" : "ok");
     return bad > 0;
 }
 
@@ -120,8 +121,8 @@ static int check_zero(void)
     return bad > 0;
 }
 
-/* A NaN in some lanes, of either sign: a NaN comes out there and nowhere else; the slopes are PyTorch's, and a gradient that is none
- * is none behind it, but where PyTorch's is zero. */
+/* A NaN in some lanes, of either sign: a NaN comes out there and nowhere else; the slopes are PyTorch's, and a gradient
+ * that is none is none behind it, but where PyTorch's is zero. */
 static int check_nan(int which)
 {
     const Case *c = &cases[which];

@@ -1,5 +1,5 @@
-/* vec_acts.c - writes the header of which test_vec.c takes what it tests: each activation of the op table, with each list of arguments
- * that acts.c has of it, as a call of the runtime's functions. */
+/* vec_acts.c - writes the header of which test_vec.c takes what it tests: each activation of the op table, with each
+ * list of arguments that acts.c has of it, as a call of the runtime's functions. */
 #include "acts.h"
 
 #include <math.h>
@@ -27,12 +27,15 @@ int main(void)
         for (OpKind k = 0; k < OP_KINDS; k++)
             for (int i = 0; op_is_act(k) && act_args(k, i, arg); i++) {
                 if (pass) {
-                    printf("    {\"%s\", (OpKind)%d, %d, run_%s_%d},\n", op_text(k, arg, 2, true), (int)k, i, op_info[k].name, i);
+                    printf("    {\"%s\", (OpKind)%d, %d, run_%s_%d},\n", op_text(k, arg, 2, true), (int)k, i,
+                           op_info[k].name, i);
                     continue;
                 }
-                printf("static void run_%s_%d(vf x, vf *y, vf *slope)\n{\n    *y = vf_%s(x", op_info[k].name, i, op_info[k].name);
+                printf("static void run_%s_%d(vf x, vf *y, vf *slope)\n{\n    *y = vf_%s(x", op_info[k].name, i,
+                       op_info[k].name);
                 put_args(k, arg);
-                printf("), *slope = vf_%s_back(vf_set(1.0f), %s", op_info[k].name, op_info[k].need == NEED_INPUT ? "x" : "*y");
+                printf("), *slope = vf_%s_back(vf_set(1.0f), %s", op_info[k].name,
+                       op_info[k].need == NEED_INPUT ? "x" : "*y");
                 put_args(k, arg);
                 printf(");\n}\n");
             }

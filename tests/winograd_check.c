@@ -1,7 +1,8 @@
-/* winograd_check.c - a conv's three emitted cores by Winograd against the sums in double. test_winograd.sh compiles it with the header
- * of a shape: -DHEADER, -DCORE, -DCI -DCO -DH -DW -DPAD (padding), -DIMAGES (taken together), -DXR -DXC -DZR -DZC (rows and columns of the
- * packed images), -DFORWARD -DDATA (the functions' names), -DTAPS_FORWARD -DTAPS_DATA where they take taps. The largest error of each pass must be within 5e-5 of the largest magnitude of what it makes. -DFAULT spoils a
- * number of each pass by 1e-4 of that: then it must fail. Prints the three errors. */
+/* winograd_check.c - a conv's three emitted cores by Winograd against the sums in double. test_winograd.sh compiles it
+ * with the header of a shape: -DHEADER, -DCORE, -DCI -DCO -DH -DW -DPAD (padding), -DIMAGES (taken together), -DXR -DXC
+ * -DZR -DZC (rows and columns of the packed images), -DFORWARD -DDATA (the functions' names), -DTAPS_FORWARD
+ * -DTAPS_DATA where they take taps. The largest error of each pass must be within 5e-5 of the largest magnitude of what
+ * it makes. -DFAULT spoils a number of each pass by 1e-4 of that: then it must fail. Prints the three errors. */
 #include HEADER
 
 #include <stdio.h>
@@ -11,7 +12,13 @@
 
 #define JOIN2(a, b) a##_##b
 #define JOIN(a, b) JOIN2(a, b)
-enum { OH = H + 2 * PAD - 2, OW = W + 2 * PAD - 2, BI = (CI + 15) / 16, BO = (CO + 15) / 16, TOP = PAD < 2 ? 2 - PAD : 0 };
+enum {
+    OH = H + 2 * PAD - 2,
+    OW = W + 2 * PAD - 2,
+    BI = (CI + 15) / 16,
+    BO = (CO + 15) / 16,
+    TOP = PAD < 2 ? 2 - PAD : 0
+};
 
 /* What a core gives, as a blocked tensor without a halo. */
 struct take {
@@ -31,7 +38,10 @@ CVY_INLINE void take_begin(void *run, int c, vf first, int y, int x)
     q->to = q->base + q->m * q->image + c / 16 * q->plane;
     (void)first, (void)y, (void)x;
 }
-CVY_INLINE void take_image(void *run, int m) { ((struct take *)run)->m = m; }
+CVY_INLINE void take_image(void *run, int m)
+{
+    ((struct take *)run)->m = m;
+}
 
 static float *floats(ptrdiff_t n)
 {
@@ -53,7 +63,10 @@ static ptrdiff_t at(int m, int blocks, int c, int rows, int cols, int y, int x)
 {
     return ((((ptrdiff_t)m * blocks + c / 16) * rows + y) * cols + x) * 16 + c % 16;
 }
-static ptrdiff_t tap(int o, int i, int t) { return (((ptrdiff_t)(o / 16) * BI + i / 16) * 9 + t) * 256 + i % 16 * 16 + o % 16; }
+static ptrdiff_t tap(int o, int i, int t)
+{
+    return (((ptrdiff_t)(o / 16) * BI + i / 16) * 9 + t) * 256 + i % 16 * 16 + o % 16;
+}
 
 struct error {
     double most, scale;
@@ -68,9 +81,10 @@ static void meet(struct error *e, double want, double got)
 int main(void)
 {
     const ptrdiff_t pixels = (ptrdiff_t)IMAGES * H * W * 16, outputs = (ptrdiff_t)IMAGES * OH * OW * 16;
-    float *x = floats((ptrdiff_t)IMAGES * BI * XR * XC * 16), *z = floats((ptrdiff_t)IMAGES * BO * ZR * ZC * 16), *y = floats(outputs * BO),
-          *dx = floats(pixels * BI), *w = floats(BI * BO * 9 * 256), *dw = floats(BI * BO * 9 * 256), *u = floats(BI * BO * 36 * 256),
-          *back = floats(BI * BO * 36 * 256), *bias = floats(BO * 16), *work = floats(1 << 22);
+    float *x = floats((ptrdiff_t)IMAGES * BI * XR * XC * 16), *z = floats((ptrdiff_t)IMAGES * BO * ZR * ZC * 16),
+          *y = floats(outputs * BO), *dx = floats(pixels * BI), *w = floats(BI * BO * 9 * 256),
+          *dw = floats(BI * BO * 9 * 256), *u = floats(BI * BO * 36 * 256), *back = floats(BI * BO * 36 * 256),
+          *bias = floats(BO * 16), *work = floats(1 << 22);
     struct error e[3] = {{0, 0}, {0, 0}, {0, 0}};
 
     for (int m = 0; m < IMAGES; m++) {
@@ -111,7 +125,8 @@ int main(void)
             for (int p = 0; p < OH * OW; p++) {
                 double sum = (double)bias[o];
                 for (int i = 0; i < CI * 9; i++)
-                    sum += (double)x[at(m, BI, i / 9, XR, XC, p / OW + i % 9 / 3, p % OW + i % 3)] * (double)w[tap(o, i / 9, i % 9)];
+                    sum += (double)x[at(m, BI, i / 9, XR, XC, p / OW + i % 9 / 3, p % OW + i % 3)] *
+                           (double)w[tap(o, i / 9, i % 9)];
                 meet(&e[0], sum, (double)y[at(m, BO, o, OH, OW, p / OW, p % OW)]);
             }
         for (int c = 0; c < CI; c++)
@@ -130,7 +145,8 @@ int main(void)
             double sum = 0;
             for (int p = 0; p < IMAGES * OH * OW; p++) {
                 const int m = p / (OH * OW), v = p / OW % OH, h = p % OW;
-                sum += (double)x[at(m, BI, i / 9, XR, XC, v + i % 9 / 3, h + i % 3)] * (double)z[at(m, BO, o, ZR, ZC, v + TOP, h + TOP)];
+                sum += (double)x[at(m, BI, i / 9, XR, XC, v + i % 9 / 3, h + i % 3)] *
+                       (double)z[at(m, BO, o, ZR, ZC, v + TOP, h + TOP)];
             }
             meet(&e[2], 2 * sum, (double)dw[tap(o, i / 9, i % 9)]);
         }

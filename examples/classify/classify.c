@@ -2,10 +2,9 @@
  *
  *     classify IMAGES [LABELS]
  *
- * IMAGES is an IDX file of bytes (t10k-images-idx3-ubyte, unzipped) of the network's size, LABELS one of as many labels.
- * Prints a class a line; with LABELS, how many of them were right, on stderr.
- * The network is fashion.c and fashion.h, which `convoy export ... --single-file` wrote: no library but libm.
- * SPDX-License-Identifier: 0BSD */
+ * IMAGES is an IDX file of bytes (t10k-images-idx3-ubyte, unzipped) of the network's size, LABELS one of as many
+ * labels. Prints a class a line; with LABELS, how many of them were right, on stderr. The network is fashion.c and
+ * fashion.h, which `convoy export ... --single-file` wrote: no library but libm. SPDX-License-Identifier: 0BSD */
 #include "fashion.h"
 
 #include <errno.h>
@@ -21,7 +20,8 @@ static int fail(const char *path, const char *what)
     return EXIT_FAILURE;
 }
 
-/* Opens an IDX file of bytes whose items have `bytes` bytes each; *n: how many. Reads its head. NULL after a message. */
+/* Opens an IDX file of bytes whose items have `bytes` bytes each; *n: how many. Reads its head. NULL after a message.
+ */
 static FILE *idx_open(const char *path, unsigned long bytes, unsigned long *n)
 {
     unsigned char head[4], size[4];
@@ -40,7 +40,8 @@ static FILE *idx_open(const char *path, unsigned long bytes, unsigned long *n)
     for (int d = 0; d < head[3]; d++) {
         if (fread(size, 1, 4, f) != 4)
             item = 0;
-        const unsigned long dim = (unsigned long)size[0] << 24 | (unsigned long)size[1] << 16 | (unsigned long)size[2] << 8 | size[3];
+        const unsigned long dim =
+            (unsigned long)size[0] << 24 | (unsigned long)size[1] << 16 | (unsigned long)size[2] << 8 | size[3];
         if (d == 0)
             *n = dim;
         else
@@ -74,7 +75,8 @@ static int best(const float *logit)
     return k;
 }
 
-static int classify(struct fashion *net, FILE *images, const char *path, FILE *labels, const char *labels_path, unsigned long n)
+static int classify(struct fashion *net, FILE *images, const char *path, FILE *labels, const char *labels_path,
+                    unsigned long n)
 {
     static unsigned char byte[BATCH * PIXELS], label[BATCH];
     static float x[BATCH * PIXELS], y[BATCH * FASHION_CLASSES];
@@ -113,7 +115,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: classify IMAGES [LABELS]\n");
         return 2;
     }
-    FILE *const images = idx_open(argv[1], PIXELS, &n), *const labels = images && argc == 3 ? idx_open(argv[2], 1, &nlabels) : NULL;
+    FILE *const images = idx_open(argv[1], PIXELS, &n), *const labels =
+                                                            images && argc == 3 ? idx_open(argv[2], 1, &nlabels) : NULL;
     int status = EXIT_FAILURE;
     if (!net)
         fail("fashion_init", "too little memory");

@@ -12,8 +12,8 @@
 
 /* Zeroed memory from the pool; ends the program with a message when there is none. Never returns NULL. */
 void *xalloc(size_t bytes);
-/* What a part of the work takes of the pool can be given back: all that was allocated since the mark, and nothing of it may be used after.
- * Marks nest. */
+/* What a part of the work takes of the pool can be given back: all that was allocated since the mark, and nothing of it
+ * may be used after. Marks nest. */
 typedef struct PoolMark {
     void *pool;
     char *rest;
@@ -30,7 +30,10 @@ char *xstrndup(const char *s, size_t n);
 char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Makes room for one more element at the end of v.item[v.n]. Doubles at powers of two. */
-#define PUSH(v, n) (((n) & ((n) - 1)) == 0 ? ((v) = xgrow((v), (size_t)(n) * sizeof *(v), ((n) ? 2 * (size_t)(n) : 1) * sizeof *(v))) : (v), &(v)[(n)++])
+#define PUSH(v, n)                                                                                                     \
+    (((n) & ((n)-1)) == 0 ? ((v) = xgrow((v), (size_t)(n) * sizeof *(v), ((n) ? 2 * (size_t)(n) : 1) * sizeof *(v)))   \
+                          : (v),                                                                                       \
+     &(v)[(n)++])
 
 /* A stream whose text is in *text, to be freed, once text_end was called. */
 FILE *text_begin(char **text, size_t *len);

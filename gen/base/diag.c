@@ -234,13 +234,7 @@ static const char *line_at(Mark m, size_t *len)
 }
 
 /* Words in colour, where there is any. */
-enum {
-    BOLD = 1,
-    RED = 31,
-    GREEN = 32,
-    MAGENTA = 35,
-    CYAN = 36
-};
+enum { BOLD = 1, RED = 31, GREEN = 32, MAGENTA = 35, CYAN = 36 };
 static void put_coloured(Buf *b, int pen, const char *words)
 {
     if (colour)
@@ -313,8 +307,8 @@ static void show_line(Buf *b, Mark m)
 static void show_place(Buf *b, Mark m)
 {
     const char *place = m.line > 0 && source->path ? xprintf("%s:%d:%d:", clean(source->path), m.line, m.col)
-                        : m.line < 0         ? "--set:"
-                                             : xprintf("%s:", source->path ? clean(source->path) : "convoy");
+                        : m.line < 0               ? "--set:"
+                                                   : xprintf("%s:", source->path ? clean(source->path) : "convoy");
     put_coloured(b, BOLD, place);
     buf_puts(b, " ");
 }

@@ -23,13 +23,14 @@ void diag_error(Mark at, const char *hint, const char *fmt, ...) __attribute__((
 void diag_error2(Mark at, Mark other, const char *what_other, const char *hint, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void diag_warn(Mark at, const char *hint, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void diag_source(Source *s);         /* the file that marks refer to from now on */
+void diag_source(Source *s); /* the file that marks refer to from now on */
 Source *diag_source_now(void);
-bool diag_flush(FILE *to);           /* prints what was collected in order of place; true if there was an error */
+bool diag_flush(FILE *to); /* prints what was collected in order of place; true if there was an error */
 /* The name in `names` (NULL-terminated) that is nearest to `word`, or NULL when none is near. */
 const char *diag_nearest(const char *word, const char *const *names);
-/* A hint: the names where they are few, or `all` is NULL ("did you mean 'sgd'? (sgd, adam)", "one of ..."); else the three
- * nearest to `word` and `all`, the command that lists them: "did you mean 'relu' or 'selu'? 'convoy help acts' lists them all". */
+/* A hint: the names where they are few, or `all` is NULL ("did you mean 'sgd'? (sgd, adam)", "one of ..."); else the
+ * three nearest to `word` and `all`, the command that lists them: "did you mean 'relu' or 'selu'? 'convoy help acts'
+ * lists them all". */
 const char *diag_choices(const char *word, const char *const *names, const char *all);
 void diag_override(int index, const char *text); /* the source's --set number `index` */
 void diag_only_warn(void);                       /* errors that are collected now become warnings */

@@ -1,4 +1,5 @@
-/* embed.c - a build tool: turns every .c and .h file (and .css, .tpl, .mk, .md) of some folders into one C file of strings.
+/* embed.c - a build tool: turns every .c and .h file (and .css, .tpl, .mk, .md) of some folders into one C file of
+ * strings.
  *
  *   embed ROOT OUT.c OUT.d FOLDER...
  *

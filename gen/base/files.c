@@ -20,10 +20,7 @@
 #define MANIFEST ".convoy-manifest"
 #define MANIFEST_HEAD "# What convoy wrote here, and may replace or remove. Keep it beside the files.\n"
 
-enum {
-    MAX_MANIFEST = 1 << 20,
-    MAX_EMITTED = 1 << 28
-};
+enum { MAX_MANIFEST = 1 << 20, MAX_EMITTED = 1 << 28 };
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
@@ -58,7 +55,7 @@ const char *file_read_once(const char *path, size_t max, size_t *len)
     static struct Kept {
         const char *path, *text;
         size_t len;
-    } *kept;
+    } * kept;
     static int n;
     struct stat st;
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
@@ -141,11 +138,13 @@ void outdir_add(OutDir *o, const char *name, const char *text, size_t len)
     *PUSH(o->file, o->n) = (OutFile){xstrdup(name), text, len};
 }
 
-/* What convoy calls its files: letters, digits, dots and the like; at most in a folder of the folder, and nothing hidden. */
+/* What convoy calls its files: letters, digits, dots and the like; at most in a folder of the folder, and nothing
+ * hidden. */
 static bool name_is_safe(const char *name)
 {
     const char *slash = strchr(name, '/');
-    if (strlen(name) > 250 || (slash && (strchr(slash + 1, '/') || !slash[1] || slash[1] == '.')) || !*name || *name == '/' || *name == '.')
+    if (strlen(name) > 250 || (slash && (strchr(slash + 1, '/') || !slash[1] || slash[1] == '.')) || !*name ||
+        *name == '/' || *name == '.')
         return false;
     return !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-+/")];
 }
@@ -244,8 +243,8 @@ static bool folder_is_free(const Folder *f)
     return !foreign;
 }
 
-/* Opens a folder that the user typed, and waits until no other convoy works in it. The lock goes with the descriptor: it ends with
- * the program, killed or not. Where a file system knows no locks, there is none. */
+/* Opens a folder that the user typed, and waits until no other convoy works in it. The lock goes with the descriptor:
+ * it ends with the program, killed or not. Where a file system knows no locks, there is none. */
 static bool folder_open(Folder *f, const char *dir, int how)
 {
     struct stat here, there;
@@ -263,7 +262,8 @@ static bool folder_open(Folder *f, const char *dir, int how)
                 e = flock(f->fd, how);
             while (e != 0 && errno == EINTR);
         }
-        if (fstat(f->fd, &here) == 0 && stat(dir, &there) == 0 && here.st_ino == there.st_ino && here.st_dev == there.st_dev)
+        if (fstat(f->fd, &here) == 0 && stat(dir, &there) == 0 && here.st_ino == there.st_ino &&
+            here.st_dev == there.st_dev)
             return true;
         close(f->fd); /* it was removed meanwhile, or another stands in its place */
         f->fd = -1;
@@ -272,14 +272,16 @@ static bool folder_open(Folder *f, const char *dir, int how)
     return fail("open", dir);
 }
 
-/* The folder that a file stands in, below an open one, without following a link; and the file's name in it. -1 and errno. */
+/* The folder that a file stands in, below an open one, without following a link; and the file's name in it. -1 and
+ * errno. */
 static int parent_of(int folder, const char *name, const char **base)
 {
     const char *slash = strchr(name, '/');
     int fd;
     *base = slash ? slash + 1 : name;
     do
-        fd = openat(folder, slash ? xstrndup(name, (size_t)(slash - name)) : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = openat(folder, slash ? xstrndup(name, (size_t)(slash - name)) : ".",
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     while (fd < 0 && errno == EINTR);
     return fd;
 }
@@ -370,18 +372,19 @@ typedef struct Commit {
         const char *name;
         int fd;
         bool made; /* to be removed where it fails */
-    } *sub; /* subfolders, open */
+    } * sub;       /* subfolders, open */
     int nsub;
     struct Old {
         int folder;
         const char *base, *shown;
-    } *old; /* files to remove */
+    } * old; /* files to remove */
     int nold;
     struct cvy_out *out; /* of each file that changes, and of the manifest twice */
     int nout;
 } Commit;
 
-/* The open folder for a file. Where it is not there, it is made; -1 after a message, or without one where it is not to be made. */
+/* The open folder for a file. Where it is not there, it is made; -1 after a message, or without one where it is not to
+ * be made. */
 static int place_of(Commit *c, const char *name, bool make, const char **base)
 {
     const char *slash = strchr(name, '/');
@@ -416,11 +419,13 @@ static bool same_content(int folder, const char *name, const OutFile *f)
 }
 
 /* A file into a temporary beside its place. NULL after a message. */
-static struct cvy_out *write_temporary(Commit *c, int folder, const char *base, const char *shown, const char *text, size_t len)
+static struct cvy_out *write_temporary(Commit *c, int folder, const char *base, const char *shown, const char *text,
+                                       size_t len)
 {
     struct cvy_out *out = &c->out[c->nout];
     nunfinished = ++c->nout;
-    return cvy_out_open_named(out, folder, base, shown) && cvy_out_write(out, text, len) && cvy_out_finish(out) ? out : NULL;
+    return cvy_out_open_named(out, folder, base, shown) && cvy_out_write(out, text, len) && cvy_out_finish(out) ? out
+                                                                                                                : NULL;
 }
 
 /* The manifest, where it is another than the one that is there. */
@@ -435,12 +440,12 @@ static bool write_manifest(Commit *c, int nold, struct cvy_out **out)
     return *out != NULL;
 }
 
-/* It is the stamp of a makefile's rule: as new as the last run, also where that changed nothing; but a folder that nobody may write
- * to is up to date as it is. */
+/* It is the stamp of a makefile's rule: as new as the last run, also where that changed nothing; but a folder that
+ * nobody may write to is up to date as it is. */
 static bool touch_manifest(const Commit *c)
 {
-    return utimensat(c->f.fd, MANIFEST, NULL, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES || errno == EPERM || errno == EROFS ||
-           fail("set the time of", xprintf("%s/" MANIFEST, c->f.path));
+    return utimensat(c->f.fd, MANIFEST, NULL, AT_SYMLINK_NOFOLLOW) == 0 || errno == EACCES || errno == EPERM ||
+           errno == EROFS || fail("set the time of", xprintf("%s/" MANIFEST, c->f.path));
 }
 
 /* Every file that is not there already, into a temporary. */
@@ -455,7 +460,8 @@ static bool write_temporaries(Commit *c)
             return false;
         if (same_content(folder, base, f))
             continue; /* keeps its time, so that make rebuilds no more than it must */
-        if (fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && (!listed(c->f.name, c->f.n, f->name) || !S_ISREG(st.st_mode))) {
+        if (fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (!listed(c->f.name, c->f.n, f->name) || !S_ISREG(st.st_mode))) {
             fprintf(stderr, "convoy: %s is in the way: convoy did not write it\n", shown);
             return false;
         }
@@ -492,8 +498,8 @@ static bool remove_old(const Commit *c)
     return true;
 }
 
-/* Everything that can fail for want of memory or room comes before the first file is renamed. Until all are, the manifest lists the
- * old and the new. */
+/* Everything that can fail for want of memory or room comes before the first file is renamed. Until all are, the
+ * manifest lists the old and the new. */
 static bool commit(Commit *c)
 {
     struct cvy_out *both, *last;

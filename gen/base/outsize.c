@@ -20,5 +20,6 @@ void outdir_warn_size(const OutDir *o, const char *name, const char *less)
     const double bytes = outdir_bytes(o);
 
     if (bytes > MUCH * 1e6)
-        fprintf(stderr, "convoy: warning: %s becomes %.0f MB of C, which takes long to compile\n  hint: %s\n", name, bytes / 1e6, less);
+        fprintf(stderr, "convoy: warning: %s becomes %.0f MB of C, which takes long to compile\n  hint: %s\n", name,
+                bytes / 1e6, less);
 }

@@ -1,5 +1,5 @@
-/* process.c - other programs: make and the compiler. No shell takes part. What ends convoy meanwhile ends them, too, and removes
- * the temporary folder in which they work. */
+/* process.c - other programs: make and the compiler. No shell takes part. What ends convoy meanwhile ends them, too,
+ * and removes the temporary folder in which they work. */
 #include "process.h"
 
 #include <errno.h>

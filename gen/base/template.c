@@ -3,12 +3,12 @@
  *     define NAME .. end   a template; what stands outside is for the reader
  *     for X in PATH .. end the lines once for each record of a list, bound to X
  *     if PATH .. [else ..] end   where the field exists and is neither empty nor 0
- *     emit PATH            the template that the record's field `template` names; the record keeps the name PATH's last part
- *                          has here, and the lines are indented as the directive is
+ *     emit PATH            the template that the record's field `template` names; the record keeps the name PATH's last
+ * part has here, and the lines are indented as the directive is
  *
- * ${x.field} places a field's text; a record may stand between, ${x.rec.field}. $${ is "${" itself, and so is a dollar sign without a
- * brace. A field that is not there is a bug of convoy, whose message names the template, the line and the field. There are no
- * expressions: the plan computes, templates place. */
+ * ${x.field} places a field's text; a record may stand between, ${x.rec.field}. $${ is "${" itself, and so is a dollar
+ * sign without a brace. A field that is not there is a bug of convoy, whose message names the template, the line and
+ * the field. There are no expressions: the plan computes, templates place. */
 #include "template.h"
 
 #include "embedded.h"
@@ -171,7 +171,8 @@ static void add_lines(const char *file, const char *text)
 {
     for (int number = 1; *text; number++) {
         const char *end = strchr(text, '\n');
-        Line l = {.text = text, .len = (int)(end ? end - text : (ptrdiff_t)strlen(text)), .file = file, .number = number};
+        Line l = {
+            .text = text, .len = (int)(end ? end - text : (ptrdiff_t)strlen(text)), .file = file, .number = number};
         while (l.indent < l.len && text[l.indent] == ' ')
             l.indent++;
         l.directive = l.len - l.indent >= 3 && strncmp(text + l.indent, "//$", 3) == 0;
@@ -236,7 +237,8 @@ struct Scope {
     const Scope *outer;
 };
 
-/* PATH as it stands on line `l`, x.field.field: its field, or NULL; with a bound name alone, NULL and its record in *rec. */
+/* PATH as it stands on line `l`, x.field.field: its field, or NULL; with a bound name alone, NULL and its record in
+ * *rec. */
 static Field *lookup(const Line *l, const Scope *scope, const char *path, int len, Rec **rec)
 {
     const char *dot = memchr(path, '.', (size_t)len), *end = path + len;

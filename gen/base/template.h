@@ -4,7 +4,8 @@
 
 #include "base.h"
 
-/* A record: named fields that are text, records or lists of records. Fields keep their order; setting one twice is a bug. */
+/* A record: named fields that are text, records or lists of records. Fields keep their order; setting one twice is a
+ * bug. */
 typedef struct Rec Rec;
 
 Rec *rec_new(void);
@@ -15,8 +16,8 @@ void rec_rec(Rec *r, const char *name, Rec *value);
 Rec *rec_add(Rec *r, const char *list); /* a new record at the end of the list, which is made where there is none */
 void rec_push(Rec *r, const char *list, Rec *item);
 
-/* Adds the templates that `text` defines; `file` is its name in messages. Both must outlive them. Ends the program where one is malformed:
- * a bug of convoy. */
+/* Adds the templates that `text` defines; `file` is its name in messages. Both must outlive them. Ends the program
+ * where one is malformed: a bug of convoy. */
 void template_read(const char *file, const char *text);
 /* Reads the templates among the embedded files, once. */
 void template_load(void);

@@ -9,10 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    LEAST = 40,
-    MOST = 1000
-};
+enum { LEAST = 40, MOST = 1000 };
 
 static const char *colour_when = "auto";
 
@@ -64,7 +61,8 @@ void term_wrap(Buf *to, const char *text, int hang, int columns)
     }
 }
 
-/* Where a line goes on: below the text behind a gap of two blanks or more, as of "  --word   text"; else where it began. */
+/* Where a line goes on: below the text behind a gap of two blanks or more, as of "  --word   text"; else where it
+ * began. */
 static int hang_of(const char *line, int columns)
 {
     const int indent = (int)strspn(line, " ");

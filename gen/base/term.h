@@ -4,14 +4,12 @@
 
 #include "base.h"
 
-enum {
-    TERM_USUAL = 80
-};
+enum { TERM_USUAL = 80 };
 
 /* Columns that a line may have: COLUMNS of the environment, else the terminal's, else `usual`. 40 at the least. */
 int term_columns(FILE *to, int usual);
-/* Whether text for `to` may be coloured: as term_colour_when() said; else on a terminal, where neither NO_COLOR nor TERM=dumb
- * speaks against it. */
+/* Whether text for `to` may be coloured: as term_colour_when() said; else on a terminal, where neither NO_COLOR nor
+ * TERM=dumb speaks against it. */
 bool term_colour(FILE *to);
 void term_colour_when(const char *when); /* --color: "always", "never"; "auto" or NULL: see above */
 /* The text in at most `columns` columns: lines break at spaces, and go on below `hang` spaces. */

@@ -1,5 +1,5 @@
-/* textdiff.c - what differs between two texts, line by line: Myers 1986, "An O(ND) difference algorithm and its variations", in
- * linear space. Where two texts share almost nothing the search for the least difference is cut off.
+/* textdiff.c - what differs between two texts, line by line: Myers 1986, "An O(ND) difference algorithm and its
+ * variations", in linear space. Where two texts share almost nothing the search for the least difference is cut off.
  *
  * needs: two texts.  sets: which lines of the first are gone and which of the second are new. */
 #include "textdiff.h"
@@ -7,9 +7,9 @@
 #include <string.h>
 
 enum {
-    MAX_COST = 4000,   /* differences that are searched for before the best so far is taken ... */
-    WORK = 30000000,   /* ... as long as all searches of two texts have looked at no more diagonals than this; ... */
-    TIRED_COST = 128,  /* ... then only so many */
+    MAX_COST = 4000,  /* differences that are searched for before the best so far is taken ... */
+    WORK = 30000000,  /* ... as long as all searches of two texts have looked at no more diagonals than this; ... */
+    TIRED_COST = 128, /* ... then only so many */
 };
 
 typedef struct Search {
@@ -17,7 +17,7 @@ typedef struct Search {
     int *down, *up;   /* furthest x on each diagonal, from the start and from the end */
     int zero;         /* where diagonal 0 stands in both */
     bool *gone, *come;
-    int64_t *work;    /* diagonals looked at */
+    int64_t *work; /* diagonals looked at */
 } Search;
 
 typedef struct Spot {
@@ -131,7 +131,8 @@ static int number_of(Table *t, const char *line)
     }
 }
 
-/* A run of changed lines slides down as far as the text allows, so that what is inserted behind a block ends with its brace. */
+/* A run of changed lines slides down as far as the text allows, so that what is inserted behind a block ends with its
+ * brace. */
 static void slide(const int *line, bool *changed, int n)
 {
     for (int i = 0; i < n;) {
@@ -171,7 +172,14 @@ LineDiff *text_diff(const char *a, const char *b)
     for (int i = 0; i < d->nb; i++)
         nb[i] = number_of(&t, d->b[i]);
     int64_t work = 0;
-    const Search s = {na, nb, xalloc(sizeof(int) * (size_t)(2 * n + 6)), xalloc(sizeof(int) * (size_t)(2 * n + 6)), n + 3, d->gone, d->come, &work};
+    const Search s = {na,
+                      nb,
+                      xalloc(sizeof(int) * (size_t)(2 * n + 6)),
+                      xalloc(sizeof(int) * (size_t)(2 * n + 6)),
+                      n + 3,
+                      d->gone,
+                      d->come,
+                      &work};
     compare(&s, 0, d->na, 0, d->nb);
     slide(na, d->gone, d->na);
     slide(nb, d->come, d->nb);

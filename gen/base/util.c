@@ -1,7 +1,7 @@
 /* util.c - memory, text, arithmetic that is checked.
  *
- * Memory lives as long as the program. It is cut from blocks of 64 KB; each is linked to the one before, so that it stays
- * reachable and nothing needs to be freed. */
+ * Memory lives as long as the program. It is cut from blocks of 64 KB; each is linked to the one before, so that it
+ * stays reachable and nothing needs to be freed. */
 #include "base.h"
 
 #include <errno.h>

@@ -34,7 +34,8 @@ static int wrong(const char *hint, const char *text)
 
 static bool is_layer(const Plan *p, const Kernel *k, const char *layer)
 {
-    return (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) && (strcmp(p->g->op[k->op].layer, layer) == 0 || strcmp(k->name, layer) == 0);
+    return (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) &&
+           (strcmp(p->g->op[k->op].layer, layer) == 0 || strcmp(k->name, layer) == 0);
 }
 
 static const Kernel *find_kernel(const Plan *p, const char *layer)
@@ -49,7 +50,8 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
         if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
             names[n++] = p->g->op[k->op].layer;
     }
-    wrong(n ? diag_choices(layer, names, "convoy check SPEC") : NULL, xprintf("no conv or linear layer is called '%.60s'", layer));
+    wrong(n ? diag_choices(layer, names, "convoy check SPEC") : NULL,
+          xprintf("no conv or linear layer is called '%.60s'", layer));
     return NULL;
 }
 
@@ -57,7 +59,8 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
 static const char *missing(const Kernel *k, const struct What *what)
 {
     if (k->kind == KERNEL_LINEAR && strcmp(what->name, "infer") != 0)
-        return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is code of its own";
+        return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is "
+               "code of its own";
     if (strcmp(what->name, "data") == 0 && !k->back_data)
         return "nobody needs the gradient of what it reads";
     return NULL;
@@ -99,11 +102,13 @@ static char *compile(const Plan *p, const Kernel *k, const char *dir)
     size_t len;
 
     if (!process_exists(process_compiler())) {
-        wrong("install gcc or clang, or name one that is there: CC=clang convoy asm ...", xprintf("there is no C compiler '%.200s'", process_compiler()));
+        wrong("install gcc or clang, or name one that is there: CC=clang convoy asm ...",
+              xprintf("there is no C compiler '%.200s'", process_compiler()));
         return NULL;
     }
     add_compiler(&argv, &n);
-    const char *const words[] = {p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11", "-O2", "-g", "-S", "-I", dir, "-o", out};
+    const char *const words[] = {
+        p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11", "-O2", "-g", "-S", "-I", dir, "-o", out};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         *PUSH(argv, n) = words[i];
     if (!strstr(compiler_version(), "clang")) /* gcc makes one function of two passes whose loops are the same */
@@ -121,7 +126,8 @@ static char *compile(const Plan *p, const Kernel *k, const char *dir)
     }
     if (output.len)
         fwrite(output.text, 1, output.len, stderr);
-    wrong(NULL, status == -1 ? xprintf("cannot run %s: %s", argv[0], strerror(errno)) : "the compiler failed; what it said stands above");
+    wrong(NULL, status == -1 ? xprintf("cannot run %s: %s", argv[0], strerror(errno))
+                             : "the compiler failed; what it said stands above");
     return NULL;
 }
 
@@ -137,7 +143,8 @@ static void print_loop(const AsmText *t, const AsmLoop *l)
         if (label)
             printf("  %s\n", s);
         else if (blank && s[blank] >= 'a' && s[blank] <= 'z')
-            printf("      %.*s %s\n", (int)strcspn(s + blank, " \t"), s + blank, s + blank + strcspn(s + blank, " \t") + strspn(s + blank + strcspn(s + blank, " \t"), " \t"));
+            printf("      %.*s %s\n", (int)strcspn(s + blank, " \t"), s + blank,
+                   s + blank + strcspn(s + blank, " \t") + strspn(s + blank + strcspn(s + blank, " \t"), " \t"));
     }
 }
 
@@ -152,7 +159,8 @@ static const char *short_name(const Kernel *k, const AsmLoop *l)
     return l->core + strlen(k->core_name) + 1;
 }
 
-static const char *const nothing_left = "the compiler left no loop with multiply-adds of this pass (a short one may be unrolled whole)";
+static const char *const nothing_left =
+    "the compiler left no loop with multiply-adds of this pass (a short one may be unrolled whole)";
 
 static void print_text(const AsmText *t, const Kernel *k, const char *layer, const struct What *what)
 {
@@ -164,14 +172,15 @@ static void print_text(const AsmText *t, const Kernel *k, const char *layer, con
     }
     printf("\n%s.%s: %s, in %s\n\n", layer, what->name, hot->core, hot->function);
     print_loop(t, hot);
-    printf("\n  %d multiply-adds of %d instructions (density %.2f), %d loads, %d stores, %d spills\n", hot->fma, hot->instructions, density(hot), hot->loads,
-           hot->stores, hot->spills);
+    printf("\n  %d multiply-adds of %d instructions (density %.2f), %d loads, %d stores, %d spills\n", hot->fma,
+           hot->instructions, density(hot), hot->loads, hot->stores, hot->spills);
     printf("\n  all innermost loops, by their line in core_%s.h; in C: in its text\n\n", k->core_name);
-    printf("  %-20s %6s %5s %6s %6s %6s %6s %6s %6s %6s %8s\n", "in", "line", "loops", "instr.", "m.-adds", "in C", "loads", "in C", "stores", "spills", "density");
+    printf("  %-20s %6s %5s %6s %6s %6s %6s %6s %6s %6s %8s\n", "in", "line", "loops", "instr.", "m.-adds", "in C",
+           "loads", "in C", "stores", "spills", "density");
     for (int i = 0; i < t->nloop; i++) {
         const AsmLoop *l = &t->loop[i];
-        printf("  %-20s %6d %5d %6d %7d %6d %6d %6d %6d %6d %8.2f\n", short_name(k, l), l->line, l->alike, l->instructions, l->fma, l->want_fma, l->loads,
-               l->want_loads, l->stores, l->spills, density(l));
+        printf("  %-20s %6d %5d %6d %7d %6d %6d %6d %6d %6d %8.2f\n", short_name(k, l), l->line, l->alike,
+               l->instructions, l->fma, l->want_fma, l->loads, l->want_loads, l->stores, l->spills, density(l));
     }
 }
 
@@ -182,10 +191,12 @@ static json_t *json_pass(const AsmText *t, const struct What *what)
 
     for (int i = 0; i < t->nloop; i++) {
         const AsmLoop *l = &t->loop[i];
-        ok &= json_array_append_new(loops, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "core", l->core, "function", l->function,
-                                                     "line", l->line, "alike", l->alike, "instructions", l->instructions, "fma", l->fma, "fma_in_c", l->want_fma,
-                                                     "loads", l->loads, "loads_in_c", l->want_loads, "stores", l->stores, "spills", l->spills, "stack", l->stack, "density",
-                                                     density(l))) == 0;
+        ok &= json_array_append_new(
+                  loops, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "core", l->core,
+                                   "function", l->function, "line", l->line, "alike", l->alike, "instructions",
+                                   l->instructions, "fma", l->fma, "fma_in_c", l->want_fma, "loads", l->loads,
+                                   "loads_in_c", l->want_loads, "stores", l->stores, "spills", l->spills, "stack",
+                                   l->stack, "density", density(l))) == 0;
     }
     return ok ? json_pack("{s:s, s:o}", "pass", what->name, "loops", loops) : NULL;
 }
@@ -211,7 +222,8 @@ static char *make_assembly(const Plan *p, const Kernel *k, const char *dir, cons
     return outdir_commit(&out, dir, NULL) ? compile(p, k, dir) : NULL;
 }
 
-static int show(const Options *o, const Plan *p, const Kernel *k, const char *layer, const struct What *only, const char *assembly, const char *header)
+static int show(const Options *o, const Plan *p, const Kernel *k, const char *layer, const struct What *only,
+                const char *assembly, const char *header)
 {
     const char *compiler = compiler_version();
     json_t *list = json_array();
@@ -229,8 +241,10 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
             printf("\n%s.%s: none: %s\n", layer, what->name, why);
         if (why)
             continue;
-        const AsmText t = asm_read(assembly, xprintf("core_%s.h", k->core_name), header, xprintf("%s_%s", k->core_name, what->core), what->functions,
-                                   portable ? 4 : p->target->parts, !portable); /* portable: gcc's and clang's own vectors of 16 bytes */
+        const AsmText t =
+            asm_read(assembly, xprintf("core_%s.h", k->core_name), header, xprintf("%s_%s", k->core_name, what->core),
+                     what->functions, portable ? 4 : p->target->parts,
+                     !portable); /* portable: gcc's and clang's own vectors of 16 bytes */
         if (!o->json)
             print_text(&t, k, layer, what);
         else
@@ -238,7 +252,8 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
     }
     if (!o->json)
         return EXIT_OK;
-    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:o}", "network", p->g->spec->name, "layer", layer, "target", p->target->name, "compiler", compiler, "passes", list);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:o}", "network", p->g->spec->name, "layer", layer, "target",
+                            p->target->name, "compiler", compiler, "passes", list);
     char *text = ok && all ? json_dumps(all, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4)) : NULL;
     if (!text)
         return wrong(NULL, "out of memory");

@@ -103,7 +103,8 @@ static int cut_order(const char *order, int width)
     return cut ? cut : width;
 }
 
-/* The table, as narrow as its texts and no wider than the terminal: names lose their middle, orders and notes go on below. */
+/* The table, as narrow as its texts and no wider than the terminal: names lose their middle, orders and notes go on
+ * below. */
 static void print_rows(const Row *row, int n)
 {
     const int columns = term_columns(stdout, TERM_USUAL);
@@ -151,14 +152,16 @@ static void print_text(const Graph *g, const char *path)
     }
     printf("%s: %s\n\n", path, g->spec->name);
     print_rows(row, n);
-    term_help(stdout, xprintf(
-        "\n  weights   %s, drawn as %s\n"
-        "  forward   %s FLOPs per image\n"
-        "  training  %d epochs of batches of %d on %s, lr %s, %s\n"
-        "  memory    weights and momentum %s; op by op, backward would keep %s per image, %s per batch\n",
-        grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data, real_text(t->lr),
-        schedule_names[t->schedule], bytes_text(8 * g->weights), bytes_text(kept), bytes_text(kept * t->batch)));
-    term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n", path, path));
+    term_help(stdout,
+              xprintf("\n  weights   %s, drawn as %s\n"
+                      "  forward   %s FLOPs per image\n"
+                      "  training  %d epochs of batches of %d on %s, lr %s, %s\n"
+                      "  memory    weights and momentum %s; op by op, backward would keep %s per image, %s per batch\n",
+                      grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data,
+                      real_text(t->lr), schedule_names[t->schedule], bytes_text(8 * g->weights), bytes_text(kept),
+                      bytes_text(kept * t->batch)));
+    term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n",
+                              path, path));
 }
 
 static json_t *json_pair(const int v[2])
@@ -202,7 +205,8 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         json_object_set_new(o, "momentum", json_real(op->momentum));
     for (int k = 0; k < op_may_args(op->kind) && op_info[op->kind].cls == CLASS_POINT; k++) {
         const int a = op_arg_at(op->kind, k);
-        json_object_set_new(o, op_info[op->kind].arg[a].name, isinf(op->arg[a].real) ? json_null() : json_real(op->arg[a].real));
+        json_object_set_new(o, op_info[op->kind].arg[a].name,
+                            isinf(op->arg[a].real) ? json_null() : json_real(op->arg[a].real));
     }
     return o;
 }

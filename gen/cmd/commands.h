@@ -16,7 +16,7 @@ typedef struct Options {
     const char *why;    /* --why LAYER */
     const char *diff;   /* --diff SPEC */
     const char *preset; /* --preset */
-    const char **set; /* --set, as typed */
+    const char **set;   /* --set, as typed */
     int nset;
     const char **order; /* --order, as typed */
     int norder;
@@ -41,7 +41,7 @@ enum {
     OPT_JSON = 1 << 7,
     OPT_WRITE = 1 << 8,
     OPT_SINGLE_FILE = 1 << 9,
-    OPT_REST = 1 << 10, /* takes options that are none of its own, and what stands after -- */
+    OPT_REST = 1 << 10,  /* takes options that are none of its own, and what stands after -- */
     OPT_SPEC2 = 1 << 11, /* takes a second word */
     OPT_ORDER = 1 << 12,
     OPT_FOLD = 1 << 13,
@@ -63,11 +63,7 @@ enum {
 };
 
 /* Exit statuses of the program. */
-enum {
-    EXIT_OK = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2
-};
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 typedef struct Command {
     const char *name;
@@ -87,9 +83,11 @@ bool options_read(const Command *c, int argc, char **argv, Options *o);
  * there were errors (printed already), or where a dump was all that was asked for. */
 Graph *load_graph(const Options *o, int *status);
 
-/* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all. */
+/* The plan that options ask for, made for that target; NULL and *status where there is none, or where a dump was all.
+ */
 typedef struct Plan Plan;
-/* Writes --depfile, where it was given: the target that make sees, and what it was made from (NULL-terminated). False after a message. */
+/* Writes --depfile, where it was given: the target that make sees, and what it was made from (NULL-terminated). False
+ * after a message. */
 bool write_depfile(const Options *o, const char *target, const char *const *from);
 Plan *load_plan(const Options *o, const char *target, bool compact, int *status);
 
@@ -101,7 +99,6 @@ bool for_reading(const Options *o);
 /* The plan for reading; NULL and *status where there is none, after a message, or where a dump was all. */
 typedef struct Plain Plain;
 Plain *load_plain(const Options *o, int *status);
-
 
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);

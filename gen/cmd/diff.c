@@ -12,9 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    SAME = 0, DIFFERENT = 1, TROUBLE = 2
-};
+enum { SAME = 0, DIFFERENT = 1, TROUBLE = 2 };
 
 /* How one side is asked for. */
 typedef struct Setting {
@@ -59,7 +57,8 @@ static bool read_fold(const char *text, Setting *a, Setting *b)
     while (words[i] && strcmp(words[i], text) != 0)
         i++;
     if (!words[i]) {
-        fprintf(stderr, "convoy diff: unknown value '%.60s' of --fold\n  hint: %s\n", text, diag_choices(text, words, NULL));
+        fprintf(stderr, "convoy diff: unknown value '%.60s' of --fold\n  hint: %s\n", text,
+                diag_choices(text, words, NULL));
         return false;
     }
     a->fold = strncmp(text, "on", 2) == 0;
@@ -95,7 +94,8 @@ static bool read_settings(const Options *o, Setting *a, Setting *b)
         if (o->norder)
             return !usage("--order goes with one SPEC, which it changes", "--set order=... changes both");
     } else if (!o->norder && !o->nset && !two_folds) {
-        return !usage("there is nothing to compare it with", "a second SPEC; --set KEY=VALUE; --order A --order B; --fold off,on");
+        return !usage("there is nothing to compare it with",
+                      "a second SPEC; --set KEY=VALUE; --order A --order B; --fold off,on");
     } else if (!o->norder && !two_folds) {
         a->o.nset = 0; /* as it is, and with what --set says */
     }
@@ -171,7 +171,8 @@ static const char *take_spec(OutDir *out, const char **name)
 /* The word behind `option` in the line that tells how a folder is made; NULL: it is not there. */
 static const char *told(const char *text, const char *option)
 {
-    const char *line = strstr(text, "\n# convoy gen "), *end = line ? strchr(line + 1, '\n') : NULL, *at = line ? strstr(line, option) : NULL;
+    const char *line = strstr(text, "\n# convoy gen "), *end = line ? strchr(line + 1, '\n') : NULL,
+               *at = line ? strstr(line, option) : NULL;
 
     if (!at || !end || at > end)
         return NULL;
@@ -182,7 +183,8 @@ static const char *told(const char *text, const char *option)
 /* How a folder's network is planned again. False: it cannot be, and nothing is said. */
 static bool folder_setting(const Options *o, const char *dir, OutDir *out, Setting *s)
 {
-    const char *name, *text = take_spec(out, &name), *purpose = text ? told(text, " --for ") : NULL, *fold = text ? told(text, " --fold ") : NULL;
+    const char *name, *text = take_spec(out, &name), *purpose = text ? told(text, " --for ") : NULL,
+                      *fold = text ? told(text, " --fold ") : NULL;
 
     if (!text || (purpose && strcmp(purpose, "reading") == 0))
         return false;
@@ -212,7 +214,8 @@ static bool load_folders(const Options *o, Diff *d)
         return false;
     diff_align(d);
     diff_front(d);
-    if (!plan_side(&a, target_find(a.o.target), d->a.g, &d->a) || !plan_side(&b, target_find(b.o.target), d->renamed, &d->b))
+    if (!plan_side(&a, target_find(a.o.target), d->a.g, &d->a) ||
+        !plan_side(&b, target_find(b.o.target), d->renamed, &d->b))
         return false;
     d->a.path = o->spec, d->b.path = o->spec2;
     diff_levels(d);
@@ -221,7 +224,9 @@ static bool load_folders(const Options *o, Diff *d)
         const DiffSide *side = i ? &d->b : &d->a;
         const Spec *s = side->g->spec;
         if (!diff_emitted_from(&side->out, emit_spec_hash(s)))
-            *PUSH(d->note, d->nnote) = xprintf("The files of %s were emitted from another spec than its %s.yaml: only the C is what is there.", side->label, s->name);
+            *PUSH(d->note, d->nnote) =
+                xprintf("The files of %s were emitted from another spec than its %s.yaml: only the C is what is there.",
+                        side->label, s->name);
     }
     return true;
 }
@@ -241,7 +246,8 @@ static int read_levels(const char *text)
         while (l < LEVELS && strcmp(level_names[l], word) != 0)
             l++;
         if (l == LEVELS) {
-            fprintf(stderr, "convoy diff: unknown level '%.60s'\n  hint: %s\n", word, diag_choices(word, level_names, NULL));
+            fprintf(stderr, "convoy diff: unknown level '%.60s'\n  hint: %s\n", word,
+                    diag_choices(word, level_names, NULL));
             return 0;
         }
         bits |= 1 << l;
@@ -283,9 +289,11 @@ int cmd_diff(const Options *o)
     if (!view.levels)
         return TROUBLE;
     if (!folders && (is_folder(o->spec) || is_folder(o->spec2)))
-        return usage("a folder can be compared with a folder alone", "give two specs, or two folders that convoy wrote");
+        return usage("a folder can be compared with a folder alone",
+                     "give two specs, or two folders that convoy wrote");
     if (folders && (o->nset || o->norder || o->fold || o->target || o->compile || o->measure))
-        return usage("two folders are compared as they are", "--level, --stat, --json, --html and --color go with them");
+        return usage("two folders are compared as they are",
+                     "--level, --stat, --json, --html and --color go with them");
     if (folders) {
         if (!load_folders(o, d))
             return TROUBLE;

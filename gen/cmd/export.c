@@ -44,7 +44,8 @@ int cmd_export(const Options *o)
 
     if (for_reading(o)) {
         fputs("convoy: export: --for reading has no export: what is read is the network with its training\n"
-              "  hint: convoy gen SPEC -o DIR --for reading [--parts infer]; or export --for size\n", stderr);
+              "  hint: convoy gen SPEC -o DIR --for reading [--parts infer]; or export --for size\n",
+              stderr);
         return EXIT_USAGE;
     }
     Plan *p = load_plan(o, o->target ? o->target : "portable", true, &status);
@@ -56,7 +57,9 @@ int cmd_export(const Options *o)
     const char *file = xprintf("%s.c", p->g->spec->name);
     const bool as_file = o->single_file && ends_in(o->out, ".c");
     if (as_file && strcmp(base_of(o->out), file) != 0) {
-        fprintf(stderr, "convoy: export: -o %s: the single file of this network is called %s\n  hint: -o %s/%s, or -o DIR\n", o->out, file, folder_of(o->out), file);
+        fprintf(stderr,
+                "convoy: export: -o %s: the single file of this network is called %s\n  hint: -o %s/%s, or -o DIR\n",
+                o->out, file, folder_of(o->out), file);
         return EXIT_USAGE;
     }
     if (!emit_fits(p, PART_INFER)) {
@@ -71,9 +74,11 @@ int cmd_export(const Options *o)
     emit_export(p, folded, o->single_file, &out);
     const char *name = p->g->spec->name;
     const double bytes = outdir_bytes(&out), spared = FLOAT_TEXT * (double)p->spared;
-    outdir_warn_size(&out, name, p->g->spec->winograd == WINOGRAD_ON   ? "--set winograd=off makes less"
-                                 : p->g->spec->unroll == UNROLL_NONE ? "convoy gen keeps weights out of the C"
-                                                                     : "--for size makes code less; convoy gen keeps weights out of the C");
+    outdir_warn_size(&out, name,
+                     p->g->spec->winograd == WINOGRAD_ON ? "--set winograd=off makes less"
+                     : p->g->spec->unroll == UNROLL_NONE
+                         ? "convoy gen keeps weights out of the C"
+                         : "--for size makes code less; convoy gen keeps weights out of the C");
     const char *const from[] = {o->spec, o->weights, NULL}, *const dir = as_file ? folder_of(o->out) : o->out;
     if (!(as_file ? write_files(&out, dir) : outdir_commit(&out, dir, NULL)) ||
         !write_depfile(o, as_file ? o->out : xprintf("%s/.convoy-manifest", dir), from))

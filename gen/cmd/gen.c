@@ -22,9 +22,11 @@ static void add_spec(OutDir *out, const Options *o, const Spec *s, const char *t
 {
     Buf b = {0};
 
-    buf_printf(&b, "# What this folder was emitted from, spelled out. It is made again by:\n# convoy gen %s.yaml -o DIR --target %s%s%s%s%s%s%s\n", s->name, target,
-               o->parts ? " --parts " : "", o->parts ? o->parts : "", o->purpose ? " --for " : "", o->purpose ? o->purpose : "", o->fold ? " --fold " : "",
-               o->fold ? o->fold : "");
+    buf_printf(&b,
+               "# What this folder was emitted from, spelled out. It is made again by:\n# convoy gen %s.yaml -o DIR "
+               "--target %s%s%s%s%s%s%s\n",
+               s->name, target, o->parts ? " --parts " : "", o->parts ? o->parts : "", o->purpose ? " --for " : "",
+               o->purpose ? o->purpose : "", o->fold ? " --fold " : "", o->fold ? o->fold : "");
     buf_puts(&b, spec_text(s));
     outdir_add(out, xprintf("%s.yaml", s->name), b.text, b.len);
 }
@@ -76,7 +78,8 @@ static int write_folder(const Options *o, const Plan *p, const Plain *plain, Par
     if (p)
         printf("%s: %d files for %s in %s. Next: make -C %s\n", name, out.n, p->target->name, o->out, o->out);
     else
-        printf("%s: %d files for reading in %s. Begin with %s/%s_net.c. Next: make -C %s\n", name, out.n, o->out, o->out, name, o->out);
+        printf("%s: %d files for reading in %s. Begin with %s/%s_net.c. Next: make -C %s\n", name, out.n, o->out,
+               o->out, name, o->out);
     return EXIT_OK;
 }
 

@@ -95,11 +95,14 @@ static const char *not_for_reading(const Options *o, const char **hint)
 {
     if (o->target && strcmp(o->target, "portable") != 0) {
         *hint = "leave --target out";
-        return xprintf("--target %s goes with --for speed or size: for reading, the code is plain C99, which every processor runs", o->target);
+        return xprintf(
+            "--target %s goes with --for speed or size: for reading, the code is plain C99, which every processor runs",
+            o->target);
     }
     if (o->fold && strcmp(o->fold, "off") != 0) {
         *hint = "leave --fold out; 'convoy plan SPEC --why LAYER --worked' shows the folding of a norm with numbers";
-        return "--fold on goes with --for speed or size: for reading, norms are applied where they stand at inference, too";
+        return "--fold on goes with --for speed or size: for reading, norms are applied where they stand at inference, "
+               "too";
     }
     return NULL;
 }

@@ -50,8 +50,11 @@ static bool put_text(Buf *to, const char *name, const char *preset)
     const Preset *p = preset_find(&node);
     if (diag_flush(stderr))
         return false;
-    buf_printf(to, text, name, xprintf("preset: %s\n# %s\n# 'convoy presets %s' says what it stands for; what stands here as well counts instead.\n",
-                                       p->name, p->summary, p->name), "");
+    buf_printf(to, text, name,
+               xprintf("preset: %s\n# %s\n# 'convoy presets %s' says what it stands for; what stands here as well "
+                       "counts instead.\n",
+                       p->name, p->summary, p->name),
+               "");
     return true;
 }
 

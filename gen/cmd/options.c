@@ -48,9 +48,7 @@ static const Option table[] = {
     {"--force", NULL, OPT_FORCE, false, offsetof(Options, force), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
 };
-enum {
-    NOPTIONS = sizeof table / sizeof *table
-};
+enum { NOPTIONS = sizeof table / sizeof *table };
 
 static bool wrong(const Command *c, const char *fmt, const char *what, const char *hint)
 {

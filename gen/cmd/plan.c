@@ -34,9 +34,11 @@ static int work_through(const Options *o, const Plan *p, const int *ops, int n)
     }
     for (int i = 0; i < n; i++) {
         const Op *op = &g->op[ops[i]];
-        if (!op_is_batch_norm(op->kind) || !o->channel || (*o->channel >= '0' && *o->channel <= '9' && !*end && channel < op->shape.c))
+        if (!op_is_batch_norm(op->kind) || !o->channel ||
+            (*o->channel >= '0' && *o->channel <= '9' && !*end && channel < op->shape.c))
             continue;
-        fprintf(stderr, "convoy: plan: no channel '%.20s': %s has channels 0 to %d\n", o->channel, op->path, op->shape.c - 1);
+        fprintf(stderr, "convoy: plan: no channel '%.20s': %s has channels 0 to %d\n", o->channel, op->path,
+                op->shape.c - 1);
         return EXIT_FAILED;
     }
     if (!o->weights)
@@ -57,7 +59,8 @@ static int no_layer(const Graph *g, const char *name)
 {
     const char *near = why_nearest(g, name);
 
-    fprintf(stderr, "convoy: plan: no layer is called '%.60s'\n%s", name, near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
+    fprintf(stderr, "convoy: plan: no layer is called '%.60s'\n%s", name,
+            near ? xprintf("  hint: did you mean '%s'?\n", near) : "");
     return EXIT_FAILED;
 }
 
@@ -83,8 +86,11 @@ static int explain_plain(const Options *o)
     int status, *ops = NULL, n = 0;
 
     if (o->json || o->worked) {
-        fprintf(stderr, "convoy plan: %s goes with --for speed or size: for reading, nothing is fused or folded that would need reasons\n"
-                        "  hint: leave --for out\n", o->json ? "--json" : "--worked");
+        fprintf(stderr,
+                "convoy plan: %s goes with --for speed or size: for reading, nothing is fused or folded that would "
+                "need reasons\n"
+                "  hint: leave --for out\n",
+                o->json ? "--json" : "--worked");
         return EXIT_USAGE;
     }
     const Plain *p = load_plain(o, &status);

@@ -1,8 +1,8 @@
 /* schema.c - convoy schema: the spec's language as a JSON schema (draft-07), for editors.
  *
- * Keys, types, ranges and words come from the tables (keytables.c), stages from the op table (op.c), names from preset.c.
- * What is written here is how an order, an item and a group are put together. The schema knows no shapes: what it lets
- * through may still be an error to `convoy check`; what it refuses is one (tests/test_schema.py). */
+ * Keys, types, ranges and words come from the tables (keytables.c), stages from the op table (op.c), names from
+ * preset.c. What is written here is how an order, an item and a group are put together. The schema knows no shapes:
+ * what it lets through may still be an error to `convoy check`; what it refuses is one (tests/test_schema.py). */
 #include "files.h"
 #include "commands.h"
 #include "read.h"
@@ -78,7 +78,8 @@ static json_t *number(const KeyInfo *k, bool whole)
     json_t *o = type(whole ? "integer" : "number");
     with(o, k->above_lo ? "exclusiveMinimum" : "minimum", whole ? json_integer((json_int_t)k->lo) : json_real(k->lo));
     if (k->hi < 0x1p53)
-        with(o, k->below_hi ? "exclusiveMaximum" : "maximum", whole ? json_integer((json_int_t)k->hi) : json_real(k->hi));
+        with(o, k->below_hi ? "exclusiveMaximum" : "maximum",
+             whole ? json_integer((json_int_t)k->hi) : json_real(k->hi));
     return o;
 }
 
@@ -111,10 +112,10 @@ static json_t *fallback(const char *s)
 {
     int64_t i;
     double v;
-    return text_int(s, &i)              ? json_integer((json_int_t)i)
-           : text_real(s, &v)           ? json_real(v)
-           : strcmp(s, "false") == 0    ? json_false()
-                                        : json_string(s);
+    return text_int(s, &i)           ? json_integer((json_int_t)i)
+           : text_real(s, &v)        ? json_real(v)
+           : strcmp(s, "false") == 0 ? json_false()
+                                     : json_string(s);
 }
 
 /* A map that holds keys of the table alone. */
@@ -175,7 +176,8 @@ static json_t *order_of(const char *stage, const char *weight)
                   list_of(pattern(xprintf("^ *%s( *- *%s)* *$", either, either)), 1, 0));
 }
 
-/* ---- items --------------------------------------------------------------------------------------------------------- */
+/* ---- items ---------------------------------------------------------------------------------------------------------
+ */
 
 /* What may stand behind "- drop:": a map of its keys, its one argument, or nothing. */
 static json_t *bare(const StageKeys *row, bool needs)
@@ -228,7 +230,9 @@ static json_t *group(void)
     with(none, "required", json_pack("[s]", "preset"));
     with(o, "anyOf", json_pack("[o, o]", object("oneOf", one), none));
     for (int k = 0; k < 3; k++)
-        with(dependencies, of_sums[k], any_of(required("residual"), with(required("preset"), "not", any_of(required("layers"), required("concat")))));
+        with(dependencies, of_sums[k],
+             any_of(required("residual"),
+                    with(required("preset"), "not", any_of(required("layers"), required("concat")))));
     return with(o, "dependencies", dependencies);
 }
 
@@ -238,13 +242,15 @@ static json_t *block(const KeyInfo *keys)
     return object("anyOf", json_pack("[o, o, o]", map_of(keys), value(keys_find(keys, "out")), type("null")));
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole -----------------------------------------------------------------------------------------------------
+ */
 
 static json_t *preset_names(void)
 {
     json_t *list = json_array();
     for (const Preset *p = presets; p->name; p++)
-        json_array_append_new(list, with(object("const", json_string(p->name)), "description", json_string(p->summary)));
+        json_array_append_new(list,
+                              with(object("const", json_string(p->name)), "description", json_string(p->summary)));
     return object("oneOf", list);
 }
 
@@ -276,16 +282,20 @@ static json_t *definitions(void)
     with(d, "activation", pattern(xprintf("^ *%s *$", acts)));
     with(d, "convOrder", order_of(stage, "conv"));
     with(d, "linearOrder", order_of(stage, "linear"));
-    with(d, "stagesOrNone", any_of(pattern(xprintf("^ *(none|%s) *$", chain)), list_of(pattern(xprintf("^ *%s *$", chain)), 1, 0)));
+    with(d, "stagesOrNone",
+         any_of(pattern(xprintf("^ *(none|%s) *$", chain)), list_of(pattern(xprintf("^ *%s *$", chain)), 1, 0)));
     with(d, "adn", pattern("^(?!.*[aA].*[aA])(?!.*[dD].*[dD])(?!.*[nN].*[nN])[aAdDnN]+$"));
     with(d, "initRule", init_rule());
     with(d, "init", any_of(ref("initRule"), map_of(init_keys)));
-    with(d, "shortcut", object("anyOf", json_pack("[o, o, o]", object("enum", json_pack("[s, s]", "identity", "pad")),
-                                                  ref("convOrder"), map_of(shortcut_keys))));
+    with(d, "shortcut",
+         object("anyOf", json_pack("[o, o, o]", object("enum", json_pack("[s, s]", "identity", "pad")),
+                                   ref("convOrder"), map_of(shortcut_keys))));
     with(d, "conv", block(conv_keys));
     with(d, "linear", block(linear_keys));
     with(d, "stage", group());
-    with(d, "only", with(type("object"), "additionalProperties", with(type("object"), "properties", object("preset", json_false()))));
+    with(d, "only",
+         with(type("object"), "additionalProperties",
+              with(type("object"), "properties", object("preset", json_false()))));
     with(d, "item", item(stage));
     with(d, "layers", list_of(ref("item"), 1, MAX_LAYERS));
     with(d, "branches", list_of(list_of(ref("item"), 0, 0), 2, MAX_BRANCHES));

@@ -14,18 +14,28 @@
 
 static bool compile(const char *dir)
 {
-    char *const argv[] = {xstrdup("make"), xstrdup("-j2"), xstrdup("--no-print-directory"), xstrdup("-C"), xstrdup(dir),
-                          xstrdup("-f"), xstrdup("Makefile"), NULL}; /* a GNUmakefile that lies there is not ours */
+    char *const argv[] = {xstrdup("make"),
+                          xstrdup("-j2"),
+                          xstrdup("--no-print-directory"),
+                          xstrdup("-C"),
+                          xstrdup(dir),
+                          xstrdup("-f"),
+                          xstrdup("Makefile"),
+                          NULL}; /* a GNUmakefile that lies there is not ours */
     Buf output = {0};
 
     if (!process_exists("make")) {
-        fprintf(stderr, "convoy: 'make' is not there: the network's C is in %s, and make builds it\n"
-                        "  hint: install make (on Debian: apt install make gcc)\n", dir);
+        fprintf(stderr,
+                "convoy: 'make' is not there: the network's C is in %s, and make builds it\n"
+                "  hint: install make (on Debian: apt install make gcc)\n",
+                dir);
         return false;
     }
     if (!process_exists(process_compiler())) {
-        fprintf(stderr, "convoy: there is no C compiler '%.200s'\n"
-                        "  hint: install gcc or clang, or name one that is there: CC=clang convoy train ...\n", process_compiler());
+        fprintf(stderr,
+                "convoy: there is no C compiler '%.200s'\n"
+                "  hint: install gcc or clang, or name one that is there: CC=clang convoy train ...\n",
+                process_compiler());
         return false;
     }
     const int status = process_run(argv, &output);
@@ -38,14 +48,19 @@ static bool compile(const char *dir)
     if (output.len)
         fwrite(output.text, 1, output.len, stderr);
     if (WIFSIGNALED(status))
-        fprintf(stderr, "convoy: compiling %s ended by signal %d (%s)\n", dir, WTERMSIG(status), strsignal(WTERMSIG(status)));
+        fprintf(stderr, "convoy: compiling %s ended by signal %d (%s)\n", dir, WTERMSIG(status),
+                strsignal(WTERMSIG(status)));
     else
-        fprintf(stderr, "convoy: compiling %s failed; what the compiler said stands above\n"
-                        "  hint: it needs a C compiler and the headers of zlib and jansson (Debian: gcc zlib1g-dev libjansson-dev)\n", dir);
+        fprintf(stderr,
+                "convoy: compiling %s failed; what the compiler said stands above\n"
+                "  hint: it needs a C compiler and the headers of zlib and jansson (Debian: gcc zlib1g-dev "
+                "libjansson-dev)\n",
+                dir);
     return false;
 }
 
-/* Whether the program will find its data: better said now than after compiling. What the files hold is for the program to judge. */
+/* Whether the program will find its data: better said now than after compiling. What the files hold is for the program
+ * to judge. */
 static bool data_is_there(const char *data, const char *said)
 {
     const char *folder;
@@ -96,7 +111,8 @@ int cmd_train(const Options *o)
     for (int i = 0; i < o->nrest; i++)
         argv[2 + i] = o->rest[i];
     fflush(stdout);
-    /* OpenBLAS starts its threads before main; the program has its own, and where memory is limited those would hang. */
+    /* OpenBLAS starts its threads before main; the program has its own, and where memory is limited those would hang.
+     */
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         fprintf(stderr, "convoy: the environment is full: %s\n", strerror(errno));
         return EXIT_FAILED;

@@ -1,8 +1,8 @@
 /* align.c - which layer of one network is which of the other.
  *
- * Layers are aligned by what they are, so that an inserted layer is an inserted layer and not a change of all behind it: the
- * alignment of both lists, in sequence, that has most in common (Needleman and Wunsch 1970). Its weights: kind, and then
- * size, stages, name. Then b is built once more under a's names, so that what follows can compare by name.
+ * Layers are aligned by what they are, so that an inserted layer is an inserted layer and not a change of all behind
+ * it: the alignment of both lists, in sequence, that has most in common (Needleman and Wunsch 1970). Its weights: kind,
+ * and then size, stages, name. Then b is built once more under a's names, so that what follows can compare by name.
  *
  * needs: the graphs of both sides.  sets: pairs, their names, the renamed graph. */
 #include "diff.h"
@@ -10,9 +10,7 @@
 
 #include <string.h>
 
-enum {
-    SAME_KIND = 2, SAME_SIZE = 8, SAME_STAGES = 3, SAME_SHORT_NAME = 1, SAME_NAME = 2
-};
+enum { SAME_KIND = 2, SAME_SIZE = 8, SAME_STAGES = 3, SAME_SHORT_NAME = 1, SAME_NAME = 2 };
 
 static const char *short_name(const SpecLayer *l)
 {
@@ -65,15 +63,15 @@ static int likeness(const SpecLayer *a, const SpecLayer *b)
 {
     if (!same_kind(a, b))
         return 0;
-    return SAME_KIND + SAME_SIZE * same_size(a, b) + SAME_STAGES * same_stages(a, b) + SAME_NAME * (strcmp(a->name, b->name) == 0) +
-           SAME_SHORT_NAME * (strcmp(short_name(a), short_name(b)) == 0);
+    return SAME_KIND + SAME_SIZE * same_size(a, b) + SAME_STAGES * same_stages(a, b) +
+           SAME_NAME * (strcmp(a->name, b->name) == 0) + SAME_SHORT_NAME * (strcmp(short_name(a), short_name(b)) == 0);
 }
 
 static void add_pair(Diff *d, int a, int b)
 {
-    d->pair = (d->npair & (d->npair - 1)) == 0
-                  ? xgrow(d->pair, (size_t)d->npair * sizeof *d->pair, (size_t)(d->npair ? 2 * d->npair : 1) * sizeof *d->pair)
-                  : d->pair;
+    d->pair = (d->npair & (d->npair - 1)) == 0 ? xgrow(d->pair, (size_t)d->npair * sizeof *d->pair,
+                                                       (size_t)(d->npair ? 2 * d->npair : 1) * sizeof *d->pair)
+                                               : d->pair;
     d->pair[d->npair][0] = a;
     d->pair[d->npair++][1] = b;
 }
@@ -165,7 +163,8 @@ static void name_pairs(Diff *d)
         *names_at(&d->pair_at, d->name[i]) = i + 1;
 }
 
-/* b's graph with a's names; as it was where they meet another name of b's in C, which a wanton choice of names can bring about. */
+/* b's graph with a's names; as it was where they meet another name of b's in C, which a wanton choice of names can
+ * bring about. */
 static const Graph *rename_layers(Diff *d)
 {
     Spec *s = xalloc(sizeof *s);

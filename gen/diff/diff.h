@@ -1,4 +1,5 @@
-/* diff.h - what `convoy diff` knows: two sides, and what differs, level by level. The levels fill in, the printers print. */
+/* diff.h - what `convoy diff` knows: two sides, and what differs, level by level. The levels fill in, the printers
+ * print. */
 #ifndef DIFF_H
 #define DIFF_H
 
@@ -11,17 +12,17 @@
 typedef struct DiffSide {
     const char *label; /* for people: "specs/fashion.yaml, order=conv-act-bn" */
     const char *path;
-    const char *text;  /* the spec with everything spelled out; NULL: a folder */
-    Source *source;    /* what errors of its plan point at */
+    const char *text; /* the spec with everything spelled out; NULL: a folder */
+    Source *source;   /* what errors of its plan point at */
     const Graph *g;
     const Plan *p;
-    OutDir out;        /* the C */
+    OutDir out; /* the C */
 } DiffSide;
 
 /* What differs in one respect. a, b: NULL where that side has no such thing. */
 typedef struct DiffRow {
-    const char *key;     /* "order", "stored" */
-    const char **where;  /* layers, norms, kernels; none: the network */
+    const char *key;    /* "order", "stored" */
+    const char **where; /* layers, norms, kernels; none: the network */
     int nwhere;
     const char *a, *b, *why;
     const char *plain_a, *plain_b; /* the same without the layers' own names: rows with equal ones become one */
@@ -60,7 +61,8 @@ typedef struct Diff {
     const char **note; /* what was recognised */
     int nnote;
     DiffLevel level[LEVELS];
-    /* the layers of both, side by side, -1: none; in the sequence of both. Names are a's; what is new has a name of its own */
+    /* the layers of both, side by side, -1: none; in the sequence of both. Names are a's; what is new has a name of its
+     * own */
     int (*pair)[2];
     int npair;
     const char **name, **name_b; /* of a pair; name_b: what b calls it, NULL where it is the same */
@@ -90,11 +92,12 @@ void diff_front(Diff *d);
 /* needs: diff_front, and both sides' plans and C, b's under a's names; sets: the other levels. */
 void diff_levels(Diff *d);
 void diff_folders(Diff *d); /* the same of two emitted folders whose specs are not known: what their headers say */
-bool diff_emitted_from(const OutDir *out, const char *hash); /* false: the header in `out` states another hash of its spec */
+bool diff_emitted_from(const OutDir *out,
+                       const char *hash); /* false: the header in `out` states another hash of its spec */
 void diff_row(Diff *d, Level l, const char *key, const char *where, const char *a, const char *b, const char *why);
 void diff_note(const char ***list, int *n, const char *text);
 DiffCost *diff_cost(Diff *d, const char *name, const char *unit, bool known_a, double a, bool known_b, double b);
-bool diff_same(const Diff *d);              /* of the levels that are there */
+bool diff_same(const Diff *d); /* of the levels that are there */
 bool level_same(const DiffLevel *l);
 const char *number_text(double v);          /* "1,234,567" */
 const char *cost_change(const DiffCost *c); /* "-12.5 %" */
@@ -105,7 +108,8 @@ void diff_print(const Diff *d, const DiffView *v, FILE *to);
 bool diff_json(const Diff *d, FILE *to); /* false: no memory */
 void diff_html(const Diff *d, Buf *to);
 
-/* diff/measure.c: adds to the costs the size of objects, the time of a step. false and a message where something cannot be compiled or run. */
+/* diff/measure.c: adds to the costs the size of objects, the time of a step. false and a message where something cannot
+ * be compiled or run. */
 bool diff_measure(Diff *d, bool size, bool time);
 
 /* Op i as an order has it: "maxpool(3,2,1)". */

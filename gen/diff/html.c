@@ -1,4 +1,5 @@
-/* html.c - what differs, as a page: one file, without scripts, without anything from elsewhere. Its style is templates/diff.css.
+/* html.c - what differs, as a page: one file, without scripts, without anything from elsewhere. Its style is
+ * templates/diff.css.
  *
  * needs: a Diff with its levels.  sets: the page. It decides nothing. */
 #include "diff.h"
@@ -14,8 +15,9 @@ enum {
 };
 
 static const char *const titles[] = {"Spec", "Graph", "Plan", "Inference", "Cost", "C"};
-static const char *const leads[] = {"what is written", "what is computed", "what is fused with what, and what is stored", "where each norm went",
-                                    "side by side", "what is emitted"};
+static const char *const leads[] = {
+    "what is written",      "what is computed", "what is fused with what, and what is stored",
+    "where each norm went", "side by side",     "what is emitted"};
 
 /* Text as text: nothing in a spec's names becomes markup. */
 static void put(Buf *to, const char *s)
@@ -55,8 +57,11 @@ static void put_side(Buf *to, const DiffSide *s, char which)
     put(to, s->label);
     buf_puts(to, "</div>");
     if (s->p)
-        buf_printf(to, "<span>%s parameters &middot; %s bytes per image kept for backward &middot; %d kernels &middot; target %s</span>",
-                   number_text((double)s->g->weights), number_text((double)s->p->stored_bytes), s->p->nkernel, s->p->target->name);
+        buf_printf(to,
+                   "<span>%s parameters &middot; %s bytes per image kept for backward &middot; %d kernels &middot; "
+                   "target %s</span>",
+                   number_text((double)s->g->weights), number_text((double)s->p->stored_bytes), s->p->nkernel,
+                   s->p->target->name);
     buf_puts(to, "</div>\n");
 }
 
@@ -85,7 +90,8 @@ static void put_nav(Buf *to, const Diff *d)
     for (int l = 0; l < LEVELS; l++)
         if (d->level[l].there) {
             const int n = count_of(&d->level[l]);
-            buf_printf(to, "<a href=\"#%s\">%s <i>%s</i></a>", level_names[l], titles[l], n ? xprintf("%d", n) : "the same");
+            buf_printf(to, "<a href=\"#%s\">%s <i>%s</i></a>", level_names[l], titles[l],
+                       n ? xprintf("%d", n) : "the same");
         }
     buf_puts(to, "</nav>\n");
 }
@@ -102,7 +108,11 @@ static void put_chips(Buf *to, const Graph *g, const char *layer)
         if (strcmp(op->layer, layer) != 0)
             continue;
         const OpClass c = op_info[op->kind].cls;
-        buf_printf(to, "<span class=\"chip %s\">", c == CLASS_WEIGHT ? "weight" : op_is_norm(op->kind) ? "norm" : c == CLASS_POINT ? "act" : "other");
+        buf_printf(to, "<span class=\"chip %s\">",
+                   c == CLASS_WEIGHT      ? "weight"
+                   : op_is_norm(op->kind) ? "norm"
+                   : c == CLASS_POINT     ? "act"
+                                          : "other");
         put(to, graph_op_text(g, i));
         if (c == CLASS_WEIGHT && op->bias)
             buf_puts(to, " + bias");
@@ -120,7 +130,8 @@ static const char *layer_text(const Graph *g, const char *layer)
     buf_puts(&b, "");
     for (int i = 1; i < g->nop - 1; i++)
         if (strcmp(g->op[i].layer, layer) == 0)
-            buf_printf(&b, "%s %d %dx%dx%d,", graph_op_text(g, i), g->op[i].bias, g->op[i].shape.c, g->op[i].shape.h, g->op[i].shape.w);
+            buf_printf(&b, "%s %d %dx%dx%d,", graph_op_text(g, i), g->op[i].bias, g->op[i].shape.c, g->op[i].shape.h,
+                       g->op[i].shape.w);
     return b.text;
 }
 
@@ -151,7 +162,8 @@ static void put_layer(Buf *to, const Diff *d, int i, bool changed)
 
 static void put_layers(Buf *to, const Diff *d)
 {
-    bool *changed = xalloc((size_t)d->npair + 1), *shown = xalloc((size_t)d->npair + 1), *empty = xalloc((size_t)d->npair + 1);
+    bool *changed = xalloc((size_t)d->npair + 1), *shown = xalloc((size_t)d->npair + 1),
+         *empty = xalloc((size_t)d->npair + 1);
     int skipped = 0;
 
     for (int i = 0; i < d->npair; i++) {
@@ -160,7 +172,8 @@ static void put_layers(Buf *to, const Diff *d)
         changed[i] = !empty[i] && (d->pair[i][0] < 0 || d->pair[i][1] < 0 || strcmp(a, b) != 0);
     }
     for (int i = 0; i < d->npair; i++)
-        shown[i] = d->npair <= ALL_LAYERS || changed[i] || (i && changed[i - 1]) || (i + 1 < d->npair && changed[i + 1]);
+        shown[i] =
+            d->npair <= ALL_LAYERS || changed[i] || (i && changed[i - 1]) || (i + 1 < d->npair && changed[i + 1]);
     buf_puts(to, "<h2 id=\"layers\">Layers <small>in the sequence of their stages</small></h2>\n<div class=\"card\">"
                  "<div class=\"layer head\"><div class=\"name\"></div><div>A</div><div>B</div></div>\n");
     for (int i = 0; i <= d->npair; i++) {
@@ -226,8 +239,12 @@ static void put_costs(Buf *to, const DiffLevel *l)
         put(to, c->name + strspn(c->name, " "));
         if (*c->unit && strcmp(c->unit, "ms") != 0)
             put(to, xprintf(", %s", c->unit));
-        buf_printf(to, "</td><td>%s</td><td>%s</td><td class=\"%s\">", value_text(c->known_a, c->a, c->unit), value_text(c->known_b, c->b, c->unit),
-                   c->note ? "said" : same || percent < NOTICED ? "" : more ? "more" : "less");
+        buf_printf(to, "</td><td>%s</td><td>%s</td><td class=\"%s\">", value_text(c->known_a, c->a, c->unit),
+                   value_text(c->known_b, c->b, c->unit),
+                   c->note                     ? "said"
+                   : same || percent < NOTICED ? ""
+                   : more                      ? "more"
+                                               : "less");
         put(to, cost_change(c));
         if (!same && !c->note && percent >= 0.05)
             buf_printf(to, "<span class=\"bar\" style=\"width:%.0fpx\"></span>", 2 + fmin(percent, 100) * 0.6);
@@ -277,8 +294,11 @@ static void put_file(Buf *to, const DiffFile *f)
     const Hunk *h = text_hunks(d, CONTEXT, &n);
     buf_puts(to, "<details><summary><span class=\"mono\">");
     put(to, f->name);
-    buf_printf(to, "</span><span class=\"plus\">+%d</span><span class=\"minus\">&minus;%d</span>%s</summary>\n", d->added, d->removed,
-               !f->in_a ? "<span>new</span>" : !f->in_b ? "<span>gone</span>" : "");
+    buf_printf(to, "</span><span class=\"plus\">+%d</span><span class=\"minus\">&minus;%d</span>%s</summary>\n",
+               d->added, d->removed,
+               !f->in_a   ? "<span>new</span>"
+               : !f->in_b ? "<span>gone</span>"
+                          : "");
     for (int i = 0; i < n; i++) {
         buf_puts(to, "<div class=\"hunk\"><div class=\"at mono\">");
         put(to, hunk_head(&h[i]));
@@ -340,7 +360,8 @@ void diff_html(const Diff *d, Buf *to)
     put(to, xprintf("%s: what differs", name));
     buf_printf(to, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n<h1>", style());
     put(to, name);
-    buf_printf(to, "</h1>\n<p class=\"lead\">%s</p>\n<div class=\"sides\">", diff_same(d) ? "Two networks that do not differ." : "Two networks, and what differs between them.");
+    buf_printf(to, "</h1>\n<p class=\"lead\">%s</p>\n<div class=\"sides\">",
+               diff_same(d) ? "Two networks that do not differ." : "Two networks, and what differs between them.");
     put_side(to, &d->a, 'A');
     put_side(to, &d->b, 'B');
     buf_puts(to, "</div>\n");
@@ -355,5 +376,7 @@ void diff_html(const Diff *d, Buf *to)
     for (int i = 0; i < LEVELS; i++)
         if (d->level[sequence[i]].there)
             put_level(to, sequence[i], &d->level[sequence[i]]);
-    buf_printf(to, "<footer>Written by convoy %s: <code>convoy diff --html</code></footer>\n</main>\n</body>\n</html>\n", CONVOY_VERSION);
+    buf_printf(to,
+               "<footer>Written by convoy %s: <code>convoy diff --html</code></footer>\n</main>\n</body>\n</html>\n",
+               CONVOY_VERSION);
 }

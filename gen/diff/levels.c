@@ -1,7 +1,7 @@
 /* levels.c - what differs, level by level.
  *
- * Everything here is looked up by name: b was built once more under a's names (diff/align.c). Rows are collected a layer at a
- * time; those that say the same of several layers are made one afterwards.
+ * Everything here is looked up by name: b was built once more under a's names (diff/align.c). Rows are collected a
+ * layer at a time; those that say the same of several layers are made one afterwards.
  *
  * needs: both sides whole, and the pairs of layers.  sets: level[] of those that are there. */
 #include "cvy_private.h"
@@ -60,8 +60,8 @@ static int layer_of(const Diff *d, const char *word, size_t len, size_t *used)
     return -1;
 }
 
-/* A text without the names of the layer that it is about and of the one before, so that what is said of several layers reads the
- * same. owners: with words for which of the two it is, where that is all that differs. */
+/* A text without the names of the layer that it is about and of the one before, so that what is said of several layers
+ * reads the same. owners: with words for which of the two it is, where that is all that differs. */
 static const char *plain(const Diff *d, const char *where, const char *text, bool owners)
 {
     size_t used;
@@ -113,7 +113,8 @@ void diff_row(Diff *d, Level l, const char *key, const char *where, const char *
     }
     for (int i = 0; where && i < level->nrow; i++) {
         DiffRow *r = &level->row[i];
-        if (r->nwhere && strcmp(r->key, key) == 0 && same_text(r->plain_a, pa) && same_text(r->plain_b, pb) && same_text(r->why, why)) {
+        if (r->nwhere && strcmp(r->key, key) == 0 && same_text(r->plain_a, pa) && same_text(r->plain_b, pb) &&
+            same_text(r->why, why)) {
             r->a = r->plain_a;
             r->b = r->plain_b;
             *PUSH(r->where, r->nwhere) = where;
@@ -230,7 +231,8 @@ static const char *reads_text(const Spec *s, int layer)
 
 static const char *layer_kind_text(const SpecLayer *l)
 {
-    static const char *const forms[] = {[FORM_STAGES] = "stages", [FORM_SHORTCUT] = "shortcut", [FORM_ADD] = "add", [FORM_CONCAT] = "concat"};
+    static const char *const forms[] = {
+        [FORM_STAGES] = "stages", [FORM_SHORTCUT] = "shortcut", [FORM_ADD] = "add", [FORM_CONCAT] = "concat"};
 
     return l->form > FORM_BARE ? forms[l->form] : NULL;
 }
@@ -288,8 +290,9 @@ static const char *layer_line(const Spec *s, int i)
         buf_puts(&b, kind);
     for (int k = 0; k < f.n; k++) {
         const bool first = strcmp(f.fact[k].key, "order") == 0 || strcmp(f.fact[k].key, "stage") == 0;
-        static const char *const usual[][2] = {{"kernel", "3"}, {"stride", "1"}, {"dilation", "1"}, {"groups", "1"}, {"bias", "auto"},
-                                               {"eps", "1e-5"}, {"momentum", "0.1"}, {"padding", "1"}};
+        static const char *const usual[][2] = {{"kernel", "3"},     {"stride", "1"},  {"dilation", "1"},
+                                               {"groups", "1"},     {"bias", "auto"}, {"eps", "1e-5"},
+                                               {"momentum", "0.1"}, {"padding", "1"}};
         bool dull = false;
         for (size_t u = 0; u < sizeof usual / sizeof *usual; u++)
             dull |= strcmp(usual[u][0], f.fact[k].key) == 0 && strcmp(usual[u][1], f.fact[k].text) == 0;
@@ -328,7 +331,8 @@ static void renamed_layers(Diff *d)
         }
     if (!a.len)
         return;
-    diff_row(d, LEVEL_SPEC, "names of layers", NULL, a.text, b.text, "they are what A's are, which give them their names from here on");
+    diff_row(d, LEVEL_SPEC, "names of layers", NULL, a.text, b.text,
+             "they are what A's are, which give them their names from here on");
 }
 
 static void spec_level(Diff *d)
@@ -351,7 +355,8 @@ static void spec_level(Diff *d)
             continue;
         }
         if (x < 0 || y < 0) {
-            diff_row(d, LEVEL_SPEC, "layer", d->name[i], x < 0 ? NULL : layer_line(a, x), y < 0 ? NULL : layer_line(b, y), NULL);
+            diff_row(d, LEVEL_SPEC, "layer", d->name[i], x < 0 ? NULL : layer_line(a, x),
+                     y < 0 ? NULL : layer_line(b, y), NULL);
             continue;
         }
         const Facts la = layer_facts(a, x), lb = layer_facts(b, y);
@@ -437,7 +442,9 @@ static const char *moves_text(const Ops *x, const Ops *y)
     for (int j = 0; j < y->n; j++)
         if (back[j] < 0)
             buf_printf(&b, "%s%s is new%s", b.len ? "; " : "", text_at(y, j),
-                       j ? xprintf(", behind %s", text_at(y, j - 1)) : y->n > 1 ? xprintf(", in front of %s", text_at(y, 1)) : "");
+                       j          ? xprintf(", behind %s", text_at(y, j - 1))
+                       : y->n > 1 ? xprintf(", in front of %s", text_at(y, 1))
+                                  : "");
     /* the stage that crossed most is the one that moved; of a pair, the one that is no weight op */
     for (;;) {
         int most = 0, who = -1;
@@ -445,7 +452,9 @@ static const char *moves_text(const Ops *x, const Ops *y)
             int crossed = 0;
             for (int k = 0; k < x->n && to[i] >= 0; k++)
                 crossed += to[k] >= 0 && ((k < i) != (to[k] < to[i]));
-            crossed = crossed ? 4 * crossed + 2 * (op_info[op_at(x, i)->kind].cls != CLASS_WEIGHT) + !op_is_batch_norm(op_at(x, i)->kind) : 0;
+            crossed = crossed ? 4 * crossed + 2 * (op_info[op_at(x, i)->kind].cls != CLASS_WEIGHT) +
+                                    !op_is_batch_norm(op_at(x, i)->kind)
+                              : 0;
             if (crossed > most) {
                 most = crossed;
                 who = i;
@@ -522,12 +531,14 @@ static const char *amount(double v)
 /* Stages that are the same words in both, but for arguments that keys give: a conv's window, a norm's eps. */
 static void argument_rows(Diff *d, const char *name, const Ops *x, const Ops *y)
 {
-    const int dims = x->g->dims == y->g->dims ? x->g->dims : 2; /* else a length's and an image's 3 would read the same */
+    const int dims =
+        x->g->dims == y->g->dims ? x->g->dims : 2; /* else a length's and an image's 3 would read the same */
 
     for (int i = 0; i < x->n && i < y->n; i++) {
         const Op *a = op_at(x, i), *b = op_at(y, i);
         if (a->kind == b->kind && same_text(text_at(x, i), text_at(y, i)) && !op_same_args(a->kind, a->arg, b->arg))
-            diff_row(d, LEVEL_GRAPH, "arguments", name, op_text(a->kind, a->arg, dims, true), op_text(b->kind, b->arg, dims, true), NULL);
+            diff_row(d, LEVEL_GRAPH, "arguments", name, op_text(a->kind, a->arg, dims, true),
+                     op_text(b->kind, b->arg, dims, true), NULL);
     }
 }
 
@@ -539,7 +550,8 @@ static void graph_layer(Diff *d, const char *name)
         return; /* the identity: no op */
     if (!x.n || !y.n) {
         const Ops *o = x.n ? &x : &y;
-        const char *line = xprintf("%s: %s, %s weights", ops_text(o), shape_text(op_at(o, o->n - 1)->shape), amount((double)weights_of(o)));
+        const char *line = xprintf("%s: %s, %s weights", ops_text(o), shape_text(op_at(o, o->n - 1)->shape),
+                                   amount((double)weights_of(o)));
         diff_row(d, LEVEL_GRAPH, "layer", name, x.n ? line : NULL, y.n ? line : NULL, NULL);
         return;
     }
@@ -549,7 +561,8 @@ static void graph_layer(Diff *d, const char *name)
     const bool bias = wx && wy && wx->bias != wy->bias;
     if (bias)
         diff_row(d, LEVEL_GRAPH, "bias", name, bias_text(wx), bias_text(wy), NULL);
-    diff_row(d, LEVEL_GRAPH, "output", name, shape_text(op_at(&x, x.n - 1)->shape), shape_text(op_at(&y, y.n - 1)->shape), NULL);
+    diff_row(d, LEVEL_GRAPH, "output", name, shape_text(op_at(&x, x.n - 1)->shape),
+             shape_text(op_at(&y, y.n - 1)->shape), NULL);
     diff_row(d, LEVEL_GRAPH, "reads", name, sources_text(&x), sources_text(&y), NULL);
     if (!bias && same_text(ops_text(&x), ops_text(&y))) /* else that is why */
         diff_row(d, LEVEL_GRAPH, "weights", name, amount((double)weights_of(&x)), amount((double)weights_of(&y)), NULL);
@@ -565,7 +578,8 @@ static const char *input_text(const Graph *g)
 static void graph_level(Diff *d)
 {
     diff_row(d, LEVEL_GRAPH, "input", NULL, input_text(d->a.g), input_text(d->renamed), NULL);
-    diff_row(d, LEVEL_GRAPH, "classes", NULL, xprintf("%d", d->a.g->spec->classes), xprintf("%d", d->renamed->spec->classes), NULL);
+    diff_row(d, LEVEL_GRAPH, "classes", NULL, xprintf("%d", d->a.g->spec->classes),
+             xprintf("%d", d->renamed->spec->classes), NULL);
     for (int i = 0; i < d->npair; i++)
         if (d->pair[i][0] >= 0 || other_half(d, i) < 0)
             graph_layer(d, d->name[i]);
@@ -599,15 +613,18 @@ static const char *stored_text(const KernelWords *w, bool size)
 
 static const char *kernel_line(const KernelWords *w)
 {
-    return xprintf("%s; before: %s%s%s%s%s", w->kind, w->before, w->after ? "; after: " : "", w->after ? w->after : "", w->stored ? "; stored: " : "",
-                   w->stored ? stored_text(w, true) : "");
+    return xprintf("%s; before: %s%s%s%s%s", w->kind, w->before, w->after ? "; after: " : "", w->after ? w->after : "",
+                   w->stored ? "; stored: " : "", w->stored ? stored_text(w, true) : "");
 }
 
 static void kernel_rows(Diff *d, const Kernel *x, const Kernel *y)
 {
-    const KernelWords a = x ? plan_words(d->a.p, x) : (KernelWords){0}, b = y ? plan_words(d->b.p, y) : (KernelWords){0};
+    const KernelWords a = x ? plan_words(d->a.p, x) : (KernelWords){0},
+                      b = y ? plan_words(d->b.p, y) : (KernelWords){0};
     const Kernel *any = x ? x : y;
-    const char *where = any->kind == KERNEL_CONV || any->kind == KERNEL_LINEAR ? any->layer : any->kind == KERNEL_LOSS ? "loss" : any->name;
+    const char *where = any->kind == KERNEL_CONV || any->kind == KERNEL_LINEAR ? any->layer
+                        : any->kind == KERNEL_LOSS                             ? "loss"
+                                                                               : any->name;
 
     if (!x || !y) {
         diff_row(d, LEVEL_PLAN, "kernel", where, x ? kernel_line(&a) : NULL, y ? kernel_line(&b) : NULL, NULL);
@@ -620,7 +637,8 @@ static void kernel_rows(Diff *d, const Kernel *x, const Kernel *y)
     diff_row(d, LEVEL_PLAN, "before", where, a.before, b.before, NULL);
     diff_row(d, LEVEL_PLAN, "after", where, a.after, b.after, NULL);
     const bool resized = !same_text(a.stored_size, b.stored_size);
-    diff_row(d, LEVEL_PLAN, "stored", where, stored_text(&a, resized), stored_text(&b, resized), b.stored_why ? b.stored_why : a.stored_why);
+    diff_row(d, LEVEL_PLAN, "stored", where, stored_text(&a, resized), stored_text(&b, resized),
+             b.stored_why ? b.stored_why : a.stored_why);
     diff_row(d, LEVEL_PLAN, "tile", where, a.tile, b.tile, NULL);
 }
 
@@ -653,8 +671,8 @@ static const char *identical(const Diff *d)
     if (same == all)
         return xprintf("byte-identical: all %d kernels", all);
     return xprintf("byte-identical: %d of %d kernels, %s cores (the loops, which know no order)%s%s", same, all,
-                   cores_same == cores ? "all" : xprintf("%d of %d", cores_same, cores), all - same <= 8 ? "; different: " : "",
-                   all - same <= 8 ? differ.text : "");
+                   cores_same == cores ? "all" : xprintf("%d of %d", cores_same, cores),
+                   all - same <= 8 ? "; different: " : "", all - same <= 8 ? differ.text : "");
 }
 
 static void plan_level(Diff *d)
@@ -744,7 +762,8 @@ const char *cost_change(const DiffCost *c)
     if (c->a == 0)
         return "new";
     const double percent = 100 * (c->b - c->a) / c->a;
-    return fabs(percent) >= 0.05 ? xprintf("%+.1f %%", percent) : xprintf("%s%s", c->b > c->a ? "+" : "", number_text(c->b - c->a));
+    return fabs(percent) >= 0.05 ? xprintf("%+.1f %%", percent)
+                                 : xprintf("%s%s", c->b > c->a ? "+" : "", number_text(c->b - c->a));
 }
 
 static const OutFile *file_named(const OutDir *o, const char *name)
@@ -846,7 +865,8 @@ static void cost_level(Diff *d)
 
     diff_cost(d, "parameters", "", true, (double)a->g->weights, true, (double)b->g->weights);
     diff_cost(d, "FLOPs forward, per image", "", true, (double)a->g->flops, true, (double)b->g->flops);
-    diff_cost(d, "stored for backward, per image", "bytes", true, (double)a->stored_bytes, true, (double)b->stored_bytes);
+    diff_cost(d, "stored for backward, per image", "bytes", true, (double)a->stored_bytes, true,
+              (double)b->stored_bytes);
     arena_costs(d);
     diff_cost(d, "kernels, training", "", true, a->nkernel, true, b->nkernel);
     diff_cost(d, "kernels, inference", "", true, a->ninfer, true, b->ninfer);
@@ -973,9 +993,12 @@ bool diff_emitted_from(const OutDir *out, const char *hash)
 
 void diff_folders(Diff *d)
 {
-    static const char *const said[][3] = {{"version", "emitted by convoy ", " from"}, {"hash of the spec", "with hash ", ";"}, {"order", "; order ", "; target"},
+    static const char *const said[][3] = {{"version", "emitted by convoy ", " from"},
+                                          {"hash of the spec", "with hash ", ";"},
+                                          {"order", "; order ", "; target"},
                                           {"target", "; target ", "\n"}};
-    static const char *const costs[][4] = {{"parameters", "", "\n * ", " parameters"}, {"FLOPs forward, per image", "", "parameters, ", " FLOPs"},
+    static const char *const costs[][4] = {{"parameters", "", "\n * ", " parameters"},
+                                           {"FLOPs forward, per image", "", "parameters, ", " FLOPs"},
                                            {"stored for backward, per image", "bytes", "forward, ", " bytes"}};
     const char *name_a = NULL, *name_b = NULL;
     const char *a = header_of(&d->a.out, &name_a), *b = header_of(&d->b.out, &name_b);
@@ -983,7 +1006,8 @@ void diff_folders(Diff *d)
     d->level[LEVEL_SPEC].there = d->level[LEVEL_COST].there = d->level[LEVEL_C].there = true;
     diff_row(d, LEVEL_SPEC, "name", NULL, name_a, name_b, NULL);
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
-        diff_row(d, LEVEL_SPEC, said[i][0], NULL, between(a, said[i][1], said[i][2]), between(b, said[i][1], said[i][2]), NULL);
+        diff_row(d, LEVEL_SPEC, said[i][0], NULL, between(a, said[i][1], said[i][2]),
+                 between(b, said[i][1], said[i][2]), NULL);
     diff_row(d, LEVEL_SPEC, "network", NULL, between(a, " - ", "\n"), between(b, " - ", "\n"), NULL);
     for (size_t i = 0; i < sizeof costs / sizeof *costs; i++)
         header_cost(d, costs[i][0], costs[i][1], between(a ? strstr(a, "emitted by") : NULL, costs[i][2], costs[i][3]),

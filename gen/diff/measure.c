@@ -1,10 +1,11 @@
 /* measure.c - what only a compiler and a processor can tell: object sizes, and the time of a training step.
  *
- * Both networks are emitted into folders of their own below the one for temporary files, with the same small program around
- * each, and compiled by the emitted Makefile. The two are run in turn, a process a sample, each of about SAMPLE_SECONDS of
- * processor time, on one thread; the ratio is taken pair by pair, so that what slows the machine slows both. Its median is
- * given with the interval between the third smallest and the third largest of twelve ratios, which covers the median in 96 of 100 cases
- * (binomial, whatever the distribution). Where that holds 1, no difference was seen.
+ * Both networks are emitted into folders of their own below the one for temporary files, with the same small program
+ * around each, and compiled by the emitted Makefile. The two are run in turn, a process a sample, each of about
+ * SAMPLE_SECONDS of processor time, on one thread; the ratio is taken pair by pair, so that what slows the machine
+ * slows both. Its median is given with the interval between the third smallest and the third largest of twelve ratios,
+ * which covers the median in 96 of 100 cases (binomial, whatever the distribution). Where that holds 1, no difference
+ * was seen.
  *
  * needs: both sides' C.  sets: rows of the costs. */
 #include "diff.h"
@@ -18,11 +19,13 @@
 #include <unistd.h>
 
 enum {
-    ROUNDS = 12, FROM_END = 2 /* the interval's ends, counted from 0 */
+    ROUNDS = 12,
+    FROM_END = 2 /* the interval's ends, counted from 0 */
 };
 #define SAMPLE_SECONDS 0.5
 
-/* $n is the network, $N the same in capitals. Prints the processor time of argv[2] steps on batches of argv[1], after one that is not counted. */
+/* $n is the network, $N the same in capitals. Prints the processor time of argv[2] steps on batches of argv[1], after
+ * one that is not counted. */
 static const char program[] =
     "/* Times training steps. */\n"
     "#define _POSIX_C_SOURCE 200809L\n"
@@ -144,15 +147,20 @@ static bool compile(const Work *w, const DiffSide *s, int side)
     outdir_add(&out, "steps.c", text, strlen(text));
     if (!outdir_commit(&out, dir, NULL))
         return false;
-    const char *argv[] = {"make", "-j2", "--no-print-directory", "-C", dir, "-f", "Makefile", "OPENMP=no",
-                          xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o")), w->name, NULL};
+    const char *argv[] = {"make",     "-j2",       "--no-print-directory",
+                          "-C",       dir,         "-f",
+                          "Makefile", "OPENMP=no", xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o")),
+                          w->name,    NULL};
     return run("compiling", argv, &output);
 }
 
 static bool prepare(Work *w, Diff *d)
 {
     if (!process_exists("make") || !process_exists(process_compiler())) {
-        fprintf(stderr, "convoy: --compile and --measure need make and a C compiler (%.200s)\n  hint: on Debian: apt install make gcc\n", process_compiler());
+        fprintf(stderr,
+                "convoy: --compile and --measure need make and a C compiler (%.200s)\n  hint: on Debian: apt install "
+                "make gcc\n",
+                process_compiler());
         return false;
     }
     const char *dir = process_folder("diff");
@@ -172,13 +180,15 @@ static bool object_size(const Work *w, const DiffSide *s, int side, double *byte
     int n = 0;
 
     *PUSH(argv, n) = "size";
-    for (char *rest = NULL, *word = strtok_r(xstrdup(objects(s, "")), " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+    for (char *rest = NULL, *word = strtok_r(xstrdup(objects(s, "")), " ", &rest); word;
+         word = strtok_r(NULL, " ", &rest))
         *PUSH(argv, n) = xprintf("%s/%s", side_dir(w, side), word);
     *PUSH(argv, n) = NULL;
     if (!run("size", argv, &output))
         return false;
     *bytes = 0;
-    for (const char *line = strchr(output.text ? output.text : "", '\n'); line && line[1]; line = strchr(line + 1, '\n')) {
+    for (const char *line = strchr(output.text ? output.text : "", '\n'); line && line[1];
+         line = strchr(line + 1, '\n')) {
         double text, data;
         if (sscanf(line + 1, "%lf %lf", &text, &data) != 2)
             return failed("reading what size says", &output);
@@ -205,7 +215,8 @@ static bool add_sizes(const Work *w, Diff *d)
 
 static bool sample(const Work *w, int side, int batch, int steps, double *seconds)
 {
-    const char *argv[] = {xprintf("%s/%s", side_dir(w, side), w->name), xprintf("%d", batch), xprintf("%d", steps), NULL};
+    const char *argv[] = {xprintf("%s/%s", side_dir(w, side), w->name), xprintf("%d", batch), xprintf("%d", steps),
+                          NULL};
     Buf output = {0};
 
     if (!run("a measured step", argv, &output))
@@ -229,7 +240,8 @@ static double median(const double *v) /* of ROUNDS sorted values */
 
 static bool add_times(const Work *w, Diff *d)
 {
-    const int batch = d->a.g->spec->train.batch < d->b.g->spec->train.batch ? d->a.g->spec->train.batch : d->b.g->spec->train.batch;
+    const int batch =
+        d->a.g->spec->train.batch < d->b.g->spec->train.batch ? d->a.g->spec->train.batch : d->b.g->spec->train.batch;
     double first, time[2][ROUNDS], ratio[ROUNDS];
 
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) /* others would spin, and their time would count */
@@ -250,9 +262,11 @@ static bool add_times(const Work *w, Diff *d)
     qsort(time[1], ROUNDS, sizeof(double), by_value);
     qsort(ratio, ROUNDS, sizeof *ratio, by_value);
     const double low = ratio[FROM_END], high = ratio[ROUNDS - 1 - FROM_END];
-    DiffCost *c = diff_cost(d, xprintf("a training step of %d images", batch), "ms", true, median(time[0]), true, median(time[1]));
-    c->note = low <= 1 && high >= 1 ? xprintf("no difference seen (B / A %.3f to %.3f)", low, high)
-                                    : xprintf("%+.1f %% (%+.1f to %+.1f)", 100 * (median(ratio) - 1), 100 * (low - 1), 100 * (high - 1));
+    DiffCost *c = diff_cost(d, xprintf("a training step of %d images", batch), "ms", true, median(time[0]), true,
+                            median(time[1]));
+    c->note = low <= 1 && high >= 1
+                  ? xprintf("no difference seen (B / A %.3f to %.3f)", low, high)
+                  : xprintf("%+.1f %% (%+.1f to %+.1f)", 100 * (median(ratio) - 1), 100 * (low - 1), 100 * (high - 1));
     return true;
 }
 

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CONTEXT = 3, WHERE_WIDTH = 100
-};
+enum { CONTEXT = 3, WHERE_WIDTH = 100 };
 
 static const char *const titles[] = {"spec", "graph", "plan", "inference", "cost", "C"};
 
@@ -64,7 +62,9 @@ static void print_row(const Pen *p, const DiffRow *r)
 
 static const char *value_text(bool known, double v, const char *unit)
 {
-    return !known ? "-" : strcmp(unit, "ms") == 0 ? xprintf("%.3f ms", v) : xprintf("%s%s%s", number_text(v), *unit ? " " : "", unit);
+    return !known                    ? "-"
+           : strcmp(unit, "ms") == 0 ? xprintf("%.3f ms", v)
+                                     : xprintf("%s%s%s", number_text(v), *unit ? " " : "", unit);
 }
 
 static void print_costs(const Pen *p, const DiffLevel *l)
@@ -79,7 +79,8 @@ static void print_costs(const Pen *p, const DiffLevel *l)
             buf_printf(&same, "%s%s %s", same.len ? "; " : "", name, value_text(c->known_a, c->a, c->unit));
             continue;
         }
-        fprintf(p->to, "  %-34s %18s %18s  ", c->name, value_text(c->known_a, c->a, c->unit), value_text(c->known_b, c->b, c->unit));
+        fprintf(p->to, "  %-34s %18s %18s  ", c->name, value_text(c->known_a, c->a, c->unit),
+                value_text(c->known_b, c->b, c->unit));
         paint(p, c->note ? CYAN : c->b > c->a ? RED : GREEN, cost_change(c));
         fputc('\n', p->to);
     }
@@ -113,7 +114,8 @@ static void print_stat(const Pen *p, const DiffLevel *l)
         paint(p, RED, xprintf(" %+5d", -f->lines->removed));
         fprintf(p->to, "%s%s\n", *file_state(f) ? "  " : "", file_state(f));
     }
-    fprintf(p->to, "  %d file%s, %d line%s new, %d gone; %d files the same\n", changed, changed == 1 ? "" : "s", added, added == 1 ? "" : "s", removed, same);
+    fprintf(p->to, "  %d file%s, %d line%s new, %d gone; %d files the same\n", changed, changed == 1 ? "" : "s", added,
+            added == 1 ? "" : "s", removed, same);
 }
 
 /* A line of somebody's file: as it is, unless it would steer the terminal. */
@@ -177,7 +179,8 @@ static void print_level(const Pen *p, Level which, const DiffLevel *l, const Dif
         int layers = 0;
         for (int i = 0; i < l->nrow; i++)
             layers += l->row[i].nwhere ? l->row[i].nwhere : 1;
-        fprintf(p->to, ": %d difference%s in %d place%s\n", l->nrow, l->nrow == 1 ? "" : "s", layers, layers == 1 ? "" : "s");
+        fprintf(p->to, ": %d difference%s in %d place%s\n", l->nrow, l->nrow == 1 ? "" : "s", layers,
+                layers == 1 ? "" : "s");
         return;
     }
     fputc('\n', p->to);
@@ -352,7 +355,8 @@ bool diff_json(const Diff *d, FILE *to)
     for (int i = 0; i < d->npair; i++) {
         json_t *pair = json_array();
         json_array_append_new(pair, d->pair[i][0] >= 0 ? json_string(d->name[i]) : json_null());
-        json_array_append_new(pair, d->pair[i][1] < 0 ? json_null() : json_string(d->name_b[i] ? d->name_b[i] : d->name[i]));
+        json_array_append_new(pair,
+                              d->pair[i][1] < 0 ? json_null() : json_string(d->name_b[i] ? d->name_b[i] : d->name[i]));
         json_array_append_new(layers, pair);
     }
     set(root, "layers", layers);

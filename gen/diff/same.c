@@ -1,8 +1,9 @@
 /* same.c - sentences about the two as a whole: one network written twice, a rotation, a bias that does nothing.
  *
- * A rotation. In a chain of blocks an order is a cycle: behind the last stage of a block stands the first of the next. Two orders
- * that are one cycle begun in two places make the same network except at its first and last layers. Here no order is looked at: the stages between weight
- * ops are compared, and where they differ at the beginning, and at one place more, by the same stages, that is what it is.
+ * A rotation. In a chain of blocks an order is a cycle: behind the last stage of a block stands the first of the next.
+ * Two orders that are one cycle begun in two places make the same network except at its first and last layers. Here no
+ * order is looked at: the stages between weight ops are compared, and where they differ at the beginning, and at one
+ * place more, by the same stages, that is what it is.
  *
  * needs: both graphs, b's under a's names.  sets: notes. */
 #include "diff.h"
@@ -69,7 +70,8 @@ static bool same_gap(const Diff *d, const Gap *x, const Gap *y)
 }
 
 /* Whether `longer` is `shorter` with the n stages of `part` put in somewhere; a chain each. */
-static bool has_part(const Graph *gl, const Gap *longer, const Graph *gs, const Gap *shorter, const Graph *gp, const int *part, int n)
+static bool has_part(const Graph *gl, const Gap *longer, const Graph *gs, const Gap *shorter, const Graph *gp,
+                     const int *part, int n)
 {
     if (longer->n != shorter->n + n)
         return false;
@@ -77,7 +79,8 @@ static bool has_part(const Graph *gl, const Gap *longer, const Graph *gs, const 
         bool same = true;
         for (int i = 0; same && i < longer->n; i++) {
             const Op *op = &gl->op[longer->op[i]];
-            same = i >= at && i < at + n ? same_stage(op, &gp->op[part[i - at]]) : same_stage(op, &gs->op[shorter->op[i < at ? i : i - n]]);
+            same = i >= at && i < at + n ? same_stage(op, &gp->op[part[i - at]])
+                                         : same_stage(op, &gs->op[shorter->op[i < at ? i : i - n]]);
         }
         if (same)
             return true;
@@ -112,7 +115,8 @@ static const char *biases(const Diff *d)
     for (int i = 0; i < a->nop; i++)
         for (int k = 0; op_info[a->op[i].kind].cls == CLASS_WEIGHT && k < b->nop; k++)
             if (strcmp(a->op[i].path, b->op[k].path) == 0 && a->op[i].bias != b->op[k].bias)
-                buf_printf(&text, "%s%s has a bias in %s alone", text.len ? ", " : "", a->op[i].path, a->op[i].bias ? "A" : "B");
+                buf_printf(&text, "%s%s has a bias in %s alone", text.len ? ", " : "", a->op[i].path,
+                           a->op[i].bias ? "A" : "B");
     return text.text;
 }
 
@@ -152,9 +156,11 @@ static void recognise_rotation(Diff *d)
         if (!has_part(gm, &m[0], gl, &l[0], gm, part, n) || !has_part(gl, &l[other], gm, &m[other], gm, part, n))
             continue;
         const char *stages = stages_text(gm, part, n);
-        say(d, xprintf(DIFF_ROTATION " Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
-                       "and %s in %s.",
-                       stages, n == 1 ? "s" : "", place(gm, &m[0]), more_b ? "B" : "A", place(gl, &l[other]), more_b ? "A" : "B"));
+        say(d,
+            xprintf(DIFF_ROTATION " Between the weight ops inside, the same stages stand in both; %s stand%s %s in %s, "
+                                  "and %s in %s.",
+                    stages, n == 1 ? "s" : "", place(gm, &m[0]), more_b ? "B" : "A", place(gl, &l[other]),
+                    more_b ? "A" : "B"));
         const char *bias = biases(d);
         if (bias)
             say(d, xprintf(DIFF_ENDS "%s.", bias));
@@ -230,7 +236,8 @@ void diff_recognise(Diff *d)
 {
     if (level_same(&d->level[LEVEL_SPEC]) && level_same(&d->level[LEVEL_GRAPH])) {
         size_t na, nb;
-        const char *a = file_read_once(d->a.path, MAX_SPEC_BYTES, &na), *b = file_read_once(d->b.path, MAX_SPEC_BYTES, &nb);
+        const char *a = file_read_once(d->a.path, MAX_SPEC_BYTES, &na),
+                   *b = file_read_once(d->b.path, MAX_SPEC_BYTES, &nb);
         if (strcmp(d->a.text, d->b.text) != 0 || (a && b && strcmp(a, b) != 0))
             say(d, DIFF_EQUAL " once groups, names and defaults are spelled out.");
         return;

@@ -38,7 +38,8 @@ static void add_tap_record(Rec *r, const Core *c, const Tile *t, bool loops, con
         rec_push(r, "taps", k);
 }
 
-/* A value of the tile that begin is given: the middle one of three, so that none that is far from all others is taken for a pivot. */
+/* A value of the tile that begin is given: the middle one of three, so that none that is far from all others is taken
+ * for a pivot. */
 static char *tile_value(const Tile *t, int v)
 {
     const int n = t->rows * t->cols;
@@ -55,7 +56,9 @@ static Rec *tile_record(const Core *c, int number)
     rec_str(r, "name", tile_name(number));
     rec_int(r, "lanewise", c->lanewise);
     rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t->rows, t->cols, c->vectors * LANES);
-    rec_str(r, "parameters", bounded ? "int r0, int r1, void *run," : "void *run,"); /* bounded: is told which rows of the kernel to walk */
+    rec_str(r, "parameters",
+            bounded ? "int r0, int r1, void *run,"
+                    : "void *run,"); /* bounded: is told which rows of the kernel to walk */
     rec_str(r, "row_from", bounded ? "r0" : "0");
     if (bounded)
         rec_str(r, "row_to", "r1");
@@ -115,7 +118,8 @@ static Rec *core_record(const Core *c)
 
     rec_str(r, "template", "core");
     rec_str(r, "name", c->name);
-    rec_fmt(r, "doc", "%s: %d x %d pixels x %d channels, every pixel given to point", c->name, c->h, c->w, c->out_blocks * LANES);
+    rec_fmt(r, "doc", "%s: %d x %d pixels x %d channels, every pixel given to point", c->name, c->h, c->w,
+            c->out_blocks * LANES);
     rec_int(r, "blocks", c->blocks);
     rec_int(r, "x_block", c->x_block);
     rec_int(r, "w_block", c->w_block);
@@ -126,7 +130,8 @@ static Rec *core_record(const Core *c)
     rec_int(r, "w_row", c->w_row);
     rec_int(r, "lanes", c->lanes);
     rec_int(r, "twice", c->lanes % 2 == 0);
-    rec_int(r, "apart", c->lanes == 1 && !c->lanewise); /* all taps stand one behind the other, and meet the same pixels */
+    rec_int(r, "apart",
+            c->lanes == 1 && !c->lanewise); /* all taps stand one behind the other, and meet the same pixels */
     rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)c->vectors * LANES);
     rec_int(r, "w_step", c->vectors * c->w_out);
@@ -139,8 +144,10 @@ static Rec *core_record(const Core *c)
     rec_int(r, "xstep", c->xstep);
     rec_int(r, "single", c->vectors == 1);
     if (c->ntap && c->in_h) {
-        rec_fmt(r, "row_from", "cvy_rows_from(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step, c->in_h, c->rows);
-        rec_fmt(r, "row_to", "cvy_rows_to(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step, c->in_h, c->rows);
+        rec_fmt(r, "row_from", "cvy_rows_from(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step,
+                c->in_h, c->rows);
+        rec_fmt(r, "row_to", "cvy_rows_to(y * %d + %d, %d, %d, %d)", c->y_step, c->tap[0].at_y, c->row_step, c->in_h,
+                c->rows);
     } else {
         rec_str(r, "row_from", "0");
         rec_int(r, "row_to", c->rows);
@@ -188,7 +195,8 @@ static void add_pixels(Rec *group, const WeightCore *c, int x, int n)
     rec_int(group, "z", n * c->z_x);
 }
 
-/* A row of dz: loops of at most c->pixels at a time where as many meet the same accumulators; the others, between the loops, one by one. */
+/* A row of dz: loops of at most c->pixels at a time where as many meet the same accumulators; the others, between the
+ * loops, one by one. */
 static void add_row(Rec *r, const WeightCore *c)
 {
     int alone = 0; /* pixels before x that are in no loop */
@@ -196,7 +204,8 @@ static void add_row(Rec *r, const WeightCore *c)
     for (int x = 0, end; x < c->w; x = end) {
         for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
             ;
-        const int all = end - x, step = c->w <= c->pixels ? all : all / ((all + c->pixels - 1) / c->pixels), looped = all > step ? all / step * step : 0;
+        const int all = end - x, step = c->w <= c->pixels ? all : all / ((all + c->pixels - 1) / c->pixels),
+                  looped = all > step ? all / step * step : 0;
         if (looped) {
             if (alone)
                 add_pixels(rec_add(r, "pixels"), c, x - alone, alone);
@@ -219,7 +228,10 @@ static Rec *weight_record(const WeightCore *c)
     Rec *r = rec_new();
 
     rec_str(r, "template", "weights");
-    rec_fmt(r, "doc", "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators", c->h, c->w, c->nacc, c->vectors);
+    rec_fmt(
+        r, "doc",
+        "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators",
+        c->h, c->w, c->nacc, c->vectors);
     rec_int(r, "lanewise", c->lanewise);
     rec_int(r, "apart", c->apart);
     rec_str(r, "fma", c->kept ? "vf_keep_fma" : "vf_fma");
@@ -274,7 +286,8 @@ static Rec *weight_record(const WeightCore *c)
 /* ---- Winograd ---- */
 
 /* A register tile of `rows` broadcasts times the core's vectors; a broadcast's offset in v, a result's in m. */
-static void winograd_tile(Rec *r, const char *list, const Winograd *w, int rows, int64_t v_step, int64_t m_step, int64_t m_vector, const char *offset)
+static void winograd_tile(Rec *r, const char *list, const Winograd *w, int rows, int64_t v_step, int64_t m_step,
+                          int64_t m_vector, const char *offset)
 {
     for (int i = 0; i < rows; i++) {
         Rec *p = rec_add(r, list);
@@ -339,8 +352,11 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
 
     rec_str(r, "template", "winograd");
     rec_str(r, "name", name);
-    rec_fmt(r, "doc", "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels per image, every pixel given to point; %d tiles at a time%s", name, w->h,
-            w->w, w->out_blocks * LANES, w->block, w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
+    rec_fmt(r, "doc",
+            "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels per image, every pixel given to point; %d tiles "
+            "at a time%s",
+            name, w->h, w->w, w->out_blocks * LANES, w->block,
+            w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
     rec_int(r, "twice", w->lanes % 2 == 0);
@@ -360,7 +376,8 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
         rec_int(r, "u_at", w->u_at);
         rec_int(r, "u_vector", 36 * w->u_point);
         rec_int(r, "taps_vector", (int64_t)9 * LANES * LANES * w->blocks);
-        rec_int(r, "ahead", w->made * 4); /* rows of taps that are fetched at each of the 36 points: all of one vector */
+        rec_int(r, "ahead",
+                w->made * 4); /* rows of taps that are fetched at each of the 36 points: all of one vector */
         rec_int(r, "first_tap", pass == PASS_DATA ? 8 * LANES * LANES : 0); /* turned: from the last tap to the first */
         rec_int(r, "tap", pass == PASS_DATA ? -LANES * LANES : LANES * LANES);
     }
@@ -392,7 +409,8 @@ static Rec *winograd_weight_record(const Winograd *w)
     Rec *r = rec_new();
 
     rec_str(r, "template", "winograd_weights");
-    rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES, w->rows, w->vectors);
+    rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES,
+            w->rows, w->vectors);
     winograd_common(r, w);
     rec_int(r, "out_blocks", w->out_blocks);
     rec_int(r, "z_image", w->z_image);
@@ -421,7 +439,8 @@ char *describe_conv(const Plan *p, const Op *o)
 {
     Buf b = {0};
 
-    buf_printf(&b, "conv %dx%d, stride %dx%d, padding %dx%d", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1], o->padding[0], o->padding[1]);
+    buf_printf(&b, "conv %dx%d, stride %dx%d, padding %dx%d", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
+               o->padding[0], o->padding[1]);
     if (o->dilation[0] * o->dilation[1] > 1)
         buf_printf(&b, ", dilation %dx%d", o->dilation[0], o->dilation[1]);
     if (o->groups > 1)
@@ -444,7 +463,8 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
     const Winograd *w = k->winograd;
-    rec_push(h, "cores", w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], PASS_FORWARD) : core_record(&k->forward));
+    rec_push(h, "cores",
+             w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], PASS_FORWARD) : core_record(&k->forward));
     if (infer && w[PASS_FORWARD].made != infer->winograd[PASS_FORWARD].made)
         rec_push(h, "cores", winograd_record(&infer->winograd[PASS_FORWARD], PASS_FORWARD));
     if (train && w[PASS_DATA].on)
@@ -452,6 +472,7 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
     for (int i = 0; train && !w[PASS_DATA].on && i < k->ndata; i++)
         rec_push(h, "cores", core_record(&k->data[i]));
     if (train && k->kind == KERNEL_CONV)
-        rec_push(h, "weights", w[PASS_WEIGHTS].on ? winograd_weight_record(&w[PASS_WEIGHTS]) : weight_record(&k->weight));
+        rec_push(h, "weights",
+                 w[PASS_WEIGHTS].on ? winograd_weight_record(&w[PASS_WEIGHTS]) : weight_record(&k->weight));
     template_expand("core_file", "h", h, to);
 }

@@ -12,14 +12,16 @@
 typedef enum Parts { PART_TRAIN = 1, PART_INFER = 2, PART_ALL = 3 } Parts;
 
 char *upper(const char *s);
-char *emit_float(double v); /* a C float constant that reads back as the same float */
-const char *kernel_struct(const Plan *p, const Kernel *k);  /* "fashion_conv2" */
-const char *affine_macro(const Plan *p, int op);            /* "FASHION_CONV2_BN_AFFINE" */
-const char *run_tag(const Kernel *k, const Run *r);         /* "conv2_in0" */
-bool run_is_given(const Plan *p, const Run *r);               /* Whether pointers to its images are all that a run needs to be given. */
-const char *run_end(const Kernel *k, const Run *r);         /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
-char *image_pixel(const Image *m, const char *y, const char *x); /* index of a content pixel in floats / 16 (plain: / 1) */
-const char *describe_shape(Shape s);                        /* "32x14x14" */
+char *emit_float(double v);                                /* a C float constant that reads back as the same float */
+const char *kernel_struct(const Plan *p, const Kernel *k); /* "fashion_conv2" */
+const char *affine_macro(const Plan *p, int op);           /* "FASHION_CONV2_BN_AFFINE" */
+const char *run_tag(const Kernel *k, const Run *r);        /* "conv2_in0" */
+bool run_is_given(const Plan *p,
+                  const Run *r); /* Whether pointers to its images are all that a run needs to be given. */
+const char *run_end(const Kernel *k, const Run *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
+char *image_pixel(const Image *m, const char *y,
+                  const char *x);    /* index of a content pixel in floats / 16 (plain: / 1) */
+const char *describe_shape(Shape s); /* "32x14x14" */
 const char *describe_stages(const Plan *p, const Run *r);
 
 /* emit/net.c, for others: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
@@ -34,15 +36,18 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
 /* identity.c: what the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
 void emit_identity(Rec *r, const Graph *g);
 /* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
-void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4], const char *at);
-/* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the "program". */
+void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
+                 const char *at);
+/* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the
+ * "program". */
 void emit_source(Rec *r, const char *list, const char *name);
 /* The runtime's files, and the program's sources in the record. */
 void emit_runtime(Rec *r, const char *net, OutDir *out);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
 void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
 
-/* Inference: a kernel's call for image i, with `s` the thread's part and `folded` its weights; offsets of `s`; what is the result. */
+/* Inference: a kernel's call for image i, with `s` the thread's part and `folded` its weights; offsets of `s`; what is
+ * the result. */
 const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
@@ -59,7 +64,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 /* NAME_trace.c: what rebuilds the activations of all kernels, stage by stage. */
 void emit_trace_file(const Plan *p, Buf *to);
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
-const char *emit_infer_args(const Plan *p, const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
+const char *emit_infer_args(const Plan *p,
+                            const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
 /* emit/size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
 enum { EMIT_MOST = 64 << 20 };
 typedef struct EmitSize {

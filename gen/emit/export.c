@@ -1,5 +1,5 @@
-/* export.c - a trained network for inference alone, as a folder of C or as one file: the layers' own files, as gen emits
- * them, around constant weights.
+/* export.c - a trained network for inference alone, as a folder of C or as one file: the layers' own files, as gen
+ * emits them, around constant weights.
  *
  * needs: a complete plan and its folded weights (weights_fold). sets: the files of the exported folder. */
 #include "emit.h"
@@ -51,7 +51,8 @@ static bool applies(const Chain *c, int op)
 {
     for (int i = 0; i < c->n; i++)
         for (int j = 0; j < c->run[i].nstep; j++)
-            if ((c->run[i].step[j].kind == STEP_AFFINE || c->run[i].step[j].kind == STEP_FORWARD) && c->run[i].step[j].op == op)
+            if ((c->run[i].step[j].kind == STEP_AFFINE || c->run[i].step[j].kind == STEP_FORWARD) &&
+                c->run[i].step[j].op == op)
                 return true;
     return false;
 }
@@ -67,14 +68,16 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
     int n = 0;
 
     if (k->wparam >= 0) {
-        const char *rows = k->kind == KERNEL_LINEAR  ? xprintf("[%d in]", blocks_of(in) * LANES)
-                           : k->plain || k->lanewise ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
-                                                     : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
+        const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
+                           : k->plain || k->lanewise
+                               ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
+                               : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
         if (winograd_transformed(&k->winograd[PASS_FORWARD]))
             rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
         *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
-        *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name), xprintf("bias of %d", out)};
+        *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
+                                xprintf("bias of %d", out)};
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
@@ -83,7 +86,9 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
             used |= applies(&k->before[w], op);
         if (used)
             *PUSH(s, n) = (Section){p->affine[i].at, affine_floats(p, &p->affine[i]), affine_macro(p, op),
-                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, beta, of %d" : "%s: mean, scale, shift, of %d", p->g->op[op].path, channels)};
+                                    xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, beta, of %d"
+                                                                                : "%s: mean, scale, shift, of %d",
+                                            p->g->op[op].path, channels)};
     }
     *count = n;
     return s;
@@ -175,7 +180,8 @@ static void weights(const Export *e, const Kernel *k, Buf *to)
         total += s[i].n;
     if (n == 0) /* a pass that knows no numbers */
         return;
-    buf_puts(to, "/* The layer's weights: hexadecimal, so that they are exact. */\n#if defined __GNUC__\n__attribute__((aligned(64)))\n#endif\n");
+    buf_puts(to, "/* The layer's weights: hexadecimal, so that they are exact. */\n#if defined "
+                 "__GNUC__\n__attribute__((aligned(64)))\n#endif\n");
     buf_printf(to, "%sconst float %s[%lld] = {\n", e->single ? "static " : "", array_name(e, k), (long long)total);
     for (int i = 0; i < n; i++) {
         buf_printf(to, "    /* %s */\n", s[i].doc);
@@ -209,7 +215,8 @@ static void layers(const Export *e)
         used += k->wparam >= 0 ? n - 2 : n;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
-        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(p, k), emit_infer_args(p, k));
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)",
+                kernel_struct(p, k), emit_infer_args(p, k));
         line(e, "infer", emit_infer_call(p, k, n ? array : "NULL"));
     }
     emit_infer_places(p, e->rec, "places");
@@ -243,9 +250,10 @@ static void totals(const Export *e)
     rec_str(r, "order", emit_orders(p->g));
     rec_str(r, "target", p->target->name);
     rec_str(r, "macro", p->target->macro);
-    rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2", *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights, (long long)p->g->flops,
-            portable ? "strict C99" : "for processors that have these instructions");
+    rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2",
+            *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights,
+            (long long)p->g->flops, portable ? "strict C99" : "for processors that have these instructions");
     rec_str(r, "shape", describe_shape(in));
     rec_int(r, "c", in.c);
     rec_int(r, "h", in.h);
@@ -342,7 +350,7 @@ static void add_vector_header(const Export *e, Buf *to)
 {
     const struct Embedded *h = runtime_header("runtime/cvy_vec.h"), *floating = runtime_header("runtime/cvy_float.h");
     const char *const end = h->text + h->len;
-    int depth = 0, inside = 0; /* of conditionals; depth of the choice, 0: not in it */
+    int depth = 0, inside = 0;          /* of conditionals; depth of the choice, 0: not in it */
     bool chosen = false, found = false; /* this branch; one of the choice */
     Buf b = {0};
 
@@ -358,7 +366,9 @@ static void add_vector_header(const Export *e, Buf *to)
         if (inside && depth == inside && (choice || other || begins(text, "#else"))) {
             const char *macro = strstr(text, "CVY_");
             const size_t n = strlen(e->p->target->macro);
-            chosen = begins(text, "#else") ? !found : macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
+            chosen = begins(text, "#else")
+                         ? !found
+                         : macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
             found |= chosen;
             continue;
         }

@@ -110,11 +110,13 @@ static const char *describe_image(const Image *m)
 {
     if (m->name && strcmp(m->name, "work") == 0)
         return "Winograd: tiles and products";
-    return m->rows == m->shape.h && m->cols == m->shape.w ? describe_shape(m->shape)
-                                                          : xprintf("%s in %d x %d pixels", describe_shape(m->shape), m->rows, m->cols);
+    return m->rows == m->shape.h && m->cols == m->shape.w
+               ? describe_shape(m->shape)
+               : xprintf("%s in %d x %d pixels", describe_shape(m->shape), m->rows, m->cols);
 }
 
-/* Declares the images that are used, and sets what of them no stage writes. Rows of matrices are declared in the loop over images. */
+/* Declares the images that are used, and sets what of them no stage writes. Rows of matrices are declared in the loop
+ * over images. */
 static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
     const int together = backward ? k->weight.images : k->winograd[PASS_FORWARD].images;
@@ -136,7 +138,11 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
             rec_int(member, "floats", m->floats);
         }
         if (m->row) {
-            rec_str(s, "matrix", i == k->x ? (backward ? "mat_back_x" : "mat_x") : i == k->y ? "mat_y" : i == k->dz ? "mat_dz" : "mat_dx");
+            rec_str(s, "matrix",
+                    i == k->x    ? (backward ? "mat_back_x" : "mat_x")
+                    : i == k->y  ? "mat_y"
+                    : i == k->dz ? "mat_dz"
+                                 : "mat_dx");
             rec_int(s, "floats", m->floats);
             if (m->shared)
                 clear_line(fn, "body", m->name, m->floats);
@@ -249,11 +255,13 @@ static void image_norms_begin(const File *f, Rec *fn, const Run *r)
             continue;
         const char *alias = plan_alias(f->k, n->op), *path = f->p->g->op[n->op].path;
         if (once(f, xprintf("constants of %s", alias))) {
-            scratch_line(fn, "image_scratch", xprintf("%s_of_image", alias), n->constants, xprintf("%s: mean, scale, shift, istd, off", path));
+            scratch_line(fn, "image_scratch", xprintf("%s_of_image", alias), n->constants,
+                         xprintf("%s: mean, scale, shift, istd, off", path));
             image_norm_numbers(f, add(fn, "body", "image_constants"), n->op);
         }
         if (st->kind == STEP_SUMS && once(f, xprintf("sums of %s", alias))) {
-            scratch_line(fn, "scratch_doubles", xprintf("%s_gradient", alias), n->sums, xprintf("%s: sums of the image's gradient", path));
+            scratch_line(fn, "scratch_doubles", xprintf("%s_gradient", alias), n->sums,
+                         xprintf("%s: sums of the image's gradient", path));
             image_norm_numbers(f, add(fn, "body", "clear_image_gradient"), n->op);
         }
     }
@@ -310,7 +318,8 @@ static void given_norms(const File *f, const Run *r, bool given, Buf *b)
         if (!alias || strstr(had.text, xprintf("|%s|", alias)))
             continue;
         buf_printf(&had, "|%s|", alias);
-        buf_printf(b, ", .%s_from = %s", alias, f->infer ? xprintf("f + %s", affine_macro(f->p, op)) : xprintf("k->%s->mean", alias));
+        buf_printf(b, ", .%s_from = %s", alias,
+                   f->infer ? xprintf("f + %s", affine_macro(f->p, op)) : xprintf("k->%s->mean", alias));
     }
 }
 
@@ -345,7 +354,10 @@ static const char *initialiser(const File *f, const Run *r, const Image *image, 
     }
     for (int i = 0; i < r->nside && (f->infer || given); i++) {
         const Place *p = &r->side[i].from;
-        buf_printf(&b, ", .side%d_image = %s", i, p->where == AT_IMAGE ? image[p->image].name : f->infer ? k->port[p->port].name : at_image(k, p));
+        buf_printf(&b, ", .side%d_image = %s", i,
+                   p->where == AT_IMAGE ? image[p->image].name
+                   : f->infer           ? k->port[p->port].name
+                                        : at_image(k, p));
     }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
@@ -373,7 +385,8 @@ static void clear_padded(const File *f, Rec *fn, const Run *r)
             continue;
         const Tensor *nd = &f->p->node[f->k->port[s->in2].node];
         const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
-        clear_line(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats), floats);
+        clear_line(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats),
+                   floats);
     }
 }
 
@@ -428,7 +441,8 @@ static void add_runs(const File *f, const char *list, const Chain *c, const Imag
             rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
 }
 
-/* Runs of inference that some run of training's does the same as are that one: `train`'s, of the same place in the chain. */
+/* Runs of inference that some run of training's does the same as are that one: `train`'s, of the same place in the
+ * chain. */
 static void share_runs(const File *f, const Kernel *train)
 {
     for (int i = 0; train && i < f->k->nin && i < train->nin; i++)
@@ -524,8 +538,8 @@ static void begin_sums(const File *f, Rec *fn)
     }
 }
 
-/* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from the
- * gradients of the nodes under them. */
+/* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
+ * the gradients of the nodes under them. */
 static void norms_backward(const File *f, Rec *kernel)
 {
     NormSum *list;
@@ -576,7 +590,8 @@ static bool *used_images(const Kernel *k)
 
 /* ---- conv ---- */
 
-/* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads then. */
+/* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads
+ * then. */
 static const char *gather(const File *f, Rec *fn, const char *from, const Image *to, bool back)
 {
     const Op *o = &f->p->g->op[f->k->op];
@@ -607,7 +622,8 @@ static const char *core_function(const Kernel *k, const char *name)
 }
 
 /* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
-static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w, const char *bias)
+static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x,
+                          const char *w, const char *bias)
 {
     const Kernel *k = f->k;
     const int together = r->several ? k->winograd[pass].images : 1;
@@ -631,7 +647,8 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
 }
 
 /* The forward core, with run r. */
-static void call_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w, const char *wu, const char *bias)
+static void call_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w,
+                         const char *wu, const char *bias)
 {
     const bool winograd = f->k->winograd[PASS_FORWARD].on;
     const char *init = initialiser(f, r, image, winograd && r->several ? several_head() : run_head(f));
@@ -658,8 +675,9 @@ static char *transpose_call(const File *f)
         return xprintf("lanes(k->w, k->copy, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
     if (o->groups > 1) {
         const long long group = (long long)per_in * per_out * taps;
-        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->copy + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)", per_out / LANES, group,
-                       per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES, taps);
+        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->copy + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)",
+                       per_out / LANES, group, per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES,
+                       taps);
     }
     return k->plain ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)
                     : xprintf("block(k->w, k->copy, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
@@ -703,7 +721,8 @@ static void conv_forward(const File *f)
     move_stats(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the core; the core; the stages after it");
+    rec_str(rec_add(kernel, "docs"), "text",
+            "forward: what is read, through the stages before the core; the core; the stages after it");
     copy_weights(f, kernel, "body", PASS_FORWARD);
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
     norms_forward(f, kernel);
@@ -785,7 +804,8 @@ static void conv_backward(const File *f)
             const bool from_core = c->n && c->run[0].from.where == AT_CORE;
             if (from_core) {
                 const bool winograd = k->winograd[PASS_DATA].on;
-                const char *init = initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
+                const char *init =
+                    initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
                 if (winograd)
                     call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->copy", "NULL");
                 else
@@ -835,7 +855,8 @@ static void linear_forward(const File *f)
     move_stats(f, fn);
 
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "forward"));
-    rec_str(rec_add(kernel, "docs"), "text", "forward: what is read, through the stages before the product; the product; the stages after it");
+    rec_str(rec_add(kernel, "docs"), "text",
+            "forward: what is read, through the stages before the product; the product; the stages after it");
     over_pieces(f, kernel, xprintf("%s_pack_piece", k->name));
     gemm_line(kernel, xprintf("0, 1, n, %lld, %lld, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out, in, in, in, out));
     over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
@@ -895,9 +916,11 @@ static void linear_backward(const File *f)
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
     backward_docs(f, kernel);
     over_pieces(f, kernel, xprintf("%s_unpack_piece", k->name));
-    gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
+    gemm_line(kernel,
+              xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
     if (k->back_data) {
-        gemm_line(kernel, xprintf("0, 0, n, %lld, %lld, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in, out, out, in, in));
+        gemm_line(kernel,
+                  xprintf("0, 0, n, %lld, %lld, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in, out, out, in, in));
         over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
     }
     norms_backward(f, kernel);
@@ -919,7 +942,8 @@ static void clear_stored(const File *f, Rec *fn)
         shared |= plan_shifted(&p, r->shape.c);
     }
     if (shared)
-        clear_line(fn, "body", xprintf("k->out + (int64_t)i * %lld", (long long)blocked_floats(nd->shape[0])), blocked_floats(nd->shape[0]));
+        clear_line(fn, "body", xprintf("k->out + (int64_t)i * %lld", (long long)blocked_floats(nd->shape[0])),
+                   blocked_floats(nd->shape[0]));
 }
 
 static void pass_kernel(const File *f)
@@ -984,7 +1008,8 @@ static void loss_kernel(const File *f)
     if (!has_sums(f))
         return;
     kernel = add_function(f, "functions", "kernel", symbol(f, "backward"));
-    rec_str(rec_add(kernel, "docs"), "text", "the barrier of the norm before the loss, once the loss's own kernel has its sums");
+    rec_str(rec_add(kernel, "docs"), "text",
+            "the barrier of the norm before the loss, once the loss's own kernel has its sums");
     rec_int(kernel, "ignores_n", 1);
     norms_backward(f, kernel);
 }
@@ -1204,11 +1229,13 @@ static void notes(const File *f)
     for (int i = 0; i < k->nport; i++) {
         const Tensor *root = &f->p->node[f->p->node[k->port[i].node].root];
         if (k->port[i].value)
-            rec_fmt(rec_add(f->rec, "notes"), "text", "%s: %s, %s", k->port[i].name, root->op == 0 ? "the input" : "a stored tensor", describe_shape(root->shape[0]));
+            rec_fmt(rec_add(f->rec, "notes"), "text", "%s: %s, %s", k->port[i].name,
+                    root->op == 0 ? "the input" : "a stored tensor", describe_shape(root->shape[0]));
     }
     if (k->node >= 0 && f->p->node[k->node].stored) {
         const Tensor *nd = &f->p->node[k->node];
-        rec_fmt(rec_add(f->rec, "notes"), "text", "stores: %s, %s: %s", stored_name(f, nd), describe_shape(nd->shape[0]), nd->why);
+        rec_fmt(rec_add(f->rec, "notes"), "text", "stores: %s, %s: %s", stored_name(f, nd),
+                describe_shape(nd->shape[0]), nd->why);
     }
 }
 
@@ -1219,7 +1246,8 @@ static void again_function(const File *f)
         return;
     Rec *kernel = add_function(f, "functions", "kernel", symbol(f, "again"));
 
-    rec_str(rec_add(kernel, "docs"), "text", "forward again, for backward: the same tensor, without the barriers of norms");
+    rec_str(rec_add(kernel, "docs"), "text",
+            "forward again, for backward: the same tensor, without the barriers of norms");
     if (f->k->kind == KERNEL_CONV)
         copy_weights(f, kernel, "body", PASS_FORWARD);
     over_pieces(f, kernel, xprintf("%s_forward_piece", f->k->name));
@@ -1280,7 +1308,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     else if (any->kind == KERNEL_LINEAR)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
     else if (any->kind == KERNEL_PASS)
-        rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name, describe_shape(o->shape));
+        rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name,
+                describe_shape(o->shape));
     else
         rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", any->image[any->x].shape.c);
     if (any->kind == KERNEL_CONV || (any->kind == KERNEL_LINEAR && infer))

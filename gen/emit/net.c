@@ -104,9 +104,11 @@ static void slots(const Net *n)
             continue;
         if (nd->stored)
             add_offset(n->rec, "slots", stored_slot(n, nd), nd->slot,
-                       xprintf("%s, %s%s", n->g->op[nd->stored_op].path, describe_shape(nd->shape[0]), nd->kept ? ", kept for backward" : ""));
+                       xprintf("%s, %s%s", n->g->op[nd->stored_op].path, describe_shape(nd->shape[0]),
+                               nd->kept ? ", kept for backward" : ""));
         for (int r = 0; r < nd->nroute; r++)
-            add_offset(n->rec, "slots", slot(n, nd, r, "ROUTE"), nd->route_slot[r], "which element of each window won, a byte");
+            add_offset(n->rec, "slots", slot(n, nd, r, "ROUTE"), nd->route_slot[r],
+                       "which element of each window won, a byte");
         if (nd->grad)
             add_offset(n->rec, "slots", slot(n, nd, -1, "GRADIENT"), nd->grad_slot,
                        xprintf("gradient of %s, %s", n->g->op[nd->op].path, describe_shape(nd->shape[nd->nlink])));
@@ -114,14 +116,16 @@ static void slots(const Net *n)
     for (int i = 0; i < n->p->nnorm; i++)
         if (op_is_image_norm(n->g->op[n->p->norm[i].op].kind))
             add_offset(n->rec, "slots", kept_slot(n, n->p->norm[i].op), n->p->norm[i].slot,
-                       xprintf("%s: an image's means and so on, of %d groups", n->g->op[n->p->norm[i].op].path, n->g->op[n->p->norm[i].op].groups));
+                       xprintf("%s: an image's means and so on, of %d groups", n->g->op[n->p->norm[i].op].path,
+                               n->g->op[n->p->norm[i].op].groups));
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
         const int64_t at[] = {k->mat_x, k->mat_y, k->mat_back_x, k->mat_dz, k->mat_dx};
         static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
         for (int j = 0; j < 5; j++)
             if (at[j] >= 0)
-                add_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j], "a row of a matrix for the product");
+                add_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
+                           "a row of a matrix for the product");
     }
 }
 
@@ -140,7 +144,8 @@ static void field(const Net *n, Rec *k, const char *text)
 }
 
 /* A field of a kernel's struct, and the line that sets it. */
-static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declaration, const char *name, const char *value)
+static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declaration, const char *name,
+                  const char *value)
 {
     field(n, k, declaration);
     if (value)
@@ -162,9 +167,11 @@ static void port_fields(const Net *n, const Kernel *k, Rec *r, const Port *port)
     if (own && nd->op > 0 && nd->stored)
         given(n, r, k, "float *out", port->name, in_images(n, stored_slot(n, nd)));
     else if (port->value)
-        given(n, r, k, xprintf("const float *%s", port->name), port->name, root->op == 0 ? NULL : in_images(n, stored_slot(n, root)));
+        given(n, r, k, xprintf("const float *%s", port->name), port->name,
+              root->op == 0 ? NULL : in_images(n, stored_slot(n, root)));
     if (port->grad && nd->grad)
-        given(n, r, k, xprintf("%sfloat *%s_g", own ? "const " : "", port->name), xprintf("%s_g", port->name), in_images(n, slot(n, nd, -1, "GRADIENT")));
+        given(n, r, k, xprintf("%sfloat *%s_g", own ? "const " : "", port->name), xprintf("%s_g", port->name),
+              in_images(n, slot(n, nd, -1, "GRADIENT")));
 }
 
 static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
@@ -186,7 +193,8 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
         bool adds = false;
         for (int j = 0; j < nsum; j++)
-            adds |= sum[j].node == k->port[i].node && op_is_batch_norm(n->g->op[sum[j].op].kind) && p->node[sum[j].node].grad;
+            adds |= sum[j].node == k->port[i].node && op_is_batch_norm(n->g->op[sum[j].op].kind) &&
+                    p->node[sum[j].node].grad;
         if (adds)
             given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
                   xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
@@ -195,9 +203,11 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
         const Op *o = &n->g->op[k->alias[i].op];
         const char *alias = k->alias[i].name;
         if (op_is_batch_norm(o->kind))
-            given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
+            given(n, r, k, xprintf("struct cvy_bn *%s", alias), alias,
+                  xprintf("&net->%s", norm_name(n, k->alias[i].op)));
         else if (op_is_image_norm(o->kind))
-            given(n, r, k, xprintf("const struct cvy_gn *%s", alias), alias, xprintf("&net->%s", norm_name(n, k->alias[i].op)));
+            given(n, r, k, xprintf("const struct cvy_gn *%s", alias), alias,
+                  xprintf("&net->%s", norm_name(n, k->alias[i].op)));
         else if (o->kind == OP_DROP)
             given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
     }
@@ -208,7 +218,8 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
             given(n, r, k, "float *copy", "copy", "copy");
         given(n, r, k, "float *dw", "dw", "dw");
         if (k->bparam >= 0) {
-            given(n, r, k, "const float *bias", "bias", xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->bparam].name)));
+            given(n, r, k, "const float *bias", "bias",
+                  xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->bparam].name)));
             given(n, r, k, "double *db", "db", "db");
         }
     }
@@ -246,7 +257,8 @@ static bool has_backward(const Net *n, const Kernel *k)
 
 static const char *infer_prototype(const Net *n, const Kernel *k)
 {
-    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k), emit_infer_args(n->p, k));
+    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k),
+                   emit_infer_args(n->p, k));
 }
 
 /* A row of what `NAME bench` measures: a kernel's call and what it costs. */
@@ -263,7 +275,9 @@ static void bench_row(const Net *n, const char *list, const Kernel *k, Phase pha
 
 static void bench_training(const Net *n, const Kernel *k, Phase phase, const char *verb)
 {
-    bench_row(n, "bench_training", k, phase, verb, xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
+    bench_row(
+        n, "bench_training", k, phase, verb,
+        xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
 }
 
 static void train_kernel(const Net *n, int i)
@@ -283,13 +297,17 @@ static void train_kernel(const Net *n, int i)
     }
     if (has_backward(n, k)) {
         rec_int(r, "backward", 1);
-        decl(r, "prototypes", xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+        decl(r, "prototypes",
+             xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
     if (k->runs_again)
         decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     if (has_trace(k)) {
         rec_int(r, "traced", 1);
-        decl(r, "prototypes", xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)", s, s));
+        decl(r, "prototypes",
+             xprintf("void %s_trace(const struct %s *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, "
+                     "void *user)",
+                     s, s));
     }
     for (int j = 0; j < k->nport; j++)
         if (k->port[j].value && p->node[p->node[k->port[j].node].root].op == 0)
@@ -352,8 +370,9 @@ static void norms(const Net *n)
         const char *name = norm_name(n, m->op), *at = image ? xprintf("%s.norm", name) : name;
         rec_str(rec_add(n->rec, image ? "image_norms" : "norms"), "name", name);
         line(n->rec, "place",
-             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = %.17g}", at,
-                     o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
+             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = "
+                     "%.17g}",
+                     at, o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
         line(n->rec, "place", xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
         if (op_has_param(o->kind, PARAM_BETA))
             line(n->rec, "place", xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
@@ -363,11 +382,17 @@ static void norms(const Net *n)
             line(n->rec, "place", xprintf("net->%s.groups = %d", name, o->groups));
             line(n->rec, "place", xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
         } else {
-            line(n->rec, "place", xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
-            line(n->rec, "place", xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
-            line(n->rec, "place", xprintf("net->%s.batches = net->net.batches + %lld", name, (long long)param_offset(n, m->op, PARAM_COUNT)));
+            line(n->rec, "place",
+                 xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
+            line(n->rec, "place",
+                 xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
+            line(n->rec, "place",
+                 xprintf("net->%s.batches = net->net.batches + %lld", name,
+                         (long long)param_offset(n, m->op, PARAM_COUNT)));
         }
-        line(n->rec, "place", xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats, (long long)m->doubles));
+        line(n->rec, "place",
+             xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats,
+                     (long long)m->doubles));
     }
 }
 
@@ -381,9 +406,12 @@ static void statistics(const Net *n)
         const char *name = stats_name(n, nd);
         const int channels = nd->shape[nd->nlink].c;
         rec_str(rec_add(n->rec, "stats"), "name", name);
-        line(n->rec, "place", xprintf("net->%s = (struct cvy_stats){.channels = %d, .padded = %d, .pieces = %d}", name, channels,
-                                      blocks_of(channels) * LANES + LANES, n->p->pieces));
-        line(n->rec, "place", xprintf("cvy_stats_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)nd->stats_floats, (long long)nd->stats_at));
+        line(n->rec, "place",
+             xprintf("net->%s = (struct cvy_stats){.channels = %d, .padded = %d, .pieces = %d}", name, channels,
+                     blocks_of(channels) * LANES + LANES, n->p->pieces));
+        line(n->rec, "place",
+             xprintf("cvy_stats_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)nd->stats_floats,
+                     (long long)nd->stats_at));
     }
 }
 
@@ -392,8 +420,9 @@ static char *fold_list(const Net *n, const int *op, int count)
     Buf b = {0};
 
     for (int i = 0; i < count; i++)
-        buf_printf(&b, "%s{p + %s, p + %s, r + %s, r + %s, %.17g}", i ? ", " : "", param_macro(n, op[i], PARAM_GAMMA), param_macro(n, op[i], PARAM_BETA),
-                   param_macro(n, op[i], PARAM_MEAN), param_macro(n, op[i], PARAM_VAR), n->g->op[op[i]].eps);
+        buf_printf(&b, "%s{p + %s, p + %s, r + %s, r + %s, %.17g}", i ? ", " : "", param_macro(n, op[i], PARAM_GAMMA),
+                   param_macro(n, op[i], PARAM_BETA), param_macro(n, op[i], PARAM_MEAN),
+                   param_macro(n, op[i], PARAM_VAR), n->g->op[op[i]].eps);
     return b.text;
 }
 
@@ -404,34 +433,41 @@ static void folds(const Net *n)
         if (k->wparam < 0)
             continue;
         const Op *o = &n->g->op[k->op];
-        const char *bias = k->bparam >= 0 ? xprintf("p + %s", param_macro(n, k->op, PARAM_BIAS)) : "NULL", *list = "NULL", *K = upper(k->name);
+        const char *bias = k->bparam >= 0 ? xprintf("p + %s", param_macro(n, k->op, PARAM_BIAS)) : "NULL",
+                   *list = "NULL", *K = upper(k->name);
         if (k->nfold) {
             list = xprintf("fold_%s", k->name);
             line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
         }
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
         if (winograd_transformed(&k->winograd[PASS_FORWARD]))
-            line(n->rec, "folds", xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
-                                          k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
+            line(n->rec, "folds",
+                 xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
+                         list, k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
         else if (k->kind == KERNEL_CONV)
-            line(n->rec, "folds", xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
-                                          k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
+            line(n->rec, "folds",
+                 xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
+                         list, k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
         else
-            line(n->rec, "folds", xprintf("cvy_fold_linear(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias, list,
-                                          k->nfold, o->shape.c, n->g->op[o->in].shape.c, tail));
+            line(n->rec, "folds",
+                 xprintf("cvy_fold_linear(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
+                         list, k->nfold, o->shape.c, n->g->op[o->in].shape.c, tail));
     }
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
         const int padded = plan_norm(n->p, a->op)->padded;
         if (op_is_image_norm(n->g->op[a->op].kind)) {
             const bool beta = op_has_param(n->g->op[a->op].kind, PARAM_BETA);
-            line(n->rec, "folds", xprintf("cvy_fold_image(p + %s, %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
-                                          beta ? xprintf("p + %s", param_macro(n, a->op, PARAM_BETA)) : "NULL", n->g->op[a->op].shape.c,
-                                          affine_macro(n->p, a->op), affine_macro(n->p, a->op), padded));
+            line(n->rec, "folds",
+                 xprintf("cvy_fold_image(p + %s, %s, %d, f + %s, f + %s + %d)", param_macro(n, a->op, PARAM_GAMMA),
+                         beta ? xprintf("p + %s", param_macro(n, a->op, PARAM_BETA)) : "NULL", n->g->op[a->op].shape.c,
+                         affine_macro(n->p, a->op), affine_macro(n->p, a->op), padded));
             continue;
         }
         line(n->rec, "folds", xprintf("const struct cvy_fold affine%d = %s", i, fold_list(n, &a->op, 1)));
-        line(n->rec, "folds", xprintf("cvy_fold_affine(&affine%d, %d, f + %s, %d)", i, n->g->op[a->op].shape.c, affine_macro(n->p, a->op), padded));
+        line(n->rec, "folds",
+             xprintf("cvy_fold_affine(&affine%d, %d, f + %s, %d)", i, n->g->op[a->op].shape.c,
+                     affine_macro(n->p, a->op), padded));
     }
 }
 
@@ -476,10 +512,13 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
     }
 }
 
-void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4], const char *at)
+void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
+                 const char *at)
 {
-    static const char *const role[] = {"CVY_WEIGHT", "CVY_BIAS", "CVY_GAMMA", "CVY_BETA", "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
-    static const char *const draw[] = {[DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
+    static const char *const role[] = {"CVY_WEIGHT",       "CVY_BIAS",        "CVY_GAMMA",  "CVY_BETA",
+                                       "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
+    static const char *const draw[] = {
+        [DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
     Rec *r = rec_add(to, "tensors");
     int64_t dim[4] = {0};
 
@@ -504,7 +543,8 @@ static void tensors(const Net *n)
         int64_t block[4], outer[4], inner[4];
         emit_param_layout(n->p, i, block, outer, inner);
         emit_tensor(n->rec, q, block, outer, inner,
-                    q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i]) : xprintf("%s_%s", n->NAME, upper(q->name)));
+                    q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i])
+                                           : xprintf("%s_%s", n->NAME, upper(q->name)));
     }
 }
 
@@ -543,7 +583,8 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
     for (int i = 0; i < k->nalias; i++)
         if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
             buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
-    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "", k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
+    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "",
+               k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
     return b.text;
 }
 
@@ -667,7 +708,8 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "seed", train->seed);
 }
 
-/* The size of the network's struct, as templates/net.c declares it, or a little more: on a processor whose pointers are shorter it is smaller. */
+/* The size of the network's struct, as templates/net.c declares it, or a little more: on a processor whose pointers are
+ * shorter it is smaller. */
 static int64_t struct_bytes(const Net *n)
 {
     const int64_t wide = 8 / (int64_t)sizeof(void *); /* this program's own pointers may be the shorter ones */
@@ -675,9 +717,11 @@ static int64_t struct_bytes(const Net *n)
 
     if (!(n->parts & PART_TRAIN))
         return floats64(bytes / 4) * 4;
-    bytes += 8 + 8 * (int64_t)n->p->pieces + (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* forwarded, piece_loss, piece_correct */
+    bytes += 8 + 8 * (int64_t)n->p->pieces +
+             (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* forwarded, piece_loss, piece_correct */
     for (int i = 0; i < n->p->nnorm; i++)
-        bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn) : sizeof(struct cvy_bn));
+        bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn)
+                                                                                    : sizeof(struct cvy_bn));
     for (int i = 0; i < n->p->nnode; i++)
         bytes += n->p->node[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
     return floats64((bytes + 8 * *n->fields) / 4) * 4;
@@ -694,17 +738,19 @@ static void totals(const Net *n)
     for (int i = 0; i < n->g->nparam; i++)
         nbatches += n->g->param[i].role == PARAM_COUNT;
     const int64_t place = struct_bytes(n);
-    const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats), batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
-    const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles), copy = floats64(p->copy_floats),
-                  dw = floats64(p->partial_floats * p->pieces), db = floats64(2 * p->partial_bias * p->pieces);
+    const int64_t param = floats64(p->param_floats), running = floats64(p->running_floats),
+                  batches = floats64(2 * nbatches), folded = floats64(p->fold_floats);
+    const int64_t norm = floats64(p->norm_floats), sums = floats64(2 * p->norm_doubles),
+                  copy = floats64(p->copy_floats), dw = floats64(p->partial_floats * p->pieces),
+                  db = floats64(2 * p->partial_bias * p->pieces);
     const int64_t scratch = floats64(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
 
     emit_spec_fields(r, n->g, p->target);
     emit_identity(r, n->g);
     rec_str(r, "first_tensor", n->g->nparam ? n->g->param[0].name : "");
     rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward", (long long)n->g->weights,
-            (long long)n->g->flops, (long long)p->stored_bytes);
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward",
+            (long long)n->g->weights, (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)
         rec_int(r, "train", 1);
     rec_int(r, "fixed_bytes", place + 4 * (param + running + batches + folded));
@@ -779,7 +825,8 @@ static void names_file(const char *net, const struct Embedded *list, OutDir *out
 
     buf_printf(&b, "/* The runtime's names in %s. */\n", net);
     buf_printf(&b, "#if defined CVY_NAMES_H && !defined CVY_NAMES_OF_%s\n", NET);
-    buf_printf(&b, "#error \"two networks' folders in one translation unit: compile each network's files by themselves\"\n#endif\n");
+    buf_printf(&b, "#error \"two networks' folders in one translation unit: compile each network's files by "
+                   "themselves\"\n#endif\n");
     buf_printf(&b, "#define CVY_NAMES_OF_%s\n#define CVY_NETWORK %s\n\n", NET, net);
     buf_add(&b, list->text, list->len);
     add_file(out, list->name, &b);
@@ -811,7 +858,8 @@ static bool trained(const Plan *p, const Kernel *infer)
     return k && strcmp(k->name, infer->name) == 0;
 }
 
-/* What emits a file needs memory for its records many times the file's size: it is given back, and the text alone stays. */
+/* What emits a file needs memory for its records many times the file's size: it is given back, and the text alone
+ * stays. */
 static void keep_file(OutDir *out, const char *name, const Buf *b, PoolMark mark)
 {
     char *text = xmalloc(b->len), *path = xmalloc(strlen(name) + 1);
@@ -828,7 +876,8 @@ static void keep_file(OutDir *out, const char *name, const Buf *b, PoolMark mark
 static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel *infer, Names *cores)
 {
     const Kernel *any = k ? k : infer;
-    const char *name = xprintf("%s_%s.c", n->name, any->name), *core = any->core_name ? xprintf("core_%s.h", any->core_name) : NULL;
+    const char *name = xprintf("%s_%s.c", n->name, any->name),
+               *core = any->core_name ? xprintf("core_%s.h", any->core_name) : NULL;
     Buf b = {0}, header = {0};
 
     emit_source(n->rec, "network", name);
@@ -845,7 +894,14 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
     int64_t fields = 0;
-    Net net = {.p = p, .g = p->g, .parts = parts, .name = p->g->spec->name, .NAME = upper(p->g->spec->name), .rec = rec_new(), .fields = &fields}, *n = &net;
+    Net net = {.p = p,
+               .g = p->g,
+               .parts = parts,
+               .name = p->g->spec->name,
+               .NAME = upper(p->g->spec->name),
+               .rec = rec_new(),
+               .fields = &fields},
+        *n = &net;
     Names cores = {0};
 
     template_load();

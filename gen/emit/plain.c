@@ -1,4 +1,5 @@
-/* plain.c - a network for reading: the functions of the ops that it has, and the list of their calls, forward and backward.
+/* plain.c - a network for reading: the functions of the ops that it has, and the list of their calls, forward and
+ * backward.
  *
  * needs: a plain plan. sets: the files of the emitted folder. */
 #include "emit.h"
@@ -109,7 +110,8 @@ static void forward_add(PlainNet *n, int i)
     const Op *o = &n->g->op[i];
 
     for (int k = 1; k < o->nin; k++)
-        forward(n, xprintf("add_forward(%s, %s, %s, %s);", count(n, i), value(n, k == 1 ? o->ins[0] : i), value(n, o->ins[k]), value(n, i)));
+        forward(n, xprintf("add_forward(%s, %s, %s, %s);", count(n, i), value(n, k == 1 ? o->ins[0] : i),
+                           value(n, o->ins[k]), value(n, i)));
 }
 
 static void backward_add(PlainNet *n, int i)
@@ -156,7 +158,8 @@ static const char *sizes(const PlainNet *n, int i)
 static void forward_op(PlainNet *n, int i)
 {
     const Op *o = &n->g->op[i];
-    const char *name = op_is_image_norm(o->kind) ? "gn" : op_info[o->kind].name, *x = value(n, o->in), *y = value(n, i), *own = n->p->op[i].name;
+    const char *name = op_is_image_norm(o->kind) ? "gn" : op_info[o->kind].name, *x = value(n, o->in), *y = value(n, i),
+               *own = n->p->op[i].name;
 
     switch (o->kind) {
     case OP_ADD:
@@ -205,7 +208,8 @@ static void backward_op(PlainNet *n, int i)
         break;
     default:
         if (op_info[o->kind].param)
-            backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
+            backward(n,
+                     xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
         else if (op_is_act(o->kind))
             backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
                                 op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
@@ -240,7 +244,8 @@ static void calls(PlainNet *n)
     }
     if (!n->train)
         return;
-    backward(n, xprintf("loss_backward(n, %d, %s, net->labels, %s);", g->spec->classes, value(n, g->op[last].in), gradient(n, g->op[last].in)));
+    backward(n, xprintf("loss_backward(n, %d, %s, net->labels, %s);", g->spec->classes, value(n, g->op[last].in),
+                        gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
             backward(n, xprintf("/* %s */", g->op[i].layer));
@@ -334,24 +339,27 @@ static const char *frame(const PlainNet *n, const Op *o, bool outputs)
 {
     const Shape a = n->g->op[o->in].shape;
 
-    return xprintf(".C = %d, .H = %d, .W = %d, %s.P = %d, .Q = %d", a.c, a.h, a.w, outputs ? xprintf(".O = %d, ", o->shape.c) : "", o->shape.h, o->shape.w);
+    return xprintf(".C = %d, .H = %d, .W = %d, %s.P = %d, .Q = %d", a.c, a.h, a.w,
+                   outputs ? xprintf(".O = %d, ", o->shape.c) : "", o->shape.h, o->shape.w);
 }
 
 /* The constants of an op whose functions take a struct; NULL: they take none. */
 static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
 {
-    *kind = op_is_image_norm(o->kind) ? "gn" : o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL ? "pool" : op_info[o->kind].name;
+    *kind = op_is_image_norm(o->kind)                        ? "gn"
+            : o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL ? "pool"
+                                                             : op_info[o->kind].name;
     switch (o->kind) {
     case OP_CONV:
     case OP_MAXPOOL:
     case OP_AVGPOOL:
-        return xprintf("%s, .K = %d, .L = %d%s%s", frame(n, o, o->kind == OP_CONV), o->kernel[0], o->kernel[1], pair("stride", o->stride),
-                       pair("padding", o->padding));
+        return xprintf("%s, .K = %d, .L = %d%s%s", frame(n, o, o->kind == OP_CONV), o->kernel[0], o->kernel[1],
+                       pair("stride", o->stride), pair("padding", o->padding));
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
-        return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w, short_double(o->eps),
-                       short_double(o->momentum));
+        return xprintf(".C = %d, .A = %d, .eps = %s, .momentum = %s", o->shape.c, o->shape.h * o->shape.w,
+                       short_double(o->eps), short_double(o->momentum));
     default:
         if (!op_is_image_norm(o->kind))
             return NULL;
@@ -365,7 +373,9 @@ static const char *add_name(const char *names, const char *name)
 {
     const char *line = strrchr(names, '\n');
 
-    return *names == '\0' ? name : xprintf("%s,%s%s", names, strlen(line ? line : names) + strlen(name) > 120 ? "\n        " : " ", name);
+    return *names == '\0'
+               ? name
+               : xprintf("%s,%s%s", names, strlen(line ? line : names) + strlen(name) > 120 ? "\n        " : " ", name);
 }
 
 /* "conv1_conv, conv2_conv" are convs. */
@@ -448,8 +458,8 @@ static void params(const PlainNet *n)
         rec_str(r, "name", n->p->op[i].name);
         rec_str(r, "kind", op_is_norm(kind) ? "norm" : "weights");
         if (op_is_norm(kind))
-            rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"), at(n, i, PARAM_MEAN, "running"),
-                    at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
+            rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"),
+                    at(n, i, PARAM_MEAN, "running"), at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
         else
             rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
     }
@@ -493,8 +503,8 @@ static double products(const PlainNet *n, int i)
     return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
 }
 
-/* Useful FLOPs are counted as the graph counts them, taps in the padding with them. Bytes of an image: each op reads and writes its tensors once;
- * of a step: parameters, which the update reads and writes with gradient and momentum. */
+/* Useful FLOPs are counted as the graph counts them, taps in the padding with them. Bytes of an image: each op reads
+ * and writes its tensors once; of a step: parameters, which the update reads and writes with gradient and momentum. */
 static void costs(const PlainNet *n)
 {
     double forward = 0, backward = 4.0 * (double)n->p->value_floats, done = 0, useful_back = 0, done_back = 0;
@@ -510,19 +520,23 @@ static void costs(const PlainNet *n)
         for (int k = 0; k < o->nin; k++) {
             const PlainOp *x = &n->p->op[o->ins[k]];
             forward += 4.0 * (double)x->floats;
-            backward += 4.0 * (double)x->floats * ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
+            backward += 4.0 * (double)x->floats *
+                        ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
         }
         if (op_info[o->kind].cls != CLASS_WEIGHT)
             continue;
-        const double all = o->kind == OP_LINEAR ? products(n, i)
-                                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) * (double)n->p->op[i].floats;
+        const double all = o->kind == OP_LINEAR
+                               ? products(n, i)
+                               : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) *
+                                     (double)n->p->op[i].floats;
         const int passes = 1 + n->p->op[o->in].learns; /* dw, and dx where it is wanted */
         done += 2 * products(n, i);
         done_back += 2 * passes * products(n, i);
         useful_back += 2 * passes * all;
     }
     rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
-    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward, 8 * 4.0 * (double)n->p->param_floats);
+    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward,
+            8 * 4.0 * (double)n->p->param_floats);
     rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
 }
 
@@ -539,10 +553,12 @@ static void totals(const PlainNet *n)
     rec_int(r, "plain", 1);
     if (n->train)
         rec_int(r, "train", 1);
-    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward; for reading", (long long)g->weights,
-            (long long)g->flops, (long long)plain_stored_bytes(p));
+    rec_fmt(r, "totals",
+            "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward; for reading",
+            (long long)g->weights, (long long)g->flops, (long long)plain_stored_bytes(p));
     rec_int(r, "struct_bytes", place);
-    rec_int(r, "fixed_bytes", lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));
+    rec_int(r, "fixed_bytes",
+            lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));
     rec_int(r, "train_bytes", n->train ? lines64(8 * p->param_floats) : 0);
     rec_int(r, "image_bytes", n->train ? lines64(8 * p->value_floats) : 0);
     rec_int(r, "thread_bytes", 0);
@@ -573,7 +589,8 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
 {
     PlainNet net = {.p = p, .g = p->g, .train = parts & PART_TRAIN, .rec = rec_new()}, *n = &net;
     const char *name = p->g->spec->name;
-    static const char *const file[][2] = {{"net", "plain_net"}, {"model", "plain_model"}, {"weights", "weights_file"}, {"trace", "plain_trace"}};
+    static const char *const file[][2] = {
+        {"net", "plain_net"}, {"model", "plain_model"}, {"weights", "weights_file"}, {"trace", "plain_trace"}};
     const int nfile = n->train ? 4 : 3;
 
     for (int i = 1; i < p->g->nop; i++) {

@@ -45,12 +45,15 @@ const char *run_end(const Kernel *k, const Run *r)
 
 bool run_is_given(const Plan *p, const Run *r)
 {
-    bool given = !r->back && r->to.where == AT_IMAGE && (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
+    bool given = !r->back && r->to.where == AT_IMAGE &&
+                 (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
                  !r->image_stats && !r->route && !r->bias && !r->several && r->scatter_image < 0;
 
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        given &= s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD || (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
+        given &=
+            s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD ||
+            (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
     }
     return given;
 }
@@ -89,11 +92,11 @@ typedef struct Lines {
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
-    int base; /* the number of the first value: in C it is v0, wherever on its way a run begins */
+    int base;          /* the number of the first value: in C it is v0, wherever on its way a run begins */
     bool uses_place, uses_q, infer, given;
     bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
     int drains;
-    Names done; /* constants that are declared and loaded already */
+    Names done;       /* constants that are declared and loaded already */
     int *side, *read; /* by value, the side that it comes of, or that is read there; -1: none */
 } Lines;
 
@@ -132,8 +135,8 @@ static bool makes_value(const Step *s)
     return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
 }
 
-/* By value, the side that it was made from: it is read there (`here`: that alone), or comes of such a one by stages; -1: it is on the run's own
- * way. Each value is made once, and before it is used. */
+/* By value, the side that it was made from: it is read there (`here`: that alone), or comes of such a one by stages;
+ * -1: it is on the run's own way. Each value is made once, and before it is used. */
 static int *sides_of(const Run *r, bool here)
 {
     int *side = xalloc(sizeof *side * (size_t)(r->next + 1));
@@ -231,7 +234,8 @@ static int node_room(const Lines *l)
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
 
-/* A struct of constants for 16 channels, declared and loaded once a run: arrays of `padded` floats, the first at `from`. */
+/* A struct of constants for 16 channels, declared and loaded once a run: arrays of `padded` floats, the first at
+ * `from`. */
 static void constants(Lines *l, const char *type, const char *name, const char *from, int padded, int first)
 {
     l->uses_q = true;
@@ -245,7 +249,8 @@ static void constants(Lines *l, const char *type, const char *name, const char *
     rec_int(s, "padded", padded);
 }
 
-/* Where a norm's constants lie: the batch norm's own, its running ones, in scratch those of the image at hand; or the run is given them. */
+/* Where a norm's constants lie: the batch norm's own, its running ones, in scratch those of the image at hand; or the
+ * run is given them. */
 static void norm_constants(Lines *l, int op, int first)
 {
     const char *alias = plan_alias(l->k, op), *at = xprintf("%s_of_image", alias), *from = xprintf("%s_from", alias);
@@ -257,7 +262,8 @@ static void norm_constants(Lines *l, int op, int first)
         return;
     }
     if (l->infer && !op_is_image_norm(l->p->g->op[op].kind)) {
-        constants(l, "vf_norm", alias, xprintf("q->f + %s", affine_macro(l->p, op)), plan_norm(l->p, op)->padded, first);
+        constants(l, "vf_norm", alias, xprintf("q->f + %s", affine_macro(l->p, op)), plan_norm(l->p, op)->padded,
+                  first);
         return;
     }
     if (!op_is_image_norm(l->p->g->op[op].kind)) {
@@ -277,7 +283,8 @@ static void step_constants(Lines *l, const Step *s)
     } else if (s->kind == STEP_CORRECT_IMAGE) {
         scratch_field(l, "const float", "image_back");
         constants(l, "vf_taken", "image_taken", "q->image_back", node_room(l), s->first);
-    } else if (norm && (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
+    } else if (norm &&
+               (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
         norm_constants(l, s->op, s->first);
     }
 }
@@ -421,7 +428,8 @@ static const char *place_block(const Lines *l, const Place *p, const char *name,
 static void image_field(Lines *l, const Place *p, const char *name)
 {
     if (p->where == AT_IMAGE || l->infer || l->given)
-        field(l, "%sfloat *%s_image", strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ", name);
+        field(l, "%sfloat *%s_image", strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ",
+              name);
 }
 
 static void lane_fields(const Lines *l, Rec *s, const Place *p, int channels)
@@ -432,7 +440,8 @@ static void lane_fields(const Lines *l, Rec *s, const Place *p, int channels)
 }
 
 /* Lines that read a value: `list` of the record, as `what` ("return", "const vf v3 ="); q->`from` is the block. */
-static void read_value(Lines *l, const char *list, const char *what, const char *from, const Place *p, bool window, bool keep)
+static void read_value(Lines *l, const char *list, const char *what, const char *from, const Place *p, bool window,
+                       bool keep)
 {
     const Run *r = l->r;
     Rec *s;
@@ -494,7 +503,9 @@ static void side_step(Lines *l, const Step *step)
     if (o) {
         s = add_line(l->rec, "point", give ? "give_pad" : "side_pad");
         rec_int(s, "area", place_area(l, p));
-        rec_str(s, "pixel", place_pixel(l, p, o->stride[0] > 1 ? xprintf("(y * %d)", o->stride[0]) : "y", o->stride[1] > 1 ? xprintf("(x * %d)", o->stride[1]) : "x"));
+        rec_str(s, "pixel",
+                place_pixel(l, p, o->stride[0] > 1 ? xprintf("(y * %d)", o->stride[0]) : "y",
+                            o->stride[1] > 1 ? xprintf("(x * %d)", o->stride[1]) : "x"));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", p->shape.c);
         if (p->where == AT_X)
@@ -542,21 +553,24 @@ static void stats_step(Lines *l, const Step *step)
     l->uses_q = true;
 }
 
-/* A value of the image that is walked over: the middle one of three, so that none that is far from all others is taken for a pivot. */
+/* A value of the image that is walked over: the middle one of three, so that none that is far from all others is taken
+ * for a pivot. */
 static char *walk_value(const Lines *l)
 {
     const char *tag = run_tag(l->k, l->r);
     const int h = l->r->shape.h, w = l->r->shape.w;
 
     return h * w < 3 ? xprintf("%s_read(q, 0, 0)", tag)
-                     : xprintf("vf_middle(%s_read(q, 0, 0), %s_read(q, %d, %d), %s_read(q, %d, %d))", tag, tag, h / 2, w / 2, tag, h - 1, w - 1);
+                     : xprintf("vf_middle(%s_read(q, 0, 0), %s_read(q, %d, %d), %s_read(q, %d, %d))", tag, tag, h / 2,
+                               w / 2, tag, h - 1, w - 1);
 }
 
 static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
     const char *image = xprintf("q->image_sums + %s", channel(r->stats_first));
-    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first));
+    const char *batch =
+        xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first));
     Rec *s = add_line(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
     rec_str(s, "tag", run_tag(l->k, r));
@@ -598,7 +612,8 @@ static void store_step(Lines *l, const Step *step)
 {
     const Run *r = l->r;
     const Tensor *nd = &l->p->node[l->k->node];
-    Place out = {.where = AT_SLOT, .image = -1, .first = r->store_first, .total = r->store_total, .shape = nd->shape[0]};
+    Place out = {
+        .where = AT_SLOT, .image = -1, .first = r->store_first, .total = r->store_total, .shape = nd->shape[0]};
 
     for (int i = 0; i < l->k->nport; i++)
         if (l->k->port[i].node == l->k->node)
@@ -624,7 +639,10 @@ static void steps(Lines *l)
         Rec *s = NULL;
         switch (step->kind) {
         case STEP_FORWARD:
-            s = add_line(l->rec, "point", xprintf("fwd_%s", op_is_norm(g->op[step->op].kind) ? "norm" : op_is_act(g->op[step->op].kind) ? "act" : op->name));
+            s = add_line(l->rec, "point",
+                         xprintf("fwd_%s", op_is_norm(g->op[step->op].kind)  ? "norm"
+                                           : op_is_act(g->op[step->op].kind) ? "act"
+                                                                             : op->name));
             break;
         case STEP_AFFINE:
             s = add_line(l->rec, "point", "fwd_norm");
@@ -644,7 +662,9 @@ static void steps(Lines *l)
         case STEP_CORRECT_IMAGE:
             s = add_line(l->rec, "point", "back_stats");
             rec_str(s, "of", step->kind == STEP_CORRECT ? "" : "image_");
-            if (plan_shifted(&(Place){.first = step->first, .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c}, step->channels))
+            if (plan_shifted(&(Place){.first = step->first,
+                                      .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c},
+                             step->channels))
                 rec_int(s, "valid", step->channels);
             break;
         case STEP_SUMS:
@@ -697,9 +717,14 @@ static void store_result(Lines *l, const char *value)
     const bool plain = m && m->plain, shifted = !plain && plan_shifted(p, r->shape.c);
     field(l, "float *to");
     image_field(l, p, "to");
-    load(l, "to", plain ? (p->first ? xprintf("q->to_image + %lld", (long long)(p->first * place_area(l, p))) : "q->to_image")
-                        : place_block(l, p, "to", true, shifted));
-    Rec *s = add_line(l->rec, "point", plain ? "to_plain" : shifted ? (r->adds ? "add_lanes" : "to_lanes") : r->adds ? "to_sum" : "to_blocked");
+    load(l, "to",
+         plain ? (p->first ? xprintf("q->to_image + %lld", (long long)(p->first * place_area(l, p))) : "q->to_image")
+               : place_block(l, p, "to", true, shifted));
+    Rec *s = add_line(l->rec, "point",
+                      plain     ? "to_plain"
+                      : shifted ? (r->adds ? "add_lanes" : "to_lanes")
+                      : r->adds ? "to_sum"
+                                : "to_blocked");
     rec_str(s, "value", value);
     rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
     if (plain) {
@@ -760,9 +785,14 @@ const char *describe_stages(const Plan *p, const Run *r)
         buf_puts(&b, op_info[p->g->op[r->window].kind].name), comma = ", ";
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        static const char *const verb[] = {[STEP_STORE] = "store", [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image",
-                                           [STEP_CORRECT_IMAGE] = "what the image norms' statistics take away", [STEP_CORRECT] = "what the norms' statistics take away",
-                                           [STEP_SUMS] = "sums for the norm before", [STEP_MASK] = "mask", [STEP_ADD] = "add",
+        static const char *const verb[] = {[STEP_STORE] = "store",
+                                           [STEP_STATS] = "statistics",
+                                           [STEP_IMAGE_STATS] = "statistics of the image",
+                                           [STEP_CORRECT_IMAGE] = "what the image norms' statistics take away",
+                                           [STEP_CORRECT] = "what the norms' statistics take away",
+                                           [STEP_SUMS] = "sums for the norm before",
+                                           [STEP_MASK] = "mask",
+                                           [STEP_ADD] = "add",
                                            [STEP_GIVE] = "give to the other operand"};
         if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
             continue;
@@ -838,7 +868,8 @@ static void walk(Lines *l)
 {
     const Run *r = l->r;
     const Place *p = &r->from;
-    const bool window = !r->back && r->window >= 0, shifted = !window && p->where != AT_X && plan_shifted(p, r->shape.c);
+    const bool window = !r->back && r->window >= 0,
+               shifted = !window && p->where != AT_X && plan_shifted(p, r->shape.c);
 
     field(l, "const float *from");
     image_field(l, p, "from");
@@ -861,12 +892,24 @@ static void walk(Lines *l)
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
     int *side = sides_of(r, false);
-    Lines line = {.p = p, .k = k, .r = r, .image = image, .rec = rec_new(), .index = xprintf("(y * %d + x)", r->shape.w), .base = r->first, .infer = infer, .given = run_is_given(p, r), .chained = !r->back && is_chained(r, side), .side = side, .read = sides_of(r, true)};
+    Lines line = {.p = p,
+                  .k = k,
+                  .r = r,
+                  .image = image,
+                  .rec = rec_new(),
+                  .index = xprintf("(y * %d + x)", r->shape.w),
+                  .base = r->first,
+                  .infer = infer,
+                  .given = run_is_given(p, r),
+                  .chained = !r->back && is_chained(r, side),
+                  .side = side,
+                  .read = sides_of(r, true)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
     rec_str(l->rec, "tag", run_tag(k, r));
-    rec_fmt(l->rec, "doc", "%s, %s: %s", r->shared ? r->shared : r->name, describe_shape(r->shape), describe_stages(p, r));
+    rec_fmt(l->rec, "doc", "%s, %s: %s", r->shared ? r->shared : r->name, describe_shape(r->shape),
+            describe_stages(p, r));
     if (l->infer && !l->given) {
         field(l, "const float *f");
     } else if (!l->given) {

@@ -2,14 +2,21 @@
  *
  * needs: a complete plan. sets: nothing.
  *
- * The bytes of a piece were fitted to the files of specs/ on four targets: nine in ten kernels are told within a third, a folder within a
- * fifth. That is enough to stop before a gigabyte is printed. */
+ * The bytes of a piece were fitted to the files of specs/ on four targets: nine in ten kernels are told within a third,
+ * a folder within a fifth. That is enough to stop before a gigabyte is printed. */
 #include "emit.h"
 #include "names.h"
 
 enum {
-    KERNEL = 6000, RUN = 1400, STEP = 110, SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
-    CORE = 8000, TILE = 1050, STATEMENT = 125, SUM = 50, TRANSFORM = 2300, /* a core's header, which kernels of one shape share */
+    KERNEL = 6000,
+    RUN = 1400,
+    STEP = 110,
+    SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
+    CORE = 8000,
+    TILE = 1050,
+    STATEMENT = 125,
+    SUM = 50,
+    TRANSFORM = 2300, /* a core's header, which kernels of one shape share */
 };
 
 static int64_t chain_bytes(const Chain *c)
@@ -40,7 +47,8 @@ static int64_t pass_bytes(const Core *c)
 
     for (int i = 0; i < c->ntile; i++) {
         const Tile *t = &c->tile[i];
-        n += TILE + (int64_t)STATEMENT * c->ntap * (tile_loops(c, t->rows) ? 1 : c->rows) * t->rows * t->cols * c->vectors;
+        n += TILE +
+             (int64_t)STATEMENT * c->ntap * (tile_loops(c, t->rows) ? 1 : c->rows) * t->rows * t->cols * c->vectors;
     }
     return n;
 }
@@ -99,9 +107,10 @@ bool emit_fits(const Plan *p, Parts parts)
     const bool unrolled = s.cores > s.layers && spec->unroll != UNROLL_NONE;
     diag_error(unrolled && spec->unroll_mark.line ? spec->unroll_mark : op->mark,
                unrolled          ? "unroll: none, or a smaller number of statements"
-               : s.most->nin > 8 ? "a conv of kernel 1 after some repeats (transition), so that what follows a concat reads one tensor; or a smaller 'repeat'"
+               : s.most->nin > 8 ? "a conv of kernel 1 after some repeats (transition), so that what follows a concat "
+                                   "reads one tensor; or a smaller 'repeat'"
                                  : "a smaller 'repeat', or fewer layers",
-               "about %lld MB of C would be written, and at most %d are; most of one layer, %lld MB, for %s", (long long)(bytes >> 20), EMIT_MOST >> 20,
-               (long long)(s.most_bytes >> 20), s.most->name);
+               "about %lld MB of C would be written, and at most %d are; most of one layer, %lld MB, for %s",
+               (long long)(bytes >> 20), EMIT_MOST >> 20, (long long)(s.most_bytes >> 20), s.most->name);
     return false;
 }

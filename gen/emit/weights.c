@@ -1,5 +1,5 @@
-/* weights.c - a checkpoint's numbers, read with the runtime's own reader and folded with the runtime's own arithmetic, so
- * that what export writes is what an emitted network would have made of the same file.
+/* weights.c - a checkpoint's numbers, read with the runtime's own reader and folded with the runtime's own arithmetic,
+ * so that what export writes is what an emitted network would have made of the same file.
  *
  * needs: a complete plan. sets: Weights. */
 #include "weights.h"
@@ -123,7 +123,8 @@ static bool read_all(const Plan *p, const struct cvy_tensors *file, Weights *w)
             return false;
         for (int64_t k = 0; q->role == PARAM_VAR && k < n; k++)
             if (numbers[k] < 0) {
-                cvy_error(NULL, "'%s': variance '%s' is below zero (element %" PRId64 ": %g)", file->path, q->name, k, (double)numbers[k]);
+                cvy_error(NULL, "'%s': variance '%s' is below zero (element %" PRId64 ": %g)", file->path, q->name, k,
+                          (double)numbers[k]);
                 return false;
             }
         place(p, i, numbers, base_of(p, w, i));
@@ -136,7 +137,8 @@ bool weights_read(const Plan *p, const char *path, bool force, Weights *w)
     struct cvy_tensors want = {0}, file = {0};
 
     make_room(p, w);
-    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) && cvy_identity_accept(&file, &want, identity_lines(p->g), force ? CVY_FORCED : CVY_CHECKED) &&
+    const bool ok = wanted(p, &want) && cvy_tensors_open(&file, path) &&
+                    cvy_identity_accept(&file, &want, identity_lines(p->g), force ? CVY_FORCED : CVY_CHECKED) &&
                     read_all(p, &file, w);
     cvy_tensors_free(&want);
     cvy_tensors_free(&file);
@@ -154,8 +156,8 @@ static const float *numbers_of(const Plan *p, const Weights *w, int op, ParamRol
 
 static struct cvy_fold norm_of(const Plan *p, const Weights *w, int op)
 {
-    return (struct cvy_fold){numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA), numbers_of(p, w, op, PARAM_MEAN),
-                             numbers_of(p, w, op, PARAM_VAR), p->g->op[op].eps};
+    return (struct cvy_fold){numbers_of(p, w, op, PARAM_GAMMA), numbers_of(p, w, op, PARAM_BETA),
+                             numbers_of(p, w, op, PARAM_MEAN), numbers_of(p, w, op, PARAM_VAR), p->g->op[op].eps};
 }
 
 float *weights_fold(const Plan *p, const Weights *w, const char *path)
@@ -167,16 +169,20 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         if (k->wparam < 0)
             continue;
         const Op *o = &p->g->op[k->op];
-        const float *weight = w->param + p->param_at[k->wparam], *bias = k->bparam >= 0 ? w->param + p->param_at[k->bparam] : NULL;
+        const float *weight = w->param + p->param_at[k->wparam],
+                    *bias = k->bparam >= 0 ? w->param + p->param_at[k->bparam] : NULL;
         struct cvy_fold *norm = xalloc((size_t)(k->nfold + 1) * sizeof *norm);
         for (int n = 0; n < k->nfold; n++)
             norm[n] = norm_of(p, w, k->fold[n]);
         if (winograd_transformed(&k->winograd[PASS_FORWARD]))
-            cvy_fold_winograd(weight, bias, norm, k->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c), f + k->fold_w, f + k->fold_b);
+            cvy_fold_winograd(weight, bias, norm, k->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c),
+                              f + k->fold_w, f + k->fold_b);
         else if (k->kind == KERNEL_CONV)
-            cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES), f + k->fold_w, f + k->fold_b);
+            cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES),
+                          f + k->fold_w, f + k->fold_b);
         else
-            cvy_fold_linear(weight, bias, norm, k->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->fold_w, f + k->fold_b);
+            cvy_fold_linear(weight, bias, norm, k->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->fold_w,
+                            f + k->fold_b);
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
@@ -191,7 +197,8 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
     }
     for (int64_t i = 0; i < p->fold_floats; i++)
         if (!cvy_finite(f[i])) {
-            cvy_error("a norm's variance is very small, or its gamma very large", "'%s': folded, a weight is not finite", path);
+            cvy_error("a norm's variance is very small, or its gamma very large",
+                      "'%s': folded, a weight is not finite", path);
             return NULL;
         }
     return f;

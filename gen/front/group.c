@@ -210,7 +210,8 @@ void check_taken_over(const Node *map)
         const Node *n = keys_get(map, names[k]);
         KeyValue v;
         if (n && !(key->type != KEY_WORD && is_one_of(n, key->words)))
-            key_want(key, n, key->type == KEY_INT || key->type == KEY_SIZE ? xprintf("conv.%s", names[k]) : names[k], &v);
+            key_want(key, n, key->type == KEY_INT || key->type == KEY_SIZE ? xprintf("conv.%s", names[k]) : names[k],
+                     &v);
     }
 }
 
@@ -241,7 +242,8 @@ static void read_defaults(const Node *map, const Defaults *outer, Defaults *d)
 /* A layer of the group's own, without stages as yet. */
 static SpecLayer own_layer(Mark mark)
 {
-    return (SpecLayer){.mark = mark, .name_mark = mark, .out_mark = mark, .kernel_mark = mark, .groups_mark = mark, .stride = {1, 1}};
+    return (SpecLayer){
+        .mark = mark, .name_mark = mark, .out_mark = mark, .kernel_mark = mark, .groups_mark = mark, .stride = {1, 1}};
 }
 
 /* pre, post: stages around the body, without weights. */

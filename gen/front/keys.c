@@ -38,8 +38,8 @@ bool keys_check(const Node *map, const char *what, const KeyInfo *keys)
             wrong++;
         } else if (!k->name && !torn) {
             const char *known = known_key(map->key[i]->text, names);
-            diag_error(map->key[i]->mark, known ? known : diag_choices(map->key[i]->text, names, "convoy help keys"), "unknown key '%s' in %s",
-                       map->key[i]->text, what);
+            diag_error(map->key[i]->mark, known ? known : diag_choices(map->key[i]->text, names, "convoy help keys"),
+                       "unknown key '%s' in %s", map->key[i]->text, what);
             wrong++;
         }
         torn = torn || unclosed(map->item[i]);
@@ -60,7 +60,8 @@ static bool want_inside(const KeyInfo *key, const Node *n, const char *what, dou
 {
     if (!(key->above_lo && v == key->lo) && !(key->below_hi && v == key->hi))
         return true;
-    const char *hint = key->fallback ? xprintf("%s is the usual one", key->fallback) : NULL, *lo = real_text(key->lo), *hi = real_text(key->hi);
+    const char *hint = key->fallback ? xprintf("%s is the usual one", key->fallback) : NULL, *lo = real_text(key->lo),
+               *hi = real_text(key->hi);
     if (key->above_lo)
         diag_error(n->mark, hint, "%s must lie between %s and %s", what, lo, hi);
     else
@@ -311,19 +312,22 @@ static const char net_words[] =
     "stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar "
     "wchar wctype unistd pthread omp cblas zlib zconf jansson immintrin arm_neon strings sched fcntl dirent poll "
     "termios malloc memory features endian test all clean install";
-/* NAME_WIDTH, which NAME.h has, is a macro of <limits.h> or <stdint.h> for these; NAME_ORDER, of the layout, one of <endian.h>. */
+/* NAME_WIDTH, which NAME.h has, is a macro of <limits.h> or <stdint.h> for these; NAME_ORDER, of the layout, one of
+ * <endian.h>. */
 static const char macro_words[] =
-    "bool char schar uchar shrt ushrt int uint long ulong llong ullong int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
+    "bool char schar uchar shrt ushrt int uint long ulong llong ullong int8 int16 int32 int64 uint8 uint16 uint32 "
+    "uint64 "
     "int_least8 int_least16 int_least32 int_least64 uint_least8 uint_least16 uint_least32 uint_least64 "
     "int_fast8 int_fast16 int_fast32 int_fast64 uint_fast8 uint_fast16 uint_fast32 uint_fast64 "
     "intmax uintmax intptr uintptr ptrdiff size sig_atomic wchar wint byte";
 /* NAME_init, NAME_get and the like are functions of libc or macros of its headers for these. */
-static const char libc_words[] =
-    "acc aio argz atomic atomic_flag_test_and cnd envz error_message fanotify fts fts64 inotify key_secretkey_is mtx pkey pmap sem timespec tss";
+static const char libc_words[] = "acc aio argz atomic atomic_flag_test_and cnd envz error_message fanotify fts fts64 "
+                                 "inotify key_secretkey_is mtx pkey pmap sem timespec tss";
 /* A struct called so is something else where C's or POSIX's headers are included: a macro, or a type. */
 static const char header_words[] =
     "stdin stdout stderr math_errhandling sa_handler sa_sigaction st_atime st_ctime st_mtime sched_priority d_fileno "
-    "sigev_notify_attributes sigev_notify_function si_addr si_addr_lsb si_arch si_band si_call_addr si_fd si_int si_lower si_overrun si_pid "
+    "sigev_notify_attributes sigev_notify_function si_addr si_addr_lsb si_arch si_band si_call_addr si_fd si_int "
+    "si_lower si_overrun si_pid "
     "si_pkey si_ptr si_status si_stime si_syscall si_timerid si_uid si_upper si_utime si_value "
     "va_list memory_order once_flag fd_set fd_mask jmp_buf sigjmp_buf u_char u_int u_long u_short ushort ulong alloca";
 /* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
@@ -399,13 +403,14 @@ bool want_name(const Node *n, NameUse use, const char **out)
         : strncmp(s, "cvy", 3) == 0 && (!s[3] || s[3] == '_') ? "the runtime's names begin so"
         : strncmp(s, "core_", 5) == 0                         ? "emitted files begin so"
         : use == NAME_NET && has(net_words, s)                ? "a system header or a file of the build is called so"
-        : use == NAME_NET && has(macro_words, s)              ? "a macro of C's headers begins so, as one of NAME.h would"
-        : use == NAME_NET && has(header_words, s)             ? "C's or POSIX's headers give it another meaning"
-        : use == NAME_NET && (has(libc_words, s) || strncmp(s, "pthread_", 8) == 0 || strncmp(s, "posix_", 6) == 0 || strncmp(s, "inet6_", 6) == 0)
-                                                              ? "functions of libc begin so"
+        : use == NAME_NET && has(macro_words, s)  ? "a macro of C's headers begins so, as one of NAME.h would"
+        : use == NAME_NET && has(header_words, s) ? "C's or POSIX's headers give it another meaning"
+        : use == NAME_NET && (has(libc_words, s) || strncmp(s, "pthread_", 8) == 0 || strncmp(s, "posix_", 6) == 0 ||
+                              strncmp(s, "inet6_", 6) == 0)
+            ? "functions of libc begin so"
         : use == NAME_NET && strlen(s) > 2 && strcmp(s + strlen(s) - 2, "_t") == 0 ? "C's types end in _t"
-        : use == NAME_LAYER && has(layer_words, s)            ? "the emitted code or its PyTorch twin uses that name"
-                                                              : NULL;
+        : use == NAME_LAYER && has(layer_words, s) ? "the emitted code or its PyTorch twin uses that name"
+                                                   : NULL;
     if (owner) {
         diag_error(n->mark, xprintf("'%s_%s' would do", s, use == NAME_NET ? "net" : "layer"), "%s cannot be '%s': %s",
                    what, s, owner);

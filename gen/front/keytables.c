@@ -1,7 +1,8 @@
 /* keytables.c - every key of a spec: its type and range, its default, a line about it.
  *
- * The parser takes ranges and words from here (keys.c, key_want), and `convoy schema` writes the whole as a JSON schema;
- * docs/spec.md is the manual. A key that is `not_built` yet gives an error that says so, and is not in the schema. */
+ * The parser takes ranges and words from here (keys.c, key_want), and `convoy schema` writes the whole as a JSON
+ * schema; docs/spec.md is the manual. A key that is `not_built` yet gives an error that says so, and is not in the
+ * schema. */
 #include "read.h"
 
 #include <math.h>
@@ -10,8 +11,14 @@
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
 
 const char *const bias_names[] = {"auto", "true", "false", "unless_norm", NULL};
-const char *const init_names[] = {"pytorch", "kaiming_normal", "kaiming_uniform", "kaiming_normal_fan_out",
-                                  "kaiming_uniform_fan_out", "xavier_normal", "xavier_uniform", NULL};
+const char *const init_names[] = {"pytorch",
+                                  "kaiming_normal",
+                                  "kaiming_uniform",
+                                  "kaiming_normal_fan_out",
+                                  "kaiming_uniform_fan_out",
+                                  "xavier_normal",
+                                  "xavier_uniform",
+                                  NULL};
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 const char *const optimizer_names[] = {"sgd", NULL};
@@ -154,8 +161,13 @@ static KeyInfo key_of(const ArgInfo *arg)
     static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_COUNT] = KEY_INT};
     const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
 
-    return (KeyInfo){.name = arg->name, .type = types[arg->kind], .lo = arg->lo, .hi = arg->hi, .below_hi = arg->below_hi,
-                     .fallback = usual ? real_text(arg->usual) : NULL, .help = arg->help};
+    return (KeyInfo){.name = arg->name,
+                     .type = types[arg->kind],
+                     .lo = arg->lo,
+                     .hi = arg->hi,
+                     .below_hi = arg->below_hi,
+                     .fallback = usual ? real_text(arg->usual) : NULL,
+                     .help = arg->help};
 }
 
 static StageKeys keys_of(OpKind op)
@@ -170,7 +182,8 @@ static StageKeys keys_of(OpKind op)
             if (arg[i].name && (arg[i].given == ARG_KEY) == by_key)
                 keys[n++] = key_of(&arg[i]);
     keys[n] = name;
-    return (StageKeys){op_info[op].name, keys, op_must_args(op) || op_may_args(op) == 1 ? arg[op_arg_at(op, 0)].name : NULL};
+    return (StageKeys){op_info[op].name, keys,
+                       op_must_args(op) || op_may_args(op) == 1 ? arg[op_arg_at(op, 0)].name : NULL};
 }
 
 const StageKeys *stage_keys(void)

@@ -1,6 +1,8 @@
-/* known.c - words that people know from elsewhere, and what they are called here; words that are yet to come; `convoy help TOPIC`.
+/* known.c - words that people know from elsewhere, and what they are called here; words that are yet to come; `convoy
+ * help TOPIC`.
  *
- * PyTorch's and Keras's names are looked up without case, '_' and a 2d at the end: MaxPool2d, MaxPooling2D, max_pool. */
+ * PyTorch's and Keras's names are looked up without case, '_' and a 2d at the end: MaxPool2d, MaxPooling2D, max_pool.
+ */
 #include "read.h"
 #include "term.h"
 
@@ -274,34 +276,41 @@ static void put_keys(Buf *b, const char *where, const KeyInfo *keys)
     buf_printf(b, "\n%s\n", where);
     for (; keys->name; keys++)
         if (!keys->not_built)
-            buf_printf(b, "  %-16s  %s%s%s%s\n", keys->name, keys->help, keys->fallback ? " [" : "", keys->fallback ? keys->fallback : "",
-                       keys->fallback ? "]" : "");
+            buf_printf(b, "  %-16s  %s%s%s%s\n", keys->name, keys->help, keys->fallback ? " [" : "",
+                       keys->fallback ? keys->fallback : "", keys->fallback ? "]" : "");
 }
 
 bool help_topic(const char *topic)
 {
     Buf b = {0};
     if (strcmp(topic, "acts") == 0) {
-        buf_puts(&b, "Activations: act: WORD, as a stage of an order, or as a layer, - WORD. On the right, other names for them.\n\n");
+        buf_puts(&b, "Activations: act: WORD, as a stage of an order, or as a layer, - WORD. On the right, other names "
+                     "for them.\n\n");
         put_ops(&b, op_is_act);
     } else if (strcmp(topic, "norms") == 0) {
-        buf_puts(&b, "Norms: norm: WORD (or none), as a stage of an order, or as a layer, - WORD. On the right, other names for them.\n\n");
+        buf_puts(&b, "Norms: norm: WORD (or none), as a stage of an order, or as a layer, - WORD. On the right, other "
+                     "names for them.\n\n");
         put_ops(&b, op_is_norm);
     } else if (strcmp(topic, "layers") == 0) {
         buf_puts(&b, "Layers: - WORD, or - WORD: {KEY: VALUE}. On the right, other names for them.\n\n");
         for (const char *const *kind = layer_kinds(); *kind; kind++)
             put_word(&b, *kind);
-        buf_puts(&b, "\nA conv or linear block brings the stages of its order along: with order: conv-bn-act, - conv: 16 is a conv, a bn and an "
+        buf_puts(&b, "\nA conv or linear block brings the stages of its order along: with order: conv-bn-act, - conv: "
+                     "16 is a conv, a bn and an "
                      "activation.\n");
     } else if (strcmp(topic, "orders") == 0) {
-        buf_puts(&b, "An order is stages joined by dashes, one of them conv: conv-bn-act, bn-act-conv, conv-maxpool(2)-bn-act. Of a linear block "
-                     "it is linear. act and norm are what the keys act and norm say, relu and bn where they say nothing.\n\n");
+        buf_puts(
+            &b,
+            "An order is stages joined by dashes, one of them conv: conv-bn-act, bn-act-conv, conv-maxpool(2)-bn-act. "
+            "Of a linear block "
+            "it is linear. act and norm are what the keys act and norm say, relu and bn where they say nothing.\n\n");
         put_word(&b, "act");
         put_word(&b, "norm");
         put_ops(&b, any_stage);
         buf_puts(&b, "\nand each activation by its name ('convoy help acts').\n");
     } else if (strcmp(topic, "keys") == 0) {
-        buf_puts(&b, "The keys of a spec, with what they are where they are not given [in brackets]. docs/spec.md tells more.\n");
+        buf_puts(&b, "The keys of a spec, with what they are where they are not given [in brackets]. docs/spec.md "
+                     "tells more.\n");
         put_keys(&b, "at the top", top_keys);
         put_keys(&b, "train", train_keys);
         put_keys(&b, "- conv", conv_keys);

@@ -40,8 +40,10 @@ static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
     read_norms(map, l);
     for (int i = 0; i < 2; i++) {
         const char *key = i ? "momentum" : "eps";
-        if (own && l->nstage && !has_stage(l, i ? op_is_batch_norm : op_is_norm) && keys_get(own, key) && !keys_get(own, key)->implied)
-            diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no %s: '%s' does nothing", l->name, i ? "bn" : "norm", key);
+        if (own && l->nstage && !has_stage(l, i ? op_is_batch_norm : op_is_norm) && keys_get(own, key) &&
+            !keys_get(own, key)->implied)
+            diag_warn(keys_get_key(own, key)->mark, NULL, "%s has no %s: '%s' does nothing", l->name, i ? "bn" : "norm",
+                      key);
     }
 }
 
@@ -51,7 +53,8 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
     if (n->kind == NODE_SCALAR && strcmp(n->text, "classes") == 0)
         l->out = classes;
     else if (n->kind == NODE_SCALAR && diag_nearest(n->text, classes_word))
-        diag_error(n->mark, "did you mean 'classes'?", "%s.out must be a whole number or the word classes, not '%s'", kind, n->text);
+        diag_error(n->mark, "did you mean 'classes'?", "%s.out must be a whole number or the word classes, not '%s'",
+                   kind, n->text);
     else
         want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
 }
@@ -190,7 +193,8 @@ static void read_block(OpKind weight, Node *value, const Defaults *def, const No
 }
 
 /* Argument i of a bare stage from the key of its name, or from the value that stands for the whole map. */
-static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *single_key, const Node *single, const Node *map)
+static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *single_key, const Node *single,
+                         const Node *map)
 {
     const OpInfo *info = &op_info[st->op];
     const ArgInfo *arg = &info->arg[i];
@@ -199,7 +203,8 @@ static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *
     KeyValue v;
     const KeyInfo *key = keys_find(keys, arg->name);
     if (!n && arg->given == ARG_MUST)
-        diag_error(st->mark, info->hint ? info->hint : xprintf("- %s(2)", info->name), "%s needs '%s' (%s)", info->name, arg->name, key->help);
+        diag_error(st->mark, info->hint ? info->hint : xprintf("- %s(2)", info->name), "%s needs '%s' (%s)", info->name,
+                   arg->name, key->help);
     st->arg[i] = op_usual(st->op, i, st->arg);
     if (!n || !key_want(key, n, xprintf("%s.%s", info->name, arg->name), &v))
         return;

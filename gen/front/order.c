@@ -8,9 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    MAX_STAGES = 64
-};
+enum { MAX_STAGES = 64 };
 
 typedef struct Parse {
     const Node *node;
@@ -83,7 +81,8 @@ static bool pool_check(const SpecStage *st)
     for (int d = 0; d < 2; d++)
         if (padding[d] > k[d] / 2) {
             diag_error(st->mark, "a larger padding would make windows that hold nothing but padding",
-                       "the padding of %s must be at most half its window (%d), not %d", op_info[st->op].name, k[d] / 2, padding[d]);
+                       "the padding of %s must be at most half its window (%d), not %d", op_info[st->op].name, k[d] / 2,
+                       padding[d]);
             return false;
         }
     return true;
@@ -112,8 +111,8 @@ bool stage_check(SpecStage *st)
     for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *arg = &info->arg[i], *below = arg->above ? &info->arg[arg->above - 1] : NULL;
         if (below && !(st->arg[i].real > st->arg[arg->above - 1].real)) {
-            diag_error(st->mark, info->hint, "the %s of %s must be above its %s, %s, not %s", arg->name, info->name, below->name,
-                       real_text(st->arg[arg->above - 1].real), real_text(st->arg[i].real));
+            diag_error(st->mark, info->hint, "the %s of %s must be above its %s, %s, not %s", arg->name, info->name,
+                       below->name, real_text(st->arg[arg->above - 1].real), real_text(st->arg[i].real));
             return false;
         }
     }
@@ -136,8 +135,8 @@ static bool set_arg(SpecStage *st, int i, const char *text)
     }
     if (arg->kind == ARG_SIZE) {
         if (!(pair[0] >= arg->lo && pair[0] <= arg->hi && pair[1] >= arg->lo && pair[1] <= arg->hi)) {
-            diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %.40s", arg->name, info->name, real_text(arg->lo),
-                       real_text(arg->hi), text);
+            diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %.40s", arg->name, info->name,
+                       real_text(arg->lo), real_text(arg->hi), text);
             return false;
         }
         if (size_dims == 1 && strchr(text, 'x')) {
@@ -150,13 +149,14 @@ static bool set_arg(SpecStage *st, int i, const char *text)
     }
     const bool within = real >= arg->lo && real <= arg->hi && !(arg->below_hi && real == arg->hi);
     if (!within && arg->below_hi)
-        diag_error(st->mark, hint, "the %s of %s must be at least %s and below %s, not %s", arg->name, info->name, real_text(arg->lo),
-                   real_text(arg->hi), real_text(real));
+        diag_error(st->mark, hint, "the %s of %s must be at least %s and below %s, not %s", arg->name, info->name,
+                   real_text(arg->lo), real_text(arg->hi), real_text(real));
     else if (!within)
-        diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %s", arg->name, info->name, real_text(arg->lo),
-                   real_text(arg->hi), real_text(real));
+        diag_error(st->mark, hint, "the %s of %s must be from %s to %s, not %s", arg->name, info->name,
+                   real_text(arg->lo), real_text(arg->hi), real_text(real));
     else if (arg->kind == ARG_COUNT && real != floor(real))
-        diag_error(st->mark, op_usage(st->op), "the %s of %s must be a whole number, not %s", arg->name, info->name, real_text(real));
+        diag_error(st->mark, op_usage(st->op), "the %s of %s must be a whole number, not %s", arg->name, info->name,
+                   real_text(real));
     else if (arg->kind == ARG_COUNT)
         st->arg[i] = (Arg){.count = (int)real};
     else
@@ -180,8 +180,8 @@ static bool set_args(SpecStage *st, const char *inside)
         while (len && a[len - 1] == ' ')
             len--;
         if (n == most) {
-            diag_error(st->mark, op_usage(st->op), most ? "%s takes at most %d argument%s" : "%s takes no arguments", info->name, most,
-                       most == 1 ? "" : "s");
+            diag_error(st->mark, op_usage(st->op), most ? "%s takes at most %d argument%s" : "%s takes no arguments",
+                       info->name, most, most == 1 ? "" : "s");
             return false;
         }
         if (!set_arg(st, op_arg_at(st->op, n), xstrndup(a, len)))
@@ -203,16 +203,16 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
     names[n++] = "act";
     names[n++] = "norm";
     for (int k = 0; k < OP_KINDS; k++)
-        if (op_find(op_info[k].name) == (OpKind)k &&
-            (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
+        if (op_find(op_info[k].name) == (OpKind)k && (op_info[k].cls != CLASS_WEIGHT || k == (int)p->weight))
             names[n++] = op_info[k].name;
     names[n] = NULL;
     if (known_later(word)) {
         diag_error(at, diag_choices(NULL, names, all), "the stage '%s' is not built yet", word);
         return;
     }
-    const char *hint = *word && word[strspn(word, "NDA")] == '\0' ? xprintf("MONAI's letters have a key of their own: adn: %s", word)
-                                                                    : known_word(word);
+    const char *hint = *word && word[strspn(word, "NDA")] == '\0'
+                           ? xprintf("MONAI's letters have a key of their own: adn: %s", word)
+                           : known_word(word);
     diag_error(at, hint ? hint : diag_choices(word, names, all), "unknown stage '%.60s'", word);
 }
 

@@ -164,7 +164,7 @@ bool yaml_override(Node *root, const char *assignment, int index)
     if (!value)
         return false;
     if (root->kind != NODE_MAP)
-        return true; /* spec.c says so */
+        return true;        /* spec.c says so */
     const char *dot = NULL; /* the last one in the key */
     for (size_t i = 0; i < len; i++)
         dot = assignment[i] == '.' ? assignment + i : dot;

@@ -1,8 +1,9 @@
 /* preset.c - names that people know: sets of keys under one name, and other libraries' spellings of an order.
  *
- * needs: a tree, overrides applied.  sets: in each map with a `preset`, the keys that the preset stands for and that the
- * map does not say itself; `order` in place of `bn_1st` and `adn`. No `preset`, `bn_1st`, `adn` or `drop` is left beside
- * them, so that no later pass knows of any. docs/presets.md tells what each stands for, and what it leaves open. */
+ * needs: a tree, overrides applied.  sets: in each map with a `preset`, the keys that the preset stands for and that
+ * the map does not say itself; `order` in place of `bn_1st` and `adn`. No `preset`, `bn_1st`, `adn` or `drop` is left
+ * beside them, so that no later pass knows of any. docs/presets.md tells what each stands for, and what it leaves open.
+ */
 #include "read.h"
 
 #include <string.h>
@@ -15,8 +16,8 @@ const Preset presets[] = {
      "{order: conv-act-norm, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal(0.1), linear: pytorch}}",
      NULL},
-    /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto', which
-     * for a relu is kaiming_uniform_. */
+    /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto',
+     * which for a relu is kaiming_uniform_. */
     {"fastai-ConvLayer", "fastai v2: norm before the activation, with bn_1st: false behind it",
      "{bn_1st: true, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_uniform, linear: pytorch}}",
@@ -51,8 +52,8 @@ const Preset presets[] = {
     /* timm.layers.ConvNormAct: bias=False, BatchNorm2d with the activation in it (BatchNormAct2d). */
     {"timm-ConvNormAct", "timm: conv, norm, activation, no bias beside a norm",
      "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
-    /* timm.models.resnetv2: PreActBasic with BatchNormAct2d and plain convs without bias: the projection reads what norm1
-     * gives, where shapes differ; kaiming_normal_(mode='fan_out') for convs. */
+    /* timm.models.resnetv2: PreActBasic with BatchNormAct2d and plain convs without bias: the projection reads what
+     * norm1 gives, where shapes differ; kaiming_normal_(mode='fan_out') for convs. */
     {"timm-PreActBasic", "timm's ResNetV2: its pre-activation block in a group, projections behind the first norm",
      "{order: norm-act-conv, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
@@ -63,11 +64,7 @@ const Preset presets[] = {
 static const char *const block_defaults[] = {"order", "bn_1st", "adn", "act", "bias", "eps", "momentum", NULL};
 static const char *const residual_defaults[] = {"residual", "pre", "post", "shortcut", "shortcut_from", NULL};
 
-typedef enum Scope {
-    SCOPE_SPEC,
-    SCOPE_GROUP,
-    SCOPE_BLOCK
-} Scope;
+typedef enum Scope { SCOPE_SPEC, SCOPE_GROUP, SCOPE_BLOCK } Scope;
 
 /* ---- presets --------------------------------------------------------------------------------------------------- */
 
@@ -166,7 +163,8 @@ static bool said_once(const Node *map)
             continue;
         if (first >= 0) {
             diag_error2(map->key[i]->mark, map->key[first]->mark, "the first stands here",
-                        "order, bn_1st and adn are three ways to say it: leave one", "this says the order a second time");
+                        "order, bn_1st and adn are three ways to say it: leave one",
+                        "this says the order a second time");
             return false;
         }
         first = i;
@@ -199,8 +197,9 @@ static const char *from_adn(const Node *n, const Node *drop, bool needs_d)
         const char *const letters = "ADNadn", *at = strchr(letters, *c);
         int k = at ? (int)(at - letters) % 3 : 0;
         if (!at || seen[k]) {
-            diag_error(n->mark, "A: activation, D: dropout, N: norm, in the order in which they follow the conv: adn: NDA",
-                       at ? "adn has a letter twice: '%.60s'" : "adn must be of the letters A, D and N, not '%.60s'", n->text);
+            diag_error(
+                n->mark, "A: activation, D: dropout, N: norm, in the order in which they follow the conv: adn: NDA",
+                at ? "adn has a letter twice: '%.60s'" : "adn must be of the letters A, D and N, not '%.60s'", n->text);
             return NULL;
         }
         seen[k] = true;
@@ -210,7 +209,8 @@ static const char *from_adn(const Node *n, const Node *drop, bool needs_d)
             buf_printf(&b, "-%s", k == 0 ? "act" : "norm");
     }
     if (needs_d && !seen[1])
-        diag_error(drop->mark, xprintf("adn: %sD", n->text), "'drop' is the rate of adn's D, and there is none in '%.60s'", n->text);
+        diag_error(drop->mark, xprintf("adn: %sD", n->text),
+                   "'drop' is the rate of adn's D, and there is none in '%.60s'", n->text);
     return b.text;
 }
 
@@ -261,8 +261,8 @@ static void expand_only(Node *only, Adn outer)
         if (map->kind != NODE_MAP)
             continue;
         if (keys_get(map, "preset"))
-            diag_error(keys_get_key(map, "preset")->mark, "give it to the layer or the group itself, or write its keys here",
-                       "only takes no preset");
+            diag_error(keys_get_key(map, "preset")->mark,
+                       "give it to the layer or the group itself, or write its keys here", "only takes no preset");
         node_drop(map, "preset");
         expand_order(map, outer);
     }

@@ -12,14 +12,15 @@ void yaml_dump(const Node *n, FILE *to); /* -d yaml */
 
 /* ---- unseen.c */
 
-/* The text as libyaml is to read it, marks from `base` on; NULL and an error for each character that one does not see. */
+/* The text as libyaml is to read it, marks from `base` on; NULL and an error for each character that one does not see.
+ */
 const char *unseen_check(const char *text, size_t len, Mark base);
 
 /* ---- keys.c: typed values out of a tree. Each reports what does not fit and returns false; `what` names the value. */
 
 typedef enum KeyType {
-    KEY_DEF,      /* a form of its own: what `def` calls it in the schema */
-    KEY_INT,      /* a whole number, or one of `words` */
+    KEY_DEF, /* a form of its own: what `def` calls it in the schema */
+    KEY_INT, /* a whole number, or one of `words` */
     KEY_REAL,
     KEY_BOOL,
     KEY_WORD,     /* one of `words` */
@@ -47,16 +48,18 @@ typedef union KeyValue { /* by type */
 
 /* ---- keytables.c */
 
-extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[], train_keys[];
+extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[],
+    train_keys[];
 typedef struct StageKeys {
     const char *stage;
     const KeyInfo *keys;
     const char *single; /* the key that "- drop: 0.5" stands for; NULL: it has no such form */
 } StageKeys;
-const StageKeys *stage_keys(void);                   /* of bare stages and of the words act and norm; ends with a NULL stage */
-const StageKeys *stage_keys_of(const char *word);    /* NULL: it is none of them */
-extern const char *const bias_names[], *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
-    *const from_names[], *const classes_word[];
+const StageKeys *stage_keys(void); /* of bare stages and of the words act and norm; ends with a NULL stage */
+const StageKeys *stage_keys_of(const char *word); /* NULL: it is none of them */
+extern const char *const bias_names[],
+    *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
+                                                                             *const from_names[], *const classes_word[];
 extern const char *const order_default;
 const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 
@@ -72,14 +75,15 @@ bool keys_check(const Node *map, const char *what, const KeyInfo *keys);
 const KeyInfo *keys_find(const KeyInfo *keys, const char *name); /* BUG() where there is none */
 /* Reads a value of that type and range; its words are the caller's. */
 bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out);
-/* The same into a variable of the type; the key's name within `of`, "train.epochs", names it. False where it is not given. */
+/* The same into a variable of the type; the key's name within `of`, "train.epochs", names it. False where it is not
+ * given. */
 bool key_int(const KeyInfo *keys, const Node *map, const char *of, const char *name, int *out);
 bool key_real(const KeyInfo *keys, const Node *map, const char *of, const char *name, double *out);
 bool key_word(const KeyInfo *keys, const Node *map, const char *name, int *out);
 bool node_says(const Node *n, const char *word);         /* an unquoted word, that one */
 bool is_one_of(const Node *n, const char *const *words); /* an unquoted word that is one of them; words may be NULL */
-Node *keys_get(const Node *map, const char *key);     /* the value, NULL where the key is missing */
-Node *keys_get_key(const Node *map, const char *key); /* the key itself, for its mark */
+Node *keys_get(const Node *map, const char *key);        /* the value, NULL where the key is missing */
+Node *keys_get_key(const Node *map, const char *key);    /* the key itself, for its mark */
 
 bool want_int(const Node *n, const char *what, int64_t lo, int64_t hi, int64_t *out);
 bool want_int32(const Node *n, const char *what, int lo, int hi, int *out);
@@ -87,14 +91,11 @@ bool want_real(const Node *n, const char *what, double lo, double hi, double *ou
 bool want_bool(const Node *n, const char *what, bool *out);
 bool want_word(const Node *n, const char *what, const char *const *words, int *out);
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2]); /* 3 or [3, 5] */
-/* How many directions a size has in the spec that is read now: 2, or 1 where its input is [channels, length] and a size is one
- * number. Set by spec_read(), and of the parser alone: who writes a spec asks Spec.dims. */
+/* How many directions a size has in the spec that is read now: 2, or 1 where its input is [channels, length] and a size
+ * is one number. Set by spec_read(), and of the parser alone: who writes a spec asks Spec.dims. */
 extern int size_dims;
 
-typedef enum NameUse {
-    NAME_NET,
-    NAME_LAYER
-} NameUse;
+typedef enum NameUse { NAME_NET, NAME_LAYER } NameUse;
 bool want_name(const Node *n, NameUse use, const char **out);
 
 bool text_is_null(const Node *n); /* empty, ~ or null, not quoted */
@@ -138,8 +139,8 @@ extern const char *const help_topics[]; /* NULL-terminated */
 Node *node_new(NodeKind kind, const char *text, Mark mark);
 void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
 void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
-const char *scalar_text(const Node *n);   /* a scalar as YAML, in quotes where it needs them */
-const char *node_text(const Node *n);     /* a part of a tree as YAML, on one line */
+const char *scalar_text(const Node *n);           /* a scalar as YAML, in quotes where it needs them */
+const char *node_text(const Node *n);             /* a part of a tree as YAML, on one line */
 
 /* ---- item.c: an item of `layers` */
 
@@ -152,8 +153,8 @@ typedef struct KindCount {
     int n;
 } KindCount;
 const char *layer_name(const char *kind, const Node *value, KindCount *counts, int ncounts);
-void layer_bad_item(const Node *item); /* says what is wrong with an item that layer_kind() does not know */
-const char *layer_short_key(const char *word);    /* "out" of conv: what "- conv: 16" stands for; or NULL */
+void layer_bad_item(const Node *item);         /* says what is wrong with an item that layer_kind() does not know */
+const char *layer_short_key(const char *word); /* "out" of conv: what "- conv: 16" stands for; or NULL */
 /* The map of an item's keys: its own, or a new one of what its short form says. NULL where the word has arguments. */
 Node *item_keys(Node *value, const Node *word);
 /* Whether the key is one of those that say an order: order, bn_1st, adn. */

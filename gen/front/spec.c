@@ -91,7 +91,8 @@ static void read_train(const Node *map, Spec *s)
     key_real(train_keys, map, "train", "lr", &t->lr);
     key_real(train_keys, map, "train", "momentum", &t->momentum);
     key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
-    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov && t->momentum == 0)
+    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov &&
+        t->momentum == 0)
         diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
     if (key_word(train_keys, map, "decay", &i))
         t->decay_all = i == 1;
@@ -116,7 +117,10 @@ static bool takes_slope(Init kind)
 /* "kaiming_normal", "kaiming_normal(0.1)" */
 static void read_rule(const Node *n, InitRule *to)
 {
-    const Node word = {.kind = n->kind, .text = n->kind == NODE_SCALAR ? order_word(n->text) : NULL, .mark = n->mark, .quoted = n->quoted};
+    const Node word = {.kind = n->kind,
+                       .text = n->kind == NODE_SCALAR ? order_word(n->text) : NULL,
+                       .mark = n->mark,
+                       .quoted = n->quoted};
     const char *open = n->kind == NODE_SCALAR ? strchr(n->text, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
     int kind;
     if (!want_word(&word, "init", init_names, &kind))
@@ -125,9 +129,12 @@ static void read_rule(const Node *n, InitRule *to)
     if (!open)
         return;
     if (!takes_slope(to->kind))
-        diag_error(n->mark, "only kaiming inits have an argument, a leaky relu's slope", "init %s takes no argument", word.text);
-    else if (!close || close[1] || !text_real(xstrndup(open + 1, (size_t)(close - open - 1)), &to->slope) || to->slope < 0 || to->slope > 1)
-        diag_error(n->mark, xprintf("%s(0.1)", word.text), "the slope of init %s must be a number from 0 to 1", word.text);
+        diag_error(n->mark, "only kaiming inits have an argument, a leaky relu's slope", "init %s takes no argument",
+                   word.text);
+    else if (!close || close[1] || !text_real(xstrndup(open + 1, (size_t)(close - open - 1)), &to->slope) ||
+             to->slope < 0 || to->slope > 1)
+        diag_error(n->mark, xprintf("%s(0.1)", word.text), "the slope of init %s must be a number from 0 to 1",
+                   word.text);
 }
 
 static void read_init(const Node *n, Spec *s)
@@ -163,8 +170,8 @@ static int block_tail(const SpecLayer *l)
     return first;
 }
 
-/* Whether the bare stages behind a block, `run` of them, do again what its order has done at its end: the last stage again, or
- * the end from its beginning. A block with an order of its own repeats by the very same stage alone. */
+/* Whether the bare stages behind a block, `run` of them, do again what its order has done at its end: the last stage
+ * again, or the end from its beginning. A block with an order of its own repeats by the very same stage alone. */
 static bool repeats(const SpecLayer *block, const SpecLayer *bare, int run)
 {
     const int tail = block_tail(block), n = block->nstage - tail;
@@ -179,8 +186,8 @@ static bool repeats(const SpecLayer *block, const SpecLayer *bare, int run)
     return again || repeated_kind(last) == repeated_kind(st);
 }
 
-/* Warns of "- conv: 16", "- bn", "- relu", as PyTorch and Keras list them, where the order gives the conv a bn and a relu already.
- * The first such place is shown, the others are counted. */
+/* Warns of "- conv: 16", "- bn", "- relu", as PyTorch and Keras list them, where the order gives the conv a bn and a
+ * relu already. The first such place is shown, the others are counted. */
 static void warn_repeats(const Spec *s)
 {
     int places = 0, first = 0, first_run = 0;
@@ -214,8 +221,8 @@ static void warn_repeats(const Spec *s)
     if (first_run > SHOWN)
         buf_printf(&all, "-... (%d stages in all)", block->nstage + first_run);
     diag_warn(bare->mark,
-              xprintf("leave %s out, or %s%s", first_run > 1 ? "these layers" : "this layer", otherwise[block->order_from],
-                      places > 1 ? xprintf(" (%d places like this one)", places) : ""),
+              xprintf("leave %s out, or %s%s", first_run > 1 ? "these layers" : "this layer",
+                      otherwise[block->order_from], places > 1 ? xprintf(" (%d places like this one)", places) : ""),
               "%s is %s already%s; with %s it is %s", block->name, order,
               block->order_from == ORDER_DEFAULT ? ", the order of blocks where a spec says none" : "",
               first_run > 1 ? "these layers" : "this layer", all.text);
@@ -307,7 +314,8 @@ Spec *spec_read(Node *tree)
         read_init(n, s);
     read_train(keys_get(tree, "train"), s);
     const Node *order = def.order ? def.order : &plain;
-    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&def.words.act, 2), norm_text(&def.words.norm));
+    s->head = xprintf("order: %s\nact: %s\nnorm: %s\n", order_source(order), stage_text(&def.words.act, 2),
+                      norm_text(&def.words.norm));
     if (diag_errors())
         return NULL;
     warn_repeats(s);

@@ -5,7 +5,8 @@
 #include "op.h"
 #include "tree.h"
 
-/* Caps on what a spec may hold: enough for any network that one would unroll, small enough that hostile input ends soon. */
+/* Caps on what a spec may hold: enough for any network that one would unroll, small enough that hostile input ends
+ * soon. */
 enum {
     MAX_SPEC_BYTES = 1 << 20, /* a spec's size */
     MAX_DEPTH = 64,           /* nesting of YAML */
@@ -21,7 +22,12 @@ typedef struct SpecStage {
     Mark mark;
 } SpecStage;
 
-typedef enum Bias { BIAS_AUTO, BIAS_TRUE, BIAS_FALSE, BIAS_UNLESS_NORM } Bias; /* the last becomes one of those before it when a block is read */
+typedef enum Bias {
+    BIAS_AUTO,
+    BIAS_TRUE,
+    BIAS_FALSE,
+    BIAS_UNLESS_NORM
+} Bias; /* the last becomes one of those before it when a block is read */
 
 /* What stands between a group's layers: where its shape decides, graph.c does. */
 typedef enum LayerForm {
@@ -34,7 +40,11 @@ typedef enum LayerForm {
 } LayerForm;
 typedef enum Shortcut { SHORTCUT_IDENTITY, SHORTCUT_PAD, SHORTCUT_CONV, SHORTCUT_ALWAYS } Shortcut;
 
-typedef enum OrderFrom { ORDER_OWN, ORDER_TAKEN, ORDER_DEFAULT } OrderFrom; /* the block's own; the spec's or a group's; nobody said one */
+typedef enum OrderFrom {
+    ORDER_OWN,
+    ORDER_TAKEN,
+    ORDER_DEFAULT
+} OrderFrom; /* the block's own; the spec's or a group's; nobody said one */
 
 typedef struct SpecLayer {
     const char *name; /* unique, a C identifier; dotted with its group's where groups are */
@@ -44,8 +54,8 @@ typedef struct SpecLayer {
     bool bare;        /* a bare stage or a join: its parameters are <layer>.weight, not <layer>.<stage>.weight */
     SpecStage *stage; /* the order spelled out; one for a bare stage; none for a join */
     int nstage;
-    int from;         /* the layer whose output it reads; -1: the input */
-    int *froms;       /* a join's, all of them, from first. Of an add: the branch, the shortcut */
+    int from;   /* the layer whose output it reads; -1: the input */
+    int *froms; /* a join's, all of them, from first. Of an add: the branch, the shortcut */
     int nfrom;
     int unit;         /* layers at the top, and repeats of groups at the top, in order: what `recompute` counts */
     int segment;      /* see Op */
@@ -55,21 +65,25 @@ typedef struct SpecLayer {
     OrderFrom order_from;
     /* shortcut */
     Shortcut shortcut;
-    int else_from;    /* what it reads where it is not the identity */
-    int stride[2];    /* of pad */
+    int else_from; /* what it reads where it is not the identity */
+    int stride[2]; /* of pad */
     /* conv, linear */
-    int out;          /* 0: of a conv whose groups are 0 too, as many as its input has channels */
+    int out; /* 0: of a conv whose groups are 0 too, as many as its input has channels */
     Bias bias;
     Mark out_mark, kernel_mark, groups_mark;
 } SpecLayer;
 
 typedef enum Init {
     INIT_PYTORCH,
-    INIT_KAIMING_NORMAL, INIT_KAIMING_UNIFORM, INIT_KAIMING_NORMAL_FAN_OUT, INIT_KAIMING_UNIFORM_FAN_OUT,
-    INIT_XAVIER_NORMAL, INIT_XAVIER_UNIFORM
+    INIT_KAIMING_NORMAL,
+    INIT_KAIMING_UNIFORM,
+    INIT_KAIMING_NORMAL_FAN_OUT,
+    INIT_KAIMING_UNIFORM_FAN_OUT,
+    INIT_XAVIER_NORMAL,
+    INIT_XAVIER_UNIFORM
 } Init;
 extern const char *const winograd_names[]; /* by WinogradUse, NULL-terminated */
-extern const char *const init_names[]; /* by Init, NULL-terminated */
+extern const char *const init_names[];     /* by Init, NULL-terminated */
 typedef struct InitRule {
     Init kind;
     double slope; /* kaiming: of the leaky relu that the gain is for; PyTorch's a */
@@ -78,16 +92,20 @@ enum { UNROLL_AUTO = 0, UNROLL_FULL = -1, UNROLL_NONE = -2 };
 typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
 extern const char *const schedule_names[];
 
-typedef enum WinogradUse { WINOGRAD_AUTO, WINOGRAD_OFF, WINOGRAD_ON } WinogradUse; /* where it is faster; nowhere; wherever it can be */
+typedef enum WinogradUse {
+    WINOGRAD_AUTO,
+    WINOGRAD_OFF,
+    WINOGRAD_ON
+} WinogradUse; /* where it is faster; nowhere; wherever it can be */
 
 typedef struct SpecTrain {
-    const char *data;      /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
+    const char *data; /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
     int epochs, batch;
     double lr, momentum, weight_decay;
     bool nesterov, decay_all; /* decay_all: weight decay reaches norms and biases too */
     Schedule schedule;
-    double warmup;            /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
-    double *mean, *std;       /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
+    double warmup;      /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    double *mean, *std; /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;
 
@@ -101,7 +119,7 @@ typedef struct Spec {
     SpecLayer *layer;
     int nlayer;
     InitRule init_conv, init_linear; /* how their weights begin */
-    int unroll; /* UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE, or a budget of statements a function */
+    int unroll;                      /* UNROLL_AUTO, UNROLL_FULL, UNROLL_NONE, or a budget of statements a function */
     Mark unroll_mark;
     WinogradUse winograd;
     int recompute; /* so many items at the top are one segment; 0: none */
@@ -112,14 +130,15 @@ typedef struct Spec {
 
 /* needs: a tree; sets: a Spec whose every value is in range, or collected errors and NULL. Knows no shapes. */
 Spec *spec_read(Node *tree);
-void spec_check(const Spec *s);          /* the checker: BUG() where an invariant above does not hold */
-void spec_dump(const Spec *s, FILE *to); /* -d spec */
+void spec_check(const Spec *s);           /* the checker: BUG() where an invariant above does not hold */
+void spec_dump(const Spec *s, FILE *to);  /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
 const char *spec_text(const Spec *s);     /* the same, as a text */
 const char *unroll_text(const Spec *s);
-const SpecStage *layer_weight(const SpecLayer *l); /* the stage that is its weight op; NULL: it has none */
-const char *stage_text(const SpecStage *s, int dims); /* "maxpool(3,2,1)", as order_read reads it */
+const SpecStage *layer_weight(const SpecLayer *l);           /* the stage that is its weight op; NULL: it has none */
+const char *stage_text(const SpecStage *s, int dims);        /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n, int dims); /* "conv-bn-relu" */
-const char *init_text(const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
+const char *init_text(
+    const Spec *s); /* how weights begin, as `init:` has it: kaiming_normal, {conv: kaiming_normal, linear: pytorch} */
 
 #endif

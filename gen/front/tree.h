@@ -16,8 +16,8 @@ struct Node {
     Node **key;       /* map: scalars */
     Node **item;      /* sequence: items; map: values */
 };
-/* Reads a file (at most MAX_SPEC_BYTES). NULL and a collected error where it cannot. needs: nothing; sets: a tree without
- * aliases, anchors, tags, duplicate keys, several documents; no deeper than MAX_DEPTH. */
+/* Reads a file (at most MAX_SPEC_BYTES). NULL and a collected error where it cannot. needs: nothing; sets: a tree
+ * without aliases, anchors, tags, duplicate keys, several documents; no deeper than MAX_DEPTH. */
 Node *yaml_read(const char *path, Source *src);
 /* Puts the value of an override "a.b=v" (from --set) where it belongs in the tree. layers are addressed by name. */
 bool yaml_override(Node *root, const char *assignment, int index);

@@ -1,7 +1,8 @@
-/* unseen.c - characters of a spec that one does not see: odd spaces, marks of no width, line ends that only some programs know.
+/* unseen.c - characters of a spec that one does not see: odd spaces, marks of no width, line ends that only some
+ * programs know.
  *
- * needs: the text of a spec.  sets: a text for libyaml, in which lines end where YAML 1.2 ends them; or an error for each
- * such character outside of comments. In a comment they do no harm. */
+ * needs: the text of a spec.  sets: a text for libyaml, in which lines end where YAML 1.2 ends them; or an error for
+ * each such character outside of comments. In a comment they do no harm. */
 #include "read.h"
 
 #include <string.h>
@@ -48,9 +49,7 @@ static const struct {
     {0xfeff, 0xfeff, NO_WIDTH, "byte order mark"},
     {0xe0000, 0xe007f, NO_WIDTH, "a tag character"},
 };
-enum {
-    NUNSEEN = sizeof unseen / sizeof *unseen
-};
+enum { NUNSEEN = sizeof unseen / sizeof *unseen };
 
 static const char *const mend[] = {
     [SPACE] = "write a plain space there",
@@ -107,7 +106,8 @@ const char *unseen_check(const char *text, size_t len, Mark base)
         const int row = row_of(c);
         if (row >= 0 && !at.comment && c != last) /* a run of them is said once */
             diag_error(m, mend[unseen[row].kind], "an invisible character: U+%04X %s", c, unseen[row].name);
-        if (row >= 0 && at.comment && unseen[row].kind == LINE_END) /* libyaml would end the comment: a character of as many bytes instead */
+        if (row >= 0 && at.comment &&
+            unseen[row].kind == LINE_END) /* libyaml would end the comment: a character of as many bytes instead */
             memcpy(plain + i, n == 2 ? "\xc2\xb7" : "\xe2\x80\xa7", (size_t)n);
         last = c;
         for (int k = 0; k < n; k++, i++)

@@ -17,8 +17,8 @@ static const char *quoted(const char *order)
     return strchr(order, ',') ? xprintf("\"%s\"", order) : order;
 }
 
-/* eps and momentum, where some stage reads them, each between `before` and `between`: ", eps: 1e-5, momentum: 0.1". A layer's
- * keys fill in those of all its norms, so that the first one's are everyone's. */
+/* eps and momentum, where some stage reads them, each between `before` and `between`: ", eps: 1e-5, momentum: 0.1". A
+ * layer's keys fill in those of all its norms, so that the first one's are everyone's. */
 static const char *norm_keys(const SpecLayer *l, const char *before, const char *between)
 {
     static const int which[] = {ARG_EPS, ARG_MOMENTUM};
@@ -27,7 +27,8 @@ static const char *norm_keys(const SpecLayer *l, const char *before, const char 
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < l->nstage; i++)
             if (k ? op_is_batch_norm(l->stage[i].op) : op_is_norm(l->stage[i].op)) {
-                buf_printf(&b, "%s%s%s%s", before, k ? "momentum" : "eps", between, real_text(l->stage[i].arg[which[k]].real));
+                buf_printf(&b, "%s%s%s%s", before, k ? "momentum" : "eps", between,
+                           real_text(l->stage[i].arg[which[k]].real));
                 break;
             }
     return b.text;
@@ -68,8 +69,8 @@ static void write_layer(const Spec *s, const SpecLayer *l, FILE *to)
             fprintf(to, ", out: %d", l->out);
         if (weight->op == OP_CONV) {
             const Arg *arg = weight->arg;
-            fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(arg[ARG_KERNEL].size, s->dims), pair(arg[ARG_STRIDE].size, s->dims),
-                    pair(arg[ARG_PADDING].size, s->dims));
+            fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(arg[ARG_KERNEL].size, s->dims),
+                    pair(arg[ARG_STRIDE].size, s->dims), pair(arg[ARG_PADDING].size, s->dims));
             if (arg[ARG_DILATION].size[0] > 1 || arg[ARG_DILATION].size[1] > 1)
                 fprintf(to, ", dilation: %s", pair(arg[ARG_DILATION].size, s->dims));
             if (arg[ARG_GROUPS].count != 1)
@@ -108,9 +109,10 @@ static const char *group_value(const char *key, const Node *value)
 
 /* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
 static const char *const key_sequence[] = {
-    "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
-    "order",    "act",           "norm",       "kind",       "slope",     "alpha",  "p",      "eps",     "momentum", "pre",    "post",
-    "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
+    "repeat", "out",      "kernel",   "k",      "stride",    "padding",       "dilation",   "groups",
+    "bias",   "order",    "act",      "norm",   "kind",      "slope",         "alpha",      "p",
+    "eps",    "momentum", "pre",      "post",   "shortcut",  "shortcut_from", "zero_gamma", "recompute",
+    "only",   "layers",   "residual", "concat", "transition"};
 
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
 static const char *item_text(const Node *item, KindCount *counts)
@@ -231,7 +233,10 @@ static const char *channels(const double *v, int n)
 
 const char *unroll_text(const Spec *s)
 {
-    return s->unroll == UNROLL_AUTO ? "auto" : s->unroll == UNROLL_FULL ? "full" : s->unroll == UNROLL_NONE ? "none" : xprintf("%d", s->unroll);
+    return s->unroll == UNROLL_AUTO   ? "auto"
+           : s->unroll == UNROLL_FULL ? "full"
+           : s->unroll == UNROLL_NONE ? "none"
+                                      : xprintf("%d", s->unroll);
 }
 
 void spec_write(const Spec *s, FILE *to)
@@ -277,10 +282,10 @@ static void dump_layer(const Spec *s, int i, FILE *to)
         fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
     if (l->form == FORM_BLOCK) {
         const SpecStage *weight = layer_weight(l), conv = weight->op == OP_CONV ? *weight : one_by_one();
-        const int *kernel = conv.arg[ARG_KERNEL].size, *stride = conv.arg[ARG_STRIDE].size, *padding = conv.arg[ARG_PADDING].size,
-                  *dilation = conv.arg[ARG_DILATION].size;
-        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, kernel[0], kernel[1], stride[0], stride[1],
-                padding[0], padding[1], bias_names[l->bias]);
+        const int *kernel = conv.arg[ARG_KERNEL].size, *stride = conv.arg[ARG_STRIDE].size,
+                  *padding = conv.arg[ARG_PADDING].size, *dilation = conv.arg[ARG_DILATION].size;
+        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, kernel[0], kernel[1], stride[0],
+                stride[1], padding[0], padding[1], bias_names[l->bias]);
         if (dilation[0] > 1 || dilation[1] > 1)
             fprintf(to, " dilation %dx%d", dilation[0], dilation[1]);
         if (conv.arg[ARG_GROUPS].count != 1)

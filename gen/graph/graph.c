@@ -93,11 +93,13 @@ static bool shape_image_norm(const Graph *g, Op *op)
     op->shape = g->op[op->in].shape;
     op->groups = op_norm_groups(op->kind, op->arg, op->shape.c);
     if (op->shape.c % op->groups) {
-        int fits = 2 * op->groups <= op->shape.c ? op->groups : op->shape.c > 1 ? op->shape.c / 2 : 1; /* of two channels and more */
+        int fits = 2 * op->groups <= op->shape.c ? op->groups
+                   : op->shape.c > 1             ? op->shape.c / 2
+                                                 : 1; /* of two channels and more */
         while (op->shape.c % fits)
             fits--;
-        diag_error2(op->mark, other, what, xprintf("gn(%d) would fit", fits), "%s: %d groups do not divide %d channels", op->path,
-                    op->groups, op->shape.c);
+        diag_error2(op->mark, other, what, xprintf("gn(%d) would fit", fits), "%s: %d groups do not divide %d channels",
+                    op->path, op->groups, op->shape.c);
         return false;
     }
     if (op->shape.c / op->groups == 1 && op->shape.h == 1 && op->shape.w == 1) {
@@ -141,12 +143,16 @@ static bool shape_add(const Graph *g, Op *op)
     const char *hint =
         l->shortcut == SHORTCUT_IDENTITY ? "shortcut: conv-bn, or pad, makes them agree"
         : !planes                        ? NULL
-        : pools ? xprintf("in the shortcut, the pool shrinks, and the conv has the stage's stride, %s: leave the pool out, or give it "
+        : pools ? xprintf("in the shortcut, the pool shrinks, and the conv has the stage's stride, %s: leave the pool "
+                          "out, or give it "
                           "the stride that the branch has in all",
                           stride)
         : l->stride[0] > 1 || l->stride[1] > 1
-            ? xprintf("the stage's stride, %s, is the shortcut's: stride: group says which conv of the branch has it, too", stride)
-            : "a stride that the stage has is the shortcut's, too: give it to the stage, and stride: group to the conv that has it";
+            ? xprintf(
+                  "the stage's stride, %s, is the shortcut's: stride: group says which conv of the branch has it, too",
+                  stride)
+            : "a stride that the stage has is the shortcut's, too: give it to the stage, and stride: group to the conv "
+              "that has it";
     diag_error2(a->mark, b->mark, gives(b, "the other side"), hint, "%s: the branch gives %s, the shortcut %s",
                 op->path, shape_text(a->shape), shape_text(b->shape));
     return false;
@@ -336,7 +342,9 @@ static const char *fate_text(const Graph *g, Fate f)
     if (f.gone)
         return xprintf("dropped: %s subtracts the mean, and the bias with it", op->path);
     if (op_is_image_norm(op->kind))
-        return xprintf(op_info[op->kind].norm->centred ? "kept: %s subtracts the mean of several channels" : "kept: %s subtracts no mean", op->path);
+        return xprintf(op_info[op->kind].norm->centred ? "kept: %s subtracts the mean of several channels"
+                                                       : "kept: %s subtracts no mean",
+                       op->path);
     if (!f.norm)
         return "kept: no bn follows before the next weights";
     return op->kind == OP_LOSS ? "kept: no bn follows" : xprintf("kept: %s stands before the next bn", op->path);
@@ -378,8 +386,9 @@ static bool begins_with_zero(const Graph *g, int i)
 }
 
 /* How weights begin. fan_in: inputs of one output; fan_out: outputs that one input reaches. The formulas are those of
- * torch.nn.init: Kaiming with gain sqrt(2 / (1 + slope^2)), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch" is what its
- * layers do by themselves, kaiming_uniform(a = sqrt(5)), which is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases alike. */
+ * torch.nn.init: Kaiming with gain sqrt(2 / (1 + slope^2)), He et al. 2015; Xavier, Glorot and Bengio 2010; "pytorch"
+ * is what its layers do by themselves, kaiming_uniform(a = sqrt(5)), which is U(-1/sqrt(fan_in), 1/sqrt(fan_in)),
+ * biases alike. */
 static void draw_weights(Param *p, InitRule init, double fan_in, double fan_out)
 {
     bool bias = p->role == PARAM_BIAS;
@@ -691,7 +700,8 @@ static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
     return s;
 }
 
-/* Whether the pools in a shortcut's order make the branch's plane alone, as in avgpool(2)-conv-bn: then its conv has a stride of 1. */
+/* Whether the pools in a shortcut's order make the branch's plane alone, as in avgpool(2)-conv-bn: then its conv has a
+ * stride of 1. */
 static bool pools_stride(const SpecLayer *l, Shape from, Shape to)
 {
     const Shape with = plane_behind(l, from, false), without = plane_behind(l, from, true);

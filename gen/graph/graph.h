@@ -10,8 +10,9 @@ typedef struct Shape {
 
 typedef struct Op {
     OpKind kind;
-    int in;            /* index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own index. */
-    int nin;           /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
+    int in;  /* index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own
+                index. */
+    int nin; /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
     const int *ins;    /* all of them, in the order of the spec; ins[0] == in. One op may stand there more than once. */
     Shape shape;       /* of its output. linear, flatten: c features, 1 x 1 */
     const char *layer; /* "conv1"; "input" and "loss" for those */
@@ -21,9 +22,11 @@ typedef struct Op {
     int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
     Mark mark;
     union {
-        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted; and under their names, by the kind of op: */
+        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted; and under their names, by the
+                             kind of op: */
         struct {
-            int kernel[2], stride[2], padding[2], dilation[2]; /* of conv and pools; 1, 1, 0, 1 where an op has no arguments */
+            int kernel[2], stride[2], padding[2],
+                dilation[2]; /* of conv and pools; 1, 1, 0, 1 where an op has no arguments */
         };
         struct {
             double eps, momentum; /* of norms; momentum: of bn */
@@ -55,9 +58,10 @@ typedef struct Graph {
     const Spec *spec;
     Op *op; /* topological: input first, loss last */
     int nop;
-    Param *param; /* in op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var, num_batches_tracked */
+    Param *param; /* in op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var,
+                     num_batches_tracked */
     int nparam;
-    int64_t flops; /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
+    int64_t flops;   /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
     int64_t weights; /* trained numbers */
     int dims;        /* of an image: 2; 1 where the spec's input is C x L, whose ops have a height of 1 */
 } Graph;
@@ -69,9 +73,9 @@ void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */
 void grad_build(Graph *g);
-/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the plan
- * has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output, and
- * of what it keeps besides (masks, indices of winners). */
+/* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the
+ * plan has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output,
+ * and of what it keeps besides (masks, indices of winners). */
 int64_t grad_autograd(const Graph *g, int64_t *by_op);
 
 /* identity.c: what a checkpoint says of its network, a line per op, NULL-terminated (docs/runtime.md, Checkpoints). */

@@ -1,6 +1,8 @@
-/* identity.c - what a network computes, as lines: an emitted program and its checkpoints carry them (cvy_model.identity).
+/* identity.c - what a network computes, as lines: an emitted program and its checkpoints carry them
+ * (cvy_model.identity).
  *
- * needs: a Graph. sets: nothing. How it is trained, emitted or called is none of it: batch, rates, target, unrolling. */
+ * needs: a Graph. sets: nothing. How it is trained, emitted or called is none of it: batch, rates, target, unrolling.
+ */
 #include "graph.h"
 
 #include "read.h"
@@ -60,7 +62,8 @@ const char *const *identity_lines(const Graph *g)
         for (; k < g->nparam && g->param[k].op == i; k++)
             if (g->param[k].role <= PARAM_BETA) /* a norm's buffers are implied */
                 buf_printf(&params, "%s%s", params.len ? " " : "", g->param[k].name);
-        lines[i] = joined((const char *const[]){place(o), word(g, o), inputs.text, params.text, op_training_text(o->kind, o->arg)});
+        lines[i] = joined(
+            (const char *const[]){place(o), word(g, o), inputs.text, params.text, op_training_text(o->kind, o->arg)});
     }
     return lines;
 }

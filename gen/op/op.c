@@ -116,7 +116,8 @@ const OpInfo op_info[OP_KINDS] = {
 OpKind op_find(const char *name)
 {
     for (int k = 0; k < OP_KINDS; k++)
-        if (k != OP_INPUT && k != OP_LOSS && k != OP_PAD && op_info[k].cls != CLASS_JOIN && strcmp(op_info[k].name, name) == 0)
+        if (k != OP_INPUT && k != OP_LOSS && k != OP_PAD && op_info[k].cls != CLASS_JOIN &&
+            strcmp(op_info[k].name, name) == 0)
             return (OpKind)k;
     return OP_KINDS;
 }
@@ -218,7 +219,9 @@ void op_usual_args(OpKind kind, Arg arg[OP_ARGS])
 
 static bool same_arg(ArgKind kind, Arg a, Arg b)
 {
-    return kind == ARG_REAL ? a.real == b.real : kind == ARG_COUNT ? a.count == b.count : a.size[0] == b.size[0] && a.size[1] == b.size[1];
+    return kind == ARG_REAL    ? a.real == b.real
+           : kind == ARG_COUNT ? a.count == b.count
+                               : a.size[0] == b.size[0] && a.size[1] == b.size[1];
 }
 
 bool op_same_args(OpKind kind, const Arg *a, const Arg *b)
@@ -235,10 +238,13 @@ const char *op_bad_args(OpKind kind, const Arg *arg)
         const ArgInfo *info = &op_info[kind].arg[i];
         if (!info->name)
             continue;
-        const double v[2] = {info->kind == ARG_REAL ? arg[i].real : info->kind == ARG_COUNT ? arg[i].count : arg[i].size[0],
+        const double v[2] = {info->kind == ARG_REAL    ? arg[i].real
+                             : info->kind == ARG_COUNT ? arg[i].count
+                                                       : arg[i].size[0],
                              info->kind == ARG_SIZE ? arg[i].size[1] : info->lo};
         for (int d = 0; d < 2; d++)
-            if (!(v[d] >= info->lo && (v[d] <= info->hi || v[d] == info->usual) && !(info->below_hi && v[d] == info->hi)))
+            if (!(v[d] >= info->lo && (v[d] <= info->hi || v[d] == info->usual) &&
+                  !(info->below_hi && v[d] == info->hi)))
                 return info->name;
         if (info->above && !(arg[i].real > arg[info->above - 1].real))
             return info->name;

@@ -4,12 +4,9 @@
 
 #include "numbers.h"
 
-enum {
-    MAX_OUT = 1 << 20,
-    MAX_KERNEL = 255,
-    MAX_WINDOW = 4096
-};
+enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096 };
 
+/* clang-format off */
 typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
@@ -25,8 +22,18 @@ typedef enum OpKind {
     OP_LOSS,                                                        /* softmax cross-entropy on the logits */
     OP_KINDS
 } OpKind;
+/* clang-format on */
 
-typedef enum OpClass { CLASS_INPUT, CLASS_WEIGHT, CLASS_BARRIER, CLASS_IMAGE, CLASS_POINT, CLASS_WINDOW, CLASS_JOIN, CLASS_LOSS } OpClass;
+typedef enum OpClass {
+    CLASS_INPUT,
+    CLASS_WEIGHT,
+    CLASS_BARRIER,
+    CLASS_IMAGE,
+    CLASS_POINT,
+    CLASS_WINDOW,
+    CLASS_JOIN,
+    CLASS_LOSS
+} OpClass;
 
 /* What an op's backward reads of its forward, besides the gradient of its output. */
 typedef enum Need {
@@ -40,7 +47,8 @@ typedef enum Need {
 /* An argument of a stage; its row says of what kind it is. */
 typedef union Arg {
     double real;
-    int size[2]; /* along the height and along the width; where the input is [channels, length] the second alone is written */
+    int size[2]; /* along the height and along the width; where the input is [channels, length] the second alone is
+                    written */
     int count;
 } Arg;
 typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_COUNT } ArgKind;
@@ -48,24 +56,36 @@ typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_COUNT } ArgKind;
 /* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
 enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS };
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
-enum { ARG_LEAK, ARG_SUB, ARG_MAXV };                           /* of general_relu; the other points have one: ARG_LEAK */
-enum { ARG_BEFORE };                                            /* of pad, besides ARG_STRIDE */
+enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
+enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
 
 typedef struct ArgInfo {
     const char *name; /* as a key or a message calls it: "slope" */
     ArgKind kind;
-    enum { ARG_MUST, ARG_MAY, ARG_KEY } given; /* in the word's parentheses: always, or behind those before it; by a key alone */
-    double usual;  /* what it is where it is not given */
-    double lo, hi; /* its range, of both sides of a size */
-    bool below_hi; /* hi itself is too much */
-    int above;     /* a real: it is greater than argument above - 1; 0: than none */
-    int like;      /* it is as argument like - 1 where it is not given; 0: usual */
-    bool quiet;    /* not written where it is as usual, nor those behind it */
+    enum {
+        ARG_MUST,
+        ARG_MAY,
+        ARG_KEY
+    } given;          /* in the word's parentheses: always, or behind those before it; by a key alone */
+    double usual;     /* what it is where it is not given */
+    double lo, hi;    /* its range, of both sides of a size */
+    bool below_hi;    /* hi itself is too much */
+    int above;        /* a real: it is greater than argument above - 1; 0: than none */
+    int like;         /* it is as argument like - 1 where it is not given; 0: usual */
+    bool quiet;       /* not written where it is as usual, nor those behind it */
     const char *help; /* a line about it, in the schema and in help */
-    bool training; /* what the trained network computes does not hang on it */
+    bool training;    /* what the trained network computes does not hang on it */
 } ArgInfo;
 
-typedef enum ParamRole { PARAM_WEIGHT, PARAM_BIAS, PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR, PARAM_COUNT } ParamRole;
+typedef enum ParamRole {
+    PARAM_WEIGHT,
+    PARAM_BIAS,
+    PARAM_GAMMA,
+    PARAM_BETA,
+    PARAM_MEAN,
+    PARAM_VAR,
+    PARAM_COUNT
+} ParamRole;
 
 /* A parameter or a buffer that an op has, under PyTorch's name: "running_mean". */
 typedef struct ParamSlot {
@@ -73,29 +93,34 @@ typedef struct ParamSlot {
     ParamRole role;
 } ParamSlot;
 
-/* What a norm normalises with: y = gamma (x - mean) / sqrt(mean of (x - mean)^2 + eps) + beta, as far as its row has them. */
+/* What a norm normalises with: y = gamma (x - mean) / sqrt(mean of (x - mean)^2 + eps) + beta, as far as its row has
+ * them. */
 typedef enum NormOver {
-    OVER_BATCH,   /* a channel of all images of a batch; at inference its running statistics stand for it, so that it can be folded */
-    OVER_GROUPS,  /* a group of an image's channels: as many as ARG_NORM_GROUPS says */
-    OVER_IMAGE,   /* all of an image */
+    OVER_BATCH,  /* a channel of all images of a batch; at inference its running statistics stand for it, so that it can
+                    be folded */
+    OVER_GROUPS, /* a group of an image's channels: as many as ARG_NORM_GROUPS says */
+    OVER_IMAGE,  /* all of an image */
     OVER_CHANNEL, /* a channel of an image */
 } NormOver;
 typedef struct NormInfo {
     NormOver over;
-    bool centred;        /* the mean is taken away; else it stands as 0 in the line above */
-    const char *of;      /* what its statistics are of, for people */
-    const char *torch;   /* its module in PyTorch: {d} dimensions, {c} channels, {groups}, and its real arguments by name */
+    bool centred;   /* the mean is taken away; else it stands as 0 in the line above */
+    const char *of; /* what its statistics are of, for people */
+    const char
+        *torch; /* its module in PyTorch: {d} dimensions, {c} channels, {groups}, and its real arguments by name */
     const char *torch_1; /* the same of features; NULL: no other */
     const char *own;     /* the class that the twin brings along for it; NULL: PyTorch has it */
 } NormInfo;
 
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
-    const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which Python keeps for itself */
+    const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which
+                          Python keeps for itself */
     OpClass cls;
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
-    bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's channel */
+    bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's
+                               channel */
     bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     const ParamSlot *param; /* in the order of Graph.param; NULL: none */
     ArgInfo arg[OP_ARGS];   /* those with a name */
@@ -111,25 +136,30 @@ bool op_is_act(OpKind kind);
 bool op_is_norm(OpKind kind);       /* of a batch or an image */
 bool op_is_batch_norm(OpKind kind); /* its statistics are of a batch, and run */
 bool op_is_image_norm(OpKind kind);
-int op_norm_groups(OpKind kind, const Arg *arg, int channels); /* of an image norm: how many groups of channels it makes */
+int op_norm_groups(OpKind kind, const Arg *arg,
+                   int channels); /* of an image norm: how many groups of channels it makes */
 bool op_has_param(OpKind kind, ParamRole role);
 
 /* How many arguments the op's word must have, and may have, in parentheses. */
 int op_must_args(OpKind kind);
 int op_may_args(OpKind kind);
-int op_arg_at(OpKind kind, int nth);    /* where in arg[] the nth one in parentheses is */
-const char *op_usage(OpKind kind);      /* "maxpool(k[, stride[, padding]])"; NULL where it has none */
-/* What argument i is where it is not given; of a size that is as another's, arg[] has that one. What must be given is 0. */
+int op_arg_at(OpKind kind, int nth); /* where in arg[] the nth one in parentheses is */
+const char *op_usage(OpKind kind);   /* "maxpool(k[, stride[, padding]])"; NULL where it has none */
+/* What argument i is where it is not given; of a size that is as another's, arg[] has that one. What must be given is
+ * 0. */
 Arg op_usual(OpKind kind, int i, const Arg *arg);
 void op_usual_args(OpKind kind, Arg arg[OP_ARGS]);
 bool op_same_args(OpKind kind, const Arg *a, const Arg *b);
-const char *op_bad_args(OpKind kind, const Arg *arg); /* the checker's: which argument is out of its range; NULL: none */
+const char *op_bad_args(OpKind kind,
+                        const Arg *arg); /* the checker's: which argument is out of its range; NULL: none */
 /* A size: "3", "3x1"; dims, of the network's input, is 2, or 1 where only the length counts. */
 const char *size_text(const int v[2], int dims);
-/* A stage as an order has it: "maxpool(3,2,1)", "bn", "conv". `whole`: with what keys give, too, and so two stages (in networks of
- * the same dims) have one text iff they do the same: "gn(8,eps=1e-5)", "conv(kernel=3,stride=1,padding=1,dilation=1,groups=1)". */
+/* A stage as an order has it: "maxpool(3,2,1)", "bn", "conv". `whole`: with what keys give, too, and so two stages (in
+ * networks of the same dims) have one text iff they do the same: "gn(8,eps=1e-5)",
+ * "conv(kernel=3,stride=1,padding=1,dilation=1,groups=1)". */
 const char *op_text(OpKind kind, const Arg *arg, int dims, bool whole);
-/* The whole in two parts: what stays when training is over, "bn(eps=1e-05)", and what does not, "momentum=0.1" (NULL: nothing). */
+/* The whole in two parts: what stays when training is over, "bn(eps=1e-05)", and what does not, "momentum=0.1" (NULL:
+ * nothing). */
 const char *op_lasting_text(OpKind kind, const Arg *arg, int dims);
 const char *op_training_text(OpKind kind, const Arg *arg);
 

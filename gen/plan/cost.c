@@ -2,9 +2,9 @@
  *
  * needs: a complete plan.
  *
- * Bytes are those that must move: each tensor that a kernel reads or writes once a pass and image, however often it does. Scratch, and
- * what it reads a second time, is in cache. Weights move once a step; at inference once an image, which goes through all layers
- * before the next one comes. */
+ * Bytes are those that must move: each tensor that a kernel reads or writes once a pass and image, however often it
+ * does. Scratch, and what it reads a second time, is in cache. Weights move once a step; at inference once an image,
+ * which goes through all layers before the next one comes. */
 #include "plan.h"
 
 typedef struct Traffic {
@@ -13,7 +13,7 @@ typedef struct Traffic {
     const Tensor *node; /* of training, or of inference */
     struct Moved {
         int where, port, first, what;
-    } *moved;
+    } * moved;
     int n;
     double bytes; /* an image */
 } Traffic;
@@ -48,7 +48,8 @@ static void move_place(Traffic *t, const Place *at, int channels, double pixels,
     else if (at->where == AT_X)
         move(t, AT_X, at->port, at->first, what, 4 * area * c);
     else if (at->where == AT_IMAGE && at->image >= 0 && t->k->image[at->image].given)
-        move(t, AT_IMAGE, at->image, at->first, what, 4 * area * (t->k->image[at->image].plain ? c : blocks_of(c) * LANES));
+        move(t, AT_IMAGE, at->image, at->first, what,
+             4 * area * (t->k->image[at->image].plain ? c : blocks_of(c) * LANES));
 }
 
 static void move_step(Traffic *t, const Run *r, const Step *s)
@@ -107,7 +108,8 @@ static int64_t forward_products(const Kernel *k)
 
 static int64_t backward_products(const Kernel *k)
 {
-    int64_t n = k->winograd[PASS_WEIGHTS].on ? winograd_products(&k->winograd[PASS_WEIGHTS]) : weight_products(&k->weight);
+    int64_t n =
+        k->winograd[PASS_WEIGHTS].on ? winograd_products(&k->winograd[PASS_WEIGHTS]) : weight_products(&k->weight);
 
     if (k->winograd[PASS_DATA].on)
         return n + winograd_products(&k->winograd[PASS_DATA]);
@@ -151,7 +153,8 @@ static void move_backward(Traffic *t)
     move_ways(t, k->din);
 }
 
-/* Weights, their gradient and momentum: bytes a step. A copy in another layout is written and read by the kernel that makes it. */
+/* Weights, their gradient and momentum: bytes a step. A copy in another layout is written and read by the kernel that
+ * makes it. */
 static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     const double w = 4 * (double)k->w_floats;

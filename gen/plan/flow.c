@@ -3,10 +3,10 @@
  * needs: a checked graph after grad.
  * sets:  Plan.node, .kernel (or of inference .infer_node, .infer) with their ways; no runs, no images, no offsets.
  *
- * A value is an *anchor* where it must be a node: several ops read it; in training a norm takes its statistics; a join reads
- * it by the side. Between anchors every op has one reader, so that what leads to a kernel is a tree: a main line, and at
- * each join sides that begin at nodes. A concat is no op here but a list of ways, each with its channels' place; what
- * stands behind it is done on each way alone, as all ops but weight ops and sums work on a channel by itself.
+ * A value is an *anchor* where it must be a node: several ops read it; in training a norm takes its statistics; a join
+ * reads it by the side. Between anchors every op has one reader, so that what leads to a kernel is a tree: a main line,
+ * and at each join sides that begin at nodes. A concat is no op here but a list of ways, each with its channels' place;
+ * what stands behind it is done on each way alone, as all ops but weight ops and sums work on a channel by itself.
  *
  * The out way of a weight op ends at its node: at an anchor, or in training at the tensor that is best kept, or at
  * inference where the next kernel begins. Every other anchor is made by a pass. */
@@ -18,15 +18,15 @@ typedef struct Flow {
     const Graph *g;
     Plan *p;
     bool infer;
-    int *uses;    /* readers of an op's output, those of a concat counted as readers of what it joins */
-    int *reader;  /* one of them */
-    bool *solid;  /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
+    int *uses;             /* readers of an op's output, those of a concat counted as readers of what it joins */
+    int *reader;           /* one of them */
+    bool *solid;           /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
     unsigned char *anchor; /* the op's output is a node: why, by bits of Anchor; 0: it is none */
-    bool *by_side; /* ... that is read by the side */
-    bool *padded;  /* a pad reads it by the side: as it is stored, without stages between */
-    int *main;    /* of an add: which operand is on the main line */
-    int *fused;   /* of an add: the weight op in whose out way it stands, or -1 */
-    int *node;    /* of an op's output, or -1 */
+    bool *by_side;         /* ... that is read by the side */
+    bool *padded;          /* a pad reads it by the side: as it is stored, without stages between */
+    int *main;             /* of an add: which operand is on the main line */
+    int *fused;            /* of an add: the weight op in whose out way it stands, or -1 */
+    int *node;             /* of an op's output, or -1 */
     Tensor *list;
     int n;
 } Flow;
@@ -72,7 +72,8 @@ static void count_uses(Flow *f)
 
     for (int i = 1; i < g->nop; i++)
         for (int k = 0; k < g->op[i].nin; k++)
-            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD || op_is_image_norm(g->op[i].kind)) /* whose groups may cross what is joined */
+            if (g->op[i].kind == OP_ADD || g->op[i].kind == OP_PAD ||
+                op_is_image_norm(g->op[i].kind)) /* whose groups may cross what is joined */
                 f->solid[g->op[i].ins[k]] = g->op[g->op[i].ins[k]].kind == OP_CONCAT;
     for (int i = g->nop - 1; i > 0; i--) {
         f->padded[g->op[i].in] |= g->op[i].kind == OP_PAD;
@@ -132,12 +133,16 @@ static const char *why_no_sum(const Flow *f, int v)
     const int w = base_of(f, v);
 
     if (w == 0 || f->anchor[w] || !is_weight(g, w))
-        return xprintf("%s is%s%s%s: no weight op is at work on it that could add as it stores", g->op[v].path, v == w ? "" : " made from ",
-                       v == w ? "" : g->op[w].path, w == 0 ? "" : is_list(f, w) ? ", which is joined of others" : v == w ? " a tensor of its own" : ", where a kernel ended");
+        return xprintf("%s is%s%s%s: no weight op is at work on it that could add as it stores", g->op[v].path,
+                       v == w ? "" : " made from ", v == w ? "" : g->op[w].path,
+                       w == 0          ? ""
+                       : is_list(f, w) ? ", which is joined of others"
+                       : v == w        ? " a tensor of its own"
+                                       : ", where a kernel ended");
     const int refused = sum_refused(f, w, v);
     if (refused >= 0)
-        return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path, g->op[refused].path,
-                       info(g, refused)->need == NEED_INPUT ? "input" : "output");
+        return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path,
+                       g->op[refused].path, info(g, refused)->need == NEED_INPUT ? "input" : "output");
     return xprintf("not as %s stores: the other operand is not there yet when it runs", g->op[w].path);
 }
 
@@ -149,15 +154,16 @@ static const char *why_sum(const Flow *f, int add)
     Buf b = {0};
 
     if (f->fused[add] >= 0)
-        return xprintf("%s adds as it stores: of the operands' weight ops it runs last, and nothing between it and the sum needs more in backward than the sum tells",
+        return xprintf("%s adds as it stores: of the operands' weight ops it runs last, and nothing between it and the "
+                       "sum needs more in backward than the sum tells",
                        g->op[f->fused[add]].path);
     for (int k = 0; k < op->nin; k++)
         buf_printf(&b, "%s%s", k ? "; " : "", why_no_sum(f, op->ins[k]));
     return b.text;
 }
 
-/* Which operand is on a sum's main line: one whose weight op can do the sum as it stores, the latest such; else one that
- * cannot be read by the side. The others become sides. */
+/* Which operand is on a sum's main line: one whose weight op can do the sum as it stores, the latest such; else one
+ * that cannot be read by the side. The others become sides. */
 static void arrange_sum(Flow *f, int add)
 {
     const Op *op = &f->g->op[add];
@@ -166,7 +172,8 @@ static void arrange_sum(Flow *f, int add)
     f->main[add] = -1;
     for (int k = 0; k < op->nin; k++) {
         const int w = base_of(f, op->ins[k]);
-        if (w == 0 || f->anchor[w] || !is_weight(f->g, w) || w < f->fused[add] || (!f->infer && sum_refused(f, w, op->ins[k]) >= 0))
+        if (w == 0 || f->anchor[w] || !is_weight(f->g, w) || w < f->fused[add] ||
+            (!f->infer && sum_refused(f, w, op->ins[k]) >= 0))
             continue;
         bool ready = true; /* what the other operands begin at is there when w runs */
         for (int j = 0; j < op->nin; j++) {
@@ -229,12 +236,14 @@ static int smaller(int a, int b)
     return b >= 0 && (a < 0 || b < a) ? b : a;
 }
 
-/* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind it; one that needs its
- * output by that alone; one that needs its output's sign until an op comes that does not keep it. */
+/* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind
+ * it; one that needs its output by that alone; one that needs its output's sign until an op comes that does not keep
+ * it. */
 static Stores list_stores(const Graph *g, const Way *w)
 {
     const Stores s = {xalloc(sizeof *s.refused * (size_t)(w->n + 1)), xalloc(sizeof *s.bytes * (size_t)(w->n + 1))};
-    int never = -1, output = -1, sign = -1, loses = -1; /* the first link of such a need; the last that does not keep signs */
+    int never = -1, output = -1, sign = -1,
+        loses = -1; /* the first link of such a need; the last that does not keep signs */
     int64_t routes = 0;
 
     for (int p = 0; p <= w->n; p++) {
@@ -437,10 +446,10 @@ static const char *why_stored(const Flow *f, int op, const Way *w, const Stores 
                        info(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
     return xprintf("it is what %s%s",
-                   !anchored                        ? "the next kernel reads"
-                   : f->uses[op] > 1                ? "several ops read"
-                   : f->by_side[op]                 ? "a join reads"
-                                                    : xprintf("the %s behind it normalises", norm_at(f, f->reader[op])),
+                   !anchored         ? "the next kernel reads"
+                   : f->uses[op] > 1 ? "several ops read"
+                   : f->by_side[op]  ? "a join reads"
+                                     : xprintf("the %s behind it normalises", norm_at(f, f->reader[op])),
                    p ? ", and nothing earlier is needed for backward" : "");
 }
 
@@ -486,10 +495,10 @@ static void build_out(Flow *f, Kernel *k)
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
     const int least = f->padded[end] ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
-    const char *least_why = f->padded[end] ? "a pad reads the last as it is stored"
-                            : least > after_sum    ? "several ops read what stands behind a window"
-                            : after_sum            ? "it stands before a sum, which would read all its terms again"
-                                                   : NULL;
+    const char *least_why = f->padded[end]      ? "a pad reads the last as it is stored"
+                            : least > after_sum ? "several ops read what stands behind a window"
+                            : after_sum         ? "it stands before a sum, which would read all its terms again"
+                                                : NULL;
     const Stores stores = list_stores(g, &w);
     int p = choose_stored(&w, &stores, least);
     int u = anchored ? w.n : p;
@@ -502,7 +511,8 @@ static void build_out(Flow *f, Kernel *k)
     Tensor *nd = add_node(f, value, k->op);
     list_choices(k->op, &w, &stores, least, nd);
     nd->least_why = least_why;
-    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, &stores, p, anchored) : "what others read stands behind it, and a pass stores that";
+    nd->why = !anchored || u == w.n ? why_stored(f, k->op, &w, &stores, p, anchored)
+                                    : "what others read stands behind it, and a pass stores that";
     nd->stored_op = p ? w.link[p - 1].op : k->op;
     nd->nlink = u - p;
     nd->link = w.link + p;
@@ -539,7 +549,9 @@ static void build_pass(Flow *f, Kernel *k)
         windows |= is_window(g, w->link[i].op);
     }
     if (k->nin > 1 || sums || (windows && (f->uses[k->op] > 1 || f->by_side[k->op]))) {
-        nd->why = k->nin > 1 ? nd->why : sums ? "it is a sum: recomputing it would read all its terms again" : "several ops read what stands behind a window";
+        nd->why = k->nin > 1 ? nd->why
+                  : sums     ? "it is a sum: recomputing it would read all its terms again"
+                             : "several ops read what stands behind a window";
         return;
     }
     if (f->padded[k->op]) {
@@ -640,11 +652,15 @@ static bool too_large(const Graph *g, const Kernel *k, int64_t all)
     if (all <= WALKS_MOST)
         return false;
     if (k->nin > 1)
-        diag_error(g->op[k->op].mark, "a conv of kernel 1 after some repeats (transition), so that what follows reads one tensor; or a smaller 'repeat'",
-                   "the plan is too large: every layer after a concat reads each of the tensors that it joins, %d here", k->nin);
+        diag_error(g->op[k->op].mark,
+                   "a conv of kernel 1 after some repeats (transition), so that what follows reads one tensor; or a "
+                   "smaller 'repeat'",
+                   "the plan is too large: every layer after a concat reads each of the tensors that it joins, %d here",
+                   k->nin);
     else
         diag_error(g->op[k->op].mark, "a smaller 'repeat', or fewer stages between one conv and the next",
-                   "the plan is too large: its kernels walk %lld stages up to here, and at most %d are planned", (long long)all, WALKS_MOST);
+                   "the plan is too large: its kernels walk %lld stages up to here, and at most %d are planned",
+                   (long long)all, WALKS_MOST);
     return true;
 }
 
@@ -683,7 +699,11 @@ bool flow_build(Plan *p, bool infer)
         const bool weight = is_weight(g, i), loss = g->op[i].kind == OP_LOSS;
         if (!weight && !loss && !wants_pass(f, i))
             continue;
-        Kernel *k = add_kernel(&list, &nlist, !weight ? (loss ? KERNEL_LOSS : KERNEL_PASS) : g->op[i].kind == OP_CONV ? KERNEL_CONV : KERNEL_LINEAR, i);
+        Kernel *k = add_kernel(&list, &nlist,
+                               !weight                    ? (loss ? KERNEL_LOSS : KERNEL_PASS)
+                               : g->op[i].kind == OP_CONV ? KERNEL_CONV
+                                                          : KERNEL_LINEAR,
+                               i);
         if (loss && infer) { /* the result, where no kernel makes it as one tensor */
             const int v = g->op[i].in;
             p->logits = f->node[v];

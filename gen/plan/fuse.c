@@ -1,7 +1,8 @@
 /* fuse.c - kernels with their ways -> chains of runs.
  *
  * needs: flow_build, of training and of inference.
- * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no offsets.
+ * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no
+ * offsets.
  *
  * The rules are in plan.h and docs/kernels.md. They are stated over stages and their needs; no order is special. */
 #include "names.h"
@@ -71,14 +72,14 @@ typedef struct Fuse {
     Kernel *k;
     Tensor *node;
     bool infer;
-    int kernel;       /* a number for the kernel at hand, another one whenever it is another */
-    Has *has;         /* by node */
-    int nnamed[3];    /* ports called in, out, side and a number */
-    int *node_of;     /* training's node that is an op's output, or -1 */
-    int *aliased;     /* by op: the number of the kernel in which it has an alias */
-    int *image_norm;  /* likewise, in which its norm is listed */
-    Names alias;      /* of the kernel at hand: the number that a name ended with last */
-    Names layer;      /* all layers' names in C */
+    int kernel;      /* a number for the kernel at hand, another one whenever it is another */
+    Has *has;        /* by node */
+    int nnamed[3];   /* ports called in, out, side and a number */
+    int *node_of;    /* training's node that is an op's output, or -1 */
+    int *aliased;    /* by op: the number of the kernel in which it has an alias */
+    int *image_norm; /* likewise, in which its norm is listed */
+    Names alias;     /* of the kernel at hand: the number that a name ended with last */
+    Names layer;     /* all layers' names in C */
 } Fuse;
 
 /* ---- ports ---- */
@@ -132,7 +133,8 @@ static Place value_place(Fuse *f, int node, const char *name)
         return image_place(has->image, root->shape[0]);
     }
     const Shape shape = f->node[node].shape[0];
-    return (Place){.where = root->op == 0 ? AT_X : AT_SLOT, .image = -1, .port = port, .total = shape.c, .shape = shape};
+    return (Place){
+        .where = root->op == 0 ? AT_X : AT_SLOT, .image = -1, .port = port, .total = shape.c, .shape = shape};
 }
 
 /* Where a node's gradient lies. */
@@ -240,10 +242,10 @@ typedef struct Forward {
     const Way *way;
     int a, b;
     Place from;
-    int store;      /* value that is stored as the kernel's node, -1 */
-    bool ends;      /* value b is the kernel's node, of which norms take statistics */
+    int store; /* value that is stored as the kernel's node, -1 */
+    bool ends; /* value b is the kernel's node, of which norms take statistics */
     Place to;
-    bool bias;      /* the first value lacks the bias */
+    bool bias; /* the first value lacks the bias */
     bool keep_route;
 } Forward;
 
@@ -296,8 +298,8 @@ static void build_forward(Fuse *f, Chain *c, Image **images, int *nimages, const
 
 /* ---- backward chains ---- */
 
-/* The gradient of value b of a way is taken back to value a. Values come from value `origin`, which lies at `stored`; the runs
- * of the forward chain `values` over the same links tell which images hold the windows' inputs. */
+/* The gradient of value b of a way is taken back to value a. Values come from value `origin`, which lies at `stored`;
+ * the runs of the forward chain `values` over the same links tell which images hold the windows' inputs. */
 typedef struct Backward {
     const char *name;
     const Way *way;
@@ -478,7 +480,8 @@ static void build_backward(Fuse *f, Chain *c, Image **images, int *nimages, cons
 
 /* ---- kernels ---- */
 
-/* Extent of the output pixels along one axis that back-propagate into input pixels 0 .. in-1: how far they reach outside 0 .. out-1. */
+/* Extent of the output pixels along one axis that back-propagate into input pixels 0 .. in-1: how far they reach
+ * outside 0 .. out-1. */
 static void data_halo(int in, int out, int kernel, int stride, int padding, int dilation, int *before, int *after)
 {
     *before = *after = 0;
@@ -508,7 +511,8 @@ const char *plan_alias(const Kernel *k, int op)
     return low < k->nalias && k->alias_by_op[low]->op == op ? k->alias_by_op[low]->name : NULL;
 }
 
-/* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before it. */
+/* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before
+ * it. */
 static void add_alias(Fuse *f, int op)
 {
     Kernel *k = f->k;
@@ -518,7 +522,8 @@ static void add_alias(Fuse *f, int op)
     f->aliased[op] = f->kernel;
     const Op *o = &f->g->op[op];
     const char *stage = o->stage ? o->stage : op_info[o->kind].stage;
-    const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage), *unique = name;
+    const char *name = strcmp(o->layer, k->layer) == 0 ? stage : xprintf("%s_%s", op < k->op ? "in" : "to", stage),
+               *unique = name;
     int last = *names_at(&f->alias, name);
     if (last == 0) {
         *names_at(&f->alias, name) = 1;
@@ -548,7 +553,8 @@ static Image packed_input(const Plan *p, int op)
 
     if (o->kind != OP_CONV)
         return make_image(in, false, 0, 0, 0, 0, "xs");
-    Image m = make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0], o->padding[1], "xs");
+    Image m = make_image(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0],
+                         o->padding[1], "xs");
     winograd_grow_x(p, op, &m);
     return m;
 }
@@ -575,7 +581,12 @@ static void build_before(Fuse *f)
     k->din = xalloc(sizeof *k->din * (size_t)k->nin);
     for (int i = 0; i < k->nin; i++) {
         const Way *w = &k->in[i];
-        Forward fw = {.name = way_name(f->infer ? "pre" : "in", i), .way = w, .b = w->n, .from = value_place(f, w->node, "in"), .store = -1, .to = no_place};
+        Forward fw = {.name = way_name(f->infer ? "pre" : "in", i),
+                      .way = w,
+                      .b = w->n,
+                      .from = value_place(f, w->node, "in"),
+                      .store = -1,
+                      .to = no_place};
         fw.ends = pass;
         if (pass && !f->infer) {
             fw.store = f->node[k->node].stored && k->op > 0 ? w->n : -1;
@@ -616,8 +627,15 @@ static void build_before_back(Fuse *f)
         const Way *w = &k->in[i];
         if (!goes_back(f, w))
             continue;
-        Backward b = {.name = way_name("din", i), .way = w, .a = w->grad, .b = w->n, .values = &k->before[i], .correct = correct,
-                      .stored = value_place(f, w->node, "in"), .from = part(from, w->first), .to = no_place};
+        Backward b = {.name = way_name("din", i),
+                      .way = w,
+                      .a = w->grad,
+                      .b = w->n,
+                      .values = &k->before[i],
+                      .correct = correct,
+                      .stored = value_place(f, w->node, "in"),
+                      .from = part(from, w->first),
+                      .to = no_place};
         if (f->node[w->node].grad)
             b.to = grad_place(f, w->node, "in");
         Chain *c = &k->din[i];
@@ -641,8 +659,15 @@ static void build_after(Fuse *f)
 {
     Kernel *k = f->k;
     const bool conv = k->kind == KERNEL_CONV;
-    Forward fw = {.name = "out", .way = &k->out, .b = k->out.n, .from = no_place, .store = k->out.grad, .ends = true,
-                  .to = no_place, .bias = !conv && f->g->op[k->op].bias, .keep_route = true};
+    Forward fw = {.name = "out",
+                  .way = &k->out,
+                  .b = k->out.n,
+                  .from = no_place,
+                  .store = k->out.grad,
+                  .ends = true,
+                  .to = no_place,
+                  .bias = !conv && f->g->op[k->op].bias,
+                  .keep_route = true};
 
     fw.from.where = conv ? AT_CORE : AT_IMAGE;
     fw.from.image = k->y;
@@ -664,10 +689,20 @@ static void build_after_back(Fuse *f)
     for (int i = w->grad; i < w->n; i++)
         if (is_window(g, w->link[i].op))
             last_window = i;
-    Place stored = {.where = AT_SLOT, .image = -1, .port = port_of(f, k->node, "out"), .total = w->shape[w->grad].c, .shape = w->shape[w->grad]};
+    Place stored = {.where = AT_SLOT,
+                    .image = -1,
+                    .port = port_of(f, k->node, "out"),
+                    .total = w->shape[w->grad].c,
+                    .shape = w->shape[w->grad]};
     if (last_window >= 0) {
-        const int image = add_image(&k->image, &k->nimage, image_for(g, w->shape[last_window], w->link[last_window].op, "again_image"));
-        Forward again = {.name = "again", .way = w, .a = w->grad, .b = last_window, .from = stored, .store = -1,
+        const int image = add_image(&k->image, &k->nimage,
+                                    image_for(g, w->shape[last_window], w->link[last_window].op, "again_image"));
+        Forward again = {.name = "again",
+                         .way = w,
+                         .a = w->grad,
+                         .b = last_window,
+                         .from = stored,
+                         .store = -1,
                          .to = image_place(image, w->shape[last_window])};
         build_forward(f, &k->again, &k->image, &k->nimage, &again);
         /* the window itself, so that the backward chain finds the image it reads; emitted code does not walk it */
@@ -675,8 +710,16 @@ static void build_after_back(Fuse *f)
         r->from = image_place(image, w->shape[last_window]);
         r->window = w->link[last_window].op;
     }
-    Backward b = {.name = "dout", .way = w, .b = w->n, .origin = w->grad, .values = &k->again, .stored = stored, .correct = has_norms(nd),
-                  .from = grad_place(f, k->node, "out"), .to = image_place(k->dz, k->image[k->dz].shape), .bias_grad = g->op[k->op].bias};
+    Backward b = {.name = "dout",
+                  .way = w,
+                  .b = w->n,
+                  .origin = w->grad,
+                  .values = &k->again,
+                  .stored = stored,
+                  .correct = has_norms(nd),
+                  .from = grad_place(f, k->node, "out"),
+                  .to = image_place(k->dz, k->image[k->dz].shape),
+                  .bias_grad = g->op[k->op].bias};
     build_backward(f, &k->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->again.n--;
@@ -726,8 +769,8 @@ static void weight_images(Fuse *f)
 
 typedef struct Trace {
     Fuse *f;
-    int *image;   /* of an op's output in the kernel at hand, -1 */
-    int *set;     /* the ops that have one */
+    int *image; /* of an op's output in the kernel at hand, -1 */
+    int *set;   /* the ops that have one */
     int nset;
     bool *traced; /* handed out already, by a kernel before */
     int runs;
@@ -763,7 +806,11 @@ static int trace_node(Trace *t, int node)
     *w = (Way){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
     const int image = trace_image(t, nd->shape[nd->nlink], -1, NULL);
     const int first = f->k->ntrace_image;
-    const Forward fw = {.name = xprintf("trace%d_", t->runs++), .way = w, .b = w->n, .from = value_place(f, node, "in"), .store = -1,
+    const Forward fw = {.name = xprintf("trace%d_", t->runs++),
+                        .way = w,
+                        .b = w->n,
+                        .from = value_place(f, node, "in"),
+                        .store = -1,
                         .to = image_place(image, nd->shape[nd->nlink])};
     build_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
     for (int i = first; i < f->k->ntrace_image; i++)
@@ -828,7 +875,8 @@ static void trace_core(Trace *t, int v)
 
     k->trace_core = k->trace.n;
     Run *r = trace_run(t, op->shape, -1, -1, to);
-    r->from = (Place){.where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
+    r->from = (Place){
+        .where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
     r->bias = k->kind == KERNEL_LINEAR && op->bias;
     set_image(t, v, to);
 }
@@ -1042,7 +1090,8 @@ static void infer_images(Plan *p)
     }
     for (int i = 1; i < p->ninfer_node; i++)
         if (p->infer_node[i].image < 0)
-            p->infer_node[i].image = add_image(&p->infer_image, &p->ninfer_image, make_image(p->infer_node[i].shape[0], false, 0, 0, 0, 0, "out"));
+            p->infer_node[i].image = add_image(&p->infer_image, &p->ninfer_image,
+                                               make_image(p->infer_node[i].shape[0], false, 0, 0, 0, 0, "out"));
 }
 
 static bool same_place(const Image *a, const Image *b)
@@ -1062,13 +1111,17 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
             n->place = after ? NORM_EPILOGUE : NORM_PROLOGUE;
             n->kernel = (int)(f->k - f->p->infer);
             n->stopped_by = after ? f->k->fold_stop : -1;
-            n->inference = image ?
-                xprintf("applied in the %s of %s with the statistics of the image at hand", after ? "epilogue" : "prologue", f->k->name) :
-                xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
-                        !f->p->fold            ? "folding is off"
-                        : after                ? xprintf("it cannot be folded: %s lies between", f->k->fold_stop >= 0 ? op_info[f->g->op[f->k->fold_stop].kind].name : "a stage")
-                        : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
-                                                : "what it normalises is read by others too");
+            n->inference =
+                image ? xprintf("applied in the %s of %s with the statistics of the image at hand",
+                                after ? "epilogue" : "prologue", f->k->name)
+                      : xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
+                                !f->p->fold ? "folding is off"
+                                : after     ? xprintf("it cannot be folded: %s lies between",
+                                                  f->k->fold_stop >= 0 ? op_info[f->g->op[f->k->fold_stop].kind].name
+                                                                           : "a stage")
+                                : f->k->in[0].node == 0
+                                    ? "folding it forward into weights is wrong at a zero-padded border"
+                                    : "what it normalises is read by others too");
             if (!n->applied) /* it may be already, on another way behind a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
             n->applied = true;
@@ -1096,7 +1149,8 @@ static void build_infer_kernel(Fuse *f)
         Image xs = packed_input(f->p, k->op);
         mark_shared(k, &xs);
         const Tensor *nd = &f->node[k->in[0].node];
-        k->direct = k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
+        k->direct =
+            k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
         if (k->direct)
             k->x = value_place(f, k->in[0].node, "in").image;
         else
@@ -1109,15 +1163,21 @@ static void build_infer_kernel(Fuse *f)
     for (int i = 0; i < k->nin && !k->direct; i++)
         infer_norms(f, &k->before[i], false);
     if (!pass) {
-        Forward fw = {.name = "post", .way = &k->out, .b = k->out.n, .from = {.where = AT_CORE}, .store = -1, .ends = true,
+        Forward fw = {.name = "post",
+                      .way = &k->out,
+                      .b = k->out.n,
+                      .from = {.where = AT_CORE},
+                      .store = -1,
+                      .ends = true,
                       .to = image_place(k->y, k->image[k->y].shape)};
         build_forward(f, &k->after, &k->image, &k->nimage, &fw);
         infer_norms(f, &k->after, true);
         for (int i = 0; i < k->nfold; i++) {
             Norm *n = plan_norm(f->p, k->fold[i]);
             n->kernel = (int)(k - f->p->infer);
-            n->inference =
-                xprintf("folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between", f->g->op[k->op].path);
+            n->inference = xprintf(
+                "folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between",
+                f->g->op[k->op].path);
         }
     }
     all_aliases(f);
@@ -1137,7 +1197,8 @@ static void add_norms(Plan *p)
         const Shape s = p->g->op[i].shape;
         if (!op_is_norm(p->g->op[i].kind))
             continue;
-        *PUSH(p->norm, p->nnorm) = (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
+        *PUSH(p->norm, p->nnorm) =
+            (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
         if (s.h * s.w == 1 && op_is_batch_norm(p->g->op[i].kind))
             p->min_batch = 2;
     }
@@ -1164,7 +1225,8 @@ static int *by_op(const Graph *g, int value)
 static Fuse begin_fuse(Plan *p)
 {
     const Graph *g = p->g;
-    Fuse f = {.p = p, .g = g, .node = p->node, .node_of = by_op(g, -1), .aliased = by_op(g, 0), .image_norm = by_op(g, 0)};
+    Fuse f = {
+        .p = p, .g = g, .node = p->node, .node_of = by_op(g, -1), .aliased = by_op(g, 0), .image_norm = by_op(g, 0)};
 
     f.has = xalloc(sizeof *f.has * (size_t)(p->nnode > p->ninfer_node ? p->nnode : p->ninfer_node));
     for (int i = p->nnode - 1; i >= 0; i--)

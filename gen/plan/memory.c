@@ -3,9 +3,9 @@
  * needs: kernels with cores and images.
  * sets:  parameter offsets, arena slots by lifetime, scratch offsets, the folded weights' offsets, totals.
  *
- * The arena has a fixed part, a part for each image of the batch and a part for each thread. In the images' part two tensors
- * share memory when no kernel needs both: each has a lifetime in steps (forward kernels, then backward ones). At inference
- * the same is done with the images of one thread. */
+ * The arena has a fixed part, a part for each image of the batch and a part for each thread. In the images' part two
+ * tensors share memory when no kernel needs both: each has a lifetime in steps (forward kernels, then backward ones).
+ * At inference the same is done with the images of one thread. */
 #include "plan.h"
 
 #include <limits.h>
@@ -14,7 +14,7 @@
 
 typedef struct Slot {
     int64_t floats, *at;
-    int from, to; /* steps, inclusive */
+    int from, to;   /* steps, inclusive */
     int from2, to2; /* alive a second time: made again for backward; 0, 0: not */
     int order;
 } Slot;
@@ -59,7 +59,8 @@ static int64_t most_alive(const Slots *s)
 {
     const int steps = steps_of(s);
     int64_t most = 0, now = 0;
-    int64_t *more = xalloc(sizeof *more * (size_t)(steps + 1)); /* by step: what begins, less what ended the step before */
+    int64_t *more =
+        xalloc(sizeof *more * (size_t)(steps + 1)); /* by step: what begins, less what ended the step before */
     for (int i = 0; i < s->n; i++) {
         const Slot *a = &s->item[i];
         more[a->from] += a->floats;
@@ -104,13 +105,14 @@ typedef struct Placed {
     int from, to, from2, to2;
 } Placed;
 
-/* Placed slots in the order of their offsets, so many at a time that a look at what they have in common most often saves looking at each. */
+/* Placed slots in the order of their offsets, so many at a time that a look at what they have in common most often
+ * saves looking at each. */
 enum { BLOCK = 64 };
 typedef struct Block {
     Placed item[BLOCK];
     int n;
-    int64_t end, gap; /* the highest end; the largest gap between them */
-    int from, to;     /* none is alive before or after */
+    int64_t end, gap;     /* the highest end; the largest gap between them */
+    int from, to;         /* none is alive before or after */
     int all_from, all_to; /* all are alive in a life that has a step up to all_to and one from all_from on */
 } Block;
 
@@ -127,8 +129,8 @@ static bool overlap(int from, int to, int from2, int to2)
 /* Whether both are alive at some step. */
 static bool meet(const Placed *a, const Placed *b)
 {
-    return overlap(a->from, a->to, b->from, b->to) || overlap(a->from, a->to, b->from2, b->to2) || overlap(a->from2, a->to2, b->from, b->to) ||
-           overlap(a->from2, a->to2, b->from2, b->to2);
+    return overlap(a->from, a->to, b->from, b->to) || overlap(a->from, a->to, b->from2, b->to2) ||
+           overlap(a->from2, a->to2, b->from, b->to) || overlap(a->from2, a->to2, b->from2, b->to2);
 }
 
 static void sum_up(Block *b)
@@ -220,7 +222,10 @@ static int64_t place_in_order(Slots *s, Shelf *shelf)
     shelf->n = 0;
     for (int i = 0; i < s->n; i++) {
         const Slot *slot = &s->item[i];
-        Placed a = {.from = slot->from, .to = slot->to, .from2 = slot->to2 ? slot->from2 : INT_MAX, .to2 = slot->to2 ? slot->to2 : -1};
+        Placed a = {.from = slot->from,
+                    .to = slot->to,
+                    .from2 = slot->to2 ? slot->from2 : INT_MAX,
+                    .to2 = slot->to2 ? slot->to2 : -1};
         a.at = free_at(shelf, &a, slot->floats);
         a.end = a.at + slot->floats;
         put(shelf, a);
@@ -232,8 +237,8 @@ static int64_t place_in_order(Slots *s, Shelf *shelf)
 
 enum { TRIES = 20000, WORK = 10000000 };
 
-/* Places all slots: of several orders the one that needs least; where that is more than is alive at once, orders near it are tried,
- * always the same ones. */
+/* Places all slots: of several orders the one that needs least; where that is more than is alive at once, orders near
+ * it are tried, always the same ones. */
 static int64_t place(Slots *s)
 {
     static int (*const order[])(const void *, const void *) = {by_size, by_length, by_start};
@@ -280,16 +285,16 @@ static int64_t bytes_to_floats(int64_t bytes)
 
 /* ---- training ---- */
 
-/* The steps of a training step: forward kernels, the loss at both; then backward ones, and before the last kernel of a segment runs
- * backward, those kernels of the segment that are run forward again. */
+/* The steps of a training step: forward kernels, the loss at both; then backward ones, and before the last kernel of a
+ * segment runs backward, those kernels of the segment that are run forward again. */
 typedef struct Steps {
     int *again, *back; /* by kernel; again 0: it is not run again */
 } Steps;
 
 typedef struct Life {
-    int forward_end, end;  /* last reads, in forward and at all */
+    int forward_end, end; /* last reads, in forward and at all */
     int grad_begin;
-    bool outside;          /* a kernel of another segment reads it */
+    bool outside; /* a kernel of another segment reads it */
 } Life;
 
 static int segment_of(const Plan *p, const Kernel *k)
@@ -394,7 +399,8 @@ static Steps schedule(const Plan *p)
         const int segment = segment_of(p, &p->kernel[i]);
         if (segment && segment != done)
             for (int j = first[segment]; j <= i; j++)
-                if (segment_of(p, &p->kernel[j]) == segment && p->kernel[j].node > 0 && p->node[p->kernel[j].node].recomputed)
+                if (segment_of(p, &p->kernel[j]) == segment && p->kernel[j].node > 0 &&
+                    p->node[p->kernel[j].node].recomputed)
                     s.again[j] = at++;
         done = segment ? segment : done;
         s.back[i] = at++;
@@ -408,11 +414,16 @@ static void place_node(Plan *p, Slots *slots, Tensor *nd, const Life *life, cons
     const int64_t floats = blocked_floats(nd->shape[0]);
 
     if (nd->stored)
-        add_slot(slots, floats, nd->maker, nd->recomputed && life->forward_end < nd->maker ? nd->maker : nd->recomputed ? life->forward_end : life->end, &nd->slot);
+        add_slot(slots, floats, nd->maker,
+                 nd->recomputed && life->forward_end < nd->maker ? nd->maker
+                 : nd->recomputed                                ? life->forward_end
+                                                                 : life->end,
+                 &nd->slot);
     if (nd->recomputed)
         again_slot(slots, again, life->end > again ? life->end : again);
     for (int r = 0; r < nd->nroute; r++) {
-        add_slot(slots, bytes_to_floats(blocked_floats(p->g->op[nd->route[r]].shape)), nd->maker, nd->recomputed ? nd->maker : backward, &nd->route_slot[r]);
+        add_slot(slots, bytes_to_floats(blocked_floats(p->g->op[nd->route[r]].shape)), nd->maker,
+                 nd->recomputed ? nd->maker : backward, &nd->route_slot[r]);
         if (nd->recomputed)
             again_slot(slots, again, backward);
     }
@@ -458,9 +469,11 @@ static void place_images(Plan *p)
         if (k->dx >= 0)
             add_slot(&slots, k->image[k->dx].floats, backward, backward, &k->mat_dx);
     }
-    for (int i = 0; i < p->nnode; i++) /* statistics of an image: from when the node is made until its gradient is taken further back */
+    for (int i = 0; i < p->nnode;
+         i++) /* statistics of an image: from when the node is made until its gradient is taken further back */
         for (int j = 0; j < p->node[i].nimage_norm; j++) {
-            const int op = p->node[i].image_norm[j], maker = p->node[i].maker < 0 ? 0 : p->node[i].maker, groups = p->g->op[op].groups;
+            const int op = p->node[i].image_norm[j], maker = p->node[i].maker < 0 ? 0 : p->node[i].maker,
+                      groups = p->g->op[op].groups;
             add_slot(&slots, (int64_t)GROUP_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
             p->stored_bytes += 4 * (int64_t)GROUP_KEPT_INFER * groups;
         }
@@ -483,7 +496,8 @@ static void place_inference(Plan *p)
         for (int j = 0; j < p->infer_node[i].nimage_norm; j++) {
             const int op = p->infer_node[i].image_norm[j];
             const int maker = p->infer_node[i].maker < 0 ? 0 : p->infer_node[i].maker;
-            add_slot(&slots, (int64_t)GROUP_KEPT_INFER * p->g->op[op].groups, maker, end[i], &plan_norm(p, op)->infer_slot);
+            add_slot(&slots, (int64_t)GROUP_KEPT_INFER * p->g->op[op].groups, maker, end[i],
+                     &plan_norm(p, op)->infer_slot);
         }
     for (int i = 1; i < p->ninfer_node; i++) {
         Tensor *nd = &p->infer_node[i];
@@ -568,7 +582,8 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, 
     }
     if (k->node < 0 || !node[k->node].nimage_norm)
         return at;
-    const int64_t room = padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
+    const int64_t room =
+        padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
     k->image_stats = at;
     k->image_back = at + 2 * 3 * room;
     return at + 2 * 3 * room + 3 * room;
@@ -586,7 +601,9 @@ static void place_kernels(Plan *p)
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
         k->scratch = place_image_norms(g, k, p->node, place_scratch(k->image, k->nimage));
-        p->scratch = larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats : 0)); /* trace */
+        p->scratch =
+            larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats
+                                                                      : 0)); /* trace */
         int64_t trace = 0;
         for (int j = 0; j < k->ntrace_image; j++) {
             k->trace_image[j].at = trace;
@@ -633,7 +650,7 @@ bool memory_build(Plan *p)
         const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a way may write past the last channel */
         n->stats_floats = p->norm_floats;
         n->stats_at = p->norm_doubles;
-        p->norm_floats += 3 * room;                            /* CVY_STATS_FLOATS */
+        p->norm_floats += 3 * room;                             /* CVY_STATS_FLOATS */
         p->norm_doubles += (3 * (int64_t)p->pieces + 2) * room; /* CVY_STATS_DOUBLES */
     }
     place_kernels(p);
@@ -647,9 +664,11 @@ bool memory_build(Plan *p)
 
     /* offsets inside one image are ints in the emitted code; everything else is 64 bits wide */
     const int64_t largest = larger(p->image_floats, larger(p->scratch, p->scratch_infer));
-    if (largest > INT32_MAX || p->param_floats > INT32_MAX || !mul_fits(p->image_floats * 4, batch, &total) || total > INT64_C(1) << 46) {
+    if (largest > INT32_MAX || p->param_floats > INT32_MAX || !mul_fits(p->image_floats * 4, batch, &total) ||
+        total > INT64_C(1) << 46) {
         diag_error(g->spec->input_mark, "make the input, the channels or the batch smaller",
-                   "the network is too large: %lld floats per image, %lld parameters", (long long)largest, (long long)p->param_floats);
+                   "the network is too large: %lld floats per image, %lld parameters", (long long)largest,
+                   (long long)p->param_floats);
         return false;
     }
     return true;

@@ -29,7 +29,8 @@ static bool name_is_free(const Graph *g)
         is_taken |= strcmp(op_info[k].name, name) == 0;
     if (is_taken)
         diag_error((Mark){0}, xprintf("--set name=%s_net", name),
-                   "for reading, a network cannot be called '%s': the emitted code has that name for a part of its own", name);
+                   "for reading, a network cannot be called '%s': the emitted code has that name for a part of its own",
+                   name);
     return !is_taken;
 }
 
@@ -79,7 +80,8 @@ static void place_param(Plain *p, int i)
     *end += count;
 }
 
-/* Whether sizes are numbers that C's int64 and a dropout's 32 bits hold; sums of up to MAX_LAYERS of them then do not overflow. */
+/* Whether sizes are numbers that C's int64 and a dropout's 32 bits hold; sums of up to MAX_LAYERS of them then do not
+ * overflow. */
 static bool sizes_fit(const Graph *g)
 {
     for (int i = 0; i < g->nop; i++) {
@@ -127,16 +129,17 @@ void plain_dump(const Plain *p, FILE *to)
 
     for (int i = 0; i < g->nop; i++) {
         const Op *o = &g->op[i];
-        fprintf(to, "op %d %s %s %dx%dx%d tensor %d%s", i, op_info[o->kind].name, p->op[i].name, o->shape.c, o->shape.h, o->shape.w, p->op[i].tensor,
-                p->op[i].learns ? " gradient" : "");
+        fprintf(to, "op %d %s %s %dx%dx%d tensor %d%s", i, op_info[o->kind].name, p->op[i].name, o->shape.c, o->shape.h,
+                o->shape.w, p->op[i].tensor, p->op[i].learns ? " gradient" : "");
         for (int k = 0; k < o->nin; k++)
             fprintf(to, "%s%d", k ? " " : " reads ", p->op[o->ins[k]].tensor);
         fputc('\n', to);
     }
     for (int i = 0; i < g->nparam; i++)
         fprintf(to, "param %s at %lld\n", g->param[i].name, (long long)p->param_at[i]);
-    fprintf(to, "floats param %lld running %lld values %lld trace %lld, batches %d, min batch %d\n", (long long)p->param_floats,
-            (long long)p->running_floats, (long long)p->value_floats, (long long)p->trace_floats, p->batches, p->min_batch);
+    fprintf(to, "floats param %lld running %lld values %lld trace %lld, batches %d, min batch %d\n",
+            (long long)p->param_floats, (long long)p->running_floats, (long long)p->value_floats,
+            (long long)p->trace_floats, p->batches, p->min_batch);
 }
 
 static const char *need_text(Need need)
@@ -163,12 +166,14 @@ static void explain_op(const Plain *p, int i, FILE *to)
         reads = xprintf("%s%s%s", reads, k ? ", " : "", p->g->op[o->ins[k]].path);
     fprintf(to, "\n%s (%s)\n  %-10s %s\n", o->path, op_info[o->kind].name, "reads:", reads);
     if (plain_stores(p, i))
-        fprintf(to, "  %-10s %dx%dx%d, %lld bytes per image\n", "stored:", o->shape.c, o->shape.h, o->shape.w, (long long)(4 * p->op[i].floats));
+        fprintf(to, "  %-10s %dx%dx%d, %lld bytes per image\n", "stored:", o->shape.c, o->shape.h, o->shape.w,
+                (long long)(4 * p->op[i].floats));
     else if (o->kind != OP_LOSS)
         fprintf(to, "  %-10s nothing: its output is %s as it stands\n", "stored:", p->g->op[p->op[i].tensor].path);
     if (p->op[i].learns)
         fprintf(to, "  %-10s reads %s\n", "backward:",
-                o->kind == OP_FLATTEN ? "nothing: the gradient is that of what flatten reads" : need_text(op_info[o->kind].need));
+                o->kind == OP_FLATTEN ? "nothing: the gradient is that of what flatten reads"
+                                      : need_text(op_info[o->kind].need));
     else
         fprintf(to, "  %-10s none: nothing before it has parameters\n", "backward:");
     if (o->bias_why)
@@ -177,9 +182,12 @@ static void explain_op(const Plain *p, int i, FILE *to)
 
 void plain_explain(const Plain *p, const int *ops, int n, FILE *to)
 {
-    fprintf(to, "%s for reading: %d ops, each by itself; nothing is fused, nothing recomputed but means, winners of windows and masks\n"
-                "every op's output is stored: %lld bytes per image (autograd, which drops outputs that no backward reads, would keep %lld)\n"
-                "at inference norms are applied where they stand, none is folded\n",
+    fprintf(to,
+            "%s for reading: %d ops, each by itself; nothing is fused, nothing recomputed but means, winners of "
+            "windows and masks\n"
+            "every op's output is stored: %lld bytes per image (autograd, which drops outputs that no backward reads, "
+            "would keep %lld)\n"
+            "at inference norms are applied where they stand, none is folded\n",
             p->g->spec->name, p->g->nop - 1, (long long)plain_stored_bytes(p), (long long)grad_autograd(p->g, NULL));
     for (int i = 1; !ops && i < p->g->nop; i++)
         explain_op(p, i, to);

@@ -51,7 +51,8 @@ static void check_place(const Kernel *k, const Run *r, const Place *p, int nimag
         BUG("run %s of %s names an image that is not there", r->name, k->name);
     if ((p->where == AT_SLOT || p->where == AT_X) && (p->port < 0 || p->port >= k->nport))
         BUG("run %s of %s names a port that is not there", r->name, k->name);
-    if ((p->where == AT_SLOT || p->where == AT_IMAGE) && (p->first < 0 || p->first + r->shape.c > p->total) && r->window < 0)
+    if ((p->where == AT_SLOT || p->where == AT_IMAGE) && (p->first < 0 || p->first + r->shape.c > p->total) &&
+        r->window < 0)
         BUG("run %s of %s: channels %d and on, %d of them, of %d", r->name, k->name, p->first, r->shape.c, p->total);
 }
 
@@ -65,7 +66,8 @@ static void check_values(const Run *r)
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
         const bool makes = s->kind <= STEP_MASK || s->kind == STEP_ADD || s->kind == STEP_SIDE;
-        const bool reads = s->kind != STEP_SIDE && s->kind != STEP_SPLIT && s->kind != STEP_GIVE && s->kind != STEP_BACK && s->kind != STEP_SCALE;
+        const bool reads = s->kind != STEP_SIDE && s->kind != STEP_SPLIT && s->kind != STEP_GIVE &&
+                           s->kind != STEP_BACK && s->kind != STEP_SCALE;
         if ((reads && (s->in < 0 || s->in >= r->next || !known[s->in])) || (s->kind == STEP_ADD && !known[s->in2]))
             BUG("run %s uses v%d, which is not at hand", r->name, s->in);
         if (makes && (s->out < 0 || s->out >= r->next))
@@ -145,18 +147,30 @@ void plan_check(const Plan *p)
 
 /* ---- for people ---- */
 
-static const char *const kind_name[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
+static const char *const kind_name[] = {
+    [KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
 
 const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
 {
-    static const char *const verb[] = {[STEP_FORWARD] = "", [STEP_AFFINE] = "affine ", [STEP_MASK] = "mask ", [STEP_ADD] = "", [STEP_STORE] = "store",
-                                       [STEP_STATS] = "statistics", [STEP_IMAGE_STATS] = "statistics of the image", [STEP_BACK] = "back ",
-                                       [STEP_CORRECT] = "norms' share", [STEP_CORRECT_IMAGE] = "image norms' share", [STEP_SUMS] = "sums ",
-                                       [STEP_SCALE] = "back ", [STEP_GIVE] = "give to "};
+    static const char *const verb[] = {[STEP_FORWARD] = "",
+                                       [STEP_AFFINE] = "affine ",
+                                       [STEP_MASK] = "mask ",
+                                       [STEP_ADD] = "",
+                                       [STEP_STORE] = "store",
+                                       [STEP_STATS] = "statistics",
+                                       [STEP_IMAGE_STATS] = "statistics of the image",
+                                       [STEP_BACK] = "back ",
+                                       [STEP_CORRECT] = "norms' share",
+                                       [STEP_CORRECT_IMAGE] = "image norms' share",
+                                       [STEP_SUMS] = "sums ",
+                                       [STEP_SCALE] = "back ",
+                                       [STEP_GIVE] = "give to "};
 
     if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
         return NULL;
-    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->way.node].op].path : s->op >= 0 ? p->g->op[s->op].path : "";
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->way.node].op].path
+                       : s->op >= 0         ? p->g->op[s->op].path
+                                            : "";
     return xprintf("%s%s", verb[s->kind], what);
 }
 
@@ -190,7 +204,8 @@ static void print_core(const char *what, const Core *c, FILE *to)
     fprintf(to, "    %-9s %s: tiles", what, c->name);
     for (int i = 0; i < c->ntile; i++)
         fprintf(to, "%s %dx%d", i ? "," : "", c->tile[i].rows, c->tile[i].cols);
-    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows, c->lanes, c->blocks);
+    fprintf(to, " pixels x %d channels, %d taps x %d lanes x %d blocks", c->vectors * LANES, c->ntap * c->rows,
+            c->lanes, c->blocks);
     if (c->share)
         fprintf(to, c->lanewise ? ", lane by lane" : ", %d output blocks a group", c->share);
     fputc('\n', to);
@@ -198,7 +213,8 @@ static void print_core(const char *what, const Core *c, FILE *to)
 
 static void print_winograd(const char *what, const Winograd *w, FILE *to)
 {
-    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d per image at a time, %d x %d in registers", "core", what, w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d per image at a time, %d x %d in registers", "core", what,
+            w->block, w->tiles, w->rows, w->vectors);
     if (w->made)
         fprintf(to, ", weights transformed on the way, %d input channels at a time", w->made * LANES);
     fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
@@ -217,14 +233,18 @@ static void dump_node(const Plan *p, int i, FILE *to)
     const Graph *g = p->g;
     const Tensor *nd = &p->node[i];
 
-    fprintf(to, "node %s %dx%dx%d", g->op[nd->op].path, nd->shape[nd->nlink].c, nd->shape[nd->nlink].h, nd->shape[nd->nlink].w);
+    fprintf(to, "node %s %dx%dx%d", g->op[nd->op].path, nd->shape[nd->nlink].c, nd->shape[nd->nlink].h,
+            nd->shape[nd->nlink].w);
     if (nd->op == 0)
         fprintf(to, ": read again");
     else if (!nd->stored)
         fprintf(to, ": from %s", g->op[p->node[nd->root].op].path);
     else
-        fprintf(to, ": stores %s %dx%dx%d at %lld%s", g->op[nd->stored_op].path, nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)nd->slot,
-                nd->kept ? ", kept" : nd->recomputed ? ", made again" : "");
+        fprintf(to, ": stores %s %dx%dx%d at %lld%s", g->op[nd->stored_op].path, nd->shape[0].c, nd->shape[0].h,
+                nd->shape[0].w, (long long)nd->slot,
+                nd->kept         ? ", kept"
+                : nd->recomputed ? ", made again"
+                                 : "");
     for (int r = 0; r < nd->nroute; r++)
         fprintf(to, ", routes of %s at %lld", g->op[nd->route[r]].path, (long long)nd->route_slot[r]);
     for (int n = 0; n < nd->nnorm; n++)
@@ -267,7 +287,8 @@ void plan_dump(const Plan *p, FILE *to)
             if (k->winograd[PASS_WEIGHTS].on)
                 print_winograd("weights", &k->winograd[PASS_WEIGHTS], to);
             else
-                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc, k->weight.vectors, k->weight.images);
+                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc,
+                        k->weight.vectors, k->weight.images);
         }
         dump_chains(p, "back", k->din, k->nin, to);
     }
@@ -280,9 +301,11 @@ void plan_dump(const Plan *p, FILE *to)
             fprintf(to, "    folded    %s\n", p->g->op[k->fold[j]].path);
         print_chain(p, "after", &k->after, to);
     }
-    fprintf(to, "parameters %lld floats, an image %lld floats (at least %lld), scratch %lld floats, inference %lld floats (at least %lld), stored %lld bytes\n",
-            (long long)p->param_floats, (long long)p->image_floats, (long long)p->image_bound, (long long)p->scratch, (long long)p->scratch_infer,
-            (long long)p->infer_bound, (long long)p->stored_bytes);
+    fprintf(to,
+            "parameters %lld floats, an image %lld floats (at least %lld), scratch %lld floats, inference %lld floats "
+            "(at least %lld), stored %lld bytes\n",
+            (long long)p->param_floats, (long long)p->image_floats, (long long)p->image_bound, (long long)p->scratch,
+            (long long)p->scratch_infer, (long long)p->infer_bound, (long long)p->stored_bytes);
 }
 
 /* The stages of chains in words. */
@@ -338,8 +361,12 @@ static void core_words(const Kernel *k, KernelWords *w)
     Buf by = {0};
 
     if (forward || weights)
-        w->tile = xprintf("%s%s%s", forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES) : "",
-                          forward && weights ? ", " : "", weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
+        w->tile = xprintf(
+            "%s%s%s",
+            forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES)
+                    : "",
+            forward && weights ? ", " : "",
+            weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
     for (int i = 0; i < 3; i++)
         if (k->winograd[i].on)
             buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
@@ -353,11 +380,15 @@ static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
     if (nd->op == 0)
         w->stored = "nothing: it is the input, read again; its statistics are taken";
     else if (!nd->stored)
-        w->stored = xprintf("nothing: its readers recompute it from %s", nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+        w->stored = xprintf("nothing: its readers recompute it from %s",
+                            nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
     else {
         w->stored = nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path;
-        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w, (long long)plan_node_bytes(p, nd),
-                                 nd->kept ? "" : nd->recomputed ? ", made again for backward" : ", forward only");
+        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w,
+                                 (long long)plan_node_bytes(p, nd),
+                                 nd->kept         ? ""
+                                 : nd->recomputed ? ", made again for backward"
+                                                  : ", forward only");
         w->stored_why = nd->why;
     }
 }
@@ -384,7 +415,8 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
     const KernelWords w = plan_words(p, k);
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
     const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
-                                   {"stored:", stored}, {"tile:", w.tile}, {"winograd:", w.winograd}, {"bias:", w.bias}};
+                                   {"stored:", stored}, {"tile:", w.tile},     {"winograd:", w.winograd},
+                                   {"bias:", w.bias}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)
@@ -394,13 +426,14 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 
 void plan_explain(const Plan *p, FILE *to)
 {
-    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward\n", p->g->spec->name, p->target->name, p->nkernel,
-            (long long)p->stored_bytes);
+    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward\n", p->g->spec->name, p->target->name,
+            p->nkernel, (long long)p->stored_bytes);
     for (int i = 0; i < p->nkernel; i++)
         explain_kernel(p, &p->kernel[i], to);
     bool any = false;
     for (int i = 0; i < p->nnorm; i++) {
-        fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path, p->norm[i].inference);
+        fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path,
+                p->norm[i].inference);
         any = true;
     }
 }

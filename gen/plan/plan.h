@@ -1,9 +1,9 @@
 /* plan.h - how a graph becomes kernels. Every decision is here when emit starts; emit only prints.
  *
- * A kernel is a weight op, the loss, or a pass. Between kernels stand *nodes*: tensors that are stored, or that a norm takes
- * statistics of, or that several ops read. A kernel gets at what it reads by *ways*: from a node's stored tensor through
- * stages that are computed as they are needed. What stands behind a weight op up to its node is its *out* way. In training
- * every node has one gradient, to which its readers add in the order in which backward runs. */
+ * A kernel is a weight op, the loss, or a pass. Between kernels stand *nodes*: tensors that are stored, or that a norm
+ * takes statistics of, or that several ops read. A kernel gets at what it reads by *ways*: from a node's stored tensor
+ * through stages that are computed as they are needed. What stands behind a weight op up to its node is its *out* way.
+ * In training every node has one gradient, to which its readers add in the order in which backward runs. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -12,21 +12,23 @@
 enum {
     LANES = 16,
     PLAIN_MAX = 3,
-    /* what may be unrolled, a function at a time: a budget for the whole network would make one layer's change move another */
-    UNROLL_TAPS = 9,       /* a conv's taps; with more, the kernel's rows stay a loop */
-    UNROLL_TILE = 2000,    /* multiply-adds of a register tile with its taps */
-    UNROLL_PIXELS = 16,    /* pixels of a row in the weights' gradient */
-    BAND_FLOATS = 7168,    /* what a band of rows may take of the first cache: 28 of 32 KB */
-    UNROLL_WINDOW = 64,    /* a pooling window's taps; with more, they are a loop */
-    GROUP_PIXELS = 128,    /* images are taken together for the weights' gradient up to this many pixels, ... */
-    GROUP_FLOATS = 131072, /* ... this much scratch, ... */
-    GROUP_WALK = 4096,     /* ... and this much of the first cache (16 of 32 KB), if ... */
+    /* what may be unrolled, a function at a time: a budget for the whole network would make one layer's change move
+       another */
+    UNROLL_TAPS = 9,        /* a conv's taps; with more, the kernel's rows stay a loop */
+    UNROLL_TILE = 2000,     /* multiply-adds of a register tile with its taps */
+    UNROLL_PIXELS = 16,     /* pixels of a row in the weights' gradient */
+    BAND_FLOATS = 7168,     /* what a band of rows may take of the first cache: 28 of 32 KB */
+    UNROLL_WINDOW = 64,     /* a pooling window's taps; with more, they are a loop */
+    GROUP_PIXELS = 128,     /* images are taken together for the weights' gradient up to this many pixels, ... */
+    GROUP_FLOATS = 131072,  /* ... this much scratch, ... */
+    GROUP_WALK = 4096,      /* ... and this much of the first cache (16 of 32 KB), if ... */
     GROUP_WEIGHTS = 131072, /* ... the weights are no more than the second cache takes */
-    UNROLL_LIMIT = 20000,  /* multiply-adds of a tile that `unroll: full` may make */
-    RECOMPUTE_MOST = 16,   /* stages that readers go through again to save a tensor; with more, a pass stores it */
-    WALKS_MOST = 200000,   /* of a plan: stages that its kernels walk, and for each tensor that one reads ... */
-    READ_WALKS = 8,        /* ... as many as this */
-    GROUP_KEPT = 5, GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
+    UNROLL_LIMIT = 20000,   /* multiply-adds of a tile that `unroll: full` may make */
+    RECOMPUTE_MOST = 16,    /* stages that readers go through again to save a tensor; with more, a pass stores it */
+    WALKS_MOST = 200000,    /* of a plan: stages that its kernels walk, and for each tensor that one reads ... */
+    READ_WALKS = 8,         /* ... as many as this */
+    GROUP_KEPT = 5,
+    GROUP_KEPT_INFER = 3, /* floats a group of an image norm: CVY_GN_KEPT, CVY_GN_STATS */
 };
 
 /* An image in scratch. Blocked: element (c, y, x) at ((c / 16 * rows + y + top) * cols + x + left) * 16 + c % 16.
@@ -58,11 +60,11 @@ typedef struct Link {
 
 /* From a tensor through stages. link[i] makes value i + 1 of value i. */
 typedef struct Way {
-    int node;     /* where it begins, or -1: at the core */
+    int node; /* where it begins, or -1: at the core */
     Link *link;
     Shape *shape; /* of values 0 .. n */
     int n;
-    int grad;     /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
+    int grad; /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
 } Way;
 
@@ -99,56 +101,56 @@ typedef struct Choice {
 } Choice;
 
 typedef struct Tensor {
-    int op;             /* whose output it is */
-    int key;            /* op at which it is made: the weight op, or `op` */
-    int maker;          /* kernel; -1: the network's input */
-    bool stored;        /* else its readers begin at `root`'s stored tensor */
-    int root;           /* node; itself where it is stored, or the input */
-    Link *link;         /* from what is stored to its value */
+    int op;      /* whose output it is */
+    int key;     /* op at which it is made: the weight op, or `op` */
+    int maker;   /* kernel; -1: the network's input */
+    bool stored; /* else its readers begin at `root`'s stored tensor */
+    int root;    /* node; itself where it is stored, or the input */
+    Link *link;  /* from what is stored to its value */
     Shape *shape;
     int nlink;
-    int stored_op;      /* op whose output is stored */
-    bool kept;          /* backward reads what is stored (memory) */
-    bool recomputed;    /* of a segment: made again in backward, not kept till then (memory) */
-    bool grad;          /* its gradient is wanted */
-    bool given;         /* a kernel before, in backward, gives to it: others add */
-    const char *why;    /* of the choice of what is stored, for people */
-    unsigned anchor;    /* why it is a node: bits of Anchor */
-    bool by_side;       /* a sum or a pad reads it where it stands */
-    Choice *choice;     /* what could have been stored instead; a weight op's */
+    int stored_op;   /* op whose output is stored */
+    bool kept;       /* backward reads what is stored (memory) */
+    bool recomputed; /* of a segment: made again in backward, not kept till then (memory) */
+    bool grad;       /* its gradient is wanted */
+    bool given;      /* a kernel before, in backward, gives to it: others add */
+    const char *why; /* of the choice of what is stored, for people */
+    unsigned anchor; /* why it is a node: bits of Anchor */
+    bool by_side;    /* a sum or a pad reads it where it stands */
+    Choice *choice;  /* what could have been stored instead; a weight op's */
     int nchoice;
-    const char *least_why; /* why the first of them may not be, or NULL */
+    const char *least_why;  /* why the first of them may not be, or NULL */
     int *norm, *norm_first; /* batch norms over it, and the channel of each that is its channel 0 */
     int nnorm;
-    int *image_norm;        /* image norms over it: each reads all of its channels */
+    int *image_norm; /* image norms over it: each reads all of its channels */
     int nimage_norm;
     int readers;
-    int *route;         /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
+    int *route; /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
     int64_t *route_slot;
     int nroute;
-    int64_t slot, grad_slot;          /* floats of one image */
-    int64_t stats_floats, stats_at;   /* offsets in the arena's norm parts */
-    int image;          /* inference: how it lies, in Plan.infer_image */
+    int64_t slot, grad_slot;        /* floats of one image */
+    int64_t stats_floats, stats_at; /* offsets in the arena's norm parts */
+    int image;                      /* inference: how it lies, in Plan.infer_image */
 } Tensor;
 
 /* ---- runs ---- */
 
 typedef enum StepKind {
-    STEP_FORWARD,   /* v[out] = op(v[in]) */
-    STEP_AFFINE,    /* v[out] = (v[in] - mean) * scale + shift: a norm at inference that could not be folded */
-    STEP_MASK,      /* v[out] = 1 where dropout keeps the element (trace) */
-    STEP_SIDE,      /* v[out] = the tensor of side `side` at this pixel */
-    STEP_ADD,       /* v[out] = v[in] + v[in2] */
-    STEP_STORE,     /* v[in] is stored for backward */
-    STEP_STATS,     /* v[in] enters the statistics of the kernel's node */
+    STEP_FORWARD,     /* v[out] = op(v[in]) */
+    STEP_AFFINE,      /* v[out] = (v[in] - mean) * scale + shift: a norm at inference that could not be folded */
+    STEP_MASK,        /* v[out] = 1 where dropout keeps the element (trace) */
+    STEP_SIDE,        /* v[out] = the tensor of side `side` at this pixel */
+    STEP_ADD,         /* v[out] = v[in] + v[in2] */
+    STEP_STORE,       /* v[in] is stored for backward */
+    STEP_STATS,       /* v[in] enters the statistics of the kernel's node */
     STEP_IMAGE_STATS, /* v[in] enters the statistics of this image of the kernel's node */
-    STEP_BACK,      /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
-    STEP_CORRECT,   /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
+    STEP_BACK,        /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
+    STEP_CORRECT,     /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
     STEP_CORRECT_IMAGE, /* the same of its image norms */
-    STEP_SUMS,      /* g and g * xhat enter the sums of norm op, whose input is v[in] */
-    STEP_SCALE,     /* g through norm op, but for what STEP_CORRECT does once all sums are known */
-    STEP_SPLIT,     /* g<g> = g: what a join gives to its operand */
-    STEP_GIVE,      /* g<g> goes to the gradient of side `side` */
+    STEP_SUMS,          /* g and g * xhat enter the sums of norm op, whose input is v[in] */
+    STEP_SCALE,         /* g through norm op, but for what STEP_CORRECT does once all sums are known */
+    STEP_SPLIT,         /* g<g> = g: what a join gives to its operand */
+    STEP_GIVE,          /* g<g> goes to the gradient of side `side` */
 } StepKind;
 
 typedef struct Step {
@@ -192,28 +194,29 @@ typedef struct SideRead {
     int *value; /* numbers of its way's values in this run, -1 where not computed */
 } SideRead;
 
-/* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling, flatten,
- * pad) can only stand at its head.
- * Forward: v[first] comes from `from`, through `window` if there is one; then the steps; the result goes `to` an image.
- * Backward: g comes from `from`; v[first] is recomputed: read where `value` says, through `window` if the value is an
- * image; the result goes `to` a slot or an image, or is scattered through `window` into `scatter`. */
+/* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling,
+ * flatten, pad) can only stand at its head. Forward: v[first] comes from `from`, through `window` if there is one; then
+ * the steps; the result goes `to` an image. Backward: g comes from `from`; v[first] is recomputed: read where `value`
+ * says, through `window` if the value is an image; the result goes `to` a slot or an image, or is scattered through
+ * `window` into `scatter`. */
 typedef struct Run {
-    const char *name; /* "in0", "dout1" */
-    const char *shared; /* inference: the name of the kernel's run in training that does the same, whose functions it has; NULL: it has its own */
+    const char *name;   /* "in0", "dout1" */
+    const char *shared; /* inference: the name of the kernel's run in training that does the same, whose functions it
+                           has; NULL: it has its own */
     bool back;
-    Shape shape;      /* the pixels it visits */
-    int first;        /* index of the first value, v[first] */
-    int last;         /* forward: index of the value that goes to `to` */
-    int next;         /* the first number that no value has */
-    int grads;        /* gradients besides its own */
-    int window;       /* op, or -1 */
+    Shape shape; /* the pixels it visits */
+    int first;   /* index of the first value, v[first] */
+    int last;    /* forward: index of the value that goes to `to` */
+    int next;    /* the first number that no value has */
+    int grads;   /* gradients besides its own */
+    int window;  /* op, or -1 */
     Place from, value, to;
-    int scatter_image; /* -1: none */
-    bool adds;        /* the result is added to what is there */
-    bool several;     /* its core takes several images at once */
-    bool route;       /* the window's winners are in the arena: written forward, read backward */
-    bool bias;        /* the value that comes in lacks the weight op's bias */
-    bool bias_grad;   /* its results are summed: the bias's gradient */
+    int scatter_image;       /* -1: none */
+    bool adds;               /* the result is added to what is there */
+    bool several;            /* its core takes several images at once */
+    bool route;              /* the window's winners are in the arena: written forward, read backward */
+    bool bias;               /* the value that comes in lacks the weight op's bias */
+    bool bias_grad;          /* its results are summed: the bias's gradient */
     bool stats, image_stats; /* of the kernel's node, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
@@ -231,12 +234,12 @@ typedef struct Chain {
 /* ---- cores: a weight op on packed scratch ---- */
 
 typedef struct Tap {
-    int64_t x, w;     /* float offsets */
-    int at_y, at_x;   /* the pixel of the unpadded input that it meets at output pixel (0, 0) */
+    int64_t x, w;   /* float offsets */
+    int at_y, at_x; /* the pixel of the unpadded input that it meets at output pixel (0, 0) */
 } Tap;
 
-/* A register tile: rows x cols output pixels x vectors channel blocks. Tiles that meet the same padding are one: (y, x) is where the
- * first of them lies. */
+/* A register tile: rows x cols output pixels x vectors channel blocks. Tiles that meet the same padding are one: (y, x)
+ * is where the first of them lies. */
 typedef struct Tile {
     int rows, cols, y, x;
 } Tile;
@@ -251,30 +254,30 @@ typedef struct Band {
     int nspan;
 } Band;
 
-/* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a backward-data
- * pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of w, and blocks are the
- * channels that an output sums; else a lane of x is broadcast to the 16 outputs of a block. */
+/* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a
+ * backward-data pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of
+ * w, and blocks are the channels that an output sums; else a lane of x is broadcast to the 16 outputs of a block. */
 typedef struct Core {
     bool lanewise;
-    int share;                /* output blocks that read the same x, a group of the conv; 0: all */
-    int64_t x_group;          /* from one such x to the next */
-    int blocks;               /* input channel blocks (or plain channels): a loop */
+    int share;       /* output blocks that read the same x, a group of the conv; 0: all */
+    int64_t x_group; /* from one such x to the next */
+    int blocks;      /* input channel blocks (or plain channels): a loop */
     int64_t x_block, w_block;
     Tap *tap;                 /* of a row of the kernel */
     int ntap, rows, row_step; /* row_step: pixels of the unpadded input from one row of taps to the next */
     int64_t x_row, w_row;
-    bool flat;                /* tiles of several rows hold the taps of all rows; else the kernel's rows are a loop there too */
-    int lanes;                /* channels inside a block: the inner loop */
+    bool flat; /* tiles of several rows hold the taps of all rows; else the kernel's rows are a loop there too */
+    int lanes; /* channels inside a block: the inner loop */
     int out_blocks;
-    int64_t w_out;            /* weights of one output block */
-    int vectors;              /* output blocks a tile */
-    int h, w;                 /* output pixels of this class */
+    int64_t w_out;              /* weights of one output block */
+    int vectors;                /* output blocks a tile */
+    int h, w;                   /* output pixels of this class */
     int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
-    int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
-    int tiles_refused;        /* by the budget of statements, of the sizes that fit the registers */
-    double cycles;            /* of an image, by the cost model */
-    int y_step, x_step;       /* pixels of the unpadded input from one output pixel to the next */
-    int in_h, in_w;           /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
+    int y0, x0, ystep, xstep;   /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
+    int tiles_refused;          /* by the budget of statements, of the sizes that fit the registers */
+    double cycles;              /* of an image, by the cost model */
+    int y_step, x_step;         /* pixels of the unpadded input from one output pixel to the next */
+    int in_h, in_w; /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
     Tile *tile;
     int ntile;
     Band *band;
@@ -291,27 +294,29 @@ typedef struct WeightCore {
     int64_t x_block, w_block;
     int rows;
     int64_t x_row, w_row;
-    int lanes, step;          /* channels inside a block (lanewise: taps of a row), and how many of them a tile takes */
+    int lanes, step; /* channels inside a block (lanewise: taps of a row), and how many of them a tile takes */
     int64_t x_lane;
     Tap *acc;
     int nacc;
     int out_blocks, vectors;
     int64_t w_out;
-    int h, w;                 /* pixels of dz */
-    int y_step, x_step, in_h, in_w, row_at, row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
+    int h, w; /* pixels of dz */
+    int y_step, x_step, in_h, in_w, row_at,
+        row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
     int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
-    int pixels;               /* of a row of dz that are unrolled together at most */
-    bool kept;                /* sums are kept in their registers: of what is broadcast, none can be an operand in memory */
-    bool apart;               /* each pixel loads what it reads of x: there are no registers for what it shares with the next */
-    int band;                 /* rows of dz that are walked together: with the rows of x that they meet they stay in the first cache */
-    int images;               /* how many a walk takes: adding to dw costs a small image more than its pixels do */
+    int pixels; /* of a row of dz that are unrolled together at most */
+    bool kept;  /* sums are kept in their registers: of what is broadcast, none can be an operand in memory */
+    bool apart; /* each pixel loads what it reads of x: there are no registers for what it shares with the next */
+    int band; /* rows of dz that are walked together: with the rows of x that they meet they stay in the first cache */
+    int images; /* how many a walk takes: adding to dw costs a small image more than its pixels do */
     int64_t x_image, z_image;
 } WeightCore;
 
-/* A pass by Winograd F(4x4, 3x3): tiles of 4 x 4 outputs are transformed, `block` of them at a time, and multiplied by the transformed
- * weights at each of 36 points. v: transformed tiles [36][blocks][block][16]; m: products [36][vectors][block][16]. The weights'
- * gradient: v and z, of dz, and m [vectors][36][16][16]. Transformed weights u [vectors][36][blocks][16][16] are four times as many as the
- * taps: either they are a copy, or the core makes those of `made` blocks of input channels at a time where it needs them. */
+/* A pass by Winograd F(4x4, 3x3): tiles of 4 x 4 outputs are transformed, `block` of them at a time, and multiplied by
+ * the transformed weights at each of 36 points. v: transformed tiles [36][blocks][block][16]; m: products
+ * [36][vectors][block][16]. The weights' gradient: v and z, of dz, and m [vectors][36][16][16]. Transformed weights u
+ * [vectors][36][blocks][16][16] are four times as many as the taps: either they are a copy, or the core makes those of
+ * `made` blocks of input channels at a time where it needs them. */
 typedef enum Pass { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS } Pass;
 typedef struct Winograd {
     bool on, weights;
@@ -319,18 +324,20 @@ typedef struct Winograd {
     int h, w, across, tiles; /* pixels and tiles of an image that it gives (weights: of dz) */
     int blocks, lanes, out_blocks;
     int block;
-    int rows, vectors;       /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
-    int full;                /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
+    int rows, vectors; /* register tile: rows tiles (weights: input channels) x vectors channel blocks */
+    int full; /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
     int rows_alone, full_alone; /* the same where the tiles are of one image, fewer than a block; 0: they are as many */
-    int made;                /* blocks of input channels whose weights it transforms at a time, from the taps; 0: it reads a copy */
+    int made; /* blocks of input channels whose weights it transforms at a time, from the taps; 0: it reads a copy */
     int64_t x_image, x_row, x_block, x_origin;
     int64_t z_image, z_row, z_block, z_origin;
-    int64_t v_block, v_point, z_point, z_at, m_point, m_at, u_point, u_at, work; /* floats, in its work space; its size */
+    int64_t v_block, v_point, z_point, z_at, m_point, m_at, u_point, u_at,
+        work; /* floats, in its work space; its size */
 } Winograd;
 
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
 
-/* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's. */
+/* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's.
+ */
 typedef struct Alias {
     int op;
     const char *name;
@@ -345,60 +352,63 @@ typedef struct ImageNorm {
 
 typedef struct Kernel {
     KernelKind kind;
-    const char *name;  /* "conv2", "loss"; of files and symbols */
-    const char *tag;   /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
-    int op;            /* weight op or loss; for a pass, its node's op */
+    const char *name; /* "conv2", "loss"; of files and symbols */
+    const char
+        *tag; /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
+    int op;   /* weight op or loss; for a pass, its node's op */
     const char *layer; /* whose stages are its own */
     int node;          /* that it makes; -1: the loss */
     Way *in;           /* of what its core reads, or of what a pass makes; several behind a concat */
     int nin;
-    Way out;           /* from the core to the node */
+    Way out; /* from the core to the node */
     Port *port;
     int nport;
-    Chain *before;     /* forward, one an `in` way */
-    Chain after;       /* of `out` */
-    Chain again;       /* what backward recomputes of `after` */
-    Chain dout, *din;  /* backward; one an `in` way */
+    Chain *before;    /* forward, one an `in` way */
+    Chain after;      /* of `out` */
+    Chain again;      /* what backward recomputes of `after` */
+    Chain dout, *din; /* backward; one an `in` way */
     Chain trace;
-    Image *image;      /* what before, after, again, dout, din name */
-    int nimage;        /* tile adds the gathered ones */
-    int x, y, dz, dx;  /* of these: packed input, linear's output, packed gradient, gradient of the packed input; -1: none */
+    Image *image; /* what before, after, again, dout, din name */
+    int nimage;   /* tile adds the gathered ones */
+    int x, y, dz,
+        dx; /* of these: packed input, linear's output, packed gradient, gradient of the packed input; -1: none */
     Image *trace_image;
     int ntrace_image;
-    int trace_core;    /* run of `trace` that takes the core's result, -1 */
-    bool back_data;    /* the gradient of its input is needed */
-    bool plain;        /* its packed input is plain */
-    bool lanewise;     /* a conv whose groups are no whole blocks of channels: lane meets lane */
-    int xg, zg;        /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
-    bool direct;       /* inference: the core reads the node as it lies, nothing is packed */
+    int trace_core; /* run of `trace` that takes the core's result, -1 */
+    bool back_data; /* the gradient of its input is needed */
+    bool plain;     /* its packed input is plain */
+    bool lanewise;  /* a conv whose groups are no whole blocks of channels: lane meets lane */
+    int xg, zg;  /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
+    bool direct; /* inference: the core reads the node as it lies, nothing is packed */
     Core forward, *data; /* data: a class each */
     int ndata;
     WeightCore weight;
     Winograd winograd[3]; /* by Pass */
     int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
-    bool runs_again;   /* in backward, to make its node again (memory) */
+    bool runs_again; /* in backward, to make its node again (memory) */
     Alias *alias;
     int nalias;
     const Alias **alias_by_op; /* the same in the order of ops */
     ImageNorm *image_norm;
     int nimage_norm;
-    int64_t image_stats, image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
+    int64_t image_stats,
+        image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
     const char *core_name; /* core_<...>.h */
     /* weights */
-    int wparam, bparam; /* in Graph.param, -1 */
-    int64_t w_floats;   /* padded */
-    int64_t wt_floats;  /* transposed copy for backward-data, 0: none */
-    int64_t wu_floats;  /* Winograd's copy for forward, 0: none */
+    int wparam, bparam;  /* in Graph.param, -1 */
+    int64_t w_floats;    /* padded */
+    int64_t wt_floats;   /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;   /* Winograd's copy for forward, 0: none */
     int64_t fold_floats; /* the folded weights */
-    int64_t scratch;    /* floats of a thread */
-    int64_t scratch_at; /* inference: in the thread's part */
+    int64_t scratch;     /* floats of a thread */
+    int64_t scratch_at;  /* inference: in the thread's part */
     /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
     int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
     /* inference */
-    int *fold;          /* norms folded into its weights */
+    int *fold; /* norms folded into its weights */
     int nfold;
-    int fold_stop;      /* the first op of its out way behind which no norm is folded, or -1 */
+    int fold_stop; /* the first op of its out way behind which no norm is folded, or -1 */
     int64_t fold_w, fold_b;
 } Kernel;
 
@@ -412,18 +422,18 @@ typedef enum NormPlace { NORM_FOLDED, NORM_EPILOGUE, NORM_PROLOGUE } NormPlace;
 
 typedef struct Norm {
     int op;
-    int area;    /* pixels of an image */
-    int padded;  /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
+    int area;   /* pixels of an image */
+    int padded; /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
     bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
-    int64_t slot;            /* image norms: an image's means and so on, GROUP_KEPT floats a group, in the images' part */
-    int64_t infer_slot;      /* the same at inference, in the thread's part */
-    int64_t running;         /* of running_mean in cvy_net.running; running_var follows, padded */
-    const char *inference;   /* what happens to it at inference and why, for people */
-    bool applied;            /* at inference: it is in Plan.affine */
-    NormPlace place;         /* at inference */
-    int kernel;              /* of Plan.infer, that folds or applies it */
-    int stopped_by;          /* the op between it and the weight op that keeps it from being folded, or -1 */
+    int64_t slot;          /* image norms: an image's means and so on, GROUP_KEPT floats a group, in the images' part */
+    int64_t infer_slot;    /* the same at inference, in the thread's part */
+    int64_t running;       /* of running_mean in cvy_net.running; running_var follows, padded */
+    const char *inference; /* what happens to it at inference and why, for people */
+    bool applied;          /* at inference: it is in Plan.affine */
+    NormPlace place;       /* at inference */
+    int kernel;            /* of Plan.infer, that folds or applies it */
+    int stopped_by;        /* the op between it and the weight op that keeps it from being folded, or -1 */
 } Norm;
 
 typedef enum TargetKind { TARGET_AVX512, TARGET_AVX2, TARGET_NEON, TARGET_PORTABLE } TargetKind;
@@ -433,18 +443,18 @@ typedef struct Target {
     int registers; /* vf that fit the register file */
     int parts;     /* registers that a vf takes */
 } Target;
-extern const Target targets[]; /* by TargetKind; name NULL ends */
+extern const Target targets[];               /* by TargetKind; name NULL ends */
 const Target *target_find(const char *name); /* "native" resolves to this machine's; NULL: unknown */
 
 typedef struct Plan {
     const Graph *g;
     const Target *target;
-    bool fold;    /* at inference, norms go into weights where they can; else each is a multiply-add */
-    bool compact; /* weights become C: `winograd: auto` makes no transformed copies of those of inference */
-    int64_t spared; /* floats that such copies would add to them */
+    bool fold;               /* at inference, norms go into weights where they can; else each is a multiply-add */
+    bool compact;            /* weights become C: `winograd: auto` makes no transformed copies of those of inference */
+    int64_t spared;          /* floats that such copies would add to them */
     Winograd (*winograd)[3]; /* by op and Pass */
     double winograd_held;    /* bytes of all transformed weights */
-    Tensor *node; /* of training; by key */
+    Tensor *node;            /* of training; by key */
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
     int nkernel;
@@ -454,7 +464,7 @@ typedef struct Plan {
     int ninfer;
     Image *infer_image; /* of its nodes */
     int ninfer_image;
-    int logits;    /* node of inference that is the result */
+    int logits; /* node of inference that is the result */
     Norm *norm;
     int nnorm;
     Affine *affine;
@@ -463,19 +473,20 @@ typedef struct Plan {
     int64_t param_floats, running_floats;
     int pieces;
     /* arena, floats */
-    int64_t image_floats;   /* for each image of the batch */
-    int64_t image_bound;    /* what is alive at once, at most: no placement needs less */
+    int64_t image_floats; /* for each image of the batch */
+    int64_t image_bound;  /* what is alive at once, at most: no placement needs less */
     int64_t norm_floats, norm_doubles;
-    int64_t copy_floats; /* of the weights in another layout, which a kernel makes before it runs: room for the largest */
+    int64_t
+        copy_floats; /* of the weights in another layout, which a kernel makes before it runs: room for the largest */
     int64_t partial_floats; /* one piece's weight gradients, of the largest kernel */
     int64_t partial_bias;   /* doubles */
     int64_t fold_floats;
-    int64_t scratch;        /* a thread, floats, training */
+    int64_t scratch; /* a thread, floats, training */
     int64_t scratch_infer, infer_bound;
-    int64_t stored_bytes;   /* an image: what forward keeps for backward, the input aside */
-    int64_t trace_floats;   /* an image */
+    int64_t stored_bytes; /* an image: what forward keeps for backward, the input aside */
+    int64_t trace_floats; /* an image */
     int min_batch;
-    const char **sum_why;   /* by op, of an add: where it is done, in training, and why there */
+    const char **sum_why; /* by op, of an add: where it is done, in training, and why there */
 } Plan;
 
 Norm *plan_norm(const Plan *p, int op);
@@ -483,7 +494,8 @@ Norm *plan_norm(const Plan *p, int op);
 bool plan_lanewise(const Graph *g, const Op *o);
 /* Whether a place's channels begin or end inside a block that others share. */
 bool plan_shifted(const Place *p, int channels);
-/* Norms whose backward sums kernel k takes: op, the node under it, the norm's channel at which that stands. Returns how many. */
+/* Norms whose backward sums kernel k takes: op, the node under it, the norm's channel at which that stands. Returns how
+ * many. */
 typedef struct NormSum {
     int op, node, first;
 } NormSum;
@@ -496,8 +508,8 @@ int64_t blocked_floats(Shape s);
 /* The kernel of an op, in a list that is in the order of ops, as those of a plan are; NULL: none. */
 const Kernel *plan_kernel(const Kernel *list, int n, int op);
 
-/* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or inference. False and an error
- * at a layer's line where they are more than WALKS_MOST. */
+/* flow.c. needs: a checked graph after grad. sets: nodes, and kernels with their ways, in order, of training or
+ * inference. False and an error at a layer's line where they are more than WALKS_MOST. */
 bool flow_build(Plan *p, bool infer);
 /* fuse.c. needs: flow. sets: chains of runs, images in scratch, ports, what happens to each norm at inference. */
 void fuse_build(Plan *p);
@@ -507,18 +519,20 @@ void tile_build(Plan *p);
 const Tile *tile_main(const Core *c);
 /* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
 bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
-/* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding alone. */
+/* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding
+ * alone. */
 bool tile_loops(const Core *c, int rows);
 /* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
 bool tile_meets_y(const Core *c, const Tap *tap, int row, int y);
 bool tile_meets_x(const Core *c, const Tap *tap, int x);
-/* Cycles an image, by tile.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of its weights' gradient. */
+/* Cycles an image, by tile.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of its
+ * weights' gradient. */
 double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
-/* winograd.c. Before flow: which passes run by Winograd and how, from the graph alone. Then the room that the last tiles need in packed images,
- * and a kernel's passes, once its images are there. */
+/* winograd.c. Before flow: which passes run by Winograd and how, from the graph alone. Then the room that the last
+ * tiles need in packed images, and a kernel's passes, once its images are there. */
 void winograd_choose(Plan *p);
-/* Multiply-adds of an image that a core does: padding channels with them, padding taps where they are not left out; Winograd's without
- * its transforms. */
+/* Multiply-adds of an image that a core does: padding channels with them, padding taps where they are not left out;
+ * Winograd's without its transforms. */
 int64_t core_products(const Core *c);
 int64_t weight_products(const WeightCore *c);
 int64_t winograd_products(const Winograd *w);
@@ -538,7 +552,8 @@ typedef struct Cost {
 } Cost;
 Cost plan_cost(const Plan *p, const Kernel *k, Phase phase);
 void plan_check(const Plan *p);
-/* plan_slots.c. NULL; or in words, a tensor that another lies over while it is needed, in training, inference or scratch. */
+/* plan_slots.c. NULL; or in words, a tensor that another lies over while it is needed, in training, inference or
+ * scratch. */
 const char *plan_overlap(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */

@@ -40,8 +40,8 @@ int64_t blocked_floats(Shape s)
     return (int64_t)blocks_of(s.c) * LANES * s.h * s.w;
 }
 
-/* Three forms: of one group; of groups of whole blocks, in which a group's output blocks share an x; lanewise, in which each output
- * block has an x of its own: an image for each channel of a group. */
+/* Three forms: of one group; of groups of whole blocks, in which a group's output blocks share an x; lanewise, in which
+ * each output block has an x of its own: an image for each channel of a group. */
 bool plan_lanewise(const Graph *g, const Op *o)
 {
     return o->groups > 1 && (g->op[o->in].shape.c / o->groups % LANES != 0 || o->shape.c / o->groups % LANES != 0);

@@ -2,8 +2,9 @@
  *
  * needs: a complete plan. sets: nothing.
  *
- * It knows nothing of lifetimes. It goes through the steps of a training step, and of inference, and keeps for each range of the arena whose
- * value was written there last. What a step reads must be its own, whole, after all that the step writes. */
+ * It knows nothing of lifetimes. It goes through the steps of a training step, and of inference, and keeps for each
+ * range of the arena whose value was written there last. What a step reads must be its own, whole, after all that the
+ * step writes. */
 #include "plan.h"
 
 #include <string.h>
@@ -112,7 +113,8 @@ static void end_step(Memory *m, const char *kernel, const char *step)
     }
     for (int i = 0; i < m->nread && !m->wrong; i++)
         if (!whole(m, &m->read[i]))
-            m->wrong = xprintf("%s of %s: %s is not there: something else lies in its place, or it was never written", step, kernel, m->read[i].name);
+            m->wrong = xprintf("%s of %s: %s is not there: something else lies in its place, or it was never written",
+                               step, kernel, m->read[i].name);
     m->nread = m->nwrite = 0;
 }
 
@@ -264,11 +266,13 @@ static const char *check_inference(const Plan *p)
         for (int j = 0; j < k->nport; j++) {
             const Tensor *nd = &p->infer_node[k->port[j].node];
             if (nd->op > 0)
-                (k->port[j].node == k->node ? writes : reads)(&m, &nd->slot, p->infer_image[nd->image].floats, name_of(p, nd));
+                (k->port[j].node == k->node ? writes : reads)(&m, &nd->slot, p->infer_image[nd->image].floats,
+                                                              name_of(p, nd));
         }
         for (int j = 0; k->node >= 0 && j < p->infer_node[k->node].nimage_norm; j++) {
             const Op *op = &p->g->op[p->infer_node[k->node].image_norm[j]];
-            writes(&m, &plan_norm(p, p->infer_node[k->node].image_norm[j])->infer_slot, (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
+            writes(&m, &plan_norm(p, p->infer_node[k->node].image_norm[j])->infer_slot,
+                   (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
         }
         for (int j = 0; j < k->nimage_norm; j++) {
             const Op *op = &p->g->op[k->image_norm[j].op];

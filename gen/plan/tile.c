@@ -3,8 +3,9 @@
  * needs: kernels with their packed images.
  * sets:  forward, data, weight and inference cores, core names, padded weight sizes.
  *
- * The cost model counts, for one step of the inner loop of a tile, fused multiply-adds (two a cycle), loads (two a cycle)
- * and the chain of dependent multiply-adds (four cycles), plus a constant for the loop; the cheapest sum over an image wins. */
+ * The cost model counts, for one step of the inner loop of a tile, fused multiply-adds (two a cycle), loads (two a
+ * cycle) and the chain of dependent multiply-adds (four cycles), plus a constant for the loop; the cheapest sum over an
+ * image wins. */
 #include "plan.h"
 
 #include <limits.h>
@@ -17,8 +18,8 @@ static double max3(double a, double b, double c)
     return m > c ? m : c;
 }
 
-/* Cycles of one inner step: `outputs` pixels (or accumulators a vector) times `vectors`. A vf of a narrow target is several
- * registers, each with its own instructions. Lanewise, a multiply-add has its x in memory, a whole vf. */
+/* Cycles of one inner step: `outputs` pixels (or accumulators a vector) times `vectors`. A vf of a narrow target is
+ * several registers, each with its own instructions. Lanewise, a multiply-add has its x in memory, a whole vf. */
 static double step_cycles(const Target *t, int outputs, int vectors, bool lanewise)
 {
     const double parts = t->parts;
@@ -104,8 +105,8 @@ static int shared(int at, int n, int from, int to)
     return b > a ? b - a : 0;
 }
 
-/* Rows of output pixels that a core walks for a tap of kernel row `row`: bands of several rows with a loop over the kernel's rows leave
- * nothing out. */
+/* Rows of output pixels that a core walks for a tap of kernel row `row`: bands of several rows with a loop over the
+ * kernel's rows leave nothing out. */
 static int64_t rows_walked(const Core *c, const Tap *tap, int row)
 {
     const Range met = rows_met(c, tap, row);
@@ -117,7 +118,8 @@ static int64_t rows_walked(const Core *c, const Tap *tap, int row)
             n += band->to - band->from;
             continue;
         }
-        for (from = band->from; b + 1 < c->nband && !(c->band[b + 1].rows > 1 && tile_loops(c, c->band[b + 1].rows)); b++)
+        for (from = band->from; b + 1 < c->nband && !(c->band[b + 1].rows > 1 && tile_loops(c, c->band[b + 1].rows));
+             b++)
             ;
         n += shared(from, c->band[b].to - from, met.from, met.to);
     }
@@ -157,9 +159,10 @@ int64_t weight_products(const WeightCore *c)
 
 /* ---- choosing them ----
  *
- * What a tile costs depends on how many of its rows and columns each tap meets. Taps stand in a grid, so that rows and columns are counted
- * apart: `taps` of all taps meet the output rows (columns) of a range. A place's columns are of one kind with another's where as many taps
- * meet each of the next TILE_COLS columns: then tiles from there on cost the same, and one of a kind is looked at. */
+ * What a tile costs depends on how many of its rows and columns each tap meets. Taps stand in a grid, so that rows and
+ * columns are counted apart: `taps` of all taps meet the output rows (columns) of a range. A place's columns are of one
+ * kind with another's where as many taps meet each of the next TILE_COLS columns: then tiles from there on cost the
+ * same, and one of a kind is looked at. */
 
 typedef struct Met {
     Range at;
@@ -185,7 +188,8 @@ typedef struct Cover {
     int *kind;    /* [x] */
     int *first;   /* the first x of a kind */
     int nkind;
-    double *steps[TILE_ROWS + 1]; /* by rows that are met, [kind][cols - 1]: the sum over taps of an inner step's cycles, for `vectors` */
+    double *steps[TILE_ROWS + 1]; /* by rows that are met, [kind][cols - 1]: the sum over taps of an inner step's
+                                     cycles, for `vectors` */
     double *cycles;               /* [kind][cols - 1]: of a tile in the band at hand */
     int vectors, budget;
     double *column; /* [x]: of the best tiles from column x on */
@@ -193,7 +197,19 @@ typedef struct Cover {
 } Cover;
 
 /* Tables that choosing the tiles of one core needs and that of the next can have again: nothing is freed here. */
-typedef enum Room { ROOM_KIND, ROOM_FIRST, ROOM_EDGE, ROOM_CYCLES, ROOM_COLUMN, ROOM_COLS, ROOM_BEST, ROOM_NOW, ROOM_HEIGHT, ROOM_STEPS, ROOMS = ROOM_STEPS + TILE_ROWS + 1 } Room;
+typedef enum Room {
+    ROOM_KIND,
+    ROOM_FIRST,
+    ROOM_EDGE,
+    ROOM_CYCLES,
+    ROOM_COLUMN,
+    ROOM_COLS,
+    ROOM_BEST,
+    ROOM_NOW,
+    ROOM_HEIGHT,
+    ROOM_STEPS,
+    ROOMS = ROOM_STEPS + TILE_ROWS + 1
+} Room;
 
 static void *room(int which, size_t n, size_t size)
 {
@@ -235,7 +251,8 @@ static void find_met(Cover *v)
     v->taps = (int64_t)c->rows * c->ntap;
 }
 
-/* Columns of one kind: those far from where a range begins or ends, between the same two of them. Each other one is a kind of its own. */
+/* Columns of one kind: those far from where a range begins or ends, between the same two of them. Each other one is a
+ * kind of its own. */
 static void find_kinds(Cover *v)
 {
     const int w = v->c->w;
@@ -298,7 +315,8 @@ static bool tile_allowed(const Cover *v, int rows, int cols)
 {
     const int64_t taps = (int64_t)v->c->ntap * (tile_loops(v->c, rows) ? 1 : v->c->rows);
 
-    return fits(v->t, rows * cols, v->vectors) && (taps * rows * cols * v->vectors <= v->budget || (rows * cols * v->vectors == 1));
+    return fits(v->t, rows * cols, v->vectors) &&
+           (taps * rows * cols * v->vectors <= v->budget || (rows * cols * v->vectors == 1));
 }
 
 /* The widest tile of `rows` rows that is allowed; 0: none is. */
@@ -311,7 +329,8 @@ static int widest(const Cover *v, int rows)
     return cols;
 }
 
-/* The cheapest tiles of `rows` rows along rows that are met as `met` says; the widest first where several cost the same. */
+/* The cheapest tiles of `rows` rows along rows that are met as `met` says; the widest first where several cost the
+ * same. */
 static double cover_columns(const Cover *v, int rows, const Rows *met)
 {
     const Core *c = v->c;
@@ -323,7 +342,9 @@ static double cover_columns(const Cover *v, int rows, const Rows *met)
             for (int n = 1; n <= rows; n++)
                 if (met->taps[n])
                     steps += (double)met->taps[n] * v->steps[n][k * TILE_COLS + cols - 1];
-            v->cycles[k * TILE_COLS + cols - 1] = (double)c->blocks * c->lanes * (v->taps ? steps / (double)v->taps : 0) + 2.0 * rows * cols * v->vectors + 20;
+            v->cycles[k * TILE_COLS + cols - 1] =
+                (double)c->blocks * c->lanes * (v->taps ? steps / (double)v->taps : 0) +
+                2.0 * rows * cols * v->vectors + 20;
         }
     v->column[w] = 0;
     for (int x = w - 1; x >= 0; x--) {
@@ -373,7 +394,8 @@ static double cover_rows(const Cover *v, int *height)
             if (cost < 0 || best[y + r] < 0)
                 continue;
             const double cycles = cost + best[y + r];
-            if (best[y] < 0 || cycles < best[y] * 0.9) { /* more rows are more text: a tile for each way to meet the padding */
+            if (best[y] < 0 ||
+                cycles < best[y] * 0.9) { /* more rows are more text: a tile for each way to meet the padding */
                 best[y] = cycles;
                 height[y] = r;
             }
@@ -419,7 +441,8 @@ static bool same_spans(const Band *a, const Band *b)
     bool same = a->rows == b->rows && a->nspan == b->nspan;
 
     for (int i = 0; i < a->nspan && same; i++)
-        same = a->span[i].tile == b->span[i].tile && a->span[i].from == b->span[i].from && a->span[i].to == b->span[i].to;
+        same =
+            a->span[i].tile == b->span[i].tile && a->span[i].from == b->span[i].from && a->span[i].to == b->span[i].to;
     return same;
 }
 
@@ -444,7 +467,8 @@ static void lay_tiles(const Cover *v, Core *c, const int *height)
     for (int y = 0; y < c->h; y += height[y]) {
         Band *last = c->nband ? &c->band[c->nband - 1] : NULL;
         const int rows = height[y], before = last ? last->to - rows : 0;
-        if (last && last->rows == rows && (rows > 1 ? rows_alike(v, rows, before, y) : met_alike(&v->y, 1, before, y))) { /* costs the same, too */
+        if (last && last->rows == rows &&
+            (rows > 1 ? rows_alike(v, rows, before, y) : met_alike(&v->y, 1, before, y))) { /* costs the same, too */
             last->to += rows;
             continue;
         }
@@ -474,8 +498,10 @@ const Tile *tile_main(const Core *c)
 /* Whether the tiles of both cores are the same: all that choosing them looks at is. */
 static bool covered_alike(const Core *a, const Core *b)
 {
-    const int x[] = {a->lanewise, a->share, a->blocks, a->ntap, a->rows, a->row_step, a->flat, a->lanes, a->out_blocks, a->h, a->w, a->y_step, a->x_step, a->in_h, a->in_w};
-    const int y[] = {b->lanewise, b->share, b->blocks, b->ntap, b->rows, b->row_step, b->flat, b->lanes, b->out_blocks, b->h, b->w, b->y_step, b->x_step, b->in_h, b->in_w};
+    const int x[] = {a->lanewise,   a->share, a->blocks, a->ntap,   a->rows,   a->row_step, a->flat, a->lanes,
+                     a->out_blocks, a->h,     a->w,      a->y_step, a->x_step, a->in_h,     a->in_w};
+    const int y[] = {b->lanewise,   b->share, b->blocks, b->ntap,   b->rows,   b->row_step, b->flat, b->lanes,
+                     b->out_blocks, b->h,     b->w,      b->y_step, b->x_step, b->in_h,     b->in_w};
 
     if (memcmp(x, y, sizeof x) != 0)
         return false;
@@ -509,7 +535,11 @@ static void search_tiles(const Target *t, Core *c, int budget)
     double best = -1;
     const size_t h = (size_t)c->h, w = (size_t)c->w;
     int *height = room(ROOM_HEIGHT, h, sizeof *height), *now = room(ROOM_NOW, h, sizeof *now);
-    Cover v = {.t = t, .c = c, .budget = budget, .column = room(ROOM_COLUMN, w + 1, sizeof *v.column), .cols = room(ROOM_COLS, w + 1, sizeof *v.cols)};
+    Cover v = {.t = t,
+               .c = c,
+               .budget = budget,
+               .column = room(ROOM_COLUMN, w + 1, sizeof *v.column),
+               .cols = room(ROOM_COLS, w + 1, sizeof *v.cols)};
 
     find_met(&v);
     find_kinds(&v);
@@ -549,7 +579,8 @@ static void choose_tiles(const Target *t, Core *c, int budget)
     *list = k;
 }
 
-/* Taps that meet padding alone are left out where that saves something: rows cost no text, columns cost tiles of their own. */
+/* Taps that meet padding alone are left out where that saves something: rows cost no text, columns cost tiles of their
+ * own. */
 static void leave_out(Core *c, int in_h, int in_w)
 {
     int64_t y_missed = 0, x_missed = 0;
@@ -576,8 +607,8 @@ static void add_tap(Core *c, int64_t x, int64_t w, int at_y, int at_x)
     *PUSH(c->tap, c->ntap) = (Tap){x, w, at_y, at_x};
 }
 
-/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. none (no taps): loops over all but a
- * kernel's row, around one register. */
+/* What `unroll:` asks for. full: the kernel's rows and the channels of a block are unrolled too. none (no taps): loops
+ * over all but a kernel's row, around one register. */
 typedef struct Unroll {
     int taps, budget;
     bool full;
@@ -603,7 +634,8 @@ static void unroll_core(Core *c, bool channels)
     for (int r = 0; r < c->rows; r++)
         for (int i = 0; i < n; i++)
             for (int l = 0; l < lanes; l++)
-                add_tap(c, tap[i].x + r * c->x_row + l, tap[i].w + r * c->w_row + (int64_t)l * LANES, tap[i].at_y + r * c->row_step, tap[i].at_x);
+                add_tap(c, tap[i].x + r * c->x_row + l, tap[i].w + r * c->w_row + (int64_t)l * LANES,
+                        tap[i].at_y + r * c->row_step, tap[i].at_x);
     c->rows = 1;
     if (channels)
         c->lanes = 1;
@@ -631,8 +663,9 @@ static void check_size(const Plan *p, const Kernel *k, const Core *c)
         n = one > n ? one : n;
     }
     if (p->g->spec->unroll == UNROLL_FULL && n > UNROLL_LIMIT)
-        diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements", "unroll: full makes %lld statements of one function of %s; at most %d are made",
-                   (long long)n, k->name, UNROLL_LIMIT);
+        diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements",
+                   "unroll: full makes %lld statements of one function of %s; at most %d are made", (long long)n,
+                   k->name, UNROLL_LIMIT);
 }
 
 /* ---- conv ---- */
@@ -678,19 +711,23 @@ static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o,
         for (int p = 0; p < in.c; p++)
             for (int y = 0; y < kh; y++)
                 for (int x = 0; x < kw; x++)
-                    add_tap(c, p * c->x_block + y * c->x_row + (int64_t)x * o->dilation[1] * lanes, p * c->w_block + y * c->w_row + (int64_t)x * per_w, 0, 0);
+                    add_tap(c, p * c->x_block + y * c->x_row + (int64_t)x * o->dilation[1] * lanes,
+                            p * c->w_block + y * c->w_row + (int64_t)x * per_w, 0, 0);
         c->blocks = 1;
     } else
         for (int x = 0; x < kw; x++)
-            add_tap(c, (int64_t)x * o->dilation[1] * lanes, (int64_t)x * per_w, -o->padding[0], x * o->dilation[1] - o->padding[1]);
+            add_tap(c, (int64_t)x * o->dilation[1] * lanes, (int64_t)x * per_w, -o->padding[0],
+                    x * o->dilation[1] - o->padding[1]);
     finish_core(t, c, u, in.h, in.w);
 }
 
-/* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel position p is
- * j + (a + padding - p dilation) / stride. */
-static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *dz, int a, int b, Unroll u)
+/* One class: the input pixels (a + stride[0] j, b + stride[1] i), which share their taps. dz's pixel for kernel
+ * position p is j + (a + padding - p dilation) / stride. */
+static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *dz, int a, int b,
+                      Unroll u)
 {
-    const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1], dh = o->dilation[0], dw = o->dilation[1];
+    const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1], dh = o->dilation[0],
+              dw = o->dilation[1];
     const int per_w = k->lanewise ? LANES : LANES * LANES;
     int *y = xalloc(sizeof *y * (size_t)kh), *x = xalloc(sizeof *x * (size_t)kw), ny = 0, nx = 0;
 
@@ -722,13 +759,15 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
     c->w_row = (int64_t)apart * kw * per_w;
     for (int j = 0; j < nx && ny > 0; j++) {
         const int at_y = (a + o->padding[0] - y[0] * dh) / sh, at_x = (b + o->padding[1] - x[j] * dw) / sw;
-        add_tap(c, (((int64_t)at_y + dz->top) * dz->cols + at_x + dz->left) * LANES, ((int64_t)y[0] * kw + x[j]) * per_w, at_y, at_x);
+        add_tap(c, (((int64_t)at_y + dz->top) * dz->cols + at_x + dz->left) * LANES,
+                ((int64_t)y[0] * kw + x[j]) * per_w, at_y, at_x);
     }
     finish_core(t, c, u, o->shape.h, o->shape.w);
 }
 
-/* How many rows of dz are walked together. A block of x is walked once for each row of the kernel and each step through a block's channels; where that is
- * often, and the block is larger than the first cache, the walks take bands of rows that fit it. All bands are as many rows, but the last. */
+/* How many rows of dz are walked together. A block of x is walked once for each row of the kernel and each step through
+ * a block's channels; where that is often, and the block is larger than the first cache, the walks take bands of rows
+ * that fit it. All bands are as many rows, but the last. */
 static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
 {
     const int64_t of_kernel = (c->rows - 1) * c->row_step + 1, row = c->y_step * x_row + c->z_y * c->vectors;
@@ -740,17 +779,21 @@ static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
     return (c->h + bands - 1) / bands;
 }
 
-/* How many images a walk takes. Adding to dw costs a small image more than its pixels do; but what a walk reads (rows of x that one row of the kernel meets,
- * and dz) is read again for every step through a block's channels, and should stay in the first cache. Weights that come from memory cost most. */
+/* How many images a walk takes. Adding to dw costs a small image more than its pixels do; but what a walk reads (rows
+ * of x that one row of the kernel meets, and dz) is read again for every step through a block's channels, and should
+ * stay in the first cache. Weights that come from memory cost most. */
 static int images_together(const WeightCore *c, const Op *o, const Image *xs, const Image *dz)
 {
-    const int64_t lanes = xs->plain ? 1 : LANES, pixels = (int64_t)c->h * c->w, cols = (int64_t)(c->w - 1) * o->stride[1] + (int64_t)(o->kernel[1] - 1) * o->dilation[1] + 1;
-    const int64_t rows = c->rows > 1 ? c->h : (int64_t)(c->h - 1) * o->stride[0] + (int64_t)(o->kernel[0] - 1) * o->dilation[0] + 1;
+    const int64_t lanes = xs->plain ? 1 : LANES, pixels = (int64_t)c->h * c->w,
+                  cols = (int64_t)(c->w - 1) * o->stride[1] + (int64_t)(o->kernel[1] - 1) * o->dilation[1] + 1;
+    const int64_t rows =
+        c->rows > 1 ? c->h : (int64_t)(c->h - 1) * o->stride[0] + (int64_t)(o->kernel[0] - 1) * o->dilation[0] + 1;
     const int64_t walk = rows * cols * lanes + pixels * c->vectors * LANES;
     const bool large = c->w_out * c->out_blocks > GROUP_WEIGHTS;
     int n = 1;
 
-    while (n < 16 && n * pixels < GROUP_PIXELS && (n + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS && (large || (n + 1) * walk <= GROUP_WALK))
+    while (n < 16 && n * pixels < GROUP_PIXELS && (n + 1) * (xs->floats + dz->floats) <= GROUP_FLOATS &&
+           (large || (n + 1) * walk <= GROUP_WALK))
         n++;
     return n;
 }
@@ -766,7 +809,8 @@ static int next_reads(const WeightCore *c)
     return n;
 }
 
-static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs, const Image *dz, Unroll u)
+static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs,
+                        const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
     const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES, limit = t->registers - (k->lanewise ? 2 : 4);
@@ -808,7 +852,8 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
         for (int v = 1; v <= 8 && v <= c->out_blocks; v++) {
-            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v) || (u.taps == 0 && s * v > 1))
+            if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v) ||
+                (u.taps == 0 && s * v > 1))
                 continue;
             const double cycles = (step_cycles(t, taps * s, v, k->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
             if (best < 0 || cycles < best * 0.999) {
@@ -820,8 +865,12 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
         for (int y = 0; y < tap_rows; y++)
             for (int x = 0; x < cols; x++)
                 for (int s = 0; s < c->step; s++)
-                    *PUSH(c->acc, c->nacc) = (Tap){p * c->x_block + ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes + s * c->x_lane,
-                                                   p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0, x * o->dilation[1] - o->padding[1]};
+                    *PUSH(c->acc, c->nacc) =
+                        (Tap){p * c->x_block +
+                                  ((int64_t)y * o->dilation[0] * xs->cols + (int64_t)x * o->dilation[1]) * lanes +
+                                  s * c->x_lane,
+                              p * c->w_block + ((int64_t)y * kw + x) * per_w + s * LANES, 0,
+                              x * o->dilation[1] - o->padding[1]};
     if (planes > 1)
         c->blocks = 1;
     if (tap_rows > 1)
@@ -860,9 +909,11 @@ static int gathered(Image **list, int *n, const Image *from, int channels, int f
     m.name = name;
     m.filled = false; /* the halo is gathered with the rest */
     m.copies = 1;
-    if (!mul_fits((int64_t)few * LANES * blocks_of(channels), (int64_t)m.rows * m.cols, &m.floats) || m.floats > INT64_C(1) << 48)
+    if (!mul_fits((int64_t)few * LANES * blocks_of(channels), (int64_t)m.rows * m.cols, &m.floats) ||
+        m.floats > INT64_C(1) << 48)
         m.floats = INT64_C(1) << 48; /* memory refuses it */
-    m.shape.c = (int)(few * (int64_t)LANES * blocks_of(channels) < INT32_MAX ? few * LANES * blocks_of(channels) : INT32_MAX);
+    m.shape.c =
+        (int)(few * (int64_t)LANES * blocks_of(channels) < INT32_MAX ? few * LANES * blocks_of(channels) : INT32_MAX);
     *PUSH(*list, *n) = m;
     return *n - 1;
 }
@@ -904,10 +955,12 @@ static const char *core_name(const Kernel *k, const Op *o, Shape in)
 {
     if (k->kind == KERNEL_LINEAR)
         return xprintf("linear_%d_%d", in.c, o->shape.c);
-    const char *dilation = o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
+    const char *dilation =
+        o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
     const char *groups = o->groups > 1 ? xprintf("_g%d", o->groups) : "";
-    return xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0], o->kernel[1], o->stride[0],
-                   o->stride[1], o->padding[0], o->padding[1], dilation, groups, k->back_data ? "" : "_first");
+    return xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0],
+                   o->kernel[1], o->stride[0], o->stride[1], o->padding[0], o->padding[1], dilation, groups,
+                   k->back_data ? "" : "_first");
 }
 
 /* Refuses `unroll: full` of a kernel whose taps alone are too many, before tiles are looked for. */
@@ -919,7 +972,8 @@ static Unroll unroll_allowed(const Plan *p, const Kernel *k, const Op *o, Shape 
     if (!u.full || taps <= UNROLL_LIMIT)
         return u;
     diag_error(p->g->spec->unroll_mark, "unroll: auto, or a number of statements",
-               "unroll: full makes at least %lld statements of one function of %s; at most %d are made", (long long)taps, k->name, UNROLL_LIMIT);
+               "unroll: full makes at least %lld statements of one function of %s; at most %d are made",
+               (long long)taps, k->name, UNROLL_LIMIT);
     return (Unroll){UNROLL_TAPS, UNROLL_TILE, false};
 }
 
@@ -930,7 +984,8 @@ static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
     gather_images(k, o, in);
     const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
     const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x];
-    k->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
+    k->w_floats =
+        (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
     k->fold_floats = k->w_floats;
     forward_core(p->target, k, &k->forward, o, in, xs, u);
     check_size(p, k, &k->forward);
@@ -971,8 +1026,16 @@ static void kernel_cores(Plan *p, Kernel *k)
 double tile_direct_cycles(const Target *t, Shape out, int in, bool weights)
 {
     const int blocks = blocks_of(in), lanes = blocks == 1 ? in : LANES;
-    Core c = {.blocks = blocks, .rows = 1, .lanes = lanes, .out_blocks = blocks_of(out.c), .h = out.h, .w = out.w,
-              .y_step = 1, .x_step = 1, .in_h = out.h, .in_w = out.w};
+    Core c = {.blocks = blocks,
+              .rows = 1,
+              .lanes = lanes,
+              .out_blocks = blocks_of(out.c),
+              .h = out.h,
+              .w = out.w,
+              .y_step = 1,
+              .x_step = 1,
+              .in_h = out.h,
+              .in_w = out.w};
     double best = -1;
 
     if (!weights) {
@@ -985,7 +1048,8 @@ double tile_direct_cycles(const Target *t, Shape out, int in, bool weights)
         for (int v = 1; v <= 8 && v <= c.out_blocks; v++) {
             if (lanes % s || c.out_blocks % v || !fits(t, 3 * s, v))
                 continue;
-            const double cycles = (step_cycles(t, 3 * s, v, false) * out.h * out.w + 20) * (9.0 / 3) * blocks * (lanes / (double)s) * (c.out_blocks / (double)v);
+            const double cycles = (step_cycles(t, 3 * s, v, false) * out.h * out.w + 20) * (9.0 / 3) * blocks *
+                                  (lanes / (double)s) * (c.out_blocks / (double)v);
             best = best < 0 || cycles < best ? cycles : best;
         }
     return best;

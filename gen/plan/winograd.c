@@ -3,25 +3,30 @@
  * needs: a checked graph, the target; for the cores also the kernel's packed images.
  * sets:  Kernel.winograd, its work space, the images that it takes together.
  *
- * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points, plus a constant a
- * register tile. Transforms: a constant for each tile and block of 16 channels. Memory: a block reads the transformed
- * weights once, from the cache that they and its tiles fit, or from memory; so it pays to make them from the taps, a quarter of the bytes,
- * where few tiles meet many channels. A direct core is what tile.c says. The cheapest is taken; docs/kernels.md has the constants
- * and what they were measured on. */
+ * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points,
+ * plus a constant a register tile. Transforms: a constant for each tile and block of 16 channels. Memory: a block reads
+ * the transformed weights once, from the cache that they and its tiles fit, or from memory; so it pays to make them
+ * from the taps, a quarter of the bytes, where few tiles meet many channels. A direct core is what tile.c says. The
+ * cheapest is taken; docs/kernels.md has the constants and what they were measured on. */
 #include "plan.h"
 
 enum {
-    IN = 150, SPREAD = 110, OUT = 120, /* cycles of a transform, of a tile, for each 8 lanes */
-    TAPS = 900, MAKE = 1400, /* the same of 16 x 16 channels: points to taps, taps to points */
+    IN = 150,
+    SPREAD = 110,
+    OUT = 120, /* cycles of a transform, of a tile, for each 8 lanes */
+    TAPS = 900,
+    MAKE = 1400,            /* the same of 16 x 16 channels: points to taps, taps to points */
     CALL = 14,              /* of a register tile: the call, its loops' ends */
     CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
     LAST = 8 * 1024 * 1024, /* bytes that stay in the last cache, which other processors have a part of */
-    NEAR = 40, FAR = 16, MEMORY = 3, /* bytes a cycle from there, from the last cache, from memory */
-    MADE = 80 * 1024,      /* bytes of transformed weights made at a time */
-    MOST = 256,             /* tiles of a block */
-    WORK = 2 * 1024 * 1024, /* bytes that it may take */
+    NEAR = 40,
+    FAR = 16,
+    MEMORY = 3,              /* bytes a cycle from there, from the last cache, from memory */
+    MADE = 80 * 1024,        /* bytes of transformed weights made at a time */
+    MOST = 256,              /* tiles of a block */
+    WORK = 2 * 1024 * 1024,  /* bytes that it may take */
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
-    TOGETHER = 32,          /* tiles up to which images are taken together */
+    TOGETHER = 32,           /* tiles up to which images are taken together */
 };
 
 static int divide_up(int a, int b)
@@ -61,7 +66,8 @@ static bool fits(const Target *t, int rows, int vectors)
     return t->kind == TARGET_PORTABLE ? rows * vectors <= 3 : parts * (rows * vectors + vectors) + 1 <= registers;
 }
 
-/* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read less often. */
+/* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read
+ * less often. */
 static void choose_tile(const Target *t, int out_blocks, int *rows, int *vectors)
 {
     double best = 0;
@@ -76,7 +82,8 @@ static void choose_tile(const Target *t, int out_blocks, int *rows, int *vectors
         }
 }
 
-/* Tiles in register tiles of `most` rows or fewer, as even as can be: `full` of them in those of `rows`, the rest in those of a row less. */
+/* Tiles in register tiles of `most` rows or fewer, as even as can be: `full` of them in those of `rows`, the rest in
+ * those of a row less. */
 static void split(int tiles, int most, int *rows, int *full)
 {
     const int n = divide_up(tiles, most);
@@ -121,7 +128,8 @@ static int made_at_a_time(const Winograd *w)
     return n;
 }
 
-/* A register tile of `rows`: its steps, and for each part of them a call and the sums, which go to memory and come back for the next part. */
+/* A register tile of `rows`: its steps, and for each part of them a call and the sums, which go to memory and come back
+ * for the next part. */
 static double tile_cycles(const Target *t, const Winograd *w, int rows)
 {
     const int steps = w->weights ? w->block : w->blocks * w->lanes, parts = w->made ? w->blocks / w->made : 1;
@@ -132,11 +140,13 @@ static double tile_cycles(const Target *t, const Winograd *w, int rows)
 static double block_cycles(const Target *t, const Winograd *w)
 {
     const double parts = t->parts;
-    const int all = w->weights ? LANES : w->block, full = w->full / w->rows, rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
+    const int all = w->weights ? LANES : w->block, full = w->full / w->rows,
+              rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
     const double sums = full * tile_cycles(t, w, w->rows) + (rest ? rest * tile_cycles(t, w, w->rows - 1) : 0);
 
     if (!w->weights)
-        return 36.0 * w->out_blocks / w->vectors * sums + w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks) + weights_cycles(t, w);
+        return 36.0 * w->out_blocks / w->vectors * sums +
+               w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks) + weights_cycles(t, w);
     const double dw = 4.0 * 9 * 256 * w->blocks * w->out_blocks;
     return 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
            w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks) + 2 * dw / speed(2 * dw + 4.0 * w->work);
@@ -145,7 +155,8 @@ static double block_cycles(const Target *t, const Winograd *w)
 static void lay_out(Winograd *w)
 {
     w->v_block = (int64_t)w->block * LANES;
-    w->v_point = w->blocks * w->v_block + LANES; /* a line more: points a power of two apart would share a set of the cache */
+    w->v_point =
+        w->blocks * w->v_block + LANES; /* a line more: points a power of two apart would share a set of the cache */
     if (w->weights) {
         w->z_point = w->out_blocks * w->v_block + LANES;
         w->z_at = 36 * w->v_point;
@@ -197,7 +208,8 @@ static double choose_weights(const Plan *p, Winograd *w)
 
     if (w->weights)
         return cycles;
-    cycles += ((double)w->blocks * w->out_blocks * make_cycles(t) + weight_bytes(w) / speed(weight_bytes(w))) / p->g->spec->train.batch;
+    cycles += ((double)w->blocks * w->out_blocks * make_cycles(t) + weight_bytes(w) / speed(weight_bytes(w))) /
+              p->g->spec->train.batch;
     Winograd made = *w;
     made.made = made_at_a_time(w);
     const double each = choose_block(t, &made, w->images);
@@ -263,7 +275,8 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
 
     if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o))
         return w;
-    const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape, out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
+    const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape,
+                out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
     w.weights = pass == PASS_WEIGHTS;
     w.h = out.h, w.w = out.w;
     w.across = divide_up(out.w, 4);
@@ -275,7 +288,8 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     choose_tile(t, w.out_blocks, &w.rows, &w.vectors);
     if (w.weights)
         split(LANES, w.rows, &w.rows, &w.full);
-    w.images = images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
+    w.images =
+        images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
     const double cycles = choose_weights(p, &w), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
     return p->compact && pass == PASS_FORWARD ? without_copy(p, w, direct) : w;
@@ -292,7 +306,8 @@ void winograd_choose(Plan *p)
     }
     for (int op = 0; op < p->g->nop && no_copies(p); op++)
         if (p->g->spec->winograd == WINOGRAD_AUTO && possible(p->g, &p->g->op[op]))
-            p->spared += (int64_t)(36 - 9) * 256 * blocks_of(p->g->op[p->g->op[op].in].shape.c) * blocks_of(p->g->op[op].shape.c);
+            p->spared += (int64_t)(36 - 9) * 256 * blocks_of(p->g->op[p->g->op[op].in].shape.c) *
+                         blocks_of(p->g->op[op].shape.c);
 }
 
 bool winograd_transformed(const Winograd *w)
@@ -305,7 +320,8 @@ int64_t winograd_products(const Winograd *w)
     return (int64_t)36 * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
 }
 
-/* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no multiple of four. */
+/* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no
+ * multiple of four. */
 static void grow(Image *m, const Winograd *w, int top, int left, int border)
 {
     if (!w->on)
@@ -343,15 +359,17 @@ static void place(Winograd *w, const Image *m, int y, int x)
     w->x_origin = ((int64_t)y * m->cols + x) * LANES;
 }
 
-/* Whether a run that a core calls has no image of its own, and no norm has statistics of one, so that the core may take several images at
- * once. */
+/* Whether a run that a core calls has no image of its own, and no norm has statistics of one, so that the core may take
+ * several images at once. */
 static bool runs_alone(const Graph *g, const Chain *c)
 {
     const Run *r = &c->run[0];
-    bool alone = c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0 && !r->image_stats;
+    bool alone =
+        c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0 && !r->image_stats;
 
     for (int i = 0; i < r->nstep; i++)
-        alone &= r->step[i].kind != STEP_CORRECT_IMAGE && (r->step[i].op < 0 || !op_is_image_norm(g->op[r->step[i].op].kind));
+        alone &= r->step[i].kind != STEP_CORRECT_IMAGE &&
+                 (r->step[i].op < 0 || !op_is_image_norm(g->op[r->step[i].op].kind));
     for (int i = 0; i < r->nside; i++)
         alone &= r->side[i].from.where != AT_IMAGE;
     return alone;
@@ -379,7 +397,8 @@ static void kernel_cores(const Plan *p, Kernel *k)
         if (!w->on)
             w->images = 1;
     }
-    Winograd *forward = &k->winograd[PASS_FORWARD], *data = &k->winograd[PASS_DATA], *weights = &k->winograd[PASS_WEIGHTS];
+    Winograd *forward = &k->winograd[PASS_FORWARD], *data = &k->winograd[PASS_DATA],
+             *weights = &k->winograd[PASS_WEIGHTS];
     if (forward->on) {
         place(forward, &k->image[k->x], 0, 0);
         if (!train)

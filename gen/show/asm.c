@@ -3,8 +3,9 @@
  * needs: x86 assembly in AT&T's form, made with -g, and the text of the core's header.
  * sets:  the innermost loops whose multiply-adds come from that header, and what is in them.
  *
- * An innermost loop is what stands between a label and the nearest jump back to it, with no other such pair inside. Which loop of the
- * header it is, its .loc lines say; that loop's text says how many multiply-adds and loads it must have. */
+ * An innermost loop is what stands between a label and the nearest jump back to it, with no other such pair inside.
+ * Which loop of the header it is, its .loc lines say; that loop's text says how many multiply-adds and loads it must
+ * have. */
 #include "asm.h"
 
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static const char *name_before_bracket(const char *line)
 {
     const char *end = strchr(line, '('), *start = end;
 
-    while (start && start > line && (start[-1] == '_' || (start[-1] | 32) >= 'a' || (start[-1] >= '0' && start[-1] <= '9')) && start[-1] != ' ')
+    while (start && start > line &&
+           (start[-1] == '_' || (start[-1] | 32) >= 'a' || (start[-1] >= '0' && start[-1] <= '9')) && start[-1] != ' ')
         start--;
     return start ? xstrndup(start, (size_t)(end - start)) : NULL;
 }
@@ -80,7 +82,8 @@ static Header read_header(const char *text)
             braces[depth++] = loop;
         }
         steps = begins(at, "CVY_TWICE") ? 2 : 1;
-        const int fma = times(line, len, "vf_fma(") + times(line, len, "vf_keep_fma("), loads = times(line, len, "vf_load("), sets = times(line, len, "vf_set(");
+        const int fma = times(line, len, "vf_fma(") + times(line, len, "vf_keep_fma("),
+                  loads = times(line, len, "vf_load("), sets = times(line, len, "vf_set(");
         for (int d = depth - 1; d >= 0 && (fma || loads || sets); d--) {
             if (!braces[d])
                 continue;
@@ -116,7 +119,8 @@ static bool is_fma(const char *in, bool fused)
 
     if (!packed)
         return false;
-    return fused ? begins(in, "vfmadd") || begins(in, "vfnmadd") || begins(in, "vfmsub") : begins(in, "mulps") || begins(in, "vmulps");
+    return fused ? begins(in, "vfmadd") || begins(in, "vfnmadd") || begins(in, "vfmsub")
+                 : begins(in, "mulps") || begins(in, "vmulps");
 }
 
 typedef struct Access {
@@ -141,7 +145,8 @@ static Access access_of(const char *in, bool frame)
         return a;
     const bool to = open > last && last > in + word; /* memory is the last operand, and not the only one */
     const bool compares = begins(in, "cmp") || begins(in, "test") || begins(in, "vcomi") || begins(in, "vucomi");
-    const bool moves = begins(in, "mov") || begins(in, "vmov") || begins(in, "vextract") || begins(in, "set") || begins(in, "push") || begins(in, "pop");
+    const bool moves = begins(in, "mov") || begins(in, "vmov") || begins(in, "vextract") || begins(in, "set") ||
+                       begins(in, "push") || begins(in, "pop");
     a.store = to && !compares;
     a.load = !to || compares || !moves;
     a.stack = strstr(open, "(%rsp") || (frame && strstr(open, "(%rbp"));
@@ -168,7 +173,8 @@ static int file_number(const char *line, const char *header)
     char *rest;
     const long n = strtol(line + 7, &rest, 10);
     const char *found = strstr(rest, header);
-    return rest != line + 7 && found && found[strlen(header)] == '"' && (found[-1] == '/' || found[-1] == '"') ? (int)n : -1;
+    return rest != line + 7 && found && found[strlen(header)] == '"' && (found[-1] == '/' || found[-1] == '"') ? (int)n
+                                                                                                               : -1;
 }
 
 /* "\t.loc 5 51 17": the line, where it is of the header. */
@@ -208,7 +214,8 @@ static bool wanted_function(const Reader *r, const char *name)
 /* Fills in what is in a loop. False where it is none of the core's. */
 static bool describe(const Reader *r, AsmLoop *l, bool frame)
 {
-    /* of each block: whether the loop names its first line (where a loop's own jump stands, or the next one begins), and one inside */
+    /* of each block: whether the loop names its first line (where a loop's own jump stands, or the next one begins),
+     * and one inside */
     bool *named = xalloc((size_t)r->header->n + 1), *inside = xalloc((size_t)r->header->n + 1), any = false;
     const char *around = NULL;
     int first = 0, steps = 1;
@@ -216,7 +223,8 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
     for (int i = l->from; i <= l->to; i++) {
         const char *in = instruction(r->text.line[i]);
         const int line = header_line(r, r->text.line[i]);
-        if (line > 0 && line <= r->header->nlines && r->header->function[line - 1] && begins(r->header->function[line - 1], r->prefix)) {
+        if (line > 0 && line <= r->header->nlines && r->header->function[line - 1] &&
+            begins(r->header->function[line - 1], r->prefix)) {
             around = around ? around : r->header->function[line - 1];
             first = first && first < line ? first : line;
         }
@@ -247,7 +255,8 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
     }
     if (l->fma > l->want_fma) /* the compiler did as it was told: loops of many instructions it leaves alone */
         l->want_fma *= steps, l->want_loads *= steps;
-    if (!l->core) { /* inlined without a trace of its blocks: it is known by what stands around them, and not what it must have */
+    if (!l->core) { /* inlined without a trace of its blocks: it is known by what stands around them, and not what it
+                       must have */
         l->core = around;
         l->line = first;
     }
@@ -256,8 +265,9 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
 
 static bool alike(const AsmLoop *a, const AsmLoop *b)
 {
-    return strcmp(a->core, b->core) == 0 && strcmp(a->function, b->function) == 0 && a->instructions == b->instructions && a->fma == b->fma &&
-           a->loads == b->loads && a->stores == b->stores && a->spills == b->spills && a->want_fma == b->want_fma;
+    return strcmp(a->core, b->core) == 0 && strcmp(a->function, b->function) == 0 &&
+           a->instructions == b->instructions && a->fma == b->fma && a->loads == b->loads && a->stores == b->stores &&
+           a->spills == b->spills && a->want_fma == b->want_fma;
 }
 
 static void add_loop(Reader *r, AsmLoop l)
@@ -321,11 +331,13 @@ static int by_fma(const void *a, const void *b)
     return x->fma != y->fma ? y->fma - x->fma : x->alike != y->alike ? y->alike - x->alike : x->from - y->from;
 }
 
-AsmText asm_read(const char *text, const char *header_name, const char *header, const char *prefix, const char *const *functions, int parts, bool fused)
+AsmText asm_read(const char *text, const char *header_name, const char *header, const char *prefix,
+                 const char *const *functions, int parts, bool fused)
 {
     char *const assembly = xstrdup(text);
     const Header h = read_header(header);
-    Reader r = {.header_file = -1, .header = &h, .prefix = prefix, .functions = functions, .parts = parts, .fused = fused};
+    Reader r = {
+        .header_file = -1, .header = &h, .prefix = prefix, .functions = functions, .parts = parts, .fused = fused};
 
     for (char *line = assembly; *line;) {
         const size_t n = strcspn(line, "\n");

@@ -2,10 +2,11 @@
  *
  * needs: a complete plan. sets: a Picture.
  *
- * Kernels stand in ranks from the input down, each at the longest way from it. A kernel with one parent that leads on (one that no
- * other parent comes behind) stands below it; several such children stand side by side, each with as many columns as what follows
- * it; where branches meet, the kernel stands in their middle. A wire goes straight down where nothing stands in its way; one that
- * skips kernels goes around them in a lane at their right, one lane for each tensor. */
+ * Kernels stand in ranks from the input down, each at the longest way from it. A kernel with one parent that leads on
+ * (one that no other parent comes behind) stands below it; several such children stand side by side, each with as many
+ * columns as what follows it; where branches meet, the kernel stands in their middle. A wire goes straight down where
+ * nothing stands in its way; one that skips kernels goes around them in a lane at their right, one lane for each
+ * tensor. */
 #include "draw.h"
 
 #include <limits.h>
@@ -48,7 +49,8 @@ static const char *pair_text(const int v[2])
     return v[0] == v[1] ? xprintf("%d", v[0]) : xprintf("%dx%d", v[0], v[1]);
 }
 
-/* A layer's name as it is called from another layer: without the groups that hold both, of what is left the last two words. */
+/* A layer's name as it is called from another layer: without the groups that hold both, of what is left the last two
+ * words. */
 static const char *short_name(const char *layer, const char *from)
 {
     size_t common = 0;
@@ -108,7 +110,10 @@ static const char *pill_text(const Graph *g, const Kernel *k, int op)
     if (strcmp(o->layer, k->layer) == 0 || op_info[o->kind].cls == CLASS_JOIN || o->kind == OP_LOSS)
         return text;
     if (!o->stage)
-        return strncmp(layer, op_info[o->kind].name, strlen(op_info[o->kind].name)) == 0 && strcmp(text, op_info[o->kind].name) == 0 ? layer : text;
+        return strncmp(layer, op_info[o->kind].name, strlen(op_info[o->kind].name)) == 0 &&
+                       strcmp(text, op_info[o->kind].name) == 0
+                   ? layer
+                   : text;
     return xprintf("%s.%s", layer, text);
 }
 
@@ -118,7 +123,11 @@ static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
     const Op *o = &g->op[op];
     Pill *q = PUSH(b->pill, b->npill);
 
-    *q = (Pill){.op = op, .section = section, .what = op_label(g, o), .text = pill_text(g, b->kernel, op), .kind = op_kind(o->kind)};
+    *q = (Pill){.op = op,
+                .section = section,
+                .what = op_label(g, o),
+                .text = pill_text(g, b->kernel, op),
+                .kind = op_kind(o->kind)};
     q->title = xprintf("%s: %dx%dx%d", o->path, o->shape.c, o->shape.h, o->shape.w);
     return q;
 }
@@ -159,7 +168,8 @@ static void add_prologue(const Picture *pic, Box *b)
     }
     for (int i = 1; i < k->nin; i++) { /* the last so many links are of one op on every way */
         int same = 0;
-        while (same < common && same < k->in[i].n && k->in[i].link[k->in[i].n - 1 - same].op == k->in[0].link[k->in[0].n - 1 - same].op)
+        while (same < common && same < k->in[i].n &&
+               k->in[i].link[k->in[i].n - 1 - same].op == k->in[0].link[k->in[0].n - 1 - same].op)
             same++;
         common = same;
     }
@@ -215,7 +225,8 @@ static void flow_pills(Box *b)
     b->rows = row + 1;
 }
 
-static void add_statistics(const Picture *pic, Box *b, const char *what, const char *text, const char *over, const int *norm, int n)
+static void add_statistics(const Picture *pic, Box *b, const char *what, const char *text, const char *over,
+                           const int *norm, int n)
 {
     const Graph *g = pic->plan->g;
     const char *norms = "";
@@ -231,7 +242,8 @@ static void add_statistics(const Picture *pic, Box *b, const char *what, const c
                                       .text = text,
                                       .kind = "stats",
                                       .bytes = bytes,
-                                      .title = xprintf("statistics over %s, for %s%s", over, norms, bytes ? xprintf("; %lld bytes kept", (long long)bytes) : "")};
+                                      .title = xprintf("statistics over %s, for %s%s", over, norms,
+                                                       bytes ? xprintf("; %lld bytes kept", (long long)bytes) : "")};
 }
 
 static void fill_box(const Picture *pic, Box *b)
@@ -246,7 +258,8 @@ static void fill_box(const Picture *pic, Box *b)
     if (b->node && b->node->nnorm)
         add_statistics(pic, b, "statistics", "mean, variance", "the batch", b->node->norm, b->node->nnorm);
     if (b->node && b->node->nimage_norm)
-        add_statistics(pic, b, "statistics of the image", "mean, variance of the image", "each image", b->node->image_norm, b->node->nimage_norm);
+        add_statistics(pic, b, "statistics of the image", "mean, variance of the image", "each image",
+                       b->node->image_norm, b->node->nimage_norm);
     flow_pills(b);
 }
 
@@ -256,7 +269,8 @@ static int box_of_node(const Picture *pic, int node)
 {
     const Plan *p = pic->plan;
 
-    return node > 0 ? p->node[node].maker + 1 : p->kernel[0].node == 0; /* the input, or the pass that takes its statistics */
+    return node > 0 ? p->node[node].maker + 1
+                    : p->kernel[0].node == 0; /* the input, or the pass that takes its statistics */
 }
 
 static void add_wire(Picture *pic, int from, int to, int row)
@@ -389,7 +403,8 @@ static void place_columns(Picture *pic)
     const int n = pic->nbox;
     const bool *above = ancestors(pic);
     int *parent = xalloc(sizeof *parent * (size_t)n), *list = xalloc(sizeof *list * (size_t)(pic->nwire + 1));
-    double *width = xalloc(sizeof *width * (size_t)n), *taken = xalloc(sizeof *taken * (size_t)n), *below = xalloc(sizeof *below * (size_t)n);
+    double *width = xalloc(sizeof *width * (size_t)n), *taken = xalloc(sizeof *taken * (size_t)n),
+           *below = xalloc(sizeof *below * (size_t)n);
 
     for (int i = 0; i < n; i++)
         parent[i] = i && leading(pic, above, i, list) == 1 ? list[0] : -1;

@@ -1,5 +1,5 @@
-/* draw.h - `convoy draw`: a plan as a picture. draw.c makes what is in it and where it stands, draw_diff.c what differs between two,
- * draw_svg.c prints. Lengths are whole pixels. */
+/* draw.h - `convoy draw`: a plan as a picture. draw.c makes what is in it and where it stands, draw_diff.c what differs
+ * between two, draw_svg.c prints. Lengths are whole pixels. */
 #ifndef DRAW_H
 #define DRAW_H
 
@@ -12,12 +12,13 @@ typedef enum Section { SECTION_PROLOGUE, SECTION_SIDE, SECTION_CORE, SECTION_EPI
 
 /* A stage in a kernel's box. */
 typedef struct Pill {
-    int op;           /* -1: statistics of the kernel's node */
-    int64_t bytes;    /* statistics that are kept for backward, an image; else 0 */
+    int op;        /* -1: statistics of the kernel's node */
+    int64_t bytes; /* statistics that are kept for backward, an image; else 0 */
     Section section;
-    const char *what;                /* the stage, whosever it is: "relu" */
-    const char *text, *title, *kind; /* with its layer's name where that is another's; the tooltip; its colour, a class in the style */
-    int row, x, w;    /* row of the box; x from the box's left */
+    const char *what; /* the stage, whosever it is: "relu" */
+    const char *text, *title,
+        *kind;     /* with its layer's name where that is another's; the tooltip; its colour, a class in the style */
+    int row, x, w; /* row of the box; x from the box's left */
     Change change;
 } Pill;
 
@@ -27,11 +28,11 @@ typedef struct Box {
     const Tensor *node;   /* NULL: the loss */
     Pill *pill;
     int npill, rows;
-    int wire, nwire;      /* those that come in, in Picture.wire */
-    int rank;             /* longest way from the input */
+    int wire, nwire; /* those that come in, in Picture.wire */
+    int rank;        /* longest way from the input */
     double column;
-    int x, y, h;          /* of the kernel's frame */
-    int elbow_y;          /* above it, and above the groups that begin with it: where wires turn */
+    int x, y, h; /* of the kernel's frame */
+    int elbow_y; /* above it, and above the groups that begin with it: where wires turn */
     int tensor_y;
     Change change, tensor_change;
 } Box;
@@ -39,10 +40,11 @@ typedef struct Box {
 /* Box `to` reads what box `from` makes. */
 typedef struct Wire {
     int from, to;
-    int row; /* of the box that reads: where it comes in by the side, -1: from above */
+    int row;  /* of the box that reads: where it comes in by the side, -1: from above */
     bool bus; /* it goes around what stands between, in a lane */
     int lane;
-    int below, above; /* y at which it turns into the lane, and out of it, where boxes beside either end are in the way; 0: they are not */
+    int below, above; /* y at which it turns into the lane, and out of it, where boxes beside either end are in the way;
+                         0: they are not */
 } Wire;
 
 /* The frame around the kernels of a group. */

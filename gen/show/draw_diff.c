@@ -2,9 +2,10 @@
  *
  * needs: two pictures. sets: every `change`.
  *
- * Kernels are aligned in order, so that the sum of what pairs have in common is largest: a core, a name, a kind. Stages of a pair are
- * the same where they stand in the same section and do the same, those of one layer first; whose parameters they read may be called
- * otherwise. Of those left over, a stage of the same kind and layer that is left over in the other picture, too, has moved there. */
+ * Kernels are aligned in order, so that the sum of what pairs have in common is largest: a core, a name, a kind. Stages
+ * of a pair are the same where they stand in the same section and do the same, those of one layer first; whose
+ * parameters they read may be called otherwise. Of those left over, a stage of the same kind and layer that is left
+ * over in the other picture, too, has moved there. */
 #include "draw.h"
 
 #include <string.h>
@@ -15,7 +16,8 @@ static int likeness(const Box *a, const Box *b)
 
     if (!k || !l || k->kind != l->kind)
         return 0;
-    const bool name = strcmp(k->name, l->name) == 0, core = k->core_name && l->core_name && strcmp(k->core_name, l->core_name) == 0;
+    const bool name = strcmp(k->name, l->name) == 0,
+               core = k->core_name && l->core_name && strcmp(k->core_name, l->core_name) == 0;
     return name || core || k->kind == KERNEL_LOSS ? 1 + 3 * name + 4 * core : 0;
 }
 
@@ -27,7 +29,8 @@ static int *align(const Picture *a, const Picture *b)
 
     for (int i = n - 1; i >= 0; i--)
         for (int j = m - 1; j >= 0; j--) {
-            const int like = i && j ? likeness(&a->box[i], &b->box[j]) : 0, skip_a = best[(i + 1) * (m + 1) + j], skip_b = best[i * (m + 1) + j + 1];
+            const int like = i && j ? likeness(&a->box[i], &b->box[j]) : 0, skip_a = best[(i + 1) * (m + 1) + j],
+                      skip_b = best[i * (m + 1) + j + 1];
             const int both = like ? like + best[(i + 1) * (m + 1) + j + 1] : 0;
             best[i * (m + 1) + j] = both >= skip_a && both >= skip_b ? both : skip_a > skip_b ? skip_a : skip_b;
         }
@@ -59,7 +62,8 @@ static const char *layer_in(const Picture *a, const Picture *b, const int *pair,
 
 static bool same_layer(const Picture *a, const Picture *b, const int *pair, const Pill *p, const Pill *q)
 {
-    return p->op < 0 || q->op < 0 ? p->op == q->op : strcmp(layer_in(a, b, pair, p->op), b->plan->g->op[q->op].layer) == 0;
+    return p->op < 0 || q->op < 0 ? p->op == q->op
+                                  : strcmp(layer_in(a, b, pair, p->op), b->plan->g->op[q->op].layer) == 0;
 }
 
 static void compare_pills(const Picture *pa, const Picture *pb, const int *pair, Box *a, Box *b)
@@ -68,7 +72,8 @@ static void compare_pills(const Picture *pa, const Picture *pb, const int *pair,
         for (int i = 0; i < a->npill; i++)
             for (int j = 0; j < b->npill && a->pill[i].change != SAME; j++) {
                 Pill *p = &a->pill[i], *q = &b->pill[j];
-                if (q->change != SAME && p->section == q->section && strcmp(p->what, q->what) == 0 && (!strict || same_layer(pa, pb, pair, p, q)))
+                if (q->change != SAME && p->section == q->section && strcmp(p->what, q->what) == 0 &&
+                    (!strict || same_layer(pa, pb, pair, p, q)))
                     p->change = q->change = SAME;
             }
     for (int i = 0; i < a->npill; i++) /* a weight op with other numbers, the loss */
@@ -84,7 +89,8 @@ static void compare_tensors(const Picture *pa, const Picture *pb, Box *a, Box *b
     if (!s || !t || !s->stored || !t->stored)
         return;
     const Op *o = &pa->plan->g->op[s->stored_op], *q = &pb->plan->g->op[t->stored_op];
-    const bool same = o->kind == q->kind && memcmp(&s->shape[0], &t->shape[0], sizeof(Shape)) == 0 && s->kept == t->kept && s->nroute == t->nroute;
+    const bool same = o->kind == q->kind && memcmp(&s->shape[0], &t->shape[0], sizeof(Shape)) == 0 &&
+                      s->kept == t->kept && s->nroute == t->nroute;
     a->tensor_change = b->tensor_change = same ? SAME : CHANGED;
 }
 
@@ -97,7 +103,8 @@ static void find_moved(Picture *a, Picture *b, const int *pair)
             for (int j = 0; j < b->nbox; j++)
                 for (int l = 0; l < b->box[j].npill && !found; l++) {
                     Pill *q = &b->box[j].pill[l];
-                    if (q->change != CAME || q->op < 0 || a->plan->g->op[p->op].kind != b->plan->g->op[q->op].kind || !same_layer(a, b, pair, p, q))
+                    if (q->change != CAME || q->op < 0 || a->plan->g->op[p->op].kind != b->plan->g->op[q->op].kind ||
+                        !same_layer(a, b, pair, p, q))
                         continue;
                     p->change = q->change = MOVED;
                     found = true;

@@ -1,34 +1,47 @@
 /* draw_svg.c - a picture as SVG: one file that needs nothing else, light and dark as the reader has it.
  *
- * needs: a placed Picture, or two that draw_diff compared. sets: the text. Everything has data- attributes with the plan's names. */
+ * needs: a placed Picture, or two that draw_diff compared. sets: the text. Everything has data- attributes with the
+ * plan's names. */
 #include "draw.h"
 #include "why.h"
 
 #include <string.h>
 
 static const char style[] =
-    "svg{--bg:#fff;--text:#1d2330;--soft:#5d6675;--line:#8a93a3;--box:#f6f7f9;--edge:#c3c9d3;--frame:#5b7db8;--gone:#d3302f;--came:#17863f;--moved:#"
+    "svg{--bg:#fff;--text:#1d2330;--soft:#5d6675;--line:#8a93a3;--box:#f6f7f9;--edge:#c3c9d3;--frame:#5b7db8;--gone:#"
+    "d3302f;--came:#17863f;--moved:#"
     "c77700;"
-    "--weight:#cfe0ff;--norm:#fdeccc;--act:#d7eef4;--window:#c5efe3;--join:#ffd0e0;--drop:#e2e5ea;--loss:#ffcfca;--kept:#ffe79a;--keptedge:#a37f12;"
+    "--weight:#cfe0ff;--norm:#fdeccc;--act:#d7eef4;--window:#c5efe3;--join:#ffd0e0;--drop:#e2e5ea;--loss:#ffcfca;--"
+    "kept:#ffe79a;--keptedge:#a37f12;"
     "font:11px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\n"
-    "@media (prefers-color-scheme:dark){svg{--bg:#13161b;--text:#e8eaee;--soft:#a0a8b6;--line:#7c8595;--box:#1d2128;--edge:#3b424e;--frame:#7f9fd8;"
-    "--gone:#ff6b66;--came:#4fcf7d;--moved:#ffb33e;--weight:#27437c;--norm:#4a3711;--act:#123c48;--window:#175446;--join:#6e2745;--drop:#3a404a;"
+    "@media "
+    "(prefers-color-scheme:dark){svg{--bg:#13161b;--text:#e8eaee;--soft:#a0a8b6;--line:#7c8595;--box:#1d2128;--edge:#"
+    "3b424e;--frame:#7f9fd8;"
+    "--gone:#ff6b66;--came:#4fcf7d;--moved:#ffb33e;--weight:#27437c;--norm:#4a3711;--act:#123c48;--window:#175446;--"
+    "join:#6e2745;--drop:#3a404a;"
     "--loss:#71302b;--kept:#5d4a0c;--keptedge:#d3ab36}}\n"
-    ".bg{fill:var(--bg)}text{fill:var(--text)}.soft{fill:var(--soft)}.title{font-size:17px;font-weight:600}.name{font-weight:600;font-size:12px}."
+    ".bg{fill:var(--bg)}text{fill:var(--text)}.soft{fill:var(--soft)}.title{font-size:17px;font-weight:600}.name{font-"
+    "weight:600;font-size:12px}."
     "small{font-size:10px}\n"
     ".box{fill:var(--box);stroke:var(--edge)}.ghost .box{stroke-dasharray:4 "
     "3;fill:none}.pill{stroke:none}.pill.stats{fill:none;stroke:var(--frame);stroke-dasharray:3 2}\n"
-    ".weight{fill:var(--weight)}.norm{fill:var(--norm)}.act{fill:var(--act)}.window{fill:var(--window)}.join{fill:var(--join)}.drop{fill:var(--drop)}"
+    ".weight{fill:var(--weight)}.norm{fill:var(--norm)}.act{fill:var(--act)}.window{fill:var(--window)}.join{fill:var(-"
+    "-join)}.drop{fill:var(--drop)}"
     ".loss{fill:var(--loss)}\n"
-    ".disc{fill:none;stroke:var(--edge)}.kept .disc{fill:var(--kept);stroke:var(--keptedge)}.forward .disc{stroke-dasharray:4 3}.again "
-    ".disc{fill:none;stroke:var(--keptedge);stroke-dasharray:4 3}.lid{fill:none;stroke:var(--edge)}.kept .lid,.again .lid{stroke:var(--keptedge)}\n"
-    ".wire{fill:none;stroke:var(--line);stroke-width:1.3}.tip{fill:var(--line)}.frame{fill:var(--frame);fill-opacity:.06;stroke:var(--frame);stroke-"
+    ".disc{fill:none;stroke:var(--edge)}.kept .disc{fill:var(--kept);stroke:var(--keptedge)}.forward "
+    ".disc{stroke-dasharray:4 3}.again "
+    ".disc{fill:none;stroke:var(--keptedge);stroke-dasharray:4 3}.lid{fill:none;stroke:var(--edge)}.kept .lid,.again "
+    ".lid{stroke:var(--keptedge)}\n"
+    ".wire{fill:none;stroke:var(--line);stroke-width:1.3}.tip{fill:var(--line)}.frame{fill:var(--frame);fill-opacity:."
+    "06;stroke:var(--frame);stroke-"
     "opacity:.45}.group{fill:var(--frame);font-weight:600}\n"
-    ".same{opacity:.55}.gone .mark,.mark.gone{stroke:var(--gone)}.came .mark,.mark.came{stroke:var(--came)}.moved .mark,.changed "
+    ".same{opacity:.55}.gone .mark,.mark.gone{stroke:var(--gone)}.came .mark,.mark.came{stroke:var(--came)}.moved "
+    ".mark,.changed "
     ".mark,.mark.moved{stroke:var(--moved)}"
     ".mark{stroke-width:2.4;stroke-dasharray:none}\n";
 
-static const char *const change_class[] = {[SAME] = "same", [GONE] = "gone", [CAME] = "came", [MOVED] = "moved", [CHANGED] = "changed"};
+static const char *const change_class[] = {
+    [SAME] = "same", [GONE] = "gone", [CAME] = "came", [MOVED] = "moved", [CHANGED] = "changed"};
 
 /* ---- text ---- */
 
@@ -59,8 +72,8 @@ static const char *xml(const char *s)
 
 static void put_text(Buf *to, int x, int y, const char *cls, const char *anchor, const char *s)
 {
-    buf_printf(to, "<text x=\"%d\" y=\"%d\"%s%s%s>%s</text>\n", x, y, *cls ? xprintf(" class=\"%s\"", cls) : "", *anchor ? " text-anchor=" : "",
-               *anchor ? xprintf("\"%s\"", anchor) : "", xml(s));
+    buf_printf(to, "<text x=\"%d\" y=\"%d\"%s%s%s>%s</text>\n", x, y, *cls ? xprintf(" class=\"%s\"", cls) : "",
+               *anchor ? " text-anchor=" : "", *anchor ? xprintf("\"%s\"", anchor) : "", xml(s));
 }
 
 /* At most n letters of a name, its end being what tells. */
@@ -93,8 +106,11 @@ static const char *mark(Change change, bool diff)
 
 static const char *section_text(Section s)
 {
-    static const char *const text[] = {
-        [SECTION_PROLOGUE] = "prologue", [SECTION_SIDE] = "side", [SECTION_CORE] = "core", [SECTION_EPILOGUE] = "epilogue", [SECTION_PASS] = "pass"};
+    static const char *const text[] = {[SECTION_PROLOGUE] = "prologue",
+                                       [SECTION_SIDE] = "side",
+                                       [SECTION_CORE] = "core",
+                                       [SECTION_EPILOGUE] = "epilogue",
+                                       [SECTION_PASS] = "pass"};
 
     return text[s];
 }
@@ -105,17 +121,21 @@ static void put_pill(const Picture *pic, const Box *b, int i, bool diff, Buf *to
     const int x = b->x + q->x, y = draw_row_y(b, q->row);
 
     if (i == 0 || q->section != b->pill[i - 1].section)
-        put_text(to, b->x + BOX_CAPTION - 6, y + 13, diff ? "soft small same" : "soft small", "end", section_text(q->section));
+        put_text(to, b->x + BOX_CAPTION - 6, y + 13, diff ? "soft small same" : "soft small", "end",
+                 section_text(q->section));
     buf_printf(to,
-               "<g class=\"%s\" data-op=\"%s\" data-section=\"%s\"%s><title>%s</title><rect class=\"pill %s%s\" x=\"%d\" y=\"%d\" width=\"%d\" "
+               "<g class=\"%s\" data-op=\"%s\" data-section=\"%s\"%s><title>%s</title><rect class=\"pill %s%s\" "
+               "x=\"%d\" y=\"%d\" width=\"%d\" "
                "height=\"%d\" rx=\"%d\"/>",
                classes("stage", q->change, diff),
                q->op >= 0    ? xml(pic->plan->g->op[q->op].path)
                : q->op == -1 ? q->what
                              : "concat",
-               section_text(q->section), q->bytes ? xprintf(" data-kept-bytes=\"%lld\"", (long long)q->bytes) : "", xml(q->title), q->kind, mark(q->change, diff), x, y, q->w, PILL_H,
+               section_text(q->section), q->bytes ? xprintf(" data-kept-bytes=\"%lld\"", (long long)q->bytes) : "",
+               xml(q->title), q->kind, mark(q->change, diff), x, y, q->w, PILL_H,
                q->section == SECTION_CORE ? 4 : PILL_H / 2);
-    put_text(to, x + q->w / 2, y + 13, "", "middle", clipped(q->text, (size_t)(((q->w - PILL_ENDS) * 10 + LETTER - 1) / LETTER)));
+    put_text(to, x + q->w / 2, y + 13, "", "middle",
+             clipped(q->text, (size_t)(((q->w - PILL_ENDS) * 10 + LETTER - 1) / LETTER)));
     buf_puts(to, "</g>\n");
 }
 
@@ -132,7 +152,9 @@ static void put_disc(int x, int y, int w, int h, const char *cls, Buf *to)
 {
     const int r = w / 2, up = 5;
 
-    buf_printf(to, "<path class=\"disc%s\" d=\"M%d %da%d %d 0 0 1 %d 0v%da%d %d 0 0 1 -%d 0z\"/><path class=\"lid\" d=\"M%d %da%d %d 0 0 0 %d 0\"/>",
+    buf_printf(to,
+               "<path class=\"disc%s\" d=\"M%d %da%d %d 0 0 1 %d 0v%da%d %d 0 0 1 -%d 0z\"/><path class=\"lid\" "
+               "d=\"M%d %da%d %d 0 0 0 %d 0\"/>",
                cls, x, y + up, r, up, 2 * r, h - 2 * up, r, up, 2 * r, x, y + up, r, up, 2 * r);
 }
 
@@ -146,7 +168,8 @@ static void put_tensor(const Picture *pic, const Box *b, bool diff, Buf *to)
     const char *kept = !b->kernel ? "input" : nd->kept ? "kept" : nd->recomputed ? "again" : "forward";
 
     buf_printf(to, "<g class=\"%s\" data-tensor=\"%s\" data-bytes=\"%lld\" data-kept=\"%s\"><title>%s</title>",
-               classes(xprintf("tensor %s", kept), b->tensor_change, diff), xml(path), b->kernel ? (long long)bytes : 0LL, kept,
+               classes(xprintf("tensor %s", kept), b->tensor_change, diff), xml(path),
+               b->kernel ? (long long)bytes : 0LL, kept,
                !b->kernel       ? "the input: never stored, read again"
                : nd->kept       ? xml(xprintf("stored for backward: %s", nd->why))
                : nd->recomputed ? "made again for backward"
@@ -166,13 +189,17 @@ static void put_tensor(const Picture *pic, const Box *b, bool diff, Buf *to)
 
 static void put_box(const Picture *pic, const Box *b, bool diff, Buf *to)
 {
-    static const char *const kind[] = {[KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
+    static const char *const kind[] = {
+        [KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
     const Kernel *k = b->kernel;
 
     if (k) {
         buf_printf(to, "<g class=\"kernel%s\" data-kernel=\"%s\">\n", k->has_forward ? "" : " ghost", xml(k->name));
-        buf_printf(to, "<g class=\"%s\"><title>%s</title><rect class=\"box%s\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"6\"/>",
-                   classes("head", b->change, diff), xml(xprintf("kernel %s: %s bytes of scratch a thread", k->name, grouped(4 * k->scratch))),
+        buf_printf(to,
+                   "<g class=\"%s\"><title>%s</title><rect class=\"box%s\" x=\"%d\" y=\"%d\" width=\"%d\" "
+                   "height=\"%d\" rx=\"6\"/>",
+                   classes("head", b->change, diff),
+                   xml(xprintf("kernel %s: %s bytes of scratch a thread", k->name, grouped(4 * k->scratch))),
                    mark(b->change, diff), b->x, b->y, BOX_W, b->h);
         put_text(to, b->x + 10, b->y + 15, "name", "", clipped(k->name, k->has_forward ? 28 : 20));
         put_text(to, b->x + BOX_W - 10, b->y + 15, "soft small", "end",
@@ -206,11 +233,13 @@ static void put_wire(const Picture *pic, const Wire *w, Buf *to)
         const int side = has_tensor(a) ? a->x + (BOX_W + TENSOR_W) / 2 : a->x + BOX_W,
                   y = has_tensor(a) ? a->tensor_y + TENSOR_H / 2 : a->y + a->h / 2;
         if (w->below)
-            buf_printf(to, "M%d %dV%dQ%d %d %d %d", middle, bottom, w->below - 5, middle, w->below, middle + 5, w->below);
+            buf_printf(to, "M%d %dV%dQ%d %d %d %d", middle, bottom, w->below - 5, middle, w->below, middle + 5,
+                       w->below);
         else
             buf_printf(to, "M%d %d", side, y);
         const int turn = w->below ? w->below : y, out = w->above ? w->above : row, step = into > w->lane ? 5 : -5;
-        buf_printf(to, "H%dQ%d %d %d %dV%dQ%d %d %d %dH", w->lane - 5, w->lane, turn, w->lane, turn + 5, out - 5, w->lane, out, w->lane + step, out);
+        buf_printf(to, "H%dQ%d %d %d %dV%dQ%d %d %d %dH", w->lane - 5, w->lane, turn, w->lane, turn + 5, out - 5,
+                   w->lane, out, w->lane + step, out);
         if (w->above)
             buf_printf(to, "%dQ%d %d %d %dV%d", into - step, into, out, into, out + 5, b->y - 1);
         else
@@ -223,16 +252,16 @@ static void put_wire(const Picture *pic, const Wire *w, Buf *to)
         buf_printf(to, "M%d %dV%d", middle, bottom, b->y - 1);
     } else {
         const int y = b->elbow_y, step = into > middle ? 5 : -5;
-        buf_printf(to, "M%d %dV%dQ%d %d %d %dH%dQ%d %d %d %dV%d", middle, bottom, y - 5, middle, y, middle + step, y, into - step, into, y, into,
-                   y + 5, b->y - 1);
+        buf_printf(to, "M%d %dV%dQ%d %d %d %dH%dQ%d %d %d %dV%d", middle, bottom, y - 5, middle, y, middle + step, y,
+                   into - step, into, y, into, y + 5, b->y - 1);
     }
     buf_puts(to, "\"/>\n");
 }
 
 static void put_frame(const Frame *f, Buf *to)
 {
-    buf_printf(to, "<g data-group=\"%s\"><rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"9\"/>", xml(f->name), f->x, f->y,
-               f->w, f->h);
+    buf_printf(to, "<g data-group=\"%s\"><rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"9\"/>",
+               xml(f->name), f->x, f->y, f->w, f->h);
     put_text(to, f->x + 8, f->y + 14, "group", "", clipped(f->name, 34));
     buf_puts(to, "</g>\n");
 }
@@ -245,8 +274,8 @@ static void put_picture(const Picture *pic, bool diff, Buf *to)
 
     put_text(to, 24, 30, "title", "", pic->file ? xprintf("%s (%s)", p->g->spec->name, pic->file) : p->g->spec->name);
     put_text(to, 24, 48, "soft", "",
-             xprintf("%d kernels for %s; kept for backward: %s bytes per image, where autograd would keep %s", p->nkernel, p->target->name,
-                     grouped(p->stored_bytes), grouped(grad_autograd(p->g, NULL))));
+             xprintf("%d kernels for %s; kept for backward: %s bytes per image, where autograd would keep %s",
+                     p->nkernel, p->target->name, grouped(p->stored_bytes), grouped(grad_autograd(p->g, NULL))));
     for (int i = 0; i < pic->nframe; i++)
         put_frame(&pic->frame[i], to);
     for (int i = 0; i < pic->nwire; i++)
@@ -264,7 +293,8 @@ static void put_legend(bool diff, Buf *to)
 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const int w = (int)strlen(kinds[i][1]) * 7 + 16;
-        buf_printf(to, "<rect class=\"pill %s\" x=\"%d\" y=\"60\" width=\"%d\" height=\"18\" rx=\"9\"/>", kinds[i][0], x, w);
+        buf_printf(to, "<rect class=\"pill %s\" x=\"%d\" y=\"60\" width=\"%d\" height=\"18\" rx=\"9\"/>", kinds[i][0],
+                   x, w);
         put_text(to, x + w / 2, 73, "", "middle", kinds[i][1]);
         x += w + 6;
     }
@@ -275,7 +305,9 @@ static void put_legend(bool diff, Buf *to)
     x += 122;
     for (size_t i = 0; diff && i < sizeof changes / sizeof *changes; i++) {
         const int w = (int)strlen(changes[i][1]) * 7 + 16;
-        buf_printf(to, "<rect class=\"pill mark %s\" fill=\"none\" x=\"%d\" y=\"60\" width=\"%d\" height=\"18\" rx=\"9\"/>", changes[i][0], x, w);
+        buf_printf(to,
+                   "<rect class=\"pill mark %s\" fill=\"none\" x=\"%d\" y=\"60\" width=\"%d\" height=\"18\" rx=\"9\"/>",
+                   changes[i][0], x, w);
         put_text(to, x + w / 2, 73, "", "middle", changes[i][1]);
         x += w + 8;
     }
@@ -284,13 +316,16 @@ static void put_legend(bool diff, Buf *to)
 void draw_svg(const Picture *a, const Picture *b, Buf *to)
 {
     const int h = b && b->h > a->h ? b->h : a->h, w = b ? a->w + b->w : a->w;
-    const char *title = b ? xprintf("%s beside %s", a->plan->g->spec->name, b->plan->g->spec->name) : a->plan->g->spec->name;
+    const char *title =
+        b ? xprintf("%s beside %s", a->plan->g->spec->name, b->plan->g->spec->name) : a->plan->g->spec->name;
 
     buf_printf(to,
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>%s, drawn by "
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+               "role=\"img\">\n<title>%s, drawn by "
                "convoy</title>\n<style>%s</style>\n",
                w, h, w, h, xml(title), style);
-    buf_puts(to, "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path "
+    buf_puts(to, "<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"7\" "
+                 "markerHeight=\"7\" orient=\"auto\"><path "
                  "class=\"tip\" d=\"M0 0.8L8 4L0 7.2z\"/></marker></defs>\n");
     buf_printf(to, "<rect class=\"bg\" width=\"%d\" height=\"%d\"/>\n", w, h);
     put_legend(b != NULL, to);

@@ -45,8 +45,8 @@ static json_t *reads_json(const Plan *p, const Kernel *k)
 
 static json_t *winograd_json(const Winograd *w)
 {
-    return json_pack("{s:b, s:i, s:i, s:i, s:i}", "winograd", 1, "tiles", w->tiles, "block", w->block, "images", w->images, "transforms",
-                     w->made * LANES);
+    return json_pack("{s:b, s:i, s:i, s:i, s:i}", "winograd", 1, "tiles", w->tiles, "block", w->block, "images",
+                     w->images, "transforms", w->made * LANES);
 }
 
 static json_t *core_pass_json(const Core *c, const Winograd *w)
@@ -54,7 +54,8 @@ static json_t *core_pass_json(const Core *c, const Winograd *w)
     if (w->on)
         return winograd_json(w);
     const Tile *t = tile_main(c);
-    return json_pack("{s:b, s:{s:i, s:i, s:i}}", "winograd", 0, "tile", "rows", t->rows, "cols", t->cols, "channels", c->vectors * LANES);
+    return json_pack("{s:b, s:{s:i, s:i, s:i}}", "winograd", 0, "tile", "rows", t->rows, "cols", t->cols, "channels",
+                     c->vectors * LANES);
 }
 
 /* The core's three passes; null where a kernel has none that is unrolled. */
@@ -64,7 +65,8 @@ static json_t *core_json(const Kernel *k)
         return json_pack("{s:s}", "name", k->core_name ? k->core_name : "product");
     if (k->kind != KERNEL_CONV)
         return json_null();
-    json_t *core = json_pack("{s:s, s:o}", "name", k->core_name, "forward", core_pass_json(&k->forward, &k->winograd[PASS_FORWARD]));
+    json_t *core = json_pack("{s:s, s:o}", "name", k->core_name, "forward",
+                             core_pass_json(&k->forward, &k->winograd[PASS_FORWARD]));
     json_t *data = json_array(), *weights; /* under a stride one for each class of pixels */
     for (int i = 0; i < k->ndata && !k->winograd[PASS_DATA].on; i++)
         json_array_append_new(data, core_pass_json(&k->data[i], &k->winograd[PASS_DATA]));
@@ -73,8 +75,8 @@ static json_t *core_json(const Kernel *k)
     if (k->winograd[PASS_WEIGHTS].on)
         weights = winograd_json(&k->winograd[PASS_WEIGHTS]);
     else
-        weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->weight.nacc, "channels", k->weight.vectors * LANES,
-                            "images", k->weight.images);
+        weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->weight.nacc,
+                            "channels", k->weight.vectors * LANES, "images", k->weight.images);
     json_object_set_new(core, "data", data);
     json_object_set_new(core, "weights", weights);
     return core;
@@ -86,8 +88,12 @@ static json_t *stored_json(const Plan *p, const Kernel *k)
 
     if (!nd || nd->op == 0 || !nd->stored)
         return json_null();
-    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "tensor", p->g->op[nd->stored_op].path, "shape", shape_json(nd->shape[0]), "bytes",
-                     (json_int_t)plan_node_bytes(p, nd), "until", nd->kept ? "backward" : nd->recomputed ? "made again" : "forward", "why", nd->why);
+    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "tensor", p->g->op[nd->stored_op].path, "shape",
+                     shape_json(nd->shape[0]), "bytes", (json_int_t)plan_node_bytes(p, nd), "until",
+                     nd->kept         ? "backward"
+                     : nd->recomputed ? "made again"
+                                      : "forward",
+                     "why", nd->why);
 }
 
 /* Of a stage that stands in this kernel: why it does not in the one before. */
@@ -102,7 +108,8 @@ static void add_reasons(const Plan *p, int op, bool *told, json_t *list)
     for (int i = 0; i < s.n; i++)
         for (int j = 0; about[j]; j++)
             if (strcmp(s.fact[i].about, about[j]) == 0)
-                json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "stage", p->g->op[op].path, "about", about[j], "why", s.fact[i].text));
+                json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "stage", p->g->op[op].path, "about", about[j],
+                                                      "why", s.fact[i].text));
 }
 
 static json_t *reasons_json(const Plan *p, const Kernel *k)
@@ -132,9 +139,11 @@ static json_t *kernel_json(const Plan *p, const Kernel *k)
         json_array_append_new(passes, json_string("forward"));
     if (k->has_backward)
         json_array_append_new(passes, json_string("backward"));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", k->name, "kind", words.kind, "op", p->g->op[k->op].path, "passes",
-                             passes, "reads", reads_json(p, k), "prologue", steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
-                             steps_json(p, &k->after, weights ? 1 : 0), "stored", stored_json(p, k), "not_fused", reasons_json(p, k));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", k->name, "kind", words.kind, "op",
+                     p->g->op[k->op].path, "passes", passes, "reads", reads_json(p, k), "prologue",
+                     steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
+                     steps_json(p, &k->after, weights ? 1 : 0), "stored", stored_json(p, k), "not_fused",
+                     reasons_json(p, k));
 }
 
 bool plan_json(const Plan *p, FILE *to)
@@ -144,9 +153,11 @@ bool plan_json(const Plan *p, FILE *to)
     for (int i = 0; i < p->nkernel; i++)
         json_array_append_new(kernels, kernel_json(p, &p->kernel[i]));
     for (int i = 0; i < p->nnorm; i++)
-        json_array_append_new(norms, json_pack("{s:s, s:s}", "norm", p->g->op[p->norm[i].op].path, "inference", p->norm[i].inference));
-    json_t *root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "network", p->g->spec->name, "target", p->target->name, "pieces", p->pieces, "stored_bytes",
-                             (json_int_t)p->stored_bytes, "kernels", kernels, "norms", norms);
+        json_array_append_new(
+            norms, json_pack("{s:s, s:s}", "norm", p->g->op[p->norm[i].op].path, "inference", p->norm[i].inference));
+    json_t *root =
+        json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "network", p->g->spec->name, "target", p->target->name, "pieces",
+                  p->pieces, "stored_bytes", (json_int_t)p->stored_bytes, "kernels", kernels, "norms", norms);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (text)
         fprintf(to, "%s\n", text);

@@ -67,11 +67,7 @@ static int image_rank(const Graph *g)
 }
 
 /* What an op wants the rank of its input to be. */
-typedef enum Want {
-    WANT_ANY,
-    WANT_IMAGE,
-    WANT_FEATURES
-} Want;
+typedef enum Want { WANT_ANY, WANT_IMAGE, WANT_FEATURES } Want;
 
 static Want wanted(OpKind kind)
 {
@@ -125,7 +121,8 @@ static const char *filled_in(const Graph *g, const Op *op, const char *name, int
 static void put_row(const Graph *g, const Op *op, int rank, Buf *to)
 {
     const OpInfo *info = &op_info[op->kind];
-    const char *text = info->norm ? (rank == 2 && info->norm->torch_1 ? info->norm->torch_1 : info->norm->torch) : info->torch;
+    const char *text =
+        info->norm ? (rank == 2 && info->norm->torch_1 ? info->norm->torch_1 : info->norm->torch) : info->torch;
     if (!text)
         BUG("op '%s' has no module", op->path);
     for (const char *s = text; *s;) {
@@ -380,10 +377,12 @@ static void put_norms(const Graph *g, Buf *to)
 static void put_draw(InitRule init, const char *types, Buf *to)
 {
     static const char *const draw[] = {
-        [INIT_KAIMING_NORMAL] = "kaiming_normal_(module.weight",      [INIT_KAIMING_UNIFORM] = "kaiming_uniform_(module.weight",
+        [INIT_KAIMING_NORMAL] = "kaiming_normal_(module.weight",
+        [INIT_KAIMING_UNIFORM] = "kaiming_uniform_(module.weight",
         [INIT_KAIMING_NORMAL_FAN_OUT] = "kaiming_normal_(module.weight, mode=\"fan_out\"",
         [INIT_KAIMING_UNIFORM_FAN_OUT] = "kaiming_uniform_(module.weight, mode=\"fan_out\"",
-        [INIT_XAVIER_NORMAL] = "xavier_normal_(module.weight",        [INIT_XAVIER_UNIFORM] = "xavier_uniform_(module.weight"};
+        [INIT_XAVIER_NORMAL] = "xavier_normal_(module.weight",
+        [INIT_XAVIER_UNIFORM] = "xavier_uniform_(module.weight"};
     if (init.kind == INIT_PYTORCH)
         return;
     if ((size_t)init.kind >= sizeof draw / sizeof *draw || !draw[init.kind])
@@ -396,8 +395,9 @@ static void put_draw(InitRule init, const char *types, Buf *to)
                "                if module.bias is not None:\n"
                "                    nn.init.zeros_(module.bias)\n",
                init_names[init.kind], types, draw[init.kind],
-               !kaiming ? "" : init.slope != 0 ? xprintf(", a=%s, nonlinearity=\"leaky_relu\"", number(init.slope))
-                                               : ", nonlinearity=\"relu\"");
+               !kaiming          ? ""
+               : init.slope != 0 ? xprintf(", a=%s, nonlinearity=\"leaky_relu\"", number(init.slope))
+                                 : ", nonlinearity=\"relu\"");
 }
 
 static void put_init(const Graph *g, const int *rank, Buf *to)

@@ -1,7 +1,8 @@
 /* why.c - what the plan made of a layer, stage by stage, with the reasons.
  *
- * needs: a complete plan. sets: nothing; it decides nothing either: every reason was left by the pass that decided (Tensor.anchor,
- * .choice, .why, Plan.sum_why, Norm.inference, Op.bias_why, Core.tiles_refused), and what is fused with what is read off the ways. */
+ * needs: a complete plan. sets: nothing; it decides nothing either: every reason was left by the pass that decided
+ * (Tensor.anchor, .choice, .why, Plan.sum_why, Norm.inference, Op.bias_why, Core.tiles_refused), and what is fused with
+ * what is read off the ways. */
 #include "why.h"
 
 #include <jansson.h>
@@ -92,20 +93,16 @@ static const char *value_text(const Plan *p, const Tensor *list, const Way *w, i
 {
     const Tensor *root = &list[list[w->node].root];
     const char *through = links(p, w->link, 0, i);
-    const char *stored = root->op == 0 ? "the input" : root->stored_op == root->op || list == p->node ? path(p, root->stored_op) : path(p, root->op);
+    const char *stored = root->op == 0                                    ? "the input"
+                         : root->stored_op == root->op || list == p->node ? path(p, root->stored_op)
+                                                                          : path(p, root->op);
 
     return through ? xprintf("%s, through %s", stored, through) : stored;
 }
 
 /* ---- what stands where ---- */
 
-typedef enum Part {
-    PART_NONE,
-    PART_CORE,
-    PART_OUT,
-    PART_IN,
-    PART_SIDE
-} Part;
+typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
 
 /* Where kernel k runs an op: at which link of which way. */
 typedef struct Spot {
@@ -176,8 +173,9 @@ static const char *anchor_text(const Plan *p, const Tensor *nd)
         const char *norms = NULL;
         for (int i = 0; i < nd->nnorm; i++)
             norms = join(norms, ", ", path(p, nd->norm[i]));
-        text = xprintf("%s need%s the mean and variance of it over the whole batch, known only when all images have run", norms ? norms : "norms",
-                       nd->nnorm == 1 ? "s" : "");
+        text =
+            xprintf("%s need%s the mean and variance of it over the whole batch, known only when all images have run",
+                    norms ? norms : "norms", nd->nnorm == 1 ? "s" : "");
     }
     if (nd->anchor & ANCHOR_MANY)
         text = join(text, "; ", "several ops read it");
@@ -214,14 +212,17 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
         return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, an image at a time"
                                       : xprintf("the core of kernel %s", k->name);
     case PART_OUT:
-        return xprintf("epilogue of kernel %s, %s%s%s, before anything is stored: nothing behind %s has to wait for other images", k->name, on,
-                       before ? ", behind " : "", before ? before : "", path(p, first ? k->op : s->way->link[s->link - 1].op));
+        return xprintf(
+            "epilogue of kernel %s, %s%s%s, before anything is stored: nothing behind %s has to wait for other images",
+            k->name, on, before ? ", behind " : "", before ? before : "",
+            path(p, first ? k->op : s->way->link[s->link - 1].op));
     case PART_SIDE:
         return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", path(p, s->sum), k->name,
                        value_text(p, list, s->way, s->link), window ? "only the pixels that the pad takes" : on);
     case PART_IN:
         return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->way->grad ? "again: " : "",
-                       k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of", k->name, on, value_text(p, list, s->way, s->link));
+                       k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of", k->name, on,
+                       value_text(p, list, s->way, s->link));
     default:
         return "";
     }
@@ -248,8 +249,10 @@ static void say_statistics(const Plan *p, Story *s)
             say(s, "statistics", -1, "of the input, in a pass");
         else
             say(s, "statistics", -1,
-                xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of their own%s", path(p, nd->op),
-                        p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue", p->kernel[nd->maker].name,
+                xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of "
+                        "their own%s",
+                        path(p, nd->op), p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue",
+                        p->kernel[nd->maker].name,
                         nd->nnorm > 1 ? xprintf("; taken once for the %d norms over it", nd->nnorm) : ""));
     }
 }
@@ -292,10 +295,13 @@ static void tell_forward(const Plan *p, Story *s)
             continue;
         const char *text = spot_text(p, p->node, k, &spot, op);
         if (!k->has_forward)
-            text = xprintf("in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet", k->name);
+            text = xprintf(
+                "in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet",
+                k->name);
         if (ways_through(k, op) > 1)
-            text = xprintf("%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants", text,
-                           ways_through(k, op) - 1, k->nin);
+            text = xprintf(
+                "%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants",
+                text, ways_through(k, op) - 1, k->nin);
         say(s, norm ? "applied" : "forward", -1, text);
         if (p->sum_why[op] && spot.part != PART_SIDE)
             say(s, "sum there", -1, p->sum_why[op]);
@@ -307,7 +313,8 @@ static void tell_forward(const Plan *p, Story *s)
         }
     }
     if (p->g->op[op].kind == OP_CONCAT && s->n == 0)
-        say(s, "forward", -1, "no code at all: who reads it reads the tensors that are joined, each its own way, into its packed input");
+        say(s, "forward", -1,
+            "no code at all: who reads it reads the tensors that are joined, each its own way, into its packed input");
 }
 
 /* ---- training: memory ---- */
@@ -338,14 +345,17 @@ static void say_choices(const Plan *p, Story *s, const Tensor *nd)
         const Choice *c = &nd->choice[i];
         if (c->op == nd->stored_op)
             continue;
-        const char *why = c->early            ? xprintf("not: %s", nd->least_why)
-                          : c->refused >= 0   ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
-                                                      op_info[p->g->op[c->refused].kind].need == NEED_INPUT   ? "input"
-                                                        : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE ? "winners (more than 255 to a window)"
-                                                        : op_info[p->g->op[c->refused].kind].need == NEED_SIGN  ? "output's sign"
-                                                                                                                : "output")
-                          : c->bytes > chosen ? "it would serve, but is larger"
-                                              : "it would serve as well; of equals the latest is stored, so that least is recomputed";
+        const char *why =
+            c->early ? xprintf("not: %s", nd->least_why)
+            : c->refused >= 0
+                ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
+                          op_info[p->g->op[c->refused].kind].need == NEED_INPUT ? "input"
+                          : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE
+                              ? "winners (more than 255 to a window)"
+                          : op_info[p->g->op[c->refused].kind].need == NEED_SIGN ? "output's sign"
+                                                                                 : "output")
+            : c->bytes > chosen ? "it would serve, but is larger"
+                                : "it would serve as well; of equals the latest is stored, so that least is recomputed";
         say(s, "or instead", c->bytes, xprintf("%s, %s bytes per image; %s", path(p, c->op), grouped(c->bytes), why));
     }
 }
@@ -373,7 +383,9 @@ static const char *autograd_readers(const Graph *g, int op)
 
 static const char *own_bytes_text(OpKind kind)
 {
-    return kind == OP_DROP ? ": a byte of mask an element" : op_info[kind].need == NEED_ROUTE ? ": the winner's index a window, 8 bytes" : "";
+    return kind == OP_DROP                    ? ": a byte of mask an element"
+           : op_info[kind].need == NEED_ROUTE ? ": the winner's index a window, 8 bytes"
+                                              : "";
 }
 
 static void tell_memory(const Plan *p, Story *s, int64_t autograd)
@@ -385,10 +397,12 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
     if (nd) {
         const int64_t bytes = 4 * blocked_floats(nd->shape[0]);
         say(s, "stored", bytes,
-            xprintf("%s bytes per image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]), kept_text(nd)));
+            xprintf("%s bytes per image (%s in blocks of 16 channels), %s", grouped(bytes), shape_text(nd->shape[0]),
+                    kept_text(nd)));
         if (nd->nroute)
             say(s, "stored", route_bytes(p, nd),
-                xprintf("%s more bytes per image: a byte per window says which element won", grouped(route_bytes(p, nd))));
+                xprintf("%s more bytes per image: a byte per window says which element won",
+                        grouped(route_bytes(p, nd))));
         say(s, "why this", -1, nd->why);
         say_choices(p, s, nd);
     } else {
@@ -404,8 +418,9 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
     }
     if (autograd)
         say(s, "autograd", autograd,
-            xprintf("would keep %s bytes per image of it%s%s%s", grouped(autograd), readers ? ", for " : own_bytes_text(p->g->op[op].kind),
-                    readers ? readers : "", readers ? " backward" : ""));
+            xprintf("would keep %s bytes per image of it%s%s%s", grouped(autograd),
+                    readers ? ", for " : own_bytes_text(p->g->op[op].kind), readers ? readers : "",
+                    readers ? " backward" : ""));
 }
 
 /* ---- training: backward ---- */
@@ -423,7 +438,9 @@ static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int
     }
     const Tensor *nd = &p->node[s->way->node];
     const char *from = value_text(p, p->node, s->way, i);
-    return i > 0 ? xprintf("recomputed from the stored %s", from) : nd->op == 0 ? "the input, read again" : xprintf("%s, which is stored", from);
+    return i > 0         ? xprintf("recomputed from the stored %s", from)
+           : nd->op == 0 ? "the input, read again"
+                         : xprintf("%s, which is stored", from);
 }
 
 static void tell_backward(const Plan *p, Story *s)
@@ -431,14 +448,16 @@ static void tell_backward(const Plan *p, Story *s)
     const int op = s->op;
     const Op *o = &p->g->op[op];
     const Need need = op_info[o->kind].need;
-    static const char *const what[] = {[NEED_SIGN] = "where its output is above zero", [NEED_OUTPUT] = "its output", [NEED_INPUT] = "its input"};
+    static const char *const what[] = {
+        [NEED_SIGN] = "where its output is above zero", [NEED_OUTPUT] = "its output", [NEED_INPUT] = "its input"};
 
     if (o->kind == OP_LOSS || o->kind == OP_CONCAT)
         return;
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
         const Spot spot = find_spot(k, op);
-        if (!spot.part || !(spot.part == PART_CORE || spot.part == PART_OUT ? k->has_backward : k->back_data || k->has_backward))
+        if (!spot.part ||
+            !(spot.part == PART_CORE || spot.part == PART_OUT ? k->has_backward : k->back_data || k->has_backward))
             continue;
         if (spot.part == PART_CORE) {
             const char *text = NULL;
@@ -454,16 +473,20 @@ static void tell_backward(const Plan *p, Story *s)
         const int at = spot.link, stored = spot.way->grad;
         const char *text = NULL;
         if (need == NEED_NOTHING)
-            text = o->kind == OP_DROP ? "its mask is drawn again from seed, step and place: nothing is kept" : "needs nothing of forward";
+            text = o->kind == OP_DROP ? "its mask is drawn again from seed, step and place: nothing is kept"
+                                      : "needs nothing of forward";
         else if (need == NEED_ROUTE)
-            text = spot.part == PART_OUT && at < stored
-                       ? "the winners' bytes that are stored say where the gradient goes"
-                       : xprintf("finds the winners of its windows again: its input is %s", again_text(p, &spot, k, at));
+            text =
+                spot.part == PART_OUT && at < stored
+                    ? "the winners' bytes that are stored say where the gradient goes"
+                    : xprintf("finds the winners of its windows again: its input is %s", again_text(p, &spot, k, at));
         else if (spot.part == PART_OUT && need == NEED_SIGN && at + 1 < stored)
-            text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the gradient is not zero",
+            text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the "
+                           "gradient is not zero",
                            what[need], path(p, spot.way->link[stored - 1].op));
         else
-            text = xprintf("needs %s%s: %s", what[need], op_is_batch_norm(o->kind) ? " (x - mean, for gamma's gradient and the norm's share)" : "",
+            text = xprintf("needs %s%s: %s", what[need],
+                           op_is_batch_norm(o->kind) ? " (x - mean, for gamma's gradient and the norm's share)" : "",
                            again_text(p, &spot, k,
                                       need == NEED_INPUT                                          ? at
                                       : spot.part == PART_OUT && need == NEED_SIGN && at < stored ? stored
@@ -487,7 +510,8 @@ static void tell_inference(const Plan *p, Story *s)
     }
     if (op_is_batch_norm(o->kind)) {
         const Norm *n = plan_norm(p, op);
-        say(s, "inference", -1, n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, path(p, n->stopped_by)) : n->inference);
+        say(s, "inference", -1,
+            n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, path(p, n->stopped_by)) : n->inference);
         return;
     }
     for (int i = 0; i < p->ninfer; i++) {
@@ -495,7 +519,8 @@ static void tell_inference(const Plan *p, Story *s)
         const Spot spot = find_spot(k, op);
         if (spot.part == PART_CORE)
             say(s, "inference", -1,
-                k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for" : "its input is packed first");
+                k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for"
+                          : "its input is packed first");
         else if (spot.part == PART_OUT)
             say(s, "inference", -1, xprintf("epilogue of %s", k->name));
         else if (spot.part)
@@ -524,22 +549,28 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
     const int64_t adds = (int64_t)taps * t->rows * t->cols * c->vectors;
     const Spec *spec = p->g->spec;
     const char *budget =
-        spec->unroll == UNROLL_FULL   ? "unroll: full, no budget"
-        : spec->unroll == UNROLL_NONE ? "unroll: none, one register"
+        spec->unroll == UNROLL_FULL ? "unroll: full, no budget"
+        : spec->unroll == UNROLL_NONE
+            ? "unroll: none, one register"
             : xprintf("budget %d: %s", spec->unroll ? spec->unroll : UNROLL_TILE,
-                      c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused) : "it refused none");
+                      c->tiles_refused ? xprintf("%d tiles that fit the registers were refused by it", c->tiles_refused)
+                                       : "it refused none");
 
     say(s, "tile", -1,
-        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, the least of all tiles", t->rows,
-                t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
+        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, "
+                "the least of all tiles",
+                t->rows, t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name,
+                p->target->registers, grouped((int64_t)c->cycles)));
     say(s, "unrolled", -1,
-        xprintf("%d tap%s%s, %s multiply-adds %s (%s); over %d x %d channels it loops", taps, taps == 1 ? "" : "s",
-                !loops                        ? ""
-                : spec->unroll == UNROLL_NONE ? xprintf(" of a row, %d rows are a loop", c->rows)
-                : c->flat                     ? xprintf(" of a row, %d rows are a loop (a tile of one row leaves out those that meet padding alone)", c->rows)
-                                              : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS),
-                grouped(adds), loops ? "a tile for each row of the kernel" : "a tile",
-                budget, c->blocks, c->lanes));
+        xprintf(
+            "%d tap%s%s, %s multiply-adds %s (%s); over %d x %d channels it loops", taps, taps == 1 ? "" : "s",
+            !loops                        ? ""
+            : spec->unroll == UNROLL_NONE ? xprintf(" of a row, %d rows are a loop", c->rows)
+            : c->flat
+                ? xprintf(" of a row, %d rows are a loop (a tile of one row leaves out those that meet padding alone)",
+                          c->rows)
+                : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS),
+            grouped(adds), loops ? "a tile for each row of the kernel" : "a tile", budget, c->blocks, c->lanes));
 }
 
 static void tell_code(const Plan *p, Story *s)
@@ -555,22 +586,32 @@ static void tell_code(const Plan *p, Story *s)
     else if (o->bias_why)
         say(s, "bias", -1, o->bias_why);
     if (k->kind == KERNEL_LINEAR) {
-        say(s, "product", -1, "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend on threads");
+        say(s, "product", -1,
+            "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
+            "on threads");
     } else {
         tell_core(p, s, &k->forward);
         if (k->lanewise)
-            say(s, "lanewise", -1, "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
+            say(s, "lanewise", -1,
+                "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
         if (k->ndata > 1)
             say(s, "backward", -1,
-                xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that share their taps", k->ndata));
+                xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that "
+                        "share their taps",
+                        k->ndata));
         say(s, "weights", -1,
-            xprintf("their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
-                    k->weight.images == 1
-                        ? "image by image"
-                        : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums", k->weight.images)));
+            xprintf(
+                "their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
+                k->weight.images == 1
+                    ? "image by image"
+                    : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums",
+                              k->weight.images)));
     }
-    say(s, "scratch", 4 * k->scratch, xprintf("%s bytes per thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
-    say(s, "pieces", -1, xprintf("%d, by a batch of %d, never by threads: partial sums are added in piece order", p->pieces, spec->train.batch));
+    say(s, "scratch", 4 * k->scratch,
+        xprintf("%s bytes per thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));
+    say(s, "pieces", -1,
+        xprintf("%d, by a batch of %d, never by threads: partial sums are added in piece order", p->pieces,
+                spec->train.batch));
 }
 
 /* ---- the whole ---- */
@@ -596,9 +637,7 @@ Story why_tell(const Plan *p, int op)
 
 void print_wrapped(const char *text, int indent, FILE *to)
 {
-    enum {
-        WIDTH = 110
-    };
+    enum { WIDTH = 110 };
     int at = indent;
 
     for (const char *word = text; *word;) {
@@ -658,7 +697,8 @@ void why_print(const Plan *p, const char *name, const int *ops, int n, FILE *to)
             print_wrapped(s.fact[f].text, 14, to);
         }
     }
-    fprintf(to, "\nkept for backward: %s bytes per image; autograd would keep %s of the same stages\n", grouped(kept), grouped(autograd));
+    fprintf(to, "\nkept for backward: %s bytes per image; autograd would keep %s of the same stages\n", grouped(kept),
+            grouped(autograd));
 }
 
 bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)
@@ -677,11 +717,13 @@ bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)
                 json_object_set_new(fact, "bytes", json_integer(s.fact[f].bytes));
             json_array_append_new(facts, fact);
         }
-        json_array_append_new(stages, json_pack("{s:s, s:s, s:[i, i, i], s:o}", "path", o->path, "op", op_info[o->kind].name, "output", o->shape.c,
-                                                o->shape.h, o->shape.w, "facts", facts));
+        json_array_append_new(stages,
+                              json_pack("{s:s, s:s, s:[i, i, i], s:o}", "path", o->path, "op", op_info[o->kind].name,
+                                        "output", o->shape.c, o->shape.h, o->shape.w, "facts", facts));
     }
-    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer", name, "kept_bytes",
-                             (json_int_t)kept, "autograd_bytes", (json_int_t)autograd, "stages", stages);
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer",
+                  name, "kept_bytes", (json_int_t)kept, "autograd_bytes", (json_int_t)autograd, "stages", stages);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (text)
         fprintf(to, "%s\n", text);

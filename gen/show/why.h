@@ -8,7 +8,7 @@
 typedef struct Fact {
     const char *about; /* "forward", "stored": the column at the left */
     const char *text;
-    int64_t bytes;     /* that it speaks of, an image; -1: none */
+    int64_t bytes; /* that it speaks of, an image; -1: none */
 } Fact;
 
 typedef struct Story {
@@ -17,8 +17,8 @@ typedef struct Story {
     int n;
 } Story;
 
-/* The ops that `name` means: a layer's as `convoy check` lists it, a stage's ("conv2.bn"), or a group's ("s2.1": all inside).
- * Returns how many; 0: there is no such name. */
+/* The ops that `name` means: a layer's as `convoy check` lists it, a stage's ("conv2.bn"), or a group's ("s2.1": all
+ * inside). Returns how many; 0: there is no such name. */
 int why_find(const Graph *g, const char *name, int **ops);
 /* The nearest name to one that why_find does not know, or NULL. */
 const char *why_nearest(const Graph *g, const char *name);

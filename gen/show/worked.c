@@ -1,7 +1,7 @@
 /* worked.c - `convoy plan --why LAYER --worked`: one channel of a norm through folding, with real numbers.
  *
- * needs: a complete plan, a checkpoint's numbers or the first draw. sets: nothing. All arithmetic is in double, as in NAME_fold, on
- * the float32 numbers; what is printed has nine digits, so that one can follow it with a calculator. */
+ * needs: a complete plan, a checkpoint's numbers or the first draw. sets: nothing. All arithmetic is in double, as in
+ * NAME_fold, on the float32 numbers; what is printed has nine digits, so that one can follow it with a calculator. */
 #include "worked.h"
 
 #include "why.h"
@@ -131,7 +131,9 @@ static const char *index_text(const Worked *k, const Window *n, int out, int i, 
 {
     const int dims = k->g->param[n->param].ndim;
 
-    return dims == 2 ? xprintf("[%d][%d]", out, i) : dims == 3 ? xprintf("[%d][%d][%d]", out, i, x) : xprintf("[%d][%d][%d][%d]", out, i, y, x);
+    return dims == 2   ? xprintf("[%d][%d]", out, i)
+           : dims == 3 ? xprintf("[%d][%d][%d]", out, i, x)
+                       : xprintf("[%d][%d][%d][%d]", out, i, y, x);
 }
 
 /* ---- the steps ---- */
@@ -140,8 +142,11 @@ static void scale_and_shift(const Worked *k, int n)
 {
     const Affine1 *a = &k->a;
 
-    step(k, n, "A norm at inference is a scale and a shift: its mean and variance are the running ones, numbers like its gamma and beta.");
-    LINE(k, "gamma %.9g   beta %.9g   running_mean %.9g   running_var %.9g   eps %.9g\n", a->gamma, a->beta, a->mean, a->var, a->eps);
+    step(k, n,
+         "A norm at inference is a scale and a shift: its mean and variance are the running ones, numbers like its "
+         "gamma and beta.");
+    LINE(k, "gamma %.9g   beta %.9g   running_mean %.9g   running_var %.9g   eps %.9g\n", a->gamma, a->beta, a->mean,
+         a->var, a->eps);
     LINE(k, "y = gamma (z - mean) / sqrt(var + eps) + beta = scale z + shift\n");
     LINE(k, "scale = gamma / sqrt(var + eps) = %.9g / sqrt(%.9g + %.9g) = %.9g\n", a->gamma, a->var, a->eps, a->scale);
     LINE(k, "shift = beta - mean scale = %.9g - %.9g x %.9g = %.9g\n", a->beta, a->mean, a->scale, a->shift);
@@ -171,7 +176,8 @@ static void print_sum(const Worked *k, const Window *n, const char *what, double
     for (int i = 0; i < n->in && shown < 3; i++)
         for (int y = 0; y < n->kh && shown < 3; y++)
             for (int x = 0; x < n->kw && shown < 3; x++)
-                fprintf(k->to, "%s%.6g x %.6g", shown++ ? " + " : "", weight(k, n, k->channel, i, y, x) * scale, input(i, y, x));
+                fprintf(k->to, "%s%.6g x %.6g", shown++ ? " + " : "", weight(k, n, k->channel, i, y, x) * scale,
+                        input(i, y, x));
     if (terms > shown)
         fprintf(k->to, " + ... (%s terms)", grouped(terms));
     fprintf(k->to, " + %.9g = %.9g\n", bias, result);
@@ -185,22 +191,26 @@ static void folded(const Worked *k, const Kernel *kernel)
     double scale, bias;
 
     folded_before(k, kernel, &scale, &bias, &names);
-    const double w = weight(k, &n, k->channel, 0, 0, 0) * scale, z = product_sum(k, &n, scale) + bias, y = a->scale * z + a->shift;
+    const double w = weight(k, &n, k->channel, 0, 0, 0) * scale, z = product_sum(k, &n, scale) + bias,
+                 y = a->scale * z + a->shift;
     const double new_bias = a->scale * bias + a->shift, y2 = product_sum(k, &n, scale * a->scale) + new_bias;
     const double stored = stored_sum(k, &n, scale * a->scale) + (double)(float)new_bias;
 
     step(k, 2,
-         xprintf("What it scales and shifts is %s's output, z = sum of w x + b, with nothing in between%s. A scale of a sum is a scale of each term:",
+         xprintf("What it scales and shifts is %s's output, z = sum of w x + b, with nothing in between%s. A scale of "
+                 "a sum is a scale of each term:",
                  op, names ? xprintf(" but %s, folded already (w and b are those after it)", names) : " at inference"));
     LINE(k, "scale (sum w x + b) + shift = sum (scale w) x + (scale b + shift)\n");
     LINE(k, "weight %s: %.9g before, %.9g x %.9g = %.9g after\n", first, w, w, a->scale, w * a->scale);
     LINE(k, "bias of channel %d: %.9g before%s, %.9g x %.9g + %.9g = %.9g after\n", k->channel, bias,
-         graph_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias, a->scale, a->shift, new_bias);
+         graph_param(k->g, kernel->op, PARAM_BIAS) < 0 && !names ? " (it has none)" : "", bias, a->scale, a->shift,
+         new_bias);
     step(k, 3, xprintf("One output both ways, with the input %s:", input_text));
     print_sum(k, &n, "z =", scale, bias, z);
     LINE(k, "then the norm: y = %.9g x %.9g + %.9g = %.9g\n", a->scale, z, a->shift, y);
     print_sum(k, &n, "folded: y =", scale * a->scale, new_bias, y2);
-    LINE(k, "difference %.1e; with the folded numbers as float32, as they are stored: %.9g, %.1e off\n", fabs(y2 - y), stored, fabs(stored - y));
+    LINE(k, "difference %.1e; with the folded numbers as float32, as they are stored: %.9g, %.1e off\n", fabs(y2 - y),
+         stored, fabs(stored - y));
     step(k, 4, "So no norm is left at inference: the same multiply-adds, with other numbers.");
 }
 
@@ -279,7 +289,8 @@ static void not_in_front(const Worked *k, int stop)
 
     if (act_text[o->kind]) {
         step(k, 2,
-             xprintf("Between %s and it stands %s. In the weights, scale and shift would act in front of it, and %s(scale z + shift) is not scale "
+             xprintf("Between %s and it stands %s. In the weights, scale and shift would act in front of it, and "
+                     "%s(scale z + shift) is not scale "
                      "%s(z) + shift:",
                      in_front, o->path, act_text[o->kind], act_text[o->kind]));
         double z = value(k, o->in);
@@ -294,29 +305,34 @@ static void not_in_front(const Worked *k, int stop)
     } else if (o->kind == OP_MAXPOOL) {
         const double p = 0.5, q = -0.25;
         step(k, 2,
-             xprintf("Between %s and it stands %s. In the weights, the scale would act in front of it; above zero that is the same, but gamma may be "
+             xprintf("Between %s and it stands %s. In the weights, the scale would act in front of it; above zero that "
+                     "is the same, but gamma may be "
                      "below zero, and "
                      "what is decided must hold for every gamma:",
                      in_front, o->path));
         for (int sign = 1; sign >= -1; sign -= 2) {
-            const double s = sign * fabs(a->scale), right = s * (p > q ? p : q) + a->shift, one = s * p + a->shift, other = s * q + a->shift;
-            LINE(k, "of %.9g and %.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", p, q, s, right, one > other ? one : other,
-                 right >= one && right >= other ? "equal" : "WRONG");
+            const double s = sign * fabs(a->scale), right = s * (p > q ? p : q) + a->shift, one = s * p + a->shift,
+                         other = s * q + a->shift;
+            LINE(k, "of %.9g and %.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", p, q, s, right,
+                 one > other ? one : other, right >= one && right >= other ? "equal" : "WRONG");
         }
     } else if (o->kind == OP_ADD) {
         step(k, 2,
-             xprintf("Between weights and it stands %s, a sum: scale (a + b) + shift = (scale a + shift) + scale b. All operands would have to be "
+             xprintf("Between weights and it stands %s, a sum: scale (a + b) + shift = (scale a + shift) + scale b. "
+                     "All operands would have to be "
                      "scaled, %s as well, "
                      "which is read by others or has no weights of its own.",
                      o->path, other_operand(k->g, o, k->p->infer[plan_norm(k->p, k->norm)->kernel].op)));
     } else {
         step(k, 2,
              xprintf("Between %s and it stands %s, which %s: the plan folds nothing behind it.", in_front, o->path,
-                     op_info[o->kind].cls == CLASS_WINDOW ? "works on several pixels at once" : "is no scale and shift a channel"));
+                     op_info[o->kind].cls == CLASS_WINDOW ? "works on several pixels at once"
+                                                          : "is no scale and shift a channel"));
     }
     const int64_t area = (int64_t)norm->shape.c * norm->shape.h * norm->shape.w;
     step(k, 3,
-         xprintf("So it stays where it is, as one multiply-add for each output, on the register that is there anyway: y = scale r + shift, %s of "
+         xprintf("So it stays where it is, as one multiply-add for each output, on the register that is there anyway: "
+                 "y = scale r + shift, %s of "
                  "them an image, where the "
                  "whole network has %s.",
                  grouped(area), grouped(k->g->flops / 2)));
@@ -352,11 +368,10 @@ static void not_forward(const Worked *k, int n)
         return;
     }
     if (o->kind == OP_LINEAR || (o->padding[0] == 0 && o->padding[1] == 0)) {
-        step(
-            k, n,
-            xprintf(
-                "Forward, into the weights of %s, it would be right here, as nothing is padded; the plan has one rule for all shapes, and leaves it.",
-                o->path));
+        step(k, n,
+             xprintf("Forward, into the weights of %s, it would be right here, as nothing is padded; the plan has one "
+                     "rule for all shapes, and leaves it.",
+                     o->path));
         return;
     }
     const Window m = window_of(k, r);
@@ -378,15 +393,17 @@ static void not_forward(const Worked *k, int n)
             }
         }
     step(k, n,
-         xprintf("Nor forward, into the weights of %s (w scale, and the bias plus shift times the sum of w): inside the image that is right, but at "
+         xprintf("Nor forward, into the weights of %s (w scale, and the bias plus shift times the sum of w): inside "
+                 "the image that is right, but at "
                  "its border the conv pads with "
-                 "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at pixel (0, 0), where %d of %d "
+                 "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at "
+                 "pixel (0, 0), where %d of %d "
                  "taps lie outside:",
                  o->path, out, taps, m.kh * m.kw));
     LINE(k, "what the norm reads: x[y][x] = %s, with i = %d\n", INPUT, i);
     LINE(k, "right: sum over taps inside of w (scale x + shift) = %.9g\n", right);
-    LINE(k, "folded: sum over taps inside of (w scale) x + shift x sum of all w = %.9g + %.9g x %.9g = %.9g\n", wrong, a->shift, all,
-         wrong + a->shift * all);
+    LINE(k, "folded: sum over taps inside of (w scale) x + shift x sum of all w = %.9g + %.9g x %.9g = %.9g\n", wrong,
+         a->shift, all, wrong + a->shift * all);
     LINE(k, "off by shift x the sum of w outside = %.9g x %.9g = %.9g\n", a->shift, outside, a->shift * outside);
 }
 
@@ -407,15 +424,17 @@ static void in_prologue(const Worked *k)
         const Window n = window_of(k, in);
         const double z = product_sum(k, &n, 1) + bias_of(k, in);
         step(k, 2,
-             xprintf("Before it stands %s, but %s read%s that, too, and want%s it as it is. With the input %s:", g->op[in].path, others,
-                     strchr(others, ',') ? "" : "s", strchr(others, ',') ? "" : "s", input_text));
-        LINE(k, "%s = %.9g; with the norm in its weights it would be %.9g x %.9g + %.9g = %.9g for all of them\n", g->op[in].path, z, a->scale, z,
-             a->shift, a->scale * z + a->shift);
+             xprintf("Before it stands %s, but %s read%s that, too, and want%s it as it is. With the input %s:",
+                     g->op[in].path, others, strchr(others, ',') ? "" : "s", strchr(others, ',') ? "" : "s",
+                     input_text));
+        LINE(k, "%s = %.9g; with the norm in its weights it would be %.9g x %.9g + %.9g = %.9g for all of them\n",
+             g->op[in].path, z, a->scale, z, a->shift, a->scale * z + a->shift);
     } else {
-        step(k, 2,
-             xprintf("Before it stands %s%s%s.", g->op[in].path,
-                     g->op[in].kind == OP_CONCAT ? ", tensors of several kernels, which others read as well" : "",
-                     others ? xprintf(", which %s read%s, too, as it is", others, strchr(others, ',') ? "" : "s") : ""));
+        step(
+            k, 2,
+            xprintf("Before it stands %s%s%s.", g->op[in].path,
+                    g->op[in].kind == OP_CONCAT ? ", tensors of several kernels, which others read as well" : "",
+                    others ? xprintf(", which %s read%s, too, as it is", others, strchr(others, ',') ? "" : "s") : ""));
     }
     step(k, 3, "So it is one multiply-add an element, where its reader packs what it reads:");
     LINE(k, "x = %.9g: y = %.9g x %.9g + %.9g = %.9g\n", 0.5, a->scale, 0.5, a->shift, a->scale * 0.5 + a->shift);
@@ -423,15 +442,19 @@ static void in_prologue(const Worked *k)
 
 void worked_print(const Plan *p, int norm, int channel, const Weights *w, const char *checkpoint, FILE *to)
 {
-    Worked worked = {.p = p, .g = p->g, .w = w, .trained = checkpoint != NULL, .norm = norm, .channel = channel, .to = to}, *k = &worked;
+    Worked worked =
+               {.p = p, .g = p->g, .w = w, .trained = checkpoint != NULL, .norm = norm, .channel = channel, .to = to},
+           *k = &worked;
     const Norm *n = plan_norm(p, norm);
 
     k->a = affine_of(k, norm);
-    fprintf(to, "%s of %s, channel %d of %d, worked through\n", p->g->op[norm].path, p->g->spec->name, channel, p->g->op[norm].shape.c);
+    fprintf(to, "%s of %s, channel %d of %d, worked through\n", p->g->op[norm].path, p->g->spec->name, channel,
+            p->g->op[norm].shape.c);
     if (checkpoint)
         fprintf(to, "(all numbers from %s)\n", checkpoint);
     else
-        print_wrapped(xprintf("(weights as first drawn, with seed %lld; the norm's four numbers are examples, for before training gamma is 1, beta "
+        print_wrapped(xprintf("(weights as first drawn, with seed %lld; the norm's four numbers are examples, for "
+                              "before training gamma is 1, beta "
                               "0, mean 0 and var 1; --weights W "
                               "takes a checkpoint's)",
                               (long long)p->g->spec->train.seed),
