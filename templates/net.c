@@ -468,13 +468,8 @@ int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struc
 {
     if (!net || !x || !step || n < 1 || n != net->forwarded) /* x itself: the kernels that read it kept it in forward */
         return -1;
-    //$ for k in n.reversed
-    //$ for a in k.again
-    ${n.name}_${a.name}_again(&net->${a.name}, n, step);
-    //$ end
-    //$ if k.backward
-    ${n.name}_${k.name}_backward(&net->${k.name}, n, step);
-    //$ end
+    //$ for k in n.backward
+    ${n.name}_${k.name}_${k.verb}(&net->${k.name}, n, step);
     //$ end
     return 0;
 }

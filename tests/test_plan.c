@@ -1593,6 +1593,67 @@ START_TEST(overlaps_are_found)
 }
 END_TEST
 
+/* Two steps in each other's place, a step missing, a step twice: each is found, wherever it stands. */
+START_TEST(order_of_steps_is_proved)
+{
+    Plan *p = memory_net(_i);
+    int found = 0;
+
+    ck_assert_msg(plan_misordered(p) == NULL, "%s: %s", memory_net_name(_i), plan_misordered(p));
+    ck_assert_int_ge(p->nstep, 2 * p->nkernel);
+    TrainStep *right = p->step, *step = xalloc(sizeof *step * (size_t)(p->nstep + 1));
+    const int n = p->nstep;
+    p->step = step;
+    for (int i = 0; i < n; i++, found++) {
+        memcpy(step, right, sizeof *step * (size_t)i);
+        memcpy(step + i, right + i + 1, sizeof *step * (size_t)(n - i - 1));
+        p->nstep = n - 1;
+        ck_assert_msg(plan_misordered(p) != NULL, "%s: without step %d", memory_net_name(_i), i);
+        memcpy(step, right, sizeof *step * (size_t)n);
+        step[n] = right[i];
+        p->nstep = n + 1;
+        ck_assert_msg(plan_misordered(p) != NULL, "%s: step %d twice", memory_net_name(_i), i);
+    }
+    p->nstep = n;
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            if (right[i].kernel != right[j].kernel) /* kernels that do not touch each other may change places */
+                continue;
+            memcpy(step, right, sizeof *step * (size_t)n);
+            step[i] = right[j];
+            step[j] = right[i];
+            ck_assert_msg(plan_misordered(p) != NULL, "%s: steps %d and %d change places", memory_net_name(_i), i, j);
+        }
+    for (int i = 0; i < n; i++) { /* a backward step at the end: what it gives its gradient to was before it */
+        const Kernel *k = &p->kernel[right[i].kernel];
+        bool gives = false;
+        for (int j = 0; j < k->nport; j++)
+            gives |= k->port[j].grad && k->port[j].node != k->node && p->node[k->port[j].node].maker >= 0;
+        if (right[i].phase != PHASE_BACKWARD || !gives)
+            continue;
+        memcpy(step, right, sizeof *step * (size_t)i);
+        memcpy(step + i, right + i + 1, sizeof *step * (size_t)(n - i - 1));
+        step[n - 1] = right[i];
+        ck_assert_msg(plan_misordered(p) != NULL, "%s: %s backward last", memory_net_name(_i), k->name);
+    }
+    for (int i = 1; i < p->nkernel; i++) { /* a forward step first */
+        bool reads = false;
+        const Kernel *k = &p->kernel[i];
+        for (int j = 0; j < k->nport; j++)
+            reads |=
+                k->port[j].value && k->port[j].node != k->node && p->node[p->node[k->port[j].node].root].maker >= 0;
+        if (!reads)
+            continue;
+        memcpy(step + 1, right, sizeof *step * (size_t)i);
+        memcpy(step + i + 1, right + i + 1, sizeof *step * (size_t)(n - i - 1));
+        step[0] = right[i];
+        ck_assert_msg(plan_misordered(p) != NULL, "%s: %s forward first", memory_net_name(_i), k->name);
+    }
+    p->step = right;
+    ck_assert(plan_misordered(p) == NULL);
+}
+END_TEST
+
 START_TEST(little_more_memory_than_is_alive)
 {
     Plan *p = memory_net(_i);
@@ -1958,6 +2019,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, stored_tensors_do_not_overlap);
     tcase_add_loop_test(c, slots_alive_at_once_share_nothing, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, overlaps_are_found, 0, MEMORY_NETS + ARRANGEMENTS);
+    tcase_add_loop_test(c, order_of_steps_is_proved, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, little_more_memory_than_is_alive, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, kept_is_what_backward_reads, 0, MEMORY_NETS + ARRANGEMENTS);
     tcase_add_loop_test(c, traced_values_are_there, 0, MEMORY_NETS + ARRANGEMENTS);

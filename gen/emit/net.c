@@ -248,13 +248,6 @@ static bool has_trace(const Kernel *k)
     return any;
 }
 
-static bool has_backward(const Net *n, const Kernel *k)
-{
-    NormSum *list;
-
-    return k->kind == KERNEL_LOSS ? plan_sums(n->p, k, &list) > 0 : k->has_backward;
-}
-
 static const char *infer_prototype(const Net *n, const Kernel *k)
 {
     return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k),
@@ -280,7 +273,7 @@ static void bench_training(const Net *n, const Kernel *k, Phase phase, const cha
         xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
 }
 
-static void train_kernel(const Net *n, int i)
+static void train_kernel(const Net *n, int i, bool backward)
 {
     const Plan *p = n->p;
     const Kernel *k = &p->kernel[i];
@@ -295,11 +288,9 @@ static void train_kernel(const Net *n, int i)
         bench_training(n, k, PHASE_FORWARD, "forward");
         decl(r, "prototypes", xprintf("void %s_forward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     }
-    if (has_backward(n, k)) {
-        rec_int(r, "backward", 1);
+    if (backward)
         decl(r, "prototypes",
              xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
-    }
     if (k->runs_again)
         decl(r, "prototypes", xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
     if (has_trace(k)) {
@@ -319,26 +310,23 @@ static void kernels(const Net *n)
     const Plan *p = n->p;
     const bool train = n->parts & PART_TRAIN;
 
+    bool *backward = xalloc(sizeof *backward * (size_t)(p->nkernel + 1)); /* by kernel: it has such a function */
+
+    for (int i = 0; train && i < p->nstep; i++)
+        backward[p->step[i].kernel] |= p->step[i].phase == PHASE_BACKWARD && p->step[i].runs;
     for (int i = 0; train && i < p->nkernel; i++)
-        train_kernel(n, i);
+        train_kernel(n, i, backward[i]);
     for (int i = 0; i < p->ninfer; i++)
         rec_str(rec_add(n->rec, "infer_prototypes"), "decl", infer_prototype(n, &p->infer[i]));
-    for (int i = p->nkernel - 1, done = 0; train && i >= 0; i--) {
-        const int segment = p->g->op[p->kernel[i].op].segment;
-        Rec *r = rec_add(n->rec, "reversed");
-        int first = i;
-        while (segment && segment != done && first > 0 && p->g->op[p->kernel[first - 1].op].segment == segment)
-            first--;
-        for (int j = first; j <= i && segment != done; j++) /* what the segment stored is made again, in order */
-            if (p->kernel[j].runs_again && p->g->op[p->kernel[j].op].segment == segment) {
-                rec_str(rec_add(r, "again"), "name", p->kernel[j].name);
-                bench_training(n, &p->kernel[j], PHASE_AGAIN, "again");
-            }
-        done = segment ? segment : done;
-        rec_str(r, "name", p->kernel[i].name);
-        rec_int(r, "backward", has_backward(n, &p->kernel[i]));
-        if (has_backward(n, &p->kernel[i]))
-            bench_training(n, &p->kernel[i], PHASE_BACKWARD, "backward");
+    for (int i = p->nkernel; train && i < p->nstep; i++) {
+        const TrainStep *s = &p->step[i];
+        const char *verb = s->phase == PHASE_AGAIN ? "again" : "backward";
+        if (!s->runs)
+            continue;
+        Rec *r = rec_add(n->rec, "backward");
+        rec_str(r, "name", p->kernel[s->kernel].name);
+        rec_str(r, "verb", verb);
+        bench_training(n, &p->kernel[s->kernel], s->phase, verb);
     }
 }
 

@@ -285,10 +285,10 @@ static int64_t bytes_to_floats(int64_t bytes)
 
 /* ---- training ---- */
 
-/* The steps of a training step: forward kernels, the loss at both; then backward ones, and before the last kernel of a
- * segment runs backward, those kernels of the segment that are run forward again. */
+/* When a kernel is run again (0: it is not) and backward: its place in Plan.step. The loss, last forward and first
+ * backward, is one step. */
 typedef struct Steps {
-    int *again, *back; /* by kernel; again 0: it is not run again */
+    int *again, *back; /* by kernel */
 } Steps;
 
 typedef struct Life {
@@ -296,11 +296,6 @@ typedef struct Life {
     int grad_begin;
     bool outside; /* a kernel of another segment reads it */
 } Life;
-
-static int segment_of(const Plan *p, const Kernel *k)
-{
-    return k->kind == KERNEL_LINEAR || k->kind == KERNEL_LOSS ? 0 : p->g->op[k->op].segment;
-}
 
 static void read_at(const Plan *p, Life *life, int node, const Kernel *k, int at)
 {
@@ -311,7 +306,7 @@ static void read_at(const Plan *p, Life *life, int node, const Kernel *k, int at
     l->end = at > l->end ? at : l->end;
     if (at <= last)
         l->forward_end = at > l->forward_end ? at : l->forward_end;
-    l->outside |= root->maker < 0 || segment_of(p, &p->kernel[root->maker]) != segment_of(p, k);
+    l->outside |= root->maker < 0 || plan_segment(p, &p->kernel[root->maker]) != plan_segment(p, k);
 }
 
 static void give_at(Life *life, int node, int at)
@@ -370,41 +365,16 @@ static void choose_recomputed(Plan *p)
     for (int i = 1; i < p->nnode; i++) {
         Tensor *nd = &p->node[i];
         const Kernel *k = nd->maker >= 0 ? &p->kernel[nd->maker] : NULL;
-        nd->recomputed = k && nd->stored && segment_of(p, k) && !life[i].outside;
+        nd->recomputed = k && nd->stored && plan_segment(p, k) && !life[i].outside;
     }
 }
 
-/* By segment: its first kernel. */
-static int *segment_firsts(const Plan *p)
-{
-    int most = 0;
-
-    for (int i = 0; i < p->nkernel; i++)
-        most = segment_of(p, &p->kernel[i]) > most ? segment_of(p, &p->kernel[i]) : most;
-    int *first = xalloc(sizeof *first * (size_t)(most + 1));
-    for (int i = p->nkernel - 1; i >= 0; i--)
-        first[segment_of(p, &p->kernel[i])] = i;
-    return first;
-}
-
-static Steps schedule(const Plan *p)
+static Steps steps_of_kernels(const Plan *p)
 {
     Steps s = {xalloc(sizeof(int) * (size_t)p->nkernel), xalloc(sizeof(int) * (size_t)p->nkernel)};
-    const int last = p->nkernel - 1;
-    int at = last, done = 0;
-    int *first = segment_firsts(p);
 
-    s.back[last] = at++;
-    for (int i = last - 1; i >= 0; i--) {
-        const int segment = segment_of(p, &p->kernel[i]);
-        if (segment && segment != done)
-            for (int j = first[segment]; j <= i; j++)
-                if (segment_of(p, &p->kernel[j]) == segment && p->kernel[j].node > 0 &&
-                    p->node[p->kernel[j].node].recomputed)
-                    s.again[j] = at++;
-        done = segment ? segment : done;
-        s.back[i] = at++;
-    }
+    for (int i = p->nkernel; i < p->nstep; i++)
+        (p->step[i].phase == PHASE_AGAIN ? s.again : s.back)[p->step[i].kernel] = i - 1;
     return s;
 }
 
@@ -439,7 +409,8 @@ static void place_node(Plan *p, Slots *slots, Tensor *nd, const Life *life, cons
 static void place_images(Plan *p)
 {
     choose_recomputed(p);
-    const Steps step = schedule(p);
+    schedule_build(p);
+    const Steps step = steps_of_kernels(p);
     Slots slots = {0};
     Life *life = xalloc(sizeof *life * (size_t)p->nnode);
 
@@ -449,7 +420,6 @@ static void place_images(Plan *p)
         Kernel *k = &p->kernel[i];
         if (k->has_forward)
             touch_forward(p, k, i, life);
-        k->runs_again = step.again[i] > 0;
         if (k->runs_again)
             touch_forward(p, k, step.again[i], life);
         touch_backward(p, k, step.back[i], life);

@@ -123,8 +123,9 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
 
 static void check_slots(const Plan *p)
 {
-    const char *wrong = plan_overlap(p);
+    const char *wrong = plan_misordered(p);
 
+    wrong = wrong ? wrong : plan_overlap(p);
     if (wrong)
         BUG("%s", wrong);
     for (int i = 0; i < p->nnode; i++) {

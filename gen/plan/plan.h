@@ -386,7 +386,7 @@ typedef struct Kernel {
     Winograd winograd[3]; /* by Pass */
     int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
-    bool runs_again; /* in backward, to make its node again (memory) */
+    bool runs_again; /* in backward, to make its node again (schedule) */
     Alias *alias;
     int nalias;
     const Alias **alias_by_op; /* the same in the order of ops */
@@ -446,6 +446,17 @@ typedef struct Target {
 extern const Target targets[];               /* by TargetKind; name NULL ends */
 const Target *target_find(const char *name); /* "native" resolves to this machine's; NULL: unknown */
 
+/* What one call of a kernel does. */
+typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_AGAIN, PHASE_INFER } Phase;
+
+/* A kernel's turn in a training step. Each kernel has one forward and one backward; what does nothing there keeps its
+ * turn, in which memory counts the lifetimes of tensors. */
+typedef struct TrainStep {
+    int kernel;
+    Phase phase;
+    bool runs; /* it is called */
+} TrainStep;
+
 typedef struct Plan {
     const Graph *g;
     const Target *target;
@@ -458,6 +469,8 @@ typedef struct Plan {
     int nnode;
     Kernel *kernel; /* in forward order; the last one is the loss */
     int nkernel;
+    TrainStep *step; /* of a training step, in the order in which they run */
+    int nstep;
     Tensor *infer_node;
     int ninfer_node;
     Kernel *infer; /* kernels of inference: weight ops and passes */
@@ -544,16 +557,20 @@ void winograd_build(Plan *p);
 /* memory.c. needs: tile; sets: every offset and size. Collected errors where a size overflows. */
 bool memory_build(Plan *p);
 int64_t affine_floats(const Plan *p, const Affine *a); /* Floats of its constants. */
+/* schedule.c. needs: fuse, and which nodes are recomputed; memory.c calls it. sets: Plan.step, Kernel.runs_again. */
+void schedule_build(Plan *p);
+int plan_segment(const Plan *p,
+                 const Kernel *k); /* that it belongs to, whose tensors are made again for backward; 0: none */
+/* NULL; or in words, a kernel whose turn in Plan.step is too soon, too late, one too many or missing. */
+const char *plan_misordered(const Plan *p);
 /* cost.c. needs: a complete plan. What one pass of a kernel costs. */
-typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_AGAIN, PHASE_INFER } Phase;
 typedef struct Cost {
     double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the weight op, and those that its cores do */
     double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
 } Cost;
 Cost plan_cost(const Plan *p, const Kernel *k, Phase phase);
 void plan_check(const Plan *p);
-/* plan_slots.c. NULL; or in words, a tensor that another lies over while it is needed, in training, inference or
- * scratch. */
+/* slots.c. NULL; or in words, a tensor that another lies over while it is needed, in training, inference or scratch. */
 const char *plan_overlap(const Plan *p);
 void plan_dump(const Plan *p, FILE *to);    /* -d plan: golden */
 void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in words */

@@ -236,21 +236,14 @@ static void backward(Train *t, const Kernel *k)
 static const char *check_training(const Plan *p)
 {
     Train t = {.p = p, .m = {.all = p->image_floats}};
-    int done = 0;
 
-    for (int i = 0; i + 1 < p->nkernel; i++)
-        if (p->kernel[i].has_forward)
-            forward(&t, &p->kernel[i], false);
-    for (int i = p->nkernel - 1; i >= 0; i--) {
-        const int segment = p->g->op[p->kernel[i].op].segment;
-        int first = i;
-        while (segment && segment != done && first > 0 && p->g->op[p->kernel[first - 1].op].segment == segment)
-            first--;
-        for (int j = first; j <= i && segment != done; j++)
-            if (p->kernel[j].runs_again)
-                forward(&t, &p->kernel[j], true);
-        done = segment ? segment : done;
-        backward(&t, &p->kernel[i]);
+    for (int i = 0; i < p->nstep; i++) {
+        const Kernel *k = &p->kernel[p->step[i].kernel];
+        if (p->step[i].phase == PHASE_BACKWARD)
+            backward(&t, k);
+        else if (p->step[i].runs &&
+                 k->kind != KERNEL_LOSS) /* what the loss reads and makes is looked at once, backward */
+            forward(&t, k, p->step[i].phase == PHASE_AGAIN);
     }
     return t.m.wrong;
 }
