@@ -163,15 +163,15 @@ START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ a
         ck_assert_int_eq(m->nnorm, n->nnorm);
         ck_assert_int_eq(x2->nin, 1);
         ck_assert_int_eq(y2->nin, 1);
-        ck_assert_int_eq(x->out.grad, y->out.grad);
+        ck_assert_int_eq(x->w->out.grad, y->w->out.grad);
         ck_assert_int_eq(x2->in[0].grad, y2->in[0].grad);
-        const Way *way[2][2] = {{&x->out, &y->out}, {&x2->in[0], &y2->in[0]}};
+        const Way *way[2][2] = {{&x->w->out, &y->w->out}, {&x2->in[0], &y2->in[0]}};
         for (int w = 0; w < 2; w++) {
             ck_assert_int_eq(way[w][0]->n, way[w][1]->n);
             for (int l = 0; l < way[w][0]->n; l++)
                 ck_assert_int_eq(a->g->op[way[w][0]->link[l].op].kind, b->g->op[way[w][1]->link[l].op].kind);
         }
-        ck_assert_int_eq(x->out.n + x2->in[0].n, 2); /* bn and relu, once */
+        ck_assert_int_eq(x->w->out.n + x2->in[0].n, 2); /* bn and relu, once */
     }
 }
 END_TEST
@@ -267,8 +267,8 @@ static const char *kernels_in_words(const Plan *p)
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
         bool sum = false;
-        for (int j = 0; j < k->out.n; j++)
-            sum |= p->g->op[k->out.link[j].op].kind == OP_ADD;
+        for (int j = 0; j < kernel_out(k)->n; j++)
+            sum |= p->g->op[kernel_out(k)->link[j].op].kind == OP_ADD;
         buf_printf(&b, k->has_forward ? "%s%s%s" : "%s%s(%s)", i ? " " : "", sum ? "+" : "", k->name);
     }
     return b.text;
@@ -282,11 +282,11 @@ static const char *inference_in_words(const Plan *p)
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
         bool sum = false;
-        for (int j = 0; j < k->out.n; j++)
-            sum |= p->g->op[k->out.link[j].op].kind == OP_ADD;
-        buf_printf(&b, "%s%s%s%s", i ? " " : "", sum ? "+" : "", k->name, k->direct ? "!" : "");
-        if (k->nfold)
-            buf_printf(&b, "%d", k->nfold);
+        for (int j = 0; j < kernel_out(k)->n; j++)
+            sum |= p->g->op[kernel_out(k)->link[j].op].kind == OP_ADD;
+        buf_printf(&b, "%s%s%s%s", i ? " " : "", sum ? "+" : "", k->name, k->w && k->w->direct ? "!" : "");
+        if (k->w && k->w->nfold)
+            buf_printf(&b, "%d", k->w->nfold);
     }
     return b.text;
 }
@@ -365,7 +365,7 @@ static void check_gradients(const Plan *p)
     for (int i = p->nkernel - 1; i >= 0; i--) {
         const Kernel *k = &p->kernel[i];
         for (int c = -1; c < k->nin; c++) {
-            const Chain *chain = c < 0 ? &k->dout : &k->din[c];
+            const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_DOUT) : &k->din[c];
             for (int r = 0; r < chain->n; r++) {
                 const Run *run = &chain->run[r];
                 for (int s = 0; s <= run->nstep; s++) { /* behind the last step, what the run itself gives */
@@ -401,7 +401,7 @@ static void check_statistics(const Plan *p)
         for (int j = 0; j < p->nkernel; j++) {
             const Kernel *k = &p->kernel[j];
             for (int c = -1; c < k->nin && k->node == i; c++) {
-                const Chain *chain = c < 0 ? &k->after : &k->before[c];
+                const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_AFTER) : &k->before[c];
                 for (int r = 0; r < chain->n; r++)
                     for (int s = 0; s < chain->run[r].nstep; s++)
                         channels += chain->run[r].step[s].kind == STEP_STATS ? chain->run[r].shape.c : 0;
@@ -443,7 +443,7 @@ START_TEST(concat_is_a_list_of_ways)
     ck_assert_str_eq(kernels_in_words(p), "conv1 d1_1_b2_conv1 d1_2_b2_conv1 d1_transition_conv1 linear1 loss");
     ck_assert_int_eq(k->nin, 3);
     ck_assert_int_eq(infer->nin, 3);
-    ck_assert(!infer->direct);
+    ck_assert(!infer->w->direct);
     for (int i = 0; i < 3; i++) {
         const Way *w = &k->in[i];
         ck_assert_ptr_eq(&p->node[w->node], made_by(p, maker[i]));
@@ -457,10 +457,10 @@ START_TEST(concat_is_a_list_of_ways)
             ck_assert_int_eq(w->link[l].first, first[i]);
         /* forward it goes to its channels of the packed input; backward it comes from these */
         const Run *run = &k->before[i].run[k->before[i].n - 1], *back = &k->din[i].run[k->din[i].n - 1];
-        ck_assert_int_eq(run->to.image, k->x);
+        ck_assert_int_eq(run->to.image, k->w->x);
         ck_assert_int_eq(run->to.first, first[i]);
         ck_assert_int_eq(run->to.total, 49);
-        ck_assert_int_eq(back->from.image, k->dx);
+        ck_assert_int_eq(back->from.image, k->conv->dx);
         ck_assert_int_eq(back->from.first, first[i]);
         ck_assert_int_eq(back->to.where, AT_SLOT);
         ck_assert_int_eq(k->port[back->to.port].node, w->node);
@@ -468,7 +468,7 @@ START_TEST(concat_is_a_list_of_ways)
             if (back->step[s].kind == STEP_SUMS || back->step[s].kind == STEP_SCALE)
                 ck_assert_int_eq(back->step[s].first, first[i]);
     }
-    ck_assert(k->image[k->x].shared);
+    ck_assert(k->image[k->w->x].shared);
     check_gradients(p);
     check_statistics(p);
 }
@@ -558,7 +558,7 @@ START_TEST(padded_shortcut) /* is read by the side, through the pad */
     const Kernel *k = kernel_of(p, "s2_conv2"), *infer = infer_of(p, "s2_conv2");
 
     for (int i = 0; i < 2; i++) {
-        const Way *w = i ? &infer->out : &k->out;
+        const Way *w = i ? &infer->w->out : &k->w->out;
         ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands behind the sum too */
         const Side *side = &w->link[0].side[0];
         ck_assert_int_eq(w->link[0].nside, 1);
@@ -566,7 +566,7 @@ START_TEST(padded_shortcut) /* is read by the side, through the pad */
         ck_assert_int_eq(p->g->op[side->pad].before, 8);
         ck_assert_int_eq(side->way.shape[0].c, 32);
     }
-    ck_assert_ptr_eq(&p->node[k->out.link[0].side[0].way.node], node_of(p, "s1.add"));
+    ck_assert_ptr_eq(&p->node[k->w->out.link[0].side[0].way.node], node_of(p, "s1.add"));
 }
 END_TEST
 
@@ -628,9 +628,9 @@ START_TEST(direct_kernels) /* read a node as it lies: with their halo, unless ot
                       inference_in_words(p), want[i].words);
         for (int k = 0; k < p->ninfer; k++) {
             const Kernel *q = &p->infer[k];
-            if (!q->direct)
+            if (!q->w || !q->w->direct)
                 continue;
-            ck_assert(q->nin == 1 && q->in[0].n == 0 && q->in[0].node > 0 && q->image[q->x].given);
+            ck_assert(q->nin == 1 && q->in[0].n == 0 && q->in[0].node > 0 && q->image[q->w->x].given);
         }
     }
 }
@@ -795,13 +795,13 @@ START_TEST(tiles_cover_the_image)
             Plan *p = plan_of(shapes[_i], xprintf("%s, %s", conv[i], conv[(i + 1) % 2]), t->name);
             for (int k = 0; k < p->nkernel; k++) {
                 const Kernel *kernel = &p->kernel[k];
-                if (kernel->kind != KERNEL_CONV)
+                if (!kernel->conv)
                     continue;
-                check_core(t, &kernel->forward);
+                check_core(t, &kernel->w->forward);
                 int pixels = 0;
-                for (int d = 0; d < kernel->ndata; d++) {
-                    check_core(t, &kernel->data[d]);
-                    pixels += kernel->data[d].h * kernel->data[d].w;
+                for (int d = 0; d < kernel->conv->ndata; d++) {
+                    check_core(t, &kernel->conv->data[d]);
+                    pixels += kernel->conv->data[d].h * kernel->conv->data[d].w;
                 }
                 const Shape in = p->g->op[p->g->op[kernel->op].in].shape;
                 if (kernel->back_data) /* the classes of backward-data cover each input pixel once */
@@ -878,20 +878,20 @@ START_TEST(forms_of_groups)
         "avx2");
     const Kernel *k = &p->kernel[1];
 
-    ck_assert_str_eq(k->core_name, group_cases[_i].name);
-    ck_assert_str_eq(p->infer[1].core_name, group_cases[_i].name);
-    ck_assert_int_eq(k->lanewise, group_cases[_i].lanewise);
-    ck_assert_int_eq(k->xg >= 0, group_cases[_i].gathered);
+    ck_assert_str_eq(k->w->core_name, group_cases[_i].name);
+    ck_assert_str_eq(p->infer[1].w->core_name, group_cases[_i].name);
+    ck_assert_int_eq(k->conv->lanewise, group_cases[_i].lanewise);
+    ck_assert_int_eq(k->conv->xg >= 0, group_cases[_i].gathered);
     ck_assert_int_eq(p->infer[1].op, k->op);
-    ck_assert_int_eq(p->infer[1].xg >= 0, group_cases[_i].gathered);
-    ck_assert_int_eq(k->zg >= 0, group_cases[_i].back_gathered);
-    ck_assert_int_eq(k->w_floats, group_cases[_i].w);
-    ck_assert_int_eq(k->wt_floats, group_cases[_i].wt);
-    ck_assert(!k->plain || group_cases[_i].groups == 1);
-    if (k->lanewise)
-        ck_assert_int_eq(k->forward.vectors, 1);
-    if (k->xg >= 0)
-        ck_assert_int_eq(k->weight.images, 1);
+    ck_assert_int_eq(p->infer[1].conv->xg >= 0, group_cases[_i].gathered);
+    ck_assert_int_eq(k->conv->zg >= 0, group_cases[_i].back_gathered);
+    ck_assert_int_eq(k->w->w_floats, group_cases[_i].w);
+    ck_assert_int_eq(k->conv->wt_floats, group_cases[_i].wt);
+    ck_assert(!k->conv->plain || group_cases[_i].groups == 1);
+    if (k->conv->lanewise)
+        ck_assert_int_eq(k->w->forward.vectors, 1);
+    if (k->conv->xg >= 0)
+        ck_assert_int_eq(k->conv->weight.images, 1);
 }
 END_TEST
 
@@ -933,11 +933,13 @@ START_TEST(cores_stay_in_their_images)
                     const Plan *p = plan_of_conv(&c, "avx2");
                     const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
                     int pixels = 0;
-                    check_reach(&infer->forward, &infer->image[infer->xg >= 0 ? infer->xg : infer->x], infer->w_floats);
-                    check_reach(&k->forward, &k->image[k->xg >= 0 ? k->xg : k->x], k->w_floats);
-                    for (int d = 0; d < k->ndata; d++) {
-                        check_reach(&k->data[d], &k->image[k->zg >= 0 ? k->zg : k->dz], k->wt_floats);
-                        pixels += k->data[d].h * k->data[d].w;
+                    check_reach(&infer->w->forward, &infer->image[infer->conv->xg >= 0 ? infer->conv->xg : infer->w->x],
+                                infer->w->w_floats);
+                    check_reach(&k->w->forward, &k->image[k->conv->xg >= 0 ? k->conv->xg : k->w->x], k->w->w_floats);
+                    for (int d = 0; d < k->conv->ndata; d++) {
+                        check_reach(&k->conv->data[d], &k->image[k->conv->zg >= 0 ? k->conv->zg : k->w->dz],
+                                    k->conv->wt_floats);
+                        pixels += k->conv->data[d].h * k->conv->data[d].w;
                     }
                     ck_assert_int_eq(pixels, 17 * 19);
                 }
@@ -955,12 +957,12 @@ START_TEST(
         const int d = want[i].dilation;
         const Kernel *k =
             &plan_of_conv(&(Conv){16, 16, 1, {0, 1, 20}, {1, 3}, {1, 2}, {0, 2 * d}, {1, d}}, "portable")->kernel[1];
-        ck_assert_int_eq(k->ndata, 2);
-        ck_assert_int_eq(k->data[0].ntap, want[i].taps[0]);
-        ck_assert_int_eq(k->data[1].ntap, want[i].taps[1]);
+        ck_assert_int_eq(k->conv->ndata, 2);
+        ck_assert_int_eq(k->conv->data[0].ntap, want[i].taps[0]);
+        ck_assert_int_eq(k->conv->data[1].ntap, want[i].taps[1]);
     }
     const char *name =
-        plan_of_conv(&(Conv){16, 16, 1, {0, 9, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}}, "portable")->kernel[1].core_name;
+        plan_of_conv(&(Conv){16, 16, 1, {0, 9, 9}, {3, 3}, {1, 1}, {2, 3}, {2, 3}}, "portable")->kernel[1].w->core_name;
     ck_assert_str_eq(name, "conv_16x9x9_16_k3x3_s1x1_p2x3_d2x3");
 }
 END_TEST
@@ -975,11 +977,11 @@ START_TEST(weights_of_one_dimension) /* O, I / groups, K stands where O, I / gro
             "portable");
         const Kernel *k = &p->kernel[1];
         int64_t block[2][4], outer[2][4], inner[2][4];
-        emit_param_layout(p, k->wparam, block[0], outer[0], inner[0]);
-        Param *q = &p->g->param[k->wparam];
+        emit_param_layout(p, k->w->wparam, block[0], outer[0], inner[0]);
+        Param *q = &p->g->param[k->w->wparam];
         ck_assert_int_eq(q->ndim, 4);
         q->ndim = 3, q->dim[2] = q->dim[3], q->dim[3] = 0;
-        emit_param_layout(p, k->wparam, block[1], outer[1], inner[1]);
+        emit_param_layout(p, k->w->wparam, block[1], outer[1], inner[1]);
         for (int d = 0; d < 3; d++) {
             const int two = d == 2 ? 3 : d;
             ck_assert_int_eq(block[0][two], block[1][d]);
@@ -1035,8 +1037,8 @@ START_TEST(winograd_stays_in_its_images)
                                      channels[i][0], sizes[j][0], sizes[j][1], channels[i][0], channels[i][1], padding),
                              t->name);
             const Kernel *k = &p->kernel[1], *infer = &p->infer[1];
-            const Image *x = &k->image[k->x], *dz = &k->image[k->dz], *xi = &infer->image[infer->x];
-            const Winograd *w = k->winograd, *alone = infer->winograd;
+            const Image *x = &k->image[k->w->x], *dz = &k->image[k->w->dz], *xi = &infer->image[infer->w->x];
+            const Winograd *w = k->conv->winograd, *alone = infer->conv->winograd;
             ck_assert(w[PASS_FORWARD].on && w[PASS_DATA].on && w[PASS_WEIGHTS].on && alone[PASS_FORWARD].on);
             ck_assert_int_eq(alone[PASS_FORWARD].images, 1);
             check_tiles(&alone[PASS_FORWARD], xi, alone[PASS_FORWARD].x_origin, alone[PASS_FORWARD].x_row,
@@ -1051,13 +1053,13 @@ START_TEST(winograd_stays_in_its_images)
                     check_split(v->rows_alone, v->full_alone, v->tiles);
                 ck_assert_int_eq(v->out_blocks % v->vectors, 0);
                 ck_assert_int_le(v->images, x->copies);
-                ck_assert_int_le(v->work, k->image[k->work].floats);
+                ck_assert_int_le(v->work, k->image[k->conv->work].floats);
             }
             ck_assert_int_le(w[PASS_DATA].images, dz->copies);
             const int64_t taps = (int64_t)9 * blocks_of(channels[i][0]) * blocks_of(channels[i][1]) * 256;
-            ck_assert_int_eq(k->wu_floats, w[PASS_FORWARD].made ? 0 : 4 * taps);
-            ck_assert_int_eq(k->wt_floats, w[PASS_DATA].made ? taps : 4 * taps);
-            ck_assert_int_eq(infer->fold_floats, alone[PASS_FORWARD].made ? taps : 4 * taps);
+            ck_assert_int_eq(k->conv->wu_floats, w[PASS_FORWARD].made ? 0 : 4 * taps);
+            ck_assert_int_eq(k->conv->wt_floats, w[PASS_DATA].made ? taps : 4 * taps);
+            ck_assert_int_eq(infer->w->fold_floats, alone[PASS_FORWARD].made ? taps : 4 * taps);
         }
 }
 END_TEST
@@ -1082,8 +1084,8 @@ START_TEST(winograd_weights_from_taps)
                                  "train: {batch: %d}}",
                                  want[i].size, want[i].size, want[i].channels, want[i].channels, want[i].batch),
                          "avx2");
-        const Winograd *w[] = {&p->kernel[1].winograd[PASS_FORWARD], &p->kernel[1].winograd[PASS_DATA],
-                               &p->infer[1].winograd[PASS_FORWARD]};
+        const Winograd *w[] = {&p->kernel[1].conv->winograd[PASS_FORWARD], &p->kernel[1].conv->winograd[PASS_DATA],
+                               &p->infer[1].conv->winograd[PASS_FORWARD]};
         for (int j = 0; j < 3; j++) {
             ck_assert(w[j]->on);
             ck_assert_msg((w[j]->made > 0) == want[i].made[j], "%d channels at %d, %d: %d a time", want[i].channels,
@@ -1117,19 +1119,20 @@ START_TEST(winograd_where_it_gains)
                                      "avx2");
         const Kernel *k = &p->kernel[1];
         for (int pass = 0; pass < 3; pass++)
-            ck_assert_int_eq(k->winograd[pass].on, want[i].on);
+            ck_assert_int_eq(k->conv->winograd[pass].on, want[i].on);
     }
     /* a pixel a tile is sixteen times the work: not here; a first layer's image is plain */
     const Kernel *few = &plan_of_text("{name: n1, input: [16, 1, 1], classes: 10, layers: [conv: {out: 16, kernel: 1}, "
                                       "conv: 16, global_avg_pool, linear: classes]}",
                                       "avx2")
                              ->kernel[1];
-    ck_assert(!few->winograd[PASS_FORWARD].on && !few->winograd[PASS_DATA].on && !few->winograd[PASS_WEIGHTS].on);
+    ck_assert(!few->conv->winograd[PASS_FORWARD].on && !few->conv->winograd[PASS_DATA].on &&
+              !few->conv->winograd[PASS_WEIGHTS].on);
     const Kernel *first = &plan_of_text("{name: n1, input: [3, 32, 32], classes: 10, winograd: on, layers: [conv: 16, "
                                         "global_avg_pool, linear: classes]}",
                                         "avx2")
                                ->kernel[0];
-    ck_assert(!first->winograd[PASS_FORWARD].on && !first->winograd[PASS_WEIGHTS].on);
+    ck_assert(!first->conv->winograd[PASS_FORWARD].on && !first->conv->winograd[PASS_WEIGHTS].on);
 }
 END_TEST
 
@@ -1150,9 +1153,9 @@ START_TEST(unroll_budget)
 {
     static const char *const form = "{name: n1, input: [16, 8, 8], classes: 4, unroll: %s, layers: [conv: {out: 32, "
                                     "kernel: 5}, conv: 32, global_avg_pool, linear: classes]}";
-    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[0].forward;
-    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[0].forward;
-    const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].forward;
+    const Core *automatic = &plan_of_text(xprintf(form, "auto"), "avx512")->kernel[0].w->forward;
+    const Core *small = &plan_of_text(xprintf(form, "60"), "avx512")->kernel[0].w->forward;
+    const Core *full = &plan_of_text(xprintf(form, "full"), "portable")->kernel[1].w->forward;
 
     ck_assert_int_eq(automatic->ntap * automatic->rows, 25);
     ck_assert_int_gt(largest_tile(automatic), 60);
@@ -1171,16 +1174,16 @@ START_TEST(unroll_none) /* one register, one row of taps, loops around */
     Plan *p = plan_of_text(xprintf(form, "none"), "avx2"), *large = plan_of_text(xprintf(form, "auto"), "avx2");
 
     for (int i = 0; i < 3; i++) {
-        const Core *c = &p->kernel[i].forward;
+        const Core *c = &p->kernel[i].w->forward;
         ck_assert_int_eq(c->tile[0].rows * c->tile[0].cols * c->vectors, 1);
         ck_assert_int_eq(c->ntap, 3);
         ck_assert_int_eq(c->rows, 3);
         ck_assert_int_eq(c->ntile, 1); /* no edges */
-        ck_assert_int_eq(p->kernel[i].weight.vectors, 1);
-        ck_assert_int_le(p->kernel[i].weight.nacc, 3);
-        ck_assert_int_gt(largest_tile(&large->kernel[i].forward), largest_tile(c));
-        for (int d = 0; d < p->kernel[i].ndata; d++)
-            ck_assert_int_le(p->kernel[i].data[d].ntap, 3);
+        ck_assert_int_eq(p->kernel[i].conv->weight.vectors, 1);
+        ck_assert_int_le(p->kernel[i].conv->weight.nacc, 3);
+        ck_assert_int_gt(largest_tile(&large->kernel[i].w->forward), largest_tile(c));
+        for (int d = 0; d < p->kernel[i].conv->ndata; d++)
+            ck_assert_int_le(p->kernel[i].conv->data[d].ntap, 3);
     }
     ck_assert_int_eq(p->stored_bytes, large->stored_bytes); /* what is fused and stored is the same */
 }
@@ -1360,10 +1363,10 @@ static Lives parts_of(const Plan *p)
     for (int i = 0; i <= last; i++) {
         const Kernel *k = &p->kernel[i];
         const int back = 2 * last - i;
-        const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
-        visit(&l, k, &k->after, i);
-        visit(&l, k, &k->again, back);
-        visit(&l, k, &k->dout, back);
+        const bool weights = k->w != NULL;
+        visit(&l, k, kernel_chain(k, CHAIN_AFTER), i);
+        visit(&l, k, kernel_chain(k, CHAIN_AGAIN), back);
+        visit(&l, k, kernel_chain(k, CHAIN_DOUT), back);
         for (int w = 0; w < k->nin; w++) {
             if (k->has_forward)
                 visit(&l, k, &k->before[w], i);
@@ -1374,16 +1377,16 @@ static Lives parts_of(const Plan *p)
                 visit(&l, k, &windows, back);
             visit(&l, k, &k->din[w], back);
         }
-        if (k->kind == KERNEL_LINEAR) {
+        if (k->linear) {
             const struct {
                 const char *what;
                 int64_t at;
                 int image, step;
-            } mat[] = {{"x", k->mat_x, k->x, i},
-                       {"y", k->mat_y, k->y, i},
-                       {"x again", k->mat_back_x, k->x, back},
-                       {"dz", k->mat_dz, k->dz, back},
-                       {"dx", k->mat_dx, k->dx, back}};
+            } mat[] = {{"x", k->linear->mat_x, k->w->x, i},
+                       {"y", k->linear->mat_y, k->linear->y, i},
+                       {"x again", k->linear->mat_back_x, k->w->x, back},
+                       {"dz", k->linear->mat_dz, k->w->dz, back},
+                       {"dx", k->linear->mat_dx, k->linear->dx, back}};
             for (size_t m = 0; m < sizeof mat / sizeof *mat; m++)
                 if (mat[m].image >= 0)
                     touch(&l,
@@ -1440,7 +1443,7 @@ static Lives infer_parts_of(const Plan *p)
         for (int j = 0; j < k->nimage_norm; j++)
             touch(&l, l.kept[k->image_norm[j].op], i, false);
         for (int w = -1; w < k->nin; w++) {
-            const Way *way = w < 0 ? &k->out : &k->in[w];
+            const Way *way = w < 0 ? kernel_out(k) : &k->in[w];
             if (way->node > 0)
                 touch(&l, l.value[way->node], i, true);
             for (int j = 0; j < way->n; j++)

@@ -34,8 +34,7 @@ static int wrong(const char *hint, const char *text)
 
 static bool is_layer(const Plan *p, const Kernel *k, const char *layer)
 {
-    return (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) &&
-           (strcmp(p->g->op[k->op].layer, layer) == 0 || strcmp(k->name, layer) == 0);
+    return k->w && (strcmp(p->g->op[k->op].layer, layer) == 0 || strcmp(k->name, layer) == 0);
 }
 
 static const Kernel *find_kernel(const Plan *p, const char *layer)
@@ -47,7 +46,7 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
         const Kernel *k = &p->kernel[i];
         if (is_layer(p, k, layer))
             return k;
-        if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+        if (k->w)
             names[n++] = p->g->op[k->op].layer;
     }
     wrong(n ? diag_choices(layer, names, "convoy check SPEC") : NULL,
@@ -58,7 +57,7 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
 /* Why a kernel has no such pass; NULL: it has. */
 static const char *missing(const Kernel *k, const struct What *what)
 {
-    if (k->kind == KERNEL_LINEAR && strcmp(what->name, "infer") != 0)
+    if (k->linear && strcmp(what->name, "infer") != 0)
         return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is "
                "code of its own";
     if (strcmp(what->name, "data") == 0 && !k->back_data)
@@ -156,7 +155,7 @@ static double density(const AsmLoop *l)
 /* "forward_tile" of conv_..._forward_tile. */
 static const char *short_name(const Kernel *k, const AsmLoop *l)
 {
-    return l->core + strlen(k->core_name) + 1;
+    return l->core + strlen(k->w->core_name) + 1;
 }
 
 static const char *const nothing_left =
@@ -174,7 +173,7 @@ static void print_text(const AsmText *t, const Kernel *k, const char *layer, con
     print_loop(t, hot);
     printf("\n  %d multiply-adds of %d instructions (density %.2f), %d loads, %d stores, %d spills\n", hot->fma,
            hot->instructions, density(hot), hot->loads, hot->stores, hot->spills);
-    printf("\n  all innermost loops, by their line in core_%s.h; in C: in its text\n\n", k->core_name);
+    printf("\n  all innermost loops, by their line in core_%s.h; in C: in its text\n\n", k->w->core_name);
     printf("  %-20s %6s %5s %6s %6s %6s %6s %6s %6s %6s %8s\n", "in", "line", "loops", "instr.", "m.-adds", "in C",
            "loads", "in C", "stores", "spills", "density");
     for (int i = 0; i < t->nloop; i++) {
@@ -207,7 +206,7 @@ static json_t *json_pass(const AsmText *t, const struct What *what)
 static char *make_assembly(const Plan *p, const Kernel *k, const char *dir, const char **header)
 {
     OutDir out = {0};
-    const char *name = xprintf("core_%s.h", k->core_name);
+    const char *name = xprintf("core_%s.h", k->w->core_name);
 
     if (!emit_fits(p, PART_ALL)) {
         diag_flush(stderr);
@@ -242,8 +241,8 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
         if (why)
             continue;
         const AsmText t =
-            asm_read(assembly, xprintf("core_%s.h", k->core_name), header, xprintf("%s_%s", k->core_name, what->core),
-                     what->functions, portable ? 4 : p->target->parts,
+            asm_read(assembly, xprintf("core_%s.h", k->w->core_name), header,
+                     xprintf("%s_%s", k->w->core_name, what->core), what->functions, portable ? 4 : p->target->parts,
                      !portable); /* portable: gcc's and clang's own vectors of 16 bytes */
         if (!o->json)
             print_text(&t, k, layer, what);

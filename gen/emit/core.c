@@ -452,7 +452,7 @@ char *describe_conv(const Plan *p, const Op *o)
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
-    const char *name = k->core_name;
+    const char *name = k->w->core_name;
     Rec *h = rec_new();
 
     rec_str(h, "name", name);
@@ -462,17 +462,17 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
         rec_str(h, "doc", describe_conv(p, o));
     else
         rec_fmt(h, "doc", "linear: %d -> %d, one image", p->g->op[o->in].shape.c, o->shape.c);
-    const Winograd *w = k->winograd;
-    rec_push(h, "cores",
-             w[PASS_FORWARD].on ? winograd_record(&w[PASS_FORWARD], PASS_FORWARD) : core_record(&k->forward));
-    if (infer && w[PASS_FORWARD].made != infer->winograd[PASS_FORWARD].made)
-        rec_push(h, "cores", winograd_record(&infer->winograd[PASS_FORWARD], PASS_FORWARD));
-    if (train && w[PASS_DATA].on)
-        rec_push(h, "cores", winograd_record(&w[PASS_DATA], PASS_DATA));
-    for (int i = 0; train && !w[PASS_DATA].on && i < k->ndata; i++)
-        rec_push(h, "cores", core_record(&k->data[i]));
-    if (train && k->kind == KERNEL_CONV)
-        rec_push(h, "weights",
-                 w[PASS_WEIGHTS].on ? winograd_weight_record(&w[PASS_WEIGHTS]) : weight_record(&k->weight));
+    const Winograd *forward = kernel_winograd(k, PASS_FORWARD), *data = kernel_winograd(k, PASS_DATA),
+                   *weights = kernel_winograd(k, PASS_WEIGHTS),
+                   *alone = infer ? kernel_winograd(infer, PASS_FORWARD) : NULL;
+    rec_push(h, "cores", forward ? winograd_record(forward, PASS_FORWARD) : core_record(&k->w->forward));
+    if (forward && alone && forward->made != alone->made)
+        rec_push(h, "cores", winograd_record(alone, PASS_FORWARD));
+    if (train && data)
+        rec_push(h, "cores", winograd_record(data, PASS_DATA));
+    for (int i = 0; train && k->conv && !data && i < k->conv->ndata; i++)
+        rec_push(h, "cores", core_record(&k->conv->data[i]));
+    if (train && k->conv)
+        rec_push(h, "weights", weights ? winograd_weight_record(weights) : weight_record(&k->conv->weight));
     template_expand("core_file", "h", h, to);
 }

@@ -39,9 +39,9 @@ static const char *folded_norms(const Export *e, const Kernel *k)
     Buf b = {0};
 
     buf_puts(&b, e->p->g->op[k->op].path);
-    for (int i = 0; i < k->nfold; i++)
-        buf_printf(&b, "%s%s", i ? ", " : " with ", e->p->g->op[k->fold[i]].path);
-    if (k->nfold)
+    for (int i = 0; k->w && i < k->w->nfold; i++)
+        buf_printf(&b, "%s%s", i ? ", " : " with ", e->p->g->op[k->w->fold[i]].path);
+    if (k->w && k->w->nfold)
         buf_puts(&b, " folded in");
     return b.text;
 }
@@ -67,22 +67,22 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
     Section *s = NULL;
     int n = 0;
 
-    if (k->wparam >= 0) {
-        const char *rows = k->kind == KERNEL_LINEAR ? xprintf("[%d in]", blocks_of(in) * LANES)
-                           : k->plain || k->lanewise
+    if (k->w) {
+        const char *rows = k->linear ? xprintf("[%d in]", blocks_of(in) * LANES)
+                           : k->conv->plain || k->conv->lanewise
                                ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
-        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
+        if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
             rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
-        *PUSH(s, n) = (Section){k->fold_w, k->fold_floats, xprintf("%s_FOLDED", name),
+        *PUSH(s, n) = (Section){k->w->fold_w, k->w->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
-        *PUSH(s, n) = (Section){k->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
+        *PUSH(s, n) = (Section){k->w->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
                                 xprintf("bias of %d", out)};
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
-        bool used = applies(&k->after, op);
-        for (int w = 0; w < k->nin && !k->direct; w++)
+        bool used = applies(kernel_chain(k, CHAIN_AFTER), op);
+        for (int w = 0; w < k->nin && !(k->w && k->w->direct); w++)
             used |= applies(&k->before[w], op);
         if (used)
             *PUSH(s, n) = (Section){p->affine[i].at, affine_floats(p, &p->affine[i]), affine_macro(p, op),
@@ -212,7 +212,7 @@ static void layers(const Export *e)
             rec_int(r, "at", at);
             at += section[j].n;
         }
-        used += k->wparam >= 0 ? n - 2 : n;
+        used += k->w ? n - 2 : n;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)",
@@ -280,15 +280,15 @@ static void expand_file(const Export *e, OutDir *out, const char *name, const ch
     add_file(out, name, &b);
 }
 
-/* Whether no kernel before i has its core. */
+/* Whether kernel i has a core, and none before it has that one. */
 static bool new_core(const Plan *p, int i)
 {
-    const char *core = p->infer[i].core_name;
+    const WeightPart *w = p->infer[i].w;
 
-    for (int j = 0; core && j < i; j++)
-        if (p->infer[j].core_name && strcmp(p->infer[j].core_name, core) == 0)
+    for (int j = 0; w && j < i; j++)
+        if (p->infer[j].w && strcmp(p->infer[j].w->core_name, w->core_name) == 0)
             return false;
-    return core != NULL;
+    return w != NULL;
 }
 
 static void folder(const Export *e, OutDir *out)
@@ -304,7 +304,7 @@ static void folder(const Export *e, OutDir *out)
         if (!new_core(p, i))
             continue;
         emit_core_file(p, k, NULL, false, &core);
-        add_file(out, xprintf("core_%s.h", k->core_name), &core);
+        add_file(out, xprintf("core_%s.h", k->w->core_name), &core);
     }
     static const char *const headers[] = {"runtime/cvy_float.h", "runtime/cvy_vec.h"};
     for (int i = 0; i < 2; i++)
@@ -418,8 +418,11 @@ static void name_by_network(Plan *p, const char *name)
     for (int i = 0; i < p->ninfer; i++) {
         own[i] = p->infer[i];
         own[i].tag = xprintf("%s_%s", name, own[i].tag);
-        if (own[i].core_name)
-            own[i].core_name = xprintf("%s_%s", name, own[i].core_name);
+        if (!own[i].w)
+            continue;
+        own[i].w = xalloc(sizeof *own[i].w);
+        *own[i].w = *p->infer[i].w;
+        own[i].w->core_name = xprintf("%s_%s", name, own[i].w->core_name);
     }
     p->infer = own;
 }

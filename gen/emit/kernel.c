@@ -70,8 +70,8 @@ static void mark_before(bool *used, const Kernel *k)
 
 static void mark_forward_work(bool *used, const Kernel *k)
 {
-    if (k->winograd[PASS_FORWARD].on)
-        mark(used, k->work);
+    if (kernel_winograd(k, PASS_FORWARD))
+        mark(used, k->conv->work);
 }
 
 static void mark_din(bool *used, const Kernel *k)
@@ -119,19 +119,19 @@ static const char *describe_image(const Image *m)
  * over images. */
 static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
-    const int together = backward ? k->weight.images : k->winograd[PASS_FORWARD].images;
+    const int together = !k->conv ? 1 : backward ? k->conv->weight.images : k->conv->winograd[PASS_FORWARD].images;
 
     for (int i = 0; i < n; i++) {
         const Image *m = &image[i];
         if (!used[i] || m->given)
             continue;
-        const bool group = together > 1 && (i == k->x || i == k->dz);
+        const bool group = together > 1 && (i == k->w->x || i == k->w->dz);
         Rec *s = add(fn, m->row ? "body" : "scratch", m->row ? "image_row" : group ? "image_group" : "image_scratch");
         rec_str(s, "name", m->name);
         rec_str(s, "doc", describe_image(m));
         if (group) {
             rec_int(s, "copies", together);
-            if (i == k->x) /* the packed input stands first among a kernel's images */
+            if (i == k->w->x) /* the packed input stands first among a kernel's images */
                 rec_int(add(fn, "body", "member"), "group", together);
             Rec *member = add(fn, "body", "image_member");
             rec_str(member, "name", m->name);
@@ -139,10 +139,10 @@ static void declare_images(const Kernel *k, Rec *fn, const Image *image, int n, 
         }
         if (m->row) {
             rec_str(s, "matrix",
-                    i == k->x    ? (backward ? "mat_back_x" : "mat_x")
-                    : i == k->y  ? "mat_y"
-                    : i == k->dz ? "mat_dz"
-                                 : "mat_dx");
+                    i == k->w->x        ? (backward ? "mat_back_x" : "mat_x")
+                    : i == k->linear->y ? "mat_y"
+                    : i == k->w->dz     ? "mat_dz"
+                                        : "mat_dx");
             rec_int(s, "floats", m->floats);
             if (m->shared)
                 clear_line(fn, "body", m->name, m->floats);
@@ -493,7 +493,7 @@ static void move_stats(const File *f, Rec *fn)
     if (!nd)
         return;
     Rec *s = add(fn, "body", "move_stats");
-    rec_int(s, "group", f->k->winograd[PASS_FORWARD].images > 1 ? f->k->winograd[PASS_FORWARD].images : 1);
+    rec_int(s, "group", f->k->conv ? f->k->conv->winograd[PASS_FORWARD].images : 1);
     rec_int(s, "area", area_of(nd));
 }
 
@@ -613,12 +613,12 @@ static const char *gather_x(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;
 
-    return gather(f, fn, k->image[k->x].name, k->xg >= 0 ? &k->image[k->xg] : NULL, false);
+    return gather(f, fn, k->image[k->w->x].name, k->conv && k->conv->xg >= 0 ? &k->image[k->conv->xg] : NULL, false);
 }
 
 static const char *core_function(const Kernel *k, const char *name)
 {
-    return xprintf("%s_%s", k->core_name, name);
+    return xprintf("%s_%s", k->w->core_name, name);
 }
 
 /* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
@@ -626,7 +626,7 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
                           const char *w, const char *bias)
 {
     const Kernel *k = f->k;
-    const int together = r->several ? k->winograd[pass].images : 1;
+    const int together = r->several ? k->conv->winograd[pass].images : 1;
 
     image_norms_begin(f, fn, r);
     clear_padded(f, fn, r);
@@ -639,7 +639,7 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
     rec_str(s, "end", run_end(k, r));
-    rec_str(s, "core", core_function(k, winograd_name(&k->winograd[pass], pass)));
+    rec_str(s, "core", core_function(k, winograd_name(&k->conv->winograd[pass], pass)));
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
     rec_str(s, "w", w);
     rec_str(s, "bias", bias);
@@ -650,11 +650,11 @@ static void call_winograd(const File *f, Rec *fn, const Run *r, const char *init
 static void call_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w,
                          const char *wu, const char *bias)
 {
-    const bool winograd = f->k->winograd[PASS_FORWARD].on;
+    const Winograd *winograd = kernel_winograd(f->k, PASS_FORWARD);
     const char *init = initialiser(f, r, image, winograd && r->several ? several_head() : run_head(f));
 
     if (winograd)
-        call_winograd(f, fn, r, init, PASS_FORWARD, x, f->k->winograd[PASS_FORWARD].made ? w : wu, bias);
+        call_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias);
     else
         core_call(call_core(f, fn, r, init), core_function(f->k, "forward"), x, w, bias);
 }
@@ -671,7 +671,7 @@ static char *transpose_call(const File *f)
     const Shape in = f->p->g->op[o->in].shape;
     const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
 
-    if (k->lanewise)
+    if (k->conv->lanewise)
         return xprintf("lanes(k->w, k->copy, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
     if (o->groups > 1) {
         const long long group = (long long)per_in * per_out * taps;
@@ -679,8 +679,9 @@ static char *transpose_call(const File *f)
                        per_out / LANES, group, per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES,
                        taps);
     }
-    return k->plain ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)
-                    : xprintf("block(k->w, k->copy, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
+    return k->conv->plain
+               ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)
+               : xprintf("block(k->w, k->copy, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
 }
 
 /* The weights as the core of a pass reads them, made before it runs: kernels share the room. */
@@ -690,11 +691,11 @@ static void copy_weights(const File *f, Rec *fn, const char *list, Pass pass)
     const Op *o = &f->p->g->op[k->op];
     const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
 
-    if (pass == PASS_FORWARD ? !k->wu_floats : !k->wt_floats)
+    if (pass == PASS_FORWARD ? !k->conv->wu_floats : !k->conv->wt_floats)
         return;
     Rec *s = add(fn, list, "copy_weights");
     rec_int(s, "blocks", out);
-    if (!winograd_transformed(&k->winograd[pass]))
+    if (!winograd_transformed(kernel_winograd(k, pass)))
         rec_fmt(s, "call", "cvy_transpose_%s", transpose_call(f));
     else if (pass == PASS_FORWARD)
         rec_fmt(s, "call", "cvy_winograd_weights(k->w, k->copy, b, %d)", in);
@@ -708,15 +709,15 @@ static void conv_forward(const File *f)
     bool *used = used_images(k);
 
     mark_before(used, k);
-    mark_chain(used, &k->after);
-    mark(used, k->xg);
+    mark_chain(used, kernel_chain(k, CHAIN_AFTER));
+    mark(used, k->conv->xg);
     mark_forward_work(used, k);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
     call_before(f, fn);
     const char *x = gather_x(f, fn);
-    call_forward(f, fn, &k->after.run[0], k->image, x, "k->w", "k->copy", trained_bias(f));
-    call_runs(f, fn, &k->after, k->image, 1);
+    call_forward(f, fn, &k->w->after.run[0], k->image, x, "k->w", "k->copy", trained_bias(f));
+    call_runs(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     image_norms_end(f, fn);
     move_stats(f, fn);
 
@@ -734,17 +735,17 @@ static void update_lines(const File *f, Rec *kernel)
     const int blocks = blocks_of(f->p->g->op[k->op].shape.c);
     const char *name = upper(f->p->g->spec->name);
 
-    Rec *s = add(kernel, "body", k->kind == KERNEL_CONV ? "update_conv" : "update_linear");
-    rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->wparam].name));
-    rec_int(s, "floats", k->w_floats);
-    if (k->kind == KERNEL_CONV) {
+    Rec *s = add(kernel, "body", k->conv ? "update_conv" : "update_linear");
+    rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->w->wparam].name));
+    rec_int(s, "floats", k->w->w_floats);
+    if (k->conv) {
         rec_int(s, "blocks", blocks);
-        rec_int(s, "block", k->w_floats / blocks);
+        rec_int(s, "block", k->w->w_floats / blocks);
         rec_int(s, "pieces", f->p->pieces);
     }
-    if (k->bparam >= 0) {
+    if (k->w->bparam >= 0) {
         s = add(kernel, "body", "update_bias");
-        rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->bparam].name));
+        rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->w->bparam].name));
         rec_int(s, "padded", (int64_t)blocks * LANES);
         rec_int(s, "pieces", f->p->pieces);
     }
@@ -754,9 +755,9 @@ static void begin_weights(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;
 
-    if (k->kind == KERNEL_CONV)
-        rec_int(add(fn, "begin", "begin_piece_weights"), "floats", k->w_floats);
-    if (k->bparam >= 0)
+    if (k->conv)
+        rec_int(add(fn, "begin", "begin_piece_weights"), "floats", k->w->w_floats);
+    if (k->w->bparam >= 0)
         rec_int(add(fn, "begin", "begin_piece_bias"), "padded", (int64_t)blocks_of(f->p->g->op[k->op].shape.c) * LANES);
 }
 
@@ -772,46 +773,46 @@ static void conv_backward(const File *f)
     bool *used = used_images(k);
 
     mark_before(used, k);
-    mark_chain(used, &k->again);
-    mark_chain(used, &k->dout);
+    mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
+    mark_chain(used, kernel_chain(k, CHAIN_DOUT));
     mark_din(used, k);
-    mark(used, k->xg);
-    mark(used, k->zg);
-    if (k->winograd[PASS_DATA].on || k->winograd[PASS_WEIGHTS].on)
-        mark(used, k->work);
+    mark(used, k->conv->xg);
+    mark(used, k->conv->zg);
+    if (kernel_winograd(k, PASS_DATA) || kernel_winograd(k, PASS_WEIGHTS))
+        mark(used, k->conv->work);
     Rec *fn = piece_function(f, "backward_piece", used, true);
     begin_sums(f, fn);
     begin_weights(f, fn);
-    call_runs(f, fn, &k->again, k->image, 0);
-    call_runs(f, fn, &k->dout, k->image, 0);
+    call_runs(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
+    call_runs(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
     call_before(f, fn);
     const char *x = gather_x(f, fn);
     Rec *s = add(fn, "body", "call_weights");
     rec_str(s, "core", core_function(k, "weights"));
     rec_str(s, "x", x);
-    rec_str(s, "dz", k->image[k->dz].name);
-    rec_str(s, "work", k->winograd[PASS_WEIGHTS].on ? ", work" : "");
-    if (k->weight.images > 1) {
-        rec_int(s, "group", k->weight.images);
-        rec_fmt(s, "x_group", "%s_group", k->image[k->x].name);
-        rec_fmt(s, "dz_group", "%s_group", k->image[k->dz].name);
+    rec_str(s, "dz", k->image[k->w->dz].name);
+    rec_str(s, "work", kernel_winograd(k, PASS_WEIGHTS) ? ", work" : "");
+    if (k->conv->weight.images > 1) {
+        rec_int(s, "group", k->conv->weight.images);
+        rec_fmt(s, "x_group", "%s_group", k->image[k->w->x].name);
+        rec_fmt(s, "dz_group", "%s_group", k->image[k->w->dz].name);
     }
     if (k->back_data) {
-        const char *z = gather(f, fn, k->image[k->dz].name, k->zg >= 0 ? &k->image[k->zg] : NULL, true);
+        const char *z = gather(f, fn, k->image[k->w->dz].name, k->conv->zg >= 0 ? &k->image[k->conv->zg] : NULL, true);
         bool core = false;
         for (int i = 0; i < k->nin; i++) {
             const Chain *c = &k->din[i];
             const bool from_core = c->n && c->run[0].from.where == AT_CORE;
             if (from_core) {
-                const bool winograd = k->winograd[PASS_DATA].on;
+                const bool winograd = kernel_winograd(k, PASS_DATA) != NULL;
                 const char *init =
                     initialiser(f, &c->run[0], k->image, winograd && c->run[0].several ? several_head() : run_head(f));
                 if (winograd)
                     call_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->copy", "NULL");
                 else
                     s = call_core(f, fn, &c->run[0], init);
-                for (int j = 0; !winograd && j < k->ndata; j++)
-                    core_call(s, core_function(k, k->data[j].name), z, "k->copy", "NULL");
+                for (int j = 0; !winograd && j < k->conv->ndata; j++)
+                    core_call(s, core_function(k, k->conv->data[j].name), z, "k->copy", "NULL");
                 core = true;
             }
             call_runs(f, fn, c, k->image, from_core);
@@ -839,18 +840,18 @@ static void gemm_line(Rec *kernel, const char *args)
 static void linear_forward(const File *f)
 {
     const Kernel *k = f->k;
-    const long long in = k->image[k->x].floats, out = k->image[k->y].floats;
+    const long long in = k->image[k->w->x].floats, out = k->image[k->linear->y].floats;
     bool *used = used_images(k);
 
     mark_before(used, k);
     Rec *fn = piece_function(f, "pack_piece", used, false);
     call_before(f, fn);
     memset(used, 0, (size_t)k->nimage);
-    mark(used, k->y);
-    mark_chain(used, &k->after);
+    mark(used, k->linear->y);
+    mark_chain(used, kernel_chain(k, CHAIN_AFTER));
     fn = piece_function(f, "forward_piece", used, false);
     begin_stats(f, fn);
-    call_runs(f, fn, &k->after, k->image, 0);
+    call_runs(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 0);
     image_norms_end(f, fn);
     move_stats(f, fn);
 
@@ -890,17 +891,17 @@ static void call_din(const File *f, Rec *fn)
 static void linear_backward(const File *f)
 {
     const Kernel *k = f->k;
-    const long long in = k->image[k->x].floats, out = k->image[k->dz].floats;
+    const long long in = k->image[k->w->x].floats, out = k->image[k->w->dz].floats;
     bool *used = used_images(k);
 
     mark_before(used, k);
-    mark_chain(used, &k->again);
-    mark_chain(used, &k->dout);
+    mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
+    mark_chain(used, kernel_chain(k, CHAIN_DOUT));
     Rec *fn = piece_function(f, "unpack_piece", used, true);
     begin_weights(f, fn);
     begin_sums(f, fn); /* sides of the out way give here already */
-    call_runs(f, fn, &k->again, k->image, 0);
-    call_runs(f, fn, &k->dout, k->image, 0);
+    call_runs(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
+    call_runs(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
     call_before(f, fn);
     image_norms_end(f, fn);
     if (k->back_data) {
@@ -987,11 +988,11 @@ static void loss_kernel(const File *f)
 {
     const Kernel *k = f->k;
     bool *used = used_images(k);
-    const int classes = k->image[k->x].shape.c;
+    const int classes = k->image[k->loss->x].shape.c;
 
     mark_before(used, k);
     mark_din(used, k);
-    mark(used, k->dx);
+    mark(used, k->loss->dx);
     Rec *fn = piece_function(f, "forward_piece", used, false);
     rec_int(fn, "loss", 1);
     begin_sums(f, fn);
@@ -1062,8 +1063,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
     bool *used = used_images(k);
 
     mark_before(used, k);
-    mark(used, k->xg);
-    mark(used, k->y);
+    mark(used, k->conv ? k->conv->xg : k->linear->y);
     mark_forward_work(used, k);
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
@@ -1071,7 +1071,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
             continue;
         Rec *s = add(fn, "scratch", "image_scratch");
         rec_str(s, "name", m->name);
-        rec_int(s, "at", m->row ? (i == k->x ? k->scratch : k->scratch + k->image[k->x].floats) : m->at);
+        rec_int(s, "at", m->row ? (i == k->w->x ? k->scratch : k->scratch + k->image[k->w->x].floats) : m->at);
         rec_str(s, "doc", describe_image(m));
         if (m->shared)
             clear_line(fn, "begin", m->name, m->floats);
@@ -1079,14 +1079,14 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
             halo_line(fn, "begin", m, 1);
     }
     call_before(f, fn);
-    if (k->kind == KERNEL_CONV) {
+    if (k->conv) {
         const char *x = gather_x(f, fn);
         copy_weights(f, fn, "begin", PASS_FORWARD);
         call_forward(f, fn, r, image, x, "k->w", "k->copy", trained_bias(f));
     } else {
         Rec *s = add(fn, "body", "gemv");
-        rec_int(s, "in", k->image[k->x].floats);
-        rec_int(s, "out", k->image[k->y].floats);
+        rec_int(s, "in", k->image[k->w->x].floats);
+        rec_int(s, "out", k->image[k->linear->y].floats);
         const Chain one = {(Run *)r, 1};
         call_runs(f, fn, &one, image, 0);
     }
@@ -1140,8 +1140,8 @@ void emit_trace_file(const Plan *p, Buf *to)
         Buf done = {0};
         traced.tag = xprintf("trace_%s", k->name); /* its own copies of runs that the layer's file has, too */
         const File file = {p, k, rec_add(rec, "layers"), false, &done};
-        if (k->kind == KERNEL_CONV && k->trace_core >= 0 && ++*names_at(&cores, k->core_name) == 1)
-            rec_str(rec_add(rec, "cores"), "name", k->core_name);
+        if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)
+            rec_str(rec_add(rec, "cores"), "name", k->w->core_name);
         trace_function(&file);
     }
     template_expand("trace_file", "k", rec, to);
@@ -1175,14 +1175,14 @@ static void infer_function(const File *f)
 
     for (int i = 0; i < k->nin; i++)
         add_runs(f, "infer_runs", &k->before[i], k->image);
-    add_runs(f, "infer_runs", &k->after, k->image);
+    add_runs(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
     Rec *fn = add_function(f, "infer_functions", "infer", symbol(f, "infer"));
     rec_str(fn, "args", emit_infer_args(f->p, k));
-    mark(used, k->x);
-    mark(used, k->xg);
+    mark(used, kernel_input(k));
+    mark(used, k->conv ? k->conv->xg : -1);
     mark_forward_work(used, k);
     mark_before(used, k);
-    mark_chain(used, &k->after);
+    mark_chain(used, kernel_chain(k, CHAIN_AFTER));
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
         if (!used[i])
@@ -1193,7 +1193,7 @@ static void infer_function(const File *f)
             rec_int(s, "at", m->at);
             rec_str(s, "doc", describe_image(m));
         }
-        if (m->given && i != k->y)
+        if (m->given && i != k->result)
             continue; /* as its maker left it */
         if (m->shared)
             clear_line(fn, "body", m->name, m->floats);
@@ -1201,7 +1201,7 @@ static void infer_function(const File *f)
             halo_line(fn, "body", m, 1);
     }
     call_before(f, fn);
-    if (k->y < 0)
+    if (k->result < 0)
         rec_int(fn, "makes_nothing", 1);
     if (k->kind == KERNEL_PASS) {
         image_norms_end(f, fn);
@@ -1210,8 +1210,8 @@ static void infer_function(const File *f)
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = gather_x(f, fn);
     const char *w = xprintf("f + %s_%s_FOLDED", net, name);
-    call_forward(f, fn, &k->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
-    call_runs(f, fn, &k->after, k->image, 1);
+    call_forward(f, fn, &k->w->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    call_runs(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     image_norms_end(f, fn);
 }
 
@@ -1248,7 +1248,7 @@ static void again_function(const File *f)
 
     rec_str(rec_add(kernel, "docs"), "text",
             "forward again, for backward: the same tensor, without the barriers of norms");
-    if (f->k->kind == KERNEL_CONV)
+    if (f->k->conv)
         copy_weights(f, kernel, "body", PASS_FORWARD);
     over_pieces(f, kernel, xprintf("%s_forward_piece", f->k->name));
 }
@@ -1262,9 +1262,9 @@ static void training_part(const File *f)
         const Chain c = {k->before[i].run, k->has_forward ? k->before[i].n : k->back_data ? k->before[i].n - 1 : 0};
         add_runs(f, "runs", &c, k->image);
     }
-    add_runs(f, "runs", &k->after, k->image);
-    add_runs(f, "runs", &k->again, k->image);
-    add_runs(f, "runs", &k->dout, k->image);
+    add_runs(f, "runs", kernel_chain(k, CHAIN_AFTER), k->image);
+    add_runs(f, "runs", kernel_chain(k, CHAIN_AGAIN), k->image);
+    add_runs(f, "runs", kernel_chain(k, CHAIN_DOUT), k->image);
     for (int i = 0; i < k->nin; i++)
         add_runs(f, "runs", &k->din[i], k->image);
     switch (k->kind) {
@@ -1303,17 +1303,17 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     rec_str(f->rec, "net", p->g->spec->name);
     rec_str(f->rec, "licence", EMITTED_LICENCE);
     rec_fmt(f->rec, "file", "%s_%s.c", p->g->spec->name, any->name);
-    if (any->kind == KERNEL_CONV)
+    if (any->conv)
         rec_str(f->rec, "doc", describe_conv(p, o));
-    else if (any->kind == KERNEL_LINEAR)
+    else if (any->linear)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
     else if (any->kind == KERNEL_PASS)
         rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name,
                 describe_shape(o->shape));
     else
-        rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", any->image[any->x].shape.c);
-    if (any->kind == KERNEL_CONV || (any->kind == KERNEL_LINEAR && infer))
-        rec_str(f->rec, "core", any->core_name);
+        rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", any->image[any->loss->x].shape.c);
+    if (any->conv || (any->linear && infer))
+        rec_str(f->rec, "core", any->w->core_name);
     if (k)
         training_part(f);
     if (infer) {

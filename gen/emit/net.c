@@ -87,10 +87,10 @@ static void params(const Net *n)
     }
     for (int i = 0; i < n->p->ninfer; i++) {
         const Kernel *k = &n->p->infer[i];
-        if (k->wparam < 0)
+        if (!k->w)
             continue;
-        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->fold_w, NULL);
-        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->fold_b, NULL);
+        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->w->fold_w, NULL);
+        add_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->w->fold_b, NULL);
     }
     for (int i = 0; i < n->p->naffine; i++)
         add_offset(n->rec, "folded", affine_macro(n->p, n->p->affine[i].op), n->p->affine[i].at, NULL);
@@ -120,12 +120,14 @@ static void slots(const Net *n)
                                n->g->op[n->p->norm[i].op].groups));
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
-        const int64_t at[] = {k->mat_x, k->mat_y, k->mat_back_x, k->mat_dz, k->mat_dx};
+        const LinearPart *l = k->linear;
+        if (!l)
+            continue;
+        const int64_t at[] = {l->mat_x, l->mat_y, l->mat_back_x, l->mat_dz, l->mat_dx};
         static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
-        for (int j = 0; j < 5; j++)
-            if (at[j] >= 0)
-                add_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
-                           "a row of a matrix for the product");
+        for (int j = 0; j < (l->dx >= 0 ? 5 : 4); j++)
+            add_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
+                       "a row of a matrix for the product");
     }
 }
 
@@ -211,28 +213,28 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
         else if (o->kind == OP_DROP)
             given(n, r, k, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
     }
-    if (k->wparam >= 0) {
-        const char *w = upper(n->g->param[k->wparam].name);
+    if (k->w) {
+        const char *w = upper(n->g->param[k->w->wparam].name);
         given(n, r, k, "const float *w", "w", xprintf("net->net.param + %s_%s", n->NAME, w));
-        if (k->wt_floats + k->wu_floats)
+        if (k->conv && k->conv->wt_floats + k->conv->wu_floats)
             given(n, r, k, "float *copy", "copy", "copy");
         given(n, r, k, "float *dw", "dw", "dw");
-        if (k->bparam >= 0) {
+        if (k->w->bparam >= 0) {
             given(n, r, k, "const float *bias", "bias",
-                  xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->bparam].name)));
+                  xprintf("net->net.param + %s_%s", n->NAME, upper(n->g->param[k->w->bparam].name)));
             given(n, r, k, "double *db", "db", "db");
         }
     }
-    if (k->kind == KERNEL_LINEAR) {
+    if (k->linear) {
         const char *NAME = upper(k->name);
         given(n, r, k, "float *mat_x", "mat_x", in_images(n, xprintf("%s_%s_X", n->NAME, NAME)));
         given(n, r, k, "float *mat_y", "mat_y", in_images(n, xprintf("%s_%s_Y", n->NAME, NAME)));
         given(n, r, k, "float *mat_back_x", "mat_back_x", in_images(n, xprintf("%s_%s_BACK_X", n->NAME, NAME)));
         given(n, r, k, "float *mat_dz", "mat_dz", in_images(n, xprintf("%s_%s_DZ", n->NAME, NAME)));
-        if (k->mat_dx >= 0)
+        if (k->linear->dx >= 0)
             given(n, r, k, "float *mat_dx", "mat_dx", in_images(n, xprintf("%s_%s_DX", n->NAME, NAME)));
     }
-    if (k->kind == KERNEL_LOSS) {
+    if (k->loss) {
         field(n, r, "const int *labels");
         given(n, r, k, "double *loss", "loss", "net->piece_loss");
         given(n, r, k, "int *correct", "correct", "net->piece_correct");
@@ -418,28 +420,30 @@ static void folds(const Net *n)
 {
     for (int i = 0; i < n->p->ninfer; i++) {
         const Kernel *k = &n->p->infer[i];
-        if (k->wparam < 0)
+        if (!k->w)
             continue;
         const Op *o = &n->g->op[k->op];
-        const char *bias = k->bparam >= 0 ? xprintf("p + %s", param_macro(n, k->op, PARAM_BIAS)) : "NULL",
+        const char *bias = k->w->bparam >= 0 ? xprintf("p + %s", param_macro(n, k->op, PARAM_BIAS)) : "NULL",
                    *list = "NULL", *K = upper(k->name);
-        if (k->nfold) {
+        if (k->w->nfold) {
             list = xprintf("fold_%s", k->name);
-            line(n->rec, "folds", xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->fold, k->nfold)));
+            line(n->rec, "folds",
+                 xprintf("const struct cvy_fold %s[] = {%s}", list, fold_list(n, k->w->fold, k->w->nfold)));
         }
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
-        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
+        if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
             line(n->rec, "folds",
                  xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
-                         list, k->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
-        else if (k->kind == KERNEL_CONV)
+                         list, k->w->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
+        else if (k->conv)
             line(n->rec, "folds",
                  xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
-                         list, k->nfold, o->shape.c, (long long)(k->w_floats / (blocks_of(o->shape.c) * LANES)), tail));
+                         list, k->w->nfold, o->shape.c, (long long)(k->w->w_floats / (blocks_of(o->shape.c) * LANES)),
+                         tail));
         else
             line(n->rec, "folds",
                  xprintf("cvy_fold_linear(p + %s, %s, %s, %d, %d, %d, %s)", param_macro(n, k->op, PARAM_WEIGHT), bias,
-                         list, k->nfold, o->shape.c, n->g->op[o->in].shape.c, tail));
+                         list, k->w->nfold, o->shape.c, n->g->op[o->in].shape.c, tail));
     }
     for (int i = 0; i < n->p->naffine; i++) {
         const Affine *a = &n->p->affine[i];
@@ -480,16 +484,13 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
         block[d] = 1, outer[d] = inner[d] = 0;
     outer[0] = 1;
     if (q->role == PARAM_WEIGHT) {
-        const Kernel *k = NULL;
-        for (int j = 0; j < p->nkernel; j++)
-            if (p->kernel[j].wparam == param)
-                k = &p->kernel[j];
+        const Kernel *k = plan_kernel(p->kernel, p->nkernel, q->op);
         const int64_t across = q->ndim == 4 ? q->dim[3] : 1; /* taps of a row; of one dimension, a tap is a row */
         const int64_t taps = q->ndim > 2 ? q->dim[2] * across : 1;
-        if (k->kind == KERNEL_LINEAR) {
+        if (k->linear) {
             outer[0] = blocks_of(q->dim[1]) * LANES;
             outer[1] = 1;
-        } else if (k->plain || k->lanewise) {
+        } else if (k->conv->plain || k->conv->lanewise) {
             block[0] = LANES, inner[0] = 1;
             outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = across * LANES, outer[3] = LANES;
         } else {
@@ -865,14 +866,14 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 {
     const Kernel *any = k ? k : infer;
     const char *name = xprintf("%s_%s.c", n->name, any->name),
-               *core = any->core_name ? xprintf("core_%s.h", any->core_name) : NULL;
+               *core = any->w ? xprintf("core_%s.h", any->w->core_name) : NULL;
     Buf b = {0}, header = {0};
 
     emit_source(n->rec, "network", name);
     PoolMark mark = pool_mark();
     emit_layer_file(n->p, k, infer, &b);
     keep_file(out, name, &b, mark);
-    if (!core || (any->kind == KERNEL_LINEAR && !infer) || (*names_at(cores, core))++)
+    if (!core || (any->linear && !infer) || (*names_at(cores, core))++)
         return;
     mark = pool_mark();
     emit_core_file(n->p, any, infer, k != NULL, &header);

@@ -30,15 +30,16 @@ static int64_t chain_bytes(const Chain *c)
 
 static int64_t layer_bytes(const Kernel *k, bool train)
 {
-    int64_t n = KERNEL + chain_bytes(&k->after);
+    int64_t n = KERNEL + chain_bytes(kernel_chain(k, CHAIN_AFTER));
 
-    for (int i = 0; i < k->nin && !k->direct; i++)
+    for (int i = 0; i < k->nin && !(k->w && k->w->direct); i++)
         n += chain_bytes(&k->before[i]);
     if (!train)
         return n;
     for (int i = 0; i < k->nin; i++)
         n += chain_bytes(&k->din[i]);
-    return n + chain_bytes(&k->again) + chain_bytes(&k->dout) + chain_bytes(&k->trace);
+    return n + chain_bytes(kernel_chain(k, CHAIN_AGAIN)) + chain_bytes(kernel_chain(k, CHAIN_DOUT)) +
+           chain_bytes(&k->trace);
 }
 
 static int64_t pass_bytes(const Core *c)
@@ -58,13 +59,15 @@ static int64_t core_bytes(const Kernel *k)
     int64_t n = CORE;
 
     for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
-        n += k->winograd[pass].on ? TRANSFORM : 0;
-    if (!k->winograd[PASS_FORWARD].on)
-        n += pass_bytes(&k->forward);
-    for (int i = 0; i < k->ndata && !k->winograd[PASS_DATA].on; i++)
-        n += pass_bytes(&k->data[i]);
-    if (!k->winograd[PASS_WEIGHTS].on)
-        n += (int64_t)SUM * k->weight.nacc * k->weight.vectors * k->weight.pixels;
+        n += kernel_winograd(k, pass) ? TRANSFORM : 0;
+    if (!kernel_winograd(k, PASS_FORWARD))
+        n += pass_bytes(&k->w->forward);
+    if (!k->conv)
+        return n;
+    for (int i = 0; i < k->conv->ndata && !kernel_winograd(k, PASS_DATA); i++)
+        n += pass_bytes(&k->conv->data[i]);
+    if (!kernel_winograd(k, PASS_WEIGHTS))
+        n += (int64_t)SUM * k->conv->weight.nacc * k->conv->weight.vectors * k->conv->weight.pixels;
     return n;
 }
 
@@ -74,7 +77,7 @@ static void add_kernels(EmitSize *s, const Kernel *list, int n, bool train, Name
         const Kernel *k = &list[i];
         int64_t bytes = layer_bytes(k, train);
         s->layers += bytes;
-        if (k->core_name && ++*names_at(cores, k->core_name) == 1) {
+        if (k->w && ++*names_at(cores, k->w->core_name) == 1) {
             s->cores += core_bytes(k);
             bytes += core_bytes(k);
         }

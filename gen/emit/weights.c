@@ -166,23 +166,23 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
 
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
-        if (k->wparam < 0)
+        if (!k->w)
             continue;
         const Op *o = &p->g->op[k->op];
-        const float *weight = w->param + p->param_at[k->wparam],
-                    *bias = k->bparam >= 0 ? w->param + p->param_at[k->bparam] : NULL;
-        struct cvy_fold *norm = xalloc((size_t)(k->nfold + 1) * sizeof *norm);
-        for (int n = 0; n < k->nfold; n++)
-            norm[n] = norm_of(p, w, k->fold[n]);
-        if (winograd_transformed(&k->winograd[PASS_FORWARD]))
-            cvy_fold_winograd(weight, bias, norm, k->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c),
-                              f + k->fold_w, f + k->fold_b);
-        else if (k->kind == KERNEL_CONV)
-            cvy_fold_conv(weight, bias, norm, k->nfold, o->shape.c, k->w_floats / (blocks_of(o->shape.c) * LANES),
-                          f + k->fold_w, f + k->fold_b);
+        const float *weight = w->param + p->param_at[k->w->wparam],
+                    *bias = k->w->bparam >= 0 ? w->param + p->param_at[k->w->bparam] : NULL;
+        struct cvy_fold *norm = xalloc((size_t)(k->w->nfold + 1) * sizeof *norm);
+        for (int n = 0; n < k->w->nfold; n++)
+            norm[n] = norm_of(p, w, k->w->fold[n]);
+        if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
+            cvy_fold_winograd(weight, bias, norm, k->w->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c),
+                              f + k->w->fold_w, f + k->w->fold_b);
+        else if (k->conv)
+            cvy_fold_conv(weight, bias, norm, k->w->nfold, o->shape.c, k->w->w_floats / (blocks_of(o->shape.c) * LANES),
+                          f + k->w->fold_w, f + k->w->fold_b);
         else
-            cvy_fold_linear(weight, bias, norm, k->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->fold_w,
-                            f + k->fold_b);
+            cvy_fold_linear(weight, bias, norm, k->w->nfold, o->shape.c, p->g->op[o->in].shape.c, f + k->w->fold_w,
+                            f + k->w->fold_b);
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;

@@ -103,30 +103,32 @@ static double op_flops(const Graph *g, const Op *o)
 
 static int64_t forward_products(const Kernel *k)
 {
-    return k->winograd[PASS_FORWARD].on ? winograd_products(&k->winograd[PASS_FORWARD]) : core_products(&k->forward);
+    const Winograd *w = kernel_winograd(k, PASS_FORWARD);
+
+    return w ? winograd_products(w) : core_products(&k->w->forward);
 }
 
 static int64_t backward_products(const Kernel *k)
 {
-    int64_t n =
-        k->winograd[PASS_WEIGHTS].on ? winograd_products(&k->winograd[PASS_WEIGHTS]) : weight_products(&k->weight);
+    const Winograd *weights = kernel_winograd(k, PASS_WEIGHTS), *data = kernel_winograd(k, PASS_DATA);
+    int64_t n = weights ? winograd_products(weights) : weight_products(&k->conv->weight);
 
-    if (k->winograd[PASS_DATA].on)
-        return n + winograd_products(&k->winograd[PASS_DATA]);
-    for (int i = 0; i < k->ndata; i++)
-        n += core_products(&k->data[i]);
+    if (data)
+        return n + winograd_products(data);
+    for (int i = 0; i < k->conv->ndata; i++)
+        n += core_products(&k->conv->data[i]);
     return n;
 }
 
 static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 {
-    if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
+    if (!k->w)
         return;
     const double once = op_flops(p->g, &p->g->op[k->op]);
     const int times = phase != PHASE_BACKWARD ? 1 : k->back_data ? 2 : 1;
     cost->useful = times * once;
-    if (k->kind == KERNEL_LINEAR && phase != PHASE_INFER) {
-        cost->executed = 2.0 * times * (double)k->image[k->x].floats * (double)k->image[k->y].floats;
+    if (k->linear && phase != PHASE_INFER) {
+        cost->executed = 2.0 * times * (double)k->image[k->w->x].floats * (double)k->image[k->linear->y].floats;
     } else if (phase != PHASE_BACKWARD) {
         cost->executed = 2.0 * (double)forward_products(k);
     } else {
@@ -139,7 +141,7 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 static void move_backward(Traffic *t)
 {
     const Kernel *k = t->k;
-    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+    const bool weights = k->w != NULL;
 
     for (int i = 0; i < k->nin; i++) {
         const Chain windows = {k->before[i].run, k->before[i].n - 1};
@@ -148,8 +150,8 @@ static void move_backward(Traffic *t)
         else if (k->kind == KERNEL_PASS && k->back_data && windows.n > 0)
             move_chain(t, &windows);
     }
-    move_chain(t, &k->again);
-    move_chain(t, &k->dout);
+    move_chain(t, kernel_chain(k, CHAIN_AGAIN));
+    move_chain(t, kernel_chain(k, CHAIN_DOUT));
     move_ways(t, k->din);
 }
 
@@ -157,24 +159,23 @@ static void move_backward(Traffic *t)
  * makes it. */
 static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
-    const double w = 4 * (double)k->w_floats;
-
-    if (k->wparam < 0)
+    if (!k->w)
         return 0;
-    if (phase == PHASE_INFER && k->kind == KERNEL_CONV)
-        return 4 * (double)k->fold_floats;
+    const double w = 4 * (double)k->w->w_floats;
+    if (phase == PHASE_INFER && k->conv)
+        return 4 * (double)k->w->fold_floats;
     if (phase != PHASE_BACKWARD)
-        return w + 8 * (double)k->wu_floats;
-    const double partial = k->kind == KERNEL_CONV ? p->pieces : 1;
-    return 2 * partial * w + 4 * w + (k->kind == KERNEL_CONV ? 8 * (double)k->wt_floats : k->back_data ? w : 0);
+        return w + (k->conv ? 8 * (double)k->conv->wu_floats : 0);
+    const double partial = k->conv ? p->pieces : 1;
+    return 2 * partial * w + 4 * w + (k->conv ? 8 * (double)k->conv->wt_floats : k->back_data ? w : 0);
 }
 
 /* The matrices that a linear layer's products read and write. */
 static double matrix_bytes(const Kernel *k, Phase phase)
 {
-    if (k->kind != KERNEL_LINEAR || phase == PHASE_INFER)
+    if (!k->linear || phase == PHASE_INFER)
         return 0;
-    const double x = 4 * (double)k->image[k->x].floats, y = 4 * (double)k->image[k->y].floats;
+    const double x = 4 * (double)k->image[k->w->x].floats, y = 4 * (double)k->image[k->linear->y].floats;
     return phase != PHASE_BACKWARD ? 2 * (x + y) : k->back_data ? 4 * x + 3 * y : 2 * (x + y);
 }
 
@@ -186,12 +187,12 @@ Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)
     if (phase == PHASE_BACKWARD) {
         move_backward(&t);
     } else {
-        if (!k->direct)
+        if (!k->w || !k->w->direct)
             move_ways(&t, k->before);
         else
-            t.bytes += 4 * (double)k->image[k->x].floats;
-        move_chain(&t, &k->after);
-        if (k->kind == KERNEL_LOSS) /* its gradient is taken at once */
+            t.bytes += 4 * (double)k->image[k->w->x].floats;
+        move_chain(&t, kernel_chain(k, CHAIN_AFTER));
+        if (k->loss) /* its gradient is taken at once */
             move_ways(&t, k->din);
     }
     count_flops(p, k, phase, &cost);

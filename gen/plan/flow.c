@@ -474,11 +474,11 @@ static void build_out(Flow *f, Kernel *k)
     for (int v = k->op; (v = next_out(f, k->op, v)) >= 0;) {
         end = v;
         if (f->infer && folding && op_is_batch_norm(g->op[v].kind)) {
-            *PUSH(k->fold, k->nfold) = v;
+            *PUSH(k->w->fold, k->w->nfold) = v;
             continue;
         }
         if (folding && g->op[v].kind != OP_DROP)
-            k->fold_stop = v;
+            k->w->fold_stop = v;
         folding = folding && g->op[v].kind == OP_DROP;
         extend(f, &w, v);
         if (g->op[v].kind == OP_ADD)
@@ -490,7 +490,7 @@ static void build_out(Flow *f, Kernel *k)
     if (f->infer) {
         Tensor *nd = add_node(f, end, k->op);
         nd->shape[0] = w.shape[w.n];
-        k->out = w;
+        k->w->out = w;
         return;
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
@@ -523,8 +523,8 @@ static void build_out(Flow *f, Kernel *k)
     nd->route_slot = xalloc(sizeof *nd->route_slot * (size_t)(nd->nroute + 1));
     w.n = u;
     w.total = w.shape[u].c;
-    k->out = w;
-    k->out.grad = p; /* of an out way: the stored value */
+    k->w->out = w;
+    k->w->out.grad = p; /* of an out way: the stored value */
 }
 
 /* A node that no weight op makes. It is stored unless its readers can go the way to it by themselves. */
@@ -573,10 +573,20 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
 {
     Kernel *k = PUSH(*list, *n);
 
-    *k = (Kernel){.kind = kind, .op = op, .node = -1, .wparam = -1, .bparam = -1, .trace_core = -1, .fold_stop = -1};
-    k->x = k->y = k->dz = k->dx = k->xg = k->zg = -1;
-    k->mat_x = k->mat_y = k->mat_dz = k->mat_dx = k->mat_back_x = -1;
-    k->out.node = -1;
+    *k = (Kernel){.kind = kind, .op = op, .node = -1, .trace_core = -1, .result = -1};
+    if (kind == KERNEL_CONV || kind == KERNEL_LINEAR) {
+        k->w = xalloc(sizeof *k->w);
+        *k->w = (WeightPart){.out.node = -1, .x = -1, .dz = -1, .wparam = -1, .bparam = -1, .fold_stop = -1};
+    }
+    if (kind == KERNEL_CONV) {
+        k->conv = xalloc(sizeof *k->conv);
+        *k->conv = (ConvPart){.xg = -1, .zg = -1, .dx = -1, .work = -1};
+    } else if (kind == KERNEL_LINEAR) {
+        k->linear = xalloc(sizeof *k->linear);
+        *k->linear = (LinearPart){.y = -1, .dx = -1};
+    } else if (kind == KERNEL_LOSS) {
+        k->loss = xalloc(sizeof *k->loss);
+    }
     return k;
 }
 
@@ -589,7 +599,7 @@ static bool wants_pass(const Flow *f, int op)
 static void count_readers(Flow *f, const Kernel *k)
 {
     for (int w = -1; w < k->nin; w++) {
-        const Way *way = w < 0 ? &k->out : &k->in[w];
+        const Way *way = w < 0 ? kernel_out(k) : &k->in[w];
         if (way->node >= 0)
             f->list[way->node].readers++;
         for (int i = w < 0 ? 0 : way->grad; i < way->n; i++)
@@ -639,7 +649,7 @@ static void side_norms(Flow *f, const Way *way)
 /* What a kernel adds to the size of the plan: stages that it walks, tensors that it reads. */
 static int64_t walks(const Kernel *k)
 {
-    int64_t n = k->out.n + (int64_t)READ_WALKS * k->nin;
+    int64_t n = kernel_out(k)->n + (int64_t)READ_WALKS * k->nin;
 
     for (int w = 0; w < k->nin; w++)
         n += k->in[w].n;
@@ -699,22 +709,18 @@ bool flow_build(Plan *p, bool infer)
         const bool weight = is_weight(g, i), loss = g->op[i].kind == OP_LOSS;
         if (!weight && !loss && !wants_pass(f, i))
             continue;
+        const bool result = loss && infer; /* where no kernel makes it as one tensor, a pass does */
+        if (result) {
+            p->logits = f->node[g->op[i].in];
+            if (p->logits >= 0)
+                break;
+            f->solid[g->op[i].in] = true;
+        }
         Kernel *k = add_kernel(&list, &nlist,
-                               !weight                    ? (loss ? KERNEL_LOSS : KERNEL_PASS)
+                               !weight                    ? (loss && !infer ? KERNEL_LOSS : KERNEL_PASS)
                                : g->op[i].kind == OP_CONV ? KERNEL_CONV
                                                           : KERNEL_LINEAR,
-                               i);
-        if (loss && infer) { /* the result, where no kernel makes it as one tensor */
-            const int v = g->op[i].in;
-            p->logits = f->node[v];
-            if (p->logits >= 0) {
-                nlist--;
-                break;
-            }
-            k->kind = KERNEL_PASS;
-            k->op = v;
-            f->solid[v] = true;
-        }
+                               result ? g->op[i].in : i);
         if (k->kind == KERNEL_PASS) {
             build_pass(f, k);
         } else {
@@ -736,7 +742,7 @@ bool flow_build(Plan *p, bool infer)
         place_norms(f, k);
         for (int w = 0; w < k->nin; w++)
             side_norms(f, &k->in[w]);
-        side_norms(f, &k->out);
+        side_norms(f, kernel_out(k));
     }
     if (infer) {
         p->infer_node = f->list, p->ninfer_node = f->n;

@@ -590,8 +590,8 @@ static void build_before(Fuse *f)
         fw.ends = pass;
         if (pass && !f->infer) {
             fw.store = f->node[k->node].stored && k->op > 0 ? w->n : -1;
-        } else if (k->x >= 0) {
-            fw.to = part(image_place(k->x, k->image[k->x].shape), w->first);
+        } else if (kernel_input(k) >= 0) {
+            fw.to = part(image_place(kernel_input(k), k->image[kernel_input(k)].shape), w->first);
         }
         build_forward(f, &k->before[i], &k->image, &k->nimage, &fw);
     }
@@ -601,7 +601,7 @@ static void build_before(Fuse *f)
 static void build_before_back(Fuse *f)
 {
     Kernel *k = f->k;
-    const bool pass = k->kind == KERNEL_PASS, conv = k->kind == KERNEL_CONV;
+    const bool pass = k->kind == KERNEL_PASS, conv = k->conv != NULL;
     const bool correct = pass && has_norms(&f->node[k->node]);
     Place from = no_place;
 
@@ -615,13 +615,14 @@ static void build_before_back(Fuse *f)
     if (pass) {
         from = grad_place(f, k->node, "out");
     } else if (!conv) {
-        from = image_place(k->dx, k->image[k->dx].shape);
+        const int dx = k->linear ? k->linear->dx : k->loss->dx;
+        from = image_place(dx, k->image[dx].shape);
     } else if (!scratch) {
         from.where = AT_CORE;
     } else {
-        const Shape shape = k->image[k->x].shape;
-        k->dx = add_image(&k->image, &k->nimage, make_image(shape, false, 0, 0, 0, 0, "dx"));
-        from = image_place(k->dx, shape);
+        const Shape shape = k->image[k->w->x].shape;
+        k->conv->dx = add_image(&k->image, &k->nimage, make_image(shape, false, 0, 0, 0, 0, "dx"));
+        from = image_place(k->conv->dx, shape);
     }
     for (int i = 0; i < k->nin; i++) {
         const Way *w = &k->in[i];
@@ -641,11 +642,11 @@ static void build_before_back(Fuse *f)
         Chain *c = &k->din[i];
         if (conv && scratch && !through_core) { /* the core's results go through scratch; later ways find them there */
             through_core = true;
-            const Shape shape = k->image[k->x].shape;
+            const Shape shape = k->image[k->w->x].shape;
             Run *r = add_run(c, "dx0", shape, w->n, w->n + 1);
             r->back = true;
             r->from.where = AT_CORE;
-            r->to = image_place(k->dx, shape);
+            r->to = image_place(k->conv->dx, shape);
         }
         build_backward(f, c, &k->image, &k->nimage, &b);
         /* sides were given to while the chain was built, in its order; the way's own node comes last */
@@ -658,22 +659,22 @@ static void build_before_back(Fuse *f)
 static void build_after(Fuse *f)
 {
     Kernel *k = f->k;
-    const bool conv = k->kind == KERNEL_CONV;
+    const bool conv = k->conv != NULL;
     Forward fw = {.name = "out",
-                  .way = &k->out,
-                  .b = k->out.n,
+                  .way = &k->w->out,
+                  .b = k->w->out.n,
                   .from = no_place,
-                  .store = k->out.grad,
+                  .store = k->w->out.grad,
                   .ends = true,
                   .to = no_place,
                   .bias = !conv && f->g->op[k->op].bias,
                   .keep_route = true};
 
     fw.from.where = conv ? AT_CORE : AT_IMAGE;
-    fw.from.image = k->y;
-    fw.from.shape = k->out.shape[0];
+    fw.from.image = k->linear ? k->linear->y : -1;
+    fw.from.shape = k->w->out.shape[0];
     fw.from.total = fw.from.shape.c;
-    build_forward(f, &k->after, &k->image, &k->nimage, &fw);
+    build_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
     port_of(f, k->node, "out");
 }
 
@@ -682,7 +683,7 @@ static void build_after_back(Fuse *f)
     Kernel *k = f->k;
     const Graph *g = f->g;
     const Tensor *nd = &f->node[k->node];
-    const Way *w = &k->out;
+    const Way *w = &k->w->out;
 
     /* what backward recomputes: images that windows behind the stored tensor read */
     int last_window = -1;
@@ -704,9 +705,9 @@ static void build_after_back(Fuse *f)
                          .from = stored,
                          .store = -1,
                          .to = image_place(image, w->shape[last_window])};
-        build_forward(f, &k->again, &k->image, &k->nimage, &again);
+        build_forward(f, &k->w->again, &k->image, &k->nimage, &again);
         /* the window itself, so that the backward chain finds the image it reads; emitted code does not walk it */
-        Run *r = add_run(&k->again, "again_end", w->shape[last_window + 1], last_window + 1, w->n + 1);
+        Run *r = add_run(&k->w->again, "again_end", w->shape[last_window + 1], last_window + 1, w->n + 1);
         r->from = image_place(image, w->shape[last_window]);
         r->window = w->link[last_window].op;
     }
@@ -714,15 +715,15 @@ static void build_after_back(Fuse *f)
                   .way = w,
                   .b = w->n,
                   .origin = w->grad,
-                  .values = &k->again,
+                  .values = &k->w->again,
                   .stored = stored,
                   .correct = has_norms(nd),
                   .from = grad_place(f, k->node, "out"),
-                  .to = image_place(k->dz, k->image[k->dz].shape),
+                  .to = image_place(k->w->dz, k->image[k->w->dz].shape),
                   .bias_grad = g->op[k->op].bias};
-    build_backward(f, &k->dout, &k->image, &k->nimage, &b);
+    build_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
-        k->again.n--;
+        k->w->again.n--;
 }
 
 /* The packed images of a weight op. */
@@ -737,9 +738,9 @@ static void weight_images(Fuse *f)
     for (int i = 0; i < k->nin; i++)
         data |= goes_back(f, &k->in[i]);
     mark_shared(k, &xs);
-    if (k->kind == KERNEL_CONV) {
-        k->x = add_image(&k->image, &k->nimage, xs);
-        k->plain = xs.plain;
+    if (k->conv) {
+        k->w->x = add_image(&k->image, &k->nimage, xs);
+        k->conv->plain = xs.plain;
         if (data) {
             const Shape in = g->op[o->in].shape;
             int top, bottom, left, right;
@@ -748,20 +749,20 @@ static void weight_images(Fuse *f)
             dz = make_image(o->shape, false, top, left, bottom, right, "dz");
         }
         winograd_grow_dz(f->p, k->op, data, &dz);
-        k->dz = add_image(&k->image, &k->nimage, dz);
+        k->w->dz = add_image(&k->image, &k->nimage, dz);
         return;
     }
     xs.row = dz.row = true;
-    k->x = add_image(&k->image, &k->nimage, xs);
-    k->dz = add_image(&k->image, &k->nimage, dz);
+    k->w->x = add_image(&k->image, &k->nimage, xs);
+    k->w->dz = add_image(&k->image, &k->nimage, dz);
     Image y = dz;
     y.name = "y";
-    k->y = add_image(&k->image, &k->nimage, y);
+    k->linear->y = add_image(&k->image, &k->nimage, y);
     if (data) {
         Image dx = xs;
         dx.name = "dx";
         dx.shared = false;
-        k->dx = add_image(&k->image, &k->nimage, dx);
+        k->linear->dx = add_image(&k->image, &k->nimage, dx);
     }
 }
 
@@ -875,9 +876,8 @@ static void trace_core(Trace *t, int v)
 
     k->trace_core = k->trace.n;
     Run *r = trace_run(t, op->shape, -1, -1, to);
-    r->from = (Place){
-        .where = k->kind == KERNEL_CONV ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
-    r->bias = k->kind == KERNEL_LINEAR && op->bias;
+    r->from = (Place){.where = k->conv ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
+    r->bias = k->linear && op->bias;
     set_image(t, v, to);
 }
 
@@ -919,7 +919,7 @@ static int trace_value(Trace *t, int v)
             set_image(t, at, trace_node(t, f->node_of[at]));
         else if (kind == OP_CONCAT || kind == OP_ADD)
             trace_join(t, at);
-        else if (at == k->op && k->wparam >= 0)
+        else if (at == k->op && k->w)
             trace_core(t, at);
         else
             *PUSH(stage, nstage) = at;
@@ -977,9 +977,9 @@ static void name_kernel(Fuse *f)
     k->layer = o->layer;
     k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f, k->op) : c_name(o->layer);
     k->tag = k->name;
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR) {
-        k->wparam = graph_param(f->g, k->op, PARAM_WEIGHT);
-        k->bparam = graph_param(f->g, k->op, PARAM_BIAS);
+    if (k->w) {
+        k->w->wparam = graph_param(f->g, k->op, PARAM_WEIGHT);
+        k->w->bparam = graph_param(f->g, k->op, PARAM_BIAS);
     }
 }
 
@@ -992,15 +992,15 @@ static void build_kernel(Fuse *f)
         const Shape logits = f->g->op[f->g->op[k->op].in].shape;
         Image x = make_image(logits, false, 0, 0, 0, 0, "logits");
         mark_shared(k, &x);
-        k->x = add_image(&k->image, &k->nimage, x);
-        k->dx = add_image(&k->image, &k->nimage, make_image(logits, false, 0, 0, 0, 0, "dlogits"));
+        k->loss->x = add_image(&k->image, &k->nimage, x);
+        k->loss->dx = add_image(&k->image, &k->nimage, make_image(logits, false, 0, 0, 0, 0, "dlogits"));
     } else if (k->kind != KERNEL_PASS) {
         weight_images(f);
     } else if (k->op > 0) {
         port_of(f, k->node, "out");
     }
     build_before(f);
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
+    if (k->w)
         build_after(f);
 }
 
@@ -1008,7 +1008,7 @@ static void build_kernel(Fuse *f)
 static void build_kernel_back(Fuse *f)
 {
     Kernel *k = f->k;
-    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+    const bool weights = k->w != NULL;
 
     if (weights)
         build_after_back(f);
@@ -1052,9 +1052,9 @@ static void all_aliases(Fuse *f)
     names_clear(&f->alias);
     for (int i = 0; i < k->nin; i++)
         name_chain(f, &k->before[i]);
-    name_chain(f, &k->after);
-    name_chain(f, &k->again);
-    name_chain(f, &k->dout);
+    name_chain(f, kernel_chain(k, CHAIN_AFTER));
+    name_chain(f, kernel_chain(k, CHAIN_AGAIN));
+    name_chain(f, kernel_chain(k, CHAIN_DOUT));
     for (int i = 0; i < k->nin && k->din; i++)
         name_chain(f, &k->din[i]);
     name_chain(f, &k->trace);
@@ -1110,18 +1110,18 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
             Norm *n = plan_norm(f->p, st->op);
             n->place = after ? NORM_EPILOGUE : NORM_PROLOGUE;
             n->kernel = (int)(f->k - f->p->infer);
-            n->stopped_by = after ? f->k->fold_stop : -1;
+            n->stopped_by = after ? f->k->w->fold_stop : -1;
             n->inference =
                 image ? xprintf("applied in the %s of %s with the statistics of the image at hand",
                                 after ? "epilogue" : "prologue", f->k->name)
-                      : xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
-                                !f->p->fold ? "folding is off"
-                                : after     ? xprintf("it cannot be folded: %s lies between",
-                                                  f->k->fold_stop >= 0 ? op_info[f->g->op[f->k->fold_stop].kind].name
-                                                                           : "a stage")
-                                : f->k->in[0].node == 0
-                                    ? "folding it forward into weights is wrong at a zero-padded border"
-                                    : "what it normalises is read by others too");
+                      : xprintf(
+                            "a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
+                            !f->p->fold             ? "folding is off"
+                            : after                 ? xprintf("it cannot be folded: %s lies between",
+                                              f->k->w->fold_stop >= 0 ? op_info[f->g->op[f->k->w->fold_stop].kind].name
+                                                                                      : "a stage")
+                            : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
+                                                    : "what it normalises is read by others too");
             if (!n->applied) /* it may be already, on another way behind a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
             n->applied = true;
@@ -1140,40 +1140,40 @@ static void build_infer_kernel(Fuse *f)
         out.given = true;
         if (pass)
             mark_shared(k, &out);
-        k->y = add_image(&k->image, &k->nimage, out);
+        k->result = add_image(&k->image, &k->nimage, out);
         port_of(f, k->node, "out");
     }
-    if (pass) {
-        k->x = k->y;
-    } else {
+    if (!pass) {
         Image xs = packed_input(f->p, k->op);
         mark_shared(k, &xs);
         const Tensor *nd = &f->node[k->in[0].node];
-        k->direct =
+        k->w->direct =
             k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
-        if (k->direct)
-            k->x = value_place(f, k->in[0].node, "in").image;
+        if (k->w->direct)
+            k->w->x = value_place(f, k->in[0].node, "in").image;
         else
-            k->x = add_image(&k->image, &k->nimage, xs);
-        k->plain = xs.plain;
+            k->w->x = add_image(&k->image, &k->nimage, xs);
+        if (k->conv)
+            k->conv->plain = xs.plain;
     }
     k->before = xalloc(sizeof *k->before * (size_t)k->nin);
-    if (!k->direct)
+    const bool direct = !pass && k->w->direct;
+    if (!direct)
         build_before(f);
-    for (int i = 0; i < k->nin && !k->direct; i++)
+    for (int i = 0; i < k->nin && !direct; i++)
         infer_norms(f, &k->before[i], false);
     if (!pass) {
         Forward fw = {.name = "post",
-                      .way = &k->out,
-                      .b = k->out.n,
+                      .way = &k->w->out,
+                      .b = k->w->out.n,
                       .from = {.where = AT_CORE},
                       .store = -1,
                       .ends = true,
-                      .to = image_place(k->y, k->image[k->y].shape)};
-        build_forward(f, &k->after, &k->image, &k->nimage, &fw);
-        infer_norms(f, &k->after, true);
-        for (int i = 0; i < k->nfold; i++) {
-            Norm *n = plan_norm(f->p, k->fold[i]);
+                      .to = image_place(k->result, k->image[k->result].shape)};
+        build_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
+        infer_norms(f, &k->w->after, true);
+        for (int i = 0; i < k->w->nfold; i++) {
+            Norm *n = plan_norm(f->p, k->w->fold[i]);
             n->kernel = (int)(k - f->p->infer);
             n->inference = xprintf(
                 "folded into the weights and bias of %s: nothing but a scale and a shift a channel stands between",
@@ -1278,7 +1278,7 @@ int plan_sums(const Plan *p, const Kernel *k, NormSum **list)
     int n = 0;
 
     *list = NULL;
-    way_sums(p, &k->out, list, &n);
+    way_sums(p, kernel_out(k), list, &n);
     for (int i = 0; i < k->nin; i++)
         way_sums(p, &k->in[i], list, &n);
     return n;

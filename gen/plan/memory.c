@@ -337,20 +337,19 @@ static void touch_forward(const Plan *p, const Kernel *k, int at, Life *life)
 {
     for (int w = 0; w < k->nin; w++)
         touch_chain(p, k, &k->before[w], at, false, life);
-    touch_chain(p, k, &k->after, at, false, life);
+    touch_chain(p, k, kernel_chain(k, CHAIN_AFTER), at, false, life);
 }
 
 static void touch_backward(const Plan *p, const Kernel *k, int at, Life *life)
 {
-    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
 
     for (int w = 0; w < k->nin; w++) {
-        if (weights || (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)) /* packed, or walked, again */
+        if (k->w || (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)) /* packed, or walked, again */
             touch_chain(p, k, &k->before[w], at, false, life);
         touch_chain(p, k, &k->din[w], at, true, life);
     }
-    touch_chain(p, k, &k->again, at, false, life);
-    touch_chain(p, k, &k->dout, at, true, life);
+    touch_chain(p, k, kernel_chain(k, CHAIN_AGAIN), at, false, life);
+    touch_chain(p, k, kernel_chain(k, CHAIN_DOUT), at, true, life);
 }
 
 /* Which nodes are made again for backward: those of a segment that no kernel outside it reads. */
@@ -430,14 +429,14 @@ static void place_images(Plan *p)
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         const int backward = step.back[i];
-        if (k->kind != KERNEL_LINEAR)
+        if (!k->linear)
             continue;
-        add_slot(&slots, k->image[k->x].floats, i, i, &k->mat_x);
-        add_slot(&slots, k->image[k->y].floats, i, i, &k->mat_y);
-        add_slot(&slots, k->image[k->x].floats, backward, backward, &k->mat_back_x);
-        add_slot(&slots, k->image[k->dz].floats, backward, backward, &k->mat_dz);
-        if (k->dx >= 0)
-            add_slot(&slots, k->image[k->dx].floats, backward, backward, &k->mat_dx);
+        add_slot(&slots, k->image[k->w->x].floats, i, i, &k->linear->mat_x);
+        add_slot(&slots, k->image[k->linear->y].floats, i, i, &k->linear->mat_y);
+        add_slot(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat_back_x);
+        add_slot(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat_dz);
+        if (k->linear->dx >= 0)
+            add_slot(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat_dx);
     }
     for (int i = 0; i < p->nnode;
          i++) /* statistics of an image: from when the node is made until its gradient is taken further back */
@@ -505,8 +504,8 @@ static void place_params(Plan *p)
 
     p->param_at = xalloc(sizeof *p->param_at * (size_t)(g->nparam + 1));
     for (int j = 0; j < p->nkernel; j++)
-        if (p->kernel[j].wparam >= 0)
-            p->param_at[p->kernel[j].wparam] = p->kernel[j].w_floats; /* its size, until it has a place */
+        if (p->kernel[j].w)
+            p->param_at[p->kernel[j].w->wparam] = p->kernel[j].w->w_floats; /* its size, until it has a place */
     for (int i = 0; i < g->nparam; i++) {
         const Param *q = &g->param[i];
         const int64_t floats = p->param_at[i];
@@ -565,15 +564,16 @@ static void place_kernels(Plan *p)
 
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
-        p->copy_floats = larger(p->copy_floats, larger(k->wt_floats, k->wu_floats));
-        if (k->wparam >= 0) {
-            p->partial_floats = larger(p->partial_floats, k->w_floats);
+        if (k->conv)
+            p->copy_floats = larger(p->copy_floats, larger(k->conv->wt_floats, k->conv->wu_floats));
+        if (k->w) {
+            p->partial_floats = larger(p->partial_floats, k->w->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
         k->scratch = place_image_norms(g, k, p->node, place_scratch(k->image, k->nimage));
         p->scratch =
-            larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR ? k->image[k->x].floats + k->image[k->y].floats
-                                                                      : 0)); /* trace */
+            larger(p->scratch,
+                   k->scratch + (k->linear ? k->image[k->w->x].floats + k->image[k->linear->y].floats : 0)); /* trace */
         int64_t trace = 0;
         for (int j = 0; j < k->ntrace_image; j++) {
             k->trace_image[j].at = trace;
@@ -584,11 +584,11 @@ static void place_kernels(Plan *p)
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
         k->scratch = place_image_norms(g, k, p->infer_node, place_scratch(k->image, k->nimage));
-        if (k->wparam < 0)
+        if (!k->w)
             continue;
-        k->fold_w = p->fold_floats;
-        p->fold_floats += k->fold_floats;
-        k->fold_b = p->fold_floats;
+        k->w->fold_w = p->fold_floats;
+        p->fold_floats += k->w->fold_floats;
+        k->w->fold_b = p->fold_floats;
         p->fold_floats += padded(g->op[k->op].shape.c);
     }
 }

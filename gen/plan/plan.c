@@ -107,13 +107,13 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
             if (k->din)
                 check_chain(p, k, &k->din[j], k->nimage);
         }
-        check_chain(p, k, &k->after, k->nimage);
-        check_chain(p, k, &k->again, k->nimage);
-        check_chain(p, k, &k->dout, k->nimage);
+        check_chain(p, k, kernel_chain(k, CHAIN_AFTER), k->nimage);
+        check_chain(p, k, kernel_chain(k, CHAIN_AGAIN), k->nimage);
+        check_chain(p, k, kernel_chain(k, CHAIN_DOUT), k->nimage);
         check_chain(p, k, &k->trace, k->ntrace_image);
         if (++*names_at(&names, k->name) > 1)
             BUG("two kernels are called %s", k->name);
-        if (k->kind == KERNEL_CONV && (k->forward.vectors < 1 || k->forward.out_blocks % k->forward.vectors))
+        if (k->conv && (k->w->forward.vectors < 1 || k->w->forward.out_blocks % k->w->forward.vectors))
             BUG("kernel %s has a tile that does not divide its channels", k->name);
         for (int j = 0; j < k->nport; j++)
             if (k->port[j].node != k->node && list == p->kernel && p->node[k->port[j].node].maker >= i)
@@ -226,7 +226,7 @@ static const char *conv_form(const Plan *p, const Kernel *k)
 {
     const int groups = p->g->op[k->op].groups;
 
-    return groups == 1 ? "" : xprintf(", %d groups %s", groups, k->lanewise ? "lane by lane" : "in whole blocks");
+    return groups == 1 ? "" : xprintf(", %d groups %s", groups, k->conv->lanewise ? "lane by lane" : "in whole blocks");
 }
 
 static void dump_node(const Plan *p, int i, FILE *to)
@@ -270,37 +270,39 @@ void plan_dump(const Plan *p, FILE *to)
         dump_node(p, i, to);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
-        fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "",
+        fprintf(to, "kernel %s %s%s%s\n", k->name, kind_name[k->kind], k->conv ? conv_form(p, k) : "",
                 k->back_data ? "" : ", no gradient of its input");
         dump_chains(p, "before", k->before, k->nin, to);
-        if (k->winograd[PASS_FORWARD].on)
-            print_winograd("forward", &k->winograd[PASS_FORWARD], to);
-        else if (k->kind == KERNEL_CONV)
-            print_core("core", &k->forward, to);
-        print_chain(p, "after", &k->after, to);
-        print_chain(p, "again", &k->again, to);
-        print_chain(p, "back", &k->dout, to);
-        if (k->kind == KERNEL_CONV) {
-            if (k->winograd[PASS_DATA].on)
-                print_winograd("data", &k->winograd[PASS_DATA], to);
-            for (int j = 0; j < k->ndata && !k->winograd[PASS_DATA].on; j++)
-                print_core("core", &k->data[j], to);
-            if (k->winograd[PASS_WEIGHTS].on)
-                print_winograd("weights", &k->winograd[PASS_WEIGHTS], to);
+        if (kernel_winograd(k, PASS_FORWARD))
+            print_winograd("forward", kernel_winograd(k, PASS_FORWARD), to);
+        else if (k->conv)
+            print_core("core", &k->w->forward, to);
+        print_chain(p, "after", kernel_chain(k, CHAIN_AFTER), to);
+        print_chain(p, "again", kernel_chain(k, CHAIN_AGAIN), to);
+        print_chain(p, "back", kernel_chain(k, CHAIN_DOUT), to);
+        if (k->conv) {
+            const Winograd *data = kernel_winograd(k, PASS_DATA), *weights = kernel_winograd(k, PASS_WEIGHTS);
+            if (data)
+                print_winograd("data", data, to);
+            for (int j = 0; j < k->conv->ndata && !data; j++)
+                print_core("core", &k->conv->data[j], to);
+            if (weights)
+                print_winograd("weights", weights, to);
             else
-                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->weight.nacc,
-                        k->weight.vectors, k->weight.images);
+                fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->conv->weight.nacc,
+                        k->conv->weight.vectors, k->conv->weight.images);
         }
         dump_chains(p, "back", k->din, k->nin, to);
     }
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
-        fprintf(to, "infer %s%s\n", k->name, k->direct ? ", reads what is there" : "");
-        if (!k->direct)
+        const bool direct = k->w && k->w->direct;
+        fprintf(to, "infer %s%s\n", k->name, direct ? ", reads what is there" : "");
+        if (!direct)
             dump_chains(p, "before", k->before, k->nin, to);
-        for (int j = 0; j < k->nfold; j++)
-            fprintf(to, "    folded    %s\n", p->g->op[k->fold[j]].path);
-        print_chain(p, "after", &k->after, to);
+        for (int j = 0; k->w && j < k->w->nfold; j++)
+            fprintf(to, "    folded    %s\n", p->g->op[k->w->fold[j]].path);
+        print_chain(p, "after", kernel_chain(k, CHAIN_AFTER), to);
     }
     fprintf(to,
             "parameters %lld floats, an image %lld floats (at least %lld), scratch %lld floats, inference %lld floats "
@@ -357,19 +359,20 @@ int64_t plan_node_bytes(const Plan *p, const Tensor *nd)
 static void core_words(const Kernel *k, KernelWords *w)
 {
     static const char *const name[] = {"forward", "data", "weights"};
-    const Tile *t = tile_main(&k->forward);
-    const bool forward = !k->winograd[PASS_FORWARD].on, weights = !k->winograd[PASS_WEIGHTS].on;
+    const Tile *t = tile_main(&k->w->forward);
+    const bool forward = !kernel_winograd(k, PASS_FORWARD), weights = !kernel_winograd(k, PASS_WEIGHTS);
     Buf by = {0};
 
     if (forward || weights)
-        w->tile = xprintf(
-            "%s%s%s",
-            forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols, k->forward.vectors * LANES)
-                    : "",
-            forward && weights ? ", " : "",
-            weights ? xprintf("weight gradients %d x %d", k->weight.nacc, k->weight.vectors) : "");
-    for (int i = 0; i < 3; i++)
-        if (k->winograd[i].on)
+        w->tile =
+            xprintf("%s%s%s",
+                    forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols,
+                                      k->w->forward.vectors * LANES)
+                            : "",
+                    forward && weights ? ", " : "",
+                    weights ? xprintf("weight gradients %d x %d", k->conv->weight.nacc, k->conv->weight.vectors) : "");
+    for (Pass i = PASS_FORWARD; i <= PASS_WEIGHTS; i++)
+        if (kernel_winograd(k, i))
             buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
     w->winograd = by.len ? by.text : NULL;
 }
@@ -384,7 +387,7 @@ static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
         w->stored = xprintf("nothing: its readers recompute it from %s",
                             nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
     else {
-        w->stored = nd->stored_op == k->op && k->wparam >= 0 ? "its output" : p->g->op[nd->stored_op].path;
+        w->stored = nd->stored_op == k->op && k->w ? "its output" : p->g->op[nd->stored_op].path;
         w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w,
                                  (long long)plan_node_bytes(p, nd),
                                  nd->kept         ? ""
@@ -396,17 +399,17 @@ static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
 
 KernelWords plan_words(const Plan *p, const Kernel *k)
 {
-    KernelWords w = {.kind = xprintf("%s%s", kind_name[k->kind], k->kind == KERNEL_CONV ? conv_form(p, k) : "")};
+    KernelWords w = {.kind = xprintf("%s%s", kind_name[k->kind], k->conv ? conv_form(p, k) : "")};
 
     w.reads = reads_text(p, k);
     w.before = runs_text(p, k->before, k->nin);
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
-        w.after = runs_text(p, &k->after, 1);
+    if (k->w)
+        w.after = runs_text(p, kernel_chain(k, CHAIN_AFTER), 1);
     if (k->node >= 0)
         stored_words(p, k, &w);
-    if (k->kind == KERNEL_CONV)
+    if (k->conv)
         core_words(k, &w);
-    if (k->wparam >= 0)
+    if (k->w)
         w.bias = p->g->op[k->op].bias_why;
     return w;
 }

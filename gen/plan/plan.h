@@ -350,6 +350,52 @@ typedef struct ImageNorm {
     int64_t sums;      /* of its gradient: two doubles a channel */
 } ImageNorm;
 
+/* A conv and a linear have: stages after their core up to a node, weights, a core. */
+typedef struct WeightPart {
+    Way out;           /* from the core to the node */
+    Chain after;       /* of `out` */
+    Chain again, dout; /* backward: what it recomputes of `after`; dz, through the stages of `out` */
+    int x, dz;         /* images: the packed input, the packed gradient (of training) */
+    Core forward;
+    const char *core_name; /* core_<...>.h */
+    int wparam, bparam;    /* in Graph.param; no bias: -1 */
+    int64_t w_floats;      /* padded */
+    int64_t fold_floats;   /* the folded weights */
+    /* inference */
+    bool direct; /* the core reads the node as it lies, nothing is packed */
+    int *fold;   /* norms folded into its weights */
+    int nfold;
+    int fold_stop; /* the first op of its out way behind which no norm is folded, or -1 */
+    int64_t fold_w, fold_b;
+} WeightPart;
+
+typedef struct ConvPart {
+    bool plain;    /* its packed input is plain */
+    bool lanewise; /* its groups are no whole blocks of channels: lane meets lane */
+    int xg, zg; /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
+    int dx;     /* the gradient of the packed input; -1: the core hands it over */
+    int work;   /* Winograd's work space; -1: no pass needs one */
+    Core *data; /* a class each */
+    int ndata;
+    WeightCore weight;
+    Winograd winograd[3]; /* by Pass; see kernel_winograd */
+    int64_t wt_floats;    /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;    /* Winograd's copy for forward, 0: none */
+} ConvPart;
+
+/* Images of rows: the product; the gradient of the packed input, -1: it is not needed. Float offsets for one image of
+ * the matrices packed for the GEMMs; mat_dx where there is a dx. */
+typedef struct LinearPart {
+    int y, dx;
+    int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
+} LinearPart;
+
+/* Images: the logits, their gradient. */
+typedef struct LossPart {
+    int x, dx;
+} LossPart;
+
+/* What all kernels have, and what those of a kind do: the parts of other kinds are NULL. A pass has no more. */
 typedef struct Kernel {
     KernelKind kind;
     const char *name; /* "conv2", "loss"; of files and symbols */
@@ -360,31 +406,17 @@ typedef struct Kernel {
     int node;          /* that it makes; -1: the loss */
     Way *in;           /* of what its core reads, or of what a pass makes; several behind a concat */
     int nin;
-    Way out; /* from the core to the node */
     Port *port;
     int nport;
-    Chain *before;    /* forward, one an `in` way */
-    Chain after;      /* of `out` */
-    Chain again;      /* what backward recomputes of `after` */
-    Chain dout, *din; /* backward; one an `in` way */
+    Chain *before; /* forward, one an `in` way */
+    Chain *din;    /* backward, one an `in` way */
     Chain trace;
     Image *image; /* what before, after, again, dout, din name */
     int nimage;   /* tile adds the gathered ones */
-    int x, y, dz,
-        dx; /* of these: packed input, linear's output, packed gradient, gradient of the packed input; -1: none */
     Image *trace_image;
     int ntrace_image;
     int trace_core; /* run of `trace` that takes the core's result, -1 */
     bool back_data; /* the gradient of its input is needed */
-    bool plain;     /* its packed input is plain */
-    bool lanewise;  /* a conv whose groups are no whole blocks of channels: lane meets lane */
-    int xg, zg;  /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
-    bool direct; /* inference: the core reads the node as it lies, nothing is packed */
-    Core forward, *data; /* data: a class each */
-    int ndata;
-    WeightCore weight;
-    Winograd winograd[3]; /* by Pass */
-    int work;             /* its work space, of the images; -1 */
     bool has_forward, has_backward;
     bool runs_again; /* in backward, to make its node again (schedule) */
     Alias *alias;
@@ -393,23 +425,15 @@ typedef struct Kernel {
     ImageNorm *image_norm;
     int nimage_norm;
     int64_t image_stats,
-        image_back; /* where image norms read its node: scratch for an image's sums, and for what they take away */
-    const char *core_name; /* core_<...>.h */
-    /* weights */
-    int wparam, bparam;  /* in Graph.param, -1 */
-    int64_t w_floats;    /* padded */
-    int64_t wt_floats;   /* transposed copy for backward-data, 0: none */
-    int64_t wu_floats;   /* Winograd's copy for forward, 0: none */
-    int64_t fold_floats; /* the folded weights */
-    int64_t scratch;     /* floats of a thread */
-    int64_t scratch_at;  /* inference: in the thread's part */
-    /* linear: float offsets for one image of the matrices packed for the GEMMs (-1: none) */
-    int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
+        image_back;  /* where image norms read its node: scratch for an image's sums, and for what they take away */
+    int64_t scratch; /* floats of a thread */
     /* inference */
-    int *fold; /* norms folded into its weights */
-    int nfold;
-    int fold_stop; /* the first op of its out way behind which no norm is folded, or -1 */
-    int64_t fold_w, fold_b;
+    int result;         /* image that is its node; -1: it makes nothing, the statistics of the input are taken */
+    int64_t scratch_at; /* in the thread's part */
+    WeightPart *w;      /* conv and linear */
+    ConvPart *conv;
+    LinearPart *linear;
+    LossPart *loss;
 } Kernel;
 
 /* A norm at inference that stays a multiply-add; or an image norm. */
@@ -518,6 +542,15 @@ int plan_pieces(int batch);
 int blocks_of(int channels);
 int64_t blocked_floats(Shape s);
 
+/* The way and the chains of what stands behind a kernel's core; empty where it has none. */
+typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
+const Way *kernel_out(const Kernel *k);
+const Chain *kernel_chain(const Kernel *k, ChainOf which);
+/* How a pass of a kernel runs by Winograd; NULL: it does not. */
+const Winograd *kernel_winograd(const Kernel *k, Pass pass);
+/* The image that a kernel's ways lead to: packed input, logits, the result of a pass of inference; -1: a pass of
+ * training stores what it makes. */
+int kernel_input(const Kernel *k);
 /* The kernel of an op, in a list that is in the order of ops, as those of a plan are; NULL: none. */
 const Kernel *plan_kernel(const Kernel *list, int n, int op);
 
@@ -549,7 +582,8 @@ void winograd_choose(Plan *p);
 int64_t core_products(const Core *c);
 int64_t weight_products(const WeightCore *c);
 int64_t winograd_products(const Winograd *w);
-bool winograd_transformed(const Winograd *w); /* Whether the weights that it reads are transformed ones. */
+/* Whether the weights that it reads are transformed ones; NULL: no. */
+bool winograd_transformed(const Winograd *w);
 void winograd_grow_x(const Plan *p, int op, Image *xs);
 void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz);
 /* needs: tile; sets: the cores that run by Winograd. */

@@ -60,3 +60,29 @@ const Kernel *plan_kernel(const Kernel *list, int n, int op)
     }
     return low < n && list[low].op == op ? &list[low] : NULL;
 }
+
+const Way *kernel_out(const Kernel *k)
+{
+    static const Way none = {.node = -1};
+
+    return k->w ? &k->w->out : &none;
+}
+
+const Chain *kernel_chain(const Kernel *k, ChainOf which)
+{
+    static const Chain none;
+
+    if (!k->w)
+        return &none;
+    return which == CHAIN_AFTER ? &k->w->after : which == CHAIN_AGAIN ? &k->w->again : &k->w->dout;
+}
+
+const Winograd *kernel_winograd(const Kernel *k, Pass pass)
+{
+    return k->conv && k->conv->winograd[pass].on ? &k->conv->winograd[pass] : NULL;
+}
+
+int kernel_input(const Kernel *k)
+{
+    return k->w ? k->w->x : k->loss ? k->loss->x : k->result;
+}

@@ -198,7 +198,7 @@ static void forward(Train *t, const Kernel *k, bool again)
     const Tensor *nd = k->node > 0 ? &p->node[k->node] : NULL;
 
     walk_all(t, k, k->before);
-    walk(t, k, &k->after);
+    walk(t, k, kernel_chain(k, CHAIN_AFTER));
     if (nd && nd->stored)
         writes(&t->m, &nd->slot, blocked_floats(nd->shape[0]), name_of(p, nd));
     touch_routes(t, k, true);
@@ -206,29 +206,28 @@ static void forward(Train *t, const Kernel *k, bool again)
         const Op *op = &p->g->op[p->node[k->node].image_norm[i]];
         writes(&t->m, &plan_norm(p, p->node[k->node].image_norm[i])->slot, (int64_t)GROUP_KEPT * op->groups, op->path);
     }
-    if (k->kind == KERNEL_LINEAR) {
-        writes(&t->m, &k->mat_x, k->image[k->x].floats, "the rows of x");
-        writes(&t->m, &k->mat_y, k->image[k->y].floats, "the rows of y");
+    if (k->linear) {
+        writes(&t->m, &k->linear->mat_x, k->image[k->w->x].floats, "the rows of x");
+        writes(&t->m, &k->linear->mat_y, k->image[k->linear->y].floats, "the rows of y");
     }
     end_step(&t->m, k->name, again ? "forward again" : "forward");
 }
 
 static void backward(Train *t, const Kernel *k)
 {
-    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
 
     for (int i = 0; i < k->nin; i++)
-        if (weights || k->kind == KERNEL_LOSS || (k->back_data && k->before[i].n > 1))
+        if (k->w || k->loss || (k->back_data && k->before[i].n > 1))
             walk(t, k, &k->before[i]);
-    walk(t, k, &k->again);
-    walk(t, k, &k->dout);
+    walk(t, k, kernel_chain(k, CHAIN_AGAIN));
+    walk(t, k, kernel_chain(k, CHAIN_DOUT));
     walk_all(t, k, k->din);
     touch_routes(t, k, false);
-    if (k->kind == KERNEL_LINEAR) {
-        writes(&t->m, &k->mat_back_x, k->image[k->x].floats, "the rows of x");
-        writes(&t->m, &k->mat_dz, k->image[k->dz].floats, "the rows of the gradient");
-        if (k->dx >= 0)
-            writes(&t->m, &k->mat_dx, k->image[k->dx].floats, "the rows of the input's gradient");
+    if (k->linear) {
+        writes(&t->m, &k->linear->mat_back_x, k->image[k->w->x].floats, "the rows of x");
+        writes(&t->m, &k->linear->mat_dz, k->image[k->w->dz].floats, "the rows of the gradient");
+        if (k->linear->dx >= 0)
+            writes(&t->m, &k->linear->mat_dx, k->image[k->linear->dx].floats, "the rows of the input's gradient");
     }
     end_step(&t->m, k->name, "backward");
 }

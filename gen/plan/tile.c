@@ -673,28 +673,28 @@ static void check_size(const Plan *p, const Kernel *k, const Core *c)
 /* Blocks (lanewise and plain: channels) that one output sums, of a side of `channels`. */
 static int blocks_summed(const Kernel *k, const Op *o, int channels, bool plain)
 {
-    return k->lanewise || plain ? channels / o->groups : blocks_of(channels / o->groups);
+    return k->conv->lanewise || plain ? channels / o->groups : blocks_of(channels / o->groups);
 }
 
 /* Which x the output blocks of a side of `channels` share. */
 static int blocks_sharing(const Kernel *k, const Op *o, int channels)
 {
-    return k->lanewise ? 1 : o->groups > 1 ? channels / o->groups / LANES : 0;
+    return k->conv->lanewise ? 1 : o->groups > 1 ? channels / o->groups / LANES : 0;
 }
 
 static void forward_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *xs, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
-    const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES;
+    const int per_w = xs->plain || k->conv->lanewise ? LANES : LANES * LANES;
 
     c->name = "forward";
-    c->lanewise = k->lanewise;
+    c->lanewise = k->conv->lanewise;
     c->blocks = blocks_summed(k, o, in.c, xs->plain);
     c->x_block = (int64_t)xs->rows * xs->cols * lanes;
     c->w_block = (int64_t)kh * kw * per_w;
     c->share = blocks_sharing(k, o, o->shape.c);
     c->x_group = c->share ? c->blocks * c->x_block : 0;
-    c->lanes = xs->plain || k->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
+    c->lanes = xs->plain || k->conv->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
     c->out_blocks = blocks_of(o->shape.c);
     c->w_out = c->blocks * c->w_block;
     c->h = o->shape.h, c->w = o->shape.w;
@@ -728,7 +728,7 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
 {
     const int kh = o->kernel[0], kw = o->kernel[1], sh = o->stride[0], sw = o->stride[1], dh = o->dilation[0],
               dw = o->dilation[1];
-    const int per_w = k->lanewise ? LANES : LANES * LANES;
+    const int per_w = k->conv->lanewise ? LANES : LANES * LANES;
     int *y = xalloc(sizeof *y * (size_t)kh), *x = xalloc(sizeof *x * (size_t)kw), ny = 0, nx = 0;
 
     for (int p = 0; p < kh; p++)
@@ -738,13 +738,13 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
         if ((b + o->padding[1] - p * dw) % sw == 0)
             x[nx++] = p;
     c->name = sh * sw == 1 ? "data" : xprintf("data_%d_%d", a, b);
-    c->lanewise = k->lanewise;
+    c->lanewise = k->conv->lanewise;
     c->blocks = blocks_summed(k, o, o->shape.c, false);
     c->x_block = (int64_t)dz->rows * dz->cols * LANES;
     c->w_block = (int64_t)kh * kw * per_w;
     c->share = blocks_sharing(k, o, in.c);
     c->x_group = c->share ? c->blocks * c->x_block : 0;
-    c->lanes = k->lanewise ? 1 : c->blocks == 1 ? o->shape.c / o->groups : LANES;
+    c->lanes = k->conv->lanewise ? 1 : c->blocks == 1 ? o->shape.c / o->groups : LANES;
     c->out_blocks = blocks_of(in.c);
     c->w_out = c->blocks * c->w_block;
     c->h = (in.h - a + sh - 1) / sh, c->w = (in.w - b + sw - 1) / sw;
@@ -813,9 +813,10 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
                         const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
-    const int per_w = xs->plain || k->lanewise ? LANES : LANES * LANES, limit = t->registers - (k->lanewise ? 2 : 4);
+    const int per_w = xs->plain || k->conv->lanewise ? LANES : LANES * LANES,
+              limit = t->registers - (k->conv->lanewise ? 2 : 4);
 
-    c->lanewise = k->lanewise;
+    c->lanewise = k->conv->lanewise;
     c->out_blocks = blocks_of(o->shape.c);
     c->x_block = (int64_t)xs->rows * xs->cols * lanes;
     c->w_block = (int64_t)kh * kw * per_w;
@@ -827,7 +828,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->w_row = (int64_t)kw * per_w;
     c->x_lane = 1;
     c->rows = kh;
-    c->lanes = xs->plain || k->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
+    c->lanes = xs->plain || k->conv->lanewise ? 1 : c->blocks == 1 ? in.c / o->groups : LANES;
     c->h = o->shape.h, c->w = o->shape.w;
     c->x_y = (int64_t)o->stride[0] * xs->cols * lanes;
     c->x_x = (int64_t)o->stride[1] * lanes;
@@ -837,12 +838,12 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->z_block = (int64_t)dz->rows * dz->cols * LANES;
 
     int planes = 1, tap_rows = 1;
-    if ((xs->plain || k->lanewise) && kh * kw <= limit && u.taps) { /* few channels: as many taps as fit */
+    if ((xs->plain || k->conv->lanewise) && kh * kw <= limit && u.taps) { /* few channels: as many taps as fit */
         tap_rows = kh;
         planes = c->blocks * kh * kw <= limit ? c->blocks : 1;
     }
     int cols = kw;
-    if (k->lanewise && tap_rows == 1) { /* as much of a row as fits */
+    if (k->conv->lanewise && tap_rows == 1) { /* as much of a row as fits */
         c->lanes = kw;
         c->x_lane = (int64_t)o->dilation[1] * LANES;
         cols = 1;
@@ -855,7 +856,8 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
             if (c->lanes % s || c->out_blocks % v || (c->share && c->share % v) || !fits(t, taps * s, v) ||
                 (u.taps == 0 && s * v > 1))
                 continue;
-            const double cycles = (step_cycles(t, taps * s, v, k->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
+            const double cycles =
+                (step_cycles(t, taps * s, v, k->conv->lanewise) + 20.0 / (c->h * c->w)) / (taps * s * v);
             if (best < 0 || cycles < best * 0.999) {
                 best = cycles;
                 c->step = s, c->vectors = v;
@@ -878,7 +880,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
 
     c->y_step = o->stride[0], c->x_step = o->stride[1];
     c->row_at = -o->padding[0], c->row_step = o->dilation[0];
-    if (!xs->plain && !k->lanewise && u.taps) {
+    if (!xs->plain && !k->conv->lanewise && u.taps) {
         int64_t missed = 0;
         c->in_h = in.h, c->in_w = in.w;
         for (int i = 0; i < c->nacc; i++) {
@@ -891,11 +893,11 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
 
     c->x_image = xs->floats;
     c->z_image = dz->floats;
-    c->images = k->xg < 0 ? images_together(c, o, xs, dz) : 1;
+    c->images = k->conv->xg < 0 ? images_together(c, o, xs, dz) : 1;
     c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
     c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
     c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;
-    c->kept = !k->lanewise && (t->kind == TARGET_AVX2 || (t->kind == TARGET_AVX512 && c->vectors > 1));
+    c->kept = !k->conv->lanewise && (t->kind == TARGET_AVX2 || (t->kind == TARGET_AVX512 && c->vectors > 1));
     c->apart = !c->kept || t->parts * (c->nacc + 1) * c->vectors + next_reads(c) > t->parts * t->registers;
 }
 
@@ -922,15 +924,15 @@ static void gather_images(Kernel *k, const Op *o, Shape in)
 {
     const int per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
 
-    if (!k->lanewise || (per_in == 1 && per_out == 1))
+    if (!k->conv->lanewise || (per_in == 1 && per_out == 1))
         return;
-    const Image xs = k->image[k->x];
-    k->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
-    k->image[k->xg].given = false;
-    if (!k->back_data || k->dz < 0)
+    const Image xs = k->image[k->w->x];
+    k->conv->xg = gathered(&k->image, &k->nimage, &xs, o->shape.c, per_in, "xg");
+    k->image[k->conv->xg].given = false;
+    if (!k->back_data || k->w->dz < 0)
         return;
-    const Image dz = k->image[k->dz];
-    k->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
+    const Image dz = k->image[k->w->dz];
+    k->conv->zg = gathered(&k->image, &k->nimage, &dz, in.c, per_out, "zg");
 }
 
 /* ---- linear at inference: a 1x1 conv on one pixel ---- */
@@ -953,7 +955,7 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
 
 static const char *core_name(const Kernel *k, const Op *o, Shape in)
 {
-    if (k->kind == KERNEL_LINEAR)
+    if (k->linear)
         return xprintf("linear_%d_%d", in.c, o->shape.c);
     const char *dilation =
         o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
@@ -966,7 +968,7 @@ static const char *core_name(const Kernel *k, const Op *o, Shape in)
 /* Refuses `unroll: full` of a kernel whose taps alone are too many, before tiles are looked for. */
 static Unroll unroll_allowed(const Plan *p, const Kernel *k, const Op *o, Shape in, Unroll u)
 {
-    const int per_in = in.c / o->groups, lanes = k->lanewise ? 1 : per_in < LANES ? per_in : LANES;
+    const int per_in = in.c / o->groups, lanes = k->conv->lanewise ? 1 : per_in < LANES ? per_in : LANES;
     const int64_t taps = (int64_t)o->kernel[0] * o->kernel[1] * lanes;
 
     if (!u.full || taps <= UNROLL_LIMIT)
@@ -979,28 +981,29 @@ static Unroll unroll_allowed(const Plan *p, const Kernel *k, const Op *o, Shape 
 
 static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
 {
-    k->lanewise = plan_lanewise(p->g, o);
+    k->conv->lanewise = plan_lanewise(p->g, o);
     u = unroll_allowed(p, k, o, in, u);
     gather_images(k, o, in);
     const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
-    const Image *xs = &k->image[k->xg >= 0 ? k->xg : k->x];
-    k->w_floats =
-        (int64_t)blocks_of(o->shape.c) * LANES * taps * (k->plain || k->lanewise ? per_in : blocks_of(per_in) * LANES);
-    k->fold_floats = k->w_floats;
-    forward_core(p->target, k, &k->forward, o, in, xs, u);
-    check_size(p, k, &k->forward);
-    if (k->dz < 0) /* inference */
+    const Image *xs = &k->image[k->conv->xg >= 0 ? k->conv->xg : k->w->x];
+    k->w->w_floats = (int64_t)blocks_of(o->shape.c) * LANES * taps *
+                     (k->conv->plain || k->conv->lanewise ? per_in : blocks_of(per_in) * LANES);
+    k->w->fold_floats = k->w->w_floats;
+    forward_core(p->target, k, &k->w->forward, o, in, xs, u);
+    check_size(p, k, &k->w->forward);
+    if (k->w->dz < 0) /* inference */
         return;
-    weight_core(p->target, k, &k->weight, o, in, xs, &k->image[k->dz], u);
-    k->image[k->x].copies = k->image[k->dz].copies = k->weight.images;
+    weight_core(p->target, k, &k->conv->weight, o, in, xs, &k->image[k->w->dz], u);
+    k->image[k->w->x].copies = k->image[k->w->dz].copies = k->conv->weight.images;
     if (!k->back_data)
         return;
-    const Image *zs = &k->image[k->zg >= 0 ? k->zg : k->dz];
-    k->wt_floats = (int64_t)blocks_of(in.c) * LANES * taps * (k->lanewise ? per_out : blocks_of(per_out) * LANES);
+    const Image *zs = &k->image[k->conv->zg >= 0 ? k->conv->zg : k->w->dz];
+    k->conv->wt_floats =
+        (int64_t)blocks_of(in.c) * LANES * taps * (k->conv->lanewise ? per_out : blocks_of(per_out) * LANES);
     for (int a = 0; a < o->stride[0] && a < in.h; a++)
         for (int b = 0; b < o->stride[1] && b < in.w; b++) {
-            data_core(p->target, k, PUSH(k->data, k->ndata), o, in, zs, a, b, u);
-            check_size(p, k, &k->data[k->ndata - 1]);
+            data_core(p->target, k, PUSH(k->conv->data, k->conv->ndata), o, in, zs, a, b, u);
+            check_size(p, k, &k->conv->data[k->conv->ndata - 1]);
         }
 }
 
@@ -1008,19 +1011,18 @@ static void kernel_cores(Plan *p, Kernel *k)
 {
     const Op *o = &p->g->op[k->op];
 
-    if (k->kind != KERNEL_CONV && k->kind != KERNEL_LINEAR)
+    if (!k->w)
         return;
     const Shape in = p->g->op[o->in].shape;
     const Unroll u = unroll_of(p->g->spec);
-    k->core_name = core_name(k, o, in);
-    k->work = -1;
-    if (k->kind == KERNEL_CONV) {
+    k->w->core_name = core_name(k, o, in);
+    if (k->conv) {
         conv_cores(p, k, o, in, u);
         return;
     }
-    k->w_floats = k->fold_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
-    linear_core(p->target, &k->forward, in.c, o->shape.c, u);
-    check_size(p, k, &k->forward);
+    k->w->w_floats = k->w->fold_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;
+    linear_core(p->target, &k->w->forward, in.c, o->shape.c, u);
+    check_size(p, k, &k->w->forward);
 }
 
 double tile_direct_cycles(const Target *t, Shape out, int in, bool weights)

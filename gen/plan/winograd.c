@@ -312,7 +312,7 @@ void winograd_choose(Plan *p)
 
 bool winograd_transformed(const Winograd *w)
 {
-    return w->on && !w->made;
+    return w && !w->made;
 }
 
 int64_t winograd_products(const Winograd *w)
@@ -386,10 +386,10 @@ static void take_together(const Graph *g, Winograd *w, Chain *c)
 static void kernel_cores(const Plan *p, Kernel *k)
 {
     const Op *o = &p->g->op[k->op];
-    const bool train = k->dz >= 0;
+    const bool train = k->w->dz >= 0;
 
     for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++) {
-        Winograd *w = &k->winograd[pass];
+        Winograd *w = &k->conv->winograd[pass];
         *w = (Winograd){.images = 1};
         if (pass != PASS_FORWARD && (!train || (pass == PASS_DATA && !k->back_data)))
             continue;
@@ -397,62 +397,62 @@ static void kernel_cores(const Plan *p, Kernel *k)
         if (!w->on)
             w->images = 1;
     }
-    Winograd *forward = &k->winograd[PASS_FORWARD], *data = &k->winograd[PASS_DATA],
-             *weights = &k->winograd[PASS_WEIGHTS];
+    Winograd *forward = &k->conv->winograd[PASS_FORWARD], *data = &k->conv->winograd[PASS_DATA],
+             *weights = &k->conv->winograd[PASS_WEIGHTS];
     if (forward->on) {
-        place(forward, &k->image[k->x], 0, 0);
+        place(forward, &k->image[k->w->x], 0, 0);
         if (!train)
             choose_folded(p, forward);
         if (!forward->made)
-            *(train ? &k->wu_floats : &k->fold_floats) = transformed(forward);
+            *(train ? &k->conv->wu_floats : &k->w->fold_floats) = transformed(forward);
     }
     if (!train) {
         forward->images = 1;
     } else {
-        const Image *dz = &k->image[k->dz];
+        const Image *dz = &k->image[k->w->dz];
         if (forward->on)
-            take_together(p->g, forward, &k->after);
+            take_together(p->g, forward, &k->w->after);
         if (data->on) {
             place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
             if (!data->made) /* otherwise it makes them from a copy that is transposed alone, as a direct core's */
-                k->wt_floats = transformed(data);
+                k->conv->wt_floats = transformed(data);
             for (int i = 0; i < k->nin; i++)
                 if (k->din[i].n && k->din[i].run[0].from.where == AT_CORE)
                     take_together(p->g, data, &k->din[i]);
         }
         if (weights->on) {
-            place(weights, &k->image[k->x], 0, 0);
+            place(weights, &k->image[k->w->x], 0, 0);
             weights->z_image = dz->floats;
             weights->z_row = (int64_t)dz->cols * LANES;
             weights->z_block = (int64_t)dz->rows * dz->cols * LANES;
             weights->z_origin = ((int64_t)dz->top * dz->cols + dz->left) * LANES;
         }
         if (weights->on || data->images > 1) /* one number of images for all of backward */
-            k->weight.images = weights->images > data->images ? weights->images : data->images;
+            k->conv->weight.images = weights->images > data->images ? weights->images : data->images;
         if (data->images > 1)
-            data->images = k->weight.images;
-        const int copies = forward->images > k->weight.images ? forward->images : k->weight.images;
-        k->image[k->x].copies = copies;
-        k->image[k->dz].copies = k->weight.images;
+            data->images = k->conv->weight.images;
+        const int copies = forward->images > k->conv->weight.images ? forward->images : k->conv->weight.images;
+        k->image[k->w->x].copies = copies;
+        k->image[k->w->dz].copies = k->conv->weight.images;
     }
     int64_t work = 0;
     for (int i = 0; i < 3; i++)
-        if (k->winograd[i].on && k->winograd[i].work > work)
-            work = k->winograd[i].work;
+        if (k->conv->winograd[i].on && k->conv->winograd[i].work > work)
+            work = k->conv->winograd[i].work;
     if (work) {
         Image m = {.floats = work, .copies = 1, .name = "work", .shape = {.c = 36, .h = 1, .w = (int)(work / 36)}};
         m.rows = 1, m.cols = m.shape.w;
         *PUSH(k->image, k->nimage) = m;
-        k->work = k->nimage - 1;
+        k->conv->work = k->nimage - 1;
     }
 }
 
 void winograd_build(Plan *p)
 {
     for (int i = 0; i < p->nkernel; i++)
-        if (p->kernel[i].kind == KERNEL_CONV)
+        if (p->kernel[i].conv)
             kernel_cores(p, &p->kernel[i]);
     for (int i = 0; i < p->ninfer; i++)
-        if (p->infer[i].kind == KERNEL_CONV)
+        if (p->infer[i].conv)
             kernel_cores(p, &p->infer[i]);
 }

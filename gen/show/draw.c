@@ -253,8 +253,8 @@ static void fill_box(const Picture *pic, Box *b)
     add_prologue(pic, b);
     if (k->kind != KERNEL_PASS)
         add_pill(pic, b, k->op, SECTION_CORE);
-    if (k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR)
-        add_links(pic, b, &k->out, SECTION_EPILOGUE);
+    if (k->w)
+        add_links(pic, b, kernel_out(k), SECTION_EPILOGUE);
     if (b->node && b->node->nnorm)
         add_statistics(pic, b, "statistics", "mean, variance", "the batch", b->node->norm, b->node->nnorm);
     if (b->node && b->node->nimage_norm)
@@ -310,7 +310,7 @@ static void add_wires(Picture *pic, int to)
     }
     for (int i = 0; i < k->nin; i++)
         wire_sides(pic, to, &k->in[i]);
-    wire_sides(pic, to, &k->out);
+    wire_sides(pic, to, kernel_out(k));
     pic->box[to].nwire = pic->nwire - pic->box[to].wire;
 }
 

@@ -17,7 +17,7 @@ static int likeness(const Box *a, const Box *b)
     if (!k || !l || k->kind != l->kind)
         return 0;
     const bool name = strcmp(k->name, l->name) == 0,
-               core = k->core_name && l->core_name && strcmp(k->core_name, l->core_name) == 0;
+               core = k->w && l->w && strcmp(k->w->core_name, l->w->core_name) == 0;
     return name || core || k->kind == KERNEL_LOSS ? 1 + 3 * name + 4 * core : 0;
 }
 

@@ -51,7 +51,7 @@ static json_t *winograd_json(const Winograd *w)
 
 static json_t *core_pass_json(const Core *c, const Winograd *w)
 {
-    if (w->on)
+    if (w)
         return winograd_json(w);
     const Tile *t = tile_main(c);
     return json_pack("{s:b, s:{s:i, s:i, s:i}}", "winograd", 0, "tile", "rows", t->rows, "cols", t->cols, "channels",
@@ -61,22 +61,23 @@ static json_t *core_pass_json(const Core *c, const Winograd *w)
 /* The core's three passes; null where a kernel has none that is unrolled. */
 static json_t *core_json(const Kernel *k)
 {
-    if (k->kind == KERNEL_LINEAR)
-        return json_pack("{s:s}", "name", k->core_name ? k->core_name : "product");
-    if (k->kind != KERNEL_CONV)
+    if (k->linear)
+        return json_pack("{s:s}", "name", k->w->core_name ? k->w->core_name : "product");
+    if (!k->conv)
         return json_null();
-    json_t *core = json_pack("{s:s, s:o}", "name", k->core_name, "forward",
-                             core_pass_json(&k->forward, &k->winograd[PASS_FORWARD]));
+    json_t *core = json_pack("{s:s, s:o}", "name", k->w->core_name, "forward",
+                             core_pass_json(&k->w->forward, kernel_winograd(k, PASS_FORWARD)));
+    const Winograd *by_data = kernel_winograd(k, PASS_DATA), *by_weights = kernel_winograd(k, PASS_WEIGHTS);
     json_t *data = json_array(), *weights; /* under a stride one for each class of pixels */
-    for (int i = 0; i < k->ndata && !k->winograd[PASS_DATA].on; i++)
-        json_array_append_new(data, core_pass_json(&k->data[i], &k->winograd[PASS_DATA]));
-    if (k->winograd[PASS_DATA].on)
-        json_array_append_new(data, winograd_json(&k->winograd[PASS_DATA]));
-    if (k->winograd[PASS_WEIGHTS].on)
-        weights = winograd_json(&k->winograd[PASS_WEIGHTS]);
+    for (int i = 0; i < k->conv->ndata && !by_data; i++)
+        json_array_append_new(data, core_pass_json(&k->conv->data[i], NULL));
+    if (by_data)
+        json_array_append_new(data, winograd_json(by_data));
+    if (by_weights)
+        weights = winograd_json(by_weights);
     else
-        weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->weight.nacc,
-                            "channels", k->weight.vectors * LANES, "images", k->weight.images);
+        weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->conv->weight.nacc,
+                            "channels", k->conv->weight.vectors * LANES, "images", k->conv->weight.images);
     json_object_set_new(core, "data", data);
     json_object_set_new(core, "weights", weights);
     return core;
@@ -118,7 +119,7 @@ static json_t *reasons_json(const Plan *p, const Kernel *k)
     bool *told = xalloc(sizeof *told * (size_t)p->g->nop);
 
     for (int w = 0; w <= k->nin; w++) {
-        const Chain *c = w < k->nin ? &k->before[w] : &k->after;
+        const Chain *c = w < k->nin ? &k->before[w] : kernel_chain(k, CHAIN_AFTER);
         for (int i = 0; i < c->n; i++) {
             add_reasons(p, c->run[i].window, told, list);
             for (int j = 0; j < c->run[i].nstep; j++)
@@ -132,7 +133,7 @@ static json_t *reasons_json(const Plan *p, const Kernel *k)
 static json_t *kernel_json(const Plan *p, const Kernel *k)
 {
     const KernelWords words = plan_words(p, k);
-    const bool weights = k->kind == KERNEL_CONV || k->kind == KERNEL_LINEAR;
+    const bool weights = k->w != NULL;
     json_t *passes = json_array();
 
     if (k->has_forward)
@@ -142,8 +143,8 @@ static json_t *kernel_json(const Plan *p, const Kernel *k)
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", k->name, "kind", words.kind, "op",
                      p->g->op[k->op].path, "passes", passes, "reads", reads_json(p, k), "prologue",
                      steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
-                     steps_json(p, &k->after, weights ? 1 : 0), "stored", stored_json(p, k), "not_fused",
-                     reasons_json(p, k));
+                     steps_json(p, kernel_chain(k, CHAIN_AFTER), weights ? 1 : 0), "stored", stored_json(p, k),
+                     "not_fused", reasons_json(p, k));
 }
 
 bool plan_json(const Plan *p, FILE *to)

@@ -142,7 +142,7 @@ static Spot find_spot(const Kernel *k, int op)
         s.part = PART_CORE;
         return s;
     }
-    if (on_way(&k->out, op, &s)) {
+    if (on_way(kernel_out(k), op, &s)) {
         s.part = s.part ? s.part : PART_OUT;
         return s;
     }
@@ -519,8 +519,8 @@ static void tell_inference(const Plan *p, Story *s)
         const Spot spot = find_spot(k, op);
         if (spot.part == PART_CORE)
             say(s, "inference", -1,
-                k->direct ? "the core reads its input as it lies: its producer left the halo that it asks for"
-                          : "its input is packed first");
+                k->w->direct ? "the core reads its input as it lies: its producer left the halo that it asks for"
+                             : "its input is packed first");
         else if (spot.part == PART_OUT)
             say(s, "inference", -1, xprintf("epilogue of %s", k->name));
         else if (spot.part)
@@ -536,7 +536,7 @@ static void tell_inference(const Plan *p, Story *s)
 static const Kernel *kernel_of(const Plan *p, int op)
 {
     for (int i = 0; i < p->nkernel; i++)
-        if (p->kernel[i].op == op && p->kernel[i].wparam >= 0)
+        if (p->kernel[i].op == op && p->kernel[i].w)
             return &p->kernel[i];
     return NULL;
 }
@@ -585,27 +585,27 @@ static void tell_code(const Plan *p, Story *s)
         say(s, "bias", -1, o->bias ? "kept: the spec says so" : "none: the spec says so");
     else if (o->bias_why)
         say(s, "bias", -1, o->bias_why);
-    if (k->kind == KERNEL_LINEAR) {
+    if (k->linear) {
         say(s, "product", -1,
             "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
             "on threads");
     } else {
-        tell_core(p, s, &k->forward);
-        if (k->lanewise)
+        tell_core(p, s, &k->w->forward);
+        if (k->conv->lanewise)
             say(s, "lanewise", -1,
                 "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
-        if (k->ndata > 1)
+        if (k->conv->ndata > 1)
             say(s, "backward", -1,
                 xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that "
                         "share their taps",
-                        k->ndata));
+                        k->conv->ndata));
         say(s, "weights", -1,
             xprintf(
-                "their gradient: %d x %d sums in registers, %s", k->weight.nacc, k->weight.vectors,
-                k->weight.images == 1
+                "their gradient: %d x %d sums in registers, %s", k->conv->weight.nacc, k->conv->weight.vectors,
+                k->conv->weight.images == 1
                     ? "image by image"
                     : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums",
-                              k->weight.images)));
+                              k->conv->weight.images)));
     }
     say(s, "scratch", 4 * k->scratch,
         xprintf("%s bytes per thread: packed input, packed gradient, images of windows", grouped(4 * k->scratch)));

@@ -158,11 +158,12 @@ static void folded_before(const Worked *k, const Kernel *kernel, double *scale, 
     *scale = 1;
     *bias = bias_of(k, kernel->op);
     *names = NULL;
-    for (int i = 0; i < kernel->nfold && kernel->fold[i] != k->norm; i++) {
-        const Affine1 a = affine_of(k, kernel->fold[i]);
+    for (int i = 0; i < kernel->w->nfold && kernel->w->fold[i] != k->norm; i++) {
+        const Affine1 a = affine_of(k, kernel->w->fold[i]);
         *scale *= a.scale;
         *bias = a.scale * *bias + a.shift;
-        *names = *names ? xprintf("%s, %s", *names, k->g->op[kernel->fold[i]].path) : k->g->op[kernel->fold[i]].path;
+        *names =
+            *names ? xprintf("%s, %s", *names, k->g->op[kernel->w->fold[i]].path) : k->g->op[kernel->w->fold[i]].path;
     }
 }
 
