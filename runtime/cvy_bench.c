@@ -83,14 +83,14 @@ static double reading_time(int processor)
 
 static void one_step(struct bench *b)
 {
-    int correct;
+    const struct cvy_batch batch = {b->x, b->label, NULL, b->batch};
 
     if (b->train) {
-        b->model->forward(b->run.net, b->x, b->label, b->batch, &b->step, &correct);
-        b->model->backward(b->run.net, b->x, b->batch, &b->step);
+        b->model->forward(b->run.net, &batch, &b->step, NULL);
+        b->model->backward(b->run.net, &batch, &b->step);
         b->step.step++;
     } else {
-        b->model->infer(b->run.net, b->x, b->y, b->batch);
+        b->model->infer(b->run.net, &batch, b->y);
     }
 }
 

@@ -47,11 +47,12 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
     }
     m->fold(r->net);
     while ((b = cvy_loader_next(l)) != NULL) {
-        m->infer(r->net, b->x, y, b->n);
+        const int *label = b->target;
+        m->infer(r->net, b, y);
         for (int i = 0; i < b->n; i++) {
             int best;
-            sum += row_loss(y + (size_t)i * (size_t)m->classes, m->classes, b->label[i], &best);
-            correct += best == b->label[i];
+            sum += row_loss(y + (size_t)i * (size_t)m->classes, m->classes, label[i], &best);
+            correct += best == label[i];
         }
     }
     cvy_loader_stop(l);
@@ -155,7 +156,8 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
         m->fold(r.net);
         for (int i = 0, chunk = chunk_of(m); i < n; i += chunk) {
             chunk = n - i < chunk ? n - i : chunk;
-            m->infer(r.net, x + (size_t)i * image, y + (size_t)i * (size_t)m->classes, chunk);
+            const struct cvy_batch part = {x + (size_t)i * image, NULL, NULL, chunk};
+            m->infer(r.net, &part, y + (size_t)i * (size_t)m->classes);
         }
         ok = cvy_npy_write(output, n, m->classes, y);
     }

@@ -345,7 +345,7 @@ void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, 
 
 /* ---- loss ---- */
 
-double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct)
+double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, double *score)
 {
     int best = 0;
     double sum = 0;
@@ -359,7 +359,7 @@ double cvy_loss(const float *logits, float *g, int classes, int padded, int labe
         g[i] = (float)((exp((double)logits[i] - (double)logits[best]) / sum - (i == label)) * (double)scale);
     for (int i = classes; i < padded; i++)
         g[i] = 0;
-    *correct += best == label;
+    *score += best == label;
     return log(sum) - ((double)logits[label] - (double)logits[best]);
 }
 

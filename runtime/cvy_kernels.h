@@ -27,13 +27,18 @@ struct cvy_range {
 };
 struct cvy_range cvy_piece(int p, int pieces, int n);
 
-/* Whether each of n labels is a class. */
-static inline int cvy_labels_fit(const int *labels, int n, int classes)
+/* Whether a network for images that trains on up to `most` of them, in `classes` classes, can take a batch. */
+static inline int cvy_batch_fits(const struct cvy_batch *b, int most, int classes)
 {
-    int fit = 1;
-    for (int i = 0; i < n; i++)
-        fit &= labels[i] >= 0 && labels[i] < classes;
+    int fit = b && b->x && b->target && !b->length && b->n >= 1 && b->n <= most;
+    for (int i = 0; fit && i < b->n; i++)
+        fit = ((const int *)b->target)[i] >= 0 && ((const int *)b->target)[i] < classes;
     return fit;
+}
+/* Whether it can infer a batch, of any n, into y. */
+static inline int cvy_batch_infers(const struct cvy_batch *b, const float *y)
+{
+    return b && !b->length && b->n >= 0 && (b->n == 0 || (b->x && y));
 }
 
 /* Where a kernel is: image `image` of the batch, in piece `piece`; fresh: the first image of the piece. */
@@ -136,8 +141,9 @@ void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
 
-/* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats). */
-double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, int *correct);
+/* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats), adds 1
+ * to *score where the label has the largest logit. */
+double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, double *score);
 
 /* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is
  * defined. */

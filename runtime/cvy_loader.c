@@ -20,7 +20,11 @@ struct cvy_loader {
     size_t plane;
     int *order;
     float *table; /* channels x 256 */
-    struct cvy_batch slot[RING];
+    struct slot {
+        float *x;
+        int *label;
+        struct cvy_batch batch; /* of these */
+    } slot[RING];
     int64_t first, count; /* batches [first, first + count) of the pass */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -45,12 +49,13 @@ void cvy_scale_table(const struct cvy_model *m, float *table)
     }
 }
 
-static void make(struct cvy_loader *l, int64_t number, struct cvy_batch *to)
+static void make(struct cvy_loader *l, int64_t number, struct slot *to)
 {
     const struct cvy_data *d = l->data;
     int64_t from = number * l->batch;
-    to->n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
-    for (int i = 0; i < to->n; i++) {
+    const int n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
+    to->batch = (struct cvy_batch){to->x, to->label, NULL, n};
+    for (int i = 0; i < n; i++) {
         int item = l->order ? l->order[from + i] : (int)from + i;
         const uint8_t *in = d->image + (size_t)item * d->image_bytes;
         float *out = to->x + (size_t)i * d->image_bytes;
@@ -142,7 +147,7 @@ const struct cvy_batch *cvy_loader_next(struct cvy_loader *l)
     while (l->made <= l->given)
         pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
-    return &l->slot[l->given++ % RING];
+    return &l->slot[l->given++ % RING].batch;
 }
 
 void cvy_loader_stop(struct cvy_loader *l)

@@ -38,6 +38,15 @@ struct cvy_net {
     int threads;      /* that it uses: at most as many as init was offered */
 };
 
+/* The samples that a call works on. A network reads them where they are: they stay until forward and backward are done.
+ */
+struct cvy_batch {
+    const float *x;     /* n x channels x height x width */
+    const void *target; /* what the loss compares the answers with: n classes, as int. NULL: none, as at inference */
+    const int *length;  /* of each sequence; NULL: each is as long as the input. Images have none */
+    int n;
+};
+
 struct cvy_step {
     float lr, momentum, weight_decay, weight_decay_other; /* _other: of norms and biases, 0 by default */
     int nesterov;
@@ -75,14 +84,13 @@ struct cvy_model {
      * small. Weights are zero until they are drawn or loaded. */
     struct cvy_net *(*init)(void *memory, size_t bytes, int batch, int threads);
     /* A call that makes no sense (see NAME.h) touches nothing: forward then returns NaN, the others -1. */
-    /* One training step is forward, then backward (which updates). x: n images NCHW; labels in [0, classes). Returns
-     * the mean loss; *correct: how many of n had the label as the largest logit. */
-    double (*forward)(struct cvy_net *, const float *x, const int *labels, int n, const struct cvy_step *,
-                      int *correct);
-    int (*backward)(struct cvy_net *, const float *x, int n, const struct cvy_step *);
-    /* Folds the running statistics into the inference weights; then infer: x n images NCHW, y n x classes logits. */
+    /* One training step is forward, then backward (which updates) on the same batch. Returns the mean loss; *score
+     * (unless NULL): how many samples had their class as the largest logit. */
+    double (*forward)(struct cvy_net *, const struct cvy_batch *, const struct cvy_step *, double *score);
+    int (*backward)(struct cvy_net *, const struct cvy_batch *, const struct cvy_step *);
+    /* Folds the running statistics into the inference weights; then infer: y is n x classes logits. */
     int (*fold)(struct cvy_net *);
-    int (*infer)(struct cvy_net *, const float *x, float *y, int n);
+    int (*infer)(struct cvy_net *, const struct cvy_batch *, float *y);
     /* What the network computes, a line for each op in the order in which they run, NULL-terminated:
      *     PLACE | OP | INPUTS | PARAMETERS | TRAINING
      * PLACE is "layer/stage", or "layer" where it has one op; OP its word with arguments, "bn(eps=1e-05)"; INPUTS the
@@ -96,7 +104,7 @@ struct cvy_tracer {
     /* Between forward and backward: hands every stage's output ("act.<layer>.<stage>") and every dropout mask
      * ("mask.<layer>.<stage>", 0 or 1) to `sink`. `scratch`: trace_floats(n) floats, 64-byte aligned. 0; or -1 and
      * nothing done. */
-    int (*trace)(struct cvy_net *, const float *x, int n, const struct cvy_step *, float *scratch, cvy_sink sink,
+    int (*trace)(struct cvy_net *, const struct cvy_batch *, const struct cvy_step *, float *scratch, cvy_sink sink,
                  void *user);
     size_t (*trace_floats)(int n); /* 0 where n makes no sense */
 };

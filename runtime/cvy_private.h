@@ -288,11 +288,6 @@ extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */
 /* ---- cvy_loader.c: batches, made ahead by a thread
  * -------------------------------------------------------------------- */
 
-struct cvy_batch {
-    float *x; /* n x C x H x W */
-    int *label;
-    int n;
-};
 struct cvy_loader;
 /* Batches of one pass over `d`, from batch number `first` on, in the order of cvy_permutation(seed, epoch), or in the
  * data's own where !shuffle. NULL after a message. */

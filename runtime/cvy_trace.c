@@ -24,22 +24,20 @@ static void take(void *user, const char *name, const float *data, const struct c
     s->ok = out != NULL;
 }
 
-/* x: n images. */
-static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const float *x, const int *labels, int n,
+static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const struct cvy_batch *batch,
                     const struct cvy_step *step, struct cvy_tensors *to)
 {
     const struct cvy_model *m = r->model;
     struct sink sink = {to, 1};
-    int correct;
-    size_t floats = tracer->trace_floats(n);
+    size_t floats = tracer->trace_floats(batch->n);
     float *scratch = floats <= SIZE_MAX / sizeof(float) ? cvy_alloc_aligned(floats * sizeof(float)) : NULL;
     if (!scratch)
         return 0;
     float *loss = cvy_put_f32(to, "loss", 0, NULL);
     if (loss) {
-        *loss = (float)m->forward(r->net, x, labels, n, step, &correct);
-        sink.ok = tracer->trace(r->net, x, n, step, scratch, take, &sink) == 0 && sink.ok;
-        sink.ok = m->backward(r->net, x, n, step) == 0 && sink.ok;
+        *loss = (float)m->forward(r->net, batch, step, NULL);
+        sink.ok = tracer->trace(r->net, batch, step, scratch, take, &sink) == 0 && sink.ok;
+        sink.ok = m->backward(r->net, batch, step) == 0 && sink.ok;
     }
     free(scratch);
     return loss && sink.ok && cvy_add_grad(to, r, "grad.") && cvy_add_weights(to, r, "after.") &&
@@ -121,7 +119,8 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         step.nesterov = nesterov;
         step.seed = seed;
         step.step = cvy_option_given(option, "--step") ? step_number : (uint64_t)state_step;
-        ok = run_step(&r, tracer, x, labels, n, &step, &to) && cvy_out_open(&out, output);
+        const struct cvy_batch batch = {x, labels, NULL, n};
+        ok = run_step(&r, tracer, &batch, &step, &to) && cvy_out_open(&out, output);
         if (ok && !cvy_tensors_write(&to, &out)) {
             cvy_out_drop(&out);
             ok = 0;

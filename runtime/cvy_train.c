@@ -226,7 +226,7 @@ static int train_epoch(struct train *t)
     int result = 1;
     while (result == 1 && (b = cvy_loader_next(loader)) != NULL) {
         struct cvy_step step;
-        int correct = 0;
+        double score = 0;
         memset(&step, 0, sizeof step);
         step.lr = (float)cvy_rate(p->one_cycle, p->lr, p->warmup, p->step, total);
         step.momentum = (float)p->momentum;
@@ -235,7 +235,7 @@ static int train_epoch(struct train *t)
         step.nesterov = p->nesterov;
         step.seed = p->seed;
         step.step = (uint64_t)p->step;
-        double loss = m->forward(t->run.net, b->x, b->label, b->n, &step, &correct);
+        double loss = m->forward(t->run.net, b, &step, &score);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
             char said[96];
             snprintf(said, sizeof said, "%.3g, where guessing gives %.3g", loss, guessing);
@@ -248,11 +248,11 @@ static int train_epoch(struct train *t)
             result = -1;
             break;
         }
-        m->backward(t->run.net, b->x, b->n, &step);
+        m->backward(t->run.net, b, &step);
         p->step++;
         p->step_in_epoch++;
         p->loss_sum += loss * b->n;
-        p->correct_sum += correct;
+        p->correct_sum += score;
         p->seen += b->n;
         images += b->n;
         show_progress(t, begin, p->step_in_epoch, images);

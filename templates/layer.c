@@ -155,7 +155,7 @@ memset(k->db + (int64_t)piece * ${s.padded}, 0, sizeof(double) * ${s.padded});
 cvy_gemm(0, 1, 1, ${s.out}, ${s.in}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
 //$ end
 //$ define loss_image
-loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], 1.0f / (float)n, &correct);
+loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], 1.0f / (float)n, &score);
 //$ end
 
 // A loop over the images of one piece.
@@ -174,8 +174,7 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
     //$ emit s
     //$ end
     //$ if f.loss
-    double loss = 0;
-    int correct = 0;
+    double loss = 0, score = 0;
     //$ end
 
     for (int i = range.first; i < range.end; i++) {
@@ -186,7 +185,7 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
     }
     //$ if f.loss
     k->loss[piece] = loss;
-    k->correct[piece] = correct;
+    k->score[piece] = score;
     //$ end
 }
 

@@ -20,9 +20,9 @@
  *         size_t bytes = ${n.NAME}_ARENA_BYTES(BATCH, THREADS);
  *         void *memory = aligned_alloc(64, bytes);
  *         struct ${n.name} *net = ${n.name}_init(memory, bytes, BATCH, THREADS);
+ *         struct cvy_batch batch = {x, labels, NULL, BATCH};
  *         struct cvy_step step = {0};
  *         double loss = 0;
- *         int correct;
  *
  *         if (!net)
  *             return -1;                                     // no memory, or not this processor
@@ -31,11 +31,10 @@
  *         for (int i = 0; i < steps; i++) {
  *             fill(x, labels);
  *             step.step = i;                                 // dropout draws by it
- *             loss = ${n.name}_forward(net, x, labels, BATCH, &step, &correct);
- *             ${n.name}_backward(net, x, BATCH, &step);        // gradients and the update
+ *             loss = ${n.name}_train_step(net, &batch, &step, NULL);
  *         }
  *         ${n.name}_fold(net);                                 // after training, before inference
- *         ${n.name}_infer(net, x, y, BATCH);                   // y: BATCH x ${n.classes} logits
+ *         ${n.name}_infer(net, &batch, y);                     // y: BATCH x ${n.classes} logits
  *         free(memory);
  *         return loss;
  *     }
@@ -51,7 +50,8 @@
  *     for (int t = 0; t < ${n.name}_model.ntensor; t++)
  *         ${n.name}_set(net, t, numbers[t]);                   // in the sequence of ${n.name}_model.tensor
  *     ${n.name}_fold(net);
- *     ${n.name}_infer(net, x, y, n);                           // x: n images, ${n.shape}, NCHW; y: n x ${n.classes} logits
+ *     struct cvy_batch batch = {x, NULL, NULL, n};           // x: n images, ${n.shape}, NCHW
+ *     ${n.name}_infer(net, &batch, y);                         // y: n x ${n.classes} logits
  *
  //$ end
  * x = (byte / 255 - mean) / std, mean ${n.mean}, std ${n.std}. Networks share no state: several may live in one program, also for
@@ -65,10 +65,10 @@
  * OMP_WAIT_POLICY=passive, cures that.
  //$ end
  *
- * A call that makes no sense touches nothing and says so: ${n.name}_init returns NULL, ${n.name}_forward NaN, a size 0, the others -1
- * (0: done).
+ * A call that makes no sense touches nothing and says so: ${n.name}_init returns NULL, ${n.name}_forward and ${n.name}_train_step NaN,
+ * a size 0, the others -1 (0: done).
  * Which: a pointer that is NULL, n below 1 (of inference: below 0), n above the batch of ${n.name}_init, a label that is no class,
- * ${n.name}_backward with another n than the ${n.name}_forward before it.
+ * lengths, ${n.name}_backward with another n than the ${n.name}_forward before it.
  * ${n.licence} */
 #ifndef ${n.NAME}_H
 #define ${n.NAME}_H
@@ -97,10 +97,13 @@ ${n.NAME}_API int ${n.name}_supported(void);
  * batch is below 0, threads are not 1 .. 4096, or ${n.name}_supported() is 0. */
 ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
-/* Mean loss of n images, 1 <= n <= batch, labels in [0, ${n.NAME}_CLASSES); *correct: how many had the right class on top. */
-${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct);
-/* Gradients and update, after forward on the same x and n. */
-${n.NAME}_API int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step);
+/* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: n labels, ints in [0, ${n.NAME}_CLASSES);
+ * *score (unless NULL): how many had the right class on top. */
+${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score);
+/* Gradients and update, after forward on the same batch. */
+${n.NAME}_API int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step);
+/* Both. */
+${n.NAME}_API double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score);
 //$ end
 //$ if n.plain
 /* Nothing: inference applies norms where they stand. */
@@ -108,8 +111,8 @@ ${n.NAME}_API int ${n.name}_backward(struct ${n.name} *net, const float *x, int 
 /* Makes the weights of inference, running statistics folded in. Again whenever weights have changed. */
 //$ end
 ${n.NAME}_API int ${n.name}_fold(struct ${n.name} *net);
-/* x: n images NCHW; y: n x classes logits. Any n. */
-${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n);
+/* y: batch->n x classes logits. Any n; no target. */
+${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y);
 
 /* The network as data: ${n.name}_model.tensor[0 .. ntensor), each with its name and shape in PyTorch (.name, .at.ndim, .at.dim); sizes;
  * the spec's train section; the functions above, of a struct cvy_net (which a struct ${n.name} begins with). */
@@ -211,12 +214,13 @@ int ${n.name}_draw(struct ${n.name} *net, uint64_t seed)
 
 //$ define tracer
 /* Forward once more, and behind each kernel its trace, while what it read is there; running statistics stay as they were. */
-static int ${n.name}_trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+static int ${n.name}_trace(struct cvy_net *base, const struct cvy_batch *batch, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
     struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
 
-    if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
+    if (!net || !batch || !batch->x || !step || !scratch || !sink || batch->n < 1 || batch->n != net->forwarded)
         return -1;
+    const int n = batch->n;
     float *const kept = scratch, *const out = scratch + ${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS;
     memcpy(kept, net->net.running, sizeof(float) * (${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS)); /* one behind the other */
     //$ for k in n.kernels
@@ -302,8 +306,7 @@ struct ${n.name} {
     float *folded, *scratch;
     //$ if n.train
     int forwarded; /* images of the last forward */
-    double piece_loss[${n.pieces}];
-    int piece_correct[${n.pieces}];
+    double piece_loss[${n.pieces}], piece_score[${n.pieces}];
     //$ end
     //$ for m in n.norms
     struct cvy_bn ${m.name};
@@ -438,49 +441,60 @@ size_t ${n.name}_arena_bytes(int batch, int threads)
 }
 
 //$ if n.train
-double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    double loss = 0;
+    double loss = 0, sum = 0;
 
-    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, ${n.classes}))
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}))
         return (double)NAN;
-    net->forwarded = n;
+    const int n = net->forwarded = batch->n;
     //$ for k in n.kernels
     //$ for i in k.inputs
-    net->${k.name}.${i.name} = x;
+    net->${k.name}.${i.name} = batch->x;
     //$ end
     //$ end
-    net->loss.labels = labels;
+    net->loss.labels = batch->target;
     //$ for k in n.kernels
     //$ if k.forward
     ${n.name}_${k.name}_forward(&net->${k.name}, n, step);
     //$ end
     //$ end
-    *correct = 0;
     for (int p = 0; p < ${n.pieces}; p++) {
         loss += net->loss.loss[p];
-        *correct += net->loss.correct[p];
+        sum += net->loss.score[p];
     }
+    if (score)
+        *score = sum;
     return loss / n;
 }
 
-int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step)
+int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
 {
-    if (!net || !x || !step || n < 1 || n != net->forwarded) /* x itself: the kernels that read it kept it in forward */
+    if (!net || !batch || !batch->x || !step || batch->n < 1 || batch->n != net->forwarded) /* the kernels that read x kept it in forward */
         return -1;
+    const int n = batch->n;
     //$ for k in n.backward
     ${n.name}_${k.name}_${k.verb}(&net->${k.name}, n, step);
     //$ end
     return 0;
 }
 
-static double ${n.name}_model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    return ${n.name}_forward((struct ${n.name} *)(void *)net, x, labels, n, step, correct);
+    const double loss = ${n.name}_forward(net, batch, step, score);
+
+    if (!isnan(loss))
+        ${n.name}_backward(net, batch, step);
+    return loss;
 }
-static int ${n.name}_model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+
+static double ${n.name}_model_forward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    return ${n.name}_backward((struct ${n.name} *)(void *)net, x, n, step);
+    return ${n.name}_forward((struct ${n.name} *)(void *)net, batch, step, score);
+}
+static int ${n.name}_model_backward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step)
+{
+    return ${n.name}_backward((struct ${n.name} *)(void *)net, batch, step);
 }
 //$ end
 
@@ -493,11 +507,12 @@ int ${n.name}_fold(struct ${n.name} *net)
     return 0;
 }
 
-int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
+int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y)
 {
-    if (!net || n < 0 || (n > 0 && (!x || !y)))
+    if (!net || !cvy_batch_infers(batch, y))
         return -1;
-    const float *const f = net->folded;
+    const float *const f = net->folded, *const x = batch->x;
+    const int n = batch->n;
 
     CVY_PARALLEL_IF(net->net.threads, n > 1)
     for (int i = 0; i < n; i++) {
@@ -518,9 +533,9 @@ static int ${n.name}_model_fold(struct cvy_net *net)
 {
     return ${n.name}_fold((struct ${n.name} *)(void *)net);
 }
-static int ${n.name}_model_infer(struct cvy_net *net, const float *x, float *y, int n)
+static int ${n.name}_model_infer(struct cvy_net *net, const struct cvy_batch *batch, float *y)
 {
-    return ${n.name}_infer((struct ${n.name} *)(void *)net, x, y, n);
+    return ${n.name}_infer((struct ${n.name} *)(void *)net, batch, y);
 }
 
 const struct cvy_model ${n.name}_model = {

@@ -812,12 +812,12 @@ static void concat_backward(int n, int A, int C, int first, int O, const void *o
 
 //$ define plain_loss
 /* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
-static double loss_forward(int n, int C, const void *in, const int *labels, int *correct)
+static double loss_forward(int n, int C, const void *in, const int *labels, double *score)
 {
     const float (*z)[C] = (void *)in;
     double loss = 0;
 
-    *correct = 0;
+    *score = 0;
     for (int m = 0; m < n; m++) {
         double sum = 0;
         int best = 0;
@@ -826,7 +826,7 @@ static double loss_forward(int n, int C, const void *in, const int *labels, int 
         for (int c = 0; c < C; c++)
             sum += exp((double)z[m][c] - z[m][best]);
         loss += log(sum) - ((double)z[m][labels[m]] - z[m][best]);
-        *correct += best == labels[m];
+        *score += best == labels[m];
     }
     return loss / n;
 }
@@ -919,21 +919,26 @@ static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, i
 }
 
 //$ if n.train
-double ${n.name}_forward(struct ${n.name} *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    if (!net || !x || !labels || !step || !correct || n < 1 || n > net->net.batch || !cvy_labels_fit(labels, n, ${n.classes}))
+    double sum;
+
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}))
         return (double)NAN;
-    net->x = x;
-    net->labels = labels;
-    net->forwarded = n;
-    run(net, &net->v, n, x, step);
-    return loss_forward(n, ${n.classes}, net->v.${n.logits}, labels, correct);
+    net->batch = *batch;
+    run(net, &net->v, batch->n, batch->x, step);
+    return loss_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, score ? score : &sum);
 }
 
-int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struct cvy_step *step)
+int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
 {
-    if (!net || !x || !step || n < 1 || n != net->forwarded)
+    if (!net || !batch || !batch->x || !step || batch->n < 1 || batch->n != net->batch.n)
         return -1;
+    const int n = batch->n;
+    const int *const labels = net->batch.target;
+    //$ if n.backward_reads_x
+    const float *const x = batch->x;
+    //$ end
     const struct ${n.name}_values *const v = &net->v, *const d = &net->d;
     const struct ${n.name}_params *const p = &net->p, *const g = &net->g;
 
@@ -957,13 +962,22 @@ int ${n.name}_backward(struct ${n.name} *net, const float *x, int n, const struc
     return 0;
 }
 
-//$ end
-int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
+double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    if (!net || n < 0 || (n > 0 && (!x || !y)))
+    const double loss = ${n.name}_forward(net, batch, step, score);
+
+    if (!isnan(loss))
+        ${n.name}_backward(net, batch, step);
+    return loss;
+}
+
+//$ end
+int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y)
+{
+    if (!net || !cvy_batch_infers(batch, y))
         return -1;
-    for (int m = 0; m < n; m++) {
-        run(net, &net->one, 1, x + m * INT64_C(${n.input_floats}), NULL);
+    for (int m = 0; m < batch->n; m++) {
+        run(net, &net->one, 1, batch->x + m * INT64_C(${n.input_floats}), NULL);
         memcpy(y + (int64_t)m * ${n.classes}, net->one.${n.logits}, sizeof(float) * ${n.classes});
     }
     return 0;
@@ -1009,9 +1023,7 @@ struct ${n.name} {
     struct ${n.name}_params g;
     struct ${n.name}_values v, d;
     float *gradients, *grad; /* all of d, all of g */
-    const float *x;          /* of the last forward */
-    const int *labels;
-    int forwarded; /* how many images */
+    struct cvy_batch batch;  /* of the last forward */
     //$ end
 };
 //$ if n.train
@@ -1121,22 +1133,22 @@ static struct cvy_net *model_init(void *memory, size_t bytes, int batch, int thr
     return (struct cvy_net *)(void *)${n.name}_init(memory, bytes, batch, threads);
 }
 //$ if n.train
-static double model_forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step, int *correct)
+static double model_forward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
-    return ${n.name}_forward((struct ${n.name} *)(void *)net, x, labels, n, step, correct);
+    return ${n.name}_forward((struct ${n.name} *)(void *)net, batch, step, score);
 }
-static int model_backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *step)
+static int model_backward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step)
 {
-    return ${n.name}_backward((struct ${n.name} *)(void *)net, x, n, step);
+    return ${n.name}_backward((struct ${n.name} *)(void *)net, batch, step);
 }
 //$ end
 static int model_fold(struct cvy_net *net)
 {
     return ${n.name}_fold((struct ${n.name} *)(void *)net);
 }
-static int model_infer(struct cvy_net *net, const float *x, float *y, int n)
+static int model_infer(struct cvy_net *net, const struct cvy_batch *batch, float *y)
 {
-    return ${n.name}_infer((struct ${n.name} *)(void *)net, x, y, n);
+    return ${n.name}_infer((struct ${n.name} *)(void *)net, batch, y);
 }
 
 const struct cvy_model ${n.name}_model = {
@@ -1179,12 +1191,13 @@ static float *mask(const char *stage, int n, uint32_t size, uint32_t below, cons
 }
 
 //$ end
-static int trace(struct cvy_net *base, const float *x, int n, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
+static int trace(struct cvy_net *base, const struct cvy_batch *batch, const struct cvy_step *step, float *scratch, cvy_sink sink, void *user)
 {
     const struct ${n.name} *const net = (const struct ${n.name} *)(void *)base;
 
-    if (!net || !x || !step || !scratch || !sink || n < 1 || n != net->forwarded)
+    if (!net || !batch || !batch->x || !step || !scratch || !sink || batch->n < 1 || batch->n != net->batch.n)
         return -1;
+    const int n = batch->n;
     const struct ${n.name}_values *const v = &net->v;
     //$ for t in n.traces
     //$ if t.mask
@@ -1218,24 +1231,24 @@ extern const struct cvy_bench ${n.name}_bench;
 static void bench_forward(struct cvy_net *base, int n, const struct cvy_step *step)
 {
     struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
-    int correct;
 
-    (void)${n.name}_forward(net, net->x, net->labels, n, step, &correct);
+    (void)n, (void)${n.name}_forward(net, &net->batch, step, NULL);
 }
 
 static void bench_backward(struct cvy_net *base, int n, const struct cvy_step *step)
 {
     struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
 
-    ${n.name}_backward(net, net->x, n, step);
+    (void)n, ${n.name}_backward(net, &net->batch, step);
 }
 
 //$ end
 static void bench_infer(struct cvy_net *base, const float *x, int i)
 {
+    const struct cvy_batch one = {x + i * INT64_C(${n.input_floats}), NULL, NULL, 1};
     float y[${n.classes}];
 
-    ${n.name}_infer((struct ${n.name} *)(void *)base, x + i * INT64_C(${n.input_floats}), y, 1);
+    ${n.name}_infer((struct ${n.name} *)(void *)base, &one, y);
 }
 
 /* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step, as if each op read and wrote its tensors once. */

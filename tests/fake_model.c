@@ -81,12 +81,13 @@ static void logits(const struct cvy_net *net, const float *x, double z[K])
     }
 }
 
-static double forward(struct cvy_net *net, const float *x, const int *labels, int n, const struct cvy_step *step,
-                      int *correct)
+static double forward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
     struct fake_net *f = (struct fake_net *)net;
-    double loss = 0, mean = 0;
-    *correct = 0;
+    const float *const x = batch->x;
+    const int *const labels = batch->target;
+    const int n = batch->n;
+    double loss = 0, mean = 0, correct = 0;
     for (int i = 0; i < n; i++) {
         double z[K], sum = 0;
         int best = 0;
@@ -98,12 +99,14 @@ static double forward(struct cvy_net *net, const float *x, const int *labels, in
         for (int k = 0; k < K; k++)
             f->dz[i][k] = (exp(z[k] - z[best]) / sum - (k == labels[i])) / n;
         loss += log(sum) - (z[labels[i]] - z[best]);
-        *correct += best == labels[i];
+        correct += best == labels[i];
         for (int d = 0; d < D; d++)
             mean += x[i * D + d] / (double)(n * D);
     }
     net->running[0] += 0.1f * ((float)mean - net->running[0]);
     net->batches[0]++;
+    if (score)
+        *score = correct;
     if (fake_signal_at == (int)step->step)
         raise(fake_signal);
     return fake_break_at == (int)step->step ? NAN : loss / n;
@@ -118,8 +121,10 @@ static void update(struct cvy_net *net, int at, double gradient, const struct cv
     net->param[at] -= s->lr * (s->nesterov ? g + s->momentum * m : m);
 }
 
-static int backward(struct cvy_net *net, const float *x, int n, const struct cvy_step *s)
+static int backward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *s)
 {
+    const float *const x = batch->x;
+    const int n = batch->n;
     struct fake_net *f = (struct fake_net *)net;
     for (int k = 0; k < K; k++) {
         double g = 0;
@@ -141,14 +146,15 @@ static size_t trace_floats(int n)
     return (size_t)n * BLOCK;
 }
 
-static int trace(struct cvy_net *net, const float *x, int n, const struct cvy_step *s, float *scratch, cvy_sink sink,
-                 void *user)
+static int trace(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *s, float *scratch,
+                 cvy_sink sink, void *user)
 {
+    const int n = batch->n;
     struct cvy_layout at = {4, {n, K, 1, 1}, {1, BLOCK, 1, 1}, {BLOCK, BLOCK, 1, 1}, {0, 1, 0, 0}, 0};
     (void)s;
     for (int i = 0; i < n; i++) {
         double z[K];
-        logits(net, x + i * D, z);
+        logits(net, batch->x + i * D, z);
         for (int k = 0; k < BLOCK; k++)
             scratch[i * BLOCK + k] = k < K ? (float)z[k] : 0.0f;
     }
@@ -162,11 +168,11 @@ static int fold(struct cvy_net *net)
     return 0;
 }
 
-static int infer(struct cvy_net *net, const float *x, float *y, int n)
+static int infer(struct cvy_net *net, const struct cvy_batch *batch, float *y)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < batch->n; i++) {
         double z[K];
-        logits(net, x + i * D, z);
+        logits(net, batch->x + i * D, z);
         for (int k = 0; k < K; k++)
             y[i * K + k] = (float)z[k];
     }
@@ -217,26 +223,26 @@ const struct cvy_tracer fake_tracer = {trace, trace_floats};
 
 static float bench_x[D];
 static int bench_label[64];
+static const struct cvy_batch bench_batch = {bench_x, bench_label, NULL, 1};
 
 static void bench_forward(struct cvy_net *net, int n, const struct cvy_step *step)
 {
-    int correct;
-
     for (int i = 0; i < n; i++)
-        forward(net, bench_x, bench_label, 1, step, &correct);
+        forward(net, &bench_batch, step, NULL);
 }
 
 static void bench_backward(struct cvy_net *net, int n, const struct cvy_step *step)
 {
     for (int i = 0; i < n; i++)
-        backward(net, bench_x, 1, step);
+        backward(net, &bench_batch, step);
 }
 
 static void bench_infer(struct cvy_net *net, const float *x, int image)
 {
+    const struct cvy_batch one = {x + image * D, NULL, NULL, 1};
     float y[K];
 
-    infer(net, x + image * D, y, 1);
+    infer(net, &one, y);
 }
 
 static double peak(int threads, int64_t rounds, float *sink)

@@ -224,9 +224,9 @@ static long taken, refused, trained;
 static void step_on(struct cvy_run *r, int n, const struct cvy_progress *p)
 {
     struct cvy_step step = {.lr = 0.01f, .momentum = (float)p->momentum, .seed = p->seed, .step = (uint64_t)p->step};
-    int correct;
-    fake_model.forward(r->net, images, labels, n, &step, &correct);
-    fake_model.backward(r->net, images, n, &step);
+    const struct cvy_batch batch = {images, labels, NULL, n};
+    fake_model.forward(r->net, &batch, &step, NULL);
+    fake_model.backward(r->net, &batch, &step);
     trained++;
 }
 

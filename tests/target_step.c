@@ -87,7 +87,7 @@ static void parameters(const struct cvy_model *m, struct cvy_net *net, const cha
 static void logits(const char *name, const struct cvy_model *m, struct cvy_net *net, const float *x, float *y)
 {
     m->fold(net);
-    m->infer(net, x, y, BATCH);
+    m->infer(net, &(struct cvy_batch){x, NULL, NULL, BATCH}, y);
     printf("%s", name);
     for (int i = 0; i < BATCH * m->classes; i++)
         printf(" %.9g", (double)y[i]);
@@ -105,7 +105,8 @@ int main(int argc, char **argv)
                                                                                       aligned((size_t)m->param_floats *
                                                                                               sizeof *grad);
     struct cvy_net *net = m->init(aligned(bytes), bytes, BATCH, 1);
-    int labels[BATCH], correct;
+    int labels[BATCH];
+    const struct cvy_batch batch = {x, labels, NULL, BATCH};
 
     if (!SUPPORTED()) {
         printf("unsupported%s\n", net ? ", but initialised" : "");
@@ -140,8 +141,8 @@ int main(int argc, char **argv)
         logits("answers", m, net, x, y);
     }
     net->grad = grad;
-    printf("loss %.9g\n", m->forward(net, x, labels, BATCH, &step, &correct));
-    if (TRACER.trace(net, x, BATCH, &step, scratch, sink, NULL) != 0 || m->backward(net, x, BATCH, &step) != 0)
+    printf("loss %.9g\n", m->forward(net, &batch, &step, NULL));
+    if (TRACER.trace(net, &batch, &step, scratch, sink, NULL) != 0 || m->backward(net, &batch, &step) != 0)
         return 1;
     parameters(m, net, "after.", net->param);
     parameters(m, net, "grad.", grad);

@@ -96,7 +96,7 @@ static int use_%(name)s(void)
     struct %(name)s *const net = %(name)s_init(memory, bytes, N, 1);
     struct cvy_step step = {0};
     static float x[N * PIXELS], y[N * %(NAME)s_CLASSES];
-    int labels[N], correct, status = 0;
+    int labels[N], status = 0;
 
     if (!%(name)s_supported()) {
         puts("%(name)s unsupported");
@@ -111,10 +111,10 @@ static int use_%(name)s(void)
         labels[i] = i %% %(NAME)s_CLASSES;
     status |= %(name)s_draw(net, 7);
     step.lr = 0.1f;
-    printf("%(name)s %%.9g", %(name)s_forward(net, x, labels, N, &step, &correct));
-    status |= %(name)s_backward(net, x, N, &step);
+    const struct cvy_batch batch = {x, labels, NULL, N};
+    printf("%(name)s %%.9g", %(name)s_train_step(net, &batch, &step, NULL));
     status |= %(name)s_fold(net);
-    status |= %(name)s_infer(net, x, y, N);
+    status |= %(name)s_infer(net, &batch, y);
     for (int i = 0; i < N * %(NAME)s_CLASSES; i++)
         printf(" %%.9g", (double)y[i]);
     puts("");
@@ -348,7 +348,10 @@ int main(void)
     struct %(name)s *const net = %(name)s_init(memory, bytes, N, 1);
     struct cvy_step step = {0};
     float *const x = calloc(MORE * PIXELS, sizeof *x), *const y = calloc(MORE * %(NAME)s_CLASSES, sizeof *y), number = 1;
-    int labels[MORE] = {0}, correct = 77;
+    int labels[MORE] = {0};
+    const int lengths[MORE] = {1};
+    double score = 77;
+    #define BATCH(x, n) &(struct cvy_batch){x, labels, NULL, n}
 
     expect(%(name)s_arena_bytes(N, 1) == bytes && %(name)s_arena_bytes(0, 3) == %(NAME)s_ARENA_BYTES(0, 3), "arena_bytes");
     expect(!%(name)s_arena_bytes(-1, 1) && !%(name)s_arena_bytes(1, 0) && !%(name)s_arena_bytes(1, 4097), "arena_bytes out of range");
@@ -357,31 +360,34 @@ int main(void)
     %(name)s_draw(net, 3);
     step.lr = 0.1f;
     memcpy(before, memory, bytes);
-    expect(%(name)s_backward(net, x, N, &step) == -1, "backward before forward");
+    expect(%(name)s_backward(net, BATCH(x, N), &step) == -1, "backward before forward");
     for (int n = -1; n <= MORE; n += n == 0 ? N + 1 : 1) {
-        expect(isnan(%(name)s_forward(net, x, labels, n, &step, &correct)), "forward of n");
-        expect(%(name)s_backward(net, x, n, &step) == -1, "backward of n");
+        expect(isnan(%(name)s_forward(net, BATCH(x, n), &step, &score)), "forward of n");
+        expect(%(name)s_backward(net, BATCH(x, n), &step) == -1, "backward of n");
     }
     for (int i = 0; i < N; i++) {
         for (int label = -1; label <= %(NAME)s_CLASSES; label += %(NAME)s_CLASSES + 1) {
             labels[i] = label;
-            expect(isnan(%(name)s_forward(net, x, labels, N, &step, &correct)), "a label that is no class");
-            expect(isnan(%(name)s_model.forward((struct cvy_net *)net, x, labels, N, &step, &correct)), "the same through the model");
+            expect(isnan(%(name)s_train_step(net, BATCH(x, N), &step, &score)), "a label that is no class");
+            expect(isnan(%(name)s_model.forward((struct cvy_net *)net, BATCH(x, N), &step, &score)), "the same through the model");
         }
         labels[i] = 0;
     }
-    expect(isnan(%(name)s_forward(net, NULL, labels, N, &step, &correct)) && isnan(%(name)s_forward(net, x, NULL, N, &step, &correct)), "NULL");
-    expect(isnan(%(name)s_forward(net, x, labels, N, NULL, &correct)) && isnan(%(name)s_forward(NULL, x, labels, N, &step, &correct)), "NULL");
-    expect(isnan(%(name)s_forward(net, x, labels, N, &step, NULL)) && %(name)s_fold(NULL) == -1 && %(name)s_draw(NULL, 1) == -1, "NULL");
-    expect(%(name)s_infer(net, x, y, -1) == -1 && %(name)s_infer(net, NULL, y, 1) == -1 && %(name)s_infer(NULL, x, y, 1) == -1, "infer");
-    expect(%(name)s_infer(net, x, NULL, 1) == -1 && %(name)s_infer(net, NULL, NULL, 0) == 0, "infer of none");
+    expect(isnan(%(name)s_forward(net, BATCH(NULL, N), &step, &score)) && isnan(%(name)s_forward(net, NULL, &step, &score)), "NULL");
+    expect(isnan(%(name)s_forward(net, BATCH(x, N), NULL, &score)) && isnan(%(name)s_forward(NULL, BATCH(x, N), &step, &score)), "NULL");
+    expect(isnan(%(name)s_forward(net, &(struct cvy_batch){x, NULL, NULL, N}, &step, &score)), "no target");
+    expect(isnan(%(name)s_forward(net, &(struct cvy_batch){x, labels, lengths, N}, &step, &score)), "lengths of images");
+    expect(%(name)s_backward(net, NULL, &step) == -1 && %(name)s_fold(NULL) == -1 && %(name)s_draw(NULL, 1) == -1, "NULL");
+    expect(%(name)s_infer(net, BATCH(x, -1), y) == -1 && %(name)s_infer(net, BATCH(NULL, 1), y) == -1 && %(name)s_infer(NULL, BATCH(x, 1), y) == -1, "infer");
+    expect(%(name)s_infer(net, &(struct cvy_batch){x, labels, lengths, 1}, y) == -1 && %(name)s_infer(net, NULL, y) == -1, "infer");
+    expect(%(name)s_infer(net, BATCH(x, 1), NULL) == -1 && %(name)s_infer(net, BATCH(NULL, 0), NULL) == 0, "infer of none");
     expect(%(name)s_get(net, -1, &number) == -1 && %(name)s_get(net, %(name)s_model.ntensor, &number) == -1 && %(name)s_set(net, 0, NULL) == -1, "get, set");
     expect(%(name)s_count(-1) == 0 && %(name)s_count(%(name)s_model.ntensor) == 0 && %(name)s_tensor("nothing") == -1 && %(name)s_tensor(NULL) == -1, "count");
-    expect(memcmp(before, memory, bytes) == 0 && correct == 77 && number == 1, "something was touched");
-    expect(isfinite(%(name)s_forward(net, x, labels, 3, &step, &correct)) && correct >= 0, "forward");
-    expect(%(name)s_tracer.trace((struct cvy_net *)net, x, 4, &step, x, NULL, NULL) == -1 && %(name)s_tracer.trace_floats(0) == 0, "trace");
-    expect(%(name)s_backward(net, x, 2, &step) == -1 && %(name)s_backward(net, x, 3, &step) == 0, "backward");
-    expect(%(name)s_fold(net) == 0 && %(name)s_infer(net, x, y, MORE) == 0, "more images than the batch at inference");
+    expect(memcmp(before, memory, bytes) == 0 && score == 77 && number == 1, "something was touched");
+    expect(isfinite(%(name)s_forward(net, BATCH(x, 3), &step, &score)) && score >= 0 && score <= 3, "forward");
+    expect(%(name)s_tracer.trace((struct cvy_net *)net, BATCH(x, 4), &step, x, NULL, NULL) == -1 && %(name)s_tracer.trace_floats(0) == 0, "trace");
+    expect(%(name)s_backward(net, BATCH(x, 2), &step) == -1 && %(name)s_backward(net, BATCH(x, 3), &step) == 0 && isfinite(%(name)s_train_step(net, BATCH(x, N), &step, NULL)), "backward");
+    expect(%(name)s_fold(net) == 0 && %(name)s_infer(net, BATCH(x, MORE), y) == 0, "more images than the batch at inference");
     free(memory), free(before), free(x), free(y);
     return failed;
 }
@@ -464,7 +470,7 @@ int main(void)
         """What a shared library shows: with -fvisibility=hidden the header's functions, with an empty NAME_API nothing."""
         folder = self.emit(ALPHA)
         public = set(re.findall(r"^ALPHA_API .*?(alpha_\w+)(?:\(|;)", read(folder + "/alpha.h"), re.M))
-        check(len(public) == 14, f"public: {sorted(public)}")
+        check(len(public) == 15, f"public: {sorted(public)}")
         for tag, flags, want in (("hidden", [], public), ("nothing", ["-DALPHA_API="], set())):
             lib = f"{folder}/lib{tag}.so"
             run(self.cc, "-shared", "-o", lib, *self.objects(folder, tag, "-fPIC", "-fvisibility=hidden", *flags), "-lm")

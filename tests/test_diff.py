@@ -374,7 +374,7 @@ static float *answers(const struct cvy_model *m, const float *x, int n, float *y
     for (int64_t i = 0; i < m->param_floats; i++) net->param[i] = draw();
     for (int64_t i = 0; i < m->running_floats; i++) net->running[i] = 0.5f + fabsf(draw());
     m->fold(net);
-    m->infer(net, x, y, n);
+    m->infer(net, &(struct cvy_batch){x, NULL, NULL, n}, y);
     return y;
 }
 int main(void)

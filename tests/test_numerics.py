@@ -232,7 +232,8 @@ int main(void)
     const struct cvy_model *const m = &far_model;
     const size_t bytes = m->arena_bytes(N, 1);
     const struct cvy_step step = {0};
-    int labels[N] = {0}, correct;
+    int labels[N] = {0};
+    const struct cvy_batch batch = {x, labels, NULL, N};
     void *memory, *scratch;
     if (fread(x, sizeof x, 1, stdin) != 1 || posix_memalign(&memory, 64, bytes) || posix_memalign(&scratch, 64, sizeof(float) * far_tracer.trace_floats(N)))
         return 2;
@@ -245,8 +246,8 @@ int main(void)
             for (int c = 0; c < t->at.dim[0]; c++)
                 net->param[t->at.offset + c / t->at.block[0] * t->at.outer[0] + c % t->at.block[0] * t->at.inner[0]] = 1;
     }
-    m->forward(net, x, labels, N, &step, &correct);
-    far_tracer.trace(net, x, N, &step, scratch, sink, NULL);
+    m->forward(net, &batch, &step, NULL);
+    far_tracer.trace(net, &batch, &step, scratch, sink, NULL);
     for (int i = 0; i < m->ntensor; i++)
         if (m->tensor[i].role == CVY_RUNNING_VAR && strstr(m->tensor[i].name, "stage1"))
             printf("%s %.9g\\n", m->tensor[i].name, (double)net->running[m->tensor[i].at.offset]);

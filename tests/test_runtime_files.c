@@ -299,7 +299,7 @@ START_TEST(loader_gives_every_item_once)
         while ((b = cvy_loader_next(l)) != NULL) {
             for (int i = 0; i < b->n; i++) {
                 int item = order[first * 32 + seen++];
-                ck_assert_int_eq(b->label[i], d.label[item]);
+                ck_assert_int_eq(((const int *)b->target)[i], d.label[item]);
                 ck_assert_float_eq(b->x[i * 144], ((float)item / 255.0f - 0.3f) / 0.25f);
             }
         }

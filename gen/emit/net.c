@@ -237,7 +237,7 @@ static void kernel_fields(const Net *n, const Kernel *k, Rec *r)
     if (k->loss) {
         field(n, r, "const int *labels");
         given(n, r, k, "double *loss", "loss", "net->piece_loss");
-        given(n, r, k, "int *correct", "correct", "net->piece_correct");
+        given(n, r, k, "double *score", "score", "net->piece_score");
     }
 }
 
@@ -706,8 +706,7 @@ static int64_t struct_bytes(const Net *n)
 
     if (!(n->parts & PART_TRAIN))
         return floats64(bytes / 4) * 4;
-    bytes += 8 + 8 * (int64_t)n->p->pieces +
-             (4 * (int64_t)n->p->pieces + 7) / 8 * 8; /* forwarded, piece_loss, piece_correct */
+    bytes += 8 + 2 * 8 * (int64_t)n->p->pieces; /* forwarded, piece_loss, piece_score */
     for (int i = 0; i < n->p->nnorm; i++)
         bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn)
                                                                                     : sizeof(struct cvy_bn));

@@ -244,7 +244,7 @@ static void calls(PlainNet *n)
     }
     if (!n->train)
         return;
-    backward(n, xprintf("loss_backward(n, %d, %s, net->labels, %s);", g->spec->classes, value(n, g->op[last].in),
+    backward(n, xprintf("loss_backward(n, %d, %s, labels, %s);", g->spec->classes, value(n, g->op[last].in),
                         gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
@@ -602,6 +602,8 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     totals(n);
     calls(n);
     rec_int(n->rec, "step_unused", !strstr(n->forward.text, "step"));
+    rec_int(n->rec, "backward_reads_x",
+            n->train && (strstr(n->backward.text, ", x,") || strstr(n->backward.text, "(x,")));
     ops(n);
     op_sizes(n);
     values(n);
