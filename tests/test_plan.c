@@ -5,6 +5,7 @@
  * golden/<net>.emitted holds every file that convoy writes for golden/<net>.yaml, the runtime aside, for target
  * portable. With `rewrite` as the last argument they are written anew: look at the diff before you commit it. */
 #define _GNU_SOURCE
+#include "cost.h"
 #include "emit.h"
 #include "graph.h"
 #include "read.h"

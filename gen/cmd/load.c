@@ -2,6 +2,7 @@
 #include "emit.h"
 #include "commands.h"
 #include "read.h"
+#include "words.h"
 
 #include <string.h>
 

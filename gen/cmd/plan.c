@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "plain.h"
 #include "why.h"
+#include "words.h"
 #include "worked.h"
 
 #include <stdlib.h>

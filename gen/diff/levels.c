@@ -7,6 +7,7 @@
 #include "cvy_private.h"
 #include "diff.h"
 #include "read.h"
+#include "words.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* net.c - what ties the layers together: NAME.h, the layout, NAME_net.c, the program, build files, the runtime's copy.
  *
  * needs: a complete plan. sets: the files of the emitted folder. */
+#include "cost.h"
 #include "emit.h"
 
 #include "cvy_kernels.h"

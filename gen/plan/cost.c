@@ -5,7 +5,7 @@
  * Bytes are those that must move: each tensor that a kernel reads or writes once a pass and image, however often it
  * does. Scratch, and what it reads a second time, is in cache. Weights move once a step; at inference once an image,
  * which goes through all layers before the next one comes. */
-#include "plan.h"
+#include "cost.h"
 
 typedef struct Traffic {
     const Plan *p;

@@ -86,3 +86,47 @@ int kernel_input(const Kernel *k)
 {
     return k->w ? k->w->x : k->loss ? k->loss->x : k->result;
 }
+
+const char *plan_alias(const Kernel *k, int op)
+{
+    int low = 0, high = k->nalias;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (k->alias_by_op[mid]->op < op)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < k->nalias && k->alias_by_op[low]->op == op ? k->alias_by_op[low]->name : NULL;
+}
+
+static void way_sums(const Plan *p, const Way *w, NormSum **list, int *n)
+{
+    if (w->node >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
+        *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
+    for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
+        for (int s = 0; s < w->link[i].nside; s++)
+            way_sums(p, &w->link[i].side[s].way, list, n);
+}
+
+int plan_sums(const Plan *p, const Kernel *k, NormSum **list)
+{
+    int n = 0;
+
+    *list = NULL;
+    way_sums(p, kernel_out(k), list, &n);
+    for (int i = 0; i < k->nin; i++)
+        way_sums(p, &k->in[i], list, &n);
+    return n;
+}
+
+const OpInfo *op_row(const Graph *g, int op)
+{
+    return &op_info[g->op[op].kind];
+}
+
+bool op_is_window(const Graph *g, int op)
+{
+    return op_row(g, op)->cls == CLASS_WINDOW;
+}

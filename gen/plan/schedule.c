@@ -1,11 +1,11 @@
 /* schedule.c - the kernels of a training step in the order in which they run.
  *
- * needs: chains of runs, and which nodes are made again for backward (memory.c).
+ * needs: chains of runs, and which nodes are made again for backward (lifetime.c).
  * sets:  Plan.step, Kernel.runs_again.
  *
  * Forward kernels in order; then backward, from the loss to the first. Before the last kernel of a segment runs
  * backward, those kernels of the segment whose nodes were not kept run forward again, in order. */
-#include "plan.h"
+#include "passes.h"
 
 int plan_segment(const Plan *p, const Kernel *k)
 {

@@ -1,310 +1,262 @@
-/* slots.c - proves that tensors that are alive at once do not lie in one place.
+/* slots.c - places slots: those that are alive at once apart, in as little memory as can be.
  *
- * needs: a complete plan. sets: nothing.
- *
- * It knows nothing of lifetimes. It goes through the steps of a training step, and of inference, and keeps for each
- * range of the arena whose value was written there last. What a step reads must be its own, whole, after all that the
- * step writes. */
-#include "plan.h"
+ * needs: slots with sizes and lifetimes in steps. sets: their offsets. */
+#include "slots.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* A value in memory: the plan's offset stands for it. */
-typedef struct Value {
-    const int64_t *at;
-    int64_t floats;
-    const char *name;
-} Value;
-
-typedef struct Piece {
-    int64_t from, to;
-    const int64_t *owner;
-} Piece;
-
-typedef struct Memory {
-    Piece *piece; /* in order, apart */
-    int n, room;
-    Value *read, *write; /* of the step at hand */
-    int nread, nwrite, room_read, room_write;
-    int64_t all;
-    const char *wrong; /* what was found first */
-} Memory;
-
-static void add_value(Value **list, int *n, int *room, Value v)
+void slots_add(Slots *s, int64_t floats, int from, int to, int64_t *at)
 {
-    if (*n == *room) {
-        *room = *room ? 2 * *room : 64;
-        *list = xgrow(*list, sizeof **list * (size_t)*n, sizeof **list * (size_t)*room);
+    if (to < from)
+        BUG("a slot lives from step %d to %d", from, to);
+    *PUSH(s->item, s->n) = (Slot){(floats + LANES - 1) / LANES * LANES, at, from, to, 0, 0, s->n - 1};
+}
+
+/* The slot added last is alive a second time. */
+void slots_again(Slots *s, int from, int to)
+{
+    Slot *a = &s->item[s->n - 1];
+
+    if (to < from || from <= a->to)
+        BUG("a slot lives again from step %d to %d", from, to);
+    a->from2 = from;
+    a->to2 = to;
+}
+
+static int steps_of(const Slots *s)
+{
+    int last = -1;
+
+    for (int i = 0; i < s->n; i++) {
+        const Slot *a = &s->item[i];
+        last = a->to > last ? a->to : last;
+        last = a->to2 > last ? a->to2 : last;
     }
-    (*list)[(*n)++] = v;
+    return last + 1;
 }
 
-static void reads(Memory *m, const int64_t *at, int64_t floats, const char *name)
+/* What is alive at once, at most: what begins at a step is there with what has not ended before it. */
+int64_t slots_bound(const Slots *s)
 {
-    if (floats > 0)
-        add_value(&m->read, &m->nread, &m->room_read, (Value){at, floats, name});
+    const int steps = steps_of(s);
+    int64_t most = 0, now = 0;
+    int64_t *more =
+        xalloc(sizeof *more * (size_t)(steps + 1)); /* by step: what begins, less what ended the step before */
+    for (int i = 0; i < s->n; i++) {
+        const Slot *a = &s->item[i];
+        more[a->from] += a->floats;
+        more[a->to + 1] -= a->floats;
+        if (a->to2) {
+            more[a->from2] += a->floats;
+            more[a->to2 + 1] -= a->floats;
+        }
+    }
+    for (int t = 0; t < steps; t++) {
+        now += more[t];
+        most = now > most ? now : most;
+    }
+    return most;
 }
 
-static void writes(Memory *m, const int64_t *at, int64_t floats, const char *name)
+static int by_size(const void *a, const void *b)
 {
-    if (floats > 0)
-        add_value(&m->write, &m->nwrite, &m->room_write, (Value){at, floats, name});
-    reads(m, at, floats, name); /* nothing else of the step may lie there */
+    const Slot *x = a, *y = b;
+
+    return x->floats != y->floats ? (x->floats < y->floats ? 1 : -1) : x->order - y->order;
 }
 
-/* The first piece that ends behind `at`. */
-static int piece_at(const Memory *m, int64_t at)
+static int by_length(const void *a, const void *b)
 {
-    int low = 0, high = m->n;
+    const Slot *x = a, *y = b;
+    const int m = x->to - x->from, n = y->to - y->from;
 
-    while (low < high) {
+    return m != n ? n - m : by_size(a, b);
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const Slot *x = a, *y = b;
+
+    return x->from != y->from ? x->from - y->from : by_length(a, b);
+}
+
+/* A slot that has its place. One that lives once has a second life that ends before it begins. */
+typedef struct Placed {
+    int64_t at, end;
+    int from, to, from2, to2;
+} Placed;
+
+/* Placed slots in the order of their offsets, so many at a time that a look at what they have in common most often
+ * saves looking at each. */
+enum { BLOCK = 64 };
+typedef struct Block {
+    Placed item[BLOCK];
+    int n;
+    int64_t end, gap;     /* the highest end; the largest gap between them */
+    int from, to;         /* none is alive before or after */
+    int all_from, all_to; /* all are alive in a life that has a step up to all_to and one from all_from on */
+} Block;
+
+typedef struct Shelf {
+    Block **block; /* room for all that as many slots can need; those behind n are of an order tried before, or NULL */
+    int n;
+} Shelf;
+
+static bool overlap(int from, int to, int from2, int to2)
+{
+    return from <= to2 && from2 <= to;
+}
+
+/* Whether both are alive at some step. */
+static bool meet(const Placed *a, const Placed *b)
+{
+    return overlap(a->from, a->to, b->from, b->to) || overlap(a->from, a->to, b->from2, b->to2) ||
+           overlap(a->from2, a->to2, b->from, b->to) || overlap(a->from2, a->to2, b->from2, b->to2);
+}
+
+static void sum_up(Block *b)
+{
+    const Placed *first = &b->item[0];
+
+    b->end = first->end, b->gap = 0;
+    b->from = b->all_from = first->from;
+    b->to = b->all_to = first->to;
+    for (int i = 0; i < b->n; i++) {
+        const Placed *p = &b->item[i];
+        b->gap = p->at - b->end > b->gap ? p->at - b->end : b->gap;
+        b->end = p->end > b->end ? p->end : b->end;
+        b->from = p->from < b->from ? p->from : b->from;
+        b->to = p->to > b->to ? p->to : b->to;
+        b->to = p->to2 > b->to ? p->to2 : b->to;
+        b->all_from = p->from > b->all_from ? p->from : b->all_from;
+        b->all_to = p->to < b->all_to ? p->to : b->all_to;
+    }
+}
+
+/* The lowest offset at which `floats` are free while `a` is alive. */
+static int64_t free_at(const Shelf *s, const Placed *a, int64_t floats)
+{
+    const int last = a->to2 > a->to ? a->to2 : a->to;
+    int64_t at = 0;
+
+    for (int i = 0; i < s->n; i++) {
+        const Block *b = s->block[i];
+        if (b->item[0].at >= at + floats)
+            return at;
+        if (!overlap(a->from, last, b->from, b->to))
+            continue;
+        if (b->gap < floats && overlap(a->from, a->to, b->all_from, b->all_to)) { /* each of them is in the way */
+            at = b->end > at ? b->end : at;
+            continue;
+        }
+        for (int k = 0; k < b->n; k++) {
+            const Placed *p = &b->item[k];
+            if (p->at >= at + floats)
+                return at;
+            if (p->end > at && meet(a, p))
+                at = p->end;
+        }
+    }
+    return at;
+}
+
+static Block *new_block(Shelf *s, int at)
+{
+    Block *b = s->block[s->n] ? s->block[s->n] : xalloc(sizeof *b);
+
+    memmove(&s->block[at + 1], &s->block[at], sizeof *s->block * (size_t)(s->n++ - at));
+    s->block[at] = b;
+    b->n = 0;
+    return b;
+}
+
+static void put(Shelf *s, Placed a)
+{
+    int low = 0, high = s->n; /* the last block that begins no higher, or the first */
+
+    while (high - low > 1) {
         const int mid = (low + high) / 2;
-        if (m->piece[mid].to <= at)
-            low = mid + 1;
-        else
-            high = mid;
+        *(s->block[mid]->item[0].at <= a.at ? &low : &high) = mid;
     }
-    return low;
-}
-
-static void take(Memory *m, const Value *v)
-{
-    const int64_t from = *v->at, to = from + v->floats;
-    const int first = piece_at(m, from);
-    Piece now[3];
-    int last = first, n = 0;
-
-    while (last < m->n && m->piece[last].from < to)
-        last++;
-    if (first < last && m->piece[first].from < from)
-        now[n++] = (Piece){m->piece[first].from, from, m->piece[first].owner};
-    now[n++] = (Piece){from, to, v->at};
-    if (first < last && m->piece[last - 1].to > to)
-        now[n++] = (Piece){to, m->piece[last - 1].to, m->piece[last - 1].owner};
-    while (m->n + n > m->room) {
-        const int room = m->room ? 2 * m->room : 256;
-        m->piece = xgrow(m->piece, sizeof *m->piece * (size_t)m->n, sizeof *m->piece * (size_t)room);
-        m->room = room;
+    Block *b = s->n ? s->block[low] : new_block(s, 0);
+    if (b->n == BLOCK) {
+        Block *half = new_block(s, low + 1);
+        half->n = BLOCK / 2;
+        b->n -= half->n;
+        memcpy(half->item, &b->item[b->n], sizeof *half->item * (size_t)half->n);
+        sum_up(b);
+        sum_up(half);
+        b = half->item[0].at <= a.at ? half : b;
     }
-    memmove(&m->piece[first + n], &m->piece[last], sizeof *m->piece * (size_t)(m->n - last));
-    memcpy(&m->piece[first], now, sizeof *now * (size_t)n);
-    m->n += n - (last - first);
+    int k = b->n++;
+    for (; k > 0 && b->item[k - 1].at > a.at; k--)
+        b->item[k] = b->item[k - 1];
+    b->item[k] = a;
+    sum_up(b);
 }
 
-static bool whole(const Memory *m, const Value *v)
+/* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. */
+static int64_t place_in_order(Slots *s, Shelf *shelf)
 {
-    int64_t at = *v->at;
-    const int64_t to = at + v->floats;
+    int64_t top = 0;
 
-    for (int i = piece_at(m, at); at < to; at = m->piece[i++].to)
-        if (i == m->n || m->piece[i].from > at || m->piece[i].owner != v->at)
-            return false;
-    return true;
-}
-
-/* The end of a step, which a kernel takes. */
-static void end_step(Memory *m, const char *kernel, const char *step)
-{
-    for (int i = 0; i < m->nwrite; i++) {
-        const Value *v = &m->write[i];
-        if (!m->wrong && (*v->at < 0 || *v->at + v->floats > m->all))
-            m->wrong = xprintf("%s is written outside the arena", v->name);
-        take(m, v);
+    shelf->n = 0;
+    for (int i = 0; i < s->n; i++) {
+        const Slot *slot = &s->item[i];
+        Placed a = {.from = slot->from,
+                    .to = slot->to,
+                    .from2 = slot->to2 ? slot->from2 : INT_MAX,
+                    .to2 = slot->to2 ? slot->to2 : -1};
+        a.at = free_at(shelf, &a, slot->floats);
+        a.end = a.at + slot->floats;
+        put(shelf, a);
+        *slot->at = a.at;
+        top = a.end > top ? a.end : top;
     }
-    for (int i = 0; i < m->nread && !m->wrong; i++)
-        if (!whole(m, &m->read[i]))
-            m->wrong = xprintf("%s of %s: %s is not there: something else lies in its place, or it was never written",
-                               step, kernel, m->read[i].name);
-    m->nread = m->nwrite = 0;
+    return top;
 }
 
-/* ---- training ---- */
+enum { TRIES = 20000, WORK = 10000000 };
 
-typedef struct Train {
-    const Plan *p;
-    Memory m;
-} Train;
-
-static const char *name_of(const Plan *p, const Tensor *nd)
+/* Places all slots: of several orders the one that needs least; where that is more than is alive at once, orders near
+ * it are tried, always the same ones. */
+int64_t slots_place(Slots *s)
 {
-    return p->g->op[nd->op].path;
-}
+    static int (*const order[])(const void *, const void *) = {by_size, by_length, by_start};
+    const int64_t bound = slots_bound(s);
+    const size_t bytes = sizeof *s->item * (size_t)s->n;
+    int64_t least = 0;
+    int best = -1;
 
-static void read_value(Train *t, int node)
-{
-    const Tensor *root = &t->p->node[t->p->node[node].root];
-
-    if (root->op > 0) /* the network's input is the caller's */
-        reads(&t->m, &root->slot, blocked_floats(root->shape[0]), name_of(t->p, root));
-}
-
-static void touch_gradient(Train *t, int node, bool read, bool write)
-{
-    const Tensor *nd = &t->p->node[node];
-    const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
-
-    if (read)
-        reads(&t->m, &nd->grad_slot, floats, xprintf("the gradient of %s", name_of(t->p, nd)));
-    if (write && !read)
-        writes(&t->m, &nd->grad_slot, floats, xprintf("the gradient of %s", name_of(t->p, nd)));
-}
-
-static void walk(Train *t, const Kernel *k, const Chain *c)
-{
-    const Graph *g = t->p->g;
-
-    for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
-        if (r->from.where == AT_SLOT && r->back)
-            touch_gradient(t, k->port[r->from.port].node, true, false);
-        else if (r->from.where == AT_SLOT)
-            read_value(t, k->port[r->from.port].node);
-        if (r->value.where == AT_SLOT)
-            read_value(t, k->port[r->value.port].node);
-        for (int s = 0; s < r->nstep; s++) {
-            const Step *step = &r->step[s];
-            if (step->kind == STEP_SIDE)
-                read_value(t, r->side[step->side].side->way.node);
-            if (step->kind == STEP_GIVE)
-                touch_gradient(t, k->port[step->in2].node, step->adds, true);
-            if (step->op >= 0 && op_is_image_norm(g->op[step->op].kind)) {
-                const Norm *n = plan_norm(t->p, step->op);
-                reads(&t->m, &n->slot, (int64_t)GROUP_KEPT * g->op[step->op].groups, g->op[step->op].path);
-            }
+    if (s->n == 0)
+        return 0;
+    Shelf shelf = {.block = xalloc(sizeof *shelf.block * ((size_t)s->n / (BLOCK / 2) + 2))};
+    for (int i = 0; i < 3 && (best < 0 || least > bound); i++) {
+        qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
+        const int64_t top = place_in_order(s, &shelf);
+        if (best < 0 || top < least)
+            least = top, best = i;
+    }
+    qsort(s->item, (size_t)s->n, sizeof *s->item, order[best]);
+    Slot *kept = xalloc(bytes);
+    memcpy(kept, s->item, bytes);
+    uint32_t random = 1;
+    for (int i = 0; i < TRIES && (int64_t)i * s->n * s->n < WORK && least > bound; i++) { /* one slot sooner */
+        random = random * 1664525u + 1013904223u;
+        const int from = (int)((random >> 8) % (uint32_t)s->n), to = (int)((random >> 20) % (uint32_t)(from + 1));
+        const Slot moved = s->item[from];
+        memmove(&s->item[to + 1], &s->item[to], sizeof moved * (size_t)(from - to));
+        s->item[to] = moved;
+        const int64_t top = place_in_order(s, &shelf);
+        if (top <= least) {
+            least = top;
+            memcpy(kept, s->item, bytes);
+        } else {
+            memcpy(s->item, kept, bytes);
         }
-        if (r->back && r->to.where == AT_SLOT)
-            touch_gradient(t, k->port[r->to.port].node, r->adds, true);
     }
-}
-
-static void walk_all(Train *t, const Kernel *k, const Chain *c)
-{
-    for (int i = 0; i < k->nin && c; i++)
-        walk(t, k, &c[i]);
-}
-
-static void touch_routes(Train *t, const Kernel *k, bool write)
-{
-    const Tensor *nd = k->node >= 0 ? &t->p->node[k->node] : NULL;
-
-    for (int r = 0; nd && r < nd->nroute; r++)
-        (write ? writes : reads)(&t->m, &nd->route_slot[r], (blocked_floats(t->p->g->op[nd->route[r]].shape) + 3) / 4,
-                                 xprintf("the routes of %s", t->p->g->op[nd->route[r]].path));
-}
-
-static void forward(Train *t, const Kernel *k, bool again)
-{
-    const Plan *p = t->p;
-    const Tensor *nd = k->node > 0 ? &p->node[k->node] : NULL;
-
-    walk_all(t, k, k->before);
-    walk(t, k, kernel_chain(k, CHAIN_AFTER));
-    if (nd && nd->stored)
-        writes(&t->m, &nd->slot, blocked_floats(nd->shape[0]), name_of(p, nd));
-    touch_routes(t, k, true);
-    for (int i = 0; k->node >= 0 && i < p->node[k->node].nimage_norm && !again; i++) {
-        const Op *op = &p->g->op[p->node[k->node].image_norm[i]];
-        writes(&t->m, &plan_norm(p, p->node[k->node].image_norm[i])->slot, (int64_t)GROUP_KEPT * op->groups, op->path);
-    }
-    if (k->linear) {
-        writes(&t->m, &k->linear->mat_x, k->image[k->w->x].floats, "the rows of x");
-        writes(&t->m, &k->linear->mat_y, k->image[k->linear->y].floats, "the rows of y");
-    }
-    end_step(&t->m, k->name, again ? "forward again" : "forward");
-}
-
-static void backward(Train *t, const Kernel *k)
-{
-
-    for (int i = 0; i < k->nin; i++)
-        if (k->w || k->loss || (k->back_data && k->before[i].n > 1))
-            walk(t, k, &k->before[i]);
-    walk(t, k, kernel_chain(k, CHAIN_AGAIN));
-    walk(t, k, kernel_chain(k, CHAIN_DOUT));
-    walk_all(t, k, k->din);
-    touch_routes(t, k, false);
-    if (k->linear) {
-        writes(&t->m, &k->linear->mat_back_x, k->image[k->w->x].floats, "the rows of x");
-        writes(&t->m, &k->linear->mat_dz, k->image[k->w->dz].floats, "the rows of the gradient");
-        if (k->linear->dx >= 0)
-            writes(&t->m, &k->linear->mat_dx, k->image[k->linear->dx].floats, "the rows of the input's gradient");
-    }
-    end_step(&t->m, k->name, "backward");
-}
-
-static const char *check_training(const Plan *p)
-{
-    Train t = {.p = p, .m = {.all = p->image_floats}};
-
-    for (int i = 0; i < p->nstep; i++) {
-        const Kernel *k = &p->kernel[p->step[i].kernel];
-        if (p->step[i].phase == PHASE_BACKWARD)
-            backward(&t, k);
-        else if (p->step[i].runs &&
-                 k->kind != KERNEL_LOSS) /* what the loss reads and makes is looked at once, backward */
-            forward(&t, k, p->step[i].phase == PHASE_AGAIN);
-    }
-    return t.m.wrong;
-}
-
-/* ---- inference ---- */
-
-static const char *check_inference(const Plan *p)
-{
-    Memory m = {.all = p->scratch_infer};
-
-    for (int i = 0; i < p->ninfer; i++) {
-        const Kernel *k = &p->infer[i];
-        for (int j = 0; j < k->nport; j++) {
-            const Tensor *nd = &p->infer_node[k->port[j].node];
-            if (nd->op > 0)
-                (k->port[j].node == k->node ? writes : reads)(&m, &nd->slot, p->infer_image[nd->image].floats,
-                                                              name_of(p, nd));
-        }
-        for (int j = 0; k->node >= 0 && j < p->infer_node[k->node].nimage_norm; j++) {
-            const Op *op = &p->g->op[p->infer_node[k->node].image_norm[j]];
-            writes(&m, &plan_norm(p, p->infer_node[k->node].image_norm[j])->infer_slot,
-                   (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
-        }
-        for (int j = 0; j < k->nimage_norm; j++) {
-            const Op *op = &p->g->op[k->image_norm[j].op];
-            reads(&m, &plan_norm(p, k->image_norm[j].op)->infer_slot, (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
-        }
-        writes(&m, &k->scratch_at, k->scratch, "scratch");
-        end_step(&m, k->name, "inference");
-    }
-    const Tensor *nd = &p->infer_node[p->logits];
-    reads(&m, &nd->slot, p->infer_image[nd->image].floats, name_of(p, nd));
-    end_step(&m, "the network", "the result");
-    return m.wrong;
-}
-
-/* ---- scratch ---- */
-
-/* The images of a kernel's scratch, which all live as long as it runs: each begins where those before it have ended. */
-static const char *check_scratch(const Kernel *list, int n)
-{
-    for (int i = 0; i < n; i++) {
-        int64_t end = 0;
-        for (int j = 0; j < list[i].nimage; j++) {
-            const Image *m = &list[i].image[j];
-            if (m->row || m->given)
-                continue;
-            if (m->at < end)
-                return xprintf("in the scratch of %s, %s lies over others", list[i].name, m->name);
-            end = m->at + m->floats * m->copies;
-        }
-        if (end > list[i].scratch)
-            return xprintf("the images of %s are larger than its scratch", list[i].name);
-    }
-    return NULL;
-}
-
-const char *plan_overlap(const Plan *p)
-{
-    const char *wrong = check_training(p);
-
-    wrong = wrong ? wrong : check_inference(p);
-    wrong = wrong ? wrong : check_scratch(p->kernel, p->nkernel);
-    return wrong ? wrong : check_scratch(p->infer, p->ninfer);
+    memcpy(s->item, kept, bytes);
+    return place_in_order(s, &shelf);
 }

@@ -1,5 +1,5 @@
 /* target.c - what code is emitted for. */
-#include "plan.h"
+#include "target.h"
 
 #include <string.h>
 

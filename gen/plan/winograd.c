@@ -3,12 +3,12 @@
  * needs: a checked graph, the target; for the cores also the kernel's packed images.
  * sets:  Kernel.winograd, its work space, the images that it takes together.
  *
- * The cost model counts cycles an image and pass. Products: as tile.c counts a step of its inner loop, for 36 points,
+ * The cost model counts cycles an image and pass. Products: as cover.c counts a step of its inner loop, for 36 points,
  * plus a constant a register tile. Transforms: a constant for each tile and block of 16 channels. Memory: a block reads
  * the transformed weights once, from the cache that they and its tiles fit, or from memory; so it pays to make them
- * from the taps, a quarter of the bytes, where few tiles meet many channels. A direct core is what tile.c says. The
+ * from the taps, a quarter of the bytes, where few tiles meet many channels. A direct core is what cover.c says. The
  * cheapest is taken; docs/kernels.md has the constants and what they were measured on. */
-#include "plan.h"
+#include "passes.h"
 
 enum {
     IN = 150,

@@ -2,6 +2,7 @@
  *
  * needs: a complete plan. sets: nothing. docs/plan.md has the keys. */
 #include "why.h"
+#include "words.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -1,0 +1,102 @@
+/* flow.h - nodes and ways: what is made where, and how a kernel gets at what it reads.
+ *
+ * Between kernels stand *nodes*: tensors that are stored, or that a norm takes statistics of, or that several ops read.
+ * A kernel gets at what it reads by *ways*: from a node's stored tensor through stages that are computed as they are
+ * needed. What stands behind a weight op up to its node is its *out* way. In training every node has one gradient, to
+ * which its readers add in the order in which backward runs. */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include "image.h"
+
+enum {
+    RECOMPUTE_MOST = 16, /* stages that readers go through again to save a tensor; with more, a pass stores it */
+    WALKS_MOST = 200000, /* of a plan: stages that its kernels walk, and for each tensor that one reads ... */
+    READ_WALKS = 8,      /* ... as many as this */
+};
+
+typedef struct Side Side;
+
+typedef struct Link {
+    int op;     /* in graph */
+    int first;  /* behind a concat: the channel of the op's input that is channel 0 of this way */
+    Side *side; /* add: its other operands */
+    int nside;
+} Link;
+
+/* From a tensor through stages. link[i] makes value i + 1 of value i. */
+typedef struct Way {
+    int node; /* where it begins, or -1: at the core */
+    Link *link;
+    Shape *shape; /* of values 0 .. n */
+    int n;
+    int grad; /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
+    int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
+} Way;
+
+/* The run that read a side last, by its name, and the side's number there. */
+typedef struct SideSeen {
+    const char *run;
+    int at;
+} SideSeen;
+
+/* Another operand of a join, read where the join is: point stages alone. */
+struct Side {
+    SideSeen *seen; /* while runs are built */
+    Way way;
+    int pad; /* op through which the node's tensor is read, or -1 */
+};
+
+/* Why an op's output is a node. */
+typedef enum Anchor {
+    ANCHOR_STATS = 1,   /* a norm takes its statistics */
+    ANCHOR_MANY = 2,    /* several ops read it */
+    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot go the way to it by itself */
+    ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
+    ANCHOR_STORED = 16, /* what a weight op stores: its way ends there */
+    ANCHOR_CUT = 32,    /* likewise, but the way goes on: what stands behind is made by a pass */
+    ANCHOR_RESULT = 64, /* the network's result */
+} Anchor;
+
+/* A tensor on a weight op's out way that could be the stored one. */
+typedef struct Choice {
+    int op;        /* whose output it is */
+    int64_t bytes; /* an image, winners of windows before it included */
+    int refused;   /* an op before it whose backward it does not serve; -1: it serves all */
+    bool early;    /* it stands before the first that may be chosen (Tensor.least_why) */
+} Choice;
+
+typedef struct Tensor {
+    int op;      /* whose output it is */
+    int key;     /* op at which it is made: the weight op, or `op` */
+    int maker;   /* kernel; -1: the network's input */
+    bool stored; /* else its readers begin at `root`'s stored tensor */
+    int root;    /* node; itself where it is stored, or the input */
+    Link *link;  /* from what is stored to its value */
+    Shape *shape;
+    int nlink;
+    int stored_op;   /* op whose output is stored */
+    bool kept;       /* backward reads what is stored (memory) */
+    bool recomputed; /* of a segment: made again in backward, not kept till then (memory) */
+    bool grad;       /* its gradient is wanted */
+    bool given;      /* a kernel before, in backward, gives to it: others add */
+    const char *why; /* of the choice of what is stored, for people */
+    unsigned anchor; /* why it is a node: bits of Anchor */
+    bool by_side;    /* a sum or a pad reads it where it stands */
+    Choice *choice;  /* what could have been stored instead; a weight op's */
+    int nchoice;
+    const char *least_why;  /* why the first of them may not be, or NULL */
+    int *norm, *norm_first; /* batch norms over it, and the channel of each that is its channel 0 */
+    int nnorm;
+    int *image_norm; /* image norms over it: each reads all of its channels */
+    int nimage_norm;
+    int readers;
+    int *route; /* max-pool ops before what is stored, whose winners are stored too: a byte a window */
+    int64_t *route_slot;
+    int nroute;
+    int64_t slot, grad_slot;        /* floats of one image */
+    int64_t stats_floats, stats_at; /* offsets in the arena's norm parts */
+    int image;                      /* inference: how it lies, in Plan.infer_image */
+} Tensor;
+
+#endif

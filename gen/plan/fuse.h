@@ -1,0 +1,137 @@
+/* fuse.h - what the files that turn ways into chains of runs share: packed.c, ports.c, run_forward.c, run_backward.c,
+ * chains.c, naming.c, trace.c, infer.c, fuse.c. */
+#ifndef FUSE_H
+#define FUSE_H
+
+#include "names.h"
+#include "plan.h"
+
+static const Place no_place = {.where = NOWHERE, .image = -1};
+
+/* What a kernel has of a node. Good while `kernel` is the number of the kernel at hand. */
+typedef struct Has {
+    int kernel;
+    int port, image; /* image: in which it is given to an inference kernel, or -1 */
+} Has;
+
+/* What is being built: of training, or of inference. */
+typedef struct Fuse {
+    Plan *p;
+    const Graph *g;
+    Kernel *k;
+    Tensor *node;
+    bool infer;
+    int kernel;      /* a number for the kernel at hand, another one whenever it is another */
+    Has *has;        /* by node */
+    int nnamed[3];   /* ports called in, out, side and a number */
+    int *node_of;    /* training's node that is an op's output, or -1 */
+    int *aliased;    /* by op: the number of the kernel in which it has an alias */
+    int *image_norm; /* likewise, in which its norm is listed */
+    Names alias;     /* of the kernel at hand: the number that a name ended with last */
+    Names layer;     /* all layers' names in C */
+} Fuse;
+
+/* packed.c. An image with so many pixels of halo at each side. */
+Image image_make(Shape shape, bool plain, int top, int left, int bottom, int right, const char *name);
+/* The image that feeds window op: with the halo that its padding asks for. op -1: no halo. */
+Image image_for_window(const Graph *g, Shape shape, int op, const char *name);
+int image_add(Image **list, int *n, Image m);
+Place image_place(int image, Shape shape);
+/* The packed input of a weight op: with the halo that its padding asks for. */
+Image packed_image(const Plan *p, int op);
+/* An image of which ways write parts that begin no block: its padding channels must be cleared. */
+void packed_shared(const Kernel *k, Image *m);
+
+/* ports.c. From now on k is the kernel at hand. */
+void fuse_begin(Fuse *f, Kernel *k);
+/* What the kernel is given of a node; `name` ("in", "out", "side") where it is not given anything of it yet. */
+int fuse_port(Fuse *f, int node, const char *name);
+/* Where the stored tensor that a node's readers begin at lies, as kernel k is given it. */
+Place fuse_value(Fuse *f, int node, const char *name);
+/* Where a node's gradient lies. */
+Place fuse_gradient(Fuse *f, int node, const char *name);
+Place place_part(Place p, int first);
+/* Whether the kernel is the first in backward to give to the port's node, or adds to what others gave. */
+bool fuse_gives(Fuse *f, int port);
+
+/* run_forward.c. */
+Step *run_step(Run *r, StepKind kind, int op, int in, int out);
+Run *run_add(Chain *c, const char *name, Shape shape, int first, int next);
+void run_point(const Fuse *f, Run *r, const Link *l, int in, int out);
+/* The side's number in the run. */
+int run_side(Fuse *f, Run *r, const Side *side);
+/* The number of value i of a side's way in this run: it and those before it are computed where they are not at hand. */
+int run_side_value(Fuse *f, Run *r, int side, int i);
+/* Link i of a way that is no window. */
+void run_link(Fuse *f, Run *r, const Way *w, int i);
+
+/* Values a .. b of a way. `name` and a number name its runs and images. */
+typedef struct Forward {
+    const char *name;
+    const Way *way;
+    int a, b;
+    Place from;
+    int store; /* value that is stored as the kernel's node, -1 */
+    bool ends; /* value b is the kernel's node, of which norms take statistics */
+    Place to;
+    bool bias; /* the first value lacks the bias */
+    bool keep_route;
+} Forward;
+
+void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw);
+
+/* run_backward.c. */
+bool node_has_norms(const Tensor *nd);
+/* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
+bool way_goes_back(const Fuse *f, const Way *w);
+
+/* The gradient of value b of a way is taken back to value a. Values come from value `origin`, which lies at `stored`;
+ * the runs of the forward chain `values` over the same links tell which images hold the windows' inputs. */
+typedef struct Backward {
+    const char *name;
+    const Way *way;
+    int a, b, origin;
+    const Chain *values;
+    Place stored;
+    bool correct; /* value b is the kernel's node, and norms read that */
+    Place from, to;
+    bool adds, bias_grad;
+} Backward;
+
+void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b);
+
+/* chains.c. */
+/* The packed images of a weight op. */
+void chain_images(Fuse *f);
+/* What leads to the kernel's core, or what a pass makes. */
+void chain_before(Fuse *f);
+/* The same backwards. */
+void chain_before_back(Fuse *f);
+/* What the stages behind a kernel's core do, up to its node. */
+void chain_after(Fuse *f);
+void chain_after_back(Fuse *f);
+
+/* naming.c. */
+const char *fuse_c_name(const char *path);
+void fuse_name(Fuse *f);
+/* Names for what the kernel's stages, and those that take statistics of its node, are given. */
+void fuse_aliases(Fuse *f);
+
+/* trace.c. */
+typedef struct Trace {
+    Fuse *f;
+    int *image; /* of an op's output in the kernel at hand, -1 */
+    int *set;   /* the ops that have one */
+    int nset;
+    bool *traced; /* handed out already, by a kernel before */
+    int runs;
+} Trace;
+
+void trace_build(Trace *t);
+
+/* infer.c. */
+/* How the nodes of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
+void infer_images(Plan *p);
+void infer_kernel(Fuse *f);
+
+#endif

@@ -1,0 +1,125 @@
+/* kernel.h - a kernel: a weight op, the loss, or a pass, with all that is fused into it. */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+#include "core.h"
+#include "run.h"
+#include "winograd.h"
+
+typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
+
+/* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's.
+ */
+typedef struct Alias {
+    int op;
+    const char *name;
+} Alias;
+
+/* An image norm that a kernel's stages apply. Offsets in the thread's scratch, set by memory. */
+typedef struct ImageNorm {
+    int op;
+    int64_t constants; /* of one image: mean, scale, shift, istd, off, a float a channel */
+    int64_t sums;      /* of its gradient: two doubles a channel */
+} ImageNorm;
+
+/* A conv and a linear have: stages after their core up to a node, weights, a core. */
+typedef struct WeightPart {
+    Way out;           /* from the core to the node */
+    Chain after;       /* of `out` */
+    Chain again, dout; /* backward: what it recomputes of `after`; dz, through the stages of `out` */
+    int x, dz;         /* images: the packed input, the packed gradient (of training) */
+    Core forward;
+    const char *core_name; /* core_<...>.h */
+    int wparam, bparam;    /* in Graph.param; no bias: -1 */
+    int64_t w_floats;      /* padded */
+    int64_t fold_floats;   /* the folded weights */
+    /* inference */
+    bool direct; /* the core reads the node as it lies, nothing is packed */
+    int *fold;   /* norms folded into its weights */
+    int nfold;
+    int fold_stop; /* the first op of its out way behind which no norm is folded, or -1 */
+    int64_t fold_w, fold_b;
+} WeightPart;
+
+typedef struct ConvPart {
+    bool plain;    /* its packed input is plain */
+    bool lanewise; /* its groups are no whole blocks of channels: lane meets lane */
+    int xg, zg; /* lanewise: the packed input and gradient, gathered so that they do; -1: x and dz stand so already */
+    int dx;     /* the gradient of the packed input; -1: the core hands it over */
+    int work;   /* Winograd's work space; -1: no pass needs one */
+    Core *data; /* a class each */
+    int ndata;
+    WeightCore weight;
+    Winograd winograd[3]; /* by Pass; see kernel_winograd */
+    int64_t wt_floats;    /* transposed copy for backward-data, 0: none */
+    int64_t wu_floats;    /* Winograd's copy for forward, 0: none */
+} ConvPart;
+
+/* Images of rows: the product; the gradient of the packed input, -1: it is not needed. Float offsets for one image of
+ * the matrices packed for the GEMMs; mat_dx where there is a dx. */
+typedef struct LinearPart {
+    int y, dx;
+    int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
+} LinearPart;
+
+/* Images: the logits, their gradient. */
+typedef struct LossPart {
+    int x, dx;
+} LossPart;
+
+/* What all kernels have, and what those of a kind do: the parts of other kinds are NULL. A pass has no more. */
+typedef struct Kernel {
+    KernelKind kind;
+    const char *name; /* "conv2", "loss"; of files and symbols */
+    const char
+        *tag; /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
+    int op;   /* weight op or loss; for a pass, its node's op */
+    const char *layer; /* whose stages are its own */
+    int node;          /* that it makes; -1: the loss */
+    Way *in;           /* of what its core reads, or of what a pass makes; several behind a concat */
+    int nin;
+    Port *port;
+    int nport;
+    Chain *before; /* forward, one an `in` way */
+    Chain *din;    /* backward, one an `in` way */
+    Chain trace;
+    Image *image; /* what before, after, again, dout, din name */
+    int nimage;   /* tile adds the gathered ones */
+    Image *trace_image;
+    int ntrace_image;
+    int trace_core; /* run of `trace` that takes the core's result, -1 */
+    bool back_data; /* the gradient of its input is needed */
+    bool has_forward, has_backward;
+    bool runs_again; /* in backward, to make its node again (schedule) */
+    Alias *alias;
+    int nalias;
+    const Alias **alias_by_op; /* the same in the order of ops */
+    ImageNorm *image_norm;
+    int nimage_norm;
+    int64_t image_stats,
+        image_back;  /* where image norms read its node: scratch for an image's sums, and for what they take away */
+    int64_t scratch; /* floats of a thread */
+    /* inference */
+    int result;         /* image that is its node; -1: it makes nothing, the statistics of the input are taken */
+    int64_t scratch_at; /* in the thread's part */
+    WeightPart *w;      /* conv and linear */
+    ConvPart *conv;
+    LinearPart *linear;
+    LossPart *loss;
+} Kernel;
+
+/* The way and the chains of what stands behind a kernel's core; empty where it has none. */
+typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
+const Way *kernel_out(const Kernel *k);
+const Chain *kernel_chain(const Kernel *k, ChainOf which);
+/* How a pass of a kernel runs by Winograd; NULL: it does not. */
+const Winograd *kernel_winograd(const Kernel *k, Pass pass);
+/* The image that a kernel's ways lead to: packed input, logits, the result of a pass of inference; -1: a pass of
+ * training stores what it makes. */
+int kernel_input(const Kernel *k);
+
+/* The kernel of an op, in a list that is in the order of ops, as those of a plan are; NULL: none. */
+const Kernel *plan_kernel(const Kernel *list, int n, int op);
+const char *plan_alias(const Kernel *k, int op);
+
+#endif

@@ -1,0 +1,161 @@
+/* run_backward.c - a way, backward: a gradient is taken from its end to its beginning, and what it needs is recomputed.
+ *
+ * needs: flow; of windows the forward chain, whose images it reads. sets: nothing; chains.c says which ways. */
+#include "fuse.h"
+
+/* Where the input of a window op lies, as the forward chain left it. */
+static Place value_image(const Chain *values, int window)
+{
+    for (int r = 0; r < values->n; r++)
+        if (values->run[r].window == window)
+            return values->run[r].from;
+    return no_place;
+}
+
+static bool is_norm(const Fuse *f, int op)
+{
+    return op_is_norm(f->g->op[op].kind);
+}
+
+bool node_has_norms(const Tensor *nd)
+{
+    return nd->nnorm + nd->nimage_norm > 0;
+}
+
+/* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
+bool way_goes_back(const Fuse *f, const Way *w)
+{
+    if (w->node < 0 || f->node[w->node].grad)
+        return true;
+    for (int i = w->grad; i < w->n; i++) {
+        if (is_norm(f, w->link[i].op))
+            return true;
+        for (int s = 0; s < w->link[i].nside; s++)
+            if (way_goes_back(f, &w->link[i].side[s].way))
+                return true;
+    }
+    return false;
+}
+
+/* What a join's operand is given: g of the sum, back through the side's stages. */
+static void side_back(Fuse *f, Run *r, const Side *s)
+{
+    const Way *w = &s->way;
+    const int side = run_side(f, r, s), g = ++r->grads;
+
+    for (int i = w->grad; i < w->n; i++) {
+        const Need need = op_row(f->g, w->link[i].op)->need;
+        if (need == NEED_INPUT || need == NEED_SIGN)
+            run_side_value(f, r, side, i);
+        else if (need == NEED_OUTPUT)
+            run_side_value(f, r, side, i + 1);
+    }
+    run_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
+    for (int i = w->n - 1; i >= w->grad; i--) {
+        const Link *l = &w->link[i];
+        const int *value = r->side[side].value;
+        if (is_norm(f, l->op)) {
+            run_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
+            run_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
+        } else {
+            run_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
+        }
+    }
+    if (!f->node[w->node].grad)
+        return;
+    const Place to = fuse_gradient(f, w->node, "side");
+    Step *give = run_step(r, STEP_GIVE, s->pad, -1, -1);
+    give->g = g;
+    give->side = side;
+    give->in2 = to.port;
+    give->adds = fuse_gives(f, to.port);
+}
+
+void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
+{
+    const Graph *g = f->g;
+    const Way *w = b->way;
+    int end = b->b; /* this run covers links [start, end), behind the window at start - 1 if there is one */
+    Place from = b->from;
+
+    for (int n = 0;; n++) {
+        int start = end;
+        while (start > 0 && !op_is_window(g, w->link[start - 1].op))
+            start--;
+        const int window = start > 0 ? w->link[start - 1].op : -1;
+        const bool through = window >= 0 && start - 1 >= b->a;
+        const int low = start > b->a ? start : b->a; /* links [low, end) are walked back here */
+        Run *r = run_add(c, xprintf("%s%d", b->name, n), w->shape[end], start, w->n + 1);
+        r->back = true;
+        r->from = from;
+        r->window = window;
+
+        /* the values at hand: v[u], or none */
+        int u = -1;
+        if (b->origin >= start && b->origin <= end) {
+            u = b->origin;
+            r->value = b->stored;
+        } else if (b->origin < start) {
+            u = start;
+            r->value = value_image(b->values, window);
+        }
+        int need = b->correct && end == b->b ? end : -1;
+        for (int i = low; i < end; i++) {
+            const Need what = op_row(g, w->link[i].op)->need;
+            if (u >= 0 && i >= u && (what == NEED_SIGN || what == NEED_INPUT) && need < i)
+                need = i;
+            if (u >= 0 && i + 1 >= u && what == NEED_OUTPUT && need < i + 1)
+                need = i + 1;
+        }
+        bool sign_of_stored = false; /* masks of ops before the stored tensor, taken from it */
+        if (b->origin >= start && b->origin <= end)
+            for (int i = b->a; i < b->origin; i++)
+                sign_of_stored |= op_row(g, w->link[i].op)->need == NEED_SIGN;
+        const bool routes = through && op_row(g, window)->need == NEED_ROUTE && r->value.where == AT_IMAGE;
+        if (need < 0 && !sign_of_stored && !routes)
+            r->value = no_place;
+        else if (need < 0)
+            need = u;
+        r->first = u >= 0 ? u : start;
+        for (int i = u; i < need; i++)
+            run_link(f, r, w, i);
+
+        const Tensor *nd = b->correct && end == b->b ? &f->node[f->k->node] : NULL;
+        if (nd && nd->nnorm)
+            run_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
+        if (nd && nd->nimage_norm)
+            run_step(r, STEP_CORRECT_IMAGE, -1, end, 0)->first = w->first;
+        for (int i = end - 1; i >= low; i--) {
+            const Link *l = &w->link[i];
+            if (g->op[l->op].kind == OP_ADD) {
+                for (int s = 0; s < l->nside; s++)
+                    if (way_goes_back(f, &l->side[s].way))
+                        side_back(f, r, &l->side[s]);
+            } else if (is_norm(f, l->op)) {
+                run_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
+                run_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
+            } else if (i >= b->origin || op_row(g, l->op)->need != NEED_SIGN) {
+                run_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
+            } else if (sign_of_stored) {
+                run_step(r, STEP_BACK, l->op, b->origin, b->origin);
+            }
+        }
+        /* Masks of ops before windows commute with these: they act where the gradient is not zero. */
+        for (int i = low - 1; sign_of_stored && i >= b->a; i--)
+            if (op_row(g, w->link[i].op)->need == NEED_SIGN)
+                run_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
+        if (through) {
+            r->route = start - 1 < b->origin && op_row(g, window)->need == NEED_ROUTE;
+            Image m = image_for_window(g, w->shape[start - 1], window, xprintf("%s_scatter", r->name));
+            m.minus_inf = m.filled = false; /* cleared whole for each image */
+            r->scatter_image = image_add(images, nimages, m);
+            from = image_place(r->scatter_image, w->shape[start - 1]);
+            end = start - 1;
+            continue;
+        }
+        r->to = b->to;
+        r->adds = b->adds;
+        r->bias_grad = b->bias_grad;
+        return;
+    }
+}

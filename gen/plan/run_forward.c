@@ -1,0 +1,133 @@
+/* run_forward.c - a way, forward: runs with their steps, a new one behind each window.
+ *
+ * needs: flow. sets: nothing; chains.c says which ways. */
+#include "fuse.h"
+
+/* ---- steps ---- */
+
+Step *run_step(Run *r, StepKind kind, int op, int in, int out)
+{
+    Step *s = PUSH(r->step, r->nstep);
+
+    *s = (Step){.kind = kind, .op = op, .in = in, .out = out, .channels = r->shape.c};
+    return s;
+}
+
+Run *run_add(Chain *c, const char *name, Shape shape, int first, int next)
+{
+    Run *r = PUSH(c->run, c->n);
+
+    *r = (Run){.name = name, .shape = shape, .first = first, .last = first, .next = next, .window = -1};
+    r->from = r->value = r->to = no_place;
+    r->scatter_image = -1;
+    return r;
+}
+
+void run_point(const Fuse *f, Run *r, const Link *l, int in, int out)
+{
+    const OpKind kind = f->g->op[l->op].kind;
+    Step *s = run_step(r, f->infer && op_is_batch_norm(kind) ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
+
+    s->first = l->first;
+    s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
+}
+
+/* The side's number in the run. */
+int run_side(Fuse *f, Run *r, const Side *side)
+{
+    if (side->seen->run == r->name) /* no two runs are called by the same text in memory */
+        return side->seen->at;
+    const Place from = fuse_value(f, side->way.node, "side");
+    SideRead *s = PUSH(r->side, r->nside);
+    *s = (SideRead){.side = side, .from = from};
+    s->value = xalloc(sizeof(int) * (size_t)(side->way.n + 1));
+    for (int i = 0; i <= side->way.n; i++)
+        s->value[i] = -1;
+    *side->seen = (SideSeen){r->name, r->nside - 1};
+    return r->nside - 1;
+}
+
+/* The number of value i of a side's way in this run: it and those before it are computed where they are not at hand. */
+int run_side_value(Fuse *f, Run *r, int side, int i)
+{
+    int *value = r->side[side].value, from = i;
+
+    while (from >= 0 && value[from] < 0)
+        from--;
+    while (from < i) {
+        value[++from] = r->next++;
+        if (from == 0)
+            run_step(r, STEP_SIDE, -1, -1, value[0])->side = side;
+        else
+            run_point(f, r, &r->side[side].side->way.link[from - 1], value[from - 1], value[from]);
+    }
+    return value[i];
+}
+
+/* Link i of a way that is no window. */
+void run_link(Fuse *f, Run *r, const Way *w, int i)
+{
+    const Link *l = &w->link[i];
+
+    if (f->g->op[l->op].kind != OP_ADD) {
+        run_point(f, r, l, i, i + 1);
+    } else {
+        int sum = i;
+        for (int s = 0; s < l->nside; s++) {
+            const int side = run_side(f, r, &l->side[s]), value = run_side_value(f, r, side, l->side[s].way.n);
+            const int out = s + 1 == l->nside ? i + 1 : r->next++;
+            run_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
+            sum = out;
+        }
+    }
+    r->last = i + 1;
+}
+
+/* ---- a way ---- */
+
+static void store_step(Run *r, const Forward *fw, int value)
+{
+    run_step(r, STEP_STORE, -1, value, 0);
+    r->store_first = fw->way->first;
+    r->store_total = fw->way->total;
+}
+
+void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw)
+{
+    const Graph *g = f->g;
+    const Way *w = fw->way;
+    Run *r = run_add(c, xprintf("%s0", fw->name), w->shape[fw->a], fw->a, w->n + 1);
+
+    r->from = fw->from;
+    r->bias = fw->bias;
+    if (fw->store == fw->a)
+        store_step(r, fw, fw->a);
+    for (int i = fw->a, n = 1; i < fw->b; i++) {
+        const int op = w->link[i].op;
+        if (op_is_window(g, op)) {
+            const Image m = image_for_window(g, w->shape[i], op, xprintf("%s_image", r->name));
+            r->to = image_place(image_add(images, nimages, m), w->shape[i]);
+            const Place from = r->to;
+            r = run_add(c, xprintf("%s%d", fw->name, n++), w->shape[i + 1], i + 1, w->n + 1);
+            r->from = from;
+            r->window = op;
+            r->route = fw->keep_route && i < fw->store && op_row(g, op)->need == NEED_ROUTE;
+        } else {
+            run_link(f, r, w, i);
+        }
+        if (fw->store == i + 1)
+            store_step(r, fw, i + 1);
+    }
+    if (fw->ends) {
+        const Tensor *nd = &f->node[f->k->node];
+        r->stats = nd->nnorm > 0;
+        r->image_stats = nd->nimage_norm > 0;
+        r->stats_first = w->first;
+        if (r->stats)
+            run_step(r, STEP_STATS, -1, fw->b, 0);
+        if (r->image_stats)
+            run_step(r, STEP_IMAGE_STATS, -1, fw->b, 0);
+    }
+    if (fw->to.where != NOWHERE)
+        r->to = fw->to;
+}

@@ -1,0 +1,193 @@
+/* words.c - a plan in words: `convoy plan`, and the texts that dumps, JSON and pictures have from there.
+ *
+ * needs: a complete plan. sets: nothing. */
+#include "words.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kind_name[] = {
+    [KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
+
+/* ", 4 groups lane by lane"; nothing of one group. */
+static const char *conv_form(const Plan *p, const Kernel *k)
+{
+    const int groups = p->g->op[k->op].groups;
+
+    return groups == 1 ? "" : xprintf(", %d groups %s", groups, k->conv->lanewise ? "lane by lane" : "in whole blocks");
+}
+
+const char *kernel_kind_text(const Plan *p, const Kernel *k)
+{
+    return xprintf("%s%s", kind_name[k->kind], k->conv ? conv_form(p, k) : "");
+}
+
+const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
+{
+    static const char *const verb[] = {[STEP_FORWARD] = "",
+                                       [STEP_AFFINE] = "affine ",
+                                       [STEP_MASK] = "mask ",
+                                       [STEP_ADD] = "",
+                                       [STEP_STORE] = "store",
+                                       [STEP_STATS] = "statistics",
+                                       [STEP_IMAGE_STATS] = "statistics of the image",
+                                       [STEP_BACK] = "back ",
+                                       [STEP_CORRECT] = "norms' share",
+                                       [STEP_CORRECT_IMAGE] = "image norms' share",
+                                       [STEP_SUMS] = "sums ",
+                                       [STEP_SCALE] = "back ",
+                                       [STEP_GIVE] = "give to "};
+
+    if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+        return NULL;
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->way.node].op].path
+                       : s->op >= 0         ? p->g->op[s->op].path
+                                            : "";
+    return xprintf("%s%s", verb[s->kind], what);
+}
+
+void run_print_steps(const Plan *p, const Run *r, FILE *to)
+{
+    bool comma = r->window >= 0;
+
+    if (r->window >= 0)
+        fprintf(to, " %s%s", r->back ? "through " : "", p->g->op[r->window].path);
+    for (int i = 0; i < r->nstep; i++) {
+        const char *text = plan_step_text(p, r, &r->step[i]);
+        if (!text)
+            continue;
+        fprintf(to, "%s %s", comma ? "," : "", text);
+        comma = true;
+    }
+}
+
+/* The stages of chains in words. */
+static const char *runs_text(const Plan *p, const Chain *c, int n)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *to = text_begin(&text, &len);
+    bool any = false;
+
+    for (int w = 0; w < n; w++)
+        for (int i = 0; i < c[w].n; i++) {
+            const Run *r = &c[w].run[i];
+            if (r->window < 0 && r->nstep == 0)
+                continue;
+            fputs(any ? ";" : "", to);
+            run_print_steps(p, r, to);
+            any = true;
+        }
+    text_end(to, &text);
+    const char *words = any ? xstrdup(text + 1) : "nothing";
+    free(text);
+    return words;
+}
+
+/* What a kernel reads, by ways. */
+static const char *reads_text(const Plan *p, const Kernel *k)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < k->nport; i++) {
+        const Tensor *nd = &p->node[k->port[i].node], *root = &p->node[nd->root];
+        if (k->port[i].value)
+            buf_printf(&b, "%s%s", b.len ? ", " : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
+    }
+    return b.text ? b.text : "nothing";
+}
+
+int64_t plan_node_bytes(const Plan *p, const Tensor *nd)
+{
+    int64_t bytes = 4 * blocked_floats(nd->shape[0]);
+
+    for (int i = 0; i < nd->nroute; i++)
+        bytes += blocked_floats(p->g->op[nd->route[i]].shape);
+    return bytes;
+}
+
+static void core_words(const Kernel *k, KernelWords *w)
+{
+    static const char *const name[] = {"forward", "data", "weights"};
+    const Tile *t = tile_main(&k->w->forward);
+    const bool forward = !kernel_winograd(k, PASS_FORWARD), weights = !kernel_winograd(k, PASS_WEIGHTS);
+    Buf by = {0};
+
+    if (forward || weights)
+        w->tile =
+            xprintf("%s%s%s",
+                    forward ? xprintf("%d x %d pixels x %d channels in registers", t->rows, t->cols,
+                                      k->w->forward.vectors * LANES)
+                            : "",
+                    forward && weights ? ", " : "",
+                    weights ? xprintf("weight gradients %d x %d", k->conv->weight.nacc, k->conv->weight.vectors) : "");
+    for (Pass i = PASS_FORWARD; i <= PASS_WEIGHTS; i++)
+        if (kernel_winograd(k, i))
+            buf_printf(&by, "%s%s", by.len ? ", " : "", name[i]);
+    w->winograd = by.len ? by.text : NULL;
+}
+
+static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
+{
+    const Tensor *nd = &p->node[k->node];
+
+    if (nd->op == 0)
+        w->stored = "nothing: it is the input, read again; its statistics are taken";
+    else if (!nd->stored)
+        w->stored = xprintf("nothing: its readers recompute it from %s",
+                            nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+    else {
+        w->stored = nd->stored_op == k->op && k->w ? "its output" : p->g->op[nd->stored_op].path;
+        w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w,
+                                 (long long)plan_node_bytes(p, nd),
+                                 nd->kept         ? ""
+                                 : nd->recomputed ? ", made again for backward"
+                                                  : ", forward only");
+        w->stored_why = nd->why;
+    }
+}
+
+KernelWords plan_words(const Plan *p, const Kernel *k)
+{
+    KernelWords w = {.kind = kernel_kind_text(p, k)};
+
+    w.reads = reads_text(p, k);
+    w.before = runs_text(p, k->before, k->nin);
+    if (k->w)
+        w.after = runs_text(p, kernel_chain(k, CHAIN_AFTER), 1);
+    if (k->node >= 0)
+        stored_words(p, k, &w);
+    if (k->conv)
+        core_words(k, &w);
+    if (k->w)
+        w.bias = p->g->op[k->op].bias_why;
+    return w;
+}
+
+static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
+{
+    const KernelWords w = plan_words(p, k);
+    const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
+    const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
+                                   {"stored:", stored}, {"tile:", w.tile},     {"winograd:", w.winograd},
+                                   {"bias:", w.bias}};
+
+    fprintf(to, "\n%s (%s)\n", k->name, w.kind);
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++)
+        if (line[i][1])
+            fprintf(to, "  %-10s %s\n", line[i][0], line[i][1]);
+}
+
+void plan_explain(const Plan *p, FILE *to)
+{
+    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward\n", p->g->spec->name, p->target->name,
+            p->nkernel, (long long)p->stored_bytes);
+    for (int i = 0; i < p->nkernel; i++)
+        explain_kernel(p, &p->kernel[i], to);
+    bool any = false;
+    for (int i = 0; i < p->nnorm; i++) {
+        fprintf(to, "%s  %-12s %s\n", any ? "" : "\nnorms at inference\n", p->g->op[p->norm[i].op].path,
+                p->norm[i].inference);
+        any = true;
+    }
+}
