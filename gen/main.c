@@ -64,6 +64,19 @@ static const Command commands[] = {
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
+    {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS]",
+     "make a set of images, arrays or a table: one file to train from",
+     "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "
+     "test, their\n"
+     "classes and names, mean and sd of each channel. Nothing in SRC is changed.\n"
+     "  SRC               a folder with a folder of PNG and JPEG files for each class (train/, valid/, test/ may stand "
+     "above "
+     "them)\n"
+     "  -o FILE           the set (default: SRC's name here, .safetensors)\n"
+     "  --html FILE       a page of what was found, with pictures, that needs nothing else\n"
+     "  --json            what was found, for programs\n"
+     "  -q                print nothing where all is well\n",
+     OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET, 0, "SRC", cmd_data},
     {"plan",
      "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set "
      "KEY=VALUE]",
@@ -158,12 +171,11 @@ static int help_for(const Command *c)
     term_help(stdout,
               xprintf("convoy %s  %s\n\n%s%s%s%s", c->name, c->usage, c->help, c->options & OPT_SET ? set_help : "",
                       c->options & OPT_DUMP ? dump_help : "", colour_help));
-    if (c->options & OPT_REST) {
-        struct cvy_option option[CVY_TRAIN_OPTIONS];
-        cvy_train_options(&(struct cvy_said){0}, &(struct cvy_progress){0}, option);
+    struct cvy_option option[OWN_OPTIONS];
+    own_options(c->options, option);
+    if (c->options & OPT_REST)
         printf("\nThe program's options, which are handed to it:\n");
-        cvy_options_help(option);
-    }
+    cvy_options_help(option);
     return EXIT_OK;
 }
 

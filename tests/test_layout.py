@@ -140,7 +140,7 @@ def main():
         folders.append((name, sorted(os.path.join(made, f) for f in os.listdir(made) if f.endswith('.o'))))
     shared_dir = os.path.join(gen, 'libconvoy_shared.a.p')
     shared = sorted(os.path.join(shared_dir, f) for f in os.listdir(shared_dir) if f.endswith('.o'))
-    libraries = subprocess.run(['pkg-config', '--libs', 'yaml-0.1', 'jansson'], capture_output=True, text=True, check=True).stdout.split()
+    libraries = subprocess.run(['pkg-config', '--libs', 'yaml-0.1', 'jansson', 'libpng', 'libjpeg', 'zlib'], capture_output=True, text=True, check=True).stdout.split()
     libraries += ['-lm', '-lpthread']
 
     checks = [('the test itself', try_itself(cc)),

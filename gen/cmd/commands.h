@@ -25,7 +25,7 @@ typedef struct Options {
     const char *purpose; /* --for */
     const char *depfile; /* --depfile */
     bool quiet, json, write, single_file, force, stat, compile, measure, worked;
-    char **rest; /* what `train` hands to the program: options that are none of its own, and all that stands after -- */
+    char **rest; /* own options as typed; of `train`, which hands them to the program, all that stands after --, too */
     int nrest;
 } Options;
 
@@ -60,6 +60,7 @@ enum {
     OPT_QUIET = 1 << 27,
     OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
+    OPT_DATA = 1 << 29, /* takes the options of an import */
 };
 
 /* Exit statuses of the program. */
@@ -78,6 +79,12 @@ typedef struct Command {
 
 /* Reads argv[2..]. False and a message on stderr where it does not fit the command. */
 bool options_read(const Command *c, int argc, char **argv, Options *o);
+
+/* Options that a command takes beside those of the common table, by its OPT_REST or OPT_DATA: they stand in `rest` as
+ * they were typed. An empty list where there are none. */
+struct cvy_option;
+enum { OWN_OPTIONS = 40 }; /* room */
+void own_options(unsigned options, struct cvy_option *list);
 
 /* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where
  * there were errors (printed already), or where a dump was all that was asked for. */
@@ -110,6 +117,7 @@ int cmd_plan(const Options *o);
 int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
+int cmd_data(const Options *o);
 int cmd_diff(const Options *o);
 int cmd_asm(const Options *o);
 

@@ -1,6 +1,7 @@
 /* options.c - the command line: one table of options, which commands take by their bits. */
 #include "commands.h"
 #include "cvy_private.h"
+#include "data.h"
 #include "term.h"
 
 #include <stddef.h>
@@ -63,7 +64,7 @@ static bool wrong(const Command *c, const char *fmt, const char *what, const cha
 
 static const char *choices_hint(const Command *c, const char *typed, const struct cvy_option *program)
 {
-    const char *names[NOPTIONS + CVY_TRAIN_OPTIONS + 2];
+    const char *names[NOPTIONS + OWN_OPTIONS + 2];
     int n = 0;
     for (int i = 0; i < NOPTIONS; i++)
         if (table[i].bit & (c->options | OPT_COLOUR))
@@ -74,6 +75,20 @@ static const char *choices_hint(const Command *c, const char *typed, const struc
     names[n++] = "--help";
     names[n] = NULL;
     return diag_choices(typed, names, xprintf("convoy %s --help", c->name));
+}
+
+void own_options(unsigned options, struct cvy_option *list)
+{
+    static struct cvy_said said; /* where the values would go */
+    static struct cvy_progress progress;
+    static DataOptions data;
+    _Static_assert((int)OWN_OPTIONS >= (int)CVY_TRAIN_OPTIONS && (int)OWN_OPTIONS >= (int)DATA_OPTIONS,
+                   "room for each list");
+    memset(list, 0, OWN_OPTIONS * sizeof *list);
+    if (options & OPT_REST)
+        cvy_train_options(&said, &progress, list);
+    else if (options & OPT_DATA)
+        data_options(&data, list);
 }
 
 /* The option that `arg` is, and its value where that hangs on it (--target=avx2, -oDIR). */
@@ -126,9 +141,8 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
 {
     *o = (Options){0};
     unsigned given = 0;
-    struct cvy_option program[CVY_TRAIN_OPTIONS] = {{0}};
-    if (c->options & OPT_REST)
-        cvy_train_options(&(struct cvy_said){0}, &(struct cvy_progress){0}, program);
+    struct cvy_option program[OWN_OPTIONS];
+    own_options(c->options, program);
     for (int i = 2; i < argc; i++) {
         const char *arg = argv[i], *value;
         if (strcmp(arg, "--") == 0) {

@@ -1,0 +1,470 @@
+#!/usr/bin/env python3
+"""convoy data: sets made of files that other programs wrote (Pillow, numpy, ImageMagick), compared with what those programs read.
+
+    test_data.py --convoy build/gen/convoy [WORD...]"""
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import methods
+from methods import check
+
+try:
+    import numpy as np
+    from PIL import Image, ImageOps
+    from dataset import Set
+except ImportError as e:
+    print("skipped: %s (Debian: python3-numpy python3-pil)\n0 passed, 0 failed, 1 skipped" % e)
+    sys.exit(77)
+
+MAGICK = next((p for p in ("/usr/bin/convert", "/usr/bin/magick") if os.path.exists(p)), None)
+
+
+def as_pillow(path, channels, size=None, fit="crop"):
+    """An image as Pillow reads it: upright, over white, grey or RGB; cropped, padded or squashed, by its box filter. c x h x w."""
+    im = Image.open(path)
+    if im.mode == "I;16" or im.mode == "I":  # Pillow would clip; the upper bytes are what its 16-bit colour images keep
+        im = Image.fromarray((np.array(im) >> 8).astype(np.uint8))
+    im = ImageOps.exif_transpose(im)
+    if im.mode in ("LA", "PA", "RGBA") or "transparency" in im.info:
+        im = im.convert("RGBA")
+        im = Image.composite(im.convert("RGB"), Image.new("RGB", im.size, "white"), im.getchannel("A"))
+    im = im.convert("L" if channels == 1 else "RGB")
+    if size:
+        im = fitted(im, size, fit)
+    a = np.array(im, dtype=np.uint8)
+    return a[None] if channels == 1 else a.transpose(2, 0, 1)
+
+
+def fitted(im, size, fit):
+    (w, h), (H, W) = im.size, size
+    if fit == "squash":
+        return im.resize((W, H), Image.BOX)
+    if fit == "crop":
+        cw, ch = max(1, min(w, h * W // H)), max(1, min(h, w * H // W))
+        x, y = (w - cw) // 2, (h - ch) // 2
+        return im.crop((x, y, x + cw, y + ch)).resize((W, H), Image.BOX)
+    nw, nh = max(1, min(W, H * w // h)), max(1, min(H, W * h // w))
+    out = Image.new(im.mode, (W, H))
+    out.paste(im.resize((nw, nh), Image.BOX), ((W - nw) // 2, (H - nh) // 2))
+    return out
+
+
+class Test:
+    def __init__(self, convoy, folder):
+        self.convoy, self.top, self.skipped = os.path.abspath(convoy), folder, []
+        self.rng = np.random.default_rng(15)
+
+    # ---- what the checks share ----
+
+    def folder(self, name):
+        path = os.path.join(self.top, name)
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(path)
+        return path
+
+    def data(self, *args, **more):
+        return subprocess.run([self.convoy, "data", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, cwd=self.top,
+                              errors="surrogateescape", **more)
+
+    def made(self, src, *args):
+        """The set of SRC, and what was said of it."""
+        out = os.path.join(self.top, "made.safetensors")
+        r = self.data(src, "-o", out, "--json", *args)
+        check(r.returncode == 0, "status %d: %s" % (r.returncode, r.stderr))
+        return Set(out), json.loads(r.stdout)
+
+    def refused(self, words, *args):
+        out = os.path.join(self.top, "refused.safetensors")
+        r = self.data(*args, "-o", out)
+        check(r.returncode in (1, 2) and words in r.stderr, "'%s' is not in (%d): %s%s" % (words, r.returncode, r.stderr, r.stdout))
+        check(not os.path.exists(out), "a set was written")
+        return r.stderr
+
+    def pixels(self, h, w, c=3):
+        """A picture with edges and slopes, and some noise."""
+        y, x = np.mgrid[0:h, 0:w]
+        a = np.stack([(x * (7 + k) + y * (3 + 2 * k)) % 256 for k in range(c)], -1) // 2
+        a = a + self.rng.integers(0, 128, (h, w, c))
+        return np.squeeze(a.astype(np.uint8), -1) if c == 1 else a.astype(np.uint8)
+
+    def save(self, path, array, **more):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Image.fromarray(array).save(path, **more)
+
+    def two_classes(self, name, n=20, size=(12, 12)):
+        src = self.folder(name)
+        for c in ("a", "b"):
+            for i in range(n):
+                self.save("%s/%s/%03d.png" % (src, c, i), self.pixels(*size))
+        return src
+
+    def same_as_pillow(self, src, channels, most, size=None, fit="crop", args=()):
+        s, said = self.made(src, *args)
+        rows = s.rows()
+        for d, _, files in os.walk(src):
+            for f in files:
+                path = os.path.join(d, f)
+                want = as_pillow(path, channels, size, fit).astype(int)
+                have = rows[os.path.relpath(path, src)][1].astype(int)
+                check(have.shape == want.shape, "%s: shape %s, not %s" % (path, have.shape, want.shape))
+                off = np.abs(have - want).max()
+                check(off <= most, "%s: off by %d levels" % (path, off))
+        return s, said
+
+    # ---- image files ----
+
+    def test_png_kinds(self):
+        src, colour, grey = self.folder("png"), self.pixels(20, 30), self.pixels(20, 30, 1)
+        alpha = self.rng.integers(0, 256, (20, 30, 1), dtype=np.uint8)
+        save = lambda name, im, **more: im.save(os.path.join(src, "k", name), **more)  # noqa: E731
+        os.makedirs(src + "/k")
+        save("rgb.png", Image.fromarray(colour))
+        save("grey.png", Image.fromarray(grey))
+        save("rgba.png", Image.fromarray(np.concatenate([colour, alpha], -1)))
+        save("la.png", Image.fromarray(np.stack([grey, alpha[..., 0]], -1), "LA"))
+        save("bit.png", Image.fromarray(grey).convert("1"))
+        palette = Image.fromarray(colour).quantize(16)
+        save("palette.png", palette)
+        save("palette_see_through.png", palette, transparency=bytes(range(0, 256, 16)))
+        save("key.png", Image.fromarray(colour), transparency=tuple(int(v) for v in colour[3, 4]))
+        save("deep.png", Image.fromarray(grey.astype(np.uint16) * 256 + 77))
+        for bits in (2, 4):
+            save("palette%d.png" % bits, Image.fromarray(colour).quantize(1 << bits), bits=bits)
+        kinds = [("interlaced.png", ["-interlace", "PNG"]), ("interlaced16.png", ["-interlace", "PNG", "-depth", "16"]),
+                 ("deep_rgb.png", ["-depth", "16", "-define", "png:color-type=2"]), ("grey4.png", ["-colorspace", "Gray", "-depth", "4"])]
+        for name, how in kinds if MAGICK else []:
+            subprocess.run([MAGICK, src + "/k/rgb.png", *how, src + "/k/" + name], check=True)
+        if not MAGICK:
+            self.skipped.append("interlaced")
+            print("skipped: interlaced and deep PNG files (Debian: imagemagick)")
+        _, said = self.same_as_pillow(src, 3, 0)
+        met = " ".join(m["what"] for m in said["met"])
+        for words in ("transparency", "palette", "16 bits", "1, 2 or 4 bits", "the same value"):
+            check(words in met, "'%s' is not said" % words)
+        self.same_as_pillow(src, 1, 1, args=["--gray"])
+
+    def test_jpeg_kinds(self):
+        src, colour = self.folder("jpeg"), self.pixels(41, 50)
+        os.makedirs(src + "/k")
+        im = Image.fromarray(colour)
+        for name, more in [("plain", {}), ("fine", {"subsampling": 0, "quality": 98}), ("steps", {"progressive": True}), ("poor", {"quality": 5}),
+                           ("half", {"subsampling": 1})]:
+            im.save("%s/k/%s.jpg" % (src, name), **more)
+        im.convert("L").save(src + "/k/grey.JPE", "JPEG")
+        im.convert("CMYK").save(src + "/k/inks.jpeg")
+        if MAGICK:
+            subprocess.run([MAGICK, src + "/k/plain.jpg", "-colorspace", "CMYK", src + "/k/magick.jpg"], check=True)
+        _, said = self.same_as_pillow(src, 3, 0)
+        check(any("CMYK" in m["what"] for m in said["met"]), "CMYK is not said")
+        self.same_as_pillow(src, 1, 0, args=["--gray"])
+
+    def test_orientation(self):
+        src = self.folder("exif")
+        os.makedirs(src + "/k")
+        for o in range(1, 9):
+            exif = Image.Exif()
+            exif[0x112] = o
+            size = (40, 23) if o < 5 else (23, 40)
+            Image.fromarray(self.pixels(*size)).save("%s/k/%d.jpg" % (src, o), exif=exif)
+            Image.fromarray(self.pixels(*size)).save("%s/k/%d.png" % (src, o), exif=exif)
+        _, said = self.same_as_pillow(src, 3, 0)
+        check([m["images"] for m in said["met"] if "upright" in m["what"]] == [14], "the turned ones are not counted: %s" % said["met"])
+        for fit in ("crop", "pad", "squash"):
+            self.same_as_pillow(src, 3, 1, (9, 14), fit, ["--size", "9x14", "--fit", fit])
+
+    def test_resizing(self):
+        src = self.folder("sizes")
+        for i, (h, w) in enumerate([(1, 1), (1, 90), (77, 1), (10, 10), (64, 64), (65, 63), (100, 300), (301, 99), (7, 200), (128, 96)]):
+            self.save("%s/k/%d.png" % (src, i), self.pixels(h, w))
+            self.save("%s/k/%d-blocks.png" % (src, i), (self.rng.integers(0, 2, (h, w, 3)) * 255).astype(np.uint8))
+        s, said = self.same_as_pillow(src, 3, 1, (64, 64))
+        check(any("several sizes become 64 x 64" in f["text"] and f["flag"] == "--size HxW" for f in said["found"]), "the size is not said")
+        for size in ((64, 64), (5, 31), (150, 40), (1, 1)):
+            for fit in ("crop", "pad", "squash"):
+                self.same_as_pillow(src, 3, 1, size, fit, ["--size", "%dx%d" % size, "--fit", fit])
+
+    def test_panorama(self):
+        """Rows are read one by one: 12,000 x 9,000 pixels in little memory."""
+        src = self.folder("panorama")
+        os.makedirs(src + "/k")
+        line = self.pixels(1, 12000)
+        Image.fromarray(np.broadcast_to(line, (9000, 12000, 3))).save(src + "/k/a.png", compress_level=1)
+        Image.fromarray(self.pixels(50, 50)).save(src + "/k/b.png")
+        r = self.data(src, "-o", "p.safetensors", "-q", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (100 << 20, 100 << 20)))
+        check(r.returncode == 0, r.stderr)
+
+    # ---- folders ----
+
+    def test_set(self):
+        """What a set holds, and that the same input makes the same bytes, in whichever order the folder lies on the disk."""
+        src = self.two_classes("plain")
+        s, said = self.made(src)
+        first = open(self.top + "/made.safetensors", "rb").read()
+        check(s.classes == ["a", "b"] and said["rows"] == {"train": 28, "valid": 6, "test": 6}, said["rows"])
+        rows = s.rows()
+        check(sorted(rows) == sorted("%s/%03d.png" % (c, i) for c in "ab" for i in range(20)), "names")
+        check(all(s.classes[int(label)] == name[0] for name, (_, _, label, _) in rows.items()), "labels")
+        check(len({g for _, _, _, g in rows.values()}) == 40, "groups")
+        x = s["train.x"] / 255.0
+        check(np.allclose(s.mean, x.mean((0, 2, 3)), atol=1e-7) and np.allclose(s.sd, x.std((0, 2, 3)), atol=1e-7), "mean and sd")
+        check(s.recipe["image"]["height"] == 12 and s.recipe["seed"] == 1, s.recipe)
+        other = self.folder("plain2")
+        for name in sorted(rows, reverse=True):
+            os.makedirs(os.path.dirname(os.path.join(other, name)), exist_ok=True)
+            shutil.copy(os.path.join(src, name), os.path.join(other, name))
+        self.made(other)
+        check(open(self.top + "/made.safetensors", "rb").read() == first, "another order of files, other bytes")
+        t, _ = self.made(src, "--seed", "2")
+        check({n for n, r in t.rows().items() if r[0] == "test"} != {n for n, r in rows.items() if r[0] == "test"}, "the seed changes nothing")
+        before, after = [s.names("train"), sorted(s.names("train"))]
+        check(before != after, "rows stand class by class")
+
+    def test_hidden_and_odd(self):
+        src = self.two_classes("odd")
+        for d in (".ipynb_checkpoints", "__MACOSX", "a/.cache"):
+            os.makedirs(os.path.join(src, d))
+            shutil.copy(src + "/a/000.png", os.path.join(src, d, "x.png"))
+        for f in (".DS_Store", "a/Thumbs.db", "a/._000.png"):
+            open(os.path.join(src, f), "wb").write(b"x")
+        put = {"a/page.jpg": b"<!DOCTYPE html><html>", "a/empty.jpg": b"", "b/anim.jpg": b"GIF89a" + bytes(30), "b/w.png": b"RIFF\0\0\0\0WEBPVP8 ",
+               "README.txt": b"text", "b/notes.txt": b"some text"}
+        for name, content in put.items():
+            open(os.path.join(src, name), "wb").write(content)
+        jpeg = src + "/b/really.png"
+        Image.fromarray(self.pixels(12, 12)).save(jpeg, "JPEG")
+        whole = open(jpeg, "rb").read()
+        open(src + "/a/cut.jpg", "wb").write(whole[:len(whole) - 60])
+        png = open(src + "/a/001.png", "rb").read()
+        open(src + "/a/cut.png", "wb").write(png[:len(png) // 2])
+        at = whole.index(b"\xff\xda")
+        open(src + "/b/extra.jpg", "wb").write(whole[:at] + b"\0\0\0" + whole[at:])
+        os.symlink("000.png", src + "/a/link.png")
+        os.symlink("nowhere", src + "/a/broken.png")
+        os.symlink("..", src + "/a/loop")
+        os.mkfifo(src + "/a/pipe.png")
+        os.makedirs(src + "/nothing")
+        s, said = self.made(src)
+        check(s.classes == ["a", "b"], s.classes)
+        notes = {n["name"]: n["why"] for k in said["notes"].values() for n in k["listed"]}
+        for name, words in [("a/page.jpg", "web page"), ("a/empty.jpg", "empty"), ("b/anim.jpg", "GIF"), ("b/w.png", "WebP"), ("README.txt", "no class"),
+                            ("b/notes.txt", "no image"), ("a/cut.jpg", "truncated"), ("a/cut.png", "truncated"), ("a/broken.png", "link to nothing"),
+                            ("a/pipe.png", "regular"), ("nothing", "no row"), ("a/loop", "lies in")]:
+            check(words in notes.get(name, ""), "%s: %s" % (name, notes.get(name)))
+        check(len(notes) == 12, sorted(notes))
+        check(said["hidden"] == 6, "hidden: %s" % said["hidden"])
+        rows = s.rows()
+        check("b/really.png" in rows and "b/extra.jpg" in rows and len(rows) == 43, sorted(rows))
+        check(any("oddity" in m["what"] for m in said["met"]), "the extra bytes are not said")
+        s, said = self.made(src, "--keep-truncated")
+        check("a/cut.jpg" in s.rows() and len(s.rows()) == 44, "--keep-truncated")
+
+    def test_names(self):
+        """Blanks, line breaks, bytes that are no UTF-8, whole numbers as classes, capitals."""
+        src = self.folder("names").encode()
+        classes = [b"10", b"2", b"100", b"0"]
+        odd = [b"a b.png", b"a\nb.png", b"\xff\xfe.png", "ä\u202e.PNG".encode(), b"x" * 250 + b".png"]
+        for c in classes:
+            os.makedirs(src + b"/" + c)
+            for f in odd:
+                with open(src + b"/" + c + b"/" + f, "wb") as to:
+                    Image.fromarray(self.pixels(9, 9)).save(to, "PNG")
+        s, said = self.made(src.decode())
+        check(s.classes == ["0", "2", "10", "100"], s.classes)
+        check(any("whole numbers" in f["text"] for f in said["found"]), "the order is not said")
+        want = sorted((c + b"/" + f).decode("utf-8", "surrogateescape") for c in classes for f in odd)
+        check(sorted(s.rows()) == want, "names")
+        check(all(s.classes[int(r[2])] == n.split("/")[0] for n, r in s.rows().items()), "labels")
+
+    def test_given_splits(self):
+        src = self.folder("given")
+        for split, classes in (("train", "abc"), ("test", "abd")):
+            for c in classes:
+                for i in range(10):
+                    self.save("%s/%s/%s/%d.png" % (src, split, c, i), self.pixels(10, 10))
+        shutil.copy(src + "/train/a/0.png", src + "/test/a/copy.png")
+        s, said = self.made(src)
+        check(s.classes == ["a", "b", "c", "d"], s.classes)
+        rows = s.rows()
+        check(all((r[0] == "test") == n.startswith("test/") for n, r in rows.items()), "the test set changed")
+        check(said["rows"]["test"] == 31 and 3 <= said["rows"]["valid"] <= 6, said["rows"])
+        check(said["equal"]["across_splits"] == 1, said["equal"])
+        check(any("no row in test" in f["text"] for f in said["found"]), "a class without test images is not said")
+        os.makedirs(src + "/cats")
+        self.refused("beside it 'cats'", src)
+
+    def test_groups_and_copies(self):
+        src = self.folder("groups")
+        for c in "ab":
+            for person in range(10):
+                for i in range(4):
+                    self.save("%s/%s/p%s%d-%d.png" % (src, c, c, person, i), self.pixels(16, 16))
+        base = self.pixels(64, 64)
+        self.save(src + "/a/pa0-0.png", base[:16, :16])
+        shutil.copy(src + "/a/pa0-0.png", src + "/b/pb9-9.png")
+        s, said = self.made(src, "--group", "p([ab][0-9])-")
+        rows, where = s.rows(), {}
+        for n, r in rows.items():
+            where.setdefault(n[3:6], set()).add(r[0])
+        check(all(len(w) == 1 for w in where.values()), "a person is in two splits: %s" % where)
+        check(rows["a/pa0-0.png"][3] == rows["b/pb9-9.png"][3], "a copy is in another group")
+        check(said["equal"]["pairs"] == 1 and said["equal"]["across_classes"] == 1, said["equal"])
+        total = sum(said["rows"].values())
+        check(abs(said["rows"]["train"] / total - 0.7) < 0.1 and said["rows"]["valid"] and said["rows"]["test"], said["rows"])
+        self.refused("regular expression", src, "--group", "(")
+
+    def test_near_copies(self):
+        src = self.folder("near")
+        y, x = np.mgrid[0:64, 0:64]
+        for i in range(12):
+            f = self.rng.uniform(0.03, 0.3, 6)
+            a = np.stack([127 + 100 * np.sin(f[k] * x + f[5 - k] * y + i + k) for k in range(3)], -1).astype(np.uint8)
+            self.save("%s/%s/%02d.png" % (src, "ab"[i % 2], i), a)
+            if i < 5:
+                self.save("%s/%s/%02d-again.jpg" % (src, "ab"[i % 2], i), a, quality=90)
+        _, said = self.made(src)
+        pairs = {tuple(sorted(p["rows"])) for p in said["near"]["listed"]}
+        want = {tuple(sorted(("%s/%02d.png" % ("ab"[i % 2], i), "%s/%02d-again.jpg" % ("ab"[i % 2], i)))) for i in range(5)}
+        check(pairs == want, pairs ^ want)
+
+    def test_split(self):
+        """Each class alike, in proportion, also where classes are small; one image trains."""
+        src = self.folder("small")
+        for c in range(20):
+            for i in range(3):
+                self.save("%s/c%02d/%d.png" % (src, c, i), self.pixels(8, 8))
+        self.save(src + "/single/0.png", self.pixels(8, 8))
+        s, said = self.made(src)
+        check(said["rows"] == {"train": 43, "valid": 9, "test": 9}, said["rows"])
+        check(all(c["train"] >= 1 for c in said["classes"]), said["classes"])
+        check(any("a single row, as 'single'" in f["text"] for f in said["found"]), "a class of one image is not said")
+        s, said = self.made(src, "--split", "2/1/0")
+        check(s.splits() == ["train", "valid"] and abs(said["rows"]["train"] - 41) <= 1, said["rows"])
+        s, said = self.made(src, "--max", "20")
+        check(sum(said["rows"].values()) == 20, said["rows"])
+        self.refused("--split", src, "--split", "70/30")
+        self.refused("--split", src, "--split", "0/50/50")
+
+    def test_labels(self):
+        src = self.folder("flat")
+        for i in range(12):
+            self.save("%s/%s%d.png" % (src, "x/" if i % 2 else "", i), self.pixels(8, 8))
+        bare = self.folder("bare")
+        self.save(bare + "/0.png", self.pixels(8, 8))
+        check("--labels FILE.csv" in self.refused("which class is each image of?", bare), "no hint")
+        table = self.top + "/labels.csv"
+        with open(table, "w", newline="") as f:
+            out = csv.writer(f)
+            out.writerow(["id", "breed"])
+            for i in range(11):
+                out.writerow([[str(i), "%d.png" % i, ("x/" if i % 2 else "") + "%d.png" % i][i % 3], ["big dog", "cat, small"][i % 4 > 1]])
+            out.writerow(["gone.png", "cat, small"])
+        s, said = self.made(src, "--labels", table)
+        check(s.classes == ["big dog", "cat, small"] and len(s.rows()) == 11, s.classes)
+        check(all(int(r[2]) == (int(n.split("/")[-1][:-4]) % 4 > 1) for n, r in s.rows().items()), "labels")
+        notes = [n["name"] for n in said["notes"]["odd"]["listed"]]
+        check(notes == ["x/11.png"], notes)
+        check(any("1 of the files" in f["text"] for f in said["found"]), "a missing file is not said")
+        with open(table, "w") as f:  # without a header
+            f.write("".join("%d.png;%s\n" % (i, "uv"[i % 2]) for i in range(12)))
+        s, _ = self.made(src, "--labels", table)
+        check(s.classes == ["u", "v"] and len(s.rows()) == 12, s.classes)
+        s, _ = self.made(src, "--label-regex", "([0-9])\\.png")
+        check(s.classes == [str(i) for i in range(10)], s.classes)
+
+    # ---- whatever happens ----
+
+    def test_memory(self):
+        """A constant, and 64 bytes an image."""
+        def peak(src):
+            p = subprocess.Popen([self.convoy, "data", src, "-o", "m.safetensors", "-q"], cwd=self.top)
+            _, status, use = os.wait4(p.pid, 0)
+            check(status == 0, "status %d" % status)
+            return use.ru_maxrss * 1024
+        peaks = []
+        for n in (1000, 21000):
+            src = self.folder("many")
+            for c in "ab":
+                os.makedirs(src + "/" + c)
+            png = []
+            for i in range(50):
+                self.save(src + "/one.png", self.pixels(9, 9, 1))
+                png.append(open(src + "/one.png", "rb").read())
+            os.remove(src + "/one.png")
+            for i in range(n):
+                with open("%s/%s/%05d.png" % (src, "ab"[i % 2], i), "wb") as f:
+                    f.write(png[i % 50])
+            peaks.append(peak(src))
+        shutil.rmtree(src)
+        each = (peaks[1] - peaks[0]) / 20000
+        check(each <= 64, "%.1f bytes an image (%s)" % (each, peaks))
+
+    def test_interrupted(self):
+        src = self.two_classes("slow", 150, (200, 200))
+        out = self.top + "/whole/set.safetensors"
+        self.folder("whole")
+        open(out, "w").write("old")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            p = subprocess.Popen([self.convoy, "data", src, "-o", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(0.25)
+            p.send_signal(number)
+            _, err = p.communicate()
+            check(p.returncode == -number and b"interrupted" in err, "%s %s" % (p.returncode, err))
+            check(os.listdir(self.top + "/whole") == ["set.safetensors"] and open(out).read() == "old", "the old set is gone")
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # noqa: E731
+        r = self.data(src, "-o", out, preexec_fn=limit)
+        check(r.returncode == 1 and "cannot write" in r.stderr, r.stderr)
+        check(os.listdir(self.top + "/whole") == ["set.safetensors"] and open(out).read() == "old", "the old set is gone")
+        r = self.data(src, "-o", self.top + "/nowhere/set.safetensors")
+        check(r.returncode == 1 and "nowhere" in r.stderr, r.stderr)
+        r = self.data("/nowhere", "-o", out)
+        check(r.returncode == 1 and "there is no '/nowhere'" in r.stderr, r.stderr)
+
+    def test_hostile(self):
+        """Headers that lie, bombs: named, left out, in bounded memory and time."""
+        import struct
+        import zlib
+        src = self.two_classes("hostile", 3)
+        chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
+        png = lambda w, h, depth, kind, laced, data: (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, depth, kind, 0, 0, laced))  # noqa: E731
+                                                      + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+        zeros = zlib.compress(bytes(1 << 20), 9)
+        bad = {"wide.png": png(1 << 30, 1, 8, 2, 0, zeros), "many.png": png(100000, 100000, 1, 0, 0, zeros), "liar.png": png(9000, 9000, 8, 6, 0, zeros),
+               "laced.png": png(13000, 13000, 8, 6, 1, zeros), "none.png": png(0, 5, 8, 2, 0, zeros), "head.png": b"\x89PNG\r\n\x1a\n"}
+        Image.fromarray(self.pixels(40, 40)).save(src + "/a/ok.jpg", progressive=True)
+        jpeg = open(src + "/a/ok.jpg", "rb").read()
+        at = jpeg.index(b"\xff\xc2")
+        bad["big.jpg"] = jpeg[:at + 5] + struct.pack(">HH", 65500, 65500) + jpeg[at + 9:]
+        bad["large.jpg"] = jpeg[:at + 5] + struct.pack(">HH", 13000, 13000) + jpeg[at + 9:]
+        scan = jpeg[jpeg.rindex(b"\xff\xda"):-2]
+        bad["scans.jpg"] = jpeg[:-2] + scan * 3000 + b"\xff\xd9"
+        for name, content in bad.items():
+            open("%s/b/%s" % (src, name), "wb").write(content)
+        begin = time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        r = self.data(src, "-o", "h.safetensors", "--json", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20)))
+        check(r.returncode == 0, r.stderr)
+        seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - begin[1].ru_utime
+        check(seconds < 8, "%.1f s" % seconds)
+        named = {n["name"] for n in json.loads(r.stdout)["notes"]["unreadable"]["listed"]}
+        check(named == {"b/" + n for n in bad}, named ^ {"b/" + n for n in bad})
+
+    def test_pictures(self):
+        src = self.two_classes("pictures")
+        r = self.data(src, "-o", "p.safetensors", "--sheet", "sheet.png", "--html", "page.html")
+        check(r.returncode == 0 and "wrote p.safetensors" in r.stdout and "[--split T/V/E]" in r.stdout, r.stdout + r.stderr)
+        sheet = np.array(Image.open(self.top + "/sheet.png"))
+        s = Set(self.top + "/p.safetensors")
+        first = s["train.x"][list(s["train.y"]).index(0)].transpose(1, 2, 0)
+        check(sheet.shape == (2 * 14 + 2, 12 * 14 + 2, 3) and (sheet[2:14, 2:14] == first).all(), sheet.shape)
+        page = open(self.top + "/page.html").read()
+        check(page.count("data:image/png;base64,") == 2 and page.rstrip().endswith("</html>"), "the page")
+
+
+if __name__ == "__main__":
+    sys.exit(methods.main("data", Test))
