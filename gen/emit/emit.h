@@ -24,7 +24,7 @@ char *image_pixel(const Image *m, const char *y,
 const char *describe_shape(Shape s); /* "32x14x14" */
 const char *describe_stages(const Plan *p, const Run *r);
 
-/* emit/net.c, for others: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
+/* spec_fields.c: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
 const char *emit_orders(const Graph *g);
 const char *emit_hash(const char *text); /* 16 hexadecimal digits */
 const char *emit_spec_hash(const Spec *s);
@@ -33,7 +33,7 @@ void emit_part(Rec *r, const char *name, const char *template);
 char *emit_channel_list(const double *v, int n);
 /* What the spec and the target say of a network, as fields of its record. */
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
-/* identity.c: what the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
+/* What the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
 void emit_identity(Rec *r, const Graph *g);
 /* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
 void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
@@ -52,21 +52,21 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 
-/* emit/run.c: a run's record, for template `run`. image: what its places' numbers mean. */
+/* run.c: a run's record, for template `run`. image: what its places' numbers mean. */
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer);
-/* emit/core.c: a kernel's core header, for template `core_file`; a conv in words. */
+/* core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
 /* What the function of a core by Winograd is called, behind the core's name. */
 const char *winograd_name(const Winograd *w, Pass pass);
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
-/* emit/kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
+/* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
 void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to);
 /* NAME_trace.c: what rebuilds the activations of all kernels, stage by stage. */
 void emit_trace_file(const Plan *p, Buf *to);
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
 const char *emit_infer_args(const Plan *p,
                             const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
-/* emit/size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
+/* size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
 enum { EMIT_MOST = 64 << 20 };
 typedef struct EmitSize {
     int64_t layers, cores, most_bytes;
@@ -75,11 +75,11 @@ typedef struct EmitSize {
 EmitSize emit_size(const Plan *p, Parts parts);
 /* Whether that is at most EMIT_MOST; else an error at a line, with the key that changes it. */
 bool emit_fits(const Plan *p, Parts parts);
-/* emit/net.c: everything else, and all of it. */
+/* net.c: everything else, and all of it. */
 void emit_network(const Plan *p, Parts parts, OutDir *out);
-/* emit/plain.c: all of it for reading: a function an op and direction, and a list of their calls. */
+/* plain.c: all of it for reading: a function an op and direction, and a list of their calls. */
 void emit_plain(const Plain *p, Parts parts, OutDir *out);
-/* emit/export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */
+/* export.c: a trained network for inference alone. folded: plan.fold_floats numbers (weights_fold). */
 void emit_export(const Plan *p, const float *folded, bool single, OutDir *out);
 
 #endif

@@ -1,0 +1,59 @@
+/* build.c - the lists of C files for build systems, and the runtime's copy.
+ *
+ * needs: the network's name. sets: files, and records for Makefile, meson.build, CMakeLists.txt. */
+#include "emit.h"
+
+#include "embedded.h"
+
+#include <string.h>
+
+void emit_source(Rec *r, const char *list, const char *name)
+{
+    rec_str(rec_add(r, list), "source", name);
+    rec_fmt(rec_add(r, "sources"), "object", "%.*s.o", (int)(strlen(name) - 2), name);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static void add_file(OutDir *out, const char *name, const Buf *b)
+{
+    outdir_add(out, name, b->text, b->len);
+}
+
+/* The runtime's list of its names, begun with the network's. */
+static void names_file(const char *net, const struct Embedded *list, OutDir *out)
+{
+    const char *NET = upper(net);
+    Buf b = {0};
+
+    buf_printf(&b, "/* The runtime's names in %s. */\n", net);
+    buf_printf(&b, "#if defined CVY_NAMES_H && !defined CVY_NAMES_OF_%s\n", NET);
+    buf_printf(&b, "#error \"two networks' folders in one translation unit: compile each network's files by "
+                   "themselves\"\n#endif\n");
+    buf_printf(&b, "#define CVY_NAMES_OF_%s\n#define CVY_NETWORK %s\n\n", NET, net);
+    buf_add(&b, list->text, list->len);
+    add_file(out, list->name, &b);
+}
+
+void emit_runtime(Rec *r, const char *net, OutDir *out)
+{
+    emit_source(r, "network", "runtime/cvy_kernels.c");
+    emit_source(r, "program", "main.c");
+    emit_source(r, "measured", xprintf("%s_bench.c", net));
+    for (size_t i = 0; i < nembedded; i++) {
+        const char *name = embedded[i].name;
+        if (strncmp(name, "runtime/", 8) != 0)
+            continue;
+        if (strcmp(name, "runtime/cvy_names.h") == 0)
+            names_file(net, &embedded[i], out);
+        else
+            outdir_add(out, name, embedded[i].text, embedded[i].len);
+        if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
+            emit_source(r, "program", name);
+    }
+}

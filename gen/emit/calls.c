@@ -1,0 +1,233 @@
+/* calls.c - calls of passes over pixels, and of cores with the passes that they call.
+ *
+ * needs: a complete plan. sets: records of a layer's file. */
+#include "layer.h"
+
+/* ---- passes over pixels ---- */
+
+/* A tensor's part of the image at hand. */
+static const char *at_image(const Kernel *k, const Place *p)
+{
+    const int64_t floats = p->where == AT_X ? (int64_t)p->shape.c * p->shape.h * p->shape.w : blocked_floats(p->shape);
+
+    return xprintf("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
+}
+
+/* The fields by which a run is given its images; `image` says what their numbers mean. */
+const char *calls_init(const File *f, const Run *r, const Image *image, const char *head)
+{
+    const Kernel *k = f->k;
+    const struct {
+        const Place *place;
+        const char *field;
+    } list[] = {{&r->from, "from"}, {&r->value, "value"}, {&r->to, "to"}};
+    const bool given = run_is_given(f->p, r);
+    Buf b = {0};
+
+    buf_puts(&b, given ? "" : head);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        const Place *p = list[i].place;
+        if (p->where == AT_IMAGE)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, p->image >= 0 ? image[p->image].name : "y");
+        else if (p->where == AT_X && f->infer)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, k->port[p->port].name);
+        else if (p->where != NOWHERE && given)
+            buf_printf(&b, ", .%s_image = %s", list[i].field, at_image(k, p));
+    }
+    for (int i = 0; i < r->nside && (f->infer || given); i++) {
+        const Place *p = &r->side[i].from;
+        buf_printf(&b, ", .side%d_image = %s", i,
+                   p->where == AT_IMAGE ? image[p->image].name
+                   : f->infer           ? k->port[p->port].name
+                                        : at_image(k, p));
+    }
+    if (r->scatter_image >= 0)
+        buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
+    norms_image_fields(f, r, &b);
+    norms_given(f, r, given, &b);
+    return given ? b.text + 2 : b.text; /* without the first comma */
+}
+
+const char *calls_head(const File *f)
+{
+    return f->infer ? ".f = f" : ".k = k, .at = &at";
+}
+
+const char *calls_head_of_several(void)
+{
+    return ".k = k, .at = at_of, .images = at_of";
+}
+
+/* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
+void clear_padded(const File *f, Rec *fn, const Run *r)
+{
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        if (s->kind != STEP_GIVE || s->op < 0 || s->adds)
+            continue;
+        const Tensor *nd = &f->p->node[f->k->port[s->in2].node];
+        const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
+        line_clear(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats),
+                   floats);
+    }
+}
+
+void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int from)
+{
+    for (int i = from; i < c->n; i++) {
+        const Run *r = &c->run[i];
+        if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL)
+            line_clear(fn, "body", image[r->scatter_image].name, image[r->scatter_image].floats);
+        clear_padded(f, fn, r);
+        norms_begin_run(f, fn, r);
+        Rec *s = line_add(fn, "body", "call_pass");
+        rec_str(s, "tag", run_tag(f->k, r));
+        rec_str(s, "var", r->name);
+        rec_str(s, "init", calls_init(f, r, image, calls_head(f)));
+    }
+}
+
+void calls_before(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->nin; i++)
+        calls_chain(f, fn, &f->k->before[i], f->k->image, 0);
+}
+
+/* ---- cores ---- */
+
+void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias)
+{
+    Rec *c = rec_add(s, "cores");
+
+    rec_str(c, "core", core);
+    rec_str(c, "x", x);
+    rec_str(c, "w", w);
+    rec_str(c, "bias", bias);
+}
+
+Rec *calls_core(const File *f, Rec *fn, const Run *r, const char *init)
+{
+    clear_padded(f, fn, r);
+    norms_begin_run(f, fn, r);
+    Rec *s = line_add(fn, "body", "call_core");
+
+    rec_str(s, "tag", run_tag(f->k, r));
+    rec_str(s, "var", r->name);
+    rec_str(s, "init", init);
+    rec_str(s, "end", run_end(f->k, r));
+    return s;
+}
+
+/* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads
+ * then. */
+const char *calls_gather(const File *f, Rec *fn, const char *from, const Image *to, bool back)
+{
+    const Op *o = &f->p->g->op[f->k->op];
+    const int in = f->p->g->op[o->in].shape.c, per_in = in / o->groups, per_out = o->shape.c / o->groups;
+
+    if (!to)
+        return from;
+    Rec *s = line_add(fn, "body", "gather_lanes");
+    rec_str(s, "from", from);
+    rec_str(s, "to", to->name);
+    rec_int(s, "area", (int64_t)to->rows * to->cols);
+    rec_int(s, "channels", back ? in : o->shape.c);
+    rec_int(s, "many", back ? per_in : per_out);
+    rec_int(s, "few", back ? per_out : per_in);
+    return to->name;
+}
+
+const char *calls_gather_x(const File *f, Rec *fn)
+{
+    const Kernel *k = f->k;
+
+    return calls_gather(f, fn, k->image[k->w->x].name, k->conv && k->conv->xg >= 0 ? &k->image[k->conv->xg] : NULL,
+                        false);
+}
+
+const char *calls_core_name(const Kernel *k, const char *name)
+{
+    return xprintf("%s_%s", k->w->core_name, name);
+}
+
+/* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
+void calls_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w,
+                    const char *bias)
+{
+    const Kernel *k = f->k;
+    const int together = r->several ? k->conv->winograd[pass].images : 1;
+
+    norms_begin_run(f, fn, r);
+    clear_padded(f, fn, r);
+    if (together > 1) {
+        rec_int(line_add(fn, "begin", "images_at"), "group", together);
+        line_add(fn, "body", "image_at");
+    }
+    Rec *s = line_add(fn, "body", "call_winograd");
+    rec_str(s, "tag", run_tag(k, r));
+    rec_str(s, "var", r->name);
+    rec_str(s, "init", init);
+    rec_str(s, "end", run_end(k, r));
+    rec_str(s, "core", calls_core_name(k, winograd_name(&k->conv->winograd[pass], pass)));
+    rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
+    rec_str(s, "w", w);
+    rec_str(s, "bias", bias);
+    rec_int(s, "group", together > 1 ? together : 0);
+}
+
+/* The forward core, with run r. */
+void calls_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w,
+                   const char *wu, const char *bias)
+{
+    const Winograd *winograd = kernel_winograd(f->k, PASS_FORWARD);
+    const char *init = calls_init(f, r, image, winograd && r->several ? calls_head_of_several() : calls_head(f));
+
+    if (winograd)
+        calls_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias);
+    else
+        calls_of_core(calls_core(f, fn, r, init), calls_core_name(f->k, "forward"), x, w, bias);
+}
+
+const char *calls_bias(const File *f)
+{
+    return f->p->g->op[f->k->op].bias ? "k->bias" : "NULL";
+}
+
+static char *transpose_call(const File *f)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const Shape in = f->p->g->op[o->in].shape;
+    const int taps = o->kernel[0] * o->kernel[1], per_in = in.c / o->groups, per_out = o->shape.c / o->groups;
+
+    if (k->conv->lanewise)
+        return xprintf("lanes(k->w, k->copy, b, %d, %d, %d, %d)", o->shape.c, per_in, per_out, taps);
+    if (o->groups > 1) {
+        const long long group = (long long)per_in * per_out * taps;
+        return xprintf("block(k->w + b / %d * INT64_C(%lld), k->copy + b / %d * INT64_C(%lld), b %% %d, %d, %d, %d)",
+                       per_out / LANES, group, per_out / LANES, group, per_out / LANES, per_out / LANES, per_in / LANES,
+                       taps);
+    }
+    return k->conv->plain
+               ? xprintf("plain(k->w, k->copy, b, %d, %d)", in.c, taps)
+               : xprintf("block(k->w, k->copy, b, %d, %d, %d)", blocks_of(o->shape.c), blocks_of(in.c), taps);
+}
+
+/* The weights as the core of a pass reads them, made before it runs: kernels share the room. */
+void calls_copy_weights(const File *f, Rec *fn, const char *list, Pass pass)
+{
+    const Kernel *k = f->k;
+    const Op *o = &f->p->g->op[k->op];
+    const int out = blocks_of(o->shape.c), in = blocks_of(f->p->g->op[o->in].shape.c);
+
+    if (pass == PASS_FORWARD ? !k->conv->wu_floats : !k->conv->wt_floats)
+        return;
+    Rec *s = line_add(fn, list, "copy_weights");
+    rec_int(s, "blocks", out);
+    if (!winograd_transformed(kernel_winograd(k, pass)))
+        rec_fmt(s, "call", "cvy_transpose_%s", transpose_call(f));
+    else if (pass == PASS_FORWARD)
+        rec_fmt(s, "call", "cvy_winograd_weights(k->w, k->copy, b, %d)", in);
+    else
+        rec_fmt(s, "call", "cvy_winograd_back(k->w, k->copy, b, %d, %d)", out, in);
+}

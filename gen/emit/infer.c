@@ -1,0 +1,79 @@
+/* infer.c - a layer's function at inference.
+ *
+ * needs: a complete plan. sets: records of a layer's file. */
+#include "layer.h"
+
+#include <string.h>
+
+const char *emit_infer_args(const Plan *p, const Kernel *k)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < k->nport; i++)
+        if (k->port[i].node != k->node || k->node == 0)
+            buf_printf(&b, ", const float *%s", k->port[i].name);
+    for (int i = 0; i < k->nalias; i++) {
+        const OpKind kind = p->g->op[k->alias[i].op].kind;
+        bool applies = false;
+        for (int j = 0; j < k->nimage_norm; j++)
+            applies |= k->image_norm[j].op == k->alias[i].op;
+        if (op_is_image_norm(kind))
+            buf_printf(&b, ", %sfloat *%s_stats", applies ? "const " : "", k->alias[i].name);
+    }
+    return b.text ? b.text : "";
+}
+
+void layer_infer(const File *f)
+{
+    const Kernel *k = f->k;
+    const Plan *p = f->p;
+    bool *used = images_none(k);
+
+    for (int i = 0; i < k->nin; i++)
+        layer_runs(f, "infer_runs", &k->before[i], k->image);
+    layer_runs(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
+    Rec *fn = line_function(f, "infer_functions", "infer", line_symbol(f, "infer"));
+    rec_str(fn, "args", emit_infer_args(f->p, k));
+    images_mark(used, kernel_input(k));
+    images_mark(used, k->conv ? k->conv->xg : -1);
+    images_mark_work(used, k);
+    images_mark_before(used, k);
+    images_mark_chain(used, kernel_chain(k, CHAIN_AFTER));
+    for (int i = 0; i < k->nimage; i++) {
+        const Image *m = &k->image[i];
+        if (!used[i])
+            continue;
+        if (!m->given) {
+            Rec *s = line_add(fn, "scratch", "image_scratch");
+            rec_str(s, "name", m->name);
+            rec_int(s, "at", m->at);
+            rec_str(s, "doc", image_text(m));
+        }
+        if (m->given && i != k->result)
+            continue; /* as its maker left it */
+        if (m->shared)
+            line_clear(fn, "body", m->name, m->floats);
+        else if (m->filled)
+            line_halo(fn, "body", m, 1);
+    }
+    calls_before(f, fn);
+    if (k->result < 0)
+        rec_int(fn, "makes_nothing", 1);
+    if (k->kind == KERNEL_PASS) {
+        norms_end_image(f, fn);
+        return;
+    }
+    const char *net = upper(p->g->spec->name), *name = upper(k->name);
+    const char *x = calls_gather_x(f, fn);
+    const char *w = xprintf("f + %s_%s_FOLDED", net, name);
+    calls_forward(f, fn, &k->w->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
+    norms_end_image(f, fn);
+}
+
+const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k)
+{
+    const Kernel *infer = plan_kernel(p->infer, p->ninfer, k->op);
+
+    return infer && strcmp(infer->name, k->name) == 0 ? infer : NULL;
+}

@@ -1,0 +1,63 @@
+/* infer_calls.c - the calls of inference, in order, and the places in a thread's part that they are given.
+ *
+ * needs: a complete plan. sets: records for NAME_net.c; the same for exported networks. */
+#include "net.h"
+
+/* A node's place in a thread's part, under its maker's name: which of the maker's stages is its last may change. */
+static const char *infer_slot(const Net *n, int node)
+{
+    return xprintf("%s_%s_INFER", n->NAME, upper(n->p->infer[n->p->infer_node[node].maker].name));
+}
+
+/* An image norm's statistics of the image at hand. */
+static const char *infer_stats(const Net *n, int op)
+{
+    return xprintf("%s_%s_INFER_STATS", n->NAME, upper(n->g->op[op].path));
+}
+
+static const char *infer_scratch(const Net *n, const Kernel *k)
+{
+    return xprintf("%s_%s_INFER_SCRATCH", n->NAME, upper(k->name));
+}
+
+/* "x + ..., s + SMALL_CONV1_ACT_INFER, s + SMALL_CONV2_ACT_INFER, s + SMALL_CONV2_INFER_SCRATCH" */
+const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
+    const Shape in = p->g->op[0].shape;
+    Buf b = {0};
+
+    buf_printf(&b, "%s_infer(%s", kernel_struct(p, k), folded);
+    for (int i = 0; i < k->nport; i++)
+        if (k->port[i].node == 0)
+            buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
+        else if (k->port[i].node != k->node)
+            buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].node));
+    for (int i = 0; i < k->nalias; i++)
+        if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
+            buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
+    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "",
+               k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
+    return b.text;
+}
+
+void emit_infer_places(const Plan *p, Rec *rec, const char *list)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
+
+    for (int i = 1; i < p->ninfer_node; i++)
+        net_offset(rec, list, infer_slot(n, i), p->infer_node[i].slot, NULL);
+    for (int i = 0; i < p->nnorm; i++)
+        if (op_is_image_norm(p->g->op[p->norm[i].op].kind))
+            net_offset(rec, list, infer_stats(n, p->norm[i].op), p->norm[i].infer_slot, NULL);
+    for (int i = 0; i < p->ninfer; i++)
+        if (p->infer[i].scratch)
+            net_offset(rec, list, infer_scratch(n, &p->infer[i]), p->infer[i].scratch_at, NULL);
+}
+
+const char *emit_infer_result(const Plan *p)
+{
+    const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)};
+
+    return xprintf("s + %s", infer_slot(&net, p->logits));
+}

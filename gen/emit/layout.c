@@ -1,0 +1,253 @@
+/* layout.c - NAME_layout.h and the table of tensors: where everything lies, and how much there is of it.
+ *
+ * needs: a complete plan. sets: records for the network's files. */
+#include "net.h"
+
+#include "cvy_kernels.h"
+
+#include <string.h>
+
+int64_t whole_lines(int64_t floats) /* whole lines of 64 bytes */
+{
+    return (floats + 15) / 16 * 16;
+}
+
+void net_offset(Rec *to, const char *list, const char *name, int64_t at, const char *doc)
+{
+    Rec *r = rec_add(to, list);
+
+    rec_str(r, "name", name);
+    rec_int(r, "at", at);
+    if (doc)
+        rec_str(r, "doc", doc);
+}
+
+/* ---- names of slots ---- */
+
+/* "SMALL_CONV1_CONV_STORED", "SMALL_CONV1_CONV_ROUTE0" */
+const char *slot_name(const Net *n, const Tensor *nd, int index, const char *what)
+{
+    return xprintf("%s_%s_%s%s", n->NAME, upper(n->g->op[nd->op].path), what, index < 0 ? "" : xprintf("%d", index));
+}
+
+/* Where an image norm's statistics of each image lie. */
+const char *kept_slot(const Net *n, int op)
+{
+    return xprintf("%s_%s_KEPT", n->NAME, upper(n->g->op[op].path));
+}
+
+const char *stored_slot(const Net *n, const Tensor *nd)
+{
+    return slot_name(n, nd, -1, "STORED");
+}
+
+/* ---- offsets ---- */
+
+void layout_params(const Net *n)
+{
+    for (int i = 0; i < n->g->nparam; i++) {
+        const Param *q = &n->g->param[i];
+        if (q->role != PARAM_COUNT)
+            net_offset(n->rec, "params", xprintf("%s_%s", n->NAME, upper(q->name)), n->p->param_at[i], NULL);
+    }
+    for (int i = 0; i < n->p->ninfer; i++) {
+        const Kernel *k = &n->p->infer[i];
+        if (!k->w)
+            continue;
+        net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->w->fold_w, NULL);
+        net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->w->fold_b, NULL);
+    }
+    for (int i = 0; i < n->p->naffine; i++)
+        net_offset(n->rec, "folded", affine_macro(n->p, n->p->affine[i].op), n->p->affine[i].at, NULL);
+}
+
+void layout_slots(const Net *n)
+{
+    for (int i = 0; i < n->p->nnode; i++) {
+        const Tensor *nd = &n->p->node[i];
+        if (nd->op == 0)
+            continue;
+        if (nd->stored)
+            net_offset(n->rec, "slots", stored_slot(n, nd), nd->slot,
+                       xprintf("%s, %s%s", n->g->op[nd->stored_op].path, describe_shape(nd->shape[0]),
+                               nd->kept ? ", kept for backward" : ""));
+        for (int r = 0; r < nd->nroute; r++)
+            net_offset(n->rec, "slots", slot_name(n, nd, r, "ROUTE"), nd->route_slot[r],
+                       "which element of each window won, a byte");
+        if (nd->grad)
+            net_offset(n->rec, "slots", slot_name(n, nd, -1, "GRADIENT"), nd->grad_slot,
+                       xprintf("gradient of %s, %s", n->g->op[nd->op].path, describe_shape(nd->shape[nd->nlink])));
+    }
+    for (int i = 0; i < n->p->nnorm; i++)
+        if (op_is_image_norm(n->g->op[n->p->norm[i].op].kind))
+            net_offset(n->rec, "slots", kept_slot(n, n->p->norm[i].op), n->p->norm[i].slot,
+                       xprintf("%s: an image's means and so on, of %d groups", n->g->op[n->p->norm[i].op].path,
+                               n->g->op[n->p->norm[i].op].groups));
+    for (int i = 0; i < n->p->nkernel; i++) {
+        const Kernel *k = &n->p->kernel[i];
+        const LinearPart *l = k->linear;
+        if (!l)
+            continue;
+        const int64_t at[] = {l->mat_x, l->mat_y, l->mat_back_x, l->mat_dz, l->mat_dx};
+        static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
+        for (int j = 0; j < (l->dx >= 0 ? 5 : 4); j++)
+            net_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
+                       "a row of a matrix for the product");
+    }
+}
+
+/* ---- sizes ---- */
+
+/* The size of the network's struct, as templates/net.c declares it, or a little more: on a processor whose pointers are
+ * shorter it is smaller. */
+static int64_t struct_bytes(const Net *n)
+{
+    const int64_t wide = 8 / (int64_t)sizeof(void *); /* this program's own pointers may be the shorter ones */
+    int64_t bytes = wide * (int64_t)sizeof(struct cvy_net) + 8 * 2; /* folded, scratch */
+
+    if (!(n->parts & PART_TRAIN))
+        return whole_lines(bytes / 4) * 4;
+    bytes += 8 + 2 * 8 * (int64_t)n->p->pieces; /* forwarded, piece_loss, piece_score */
+    for (int i = 0; i < n->p->nnorm; i++)
+        bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn)
+                                                                                    : sizeof(struct cvy_bn));
+    for (int i = 0; i < n->p->nnode; i++)
+        bytes += n->p->node[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
+    return whole_lines((bytes + 8 * *n->fields) / 4) * 4;
+}
+
+/* After kernels(), which counts the fields. */
+void layout_totals(const Net *n)
+{
+    const Plan *p = n->p;
+    Rec *r = n->rec;
+    const bool train = n->parts & PART_TRAIN;
+    int nbatches = 0;
+
+    for (int i = 0; i < n->g->nparam; i++)
+        nbatches += n->g->param[i].role == PARAM_COUNT;
+    const int64_t place = struct_bytes(n);
+    const int64_t param = whole_lines(p->param_floats), running = whole_lines(p->running_floats),
+                  batches = whole_lines(2 * nbatches), folded = whole_lines(p->fold_floats);
+    const int64_t norm = whole_lines(p->norm_floats), sums = whole_lines(2 * p->norm_doubles),
+                  copy = whole_lines(p->copy_floats), dw = whole_lines(p->partial_floats * p->pieces),
+                  db = whole_lines(2 * p->partial_bias * p->pieces);
+    const int64_t scratch = whole_lines(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
+
+    emit_spec_fields(r, n->g, p->target);
+    emit_identity(r, n->g);
+    rec_str(r, "first_tensor", n->g->nparam ? n->g->param[0].name : "");
+    rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");
+    rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward",
+            (long long)n->g->weights, (long long)n->g->flops, (long long)p->stored_bytes);
+    if (train)
+        rec_int(r, "train", 1);
+    rec_int(r, "fixed_bytes", place + 4 * (param + running + batches + folded));
+    rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + copy + dw + db) : 0);
+    rec_int(r, "image_bytes", train ? 4 * whole_lines(p->image_floats) : 0);
+    rec_int(r, "thread_bytes", 4 * scratch);
+    rec_int(r, "scratch", scratch);
+    rec_int(r, "fold_floats", p->fold_floats);
+    rec_int(r, "pieces", p->pieces);
+    const struct {
+        const char *name;
+        int64_t at;
+    } size[] = {{"STRUCT_BYTES", place},
+                {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
+                {"TRAIN_BYTES", train ? 4 * (param + norm + sums + copy + dw + db) : 0},
+                {"IMAGE_BYTES", train ? 4 * whole_lines(p->image_floats) : 0},
+                {"THREAD_BYTES", 4 * scratch},
+                {"PARAM_FLOATS", param},
+                {"RUNNING_FLOATS", running},
+                {"BATCHES_FLOATS", batches},
+                {"FOLDED_PADDED", folded},
+                {"NORM_FLOATS", norm},
+                {"SUMS_FLOATS", sums},
+                {"COPY_FLOATS", copy},
+                {"DW_FLOATS", dw},
+                {"DB_FLOATS", db},
+                {"IMAGE_FLOATS", whole_lines(p->image_floats)},
+                {"TRACE_FLOATS", p->trace_floats},
+                {"BATCHES", nbatches},
+                {"STORED_BYTES", p->stored_bytes},
+                {"MIN_BATCH", p->min_batch ? p->min_batch : 1}};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        net_offset(r, "sizes", size[i].name, size[i].at, NULL);
+    Rec *flops = rec_add(r, "sizes");
+    rec_str(flops, "name", "FLOPS");
+    rec_fmt(flops, "at", "INT64_C(%lld)", (long long)n->g->flops);
+}
+
+/* ---- tensors ---- */
+
+static const char *four(const int64_t v[4], int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%lld", i ? ", " : "", (long long)v[i]);
+    if (n == 0)
+        buf_puts(&b, "0");
+    return b.text;
+}
+
+void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4])
+{
+    const Param *q = &p->g->param[param];
+
+    for (int d = 0; d < 4; d++)
+        block[d] = 1, outer[d] = inner[d] = 0;
+    outer[0] = 1;
+    if (q->role == PARAM_WEIGHT) {
+        const Kernel *k = plan_kernel(p->kernel, p->nkernel, q->op);
+        const int64_t across = q->ndim == 4 ? q->dim[3] : 1; /* taps of a row; of one dimension, a tap is a row */
+        const int64_t taps = q->ndim > 2 ? q->dim[2] * across : 1;
+        if (k->linear) {
+            outer[0] = blocks_of(q->dim[1]) * LANES;
+            outer[1] = 1;
+        } else if (k->conv->plain || k->conv->lanewise) {
+            block[0] = LANES, inner[0] = 1;
+            outer[0] = q->dim[1] * taps * LANES, outer[1] = taps * LANES, outer[2] = across * LANES, outer[3] = LANES;
+        } else {
+            block[0] = block[1] = LANES, inner[0] = 1, inner[1] = LANES;
+            outer[1] = taps * LANES * LANES, outer[0] = blocks_of(q->dim[1]) * outer[1];
+            outer[2] = across * LANES * LANES, outer[3] = LANES * LANES;
+        }
+    }
+}
+
+void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
+                 const char *at)
+{
+    static const char *const role[] = {"CVY_WEIGHT",       "CVY_BIAS",        "CVY_GAMMA",  "CVY_BETA",
+                                       "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
+    static const char *const draw[] = {
+        [DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
+    Rec *r = rec_add(to, "tensors");
+    int64_t dim[4] = {0};
+
+    for (int d = 0; d < q->ndim; d++)
+        dim[d] = q->dim[d];
+    rec_str(r, "name", q->name);
+    rec_str(r, "role", role[q->role]);
+    rec_int(r, "ndim", q->ndim);
+    rec_str(r, "dim", four(dim, q->ndim));
+    rec_str(r, "block", four(block, q->ndim));
+    rec_str(r, "outer", four(outer, q->ndim));
+    rec_str(r, "inner", four(inner, q->ndim));
+    rec_str(r, "at", at);
+    rec_str(r, "draw", draw[q->draw]);
+    rec_str(r, "value", emit_float(q->draw_value));
+}
+
+void layout_tensors(const Net *n)
+{
+    for (int i = 0; i < n->g->nparam; i++) {
+        const Param *q = &n->g->param[i];
+        int64_t block[4], outer[4], inner[4];
+        emit_param_layout(n->p, i, block, outer, inner);
+        emit_tensor(n->rec, q, block, outer, inner,
+                    q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i])
+                                           : xprintf("%s_%s", n->NAME, upper(q->name)));
+    }
+}

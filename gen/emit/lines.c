@@ -1,0 +1,85 @@
+/* lines.c - records for lines and functions of a layer's file.
+ *
+ * needs: a complete plan. sets: records, for the templates. */
+#include "layer.h"
+
+Rec *line_add(Rec *to, const char *list, const char *template)
+{
+    Rec *s = rec_add(to, list);
+
+    rec_str(s, "template", template);
+    return s;
+}
+
+const char *line_symbol(const File *f, const char *verb)
+{
+    return xprintf("%s_%s_%s", f->p->g->spec->name, f->k->name, verb);
+}
+
+Rec *line_function(const File *f, const char *list, const char *template, const char *name)
+{
+    Rec *r = line_add(f->rec, list, template);
+
+    f->done->len = 0;
+    buf_puts(f->done, "");
+
+    rec_str(r, "name", name);
+    rec_str(r, "type", kernel_struct(f->p, f->k));
+    return r;
+}
+
+void layer_runs(const File *f, const char *list, const Chain *c, const Image *image)
+{
+    for (int i = 0; i < c->n; i++)
+        if (!c->run[i].shared)
+            rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
+}
+
+void line_over_pieces(const File *f, Rec *kernel, const char *piece)
+{
+    Rec *s = line_add(kernel, "body", "over_pieces");
+
+    rec_str(s, "name", piece);
+    rec_int(s, "pieces", f->p->pieces);
+    rec_fmt(s, "stride", "%s_SCRATCH", upper(f->p->g->spec->name));
+}
+
+void line_clear(Rec *to, const char *list, const char *name, int64_t floats)
+{
+    Rec *s = line_add(to, list, "image_clear");
+
+    rec_str(s, "name", name);
+    rec_int(s, "floats", floats);
+}
+
+void line_halo(Rec *to, const char *list, const Image *m, int copies)
+{
+    Rec *s = line_add(to, list, copies > 1 ? "image_halos" : "image_halo");
+
+    rec_str(s, "name", m->name);
+    rec_int(s, "copies", copies);
+    rec_int(s, "floats", m->floats);
+    rec_int(s, "blocks", m->plain ? m->shape.c : blocks_of(m->shape.c));
+    rec_int(s, "rows", m->rows);
+    rec_int(s, "cols", m->cols);
+    rec_int(s, "top", m->top);
+    rec_int(s, "left", m->left);
+    rec_int(s, "h", m->shape.h);
+    rec_int(s, "w", m->shape.w);
+    rec_int(s, "lanes", m->plain ? 1 : LANES);
+    rec_str(s, "fill", m->minus_inf ? "-INFINITY" : "0.0f");
+}
+
+void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, const char *doc)
+{
+    Rec *s = line_add(fn, "scratch", template);
+
+    rec_str(s, "name", name);
+    rec_int(s, "at", at);
+    rec_str(s, "doc", doc);
+}
+
+const Tensor *layer_node(const File *f)
+{
+    return f->k->node < 0 ? NULL : f->infer ? &f->p->infer_node[f->k->node] : &f->p->node[f->k->node];
+}

@@ -1,0 +1,41 @@
+/* net.h - what the files that tie the layers together share: layout.c, place.c, infer_calls.c, net.c. */
+#ifndef NET_H
+#define NET_H
+
+#include "emit.h"
+
+typedef struct Net {
+    const Plan *p;
+    const Graph *g;
+    Parts parts;
+    const char *name, *NAME;
+    Rec *rec;
+    int64_t *fields; /* of all kernels' structs, so far */
+} Net;
+
+/* layout.c. */
+int64_t whole_lines(int64_t floats) /* whole lines of 64 bytes */;
+void net_offset(Rec *to, const char *list, const char *name, int64_t at, const char *doc);
+/* "SMALL_CONV1_CONV_STORED", "SMALL_CONV1_CONV_ROUTE0" */
+const char *slot_name(const Net *n, const Tensor *nd, int index, const char *what);
+/* Where an image norm's statistics of each image lie. */
+const char *kept_slot(const Net *n, int op);
+const char *stored_slot(const Net *n, const Tensor *nd);
+void layout_params(const Net *n);
+void layout_slots(const Net *n);
+/* After kernels(), which counts the fields. */
+void layout_totals(const Net *n);
+void layout_tensors(const Net *n);
+
+/* place.c. */
+void net_line(Rec *to, const char *list, const char *text);
+void net_decl(Rec *k, const char *list, const char *text);
+const char *norm_name(const Net *n, int op);
+const char *stats_name(const Net *n, const Tensor *nd);
+void place_kernel(const Net *n, const Kernel *k, Rec *r);
+void place_norms(const Net *n);
+/* Statistics of the nodes that norms read. */
+void place_statistics(const Net *n);
+void place_folds(const Net *n);
+
+#endif

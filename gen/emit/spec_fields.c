@@ -1,0 +1,100 @@
+/* spec_fields.c - what the spec and the target say of a network, for every file's head and its data.
+ *
+ * needs: a checked graph. sets: fields of a record. */
+#include "emit.h"
+
+#include <string.h>
+
+const char *emit_orders(const Graph *g)
+{
+    Buf b = {0};
+    const char *layer = NULL;
+
+    for (int i = 1; i + 1 < g->nop; i++) {
+        const Op *o = &g->op[i];
+        const bool same = layer && strcmp(layer, o->layer) == 0;
+        buf_printf(&b, "%s%s", same ? "-" : layer ? " " : "", op_info[o->kind].name);
+        layer = o->layer;
+    }
+    return b.text ? b.text : "";
+}
+
+const char *emit_hash(const char *text)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return xprintf("%016llx", (unsigned long long)h);
+}
+
+const char *emit_spec_hash(const Spec *s)
+{
+    return emit_hash(spec_text(s));
+}
+
+char *emit_channel_list(const double *v, int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", emit_float(v[i]));
+    return b.text;
+}
+
+void emit_part(Rec *r, const char *name, const char *template)
+{
+    Rec *part = rec_new();
+
+    rec_str(part, "template", template);
+    rec_rec(r, name, part);
+}
+
+void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
+{
+    const Spec *s = g->spec;
+    const SpecTrain *train = &s->train;
+    const Shape in = g->op[0].shape;
+
+    rec_str(r, "name", s->name);
+    rec_str(r, "NAME", upper(s->name));
+    rec_str(r, "licence", EMITTED_LICENCE);
+    emit_part(r, "part_api", "api");
+    rec_str(r, "version", CONVOY_VERSION);
+    rec_str(r, "hash", emit_spec_hash(s));
+    rec_str(r, "order", emit_orders(g));
+    rec_str(r, "target", t->name);
+    rec_str(r, "flags", *t->flags ? xprintf(" (%s)", t->flags) : "");
+    rec_str(r, "make_flags", t->flags);
+    rec_str(r, "macro", t->macro);
+    rec_str(r, "standard", t->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
+    rec_str(r, "c_std", t->kind == TARGET_PORTABLE ? "c99" : "c11");
+    rec_str(r, "cmake_std", t->kind == TARGET_PORTABLE ? "99" : "11");
+    rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
+    rec_str(r, "shape", describe_shape(in));
+    rec_int(r, "c", in.c);
+    rec_int(r, "h", in.h);
+    rec_int(r, "w", in.w);
+    rec_int(r, "classes", s->classes);
+    rec_str(r, "mean", emit_channel_list(train->mean, in.c));
+    rec_str(r, "std", emit_channel_list(train->std, in.c));
+    rec_str(r, "data", train->data);
+    rec_int(r, "epochs", train->epochs);
+    rec_int(r, "batch", train->batch);
+    rec_fmt(r, "lr", "%.17g", train->lr);
+    rec_fmt(r, "momentum", "%.17g", train->momentum);
+    rec_fmt(r, "weight_decay", "%.17g", train->weight_decay);
+    rec_int(r, "nesterov", train->nesterov);
+    rec_int(r, "decay_all", train->decay_all);
+    rec_str(r, "schedule", schedule_names[train->schedule]);
+    rec_fmt(r, "warmup", "%.17g", train->warmup);
+    rec_int(r, "seed", train->seed);
+}
+
+void emit_identity(Rec *r, const Graph *g)
+{
+    const char *const *lines = identity_lines(g);
+
+    for (int i = 0; lines[i]; i++)
+        rec_str(rec_add(r, "identity"), "line", lines[i]);
+}

@@ -1,0 +1,137 @@
+/* trace.c - NAME_trace.c: what rebuilds the activations of all kernels, stage by stage.
+ *
+ * needs: a complete plan. sets: the text of that file. */
+#include "layer.h"
+#include "names.h"
+
+#include <string.h>
+
+static const char *traced_name(int image)
+{
+    return xprintf("image%d", image);
+}
+
+static void trace_images(const File *f, Rec *fn, const Image *image)
+{
+    for (int i = 0; i < f->k->ntrace_image; i++) {
+        const Image *m = &image[i];
+        Rec *s = line_add(fn, "body", "trace_image");
+        rec_str(s, "name", m->name);
+        rec_int(s, "at", m->at);
+        rec_int(s, "floats", m->floats);
+        if (m->shared)
+            line_clear(fn, "body", m->name, m->floats);
+        else if (m->filled)
+            line_halo(fn, "body", m, 1);
+    }
+}
+
+static void trace_sinks(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->ntrace_image; i++) {
+        const Image *m = &f->k->trace_image[i];
+        if (!m->name)
+            continue;
+        Rec *s = line_add(fn, "sinks", "sink");
+        rec_str(s, "name", strncmp(m->name, "mask.", 5) == 0 ? m->name : xprintf("act.%s", m->name));
+        rec_int(s, "c", m->shape.c);
+        rec_int(s, "h", m->shape.h);
+        rec_int(s, "w", m->shape.w);
+        rec_int(s, "floats", m->floats);
+        rec_int(s, "plane", (int64_t)m->rows * m->cols * LANES);
+        rec_int(s, "row", (int64_t)m->cols * LANES);
+        rec_int(s, "first", ((int64_t)m->top * m->cols + m->left) * LANES);
+        rec_int(s, "at", m->at);
+    }
+}
+
+/* What the weight op reads, packed as in training: the images in scratch, rows too, one after the other. */
+static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
+{
+    const Kernel *k = f->k;
+    bool *used = images_none(k);
+
+    images_mark_before(used, k);
+    images_mark(used, k->conv ? k->conv->xg : k->linear->y);
+    images_mark_work(used, k);
+    for (int i = 0; i < k->nimage; i++) {
+        const Image *m = &k->image[i];
+        if (!used[i])
+            continue;
+        Rec *s = line_add(fn, "scratch", "image_scratch");
+        rec_str(s, "name", m->name);
+        rec_int(s, "at", m->row ? (i == k->w->x ? k->scratch : k->scratch + k->image[k->w->x].floats) : m->at);
+        rec_str(s, "doc", image_text(m));
+        if (m->shared)
+            line_clear(fn, "begin", m->name, m->floats);
+        else if (m->filled)
+            line_halo(fn, "begin", m, 1);
+    }
+    calls_before(f, fn);
+    if (k->conv) {
+        const char *x = calls_gather_x(f, fn);
+        calls_copy_weights(f, fn, "begin", PASS_FORWARD);
+        calls_forward(f, fn, r, image, x, "k->w", "k->copy", calls_bias(f));
+    } else {
+        Rec *s = line_add(fn, "body", "gemv");
+        rec_int(s, "in", k->image[k->w->x].floats);
+        rec_int(s, "out", k->image[k->linear->y].floats);
+        const Chain one = {(Run *)r, 1};
+        calls_chain(f, fn, &one, image, 0);
+    }
+}
+
+static bool hands_out(const Kernel *k)
+{
+    bool any = false;
+
+    for (int i = 0; i < k->ntrace_image; i++)
+        any |= k->trace_image[i].name != NULL;
+    return any;
+}
+
+static void trace_function(const File *f)
+{
+    const Kernel *k = f->k;
+
+    if (!hands_out(k))
+        return;
+    Image *image = xalloc(sizeof *image * (size_t)(k->ntrace_image + 1)); /* in C they are called by their number */
+    for (int i = 0; i < k->ntrace_image; i++) {
+        image[i] = k->trace_image[i];
+        image[i].name = traced_name(i);
+    }
+    for (int i = 0; i < k->nin && k->trace_core >= 0; i++)
+        layer_runs(f, "runs", &k->before[i], k->image);
+    layer_runs(f, "runs", &k->trace, image);
+    Rec *fn = line_function(f, "functions", "trace", line_symbol(f, "trace"));
+    trace_images(f, fn, image);
+    for (int i = 0; i < k->trace.n; i++) {
+        const Chain one = {&k->trace.run[i], 1};
+        if (i == k->trace_core)
+            trace_core(f, fn, &k->trace.run[i], image);
+        else
+            calls_chain(f, fn, &one, image, 0);
+    }
+    trace_sinks(f, fn);
+}
+
+void emit_trace_file(const Plan *p, Buf *to)
+{
+    Rec *rec = rec_new();
+    Names cores = {0};
+
+    rec_str(rec, "net", p->g->spec->name);
+    rec_str(rec, "licence", EMITTED_LICENCE);
+    for (int i = 0; i < p->nkernel; i++) {
+        Kernel traced = p->kernel[i];
+        const Kernel *k = &traced;
+        Buf done = {0};
+        traced.tag = xprintf("trace_%s", k->name); /* its own copies of runs that the layer's file has, too */
+        const File file = {p, k, rec_add(rec, "layers"), false, &done};
+        if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)
+            rec_str(rec_add(rec, "cores"), "name", k->w->core_name);
+        trace_function(&file);
+    }
+    template_expand("trace_file", "k", rec, to);
+}
