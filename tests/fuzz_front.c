@@ -5,8 +5,8 @@
  *
  * Begins with the specs of tests/golden and tests/errors, and damages them: bytes, spans, lines of other specs, words
  * that matter. Where a graph comes out, the spec is written, read back, and must be the same. A child does the work,
- * since the front end never frees; the spec that ended one is printed and kept. Best under the sanitizers: meson setup
- * build-asan -Db_sanitize=address,undefined */
+ * since the front end never frees; the spec that ended one is printed and kept. Best under the sanitizers (./dev test
+ * --sanitize). */
 #define _GNU_SOURCE
 #include "files.h"
 #include "graph.h"

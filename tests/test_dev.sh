@@ -44,6 +44,8 @@ expect 'unknown option' 2 "demo takes no '--epoch'" "$dev" demo --epoch 3
 expect 'unknown option of bench' 2 "bench takes no '--net'" "$dev" bench --net vgg
 expect 'bench without a value' 2 '--json needs a value' "$dev" bench --json
 expect 'an option without its value' 2 '--data needs a value' "$dev" demo --data
+expect 'two choices of tests' 2 'one of --quick, --slow, --sanitize' "$dev" test --quick --sanitize
+expect 'unknown option of coverage' 2 "coverage takes no '--lines'" "$dev" coverage --lines
 expect 'no such folder' 1 'there is no such folder' "$dev" demo --no-install --data "$work/nowhere"
 mkdir "$work/data"
 expect 'a folder without data' 1 'there is no train-images-idx3-ubyte' "$dev" demo --no-install --data "$work/data"

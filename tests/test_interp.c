@@ -764,6 +764,8 @@ int main(void)
     tcase_add_loop_test(d, diff_conv, 0, 8);
     tcase_add_test(d, diff_conv_grouped);
     int npoints = 0;
+    tcase_set_timeout(d, 60); /* of a busy machine */
+    tcase_set_timeout(h, 60);
     for (Arg arg[OP_ARGS]; nth_point(npoints, &(OpKind){0}, arg);)
         npoints++;
     tcase_add_loop_test(d, diff_point, 0, npoints);
