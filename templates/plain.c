@@ -601,7 +601,7 @@ static void drop_backward(int n, uint32_t size, const char *stage, uint32_t belo
 //$ define plain_pool
 struct pool {
     int C, H, W, P, Q, K, L; /* input C x H x W, output C x P x Q, window K x L */
-    int stride[2], padding[2];
+    int stride[2], padding[2]${n.pool_more};
 };
 //$ end
 
@@ -654,7 +654,21 @@ static void maxpool_backward(const struct pool *k, int n, const void *in, const 
 //$ end
 
 //$ define plain_avgpool
+//$ if n.uneven_averages
+/* By what average pooling divides, along a direction d: the rows, or columns, of window i that count. Those in the padding do,
+   but where only what is inside does; those beyond the padding never do. */
+static int avgpool_counted(const struct pool *k, int d, int i)
+{
+    const int begin = i * k->stride[d] - k->padding[d], end = begin + (d ? k->L : k->K), size = d ? k->W : k->H;
+    const int from = k->inside && begin < 0 ? 0 : begin, to = k->inside ? size : size + k->after[d];
+
+    return (end < to ? end : to) - from;
+}
+
+/* average pooling: y[c][i][j] = sum of x[c][r][s] over the window of (i, j) / how many elements of it count */
+//$ else
 /* average pooling: y[c][i][j] = sum of x[c][r][s] over the window of (i, j) / (K L); padding counts, as zeros */
+//$ end
 static void avgpool_forward(const struct pool *k, int n, const void *in, void *out)
 {
     const float (*x)[k->C][k->H][k->W] = (void *)in;
@@ -671,12 +685,12 @@ static void avgpool_forward(const struct pool *k, int n, const void *in, void *o
                             if (r >= 0 && r < k->H && s >= 0 && s < k->W)
                                 sum += x[m][c][r][s];
                         }
-                    y[m][c][i][j] = sum / (float)(k->K * k->L);
+                    y[m][c][i][j] = sum / (float)(${n.pool_counted});
                 }
 }
 //$ if n.train
 
-/* dx[c][r][s] = sum of dy[c][i][j] / (K L) over the windows with (r, s) in them */
+/* dx[c][r][s] = sum of dy[c][i][j] / ${n.pool_divisor} over the windows with (r, s) in them */
 static void avgpool_backward(const struct pool *k, int n, const void *out_g, void *in_g)
 {
     const float (*dy)[k->C][k->P][k->Q] = (void *)out_g;
@@ -690,7 +704,7 @@ static void avgpool_backward(const struct pool *k, int n, const void *out_g, voi
                         for (int v = 0; v < k->L; v++) {
                             const int r = i * k->stride[0] + u - k->padding[0], s = j * k->stride[1] + v - k->padding[1];
                             if (r >= 0 && r < k->H && s >= 0 && s < k->W)
-                                dx[m][c][r][s] += dy[m][c][i][j] / (float)(k->K * k->L);
+                                dx[m][c][r][s] += dy[m][c][i][j] / (float)(${n.pool_counted});
                         }
 }
 //$ end

@@ -455,7 +455,18 @@ static void maxpool_backward(At *t)
             t->dx[t->ip->route[t->i][i]] += t->dy[i];
 }
 
-/* avgpool divides by the whole window, padding counted; global_avg_pool is a window of the whole image. */
+/* By what an element of a window that is off the image counts in an average: as one in the padding, where padding
+ * counts; not at all beyond it. */
+static bool counts(const At *t, int sy, int sx)
+{
+    const Op *o = t->op;
+    if (sy >= 0 && sy < t->a.h && sx >= 0 && sx < t->a.w)
+        return true;
+    return o->kind == OP_AVGPOOL && o->arg[ARG_COUNTED].count && sy < t->a.h + o->arg[ARG_PADDING].sides.after[0] &&
+           sx < t->a.w + o->arg[ARG_PADDING].sides.after[1];
+}
+
+/* avgpool divides by how many elements of the window count; global_avg_pool is a window of the whole image. */
 static void avgpool_walk(At *t, bool back)
 {
     bool all = t->op->kind == OP_GLOBAL_AVG_POOL;
@@ -467,19 +478,22 @@ static void avgpool_walk(At *t, bool back)
             for (int y = 0; y < t->b.h; y++)
                 for (int x = 0; x < t->b.w; x++) {
                     int64_t to = at(&t->b, n, c, y, x);
-                    double sum = 0;
+                    double sum = 0, count = 0;
+                    for (int u = 0; u < kh; u++)
+                        for (int v = 0; v < kw; v++)
+                            count += counts(t, y * dh - ph + u, x * dw - pw + v);
                     for (int u = 0; u < kh; u++)
                         for (int v = 0; v < kw; v++) {
                             int sy = y * dh - ph + u, sx = x * dw - pw + v;
                             if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
                                 continue;
                             if (back)
-                                t->dx[at(&t->a, n, c, sy, sx)] += t->dy[to] / ((double)kh * kw);
+                                t->dx[at(&t->a, n, c, sy, sx)] += t->dy[to] / count;
                             else
                                 sum += t->x[at(&t->a, n, c, sy, sx)];
                         }
                     if (!back)
-                        t->y[to] = sum / ((double)kh * kw);
+                        t->y[to] = sum / count;
                 }
 }
 

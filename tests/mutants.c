@@ -308,9 +308,13 @@ static const char *chain_yaml(const Graph *g, const int *op, int n, const Graph 
             buf_printf(&b, "  - linear: {out: %d, bias: %s, order: linear}\n", o->shape.c, yes_no[has]);
         } else if (o->kind == OP_CONV) {
             buf_printf(&b, "  - conv: {out: %d, bias: %s, order: conv, groups: %d", o->shape.c, yes_no[has], o->groups);
-            const int *const v[] = {o->kernel, o->stride, o->padding, o->dilation};
-            static const char *const key[] = {"kernel", "stride", "padding", "dilation"};
-            for (int k = 0; k < 4; k++)
+            const int *const v[] = {o->kernel, o->stride, o->dilation};
+            static const char *const key[] = {"kernel", "stride", "dilation"};
+            if (g->dims == 1)
+                buf_printf(&b, ", padding: [%d, %d]", o->padding[1], o->after[1]);
+            else
+                buf_printf(&b, ", padding: [%d, %d, %d, %d]", o->padding[0], o->after[0], o->padding[1], o->after[1]);
+            for (int k = 0; k < 3; k++)
                 buf_printf(&b, ", %s: %s", key[k],
                            g->dims == 1 ? xprintf("%d", v[k][1]) : xprintf("[%d, %d]", v[k][0], v[k][1]));
             buf_puts(&b, "}\n");

@@ -43,14 +43,35 @@ typedef struct Flow {
     int norms, single;
 } Flow;
 
-static bool window(Flow *s, const int k[2], const int stride[2], const int padding[2])
+/* How many windows stand along n elements: one behind the other, as long as they fit; with `ceil` until one reaches the
+ * padded end, or the next would begin behind the last element. */
+static int windows(int n, int k, int stride, int before, int after, bool ceil)
 {
-    int h = s->h + 2 * padding[0] - k[0], w = s->w + 2 * padding[1] - k[1];
-    if (h < 0 || w < 0)
-        return false;
-    s->h = h / stride[0] + 1;
-    s->w = w / stride[1] + 1;
-    return true;
+    for (int count = 0;; count++) {
+        const int begin = count * stride - before, reached = begin - stride + k;
+        if (ceil ? reached >= n + after || begin >= n : begin + k > n + after)
+            return count;
+    }
+}
+
+static bool window(Flow *s, const int k[2], const int stride[2], const int padding[2], const RsEnds *ends, bool ceil)
+{
+    int *side[2] = {&s->h, &s->w};
+    for (int d = 0; d < 2; d++)
+        *side[d] = ends->same ? (*side[d] + stride[d] - 1) / stride[d]
+                              : windows(*side[d], k[d], stride[d], padding[d], padding[d] + ends->more[d], ceil);
+    return s->h > 0 && s->w > 0;
+}
+
+/* A pool's padding is at most half its window, on either side. */
+static bool pool_shape(const RsStage *t, Flow *s)
+{
+    for (int d = 0; d < 2 && !t->ends.same; d++) {
+        const int after = t->padding[d] + t->ends.more[d];
+        if (t->padding[d] > t->k[d] / 2 || after < 0 || after > t->k[d] / 2)
+            return false;
+    }
+    return !(t->ends.same && t->ceil) && window(s, t->k, t->stride, t->padding, &t->ends, t->ceil);
 }
 
 static bool stage_shape(const RsStage *t, Flow *s, bool *single)
@@ -69,7 +90,7 @@ static bool stage_shape(const RsStage *t, Flow *s, bool *single)
         return true;
     case OP_MAXPOOL:
     case OP_AVGPOOL:
-        return t->padding[0] <= t->k[0] / 2 && t->padding[1] <= t->k[1] / 2 && window(s, t->k, t->stride, t->padding);
+        return pool_shape(t, s);
     case OP_GLOBAL_AVG_POOL:
         s->h = s->w = 1;
         return true;
@@ -120,9 +141,13 @@ static bool has_stride(const RsLayer *l)
 static bool conv_shape(Walk *w, const RsLayer *l, const int *stride, Flow *a)
 {
     int in = a->c, out = out_of(w->s, l, in), groups = l->groups < 0 ? in : l->groups ? l->groups : 1, span[2];
-    for (int d = 0; d < 2; d++)
-        span[d] = (l->kernel[d] - 1) * (l->dilation[d] ? l->dilation[d] : 1) + 1;
-    if (out < 1 || in % groups || out % groups || !window(a, span, stride, l->padding))
+    for (int d = 0; d < 2; d++) {
+        const int dilation = l->dilation[d] ? l->dilation[d] : 1;
+        span[d] = (l->kernel[d] - 1) * dilation + 1;
+        if (l->ends.same ? dilation > 1 && stride[d] > 1 : l->padding[d] + l->ends.more[d] < 0)
+            return false;
+    }
+    if (out < 1 || in % groups || out % groups || !window(a, span, stride, l->padding, &l->ends, false))
         return false;
     a->c = out;
     a->norms = in > groups ? 0 : a->norms;
@@ -150,6 +175,7 @@ double rs_sum_args(OpKind op, const Arg *arg)
         const ArgKind kind = op_info[op].arg[i].kind;
         const double v = kind == ARG_REAL    ? arg[i].real
                          : kind == ARG_COUNT ? arg[i].count
+                         : kind == ARG_SIDES ? 0 /* what `same` comes to hangs on the shape */
                                              : arg[i].size[0] + 0.5 * arg[i].size[1];
         sum += (2 * k + 1) * (v == INFINITY ? 0 : v);
     }
@@ -402,6 +428,26 @@ static bool square(const int v[2])
     return v[0] == v[1];
 }
 
+static bool uneven(const RsEnds *e)
+{
+    return e->same || e->more[0] || e->more[1];
+}
+
+/* Padding in an order: 1, 0:1, 0:1x1:1, same. */
+static void print_sides(const int padding[2], const RsEnds *e, FILE *to)
+{
+    if (e->same) {
+        fputs(", same", to);
+        return;
+    }
+    const bool alike = padding[0] == padding[1] && e->more[0] == e->more[1];
+    for (int d = 0; d < (alike ? 1 : 2); d++) {
+        fprintf(to, "%s%d", d ? "x" : ", ", padding[d]);
+        if (e->more[d])
+            fprintf(to, ":%d", padding[d] + e->more[d]);
+    }
+}
+
 static void print_stage(const RsStage *t, FILE *to)
 {
     if (t->as_act || t->as_norm) {
@@ -422,12 +468,13 @@ static void print_stage(const RsStage *t, FILE *to)
         fprintf(to, "(%d)", t->arg[ARG_NORM_GROUPS].count);
     if (t->op != OP_MAXPOOL && t->op != OP_AVGPOOL)
         return;
+    const bool padded = t->padding[0] || t->padding[1] || uneven(&t->ends);
     fprintf(to, "(%d", t->k[0]);
-    if (t->stride[0] != t->k[0] || t->padding[0])
+    if (t->stride[0] != t->k[0] || padded)
         fprintf(to, ", %d", t->stride[0]);
-    if (t->padding[0])
-        fprintf(to, ", %d", t->padding[0]);
-    fputs(")", to);
+    if (padded)
+        print_sides(t->padding, &t->ends, to);
+    fprintf(to, "%s%s)", t->inside && t->op == OP_AVGPOOL ? ", inside" : "", t->ceil ? ", ceil" : "");
 }
 
 static void print_pair(const char *key, const int v[2], FILE *to)
@@ -436,6 +483,19 @@ static void print_pair(const char *key, const int v[2], FILE *to)
         fprintf(to, ", %s: %d", key, v[0]);
     else
         fprintf(to, ", %s: [%d, %d]", key, v[0], v[1]);
+}
+
+/* Padding by side, as a key; of a length two numbers. */
+static void print_ends(const int v[2], const RsEnds *e, int dims, FILE *to)
+{
+    if (e->same)
+        fputs(", padding: same", to);
+    else if (!uneven(e))
+        print_pair("padding", v, to);
+    else if (dims == 1)
+        fprintf(to, ", padding: [%d, %d]", v[1], v[1] + e->more[1]);
+    else
+        fprintf(to, ", padding: [%d, %d, %d, %d]", v[0], v[0] + e->more[0], v[1], v[1] + e->more[1]);
 }
 
 /* An activation or a norm as the value of a key; a comma needs quotes. */
@@ -456,8 +516,10 @@ static void print_bare(const RsLayer *l, int indent, FILE *to)
         return;
     }
     if ((t->op == OP_MAXPOOL || t->op == OP_AVGPOOL) && !(square(t->k) && square(t->stride) && square(t->padding))) {
-        fprintf(to, "%s: {k: [%d, %d], stride: [%d, %d], padding: [%d, %d]}\n", word(t->op), t->k[0], t->k[1],
-                t->stride[0], t->stride[1], t->padding[0], t->padding[1]);
+        fprintf(to, "%s: {k: [%d, %d], stride: [%d, %d]", word(t->op), t->k[0], t->k[1], t->stride[0], t->stride[1]);
+        print_ends(t->padding, &t->ends, 2, to);
+        fprintf(to, "%s%s}\n", t->inside && t->op == OP_AVGPOOL ? ", count_include_pad: false" : "",
+                t->ceil ? ", ceil_mode: true" : "");
         return;
     }
     print_stage(t, to);
@@ -486,7 +548,8 @@ static bool same_order(const RsLayer *a, const RsLayer *b)
         const RsStage *s = &a->stage[j], *t = &b->stage[j];
         bool words = s->as_act || s->as_norm;
         if (s->as_act != t->as_act || s->as_norm != t->as_norm ||
-            (!words && (s->op != t->op || (s->op != OP_KINDS && !op_same_args(s->op, s->arg, t->arg)))))
+            (!words && (s->op != t->op || (s->op != OP_KINDS && !op_same_args(s->op, s->arg, t->arg)))) ||
+            memcmp(&s->ends, &t->ends, sizeof s->ends) != 0 || s->ceil != t->ceil || s->inside != t->inside)
             return false;
     }
     return true;
@@ -515,8 +578,8 @@ static void print_block(const RandSpec *s, int index, bool last, const RsLayer *
         print_pair("kernel", l->kernel, to);
         if (has_stride(l))
             print_pair("stride", l->stride, to);
-        if (l->padding[0] != same[0] || l->padding[1] != same[1] || l->dilation[0])
-            print_pair("padding", l->padding, to);
+        if (l->padding[0] != same[0] || l->padding[1] != same[1] || l->dilation[0] || uneven(&l->ends))
+            print_ends(l->padding, &l->ends, s->dims, to);
         if (l->dilation[0])
             print_pair("dilation", l->dilation, to);
         if (l->groups > 0)
@@ -668,12 +731,15 @@ static void copy_sides(RandSpec *s)
     for (int i = 0; i < s->nlayer; i++) {
         RsLayer *l = &s->layer[i];
         copy_side(l->kernel), copy_side(l->stride), copy_side(l->padding), copy_side(l->dilation);
+        copy_side(l->ends.more);
         RsStage *list[] = {l->stage, l->group.pre, l->group.post};
         int n[] = {l->nstage, l->group.npre, l->group.npost};
         for (int k = 0; k < 3; k++)
             for (int j = 0; j < n[k]; j++)
-                if (is_pool(&list[k][j]))
+                if (is_pool(&list[k][j])) {
                     copy_side(list[k][j].k), copy_side(list[k][j].stride), copy_side(list[k][j].padding);
+                    copy_side(list[k][j].ends.more);
+                }
     }
 }
 
@@ -1168,14 +1234,14 @@ static void flatten_layer(RsLayer *l)
     RsStage *list[] = {l->stage, l->group.pre, l->group.post};
     int n[] = {l->nstage, l->group.npre, l->group.npost};
     l->kernel[0] = l->stride[0] = 1;
-    l->padding[0] = 0;
+    l->padding[0] = l->ends.more[0] = 0;
     l->dilation[0] = l->dilation[1] ? 1 : 0;
     for (int k = 0; k < 3; k++)
         for (int j = 0; j < n[k]; j++) {
             if (!is_pool(&list[k][j]))
                 continue;
             list[k][j].k[0] = list[k][j].stride[0] = 1;
-            list[k][j].padding[0] = 0;
+            list[k][j].padding[0] = list[k][j].ends.more[0] = 0;
         }
 }
 
@@ -1309,6 +1375,51 @@ static void larger(RandSpec *s, uint64_t seed, int most)
     }
 }
 
+/* Other padding at either end, of the same sum most often, so that shapes stay as they are. */
+static void other_ends(Rng *r, int padding[2], RsEnds *ends, int dims)
+{
+    const int most = rng_int(r, 1, 2);
+
+    if (rng_chance(r, 0.3)) {
+        ends->same = true;
+        return;
+    }
+    for (int d = dims == 1 ? 1 : 0; d < 2; d++) {
+        const int by = rng_int(r, -most, most);
+        if (padding[d] + by < 0)
+            continue;
+        padding[d] += by;
+        ends->more[d] = rng_chance(r, 0.7) ? -2 * by : rng_int(r, -padding[d], most);
+    }
+}
+
+/* In some specs convs and pools are padded by side, and pools' last windows hang over the edge; where that fits. */
+static void with_ends(RandSpec *s, uint64_t seed)
+{
+    Rng r = {seed ^ 0xe4d5u}; /* other draws stay as they are */
+
+    if (!rng_chance(&r, 0.35))
+        return;
+    for (int i = 0; i < s->nlayer; i++)
+        for (int j = 0; j < s->layer[i].nstage; j++) {
+            RandSpec t = *s;
+            RsLayer *l = &t.layer[i];
+            RsStage *st = &l->stage[j];
+            Shape end;
+            if (st->op == OP_CONV && rng_chance(&r, 0.5)) {
+                other_ends(&r, l->padding, &l->ends, t.dims);
+            } else if (is_pool(st) && rng_chance(&r, 0.7)) {
+                if (rng_chance(&r, 0.5))
+                    st->ceil = true;
+                else
+                    other_ends(&r, st->padding, &st->ends, t.dims);
+                st->inside = st->op == OP_AVGPOOL && (st->ends.same || rng_chance(&r, 0.4));
+            }
+            if (finish(&t, &end) && rs_valid(&t, &end))
+                *s = t;
+        }
+}
+
 static bool any_chain(const RandSpec *s, uint64_t seed)
 {
     (void)seed;
@@ -1329,6 +1440,7 @@ RandSpec rs_random(uint64_t seed)
         if (finish(&s, &end)) {
             with_words(&s, seed, any_chain);
             larger(&s, seed, RS_MOST_CHAIN);
+            with_ends(&s, seed);
             large_batch(&s, seed);
             return s;
         }
@@ -1344,6 +1456,7 @@ RandSpec rs_graph(uint64_t seed)
         if (finish(&s, &end) && any_graph(&s, seed)) {
             with_words(&s, seed, any_graph);
             larger(&s, seed, RS_MOST_LAYERS);
+            with_ends(&s, seed);
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
@@ -1513,6 +1626,14 @@ RandSpec rs_shrink(const RandSpec *from, int move, bool *any)
         RsLayer *l = &s.layer[i];
         if (move-- == 0) {
             l->bias = 0;
+            return s;
+        }
+        if (move-- == 0) {
+            l->ends = (RsEnds){0};
+            for (int j = 0; j < l->nstage; j++) {
+                l->stage[j].ends = (RsEnds){0};
+                l->stage[j].ceil = l->stage[j].inside = false;
+            }
             return s;
         }
         if (move-- == 0) {

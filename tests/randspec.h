@@ -16,16 +16,26 @@ enum {
     RS_TRANSITION = 100, /* instead of a branch's number */
 };
 
+/* How padding differs behind from what stands before: `more` is added to it; or it is written as `same`. */
+typedef struct RsEnds {
+    int more[2];
+    bool same;
+} RsEnds;
+
 typedef struct RsStage {
     OpKind op;
     bool as_act;  /* written as "act": the block's or the network's activation, which is `op` */
     bool as_norm; /* written as "norm": what the block's, a group's or the network's `norm` says; op OP_KINDS: none */
     union {
         Arg arg[OP_ARGS]; /* by the op's row; eps and momentum stand in RsLayer */
-        struct {
-            int k[2], stride[2], padding[2]; /* of pools */
+        struct {          /* of pools, each as large as an Arg */
+            int k[2], : 32, : 32;
+            int stride[2], : 32, : 32;
+            int padding[2];
         };
     };
+    RsEnds ends; /* of pools */
+    bool ceil, inside;
 } RsStage;
 double
 rs_sum_args(OpKind op,
@@ -57,7 +67,8 @@ typedef struct RsLayer {
     OpKind block; /* OP_CONV, OP_LINEAR, or OP_KINDS for a bare stage and a group */
     int out;      /* 0: not written, so the group's; depthwise: as many as the input has */
     int kernel[2], stride[2], padding[2], dilation[2]; /* dilation 0: not written */
-    int groups;                                        /* 0: not written; -1: depthwise */
+    RsEnds ends;
+    int groups;       /* 0: not written; -1: depthwise */
     bool says_stride; /* a stride of 1 is written, too: the group's is not taken over */
     int bias;         /* 0: not written, 1: auto, 2: true, 3: false */
     bool own_act;     /* writes act: itself */

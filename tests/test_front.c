@@ -1033,7 +1033,7 @@ START_TEST(command_line)
         {"help acts", "  leaky_relu[(slope)]                 lrelu\n", 0},
         {"help norms", "  gn[(groups)]                        groupnorm", 0},
         {"help layers", "  linear                              dense, fc", 0},
-        {"help orders", "  maxpool(k[, stride[, padding]])     pool, maxpooling\n", 0},
+        {"help orders", "  maxpool(k[, stride[, padding]][, ceil])  pool, maxpooling\n", 0},
         {"help keys", "  batch             images per step [64]\n", 0},
         {"help layrs", "did you mean 'layers'?", 2},
         {"gen --help", "--set KEY=VALUE", 0},

@@ -58,7 +58,7 @@ static void window(Op *o, Shape in, int kh, int kw, int sh, int sw, int ph, int 
 {
     o->kernel[0] = kh, o->kernel[1] = kw;
     o->stride[0] = sh, o->stride[1] = sw;
-    o->padding[0] = ph, o->padding[1] = pw;
+    o->padding[0] = o->after[0] = ph, o->padding[1] = o->after[1] = pw;
     o->shape.h = (in.h + 2 * ph - o->dilation[0] * (kh - 1) - 1) / sh + 1;
     o->shape.w = (in.w + 2 * pw - o->dilation[1] * (kw - 1) - 1) / sw + 1;
 }
@@ -135,7 +135,9 @@ static void point(Net *t, OpKind kind, double arg)
 static void pool(Net *t, OpKind kind, int kh, int kw, int sh, int sw, int ph, int pw)
 {
     Shape in = last(t);
-    window(net_op(t, kind, in.c, 0, 0), in, kh, kw, sh, sw, ph, pw);
+    Op *o = net_op(t, kind, in.c, 0, 0);
+    window(o, in, kh, kw, sh, sw, ph, pw);
+    o->counted = true;
 }
 
 static void gap(Net *t)
@@ -562,6 +564,30 @@ START_TEST(hand_pools)
 }
 END_TEST
 
+/* Windows that hang over: what is beyond the padding counts for nobody, and padding where it does. */
+START_TEST(hand_pool_ends)
+{
+    static const struct {
+        bool counted;
+        int before, after;
+        double want[3];
+    } cases[] = {{true, 1, 1, {(4 + 8) / 3.0, (8 + 12 + 16) / 3.0, 16 / 2.0}}, /* as PyTorch's ceil_mode */
+                 {false, 1, 1, {(4 + 8) / 2.0, (8 + 12 + 16) / 3.0, 16}},
+                 {true, 0, 1, {(4 + 8 + 12) / 3.0, (12 + 16) / 3.0, 0}}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        Net t = start(1, 1, 4);
+        pool(&t, OP_AVGPOOL, 1, 3, 1, 2, 0, cases[k].before);
+        Op *o = &t.op[t.from];
+        o->counted = cases[k].counted, o->after[1] = cases[k].after, o->shape.w = cases[k].before ? 3 : 2;
+        Interp *ip = interp_new(&t.g, 1);
+        interp_forward(ip, (double[]){4, 8, 12, 16}, NULL, 1, true);
+        for (int i = 0; i < o->shape.w; i++)
+            ck_assert_double_eq_tol(ip->out[1][i], cases[k].want[i], 1e-14);
+        interp_free(ip);
+    }
+}
+END_TEST
+
 /* A depthwise conv by hand: each channel by its own tap. */
 START_TEST(hand_depthwise)
 {
@@ -780,6 +806,7 @@ int main(void)
     tcase_add_test(h, hand_bn);
     tcase_add_test(h, hand_gn);
     tcase_add_test(h, hand_pools);
+    tcase_add_test(h, hand_pool_ends);
     tcase_add_test(h, hand_depthwise);
     tcase_add_test(h, hand_pad);
     tcase_add_test(h, hand_add);

@@ -838,7 +838,7 @@ static Plan *plan_of_conv(const Conv *c, const char *target)
         for (int d = 0; d < 2 && st->op == OP_CONV; d++) {
             st->arg[ARG_KERNEL].size[d] = c->kernel[d];
             st->arg[ARG_STRIDE].size[d] = c->stride[d];
-            st->arg[ARG_PADDING].size[d] = c->padding[d];
+            st->arg[ARG_PADDING].sides.before[d] = st->arg[ARG_PADDING].sides.after[d] = c->padding[d];
             st->arg[ARG_DILATION].size[d] = c->dilation[d];
             st->arg[ARG_GROUPS].count = c->groups;
         }

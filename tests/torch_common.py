@@ -441,6 +441,14 @@ def largest(tensors):
     return max((float(np.abs(t).max()) for t in tensors.values() if t.size), default=0.0)
 
 
+def winners(pool, x):
+    """Which element of each window is the largest."""
+    for pads in getattr(pool, "sides", None), getattr(pool, "hang", None):
+        x = torch.nn.functional.pad(x, pads, value=-math.inf) if pads else x
+    function = torch.nn.functional.max_pool1d if x.ndim == 3 else torch.nn.functional.max_pool2d
+    return function(x, pool.kernel_size, pool.stride, pool.padding, ceil_mode=pool.ceil_mode, return_indices=True)[1]
+
+
 def count_flips(ref, got, want):
     """How many decisions at kinks differ between the trace's activations and the reference's."""
     flips = 0
@@ -450,9 +458,7 @@ def count_flips(ref, got, want):
         if side:
             flips += int((side(got[path].ravel()) != side(want[path].ravel())).sum())
         elif before is not None:
-            function = torch.nn.functional.max_pool1d if len(shape) == 2 else torch.nn.functional.max_pool2d
-            routes = [function(torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape), pool.kernel_size,
-                               pool.stride, pool.padding, return_indices=True)[1] for t in (got, want)]
+            routes = [winners(pool, torch.tensor(np.asarray(t[before], np.float64)).reshape(-1, *shape)) for t in (got, want)]
             flips += int((routes[0] != routes[1]).sum())
     return flips
 

@@ -169,6 +169,13 @@ static json_t *json_pair(const int v[2])
     return json_pack("[i, i]", v[0], v[1]);
 }
 
+/* [height, width]; where the sides differ [top, bottom, left, right]. */
+static json_t *json_sides(Sides s)
+{
+    return sides_even(s) ? json_pair(s.before)
+                         : json_pack("[i, i, i, i]", s.before[0], s.after[0], s.before[1], s.after[1]);
+}
+
 static json_t *json_op(const Graph *g, const int64_t *count, int i)
 {
     const Op *op = &g->op[i];
@@ -192,7 +199,12 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) {
         json_object_set_new(o, "kernel", json_pair(op->kernel));
         json_object_set_new(o, "stride", json_pair(op->stride));
-        json_object_set_new(o, "padding", json_pair(op->padding));
+        json_object_set_new(o, "padding", json_sides(op->arg[ARG_PADDING].sides));
+    }
+    for (int a = 0; a < OP_ARGS; a++) { /* flags, where they are not as usual */
+        const ArgInfo *arg = &op_info[op->kind].arg[a];
+        if (arg->kind == ARG_FLAG && arg->name && op->arg[a].count != (int)arg->usual)
+            json_object_set_new(o, arg->name, json_boolean(op->arg[a].count));
     }
     if (op_info[op->kind].cls == CLASS_WEIGHT) {
         json_object_set_new(o, "bias", json_boolean(op->bias));

@@ -13,6 +13,8 @@
 
 #define NUMBER "[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]+)?"
 #define SIZE "[0-9]+(x[0-9]+)?"
+#define SIDE "[0-9]+(:[0-9]+)?"
+#define SIDES "(same|" SIDE "(x" SIDE ")?)"
 
 static json_t *object(const char *key, json_t *value)
 {
@@ -101,6 +103,9 @@ static json_t *value(const KeyInfo *k)
     case KEY_SIZE:
         o = any_of(number(k, true), list_of(number(k, true), 2, 2));
         break;
+    case KEY_SIDES:
+        return object("anyOf", json_pack("[o, o, o, o]", number(k, true), list_of(number(k, true), 2, 2),
+                                         list_of(number(k, true), 4, 4), object("const", json_string("same"))));
     case KEY_CHANNELS:
         return any_of(number(k, false), list_of(number(k, false), 1, 0));
     }
@@ -115,6 +120,7 @@ static json_t *fallback(const char *s)
     return text_int(s, &i)           ? json_integer((json_int_t)i)
            : text_real(s, &v)        ? json_real(v)
            : strcmp(s, "false") == 0 ? json_false()
+           : strcmp(s, "true") == 0  ? json_true()
                                      : json_string(s);
 }
 
@@ -143,6 +149,22 @@ static json_t *map_of(const KeyInfo *keys)
 
 /* ---- orders ------------------------------------------------------------------------------------------------------ */
 
+static const char *arg_pattern(ArgKind kind)
+{
+    return kind == ARG_SIZE ? SIZE : kind == ARG_SIDES ? SIDES : NUMBER;
+}
+
+/* The words behind a stage's numbers: "( *, *(ceil|inside))*" */
+static const char *words_pattern(const OpInfo *info)
+{
+    Buf b = {0};
+    buf_puts(&b, "");
+    for (int i = 0; i < OP_ARGS; i++)
+        if (info->arg[i].word)
+            buf_printf(&b, "%s%s", b.len ? "|" : "", info->arg[i].word);
+    return b.len ? xprintf("( *, *(%s))*", b.text) : "";
+}
+
 /* A stage as a pattern: all stages but weight ops, or those of a kind. */
 static const char *stage_pattern(bool (*kind)(OpKind))
 {
@@ -155,11 +177,11 @@ static const char *stage_pattern(bool (*kind)(OpKind))
         buf_printf(&b, "%s%s", b.text[b.len - 1] == '(' ? "" : "|", info->name);
         const int may = op_may_args((OpKind)k), must = op_must_args((OpKind)k);
         if (may) {
-            const char *arg = info->arg[op_arg_at((OpKind)k, 0)].kind == ARG_SIZE ? SIZE : NUMBER;
-            buf_printf(&b, " *[(] *%s", arg);
-            if (may > 1)
-                buf_printf(&b, "( *, *%s){0,%d}", arg, may - 1);
-            buf_puts(&b, " *[)]");
+            for (int n = 0; n < may; n++)
+                buf_printf(&b, "%s%s", n ? "( *, *" : " *[(] *", arg_pattern(info->arg[op_arg_at((OpKind)k, n)].kind));
+            for (int n = 1; n < may; n++)
+                buf_puts(&b, ")?");
+            buf_printf(&b, "%s *[)]", words_pattern(info));
         }
         if (may && !must) /* leaky_relu, leaky_relu(0.1) */
             buf_printf(&b, "|%s", info->name);

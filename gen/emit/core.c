@@ -439,8 +439,8 @@ char *describe_conv(const Plan *p, const Op *o)
 {
     Buf b = {0};
 
-    buf_printf(&b, "conv %dx%d, stride %dx%d, padding %dx%d", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
-               o->padding[0], o->padding[1]);
+    buf_printf(&b, "conv %dx%d, stride %dx%d, padding %s", o->kernel[0], o->kernel[1], o->stride[0], o->stride[1],
+               sides_whole(o->arg[ARG_PADDING].sides));
     if (o->dilation[0] * o->dilation[1] > 1)
         buf_printf(&b, ", dilation %dx%d", o->dilation[0], o->dilation[1]);
     if (o->groups > 1)

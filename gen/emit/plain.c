@@ -302,9 +302,28 @@ static void add_conv(const PlainNet *n)
                 dilation ? xprintf(" * k->dilation[%d]", d) : "", d);
 }
 
+/* Whether an average pool's windows divide by different numbers. */
+static bool uneven_averages(const Graph *g)
+{
+    int from, to;
+
+    for (int i = 1; i < g->nop; i++)
+        if (g->op[i].kind == OP_AVGPOOL &&
+            (graph_counted(g, &g->op[i], 0, &from, &to) || graph_counted(g, &g->op[i], 1, &from, &to)))
+            return true;
+    return false;
+}
+
 static void ops(const PlainNet *n)
 {
     const char *last = "";
+    const bool uneven = uneven_averages(n->g);
+
+    if (uneven)
+        rec_int(n->rec, "uneven_averages", 1);
+    rec_str(n->rec, "pool_more", uneven ? ", after[2], inside" : "");
+    rec_str(n->rec, "pool_counted", uneven ? "avgpool_counted(k, 0, i) * avgpool_counted(k, 1, j)" : "k->K * k->L");
+    rec_str(n->rec, "pool_divisor", uneven ? "how many elements count" : "(K L)");
 
     if (n->train && has_param(n, PARAM_BIAS)) {
         rec_int(n->rec, "bias", 1);
@@ -353,8 +372,11 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_CONV:
     case OP_MAXPOOL:
     case OP_AVGPOOL:
-        return xprintf("%s, .K = %d, .L = %d%s%s", frame(n, o, o->kind == OP_CONV), o->kernel[0], o->kernel[1],
-                       pair("stride", o->stride), pair("padding", o->padding));
+        return xprintf("%s, .K = %d, .L = %d%s%s%s", frame(n, o, o->kind == OP_CONV), o->kernel[0], o->kernel[1],
+                       pair("stride", o->stride), pair("padding", o->padding),
+                       o->kind == OP_AVGPOOL && uneven_averages(n->g)
+                           ? xprintf("%s%s", pair("after", o->after), o->counted ? "" : ", .inside = 1")
+                           : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:

@@ -338,6 +338,39 @@ static bool whole_image(const Lines *l)
     return kind == OP_FLATTEN || kind == OP_PAD;
 }
 
+/* "y * 2 - 1": where a window begins along a direction, moved by `by`. */
+static const char *window_at(const Op *o, int d, int by)
+{
+    const char *at = o->stride[d] > 1 ? xprintf("%s * %d", d ? "x" : "y", o->stride[d]) : d ? "x" : "y";
+
+    by -= o->padding[d];
+    return by ? xprintf("%s %c %d", at, by < 0 ? '-' : '+', by < 0 ? -by : by) : at;
+}
+
+/* How many elements of a window at (y, x) an avgpool counts along a direction: the kernel, less what hangs over. */
+static const char *window_count(const Graph *g, const Op *o, int d)
+{
+    int from, to;
+    const char *end = window_at(o, d, o->kernel[d]), *begin = window_at(o, d, 0);
+    const int last = ((d ? o->shape.w : o->shape.h) - 1) * o->stride[d] - o->padding[d];
+
+    if (!graph_counted(g, o, d, &from, &to))
+        return xprintf("%d", o->kernel[d]);
+    end = last + o->kernel[d] > to ? xprintf("(%s < %d ? %s : %d)", end, to, end, to) : end;
+    begin = from > -o->padding[d] ? xprintf("(%s > %d ? %s : %d)", begin, from, begin, from) : xprintf("(%s)", begin);
+    return xprintf("(%s - %s)", end, begin);
+}
+
+/* What an avgpool's sum is multiplied by at (y, x). */
+static const char *window_inverse(const Graph *g, const Op *o)
+{
+    int from, to;
+
+    if (o->kind != OP_AVGPOOL || (!graph_counted(g, o, 0, &from, &to) && !graph_counted(g, o, 1, &from, &to)))
+        return emit_float(1.0 / (o->kernel[0] * o->kernel[1]));
+    return xprintf("1.0f / (float)(%s * %s)", window_count(g, o, 0), window_count(g, o, 1));
+}
+
 /* The fields of a line that goes through a window whose input is image m, from output pixel (y, x). */
 static void window_fields(Lines *l, Rec *s, int op, const Image *m)
 {
@@ -349,7 +382,7 @@ static void window_fields(Lines *l, Rec *s, int op, const Image *m)
     rec_int(s, "total", l->r->shape.c);
     if (o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL || o->kind == OP_PAD) {
         rec_fmt(s, "pixel", "(y * %d + x * %d)", o->stride[0] * m->cols, o->stride[1]);
-        rec_str(s, "inverse", emit_float(1.0 / (o->kernel[0] * o->kernel[1])));
+        rec_str(s, "inverse", window_inverse(l->p->g, o));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", in.c);
         rec_int(s, "area", (int64_t)m->rows * m->cols);

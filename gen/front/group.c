@@ -292,7 +292,7 @@ static void read_shortcut(Group *g)
     for (int i = 0; i < l->nstage; i++)
         if (l->stage[i].op == OP_CONV) { /* 1 x 1 */
             l->stage[i].arg[ARG_KERNEL] = (Arg){.size = {1, 1}};
-            l->stage[i].arg[ARG_PADDING] = (Arg){.size = {0, 0}};
+            l->stage[i].arg[ARG_PADDING].sides = (Sides){{0, 0}, {0, 0}};
         }
     read_norms(g->def.keys, l);
     if (bias)

@@ -82,6 +82,8 @@ bool key_want(const KeyInfo *key, const Node *n, const char *what, KeyValue *out
         return want_word(n, what, key->words, &out->word);
     case KEY_SIZE:
         return want_pair(n, what, (int)key->lo, (int)key->hi, out->size);
+    case KEY_SIDES:
+        return want_sides(n, what, (int)key->hi, &out->sides);
     default:
         BUG("the key '%s' has a form of its own", key->name);
     }
@@ -164,8 +166,6 @@ static const char *number_hint(const Node *n)
 {
     if (n->kind != NODE_SCALAR)
         return NULL;
-    if (strcmp(n->text, "same") == 0)
-        return "leave it out: it is half the kernel then, which keeps the size at stride 1";
     if (strcmp(n->text, "valid") == 0)
         return "write 0";
     if (n->quoted)
@@ -286,6 +286,55 @@ bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2])
     if (!want_int32(n, what, lo, hi, &out[0]))
         return false;
     out[1] = out[0];
+    return true;
+}
+
+bool want_sides(const Node *n, const char *what, int hi, Sides *out)
+{
+    static const char *const lists[] = {"[left, right]", "[height, width] or [top, bottom, left, right]"};
+    static const char *const words[] = {"same", NULL};
+    int v[4];
+    bool ok = true, fits = n->kind != NODE_SEQ || n->n == 2 || (n->n == 4 && size_dims == 2);
+    if (node_says(n, "same")) {
+        for (int d = 0; d < 2; d++)
+            out->before[d] = out->after[d] = PADDING_SAME;
+        return true;
+    }
+    if (n->kind == NODE_SEQ && n->n > 0 && n->item[0]->kind == NODE_SEQ) {
+        diag_error(n->mark, xprintf("one list: %s", lists[size_dims - 1]), "%s must be a list of numbers, not of lists",
+                   what);
+        return false;
+    }
+    if (n->kind == NODE_MAP || text_is_null(n))
+        return want_int32(n, what, 0, hi, v);
+    if (!fits) {
+        diag_error(n->mark, "same pads as Keras does", "%s must be a number, %s, or the word same, not a list of %d",
+                   what, lists[size_dims - 1], n->n);
+        return false;
+    }
+    int64_t number;
+    double real;
+    if (n->kind == NODE_SCALAR && !text_int(n->text, &number) && !text_real(n->text, &real)) {
+        diag_error(n->mark,
+                   number_hint(n)                 ? number_hint(n)
+                   : diag_nearest(n->text, words) ? "did you mean 'same'?"
+                                                  : NULL,
+                   "%s must be a number, %s, or the word same, not %s", what, lists[size_dims - 1], shown(n));
+        return false;
+    }
+    for (int i = 0; i < (n->kind == NODE_SEQ ? n->n : 1); i++)
+        ok = want_int32(n->kind == NODE_SEQ ? n->item[i] : n, what, 0, hi, &v[i]) && ok;
+    if (!ok)
+        return false;
+    if (n->kind != NODE_SEQ)
+        v[3] = v[2] = v[1] = v[0];
+    else if (n->n == 2 && size_dims == 2)
+        v[3] = v[2] = v[1], v[1] = v[0];
+    else if (n->n == 2)
+        v[3] = v[1], v[2] = v[0];
+    if (size_dims == 1) /* the height of 1 has none */
+        v[0] = v[1] = 0;
+    *out = (Sides){{v[0], v[2]}, {v[1], v[3]}};
     return true;
 }
 

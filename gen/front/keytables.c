@@ -88,8 +88,8 @@ const KeyInfo top_keys[] = {
 
 const KeyInfo conv_keys[] = {
     OUT_KEY, CONV_SIZE_KEYS,
-    {.name = "padding", .type = KEY_SIZE, .lo = 0, .hi = MAX_KERNEL,
-         .help = "a number, or [height, width]; else kernel / 2, rounded down, times the dilation"},
+    {.name = "padding", .type = KEY_SIDES, .lo = 0, .hi = MAX_KERNEL,
+         .help = "a number, [height, width], [top, bottom, left, right], or same, as Keras pads; else kernel / 2, rounded down, times the dilation"},
     {.name = "dilation", .type = KEY_SIZE, .lo = 1, .hi = MAX_KERNEL, .fallback = "1", .help = "how far apart the taps stand"},
     GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
     LATER("use"), LATER("unroll"), LATER("winograd"), LATER("recompute"),
@@ -158,15 +158,20 @@ const KeyInfo train_keys[] = {
 
 static KeyInfo key_of(const ArgInfo *arg)
 {
-    static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_COUNT] = KEY_INT};
+    static const KeyType types[] = {[ARG_REAL] = KEY_REAL,
+                                    [ARG_SIZE] = KEY_SIZE,
+                                    [ARG_SIDES] = KEY_SIDES,
+                                    [ARG_COUNT] = KEY_INT,
+                                    [ARG_FLAG] = KEY_BOOL};
     const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
+    const char *fallback = arg->kind == ARG_FLAG ? (arg->usual != 0 ? "true" : "false") : real_text(arg->usual);
 
     return (KeyInfo){.name = arg->name,
                      .type = types[arg->kind],
                      .lo = arg->lo,
                      .hi = arg->hi,
                      .below_hi = arg->below_hi,
-                     .fallback = usual ? real_text(arg->usual) : NULL,
+                     .fallback = usual ? fallback : NULL,
                      .help = arg->help};
 }
 

@@ -63,8 +63,8 @@ static const struct {
     {"crossentropy", NULL, "softmax cross-entropy of the last layer's output is the loss; it is not named"},
     {"crossentropyloss", NULL, "softmax cross-entropy of the last layer's output is the loss; it is not named"},
     {"inputlayer", NULL, "input: [1, 28, 28] stands at the top of the spec"},
-    {"zeropadding", NULL, "a conv pads itself: conv: {out: 16, padding: 1}"},
-    {"zeropad", NULL, "a conv pads itself: conv: {out: 16, padding: 1}"},
+    {"zeropadding", NULL, "a conv pads itself: conv: {out: 16, padding: [top, bottom, left, right]}"},
+    {"zeropad", NULL, "a conv pads itself: conv: {out: 16, padding: [top, bottom, left, right]}"},
 };
 
 /* Keys, and what a map calls them; the first row counts whose key the map has. */
@@ -90,6 +90,8 @@ static const struct {
     {"strides", "stride", NULL},
     {"pad", "padding", NULL},
     {"pads", "padding", NULL},
+    {"auto_pad", "padding", NULL},
+    {"ceil", "ceil_mode", NULL},
     {"dilation_rate", "dilation", NULL},
     {"dilations", "dilation", NULL},
     {"num_groups", "groups", NULL},
@@ -250,7 +252,7 @@ static const char *usage(const char *word)
 static void put_word(Buf *b, const char *word)
 {
     int n = 0;
-    buf_printf(b, "  %-36s", usage(word));
+    buf_printf(b, "  %-34s  ", usage(word));
     for (int i = 0; i < COUNT; i++)
         if (known[i].ours && strcmp(known[i].ours, word) == 0 && strcmp(known[i].word, word) != 0)
             buf_printf(b, "%s%s", n++ ? ", " : "", known[i].word);

@@ -81,7 +81,8 @@ void read_recompute(const Node *n, int *to)
 static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l, Arg arg[OP_ARGS])
 {
     const Node *n;
-    int *kernel = arg[ARG_KERNEL].size, *padding = arg[ARG_PADDING].size, *dilation = arg[ARG_DILATION].size;
+    int *kernel = arg[ARG_KERNEL].size, *dilation = arg[ARG_DILATION].size;
+    Sides *padding = &arg[ARG_PADDING].sides;
     if (size_dims == 1)
         kernel[0] = 1;
     if ((n = keys_get(map, "kernel"))) {
@@ -101,11 +102,18 @@ static void read_conv_keys(const Node *map, const Node *stride, SpecLayer *l, Ar
     }
     int most = MAX_KERNEL;
     for (int d = 0; d < 2; d++) {
-        padding[d] = dilation[d] * (kernel[d] / 2); /* "same", for odd kernels at stride 1 */
-        most = padding[d] > most ? padding[d] : most;
+        /* at stride 1 an odd kernel keeps the size */
+        padding->before[d] = padding->after[d] = dilation[d] * (kernel[d] / 2);
+        most = padding->before[d] > most ? padding->before[d] : most;
     }
-    if ((n = keys_get(map, "padding")))
-        want_pair(n, "conv.padding", 0, most, padding);
+    if (!(n = keys_get(map, "padding")) || !want_sides(n, "conv.padding", most, padding) || !sides_are_same(*padding))
+        return;
+    for (int d = 0; d < 2; d++)
+        if (dilation[d] > 1 && arg[ARG_STRIDE].size[d] > 1) {
+            diag_error(n->mark, "a stride of 1, a dilation of 1, or the padding by side: [top, bottom, left, right]",
+                       "padding: same is Keras's, which has no conv with a stride and a dilation above 1");
+            return;
+        }
 }
 
 /* A block's keys: its own, and those that it takes over. */
@@ -212,6 +220,10 @@ static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *
         st->arg[i].real = v.real;
     else if (arg->kind == ARG_COUNT)
         st->arg[i].count = (int)v.i;
+    else if (arg->kind == ARG_FLAG)
+        st->arg[i].count = v.truth;
+    else if (arg->kind == ARG_SIDES)
+        st->arg[i].sides = v.sides;
     else
         st->arg[i] = (Arg){.size = {v.size[0], v.size[1]}};
 }
@@ -271,8 +283,13 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         return;
     }
     const int errors = diag_errors();
-    for (int k = 0; k < op_may_args(st->op); k++)
-        read_arg_key(st, op_arg_at(st->op, k), keys, row->single, single, map);
+    for (int i = 0; i < OP_ARGS; i++)
+        if (op_info[st->op].arg[i].name && op_info[st->op].arg[i].given != ARG_KEY)
+            read_arg_key(st, i, keys, row->single, single, map);
+    if (st->op == OP_AVGPOOL && sides_are_same(st->arg[ARG_PADDING].sides) && map && st->arg[ARG_COUNTED].count &&
+        (n = keys_get(map, "count_include_pad")))
+        diag_error(n->mark, "leave it out, or give the padding by side: [top, bottom, left, right]",
+                   "padding: same is Keras's, whose averages do not count padding");
     if (diag_errors() == errors)
         stage_check(st);
 }

@@ -75,16 +75,54 @@ static bool read_arg(const char *s, double *real, int pair[2])
     return true;
 }
 
-static bool pool_check(const SpecStage *st)
+/* "1", "0:1": the padding before and behind, of one direction. */
+static bool read_side(const char *s, int *before, int *after)
 {
-    const int *k = st->arg[ARG_KERNEL].size, *padding = st->arg[ARG_PADDING].size;
-    for (int d = 0; d < 2; d++)
-        if (padding[d] > k[d] / 2) {
+    const char *colon = strchr(s, ':');
+    int64_t b, a;
+    if (!text_int(colon ? xstrndup(s, (size_t)(colon - s)) : s, &b))
+        return false;
+    if (!colon)
+        a = b;
+    else if (!text_int(colon + 1, &a))
+        return false;
+    *before = b >= 0 && b <= MAX_WINDOW ? (int)b : MAX_WINDOW + 1;
+    *after = a >= 0 && a <= MAX_WINDOW ? (int)a : MAX_WINDOW + 1;
+    return true;
+}
+
+/* "1", "1x2", "0:1x1:1", "same". False where it is none of these; a number that is too large stays so. */
+static bool read_sides(const char *s, Sides *out)
+{
+    const char *x = strchr(s, 'x');
+    if (strcmp(s, "same") == 0) {
+        for (int d = 0; d < 2; d++)
+            out->before[d] = out->after[d] = PADDING_SAME;
+        return true;
+    }
+    return read_side(x ? xstrndup(s, (size_t)(x - s)) : s, &out->before[0], &out->after[0]) &&
+           read_side(x ? x + 1 : s, &out->before[1], &out->after[1]);
+}
+
+static bool pool_check(SpecStage *st)
+{
+    const int *k = st->arg[ARG_KERNEL].size;
+    const Sides padding = st->arg[ARG_PADDING].sides;
+    if (sides_are_same(padding) && st->arg[ARG_CEIL].count) {
+        diag_error(st->mark, "leave ceil_mode out", "padding: same of %s rounds up already", op_info[st->op].name);
+        return false;
+    }
+    if (sides_are_same(padding) && st->op == OP_AVGPOOL)
+        st->arg[ARG_COUNTED].count = 0;
+    for (int d = 0; d < 2; d++) {
+        const int most = padding.before[d] > padding.after[d] ? padding.before[d] : padding.after[d];
+        if (most > k[d] / 2) {
             diag_error(st->mark, "a larger padding would make windows that hold nothing but padding",
                        "the padding of %s must be at most half its window (%d), not %d", op_info[st->op].name, k[d] / 2,
-                       padding[d]);
+                       most);
             return false;
         }
+    }
     return true;
 }
 
@@ -121,6 +159,50 @@ bool stage_check(SpecStage *st)
     return st->op != OP_GENERAL_RELU || general_relu_check(st);
 }
 
+/* Padding, as an argument. */
+static bool set_sides(SpecStage *st, int i, const char *text)
+{
+    const OpInfo *info = &op_info[st->op];
+    const ArgInfo *arg = &info->arg[i];
+    Sides s;
+    if (!read_sides(text, &s)) {
+        diag_error(st->mark, "a number, height x width, or before:behind: 1, 1x0, 0:1, 0:1x1:1; or same",
+                   "'%.40s' is no padding in %s", text, info->name);
+        return false;
+    }
+    if (sides_are_same(s)) {
+        st->arg[i].sides = s;
+        return true;
+    }
+    for (int d = 0; d < 2; d++)
+        if (s.before[d] > arg->hi || s.after[d] > arg->hi) {
+            diag_error(st->mark, info->hint ? info->hint : op_usage(st->op),
+                       "the %s of %s must be from 0 to %s, not %.40s", arg->name, info->name, real_text(arg->hi), text);
+            return false;
+        }
+    if (size_dims == 1 && strchr(text, 'x')) {
+        diag_error(st->mark, "where the input is [channels, length], a size is the one along the length",
+                   "the %s of %s must be one number or two, 0:1, not %.40s", arg->name, info->name, text);
+        return false;
+    }
+    if (size_dims == 1)
+        s.before[0] = s.after[0] = 0;
+    st->arg[i].sides = s;
+    return true;
+}
+
+/* Sets the flag whose word that is. */
+static bool set_flag(SpecStage *st, const char *word)
+{
+    const ArgInfo *arg = op_info[st->op].arg;
+    for (int i = 0; i < OP_ARGS; i++)
+        if (arg[i].word && strcmp(arg[i].word, word) == 0) {
+            st->arg[i].count = arg[i].usual == 0;
+            return true;
+        }
+    return false;
+}
+
 /* One argument, which `text` is, by its row. False and an error where it is none, or out of its range. */
 static bool set_arg(SpecStage *st, int i, const char *text)
 {
@@ -129,6 +211,8 @@ static bool set_arg(SpecStage *st, int i, const char *text)
     const char *hint = info->hint ? info->hint : op_usage(st->op);
     double real = 0;
     int pair[2];
+    if (arg->kind == ARG_SIDES)
+        return set_sides(st, i, text);
     if (!read_arg(text, &real, pair) || (arg->kind != ARG_SIZE && strchr(text, 'x'))) {
         diag_error(st->mark, op_usage(st->op), "'%.40s' is not a number in %s", text, info->name);
         return false;
@@ -169,7 +253,7 @@ static bool set_args(SpecStage *st, const char *inside)
 {
     const OpInfo *info = &op_info[st->op];
     const int most = op_may_args(st->op);
-    int n = 0;
+    int n = 0, flags = 0;
     for (const char *a = inside; a; n++) {
         const char *comma = strchr(a, ',');
         size_t len = comma ? (size_t)(comma - a) : strlen(a);
@@ -179,14 +263,29 @@ static bool set_args(SpecStage *st, const char *inside)
         }
         while (len && a[len - 1] == ' ')
             len--;
+        const char *text = xstrndup(a, len);
+        if (set_flag(st, text)) {
+            flags++;
+            n--;
+            a = comma ? comma + 1 : NULL;
+            continue;
+        }
+        if (flags) {
+            diag_error(st->mark, op_usage(st->op), "the words of %s stand behind its numbers", info->name);
+            return false;
+        }
         if (n == most) {
             diag_error(st->mark, op_usage(st->op), most ? "%s takes at most %d argument%s" : "%s takes no arguments",
                        info->name, most, most == 1 ? "" : "s");
             return false;
         }
-        if (!set_arg(st, op_arg_at(st->op, n), xstrndup(a, len)))
+        if (!set_arg(st, op_arg_at(st->op, n), text))
             return false;
         a = comma ? comma + 1 : NULL;
+    }
+    if (n < op_must_args(st->op)) {
+        diag_error(st->mark, op_usage(st->op), "%s needs an argument", info->name);
+        return false;
     }
     for (; n < most; n++) { /* what is as another, now that that is known */
         const int i = op_arg_at(st->op, n);

@@ -25,6 +25,7 @@ typedef enum KeyType {
     KEY_BOOL,
     KEY_WORD,     /* one of `words` */
     KEY_SIZE,     /* a whole number or a pair of them, or one of `words` */
+    KEY_SIDES,    /* the same, or four of them, or the word same */
     KEY_CHANNELS, /* a real, or a list of them */
 } KeyType;
 typedef struct KeyInfo {
@@ -44,6 +45,7 @@ typedef union KeyValue { /* by type */
     double real;
     bool truth;
     int word, size[2];
+    Sides sides;
 } KeyValue;
 
 /* ---- keytables.c */
@@ -91,6 +93,9 @@ bool want_real(const Node *n, const char *what, double lo, double hi, double *ou
 bool want_bool(const Node *n, const char *what, bool *out);
 bool want_word(const Node *n, const char *what, const char *const *words, int *out);
 bool want_pair(const Node *n, const char *what, int lo, int hi, int out[2]); /* 3 or [3, 5] */
+/* Padding, each side up to `hi`: 1, [1, 2], [top, bottom, left, right], same; where the input is [channels, length] 1,
+ * [left, right], same. */
+bool want_sides(const Node *n, const char *what, int hi, Sides *out);
 /* How many directions a size has in the spec that is read now: 2, or 1 where its input is [channels, length] and a size
  * is one number. Set by spec_read(), and of the parser alone: who writes a spec asks Spec.dims. */
 extern int size_dims;

@@ -11,6 +11,17 @@ static const char *pair(const int v[2], int dims)
     return dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("[%d, %d]", v[0], v[1]);
 }
 
+/* Padding as a key's value. */
+static const char *sides(Sides s, int dims)
+{
+    if (sides_are_same(s))
+        return "same";
+    if (dims == 1 ? s.before[1] == s.after[1] : sides_even(s))
+        return pair(s.before, dims);
+    return dims == 1 ? xprintf("[%d, %d]", s.before[1], s.after[1])
+                     : xprintf("[%d, %d, %d, %d]", s.before[0], s.after[0], s.before[1], s.after[1]);
+}
+
 /* An order inside { }, where a comma would end it. */
 static const char *quoted(const char *order)
 {
@@ -44,13 +55,16 @@ static const char *arg_keys(const SpecStage *st, int dims)
 {
     Buf b = {0};
     buf_puts(&b, "");
-    for (int k = 0; k < op_may_args(st->op); k++) {
-        const int i = op_arg_at(st->op, k);
+    for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *info = &op_info[st->op].arg[i];
         const Arg *arg = &st->arg[i];
+        if (!info->name || info->given == ARG_KEY || (info->kind == ARG_FLAG && arg->count == (int)info->usual))
+            continue;
         buf_printf(&b, ", %s: %s", info->name,
                    info->kind == ARG_REAL    ? real_text(arg->real)
                    : info->kind == ARG_COUNT ? xprintf("%d", arg->count)
+                   : info->kind == ARG_FLAG  ? (arg->count ? "true" : "false")
+                   : info->kind == ARG_SIDES ? sides(arg->sides, dims)
                                              : pair(arg->size, dims));
     }
     return b.text;
@@ -70,7 +84,7 @@ static void write_layer(const Spec *s, const SpecLayer *l, FILE *to)
         if (weight->op == OP_CONV) {
             const Arg *arg = weight->arg;
             fprintf(to, ", kernel: %s, stride: %s, padding: %s", pair(arg[ARG_KERNEL].size, s->dims),
-                    pair(arg[ARG_STRIDE].size, s->dims), pair(arg[ARG_PADDING].size, s->dims));
+                    pair(arg[ARG_STRIDE].size, s->dims), sides(arg[ARG_PADDING].sides, s->dims));
             if (arg[ARG_DILATION].size[0] > 1 || arg[ARG_DILATION].size[1] > 1)
                 fprintf(to, ", dilation: %s", pair(arg[ARG_DILATION].size, s->dims));
             if (arg[ARG_GROUPS].count != 1)
@@ -266,7 +280,7 @@ static SpecStage one_by_one(void)
 {
     SpecStage st = stage_usual(OP_CONV);
     st.arg[ARG_KERNEL] = (Arg){.size = {1, 1}};
-    st.arg[ARG_PADDING] = (Arg){.size = {0, 0}};
+    st.arg[ARG_PADDING].sides = (Sides){{0, 0}, {0, 0}};
     return st;
 }
 
@@ -283,9 +297,9 @@ static void dump_layer(const Spec *s, int i, FILE *to)
     if (l->form == FORM_BLOCK) {
         const SpecStage *weight = layer_weight(l), conv = weight->op == OP_CONV ? *weight : one_by_one();
         const int *kernel = conv.arg[ARG_KERNEL].size, *stride = conv.arg[ARG_STRIDE].size,
-                  *padding = conv.arg[ARG_PADDING].size, *dilation = conv.arg[ARG_DILATION].size;
-        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %dx%d bias %s", l->out, kernel[0], kernel[1], stride[0],
-                stride[1], padding[0], padding[1], bias_names[l->bias]);
+                  *dilation = conv.arg[ARG_DILATION].size;
+        fprintf(to, " out %d kernel %dx%d stride %dx%d padding %s bias %s", l->out, kernel[0], kernel[1], stride[0],
+                stride[1], sides_whole(conv.arg[ARG_PADDING].sides), bias_names[l->bias]);
         if (dilation[0] > 1 || dilation[1] > 1)
             fprintf(to, " dilation %dx%d", dilation[0], dilation[1]);
         if (conv.arg[ARG_GROUPS].count != 1)

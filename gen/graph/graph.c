@@ -7,8 +7,18 @@
 #include "graph.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(offsetof(Op, stride) - offsetof(Op, kernel) == sizeof(Arg) &&
+                   offsetof(Op, padding) - offsetof(Op, kernel) == ARG_PADDING * sizeof(Arg) &&
+                   offsetof(Op, after) - offsetof(Op, padding) == offsetof(Sides, after) &&
+                   offsetof(Op, dilation) - offsetof(Op, kernel) == ARG_DILATION * sizeof(Arg) &&
+                   offsetof(Op, counted) - offsetof(Op, kernel) == ARG_COUNTED * sizeof(Arg) &&
+                   offsetof(Op, momentum) - offsetof(Op, eps) == ARG_MOMENTUM * sizeof(Arg) &&
+                   offsetof(Op, maxv) - offsetof(Op, leak) == ARG_MAXV * sizeof(Arg),
+               "an op's named arguments lie over arg[]");
 
 #define MAX_OPS 16384                  /* after orders are spelled out */
 #define MAX_IMAGE INT32_MAX            /* elements of a tensor, an image */
@@ -28,28 +38,85 @@ static Mark input_from(const Graph *g, const Op *op, const char **what)
     return in->mark;
 }
 
-/* How many windows fit: of `kernel` taps, `dilation` apart, over n elements padded on both sides. */
-static int64_t windows(int n, int kernel, int stride, int padding, int dilation)
+/* Windows along a direction: of `kernel` taps, `dilation` apart. */
+typedef struct Walk {
+    int kernel, stride, dilation, before, after; /* padding; PADDING_SAME: as much as `same` asks for */
+    bool ceil;                                   /* the last window may hang over the padded end, if it begins before
+                                                    the padding there */
+} Walk;
+
+static Walk walk_of(OpKind kind, const Arg *arg, int d)
 {
-    int64_t room = (int64_t)n + 2 * (int64_t)padding - (int64_t)dilation * (kernel - 1) - 1;
-    return room < 0 ? 0 : room / stride + 1;
+    const bool conv = kind == OP_CONV;
+    const Sides padding = arg[ARG_PADDING].sides;
+    return (Walk){.kernel = arg[ARG_KERNEL].size[d],
+                  .stride = arg[ARG_STRIDE].size[d],
+                  .dilation = conv ? arg[ARG_DILATION].size[d] : 1,
+                  .before = padding.before[d],
+                  .after = padding.after[d],
+                  .ceil = !conv && arg[ARG_CEIL].count};
+}
+
+static int64_t span(const Walk *w)
+{
+    return (int64_t)w->dilation * (w->kernel - 1) + 1;
+}
+
+/* What `same` comes to over n elements: so much that there are n / stride windows, rounded up; what is odd stands
+ * behind. */
+static void same_padding(Walk *w, int n)
+{
+    if (w->before != PADDING_SAME)
+        return;
+    const int64_t out = ((int64_t)n + w->stride - 1) / w->stride, need = (out - 1) * w->stride + span(w) - n;
+    const int all = need > 0 ? (int)need : 0;
+    w->before = all / 2;
+    w->after = all - all / 2;
+}
+
+/* How many windows fit over n elements. With ceil PyTorch's ceil_mode. */
+static int64_t windows(int n, Walk w)
+{
+    same_padding(&w, n);
+    const int64_t room = (int64_t)n + w.before + w.after - span(&w);
+    if (!w.ceil)
+        return room < 0 ? 0 : room / w.stride + 1;
+    if (room <= -w.stride)
+        return 0;
+    const int64_t out = (room + w.stride - 1) / w.stride + 1;
+    return (out - 1) * w.stride >= (int64_t)n + w.before ? out - 1 : out;
+}
+
+/* "1 x 1", "0:1 x 1" */
+static const char *padding_text(const Op *op)
+{
+    const Sides s = op->arg[ARG_PADDING].sides;
+    return xprintf("%s x %s", sides_text((Sides){{0, s.before[0]}, {0, s.after[0]}}, 1), sides_text(s, 1));
 }
 
 static bool shape_windows(const Graph *g, Op *op, int channels, const char *kernel_word)
 {
     Shape in = g->op[op->in].shape;
-    int64_t h = windows(in.h, op->kernel[0], op->stride[0], op->padding[0], op->dilation[0]);
-    int64_t w = windows(in.w, op->kernel[1], op->stride[1], op->padding[1], op->dilation[1]);
+    int64_t out[2];
+    for (int d = 0; d < 2; d++) {
+        Walk walk = walk_of(op->kind, op->arg, d);
+        const int n = d ? in.w : in.h;
+        out[d] = windows(n, walk);
+        same_padding(&walk, n);
+        op->padding[d] = walk.before;
+        op->after[d] = walk.after;
+    }
+    const int64_t h = out[0], w = out[1];
     if (h < 1 || w < 1) {
         const char *what;
         Mark other = input_from(g, op, &what);
         diag_error2(op->mark, other, what, "a smaller window, more padding, or less pooling and stride before it",
-                    "%s: a %s of %d x %d%s does not fit on %d x %d with a padding of %d x %d", op->path, kernel_word,
+                    "%s: a %s of %d x %d%s does not fit on %d x %d with a padding of %s", op->path, kernel_word,
                     op->kernel[0], op->kernel[1],
                     op->dilation[0] > 1 || op->dilation[1] > 1
                         ? xprintf(", dilated by %d x %d,", op->dilation[0], op->dilation[1])
                         : "",
-                    in.h, in.w, op->padding[0], op->padding[1]);
+                    in.h, in.w, padding_text(op));
         return false;
     }
     if (h > INT32_MAX || w > INT32_MAX) {
@@ -279,12 +346,34 @@ static bool op_shape(Graph *g, Op *op, int out)
     return ok && shape_fits(g, op);
 }
 
+Sides graph_halo(const Graph *g, const Op *op)
+{
+    const Shape in = g->op[op->in].shape;
+    Sides s = op->arg[ARG_PADDING].sides;
+    for (int d = 0; d < 2; d++) {
+        const Walk walk = walk_of(op->kind, op->arg, d);
+        const int64_t last = (int64_t)((d ? op->shape.w : op->shape.h) - 1) * walk.stride;
+        const int64_t over = last + span(&walk) - walk.before - (d ? in.w : in.h);
+        s.after[d] = over > s.after[d] ? (int)over : s.after[d];
+    }
+    return s;
+}
+
+bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to)
+{
+    const Shape in = g->op[op->in].shape;
+    const int n = d ? in.w : in.h, out = d ? op->shape.w : op->shape.h;
+    *from = op->counted ? -op->padding[d] : 0;
+    *to = op->counted ? n + op->after[d] : n;
+    return *from > -op->padding[d] || (out - 1) * op->stride[d] - op->padding[d] + op->kernel[d] > *to;
+}
+
 /* ---- biases ---------------------------------------------------------------------------------------------------- */
 
 /* Whether an op passes a constant added to a channel on unchanged. */
 static bool passes_shift(const Op *op)
 {
-    if (op->kind == OP_AVGPOOL && (op->padding[0] || op->padding[1]))
+    if (op->kind == OP_AVGPOOL && op->counted && !sides_zero(op->arg[ARG_PADDING].sides))
         return false; /* windows that hold padding take less of it */
     return op_info[op->kind].linear_shift_safe;
 }
@@ -686,14 +775,15 @@ static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
 {
     for (int k = 0; k < l->nstage; k++) {
         const SpecStage *st = &l->stage[k];
-        const Arg *arg = st->arg;
-        const bool conv = st->op == OP_CONV;
-        if (!conv && st->op != OP_MAXPOOL && st->op != OP_AVGPOOL)
+        if (st->op != OP_CONV && st->op != OP_MAXPOOL && st->op != OP_AVGPOOL)
             continue;
         int side[2] = {s.h, s.w};
-        for (int d = 0; d < 2; d++)
-            side[d] = (int)windows(side[d], arg[ARG_KERNEL].size[d], conv && unstrided ? 1 : arg[ARG_STRIDE].size[d],
-                                   arg[ARG_PADDING].size[d], conv ? arg[ARG_DILATION].size[d] : 1);
+        for (int d = 0; d < 2; d++) {
+            Walk walk = walk_of(st->op, st->arg, d);
+            if (st->op == OP_CONV && unstrided)
+                walk.stride = 1;
+            side[d] = (int)windows(side[d], walk);
+        }
         s.h = side[0];
         s.w = side[1];
     }
@@ -882,8 +972,11 @@ void graph_dump(const Graph *g, FILE *to)
         fprintf(to, op->nin ? " <- %-3s" : "       ", ins_text(op));
         fprintf(to, " %-14s %s", shape_text(op->shape), op_info[op->kind].name);
         if (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
-            fprintf(to, " kernel %dx%d stride %dx%d padding %dx%d", op->kernel[0], op->kernel[1], op->stride[0],
-                    op->stride[1], op->padding[0], op->padding[1]);
+            fprintf(to, " kernel %dx%d stride %dx%d padding %s", op->kernel[0], op->kernel[1], op->stride[0],
+                    op->stride[1], sides_whole(op->arg[ARG_PADDING].sides));
+        for (int a = 0; a < OP_ARGS; a++)
+            if (op_info[op->kind].arg[a].word && op->arg[a].count != (int)op_info[op->kind].arg[a].usual)
+                fprintf(to, " %s", op_info[op->kind].arg[a].word);
         if (op->kind == OP_CONV && (op->dilation[0] > 1 || op->dilation[1] > 1))
             fprintf(to, " dilation %dx%d", op->dilation[0], op->dilation[1]);
         if (op->groups > 1)

@@ -22,17 +22,27 @@ typedef struct Op {
     int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
     Mark mark;
     union {
-        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted; and under their names, by the
-                             kind of op: */
-        struct {
-            int kernel[2], stride[2], padding[2],
-                dilation[2]; /* of conv and pools; 1, 1, 0, 1 where an op has no arguments */
+        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted, and padding: same is what it
+                             comes to; and under their names, each as large as an Arg, by the kind of op: */
+        struct {          /* of conv and pools; 1, 1, 0, 0, 1 where an op has no arguments */
+            int kernel[2], : 32, : 32;
+            int stride[2], : 32, : 32;
+            int padding[2], after[2]; /* before the first row and column, and behind the last */
+            int dilation[2], : 32, : 32;
+            int : 32, : 32, : 32, : 32;
+            int counted; /* of avgpool: padding counts */
         };
         struct {
-            double eps, momentum; /* of norms; momentum: of bn */
+            double eps; /* of norms */
+            int : 32, : 32;
+            double momentum; /* of bn */
         };
         struct {
-            double leak, sub, maxv; /* of general_relu; maxv INFINITY: no most */
+            double leak; /* of general_relu */
+            int : 32, : 32;
+            double sub;
+            int : 32, : 32;
+            double maxv; /* INFINITY: no most */
         };
         double value; /* of an op with one real: slope, alpha, p */
         int before;   /* of pad: how many channels of zeros stand before the input's own */
@@ -68,6 +78,12 @@ typedef struct Graph {
 
 /* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */
 Graph *graph_build(const Spec *s);
+/* Of a conv or pool, the pixels of padding that its windows meet or its padding asks for: before the first row and
+ * column, and behind the last, where ceil_mode lets a window hang over the edge. */
+Sides graph_halo(const Graph *g, const Op *op);
+/* What an avgpool's windows divide by along a direction: the elements of each that lie in [*from, *to), of pixels of
+ * its input counted from the first. False: all of them, the kernel's, lie there. */
+bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to);
 int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
 void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */

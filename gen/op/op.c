@@ -29,11 +29,16 @@
     [ARG_KERNEL] = {"k", ARG_SIZE, ARG_MUST, .lo = 1, .hi = MAX_WINDOW, .help = "the window: a number, or [height, width]"}, \
     [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_MAY, .lo = 1, .hi = MAX_WINDOW, .like = ARG_KERNEL + 1, .quiet = true, \
                     .help = "else the window"}, \
-    [ARG_PADDING] = {"padding", ARG_SIZE, ARG_MAY, .hi = MAX_WINDOW, .quiet = true, .help = "at most half the window"}
+    [ARG_PADDING] = {"padding", ARG_SIDES, ARG_MAY, .hi = MAX_WINDOW, .quiet = true, \
+                     .help = "at most half the window: a number, [height, width], [top, bottom, left, right], or same"}, \
+    [ARG_CEIL] = {"ceil_mode", ARG_FLAG, ARG_WORD, .hi = 1, .word = "ceil", \
+                  .help = "a last window may hang over the edge, as in PyTorch"}
+#define COUNTED [ARG_COUNTED] = {"count_include_pad", ARG_FLAG, ARG_WORD, .usual = 1, .hi = 1, .word = "inside", \
+                                 .help = "false: an average is over what lies inside the image; so it is with padding: same"}
 #define CONV \
     [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, .lo = 1, .hi = MAX_KERNEL}, \
     [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
-    [ARG_PADDING] = {"padding", ARG_SIZE, ARG_KEY, .usual = 1, .hi = MAX_KERNEL * MAX_KERNEL}, \
+    [ARG_PADDING] = {"padding", ARG_SIDES, ARG_KEY, .usual = 1, .hi = MAX_KERNEL * MAX_KERNEL}, \
     [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
     [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = 1, .hi = MAX_OUT}
 
@@ -103,7 +108,7 @@ const OpInfo op_info[OP_KINDS] = {
                            .torch = "GeneralRelu(leak={leak}, sub={sub}, maxv={maxv})", .does = "fast.ai's: a leaky relu, minus sub, at most maxv; where x reaches maxv, the gradient still passes"},
     [OP_DROP]            = {"drop",            "drop",            CLASS_POINT,   NEED_NOTHING, true,  false, true,  NULL,       {RATE}, "drop(0.5) drops half"},
     [OP_MAXPOOL]         = {"maxpool",         "maxpool",         CLASS_WINDOW,  NEED_ROUTE,   true,  true,  true,  NULL,       {POOL}},
-    [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {POOL}},
+    [OP_AVGPOOL]         = {"avgpool",         "avgpool",         CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {POOL, COUNTED}},
     [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", "global_avg_pool", CLASS_WINDOW,  NEED_NOTHING, false, true,  true,  NULL,       {{0}}},
     [OP_FLATTEN]         = {"flatten",         "flatten",         CLASS_WINDOW,  NEED_NOTHING, true,  false, true,  NULL,       {{0}}},
     [OP_PAD]             = {"pad",             "pad",             CLASS_WINDOW,  NEED_NOTHING, true,  true,  true,  NULL,       {PAD}},
@@ -170,14 +175,14 @@ int op_may_args(OpKind kind)
 {
     int n = 0;
     for (int i = 0; i < OP_ARGS; i++)
-        n += op_info[kind].arg[i].name && op_info[kind].arg[i].given != ARG_KEY;
+        n += op_info[kind].arg[i].name && op_info[kind].arg[i].given < ARG_WORD;
     return n;
 }
 
 int op_arg_at(OpKind kind, int nth)
 {
     for (int i = 0; i < OP_ARGS; i++)
-        if (op_info[kind].arg[i].name && op_info[kind].arg[i].given != ARG_KEY && nth-- == 0)
+        if (op_info[kind].arg[i].name && op_info[kind].arg[i].given < ARG_WORD && nth-- == 0)
             return i;
     BUG("%s has no such argument", op_info[kind].name);
 }
@@ -193,6 +198,9 @@ const char *op_usage(OpKind kind)
         buf_printf(&b, "%s%s", k ? "[, " : "", op_info[kind].arg[op_arg_at(kind, k)].name);
     for (int k = 1; k < n; k++)
         buf_puts(&b, "]");
+    for (int i = 0; i < OP_ARGS; i++)
+        if (op_info[kind].arg[i].word)
+            buf_printf(&b, "[, %s]", op_info[kind].arg[i].word);
     buf_puts(&b, ")");
     return b.text;
 }
@@ -204,9 +212,14 @@ Arg op_usual(OpKind kind, int i, const Arg *arg)
     case ARG_REAL:
         return (Arg){.real = info->usual};
     case ARG_COUNT:
+    case ARG_FLAG:
         return (Arg){.count = (int)info->usual};
     case ARG_SIZE:
         return info->like ? arg[info->like - 1] : (Arg){.size = {(int)info->usual, (int)info->usual}};
+    case ARG_SIDES: {
+        const int n = (int)info->usual;
+        return (Arg){.sides = {{n, n}, {n, n}}};
+    }
     }
     BUG("an argument of no kind");
 }
@@ -219,9 +232,18 @@ void op_usual_args(OpKind kind, Arg arg[OP_ARGS])
 
 static bool same_arg(ArgKind kind, Arg a, Arg b)
 {
-    return kind == ARG_REAL    ? a.real == b.real
-           : kind == ARG_COUNT ? a.count == b.count
-                               : a.size[0] == b.size[0] && a.size[1] == b.size[1];
+    switch (kind) {
+    case ARG_REAL:
+        return a.real == b.real;
+    case ARG_SIZE:
+        return a.size[0] == b.size[0] && a.size[1] == b.size[1];
+    case ARG_SIDES:
+        return memcmp(&a.sides, &b.sides, sizeof a.sides) == 0;
+    case ARG_COUNT:
+    case ARG_FLAG:
+        return a.count == b.count;
+    }
+    BUG("an argument of no kind");
 }
 
 bool op_same_args(OpKind kind, const Arg *a, const Arg *b)
@@ -232,17 +254,37 @@ bool op_same_args(OpKind kind, const Arg *a, const Arg *b)
     return true;
 }
 
+/* The numbers of an argument; how many. */
+static int arg_numbers(ArgKind kind, Arg a, double v[4])
+{
+    switch (kind) {
+    case ARG_REAL:
+        v[0] = a.real;
+        return 1;
+    case ARG_SIZE:
+        v[0] = a.size[0], v[1] = a.size[1];
+        return 2;
+    case ARG_SIDES:
+        for (int d = 0; d < 2; d++)
+            v[d] = a.sides.before[d], v[2 + d] = a.sides.after[d];
+        return 4;
+    case ARG_COUNT:
+    case ARG_FLAG:
+        v[0] = a.count;
+        return 1;
+    }
+    BUG("an argument of no kind");
+}
+
 const char *op_bad_args(OpKind kind, const Arg *arg)
 {
     for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *info = &op_info[kind].arg[i];
         if (!info->name)
             continue;
-        const double v[2] = {info->kind == ARG_REAL    ? arg[i].real
-                             : info->kind == ARG_COUNT ? arg[i].count
-                                                       : arg[i].size[0],
-                             info->kind == ARG_SIZE ? arg[i].size[1] : info->lo};
-        for (int d = 0; d < 2; d++)
+        double v[4];
+        const int n = info->kind == ARG_SIDES && sides_are_same(arg[i].sides) ? 0 : arg_numbers(info->kind, arg[i], v);
+        for (int d = 0; d < n; d++)
             if (!(v[d] >= info->lo && (v[d] <= info->hi || v[d] == info->usual) &&
                   !(info->below_hi && v[d] == info->hi)))
                 return info->name;
@@ -257,9 +299,56 @@ const char *size_text(const int v[2], int dims)
     return dims == 1 || v[0] == v[1] ? xprintf("%d", v[1]) : xprintf("%dx%d", v[0], v[1]);
 }
 
+bool sides_are_same(Sides s)
+{
+    return s.before[0] == PADDING_SAME;
+}
+
+bool sides_even(Sides s)
+{
+    return s.before[0] == s.after[0] && s.before[1] == s.after[1];
+}
+
+bool sides_zero(Sides s)
+{
+    return !s.before[0] && !s.before[1] && !s.after[0] && !s.after[1];
+}
+
+static const char *side_text(int before, int after)
+{
+    return before == after ? xprintf("%d", before) : xprintf("%d:%d", before, after);
+}
+
+const char *sides_text(Sides s, int dims)
+{
+    const char *height = side_text(s.before[0], s.after[0]), *width = side_text(s.before[1], s.after[1]);
+
+    if (sides_are_same(s))
+        return "same";
+    return dims == 1 || strcmp(height, width) == 0 ? width : xprintf("%sx%s", height, width);
+}
+
+const char *sides_whole(Sides s)
+{
+    return sides_are_same(s) ? "same"
+                             : xprintf("%sx%s", side_text(s.before[0], s.after[0]), side_text(s.before[1], s.after[1]));
+}
+
 static const char *arg_text(ArgKind kind, Arg a, int dims)
 {
-    return kind == ARG_REAL ? real_text(a.real) : kind == ARG_COUNT ? xprintf("%d", a.count) : size_text(a.size, dims);
+    switch (kind) {
+    case ARG_REAL:
+        return real_text(a.real);
+    case ARG_SIZE:
+        return size_text(a.size, dims);
+    case ARG_SIDES:
+        return sides_text(a.sides, dims);
+    case ARG_COUNT:
+        return xprintf("%d", a.count);
+    case ARG_FLAG:
+        return a.count ? "true" : "false";
+    }
+    BUG("an argument of no kind");
 }
 
 /* Arguments by key, behind those in the text. */
@@ -287,6 +376,9 @@ static const char *text_of(OpKind kind, const Arg *arg, int dims, bool lasting, 
         const int i = op_arg_at(kind, k);
         buf_printf(&b, "%s%s", b.len ? "," : "", arg_text(info[i].kind, arg[i], dims));
     }
+    for (int i = 0; i < OP_ARGS; i++)
+        if (info[i].word && arg[i].count != (int)info[i].usual)
+            buf_printf(&b, "%s%s", b.len ? "," : "", info[i].word);
     add_keys(&b, kind, arg, dims, lasting, training);
     return b.len ? xprintf("%s(%s)", op_info[kind].name, b.text) : op_info[kind].name;
 }

@@ -44,17 +44,26 @@ typedef enum Need {
     NEED_ROUTE,  /* which element of its window won: a byte an output */
 } Need;
 
+/* Padding by side: before the first row and column, and behind the last. PADDING_SAME in all four: as much as makes
+ * the output 1 / stride of the input, rounded up, as Keras has it; the graph, which knows shapes, says how much. */
+typedef struct Sides {
+    int before[2], after[2]; /* along the height and along the width */
+} Sides;
+enum { PADDING_SAME = -1 };
+
 /* An argument of a stage; its row says of what kind it is. */
 typedef union Arg {
     double real;
     int size[2]; /* along the height and along the width; where the input is [channels, length] the second alone is
                     written */
-    int count;
+    Sides sides;
+    int count; /* of a flag 0 or 1 */
 } Arg;
-typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_COUNT } ArgKind;
+typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG } ArgKind;
 
 /* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
-enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS };
+enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS = 6 };
+enum { ARG_CEIL = ARG_GROUPS, ARG_COUNTED };                    /* of pools; counted: of avgpool */
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
 enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
 enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
@@ -65,8 +74,11 @@ typedef struct ArgInfo {
     enum {
         ARG_MUST,
         ARG_MAY,
+        ARG_WORD,
         ARG_KEY
-    } given;          /* in the word's parentheses: always, or behind those before it; by a key alone */
+    } given;          /* in the word's parentheses: always, or behind those before it, or as a word behind all of them;
+                         by a key alone */
+    const char *word; /* of a flag: what stands in the parentheses where it is not as usual */
     double usual;     /* what it is where it is not given */
     double lo, hi;    /* its range, of both sides of a size */
     bool below_hi;    /* hi itself is too much */
@@ -140,7 +152,7 @@ int op_norm_groups(OpKind kind, const Arg *arg,
                    int channels); /* of an image norm: how many groups of channels it makes */
 bool op_has_param(OpKind kind, ParamRole role);
 
-/* How many arguments the op's word must have, and may have, in parentheses. */
+/* How many arguments the op's word must have, and may have, in parentheses; flags, which are words there, aside. */
 int op_must_args(OpKind kind);
 int op_may_args(OpKind kind);
 int op_arg_at(OpKind kind, int nth); /* where in arg[] the nth one in parentheses is */
@@ -152,6 +164,12 @@ void op_usual_args(OpKind kind, Arg arg[OP_ARGS]);
 bool op_same_args(OpKind kind, const Arg *a, const Arg *b);
 const char *op_bad_args(OpKind kind,
                         const Arg *arg); /* the checker's: which argument is out of its range; NULL: none */
+/* "1", "1x2"; "0:1", "0:1x2:3" where the sides differ; "same". */
+const char *sides_text(Sides s, int dims);
+const char *sides_whole(Sides s); /* of both directions in any case: "1x1", "0:1x2:3" */
+bool sides_are_same(Sides s);     /* PADDING_SAME */
+bool sides_even(Sides s);         /* as much behind as before */
+bool sides_zero(Sides s);
 /* A size: "3", "3x1"; dims, of the network's input, is 2, or 1 where only the length counts. */
 const char *size_text(const int v[2], int dims);
 /* A stage as an order has it: "maxpool(3,2,1)", "bn", "conv". `whole`: with what keys give, too, and so two stages (in

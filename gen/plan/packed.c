@@ -22,7 +22,8 @@ Image image_for_window(const Graph *g, Shape shape, int op, const char *name)
     if (op < 0 || (g->op[op].kind != OP_MAXPOOL && g->op[op].kind != OP_AVGPOOL))
         return image_make(shape, false, 0, 0, 0, 0, name);
     const Op *o = &g->op[op];
-    Image m = image_make(shape, false, o->padding[0], o->padding[1], o->padding[0], o->padding[1], name);
+    const Sides halo = graph_halo(g, o);
+    Image m = image_make(shape, false, halo.before[0], halo.before[1], halo.after[0], halo.after[1], name);
     m.minus_inf = o->kind == OP_MAXPOOL;
     return m;
 }
@@ -47,8 +48,8 @@ Image packed_image(const Plan *p, int op)
 
     if (o->kind != OP_CONV)
         return image_make(in, false, 0, 0, 0, 0, "xs");
-    Image m = image_make(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->padding[0],
-                         o->padding[1], "xs");
+    Image m = image_make(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->after[0],
+                         o->after[1], "xs");
     winograd_grow_x(p, op, &m);
     return m;
 }

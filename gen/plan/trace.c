@@ -56,7 +56,7 @@ static int trace_input(Trace *t, int v, int from)
 {
     const Op *op = &t->f->g->op[v];
 
-    if (!(op->padding[0] || op->padding[1]) || !op_is_window(t->f->g, v))
+    if ((op->kind != OP_MAXPOOL && op->kind != OP_AVGPOOL) || sides_zero(graph_halo(t->f->g, op)))
         return from;
     const Shape shape = t->f->g->op[op->in].shape;
     const int copy = trace_image(t, shape, v, NULL);

@@ -63,6 +63,21 @@ static const char *short_name(const char *layer, const char *from)
     return end ? end : name;
 }
 
+/* " pad 0:1 ceil": what is said of padding and windows where both ends are not alike. */
+static const char *uneven_text(const Graph *g, const Op *o)
+{
+    const Sides padding = o->arg[ARG_PADDING].sides;
+    Buf b = {0};
+
+    buf_puts(&b, "");
+    if (!sides_even(padding))
+        buf_printf(&b, " pad %s", sides_text(padding, g->dims));
+    for (int a = 0; a < OP_ARGS; a++)
+        if (op_info[o->kind].arg[a].word && o->arg[a].count != (int)op_info[o->kind].arg[a].usual)
+            buf_printf(&b, " %s", op_info[o->kind].arg[a].word);
+    return b.text;
+}
+
 /* "conv 3x3 /2, 16 -> 32" */
 static const char *weight_text(const Graph *g, const Op *o)
 {
@@ -70,10 +85,11 @@ static const char *weight_text(const Graph *g, const Op *o)
 
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
-    return xprintf("conv %d\xc3\x97%d%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
+    return xprintf("conv %d\xc3\x97%d%s%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
                    o->stride[0] * o->stride[1] > 1 ? xprintf(" /%s", pair_text(o->stride)) : "",
                    o->dilation[0] * o->dilation[1] > 1 ? xprintf(" dil. %s", pair_text(o->dilation)) : "",
-                   o->groups > 1 ? xprintf(" g%d", o->groups) : "", g->op[o->in].shape.c, o->shape.c, bias);
+                   uneven_text(g, o), o->groups > 1 ? xprintf(" g%d", o->groups) : "", g->op[o->in].shape.c, o->shape.c,
+                   bias);
 }
 
 static const char *op_label(const Graph *g, const Op *o)
@@ -84,8 +100,9 @@ static const char *op_label(const Graph *g, const Op *o)
         return weight_text(g, o);
     case OP_MAXPOOL:
     case OP_AVGPOOL:
-        return xprintf("%s %s%s", op_info[o->kind].name, pair_text(o->kernel),
-                       memcmp(o->kernel, o->stride, sizeof o->kernel) ? xprintf(" /%s", pair_text(o->stride)) : "");
+        return xprintf("%s %s%s%s", op_info[o->kind].name, pair_text(o->kernel),
+                       memcmp(o->kernel, o->stride, sizeof o->kernel) ? xprintf(" /%s", pair_text(o->stride)) : "",
+                       uneven_text(g, o));
     case OP_GLOBAL_AVG_POOL:
         return "global avg";
     case OP_PAD:

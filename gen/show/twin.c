@@ -33,7 +33,8 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0 || strcmp(name, "RmsNorm") == 0 || strcmp(name, "GeneralRelu") == 0;
+                 strcmp(name, "Parts") == 0 || strcmp(name, "RmsNorm") == 0 || strcmp(name, "GeneralRelu") == 0 ||
+                 strncmp(name, "Padded", 6) == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -55,10 +56,36 @@ static const char *sides(const Graph *g, const int v[2])
     return g->dims == 1 ? xprintf("%d", v[1]) : xprintf("(%d, %d)", v[0], v[1]);
 }
 
+/* Whether the op pads its two ends differently, which no module of PyTorch does by itself. */
+static bool by_side(const Op *op)
+{
+    return (op->kind == OP_CONV || op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) &&
+           !sides_even(op->arg[ARG_PADDING].sides);
+}
+
 static void put_window(const Graph *g, const Op *op, Buf *to)
 {
-    buf_printf(to, "kernel_size=%s, stride=%s, padding=%s", sides(g, op->kernel), sides(g, op->stride),
-               sides(g, op->padding));
+    buf_printf(to, "kernel_size=%s, stride=%s, ", sides(g, op->kernel), sides(g, op->stride));
+    if (!by_side(op)) {
+        buf_printf(to, "padding=%s", sides(g, op->padding));
+        return;
+    }
+    /* as nn.functional.pad has it: the last direction first */
+    const Sides halo = graph_halo(g, op);
+    const int hang[2] = {halo.after[0] - op->after[0], halo.after[1] - op->after[1]};
+    buf_printf(to, "sides=(%d, %d", op->padding[1], op->after[1]);
+    buf_printf(to, g->dims == 1 ? ")" : ", %d, %d)", op->padding[0], op->after[0]);
+    if (hang[0] || hang[1])
+        buf_printf(to, g->dims == 1 ? ", hang=(0, %d)" : ", hang=(0, %d, 0, %d)", hang[1], hang[0]);
+}
+
+/* What a pool says besides: of a padding by side, hang says it all. */
+static void put_flags(const Op *op, Buf *to)
+{
+    if (op->arg[ARG_CEIL].count && !by_side(op))
+        buf_puts(to, ", ceil_mode=True");
+    if (op->kind == OP_AVGPOOL && !op->counted)
+        buf_puts(to, ", count_include_pad=False");
 }
 
 static int image_rank(const Graph *g)
@@ -140,7 +167,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     Shape in = g->op[op->in].shape;
     switch (op->kind) {
     case OP_CONV:
-        buf_printf(to, "nn.Conv%dd(%d, %d, ", g->dims, in.c, op->shape.c);
+        buf_printf(to, "%s%dd(%d, %d, ", by_side(op) ? "PaddedConv" : "nn.Conv", g->dims, in.c, op->shape.c);
         put_window(g, op, to);
         if (op->dilation[0] > 1 || op->dilation[1] > 1)
             buf_printf(to, ", dilation=%s", sides(g, op->dilation));
@@ -156,8 +183,9 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         return;
     case OP_MAXPOOL:
     case OP_AVGPOOL:
-        buf_printf(to, "nn.%sPool%dd(", op->kind == OP_MAXPOOL ? "Max" : "Avg", g->dims);
+        buf_printf(to, "%s%sPool%dd(", by_side(op) ? "Padded" : "nn.", op->kind == OP_MAXPOOL ? "Max" : "Avg", g->dims);
         put_window(g, op, to);
+        put_flags(op, to);
         buf_puts(to, ")");
         return;
     case OP_GLOBAL_AVG_POOL:
@@ -199,6 +227,52 @@ static bool has_kind(const Graph *g, OpKind kind)
         if (g->op[i].kind == kind)
             return true;
     return false;
+}
+
+/* Subclasses of PyTorch's modules that pad by side first, those that are used; #d stands for 1d or 2d. */
+static void put_padded(const Graph *g, Buf *to)
+{
+    static const struct {
+        OpKind kind;
+        const char *text;
+    } own[] = {
+        {OP_CONV, "class PaddedConv#d(nn.Conv#d):\n"
+                  "    # a conv that is padded by sides: left, right, top, bottom\n"
+                  "    def __init__(self, channels, out, sides, **keys):\n"
+                  "        super().__init__(channels, out, **keys)\n"
+                  "        self.sides = sides\n"
+                  "\n"
+                  "    def forward(self, x):\n"
+                  "        return super().forward(nn.functional.pad(x, self.sides))\n\n\n"},
+        {OP_MAXPOOL, "class PaddedMaxPool#d(nn.MaxPool#d):\n"
+                     "    # a max pool that is padded by sides, and by what its last windows hang over\n"
+                     "    def __init__(self, kernel_size, stride, sides, hang=(0, 0)):\n"
+                     "        super().__init__(kernel_size, stride)\n"
+                     "        self.sides, self.hang = sides, hang\n"
+                     "\n"
+                     "    def forward(self, x):\n"
+                     "        for sides in self.sides, self.hang:\n"
+                     "            x = nn.functional.pad(x, sides, value=float(\"-inf\"))\n"
+                     "        return super().forward(x)\n\n\n"},
+        {OP_AVGPOOL,
+         "class PaddedAvgPool#d(nn.AvgPool#d):\n"
+         "    # the same of an average, which is over what counts of a window\n"
+         "    def __init__(self, kernel_size, stride, sides, hang=(0, 0), count_include_pad=True):\n"
+         "        super().__init__(kernel_size, stride)\n"
+         "        self.sides, self.hang, self.counts = sides, hang, float(count_include_pad)\n"
+         "\n"
+         "    def forward(self, x):\n"
+         "        pad = nn.functional.pad\n"
+         "        count = pad(pad(torch.ones_like(x), self.sides, value=self.counts), self.hang)\n"
+         "        return super().forward(pad(pad(x, self.sides), self.hang)) / super().forward(count)\n\n\n"},
+    };
+    for (size_t k = 0; k < sizeof own / sizeof *own; k++)
+        for (int i = 1; i < g->nop; i++)
+            if (g->op[i].kind == own[k].kind && by_side(&g->op[i])) {
+                for (const char *s = own[k].text; *s; s++)
+                    buf_printf(to, "%c", *s == '#' && s[1] == 'd' ? '0' + g->dims : *s); /* then the d */
+                break;
+            }
 }
 
 /* The modules that PyTorch does not have, those that are used. */
@@ -244,6 +318,7 @@ static void put_classes(const Graph *g, Buf *to)
     for (OpKind k = 0; k < OP_KINDS; k++)
         if (op_info[k].norm && op_info[k].norm->own && has_kind(g, k))
             buf_puts(to, op_info[k].norm->own);
+    put_padded(g, to);
     if (like_method(g))
         buf_puts(to, "class Parts(nn.Module):\n"
                      "    # a ModuleDict in which names like keys and items are free\n"
@@ -519,7 +594,8 @@ void twin_write(const Graph *g, Buf *to)
                net, class, net);
     bool torch = false;
     for (int i = 1; i < g->nop; i++) {
-        torch |= g->op[i].kind == OP_CONCAT || (op_is_norm(g->op[i].kind) && op_info[g->op[i].kind].norm->own);
+        torch |= g->op[i].kind == OP_CONCAT || (g->op[i].kind == OP_AVGPOOL && by_side(&g->op[i])) ||
+                 (op_is_norm(g->op[i].kind) && op_info[g->op[i].kind].norm->own);
         for (int k = 0; k < g->op[i].nin; k++)
             torch |= rank[g->op[i].ins[k]] > rank_read(g, &g->op[i], rank);
     }

@@ -368,7 +368,7 @@ static void not_forward(const Worked *k, int n)
                : "Nor forward, into weights behind it: several ops read it.");
         return;
     }
-    if (o->kind == OP_LINEAR || (o->padding[0] == 0 && o->padding[1] == 0)) {
+    if (o->kind == OP_LINEAR || sides_zero(o->arg[ARG_PADDING].sides)) {
         step(k, n,
              xprintf("Forward, into the weights of %s, it would be right here, as nothing is padded; the plan has one "
                      "rule for all shapes, and leaves it.",
@@ -377,13 +377,15 @@ static void not_forward(const Worked *k, int n)
     }
     const Window m = window_of(k, r);
     const int group = k->channel / m.in, out = group * (o->shape.c / o->groups), i = k->channel % m.in;
-    const int oy = 0, ox = 0;
+    const bool first = o->padding[0] || o->padding[1]; /* else the last pixel is it whose taps lie outside */
+    const int oy = first ? 0 : o->shape.h - 1, ox = first ? 0 : o->shape.w - 1;
     double all = 0, outside = 0, right = 0, wrong = 0;
     int taps = 0;
     for (int y = 0; y < m.kh; y++)
         for (int x = 0; x < m.kw; x++) {
             const double w = weight(k, &m, out, i, y, x);
-            const int iy = oy - o->padding[0] + y * o->dilation[0], ix = ox - o->padding[1] + x * o->dilation[1];
+            const int iy = oy * o->stride[0] - o->padding[0] + y * o->dilation[0],
+                      ix = ox * o->stride[1] - o->padding[1] + x * o->dilation[1];
             const bool inside = iy >= 0 && ix >= 0 && iy < k->g->op[o->in].shape.h && ix < k->g->op[o->in].shape.w;
             all += w;
             outside += inside ? 0 : w;
@@ -398,9 +400,9 @@ static void not_forward(const Worked *k, int n)
                  "the image that is right, but at "
                  "its border the conv pads with "
                  "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at "
-                 "pixel (0, 0), where %d of %d "
+                 "pixel (%d, %d), where %d of %d "
                  "taps lie outside:",
-                 o->path, out, taps, m.kh * m.kw));
+                 o->path, out, oy, ox, taps, m.kh * m.kw));
     LINE(k, "what the norm reads: x[y][x] = %s, with i = %d\n", INPUT, i);
     LINE(k, "right: sum over taps inside of w (scale x + shift) = %.9g\n", right);
     LINE(k, "folded: sum over taps inside of (w scale) x + shift x sum of all w = %.9g + %.9g x %.9g = %.9g\n", wrong,
