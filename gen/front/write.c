@@ -123,10 +123,17 @@ static const char *group_value(const char *key, const Node *value)
 
 /* Keys in one sequence, however they stand in the file: what is written is the same for the same network. */
 static const char *const key_sequence[] = {
-    "repeat", "out",      "kernel",   "k",      "stride",    "padding",       "dilation",   "groups",
-    "bias",   "order",    "act",      "norm",   "kind",      "slope",         "alpha",      "p",
-    "eps",    "momentum", "pre",      "post",   "shortcut",  "shortcut_from", "zero_gamma", "recompute",
-    "only",   "layers",   "residual", "concat", "transition"};
+    "repeat",   "out",           "kernel",     "k",         "stride", "padding", "dilation", "groups", "bias",
+    "order",    "act",           "norm",       "kind",      "p",      "eps",     "momentum", "pre",    "post",
+    "shortcut", "shortcut_from", "zero_gamma", "recompute", "only",   "layers",  "residual", "concat", "transition"};
+
+static bool in_sequence(const char *key)
+{
+    for (size_t k = 0; k < sizeof key_sequence / sizeof *key_sequence; k++)
+        if (strcmp(key_sequence[k], key) == 0)
+            return true;
+    return false;
+}
 
 /* "conv: {name: conv1, out: 8}"; a word with arguments as it is. */
 static const char *item_text(const Node *item, KindCount *counts)
@@ -147,6 +154,10 @@ static const char *item_text(const Node *item, KindCount *counts)
         if (n)
             buf_printf(&b, ", %s: %s", key_sequence[k], group_value(key_sequence[k], n));
     }
+    const StageKeys *row = stage_keys_of(word->text);
+    for (const KeyInfo *key = row ? row->keys : NULL; key && key->name; key++) /* those of a bare stage alone */
+        if (keys_get(map, key->name) && !in_sequence(key->name) && strcmp(key->name, "name") != 0)
+            buf_printf(&b, ", %s: %s", key->name, node_text(keys_get(map, key->name)));
     buf_puts(&b, "}");
     return b.text;
 }
