@@ -21,4 +21,10 @@
 #pragma GCC optimize("fp-contract=off")
 #endif
 
+/* Sums about a pivot of `count` values, of v - pivot and of its square: whether the mean is so far from the pivot, by
+ * the standard deviation, that squares in float have lost digits of the variance. Not so where they are not finite. */
+#define CVY_PIVOT_FAR(sum, square, count)                                                                              \
+    ((sum) * (sum) > 8.0 / 9 * (count) * (square)) /* (mean - pivot)^2 > 8 var                                         \
+                                                    */
+
 #endif

@@ -33,21 +33,33 @@ void cvy_stats_begin(const struct cvy_stats *stats, int piece)
     memset(stats->part + 3 * (int64_t)piece * stats->padded, 0, sizeof(double) * 3 * (size_t)stats->padded);
 }
 
-void cvy_stats_move(const struct cvy_stats *stats, int piece, int images, int group, int area)
+int cvy_stats_move(const struct cvy_stats *stats, int piece, int n, int i, int group, int area, int *fresh)
 {
+    const struct cvy_range range = cvy_piece(piece, stats->pieces, n);
     double *const pivot = stats->part + 3 * (int64_t)piece * stats->padded, *const sum = pivot + stats->padded,
                   *const square = sum + stats->padded;
-    const double count = (double)(images / group * group) * area;
+    const int images = i + 1 - range.first, taken = i + 1 == range.end ? images : images / group * group;
+    const double count = (double)taken * area;
+    const int first = *fresh && taken == images;
+    int far = 0;
 
-    if ((images & (images - 1)) != 0 || count == 0)
-        return;
+    if (taken == 0 || (!first && (images & (images - 1)) != 0))
+        return 0;
     for (int c = 0; c < stats->channels; c++) {
         const double to = (double)(float)(pivot[c] + sum[c] / count),
                      by = to - pivot[c]; /* a float: values are taken from it exactly so */
+        far |= CVY_PIVOT_FAR(sum[c], square[c], count);
         square[c] -= by * (2 * sum[c] - count * by);
         sum[c] -= count * by;
         pivot[c] = to;
     }
+    if (!first)
+        return 0;
+    *fresh = 0;
+    if (!far)
+        return 0;
+    memset(sum, 0, sizeof(double) * 2 * (size_t)stats->padded);
+    return images;
 }
 
 void cvy_stats_merge(struct cvy_stats *stats, int n, int area)

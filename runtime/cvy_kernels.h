@@ -65,10 +65,11 @@ struct cvy_stats {
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
 /* Clears a piece's sums before its kernel runs. */
 void cvy_stats_begin(const struct cvy_stats *stats, int piece);
-/* Behind a piece's images-th image, of `area` pixels, where sums are there of a multiple of `group` of them: the pivots
- * become the mean so far. What is far from all others may have been the first: sums about it would lose digits. Done
- * behind images 1, 2, 4, 8 ... */
-void cvy_stats_move(const struct cvy_stats *stats, int piece, int images, int group, int area);
+/* Behind image i of a piece's, of n images of `area` pixels, where sums are there of all of the piece or of a multiple
+ * of `group`: behind images 1, 2, 4, 8 ... the pivots become the mean so far. A pivot that came from the first images
+ * (`fresh`) may be far from all others, and sums about it have lost digits: then the sums are cleared, `fresh` becomes
+ * 0, and the answer is how many images must be taken again, from the piece's first. Otherwise 0. */
+int cvy_stats_move(const struct cvy_stats *stats, int piece, int n, int i, int group, int area, int *fresh);
 /* The barrier of the forward pass: merges the pieces (count, mean, M2; Chan, Golub & LeVeque 1979) over n images of
  * `area` pixels. */
 void cvy_stats_merge(struct cvy_stats *stats, int n, int area);

@@ -63,6 +63,7 @@
 #endif
 
 enum { VF = 16 }; /* floats in a vf */
+enum { CVY_SUM = 32 }; /* pixels that are added up in float before their sum goes to double */
 
 #if defined CVY_AVX512
 
@@ -1008,11 +1009,13 @@ CVY_INLINE void cvy_walk(void *run, int channels, int h, int w, cvy_begin *begin
 {
     for (int c = 0; c < channels; c += VF) {
         begin(run, c, vf_zero(), 0, 0);
-        for (int y = 0; y < h; y++) {
-            for (int x = 0; x < w; x++)
-                point(run, read(run, y, x), y, x);
-            end(run);
-        }
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w;) {
+                const int stop = w - x > CVY_SUM ? x + CVY_SUM : w;
+                for (; x < stop; x++)
+                    point(run, read(run, y, x), y, x);
+                end(run);
+            }
     }
 }
 
@@ -1304,7 +1307,21 @@ CVY_INLINE void vf_stats_drain(struct vf_stats *s)
 
 /* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
 #define CVY_GN_STATS 3
-/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Channels are merged as count, mean and M2. */
+/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Whether a pivot, which came from the image's first
+ * values, is far from the others. Then the pivots become the means and the sums are cleared: the image must be taken again. */
+CVY_MAYBE int cvy_pivots_far(double *sums, int room, int channels, int area)
+{
+    int far = 0;
+
+    for (int c = 0; c < channels; c++)
+        far |= CVY_PIVOT_FAR(sums[room + c], sums[2 * room + c], (double)area);
+    for (int c = 0; far && c < channels; c++) {
+        sums[c] = (double)(float)(sums[c] + sums[room + c] / area);
+        sums[room + c] = sums[2 * room + c] = 0;
+    }
+    return far;
+}
+/* The same array of sums. Channels are merged as count, mean and M2. */
 CVY_MAYBE void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
 {
     const int many = channels / groups;

@@ -108,9 +108,18 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
             const int r0 = ${c.row_from}, r1 = ${c.row_to};
             //$ end
             //$ for t in b.spans
+            //$ if t.drained
+            for (int i = ${t.from}; i < ${t.to}; i += ${t.step}) {
+                ${h.name}_${c.name}_${t.name}(x + y * ${c.x_y} + i * ${c.x_x} + ${c.x_origin}, w, bias, c, ${c.y0} + y * ${c.ystep}, ${c.x0} + i * ${c.xstep},
+                    ${t.bounds} begin, point, end);
+                if (i % ${t.drained} == ${t.last})
+                    end(run);
+            }
+            //$ else
             for (int i = ${t.from}; i < ${t.to}; i += ${t.step})
                 ${h.name}_${c.name}_${t.name}(x + y * ${c.x_y} + i * ${c.x_x} + ${c.x_origin}, w, bias, c, ${c.y0} + y * ${c.ystep}, ${c.x0} + i * ${c.xstep},
                     ${t.bounds} begin, point, end);
+            //$ end
             //$ end
             //$ if c.single
             end(run);

@@ -78,8 +78,25 @@ memset(${s.name}, 0, sizeof(float) * ${s.floats});
 //$ define scratch_doubles
 double *const ${s.name} = (double *)(void *)(scratch + ${s.at}); /* ${s.doc} */
 //$ end
+// `again`: whether the pivots are known.
 //$ define clear_image_sums
-memset(image_sums, 0, sizeof(double) * ${s.doubles});
+memset(image_sums, 0, sizeof(double) * 3 * ${s.room});
+int again = 0;
+//$ end
+//$ define keep_batch_sums
+memcpy(batch_sums, k->stats->part + 3 * (int64_t)piece * ${s.room}, sizeof(double) * 3 * ${s.room});
+//$ end
+//$ define take_image
+take:;
+//$ end
+//$ define take_again
+if (!again && cvy_pivots_far(image_sums, ${s.room}, ${s.channels}, ${s.area})) {
+    again = 1;
+    //$ if s.both
+    memcpy(k->stats->part + 3 * (int64_t)piece * ${s.room}, batch_sums, sizeof(double) * 3 * ${s.room});
+    //$ end
+    goto take;
+}
 //$ end
 //$ define clear_image_gradient
 memset(${s.norm}_gradient, 0, sizeof(double) * 2 * ${s.padded});
@@ -135,10 +152,11 @@ ${s.core}(${s.x}, ${s.dz}, dw, 1, at.fresh${s.work});
 //$ end
 //$ end
 //$ define begin_piece_stats
+int fresh = 1; /* no pivots yet */
 cvy_stats_begin(k->stats, piece);
 //$ end
 //$ define move_stats
-cvy_stats_move(k->stats, piece, i + 1 - range.first, ${s.group}, ${s.area});
+i -= cvy_stats_move(k->stats, piece, n, i, ${s.group}, ${s.area}, &fresh);
 //$ end
 //$ define begin_piece_sums
 cvy_bn_begin_sums(${s.norm}, piece);
@@ -178,7 +196,14 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
     //$ end
 
     for (int i = range.first; i < range.end; i++) {
+        //$ if f.finds_pivots
+        const struct cvy_at at = {i, piece, fresh && i == range.first, step};
+        //$ else
         const struct cvy_at at = {i, piece, i == range.first, step};
+        //$ end
+        //$ for s in f.start
+        //$ emit s
+        //$ end
         //$ for s in f.body
         //$ emit s
         //$ end
@@ -301,6 +326,9 @@ void ${f.name}(const float *f${f.args}, float *out, float *scratch)
     (void)f;
     //$ if f.makes_nothing
     (void)out;
+    //$ end
+    //$ for s in f.start
+    //$ emit s
     //$ end
     //$ for s in f.body
     //$ emit s

@@ -233,11 +233,12 @@ vf_stats_start(&q->${s.of}stats, ${s.part}, ${s.padded}, ${s.when}y == 0 && x ==
 //$ define begin_both_stats
 vf_stats_begin(&q->stats, ${s.part}, ${s.padded});
 vf_stats_begin(&q->image_stats, ${s.image_part}, ${s.padded});
-if (y == 0 && x == 0) {
+if (y == 0 && x == 0 && (q->at->fresh || !q->again)) {
     ${s.tag}_point(q, ${s.first}, y, x);
     if (q->at->fresh)
         vf_stats_first(&q->stats, ${s.lanes});
-    vf_stats_first(&q->image_stats, ${s.lanes});
+    if (!q->again)
+        vf_stats_first(&q->image_stats, ${s.lanes});
 }
 vf_stats_pivot(&q->stats);
 vf_stats_pivot(&q->image_stats);

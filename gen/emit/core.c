@@ -3,6 +3,8 @@
  * needs: cores with tiles. sets: the header's text. The same shape gives the same text, whichever layer asks. */
 #include "emit.h"
 
+enum { SUM_PIXELS = 32 }; /* pixels that are added up in float before their sum goes to double: CVY_SUM of cvy_vec.h */
+
 static const char *tile_name(int number)
 {
     return number ? xprintf("tile%d", number + 1) : "tile";
@@ -93,6 +95,16 @@ static Rec *tile_record(const Core *c, int number)
     return r;
 }
 
+/* Pixels of a row of tiles. */
+static int row_pixels(const Band *b)
+{
+    int n = 0;
+
+    for (int i = 0; i < b->nspan; i++)
+        n += b->rows * (b->span[i].to - b->span[i].from);
+    return n;
+}
+
 static void add_band(Rec *core, const Core *c, const Band *b)
 {
     Rec *band = rec_add(core, "bands");
@@ -103,8 +115,14 @@ static void add_band(Rec *core, const Core *c, const Band *b)
     rec_int(band, "bounded", b->rows == 1 && tile_loops(c, 1));
     for (int i = 0; i < b->nspan; i++) {
         const Span *t = &b->span[i];
+        const int pixels = b->rows * c->tile[t->tile].cols, tiles = SUM_PIXELS > pixels ? SUM_PIXELS / pixels : 1,
+                  drained = tiles * c->tile[t->tile].cols;
         Rec *s = rec_add(band, "spans");
         rec_str(s, "name", tile_name(t->tile));
+        if (c->vectors == 1 && row_pixels(b) > SUM_PIXELS && t->to - t->from >= drained) {
+            rec_int(s, "drained", drained);
+            rec_int(s, "last", (t->from + drained - c->tile[t->tile].cols) % drained);
+        }
         rec_int(s, "from", t->from);
         rec_int(s, "to", t->to);
         rec_int(s, "step", c->tile[t->tile].cols);

@@ -72,7 +72,12 @@ void norms_begin_run(const File *f, Rec *fn, const Run *r)
 
     if (r->image_stats && once(f, "statistics")) {
         line_scratch(fn, "scratch_doubles", "image_sums", f->k->image_stats, "pivots and sums of the image's channels");
-        rec_int(line_add(fn, "body", "clear_image_sums"), "doubles", 3 * node_room(nd));
+        rec_int(line_add(fn, "start", "clear_image_sums"), "room", node_room(nd));
+        if (r->stats) {
+            line_scratch(fn, "scratch_doubles", "batch_sums", f->k->batch_sums, "the batch's, without this image");
+            rec_int(line_add(fn, "start", "keep_batch_sums"), "room", node_room(nd));
+        }
+        line_add(fn, "start", "take_image");
     }
     for (int i = 0; i < r->nstep; i++) {
         const Step *st = &r->step[i];
@@ -106,8 +111,16 @@ void norms_begin_run(const File *f, Rec *fn, const Run *r)
 void norms_end_image(const File *f, Rec *fn)
 {
     const Tensor *nd = layer_node(f);
+    const bool takes = nd && nd->nimage_norm && strstr(f->done->text, "|statistics|");
 
-    for (int i = 0; nd && i < nd->nimage_norm && strstr(f->done->text, "|statistics|"); i++) {
+    if (takes) {
+        Rec *s = line_add(fn, "body", "take_again");
+        rec_int(s, "room", node_room(nd));
+        rec_int(s, "channels", nd->shape[nd->nlink].c);
+        rec_int(s, "area", area_of(nd));
+        rec_int(s, "both", !f->infer && nd->nnorm);
+    }
+    for (int i = 0; takes && i < nd->nimage_norm; i++) {
         Rec *s = line_add(fn, "body", "image_stats");
         image_norm_numbers(f, s, nd->image_norm[i]);
         rec_int(s, "room", node_room(nd));
@@ -124,7 +137,7 @@ void norms_image_fields(const File *f, const Run *r, Buf *b)
 
     buf_puts(&had, "");
     if (r->image_stats)
-        buf_puts(b, ", .image_sums = image_sums");
+        buf_puts(b, ", .image_sums = image_sums, .again = again");
     for (int i = 0; i < r->nstep; i++) {
         const Step *st = &r->step[i];
         const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
@@ -168,8 +181,10 @@ static const Tensor *normed(const File *f)
 
 void norms_begin_stats(const File *f, Rec *fn)
 {
-    if (normed(f))
+    if (normed(f)) {
+        rec_int(fn, "finds_pivots", 1);
         line_add(fn, "begin", "begin_piece_stats");
+    }
 }
 
 /* Behind an image: its sums are drained, but where a core takes several. */

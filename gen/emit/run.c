@@ -575,8 +575,10 @@ static void stats_step(Lines *l, const Step *step)
     const char *prefix = image ? "image_" : "";
 
     field(l, "struct vf_stats %sstats", prefix);
-    if (image)
+    if (image) {
         scratch_field(l, "double", "image_sums");
+        field(l, "int again");
+    }
     Rec *s = add_line(l->rec, "point", "stats");
     rec_str(s, "in", number(l, step->in));
     rec_str(s, "of", prefix);
@@ -611,7 +613,8 @@ static void begin_stats(Lines *l)
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
     rec_int(s, "padded", node_room(l));
-    rec_str(s, "when", r->image_stats ? "" : "q->at->fresh && "); /* of the batch: the piece's first image */
+    rec_str(s, "when",
+            r->image_stats ? "!q->again && " : "q->at->fresh && "); /* of the batch: the piece's first image */
     rec_str(s, "first", r->from.where == AT_CORE ? "first" : walk_value(l));
     rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
     rec_int(l->rec, "begin_uses_place", 1);

@@ -96,8 +96,9 @@ typedef struct Kernel {
     const Alias **alias_by_op; /* the same in the order of ops */
     ImageNorm *image_norm;
     int nimage_norm;
-    int64_t image_stats,
-        image_back;  /* where image norms read its node: scratch for an image's sums, and for what they take away */
+    int64_t image_stats, batch_sums,
+        image_back;  /* where image norms read its node: scratch for an image's sums, for the batch's without the image
+                      * (where batch norms read it, too), and for what they take away */
     int64_t scratch; /* floats of a thread */
     /* inference */
     int result;         /* image that is its node; -1: it makes nothing, the statistics of the input are taken */

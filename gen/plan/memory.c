@@ -82,8 +82,9 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, 
     const int64_t room =
         padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
     k->image_stats = at;
-    k->image_back = at + 2 * 3 * room;
-    return at + 2 * 3 * room + 3 * room;
+    k->batch_sums = at + 2 * 3 * room;
+    k->image_back = k->batch_sums + (node[k->node].nnorm ? 2 * 3 * room : 0);
+    return k->image_back + 3 * room;
 }
 
 static void place_kernels(Plan *p)
