@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import methods
 from methods import check
@@ -377,6 +378,274 @@ class Test:
         check(s.classes == ["u", "v"] and len(s.rows()) == 12, s.classes)
         s, _ = self.made(src, "--label-regex", "([0-9])\\.png")
         check(s.classes == [str(i) for i in range(10)], s.classes)
+
+    # ---- arrays ----
+
+    def digits(self, n=60, classes=3, shape=(8, 9)):
+        x = self.rng.integers(0, 256, (n,) + shape, dtype=np.uint8)
+        return x, (np.arange(n) * 7 % classes).astype(np.int64)
+
+    def equals(self, s, x, y, given=None):
+        """The set's rows are x[i], by their names' numbers, with the class called y[i]."""
+        seen = 0
+        for split in s.splits():
+            for i, name in enumerate(s.names(split)):
+                k = int(name[name.index("[") + 1:-1])
+                if given and not name.startswith(given):
+                    continue
+                seen += 1
+                check((s[split + ".x"][i] == x[k]).all(), "row %s" % name)
+                check(s.classes[s[split + ".y"][i]] == str(y[k]), "label of %s" % name)
+        check(seen == len(x), "%d rows of %d" % (seen, len(x)))
+
+    def test_npy_types(self):
+        """Every type, byte order and order of axes, versions 1 to 3: the numbers that numpy reads."""
+        path, labels = self.top + "/t.npy", self.top + "/y.npy"
+        raw, y = self.digits()
+        np.save(labels, y)
+        for kind in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"):
+            for order in "<>":
+                for fortran in (False, True):
+                    a = (raw.astype(np.float64) - (100 if kind[0] in "if" else 0)).clip(-100, 120) * (0.25 if kind[0] == "f" else 1)
+                    a = a.astype(np.dtype(kind if kind == "?" else order + kind))
+                    np.save(path, np.asfortranarray(a) if fortran else a)
+                    s, said = self.made(path, "--y", labels)
+                    self.equals(s, a.astype(np.float32)[:, None], y)
+                    check((s["train.x"].dtype == np.uint8) == (kind[0] in "?u"), "%s becomes %s" % (kind, s["train.x"].dtype))
+        for version in ((1, 0), (2, 0), (3, 0)):
+            with open(path, "wb") as f:
+                np.lib.format.write_array(f, raw, version=version)
+            self.equals(self.made(path, "--y", labels)[0], raw[:, None], y)
+        big = np.asfortranarray(self.rng.normal(size=(300, 3, 40, 41)).astype(np.float32))
+        np.save(path, big)
+        np.save(labels, np.arange(300) % 4)
+        self.equals(self.made(path, "--y", labels, "--layout", "NCHW")[0], big, np.arange(300) % 4)
+
+    def test_npz(self):
+        x, y = self.digits()
+        xt, yt = self.digits(30)
+        path = self.top + "/a.npz"
+        for save in (np.savez, np.savez_compressed):
+            save(path, x_train=x, y_train=y, x_test=xt, y_test=yt)
+            s, said = self.made(path)
+            self.equals(s, x[:, None], y, "x_train")
+            self.equals(s, xt[:, None], yt, "x_test")
+            check(said["rows"] == {"train": 49, "valid": 11, "test": 30}, said["rows"])
+            check(s.names("train") == sorted(s.names("train"), key=lambda n: int(n[8:-1])), "the order of rows changed")
+            save(path, x, y)
+            self.equals(self.made(path)[0], x[:, None], y)
+            save(path, pictures=x, kinds=y)
+            self.refused("which array holds", path)
+            self.refused("no array 'y'", path, "--x", "pictures", "--y", "y")
+            self.equals(self.made(path, "--x", "pictures", "--y", "kinds")[0], x[:, None], y)
+        with open(path, "wb") as f:  # to a stream that cannot be rewound: sizes stand behind the data
+            class Stream:
+                write, flush, read = f.write, f.flush, None
+            np.savez_compressed(Stream(), x=x, y=y)
+        self.equals(self.made(path)[0], x[:, None], y)
+        limits = zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT
+        zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT = 100, 1  # as an archive of more than 4 GB
+        np.savez(path, x=x, y=y)
+        zipfile.ZIP64_LIMIT, zipfile.ZIP_FILECOUNT_LIMIT = limits
+        check(b"PK\6\6" in open(path, "rb").read(), "no zip64")
+        self.equals(self.made(path)[0], x[:, None], y)
+        folder = self.folder("npys")
+        np.save(folder + "/X_train.npy", x)
+        np.save(folder + "/y_train.npy", y)
+        self.equals(self.made(folder)[0], x[:, None], y)
+
+    def test_layouts(self):
+        path = self.top + "/l.npz"
+        y = np.arange(40) % 2
+        for shape, nhwc in (((40, 10, 12, 3), True), ((40, 3, 10, 12), False), ((40, 6, 7, 1), True), ((40, 2, 6, 7), False)):
+            x = self.rng.integers(0, 256, shape, dtype=np.uint8)
+            np.savez(path, x=x, y=y)
+            s, said = self.made(path)
+            self.equals(s, x.transpose(0, 3, 1, 2) if nhwc else x, y)
+            check(any(f["what"] == "layout" and f["text"].startswith("NHWC" if nhwc else "NCHW") for f in said["found"]), said["found"])
+        x = self.rng.integers(0, 256, (40, 784), dtype=np.uint8)
+        np.savez(path, x=x, y=y)
+        self.equals(self.made(path)[0], x.reshape(40, 1, 28, 28), y)
+        self.equals(self.made(path, "--features")[0], x[:, :, None, None], y)
+        self.equals(self.made(path, "--shape", "4x14x14")[0], x.reshape(40, 4, 14, 14), y)
+        self.refused("does not fit", path, "--shape", "3x28x28")
+        np.savez(path, x=(x[:, :64] // 16).astype(np.float64), y=y)  # as scikit-learn's digits
+        s, _ = self.made(path)
+        self.equals(s, (x[:, :64] // 16).reshape(40, 1, 8, 8), y)
+        check(s["train.x"].dtype == np.uint8, "whole numbers are not bytes")
+        np.savez(path, x_train=x[:30] / 255, y_train=y[:30], x_test=x[30:].astype(float), y_test=y[30:])
+        _, said = self.made(path)
+        check(any("scaled alike" in f["text"] for f in said["found"]), "two ranges are not said")
+
+    def test_array_labels(self):
+        path = self.top + "/l.npz"
+        x, y = self.digits()
+        words = np.array(["cat", "dog", "gr\u00fcn"])[y]
+        np.savez(path, x=x, y=words)
+        self.equals(self.made(path)[0], x[:, None], words)
+        np.savez(path, x=x, y=np.char.encode(words, "latin-1").astype("S5")[:, None])
+        check(len(self.made(path)[0].classes) == 3, "bytes")
+        np.savez(path, x=x, y=np.eye(3)[y])
+        self.equals(self.made(path)[0], x[:, None], y)
+        np.savez(path, x=x, y=(y * 5 - 5).astype(np.float32)[:, None])
+        self.equals(self.made(path)[0], x[:, None], y * 5 - 5)
+        np.savez(path, x=x, y=y + 0.5)
+        s, said = self.made(path)
+        check(s["train.y"].dtype == np.float32 and s.classes is None, "regression")
+        have = np.concatenate([s[k + ".y"] for k in s.splits()])
+        check(sorted(have) == sorted(y + 0.5), "targets")
+        bad = x.astype(np.float32)
+        bad[5, 2, 3] = np.nan
+        np.savez(path, x=bad, y=y)
+        s, said = self.made(path)
+        check(len(s.rows()) == 59 and said["notes"]["refused_cells"]["listed"][0]["name"] == "x[5]", said["notes"])
+
+    def test_array_refusals(self):
+        path, y = self.top + "/r.npy", self.top + "/y.npy"
+        np.save(y, np.arange(3))
+        for a, words in ((np.array([1, "a", None], dtype=object), "Python objects"), (np.array(3.0), "0 axes"), (np.zeros((0, 4)), "no rows"),
+                         (np.zeros(3, dtype=[("a", "f4")]), "several fields"), (np.zeros((3, 2), complex), "c16"), (np.zeros((4, 2)), "labels in"),
+                         (np.zeros((3, 1, 1, 1, 1)), "has the shape"), (np.array(["a", "b", "c"]), "holds text")):
+            np.save(path, a, allow_pickle=True)
+            self.refused(words, path, "--y", y)
+        np.save(path, np.zeros((3, 100)))
+        whole = open(path, "rb").read()
+        open(path, "wb").write(whole[:-1])
+        self.refused("truncated", path, "--y", y)
+        open(path, "wb").write(whole.replace(b"(3, 100)", b"(9999999999999, 9999999)"))
+        self.refused("", path, "--y", y)
+        np.savez_compressed(self.top + "/r.npz", x=np.zeros((3, 1000)), y=np.arange(3))
+        whole = open(self.top + "/r.npz", "rb").read()
+        for at in (60, 100):
+            open(self.top + "/r.npz", "wb").write(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1:])
+            self.refused("damaged", self.top + "/r.npz")
+        open(self.top + "/r.npz", "wb").write(whole[:-40])
+        self.refused("truncated", self.top + "/r.npz")
+        self.refused("--size is of image files", path, "--size", "3x3")
+
+    def test_idx(self):
+        import gzip
+        idx = lambda a, kind=8: bytes([0, 0, kind, a.ndim]) + np.array(a.shape, ">u4").tobytes() + a.tobytes()  # noqa: E731
+        src, (x, y), (xt, yt) = self.folder("idx"), self.digits(), self.digits(30)
+        for name, a in (("train-images-idx3-ubyte", x), ("train-labels-idx1-ubyte", y.astype(np.uint8)), ("t10k-images-idx3-ubyte.gz", xt),
+                        ("t10k-labels-idx1-ubyte.gz", yt.astype(np.uint8))):
+            open(src + "/" + name, "wb").write(gzip.compress(idx(a)) if name.endswith("gz") else idx(a))
+        s, said = self.made(src)
+        self.equals(s, x[:, None], y, "train-images")
+        self.equals(s, xt[:, None], yt, "t10k-images")
+        self.equals(self.made(src + "/t10k-images-idx3-ubyte.gz")[0], xt[:, None], yt)
+        real = (x / 4).astype(">f4")
+        open(src + "/r-images", "wb").write(idx(real, 13))
+        open(src + "/r-labels", "wb").write(idx(y.astype(np.uint8)))
+        self.equals(self.made(src + "/r-images")[0], real[:, None], y)
+        whole = gzip.compress(idx(x))
+        for content, words in ((whole[:-100], "truncated"), (gzip.compress(idx(x)[:-5]), "truncated"), (gzip.compress(idx(x) + b"x"), "longer"),
+                               (whole[:500] + bytes([whole[500] ^ 1]) + whole[501:], "'")):
+            open(src + "/r-images", "wb").write(content)
+            self.refused(words, src + "/r-images")
+
+    def test_cifar(self):
+        src = self.folder("cifar10")
+        x, y = self.digits(60, 10, (3, 32, 32))
+        for i in range(6):
+            part = np.concatenate([y[i * 10:i * 10 + 10, None].astype(np.uint8), x[i * 10:i * 10 + 10].reshape(10, -1)], 1)
+            part.tofile("%s/%s.bin" % (src, "test_batch" if i == 5 else "data_batch_%d" % (i + 1)))
+        names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+        open(src + "/batches.meta.txt", "w").write("\n".join(names) + "\n\n")
+        s, said = self.made(src)
+        check(s.classes == names and said["rows"]["test"] == 10, s.classes)
+        self.equals(s, x[50:], [names[k] for k in y[50:]], "test_batch")
+        self.equals(s, x[10:20], [names[k] for k in y[10:20]], "data_batch_2")
+        open(src + "/data_batch_3.bin", "ab").write(b"x")
+        self.refused("data_batch_3.bin' is truncated", src)
+        src = self.folder("cifar100")
+        for name in ("train", "test"):
+            np.concatenate([(y[:, None] // 5).astype(np.uint8), y[:, None].astype(np.uint8), x.reshape(60, -1)], 1).tofile("%s/%s.bin" % (src, name))
+        self.equals(self.made(src)[0], x, y, "test")
+        self.equals(self.made(src, "--coarse")[0], x, y // 5, "test")
+        src = self.folder("pickled")
+        open(src + "/data_batch_1", "wb").write(b"\x80\x02")
+        check("binary version" in self.refused("a pickle", src), "no hint")
+
+    # ---- tables ----
+
+    def table(self, text, *args):
+        path = self.top + "/t.csv"
+        open(path, "wb").write(text if isinstance(text, bytes) else text.encode())
+        return self.made(path, *args)
+
+    def cells(self, s):
+        """line -> (row, label)"""
+        return {int(n.split(":")[-1]): ([round(float(v), 4) for v in r[1].ravel()], s.classes[int(r[2])] if s.classes else float(r[2]))
+                for n, r in s.rows().items()}
+
+    def test_tables(self):
+        rows = [("%.2f" % (i / 7), str(i * i), "setosa" if i % 2 else "virginica") for i in range(20)]
+        want = {i + 2: ([round(float(a), 4), float(b)], c) for i, (a, b, c) in enumerate(rows)}
+        text = "a,b,species\n" + "".join("%s,%s,%s\n" % r for r in rows)
+        for what, kind in [("plain", text), ("CRLF", text.replace("\n", "\r\n")), ("semicolons", text.replace(",", ";")), ("tabs", text.replace(",", "\t")),
+                           ("BOM", "\ufeff" + text), ("a BOM a line", "".join("\ufeff" + line + "\n" for line in text.splitlines())),
+                           ("no end", text[:-1]), ("blanks", text.replace("setosa", "setosa ").replace(",", ", ")),
+                           ("quotes", text.replace("setosa", '"setosa"')), ("old Mac", text.replace("\n", "\r"))]:
+            s, said = self.table(kind)
+            check(s.columns == ["a", "b"] and self.cells(s) == want, "%s: %s" % (what, said["found"]))
+        s, _ = self.table("a,b,species\n" + "".join("%s,%s,%s\n\n" % r for r in rows))
+        check(len(s.rows()) == 20, "empty lines")
+        s, _ = self.table("species,a,b\n" + "".join("%s,%s,%s\n" % (c, a, b) for a, b, c in rows))
+        check(self.cells(s) == want, "label first")
+        s, _ = self.table("".join("%s,%s,%s\n" % r for r in rows))
+        check(self.cells(s) == {k - 1: v for k, v in want.items()} and s.columns == ["column 1", "column 2"], "no header")
+        s, said = self.table(",a,b,species\n" + "".join("%d,%s,%s,%s\n" % (i, *r) for i, r in enumerate(rows)))
+        check(self.cells(s) == want and any("counts the rows" in f["text"] for f in said["found"]), "an index column of pandas")
+        s, said = self.table("a,day,b,c,name,species\n" + "".join("%s,2020-01-%02d,%s,%s,n%d,%s\n" % (r[0], i + 1, r[1], i > 5, i, r[2]) for i, r in enumerate(rows)))
+        check(s.columns == ["a", "b", "c"], s.columns)
+        check(all(w in str(said["found"]) for w in ("'day'", "'name'")), "columns of text are not said")
+        s, said = self.table(text, "--label", "b")
+        check(len(s.classes) == 20 and s.columns == ["a"], s.classes)
+        s, said = self.table(text, "--label", "a")
+        check(s.classes is None and s["train.y"].dtype == np.float32, "regression")
+        self.refused("no column 'z'", self.top + "/t.csv", "--label", "z")
+        s, _ = self.table("who," + "a,b,species\n" + "".join("p%d,%s,%s,%s\n" % (i // 4, *r) for i, r in enumerate(rows)), "--group", "who")
+        where = {}
+        for n, r in s.rows().items():
+            where.setdefault((int(n.split(":")[-1]) - 2) // 4, set()).add(r[0])
+        check(s.columns == ["a", "b"] and all(len(w) == 1 for w in where.values()), where)
+
+    def test_table_cells(self):
+        """Every refused cell is named with line and column; the row is left out."""
+        good = "".join("%d.5,%d,%s\n" % (i, i, "xy"[i % 2]) for i in range(20))
+        bad = ["NA,1,x", "1.5,?,x", ",2,y", "inf,2,y", "1e400,2,y", "abc,2,y", "1.5,2", "1.5,2,y,z", "1.5,2,", "nan,3,x"]
+        s, said = self.table("a,b,c\n" + good + "\n".join(bad) + "\n")
+        check(len(s.rows()) == 20, sorted(s.rows()))
+        notes = {n["name"]: n["why"] for n in said["notes"]["refused_cells"]["listed"]}
+        check(len(notes) == len(bad), notes)
+        for i, words in enumerate(["nothing there", "nothing there", "nothing there", "too large", "too large", "'abc' is no number", "2 cells, not 3",
+                                   "4 cells, not 3", "no label", "nothing there"]):
+            line = [n for n in notes if n.split(",")[0] == "line %d" % (22 + i)]
+            check(len(line) == 1 and words in notes[line[0]], "%s: %s" % (words, notes))
+        check("line 23, column 2" in notes, notes)
+        path = self.top + "/t.csv"
+        open(path, "w").write("a;b;c\n" + "".join("%d,5;%d;%s\n" % (i, i, "xy"[i % 2]) for i in range(9)))
+        self.refused("line 2, column 'a': '0,5' has a decimal comma", path)
+        open(path, "w").write('a,b\n1,"x\n2,y\n')
+        self.refused("not closed", path)
+        open(path, "w").write("")
+        self.refused("it is empty", path)
+        s, _ = self.table('a,b,c\n' + "".join('%d,%d,"x, ""%d""\nand more"\n' % (i, i * i % 7, i % 2) for i in range(10)))
+        check(s.classes == ['x, "0"\\x0Aand more', 'x, "1"\\x0Aand more'], s.classes)
+
+    def test_table_pixels(self):
+        x, y = self.digits(40, 4, (28, 28))
+        lines = ["%d,%s" % (k, ",".join(map(str, a.ravel()))) for a, k in zip(x, y)]
+        heads = ["label," + ",".join("pixel%d" % i for i in range(784)), "label," + ",".join("%dx%d" % (i // 28 + 1, i % 28 + 1) for i in range(784))]
+        for head in heads + [None]:
+            s, _ = self.table("\n".join(([head] if head else []) + lines) + "\n")
+            check(s["train.x"].dtype == np.uint8 and s["train.x"].shape[1:] == (1, 28, 28) and s.classes == list("0123"), s["train.x"].shape)
+            for n, r in s.rows().items():
+                i = int(n.split(":")[-1]) - (2 if head else 1)
+                check((r[1][0] == x[i]).all() and r[2] == y[i], n)
+        s, _ = self.table("\n".join(lines) + "\n", "--features")
+        check(s["train.x"].dtype == np.float32 and s["train.x"].shape[1:] == (784, 1, 1), s["train.x"].shape)
 
     # ---- whatever happens ----
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    NEAR_BITS = 3,       /* of 64 that may differ */
+    NEAR_BITS = 8,       /* of 64 that may differ */
     NEAR_LEVELS = 4,     /* of 255 that pixels may differ by on average */
     COMPARED_A_ROW = 30, /* pairs whose pixels are compared, an image: flat images are all alike */
     COMPARED_LEAST = 20000,
@@ -128,8 +128,8 @@ static bool met_before(uint64_t a, uint64_t b)
     return false;
 }
 
-/* Images whose hashes differ in at most 3 bits share one of four words of 16 bits: sorted by each in turn, they meet.
- * What meets is compared, pixel by pixel. */
+/* Images whose hashes differ in at most 3 bits share one of four words of 16 bits, and most of those that differ in a
+ * few more: sorted by each word in turn, they meet. What meets is compared, pixel by pixel. */
 static bool find_near(Import *m, int *index)
 {
     uint8_t *a = xmalloc(m->row_bytes), *b = xmalloc(m->row_bytes);

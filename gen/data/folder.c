@@ -506,5 +506,9 @@ static void folder_end(Import *m)
         regfree(&f->regex);
 }
 
-const DataSource folder_source = {
-    .what = "a folder of images", .is = folder_is, .list = folder_list, .row = folder_row, .end = folder_end};
+const DataSource folder_source = {.takes = SRC_IMAGES,
+                                  .what = "a folder of images",
+                                  .is = folder_is,
+                                  .list = folder_list,
+                                  .row = folder_row,
+                                  .end = folder_end};

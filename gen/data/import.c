@@ -19,7 +19,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const DataSource *const sources[] = {&folder_source, NULL};
+static const DataSource *const sources[] = {&array_source, &idx_source,    &cifar_source,
+                                            &table_source, &folder_source, NULL};
 
 /* ---- classes: in the order of their names ---- */
 
@@ -79,7 +80,8 @@ static void sort_classes(Import *m)
     m->class_name = name;
     m->nclass = n;
     if (m->numeric_classes && n > 1)
-        fact(m, "classes", NULL, "%d, all whole numbers: in the order of their values", n);
+        fact(m, "classes", NULL, "%d, all whole numbers: in the order of their values%s", n,
+             strcmp(name[0], "0") != 0 ? xprintf(" ('%s' is class 0 of the network)", name[0]) : "");
     else
         fact(m, "classes", NULL, "%d, in the order of their names' bytes", n);
     if (empty)
@@ -108,7 +110,7 @@ static bool find_groups(Import *m)
     Buf name = {0};
     int alone = 0;
     bool ok = true;
-    if (!m->o->group)
+    if (!m->o->group || m->source->groups)
         return true;
     if (!regex_make("--group", m->o->group, &re))
         return false;
@@ -199,16 +201,46 @@ static uint64_t near_hash(const Import *m, const uint8_t *row)
     return bits;
 }
 
-static void look_at(Import *m, const void *row)
+static void look_at(Import *m, const void *row, int split)
 {
     const int n = row_numbers(m);
     for (int k = 0; k < n; k++) {
         const double v = m->floats ? ((const float *)row)[k] : ((const uint8_t *)row)[k];
         m->least = v < m->least ? v : m->least;
         m->most = v > m->most ? v : m->most;
+        m->split_most[split] = v > m->split_most[split] ? v : m->split_most[split];
         if (m->floats && m->whole)
             m->whole = v >= 0 && v <= 255 && v == (int)v;
     }
+}
+
+/* Rows of whole numbers from 0 to 255 may be pixels: what --shape says, or a square. */
+static bool find_pixels(Import *m)
+{
+    int shape[3];
+    bool bad = false;
+    if (!m->floats || m->height > 1 || m->width > 1 || (!m->o->shape && (!m->whole || m->most <= 1)))
+        return true;
+    if (pixels_shape(m, m->channels, shape, &bad)) {
+        fact(m, "pixels", m->o->shape ? NULL : "--features, or --shape CxHxW", "a row of %d %s is %d x %d x %d pixels",
+             m->channels, m->whole ? "whole numbers" : "numbers", shape[0], shape[1], shape[2]);
+        m->channels = shape[0];
+        m->height = shape[1];
+        m->width = shape[2];
+        m->column = NULL;
+    }
+    return !bad;
+}
+
+/* One split from 0 to 255 and another from 0 to 1 were not scaled alike. */
+static void compare_ranges(Import *m)
+{
+    const double *most = m->split_most;
+    for (int s = SPLIT_VALID; s < SPLITS; s++)
+        if (m->floats && most[SPLIT_TRAIN] > 0 && most[s] > 0 &&
+            (most[s] > 50 * most[SPLIT_TRAIN] || most[SPLIT_TRAIN] > 50 * most[s]))
+            fact(m, "warning", NULL, "the numbers of train go up to %.6g, those of %s to %.6g: were they scaled alike?",
+                 most[SPLIT_TRAIN], split_words[s], most[s]);
 }
 
 static bool read_rows(Import *m)
@@ -233,7 +265,7 @@ static bool read_rows(Import *m)
         if (got == 0)
             continue;
         kept++;
-        look_at(m, row);
+        look_at(m, row, r->split);
         r->hash = hash_of(row, m->row_bytes);
         r->near = m->floats ? 0 : near_hash(m, row);
         got = spool_put(&m->rows, row, m->row_bytes, (uint64_t)i * m->row_bytes) ? 1 : -1;
@@ -244,6 +276,9 @@ static bool read_rows(Import *m)
                   "'%s': nothing in it can be read", m->src);
         return false;
     }
+    compare_ranges(m);
+    if (got >= 0 && !find_pixels(m))
+        return false;
     m->to_bytes = m->floats && m->whole && (m->height > 1 || m->width > 1);
     return got >= 0;
 }
@@ -279,9 +314,45 @@ static bool find_source(Import *m)
     return m->source != NULL;
 }
 
+/* Options that are of other sources than this one are refused: they would change nothing. */
+static bool options_fit(const Import *m)
+{
+    const DataOptions *o = m->o;
+    const struct {
+        const char *name;
+        bool given;
+        unsigned of;
+        const char *what;
+    } options[] = {
+        {"--labels", o->labels, SRC_IMAGES, "image files"},
+        {"--label-regex", o->label_regex, SRC_IMAGES, "image files"},
+        {"--size", o->size, SRC_IMAGES, "image files"},
+        {"--fit", o->fit, SRC_IMAGES, "image files"},
+        {"--gray", o->gray, SRC_IMAGES, "image files"},
+        {"--keep-truncated", o->keep_truncated, SRC_IMAGES, "image files"},
+        {"--label", o->label && !o->labels, SRC_TABLE, "tables (or goes with --labels)"},
+        {"--features", o->features, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
+        {"--shape", o->shape, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
+        {"--x", o->x, SRC_ARRAYS, "arrays"},
+        {"--y", o->y, SRC_ARRAYS, "arrays"},
+        {"--layout", o->layout, SRC_ARRAYS, "arrays"},
+        {"--coarse", o->coarse, SRC_CIFAR, "CIFAR-100"},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (options[i].given && !(options[i].of & m->source->takes)) {
+            cvy_error(NULL, "%s is of %s; '%s' is %s", options[i].name, options[i].what, m->src, m->source->what);
+            return false;
+        }
+    if (o->labels && o->label_regex) {
+        cvy_error(NULL, "--labels and --label-regex: one of them says which class an image is of");
+        return false;
+    }
+    return true;
+}
+
 static bool import(Import *m, const char *path)
 {
-    if (!m->source->list(m) || !find_groups(m))
+    if (!options_fit(m) || !m->source->list(m) || !find_groups(m))
         return false;
     keep_at_most(m);
     if (!read_rows(m))

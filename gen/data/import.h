@@ -71,16 +71,17 @@ typedef struct Import {
     const char *target_name; /* of regression: the column */
 
     /* a row */
-    bool images;                 /* image files, read by `recipe` */
-    Recipe recipe;               /* of image files */
-    int channels, height, width; /* of a row */
-    bool floats;                 /* in the spool: float32, else bytes */
-    bool whole;                  /* all floats so far are whole numbers from 0 to 255 */
-    bool to_bytes;               /* float32 in the spool, bytes in the set */
-    const char **column;         /* of a table of features: their names; channels of them; NULL: none */
-    Spool rows;                  /* row i at i * row_bytes */
-    size_t row_bytes;            /* in the spool */
-    double least, most;          /* of all numbers, as they came */
+    bool images;                   /* image files, read by `recipe` */
+    Recipe recipe;                 /* of image files */
+    int channels, height, width;   /* of a row */
+    bool floats;                   /* in the spool: float32, else bytes */
+    bool whole;                    /* all floats so far are whole numbers from 0 to 255 */
+    bool to_bytes;                 /* float32 in the spool, bytes in the set */
+    const char **column;           /* of a table of features: their names; channels of them; NULL: none */
+    Spool rows;                    /* row i at i * row_bytes */
+    size_t row_bytes;              /* in the spool */
+    double least, most;            /* of all numbers, as they came */
+    double split_most[SPLITS + 1]; /* by the split that the source gives */
 
     int met[MET_KINDS];
     Note *note;
@@ -101,6 +102,9 @@ typedef struct Import {
     int *class_count;  /* by class, then split: report.c */
 } Import;
 
+/* Options that not every source takes. */
+enum { SRC_IMAGES = 1, SRC_ARRAYS = 2, SRC_TABLE = 4, SRC_CIFAR = 8 };
+
 /* Kinds of sources. */
 typedef struct DataSource {
     const char *what;            /* "a folder of images" */
@@ -110,7 +114,9 @@ typedef struct DataSource {
      * is called for each row. */
     int (*row)(Import *m, int i, void *to);
     void (*end)(Import *m);
-    bool ordered; /* rows keep their order */
+    bool ordered;   /* rows keep their order */
+    bool groups;    /* it reads --group itself */
+    unsigned takes; /* which options: SRC_ bits */
 } DataSource;
 extern const DataSource folder_source, idx_source, cifar_source, array_source, table_source;
 

@@ -1,0 +1,377 @@
+/* table.c - a table in CSV: which column holds the label, which ones numbers, and rows of features or pixels.
+ *
+ * The file is read three times: to see what its columns are, for the labels, for the rows. */
+#include "import.h"
+#include "cvy_private.h"
+#include "csv.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What stands in a column. */
+typedef struct Column {
+    const char *name;
+    int64_t numbers, missing, text, large, rows;
+    bool whole, counts; /* all numbers are whole; each is one more than the one before */
+    double least, most, last;
+    int64_t text_line, comma_line;
+    const char *text_cell, *comma_cell;
+    bool feature;
+} Column;
+
+typedef struct Table {
+    Csv csv;
+    Column *column;
+    int ncolumn, label, group;
+    int next; /* record that the next row is */
+    bool numeric_label;
+} Table;
+
+/* ---- whether it is one ---- */
+
+static bool has_ending(const char *src)
+{
+    static const char *const ends[] = {".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", NULL};
+    const size_t n = strlen(src);
+    for (int i = 0; ends[i]; i++)
+        if (n > strlen(ends[i]) && strcasecmp(src + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool table_is(const char *src)
+{
+    struct stat st;
+    char head[4096];
+    if (stat(src, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    if (has_ending(src))
+        return true;
+    const int fd = cvy_open_typed(src);
+    const int64_t n = fd < 0 ? -1 : cvy_fd_read(fd, head, sizeof head);
+    if (fd >= 0)
+        close(fd);
+    for (int64_t i = 0; i < n; i++)
+        if ((unsigned char)head[i] < 32 && !strchr("\t\r\n", head[i]))
+            return false;
+    return n > 0 && memchr(head, '\n', (size_t)n) && head[0] != '<';
+}
+
+/* ---- what its columns are ---- */
+
+static const char *place(const Table *t, int c)
+{
+    return t->csv.header && *t->column[c].name ? xprintf("column '%s'", t->column[c].name)
+                                               : xprintf("column %d", c + 1);
+}
+
+static void look_at_cell(Table *t, Column *k, const char *cell)
+{
+    double v;
+    k->rows++;
+    switch (csv_number(cell, &v)) {
+    case CELL_NUMBER:
+        k->whole = k->whole && v == floor(v);
+        k->counts = k->counts && (k->numbers == 0 ? v == 0 || v == 1 : v == k->last + 1);
+        k->least = k->numbers == 0 || v < k->least ? v : k->least;
+        k->most = k->numbers == 0 || v > k->most ? v : k->most;
+        k->last = v;
+        k->numbers++;
+        return;
+    case CELL_MISSING:
+        k->missing++;
+        return;
+    case CELL_TOO_LARGE:
+        k->large++;
+        return;
+    case CELL_COMMA:
+        if (!k->comma_line) {
+            k->comma_line = t->csv.line;
+            k->comma_cell = xstrndup(cell, 40);
+        }
+        break;
+    case CELL_TEXT:
+        break;
+    }
+    if (!k->text++) {
+        k->text_line = t->csv.line;
+        k->text_cell = xstrndup(cell, 40);
+    }
+}
+
+static bool look(Table *t)
+{
+    int got;
+    t->ncolumn = t->csv.nname;
+    t->column = xalloc((size_t)t->ncolumn * sizeof *t->column);
+    for (int c = 0; c < t->ncolumn; c++)
+        t->column[c] = (Column){
+            .name = t->csv.header ? t->csv.name[c] : xprintf("column %d", c + 1), .whole = true, .counts = true};
+    while ((got = csv_next(&t->csv)) > 0) {
+        if (!goes_on())
+            return false;
+        for (int c = 0; c < t->ncolumn && c < t->csv.n; c++)
+            look_at_cell(t, &t->column[c], t->csv.cell[c]);
+    }
+    return got == 0;
+}
+
+static bool is_text(const Column *k)
+{
+    return k->text > k->numbers;
+}
+
+static bool is_word(const char *name, const char *const *words)
+{
+    for (; *words; words++)
+        if (strcasecmp(name, *words) == 0)
+            return true;
+    return false;
+}
+
+static bool is_index(const Table *t, int c)
+{
+    static const char *const words[] = {"", "Unnamed: 0", "index", "id", "idx", NULL};
+    const Column *k = &t->column[c];
+    return t->csv.header && c == 0 && is_word(k->name, words) && k->counts && k->whole && k->numbers == k->rows &&
+           k->rows;
+}
+
+/* Whether all columns but the first hold bytes, as many as a square has: pixels, behind their label. */
+static bool label_is_first(const Import *m, const Table *t)
+{
+    int shape[3];
+    bool bad;
+    for (int c = 1; c < t->ncolumn; c++)
+        if (!t->column[c].whole || t->column[c].least < 0 || t->column[c].most > 255 || t->column[c].text)
+            return false;
+    return t->column[0].whole && pixels_shape(m, t->ncolumn - 1, shape, &bad);
+}
+
+static bool find_label(Import *m, Table *t)
+{
+    static const char *const words[] = {"label",   "labels",   "class",   "target", "y",
+                                        "species", "category", "variety", NULL};
+    int texts = 0, text = -1;
+    const char *why = NULL;
+    t->label = -1;
+    if (m->o->label) {
+        t->label = csv_column(&t->csv, m->o->label);
+        if (t->label < 0) {
+            cvy_error("a name of its first line, or the number of a column, from 1", "'%s' has no column '%s'", m->src,
+                      m->o->label);
+            return false;
+        }
+        why = "as asked for";
+    }
+    for (int c = 0; words[c] && t->label < 0 && t->csv.header; c++)
+        for (int i = 0; i < t->ncolumn && t->label < 0; i++)
+            if (strcasecmp(t->column[i].name, words[c]) == 0) {
+                t->label = i;
+                why = "by its name";
+            }
+    for (int c = 0; c < t->ncolumn; c++)
+        if (is_text(&t->column[c])) {
+            texts++;
+            text = c;
+        }
+    if (t->label < 0 && texts == 1) {
+        t->label = text;
+        why = "the only one of text";
+    }
+    if (t->label < 0 && label_is_first(m, t)) {
+        t->label = 0;
+        why = "the first, in front of pixels";
+    }
+    if (t->label < 0) {
+        t->label = t->ncolumn - 1;
+        why = "the last";
+    }
+    const Column *k = &t->column[t->label];
+    t->numeric_label = k->text == 0 && k->numbers > 0;
+    m->regression = t->numeric_label && !k->whole;
+    fact(m, "label", "--label COLUMN", "%s, %s%s", place(t, t->label), why,
+         m->regression ? "; its numbers are not whole: a set for regression" : "");
+    if (m->regression)
+        m->target_name = k->name;
+    return true;
+}
+
+static bool find_features(Import *m, Table *t)
+{
+    Buf left = {0};
+    t->group = -1;
+    if (m->o->group) {
+        t->group = csv_column(&t->csv, m->o->group);
+        if (t->group < 0) {
+            cvy_error("of a table: the column whose equal cells make a group", "--group: '%s' has no column '%s'",
+                      m->src, m->o->group);
+            return false;
+        }
+        fact(m, "groups", "--group COLUMN", "rows of one %s stay in one split", place(t, t->group));
+    }
+    m->channels = 0;
+    for (int c = 0; c < t->ncolumn; c++) {
+        Column *k = &t->column[c];
+        if (c == t->label || c == t->group)
+            continue;
+        if (k->comma_line && (t->csv.delimiter != ',' || 2 * k->text > k->rows)) {
+            char plain[200];
+            cvy_error("write numbers with a point: 1.5", "'%s', line %lld, %s: '%s' has a decimal comma", m->src,
+                      (long long)k->comma_line, place(t, c), cvy_plain(k->comma_cell, plain, sizeof plain));
+            return false;
+        }
+        const char *why = is_index(t, c) ? "it counts the rows"
+                          : is_text(k)   ? xprintf("text, as '%s' in line %lld", k->text_cell, (long long)k->text_line)
+                          : k->numbers == 0 ? "it is empty"
+                                            : NULL;
+        k->feature = why == NULL;
+        m->channels += k->feature;
+        if (why)
+            buf_printf(&left, "%s%s (%s)", left.len ? "; " : "", place(t, c), why);
+    }
+    if (left.len)
+        fact(m, "left out", NULL, "%s", left.text);
+    if (m->channels == 0) {
+        cvy_error(NULL, "'%s' has no column of numbers beside its label", m->src);
+        return false;
+    }
+    m->height = m->width = 1;
+    m->floats = true;
+    m->column = xalloc((size_t)m->channels * sizeof *m->column);
+    for (int c = 0, n = 0; c < t->ncolumn; c++)
+        if (t->column[c].feature)
+            m->column[n++] = t->column[c].name;
+    return true;
+}
+
+/* ---- rows ---- */
+
+static const char *delimiter_word(char c)
+{
+    return c == ',' ? "a comma" : c == ';' ? "a semicolon" : c == '\t' ? "a tab" : "a bar";
+}
+
+static void note_cell(Import *m, const Table *t, int c, const char *what)
+{
+    char where[64];
+    snprintf(where, sizeof where, "line %lld, column %d", (long long)t->csv.line, c + 1);
+    note(m, NOTE_CELL, where, "%s%.100s%s%s: the row is left out", t->csv.header ? "'" : "",
+         t->csv.header ? t->column[c].name : "", t->csv.header ? "': " : "", what);
+}
+
+/* A row's label; the record is left out where there is none, and that is noted. */
+static bool read_label(Import *m, Table *t, Record *r)
+{
+    const char *cell = t->csv.cell[t->label];
+    double v;
+    char number[400];
+    const Cell kind = csv_number(cell, &v);
+    if (kind == CELL_MISSING || (m->regression && kind != CELL_NUMBER)) {
+        note_cell(m, t, t->label, kind == CELL_MISSING ? "no label" : "no number");
+        r->left_out = true;
+        return true;
+    }
+    if (m->regression) {
+        const float f = (float)v;
+        memcpy(&r->label, &f, sizeof f);
+        return true;
+    }
+    if (t->numeric_label && kind == CELL_NUMBER && strpbrk(cell, "0123456789")) { /* 1.0 and 1 are one class */
+        snprintf(number, sizeof number, "%.0f", v);
+        cell = number;
+    }
+    r->label = class_of(m, cell);
+    return r->label >= 0;
+}
+
+static bool list_rows(Import *m, Table *t)
+{
+    int got;
+    const char *slash = strrchr(m->src, '/'), *base = slash ? slash + 1 : m->src;
+    while ((got = csv_next(&t->csv)) > 0) {
+        char name[300];
+        const int len = snprintf(name, sizeof name, "%.250s:%lld", base, (long long)t->csv.line);
+        Record *r = goes_on() ? record_add(m, name, (size_t)len) : NULL;
+        if (!r)
+            return false;
+        if (t->csv.n != t->ncolumn) {
+            snprintf(name, sizeof name, "line %lld", (long long)t->csv.line);
+            note(m, NOTE_CELL, name, "%d cells, not %d: the row is left out", t->csv.n, t->ncolumn);
+            r->left_out = true;
+            continue;
+        }
+        if (!read_label(m, t, r))
+            return false;
+        if (t->group >= 0)
+            r->group = hash_of(t->csv.cell[t->group], strlen(t->csv.cell[t->group])) | 1;
+    }
+    return got == 0;
+}
+
+static bool table_list(Import *m)
+{
+    Table *t = xalloc(sizeof *t);
+    m->state = t;
+    if (!csv_open(&t->csv, m->src))
+        return false;
+    if (t->csv.nname < 2) {
+        cvy_error("columns are separated by , ; | or tabs; one of them holds the label", "'%s' has one column", m->src);
+        return false;
+    }
+    fact(m, "table", NULL, "%d columns, %s between them, %s", t->csv.nname, delimiter_word(t->csv.delimiter),
+         t->csv.header ? "their names in the first line" : "no names");
+    return look(t) && find_label(m, t) && find_features(m, t) && csv_rewind(&t->csv) && list_rows(m, t) &&
+           csv_rewind(&t->csv);
+}
+
+static int table_row(Import *m, int i, void *to)
+{
+    Table *t = m->state;
+    float *f = to;
+    for (; t->next <= i; t->next++) {
+        const int got = csv_next(&t->csv);
+        if (got == 0)
+            cvy_error(NULL, "'%s' changed while it was read", m->src);
+        if (got <= 0)
+            return -1;
+    }
+    if (t->csv.n != t->ncolumn) {
+        cvy_error(NULL, "'%s' changed while it was read", m->src);
+        return -1;
+    }
+    for (int c = 0; c < t->ncolumn; c++) {
+        double v;
+        char what[120], plain[80];
+        if (!t->column[c].feature)
+            continue;
+        const Cell kind = csv_number(t->csv.cell[c], &v);
+        if (kind == CELL_NUMBER) {
+            *f++ = (float)v;
+            continue;
+        }
+        cvy_plain(t->csv.cell[c], plain, sizeof plain);
+        snprintf(what, sizeof what, kind == CELL_TOO_LARGE ? "'%s' is too large" : "'%s' is no number", plain);
+        note_cell(m, t, c, kind == CELL_MISSING ? "nothing there" : what);
+        return 0;
+    }
+    return 1;
+}
+
+static void table_end(Import *m)
+{
+    Table *t = m->state;
+    csv_close(&t->csv);
+}
+
+const DataSource table_source = {.takes = SRC_TABLE,
+                                 .what = "a table",
+                                 .is = table_is,
+                                 .list = table_list,
+                                 .row = table_row,
+                                 .end = table_end,
+                                 .groups = true};
