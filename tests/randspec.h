@@ -121,7 +121,15 @@ void rs_print(const RandSpec *s, FILE *to);
  * The result may be invalid or equal to s: the caller looks. */
 RandSpec rs_shrink(const RandSpec *s, int move, bool *any);
 
-/* ---- what randspec.c and randwords.c share ---- */
+/* ---- what the files of randspec share ---- */
+
+/* An activation with its usual arguments, or others that acts.c has. */
+RsStage rs_act_stage(Rng *r, OpKind op, bool usual);
+bool rs_is_pool(const RsStage *t);
+bool rs_has_stride(const RsLayer *l);
+bool rs_body_has_bn(const RandSpec *s, int group); /* shortcuts do not count */
+/* As rs_valid, for a spec in the making: also chooses the numbers of groups of its norms. */
+bool rs_finish(RandSpec *s, Shape *out);
 
 /* The next layer of that group and branch, from index i on; nlayer: none. */
 int rs_next(const RandSpec *s, int i, int parent, int branch);

@@ -133,7 +133,7 @@ def main():
     a = p.parse_args()
     cc = a.cc.split()
     gen = os.path.join(a.build, 'gen')
-    names = re.findall(r"^  \['([a-z]+)', files\(", open(os.path.join(SOURCE, 'gen', 'meson.build')).read(), re.M)
+    names = re.findall(r"^  \['([a-z]+)', \[", open(os.path.join(SOURCE, 'gen', 'meson.build')).read(), re.M)
     folders = []
     for name in names:
         made = os.path.join(gen, 'libconvoy_%s.a.p' % name)
