@@ -238,7 +238,7 @@ static json_t *json_row(const struct bench *b, const struct cvy_bench_kernel *k,
                      "bound_ms", fmax(r.compute, r.memory), "bound", bound_of(&r));
 }
 
-static int print_json(const struct bench *b, const struct summary *step, const struct summary *kernel, int steps)
+static int print_bench_json(const struct bench *b, const struct summary *step, const struct summary *kernel, int steps)
 {
     json_t *o =
         json_pack("{s:s, s:s?, s:s, s:i, s:i, s:s, s:i, s:f, s:f, s:f, s:f}", "network", b->model->name, "target",
@@ -317,7 +317,7 @@ static int measure(struct bench *b, int json, int kernels)
         }
         const struct summary s = summarise(&step);
         if (json)
-            ok = print_json(b, &s, kernels ? kernel : NULL, step.n);
+            ok = print_bench_json(b, &s, kernels ? kernel : NULL, step.n);
         else
             print_text(b, &s, kernel, step.n);
     }

@@ -26,7 +26,7 @@ static const char *type_name(unsigned type)
     return type >= 9 && type - 9 < sizeof names / sizeof *names ? names[type - 9] : NULL;
 }
 
-static int bad(const char *path, const char *hint, const char *why)
+static int bad_idx(const char *path, const char *hint, const char *why)
 {
     cvy_error(hint, "'%s': %s", path, why);
     return 0;
@@ -156,12 +156,13 @@ static int idx_open(struct idx *f, const char *path, int images)
         return 0;
     f->ndim = head[3];
     if (head[0] || head[1] || f->ndim < 1 || f->ndim > 4)
-        return bad(path, cvy_four_files, "no IDX file");
+        return bad_idx(path, cvy_four_files, "no IDX file");
     if (head[2] != 8) {
         const char *type = type_name(head[2]);
         char *why = cvy_format("it holds %s (type 0x%02x); %s are unsigned bytes (type 0x08)",
                                type ? type : "numbers of no IDX type", head[2], images ? "images" : "labels");
-        bad(path,
+        bad_idx(
+            path,
             images
                 ? "write them as bytes from 0 to 255; a pixel is (byte / 255 - mean) / std, with mean and std of train"
                 : "write them as bytes, from 0 to one less than classes",
@@ -172,10 +173,10 @@ static int idx_open(struct idx *f, const char *path, int images)
     if (images ? f->ndim < 3 : f->ndim != 1) {
         char *why = cvy_format("it holds %s (%d dimension%s), but %s belong here", kind_of(f->ndim), f->ndim,
                                f->ndim == 1 ? "" : "s", images ? "images" : "labels");
-        bad(path,
-            f->ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)"
-                         : "are two files swapped?",
-            why ? why : "wrong type");
+        bad_idx(path,
+                f->ndim == 2 ? "images have 3 dimensions (n, height, width) or 4 (n, channels, height, width)"
+                             : "are two files swapped?",
+                why ? why : "wrong type");
         free(why);
         return 0;
     }
@@ -188,7 +189,7 @@ static int idx_open(struct idx *f, const char *path, int images)
         if (i > 0)
             item = f->dim[i] && item <= INT32_MAX / (int64_t)f->dim[i] ? item * f->dim[i] : -1;
         if (item < 0)
-            return bad(path, NULL, "its header claims images of an impossible size");
+            return bad_idx(path, NULL, "its header claims images of an impossible size");
     }
     if (f->dim[0] > INT32_MAX || f->dim[0] == 0) {
         cvy_error(NULL, "'%s': its header claims %u items; 1 to %d can be read", path, f->dim[0], INT32_MAX);
@@ -228,9 +229,9 @@ static int idx_items(struct idx *f, uint8_t **data)
         int64_t got = source_read(&f->from, &more, 1);
         ok = got == 0 && (!f->from.packed || f->from.ended);
         if (got > 0)
-            bad(f->from.path, "fetch it again", "bytes follow after the last item that its header counts");
+            bad_idx(f->from.path, "fetch it again", "bytes follow after the last item that its header counts");
         else if (got == 0 && !ok)
-            bad(f->from.path, "fetch it again", "it is truncated: what is packed has no end");
+            bad_idx(f->from.path, "fetch it again", "it is truncated: what is packed has no end");
     }
     if (!ok) {
         free(bytes);

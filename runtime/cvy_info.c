@@ -20,7 +20,7 @@ static int64_t count_params(const struct cvy_model *m)
 }
 
 /* The spec's train section; NULL where memory is out. */
-static json_t *training(const struct cvy_model *m)
+static json_t *training_json(const struct cvy_model *m)
 {
     const struct cvy_train *t = &m->train;
     json_t *mean = json_array(), *std = json_array();
@@ -39,7 +39,7 @@ static json_t *training(const struct cvy_model *m)
     return NULL;
 }
 
-static int print_json(const struct cvy_model *m, int batch, int threads)
+static int print_info_json(const struct cvy_model *m, int batch, int threads)
 {
     json_t *tensors = json_array();
     int ok = 1;
@@ -57,7 +57,7 @@ static int print_json(const struct cvy_model *m, int batch, int threads)
                           (json_int_t)count_params(m), "forward_flops_an_image", (json_int_t)m->flops,
                           "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads", threads,
                           "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
-                          (json_int_t)m->arena_bytes(0, threads), "train", training(m), "tensors", tensors);
+                          (json_int_t)m->arena_bytes(0, threads), "train", training_json(m), "tensors", tensors);
     char *text = ok && o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     if (text)
         printf("%s\n", text);
@@ -88,7 +88,7 @@ int cvy_command_info(int argc, char **argv, const struct cvy_model *m)
     if (parsed == 0)
         return 2;
     if (json)
-        return print_json(m, batch, threads);
+        return print_info_json(m, batch, threads);
     printf("network       %s%s%s\n", m->name, m->order ? ", " : "", m->order ? m->order : "");
     printf("target        %s\n", m->target ? m->target : "unknown");
     printf("spec          %s\n", m->spec_hash ? m->spec_hash : "unknown");

@@ -149,6 +149,7 @@
 #define cvy_tensors_open CVY_NAMED(cvy_tensors_open)
 #define cvy_tensors_unwrap CVY_NAMED(cvy_tensors_unwrap)
 #define cvy_tensors_write CVY_NAMED(cvy_tensors_write)
+#define cvy_train_fits CVY_NAMED(cvy_train_fits)
 #define cvy_train_options CVY_NAMED(cvy_train_options)
 #define cvy_warn CVY_NAMED(cvy_warn)
 #endif

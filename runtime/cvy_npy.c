@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int bad(const char *path, const char *why)
+static int bad_npy(const char *path, const char *why)
 {
     cvy_error("it must come from numpy.save", "'%s': %s", path, why);
     return 0;
@@ -40,16 +40,16 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
     const char *shape = value_of(header, "shape");
     int known = 0;
     if (!s || !order || !shape || *s != '\'' || *shape != '(' || strlen(s) < sizeof "'<f4'" - 1)
-        return bad(path, "its header has no descr, fortran_order and shape");
+        return bad_npy(path, "its header has no descr, fortran_order and shape");
     for (int i = 0; types[i]; i++)
         known |= strncmp(s + 2, types[i], 2) == 0;
     if (strspn(s + 1, "<|=") != 1 || !known || s[4] != '\'')
-        return bad(
+        return bad_npy(
             path,
             "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)");
     snprintf(a->type, sizeof a->type, "%.2s", s + 2);
     if (strncmp(order, "False", 5) != 0)
-        return bad(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
+        return bad_npy(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
     a->count = 1;
     for (s = shape + 1 + strspn(shape + 1, " "); *s != ')';) {
         char number[24];
@@ -57,7 +57,7 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
         int64_t v;
         snprintf(number, sizeof number, "%.*s", (int)(len < sizeof number ? len : 0), s);
         if (!cvy_parse_i64(number, 0, INT64_MAX, &v) || a->ndim == 8 || (v > 0 && a->count > (INT64_MAX >> 4) / v))
-            return bad(path, "an impossible shape");
+            return bad_npy(path, "an impossible shape");
         a->dim[a->ndim++] = v;
         a->count *= v;
         s += len;
@@ -65,14 +65,14 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
         if (*s == ',')
             s += 1 + strspn(s + 1, " ");
         else if (*s != ')')
-            return bad(path, "an impossible shape");
+            return bad_npy(path, "an impossible shape");
     }
     return 1;
 }
 
 /* Reads what must be exactly `bytes` up to the file's end, growing with what is there: a header that lies costs
  * nothing. */
-static int read_data(struct cvy_npy *a, const char *path, int fd)
+static int read_npy(struct cvy_npy *a, const char *path, int fd)
 {
     const int64_t bytes = a->count * (a->type[1] - '0');
     size_t room = 0, have = 0;
@@ -98,8 +98,9 @@ static int read_data(struct cvy_npy *a, const char *path, int fd)
     if (got < 0 || (int64_t)have != bytes || got > 0) {
         free(data);
         if (got < 0)
-            return bad(path, strerror(errno));
-        return bad(path, (int64_t)have == bytes ? "it is longer than its shape says" : "it ends before its shape says");
+            return bad_npy(path, strerror(errno));
+        return bad_npy(path,
+                       (int64_t)have == bytes ? "it is longer than its shape says" : "it ends before its shape says");
     }
     a->data = data;
     return 1;
@@ -123,9 +124,9 @@ static int open_npy(struct cvy_npy *a, const char *path)
         else if (ok && (ok = cvy_fd_read(fd, head + 10, 2) == 2))
             len = head[8] | (size_t)head[9] << 8 | (size_t)head[10] << 16 | (size_t)head[11] << 24;
         if (!ok)
-            bad(path, "no .npy file");
+            bad_npy(path, "no .npy file");
         else if (len >= sizeof text || cvy_fd_read(fd, text, len) != (int64_t)len)
-            ok = bad(path, "its header is cut off or too long");
+            ok = bad_npy(path, "its header is cut off or too long");
     }
     if (ok) {
         text[len] = '\0';
@@ -143,7 +144,7 @@ static int finish_npy(struct cvy_npy *a, const char *path, int fd, int ok)
 {
     if (fd < 0)
         return 0;
-    ok = ok && read_data(a, path, fd);
+    ok = ok && read_npy(a, path, fd);
     close(fd);
     return ok;
 }

@@ -207,3 +207,21 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
     };
     memcpy(list, option, sizeof option); /* what is not said is zero, which ends the list */
 }
+
+int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p)
+{
+    p->one_cycle = strcmp(s->schedule, "one-cycle") == 0;
+    if (!p->one_cycle && strcmp(s->schedule, "constant") != 0)
+        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", s->schedule);
+    else if (s->resume && s->init_from)
+        cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
+    else if (s->init_partial && !s->init_from)
+        cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
+    else if (s->resume && s->no_save)
+        cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
+    else if (p->nesterov && p->momentum == 0 && !s->resume)
+        cvy_error("--momentum 0.9, or --no-nesterov", "Nesterov's momentum needs a momentum above zero");
+    else
+        return 1;
+    return 0;
+}

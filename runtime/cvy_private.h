@@ -157,6 +157,9 @@ struct cvy_progress;
 enum { CVY_TRAIN_OPTIONS = 40 }; /* room */
 /* The options of `train`, which set *s and *p. `convoy train` reads them by this table, too, before it compiles. */
 void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_option list[CVY_TRAIN_OPTIONS]);
+/* Whether what was said fits together, with an error where not; sets p's schedule. Before it is called *s and *p hold
+ * the spec's settings, and then what was said. */
+int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p);
 /* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
 const char *cvy_nearest(const char *word, const char *const *list);
 

@@ -26,6 +26,10 @@ int cvy_run_open(struct cvy_run *r, const struct cvy_model *m, int batch, int th
                   threads);
         return 0;
     }
+    if (batch > 0 && batch < m->min_batch) {
+        cvy_error(NULL, "batch %d: a norm of this network sees a single value then; %d at least", batch, m->min_batch);
+        return 0;
+    }
     r->memory = cvy_alloc_aligned(bytes);
     r->net = r->memory ? m->init(r->memory, bytes, batch, threads) : NULL;
     if (r->memory && !r->net)

@@ -318,7 +318,7 @@ static int run_epochs(struct train *t)
 
 /* ---- the command ---- */
 
-static void usage(struct train *t, const struct cvy_option *option)
+static void train_usage(struct train *t, const struct cvy_option *option)
 {
     printf("usage: %s train [options]\n\n", t->model->name);
     cvy_wrap("Trains the network; after each epoch it evaluates on the test set and saves.\n"
@@ -544,29 +544,8 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     cvy_train_options(&t.said, p, option);
     int parsed = cvy_options_parse(argc, argv, 2, "train", option), status = 1;
     if (parsed < 0)
-        usage(&t, option);
-    p->one_cycle = strcmp(t.said.schedule, "one-cycle") == 0;
-    int ok = parsed > 0;
-    if (ok && !p->one_cycle && strcmp(t.said.schedule, "constant") != 0) {
-        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", t.said.schedule);
-        ok = 0;
-    }
-    if (ok && t.said.resume && t.said.init_from) {
-        cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
-        ok = 0;
-    }
-    if (ok && t.said.init_partial && !t.said.init_from) {
-        cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
-        ok = 0;
-    }
-    if (ok && t.said.resume && t.said.no_save) {
-        cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
-        ok = 0;
-    }
-    if (ok && p->nesterov && p->momentum == 0 && !t.said.resume) {
-        cvy_error("--momentum 0.9, or --no-nesterov", "Nesterov's momentum needs a momentum above zero");
-        ok = 0;
-    }
+        train_usage(&t, option);
+    int ok = parsed > 0 && cvy_train_fits(&t.said, p);
     if (ok && prepare(&t, option)) {
         t.terminal = isatty(STDOUT_FILENO);
         say_hello(&t);

@@ -67,7 +67,7 @@
  *
  * A call that makes no sense touches nothing and says so: ${n.name}_init returns NULL, ${n.name}_forward and ${n.name}_train_step NaN,
  * a size 0, the others -1 (0: done).
- * Which: a pointer that is NULL, n below 1 (of inference: below 0), n above the batch of ${n.name}_init, a label that is no class,
+ * Which: a pointer that is NULL, n below 1 (of training: below ${n.name}_model.min_batch; of inference: below 0), n above the batch of ${n.name}_init, a label that is no class,
  * lengths, ${n.name}_backward with another n than the ${n.name}_forward before it.
  * ${n.licence} */
 #ifndef ${n.NAME}_H
@@ -94,7 +94,7 @@ struct ${n.name};
 /* 1 where this processor has the instructions of target ${n.target}, 0 where running the network would end the program. */
 ${n.NAME}_API int ${n.name}_supported(void);
 /* Lays the network out in memory (64-byte aligned). Weights are zero until they are drawn or set. NULL where memory is too small,
- * batch is below 0, threads are not 1 .. 4096, or ${n.name}_supported() is 0. */
+ * batch is below 0, or above 0 and below ${n.name}_model.min_batch (2 where a norm would see a single value), threads are not 1 .. 4096, or ${n.name}_supported() is 0. */
 ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
 /* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: n labels, ints in [0, ${n.NAME}_CLASSES);
@@ -396,7 +396,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
 {
     const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
-    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch > 0 && batch < ${n.NAME}_MIN_BATCH))
         return NULL;
     struct ${n.name} *const net = (struct ${n.name} *)memory;
     float *at = (float *)memory + ${n.NAME}_STRUCT_BYTES / 4;
@@ -445,7 +445,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
 {
     double loss = 0, sum = 0;
 
-    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}))
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}) || batch->n < ${n.NAME}_MIN_BATCH)
         return (double)NAN;
     const int n = net->forwarded = batch->n;
     //$ for k in n.kernels

@@ -937,7 +937,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
 {
     double sum;
 
-    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}))
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}) || batch->n < ${n.min_batch})
         return (double)NAN;
     net->batch = *batch;
     run(net, &net->v, batch->n, batch->x, step);
@@ -1100,7 +1100,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
 {
     const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
-    if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed)
+    if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch > 0 && batch < ${n.min_batch}))
         return NULL;
     struct ${n.name} *const net = (struct ${n.name} *)memory;
     int64_t *const batches = (int64_t *)(void *)((char *)memory + ${n.struct_bytes});

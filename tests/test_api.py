@@ -28,6 +28,15 @@ layers:
   - linear: classes
 train: {data: shapes, epochs: 1, batch: 32}
 """
+PAIRS = """\
+name: pairs
+input: [1, 8, 8]
+classes: 3
+layers:
+  - flatten
+  - linear: {out: 8, order: linear-bn-relu}
+  - linear: classes
+"""
 BETA = """\
 name: beta
 input: [2, 9, 8]
@@ -306,6 +315,17 @@ class Test:
                         run(self.cc, std, "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", "-c", one, "-o", one + ".o")
                     os.remove(one)
 
+    def test_unity_of_a_program(self):
+        """A program with all of its runtime in one: no file's own name is another file's."""
+        for text, more in ((ALPHA, ()), (BETA, ("--for", "reading"))):
+            folder = self.emit(text, "portable", *more)
+            files = sorted(glob.glob(folder + "/*.c"), key=lambda f: not f.endswith(("_net.c", "_model.c"))) + sorted(glob.glob(folder + "/runtime/*.c"))
+            for tag, order in (("forth", files), ("back", files[::-1])):
+                one = put(f"{folder}/whole_{tag}", "#define _GNU_SOURCE\n" + "".join(f'#include "{os.path.relpath(f, folder)}"\n' for f in order))
+                run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", one, "-o", one + ".program", "-lz", "-ljansson", "-lm", "-lpthread")
+                os.remove(one)
+                check("parameters" in run(one + ".program", "info"), "its info")
+
     def export(self, text, target, *options):
         name = re.search(r"^name: (\w+)", text).group(1)
         out = self.path(f"export-{name}-{target}{''.join(options).replace('--', '-').replace('=', '-')}")
@@ -356,6 +376,8 @@ int main(void)
     expect(%(name)s_arena_bytes(N, 1) == bytes && %(name)s_arena_bytes(0, 3) == %(NAME)s_ARENA_BYTES(0, 3), "arena_bytes");
     expect(!%(name)s_arena_bytes(-1, 1) && !%(name)s_arena_bytes(1, 0) && !%(name)s_arena_bytes(1, 4097), "arena_bytes out of range");
     expect(!%(name)s_init(memory, bytes - 1, N, 1) && !%(name)s_init(NULL, bytes, N, 1) && !%(name)s_init(memory, bytes, -1, 1), "init");
+    const int least = %(name)s_model.min_batch;
+    expect(least == 1 || !%(name)s_init(before, bytes, least - 1, 1), "init for a batch whose norms would see a single value");
     if (!net) return 2;
     %(name)s_draw(net, 3);
     step.lr = 0.1f;
@@ -365,6 +387,7 @@ int main(void)
         expect(isnan(%(name)s_forward(net, BATCH(x, n), &step, &score)), "forward of n");
         expect(%(name)s_backward(net, BATCH(x, n), &step) == -1, "backward of n");
     }
+    expect(least == 1 || isnan(%(name)s_train_step(net, BATCH(x, least - 1), &step, &score)), "a step of fewer images than norms need");
     for (int i = 0; i < N; i++) {
         for (int label = -1; label <= %(NAME)s_CLASSES; label += %(NAME)s_CLASSES + 1) {
             labels[i] = label;
@@ -394,7 +417,8 @@ int main(void)
 """
 
     def test_limits(self):
-        for name, text, more in (("alpha", ALPHA, ()), ("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
+        for name, text, more in (("alpha", ALPHA, ()), ("beta", BETA, ()), ("beta", BETA, ("--for", "reading")), ("pairs", PAIRS, ()),
+                                 ("pairs", PAIRS, ("--for", "reading"))):
             folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
             main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
             run(self.cc, "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I" + folder, main,

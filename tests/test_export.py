@@ -616,6 +616,11 @@ class Test:
         check(os.path.exists(os.path.join(folder, odd, "fashion")), "the program's place")
         said = train("-o", odd, "--", "--bogus", want=2, env={"CFLAGS": "-O0"})
         check("unknown option '--bogus'" in said, said)
+        for words, what in [(["--schedule", "bogus"], "unknown schedule 'bogus'"), (["--resume", "--no-save"], "--resume needs the checkpoint"),
+                            (["--resume", "--init-from", "w.safetensors"], "one of them"), (["--init-partial"], "--init-partial needs a checkpoint"),
+                            (["--nesterov", "--momentum=0"], "needs a momentum above zero")]:
+            said = train("-o", "never", "--", *words, want=1)
+            check(what in said and "compiling" not in said and not os.path.exists(os.path.join(folder, "never")), f"{words}: {said}")
         check(not glob.glob(os.path.join(self.dir, "**", "[xy]"), recursive=True), "a shell read a name")
 
 

@@ -76,19 +76,36 @@ static bool data_is_there(const char *data, const char *said)
     return there;
 }
 
+/* The program's options over the spec's settings (NULL: over none), by the program's own table: 1, 0 with an error, or
+ * -1 where it is asked for help. */
+static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *said)
+{
+    struct cvy_progress p = {0};
+    struct cvy_option option[CVY_TRAIN_OPTIONS];
+
+    *said = (struct cvy_said){.schedule = schedule_names[spec ? spec->schedule : SCHEDULE_CONSTANT]};
+    if (spec) {
+        p.momentum = spec->momentum;
+        p.nesterov = spec->nesterov;
+    }
+    cvy_train_options(said, &p, option);
+    const int parsed = cvy_options_parse(o->nrest, o->rest, 0, "train", option);
+    return spec && parsed > 0 ? cvy_train_fits(said, &p) : parsed;
+}
+
 int cmd_train(const Options *o)
 {
     int status;
-    struct cvy_said said = {0};
-    struct cvy_option option[CVY_TRAIN_OPTIONS];
-    cvy_train_options(&said, &(struct cvy_progress){0}, option);
-    const int parsed = cvy_options_parse(o->nrest, o->rest, 0, "train", option);
+    struct cvy_said said;
+    const int parsed = read_rest(o, NULL, &said);
     if (parsed == 0)
         return EXIT_USAGE;
     Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
 
     if (!p)
         return status;
+    if (read_rest(o, &p->g->spec->train, &said) == 0)
+        return EXIT_FAILED;
     if (parsed > 0 && !data_is_there(p->g->spec->train.data, said.data)) /* not where it is asked for help alone */
         return EXIT_FAILED;
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
