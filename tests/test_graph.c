@@ -1,4 +1,5 @@
 /* test_graph.c - from YAML to Graph: orders, shapes, biases, parameters, groups, overrides. */
+#include "files.h"
 #include "graph.h"
 #include "read.h"
 #include "test_help.h"
@@ -6,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char *tests; /* the folder */
 
 static Node *tree_of(const char *text)
 {
@@ -132,6 +135,18 @@ START_TEST(shapes)
         {"[3, 17, 32]", "conv: {out: 5, order: conv}, maxpool: {k: 3, stride: 2, padding: 1}", "maxpool1", {5, 9, 16}},
         {"[3, 17, 32]", "conv: {out: 5, order: conv}, avgpool: {k: [3, 1], stride: [1, 2]}", "avgpool1", {5, 15, 16}},
         {"[3, 17, 32]", "conv: {out: 5, order: \"conv-maxpool(3,2,1)-bn\"}", "conv1.bn", {5, 9, 16}},
+        {"[3, 17, 32]", "conv: {out: 5, order: \"conv-maxpool(3,2,ceil)-bn\"}", "conv1.bn", {5, 8, 16}},
+        {"[3, 5, 6]", "conv: {out: 5, order: conv}, maxpool(2,2,ceil)", "maxpool1", {5, 3, 3}},
+        {"[3, 4, 4]",
+         "conv: {out: 5, order: conv}, maxpool(2,2,1,ceil)",
+         "maxpool1",
+         {5, 3, 3}}, /* none begins behind */
+        {"[3, 2, 3]", "conv: {out: 5, order: conv}, maxpool(3,2,ceil)", "maxpool1", {5, 1, 1}},
+        {"[3, 17, 32]", "conv: {out: 5, padding: [0, 3, 2, 1]}", "conv1.conv", {5, 18, 33}},
+        {"[3, 16, 33]",
+         "conv: {out: 5, order: conv}, avgpool: {k: 3, stride: 2, padding: same}",
+         "avgpool1",
+         {5, 8, 17}},
         {"[3, 4, 5]", "flatten", "flatten1", {60, 1, 1}},
         {"[3, 4, 5]", "flatten, linear: {out: 7, order: linear-bn-act}", "linear1.act", {7, 1, 1}},
         {"[3, 4, 5]", "global_avg_pool", "global_avg_pool1", {3, 1, 1}},
@@ -209,6 +224,49 @@ START_TEST(parameters)
         ck_assert_int_eq(param_at(g, "conv1.bn.num_batches_tracked")->ndim, 0);
         ck_assert_int_eq(g->weights, 8 * 45 + 8 + 16 + 4 * 512 + 4);
         ck_assert_int_eq(g->flops, 2 * (8 * 45 * 64 + 4 * 512));
+    }
+}
+END_TEST
+
+/* Networks of other libraries have as many weights as is published of them. */
+START_TEST(published_weights)
+{
+    static const struct {
+        const char *spec;
+        int64_t weights, buffers;                                 /* buffers: running means and variances */
+    } nets[] = {{"squeezenet", 1235496, 0},                       /* torchvision's squeezenet1_1 */
+                {"squeezenet1_0", 1248424, 0},                    /* and squeezenet1_0 */
+                {"resnet18", 11689512, 9600},                     /* and resnet18 */
+                {"mobilenet_keras", 4231976, 4253864 - 4231976}}; /* keras.applications.MobileNet */
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        size_t len;
+        int64_t buffers = 0;
+        const Graph *g = graph_of(file_read(xprintf("%s/../specs/%s.yaml", tests, nets[i].spec), 1 << 20, &len));
+        for (int k = 0; k < g->nparam; k++)
+            buffers += g->param[k].role == PARAM_MEAN || g->param[k].role == PARAM_VAR ? g->param[k].dim[0] : 0;
+        ck_assert_int_eq(g->weights, nets[i].weights);
+        ck_assert_int_eq(buffers, nets[i].buffers);
+    }
+}
+END_TEST
+
+/* What `same` comes to: Keras's sizes and paddings (TensorFlow's SAME), worked out by hand. */
+START_TEST(same_padding)
+{
+    static const struct {
+        int n, kernel, stride, dilation, out, before, after;
+    } cases[] = {{224, 3, 2, 1, 112, 0, 1}, {225, 3, 2, 1, 113, 1, 1}, {8, 2, 1, 1, 8, 0, 1}, {8, 4, 1, 1, 8, 1, 2},
+                 {7, 5, 3, 1, 3, 2, 2},     {9, 1, 2, 1, 5, 0, 0},     {9, 2, 4, 1, 3, 0, 1}, {10, 3, 1, 2, 10, 2, 2},
+                 {5, 7, 2, 1, 3, 3, 3},     {6, 7, 4, 1, 2, 2, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Graph *g =
+            graph_of(xprintf("{name: n1, input: [3, %d, 40], classes: 4, layers: [conv: {out: 4, kernel: [%d, 3], "
+                             "stride: [%d, 1], dilation: [%d, 1], padding: same}, global_avg_pool]}",
+                             cases[i].n, cases[i].kernel, cases[i].stride, cases[i].dilation));
+        ck_assert_int_eq(g->op[1].shape.h, cases[i].out);
+        ck_assert_int_eq(g->op[1].shape.w, 40);
+        ck_assert_int_eq(g->op[1].padding[0], cases[i].before);
+        ck_assert_int_eq(g->op[1].after[0], cases[i].after);
     }
 }
 END_TEST
@@ -498,23 +556,14 @@ START_TEST(overrides_in_groups)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const TTest *const all[] = {orders_read_back,
-                                names_and_paths,
-                                shapes,
-                                biases,
-                                parameters,
-                                train_defaults,
-                                groups,
-                                keys_of_groups,
-                                pools_in_shortcuts,
-                                biases_through_joins,
-                                many_paths,
-                                one_dimension,
-                                recompute_segments,
-                                overrides,
-                                overrides_in_groups};
+    tests = argc > 1 ? argv[1] : ".";
+    const TTest *const all[] = {
+        orders_read_back,   names_and_paths,      shapes,       biases,        parameters,
+        train_defaults,     published_weights,    same_padding, groups,        keys_of_groups,
+        pools_in_shortcuts, biases_through_joins, many_paths,   one_dimension, recompute_segments,
+        overrides,          overrides_in_groups};
     TCase *c = tcase_create("graph");
 
     tcase_set_timeout(c, 60); /* of a busy machine */
