@@ -111,11 +111,12 @@ static const Command commands[] = {
      OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE |
          OPT_MEASURE | OPT_TARGET,
      0, "A", cmd_diff},
-    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--target T] [--set KEY=VALUE]",
+    {"draw", "SPEC [-o FILE] [--diff SPEC2] [--all] [--target T] [--set KEY=VALUE]",
      "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
-     "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n",
-     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_TARGET, 0, "SPEC", cmd_draw},
+     "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n"
+     "  --all             each repeat of a group; else those that are alike are drawn once\n",
+     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_ALL | OPT_TARGET, 0, "SPEC", cmd_draw},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},

@@ -72,14 +72,53 @@ def overlap(a, b):
     return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
-def picture(convoy, spec, more=()):
-    name = os.path.basename(spec) + " ".join(("",) + tuple(more))
+def parsed(convoy, name, spec, *more):
     status, out, err = run(convoy, "draw", spec, "--target", "avx2", *more)
     check(status == 0, "%s is drawn" % name, err)
     try:
-        root = ElementTree.fromstring(out)
+        return ElementTree.fromstring(out)
     except ElementTree.ParseError as e:
         check(False, "%s is XML" % name, str(e))
+        return None
+
+
+def folded(convoy, spec, more=()):
+    """With repeats drawn once: each kernel of the plan is there, or its counterpart in the repeat that stands for it, with the same stages."""
+    name = os.path.basename(spec) + " ".join(("",) + tuple(more)) + ", folded"
+    root, whole = parsed(convoy, name, spec, *more), parsed(convoy, name, spec, "--all", *more)
+    if root is None or whole is None:
+        return 0
+
+    def kernels(tree):
+        return {e.get("data-kernel"): [(s.get("data-section"), "".join(s.itertext()).split(".")[-1]) for s in e.iter(SVG + "g") if s.get("data-op")]
+                for e in tree.iter(SVG + "g") if e.get("data-kernel")}
+
+    few, all_of_them = kernels(root), kernels(whole)
+    folds = [(e.get("data-group").replace(".", "_"), int(e.get("data-last"))) for e in root.iter(SVG + "g") if e.get("data-last")]
+    gone = {}
+    for kernel in all_of_them:
+        stands, changed = kernel, True
+        while changed:
+            changed = False
+            for group, last in folds:
+                prefix, first = group.rsplit("_", 1)
+                m = re.match(r"(pass_)?" + re.escape(prefix) + r"_(\d+)_(.*)", stands)
+                if m and int(first) < int(m.group(2)) <= last:
+                    stands, changed = "%s%s_%s" % (m.group(1) or "", group, m.group(3)), True
+        if stands != kernel:
+            gone[kernel] = stands
+    check(set(few) == set(all_of_them) - set(gone), "%s: kernels" % name, "%s\n%s\n%s" % (sorted(few), sorted(all_of_them), gone))
+    for kernel, stands in gone.items():
+        same = [s for s, _ in all_of_them[kernel]] == [s for s, _ in few.get(stands, [])]
+        check(same, "%s: %s stands for %s" % (name, stands, kernel), "%s\n%s" % (few.get(stands), all_of_them[kernel]))
+    apart(root, name)
+    return len(gone)
+
+
+def picture(convoy, spec, more=()):
+    name = os.path.basename(spec) + " ".join(("",) + tuple(more))
+    root = parsed(convoy, name, spec, "--all", *more)
+    if root is None:
         return
     kernels, stored = kernels_of(convoy, spec, more)
     drawn = [e.get("data-kernel") for e in root.iter(SVG + "g") if e.get("data-kernel")]
@@ -102,6 +141,11 @@ def picture(convoy, spec, more=()):
         missing = runs[e.get("data-kernel")] - ops
         check(not missing, "%s: stages of %s" % (name, e.get("data-kernel")), str(missing))
 
+    apart(root, name)
+
+
+def apart(root, name):
+    """Boxes and stages stand in the picture, none upon another, and no wire goes through a box."""
     view = [int(v) for v in root.get("viewBox").split()]
     boxes = list(rectangles(root, "box"))
     check(all(b[0] >= 0 and b[1] >= 0 and b[0] + b[2] <= view[2] and b[1] + b[3] <= view[3] for b in boxes), "%s: boxes are inside" % name)
@@ -111,8 +155,8 @@ def picture(convoy, spec, more=()):
             box = next(rectangles(e, "box"))
             pills = list(rectangles(e, "pill"))
             inside = all(p[0] >= box[0] and p[1] >= box[1] and p[0] + p[2] <= box[0] + box[2] and p[1] + p[3] <= box[1] + box[3] for p in pills)
-            apart = not any(overlap(pills[i], pills[j]) for i in range(len(pills)) for j in range(i))
-            check(inside and apart, "%s: stages of %s stand in their box" % (name, e.get("data-kernel")))
+            clear = not any(overlap(pills[i], pills[j]) for i in range(len(pills)) for j in range(i))
+            check(inside and clear, "%s: stages of %s stand in their box" % (name, e.get("data-kernel")))
     crossed = []
     walls = [(b[0] + 1, b[1] + 1, b[2] - 2, b[3] - 2) for b in boxes]
     for e in root.iter(SVG + "path"):
@@ -186,6 +230,27 @@ def differences(convoy):
         check(new == {"conv2"}, "a layer more: one kernel is new, though those behind it are called otherwise", str(b))
 
 
+def repeats(convoy):
+    resnet20 = os.path.join(SPECS, "resnet20.yaml")
+    check(folded(convoy, resnet20) == 6, "two repeats of ResNet-20 stand for two others")
+    check(folded(convoy, resnet20, ("--set", "s2.repeat=9")) == 24, "of nine repeats, the second stands for seven")
+    check(folded(convoy, resnet20, ("--set", "s1.2.order=conv-act-bn")) == 3, "a repeat with another order stands for itself")
+    check(folded(convoy, os.path.join(SPECS, "fashion.yaml")) == 0, "without repeats nothing is folded")
+    for spec in sorted(glob.glob(os.path.join(SPECS, "*.yaml"))):
+        folded(convoy, spec)
+    root = parsed(convoy, "two with folds", resnet20, "--diff", resnet20)
+    check({k[1] for k in fares(root, 0).items()} == {"same"} and fares(root, 0).keys() == fares(root, 1).keys(), "--diff with itself, folded: all the same")
+    folds = [e.get("data-group") for e in root.iter(SVG + "g") if e.get("data-last")]
+    check(len(folds) == 4 and folds[:2] == folds[2:], "both fold the same", str(folds))
+    with tempfile.TemporaryDirectory() as tmp:
+        other = os.path.join(tmp, "other.yaml")
+        with open(other, "w") as f:
+            f.write(run(convoy, "check", resnet20, "--set", "s1.3.order=conv-act-bn", "--write")[1])
+        root = parsed(convoy, "one with folds", resnet20, "--diff", other)
+        folds = [e.get("data-group") for e in root.iter(SVG + "g") if e.get("data-last")]
+        check(folds == ["s2.2", "s2.2"], "what one cannot fold, the other does not", str(folds))
+
+
 def errors(convoy):
     fashion = os.path.join(SPECS, "fashion.yaml")
     status, out, err = run(convoy, "draw", "/nonexistent.yaml")
@@ -216,6 +281,7 @@ def main():
     for spec in sorted(glob.glob(os.path.join(tests, "*.yaml"))):
         picture(o.convoy, spec)
     picture(o.convoy, os.path.join(SPECS, "vgg.yaml"), ("--set", "recompute=2"))
+    repeats(o.convoy)
     differences(o.convoy)
     errors(o.convoy)
     print("%d passed, %d failed, 0 skipped" % (len(passed), len(failed)))

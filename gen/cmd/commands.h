@@ -24,7 +24,7 @@ typedef struct Options {
     const char *channel; /* --channel N */
     const char *purpose; /* --for */
     const char *depfile; /* --depfile */
-    bool quiet, json, write, single_file, force, stat, compile, measure, worked;
+    bool quiet, json, all, write, single_file, force, stat, compile, measure, worked;
     char **rest; /* own options as typed; of `train`, which hands them to the program, all that stands after --, too */
     int nrest;
 } Options;
@@ -60,6 +60,7 @@ enum {
     OPT_QUIET = 1 << 27,
     OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
+    OPT_ALL = 1 << 30,
     OPT_DATA = 1 << 29, /* takes the options of an import */
 };
 

@@ -30,10 +30,13 @@ int cmd_draw(const Options *o)
 
     if (!picture)
         return status;
-    if (o->diff) {
-        other = picture_of(o, o->diff, &status);
-        if (!other)
-            return status;
+    if (o->diff && !(other = picture_of(o, o->diff, &status)))
+        return status;
+    if (!o->all)
+        draw_fold(picture, other);
+    draw_place(picture);
+    if (other) {
+        draw_place(other);
         picture->file = file_of(o->spec);
         other->file = file_of(o->diff);
         draw_diff(picture, other);

@@ -42,6 +42,7 @@ static const Option table[] = {
     {"--stat", NULL, OPT_STAT, false, offsetof(Options, stat), NULL},
     {"--compile", NULL, OPT_COMPILE, false, offsetof(Options, compile), NULL},
     {"--measure", NULL, OPT_MEASURE, false, offsetof(Options, measure), NULL},
+    {"--all", NULL, OPT_ALL, false, offsetof(Options, all), NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
     {"--quiet", "-q", OPT_QUIET, false, offsetof(Options, quiet), NULL},

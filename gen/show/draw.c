@@ -464,7 +464,16 @@ static bool in_group(const Box *b, const char *name)
     return b->kernel && strncmp(b->kernel->layer, name, n) == 0 && b->kernel->layer[n] == '.';
 }
 
-/* A frame for each group with two kernels or more. */
+/* The fold that a group, "s1.2", stands for; NULL: it stands for itself. */
+static const Fold *fold_of(const Picture *pic, const char *name)
+{
+    for (int i = 0; i < pic->nfold; i++)
+        if (strcmp(xprintf("%s.%d", pic->fold[i].group, pic->fold[i].first), name) == 0)
+            return &pic->fold[i];
+    return NULL;
+}
+
+/* A frame for each group with two kernels or more, and for one that stands for several. */
 static void find_frames(Picture *pic)
 {
     for (int i = 1; i < pic->nbox; i++) {
@@ -477,8 +486,9 @@ static void find_frames(Picture *pic)
                 known = known || strcmp(pic->frame[f].name, name) == 0;
             for (int j = 1; j < pic->nbox; j++)
                 members += in_group(&pic->box[j], name);
-            if (!known && members > 1)
-                *PUSH(pic->frame, pic->nframe) = (Frame){.name = name, .depth = depth_of(name)};
+            const Fold *fold = fold_of(pic, name);
+            if (!known && (members > 1 || fold))
+                *PUSH(pic->frame, pic->nframe) = (Frame){.name = name, .fold = fold, .depth = depth_of(name)};
         }
     }
 }
@@ -751,6 +761,11 @@ Picture *draw_picture(const Plan *p)
     }
     for (int i = 1; i < pic->nbox; i++)
         add_wires(pic, i);
+    return pic;
+}
+
+void draw_place(Picture *pic)
+{
     rank_boxes(pic);
     place_columns(pic);
     find_frames(pic);
@@ -763,5 +778,4 @@ Picture *draw_picture(const Plan *p)
     place_lanes(pic);
     place_frames(pic);
     centre(pic);
-    return pic;
 }

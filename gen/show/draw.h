@@ -1,5 +1,6 @@
-/* draw.h - `convoy draw`: a plan as a picture. draw.c makes what is in it and where it stands, draw_diff.c what differs
- * between two, draw_svg.c prints. Lengths are whole pixels. */
+/* draw.h - `convoy draw`: a plan as a picture. draw.c makes what is in it and where it stands, draw_fold.c draws
+ * repeats that are alike once, draw_diff.c says what differs between two, draw_svg.c prints. Lengths are whole pixels.
+ */
 #ifndef DRAW_H
 #define DRAW_H
 
@@ -47,9 +48,16 @@ typedef struct Wire {
                          0: they are not */
 } Wire;
 
+/* Repeats `first` to `last` of a group, which are alike: the first alone is drawn. */
+typedef struct Fold {
+    const char *group;
+    int first, last;
+} Fold;
+
 /* The frame around the kernels of a group. */
 typedef struct Frame {
     const char *name;
+    const Fold *fold;       /* of a repeat that stands for several; NULL: it does not */
     int depth, first, last; /* ranks */
     int above, below;       /* levels of frames inside that begin, or end, where it does */
     int x, y, w, h;
@@ -62,6 +70,8 @@ typedef struct Picture {
     int nbox;
     Wire *wire;
     int nwire;
+    Fold *fold;
+    int nfold;
     Frame *frame;
     int nframe;
     int *begin, *end; /* by rank: levels of frames that begin, or end, there */
@@ -82,9 +92,13 @@ enum {
     PILL_ENDS = 14,
 };
 
-/* needs: a complete plan. sets: boxes with pills, wires, frames, all placed. */
+/* needs: a complete plan. sets: boxes with pills, and wires. */
 Picture *draw_picture(const Plan *p);
-/* needs: two pictures. sets: every `change` of both. */
+/* needs: a picture, or (b not NULL) two that stand beside each other; sets: folds, in two the same. */
+void draw_fold(Picture *a, Picture *b);
+/* needs: a picture, folded or not; sets: frames, and where everything stands. */
+void draw_place(Picture *pic);
+/* needs: two pictures, placed. sets: every `change` of both. */
 void draw_diff(Picture *a, Picture *b);
 /* One picture, or with `b` two side by side, as SVG. */
 void draw_svg(const Picture *a, const Picture *b, Buf *to);

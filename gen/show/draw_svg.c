@@ -260,9 +260,16 @@ static void put_wire(const Picture *pic, const Wire *w, Buf *to)
 
 static void put_frame(const Frame *f, Buf *to)
 {
-    buf_printf(to, "<g data-group=\"%s\"><rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"9\"/>",
-               xml(f->name), f->x, f->y, f->w, f->h);
-    put_text(to, f->x + 8, f->y + 14, "group", "", clipped(f->name, 34));
+    const Fold *fold = f->fold;
+    const char *text = !fold ? f->name
+                       : fold->last == fold->first + 1
+                           ? xprintf("%s, and %d alike", f->name, fold->last)
+                           : xprintf("%s, and %d to %d alike", f->name, fold->first + 1, fold->last);
+
+    buf_printf(to,
+               "<g data-group=\"%s\"%s><rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"9\"/>",
+               xml(f->name), fold ? xprintf(" data-last=\"%d\"", fold->last) : "", f->x, f->y, f->w, f->h);
+    put_text(to, f->x + 8, f->y + 14, "group", "", clipped(text, 34));
     buf_puts(to, "</g>\n");
 }
 
