@@ -2,6 +2,7 @@
  *
  * needs: a complete plan. sets: records of a layer's file. */
 #include "layer.h"
+#include "share.h"
 
 /* ---- passes over pixels ---- */
 

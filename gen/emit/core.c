@@ -147,7 +147,7 @@ static Rec *core_record(const Core *c)
     rec_int(r, "x_row", c->x_row);
     rec_int(r, "w_row", c->w_row);
     rec_int(r, "lanes", c->lanes);
-    rec_int(r, "twice", c->lanes % 2 == 0);
+    rec_int(r, "twice", c->twice);
     rec_int(r, "apart",
             c->lanes == 1 && !c->lanewise); /* all taps stand one behind the other, and meet the same pixels */
     rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
@@ -377,7 +377,7 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
             w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
-    rec_int(r, "twice", w->lanes % 2 == 0);
+    rec_int(r, "twice", w->twice);
     rec_int(r, "channels", (int64_t)w->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)w->vectors * LANES);
     rec_int(r, "u_point", w->u_point);

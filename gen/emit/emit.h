@@ -16,8 +16,6 @@ char *emit_float(double v);                                /* a C float constant
 const char *kernel_struct(const Plan *p, const Kernel *k); /* "fashion_conv2" */
 const char *affine_macro(const Plan *p, int op);           /* "FASHION_CONV2_BN_AFFINE" */
 const char *run_tag(const Kernel *k, const Run *r);        /* "conv2_in0" */
-bool run_is_given(const Plan *p,
-                  const Run *r); /* Whether pointers to its images are all that a run needs to be given. */
 const char *run_end(const Kernel *k, const Run *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
 char *image_pixel(const Image *m, const char *y,
                   const char *x);    /* index of a content pixel in floats / 16 (plain: / 1) */

@@ -5,25 +5,6 @@
 
 #include <string.h>
 
-/* Runs of inference that some run of training's does the same as are that one: `train`'s, of the same place in the
- * chain. */
-static void share_runs(const File *f, const Kernel *train)
-{
-    for (int i = 0; train && i < f->k->nin && i < train->nin; i++)
-        for (int j = 0; j < f->k->before[i].n && j < train->before[i].n; j++) {
-            Run *r = &f->k->before[i].run[j];
-            const Run *same = &train->before[i].run[j];
-            Buf own = {0}, other = {0};
-            if (!run_is_given(f->p, r) || !run_is_given(f->p, same))
-                continue;
-            r->shared = same->name;
-            template_expand("run", "r", emit_run(f->p, f->k, r, f->k->image, true), &own);
-            template_expand("run", "r", emit_run(f->p, train, same, train->image, false), &other);
-            if (strcmp(own.text, other.text) != 0)
-                r->shared = NULL;
-        }
-}
-
 static Rec *piece_function(const File *f, const char *name, const bool *used, bool backward)
 {
     Rec *fn = line_function(f, "functions", "piece", xprintf("%s_%s", f->k->name, name));
@@ -445,9 +426,10 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     if (k)
         training_part(f);
     if (infer) {
-        f->k = infer;
+        Kernel alone = *infer;
+        alone.shares = k != NULL; /* training's runs stand in the same file */
+        f->k = &alone;
         f->infer = true;
-        share_runs(f, k);
         layer_infer(f);
     }
     template_expand("layer_file", "k", f->rec, to);

@@ -31,7 +31,7 @@ Rec *line_function(const File *f, const char *list, const char *template, const 
 void layer_runs(const File *f, const char *list, const Chain *c, const Image *image)
 {
     for (int i = 0; i < c->n; i++)
-        if (!c->run[i].shared)
+        if (!(f->k->shares && c->run[i].shared))
             rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
 }
 

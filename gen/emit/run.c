@@ -3,6 +3,7 @@
  * needs: a complete plan. sets: records for template `run` (templates/stages.c). */
 #include "emit.h"
 #include "names.h"
+#include "share.h"
 
 #include <ctype.h>
 #include <float.h>
@@ -31,7 +32,7 @@ char *emit_float(double v)
 
 const char *run_tag(const Kernel *k, const Run *r)
 {
-    return xprintf("%s_%s", k->tag, r->shared ? r->shared : r->name);
+    return xprintf("%s_%s", k->tag, k->shares && r->shared ? r->shared : r->name);
 }
 
 const char *run_end(const Kernel *k, const Run *r)
@@ -41,21 +42,6 @@ const char *run_end(const Kernel *k, const Run *r)
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
     return any ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing";
-}
-
-bool run_is_given(const Plan *p, const Run *r)
-{
-    bool given = !r->back && r->to.where == AT_IMAGE &&
-                 (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
-                 !r->image_stats && !r->route && !r->bias && !r->several && r->scatter_image < 0;
-
-    for (int i = 0; i < r->nstep; i++) {
-        const Step *s = &r->step[i];
-        given &=
-            s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD ||
-            (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
-    }
-    return given;
 }
 
 const char *describe_shape(Shape s)
@@ -130,49 +116,6 @@ static void load(Lines *l, const char *name, const char *expr)
     rec_str(s, "expr", expr);
 }
 
-static bool makes_value(const Step *s)
-{
-    return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
-}
-
-/* By value, the side that it was made from: it is read there (`here`: that alone), or comes of such a one by stages;
- * -1: it is on the run's own way. Each value is made once, and before it is used. */
-static int *sides_of(const Run *r, bool here)
-{
-    int *side = xalloc(sizeof *side * (size_t)(r->next + 1));
-
-    for (int i = 0; i <= r->next; i++)
-        side[i] = -1;
-    for (int i = 0; i < r->nstep; i++) {
-        const Step *s = &r->step[i];
-        if (s->kind == STEP_SIDE)
-            side[s->out] = s->side;
-        else if (makes_value(s) && !here)
-            side[s->out] = side[s->in];
-    }
-    return side;
-}
-
-/* Whether every step of a forward run reads the last value of its way, so that none needs a name of its own. */
-static bool is_chained(const Run *r, const int *side)
-{
-    int *last = xalloc(sizeof *last * (size_t)(r->nside + 1)), *own = last + r->nside;
-
-    *own = r->first;
-    for (int i = 0; i < r->nstep; i++) {
-        const Step *s = &r->step[i];
-        const int from = s->kind == STEP_SIDE ? s->side : side[s->in], with = s->kind == STEP_ADD ? side[s->in2] : -1;
-        int *of = from < 0 ? own : &last[from];
-        if (s->kind != STEP_SIDE && s->in != *of)
-            return false;
-        if (s->kind == STEP_ADD && s->in2 != (with < 0 ? *own : last[with]))
-            return false;
-        if (s->kind == STEP_SIDE || makes_value(s))
-            *of = s->out;
-    }
-    return r->last == *own;
-}
-
 /* What a sum of the run leaves behind, at the end of a tile or row. */
 static void drain(Lines *l, const char *type, const char *name)
 {
@@ -203,7 +146,7 @@ static const char *let_side(const Lines *l, const Step *side)
     bool changes = false;
 
     for (int i = 0; i < l->r->nstep && l->chained && !changes; i++)
-        changes = makes_value(&l->r->step[i]) && l->side[l->r->step[i].out] == side->side;
+        changes = step_makes_value(&l->r->step[i]) && l->side[l->r->step[i].out] == side->side;
     return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, side->out));
 }
 
@@ -927,7 +870,7 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    int *side = sides_of(r, false);
+    int *side = run_sides(r, false);
     Lines line = {.p = p,
                   .k = k,
                   .r = r,
@@ -937,15 +880,14 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
                   .base = r->first,
                   .infer = infer,
                   .given = run_is_given(p, r),
-                  .chained = !r->back && is_chained(r, side),
+                  .chained = run_is_chained(r, side),
                   .side = side,
-                  .read = sides_of(r, true)};
+                  .read = run_sides(r, true)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
     rec_str(l->rec, "tag", run_tag(k, r));
-    rec_fmt(l->rec, "doc", "%s, %s: %s", r->shared ? r->shared : r->name, describe_shape(r->shape),
-            describe_stages(p, r));
+    rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), describe_stages(p, r));
     if (l->infer && !l->given) {
         field(l, "const float *f");
     } else if (!l->given) {

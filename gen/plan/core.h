@@ -52,6 +52,7 @@ typedef struct Core {
     int out_blocks;
     int64_t w_out;              /* weights of one output block */
     int vectors;                /* output blocks a tile */
+    bool twice;                 /* two turns of the inner loop are one: `lanes` is even */
     int h, w;                   /* output pixels of this class */
     int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
     int y0, x0, ystep, xstep;   /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */

@@ -88,6 +88,7 @@ static void finish_core(const Target *t, Core *c, Unroll u, int in_h, int in_w)
         unroll_core(c, true);
     else if (c->lanes == 1 && c->flat)
         unroll_core(c, false);
+    c->twice = c->lanes % 2 == 0;
     cover_choose(t, c, u.budget);
 }
 

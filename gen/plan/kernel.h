@@ -103,6 +103,7 @@ typedef struct Kernel {
     /* inference */
     int result;         /* image that is its node; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */
+    bool shares;        /* runs of its that are Run.shared have training's functions */
     WeightPart *w;      /* conv and linear */
     ConvPart *conv;
     LinearPart *linear;

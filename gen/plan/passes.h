@@ -9,6 +9,7 @@ bool flow_build(Plan *p, bool infer); /* false and an error at a layer's line: l
 void fuse_build(Plan *p);
 void cores_build(Plan *p);
 void winograd_build(Plan *p);
+void share_build(Plan *p);
 void lifetime_recompute(Plan *p);
 void schedule_build(Plan *p);
 bool memory_build(Plan *p); /* false and collected errors: a size overflows */

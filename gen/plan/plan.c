@@ -17,6 +17,8 @@ static bool run_passes(Plan *p)
     cores_build(p);
     /* needs: cores, chains. sets: the cores that run by Winograd, and how many images they take together. */
     winograd_build(p);
+    /* needs: chains, final images. sets: which runs of inference are training's code. */
+    share_build(p);
     /* needs: chains. sets: which nodes are not kept for backward, but made again. */
     lifetime_recompute(p);
     /* needs: that. sets: the kernels of a training step in order, forward, again, backward. */

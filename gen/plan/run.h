@@ -70,8 +70,7 @@ typedef struct SideRead {
  * `window` into `scatter`. */
 typedef struct Run {
     const char *name;   /* "in0", "dout1" */
-    const char *shared; /* inference: the name of the kernel's run in training that does the same, whose functions it
-                           has; NULL: it has its own */
+    const char *shared; /* inference: the name of the kernel's run in training that does the same; NULL: none does */
     bool back;
     Shape shape; /* the pixels it visits */
     int first;   /* index of the first value, v[first] */

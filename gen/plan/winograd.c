@@ -283,6 +283,7 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     w.tiles = w.across * divide_up(out.h, 4);
     w.blocks = blocks_of(in.c);
     w.lanes = w.blocks == 1 ? in.c : LANES;
+    w.twice = w.lanes % 2 == 0;
     w.out_blocks = blocks_of(out.c);
     w.vectors = 1;
     choose_tile(t, w.out_blocks, &w.rows, &w.vectors);

@@ -12,6 +12,7 @@
 typedef enum Pass { PASS_FORWARD, PASS_DATA, PASS_WEIGHTS } Pass;
 typedef struct Winograd {
     bool on, weights;
+    bool twice;              /* two turns of the loop over lanes are one */
     int images;              /* that it takes at once */
     int h, w, across, tiles; /* pixels and tiles of an image that it gives (weights: of dz) */
     int blocks, lanes, out_blocks;

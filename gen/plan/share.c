@@ -1,0 +1,202 @@
+/* share.c - which runs of inference are the same code as a run of training.
+ *
+ * needs: chains with aliases, images with their final sizes, norms. sets: Run.shared.
+ *
+ * A run that is given all its pointers reads no struct of its kernel's, so that inference can call training's. Whether
+ * both do the same is told by their signatures: all that is printed of such a run, in short. */
+#include "passes.h"
+#include "share.h"
+
+#include <math.h>
+#include <string.h>
+
+bool run_is_given(const Plan *p, const Run *r)
+{
+    bool given = !r->back && r->to.where == AT_IMAGE &&
+                 (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
+                 !r->image_stats && !r->route && !r->bias && !r->several && r->scatter_image < 0;
+
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        given &=
+            s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD ||
+            (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
+    }
+    return given;
+}
+
+/* ---- values ---- */
+
+bool step_makes_value(const Step *s)
+{
+    return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
+}
+
+int *run_sides(const Run *r, bool here)
+{
+    int *side = xalloc(sizeof *side * (size_t)(r->next + 1));
+
+    for (int i = 0; i <= r->next; i++)
+        side[i] = -1;
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        if (s->kind == STEP_SIDE)
+            side[s->out] = s->side;
+        else if (step_makes_value(s) && !here)
+            side[s->out] = side[s->in];
+    }
+    return side;
+}
+
+bool run_is_chained(const Run *r, const int *side)
+{
+    int *last = xalloc(sizeof *last * (size_t)(r->nside + 1)), *own = last + r->nside;
+
+    if (r->back)
+        return false;
+    *own = r->first;
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *s = &r->step[i];
+        const int from = s->kind == STEP_SIDE ? s->side : side[s->in], with = s->kind == STEP_ADD ? side[s->in2] : -1;
+        int *of = from < 0 ? own : &last[from];
+        if (s->kind != STEP_SIDE && s->in != *of)
+            return false;
+        if (s->kind == STEP_ADD && s->in2 != (with < 0 ? *own : last[with]))
+            return false;
+        if (s->kind == STEP_SIDE || step_makes_value(s))
+            *of = s->out;
+    }
+    return r->last == *own;
+}
+
+/* ---- signatures ---- */
+
+typedef struct Signature {
+    const Plan *p;
+    const Kernel *k;
+    const Run *r;
+    bool chained;
+    int *side, *read;
+    Buf text;
+} Signature;
+
+/* A value: of its own way, or of side n. Where each takes the place of the one before, it has no number. */
+static void sign_value(Signature *s, int value)
+{
+    const int side = (s->chained ? s->side : s->read)[value];
+
+    if (side >= 0)
+        buf_printf(&s->text, " s%d", side);
+    else if (s->chained)
+        buf_puts(&s->text, " v");
+    else
+        buf_printf(&s->text, " v%d", value - s->r->first);
+}
+
+static void sign_place(Signature *s, const Place *at)
+{
+    const bool image = at->where == AT_IMAGE && at->image >= 0;
+    const Image *m = image ? &s->k->image[at->image] : NULL;
+    const Image slot = {.rows = at->shape.h, .cols = at->shape.w, .shape = at->shape};
+
+    m = m ? m : &slot;
+    buf_printf(&s->text, " %s%d[%d,%d+%d,%d+%d]%s",
+               at->where == AT_X ? "x"
+               : m->plain        ? "plain"
+                                 : "blocked",
+               at->first, m->rows, m->cols, m->top, m->shape.w, m->left,
+               plan_shifted(at, s->r->shape.c) ? "shifted" : "");
+}
+
+/* The window at the run's head, with the image that it looks at. */
+static void sign_window(Signature *s)
+{
+    const Op *o = &s->p->g->op[s->r->window];
+    const Image *m = &s->k->image[s->r->from.image];
+
+    buf_printf(&s->text, " window %d %dx%d/%dx%d-%d of %d,%d,%d in %d,%d", o->kind, o->kernel[0], o->kernel[1],
+               o->stride[0], o->stride[1], o->before, m->shape.c, m->shape.h, m->shape.w, m->rows, m->cols);
+}
+
+static void sign_side(Signature *s, const Step *step)
+{
+    const SideRead *side = &s->r->side[step->side];
+    const Op *pad = side->side->pad >= 0 ? &s->p->g->op[side->side->pad] : NULL;
+
+    buf_printf(&s->text, "; side %d", step->side);
+    sign_place(s, &side->from);
+    if (pad)
+        buf_printf(&s->text, " pad /%dx%d-%d of %d", pad->stride[0], pad->stride[1], pad->before, side->from.shape.c);
+    else if (side->from.where == AT_X)
+        buf_printf(&s->text, " of %d", side->from.shape.c);
+}
+
+static void sign_op(Signature *s, const Step *step)
+{
+    const Op *o = &s->p->g->op[step->op];
+
+    if (op_is_norm(o->kind))
+        buf_printf(&s->text, "; norm %s %d+%d", plan_alias(s->k, step->op), step->first,
+                   plan_norm(s->p, step->op)->padded);
+    else
+        buf_printf(&s->text, "; op %d", o->kind);
+    for (int i = 0; op_is_act(o->kind) && i < op_may_args(o->kind); i++)
+        buf_printf(&s->text, " %a", (double)(float)o->arg[op_arg_at(o->kind, i)].real);
+}
+
+/* Of a run that is given all its pointers. */
+static const char *signature(const Plan *p, const Kernel *k, const Run *r)
+{
+    int *side = run_sides(r, false);
+    Signature sign = {.p = p,
+                      .k = k,
+                      .r = r,
+                      .side = side,
+                      .read = run_sides(r, true),
+                      .chained = run_is_chained(r, side)},
+              *s = &sign;
+
+    buf_printf(&s->text, "%d,%d,%d", r->shape.c, r->shape.h, r->shape.w);
+    if (r->window >= 0)
+        sign_window(s);
+    sign_place(s, &r->from);
+    sign_value(s, r->first);
+    for (int i = 0; i < r->nstep; i++) {
+        const Step *step = &r->step[i];
+        if (step->kind == STEP_SIDE) {
+            sign_side(s, step);
+        } else {
+            if (step->kind == STEP_ADD)
+                buf_puts(&s->text, "; add"), sign_value(s, step->in2);
+            else
+                sign_op(s, step);
+            sign_value(s, step->in);
+            if (step->first_lanes)
+                buf_printf(&s->text, " first %d", step->channels);
+        }
+        sign_value(s, step->out);
+    }
+    buf_puts(&s->text, "; to");
+    sign_value(s, r->last);
+    sign_place(s, &r->to);
+    return s->text.text;
+}
+
+void share_build(Plan *p)
+{
+    for (int i = 0; i < p->ninfer; i++) {
+        Kernel *k = &p->infer[i];
+        const Kernel *train = plan_kernel(p->kernel, p->nkernel, k->op);
+        if (!train || strcmp(train->name, k->name) != 0)
+            continue;
+        k->shares = true;
+        for (int w = 0; w < k->nin && w < train->nin && !(k->w && k->w->direct); w++)
+            for (int j = 0; j < k->before[w].n && j < train->before[w].n; j++) {
+                Run *r = &k->before[w].run[j];
+                const Run *like = &train->before[w].run[j];
+                if (run_is_given(p, r) && run_is_given(p, like) &&
+                    strcmp(signature(p, k, r), signature(p, train, like)) == 0)
+                    r->shared = like->name;
+            }
+    }
+}
