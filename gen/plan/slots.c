@@ -88,26 +88,14 @@ typedef struct Placed {
     int from, to, from2, to2;
 } Placed;
 
-/* Placed slots in the order of their offsets, so many at a time that a look at what they have in common most often
- * saves looking at each. */
-enum { BLOCK = 64 };
-typedef struct Block {
-    Placed item[BLOCK];
-    int n;
-    int64_t end, gap;     /* the highest end; the largest gap between them */
-    int from, to;         /* none is alive before or after */
-    int all_from, all_to; /* all are alive in a life that has a step up to all_to and one from all_from on */
-} Block;
-
-typedef struct Shelf {
-    Block **block; /* room for all that as many slots can need; those behind n are of an order tried before, or NULL */
-    int n;
-} Shelf;
-
 static bool overlap(int from, int to, int from2, int to2)
 {
     return from <= to2 && from2 <= to;
 }
+
+/* ---- few slots: a list ---- */
+
+enum { FEW = 512 };
 
 /* Whether both are alive at some step. */
 static bool meet(const Placed *a, const Placed *b)
@@ -116,85 +104,181 @@ static bool meet(const Placed *a, const Placed *b)
            overlap(a->from2, a->to2, b->from, b->to) || overlap(a->from2, a->to2, b->from2, b->to2);
 }
 
-static void sum_up(Block *b)
-{
-    const Placed *first = &b->item[0];
+/* In the order of their offsets. */
+typedef struct List {
+    Placed item[FEW];
+    int n;
+} List;
 
-    b->end = first->end, b->gap = 0;
-    b->from = b->all_from = first->from;
-    b->to = b->all_to = first->to;
-    for (int i = 0; i < b->n; i++) {
-        const Placed *p = &b->item[i];
-        b->gap = p->at - b->end > b->gap ? p->at - b->end : b->gap;
-        b->end = p->end > b->end ? p->end : b->end;
-        b->from = p->from < b->from ? p->from : b->from;
-        b->to = p->to > b->to ? p->to : b->to;
-        b->to = p->to2 > b->to ? p->to2 : b->to;
-        b->all_from = p->from > b->all_from ? p->from : b->all_from;
-        b->all_to = p->to < b->all_to ? p->to : b->all_to;
-    }
-}
-
-/* The lowest offset at which `floats` are free while `a` is alive. */
-static int64_t free_at(const Shelf *s, const Placed *a, int64_t floats)
+static int64_t free_in_list(const List *l, const Placed *a, int64_t floats)
 {
-    const int last = a->to2 > a->to ? a->to2 : a->to;
     int64_t at = 0;
 
-    for (int i = 0; i < s->n; i++) {
-        const Block *b = s->block[i];
-        if (b->item[0].at >= at + floats)
-            return at;
-        if (!overlap(a->from, last, b->from, b->to))
-            continue;
-        if (b->gap < floats && overlap(a->from, a->to, b->all_from, b->all_to)) { /* each of them is in the way */
-            at = b->end > at ? b->end : at;
-            continue;
-        }
-        for (int k = 0; k < b->n; k++) {
-            const Placed *p = &b->item[k];
-            if (p->at >= at + floats)
-                return at;
-            if (p->end > at && meet(a, p))
-                at = p->end;
-        }
+    for (int i = 0; i < l->n && l->item[i].at < at + floats; i++)
+        if (l->item[i].end > at && meet(a, &l->item[i]))
+            at = l->item[i].end;
+    return at;
+}
+
+static void put_in_list(List *l, const Placed *a)
+{
+    int k = l->n++;
+
+    for (; k > 0 && l->item[k - 1].at > a->at; k--)
+        l->item[k] = l->item[k - 1];
+    l->item[k] = *a;
+}
+
+/* ---- many: a tree over time ----
+ *
+ * A node of the tree is a range of steps, its children are the halves of it. A life is the fewest nodes that make it
+ * up. Each node knows which memory is taken all the time by slots whose lives have that node (`through`), and which is
+ * taken at some time by those that have it or one below it (`within`). So what stands in the way of a life is what its
+ * own nodes have within, and what those above them have through: a few lists, in which memory without gaps is one
+ * entry. */
+typedef struct Taken {
+    int64_t from, to;
+} Taken;
+
+typedef struct Memory {
+    Taken *item; /* in order, apart */
+    int n, room;
+} Memory;
+
+typedef struct Stretch {
+    Memory through, within;
+} Stretch;
+
+typedef struct Tree {
+    Stretch *node; /* 1: all steps; the halves of i: 2 i and 2 i + 1 */
+    int size;      /* steps, a power of two */
+} Tree;
+
+enum { LISTS = 4 * 32 * 2 }; /* that a query can meet: four a level, of two lives */
+
+typedef struct Query {
+    const Memory *list[LISTS];
+    int n;
+} Query;
+
+/* The first entry that ends behind `at`. */
+static int taken_at(const Memory *m, int64_t at)
+{
+    int low = 0, high = m->n;
+
+    while (low < high) {
+        const int mid = (low + high) / 2;
+        if (m->item[mid].to <= at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static void take(Memory *m, Taken t)
+{
+    const int first = taken_at(m, t.from - 1); /* what ends where it begins becomes one with it */
+    int last = first;
+
+    for (; last < m->n && m->item[last].from <= t.to; last++) {
+        t.from = m->item[last].from < t.from ? m->item[last].from : t.from;
+        t.to = m->item[last].to > t.to ? m->item[last].to : t.to;
+    }
+    if (m->n == m->room) {
+        const int room = m->room ? 2 * m->room : 4;
+        m->item = xgrow(m->item, sizeof *m->item * (size_t)m->n, sizeof *m->item * (size_t)room);
+        m->room = room;
+    }
+    memmove(&m->item[first + 1], &m->item[last], sizeof *m->item * (size_t)(m->n - last));
+    m->item[first] = t;
+    m->n += 1 - (last - first);
+}
+
+/* Steps from .. to take memory; node i is steps low .. high. */
+static void take_in(Tree *t, int i, int low, int high, int from, int to, Taken memory)
+{
+    if (!overlap(low, high, from, to))
+        return;
+    take(&t->node[i].within, memory);
+    if (from <= low && high <= to) {
+        take(&t->node[i].through, memory);
+        return;
+    }
+    const int mid = (low + high) / 2;
+    take_in(t, 2 * i, low, mid, from, to, memory);
+    take_in(t, 2 * i + 1, mid + 1, high, from, to, memory);
+}
+
+/* The lists of what is in the way of steps from .. to. */
+static void ask(const Tree *t, int i, int low, int high, int from, int to, Query *q)
+{
+    if (!overlap(low, high, from, to))
+        return;
+    const bool all = from <= low && high <= to;
+    const Memory *m = all ? &t->node[i].within : &t->node[i].through;
+    if (m->n)
+        q->list[q->n++] = m;
+    if (all)
+        return;
+    const int mid = (low + high) / 2;
+    ask(t, 2 * i, low, mid, from, to, q);
+    ask(t, 2 * i + 1, mid + 1, high, from, to, q);
+}
+
+static int64_t free_in_tree(const Tree *t, const Placed *a, int64_t floats)
+{
+    Query q = {.n = 0};
+    int64_t at = 0;
+
+    ask(t, 1, 0, t->size - 1, a->from, a->to, &q);
+    ask(t, 1, 0, t->size - 1, a->from2, a->to2, &q);
+    for (int i = 0, quiet = 0; quiet < q.n; i = (i + 1) % q.n) { /* until no list has anything in the way */
+        const Memory *m = q.list[i];
+        const int64_t was = at;
+        for (int k = taken_at(m, at); k < m->n && m->item[k].from < at + floats; k++)
+            at = m->item[k].to;
+        quiet = at == was ? quiet + 1 : 1;
     }
     return at;
 }
 
-static Block *new_block(Shelf *s, int at)
+static void put_in_tree(Tree *t, const Placed *a)
 {
-    Block *b = s->block[s->n] ? s->block[s->n] : xalloc(sizeof *b);
-
-    memmove(&s->block[at + 1], &s->block[at], sizeof *s->block * (size_t)(s->n++ - at));
-    s->block[at] = b;
-    b->n = 0;
-    return b;
+    take_in(t, 1, 0, t->size - 1, a->from, a->to, (Taken){a->at, a->end});
+    take_in(t, 1, 0, t->size - 1, a->from2, a->to2, (Taken){a->at, a->end});
 }
 
-static void put(Shelf *s, Placed a)
-{
-    int low = 0, high = s->n; /* the last block that begins no higher, or the first */
+/* ---- places ---- */
 
-    while (high - low > 1) {
-        const int mid = (low + high) / 2;
-        *(s->block[mid]->item[0].at <= a.at ? &low : &high) = mid;
+/* What is placed already: in one of both. */
+typedef struct Shelf {
+    List *list;
+    Tree *tree;
+} Shelf;
+
+static Shelf make_shelf(const Slots *s)
+{
+    Shelf shelf = {0};
+
+    if (s->n <= FEW) {
+        shelf.list = xalloc(sizeof *shelf.list);
+        return shelf;
     }
-    Block *b = s->n ? s->block[low] : new_block(s, 0);
-    if (b->n == BLOCK) {
-        Block *half = new_block(s, low + 1);
-        half->n = BLOCK / 2;
-        b->n -= half->n;
-        memcpy(half->item, &b->item[b->n], sizeof *half->item * (size_t)half->n);
-        sum_up(b);
-        sum_up(half);
-        b = half->item[0].at <= a.at ? half : b;
-    }
-    int k = b->n++;
-    for (; k > 0 && b->item[k - 1].at > a.at; k--)
-        b->item[k] = b->item[k - 1];
-    b->item[k] = a;
-    sum_up(b);
+    shelf.tree = xalloc(sizeof *shelf.tree);
+    shelf.tree->size = 1;
+    while (shelf.tree->size < steps_of(s))
+        shelf.tree->size *= 2;
+    shelf.tree->node = xalloc(sizeof *shelf.tree->node * 2 * (size_t)shelf.tree->size);
+    return shelf;
+}
+
+static void clear(Shelf *s)
+{
+    if (s->list)
+        s->list->n = 0;
+    for (int i = 1; s->tree && i < 2 * s->tree->size; i++)
+        s->tree->node[i].through.n = s->tree->node[i].within.n = 0;
 }
 
 /* Places every slot, in order, as low as those already placed and alive at the same time allow. Returns the top. */
@@ -202,16 +286,19 @@ static int64_t place_in_order(Slots *s, Shelf *shelf)
 {
     int64_t top = 0;
 
-    shelf->n = 0;
+    clear(shelf);
     for (int i = 0; i < s->n; i++) {
         const Slot *slot = &s->item[i];
         Placed a = {.from = slot->from,
                     .to = slot->to,
                     .from2 = slot->to2 ? slot->from2 : INT_MAX,
                     .to2 = slot->to2 ? slot->to2 : -1};
-        a.at = free_at(shelf, &a, slot->floats);
+        a.at = shelf->list ? free_in_list(shelf->list, &a, slot->floats) : free_in_tree(shelf->tree, &a, slot->floats);
         a.end = a.at + slot->floats;
-        put(shelf, a);
+        if (shelf->list)
+            put_in_list(shelf->list, &a);
+        else
+            put_in_tree(shelf->tree, &a);
         *slot->at = a.at;
         top = a.end > top ? a.end : top;
     }
@@ -232,7 +319,7 @@ int64_t slots_place(Slots *s)
 
     if (s->n == 0)
         return 0;
-    Shelf shelf = {.block = xalloc(sizeof *shelf.block * ((size_t)s->n / (BLOCK / 2) + 2))};
+    Shelf shelf = make_shelf(s);
     for (int i = 0; i < 3 && (best < 0 || least > bound); i++) {
         qsort(s->item, (size_t)s->n, sizeof *s->item, order[i]);
         const int64_t top = place_in_order(s, &shelf);
