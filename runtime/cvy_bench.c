@@ -288,9 +288,8 @@ static int fill(struct bench *b)
         b->label[i] = i % m->classes;
     cvy_draw(b->run.model, b->run.net, 1);
     m->fold(b->run.net);
-    b->step.momentum = (float)m->train.momentum;
+    memcpy(b->step.hyper, m->train.hyper, sizeof b->step.hyper);
     b->step.weight_decay = (float)m->train.weight_decay;
-    b->step.nesterov = m->train.nesterov;
     return 1;
 }
 

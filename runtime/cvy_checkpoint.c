@@ -1,6 +1,6 @@
 /* cvy_checkpoint.c - checkpoints of a training: the weights, and beside them the state that it needs to go on
- * (momentum; where it stands, as metadata). The state holds a checksum of its weights, so that only what was saved
- * together is taken together. SPDX-License-Identifier: 0BSD */
+ * (what the optimiser keeps; where it stands, as metadata). The state holds a checksum of its weights, so that only
+ * what was saved together is taken together. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -50,9 +50,7 @@ static const struct field fields[] = {
     FIELD(FIELD_INT, epochs, 0, 1e9),
     FIELD(FIELD_INT, batch, 1, 1e9),
     FIELD(FIELD_REAL, lr, 0, 1e6),
-    FIELD(FIELD_REAL, momentum, 0, 1),
     FIELD(FIELD_REAL, weight_decay, 0, 1e6),
-    FIELD(FIELD_INT, nesterov, 0, 1),
     FIELD(FIELD_INT, decay_all, 0, 1),
     FIELD(FIELD_INT, one_cycle, 0, 1),
     FIELD(FIELD_REAL, warmup, 0, 1),
@@ -63,9 +61,11 @@ static const struct field fields[] = {
 };
 enum { NFIELDS = sizeof fields / sizeof *fields };
 
-static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p)
+static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p, const struct cvy_optimiser *o)
 {
     int ok = 1;
+    for (int k = 0; k < cvy_hypers(o) && ok; k++)
+        ok = cvy_put_meta(f, o->hyper[k].name, "%.17g", p->hyper[k]);
     for (int i = 0; i < NFIELDS && ok; i++) {
         const void *v = (const char *)p + fields[i].at;
         switch (fields[i].kind) {
@@ -111,15 +111,26 @@ static int get_field(const struct field *field, const char *text, void *to)
 static const char no_state[] =
     "it is not the state of a training; --init-from W starts a new one from the weights alone";
 
-static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p)
+static int bad_field(const struct cvy_tensors *f, const char *key)
+{
+    cvy_error(no_state, "'%s': its metadata has no valid '%s'", f->path, key);
+    return 0;
+}
+
+static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p, const struct cvy_optimiser *o)
 {
     memset(p, 0, sizeof *p);
     for (int i = 0; i < NFIELDS; i++) {
         const char *text = cvy_get_meta(f, fields[i].key);
-        if (!text || !get_field(&fields[i], text, (char *)p + fields[i].at)) {
-            cvy_error(no_state, "'%s': its metadata has no valid '%s'", f->path, fields[i].key);
-            return 0;
-        }
+        if (!text || !get_field(&fields[i], text, (char *)p + fields[i].at))
+            return bad_field(f, fields[i].key);
+    }
+    for (int k = 0; k < cvy_hypers(o); k++) {
+        const struct cvy_hyper *h = &o->hyper[k];
+        const char *text = cvy_get_meta(f, h->name);
+        if (!text || !cvy_parse_real(text, h->lo, h->hi, &p->hyper[k]) ||
+            (h->off && p->hyper[k] != 0 && p->hyper[k] != 1))
+            return bad_field(f, h->name);
     }
     /* sums of the epoch under way, of the images of its steps */
     if ((p->seen > 0) != (p->step_in_epoch > 0) || p->correct_sum > p->seen ||
@@ -148,8 +159,12 @@ static int put_channels(struct cvy_tensors *f, const char *key, const float *v, 
 
 char *cvy_optimiser_text(const struct cvy_train *t)
 {
-    return cvy_format("sgd(momentum=%.9g, nesterov=%d, weight_decay=%.9g, decay_all=%d)", t->momentum, t->nesterov,
-                      t->weight_decay, t->decay_all);
+    char hyper[40 * CVY_HYPERS] = "";
+    size_t at = 0;
+    for (int k = 0; k < cvy_hypers(t->optimiser); k++)
+        at += (size_t)snprintf(hyper + at, sizeof hyper - at, "%s=%.9g, ", t->optimiser->hyper[k].name, t->hyper[k]);
+    return cvy_format("%s(%sweight_decay=%.9g, decay_all=%d)", t->optimiser->name, hyper, t->weight_decay,
+                      t->decay_all);
 }
 
 static int all_finite(const struct cvy_tensors *f)
@@ -199,8 +214,8 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
 {
     char *optimiser = cvy_optimiser_text(&r->model->train);
     int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
-             cvy_put_meta(s, "optimiser", "%s", optimiser) && put_progress(s, p) &&
-             cvy_add_momentum(s, r, "momentum.") && all_finite(s);
+             cvy_put_meta(s, "optimiser", "%s", optimiser) && put_progress(s, p, r->model->train.optimiser) &&
+             cvy_add_buffers(s, r, "") && all_finite(s);
     free(optimiser);
     return ok;
 }
@@ -327,6 +342,19 @@ static int check_network(const struct cvy_model *m, const char *weights, int for
     return ok;
 }
 
+/* That the state is of a training with this optimiser: another keeps other things. */
+static int check_optimiser(const struct cvy_tensors *f, const struct cvy_model *m)
+{
+    const char *name = m->train.optimiser->name, *said = cvy_get_meta(f, "optimiser");
+    if (!said || (strncmp(said, name, strlen(name)) == 0 && said[strlen(name)] == '('))
+        return 1;
+    char was[96];
+    cvy_error("--init-from W starts a new training from the weights alone",
+              "'%s' is the state of a training with %s, and this network trains with %s", f->path,
+              cvy_plain(said, was, sizeof was), name);
+    return 0;
+}
+
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force)
 {
     char *state = cvy_state_path(weights);
@@ -340,7 +368,8 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
         cvy_error("a training that was saved leaves it beside its weights; --save W names them",
                   "nothing to resume: no '%s'", state);
     ok = ok && check_network(m, weights, force) && cvy_tensors_open(&r->state, state) &&
-         cvy_match_momentum(m, &r->state) && get_progress(&r->state, &r->p) && file_crc(weights, &crc);
+         check_optimiser(&r->state, m) && cvy_match_buffers(m, &r->state) &&
+         get_progress(&r->state, &r->p, m->train.optimiser) && file_crc(weights, &crc);
     if (ok && crc != r->p.weights_crc && !force) {
         cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force "
                   "takes the two together",
@@ -358,7 +387,7 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
 
 int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights)
 {
-    return cvy_load_momentum(run, &r->state) && cvy_load_weights(run, weights, CVY_COMPARED);
+    return cvy_load_buffers(run, &r->state) && cvy_load_weights(run, weights, CVY_COMPARED);
 }
 
 void cvy_resume_close(struct cvy_resume *r)

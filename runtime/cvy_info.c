@@ -19,6 +19,15 @@ static int64_t count_params(const struct cvy_model *m)
     return n;
 }
 
+int cvy_json_hyper(json_t *o, const struct cvy_optimiser *of, const double hyper[CVY_HYPERS])
+{
+    int ok = 1;
+    for (int k = 0; k < cvy_hypers(of); k++)
+        ok &= json_object_set_new(o, of->hyper[k].name,
+                                  of->hyper[k].off ? json_boolean(hyper[k] != 0) : json_real(hyper[k])) == 0;
+    return ok;
+}
+
 /* The spec's train section; NULL where memory is out. */
 static json_t *training_json(const struct cvy_model *m)
 {
@@ -29,11 +38,11 @@ static json_t *training_json(const struct cvy_model *m)
     for (int c = 0; c < m->channels; c++)
         ok &= json_array_append_new(mean, json_real((double)t->mean[c])) == 0 &&
               json_array_append_new(std, json_real((double)t->std[c])) == 0;
-    json_t *o = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:I, s:o, s:o}", "data", t->data,
-                          "epochs", t->epochs, "batch", t->batch, "lr", t->lr, "momentum", t->momentum, "weight_decay",
-                          t->weight_decay, "nesterov", t->nesterov, "decay_all", t->decay_all, "schedule", t->schedule,
-                          "warmup", t->warmup, "seed", (json_int_t)t->seed, "mean", mean, "std", std);
-    if (ok)
+    json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:f, s:I, s:o, s:o}", "data", t->data, "epochs",
+                          t->epochs, "batch", t->batch, "optimizer", t->optimiser->name, "lr", t->lr, "weight_decay",
+                          t->weight_decay, "decay_all", t->decay_all, "schedule", t->schedule, "warmup", t->warmup,
+                          "seed", (json_int_t)t->seed, "mean", mean, "std", std);
+    if (ok && o && cvy_json_hyper(o, t->optimiser, t->hyper))
         return o;
     json_decref(o);
     return NULL;

@@ -190,69 +190,18 @@ void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float 
     }
 }
 
-/* ---- update ---- */
+void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step)
+{
+    cvy_update(net, bn->gamma - net->param, bn->padded, bn->dgamma, 0, 1, step, step->weight_decay_other);
+    if (bn->beta)
+        cvy_update(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
+}
+
+/* ---- weights in other layouts ---- */
 
 enum {
     CVY_BLOCK = 16
 }; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
-
-/* One block: w, its momentum m, its gradient g. */
-static inline void cvy_sgd_block(float *restrict w, float *restrict m, const float *restrict g,
-                                 const struct cvy_step *step, float decay)
-{
-    const float lr = step->lr, momentum = step->momentum, ahead = step->nesterov ? momentum : 0.0f;
-
-    if (step->nesterov)
-        for (int j = 0; j < CVY_BLOCK; j++) {
-            const float d = g[j] + decay * w[j];
-            m[j] = momentum * m[j] + d;
-            w[j] -= lr * (d + ahead * m[j]);
-        }
-    else
-        for (int j = 0; j < CVY_BLOCK; j++) {
-            m[j] = momentum * m[j] + (g[j] + decay * w[j]);
-            w[j] -= lr * m[j];
-        }
-}
-
-void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
-             const struct cvy_step *step, float decay)
-{
-    for (int64_t i = 0; i < count; i += CVY_BLOCK) {
-        float sum[CVY_BLOCK];
-        memcpy(sum, g + i, sizeof sum);
-        for (int p = 1; p < parts; p++) {
-            const float *part = g + p * stride + i;
-            for (int j = 0; j < CVY_BLOCK; j++)
-                sum[j] += part[j];
-        }
-        if (net->grad)
-            memcpy(net->grad + at + i, sum, sizeof sum);
-        cvy_sgd_block(net->param + at + i, net->momentum + at + i, sum, step, decay);
-    }
-}
-
-void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const struct cvy_step *step)
-{
-    cvy_sgd(net, bn->gamma - net->param, bn->padded, bn->dgamma, 0, 1, step, step->weight_decay_other);
-    if (bn->beta)
-        cvy_sgd(net, bn->beta - net->param, bn->padded, bn->dbeta, 0, 1, step, step->weight_decay_other);
-}
-
-void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts,
-                  const struct cvy_step *step)
-{
-    for (int i = 0; i < count; i += CVY_BLOCK) {
-        float sum[CVY_BLOCK];
-        for (int j = 0; j < CVY_BLOCK; j++) {
-            double total = 0;
-            for (int p = 0; p < parts; p++)
-                total += g[p * stride + i + j];
-            sum[j] = (float)total;
-        }
-        cvy_sgd(net, at + i, CVY_BLOCK, sum, 0, 1, step, step->weight_decay_other);
-    }
-}
 
 void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps)
 {

@@ -1,5 +1,5 @@
 /* cvy_kernels.h - the arithmetic around the emitted kernels that no shape or order changes: what happens at a batch
- * norm's barrier, the update, folding, the loss, a matrix product. SPDX-License-Identifier: 0BSD */
+ * norm's barrier, folding, the loss, a matrix product. The update is cvy_update.h's. SPDX-License-Identifier: 0BSD */
 #ifndef CVY_KERNELS_H
 #define CVY_KERNELS_H
 
@@ -7,6 +7,7 @@
 #include "cvy_names.h"
 
 #include "cvy_model.h"
+#include "cvy_update.h"
 
 #if defined _OPENMP
 #include <omp.h>
@@ -117,15 +118,6 @@ void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int imag
 /* Adds what the norm takes away from an image's gradient to `to`: mean, back_x, back_1, an array of `room` floats a
  * channel each; the first of several norms over one tensor sets them. */
 void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float *to);
-
-/* SGD as PyTorch does it: g += decay w; m = momentum m + g; w -= lr (nesterov ? g + momentum m : m), on `count` floats
- * from `at` on; g is the sum of `parts` partial gradients, `stride` floats apart, in their order. count: a multiple
- * of 16. */
-void cvy_sgd(const struct cvy_net *net, int64_t at, int64_t count, const float *g, int64_t stride, int parts,
-             const struct cvy_step *step, float decay);
-/* The same for a bias whose partial sums are doubles. */
-void cvy_sgd_bias(const struct cvy_net *net, int64_t at, int count, const double *g, int64_t stride, int parts,
-                  const struct cvy_step *step);
 
 /* w [blocks_out][blocks_in][taps][16 in][16 out] -> wt [blocks_in][blocks_out][taps][16 out][16 in]; one block_out of
  * it. */

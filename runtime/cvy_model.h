@@ -18,9 +18,9 @@ struct cvy_layout {
     int64_t offset;
 };
 
-/* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient and
- * momentum at the same offset in .grad and .momentum; running statistics lie in .running; CVY_BATCHES (ndim 0) is
- * .batches[offset]. */
+/* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient at the
+ * same offset in .grad, and what the optimiser keeps of them in .state; running statistics lie in .running; CVY_BATCHES
+ * (ndim 0) is .batches[offset]. */
 struct cvy_tensor {
     const char *name;
     enum cvy_role role;
@@ -32,10 +32,13 @@ struct cvy_tensor {
 /* Head of every emitted network's struct. All memory is the caller's (cvy_model.init). grad is NULL unless the runtime
  * asks for gradients (trace): then backward writes them there. */
 struct cvy_net {
-    float *param, *momentum, *grad, *running;
+    float *param, *grad, *running;
+    float *state;     /* the optimiser's buffers (cvy_update.h), `floats` floats each; they lie as the parameters do */
+    int64_t floats;   /* of param */
     int64_t *batches; /* num_batches_tracked of each norm */
-    int batch;        /* largest n that training takes; 0: inference only */
-    int threads;      /* that it uses: at most as many as init was offered */
+    const struct cvy_optimiser *optimiser;
+    int batch;   /* largest n that training takes; 0: inference only */
+    int threads; /* that it uses: at most as many as init was offered */
 };
 
 /* The samples that a call works on. A network reads them where they are: they stay until forward and backward are done.
@@ -47,10 +50,16 @@ struct cvy_batch {
     int n;
 };
 
+/* What an optimiser has besides: cvy_step.hyper[]. */
+enum { CVY_HYPERS = 4, CVY_BUFFERS = 2 }; /* at most; buffers: floats that it keeps of each parameter */
+enum { CVY_MOMENTUM, CVY_NESTEROV };      /* of sgd; nesterov: 0 or 1 */
+enum { CVY_BETA1, CVY_BETA2, CVY_EPS };   /* of adam, adamw */
+
+/* How a step is taken. */
 struct cvy_step {
-    float lr, momentum, weight_decay, weight_decay_other; /* _other: of norms and biases, 0 by default */
-    int nesterov;
-    uint64_t seed, step; /* key the dropout masks */
+    float lr, weight_decay, weight_decay_other; /* _other: of norms and biases */
+    double hyper[CVY_HYPERS];
+    uint64_t seed, step; /* step: 0, 1, 2, ...: together they key the dropout masks; adam counts by it */
 };
 
 /* One tensor of a trace: `data` + `at` hold `at.dim`; ndim up to 4; dim[0] is the image where it is an activation. */
@@ -60,8 +69,9 @@ typedef void (*cvy_sink)(void *user, const char *name, const float *data, const 
 struct cvy_train {
     const char *data; /* "fashion-mnist", "mnist", "shapes", "idx" */
     int epochs, batch;
-    double lr, momentum, weight_decay;
-    int nesterov, decay_all;
+    const struct cvy_optimiser *optimiser;
+    double lr, hyper[CVY_HYPERS], weight_decay;
+    int decay_all;        /* weight decay reaches norms and biases, too */
     const char *schedule; /* "constant", "one-cycle" */
     double warmup;
     const float *mean, *std; /* a channel each */

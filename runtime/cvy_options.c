@@ -118,12 +118,15 @@ int cvy_options_parse(int argc, char **argv, int from, const char *command, stru
         if (!o->name)
             return unknown_option(argv[i], command, option);
         const char *value = argv[i][len] ? argv[i] + len + 1 : NULL;
-        if (o->kind == CVY_FLAG || o->kind == CVY_UNFLAG) {
+        if (o->kind <= CVY_OFF) {
             if (value) {
                 cvy_error(NULL, "%s takes no value", o->name);
                 return 0;
             }
-            *(int *)o->value = o->kind == CVY_FLAG;
+            if (o->kind <= CVY_UNFLAG)
+                *(int *)o->value = o->kind == CVY_FLAG;
+            else
+                *(double *)o->value = o->kind == CVY_ON;
         } else {
             if (!value && i + 1 < argc)
                 value = argv[++i];
@@ -170,9 +173,48 @@ int cvy_option_given(const struct cvy_option *option, const char *name)
     return 0;
 }
 
-void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_option list[CVY_TRAIN_OPTIONS])
+int cvy_option_sets(const struct cvy_option *option, const void *value)
 {
-    const struct cvy_option option[CVY_TRAIN_OPTIONS] = {
+    int given = 0;
+    for (; option->name; option++)
+        given |= option->given && option->value == value;
+    return given;
+}
+
+int cvy_hyper_options(const struct cvy_optimiser *o, double hyper[CVY_HYPERS], struct cvy_option *list)
+{
+    int n = 0;
+    for (int k = 0; k < cvy_hypers(o); k++) {
+        const struct cvy_hyper *h = &o->hyper[k];
+        list[n++] = (struct cvy_option){
+            h->off ? CVY_ON : CVY_REAL, h->option, h->off ? NULL : "X", &hyper[k], h->lo, h->hi, h->help, 0};
+        if (h->off)
+            list[n++] = (struct cvy_option){CVY_OFF, h->off, NULL, &hyper[k], 0, 0, "... not", 0};
+    }
+    return n;
+}
+
+/* The options of all optimisers, each once. */
+static int all_hyper_options(double hyper[CVY_HYPERS], struct cvy_option *list)
+{
+    int n = 0;
+    for (int i = 0; cvy_optimisers[i]; i++) {
+        struct cvy_option own[CVY_HYPER_OPTIONS];
+        for (int k = 0, m = cvy_hyper_options(cvy_optimisers[i], hyper, own); k < m; k++) {
+            int there = 0;
+            for (int j = 0; j < n; j++)
+                there |= strcmp(list[j].name, own[k].name) == 0;
+            if (!there)
+                list[n++] = own[k];
+        }
+    }
+    return n;
+}
+
+void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o,
+                       struct cvy_option list[CVY_TRAIN_OPTIONS])
+{
+    const struct cvy_option first[] = {
         {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
         {CVY_TEXT, "--data", "DIR", &s->data, 0, 0,
          "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
@@ -182,9 +224,8 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
         {CVY_INT, "--epochs", "N", &p->epochs, 1, 1000000, "passes over the training images", 0},
         {CVY_INT, "--batch", "N", &p->batch, 1, 1048576, "images per step", 0},
         {CVY_REAL, "--lr", "X", &p->lr, 0, 1e6, "learning rate; the highest where the schedule varies it", 0},
-        {CVY_REAL, "--momentum", "X", &p->momentum, 0, 1, "of SGD", 0},
-        {CVY_FLAG, "--nesterov", NULL, &p->nesterov, 0, 0, "Nesterov's momentum", 0},
-        {CVY_UNFLAG, "--no-nesterov", NULL, &p->nesterov, 0, 0, "plain momentum", 0},
+    };
+    const struct cvy_option rest[] = {
         {CVY_REAL, "--weight-decay", "X", &p->weight_decay, 0, 1e6, "of weights; norms and biases are left out ...", 0},
         {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
         {CVY_TEXT, "--schedule", "S", &s->schedule, 0, 0, "constant or one-cycle", 0},
@@ -205,10 +246,30 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_op
         {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no evaluation after an epoch", 0},
         {CVY_FLAG, "--quiet", NULL, &s->quiet, 0, 0, "print errors only", 0},
     };
-    memcpy(list, option, sizeof option); /* what is not said is zero, which ends the list */
+    int n = sizeof first / sizeof *first;
+    memset(list, 0, CVY_TRAIN_OPTIONS * sizeof *list); /* zero ends the list */
+    memcpy(list, first, sizeof first);
+    n += o ? cvy_hyper_options(o, p->hyper, list + n) : all_hyper_options(p->hyper, list + n);
+    memcpy(list + n, rest, sizeof rest);
 }
 
-int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p)
+/* That what a flag of the optimiser needs is there. */
+static int numbers_fit(const struct cvy_optimiser *o, const struct cvy_progress *p)
+{
+    for (int k = 0; k < cvy_hypers(o); k++) {
+        const struct cvy_hyper *h = &o->hyper[k];
+        const int needs = h->needs ? cvy_hyper_find(o, h->needs) : k;
+        if (p->hyper[k] == 0 || p->hyper[needs] != 0)
+            continue;
+        char *hint = cvy_format("%s %g, or %s", o->hyper[needs].option, o->hyper[needs].usual, h->off);
+        cvy_error(hint, "%s needs a %s above zero", h->option, h->needs);
+        free(hint);
+        return 0;
+    }
+    return 1;
+}
+
+int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o)
 {
     p->one_cycle = strcmp(s->schedule, "one-cycle") == 0;
     if (!p->one_cycle && strcmp(s->schedule, "constant") != 0)
@@ -219,9 +280,7 @@ int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p)
         cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
     else if (s->resume && s->no_save)
         cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
-    else if (p->nesterov && p->momentum == 0 && !s->resume)
-        cvy_error("--momentum 0.9, or --no-nesterov", "Nesterov's momentum needs a momentum above zero");
     else
-        return 1;
+        return s->resume || numbers_fit(o, p);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "cvy_names.h"
 
 #include "cvy_model.h"
+#include "cvy_update.h"
 #include "cvy_weights.h"
 
 #include <stddef.h>
@@ -55,6 +56,8 @@ void *cvy_alloc_aligned(size_t bytes); /* 64-byte aligned, zeroed, in huge pages
  * without a message, where memory was short at any point. */
 void cvy_json_watch(void);
 struct json_t;
+/* The optimiser's numbers as members of o: numbers, true or false. 0 where memory is out. */
+int cvy_json_hyper(struct json_t *o, const struct cvy_optimiser *of, const double hyper[CVY_HYPERS]);
 char *cvy_json_text(const struct json_t *o, size_t flags);
 int cvy_json_starved(void); /* whether memory was short since it was asked last: what was read then lacks something */
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
@@ -132,12 +135,12 @@ int cvy_parse_real(const char *text, double lo, double hi, double *out);
 /* ---- cvy_options.c: the command line --------------------------------------------------------------------------------
  */
 
-enum cvy_option_kind { CVY_FLAG, CVY_UNFLAG, CVY_INT, CVY_U64, CVY_REAL, CVY_TEXT, CVY_SECTION };
+enum cvy_option_kind { CVY_FLAG, CVY_UNFLAG, CVY_ON, CVY_OFF, CVY_INT, CVY_U64, CVY_REAL, CVY_TEXT, CVY_SECTION };
 struct cvy_option {
     enum cvy_option_kind kind;
     const char *name; /* "--epochs"; a section's title; NULL ends the list */
     const char *arg;  /* "N" */
-    void *value;      /* int (flags too), uint64_t, double, const char * */
+    void *value;      /* int (flags too), uint64_t, double (1 of ON, 0 of OFF, too), const char * */
     double lo, hi;    /* of INT and REAL */
     const char *help;
     int given;
@@ -146,6 +149,8 @@ struct cvy_option {
 int cvy_options_parse(int argc, char **argv, int from, const char *command, struct cvy_option *option);
 void cvy_options_help(const struct cvy_option *option); /* with the defaults that stand in the values */
 int cvy_option_given(const struct cvy_option *option, const char *name);
+/* The same of the one with this value. */
+int cvy_option_sets(const struct cvy_option *option, const void *value);
 
 /* What the command line of `train` says, besides the numbers of a training (struct cvy_progress). */
 struct cvy_said {
@@ -155,11 +160,16 @@ struct cvy_said {
 };
 struct cvy_progress;
 enum { CVY_TRAIN_OPTIONS = 40 }; /* room */
-/* The options of `train`, which set *s and *p. `convoy train` reads them by this table, too, before it compiles. */
-void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, struct cvy_option list[CVY_TRAIN_OPTIONS]);
+/* The options of `train`, which set *s and *p. `convoy train` reads them by this table, too, before it compiles. o: the
+ * network's optimiser; NULL where it is not known yet: the options of all. */
+void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o,
+                       struct cvy_option list[CVY_TRAIN_OPTIONS]);
+enum { CVY_HYPER_OPTIONS = 2 * CVY_HYPERS }; /* room */
+/* The options of an optimiser's numbers, which set hyper[]. Returns how many there are. */
+int cvy_hyper_options(const struct cvy_optimiser *o, double hyper[CVY_HYPERS], struct cvy_option *list);
 /* Whether what was said fits together, with an error where not; sets p's schedule. Before it is called *s and *p hold
  * the spec's settings, and then what was said. */
-int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p);
+int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o);
 /* The word of `list` (NULL-terminated) nearest to `word`, or NULL where none is near. */
 const char *cvy_nearest(const char *word, const char *const *list);
 
@@ -314,17 +324,17 @@ struct cvy_run {
 int cvy_run_open(struct cvy_run *r, const struct cvy_model *model, int batch, int threads, int with_grad);
 void cvy_run_close(struct cvy_run *r);
 int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix); /* parameters and statistics */
-int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
+/* What the optimiser keeps: "momentum.<parameter>" with `prefix` before it. */
+int cvy_add_buffers(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix);
 int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how);
 /* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines
  * tell apart, too. */
 int cvy_load_partial(struct cvy_run *r, const char *path, int force);
-int cvy_match_momentum(
-    const struct cvy_model *m,
-    struct cvy_tensors *f); /* that the file holds "momentum.<parameter>" of each, and nothing else */
-int cvy_load_momentum(struct cvy_run *r, const struct cvy_tensors *f);
-int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step); /* momentum, and the step where it is said */
+/* That the file holds the optimiser's buffers of each parameter, and nothing else. */
+int cvy_match_buffers(const struct cvy_model *m, struct cvy_tensors *f);
+int cvy_load_buffers(struct cvy_run *r, const struct cvy_tensors *f);
+int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step); /* those, and the step where it is said */
 
 /* ---- cvy_checkpoint.c: a training's weights and state
  * ------------------------------------------------------------------------- */
@@ -333,8 +343,8 @@ char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safete
 
 /* Where a training stands, and with which settings: what the state file's metadata holds. */
 struct cvy_progress {
-    int epochs, batch, nesterov, decay_all, one_cycle, train_images, test_images;
-    double lr, momentum, weight_decay, warmup;
+    int epochs, batch, decay_all, one_cycle, train_images, test_images;
+    double lr, hyper[CVY_HYPERS], weight_decay, warmup;
     uint64_t seed;
     int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
     double loss_sum, correct_sum, seen; /* of the epoch under way */

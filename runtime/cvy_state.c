@@ -78,9 +78,22 @@ static int add_params(struct cvy_tensors *f, const struct cvy_run *r, const char
     return 1;
 }
 
-int cvy_add_momentum(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix)
+/* NULL: of a network that is not there. */
+static float *buffer_of(const struct cvy_net *net, int k)
 {
-    return add_params(f, r, prefix, r->net->momentum);
+    return net ? net->state + k * net->floats : NULL;
+}
+
+int cvy_add_buffers(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix)
+{
+    const struct cvy_optimiser *o = r->model->train.optimiser;
+    int ok = 1;
+    for (int k = 0; k < cvy_buffers(o) && ok; k++) {
+        char *of = cvy_format("%s%s.", prefix, o->buffer[k]);
+        ok = of && add_params(f, r, of, buffer_of(r->net, k));
+        free(of);
+    }
+    return ok;
 }
 
 int cvy_add_grad(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix)
@@ -229,25 +242,27 @@ int cvy_load_partial(struct cvy_run *r, const char *path, int force)
     return ok;
 }
 
-int cvy_load_momentum(struct cvy_run *r, const struct cvy_tensors *f)
+int cvy_load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
 {
+    const struct cvy_optimiser *o = r->model->train.optimiser;
     int ok = 1;
-    for (int i = 0; i < r->model->ntensor && ok; i++) {
-        const struct cvy_tensor *t = &r->model->tensor[i];
+    for (int i = 0; i < r->model->ntensor * cvy_buffers(o) && ok; i++) {
+        const struct cvy_tensor *t = &r->model->tensor[i % r->model->ntensor];
+        const int k = i / r->model->ntensor;
         if (!cvy_is_param(t))
             continue;
-        char *name = cvy_format("momentum.%s", t->name);
-        ok = name && read_tensor(f, name, t, r->net->momentum);
+        char *name = cvy_format("%s.%s", o->buffer[k], t->name);
+        ok = name && read_tensor(f, name, t, buffer_of(r->net, k));
         free(name);
     }
     return ok;
 }
 
-int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f)
+int cvy_match_buffers(const struct cvy_model *m, struct cvy_tensors *f)
 {
     struct cvy_run none = {.model = m};
     struct cvy_tensors want = {0};
-    int ok = add_params(&want, &none, "momentum.", NULL) && cvy_tensors_match(f, &want);
+    int ok = cvy_add_buffers(&want, &none, "") && cvy_tensors_match(f, &want);
     cvy_tensors_free(&want);
     return ok;
 }
@@ -255,7 +270,7 @@ int cvy_match_momentum(const struct cvy_model *m, struct cvy_tensors *f)
 int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step)
 {
     struct cvy_tensors f;
-    int ok = cvy_tensors_open(&f, path) && cvy_match_momentum(r->model, &f) && cvy_load_momentum(r, &f);
+    int ok = cvy_tensors_open(&f, path) && cvy_match_buffers(r->model, &f) && cvy_load_buffers(r, &f);
     const char *text = ok ? cvy_get_meta(&f, "step") : NULL;
     *step = 0;
     if (text && !cvy_parse_i64(text, 0, INT64_MAX, step)) {

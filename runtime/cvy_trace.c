@@ -41,41 +41,47 @@ static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const st
     }
     free(scratch);
     return loss && sink.ok && cvy_add_grad(to, r, "grad.") && cvy_add_weights(to, r, "after.") &&
-           cvy_add_momentum(to, r, "after.momentum.");
+           cvy_add_buffers(to, r, "after.");
 }
 
 int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const struct cvy_tracer *tracer)
 {
     const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
-    int force = 0, threads = cvy_processors(), nesterov = 0, decay_all = 0, n = 0, room = 1;
-    double lr = 0.1, momentum = 0, weight_decay = 0;
+    int force = 0, threads = cvy_processors(), decay_all = 0, n = 0, room = 1;
+    double lr = 0.1, hyper[CVY_HYPERS] = {0}, weight_decay = 0;
+    const struct cvy_optimiser *o = m->train.optimiser;
     uint64_t seed = m->train.seed, step_number = 0;
-    struct cvy_option option[] = {
+    struct cvy_option option[CVY_TRAIN_OPTIONS] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
-        {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: momentum, step (default: momentum zero, step 0)", 0},
+        {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: what the optimiser keeps, step (default: zeros, step 0)",
+         0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
         {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0, "n whole numbers", 0},
         {CVY_TEXT, "-o", "T", &output, 0, 0, "the trace: a safetensors file", 0},
         {CVY_REAL, "--lr", "X", &lr, 0, 1e6, "learning rate", 0},
-        {CVY_REAL, "--momentum", "X", &momentum, 0, 1, "of SGD", 0},
-        {CVY_FLAG, "--nesterov", NULL, &nesterov, 0, 0, "Nesterov's momentum", 0},
         {CVY_REAL, "--weight-decay", "X", &weight_decay, 0, 1e6, "of weights", 0},
         {CVY_FLAG, "--decay-all", NULL, &decay_all, 0, 0, "of norms and biases, too", 0},
         {CVY_U64, "--seed", "N", &seed, 0, 0, "of the dropout masks", 0},
-        {CVY_U64, "--step", "N", &step_number, 0, 0, "of the dropout masks (default: the state's, or 0)", 0},
+        {CVY_U64, "--step", "N", &step_number, 0, 0, "of the dropout masks, and adam's (default: the state's, or 0)",
+         0},
         {CVY_INT, "--batch", "N", &room, 1, 1 << 24,
          "open the network for batches of N (default: as many as there are images)", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
-        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
+    int own = 0;
+    while (option[own].name)
+        own++;
+    for (int k = 0; k < cvy_hypers(o); k++)
+        hyper[k] = o->hyper[k].torch;
+    cvy_hyper_options(o, hyper, option + own);
     int parsed = cvy_options_parse(argc, argv, 2, "trace", option);
     if (parsed < 0) {
         const int at = printf("usage: %s trace ", m->name);
         cvy_wrap("--weights W [--state S] --input x.npy --labels y.npy -o T.safetensors [options]\n\n", at, 7);
         cvy_wrap("One training step on the given batch. Writes loss, act.<layer>.<stage>, mask.<layer>.<stage>, "
                  "grad.<parameter>, "
-                 "after.<parameter>, after.momentum.<parameter>, after.<running statistic>.\n\n",
+                 "after.<parameter>, after.<what the optimiser keeps>.<parameter>, after.<running statistic>.\n\n",
                  0, 0);
         cvy_options_help(option);
         return 0;
@@ -113,10 +119,9 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     if (ok) {
         memset(&step, 0, sizeof step);
         step.lr = (float)lr;
-        step.momentum = (float)momentum;
+        memcpy(step.hyper, hyper, sizeof hyper);
         step.weight_decay = (float)weight_decay;
         step.weight_decay_other = decay_all ? (float)weight_decay : 0.0f;
-        step.nesterov = nesterov;
         step.seed = seed;
         step.step = cvy_option_given(option, "--step") ? step_number : (uint64_t)state_step;
         const struct cvy_batch batch = {x, labels, NULL, n};

@@ -139,13 +139,14 @@ static void log_start(struct train *t)
                   "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
                   t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
                   t->test_set.n, "first_step", (json_int_t)p->step);
-    json_t *s = json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch,
-                          "lr", p->lr, "momentum", p->momentum, "weight_decay", p->weight_decay, "nesterov",
-                          p->nesterov, "decay_all", p->decay_all, "schedule", p->one_cycle ? "one-cycle" : "constant",
-                          "warmup", p->warmup, "threads", t->said.threads);
+    const struct cvy_optimiser *optimiser = t->model->train.optimiser;
+    json_t *s =
+        json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "optimizer",
+                  optimiser->name, "lr", p->lr, "weight_decay", p->weight_decay, "decay_all", p->decay_all, "schedule",
+                  p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads", t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
-    if (o && s)
+    if (o && s && cvy_json_hyper(s, optimiser, p->hyper))
         json_object_update(o, s);
     json_decref(s);
     log_line(t, o, seed);
@@ -229,10 +230,9 @@ static int train_epoch(struct train *t)
         double score = 0;
         memset(&step, 0, sizeof step);
         step.lr = (float)cvy_rate(p->one_cycle, p->lr, p->warmup, p->step, total);
-        step.momentum = (float)p->momentum;
+        memcpy(step.hyper, p->hyper, sizeof step.hyper);
         step.weight_decay = (float)p->weight_decay;
         step.weight_decay_other = p->decay_all ? (float)p->weight_decay : 0.0f;
-        step.nesterov = p->nesterov;
         step.seed = p->seed;
         step.step = (uint64_t)p->step;
         double loss = m->forward(t->run.net, b, &step, &score);
@@ -344,17 +344,18 @@ static int same_as_before(const struct cvy_option *option, const char *name, int
 /* The spec's optimiser may not have changed behind the training's back. */
 static int same_optimiser(const struct train *t, const struct cvy_option *option)
 {
-    static const char *const its[] = {"--momentum", "--nesterov", "--no-nesterov", "--weight-decay", "--decay-all"};
+    const struct cvy_optimiser *o = t->model->train.optimiser;
     const char *before = cvy_get_meta(&t->old.state, "optimiser");
     char *now = cvy_optimiser_text(&t->model->train);
     int same = now && before && strcmp(now, before) == 0;
-    for (size_t i = 0; i < sizeof its / sizeof *its; i++)
-        same |= cvy_option_given(option, its[i]);
+    same |= cvy_option_sets(option, &t->p.weight_decay) || cvy_option_sets(option, &t->p.decay_all);
+    for (int k = 0; k < cvy_hypers(o); k++)
+        same |= cvy_option_sets(option, &t->p.hyper[k]);
     if (now && !same && t->said.force)
         cvy_warn("the spec's optimiser was %s when the training began and is %s now: the training keeps its own",
                  before ? before : "not said", now);
     else if (now && !same)
-        cvy_error("--momentum and so on give it anew; --force goes on as the training began",
+        cvy_error("its options give it anew; --force goes on as the training began",
                   "the spec's optimiser was %s when the training began and is %s now", before ? before : "not said",
                   now);
     same = now && (same || t->said.force);
@@ -382,10 +383,10 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
     old.field = p->field
     KEEP("--epochs", epochs);
     KEEP("--lr", lr);
-    KEEP("--momentum", momentum);
     KEEP("--weight-decay", weight_decay);
-    KEEP("--nesterov", nesterov);
-    KEEP("--no-nesterov", nesterov);
+    for (int k = 0; k < CVY_HYPERS; k++)
+        if (cvy_option_sets(option, &p->hyper[k]))
+            old.hyper[k] = p->hyper[k];
     KEEP("--decay-all", decay_all);
     KEEP("--schedule", one_cycle);
     KEEP("--warmup", warmup);
@@ -503,16 +504,21 @@ static int prepare(struct train *t, const struct cvy_option *option)
 
 static void say_hello(const struct train *t)
 {
+    const struct cvy_optimiser *o = t->model->train.optimiser;
     const struct cvy_progress *p = &t->p;
     if (t->said.quiet)
         return;
     printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
            t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
-    printf("%d epochs of %" PRId64 " steps, batch %d, lr %g %s, momentum %g%s, weight decay %g, seed %" PRIu64
-           ", %d thread%s\n",
-           p->epochs, t->steps, p->batch, p->lr, p->one_cycle ? "one-cycle" : "constant", p->momentum,
-           p->nesterov ? " (Nesterov)" : "", p->weight_decay, p->seed, t->said.threads,
+    printf("%d epochs of %" PRId64 " steps, batch %d, %s, lr %g %s", p->epochs, t->steps, p->batch, o->name, p->lr,
+           p->one_cycle ? "one-cycle" : "constant");
+    for (int k = 0; k < cvy_hypers(o); k++)
+        if (!o->hyper[k].off)
+            printf(", %s %g", o->hyper[k].name, p->hyper[k]);
+        else if (p->hyper[k] != 0)
+            printf(", %s", o->hyper[k].name);
+    printf(", weight decay %g, seed %" PRIu64 ", %d thread%s\n", p->weight_decay, p->seed, t->said.threads,
            t->said.threads == 1 ? "" : "s");
     if (p->step > 0)
         printf("resumed after epoch %" PRId64 ", step %" PRId64 "\n", p->epoch, p->step);
@@ -529,9 +535,8 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     p->epochs = d->epochs > 0 ? d->epochs : 5;
     p->batch = d->batch > 0 ? d->batch : 64;
     p->lr = d->lr;
-    p->momentum = d->momentum;
+    memcpy(p->hyper, d->hyper, sizeof p->hyper);
     p->weight_decay = d->weight_decay;
-    p->nesterov = d->nesterov;
     p->decay_all = d->decay_all;
     p->warmup = d->warmup;
     p->seed = d->seed;
@@ -541,11 +546,11 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     if (!t.said.save)
         return 1;
     struct cvy_option option[CVY_TRAIN_OPTIONS];
-    cvy_train_options(&t.said, p, option);
+    cvy_train_options(&t.said, p, d->optimiser, option);
     int parsed = cvy_options_parse(argc, argv, 2, "train", option), status = 1;
     if (parsed < 0)
         train_usage(&t, option);
-    int ok = parsed > 0 && cvy_train_fits(&t.said, p);
+    int ok = parsed > 0 && cvy_train_fits(&t.said, p, d->optimiser);
     if (ok && prepare(&t, option)) {
         t.terminal = isatty(STDOUT_FILENO);
         say_hello(&t);

@@ -9,6 +9,7 @@
 
 #include "cvy_model.h"
 #include "cvy_rng.h"
+#include "cvy_update.h"
 
 #include <string.h>
 
@@ -46,7 +47,7 @@ static inline void cvy_scatter(float *base, const struct cvy_layout *at, const f
         base[cvy_next_place(at, index)] = *in++;
 }
 
-/* Whether it is trained, so that it has a gradient and a momentum. */
+/* Whether it is trained, so that it has a gradient and a part of the optimiser's buffers. */
 static inline int cvy_is_param(const struct cvy_tensor *t)
 {
     return t->role == CVY_WEIGHT || t->role == CVY_BIAS || t->role == CVY_GAMMA || t->role == CVY_BETA;
@@ -58,7 +59,7 @@ static inline float *cvy_base(const struct cvy_net *net, const struct cvy_tensor
     return cvy_is_param(t) ? net->param : net->running;
 }
 
-/* Every tensor by its rule, from the seed; momentum and batches as they begin. */
+/* Every tensor by its rule, from the seed; what the optimiser keeps, and batches, as they begin. */
 static inline void cvy_draw(const struct cvy_model *m, struct cvy_net *net, uint64_t seed)
 {
     for (int i = 0; i < m->ntensor; i++) {
@@ -82,8 +83,8 @@ static inline void cvy_draw(const struct cvy_model *m, struct cvy_net *net, uint
             base[cvy_next_place(&t->at, index)] = (float)v;
         }
     }
-    if (net->momentum)
-        memset(net->momentum, 0, (size_t)m->param_floats * sizeof *net->momentum);
+    for (int k = 0; net->state && k < CVY_BUFFERS && net->optimiser->buffer[k]; k++)
+        memset(net->state + k * net->floats, 0, (size_t)net->floats * sizeof *net->state);
 }
 
 #endif

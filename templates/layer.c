@@ -242,13 +242,13 @@ cvy_bn_update(k->net, ${s.norm}, step);
 //$ define update_conv
 CVY_PARALLEL(k->net->threads)
 for (int b = 0; b < ${s.blocks}; b++)
-    cvy_sgd(k->net, ${s.at} + b * (int64_t)${s.block}, ${s.block}, k->dw + b * (int64_t)${s.block}, ${s.floats}, ${s.pieces}, step, step->weight_decay);
+    cvy_update(k->net, ${s.at} + b * (int64_t)${s.block}, ${s.block}, k->dw + b * (int64_t)${s.block}, ${s.floats}, ${s.pieces}, step, step->weight_decay);
 //$ end
 //$ define update_linear
-cvy_sgd(k->net, ${s.at}, ${s.floats}, k->dw, ${s.floats}, 1, step, step->weight_decay);
+cvy_update(k->net, ${s.at}, ${s.floats}, k->dw, ${s.floats}, 1, step, step->weight_decay);
 //$ end
 //$ define update_bias
-cvy_sgd_bias(k->net, ${s.at}, ${s.padded}, k->db, ${s.padded}, ${s.pieces}, step);
+cvy_update_bias(k->net, ${s.at}, ${s.padded}, k->db, ${s.padded}, ${s.pieces}, step);
 //$ end
 // The weights in the layout that a core reads.
 //$ define copy_weights

@@ -21,16 +21,16 @@
  *         void *memory = aligned_alloc(64, bytes);
  *         struct ${n.name} *net = ${n.name}_init(memory, bytes, BATCH, THREADS);
  *         struct cvy_batch batch = {x, labels, NULL, BATCH};
- *         struct cvy_step step = {0};
+ *         struct cvy_step step = ${n.name}_step;             // lr and so on, as the spec has them
  *         double loss = 0;
  *
  *         if (!net)
  *             return -1;                                     // no memory, or not this processor
  *         ${n.name}_draw(net, 1);                              // or ${n.name}_set() each tensor
- *         step.lr = 0.05f, step.momentum = 0.9f;
+ *         step.lr = 0.05f;
  *         for (int i = 0; i < steps; i++) {
  *             fill(x, labels);
- *             step.step = i;                                 // dropout draws by it
+ *             step.step = i;                                 // dropout draws by it, adam counts by it
  *             loss = ${n.name}_train_step(net, &batch, &step, NULL);
  *         }
  *         ${n.name}_fold(net);                                 // after training, before inference
@@ -97,6 +97,8 @@ ${n.NAME}_API int ${n.name}_supported(void);
  * batch is below 0, or above 0 and below ${n.name}_model.min_batch (2 where a norm would see a single value), threads are not 1 .. 4096, or ${n.name}_supported() is 0. */
 ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int threads);
 //$ if n.train
+/* The spec's train section: step 0 of a training with one rate. */
+${n.NAME}_API extern const struct cvy_step ${n.name}_step;
 /* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: n labels, ints in [0, ${n.NAME}_CLASSES);
  * *score (unless NULL): how many had the right class on top. */
 ${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score);
@@ -128,7 +130,7 @@ ${n.NAME}_API size_t ${n.name}_count(int tensor);
  * num_batches_tracked one number, rounded. */
 ${n.NAME}_API int ${n.name}_get(const struct ${n.name} *net, int tensor, float *to);
 ${n.NAME}_API int ${n.name}_set(struct ${n.name} *net, int tensor, const float *from);
-/* Draws every tensor as the spec says; `${n.name} train --seed N` begins with the same numbers. Momentum becomes zero. */
+/* Draws every tensor as the spec says; `${n.name} train --seed N` begins with the same numbers. What the optimiser keeps becomes zero. */
 ${n.NAME}_API int ${n.name}_draw(struct ${n.name} *net, uint64_t seed);
 //$ if n.train
 
@@ -404,6 +406,8 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     memset(memory, 0, ${n.NAME}_STRUCT_BYTES + sizeof(float) * (${n.NAME}_PARAM_FLOATS + ${n.NAME}_RUNNING_FLOATS + ${n.NAME}_BATCHES_FLOATS));
     net->net.batch = batch;
     net->net.threads = threads;
+    net->net.optimiser = ${n.name}_model.train.optimiser;
+    net->net.floats = ${n.NAME}_PARAM_FLOATS;
     net->net.param = at;
     net->net.running = at += ${n.NAME}_PARAM_FLOATS;
     net->net.batches = (int64_t *)(void *)(at += ${n.NAME}_RUNNING_FLOATS);
@@ -412,8 +416,8 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     //$ if n.train
     if (batch > 0) {
         memset(at, 0, ${n.NAME}_TRAIN_BYTES);
-        net->net.momentum = at;
-        float *const norms = at += ${n.NAME}_PARAM_FLOATS;
+        net->net.state = at;
+        float *const norms = at += ${n.NAME}_STATE_FLOATS;
         double *const sums = (double *)(void *)(at += ${n.NAME}_NORM_FLOATS);
         float *const copy = at += ${n.NAME}_SUMS_FLOATS;
         float *const dw = at += ${n.NAME}_COPY_FLOATS;
@@ -441,6 +445,8 @@ size_t ${n.name}_arena_bytes(int batch, int threads)
 }
 
 //$ if n.train
+const struct cvy_step ${n.name}_step = {${n.step}};
+
 double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
     double loss = 0, sum = 0;
@@ -544,7 +550,7 @@ const struct cvy_model ${n.name}_model = {
     ${n.name}_tensors, sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
     ${n.NAME}_PARAM_FLOATS, ${n.NAME}_RUNNING_FLOATS, ${n.NAME}_BATCHES,
     ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
-    {"${n.data}", ${n.epochs}, ${n.batch}, ${n.lr}, ${n.momentum}, ${n.weight_decay}, ${n.nesterov}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
      ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed})},
     //$ if n.train
     ${n.name}_arena_bytes, ${n.name}_model_init, ${n.name}_model_forward, ${n.name}_model_backward, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,

@@ -867,10 +867,45 @@ static void loss_backward(int n, int C, const void *in, const int *labels, void 
 /* SGD with momentum: d = dw + decay w;  m = momentum m + d;  w = w - lr m, with Nesterov's w = w - lr (d + momentum m) */
 static void sgd(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *momentum, float *w)
 {
+    const float part = (float)step->hyper[CVY_MOMENTUM];
+
     for (int64_t i = 0; i < count; i++) {
         const float d = dw[i] + decay * w[i];
-        momentum[i] = step->momentum * momentum[i] + d;
-        w[i] -= step->lr * (step->nesterov ? d + step->momentum * momentum[i] : momentum[i]);
+        momentum[i] = part * momentum[i] + d;
+        w[i] -= step->lr * (step->hyper[CVY_NESTEROV] != 0 ? d + part * momentum[i] : momentum[i]);
+    }
+}
+//$ end
+
+//$ define plain_adam
+/* Adam: d = dw + decay w;  mean = beta1 mean + (1 - beta1) d;  square = beta2 square + (1 - beta2) d^2;  both begin at zero, which in step t,
+ * 1 at first, is made good: w = w - lr (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps) */
+static void adam(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *mean, float *square, float *w)
+{
+    const double beta1 = step->hyper[CVY_BETA1], beta2 = step->hyper[CVY_BETA2], t = (double)step->step + 1;
+    const double seen1 = 1 - pow(beta1, t), seen2 = 1 - pow(beta2, t);
+
+    for (int64_t i = 0; i < count; i++) {
+        const float d = dw[i] + decay * w[i];
+        mean[i] = (float)(beta1 * mean[i] + (1 - beta1) * d);
+        square[i] = (float)(beta2 * square[i] + (1 - beta2) * d * d);
+        w[i] -= (float)(step->lr * (mean[i] / seen1) / (sqrt(square[i] / seen2) + step->hyper[CVY_EPS]));
+    }
+}
+//$ end
+
+//$ define plain_adamw
+/* AdamW: w = w - lr decay w;  mean = beta1 mean + (1 - beta1) dw;  square = beta2 square + (1 - beta2) dw^2;  both begin at zero, which in step
+ * t, 1 at first, is made good: w = w - lr (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps) */
+static void adamw(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *mean, float *square, float *w)
+{
+    const double beta1 = step->hyper[CVY_BETA1], beta2 = step->hyper[CVY_BETA2], t = (double)step->step + 1;
+    const double seen1 = 1 - pow(beta1, t), seen2 = 1 - pow(beta2, t);
+
+    for (int64_t i = 0; i < count; i++) {
+        mean[i] = (float)(beta1 * mean[i] + (1 - beta1) * dw[i]);
+        square[i] = (float)(beta2 * square[i] + (1 - beta2) * dw[i] * dw[i]);
+        w[i] -= (float)(step->lr * decay * w[i] + step->lr * (mean[i] / seen1) / (sqrt(square[i] / seen2) + step->hyper[CVY_EPS]));
     }
 }
 //$ end
@@ -933,6 +968,8 @@ static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, i
 }
 
 //$ if n.train
+const struct cvy_step ${n.name}_step = {${n.step}};
+
 double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
     double sum;
@@ -970,8 +1007,8 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
         for (int k = 0; k < t->at.ndim; k++)
             count *= t->at.dim[k];
         if (t->role <= CVY_BETA)
-            sgd(count, step, t->role == CVY_WEIGHT ? step->weight_decay : step->weight_decay_other, net->grad + t->at.offset,
-                net->net.momentum + t->at.offset, net->net.param + t->at.offset);
+            ${n.optimiser}(count, step, t->role == CVY_WEIGHT ? step->weight_decay : step->weight_decay_other, net->grad + t->at.offset,
+                ${n.buffers}, net->net.param + t->at.offset);
     }
     return 0;
 }
@@ -1109,6 +1146,8 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     memset(memory, 0, ${n.fixed_bytes} + (batch > 0 ? ${n.train_bytes} : 0));
     net->net.batch = batch;
     net->net.threads = 1;
+    net->net.optimiser = ${n.name}_model.train.optimiser;
+    net->net.floats = ${n.param_floats};
     net->net.batches = batches;
     net->net.param = at;
     net->net.running = at += ${n.param_floats};
@@ -1116,8 +1155,8 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     place_params(&net->p, net->net.param, net->net.running, batches);
     //$ if n.train
     if (batch > 0) {
-        net->net.momentum = at;
-        net->grad = at += ${n.param_floats};
+        net->net.state = at;
+        net->grad = at += ${n.state_floats};
         place_params(&net->g, net->grad, net->net.running, batches);
         net->gradients = place_values(&net->v, at + ${n.param_floats}, batch);
         at = place_values(&net->d, net->gradients, batch);
@@ -1171,7 +1210,7 @@ const struct cvy_model ${n.name}_model = {
     tensors, sizeof tensors / sizeof *tensors,
     ${n.param_floats}, ${n.running_floats}, ${n.batches},
     ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
-    {"${n.data}", ${n.epochs}, ${n.batch}, ${n.lr}, ${n.momentum}, ${n.weight_decay}, ${n.nesterov}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
      input_mean, input_std, UINT64_C(${n.seed})},
     //$ if n.train
     ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,

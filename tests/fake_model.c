@@ -1,5 +1,6 @@
 /* fake_model.c - see fake_model.h. Gradients of softmax cross-entropy by hand: dL/dz = (p - onehot) / n. */
 #include "fake_model.h"
+#include "../runtime/cvy_update.h"
 
 #include <math.h>
 #include <signal.h>
@@ -20,7 +21,7 @@ struct fake_net {
     struct cvy_net net;
     int64_t batches[1];
     double dz[MAX_N][K];
-    float param[FLOATS], momentum[FLOATS], running[RUNNING];
+    float param[FLOATS], state[FLOATS], running[RUNNING];
 };
 
 /* weight (K, D): class k of pixel d lies at d * 16 + k, in one block of 16 classes */
@@ -63,7 +64,9 @@ static struct cvy_net *init(void *memory, size_t bytes, int batch, int threads)
         return NULL;
     memset(f, 0, sizeof *f);
     f->net.param = f->param;
-    f->net.momentum = f->momentum;
+    f->net.state = f->state;
+    f->net.floats = FLOATS;
+    f->net.optimiser = fake_model.train.optimiser;
     f->net.running = f->running;
     f->net.batches = f->batches;
     f->net.batch = batch;
@@ -117,8 +120,8 @@ static void update(struct cvy_net *net, int at, double gradient, const struct cv
     if (net->grad)
         net->grad[at] = (float)gradient;
     float g = (float)gradient + decay * net->param[at];
-    float m = net->momentum[at] = s->momentum * net->momentum[at] + g;
-    net->param[at] -= s->lr * (s->nesterov ? g + s->momentum * m : m);
+    float momentum = (float)s->hyper[CVY_MOMENTUM], m = net->state[at] = momentum * net->state[at] + g;
+    net->param[at] -= s->lr * (s->hyper[CVY_NESTEROV] != 0 ? g + momentum * m : m);
 }
 
 static int backward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *s)
@@ -207,7 +210,7 @@ struct cvy_model fake_model = {
     .stored_bytes = 0,
     .flops = 2 * D * K,
     .min_batch = 2,
-    .train = {"shapes", 3, 32, 0.05, 0.9, 5e-4, 0, 0, "one-cycle", 0.3, mean, std, 1},
+    .train = {"shapes", 3, 32, &cvy_sgd, 0.05, {0.9, 0}, 5e-4, 0, "one-cycle", 0.3, mean, std, 1},
     .arena_bytes = arena_bytes,
     .init = init,
     .forward = forward,

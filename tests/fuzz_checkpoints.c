@@ -223,7 +223,7 @@ static long taken, refused, trained;
 
 static void step_on(struct cvy_run *r, int n, const struct cvy_progress *p)
 {
-    struct cvy_step step = {.lr = 0.01f, .momentum = (float)p->momentum, .seed = p->seed, .step = (uint64_t)p->step};
+    struct cvy_step step = {.lr = 0.01f, .hyper = {p->hyper[CVY_MOMENTUM]}, .seed = p->seed, .step = (uint64_t)p->step};
     const struct cvy_batch batch = {images, labels, NULL, n};
     fake_model.forward(r->net, &batch, &step, NULL);
     fake_model.backward(r->net, &batch, &step);

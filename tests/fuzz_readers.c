@@ -364,7 +364,7 @@ static void make_good(void)
     const struct cvy_progress p = {.epochs = 3,
                                    .batch = 32,
                                    .lr = 0.05,
-                                   .momentum = 0.9,
+                                   .hyper = {0.9},
                                    .seed = 1,
                                    .step = 2,
                                    .step_in_epoch = 2,

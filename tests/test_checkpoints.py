@@ -149,6 +149,18 @@ def identity(p, dir):
                 check(status == 1 and re.search(said, err), "resume with another %s is refused" % name, out + err)
             else:
                 check(status == 0 and not err, "%s with another %s" % (use, name), out + err)
+    adam = p.program("adam", p.spec(drop="  - drop: 0.3\n", edit=text("momentum: 0.9, nesterov: true", "optimizer: adam, beta2: 0.9")))
+    status, out, err = run(adam, *TRAIN, "--resume", "--force", "--epochs", "3", "--save", "r", cwd=dir)
+    check(status == 1 and re.search(r"is the state of a training with sgd\(.*, and this network trains with adam", err), "resume with adam is refused", err)
+    must(adam, *TRAIN, "--epochs", "2", "--save", "whole", cwd=dir)
+    for n in range(1, 6):
+        must(adam, *TRAIN, "--epochs", "2", "--save", "parts%d" % n, "--limit", str(n), cwd=dir)
+        must(adam, *TRAIN, "--resume", "--save", "parts%d" % n, cwd=dir)
+        check(all(bytes_of(at("whole" + f)) == bytes_of(at("parts%d" % n + f)) for f in ("", ".state.safetensors")), "adam: stopped after step %d, and resumed" % n)
+    kept = [k.split(".")[0] for k in read_header(at("whole.state.safetensors"))[0] if k != "__metadata__"]
+    check({k: kept.count(k) for k in kept} == {"exp_avg": len(kept) // 2, "exp_avg_sq": len(kept) // 2}, "adam keeps two tensors a parameter", str(kept))
+    status, out, err = run(adam, *TRAIN, "--momentum", "0.5", "--no-save", cwd=dir)
+    check(status == 2 and "unknown option '--momentum'" in err, "adam has no momentum", err)
     status, out, err = run(own, *TRAIN, "--data", "shapes:5", "--resume", "--epochs", "3", "--save", "w", cwd=dir)
     check(status == 1 and "other training images" in err, "resume with other data is refused", err)
 

@@ -42,7 +42,7 @@ def compiled(convoy, spec, target, folder, cc, link=()):
     run(*flags, f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-DTRACER={name}_tracer", f"-DSUPPORTED={name}_supported", "-c", "-o", program + ".o",
         os.path.join(HERE, "target_step.c"))  # like main.c without the target's flags: it asks whether the processor has what the rest needs
     run(*flags, *lines.get("TARGET", "").split(), "-o", program, *link, program + ".o", *(os.path.join(out, f) for f in network),
-        os.path.join(out, "runtime", "cvy_kernels.c"), "-lm")
+        os.path.join(out, "runtime", "cvy_kernels.c"), os.path.join(out, "runtime", "cvy_update.c"), "-lm")
     return program
 
 

@@ -87,7 +87,7 @@ void own_options(unsigned options, struct cvy_option *list)
                    "room for each list");
     memset(list, 0, OWN_OPTIONS * sizeof *list);
     if (options & OPT_REST)
-        cvy_train_options(&said, &progress, list);
+        cvy_train_options(&said, &progress, NULL, list);
     else if (options & OPT_DATA)
         data_options(&data, list);
 }

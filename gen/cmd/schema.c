@@ -321,7 +321,7 @@ static json_t *definitions(void)
     with(d, "item", item(stage));
     with(d, "layers", list_of(ref("item"), 1, MAX_LAYERS));
     with(d, "branches", list_of(list_of(ref("item"), 0, 0), 2, MAX_BRANCHES));
-    with(d, "train", any_of(map_of(train_keys), type("null")));
+    with(d, "train", any_of(map_of(train_keys()), type("null")));
     return d;
 }
 

@@ -84,13 +84,12 @@ static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *s
     struct cvy_option option[CVY_TRAIN_OPTIONS];
 
     *said = (struct cvy_said){.schedule = schedule_names[spec ? spec->schedule : SCHEDULE_CONSTANT]};
-    if (spec) {
-        p.momentum = spec->momentum;
-        p.nesterov = spec->nesterov;
-    }
-    cvy_train_options(said, &p, option);
+    const struct cvy_optimiser *optimiser = spec ? spec->optimiser : NULL; /* NULL: the options of all */
+    if (spec)
+        memcpy(p.hyper, spec->hyper, sizeof p.hyper);
+    cvy_train_options(said, &p, optimiser, option);
     const int parsed = cvy_options_parse(o->nrest, o->rest, 0, "train", option);
-    return spec && parsed > 0 ? cvy_train_fits(said, &p) : parsed;
+    return spec && parsed > 0 ? cvy_train_fits(said, &p, optimiser) : parsed;
 }
 
 int cmd_train(const Options *o)

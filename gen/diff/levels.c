@@ -167,11 +167,6 @@ static void compare_facts(Diff *d, Level l, const char *where, const Facts *a, c
             diff_row(d, l, b->fact[i].key, where, NULL, b->fact[i].text, NULL);
 }
 
-static const char *bool_text(bool v)
-{
-    return v ? "true" : "false";
-}
-
 static const char *channels_text(const double *v, int n)
 {
     Buf b = {0};
@@ -198,9 +193,10 @@ static Facts spec_facts(const Spec *s)
     fact(&f, "train.epochs", xprintf("%d", t->epochs));
     fact(&f, "train.batch", xprintf("%d", t->batch));
     fact(&f, "train.lr", real_text(t->lr));
-    fact(&f, "train.momentum", real_text(t->momentum));
+    fact(&f, "train.optimizer", t->optimiser->name);
+    for (int k = 0; k < cvy_hypers(t->optimiser); k++)
+        fact(&f, xprintf("train.%s", t->optimiser->hyper[k].name), hyper_text(t, k));
     fact(&f, "train.weight_decay", real_text(t->weight_decay));
-    fact(&f, "train.nesterov", bool_text(t->nesterov));
     fact(&f, "train.decay", t->decay_all ? "all" : "weights");
     fact(&f, "train.schedule", schedule_names[t->schedule]);
     fact(&f, "train.warmup", real_text(t->warmup));

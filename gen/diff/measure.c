@@ -59,8 +59,7 @@ static const char program[] =
     "    for (int i = 0; i < batch; i++)\n"
     "        labels[i] = i % $N_CLASSES;\n"
     "    const struct cvy_batch b = {x, labels, NULL, batch};\n"
-    "    struct cvy_step step;\n"
-    "    memset(&step, 0, sizeof step);\n"
+    "    struct cvy_step step = $n_step;\n"
     "    step.lr = 0.001f;\n"
     "    struct timespec from = {0, 0}, to;\n"
     "    for (int i = 0; i <= steps; i++) {\n"
@@ -147,10 +146,17 @@ static bool compile(const Work *w, const DiffSide *s, int side)
     outdir_add(&out, "steps.c", text, strlen(text));
     if (!outdir_commit(&out, dir, NULL))
         return false;
-    const char *argv[] = {"make",     "-j2",       "--no-print-directory",
-                          "-C",       dir,         "-f",
-                          "Makefile", "OPENMP=no", xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o")),
-                          w->name,    NULL};
+    const char *argv[] = {"make",
+                          "-j2",
+                          "--no-print-directory",
+                          "-C",
+                          dir,
+                          "-f",
+                          "Makefile",
+                          "OPENMP=no",
+                          xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o runtime/cvy_update.o")),
+                          w->name,
+                          NULL};
     return run("compiling", argv, &output);
 }
 

@@ -40,9 +40,21 @@ static void names_file(const char *net, const struct Embedded *list, OutDir *out
     add_file(out, list->name, &b);
 }
 
+/* The runtime's part of a network without its program. */
+static const char *const library[] = {"runtime/cvy_kernels.c", "runtime/cvy_update.c", NULL};
+
+static bool in_library(const char *name)
+{
+    for (int i = 0; library[i]; i++)
+        if (strcmp(library[i], name) == 0)
+            return true;
+    return false;
+}
+
 void emit_runtime(Rec *r, const char *net, OutDir *out)
 {
-    emit_source(r, "network", "runtime/cvy_kernels.c");
+    for (int i = 0; library[i]; i++)
+        emit_source(r, "network", library[i]);
     emit_source(r, "program", "main.c");
     emit_source(r, "measured", xprintf("%s_bench.c", net));
     for (size_t i = 0; i < nembedded; i++) {
@@ -53,7 +65,7 @@ void emit_runtime(Rec *r, const char *net, OutDir *out)
             names_file(net, &embedded[i], out);
         else
             outdir_add(out, name, embedded[i].text, embedded[i].len);
-        if (ends_with(name, ".c") && strcmp(name, "runtime/cvy_kernels.c") != 0)
+        if (ends_with(name, ".c") && !in_library(name))
             emit_source(r, "program", name);
     }
 }

@@ -126,7 +126,7 @@ void layout_totals(const Net *n)
 
     for (int i = 0; i < n->g->nparam; i++)
         nbatches += n->g->param[i].role == PARAM_COUNT;
-    const int64_t place = struct_bytes(n);
+    const int64_t place = struct_bytes(n), buffers = cvy_buffers(n->g->spec->train.optimiser);
     const int64_t param = whole_lines(p->param_floats), running = whole_lines(p->running_floats),
                   batches = whole_lines(2 * nbatches), folded = whole_lines(p->fold_floats);
     const int64_t norm = whole_lines(p->norm_floats), sums = whole_lines(2 * p->norm_doubles),
@@ -143,7 +143,7 @@ void layout_totals(const Net *n)
     if (train)
         rec_int(r, "train", 1);
     rec_int(r, "fixed_bytes", place + 4 * (param + running + batches + folded));
-    rec_int(r, "train_bytes", train ? 4 * (param + norm + sums + copy + dw + db) : 0);
+    rec_int(r, "train_bytes", train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0);
     rec_int(r, "image_bytes", train ? 4 * whole_lines(p->image_floats) : 0);
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
@@ -154,10 +154,11 @@ void layout_totals(const Net *n)
         int64_t at;
     } size[] = {{"STRUCT_BYTES", place},
                 {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
-                {"TRAIN_BYTES", train ? 4 * (param + norm + sums + copy + dw + db) : 0},
+                {"TRAIN_BYTES", train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0},
                 {"IMAGE_BYTES", train ? 4 * whole_lines(p->image_floats) : 0},
                 {"THREAD_BYTES", 4 * scratch},
                 {"PARAM_FLOATS", param},
+                {"STATE_FLOATS", buffers * param},
                 {"RUNNING_FLOATS", running},
                 {"BATCHES_FLOATS", batches},
                 {"FOLDED_PADDED", folded},

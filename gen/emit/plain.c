@@ -345,7 +345,7 @@ static void ops(const PlainNet *n)
     }
     if (n->train) {
         add_template(n, "plain_loss");
-        add_template(n, "plain_sgd");
+        add_template(n, xprintf("plain_%s", n->g->spec->train.optimiser->name));
     }
 }
 
@@ -558,7 +558,7 @@ static void costs(const PlainNet *n)
     }
     rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
     rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward,
-            8 * 4.0 * (double)n->p->param_floats);
+            (6 + 2 * cvy_buffers(n->g->spec->train.optimiser)) * 4.0 * (double)n->p->param_floats);
     rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
 }
 
@@ -568,6 +568,7 @@ static void totals(const PlainNet *n)
     const Graph *g = n->g;
     Rec *r = n->rec;
     const int64_t place = lines64(1024 + 256 * (int64_t)g->nop);
+    const struct cvy_optimiser *optimiser = g->spec->train.optimiser;
 
     emit_spec_fields(r, g, target_find("portable"));
     emit_identity(r, g);
@@ -581,7 +582,12 @@ static void totals(const PlainNet *n)
     rec_int(r, "struct_bytes", place);
     rec_int(r, "fixed_bytes",
             lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));
-    rec_int(r, "train_bytes", n->train ? lines64(8 * p->param_floats) : 0);
+    rec_int(r, "train_bytes", n->train ? lines64(4 * (1 + cvy_buffers(optimiser)) * p->param_floats) : 0);
+    Buf buffers = {0};
+    for (int k = 0; k < cvy_buffers(optimiser); k++)
+        buf_printf(&buffers, "%snet->net.state + %lld + t->at.offset", k ? ", " : "", (long long)(k * p->param_floats));
+    rec_str(r, "buffers", buffers.text);
+    rec_int(r, "state_floats", cvy_buffers(optimiser) * p->param_floats);
     rec_int(r, "image_bytes", n->train ? lines64(8 * p->value_floats) : 0);
     rec_int(r, "thread_bytes", 0);
     rec_int(r, "value_floats", p->value_floats);

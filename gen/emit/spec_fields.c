@@ -82,9 +82,14 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "epochs", train->epochs);
     rec_int(r, "batch", train->batch);
     rec_fmt(r, "lr", "%.17g", train->lr);
-    rec_fmt(r, "momentum", "%.17g", train->momentum);
+    rec_str(r, "optimiser", train->optimiser->name);
+    Buf hyper = {0};
+    for (int k = 0; k < CVY_HYPERS; k++)
+        buf_printf(&hyper, "%s%s", k ? ", " : "", real_text(train->hyper[k]));
+    rec_str(r, "hyper", hyper.text);
+    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0", emit_float(train->lr), emit_float(train->weight_decay),
+            emit_float(train->decay_all ? train->weight_decay : 0), hyper.text, (long long)train->seed);
     rec_fmt(r, "weight_decay", "%.17g", train->weight_decay);
-    rec_int(r, "nesterov", train->nesterov);
     rec_int(r, "decay_all", train->decay_all);
     rec_str(r, "schedule", schedule_names[train->schedule]);
     rec_fmt(r, "warmup", "%.17g", train->warmup);

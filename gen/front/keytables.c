@@ -21,7 +21,6 @@ const char *const init_names[] = {"pytorch",
                                   NULL};
 const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
-const char *const optimizer_names[] = {"sgd", NULL};
 const char *const decay_names[] = {"weights", "all", NULL};
 const char *const unroll_names[] = {"auto", "full", "none", NULL};
 const char *const winograd_names[] = {"auto", "off", "on", NULL};
@@ -134,16 +133,14 @@ const KeyInfo init_keys[] = {
 static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
 static const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
 
-const KeyInfo train_keys[] = {
+static const KeyInfo first_train_keys[] = {
     {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
          .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
     {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
     {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images per step"},
-    {.name = "optimizer", .type = KEY_WORD, .words = optimizer_names, .fallback = "sgd", .help = "stochastic gradient descent"},
-    {.name = "lr", .type = KEY_REAL, .lo = 0, .hi = 1e6, .fallback = "0.1", .help = "the learning rate; of one-cycle, the highest"},
-    {.name = "momentum", .type = KEY_REAL, .lo = 0, .hi = 1, .below_hi = true, .fallback = "0.9", .help = "of the optimizer"},
-    {.name = "nesterov", .type = KEY_BOOL, .fallback = "false", .help = "needs a momentum"},
-    {.name = "weight_decay", .type = KEY_REAL, .lo = 0, .hi = 1, .fallback = "5e-4", .help = "added to the gradient, times the weight"},
+    {.name = NULL}};
+/* The optimiser's keys stand between. */
+static const KeyInfo last_train_keys[] = {
     {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
     {.name = "schedule", .type = KEY_WORD, .words = schedule_names, .fallback = "one-cycle", .help = "of the learning rate"},
     {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3",
@@ -153,6 +150,103 @@ const KeyInfo train_keys[] = {
     {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},
     {.name = NULL}};
 /* clang-format on */
+
+/* "0.1 (sgd), 0.001 (adam, adamw)" */
+static const char *usual_of(double (*value)(const struct cvy_optimiser *))
+{
+    Buf b = {0};
+
+    for (int i = 0; cvy_optimisers[i]; i++) {
+        const double v = value(cvy_optimisers[i]);
+        bool said = false;
+        for (int j = 0; j < i; j++)
+            said |= value(cvy_optimisers[j]) == v;
+        if (said)
+            continue;
+        buf_printf(&b, "%s%s (%s", b.len ? ", " : "", real_text(v), cvy_optimisers[i]->name);
+        for (int j = i + 1; cvy_optimisers[j]; j++)
+            if (value(cvy_optimisers[j]) == v)
+                buf_printf(&b, ", %s", cvy_optimisers[j]->name);
+        buf_puts(&b, ")");
+    }
+    return b.text;
+}
+
+static double usual_rate(const struct cvy_optimiser *o)
+{
+    return o->lr;
+}
+
+static double usual_decay(const struct cvy_optimiser *o)
+{
+    return o->weight_decay;
+}
+
+static KeyInfo key_of_hyper(const struct cvy_hyper *h, const char *of)
+{
+    return (KeyInfo){.name = h->name,
+                     .type = h->off ? KEY_BOOL : KEY_REAL,
+                     .lo = h->lo,
+                     .hi = h->hi,
+                     .below_hi = true,
+                     .fallback = h->off ? h->usual != 0 ? "true" : "false" : real_text(h->usual),
+                     .help = xprintf("of %s: %s", of, h->help)};
+}
+
+/* Who has a number called so: "adam, adamw". */
+static const char *whose(const char *hyper)
+{
+    Buf b = {0};
+
+    for (int i = 0; cvy_optimisers[i]; i++)
+        if (cvy_hyper_find(cvy_optimisers[i], hyper) >= 0)
+            buf_printf(&b, "%s%s", b.len ? ", " : "", cvy_optimisers[i]->name);
+    return b.text;
+}
+
+const KeyInfo *train_keys(void)
+{
+    enum { ROOM = 64 };
+    static KeyInfo keys[ROOM];
+    static const char *names[ROOM];
+    int n = 0;
+
+    if (keys[0].name)
+        return keys;
+    for (const KeyInfo *k = first_train_keys; k->name; k++)
+        keys[n++] = *k;
+    Buf what = {0};
+    for (int i = 0; cvy_optimisers[i]; i++) {
+        names[i] = cvy_optimisers[i]->name;
+        buf_printf(&what, "%s%s: %s", i ? "; " : "", names[i], cvy_optimisers[i]->help);
+    }
+    keys[n++] =
+        (KeyInfo){.name = "optimizer", .type = KEY_WORD, .words = names, .fallback = names[0], .help = what.text};
+    keys[n++] = (KeyInfo){.name = "lr",
+                          .type = KEY_REAL,
+                          .lo = 0,
+                          .hi = 1e6,
+                          .help = xprintf("the learning rate; of one-cycle, the highest: %s", usual_of(usual_rate))};
+    for (int i = 0; cvy_optimisers[i]; i++)
+        for (int k = 0; k < cvy_hypers(cvy_optimisers[i]); k++) {
+            const struct cvy_hyper *h = &cvy_optimisers[i]->hyper[k];
+            bool there = false;
+            for (int j = 0; j < n; j++)
+                there |= strcmp(keys[j].name, h->name) == 0;
+            if (!there)
+                keys[n++] = key_of_hyper(h, whose(h->name));
+        }
+    keys[n++] = (KeyInfo){.name = "weight_decay",
+                          .type = KEY_REAL,
+                          .lo = 0,
+                          .hi = 1,
+                          .help = xprintf("of the weights: %s", usual_of(usual_decay))};
+    for (const KeyInfo *k = last_train_keys; k->name; k++)
+        keys[n++] = *k;
+    if (n >= ROOM)
+        BUG("too many keys of train");
+    return keys;
+}
 
 /* ---- keys of bare stages: what the op table says of their arguments, and a name --------------------------------- */
 

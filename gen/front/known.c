@@ -119,6 +119,10 @@ static const struct {
     {"max_epochs", "epochs", NULL},
     {"dataset", "data", NULL},
     {"wd", "weight_decay", NULL},
+    {"optim", "optimizer", NULL},
+    {"betas", NULL, "they are two keys here: beta1: 0.9, beta2: 0.999"},
+    {"beta_1", "beta1", NULL},
+    {"beta_2", "beta2", NULL},
     {"scheduler", "schedule", NULL},
     {"lr_scheduler", "schedule", NULL},
 };
@@ -200,20 +204,6 @@ static const char *called(const char *word, const char *ours, const char *how)
     return xprintf("here it is called '%s'%s%s", ours, how ? ": " : "", how ? how : "");
 }
 
-/* A hint for a word that is nearly one of another library's, and none of ours nearly. */
-static const char *misspelt(const char *word, const char *s)
-{
-    const char *names[COUNT + 1] = {NULL}, *near;
-    for (int i = 0; i < COUNT; i++)
-        names[i] = known[i].word;
-    if (diag_nearest(word, layer_kinds()) || !(near = diag_nearest(s, names)))
-        return NULL;
-    int i = 0;
-    while (names[i] != near)
-        i++;
-    return xprintf("did you mean '%s'? %s", near, called(word, known[i].ours, known[i].how));
-}
-
 const char *known_word(const char *word)
 {
     const char *s = simple(word), *order = with_dashes(word);
@@ -231,7 +221,7 @@ const char *known_word(const char *word)
     for (int i = 0; i < COUNT; i++)
         if (strcmp(known[i].word, s) == 0)
             return called(word, known[i].ours, known[i].how);
-    return misspelt(word, s);
+    return NULL;
 }
 
 const char *known_key(const char *word, const char *const *keys)
@@ -239,18 +229,13 @@ const char *known_key(const char *word, const char *const *keys)
     for (int i = 0; i < NKEYS; i++)
         if (strcmp(known_keys[i].word, word) == 0 && (!known_keys[i].ours || is_in(keys, known_keys[i].ours)))
             return called(word, known_keys[i].ours, known_keys[i].how);
-    for (int i = 0; i < NKEYS && !diag_nearest(word, keys); i++)
-        if (known_keys[i].ours && is_in(keys, known_keys[i].ours) &&
-            diag_nearest(word, (const char *const[]){known_keys[i].word, NULL}))
-            return xprintf("did you mean '%s'? %s", known_keys[i].word,
-                           called(word, known_keys[i].ours, known_keys[i].how));
     if (!is_in(keys, "train"))
         return NULL;
     for (int i = 0; i < NKEYS; i++) /* learning_rate: at the top */
-        for (const KeyInfo *k = train_keys; k->name && known_keys[i].ours; k++)
+        for (const KeyInfo *k = train_keys(); k->name && known_keys[i].ours; k++)
             if (strcmp(known_keys[i].word, word) == 0 && strcmp(known_keys[i].ours, k->name) == 0)
                 return xprintf("it is a key of train: train: {%s: ...}", k->name);
-    for (const KeyInfo *k = train_keys; k->name; k++) /* lr: at the top */
+    for (const KeyInfo *k = train_keys(); k->name; k++) /* lr: at the top */
         if (strcmp(k->name, word) == 0)
             return xprintf("it is a key of train: train: {%s: ...}", word);
     return NULL;
@@ -333,7 +318,7 @@ bool help_topic(const char *topic)
         buf_puts(&b, "The keys of a spec, with what they are where they are not given [in brackets]. docs/spec.md "
                      "tells more.\n");
         put_keys(&b, "at the top", top_keys);
-        put_keys(&b, "train", train_keys);
+        put_keys(&b, "train", train_keys());
         put_keys(&b, "- conv", conv_keys);
         put_keys(&b, "- linear", linear_keys);
         put_keys(&b, "- stage", group_keys);

@@ -50,8 +50,8 @@ typedef union KeyValue { /* by type */
 
 /* ---- keytables.c */
 
-extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[],
-    train_keys[];
+extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[];
+const KeyInfo *train_keys(void); /* with the numbers of all optimisers */
 typedef struct StageKeys {
     const char *stage;
     const KeyInfo *keys;
@@ -60,8 +60,7 @@ typedef struct StageKeys {
 const StageKeys *stage_keys(void); /* of bare stages and of the words act and norm; ends with a NULL stage */
 const StageKeys *stage_keys_of(const char *word); /* NULL: it is none of them */
 extern const char *const bias_names[],
-    *const data_names[], *const optimizer_names[], *const decay_names[], *const unroll_names[],
-                                                                             *const from_names[], *const classes_word[];
+    *const data_names[], *const decay_names[], *const unroll_names[], *const from_names[], *const classes_word[];
 extern const char *const order_default;
 const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 

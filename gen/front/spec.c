@@ -42,22 +42,76 @@ static void read_channels(const Node *n, const char *what, int channels, double 
         want_real(n->item[c], what, lo, 1e6, &to[c]);
 }
 
+/* The keys of the optimiser's numbers: "beta1, beta2, eps". */
+static const char *hyper_names(const struct cvy_optimiser *o)
+{
+    Buf b = {0};
+
+    for (int k = 0; k < cvy_hypers(o); k++)
+        buf_printf(&b, "%s%s", k ? ", " : "", o->hyper[k].name);
+    return b.text;
+}
+
+/* Numbers of other optimisers. */
+static void refuse_others(const Node *map, const struct cvy_optimiser *o)
+{
+    for (int i = 0; cvy_optimisers[i]; i++)
+        for (int k = 0; k < cvy_hypers(cvy_optimisers[i]); k++) {
+            const char *name = cvy_optimisers[i]->hyper[k].name;
+            bool said = cvy_hyper_find(o, name) >= 0;
+            for (int j = 0; j < i; j++)
+                said |= cvy_hyper_find(cvy_optimisers[j], name) >= 0;
+            if (!said && keys_get(map, name))
+                diag_error(keys_get_key(map, name)->mark,
+                           xprintf("%s has lr, %s, weight_decay", o->name, hyper_names(o)), "%s has no %s", o->name,
+                           name);
+        }
+}
+
+/* The optimiser and its numbers: given, or as its row has them. */
+static void read_optimiser(const Node *map, SpecTrain *t)
+{
+    int which = 0;
+
+    if (map)
+        key_word(train_keys(), map, "optimizer", &which);
+    const struct cvy_optimiser *o = t->optimiser = cvy_optimisers[which];
+    t->lr = o->lr;
+    t->weight_decay = o->weight_decay;
+    for (int k = 0; k < cvy_hypers(o); k++)
+        t->hyper[k] = o->hyper[k].usual;
+    if (!map)
+        return;
+    refuse_others(map, o);
+    key_real(train_keys(), map, "train", "lr", &t->lr);
+    key_real(train_keys(), map, "train", "weight_decay", &t->weight_decay);
+    for (int k = 0; k < cvy_hypers(o); k++) {
+        const struct cvy_hyper *h = &o->hyper[k];
+        const Node *n = keys_get(map, h->name);
+        bool on;
+        if (!h->off)
+            key_real(train_keys(), map, "train", h->name, &t->hyper[k]);
+        else if (n && want_bool(n, xprintf("train.%s", h->name), &on))
+            t->hyper[k] = on;
+    }
+    for (int k = 0; k < cvy_hypers(o); k++) {
+        const char *needs = o->hyper[k].needs;
+        if (needs && t->hyper[k] != 0 && t->hyper[cvy_hyper_find(o, needs)] == 0)
+            diag_error(keys_get(map, o->hyper[k].name)->mark,
+                       xprintf("give train.%s, or leave %s out", needs, o->hyper[k].name), "%s needs a %s",
+                       o->hyper[k].name, needs);
+    }
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
-    *t = (SpecTrain){.data = "idx",
-                     .epochs = 5,
-                     .batch = 64,
-                     .lr = 0.1,
-                     .momentum = 0.9,
-                     .weight_decay = 5e-4,
-                     .schedule = SCHEDULE_ONE_CYCLE,
-                     .warmup = 0.3,
-                     .seed = 1};
+    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .schedule = SCHEDULE_ONE_CYCLE, .warmup = 0.3, .seed = 1};
     const Node *n;
     int i;
-    if (map && !keys_check(map, "train", train_keys))
+    if (map && !keys_check(map, "train", train_keys()))
         map = NULL;
+    read_optimiser(map, t);
     if (map && (n = keys_get(map, "data")) && want_word(n, "data", data_names, &i))
         t->data = data_names[i];
     bool clothes_or_digits = strcmp(t->data, "fashion-mnist") == 0 || strcmp(t->data, "mnist") == 0;
@@ -85,20 +139,13 @@ static void read_train(const Node *map, Spec *s)
     }
     if (!map)
         return;
-    key_int(train_keys, map, "train", "epochs", &t->epochs);
-    key_int(train_keys, map, "train", "batch", &t->batch);
-    key_word(train_keys, map, "optimizer", &i);
-    key_real(train_keys, map, "train", "lr", &t->lr);
-    key_real(train_keys, map, "train", "momentum", &t->momentum);
-    key_real(train_keys, map, "train", "weight_decay", &t->weight_decay);
-    if ((n = keys_get(map, "nesterov")) && want_bool(n, "train.nesterov", &t->nesterov) && t->nesterov &&
-        t->momentum == 0)
-        diag_error(n->mark, "give train.momentum, or leave nesterov out", "nesterov needs a momentum");
-    if (key_word(train_keys, map, "decay", &i))
+    key_int(train_keys(), map, "train", "epochs", &t->epochs);
+    key_int(train_keys(), map, "train", "batch", &t->batch);
+    if (key_word(train_keys(), map, "decay", &i))
         t->decay_all = i == 1;
-    if (key_word(train_keys, map, "schedule", &i))
+    if (key_word(train_keys(), map, "schedule", &i))
         t->schedule = (Schedule)i;
-    key_real(train_keys, map, "train", "warmup", &t->warmup);
+    key_real(train_keys(), map, "train", "warmup", &t->warmup);
     if ((n = keys_get(map, "mean")))
         read_channels(n, "train.mean", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))

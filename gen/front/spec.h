@@ -2,6 +2,7 @@
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
+#include "cvy_update.h"
 #include "op.h"
 #include "tree.h"
 
@@ -101,8 +102,9 @@ typedef enum WinogradUse {
 typedef struct SpecTrain {
     const char *data; /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
     int epochs, batch;
-    double lr, momentum, weight_decay;
-    bool nesterov, decay_all; /* decay_all: weight decay reaches norms and biases too */
+    const struct cvy_optimiser *optimiser;
+    double lr, hyper[CVY_HYPERS], weight_decay; /* hyper: by the optimiser's row */
+    bool decay_all;                             /* weight decay reaches norms and biases too */
     Schedule schedule;
     double warmup;      /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
     double *mean, *std; /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
@@ -135,6 +137,10 @@ void spec_dump(const Spec *s, FILE *to);  /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
 const char *spec_text(const Spec *s);     /* the same, as a text */
 const char *unroll_text(const Spec *s);
+/* What a training keeps of each weight, "weights and momentum", and how many bytes that is of so many of them. */
+const char *weights_kept_text(const struct cvy_optimiser *o);
+int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights);
+const char *hyper_text(const SpecTrain *t, int k);           /* the value of the optimiser's number k: "0.9", "true" */
 const SpecStage *layer_weight(const SpecLayer *l);           /* the stage that is its weight op; NULL: it has none */
 const char *stage_text(const SpecStage *s, int dims);        /* "maxpool(3,2,1)", as order_read reads it */
 const char *order_text(const SpecStage *s, int n, int dims); /* "conv-bn-relu" */

@@ -264,6 +264,27 @@ const char *unroll_text(const Spec *s)
                                       : xprintf("%d", s->unroll);
 }
 
+const char *weights_kept_text(const struct cvy_optimiser *o)
+{
+    const int n = cvy_buffers(o);
+    Buf b = {0};
+
+    buf_puts(&b, "weights");
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%s", i + 1 < n ? ", " : " and ", o->buffer[i]);
+    return b.text;
+}
+
+int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights)
+{
+    return (int64_t)sizeof(float) * (1 + cvy_buffers(o)) * weights;
+}
+
+const char *hyper_text(const SpecTrain *t, int k)
+{
+    return !t->optimiser->hyper[k].off ? real_text(t->hyper[k]) : t->hyper[k] != 0 ? "true" : "false";
+}
+
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
@@ -277,9 +298,11 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "winograd: %s\n", winograd_names[s->winograd]);
     if (s->recompute)
         fprintf(to, "recompute: %d\n", s->recompute);
-    fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: sgd\n", t->data, t->epochs, t->batch);
-    fprintf(to, "  lr: %s\n  momentum: %s\n  nesterov: %s\n", real_text(t->lr), real_text(t->momentum),
-            t->nesterov ? "true" : "false");
+    fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: %s\n", t->data, t->epochs, t->batch,
+            t->optimiser->name);
+    fprintf(to, "  lr: %s\n", real_text(t->lr));
+    for (int k = 0; k < cvy_hypers(t->optimiser); k++)
+        fprintf(to, "  %s: %s\n", t->optimiser->hyper[k].name, hyper_text(t, k));
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
     fprintf(to, "  schedule: %s\n  warmup: %s\n", schedule_names[t->schedule], real_text(t->warmup));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
@@ -335,11 +358,15 @@ void spec_dump(const Spec *s, FILE *to)
             s->input[2], s->classes, init_text(s), unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)
         dump_layer(s, i, to);
-    fprintf(to,
-            "train: data %s epochs %d batch %d sgd lr %s momentum %s%s weight_decay %s of %s schedule %s warmup %s\n",
-            t->data, t->epochs, t->batch, real_text(t->lr), real_text(t->momentum), t->nesterov ? " nesterov" : "",
-            real_text(t->weight_decay), t->decay_all ? "all" : "weights", schedule_names[t->schedule],
-            real_text(t->warmup));
+    fprintf(to, "train: data %s epochs %d batch %d %s lr %s", t->data, t->epochs, t->batch, t->optimiser->name,
+            real_text(t->lr));
+    for (int k = 0; k < cvy_hypers(t->optimiser); k++)
+        if (!t->optimiser->hyper[k].off)
+            fprintf(to, " %s %s", t->optimiser->hyper[k].name, hyper_text(t, k));
+        else if (t->hyper[k] != 0)
+            fprintf(to, " %s", t->optimiser->hyper[k].name);
+    fprintf(to, " weight_decay %s of %s schedule %s warmup %s\n", real_text(t->weight_decay),
+            t->decay_all ? "all" : "weights", schedule_names[t->schedule], real_text(t->warmup));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }

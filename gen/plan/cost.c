@@ -155,8 +155,8 @@ static void move_backward(Traffic *t)
     move_ways(t, k->din);
 }
 
-/* Weights, their gradient and momentum: bytes a step. A copy in another layout is written and read by the kernel that
- * makes it. */
+/* Weights, their gradient and what the optimiser keeps of them: bytes a step. A copy in another layout is written and
+ * read by the kernel that makes it. */
 static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     if (!k->w)
@@ -167,7 +167,10 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
     if (phase != PHASE_BACKWARD)
         return w + (k->conv ? 8 * (double)k->conv->wu_floats : 0);
     const double partial = k->conv ? p->pieces : 1;
-    return 2 * partial * w + 4 * w + (k->conv ? 8 * (double)k->conv->wt_floats : k->back_data ? w : 0);
+    return 2 * partial * w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w +
+           (k->conv        ? 8 * (double)k->conv->wt_floats
+            : k->back_data ? w
+                           : 0);
 }
 
 /* The matrices that a linear layer's products read and write. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Words that the emitted code has for structs and functions of its own: NAME_forward may not be one of them. */
-static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "run", "sgd", NULL};
+static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "run", "sgd", "adam", "adamw", NULL};
 
 bool plain_stores(const Plain *p, int i)
 {

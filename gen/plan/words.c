@@ -180,8 +180,11 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 
 void plan_explain(const Plan *p, FILE *to)
 {
-    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward\n", p->g->spec->name, p->target->name,
-            p->nkernel, (long long)p->stored_bytes);
+    const struct cvy_optimiser *optimiser = p->g->spec->train.optimiser;
+
+    fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward, %lld bytes of %s\n", p->g->spec->name,
+            p->target->name, p->nkernel, (long long)p->stored_bytes,
+            (long long)weights_kept_bytes(optimiser, p->param_floats), weights_kept_text(optimiser));
     for (int i = 0; i < p->nkernel; i++)
         explain_kernel(p, &p->kernel[i], to);
     bool any = false;
