@@ -79,6 +79,11 @@ static void other_argument(Rng *r, RandSpec *s)
     if (!t)
         return;
     t->as_act = t->as_norm = false;
+    if (is_pool(t->op) && rng_chance(r, 0.4)) {
+        t->ceil = rng_chance(r, 0.5) ? !t->ceil : t->ceil;
+        t->inside = t->op == OP_AVGPOOL && rng_chance(r, 0.5) ? !t->inside : t->inside;
+        return;
+    }
     const int i = op_arg_at(t->op, rng_int(r, 0, op_may_args(t->op) - 1));
     const ArgInfo *info = &op_info[t->op].arg[i];
     if (info->kind == ARG_REAL)
@@ -178,8 +183,11 @@ static void other_window(Rng *r, RandSpec *s)
     if (!l)
         return;
     int *const of[] = {l->kernel, l->padding, l->dilation, l->stride};
-    const int which = rng_int(r, 0, 4), v = rng_int(r, 1, 3);
-    if (which == 4)
+    const int which = rng_int(r, 0, 5), v = rng_int(r, 1, 3);
+    if (which == 5) /* more, or less, padding behind than before */
+        l->ends =
+            rng_chance(r, 0.3) ? (RsEnds){.same = true} : (RsEnds){.more = {rng_int(r, -1, 1), rng_int(r, -1, 1)}};
+    else if (which == 4)
         l->groups = rng_int(r, 1, 4);
     else
         of[which][0] = of[which][1] = v;
