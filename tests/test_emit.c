@@ -67,6 +67,47 @@ START_TEST(input_beside_others)
 }
 END_TEST
 
+/* How much C a plan becomes is told before it is printed, within a fifth, however long names are. */
+static void check_size(const char *text, const char *what)
+{
+    const Plan *p = plan_of_text(text, "avx2");
+    const EmitSize told = emit_size(p, PART_ALL);
+    OutDir out = {0};
+    double bytes = 0;
+
+    emit_network(p, PART_ALL, &out);
+    for (int i = 0; i < out.n; i++)
+        bytes += strncmp(out.file[i].name, "runtime/", 8) != 0 ? (double)out.file[i].len : 0;
+    const double ratio = (double)(told.layers + told.cores) / bytes;
+    ck_assert_msg(ratio > 0.8 && ratio < 1.25, "%s: %.2f of the %.0f bytes that are emitted", what, ratio, bytes);
+}
+
+START_TEST(sizes_are_told)
+{
+    static const char form[] = "{name: %s, input: [16, 8, 8], classes: 10, order: conv-bn-act, layers: [%s, "
+                               "global_avg_pool, linear: classes]}";
+    const char *deep = "conv: 16", *dots[] = {"x", "a_network_of_twenty", NULL};
+
+    for (int i = 0; dots[i]; i++)
+        for (int length = 4; length <= 48; length *= 2) {
+            Buf b = {0};
+            for (int n = 0; n < 20; n++)
+                buf_printf(&b, "%sconv: {name: %.*s%02d, out: 16}", n ? ", " : "", length - 2,
+                           "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn", n);
+            check_size(xprintf(form, dots[i], b.text), xprintf("names of %d letters in %s", length, dots[i]));
+        }
+    for (int levels = 0; levels < 12; levels++) {
+        if (levels)
+            deep = xprintf("stage: {name: level%d, repeat: 1, layers: [%s]}", levels, deep);
+        check_size(xprintf(form, "x", xprintf("conv: {name: first, out: 16}, %s", deep)),
+                   xprintf("%d groups deep", levels));
+        check_size(
+            xprintf(form, "x", xprintf("conv: {name: first, out: 16}, stage: {repeat: 12, residual: [%s]}", deep)),
+            xprintf("12 of %d groups deep", levels));
+    }
+}
+END_TEST
+
 /* The nets that have a file golden/<net>.emitted; an empty one is filled by `rewrite`. */
 static const char **nets;
 
@@ -149,6 +190,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, floats_read_back);
     tcase_add_test(c, weights_of_one_dimension);
     tcase_add_test(c, input_beside_others);
+    tcase_add_test(c, sizes_are_told);
     tcase_add_loop_test(c, golden_text, 0, nnets);
     tcase_add_loop_test(c, same_spec_same_bytes, 0, nnets);
     return run_tests("emit", (TCase *[]){c, NULL});
