@@ -189,6 +189,7 @@ static const Command *find_command(const char *name, bool topic)
     const char *names[NCOMMANDS + 9] = {NULL};
     for (int i = 0; i < NCOMMANDS; i++)
         names[i] = commands[i].name;
+    names[NCOMMANDS] = "help";
     for (int i = 0; topic && help_topics[i]; i++)
         names[NCOMMANDS + i] = help_topics[i];
     fprintf(stderr, "convoy: unknown %s '%.60s'\n  hint: %s\n", topic ? "topic" : "command", name,

@@ -242,6 +242,24 @@ class Test:
             accepted = [n for n in pool.map(taken, hostile) if n]
         check(not accepted, f"{len(accepted)} of {len(hostile)} names are accepted: {accepted}")
 
+    def test_layer_names(self):
+        """What a network's struct, files and functions are called, and the network itself, as names of layers: refused, or the folder compiles."""
+        folder = self.emit(ALPHA)
+        struct = re.sub(r"/\*.*?\*/", "", re.search(r"\nstruct alpha \{\n(.*?)\n\};", read(folder + "/alpha_layout.h"), re.S).group(1))
+        words = set(re.findall(r"(\w+)(?:\[\w+\])?[,;]", struct))
+        words |= {f[6:-2] for f in os.listdir(folder) if f.startswith("alpha_")} | {n[6:] for n in shown(*self.objects(folder, "layers"))}
+        words = sorted(w for w in words if not re.match(r"(conv|linear|norm_|stats_)\w*$|.*__|.*_(forward|backward|infer)$", w)) + ["alpha"]
+        check({"folded", "scratch", "weights", "bench", "net", "draw"} <= set(words), f"only {words}")
+        spec, free = "name: alpha\ninput: [2, 2, 2]\nclasses: 2\nlayers:\n%s  - global_avg_pool\n  - linear: classes\n", []
+        for w in words:
+            status, _, err = spawn(self.convoy, "check", put(self.path("layer.yaml"), spec % f"  - conv: {{out: 2, kernel: 1, name: {w}}}\n"))
+            check(status == 0 or f"cannot be '{w}'" in err and "would do" in err, f"{w}: {err}")
+            if status == 0:
+                free.append(w)
+        folder = self.emit(spec % "".join(f"  - conv: {{out: 2, kernel: 1, name: {w}}}\n" for w in free))
+        for f in glob.glob(folder + "/*.c"):
+            run(self.cc, "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f)
+
     # ---- two in one program ----
 
     def app(self):

@@ -215,6 +215,13 @@ def unchanged_folders():
     os.chmod("private/tiny.h", 0o604)
     run("gen", "t.yaml", "--set", "conv1.out=3", "-o", "private")
     check(mode("private/tiny.h") == 0o604, "a file of a folder keeps its mode", oct(mode("private/tiny.h")))
+    os.mkdir("closed")
+    if not shutil.which("strace"):
+        skipped.append("a folder that cannot be made (no strace)")
+    else:
+        r = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "inject=mkdir:error=EACCES", convoy, "gen", "t.yaml", "-o", "closed/new"],
+                           stderr=subprocess.PIPE, universal_newlines=True)
+        check(r.returncode == 1 and "cannot make the folder closed/new: Permission denied" in r.stderr, "a folder that cannot be made", r.stderr)
     if os.geteuid() == 0:
         skipped.append("read-only folders (root may write to all)")
         return

@@ -295,6 +295,7 @@ START_TEST(command_line)
         {"gen --help", "--set KEY=VALUE", 0},
         {"help nothing", "unknown topic 'nothing'", 2},
         {"chek x.yaml", "did you mean 'check'?", 2},
+        {"hlp", "did you mean 'help'?", 2},
         {"check", "SPEC is missing", 2},
         {"check a b", "one word too many: 'b'", 2},
         {"check a --jsn", "did you mean '--json'?", 2},

@@ -334,10 +334,15 @@ static bool make_folders(const char *dir, const char ***made, int *nmade)
         char c = p[i];
         struct stat st;
         p[i] = '\0';
-        if (mkdir(p, 0777) == 0)
+        if (mkdir(p, 0777) == 0) {
             *PUSH(*made, *nmade) = xstrdup(p);
-        else if (errno != EEXIST && stat(p, &st) != 0) /* what is there need not be writable */
-            return fail("make the folder", p);
+        } else if (errno != EEXIST) { /* what is there need not be writable */
+            const int why = errno;
+            if (stat(p, &st) != 0) {
+                errno = why;
+                return fail("make the folder", p);
+            }
+        }
         p[i] = c;
         if (!c)
             return true;

@@ -381,7 +381,8 @@ static const char header_words[] =
     "va_list memory_order once_flag fd_set fd_mask jmp_buf sigjmp_buf u_char u_int u_long u_short ushort ulong alloca";
 /* A layer's name is a member of structs, a file NAME_<layer>.c, and a submodule of a PyTorch module. */
 static const char layer_words[] =
-    "input loss net layout runtime core arena train eval forward backward infer fold init trace half to "
+    "input loss net model layout weights bench folded scratch forwarded piece_loss piece_score runtime core arena "
+    "train eval forward backward infer fold init trace half to "
     "type cpu cuda ipu xpu apply extra_repr modules children parameters buffers named_modules named_children "
     "named_parameters named_buffers bfloat16 state_dict load_state_dict add_module register_module "
     "register_buffer register_parameter register_forward_hook register_forward_pre_hook "

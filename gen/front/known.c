@@ -204,6 +204,20 @@ static const char *called(const char *word, const char *ours, const char *how)
     return xprintf("here it is called '%s'%s%s", ours, how ? ": " : "", how ? how : "");
 }
 
+/* A hint for a word that is nearly one of another library's, and none of ours nearly. */
+static const char *misspelt(const char *word, const char *s)
+{
+    const char *names[COUNT + 1] = {NULL}, *near;
+    for (int i = 0; i < COUNT; i++)
+        names[i] = known[i].word;
+    if (diag_nearest(word, layer_kinds()) || !(near = diag_nearest(s, names)))
+        return NULL;
+    int i = 0;
+    while (names[i] != near)
+        i++;
+    return xprintf("did you mean '%s'? %s", near, called(word, known[i].ours, known[i].how));
+}
+
 const char *known_word(const char *word)
 {
     const char *s = simple(word), *order = with_dashes(word);
@@ -221,7 +235,7 @@ const char *known_word(const char *word)
     for (int i = 0; i < COUNT; i++)
         if (strcmp(known[i].word, s) == 0)
             return called(word, known[i].ours, known[i].how);
-    return NULL;
+    return misspelt(word, s);
 }
 
 const char *known_key(const char *word, const char *const *keys)
@@ -229,6 +243,11 @@ const char *known_key(const char *word, const char *const *keys)
     for (int i = 0; i < NKEYS; i++)
         if (strcmp(known_keys[i].word, word) == 0 && (!known_keys[i].ours || is_in(keys, known_keys[i].ours)))
             return called(word, known_keys[i].ours, known_keys[i].how);
+    for (int i = 0; i < NKEYS && !diag_nearest(word, keys); i++)
+        if (known_keys[i].ours && is_in(keys, known_keys[i].ours) &&
+            diag_nearest(word, (const char *const[]){known_keys[i].word, NULL}))
+            return xprintf("did you mean '%s'? %s", known_keys[i].word,
+                           called(word, known_keys[i].ours, known_keys[i].how));
     if (!is_in(keys, "train"))
         return NULL;
     for (int i = 0; i < NKEYS; i++) /* learning_rate: at the top */

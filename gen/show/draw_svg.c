@@ -262,9 +262,8 @@ static void put_frame(const Frame *f, Buf *to)
 {
     const Fold *fold = f->fold;
     const char *text = !fold ? f->name
-                       : fold->last == fold->first + 1
-                           ? xprintf("%s, and %d alike", f->name, fold->last)
-                           : xprintf("%s, and %d to %d alike", f->name, fold->first + 1, fold->last);
+                             : xprintf("%s %s %s.%d, alike", f->name, fold->last == fold->first + 1 ? "and" : "to",
+                                       fold->group, fold->last);
 
     buf_printf(to,
                "<g data-group=\"%s\"%s><rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"9\"/>",
