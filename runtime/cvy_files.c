@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -459,4 +460,68 @@ int cvy_out_finish_left(const char *temp, const char *path)
     out.temp = NULL;
     cvy_out_drop(&out);
     return ok;
+}
+
+/* ---- locks ---- */
+
+/* That no lock can be made there: the folder does not take files, as who writes there will be told, or has no locks. */
+static int no_lock_there(int e)
+{
+    return e == EACCES || e == EPERM || e == ENOENT || e == ENOTDIR || e == EROFS || e == ENAMETOOLONG || e == ENOLCK ||
+           e == ENOTSUP || e == ENOSYS;
+}
+
+/* 1: held; 0: not, and an error; -1: not, and there is no need to. */
+static int lock_once(struct cvy_lock *l, const char *path)
+{
+    struct stat st, there;
+    int e;
+    do
+        l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    while (l->fd < 0 && errno == EINTR);
+    do
+        e = l->fd < 0 ? -1 : flock(l->fd, LOCK_EX | LOCK_NB);
+    while (l->fd >= 0 && e != 0 && errno == EINTR);
+    if (e == 0 && fstat(l->fd, &st) == 0 &&
+        (lstat(l->path, &there) != 0 || there.st_ino != st.st_ino || there.st_dev != st.st_dev)) {
+        close(l->fd); /* its holder ended and removed it */
+        return lock_once(l, path);
+    }
+    if (e == 0)
+        return 1;
+    e = errno;
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+    if (e == EWOULDBLOCK)
+        cvy_error("--save OTHER, or wait until it ends", "another training is saving to '%s'", path);
+    else if (!no_lock_there(e))
+        cvy_error(NULL, "cannot lock '%s': %s", l->path, strerror(e));
+    return no_lock_there(e) ? -1 : 0;
+}
+
+int cvy_lock_take(struct cvy_lock *l, const char *path)
+{
+    struct cvy_out out = {0};
+    struct stat st;
+    l->fd = -1;
+    l->path = NULL;
+    int ok = follow(&out, path);
+    if (ok && own_descriptor(out.path) < 0 && (stat(out.path, &st) != 0 || S_ISREG(st.st_mode))) {
+        l->path = cvy_format("%s.lock", out.path);
+        ok = l->path && lock_once(l, path) != 0;
+    }
+    cvy_out_drop(&out);
+    return ok;
+}
+
+void cvy_lock_drop(struct cvy_lock *l)
+{
+    if (l->path && l->fd >= 0) {
+        unlink(l->path);
+        close(l->fd);
+    }
+    free(l->path);
+    l->path = NULL;
+    l->fd = -1;
 }

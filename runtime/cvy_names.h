@@ -119,6 +119,8 @@
 #define cvy_option_given CVY_NAMED(cvy_option_given)
 #define cvy_options_help CVY_NAMED(cvy_options_help)
 #define cvy_options_parse CVY_NAMED(cvy_options_parse)
+#define cvy_lock_drop CVY_NAMED(cvy_lock_drop)
+#define cvy_lock_take CVY_NAMED(cvy_lock_take)
 #define cvy_out_clean CVY_NAMED(cvy_out_clean)
 #define cvy_out_commit CVY_NAMED(cvy_out_commit)
 #define cvy_out_drop CVY_NAMED(cvy_out_drop)

@@ -122,6 +122,15 @@ void cvy_out_left_free(char **list);
 void cvy_out_clean(const char *path);
 /* Renames such a temporary to its path. */
 int cvy_out_finish_left(const char *temp, const char *path);
+/* Who may write a file: PATH.lock beside it (through links), held until it is dropped or the program ends, also when
+ * that is killed. 0 and an error where another program holds it. Where `path` is a pipe, or there can be no lock, none
+ * is taken. */
+struct cvy_lock {
+    int fd;
+    char *path;
+};
+int cvy_lock_take(struct cvy_lock *l, const char *path);
+void cvy_lock_drop(struct cvy_lock *l);
 
 /* ---- cvy_number.c: numbers as text
  * ------------------------------------------------------------------------------------- */

@@ -61,6 +61,7 @@ double cvy_rate(int one_cycle, double lr, double warmup, int64_t step, int64_t t
 /* ---- what one training is ---- */
 
 struct train {
+    struct cvy_lock lock[2]; /* of the weights, of the state */
     const struct cvy_model *model;
     struct cvy_progress p;
     struct cvy_run run;
@@ -445,11 +446,21 @@ static int try_save(struct train *t)
     return ok;
 }
 
+/* Two trainings that save to one place would mix their files: the second one does not begin. */
+static int lock(struct train *t)
+{
+    char *state = t->said.no_save ? NULL : cvy_state_path(t->said.save);
+    int ok =
+        t->said.no_save || (state && cvy_lock_take(&t->lock[0], t->said.save) && cvy_lock_take(&t->lock[1], state));
+    free(state);
+    return ok;
+}
+
 static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
-    if (t->said.resume && !merge_resumed(t, option))
+    if (!lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
     if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed))
         return 0;
@@ -530,6 +541,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     struct train t;
     memset(&t, 0, sizeof t);
     t.model = m;
+    t.lock[0].fd = t.lock[1].fd = -1;
     struct cvy_progress *p = &t.p;
     const struct cvy_train *d = &m->train;
     p->epochs = d->epochs > 0 ? d->epochs : 5;
@@ -568,6 +580,8 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
         cvy_error(NULL, "cannot write '%s': %s", t.said.log_path, strerror(errno));
         status = status ? status : 1;
     }
+    cvy_lock_drop(&t.lock[0]);
+    cvy_lock_drop(&t.lock[1]);
     cvy_run_close(&t.run);
     cvy_resume_close(&t.old);
     cvy_data_free(&t.train_set);

@@ -2,7 +2,7 @@
 """Checkpoints of emitted programs: which network takes whose weights, and what is said of the others; that a training which is killed, or
 whose disk fails, at any write, fsync or rename goes on and ends with the same bytes.
 
-    tests/test_checkpoints.py --convoy build/gen/convoy [--long] [--only identity|kills]
+    tests/test_checkpoints.py --convoy build/gen/convoy [--long] [--only identity|locks|kills]
 
 --long: at every system call that touches a file, of longer trainings too. Kills need strace; it is said where that is missing."""
 import argparse
@@ -11,8 +11,10 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
+import time
 
 from counted import check, failed, must, passed, run, skipped
 
@@ -193,12 +195,49 @@ CALLS = ("write", "fsync", "renameat")
 MORE = ("openat", "close", "unlinkat", "fchmod", "newfstatat", "read", "lseek", "ftruncate")
 
 
+def locks(p, dir):
+    program = p.program("locked", p.spec())
+    endless = [program, *TRAIN, "--epochs", "1000000", "--no-eval", "--quiet", "--save"]
+
+    def refused(words, what):
+        status, out, err = run(program, *TRAIN, "--epochs", "1", *words, cwd=dir)
+        check(status == 1 and "another training is saving to" in err and "--save OTHER" in err, what, out + err)
+
+    os.symlink("w.safetensors", os.path.join(dir, "link"))
+    held = subprocess.Popen(endless + ["w.safetensors"], cwd=dir)
+    try:
+        for _ in range(600):
+            if os.path.exists(os.path.join(dir, "w.state.safetensors")):
+                break
+            time.sleep(0.1)
+        refused(["--save", "w.safetensors"], "a second training saves to the same file")
+        refused(["--save", "w.safetensors", "--force"], "and insists")
+        refused(["--save", "w.safetensors", "--resume"], "and goes on")
+        refused(["--save", "link"], "through a link")
+        refused(["--save", "w"], "with the same state")
+        status, out, err = run(program, *TRAIN, "--epochs", "1", "--save", "other", cwd=dir)
+        check(status == 0, "elsewhere it may", out + err)
+        check(held.poll() is None, "the first one goes on")
+    finally:
+        held.kill()
+        held.wait()
+    status, out, err = run(program, "eval", "--data", "shapes", "--weights", "w.safetensors", cwd=dir)
+    check(status == 0, "weights of a training that was killed", out + err)
+    with open(os.path.join(dir, "w.safetensors"), "rb") as f:
+        step = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))["__metadata__"]["step"]
+    status, out, err = run(program, *TRAIN, "--save", "w.safetensors", "--resume", "--limit", str(int(step) + 2), cwd=dir)
+    check(status == 0, "a lock's holder was killed", out + err)
+    check(not [f for f in os.listdir(dir) if f.endswith(".lock")], "no lock is left", str(os.listdir(dir)))
+
+
 def kills(p, dir, long):
     if not shutil.which("strace") or run("strace", "-o", os.devnull, "true")[0] != 0:
         skipped.append("kills: strace is missing, or may not trace")
         print("skipped: kills: strace is missing, or may not trace (on Debian: apt install strace)")
         return
-    program = p.program("killed", p.spec(drop="  - drop: 0.3\n"))
+    spec = p.spec(drop="  - drop: 0.3\n")
+    shutil.copy(spec, os.path.join(dir, "killed.yaml"))
+    program = p.program("killed", spec)
     wide = p.program("wide", p.spec(edit=lambda s: s.replace("out: 6", "out: 640"))) if long else None
 
     def count(args, cwd, calls):
@@ -217,6 +256,7 @@ def kills(p, dir, long):
         counts = count(args, whole, calls)
         want = [bytes_of(os.path.join(whole, f)) for f in ("w", "w.state.safetensors")]
         runs = bad = resumed = finished = 0
+        pairs = readers(args, whole) if faults == kill and not prepare else None
         for call in calls:
             for n in range(1, counts[call] + 1):
                 for fault in faults:
@@ -228,12 +268,16 @@ def kills(p, dir, long):
                         prepare(one)
                     inject = "inject=%s:%s:when=%d" % (call, fault, n)
                     status, out, err = run("strace", "-f", "-o", os.devnull, "-e", "trace=" + call, "-e", inject, *args, cwd=one)
+                    epoch = pairs and seen_by_readers(one, pairs, inject)
                     again = [a for a in args if a != "--resume"]
                     if os.path.exists(os.path.join(one, "w")) or os.path.exists(os.path.join(one, "w.state.safetensors")):
                         again.append("--resume")
                         resumed += 1
                     # at most the first save is not there yet: then it begins anew
                     status, out, more = run(*again, cwd=one)
+                    if epoch and "resumed after epoch %d," % epoch not in out:
+                        bad += 1
+                        print("FAILED: %s: %s: weights of epoch %d; the training goes on elsewhere: %s" % (name, inject, epoch, out))
                     finished += "a save was cut short, and is finished now" in more
                     got = [bytes_of(os.path.join(one, f)) if os.path.exists(os.path.join(one, f)) else b"" for f in ("w", "w.state.safetensors")]
                     left = [f for f in os.listdir(one) if ".tmp." in f]
@@ -251,6 +295,30 @@ def kills(p, dir, long):
         print("%s: %d runs failed on the way, %d resumed, %d of them finished a rename, %d wrong" % (name, runs, resumed, finished, bad))
         check(runs > 10 and not bad and resumed > 0, "%s: %d runs" % (name, runs))
         return finished
+
+    def readers(args, whole):
+        """What the weights are after each epoch: their bytes, what eval says of them."""
+        pairs = {}
+        for epoch, limit in ((1, ["--limit", "3"]), (2, [])):
+            to = os.path.join(whole, "epoch%d" % epoch)
+            os.mkdir(to)
+            must(*args, *limit, cwd=to)
+            pairs[epoch] = bytes_of(os.path.join(to, "w")), must(args[0], "eval", "--data", "shapes", "--weights", "w", cwd=to)
+            shutil.rmtree(to)
+        return pairs
+
+    def seen_by_readers(one, pairs, inject):
+        """eval and export of what a killed training left: of one epoch's end. Which; None: there are no weights yet."""
+        if not os.path.exists(os.path.join(one, "w")):
+            return None
+        held = [e for e in pairs if pairs[e][0] == bytes_of(os.path.join(one, "w"))]
+        check(len(held) == 1, "%s: the weights of one epoch" % inject)
+        if not held:
+            return None
+        check(must(args[0], "eval", "--data", "shapes", "--weights", "w", cwd=one) == pairs[held[0]][1], "%s: eval" % inject)
+        must(p.convoy, "export", os.path.join(one, "..", "killed.yaml"), "--weights", "w", "-o", "exported", "--target", "portable", cwd=one)
+        shutil.rmtree(os.path.join(one, "exported"))
+        return held[0]
 
     args = [program, *TRAIN, "--epochs", "2", "--save", "w", "--log", "l"]
     kill, broken = ["signal=KILL"], ["error=EIO", "error=ENOSPC"]
@@ -284,16 +352,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--convoy", required=True)
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", choices=("identity", "kills"))
+    parser.add_argument("--only", choices=("identity", "kills", "locks"))
     args = parser.parse_args()
     dir = tempfile.mkdtemp(prefix="convoy-checkpoints-")
     programs = os.path.join(dir, "programs")
     os.mkdir(programs)
     p = Programs(os.path.abspath(args.convoy), programs)
-    if args.only != "kills":
+    if args.only in (None, "identity"):
         os.mkdir(os.path.join(dir, "identity"))
         identity(p, os.path.join(dir, "identity"))
-    if args.only != "identity":
+    if args.only in (None, "locks"):
+        os.mkdir(os.path.join(dir, "locks"))
+        locks(p, os.path.join(dir, "locks"))
+    if args.only in (None, "kills"):
         kills(p, dir, args.long)
     shutil.rmtree(dir, ignore_errors=True)
     print("%d passed, %d failed, %d skipped" % (len(passed), len(failed), len(skipped)))
