@@ -469,6 +469,9 @@ CVY_INLINE void vf_add_to(double *d, vf v) { float t[16]; vf_store(t, v); CVY_LA
 #else /* any compiler of C99, and a processor without vectors: loops that stay loops, in functions that stay functions. Unrolled and inlined, as above, they
          are a line of code a lane, over which gcc is minutes. */
 
+#if defined __i386__ && defined __GNUC__ && !defined __clang__
+#pragma GCC optimize("no-ivopts") /* with the few registers of this processor gcc spends most of its time there, to no use */
+#endif
 typedef struct vf { float v[16]; } vf;
 typedef struct vu { uint32_t v[16]; } vu;
 #if defined __GNUC__
