@@ -398,7 +398,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
 {
     const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
-    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch > 0 && batch < ${n.NAME}_MIN_BATCH))
+    if (!cvy_supported() || !memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch != 0 && batch < ${n.NAME}_MIN_BATCH))
         return NULL;
     struct ${n.name} *const net = (struct ${n.name} *)memory;
     float *at = (float *)memory + ${n.NAME}_STRUCT_BYTES / 4;

@@ -1137,7 +1137,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
 {
     const size_t needed = ${n.name}_arena_bytes(batch, threads);
 
-    if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch > 0 && batch < ${n.min_batch}))
+    if (!memory || (uintptr_t)memory % 64 || needed == 0 || bytes < needed || (batch != 0 && batch < ${n.min_batch}))
         return NULL;
     struct ${n.name} *const net = (struct ${n.name} *)memory;
     int64_t *const batches = (int64_t *)(void *)((char *)memory + ${n.struct_bytes});
