@@ -7,6 +7,7 @@
 #include "cvy_names.h"
 
 #include "cvy_model.h"
+#include "cvy_shared.h"
 #include "cvy_update.h"
 
 #if defined _OPENMP
@@ -59,10 +60,7 @@ struct cvy_stats {
     double *part;             /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
     double *exact_mean, *var; /* the mean, and the biased variance */
 };
-/* Floats (doubles) that a cvy_stats takes from the arena, in the order above, one array behind the other: vf_taken_load
- * reads on from mean. */
-#define CVY_STATS_FLOATS(padded) (3 * (int64_t)(padded))
-#define CVY_STATS_DOUBLES(padded, pieces) ((3 * (int64_t)(pieces) + 2) * (padded))
+/* Sets its arrays, CVY_STATS_FLOATS and CVY_STATS_DOUBLES of the arena. */
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
 /* Clears a piece's sums before its kernel runs. */
 void cvy_stats_begin(const struct cvy_stats *stats, int piece);
@@ -86,10 +84,7 @@ struct cvy_bn {
     double *sums; /* [pieces][2][padded]: sum of g, sum of g * xhat */
     int64_t *batches;
 };
-/* Floats (doubles) that a cvy_bn takes from the arena, in the order above, one array behind the other:
- * vf_norm_load_back reads on from mean. */
-#define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
-#define CVY_BN_DOUBLES(padded, pieces) (2 * (int64_t)(pieces) * (padded))
+/* Sets its arrays, CVY_BN_FLOATS and CVY_BN_DOUBLES of the arena. */
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
 /* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased
@@ -111,7 +106,6 @@ struct cvy_gn {
     int groups, not_centred; /* not_centred: no mean is taken away, and cvy_rms_stats made `kept` */
     float *kept;
 };
-#define CVY_GN_KEPT 5
 /* Once an image's gradient is through the norm: sums = sum of g, sum of g * xhat, an array of norm.padded doubles a
  * channel each. They are added to the piece's, and make the image's back_x and back_1. `area`: pixels. */
 void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int image, int piece);

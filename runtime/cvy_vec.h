@@ -1308,9 +1308,8 @@ CVY_INLINE void vf_stats_drain(struct vf_stats *s)
 
 /* ---- image norms: groups of channels of one image, all channels, or each ---- */
 
-/* What is kept of an image: for each group mean, what the mean's float lost, and 1 / sd; an array each. */
-#define CVY_GN_STATS 3
-/* sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Whether a pivot, which came from the image's first
+/* What is kept of an image are three floats a group: mean, what the mean's float lost, and 1 / sd; an array each.
+ * sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Whether a pivot, which came from the image's first
  * values, is far from the others. Then the pivots become the means and the sums are cleared: the image must be taken again. */
 CVY_MAYBE int cvy_pivots_far(double *sums, int room, int channels, int area)
 {

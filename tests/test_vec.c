@@ -5,6 +5,7 @@
  *   test_vec */
 #define _GNU_SOURCE
 #include "../runtime/cvy_vec.h"
+#include "../runtime/cvy_shared.h"
 #include "acts.h"
 
 #include <float.h>

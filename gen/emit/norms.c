@@ -59,7 +59,7 @@ static void image_norm_numbers(const File *f, Rec *s, int op)
         rec_fmt(s, "gamma", "f + %s", macro);
         rec_fmt(s, "beta", "f + %s + %d", macro, padded);
     } else {
-        rec_fmt(s, "stats", "k->%s->kept + (int64_t)i * %d", alias, GROUP_KEPT * o->groups);
+        rec_fmt(s, "stats", "k->%s->kept + (int64_t)i * %d", alias, CVY_GN_KEPT * o->groups);
         rec_fmt(s, "gamma", "k->%s->norm.gamma", alias);
         rec_fmt(s, "beta", "k->%s->norm.beta", alias);
     }

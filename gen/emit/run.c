@@ -547,8 +547,8 @@ static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
     const char *image = xprintf("q->image_sums + %s", channel(r->stats_first));
-    const char *batch =
-        xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", 3 * node_room(l), channel(r->stats_first));
+    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * node_room(l),
+                                channel(r->stats_first));
     Rec *s = add_line(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
     rec_str(s, "tag", run_tag(l->k, r));
@@ -578,7 +578,8 @@ static void sums_step(Lines *l, const Step *step)
         scratch_field(l, "double", name);
         sums = xprintf("q->%s + %s", name, channel(step->first));
     } else {
-        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, 2 * padded, channel(step->first));
+        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, CVY_BN_SUMS * padded,
+                       channel(step->first));
     }
     Rec *s = add_line(l->rec, "begin", "begin_sums");
     rec_str(s, "op", alias);

@@ -171,8 +171,8 @@ void lifetime_images(Plan *p)
         for (int j = 0; j < p->node[i].nimage_norm; j++) {
             const int op = p->node[i].image_norm[j], maker = p->node[i].maker < 0 ? 0 : p->node[i].maker,
                       groups = p->g->op[op].groups;
-            slots_add(&slots, (int64_t)GROUP_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
-            p->stored_bytes += 4 * (int64_t)GROUP_KEPT_INFER * groups;
+            slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
+            p->stored_bytes += 4 * (int64_t)CVY_GN_STATS * groups;
         }
     p->image_bound = slots_bound(&slots);
     p->image_floats = slots_place(&slots);
@@ -193,7 +193,7 @@ void lifetime_inference(Plan *p)
         for (int j = 0; j < p->infer_node[i].nimage_norm; j++) {
             const int op = p->infer_node[i].image_norm[j];
             const int maker = p->infer_node[i].maker < 0 ? 0 : p->infer_node[i].maker;
-            slots_add(&slots, (int64_t)GROUP_KEPT_INFER * p->g->op[op].groups, maker, end[i],
+            slots_add(&slots, (int64_t)CVY_GN_STATS * p->g->op[op].groups, maker, end[i],
                       &plan_norm(p, op)->infer_slot);
         }
     for (int i = 1; i < p->ninfer_node; i++) {

@@ -74,17 +74,18 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, 
     for (int i = 0; i < k->nimage_norm; i++) {
         const int64_t floats = padded(g->op[k->image_norm[i].op].shape.c);
         k->image_norm[i].constants = at;
-        k->image_norm[i].sums = at + 5 * floats;
-        at += 5 * floats + 2 * 2 * floats; /* doubles */
+        k->image_norm[i].sums = at + CVY_GN_CONSTANTS * floats;
+        at += CVY_GN_CONSTANTS * floats + 2 * CVY_BN_SUMS * floats; /* a double is two floats */
     }
     if (k->node < 0 || !node[k->node].nimage_norm)
         return at;
     const int64_t room =
         padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
     k->image_stats = at;
-    k->batch_sums = at + 2 * 3 * room;
-    k->image_back = k->batch_sums + (node[k->node].nnorm ? 2 * 3 * room : 0);
-    return k->image_back + 3 * room;
+    const int64_t sums = 2 * CVY_STATS_PART * room; /* a double is two floats */
+    k->batch_sums = at + sums;
+    k->image_back = k->batch_sums + (node[k->node].nnorm ? sums : 0);
+    return k->image_back + CVY_GN_BACK * room;
 }
 
 static void place_kernels(Plan *p)
@@ -124,7 +125,8 @@ static void place_kernels(Plan *p)
 
 int64_t affine_floats(const Plan *p, const Affine *a)
 {
-    return (op_is_image_norm(p->g->op[a->op].kind) ? 2 : 3) * (int64_t)plan_norm(p, a->op)->padded;
+    return (op_is_image_norm(p->g->op[a->op].kind) ? CVY_FOLDED_IMAGE : CVY_FOLDED_NORM) *
+           (int64_t)plan_norm(p, a->op)->padded;
 }
 
 bool memory_build(Plan *p)
@@ -139,8 +141,8 @@ bool memory_build(Plan *p)
         Norm *n = &p->norm[i];
         n->floats = p->norm_floats;
         n->doubles = p->norm_doubles;
-        p->norm_floats += 7 * (int64_t)n->padded;              /* CVY_BN_FLOATS */
-        p->norm_doubles += 2 * (int64_t)p->pieces * n->padded; /* CVY_BN_DOUBLES */
+        p->norm_floats += CVY_BN_FLOATS(n->padded);
+        p->norm_doubles += CVY_BN_DOUBLES(n->padded, p->pieces);
     }
     for (int i = 0; i < p->nnode; i++) {
         Tensor *n = &p->node[i];
@@ -149,8 +151,8 @@ bool memory_build(Plan *p)
         const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a way may write past the last channel */
         n->stats_floats = p->norm_floats;
         n->stats_at = p->norm_doubles;
-        p->norm_floats += 3 * room;                             /* CVY_STATS_FLOATS */
-        p->norm_doubles += (3 * (int64_t)p->pieces + 2) * room; /* CVY_STATS_DOUBLES */
+        p->norm_floats += CVY_STATS_FLOATS(room);
+        p->norm_doubles += CVY_STATS_DOUBLES(room, p->pieces);
     }
     place_kernels(p);
     lifetime_images(p);

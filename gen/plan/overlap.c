@@ -169,7 +169,7 @@ static void walk(Train *t, const Kernel *k, const Chain *c)
                 touch_gradient(t, k->port[step->in2].node, step->adds, true);
             if (step->op >= 0 && op_is_image_norm(g->op[step->op].kind)) {
                 const Norm *n = plan_norm(t->p, step->op);
-                reads(&t->m, &n->slot, (int64_t)GROUP_KEPT * g->op[step->op].groups, g->op[step->op].path);
+                reads(&t->m, &n->slot, (int64_t)CVY_GN_KEPT * g->op[step->op].groups, g->op[step->op].path);
             }
         }
         if (r->back && r->to.where == AT_SLOT)
@@ -204,7 +204,7 @@ static void forward(Train *t, const Kernel *k, bool again)
     touch_routes(t, k, true);
     for (int i = 0; k->node >= 0 && i < p->node[k->node].nimage_norm && !again; i++) {
         const Op *op = &p->g->op[p->node[k->node].image_norm[i]];
-        writes(&t->m, &plan_norm(p, p->node[k->node].image_norm[i])->slot, (int64_t)GROUP_KEPT * op->groups, op->path);
+        writes(&t->m, &plan_norm(p, p->node[k->node].image_norm[i])->slot, (int64_t)CVY_GN_KEPT * op->groups, op->path);
     }
     if (k->linear) {
         writes(&t->m, &k->linear->mat_x, k->image[k->w->x].floats, "the rows of x");
@@ -264,11 +264,11 @@ static const char *check_inference(const Plan *p)
         for (int j = 0; k->node >= 0 && j < p->infer_node[k->node].nimage_norm; j++) {
             const Op *op = &p->g->op[p->infer_node[k->node].image_norm[j]];
             writes(&m, &plan_norm(p, p->infer_node[k->node].image_norm[j])->infer_slot,
-                   (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
+                   (int64_t)CVY_GN_STATS * op->groups, op->path);
         }
         for (int j = 0; j < k->nimage_norm; j++) {
             const Op *op = &p->g->op[k->image_norm[j].op];
-            reads(&m, &plan_norm(p, k->image_norm[j].op)->infer_slot, (int64_t)GROUP_KEPT_INFER * op->groups, op->path);
+            reads(&m, &plan_norm(p, k->image_norm[j].op)->infer_slot, (int64_t)CVY_GN_STATS * op->groups, op->path);
         }
         writes(&m, &k->scratch_at, k->scratch, "scratch");
         end_step(&m, k->name, "inference");

@@ -5,6 +5,7 @@
 #ifndef PLAN_H
 #define PLAN_H
 
+#include "cvy_shared.h"
 #include "kernel.h"
 
 /* A norm at inference that stays a multiply-add; or an image norm. */
@@ -21,9 +22,9 @@ typedef struct Norm {
     int padded; /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
     bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
-    int64_t slot;          /* image norms: an image's means and so on, GROUP_KEPT floats a group, in the images' part */
-    int64_t infer_slot;    /* the same at inference, in the thread's part */
-    int64_t running;       /* of running_mean in cvy_net.running; running_var follows, padded */
+    int64_t slot;       /* image norms: an image's means and so on, CVY_GN_KEPT floats a group, in the images' part */
+    int64_t infer_slot; /* the same at inference, in the thread's part */
+    int64_t running;    /* of running_mean in cvy_net.running; running_var follows, padded */
     const char *inference; /* what happens to it at inference and why, for people */
     bool applied;          /* at inference: it is in Plan.affine */
     NormPlace place;       /* at inference */
@@ -93,8 +94,6 @@ const OpInfo *op_row(const Graph *g, int op);
 bool op_is_window(const Graph *g, int op);
 /* Whether a conv's cores are lanewise: of several groups, unless a group's channels are whole blocks on both sides. */
 bool plan_lanewise(const Graph *g, const Op *o);
-/* Floats of an image norm's statistics, a group: CVY_GN_KEPT, CVY_GN_STATS. */
-enum { GROUP_KEPT = 5, GROUP_KEPT_INFER = 3 };
 /* Norms whose backward sums kernel k takes: op, the node under it, the norm's channel at which that stands. Returns how
  * many. */
 typedef struct NormSum {

@@ -251,7 +251,7 @@ static void add_statistics(const Picture *pic, Box *b, const char *what, const c
 
     for (int i = 0; i < n; i++) {
         norms = xprintf("%s%s%s", norms, i ? ", " : "", g->op[norm[i]].path);
-        bytes += op_is_image_norm(g->op[norm[i]].kind) ? 4 * (int64_t)GROUP_KEPT_INFER * g->op[norm[i]].groups : 0;
+        bytes += op_is_image_norm(g->op[norm[i]].kind) ? 4 * (int64_t)CVY_GN_STATS * g->op[norm[i]].groups : 0;
     }
     *PUSH(b->pill, b->npill) = (Pill){.op = -1,
                                       .section = b->kernel->kind == KERNEL_PASS ? SECTION_PASS : SECTION_EPILOGUE,
