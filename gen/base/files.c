@@ -413,6 +413,17 @@ static int place_of(Commit *c, const char *name, bool make, const char **base)
     return fd;
 }
 
+/* What stands under a name: 1, 0 where nothing does, -1 after a message where that cannot be seen. */
+static int look_at(int folder, const char *name, const char *shown, struct stat *st)
+{
+    if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    if (errno == ENOENT)
+        return 0;
+    fail("look at", shown);
+    return -1;
+}
+
 static bool same_content(int folder, const char *name, const OutFile *f)
 {
     struct stat st;
@@ -465,8 +476,10 @@ static bool write_temporaries(Commit *c)
             return false;
         if (same_content(folder, base, f))
             continue; /* keeps its time, so that make rebuilds no more than it must */
-        if (fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            (!listed(c->f.name, c->f.n, f->name) || !S_ISREG(st.st_mode))) {
+        const int there = look_at(folder, base, shown, &st);
+        if (there < 0)
+            return false;
+        if (there && (!listed(c->f.name, c->f.n, f->name) || !S_ISREG(st.st_mode))) {
             fprintf(stderr, "convoy: %s is in the way: convoy did not write it\n", shown);
             return false;
         }
@@ -476,8 +489,9 @@ static bool write_temporaries(Commit *c)
     return true;
 }
 
-/* Finds what the manifest lists and is not made any more. What is no regular file was not ours. */
-static void find_old(Commit *c)
+/* Finds what the manifest lists and is not made any more. What is no regular file was not ours. False after a message.
+ */
+static bool find_old(Commit *c)
 {
     const char **made = xalloc((size_t)(c->o->n + 1) * sizeof *made);
     for (int i = 0; i < c->o->n; i++)
@@ -488,9 +502,14 @@ static void find_old(Commit *c)
         const char *name = c->f.name[i], *base;
         struct stat st;
         const int folder = listed(made, c->o->n, name) ? -1 : place_of(c, name, false, &base);
-        if (folder >= 0 && fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            *PUSH(c->old, c->nold) = (struct Old){folder, base, xprintf("%s/%s", c->f.path, name)};
+        const char *shown = xprintf("%s/%s", c->f.path, name);
+        const int there = folder < 0 ? 0 : look_at(folder, base, shown, &st);
+        if (there < 0)
+            return false;
+        if (there && S_ISREG(st.st_mode))
+            *PUSH(c->old, c->nold) = (struct Old){folder, base, shown};
     }
+    return true;
 }
 
 static bool remove_old(const Commit *c)
@@ -511,8 +530,7 @@ static bool commit(Commit *c)
     if (!read_manifest(&c->f) || (!c->f.ours && !folder_is_free(&c->f)) || !write_temporaries(c))
         return false;
     const int n = c->nout;
-    find_old(c);
-    if (!write_manifest(c, c->f.n, &both))
+    if (!find_old(c) || !write_manifest(c, c->f.n, &both))
         return false;
     if (!write_manifest(c, 0, &last))
         return false;
