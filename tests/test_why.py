@@ -39,6 +39,8 @@ WORKED = [  # spec's layers, layer, channel, what happens
     ("conv: {out: 6, order: conv-silu-bn}, conv: {out: 6, groups: 3, kernel: [3, 5]}", "conv1", 3, "act border"),
     ("conv: {out: 5, order: conv-relu-bn}, conv: {out: 4, kernel: 1}", "conv1", 3, "act"),
     ("conv: {out: 5, order: bn-conv-relu}", "conv1", 1, "border"),
+    ("conv: {out: 5, order: conv-relu-bn}, conv: {out: 4, stride: 2, padding: [0, 1, 0, 2]}", "conv1", 3, "act border"),
+    ("conv: {out: 5, order: conv-relu-bn}, conv: {out: 4, padding: [0, 0, 1, 0]}", "conv1", 2, "act border"),
 ]
 
 
@@ -284,9 +286,11 @@ def worked_case(convoy, tmp, index, layers, layer, c, what):
         per_in = net.shape[reader + ".weight"][1]
         first, i = c // per_in * (o["output"][0] // o["groups"]), c % per_in
         right = folded = outside = 0.0
+        top, _, left, _ = o["padding"] if len(o["padding"]) == 4 else [o["padding"][d] for d in (0, 0, 1, 1)]
+        last = (0, 0) if top or left else tuple((n - 1) * s for n, s in zip(o["output"][1:], o["stride"]))
         for y in range(o["kernel"][0]):
             for x in range(o["kernel"][1]):
-                w, iy, ix = net.weight(reader, first, i, y, x), y * o["dilation"][0] - o["padding"][0], x * o["dilation"][1] - o["padding"][1]
+                w, iy, ix = net.weight(reader, first, i, y, x), last[0] + y * o["dilation"][0] - top, last[1] + x * o["dilation"][1] - left
                 if 0 <= iy < 9 and 0 <= ix < 9:
                     right += w * (scale * given(i, iy, ix) + shift)
                     folded += w * scale * given(i, iy, ix)

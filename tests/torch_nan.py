@@ -33,6 +33,7 @@ SPECS = {
     "activations": (HEAD.format(shape="3, 4, 4") + "  - stage:\n      concat:\n"
                     + "".join(f"        - [conv: {{out: 4, kernel: 1, bias: true, order: \"conv-{a}\"}}]\n" for a in ACTS)
                     + "        - [conv: {out: 4, kernel: 1, order: \"conv-maxpool(3,1,1)\"}]\n        - [conv: {out: 4, kernel: 1, order: \"conv-avgpool(3,1,1)\"}]\n"
+                    "        - [conv: {out: 4, kernel: 1, order: \"conv-maxpool(2,1,0:1)\"}]\n        - [conv: {out: 4, kernel: 1, padding: same, order: \"conv-avgpool(2,1,same)\"}]\n"
                     "  - conv: {out: 8, bias: true, order: conv-relu}\n  - conv: {out: 16, stride: 2, bias: true, order: \"conv-maxpool(2)-relu\"}\n"
                     "  - flatten\n  - linear: {out: 16, order: linear-relu6}\n  - linear: classes\n", [0, 3 * 16 + 5, 2 * 48 + 16 + 9]),
     "batch_norms": (HEAD.format(shape="3, 4, 4") + "  - stage: {concat: [[conv: {out: 8, order: conv-bn-relu}], [conv: {out: 8, order: conv-relu-bn}], [bn], []]}\n"
