@@ -21,6 +21,11 @@ def check(ok, what):
         raise Failed(what)
 
 
+def cpu():
+    """Seconds of processor that this process and those that it waited for took."""
+    return sum(os.times()[:4])
+
+
 def main(suite, make):
     """Runs the checks whose name holds one of the words of the command line (all, without a word), prints the counts, returns
     the exit status. A check that fails prints the command that repeats it."""
@@ -33,9 +38,10 @@ def main(suite, make):
     os.makedirs(folder, exist_ok=True)
     test, passed, failed = make(args.convoy, os.path.abspath(folder)), 0, 0
     for name in [n for n in dir(test) if n.startswith("test_") and (not args.words or any(w in n for w in args.words))]:
+        before = cpu()
         try:
             getattr(test, name)()
-            print(f"ok      {name[5:]}", flush=True)
+            print(f"ok      {name[5:]} ({cpu() - before:.1f} s of processor)", flush=True)
             passed += 1
             continue
         except Failed as e:
