@@ -165,7 +165,7 @@ def main():
     p.add_argument("specs", nargs="*", metavar="SPEC")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for all SPECs")
     p.add_argument("--twin-only", action="store_true")
-    p.add_argument("--plain", action="store_true", help="without the demo's network and the names")
+    p.add_argument("--plain", action="store_true", help="without the demo's network, and without the names that --twin-only tries")
     p.add_argument("--random", type=int, default=0, metavar="N", help="also N random chains (needs --campaign)")
     p.add_argument("--graphs", type=int, default=0, metavar="N", help="also N random graphs (needs --campaign)")
     p.add_argument("--campaign", help="the program that makes random chains and graphs")
@@ -177,7 +177,8 @@ def main():
     if not args.specs and not args.plain:
         cases += [Case(f"demo {order}", DEMO, [f"order={order}", "train.data=shapes"])
                   for order in ("conv-bn-relu", "conv-relu-bn")]
-        cases.append(Case("names that are taken", None))
+        if args.twin_only:
+            cases.append(Case("names that are taken", None))
     if args.random or args.graphs:
         if not args.campaign:
             p.error("--random and --graphs need --campaign")
