@@ -311,7 +311,7 @@ class Test:
               "a single file is two files")
 
         def forms(cc):
-            optimised = cc == self.cc[0] or name == "edges"  # the other compiler optimises one of the networks
+            optimised = name == "edges" or (name == "fashion" and cc == self.cc[0])  # the others are compiled without
             bits = [*self.run_export(net, [cc], folder, ["-O1" if optimised else "-O0", *STRICT], f"folder, {cc}"),
                     *self.run_export(net, [cc], single, ["-O2" if optimised else "-O0", *STRICT], f"single file, {cc}"),
                     *self.run_export(net, [cc], single, ["-O0", "-DCVY_SCALAR", *STRICT], f"plain C99, {cc}")]
@@ -510,7 +510,7 @@ class Test:
         os.makedirs(folder, exist_ok=True)
         spec = put(os.path.join(folder, "fashion.yaml"), TINY)
         weights = os.path.join(folder, "fashion.safetensors")
-        out = run(self.convoy, "train", spec, "--", "--train-images", "640", "--test-images", "100", cwd=folder, env={"CFLAGS": "-O1"})
+        out = run(self.convoy, "train", spec, "--", "--train-images", "640", "--test-images", "100", cwd=folder, env={"CFLAGS": "-O0"})
         check("saved" in out and os.path.exists(weights), f"train: {out}")
         net = Net(self, spec, emit=False)
         net.dir = folder

@@ -7,12 +7,14 @@ images (target_step.c), for each target that can run here and in each form: for 
 twin in PyTorch. Compared is where a NaN stands: in the loss, each stage's output, each gradient, the running statistics, the logits. Winograd
 is off, as it may spread a NaN over a tile; nothing is dropped out, as a dropped element is zero whatever it was."""
 import argparse
+import collections
 import concurrent.futures
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 from torch_common import HERE, Failed, load_twin, run, st_write
 
@@ -105,10 +107,10 @@ def forms():
     cpu = open("/proc/cpuinfo").read() if os.path.exists("/proc/cpuinfo") else ""
     for target, needs, flags in (("avx512", "avx512dq", ("-mavx512f", "-mavx512dq", "-mfma")), ("avx2", "avx2", ("-mavx2", "-mfma"))):
         if f" {needs}" in cpu:
-            found.append(Form(target, ["--target", target], flags))
+            found.append(Form(target, ["--target", target], flags, brief=bool(found)))  # what targets differ in is activations
         else:
             skipped.append(f"{target}: this processor has no {needs}")
-    found += [Form("portable", ["--target", "portable"]), Form("scalar", ["--target", "portable"], ("-DCVY_SCALAR",), brief=True),
+    found += [PORTABLE, Form("scalar", ["--target", "portable"], ("-DCVY_SCALAR",), brief=True),
               Form("size", ["--target", "portable", "--for", "size"], brief=True), Form("reading", ["--for", "reading"]),
               Form("exported", ["--target", "portable"], exported=True), Form("exported, scalar", ["--target", "portable"], ("-DCVY_SCALAR",), exported=True, brief=True)]
     if shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64"):
@@ -147,6 +149,11 @@ def answers(convoy, form, spec, folder, before, x):
     return np.frombuffer(p.stdout, "<f4")
 
 
+PORTABLE = Form("portable", ["--target", "portable"])
+RAN = {}  # (form, spec): what its program says; an exported network's weights and images are the portable one's
+ALONE = collections.defaultdict(threading.Lock)
+
+
 def judged(convoy, form, name, work):
     text, places = SPECS[name]
     folder = os.path.join(work, f"{form.name}_{name}".replace(", ", "_"))
@@ -154,9 +161,11 @@ def judged(convoy, form, name, work):
     spec = os.path.join(folder, "net.yaml")
     with open(spec, "w") as f:
         f.write(text)
-    plain = Form("portable", ["--target", "portable"])
-    ran = plain if form.exported else form
-    got = numbers(run(*ran.under, built(convoy, ran, spec, folder), *places))
+    ran = "portable" if form.exported else form.name
+    with ALONE[ran, name]:
+        if (ran, name) not in RAN:
+            RAN[ran, name] = numbers(run(*form.under, built(convoy, PORTABLE if form.exported else form, spec, folder), *places))
+    got = RAN[ran, name]
     module = load_twin(run(convoy, "twin", spec), name)
     shape = [int(v) for v in text.split("input: [")[1].split("]")[0].split(",")]
     x = torch.tensor(got["x"], dtype=torch.float32).reshape([BATCH] + shape)
