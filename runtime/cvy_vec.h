@@ -1283,16 +1283,17 @@ CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
     s->sum.sum = s->square.sum = vf_zero();
     s->pivot = vf_from_double(s->part);
 }
-/* All three, with the first value through the run's point function where there is no pivot yet. */
-CVY_INLINE void vf_stats_start(struct vf_stats *s, double *part, ptrdiff_t padded, int no_pivot, int n, cvy_point *point, void *run, vf first)
-{
-    vf_stats_begin(s, part, padded);
-    if (no_pivot) {
-        point(run, first, 0, 0);
-        vf_stats_first(s, n);
-    }
-    vf_stats_pivot(s);
-}
+/* All three, with the first value through the run's point function where there is no pivot yet. A macro: at -Og gcc does not inline
+ * what a function calls by a pointer that another inlined one has given it. */
+#define vf_stats_start(s, part, padded, no_pivot, n, point, run, first) \
+    do { \
+        vf_stats_begin(s, part, padded); \
+        if (no_pivot) { \
+            point(run, first, 0, 0); \
+            vf_stats_first(s, n); \
+        } \
+        vf_stats_pivot(s); \
+    } while (0)
 CVY_INLINE void vf_stats_add(struct vf_stats *s, vf d)
 {
     vf_sum_take(&s->sum, d);

@@ -76,6 +76,32 @@ def windows_of_one_element(convoy, work):
             run(cc, "-std=c99", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *sorted(f for f in os.listdir(out) if f.startswith("one_") and f.endswith(".c")), cwd=out)
 
 
+NORMS = """\
+name: norms
+input: [3, 4, 4]
+classes: 3
+unroll: none
+winograd: off
+layers:
+  - stage: {concat: [[conv: {out: 4, kernel: 1, order: conv-bn-relu}], [conv: {out: 4, kernel: 1, order: conv-relu-bn}], [bn],
+                     [conv: {out: 4, kernel: 1, order: conv-in-relu}], [conv: {out: 6, kernel: 1, order: "conv-act-gn(3)"}], [ln], ["rms"]]}
+  - flatten
+  - linear: {out: 6, order: linear-ln-relu-bn}
+  - linear: classes
+"""
+
+
+def little_optimisation(convoy, work):
+    """What debuggers and coverage compile with: functions that must be inlined are, though they are handed on by pointers."""
+    for form in ("speed", "reading"):
+        out = emitted(convoy, work, f"norms_{form}", NORMS, "--target", "portable", "--for", form)
+        names = sorted(f for f in os.listdir(out) if f.startswith("norms_") and f.endswith(".c") and f[6:-2] not in ("net", "model", "trace", "bench"))
+        for cc in compilers():
+            for level in ("-O0", "-Og", "-O1"):
+                run(cc, "-std=c99", level, "-Wall", "-Wextra", "-Werror", "-I.", "-x", "c", "-", "-c", "-o", "norms.o", cwd=out,
+                    text="".join(f'#include "{e}"\n' for e in ["norms_net.c" if form == "speed" else "norms_model.c"] + names))
+
+
 # ---- flags that change floating point ----
 
 FLAGS = ["-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math", "-ffinite-math-only"]
@@ -196,7 +222,7 @@ def no_vectors(convoy, work):
             run(cc, "-O1", "-std=c99", *flags, "-I.", "-S", "-o", "together.s", "together.c", cwd=out)
             with open(os.path.join(out, "together.s")) as f:
                 lines[form] = sum(1 for line in f if line.startswith("\t") and not line.startswith("\t."))
-            run(cc, "-O1", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", "runtime/cvy_kernels.c", "runtime/cvy_update.c",
+            run(cc, "-O0", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", "runtime/cvy_kernels.c", "runtime/cvy_update.c",
                 "-lm", "-o", "step", cwd=out)
             said[form] = run(os.path.join(out, "step"))
         check(said["scalar"] == said["vectors"] and said["none"] == said["vectors"], f"{cc}: other numbers than with vectors")
@@ -324,7 +350,7 @@ def outliers_in_statistics(convoy, work):
     check(not bad, "\n  ".join(bad))
 
 
-CHECKS = [a_long_concat, windows_of_one_element, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
+CHECKS = [a_long_concat, windows_of_one_element, little_optimisation, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
 
 
 def main():
