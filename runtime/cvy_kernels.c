@@ -199,10 +199,6 @@ void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const str
 
 /* ---- weights in other layouts ---- */
 
-enum {
-    CVY_BLOCK = 16
-}; /* every array here is whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
-
 void cvy_transpose_block(const float *w, float *wt, int block_out, int blocks_out, int blocks_in, int taps)
 {
     for (int bi = 0; bi < blocks_in; bi++)

@@ -1,11 +1,8 @@
-/* cvy_update.c - see cvy_update.h. Loops over 16 floats have a fixed length, which compilers vectorise.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_update.c - see cvy_update.h. SPDX-License-Identifier: 0BSD */
 #include "cvy_update.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { CVY_BLOCK = 16 };
 
 /* The gradient of the slice's parameters from i on. Who asked for gradients gets it, too. */
 static inline void cvy_gradient(const struct cvy_slice *s, int64_t i, float *restrict sum)

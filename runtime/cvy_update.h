@@ -9,6 +9,10 @@
 
 #include "cvy_model.h"
 
+enum {
+    CVY_BLOCK = 16
+}; /* arrays are whole blocks of 16; loops over them have a fixed length, which compilers vectorise */
+
 /* A number that an optimiser has besides the learning rate and the weight decay: a key of `train`, an option. */
 struct cvy_hyper {
     const char *name;    /* "momentum"; NULL ends the list */
