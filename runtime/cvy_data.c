@@ -1,4 +1,4 @@
-/* cvy_data.c - images and labels from IDX files (the format of MNIST), gzipped or not.
+/* cvy_data.c - images and labels: from where they are; IDX files (the format of MNIST), gzipped or not.
  * SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -263,16 +264,21 @@ static int headers_fit(const struct cvy_model *m, const struct idx *images, cons
     return 1;
 }
 
-static int labels_fit(const struct cvy_model *m, const struct idx *f, const uint8_t *label)
+/* Labels from the file's bytes. */
+static int read_labels(struct cvy_data *d, const struct cvy_model *m, struct idx *f)
 {
-    for (uint32_t i = 0; i < f->dim[0]; i++) {
-        if (label[i] >= m->classes) {
-            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, label[i],
-                      i, m->classes, m->classes - 1);
-            return 0;
+    uint8_t *byte = NULL;
+    int ok = idx_items(f, &byte) && (d->label = cvy_alloc(f->dim[0], sizeof *d->label)) != NULL;
+    for (uint32_t i = 0; ok && i < f->dim[0]; i++) {
+        d->label[i] = byte[i];
+        if (byte[i] >= m->classes) {
+            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, byte[i], i,
+                      m->classes, m->classes - 1);
+            ok = 0;
         }
     }
-    return 1;
+    free(byte);
+    return ok;
 }
 
 static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split,
@@ -281,9 +287,12 @@ static int load_files(struct cvy_data *d, const struct cvy_model *m, const char 
     struct idx *f = cvy_alloc(2, sizeof *f); /* images, labels */
     char *images = f ? cvy_data_file(folder, split, 1) : NULL,
          *labels = images ? cvy_data_file(folder, split, 0) : NULL;
+    uint8_t *image = NULL;
     int ok = images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) &&
-             headers_fit(m, &f[0], &f[1]) && idx_items(&f[1], &d->label) && labels_fit(m, &f[1], d->label) &&
-             idx_items(&f[0], &d->image) && (d->what = cvy_format("%s", folder)) != NULL;
+             headers_fit(m, &f[0], &f[1]) && read_labels(d, m, &f[1]) && idx_items(&f[0], &image) &&
+             (d->what = cvy_format("%s", folder)) != NULL;
+    d->own = image;
+    d->image = image;
     if (ok)
         d->n = limit && limit < (int)f[0].dim[0] ? limit : (int)f[0].dim[0];
     for (int i = 0; f && i < 2; i++)
@@ -300,7 +309,7 @@ int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *whe
     uint64_t seed;
     int ok = 0;
     memset(d, 0, sizeof *d);
-    d->image_bytes = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+    d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
     switch (cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder)) {
     case CVY_NOWHERE:
         break;
@@ -310,6 +319,9 @@ int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *whe
     case CVY_FOLDER:
         ok = load_files(d, m, folder, split, limit);
         break;
+    case CVY_SET:
+        ok = cvy_set_load(d, m, folder, split, limit);
+        break;
     }
     if (!ok)
         cvy_data_free(d);
@@ -318,16 +330,29 @@ int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *whe
 
 void cvy_data_free(struct cvy_data *d)
 {
-    free(d->image);
+    if (d->map)
+        munmap(d->map, d->map_bytes);
+    free(d->own);
     free(d->label);
     free(d->what);
     memset(d, 0, sizeof *d);
 }
 
+/* Labels count as bytes where all are. */
 uint32_t cvy_data_crc(const struct cvy_data *d)
 {
-    uLong crc = crc32(0, d->label, (uInt)d->n);
+    const size_t bytes = d->numbers * (d->number ? sizeof *d->number : 1);
+    const uint8_t *row = d->number ? (const void *)d->number : d->image;
+    uLong crc = crc32(0, NULL, 0);
+    int wide = 0;
     for (int i = 0; i < d->n; i++)
-        crc = crc32(crc, d->image + (size_t)i * d->image_bytes, (uInt)d->image_bytes);
+        wide = wide || d->label[i] > 255;
+    for (int i = 0; i < d->n; i++) {
+        const uint32_t label = (uint32_t)d->label[i];
+        const uint8_t byte[4] = {(uint8_t)label, (uint8_t)(label >> 8), (uint8_t)(label >> 16), (uint8_t)(label >> 24)};
+        crc = crc32(crc, byte, wide ? 4 : 1);
+    }
+    for (int i = 0; i < d->n; i++, row += bytes)
+        crc = crc32(crc, row, (uInt)bytes);
     return (uint32_t)crc;
 }

@@ -69,7 +69,7 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
-        {CVY_TEXT, "--data", "DIR", &data, 0, 0, "a folder with the two t10k files, or shapes[:SEED]", 0},
+        {CVY_TEXT, "--data", "DATA", &data, 0, 0, "a set, a folder with the two t10k files, or shapes[:SEED]", 0},
         {CVY_INT, "--test-images", "N", &images, 1, 2147483647, "only the first N test images", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},

@@ -19,7 +19,8 @@ struct cvy_loader {
     int channels, batch;
     size_t plane;
     int *order;
-    float *table; /* channels x 256 */
+    float *table;            /* channels x 256 */
+    const float *mean, *std; /* by channel; NULL: 0, 1 */
     struct slot {
         float *x;
         int *label;
@@ -49,6 +50,16 @@ void cvy_scale_table(const struct cvy_model *m, float *table)
     }
 }
 
+/* An image of float32 as the network reads it. */
+static void scale(const struct cvy_loader *l, const float *in, float *out)
+{
+    for (int c = 0; c < l->channels; c++) {
+        const float mean = l->mean ? l->mean[c] : 0.0f, std = l->std ? l->std[c] : 1.0f;
+        for (size_t p = 0; p < l->plane; p++)
+            *out++ = (*in++ - mean) / std;
+    }
+}
+
 static void make(struct cvy_loader *l, int64_t number, struct slot *to)
 {
     const struct cvy_data *d = l->data;
@@ -57,9 +68,14 @@ static void make(struct cvy_loader *l, int64_t number, struct slot *to)
     to->batch = (struct cvy_batch){to->x, to->label, NULL, n};
     for (int i = 0; i < n; i++) {
         int item = l->order ? l->order[from + i] : (int)from + i;
-        const uint8_t *in = d->image + (size_t)item * d->image_bytes;
-        float *out = to->x + (size_t)i * d->image_bytes;
+        const size_t at = (size_t)item * d->numbers;
+        float *out = to->x + (size_t)i * d->numbers;
         to->label[i] = d->label[item];
+        if (d->number) {
+            scale(l, d->number + at, out);
+            continue;
+        }
+        const uint8_t *in = d->image + at;
         for (int c = 0; c < l->channels; c++) {
             const float *table = l->table + 256 * c;
             for (size_t p = 0; p < l->plane; p++)
@@ -101,6 +117,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
     l->plane = (size_t)m->height * (size_t)m->width;
     l->batch = batch;
     l->first = first;
+    l->mean = m->train.mean;
+    l->std = m->train.std;
     l->count = cvy_batches(d->n, batch, min_batch) - first;
     l->table = cvy_alloc((size_t)m->channels * 256, sizeof *l->table);
     int ok = l->table != NULL;
@@ -113,8 +131,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
             cvy_permutation(l->order, d->n, seed, epoch);
     }
     for (int i = 0; i < RING && ok; i++) {
-        ok = d->image_bytes <= SIZE_MAX / sizeof(float) / (size_t)batch &&
-             (l->slot[i].x = cvy_alloc_aligned((size_t)batch * d->image_bytes * sizeof(float))) != NULL &&
+        ok = d->numbers <= SIZE_MAX / sizeof(float) / (size_t)batch &&
+             (l->slot[i].x = cvy_alloc_aligned((size_t)batch * d->numbers * sizeof(float))) != NULL &&
              (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL;
     }
     if (ok) {

@@ -153,6 +153,7 @@
 #define cvy_save CVY_NAMED(cvy_save)
 #define cvy_scale_table CVY_NAMED(cvy_scale_table)
 #define cvy_seconds CVY_NAMED(cvy_seconds)
+#define cvy_set_load CVY_NAMED(cvy_set_load)
 #define cvy_shape_names CVY_NAMED(cvy_shape_names)
 #define cvy_shapes_make CVY_NAMED(cvy_shapes_make)
 #define cvy_silent CVY_NAMED(cvy_silent)

@@ -216,8 +216,11 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct 
 {
     const struct cvy_option first[] = {
         {CVY_SECTION, "data", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_TEXT, "--data", "DIR", &s->data, 0, 0,
-         "a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: drawn figures", 0},
+        {CVY_TEXT, "--data", "DATA", &s->data, 0, 0,
+         "a set of 'convoy data'; a folder of four IDX files (.gz or not); fashion-mnist: Debian's; shapes[:SEED]: "
+         "drawn "
+         "figures",
+         0},
         {CVY_INT, "--train-images", "N", &p->train_images, 1, 2147483647, "only the first N training images", 0},
         {CVY_INT, "--test-images", "N", &p->test_images, 1, 2147483647, "only the first N test images", 0},
         {CVY_SECTION, "training", NULL, NULL, 0, 0, NULL, 0},

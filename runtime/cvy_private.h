@@ -277,32 +277,38 @@ enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
 enum cvy_where {
     CVY_NOWHERE, /* why is said */
     CVY_DRAWN,
-    CVY_FOLDER
+    CVY_FOLDER,
+    CVY_SET
 };
 extern const char cvy_four_files[]; /* a hint: which files there should be */
 /* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder,
- * which is there. */
+ * which is there: of a set, its file. */
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder);
 /* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(); NULL and a
  * message. */
 char *cvy_data_file(const char *folder, enum cvy_split split, int images);
 
-/* ---- cvy_data.c, cvy_shapes.c: images and labels
+/* ---- cvy_data.c, cvy_shapes.c, cvy_set.c: images and labels
  * --------------------------------------------------------------------- */
 
 struct cvy_data {
-    uint8_t *image; /* n x C x H x W */
-    uint8_t *label;
+    const uint8_t *image; /* n x C x H x W bytes; or, where it is NULL, */
+    const float *number;  /* as many float32 */
+    int32_t *label;
     int n;
-    size_t image_bytes;
-    char *what; /* for people: where it came from */
+    size_t numbers; /* of an image: C x H x W */
+    char *what;     /* for people: where it came from */
     int synthetic;
+    void *own, *map; /* what image or number lies in: free()d, or unmapped */
+    size_t map_bytes;
 };
-/* where: a folder, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at most so
- * many items, 0: all. */
+/* where: a folder, a set, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at
+ * most so many items, 0: all. */
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split,
                   int limit);
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
+int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split,
+                 int limit); /* cvy_set.c */
 void cvy_data_free(struct cvy_data *d);
 uint32_t cvy_data_crc(const struct cvy_data *d);
 extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */

@@ -109,18 +109,20 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_spli
                   m->width);
         return 0;
     }
-    d->image_bytes = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    if ((double)n * (double)d->image_bytes > SET_BYTES) {
-        int most = (int)(SET_BYTES / (double)d->image_bytes);
+    d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+    if ((double)n * (double)d->numbers > SET_BYTES) {
+        int most = (int)(SET_BYTES / (double)d->numbers);
         if (limit || most < 1) {
-            cvy_error(NULL, "%d synthetic images of %zu bytes are too many: %.0f MB at most", n, d->image_bytes,
+            cvy_error(NULL, "%d synthetic images of %zu bytes are too many: %.0f MB at most", n, d->numbers,
                       SET_BYTES / 1e6);
             return 0;
         }
         n = most;
     }
-    d->image = cvy_alloc((size_t)n, d->image_bytes);
-    d->label = cvy_alloc((size_t)n, 1);
+    uint8_t *image = cvy_alloc((size_t)n, d->numbers);
+    d->own = image;
+    d->image = image;
+    d->label = cvy_alloc((size_t)n, sizeof *d->label);
     d->what = cvy_format("synthetic figures (seed %llu)", (unsigned long long)seed);
     if (!d->image || !d->label || !d->what)
         return 0;
@@ -128,8 +130,8 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_spli
     for (int i = 0; i < n; i++) {
         struct stream s = {seed, id + (uint64_t)i, 0};
         int kind = (int)uniform(&s, 0, classes);
-        d->label[i] = (uint8_t)kind;
-        draw(m, kind, &s, d->image + (size_t)i * d->image_bytes);
+        d->label[i] = kind;
+        draw(m, kind, &s, image + (size_t)i * d->numbers);
     }
     d->n = n;
     d->synthetic = 1;

@@ -1,5 +1,5 @@
-/* cvy_where.c - where a network's data are: drawn, in the folder of a package, or in a folder of four IDX files. Knows
- * names, no contents; `convoy train` asks here before it compiles. SPDX-License-Identifier: 0BSD */
+/* cvy_where.c - where a network's data are: drawn, in the folder of a package, in a folder of four IDX files, or in a
+ * set. Knows names, no contents; `convoy train` asks here before it compiles. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -12,8 +12,9 @@
 
 static const char fashion[] = "fashion-mnist";
 static const char fashion_folder[] = "/usr/share/datasets/fashion-mnist"; /* of Debian's dataset-fashion-mnist */
-const char cvy_four_files[] = "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-                              "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR";
+const char cvy_four_files[] =
+    "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+    "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE";
 
 char *cvy_data_file(const char *folder, enum cvy_split split, int images)
 {
@@ -45,7 +46,7 @@ static int check_folder(const char *folder, const char *data, int by_default)
                   "--data shapes trains on drawn figures instead",
                   "Fashion-MNIST is not in '%s'", folder);
     else
-        cvy_error(cvy_four_files, "'%s' is no folder (data: %s)", folder, data);
+        cvy_error(cvy_four_files, "there is no folder and no set '%s' (data: %s)", folder, data);
     return 0;
 }
 
@@ -72,5 +73,7 @@ enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed
         return CVY_NOWHERE;
     }
     *folder = said ? said : fashion_folder;
+    if (there && !S_ISDIR(st.st_mode))
+        return CVY_SET;
     return check_folder(*folder, data, !said) ? CVY_FOLDER : CVY_NOWHERE;
 }

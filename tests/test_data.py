@@ -647,6 +647,72 @@ class Test:
         s, _ = self.table("\n".join(lines) + "\n", "--features")
         check(s["train.x"].dtype == np.float32 and s["train.x"].shape[1:] == (784, 1, 1), s["train.x"].shape)
 
+    # ---- training from sets ----
+
+    def network(self, name, shape, classes, train="", layers="[{conv: {out: 4, stride: 2}}, global_avg_pool, {linear: classes}]"):
+        """An emitted program; its path."""
+        path = os.path.join(self.top, name + ".yaml")
+        with open(path, "w") as f:
+            f.write("name: %s\ninput: %s\nclasses: %d\nlayers: %s\ntrain: {data: idx, epochs: 2, batch: 8%s}\n" % (name, shape, classes, layers, train))
+        for what in (["gen", path, "-o", os.path.join(self.top, name), "--target", "portable", "-q"],):
+            r = subprocess.run([self.convoy, *what], capture_output=True, text=True)
+            check(r.returncode == 0, r.stderr)
+        r = subprocess.run(["make", "-s", "-C", os.path.join(self.top, name), "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no"], capture_output=True, text=True)
+        check(r.returncode == 0, r.stderr)
+        return os.path.join(self.top, name, name)
+
+    def program(self, *args):
+        return subprocess.run(args, capture_output=True, text=True, cwd=self.top)
+
+    def test_training_from_a_set(self):
+        """IDX files, and a set made of them, train to the same weights; float rows are scaled as predict's are."""
+        idx = lambda a: bytes([0, 0, 8, a.ndim]) + np.array(a.shape, ">u4").tobytes() + a.tobytes()  # noqa: E731
+        src, (x, y), (xt, yt) = self.folder("four"), self.digits(60, 3, (9, 11)), self.digits(30, 3, (9, 11))
+        for name, a in (("train-images-idx3", x), ("train-labels-idx1", y.astype(np.uint8)), ("t10k-images-idx3", xt), ("t10k-labels-idx1", yt.astype(np.uint8))):
+            open("%s/%s-ubyte" % (src, name), "wb").write(idx(a))
+        self.made(src, "--split", "100/0/0")
+        net = self.network("net", [1, 9, 11], 3)
+        said = []
+        for data, to in ((src, "a"), ("made.safetensors", "b")):
+            r = self.program(net, "train", "--data", data, "--save", to + ".safetensors", "--threads", "1")
+            check(r.returncode == 0, r.stderr)
+            said.append(json.loads(self.program(net, "eval", "--data", data, "--weights", to + ".safetensors", "--json").stdout))
+        weights = [open(self.top + "/%s.safetensors" % to, "rb").read() for to in "ab"]
+        check(weights[0] == weights[1], "other weights")
+        check(said[0]["loss"] == said[1]["loss"] and said[1]["data"] == "made.safetensors", said)
+        r = self.program(net, "train", "--data", "made.safetensors", "--save", "b.safetensors", "--resume", "--epochs", "3")
+        check(r.returncode == 0, r.stderr)
+
+        real = self.rng.normal(7, 3, (50, 5)).astype(np.float32)
+        np.savez(self.top + "/real.npz", x_train=real, y_train=np.arange(50) % 3, x_test=real[:20] + 1, y_test=np.arange(20) % 3)
+        s, _ = self.made(self.top + "/real.npz")
+        mean, sd = (", ".join("%.6g" % v for v in values) for values in (s.mean, s.sd))
+        net = self.network("table", [5], 3, ", mean: [%s], std: [%s]" % (mean, sd), "[{linear: 6}, {linear: classes}]")
+        r = self.program(net, "train", "--data", "made.safetensors", "--threads", "1", "--save", "r.safetensors")
+        check(r.returncode == 0 and "warning" not in r.stderr, r.stderr)
+        read = lambda text: np.array([float(v) for v in text.split(", ")], np.float32)  # noqa: E731
+        np.save(self.top + "/in.npy", (((real[:20] + 1) - read(mean)) / read(sd)).astype(np.float32)[:, :, None, None])
+        r = self.program(net, "predict", "--weights", "r.safetensors", "--input", "in.npy", "-o", "out.npy")
+        check(r.returncode == 0, r.stderr)
+        z = np.load(self.top + "/out.npy").astype(np.float64)
+        loss = np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(20), np.arange(20) % 3])
+        have = json.loads(self.program(net, "eval", "--data", "made.safetensors", "--weights", "r.safetensors", "--json").stdout)
+        check(abs(have["loss"] - loss) < 1e-5 * abs(loss) and have["images"] == 20, (have, loss))
+
+        plain = self.network("plain", [5], 3, "", "[{linear: classes}]")
+        r = self.program(plain, "train", "--data", "made.safetensors", "--no-save")
+        check("prints the lines that fit" in r.stderr, "other means are not said: %s" % r.stderr)
+        other = self.network("other", [5], 4, "", "[{linear: classes}]")
+        for program, data, words in ((other, "made.safetensors", "'made.safetensors' holds rows of 5 x 1 x 1 in 3 classes; the network 'other' reads 5 x 1 x 1 and has 4"),
+                                     (net, "r.safetensors", "'r.safetensors' is no set"), (net, "net.yaml", "damaged"), (net, "nowhere", "no set 'nowhere'")):
+            r = self.program(program, "train", "--data", data, "--no-save")
+            check(r.returncode == 1 and words in r.stderr, "%s: %s" % (data, r.stderr))
+        np.savez(self.top + "/many.npz", x=self.rng.integers(0, 256, (1200, 8, 8), dtype=np.uint8), y=np.arange(1200) % 400)
+        self.made(self.top + "/many.npz", "--split", "80/20/0")
+        many = self.network("many", [1, 8, 8], 400, "", "[flatten, {linear: classes}]")
+        r = self.program(many, "train", "--data", "made.safetensors", "--no-save", "--epochs", "1")
+        check(r.returncode == 0 and "those to choose by (valid) are taken" in r.stderr, r.stderr)
+
     # ---- whatever happens ----
 
     def test_memory(self):

@@ -258,10 +258,11 @@ START_TEST(resume_refuses)
           "together\n");
     RUNS("train --limit 20" SHORT);
     fake_model.train.data = "idx";
-    fails("train --resume", 1,
-          "fake: error: where is the data? (data: idx)\n"
-          "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-          "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR\n");
+    fails(
+        "train --resume", 1,
+        "fake: error: where is the data? (data: idx)\n"
+        "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
+        "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE\n");
     fake_model.train.data = "shapes";
     RUNS("train --init-from fake.safetensors --save new.safetensors" SHORT);
     ck_assert_ptr_nonnull(strstr(out_text, "epoch 1/3"));

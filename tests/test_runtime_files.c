@@ -234,7 +234,7 @@ static void make_idx(void)
 #define D_TRAIN "train --data d --no-save --epochs 1"
 #define FOUR                                                                                                           \
     "  hint: a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "                   \
-    "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR\n"
+    "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE\n"
 
 START_TEST(idx_files)
 {
@@ -261,7 +261,7 @@ START_TEST(idx_files_of_one_dimension)
         struct cvy_data d;
         write_idx("d/t10k-images-idx3-ubyte", 8, ndim, ndim == 3 ? DIMS(50, 9, 16) : DIMS(50, 9, 1, 16), 7200, 0);
         ck_assert(cvy_data_load(&d, &m, "d", CVY_TEST_SPLIT, 0));
-        ck_assert(d.n == 50 && d.image_bytes == 144 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10);
+        ck_assert(d.n == 50 && d.numbers == 144 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10);
         cvy_data_free(&d);
     }
 }
@@ -290,7 +290,7 @@ START_TEST(loader_gives_every_item_once)
     struct cvy_data d;
     ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0));
     for (int i = 0; i < d.n; i++)
-        d.image[i * 144] = (uint8_t)i; /* a mark */
+        ((uint8_t *)d.own)[i * 144] = (uint8_t)i; /* a mark */
     for (int first = 0; first <= 3; first += 3) {
         struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 32, 1, 1, 5, 2, first);
         const struct cvy_batch *b;
@@ -349,7 +349,7 @@ END_TEST
 
 START_TEST(idx_files_that_are_wrong)
 {
-    fails(D_TRAIN, 1, "fake: error: 'd' is no folder (data: shapes)\n" FOUR);
+    fails(D_TRAIN, 1, "fake: error: there is no folder and no set 'd' (data: shapes)\n" FOUR);
     make_idx();
     unlink("d/train-labels-idx1-ubyte.gz");
     fails(D_TRAIN, 1, "fake: error: there is no 'd/train-labels-idx1-ubyte' (or .gz)\n" FOUR);
@@ -488,14 +488,15 @@ START_TEST(figures)
     m.height = 8;
     m.width = 21;
     m.classes = 4;
-    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 100) && a.image_bytes == 3 * 8 * 21);
+    ck_assert(cvy_data_load(&a, &m, NULL, CVY_TRAIN_SPLIT, 100) && a.numbers == 3 * 8 * 21);
     for (int i = 0; i < a.n; i++)
         ck_assert_int_lt(a.label[i], 4);
     cvy_data_free(&a);
     fake_model.width = 7;
     fails("train --no-save", 1, "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
     fake_model.width = 12;
-    fails("train --no-save --data shapes:x", 1, "fake: error: 'shapes:x' is no folder (data: shapes)\n" FOUR);
+    fails("train --no-save --data shapes:x", 1,
+          "fake: error: there is no folder and no set 'shapes:x' (data: shapes)\n" FOUR);
 }
 END_TEST
 

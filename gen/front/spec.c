@@ -120,8 +120,8 @@ static void read_train(const Node *map, Spec *s)
         diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
                   "the images of %s are 1 x 28 x 28, in ten classes: this network cannot train on them", t->data);
     if (strcmp(t->data, "shapes") != 0 && s->classes > 256 && !diag_errors())
-        diag_warn(s->classes_mark, "a program of your own can train more: NAME_forward takes labels as int",
-                  "the labels of IDX files are bytes: the emitted program knows classes 0 to 255 of %d", s->classes);
+        diag_warn(s->classes_mark, "a set of 'convoy data' has no such limit",
+                  "the labels of IDX files are bytes: they know classes 0 to 255 of %d", s->classes);
     double mean = 0.5, std = 0.25;
     if (strcmp(t->data, "fashion-mnist") == 0) {
         mean = 0.2860;

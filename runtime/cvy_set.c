@@ -1,0 +1,227 @@
+/* cvy_set.c - a set, as `convoy data` writes it: a safetensors file with rows and labels of train, valid and test. Rows
+ * are mapped, so that a set may be larger than memory. SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include "cvy_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char make_one[] = "convoy data SRC makes one of images, arrays or a table";
+
+/* A tensor of a split; NULL: it has none. */
+static const struct cvy_entry *find(const struct cvy_tensors *f, const char *split, const char *part)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s.%s", split, part);
+    return cvy_tensors_find(f, name);
+}
+
+/* Metadata that are JSON; NULL where there are none. */
+static json_t *meta_json(const struct cvy_tensors *f, const char *key)
+{
+    const char *text = cvy_get_meta(f, key);
+    return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* ---- whether it fits the network ---- */
+
+static int damaged(const struct cvy_tensors *f, const char *split, const char *why)
+{
+    cvy_error("make the set again", "'%s': %s.x and %s.y: %s", f->path, split, split, why);
+    return 0;
+}
+
+/* The types and shapes of rows and labels. *floats: whether rows are float32, else bytes. */
+static int shapes_fit(const struct cvy_tensors *f, const char *split, const struct cvy_entry *x,
+                      const struct cvy_entry *y, int *floats)
+{
+    uint64_t count = 1;
+    *floats = x->dtype == CVY_F32;
+    if (!*floats && strcmp(x->word, "U8") != 0)
+        return damaged(f, split, "rows are no bytes and no float32");
+    if (x->ndim != 4 || y->ndim != 1 || y->dim[0] != x->dim[0] || x->dim[0] < 1 || x->dim[0] > INT32_MAX)
+        return damaged(f, split, "their shapes are not n x c x h x w and n");
+    for (int i = 0; i < 4; i++) {
+        if (x->dim[i] < 1 || x->dim[i] > INT32_MAX || count > UINT64_MAX / 16 / (uint64_t)x->dim[i])
+            return damaged(f, split, "an impossible shape");
+        count *= (uint64_t)x->dim[i];
+    }
+    if (x->end - x->begin != count * (*floats ? sizeof(float) : 1))
+        return damaged(f, split, "their bytes are not what their shapes say");
+    return 1;
+}
+
+static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, const struct cvy_entry *x,
+                    const struct cvy_entry *y)
+{
+    json_t *classes = meta_json(f, "classes");
+    const long long n = json_is_array(classes) ? (long long)json_array_size(classes) : m->classes;
+    json_decref(classes);
+    if (y->dtype != CVY_I64) {
+        const char *target = cvy_get_meta(f, "target");
+        char plain[200];
+        cvy_error(NULL, "'%s' is for regression: its labels are numbers%s%s; the network '%s' learns %d classes",
+                  f->path, target ? ", " : "", target ? cvy_plain(target, plain, sizeof plain) : "", m->name,
+                  m->classes);
+        return 0;
+    }
+    const int length = m->height == 1 && x->dim[1] == 1 && x->dim[2] == m->channels; /* (n, 1, channels, length) */
+    const int same = (length || (x->dim[1] == m->channels && x->dim[2] == m->height)) && x->dim[3] == m->width;
+    if (same && n == m->classes)
+        return 1;
+    cvy_error("'convoy data' prints the lines of a spec that fits",
+              "'%s' holds rows of %lld x %lld x %lld in %lld classes; the network '%s' reads %d x %d x %d and has %d "
+              "classes",
+              f->path, (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3], n, m->name, m->channels,
+              m->height, m->width, m->classes);
+    return 0;
+}
+
+/* The network takes the spec's mean and std away; numbers of another kind than those make it learn badly, or not. */
+static void compare_scale(const struct cvy_tensors *f, const struct cvy_model *m)
+{
+    json_t *mean = meta_json(f, "mean"), *sd = meta_json(f, "sd");
+    for (int c = 0; c < m->channels; c++) {
+        const double at = json_number_value(json_array_get(mean, (size_t)c)),
+                     by = json_number_value(json_array_get(sd, (size_t)c));
+        const double own_at = m->train.mean ? (double)m->train.mean[c] : 0,
+                     own_by = m->train.std ? (double)m->train.std[c] : 1;
+        if ((int)json_array_size(mean) != m->channels || (int)json_array_size(sd) != m->channels || by <= 0)
+            continue;
+        if (fabs(at - own_at) <= 2 * by && by <= 5 * own_by && own_by <= 5 * by)
+            continue;
+        cvy_warn(
+            "channel %d of '%s' has mean %.4g and sd %.4g, and the spec says mean %.4g and std %.4g; 'convoy data' "
+            "prints the lines that fit",
+            c, f->path, at, by, own_at, own_by);
+        break;
+    }
+    json_decref(mean);
+    json_decref(sd);
+}
+
+/* ---- numbers ---- */
+
+/* Bytes of the data, from `at` on. */
+static int read_bytes(const struct cvy_tensors *f, void *to, size_t bytes, uint64_t at)
+{
+    if (f->kept) {
+        memcpy(to, f->kept + at, bytes);
+        return 1;
+    }
+    const off_t where = (off_t)(f->data_at + at);
+    const int64_t got = lseek(f->fd, where, SEEK_SET) == where ? cvy_fd_read(f->fd, to, bytes) : -1;
+    if (got == (int64_t)bytes)
+        return 1;
+    cvy_error(NULL, "cannot read '%s': %s", f->path, got < 0 ? strerror(errno) : "it ends early");
+    return 0;
+}
+
+static int read_labels(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_model *m, const char *split,
+                       const struct cvy_entry *y)
+{
+    enum { PART = 4096 };
+    int64_t *part = cvy_alloc(PART, sizeof *part);
+    d->label = cvy_alloc((size_t)d->n, sizeof *d->label);
+    int ok = part && d->label;
+    for (int i = 0; ok && i < d->n; i += PART) {
+        const int n = d->n - i < PART ? d->n - i : PART;
+        ok = read_bytes(f, part, (size_t)n * sizeof *part, y->begin + (uint64_t)i * sizeof *part);
+        for (int k = 0; ok && k < n; k++) {
+            if (part[k] < 0 || part[k] >= m->classes) {
+                cvy_error(NULL, "'%s': %s.y[%d] is %" PRId64 "; the network has %d classes (0 to %d)", f->path, split,
+                          i + k, part[k], m->classes, m->classes - 1);
+                ok = 0;
+            }
+            d->label[i + k] = (int32_t)part[k];
+        }
+    }
+    free(part);
+    return ok;
+}
+
+/* A file's rows are mapped; those that came through a pipe are copied. */
+static int read_rows(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_entry *x, int floats)
+{
+    const size_t bytes = (size_t)(x->end - x->begin) / (size_t)x->dim[0] * (size_t)d->n;
+    const long page = sysconf(_SC_PAGESIZE);
+    const uint64_t at = f->data_at + x->begin, skip = page > 0 ? at % (uint64_t)page : 0;
+    const char *rows;
+    if (f->kept || page <= 0 || (floats && at % sizeof(float))) {
+        char *own = cvy_alloc(bytes, 1);
+        if (!own || !read_bytes(f, own, bytes, x->begin)) {
+            free(own);
+            return 0;
+        }
+        d->own = own;
+        rows = own;
+    } else {
+        void *map = mmap(NULL, bytes + (size_t)skip, PROT_READ, MAP_PRIVATE, f->fd, (off_t)(at - skip));
+        if (map == MAP_FAILED) {
+            cvy_error(NULL, "cannot map '%s': %s", f->path, strerror(errno));
+            return 0;
+        }
+        d->map = map;
+        d->map_bytes = bytes + (size_t)skip;
+        rows = (const char *)map + skip;
+    }
+    if (floats)
+        d->number = (const void *)rows;
+    else
+        d->image = (const void *)rows;
+    return 1;
+}
+
+static int numbers_are_finite(const struct cvy_data *d, const char *path)
+{
+    const size_t each = d->numbers;
+    for (int i = 0; d->number && i < d->n; i++)
+        for (size_t k = 0; k < each; k++)
+            if (!cvy_finite(d->number[(size_t)i * each + k])) {
+                cvy_error("make the set again: 'convoy data' leaves such rows out",
+                          "'%s' holds a number that is not finite (row %d)", path, i);
+                return 0;
+            }
+    return 1;
+}
+
+int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit)
+{
+    struct cvy_tensors f;
+    const char *word = split == CVY_TRAIN_SPLIT ? "train" : "test";
+    int ok = cvy_tensors_open(&f, path), floats = 0;
+    const struct cvy_entry *x = ok ? find(&f, word, "x") : NULL, *y = ok ? find(&f, word, "y") : NULL;
+    if (ok && !x && split == CVY_TEST_SPLIT && find(&f, "train", "x") && find(&f, "valid", "x")) {
+        cvy_note("'%s' has no rows to test; those to choose by (valid) are taken", path);
+        word = "valid";
+        x = find(&f, word, "x");
+        y = find(&f, word, "y");
+    }
+    if (ok && (!x || !y)) {
+        cvy_error(make_one,
+                  find(&f, "train", "x") || find(&f, "test", "x") ? "'%s' has no rows to %s"
+                                                                  : "'%s' is no set: it has no rows to %s",
+                  path, split == CVY_TRAIN_SPLIT ? "train with" : "test");
+        ok = 0;
+    }
+    ok = ok && shapes_fit(&f, word, x, y, &floats) && set_fits(&f, m, x, y);
+    if (ok) {
+        d->n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
+        ok = (d->what = cvy_format("%s", path)) != NULL && read_labels(d, &f, m, word, y) &&
+             read_rows(d, &f, x, floats) && numbers_are_finite(d, path);
+    }
+    if (ok && split == CVY_TRAIN_SPLIT)
+        compare_scale(&f, m);
+    cvy_tensors_free(&f);
+    return ok;
+}
