@@ -713,6 +713,44 @@ class Test:
         r = self.program(many, "train", "--data", "made.safetensors", "--no-save", "--epochs", "1")
         check(r.returncode == 0 and "those to choose by (valid) are taken" in r.stderr, r.stderr)
 
+    def test_wine(self):
+        """The table that specs/data/wine.sh makes, where scikit-learn's copy is installed: the spec learns it."""
+        source = "/usr/lib/python3/dist-packages/sklearn/datasets/data/wine_data.csv"
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        if not os.path.exists(source):
+            self.skipped.append("wine")
+            print("skipped: the table of wines (Debian: python3-sklearn)")
+            return
+        r = subprocess.run([root + "/specs/data/wine.sh", "wine.csv"], env=dict(os.environ, CONVOY=self.convoy), cwd=self.top, capture_output=True, text=True)
+        check(r.returncode == 0, r.stderr)
+        s = Set(self.top + "/wine.safetensors")
+        lines = {i + 2: line for i, line in enumerate(csv.reader(open(source).readlines()[1:]))}
+        for name, row in s.rows().items():
+            want = lines[int(name.split(":")[-1])]
+            check((row[1].ravel() == np.array(want[:13], np.float32)).all() and s.classes[int(row[2])] == want[13], name)
+        self.learns(root + "/specs/wine.yaml", "wine.safetensors", 0.9)
+
+    def test_emoji(self):
+        """The set that specs/data/emoji.sh makes (340 MB to fetch), where CONVOY_EMOJI names it: groups, and a step of the spec."""
+        path = os.environ.get("CONVOY_EMOJI")
+        if not path:
+            self.skipped.append("emoji")
+            print("skipped: emoji (specs/data/emoji.sh makes the set; CONVOY_EMOJI=emoji.safetensors names it)")
+            return
+        s, where = Set(path), {}
+        for name, row in s.rows().items():
+            where.setdefault(name.split("/")[-1].rsplit("-", 1)[0], set()).add((row[0], row[3]))
+        check(len(s.classes) == 9 and all(len(w) == 1 for w in where.values()), "a code point is in two groups, or splits")
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        self.learns(root + "/specs/emoji.yaml", os.path.abspath(path), 0.3, "--epochs", "1")
+
+    def learns(self, spec, data, accuracy, *args):
+        r = subprocess.run([self.convoy, "train", spec, "-o", "learns", "--data", data, "--no-save", "--log", "log.jsonl", "--quiet", *args], cwd=self.top,
+                           capture_output=True, text=True)
+        check(r.returncode == 0, r.stderr)
+        last = json.loads(open(self.top + "/log.jsonl").read().splitlines()[-1])
+        check(last.get("test_accuracy", 0) >= accuracy, last)
+
     # ---- whatever happens ----
 
     def test_memory(self):
