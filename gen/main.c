@@ -24,21 +24,21 @@ static const Command commands[] = {
      "overwrite.\n"
      "  --preset PRESET   with the blocks of a library or a paper: 'convoy presets' lists them\n"
      "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
-     OPT_OUT | OPT_PRESET, 0, "NAME", cmd_new},
+     OPT_OUT | OPT_PRESET, 0, "NAME", cmd_new, 1},
     {"presets", "[NAME]", "list the presets: blocks as libraries and papers have them",
      "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n", OPT_NO_WORD, 0,
-     "NAME", cmd_presets},
+     "NAME", cmd_presets, 1},
     {"schema", "[-o FILE]", "print the spec's language as a JSON schema, for editors",
      "Prints a JSON schema (draft-07), by which editors complete and check specs.\n"
      "With yaml-language-server: # yaml-language-server: $schema=spec.schema.json as a spec's first line.\n",
-     OPT_NO_WORD | OPT_OUT, 0, NULL, cmd_schema},
+     OPT_NO_WORD | OPT_OUT, 0, NULL, cmd_schema, 1},
     {"check", "SPEC [--write [-o FILE]] [--json] [--set KEY=VALUE]",
      "validate a spec; print layers, shapes, parameters, costs",
      "Reads SPEC and says what is wrong with it, line by line; or prints its layers with shapes, parameters and "
      "FLOPs.\n"
      "  --write           print the spec with all names and defaults filled in (with -o, to FILE)\n"
      "  --json            print what check prints as JSON\n",
-     OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check},
+     OPT_SPEC | OPT_WRITE | OPT_JSON | OPT_OUT, 0, "SPEC", cmd_check, 1},
     {"gen", "SPEC -o DIR [--target T] [--parts P] [--for F] [--fold F] [--set KEY=VALUE] [-d PASS]",
      "emit the network's C",
      "Writes the network as C into DIR: forward, backward and update, unrolled for its shapes; a Makefile; the "
@@ -54,7 +54,7 @@ static const Command commands[] = {
      "  -q                print nothing where all is well\n"
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest was made from; every run writes that file "
      "anew\n",
-     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen},
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen, 1},
     {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]",
      "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
@@ -63,7 +63,7 @@ static const Command commands[] = {
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
-     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train},
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train, 1},
     {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS]",
      "make a set of images, arrays or a table: one file to train from",
      "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "
@@ -76,7 +76,7 @@ static const Command commands[] = {
      "  --html FILE       a page of what was found, with pictures, that needs nothing else\n"
      "  --json            what was found, for programs\n"
      "  -q                print nothing where all is well\n",
-     OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET, 0, "SRC", cmd_data},
+     OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET, 0, "SRC", cmd_data, 1},
     {"plan",
      "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set "
      "KEY=VALUE]",
@@ -89,7 +89,7 @@ static const Command commands[] = {
      "draw's, or the checkpoint W's\n"
      "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
      OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0,
-     "SPEC", cmd_plan},
+     "SPEC", cmd_plan, 1},
     {"diff",
      "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] "
      "[--compile] [--measure]",
@@ -110,16 +110,16 @@ static const Command commands[] = {
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
      OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE |
          OPT_MEASURE | OPT_TARGET,
-     0, "A", cmd_diff},
+     0, "A", cmd_diff, 2},
     {"draw", "SPEC [-o FILE] [--diff SPEC2] [--all] [--target T] [--set KEY=VALUE]",
      "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
      "  --diff SPEC2      SPEC and SPEC2 side by side; what is gone, came, moved or changed has a coloured edge\n"
      "  --all             each repeat of a group; else those that are alike are drawn once\n",
-     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_ALL | OPT_TARGET, 0, "SPEC", cmd_draw},
+     OPT_SPEC | OPT_OUT | OPT_DIFF | OPT_ALL | OPT_TARGET, 0, "SPEC", cmd_draw, 1},
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
-     OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin},
+     OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin, 1},
     {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--target T] [--for F] [--force]",
      "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
@@ -131,7 +131,7 @@ static const Command commands[] = {
      "  -q                print nothing where all is well\n"
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE,
-     OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export},
+     OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export, 1},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
      "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "
@@ -141,7 +141,7 @@ static const Command commands[] = {
      "  LAYER[.PASS]      conv2.forward, conv2.data, conv2.weights, conv2.infer; conv2: all of them\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "  --json            the counts as JSON\n",
-     OPT_SPEC | OPT_SPEC2 | OPT_TARGET | OPT_JSON, 0, "SPEC", cmd_asm},
+     OPT_SPEC | OPT_SPEC2 | OPT_TARGET | OPT_JSON, 0, "SPEC", cmd_asm, 1},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
@@ -224,6 +224,7 @@ int main(int argc, char **argv)
     const Command *c = find_command(argv[help ? 2 : 1], help);
     if (!c)
         return EXIT_USAGE;
+    trouble_status = c->trouble;
     for (int i = 2; i < argc && !help && strcmp(argv[i], "--") != 0; i++)
         help = is_help(argv[i]);
     if (help)

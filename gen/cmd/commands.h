@@ -76,6 +76,7 @@ typedef struct Command {
     unsigned needs;               /* options that must be given */
     const char *what;             /* the word it takes: "SPEC", "NAME"; NULL: none */
     int (*run)(const Options *o); /* returns the exit status */
+    int trouble;                  /* its exit status where something fails */
 } Command;
 
 /* Reads argv[2..]. False and a message on stderr where it does not fit the command. */

@@ -285,7 +285,6 @@ int cmd_diff(const Options *o)
     const DiffView view = {.stat = o->stat, .colour = term_colour(stdout), .levels = read_levels(o->level)};
     const bool folders = is_folder(o->spec) && is_folder(o->spec2);
 
-    trouble_status = TROUBLE;
     if (!view.levels)
         return TROUBLE;
     if (!folders && (is_folder(o->spec) || is_folder(o->spec2)))
