@@ -478,6 +478,13 @@ static const Chosen exact[] = {
      HEAD("[3, 6, 6]", "4") "  - gn(3)\n  - conv: {out: 17, kernel: 1, order: in-conv-in-relu}\n  - conv: {out: 8, "
                             "order: conv-relu-gn(2)}\n"
                             "  - global_avg_pool\n  - linear: classes\n" TAIL},
+    {"outliers, 3x3", FILL_OUTLIER, 3,
+     HEAD("[2, 96, 40]", "3") "  - conv: {out: 3, order: conv-bn-relu, padding: 0}\n  - maxpool: 4\n" ENDING},
+    {"outliers, a norm on the input", FILL_OUTLIER, 5, HEAD("[2, 96, 40]", "3") "  - bn\n  - maxpool: 4\n" ENDING},
+    {"outliers, norms of images", FILL_OUTLIER, 4,
+     HEAD("[2, 96, 40]", "3") "  - conv: {out: 4, kernel: 1, order: conv-in-relu}\n  - maxpool: 4\n" ENDING},
+    {"outliers, a norm of groups", FILL_OUTLIER, 4,
+     HEAD("[2, 96, 40]", "3") "  - conv: {out: 4, kernel: 1, order: conv-gn(2)-relu}\n  - maxpool: 4\n" ENDING},
     {"mean/sd = 1e4, norms of images", FILL_FAR, 4,
      HEAD("[2, 8, 8]",
           "4") "  - conv: {out: 17, kernel: 1, order: conv-in-relu}\n  - conv: {out: 8, order: conv-relu-ln}\n"

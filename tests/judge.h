@@ -12,8 +12,8 @@ typedef enum Fill {
     FILL_PLAIN,
     FILL_INTEGER,  /* small integers in inputs, weights and biases: conv, linear and max-pool must be exact */
     FILL_CONSTANT, /* each channel of the input is one integer: norms see no variance */
-    FILL_OUTLIER,  /* values far from zero, and some that are far from all others: a pixel, a row or an image of either
-                      end */
+    FILL_OUTLIER,  /* integers whose mean is 1e4 times their deviation, and some that are far from all others: pixels, a
+                      row or an image of either end; the statistics of what is exact are compared closely */
     FILL_FAR,      /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
 } Fill;
 
