@@ -244,7 +244,7 @@ int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progres
     return ok;
 }
 
-int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed)
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet)
 {
     static const char ways[] = "--save OTHER keeps both, --force writes over it";
     struct cvy_tensors f;
@@ -274,6 +274,12 @@ int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed)
         else if (!said)
             cvy_error(ways, "'%s', where the training would save, holds weights that do not say of which seed", path);
         like = said && its_seed == seed ? CVY_SAME : CVY_DIFFERENT;
+        const char *step = cvy_get_meta(&f, "step");
+        char plain[32];
+        if (like == CVY_SAME && step && !quiet)
+            cvy_note("'%s' holds a training up to step %s, which this one will write over: --resume goes on with it, "
+                     "--save OTHER keeps both",
+                     path, cvy_plain(step, plain, sizeof plain));
     }
     free(what);
     cvy_tensors_free(&f);

@@ -272,7 +272,8 @@ static int read_labels(struct cvy_data *d, const struct cvy_model *m, struct idx
     for (uint32_t i = 0; ok && i < f->dim[0]; i++) {
         d->label[i] = byte[i];
         if (byte[i] >= m->classes) {
-            cvy_error(NULL, "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, byte[i], i,
+            cvy_error(byte[i] == m->classes ? cvy_from_zero : NULL,
+                      "'%s': label %d of item %u; the network has %d classes (0 to %d)", f->from.path, byte[i], i,
                       m->classes, m->classes - 1);
             ok = 0;
         }

@@ -123,8 +123,8 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
-        {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "n x C x H x W: float32 as the network reads them,", 0},
-        {CVY_SECTION, "                         or uint8, which are scaled as in training", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_TEXT, "--input", "x.npy", &input, 0, 0,
+         "n x C x H x W: float32 as the network reads them, or uint8, which are scaled as in training", 0},
         {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},

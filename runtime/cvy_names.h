@@ -87,6 +87,7 @@
 #define cvy_finish CVY_NAMED(cvy_finish)
 #define cvy_format CVY_NAMED(cvy_format)
 #define cvy_four_files CVY_NAMED(cvy_four_files)
+#define cvy_from_zero CVY_NAMED(cvy_from_zero)
 #define cvy_get_meta CVY_NAMED(cvy_get_meta)
 #define cvy_identity_accept CVY_NAMED(cvy_identity_accept)
 #define cvy_identity_check CVY_NAMED(cvy_identity_check)

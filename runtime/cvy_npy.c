@@ -18,6 +18,13 @@ static int bad_npy(const char *path, const char *why)
     return 0;
 }
 
+/* numpy.save writes such files, too: what to save instead. */
+static int other_npy(const char *path, const char *why, const char *instead)
+{
+    cvy_error(instead, "'%s': %s", path, why);
+    return 0;
+}
+
 /* The text after 'key': in the header's dictionary, blanks skipped; NULL where it is not there. */
 static const char *value_of(const char *header, const char *key)
 {
@@ -44,12 +51,13 @@ static int parse_header(struct cvy_npy *a, const char *path, const char *header)
     for (int i = 0; types[i]; i++)
         known |= strncmp(s + 2, types[i], 2) == 0;
     if (strspn(s + 1, "<|=") != 1 || !known || s[4] != '\'')
-        return bad_npy(
+        return other_npy(
             path,
-            "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)");
+            "numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; little-endian)",
+            "numpy.save('x.npy', x.astype('float32'))");
     snprintf(a->type, sizeof a->type, "%.2s", s + 2);
     if (strncmp(order, "False", 5) != 0)
-        return bad_npy(path, "it is in Fortran order; save numpy.ascontiguousarray(x)");
+        return other_npy(path, "it is in Fortran order", "numpy.save('x.npy', numpy.ascontiguousarray(x))");
     a->count = 1;
     for (s = shape + 1 + strspn(shape + 1, " "); *s != ')';) {
         char number[24];
@@ -123,7 +131,10 @@ static int open_npy(struct cvy_npy *a, const char *path)
             len = head[8] | (size_t)head[9] << 8;
         else if (ok && (ok = cvy_fd_read(fd, head + 10, 2) == 2))
             len = head[8] | (size_t)head[9] << 8 | (size_t)head[10] << 16 | (size_t)head[11] << 24;
-        if (!ok)
+        if (!ok && got == 10 && memcmp(head, "PK\3\4", 4) == 0)
+            cvy_error("save the array alone: numpy.save('x.npy', x)",
+                      "'%s' is no .npy file but a zip archive, as .npz and .pt files are", path);
+        else if (!ok)
             bad_npy(path, "no .npy file");
         else if (len >= sizeof text || cvy_fd_read(fd, text, len) != (int64_t)len)
             ok = bad_npy(path, "its header is cut off or too long");
@@ -186,13 +197,37 @@ static void shape_of(const struct cvy_npy *a, char *text, size_t size)
         snprintf(text + at, size - at, "]");
 }
 
+/* Whether the last n axes are these, with one before them at most. */
+static int ends_in(const struct cvy_npy *a, const int64_t *axis, int n)
+{
+    return n > 0 && (a->ndim == n || a->ndim == n + 1) &&
+           memcmp(a->dim + a->ndim - n, axis, (size_t)n * sizeof *axis) == 0;
+}
+
+/* What makes such an array fit: where only axes of 1 are missing, or images are rows. NULL where it is another. */
+static const char *fitting(const struct cvy_model *m, const struct cvy_npy *a, char *text, size_t size)
+{
+    const int64_t want[] = {m->channels, m->height, m->width}, all = want[0] * want[1] * want[2];
+    int64_t longer[3];
+    int n = 0;
+    for (int i = 0; i < 3; i++)
+        if (want[i] > 1)
+            longer[n++] = want[i];
+    if (a->ndim == 4 && a->dim[1] == m->height && a->dim[2] == m->width && a->dim[3] == m->channels)
+        return "channels come before height and width: x.transpose(0, 3, 1, 2)";
+    if (!ends_in(a, want, 3) && !ends_in(a, longer, n) && !ends_in(a, &all, 1))
+        return NULL;
+    snprintf(text, size, "x.reshape(-1, %d, %d, %d)", m->channels, m->height, m->width);
+    return text;
+}
+
 static int images_fit(const struct cvy_model *m, const char *path, const struct cvy_npy *a)
 {
-    char shape[160];
+    char shape[160], hint[80];
     shape_of(a, shape, sizeof shape);
     if (a->ndim != 4 || a->dim[1] != m->channels || a->dim[2] != m->height || a->dim[3] != m->width) {
-        cvy_error(NULL, "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape, m->channels, m->height,
-                  m->width);
+        cvy_error(fitting(m, a, hint, sizeof hint), "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape,
+                  m->channels, m->height, m->width);
         return 0;
     }
     if (a->dim[0] < 1 || a->dim[0] > INT32_MAX) {
@@ -272,7 +307,8 @@ int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, in
         else
             v = ((int8_t *)a.data)[i];
         if (v < 0 || v >= m->classes) {
-            cvy_error(NULL, "'%s': label %" PRId64 " of item %d; the network has %d classes (0 to %d)", path, v, i,
+            cvy_error(v == m->classes ? cvy_from_zero : NULL,
+                      "'%s': label %" PRId64 " of item %d; the network has %d classes (0 to %d)", path, v, i,
                       m->classes, m->classes - 1);
             ok = 0;
         }

@@ -281,6 +281,7 @@ enum cvy_where {
     CVY_SET
 };
 extern const char cvy_four_files[]; /* a hint: which files there should be */
+extern const char cvy_from_zero[];  /* a hint at a label that is `classes` */
 /* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder,
  * which is there: of a set, its file. */
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder);
@@ -369,8 +370,8 @@ struct cvy_progress {
 /* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open
  * finds it. */
 int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p);
-/* That a new training may save there: nothing is there, or weights of this network and seed. */
-int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed);
+/* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. */
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet);
 
 /* A training to go on with: its state, read and checked, and open for its numbers. */
 struct cvy_resume {

@@ -217,6 +217,13 @@ static int other_format(const struct cvy_tensors *t, const unsigned char *begin)
     return 0;
 }
 
+static int no_header(const struct cvy_tensors *t)
+{
+    cvy_error("it is damaged, or of another format; save the weights as safetensors, under PyTorch's names",
+              "'%s' is no safetensors file: it does not begin with the length of a header", t->path);
+    return 0;
+}
+
 static int get_index(const json_t *v, uint64_t *out)
 {
     if (!json_is_integer(v) || json_integer_value(v) < 0)
@@ -374,6 +381,7 @@ int cvy_tensors_open(struct cvy_tensors *t, const char *path)
         len |= (uint64_t)size[i] << 8 * i;
     if (len < 2 || len > HEADER_MAX || len > bytes - 8)
         return other_format(t, size) ? 0
+               : len > HEADER_MAX    ? no_header(t)
                : regular ? damaged(t, "its header claims %" PRIu64 " bytes in a file of %" PRIu64, len, bytes)
                          : damaged(t, "its header claims %" PRIu64 " bytes", len);
     char *text = cvy_alloc((size_t)len, 1);

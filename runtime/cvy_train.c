@@ -462,7 +462,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     const struct cvy_model *m = t->model;
     if (!lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
-    if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed))
+    if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
@@ -522,8 +522,8 @@ static void say_hello(const struct train *t)
     printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
            t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
-    printf("%d epochs of %" PRId64 " steps, batch %d, %s, lr %g %s", p->epochs, t->steps, p->batch, o->name, p->lr,
-           p->one_cycle ? "one-cycle" : "constant");
+    printf("%d epoch%s of %" PRId64 " step%s, batch %d, %s, lr %g %s", p->epochs, p->epochs == 1 ? "" : "s", t->steps,
+           t->steps == 1 ? "" : "s", p->batch, o->name, p->lr, p->one_cycle ? "one-cycle" : "constant");
     for (int k = 0; k < cvy_hypers(o); k++)
         if (!o->hyper[k].off)
             printf(", %s %g", o->hyper[k].name, p->hyper[k]);

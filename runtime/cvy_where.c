@@ -15,6 +15,7 @@ static const char fashion_folder[] = "/usr/share/datasets/fashion-mnist"; /* of 
 const char cvy_four_files[] =
     "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
     "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE";
+const char cvy_from_zero[] = "labels count from 0; are these counted from 1?";
 
 char *cvy_data_file(const char *folder, enum cvy_split split, int images)
 {

@@ -297,7 +297,7 @@ START_TEST(full_disk_keeps_the_old_checkpoint)
     same_files("old.state.safetensors", "fake.state.safetensors");
     ck_assert_int_eq(files_here(), before); /* no temporaries left */
     file_limit = 0;
-    ck_assert_int_eq(run("train --log /dev/full" SHORT), 1);
+    ck_assert_int_eq(run("train --log /dev/full --save full.safetensors" SHORT), 1);
     ck_assert_str_eq(
         err_text,
         "fake: error: cannot write '/dev/full': No space left on device\n  hint: training goes on without it\n");

@@ -97,6 +97,9 @@ START_TEST(bits_flipped_in_the_header)
 }
 END_TEST
 
+#define NO_HEADER                                                                                                      \
+    "  hint: it is damaged, or of another format; save the weights as safetensors, under PyTorch's names\n"
+
 START_TEST(headers_that_lie)
 {
     static const struct {
@@ -134,7 +137,13 @@ START_TEST(headers_that_lie)
     ck_assert_ptr_nonnull(strstr(err_text, "its header is not JSON"));
     spit("bad", "\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10);
     fails("eval --weights bad", 1,
-          "fake: error: 'bad': its header claims 9223372036854775807 bytes in a file of 10\n"
+          "fake: error: 'bad' is no safetensors file: it does not begin with the length of a header\n" NO_HEADER);
+    spit("bad", "name: net\n", 10); /* a text's first letters are a length of 18 digits */
+    fails("eval --weights bad", 1,
+          "fake: error: 'bad' is no safetensors file: it does not begin with the length of a header\n" NO_HEADER);
+    spit("bad", "\xff\xff\0\0\0\0\0\0{}", 10);
+    fails("eval --weights bad", 1,
+          "fake: error: 'bad': its header claims 65535 bytes in a file of 10\n"
           "  hint: it is damaged, or it is no safetensors file\n");
     fails("eval --weights none", 1, "fake: error: cannot read 'none': No such file or directory\n");
     fails("eval --weights .", 1, "fake: error: cannot read '.': it is a folder\n");
@@ -428,7 +437,8 @@ START_TEST(idx_files_that_are_wrong)
     make_idx();
     fake_model.classes = 9;
     fails(D_TRAIN, 1,
-          "fake: error: 'd/train-labels-idx1-ubyte.gz': label 9 of item 7; the network has 9 classes (0 to 8)\n");
+          "fake: error: 'd/train-labels-idx1-ubyte.gz': label 9 of item 7; the network has 9 classes (0 to 8)\n"
+          "  hint: labels count from 0; are these counted from 1?\n");
     fake_model.classes = 10;
     static char gz[1 << 16];
     size_t n = slurp("d/train-labels-idx1-ubyte.gz", gz, sizeof gz);
@@ -655,8 +665,12 @@ START_TEST(npy_files_that_are_wrong)
 {
     make_good();
     fails(PREDICT, 1, "fake: error: cannot read 'x.npy': No such file or directory\n");
-    spit("x.npy", "PK", 2);
+    spit("x.npy", "P5", 2);
     fails(PREDICT, 1, "fake: error: 'x.npy': no .npy file\n" NPY);
+    spit("x.npy", "PK\3\4 and so on", 15);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy' is no .npy file but a zip archive, as .npz and .pt files are\n"
+          "  hint: save the array alone: numpy.save('x.npy', x)\n");
     spit("x.npy", "\x93NUMPY\x01\x00\xff\xff{", 11);
     fails(PREDICT, 1, "fake: error: 'x.npy': its header is cut off or too long\n" NPY);
     write_npy("x.npy", "{'descr': '<f4'}", NULL, 0);
@@ -664,9 +678,10 @@ START_TEST(npy_files_that_are_wrong)
     write_npy("x.npy", DICT(">f4", "(1, 1, 12, 12)"), NULL, 576);
     fails(PREDICT, 1,
           "fake: error: 'x.npy': numbers of a type that is not supported (float32, float64, uint8, int8, int32, int64; "
-          "little-endian)\n" NPY);
+          "little-endian)\n  hint: numpy.save('x.npy', x.astype('float32'))\n");
     write_npy("x.npy", "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1, 12, 12), }", NULL, 576);
-    fails(PREDICT, 1, "fake: error: 'x.npy': it is in Fortran order; save numpy.ascontiguousarray(x)\n" NPY);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy': it is in Fortran order\n  hint: numpy.save('x.npy', numpy.ascontiguousarray(x))\n");
     write_npy("x.npy", DICT("<f4", "(1, 1, 12, 12)"), NULL, 575);
     fails(PREDICT, 1, "fake: error: 'x.npy': it ends before its shape says\n" NPY);
     write_npy("x.npy", DICT("<f4", "(1, 1, 12, 12)"), NULL, 577);
@@ -678,7 +693,19 @@ START_TEST(npy_files_that_are_wrong)
     write_npy("x.npy", DICT("<f4", "(1, -1)"), NULL, 0);
     fails(PREDICT, 1, "fake: error: 'x.npy': an impossible shape\n" NPY);
     write_npy("x.npy", DICT("<f4", "(12, 12)"), NULL, 576);
-    fails(PREDICT, 1, "fake: error: 'x.npy' has shape [12, 12]; the network reads [n, 1, 12, 12]\n");
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy' has shape [12, 12]; the network reads [n, 1, 12, 12]\n  hint: x.reshape(-1, 1, 12, "
+          "12)\n");
+    write_npy("x.npy", DICT("<f4", "(2, 12, 12)"), NULL, 1152);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy' has shape [2, 12, 12]; the network reads [n, 1, 12, 12]\n  hint: x.reshape(-1, 1, 12, "
+          "12)\n");
+    write_npy("x.npy", DICT("<f4", "(2, 12, 12, 1)"), NULL, 1152);
+    fails(PREDICT, 1,
+          "fake: error: 'x.npy' has shape [2, 12, 12, 1]; the network reads [n, 1, 12, 12]\n"
+          "  hint: channels come before height and width: x.transpose(0, 3, 1, 2)\n");
+    write_npy("x.npy", DICT("<f4", "(2, 1, 12, 13)"), NULL, 1248);
+    fails(PREDICT, 1, "fake: error: 'x.npy' has shape [2, 1, 12, 13]; the network reads [n, 1, 12, 12]\n");
     write_npy("x.npy", DICT("<f4", "(0, 1, 12, 12)"), NULL, 0);
     fails(PREDICT, 1, "fake: error: 'x.npy' holds 0 images; 1 to 2147483647 can be read\n");
     write_npy("x.npy", DICT("<f8", "(1, 1, 12, 12)"), NULL, 1152);
@@ -695,7 +722,8 @@ START_TEST(npy_files_that_are_wrong)
     int32_t labels[2] = {3, 10};
     write_npy("l.npy", DICT("<i4", "(2,)"), labels, sizeof labels);
     fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o t", 1,
-          "fake: error: 'l.npy': label 10 of item 1; the network has 10 classes (0 to 9)\n");
+          "fake: error: 'l.npy': label 10 of item 1; the network has 10 classes (0 to 9)\n"
+          "  hint: labels count from 0; are these counted from 1?\n");
     write_npy("l.npy", DICT("<i4", "(1,)"), labels, 4);
     fails("trace --weights fake.safetensors --input x.npy --labels l.npy -o t", 1,
           "fake: error: 'l.npy' has shape [1] of type i4; 2 labels (a whole number each) are wanted\n");

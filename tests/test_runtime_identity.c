@@ -297,7 +297,15 @@ END_TEST
 START_TEST(another_training_is_not_written_over)
 {
     make_good();
-    RUNS("train --limit 1" SHORT); /* the same network and seed: the same training again */
+    spit("fake.safetensors", "", 0);
+    RUNS("train --limit 1" SHORT);
+    ck_assert_ptr_null(strstr(err_text, "note"));
+    RUNS("train --limit 1 --lr 0.01" SHORT); /* the same network and seed */
+    ck_assert_str_eq(err_text,
+                     "fake: note: 'fake.safetensors' holds a training up to step 1, which this one will write over: "
+                     "--resume goes on with it, --save OTHER keeps both\n");
+    RUNS("train --limit 1 --quiet" SHORT);
+    ck_assert_str_eq(err_text, "");
     fails("train --seed 2" SHORT, 1,
           "fake: error: 'fake.safetensors', where the training would save, was trained with seed 1, and this training "
           "has 2" WAYS);

@@ -156,7 +156,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (arg[0] != '-' || !arg[1]) {
             if (!c->what || (o->spec && (o->spec2 || !(c->options & OPT_SPEC2))))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
-            *(o->spec ? &o->spec2 : &o->spec) = arg;
+            *(o->spec ? &o->spec2 : &o->spec) = c->options & OPT_SET && !arg[1] && arg[0] == '-' ? "/dev/stdin" : arg;
             continue;
         }
         const Option *opt = find(arg, &value);

@@ -173,19 +173,20 @@ static const char *simple(const char *word)
     return b.text;
 }
 
-/* "conv_bn_relu" -> "conv-bn-relu"; NULL where one of the parts is no stage. */
+/* "conv_bn_relu", "conv, bn, relu" -> "conv-bn-relu"; NULL where one of the parts is no stage. */
 static const char *with_dashes(const char *word)
 {
+    static const char joints[] = "_ ,+>";
     Buf b = {0};
     for (const char *s = word; *s;) {
-        const size_t n = strcspn(s, "_");
+        const size_t n = strcspn(s, joints);
         const char *part = xstrndup(s, n);
         if (op_find(part) == OP_KINDS && strcmp(part, "act") != 0 && strcmp(part, "norm") != 0)
             return NULL;
         buf_printf(&b, "%s%s", b.len ? "-" : "", part);
-        s += n + (s[n] == '_');
+        s += n + strspn(s + n, joints);
     }
-    return strchr(word, '_') ? b.text : NULL;
+    return strpbrk(word, joints) ? b.text : NULL;
 }
 
 bool known_later(const char *word)
@@ -229,12 +230,12 @@ const char *known_word(const char *word)
     for (const char *const *kind = layer_kinds(); *kind; kind++)
         if (strcmp(simple(*kind), s) == 0)
             return strcmp(word, *kind) != 0 ? xprintf("here it is called '%s'", *kind) : NULL;
-    for (int i = 0; later[i]; i++)
-        if (strcmp(later[i], s) == 0 && strcmp(word, s) != 0)
-            return called(word, later[i], NULL);
     for (int i = 0; i < COUNT; i++)
         if (strcmp(known[i].word, s) == 0)
             return called(word, known[i].ours, known[i].how);
+    for (int i = 0; later[i]; i++)
+        if (strcmp(later[i], s) == 0 && strcmp(word, s) != 0)
+            return called(word, later[i], NULL);
     return misspelt(word, s);
 }
 

@@ -1,6 +1,7 @@
 /* layer.c - one layer out of the tree: a block with its order, or a bare stage. */
 #include "read.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static const char later_grammar[] = "docs/spec.md says what it will do; leave it out for now";
@@ -52,9 +53,10 @@ static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
     l->out_mark = n->mark;
     if (n->kind == NODE_SCALAR && strcmp(n->text, "classes") == 0)
         l->out = classes;
-    else if (n->kind == NODE_SCALAR && diag_nearest(n->text, classes_word))
-        diag_error(n->mark, "did you mean 'classes'?", "%s.out must be a whole number or the word classes, not '%s'",
-                   kind, n->text);
+    else if (n->kind == NODE_SCALAR && (isalpha((unsigned char)n->text[0]) || n->text[0] == '_') && !text_is_null(n))
+        diag_error(n->mark,
+                   strstr(n->text, "class") || diag_nearest(n->text, classes_word) ? "did you mean 'classes'?" : NULL,
+                   "%s.out must be a whole number or the word classes, not '%s'", kind, n->text);
     else
         want_int32(n, xprintf("%s.out", kind), 1, MAX_OUT, &l->out);
 }
