@@ -414,7 +414,7 @@ TCase *core_tests(void)
     tcase_add_loop_test(c, forms_of_groups, 0, sizeof group_cases / sizeof *group_cases);
     tcase_add_loop_test(c, cores_stay_in_their_images, 0, 5);
     tcase_add_test(c, classes_of_a_dilated_conv);
-    tcase_add_loop_test(c, winograd_stays_in_its_images, 0, 4 * (TARGET_PORTABLE + 1));
+    tcase_add_loop_test(c, winograd_stays_in_its_images, 0, 4 * NTARGETS);
     tcase_add_test(c, winograd_where_it_gains);
     tcase_add_test(c, winograd_weights_from_taps);
     tcase_add_test(c, unroll_budget);

@@ -106,8 +106,7 @@ static char *compile(const Plan *p, const Kernel *k, const char *dir)
         return NULL;
     }
     add_compiler(&argv, &n);
-    const char *const words[] = {
-        p->target->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11", "-O2", "-g", "-S", "-I", dir, "-o", out};
+    const char *const words[] = {xprintf("-std=%s", p->target->standard), "-O2", "-g", "-S", "-I", dir, "-o", out};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         *PUSH(argv, n) = words[i];
     if (!strstr(compiler_version(), "clang")) /* gcc makes one function of two passes whose loops are the same */
@@ -226,7 +225,6 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
 {
     const char *compiler = compiler_version();
     json_t *list = json_array();
-    const bool portable = p->target->kind == TARGET_PORTABLE;
     bool ok = list != NULL;
 
     if (!o->json)
@@ -240,10 +238,9 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
             printf("\n%s.%s: none: %s\n", layer, what->name, why);
         if (why)
             continue;
-        const AsmText t =
-            asm_read(assembly, xprintf("core_%s.h", k->w->core_name), header,
-                     xprintf("%s_%s", k->w->core_name, what->core), what->functions, portable ? 4 : p->target->parts,
-                     !portable); /* portable: gcc's and clang's own vectors of 16 bytes */
+        const AsmText t = asm_read(assembly, xprintf("core_%s.h", k->w->core_name), header,
+                                   xprintf("%s_%s", k->w->core_name, what->core), what->functions, p->target->asm_parts,
+                                   p->target->asm_fused);
         if (!o->json)
             print_text(&t, k, layer, what);
         else
@@ -277,7 +274,7 @@ int cmd_asm(const Options *o)
     Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
     if (!p)
         return status;
-    if (p->target->kind == TARGET_NEON)
+    if (!p->target->asm_parts)
         return wrong("--target avx2, avx512 or portable, with a compiler for x86", "only x86 assembly is read");
     const char *layer = only ? xstrndup(o->spec2, (size_t)(dot - o->spec2)) : o->spec2;
     const Kernel *k = find_kernel(p, layer);

@@ -238,7 +238,6 @@ static void totals(const Export *e)
     const Plan *p = e->p;
     const Spec *s = p->g->spec;
     const Shape in = p->g->op[0].shape;
-    const bool portable = p->target->kind == TARGET_PORTABLE;
     const int64_t scratch = (p->scratch_infer + 15) / 16 * 16;
     Rec *r = e->rec;
 
@@ -253,7 +252,8 @@ static void totals(const Export *e)
     rec_fmt(r, "compile", "cc -O%s%s%s -c %s%s", p->g->spec->unroll == UNROLL_NONE ? "s" : "2",
             *p->target->flags ? " " : "", p->target->flags, e->single ? e->name : "*", ".c");
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights,
-            (long long)p->g->flops, portable ? "strict C99" : "for processors that have these instructions");
+            (long long)p->g->flops,
+            strcmp(p->target->standard, "c99") == 0 ? "strict C99" : "for processors that have these instructions");
     rec_str(r, "shape", describe_shape(in));
     rec_int(r, "c", in.c);
     rec_int(r, "h", in.h);

@@ -67,9 +67,9 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "flags", *t->flags ? xprintf(" (%s)", t->flags) : "");
     rec_str(r, "make_flags", t->flags);
     rec_str(r, "macro", t->macro);
-    rec_str(r, "standard", t->kind == TARGET_PORTABLE ? "-std=c99" : "-std=c11");
-    rec_str(r, "c_std", t->kind == TARGET_PORTABLE ? "c99" : "c11");
-    rec_str(r, "cmake_std", t->kind == TARGET_PORTABLE ? "99" : "11");
+    rec_str(r, "standard", xprintf("-std=%s", t->standard));
+    rec_str(r, "c_std", t->standard);
+    rec_str(r, "cmake_std", t->standard + 1);
     rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
     rec_str(r, "shape", describe_shape(in));
     rec_int(r, "c", in.c);

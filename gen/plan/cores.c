@@ -336,7 +336,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
     c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
     c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;
-    c->kept = !k->conv->lanewise && (t->kind == TARGET_AVX2 || (t->kind == TARGET_AVX512 && c->vectors > 1));
+    c->kept = !k->conv->lanewise && t->keeps && c->vectors >= t->keeps;
     c->apart = !c->kept || t->parts * (c->nacc + 1) * c->vectors + next_reads(c) > t->parts * t->registers;
 }
 

@@ -1,34 +1,84 @@
-/* target.c - what code is emitted for. */
+/* target.c - what code is emitted for: the rows. docs/porting.md says what a new one takes. */
 #include "target.h"
 
 #include <string.h>
 
-const Target targets[] = {
-    [TARGET_AVX512] = {TARGET_AVX512, "avx512", "CVY_AVX512", "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma", 32,
-                       1},
-    [TARGET_AVX2] = {TARGET_AVX2, "avx2", "CVY_AVX2", "-mavx2 -mfma", 8, 2},
-    [TARGET_NEON] = {TARGET_NEON, "neon", "CVY_NEON", "", 8, 4},
-    [TARGET_PORTABLE] = {TARGET_PORTABLE, "portable", "CVY_PORTABLE", "", 8, 2},
+static bool has_avx512(void)
+{
+#if defined __x86_64__ && defined __GNUC__
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+#else
+    return false;
+#endif
+}
+
+static bool has_avx2(void)
+{
+#if defined __x86_64__ && defined __GNUC__
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+static bool has_neon(void)
+{
+#if defined __aarch64__
+    return true;
+#else
+    return false;
+#endif
+}
+
+static bool any(void)
+{
+    return true;
+}
+
+/* portable: asm_parts are of gcc's and clang's own vectors of 16 bytes. */
+const Target targets[NTARGETS + 1] = {
+    {.name = "avx512",
+     .macro = "CVY_AVX512",
+     .flags = "-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma",
+     .standard = "c11",
+     .here = has_avx512,
+     .registers = 32,
+     .parts = 1,
+     .keeps = 2,
+     .asm_parts = 1,
+     .asm_fused = true},
+    {.name = "avx2",
+     .macro = "CVY_AVX2",
+     .flags = "-mavx2 -mfma",
+     .standard = "c11",
+     .here = has_avx2,
+     .registers = 8,
+     .parts = 2,
+     .keeps = 1,
+     .asm_parts = 2,
+     .asm_fused = true},
+    {.name = "neon", .macro = "CVY_NEON", .flags = "", .standard = "c11", .here = has_neon, .registers = 8, .parts = 4},
+    {.name = "portable",
+     .macro = "CVY_PORTABLE",
+     .flags = "",
+     .standard = "c99",
+     .here = any,
+     .registers = 8,
+     .parts = 2,
+     .winograd_most = 3,
+     .asm_parts = 4},
     {0},
 };
 
 const Target *target_find(const char *name)
 {
-    if (strcmp(name, "native") == 0) {
-#if defined __x86_64__ && defined __GNUC__
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-            return &targets[TARGET_AVX512];
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-            return &targets[TARGET_AVX2];
-#elif defined __aarch64__
-        return &targets[TARGET_NEON];
-#endif
-        return &targets[TARGET_PORTABLE];
-    }
+    const bool native = strcmp(name, "native") == 0;
+
     for (const Target *t = targets; t->name; t++)
-        if (strcmp(t->name, name) == 0)
+        if (native ? t->here() : strcmp(t->name, name) == 0)
             return t;
     return NULL;
 }

@@ -63,7 +63,7 @@ static bool fits(const Target *t, int rows, int vectors)
 {
     const int parts = t->parts, registers = parts * t->registers;
 
-    return t->kind == TARGET_PORTABLE ? rows * vectors <= 3 : parts * (rows * vectors + vectors) + 1 <= registers;
+    return t->winograd_most ? rows * vectors <= t->winograd_most : parts * (rows * vectors + vectors) + 1 <= registers;
 }
 
 /* The register tile of most work a cycle; of those within 2 percent the widest, since what is broadcast is then read
