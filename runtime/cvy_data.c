@@ -42,7 +42,7 @@ struct source {
     unsigned char in[1 << 16];
 };
 
-/* More of the file into s->in, behind what is still to be used; how much is there, or -1 after a message. */
+/* More of the file into s->in, after what is still to be used; how much is there, or -1 after a message. */
 static int64_t refill(struct source *s)
 {
     memmove(s->in, s->z.next_in, s->z.avail_in);

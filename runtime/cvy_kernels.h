@@ -54,7 +54,7 @@ struct cvy_at {
  * padding is zero. */
 struct cvy_stats {
     int channels, padded, pieces;
-    double count; /* values a channel in this batch */
+    double count; /* values per channel in this batch */
     float *mean;
     float *back_x, *back_1;   /* backward: what the norms take away from the gradient is back_x (v - mean) + back_1 */
     double *part;             /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
@@ -64,8 +64,8 @@ struct cvy_stats {
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles);
 /* Clears a piece's sums before its kernel runs. */
 void cvy_stats_begin(const struct cvy_stats *stats, int piece);
-/* Behind image i of a piece's, of n images of `area` pixels, where sums are there of all of the piece or of a multiple
- * of `group`: behind images 1, 2, 4, 8 ... the pivots become the mean so far. A pivot that came from the first images
+/* After image i of a piece's, of n images of `area` pixels, where sums are there of all of the piece or of a multiple
+ * of `group`: after images 1, 2, 4, 8 ... the pivots become the mean so far. A pivot that came from the first images
  * (`fresh`) may be far from all others, and sums about it have lost digits: then the sums are cleared, `fresh` becomes
  * 0, and the answer is how many images must be taken again, from the piece's first. Otherwise 0. */
 int cvy_stats_move(const struct cvy_stats *stats, int piece, int n, int i, int group, int area, int *fresh);
@@ -88,7 +88,7 @@ struct cvy_bn {
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles);
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
 /* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased
- * variance), of channels [first, first + stats->channels): behind a concat a norm reads several tensors. */
+ * variance), of channels [first, first + stats->channels): after a concat a norm reads several tensors. */
 void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first);
 /* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g). */
 void cvy_bn_backward(const struct cvy_bn *bn);
@@ -99,7 +99,7 @@ void cvy_bn_update(const struct cvy_net *net, const struct cvy_bn *bn, const str
 
 /* An image norm (gn, ln, in, rms) in training: group norm, whose groups of channels may be all of them, or each by
  * itself. Its gamma and beta, and their gradients, are a batch norm's. Of each image of the batch, `kept` holds
- * CVY_GN_KEPT floats a group: what cvy_gn_stats (cvy_vec.h) makes, and for backward what the norm takes away from the
+ * CVY_GN_KEPT floats per group: what cvy_gn_stats (cvy_vec.h) makes, and for backward what the norm takes away from the
  * gradient, back_x (v - mean) + back_1. */
 struct cvy_gn {
     struct cvy_bn norm;

@@ -74,7 +74,7 @@ struct cvy_train {
     int decay_all;        /* weight decay reaches norms and biases, too */
     const char *schedule; /* "constant", "one-cycle" */
     double warmup;
-    const float *mean, *std; /* a channel each */
+    const float *mean, *std; /* one per channel */
     uint64_t seed;
 };
 
@@ -85,7 +85,7 @@ struct cvy_model {
     int ntensor;
     int64_t param_floats, running_floats, nbatches; /* sizes of cvy_net's arrays */
     int64_t stored_bytes;                           /* an image, kept from forward for backward */
-    int64_t flops;                                  /* forward, an image */
+    int64_t flops;                                  /* forward, per image */
     int min_batch;                                  /* 2 where a norm would see a single value */
     struct cvy_train train;
 

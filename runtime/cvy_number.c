@@ -46,7 +46,7 @@ int cvy_parse_i64(const char *text, int64_t lo, int64_t hi, int64_t *out)
     return 1;
 }
 
-/* [-] digits [. digits] [e [+-] digits], with a digit before or behind the point. */
+/* [-] digits [. digits] [e [+-] digits], with a digit before or after the point. */
 static int is_real(const char *s)
 {
     s += *s == '-';

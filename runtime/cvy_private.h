@@ -64,7 +64,7 @@ char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a
 int cvy_processors(void);                                /* that this process may run on */
 double cvy_seconds(void);                                /* of a clock that never steps */
 int cvy_columns(void); /* COLUMNS of the environment, else of the terminal on stdout, else 80; 40 at the least */
-/* Prints text that begins in column `at`, no wider than that: broken at blanks, it goes on behind `hang` blanks.
+/* Prints text that begins in column `at`, no wider than that: broken at blanks, it goes on after `hang` blanks.
  * Returns the column. */
 int cvy_wrap(const char *text, int at, int hang);
 extern int cvy_coloured; /* whether messages have colours: 1, 0, or -1: on a terminal (NO_COLOR honoured) */

@@ -65,7 +65,7 @@ static int unseen(unsigned long c)
 
 const char *cvy_plain(const char *s, char *to, size_t room)
 {
-    size_t at = 0, keep = 0; /* keep: behind it there is room for "..." */
+    size_t at = 0, keep = 0; /* keep: after it there is room for "..." */
     while (*s) {
         char one[16];
         unsigned long code;

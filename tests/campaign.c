@@ -791,7 +791,7 @@ static bool compilers(const Options *o)
     return report("matrix", &k, false);
 }
 
-/* Every random spec is accepted, with the shape and the stages that randspec reckons. */
+/* Every random spec is accepted, with the shape and the stages that randspec computes. */
 static bool specs_of(const Options *o, const Kind *kind)
 {
     int failed = 0;

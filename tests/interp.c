@@ -293,8 +293,8 @@ static void bn_backward(At *t)
     }
 }
 
-/* gn, ln, in: each group of channels of each image by itself, with a gamma and a beta a channel. Values of a group
- * stand together. rms takes no mean away, and has no beta. */
+/* gn, ln, in: each group of channels of each image by itself, with one gamma and one beta per channel. Values of a
+ * group stand together. rms takes no mean away, and has no beta. */
 static void image_norm_forward(At *t)
 {
     const double *gamma = value(t, PARAM_GAMMA), *beta = value(t, PARAM_BETA);
@@ -518,7 +518,7 @@ static void flatten_backward(At *t)
         t->dx[i] += t->dy[i];
 }
 
-/* pad: every stride-th pixel, and channels of zeros before and behind */
+/* pad: every stride-th pixel, and channels of zeros before and after */
 static void pad_walk(At *t, bool back)
 {
     const Op *o = t->op;
@@ -560,7 +560,7 @@ static void add_backward(At *t)
         t->dx[i] += t->dy[i];
 }
 
-/* concat: the channels of its inputs one behind the other */
+/* concat: the channels of its inputs one after the other */
 static void concat_walk(At *t, bool back)
 {
     int first = 0; /* of this input's channels */

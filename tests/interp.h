@@ -37,7 +37,7 @@ typedef struct Interp {
     int *label;
     double loss; /* mean over the batch */
     int correct;
-    int64_t flips;     /* decisions taken from the float run against the own reckoning, near a kink */
+    int64_t flips;     /* decisions taken from the float run against its own arithmetic, near a kink */
     int64_t far_flips; /* the same too far from the kink to be rounding: a failure */
     int far_op;        /* where the first of those was; -1: nowhere */
 } Interp;

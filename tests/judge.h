@@ -51,7 +51,7 @@ typedef struct Verdict {
 } Verdict;
 
 Verdict judge(const Case *c);
-/* Whether the front end takes the spec and reckons the same shape of the logits, and the same stages. */
+/* Whether the front end takes the spec and computes the same shape of the logits, and the same stages. */
 struct Shape;
 struct RsCount;
 bool accepted(const char *spec, const struct Shape *logits, const struct RsCount *count);

@@ -72,7 +72,7 @@ static void put_list(Buf *to)
         buf_puts(to, "\n");
 }
 
-/* Each behind a weight; with an odd number of channels, and behind a norm, too. */
+/* Each after a weight; with an odd number of channels, and after a norm, too. */
 static void put_branch(Buf *to, const char *word, int nth)
 {
     buf_printf(to, "        - [conv: {out: %d, kernel: 1, bias: true, order: \"conv-%s%s%s\"}]\n", 2 + nth % 4, word,

@@ -182,7 +182,7 @@ static void run(Interp *ip, uint64_t seed, double loss[STEPS])
 }
 
 /* How far apart, relative to the larger of both, or to 1e-6 of `scale`, or 1e-4: where a norm sees one value, all
- * behind it is rounding. */
+ * after it is rounding. */
 static double distance(const double *a, const double *b, int64_t n, double scale)
 {
     double most = fmax(1e-6 * scale, 1e-4), apart = 0;
@@ -332,7 +332,7 @@ static const char *chain_yaml(const Graph *g, const int *op, int n, const Graph 
     return b.text;
 }
 
-/* The ops of a chain between two weight ops, by the path of the one behind which it begins and of the one before which
+/* The ops of a chain between two weight ops, by the path of the one after which it begins and of the one before which
  * it ends; NULL: the chain's ends. First op and how many. */
 static bool find_gap(const Graph *g, const char *after, const char *before, int *first, int *n)
 {
@@ -347,7 +347,7 @@ static bool find_gap(const Graph *g, const char *after, const char *before, int 
     return before ? strcmp(g->op[end].path, before) == 0 : end == g->nop - 1;
 }
 
-/* "in front of X", "behind X", "between X and Y"; what stands behind it ends with `stop`. */
+/* "in front of X", "after X", "between X and Y"; what stands after it ends with `stop`. */
 static bool read_place(const char *text, const char *stop, const char **after, const char **before)
 {
     const char *end = strstr(text, stop);
@@ -357,8 +357,8 @@ static bool read_place(const char *text, const char *stop, const char **after, c
     const char *all = xstrndup(text, (size_t)(end - text)), *and = strstr(all, " and ");
     if (strncmp(all, "in front of ", 12) == 0)
         *before = all + 12;
-    else if (strncmp(all, "behind ", 7) == 0)
-        *after = all + 7;
+    else if (strncmp(all, "after ", 6) == 0)
+        *after = all + 6;
     else if (strncmp(all, "between ", 8) == 0 && and) {
         *after = xstrndup(all + 8, (size_t)(and-all) - 8);
         *before = and+5;

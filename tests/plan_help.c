@@ -131,7 +131,7 @@ void check_gradients(const Plan *p)
             const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_DOUT) : &k->din[c];
             for (int r = 0; r < chain->n; r++) {
                 const Run *run = &chain->run[r];
-                for (int s = 0; s <= run->nstep; s++) { /* behind the last step, what the run itself gives */
+                for (int s = 0; s <= run->nstep; s++) { /* after the last step, what the run itself gives */
                     const bool own = s == run->nstep;
                     if (own ? run->to.where != AT_SLOT : run->step[s].kind != STEP_GIVE)
                         continue;

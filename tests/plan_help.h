@@ -7,7 +7,7 @@
 #include <check.h>
 
 Plan *plan_of_text(const char *text, const char *target);
-/* Layers with a head behind them, for a batch of 8. */
+/* Layers with a head after them, for a batch of 8. */
 Plan *plan_of(const char *input, const char *layers, const char *target);
 /* A residual net: `stem`, stages of `repeat` blocks with 16, 32, ... channels, `tail`. */
 Plan *residual_net(const char *order, const char *keys, const char *stem, int stages, int repeat, const char *tail);
@@ -37,7 +37,7 @@ void check_statistics(const Plan *p);
 struct Arrangement {
     const char *name, *order, *keys, *stem, *tail;
     double most;                             /* of what autograd keeps */
-    const char *nodes, *kernels, *inference; /* of one block of 16 channels, and one of 32 behind it */
+    const char *nodes, *kernels, *inference; /* of one block of 16 channels, and one of 32 after it */
 };
 extern const struct Arrangement arrangements[];
 extern const int narrangement;

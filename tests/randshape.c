@@ -1,4 +1,4 @@
-/* randshape.c - the shapes of a random spec, reckoned without the front end, and what is counted on the way
+/* randshape.c - the shapes of a random spec, computed without the front end, and what is counted on the way
  * (randspec.h). */
 #include "randspec.h"
 
@@ -12,8 +12,8 @@ typedef struct Flow {
     int norms, single;
 } Flow;
 
-/* How many windows stand along n elements: one behind the other, as long as they fit; with `ceil` until one reaches the
- * padded end, or the next would begin behind the last element. */
+/* How many windows stand along n elements: one after the other, as long as they fit; with `ceil` until one reaches the
+ * padded end, or the next would begin after the last element. */
 static int windows(int n, int k, int stride, int before, int after, bool ceil)
 {
     for (int count = 0;; count++) {
@@ -144,7 +144,7 @@ double rs_sum_args(OpKind op, const Arg *arg)
         const ArgKind kind = op_info[op].arg[i].kind;
         const double v = kind == ARG_REAL    ? arg[i].real
                          : kind == ARG_COUNT ? arg[i].count
-                         : kind == ARG_SIDES ? 0 /* what `same` comes to hangs on the shape */
+                         : kind == ARG_SIDES ? 0 /* what `same` comes to depends on the shape */
                                              : arg[i].size[0] + 0.5 * arg[i].size[1];
         sum += (2 * k + 1) * (v == INFINITY ? 0 : v);
     }

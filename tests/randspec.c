@@ -591,7 +591,7 @@ static void insert_layer(RandSpec *s, int at, RsLayer l)
         s->layer[i].parent += s->layer[i].parent > at;
 }
 
-/* A conv whose groups have whole blocks of 16 channels, in and out, behind one that makes them: somewhere among the
+/* A conv whose groups have whole blocks of 16 channels, in and out, after one that makes them: somewhere among the
  * outermost layers. */
 static void whole_blocks(Rng *r, RandSpec *s, int most)
 {

@@ -1,5 +1,5 @@
 /* randspec.h - random valid specs for the campaign, chains and graphs: made from a seed, printed, and made smaller step
- * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own reckoning,
+ * by step when one of them fails. It knows the shape rules itself, so that what it makes is valid by its own rules,
  * and what words and presets stand for (randwords.c).
  */
 #ifndef RANDSPEC_H
@@ -16,7 +16,7 @@ enum {
     RS_TRANSITION = 100, /* instead of a branch's number */
 };
 
-/* How padding differs behind from what stands before: `more` is added to it; or it is written as `same`. */
+/* How much more padding there is after the last row and column than before the first; or it is written as `same`. */
 typedef struct RsEnds {
     int more[2];
     bool same;

@@ -34,7 +34,7 @@ void write_tensors(const char *path, const char *header, size_t bytes);
         ck_assert_msg(s_ == 0, "'%s' ended with %d: %s", words, s_, err_text);                                         \
     } while (0)
 
-/* Options of a training that takes an instant: 16 steps an epoch. */
+/* Options of a training that takes an instant: 16 steps per epoch. */
 #define SHORT " --train-images 500 --test-images 100 --nesterov"
 
 #endif

@@ -140,7 +140,7 @@ START_TEST(shapes)
         {"[3, 4, 4]",
          "conv: {out: 5, order: conv}, \"maxpool(2,2,1,ceil)\"",
          "maxpool1",
-         {5, 3, 3}}, /* none begins behind */
+         {5, 3, 3}}, /* none begins after */
         {"[3, 2, 3]", "conv: {out: 5, order: conv}, \"maxpool(3,2,ceil)\"", "maxpool1", {5, 1, 1}},
         {"[3, 17, 32]", "conv: {out: 5, padding: [0, 3, 2, 1]}", "conv1.conv", {5, 18, 33}},
         {"[3, 16, 33]",
@@ -291,7 +291,7 @@ END_TEST
 
 /* ---- groups ---------------------------------------------------------------------------------------------------- */
 
-/* The paths of all ops, those that an op reads behind it: "a b(a) c.add(b,a)". */
+/* The paths of all ops, those that an op reads after it: "a b(a) c.add(b,a)". */
 static const char *wiring(const Graph *g)
 {
     Buf b = {0};

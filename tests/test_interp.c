@@ -427,7 +427,7 @@ START_TEST(diff_conv_forms)
 }
 END_TEST
 
-/* Pads: strides, channels of zeros before and behind, and none. */
+/* Pads: strides, channels of zeros before and after, and none. */
 START_TEST(diff_pad)
 {
     static const int pads[][4] = {{5, 1, 2, 2}, {6, 3, 1, 1}, {3, 0, 2, 3}, {8, 0, 3, 1}, {4, 1, 4, 5}};
@@ -454,7 +454,7 @@ START_TEST(diff_graph)
         a = t.from, conv(&t, 4, 3, 3, 2, 2, 1, 1, false), bn(&t), point(&t, OP_SILU, 0), b = t.from;
         t.from = a, conv(&t, 4, 1, 1, 2, 2, 0, 0, false), bn(&t), add_to(&t, b), point(&t, OP_RELU, 0);
         break;
-    case 2: /* a padded shortcut: odd channels before and behind */
+    case 2: /* a padded shortcut: odd channels before and after */
         a = t.from, conv(&t, 6, 3, 3, 2, 2, 1, 1, true), bn(&t), b = t.from;
         t.from = a, pad(&t, 6, 1, 2, 2), add_to(&t, b), point(&t, OP_SIGMOID, 0);
         break;

@@ -308,7 +308,7 @@ static Plan *memory_net(int i)
     return plan_of_text(text, "avx2");
 }
 
-/* Whether tensors are made again in backward: their lives have a gap, which the reckoning here does not know. */
+/* Whether tensors are made again in backward: their lives have a gap, which the model here does not know. */
 static bool recomputes(const Plan *p)
 {
     for (int i = 0; i < p->nnode; i++)
@@ -485,14 +485,14 @@ START_TEST(kept_is_what_backward_reads)
         for (int r = 0; r < nd->nroute; r++)
             bytes += blocked_floats(p->g->op[nd->route[r]].shape);
     }
-    for (int i = 0; i < p->nnode; i++) /* of image norms a mean in two floats, and 1 / sd, a group */
+    for (int i = 0; i < p->nnode; i++) /* of image norms a mean in two floats, and 1 / sd, per group */
         for (int j = 0; j < p->node[i].nimage_norm; j++)
             bytes += 4 * 3 * p->g->op[p->node[i].image_norm[j]].groups;
     ck_assert_int_eq(p->stored_bytes, bytes);
 }
 END_TEST
 
-/* What a kernel's trace reads, right behind its forward, nothing has been written over yet. */
+/* What a kernel's trace reads, right after its forward, nothing has been written over yet. */
 static void check_traced(const char *net, const Lives *l, const Kernel *k, int node)
 {
     const int root = l->p->node[node].root;

@@ -1,5 +1,5 @@
 /* test_rows.c - the properties in the op table's rows, against what the reference does: each property of each row is
- * reckoned from acts.c or the interpreter, which read none of it, and must be what the row says. Then each is flipped
+ * computed from acts.c or the interpreter, which read none of it, and must be what the row says. Then each is flipped
  * to each other value, and the same check must notice.
  *
  *   test_rows */

@@ -377,7 +377,7 @@ static double real_of(const json_t *o, const char *name)
     return json_number_value(json_object_get(o, name));
 }
 
-/* What is printed follows from what was measured: the fake's kernels tell 2 x 144 x 10 useful FLOPs an image. */
+/* What is printed follows from what was measured: the fake's kernels tell 2 x 144 x 10 useful FLOPs per image. */
 START_TEST(bench)
 {
     RUNS("bench --json --kernels --seconds 0.05 --threads 1 --batch 20");

@@ -20,7 +20,7 @@ static const struct Case {
     {"conv", "conv", "z", 4, 0},
     {"conv-maxpool(2)-bn-relu", "conv-relu", "conv1.maxpool", 4, 1},
     {"conv-relu-maxpool(2)-bn", "conv-relu", "conv1.maxpool", 4, 1},
-    {"conv-maxpool(3,1,1)-bn-relu", "conv-relu", "z", 4, 0}, /* as large as z, and a byte a window more */
+    {"conv-maxpool(3,1,1)-bn-relu", "conv-relu", "z", 4, 0}, /* as large as z, and one byte per window more */
     {"conv-avgpool(2)-relu-bn", "conv-relu", "conv1.act", 4, 0},
     {"conv-relu-avgpool(2)-bn", "conv-relu", "conv1.act", 4, 0}, /* the average hides signs */
     {"conv-drop(0.5)-bn-relu", "conv-relu", "conv1.drop", 4, 0},
@@ -329,7 +329,7 @@ START_TEST(padded_shortcut) /* is read by the side, through the pad */
 
     for (int i = 0; i < 2; i++) {
         const Way *w = i ? &infer->w->out : &k->w->out;
-        ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands behind the sum too */
+        ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands after the sum too */
         const Side *side = &w->link[0].side[0];
         ck_assert_int_eq(w->link[0].nside, 1);
         ck_assert_int_eq(side->pad >= 0 ? (int)p->g->op[side->pad].kind : -1, OP_PAD);

@@ -123,7 +123,7 @@ static int check_zero(void)
 }
 
 /* A NaN in some lanes, of either sign: a NaN comes out there and nowhere else; the slopes are PyTorch's, and a gradient
- * that is none is none behind it, but where PyTorch's is zero. */
+ * that is none is none after it, but where PyTorch's is zero. */
 static int check_nan(int which)
 {
     const Case *c = &cases[which];

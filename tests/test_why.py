@@ -274,7 +274,7 @@ def worked_case(convoy, tmp, index, layers, layer, c, what):
         return
     if "act" in what:
         act = ACTS["silu" if "silu" in layers else "relu"]
-        rows = re.findall(r"z = +(\S+), scale +(\S+): behind it +(\S+) in the weights +(\S+) (equal|WRONG)", flat)
+        rows = re.findall(r"z = +(\S+), scale +(\S+): after it +(\S+) in the weights +(\S+) (equal|WRONG)", flat)
         check(len(rows) == 3, name + ": three rows", out)
         for (a, b, right, wrong, verdict), (zz, s) in zip(rows, ((z, scale), (-z, scale), (z, -scale))):
             good = close(float(a), zz) and close(float(b), s) and close(float(right), s * act(zz) + shift) and close(float(wrong), act(s * zz + shift))

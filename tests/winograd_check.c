@@ -90,7 +90,7 @@ int main(void)
     for (int m = 0; m < IMAGES; m++) {
         for (int c = 0; c < CI; c++)
             for (int i = 0; i < H * W; i++)
-                x[at(m, BI, c, XR, XC, i / W + PAD, i % W + PAD)] = number(0); /* as behind a relu: all of one sign */
+                x[at(m, BI, c, XR, XC, i / W + PAD, i % W + PAD)] = number(0); /* as after a relu: all of one sign */
         for (int c = 0; c < CO; c++)
             for (int i = 0; i < OH * OW; i++)
                 z[at(m, BO, c, ZR, ZC, i / OW + TOP, i % OW + TOP)] = number(-1);

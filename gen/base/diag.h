@@ -41,7 +41,7 @@ unsigned utf8_next(const char *s, const char *end, int *bytes);
 /* The line after the one that s is in, lines ending with LF, CR or CR LF; NULL where it is the last. */
 const char *line_after(const char *s);
 
-/* Moves a mark past the character at s: to the next line behind a line break, as YAML 1.2 has it (LF, CR, CR LF). */
+/* Moves a mark past the character at s: to the next line after a line break, as YAML 1.2 has it (LF, CR, CR LF). */
 void mark_step(Mark *m, const char *s, const char *end);
 
 #endif

@@ -61,7 +61,7 @@ void term_wrap(Buf *to, const char *text, int hang, int columns)
     }
 }
 
-/* Where a line goes on: below the text behind a gap of two blanks or more, as of "  --word   text"; else where it
+/* Where a line goes on: below the text after a gap of two blanks or more, as of "  --word   text"; else where it
  * began. */
 static int hang_of(const char *line, int columns)
 {

@@ -131,7 +131,7 @@ static int number_of(Table *t, const char *line)
     }
 }
 
-/* A run of changed lines slides down as far as the text allows, so that what is inserted behind a block ends with its
+/* A run of changed lines slides down as far as the text allows, so that what is inserted after a block ends with its
  * brace. */
 static void slide(const int *line, bool *changed, int n)
 {
@@ -227,7 +227,7 @@ Hunk *text_hunks(const LineDiff *d, int context, int *n)
         }
         const bool last = i == d->na && j == d->nb;
         const int head = h ? (last || part.na > 2 * context ? context < part.na ? context : part.na : part.na) : 0;
-        if (h && head) { /* behind a change: all of what is short, else its beginning */
+        if (h && head) { /* after a change: all of what is short, else its beginning */
             *PUSH(h->part, h->n) = (Part){part.a, part.b, head, head, false};
             h->na += head;
             h->nb += head;
@@ -243,7 +243,7 @@ Hunk *text_hunks(const LineDiff *d, int context, int *n)
     return list;
 }
 
-/* "12,7" as diff -u has it: a range that is empty stands behind the line before it. */
+/* "12,7" as diff -u has it: a range that is empty stands after the line before it. */
 static const char *range(int first, int n)
 {
     return n == 1 ? xprintf("%d", first + 1) : xprintf("%d,%d", n ? first + 1 : first, n);

@@ -63,10 +63,10 @@ static const char *stages_text(const Graph *g, const Op *op)
 /* A line of the table. */
 typedef struct Row {
     const char *name, *stages, *output, *weights;
-    const char *notes; /* what stands behind the columns: "no bias", what it reads */
+    const char *notes; /* what stands after the columns: "no bias", what it reads */
 } Row;
 
-/* The ops of a layer, which stand together: the first is *i, and *i ends behind the last. */
+/* The ops of a layer, which stand together: the first is *i, and *i ends after the last. */
 static Row layer_row(const Graph *g, const int64_t *count, int *i)
 {
     const Op *first = &g->op[*i];
@@ -90,7 +90,7 @@ static int widest(int width, const char *text)
     return n > width ? n : width;
 }
 
-/* How much of an order has room in `width` columns: it is cut behind a dash, else where the room ends. */
+/* How much of an order has room in `width` columns: it is cut after a dash, else where the room ends. */
 static int cut_order(const char *order, int width)
 {
     int cut = 0, depth = 0;

@@ -168,7 +168,7 @@ static const char *take_spec(OutDir *out, const char **name)
     return NULL;
 }
 
-/* The word behind `option` in the line that tells how a folder is made; NULL: it is not there. */
+/* The word after `option` in the line that tells how a folder is made; NULL: it is not there. */
 static const char *told(const char *text, const char *option)
 {
     const char *line = strstr(text, "\n# convoy gen "), *end = line ? strchr(line + 1, '\n') : NULL,

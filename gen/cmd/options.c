@@ -92,7 +92,7 @@ void own_options(unsigned options, struct cvy_option *list)
         data_options(&data, list);
 }
 
-/* The option that `arg` is, and its value where that hangs on it (--target=avx2, -oDIR). */
+/* The option that `arg` is, and its value where that depends on it (--target=avx2, -oDIR). */
 static const Option *find(const char *arg, const char **value)
 {
     *value = NULL;

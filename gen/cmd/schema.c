@@ -154,7 +154,7 @@ static const char *arg_pattern(ArgKind kind)
     return kind == ARG_SIZE ? SIZE : kind == ARG_SIDES ? SIDES : NUMBER;
 }
 
-/* The words behind a stage's numbers: "( *, *(ceil|inside))*" */
+/* The words after a stage's numbers: "( *, *(ceil|inside))*" */
 static const char *words_pattern(const OpInfo *info)
 {
     Buf b = {0};
@@ -201,7 +201,7 @@ static json_t *order_of(const char *stage, const char *weight)
 /* ---- items ---------------------------------------------------------------------------------------------------------
  */
 
-/* What may stand behind "- drop:": a map of its keys, its one argument, or nothing. */
+/* What may stand after "- drop:": a map of its keys, its one argument, or nothing. */
 static json_t *bare(const StageKeys *row, bool needs)
 {
     json_t *forms = json_pack("[o]", map_of(row->keys));

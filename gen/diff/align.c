@@ -1,6 +1,6 @@
 /* align.c - which layer of one network is which of the other.
  *
- * Layers are aligned by what they are, so that an inserted layer is an inserted layer and not a change of all behind
+ * Layers are aligned by what they are, so that an inserted layer is an inserted layer and not a change of all after
  * it: the alignment of both lists, in sequence, that has most in common (Needleman and Wunsch 1970). Its weights: kind,
  * and then size, stages, name. Then b is built once more under a's names, so that what follows can compare by name.
  *
@@ -81,7 +81,7 @@ static void align(Diff *d, int first, int tail)
 {
     const Spec *a = d->a.g->spec, *b = d->b.g->spec;
     const int na = a->nlayer - tail - first, nb = b->nlayer - tail - first;
-    int *score = xalloc(sizeof *score * (size_t)(na + 1) * (size_t)(nb + 1)); /* of what stands behind (i, j) */
+    int *score = xalloc(sizeof *score * (size_t)(na + 1) * (size_t)(nb + 1)); /* of what stands after (i, j) */
 #define AT(i, j) score[(size_t)(i) * (size_t)(nb + 1) + (size_t)(j)]
 
     for (int i = na - 1; i >= 0; i--)

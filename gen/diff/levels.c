@@ -33,7 +33,7 @@ static void level_note(Diff *d, Level l, const char *text)
 
 static int pair_of(const Diff *d, const char *name, size_t len)
 {
-    char text[MAX_PATH_NAME + 32]; /* what is new has a number behind its name */
+    char text[MAX_PATH_NAME + 32]; /* what is new has a number after its name */
 
     if (len >= sizeof text)
         return -1;
@@ -311,10 +311,10 @@ static int other_half(const Diff *d, int i)
     return -1;
 }
 
-/* "behind conv2", by the names of that side's layer before it. */
+/* "after conv2", by the names of that side's layer before it. */
 static const char *place_text(const Spec *s, int i)
 {
-    return i ? xprintf("behind %s", s->layer[i - 1].name) : "first";
+    return i ? xprintf("after %s", s->layer[i - 1].name) : "first";
 }
 
 /* Which layers are called otherwise in b, as one row. */
@@ -440,7 +440,7 @@ static const char *moves_text(const Ops *x, const Ops *y)
     for (int j = 0; j < y->n; j++)
         if (back[j] < 0)
             buf_printf(&b, "%s%s is new%s", b.len ? "; " : "", text_at(y, j),
-                       j          ? xprintf(", behind %s", text_at(y, j - 1))
+                       j          ? xprintf(", after %s", text_at(y, j - 1))
                        : y->n > 1 ? xprintf(", in front of %s", text_at(y, 1))
                                   : "");
     /* the stage that crossed most is the one that moved; of a pair, the one that is no weight op */
@@ -470,7 +470,7 @@ static const char *moves_text(const Ops *x, const Ops *y)
         if (front.len)
             buf_printf(&b, " in front of %s", front.text);
         if (behind.len)
-            buf_printf(&b, "%s behind %s", front.len ? "," : "", behind.text);
+            buf_printf(&b, "%s after %s", front.len ? "," : "", behind.text);
         to[who] = -1;
     }
 }
@@ -805,7 +805,7 @@ typedef struct Arena {
     double fixed, train, image, thread;
 } Arena;
 
-/* The number behind `before`, from *at on, which then stands behind it; known becomes false where there is none. */
+/* The number after `before`, from *at on, which then stands after it; known becomes false where there is none. */
 static double number_after(const char **at, const char *before, bool *known)
 {
     const char *from = *at ? strstr(*at, before) : NULL;
@@ -880,7 +880,7 @@ static void add_file(DiffLevel *l, const char *name, const OutFile *a, const Out
         f->lines = text_diff(a ? a->text : "", b ? b->text : "");
 }
 
-/* The files of both, in a's sequence, b's own behind those that they stand behind there. */
+/* The files of both, in a's sequence, b's own after those that they stand after there. */
 static void c_level(Diff *d)
 {
     DiffLevel *l = &d->level[LEVEL_C];

@@ -1,7 +1,7 @@
 /* measure.c - what only a compiler and a processor can tell: object sizes, and the time of a training step.
  *
  * Both networks are emitted into folders of their own below the one for temporary files, with the same small program
- * around each, and compiled by the emitted Makefile. The two are run in turn, a process a sample, each of about
+ * around each, and compiled by the emitted Makefile. The two are run in turn, one process per sample, each of about
  * SAMPLE_SECONDS of processor time, on one thread; the ratio is taken pair by pair, so that what slows the machine
  * slows both. Its median is given with the interval between the third smallest and the third largest of twelve ratios,
  * which covers the median in 96 of 100 cases (binomial, whatever the distribution). Where that holds 1, no difference
@@ -118,7 +118,7 @@ static bool run(const char *what, const char **argv, Buf *output)
     return status == 0 || failed(what, output);
 }
 
-/* The network's own objects: a word each, behind a first one. */
+/* The network's own objects: a word each, after a first one. */
 static const char *objects(const DiffSide *s, const char *first)
 {
     Buf b = {0};

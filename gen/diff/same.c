@@ -1,6 +1,6 @@
 /* same.c - sentences about the two as a whole: one network written twice, a rotation, a bias that does nothing.
  *
- * A rotation. In a chain of blocks an order is a cycle: behind the last stage of a block stands the first of the next.
+ * A rotation. In a chain of blocks an order is a cycle: after the last stage of a block stands the first of the next.
  * Two orders that are one cycle begun in two places make the same network except at its first and last layers. Here no
  * order is looked at: the stages between weight ops are compared, and where they differ at the beginning, and at one
  * place more, by the same stages, that is what it is.
@@ -102,7 +102,7 @@ static const char *place(const Graph *g, const Gap *p)
     if (p->after == 0)
         return xprintf("in front of %s", g->op[p->before].path);
     if (p->before == g->nop - 1)
-        return xprintf("behind %s", g->op[p->after].path);
+        return xprintf("after %s", g->op[p->after].path);
     return xprintf("between %s and %s", g->op[p->after].path, g->op[p->before].path);
 }
 

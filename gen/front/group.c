@@ -590,7 +590,7 @@ static bool has_weight(const SpecLayer *l, OpKind op)
 }
 
 /* Gives the units at the top their segments, so many in a row each; those that a group set itself, units with a linear
- * layer, and what stands behind the last conv are left out. Then numbers all in order, without gaps. */
+ * layer, and what stands after the last conv are left out. Then numbers all in order, without gaps. */
 static void set_segments(Reader *r)
 {
     Spec *s = r->s;

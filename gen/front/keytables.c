@@ -62,11 +62,11 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
      .help = "into how many parts channels are split; or depthwise"}
 #define RESIDUAL_KEYS \
     {.name = "pre", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages before the body, in every repeat: bn-act"}, \
-    {.name = "post", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages behind the body, in every repeat: act"}, \
+    {.name = "post", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages after the body, in every repeat: act"}, \
     {.name = "shortcut", .type = KEY_DEF, .def = "shortcut", \
          .help = "of a residual: identity, pad, an order with one conv, or {order: conv-bn, always: true}"}, \
     {.name = "shortcut_from", .type = KEY_WORD, .words = from_names, .fallback = "input", \
-         .help = "of a residual: whether a shortcut that is no identity reads what is before pre, or behind it"}, \
+         .help = "of a residual: whether a shortcut that is no identity reads what is before pre, or after it"}, \
     {.name = "zero_gamma", .type = KEY_BOOL, .fallback = "false", .help = "of a residual: the last norm of each branch begins with gamma 0"}
 
 const KeyInfo top_keys[] = {
@@ -109,7 +109,7 @@ const KeyInfo group_keys[] = {
          .help = "the body: branches that read the same and are joined by channels; [] is the input itself"},
     {.name = "repeat", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .fallback = "1", .help = "the body, so many times"},
     OUT_KEY, CONV_SIZE_KEYS, GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NORM_KEYS, RESIDUAL_KEYS,
-    {.name = "transition", .type = KEY_DEF, .def = "layers", .help = "a chain behind the last repeat"},
+    {.name = "transition", .type = KEY_DEF, .def = "layers", .help = "a chain after the last repeat"},
     RECOMPUTE_KEY("so many repeats keep their input alone, and are run again for backward"),
     {.name = "only", .type = KEY_DEF, .def = "only",
          .help = "keys of one repeat or of a layer in it: {2: {order: conv-act-bn}, 2.conv1: {kernel: 5}}"},

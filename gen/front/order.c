@@ -75,7 +75,7 @@ static bool read_arg(const char *s, double *real, int pair[2])
     return true;
 }
 
-/* "1", "0:1": the padding before and behind, of one direction. */
+/* "1", "0:1": the padding before and after, of one direction. */
 static bool read_side(const char *s, int *before, int *after)
 {
     const char *colon = strchr(s, ':');
@@ -166,7 +166,7 @@ static bool set_sides(SpecStage *st, int i, const char *text)
     const ArgInfo *arg = &info->arg[i];
     Sides s;
     if (!read_sides(text, &s)) {
-        diag_error(st->mark, "a number, height x width, or before:behind: 1, 1x0, 0:1, 0:1x1:1; or same",
+        diag_error(st->mark, "a number, height x width, or before:after: 1, 1x0, 0:1, 0:1x1:1; or same",
                    "'%.40s' is no padding in %s", text, info->name);
         return false;
     }
@@ -271,7 +271,7 @@ static bool set_args(SpecStage *st, const char *inside)
             continue;
         }
         if (flags) {
-            diag_error(st->mark, op_usage(st->op), "the words of %s stand behind its numbers", info->name);
+            diag_error(st->mark, op_usage(st->op), "the words of %s stand after its numbers", info->name);
             return false;
         }
         if (n == most) {
@@ -315,7 +315,7 @@ static void unknown_word(const Parse *p, const char *word, Mark at)
     diag_error(at, hint ? hint : diag_choices(word, names, all), "unknown stage '%.60s'", word);
 }
 
-/* One stage at p->s. Leaves p->s behind it, and the stage in *st. */
+/* One stage at p->s. Leaves p->s after it, and the stage in *st. */
 static bool read_stage(Parse *p, SpecStage *st)
 {
     skip_space(p);
@@ -410,7 +410,7 @@ static bool check_weight_ops(const Parse *p, const SpecStage *st, int n)
     return true;
 }
 
-/* The stages of a word, behind those that are there. */
+/* The stages of a word, after those that are there. */
 static bool read_stages(Parse *p, SpecStage **stage, int *nstage)
 {
     bool ok = true;

@@ -59,7 +59,7 @@ static bool all_digits(const char *s)
     return *s && s[strspn(s, "0123456789")] == '\0';
 }
 
-/* The list that part k of the path is looked for in, within a group; moves k behind what names the list. */
+/* The list that part k of the path is looked for in, within a group; moves k after what names the list. */
 static Node *list_in(Node *group, const Path *p, int *k)
 {
     Node *concat = keys_get(group, "concat"), *list;

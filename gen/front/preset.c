@@ -12,13 +12,13 @@
 const Preset presets[] = {
     /* conv_layer and init_cnn of fast.ai's course v3, part 2, notebook 07_batchnorm: Conv2d(bias=not bn), GeneralRelu,
      * BatchNorm2d(eps=1e-5, momentum=0.1); kaiming_normal_(a=0.1) for convolutions, PyTorch's own for the rest. */
-    {"fastai-conv_layer", "the course's notebook: norm behind the activation, no bias beside a norm",
+    {"fastai-conv_layer", "the course's notebook: norm after the activation, no bias beside a norm",
      "{order: conv-act-norm, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal(0.1), linear: pytorch}}",
      NULL},
     /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto',
      * which for a relu is kaiming_uniform_. */
-    {"fastai-ConvLayer", "fastai v2: norm before the activation, with bn_1st: false behind it",
+    {"fastai-ConvLayer", "fastai v2: norm before the activation, with bn_1st: false after it",
      "{bn_1st: true, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_uniform, linear: pytorch}}",
      NULL},
@@ -27,7 +27,7 @@ const Preset presets[] = {
     {"batch-norm-paper", "Ioffe and Szegedy 2015: norm between the conv and the activation",
      "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}", NULL},
     /* He et al. 2016, Identity mappings in deep residual networks, figure 4 (a) and (e). */
-    {"post-activation", "He et al. 2016, the original unit: activation behind the sum",
+    {"post-activation", "He et al. 2016, the original unit: activation after the sum",
      "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}",
      "{residual: [conv, conv: {order: conv-norm}], post: act, shortcut: conv-norm}"},
     {"pre-activation", "He et al. 2016, full pre-activation: norm and activation before the conv",
@@ -39,7 +39,7 @@ const Preset presets[] = {
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
      NULL},
     /* monai.networks.blocks.Convolution with norm="batch", act="relu": adn_ordering="NDA", bias=True, dropout=None. */
-    {"monai-Convolution", "MONAI: adn NDA behind the conv, D with drop: RATE, and a bias",
+    {"monai-Convolution", "MONAI: adn NDA after the conv, D with drop: RATE, and a bias",
      "{adn: NDA, act: relu, bias: true, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
     /* torchvision.ops.Conv2dNormActivation: bias=None is `norm_layer is None`; Conv2d, BatchNorm2d, ReLU. */
     {"torchvision-Conv2dNormActivation", "torchvision: conv, norm, activation, no bias beside a norm",
@@ -54,7 +54,7 @@ const Preset presets[] = {
      "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
     /* timm.models.resnetv2: PreActBasic with BatchNormAct2d and plain convs without bias: the projection reads what
      * norm1 gives, where shapes differ; kaiming_normal_(mode='fan_out') for convs. */
-    {"timm-PreActBasic", "timm's ResNetV2: its pre-activation block in a group, projections behind the first norm",
+    {"timm-PreActBasic", "timm's ResNetV2: its pre-activation block in a group, projections after the first norm",
      "{order: norm-act-conv, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
      "{pre: norm-act, order: conv-norm-act, residual: [conv, conv: {order: conv}], bias: false, shortcut_from: pre,"
@@ -172,7 +172,7 @@ static bool said_once(const Node *map)
     return true;
 }
 
-/* fastai's bn_1st: which of norm and activation comes first, behind the conv. */
+/* fastai's bn_1st: which of norm and activation comes first, after the conv. */
 static const char *from_bn_1st(const Node *n)
 {
     bool first;

@@ -141,7 +141,7 @@ extern const char *const help_topics[]; /* NULL-terminated */
 /* ---- tree.c */
 
 Node *node_new(NodeKind kind, const char *text, Mark mark);
-void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or behind the others */
+void node_put(Node *map, Node *key, Node *value); /* in place of a value of that key, or after the others */
 void node_drop(Node *map, const char *key);       /* takes the key out, if it is there */
 const char *scalar_text(const Node *n);           /* a scalar as YAML, in quotes where it needs them */
 const char *node_text(const Node *n);             /* a part of a tree as YAML, on one line */

@@ -23,7 +23,7 @@ static void read_unroll(const Node *n, Spec *s)
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
-/* mean: 0.5, or one number a channel. */
+/* mean: 0.5, or one number per channel. */
 static void read_channels(const Node *n, const char *what, int channels, double lo, double *to)
 {
     if (n->kind != NODE_SEQ) {
@@ -217,7 +217,7 @@ static int block_tail(const SpecLayer *l)
     return first;
 }
 
-/* Whether the bare stages behind a block, `run` of them, do again what its order has done at its end: the last stage
+/* Whether the bare stages after a block, `run` of them, do again what its order has done at its end: the last stage
  * again, or the end from its beginning. A block with an order of its own repeats by the very same stage alone. */
 static bool repeats(const SpecLayer *block, const SpecLayer *bare, int run)
 {

@@ -107,7 +107,7 @@ typedef struct SpecTrain {
     bool decay_all;                             /* weight decay reaches norms and biases too */
     Schedule schedule;
     double warmup;      /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
-    double *mean, *std; /* x = (byte / 255 - mean) / std: a number a channel, Spec.input[0] of them */
+    double *mean, *std; /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;
 

@@ -21,7 +21,7 @@ _Static_assert(offsetof(Op, stride) - offsetof(Op, kernel) == sizeof(Arg) &&
                "an op's named arguments lie over arg[]");
 
 #define MAX_OPS 16384                  /* after orders are spelled out */
-#define MAX_IMAGE INT32_MAX            /* elements of a tensor, an image */
+#define MAX_IMAGE INT32_MAX            /* elements of a tensor, per image */
 #define MAX_BATCHED ((int64_t)1 << 40) /* and a batch */
 
 static const char *shape_text(Shape s)
@@ -63,7 +63,7 @@ static int64_t span(const Walk *w)
 }
 
 /* What `same` comes to over n elements: so much that there are n / stride windows, rounded up; what is odd stands
- * behind. */
+ * after. */
 static void same_padding(Walk *w, int n)
 {
     if (w->before != PADDING_SAME)
@@ -146,7 +146,7 @@ static bool shape_bn(const Graph *g, Op *op)
     op->shape = g->op[op->in].shape;
     if (g->spec->train.batch == 1 && op->shape.h == 1 && op->shape.w == 1) {
         diag_error(op->mark, "a batch of two or more, or a norm where the image is larger than 1 x 1",
-                   "%s: with batches of 1 and an image of 1 x 1, this norm has a single value a channel", op->path);
+                   "%s: with batches of 1 and an image of 1 x 1, this norm has a single value per channel", op->path);
         return false;
     }
     return true;
@@ -770,7 +770,7 @@ static void move_last(const Build *b, int at, int n, int layers)
 #undef MOVED
 }
 
-/* What is left of a plane behind a shortcut's stages, whose conv has its stride or 1. */
+/* What is left of a plane after a shortcut's stages, whose conv has its stride or 1. */
 static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
 {
     for (int k = 0; k < l->nstage; k++) {

@@ -27,7 +27,7 @@ typedef struct Op {
         struct {          /* of conv and pools; 1, 1, 0, 0, 1 where an op has no arguments */
             int kernel[2], : 32, : 32;
             int stride[2], : 32, : 32;
-            int padding[2], after[2]; /* before the first row and column, and behind the last */
+            int padding[2], after[2]; /* before the first row and column, and after the last */
             int dilation[2], : 32, : 32;
             int : 32, : 32, : 32, : 32;
             int counted; /* of avgpool: padding counts */
@@ -79,14 +79,14 @@ typedef struct Graph {
 /* needs: a Spec; sets: ops in order with shapes and parameters; collected errors and NULL where shapes do not fit. */
 Graph *graph_build(const Spec *s);
 /* Of a conv or pool, the pixels of padding that its windows meet or its padding asks for: before the first row and
- * column, and behind the last, where ceil_mode lets a window hang over the edge. */
+ * column, and after the last, where ceil_mode lets a window hang over the edge. */
 Sides graph_halo(const Graph *g, const Op *op);
 /* What an avgpool's windows divide by along a direction: the elements of each that lie in [*from, *to), of pixels of
  * its input counted from the first. False: all of them, the kernel's, lie there. */
 bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to);
 int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
 void graph_check(const Graph *g);
-void graph_dump(const Graph *g, FILE *to); /* -d graph: one line an op; stable, golden in tests */
+void graph_dump(const Graph *g, FILE *to); /* -d graph: one line per op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad of every op. */
 void grad_build(Graph *g);
 /* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the

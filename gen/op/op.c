@@ -1,4 +1,4 @@
-/* op.c - the op table: one row an op, with all that the passes need to know about it in general. */
+/* op.c - the op table: one row per op, with all that the passes need to know about it in general. */
 #include "op.h"
 
 #include <math.h>
@@ -51,12 +51,12 @@ static const ParamSlot running[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA
 static const NormInfo batch_norm = {OVER_BATCH, true, "a channel, over the batch; at inference running ones",
                                     "nn.BatchNorm{d}d({c}, eps={eps}, momentum={momentum})", NULL, NULL};
 static const NormInfo group_norm = {OVER_GROUPS, true, "a group of channels, of one image", "nn.GroupNorm({groups}, {c}, eps={eps})", NULL, NULL};
-static const NormInfo layer_norm = {OVER_IMAGE, true, "all of one image", /* with a gamma and a beta a channel: of an image GroupNorm does that */
+static const NormInfo layer_norm = {OVER_IMAGE, true, "all of one image", /* with one gamma and one beta per channel: of an image GroupNorm does that */
                                     "nn.GroupNorm(1, {c}, eps={eps})", "nn.LayerNorm({c}, eps={eps})", NULL};
 static const NormInfo instance_norm = {OVER_CHANNEL, true, "a channel of one image", "nn.InstanceNorm{d}d({c}, eps={eps}, affine=True)", NULL, NULL};
 static const NormInfo rms_norm = {OVER_IMAGE, false, "all of one image, and its mean is not taken away", "RmsNorm({c}, eps={eps})", NULL,
                                   "class RmsNorm(nn.Module):\n"
-                                  "    # PyTorch's RMSNorm, over all of an image, with a gamma a channel\n"
+                                  "    # PyTorch's RMSNorm, over all of an image, with one gamma per channel\n"
                                   "    def __init__(self, channels, eps):\n"
                                   "        super().__init__()\n"
                                   "        self.weight, self.eps = nn.Parameter(torch.ones(channels)), eps\n"
@@ -351,7 +351,7 @@ static const char *arg_text(ArgKind kind, Arg a, int dims)
     BUG("an argument of no kind");
 }
 
-/* Arguments by key, behind those in the text. */
+/* Arguments by key, after those in the text. */
 static void add_keys(Buf *b, OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
 {
     const ArgInfo *info = op_info[kind].arg;

@@ -44,7 +44,7 @@ typedef enum Need {
     NEED_ROUTE,  /* which element of its window won: a byte an output */
 } Need;
 
-/* Padding by side: before the first row and column, and behind the last. PADDING_SAME in all four: as much as makes
+/* Padding by side: before the first row and column, and after the last. PADDING_SAME in all four: as much as makes
  * the output 1 / stride of the input, rounded up, as Keras has it; the graph, which knows shapes, says how much. */
 typedef struct Sides {
     int before[2], after[2]; /* along the height and along the width */
@@ -76,7 +76,7 @@ typedef struct ArgInfo {
         ARG_MAY,
         ARG_WORD,
         ARG_KEY
-    } given;          /* in the word's parentheses: always, or behind those before it, or as a word behind all of them;
+    } given;          /* in the word's parentheses: always, or after those before it, or as a word after all of them;
                          by a key alone */
     const char *word; /* of a flag: what stands in the parentheses where it is not as usual */
     double usual;     /* what it is where it is not given */
@@ -84,9 +84,9 @@ typedef struct ArgInfo {
     bool below_hi;    /* hi itself is too much */
     int above;        /* a real: it is greater than argument above - 1; 0: than none */
     int like;         /* it is as argument like - 1 where it is not given; 0: usual */
-    bool quiet;       /* not written where it is as usual, nor those behind it */
+    bool quiet;       /* not written where it is as usual, nor those after it */
     const char *help; /* a line about it, in the schema and in help */
-    bool training;    /* what the trained network computes does not hang on it */
+    bool training;    /* what the trained network computes does not depend on it */
 } ArgInfo;
 
 typedef enum ParamRole {
@@ -101,7 +101,7 @@ typedef enum ParamRole {
 
 /* A parameter or a buffer that an op has, under PyTorch's name: "running_mean". */
 typedef struct ParamSlot {
-    const char *name; /* NULL: behind the last */
+    const char *name; /* NULL: after the last */
     ParamRole role;
 } ParamSlot;
 
@@ -168,7 +168,7 @@ const char *op_bad_args(OpKind kind,
 const char *sides_text(Sides s, int dims);
 const char *sides_whole(Sides s); /* of both directions in any case: "1x1", "0:1x2:3" */
 bool sides_are_same(Sides s);     /* PADDING_SAME */
-bool sides_even(Sides s);         /* as much behind as before */
+bool sides_even(Sides s);         /* as much after as before */
 bool sides_zero(Sides s);
 /* A size: "3", "3x1"; dims, of the network's input, is 2, or 1 where only the length counts. */
 const char *size_text(const int v[2], int dims);

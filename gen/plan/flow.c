@@ -71,7 +71,7 @@ static void build_out(Flow *f, Kernel *k)
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
     const int least = f->padded[end] ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
     const char *least_why = f->padded[end]      ? "a pad reads the last as it is stored"
-                            : least > after_sum ? "several ops read what stands behind a window"
+                            : least > after_sum ? "several ops read what stands after a window"
                             : after_sum         ? "it stands before a sum, which would read all its terms again"
                                                 : NULL;
     const Stores stores = stores_list(g, &w);
@@ -87,7 +87,7 @@ static void build_out(Flow *f, Kernel *k)
     stores_choices(k->op, &w, &stores, least, nd);
     nd->least_why = least_why;
     nd->why = !anchored || u == w.n ? stored_why(f, k->op, &w, &stores, p, anchored)
-                                    : "what others read stands behind it, and a pass stores that";
+                                    : "what others read stands after it, and a pass stores that";
     nd->stored_op = p ? w.link[p - 1].op : k->op;
     nd->nlink = u - p;
     nd->link = w.link + p;
@@ -126,7 +126,7 @@ static void build_pass(Flow *f, Kernel *k)
     if (k->nin > 1 || sums || (windows && (f->uses[k->op] > 1 || f->by_side[k->op]))) {
         nd->why = k->nin > 1 ? nd->why
                   : sums     ? "it is a sum: recomputing it would read all its terms again"
-                             : "several ops read what stands behind a window";
+                             : "several ops read what stands after a window";
         return;
     }
     if (f->padded[k->op]) {

@@ -64,16 +64,16 @@ const char *stored_why(const Flow *f, int op, const Way *w, const Stores *stores
     const int n = w->n;
 
     if (p < n && stores->refused[p + 1] < 0)
-        return "the tensors behind it that would serve are larger";
+        return "the tensors after it that would serve are larger";
     if (p < n)
-        return xprintf("the %s behind it needs its %s in backward", op_row(f->g, w->link[p].op)->name,
+        return xprintf("the %s after it needs its %s in backward", op_row(f->g, w->link[p].op)->name,
                        op_row(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
     return xprintf("it is what %s%s",
                    !anchored         ? "the next kernel reads"
                    : f->uses[op] > 1 ? "several ops read"
                    : f->by_side[op]  ? "a join reads"
-                                     : xprintf("the %s behind it normalises", norm_at(f, f->reader[op])),
+                                     : xprintf("the %s after it normalises", norm_at(f, f->reader[op])),
                    p ? ", and nothing earlier is needed for backward" : "");
 }
 

@@ -16,7 +16,7 @@
 /* Lines first .. last of an innermost `for` with multiply-adds in it. */
 typedef struct Block {
     int first, last;
-    int steps; /* that the compiler is asked to make one: 2 behind CVY_TWICE */
+    int steps; /* that the compiler is asked to make one: 2 after CVY_TWICE */
     int fma, loads, broadcasts;
     const char *function;
 } Block;

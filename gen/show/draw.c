@@ -2,10 +2,10 @@
  *
  * needs: a complete plan. sets: a Picture.
  *
- * Kernels stand in ranks from the input down, each at the longest way from it. A kernel with one parent that leads on
- * (one that no other parent comes behind) stands below it; several such children stand side by side, each with as many
- * columns as what follows it; where branches meet, the kernel stands in their middle. A wire goes straight down where
- * nothing stands in its way; one that skips kernels goes around them in a lane at their right, one lane for each
+ * Kernels stand in ranks from the input down, each at its longest distance from it. A kernel with one parent that leads
+ * on (one that no other parent comes after) stands below it; several such children stand side by side, each with as
+ * many columns as what follows it; where branches meet, the kernel stands in their middle. A wire goes straight down
+ * where nothing stands in its way; one that skips kernels goes around them in a lane at their right, one lane for each
  * tensor. */
 #include "draw.h"
 
@@ -149,7 +149,7 @@ static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
     return q;
 }
 
-/* The links of a way, sides before their sum. */
+/* The links of a path, skip operands before their sum. */
 static void add_links(const Picture *pic, Box *b, const Way *w, Section section)
 {
     for (int i = 0; i < w->n; i++) {
@@ -172,7 +172,7 @@ static bool same_links(const Way *a, const Way *b)
     return a->n == b->n;
 }
 
-/* Ways that a concat joins: the stages that are the same on all, behind it, once; before it, each way's own. */
+/* Paths that a concat joins: the stages after it, which all share, once; before it, each path's own. */
 static void add_prologue(const Picture *pic, Box *b)
 {
     const Kernel *k = b->kernel;
@@ -183,7 +183,7 @@ static void add_prologue(const Picture *pic, Box *b)
         add_links(pic, b, &k->in[0], section);
         return;
     }
-    for (int i = 1; i < k->nin; i++) { /* the last so many links are of one op on every way */
+    for (int i = 1; i < k->nin; i++) { /* so many links at the end are of one op on every path */
         int same = 0;
         while (same < common && same < k->in[i].n &&
                k->in[i].link[k->in[i].n - 1 - same].op == k->in[0].link[k->in[0].n - 1 - same].op)
@@ -220,7 +220,7 @@ static int text_width(const char *s)
     return n * LETTER / 10 + PILL_ENDS;
 }
 
-/* Pills in rows, in order; a section begins a row, sides stand apart. */
+/* Pills in rows, in order; a section begins a row, skip operands stand apart. */
 static void flow_pills(Box *b)
 {
     const int left = BOX_CAPTION, right = BOX_W - BOX_PAD;
@@ -364,7 +364,7 @@ static bool *ancestors(const Picture *pic)
     return above;
 }
 
-/* Parents of box i that no other parent comes behind. */
+/* Parents of box i that no other parent comes after. */
 static int leading(const Picture *pic, const bool *above, int i, int *list)
 {
     int n = 0;
@@ -595,7 +595,7 @@ static void find_buses(Picture *pic)
         Wire *e = &pic->wire[w];
         const Box *a = &pic->box[e->from], *b = &pic->box[e->to];
         const int x = a->x + BOX_W / 2;
-        /* from above, straight; by the side, from a column beside it */
+        /* from above, straight; a skip operand from a column beside it */
         e->bus = e->row < 0 ? !is_free(pic, x, a->rank, b->rank) : covers(b, x) || !is_free(pic, x, a->rank, b->rank);
         if (e->bus && e->row < 0)
             e->row = 0;

@@ -13,8 +13,8 @@ typedef enum Section { SECTION_PROLOGUE, SECTION_SIDE, SECTION_CORE, SECTION_EPI
 
 /* A stage in a kernel's box. */
 typedef struct Pill {
-    int op;        /* -1: statistics of the kernel's node */
-    int64_t bytes; /* statistics that are kept for backward, an image; else 0 */
+    int op;        /* -1: statistics of the kernel's stored tensor */
+    int64_t bytes; /* statistics that are kept for backward, per image; else 0 */
     Section section;
     const char *what; /* the stage, whosever it is: "relu" */
     const char *text, *title,
@@ -30,7 +30,7 @@ typedef struct Box {
     Pill *pill;
     int npill, rows;
     int wire, nwire; /* those that come in, in Picture.wire */
-    int rank;        /* longest way from the input */
+    int rank;        /* longest distance from the input */
     double column;
     int x, y, h; /* of the kernel's frame */
     int elbow_y; /* above it, and above the groups that begin with it: where wires turn */

@@ -1,4 +1,4 @@
-/* draw_fold.c - repeats of a group that are alike, one behind the other, are drawn once.
+/* draw_fold.c - repeats of a group that are alike, one after the other, are drawn once.
  *
  * needs: a Picture with boxes, pills and wires, not placed. sets: its folds; takes the boxes of all but a fold's first
  * repeat out, and lets what reads them read that one's.

@@ -2,10 +2,10 @@
  *
  * needs: a checked Graph; sets: Python source in a Buf.
  *
- * A module a stage, named as convoy names it, so that the keys of state_dict() are the names of Graph.param and a
+ * One module per stage, named as convoy names it, so that the keys of state_dict() are the names of Graph.param and a
  * checkpoint loads strictly in both directions. Layers with several stages, groups and their repeats are ModuleDicts.
- * forward() has a stage a line, in the order in which the spec wrote them. Every stage being a module, joins too, its
- * output can be read (and a dropout mask put in) by forward hooks; the source needs nothing for it.
+ * forward() has one stage per line, in the order in which the spec wrote them. Every stage being a module, joins too,
+ * its output can be read (and a dropout mask put in) by forward hooks; the source needs nothing for it.
  *
  * What goes from one line to the next is called x; what is read again later has the name of the stage that made it.
  *
@@ -50,7 +50,7 @@ static const char *number(double v)
     BUG("number %g does not print", v);
 }
 
-/* A number a dimension of an image: (3, 3), or 3 where there is a length only. */
+/* One number per dimension of an image: (3, 3), or 3 where there is a length only. */
 static const char *sides(const Graph *g, const int v[2])
 {
     return g->dims == 1 ? xprintf("%d", v[1]) : xprintf("(%d, %d)", v[0], v[1]);
@@ -287,7 +287,7 @@ static void put_classes(const Graph *g, Buf *to)
                  "    def forward(self, *values):\n"
                  "        return sum(values[1:], values[0])\n\n\n"},
         {OP_CONCAT, "class Concat(nn.Module):\n"
-                    "    # one behind the other by channels\n"
+                    "    # one after the other by channels\n"
                     "    def forward(self, *values):\n"
                     "        return torch.cat(values, 1)\n\n\n"},
         {OP_GENERAL_RELU, "class GeneralRelu(nn.Module):\n"

@@ -2,7 +2,7 @@
  *
  * needs: a complete plan. sets: nothing; it decides nothing either: every reason was left by the pass that decided
  * (Tensor.anchor, .choice, .why, Plan.sum_why, Norm.inference, Op.bias_why, Core.tiles_refused), and what is fused with
- * what is read off the ways. */
+ * what is read off the paths. */
 #include "why.h"
 
 #include <jansson.h>
@@ -78,7 +78,7 @@ static const char *join(const char *a, const char *between, const char *b)
     return a ? xprintf("%s%s%s", a, between, b) : b;
 }
 
-/* "conv1.bn, conv1.act": links [a, b) of a way; NULL where there are none. */
+/* "conv1.bn, conv1.act": links [a, b) of a path; NULL where there are none. */
 static const char *links(const Plan *p, const Link *link, int a, int b)
 {
     const char *text = NULL;
@@ -88,7 +88,7 @@ static const char *links(const Plan *p, const Link *link, int a, int b)
     return text;
 }
 
-/* "conv1.conv, through conv1.bn, conv1.act": how value i of a way is come by. */
+/* "conv1.conv, through conv1.bn, conv1.act": how one gets at value i of a path. */
 static const char *value_text(const Plan *p, const Tensor *list, const Way *w, int i)
 {
     const Tensor *root = &list[list[w->node].root];
@@ -104,7 +104,7 @@ static const char *value_text(const Plan *p, const Tensor *list, const Way *w, i
 
 typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
 
-/* Where kernel k runs an op: at which link of which way. */
+/* Where kernel k runs an op: at which link of which path. */
 typedef struct Spot {
     Part part;
     const Way *way;
@@ -164,7 +164,7 @@ static bool is_window(const Plan *p, int op)
     return op_info[p->g->op[op].kind].cls == CLASS_WINDOW;
 }
 
-/* Why a node stands where it does: what made flow end a way there. */
+/* Why a stored tensor stands where it does: what made flow end a path there. */
 static const char *anchor_text(const Plan *p, const Tensor *nd)
 {
     const char *text = NULL;
@@ -182,7 +182,7 @@ static const char *anchor_text(const Plan *p, const Tensor *nd)
     if (nd->anchor & ANCHOR_SIDE)
         text = join(text, "; ", "a sum reads it by the side, and can go only point stages by itself");
     if (nd->anchor & ANCHOR_TENSOR)
-        text = join(text, "; ", "a sum or a pad reads it as one tensor behind a concat");
+        text = join(text, "; ", "a sum or a pad reads it as one tensor after a concat");
     if (nd->anchor & ANCHOR_CUT)
         text = join(text, "; ", "stages before it need more in backward than what others read would tell");
     if (nd->anchor & ANCHOR_STORED)
@@ -205,16 +205,16 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
 {
     const bool window = is_window(p, op), first = s->way && s->link == 0;
     const char *before = s->way ? links(p, s->way->link, 0, s->link) : NULL;
-    const char *on = window ? "an image at a time, in scratch that stays in cache" : "on registers";
+    const char *on = window ? "one image at a time, in scratch that stays in cache" : "on registers";
 
     switch (s->part) {
     case PART_CORE:
-        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, an image at a time"
+        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, one image at a time"
                                       : xprintf("the core of kernel %s", k->name);
     case PART_OUT:
         return xprintf(
-            "epilogue of kernel %s, %s%s%s, before anything is stored: nothing behind %s has to wait for other images",
-            k->name, on, before ? ", behind " : "", before ? before : "",
+            "epilogue of kernel %s, %s%s%s, before anything is stored: nothing after %s has to wait for other images",
+            k->name, on, before ? ", after " : "", before ? before : "",
             path(p, first ? k->op : s->way->link[s->link - 1].op));
     case PART_SIDE:
         return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", path(p, s->sum), k->name,
@@ -238,7 +238,7 @@ static bool normalises(const Tensor *nd, int norm)
     return false;
 }
 
-/* Where a norm's statistics are taken: behind a concat, of several tensors. */
+/* Where a norm's statistics are taken: after a concat, of several tensors. */
 static void say_statistics(const Plan *p, Story *s)
 {
     for (int i = 0; i < p->nnode; i++) {
@@ -257,7 +257,7 @@ static void say_statistics(const Plan *p, Story *s)
     }
 }
 
-/* On how many ways a kernel goes through an op: behind a concat, on one for each tensor that is joined. */
+/* On how many paths a kernel goes through an op: after a concat, on one for each tensor that is joined. */
 static int ways_through(const Kernel *k, int op)
 {
     int n = 0;
@@ -269,7 +269,7 @@ static int ways_through(const Kernel *k, int op)
     return n;
 }
 
-/* Why an op that stands in prologues does not stand in the epilogue before: the node between. */
+/* Why an op that stands in prologues does not stand in the epilogue before: the stored tensor between. */
 static void say_barrier(const Plan *p, Story *s, const Spot *spot)
 {
     if (spot->way->node < 0)
@@ -319,7 +319,7 @@ static void tell_forward(const Plan *p, Story *s)
 
 /* ---- training: memory ---- */
 
-/* The node of whose stored tensor op is the op, or whose value it is. */
+/* The stored tensor that holds the op's output, or whose value it is. */
 static const Tensor *node_storing(const Plan *p, int op)
 {
     for (int i = 1; i < p->nnode; i++)
@@ -383,7 +383,7 @@ static const char *autograd_readers(const Graph *g, int op)
 
 static const char *own_bytes_text(OpKind kind)
 {
-    return kind == OP_DROP                    ? ": a byte of mask an element"
+    return kind == OP_DROP                    ? ": one byte of mask per element"
            : op_info[kind].need == NEED_ROUTE ? ": the winner's index a window, 8 bytes"
                                               : "";
 }
@@ -401,7 +401,7 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
                     kept_text(nd)));
         if (nd->nroute)
             say(s, "stored", route_bytes(p, nd),
-                xprintf("%s more bytes per image: a byte per window says which element won",
+                xprintf("%s more bytes per image: one byte per window says which element won",
                         grouped(route_bytes(p, nd))));
         say(s, "why this", -1, nd->why);
         say_choices(p, s, nd);
@@ -425,7 +425,7 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
 
 /* ---- training: backward ---- */
 
-/* Where value i of a way, counted from its core or its node, comes from in backward. */
+/* Where value i of a path, counted from its core or its stored tensor, comes from in backward. */
 static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int i)
 {
     if (s->part == PART_OUT) {

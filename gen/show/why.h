@@ -8,7 +8,7 @@
 typedef struct Fact {
     const char *about; /* "forward", "stored": the column at the left */
     const char *text;
-    int64_t bytes; /* that it speaks of, an image; -1: none */
+    int64_t bytes; /* that it speaks of, per image; -1: none */
 } Fact;
 
 typedef struct Story {

@@ -240,7 +240,7 @@ static void act_row(const Worked *k, const Op *o, double z, double scale, double
 {
     const double right = scale * activation(o, z) + shift, wrong = activation(o, scale * z + shift);
 
-    LINE(k, "z = %12.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", z, scale, right, wrong,
+    LINE(k, "z = %12.9g, scale %12.9g:   after it %12.9g   in the weights %12.9g   %s\n", z, scale, right, wrong,
          fabs(right - wrong) <= 1e-9 * fabs(right) ? "equal" : "WRONG");
 }
 
@@ -314,7 +314,7 @@ static void not_in_front(const Worked *k, int stop)
         for (int sign = 1; sign >= -1; sign -= 2) {
             const double s = sign * fabs(a->scale), right = s * (p > q ? p : q) + a->shift, one = s * p + a->shift,
                          other = s * q + a->shift;
-            LINE(k, "of %.9g and %.9g, scale %12.9g:   behind it %12.9g   in the weights %12.9g   %s\n", p, q, s, right,
+            LINE(k, "of %.9g and %.9g, scale %12.9g:   after it %12.9g   in the weights %12.9g   %s\n", p, q, s, right,
                  one > other ? one : other, right >= one && right >= other ? "equal" : "WRONG");
         }
     } else if (o->kind == OP_ADD) {
@@ -326,9 +326,9 @@ static void not_in_front(const Worked *k, int stop)
                      o->path, other_operand(k->g, o, k->p->infer[plan_norm(k->p, k->norm)->kernel].op)));
     } else {
         step(k, 2,
-             xprintf("Between %s and it stands %s, which %s: the plan folds nothing behind it.", in_front, o->path,
+             xprintf("Between %s and it stands %s, which %s: the plan folds nothing after it.", in_front, o->path,
                      op_info[o->kind].cls == CLASS_WINDOW ? "works on several pixels at once"
-                                                          : "is no scale and shift a channel"));
+                                                          : "is no scale and shift per channel"));
     }
     const int64_t area = (int64_t)norm->shape.c * norm->shape.h * norm->shape.w;
     step(k, 3,
@@ -364,8 +364,8 @@ static void not_forward(const Worked *k, int n)
 
     if (!o || (o->kind != OP_CONV && o->kind != OP_LINEAR)) {
         step(k, n,
-             o ? xprintf("Nor forward, into weights behind it: %s stands before them.", o->path)
-               : "Nor forward, into weights behind it: several ops read it.");
+             o ? xprintf("Nor forward, into weights after it: %s stands before them.", o->path)
+               : "Nor forward, into weights after it: several ops read it.");
         return;
     }
     if (o->kind == OP_LINEAR || sides_zero(o->arg[ARG_PADDING].sides)) {
@@ -399,7 +399,7 @@ static void not_forward(const Worked *k, int n)
          xprintf("Nor forward, into the weights of %s (w scale, and the bias plus shift times the sum of w): inside "
                  "the image that is right, but at "
                  "its border the conv pads with "
-                 "zeros behind the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at "
+                 "zeros after the norm, which are no shifted zeros. Its output channel %d, of this channel alone, at "
                  "pixel (%d, %d), where %d of %d "
                  "taps lie outside:",
                  o->path, out, oy, ox, taps, m.kh * m.kw));
@@ -439,7 +439,7 @@ static void in_prologue(const Worked *k)
                     g->op[in].kind == OP_CONCAT ? ", tensors of several kernels, which others read as well" : "",
                     others ? xprintf(", which %s read%s, too, as it is", others, strchr(others, ',') ? "" : "s") : ""));
     }
-    step(k, 3, "So it is one multiply-add an element, where its reader packs what it reads:");
+    step(k, 3, "So it is one multiply-add per element, where its reader packs what it reads:");
     LINE(k, "x = %.9g: y = %.9g x %.9g + %.9g = %.9g\n", 0.5, a->scale, 0.5, a->shift, a->scale * 0.5 + a->shift);
 }
 
