@@ -35,7 +35,7 @@ static json_t *meta_json(const struct cvy_tensors *f, const char *key)
 
 /* ---- whether it fits the network ---- */
 
-static int damaged(const struct cvy_tensors *f, const char *split, const char *why)
+static int damaged_set(const struct cvy_tensors *f, const char *split, const char *why)
 {
     cvy_error("make the set again", "'%s': %s.x and %s.y: %s", f->path, split, split, why);
     return 0;
@@ -48,16 +48,16 @@ static int shapes_fit(const struct cvy_tensors *f, const char *split, const stru
     uint64_t count = 1;
     *floats = x->dtype == CVY_F32;
     if (!*floats && strcmp(x->word, "U8") != 0)
-        return damaged(f, split, "rows are no bytes and no float32");
+        return damaged_set(f, split, "rows are no bytes and no float32");
     if (x->ndim != 4 || y->ndim != 1 || y->dim[0] != x->dim[0] || x->dim[0] < 1 || x->dim[0] > INT32_MAX)
-        return damaged(f, split, "their shapes are not n x c x h x w and n");
+        return damaged_set(f, split, "their shapes are not n x c x h x w and n");
     for (int i = 0; i < 4; i++) {
         if (x->dim[i] < 1 || x->dim[i] > INT32_MAX || count > UINT64_MAX / 16 / (uint64_t)x->dim[i])
-            return damaged(f, split, "an impossible shape");
+            return damaged_set(f, split, "an impossible shape");
         count *= (uint64_t)x->dim[i];
     }
     if (x->end - x->begin != count * (*floats ? sizeof(float) : 1))
-        return damaged(f, split, "their bytes are not what their shapes say");
+        return damaged_set(f, split, "their bytes are not what their shapes say");
     return 1;
 }
 
@@ -127,8 +127,8 @@ static int read_bytes(const struct cvy_tensors *f, void *to, size_t bytes, uint6
     return 0;
 }
 
-static int read_labels(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_model *m, const char *split,
-                       const struct cvy_entry *y)
+static int read_set_labels(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_model *m,
+                           const char *split, const struct cvy_entry *y)
 {
     enum { PART = 4096 };
     int64_t *part = cvy_alloc(PART, sizeof *part);
@@ -217,7 +217,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
     ok = ok && shapes_fit(&f, word, x, y, &floats) && set_fits(&f, m, x, y);
     if (ok) {
         d->n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
-        ok = (d->what = cvy_format("%s", path)) != NULL && read_labels(d, &f, m, word, y) &&
+        ok = (d->what = cvy_format("%s", path)) != NULL && read_set_labels(d, &f, m, word, y) &&
              read_rows(d, &f, x, floats) && numbers_are_finite(d, path);
     }
     if (ok && split == CVY_TRAIN_SPLIT)

@@ -699,7 +699,7 @@ class Test:
         have = json.loads(self.program(net, "eval", "--data", "made.safetensors", "--weights", "r.safetensors", "--json").stdout)
         check(abs(have["loss"] - loss) < 1e-5 * abs(loss) and have["images"] == 20, (have, loss))
 
-        plain = self.network("plain", [5], 3, "", "[{linear: classes}]")
+        plain = self.network("unscaled", [5], 3, "", "[{linear: classes}]")
         r = self.program(plain, "train", "--data", "made.safetensors", "--no-save")
         check("prints the lines that fit" in r.stderr, "other means are not said: %s" % r.stderr)
         other = self.network("other", [5], 4, "", "[{linear: classes}]")

@@ -252,7 +252,8 @@ static void use_%(name)s(char **argv)
     float *x = (float *)take(argv[2], sizeof(float) * n * %(NAME)s_CHANNELS * %(NAME)s_HEIGHT * %(NAME)s_WIDTH);
     float *y = (float *)malloc(sizeof(float) * n * %(NAME)s_CLASSES);
     if (!y) fail("memory");
-    %(name)s_infer(net, x, y, n);
+    const struct cvy_batch batch = {x, NULL, NULL, n};
+    %(name)s_infer(net, &batch, y);
     FILE *f = fopen(argv[3], "wb");
     if (!f || fwrite(y, sizeof(float) * %(NAME)s_CLASSES, n, f) != (size_t)n || fclose(f) != 0) fail(argv[3]);
     free(x), free(y), free(memory);
