@@ -119,12 +119,13 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *input = NULL, *output = NULL;
-    int threads = cvy_processors(), n = 0, force = 0;
+    int threads = cvy_processors(), n = 0, force = 0, nonfinite = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0,
          "n x C x H x W: float32 as the network reads them, or uint8, which are scaled as in training", 0},
+        {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
         {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
@@ -149,7 +150,8 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
     int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
-             cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) && cvy_npy_images(m, input, &x, &n) &&
+             cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
+             cvy_npy_images(m, input, nonfinite, &x, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;

@@ -242,7 +242,7 @@ static int images_fit(const struct cvy_model *m, const char *path, const struct 
     return 1;
 }
 
-int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *n)
+int cvy_npy_images(const struct cvy_model *m, const char *path, int nonfinite, float **x, int *n)
 {
     struct cvy_npy a;
     *x = NULL;
@@ -263,7 +263,7 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, float **x, int *
         a.data = to;
     } else if (ok) {
         const float *from = a.data;
-        for (int64_t i = 0; i < a.count && ok; i++) {
+        for (int64_t i = 0; i < a.count && ok && !nonfinite; i++) {
             if (!cvy_finite(from[i])) {
                 cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path,
                           i / (a.count / a.dim[0]));

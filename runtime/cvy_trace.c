@@ -47,7 +47,7 @@ static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const st
 int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const struct cvy_tracer *tracer)
 {
     const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
-    int force = 0, threads = cvy_processors(), decay_all = 0, n = 0, room = 1;
+    int force = 0, threads = cvy_processors(), decay_all = 0, nonfinite = 0, n = 0, room = 1;
     double lr = 0.1, hyper[CVY_HYPERS] = {0}, weight_decay = 0;
     const struct cvy_optimiser *o = m->train.optimiser;
     uint64_t seed = m->train.seed, step_number = 0;
@@ -57,6 +57,7 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: what the optimiser keeps, step (default: zeros, step 0)",
          0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
+        {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
         {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0, "n whole numbers", 0},
         {CVY_TEXT, "-o", "T", &output, 0, 0, "the trace: a safetensors file", 0},
         {CVY_REAL, "--lr", "X", &lr, 0, 1e6, "learning rate", 0},
@@ -103,7 +104,7 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     int64_t state_step = 0;
     float *x = NULL;
     int *labels = NULL;
-    int ok = cvy_npy_images(m, input, &x, &n) && cvy_npy_labels(m, label_path, &labels, n);
+    int ok = cvy_npy_images(m, input, nonfinite, &x, &n) && cvy_npy_labels(m, label_path, &labels, n);
     if (ok && n < m->min_batch) {
         cvy_error(NULL, "'%s' holds %d image: a norm of this network sees a single value then; %d at least", input, n,
                   m->min_batch);

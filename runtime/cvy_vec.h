@@ -115,7 +115,7 @@ CVY_INLINE vf vf_abs(vf v) { return _mm512_abs_ps(v); }
 /* x > m, or x is not a number */
 CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
 {
-    const __mmask16 won = _mm512_cmp_ps_mask(x, *m, _CMP_NLE_UQ) & ~_mm512_cmp_ps_mask(*m, *m, _CMP_UNORD_Q);
+    const __mmask16 won = _mm512_cmp_ps_mask(x, *m, _CMP_GT_OQ) | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     *m = _mm512_mask_mov_ps(*m, won, x);
     *route = _mm512_mask_mov_ps(*route, won, _mm512_set1_ps(t));
 }
@@ -196,8 +196,8 @@ CVY_INLINE vf vf_if_equal(vf x, vf y, vf a) { const vf m = CVY_CMP(x, y, _CMP_EQ
 CVY_INLINE vf vf_abs(vf v) { const vf m = vf_set(-0.0f); return CVY_BOTH(_mm256_andnot_ps, m, v); }
 CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
 {
-    const vf over = CVY_CMP(x, *m, _CMP_NLE_UQ), nan = CVY_CMP(*m, *m, _CMP_UNORD_Q);
-    const vf won = CVY_BOTH(_mm256_andnot_ps, nan, over);
+    const vf over = CVY_CMP(x, *m, _CMP_GT_OQ), nan = CVY_CMP(x, x, _CMP_UNORD_Q);
+    const vf won = CVY_BOTH(_mm256_or_ps, nan, over);
     *m = vf_blend(*m, x, won);
     *route = vf_blend(*route, vf_set(t), won);
 }
@@ -306,8 +306,8 @@ CVY_INLINE vf vf_if_equal(vf x, vf y, vf p) { return vf_pick(vu_four(CVY_FOUR(vc
 CVY_INLINE vf vf_abs(vf v) { return vf_four(vabsq_f32(v.a), vabsq_f32(v.b), vabsq_f32(v.c), vabsq_f32(v.d)); }
 CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
 {
-    const vu not_over = vu_four(CVY_FOUR(vcleq_f32, x, *m)), number = vu_four(CVY_FOUR(vceqq_f32, *m, *m));
-    const vu won = vu_four(CVY_FOUR(vbicq_u32, number, not_over));
+    const vu over = vu_four(CVY_FOUR(vcgtq_f32, x, *m)), number = vu_four(CVY_FOUR(vceqq_f32, x, x));
+    const vu won = vu_four(CVY_FOUR(vornq_u32, over, number));
     *m = vf_pick(won, x, *m);
     *route = vf_pick(won, vf_set(t), *route);
 }
@@ -409,10 +409,10 @@ CVY_INLINE void vf_route(vf *m, vf *route, vf x, float t)
 {
     const vf tap = vf_set(t);
     vf best = *m, from = *route;
-    CVY_PICK(best, x, <=, *m, *m, x); /* a NaN wins ... */
-    CVY_PICK(from, x, <=, *m, *route, tap);
-    CVY_PICK(*route, *m, ==, *m, from, *route); /* ... and is not beaten */
-    CVY_PICK(*m, *m, ==, *m, best, *m);
+    CVY_PICK(best, x, >, *m, x, *m);
+    CVY_PICK(from, x, >, *m, tap, *route);
+    CVY_PICK(*m, x, ==, x, best, x); /* a NaN wins, and only another one beats it */
+    CVY_PICK(*route, x, ==, x, from, tap);
 }
 CVY_INLINE vu vu_lanes(uint32_t first, uint32_t step)
 {
@@ -505,7 +505,7 @@ CVY_OP vf vf_if_equal(vf x, vf y, vf a) { CVY_EACH a.v[l] = x.v[l] == y.v[l] ? a
 CVY_OP vf vf_abs(vf v) { CVY_EACH v.v[l] = fabsf(v.v[l]); return v; }
 CVY_OP void vf_route(vf *m, vf *route, vf x, float t)
 {
-    CVY_EACH if (!(x.v[l] <= m->v[l]) && m->v[l] == m->v[l]) {
+    CVY_EACH if (x.v[l] > m->v[l] || x.v[l] != x.v[l]) {
         m->v[l] = x.v[l];
         route->v[l] = t;
     }

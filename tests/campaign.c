@@ -39,6 +39,7 @@ typedef struct Options {
 
 typedef struct Count {
     int passed, failed, noisy, exact;
+    int64_t nan;
     int64_t tensors, flips;
     double kept, expected, variance, fold, ratio;
     char worst[128];
@@ -73,7 +74,8 @@ static void usage(FILE *to)
         "  --first           end at the first failure\n"
         "  --short           of exact, those that no other one stands for\n"
         "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
-        "  --spec FILE       one spec instead of random ones; --n N images, --fill plain|integer|constant|outlier|far\n"
+        "  --spec FILE       one spec instead of random ones; --n N images, --fill "
+        "plain|integer|constant|outlier|nan|far\n"
         "  --print-spec S    print the random chain of a seed and end\n"
         "  --print-graph S   the same of a graph\n",
         to);
@@ -153,6 +155,7 @@ static void count(Count *k, const Verdict *v)
         k->failed++;
     k->noisy += v->noisy;
     k->exact += v->exact;
+    k->nan += v->nan;
     k->tensors += v->tensors;
     k->flips += v->flips;
     k->kept += v->kept;
@@ -169,8 +172,9 @@ static void count(Count *k, const Verdict *v)
 static bool report(const char *what, Count *k, bool masks)
 {
     bool drops = k->variance == 0 || !masks || fabs(k->kept - k->expected) <= 5 * sqrt(k->variance);
-    printf("%s: %" PRId64 " tensors compared, %d of them exactly; nearest to its tolerance: %s\n", what, k->tensors,
-           k->exact, k->worst[0] ? k->worst : "none");
+    printf("%s: %" PRId64 " tensors compared, %d of them exactly; %" PRId64
+           " numbers NaN, as in the reference; nearest to its tolerance: %s\n",
+           what, k->tensors, k->exact, k->nan, k->worst[0] ? k->worst : "none");
     printf("%s: %" PRId64
            " decisions at kinks taken from the float run; %d tensors beyond the tolerance within float32's own noise; "
            "folded inference within %.2g\n",
@@ -318,7 +322,8 @@ static void share_objects(Options *o)
     }
 }
 
-/* Integers must come out exactly, and constant channels without noise: not by Winograd. Else in turn. */
+/* Integers must come out exactly, constant channels without noise, and NaN where it belongs: not by Winograd. Else in
+ * turn. */
 static const char *winograd_for(Fill fill, uint64_t number)
 {
     static const char *const use[] = {"on", "auto", "off"};
@@ -333,7 +338,7 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     c.n = s->n;
     c.batch = s->batch;
     c.n_predict = s->n_predict;
-    c.fill = seed % 12 == 8 ? FILL_OUTLIER : fills[seed % 6];
+    c.fill = seed % 12 == 8 ? FILL_OUTLIER : seed % 12 == 2 ? FILL_NAN : fills[seed % 6];
     c.again = seed % 4 == 0;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
@@ -856,11 +861,11 @@ static int64_t number(const char *s, int64_t lo, int64_t hi)
 
 static Fill fill_named(const char *s)
 {
-    static const char *const names[] = {"plain", "integer", "constant", "outlier", "far"};
-    for (int i = 0; s && i < 5; i++)
+    static const char *const names[] = {"plain", "integer", "constant", "outlier", "nan", "far"};
+    for (int i = 0; s && i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(s, names[i]) == 0)
             return (Fill)i;
-    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, outlier, far\n");
+    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, outlier, nan, far\n");
     exit(2);
 }
 

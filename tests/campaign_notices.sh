@@ -18,7 +18,7 @@ expect() {
 expect random none 0 12
 expect graphs none 0 12
 expect random rate 1 30 # a rate shows in numbers alone
-for fault in gen make emission decay crash act threads grad nesterov running count missing predict; do
+for fault in gen make emission decay crash act threads grad nesterov running count missing predict nan; do
     expect random "$fault" 1 12
 done
 for fault in join grad act predict; do

@@ -202,6 +202,9 @@ static int trace(int argc, char **argv)
     if (fault("decay"))
         s.decay_all = !s.decay_all;
     interp_forward(ip, x, labels(option(argc, argv, "--labels"), n), n, true);
+    if (fault("nan"))
+        for (int64_t e = 0; e < n * interp_image(g, 1); e++)
+            ip->out[1][e] = isnan(ip->out[1][e]) ? 0 : ip->out[1][e];
     if (fault("crash"))
         abort();
     if (fault("act"))

@@ -251,7 +251,7 @@ static int read_npy(const char *path)
     struct cvy_npy a;
     int ok = cvy_npy_read(&a, path);
     free(a.data);
-    ok &= cvy_npy_images(&fake_model, path, &x, &n);
+    ok &= cvy_npy_images(&fake_model, path, 0, &x, &n);
     free(x);
     return ok;
 }

@@ -365,6 +365,12 @@ static void act_forward(At *t)
     unsigned char *side = t->ip->side[t->i];
     const Pieces p = act_pieces(t->op->kind, t->op->arg);
     for (int64_t i = 0; i < size_in(t); i++) {
+        if (isnan(t->x[i])) {
+            if (side)
+                side[i] = (unsigned char)p.of_nan;
+            t->y[i] = t->x[i];
+            continue;
+        }
         int piece = 0;
         for (int k = 0; k < p.n; k++) {
             bool above = k && !p.upper_below ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
@@ -381,24 +387,34 @@ static void act_forward(At *t)
 static void act_backward(At *t)
 {
     const unsigned char *side = t->ip->side[t->i];
-    for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * act_rules[t->op->kind].slope(&(ActAt){t->op->arg, t->x[i], side ? side[i] : 0, off, t});
+    const bool pieces = act_pieces(t->op->kind, t->op->arg).n > 0;
+    for (int64_t i = 0; i < size_in(t); i++) {
+        if (side && side[i] == (unsigned char)NO_PIECE) {
+            t->dx[i] = NAN;
+            continue;
+        }
+        const double slope = act_rules[t->op->kind].slope(&(ActAt){t->op->arg, t->x[i], side ? side[i] : 0, off, t});
+        if (!pieces || slope != 0) /* where a piece is flat, nothing comes back: not NaN times zero either */
+            t->dx[i] += t->dy[i] * slope;
+    }
 }
 
-/* drop: y = x * mask / (1 - p) in training, y = x in inference */
+/* drop: y = x / (1 - p) in training where the mask has a one, else 0, also for NaN; y = x in inference */
 static void drop_forward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++)
-        t->y[i] = t->ip->training ? t->x[i] * t->ip->mask[t->i][i] / (1 - t->op->value) : t->x[i];
+        t->y[i] = !t->ip->training ? t->x[i] : t->ip->mask[t->i][i] ? t->x[i] / (1 - t->op->value) : 0;
 }
 
 static void drop_backward(At *t)
 {
     for (int64_t i = 0; i < size_in(t); i++)
-        t->dx[i] += t->dy[i] * t->ip->mask[t->i][i] / (1 - t->op->value);
+        if (t->ip->mask[t->i][i])
+            t->dx[i] += t->dy[i] / (1 - t->op->value);
 }
 
-/* The largest of a window in its own order, the first of equals; -1 where the window lies in the padding. */
+/* The largest of a window in its own order, the first of equals, a NaN before all and the last of several, as in
+ * PyTorch; -1 where the window lies in the padding. */
 static int64_t winner_own(const At *t, int n, int c, int y, int x)
 {
     int64_t best = -1;
@@ -409,7 +425,7 @@ static int64_t winner_own(const At *t, int n, int c, int y, int x)
             if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
                 continue;
             int64_t from = at(&t->a, n, c, sy, sx);
-            if (best < 0 || t->x[from] > t->x[best])
+            if (best < 0 || t->x[from] > t->x[best] || isnan(t->x[from]))
                 best = from;
         }
     return best;
@@ -426,7 +442,7 @@ static int64_t winner_seen(const At *t, int n, int c, int y, int x)
             if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
                 continue;
             int64_t from = at(&t->a, n, c, sy, sx);
-            if (best < 0 || t->sx[from] > t->sx[best])
+            if (best < 0 || t->sx[from] > t->sx[best] || isnan(t->sx[from]))
                 best = from;
         }
     return best;

@@ -14,7 +14,8 @@ typedef enum Fill {
     FILL_CONSTANT, /* each channel of the input is one integer: norms see no variance */
     FILL_OUTLIER,  /* integers whose mean is 1e4 times their deviation, and some that are far from all others: pixels, a
                       row or an image of either end; the statistics of what is exact are compared closely */
-    FILL_FAR,      /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
+    FILL_NAN, /* plain, and some numbers of one image are NaN: NaN wherever the reference has it, and nowhere else */
+    FILL_FAR, /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
 } Fill;
 
 typedef struct Case {
@@ -45,6 +46,9 @@ typedef struct Verdict {
     double fold;   /* folded inference: the error by the output's largest magnitude */
     int tensors;   /* compared */
     int exact;     /* compared with == */
+    int64_t nan;   /* numbers that are NaN in the reference and in the run */
+    bool nan_may;  /* they may be */
+    bool nan_more; /* and the run may have more of them in this tensor */
     int noisy;     /* beyond the tolerance, and within what rounding to float does to the reference itself */
     int64_t flips; /* decisions at kinks taken from the float run */
     double kept, expected, variance; /* ones in dropout masks: how many, how many by p, and the variance of that */
