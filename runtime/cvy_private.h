@@ -266,7 +266,8 @@ struct cvy_npy {
 };
 int cvy_npy_read(struct cvy_npy *a, const char *path);
 int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data);
-/* A file of images n x C x H x W that fit the model: float32 as they are, bytes scaled as in training. free(*x). */
+/* A file of images n x C x H x W that fit the model: float32 as they are, bytes scaled as in training. NaN and
+ * infinities are an error unless nonfinite is 1. free(*x). */
 int cvy_npy_images(const struct cvy_model *model, const char *path, int nonfinite, float **x, int *n);
 int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
 

@@ -5,6 +5,7 @@
  *
  * Readers: png, jpeg (into one row), npy, npz, idx, gz, csv (a whole import), set (the runtime's). */
 #define _GNU_SOURCE
+#include "damage.h"
 #include "cvy_private.h"
 #include "data.h"
 #include "fake_model.h"
@@ -19,20 +20,6 @@
 #include <zlib.h>
 
 enum { SLICE = 2000, MOST = 1 << 16 };
-
-static uint64_t state;
-
-static uint64_t draw(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    return state ^= state << 17;
-}
-
-static size_t under(size_t n)
-{
-    return n ? (size_t)(draw() >> 11) % n : 0;
-}
 
 typedef struct Bytes {
     unsigned char at[MOST];
@@ -76,7 +63,7 @@ static void make_jpeg(Bytes *b)
     jpeg_create_compress(&c);
     jpeg_mem_dest(&c, &out, &n);
     c.image_width = c.image_height = 16;
-    c.input_components = (int[]){1, 3, 4}[under(3)];
+    c.input_components = (int[]){1, 3, 4}[below(3)];
     c.in_color_space = c.input_components == 1 ? JCS_GRAYSCALE : c.input_components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_set_defaults(&c);
     if (draw() & 1)
@@ -111,7 +98,7 @@ static void make_npy(Bytes *b)
 {
     static const char *const types[] = {"|u1", "<f4", ">i2", "<f2", "<i8", "|b1"};
     static const size_t sizes[] = {1, 4, 2, 2, 8, 1};
-    const size_t t = under(6);
+    const size_t t = below(6);
     put_npy(b, types[t], "(6, 3, 4)", 72 * sizes[t]);
 }
 
@@ -186,13 +173,13 @@ static void make_csv(Bytes *b)
 {
     static const char *const cells[] = {"1", "2.5", "-3e4", "NA", "\"a\"", "x", "", "\"1\n2\"", "inf", "1,5", "True"};
     static const char *const ends[] = {"\n", "\r\n", "\r", "\n\n"};
-    const char delimiter = ",;\t|"[under(4)];
+    const char delimiter = ",;\t|"[below(4)];
     put(b, draw() & 1 ? "a,b,class\n" : "\xef\xbb\xbf", draw() & 1 ? 3 : 0);
     for (int row = 0; row < 12; row++)
         for (int c = 0; c < 4; c++) {
-            const char *cell = c == 3 ? (row & 1 ? "u" : "v") : cells[under(under(8) ? 3 : 11)];
+            const char *cell = c == 3 ? (row & 1 ? "u" : "v") : cells[below(below(8) ? 3 : 11)];
             put(b, cell, strlen(cell));
-            const char *end = ends[under(4)];
+            const char *end = ends[below(4)];
             put(b, c < 3 ? &delimiter : end, c < 3 ? 1 : strlen(end));
         }
 }
@@ -236,18 +223,18 @@ static void mend_png(Bytes *b)
 static void damage(Bytes *b)
 {
     static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff, '"', ',', '{', '\n', '9'};
-    for (size_t times = 1 + under(6); times-- > 0 && b->n;) {
-        const size_t at = under(under(3) ? (b->n < 120 ? b->n : 120) : b->n), n = 1 + under(8);
-        switch (under(7)) {
+    for (size_t times = 1 + below(6); times-- > 0 && b->n;) {
+        const size_t at = below(below(3) ? (b->n < 120 ? b->n : 120) : b->n), n = 1 + below(8);
+        switch (below(7)) {
         case 0:
         case 1:
-            b->at[at] ^= (unsigned char)(1 << under(8));
+            b->at[at] ^= (unsigned char)(1 << below(8));
             break;
         case 2:
-            b->at[at] = values[under(sizeof values)];
+            b->at[at] = values[below(sizeof values)];
             break;
         case 3:
-            memset(b->at + at, values[under(5)], n < b->n - at ? n : b->n - at);
+            memset(b->at + at, values[below(5)], n < b->n - at ? n : b->n - at);
             break;
         case 4:
             b->n = at;
@@ -281,7 +268,7 @@ static void need(bool ok, const char *what)
 static bool read_image(Bytes *b)
 {
     const Recipe r = {
-        .channels = draw() & 1 ? 1 : 3, .height = 7, .width = 9, .fit = (Fit)under(3), .keep_truncated = draw() & 1};
+        .channels = draw() & 1 ? 1 : 3, .height = 7, .width = 9, .fit = (Fit)below(3), .keep_truncated = draw() & 1};
     uint8_t row[7 * 9 * 3];
     unsigned met;
     char why[IMAGE_WHY] = "";

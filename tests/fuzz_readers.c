@@ -8,6 +8,7 @@
  * thousand of them; the file that ended one is kept as crash-READER. What is said must not hold characters that steer a
  * terminal. */
 #define _GNU_SOURCE
+#include "damage.h"
 #include "files.h"
 #include "cvy_private.h"
 #include "diff.h"
@@ -28,20 +29,6 @@ enum {
 };
 
 /* ---- damage ---- */
-
-static uint64_t state;
-
-static uint64_t draw(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    return state ^= state << 17;
-}
-
-static size_t below(size_t n)
-{
-    return n ? (size_t)(draw() >> 11) % n : 0;
-}
 
 static const char *const words[] = {
     "0",

@@ -7,14 +7,8 @@
 #include <check.h>
 #include <string.h>
 
-Plan *plan_of_text(const char *text, const char *target)
+static Plan *plan_of_spec(const Spec *s, const char *text, const char *target)
 {
-    static Source src;
-
-    src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
-    diag_source(&src);
-    Node *t = yaml_parse(text, strlen(text), (Mark){1, 1, 1});
-    Spec *s = t ? spec_read(t) : NULL;
     Graph *g = s ? graph_build(s) : NULL;
     if (diag_flush(stderr) || !g)
         ck_abort_msg("the spec has errors: %s", text);
@@ -23,6 +17,17 @@ Plan *plan_of_text(const char *text, const char *target)
     if (diag_flush(stderr) || !p)
         ck_abort_msg("no plan: %s", text);
     return p;
+}
+
+Plan *plan_of_text(const char *text, const char *target)
+{
+    static Source src;
+
+    src = (Source){.path = "spec.yaml", .text = text, .len = strlen(text)};
+    diag_source(&src);
+    Node *t = yaml_parse(text, strlen(text), (Mark){1, 1, 1});
+    Spec *s = t ? spec_read(t) : NULL;
+    return plan_of_spec(s, text, target);
 }
 
 Plan *plan_of(const char *input, const char *layers, const char *target)
@@ -109,14 +114,7 @@ Plan *plan_of_conv(const Conv *c, const char *target)
             st->arg[ARG_GROUPS].count = c->groups;
         }
     }
-    Graph *g = graph_build(s);
-    if (diag_flush(stderr) || !g)
-        ck_abort_msg("the spec has errors: %s", text);
-    grad_build(g);
-    Plan *p = plan_build(g, target_find(target));
-    if (diag_flush(stderr) || !p)
-        ck_abort_msg("no plan: %s", text);
-    return p;
+    return plan_of_spec(s, text, target);
 }
 
 /* Gradients: one tensor a node. The first in backward that gives to it writes, all others add, all before its maker

@@ -164,7 +164,7 @@ class Test:
         return self.emitted[key]
 
     @staticmethod
-    def library_files(folder, trace=True):
+    def sources_of(folder, trace=True):
         """The C files that are no part of the program, as docs/inference.md lists them."""
         return [f for f in sorted(glob.glob(folder + "/*_*.c")) if not f.endswith("_bench.c") and (trace or not f.endswith("_trace.c"))] + [
             folder + "/runtime/cvy_kernels.c", folder + "/runtime/cvy_update.c"]
@@ -184,7 +184,7 @@ class Test:
                 run(self.cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
                 return o
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
-                self.compiled[folder, flags] = list(pool.map(one, self.library_files(folder)))
+                self.compiled[folder, flags] = list(pool.map(one, self.sources_of(folder)))
         return self.compiled[folder, flags]
 
     # ---- names ----
@@ -335,7 +335,7 @@ class Test:
         for text in (ALPHA, BETA):
             for more in ((), ("--for", "reading"), ("--parts", "infer")):
                 folder = self.emit(text, "portable", *more)
-                files = self.library_files(folder)
+                files = self.sources_of(folder)
                 for order, std, what in ((files, "-std=c11", "-c"), (files[::-1], "-std=gnu2x", "-fsyntax-only")):
                     one = "".join(f'#include "{os.path.relpath(f, folder)}"\n' for f in order)
                     run(self.cc, std, "-O0", "-Wall", "-Wextra", "-Werror", "-I.", "-x", "c", what, "-", "-o", "unity.o", stdin=one, cwd=folder)
@@ -445,7 +445,7 @@ int main(void)
             folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
             main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
             run(self.cc, "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I" + folder, main,
-                *self.library_files(folder), "-lm", "-o", main[:-2])
+                *self.sources_of(folder), "-lm", "-o", main[:-2])
             os.remove(main)
             run(main[:-2], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
 
@@ -492,7 +492,7 @@ int main(void)
 }
 """ % {"name": name, "NAME": name.upper()})
             # without NAME_trace.c: who does not trace need not link it
-            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library_files(folder, trace=False), "-lm", "-o", main + "d")
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.sources_of(folder, trace=False), "-lm", "-o", main + "d")
             os.remove(main)
             run(main + "d")
 
@@ -721,7 +721,7 @@ int main(void)
     return 0;
 }}
 """)
-            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.library_files(folder, trace=False), "-lm", "-o", main + "d")
+            run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I" + folder, "-x", "c", main, *self.sources_of(folder, trace=False), "-lm", "-o", main + "d")
             os.remove(main)
             got = {line.split(" ")[0]: tuple(float.fromhex(v) for v in line.split(" ")[1:]) for line in run(main + "d").splitlines()}
             want = tensors_of(start)

@@ -53,16 +53,7 @@ Graph *load_graph(const Options *o, int *status)
 
 Plan *load_plan(const Options *o, const char *target, bool compact, int *status)
 {
-    *status = EXIT_FAILED;
-    const Target *t = target_find(target);
-    if (!t) {
-        fprintf(stderr, "convoy: unknown target '%s' (native", target);
-        for (const Target *k = targets; k->name; k++)
-            fprintf(stderr, ", %s", k->name);
-        fputs(")\n", stderr);
-        *status = EXIT_USAGE;
-        return NULL;
-    }
+    const Target *t = target_find(target); /* options_read takes no other name */
     const Graph *g = load_graph(o, status);
     if (!g)
         return NULL;

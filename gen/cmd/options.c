@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "cvy_private.h"
 #include "data.h"
+#include "target.h"
 #include "term.h"
 
 #include <stddef.h>
@@ -15,7 +16,7 @@ typedef struct Option {
     const char *const *values; /* the only ones allowed; NULL: any */
 } Option;
 
-static const char *const targets[] = {"native", "avx512", "avx2", "neon", "portable", NULL};
+static const char *target_names[NTARGETS + 2] = {"native"}; /* and those of the table of targets */
 static const char *const parts[] = {"infer", "train", "all", NULL};
 static const char *const colours[] = {"auto", "always", "never", NULL};
 static const char *const purposes[] = {"speed", "size", "reading", NULL};
@@ -23,7 +24,7 @@ static const char *const passes[] = {"yaml", "spec", "graph", "plan", NULL};
 
 static const Option table[] = {
     {"--output", "-o", OPT_OUT, true, offsetof(Options, out), NULL},
-    {"--target", NULL, OPT_TARGET, true, offsetof(Options, target), targets},
+    {"--target", NULL, OPT_TARGET, true, offsetof(Options, target), target_names},
     {"--parts", NULL, OPT_PARTS, true, offsetof(Options, parts), parts},
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
@@ -140,6 +141,8 @@ static bool take(const Command *c, const Option *opt, const char *value, Options
 
 bool options_read(const Command *c, int argc, char **argv, Options *o)
 {
+    for (int i = 0; i < NTARGETS; i++)
+        target_names[i + 1] = targets[i].name;
     *o = (Options){0};
     unsigned given = 0;
     struct cvy_option program[OWN_OPTIONS];

@@ -7,9 +7,8 @@
 /* clang-format off */
 
 /* Arguments that several ops have. */
-#define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, .lo = 1e-12, .hi = 1, .help = "what a norm adds to the variance"}
-#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .hi = 1, .training = true, \
-                           .help = "the weight of the new batch in batch norm's running statistics"}
+#define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, EPS_IS}
+#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .training = true, MOMENTUM_IS}
 #define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT, \
                                  .help = "a divisor of the channels"}
 #define SLOPE {"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}
@@ -36,10 +35,10 @@
 #define COUNTED [ARG_COUNTED] = {"count_include_pad", ARG_FLAG, ARG_WORD, .usual = 1, .hi = 1, .word = "inside", \
                                  .help = "false: an average is over what lies inside the image; so it is with padding: same"}
 #define CONV \
-    [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, .lo = 1, .hi = MAX_KERNEL}, \
-    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
+    [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, CONV_SIZE_IS}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, CONV_SIZE_IS}, \
     [ARG_PADDING] = {"padding", ARG_SIDES, ARG_KEY, .usual = 1, .hi = MAX_KERNEL * MAX_KERNEL}, \
-    [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = 1, .lo = 1, .hi = MAX_KERNEL}, \
+    [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = 1, CONV_SIZE_IS}, \
     [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = 1, .hi = MAX_OUT}
 
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};

@@ -6,6 +6,11 @@
 
 enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096 };
 
+/* What an argument and the key of a block that sets it have in common: the range, and what it is. */
+#define EPS_IS .lo = 1e-12, .hi = 1, .help = "what a norm adds to the variance"
+#define MOMENTUM_IS .lo = 0, .hi = 1, .help = "the weight of the new batch in batch norm's running statistics"
+#define CONV_SIZE_IS .lo = 1, .hi = MAX_KERNEL
+
 /* clang-format off */
 typedef enum OpKind {
     OP_INPUT,
