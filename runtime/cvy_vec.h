@@ -23,10 +23,14 @@
 #endif
 
 #if defined __GNUC__
-#define CVY_INLINE static inline __attribute__((always_inline, unused))
 #define CVY_KEEP static __attribute__((noinline, unused))
 #define CVY_PREFETCH(p) __builtin_prefetch(p)
 #define CVY_MAYBE static inline __attribute__((unused)) /* as the compiler likes; gone where nothing calls it, unoptimised too */
+#ifdef __OPTIMIZE__
+#define CVY_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define CVY_INLINE CVY_MAYBE /* at -O0 a copy at each call would be no faster, and takes a compiler four times as long */
+#endif
 #else
 #define CVY_INLINE static inline
 #define CVY_KEEP static
