@@ -64,6 +64,19 @@ static const Command commands[] = {
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train, 1},
+    {"predict", "SPEC [--weights W] IMAGE... [--json] [-o DIR] [--target T] [--force] [--set KEY=VALUE]",
+     "say of images which class they are of",
+     "Reads PNG and JPEG files as 'convoy data' read those that the weights were trained with, to the bit, and prints "
+     "for each\n"
+     "the five most probable classes with their probabilities. The network's program is compiled first, as 'train' "
+     "does "
+     "it.\n"
+     "  --weights W       a checkpoint that 'train' wrote (default: NAME.safetensors here, NAME as in SPEC)\n"
+     "  --json            all classes' logits and probabilities, as JSON\n"
+     "  -o DIR            the build folder (default: build-NAME here), as of 'train'\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
+     "  --force           take weights that were trained as another network\n",
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_WEIGHTS | OPT_JSON | OPT_FORCE | OPT_WORDS, 0, "SPEC", cmd_predict, 1},
     {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS]",
      "make a set of images, arrays or a table: one file to train from",
      "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "
@@ -88,8 +101,8 @@ static const Command commands[] = {
      "  --worked          follow a channel (--channel N, 0) of its norm through folding, with numbers: the first "
      "draw's, or the checkpoint W's\n"
      "  --for F           of the code for speed (default), size, or reading: every op stored, nothing fused\n",
-     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_CHANNEL | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0,
-     "SPEC", cmd_plan, 1},
+     OPT_SPEC | OPT_FOR | OPT_WHY | OPT_JSON | OPT_WORKED | OPT_WEIGHTS | OPT_FORCE | OPT_TARGET, 0, "SPEC", cmd_plan,
+     1},
     {"diff",
      "A [B] [--set KEY=VALUE] [--order O [--order P]] [--fold off,on] [--level L,...] [--stat] [--json | --html FILE] "
      "[--compile] [--measure]",
@@ -108,8 +121,7 @@ static const Command commands[] = {
      "  --measure         and run both, in turn: processor time a training step\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
-     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE |
-         OPT_MEASURE | OPT_TARGET,
+     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_TARGET,
      0, "A", cmd_diff, 2},
     {"draw", "SPEC [-o FILE] [--diff SPEC2] [--all] [--target T] [--set KEY=VALUE]",
      "draw the plan: kernels, stages, what is stored (SVG)",

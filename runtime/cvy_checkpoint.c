@@ -200,6 +200,15 @@ static int file_crc(const char *path, uint32_t *crc)
     return n == 0;
 }
 
+/* What the set that it was trained with says of itself. */
+static int put_origin(struct cvy_tensors *w, const struct cvy_data *rows)
+{
+    int ok = 1;
+    for (int i = 0; rows && ok && i < CVY_ORIGINS; i++)
+        ok = !rows->origin[i] || cvy_put_meta(w, cvy_origin_keys[i], "%s", rows->origin[i]);
+    return ok;
+}
+
 static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, const struct cvy_progress *p)
 {
     const struct cvy_model *m = r->model;
@@ -207,7 +216,7 @@ static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, const str
            put_channels(w, "mean", m->train.mean, m->channels, 0.0) &&
            put_channels(w, "std", m->train.std, m->channels, 1.0) && cvy_put_meta(w, "epoch", "%" PRId64, p->epoch) &&
            cvy_put_meta(w, "step", "%" PRId64, p->step) && cvy_put_meta(w, "seed", "%" PRIu64, p->seed) &&
-           cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
+           put_origin(w, r->rows) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
 }
 
 static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p)
@@ -244,7 +253,7 @@ int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progres
     return ok;
 }
 
-int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet)
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force)
 {
     static const char ways[] = "--save OTHER keeps both, --force writes over it";
     struct cvy_tensors f;
@@ -257,7 +266,11 @@ int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int
     cvy_silent--;
     char *what = NULL;
     enum cvy_likeness like = CVY_UNREADABLE;
-    if (!opened) {
+    if (opened && cvy_get_meta(&f, "convoy_data")) {
+        cvy_error("--save OTHER keeps it", "'%s', where the training would save, is a set, not weights", path);
+    } else if (force) {
+        like = CVY_SAME;
+    } else if (!opened) {
         cvy_error(ways, "'%s', where the training would save, is there and is no checkpoint that can be read", path);
     } else if ((like = cvy_identity_compare(&f, m->identity, 1, &what)) == CVY_DIFFERENT) {
         cvy_error(ways, "'%s', where the training would save, holds weights of another network:%s", path, what);

@@ -336,6 +336,8 @@ void cvy_data_free(struct cvy_data *d)
     free(d->own);
     free(d->label);
     free(d->what);
+    for (int i = 0; i < CVY_ORIGINS; i++)
+        free(d->origin[i]);
     memset(d, 0, sizeof *d);
 }
 

@@ -119,7 +119,7 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
 {
     const char *weights = NULL, *input = NULL, *output = NULL;
-    int threads = cvy_processors(), n = 0, force = 0, nonfinite = 0;
+    int threads = cvy_processors(), n = 0, force = 0, nonfinite = 0, quiet = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
@@ -127,6 +127,7 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
          "n x C x H x W: float32 as the network reads them, or uint8, which are scaled as in training", 0},
         {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
         {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
+        {CVY_FLAG, "--quiet", NULL, &quiet, 0, 0, "print errors only", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
@@ -163,7 +164,7 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
         }
         ok = cvy_npy_write(output, n, m->classes, y);
     }
-    if (ok)
+    if (ok && !quiet)
         printf("%s: wrote the logits of %d image%s to %s\n", m->name, n, n == 1 ? "" : "s", output);
     cvy_run_close(&r);
     free(x);

@@ -118,6 +118,7 @@
 #define cvy_open_typed CVY_NAMED(cvy_open_typed)
 #define cvy_optimiser_text CVY_NAMED(cvy_optimiser_text)
 #define cvy_option_given CVY_NAMED(cvy_option_given)
+#define cvy_origin_keys CVY_NAMED(cvy_origin_keys)
 #define cvy_options_help CVY_NAMED(cvy_options_help)
 #define cvy_options_parse CVY_NAMED(cvy_options_parse)
 #define cvy_lock_drop CVY_NAMED(cvy_lock_drop)

@@ -293,6 +293,10 @@ char *cvy_data_file(const char *folder, enum cvy_split split, int images);
 /* ---- cvy_data.c, cvy_shapes.c, cvy_set.c: images and labels
  * --------------------------------------------------------------------- */
 
+/* What a set says of itself that its weights say, too, so that what comes later is read as its rows were: metadata. */
+enum cvy_origin { CVY_CLASSES, CVY_COLUMNS, CVY_RECIPE, CVY_ORIGINS };
+extern const char *const cvy_origin_keys[CVY_ORIGINS];
+
 struct cvy_data {
     const uint8_t *image; /* n x C x H x W bytes; or, where it is NULL, */
     const float *number;  /* as many float32 */
@@ -303,6 +307,7 @@ struct cvy_data {
     int synthetic;
     void *own, *map; /* what image or number lies in: free()d, or unmapped */
     size_t map_bytes;
+    char *origin[CVY_ORIGINS]; /* JSON; NULL: it is not known */
 };
 /* where: a folder, a set, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at
  * most so many items, 0: all. */
@@ -337,6 +342,7 @@ struct cvy_run {
     struct cvy_net *net;
     void *memory;
     float *grad;
+    const struct cvy_data *rows; /* that it is trained with; NULL: none */
 };
 int cvy_run_open(struct cvy_run *r, const struct cvy_model *model, int batch, int threads, int with_grad);
 void cvy_run_close(struct cvy_run *r);
@@ -371,8 +377,9 @@ struct cvy_progress {
 /* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open
  * finds it. */
 int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p);
-/* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. */
-int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet);
+/* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. force:
+ * all but a set. */
+int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force);
 
 /* A training to go on with: its state, read and checked, and open for its numbers. */
 struct cvy_resume {

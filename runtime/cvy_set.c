@@ -195,6 +195,16 @@ static int numbers_are_finite(const struct cvy_data *d, const char *path)
     return 1;
 }
 
+static int keep_origin(struct cvy_data *d, const struct cvy_tensors *f)
+{
+    for (int i = 0; i < CVY_ORIGINS; i++) {
+        const char *text = cvy_get_meta(f, cvy_origin_keys[i]);
+        if (text && (d->origin[i] = cvy_format("%s", text)) == NULL)
+            return 0;
+    }
+    return 1;
+}
+
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit)
 {
     struct cvy_tensors f;
@@ -218,7 +228,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
     if (ok) {
         d->n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
         ok = (d->what = cvy_format("%s", path)) != NULL && read_set_labels(d, &f, m, word, y) &&
-             read_rows(d, &f, x, floats) && numbers_are_finite(d, path);
+             read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
     }
     if (ok && split == CVY_TRAIN_SPLIT)
         compare_scale(&f, m);

@@ -100,6 +100,20 @@ static void draw(const struct cvy_model *m, int kind, struct stream *s, uint8_t 
     }
 }
 
+/* As JSON; NULL and a message. */
+static char *class_names(int classes)
+{
+    char *text = cvy_format("[");
+    for (int c = 0; text && c < classes; c++) {
+        char *more = cvy_format("%s%s\"%s\"", text, c ? "," : "", cvy_shape_names[c]);
+        free(text);
+        text = more;
+    }
+    char *all = text ? cvy_format("%s]", text) : NULL;
+    free(text);
+    return all;
+}
+
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_split split, int limit, uint64_t seed)
 {
     int classes = m->classes < FIGURES ? m->classes : FIGURES;
@@ -124,7 +138,8 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_spli
     d->image = image;
     d->label = cvy_alloc((size_t)n, sizeof *d->label);
     d->what = cvy_format("synthetic figures (seed %llu)", (unsigned long long)seed);
-    if (!d->image || !d->label || !d->what)
+    d->origin[CVY_CLASSES] = class_names(classes);
+    if (!d->image || !d->label || !d->what || !d->origin[CVY_CLASSES])
         return 0;
     uint64_t id = cvy_name_hash(split == CVY_TRAIN_SPLIT ? "convoy shapes train" : "convoy shapes test");
     for (int i = 0; i < n; i++) {

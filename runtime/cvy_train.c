@@ -462,7 +462,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     const struct cvy_model *m = t->model;
     if (!lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
-    if (!t->said.resume && !t->said.no_save && !t->said.force && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet))
+    if (!t->said.resume && !t->said.no_save && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet, t->said.force))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
@@ -481,6 +481,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     }
     if (!cvy_run_open(&t->run, m, p->batch, t->said.threads, 0))
         return 0;
+    t->run.rows = &t->train_set;
     t->said.threads = t->run.net->threads; /* it may use fewer than it is offered */
     uint32_t crc = cvy_data_crc(&t->train_set);
     if (t->said.resume) {

@@ -12,6 +12,8 @@
 
 static const char fashion[] = "fashion-mnist";
 static const char fashion_folder[] = "/usr/share/datasets/fashion-mnist"; /* of Debian's dataset-fashion-mnist */
+const char *const cvy_origin_keys[CVY_ORIGINS] = {"classes", "columns", "recipe"};
+
 const char cvy_four_files[] =
     "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
     "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE";

@@ -253,7 +253,7 @@ static void read_weights(void)
         ok = cvy_load_partial(&r, "w", (int)below(2));
         break;
     case 3:
-        ok = cvy_may_save(&fake_model, "w", below(2), 1);
+        ok = cvy_may_save(&fake_model, "w", below(2), 1, below(2));
         break;
     }
     count(ok);

@@ -6,8 +6,10 @@
 
 /* What a command line says. */
 typedef struct Options {
-    const char *spec;   /* SPEC, or NAME for `new` */
-    const char *spec2;  /* a second word: of diff; of asm, LAYER.PASS */
+    const char *spec;  /* SPEC, or NAME for `new` */
+    const char *spec2; /* a second word: of diff; of asm, LAYER.PASS */
+    const char **word; /* the words after SPEC, of OPT_WORDS */
+    int nword;
     const char *out;    /* -o */
     const char *target; /* --target */
     const char *parts;  /* --parts */
@@ -48,12 +50,11 @@ enum {
     OPT_LEVEL = 1 << 14,
     OPT_STAT = 1 << 15,
     OPT_HTML = 1 << 16,
-    OPT_COLOUR = 1 << 17, /* every command takes it */
-    OPT_COMPILE = 1 << 18,
-    OPT_MEASURE = 1 << 19,
+    OPT_COLOUR = 1 << 17,  /* every command takes it */
+    OPT_COMPILE = 1 << 18, /* and --measure */
+    OPT_WORDS = 1 << 19,   /* takes any number of words after the first */
     OPT_DIFF = 1 << 20,
-    OPT_WORKED = 1 << 21,
-    OPT_CHANNEL = 1 << 22,
+    OPT_WORKED = 1 << 21, /* and --channel */
     OPT_FOR = 1 << 23,
     OPT_PRESET = 1 << 24,
     OPT_NO_WORD = 1 << 25, /* the word may be left out */
@@ -109,12 +110,17 @@ bool for_reading(const Options *o);
 typedef struct Plain Plain;
 Plain *load_plain(const Options *o, int *status);
 
+/* The network's program: emitted into the build folder (-o, or build-NAME here), compiled there with make. Its path;
+ * NULL after a message. No other convoy changes what is there until *lock is closed; exec does that, too. */
+const char *build_program(const Options *o, const Plan *p, int *lock);
+
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);
 int cmd_schema(const Options *o);
 int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);
+int cmd_predict(const Options *o);
 int cmd_plan(const Options *o);
 int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);

@@ -32,7 +32,7 @@ static const Option table[] = {
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
     {"--for", NULL, OPT_FOR, true, offsetof(Options, purpose), purposes},
     {"--worked", NULL, OPT_WORKED, false, offsetof(Options, worked), NULL},
-    {"--channel", NULL, OPT_CHANNEL, true, offsetof(Options, channel), NULL},
+    {"--channel", NULL, OPT_WORKED, true, offsetof(Options, channel), NULL},
     {"--diff", NULL, OPT_DIFF, true, offsetof(Options, diff), NULL},
     {"--set", NULL, OPT_SET, true, 0, NULL},
     {"--order", NULL, OPT_ORDER, true, 0, NULL},
@@ -42,7 +42,7 @@ static const Option table[] = {
     {"--color", NULL, OPT_COLOUR, true, offsetof(Options, colour), colours},
     {"--stat", NULL, OPT_STAT, false, offsetof(Options, stat), NULL},
     {"--compile", NULL, OPT_COMPILE, false, offsetof(Options, compile), NULL},
-    {"--measure", NULL, OPT_MEASURE, false, offsetof(Options, measure), NULL},
+    {"--measure", NULL, OPT_COMPILE, false, offsetof(Options, measure), NULL},
     {"--all", NULL, OPT_ALL, false, offsetof(Options, all), NULL},
     {"--json", NULL, OPT_JSON, false, offsetof(Options, json), NULL},
     {"--write", NULL, OPT_WRITE, false, offsetof(Options, write), NULL},
@@ -157,6 +157,10 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             break;
         }
         if (arg[0] != '-' || !arg[1]) {
+            if (o->spec && (c->options & OPT_WORDS)) {
+                *PUSH(o->word, o->nword) = arg[1] ? arg : "/dev/stdin";
+                continue;
+            }
             if (!c->what || (o->spec && (o->spec2 || !(c->options & OPT_SPEC2))))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
             *(o->spec ? &o->spec2 : &o->spec) = c->options & OPT_SET && !arg[1] && arg[0] == '-' ? "/dev/stdin" : arg;

@@ -1,63 +1,12 @@
-/* train.c - `convoy train`: emits the network into a build folder, compiles it there with make, becomes its program.
- *
- * No shell takes part: what stands in SPEC or on the command line reaches make and the program as it is. */
+/* train.c - `convoy train`: makes the network's program, becomes it. */
 #include "commands.h"
 #include "cvy_private.h"
 #include "emit.h"
-#include "process.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static bool compile(const char *dir)
-{
-    char *const argv[] = {xstrdup("make"),
-                          xstrdup("-j2"),
-                          xstrdup("--no-print-directory"),
-                          xstrdup("-C"),
-                          xstrdup(dir),
-                          xstrdup("-f"),
-                          xstrdup("Makefile"),
-                          NULL}; /* a GNUmakefile that lies there is not ours */
-    Buf output = {0};
-
-    if (!process_exists("make")) {
-        fprintf(stderr,
-                "convoy: 'make' is not there: the network's C is in %s, and make builds it\n"
-                "  hint: install make (on Debian: apt install make gcc)\n",
-                dir);
-        return false;
-    }
-    if (!process_exists(process_compiler())) {
-        fprintf(stderr,
-                "convoy: there is no C compiler '%.200s'\n"
-                "  hint: install gcc or clang, or name one that is there: CC=clang convoy train ...\n",
-                process_compiler());
-        return false;
-    }
-    const int status = process_run(argv, &output);
-    if (status == 0)
-        return true;
-    if (status == -1) {
-        fprintf(stderr, "convoy: cannot run make: %s\n", strerror(errno));
-        return false;
-    }
-    if (output.len)
-        fwrite(output.text, 1, output.len, stderr);
-    if (WIFSIGNALED(status))
-        fprintf(stderr, "convoy: compiling %s ended by signal %d (%s)\n", dir, WTERMSIG(status),
-                strsignal(WTERMSIG(status)));
-    else
-        fprintf(stderr,
-                "convoy: compiling %s failed; what the compiler said stands above\n"
-                "  hint: it needs a C compiler and the headers of zlib and jansson (Debian: gcc zlib1g-dev "
-                "libjansson-dev)\n",
-                dir);
-    return false;
-}
 
 /* Whether the program will find its data: better said now than after compiling. What the files hold is for the program
  * to judge. */
@@ -107,32 +56,17 @@ int cmd_train(const Options *o)
         return EXIT_FAILED;
     if (parsed > 0 && !data_is_there(p->g->spec->train.data, said.data)) /* not where it is asked for help alone */
         return EXIT_FAILED;
-    const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
-    OutDir out = {0};
-    if (!emit_fits(p, PART_ALL)) {
-        diag_flush(stderr);
-        return EXIT_FAILED;
-    }
-    emit_network(p, PART_ALL, &out);
-    int lock; /* closed by exec: until then, no other convoy changes what is compiled here */
-    if (!outdir_commit(&out, dir, &lock))
-        return EXIT_FAILED;
-    fprintf(stderr, "convoy: %s for %s in %s, compiling\n", name, p->target->name, dir);
-    if (!compile(dir))
+    int lock; /* closed by exec */
+    const char *program = build_program(o, p, &lock);
+    if (!program)
         return EXIT_FAILED;
 
     char **argv = xalloc((size_t)(o->nrest + 3) * sizeof *argv);
-    argv[0] = xprintf("%s/%s", dir, name);
+    argv[0] = xstrdup(program);
     argv[1] = xstrdup("train");
     for (int i = 0; i < o->nrest; i++)
         argv[2 + i] = o->rest[i];
     fflush(stdout);
-    /* OpenBLAS starts its threads before main; the program has its own, and where memory is limited those would hang.
-     */
-    if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
-        fprintf(stderr, "convoy: the environment is full: %s\n", strerror(errno));
-        return EXIT_FAILED;
-    }
     execv(argv[0], argv);
     fprintf(stderr, "convoy: cannot run %s: %s\n", argv[0], strerror(errno));
     return EXIT_FAILED;

@@ -18,6 +18,18 @@ typedef struct Recipe {
 char *recipe_text(const Recipe *r);
 bool recipe_read(Recipe *r, const char *text);
 
+/* What a set, or weights that were trained with one, say of how its rows were made. */
+typedef struct Origin {
+    const char *source; /* "a folder of images"; NULL: nothing is said */
+    bool images;        /* rows are image files, read by: */
+    Recipe recipe;
+    const char **class_name; /* NULL where they are not said */
+    int nclass;
+} Origin;
+struct cvy_tensors;
+/* From the metadata of an open file. False after a message: what stands there is damaged. */
+bool origin_read(Origin *o, const struct cvy_tensors *f);
+
 /* What a file says of itself, turned as its EXIF data say. */
 typedef struct ImageHead {
     int width, height;

@@ -1,0 +1,61 @@
+/* origin.c - what a set, or weights that were trained with one, say of how its rows were made: their metadata. */
+#include "image.h"
+#include "cvy_private.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+static bool damaged(const struct cvy_tensors *f, enum cvy_origin key)
+{
+    cvy_error("make it again", "'%s': its metadata has no valid '%s'", f->path, cvy_origin_keys[key]);
+    return false;
+}
+
+/* Metadata that are JSON; NULL where there are none, or no valid ones: *bad. */
+static json_t *meta_json(const struct cvy_tensors *f, enum cvy_origin key, bool *bad)
+{
+    const char *text = cvy_get_meta(f, cvy_origin_keys[key]);
+    json_t *o = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    *bad = text && !o;
+    return o;
+}
+
+static bool read_classes(Origin *o, const struct cvy_tensors *f)
+{
+    bool bad;
+    json_t *list = meta_json(f, CVY_CLASSES, &bad);
+    o->nclass = (int)json_array_size(list);
+    bad = bad || (list && !o->nclass);
+    if (o->nclass)
+        o->class_name = xalloc((size_t)o->nclass * sizeof *o->class_name);
+    for (int c = 0; c < o->nclass && !bad; c++) {
+        const char *name = json_string_value(json_array_get(list, (size_t)c));
+        o->class_name[c] = name ? xstrdup(name) : NULL;
+        bad = !name;
+    }
+    json_decref(list);
+    return !bad || damaged(f, CVY_CLASSES);
+}
+
+static bool read_recipe(Origin *o, const struct cvy_tensors *f)
+{
+    bool bad;
+    json_t *recipe = meta_json(f, CVY_RECIPE, &bad), *image = json_object_get(recipe, "image");
+    const char *source = json_string_value(json_object_get(recipe, "source"));
+    bad = bad || (recipe && !source);
+    o->source = source ? xstrdup(source) : NULL;
+    o->images = image != NULL;
+    if (image && !bad) {
+        char *text = json_dumps(image, JSON_COMPACT);
+        bad = !text || !recipe_read(&o->recipe, text);
+        free(text);
+    }
+    json_decref(recipe);
+    return !bad || damaged(f, CVY_RECIPE);
+}
+
+bool origin_read(Origin *o, const struct cvy_tensors *f)
+{
+    *o = (Origin){0};
+    return read_classes(o, f) && read_recipe(o, f);
+}

@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""convoy predict: images that a network was trained with get the logits of their rows in the set, to the bit.
+
+    test_predict.py --convoy build/gen/convoy [WORD...]"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import methods
+from methods import check
+
+try:
+    import numpy as np
+    from PIL import Image
+    from dataset import Set
+except ImportError as e:
+    print("skipped: %s (Debian: python3-numpy python3-pil)\n0 passed, 0 failed, 1 skipped" % e)
+    sys.exit(77)
+
+SPEC = """name: net
+input: [%s]
+classes: %d
+order: conv-bn-act
+act: relu
+layers:
+  - conv: {out: 8, stride: 2}
+  - flatten
+  - linear: 16
+  - linear: classes
+train: {data: idx, epochs: 1, batch: 8, lr: 0.05, schedule: constant}
+"""
+
+
+class Test:
+    def __init__(self, convoy, folder):
+        self.convoy, self.top, self.skipped = os.path.abspath(convoy), folder, []
+        self.rng = np.random.default_rng(8)
+
+    def run(self, *args, status=0, **more):
+        r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300,
+                           env=dict(os.environ, CFLAGS="-O0"), **more)
+        r.out, r.err = r.stdout.decode("utf-8", "surrogateescape"), r.stderr.decode("utf-8", "surrogateescape")
+        check(r.returncode == status, "%s: status %d, not %d: %s%s" % (" ".join(args[1:3]), r.returncode, status, r.out, r.err))
+        return r
+
+    def predict(self, *args, **more):
+        return self.run(self.convoy, "predict", "net.yaml", "-o", self.build, *args, **more)
+
+    def spec(self, shape, classes, name="net.yaml"):
+        self.build = "build-%s-%d" % ("-".join(map(str, shape)), classes)  # one that is there is compiled already
+        with open(os.path.join(self.top, name), "w") as f:
+            f.write(SPEC % (", ".join(map(str, shape)), classes))
+
+    def picture(self, h, w, k):
+        y, x = np.mgrid[0:h, 0:w]
+        a = np.stack([(x * (k + 3) + y * (5 + c)) % 200 for c in range(3)], -1) + self.rng.integers(0, 56, (h, w, 3))
+        return Image.fromarray(a.astype(np.uint8))
+
+    def photos(self, classes=3):
+        """A folder with a folder a class, of all that files do to a picture. Returns the files' names in it."""
+        src, names = os.path.join(self.top, "photos"), []
+        shutil.rmtree(src, ignore_errors=True)
+        for k in range(classes):
+            os.makedirs("%s/class %d" % (src, k), exist_ok=True)
+            turned = Image.Exif()
+            turned[0x112] = 3 + k % 6
+            alpha = self.picture(31, 40, k)
+            alpha.putalpha(Image.fromarray(self.rng.integers(0, 256, (31, 40), dtype=np.uint8)))
+            kinds = [("small.png", self.picture(24, 20, k), {}), ("large.jpg", self.picture(150, 97, k), {"quality": 80}),
+                     ("turned.jpg", self.picture(40, 61, k), {"exif": turned}), ("turned.png", self.picture(22, 50, k), {"exif": turned}),
+                     ("grey.png", self.picture(30, 30, k).convert("L"), {}), ("grey.jpg", self.picture(33, 30, k).convert("L"), {}),
+                     ("alpha.png", alpha, {}), ("palette.png", self.picture(28, 28, k).quantize(16), {}),
+                     ("key.png", self.picture(28, 28, k).quantize(16), {"transparency": bytes(range(0, 256, 16))}),
+                     ("deep.png", Image.fromarray(np.array(self.picture(24, 20, k).convert("L")).astype(np.uint16) * 256 + 77), {}),
+                     ("cmyk.jpg", self.picture(24, 20, k).convert("CMYK"), {}), ("scans.jpg", self.picture(70, 20, k), {"progressive": True})]
+            for name, picture, how in kinds:
+                picture.save("%s/class %d/%s" % (src, k, name), **how)
+                names.append("class %d/%s" % (k, name))
+        return src, names
+
+    def train(self, shape, *options, classes=3):
+        """Weights of a short training on a set of photos, and where they lie."""
+        src, names = self.photos(classes)
+        self.run(self.convoy, "data", src, "-o", "set.safetensors", "-q", *options)
+        self.spec(shape, classes)
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "set.safetensors", "--save", "w.safetensors", "--quiet", "--force")
+        return src, names
+
+    def same_logits(self, shape, *options):
+        src, names = self.train(shape, *options)
+        s = Set(os.path.join(self.top, "set.safetensors"))
+        rows = s.rows()
+        np.save(self.top + "/rows.npy", np.stack([rows[n][1] for n in names]))
+        self.run("%s/%s/net" % (self.top, self.build), "predict", "--weights", "w.safetensors", "--input", "rows.npy", "-o", "want.npy")
+        want = np.load(self.top + "/want.npy")
+        said = json.loads(self.predict("--weights", "w.safetensors", "--json", *[src + "/" + n for n in names]).out)
+        check(len(said["images"]) == len(names), "not all images are there")
+        for name, one, row in zip(names, said["images"], want):
+            check(one["file"] == src + "/" + name, "%s stands where %s belongs" % (one["file"], name))
+            have = np.array(one["logits"], np.float32)
+            check(have.tobytes() == row.tobytes(), "%s: %s, not %s" % (name, have, row))
+            share = np.exp(row.astype(float) - row.max())
+            share /= share.sum()
+            order = [c["number"] for c in one["classes"]]
+            check(order == list(np.argsort(-row, kind="stable")) and [c["class"] for c in one["classes"]] == [s.classes[k] for k in order], one)
+            check(np.abs(np.array([c["probability"] for c in one["classes"]]) - share[order]).max() < 1e-8, one)
+        # one by one, as many at once
+        alone = json.loads(self.predict("--weights", "w.safetensors", "--json", src + "/" + names[7]).out)
+        check(alone["images"][0] == said["images"][7], "alone it has other logits")
+        check(len({tuple(i["logits"]) for i in said["images"]}) > len(names) / 2, "most images have the same logits")
+
+    # ---- the same as in training ----
+
+    def test_colour(self):
+        self.same_logits((3, 20, 24), "--size", "20x24")
+
+    def test_grey_padded(self):
+        self.same_logits((1, 17, 16), "--size", "17x16", "--fit", "pad", "--gray")
+
+    def test_squashed(self):
+        self.same_logits((3, 20, 24), "--size", "20x24", "--fit", "squash")
+
+    def test_truncated(self):
+        """What is kept of damaged files is kept here, too; otherwise they are refused."""
+        src, _ = self.photos()
+        path = src + "/class 1/large.jpg"
+        whole = open(path, "rb").read()
+        for keeps in (True, False):
+            options = ["--keep-truncated"] if keeps else []
+            self.train((3, 16, 16), "--size", "16x16", *options)
+            open(path, "wb").write(whole[:len(whole) // 2])
+            r = self.predict("--weights", "w.safetensors", path, status=0 if keeps else 1)
+            check(path in r.err and ("is damaged" in r.err) == keeps, r.err)
+            open(path, "wb").write(whole)
+
+    # ---- what is printed ----
+
+    def test_top_five(self):
+        src, names = self.train((3, 16, 16), "--size", "16x16", classes=7)
+        lines = self.predict("--weights", "w.safetensors", src + "/" + names[0]).out.splitlines()
+        check(len(lines) == 6 and lines[0] == src + "/" + names[0], lines)
+        shares = [float(line.split("%")[0]) for line in lines[1:]]
+        check(shares == sorted(shares, reverse=True) and all("%  class " in line for line in lines[1:]), lines)
+        with open(src + "/" + names[0], "rb") as f:
+            piped = self.predict("--weights", "w.safetensors", "-", stdin=f).out.splitlines()
+        check(piped[1:] == lines[1:], piped)
+        fifo = self.run("/bin/bash", "-c", "exec \"$0\" predict net.yaml -o %s --weights <(cat w.safetensors) <(cat \"$1\")" % self.build, self.convoy,
+                        src + "/" + names[0]).out.splitlines()
+        check(fifo[1:] == lines[1:], fifo)
+
+    def test_names_of_figures(self):
+        self.spec((3, 16, 16), 3)
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "shapes", "--save", "figures.safetensors", "--quiet", "--limit", "2", "--no-eval")
+        src, names = self.photos()
+        r = self.predict("--weights", "figures.safetensors", src + "/" + names[0])
+        check("does not say how its images were read" in r.err and sorted(line.split()[-1] for line in r.out.splitlines()[1:]) ==
+              ["disc", "ring", "square"], r.out + r.err)
+
+    # ---- what is wrong ----
+
+    def test_files_that_are_none(self):
+        src, names = self.train((3, 16, 16), "--size", "16x16")
+        open(self.top + "/empty.png", "w").close()
+        open(self.top + "/text.png", "w").write("no image")
+        bad = ["empty.png", "text.png", "nowhere.png", src]
+        r = self.predict("--weights", "w.safetensors", bad[0], bad[1], src + "/" + names[0], bad[2], bad[3], status=1)
+        check(all("'%s': " % b in r.err for b in bad), r.err)
+        check(r.out.splitlines()[0] == src + "/" + names[0] and len(r.out.splitlines()) == 4, r.out)
+        said = json.loads(self.predict("--weights", "w.safetensors", "--json", *bad, status=1).out)
+        check([i["file"] for i in said["images"] if "error" in i] == bad, said)
+        name = os.path.join(os.fsencode(self.top), b"\xff\n.png")
+        Image.open(src + "/" + names[0]).save(os.fsdecode(name), format="PNG")
+        said = json.loads(self.predict("--weights", "w.safetensors", "--json", os.fsdecode(name)).out)
+        check(said["images"][0]["file"].endswith("\\xFF\\x0A.png"), said)
+
+    def test_what_does_not_fit(self):
+        src, names = self.train((3, 16, 16), "--size", "16x16")
+        image = src + "/" + names[0]
+        check("IMAGE is missing" in self.predict("--weights", "w.safetensors", status=2).err, "no image is no error")
+        check("nowhere.safetensors" in self.predict("--weights", "nowhere.safetensors", image, status=1).err, "weights that are not there")
+        check("net.safetensors" in self.predict(image, status=1).err, "the weights' usual name")
+        self.spec((3, 16, 20), 3)
+        r = self.predict("--weights", "w.safetensors", image, status=1)
+        check("'w.safetensors' was trained with images of 3 x 16 x 16; the network 'net' reads 3 x 16 x 20" in r.err, r.err)
+        self.spec((3, 16, 16), 5)
+        r = self.predict("--weights", "w.safetensors", image, status=1)
+        check("'w.safetensors' was trained with 3 classes; the network 'net' has 5" in r.err, r.err)
+        self.spec((3, 16, 16), 3)
+        text = open(self.top + "/net.yaml").read()
+        open(self.top + "/net.yaml", "w").write(text.replace("act: relu", "act: elu"))
+        check("was trained as another network" in self.predict("--weights", "w.safetensors", image, status=1).err, "another network")
+        check(len(self.predict("--weights", "w.safetensors", "--force", image).out.splitlines()) == 4, "--force")
+        raw = open(self.top + "/w.safetensors", "rb").read()
+        for key, old, new in (("recipe", b'\\"fit\\":\\"crop\\"', b'\\"fit\\":\\"crap\\"'), ("classes", b'[\\"class 0', b'{\\"class 0')):
+            check(raw.count(old) == 1, key)
+            open(self.top + "/bad.safetensors", "wb").write(raw.replace(old, new))
+            r = self.predict("--weights", "bad.safetensors", image, status=1)
+            check("its metadata has no valid '%s'" % key in r.err, r.err)
+
+    def test_rows_that_were_no_images(self):
+        with open(self.top + "/table.csv", "w") as f:
+            f.write("a,b,class\n" + "".join("%g,%g,%s\n" % (*self.rng.normal(size=2), "xy"[i % 2]) for i in range(60)))
+        self.run(self.convoy, "data", "table.csv", "-o", "table.safetensors", "-q")
+        self.build = "build-table"
+        open(self.top + "/net.yaml", "w").write("name: net\ninput: [2, 1, 1]\nclasses: 2\nlayers:\n  - flatten\n  - linear: classes\n"
+                                                "train: {data: idx, epochs: 1, batch: 8, lr: 0.05}\n")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet")
+        src, names = self.photos()
+        r = self.predict("--weights", "t.safetensors", src + "/" + names[0], status=1)
+        check("was trained with a table" in r.err, r.err)
+
+    def test_a_set_is_kept(self):
+        """Weights never take the place of a set, which often has their name."""
+        self.train((3, 16, 16), "--size", "16x16")
+        before = open(self.top + "/set.safetensors", "rb").read()
+        for more in ([], ["--force"]):
+            r = self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "set.safetensors", "--save", "set.safetensors", *more, status=1)
+            check("is a set, not weights" in r.err and open(self.top + "/set.safetensors", "rb").read() == before, r.err)
+
+
+if __name__ == "__main__":
+    sys.exit(methods.main("predict", Test))
