@@ -326,29 +326,6 @@ struct ${n.name} {
     //$ end
 };
 
-//$ if n.train
-/* Where each kernel's arguments lie, once memory is there. */
-static inline void ${n.name}_place(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
-{
-    //$ for l in n.place
-    ${l.line};
-    //$ end
-    //$ for u in n.place_unused
-    (void)${u.name};
-    //$ end
-}
-//$ end
-
-/* The arithmetic of folding: s = gamma / sqrt(var + eps), t = beta - s mean. */
-static inline void ${n.name}_fold_all(const struct cvy_net *net, float *f)
-{
-    const float *const p = net->param, *const r = net->running;
-    //$ for l in n.folds
-    ${l.line};
-    //$ end
-    (void)r;
-}
-
 /* the arena: bytes, and floats of its parts */
 //$ for p in n.sizes
 #define ${n.NAME}_${p.name} ${p.at}
@@ -360,6 +337,38 @@ static inline void ${n.name}_fold_all(const struct cvy_net *net, float *f)
 
 #if defined ${n.NAME}_NET && !defined ${n.NAME}_TENSORS /* what ${n.name}_net.c alone reads */
 #define ${n.NAME}_TENSORS
+#include "runtime/cvy_vec.h"
+
+//$ for f in n.places
+CVY_KEEP void ${n.name}_place${f.number}(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
+{
+    //$ for l in f.lines
+    ${l.line};
+    //$ end
+    (void)images, (void)copy, (void)dw, (void)db, (void)norms, (void)sums;
+}
+
+//$ end
+//$ if n.train
+/* Where each kernel's arguments lie, once memory is there. */
+static void ${n.name}_place(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
+{
+    //$ for f in n.places
+    ${n.name}_place${f.number}(net, images, copy, dw, db, norms, sums);
+    //$ end
+}
+
+//$ end
+/* The arithmetic of folding: s = gamma / sqrt(var + eps), t = beta - s mean. */
+static void ${n.name}_fold_all(const struct cvy_net *net, float *f)
+{
+    const float *const p = net->param, *const r = net->running;
+    //$ for l in n.folds
+    ${l.line};
+    //$ end
+    (void)r;
+}
+
 static const struct cvy_tensor ${n.name}_tensors[] = {
     //$ for t in n.tensors
     {"${t.name}", ${t.role}, {${t.ndim}, {${t.dim}}, {${t.block}}, {${t.outer}}, {${t.inner}}, ${t.at}}, ${t.draw}, ${t.value}},

@@ -72,9 +72,22 @@ def dense(repeats):
     return HEAD % ("3, 8, 8", "  - conv: 16\n  - stage: {repeat: %d, order: bn-act-conv, concat: [[], [conv: 12]]}\n" % repeats + TAIL)
 
 
+def file_bytes(folder):
+    """Of each of an emitted network's own files; the layers' and the cores' are summed."""
+    named = {"x_" + what for what in ("trace.c", "layout.h", "net.c", "bench.c", "weights.c")}
+    sizes = {}
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            kind = "cores" if name.startswith("core_") else "layers" if name.startswith("x_") and name not in named else name
+            sizes[kind] = sizes.get(kind, 0) + os.path.getsize(path)
+    return sizes
+
+
 class Runner:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.n = convoy, folder, 0
+        self.bytes = {}  # of the files that the last gen wrote
 
     def run(self, text, command, more=(), stack=0):
         """(status, seconds in user mode, kilobytes, stderr)"""
@@ -90,6 +103,7 @@ class Runner:
             p.returncode = os.waitstatus_to_exitcode(status)
             err.seek(0)
             said = err.read().decode()
+        self.bytes = file_bytes(out)
         subprocess.run(["rm", "-rf", out], check=True)
         return p.returncode, use.ru_utime, use.ru_maxrss, said
 
@@ -102,12 +116,15 @@ def growth(r):
     for make in (chain, residual, many_shapes, groups_in_groups, deep_groups, norms_alone, activations, linears):
         for command in ("check", "plan", "gen") if make in (chain, groups_in_groups, deep_groups) else ("gen",):  # gen does what the others do, but for what they print
             small, large = [r.run(make(500), command) for _ in range(8)], []
+            small_bytes = r.bytes
             few = sum(run[1] for run in small) / len(small)
             most = 0.01 + 8 ** 1.2 * few
             while not large or (len(large) < 5 and min(run[1] for run in large) >= most):  # a busy machine, or too much work
                 large.append(r.run(make(4000), command))
             many, kilobytes = min(run[1] for run in large), max(run[2] for run in large)
             what = "%s of %s" % (command, make.__name__)
+            for kind, size in small_bytes.items():
+                expect(r.bytes[kind] < 8 ** 1.1 * size, "%s: %s has %d bytes at 500 ops, %d at 4,000" % (what, kind, size, r.bytes[kind]))
             status = [run[0] for run in small + large]
             expect(not any(status), "%s: status %s: %s" % (what, status, large[-1][3][-300:]))
             expect(many < most, "%s: %.3f s at 500 ops, %.3f s at 4,000" % (what, few, many))
@@ -141,11 +158,12 @@ def refusals(r):
     status, _, kilobytes, said = r.run(dense(500), "plan")
     expect(status == 1 and ".yaml:6:" in said and "the plan is too large" in said and "transition" in said and kilobytes < 300 * 1024,
            "plan of a dense stage of 500: status %d, %d KB: %s" % (status, kilobytes, said))
-    status, _, kilobytes, said = r.run(dense(125), "gen")
+    status, _, kilobytes, said = r.run(dense(160), "gen")
     expect(status == 1 and ".yaml:" in said and "MB of C would be written, and at most 64 are" in said and "transition" in said,
-           "gen of a dense stage of 125: status %d: %s" % (status, said))
-    status, _, _, said = r.run(dense(40), "gen")
-    expect(status == 0, "gen of a dense stage of 40: status %d: %s" % (status, said))
+           "gen of a dense stage of 160: status %d: %s" % (status, said))
+    status, _, _, said = r.run(dense(80), "gen")
+    expect(status == 0, "gen of a dense stage of 80: status %d: %s" % (status, said))
+    expect(r.bytes["x_trace.c"] < 1.5e6, "the trace of a dense stage of 80 has %d bytes: what repeats should stand there once" % r.bytes["x_trace.c"])
 
 
 def small_stack(r):

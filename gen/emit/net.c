@@ -175,13 +175,15 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
     int64_t fields = 0;
+    NetPlace placing = {0};
     Net net = {.p = p,
                .g = p->g,
                .parts = parts,
                .name = p->g->spec->name,
                .NAME = upper(p->g->spec->name),
                .rec = rec_new(),
-               .fields = &fields},
+               .fields = &fields,
+               .placing = &placing},
         *n = &net;
     Names cores = {0};
 
@@ -194,11 +196,6 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
     }
     kernels(n);
     layout_totals(n);
-    if (parts & PART_TRAIN) {
-        static const char *const arg[] = {"images", "copy", "dw", "db", "norms", "sums"};
-        for (int i = 0; i < 6; i++)
-            rec_str(rec_add(n->rec, "place_unused"), "name", arg[i]);
-    }
     place_folds(n);
     layout_tensors(n);
     infer_calls(n);

@@ -11,7 +11,14 @@ typedef struct Net {
     const char *name, *NAME;
     Rec *rec;
     int64_t *fields; /* of all kernels' structs, so far */
+    struct NetPlace *placing;
 } Net;
+
+/* The lines that place kernels and norms, a part of them at a time: compilers take long over one long function. */
+typedef struct NetPlace {
+    Rec *part; /* of rec, where lines go */
+    int parts, lines;
+} NetPlace;
 
 /* layout.c. */
 int64_t whole_lines(int64_t floats) /* whole lines of 64 bytes */;
@@ -29,6 +36,8 @@ void layout_tensors(const Net *n);
 
 /* place.c. */
 void net_line(Rec *to, const char *list, const char *text);
+/* A line of what places kernels and norms. */
+void net_place(const Net *n, const char *text);
 void net_decl(Rec *k, const char *list, const char *text);
 const char *norm_name(const Net *n, int op);
 const char *stats_name(const Net *n, const Tensor *nd);

@@ -8,6 +8,21 @@ void net_line(Rec *to, const char *list, const char *text)
     rec_str(rec_add(to, list), "line", text);
 }
 
+enum { PLACE_LINES = 256 };
+
+void net_place(const Net *n, const char *text)
+{
+    NetPlace *at = n->placing;
+
+    if (!at->part || at->lines == PLACE_LINES) {
+        at->part = rec_add(n->rec, "places");
+        rec_int(at->part, "number", ++at->parts);
+        at->lines = 0;
+    }
+    net_line(at->part, "lines", text);
+    at->lines++;
+}
+
 static const char *c_name(const char *path)
 {
     char *s = xstrdup(path);
@@ -48,7 +63,7 @@ static void given(const Net *n, Rec *k, const Kernel *kernel, const char *declar
 {
     field(n, k, declaration);
     if (value)
-        net_line(n->rec, "place", xprintf("net->%s.%s = %s", kernel->name, name, value));
+        net_place(n, xprintf("net->%s.%s = %s", kernel->name, name, value));
 }
 
 static char *in_images(const Net *n, const char *slot_name)
@@ -167,33 +182,29 @@ void place_norms(const Net *n)
         const bool image = op_is_image_norm(o->kind);
         const char *name = norm_name(n, m->op), *at = image ? xprintf("%s.norm", name) : name;
         rec_str(rec_add(n->rec, image ? "image_norms" : "norms"), "name", name);
-        net_line(
-            n->rec, "place",
+        net_place(
+            n,
             xprintf("net->%s = (struct cvy_bn){.channels = %d, .padded = %d, .pieces = %d, .eps = %.17g, .momentum = "
                     "%.17g}",
                     at, o->shape.c, m->padded, n->p->pieces, o->eps, image ? 0 : o->momentum));
-        net_line(n->rec, "place",
-                 xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
+        net_place(n, xprintf("net->%s.gamma = net->net.param + %s", at, param_macro(n, m->op, PARAM_GAMMA)));
         if (op_has_param(o->kind, PARAM_BETA))
-            net_line(n->rec, "place",
-                     xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
+            net_place(n, xprintf("net->%s.beta = net->net.param + %s", at, param_macro(n, m->op, PARAM_BETA)));
         if (image && !op_info[o->kind].norm->centred)
-            net_line(n->rec, "place", xprintf("net->%s.not_centred = 1", name));
+            net_place(n, xprintf("net->%s.not_centred = 1", name));
         if (image) {
-            net_line(n->rec, "place", xprintf("net->%s.groups = %d", name, o->groups));
-            net_line(n->rec, "place", xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
+            net_place(n, xprintf("net->%s.groups = %d", name, o->groups));
+            net_place(n, xprintf("net->%s.kept = %s", name, in_images(n, kept_slot(n, m->op))));
         } else {
-            net_line(n->rec, "place",
-                     xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
-            net_line(n->rec, "place",
-                     xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
-            net_line(n->rec, "place",
-                     xprintf("net->%s.batches = net->net.batches + %lld", name,
-                             (long long)param_offset(n, m->op, PARAM_COUNT)));
+            net_place(n,
+                      xprintf("net->%s.running_mean = net->net.running + %s", name, param_macro(n, m->op, PARAM_MEAN)));
+            net_place(n,
+                      xprintf("net->%s.running_var = net->net.running + %s", name, param_macro(n, m->op, PARAM_VAR)));
+            net_place(n, xprintf("net->%s.batches = net->net.batches + %lld", name,
+                                 (long long)param_offset(n, m->op, PARAM_COUNT)));
         }
-        net_line(n->rec, "place",
-                 xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats,
-                         (long long)m->doubles));
+        net_place(n, xprintf("cvy_bn_place(&net->%s, norms + %lld, sums + %lld)", at, (long long)m->floats,
+                             (long long)m->doubles));
     }
 }
 
@@ -207,12 +218,10 @@ void place_statistics(const Net *n)
         const char *name = stats_name(n, nd);
         const int channels = nd->shape[nd->nlink].c;
         rec_str(rec_add(n->rec, "stats"), "name", name);
-        net_line(n->rec, "place",
-                 xprintf("net->%s = (struct cvy_stats){.channels = %d, .padded = %d, .pieces = %d}", name, channels,
-                         blocks_of(channels) * LANES + LANES, n->p->pieces));
-        net_line(n->rec, "place",
-                 xprintf("cvy_stats_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)nd->stats_floats,
-                         (long long)nd->stats_at));
+        net_place(n, xprintf("net->%s = (struct cvy_stats){.channels = %d, .padded = %d, .pieces = %d}", name, channels,
+                             blocks_of(channels) * LANES + LANES, n->p->pieces));
+        net_place(n, xprintf("cvy_stats_place(&net->%s, norms + %lld, sums + %lld)", name, (long long)nd->stats_floats,
+                             (long long)nd->stats_at));
     }
 }
 

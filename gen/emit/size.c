@@ -13,6 +13,7 @@
 enum {
     KERNEL = 6000,
     RUN = 1400,
+    TRACED = 500, /* a run of a trace: its call; most share their code with others */
     STEP = 110,
     SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
     CORE = 8000,
@@ -42,13 +43,13 @@ static int64_t chain_bytes(const Chain *c)
 
 static int64_t layer_bytes(const Plan *p, const Kernel *k, bool train)
 {
-    const Chain *chain[] = {kernel_chain(k, CHAIN_AFTER), kernel_chain(k, CHAIN_AGAIN), kernel_chain(k, CHAIN_DOUT),
-                            &k->trace};
+    const Chain *chain[] = {kernel_chain(k, CHAIN_AFTER), kernel_chain(k, CHAIN_AGAIN), kernel_chain(k, CHAIN_DOUT)};
     const int64_t name = (int64_t)strlen(k->name) - NAME, net = (int64_t)strlen(p->g->spec->name) - NET;
     int64_t n = KERNEL, runs = 0;
 
-    for (int i = 0; i < (train ? 4 : 1); i++)
+    for (int i = 0; i < (train ? 3 : 1); i++)
         n += chain_bytes(chain[i]), runs += chain[i]->n;
+    n += train ? (int64_t)TRACED * k->trace.n : 0;
     for (int i = 0; i < k->nin && !(k->w && k->w->direct); i++)
         n += chain_bytes(&k->before[i]), runs += k->before[i].n;
     for (int i = 0; i < k->nin && train; i++)

@@ -46,12 +46,12 @@ static void trace_sinks(const File *f, Rec *fn)
 }
 
 /* What the weight op reads, packed as in training: the images in scratch, rows too, one after the other. */
-static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
+static void trace_core(const File *f, Rec *fn, const Run *r, const Chain *pack, const Image *image)
 {
     const Kernel *k = f->k;
     bool *used = images_none(k);
 
-    images_mark_before(used, k);
+    images_mark(used, k->w->x);
     images_mark(used, k->conv ? k->conv->xg : k->linear->y);
     images_mark_work(used, k);
     for (int i = 0; i < k->nimage; i++) {
@@ -67,7 +67,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Image *image)
         else if (m->filled)
             line_halo(fn, "begin", m, 1);
     }
-    calls_before(f, fn);
+    calls_chain(f, fn, pack, image, 0);
     if (k->conv) {
         const char *x = calls_gather_x(f, fn);
         calls_copy_weights(f, fn, "begin", PASS_FORWARD);
@@ -90,26 +90,59 @@ static bool hands_out(const Kernel *k)
     return any;
 }
 
-static void trace_function(const File *f)
+/* A chain whose runs are called by the number of their code: runs that would be printed alike have one. Adds the code
+ * that is new. */
+static Chain share_code(const File *f, const Chain *c, const Image *image, Names *code)
+{
+    Chain to = {xalloc(sizeof *to.run * (size_t)(c->n + 1)), c->n};
+
+    for (int i = 0; i < c->n; i++) {
+        Run *r = &to.run[i], alike = c->run[i];
+        Buf text = {0};
+        *r = c->run[i];
+        alike.name = alike.shared = "alike";
+        template_expand("run", "r", emit_run(f->p, f->k, &alike, image, false), &text);
+        int *number = names_at(code, text.text);
+        const bool known = *number > 0;
+        *number = known ? *number : code->n;
+        r->shared = xprintf("%d", *number);
+        if (!known) {
+            alike.name = xprintf("pass %d", *number);
+            alike.shared = r->shared;
+            rec_push(f->rec, "runs", emit_run(f->p, f->k, &alike, image, false));
+        }
+    }
+    return to;
+}
+
+static void trace_function(const File *f, Names *code)
 {
     const Kernel *k = f->k;
 
     if (!hands_out(k))
         return;
-    Image *image = xalloc(sizeof *image * (size_t)(k->ntrace_image + 1)); /* in C they are called by their number */
-    for (int i = 0; i < k->ntrace_image; i++) {
+    const int n = k->ntrace_image;
+    Image *image =
+        xalloc(sizeof *image * (size_t)(n + k->nimage + 1)); /* in C traced ones are called by their number */
+    for (int i = 0; i < n; i++) {
         image[i] = k->trace_image[i];
         image[i].name = traced_name(i);
     }
-    for (int i = 0; i < k->nin && k->trace_core >= 0; i++)
-        layer_runs(f, "runs", &k->before[i], k->image);
-    layer_runs(f, "runs", &k->trace, image);
+    for (int i = 0; i < k->nimage; i++)
+        image[n + i] = k->image[i];
+    Chain pack = {xalloc(sizeof(Run) * (size_t)(k->trace_pack.n + 1)), k->trace_pack.n};
+    for (int i = 0; i < pack.n; i++) {
+        pack.run[i] = k->trace_pack.run[i];
+        pack.run[i].to.image += n;
+    }
+    pack = share_code(f, &pack, image, code);
+    const Chain trace = share_code(f, &k->trace, image, code);
     Rec *fn = line_function(f, "functions", "trace", line_symbol(f, "trace"));
     trace_images(f, fn, image);
-    for (int i = 0; i < k->trace.n; i++) {
-        const Chain one = {&k->trace.run[i], 1};
+    for (int i = 0; i < trace.n; i++) {
+        const Chain one = {&trace.run[i], 1};
         if (i == k->trace_core)
-            trace_core(f, fn, &k->trace.run[i], image);
+            trace_core(f, fn, &trace.run[i], &pack, image);
         else
             calls_chain(f, fn, &one, image, 0);
     }
@@ -119,7 +152,7 @@ static void trace_function(const File *f)
 void emit_trace_file(const Plan *p, Buf *to)
 {
     Rec *rec = rec_new();
-    Names cores = {0};
+    Names cores = {0}, code = {0};
 
     rec_str(rec, "net", p->g->spec->name);
     rec_str(rec, "licence", EMITTED_LICENCE);
@@ -127,11 +160,12 @@ void emit_trace_file(const Plan *p, Buf *to)
         Kernel traced = p->kernel[i];
         const Kernel *k = &traced;
         Buf done = {0};
-        traced.tag = xprintf("trace_%s", k->name); /* its own copies of runs that the layer's file has, too */
+        traced.tag = "trace"; /* its own copies of runs that layers' files have, too */
+        traced.shares = true;
         const File file = {p, k, rec_add(rec, "layers"), false, &done};
         if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)
             rec_str(rec_add(rec, "cores"), "name", k->w->core_name);
-        trace_function(&file);
+        trace_function(&file, &code);
     }
     template_expand("trace_file", "k", rec, to);
 }

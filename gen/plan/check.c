@@ -70,6 +70,7 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
         check_chain(p, k, kernel_chain(k, CHAIN_AGAIN), k->nimage);
         check_chain(p, k, kernel_chain(k, CHAIN_DOUT), k->nimage);
         check_chain(p, k, &k->trace, k->ntrace_image);
+        check_chain(p, k, &k->trace_pack, k->ntrace_image > k->nimage ? k->ntrace_image : k->nimage);
         if (++*names_at(&names, k->name) > 1)
             BUG("two kernels are called %s", k->name);
         if (k->conv && (k->w->forward.vectors < 1 || k->w->forward.out_blocks % k->w->forward.vectors))

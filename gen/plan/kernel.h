@@ -83,8 +83,10 @@ typedef struct Kernel {
     Chain *before; /* forward, one an `in` way */
     Chain *din;    /* backward, one an `in` way */
     Chain trace;
-    Image *image; /* what before, after, again, dout, din name */
-    int nimage;   /* tile adds the gathered ones */
+    Chain trace_pack; /* in a trace, from the image of what the weight op reads to its packed input, as numbers of
+                         trace_image and of image; empty where trace_core is -1 */
+    Image *image;     /* what before, after, again, dout, din name */
+    int nimage;       /* tile adds the gathered ones */
     Image *trace_image;
     int ntrace_image;
     int trace_core; /* run of `trace` that takes the core's result, -1 */

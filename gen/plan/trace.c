@@ -1,6 +1,6 @@
 /* trace.c - what a trace hands out: every op on its own, each value an image.
  *
- * needs: flow, ports. sets: Kernel.trace, .trace_image, .trace_core. */
+ * needs: flow, ports. sets: Kernel.trace, .trace_image, .trace_core, .trace_pack. */
 #include "fuse.h"
 
 static int trace_image(Trace *t, Shape shape, int op, const char *name)
@@ -23,25 +23,33 @@ static Run *trace_run(Trace *t, Shape shape, int window, int from, int to)
 
 static int trace_value(Trace *t, int v);
 
-/* A node's value, from what is stored of it. */
-static int trace_node(Trace *t, int node)
+/* A node's value, from what is stored of it, at `to`. */
+static void trace_node_to(Trace *t, int node, Place to)
 {
     Fuse *f = t->f;
     const Tensor *nd = &f->node[node];
     Way *w = xalloc(sizeof *w);
 
     *w = (Way){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
-    const int image = trace_image(t, nd->shape[nd->nlink], -1, NULL);
     const int first = f->k->ntrace_image;
     const Forward fw = {.name = xprintf("trace%d_", t->runs++),
                         .way = w,
                         .b = w->n,
                         .from = fuse_value(f, node, "in"),
                         .store = -1,
-                        .to = image_place(image, nd->shape[nd->nlink])};
+                        .to = to};
     run_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
     for (int i = first; i < f->k->ntrace_image; i++)
         f->k->trace_image[i].name = NULL; /* handed out by the kernel that makes the node */
+}
+
+static int trace_node(Trace *t, int node)
+{
+    const Tensor *nd = &t->f->node[node];
+    const Shape shape = nd->shape[nd->nlink];
+    const int image = trace_image(t, shape, -1, NULL);
+
+    trace_node_to(t, node, image_place(image, shape));
     return image;
 }
 
@@ -73,24 +81,71 @@ static const char *trace_name(Trace *t, int v)
     return name;
 }
 
-static void trace_join(Trace *t, int v)
+/* The node that is op v's output, if a kernel before made it; else -1. */
+static int made_before(const Trace *t, int v)
+{
+    const Kernel *k = t->f->k;
+    const int nodes = k->kind == KERNEL_LOSS ? t->f->p->nnode : k->node, node = t->f->node_of[v];
+
+    return node < nodes ? node : -1;
+}
+
+/* The operands of concat v in sequence; one that is a concat, and was handed out, is not made again: its own operands
+ * stand for it. */
+static int *concat_operands(const Trace *t, int v, int *n)
+{
+    const Op *list = t->f->g->op;
+    int *flat = NULL, *todo = NULL, ntodo = 0;
+
+    *n = 0;
+    *PUSH(todo, ntodo) = v;
+    while (ntodo > 0) {
+        const int at = todo[--ntodo];
+        const bool open =
+            at == v || (list[at].kind == OP_CONCAT && t->traced[at] && t->image[at] < 0 && made_before(t, at) < 0);
+        for (int i = list[at].nin - 1; open && i >= 0; i--)
+            *PUSH(todo, ntodo) = list[at].ins[i];
+        if (!open)
+            *PUSH(flat, *n) = at;
+    }
+    return flat;
+}
+
+static void trace_concat(Trace *t, int v)
 {
     Fuse *f = t->f;
     Kernel *k = f->k;
     const Op *op = &f->g->op[v];
     const char *name = trace_name(t, v);
-    int *in = xalloc(sizeof *in * (size_t)op->nin), first = 0;
+    int n, first = 0, *in = concat_operands(t, v, &n), *image = xalloc(sizeof *image * (size_t)n);
+
+    for (int i = 0; i < n; i++)
+        image[i] = t->image[in[i]] < 0 && made_before(t, in[i]) >= 0 ? -1 : trace_value(t, in[i]);
+    const int to = trace_image(t, op->shape, -1, name);
+    k->trace_image[to].shared = true;
+    for (int i = 0; i < n; i++) {
+        const Shape shape = f->g->op[in[i]].shape;
+        const Place part = place_part(image_place(to, op->shape), first);
+        if (image[i] < 0)
+            trace_node_to(t, made_before(t, in[i]), part);
+        else
+            trace_run(t, shape, -1, image[i], to)->to = part;
+        first += shape.c;
+    }
+    set_image(t, v, to);
+}
+
+static void trace_add(Trace *t, int v)
+{
+    const Op *op = &t->f->g->op[v];
+    const char *name = trace_name(t, v);
+    int *in = xalloc(sizeof *in * (size_t)op->nin);
 
     for (int i = 0; i < op->nin; i++)
         in[i] = trace_value(t, op->ins[i]);
     const int to = trace_image(t, op->shape, -1, name);
-    k->trace_image[to].shared = op->kind == OP_CONCAT;
-    for (int i = 0; i < op->nin; i++) {
-        Run *r = trace_run(t, f->g->op[op->ins[i]].shape, -1, in[i], to);
-        r->to.first = first;
-        r->adds = op->kind == OP_ADD && i > 0;
-        first += op->kind == OP_CONCAT ? r->shape.c : 0;
-    }
+    for (int i = 0; i < op->nin; i++)
+        trace_run(t, op->shape, -1, in[i], to)->adds = i > 0;
     set_image(t, v, to);
 }
 
@@ -136,15 +191,16 @@ static int trace_value(Trace *t, int v)
 {
     Fuse *f = t->f;
     const Kernel *k = f->k;
-    const int nodes = k->kind == KERNEL_LOSS ? f->p->nnode : k->node; /* that are made before */
     int *stage = NULL, nstage = 0, at = v;
 
     for (; t->image[at] < 0; at = f->g->op[at].in) {
         const OpKind kind = f->g->op[at].kind;
-        if (f->node_of[at] >= 0 && f->node_of[at] < nodes)
-            set_image(t, at, trace_node(t, f->node_of[at]));
-        else if (kind == OP_CONCAT || kind == OP_ADD)
-            trace_join(t, at);
+        if (made_before(t, at) >= 0)
+            set_image(t, at, trace_node(t, made_before(t, at)));
+        else if (kind == OP_CONCAT)
+            trace_concat(t, at);
+        else if (kind == OP_ADD)
+            trace_add(t, at);
         else if (at == k->op && k->w)
             trace_core(t, at);
         else
@@ -160,16 +216,29 @@ static int trace_value(Trace *t, int v)
     return t->image[v];
 }
 
+/* From the image of op v's output to the packed input of the kernel's core. */
+static void trace_pack(const Trace *t, int v)
+{
+    Kernel *k = t->f->k;
+    const Shape shape = t->f->g->op[v].shape;
+    Run *r = run_add(&k->trace_pack, "packed", shape, 0, 2);
+
+    r->from = image_place(t->image[v], shape);
+    r->to = image_place(k->w->x, shape);
+}
+
 void trace_build(Trace *t)
 {
     const Fuse *f = t->f;
-    const Kernel *k = f->k;
+    Kernel *k = f->k;
 
     t->runs = 0;
     if (k->kind != KERNEL_PASS)
         trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)
         trace_value(t, f->node[k->node].op);
+    if (k->trace_core >= 0)
+        trace_pack(t, f->g->op[k->op].in);
     while (t->nset > 0)
         t->image[t->set[--t->nset]] = -1;
 }
