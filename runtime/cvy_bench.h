@@ -17,23 +17,18 @@ CVY_KEEP float cvy_peak_thread(int64_t rounds)
         from[k] = 0.001f * (float)k;
     vf a = vf_loadu(from), b = vf_loadu(from + VF), c = vf_loadu(from + 2 * VF), d = vf_loadu(from + 3 * VF),
        e = vf_loadu(from + 4 * VF);
-#if defined CVY_AVX512
     vf f = vf_loadu(from + 5 * VF), g = vf_loadu(from + 6 * VF), h = vf_loadu(from + 7 * VF),
        i = vf_loadu(from + 8 * VF), j = vf_loadu(from + 9 * VF);
-#endif
 
     for (int64_t n = 0; n < rounds; n++) {
         a = vf_fma(a, s, t), b = vf_fma(b, s, t), c = vf_fma(c, s, t);
-#if !defined CVY_PORTABLE
-        d = vf_fma(d, s, t), e = vf_fma(e, s, t);
-#endif
-#if defined CVY_AVX512
-        f = vf_fma(f, s, t), g = vf_fma(g, s, t), h = vf_fma(h, s, t), i = vf_fma(i, s, t), j = vf_fma(j, s, t);
-#endif
+        if (CVY_CHAINS >= 5)
+            d = vf_fma(d, s, t), e = vf_fma(e, s, t);
+        if (CVY_CHAINS >= 10)
+            f = vf_fma(f, s, t), g = vf_fma(g, s, t), h = vf_fma(h, s, t), i = vf_fma(i, s, t), j = vf_fma(j, s, t);
     }
-#if defined CVY_AVX512
-    a = vf_add(vf_add(vf_add(a, f), vf_add(g, h)), vf_add(i, j));
-#endif
+    if (CVY_CHAINS >= 10)
+        a = vf_add(vf_add(vf_add(a, f), vf_add(g, h)), vf_add(i, j));
     a = vf_add(vf_add(vf_add(a, b), vf_add(c, d)), e);
     memcpy(out, &a, sizeof out);
     for (int k = 0; k < VF; k++)
@@ -43,18 +38,10 @@ CVY_KEEP float cvy_peak_thread(int64_t rounds)
 
 static double cvy_peak(int threads, int64_t rounds, float *sink)
 {
-#if defined CVY_AVX512
-    const int vectors = 10;
-#elif defined CVY_PORTABLE
-    const int vectors = 3;
-#else
-    const int vectors = 5;
-#endif
-
     CVY_PARALLEL(threads)
     for (int p = 0; p < threads; p++)
         sink[p * VF] += cvy_peak_thread(rounds);
-    return 2.0 * VF * vectors * (double)rounds * threads;
+    return 2.0 * VF * CVY_CHAINS * (double)rounds * threads;
 }
 
 /* a = b + s c, a, b and c the thirds of the thread's part. */

@@ -1,4 +1,4 @@
-// Winograd cores: a 3 x 3 conv of stride 1 by tiles of 4 x 4 outputs (cvy_vec.h has the transforms). `h` is the header's record,
+// Winograd cores: a 3 x 3 conv of stride 1 by tiles of 4 x 4 outputs (runtime/vec/winograd.h has the transforms). `h` is the header's record,
 // `c` a core, `t` a register tile.
 
 //$ define winograd

@@ -207,17 +207,10 @@ int main(void)
 {
     int failed = 0;
 
-#if defined CVY_AVX2 || defined CVY_AVX512
-#if defined CVY_AVX512
-    const int runs = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-#else
-    const int runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    if (!runs) {
+    if (!cvy_supported()) {
         printf("this processor cannot run it\n0 passed, 0 failed, %d skipped\n", TESTS);
         return 77;
     }
-#endif
     for (int i = 0; i < CASES; i++)
         failed += check(i) + check_nan(i);
     failed += check_zero() + check_lanes() + check_nan_statistics();

@@ -5,11 +5,12 @@
 #include <stddef.h>
 
 struct Embedded {
-    const char *name; /* "templates/core_conv.c", "runtime/cvy_model.h" */
+    const char *name; /* "templates/core.c", "runtime/vec/avx2.h" */
     const char *text; /* NUL-terminated */
     size_t len;
 };
 extern const struct Embedded embedded[]; /* sorted by name */
 extern const size_t nembedded;
+const struct Embedded *embedded_find(const char *name); /* that is not there: a bug */
 
 #endif

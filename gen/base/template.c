@@ -217,6 +217,14 @@ void template_read(const char *file, const char *text)
     }
 }
 
+const struct Embedded *embedded_find(const char *name)
+{
+    for (size_t i = 0; i < nembedded; i++)
+        if (strcmp(embedded[i].name, name) == 0)
+            return &embedded[i];
+    BUG("no %s inside", name);
+}
+
 void template_load(void)
 {
     static bool loaded;

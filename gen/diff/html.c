@@ -43,10 +43,7 @@ static void put(Buf *to, const char *s)
 
 static const char *style(void)
 {
-    for (size_t i = 0; i < nembedded; i++)
-        if (strcmp(embedded[i].name, "templates/diff.css") == 0)
-            return embedded[i].text;
-    BUG("the page's style is not there");
+    return embedded_find("templates/diff.css")->text;
 }
 
 /* ---- head ---- */

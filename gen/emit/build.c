@@ -51,7 +51,8 @@ static bool in_library(const char *name)
     return false;
 }
 
-void emit_runtime(Rec *r, const char *net, OutDir *out)
+/* Of runtime/vec the target's is in cvy_vec.h. */
+void emit_runtime(Rec *r, const char *net, const Target *t, OutDir *out)
 {
     for (int i = 0; library[i]; i++)
         emit_source(r, "network", library[i]);
@@ -59,12 +60,17 @@ void emit_runtime(Rec *r, const char *net, OutDir *out)
     emit_source(r, "measured", xprintf("%s_bench.c", net));
     for (size_t i = 0; i < nembedded; i++) {
         const char *name = embedded[i].name;
-        if (strncmp(name, "runtime/", 8) != 0)
+        Buf vec = {0};
+        if (strncmp(name, "runtime/", 8) != 0 || strncmp(name, "runtime/vec/", 12) == 0)
             continue;
-        if (strcmp(name, "runtime/cvy_names.h") == 0)
+        if (strcmp(name, "runtime/cvy_vec.h") == 0) {
+            emit_vec(t, &vec);
+            add_file(out, name, &vec);
+        } else if (strcmp(name, "runtime/cvy_names.h") == 0) {
             names_file(net, &embedded[i], out);
-        else
+        } else {
             outdir_add(out, name, embedded[i].text, embedded[i].len);
+        }
         if (ends_with(name, ".c") && !in_library(name))
             emit_source(r, "program", name);
     }

@@ -3,7 +3,9 @@
  * needs: cores with tiles. sets: the header's text. The same shape gives the same text, whichever layer asks. */
 #include "emit.h"
 
-enum { SUM_PIXELS = 32 }; /* pixels that are added up in float before their sum goes to double: CVY_SUM of cvy_vec.h */
+enum {
+    SUM_PIXELS = 32
+}; /* pixels that are added up in float before their sum goes to double: CVY_SUM of runtime/vec/compiler.h */
 
 static const char *tile_name(int number)
 {

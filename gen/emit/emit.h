@@ -40,7 +40,9 @@ void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t 
  * "program". */
 void emit_source(Rec *r, const char *list, const char *name);
 /* The runtime's files, and the program's sources in the record. */
-void emit_runtime(Rec *r, const char *net, OutDir *out);
+void emit_runtime(Rec *r, const char *net, const Target *t, OutDir *out);
+/* vec.c: runtime/cvy_vec.h with its parts in it, of the targets this one alone. */
+void emit_vec(const Target *t, Buf *to);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
 void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
 

@@ -225,14 +225,6 @@ static void layers(const Export *e)
         BUG("%d norms applied, %d planned", used, p->naffine);
 }
 
-static const struct Embedded *runtime_header(const char *name)
-{
-    for (size_t i = 0; i < nembedded; i++)
-        if (strcmp(embedded[i].name, name) == 0)
-            return &embedded[i];
-    BUG("no %s inside", name);
-}
-
 static void totals(const Export *e)
 {
     const Plan *p = e->p;
@@ -240,7 +232,9 @@ static void totals(const Export *e)
     const Shape in = p->g->op[0].shape;
     const int64_t scratch = (p->scratch_infer + 15) / 16 * 16;
     Rec *r = e->rec;
+    Buf vec = {0};
 
+    emit_vec(p->target, &vec);
     rec_str(r, "name", e->name);
     rec_str(r, "NAME", e->NAME);
     rec_str(r, "licence", EMITTED_LICENCE);
@@ -264,7 +258,7 @@ static void totals(const Export *e)
     rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
-    rec_fmt(r, "vec_hash", "0x%.8su", emit_hash(runtime_header("runtime/cvy_vec.h")->text));
+    rec_fmt(r, "vec_hash", "0x%.8su", emit_hash(vec.text));
     emit_part(r, "part_api", "api");
     emit_part(r, "part_offsets", "export_offsets");
     emit_part(r, "part_body", "export_body");
@@ -306,9 +300,11 @@ static void folder(const Export *e, OutDir *out)
         emit_core_file(p, k, NULL, false, &core);
         add_file(out, xprintf("core_%s.h", k->w->core_name), &core);
     }
-    static const char *const headers[] = {"runtime/cvy_float.h", "runtime/cvy_vec.h"};
-    for (int i = 0; i < 2; i++)
-        outdir_add(out, headers[i], runtime_header(headers[i])->text, runtime_header(headers[i])->len);
+    const struct Embedded *floating = embedded_find("runtime/cvy_float.h");
+    Buf vec = {0};
+    emit_vec(p->target, &vec);
+    outdir_add(out, floating->name, floating->text, floating->len);
+    add_file(out, "runtime/cvy_vec.h", &vec);
     expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
     expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
 }
@@ -345,51 +341,17 @@ static void add_inlined(const Export *e, const char *text, size_t len, Buf *to)
     }
 }
 
-/* The vector header with the code of this target alone: of its `#if defined CVY_<TARGET> ... #endif`, one branch. */
-static void add_vector_header(const Export *e, Buf *to)
-{
-    const struct Embedded *h = runtime_header("runtime/cvy_vec.h"), *floating = runtime_header("runtime/cvy_float.h");
-    const char *const end = h->text + h->len;
-    int depth = 0, inside = 0;          /* of conditionals; depth of the choice, 0: not in it */
-    bool chosen = false, found = false; /* this branch; one of the choice */
-    Buf b = {0};
-
-    add_inlined(e, floating->text, floating->len, to);
-    for (const char *text = h->text, *next; text < end; text = next) {
-        const char *nl = memchr(text, '\n', (size_t)(end - text));
-        next = nl ? nl + 1 : end;
-        const bool begin = begins(text, "#if"), stop = begins(text, "#endif");
-        const bool choice = begins(text, "#if defined CVY_AVX512"), other = begins(text, "#elif defined CVY_");
-        depth += begin;
-        if (choice)
-            inside = depth, found = false;
-        if (inside && depth == inside && (choice || other || begins(text, "#else"))) {
-            const char *macro = strstr(text, "CVY_");
-            const size_t n = strlen(e->p->target->macro);
-            chosen = begins(text, "#else")
-                         ? !found
-                         : macro && strncmp(macro, e->p->target->macro, n) == 0 && strchr("\r\n ", macro[n]);
-            found |= chosen;
-            continue;
-        }
-        const bool closes = inside && stop && depth == inside;
-        if (!closes && (!inside || chosen))
-            buf_add(&b, text, (size_t)(next - text));
-        if (closes)
-            inside = 0;
-        depth -= stop;
-    }
-    add_inlined(e, b.text, b.len, to);
-}
-
 static void single_file(const Export *e, OutDir *out)
 {
     const Plan *p = e->p;
-    Buf b = {0};
+    Buf b = {0}, vec = {0};
 
+    emit_vec(p->target, &vec);
     template_expand("export_single", "n", e->rec, &b);
     buf_puts(&b, "\n");
-    add_vector_header(e, &b);
+    const struct Embedded *floating = embedded_find("runtime/cvy_float.h");
+    add_inlined(e, floating->text, floating->len, &b);
+    add_inlined(e, vec.text, vec.len, &b);
     buf_puts(&b, "\n");
     template_expand("export_offsets", "n", e->rec, &b);
     for (int i = 0; i < p->ninfer; i++) {

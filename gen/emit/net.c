@@ -216,7 +216,7 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
         emit_source(n->rec, "network", xprintf("%s_trace.c", n->name));
     }
     emit_source(n->rec, "network", xprintf("%s_weights.c", n->name));
-    emit_runtime(n->rec, n->name, out);
+    emit_runtime(n->rec, n->name, p->target, out);
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_weights.c", n->name), "weights_file");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");

@@ -639,7 +639,7 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     costs(n);
     for (int i = 0; i < nfile; i++)
         emit_source(n->rec, "network", xprintf("%s_%s.c", name, file[i][0]));
-    emit_runtime(n->rec, name, out);
+    emit_runtime(n->rec, name, target_find("portable"), out);
     for (int i = 0; i < nfile; i++)
         add_file(n, out, xprintf("%s_%s.c", name, file[i][0]), file[i][1]);
     add_file(n, out, xprintf("%s.h", name), "header");

@@ -1,0 +1,61 @@
+/* walk.h - how rows of images meet, what a core calls for what it makes, and a walk over an image where no core makes
+ * it.
+ * SPDX-License-Identifier: 0BSD */
+
+CVY_INLINE int cvy_smaller(int a, int b) { return a < b ? a : b; }
+CVY_INLINE int cvy_larger(int a, int b) { return a > b ? a : b; }
+/* Of `rows` rows that meet rows at, at + step, ... of another image: the first that meets one of its `size`, and the
+ * one after the last. */
+CVY_INLINE int cvy_rows_from(int at, int step, int size, int rows)
+{
+    const int from = step > 0 ? (at < 0 ? (step - 1 - at) / step : 0) : at >= size ? (at - size) / -step + 1 : 0;
+    return from < rows ? from : rows;
+}
+CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
+{
+    const int to = step > 0 ? (at < size ? (size - 1 - at) / step + 1 : 0) : at >= 0 ? at / -step + 1 : 0;
+    return to < rows ? to : rows;
+}
+
+/* What a core calls for the registers it finishes: begin for channel block c with the first register and its place,
+ * point for each register, end. All three are inlined. */
+typedef void cvy_begin(void *run, int c, vf first, int y, int x);
+typedef vf cvy_point(void *run, vf v, int y, int x);
+typedef void cvy_end(void *run);
+CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
+/* Of a core that takes several images: what comes is of the m-th. */
+typedef void cvy_image(void *run, int m);
+CVY_INLINE void cvy_image_only(void *run, int m) { (void)run, (void)m; }
+/* Where no core makes the values: a walk over an image of h x w pixels that reads them. */
+typedef vf cvy_read(const void *run, int y, int x);
+CVY_INLINE void cvy_walk(void *run, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
+                         cvy_end *end)
+{
+    for (int c = 0; c < channels; c += VF) {
+        begin(run, c, vf_zero(), 0, 0);
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w;) {
+                const int stop = w - x > CVY_SUM ? x + CVY_SUM : w;
+                for (; x < stop; x++)
+                    point(run, read(run, y, x), y, x);
+                end(run);
+            }
+    }
+}
+
+/* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and
+ * back. */
+CVY_INLINE vf vf_flatten(const float *p, int area, int f, int total)
+{
+    float t[16] = {0};
+    for (int l = 0; l < VF && f + l < total; l++)
+        t[l] = p[((ptrdiff_t)((f + l) / area / VF) * area + (f + l) % area) * VF + (f + l) / area % VF];
+    return vf_loadu(t);
+}
+CVY_INLINE void vf_unflatten(float *p, int area, int f, int total, vf v)
+{
+    float t[16];
+    memcpy(t, &v, sizeof t);
+    for (int l = 0; l < VF && f + l < total; l++)
+        p[((ptrdiff_t)((f + l) / area / VF) * area + (f + l) % area) * VF + (f + l) / area % VF] = t[l];
+}
