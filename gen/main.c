@@ -144,6 +144,16 @@ static const Command commands[] = {
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE,
      OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export, 1},
+    {"study", "--report RUNS.csv [--html FILE] [--json]",
+     "say what many trainings show: which variant is better, and how sure that is",
+     "Reads the trainings of a study and prints its verdict, every comparison with its interval, and how the "
+     "difference depends on the "
+     "rate; writes a page.\n"
+     "The report is a function of the CSV alone (docs/study.md).\n"
+     "  --html FILE       the page (default: report.html beside the CSV)\n"
+     "  --json            the report as JSON\n"
+     "Exit status: 0 a verdict, 3 none yet.\n",
+     OPT_STUDY | OPT_HTML | OPT_JSON, 0, "RUNS.csv", cmd_study, 1},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
      "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "

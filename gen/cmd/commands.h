@@ -62,11 +62,12 @@ enum {
     OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
     OPT_ALL = 1 << 30,
-    OPT_DATA = 1 << 29, /* takes the options of an import */
+    OPT_DATA = 1 << 29,          /* takes the options of an import */
+    OPT_STUDY = (int)(1u << 31), /* takes those of a study */
 };
 
 /* Exit statuses of the program. */
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNCLEAR = 3 }; /* unclear: of a study, no verdict yet */
 
 typedef struct Command {
     const char *name;
@@ -83,8 +84,8 @@ typedef struct Command {
 /* Reads argv[2..]. False and a message on stderr where it does not fit the command. */
 bool options_read(const Command *c, int argc, char **argv, Options *o);
 
-/* Options that a command takes beside those of the common table, by its OPT_REST or OPT_DATA: they stand in `rest` as
- * they were typed. An empty list where there are none. */
+/* Options that a command takes beside those of the common table, by its OPT_REST, OPT_DATA or OPT_STUDY: they stand in
+ * `rest` as they were typed. An empty list where there are none. */
 struct cvy_option;
 enum { OWN_OPTIONS = 40 }; /* room */
 void own_options(unsigned options, struct cvy_option *list);
@@ -127,6 +128,7 @@ int cmd_twin(const Options *o);
 int cmd_export(const Options *o);
 int cmd_data(const Options *o);
 int cmd_diff(const Options *o);
+int cmd_study(const Options *o);
 int cmd_asm(const Options *o);
 
 #endif

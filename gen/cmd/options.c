@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "cvy_private.h"
 #include "data.h"
+#include "study_options.h"
 #include "target.h"
 #include "term.h"
 
@@ -84,6 +85,7 @@ void own_options(unsigned options, struct cvy_option *list)
     static struct cvy_said said; /* where the values would go */
     static struct cvy_progress progress;
     static DataOptions data;
+    static StudyOptions study;
     _Static_assert((int)OWN_OPTIONS >= (int)CVY_TRAIN_OPTIONS && (int)OWN_OPTIONS >= (int)DATA_OPTIONS,
                    "room for each list");
     memset(list, 0, OWN_OPTIONS * sizeof *list);
@@ -91,6 +93,8 @@ void own_options(unsigned options, struct cvy_option *list)
         cvy_train_options(&said, &progress, NULL, list);
     else if (options & OPT_DATA)
         data_options(&data, list);
+    else if (options & OPT_STUDY)
+        study_options(&study, list);
 }
 
 /* The option that `arg` is, and its value where that depends on it (--target=avx2, -oDIR). */

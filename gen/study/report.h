@@ -1,0 +1,16 @@
+/* report.h - an Analysis for people and programs. The same analysis, the same bytes. */
+#ifndef CONVOY_REPORT_H
+#define CONVOY_REPORT_H
+
+#include "analyse.h"
+
+/* The verdict in one sentence, with what stands before it: that it is interim, that a control failed. */
+const char *headline(const Analysis *a);
+/* How often somebody looked, and by which interval this is judged. */
+const char *looks_text(const Analysis *a);
+const char *pair_text(const Study *s, Pair p); /* "after - before" */
+void report_text(const Analysis *a, FILE *to);
+const char *report_json(const Analysis *a);
+const char *report_html(const Analysis *a); /* page.c */
+
+#endif
