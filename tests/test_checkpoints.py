@@ -38,10 +38,10 @@ def bytes_of(path):
 
 
 class Programs:
-    """Emitted and compiled, one copy of the runtime's objects for all."""
+    """Emitted and compiled, the runtime once for all that are emitted alike."""
 
     def __init__(self, convoy, folder):
-        self.convoy, self.folder, self.first, self.made = convoy, folder, None, {}
+        self.convoy, self.folder, self.first = convoy, folder, {}
 
     def spec(self, order="conv-bn-act", drop="", edit=None):
         text = BASE.replace("ORDER", order).replace("DROP", drop)
@@ -53,12 +53,12 @@ class Programs:
     def program(self, name, spec, *more):
         to = os.path.join(self.folder, name)
         must(self.convoy, "gen", spec, "-o", to, "--target", "portable", *more)
-        if self.first:
-            for f in os.listdir(os.path.join(self.first, "runtime")):
-                if f.endswith(".o"):
-                    shutil.copy2(os.path.join(self.first, "runtime", f), os.path.join(to, "runtime"))
+        if more in self.first:
+            # newer than what is emitted, and with the note of the flags: else make compiles them again
+            for f in ["tiny.flags"] + [os.path.join("runtime", f) for f in os.listdir(os.path.join(self.first[more], "runtime")) if f.endswith(".o")]:
+                shutil.copy(os.path.join(self.first[more], f), os.path.join(to, f))
         must("make", "-s", "-j2", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no", cwd=to)
-        self.first = self.first or to
+        self.first.setdefault(more, to)
         return os.path.join(to, "tiny")
 
 
