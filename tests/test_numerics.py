@@ -92,14 +92,14 @@ layers:
 
 
 def little_optimisation(convoy, work):
-    """What debuggers and coverage compile with: functions that must be inlined are, though they are handed on by pointers."""
+    """What debuggers compile with: functions that must be inlined are, though they are handed on by pointers. (-O0 inlines none; the campaigns
+    compile with gcc -O1, and clang's -Og is its -O1.)"""
     for form in ("speed", "reading"):
         out = emitted(convoy, work, f"norms_{form}", NORMS, "--target", "portable", "--for", form)
         names = sorted(f for f in os.listdir(out) if f.startswith("norms_") and f.endswith(".c") and f[6:-2] not in ("net", "model", "trace", "bench"))
         for cc in compilers():
-            for level in ("-O0", "-Og", "-O1"):
-                run(cc, "-std=c99", level, "-Wall", "-Wextra", "-Werror", "-I.", "-x", "c", "-", "-c", "-o", "norms.o", cwd=out,
-                    text="".join(f'#include "{e}"\n' for e in ["norms_net.c" if form == "speed" else "norms_model.c"] + names))
+            run(cc, "-std=c99", "-Og", "-Wall", "-Wextra", "-Werror", "-I.", "-x", "c", "-", "-c", "-o", "norms.o", cwd=out,
+                text="".join(f'#include "{e}"\n' for e in ["norms_net.c" if form == "speed" else "norms_model.c"] + names))
 
 
 # ---- flags that change floating point ----
@@ -195,7 +195,7 @@ def flags_and_folders(convoy, work):
 
 SEVERAL = """\
 name: several
-input: [1, 10, 10]
+input: [1, 6, 6]
 classes: 5
 order: conv-act-bn
 act: gelu
@@ -218,15 +218,15 @@ def no_vectors(convoy, work):
     step = ["-std=gnu11", '-DHEADER="several.h"', "-DMODEL=several_model", "-DTRACER=several_tracer", "-DSUPPORTED=several_supported", "-I."]
     for cc in compilers():
         said, lines = {}, {}
-        for form, flags in (("vectors", []), ("scalar", ["-DCVY_SCALAR"]), ("none", ["-U__SSE2__", "-U__ARM_NEON", "-U__ALTIVEC__", "-U__VSX__", "-U__VX__", "-U__riscv_v"])):
+        for form, flags in (("vectors", []), ("none", ["-U__SSE2__", "-U__ARM_NEON", "-U__ALTIVEC__", "-U__VSX__", "-U__VX__", "-U__riscv_v"])):
             run(cc, "-O1", "-std=c99", *flags, "-I.", "-S", "-o", "together.s", "together.c", cwd=out)
             with open(os.path.join(out, "together.s")) as f:
                 lines[form] = sum(1 for line in f if line.startswith("\t") and not line.startswith("\t."))
             run(cc, "-O0", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", "runtime/cvy_kernels.c", "runtime/cvy_update.c",
                 "-lm", "-o", "step", cwd=out)
             said[form] = run(os.path.join(out, "step"))
-        check(said["scalar"] == said["vectors"] and said["none"] == said["vectors"], f"{cc}: other numbers than with vectors")
-        check(max(lines["scalar"], lines["none"]) < 4 * lines["vectors"], f"{cc}: instructions {lines}")
+        check(said["none"] == said["vectors"], f"{cc}: other numbers than with vectors")
+        check(lines["none"] < 4 * lines["vectors"], f"{cc}: instructions {lines}")
 
 
 # ---- statistics ----
