@@ -124,7 +124,7 @@ static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
         for (int s = 0; s < r->nstep; s++) {
             const Step *st = &r->step[s];
             if (st->kind == STEP_SIDE)
-                touch_value(l, r->side[st->side].side->way.node, step, true);
+                touch_value(l, r->side[st->side].side->path.node, step, true);
             else if (st->kind == STEP_GIVE)
                 touch(l, l->grad[k->port[st->in2].node], step, false);
             else if (st->kind == STEP_STORE)
@@ -242,13 +242,13 @@ static Lives infer_parts_of(const Plan *p)
         for (int j = 0; j < k->nimage_norm; j++)
             touch(&l, l.kept[k->image_norm[j].op], i, false);
         for (int w = -1; w < k->nin; w++) {
-            const Way *way = w < 0 ? kernel_out(k) : &k->in[w];
-            if (way->node > 0)
-                touch(&l, l.value[way->node], i, true);
-            for (int j = 0; j < way->n; j++)
-                for (int s = 0; s < way->link[j].nside; s++)
-                    if (way->link[j].side[s].way.node > 0)
-                        touch(&l, l.value[way->link[j].side[s].way.node], i, true);
+            const Path *path = w < 0 ? kernel_out(k) : &k->in[w];
+            if (path->node > 0)
+                touch(&l, l.value[path->node], i, true);
+            for (int j = 0; j < path->n; j++)
+                for (int s = 0; s < path->link[j].nside; s++)
+                    if (path->link[j].side[s].path.node > 0)
+                        touch(&l, l.value[path->link[j].side[s].path.node], i, true);
         }
         if (k->scratch)
             touch(&l, add_part(&l, xprintf("scratch of %s", k->name), k->scratch_at, k->scratch), i, false);
@@ -520,7 +520,7 @@ START_TEST(traced_values_are_there)
                 check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].node);
             for (int s = 0; s < run->nstep; s++)
                 if (run->step[s].kind == STEP_SIDE)
-                    check_traced(memory_net_name(_i), &l, k, run->side[run->step[s].side].side->way.node);
+                    check_traced(memory_net_name(_i), &l, k, run->side[run->step[s].side].side->path.node);
         }
     }
 }

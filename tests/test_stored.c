@@ -80,11 +80,11 @@ START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ a
         ck_assert_int_eq(y2->nin, 1);
         ck_assert_int_eq(x->w->out.grad, y->w->out.grad);
         ck_assert_int_eq(x2->in[0].grad, y2->in[0].grad);
-        const Way *way[2][2] = {{&x->w->out, &y->w->out}, {&x2->in[0], &y2->in[0]}};
+        const Path *path[2][2] = {{&x->w->out, &y->w->out}, {&x2->in[0], &y2->in[0]}};
         for (int w = 0; w < 2; w++) {
-            ck_assert_int_eq(way[w][0]->n, way[w][1]->n);
-            for (int l = 0; l < way[w][0]->n; l++)
-                ck_assert_int_eq(a->g->op[way[w][0]->link[l].op].kind, b->g->op[way[w][1]->link[l].op].kind);
+            ck_assert_int_eq(path[w][0]->n, path[w][1]->n);
+            for (int l = 0; l < path[w][0]->n; l++)
+                ck_assert_int_eq(a->g->op[path[w][0]->link[l].op].kind, b->g->op[path[w][1]->link[l].op].kind);
         }
         ck_assert_int_eq(x->w->out.n + x2->in[0].n, 2); /* bn and relu, once */
     }
@@ -150,7 +150,7 @@ static const char *nodes_in_words(const Plan *p)
     return b.text;
 }
 
-/* Training kernels; + before those whose out way does a sum. A pass that nothing of runs forward stands in brackets. */
+/* Training kernels; + before those whose out path does a sum. A pass of which nothing runs forward is in brackets. */
 static const char *kernels_in_words(const Plan *p)
 {
     Buf b = {0};
@@ -203,7 +203,7 @@ static const char *const concat_net = /* branches of 24, 16 and 9 channels, then
     "concat: [[], [conv: 16]], transition: [conv: {kernel: 1, out: 32}, avgpool(2)]}, bn, act, global_avg_pool, "
     "linear: classes]}";
 
-START_TEST(concat_is_a_list_of_ways)
+START_TEST(concat_is_a_list_of_paths)
 {
     static const int first[] = {0, 24, 40}, channels[] = {24, 16, 9};
     static const char *const maker[] = {"conv1", "d1_1_b2_conv1", "d1_2_b2_conv1"};
@@ -215,7 +215,7 @@ START_TEST(concat_is_a_list_of_ways)
     ck_assert_int_eq(infer->nin, 3);
     ck_assert(!infer->w->direct);
     for (int i = 0; i < 3; i++) {
-        const Way *w = &k->in[i];
+        const Path *w = &k->in[i];
         ck_assert_ptr_eq(&p->node[w->node], made_by(p, maker[i]));
         ck_assert_int_eq(w->n, 2);
         ck_assert_int_eq(w->grad, 0); /* the node is what is stored: its gradient is taken there */
@@ -307,17 +307,17 @@ START_TEST(sum_of_norms) /* its operands are computed where it is: no tensor bet
     const Link *add = &k->in[0].link[1];
     ck_assert_int_eq(p->g->op[add->op].kind, OP_ADD);
     ck_assert_int_eq(add->nside, 1);
-    ck_assert_ptr_eq(&p->node[add->side[0].way.node], made_by(p, "s2_1_shortcut"));
-    ck_assert_int_eq(add->side[0].way.n, 1);
-    ck_assert_str_eq(p->g->op[add->side[0].way.link[0].op].path, "s2.1.shortcut.bn");
+    ck_assert_ptr_eq(&p->node[add->side[0].path.node], made_by(p, "s2_1_shortcut"));
+    ck_assert_int_eq(add->side[0].path.n, 1);
+    ck_assert_str_eq(p->g->op[add->side[0].path.link[0].op].path, "s2.1.shortcut.bn");
     /* the pass takes the backward sums of both norms */
     NormSum *sum;
     ck_assert_int_eq(plan_sums(p, k, &sum), 2);
     /* the second block's identity reads what the pass before stored, unchanged */
     const Kernel *next = kernel_of(p, "pass_s1_2_post_act");
     ck_assert_ptr_nonnull(next);
-    ck_assert_ptr_eq(&p->node[next->in[0].link[1].side[0].way.node], made_by(p, "pass_s1_1_post_act"));
-    ck_assert_int_eq(next->in[0].link[1].side[0].way.n, 0);
+    ck_assert_ptr_eq(&p->node[next->in[0].link[1].side[0].path.node], made_by(p, "pass_s1_1_post_act"));
+    ck_assert_int_eq(next->in[0].link[1].side[0].path.n, 0);
 }
 END_TEST
 
@@ -328,15 +328,15 @@ START_TEST(padded_shortcut) /* is read by the side, through the pad */
     const Kernel *k = kernel_of(p, "s2_conv2"), *infer = infer_of(p, "s2_conv2");
 
     for (int i = 0; i < 2; i++) {
-        const Way *w = i ? &infer->w->out : &k->w->out;
+        const Path *w = i ? &infer->w->out : &k->w->out;
         ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands after the sum too */
         const Side *side = &w->link[0].side[0];
         ck_assert_int_eq(w->link[0].nside, 1);
         ck_assert_int_eq(side->pad >= 0 ? (int)p->g->op[side->pad].kind : -1, OP_PAD);
         ck_assert_int_eq(p->g->op[side->pad].before, 8);
-        ck_assert_int_eq(side->way.shape[0].c, 32);
+        ck_assert_int_eq(side->path.shape[0].c, 32);
     }
-    ck_assert_ptr_eq(&p->node[k->w->out.link[0].side[0].way.node], node_of(p, "s1.add"));
+    ck_assert_ptr_eq(&p->node[k->w->out.link[0].side[0].path.node], node_of(p, "s1.add"));
 }
 END_TEST
 
@@ -361,8 +361,8 @@ START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradi
 }
 END_TEST
 
-START_TEST(
-    input_beside_others) /* way 0 of a concat is the input, whose gradient nobody wants: the core runs for the second */
+/* Path 0 of a concat is the input, whose gradient nobody wants: the core runs for the second. */
+START_TEST(input_beside_others)
 {
     Plan *p = plan_of_text("{name: n1, input: [3, 16, 16], classes: 10, layers: [stage: {concat: [[], [conv: 16]]}, "
                            "conv: 16, global_avg_pool, linear: classes]}",
@@ -528,7 +528,7 @@ TCase *stored_tests(void)
     tcase_add_loop_test(c, norms_at_inference, 0, sizeof inference_cases / sizeof *inference_cases);
     tcase_add_loop_test(c, bytes_stored, 0, 2);
     tcase_add_loop_test(c, arrangement, 0, narrangement);
-    tcase_add_test(c, concat_is_a_list_of_ways);
+    tcase_add_test(c, concat_is_a_list_of_paths);
     tcase_add_test(c, one_tensor_several_norms);
     tcase_add_test(c, concat_that_a_sum_reads);
     tcase_add_test(c, sum_of_norms);

@@ -180,7 +180,7 @@ static void linear_forward(const File *f)
     norms_forward(f, kernel);
 }
 
-/* What windows on the ways read, once more. */
+/* What windows on the paths read, once more. */
 static void call_windows(const File *f, Rec *fn)
 {
     for (int i = 0; i < f->k->nin; i++) {
@@ -215,7 +215,7 @@ static void linear_backward(const File *f)
     images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
     Rec *fn = piece_function(f, "unpack_piece", used, true);
     begin_weights(f, fn);
-    norms_begin_sums(f, fn); /* sides of the out way give here already */
+    norms_begin_sums(f, fn); /* sides of the out path give here already */
     calls_chain(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
     calls_chain(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
     calls_before(f, fn);
@@ -246,7 +246,7 @@ static void linear_backward(const File *f)
 
 /* ---- pass, loss ---- */
 
-/* Where ways share blocks of what a pass stores, padding channels are nobody's: they are cleared. */
+/* Where paths share blocks of what a pass stores, padding channels are nobody's: they are cleared. */
 static void clear_stored(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;

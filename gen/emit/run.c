@@ -78,7 +78,7 @@ typedef struct Lines {
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
-    int base;          /* the number of the first value: in C it is v0, wherever on its way a run begins */
+    int base;          /* the number of the first value: in C it is v0, wherever on its path a run begins */
     bool uses_place, uses_q, infer, given;
     bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
     int drains;
@@ -169,7 +169,7 @@ static void scratch_field(Lines *l, const char *type, const char *name)
         field(l, "%s *%s", type, name);
 }
 
-/* Channels of a node, rounded up, with room for a way that writes past the last. */
+/* Channels of a node, rounded up, with room for a path that writes past the last. */
 static int node_room(const Lines *l)
 {
     const Tensor *list = l->infer ? l->p->infer_node : l->p->node, *nd = &list[l->k->node];
@@ -467,7 +467,7 @@ static void side_step(Lines *l, const Step *step)
     Rec *s;
 
     if (give) {
-        const Tensor *nd = &l->p->node[side->side->way.node];
+        const Tensor *nd = &l->p->node[side->side->path.node];
         to = (Place){.where = AT_SLOT, .image = -1, .port = step->in2, .shape = nd->shape[nd->nlink]};
         to.total = to.shape.c;
         p = &to;

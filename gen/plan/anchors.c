@@ -12,7 +12,7 @@ bool flow_is_weight(const Graph *g, int op)
     return op_row(g, op)->cls == CLASS_WEIGHT;
 }
 
-/* A concat that is a list of ways. */
+/* A concat that is a list of paths. */
 bool flow_is_list(const Flow *f, int op)
 {
     return f->g->op[op].kind == OP_CONCAT && !f->solid[op];

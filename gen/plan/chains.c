@@ -33,7 +33,7 @@ void chain_images(Fuse *f)
     bool data = false;
 
     for (int i = 0; i < k->nin; i++)
-        data |= way_goes_back(f, &k->in[i]);
+        data |= path_goes_back(f, &k->in[i]);
     packed_shared(k, &xs);
     if (k->conv) {
         k->w->x = image_add(&k->image, &k->nimage, xs);
@@ -65,9 +65,9 @@ void chain_images(Fuse *f)
 
 /* ---- chains ---- */
 
-static const char *way_name(const char *name, int way)
+static const char *path_name(const char *name, int path)
 {
-    return way ? xprintf("%s%c%s_", name, 'a' + way % 26, way < 26 ? "" : xprintf("%d", way / 26)) : name;
+    return path ? xprintf("%s%c%s_", name, 'a' + path % 26, path < 26 ? "" : xprintf("%d", path / 26)) : name;
 }
 
 /* What leads to the kernel's core, or what a pass makes. */
@@ -79,9 +79,9 @@ void chain_before(Fuse *f)
     k->before = xalloc(sizeof *k->before * (size_t)k->nin);
     k->din = xalloc(sizeof *k->din * (size_t)k->nin);
     for (int i = 0; i < k->nin; i++) {
-        const Way *w = &k->in[i];
-        Forward fw = {.name = way_name(f->infer ? "pre" : "in", i),
-                      .way = w,
+        const Path *w = &k->in[i];
+        Forward fw = {.name = path_name(f->infer ? "pre" : "in", i),
+                      .path = w,
                       .b = w->n,
                       .from = fuse_value(f, w->node, "in"),
                       .store = -1,
@@ -105,10 +105,10 @@ void chain_before_back(Fuse *f)
     Place from = no_place;
 
     for (int i = 0; i < k->nin; i++)
-        k->back_data |= way_goes_back(f, &k->in[i]);
+        k->back_data |= path_goes_back(f, &k->in[i]);
     if (!k->back_data)
         return;
-    bool through_core = false, scratch = k->nin > 1; /* windows, and several ways, ask for whole images */
+    bool through_core = false, scratch = k->nin > 1; /* windows, and several paths, ask for whole images */
     for (int i = 0; i < k->nin; i++)
         scratch |= k->before[i].n > 1;
     if (pass) {
@@ -124,11 +124,11 @@ void chain_before_back(Fuse *f)
         from = image_place(k->conv->dx, shape);
     }
     for (int i = 0; i < k->nin; i++) {
-        const Way *w = &k->in[i];
-        if (!way_goes_back(f, w))
+        const Path *w = &k->in[i];
+        if (!path_goes_back(f, w))
             continue;
-        Backward b = {.name = way_name("din", i),
-                      .way = w,
+        Backward b = {.name = path_name("din", i),
+                      .path = w,
                       .a = w->grad,
                       .b = w->n,
                       .values = &k->before[i],
@@ -139,7 +139,7 @@ void chain_before_back(Fuse *f)
         if (f->node[w->node].grad)
             b.to = fuse_gradient(f, w->node, "in");
         Chain *c = &k->din[i];
-        if (conv && scratch && !through_core) { /* the core's results go through scratch; later ways find them there */
+        if (conv && scratch && !through_core) { /* the core's results go through scratch; later paths find them there */
             through_core = true;
             const Shape shape = k->image[k->w->x].shape;
             Run *r = run_add(c, "dx0", shape, w->n, w->n + 1);
@@ -148,7 +148,7 @@ void chain_before_back(Fuse *f)
             r->to = image_place(k->conv->dx, shape);
         }
         run_backward(f, c, &k->image, &k->nimage, &b);
-        /* sides were given to while the chain was built, in its order; the way's own node comes last */
+        /* sides were given to while the chain was built, in its order; the path's own node comes last */
         if (b.to.where != NOWHERE)
             c->run[c->n - 1].adds = fuse_gives(f, b.to.port);
     }
@@ -160,7 +160,7 @@ void chain_after(Fuse *f)
     Kernel *k = f->k;
     const bool conv = k->conv != NULL;
     Forward fw = {.name = "out",
-                  .way = &k->w->out,
+                  .path = &k->w->out,
                   .b = k->w->out.n,
                   .from = no_place,
                   .store = k->w->out.grad,
@@ -182,7 +182,7 @@ void chain_after_back(Fuse *f)
     Kernel *k = f->k;
     const Graph *g = f->g;
     const Tensor *nd = &f->node[k->node];
-    const Way *w = &k->w->out;
+    const Path *w = &k->w->out;
 
     /* what backward recomputes: images that windows behind the stored tensor read */
     int last_window = -1;
@@ -198,7 +198,7 @@ void chain_after_back(Fuse *f)
         const int image = image_add(&k->image, &k->nimage,
                                     image_for_window(g, w->shape[last_window], w->link[last_window].op, "again_image"));
         Forward again = {.name = "again",
-                         .way = w,
+                         .path = w,
                          .a = w->grad,
                          .b = last_window,
                          .from = stored,
@@ -211,7 +211,7 @@ void chain_after_back(Fuse *f)
         r->window = w->link[last_window].op;
     }
     Backward b = {.name = "dout",
-                  .way = w,
+                  .path = w,
                   .b = w->n,
                   .origin = w->grad,
                   .values = &k->w->again,

@@ -85,10 +85,10 @@ static void move_chain(Traffic *t, const Chain *c)
     }
 }
 
-static void move_ways(Traffic *t, const Chain *ways)
+static void move_paths(Traffic *t, const Chain *paths)
 {
     for (int i = 0; i < t->k->nin; i++)
-        move_chain(t, &ways[i]);
+        move_chain(t, &paths[i]);
 }
 
 /* ---- operations ---- */
@@ -152,7 +152,7 @@ static void move_backward(Traffic *t)
     }
     move_chain(t, kernel_chain(k, CHAIN_AGAIN));
     move_chain(t, kernel_chain(k, CHAIN_DOUT));
-    move_ways(t, k->din);
+    move_paths(t, k->din);
 }
 
 /* Weights, their gradient and what the optimiser keeps of them: bytes a step. A copy in another layout is written and
@@ -191,12 +191,12 @@ Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)
         move_backward(&t);
     } else {
         if (!k->w || !k->w->direct)
-            move_ways(&t, k->before);
+            move_paths(&t, k->before);
         else
             t.bytes += 4 * (double)k->image[k->w->x].floats;
         move_chain(&t, kernel_chain(k, CHAIN_AFTER));
         if (k->loss) /* its gradient is taken at once */
-            move_ways(&t, k->din);
+            move_paths(&t, k->din);
     }
     count_flops(p, k, phase, &cost);
     cost.image_bytes = t.bytes + matrix_bytes(k, phase);

@@ -1,10 +1,10 @@
-/* flow.c - graph -> nodes and kernels: what is made where, and by which ways each kernel gets at what it reads.
+/* flow.c - graph -> nodes and kernels: what is made where, and by which paths each kernel gets at what it reads.
  *
  * needs: a checked graph after grad.
- * sets:  Plan.node, .kernel (or of inference .infer_node, .infer) with their ways; no runs, no images, no offsets.
+ * sets:  Plan.node, .kernel (or of inference .infer_node, .infer) with their paths; no runs, no images, no offsets.
  *
- * anchors.c says what must be a node, ways.c how one gets from there to a value, stored.c what is kept of it. The out
- * way of a weight op ends at its node: at an anchor, or in training at the tensor that is best kept, or at inference
+ * anchors.c says what must be a node, paths.c how one gets from there to a value, stored.c what is kept of it. The out
+ * path of a weight op ends at its node: at an anchor, or in training at the tensor that is best kept, or at inference
  * where the next kernel begins. Every other anchor is made by a pass. */
 #include "flow_parts.h"
 #include "passes.h"
@@ -25,7 +25,7 @@ static Tensor *add_node(Flow *f, int op, int key)
     return nd;
 }
 
-/* The value behind v on a weight op's out way, or -1 where the way ends. */
+/* The value behind v on a weight op's out path, or -1 where the path ends. */
 static int next_out(const Flow *f, int w, int v)
 {
     const int r = f->reader[v];
@@ -37,11 +37,11 @@ static int next_out(const Flow *f, int w, int v)
     return f->g->op[r].kind == OP_ADD && f->fused[r] == w && f->g->op[r].ins[f->main[r]] == v ? r : -1;
 }
 
-/* A weight op's out way, and its node. */
+/* A weight op's out path, and its node. */
 static void build_out(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
-    Way w = {.node = -1};
+    Path w = {.node = -1};
     int n = 0, end = k->op, after_sum = 0, behind_windows = 0;
 
     *PUSH(w.shape, n) = g->op[k->op].shape;
@@ -55,7 +55,7 @@ static void build_out(Flow *f, Kernel *k)
         if (folding && g->op[v].kind != OP_DROP)
             k->w->fold_stop = v;
         folding = folding && g->op[v].kind == OP_DROP;
-        way_extend(f, &w, v);
+        path_extend(f, &w, v);
         if (g->op[v].kind == OP_ADD)
             after_sum = w.n;
         if (op_is_window(g, v))
@@ -99,21 +99,21 @@ static void build_out(Flow *f, Kernel *k)
     w.n = u;
     w.total = w.shape[u].c;
     k->w->out = w;
-    k->w->out.grad = p; /* of an out way: the stored value */
+    k->w->out.grad = p; /* of an out path: the stored value */
 }
 
-/* A node that no weight op makes. It is stored unless its readers can go the way to it by themselves. */
+/* A node that no weight op makes. It is stored unless its readers can follow the path to it by themselves. */
 static void build_pass(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
 
-    ways_to(f, k->op, &k->in, &k->nin);
-    ways_close(k->in, k->nin, g->op[k->op].shape.c);
+    paths_to(f, k->op, &k->in, &k->nin);
+    paths_close(k->in, k->nin, g->op[k->op].shape.c);
     Tensor *nd = add_node(f, k->op, k->op);
     nd->why = k->nin > 1 ? "a concat that is read as one tensor" : "";
     if (f->infer)
         return;
-    const Way *w = &k->in[0];
+    const Path *w = &k->in[0];
     if (w->n > RECOMPUTE_MOST) {
         nd->why = "recomputing it would walk too many stages";
         return;
@@ -165,7 +165,7 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
     return k;
 }
 
-/* Whether a pass makes op's output: it is an anchor, and no weight op's out way ends there. */
+/* Whether a pass makes op's output: it is an anchor, and no weight op's out path ends there. */
 static bool wants_pass(const Flow *f, int op)
 {
     return f->anchor[op] && f->node[op] < 0;
@@ -174,12 +174,12 @@ static bool wants_pass(const Flow *f, int op)
 static void count_readers(Flow *f, const Kernel *k)
 {
     for (int w = -1; w < k->nin; w++) {
-        const Way *way = w < 0 ? kernel_out(k) : &k->in[w];
-        if (way->node >= 0)
-            f->list[way->node].readers++;
-        for (int i = w < 0 ? 0 : way->grad; i < way->n; i++)
-            for (int s = 0; s < way->link[i].nside; s++)
-                f->list[way->link[i].side[s].way.node].readers++;
+        const Path *path = w < 0 ? kernel_out(k) : &k->in[w];
+        if (path->node >= 0)
+            f->list[path->node].readers++;
+        for (int i = w < 0 ? 0 : path->grad; i < path->n; i++)
+            for (int s = 0; s < path->link[i].nside; s++)
+                f->list[path->link[i].side[s].path.node].readers++;
     }
 }
 
@@ -199,23 +199,23 @@ static void place_norm(Tensor *nd, const Graph *g, int op, int first)
 static void place_norms(Flow *f, const Kernel *k)
 {
     for (int w = 0; w < k->nin; w++) {
-        const Way *way = &k->in[w];
-        for (int i = way->grad; i < way->n; i++) {
-            const Link *l = &way->link[i];
+        const Path *path = &k->in[w];
+        for (int i = path->grad; i < path->n; i++) {
+            const Link *l = &path->link[i];
             if (!flow_takes_statistics(f, l->op))
                 continue;
-            if (i > way->grad)
+            if (i > path->grad)
                 BUG("%s normalises what is no node", f->g->op[l->op].path);
-            place_norm(&f->list[way->node], f->g, l->op, l->first);
+            place_norm(&f->list[path->node], f->g, l->op, l->first);
         }
     }
 }
 
-static void side_norms(Flow *f, const Way *way)
+static void side_norms(Flow *f, const Path *path)
 {
-    for (int i = way->node < 0 ? 0 : way->grad; i < way->n; i++)
-        for (int s = 0; s < way->link[i].nside; s++) {
-            const Way *side = &way->link[i].side[s].way;
+    for (int i = path->node < 0 ? 0 : path->grad; i < path->n; i++)
+        for (int s = 0; s < path->link[i].nside; s++) {
+            const Path *side = &path->link[i].side[s].path;
             if (side->n > side->grad && flow_takes_statistics(f, side->link[side->grad].op))
                 place_norm(&f->list[side->node], f->g, side->link[side->grad].op, 0);
         }
@@ -276,8 +276,8 @@ bool flow_build(Plan *p, bool infer)
     add_node(f, 0, 0);
     if (f->anchor[0]) { /* norms read the input: nobody makes it, but its statistics are taken */
         Kernel *k = add_kernel(&list, &nlist, KERNEL_PASS, 0);
-        way_add(&k->in, &k->nin, way_begin(f, 0));
-        ways_close(k->in, k->nin, g->op[0].shape.c);
+        path_add(&k->in, &k->nin, path_begin(f, 0));
+        paths_close(k->in, k->nin, g->op[0].shape.c);
         k->node = 0;
     }
     for (int i = 1; i < g->nop; i++) {
@@ -299,8 +299,8 @@ bool flow_build(Plan *p, bool infer)
         if (k->kind == KERNEL_PASS) {
             build_pass(f, k);
         } else {
-            ways_to(f, g->op[i].in, &k->in, &k->nin);
-            ways_close(k->in, k->nin, g->op[g->op[i].in].shape.c);
+            paths_to(f, g->op[i].in, &k->in, &k->nin);
+            paths_close(k->in, k->nin, g->op[g->op[i].in].shape.c);
         }
         if (weight)
             build_out(f, k);

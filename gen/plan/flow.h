@@ -1,8 +1,8 @@
-/* flow.h - nodes and ways: what is made where, and how a kernel gets at what it reads.
+/* flow.h - nodes and paths: what is made where, and how a kernel gets at what it reads.
  *
  * Between kernels stand *nodes*: tensors that are stored, or that a norm takes statistics of, or that several ops read.
- * A kernel gets at what it reads by *ways*: from a node's stored tensor through stages that are computed as they are
- * needed. What stands behind a weight op up to its node is its *out* way. In training every node has one gradient, to
+ * A kernel gets at what it reads by *paths*: from a node's stored tensor through stages that are computed as they are
+ * needed. What stands behind a weight op up to its node is its *out* path. In training every node has one gradient, to
  * which its readers add in the order in which backward runs. */
 #ifndef FLOW_H
 #define FLOW_H
@@ -19,20 +19,20 @@ typedef struct Side Side;
 
 typedef struct Link {
     int op;     /* in graph */
-    int first;  /* behind a concat: the channel of the op's input that is channel 0 of this way */
+    int first;  /* behind a concat: the channel of the op's input that is channel 0 of this path */
     Side *side; /* add: its other operands */
     int nside;
 } Link;
 
 /* From a tensor through stages. link[i] makes value i + 1 of value i. */
-typedef struct Way {
+typedef struct Path {
     int node; /* where it begins, or -1: at the core */
     Link *link;
     Shape *shape; /* of values 0 .. n */
     int n;
     int grad; /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
-} Way;
+} Path;
 
 /* The run that read a side last, by its name, and the side's number there. */
 typedef struct SideSeen {
@@ -43,7 +43,7 @@ typedef struct SideSeen {
 /* Another operand of a join, read where the join is: point stages alone. */
 struct Side {
     SideSeen *seen; /* while runs are built */
-    Way way;
+    Path path;
     int pad; /* op through which the node's tensor is read, or -1 */
 };
 
@@ -51,14 +51,14 @@ struct Side {
 typedef enum Anchor {
     ANCHOR_STATS = 1,   /* a norm takes its statistics */
     ANCHOR_MANY = 2,    /* several ops read it */
-    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot go the way to it by itself */
+    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot follow the path to it by itself */
     ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
-    ANCHOR_STORED = 16, /* what a weight op stores: its way ends there */
-    ANCHOR_CUT = 32,    /* likewise, but the way goes on: what stands behind is made by a pass */
+    ANCHOR_STORED = 16, /* what a weight op stores: its path ends there */
+    ANCHOR_CUT = 32,    /* likewise, but the path goes on: what stands behind is made by a pass */
     ANCHOR_RESULT = 64, /* the network's result */
 } Anchor;
 
-/* A tensor on a weight op's out way that could be the stored one. */
+/* A tensor on a weight op's out path that could be the stored one. */
 typedef struct Choice {
     int op;        /* whose output it is */
     int64_t bytes; /* an image, winners of windows before it included */

@@ -1,4 +1,4 @@
-/* flow_parts.h - what the files that make nodes and ways share: anchors.c, ways.c, stored.c, flow.c. */
+/* flow_parts.h - what the files that make nodes and paths share: anchors.c, paths.c, stored.c, flow.c. */
 #ifndef FLOW_PARTS_H
 #define FLOW_PARTS_H
 
@@ -15,7 +15,7 @@ typedef struct Flow {
     bool *by_side;         /* ... that is read by the side */
     bool *padded;          /* a pad reads it by the side: as it is stored, without stages between */
     int *main;             /* of an add: which operand is on the main line */
-    int *fused;            /* of an add: the weight op in whose out way it stands, or -1 */
+    int *fused;            /* of an add: the weight op in whose out path it stands, or -1 */
     int *node;             /* of an op's output, or -1 */
     Tensor *list;
     int n;
@@ -23,7 +23,7 @@ typedef struct Flow {
 
 /* anchors.c. */
 bool flow_is_weight(const Graph *g, int op);
-/* A concat that is a list of ways. */
+/* A concat that is a list of paths. */
 bool flow_is_list(const Flow *f, int op);
 /* Whether an op works on a register: activations, dropout, a norm's apply. */
 bool flow_is_point(const Graph *g, int op);
@@ -32,17 +32,17 @@ bool flow_takes_statistics(const Flow *f, int op);
 void anchors_count(Flow *f);
 void anchors_find(Flow *f);
 
-/* ways.c. */
-Way way_begin(const Flow *f, int node);
-/* The op's link at the end of a way. */
-void way_extend(const Flow *f, Way *w, int v);
-void way_add(Way **ways, int *n, Way w);
-/* The ways that end at v. Stages are walked without recursion; what recurs is a concat in a concat. */
-void ways_to(const Flow *f, int v, Way **ways, int *n);
-void ways_close(Way *ways, int n, int channels);
+/* paths.c. */
+Path path_begin(const Flow *f, int node);
+/* The op's link at the end of a path. */
+void path_extend(const Flow *f, Path *w, int v);
+void path_add(Path **paths, int *n, Path w);
+/* The paths that end at v. Stages are walked without recursion; what recurs is a concat in a concat. */
+void paths_to(const Flow *f, int v, Path **paths, int *n);
+void paths_close(Path *paths, int n, int channels);
 
 /* stored.c. */
-/* What storing value p of an out way would mean, for each of its values. */
+/* What storing value p of an out path would mean, for each of its values. */
 typedef struct Stores {
     int *refused;   /* an op before it whose backward it does not serve alone; -1: it may be the stored one */
     int64_t *bytes; /* an image */
@@ -51,11 +51,11 @@ typedef struct Stores {
 /* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind
  * it; one that needs its output by that alone; one that needs its output's sign until an op comes that does not keep
  * it. */
-Stores stores_list(const Graph *g, const Way *w);
+Stores stores_list(const Graph *g, const Path *w);
 /* The cheapest value from `least` on that serves, the latest of equals: from it on, least is recomputed. -1: none. */
-int stores_choose(const Way *w, const Stores *s, int least);
-/* Why value p of the out way of weight op `op` is stored. */
-const char *stored_why(const Flow *f, int op, const Way *w, const Stores *stores, int p, bool anchored);
-void stores_choices(int op, const Way *w, const Stores *s, int least, Tensor *nd);
+int stores_choose(const Path *w, const Stores *s, int least);
+/* Why value p of the out path of weight op `op` is stored. */
+const char *stored_why(const Flow *f, int op, const Path *w, const Stores *stores, int p, bool anchored);
+void stores_choices(int op, const Path *w, const Stores *s, int least, Tensor *nd);
 
 #endif

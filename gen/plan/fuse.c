@@ -1,4 +1,4 @@
-/* fuse.c - kernels with their ways -> chains of runs.
+/* fuse.c - kernels with their paths -> chains of runs.
  *
  * needs: flow_build, of training and of inference.
  * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no
@@ -43,8 +43,8 @@ static void build_kernel_back(Fuse *f)
     k->has_backward = weights || k->back_data;
 }
 
-/* Whether a way reads a norm's constants from a channel that begins no block. */
-static void mark_shifted(Plan *p, const Way *w)
+/* Whether a path reads a norm's constants from a channel that begins no block. */
+static void mark_shifted(Plan *p, const Path *w)
 {
     for (int i = 0; i < w->n; i++)
         if (op_is_norm(p->g->op[w->link[i].op].kind) && w->link[i].first % LANES)

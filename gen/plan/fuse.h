@@ -1,4 +1,4 @@
-/* fuse.h - what the files that turn ways into chains of runs share: packed.c, ports.c, run_forward.c, run_backward.c,
+/* fuse.h - what the files that turn paths into chains of runs share: packed.c, ports.c, run_forward.c, run_backward.c,
  * chains.c, naming.c, trace.c, infer.c, fuse.c. */
 #ifndef FUSE_H
 #define FUSE_H
@@ -39,7 +39,7 @@ int image_add(Image **list, int *n, Image m);
 Place image_place(int image, Shape shape);
 /* The packed input of a weight op: with the halo that its padding asks for. */
 Image packed_image(const Plan *p, int op);
-/* An image of which ways write parts that begin no block: its padding channels must be cleared. */
+/* An image of which paths write parts that begin no block: its padding channels must be cleared. */
 void packed_shared(const Kernel *k, Image *m);
 
 /* ports.c. From now on k is the kernel at hand. */
@@ -60,15 +60,15 @@ Run *run_add(Chain *c, const char *name, Shape shape, int first, int next);
 void run_point(const Fuse *f, Run *r, const Link *l, int in, int out);
 /* The side's number in the run. */
 int run_side(Fuse *f, Run *r, const Side *side);
-/* The number of value i of a side's way in this run: it and those before it are computed where they are not at hand. */
+/* The number of value i of a side's path in this run. It and those before it are computed if they are not at hand. */
 int run_side_value(Fuse *f, Run *r, int side, int i);
-/* Link i of a way that is no window. */
-void run_link(Fuse *f, Run *r, const Way *w, int i);
+/* Link i of a path that is no window. */
+void run_link(Fuse *f, Run *r, const Path *w, int i);
 
-/* Values a .. b of a way. `name` and a number name its runs and images. */
+/* Values a .. b of a path. `name` and a number name its runs and images. */
 typedef struct Forward {
     const char *name;
-    const Way *way;
+    const Path *path;
     int a, b;
     Place from;
     int store; /* value that is stored as the kernel's node, -1 */
@@ -82,14 +82,14 @@ void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward 
 
 /* run_backward.c. */
 bool node_has_norms(const Tensor *nd);
-/* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
-bool way_goes_back(const Fuse *f, const Way *w);
+/* Whether backward follows a path: its node's gradient is wanted, or a norm stands on it. */
+bool path_goes_back(const Fuse *f, const Path *w);
 
-/* The gradient of value b of a way is taken back to value a. Values come from value `origin`, which lies at `stored`;
+/* The gradient of value b of a path is taken back to value a. Values come from value `origin`, which lies at `stored`;
  * the runs of the forward chain `values` over the same links tell which images hold the windows' inputs. */
 typedef struct Backward {
     const char *name;
-    const Way *way;
+    const Path *path;
     int a, b, origin;
     const Chain *values;
     Place stored;

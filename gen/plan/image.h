@@ -22,7 +22,7 @@ typedef struct Image {
     const char *name; /* in the emitted code */
     bool row;         /* a row of a matrix in the arena (linear), not in scratch */
     bool given;       /* another kernel's or the caller's, not in scratch */
-    bool shared;      /* ways write parts of its blocks: cleared once, so that padding channels are zero */
+    bool shared;      /* paths write parts of its blocks: cleared once, so that padding channels are zero */
 } Image;
 
 int blocks_of(int channels);

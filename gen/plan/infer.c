@@ -55,7 +55,7 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                                                                                       : "a stage")
                             : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
                                                     : "what it normalises is read by others too");
-            if (!n->applied) /* it may be already, on another way behind a concat */
+            if (!n->applied) /* it may be already, on another path behind a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
             n->applied = true;
         }
@@ -97,7 +97,7 @@ void infer_kernel(Fuse *f)
         infer_norms(f, &k->before[i], false);
     if (!pass) {
         Forward fw = {.name = "post",
-                      .way = &k->w->out,
+                      .path = &k->w->out,
                       .b = k->w->out.n,
                       .from = {.where = AT_CORE},
                       .store = -1,

@@ -24,7 +24,7 @@ typedef struct ImageNorm {
 
 /* A conv and a linear have: stages after their core up to a node, weights, a core. */
 typedef struct WeightPart {
-    Way out;           /* from the core to the node */
+    Path out;          /* from the core to the node */
     Chain after;       /* of `out` */
     Chain again, dout; /* backward: what it recomputes of `after`; dz, through the stages of `out` */
     int x, dz;         /* images: the packed input, the packed gradient (of training) */
@@ -37,7 +37,7 @@ typedef struct WeightPart {
     bool direct; /* the core reads the node as it lies, nothing is packed */
     int *fold;   /* norms folded into its weights */
     int nfold;
-    int fold_stop; /* the first op of its out way behind which no norm is folded, or -1 */
+    int fold_stop; /* the first op of its out path behind which no norm is folded, or -1 */
     int64_t fold_w, fold_b;
 } WeightPart;
 
@@ -76,12 +76,12 @@ typedef struct Kernel {
     int op;   /* weight op or loss; for a pass, its node's op */
     const char *layer; /* whose stages are its own */
     int node;          /* that it makes; -1: the loss */
-    Way *in;           /* of what its core reads, or of what a pass makes; several behind a concat */
+    Path *in;          /* of what its core reads, or of what a pass makes; several behind a concat */
     int nin;
     Port *port;
     int nport;
-    Chain *before; /* forward, one an `in` way */
-    Chain *din;    /* backward, one an `in` way */
+    Chain *before; /* forward, one an `in` path */
+    Chain *din;    /* backward, one an `in` path */
     Chain trace;
     Chain trace_pack; /* in a trace, from the image of what the weight op reads to its packed input, as numbers of
                          trace_image and of image; empty where trace_core is -1 */
@@ -112,13 +112,13 @@ typedef struct Kernel {
     LossPart *loss;
 } Kernel;
 
-/* The way and the chains of what stands behind a kernel's core; empty where it has none. */
+/* The path and the chains of what stands behind a kernel's core; empty where it has none. */
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
-const Way *kernel_out(const Kernel *k);
+const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);
 /* How a pass of a kernel runs by Winograd; NULL: it does not. */
 const Winograd *kernel_winograd(const Kernel *k, Pass pass);
-/* The image that a kernel's ways lead to: packed input, logits, the result of a pass of inference; -1: a pass of
+/* The image that a kernel's paths lead to: packed input, logits, the result of a pass of inference; -1: a pass of
  * training stores what it makes. */
 int kernel_input(const Kernel *k);
 

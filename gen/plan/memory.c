@@ -80,7 +80,7 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, 
     if (k->node < 0 || !node[k->node].nimage_norm)
         return at;
     const int64_t room =
-        padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a way may write past the last channel */
+        padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a path may write past the last channel */
     k->image_stats = at;
     const int64_t sums = 2 * CVY_STATS_PART * room; /* a double is two floats */
     k->batch_sums = at + sums;
@@ -148,7 +148,7 @@ bool memory_build(Plan *p)
         Tensor *n = &p->node[i];
         if (n->nnorm == 0)
             continue;
-        const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a way may write past the last channel */
+        const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a path may write past the last channel */
         n->stats_floats = p->norm_floats;
         n->stats_at = p->norm_doubles;
         p->norm_floats += CVY_STATS_FLOATS(room);

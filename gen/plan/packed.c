@@ -54,7 +54,7 @@ Image packed_image(const Plan *p, int op)
     return m;
 }
 
-/* An image of which ways write parts that begin no block: its padding channels must be cleared. */
+/* An image of which paths write parts that begin no block: its padding channels must be cleared. */
 void packed_shared(const Kernel *k, Image *m)
 {
     for (int w = 0; w < k->nin; w++)

@@ -8,7 +8,7 @@ static bool run_passes(Plan *p)
 {
     /* needs: the graph. sets: which passes of which conv run by Winograd, and in what blocks. */
     winograd_choose(p);
-    /* needs: that. sets: nodes, and kernels with their ways; of training, then of inference. */
+    /* needs: that. sets: nodes, and kernels with their paths; of training, then of inference. */
     if (!flow_build(p, false) || !flow_build(p, true))
         return false;
     /* needs: flow. sets: chains of runs, images in scratch, ports, names; what becomes of each norm at inference. */

@@ -1,7 +1,7 @@
 /* plan.h - how a graph becomes kernels. Every decision is here when emit starts; emit only prints.
  *
- * The parts of a plan, from the bottom up: image.h, flow.h (nodes and ways), run.h (what is done to pixels), core.h and
- * winograd.h (the loops of weight ops), kernel.h; here the whole, and the passes that make it. */
+ * The parts of a plan, from the bottom up: image.h, flow.h (nodes and paths), run.h (what is done to pixels), core.h
+ * and winograd.h (the loops of weight ops), kernel.h; here the whole, and the passes that make it. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -19,7 +19,7 @@ typedef enum NormPlace { NORM_FOLDED, NORM_EPILOGUE, NORM_PROLOGUE } NormPlace;
 typedef struct Norm {
     int op;
     int area;   /* pixels of an image */
-    int padded; /* channels rounded up to 16, and 16 more where a way reads them from a channel that begins no block */
+    int padded; /* channels rounded up to 16, and 16 more where a path reads them from a channel that begins no block */
     bool shifted;
     int64_t floats, doubles; /* offsets in the arena's norm parts */
     int64_t slot;       /* image norms: an image's means and so on, CVY_GN_KEPT floats a group, in the images' part */

@@ -61,9 +61,9 @@ const Kernel *plan_kernel(const Kernel *list, int n, int op)
     return low < n && list[low].op == op ? &list[low] : NULL;
 }
 
-const Way *kernel_out(const Kernel *k)
+const Path *kernel_out(const Kernel *k)
 {
-    static const Way none = {.node = -1};
+    static const Path none = {.node = -1};
 
     return k->w ? &k->w->out : &none;
 }
@@ -101,13 +101,13 @@ const char *plan_alias(const Kernel *k, int op)
     return low < k->nalias && k->alias_by_op[low]->op == op ? k->alias_by_op[low]->name : NULL;
 }
 
-static void way_sums(const Plan *p, const Way *w, NormSum **list, int *n)
+static void path_sums(const Plan *p, const Path *w, NormSum **list, int *n)
 {
     if (w->node >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
         *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
     for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
         for (int s = 0; s < w->link[i].nside; s++)
-            way_sums(p, &w->link[i].side[s].way, list, n);
+            path_sums(p, &w->link[i].side[s].path, list, n);
 }
 
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list)
@@ -115,9 +115,9 @@ int plan_sums(const Plan *p, const Kernel *k, NormSum **list)
     int n = 0;
 
     *list = NULL;
-    way_sums(p, kernel_out(k), list, &n);
+    path_sums(p, kernel_out(k), list, &n);
     for (int i = 0; i < k->nin; i++)
-        way_sums(p, &k->in[i], list, &n);
+        path_sums(p, &k->in[i], list, &n);
     return n;
 }
 

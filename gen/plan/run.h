@@ -60,7 +60,7 @@ typedef struct Port {
 typedef struct SideRead {
     const Side *side;
     Place from;
-    int *value; /* numbers of its way's values in this run, -1 where not computed */
+    int *value; /* numbers of its path's values in this run, -1 where not computed */
 } SideRead;
 
 /* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling,

@@ -1,6 +1,7 @@
-/* run_backward.c - a way, backward: a gradient is taken from its end to its beginning, and what it needs is recomputed.
+/* run_backward.c - a path, backward: a gradient is taken from its end to its beginning, and what it needs is
+ * recomputed.
  *
- * needs: flow; of windows the forward chain, whose images it reads. sets: nothing; chains.c says which ways. */
+ * needs: flow; of windows the forward chain, whose images it reads. sets: nothing; chains.c says which paths. */
 #include "fuse.h"
 
 /* Where the input of a window op lies, as the forward chain left it. */
@@ -22,8 +23,8 @@ bool node_has_norms(const Tensor *nd)
     return nd->nnorm + nd->nimage_norm > 0;
 }
 
-/* Whether backward goes a way: its node's gradient is wanted, or a norm stands on it. */
-bool way_goes_back(const Fuse *f, const Way *w)
+/* Whether backward follows a path: its node's gradient is wanted, or a norm stands on it. */
+bool path_goes_back(const Fuse *f, const Path *w)
 {
     if (w->node < 0 || f->node[w->node].grad)
         return true;
@@ -31,7 +32,7 @@ bool way_goes_back(const Fuse *f, const Way *w)
         if (is_norm(f, w->link[i].op))
             return true;
         for (int s = 0; s < w->link[i].nside; s++)
-            if (way_goes_back(f, &w->link[i].side[s].way))
+            if (path_goes_back(f, &w->link[i].side[s].path))
                 return true;
     }
     return false;
@@ -40,7 +41,7 @@ bool way_goes_back(const Fuse *f, const Way *w)
 /* What a join's operand is given: g of the sum, back through the side's stages. */
 static void side_back(Fuse *f, Run *r, const Side *s)
 {
-    const Way *w = &s->way;
+    const Path *w = &s->path;
     const int side = run_side(f, r, s), g = ++r->grads;
 
     for (int i = w->grad; i < w->n; i++) {
@@ -74,7 +75,7 @@ static void side_back(Fuse *f, Run *r, const Side *s)
 void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
 {
     const Graph *g = f->g;
-    const Way *w = b->way;
+    const Path *w = b->path;
     int end = b->b; /* this run covers links [start, end), behind the window at start - 1 if there is one */
     Place from = b->from;
 
@@ -129,7 +130,7 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
             const Link *l = &w->link[i];
             if (g->op[l->op].kind == OP_ADD) {
                 for (int s = 0; s < l->nside; s++)
-                    if (way_goes_back(f, &l->side[s].way))
+                    if (path_goes_back(f, &l->side[s].path))
                         side_back(f, r, &l->side[s]);
             } else if (is_norm(f, l->op)) {
                 run_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;

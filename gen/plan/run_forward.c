@@ -1,6 +1,6 @@
-/* run_forward.c - a way, forward: runs with their steps, a new one behind each window.
+/* run_forward.c - a path, forward: runs with their steps, a new one behind each window.
  *
- * needs: flow. sets: nothing; chains.c says which ways. */
+ * needs: flow. sets: nothing; chains.c says which paths. */
 #include "fuse.h"
 
 /* ---- steps ---- */
@@ -37,17 +37,17 @@ int run_side(Fuse *f, Run *r, const Side *side)
 {
     if (side->seen->run == r->name) /* no two runs are called by the same text in memory */
         return side->seen->at;
-    const Place from = fuse_value(f, side->way.node, "side");
+    const Place from = fuse_value(f, side->path.node, "side");
     SideRead *s = PUSH(r->side, r->nside);
     *s = (SideRead){.side = side, .from = from};
-    s->value = xalloc(sizeof(int) * (size_t)(side->way.n + 1));
-    for (int i = 0; i <= side->way.n; i++)
+    s->value = xalloc(sizeof(int) * (size_t)(side->path.n + 1));
+    for (int i = 0; i <= side->path.n; i++)
         s->value[i] = -1;
     *side->seen = (SideSeen){r->name, r->nside - 1};
     return r->nside - 1;
 }
 
-/* The number of value i of a side's way in this run: it and those before it are computed where they are not at hand. */
+/* The number of value i of a side's path in this run. It and those before it are computed if they are not at hand. */
 int run_side_value(Fuse *f, Run *r, int side, int i)
 {
     int *value = r->side[side].value, from = i;
@@ -59,13 +59,13 @@ int run_side_value(Fuse *f, Run *r, int side, int i)
         if (from == 0)
             run_step(r, STEP_SIDE, -1, -1, value[0])->side = side;
         else
-            run_point(f, r, &r->side[side].side->way.link[from - 1], value[from - 1], value[from]);
+            run_point(f, r, &r->side[side].side->path.link[from - 1], value[from - 1], value[from]);
     }
     return value[i];
 }
 
-/* Link i of a way that is no window. */
-void run_link(Fuse *f, Run *r, const Way *w, int i)
+/* Link i of a path that is no window. */
+void run_link(Fuse *f, Run *r, const Path *w, int i)
 {
     const Link *l = &w->link[i];
 
@@ -74,7 +74,7 @@ void run_link(Fuse *f, Run *r, const Way *w, int i)
     } else {
         int sum = i;
         for (int s = 0; s < l->nside; s++) {
-            const int side = run_side(f, r, &l->side[s]), value = run_side_value(f, r, side, l->side[s].way.n);
+            const int side = run_side(f, r, &l->side[s]), value = run_side_value(f, r, side, l->side[s].path.n);
             const int out = s + 1 == l->nside ? i + 1 : r->next++;
             run_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
             sum = out;
@@ -83,19 +83,19 @@ void run_link(Fuse *f, Run *r, const Way *w, int i)
     r->last = i + 1;
 }
 
-/* ---- a way ---- */
+/* ---- a path ---- */
 
 static void store_step(Run *r, const Forward *fw, int value)
 {
     run_step(r, STEP_STORE, -1, value, 0);
-    r->store_first = fw->way->first;
-    r->store_total = fw->way->total;
+    r->store_first = fw->path->first;
+    r->store_total = fw->path->total;
 }
 
 void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw)
 {
     const Graph *g = f->g;
-    const Way *w = fw->way;
+    const Path *w = fw->path;
     Run *r = run_add(c, xprintf("%s0", fw->name), w->shape[fw->a], fw->a, w->n + 1);
 
     r->from = fw->from;

@@ -80,7 +80,7 @@ typedef struct Signature {
     Buf text;
 } Signature;
 
-/* A value: of its own way, or of side n. Where each takes the place of the one before, it has no number. */
+/* A value: of its own path, or of side n. Where each takes the place of the one before, it has no number. */
 static void sign_value(Signature *s, int value)
 {
     const int side = (s->chained ? s->side : s->read)[value];

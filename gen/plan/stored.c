@@ -1,6 +1,6 @@
-/* stored.c - which tensor of a weight op's out way is the stored one.
+/* stored.c - which tensor of a weight op's out path is the stored one.
  *
- * needs: an out way. sets: nothing; flow.c asks. */
+ * needs: an out path. sets: nothing; flow.c asks. */
 #include "flow_parts.h"
 
 static int smaller(int a, int b)
@@ -11,7 +11,7 @@ static int smaller(int a, int b)
 /* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind
  * it; one that needs its output by that alone; one that needs its output's sign until an op comes that does not keep
  * it. */
-Stores stores_list(const Graph *g, const Way *w)
+Stores stores_list(const Graph *g, const Path *w)
 {
     const Stores s = {xalloc(sizeof *s.refused * (size_t)(w->n + 1)), xalloc(sizeof *s.bytes * (size_t)(w->n + 1))};
     int never = -1, output = -1, sign = -1,
@@ -42,7 +42,7 @@ Stores stores_list(const Graph *g, const Way *w)
 }
 
 /* The cheapest value from `least` on that serves, the latest of equals: from it on, least is recomputed. -1: none. */
-int stores_choose(const Way *w, const Stores *s, int least)
+int stores_choose(const Path *w, const Stores *s, int least)
 {
     int best = -1;
 
@@ -58,8 +58,8 @@ static const char *norm_at(const Flow *f, int op)
     return op_info[op_is_norm(f->g->op[op].kind) ? f->g->op[op].kind : OP_BN].name;
 }
 
-/* Why value p of the out way of weight op `op` is stored. */
-const char *stored_why(const Flow *f, int op, const Way *w, const Stores *stores, int p, bool anchored)
+/* Why value p of the out path of weight op `op` is stored. */
+const char *stored_why(const Flow *f, int op, const Path *w, const Stores *stores, int p, bool anchored)
 {
     const int n = w->n;
 
@@ -77,7 +77,7 @@ const char *stored_why(const Flow *f, int op, const Way *w, const Stores *stores
                    p ? ", and nothing earlier is needed for backward" : "");
 }
 
-void stores_choices(int op, const Way *w, const Stores *s, int least, Tensor *nd)
+void stores_choices(int op, const Path *w, const Stores *s, int least, Tensor *nd)
 {
     nd->choice = xalloc(sizeof *nd->choice * (size_t)(w->n + 1));
     for (; nd->nchoice <= w->n; nd->nchoice++) {

@@ -28,12 +28,12 @@ static void trace_node_to(Trace *t, int node, Place to)
 {
     Fuse *f = t->f;
     const Tensor *nd = &f->node[node];
-    Way *w = xalloc(sizeof *w);
+    Path *w = xalloc(sizeof *w);
 
-    *w = (Way){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
+    *w = (Path){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
     const int first = f->k->ntrace_image;
     const Forward fw = {.name = xprintf("trace%d_", t->runs++),
-                        .way = w,
+                        .path = w,
                         .b = w->n,
                         .from = fuse_value(f, node, "in"),
                         .store = -1,

@@ -40,7 +40,7 @@ const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
 
     if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
         return NULL;
-    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->way.node].op].path
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->path.node].op].path
                        : s->op >= 0         ? p->g->op[s->op].path
                                             : "";
     return xprintf("%s%s", verb[s->kind], what);
@@ -84,7 +84,7 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
     return words;
 }
 
-/* What a kernel reads, by ways. */
+/* What a kernel reads, by paths. */
 static const char *reads_text(const Plan *p, const Kernel *k)
 {
     Buf b = {0};

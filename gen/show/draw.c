@@ -150,21 +150,21 @@ static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
 }
 
 /* The links of a path, skip operands before their sum. */
-static void add_links(const Picture *pic, Box *b, const Way *w, Section section)
+static void add_links(const Picture *pic, Box *b, const Path *w, Section section)
 {
     for (int i = 0; i < w->n; i++) {
         for (int s = 0; s < w->link[i].nside; s++) {
             const Side *side = &w->link[i].side[s];
             if (side->pad >= 0)
                 add_pill(pic, b, side->pad, SECTION_SIDE);
-            for (int j = 0; j < side->way.n; j++)
-                add_pill(pic, b, side->way.link[j].op, SECTION_SIDE);
+            for (int j = 0; j < side->path.n; j++)
+                add_pill(pic, b, side->path.link[j].op, SECTION_SIDE);
         }
         add_pill(pic, b, w->link[i].op, section);
     }
 }
 
-static bool same_links(const Way *a, const Way *b)
+static bool same_links(const Path *a, const Path *b)
 {
     for (int i = 0; i < a->n && a->n == b->n; i++)
         if (a->link[i].op != b->link[i].op)
@@ -191,7 +191,7 @@ static void add_prologue(const Picture *pic, Box *b)
         common = same;
     }
     for (int i = 0; i < k->nin; i++) {
-        Way own = k->in[i];
+        Path own = k->in[i];
         bool known = false;
         for (int j = 0; j < i; j++)
             known = known || same_links(&k->in[i], &k->in[j]);
@@ -306,13 +306,13 @@ static int row_of(const Box *b, int op)
     return 0;
 }
 
-static void wire_sides(Picture *pic, int to, const Way *w)
+static void wire_sides(Picture *pic, int to, const Path *w)
 {
     for (int i = 0; i < w->n; i++)
         for (int s = 0; s < w->link[i].nside; s++) {
             const Side *side = &w->link[i].side[s];
-            const int first = side->pad >= 0 ? side->pad : side->way.n ? side->way.link[0].op : w->link[i].op;
-            add_wire(pic, box_of_node(pic, side->way.node), to, row_of(&pic->box[to], first));
+            const int first = side->pad >= 0 ? side->pad : side->path.n ? side->path.link[0].op : w->link[i].op;
+            add_wire(pic, box_of_node(pic, side->path.node), to, row_of(&pic->box[to], first));
         }
 }
 

@@ -68,7 +68,7 @@ static void say(Story *s, const char *about, int64_t bytes, const char *text)
     *PUSH(s->fact, s->n) = (Fact){about, text, bytes};
 }
 
-static const char *path(const Plan *p, int op)
+static const char *op_path(const Plan *p, int op)
 {
     return op == 0 ? "the input" : p->g->op[op].path;
 }
@@ -84,18 +84,18 @@ static const char *links(const Plan *p, const Link *link, int a, int b)
     const char *text = NULL;
 
     for (int i = a; i < b; i++)
-        text = join(text, ", ", path(p, link[i].op));
+        text = join(text, ", ", op_path(p, link[i].op));
     return text;
 }
 
 /* "conv1.conv, through conv1.bn, conv1.act": how one gets at value i of a path. */
-static const char *value_text(const Plan *p, const Tensor *list, const Way *w, int i)
+static const char *value_text(const Plan *p, const Tensor *list, const Path *w, int i)
 {
     const Tensor *root = &list[list[w->node].root];
     const char *through = links(p, w->link, 0, i);
     const char *stored = root->op == 0                                    ? "the input"
-                         : root->stored_op == root->op || list == p->node ? path(p, root->stored_op)
-                                                                          : path(p, root->op);
+                         : root->stored_op == root->op || list == p->node ? op_path(p, root->stored_op)
+                                                                          : op_path(p, root->op);
 
     return through ? xprintf("%s, through %s", stored, through) : stored;
 }
@@ -107,24 +107,24 @@ typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
 /* Where kernel k runs an op: at which link of which path. */
 typedef struct Spot {
     Part part;
-    const Way *way;
+    const Path *path;
     int link;
     int sum; /* PART_SIDE: the join */
 } Spot;
 
-static bool on_way(const Way *w, int op, Spot *s)
+static bool on_path(const Path *w, int op, Spot *s)
 {
     for (int i = 0; i < w->n; i++) {
         if (w->link[i].op == op) {
-            s->way = w;
+            s->path = w;
             s->link = i;
             return true;
         }
         for (int j = 0; j < w->link[i].nside; j++) {
             const Side *side = &w->link[i].side[j];
-            if (side->pad == op || on_way(&side->way, op, s)) {
+            if (side->pad == op || on_path(&side->path, op, s)) {
                 if (side->pad == op)
-                    s->way = &side->way, s->link = 0;
+                    s->path = &side->path, s->link = 0;
                 s->part = PART_SIDE;
                 s->sum = w->link[i].op;
                 return true;
@@ -142,12 +142,12 @@ static Spot find_spot(const Kernel *k, int op)
         s.part = PART_CORE;
         return s;
     }
-    if (on_way(kernel_out(k), op, &s)) {
+    if (on_path(kernel_out(k), op, &s)) {
         s.part = s.part ? s.part : PART_OUT;
         return s;
     }
     for (int i = 0; i < k->nin; i++)
-        if (on_way(&k->in[i], op, &s)) {
+        if (on_path(&k->in[i], op, &s)) {
             s.part = s.part ? s.part : PART_IN;
             return s;
         }
@@ -172,7 +172,7 @@ static const char *anchor_text(const Plan *p, const Tensor *nd)
     if (nd->anchor & ANCHOR_STATS) {
         const char *norms = NULL;
         for (int i = 0; i < nd->nnorm; i++)
-            norms = join(norms, ", ", path(p, nd->norm[i]));
+            norms = join(norms, ", ", op_path(p, nd->norm[i]));
         text =
             xprintf("%s need%s the mean and variance of it over the whole batch, known only when all images have run",
                     norms ? norms : "norms", nd->nnorm == 1 ? "s" : "");
@@ -203,8 +203,8 @@ static int op_readers(const Plan *p, int op)
 /* What follows from its place: at what moment it is computed, and on what. */
 static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k, const Spot *s, int op)
 {
-    const bool window = is_window(p, op), first = s->way && s->link == 0;
-    const char *before = s->way ? links(p, s->way->link, 0, s->link) : NULL;
+    const bool window = is_window(p, op), first = s->path && s->link == 0;
+    const char *before = s->path ? links(p, s->path->link, 0, s->link) : NULL;
     const char *on = window ? "one image at a time, in scratch that stays in cache" : "on registers";
 
     switch (s->part) {
@@ -215,14 +215,14 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
         return xprintf(
             "epilogue of kernel %s, %s%s%s, before anything is stored: nothing after %s has to wait for other images",
             k->name, on, before ? ", after " : "", before ? before : "",
-            path(p, first ? k->op : s->way->link[s->link - 1].op));
+            op_path(p, first ? k->op : s->path->link[s->link - 1].op));
     case PART_SIDE:
-        return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", path(p, s->sum), k->name,
-                       value_text(p, list, s->way, s->link), window ? "only the pixels that the pad takes" : on);
+        return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", op_path(p, s->sum), k->name,
+                       value_text(p, list, s->path, s->link), window ? "only the pixels that the pad takes" : on);
     case PART_IN:
-        return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->way->grad ? "again: " : "",
+        return xprintf("%s%s kernel %s, %s, from what is stored of %s", s->link < s->path->grad ? "again: " : "",
                        k->kind == KERNEL_PASS ? "a pass of its own," : "prologue of", k->name, on,
-                       value_text(p, list, s->way, s->link));
+                       value_text(p, list, s->path, s->link));
     default:
         return "";
     }
@@ -251,20 +251,20 @@ static void say_statistics(const Plan *p, Story *s)
             say(s, "statistics", -1,
                 xprintf("of %s, in the %s of kernel %s, as it is made: sums about a pivot in registers, no walk of "
                         "their own%s",
-                        path(p, nd->op), p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue",
+                        op_path(p, nd->op), p->kernel[nd->maker].kind == KERNEL_PASS ? "pass" : "epilogue",
                         p->kernel[nd->maker].name,
                         nd->nnorm > 1 ? xprintf("; taken once for the %d norms over it", nd->nnorm) : ""));
     }
 }
 
 /* On how many paths a kernel goes through an op: after a concat, on one for each tensor that is joined. */
-static int ways_through(const Kernel *k, int op)
+static int paths_through(const Kernel *k, int op)
 {
     int n = 0;
 
     for (int i = 0; i < k->nin; i++) {
         Spot s = {0};
-        n += on_way(&k->in[i], op, &s);
+        n += on_path(&k->in[i], op, &s);
     }
     return n;
 }
@@ -272,12 +272,12 @@ static int ways_through(const Kernel *k, int op)
 /* Why an op that stands in prologues does not stand in the epilogue before: the stored tensor between. */
 static void say_barrier(const Plan *p, Story *s, const Spot *spot)
 {
-    if (spot->way->node < 0)
+    if (spot->path->node < 0)
         return;
-    const Tensor *nd = &p->node[spot->way->node];
+    const Tensor *nd = &p->node[spot->path->node];
     say(s, "not before", -1,
         nd->op == 0 ? "there is no kernel before it: it begins at the input"
-                    : xprintf("%s is where kernels meet: %s", path(p, nd->op), anchor_text(p, nd)));
+                    : xprintf("%s is where kernels meet: %s", op_path(p, nd->op), anchor_text(p, nd)));
 }
 
 static void tell_forward(const Plan *p, Story *s)
@@ -298,10 +298,10 @@ static void tell_forward(const Plan *p, Story *s)
             text = xprintf(
                 "in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet",
                 k->name);
-        if (ways_through(k, op) > 1)
+        if (paths_through(k, op) > 1)
             text = xprintf(
                 "%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants",
-                text, ways_through(k, op) - 1, k->nin);
+                text, paths_through(k, op) - 1, k->nin);
         say(s, norm ? "applied" : "forward", -1, text);
         if (p->sum_why[op] && spot.part != PART_SIDE)
             say(s, "sum there", -1, p->sum_why[op]);
@@ -348,7 +348,7 @@ static void say_choices(const Plan *p, Story *s, const Tensor *nd)
         const char *why =
             c->early ? xprintf("not: %s", nd->least_why)
             : c->refused >= 0
-                ? xprintf("not: %s needs its %s in backward, and cannot have it from there", path(p, c->refused),
+                ? xprintf("not: %s needs its %s in backward, and cannot have it from there", op_path(p, c->refused),
                           op_info[p->g->op[c->refused].kind].need == NEED_INPUT ? "input"
                           : op_info[p->g->op[c->refused].kind].need == NEED_ROUTE
                               ? "winners (more than 255 to a window)"
@@ -356,7 +356,8 @@ static void say_choices(const Plan *p, Story *s, const Tensor *nd)
                                                                                  : "output")
             : c->bytes > chosen ? "it would serve, but is larger"
                                 : "it would serve as well; of equals the latest is stored, so that least is recomputed";
-        say(s, "or instead", c->bytes, xprintf("%s, %s bytes per image; %s", path(p, c->op), grouped(c->bytes), why));
+        say(s, "or instead", c->bytes,
+            xprintf("%s, %s bytes per image; %s", op_path(p, c->op), grouped(c->bytes), why));
     }
 }
 
@@ -411,7 +412,7 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
                 if (p->node[i].choice[j].op == op && p->node[i].nchoice > 1)
                     nd = &p->node[i];
         say(s, "not stored", 0,
-            nd                ? xprintf("%s is stored instead, %s bytes per image: %s", path(p, nd->stored_op),
+            nd                ? xprintf("%s is stored instead, %s bytes per image: %s", op_path(p, nd->stored_op),
                                         grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
             : is_point(p, op) ? "who reads it computes it: that costs less than to write and read a tensor"
                               : "who reads it computes it");
@@ -429,15 +430,15 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
 static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int i)
 {
     if (s->part == PART_OUT) {
-        const int stored = s->way->grad;
-        const char *what = path(p, stored ? s->way->link[stored - 1].op : k->op);
-        const char *through = i > stored ? links(p, s->way->link, stored, i) : NULL;
+        const int stored = s->path->grad;
+        const char *what = op_path(p, stored ? s->path->link[stored - 1].op : k->op);
+        const char *through = i > stored ? links(p, s->path->link, stored, i) : NULL;
         return i == stored ? xprintf("%s, which is stored", what)
                : through   ? xprintf("recomputed from the stored %s, through %s", what, through)
                            : NULL;
     }
-    const Tensor *nd = &p->node[s->way->node];
-    const char *from = value_text(p, p->node, s->way, i);
+    const Tensor *nd = &p->node[s->path->node];
+    const char *from = value_text(p, p->node, s->path, i);
     return i > 0         ? xprintf("recomputed from the stored %s", from)
            : nd->op == 0 ? "the input, read again"
                          : xprintf("%s, which is stored", from);
@@ -468,9 +469,9 @@ static void tell_backward(const Plan *p, Story *s)
                 say(s, "backward", -1, "no gradient of its input: nothing before it learns");
             return;
         }
-        if (spot.part != PART_OUT && spot.link < spot.way->grad)
+        if (spot.part != PART_OUT && spot.link < spot.path->grad)
             continue; /* recomputed there; its own backward is another kernel's */
-        const int at = spot.link, stored = spot.way->grad;
+        const int at = spot.link, stored = spot.path->grad;
         const char *text = NULL;
         if (need == NEED_NOTHING)
             text = o->kind == OP_DROP ? "its mask is drawn again from seed, step and place: nothing is kept"
@@ -483,7 +484,7 @@ static void tell_backward(const Plan *p, Story *s)
         else if (spot.part == PART_OUT && need == NEED_SIGN && at + 1 < stored)
             text = xprintf("needs %s: read off the sign of the stored %s, as every stage between keeps signs where the "
                            "gradient is not zero",
-                           what[need], path(p, spot.way->link[stored - 1].op));
+                           what[need], op_path(p, spot.path->link[stored - 1].op));
         else
             text = xprintf("needs %s%s: %s", what[need],
                            op_is_batch_norm(o->kind) ? " (x - mean, for gamma's gradient and the norm's share)" : "",
@@ -511,7 +512,7 @@ static void tell_inference(const Plan *p, Story *s)
     if (op_is_batch_norm(o->kind)) {
         const Norm *n = plan_norm(p, op);
         say(s, "inference", -1,
-            n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, path(p, n->stopped_by)) : n->inference);
+            n->stopped_by >= 0 ? xprintf("%s (%s)", n->inference, op_path(p, n->stopped_by)) : n->inference);
         return;
     }
     for (int i = 0; i < p->ninfer; i++) {

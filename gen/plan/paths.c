@@ -1,12 +1,12 @@
-/* ways.c - by which ways a kernel gets at what it reads.
+/* paths.c - by which paths a kernel gets at what it reads.
  *
  * needs: anchors, and the nodes so far. sets: nothing; flow.c asks.
  *
- * A concat is no op here but a list of ways, each with its channels' place; what stands behind it is done on each way
+ * A concat is no op here but a list of paths, each with its channels' place; what stands behind it is done on each way
  * alone, as all ops but weight ops and sums work on a channel by itself. */
 #include "flow_parts.h"
 
-static void push_link(Way *w, Link link, Shape shape)
+static void push_link(Path *w, Link link, Shape shape)
 {
     int n = w->n;
 
@@ -16,10 +16,10 @@ static void push_link(Way *w, Link link, Shape shape)
     w->n++;
 }
 
-Way way_begin(const Flow *f, int node)
+Path path_begin(const Flow *f, int node)
 {
     const Tensor *nd = &f->list[node];
-    Way w = {.node = node};
+    Path w = {.node = node};
     int n = 0;
 
     *PUSH(w.shape, n) = nd->shape[0];
@@ -43,21 +43,21 @@ static Side make_side(const Flow *f, int v)
         pad = v;
         v = f->g->op[v].in;
     }
-    Side s = {.seen = xalloc(sizeof *s.seen), .way = way_begin(f, f->node[v]), .pad = pad};
+    Side s = {.seen = xalloc(sizeof *s.seen), .path = path_begin(f, f->node[v]), .pad = pad};
     if (pad >= 0) {
-        if (s.way.n)
+        if (s.path.n)
             BUG("%s pads what is not stored", f->g->op[pad].path);
-        s.way.shape[0] = f->g->op[pad].shape;
+        s.path.shape[0] = f->g->op[pad].shape;
     }
     while (n-- > 0)
         if (!f->infer || f->g->op[op[n]].kind != OP_DROP)
-            push_link(&s.way, (Link){.op = op[n]}, f->g->op[op[n]].shape);
-    s.way.total = s.way.shape[s.way.n].c;
+            push_link(&s.path, (Link){.op = op[n]}, f->g->op[op[n]].shape);
+    s.path.total = s.path.shape[s.path.n].c;
     return s;
 }
 
-/* The op's link at the end of a way. */
-void way_extend(const Flow *f, Way *w, int v)
+/* The op's link at the end of a path. */
+void path_extend(const Flow *f, Path *w, int v)
 {
     const Op *op = &f->g->op[v];
     Link link = {.op = v, .first = w->first};
@@ -79,13 +79,13 @@ void way_extend(const Flow *f, Way *w, int v)
     push_link(w, link, shape);
 }
 
-void way_add(Way **ways, int *n, Way w)
+void path_add(Path **paths, int *n, Path w)
 {
-    *PUSH(*ways, *n) = w;
+    *PUSH(*paths, *n) = w;
 }
 
-/* The ways that end at v. Stages are walked without recursion; what recurs is a concat in a concat. */
-void ways_to(const Flow *f, int v, Way **ways, int *n)
+/* The paths that end at v. Stages are walked without recursion; what recurs is a concat in a concat. */
+void paths_to(const Flow *f, int v, Path **paths, int *n)
 {
     const Graph *g = f->g;
     const int from = *n;
@@ -102,25 +102,25 @@ void ways_to(const Flow *f, int v, Way **ways, int *n)
         int first = 0;
         for (int k = 0; k < g->op[v].nin; k++) {
             const int begin = *n;
-            ways_to(f, g->op[v].ins[k], ways, n);
+            paths_to(f, g->op[v].ins[k], paths, n);
             for (int i = begin; i < *n; i++)
-                (*ways)[i].first += first;
+                (*paths)[i].first += first;
             first += g->op[g->op[v].ins[k]].shape.c;
         }
     } else {
-        way_add(ways, n, way_begin(f, f->node[v]));
+        path_add(paths, n, path_begin(f, f->node[v]));
     }
     while (nstage-- > 0) {
         const Op *op = &g->op[stage[nstage]];
         if ((op->kind == OP_ADD || op->kind == OP_PAD) && *n - from != 1)
             BUG("%s reads %d ways", op->path, *n - from);
         for (int i = from; i < *n; i++)
-            way_extend(f, &(*ways)[i], stage[nstage]);
+            path_extend(f, &(*paths)[i], stage[nstage]);
     }
 }
 
-void ways_close(Way *ways, int n, int channels)
+void paths_close(Path *paths, int n, int channels)
 {
     for (int i = 0; i < n; i++)
-        ways[i].total = channels;
+        paths[i].total = channels;
 }
