@@ -123,8 +123,8 @@ static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
             touch(l, l->grad[k->port[r->to.port].node], step, false);
         for (int s = 0; s < r->nstep; s++) {
             const Step *st = &r->step[s];
-            if (st->kind == STEP_SIDE)
-                touch_value(l, r->side[st->side].side->path.node, step, true);
+            if (st->kind == STEP_SKIP)
+                touch_value(l, r->skip[st->skip].operand->path.node, step, true);
             else if (st->kind == STEP_GIVE)
                 touch(l, l->grad[k->port[st->in2].node], step, false);
             else if (st->kind == STEP_STORE)
@@ -246,9 +246,9 @@ static Lives infer_parts_of(const Plan *p)
             if (path->node > 0)
                 touch(&l, l.value[path->node], i, true);
             for (int j = 0; j < path->n; j++)
-                for (int s = 0; s < path->link[j].nside; s++)
-                    if (path->link[j].side[s].path.node > 0)
-                        touch(&l, l.value[path->link[j].side[s].path.node], i, true);
+                for (int s = 0; s < path->link[j].nskip; s++)
+                    if (path->link[j].skip[s].path.node > 0)
+                        touch(&l, l.value[path->link[j].skip[s].path.node], i, true);
         }
         if (k->scratch)
             touch(&l, add_part(&l, xprintf("scratch of %s", k->name), k->scratch_at, k->scratch), i, false);
@@ -519,8 +519,8 @@ START_TEST(traced_values_are_there)
             if (run->from.where == AT_SLOT)
                 check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].node);
             for (int s = 0; s < run->nstep; s++)
-                if (run->step[s].kind == STEP_SIDE)
-                    check_traced(memory_net_name(_i), &l, k, run->side[run->step[s].side].side->path.node);
+                if (run->step[s].kind == STEP_SKIP)
+                    check_traced(memory_net_name(_i), &l, k, run->skip[run->step[s].skip].operand->path.node);
         }
     }
 }

@@ -306,22 +306,22 @@ START_TEST(sum_of_norms) /* its operands are computed where it is: no tensor bet
     ck_assert_int_eq(k->in[0].n, 3); /* bn, add, act */
     const Link *add = &k->in[0].link[1];
     ck_assert_int_eq(p->g->op[add->op].kind, OP_ADD);
-    ck_assert_int_eq(add->nside, 1);
-    ck_assert_ptr_eq(&p->node[add->side[0].path.node], made_by(p, "s2_1_shortcut"));
-    ck_assert_int_eq(add->side[0].path.n, 1);
-    ck_assert_str_eq(p->g->op[add->side[0].path.link[0].op].path, "s2.1.shortcut.bn");
+    ck_assert_int_eq(add->nskip, 1);
+    ck_assert_ptr_eq(&p->node[add->skip[0].path.node], made_by(p, "s2_1_shortcut"));
+    ck_assert_int_eq(add->skip[0].path.n, 1);
+    ck_assert_str_eq(p->g->op[add->skip[0].path.link[0].op].path, "s2.1.shortcut.bn");
     /* the pass takes the backward sums of both norms */
     NormSum *sum;
     ck_assert_int_eq(plan_sums(p, k, &sum), 2);
     /* the second block's identity reads what the pass before stored, unchanged */
     const Kernel *next = kernel_of(p, "pass_s1_2_post_act");
     ck_assert_ptr_nonnull(next);
-    ck_assert_ptr_eq(&p->node[next->in[0].link[1].side[0].path.node], made_by(p, "pass_s1_1_post_act"));
-    ck_assert_int_eq(next->in[0].link[1].side[0].path.n, 0);
+    ck_assert_ptr_eq(&p->node[next->in[0].link[1].skip[0].path.node], made_by(p, "pass_s1_1_post_act"));
+    ck_assert_int_eq(next->in[0].link[1].skip[0].path.n, 0);
 }
 END_TEST
 
-START_TEST(padded_shortcut) /* is read by the side, through the pad */
+START_TEST(padded_shortcut) /* is a skip operand, read through the pad */
 {
     const struct Arrangement *a = &arrangements[6];
     Plan *p = residual_net(a->order, a->keys, a->stem, 2, 1, a->tail);
@@ -330,13 +330,13 @@ START_TEST(padded_shortcut) /* is read by the side, through the pad */
     for (int i = 0; i < 2; i++) {
         const Path *w = i ? &infer->w->out : &k->w->out;
         ck_assert_int_eq(w->n, i ? 4 : 1); /* at inference, what stands after the sum too */
-        const Side *side = &w->link[0].side[0];
-        ck_assert_int_eq(w->link[0].nside, 1);
-        ck_assert_int_eq(side->pad >= 0 ? (int)p->g->op[side->pad].kind : -1, OP_PAD);
-        ck_assert_int_eq(p->g->op[side->pad].before, 8);
-        ck_assert_int_eq(side->path.shape[0].c, 32);
+        const Skip *skip = &w->link[0].skip[0];
+        ck_assert_int_eq(w->link[0].nskip, 1);
+        ck_assert_int_eq(skip->pad >= 0 ? (int)p->g->op[skip->pad].kind : -1, OP_PAD);
+        ck_assert_int_eq(p->g->op[skip->pad].before, 8);
+        ck_assert_int_eq(skip->path.shape[0].c, 32);
     }
-    ck_assert_ptr_eq(&p->node[k->w->out.link[0].side[0].path.node], node_of(p, "s1.add"));
+    ck_assert_ptr_eq(&p->node[k->w->out.link[0].skip[0].path.node], node_of(p, "s1.add"));
 }
 END_TEST
 

@@ -35,8 +35,8 @@ const char *calls_init(const File *f, const Run *r, const Image *image, const ch
         else if (p->where != NOWHERE && given)
             buf_printf(&b, ", .%s_image = %s", list[i].field, at_image(k, p));
     }
-    for (int i = 0; i < r->nside && (f->infer || given); i++) {
-        const Place *p = &r->side[i].from;
+    for (int i = 0; i < r->nskip && (f->infer || given); i++) {
+        const Place *p = &r->skip[i].from;
         buf_printf(&b, ", .side%d_image = %s", i,
                    p->where == AT_IMAGE ? image[p->image].name
                    : f->infer           ? k->port[p->port].name

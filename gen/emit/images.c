@@ -26,9 +26,9 @@ void images_mark_chain(bool *used, const Chain *c)
         for (int j = 0; j < 3; j++)
             if (place[j]->where == AT_IMAGE)
                 images_mark(used, place[j]->image);
-        for (int j = 0; j < r->nside; j++)
-            if (r->side[j].from.where == AT_IMAGE)
-                images_mark(used, r->side[j].from.image);
+        for (int j = 0; j < r->nskip; j++)
+            if (r->skip[j].from.where == AT_IMAGE)
+                images_mark(used, r->skip[j].from.image);
         images_mark(used, r->scatter_image);
     }
 }

@@ -215,7 +215,7 @@ static void linear_backward(const File *f)
     images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
     Rec *fn = piece_function(f, "unpack_piece", used, true);
     begin_weights(f, fn);
-    norms_begin_sums(f, fn); /* sides of the out path give here already */
+    norms_begin_sums(f, fn); /* skip operands of the out path give here already */
     calls_chain(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
     calls_chain(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
     calls_before(f, fn);

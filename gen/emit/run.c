@@ -80,10 +80,10 @@ typedef struct Lines {
     const char *index; /* of the visited pixel: (y * W + x) */
     int base;          /* the number of the first value: in C it is v0, wherever on its path a run begins */
     bool uses_place, uses_q, infer, given;
-    bool chained; /* in C each value takes the place of the one before it: v, and a side's v_side0 */
+    bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_side0 */
     int drains;
     Names done;       /* constants that are declared and loaded already */
-    int *side, *read; /* by value, the side that it comes of, or that is read there; -1: none */
+    int *skip, *read; /* by value, the skip operand that it comes of, or that is read there; -1: none */
 } Lines;
 
 static void field(Lines *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -126,12 +126,12 @@ static void drain(Lines *l, const char *type, const char *name)
     l->drains++;
 }
 
-/* What stands behind the v of a value: nothing, or its number; or the side that it is read from. */
+/* What stands behind the v of a value: nothing, or its number; or the skip operand that it is read from. */
 static const char *number(const Lines *l, int value)
 {
-    const int side = (l->chained ? l->side : l->read)[value];
+    const int skip = (l->chained ? l->skip : l->read)[value];
 
-    return side >= 0 ? xprintf("_side%d", side) : l->chained ? "" : xprintf("%d", value - l->base);
+    return skip >= 0 ? xprintf("_side%d", skip) : l->chained ? "" : xprintf("%d", value - l->base);
 }
 
 /* The left side of the line that makes a value. */
@@ -140,14 +140,14 @@ static const char *let(const Lines *l, int value)
     return xprintf(l->chained ? "v%s =" : "const vf v%s =", number(l, value));
 }
 
-/* The same where it is read from a side: stages may follow there. */
-static const char *let_side(const Lines *l, const Step *side)
+/* The same where it is read from a skip operand: stages may follow there. */
+static const char *let_skip(const Lines *l, const Step *skip)
 {
     bool changes = false;
 
     for (int i = 0; i < l->r->nstep && l->chained && !changes; i++)
-        changes = step_makes_value(&l->r->step[i]) && l->side[l->r->step[i].out] == side->side;
-    return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, side->out));
+        changes = step_makes_value(&l->r->step[i]) && l->skip[l->r->step[i].out] == skip->skip;
+    return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, skip->out));
 }
 
 /* Whether `name` is new to this run; from then on it is not. */
@@ -455,19 +455,19 @@ static const char *gradient(const Step *s)
 }
 
 /* Reading what a join's other operand begins at, and giving to its gradient. */
-static void side_step(Lines *l, const Step *step)
+static void skip_step(Lines *l, const Step *step)
 {
-    const SideRead *side = &l->r->side[step->side];
-    const Place *p = &side->from;
-    const int pad = side->side->pad;
+    const SkipRead *skip = &l->r->skip[step->skip];
+    const Place *p = &skip->from;
+    const int pad = skip->operand->pad;
     const Op *o = pad >= 0 ? &l->p->g->op[pad] : NULL;
     const bool give = step->kind == STEP_GIVE;
-    const char *name = xprintf("%s%d", give ? "to_side" : "side", step->side);
+    const char *name = xprintf("%s%d", give ? "to_side" : "side", step->skip);
     Place to = *p;
     Rec *s;
 
     if (give) {
-        const Tensor *nd = &l->p->node[side->side->path.node];
+        const Tensor *nd = &l->p->node[skip->operand->path.node];
         to = (Place){.where = AT_SLOT, .image = -1, .port = step->in2, .shape = nd->shape[nd->nlink]};
         to.total = to.shape.c;
         p = &to;
@@ -497,7 +497,7 @@ static void side_step(Lines *l, const Step *step)
     }
     rec_str(s, "name", name);
     rec_str(s, "g", gradient(step));
-    rec_str(s, "let", let_side(l, step));
+    rec_str(s, "let", let_skip(l, step));
     l->uses_place = l->uses_q = true;
 }
 
@@ -665,9 +665,9 @@ static void steps(Lines *l)
         case STEP_IMAGE_STATS:
             stats_step(l, step);
             continue;
-        case STEP_SIDE:
+        case STEP_SKIP:
         case STEP_GIVE:
-            side_step(l, step);
+            skip_step(l, step);
             continue;
         }
         rec_str(s, "in", number(l, step->in));
@@ -774,7 +774,7 @@ const char *describe_stages(const Plan *p, const Run *r)
                                            [STEP_MASK] = "mask",
                                            [STEP_ADD] = "add",
                                            [STEP_GIVE] = "give to the other operand"};
-        if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+        if (s->kind == STEP_SKIP || s->kind == STEP_SPLIT)
             continue;
         if (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE)
             buf_printf(&b, "%s%s", comma, op_info[p->g->op[s->op].kind].name);
@@ -871,7 +871,7 @@ static void walk(Lines *l)
 
 Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
 {
-    int *side = run_sides(r, false);
+    int *skip = run_skips(r, false);
     Lines line = {.p = p,
                   .k = k,
                   .r = r,
@@ -881,9 +881,9 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
                   .base = r->first,
                   .infer = infer,
                   .given = run_is_given(p, r),
-                  .chained = run_is_chained(r, side),
-                  .side = side,
-                  .read = run_sides(r, true)};
+                  .chained = run_is_chained(r, skip),
+                  .skip = skip,
+                  .read = run_skips(r, true)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");

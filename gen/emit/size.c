@@ -37,7 +37,7 @@ static int64_t chain_bytes(const Chain *c)
     int64_t n = 0;
 
     for (int i = 0; i < c->n; i++)
-        n += RUN + (int64_t)STEP * c->run[i].nstep + (int64_t)SIDE * c->run[i].nside;
+        n += RUN + (int64_t)STEP * c->run[i].nstep + (int64_t)SIDE * c->run[i].nskip;
     return n;
 }
 

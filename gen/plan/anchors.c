@@ -3,8 +3,8 @@
  * needs: a checked graph after grad. sets: Flow.uses .. .fused.
  *
  * A value is an *anchor* where it must be a node: several ops read it; in training a norm takes its statistics; a join
- * reads it by the side. Between anchors every op has one reader, so that what leads to a kernel is a tree: a main line,
- * and at each join sides that begin at nodes. */
+ * reads it as a skip operand. Between anchors every op has one reader, so that what leads to a kernel is a tree: a main
+ * line, and at each join skip operands that begin at nodes. */
 #include "flow_parts.h"
 
 bool flow_is_weight(const Graph *g, int op)
@@ -67,8 +67,8 @@ static int base_of(const Flow *f, int v)
     return v;
 }
 
-/* The node by which a join could read v by the side: point stages from it on, or a pad first. -1: it cannot. */
-static int side_base(const Flow *f, int v)
+/* The node by which a join could read v as a skip operand: point stages from it on, or a pad first. -1: it cannot. */
+static int skip_base(const Flow *f, int v)
 {
     while (v > 0 && !f->anchor[v] && flow_is_point(f->g, v))
         v = f->g->op[v].in;
@@ -127,7 +127,7 @@ static const char *why_sum(const Flow *f, int add)
 }
 
 /* Which operand is on a sum's main line: one whose weight op can do the sum as it stores, the latest such; else one
- * that cannot be read by the side. The others become sides. */
+ * that cannot be read as a skip operand. The others become skip operands. */
 static void arrange_sum(Flow *f, int add)
 {
     const Op *op = &f->g->op[add];
@@ -141,7 +141,7 @@ static void arrange_sum(Flow *f, int add)
             continue;
         bool ready = true; /* what the other operands begin at is there when w runs */
         for (int j = 0; j < op->nin; j++) {
-            const int s = side_base(f, op->ins[j]);
+            const int s = skip_base(f, op->ins[j]);
             ready = ready && (j == k || (s >= 0 ? s < w : op->ins[j] < w));
         }
         if (ready) {
@@ -150,7 +150,7 @@ static void arrange_sum(Flow *f, int add)
         }
     }
     for (int k = 0; k < op->nin && f->main[add] < 0; k++)
-        if (side_base(f, op->ins[k]) < 0 && !flow_is_list(f, base_of(f, op->ins[k])))
+        if (skip_base(f, op->ins[k]) < 0 && !flow_is_list(f, base_of(f, op->ins[k])))
             f->main[add] = k;
     if (f->main[add] < 0)
         f->main[add] = 0;
@@ -161,9 +161,9 @@ static void arrange_sum(Flow *f, int add)
     for (int k = 0; k < op->nin; k++) {
         if (k == f->main[add])
             continue;
-        if (side_base(f, op->ins[k]) < 0)
-            f->anchor[op->ins[k]] |= ANCHOR_SIDE;
-        f->by_side[side_base(f, op->ins[k])] = true;
+        if (skip_base(f, op->ins[k]) < 0)
+            f->anchor[op->ins[k]] |= ANCHOR_SKIP;
+        f->as_skip[skip_base(f, op->ins[k])] = true;
     }
 }
 

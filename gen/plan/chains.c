@@ -148,7 +148,7 @@ void chain_before_back(Fuse *f)
             r->to = image_place(k->conv->dx, shape);
         }
         run_backward(f, c, &k->image, &k->nimage, &b);
-        /* sides were given to while the chain was built, in its order; the path's own node comes last */
+        /* skip operands were given to while the chain was built, in its order; the path's own node comes last */
         if (b.to.where != NOWHERE)
             c->run[c->n - 1].adds = fuse_gives(f, b.to.port);
     }

@@ -24,8 +24,8 @@ static void check_values(const Run *r)
         known[r->first] = true;
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        const bool makes = s->kind <= STEP_MASK || s->kind == STEP_ADD || s->kind == STEP_SIDE;
-        const bool reads = s->kind != STEP_SIDE && s->kind != STEP_SPLIT && s->kind != STEP_GIVE &&
+        const bool makes = s->kind <= STEP_MASK || s->kind == STEP_ADD || s->kind == STEP_SKIP;
+        const bool reads = s->kind != STEP_SKIP && s->kind != STEP_SPLIT && s->kind != STEP_GIVE &&
                            s->kind != STEP_BACK && s->kind != STEP_SCALE;
         if ((reads && (s->in < 0 || s->in >= r->next || !known[s->in])) || (s->kind == STEP_ADD && !known[s->in2]))
             BUG("run %s uses v%d, which is not at hand", r->name, s->in);

@@ -58,8 +58,8 @@ static void move_step(Traffic *t, const Run *r, const Step *s)
 
     if (s->kind == STEP_STORE)
         move(t, NOWHERE, t->k->node, r->store_first, WRITES, 4 * all);
-    if (s->kind == STEP_SIDE)
-        move_place(t, &r->side[s->side].from, r->side[s->side].from.shape.c, pixels, READS);
+    if (s->kind == STEP_SKIP)
+        move_place(t, &r->skip[s->skip].from, r->skip[s->skip].from.shape.c, pixels, READS);
     if (s->kind != STEP_GIVE)
         return;
     const Tensor *nd = &t->node[t->k->port[s->in2].node];

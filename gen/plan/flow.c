@@ -19,7 +19,7 @@ static Tensor *add_node(Flow *f, int op, int key)
     nd->shape = xalloc(sizeof *nd->shape);
     nd->shape[0] = f->g->op[op].shape;
     nd->anchor = f->anchor[op];
-    nd->by_side = f->by_side[op];
+    nd->as_skip = f->as_skip[op];
     nd->grad =
         op > 0 && (f->g->op[op].input_grad || flow_is_weight(f->g, op) || op_is_norm(f->g->op[op].kind)) && !f->infer;
     return nd;
@@ -68,7 +68,7 @@ static void build_out(Flow *f, Kernel *k)
         k->w->out = w;
         return;
     }
-    const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->by_side[end]);
+    const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->as_skip[end]);
     const int least = f->padded[end] ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
     const char *least_why = f->padded[end]      ? "a pad reads the last as it is stored"
                             : least > after_sum ? "several ops read what stands after a window"
@@ -123,7 +123,7 @@ static void build_pass(Flow *f, Kernel *k)
         sums |= g->op[w->link[i].op].kind == OP_ADD;
         windows |= op_is_window(g, w->link[i].op);
     }
-    if (k->nin > 1 || sums || (windows && (f->uses[k->op] > 1 || f->by_side[k->op]))) {
+    if (k->nin > 1 || sums || (windows && (f->uses[k->op] > 1 || f->as_skip[k->op]))) {
         nd->why = k->nin > 1 ? nd->why
                   : sums     ? "it is a sum: recomputing it would read all its terms again"
                              : "several ops read what stands after a window";
@@ -178,8 +178,8 @@ static void count_readers(Flow *f, const Kernel *k)
         if (path->node >= 0)
             f->list[path->node].readers++;
         for (int i = w < 0 ? 0 : path->grad; i < path->n; i++)
-            for (int s = 0; s < path->link[i].nside; s++)
-                f->list[path->link[i].side[s].path.node].readers++;
+            for (int s = 0; s < path->link[i].nskip; s++)
+                f->list[path->link[i].skip[s].path.node].readers++;
     }
 }
 
@@ -211,13 +211,13 @@ static void place_norms(Flow *f, const Kernel *k)
     }
 }
 
-static void side_norms(Flow *f, const Path *path)
+static void skip_norms(Flow *f, const Path *path)
 {
     for (int i = path->node < 0 ? 0 : path->grad; i < path->n; i++)
-        for (int s = 0; s < path->link[i].nside; s++) {
-            const Path *side = &path->link[i].side[s].path;
-            if (side->n > side->grad && flow_takes_statistics(f, side->link[side->grad].op))
-                place_norm(&f->list[side->node], f->g, side->link[side->grad].op, 0);
+        for (int s = 0; s < path->link[i].nskip; s++) {
+            const Path *skip = &path->link[i].skip[s].path;
+            if (skip->n > skip->grad && flow_takes_statistics(f, skip->link[skip->grad].op))
+                place_norm(&f->list[skip->node], f->g, skip->link[skip->grad].op, 0);
         }
 }
 
@@ -264,7 +264,7 @@ bool flow_build(Plan *p, bool infer)
     if (!infer)
         p->sum_why = xalloc(n * sizeof *p->sum_why);
     f->anchor = xalloc(n);
-    f->by_side = xalloc(n);
+    f->as_skip = xalloc(n);
     f->padded = xalloc(n);
     f->main = xalloc(n * sizeof(int));
     f->fused = xalloc(n * sizeof(int));
@@ -316,8 +316,8 @@ bool flow_build(Plan *p, bool infer)
         count_readers(f, k);
         place_norms(f, k);
         for (int w = 0; w < k->nin; w++)
-            side_norms(f, &k->in[w]);
-        side_norms(f, kernel_out(k));
+            skip_norms(f, &k->in[w]);
+        skip_norms(f, kernel_out(k));
     }
     if (infer) {
         p->infer_node = f->list, p->ninfer_node = f->n;

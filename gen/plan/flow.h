@@ -15,13 +15,13 @@ enum {
     READ_WALKS = 8,      /* ... as many as this */
 };
 
-typedef struct Side Side;
+typedef struct Skip Skip;
 
 typedef struct Link {
     int op;     /* in graph */
     int first;  /* behind a concat: the channel of the op's input that is channel 0 of this path */
-    Side *side; /* add: its other operands */
-    int nside;
+    Skip *skip; /* add: its other operands */
+    int nskip;
 } Link;
 
 /* From a tensor through stages. link[i] makes value i + 1 of value i. */
@@ -34,15 +34,15 @@ typedef struct Path {
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
 } Path;
 
-/* The run that read a side last, by its name, and the side's number there. */
-typedef struct SideSeen {
+/* The run that read a skip operand last, by its name, and the skip operand's number there. */
+typedef struct SkipSeen {
     const char *run;
     int at;
-} SideSeen;
+} SkipSeen;
 
 /* Another operand of a join, read where the join is: point stages alone. */
-struct Side {
-    SideSeen *seen; /* while runs are built */
+struct Skip {
+    SkipSeen *seen; /* while runs are built */
     Path path;
     int pad; /* op through which the node's tensor is read, or -1 */
 };
@@ -51,7 +51,7 @@ struct Side {
 typedef enum Anchor {
     ANCHOR_STATS = 1,   /* a norm takes its statistics */
     ANCHOR_MANY = 2,    /* several ops read it */
-    ANCHOR_SIDE = 4,    /* a sum reads it by the side, and cannot follow the path to it by itself */
+    ANCHOR_SKIP = 4,    /* a sum reads it as a skip operand, and cannot follow the path to it by itself */
     ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
     ANCHOR_STORED = 16, /* what a weight op stores: its path ends there */
     ANCHOR_CUT = 32,    /* likewise, but the path goes on: what stands behind is made by a pass */
@@ -82,7 +82,7 @@ typedef struct Tensor {
     bool given;      /* a kernel before, in backward, gives to it: others add */
     const char *why; /* of the choice of what is stored, for people */
     unsigned anchor; /* why it is a node: bits of Anchor */
-    bool by_side;    /* a sum or a pad reads it where it stands */
+    bool as_skip;    /* a sum or a pad reads it where it stands */
     Choice *choice;  /* what could have been stored instead; a weight op's */
     int nchoice;
     const char *least_why;  /* why the first of them may not be, or NULL */

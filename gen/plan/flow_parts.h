@@ -12,8 +12,8 @@ typedef struct Flow {
     int *reader;           /* one of them */
     bool *solid;           /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
     unsigned char *anchor; /* the op's output is a node: why, by bits of Anchor; 0: it is none */
-    bool *by_side;         /* ... that is read by the side */
-    bool *padded;          /* a pad reads it by the side: as it is stored, without stages between */
+    bool *as_skip;         /* ... that is read as a skip operand */
+    bool *padded;          /* a pad reads it as a skip operand: as it is stored, without stages between */
     int *main;             /* of an add: which operand is on the main line */
     int *fused;            /* of an add: the weight op in whose out path it stands, or -1 */
     int *node;             /* of an op's output, or -1 */

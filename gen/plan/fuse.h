@@ -58,10 +58,11 @@ bool fuse_gives(Fuse *f, int port);
 Step *run_step(Run *r, StepKind kind, int op, int in, int out);
 Run *run_add(Chain *c, const char *name, Shape shape, int first, int next);
 void run_point(const Fuse *f, Run *r, const Link *l, int in, int out);
-/* The side's number in the run. */
-int run_side(Fuse *f, Run *r, const Side *side);
-/* The number of value i of a side's path in this run. It and those before it are computed if they are not at hand. */
-int run_side_value(Fuse *f, Run *r, int side, int i);
+/* The skip operand's number in the run. */
+int run_skip(Fuse *f, Run *r, const Skip *skip);
+/* The number of value i of a skip operand's path in this run. It and those before it are computed if they are not at
+ * hand. */
+int run_skip_value(Fuse *f, Run *r, int skip, int i);
 /* Link i of a path that is no window. */
 void run_link(Fuse *f, Run *r, const Path *w, int i);
 

@@ -54,8 +54,8 @@ static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, 
             if (read[i]->where == AT_SLOT && (i == 1 || !run->back)) /* where a gradient comes in, no value does */
                 read_at(p, life, k->port[read[i]->port].node, k, at);
         for (int s = 0; s < run->nstep; s++)
-            if (run->step[s].kind == STEP_SIDE)
-                read_at(p, life, run->side[run->step[s].side].side->path.node, k, at);
+            if (run->step[s].kind == STEP_SKIP)
+                read_at(p, life, run->skip[run->step[s].skip].operand->path.node, k, at);
             else if (back && run->step[s].kind == STEP_GIVE)
                 give_at(life, k->port[run->step[s].in2].node, at);
         if (back && run->to.where == AT_SLOT)

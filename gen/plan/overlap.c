@@ -163,8 +163,8 @@ static void walk(Train *t, const Kernel *k, const Chain *c)
             read_value(t, k->port[r->value.port].node);
         for (int s = 0; s < r->nstep; s++) {
             const Step *step = &r->step[s];
-            if (step->kind == STEP_SIDE)
-                read_value(t, r->side[step->side].side->path.node);
+            if (step->kind == STEP_SKIP)
+                read_value(t, r->skip[step->skip].operand->path.node);
             if (step->kind == STEP_GIVE)
                 touch_gradient(t, k->port[step->in2].node, step->adds, true);
             if (step->op >= 0 && op_is_image_norm(g->op[step->op].kind)) {

@@ -29,7 +29,7 @@ Path path_begin(const Flow *f, int node)
     return w;
 }
 
-static Side make_side(const Flow *f, int v)
+static Skip make_skip(const Flow *f, int v)
 {
     int *op = NULL, n = 0, pad = -1;
 
@@ -43,7 +43,7 @@ static Side make_side(const Flow *f, int v)
         pad = v;
         v = f->g->op[v].in;
     }
-    Side s = {.seen = xalloc(sizeof *s.seen), .path = path_begin(f, f->node[v]), .pad = pad};
+    Skip s = {.seen = xalloc(sizeof *s.seen), .path = path_begin(f, f->node[v]), .pad = pad};
     if (pad >= 0) {
         if (s.path.n)
             BUG("%s pads what is not stored", f->g->op[pad].path);
@@ -68,7 +68,7 @@ void path_extend(const Flow *f, Path *w, int v)
     if (op->kind == OP_ADD)
         for (int k = 0; k < op->nin; k++)
             if (k != f->main[v])
-                *PUSH(link.side, link.nside) = make_side(f, op->ins[k]);
+                *PUSH(link.skip, link.nskip) = make_skip(f, op->ins[k]);
     if (op->kind == OP_FLATTEN) {
         const Shape in = w->shape[w->n];
         shape.c = in.c * in.h * in.w;

@@ -106,8 +106,8 @@ static void path_sums(const Plan *p, const Path *w, NormSum **list, int *n)
     if (w->node >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
         *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
     for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
-        for (int s = 0; s < w->link[i].nside; s++)
-            path_sums(p, &w->link[i].side[s].path, list, n);
+        for (int s = 0; s < w->link[i].nskip; s++)
+            path_sums(p, &w->link[i].skip[s].path, list, n);
 }
 
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list)

@@ -8,7 +8,7 @@ typedef enum StepKind {
     STEP_FORWARD,     /* v[out] = op(v[in]) */
     STEP_AFFINE,      /* v[out] = (v[in] - mean) * scale + shift: a norm at inference that could not be folded */
     STEP_MASK,        /* v[out] = 1 where dropout keeps the element (trace) */
-    STEP_SIDE,        /* v[out] = the tensor of side `side` at this pixel */
+    STEP_SKIP,        /* v[out] = the tensor of skip operand `skip` at this pixel */
     STEP_ADD,         /* v[out] = v[in] + v[in2] */
     STEP_STORE,       /* v[in] is stored for backward */
     STEP_STATS,       /* v[in] enters the statistics of the kernel's node */
@@ -19,7 +19,7 @@ typedef enum StepKind {
     STEP_SUMS,          /* g and g * xhat enter the sums of norm op, whose input is v[in] */
     STEP_SCALE,         /* g through norm op, but for what STEP_CORRECT does once all sums are known */
     STEP_SPLIT,         /* g<g> = g: what a join gives to its operand */
-    STEP_GIVE,          /* g<g> goes to the gradient of side `side` */
+    STEP_GIVE,          /* g<g> goes to the gradient of skip operand `skip` */
 } StepKind;
 
 typedef struct Step {
@@ -28,7 +28,7 @@ typedef struct Step {
     int in, in2, out;
     int first;        /* Link.first */
     int channels;     /* of the values */
-    int g, side;      /* which gradient (0: the run's own), Run.side */
+    int g, skip;      /* which gradient (0: the run's own), Run.skip */
     bool adds;        /* STEP_GIVE: to what is there */
     bool first_lanes; /* the result's padding channels must be zeroed: the op does not map 0 to 0 */
 } Step;
@@ -57,11 +57,11 @@ typedef struct Port {
     bool value, grad; /* which of both */
 } Port;
 
-typedef struct SideRead {
-    const Side *side;
+typedef struct SkipRead {
+    const Skip *operand;
     Place from;
     int *value; /* numbers of its path's values in this run, -1 where not computed */
-} SideRead;
+} SkipRead;
 
 /* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling,
  * flatten, pad) can only stand at its head. Forward: v[first] comes from `from`, through `window` if there is one; then
@@ -88,8 +88,8 @@ typedef struct Run {
     bool stats, image_stats; /* of the kernel's node, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
-    SideRead *side;
-    int nside;
+    SkipRead *skip;
+    int nskip;
     Step *step;
     int nstep;
 } Run;

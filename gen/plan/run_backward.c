@@ -31,30 +31,30 @@ bool path_goes_back(const Fuse *f, const Path *w)
     for (int i = w->grad; i < w->n; i++) {
         if (is_norm(f, w->link[i].op))
             return true;
-        for (int s = 0; s < w->link[i].nside; s++)
-            if (path_goes_back(f, &w->link[i].side[s].path))
+        for (int s = 0; s < w->link[i].nskip; s++)
+            if (path_goes_back(f, &w->link[i].skip[s].path))
                 return true;
     }
     return false;
 }
 
-/* What a join's operand is given: g of the sum, back through the side's stages. */
-static void side_back(Fuse *f, Run *r, const Side *s)
+/* What a join's operand is given: g of the sum, back through the skip operand's stages. */
+static void skip_back(Fuse *f, Run *r, const Skip *s)
 {
     const Path *w = &s->path;
-    const int side = run_side(f, r, s), g = ++r->grads;
+    const int skip = run_skip(f, r, s), g = ++r->grads;
 
     for (int i = w->grad; i < w->n; i++) {
         const Need need = op_row(f->g, w->link[i].op)->need;
         if (need == NEED_INPUT || need == NEED_SIGN)
-            run_side_value(f, r, side, i);
+            run_skip_value(f, r, skip, i);
         else if (need == NEED_OUTPUT)
-            run_side_value(f, r, side, i + 1);
+            run_skip_value(f, r, skip, i + 1);
     }
     run_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
     for (int i = w->n - 1; i >= w->grad; i--) {
         const Link *l = &w->link[i];
-        const int *value = r->side[side].value;
+        const int *value = r->skip[skip].value;
         if (is_norm(f, l->op)) {
             run_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
             run_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
@@ -67,7 +67,7 @@ static void side_back(Fuse *f, Run *r, const Side *s)
     const Place to = fuse_gradient(f, w->node, "side");
     Step *give = run_step(r, STEP_GIVE, s->pad, -1, -1);
     give->g = g;
-    give->side = side;
+    give->skip = skip;
     give->in2 = to.port;
     give->adds = fuse_gives(f, to.port);
 }
@@ -129,9 +129,9 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
         for (int i = end - 1; i >= low; i--) {
             const Link *l = &w->link[i];
             if (g->op[l->op].kind == OP_ADD) {
-                for (int s = 0; s < l->nside; s++)
-                    if (path_goes_back(f, &l->side[s].path))
-                        side_back(f, r, &l->side[s]);
+                for (int s = 0; s < l->nskip; s++)
+                    if (path_goes_back(f, &l->skip[s].path))
+                        skip_back(f, r, &l->skip[s]);
             } else if (is_norm(f, l->op)) {
                 run_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
                 run_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;

@@ -32,34 +32,35 @@ void run_point(const Fuse *f, Run *r, const Link *l, int in, int out)
     s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
 }
 
-/* The side's number in the run. */
-int run_side(Fuse *f, Run *r, const Side *side)
+/* The skip operand's number in the run. */
+int run_skip(Fuse *f, Run *r, const Skip *skip)
 {
-    if (side->seen->run == r->name) /* no two runs are called by the same text in memory */
-        return side->seen->at;
-    const Place from = fuse_value(f, side->path.node, "side");
-    SideRead *s = PUSH(r->side, r->nside);
-    *s = (SideRead){.side = side, .from = from};
-    s->value = xalloc(sizeof(int) * (size_t)(side->path.n + 1));
-    for (int i = 0; i <= side->path.n; i++)
+    if (skip->seen->run == r->name) /* no two runs are called by the same text in memory */
+        return skip->seen->at;
+    const Place from = fuse_value(f, skip->path.node, "side");
+    SkipRead *s = PUSH(r->skip, r->nskip);
+    *s = (SkipRead){.operand = skip, .from = from};
+    s->value = xalloc(sizeof(int) * (size_t)(skip->path.n + 1));
+    for (int i = 0; i <= skip->path.n; i++)
         s->value[i] = -1;
-    *side->seen = (SideSeen){r->name, r->nside - 1};
-    return r->nside - 1;
+    *skip->seen = (SkipSeen){r->name, r->nskip - 1};
+    return r->nskip - 1;
 }
 
-/* The number of value i of a side's path in this run. It and those before it are computed if they are not at hand. */
-int run_side_value(Fuse *f, Run *r, int side, int i)
+/* The number of value i of a skip operand's path in this run. It and those before it are computed if they are not at
+ * hand. */
+int run_skip_value(Fuse *f, Run *r, int skip, int i)
 {
-    int *value = r->side[side].value, from = i;
+    int *value = r->skip[skip].value, from = i;
 
     while (from >= 0 && value[from] < 0)
         from--;
     while (from < i) {
         value[++from] = r->next++;
         if (from == 0)
-            run_step(r, STEP_SIDE, -1, -1, value[0])->side = side;
+            run_step(r, STEP_SKIP, -1, -1, value[0])->skip = skip;
         else
-            run_point(f, r, &r->side[side].side->path.link[from - 1], value[from - 1], value[from]);
+            run_point(f, r, &r->skip[skip].operand->path.link[from - 1], value[from - 1], value[from]);
     }
     return value[i];
 }
@@ -73,9 +74,9 @@ void run_link(Fuse *f, Run *r, const Path *w, int i)
         run_point(f, r, l, i, i + 1);
     } else {
         int sum = i;
-        for (int s = 0; s < l->nside; s++) {
-            const int side = run_side(f, r, &l->side[s]), value = run_side_value(f, r, side, l->side[s].path.n);
-            const int out = s + 1 == l->nside ? i + 1 : r->next++;
+        for (int s = 0; s < l->nskip; s++) {
+            const int skip = run_skip(f, r, &l->skip[s]), value = run_skip_value(f, r, skip, l->skip[s].path.n);
+            const int out = s + 1 == l->nskip ? i + 1 : r->next++;
             run_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
             sum = out;
         }

@@ -19,7 +19,7 @@ bool run_is_given(const Plan *p, const Run *r)
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
         given &=
-            s->kind == STEP_AFFINE || s->kind == STEP_SIDE || s->kind == STEP_ADD ||
+            s->kind == STEP_AFFINE || s->kind == STEP_SKIP || s->kind == STEP_ADD ||
             (s->kind == STEP_FORWARD && !op_is_image_norm(p->g->op[s->op].kind) && p->g->op[s->op].kind != OP_DROP);
     }
     return given;
@@ -32,38 +32,38 @@ bool step_makes_value(const Step *s)
     return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
 }
 
-int *run_sides(const Run *r, bool here)
+int *run_skips(const Run *r, bool here)
 {
-    int *side = xalloc(sizeof *side * (size_t)(r->next + 1));
+    int *skip = xalloc(sizeof *skip * (size_t)(r->next + 1));
 
     for (int i = 0; i <= r->next; i++)
-        side[i] = -1;
+        skip[i] = -1;
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        if (s->kind == STEP_SIDE)
-            side[s->out] = s->side;
+        if (s->kind == STEP_SKIP)
+            skip[s->out] = s->skip;
         else if (step_makes_value(s) && !here)
-            side[s->out] = side[s->in];
+            skip[s->out] = skip[s->in];
     }
-    return side;
+    return skip;
 }
 
-bool run_is_chained(const Run *r, const int *side)
+bool run_is_chained(const Run *r, const int *skip)
 {
-    int *last = xalloc(sizeof *last * (size_t)(r->nside + 1)), *own = last + r->nside;
+    int *last = xalloc(sizeof *last * (size_t)(r->nskip + 1)), *own = last + r->nskip;
 
     if (r->back)
         return false;
     *own = r->first;
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
-        const int from = s->kind == STEP_SIDE ? s->side : side[s->in], with = s->kind == STEP_ADD ? side[s->in2] : -1;
+        const int from = s->kind == STEP_SKIP ? s->skip : skip[s->in], with = s->kind == STEP_ADD ? skip[s->in2] : -1;
         int *of = from < 0 ? own : &last[from];
-        if (s->kind != STEP_SIDE && s->in != *of)
+        if (s->kind != STEP_SKIP && s->in != *of)
             return false;
         if (s->kind == STEP_ADD && s->in2 != (with < 0 ? *own : last[with]))
             return false;
-        if (s->kind == STEP_SIDE || step_makes_value(s))
+        if (s->kind == STEP_SKIP || step_makes_value(s))
             *of = s->out;
     }
     return r->last == *own;
@@ -76,17 +76,17 @@ typedef struct Signature {
     const Kernel *k;
     const Run *r;
     bool chained;
-    int *side, *read;
+    int *skip, *read;
     Buf text;
 } Signature;
 
-/* A value: of its own path, or of side n. Where each takes the place of the one before, it has no number. */
+/* A value: of its own path, or of skip operand n. Where each takes the place of the one before, it has no number. */
 static void sign_value(Signature *s, int value)
 {
-    const int side = (s->chained ? s->side : s->read)[value];
+    const int skip = (s->chained ? s->skip : s->read)[value];
 
-    if (side >= 0)
-        buf_printf(&s->text, " s%d", side);
+    if (skip >= 0)
+        buf_printf(&s->text, " s%d", skip);
     else if (s->chained)
         buf_puts(&s->text, " v");
     else
@@ -118,17 +118,17 @@ static void sign_window(Signature *s)
                o->stride[0], o->stride[1], o->before, m->shape.c, m->shape.h, m->shape.w, m->rows, m->cols);
 }
 
-static void sign_side(Signature *s, const Step *step)
+static void sign_skip(Signature *s, const Step *step)
 {
-    const SideRead *side = &s->r->side[step->side];
-    const Op *pad = side->side->pad >= 0 ? &s->p->g->op[side->side->pad] : NULL;
+    const SkipRead *skip = &s->r->skip[step->skip];
+    const Op *pad = skip->operand->pad >= 0 ? &s->p->g->op[skip->operand->pad] : NULL;
 
-    buf_printf(&s->text, "; side %d", step->side);
-    sign_place(s, &side->from);
+    buf_printf(&s->text, "; side %d", step->skip);
+    sign_place(s, &skip->from);
     if (pad)
-        buf_printf(&s->text, " pad /%dx%d-%d of %d", pad->stride[0], pad->stride[1], pad->before, side->from.shape.c);
-    else if (side->from.where == AT_X)
-        buf_printf(&s->text, " of %d", side->from.shape.c);
+        buf_printf(&s->text, " pad /%dx%d-%d of %d", pad->stride[0], pad->stride[1], pad->before, skip->from.shape.c);
+    else if (skip->from.where == AT_X)
+        buf_printf(&s->text, " of %d", skip->from.shape.c);
 }
 
 static void sign_op(Signature *s, const Step *step)
@@ -147,13 +147,13 @@ static void sign_op(Signature *s, const Step *step)
 /* Of a run that is given all its pointers. */
 static const char *signature(const Plan *p, const Kernel *k, const Run *r)
 {
-    int *side = run_sides(r, false);
+    int *skip = run_skips(r, false);
     Signature sign = {.p = p,
                       .k = k,
                       .r = r,
-                      .side = side,
-                      .read = run_sides(r, true),
-                      .chained = run_is_chained(r, side)},
+                      .skip = skip,
+                      .read = run_skips(r, true),
+                      .chained = run_is_chained(r, skip)},
               *s = &sign;
 
     buf_printf(&s->text, "%d,%d,%d", r->shape.c, r->shape.h, r->shape.w);
@@ -163,8 +163,8 @@ static const char *signature(const Plan *p, const Kernel *k, const Run *r)
     sign_value(s, r->first);
     for (int i = 0; i < r->nstep; i++) {
         const Step *step = &r->step[i];
-        if (step->kind == STEP_SIDE) {
-            sign_side(s, step);
+        if (step->kind == STEP_SKIP) {
+            sign_skip(s, step);
         } else {
             if (step->kind == STEP_ADD)
                 buf_puts(&s->text, "; add"), sign_value(s, step->in2);

@@ -72,7 +72,7 @@ const char *stored_why(const Flow *f, int op, const Path *w, const Stores *store
     return xprintf("it is what %s%s",
                    !anchored         ? "the next kernel reads"
                    : f->uses[op] > 1 ? "several ops read"
-                   : f->by_side[op]  ? "a join reads"
+                   : f->as_skip[op]  ? "a join reads"
                                      : xprintf("the %s after it normalises", norm_at(f, f->reader[op])),
                    p ? ", and nothing earlier is needed for backward" : "");
 }

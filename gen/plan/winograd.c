@@ -371,8 +371,8 @@ static bool runs_alone(const Graph *g, const Chain *c)
     for (int i = 0; i < r->nstep; i++)
         alone &= r->step[i].kind != STEP_CORRECT_IMAGE &&
                  (r->step[i].op < 0 || !op_is_image_norm(g->op[r->step[i].op].kind));
-    for (int i = 0; i < r->nside; i++)
-        alone &= r->side[i].from.where != AT_IMAGE;
+    for (int i = 0; i < r->nskip; i++)
+        alone &= r->skip[i].from.where != AT_IMAGE;
     return alone;
 }
 

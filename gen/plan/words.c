@@ -38,9 +38,9 @@ const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
                                        [STEP_SCALE] = "back ",
                                        [STEP_GIVE] = "give to "};
 
-    if (s->kind == STEP_SIDE || s->kind == STEP_SPLIT)
+    if (s->kind == STEP_SKIP || s->kind == STEP_SPLIT)
         return NULL;
-    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->side[s->side].side->path.node].op].path
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->skip[s->skip].operand->path.node].op].path
                        : s->op >= 0         ? p->g->op[s->op].path
                                             : "";
     return xprintf("%s%s", verb[s->kind], what);

@@ -16,7 +16,7 @@ enum {
     MARGIN = 24,
     GAP = 30, /* between ranks, frames aside */
     LANE = 9,
-    SIDE_INDENT = 28,
+    SKIP_INDENT = 28,
     TOP = 96,    /* title and legend */
     MIN_W = 640, /* of the title and the legend */
 };
@@ -153,12 +153,12 @@ static Pill *add_pill(const Picture *pic, Box *b, int op, Section section)
 static void add_links(const Picture *pic, Box *b, const Path *w, Section section)
 {
     for (int i = 0; i < w->n; i++) {
-        for (int s = 0; s < w->link[i].nside; s++) {
-            const Side *side = &w->link[i].side[s];
-            if (side->pad >= 0)
-                add_pill(pic, b, side->pad, SECTION_SIDE);
-            for (int j = 0; j < side->path.n; j++)
-                add_pill(pic, b, side->path.link[j].op, SECTION_SIDE);
+        for (int s = 0; s < w->link[i].nskip; s++) {
+            const Skip *skip = &w->link[i].skip[s];
+            if (skip->pad >= 0)
+                add_pill(pic, b, skip->pad, SECTION_SKIP);
+            for (int j = 0; j < skip->path.n; j++)
+                add_pill(pic, b, skip->path.link[j].op, SECTION_SKIP);
         }
         add_pill(pic, b, w->link[i].op, section);
     }
@@ -228,12 +228,12 @@ static void flow_pills(Box *b)
 
     for (int i = 0; i < b->npill; i++) {
         Pill *q = &b->pill[i];
-        const int room = right - left - (q->section == SECTION_SIDE ? SIDE_INDENT : 0);
+        const int room = right - left - (q->section == SECTION_SKIP ? SKIP_INDENT : 0);
         q->w = q->section == SECTION_CORE ? right - left : text_width(q->text);
         q->w = q->w > room ? room : q->w;
         if (row < 0 || q->section != b->pill[i - 1].section || x + q->w > right) {
             row++;
-            x = q->section == SECTION_SIDE ? left + SIDE_INDENT : left;
+            x = q->section == SECTION_SKIP ? left + SKIP_INDENT : left;
         }
         q->row = row;
         q->x = x;
@@ -306,13 +306,13 @@ static int row_of(const Box *b, int op)
     return 0;
 }
 
-static void wire_sides(Picture *pic, int to, const Path *w)
+static void wire_skips(Picture *pic, int to, const Path *w)
 {
     for (int i = 0; i < w->n; i++)
-        for (int s = 0; s < w->link[i].nside; s++) {
-            const Side *side = &w->link[i].side[s];
-            const int first = side->pad >= 0 ? side->pad : side->path.n ? side->path.link[0].op : w->link[i].op;
-            add_wire(pic, box_of_node(pic, side->path.node), to, row_of(&pic->box[to], first));
+        for (int s = 0; s < w->link[i].nskip; s++) {
+            const Skip *skip = &w->link[i].skip[s];
+            const int first = skip->pad >= 0 ? skip->pad : skip->path.n ? skip->path.link[0].op : w->link[i].op;
+            add_wire(pic, box_of_node(pic, skip->path.node), to, row_of(&pic->box[to], first));
         }
 }
 
@@ -326,8 +326,8 @@ static void add_wires(Picture *pic, int to)
         add_wire(pic, from, to, -1);
     }
     for (int i = 0; i < k->nin; i++)
-        wire_sides(pic, to, &k->in[i]);
-    wire_sides(pic, to, kernel_out(k));
+        wire_skips(pic, to, &k->in[i]);
+    wire_skips(pic, to, kernel_out(k));
     pic->box[to].nwire = pic->nwire - pic->box[to].wire;
 }
 

@@ -9,7 +9,7 @@
 /* How a thing fares in the other picture. */
 typedef enum Change { SAME, GONE, CAME, MOVED, CHANGED } Change;
 
-typedef enum Section { SECTION_PROLOGUE, SECTION_SIDE, SECTION_CORE, SECTION_EPILOGUE, SECTION_PASS } Section;
+typedef enum Section { SECTION_PROLOGUE, SECTION_SKIP, SECTION_CORE, SECTION_EPILOGUE, SECTION_PASS } Section;
 
 /* A stage in a kernel's box. */
 typedef struct Pill {
@@ -41,7 +41,7 @@ typedef struct Box {
 /* Box `to` reads what box `from` makes. */
 typedef struct Wire {
     int from, to;
-    int row;  /* of the box that reads: where it comes in by the side, -1: from above */
+    int row;  /* of the box that reads: where it comes in as a skip operand, -1: from above */
     bool bus; /* it goes around what stands between, in a lane */
     int lane;
     int below, above; /* y at which it turns into the lane, and out of it, where boxes beside either end are in the way;

@@ -107,7 +107,7 @@ static const char *mark(Change change, bool diff)
 static const char *section_text(Section s)
 {
     static const char *const text[] = {[SECTION_PROLOGUE] = "prologue",
-                                       [SECTION_SIDE] = "side",
+                                       [SECTION_SKIP] = "side",
                                        [SECTION_CORE] = "core",
                                        [SECTION_EPILOGUE] = "epilogue",
                                        [SECTION_PASS] = "pass"};

@@ -102,7 +102,7 @@ static const char *value_text(const Plan *p, const Tensor *list, const Path *w, 
 
 /* ---- what stands where ---- */
 
-typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SIDE } Part;
+typedef enum Part { PART_NONE, PART_CORE, PART_OUT, PART_IN, PART_SKIP } Part;
 
 /* Where kernel k runs an op: at which link of which path. */
 typedef struct Spot {
@@ -120,12 +120,12 @@ static bool on_path(const Path *w, int op, Spot *s)
             s->link = i;
             return true;
         }
-        for (int j = 0; j < w->link[i].nside; j++) {
-            const Side *side = &w->link[i].side[j];
-            if (side->pad == op || on_path(&side->path, op, s)) {
-                if (side->pad == op)
-                    s->path = &side->path, s->link = 0;
-                s->part = PART_SIDE;
+        for (int j = 0; j < w->link[i].nskip; j++) {
+            const Skip *skip = &w->link[i].skip[j];
+            if (skip->pad == op || on_path(&skip->path, op, s)) {
+                if (skip->pad == op)
+                    s->path = &skip->path, s->link = 0;
+                s->part = PART_SKIP;
                 s->sum = w->link[i].op;
                 return true;
             }
@@ -179,7 +179,7 @@ static const char *anchor_text(const Plan *p, const Tensor *nd)
     }
     if (nd->anchor & ANCHOR_MANY)
         text = join(text, "; ", "several ops read it");
-    if (nd->anchor & ANCHOR_SIDE)
+    if (nd->anchor & ANCHOR_SKIP)
         text = join(text, "; ", "a sum reads it by the side, and can go only point stages by itself");
     if (nd->anchor & ANCHOR_TENSOR)
         text = join(text, "; ", "a sum or a pad reads it as one tensor after a concat");
@@ -216,7 +216,7 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
             "epilogue of kernel %s, %s%s%s, before anything is stored: nothing after %s has to wait for other images",
             k->name, on, before ? ", after " : "", before ? before : "",
             op_path(p, first ? k->op : s->path->link[s->link - 1].op));
-    case PART_SIDE:
+    case PART_SKIP:
         return xprintf("by the side of %s in kernel %s: %s is read where the sum is, %s", op_path(p, s->sum), k->name,
                        value_text(p, list, s->path, s->link), window ? "only the pixels that the pad takes" : on);
     case PART_IN:
@@ -303,11 +303,11 @@ static void tell_forward(const Plan *p, Story *s)
                 "%s; likewise on the other %d of the %d ways that a concat joins, each with its channels' constants",
                 text, paths_through(k, op) - 1, k->nin);
         say(s, norm ? "applied" : "forward", -1, text);
-        if (p->sum_why[op] && spot.part != PART_SIDE)
+        if (p->sum_why[op] && spot.part != PART_SKIP)
             say(s, "sum there", -1, p->sum_why[op]);
         if (k->kind == KERNEL_PASS && k->has_forward && k->op == op)
             say(s, "why a pass", -1, anchor_text(p, &p->node[k->node]));
-        if ((spot.part == PART_IN || spot.part == PART_SIDE) && !barrier && k->has_forward) {
+        if ((spot.part == PART_IN || spot.part == PART_SKIP) && !barrier && k->has_forward) {
             say_barrier(p, s, &spot);
             barrier = true;
         }
@@ -527,7 +527,7 @@ static void tell_inference(const Plan *p, Story *s)
         else if (spot.part)
             say(s, "inference", -1,
                 xprintf("%s %s",
-                        spot.part == PART_SIDE   ? "by the side, in"
+                        spot.part == PART_SKIP   ? "by the side, in"
                         : k->kind == KERNEL_PASS ? "a pass:"
                                                  : "prologue of",
                         k->name));
