@@ -1,11 +1,12 @@
-/* cvy_checkpoint.c - checkpoints of a training: the weights, and beside them the state that it needs to go on
- * (what the optimiser keeps; where it stands, as metadata). The state holds a checksum of its weights, so that only
- * what was saved together is taken together. SPDX-License-Identifier: 0BSD */
+/* cvy_checkpoint.c - checkpoints of a training: the weights to use, and beside them its state: all that it needs to go
+ * on (the weights of its last step, what the optimiser keeps; where it stands, as metadata).
+ * SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
 
 #include "cvy_private.h"
+#include "cvy_settings.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,7 +58,10 @@ static const struct field fields[] = {
     FIELD(FIELD_INT, train_images, 0, 2147483647),
     FIELD(FIELD_INT, test_images, 0, 2147483647),
     FIELD(FIELD_U32, data_crc, 0, 4294967295.0),
-    FIELD(FIELD_U32, weights_crc, 0, 4294967295.0),
+    FIELD(FIELD_I64, best_epoch, 0, 2e9),
+    FIELD(FIELD_I64, best_step, 0, 9e15),
+    FIELD(FIELD_REAL, best_loss, -1e300, 1e300),
+    FIELD(FIELD_REAL, best_accuracy, 0, 1),
 };
 enum { NFIELDS = sizeof fields / sizeof *fields };
 
@@ -66,6 +70,8 @@ static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p, con
     int ok = 1;
     for (int k = 0; k < cvy_hypers(o) && ok; k++)
         ok = cvy_put_meta(f, o->hyper[k].name, "%.17g", p->hyper[k]);
+    for (int k = 0; k < CVY_SETTINGS && ok; k++)
+        ok = cvy_put_meta(f, cvy_settings[k].name, "%.17g", p->setting[k]);
     for (int i = 0; i < NFIELDS && ok; i++) {
         const void *v = (const char *)p + fields[i].at;
         switch (fields[i].kind) {
@@ -132,6 +138,14 @@ static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p, con
             (h->off && p->hyper[k] != 0 && p->hyper[k] != 1))
             return bad_field(f, h->name);
     }
+    for (int k = 0; k < CVY_SETTINGS; k++) {
+        const struct cvy_setting *s = &cvy_settings[k];
+        const char *text = cvy_get_meta(f, s->name);
+        if (!text || !cvy_parse_real(text, s->lo, s->hi, &p->setting[k]) || !cvy_setting_is(s, p->setting[k]))
+            return bad_field(f, s->name);
+    }
+    if (p->best_epoch > p->epoch || p->best_step > p->step)
+        return bad_field(f, "best_epoch");
     /* sums of the epoch under way, of the images of its steps */
     if ((p->seen > 0) != (p->step_in_epoch > 0) || p->correct_sum > p->seen ||
         p->seen > (double)p->step_in_epoch * p->batch || (p->seen == 0 && p->loss_sum > 0)) {
@@ -181,25 +195,6 @@ static int all_finite(const struct cvy_tensors *f)
     return 1;
 }
 
-/* Of all bytes of a file. */
-static int file_crc(const char *path, uint32_t *crc)
-{
-    enum { PART = 1 << 16 };
-    unsigned char *part = cvy_alloc(1, PART);
-    uLong sum = crc32(0, NULL, 0);
-    int64_t n = -1;
-    int fd = part ? cvy_open_typed(path) : -1;
-    while (fd >= 0 && (n = cvy_fd_read(fd, part, PART)) > 0)
-        sum = crc32(sum, part, (uInt)n);
-    if (part && n < 0)
-        cvy_error(NULL, "cannot read '%s': %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    free(part);
-    *crc = (uint32_t)sum;
-    return n == 0;
-}
-
 /* What the set that it was trained with says of itself. */
 static int put_origin(struct cvy_tensors *w, const struct cvy_data *rows)
 {
@@ -209,13 +204,13 @@ static int put_origin(struct cvy_tensors *w, const struct cvy_data *rows)
     return ok;
 }
 
-static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, const struct cvy_progress *p)
+static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, int64_t epoch, int64_t step, uint64_t seed)
 {
     const struct cvy_model *m = r->model;
     return cvy_put_meta(w, "format", "pt") && cvy_put_meta(w, "convoy", "%s", m->name) &&
            put_channels(w, "mean", m->train.mean, m->channels, 0.0) &&
-           put_channels(w, "std", m->train.std, m->channels, 1.0) && cvy_put_meta(w, "epoch", "%" PRId64, p->epoch) &&
-           cvy_put_meta(w, "step", "%" PRId64, p->step) && cvy_put_meta(w, "seed", "%" PRIu64, p->seed) &&
+           put_channels(w, "std", m->train.std, m->channels, 1.0) && cvy_put_meta(w, "epoch", "%" PRId64, epoch) &&
+           cvy_put_meta(w, "step", "%" PRId64, step) && cvy_put_meta(w, "seed", "%" PRIu64, seed) &&
            put_origin(w, r->rows) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
 }
 
@@ -223,33 +218,31 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
 {
     char *optimiser = cvy_optimiser_text(&r->model->train);
     int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
-             cvy_put_meta(s, "optimiser", "%s", optimiser) && put_progress(s, p, r->model->train.optimiser) &&
-             cvy_add_buffers(s, r, "") && all_finite(s);
+             cvy_put_meta(s, "optimiser", "%s", optimiser) && cvy_put_identity(s, r->model->identity) &&
+             put_progress(s, p, r->model->train.optimiser) && cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "") &&
+             all_finite(s);
     free(optimiser);
     return ok;
 }
 
-/* What the file will hold, once it is renamed: 0 where it is no file but a pipe. */
-static int out_crc(struct cvy_out *out, uint32_t *crc)
-{
-    *crc = 0;
-    return !out->temp || (cvy_out_finish(out) && file_crc(out->temp, crc));
-}
-
-int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p)
+/* The weights go first: a state that is there has its weights. A kill between the two renames leaves an older state,
+ * and the training that goes on from it makes the same weights again. */
+int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
+             const struct cvy_run *best)
 {
     struct cvy_tensors w = {0}, s = {0};
     struct cvy_out out[2] = {{0}, {0}};
-    struct cvy_progress now = *p;
-    char *state = cvy_state_path(path);
-    int ok = state && put_weights(&w, r, p) && cvy_out_open(&out[0], path) && cvy_out_open(&out[1], state) &&
-             cvy_tensors_write(&w, &out[0]) && out_crc(&out[0], &now.weights_crc) && put_state(&s, r, &now) &&
-             cvy_tensors_write(&s, &out[1]) && cvy_out_commit(out, 2);
+    const int weights = path != NULL;
+    int ok = put_state(&s, r, p) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
+    if (ok && weights)
+        ok =
+            put_weights(&w, best ? best : r, best ? p->best_epoch : p->epoch, best ? p->best_step : p->step, p->seed) &&
+            cvy_out_open(&out[0], path) && cvy_tensors_write(&w, &out[0]);
+    ok = ok && cvy_out_commit(out + !weights, 1 + weights);
     cvy_out_drop(&out[0]);
     cvy_out_drop(&out[1]);
     cvy_tensors_free(&w);
     cvy_tensors_free(&s);
-    free(state);
     return ok;
 }
 
@@ -301,66 +294,6 @@ int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int
 
 /* ---- a training to go on with ---- */
 
-/* The checksum of its weights that a state holds; nothing is said where it is none. */
-static int crc_in_state(const char *path, uint32_t *crc)
-{
-    struct cvy_tensors f;
-    uint64_t v = 0;
-    cvy_silent++;
-    const char *text = cvy_tensors_open(&f, path) ? cvy_get_meta(&f, "weights_crc") : NULL;
-    int ok = text && cvy_parse_u64(text, 0, UINT32_MAX, &v);
-    cvy_silent--;
-    cvy_tensors_free(&f);
-    *crc = (uint32_t)v;
-    return ok;
-}
-
-static int crc_of_weights(const char *path, uint32_t *crc)
-{
-    cvy_silent++;
-    int ok = file_crc(path, crc);
-    cvy_silent--;
-    return ok;
-}
-
-/* Looks among the temporaries that stayed beside `path` for the one whose checksum is `wanted`, and renames it to
- * `path`. */
-static int finish(const char *path, int (*crc_of)(const char *, uint32_t *), uint32_t wanted)
-{
-    char **left = cvy_out_left(path);
-    uint32_t crc;
-    int done = 0;
-    for (int i = 0; left && left[i] && !done; i++)
-        done = crc_of(left[i], &crc) && crc == wanted && cvy_out_finish_left(left[i], path);
-    cvy_out_left_free(left);
-    if (done)
-        cvy_note("'%s': a save was cut short, and is finished now", path);
-    return done;
-}
-
-/* A program that is killed, or a disk that fails, between the two renames of a save leaves new weights beside an old
- * state, or, as the disk may have them in another order, the other way round. The second temporary is whole: it was on
- * the disk before. */
-static void finish_save(const char *weights, const char *state)
-{
-    uint32_t of_weights, of_state;
-    int have_weights = crc_of_weights(weights, &of_weights), have_state = crc_in_state(state, &of_state);
-    if (have_weights && have_state && of_weights == of_state)
-        return;
-    if (have_weights && finish(state, crc_in_state, of_weights))
-        return;
-    if (have_state)
-        finish(weights, crc_of_weights, of_state);
-}
-
-static int check_network(const struct cvy_model *m, const char *weights, int force)
-{
-    struct cvy_tensors f;
-    int ok = cvy_tensors_open(&f, weights) && cvy_identity_check(&f, m->identity, 1, force);
-    cvy_tensors_free(&f);
-    return ok;
-}
-
 /* That the state is of a training with this optimiser: another keeps other things. */
 static int check_optimiser(const struct cvy_tensors *f, const struct cvy_model *m)
 {
@@ -377,26 +310,17 @@ static int check_optimiser(const struct cvy_tensors *f, const struct cvy_model *
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force)
 {
     char *state = cvy_state_path(weights);
-    uint32_t crc;
     memset(r, 0, sizeof *r);
     if (!state)
         return 0;
-    finish_save(weights, state);
     int ok = access(state, F_OK) == 0;
     if (!ok)
         cvy_error("a training that was saved leaves it beside its weights; --save W names them",
                   "nothing to resume: no '%s'", state);
-    ok = ok && check_network(m, weights, force) && cvy_tensors_open(&r->state, state) &&
-         check_optimiser(&r->state, m) && cvy_match_buffers(m, &r->state) &&
-         get_progress(&r->state, &r->p, m->train.optimiser) && file_crc(weights, &crc);
-    if (ok && crc != r->p.weights_crc && !force) {
-        cvy_error("were the weights replaced? --init-from W starts a new training from the weights alone; --force "
-                  "takes the two together",
-                  "'%s' and '%s' do not belong together: the state is of weights with another checksum", weights,
-                  state);
-        ok = 0;
-    }
-    if (ok) { /* what other killed programs left is of no use now */
+    ok = ok && cvy_tensors_open(&r->state, state) && cvy_identity_check(&r->state, m->identity, 1, force) &&
+         check_optimiser(&r->state, m) && cvy_match_state(m, &r->state, 1) &&
+         get_progress(&r->state, &r->p, m->train.optimiser);
+    if (ok) { /* what killed programs left is of no use now */
         cvy_out_clean(weights);
         cvy_out_clean(state);
     }
@@ -404,9 +328,43 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
     return ok;
 }
 
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights)
+/* The step of the weights that lie there; -1: there are none of this network. */
+static int64_t step_of(const struct cvy_model *m, const char *weights)
 {
-    return cvy_load_buffers(run, &r->state) && cvy_load_weights(run, weights, CVY_COMPARED);
+    struct cvy_tensors f;
+    int64_t step = -1;
+    char *what = NULL;
+    cvy_silent++;
+    const char *text = cvy_tensors_open(&f, weights) && cvy_identity_compare(&f, m->identity, 1, &what) == CVY_SAME
+                           ? cvy_get_meta(&f, "step")
+                           : NULL;
+    if (text && !cvy_parse_i64(text, 0, INT64_MAX, &step))
+        step = -1;
+    cvy_silent--;
+    free(what);
+    cvy_tensors_free(&f);
+    return step;
+}
+
+int cvy_resume_best(struct cvy_run *run, const struct cvy_resume *r, const char *weights, struct cvy_progress *p)
+{
+    if (p->best_epoch == 0)
+        return 1;
+    const int64_t step = step_of(run->model, weights);
+    if (step == p->best_step)
+        return cvy_load_weights(run, weights, CVY_COMPARED);
+    if (step <= r->p.step) /* else a kill came between two renames: the epoch after the state's was the best */
+        cvy_warn("'%s' no longer holds the weights of epoch %" PRId64 ", the best so far: the next epoch counts as the "
+                 "best again",
+                 weights, p->best_epoch);
+    p->best_epoch = p->best_step = 0;
+    p->best_loss = p->best_accuracy = 0;
+    return 1;
+}
+
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r)
+{
+    return cvy_load_kept(run, &r->state, 1);
 }
 
 void cvy_resume_close(struct cvy_resume *r)

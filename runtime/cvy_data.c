@@ -5,8 +5,10 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_rng.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -282,20 +284,24 @@ static int read_labels(struct cvy_data *d, const struct cvy_model *m, struct idx
     return ok;
 }
 
+/* d: NULL where only *n, how many there are, is asked for. */
 static int load_files(struct cvy_data *d, const struct cvy_model *m, const char *folder, enum cvy_split split,
-                      int limit)
+                      int limit, int *n)
 {
     struct idx *f = cvy_alloc(2, sizeof *f); /* images, labels */
     char *images = f ? cvy_data_file(folder, split, 1) : NULL,
          *labels = images ? cvy_data_file(folder, split, 0) : NULL;
-    uint8_t *image = NULL;
-    int ok = images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) &&
-             headers_fit(m, &f[0], &f[1]) && read_labels(d, m, &f[1]) && idx_items(&f[0], &image) &&
-             (d->what = cvy_format("%s", folder)) != NULL;
-    d->own = image;
-    d->image = image;
+    int ok =
+        images && labels && idx_open(&f[0], images, 1) && idx_open(&f[1], labels, 0) && headers_fit(m, &f[0], &f[1]);
     if (ok)
-        d->n = limit && limit < (int)f[0].dim[0] ? limit : (int)f[0].dim[0];
+        *n = limit && limit < (int)f[0].dim[0] ? limit : (int)f[0].dim[0];
+    if (ok && d) {
+        uint8_t *image = NULL;
+        ok = read_labels(d, m, &f[1]) && idx_items(&f[0], &image) && (d->what = cvy_format("%s", folder)) != NULL;
+        d->own = image;
+        d->image = image;
+        d->n = *n;
+    }
     for (int i = 0; f && i < 2; i++)
         source_close(&f[i].from);
     free(f);
@@ -304,29 +310,41 @@ static int load_files(struct cvy_data *d, const struct cvy_model *m, const char 
     return ok;
 }
 
-int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
+/* Loads a split, or, where d is NULL, counts it alone. */
+static int look(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
+                int *n)
 {
     const char *folder;
     uint64_t seed;
-    int ok = 0;
-    memset(d, 0, sizeof *d);
-    d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
     switch (cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder)) {
     case CVY_NOWHERE:
         break;
     case CVY_DRAWN:
-        ok = cvy_shapes_make(d, m, split, limit, seed);
-        break;
+        *n = cvy_shapes_count(m, split, limit);
+        return *n >= 0 && (!d || cvy_shapes_make(d, m, split, limit, seed));
     case CVY_FOLDER:
-        ok = load_files(d, m, folder, split, limit);
-        break;
+        return load_files(d, m, folder, split, limit, n);
     case CVY_SET:
-        ok = cvy_set_load(d, m, folder, split, limit);
-        break;
+        return cvy_set_load(d, m, folder, split, limit, n);
     }
+    return 0;
+}
+
+int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
+{
+    int n;
+    memset(d, 0, sizeof *d);
+    d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+    const int ok = look(d, m, where, split, limit, &n);
     if (!ok)
         cvy_data_free(d);
     return ok;
+}
+
+int cvy_data_count(const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
+{
+    int n;
+    return look(NULL, m, where, split, limit, &n) ? n : -1;
 }
 
 void cvy_data_free(struct cvy_data *d)
@@ -334,7 +352,9 @@ void cvy_data_free(struct cvy_data *d)
     if (d->map)
         munmap(d->map, d->map_bytes);
     free(d->own);
-    free(d->label);
+    if (!d->borrowed)
+        free(d->label);
+    free(d->row);
     free(d->what);
     for (int i = 0; i < CVY_ORIGINS; i++)
         free(d->origin[i]);
@@ -342,20 +362,144 @@ void cvy_data_free(struct cvy_data *d)
 }
 
 /* Labels count as bytes where all are. */
-uint32_t cvy_data_crc(const struct cvy_data *d)
+uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t before)
 {
     const size_t bytes = d->numbers * (d->number ? sizeof *d->number : 1);
-    const uint8_t *row = d->number ? (const void *)d->number : d->image;
-    uLong crc = crc32(0, NULL, 0);
+    const uint8_t *rows = d->number ? (const void *)d->number : d->image;
+    uLong crc = before;
     int wide = 0;
     for (int i = 0; i < d->n; i++)
-        wide = wide || d->label[i] > 255;
+        wide = wide || d->label[cvy_data_row(d, i)] > 255;
     for (int i = 0; i < d->n; i++) {
-        const uint32_t label = (uint32_t)d->label[i];
+        const uint32_t label = (uint32_t)d->label[cvy_data_row(d, i)];
         const uint8_t byte[4] = {(uint8_t)label, (uint8_t)(label >> 8), (uint8_t)(label >> 16), (uint8_t)(label >> 24)};
         crc = crc32(crc, byte, wide ? 4 : 1);
     }
-    for (int i = 0; i < d->n; i++, row += bytes)
-        crc = crc32(crc, row, (uInt)bytes);
+    for (int i = 0; i < d->n; i++)
+        crc = crc32(crc, rows + (size_t)cvy_data_row(d, i) * bytes, (uInt)bytes);
     return (uint32_t)crc;
+}
+
+/* ---- what to validate with ---- */
+
+static uint64_t shuffled(int item) /* by a seed of its own: trainings of any --seed hold the same images out */
+{
+    uint32_t w[4];
+    cvy_draw4(1, cvy_name_hash("convoy validation"), (uint64_t)item, w);
+    return (uint64_t)w[0] << 32 | w[1];
+}
+
+/* A class, and how much of an image it lacks where its share was rounded down. */
+struct lack {
+    double rest;
+    int class;
+};
+
+static int more_lacking(const void *a, const void *b)
+{
+    const struct lack *x = a, *y = b;
+    return x->rest != y->rest ? (x->rest < y->rest ? 1 : -1) : x->class - y->class;
+}
+
+struct drawn {
+    uint64_t key;
+    int item;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct drawn *x = a, *y = b;
+    return x->key != y->key ? (x->key < y->key ? -1 : 1) : x->item - y->item;
+}
+
+/* How many of each class: in proportion, `want` in all; what rounding down leaves goes to those that lack most. */
+static int quotas(const struct cvy_data *d, int classes, int want, int *quota)
+{
+    struct lack *lack = cvy_alloc((size_t)classes, sizeof *lack);
+    int left = want;
+    if (!lack)
+        return 0;
+    for (int i = 0; i < d->n; i++)
+        quota[d->label[i]]++;
+    for (int c = 0; c < classes; c++) {
+        const double exact = (double)quota[c] * want / d->n;
+        lack[c] = (struct lack){exact - floor(exact), c};
+        left -= quota[c] = (int)floor(exact);
+    }
+    qsort(lack, (size_t)classes, sizeof *lack, more_lacking);
+    for (int c = 0; c < left && c < classes; c++)
+        quota[lack[c].class] += lack[c].rest > 0;
+    free(lack);
+    return 1;
+}
+
+/* Moves `want` of the training images to *d. */
+static int hold_out(struct cvy_data *d, struct cvy_data *train, int classes, int want)
+{
+    int *quota = cvy_alloc((size_t)classes, sizeof *quota);
+    struct drawn *order = cvy_alloc((size_t)train->n, sizeof *order);
+    int *kept = cvy_alloc((size_t)train->n, sizeof *kept), *held = cvy_alloc((size_t)want, sizeof *held);
+    char *out = cvy_alloc((size_t)train->n, 1);
+    const int ok = quota && order && kept && held && out && quotas(train, classes, want, quota);
+    for (int i = 0; ok && i < train->n; i++)
+        order[i] = (struct drawn){shuffled(i), i};
+    if (ok)
+        qsort(order, (size_t)train->n, sizeof *order, by_key);
+    for (int i = 0; ok && i < train->n; i++)
+        if (quota[train->label[order[i].item]] > 0) {
+            quota[train->label[order[i].item]]--;
+            out[order[i].item] = 1;
+        }
+    int nkept = 0, nheld = 0;
+    for (int i = 0; ok && i < train->n; i++)
+        if (out[i])
+            held[nheld++] = i;
+        else
+            kept[nkept++] = i;
+    free(quota);
+    free(order);
+    free(out);
+    if (!ok) {
+        free(kept);
+        free(held);
+        return 0;
+    }
+    train->row = kept;
+    train->n = nkept;
+    d->row = held;
+    d->n = nheld;
+    d->image = train->image;
+    d->number = train->number;
+    d->label = train->label;
+    d->borrowed = 1;
+    return 1;
+}
+
+int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct cvy_model *m, const char *where,
+                        double share, int *held)
+{
+    const char *folder;
+    uint64_t seed;
+    memset(d, 0, sizeof *d);
+    d->numbers = train->numbers;
+    *held = 0;
+    if (share == 0)
+        return 1;
+    const double exact = share < 1 ? floor(share * train->n + 0.5) : share;
+    const enum cvy_where kind = cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder);
+    if (kind == CVY_SET) {
+        int n;
+        const int ok = cvy_set_load(d, m, folder, CVY_VALID_SPLIT, 0, &n);
+        if (!ok || n > 0)
+            return ok;
+    }
+    if (kind == CVY_DRAWN)
+        return exact < 1 || cvy_shapes_make(d, m, CVY_VALID_SPLIT, (int)exact, seed);
+    if (exact >= train->n) {
+        cvy_error("a share below 1 is one of the training images", "--valid %.10g: there are %d training images", share,
+                  train->n);
+        return 0;
+    }
+    *held = exact >= 1;
+    return exact < 1 || hold_out(d, train, m->classes, (int)exact);
 }

@@ -335,21 +335,13 @@ static int out_rename(struct cvy_out *out)
 
 int cvy_out_commit(struct cvy_out *out, int n)
 {
-    int ok = 1, renamed = 0;
+    int ok = 1;
     for (int i = 0; i < n && ok; i++)
         ok = !out[i].room || cvy_out_finish(&out[i]);
-    for (int i = 0; i < n && ok; i++) {
-        const int has_temp = out[i].temp != NULL;
-        ok = !has_temp || out_rename(&out[i]);
-        renamed += ok && has_temp;
-    }
-    for (int i = 0; i < n; i++) {
-        if (renamed && !out[i].hasty) { /* what is not in place stays beside it: its fellow is in place */
-            free(out[i].temp);
-            out[i].temp = NULL;
-        }
+    for (int i = 0; i < n && ok; i++)
+        ok = out[i].temp == NULL || out_rename(&out[i]);
+    for (int i = 0; i < n; i++)
         cvy_out_drop(&out[i]);
-    }
     return ok;
 }
 
@@ -373,7 +365,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-void cvy_out_left_free(char **list)
+static void left_free(char **list)
 {
     for (int i = 0; list && list[i]; i++)
         free(list[i]);
@@ -409,7 +401,9 @@ static char **add_left(char **list, int n, char *name)
     return grown;
 }
 
-char **cvy_out_left(const char *path)
+/* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, for left_free. NULL and a
+ * message where memory is out. */
+static char **out_left(const char *path)
 {
     struct cvy_out out = {0};
     char **list = cvy_alloc(1, sizeof *list), *folder = NULL, *begin = NULL;
@@ -437,7 +431,7 @@ char **cvy_out_left(const char *path)
 
 void cvy_out_clean(const char *path)
 {
-    char **list = cvy_out_left(path);
+    char **list = out_left(path);
     for (int i = 0; list && list[i]; i++) {
         const char *end = strrchr(list[i], '.') - 1;
         while (end[-1] != '.')
@@ -446,20 +440,7 @@ void cvy_out_clean(const char *path)
         if (maker == getpid() || (kill(maker, 0) != 0 && errno == ESRCH))
             unlink(list[i]);
     }
-    cvy_out_left_free(list);
-}
-
-int cvy_out_finish_left(const char *temp, const char *path)
-{
-    struct cvy_out out = {0};
-    out.folder = AT_FDCWD;
-    int ok = follow(&out, path) && (out.temp = cvy_format("%s", temp)) != NULL;
-    out.name = out.path;
-    ok = ok && out_rename(&out);
-    free(out.temp); /* where it was not renamed, it stays */
-    out.temp = NULL;
-    cvy_out_drop(&out);
-    return ok;
+    left_free(list);
 }
 
 /* ---- locks ---- */

@@ -4,6 +4,7 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_settings.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -28,6 +29,16 @@ int cvy_json_hyper(json_t *o, const struct cvy_optimiser *of, const double hyper
     return ok;
 }
 
+int cvy_json_settings(json_t *o, const double setting[CVY_SETTINGS])
+{
+    int ok = 1;
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        ok &= json_object_set_new(o, cvy_settings[k].name,
+                                  cvy_settings[k].kind == CVY_WHOLE_NUMBER ? json_integer((json_int_t)setting[k])
+                                                                           : json_real(setting[k])) == 0;
+    return ok;
+}
+
 /* The spec's train section; NULL where memory is out. */
 static json_t *training_json(const struct cvy_model *m)
 {
@@ -42,7 +53,7 @@ static json_t *training_json(const struct cvy_model *m)
                           t->epochs, "batch", t->batch, "optimizer", t->optimiser->name, "lr", t->lr, "weight_decay",
                           t->weight_decay, "decay_all", t->decay_all, "schedule", t->schedule, "warmup", t->warmup,
                           "seed", (json_int_t)t->seed, "mean", mean, "std", std);
-    if (ok && o && cvy_json_hyper(o, t->optimiser, t->hyper))
+    if (ok && o && cvy_json_settings(o, t->setting) && cvy_json_hyper(o, t->optimiser, t->hyper))
         return o;
     json_decref(o);
     return NULL;

@@ -67,7 +67,7 @@ static void make(struct cvy_loader *l, int64_t number, struct slot *to)
     const int n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
     to->batch = (struct cvy_batch){to->x, to->label, NULL, n};
     for (int i = 0; i < n; i++) {
-        int item = l->order ? l->order[from + i] : (int)from + i;
+        const int item = cvy_data_row(d, l->order ? l->order[from + i] : (int)from + i);
         const size_t at = (size_t)item * d->numbers;
         float *out = to->x + (size_t)i * d->numbers;
         to->label[i] = d->label[item];

@@ -55,6 +55,9 @@ enum { CVY_HYPERS = 4, CVY_BUFFERS = 2 }; /* at most; buffers: floats that it ke
 enum { CVY_MOMENTUM, CVY_NESTEROV };      /* of sgd; nesterov: 0 or 1 */
 enum { CVY_BETA1, CVY_BETA2, CVY_EPS };   /* of adam, adamw */
 
+/* The numbers of a training besides (cvy_settings.h). */
+enum { CVY_VALID, CVY_PATIENCE, CVY_SETTINGS };
+
 /* How a step is taken. */
 struct cvy_step {
     float lr, weight_decay, weight_decay_other; /* _other: of norms and biases */
@@ -74,6 +77,7 @@ struct cvy_train {
     int decay_all;        /* weight decay reaches norms and biases, too */
     const char *schedule; /* "constant", "one-cycle" */
     double warmup;
+    double setting[CVY_SETTINGS];
     const float *mean, *std; /* one per channel */
     uint64_t seed;
 };

@@ -5,6 +5,7 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_settings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -74,13 +75,16 @@ static int set_value(struct cvy_option *o, const char *text)
         *(int *)o->value = (int)v;
         return 1;
     }
-    double any;
-    if (!cvy_parse_real(text, -HUGE_VAL, HUGE_VAL, &any)) {
+    static const char *const kinds[] = {
+        [CVY_REAL] = "number", [CVY_WHOLE] = "whole number", [CVY_SHARE] = "share below 1 or whole number"};
+    double v;
+    if (!cvy_parse_real(text, -HUGE_VAL, HUGE_VAL, &v)) {
         cvy_error(NULL, "%s: '%s' is not a number", o->name, text);
         return 0;
     }
-    if (!cvy_parse_real(text, o->lo, o->hi, o->value)) {
-        cvy_error(NULL, "%s: '%s' is not a number from %.10g to %.10g", o->name, text, o->lo, o->hi);
+    const int broken = v != floor(v) && (o->kind == CVY_WHOLE || (o->kind == CVY_SHARE && v > 1));
+    if (broken || !cvy_parse_real(text, o->lo, o->hi, o->value)) {
+        cvy_error(NULL, "%s: '%s' is not a %s from %.10g to %.10g", o->name, text, kinds[o->kind], o->lo, o->hi);
         return 0;
     }
     return 1;
@@ -88,9 +92,9 @@ static int set_value(struct cvy_option *o, const char *text)
 
 static int unknown_option(const char *word, const char *command, const struct cvy_option *option)
 {
-    const char *name[64];
+    const char *name[CVY_TRAIN_OPTIONS + 1];
     int n = 0;
-    for (; option->name && n < 62; option++) {
+    for (; option->name && n < CVY_TRAIN_OPTIONS - 1; option++) {
         if (option->kind != CVY_SECTION)
             name[n++] = option->name;
     }
@@ -155,7 +159,7 @@ void cvy_options_help(const struct cvy_option *option)
         snprintf(left, sizeof left, "%s %s", option->name, option->arg ? option->arg : "");
         if (option->kind == CVY_INT && *(const int *)option->value)
             snprintf(value, sizeof value, " [%d]", *(const int *)option->value);
-        else if (option->kind == CVY_REAL && *(const double *)option->value != 0)
+        else if (option->kind >= CVY_REAL && option->kind <= CVY_SHARE && *(const double *)option->value != 0)
             snprintf(value, sizeof value, " [%g]", *(const double *)option->value);
         else if (option->kind == CVY_TEXT && *(const char *const *)option->value)
             snprintf(value, sizeof value, " [%s]", *(const char *const *)option->value);
@@ -246,12 +250,18 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct 
         {CVY_FLAG, "--force", NULL, &s->force, 0, 0, "take weights of another network; write over another training's",
          0},
         {CVY_TEXT, "--log", "FILE", &s->log_path, 0, 0, "JSON, a line per epoch (--resume appends)", 0},
-        {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no evaluation after an epoch", 0},
+        {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no validation after an epoch, no test at the end", 0},
         {CVY_FLAG, "--quiet", NULL, &s->quiet, 0, 0, "print errors only", 0},
     };
     int n = sizeof first / sizeof *first;
     memset(list, 0, CVY_TRAIN_OPTIONS * sizeof *list); /* zero ends the list */
     memcpy(list, first, sizeof first);
+    for (int i = 0; i < CVY_SETTINGS; i++) {
+        static const enum cvy_option_kind kinds[] = {
+            [CVY_ANY_REAL] = CVY_REAL, [CVY_WHOLE_NUMBER] = CVY_WHOLE, [CVY_SHARE_OR_COUNT] = CVY_SHARE};
+        const struct cvy_setting *w = &cvy_settings[i];
+        list[n++] = (struct cvy_option){kinds[w->kind], w->option, w->arg, &p->setting[i], w->lo, w->hi, w->help, 0};
+    }
     n += o ? cvy_hyper_options(o, p->hyper, list + n) : all_hyper_options(p->hyper, list + n);
     memcpy(list + n, rest, sizeof rest);
 }

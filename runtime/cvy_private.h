@@ -58,6 +58,7 @@ void cvy_json_watch(void);
 struct json_t;
 /* The optimiser's numbers as members of o: numbers, true or false. 0 where memory is out. */
 int cvy_json_hyper(struct json_t *o, const struct cvy_optimiser *of, const double hyper[CVY_HYPERS]);
+int cvy_json_settings(struct json_t *o, const double setting[CVY_SETTINGS]); /* the same of cvy_settings */
 char *cvy_json_text(const struct json_t *o, size_t flags);
 int cvy_json_starved(void); /* whether memory was short since it was asked last: what was read then lacks something */
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
@@ -109,19 +110,12 @@ int cvy_out_open(struct cvy_out *out, const char *path); /* that the user typed:
 int cvy_out_open_named(struct cvy_out *out, int folder, const char *name, const char *shown);
 int cvy_out_write(struct cvy_out *out, const void *data, size_t bytes);
 int cvy_out_finish(struct cvy_out *out); /* all of it is on the disk, and closed, under the temporary's name */
-/* n files: all are on the disk before the first is renamed. Frees them in any case. Where a rename fails after another,
- * what is not renamed stays under its temporary name, unless it is hasty. */
+/* n files: all are on the disk before the first is renamed. Frees them in any case. */
 int cvy_out_commit(struct cvy_out *out, int n);
 void cvy_out_drop(
     struct cvy_out *out); /* removes what was written; frees `out`; harmless where it was not opened (zero) */
-/* Temporaries of `path` that a program left when it was killed: a list that ends with NULL, each and the list free()'d
- * (by cvy_out_left_free). NULL and a message where memory is out. */
-char **cvy_out_left(const char *path);
-void cvy_out_left_free(char **list);
-/* Removes those among them whose program is gone, or is this one. */
+/* Removes the temporaries of `path` that a program left when it was killed, or that are this one's. */
 void cvy_out_clean(const char *path);
-/* Renames such a temporary to its path. */
-int cvy_out_finish_left(const char *temp, const char *path);
 /* Who may write a file: PATH.lock beside it (through links), held until it is dropped or the program ends, also when
  * that is killed. 0 and an error where another program holds it. Where `path` is a pipe, or there can be no lock, none
  * is taken. */
@@ -144,13 +138,25 @@ int cvy_parse_real(const char *text, double lo, double hi, double *out);
 /* ---- cvy_options.c: the command line --------------------------------------------------------------------------------
  */
 
-enum cvy_option_kind { CVY_FLAG, CVY_UNFLAG, CVY_ON, CVY_OFF, CVY_INT, CVY_U64, CVY_REAL, CVY_TEXT, CVY_SECTION };
+enum cvy_option_kind {
+    CVY_FLAG,
+    CVY_UNFLAG,
+    CVY_ON,
+    CVY_OFF,
+    CVY_INT,
+    CVY_U64,
+    CVY_REAL,
+    CVY_WHOLE,
+    CVY_SHARE,
+    CVY_TEXT,
+    CVY_SECTION
+};
 struct cvy_option {
     enum cvy_option_kind kind;
     const char *name; /* "--epochs"; a section's title; NULL ends the list */
     const char *arg;  /* "N" */
-    void *value;      /* int (flags too), uint64_t, double (1 of ON, 0 of OFF, too), const char * */
-    double lo, hi;    /* of INT and REAL */
+    void *value;      /* int (flags too), uint64_t, double (of REAL, WHOLE, SHARE; 1 of ON, 0 of OFF), const char * */
+    double lo, hi;    /* of INT, REAL, WHOLE, SHARE */
     const char *help;
     int given;
 };
@@ -168,7 +174,7 @@ struct cvy_said {
     uint64_t limit; /* steps in all; 0: no limit */
 };
 struct cvy_progress;
-enum { CVY_TRAIN_OPTIONS = 40 }; /* room */
+enum { CVY_TRAIN_OPTIONS = 64 }; /* room */
 /* The options of `train`, which set *s and *p. `convoy train` reads them by this table, too, before it compiles. o: the
  * network's optimiser; NULL where it is not known yet: the options of all. */
 void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o,
@@ -274,7 +280,7 @@ int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels
 /* ---- cvy_where.c: where data are
  * ------------------------------------------------------------------------------------- */
 
-enum cvy_split { CVY_TRAIN_SPLIT, CVY_TEST_SPLIT };
+enum cvy_split { CVY_TRAIN_SPLIT, CVY_VALID_SPLIT, CVY_TEST_SPLIT };
 enum cvy_where {
     CVY_NOWHERE, /* why is said */
     CVY_DRAWN,
@@ -301,11 +307,12 @@ struct cvy_data {
     const uint8_t *image; /* n x C x H x W bytes; or, where it is NULL, */
     const float *number;  /* as many float32 */
     int32_t *label;
+    int *row; /* which of them the n are, with their labels; NULL: the first n */
     int n;
-    size_t numbers; /* of an image: C x H x W */
-    char *what;     /* for people: where it came from */
-    int synthetic;
-    void *own, *map; /* what image or number lies in: free()d, or unmapped */
+    size_t numbers;          /* of an image: C x H x W */
+    char *what;              /* for people: where it came from */
+    int synthetic, borrowed; /* borrowed: images and labels are another's */
+    void *own, *map;         /* what image or number lies in: free()d, or unmapped */
     size_t map_bytes;
     char *origin[CVY_ORIGINS]; /* JSON; NULL: it is not known */
 };
@@ -313,11 +320,28 @@ struct cvy_data {
  * most so many items, 0: all. */
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *model, const char *where, enum cvy_split split,
                   int limit);
+/* How many there are, at most `limit` (0: all), by what files say of themselves: 0 where a set has no such split, -1
+ * after a message. */
+int cvy_data_count(const struct cvy_model *model, const char *where, enum cvy_split split, int limit);
+/* What to validate with: the set's own rows, figures drawn besides, or, of `train` (which was loaded from there), as
+ * many images of each class as its share, drawn by a seed of their own: these are then no longer in `train`, whose
+ * memory *d shares. share: as CVY_VALID; *held: whether they were held out. n is 0 where there are none. */
+int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct cvy_model *model, const char *where,
+                        double share, int *held);
+static inline int cvy_data_row(const struct cvy_data *d, int i)
+{
+    return d->row ? d->row[i] : i;
+}
+/* How many images there would be; -1 after a message. */
+int cvy_shapes_count(const struct cvy_model *model, enum cvy_split split, int limit);
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_split split, int limit, uint64_t seed);
-int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split,
-                 int limit); /* cvy_set.c */
+/* *n: how many rows there are; d: NULL where only that is asked for. A split that is not there is an error of `train`.
+ */
+int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split, int limit,
+                 int *n);
 void cvy_data_free(struct cvy_data *d);
-uint32_t cvy_data_crc(const struct cvy_data *d);
+/* Of labels and images; `crc`: of what came before, 0. */
+uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t crc);
 extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */
 
 /* ---- cvy_loader.c: batches, made ahead by a thread
@@ -354,10 +378,20 @@ int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how);
 /* The ops that the file has as this network does; the others stay as they are. Says which. force: those that its lines
  * tell apart, too. */
 int cvy_load_partial(struct cvy_run *r, const char *path, int force);
-/* That the file holds the optimiser's buffers of each parameter, and nothing else. */
-int cvy_match_buffers(const struct cvy_model *m, struct cvy_tensors *f);
-int cvy_load_buffers(struct cvy_run *r, const struct cvy_tensors *f);
-int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step); /* those, and the step where it is said */
+/* That the file holds the optimiser's buffers of each parameter (and the weights), and nothing else. */
+int cvy_match_state(const struct cvy_model *m, struct cvy_tensors *f, int with_weights);
+int cvy_load_kept(struct cvy_run *r, const struct cvy_tensors *f, int with_weights); /* those */
+/* The buffers, and the step where it is said; weights that are there, too, stay in the file. */
+int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step);
+
+/* A copy of the weights, in memory; zero at first. It does not move. */
+struct cvy_kept {
+    struct cvy_run run; /* whose tensors are the copy: for cvy_save, and what else only reads them */
+    struct cvy_net net;
+};
+int cvy_keep(struct cvy_kept *k, const struct cvy_run *r); /* 0 after a message */
+void cvy_put_back(const struct cvy_kept *k, const struct cvy_run *r);
+void cvy_kept_free(struct cvy_kept *k);
 
 /* ---- cvy_checkpoint.c: a training's weights and state
  * ------------------------------------------------------------------------- */
@@ -367,16 +401,17 @@ char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safete
 /* Where a training stands, and with which settings: what the state file's metadata holds. */
 struct cvy_progress {
     int epochs, batch, decay_all, one_cycle, train_images, test_images;
-    double lr, hyper[CVY_HYPERS], weight_decay, warmup;
+    double lr, hyper[CVY_HYPERS], weight_decay, warmup, setting[CVY_SETTINGS];
     uint64_t seed;
     int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
     double loss_sum, correct_sum, seen; /* of the epoch under way */
-    uint32_t data_crc,
-        weights_crc; /* of the training images; of the weights file that the state belongs to: set by cvy_save */
+    int64_t best_epoch, best_step;      /* the best by validation; 0: there is none yet */
+    double best_loss, best_accuracy;
+    uint32_t data_crc; /* of the images to train and to validate with */
 };
-/* Weights and state. Where one of them cannot be renamed into place after the other was, it stays, and cvy_resume_open
- * finds it. */
-int cvy_save(const struct cvy_run *r, const char *path, const struct cvy_progress *p);
+/* The state, and the weights of `best` at p's best epoch, or where that is NULL of this step, or none: path NULL. */
+int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
+             const struct cvy_run *best);
 /* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. force:
  * all but a set. */
 int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force);
@@ -386,10 +421,11 @@ struct cvy_resume {
     struct cvy_tensors state;
     struct cvy_progress p;
 };
-/* Finishes what a killed program left half renamed. force: the weights may be another network's, the state of other
- * weights. cvy_resume_close in any case. */
+/* weights: where it saved them; force: the state may be another network's. cvy_resume_close in any case. */
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force);
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, const char *weights);
+/* Loads the best weights so far, where p knows any. Where they are no longer there, p forgets them, with a warning. */
+int cvy_resume_best(struct cvy_run *run, const struct cvy_resume *r, const char *weights, struct cvy_progress *p);
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r);
 void cvy_resume_close(struct cvy_resume *r);
 /* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's
  * "optimiser". */

@@ -205,17 +205,25 @@ static int keep_origin(struct cvy_data *d, const struct cvy_tensors *f)
     return 1;
 }
 
-int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit)
+int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit,
+                 int *n)
 {
+    static const char *const words[] = {
+        [CVY_TRAIN_SPLIT] = "train", [CVY_VALID_SPLIT] = "valid", [CVY_TEST_SPLIT] = "test"};
     struct cvy_tensors f;
-    const char *word = split == CVY_TRAIN_SPLIT ? "train" : "test";
+    const char *word = words[split];
     int ok = cvy_tensors_open(&f, path), floats = 0;
     const struct cvy_entry *x = ok ? find(&f, word, "x") : NULL, *y = ok ? find(&f, word, "y") : NULL;
-    if (ok && !x && split == CVY_TEST_SPLIT && find(&f, "train", "x") && find(&f, "valid", "x")) {
+    *n = 0;
+    if (ok && !x && split == CVY_TEST_SPLIT && d && find(&f, "train", "x") && find(&f, "valid", "x")) {
         cvy_note("'%s' has no rows to test; those to choose by (valid) are taken", path);
         word = "valid";
         x = find(&f, word, "x");
         y = find(&f, word, "y");
+    }
+    if (ok && !x && !y && find(&f, "train", "x") && (split == CVY_VALID_SPLIT || !d)) {
+        cvy_tensors_free(&f); /* it may have no such rows */
+        return 1;
     }
     if (ok && (!x || !y)) {
         cvy_error(make_one,
@@ -225,12 +233,14 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
         ok = 0;
     }
     ok = ok && shapes_fit(&f, word, x, y, &floats) && set_fits(&f, m, x, y);
-    if (ok) {
-        d->n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
+    if (ok)
+        *n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
+    if (ok && d) {
+        d->n = *n;
         ok = (d->what = cvy_format("%s", path)) != NULL && read_set_labels(d, &f, m, word, y) &&
              read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
     }
-    if (ok && split == CVY_TRAIN_SPLIT)
+    if (ok && d && split == CVY_TRAIN_SPLIT)
         compare_scale(&f, m);
     cvy_tensors_free(&f);
     return ok;

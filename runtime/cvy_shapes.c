@@ -100,6 +100,24 @@ static void draw(const struct cvy_model *m, int kind, struct stream *s, uint8_t 
     }
 }
 
+int cvy_shapes_count(const struct cvy_model *m, enum cvy_split split, int limit)
+{
+    const size_t numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
+    const int n = limit ? limit : split == CVY_TRAIN_SPLIT ? TRAIN_ITEMS : TEST_ITEMS;
+    if (m->height < 8 || m->width < 8) {
+        cvy_error(NULL, "figures need images of 8 x 8 or more; the network '%s' reads %d x %d", m->name, m->height,
+                  m->width);
+        return -1;
+    }
+    if ((double)n * (double)numbers <= SET_BYTES)
+        return n;
+    const int most = (int)(SET_BYTES / (double)numbers);
+    if (!limit && most >= 1)
+        return most;
+    cvy_error(NULL, "%d synthetic images of %zu bytes are too many: %.0f MB at most", n, numbers, SET_BYTES / 1e6);
+    return -1;
+}
+
 /* As JSON; NULL and a message. */
 static char *class_names(int classes)
 {
@@ -117,22 +135,10 @@ static char *class_names(int classes)
 int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_split split, int limit, uint64_t seed)
 {
     int classes = m->classes < FIGURES ? m->classes : FIGURES;
-    int n = limit ? limit : split == CVY_TRAIN_SPLIT ? TRAIN_ITEMS : TEST_ITEMS;
-    if (m->height < 8 || m->width < 8) {
-        cvy_error(NULL, "figures need images of 8 x 8 or more; the network '%s' reads %d x %d", m->name, m->height,
-                  m->width);
+    int n = cvy_shapes_count(m, split, limit);
+    if (n < 0)
         return 0;
-    }
     d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    if ((double)n * (double)d->numbers > SET_BYTES) {
-        int most = (int)(SET_BYTES / (double)d->numbers);
-        if (limit || most < 1) {
-            cvy_error(NULL, "%d synthetic images of %zu bytes are too many: %.0f MB at most", n, d->numbers,
-                      SET_BYTES / 1e6);
-            return 0;
-        }
-        n = most;
-    }
     uint8_t *image = cvy_alloc((size_t)n, d->numbers);
     d->own = image;
     d->image = image;
@@ -141,7 +147,10 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_spli
     d->origin[CVY_CLASSES] = class_names(classes);
     if (!d->image || !d->label || !d->what || !d->origin[CVY_CLASSES])
         return 0;
-    uint64_t id = cvy_name_hash(split == CVY_TRAIN_SPLIT ? "convoy shapes train" : "convoy shapes test");
+    static const char *const names[] = {[CVY_TRAIN_SPLIT] = "convoy shapes train",
+                                        [CVY_VALID_SPLIT] = "convoy shapes valid",
+                                        [CVY_TEST_SPLIT] = "convoy shapes test"};
+    uint64_t id = cvy_name_hash(names[split]);
     for (int i = 0; i < n; i++) {
         struct stream s = {seed, id + (uint64_t)i, 0};
         int kind = (int)uniform(&s, 0, classes);

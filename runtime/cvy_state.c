@@ -110,12 +110,12 @@ int cvy_add_weights(struct cvy_tensors *f, const struct cvy_run *r, const char *
         if (ok && t->role == CVY_BATCHES) {
             int64_t *v = cvy_put_i64(f, name);
             ok = v != NULL;
-            if (ok)
+            if (ok && r->net)
                 *v = r->net->batches[t->at.offset];
         } else if (ok) {
             float *v = cvy_put_f32(f, name, t->at.ndim, t->at.dim);
             ok = v != NULL;
-            if (ok)
+            if (ok && r->net)
                 cvy_gather(base_of(r, t), &t->at, v);
         }
         free(name);
@@ -242,7 +242,7 @@ int cvy_load_partial(struct cvy_run *r, const char *path, int force)
     return ok;
 }
 
-int cvy_load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
+static int load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
 {
     const struct cvy_optimiser *o = r->model->train.optimiser;
     int ok = 1;
@@ -258,19 +258,30 @@ int cvy_load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
     return ok;
 }
 
-int cvy_match_buffers(const struct cvy_model *m, struct cvy_tensors *f)
+int cvy_match_state(const struct cvy_model *m, struct cvy_tensors *f, int with_weights)
 {
     struct cvy_run none = {.model = m};
     struct cvy_tensors want = {0};
-    int ok = cvy_add_buffers(&want, &none, "") && cvy_tensors_match(f, &want);
+    int ok = (!with_weights || cvy_add_weights(&want, &none, "")) && cvy_add_buffers(&want, &none, "") &&
+             cvy_tensors_match(f, &want);
     cvy_tensors_free(&want);
     return ok;
+}
+
+int cvy_load_kept(struct cvy_run *r, const struct cvy_tensors *f, int with_weights)
+{
+    int ok = 1;
+    for (int i = 0; i < r->model->ntensor && ok && with_weights; i++)
+        ok = load_tensor(r, f, &r->model->tensor[i]);
+    return ok && load_buffers(r, f);
 }
 
 int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step)
 {
     struct cvy_tensors f;
-    int ok = cvy_tensors_open(&f, path) && cvy_match_buffers(r->model, &f) && cvy_load_buffers(r, &f);
+    int ok = cvy_tensors_open(&f, path);
+    const int with_weights = ok && cvy_tensors_find(&f, r->model->tensor[0].name) != NULL; /* a training's own state */
+    ok = ok && cvy_match_state(r->model, &f, with_weights) && cvy_load_kept(r, &f, 0);
     const char *text = ok ? cvy_get_meta(&f, "step") : NULL;
     *step = 0;
     if (text && !cvy_parse_i64(text, 0, INT64_MAX, step)) {
@@ -279,4 +290,44 @@ int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step)
     }
     cvy_tensors_free(&f);
     return ok;
+}
+
+/* ---- weights kept aside ---- */
+
+static void copy_weights(const struct cvy_model *m, struct cvy_net *to, const struct cvy_net *from)
+{
+    memcpy(to->param, from->param, (size_t)m->param_floats * sizeof *to->param);
+    memcpy(to->running, from->running, (size_t)m->running_floats * sizeof *to->running);
+    memcpy(to->batches, from->batches, (size_t)m->nbatches * sizeof *to->batches);
+}
+
+int cvy_keep(struct cvy_kept *k, const struct cvy_run *r)
+{
+    const struct cvy_model *m = r->model;
+    struct cvy_net *to = &k->net;
+    if (!k->run.net) {
+        to->param = cvy_alloc((size_t)m->param_floats, sizeof *to->param);
+        to->running = cvy_alloc((size_t)m->running_floats, sizeof *to->running);
+        to->batches = cvy_alloc((size_t)m->nbatches, sizeof *to->batches);
+        k->run.model = m;
+        k->run.net = to;
+        k->run.rows = r->rows;
+    }
+    if (!to->param || !to->running || !to->batches)
+        return 0;
+    copy_weights(m, to, r->net);
+    return 1;
+}
+
+void cvy_put_back(const struct cvy_kept *k, const struct cvy_run *r)
+{
+    copy_weights(r->model, r->net, &k->net);
+}
+
+void cvy_kept_free(struct cvy_kept *k)
+{
+    free(k->net.param);
+    free(k->net.running);
+    free(k->net.batches);
+    memset(k, 0, sizeof *k);
 }

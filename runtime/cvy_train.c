@@ -5,6 +5,7 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_settings.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -65,13 +66,17 @@ struct train {
     const struct cvy_model *model;
     struct cvy_progress p;
     struct cvy_run run;
-    struct cvy_data train_set, test_set;
+    struct cvy_data train_set, valid_set;
+    int held;              /* whether valid_set was held out of the training images */
+    int tests;             /* images to test with, at the end */
+    struct cvy_kept best;  /* weights, by validation; of p.best_epoch */
     struct cvy_resume old; /* of --resume */
     struct cvy_said said;
-    char *default_save;
+    char *default_save, *state_path;
     int64_t steps; /* an epoch */
     FILE *log;
     int terminal, log_failed, save_failed;
+    int best_is_new;             /* not saved yet */
     double started, shown, rate; /* clock; last progress line; images/s of this epoch */
     int64_t started_step;
 };
@@ -135,11 +140,11 @@ static void log_start(struct train *t)
     const struct cvy_progress *p = &t->p;
     if (!t->log)
         return;
-    json_t *o =
-        json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:b, s:i, s:i, s:I}", "event", "start", "network", t->model->name,
-                  "order", t->model->order, "target", t->model->target, "spec_hash", t->model->spec_hash, "data",
-                  t->train_set.what, "synthetic", t->train_set.synthetic, "train_images", t->train_set.n, "test_images",
-                  t->test_set.n, "first_step", (json_int_t)p->step);
+    json_t *o = json_pack("{s:s, s:s, s:s?, s:s?, s:s?, s:s, s:b, s:i, s:i, s:i, s:I}", "event", "start", "network",
+                          t->model->name, "order", t->model->order, "target", t->model->target, "spec_hash",
+                          t->model->spec_hash, "data", t->train_set.what, "synthetic", t->train_set.synthetic,
+                          "train_images", t->train_set.n, "valid_images", t->valid_set.n, "test_images", t->tests,
+                          "first_step", (json_int_t)p->step);
     const struct cvy_optimiser *optimiser = t->model->train.optimiser;
     json_t *s =
         json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "optimizer",
@@ -147,16 +152,29 @@ static void log_start(struct train *t)
                   p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads", t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
-    if (o && s && cvy_json_hyper(s, optimiser, p->hyper))
+    if (o && s && cvy_json_settings(s, p->setting) && cvy_json_hyper(s, optimiser, p->hyper))
         json_object_update(o, s);
     json_decref(s);
     log_line(t, o, seed);
 }
 
-/* Says how the epoch went, p being as it was before the epoch was counted. loss and accuracy of the test set are below
- * zero where it was not evaluated. */
-static void report_epoch(struct train *t, const struct cvy_progress *p, double rate, double seconds, double test_loss,
-                         double test_accuracy)
+/* What an evaluation found; accuracy is below zero where there was none. */
+struct found {
+    double loss, accuracy;
+};
+static const struct found nothing = {0, -1};
+
+static void log_found(json_t *o, const char *loss, const char *accuracy, struct found f)
+{
+    if (!o || f.accuracy < 0)
+        return;
+    json_object_set_new(o, loss, cvy_finite(f.loss) ? json_real(f.loss) : json_null());
+    json_object_set_new(o, accuracy, json_real(f.accuracy));
+}
+
+/* Says how the epoch went, p being as it was before the epoch was counted. best: the best so far by validation. */
+static void report_epoch(struct train *t, const struct cvy_progress *p, double rate, double seconds, struct found valid,
+                         int best)
 {
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
@@ -164,8 +182,9 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
         int at = printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
         char rest[1024], *to = rest; /* room for the longest numbers */
         *to = '\0';
-        if (test_accuracy >= 0)
-            to += snprintf(rest, sizeof rest, "  test loss %.4f  test acc %.2f%%", test_loss, 100 * test_accuracy);
+        if (valid.accuracy >= 0)
+            to += snprintf(rest, sizeof rest, "  valid loss %.4f  valid acc %.2f%%%s", valid.loss, 100 * valid.accuracy,
+                           best ? " (best)" : "");
         snprintf(to, sizeof rest - (size_t)(to - rest), "  %.1f s  %.0f images/s", seconds, t->rate);
         if (t->terminal && at + (int)strlen(rest) > cvy_columns()) /* a file has an epoch on one line */
             printf("\n    ");
@@ -177,11 +196,24 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
     json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch",
                           (json_int_t)p->epoch + 1, "step", (json_int_t)p->step, "lr", rate, "train_loss", loss,
                           "train_accuracy", accuracy, "seconds", seconds, "images_per_second", t->rate);
-    if (o && test_accuracy >= 0) {
-        json_object_set_new(o, "test_loss", cvy_finite(test_loss) ? json_real(test_loss) : json_null());
-        json_object_set_new(o, "test_accuracy", json_real(test_accuracy));
-    }
+    log_found(o, "valid_loss", "valid_accuracy", valid);
     log_line(t, o, "");
+}
+
+/* The last line: the test set, which nothing before has read. */
+static void report_test(struct train *t, struct found test)
+{
+    const struct cvy_progress *p = &t->p;
+    const int64_t epoch = p->best_epoch ? p->best_epoch : p->epoch;
+    if (!t->said.quiet) {
+        printf("test loss %.4f  test acc %.2f%%  (epoch %" PRId64 "%s; %d images)\n", test.loss, 100 * test.accuracy,
+               epoch, p->best_epoch ? ", the best by validation" : "", t->tests);
+        fflush(stdout);
+    }
+    json_t *o = t->log ? json_pack("{s:s, s:I}", "event", "test", "epoch", (json_int_t)epoch) : NULL;
+    log_found(o, "test_loss", "test_accuracy", test);
+    if (t->log)
+        log_line(t, o, "");
 }
 
 /* ---- the loop ---- */
@@ -189,11 +221,8 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
 /* Removes temporaries that earlier saves left. */
 static void clean(const struct train *t)
 {
-    char *state = cvy_state_path(t->said.save);
     cvy_out_clean(t->said.save);
-    if (state)
-        cvy_out_clean(state);
-    free(state);
+    cvy_out_clean(t->state_path);
 }
 
 /* A failed save does not end the training: the disk may have room at the next one. */
@@ -202,7 +231,11 @@ static void save(struct train *t)
     if (t->said.no_save)
         return;
     const int failed_before = t->save_failed;
-    t->save_failed = !cvy_save(&t->run, t->said.save, &t->p);
+    /* the weights to use are those of the best epoch; as long as there is none, the last ones */
+    const int weights = !t->p.best_epoch || t->best_is_new;
+    t->save_failed =
+        !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL, t->p.best_epoch ? &t->best.run : NULL);
+    t->best_is_new &= t->save_failed;
     if (t->save_failed)
         cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
     else if (failed_before)
@@ -266,23 +299,75 @@ static int train_epoch(struct train *t)
     return result;
 }
 
-/* After an epoch's last step: evaluate, save, report. It saves first: a reader of what is reported may be gone, and end
+/* More right answers are better; of as many, a lower loss. */
+static int is_better(const struct cvy_progress *p, struct found f)
+{
+    return cvy_finite(f.loss) && (!p->best_epoch || f.accuracy > p->best_accuracy ||
+                                  (f.accuracy == p->best_accuracy && f.loss < p->best_loss));
+}
+
+/* After an epoch's last step: validate, save, report. It saves first: a reader of what is reported may be gone, and end
  * the program. */
 static int finish_epoch(struct train *t, double begin)
 {
     struct cvy_progress *p = &t->p;
-    double loss = -1, accuracy = -1;
+    struct found valid = nothing;
     double rate = cvy_rate(p->one_cycle, p->lr, p->warmup, p->step - 1, (int64_t)p->epochs * t->steps);
-    if (!t->said.no_eval && !cvy_evaluate(&t->run, &t->test_set, &loss, &accuracy))
+    if (t->valid_set.n && !t->said.no_eval && !cvy_evaluate(&t->run, &t->valid_set, &valid.loss, &valid.accuracy))
         return 0;
     const double seconds = cvy_seconds() - begin;
     const struct cvy_progress done = *p;
+    const int best = valid.accuracy >= 0 && is_better(p, valid);
     p->epoch++;
     p->step_in_epoch = 0;
     p->loss_sum = p->correct_sum = p->seen = 0;
+    if (best) {
+        p->best_epoch = p->epoch;
+        p->best_step = p->step;
+        p->best_loss = valid.loss;
+        p->best_accuracy = valid.accuracy;
+        t->best_is_new = 1;
+        if (!cvy_keep(&t->best, &t->run))
+            return 0;
+    }
     save(t);
-    report_epoch(t, &done, rate, seconds, loss, accuracy);
+    report_epoch(t, &done, rate, seconds, valid, best);
     return 1;
+}
+
+/* Whether as many epochs as --patience allows passed without a better one. */
+static int out_of_patience(const struct cvy_progress *p)
+{
+    return p->setting[CVY_PATIENCE] > 0 && p->best_epoch > 0 &&
+           (double)(p->epoch - p->best_epoch) >= p->setting[CVY_PATIENCE];
+}
+
+/* The end of a training, with the weights that it chose. */
+static int test(struct train *t)
+{
+    struct found found;
+    struct cvy_data set;
+    if (t->said.no_eval || !t->tests)
+        return 1;
+    if (t->p.best_epoch)
+        cvy_put_back(&t->best, &t->run);
+    int ok = cvy_data_load(&set, t->model, t->said.data, CVY_TEST_SPLIT, t->p.test_images);
+    if (!ok)
+        return 0;
+    ok = cvy_evaluate(&t->run, &set, &found.loss, &found.accuracy);
+    cvy_data_free(&set);
+    if (ok)
+        report_test(t, found);
+    return ok;
+}
+
+static void say_saved(const struct train *t)
+{
+    const struct cvy_progress *p = &t->p;
+    printf("saved %s", t->said.save);
+    if (p->best_epoch)
+        printf(" of epoch %" PRId64 ", the best by validation", p->best_epoch);
+    printf(" (and %s, for --resume)\n", t->state_path);
 }
 
 static int run_epochs(struct train *t)
@@ -291,7 +376,7 @@ static int run_epochs(struct train *t)
     t->started = cvy_seconds();
     t->started_step = p->step;
     int result = 1;
-    while (result == 1 && p->epoch < p->epochs && !signal_seen &&
+    while (result == 1 && p->epoch < p->epochs && !out_of_patience(p) && !signal_seen &&
            !(t->said.limit && (uint64_t)p->step >= t->said.limit)) {
         double begin = cvy_seconds();
         result = train_epoch(t);
@@ -309,12 +394,13 @@ static int run_epochs(struct train *t)
                 t->said.no_save || t->save_failed ? "; nothing was saved" : "; saved, --resume goes on from here");
         return 128 + signal_seen;
     }
-    if (!t->said.quiet && !t->said.no_save && !t->save_failed) {
-        char *state = cvy_state_path(t->said.save);
-        printf("saved %s (and %s, for --resume)\n", t->said.save, state ? state : "its state");
-        free(state);
-    }
-    return t->save_failed || t->log_failed;
+    const int stopped = p->epoch < p->epochs && out_of_patience(p), done = p->epoch >= p->epochs || stopped;
+    if (stopped && !t->said.quiet)
+        printf("stopped after epoch %" PRId64 ": %.0f epochs without a better validation (--patience)\n", p->epoch,
+               p->setting[CVY_PATIENCE]);
+    if (!t->said.quiet && !t->said.no_save && !t->save_failed)
+        say_saved(t);
+    return (done && !test(t)) || t->save_failed || t->log_failed;
 }
 
 /* ---- the command ---- */
@@ -322,11 +408,13 @@ static int run_epochs(struct train *t)
 static void train_usage(struct train *t, const struct cvy_option *option)
 {
     printf("usage: %s train [options]\n\n", t->model->name);
-    cvy_wrap("Trains the network; after each epoch it evaluates on the test set and saves.\n"
-             "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and stops; "
-             "--resume goes on "
-             "from there and ends with the same bytes as if it never stopped.\n",
-             0, 0);
+    cvy_wrap(
+        "Trains the network; after each epoch it validates and saves. W holds the best epoch by validation; its state "
+        "holds the last one. The test set is read once, at the end.\n"
+        "Defaults (in brackets) are those of the spec's train section. Ctrl-C finishes the step, saves and stops; "
+        "--resume goes on "
+        "from there and ends with the same bytes as if it never stopped.\n",
+        0, 0);
     cvy_options_help(option);
     printf("\nexamples\n  %s train --epochs 10 --lr 0.2\n  %s train --resume\n  %s eval --weights %s\n", t->model->name,
            t->model->name, t->model->name, t->said.save);
@@ -374,6 +462,11 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
     if (!same_as_before(option, "--batch", p->batch, old.batch) ||
         !same_as_before(option, "--train-images", p->train_images, old.train_images) || !same_optimiser(t, option))
         return 0;
+    if (cvy_option_given(option, "--valid") && p->setting[CVY_VALID] != old.setting[CVY_VALID]) {
+        cvy_error("leave it out, or start a new training with --init-from",
+                  "--valid %.10g: the training to resume has %.10g", p->setting[CVY_VALID], old.setting[CVY_VALID]);
+        return 0;
+    }
     if (cvy_option_given(option, "--seed") && p->seed != old.seed) {
         cvy_error("leave it out, or start a new training with --init-from",
                   "--seed %" PRIu64 ": the training to resume has %" PRIu64, p->seed, old.seed);
@@ -388,6 +481,9 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
     for (int k = 0; k < CVY_HYPERS; k++)
         if (cvy_option_sets(option, &p->hyper[k]))
             old.hyper[k] = p->hyper[k];
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        if (cvy_option_sets(option, &p->setting[k]))
+            old.setting[k] = p->setting[k];
     KEEP("--decay-all", decay_all);
     KEEP("--schedule", one_cycle);
     KEEP("--warmup", warmup);
@@ -433,34 +529,29 @@ static int open_log(struct train *t)
 static int try_save(struct train *t)
 {
     struct cvy_out out;
-    char *state = t->said.no_save ? NULL : cvy_state_path(t->said.save);
     if (t->said.no_save)
         return 1;
-    int ok = state && cvy_out_open(&out, state);
+    int ok = cvy_out_open(&out, t->state_path);
     if (ok)
         cvy_out_drop(&out);
     ok = ok && cvy_out_open(&out, t->said.save);
     if (ok)
         cvy_out_drop(&out);
-    free(state);
     return ok;
 }
 
 /* Two trainings that save to one place would mix their files: the second one does not begin. */
 static int lock(struct train *t)
 {
-    char *state = t->said.no_save ? NULL : cvy_state_path(t->said.save);
-    int ok =
-        t->said.no_save || (state && cvy_lock_take(&t->lock[0], t->said.save) && cvy_lock_take(&t->lock[1], state));
-    free(state);
-    return ok;
+    return t->said.no_save || (cvy_lock_take(&t->lock[0], t->said.save) && cvy_lock_take(&t->lock[1], t->state_path));
 }
 
 static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
-    if (!lock(t) || (t->said.resume && !merge_resumed(t, option)))
+    t->state_path = cvy_state_path(t->said.save);
+    if (!t->state_path || !lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
     if (!t->said.resume && !t->said.no_save && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet, t->said.force))
         return 0;
@@ -472,7 +563,9 @@ static int prepare(struct train *t, const struct cvy_option *option)
     if (!try_save(t))
         return 0;
     if (!cvy_data_load(&t->train_set, m, t->said.data, CVY_TRAIN_SPLIT, p->train_images) ||
-        (!t->said.no_eval && !cvy_data_load(&t->test_set, m, t->said.data, CVY_TEST_SPLIT, p->test_images)))
+        !cvy_data_validation(&t->valid_set, &t->train_set, m, t->said.data, p->setting[CVY_VALID], &t->held))
+        return 0;
+    if (!t->said.no_eval && (t->tests = cvy_data_count(m, t->said.data, CVY_TEST_SPLIT, p->test_images)) < 0)
         return 0;
     t->steps = cvy_batches(t->train_set.n, p->batch, m->min_batch);
     if (t->steps == 0) {
@@ -483,16 +576,17 @@ static int prepare(struct train *t, const struct cvy_option *option)
         return 0;
     t->run.rows = &t->train_set;
     t->said.threads = t->run.net->threads; /* it may use fewer than it is offered */
-    uint32_t crc = cvy_data_crc(&t->train_set);
+    const uint32_t crc = cvy_data_crc(&t->valid_set, cvy_data_crc(&t->train_set, 0));
     if (t->said.resume) {
-        if (!cvy_resume_load(&t->run, &t->old, t->said.save))
+        if (!cvy_resume_best(&t->run, &t->old, t->said.save, p) || (p->best_epoch && !cvy_keep(&t->best, &t->run)) ||
+            !cvy_resume_load(&t->run, &t->old))
             return 0;
         if (p->data_crc != crc && t->said.force) {
-            cvy_warn("the training to resume had other training images than these (%s)", t->train_set.what);
+            cvy_warn("the training to resume had other images than these (%s)", t->train_set.what);
             p->data_crc = crc;
         } else if (p->data_crc != crc) {
             cvy_error("give the same --data, or start a new training with --init-from; --force goes on with these",
-                      "the training to resume had other training images than these (%s)", t->train_set.what);
+                      "the training to resume had other images than these (%s)", t->train_set.what);
             return 0;
         }
         if (p->step_in_epoch >= t->steps || p->step != p->epoch * t->steps + p->step_in_epoch) {
@@ -520,8 +614,13 @@ static void say_hello(const struct train *t)
     const struct cvy_progress *p = &t->p;
     if (t->said.quiet)
         return;
-    printf("%s%s%s: %d training images, %d to test, from %s%s\n", t->model->name, t->model->order ? ", " : "",
-           t->model->order ? t->model->order : "", t->train_set.n, t->test_set.n, t->train_set.what,
+    printf("%s%s%s: %d images to train", t->model->name, t->model->order ? ", " : "",
+           t->model->order ? t->model->order : "", t->train_set.n);
+    if (t->held)
+        printf(", %d held out of them to validate (--valid N)", t->valid_set.n);
+    else
+        printf(", %d to validate", t->valid_set.n);
+    printf(", %d to test, from %s%s\n", t->tests, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     printf("%d epoch%s of %" PRId64 " step%s, batch %d, %s, lr %g %s", p->epochs, p->epochs == 1 ? "" : "s", t->steps,
            t->steps == 1 ? "" : "s", p->batch, o->name, p->lr, p->one_cycle ? "one-cycle" : "constant");
@@ -530,6 +629,9 @@ static void say_hello(const struct train *t)
             printf(", %s %g", o->hyper[k].name, p->hyper[k]);
         else if (p->hyper[k] != 0)
             printf(", %s", o->hyper[k].name);
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        if (k != CVY_VALID && p->setting[k] != cvy_settings[k].off)
+            printf(", %s %g", cvy_settings[k].name, p->setting[k]);
     printf(", weight decay %g, seed %" PRIu64 ", %d thread%s\n", p->weight_decay, p->seed, t->said.threads,
            t->said.threads == 1 ? "" : "s");
     if (p->step > 0)
@@ -552,6 +654,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     p->weight_decay = d->weight_decay;
     p->decay_all = d->decay_all;
     p->warmup = d->warmup;
+    memcpy(p->setting, d->setting, sizeof p->setting);
     p->seed = d->seed;
     t.said.schedule = d->schedule ? d->schedule : "constant";
     t.said.threads = cvy_processors();
@@ -572,6 +675,11 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
             if (!t.said.quiet)
                 printf("all %d epochs are done; --epochs N goes on\n", p->epochs);
             status = 0;
+        } else if (out_of_patience(p)) {
+            if (!t.said.quiet)
+                printf("stopped after epoch %" PRId64 " for want of a better validation; --patience 0 goes on\n",
+                       p->epoch);
+            status = 0;
         } else {
             catch_signals();
             status = run_epochs(&t);
@@ -586,7 +694,9 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     cvy_run_close(&t.run);
     cvy_resume_close(&t.old);
     cvy_data_free(&t.train_set);
-    cvy_data_free(&t.test_set);
+    cvy_data_free(&t.valid_set);
+    cvy_kept_free(&t.best);
     free(t.default_save);
+    free(t.state_path);
     return parsed < 0 ? 0 : parsed == 0 ? 2 : status;
 }

@@ -1211,6 +1211,7 @@ const struct cvy_model ${n.name}_model = {
     ${n.param_floats}, ${n.running_floats}, ${n.batches},
     ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
     {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+     {${n.setting}},
      input_mean, input_std, UINT64_C(${n.seed})},
     //$ if n.train
     ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,

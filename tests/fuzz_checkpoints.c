@@ -282,7 +282,7 @@ static void resume(void)
     const int force = (int)below(2);
     int ok = cvy_resume_open(&old, &fake_model, "w", force);
     if (ok && cvy_run_open(&r, &fake_model, old.p.batch, 1, 0)) {
-        ok = cvy_resume_load(&r, &old, "w");
+        ok = cvy_resume_best(&r, &old, "w", &old.p) && cvy_resume_load(&r, &old);
         if (ok)
             step_on(&r, old.p.batch, &old.p);
         cvy_run_close(&r);

@@ -333,7 +333,7 @@ static bool read_set(Bytes *b)
     const bool ok = cvy_data_load(&d, &fake_model, "f.safetensors", CVY_TRAIN_SPLIT, 0);
     if (ok) {
         need(d.n > 0 && (d.image || d.number), "a set without rows");
-        (void)cvy_data_crc(&d);
+        (void)cvy_data_crc(&d, 0);
     }
     cvy_data_free(&d);
     return ok;

@@ -159,12 +159,14 @@ def identity(p, dir):
         must(adam, *TRAIN, "--epochs", "2", "--save", "parts%d" % n, "--limit", str(n), cwd=dir)
         must(adam, *TRAIN, "--resume", "--save", "parts%d" % n, cwd=dir)
         check(all(bytes_of(at("whole" + f)) == bytes_of(at("parts%d" % n + f)) for f in ("", ".state.safetensors")), "adam: stopped after step %d, and resumed" % n)
-    kept = [k.split(".")[0] for k in read_header(at("whole.state.safetensors"))[0] if k != "__metadata__"]
-    check({k: kept.count(k) for k in kept} == {"exp_avg": len(kept) // 2, "exp_avg_sq": len(kept) // 2}, "adam keeps two tensors a parameter", str(kept))
+    kept = [k for k in read_header(at("whole.state.safetensors"))[0] if k != "__metadata__"]
+    weights = [k for k in read_header(at("whole"))[0] if k != "__metadata__"]
+    trained = [k for k in weights if "running" not in k and "num_batches" not in k]
+    check(sorted(kept) == sorted(weights + [b + k for k in trained for b in ("exp_avg.", "exp_avg_sq.")]), "adam keeps two tensors a parameter", str(kept))
     status, out, err = run(adam, *TRAIN, "--momentum", "0.5", "--no-save", cwd=dir)
     check(status == 2 and "unknown option '--momentum'" in err, "adam has no momentum", err)
     status, out, err = run(own, *TRAIN, "--data", "shapes:5", "--resume", "--epochs", "3", "--save", "w", cwd=dir)
-    check(status == 1 and "other training images" in err, "resume with other data is refused", err)
+    check(status == 1 and "had other images" in err, "resume with other data is refused", err)
 
     # PyTorch's: no lines. Halves and doubles are tried in the runtime's own tests.
     header, data = read_header(at("w"))
@@ -255,7 +257,7 @@ def kills(p, dir, long):
             prepare(whole)
         counts = count(args, whole, calls)
         want = [bytes_of(os.path.join(whole, f)) for f in ("w", "w.state.safetensors")]
-        runs = bad = resumed = finished = 0
+        runs = bad = resumed = 0
         pairs = readers(args, whole) if faults == kill and not prepare else None
         for call in calls:
             for n in range(1, counts[call] + 1):
@@ -268,17 +270,14 @@ def kills(p, dir, long):
                         prepare(one)
                     inject = "inject=%s:%s:when=%d" % (call, fault, n)
                     status, out, err = run("strace", "-f", "-o", os.devnull, "-e", "trace=" + call, "-e", inject, *args, cwd=one)
-                    epoch = pairs and seen_by_readers(one, pairs, inject)
+                    if pairs:
+                        seen_by_readers(one, pairs, inject)
                     again = [a for a in args if a != "--resume"]
-                    if os.path.exists(os.path.join(one, "w")) or os.path.exists(os.path.join(one, "w.state.safetensors")):
+                    if os.path.exists(os.path.join(one, "w.state.safetensors")):
                         again.append("--resume")
                         resumed += 1
                     # at most the first save is not there yet: then it begins anew
                     status, out, more = run(*again, cwd=one)
-                    if epoch and "resumed after epoch %d," % epoch not in out:
-                        bad += 1
-                        print("FAILED: %s: %s: weights of epoch %d; the training goes on elsewhere: %s" % (name, inject, epoch, out))
-                    finished += "a save was cut short, and is finished now" in more
                     got = [bytes_of(os.path.join(one, f)) if os.path.exists(os.path.join(one, f)) else b"" for f in ("w", "w.state.safetensors")]
                     left = [f for f in os.listdir(one) if ".tmp." in f]
                     log = open(os.path.join(one, "l"), errors="replace").read() if os.path.exists(os.path.join(one, "l")) else ""
@@ -292,9 +291,8 @@ def kills(p, dir, long):
                         bad += 1
                         print("FAILED: %s: %s\n  status %d, bytes %s, left %s, log %s\n%s%s" %
                               (name, inject, status, "equal" if got == want else "differ", left, lines_good, err, more))
-        print("%s: %d runs failed on the way, %d resumed, %d of them finished a rename, %d wrong" % (name, runs, resumed, finished, bad))
+        print("%s: %d runs failed on the way, %d resumed, %d wrong" % (name, runs, resumed, bad))
         check(runs > 10 and not bad and resumed > 0, "%s: %d runs" % (name, runs))
-        return finished
 
     def readers(args, whole):
         """What the weights are after each epoch: their bytes, what eval says of them."""
@@ -308,25 +306,23 @@ def kills(p, dir, long):
         return pairs
 
     def seen_by_readers(one, pairs, inject):
-        """eval and export of what a killed training left: of one epoch's end. Which; None: there are no weights yet."""
+        """eval and export of what a killed training left: of an epoch's end, where there are weights yet."""
         if not os.path.exists(os.path.join(one, "w")):
-            return None
+            return
         held = [e for e in pairs if pairs[e][0] == bytes_of(os.path.join(one, "w"))]
-        check(len(held) == 1, "%s: the weights of one epoch" % inject)
+        check(held, "%s: the weights of an epoch" % inject)
         if not held:
-            return None
+            return
         check(must(args[0], "eval", "--data", "shapes", "--weights", "w", cwd=one) == pairs[held[0]][1], "%s: eval" % inject)
         must(p.convoy, "export", os.path.join(one, "..", "killed.yaml"), "--weights", "w", "-o", "exported", "--target", "portable", cwd=one)
         shutil.rmtree(os.path.join(one, "exported"))
-        return held[0]
 
     args = [program, *TRAIN, "--epochs", "2", "--save", "w", "--log", "l"]
     kill, broken = ["signal=KILL"], ["error=EIO", "error=ENOSPC"]
-    finished = campaign("killed at each", args, CALLS, kill)
-    check(finished >= 2, "kills between two renames are among them", str(finished))
+    campaign("killed at each", args, CALLS, kill)
     campaign("failed at each", args, CALLS, broken if long else broken[:1])
 
-    # the resuming itself is killed, when it has a rename to finish
+    # the resuming itself is killed, after a kill between the renames of weights and state
     def half(to):
         must(*args, "--limit", "3", cwd=to)
         shutil.copytree(to, to + ".later")

@@ -710,7 +710,9 @@ class Test:
         np.savez(self.top + "/many.npz", x=self.rng.integers(0, 256, (1200, 8, 8), dtype=np.uint8), y=np.arange(1200) % 400)
         self.made(self.top + "/many.npz", "--split", "80/20/0")
         many = self.network("many", [1, 8, 8], 400, "", "[flatten, {linear: classes}]")
-        r = self.program(many, "train", "--data", "made.safetensors", "--no-save", "--epochs", "1")
+        r = self.program(many, "train", "--data", "made.safetensors", "--epochs", "1")
+        check(r.returncode == 0 and ": 960 images to train, 240 to validate, 0 to test" in r.stdout and "test loss" not in r.stdout, r.stdout + r.stderr)
+        r = self.program(many, "eval", "--data", "made.safetensors")
         check(r.returncode == 0 and "those to choose by (valid) are taken" in r.stderr, r.stderr)
 
     def test_wine(self):

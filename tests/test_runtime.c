@@ -164,7 +164,7 @@ START_TEST(learns_and_reports)
     ck_assert_double_ge(accuracy("eval --json"), 0.25);
 
     static char log[1 << 16];
-    int epochs = 0;
+    int epochs = 0, tests = 0;
     log[slurp("log.jsonl", log, sizeof log)] = '\0';
     for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
         json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
@@ -174,14 +174,21 @@ START_TEST(learns_and_reports)
             ck_assert_int_eq(epochs, 0);
             ck_assert_double_eq(json_number_value(json_object_get(o, "lr")), 0.05);
             ck_assert_str_eq(json_string_value(json_object_get(o, "schedule")), "one-cycle");
+        } else if (strcmp(event, "test") == 0) {
+            ck_assert_int_eq(epochs, 3);
+            ck_assert(json_is_real(json_object_get(o, "test_accuracy")));
+            tests++;
         } else {
             ck_assert_int_eq((int)json_integer_value(json_object_get(o, "epoch")), ++epochs);
             ck_assert_int_eq((int)json_integer_value(json_object_get(o, "step")), epochs * 313);
-            ck_assert(json_is_real(json_object_get(o, "test_accuracy")));
+            ck_assert(json_is_real(json_object_get(o, "valid_accuracy")));
+            ck_assert(json_is_real(json_object_get(o, "valid_loss")));
+            ck_assert_ptr_null(json_object_get(o, "test_accuracy"));
         }
         json_decref(o);
     }
     ck_assert_int_eq(epochs, 3);
+    ck_assert_int_eq(tests, 1);
 }
 END_TEST
 
@@ -219,6 +226,90 @@ START_TEST(resume_equals_uninterrupted)
 }
 END_TEST
 
+/* A number in the log, of an event of that epoch (0: of any). */
+static double logged(const char *path, const char *event, int epoch, const char *key)
+{
+    static char log[1 << 15];
+    double v = -1;
+    log[slurp(path, log, sizeof log - 1)] = '\0';
+    for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *o = json_loads(line, 0, NULL);
+        if (strcmp(json_string_value(json_object_get(o, "event")), event) == 0 &&
+            (!epoch || json_integer_value(json_object_get(o, "epoch")) == epoch))
+            v = json_number_value(json_object_get(o, key));
+        json_decref(o);
+    }
+    return v;
+}
+
+#define LONG " --lr 0.2 --schedule constant" SHORT
+
+START_TEST(the_best_is_kept)
+{
+    char words[256];
+    fake_model.train.epochs = 12;
+    RUNS("train --save w.safetensors --log l" LONG);
+    int best = 1;
+    for (int e = 2; e <= 12; e++) {
+        const double a = logged("l", "epoch", e, "valid_accuracy"), b = logged("l", "epoch", best, "valid_accuracy");
+        if (a > b || (a == b && logged("l", "epoch", e, "valid_loss") < logged("l", "epoch", best, "valid_loss")))
+            best = e;
+    }
+    ck_assert(best > 1 && best < 12); /* else this tests nothing */
+    ck_assert_int_eq((int)logged("l", "test", 0, "epoch"), best);
+    snprintf(words, sizeof words,
+             "saved w.safetensors of epoch %d, the best by validation (and w.state.safetensors, "
+             "for --resume)\ntest loss ",
+             best);
+    ck_assert_ptr_nonnull(strstr(out_text, words));
+    ck_assert_double_eq_tol(accuracy("eval --weights w.safetensors --json --test-images 100"),
+                            logged("l", "test", 0, "test_accuracy"), 1e-9);
+    /* as of a training that stops there; the state goes on from the last */
+    snprintf(words, sizeof words, "train --save part.safetensors --limit %d" LONG, 16 * best);
+    RUNS(words);
+    same_files("part.safetensors", "w.safetensors");
+    RUNS("train --save part.safetensors --resume");
+    same_files("part.safetensors", "w.safetensors");
+    same_files("part.state.safetensors", "w.state.safetensors");
+    /* weights that are gone are not taken for the best */
+    ck_assert_int_eq(unlink("part.safetensors"), 0);
+    RUNS("train --save part.safetensors --resume --epochs 13");
+    snprintf(words, sizeof words,
+             "fake: warning: 'part.safetensors' no longer holds the weights of epoch %d, the best "
+             "so far: the next epoch counts as the best again\n",
+             best);
+    ck_assert_str_eq(err_text, words);
+    ck_assert_ptr_nonnull(strstr(out_text, "saved part.safetensors of epoch 13, the best"));
+}
+END_TEST
+
+START_TEST(patience)
+{
+    fake_model.train.epochs = 1000;
+    RUNS("train --save p.safetensors --patience 4" LONG);
+    ck_assert_ptr_nonnull(
+        strstr(out_text, ": 4 epochs without a better validation (--patience)\nsaved p.safetensors of "));
+    const int stopped = atoi(strstr(out_text, "stopped after epoch ") + 20);
+    ck_assert_int_eq(atoi(strstr(out_text, "saved p.safetensors of epoch ") + 29), stopped - 4);
+    RUNS("train --save p.safetensors --resume");
+    ck_assert_ptr_nonnull(strstr(out_text, "for want of a better validation; --patience 0 goes on\n"));
+    ck_assert_ptr_null(strstr(out_text, "test loss"));
+    RUNS("train --save p.safetensors --resume --patience 0 --epochs 50");
+    ck_assert_ptr_nonnull(strstr(out_text, "epoch 50/50"));
+}
+END_TEST
+
+START_TEST(no_validation)
+{
+    RUNS("train --save n.safetensors --valid 0" SHORT);
+    ck_assert_ptr_null(strstr(out_text, "valid loss"));
+    ck_assert_ptr_nonnull(strstr(out_text, "saved n.safetensors (and n.state.safetensors, for --resume)\ntest loss "));
+    RUNS("train --save e.safetensors --no-eval" SHORT);
+    ck_assert(!strstr(out_text, "valid loss") && !strstr(out_text, "test loss"));
+    same_files("n.safetensors", "e.safetensors"); /* figures to validate with are drawn besides */
+}
+END_TEST
+
 START_TEST(interrupted_saves_and_resumes)
 {
     RUNS("train --save whole.safetensors" SHORT);
@@ -246,17 +337,11 @@ START_TEST(resume_refuses)
           "fake: error: --batch 16: the training to resume has 32\n"
           "  hint: leave it out, or start a new training with --init-from\n");
     fails("train --resume --data shapes:2", 1,
-          "fake: error: the training to resume had other training images than these (synthetic figures (seed 2))\n"
+          "fake: error: the training to resume had other images than these (synthetic figures (seed 2))\n"
           "  hint: give the same --data, or start a new training with --init-from; --force goes on with these\n");
-    RUNS("train --limit 10 --save other.safetensors" SHORT);
-    ck_assert_int_eq(rename("other.safetensors", "fake.safetensors"), 0);
-    fails("train --resume", 1,
-          "fake: error: 'fake.safetensors' and 'fake.state.safetensors' do not belong together: the state is of "
-          "weights with another "
-          "checksum\n  hint: were the weights replaced? --init-from W starts a new training from the weights alone; "
-          "--force takes the two "
-          "together\n");
-    RUNS("train --limit 20" SHORT);
+    fails("train --resume --valid 0", 1,
+          "fake: error: --valid 0: the training to resume has 0.1\n"
+          "  hint: leave it out, or start a new training with --init-from\n");
     fake_model.train.data = "idx";
     fails(
         "train --resume", 1,
@@ -425,15 +510,15 @@ int main(void)
 {
     const struct {
         const char *name;
-        const TTest *test[12];
+        const TTest *test[16];
     } cases[] = {
         {"numbers",
          {philox_known_answers, normal_moments, permutation, one_cycle, layouts, batch_counts,
           draws_are_keyed_by_name}},
         {"training",
-         {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted,
-          interrupted_saves_and_resumes, resume_refuses, loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint,
-          places_that_cannot_be_written, options, bench}},
+         {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, the_best_is_kept,
+          patience, no_validation, interrupted_saves_and_resumes, resume_refuses, loss_that_is_not_finite,
+          full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
     };
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

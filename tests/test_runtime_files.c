@@ -52,7 +52,7 @@ START_TEST(checkpoint_holds_what_pytorch_expects)
     ck_assert_uint_eq(f.data_at % 8, 0);
     cvy_tensors_free(&f);
     ck_assert(cvy_tensors_open(&f, "fake.state.safetensors"));
-    ck_assert_int_eq(f.n, 2);
+    ck_assert_int_eq(f.n, 7); /* the weights of the last step, too */
     ck_assert_str_eq(cvy_get_meta(&f, "step"), "16");
     cvy_tensors_free(&f);
 }
@@ -249,12 +249,121 @@ START_TEST(idx_files)
 {
     make_idx();
     RUNS(D_TRAIN);
-    ck_assert_ptr_nonnull(strstr(out_text, "100 training images, 50 to test, from d\n"));
+    ck_assert_ptr_nonnull(
+        strstr(out_text, "90 images to train, 10 held out of them to validate (--valid N), 50 to test, from d\n"));
     ck_assert_ptr_null(strstr(out_text, "SYNTHETIC"));
     struct cvy_data d;
     ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TEST_SPLIT, 0));
     ck_assert(d.n == 50 && d.image[144 * 3 + 5] == (144 * 3 + 5) * 7 % 10 && d.label[49] == 49 * 7 % 10);
     cvy_data_free(&d);
+}
+END_TEST
+
+/* Of each class its share, the same for every training, in the order of the files; what is left is to train with. */
+START_TEST(held_out)
+{
+    static const struct {
+        double share;
+        int held, of_class[3];
+    } wanted[] = {
+        {0.1, 30, {15, 10, 5}}, {0.25, 75, {38, 25, 12}}, {7, 7, {4, 2, 1}}, {299, 299, {149, 100, 50}}, {0, 0, {0}},
+        {0.001, 0, {0}}};
+    mkdir("d", 0777);
+    write_idx("d/train-images-idx3-ubyte", 8, 3, DIMS(300, 12, 12), 43200, 0);
+    write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(300), 300, 0);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        struct cvy_data train, valid;
+        int held, of_class[10] = {0}, seen[300] = {0};
+        ck_assert(cvy_data_load(&train, &fake_model, "d", CVY_TRAIN_SPLIT, 0));
+        for (int k = 0; k < 300; k++)
+            train.label[k] = k % 6 < 3 ? 0 : k % 6 < 5 ? 1 : 2;
+        ck_assert(cvy_data_validation(&valid, &train, &fake_model, "d", wanted[i].share, &held));
+        ck_assert_int_eq(valid.n, wanted[i].held);
+        ck_assert_int_eq(train.n, 300 - valid.n);
+        ck_assert_int_eq(held, valid.n > 0);
+        for (int k = 0; k < valid.n; k++) {
+            const int row = cvy_data_row(&valid, k);
+            of_class[valid.label[row]]++;
+            seen[row]++;
+            ck_assert(k == 0 || row > cvy_data_row(&valid, k - 1));
+        }
+        for (int k = 0; k < train.n; k++)
+            seen[cvy_data_row(&train, k)]++;
+        for (int k = 0; k < 300; k++)
+            ck_assert_int_eq(seen[k], 1);
+        ck_assert_mem_eq(of_class, wanted[i].of_class, sizeof wanted[i].of_class);
+        cvy_data_free(&valid);
+        cvy_data_free(&train);
+    }
+    make_idx();
+    fails("train --data d --valid 300", 1,
+          "fake: error: --valid 300: there are 300 training images\n"
+          "  hint: a share below 1 is one of the training images\n");
+    fails("train --data d --valid 1.5", 2,
+          "fake: error: --valid: '1.5' is not a share below 1 or whole number from 0 to 2147483647\n");
+}
+END_TEST
+
+/* Text up to the last line's beginning. */
+static size_t but_the_last_line(const char *text)
+{
+    size_t n = strlen(text);
+    while (n > 1 && text[n - 2] != '\n')
+        n--;
+    return n - 1;
+}
+
+/* The lines without how long epochs took: what stands after the last per cent or parenthesis. */
+static void without_times(const char *text, char *to)
+{
+    for (const char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        const char *last = end;
+        while (strncmp(line, "epoch ", 6) == 0 && last > line && last[-1] != '%' && last[-1] != ')')
+            last--;
+        memcpy(to, line, (size_t)(last - line));
+        to += last - line;
+        *to++ = '\n';
+    }
+    *to = '\0';
+}
+
+/* Nothing of the test set gets into a training: with its labels in another order all is the same but the last line. */
+START_TEST(test_labels_change_the_last_line_alone)
+{
+    static char lines[2][1 << 12], log[2][1 << 12];
+    make_idx();
+    for (int i = 0; i < 2; i++) {
+        char words[128];
+        snprintf(words, sizeof words, "train --data d --epochs 4 --patience 3 --save w%d --log l%d", i, i);
+        RUNS(words);
+        without_times(out_text, lines[i]);
+        log[i][slurp(i ? "l1" : "l0", log[i], sizeof log[i] - 1)] = '\0';
+        unsigned char label[8 + 50];
+        slurp("d/t10k-labels-idx1-ubyte", label, sizeof label + 1);
+        for (int k = 8; k < 33; k++) {
+            const unsigned char other = label[k];
+            label[k] = label[8 + 57 - k];
+            label[8 + 57 - k] = other;
+        }
+        spit("d/t10k-labels-idx1-ubyte", label, sizeof label);
+    }
+    same_files("w0", "w1");
+    same_files("w0.state.safetensors", "w1.state.safetensors");
+    char *name = strstr(lines[1], "saved w1 ");
+    ck_assert(name && but_the_last_line(lines[0]) == but_the_last_line(lines[1]));
+    name[7] = '0';
+    name = strstr(name, "w1.state");
+    name[1] = '0';
+    const size_t n = but_the_last_line(lines[0]);
+    ck_assert_msg(memcmp(lines[0], lines[1], n) == 0, "%s---\n%s", lines[0], lines[1]);
+    ck_assert(strncmp(lines[0] + n, "test loss ", 10) == 0 && strcmp(lines[0] + n, lines[1] + n) != 0);
+    for (int i = 0; i < 2; i++) {
+        const size_t at = but_the_last_line(log[i]);
+        ck_assert(strncmp(log[i] + at, "{\"event\":\"test\",", 16) == 0);
+        log[i][at] = '\0';
+        ck_assert_ptr_null(strstr(log[i], "test_loss"));
+        ck_assert_ptr_null(strstr(log[i], "test_accuracy"));
+    }
 }
 END_TEST
 
@@ -738,15 +847,16 @@ void add_file_cases(Suite *suite)
 {
     const struct {
         const char *name;
-        const TTest *test[12];
+        const TTest *test[16];
     } cases[] = {
         {"checkpoints",
          {checkpoint_holds_what_pytorch_expects, truncated_checkpoints, bits_flipped_in_the_header, headers_that_lie,
           checkpoint_of_another_network, numbers_that_cannot_be, names_that_steer_terminals, weights_from_a_pipe,
           modes_and_links_stay}},
         {"data",
-         {idx_files, idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once,
-          idx_files_that_are_wrong, data_that_is_not_installed, figures}},
+         {idx_files, held_out, test_labels_change_the_last_line_alone, idx_files_in_parts, idx_files_of_one_dimension,
+          data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed,
+          figures}},
         {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

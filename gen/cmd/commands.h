@@ -87,7 +87,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o);
 /* Options that a command takes beside those of the common table, by its OPT_REST, OPT_DATA or OPT_STUDY: they stand in
  * `rest` as they were typed. An empty list where there are none. */
 struct cvy_option;
-enum { OWN_OPTIONS = 40 }; /* room */
+enum { OWN_OPTIONS = 64 }; /* room */
 void own_options(unsigned options, struct cvy_option *list);
 
 /* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where

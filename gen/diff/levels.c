@@ -200,6 +200,8 @@ static Facts spec_facts(const Spec *s)
     fact(&f, "train.decay", t->decay_all ? "all" : "weights");
     fact(&f, "train.schedule", schedule_names[t->schedule]);
     fact(&f, "train.warmup", real_text(t->warmup));
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        fact(&f, xprintf("train.%s", cvy_settings[k].name), real_text(t->setting[k]));
     fact(&f, "train.mean", channels_text(t->mean, s->input[0]));
     fact(&f, "train.std", channels_text(t->std, s->input[0]));
     fact(&f, "train.seed", xprintf("%lld", (long long)t->seed));

@@ -94,6 +94,10 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "schedule", schedule_names[train->schedule]);
     rec_fmt(r, "warmup", "%.17g", train->warmup);
     rec_int(r, "seed", train->seed);
+    Buf setting = {0};
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        buf_printf(&setting, "%s%s", k ? ", " : "", real_text(train->setting[k]));
+    rec_str(r, "setting", setting.text);
 }
 
 void emit_identity(Rec *r, const Graph *g)

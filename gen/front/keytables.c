@@ -181,6 +181,16 @@ static double usual_decay(const struct cvy_optimiser *o)
     return o->weight_decay;
 }
 
+static KeyInfo key_of_setting(const struct cvy_setting *s)
+{
+    return (KeyInfo){.name = s->name,
+                     .type = s->kind == CVY_WHOLE_NUMBER ? KEY_INT : KEY_REAL,
+                     .lo = s->lo,
+                     .hi = s->hi,
+                     .fallback = real_text(s->usual),
+                     .help = s->help};
+}
+
 static KeyInfo key_of_hyper(const struct cvy_hyper *h, const char *of)
 {
     return (KeyInfo){.name = h->name,
@@ -242,6 +252,8 @@ const KeyInfo *train_keys(void)
                           .help = xprintf("of the weights: %s", usual_of(usual_decay))};
     for (const KeyInfo *k = last_train_keys; k->name; k++)
         keys[n++] = *k;
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        keys[n++] = key_of_setting(&cvy_settings[k]);
     if (n >= ROOM)
         BUG("too many keys of train");
     return keys;

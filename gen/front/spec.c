@@ -103,10 +103,26 @@ static void read_optimiser(const Node *map, SpecTrain *t)
     }
 }
 
+/* The numbers of cvy_settings. */
+static void read_settings(const Node *map, SpecTrain *t)
+{
+    for (int k = 0; k < CVY_SETTINGS; k++) {
+        const struct cvy_setting *s = &cvy_settings[k];
+        int whole;
+        if (s->kind == CVY_WHOLE_NUMBER && key_int(train_keys(), map, "train", s->name, &whole))
+            t->setting[k] = whole;
+        else if (s->kind != CVY_WHOLE_NUMBER && key_real(train_keys(), map, "train", s->name, &t->setting[k]) &&
+                 !cvy_setting_is(s, t->setting[k]))
+            diag_error(keys_get(map, s->name)->mark, NULL, "train.%s is a share below 1 or a whole number", s->name);
+    }
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
     *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .schedule = SCHEDULE_ONE_CYCLE, .warmup = 0.3, .seed = 1};
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        t->setting[k] = cvy_settings[k].usual;
     const Node *n;
     int i;
     if (map && !keys_check(map, "train", train_keys()))
@@ -146,6 +162,7 @@ static void read_train(const Node *map, Spec *s)
     if (key_word(train_keys(), map, "schedule", &i))
         t->schedule = (Schedule)i;
     key_real(train_keys(), map, "train", "warmup", &t->warmup);
+    read_settings(map, t);
     if ((n = keys_get(map, "mean")))
         read_channels(n, "train.mean", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))

@@ -2,6 +2,7 @@
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
+#include "cvy_settings.h"
 #include "cvy_update.h"
 #include "op.h"
 #include "tree.h"
@@ -106,7 +107,8 @@ typedef struct SpecTrain {
     double lr, hyper[CVY_HYPERS], weight_decay; /* hyper: by the optimiser's row */
     bool decay_all;                             /* weight decay reaches norms and biases too */
     Schedule schedule;
-    double warmup;      /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    double warmup; /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    double setting[CVY_SETTINGS];
     double *mean, *std; /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;

@@ -305,6 +305,9 @@ void spec_write(const Spec *s, FILE *to)
         fprintf(to, "  %s: %s\n", t->optimiser->hyper[k].name, hyper_text(t, k));
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
     fprintf(to, "  schedule: %s\n  warmup: %s\n", schedule_names[t->schedule], real_text(t->warmup));
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        if (t->setting[k] != cvy_settings[k].usual || t->setting[k] != cvy_settings[k].off)
+            fprintf(to, "  %s: %s\n", cvy_settings[k].name, real_text(t->setting[k]));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }
@@ -367,6 +370,9 @@ void spec_dump(const Spec *s, FILE *to)
             fprintf(to, " %s", t->optimiser->hyper[k].name);
     fprintf(to, " weight_decay %s of %s schedule %s warmup %s\n", real_text(t->weight_decay),
             t->decay_all ? "all" : "weights", schedule_names[t->schedule], real_text(t->warmup));
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        if (t->setting[k] != cvy_settings[k].usual)
+            fprintf(to, "       %s %s\n", cvy_settings[k].name, real_text(t->setting[k]));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }
