@@ -38,7 +38,7 @@ Plan *plan_of(const char *input, const char *layers, const char *target)
         target);
 }
 
-/* A training kernel, a node, an op by its name. */
+/* A training kernel, a tensor, an op by its name. */
 const Kernel *kernel_of(const Plan *p, const char *name)
 {
     for (int i = 0; i < p->nkernel; i++)
@@ -55,24 +55,24 @@ const Kernel *infer_of(const Plan *p, const char *name)
     return NULL;
 }
 
-const Tensor *node_of(const Plan *p, const char *path)
+const Tensor *tensor_of(const Plan *p, const char *path)
 {
-    for (int i = 0; i < p->nnode; i++)
-        if (strcmp(p->g->op[p->node[i].op].path, path) == 0)
-            return &p->node[i];
+    for (int i = 0; i < p->ntensor; i++)
+        if (strcmp(p->g->op[p->tensor[i].op].path, path) == 0)
+            return &p->tensor[i];
     return NULL;
 }
 
-/* The node that a kernel makes. */
+/* The tensor that a kernel makes. */
 const Tensor *made_by(const Plan *p, const char *kernel)
 {
     const Kernel *k = kernel_of(p, kernel);
 
-    ck_assert_msg(k && k->node >= 0, "there is no kernel %s that makes a node", kernel);
-    return &p->node[k->node];
+    ck_assert_msg(k && k->tensor >= 0, "there is no kernel %s that makes a node", kernel);
+    return &p->tensor[k->tensor];
 }
 
-/* Path of the op whose output a node stores; "z": it is its own weight op's. */
+/* Path of the op whose output a tensor stores; "z": it is its own weight op's. */
 const char *stored_by(const Plan *p, const Tensor *nd)
 {
     return nd->stored_op == nd->key ? "z" : p->g->op[nd->stored_op].path;
@@ -117,11 +117,11 @@ Plan *plan_of_conv(const Conv *c, const char *target)
     return plan_of_spec(s, text, target);
 }
 
-/* Gradients: one tensor a node. The first in backward that gives to it writes, all others add, all before its maker
+/* Gradients: one a tensor. The first in backward that gives to it writes, all others add, all before its maker
  * runs. */
 void check_gradients(const Plan *p)
 {
-    bool *given = xalloc((size_t)p->nnode);
+    bool *given = xalloc((size_t)p->ntensor);
 
     for (int i = p->nkernel - 1; i >= 0; i--) {
         const Kernel *k = &p->kernel[i];
@@ -134,34 +134,35 @@ void check_gradients(const Plan *p)
                     if (own ? run->to.where != AT_SLOT : run->step[s].kind != STEP_GIVE)
                         continue;
                     const Port *port = &k->port[own ? run->to.port : run->step[s].in2];
-                    const char *path = p->g->op[p->node[port->node].op].path;
-                    ck_assert_msg(port->grad && p->node[port->node].grad, "%s gives to %s, which wants nothing",
+                    const char *path = p->g->op[p->tensor[port->tensor].op].path;
+                    ck_assert_msg(port->grad && p->tensor[port->tensor].grad, "%s gives to %s, which wants nothing",
                                   k->name, path);
-                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->node], "%s, %s: %s", k->name,
-                                  path, given[port->node] ? "writes over what is there" : "adds to what is not there");
-                    ck_assert_msg(p->node[port->node].maker < i, "%s gives to %s too late", k->name, path);
-                    given[port->node] = true;
+                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->tensor], "%s, %s: %s", k->name,
+                                  path,
+                                  given[port->tensor] ? "writes over what is there" : "adds to what is not there");
+                    ck_assert_msg(p->tensor[port->tensor].maker < i, "%s gives to %s too late", k->name, path);
+                    given[port->tensor] = true;
                 }
             }
         }
     }
-    for (int i = 1; i < p->nnode; i++) {
-        ck_assert_int_eq(given[i], p->node[i].grad);
-        ck_assert(p->node[i].grad);
+    for (int i = 1; i < p->ntensor; i++) {
+        ck_assert_int_eq(given[i], p->tensor[i].grad);
+        ck_assert(p->tensor[i].grad);
         for (int j = 0; j < i; j++)
-            ck_assert_msg(p->node[i].op != p->node[j].op, "%s is two nodes", p->g->op[p->node[i].op].path);
+            ck_assert_msg(p->tensor[i].op != p->tensor[j].op, "%s is two nodes", p->g->op[p->tensor[i].op].path);
     }
 }
 
-/* Statistics are taken of each channel of a node that norms read once, and of no other. */
+/* Statistics are taken of each channel of a tensor that norms read once, and of no other. */
 void check_statistics(const Plan *p)
 {
-    for (int i = 0; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    for (int i = 0; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         int channels = 0;
         for (int j = 0; j < p->nkernel; j++) {
             const Kernel *k = &p->kernel[j];
-            for (int c = -1; c < k->nin && k->node == i; c++) {
+            for (int c = -1; c < k->nin && k->tensor == i; c++) {
                 const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_AFTER) : &k->before[c];
                 for (int r = 0; r < chain->n; r++)
                     for (int s = 0; s < chain->run[r].nstep; s++)

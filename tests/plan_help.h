@@ -23,7 +23,7 @@ Plan *plan_of_conv(const Conv *c, const char *target);
 /* A kernel, of training or inference, by its name, and a stored tensor by the path of its op; NULL: there is none. */
 const Kernel *kernel_of(const Plan *p, const char *name);
 const Kernel *infer_of(const Plan *p, const char *name);
-const Tensor *node_of(const Plan *p, const char *path);
+const Tensor *tensor_of(const Plan *p, const char *path);
 /* The tensor that a kernel stores. */
 const Tensor *made_by(const Plan *p, const char *kernel);
 /* Path of the op whose output a tensor stores; "z": it is its own weight op's. */
@@ -36,8 +36,8 @@ void check_statistics(const Plan *p);
 /* The five arrangements of He et al. 2016, figure 4, and more of them with other shortcuts. */
 struct Arrangement {
     const char *name, *order, *keys, *stem, *tail;
-    double most;                             /* of what autograd keeps */
-    const char *nodes, *kernels, *inference; /* of one block of 16 channels, and one of 32 after it */
+    double most;                               /* of what autograd keeps */
+    const char *tensors, *kernels, *inference; /* of one block of 16 channels, and one of 32 after it */
 };
 extern const struct Arrangement arrangements[];
 extern const int narrangement;

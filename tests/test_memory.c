@@ -24,8 +24,8 @@ START_TEST(stored_tensors_do_not_overlap)
     } slot[64];
     int n = 0;
 
-    for (int i = 0; i < p->nnode; i++) {
-        const Tensor *s = &p->node[i];
+    for (int i = 0; i < p->ntensor; i++) {
+        const Tensor *s = &p->tensor[i];
         if (s->op == 0 || !s->stored)
             continue;
         const Shape t = s->shape[0];
@@ -60,7 +60,7 @@ typedef struct Lives {
     const Plan *p;
     Life *part;
     int n;
-    int *value, *grad, *route; /* of a node: its part; route: of the first */
+    int *value, *grad, *route; /* of a tensor: its part; route: of the first */
     int *kept;                 /* of an image norm, by op */
 } Lives;
 
@@ -80,15 +80,15 @@ static void touch(Lives *l, int part, int step, bool read)
         t->read = step > t->read ? step : t->read;
 }
 
-static void touch_value(Lives *l, int node, int step, bool read)
+static void touch_value(Lives *l, int tensor, int step, bool read)
 {
-    const Tensor *root = &l->p->node[l->p->node[node].root];
+    const Tensor *root = &l->p->tensor[l->p->tensor[tensor].root];
 
     if (root->op != 0)
-        touch(l, l->value[l->p->node[node].root], step, read);
+        touch(l, l->value[l->p->tensor[tensor].root], step, read);
 }
 
-/* Statistics of images: those that a step takes or gives back are of all image norms over the node. */
+/* Statistics of images: those that a step takes or gives back are of all image norms over the tensor. */
 static void touch_image_norms(Lives *l, const Tensor *nd, int step)
 {
     for (int i = 0; i < nd->nimage_norm; i++)
@@ -114,29 +114,29 @@ static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
     for (int i = 0; i < c->n; i++) {
         const Run *r = &c->run[i];
         if (r->from.where == AT_SLOT && r->back)
-            touch(l, l->grad[k->port[r->from.port].node], step, false);
+            touch(l, l->grad[k->port[r->from.port].tensor], step, false);
         else if (r->from.where == AT_SLOT)
-            touch_value(l, k->port[r->from.port].node, step, true);
+            touch_value(l, k->port[r->from.port].tensor, step, true);
         if (r->value.where == AT_SLOT)
-            touch_value(l, k->port[r->value.port].node, step, true);
+            touch_value(l, k->port[r->value.port].tensor, step, true);
         if (r->to.where == AT_SLOT)
-            touch(l, l->grad[k->port[r->to.port].node], step, false);
+            touch(l, l->grad[k->port[r->to.port].tensor], step, false);
         for (int s = 0; s < r->nstep; s++) {
             const Step *st = &r->step[s];
             if (st->kind == STEP_SKIP)
-                touch_value(l, r->skip[st->skip].operand->path.node, step, true);
+                touch_value(l, r->skip[st->skip].operand->path.tensor, step, true);
             else if (st->kind == STEP_GIVE)
-                touch(l, l->grad[k->port[st->in2].node], step, false);
+                touch(l, l->grad[k->port[st->in2].tensor], step, false);
             else if (st->kind == STEP_STORE)
-                touch_value(l, k->node, step, false);
+                touch_value(l, k->tensor, step, false);
             else if (st->kind == STEP_IMAGE_STATS || st->kind == STEP_CORRECT_IMAGE)
-                touch_image_norms(l, &l->p->node[k->node], step);
+                touch_image_norms(l, &l->p->tensor[k->tensor], step);
             if (st->op >= 0 && op_is_image_norm(l->p->g->op[st->op].kind))
                 touch(l, l->kept[st->op], step, false);
         }
-        for (int w = 0; r->route && w < l->p->node[k->node].nroute; w++)
-            if (l->p->node[k->node].route[w] == r->window)
-                touch(l, l->route[k->node] + w, step, false);
+        for (int w = 0; r->route && w < l->p->tensor[k->tensor].nroute; w++)
+            if (l->p->tensor[k->tensor].route[w] == r->window)
+                touch(l, l->route[k->tensor] + w, step, false);
     }
 }
 
@@ -145,11 +145,11 @@ static Lives parts_of(const Plan *p)
     const int last = p->nkernel - 1;
     Lives l = {.p = p};
 
-    l.value = xalloc(sizeof(int) * (size_t)p->nnode);
-    l.grad = xalloc(sizeof(int) * (size_t)p->nnode);
-    l.route = xalloc(sizeof(int) * (size_t)p->nnode);
-    for (int i = 1; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    l.value = xalloc(sizeof(int) * (size_t)p->ntensor);
+    l.grad = xalloc(sizeof(int) * (size_t)p->ntensor);
+    l.route = xalloc(sizeof(int) * (size_t)p->ntensor);
+    for (int i = 1; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         const char *path = p->g->op[nd->op].path;
         l.value[i] = nd->stored ? add_part(&l, path, nd->slot, blocked_floats(nd->shape[0])) : -1;
         l.grad[i] = add_part(&l, xprintf("gradient of %s", path), nd->grad_slot, blocked_floats(nd->shape[nd->nlink]));
@@ -229,26 +229,26 @@ static Lives infer_parts_of(const Plan *p)
 {
     Lives l = {.p = p};
 
-    l.value = xalloc(sizeof(int) * (size_t)p->ninfer_node);
-    for (int i = 1; i < p->ninfer_node; i++)
-        l.value[i] = add_part(&l, p->g->op[p->infer_node[i].op].path, p->infer_node[i].slot,
-                              p->infer_image[p->infer_node[i].image].floats);
+    l.value = xalloc(sizeof(int) * (size_t)p->ninfer_tensor);
+    for (int i = 1; i < p->ninfer_tensor; i++)
+        l.value[i] = add_part(&l, p->g->op[p->infer_tensor[i].op].path, p->infer_tensor[i].slot,
+                              p->infer_image[p->infer_tensor[i].image].floats);
     add_image_norms(&l, true);
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
-        if (k->node > 0)
-            touch(&l, l.value[k->node], i, false);
-        touch_image_norms(&l, &p->infer_node[k->node], i);
+        if (k->tensor > 0)
+            touch(&l, l.value[k->tensor], i, false);
+        touch_image_norms(&l, &p->infer_tensor[k->tensor], i);
         for (int j = 0; j < k->nimage_norm; j++)
             touch(&l, l.kept[k->image_norm[j].op], i, false);
         for (int w = -1; w < k->nin; w++) {
             const Path *path = w < 0 ? kernel_out(k) : &k->in[w];
-            if (path->node > 0)
-                touch(&l, l.value[path->node], i, true);
+            if (path->tensor > 0)
+                touch(&l, l.value[path->tensor], i, true);
             for (int j = 0; j < path->n; j++)
                 for (int s = 0; s < path->link[j].nskip; s++)
-                    if (path->link[j].skip[s].path.node > 0)
-                        touch(&l, l.value[path->link[j].skip[s].path.node], i, true);
+                    if (path->link[j].skip[s].path.tensor > 0)
+                        touch(&l, l.value[path->link[j].skip[s].path.tensor], i, true);
         }
         if (k->scratch)
             touch(&l, add_part(&l, xprintf("scratch of %s", k->name), k->scratch_at, k->scratch), i, false);
@@ -311,8 +311,8 @@ static Plan *memory_net(int i)
 /* Whether tensors are made again in backward: their lives have a gap, which the model here does not know. */
 static bool recomputes(const Plan *p)
 {
-    for (int i = 0; i < p->nnode; i++)
-        if (p->node[i].recomputed)
+    for (int i = 0; i < p->ntensor; i++)
+        if (p->tensor[i].recomputed)
             return true;
     return false;
 }
@@ -342,8 +342,8 @@ START_TEST(overlaps_are_found)
     int tried = 0;
 
     ck_assert_msg(plan_overlap(p) == NULL, "%s: %s", memory_net_name(_i), plan_overlap(p));
-    for (int i = 1; i < p->nnode; i++) {
-        Tensor *nd = &p->node[i];
+    for (int i = 1; i < p->ntensor; i++) {
+        Tensor *nd = &p->tensor[i];
         const int64_t slot = nd->slot;
         if (!nd->kept)
             continue;
@@ -366,11 +366,11 @@ START_TEST(overlaps_are_found)
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
         for (int j = 0; j < k->nport; j++) {
-            Tensor *in = &p->infer_node[k->port[j].node];
+            Tensor *in = &p->infer_tensor[k->port[j].tensor];
             const int64_t slot = in->slot;
-            if (k->port[j].node == k->node || in->op == 0 || k->node < 0)
+            if (k->port[j].tensor == k->tensor || in->op == 0 || k->tensor < 0)
                 continue;
-            in->slot = p->infer_node[k->node].slot;
+            in->slot = p->infer_tensor[k->tensor].slot;
             ck_assert_msg(plan_overlap(p) != NULL, "%s: %s writes over what it reads", memory_net_name(_i), k->name);
             in->slot = slot;
             tried++;
@@ -427,7 +427,7 @@ START_TEST(order_of_steps_is_proved)
         const Kernel *k = &p->kernel[right[i].kernel];
         bool gives = false;
         for (int j = 0; j < k->nport; j++)
-            gives |= k->port[j].grad && k->port[j].node != k->node && p->node[k->port[j].node].maker >= 0;
+            gives |= k->port[j].grad && k->port[j].tensor != k->tensor && p->tensor[k->port[j].tensor].maker >= 0;
         if (right[i].phase != PHASE_BACKWARD || !gives)
             continue;
         memcpy(step, right, sizeof *step * (size_t)i);
@@ -439,8 +439,8 @@ START_TEST(order_of_steps_is_proved)
         bool reads = false;
         const Kernel *k = &p->kernel[i];
         for (int j = 0; j < k->nport; j++)
-            reads |=
-                k->port[j].value && k->port[j].node != k->node && p->node[p->node[k->port[j].node].root].maker >= 0;
+            reads |= k->port[j].value && k->port[j].tensor != k->tensor &&
+                     p->tensor[p->tensor[k->port[j].tensor].root].maker >= 0;
         if (!reads)
             continue;
         memcpy(step + 1, right, sizeof *step * (size_t)i);
@@ -474,8 +474,8 @@ START_TEST(kept_is_what_backward_reads)
     const Lives l = parts_of(p);
     int64_t bytes = 0;
 
-    for (int i = 1; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    for (int i = 1; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         if (!nd->stored)
             continue;
         const bool read = l.part[l.value[i]].read > p->nkernel - 1;
@@ -485,19 +485,19 @@ START_TEST(kept_is_what_backward_reads)
         for (int r = 0; r < nd->nroute; r++)
             bytes += blocked_floats(p->g->op[nd->route[r]].shape);
     }
-    for (int i = 0; i < p->nnode; i++) /* of image norms a mean in two floats, and 1 / sd, per group */
-        for (int j = 0; j < p->node[i].nimage_norm; j++)
-            bytes += 4 * 3 * p->g->op[p->node[i].image_norm[j]].groups;
+    for (int i = 0; i < p->ntensor; i++) /* of image norms a mean in two floats, and 1 / sd, per group */
+        for (int j = 0; j < p->tensor[i].nimage_norm; j++)
+            bytes += 4 * 3 * p->g->op[p->tensor[i].image_norm[j]].groups;
     ck_assert_int_eq(p->stored_bytes, bytes);
 }
 END_TEST
 
 /* What a kernel's trace reads, right after its forward, nothing has been written over yet. */
-static void check_traced(const char *net, const Lives *l, const Kernel *k, int node)
+static void check_traced(const char *net, const Lives *l, const Kernel *k, int tensor)
 {
-    const int root = l->p->node[node].root;
+    const int root = l->p->tensor[tensor].root;
 
-    if (l->p->node[root].op == 0)
+    if (l->p->tensor[root].op == 0)
         return;
     const Life *a = &l->part[l->value[root]];
     for (int i = 0; i < l->n; i++)
@@ -517,10 +517,10 @@ START_TEST(traced_values_are_there)
         for (int r = 0; r < k->trace.n; r++) {
             const Run *run = &k->trace.run[r];
             if (run->from.where == AT_SLOT)
-                check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].node);
+                check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].tensor);
             for (int s = 0; s < run->nstep; s++)
                 if (run->step[s].kind == STEP_SKIP)
-                    check_traced(memory_net_name(_i), &l, k, run->skip[run->step[s].skip].operand->path.node);
+                    check_traced(memory_net_name(_i), &l, k, run->skip[run->step[s].skip].operand->path.tensor);
         }
     }
 }
@@ -541,9 +541,9 @@ START_TEST(recompute_keeps_borders)
     for (int i = 0; i < some->nkernel; i++) {
         const Kernel *k = &some->kernel[i];
         again += k->runs_again;
-        ck_assert_int_eq(k->runs_again, k->node > 0 && some->node[k->node].recomputed);
+        ck_assert_int_eq(k->runs_again, k->tensor > 0 && some->tensor[k->tensor].recomputed);
         for (int j = 0; j < k->nport; j++) { /* what another segment reads is kept */
-            const Tensor *root = &some->node[some->node[k->port[j].node].root];
+            const Tensor *root = &some->tensor[some->tensor[k->port[j].tensor].root];
             if (k->port[j].value && root->maker >= 0 &&
                 some->g->op[some->kernel[root->maker].op].segment != some->g->op[k->op].segment)
                 ck_assert_msg(!root->recomputed, "%s reads %s", k->name, some->g->op[root->op].path);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* What the node that the first conv makes stores, how many kernels there are, routes. */
+/* What the tensor that the first conv makes stores, how many kernels there are, routes. */
 static const struct Case {
     const char *first, *second; /* orders of two convs */
     const char *stored;         /* path of the stage whose output is stored; "z" */
@@ -72,7 +72,7 @@ START_TEST(rotations_share_the_middle) /* conv-bn-relu and bn-relu-conv differ a
     for (int i = 1; i < 3; i++) {
         const Kernel *x = kernel_of(a, xprintf("conv%d", i)), *y = kernel_of(b, xprintf("conv%d", i));
         const Kernel *x2 = kernel_of(a, xprintf("conv%d", i + 1)), *y2 = kernel_of(b, xprintf("conv%d", i + 1));
-        const Tensor *m = &a->node[x->node], *n = &b->node[y->node];
+        const Tensor *m = &a->tensor[x->tensor], *n = &b->tensor[y->tensor];
         ck_assert_str_eq(stored_by(a, m), stored_by(b, n));
         ck_assert_int_eq(m->nlink, n->nlink);
         ck_assert_int_eq(m->nnorm, n->nnorm);
@@ -129,17 +129,17 @@ END_TEST
 
 /* ---- graphs ---- */
 
-/* "conv1.conv* conv1.act<conv1.conv": a node a word. = and what it stores, where that is another op's output; < and
+/* "conv1.conv* conv1.act<conv1.conv": a tensor a word. = and what it stores, where that is another op's output; < and
  * what its readers recompute it from; * where backward reads what is stored; and how many norms read it. */
-static const char *nodes_in_words(const Plan *p)
+static const char *tensors_in_words(const Plan *p)
 {
     Buf b = {0};
 
-    for (int i = 1; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    for (int i = 1; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         buf_printf(&b, "%s%s", i > 1 ? " " : "", p->g->op[nd->op].path);
         if (!nd->stored)
-            buf_printf(&b, "<%s", p->g->op[p->node[nd->root].op].path);
+            buf_printf(&b, "<%s", p->g->op[p->tensor[nd->root].op].path);
         else if (nd->stored_op != nd->op)
             buf_printf(&b, "=%s", p->g->op[nd->stored_op].path);
         if (nd->kept)
@@ -193,7 +193,8 @@ START_TEST(arrangement)
                   inference_in_words(p), a->inference);
     check_gradients(p);
     check_statistics(p);
-    ck_assert_msg(strcmp(nodes_in_words(p), a->nodes) == 0, "%s: nodes\n%s\n%s", a->name, nodes_in_words(p), a->nodes);
+    ck_assert_msg(strcmp(tensors_in_words(p), a->tensors) == 0, "%s: nodes\n%s\n%s", a->name, tensors_in_words(p),
+                  a->tensors);
 }
 END_TEST
 
@@ -216,9 +217,9 @@ START_TEST(concat_is_a_list_of_paths)
     ck_assert(!infer->w->direct);
     for (int i = 0; i < 3; i++) {
         const Path *w = &k->in[i];
-        ck_assert_ptr_eq(&p->node[w->node], made_by(p, maker[i]));
+        ck_assert_ptr_eq(&p->tensor[w->tensor], made_by(p, maker[i]));
         ck_assert_int_eq(w->n, 2);
-        ck_assert_int_eq(w->grad, 0); /* the node is what is stored: its gradient is taken there */
+        ck_assert_int_eq(w->grad, 0); /* the tensor is what is stored: its gradient is taken there */
         ck_assert_int_eq(w->first, first[i]);
         ck_assert_int_eq(w->total, 49);
         ck_assert_int_eq(w->shape[2].c, channels[i]);
@@ -233,7 +234,7 @@ START_TEST(concat_is_a_list_of_paths)
         ck_assert_int_eq(back->from.image, k->conv->dx);
         ck_assert_int_eq(back->from.first, first[i]);
         ck_assert_int_eq(back->to.where, AT_SLOT);
-        ck_assert_int_eq(k->port[back->to.port].node, w->node);
+        ck_assert_int_eq(k->port[back->to.port].tensor, w->tensor);
         for (int s = 0; s < back->nstep; s++)
             if (back->step[s].kind == STEP_SUMS || back->step[s].kind == STEP_SCALE)
                 ck_assert_int_eq(back->step[s].first, first[i]);
@@ -247,7 +248,7 @@ END_TEST
 START_TEST(one_tensor_several_norms) /* its statistics are taken once, by whom it is made */
 {
     static const struct {
-        const char *node;
+        const char *tensor;
         int n;
         const char *norm[4];
         int first[4];
@@ -259,7 +260,7 @@ START_TEST(one_tensor_several_norms) /* its statistics are taken once, by whom i
     Plan *p = plan_of_text(concat_net, "avx2");
 
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
-        const Tensor *nd = node_of(p, want[i].node);
+        const Tensor *nd = tensor_of(p, want[i].tensor);
         ck_assert(nd != NULL);
         ck_assert_int_eq(nd->nnorm, want[i].n);
         for (int j = 0; j < nd->nnorm; j++) {
@@ -282,7 +283,7 @@ START_TEST(concat_that_a_sum_reads) /* is one tensor, which a pass stores */
 
     ck_assert_ptr_nonnull(k);
     ck_assert_int_eq(k->nin, 2);
-    ck_assert(p->node[k->node].stored && p->node[k->node].kept);
+    ck_assert(p->tensor[k->tensor].stored && p->tensor[k->tensor].kept);
     for (int i = 0; i < 2; i++) {
         const Run *r = &k->before[i].run[0];
         ck_assert_int_eq(k->before[i].n, 1);
@@ -307,7 +308,7 @@ START_TEST(sum_of_norms) /* its operands are computed where it is: no tensor bet
     const Link *add = &k->in[0].link[1];
     ck_assert_int_eq(p->g->op[add->op].kind, OP_ADD);
     ck_assert_int_eq(add->nskip, 1);
-    ck_assert_ptr_eq(&p->node[add->skip[0].path.node], made_by(p, "s2_1_shortcut"));
+    ck_assert_ptr_eq(&p->tensor[add->skip[0].path.tensor], made_by(p, "s2_1_shortcut"));
     ck_assert_int_eq(add->skip[0].path.n, 1);
     ck_assert_str_eq(p->g->op[add->skip[0].path.link[0].op].path, "s2.1.shortcut.bn");
     /* the pass takes the backward sums of both norms */
@@ -316,7 +317,7 @@ START_TEST(sum_of_norms) /* its operands are computed where it is: no tensor bet
     /* the second block's identity reads what the pass before stored, unchanged */
     const Kernel *next = kernel_of(p, "pass_s1_2_post_act");
     ck_assert_ptr_nonnull(next);
-    ck_assert_ptr_eq(&p->node[next->in[0].link[1].skip[0].path.node], made_by(p, "pass_s1_1_post_act"));
+    ck_assert_ptr_eq(&p->tensor[next->in[0].link[1].skip[0].path.tensor], made_by(p, "pass_s1_1_post_act"));
     ck_assert_int_eq(next->in[0].link[1].skip[0].path.n, 0);
 }
 END_TEST
@@ -336,7 +337,7 @@ START_TEST(padded_shortcut) /* is a skip operand, read through the pad */
         ck_assert_int_eq(p->g->op[skip->pad].before, 8);
         ck_assert_int_eq(skip->path.shape[0].c, 32);
     }
-    ck_assert_ptr_eq(&p->node[k->w->out.link[0].skip[0].path.node], node_of(p, "s1.add"));
+    ck_assert_ptr_eq(&p->tensor[k->w->out.link[0].skip[0].path.tensor], tensor_of(p, "s1.add"));
 }
 END_TEST
 
@@ -348,10 +349,10 @@ START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradi
 
     ck_assert_ptr_nonnull(k);
     ck_assert_ptr_eq(k, &p->kernel[0]);
-    ck_assert_int_eq(k->node, 0);
+    ck_assert_int_eq(k->tensor, 0);
     ck_assert(k->has_forward && !k->back_data);
-    ck_assert_int_eq(p->node[0].nnorm, 1);
-    ck_assert(!p->node[0].grad);
+    ck_assert_int_eq(p->tensor[0].nnorm, 1);
+    ck_assert(!p->tensor[0].grad);
     /* gamma and beta want sums all the same: conv1's backward goes back to them, and no further */
     const Kernel *conv = kernel_of(p, "conv1");
     NormSum *sum;
@@ -377,7 +378,7 @@ START_TEST(input_beside_others)
 }
 END_TEST
 
-START_TEST(direct_kernels) /* read a node as it lies: with their halo, unless others ask for another */
+START_TEST(direct_kernels) /* read a tensor as it lies: with their halo, unless others ask for another */
 {
     static const struct {
         const char *layers, *words;
@@ -398,7 +399,7 @@ START_TEST(direct_kernels) /* read a node as it lies: with their halo, unless ot
             const Kernel *q = &p->infer[k];
             if (!q->w || !q->w->direct)
                 continue;
-            ck_assert(q->nin == 1 && q->in[0].n == 0 && q->in[0].node > 0 && q->image[q->w->x].given);
+            ck_assert(q->nin == 1 && q->in[0].n == 0 && q->in[0].tensor > 0 && q->image[q->w->x].given);
         }
     }
 }

@@ -66,7 +66,7 @@ void clear_padded(const File *f, Rec *fn, const Run *r)
         const Step *s = &r->step[i];
         if (s->kind != STEP_GIVE || s->op < 0 || s->adds)
             continue;
-        const Tensor *nd = &f->p->node[f->k->port[s->in2].node];
+        const Tensor *nd = &f->p->tensor[f->k->port[s->in2].tensor];
         const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
         line_clear(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats),
                    floats);

@@ -10,7 +10,7 @@ const char *emit_infer_args(const Plan *p, const Kernel *k)
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++)
-        if (k->port[i].node != k->node || k->node == 0)
+        if (k->port[i].tensor != k->tensor || k->tensor == 0)
             buf_printf(&b, ", const float *%s", k->port[i].name);
     for (int i = 0; i < k->nalias; i++) {
         const OpKind kind = p->g->op[k->alias[i].op].kind;

@@ -3,10 +3,10 @@
  * needs: a complete plan. sets: records for NAME_net.c; the same for exported networks. */
 #include "net.h"
 
-/* A node's place in a thread's part, under its maker's name: which of the maker's stages is its last may change. */
-static const char *infer_slot(const Net *n, int node)
+/* A tensor's place in a thread's part, under its maker's name: which of the maker's stages is its last may change. */
+static const char *infer_slot(const Net *n, int tensor)
 {
-    return xprintf("%s_%s_INFER", n->NAME, upper(n->p->infer[n->p->infer_node[node].maker].name));
+    return xprintf("%s_%s_INFER", n->NAME, upper(n->p->infer[n->p->infer_tensor[tensor].maker].name));
 }
 
 /* An image norm's statistics of the image at hand. */
@@ -29,14 +29,14 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
 
     buf_printf(&b, "%s_infer(%s", kernel_struct(p, k), folded);
     for (int i = 0; i < k->nport; i++)
-        if (k->port[i].node == 0)
+        if (k->port[i].tensor == 0)
             buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
-        else if (k->port[i].node != k->node)
-            buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].node));
+        else if (k->port[i].tensor != k->tensor)
+            buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].tensor));
     for (int i = 0; i < k->nalias; i++)
         if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
             buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
-    buf_printf(&b, ", s%s, %s)", k->node ? xprintf(" + %s", infer_slot(n, k->node)) : "",
+    buf_printf(&b, ", s%s, %s)", k->tensor ? xprintf(" + %s", infer_slot(n, k->tensor)) : "",
                k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
     return b.text;
 }
@@ -45,8 +45,8 @@ void emit_infer_places(const Plan *p, Rec *rec, const char *list)
 {
     const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
 
-    for (int i = 1; i < p->ninfer_node; i++)
-        net_offset(rec, list, infer_slot(n, i), p->infer_node[i].slot, NULL);
+    for (int i = 1; i < p->ninfer_tensor; i++)
+        net_offset(rec, list, infer_slot(n, i), p->infer_tensor[i].slot, NULL);
     for (int i = 0; i < p->nnorm; i++)
         if (op_is_image_norm(p->g->op[p->norm[i].op].kind))
             net_offset(rec, list, infer_stats(n, p->norm[i].op), p->norm[i].infer_slot, NULL);

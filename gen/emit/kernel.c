@@ -250,7 +250,7 @@ static void linear_backward(const File *f)
 static void clear_stored(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;
-    const Tensor *nd = &f->p->node[k->node];
+    const Tensor *nd = &f->p->tensor[k->tensor];
     bool shared = false;
 
     for (int i = 0; i < k->nin && nd->stored && k->op > 0; i++) {
@@ -343,13 +343,13 @@ static void notes(const File *f)
     const Kernel *k = f->k;
 
     for (int i = 0; i < k->nport; i++) {
-        const Tensor *root = &f->p->node[f->p->node[k->port[i].node].root];
+        const Tensor *root = &f->p->tensor[f->p->tensor[k->port[i].tensor].root];
         if (k->port[i].value)
             rec_fmt(rec_add(f->rec, "notes"), "text", "%s: %s, %s", k->port[i].name,
                     root->op == 0 ? "the input" : "a stored tensor", describe_shape(root->shape[0]));
     }
-    if (k->node >= 0 && f->p->node[k->node].stored) {
-        const Tensor *nd = &f->p->node[k->node];
+    if (k->tensor >= 0 && f->p->tensor[k->tensor].stored) {
+        const Tensor *nd = &f->p->tensor[k->tensor];
         rec_fmt(rec_add(f->rec, "notes"), "text", "stores: %s, %s: %s", stored_name(f, nd),
                 describe_shape(nd->shape[0]), nd->why);
     }

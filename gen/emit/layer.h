@@ -22,7 +22,7 @@ void line_over_pieces(const File *f, Rec *kernel, const char *piece);
 void line_clear(Rec *to, const char *list, const char *name, int64_t floats);
 void line_halo(Rec *to, const char *list, const Image *m, int copies);
 void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, const char *doc);
-const Tensor *layer_node(const File *f);
+const Tensor *layer_tensor(const File *f);
 
 /* images.c. */
 bool *images_none(const Kernel *k);
@@ -48,11 +48,11 @@ void norms_given(const File *f, const Run *r, bool given, Buf *b);
 void norms_begin_stats(const File *f, Rec *fn);
 /* Behind an image: its sums are drained, but where a core takes several. */
 void norms_move_stats(const File *f, Rec *fn);
-/* Behind forward's pieces: the statistics of the kernel's node, and what each norm over it makes of them. */
+/* Behind forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
 void norms_forward(const File *f, Rec *kernel);
 void norms_begin_sums(const File *f, Rec *fn);
 /* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
- * the gradients of the nodes under them. */
+ * the gradients of the tensors under them. */
 void norms_backward(const File *f, Rec *kernel);
 bool norms_has_sums(const File *f);
 

@@ -63,8 +63,8 @@ void layout_params(const Net *n)
 
 void layout_slots(const Net *n)
 {
-    for (int i = 0; i < n->p->nnode; i++) {
-        const Tensor *nd = &n->p->node[i];
+    for (int i = 0; i < n->p->ntensor; i++) {
+        const Tensor *nd = &n->p->tensor[i];
         if (nd->op == 0)
             continue;
         if (nd->stored)
@@ -111,8 +111,8 @@ static int64_t struct_bytes(const Net *n)
     for (int i = 0; i < n->p->nnorm; i++)
         bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn)
                                                                                     : sizeof(struct cvy_bn));
-    for (int i = 0; i < n->p->nnode; i++)
-        bytes += n->p->node[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
+    for (int i = 0; i < n->p->ntensor; i++)
+        bytes += n->p->tensor[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
     return whole_lines((bytes + 8 * *n->fields) / 4) * 4;
 }
 

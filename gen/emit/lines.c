@@ -79,7 +79,7 @@ void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, c
     rec_str(s, "doc", doc);
 }
 
-const Tensor *layer_node(const File *f)
+const Tensor *layer_tensor(const File *f)
 {
-    return f->k->node < 0 ? NULL : f->infer ? &f->p->infer_node[f->k->node] : &f->p->node[f->k->node];
+    return f->k->tensor < 0 ? NULL : f->infer ? &f->p->infer_tensor[f->k->tensor] : &f->p->tensor[f->k->tensor];
 }

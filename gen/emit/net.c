@@ -76,7 +76,7 @@ static void train_kernel(const Net *n, int i, bool backward)
                     s, s));
     }
     for (int j = 0; j < k->nport; j++)
-        if (k->port[j].value && p->node[p->node[k->port[j].node].root].op == 0)
+        if (k->port[j].value && p->tensor[p->tensor[k->port[j].tensor].root].op == 0)
             rec_str(rec_add(r, "inputs"), "name", k->port[j].name);
 }
 

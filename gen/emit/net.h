@@ -43,7 +43,7 @@ const char *norm_name(const Net *n, int op);
 const char *stats_name(const Net *n, const Tensor *nd);
 void place_kernel(const Net *n, const Kernel *k, Rec *r);
 void place_norms(const Net *n);
-/* Statistics of the nodes that norms read. */
+/* Statistics of the tensors that norms read. */
 void place_statistics(const Net *n);
 void place_folds(const Net *n);
 

@@ -25,8 +25,8 @@ static int64_t area_of(const Tensor *nd)
     return (int64_t)s.h * s.w;
 }
 
-/* Channels of the kernel's node with the room that memory gave them. */
-static int64_t node_room(const Tensor *nd)
+/* Channels of the kernel's tensor with the room that memory gave them. */
+static int64_t tensor_room(const Tensor *nd)
 {
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
@@ -68,14 +68,14 @@ static void image_norm_numbers(const File *f, Rec *s, int op)
 /* Before a run: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
 void norms_begin_run(const File *f, Rec *fn, const Run *r)
 {
-    const Tensor *nd = layer_node(f);
+    const Tensor *nd = layer_tensor(f);
 
     if (r->image_stats && once(f, "statistics")) {
         line_scratch(fn, "scratch_doubles", "image_sums", f->k->image_stats, "pivots and sums of the image's channels");
-        rec_int(line_add(fn, "start", "clear_image_sums"), "room", node_room(nd));
+        rec_int(line_add(fn, "start", "clear_image_sums"), "room", tensor_room(nd));
         if (r->stats) {
             line_scratch(fn, "scratch_doubles", "batch_sums", f->k->batch_sums, "the batch's, without this image");
-            rec_int(line_add(fn, "start", "keep_batch_sums"), "room", node_room(nd));
+            rec_int(line_add(fn, "start", "keep_batch_sums"), "room", tensor_room(nd));
         }
         line_add(fn, "start", "take_image");
     }
@@ -88,7 +88,7 @@ void norms_begin_run(const File *f, Rec *fn, const Run *r)
                 Rec *s = line_add(fn, "body", "image_take");
                 image_norm_numbers(f, s, nd->image_norm[j]);
                 rec_str(s, "first", j ? "0" : "1");
-                rec_int(s, "room", node_room(nd));
+                rec_int(s, "room", tensor_room(nd));
             }
         }
         if (!n)
@@ -110,12 +110,12 @@ void norms_begin_run(const File *f, Rec *fn, const Run *r)
 /* Behind an image's runs: the statistics that they took, and what became of the sums. */
 void norms_end_image(const File *f, Rec *fn)
 {
-    const Tensor *nd = layer_node(f);
+    const Tensor *nd = layer_tensor(f);
     const bool takes = nd && nd->nimage_norm && strstr(f->done->text, "|statistics|");
 
     if (takes) {
         Rec *s = line_add(fn, "body", "take_again");
-        rec_int(s, "room", node_room(nd));
+        rec_int(s, "room", tensor_room(nd));
         rec_int(s, "channels", nd->shape[nd->nlink].c);
         rec_int(s, "area", area_of(nd));
         rec_int(s, "both", !f->infer && nd->nnorm);
@@ -123,7 +123,7 @@ void norms_end_image(const File *f, Rec *fn)
     for (int i = 0; takes && i < nd->nimage_norm; i++) {
         Rec *s = line_add(fn, "body", "image_stats");
         image_norm_numbers(f, s, nd->image_norm[i]);
-        rec_int(s, "room", node_room(nd));
+        rec_int(s, "room", tensor_room(nd));
     }
     for (int i = 0; i < f->k->nimage_norm; i++)
         if (strstr(f->done->text, xprintf("|sums of %s|", plan_alias(f->k, f->k->image_norm[i].op))))
@@ -171,10 +171,10 @@ void norms_given(const File *f, const Run *r, bool given, Buf *b)
     }
 }
 
-/* The kernel's node, where norms read it. */
+/* The kernel's tensor, where norms read it. */
 static const Tensor *normed(const File *f)
 {
-    const Tensor *nd = f->k->node >= 0 ? &f->p->node[f->k->node] : NULL;
+    const Tensor *nd = f->k->tensor >= 0 ? &f->p->tensor[f->k->tensor] : NULL;
 
     return nd && nd->nnorm ? nd : NULL;
 }
@@ -199,7 +199,7 @@ void norms_move_stats(const File *f, Rec *fn)
     rec_int(s, "area", area_of(nd));
 }
 
-/* Behind forward's pieces: the statistics of the kernel's node, and what each norm over it makes of them. */
+/* Behind forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
 void norms_forward(const File *f, Rec *kernel)
 {
     const Tensor *nd = normed(f);
@@ -220,7 +220,7 @@ static const char *norm_struct(const File *f, int op)
     return xprintf(op_is_image_norm(f->p->g->op[op].kind) ? "&k->%s->norm" : "k->%s", plan_alias(f->k, op));
 }
 
-/* Whether the norm of list[i] stands in the list before it: one that reads several nodes does. */
+/* Whether the norm of list[i] stands in the list before it: one that reads several tensors does. */
 static bool norm_before(const NormSum *list, int i)
 {
     for (int j = 0; j < i; j++)
@@ -241,7 +241,7 @@ void norms_begin_sums(const File *f, Rec *fn)
 }
 
 /* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
- * the gradients of the nodes under them. */
+ * the gradients of the tensors under them. */
 void norms_backward(const File *f, Rec *kernel)
 {
     NormSum *list;
@@ -253,7 +253,7 @@ void norms_backward(const File *f, Rec *kernel)
         const char *alias = plan_alias(f->k, list[i].op), *norm = norm_struct(f, list[i].op);
         rec_str(line_add(kernel, "body", "norm_backward"), "norm", norm);
         for (int j = i; j < n && !op_is_image_norm(f->p->g->op[list[i].op].kind); j++) {
-            const Tensor *nd = &f->p->node[list[j].node];
+            const Tensor *nd = &f->p->tensor[list[j].tensor];
             if (list[j].op != list[i].op || !nd->grad)
                 continue;
             Rec *s = line_add(kernel, "body", "norm_back");
@@ -261,7 +261,7 @@ void norms_backward(const File *f, Rec *kernel)
             rec_int(s, "first", list[j].first);
             rec_int(s, "area", area_of(nd));
             for (int m = 0; m < f->k->nport; m++)
-                if (f->k->port[m].node == list[j].node)
+                if (f->k->port[m].tensor == list[j].tensor)
                     rec_str(s, "port", f->k->port[m].name);
         }
         rec_str(line_add(kernel, "body", "norm_update"), "norm", norm);

@@ -72,11 +72,11 @@ static char *in_images(const Net *n, const char *slot_name)
     return xprintf("images + %s * net->net.batch", slot_name);
 }
 
-/* The port's node, as the kernel is given it. */
+/* The port's tensor, as the kernel is given it. */
 static void port_fields(const Net *n, const Kernel *k, Rec *r, const Port *port)
 {
-    const Tensor *nd = &n->p->node[port->node], *root = &n->p->node[nd->root];
-    const bool own = port->node == k->node;
+    const Tensor *nd = &n->p->tensor[port->tensor], *root = &n->p->tensor[nd->root];
+    const bool own = port->tensor == k->tensor;
 
     if (own && nd->op > 0 && nd->stored)
         given(n, r, k, "float *out", port->name, in_images(n, stored_slot(n, nd)));
@@ -91,7 +91,7 @@ static void port_fields(const Net *n, const Kernel *k, Rec *r, const Port *port)
 void place_kernel(const Net *n, const Kernel *k, Rec *r)
 {
     const Plan *p = n->p;
-    const Tensor *node = k->node >= 0 ? &p->node[k->node] : NULL;
+    const Tensor *tensor = k->tensor >= 0 ? &p->tensor[k->tensor] : NULL;
     NormSum *sum;
     const int nsum = plan_sums(p, k, &sum);
 
@@ -99,19 +99,19 @@ void place_kernel(const Net *n, const Kernel *k, Rec *r)
     given(n, r, k, "float *scratch", "scratch", "net->scratch");
     for (int i = 0; i < k->nport; i++)
         port_fields(n, k, r, &k->port[i]);
-    for (int i = 0; node && i < node->nroute; i++)
+    for (int i = 0; tensor && i < tensor->nroute; i++)
         given(n, r, k, xprintf("uint8_t *route%d", i), xprintf("route%d", i),
-              xprintf("(uint8_t *)(void *)(%s)", in_images(n, slot_name(n, node, i, "ROUTE"))));
-    if (node && node->nnorm)
-        given(n, r, k, "struct cvy_stats *stats", "stats", xprintf("&net->%s", stats_name(n, node)));
+              xprintf("(uint8_t *)(void *)(%s)", in_images(n, slot_name(n, tensor, i, "ROUTE"))));
+    if (tensor && tensor->nnorm)
+        given(n, r, k, "struct cvy_stats *stats", "stats", xprintf("&net->%s", stats_name(n, tensor)));
     for (int i = 0; i < k->nport; i++) { /* of what norms' sums are taken here: where they add what they take away */
         bool adds = false;
         for (int j = 0; j < nsum; j++)
-            adds |= sum[j].node == k->port[i].node && op_is_batch_norm(n->g->op[sum[j].op].kind) &&
-                    p->node[sum[j].node].grad;
+            adds |= sum[j].tensor == k->port[i].tensor && op_is_batch_norm(n->g->op[sum[j].op].kind) &&
+                    p->tensor[sum[j].tensor].grad;
         if (adds)
             given(n, r, k, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
-                  xprintf("&net->%s", stats_name(n, &p->node[k->port[i].node])));
+                  xprintf("&net->%s", stats_name(n, &p->tensor[k->port[i].tensor])));
     }
     for (int i = 0; i < k->nalias; i++) {
         const Op *o = &n->g->op[k->alias[i].op];
@@ -208,11 +208,11 @@ void place_norms(const Net *n)
     }
 }
 
-/* Statistics of the nodes that norms read. */
+/* Statistics of the tensors that norms read. */
 void place_statistics(const Net *n)
 {
-    for (int i = 0; i < n->p->nnode; i++) {
-        const Tensor *nd = &n->p->node[i];
+    for (int i = 0; i < n->p->ntensor; i++) {
+        const Tensor *nd = &n->p->tensor[i];
         if (nd->nnorm == 0)
             continue;
         const char *name = stats_name(n, nd);

@@ -169,10 +169,10 @@ static void scratch_field(Lines *l, const char *type, const char *name)
         field(l, "%s *%s", type, name);
 }
 
-/* Channels of a node, rounded up, with room for a path that writes past the last. */
-static int node_room(const Lines *l)
+/* Channels of a tensor, rounded up, with room for a path that writes past the last. */
+static int tensor_room(const Lines *l)
 {
-    const Tensor *list = l->infer ? l->p->infer_node : l->p->node, *nd = &list[l->k->node];
+    const Tensor *list = l->infer ? l->p->infer_tensor : l->p->tensor, *nd = &list[l->k->tensor];
 
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
@@ -222,10 +222,10 @@ static void step_constants(Lines *l, const Step *s)
     const bool norm = s->op >= 0 && op_is_norm(l->p->g->op[s->op].kind);
 
     if (s->kind == STEP_CORRECT) {
-        constants(l, "vf_taken", "taken", "q->k->stats->mean", node_room(l), s->first);
+        constants(l, "vf_taken", "taken", "q->k->stats->mean", tensor_room(l), s->first);
     } else if (s->kind == STEP_CORRECT_IMAGE) {
         scratch_field(l, "const float", "image_back");
-        constants(l, "vf_taken", "image_taken", "q->image_back", node_room(l), s->first);
+        constants(l, "vf_taken", "image_taken", "q->image_back", tensor_room(l), s->first);
     } else if (norm &&
                (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_SUMS || s->kind == STEP_SCALE)) {
         norm_constants(l, s->op, s->first);
@@ -467,7 +467,7 @@ static void skip_step(Lines *l, const Step *step)
     Rec *s;
 
     if (give) {
-        const Tensor *nd = &l->p->node[skip->operand->path.node];
+        const Tensor *nd = &l->p->tensor[skip->operand->path.tensor];
         to = (Place){.where = AT_SLOT, .image = -1, .port = step->in2, .shape = nd->shape[nd->nlink]};
         to.total = to.shape.c;
         p = &to;
@@ -501,10 +501,10 @@ static void skip_step(Lines *l, const Step *step)
     l->uses_place = l->uses_q = true;
 }
 
-/* Where a run's channels stand among those of the kernel's node. */
-static bool shifted_in_node(const Lines *l)
+/* Where a run's channels stand among those of the kernel's tensor. */
+static bool shifted_in_tensor(const Lines *l)
 {
-    const Tensor *list = l->infer ? l->p->infer_node : l->p->node, *nd = &list[l->k->node];
+    const Tensor *list = l->infer ? l->p->infer_tensor : l->p->tensor, *nd = &list[l->k->tensor];
     const Place all = {.first = l->r->stats_first, .total = nd->shape[nd->nlink].c};
 
     return plan_shifted(&all, l->r->shape.c);
@@ -526,7 +526,7 @@ static void stats_step(Lines *l, const Step *step)
     rec_str(s, "in", number(l, step->in));
     rec_str(s, "of", prefix);
     drain(l, "vf_stats", xprintf("%sstats", prefix));
-    if (shifted_in_node(l))
+    if (shifted_in_tensor(l))
         rec_int(s, "valid", r->shape.c);
     l->uses_q = true;
 }
@@ -547,7 +547,7 @@ static void begin_stats(Lines *l)
 {
     const Run *r = l->r;
     const char *image = xprintf("q->image_sums + %s", channel(r->stats_first));
-    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * node_room(l),
+    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * tensor_room(l),
                                 channel(r->stats_first));
     Rec *s = add_line(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
@@ -555,11 +555,11 @@ static void begin_stats(Lines *l)
     rec_str(s, "of", r->image_stats ? "image_" : "");
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
-    rec_int(s, "padded", node_room(l));
+    rec_int(s, "padded", tensor_room(l));
     rec_str(s, "when",
             r->image_stats ? "!q->again && " : "q->at->fresh && "); /* of the batch: the piece's first image */
     rec_str(s, "first", r->from.where == AT_CORE ? "first" : walk_value(l));
-    rec_str(s, "lanes", shifted_in_node(l) ? xprintf("%d - c", r->shape.c) : "16");
+    rec_str(s, "lanes", shifted_in_tensor(l) ? xprintf("%d - c", r->shape.c) : "16");
     rec_int(l->rec, "begin_uses_place", 1);
     if (r->from.where == AT_CORE)
         rec_int(l->rec, "begin_uses_first", 1);
@@ -591,12 +591,12 @@ static void sums_step(Lines *l, const Step *step)
 static void store_step(Lines *l, const Step *step)
 {
     const Run *r = l->r;
-    const Tensor *nd = &l->p->node[l->k->node];
+    const Tensor *nd = &l->p->tensor[l->k->tensor];
     Place out = {
         .where = AT_SLOT, .image = -1, .first = r->store_first, .total = r->store_total, .shape = nd->shape[0]};
 
     for (int i = 0; i < l->k->nport; i++)
-        if (l->k->port[i].node == l->k->node)
+        if (l->k->port[i].tensor == l->k->tensor)
             out.port = i;
     const bool shifted = plan_shifted(&out, r->shape.c);
     field(l, "float *stored");
@@ -643,7 +643,7 @@ static void steps(Lines *l)
             s = add_line(l->rec, "point", "back_stats");
             rec_str(s, "of", step->kind == STEP_CORRECT ? "" : "image_");
             if (plan_shifted(&(Place){.first = step->first,
-                                      .total = l->p->node[l->k->node].shape[l->p->node[l->k->node].nlink].c},
+                                      .total = l->p->tensor[l->k->tensor].shape[l->p->tensor[l->k->tensor].nlink].c},
                              step->channels))
                 rec_int(s, "valid", step->channels);
             break;
@@ -737,7 +737,7 @@ static void scatter_result(Lines *l)
 /* Where the winners of this run's windows are stored: its channel block's bytes. */
 static char *route_block(const Lines *l)
 {
-    const Tensor *nd = &l->p->node[l->k->node];
+    const Tensor *nd = &l->p->tensor[l->k->tensor];
     const int64_t plane = (int64_t)l->r->shape.h * l->r->shape.w;
 
     for (int i = 0; i < nd->nroute; i++)

@@ -1,10 +1,10 @@
-/* anchors.c - which values must be nodes, and where each sum is done.
+/* anchors.c - which values must be tensors in memory, and where each sum is done.
  *
  * needs: a checked graph after grad. sets: Flow.uses .. .fused.
  *
- * A value is an *anchor* where it must be a node: several ops read it; in training a norm takes its statistics; a join
- * reads it as a skip operand. Between anchors every op has one reader, so that what leads to a kernel is a tree: a main
- * line, and at each join skip operands that begin at nodes. */
+ * A value is an *anchor* where it must be a tensor in memory: several ops read it; in training a norm takes its
+ * statistics; a join reads it as a skip operand. Between anchors every op has one reader, so that what leads to a
+ * kernel is a tree: a main line, and at each join skip operands that begin at tensors. */
 #include "flow_parts.h"
 
 bool flow_is_weight(const Graph *g, int op)
@@ -67,7 +67,7 @@ static int base_of(const Flow *f, int v)
     return v;
 }
 
-/* The node by which a join could read v as a skip operand: point stages from it on, or a pad first. -1: it cannot. */
+/* The tensor by which a join could read v as a skip operand: point stages from it on, or a pad first. -1: it cannot. */
 static int skip_base(const Flow *f, int v)
 {
     while (v > 0 && !f->anchor[v] && flow_is_point(f->g, v))

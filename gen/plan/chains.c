@@ -83,12 +83,12 @@ void chain_before(Fuse *f)
         Forward fw = {.name = path_name(f->infer ? "pre" : "in", i),
                       .path = w,
                       .b = w->n,
-                      .from = fuse_value(f, w->node, "in"),
+                      .from = fuse_value(f, w->tensor, "in"),
                       .store = -1,
                       .to = no_place};
         fw.ends = pass;
         if (pass && !f->infer) {
-            fw.store = f->node[k->node].stored && k->op > 0 ? w->n : -1;
+            fw.store = f->tensor[k->tensor].stored && k->op > 0 ? w->n : -1;
         } else if (kernel_input(k) >= 0) {
             fw.to = place_part(image_place(kernel_input(k), k->image[kernel_input(k)].shape), w->first);
         }
@@ -101,7 +101,7 @@ void chain_before_back(Fuse *f)
 {
     Kernel *k = f->k;
     const bool pass = k->kind == KERNEL_PASS, conv = k->conv != NULL;
-    const bool correct = pass && node_has_norms(&f->node[k->node]);
+    const bool correct = pass && tensor_has_norms(&f->tensor[k->tensor]);
     Place from = no_place;
 
     for (int i = 0; i < k->nin; i++)
@@ -112,7 +112,7 @@ void chain_before_back(Fuse *f)
     for (int i = 0; i < k->nin; i++)
         scratch |= k->before[i].n > 1;
     if (pass) {
-        from = fuse_gradient(f, k->node, "out");
+        from = fuse_gradient(f, k->tensor, "out");
     } else if (!conv) {
         const int dx = k->linear ? k->linear->dx : k->loss->dx;
         from = image_place(dx, k->image[dx].shape);
@@ -133,11 +133,11 @@ void chain_before_back(Fuse *f)
                       .b = w->n,
                       .values = &k->before[i],
                       .correct = correct,
-                      .stored = fuse_value(f, w->node, "in"),
+                      .stored = fuse_value(f, w->tensor, "in"),
                       .from = place_part(from, w->first),
                       .to = no_place};
-        if (f->node[w->node].grad)
-            b.to = fuse_gradient(f, w->node, "in");
+        if (f->tensor[w->tensor].grad)
+            b.to = fuse_gradient(f, w->tensor, "in");
         Chain *c = &k->din[i];
         if (conv && scratch && !through_core) { /* the core's results go through scratch; later paths find them there */
             through_core = true;
@@ -148,13 +148,13 @@ void chain_before_back(Fuse *f)
             r->to = image_place(k->conv->dx, shape);
         }
         run_backward(f, c, &k->image, &k->nimage, &b);
-        /* skip operands were given to while the chain was built, in its order; the path's own node comes last */
+        /* skip operands were given to while the chain was built, in its order; the path's own tensor comes last */
         if (b.to.where != NOWHERE)
             c->run[c->n - 1].adds = fuse_gives(f, b.to.port);
     }
 }
 
-/* What the stages behind a kernel's core do, up to its node. */
+/* What the stages behind a kernel's core do, up to its tensor. */
 void chain_after(Fuse *f)
 {
     Kernel *k = f->k;
@@ -174,14 +174,14 @@ void chain_after(Fuse *f)
     fw.from.shape = k->w->out.shape[0];
     fw.from.total = fw.from.shape.c;
     run_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
-    fuse_port(f, k->node, "out");
+    fuse_port(f, k->tensor, "out");
 }
 
 void chain_after_back(Fuse *f)
 {
     Kernel *k = f->k;
     const Graph *g = f->g;
-    const Tensor *nd = &f->node[k->node];
+    const Tensor *nd = &f->tensor[k->tensor];
     const Path *w = &k->w->out;
 
     /* what backward recomputes: images that windows behind the stored tensor read */
@@ -191,7 +191,7 @@ void chain_after_back(Fuse *f)
             last_window = i;
     Place stored = {.where = AT_SLOT,
                     .image = -1,
-                    .port = fuse_port(f, k->node, "out"),
+                    .port = fuse_port(f, k->tensor, "out"),
                     .total = w->shape[w->grad].c,
                     .shape = w->shape[w->grad]};
     if (last_window >= 0) {
@@ -216,8 +216,8 @@ void chain_after_back(Fuse *f)
                   .origin = w->grad,
                   .values = &k->w->again,
                   .stored = stored,
-                  .correct = node_has_norms(nd),
-                  .from = fuse_gradient(f, k->node, "out"),
+                  .correct = tensor_has_norms(nd),
+                  .from = fuse_gradient(f, k->tensor, "out"),
                   .to = image_place(k->w->dz, k->image[k->w->dz].shape),
                   .bias_grad = g->op[k->op].bias};
     run_backward(f, &k->w->dout, &k->image, &k->nimage, &b);

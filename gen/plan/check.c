@@ -76,7 +76,7 @@ static void check_kernels(const Plan *p, const Kernel *list, int n)
         if (k->conv && (k->w->forward.vectors < 1 || k->w->forward.out_blocks % k->w->forward.vectors))
             BUG("kernel %s has a tile that does not divide its channels", k->name);
         for (int j = 0; j < k->nport; j++)
-            if (k->port[j].node != k->node && list == p->kernel && p->node[k->port[j].node].maker >= i)
+            if (k->port[j].tensor != k->tensor && list == p->kernel && p->tensor[k->port[j].tensor].maker >= i)
                 BUG("kernel %s reads what is made later", k->name);
     }
 }
@@ -88,13 +88,13 @@ static void check_slots(const Plan *p)
     wrong = wrong ? wrong : plan_overlap(p);
     if (wrong)
         BUG("%s", wrong);
-    for (int i = 0; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    for (int i = 0; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         if (nd->op == 0)
             continue;
         if (nd->grad && !nd->given)
             BUG("nobody gives a gradient to %s", p->g->op[nd->op].path);
-        if (!nd->stored && p->node[nd->root].nlink && nd->root == i)
+        if (!nd->stored && p->tensor[nd->root].nlink && nd->root == i)
             BUG("%s is stored nowhere", p->g->op[nd->op].path);
     }
 }

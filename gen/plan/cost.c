@@ -10,7 +10,7 @@
 typedef struct Traffic {
     const Plan *p;
     const Kernel *k;
-    const Tensor *node; /* of training, or of inference */
+    const Tensor *tensor; /* of training, or of inference */
     struct Moved {
         int where, port, first, what;
     } * moved;
@@ -57,12 +57,12 @@ static void move_step(Traffic *t, const Run *r, const Step *s)
     const double pixels = (double)r->shape.h * r->shape.w, all = elements(r->shape.c, r->shape);
 
     if (s->kind == STEP_STORE)
-        move(t, NOWHERE, t->k->node, r->store_first, WRITES, 4 * all);
+        move(t, NOWHERE, t->k->tensor, r->store_first, WRITES, 4 * all);
     if (s->kind == STEP_SKIP)
         move_place(t, &r->skip[s->skip].from, r->skip[s->skip].from.shape.c, pixels, READS);
     if (s->kind != STEP_GIVE)
         return;
-    const Tensor *nd = &t->node[t->k->port[s->in2].node];
+    const Tensor *nd = &t->tensor[t->k->port[s->in2].tensor];
     const double given = elements(nd->shape[nd->nlink].c, r->shape);
     move(t, AT_SLOT, s->in2, s->first, WRITES_GRAD, 4 * given);
     if (s->adds)
@@ -184,7 +184,7 @@ static double matrix_bytes(const Kernel *k, Phase phase)
 
 Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)
 {
-    Traffic t = {.p = p, .k = k, .node = phase == PHASE_INFER ? p->infer_node : p->node};
+    Traffic t = {.p = p, .k = k, .tensor = phase == PHASE_INFER ? p->infer_tensor : p->tensor};
     Cost cost = {0};
 
     if (phase == PHASE_BACKWARD) {

@@ -34,17 +34,17 @@ static void print_winograd(const char *what, const Winograd *w, FILE *to)
     fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);
 }
 
-static void dump_node(const Plan *p, int i, FILE *to)
+static void dump_tensor(const Plan *p, int i, FILE *to)
 {
     const Graph *g = p->g;
-    const Tensor *nd = &p->node[i];
+    const Tensor *nd = &p->tensor[i];
 
     fprintf(to, "node %s %dx%dx%d", g->op[nd->op].path, nd->shape[nd->nlink].c, nd->shape[nd->nlink].h,
             nd->shape[nd->nlink].w);
     if (nd->op == 0)
         fprintf(to, ": read again");
     else if (!nd->stored)
-        fprintf(to, ": from %s", g->op[p->node[nd->root].op].path);
+        fprintf(to, ": from %s", g->op[p->tensor[nd->root].op].path);
     else
         fprintf(to, ": stores %s %dx%dx%d at %lld%s", g->op[nd->stored_op].path, nd->shape[0].c, nd->shape[0].h,
                 nd->shape[0].w, (long long)nd->slot,
@@ -71,8 +71,8 @@ static void dump_chains(const Plan *p, const char *what, const Chain *c, int n, 
 void plan_dump(const Plan *p, FILE *to)
 {
     fprintf(to, "plan %s target %s pieces %d\n", p->g->spec->name, p->target->name, p->pieces);
-    for (int i = 0; i < p->nnode; i++)
-        dump_node(p, i, to);
+    for (int i = 0; i < p->ntensor; i++)
+        dump_tensor(p, i, to);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
         fprintf(to, "kernel %s %s%s\n", k->name, kernel_kind_text(p, k),

@@ -1,19 +1,19 @@
-/* flow.c - graph -> nodes and kernels: what is made where, and by which paths each kernel gets at what it reads.
+/* flow.c - graph -> tensors and kernels: what is made where, and by which paths each kernel gets at what it reads.
  *
  * needs: a checked graph after grad.
- * sets:  Plan.node, .kernel (or of inference .infer_node, .infer) with their paths; no runs, no images, no offsets.
+ * sets:  Plan.tensor, .kernel (or of inference .infer_node, .infer) with their paths; no runs, no images, no offsets.
  *
- * anchors.c says what must be a node, paths.c how one gets from there to a value, stored.c what is kept of it. The out
- * path of a weight op ends at its node: at an anchor, or in training at the tensor that is best kept, or at inference
- * where the next kernel begins. Every other anchor is made by a pass. */
+ * anchors.c says what must be a tensor, paths.c how one gets from there to a value, stored.c what is kept of it. The
+ * out path of a weight op ends at its tensor: at an anchor, or in training at the tensor that is best kept, or at
+ * inference where the next kernel begins. Every other anchor is made by a pass. */
 #include "flow_parts.h"
 #include "passes.h"
 
-/* ---- nodes ---- */
+/* ---- tensors ---- */
 
-static Tensor *add_node(Flow *f, int op, int key)
+static Tensor *add_tensor(Flow *f, int op, int key)
 {
-    f->node[op] = f->n;
+    f->tensor[op] = f->n;
     Tensor *nd = PUSH(f->list, f->n);
     *nd = (Tensor){.op = op, .key = key, .maker = -1, .stored = true, .root = f->n - 1, .stored_op = op, .image = -1};
     nd->shape = xalloc(sizeof *nd->shape);
@@ -37,11 +37,11 @@ static int next_out(const Flow *f, int w, int v)
     return f->g->op[r].kind == OP_ADD && f->fused[r] == w && f->g->op[r].ins[f->main[r]] == v ? r : -1;
 }
 
-/* A weight op's out path, and its node. */
+/* A weight op's out path, and its tensor. */
 static void build_out(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
-    Path w = {.node = -1};
+    Path w = {.tensor = -1};
     int n = 0, end = k->op, after_sum = 0, behind_windows = 0;
 
     *PUSH(w.shape, n) = g->op[k->op].shape;
@@ -63,7 +63,7 @@ static void build_out(Flow *f, Kernel *k)
     }
     w.total = w.shape[w.n].c;
     if (f->infer) {
-        Tensor *nd = add_node(f, end, k->op);
+        Tensor *nd = add_tensor(f, end, k->op);
         nd->shape[0] = w.shape[w.n];
         k->w->out = w;
         return;
@@ -83,7 +83,7 @@ static void build_out(Flow *f, Kernel *k)
     }
     const int value = u ? w.link[u - 1].op : k->op;
     f->anchor[value] |= anchored ? 0 : ANCHOR_STORED;
-    Tensor *nd = add_node(f, value, k->op);
+    Tensor *nd = add_tensor(f, value, k->op);
     stores_choices(k->op, &w, &stores, least, nd);
     nd->least_why = least_why;
     nd->why = !anchored || u == w.n ? stored_why(f, k->op, &w, &stores, p, anchored)
@@ -102,14 +102,14 @@ static void build_out(Flow *f, Kernel *k)
     k->w->out.grad = p; /* of an out path: the stored value */
 }
 
-/* A node that no weight op makes. It is stored unless its readers can follow the path to it by themselves. */
+/* A tensor that no weight op makes. It is stored unless its readers can follow the path to it by themselves. */
 static void build_pass(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
 
     paths_to(f, k->op, &k->in, &k->nin);
     paths_close(k->in, k->nin, g->op[k->op].shape.c);
-    Tensor *nd = add_node(f, k->op, k->op);
+    Tensor *nd = add_tensor(f, k->op, k->op);
     nd->why = k->nin > 1 ? "a concat that is read as one tensor" : "";
     if (f->infer)
         return;
@@ -135,7 +135,7 @@ static void build_pass(Flow *f, Kernel *k)
     }
     nd->why = "not stored: its readers recompute it";
     nd->stored = false;
-    nd->root = f->list[w->node].root;
+    nd->root = f->list[w->tensor].root;
     nd->stored_op = f->list[nd->root].stored_op;
     nd->link = w->link;
     nd->shape = w->shape;
@@ -148,10 +148,10 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
 {
     Kernel *k = PUSH(*list, *n);
 
-    *k = (Kernel){.kind = kind, .op = op, .node = -1, .trace_core = -1, .result = -1};
+    *k = (Kernel){.kind = kind, .op = op, .tensor = -1, .trace_core = -1, .result = -1};
     if (kind == KERNEL_CONV || kind == KERNEL_LINEAR) {
         k->w = xalloc(sizeof *k->w);
-        *k->w = (WeightPart){.out.node = -1, .x = -1, .dz = -1, .wparam = -1, .bparam = -1, .fold_stop = -1};
+        *k->w = (WeightPart){.out.tensor = -1, .x = -1, .dz = -1, .wparam = -1, .bparam = -1, .fold_stop = -1};
     }
     if (kind == KERNEL_CONV) {
         k->conv = xalloc(sizeof *k->conv);
@@ -168,22 +168,22 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
 /* Whether a pass makes op's output: it is an anchor, and no weight op's out path ends there. */
 static bool wants_pass(const Flow *f, int op)
 {
-    return f->anchor[op] && f->node[op] < 0;
+    return f->anchor[op] && f->tensor[op] < 0;
 }
 
 static void count_readers(Flow *f, const Kernel *k)
 {
     for (int w = -1; w < k->nin; w++) {
         const Path *path = w < 0 ? kernel_out(k) : &k->in[w];
-        if (path->node >= 0)
-            f->list[path->node].readers++;
+        if (path->tensor >= 0)
+            f->list[path->tensor].readers++;
         for (int i = w < 0 ? 0 : path->grad; i < path->n; i++)
             for (int s = 0; s < path->link[i].nskip; s++)
-                f->list[path->link[i].skip[s].path.node].readers++;
+                f->list[path->link[i].skip[s].path.tensor].readers++;
     }
 }
 
-/* A norm over a node, whose channel 0 is channel `first` of the norm. */
+/* A norm over a tensor, whose channel 0 is channel `first` of the norm. */
 static void place_norm(Tensor *nd, const Graph *g, int op, int first)
 {
     if (op_is_image_norm(g->op[op].kind)) {
@@ -195,7 +195,7 @@ static void place_norm(Tensor *nd, const Graph *g, int op, int first)
     *PUSH(nd->norm_first, n) = first;
 }
 
-/* Norms over each node. */
+/* Norms over each tensor. */
 static void place_norms(Flow *f, const Kernel *k)
 {
     for (int w = 0; w < k->nin; w++) {
@@ -206,18 +206,18 @@ static void place_norms(Flow *f, const Kernel *k)
                 continue;
             if (i > path->grad)
                 BUG("%s normalises what is no node", f->g->op[l->op].path);
-            place_norm(&f->list[path->node], f->g, l->op, l->first);
+            place_norm(&f->list[path->tensor], f->g, l->op, l->first);
         }
     }
 }
 
 static void skip_norms(Flow *f, const Path *path)
 {
-    for (int i = path->node < 0 ? 0 : path->grad; i < path->n; i++)
+    for (int i = path->tensor < 0 ? 0 : path->grad; i < path->n; i++)
         for (int s = 0; s < path->link[i].nskip; s++) {
             const Path *skip = &path->link[i].skip[s].path;
             if (skip->n > skip->grad && flow_takes_statistics(f, skip->link[skip->grad].op))
-                place_norm(&f->list[skip->node], f->g, skip->link[skip->grad].op, 0);
+                place_norm(&f->list[skip->tensor], f->g, skip->link[skip->grad].op, 0);
         }
 }
 
@@ -268,17 +268,17 @@ bool flow_build(Plan *p, bool infer)
     f->padded = xalloc(n);
     f->main = xalloc(n * sizeof(int));
     f->fused = xalloc(n * sizeof(int));
-    f->node = xalloc(n * sizeof(int));
+    f->tensor = xalloc(n * sizeof(int));
     for (int i = 0; i < g->nop; i++)
-        f->node[i] = -1;
+        f->tensor[i] = -1;
     anchors_count(f);
     anchors_find(f);
-    add_node(f, 0, 0);
+    add_tensor(f, 0, 0);
     if (f->anchor[0]) { /* norms read the input: nobody makes it, but its statistics are taken */
         Kernel *k = add_kernel(&list, &nlist, KERNEL_PASS, 0);
         path_add(&k->in, &k->nin, path_begin(f, 0));
         paths_close(k->in, k->nin, g->op[0].shape.c);
-        k->node = 0;
+        k->tensor = 0;
     }
     for (int i = 1; i < g->nop; i++) {
         const bool weight = flow_is_weight(g, i), loss = g->op[i].kind == OP_LOSS;
@@ -286,7 +286,7 @@ bool flow_build(Plan *p, bool infer)
             continue;
         const bool result = loss && infer; /* where no kernel makes it as one tensor, a pass does */
         if (result) {
-            p->logits = f->node[g->op[i].in];
+            p->logits = f->tensor[g->op[i].in];
             if (p->logits >= 0)
                 break;
             f->solid[g->op[i].in] = true;
@@ -308,11 +308,11 @@ bool flow_build(Plan *p, bool infer)
         if (too_large(g, k, size))
             return false;
         if (!loss || infer) {
-            k->node = f->n - 1;
-            f->list[k->node].maker = nlist - 1;
+            k->tensor = f->n - 1;
+            f->list[k->tensor].maker = nlist - 1;
         }
         if (loss && infer)
-            p->logits = k->node;
+            p->logits = k->tensor;
         count_readers(f, k);
         place_norms(f, k);
         for (int w = 0; w < k->nin; w++)
@@ -320,10 +320,10 @@ bool flow_build(Plan *p, bool infer)
         skip_norms(f, kernel_out(k));
     }
     if (infer) {
-        p->infer_node = f->list, p->ninfer_node = f->n;
+        p->infer_tensor = f->list, p->ninfer_tensor = f->n;
         p->infer = list, p->ninfer = nlist;
     } else {
-        p->node = f->list, p->nnode = f->n;
+        p->tensor = f->list, p->ntensor = f->n;
         p->kernel = list, p->nkernel = nlist;
     }
     return true;

@@ -1,9 +1,9 @@
-/* flow.h - nodes and paths: what is made where, and how a kernel gets at what it reads.
+/* flow.h - tensors and paths: what is made where, and how a kernel gets at what it reads.
  *
- * Between kernels stand *nodes*: tensors that are stored, or that a norm takes statistics of, or that several ops read.
- * A kernel gets at what it reads by *paths*: from a node's stored tensor through stages that are computed as they are
- * needed. What stands behind a weight op up to its node is its *out* path. In training every node has one gradient, to
- * which its readers add in the order in which backward runs. */
+ * Between kernels stand *tensors*: values that are stored, or that a norm takes statistics of, or that several ops
+ * read. A kernel gets at what it reads by *paths*: from what is stored of a tensor through stages that are computed as
+ * they are needed. What stands behind a weight op up to its tensor is its *out* path. In training every tensor has one
+ * gradient, to which its readers add in the order in which backward runs. */
 #ifndef FLOW_H
 #define FLOW_H
 
@@ -26,11 +26,12 @@ typedef struct Link {
 
 /* From a tensor through stages. link[i] makes value i + 1 of value i. */
 typedef struct Path {
-    int node; /* where it begins, or -1: at the core */
+    int tensor; /* where it begins, or -1: at the core */
     Link *link;
     Shape *shape; /* of values 0 .. n */
     int n;
-    int grad; /* the node's own value: links before it recompute it from what is stored, its gradient is taken there */
+    /* The tensor's own value: links before it recompute it from what is stored, its gradient is taken there. */
+    int grad;
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
 } Path;
 
@@ -44,10 +45,10 @@ typedef struct SkipSeen {
 struct Skip {
     SkipSeen *seen; /* while runs are built */
     Path path;
-    int pad; /* op through which the node's tensor is read, or -1 */
+    int pad; /* op through which the tensor is read, or -1 */
 };
 
-/* Why an op's output is a node. */
+/* Why an op's output is a tensor in memory. */
 typedef enum Anchor {
     ANCHOR_STATS = 1,   /* a norm takes its statistics */
     ANCHOR_MANY = 2,    /* several ops read it */
@@ -71,7 +72,7 @@ typedef struct Tensor {
     int key;     /* op at which it is made: the weight op, or `op` */
     int maker;   /* kernel; -1: the network's input */
     bool stored; /* else its readers begin at `root`'s stored tensor */
-    int root;    /* node; itself where it is stored, or the input */
+    int root;    /* tensor; itself where it is stored, or the input */
     Link *link;  /* from what is stored to its value */
     Shape *shape;
     int nlink;
@@ -81,7 +82,7 @@ typedef struct Tensor {
     bool grad;       /* its gradient is wanted */
     bool given;      /* a kernel before, in backward, gives to it: others add */
     const char *why; /* of the choice of what is stored, for people */
-    unsigned anchor; /* why it is a node: bits of Anchor */
+    unsigned anchor; /* why it is a tensor: bits of Anchor */
     bool as_skip;    /* a sum or a pad reads it where it stands */
     Choice *choice;  /* what could have been stored instead; a weight op's */
     int nchoice;

@@ -1,4 +1,4 @@
-/* flow_parts.h - what the files that make nodes and paths share: anchors.c, paths.c, stored.c, flow.c. */
+/* flow_parts.h - what the files that make tensors and paths share: anchors.c, paths.c, stored.c, flow.c. */
 #ifndef FLOW_PARTS_H
 #define FLOW_PARTS_H
 
@@ -11,12 +11,12 @@ typedef struct Flow {
     int *uses;             /* readers of an op's output, those of a concat counted as readers of what it joins */
     int *reader;           /* one of them */
     bool *solid;           /* of a concat: it is a tensor in memory, since a sum, a pad or an image norm reads it */
-    unsigned char *anchor; /* the op's output is a node: why, by bits of Anchor; 0: it is none */
+    unsigned char *anchor; /* the op's output is a tensor: why, by bits of Anchor; 0: it is none */
     bool *as_skip;         /* ... that is read as a skip operand */
     bool *padded;          /* a pad reads it as a skip operand: as it is stored, without stages between */
     int *main;             /* of an add: which operand is on the main line */
     int *fused;            /* of an add: the weight op in whose out path it stands, or -1 */
-    int *node;             /* of an op's output, or -1 */
+    int *tensor;           /* of an op's output, or -1 */
     Tensor *list;
     int n;
 } Flow;
@@ -33,7 +33,7 @@ void anchors_count(Flow *f);
 void anchors_find(Flow *f);
 
 /* paths.c. */
-Path path_begin(const Flow *f, int node);
+Path path_begin(const Flow *f, int tensor);
 /* The op's link at the end of a path. */
 void path_extend(const Flow *f, Path *w, int v);
 void path_add(Path **paths, int *n, Path w);

@@ -23,7 +23,7 @@ static void build_kernel(Fuse *f)
     } else if (k->kind != KERNEL_PASS) {
         chain_images(f);
     } else if (k->op > 0) {
-        fuse_port(f, k->node, "out");
+        fuse_port(f, k->tensor, "out");
     }
     chain_before(f);
     if (k->w)
@@ -39,7 +39,7 @@ static void build_kernel_back(Fuse *f)
     if (weights)
         chain_after_back(f);
     chain_before_back(f);
-    k->has_forward = k->kind != KERNEL_PASS || f->node[k->node].stored || node_has_norms(&f->node[k->node]);
+    k->has_forward = k->kind != KERNEL_PASS || f->tensor[k->tensor].stored || tensor_has_norms(&f->tensor[k->tensor]);
     k->has_backward = weights || k->back_data;
 }
 
@@ -85,12 +85,16 @@ static int *by_op(const Graph *g, int value)
 static Fuse begin_fuse(Plan *p)
 {
     const Graph *g = p->g;
-    Fuse f = {
-        .p = p, .g = g, .node = p->node, .node_of = by_op(g, -1), .aliased = by_op(g, 0), .image_norm = by_op(g, 0)};
+    Fuse f = {.p = p,
+              .g = g,
+              .tensor = p->tensor,
+              .tensor_of = by_op(g, -1),
+              .aliased = by_op(g, 0),
+              .image_norm = by_op(g, 0)};
 
-    f.has = xalloc(sizeof *f.has * (size_t)(p->nnode > p->ninfer_node ? p->nnode : p->ninfer_node));
-    for (int i = p->nnode - 1; i >= 0; i--)
-        f.node_of[p->node[i].op] = i;
+    f.has = xalloc(sizeof *f.has * (size_t)(p->ntensor > p->ninfer_tensor ? p->ntensor : p->ninfer_tensor));
+    for (int i = p->ntensor - 1; i >= 0; i--)
+        f.tensor_of[p->tensor[i].op] = i;
     for (int i = 0; i < g->nop; i++)
         *names_at(&f.layer, fuse_c_name(g->op[i].layer)) = 1;
     return f;
@@ -115,7 +119,7 @@ void fuse_build(Plan *p)
         trace_build(&trace);
         fuse_aliases(f);
     }
-    f->node = p->infer_node;
+    f->tensor = p->infer_tensor;
     f->infer = true;
     infer_images(p);
     for (int i = 0; i < p->ninfer; i++) {

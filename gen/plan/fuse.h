@@ -8,7 +8,7 @@
 
 static const Place no_place = {.where = NOWHERE, .image = -1};
 
-/* What a kernel has of a node. Good while `kernel` is the number of the kernel at hand. */
+/* What a kernel has of a tensor. Good while `kernel` is the number of the kernel at hand. */
 typedef struct Has {
     int kernel;
     int port, image; /* image: in which it is given to an inference kernel, or -1 */
@@ -19,12 +19,12 @@ typedef struct Fuse {
     Plan *p;
     const Graph *g;
     Kernel *k;
-    Tensor *node;
+    Tensor *tensor;
     bool infer;
     int kernel;      /* a number for the kernel at hand, another one whenever it is another */
-    Has *has;        /* by node */
+    Has *has;        /* by tensor */
     int nnamed[3];   /* ports called in, out, side and a number */
-    int *node_of;    /* training's node that is an op's output, or -1 */
+    int *tensor_of;  /* training's tensor that is an op's output, or -1 */
     int *aliased;    /* by op: the number of the kernel in which it has an alias */
     int *image_norm; /* likewise, in which its norm is listed */
     Names alias;     /* of the kernel at hand: the number that a name ended with last */
@@ -44,14 +44,14 @@ void packed_shared(const Kernel *k, Image *m);
 
 /* ports.c. From now on k is the kernel at hand. */
 void fuse_begin(Fuse *f, Kernel *k);
-/* What the kernel is given of a node; `name` ("in", "out", "side") where it is not given anything of it yet. */
-int fuse_port(Fuse *f, int node, const char *name);
-/* Where the stored tensor that a node's readers begin at lies, as kernel k is given it. */
-Place fuse_value(Fuse *f, int node, const char *name);
-/* Where a node's gradient lies. */
-Place fuse_gradient(Fuse *f, int node, const char *name);
+/* What the kernel is given of a tensor; `name` ("in", "out", "side") where it is not given anything of it yet. */
+int fuse_port(Fuse *f, int tensor, const char *name);
+/* Where what a tensor's readers begin at lies, as kernel k is given it. */
+Place fuse_value(Fuse *f, int tensor, const char *name);
+/* Where a tensor's gradient lies. */
+Place fuse_gradient(Fuse *f, int tensor, const char *name);
 Place place_part(Place p, int first);
-/* Whether the kernel is the first in backward to give to the port's node, or adds to what others gave. */
+/* Whether the kernel is the first in backward to give to the port's tensor, or adds to what others gave. */
 bool fuse_gives(Fuse *f, int port);
 
 /* run_forward.c. */
@@ -72,8 +72,8 @@ typedef struct Forward {
     const Path *path;
     int a, b;
     Place from;
-    int store; /* value that is stored as the kernel's node, -1 */
-    bool ends; /* value b is the kernel's node, of which norms take statistics */
+    int store; /* value that is stored as the kernel's tensor, -1 */
+    bool ends; /* value b is the kernel's tensor, of which norms take statistics */
     Place to;
     bool bias; /* the first value lacks the bias */
     bool keep_route;
@@ -82,8 +82,8 @@ typedef struct Forward {
 void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw);
 
 /* run_backward.c. */
-bool node_has_norms(const Tensor *nd);
-/* Whether backward follows a path: its node's gradient is wanted, or a norm stands on it. */
+bool tensor_has_norms(const Tensor *nd);
+/* Whether backward follows a path: its tensor's gradient is wanted, or a norm stands on it. */
 bool path_goes_back(const Fuse *f, const Path *w);
 
 /* The gradient of value b of a path is taken back to value a. Values come from value `origin`, which lies at `stored`;
@@ -94,7 +94,7 @@ typedef struct Backward {
     int a, b, origin;
     const Chain *values;
     Place stored;
-    bool correct; /* value b is the kernel's node, and norms read that */
+    bool correct; /* value b is the kernel's tensor, and norms read that */
     Place from, to;
     bool adds, bias_grad;
 } Backward;
@@ -108,14 +108,14 @@ void chain_images(Fuse *f);
 void chain_before(Fuse *f);
 /* The same backwards. */
 void chain_before_back(Fuse *f);
-/* What the stages behind a kernel's core do, up to its node. */
+/* What the stages behind a kernel's core do, up to its tensor. */
 void chain_after(Fuse *f);
 void chain_after_back(Fuse *f);
 
 /* naming.c. */
 const char *fuse_c_name(const char *path);
 void fuse_name(Fuse *f);
-/* Names for what the kernel's stages, and those that take statistics of its node, are given. */
+/* Names for what the kernel's stages, and those that take statistics of its tensor, are given. */
 void fuse_aliases(Fuse *f);
 
 /* trace.c. */
@@ -131,7 +131,7 @@ typedef struct Trace {
 void trace_build(Trace *t);
 
 /* infer.c. */
-/* How the nodes of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
+/* How the tensors of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
 void infer_images(Plan *p);
 void infer_kernel(Fuse *f);
 

@@ -1,18 +1,18 @@
-/* infer.c - kernels of inference: how their nodes lie, what is folded, what stays a multiply-add.
+/* infer.c - kernels of inference: how their tensors lie, what is folded, what stays a multiply-add.
  *
  * needs: flow of inference, Plan.norm. sets: Plan.infer_image, .affine, chains and images of Plan.infer,
  * Norm.inference. */
 #include "fuse.h"
 
-/* How the nodes of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
+/* How the tensors of inference lie: as the first conv that reads one unchanged packs it, else without a halo. */
 void infer_images(Plan *p)
 {
     const Graph *g = p->g;
 
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
-        Tensor *nd = &p->infer_node[k->in[0].node];
-        if (k->kind == KERNEL_PASS || k->nin != 1 || k->in[0].n || nd->image >= 0 || k->in[0].node == 0)
+        Tensor *nd = &p->infer_tensor[k->in[0].tensor];
+        if (k->kind == KERNEL_PASS || k->nin != 1 || k->in[0].n || nd->image >= 0 || k->in[0].tensor == 0)
             continue;
         const Image m = packed_image(p, k->op);
         if (m.plain && nd->readers > 1)
@@ -21,10 +21,10 @@ void infer_images(Plan *p)
             BUG("%s does not read what is there", g->op[k->op].path);
         nd->image = image_add(&p->infer_image, &p->ninfer_image, m);
     }
-    for (int i = 1; i < p->ninfer_node; i++)
-        if (p->infer_node[i].image < 0)
-            p->infer_node[i].image = image_add(&p->infer_image, &p->ninfer_image,
-                                               image_make(p->infer_node[i].shape[0], false, 0, 0, 0, 0, "out"));
+    for (int i = 1; i < p->ninfer_tensor; i++)
+        if (p->infer_tensor[i].image < 0)
+            p->infer_tensor[i].image = image_add(&p->infer_image, &p->ninfer_image,
+                                                 image_make(p->infer_tensor[i].shape[0], false, 0, 0, 0, 0, "out"));
 }
 
 static bool same_place(const Image *a, const Image *b)
@@ -47,14 +47,15 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
             n->inference =
                 image ? xprintf("applied in the %s of %s with the statistics of the image at hand",
                                 after ? "epilogue" : "prologue", f->k->name)
-                      : xprintf(
-                            "a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
-                            !f->p->fold             ? "folding is off"
-                            : after                 ? xprintf("it cannot be folded: %s lies between",
+                      : xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
+                                !f->p->fold ? "folding is off"
+                                : after
+                                    ? xprintf("it cannot be folded: %s lies between",
                                               f->k->w->fold_stop >= 0 ? op_info[f->g->op[f->k->w->fold_stop].kind].name
-                                                                                      : "a stage")
-                            : f->k->in[0].node == 0 ? "folding it forward into weights is wrong at a zero-padded border"
-                                                    : "what it normalises is read by others too");
+                                                                      : "a stage")
+                                : f->k->in[0].tensor == 0
+                                    ? "folding it forward into weights is wrong at a zero-padded border"
+                                    : "what it normalises is read by others too");
             if (!n->applied) /* it may be already, on another path behind a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
             n->applied = true;
@@ -67,23 +68,23 @@ void infer_kernel(Fuse *f)
     const bool pass = k->kind == KERNEL_PASS;
 
     fuse_name(f);
-    if (k->node > 0) { /* of the input nothing is made, but its statistics are taken */
-        Image out = f->p->infer_image[f->node[k->node].image];
+    if (k->tensor > 0) { /* of the input nothing is made, but its statistics are taken */
+        Image out = f->p->infer_image[f->tensor[k->tensor].image];
         out.name = "out";
         out.given = true;
         if (pass)
             packed_shared(k, &out);
         k->result = image_add(&k->image, &k->nimage, out);
-        fuse_port(f, k->node, "out");
+        fuse_port(f, k->tensor, "out");
     }
     if (!pass) {
         Image xs = packed_image(f->p, k->op);
         packed_shared(k, &xs);
-        const Tensor *nd = &f->node[k->in[0].node];
+        const Tensor *nd = &f->tensor[k->in[0].tensor];
         k->w->direct =
-            k->nin == 1 && k->in[0].n == 0 && k->in[0].node > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
+            k->nin == 1 && k->in[0].n == 0 && k->in[0].tensor > 0 && same_place(&xs, &f->p->infer_image[nd->image]);
         if (k->w->direct)
-            k->w->x = fuse_value(f, k->in[0].node, "in").image;
+            k->w->x = fuse_value(f, k->in[0].tensor, "in").image;
         else
             k->w->x = image_add(&k->image, &k->nimage, xs);
         if (k->conv)

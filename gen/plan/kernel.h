@@ -22,9 +22,9 @@ typedef struct ImageNorm {
     int64_t sums;      /* of its gradient: two doubles a channel */
 } ImageNorm;
 
-/* A conv and a linear have: stages after their core up to a node, weights, a core. */
+/* A conv and a linear have: stages after their core up to a tensor, weights, a core. */
 typedef struct WeightPart {
-    Path out;          /* from the core to the node */
+    Path out;          /* from the core to the tensor */
     Chain after;       /* of `out` */
     Chain again, dout; /* backward: what it recomputes of `after`; dz, through the stages of `out` */
     int x, dz;         /* images: the packed input, the packed gradient (of training) */
@@ -34,7 +34,7 @@ typedef struct WeightPart {
     int64_t w_floats;      /* padded */
     int64_t fold_floats;   /* the folded weights */
     /* inference */
-    bool direct; /* the core reads the node as it lies, nothing is packed */
+    bool direct; /* the core reads the tensor as it lies, nothing is packed */
     int *fold;   /* norms folded into its weights */
     int nfold;
     int fold_stop; /* the first op of its out path behind which no norm is folded, or -1 */
@@ -73,9 +73,9 @@ typedef struct Kernel {
     const char *name; /* "conv2", "loss"; of files and symbols */
     const char
         *tag; /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
-    int op;   /* weight op or loss; for a pass, its node's op */
+    int op;   /* weight op or loss; for a pass, its tensor's op */
     const char *layer; /* whose stages are its own */
-    int node;          /* that it makes; -1: the loss */
+    int tensor;        /* that it makes; -1: the loss */
     Path *in;          /* of what its core reads, or of what a pass makes; several behind a concat */
     int nin;
     Port *port;
@@ -92,18 +92,18 @@ typedef struct Kernel {
     int trace_core; /* run of `trace` that takes the core's result, -1 */
     bool back_data; /* the gradient of its input is needed */
     bool has_forward, has_backward;
-    bool runs_again; /* in backward, to make its node again (schedule) */
+    bool runs_again; /* in backward, to make its tensor again (schedule) */
     Alias *alias;
     int nalias;
     const Alias **alias_by_op; /* the same in the order of ops */
     ImageNorm *image_norm;
     int nimage_norm;
-    int64_t image_stats, batch_sums,
-        image_back;  /* where image norms read its node: scratch for an image's sums, for the batch's without the image
-                      * (where batch norms read it, too), and for what they take away */
+    /* Where image norms read its tensor: scratch for an image's sums, for the batch's without the image (where batch
+     * norms read it, too), and for what they take away. */
+    int64_t image_stats, batch_sums, image_back;
     int64_t scratch; /* floats of a thread */
     /* inference */
-    int result;         /* image that is its node; -1: it makes nothing, the statistics of the input are taken */
+    int result;         /* image that is its tensor; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */
     bool shares;        /* runs of its that are Run.shared have training's functions */
     WeightPart *w;      /* conv and linear */

@@ -27,11 +27,11 @@ typedef struct Life {
     bool outside; /* a kernel of another segment reads it */
 } Life;
 
-static void read_at(const Plan *p, Life *life, int node, const Kernel *k, int at)
+static void read_at(const Plan *p, Life *life, int tensor, const Kernel *k, int at)
 {
     const int last = p->nkernel - 1;
-    Life *l = &life[p->node[node].root];
-    const Tensor *root = &p->node[p->node[node].root];
+    Life *l = &life[p->tensor[tensor].root];
+    const Tensor *root = &p->tensor[p->tensor[tensor].root];
 
     l->end = at > l->end ? at : l->end;
     if (at <= last)
@@ -39,9 +39,9 @@ static void read_at(const Plan *p, Life *life, int node, const Kernel *k, int at
     l->outside |= root->maker < 0 || plan_segment(p, &p->kernel[root->maker]) != plan_segment(p, k);
 }
 
-static void give_at(Life *life, int node, int at)
+static void give_at(Life *life, int tensor, int at)
 {
-    life[node].grad_begin = at < life[node].grad_begin ? at : life[node].grad_begin;
+    life[tensor].grad_begin = at < life[tensor].grad_begin ? at : life[tensor].grad_begin;
 }
 
 /* What kernel k reads and gives to, at step `at`; forward and backward. */
@@ -52,14 +52,14 @@ static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, 
         const Place *read[] = {&run->from, &run->value};
         for (int i = 0; i < 2; i++)
             if (read[i]->where == AT_SLOT && (i == 1 || !run->back)) /* where a gradient comes in, no value does */
-                read_at(p, life, k->port[read[i]->port].node, k, at);
+                read_at(p, life, k->port[read[i]->port].tensor, k, at);
         for (int s = 0; s < run->nstep; s++)
             if (run->step[s].kind == STEP_SKIP)
-                read_at(p, life, run->skip[run->step[s].skip].operand->path.node, k, at);
+                read_at(p, life, run->skip[run->step[s].skip].operand->path.tensor, k, at);
             else if (back && run->step[s].kind == STEP_GIVE)
-                give_at(life, k->port[run->step[s].in2].node, at);
+                give_at(life, k->port[run->step[s].in2].tensor, at);
         if (back && run->to.where == AT_SLOT)
-            give_at(life, k->port[run->to.port].node, at);
+            give_at(life, k->port[run->to.port].tensor, at);
     }
 }
 
@@ -82,17 +82,17 @@ static void touch_backward(const Plan *p, const Kernel *k, int at, Life *life)
     touch_chain(p, k, kernel_chain(k, CHAIN_DOUT), at, true, life);
 }
 
-/* Which nodes are made again for backward: those of a segment that no kernel outside it reads. */
+/* Which tensors are made again for backward: those of a segment that no kernel outside it reads. */
 void lifetime_recompute(Plan *p)
 {
-    Life *life = xalloc(sizeof *life * (size_t)p->nnode);
+    Life *life = xalloc(sizeof *life * (size_t)p->ntensor);
 
     for (int i = 0; i < p->nkernel; i++) {
         touch_forward(p, &p->kernel[i], 0, life);
         touch_backward(p, &p->kernel[i], 0, life);
     }
-    for (int i = 1; i < p->nnode; i++) {
-        Tensor *nd = &p->node[i];
+    for (int i = 1; i < p->ntensor; i++) {
+        Tensor *nd = &p->tensor[i];
         const Kernel *k = nd->maker >= 0 ? &p->kernel[nd->maker] : NULL;
         nd->recomputed = k && nd->stored && plan_segment(p, k) && !life[i].outside;
     }
@@ -107,7 +107,7 @@ static Steps steps_of_kernels(const Plan *p)
     return s;
 }
 
-static void place_node(Plan *p, Slots *slots, Tensor *nd, const Life *life, const Steps *step)
+static void place_tensor(Plan *p, Slots *slots, Tensor *nd, const Life *life, const Steps *step)
 {
     const int last = p->nkernel - 1, backward = step->back[nd->maker], again = step->again[nd->maker];
     const int64_t floats = blocked_floats(nd->shape[0]);
@@ -139,10 +139,10 @@ void lifetime_images(Plan *p)
 {
     const Steps step = steps_of_kernels(p);
     Slots slots = {0};
-    Life *life = xalloc(sizeof *life * (size_t)p->nnode);
+    Life *life = xalloc(sizeof *life * (size_t)p->ntensor);
 
-    for (int i = 0; i < p->nnode; i++)
-        life[i] = (Life){.forward_end = p->node[i].maker, .end = p->node[i].maker, .grad_begin = INT32_MAX};
+    for (int i = 0; i < p->ntensor; i++)
+        life[i] = (Life){.forward_end = p->tensor[i].maker, .end = p->tensor[i].maker, .grad_begin = INT32_MAX};
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         if (k->has_forward)
@@ -151,9 +151,9 @@ void lifetime_images(Plan *p)
             touch_forward(p, k, step.again[i], life);
         touch_backward(p, k, step.back[i], life);
     }
-    for (int i = 0; i < p->nnode; i++)
-        if (p->node[i].maker >= 0 && p->node[i].op > 0)
-            place_node(p, &slots, &p->node[i], &life[i], &step);
+    for (int i = 0; i < p->ntensor; i++)
+        if (p->tensor[i].maker >= 0 && p->tensor[i].op > 0)
+            place_tensor(p, &slots, &p->tensor[i], &life[i], &step);
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         const int backward = step.back[i];
@@ -166,10 +166,10 @@ void lifetime_images(Plan *p)
         if (k->linear->dx >= 0)
             slots_add(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat_dx);
     }
-    for (int i = 0; i < p->nnode;
-         i++) /* statistics of an image: from when the node is made until its gradient is taken further back */
-        for (int j = 0; j < p->node[i].nimage_norm; j++) {
-            const int op = p->node[i].image_norm[j], maker = p->node[i].maker < 0 ? 0 : p->node[i].maker,
+    for (int i = 0; i < p->ntensor;
+         i++) /* statistics of an image: from when the tensor is made until its gradient is taken further back */
+        for (int j = 0; j < p->tensor[i].nimage_norm; j++) {
+            const int op = p->tensor[i].image_norm[j], maker = p->tensor[i].maker < 0 ? 0 : p->tensor[i].maker,
                       groups = p->g->op[op].groups;
             slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
             p->stored_bytes += 4 * (int64_t)CVY_GN_STATS * groups;
@@ -183,21 +183,21 @@ void lifetime_images(Plan *p)
 void lifetime_inference(Plan *p)
 {
     Slots slots = {0};
-    int *end = xalloc(sizeof *end * (size_t)p->ninfer_node);
+    int *end = xalloc(sizeof *end * (size_t)p->ninfer_tensor);
 
     for (int i = 0; i < p->ninfer; i++)
         for (int j = 0; j < p->infer[i].nport; j++)
-            end[p->infer[i].port[j].node] = i;
+            end[p->infer[i].port[j].tensor] = i;
     end[p->logits] = p->ninfer;
-    for (int i = 0; i < p->ninfer_node; i++)
-        for (int j = 0; j < p->infer_node[i].nimage_norm; j++) {
-            const int op = p->infer_node[i].image_norm[j];
-            const int maker = p->infer_node[i].maker < 0 ? 0 : p->infer_node[i].maker;
+    for (int i = 0; i < p->ninfer_tensor; i++)
+        for (int j = 0; j < p->infer_tensor[i].nimage_norm; j++) {
+            const int op = p->infer_tensor[i].image_norm[j];
+            const int maker = p->infer_tensor[i].maker < 0 ? 0 : p->infer_tensor[i].maker;
             slots_add(&slots, (int64_t)CVY_GN_STATS * p->g->op[op].groups, maker, end[i],
                       &plan_norm(p, op)->infer_slot);
         }
-    for (int i = 1; i < p->ninfer_node; i++) {
-        Tensor *nd = &p->infer_node[i];
+    for (int i = 1; i < p->ninfer_tensor; i++) {
+        Tensor *nd = &p->infer_tensor[i];
         slots_add(&slots, p->infer_image[nd->image].floats, nd->maker, end[i], &nd->slot);
     }
     for (int i = 0; i < p->ninfer; i++) /* a kernel's own scratch, behind what it reads and makes */

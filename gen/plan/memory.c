@@ -69,7 +69,7 @@ static int64_t larger(int64_t a, int64_t b)
 }
 
 /* What image norms need in a kernel's scratch, behind its images. Returns the end. */
-static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, int64_t at)
+static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *tensor, int64_t at)
 {
     for (int i = 0; i < k->nimage_norm; i++) {
         const int64_t floats = padded(g->op[k->image_norm[i].op].shape.c);
@@ -77,14 +77,14 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *node, 
         k->image_norm[i].sums = at + CVY_GN_CONSTANTS * floats;
         at += CVY_GN_CONSTANTS * floats + 2 * CVY_BN_SUMS * floats; /* a double is two floats */
     }
-    if (k->node < 0 || !node[k->node].nimage_norm)
+    if (k->tensor < 0 || !tensor[k->tensor].nimage_norm)
         return at;
     const int64_t room =
-        padded(node[k->node].shape[node[k->node].nlink].c) + LANES; /* a path may write past the last channel */
+        padded(tensor[k->tensor].shape[tensor[k->tensor].nlink].c) + LANES; /* a path may write past the last channel */
     k->image_stats = at;
     const int64_t sums = 2 * CVY_STATS_PART * room; /* a double is two floats */
     k->batch_sums = at + sums;
-    k->image_back = k->batch_sums + (node[k->node].nnorm ? sums : 0);
+    k->image_back = k->batch_sums + (tensor[k->tensor].nnorm ? sums : 0);
     return k->image_back + CVY_GN_BACK * room;
 }
 
@@ -100,7 +100,7 @@ static void place_kernels(Plan *p)
             p->partial_floats = larger(p->partial_floats, k->w->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
-        k->scratch = place_image_norms(g, k, p->node, place_scratch(k->image, k->nimage));
+        k->scratch = place_image_norms(g, k, p->tensor, place_scratch(k->image, k->nimage));
         p->scratch =
             larger(p->scratch,
                    k->scratch + (k->linear ? k->image[k->w->x].floats + k->image[k->linear->y].floats : 0)); /* trace */
@@ -113,7 +113,7 @@ static void place_kernels(Plan *p)
     }
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
-        k->scratch = place_image_norms(g, k, p->infer_node, place_scratch(k->image, k->nimage));
+        k->scratch = place_image_norms(g, k, p->infer_tensor, place_scratch(k->image, k->nimage));
         if (!k->w)
             continue;
         k->w->fold_w = p->fold_floats;
@@ -144,8 +144,8 @@ bool memory_build(Plan *p)
         p->norm_floats += CVY_BN_FLOATS(n->padded);
         p->norm_doubles += CVY_BN_DOUBLES(n->padded, p->pieces);
     }
-    for (int i = 0; i < p->nnode; i++) {
-        Tensor *n = &p->node[i];
+    for (int i = 0; i < p->ntensor; i++) {
+        Tensor *n = &p->tensor[i];
         if (n->nnorm == 0)
             continue;
         const int64_t room = padded(n->shape[n->nlink].c) + LANES; /* a path may write past the last channel */

@@ -100,11 +100,11 @@ static int by_op_of(const void *a, const void *b)
     return (*(const Alias *const *)a)->op - (*(const Alias *const *)b)->op;
 }
 
-/* Names for what the kernel's stages, and those that take statistics of its node, are given. */
+/* Names for what the kernel's stages, and those that take statistics of its tensor, are given. */
 void fuse_aliases(Fuse *f)
 {
     Kernel *k = f->k;
-    const Tensor *nd = k->node >= 0 ? &f->node[k->node] : NULL;
+    const Tensor *nd = k->tensor >= 0 ? &f->tensor[k->tensor] : NULL;
 
     names_clear(&f->alias);
     for (int i = 0; i < k->nin; i++)

@@ -130,17 +130,17 @@ static const char *name_of(const Plan *p, const Tensor *nd)
     return p->g->op[nd->op].path;
 }
 
-static void read_value(Train *t, int node)
+static void read_value(Train *t, int tensor)
 {
-    const Tensor *root = &t->p->node[t->p->node[node].root];
+    const Tensor *root = &t->p->tensor[t->p->tensor[tensor].root];
 
     if (root->op > 0) /* the network's input is the caller's */
         reads(&t->m, &root->slot, blocked_floats(root->shape[0]), name_of(t->p, root));
 }
 
-static void touch_gradient(Train *t, int node, bool read, bool write)
+static void touch_gradient(Train *t, int tensor, bool read, bool write)
 {
-    const Tensor *nd = &t->p->node[node];
+    const Tensor *nd = &t->p->tensor[tensor];
     const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
 
     if (read)
@@ -156,24 +156,24 @@ static void walk(Train *t, const Kernel *k, const Chain *c)
     for (int i = 0; i < c->n; i++) {
         const Run *r = &c->run[i];
         if (r->from.where == AT_SLOT && r->back)
-            touch_gradient(t, k->port[r->from.port].node, true, false);
+            touch_gradient(t, k->port[r->from.port].tensor, true, false);
         else if (r->from.where == AT_SLOT)
-            read_value(t, k->port[r->from.port].node);
+            read_value(t, k->port[r->from.port].tensor);
         if (r->value.where == AT_SLOT)
-            read_value(t, k->port[r->value.port].node);
+            read_value(t, k->port[r->value.port].tensor);
         for (int s = 0; s < r->nstep; s++) {
             const Step *step = &r->step[s];
             if (step->kind == STEP_SKIP)
-                read_value(t, r->skip[step->skip].operand->path.node);
+                read_value(t, r->skip[step->skip].operand->path.tensor);
             if (step->kind == STEP_GIVE)
-                touch_gradient(t, k->port[step->in2].node, step->adds, true);
+                touch_gradient(t, k->port[step->in2].tensor, step->adds, true);
             if (step->op >= 0 && op_is_image_norm(g->op[step->op].kind)) {
                 const Norm *n = plan_norm(t->p, step->op);
                 reads(&t->m, &n->slot, (int64_t)CVY_GN_KEPT * g->op[step->op].groups, g->op[step->op].path);
             }
         }
         if (r->back && r->to.where == AT_SLOT)
-            touch_gradient(t, k->port[r->to.port].node, r->adds, true);
+            touch_gradient(t, k->port[r->to.port].tensor, r->adds, true);
     }
 }
 
@@ -185,7 +185,7 @@ static void walk_all(Train *t, const Kernel *k, const Chain *c)
 
 static void touch_routes(Train *t, const Kernel *k, bool write)
 {
-    const Tensor *nd = k->node >= 0 ? &t->p->node[k->node] : NULL;
+    const Tensor *nd = k->tensor >= 0 ? &t->p->tensor[k->tensor] : NULL;
 
     for (int r = 0; nd && r < nd->nroute; r++)
         (write ? writes : reads)(&t->m, &nd->route_slot[r], (blocked_floats(t->p->g->op[nd->route[r]].shape) + 3) / 4,
@@ -195,16 +195,17 @@ static void touch_routes(Train *t, const Kernel *k, bool write)
 static void forward(Train *t, const Kernel *k, bool again)
 {
     const Plan *p = t->p;
-    const Tensor *nd = k->node > 0 ? &p->node[k->node] : NULL;
+    const Tensor *nd = k->tensor > 0 ? &p->tensor[k->tensor] : NULL;
 
     walk_all(t, k, k->before);
     walk(t, k, kernel_chain(k, CHAIN_AFTER));
     if (nd && nd->stored)
         writes(&t->m, &nd->slot, blocked_floats(nd->shape[0]), name_of(p, nd));
     touch_routes(t, k, true);
-    for (int i = 0; k->node >= 0 && i < p->node[k->node].nimage_norm && !again; i++) {
-        const Op *op = &p->g->op[p->node[k->node].image_norm[i]];
-        writes(&t->m, &plan_norm(p, p->node[k->node].image_norm[i])->slot, (int64_t)CVY_GN_KEPT * op->groups, op->path);
+    for (int i = 0; k->tensor >= 0 && i < p->tensor[k->tensor].nimage_norm && !again; i++) {
+        const Op *op = &p->g->op[p->tensor[k->tensor].image_norm[i]];
+        writes(&t->m, &plan_norm(p, p->tensor[k->tensor].image_norm[i])->slot, (int64_t)CVY_GN_KEPT * op->groups,
+               op->path);
     }
     if (k->linear) {
         writes(&t->m, &k->linear->mat_x, k->image[k->w->x].floats, "the rows of x");
@@ -256,14 +257,14 @@ static const char *check_inference(const Plan *p)
     for (int i = 0; i < p->ninfer; i++) {
         const Kernel *k = &p->infer[i];
         for (int j = 0; j < k->nport; j++) {
-            const Tensor *nd = &p->infer_node[k->port[j].node];
+            const Tensor *nd = &p->infer_tensor[k->port[j].tensor];
             if (nd->op > 0)
-                (k->port[j].node == k->node ? writes : reads)(&m, &nd->slot, p->infer_image[nd->image].floats,
-                                                              name_of(p, nd));
+                (k->port[j].tensor == k->tensor ? writes : reads)(&m, &nd->slot, p->infer_image[nd->image].floats,
+                                                                  name_of(p, nd));
         }
-        for (int j = 0; k->node >= 0 && j < p->infer_node[k->node].nimage_norm; j++) {
-            const Op *op = &p->g->op[p->infer_node[k->node].image_norm[j]];
-            writes(&m, &plan_norm(p, p->infer_node[k->node].image_norm[j])->infer_slot,
+        for (int j = 0; k->tensor >= 0 && j < p->infer_tensor[k->tensor].nimage_norm; j++) {
+            const Op *op = &p->g->op[p->infer_tensor[k->tensor].image_norm[j]];
+            writes(&m, &plan_norm(p, p->infer_tensor[k->tensor].image_norm[j])->infer_slot,
                    (int64_t)CVY_GN_STATS * op->groups, op->path);
         }
         for (int j = 0; j < k->nimage_norm; j++) {
@@ -273,7 +274,7 @@ static const char *check_inference(const Plan *p)
         writes(&m, &k->scratch_at, k->scratch, "scratch");
         end_step(&m, k->name, "inference");
     }
-    const Tensor *nd = &p->infer_node[p->logits];
+    const Tensor *nd = &p->infer_tensor[p->logits];
     reads(&m, &nd->slot, p->infer_image[nd->image].floats, name_of(p, nd));
     end_step(&m, "the network", "the result");
     return m.wrong;

@@ -1,6 +1,6 @@
 /* paths.c - by which paths a kernel gets at what it reads.
  *
- * needs: anchors, and the nodes so far. sets: nothing; flow.c asks.
+ * needs: anchors, and the tensors so far. sets: nothing; flow.c asks.
  *
  * A concat is no op here but a list of paths, each with its channels' place; what stands behind it is done on each way
  * alone, as all ops but weight ops and sums work on a channel by itself. */
@@ -16,10 +16,10 @@ static void push_link(Path *w, Link link, Shape shape)
     w->n++;
 }
 
-Path path_begin(const Flow *f, int node)
+Path path_begin(const Flow *f, int tensor)
 {
-    const Tensor *nd = &f->list[node];
-    Path w = {.node = node};
+    const Tensor *nd = &f->list[tensor];
+    Path w = {.tensor = tensor};
     int n = 0;
 
     *PUSH(w.shape, n) = nd->shape[0];
@@ -33,17 +33,17 @@ static Skip make_skip(const Flow *f, int v)
 {
     int *op = NULL, n = 0, pad = -1;
 
-    while (f->node[v] < 0 && flow_is_point(f->g, v)) {
+    while (f->tensor[v] < 0 && flow_is_point(f->g, v)) {
         *PUSH(op, n) = v;
         v = f->g->op[v].in;
     }
-    if (f->node[v] < 0) {
+    if (f->tensor[v] < 0) {
         if (f->g->op[v].kind != OP_PAD)
             BUG("%s cannot be read by the side", f->g->op[v].path);
         pad = v;
         v = f->g->op[v].in;
     }
-    Skip s = {.seen = xalloc(sizeof *s.seen), .path = path_begin(f, f->node[v]), .pad = pad};
+    Skip s = {.seen = xalloc(sizeof *s.seen), .path = path_begin(f, f->tensor[v]), .pad = pad};
     if (pad >= 0) {
         if (s.path.n)
             BUG("%s pads what is not stored", f->g->op[pad].path);
@@ -91,14 +91,14 @@ void paths_to(const Flow *f, int v, Path **paths, int *n)
     const int from = *n;
     int *stage = NULL, nstage = 0; /* from v back */
 
-    for (; f->node[v] < 0; v = g->op[v].kind == OP_ADD ? g->op[v].ins[f->main[v]] : g->op[v].in) {
+    for (; f->tensor[v] < 0; v = g->op[v].kind == OP_ADD ? g->op[v].ins[f->main[v]] : g->op[v].in) {
         if (g->op[v].kind == OP_CONCAT)
             break;
         if (flow_is_weight(g, v))
             BUG("%s is no node", g->op[v].path);
         *PUSH(stage, nstage) = v;
     }
-    if (f->node[v] < 0) {
+    if (f->tensor[v] < 0) {
         int first = 0;
         for (int k = 0; k < g->op[v].nin; k++) {
             const int begin = *n;
@@ -108,7 +108,7 @@ void paths_to(const Flow *f, int v, Path **paths, int *n)
             first += g->op[g->op[v].ins[k]].shape.c;
         }
     } else {
-        path_add(paths, n, path_begin(f, f->node[v]));
+        path_add(paths, n, path_begin(f, f->tensor[v]));
     }
     while (nstage-- > 0) {
         const Op *op = &g->op[stage[nstage]];

@@ -8,7 +8,7 @@ static bool run_passes(Plan *p)
 {
     /* needs: the graph. sets: which passes of which conv run by Winograd, and in what blocks. */
     winograd_choose(p);
-    /* needs: that. sets: nodes, and kernels with their paths; of training, then of inference. */
+    /* needs: that. sets: tensors, and kernels with their paths; of training, then of inference. */
     if (!flow_build(p, false) || !flow_build(p, true))
         return false;
     /* needs: flow. sets: chains of runs, images in scratch, ports, names; what becomes of each norm at inference. */
@@ -19,7 +19,7 @@ static bool run_passes(Plan *p)
     winograd_build(p);
     /* needs: chains, final images. sets: which runs of inference are training's code. */
     share_build(p);
-    /* needs: chains. sets: which nodes are not kept for backward, but made again. */
+    /* needs: chains. sets: which tensors are not kept for backward, but made again. */
     lifetime_recompute(p);
     /* needs: that. sets: the kernels of a training step in order, forward, again, backward. */
     schedule_build(p);

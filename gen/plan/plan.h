@@ -1,6 +1,6 @@
 /* plan.h - how a graph becomes kernels. Every decision is here when emit starts; emit only prints.
  *
- * The parts of a plan, from the bottom up: image.h, flow.h (nodes and paths), run.h (what is done to pixels), core.h
+ * The parts of a plan, from the bottom up: image.h, flow.h (tensors and paths), run.h (what is done to pixels), core.h
  * and winograd.h (the loops of weight ops), kernel.h; here the whole, and the passes that make it. */
 #ifndef PLAN_H
 #define PLAN_H
@@ -51,19 +51,19 @@ typedef struct Plan {
     int64_t spared;          /* floats that such copies would add to them */
     Winograd (*winograd)[3]; /* by op and Pass */
     double winograd_held;    /* bytes of all transformed weights */
-    Tensor *node;            /* of training; by key */
-    int nnode;
+    Tensor *tensor;          /* of training; by key */
+    int ntensor;
     Kernel *kernel; /* in forward order; the last one is the loss */
     int nkernel;
     TrainStep *step; /* of a training step, in the order in which they run */
     int nstep;
-    Tensor *infer_node;
-    int ninfer_node;
+    Tensor *infer_tensor;
+    int ninfer_tensor;
     Kernel *infer; /* kernels of inference: weight ops and passes */
     int ninfer;
-    Image *infer_image; /* of its nodes */
+    Image *infer_image; /* of its tensors */
     int ninfer_image;
-    int logits; /* node of inference that is the result */
+    int logits; /* tensor of inference that is the result */
     Norm *norm;
     int nnorm;
     Affine *affine;
@@ -94,10 +94,10 @@ const OpInfo *op_row(const Graph *g, int op);
 bool op_is_window(const Graph *g, int op);
 /* Whether a conv's cores are lanewise: of several groups, unless a group's channels are whole blocks on both sides. */
 bool plan_lanewise(const Graph *g, const Op *o);
-/* Norms whose backward sums kernel k takes: op, the node under it, the norm's channel at which that stands. Returns how
- * many. */
+/* Norms whose backward sums kernel k takes: op, the tensor under it, the norm's channel at which that stands. Returns
+ * how many. */
 typedef struct NormSum {
-    int op, node, first;
+    int op, tensor, first;
 } NormSum;
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
 int plan_pieces(int batch);

@@ -63,7 +63,7 @@ const Kernel *plan_kernel(const Kernel *list, int n, int op)
 
 const Path *kernel_out(const Kernel *k)
 {
-    static const Path none = {.node = -1};
+    static const Path none = {.tensor = -1};
 
     return k->w ? &k->w->out : &none;
 }
@@ -103,9 +103,9 @@ const char *plan_alias(const Kernel *k, int op)
 
 static void path_sums(const Plan *p, const Path *w, NormSum **list, int *n)
 {
-    if (w->node >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
-        *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->node, w->link[w->grad].first};
-    for (int i = w->node < 0 ? 0 : w->grad; i < w->n; i++)
+    if (w->tensor >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
+        *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->tensor, w->link[w->grad].first};
+    for (int i = w->tensor < 0 ? 0 : w->grad; i < w->n; i++)
         for (int s = 0; s < w->link[i].nskip; s++)
             path_sums(p, &w->link[i].skip[s].path, list, n);
 }

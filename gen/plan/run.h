@@ -11,10 +11,10 @@ typedef enum StepKind {
     STEP_SKIP,        /* v[out] = the tensor of skip operand `skip` at this pixel */
     STEP_ADD,         /* v[out] = v[in] + v[in2] */
     STEP_STORE,       /* v[in] is stored for backward */
-    STEP_STATS,       /* v[in] enters the statistics of the kernel's node */
-    STEP_IMAGE_STATS, /* v[in] enters the statistics of this image of the kernel's node */
+    STEP_STATS,       /* v[in] enters the statistics of the kernel's tensor */
+    STEP_IMAGE_STATS, /* v[in] enters the statistics of this image of the kernel's tensor */
     STEP_BACK,        /* g through op; reads v[in], its input, or v[out], its output, as op_info says */
-    STEP_CORRECT,     /* g of the kernel's node, whose value is v[in]: what its norms' means and variances take away */
+    STEP_CORRECT, /* g of the kernel's tensor, whose value is v[in]: what its norms' means and variances take away */
     STEP_CORRECT_IMAGE, /* the same of its image norms */
     STEP_SUMS,          /* g and g * xhat enter the sums of norm op, whose input is v[in] */
     STEP_SCALE,         /* g through norm op, but for what STEP_CORRECT does once all sums are known */
@@ -35,7 +35,7 @@ typedef struct Step {
 
 typedef enum Where {
     NOWHERE,
-    AT_SLOT,  /* a node's tensor in the arena: blocked, no halo */
+    AT_SLOT,  /* a tensor in the arena: blocked, no halo */
     AT_X,     /* the network's input: NCHW */
     AT_IMAGE, /* an image in scratch */
     AT_CORE,  /* the register that the core hands over */
@@ -50,9 +50,9 @@ typedef struct Place {
     Shape shape; /* of the whole tensor */
 } Place;
 
-/* What a kernel is given of a node. */
+/* What a kernel is given of a tensor. */
 typedef struct Port {
-    int node;
+    int tensor;
     const char *name; /* "in", "out", "side2" */
     bool value, grad; /* which of both */
 } Port;
@@ -85,7 +85,7 @@ typedef struct Run {
     bool route;              /* the window's winners are in the arena: written forward, read backward */
     bool bias;               /* the value that comes in lacks the weight op's bias */
     bool bias_grad;          /* its results are summed: the bias's gradient */
-    bool stats, image_stats; /* of the kernel's node, whose channels [stats_first, ...) these are */
+    bool stats, image_stats; /* of the kernel's tensor, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
     SkipRead *skip;

@@ -18,15 +18,15 @@ static bool is_norm(const Fuse *f, int op)
     return op_is_norm(f->g->op[op].kind);
 }
 
-bool node_has_norms(const Tensor *nd)
+bool tensor_has_norms(const Tensor *nd)
 {
     return nd->nnorm + nd->nimage_norm > 0;
 }
 
-/* Whether backward follows a path: its node's gradient is wanted, or a norm stands on it. */
+/* Whether backward follows a path: its tensor's gradient is wanted, or a norm stands on it. */
 bool path_goes_back(const Fuse *f, const Path *w)
 {
-    if (w->node < 0 || f->node[w->node].grad)
+    if (w->tensor < 0 || f->tensor[w->tensor].grad)
         return true;
     for (int i = w->grad; i < w->n; i++) {
         if (is_norm(f, w->link[i].op))
@@ -62,9 +62,9 @@ static void skip_back(Fuse *f, Run *r, const Skip *s)
             run_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
         }
     }
-    if (!f->node[w->node].grad)
+    if (!f->tensor[w->tensor].grad)
         return;
-    const Place to = fuse_gradient(f, w->node, "side");
+    const Place to = fuse_gradient(f, w->tensor, "side");
     Step *give = run_step(r, STEP_GIVE, s->pad, -1, -1);
     give->g = g;
     give->skip = skip;
@@ -121,7 +121,7 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
         for (int i = u; i < need; i++)
             run_link(f, r, w, i);
 
-        const Tensor *nd = b->correct && end == b->b ? &f->node[f->k->node] : NULL;
+        const Tensor *nd = b->correct && end == b->b ? &f->tensor[f->k->tensor] : NULL;
         if (nd && nd->nnorm)
             run_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
         if (nd && nd->nimage_norm)

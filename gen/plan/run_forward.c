@@ -37,7 +37,7 @@ int run_skip(Fuse *f, Run *r, const Skip *skip)
 {
     if (skip->seen->run == r->name) /* no two runs are called by the same text in memory */
         return skip->seen->at;
-    const Place from = fuse_value(f, skip->path.node, "side");
+    const Place from = fuse_value(f, skip->path.tensor, "side");
     SkipRead *s = PUSH(r->skip, r->nskip);
     *s = (SkipRead){.operand = skip, .from = from};
     s->value = xalloc(sizeof(int) * (size_t)(skip->path.n + 1));
@@ -120,7 +120,7 @@ void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward 
             store_step(r, fw, i + 1);
     }
     if (fw->ends) {
-        const Tensor *nd = &f->node[f->k->node];
+        const Tensor *nd = &f->tensor[f->k->tensor];
         r->stats = nd->nnorm > 0;
         r->image_stats = nd->nimage_norm > 0;
         r->stats_first = w->first;

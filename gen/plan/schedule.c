@@ -1,10 +1,10 @@
 /* schedule.c - the kernels of a training step in the order in which they run.
  *
- * needs: chains of runs, and which nodes are made again for backward (lifetime.c).
+ * needs: chains of runs, and which tensors are made again for backward (lifetime.c).
  * sets:  Plan.step, Kernel.runs_again.
  *
  * Forward kernels in order; then backward, from the loss to the first. Before the last kernel of a segment runs
- * backward, those kernels of the segment whose nodes were not kept run forward again, in order. */
+ * backward, those kernels of the segment whose tensors were not kept run forward again, in order. */
 #include "passes.h"
 
 int plan_segment(const Plan *p, const Kernel *k)
@@ -48,7 +48,7 @@ void schedule_build(Plan *p)
         const int segment = plan_segment(p, &p->kernel[i]);
         for (int j = first[segment]; segment && segment != done && j <= i; j++) {
             Kernel *k = &p->kernel[j];
-            if (plan_segment(p, k) != segment || k->node <= 0 || !p->node[k->node].recomputed)
+            if (plan_segment(p, k) != segment || k->tensor <= 0 || !p->tensor[k->tensor].recomputed)
                 continue;
             k->runs_again = true;
             add_step(p, j, PHASE_AGAIN);
@@ -63,7 +63,7 @@ void schedule_build(Plan *p)
 static const Kernel *reads_too_soon(const Plan *p, const Kernel *k, Phase phase, const Phase *state, const bool *ran)
 {
     for (int i = 0; i < k->nport; i++) {
-        const Tensor *root = &p->node[p->node[k->port[i].node].root];
+        const Tensor *root = &p->tensor[p->tensor[k->port[i].tensor].root];
         const int maker = root->maker;
         if (!k->port[i].value || maker < 0 || (&p->kernel[maker] == k && phase != PHASE_BACKWARD))
             continue;
@@ -95,7 +95,7 @@ const char *plan_misordered(const Plan *p)
                            late->name);
         for (int j = 0; j < k->nport && s->phase == PHASE_BACKWARD;
              j++) { /* gradients are whole once all readers ran */
-            const int maker = p->node[k->port[j].node].maker;
+            const int maker = p->tensor[k->port[j].tensor].maker;
             if (k->port[j].grad && maker >= 0 && maker != s->kernel && state[maker] == PHASE_BACKWARD)
                 return xprintf("kernel %s runs backward after %s, to which it gives a gradient", k->name,
                                p->kernel[maker].name);

@@ -23,33 +23,34 @@ static Run *trace_run(Trace *t, Shape shape, int window, int from, int to)
 
 static int trace_value(Trace *t, int v);
 
-/* A node's value, from what is stored of it, at `to`. */
-static void trace_node_to(Trace *t, int node, Place to)
+/* A tensor's value, from what is stored of it, at `to`. */
+static void trace_tensor_to(Trace *t, int tensor, Place to)
 {
     Fuse *f = t->f;
-    const Tensor *nd = &f->node[node];
+    const Tensor *nd = &f->tensor[tensor];
     Path *w = xalloc(sizeof *w);
 
-    *w = (Path){.node = node, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
+    *w =
+        (Path){.tensor = tensor, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
     const int first = f->k->ntrace_image;
     const Forward fw = {.name = xprintf("trace%d_", t->runs++),
                         .path = w,
                         .b = w->n,
-                        .from = fuse_value(f, node, "in"),
+                        .from = fuse_value(f, tensor, "in"),
                         .store = -1,
                         .to = to};
     run_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
     for (int i = first; i < f->k->ntrace_image; i++)
-        f->k->trace_image[i].name = NULL; /* handed out by the kernel that makes the node */
+        f->k->trace_image[i].name = NULL; /* handed out by the kernel that makes the tensor */
 }
 
-static int trace_node(Trace *t, int node)
+static int trace_tensor(Trace *t, int tensor)
 {
-    const Tensor *nd = &t->f->node[node];
+    const Tensor *nd = &t->f->tensor[tensor];
     const Shape shape = nd->shape[nd->nlink];
     const int image = trace_image(t, shape, -1, NULL);
 
-    trace_node_to(t, node, image_place(image, shape));
+    trace_tensor_to(t, tensor, image_place(image, shape));
     return image;
 }
 
@@ -81,13 +82,13 @@ static const char *trace_name(Trace *t, int v)
     return name;
 }
 
-/* The node that is op v's output, if a kernel before made it; else -1. */
+/* The tensor that is op v's output, if a kernel before made it; else -1. */
 static int made_before(const Trace *t, int v)
 {
     const Kernel *k = t->f->k;
-    const int nodes = k->kind == KERNEL_LOSS ? t->f->p->nnode : k->node, node = t->f->node_of[v];
+    const int tensors = k->kind == KERNEL_LOSS ? t->f->p->ntensor : k->tensor, tensor = t->f->tensor_of[v];
 
-    return node < nodes ? node : -1;
+    return tensor < tensors ? tensor : -1;
 }
 
 /* The operands of concat v in sequence; one that is a concat, and was handed out, is not made again: its own operands
@@ -127,7 +128,7 @@ static void trace_concat(Trace *t, int v)
         const Shape shape = f->g->op[in[i]].shape;
         const Place part = place_part(image_place(to, op->shape), first);
         if (image[i] < 0)
-            trace_node_to(t, made_before(t, in[i]), part);
+            trace_tensor_to(t, made_before(t, in[i]), part);
         else
             trace_run(t, shape, -1, image[i], to)->to = part;
         first += shape.c;
@@ -196,7 +197,7 @@ static int trace_value(Trace *t, int v)
     for (; t->image[at] < 0; at = f->g->op[at].in) {
         const OpKind kind = f->g->op[at].kind;
         if (made_before(t, at) >= 0)
-            set_image(t, at, trace_node(t, made_before(t, at)));
+            set_image(t, at, trace_tensor(t, made_before(t, at)));
         else if (kind == OP_CONCAT)
             trace_concat(t, at);
         else if (kind == OP_ADD)
@@ -236,7 +237,7 @@ void trace_build(Trace *t)
     if (k->kind != KERNEL_PASS)
         trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)
-        trace_value(t, f->node[k->node].op);
+        trace_value(t, f->tensor[k->tensor].op);
     if (k->trace_core >= 0)
         trace_pack(t, f->g->op[k->op].in);
     while (t->nset > 0)

@@ -40,7 +40,7 @@ const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
 
     if (s->kind == STEP_SKIP || s->kind == STEP_SPLIT)
         return NULL;
-    const char *what = s->kind == STEP_GIVE ? p->g->op[p->node[r->skip[s->skip].operand->path.node].op].path
+    const char *what = s->kind == STEP_GIVE ? p->g->op[p->tensor[r->skip[s->skip].operand->path.tensor].op].path
                        : s->op >= 0         ? p->g->op[s->op].path
                                             : "";
     return xprintf("%s%s", verb[s->kind], what);
@@ -90,14 +90,14 @@ static const char *reads_text(const Plan *p, const Kernel *k)
     Buf b = {0};
 
     for (int i = 0; i < k->nport; i++) {
-        const Tensor *nd = &p->node[k->port[i].node], *root = &p->node[nd->root];
+        const Tensor *nd = &p->tensor[k->port[i].tensor], *root = &p->tensor[nd->root];
         if (k->port[i].value)
             buf_printf(&b, "%s%s", b.len ? ", " : "", root->op == 0 ? "the input" : p->g->op[root->stored_op].path);
     }
     return b.text ? b.text : "nothing";
 }
 
-int64_t plan_node_bytes(const Plan *p, const Tensor *nd)
+int64_t plan_tensor_bytes(const Plan *p, const Tensor *nd)
 {
     int64_t bytes = 4 * blocked_floats(nd->shape[0]);
 
@@ -129,17 +129,17 @@ static void core_words(const Kernel *k, KernelWords *w)
 
 static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
 {
-    const Tensor *nd = &p->node[k->node];
+    const Tensor *nd = &p->tensor[k->tensor];
 
     if (nd->op == 0)
         w->stored = "nothing: it is the input, read again; its statistics are taken";
     else if (!nd->stored)
         w->stored = xprintf("nothing: its readers recompute it from %s",
-                            nd->root == 0 ? "the input" : p->g->op[p->node[nd->root].stored_op].path);
+                            nd->root == 0 ? "the input" : p->g->op[p->tensor[nd->root].stored_op].path);
     else {
         w->stored = nd->stored_op == k->op && k->w ? "its output" : p->g->op[nd->stored_op].path;
         w->stored_size = xprintf("%dx%dx%d, %lld bytes%s", nd->shape[0].c, nd->shape[0].h, nd->shape[0].w,
-                                 (long long)plan_node_bytes(p, nd),
+                                 (long long)plan_tensor_bytes(p, nd),
                                  nd->kept         ? ""
                                  : nd->recomputed ? ", made again for backward"
                                                   : ", forward only");
@@ -155,7 +155,7 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     w.before = runs_text(p, k->before, k->nin);
     if (k->w)
         w.after = runs_text(p, kernel_chain(k, CHAIN_AFTER), 1);
-    if (k->node >= 0)
+    if (k->tensor >= 0)
         stored_words(p, k, &w);
     if (k->conv)
         core_words(k, &w);

@@ -14,7 +14,8 @@ typedef struct KernelWords {
 KernelWords plan_words(const Plan *p, const Kernel *k);
 /* A step in those words, "conv2.bn", "store"; NULL: none is said of it. */
 const char *plan_step_text(const Plan *p, const Run *r, const Step *s);
-int64_t plan_node_bytes(const Plan *p, const Tensor *nd); /* of an image that it stores, winners of windows included */
+int64_t plan_tensor_bytes(const Plan *p,
+                          const Tensor *nd); /* of an image that it stores, winners of windows included */
 
 /* "conv", "conv, 4 groups lane by lane" */
 const char *kernel_kind_text(const Plan *p, const Kernel *k);

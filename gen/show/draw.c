@@ -272,22 +272,22 @@ static void fill_box(const Picture *pic, Box *b)
         add_pill(pic, b, k->op, SECTION_CORE);
     if (k->w)
         add_links(pic, b, kernel_out(k), SECTION_EPILOGUE);
-    if (b->node && b->node->nnorm)
-        add_statistics(pic, b, "statistics", "mean, variance", "the batch", b->node->norm, b->node->nnorm);
-    if (b->node && b->node->nimage_norm)
+    if (b->tensor && b->tensor->nnorm)
+        add_statistics(pic, b, "statistics", "mean, variance", "the batch", b->tensor->norm, b->tensor->nnorm);
+    if (b->tensor && b->tensor->nimage_norm)
         add_statistics(pic, b, "statistics of the image", "mean, variance of the image", "each image",
-                       b->node->image_norm, b->node->nimage_norm);
+                       b->tensor->image_norm, b->tensor->nimage_norm);
     flow_pills(b);
 }
 
 /* ---- boxes and wires ---- */
 
-static int box_of_node(const Picture *pic, int node)
+static int box_of_tensor(const Picture *pic, int tensor)
 {
     const Plan *p = pic->plan;
 
-    return node > 0 ? p->node[node].maker + 1
-                    : p->kernel[0].node == 0; /* the input, or the pass that takes its statistics */
+    return tensor > 0 ? p->tensor[tensor].maker + 1
+                      : p->kernel[0].tensor == 0; /* the input, or the pass that takes its statistics */
 }
 
 static void add_wire(Picture *pic, int from, int to, int row)
@@ -312,7 +312,7 @@ static void wire_skips(Picture *pic, int to, const Path *w)
         for (int s = 0; s < w->link[i].nskip; s++) {
             const Skip *skip = &w->link[i].skip[s];
             const int first = skip->pad >= 0 ? skip->pad : skip->path.n ? skip->path.link[0].op : w->link[i].op;
-            add_wire(pic, box_of_node(pic, skip->path.node), to, row_of(&pic->box[to], first));
+            add_wire(pic, box_of_tensor(pic, skip->path.tensor), to, row_of(&pic->box[to], first));
         }
 }
 
@@ -322,7 +322,7 @@ static void add_wires(Picture *pic, int to)
 
     pic->box[to].wire = pic->nwire;
     for (int i = 0; i < k->nin; i++) {
-        const int from = k->node == 0 ? 0 : box_of_node(pic, k->in[i].node);
+        const int from = k->tensor == 0 ? 0 : box_of_tensor(pic, k->in[i].tensor);
         add_wire(pic, from, to, -1);
     }
     for (int i = 0; i < k->nin; i++)
@@ -548,7 +548,7 @@ int draw_row_y(const Box *b, int row)
 
 static int box_bottom(const Box *b)
 {
-    return b->node && (b->node->stored || !b->kernel) ? b->tensor_y + TENSOR_H : b->y + b->h;
+    return b->tensor && (b->tensor->stored || !b->kernel) ? b->tensor_y + TENSOR_H : b->y + b->h;
 }
 
 static void place_rows(Picture *pic)
@@ -753,10 +753,10 @@ Picture *draw_picture(const Plan *p)
     Picture *pic = xalloc(sizeof *pic);
 
     pic->plan = p;
-    *PUSH(pic->box, pic->nbox) = (Box){.node = &p->node[0]};
+    *PUSH(pic->box, pic->nbox) = (Box){.tensor = &p->tensor[0]};
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
-        *PUSH(pic->box, pic->nbox) = (Box){.kernel = k, .node = k->node >= 0 ? &p->node[k->node] : NULL};
+        *PUSH(pic->box, pic->nbox) = (Box){.kernel = k, .tensor = k->tensor >= 0 ? &p->tensor[k->tensor] : NULL};
         fill_box(pic, &pic->box[pic->nbox - 1]);
     }
     for (int i = 1; i < pic->nbox; i++)

@@ -26,7 +26,7 @@ typedef struct Pill {
 /* A kernel with what it stores below; the first is the network's input, which has no kernel. */
 typedef struct Box {
     const Kernel *kernel; /* NULL: the input */
-    const Tensor *node;   /* NULL: the loss */
+    const Tensor *tensor; /* NULL: the loss */
     Pill *pill;
     int npill, rows;
     int wire, nwire; /* those that come in, in Picture.wire */

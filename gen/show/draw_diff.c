@@ -84,7 +84,7 @@ static void compare_pills(const Picture *pa, const Picture *pb, const int *pair,
 
 static void compare_tensors(const Picture *pa, const Picture *pb, Box *a, Box *b)
 {
-    const Tensor *s = a->node, *t = b->node;
+    const Tensor *s = a->tensor, *t = b->tensor;
 
     if (!s || !t || !s->stored || !t->stored)
         return;

@@ -56,7 +56,7 @@ static bool alike_tensors(const Plan *p, const Tensor *a, const Tensor *b)
         return a == b;
     const Shape s = a->shape[a->nlink], t = b->shape[b->nlink];
     return a->stored == b->stored && a->kept == b->kept && s.c == t.c && s.h == t.h && s.w == t.w &&
-           plan_node_bytes(p, a) == plan_node_bytes(p, b);
+           plan_tensor_bytes(p, a) == plan_tensor_bytes(p, b);
 }
 
 /* Box i beside box i + n, whose ops come `ops` later. */
@@ -64,7 +64,7 @@ static bool alike(const Picture *pic, int i, int n, int ops)
 {
     const Box *a = &pic->box[i], *b = &pic->box[i + n];
     bool same = a->kernel->kind == b->kernel->kind && a->npill == b->npill && a->nwire == b->nwire &&
-                alike_tensors(pic->plan, a->node, b->node);
+                alike_tensors(pic->plan, a->tensor, b->tensor);
 
     for (int k = 0; same && k < a->npill; k++) {
         const Pill *x = &a->pill[k], *y = &b->pill[k];

@@ -160,7 +160,7 @@ static void put_disc(int x, int y, int w, int h, const char *cls, Buf *to)
 
 static void put_tensor(const Picture *pic, const Box *b, bool diff, Buf *to)
 {
-    const Tensor *nd = b->node;
+    const Tensor *nd = b->tensor;
     const Shape s = nd->shape[0];
     const int64_t bytes = tensor_bytes(pic, nd);
     const int x = b->x + (BOX_W - TENSOR_W) / 2, y = b->tensor_y, middle = b->x + BOX_W / 2;
@@ -211,7 +211,7 @@ static void put_box(const Picture *pic, const Box *b, bool diff, Buf *to)
             put_pill(pic, b, i, diff, to);
         buf_puts(to, "</g>\n");
     }
-    if (b->node && (!k || (b->node->stored && k->node > 0)))
+    if (b->tensor && (!k || (b->tensor->stored && k->tensor > 0)))
         put_tensor(pic, b, diff, to);
 }
 
@@ -219,7 +219,7 @@ static void put_box(const Picture *pic, const Box *b, bool diff, Buf *to)
 
 static bool has_tensor(const Box *b)
 {
-    return b->node && (!b->kernel || (b->node->stored && b->kernel->node > 0));
+    return b->tensor && (!b->kernel || (b->tensor->stored && b->kernel->tensor > 0));
 }
 
 static void put_wire(const Picture *pic, const Wire *w, Buf *to)

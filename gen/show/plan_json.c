@@ -37,7 +37,7 @@ static json_t *reads_json(const Plan *p, const Kernel *k)
     json_t *list = json_array();
 
     for (int i = 0; i < k->nport; i++) {
-        const Tensor *root = &p->node[p->node[k->port[i].node].root];
+        const Tensor *root = &p->tensor[p->tensor[k->port[i].tensor].root];
         if (k->port[i].value)
             json_array_append_new(list, json_string(root->op == 0 ? "input" : p->g->op[root->stored_op].path));
     }
@@ -86,12 +86,12 @@ static json_t *core_json(const Kernel *k)
 
 static json_t *stored_json(const Plan *p, const Kernel *k)
 {
-    const Tensor *nd = k->node >= 0 ? &p->node[k->node] : NULL;
+    const Tensor *nd = k->tensor >= 0 ? &p->tensor[k->tensor] : NULL;
 
     if (!nd || nd->op == 0 || !nd->stored)
         return json_null();
     return json_pack("{s:s, s:o, s:I, s:s, s:s}", "tensor", p->g->op[nd->stored_op].path, "shape",
-                     shape_json(nd->shape[0]), "bytes", (json_int_t)plan_node_bytes(p, nd), "until",
+                     shape_json(nd->shape[0]), "bytes", (json_int_t)plan_tensor_bytes(p, nd), "until",
                      nd->kept         ? "backward"
                      : nd->recomputed ? "made again"
                                       : "forward",

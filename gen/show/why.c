@@ -91,11 +91,11 @@ static const char *links(const Plan *p, const Link *link, int a, int b)
 /* "conv1.conv, through conv1.bn, conv1.act": how one gets at value i of a path. */
 static const char *value_text(const Plan *p, const Tensor *list, const Path *w, int i)
 {
-    const Tensor *root = &list[list[w->node].root];
+    const Tensor *root = &list[list[w->tensor].root];
     const char *through = links(p, w->link, 0, i);
-    const char *stored = root->op == 0                                    ? "the input"
-                         : root->stored_op == root->op || list == p->node ? op_path(p, root->stored_op)
-                                                                          : op_path(p, root->op);
+    const char *stored = root->op == 0                                      ? "the input"
+                         : root->stored_op == root->op || list == p->tensor ? op_path(p, root->stored_op)
+                                                                            : op_path(p, root->op);
 
     return through ? xprintf("%s, through %s", stored, through) : stored;
 }
@@ -241,8 +241,8 @@ static bool normalises(const Tensor *nd, int norm)
 /* Where a norm's statistics are taken: after a concat, of several tensors. */
 static void say_statistics(const Plan *p, Story *s)
 {
-    for (int i = 0; i < p->nnode; i++) {
-        const Tensor *nd = &p->node[i];
+    for (int i = 0; i < p->ntensor; i++) {
+        const Tensor *nd = &p->tensor[i];
         if (!normalises(nd, s->op))
             continue;
         if (nd->op == 0)
@@ -272,9 +272,9 @@ static int paths_through(const Kernel *k, int op)
 /* Why an op that stands in prologues does not stand in the epilogue before: the stored tensor between. */
 static void say_barrier(const Plan *p, Story *s, const Spot *spot)
 {
-    if (spot->path->node < 0)
+    if (spot->path->tensor < 0)
         return;
-    const Tensor *nd = &p->node[spot->path->node];
+    const Tensor *nd = &p->tensor[spot->path->tensor];
     say(s, "not before", -1,
         nd->op == 0 ? "there is no kernel before it: it begins at the input"
                     : xprintf("%s is where kernels meet: %s", op_path(p, nd->op), anchor_text(p, nd)));
@@ -293,7 +293,7 @@ static void tell_forward(const Plan *p, Story *s)
         const Spot spot = find_spot(k, op);
         if (!spot.part)
             continue;
-        const char *text = spot_text(p, p->node, k, &spot, op);
+        const char *text = spot_text(p, p->tensor, k, &spot, op);
         if (!k->has_forward)
             text = xprintf(
                 "in no kernel by itself; %s runs in backward alone, where the gradients of several readers meet",
@@ -306,7 +306,7 @@ static void tell_forward(const Plan *p, Story *s)
         if (p->sum_why[op] && spot.part != PART_SKIP)
             say(s, "sum there", -1, p->sum_why[op]);
         if (k->kind == KERNEL_PASS && k->has_forward && k->op == op)
-            say(s, "why a pass", -1, anchor_text(p, &p->node[k->node]));
+            say(s, "why a pass", -1, anchor_text(p, &p->tensor[k->tensor]));
         if ((spot.part == PART_IN || spot.part == PART_SKIP) && !barrier && k->has_forward) {
             say_barrier(p, s, &spot);
             barrier = true;
@@ -320,11 +320,11 @@ static void tell_forward(const Plan *p, Story *s)
 /* ---- training: memory ---- */
 
 /* The stored tensor that holds the op's output, or whose value it is. */
-static const Tensor *node_storing(const Plan *p, int op)
+static const Tensor *tensor_storing(const Plan *p, int op)
 {
-    for (int i = 1; i < p->nnode; i++)
-        if (p->node[i].stored && p->node[i].stored_op == op)
-            return &p->node[i];
+    for (int i = 1; i < p->ntensor; i++)
+        if (p->tensor[i].stored && p->tensor[i].stored_op == op)
+            return &p->tensor[i];
     return NULL;
 }
 
@@ -392,7 +392,7 @@ static const char *own_bytes_text(OpKind kind)
 static void tell_memory(const Plan *p, Story *s, int64_t autograd)
 {
     const int op = s->op;
-    const Tensor *nd = node_storing(p, op);
+    const Tensor *nd = tensor_storing(p, op);
     const char *readers = autograd_readers(p->g, op);
 
     if (nd) {
@@ -407,10 +407,10 @@ static void tell_memory(const Plan *p, Story *s, int64_t autograd)
         say(s, "why this", -1, nd->why);
         say_choices(p, s, nd);
     } else {
-        for (int i = 1; i < p->nnode; i++)
-            for (int j = 0; j < p->node[i].nchoice; j++)
-                if (p->node[i].choice[j].op == op && p->node[i].nchoice > 1)
-                    nd = &p->node[i];
+        for (int i = 1; i < p->ntensor; i++)
+            for (int j = 0; j < p->tensor[i].nchoice; j++)
+                if (p->tensor[i].choice[j].op == op && p->tensor[i].nchoice > 1)
+                    nd = &p->tensor[i];
         say(s, "not stored", 0,
             nd                ? xprintf("%s is stored instead, %s bytes per image: %s", op_path(p, nd->stored_op),
                                         grouped(4 * blocked_floats(nd->shape[0]) + route_bytes(p, nd)), nd->why)
@@ -437,8 +437,8 @@ static const char *again_text(const Plan *p, const Spot *s, const Kernel *k, int
                : through   ? xprintf("recomputed from the stored %s, through %s", what, through)
                            : NULL;
     }
-    const Tensor *nd = &p->node[s->path->node];
-    const char *from = value_text(p, p->node, s->path, i);
+    const Tensor *nd = &p->tensor[s->path->tensor];
+    const char *from = value_text(p, p->tensor, s->path, i);
     return i > 0         ? xprintf("recomputed from the stored %s", from)
            : nd->op == 0 ? "the input, read again"
                          : xprintf("%s, which is stored", from);
@@ -463,7 +463,7 @@ static void tell_backward(const Plan *p, Story *s)
         if (spot.part == PART_CORE) {
             const char *text = NULL;
             for (int w = 0; w < k->nin; w++)
-                text = join(text, "; ", value_text(p, p->node, &k->in[w], k->in[w].n));
+                text = join(text, "; ", value_text(p, p->tensor, &k->in[w], k->in[w].n));
             say(s, "backward", -1, xprintf("its weights' gradient reads its input: packed again from %s", text));
             if (!k->back_data)
                 say(s, "backward", -1, "no gradient of its input: nothing before it learns");
@@ -667,7 +667,7 @@ static void totals(const Plan *p, const int *ops, int n, int64_t *kept, int64_t 
     grad_autograd(p->g, by_op);
     *kept = *autograd = 0;
     for (int i = 0; i < n; i++) {
-        const Tensor *nd = node_storing(p, ops[i]);
+        const Tensor *nd = tensor_storing(p, ops[i]);
         *autograd += by_op[ops[i]];
         *kept += nd && nd->kept ? 4 * blocked_floats(nd->shape[0]) : 0;
         *kept += nd && !nd->recomputed ? route_bytes(p, nd) : 0;
