@@ -128,16 +128,16 @@ void check_gradients(const Plan *p)
         for (int c = -1; c < k->nin; c++) {
             const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_DOUT) : &k->din[c];
             for (int r = 0; r < chain->n; r++) {
-                const Run *run = &chain->run[r];
-                for (int s = 0; s <= run->nstep; s++) { /* after the last step, what the run itself gives */
-                    const bool own = s == run->nstep;
-                    if (own ? run->to.where != AT_SLOT : run->step[s].kind != STEP_GIVE)
+                const PixelPass *pass = &chain->pass[r];
+                for (int s = 0; s <= pass->nstep; s++) { /* after the last step, what the pass itself gives */
+                    const bool own = s == pass->nstep;
+                    if (own ? pass->to.where != AT_SLOT : pass->step[s].kind != STEP_GIVE)
                         continue;
-                    const Port *port = &k->port[own ? run->to.port : run->step[s].in2];
+                    const Port *port = &k->port[own ? pass->to.port : pass->step[s].in2];
                     const char *path = p->g->op[p->tensor[port->tensor].op].path;
                     ck_assert_msg(port->grad && p->tensor[port->tensor].grad, "%s gives to %s, which wants nothing",
                                   k->name, path);
-                    ck_assert_msg((own ? run->adds : run->step[s].adds) == given[port->tensor], "%s, %s: %s", k->name,
+                    ck_assert_msg((own ? pass->adds : pass->step[s].adds) == given[port->tensor], "%s, %s: %s", k->name,
                                   path,
                                   given[port->tensor] ? "writes over what is there" : "adds to what is not there");
                     ck_assert_msg(p->tensor[port->tensor].maker < i, "%s gives to %s too late", k->name, path);
@@ -165,8 +165,8 @@ void check_statistics(const Plan *p)
             for (int c = -1; c < k->nin && k->tensor == i; c++) {
                 const Chain *chain = c < 0 ? kernel_chain(k, CHAIN_AFTER) : &k->before[c];
                 for (int r = 0; r < chain->n; r++)
-                    for (int s = 0; s < chain->run[r].nstep; s++)
-                        channels += chain->run[r].step[s].kind == STEP_STATS ? chain->run[r].shape.c : 0;
+                    for (int s = 0; s < chain->pass[r].nstep; s++)
+                        channels += chain->pass[r].step[s].kind == STEP_STATS ? chain->pass[r].shape.c : 0;
             }
         }
         ck_assert_msg(channels == (nd->nnorm ? nd->shape[nd->nlink].c : 0), "%s: statistics of %d channels",

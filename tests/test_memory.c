@@ -112,7 +112,7 @@ static void add_image_norms(Lives *l, bool infer)
 static void visit(Lives *l, const Kernel *k, const Chain *c, int step)
 {
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         if (r->from.where == AT_SLOT && r->back)
             touch(l, l->grad[k->port[r->from.port].tensor], step, false);
         else if (r->from.where == AT_SLOT)
@@ -169,7 +169,7 @@ static Lives parts_of(const Plan *p)
         for (int w = 0; w < k->nin; w++) {
             if (k->has_forward)
                 visit(&l, k, &k->before[w], i);
-            const Chain windows = {k->before[w].run, k->before[w].n - 1};
+            const Chain windows = {k->before[w].pass, k->before[w].n - 1};
             if (weights)
                 visit(&l, k, &k->before[w], back);
             else if (k->back_data && k->kind == KERNEL_PASS)
@@ -515,12 +515,12 @@ START_TEST(traced_values_are_there)
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
         for (int r = 0; r < k->trace.n; r++) {
-            const Run *run = &k->trace.run[r];
-            if (run->from.where == AT_SLOT)
-                check_traced(memory_net_name(_i), &l, k, k->port[run->from.port].tensor);
-            for (int s = 0; s < run->nstep; s++)
-                if (run->step[s].kind == STEP_SKIP)
-                    check_traced(memory_net_name(_i), &l, k, run->skip[run->step[s].skip].operand->path.tensor);
+            const PixelPass *pass = &k->trace.pass[r];
+            if (pass->from.where == AT_SLOT)
+                check_traced(memory_net_name(_i), &l, k, k->port[pass->from.port].tensor);
+            for (int s = 0; s < pass->nstep; s++)
+                if (pass->step[s].kind == STEP_SKIP)
+                    check_traced(memory_net_name(_i), &l, k, pass->skip[pass->step[s].skip].operand->path.tensor);
         }
     }
 }

@@ -227,10 +227,10 @@ START_TEST(concat_is_a_list_of_paths)
         for (int l = 0; l < 2; l++)
             ck_assert_int_eq(w->link[l].first, first[i]);
         /* forward it goes to its channels of the packed input; backward it comes from these */
-        const Run *run = &k->before[i].run[k->before[i].n - 1], *back = &k->din[i].run[k->din[i].n - 1];
-        ck_assert_int_eq(run->to.image, k->w->x);
-        ck_assert_int_eq(run->to.first, first[i]);
-        ck_assert_int_eq(run->to.total, 49);
+        const PixelPass *pass = &k->before[i].pass[k->before[i].n - 1], *back = &k->din[i].pass[k->din[i].n - 1];
+        ck_assert_int_eq(pass->to.image, k->w->x);
+        ck_assert_int_eq(pass->to.first, first[i]);
+        ck_assert_int_eq(pass->to.total, 49);
         ck_assert_int_eq(back->from.image, k->conv->dx);
         ck_assert_int_eq(back->from.first, first[i]);
         ck_assert_int_eq(back->to.where, AT_SLOT);
@@ -285,11 +285,11 @@ START_TEST(concat_that_a_sum_reads) /* is one tensor, which a pass stores */
     ck_assert_int_eq(k->nin, 2);
     ck_assert(p->tensor[k->tensor].stored && p->tensor[k->tensor].kept);
     for (int i = 0; i < 2; i++) {
-        const Run *r = &k->before[i].run[0];
+        const PixelPass *r = &k->before[i].pass[0];
         ck_assert_int_eq(k->before[i].n, 1);
         ck_assert_int_eq(r->store_first, i ? 5 : 0);
         ck_assert_int_eq(r->store_total, 16);
-        ck_assert_int_eq(k->din[i].run[0].from.first, i ? 5 : 0);
+        ck_assert_int_eq(k->din[i].pass[0].from.first, i ? 5 : 0);
     }
     ck_assert_str_eq(
         inference_in_words(p),
@@ -358,7 +358,7 @@ START_TEST(input_with_a_norm) /* a pass takes the statistics, and gives no gradi
     NormSum *sum;
     ck_assert(conv->back_data);
     ck_assert_int_eq(plan_sums(p, conv, &sum), 1);
-    ck_assert_int_eq(conv->din[0].run[conv->din[0].n - 1].to.where, NOWHERE);
+    ck_assert_int_eq(conv->din[0].pass[conv->din[0].n - 1].to.where, NOWHERE);
 }
 END_TEST
 
@@ -373,7 +373,7 @@ START_TEST(input_beside_others)
 
     ck_assert(k->back_data);
     for (int i = 0; i < k->nin; i++)
-        core |= k->din[i].n && k->din[i].run[0].from.where == AT_CORE;
+        core |= k->din[i].n && k->din[i].pass[0].from.where == AT_CORE;
     ck_assert(core);
 }
 END_TEST

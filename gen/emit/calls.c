@@ -14,15 +14,15 @@ static const char *at_image(const Kernel *k, const Place *p)
     return xprintf("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
 }
 
-/* The fields by which a run is given its images; `image` says what their numbers mean. */
-const char *calls_init(const File *f, const Run *r, const Image *image, const char *head)
+/* The fields by which a pass is given its images; `image` says what their numbers mean. */
+const char *calls_init(const File *f, const PixelPass *r, const Image *image, const char *head)
 {
     const Kernel *k = f->k;
     const struct {
         const Place *place;
         const char *field;
     } list[] = {{&r->from, "from"}, {&r->value, "value"}, {&r->to, "to"}};
-    const bool given = run_is_given(f->p, r);
+    const bool given = pass_is_given(f->p, r);
     Buf b = {0};
 
     buf_puts(&b, given ? "" : head);
@@ -60,7 +60,7 @@ const char *calls_head_of_several(void)
 }
 
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
-void clear_padded(const File *f, Rec *fn, const Run *r)
+void clear_padded(const File *f, Rec *fn, const PixelPass *r)
 {
     for (int i = 0; i < r->nstep; i++) {
         const Step *s = &r->step[i];
@@ -76,13 +76,13 @@ void clear_padded(const File *f, Rec *fn, const Run *r)
 void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int from)
 {
     for (int i = from; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         if (r->scatter_image >= 0 && f->p->g->op[r->window].kind != OP_GLOBAL_AVG_POOL)
             line_clear(fn, "body", image[r->scatter_image].name, image[r->scatter_image].floats);
         clear_padded(f, fn, r);
-        norms_begin_run(f, fn, r);
+        norms_begin_pass(f, fn, r);
         Rec *s = line_add(fn, "body", "call_pass");
-        rec_str(s, "tag", run_tag(f->k, r));
+        rec_str(s, "tag", pass_tag(f->k, r));
         rec_str(s, "var", r->name);
         rec_str(s, "init", calls_init(f, r, image, calls_head(f)));
     }
@@ -106,16 +106,16 @@ void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const
     rec_str(c, "bias", bias);
 }
 
-Rec *calls_core(const File *f, Rec *fn, const Run *r, const char *init)
+Rec *calls_core(const File *f, Rec *fn, const PixelPass *r, const char *init)
 {
     clear_padded(f, fn, r);
-    norms_begin_run(f, fn, r);
+    norms_begin_pass(f, fn, r);
     Rec *s = line_add(fn, "body", "call_core");
 
-    rec_str(s, "tag", run_tag(f->k, r));
+    rec_str(s, "tag", pass_tag(f->k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
-    rec_str(s, "end", run_end(f->k, r));
+    rec_str(s, "end", pass_end(f->k, r));
     return s;
 }
 
@@ -151,24 +151,24 @@ const char *calls_core_name(const Kernel *k, const char *name)
     return xprintf("%s_%s", k->w->core_name, name);
 }
 
-/* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
-void calls_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w,
-                    const char *bias)
+/* Calls the core of a pass by Winograd with pass r: for each image, or for several once the last of them is packed. */
+void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init, Pass pass, const char *x,
+                    const char *w, const char *bias)
 {
     const Kernel *k = f->k;
     const int together = r->several ? k->conv->winograd[pass].images : 1;
 
-    norms_begin_run(f, fn, r);
+    norms_begin_pass(f, fn, r);
     clear_padded(f, fn, r);
     if (together > 1) {
         rec_int(line_add(fn, "begin", "images_at"), "group", together);
         line_add(fn, "body", "image_at");
     }
     Rec *s = line_add(fn, "body", "call_winograd");
-    rec_str(s, "tag", run_tag(k, r));
+    rec_str(s, "tag", pass_tag(k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
-    rec_str(s, "end", run_end(k, r));
+    rec_str(s, "end", pass_end(k, r));
     rec_str(s, "core", calls_core_name(k, winograd_name(&k->conv->winograd[pass], pass)));
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
     rec_str(s, "w", w);
@@ -176,8 +176,8 @@ void calls_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass
     rec_int(s, "group", together > 1 ? together : 0);
 }
 
-/* The forward core, with run r. */
-void calls_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w,
+/* The forward core, with pass r. */
+void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *image, const char *x, const char *w,
                    const char *wu, const char *bias)
 {
     const Winograd *winograd = kernel_winograd(f->k, PASS_FORWARD);

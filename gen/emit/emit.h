@@ -15,12 +15,13 @@ char *upper(const char *s);
 char *emit_float(double v);                                /* a C float constant that reads back as the same float */
 const char *kernel_struct(const Plan *p, const Kernel *k); /* "fashion_conv2" */
 const char *affine_macro(const Plan *p, int op);           /* "FASHION_CONV2_BN_AFFINE" */
-const char *run_tag(const Kernel *k, const Run *r);        /* "conv2_in0" */
-const char *run_end(const Kernel *k, const Run *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
+const char *pass_tag(const Kernel *k, const PixelPass *r); /* "conv2_in0" */
+const char *pass_end(const Kernel *k,
+                     const PixelPass *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
 char *image_pixel(const Image *m, const char *y,
                   const char *x);    /* index of a content pixel in floats / 16 (plain: / 1) */
 const char *describe_shape(Shape s); /* "32x14x14" */
-const char *describe_stages(const Plan *p, const Run *r);
+const char *describe_stages(const Plan *p, const PixelPass *r);
 
 /* spec_fields.c: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
 const char *emit_orders(const Graph *g);
@@ -52,8 +53,8 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 
-/* run.c: a run's record, for template `run`. image: what its places' numbers mean. */
-Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer);
+/* pixel_pass.c: a pass's record, for template `run`. image: what its places' numbers mean. */
+Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer);
 /* core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
 /* What the function of a core by Winograd is called, behind the core's name. */

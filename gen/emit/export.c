@@ -50,9 +50,9 @@ static const char *folded_norms(const Export *e, const Kernel *k)
 static bool applies(const Chain *c, int op)
 {
     for (int i = 0; i < c->n; i++)
-        for (int j = 0; j < c->run[i].nstep; j++)
-            if ((c->run[i].step[j].kind == STEP_AFFINE || c->run[i].step[j].kind == STEP_FORWARD) &&
-                c->run[i].step[j].op == op)
+        for (int j = 0; j < c->pass[i].nstep; j++)
+            if ((c->pass[i].step[j].kind == STEP_AFFINE || c->pass[i].step[j].kind == STEP_FORWARD) &&
+                c->pass[i].step[j].op == op)
                 return true;
     return false;
 }

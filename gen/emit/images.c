@@ -21,7 +21,7 @@ void images_mark(bool *used, int image)
 void images_mark_chain(bool *used, const Chain *c)
 {
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         const Place *place[] = {&r->from, &r->value, &r->to};
         for (int j = 0; j < 3; j++)
             if (place[j]->where == AT_IMAGE)

@@ -30,8 +30,8 @@ void layer_infer(const File *f)
     bool *used = images_none(k);
 
     for (int i = 0; i < k->nin; i++)
-        layer_runs(f, "infer_runs", &k->before[i], k->image);
-    layer_runs(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
+        layer_passes(f, "infer_runs", &k->before[i], k->image);
+    layer_passes(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
     Rec *fn = line_function(f, "infer_functions", "infer", line_symbol(f, "infer"));
     rec_str(fn, "args", emit_infer_args(f->p, k));
     images_mark(used, kernel_input(k));
@@ -66,7 +66,7 @@ void layer_infer(const File *f)
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = calls_gather_x(f, fn);
     const char *w = xprintf("f + %s_%s_FOLDED", net, name);
-    calls_forward(f, fn, &k->w->after.run[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
     calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     norms_end_image(f, fn);
 }

@@ -30,7 +30,7 @@ static void conv_forward(const File *f)
     norms_begin_stats(f, fn);
     calls_before(f, fn);
     const char *x = calls_gather_x(f, fn);
-    calls_forward(f, fn, &k->w->after.run[0], k->image, x, "k->w", "k->copy", calls_bias(f));
+    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, "k->w", "k->copy", calls_bias(f));
     calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     norms_end_image(f, fn);
     norms_move_stats(f, fn);
@@ -118,15 +118,15 @@ static void conv_backward(const File *f)
         bool core = false;
         for (int i = 0; i < k->nin; i++) {
             const Chain *c = &k->din[i];
-            const bool from_core = c->n && c->run[0].from.where == AT_CORE;
+            const bool from_core = c->n && c->pass[0].from.where == AT_CORE;
             if (from_core) {
                 const bool winograd = kernel_winograd(k, PASS_DATA) != NULL;
-                const char *init = calls_init(f, &c->run[0], k->image,
-                                              winograd && c->run[0].several ? calls_head_of_several() : calls_head(f));
+                const char *init = calls_init(f, &c->pass[0], k->image,
+                                              winograd && c->pass[0].several ? calls_head_of_several() : calls_head(f));
                 if (winograd)
-                    calls_winograd(f, fn, &c->run[0], init, PASS_DATA, z, "k->copy", "NULL");
+                    calls_winograd(f, fn, &c->pass[0], init, PASS_DATA, z, "k->copy", "NULL");
                 else
-                    s = calls_core(f, fn, &c->run[0], init);
+                    s = calls_core(f, fn, &c->pass[0], init);
                 for (int j = 0; !winograd && j < k->conv->ndata; j++)
                     calls_of_core(s, calls_core_name(k, k->conv->data[j].name), z, "k->copy", "NULL");
                 core = true;
@@ -185,7 +185,7 @@ static void call_windows(const File *f, Rec *fn)
 {
     for (int i = 0; i < f->k->nin; i++) {
         const Chain *c = &f->k->before[i];
-        const Chain but_last = {c->run, c->n - 1}; /* its result is stored already, or packed elsewhere */
+        const Chain but_last = {c->pass, c->n - 1}; /* its result is stored already, or packed elsewhere */
         calls_chain(f, fn, &but_last, f->k->image, 0);
     }
 }
@@ -193,7 +193,7 @@ static void call_windows(const File *f, Rec *fn)
 static void mark_windows(bool *used, const Kernel *k)
 {
     for (int i = 0; i < k->nin; i++) {
-        const Chain but_last = {k->before[i].run, k->before[i].n - 1};
+        const Chain but_last = {k->before[i].pass, k->before[i].n - 1};
         images_mark_chain(used, &but_last);
     }
 }
@@ -254,7 +254,7 @@ static void clear_stored(const File *f, Rec *fn)
     bool shared = false;
 
     for (int i = 0; i < k->nin && nd->stored && k->op > 0; i++) {
-        const Run *r = &k->before[i].run[k->before[i].n - 1];
+        const PixelPass *r = &k->before[i].pass[k->before[i].n - 1];
         const Place p = {.first = r->store_first, .total = r->store_total};
         shared |= plan_shifted(&p, r->shape.c);
     }
@@ -375,14 +375,14 @@ static void training_part(const File *f)
 
     notes(f);
     for (int i = 0; i < k->nin; i++) { /* a pass that stores nothing only walks windows again, in backward */
-        const Chain c = {k->before[i].run, k->has_forward ? k->before[i].n : k->back_data ? k->before[i].n - 1 : 0};
-        layer_runs(f, "runs", &c, k->image);
+        const Chain c = {k->before[i].pass, k->has_forward ? k->before[i].n : k->back_data ? k->before[i].n - 1 : 0};
+        layer_passes(f, "runs", &c, k->image);
     }
-    layer_runs(f, "runs", kernel_chain(k, CHAIN_AFTER), k->image);
-    layer_runs(f, "runs", kernel_chain(k, CHAIN_AGAIN), k->image);
-    layer_runs(f, "runs", kernel_chain(k, CHAIN_DOUT), k->image);
+    layer_passes(f, "runs", kernel_chain(k, CHAIN_AFTER), k->image);
+    layer_passes(f, "runs", kernel_chain(k, CHAIN_AGAIN), k->image);
+    layer_passes(f, "runs", kernel_chain(k, CHAIN_DOUT), k->image);
     for (int i = 0; i < k->nin; i++)
-        layer_runs(f, "runs", &k->din[i], k->image);
+        layer_passes(f, "runs", &k->din[i], k->image);
     switch (k->kind) {
     case KERNEL_CONV:
         conv_forward(f);
@@ -427,7 +427,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
         training_part(f);
     if (infer) {
         Kernel alone = *infer;
-        alone.shares = k != NULL; /* training's runs stand in the same file */
+        alone.shares = k != NULL; /* training's passes stand in the same file */
         f->k = &alone;
         f->infer = true;
         layer_infer(f);

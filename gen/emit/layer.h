@@ -17,7 +17,7 @@ typedef struct File {
 Rec *line_add(Rec *to, const char *list, const char *template);
 const char *line_symbol(const File *f, const char *verb);
 Rec *line_function(const File *f, const char *list, const char *template, const char *name);
-void layer_runs(const File *f, const char *list, const Chain *c, const Image *image);
+void layer_passes(const File *f, const char *list, const Chain *c, const Image *image);
 void line_over_pieces(const File *f, Rec *kernel, const char *piece);
 void line_clear(Rec *to, const char *list, const char *name, int64_t floats);
 void line_halo(Rec *to, const char *list, const Image *m, int copies);
@@ -37,14 +37,14 @@ const char *image_text(const Image *m);
 void images_declare(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward);
 
 /* norms.c. */
-/* Before a run: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
-void norms_begin_run(const File *f, Rec *fn, const Run *r);
-/* Behind an image's runs: the statistics that they took, and what became of the sums. */
+/* Before a pass: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
+void norms_begin_pass(const File *f, Rec *fn, const PixelPass *r);
+/* Behind an image's passes: the statistics that they took, and what became of the sums. */
 void norms_end_image(const File *f, Rec *fn);
-/* The fields by which a run is given what it needs of image norms. */
-void norms_image_fields(const File *f, const Run *r, Buf *b);
-/* The fields by which a run that is given all is given its norms. */
-void norms_given(const File *f, const Run *r, bool given, Buf *b);
+/* The fields by which a pass is given what it needs of image norms. */
+void norms_image_fields(const File *f, const PixelPass *r, Buf *b);
+/* The fields by which a pass that is given all is given its norms. */
+void norms_given(const File *f, const PixelPass *r, bool given, Buf *b);
 void norms_begin_stats(const File *f, Rec *fn);
 /* Behind an image: its sums are drained, but where a core takes several. */
 void norms_move_stats(const File *f, Rec *fn);
@@ -57,26 +57,26 @@ void norms_backward(const File *f, Rec *kernel);
 bool norms_has_sums(const File *f);
 
 /* calls.c. */
-/* The fields by which a run is given its images; `image` says what their numbers mean. */
-const char *calls_init(const File *f, const Run *r, const Image *image, const char *head);
+/* The fields by which a pass is given its images; `image` says what their numbers mean. */
+const char *calls_init(const File *f, const PixelPass *r, const Image *image, const char *head);
 const char *calls_head(const File *f);
 const char *calls_head_of_several(void);
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
-void clear_padded(const File *f, Rec *fn, const Run *r);
+void clear_padded(const File *f, Rec *fn, const PixelPass *r);
 void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int from);
 void calls_before(const File *f, Rec *fn);
 void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias);
-Rec *calls_core(const File *f, Rec *fn, const Run *r, const char *init);
+Rec *calls_core(const File *f, Rec *fn, const PixelPass *r, const char *init);
 /* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads
  * then. */
 const char *calls_gather(const File *f, Rec *fn, const char *from, const Image *to, bool back);
 const char *calls_gather_x(const File *f, Rec *fn);
 const char *calls_core_name(const Kernel *k, const char *name);
-/* Calls the core of a pass by Winograd with run r: for each image, or for several once the last of them is packed. */
-void calls_winograd(const File *f, Rec *fn, const Run *r, const char *init, Pass pass, const char *x, const char *w,
-                    const char *bias);
-/* The forward core, with run r. */
-void calls_forward(const File *f, Rec *fn, const Run *r, const Image *image, const char *x, const char *w,
+/* Calls the core of a pass by Winograd with pass r: for each image, or for several once the last of them is packed. */
+void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init, Pass pass, const char *x,
+                    const char *w, const char *bias);
+/* The forward core, with pass r. */
+void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *image, const char *x, const char *w,
                    const char *wu, const char *bias);
 const char *calls_bias(const File *f);
 /* The weights as the core of a pass reads them, made before it runs: kernels share the room. */

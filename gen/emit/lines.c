@@ -28,11 +28,11 @@ Rec *line_function(const File *f, const char *list, const char *template, const 
     return r;
 }
 
-void layer_runs(const File *f, const char *list, const Chain *c, const Image *image)
+void layer_passes(const File *f, const char *list, const Chain *c, const Image *image)
 {
     for (int i = 0; i < c->n; i++)
-        if (!(f->k->shares && c->run[i].shared))
-            rec_push(f->rec, list, emit_run(f->p, f->k, &c->run[i], image, f->infer));
+        if (!(f->k->shares && c->pass[i].shared))
+            rec_push(f->rec, list, emit_pixel_pass(f->p, f->k, &c->pass[i], image, f->infer));
 }
 
 void line_over_pieces(const File *f, Rec *kernel, const char *piece)

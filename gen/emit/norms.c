@@ -65,8 +65,8 @@ static void image_norm_numbers(const File *f, Rec *s, int op)
     }
 }
 
-/* Before a run: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
-void norms_begin_run(const File *f, Rec *fn, const Run *r)
+/* Before a pass: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
+void norms_begin_pass(const File *f, Rec *fn, const PixelPass *r)
 {
     const Tensor *nd = layer_tensor(f);
 
@@ -107,7 +107,7 @@ void norms_begin_run(const File *f, Rec *fn, const Run *r)
     }
 }
 
-/* Behind an image's runs: the statistics that they took, and what became of the sums. */
+/* Behind an image's passes: the statistics that they took, and what became of the sums. */
 void norms_end_image(const File *f, Rec *fn)
 {
     const Tensor *nd = layer_tensor(f);
@@ -130,8 +130,8 @@ void norms_end_image(const File *f, Rec *fn)
             image_norm_numbers(f, line_add(fn, "body", "image_gradient"), f->k->image_norm[i].op);
 }
 
-/* The fields by which a run is given what it needs of image norms. */
-void norms_image_fields(const File *f, const Run *r, Buf *b)
+/* The fields by which a pass is given what it needs of image norms. */
+void norms_image_fields(const File *f, const PixelPass *r, Buf *b)
 {
     Buf had = {0};
 
@@ -154,8 +154,8 @@ void norms_image_fields(const File *f, const Run *r, Buf *b)
 
 /* ---- all norms ---- */
 
-/* The fields by which a run that is given all is given its norms. */
-void norms_given(const File *f, const Run *r, bool given, Buf *b)
+/* The fields by which a pass that is given all is given its norms. */
+void norms_given(const File *f, const PixelPass *r, bool given, Buf *b)
 {
     Buf had = {0};
 

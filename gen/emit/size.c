@@ -12,8 +12,8 @@
 
 enum {
     KERNEL = 6000,
-    RUN = 1400,
-    TRACED = 500, /* a run of a trace: its call; most share their code with others */
+    PASS = 1400,
+    TRACED = 500, /* a pass of a trace: its call; most share their code with others */
     STEP = 110,
     SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
     CORE = 8000,
@@ -28,7 +28,7 @@ enum {
     NAME = 6,
     NET = 7,
     KERNEL_NAMES = 75, /* how often a kernel's name stands in its file and the network's, ... */
-    RUN_NAMES = 22,    /* ... more for each run of it, ... */
+    PASS_NAMES = 22,   /* ... more for each pass of it, ... */
     KERNEL_NETS = 80,  /* ... and how often the network's does */
 };
 
@@ -37,7 +37,7 @@ static int64_t chain_bytes(const Chain *c)
     int64_t n = 0;
 
     for (int i = 0; i < c->n; i++)
-        n += RUN + (int64_t)STEP * c->run[i].nstep + (int64_t)SIDE * c->run[i].nskip;
+        n += PASS + (int64_t)STEP * c->pass[i].nstep + (int64_t)SIDE * c->pass[i].nskip;
     return n;
 }
 
@@ -45,16 +45,16 @@ static int64_t layer_bytes(const Plan *p, const Kernel *k, bool train)
 {
     const Chain *chain[] = {kernel_chain(k, CHAIN_AFTER), kernel_chain(k, CHAIN_AGAIN), kernel_chain(k, CHAIN_DOUT)};
     const int64_t name = (int64_t)strlen(k->name) - NAME, net = (int64_t)strlen(p->g->spec->name) - NET;
-    int64_t n = KERNEL, runs = 0;
+    int64_t n = KERNEL, passes = 0;
 
     for (int i = 0; i < (train ? 3 : 1); i++)
-        n += chain_bytes(chain[i]), runs += chain[i]->n;
+        n += chain_bytes(chain[i]), passes += chain[i]->n;
     n += train ? (int64_t)TRACED * k->trace.n : 0;
     for (int i = 0; i < k->nin && !(k->w && k->w->direct); i++)
-        n += chain_bytes(&k->before[i]), runs += k->before[i].n;
+        n += chain_bytes(&k->before[i]), passes += k->before[i].n;
     for (int i = 0; i < k->nin && train; i++)
-        n += chain_bytes(&k->din[i]), runs += k->din[i].n;
-    return n + name * (KERNEL_NAMES * (train ? 1 : 0) + RUN_NAMES * runs) + net * (train ? KERNEL_NETS : 0);
+        n += chain_bytes(&k->din[i]), passes += k->din[i].n;
+    return n + name * (KERNEL_NAMES * (train ? 1 : 0) + PASS_NAMES * passes) + net * (train ? KERNEL_NETS : 0);
 }
 
 static int64_t pass_bytes(const Core *c)

@@ -46,7 +46,7 @@ static void trace_sinks(const File *f, Rec *fn)
 }
 
 /* What the weight op reads, packed as in training: the images in scratch, rows too, one after the other. */
-static void trace_core(const File *f, Rec *fn, const Run *r, const Chain *pack, const Image *image)
+static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *pack, const Image *image)
 {
     const Kernel *k = f->k;
     bool *used = images_none(k);
@@ -76,7 +76,7 @@ static void trace_core(const File *f, Rec *fn, const Run *r, const Chain *pack, 
         Rec *s = line_add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->w->x].floats);
         rec_int(s, "out", k->image[k->linear->y].floats);
-        const Chain one = {(Run *)r, 1};
+        const Chain one = {(PixelPass *)r, 1};
         calls_chain(f, fn, &one, image, 0);
     }
 }
@@ -90,18 +90,18 @@ static bool hands_out(const Kernel *k)
     return any;
 }
 
-/* A chain whose runs are called by the number of their code: runs that would be printed alike have one. Adds the code
- * that is new. */
+/* A chain whose passes are called by the number of their code: passes that would be printed alike have one. Adds the
+ * code that is new. */
 static Chain share_code(const File *f, const Chain *c, const Image *image, Names *code)
 {
-    Chain to = {xalloc(sizeof *to.run * (size_t)(c->n + 1)), c->n};
+    Chain to = {xalloc(sizeof *to.pass * (size_t)(c->n + 1)), c->n};
 
     for (int i = 0; i < c->n; i++) {
-        Run *r = &to.run[i], alike = c->run[i];
+        PixelPass *r = &to.pass[i], alike = c->pass[i];
         Buf text = {0};
-        *r = c->run[i];
+        *r = c->pass[i];
         alike.name = alike.shared = "alike";
-        template_expand("run", "r", emit_run(f->p, f->k, &alike, image, false), &text);
+        template_expand("run", "r", emit_pixel_pass(f->p, f->k, &alike, image, false), &text);
         int *number = names_at(code, text.text);
         const bool known = *number > 0;
         *number = known ? *number : code->n;
@@ -109,7 +109,7 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         if (!known) {
             alike.name = xprintf("pass %d", *number);
             alike.shared = r->shared;
-            rec_push(f->rec, "runs", emit_run(f->p, f->k, &alike, image, false));
+            rec_push(f->rec, "runs", emit_pixel_pass(f->p, f->k, &alike, image, false));
         }
     }
     return to;
@@ -130,19 +130,19 @@ static void trace_function(const File *f, Names *code)
     }
     for (int i = 0; i < k->nimage; i++)
         image[n + i] = k->image[i];
-    Chain pack = {xalloc(sizeof(Run) * (size_t)(k->trace_pack.n + 1)), k->trace_pack.n};
+    Chain pack = {xalloc(sizeof(PixelPass) * (size_t)(k->trace_pack.n + 1)), k->trace_pack.n};
     for (int i = 0; i < pack.n; i++) {
-        pack.run[i] = k->trace_pack.run[i];
-        pack.run[i].to.image += n;
+        pack.pass[i] = k->trace_pack.pass[i];
+        pack.pass[i].to.image += n;
     }
     pack = share_code(f, &pack, image, code);
     const Chain trace = share_code(f, &k->trace, image, code);
     Rec *fn = line_function(f, "functions", "trace", line_symbol(f, "trace"));
     trace_images(f, fn, image);
     for (int i = 0; i < trace.n; i++) {
-        const Chain one = {&trace.run[i], 1};
+        const Chain one = {&trace.pass[i], 1};
         if (i == k->trace_core)
-            trace_core(f, fn, &trace.run[i], &pack, image);
+            trace_core(f, fn, &trace.pass[i], &pack, image);
         else
             calls_chain(f, fn, &one, image, 0);
     }
@@ -160,7 +160,7 @@ void emit_trace_file(const Plan *p, Buf *to)
         Kernel traced = p->kernel[i];
         const Kernel *k = &traced;
         Buf done = {0};
-        traced.tag = "trace"; /* its own copies of runs that layers' files have, too */
+        traced.tag = "trace"; /* its own copies of passes that layers' files have, too */
         traced.shares = true;
         const File file = {p, k, rec_add(rec, "layers"), false, &done};
         if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)

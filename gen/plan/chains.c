@@ -92,7 +92,7 @@ void chain_before(Fuse *f)
         } else if (kernel_input(k) >= 0) {
             fw.to = place_part(image_place(kernel_input(k), k->image[kernel_input(k)].shape), w->first);
         }
-        run_forward(f, &k->before[i], &k->image, &k->nimage, &fw);
+        pass_forward(f, &k->before[i], &k->image, &k->nimage, &fw);
     }
 }
 
@@ -142,15 +142,15 @@ void chain_before_back(Fuse *f)
         if (conv && scratch && !through_core) { /* the core's results go through scratch; later paths find them there */
             through_core = true;
             const Shape shape = k->image[k->w->x].shape;
-            Run *r = run_add(c, "dx0", shape, w->n, w->n + 1);
+            PixelPass *r = pass_add(c, "dx0", shape, w->n, w->n + 1);
             r->back = true;
             r->from.where = AT_CORE;
             r->to = image_place(k->conv->dx, shape);
         }
-        run_backward(f, c, &k->image, &k->nimage, &b);
+        pass_backward(f, c, &k->image, &k->nimage, &b);
         /* skip operands were given to while the chain was built, in its order; the path's own tensor comes last */
         if (b.to.where != NOWHERE)
-            c->run[c->n - 1].adds = fuse_gives(f, b.to.port);
+            c->pass[c->n - 1].adds = fuse_gives(f, b.to.port);
     }
 }
 
@@ -173,7 +173,7 @@ void chain_after(Fuse *f)
     fw.from.image = k->linear ? k->linear->y : -1;
     fw.from.shape = k->w->out.shape[0];
     fw.from.total = fw.from.shape.c;
-    run_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
+    pass_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
     fuse_port(f, k->tensor, "out");
 }
 
@@ -204,9 +204,9 @@ void chain_after_back(Fuse *f)
                          .from = stored,
                          .store = -1,
                          .to = image_place(image, w->shape[last_window])};
-        run_forward(f, &k->w->again, &k->image, &k->nimage, &again);
+        pass_forward(f, &k->w->again, &k->image, &k->nimage, &again);
         /* the window itself, so that the backward chain finds the image it reads; emitted code does not walk it */
-        Run *r = run_add(&k->w->again, "again_end", w->shape[last_window + 1], last_window + 1, w->n + 1);
+        PixelPass *r = pass_add(&k->w->again, "again_end", w->shape[last_window + 1], last_window + 1, w->n + 1);
         r->from = image_place(image, w->shape[last_window]);
         r->window = w->link[last_window].op;
     }
@@ -220,7 +220,7 @@ void chain_after_back(Fuse *f)
                   .from = fuse_gradient(f, k->tensor, "out"),
                   .to = image_place(k->w->dz, k->image[k->w->dz].shape),
                   .bias_grad = g->op[k->op].bias};
-    run_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
+    pass_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->w->again.n--;
 }

@@ -4,7 +4,7 @@
 #include "names.h"
 #include "passes.h"
 
-static void check_place(const Kernel *k, const Run *r, const Place *p, int nimage)
+static void check_place(const Kernel *k, const PixelPass *r, const Place *p, int nimage)
 {
     if (p->where == AT_IMAGE && p->image >= nimage)
         BUG("run %s of %s names an image that is not there", r->name, k->name);
@@ -16,7 +16,7 @@ static void check_place(const Kernel *k, const Run *r, const Place *p, int nimag
 }
 
 /* Whether every value is computed before it is used. */
-static void check_values(const Run *r)
+static void check_values(const PixelPass *r)
 {
     bool *known = xalloc((size_t)r->next + 1);
 
@@ -41,7 +41,7 @@ static void check_values(const Run *r)
 static void check_chain(const Plan *p, const Kernel *k, const Chain *c, int nimage)
 {
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         check_place(k, r, &r->from, nimage);
         check_place(k, r, &r->value, nimage);
         check_place(k, r, &r->to, nimage);

@@ -52,7 +52,7 @@ static void move_place(Traffic *t, const Place *at, int channels, double pixels,
              4 * area * (t->k->image[at->image].plain ? c : blocks_of(c) * LANES));
 }
 
-static void move_step(Traffic *t, const Run *r, const Step *s)
+static void move_step(Traffic *t, const PixelPass *r, const Step *s)
 {
     const double pixels = (double)r->shape.h * r->shape.w, all = elements(r->shape.c, r->shape);
 
@@ -72,7 +72,7 @@ static void move_step(Traffic *t, const Run *r, const Step *s)
 static void move_chain(Traffic *t, const Chain *c)
 {
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         move_place(t, &r->from, r->shape.c, 0, r->back ? READS_GRAD : READS);
         move_place(t, &r->value, r->shape.c, 0, READS);
         move_place(t, &r->to, r->shape.c, 0, r->back ? WRITES_GRAD : WRITES);
@@ -144,7 +144,7 @@ static void move_backward(Traffic *t)
     const bool weights = k->w != NULL;
 
     for (int i = 0; i < k->nin; i++) {
-        const Chain windows = {k->before[i].run, k->before[i].n - 1};
+        const Chain windows = {k->before[i].pass, k->before[i].n - 1};
         if (weights)
             move_chain(t, &k->before[i]);
         else if (k->kind == KERNEL_PASS && k->back_data && windows.n > 0)

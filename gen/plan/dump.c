@@ -6,9 +6,9 @@
 static void print_chain(const Plan *p, const char *what, const Chain *c, FILE *to)
 {
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         fprintf(to, "    %-9s %-8s %4dx%dx%d", i ? "" : what, r->name, r->shape.c, r->shape.h, r->shape.w);
-        run_print_steps(p, r, to);
+        pass_print_steps(p, r, to);
         fputc('\n', to);
     }
 }

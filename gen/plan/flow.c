@@ -1,7 +1,8 @@
 /* flow.c - graph -> tensors and kernels: what is made where, and by which paths each kernel gets at what it reads.
  *
  * needs: a checked graph after grad.
- * sets:  Plan.tensor, .kernel (or of inference .infer_node, .infer) with their paths; no runs, no images, no offsets.
+ * sets:  Plan.tensor, .kernel (or of inference .infer_node, .infer) with their paths; no passes over pixels, no images,
+ * no offsets.
  *
  * anchors.c says what must be a tensor, paths.c how one gets from there to a value, stored.c what is kept of it. The
  * out path of a weight op ends at its tensor: at an anchor, or in training at the tensor that is best kept, or at

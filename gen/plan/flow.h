@@ -35,15 +35,15 @@ typedef struct Path {
     int first, total; /* what it makes is channels [first, first + shape[n].c) of `total` */
 } Path;
 
-/* The run that read a skip operand last, by its name, and the skip operand's number there. */
+/* The pass that read a skip operand last, by its name, and the skip operand's number there. */
 typedef struct SkipSeen {
-    const char *run;
+    const char *pass;
     int at;
 } SkipSeen;
 
 /* Another operand of a join, read where the join is: point stages alone. */
 struct Skip {
-    SkipSeen *seen; /* while runs are built */
+    SkipSeen *seen; /* while passes are built */
     Path path;
     int pad; /* op through which the tensor is read, or -1 */
 };

@@ -1,10 +1,11 @@
-/* fuse.c - kernels with their paths -> chains of runs.
+/* fuse.c - kernels with their paths -> chains of passes over pixels.
  *
  * needs: flow_build, of training and of inference.
- * sets:  chains of runs, images in scratch, ports, aliases, what happens to each norm at inference. No cores, no
- * offsets.
+ * sets:  chains of passes over pixels, images in scratch, ports, aliases, what happens to each norm at inference. No
+ * cores, no offsets.
  *
- * The rules are in flow.h, run.h and docs/kernels.md. They are stated over stages and their needs; no order is special.
+ * The rules are in flow.h, pixel_pass.h and docs/kernels.md. They are stated over stages and their needs; no order is
+ * special.
  */
 #include "fuse.h"
 #include "passes.h"

@@ -1,5 +1,5 @@
-/* fuse.h - what the files that turn paths into chains of runs share: packed.c, ports.c, run_forward.c, run_backward.c,
- * chains.c, naming.c, trace.c, infer.c, fuse.c. */
+/* fuse.h - what the files that turn paths into chains of passes over pixels share: packed.c, ports.c, pass_forward.c,
+ * pass_backward.c, chains.c, naming.c, trace.c, infer.c, fuse.c. */
 #ifndef FUSE_H
 #define FUSE_H
 
@@ -54,19 +54,19 @@ Place place_part(Place p, int first);
 /* Whether the kernel is the first in backward to give to the port's tensor, or adds to what others gave. */
 bool fuse_gives(Fuse *f, int port);
 
-/* run_forward.c. */
-Step *run_step(Run *r, StepKind kind, int op, int in, int out);
-Run *run_add(Chain *c, const char *name, Shape shape, int first, int next);
-void run_point(const Fuse *f, Run *r, const Link *l, int in, int out);
-/* The skip operand's number in the run. */
-int run_skip(Fuse *f, Run *r, const Skip *skip);
-/* The number of value i of a skip operand's path in this run. It and those before it are computed if they are not at
+/* pass_forward.c. */
+Step *pass_step(PixelPass *r, StepKind kind, int op, int in, int out);
+PixelPass *pass_add(Chain *c, const char *name, Shape shape, int first, int next);
+void pass_point(const Fuse *f, PixelPass *r, const Link *l, int in, int out);
+/* The skip operand's number in the pass. */
+int pass_skip(Fuse *f, PixelPass *r, const Skip *skip);
+/* The number of value i of a skip operand's path in this pass. It and those before it are computed if they are not at
  * hand. */
-int run_skip_value(Fuse *f, Run *r, int skip, int i);
+int pass_skip_value(Fuse *f, PixelPass *r, int skip, int i);
 /* Link i of a path that is no window. */
-void run_link(Fuse *f, Run *r, const Path *w, int i);
+void pass_link(Fuse *f, PixelPass *r, const Path *w, int i);
 
-/* Values a .. b of a path. `name` and a number name its runs and images. */
+/* Values a .. b of a path. `name` and a number name its passes and images. */
 typedef struct Forward {
     const char *name;
     const Path *path;
@@ -79,15 +79,15 @@ typedef struct Forward {
     bool keep_route;
 } Forward;
 
-void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw);
+void pass_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw);
 
-/* run_backward.c. */
+/* pass_backward.c. */
 bool tensor_has_norms(const Tensor *nd);
 /* Whether backward follows a path: its tensor's gradient is wanted, or a norm stands on it. */
 bool path_goes_back(const Fuse *f, const Path *w);
 
 /* The gradient of value b of a path is taken back to value a. Values come from value `origin`, which lies at `stored`;
- * the runs of the forward chain `values` over the same links tell which images hold the windows' inputs. */
+ * the passes of the forward chain `values` over the same links tell which images hold the windows' inputs. */
 typedef struct Backward {
     const char *name;
     const Path *path;
@@ -99,7 +99,7 @@ typedef struct Backward {
     bool adds, bias_grad;
 } Backward;
 
-void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b);
+void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b);
 
 /* chains.c. */
 /* The packed images of a weight op. */
@@ -125,7 +125,7 @@ typedef struct Trace {
     int *set;   /* the ops that have one */
     int nset;
     bool *traced; /* handed out already, by a kernel before */
-    int runs;
+    int passes;
 } Trace;
 
 void trace_build(Trace *t);

@@ -35,8 +35,8 @@ static bool same_place(const Image *a, const Image *b)
 static void infer_norms(Fuse *f, const Chain *c, bool after)
 {
     for (int i = 0; i < c->n; i++)
-        for (int s = 0; s < c->run[i].nstep; s++) {
-            const Step *st = &c->run[i].step[s];
+        for (int s = 0; s < c->pass[i].nstep; s++) {
+            const Step *st = &c->pass[i].step[s];
             const bool image = st->kind == STEP_FORWARD && op_is_image_norm(f->g->op[st->op].kind);
             if (st->kind != STEP_AFFINE && !image)
                 continue;
@@ -104,7 +104,7 @@ void infer_kernel(Fuse *f)
                       .store = -1,
                       .ends = true,
                       .to = image_place(k->result, k->image[k->result].shape)};
-        run_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
+        pass_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
         infer_norms(f, &k->w->after, true);
         for (int i = 0; i < k->w->nfold; i++) {
             Norm *n = plan_norm(f->p, k->w->fold[i]);

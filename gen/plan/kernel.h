@@ -3,7 +3,7 @@
 #define KERNEL_H
 
 #include "core.h"
-#include "run.h"
+#include "pixel_pass.h"
 #include "winograd.h"
 
 typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
@@ -72,7 +72,7 @@ typedef struct Kernel {
     KernelKind kind;
     const char *name; /* "conv2", "loss"; of files and symbols */
     const char
-        *tag; /* what the names of its runs begin with: "conv2" too, until a file holds others' runs beside them */
+        *tag; /* what the names of its passes begin with: "conv2" too, until a file holds others' passes beside them */
     int op;   /* weight op or loss; for a pass, its tensor's op */
     const char *layer; /* whose stages are its own */
     int tensor;        /* that it makes; -1: the loss */
@@ -89,7 +89,7 @@ typedef struct Kernel {
     int nimage;       /* tile adds the gathered ones */
     Image *trace_image;
     int ntrace_image;
-    int trace_core; /* run of `trace` that takes the core's result, -1 */
+    int trace_core; /* pass of `trace` that takes the core's result, -1 */
     bool back_data; /* the gradient of its input is needed */
     bool has_forward, has_backward;
     bool runs_again; /* in backward, to make its tensor again (schedule) */
@@ -105,7 +105,7 @@ typedef struct Kernel {
     /* inference */
     int result;         /* image that is its tensor; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */
-    bool shares;        /* runs of its that are Run.shared have training's functions */
+    bool shares;        /* passes of its that are PixelPass.shared have training's functions */
     WeightPart *w;      /* conv and linear */
     ConvPart *conv;
     LinearPart *linear;

@@ -48,18 +48,18 @@ static void give_at(Life *life, int tensor, int at)
 static void touch_chain(const Plan *p, const Kernel *k, const Chain *c, int at, bool back, Life *life)
 {
     for (int r = 0; r < c->n; r++) {
-        const Run *run = &c->run[r];
-        const Place *read[] = {&run->from, &run->value};
+        const PixelPass *pass = &c->pass[r];
+        const Place *read[] = {&pass->from, &pass->value};
         for (int i = 0; i < 2; i++)
-            if (read[i]->where == AT_SLOT && (i == 1 || !run->back)) /* where a gradient comes in, no value does */
+            if (read[i]->where == AT_SLOT && (i == 1 || !pass->back)) /* where a gradient comes in, no value does */
                 read_at(p, life, k->port[read[i]->port].tensor, k, at);
-        for (int s = 0; s < run->nstep; s++)
-            if (run->step[s].kind == STEP_SKIP)
-                read_at(p, life, run->skip[run->step[s].skip].operand->path.tensor, k, at);
-            else if (back && run->step[s].kind == STEP_GIVE)
-                give_at(life, k->port[run->step[s].in2].tensor, at);
-        if (back && run->to.where == AT_SLOT)
-            give_at(life, k->port[run->to.port].tensor, at);
+        for (int s = 0; s < pass->nstep; s++)
+            if (pass->step[s].kind == STEP_SKIP)
+                read_at(p, life, pass->skip[pass->step[s].skip].operand->path.tensor, k, at);
+            else if (back && pass->step[s].kind == STEP_GIVE)
+                give_at(life, k->port[pass->step[s].in2].tensor, at);
+        if (back && pass->to.where == AT_SLOT)
+            give_at(life, k->port[pass->to.port].tensor, at);
     }
 }
 

@@ -70,8 +70,8 @@ static void add_alias(Fuse *f, int op)
 static void add_aliases(Fuse *f, const Chain *c)
 {
     for (int r = 0; r < c->n; r++)
-        for (int s = 0; s < c->run[r].nstep; s++)
-            add_alias(f, c->run[r].step[s].op);
+        for (int s = 0; s < c->pass[r].nstep; s++)
+            add_alias(f, c->pass[r].step[s].op);
 }
 
 /* The image norms that a chain's stages apply. */
@@ -80,8 +80,8 @@ static void add_image_norms(Fuse *f, const Chain *c)
     Kernel *k = f->k;
 
     for (int r = 0; r < c->n; r++)
-        for (int s = 0; s < c->run[r].nstep; s++) {
-            const int op = c->run[r].step[s].op;
+        for (int s = 0; s < c->pass[r].nstep; s++) {
+            const int op = c->pass[r].step[s].op;
             if (op < 0 || !op_is_image_norm(f->g->op[op].kind) || f->image_norm[op] == f->kernel)
                 continue;
             f->image_norm[op] = f->kernel;

@@ -154,7 +154,7 @@ static void walk(Train *t, const Kernel *k, const Chain *c)
     const Graph *g = t->p->g;
 
     for (int i = 0; i < c->n; i++) {
-        const Run *r = &c->run[i];
+        const PixelPass *r = &c->pass[i];
         if (r->from.where == AT_SLOT && r->back)
             touch_gradient(t, k->port[r->from.port].tensor, true, false);
         else if (r->from.where == AT_SLOT)

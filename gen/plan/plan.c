@@ -11,13 +11,14 @@ static bool run_passes(Plan *p)
     /* needs: that. sets: tensors, and kernels with their paths; of training, then of inference. */
     if (!flow_build(p, false) || !flow_build(p, true))
         return false;
-    /* needs: flow. sets: chains of runs, images in scratch, ports, names; what becomes of each norm at inference. */
+    /* needs: flow. sets: chains of passes over pixels, images in scratch, ports, names; what becomes of each norm at
+     * inference. */
     fuse_build(p);
     /* needs: packed images. sets: cores: taps, register tiles, loops; the weights' sizes. */
     cores_build(p);
     /* needs: cores, chains. sets: the cores that run by Winograd, and how many images they take together. */
     winograd_build(p);
-    /* needs: chains, final images. sets: which runs of inference are training's code. */
+    /* needs: chains, final images. sets: which passes of inference are training's code. */
     share_build(p);
     /* needs: chains. sets: which tensors are not kept for backward, but made again. */
     lifetime_recompute(p);

@@ -1,7 +1,7 @@
 /* plan.h - how a graph becomes kernels. Every decision is here when emit starts; emit only prints.
  *
- * The parts of a plan, from the bottom up: image.h, flow.h (tensors and paths), run.h (what is done to pixels), core.h
- * and winograd.h (the loops of weight ops), kernel.h; here the whole, and the passes that make it. */
+ * The parts of a plan, from the bottom up: image.h, flow.h (tensors and paths), pixel_pass.h (what is done to pixels),
+ * core.h and winograd.h (the loops of weight ops), kernel.h; here the whole, and the passes that make it. */
 #ifndef PLAN_H
 #define PLAN_H
 

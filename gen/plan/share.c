@@ -1,16 +1,16 @@
-/* share.c - which runs of inference are the same code as a run of training.
+/* share.c - which passes of inference are the same code as a pass of training.
  *
- * needs: chains with aliases, images with their final sizes, norms. sets: Run.shared.
+ * needs: chains with aliases, images with their final sizes, norms. sets: PixelPass.shared.
  *
- * A run that is given all its pointers reads no struct of its kernel's, so that inference can call training's. Whether
- * both do the same is told by their signatures: all that is printed of such a run, in short. */
+ * A pass that is given all its pointers reads no struct of its kernel's, so that inference can call training's. Whether
+ * both do the same is told by their signatures: all that is printed of such a pass, in short. */
 #include "passes.h"
 #include "share.h"
 
 #include <math.h>
 #include <string.h>
 
-bool run_is_given(const Plan *p, const Run *r)
+bool pass_is_given(const Plan *p, const PixelPass *r)
 {
     bool given = !r->back && r->to.where == AT_IMAGE &&
                  (r->from.where == AT_SLOT || r->from.where == AT_X || r->from.where == AT_IMAGE) && !r->stats &&
@@ -32,7 +32,7 @@ bool step_makes_value(const Step *s)
     return s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_MASK || s->kind == STEP_ADD;
 }
 
-int *run_skips(const Run *r, bool here)
+int *pass_skips(const PixelPass *r, bool here)
 {
     int *skip = xalloc(sizeof *skip * (size_t)(r->next + 1));
 
@@ -48,7 +48,7 @@ int *run_skips(const Run *r, bool here)
     return skip;
 }
 
-bool run_is_chained(const Run *r, const int *skip)
+bool pass_is_chained(const PixelPass *r, const int *skip)
 {
     int *last = xalloc(sizeof *last * (size_t)(r->nskip + 1)), *own = last + r->nskip;
 
@@ -74,7 +74,7 @@ bool run_is_chained(const Run *r, const int *skip)
 typedef struct Signature {
     const Plan *p;
     const Kernel *k;
-    const Run *r;
+    const PixelPass *r;
     bool chained;
     int *skip, *read;
     Buf text;
@@ -108,7 +108,7 @@ static void sign_place(Signature *s, const Place *at)
                plan_shifted(at, s->r->shape.c) ? "shifted" : "");
 }
 
-/* The window at the run's head, with the image that it looks at. */
+/* The window at the pass's head, with the image that it looks at. */
 static void sign_window(Signature *s)
 {
     const Op *o = &s->p->g->op[s->r->window];
@@ -144,16 +144,16 @@ static void sign_op(Signature *s, const Step *step)
         buf_printf(&s->text, " %a", (double)(float)o->arg[op_arg_at(o->kind, i)].real);
 }
 
-/* Of a run that is given all its pointers. */
-static const char *signature(const Plan *p, const Kernel *k, const Run *r)
+/* Of a pass that is given all its pointers. */
+static const char *signature(const Plan *p, const Kernel *k, const PixelPass *r)
 {
-    int *skip = run_skips(r, false);
+    int *skip = pass_skips(r, false);
     Signature sign = {.p = p,
                       .k = k,
                       .r = r,
                       .skip = skip,
-                      .read = run_skips(r, true),
-                      .chained = run_is_chained(r, skip)},
+                      .read = pass_skips(r, true),
+                      .chained = pass_is_chained(r, skip)},
               *s = &sign;
 
     buf_printf(&s->text, "%d,%d,%d", r->shape.c, r->shape.h, r->shape.w);
@@ -192,9 +192,9 @@ void share_build(Plan *p)
         k->shares = true;
         for (int w = 0; w < k->nin && w < train->nin && !(k->w && k->w->direct); w++)
             for (int j = 0; j < k->before[w].n && j < train->before[w].n; j++) {
-                Run *r = &k->before[w].run[j];
-                const Run *like = &train->before[w].run[j];
-                if (run_is_given(p, r) && run_is_given(p, like) &&
+                PixelPass *r = &k->before[w].pass[j];
+                const PixelPass *like = &train->before[w].pass[j];
+                if (pass_is_given(p, r) && pass_is_given(p, like) &&
                     strcmp(signature(p, k, r), signature(p, train, like)) == 0)
                     r->shared = like->name;
             }

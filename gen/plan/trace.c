@@ -10,10 +10,10 @@ static int trace_image(Trace *t, Shape shape, int op, const char *name)
     return image_add(&k->trace_image, &k->ntrace_image, image_for_window(t->f->g, shape, op, name));
 }
 
-static Run *trace_run(Trace *t, Shape shape, int window, int from, int to)
+static PixelPass *trace_pass(Trace *t, Shape shape, int window, int from, int to)
 {
     Kernel *k = t->f->k;
-    Run *r = run_add(&k->trace, xprintf("trace%d", t->runs++), shape, window >= 0 ? 1 : 0, 2);
+    PixelPass *r = pass_add(&k->trace, xprintf("trace%d", t->passes++), shape, window >= 0 ? 1 : 0, 2);
 
     r->window = window;
     r->from = from >= 0 ? image_place(from, k->trace_image[from].shape) : no_place;
@@ -33,13 +33,13 @@ static void trace_tensor_to(Trace *t, int tensor, Place to)
     *w =
         (Path){.tensor = tensor, .link = nd->link, .shape = nd->shape, .n = nd->nlink, .total = nd->shape[nd->nlink].c};
     const int first = f->k->ntrace_image;
-    const Forward fw = {.name = xprintf("trace%d_", t->runs++),
+    const Forward fw = {.name = xprintf("trace%d_", t->passes++),
                         .path = w,
                         .b = w->n,
                         .from = fuse_value(f, tensor, "in"),
                         .store = -1,
                         .to = to};
-    run_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
+    pass_forward(f, &f->k->trace, &f->k->trace_image, &f->k->ntrace_image, &fw);
     for (int i = first; i < f->k->ntrace_image; i++)
         f->k->trace_image[i].name = NULL; /* handed out by the kernel that makes the tensor */
 }
@@ -69,7 +69,7 @@ static int trace_input(Trace *t, int v, int from)
         return from;
     const Shape shape = t->f->g->op[op->in].shape;
     const int copy = trace_image(t, shape, v, NULL);
-    trace_run(t, shape, -1, from, copy);
+    trace_pass(t, shape, -1, from, copy);
     return copy;
 }
 
@@ -130,7 +130,7 @@ static void trace_concat(Trace *t, int v)
         if (image[i] < 0)
             trace_tensor_to(t, made_before(t, in[i]), part);
         else
-            trace_run(t, shape, -1, image[i], to)->to = part;
+            trace_pass(t, shape, -1, image[i], to)->to = part;
         first += shape.c;
     }
     set_image(t, v, to);
@@ -146,7 +146,7 @@ static void trace_add(Trace *t, int v)
         in[i] = trace_value(t, op->ins[i]);
     const int to = trace_image(t, op->shape, -1, name);
     for (int i = 0; i < op->nin; i++)
-        trace_run(t, op->shape, -1, in[i], to)->adds = i > 0;
+        trace_pass(t, op->shape, -1, in[i], to)->adds = i > 0;
     set_image(t, v, to);
 }
 
@@ -157,7 +157,7 @@ static void trace_core(Trace *t, int v)
     const int to = trace_image(t, op->shape, -1, trace_name(t, v));
 
     k->trace_core = k->trace.n;
-    Run *r = trace_run(t, op->shape, -1, -1, to);
+    PixelPass *r = trace_pass(t, op->shape, -1, -1, to);
     r->from = (Place){.where = k->conv ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
     r->bias = k->linear && op->bias;
     set_image(t, v, to);
@@ -173,15 +173,15 @@ static void trace_stage(Trace *t, int v, const char *name)
 
     if (op->kind == OP_DROP && name) {
         const int mask = trace_image(t, op->shape, -1, xprintf("mask.%s", op->path));
-        Run *r = trace_run(t, op->shape, -1, in, mask);
-        run_step(r, STEP_MASK, v, 0, 1);
+        PixelPass *r = trace_pass(t, op->shape, -1, in, mask);
+        pass_step(r, STEP_MASK, v, 0, 1);
         r->last = 1;
     }
     const int to = trace_image(t, op->shape, -1, name);
-    Run *r = trace_run(t, op->shape, window ? v : -1, in, to);
+    PixelPass *r = trace_pass(t, op->shape, window ? v : -1, in, to);
     if (!window) {
         const Link link = {.op = v};
-        run_point(f, r, &link, 0, 1);
+        pass_point(f, r, &link, 0, 1);
         r->last = 1;
     }
     set_image(t, v, to);
@@ -222,7 +222,7 @@ static void trace_pack(const Trace *t, int v)
 {
     Kernel *k = t->f->k;
     const Shape shape = t->f->g->op[v].shape;
-    Run *r = run_add(&k->trace_pack, "packed", shape, 0, 2);
+    PixelPass *r = pass_add(&k->trace_pack, "packed", shape, 0, 2);
 
     r->from = image_place(t->image[v], shape);
     r->to = image_place(k->w->x, shape);
@@ -233,7 +233,7 @@ void trace_build(Trace *t)
     const Fuse *f = t->f;
     Kernel *k = f->k;
 
-    t->runs = 0;
+    t->passes = 0;
     if (k->kind != KERNEL_PASS)
         trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)

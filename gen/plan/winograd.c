@@ -360,11 +360,11 @@ static void place(Winograd *w, const Image *m, int y, int x)
     w->x_origin = ((int64_t)y * m->cols + x) * LANES;
 }
 
-/* Whether a run that a core calls has no image of its own, and no norm has statistics of one, so that the core may take
- * several images at once. */
-static bool runs_alone(const Graph *g, const Chain *c)
+/* Whether a pass that a core calls has no image of its own, and no norm has statistics of one, so that the core may
+ * take several images at once. */
+static bool passes_alone(const Graph *g, const Chain *c)
 {
-    const Run *r = &c->run[0];
+    const PixelPass *r = &c->pass[0];
     bool alone =
         c->n == 1 && r->to.where != AT_IMAGE && r->value.where != AT_IMAGE && r->scatter_image < 0 && !r->image_stats;
 
@@ -378,8 +378,8 @@ static bool runs_alone(const Graph *g, const Chain *c)
 
 static void take_together(const Graph *g, Winograd *w, Chain *c)
 {
-    if (w->images > 1 && runs_alone(g, c))
-        c->run[0].several = true;
+    if (w->images > 1 && passes_alone(g, c))
+        c->pass[0].several = true;
     else
         w->images = 1;
 }
@@ -418,7 +418,7 @@ static void kernel_cores(const Plan *p, Kernel *k)
             if (!data->made) /* otherwise it makes them from a copy that is transposed alone, as a direct core's */
                 k->conv->wt_floats = transformed(data);
             for (int i = 0; i < k->nin; i++)
-                if (k->din[i].n && k->din[i].run[0].from.where == AT_CORE)
+                if (k->din[i].n && k->din[i].pass[0].from.where == AT_CORE)
                     take_together(p->g, data, &k->din[i]);
         }
         if (weights->on) {

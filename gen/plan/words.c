@@ -22,7 +22,7 @@ const char *kernel_kind_text(const Plan *p, const Kernel *k)
     return xprintf("%s%s", kind_name[k->kind], k->conv ? conv_form(p, k) : "");
 }
 
-const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
+const char *plan_step_text(const Plan *p, const PixelPass *r, const Step *s)
 {
     static const char *const verb[] = {[STEP_FORWARD] = "",
                                        [STEP_AFFINE] = "affine ",
@@ -46,7 +46,7 @@ const char *plan_step_text(const Plan *p, const Run *r, const Step *s)
     return xprintf("%s%s", verb[s->kind], what);
 }
 
-void run_print_steps(const Plan *p, const Run *r, FILE *to)
+void pass_print_steps(const Plan *p, const PixelPass *r, FILE *to)
 {
     bool comma = r->window >= 0;
 
@@ -62,7 +62,7 @@ void run_print_steps(const Plan *p, const Run *r, FILE *to)
 }
 
 /* The stages of chains in words. */
-static const char *runs_text(const Plan *p, const Chain *c, int n)
+static const char *passes_text(const Plan *p, const Chain *c, int n)
 {
     char *text = NULL;
     size_t len = 0;
@@ -71,11 +71,11 @@ static const char *runs_text(const Plan *p, const Chain *c, int n)
 
     for (int w = 0; w < n; w++)
         for (int i = 0; i < c[w].n; i++) {
-            const Run *r = &c[w].run[i];
+            const PixelPass *r = &c[w].pass[i];
             if (r->window < 0 && r->nstep == 0)
                 continue;
             fputs(any ? ";" : "", to);
-            run_print_steps(p, r, to);
+            pass_print_steps(p, r, to);
             any = true;
         }
     text_end(to, &text);
@@ -152,9 +152,9 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     KernelWords w = {.kind = kernel_kind_text(p, k)};
 
     w.reads = reads_text(p, k);
-    w.before = runs_text(p, k->before, k->nin);
+    w.before = passes_text(p, k->before, k->nin);
     if (k->w)
-        w.after = runs_text(p, kernel_chain(k, CHAIN_AFTER), 1);
+        w.after = passes_text(p, kernel_chain(k, CHAIN_AFTER), 1);
     if (k->tensor >= 0)
         stored_words(p, k, &w);
     if (k->conv)

@@ -13,13 +13,13 @@ typedef struct KernelWords {
 } KernelWords;
 KernelWords plan_words(const Plan *p, const Kernel *k);
 /* A step in those words, "conv2.bn", "store"; NULL: none is said of it. */
-const char *plan_step_text(const Plan *p, const Run *r, const Step *s);
+const char *plan_step_text(const Plan *p, const PixelPass *r, const Step *s);
 int64_t plan_tensor_bytes(const Plan *p,
                           const Tensor *nd); /* of an image that it stores, winners of windows included */
 
 /* "conv", "conv, 4 groups lane by lane" */
 const char *kernel_kind_text(const Plan *p, const Kernel *k);
-/* What a run does: " through conv1.pool, conv1.relu, store". */
-void run_print_steps(const Plan *p, const Run *r, FILE *to);
+/* What a pass does: " through conv1.pool, conv1.relu, store". */
+void pass_print_steps(const Plan *p, const PixelPass *r, FILE *to);
 
 #endif

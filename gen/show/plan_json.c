@@ -20,7 +20,7 @@ static json_t *steps_json(const Plan *p, const Chain *c, int n)
 
     for (int w = 0; w < n; w++)
         for (int i = 0; i < c[w].n; i++) {
-            const Run *r = &c[w].run[i];
+            const PixelPass *r = &c[w].pass[i];
             if (r->window >= 0)
                 json_array_append_new(list, json_string(p->g->op[r->window].path));
             for (int j = 0; j < r->nstep; j++) {
@@ -122,9 +122,9 @@ static json_t *reasons_json(const Plan *p, const Kernel *k)
     for (int w = 0; w <= k->nin; w++) {
         const Chain *c = w < k->nin ? &k->before[w] : kernel_chain(k, CHAIN_AFTER);
         for (int i = 0; i < c->n; i++) {
-            add_reasons(p, c->run[i].window, told, list);
-            for (int j = 0; j < c->run[i].nstep; j++)
-                add_reasons(p, c->run[i].step[j].op, told, list);
+            add_reasons(p, c->pass[i].window, told, list);
+            for (int j = 0; j < c->pass[i].nstep; j++)
+                add_reasons(p, c->pass[i].step[j].op, told, list);
         }
     }
     add_reasons(p, k->op, told, list);

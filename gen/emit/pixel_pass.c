@@ -1,4 +1,4 @@
-/* run.c - a run as records: its struct, and the lines of its point, begin, end and read functions.
+/* pixel_pass.c - a pass over pixels as records: its struct, and the lines of its point, begin, end and read functions.
  *
  * needs: a complete plan. sets: records for template `run` (templates/stages.c). */
 #include "emit.h"
@@ -30,18 +30,18 @@ char *emit_float(double v)
     return xprintf("%s%sf", s, strpbrk(s, ".e") ? "" : ".0");
 }
 
-const char *run_tag(const Kernel *k, const Run *r)
+const char *pass_tag(const Kernel *k, const PixelPass *r)
 {
     return xprintf("%s_%s", k->tag, k->shares && r->shared ? r->shared : r->name);
 }
 
-const char *run_end(const Kernel *k, const Run *r)
+const char *pass_end(const Kernel *k, const PixelPass *r)
 {
     bool any = r->stats || r->image_stats || r->bias_grad;
 
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
-    return any ? xprintf("%s_end", run_tag(k, r)) : "cvy_end_nothing";
+    return any ? xprintf("%s_end", pass_tag(k, r)) : "cvy_end_nothing";
 }
 
 const char *describe_shape(Shape s)
@@ -74,11 +74,11 @@ char *image_pixel(const Image *m, const char *y, const char *x)
 typedef struct Lines {
     const Plan *p;
     const Kernel *k;
-    const Run *r;
+    const PixelPass *r;
     const Image *image;
     Rec *rec;
     const char *index; /* of the visited pixel: (y * W + x) */
-    int base;          /* the number of the first value: in C it is v0, wherever on its path a run begins */
+    int base;          /* the number of the first value: in C it is v0, wherever on its path a pass begins */
     bool uses_place, uses_q, infer, given;
     bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_side0 */
     int drains;
@@ -116,7 +116,7 @@ static void load(Lines *l, const char *name, const char *expr)
     rec_str(s, "expr", expr);
 }
 
-/* What a sum of the run leaves behind, at the end of a tile or row. */
+/* What a sum of the pass leaves behind, at the end of a tile or row. */
 static void drain(Lines *l, const char *type, const char *name)
 {
     Rec *s = rec_add(l->rec, "end");
@@ -150,7 +150,7 @@ static const char *let_skip(const Lines *l, const Step *skip)
     return xprintf(changes ? "vf v%s =" : "const vf v%s =", number(l, skip->out));
 }
 
-/* Whether `name` is new to this run; from then on it is not. */
+/* Whether `name` is new to this pass; from then on it is not. */
 static bool once(Lines *l, const char *name)
 {
     return ++*names_at(&l->done, name) == 1;
@@ -162,7 +162,7 @@ static const char *channel(int first)
     return first ? xprintf("c + %d", first) : "c";
 }
 
-/* The run is given a pointer `name` into scratch. */
+/* The pass is given a pointer `name` into scratch. */
 static void scratch_field(Lines *l, const char *type, const char *name)
 {
     if (once(l, name))
@@ -177,7 +177,7 @@ static int tensor_room(const Lines *l)
     return blocks_of(nd->shape[nd->nlink].c) * LANES + LANES;
 }
 
-/* A struct of constants for 16 channels, declared and loaded once a run: arrays of `padded` floats, the first at
+/* A struct of constants for 16 channels, declared and loaded once a pass: arrays of `padded` floats, the first at
  * `from`. */
 static void constants(Lines *l, const char *type, const char *name, const char *from, int padded, int first)
 {
@@ -193,7 +193,7 @@ static void constants(Lines *l, const char *type, const char *name, const char *
 }
 
 /* Where a norm's constants lie: the batch norm's own, its running ones, in scratch those of the image at hand; or the
- * run is given them. */
+ * pass is given them. */
 static void norm_constants(Lines *l, int op, int first)
 {
     const char *alias = plan_alias(l->k, op), *at = xprintf("%s_of_image", alias), *from = xprintf("%s_from", alias);
@@ -381,7 +381,7 @@ static const char *place_pixel(const Lines *l, const Place *p, const char *y, co
     return xprintf("(%s * %d + %s)", y, p->shape.w, x);
 }
 
-/* Where a place begins, as the run is given it: in its own struct's `name_image`, or in the kernel's. */
+/* Where a place begins, as the pass is given it: in its own struct's `name_image`, or in the kernel's. */
 static const char *place_base(const Lines *l, const Place *p, const char *name, bool grad)
 {
     const int64_t area = place_area(l, p);
@@ -419,7 +419,7 @@ static void lane_fields(const Lines *l, Rec *s, const Place *p, int channels)
 static void read_value(Lines *l, const char *list, const char *what, const char *from, const Place *p, bool window,
                        bool keep)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     Rec *s;
 
     if (window) {
@@ -447,7 +447,7 @@ static void read_value(Lines *l, const char *list, const char *what, const char 
     rec_str(s, "from", from);
 }
 
-/* ---- the parts of a run ---- */
+/* ---- the parts of a pass ---- */
 
 static const char *gradient(const Step *s)
 {
@@ -501,7 +501,7 @@ static void skip_step(Lines *l, const Step *step)
     l->uses_place = l->uses_q = true;
 }
 
-/* Where a run's channels stand among those of the kernel's tensor. */
+/* Where a pass's channels stand among those of the kernel's tensor. */
 static bool shifted_in_tensor(const Lines *l)
 {
     const Tensor *list = l->infer ? l->p->infer_tensor : l->p->tensor, *nd = &list[l->k->tensor];
@@ -513,7 +513,7 @@ static bool shifted_in_tensor(const Lines *l)
 /* Statistics of the batch, in the arena, or of the image, in scratch. */
 static void stats_step(Lines *l, const Step *step)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const bool image = step->kind == STEP_IMAGE_STATS;
     const char *prefix = image ? "image_" : "";
 
@@ -535,7 +535,7 @@ static void stats_step(Lines *l, const Step *step)
  * for a pivot. */
 static char *walk_value(const Lines *l)
 {
-    const char *tag = run_tag(l->k, l->r);
+    const char *tag = pass_tag(l->k, l->r);
     const int h = l->r->shape.h, w = l->r->shape.w;
 
     return h * w < 3 ? xprintf("%s_read(q, 0, 0)", tag)
@@ -545,13 +545,13 @@ static char *walk_value(const Lines *l)
 
 static void begin_stats(Lines *l)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const char *image = xprintf("q->image_sums + %s", channel(r->stats_first));
     const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * tensor_room(l),
                                 channel(r->stats_first));
     Rec *s = add_line(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
-    rec_str(s, "tag", run_tag(l->k, r));
+    rec_str(s, "tag", pass_tag(l->k, r));
     rec_str(s, "of", r->image_stats ? "image_" : "");
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
@@ -590,7 +590,7 @@ static void sums_step(Lines *l, const Step *step)
 
 static void store_step(Lines *l, const Step *step)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const Tensor *nd = &l->p->tensor[l->k->tensor];
     Place out = {
         .where = AT_SLOT, .image = -1, .first = r->store_first, .total = r->store_total, .shape = nd->shape[0]};
@@ -688,7 +688,7 @@ static void steps(Lines *l)
 
 static void store_result(Lines *l, const char *value)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const Place *p = &r->to;
 
     if (p->where == NOWHERE)
@@ -718,7 +718,7 @@ static void store_result(Lines *l, const char *value)
 
 static void scatter_result(Lines *l)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const Image *m = &l->image[r->scatter_image];
     const Place p = {.where = AT_IMAGE, .image = r->scatter_image, .total = m->shape.c, .shape = m->shape};
 
@@ -734,7 +734,7 @@ static void scatter_result(Lines *l)
     l->uses_q = true;
 }
 
-/* Where the winners of this run's windows are stored: its channel block's bytes. */
+/* Where the winners of this pass's windows are stored: its channel block's bytes. */
 static char *route_block(const Lines *l)
 {
     const Tensor *nd = &l->p->tensor[l->k->tensor];
@@ -756,7 +756,7 @@ static void bias_gradient(Lines *l)
     l->uses_q = true;
 }
 
-const char *describe_stages(const Plan *p, const Run *r)
+const char *describe_stages(const Plan *p, const PixelPass *r)
 {
     Buf b = {0};
     const char *comma = "";
@@ -787,10 +787,10 @@ const char *describe_stages(const Plan *p, const Run *r)
     return b.text ? b.text : "as it is";
 }
 
-/* Whether a line of a backward run names the value that it begins with. */
+/* Whether a line of a backward pass names the value that it begins with. */
 static bool reads_first(const Lines *l)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     bool any = false;
 
     for (int i = 0; i < r->nstep; i++) {
@@ -807,10 +807,10 @@ static bool reads_first(const Lines *l)
     return any;
 }
 
-/* The value at hand when a run's point function begins. */
+/* The value at hand when a pass's point function begins. */
 static void value_at_hand(Lines *l)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
 
     if (!r->back) {
         const char *input = xprintf("v%s", number(l, r->first));
@@ -843,10 +843,10 @@ static void value_at_hand(Lines *l)
         rec_int(add_line(l->rec, "point", "unused_value"), "in", 0);
 }
 
-/* The walk of a run that no core calls: where it reads. */
+/* The walk of a pass that no core calls: where it reads. */
 static void walk(Lines *l)
 {
-    const Run *r = l->r;
+    const PixelPass *r = l->r;
     const Place *p = &r->from;
     const bool window = !r->back && r->window >= 0,
                shifted = !window && p->where != AT_X && plan_shifted(p, r->shape.c);
@@ -869,9 +869,9 @@ static void walk(Lines *l)
     rec_int(l->rec, "w", r->shape.w);
 }
 
-Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, bool infer)
+Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer)
 {
-    int *skip = run_skips(r, false);
+    int *skip = pass_skips(r, false);
     Lines line = {.p = p,
                   .k = k,
                   .r = r,
@@ -880,14 +880,14 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
                   .index = xprintf("(y * %d + x)", r->shape.w),
                   .base = r->first,
                   .infer = infer,
-                  .given = run_is_given(p, r),
-                  .chained = run_is_chained(r, skip),
+                  .given = pass_is_given(p, r),
+                  .chained = pass_is_chained(r, skip),
                   .skip = skip,
-                  .read = run_skips(r, true)};
+                  .read = pass_skips(r, true)};
     Lines *l = &line;
 
     rec_str(l->rec, "template", "run");
-    rec_str(l->rec, "tag", run_tag(k, r));
+    rec_str(l->rec, "tag", pass_tag(k, r));
     rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), describe_stages(p, r));
     if (l->infer && !l->given) {
         field(l, "const float *f");
@@ -923,7 +923,7 @@ Rec *emit_run(const Plan *p, const Kernel *k, const Run *r, const Image *image, 
         walk(l);
     if (r->stats || r->image_stats)
         begin_stats(l);
-    rec_str(l->rec, "end_name", run_end(k, r));
+    rec_str(l->rec, "end_name", pass_end(k, r));
     if (l->drains == 1)
         rec_int(l->rec, "end_one", 1);
     return l->rec;

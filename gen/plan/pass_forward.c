@@ -1,11 +1,11 @@
-/* run_forward.c - a path, forward: runs with their steps, a new one behind each window.
+/* pass_forward.c - a path, forward: passes over pixels with their steps, a new one behind each window.
  *
  * needs: flow. sets: nothing; chains.c says which paths. */
 #include "fuse.h"
 
 /* ---- steps ---- */
 
-Step *run_step(Run *r, StepKind kind, int op, int in, int out)
+Step *pass_step(PixelPass *r, StepKind kind, int op, int in, int out)
 {
     Step *s = PUSH(r->step, r->nstep);
 
@@ -13,29 +13,29 @@ Step *run_step(Run *r, StepKind kind, int op, int in, int out)
     return s;
 }
 
-Run *run_add(Chain *c, const char *name, Shape shape, int first, int next)
+PixelPass *pass_add(Chain *c, const char *name, Shape shape, int first, int next)
 {
-    Run *r = PUSH(c->run, c->n);
+    PixelPass *r = PUSH(c->pass, c->n);
 
-    *r = (Run){.name = name, .shape = shape, .first = first, .last = first, .next = next, .window = -1};
+    *r = (PixelPass){.name = name, .shape = shape, .first = first, .last = first, .next = next, .window = -1};
     r->from = r->value = r->to = no_place;
     r->scatter_image = -1;
     return r;
 }
 
-void run_point(const Fuse *f, Run *r, const Link *l, int in, int out)
+void pass_point(const Fuse *f, PixelPass *r, const Link *l, int in, int out)
 {
     const OpKind kind = f->g->op[l->op].kind;
-    Step *s = run_step(r, f->infer && op_is_batch_norm(kind) ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
+    Step *s = pass_step(r, f->infer && op_is_batch_norm(kind) ? STEP_AFFINE : STEP_FORWARD, l->op, in, out);
 
     s->first = l->first;
     s->first_lanes = !op_info[kind].keeps_zero && r->shape.c % LANES != 0;
 }
 
-/* The skip operand's number in the run. */
-int run_skip(Fuse *f, Run *r, const Skip *skip)
+/* The skip operand's number in the pass. */
+int pass_skip(Fuse *f, PixelPass *r, const Skip *skip)
 {
-    if (skip->seen->run == r->name) /* no two runs are called by the same text in memory */
+    if (skip->seen->pass == r->name) /* no two passes are called by the same text in memory */
         return skip->seen->at;
     const Place from = fuse_value(f, skip->path.tensor, "side");
     SkipRead *s = PUSH(r->skip, r->nskip);
@@ -47,9 +47,9 @@ int run_skip(Fuse *f, Run *r, const Skip *skip)
     return r->nskip - 1;
 }
 
-/* The number of value i of a skip operand's path in this run. It and those before it are computed if they are not at
+/* The number of value i of a skip operand's path in this pass. It and those before it are computed if they are not at
  * hand. */
-int run_skip_value(Fuse *f, Run *r, int skip, int i)
+int pass_skip_value(Fuse *f, PixelPass *r, int skip, int i)
 {
     int *value = r->skip[skip].value, from = i;
 
@@ -58,26 +58,26 @@ int run_skip_value(Fuse *f, Run *r, int skip, int i)
     while (from < i) {
         value[++from] = r->next++;
         if (from == 0)
-            run_step(r, STEP_SKIP, -1, -1, value[0])->skip = skip;
+            pass_step(r, STEP_SKIP, -1, -1, value[0])->skip = skip;
         else
-            run_point(f, r, &r->skip[skip].operand->path.link[from - 1], value[from - 1], value[from]);
+            pass_point(f, r, &r->skip[skip].operand->path.link[from - 1], value[from - 1], value[from]);
     }
     return value[i];
 }
 
 /* Link i of a path that is no window. */
-void run_link(Fuse *f, Run *r, const Path *w, int i)
+void pass_link(Fuse *f, PixelPass *r, const Path *w, int i)
 {
     const Link *l = &w->link[i];
 
     if (f->g->op[l->op].kind != OP_ADD) {
-        run_point(f, r, l, i, i + 1);
+        pass_point(f, r, l, i, i + 1);
     } else {
         int sum = i;
         for (int s = 0; s < l->nskip; s++) {
-            const int skip = run_skip(f, r, &l->skip[s]), value = run_skip_value(f, r, skip, l->skip[s].path.n);
+            const int skip = pass_skip(f, r, &l->skip[s]), value = pass_skip_value(f, r, skip, l->skip[s].path.n);
             const int out = s + 1 == l->nskip ? i + 1 : r->next++;
-            run_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
+            pass_step(r, STEP_ADD, l->op, sum, out)->in2 = value;
             sum = out;
         }
     }
@@ -86,18 +86,18 @@ void run_link(Fuse *f, Run *r, const Path *w, int i)
 
 /* ---- a path ---- */
 
-static void store_step(Run *r, const Forward *fw, int value)
+static void store_step(PixelPass *r, const Forward *fw, int value)
 {
-    run_step(r, STEP_STORE, -1, value, 0);
+    pass_step(r, STEP_STORE, -1, value, 0);
     r->store_first = fw->path->first;
     r->store_total = fw->path->total;
 }
 
-void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw)
+void pass_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward *fw)
 {
     const Graph *g = f->g;
     const Path *w = fw->path;
-    Run *r = run_add(c, xprintf("%s0", fw->name), w->shape[fw->a], fw->a, w->n + 1);
+    PixelPass *r = pass_add(c, xprintf("%s0", fw->name), w->shape[fw->a], fw->a, w->n + 1);
 
     r->from = fw->from;
     r->bias = fw->bias;
@@ -109,12 +109,12 @@ void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward 
             const Image m = image_for_window(g, w->shape[i], op, xprintf("%s_image", r->name));
             r->to = image_place(image_add(images, nimages, m), w->shape[i]);
             const Place from = r->to;
-            r = run_add(c, xprintf("%s%d", fw->name, n++), w->shape[i + 1], i + 1, w->n + 1);
+            r = pass_add(c, xprintf("%s%d", fw->name, n++), w->shape[i + 1], i + 1, w->n + 1);
             r->from = from;
             r->window = op;
             r->route = fw->keep_route && i < fw->store && op_row(g, op)->need == NEED_ROUTE;
         } else {
-            run_link(f, r, w, i);
+            pass_link(f, r, w, i);
         }
         if (fw->store == i + 1)
             store_step(r, fw, i + 1);
@@ -125,9 +125,9 @@ void run_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward 
         r->image_stats = nd->nimage_norm > 0;
         r->stats_first = w->first;
         if (r->stats)
-            run_step(r, STEP_STATS, -1, fw->b, 0);
+            pass_step(r, STEP_STATS, -1, fw->b, 0);
         if (r->image_stats)
-            run_step(r, STEP_IMAGE_STATS, -1, fw->b, 0);
+            pass_step(r, STEP_IMAGE_STATS, -1, fw->b, 0);
     }
     if (fw->to.where != NOWHERE)
         r->to = fw->to;

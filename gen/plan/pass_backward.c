@@ -1,4 +1,4 @@
-/* run_backward.c - a path, backward: a gradient is taken from its end to its beginning, and what it needs is
+/* pass_backward.c - a path, backward: a gradient is taken from its end to its beginning, and what it needs is
  * recomputed.
  *
  * needs: flow; of windows the forward chain, whose images it reads. sets: nothing; chains.c says which paths. */
@@ -8,8 +8,8 @@
 static Place value_image(const Chain *values, int window)
 {
     for (int r = 0; r < values->n; r++)
-        if (values->run[r].window == window)
-            return values->run[r].from;
+        if (values->pass[r].window == window)
+            return values->pass[r].from;
     return no_place;
 }
 
@@ -39,44 +39,44 @@ bool path_goes_back(const Fuse *f, const Path *w)
 }
 
 /* What a join's operand is given: g of the sum, back through the skip operand's stages. */
-static void skip_back(Fuse *f, Run *r, const Skip *s)
+static void skip_back(Fuse *f, PixelPass *r, const Skip *s)
 {
     const Path *w = &s->path;
-    const int skip = run_skip(f, r, s), g = ++r->grads;
+    const int skip = pass_skip(f, r, s), g = ++r->grads;
 
     for (int i = w->grad; i < w->n; i++) {
         const Need need = op_row(f->g, w->link[i].op)->need;
         if (need == NEED_INPUT || need == NEED_SIGN)
-            run_skip_value(f, r, skip, i);
+            pass_skip_value(f, r, skip, i);
         else if (need == NEED_OUTPUT)
-            run_skip_value(f, r, skip, i + 1);
+            pass_skip_value(f, r, skip, i + 1);
     }
-    run_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
+    pass_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
     for (int i = w->n - 1; i >= w->grad; i--) {
         const Link *l = &w->link[i];
         const int *value = r->skip[skip].value;
         if (is_norm(f, l->op)) {
-            run_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
-            run_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
+            pass_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
+            pass_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
         } else {
-            run_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
+            pass_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
         }
     }
     if (!f->tensor[w->tensor].grad)
         return;
     const Place to = fuse_gradient(f, w->tensor, "side");
-    Step *give = run_step(r, STEP_GIVE, s->pad, -1, -1);
+    Step *give = pass_step(r, STEP_GIVE, s->pad, -1, -1);
     give->g = g;
     give->skip = skip;
     give->in2 = to.port;
     give->adds = fuse_gives(f, to.port);
 }
 
-void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
+void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
 {
     const Graph *g = f->g;
     const Path *w = b->path;
-    int end = b->b; /* this run covers links [start, end), behind the window at start - 1 if there is one */
+    int end = b->b; /* this pass covers links [start, end), behind the window at start - 1 if there is one */
     Place from = b->from;
 
     for (int n = 0;; n++) {
@@ -86,7 +86,7 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
         const int window = start > 0 ? w->link[start - 1].op : -1;
         const bool through = window >= 0 && start - 1 >= b->a;
         const int low = start > b->a ? start : b->a; /* links [low, end) are walked back here */
-        Run *r = run_add(c, xprintf("%s%d", b->name, n), w->shape[end], start, w->n + 1);
+        PixelPass *r = pass_add(c, xprintf("%s%d", b->name, n), w->shape[end], start, w->n + 1);
         r->back = true;
         r->from = from;
         r->window = window;
@@ -119,13 +119,13 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
             need = u;
         r->first = u >= 0 ? u : start;
         for (int i = u; i < need; i++)
-            run_link(f, r, w, i);
+            pass_link(f, r, w, i);
 
         const Tensor *nd = b->correct && end == b->b ? &f->tensor[f->k->tensor] : NULL;
         if (nd && nd->nnorm)
-            run_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
+            pass_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
         if (nd && nd->nimage_norm)
-            run_step(r, STEP_CORRECT_IMAGE, -1, end, 0)->first = w->first;
+            pass_step(r, STEP_CORRECT_IMAGE, -1, end, 0)->first = w->first;
         for (int i = end - 1; i >= low; i--) {
             const Link *l = &w->link[i];
             if (g->op[l->op].kind == OP_ADD) {
@@ -133,18 +133,18 @@ void run_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwar
                     if (path_goes_back(f, &l->skip[s].path))
                         skip_back(f, r, &l->skip[s]);
             } else if (is_norm(f, l->op)) {
-                run_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
-                run_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
+                pass_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
+                pass_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
             } else if (i >= b->origin || op_row(g, l->op)->need != NEED_SIGN) {
-                run_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
+                pass_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
             } else if (sign_of_stored) {
-                run_step(r, STEP_BACK, l->op, b->origin, b->origin);
+                pass_step(r, STEP_BACK, l->op, b->origin, b->origin);
             }
         }
         /* Masks of ops before windows commute with these: they act where the gradient is not zero. */
         for (int i = low - 1; sign_of_stored && i >= b->a; i--)
             if (op_row(g, w->link[i].op)->need == NEED_SIGN)
-                run_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
+                pass_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
         if (through) {
             r->route = start - 1 < b->origin && op_row(g, window)->need == NEED_ROUTE;
             Image m = image_for_window(g, w->shape[start - 1], window, xprintf("%s_scatter", r->name));

@@ -1,4 +1,4 @@
-/* run.h - what a kernel does to pixels, step by step. */
+/* pixel_pass.h - what a kernel does to pixels, step by step. */
 #ifndef RUN_H
 #define RUN_H
 
@@ -28,7 +28,7 @@ typedef struct Step {
     int in, in2, out;
     int first;        /* Link.first */
     int channels;     /* of the values */
-    int g, skip;      /* which gradient (0: the run's own), Run.skip */
+    int g, skip;      /* which gradient (0: the pass's own), PixelPass.skip */
     bool adds;        /* STEP_GIVE: to what is there */
     bool first_lanes; /* the result's padding channels must be zeroed: the op does not map 0 to 0 */
 } Step;
@@ -41,7 +41,7 @@ typedef enum Where {
     AT_CORE,  /* the register that the core hands over */
 } Where;
 
-/* A place where values lie: the whole of a tensor, or channels [first, first + the run's) of `total`. */
+/* A place where values lie: the whole of a tensor, or channels [first, first + the pass's) of `total`. */
 typedef struct Place {
     Where where;
     int image; /* AT_IMAGE: in the phase's images; -1: the core's result (linear) */
@@ -60,7 +60,7 @@ typedef struct Port {
 typedef struct SkipRead {
     const Skip *operand;
     Place from;
-    int *value; /* numbers of its path's values in this run, -1 where not computed */
+    int *value; /* numbers of its path's values in this pass, -1 where not computed */
 } SkipRead;
 
 /* One walk over the pixels of an image, or what a core calls for each register it finishes. A window op (pooling,
@@ -68,9 +68,9 @@ typedef struct SkipRead {
  * the steps; the result goes `to` an image. Backward: g comes from `from`; v[first] is recomputed: read where `value`
  * says, through `window` if the value is an image; the result goes `to` a slot or an image, or is scattered through
  * `window` into `scatter`. */
-typedef struct Run {
+typedef struct PixelPass {
     const char *name;   /* "in0", "dout1" */
-    const char *shared; /* inference: the name of the kernel's run in training that does the same; NULL: none does */
+    const char *shared; /* inference: the name of the kernel's pass in training that does the same; NULL: none does */
     bool back;
     Shape shape; /* the pixels it visits */
     int first;   /* index of the first value, v[first] */
@@ -92,10 +92,10 @@ typedef struct Run {
     int nskip;
     Step *step;
     int nstep;
-} Run;
+} PixelPass;
 
 typedef struct Chain {
-    Run *run;
+    PixelPass *pass;
     int n;
 } Chain;
 
