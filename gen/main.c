@@ -144,16 +144,19 @@ static const Command commands[] = {
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE,
      OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export, 1},
-    {"study", "--report RUNS.csv [--html FILE] [--json]",
-     "say what many trainings show: which variant is better, and how sure that is",
-     "Reads the trainings of a study and prints its verdict, every comparison with its interval, and how the "
-     "difference depends on the "
-     "rate; writes a page.\n"
-     "The report is a function of the CSV alone (docs/study.md).\n"
+    {"study", "STUDY.yaml [-o DIR] [--plan] | --report RUNS.csv [--html FILE] [--json]",
+     "train variants of a network, many times; say which is better, and how sure that is",
+     "Trains every variant that STUDY names with several seeds and rates, and says what differs: the verdict, every "
+     "comparison with its "
+     "interval, and how the difference depends on the rate. Killed, the same command goes on and trains nothing "
+     "twice.\n"
+     "  -o DIR            where it works (default: study-NAME): DIR/runs.csv, DIR/report.html\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --html FILE       the page (default: report.html beside the CSV)\n"
      "  --json            the report as JSON\n"
+     "The report is a function of the CSV alone (docs/study.md).\n"
      "Exit status: 0 a verdict, 3 none yet.\n",
-     OPT_STUDY | OPT_HTML | OPT_JSON, 0, "RUNS.csv", cmd_study, 1},
+     OPT_STUDY | OPT_OUT | OPT_TARGET | OPT_HTML | OPT_JSON, 0, "STUDY.yaml", cmd_study, 1},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
      "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "

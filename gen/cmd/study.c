@@ -1,12 +1,23 @@
-/* study.c - `convoy study`: what many trainings show. */
+/* study.c - `convoy study`: trains the variants of a network, and says what that shows. */
 #include "commands.h"
 #include "cvy_private.h"
+#include "data.h"
 #include "diag.h"
+#include "emit.h"
 #include "files.h"
+#include "plan_study.h"
+#include "process.h"
 #include "report.h"
 #include "study_options.h"
 
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
 
 void study_options(StudyOptions *o, struct cvy_option list[STUDY_OPTIONS])
 {
@@ -14,10 +25,18 @@ void study_options(StudyOptions *o, struct cvy_option list[STUDY_OPTIONS])
     const struct cvy_option option[] = {
         {CVY_SECTION, "study", NULL, NULL, 0, 0, NULL, 0},
         {CVY_FLAG, "--report", NULL, &o->report, 0, 0, "the report of a CSV alone: nothing is trained", 0},
+        {CVY_FLAG, "--plan", NULL, &o->plan, 0, 0,
+         "how many trainings are left, and how long they take: nothing is trained", 0},
+        {CVY_INT, "--jobs", "N", &o->jobs, 1, 256, "trainings at a time, one thread each [processors]", 0},
+        {CVY_FLAG, "--look", NULL, &o->look, 0, 0, "the report so far, at 99.9 %; the CSV counts it", 0},
+        {CVY_INT, "--extend", "N", &o->extend, 1, 10000,
+         "N more seeds after the planned end, judged at 99.5 %; the CSV counts it", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
     memcpy(list, option, sizeof option);
 }
+
+/* ---- the report ---- */
 
 /* "DIR/report.html", beside the CSV. */
 static const char *page_beside(const char *csv)
@@ -53,6 +72,305 @@ static int report(const Study *s, const char *csv, const Options *o)
     return is_verdict(a) ? EXIT_OK : EXIT_UNCLEAR;
 }
 
+/* ---- programs ---- */
+
+static uint32_t crc_text(uint32_t crc, const char *text, size_t n)
+{
+    return (uint32_t)crc32_z(crc, (const unsigned char *)text, n);
+}
+
+static uint32_t crc_files(const OutDir *out)
+{
+    uint32_t crc = 0;
+    for (int i = 0; i < out->n; i++) {
+        crc = crc_text(crc, out->file[i].name, strlen(out->file[i].name) + 1);
+        crc = crc_text(crc, out->file[i].text, out->file[i].len);
+    }
+    return crc;
+}
+
+static bool make_folder(const char *path)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST)
+        return true;
+    fprintf(stderr, "convoy: cannot make the folder '%s': %s\n", path, strerror(errno));
+    return false;
+}
+
+/* The variants' plans, and what their C is: nothing is written yet. */
+typedef struct Emitted {
+    const Plan **plan;
+    uint32_t *crc;
+    const char *network;
+    int batch;
+} Emitted;
+
+/* What the first variant's spec says where the study does not, and that all fit the rows. */
+static bool take_spec(Study *s, int v, const Plan *p)
+{
+    const SpecTrain *t = &p->g->spec->train;
+    if (v == 0) {
+        s->network = p->g->spec->name;
+        s->target = p->target->name;
+        s->epochs = s->epochs ? s->epochs : t->epochs > 0 ? t->epochs : 5;
+        s->rate = s->rate > 0 ? s->rate : t->lr;
+    }
+    if (p->g->spec->classes != s->classes) {
+        fprintf(stderr, "convoy: '%s' learns %d classes, and the data have %d\n", s->variant[v].name,
+                p->g->spec->classes, s->classes);
+        return false;
+    }
+    return true;
+}
+
+static bool emit_variants(StudyFile *f, const Options *o, Emitted *to)
+{
+    Study *s = &f->study;
+    to->plan = xalloc((size_t)s->nvariant * sizeof *to->plan);
+    to->crc = xalloc((size_t)s->nvariant * sizeof *to->crc);
+    for (int v = 0; v < s->nvariant; v++) {
+        Options one = {.spec = f->spec, .set = f->set[v], .nset = f->nset[v]};
+        int status;
+        const Plan *p = load_plan(&one, o->target ? o->target : "native", false, &status);
+        if (!p || !take_spec(s, v, p))
+            return false;
+        if (!emit_fits(p, PART_ALL)) {
+            diag_flush(stderr);
+            return false;
+        }
+        OutDir out = {0};
+        emit_network(p, PART_ALL, &out);
+        to->plan[v] = p;
+        to->crc[v] = crc_files(&out);
+        to->network = s->network;
+        to->batch = p->g->spec->train.batch > 0 ? p->g->spec->train.batch : 64;
+    }
+    return true;
+}
+
+/* Each code is compiled once. */
+static Program *compile_variants(const Study *s, const Emitted *e, const char *folder)
+{
+    Program *program = xalloc((size_t)s->nvariant * sizeof *program);
+    if (!make_folder(xprintf("%s/build", folder)))
+        return NULL;
+    for (int v = 0; v < s->nvariant; v++) {
+        const Options one = {.out = xprintf("%s/build/%s", folder, s->variant[v].name)};
+        int first = 0, lock;
+        while (e->crc[first] != e->crc[v])
+            first++;
+        program[v].same_as = first;
+        program[v].path = first < v ? program[first].path : build_program(&one, e->plan[v], &lock);
+        if (!program[v].path)
+            return NULL;
+        if (first == v)
+            close(lock);
+    }
+    return program;
+}
+
+/* ---- data ---- */
+
+static bool is_set(const char *path)
+{
+    const size_t n = strlen(path);
+    static const char end[] = ".safetensors";
+    return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
+}
+
+/* The set that the study's data are, or become. NULL after a message. */
+static const char *find_set(const StudyFile *f, const char *folder)
+{
+    uint64_t seed;
+    const char *from = f->data, *to = xprintf("%s/data.safetensors", folder);
+    int number = 0;
+    if (is_set(f->data))
+        return f->data;
+    if (access(to, R_OK) == 0)
+        return to;
+    if (strcmp(f->study.data, "fashion-mnist") == 0 &&
+        cvy_data_where("fashion-mnist", NULL, &seed, &from) != CVY_FOLDER)
+        return NULL;
+    const DataOptions data = {.out = to, .quiet = 1, .seed = 1};
+    if (data_import(from, &data, &number))
+        return to;
+    if (number) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    return NULL;
+}
+
+/* ---- going on ---- */
+
+/* The header without what may change from one run to the next. */
+static const char *fixed_header(const Study *s)
+{
+    Study bare = *s;
+    bare.nrun = bare.nextension = bare.nlook = 0;
+    return study_csv(&bare);
+}
+
+/* The first line of a that b does not have there. */
+static const char *first_other(const char *a, const char *b)
+{
+    while (*a) {
+        const size_t n = strcspn(a, "\n"), m = strcspn(b, "\n");
+        if (n != m || strncmp(a, b, n) != 0)
+            return xstrndup(a, n);
+        a += n + (a[n] != 0);
+        b += m + (b[m] != 0);
+    }
+    return "";
+}
+
+/* What was trained before, if it belongs to this study: its trainings, looks and extensions. False after a message. */
+static bool take_earlier(Study *s, const char *csv)
+{
+    if (access(csv, F_OK) != 0)
+        return true;
+    const Study *old = study_read(csv);
+    if (diag_flush(stderr) || !old)
+        return false;
+    const char *now = fixed_header(s), *before = fixed_header(old);
+    if (strcmp(now, before) != 0) {
+        const char *code = xstrndup(s->fingerprint, 8),
+                   *why = xprintf("'%s' then, '%s' now", first_other(before, now), first_other(now, before));
+        if (strcmp(old->fingerprint, s->fingerprint) != 0)
+            why = strncmp(old->fingerprint, code, 8) != 0
+                      ? "the specs, or the code that convoy makes of them, are others"
+                      : "the data are others";
+        fprintf(stderr,
+                "convoy: '%s' holds trainings of another study: %s\n  hint: another folder for this one, or the file "
+                "and the convoy that it was "
+                "begun with\n",
+                csv, why);
+        return false;
+    }
+    s->run = old->run;
+    s->nrun = old->nrun;
+    s->extension = old->extension;
+    s->nextension = old->nextension;
+    s->look = old->look;
+    s->nlook = old->nlook;
+    return true;
+}
+
+static int whole_rounds(const Study *s)
+{
+    return analyse(s)->rounds.n;
+}
+
+/* --extend: only behind the planned end, and only once in one go. */
+static bool extend(Study *s, int by)
+{
+    int n, ready;
+    jobs_left(s, &n, &ready);
+    if (n) {
+        fprintf(stderr, "convoy: %d trainings of what was planned are left: --extend comes after them\n", n);
+        return false;
+    }
+    *PUSH(s->extension, s->nextension) = by;
+    return true;
+}
+
+/* ---- how long ---- */
+
+/* Seconds of one step, by a training of `steps` steps that is thrown away; below 0 where that fails. */
+static double time_steps(const char *program, const char *set, int steps, bool valid)
+{
+    char *argv[] = {xstrdup(program),
+                    xstrdup("train"),
+                    xprintf("--data=%s", set),
+                    xstrdup("--threads=1"),
+                    xprintf("--limit=%d", steps),
+                    xstrdup("--no-save"),
+                    xstrdup("--no-eval"),
+                    xstrdup("--quiet"),
+                    valid ? xstrdup("--valid=0") : NULL,
+                    NULL};
+    Buf said = {0};
+    const double began = cvy_seconds();
+    return process_run(argv, &said) == 0 ? cvy_seconds() - began : -1;
+}
+
+static void print_plan(const Study *s, const Program *program, const Pool *pool, const StudyFile *f, int batch,
+                       int at_once, const char *folder)
+{
+    int n, ready;
+    const Job *left = jobs_left(s, &n, &ready);
+    const char *set = xprintf("%s/plan.safetensors", folder);
+    double seconds = 0, *step = xalloc((size_t)s->nvariant * sizeof *step);
+    const int steps = (int)ceil(pool_rows(pool) * (1 - f->valid) / batch);
+    printf("%s: %d variants, %s, %d rows to train with and pick by, %lld to test\n", s->name, s->nvariant, s->network,
+           pool_rows(pool), (long long)s->rows);
+    printf("screen: %d seeds at %d rates around %g; then %d seeds at %d rates; %d at twice the epochs; %d epochs\n",
+           s->screens, SCREEN_RATES, s->rate, seeds_planned(s), ROUND_RATES, s->longer, s->epochs);
+    bool timed = pool_cut(pool, f->valid, 0, set);
+    for (int v = 0; v < s->nvariant && timed; v++) {
+        const double one = time_steps(program[v].path, set, 1, study_holds_out()),
+                     more = time_steps(program[v].path, set, 21, study_holds_out());
+        step[v] = (more - one) / 20;
+        timed = one > 0 && more > 0;
+    }
+    unlink(set);
+    for (int i = 0; i < n; i++)
+        seconds += step[left[i].variant] * steps * job_epochs(s, &left[i]);
+    printf("%d trainings are done, %d are left (more where a screen grows)", s->nrun, n);
+    if (timed)
+        printf(": about %.0f minutes, %d at a time", fmax(1, seconds / 60 / at_once), at_once);
+    printf("\n");
+}
+
+/* ---- the command ---- */
+
+static int run(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder)
+{
+    Study *s = &f->study;
+    const char *csv = xprintf("%s/runs.csv", folder), *set = find_set(f, folder);
+    Pool *pool = set ? pool_open(set, f->rows, f->test_rows) : NULL;
+    Emitted emitted = {0};
+    if (!pool)
+        return EXIT_FAILED;
+    pool_describe(pool, s);
+    if (!emit_variants(f, o, &emitted))
+        return EXIT_FAILED;
+    uint32_t code = 0;
+    for (int v = 0; v < s->nvariant; v++)
+        code = crc_text(code, (const char *)&emitted.crc[v], sizeof emitted.crc[v]);
+    const char *rows = xprintf("%08x %d %d %g", pool_crc(pool), f->rows, f->test_rows, f->valid);
+    s->fingerprint = xprintf("%08x-%08x", code, crc_text(0, rows, strlen(rows)));
+    if (!take_earlier(s, csv))
+        return EXIT_FAILED;
+    if (own->look) {
+        int n, ready;
+        jobs_left(s, &n, &ready);
+        if (n)
+            *PUSH(s->look, s->nlook) = whole_rounds(s);
+        return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o);
+    }
+    if (own->extend && !extend(s, own->extend))
+        return EXIT_FAILED;
+    Program *program = compile_variants(s, &emitted, folder);
+    if (!program)
+        return EXIT_FAILED;
+    const Runner runner = {folder, program, pool, f->valid, own->jobs ? own->jobs : cvy_processors()};
+    if (own->plan) {
+        print_plan(s, program, pool, f, emitted.batch, runner.at_once, folder);
+        return EXIT_OK;
+    }
+    int by_signal = 0;
+    if (!study_save(s, folder)) /* that it can be written is tried before hours are spent */
+        return EXIT_FAILED;
+    const int done = study_run(s, &runner, &by_signal);
+    pool_close(pool);
+    if (done == 0) {
+        fprintf(stderr, "convoy: stopped; %d trainings are kept, the same command goes on\n", s->nrun);
+        return 128 + by_signal;
+    }
+    return done < 0 ? EXIT_FAILED : report(s, csv, o);
+}
+
 int cmd_study(const Options *o)
 {
     StudyOptions own;
@@ -60,8 +378,18 @@ int cmd_study(const Options *o)
     study_options(&own, option);
     if (cvy_options_parse(o->nrest, o->rest, 0, "study", option) != 1)
         return EXIT_USAGE;
-    const Study *s = study_read(o->spec);
-    if (diag_flush(stderr) || !s)
+    if (own.report) {
+        const Study *s = study_read(o->spec);
+        return diag_flush(stderr) || !s ? EXIT_FAILED : report(s, o->spec, o);
+    }
+    StudyFile *f = study_file_read(o->spec);
+    if (diag_flush(stderr) || !f)
         return EXIT_FAILED;
-    return report(s, o->spec, o);
+    const char *folder = o->out ? o->out : xprintf("study-%s", f->study.name);
+    struct cvy_lock lock;
+    if (!make_folder(folder) || !cvy_lock_take(&lock, xprintf("%s/runs.csv", folder)))
+        return EXIT_FAILED;
+    const int status = run(f, o, &own, folder);
+    cvy_lock_drop(&lock);
+    return status;
 }

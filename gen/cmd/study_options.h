@@ -3,7 +3,8 @@
 #define CONVOY_STUDY_OPTIONS_H
 
 typedef struct StudyOptions {
-    int report;
+    int report, plan, look;
+    int jobs, extend; /* 0: not given */
 } StudyOptions;
 
 struct cvy_option;

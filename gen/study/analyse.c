@@ -262,8 +262,9 @@ static double median_score(const RateScore *at, int n)
     return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
+enum { PARABOLA_SIDE = 2 }; /* rates of a parabola to either side of the best */
 #define PARABOLA                                                                                                       \
-    4 /* over five rates that are equally far apart, its ends are so many times as far below its top as its median */
+    4 /* over five equidistant rates a parabola's ends are so many times as far below its top as its median */
 
 int screen_centre(const Study *s, int variant, int *more, int *edge)
 {
@@ -279,18 +280,20 @@ int screen_centre(const Study *s, int variant, int *more, int *edge)
     }
     if (!n || !learned)
         return 0;
-    /* A rate at which trainings fail is far below any parabola through the others: it is lifted to where one could be.
-     */
-    const double floor_at = at[best].score - PARABOLA * (at[best].score - median_score(at, n));
-    for (int i = 0; i < n; i++) {
+    /* The parabola goes through the best rate and two to either side: far from the top a curve is none. A rate at which
+     * trainings fail is far below any parabola through the others: it is lifted to where one could be. */
+    const int from = best < PARABOLA_SIDE ? 0 : best - PARABOLA_SIDE,
+              to = best + PARABOLA_SIDE < n ? best + PARABOLA_SIDE + 1 : n;
+    const double floor_at = at[best].score - PARABOLA * (at[best].score - median_score(at + from, to - from));
+    for (int i = from; i < to; i++) {
         x[i] = power_of(s, at[i].rate);
         y[i] = at[i].score > floor_at ? at[i].score : floor_at;
     }
     int centre = (int)x[best];
-    if (parabola_top(x, y, n, &top))
-        centre = (int)lround(top < x[0] ? x[0] : top > x[n - 1] ? x[n - 1] : top);
+    if (parabola_top(x + from, y + from, to - from, &top))
+        centre = (int)lround(top < x[from] ? x[from] : top > x[to - 1] ? x[to - 1] : top);
     /* At an edge: is that one worse than the best by a run's sd? */
-    const int lowest = (int)x[0], highest = (int)x[n - 1];
+    const int lowest = power_of(s, at[0].rate), highest = power_of(s, at[n - 1].rate);
     const double sd = run_sd(s, at[best].score);
     const bool low = (centre == lowest || best == 0) && at[0].score > at[best].score - sd;
     const bool high = (centre == highest || best == n - 1) && at[n - 1].score > at[best].score - sd;

@@ -1,0 +1,68 @@
+/* plan_study.h - what a study is to do: its file, its rows, its programs, and which training is next. */
+#ifndef CONVOY_PLAN_STUDY_H
+#define CONVOY_PLAN_STUDY_H
+
+#include "study.h"
+
+/* A study's file. Paths in it are seen from the file's folder. */
+typedef struct StudyFile {
+    Study study; /* names, variants, pairs, seeds, rates; not yet what the specs and the data say */
+    const char *spec, *data;
+    const char ***set; /* of a variant: its overrides as --set has them, set[v][0 .. nset[v]) */
+    int *nset;
+    double valid;        /* the share of rows that is held out to pick rates by, drawn anew for each seed */
+    int rows, test_rows; /* at most so many to train with and to pick by together, to test; 0: all */
+} StudyFile;
+/* NULL after errors were collected. */
+StudyFile *study_file_read(const char *path);
+
+/* The rows of a set: what is cut anew for each seed, and what is only tested with. */
+typedef struct Pool Pool;
+/* Reads the labels of a set of `convoy data`. NULL after a message. */
+Pool *pool_open(const char *set, int most_rows, int most_test);
+void pool_close(Pool *p);
+/* Into the study: classes, rows to test, the share of the largest class among them. */
+void pool_describe(const Pool *p, Study *s);
+int pool_rows(const Pool *p);     /* to train with and to pick by */
+uint32_t pool_crc(const Pool *p); /* of the whole file */
+/* Writes a set whose rows to train with are a seed's, and whose rows "to test" are those held out to pick rates by: no
+ * test row is in it. The same seed, the same bytes. False after a message. */
+bool pool_cut(const Pool *p, double share, int64_t seed, const char *path);
+/* Writes the set of test rows alone. */
+bool pool_test(const Pool *p, const char *path);
+
+/* A training that is to be done. */
+typedef struct Job {
+    int variant, power; /* of the rate on the grid */
+    Role role;
+    int64_t seed;
+} Job;
+/* The trainings that are left, those that can begin now first: *ready of them. Which ones come later depends on what
+ * the screen shows, so these are an estimate. */
+Job *jobs_left(const Study *s, int *n, int *ready);
+double job_rate(const Study *s, const Job *j);
+int job_epochs(const Study *s, const Job *j);
+
+/* What trains a variant. */
+typedef struct Program {
+    const char *path; /* of the executable */
+    int same_as;      /* the first variant with the same code: it is that one's program */
+} Program;
+
+/* Where things are done, and how. */
+typedef struct Runner {
+    const char *folder;
+    const Program *program; /* a variant each */
+    const Pool *pool;
+    double valid;
+    int at_once; /* trainings */
+} Runner;
+/* Trains what is left and writes each result into FOLDER/runs.csv. 1: all is done; 0: a signal asked for the end
+ * (*by_signal); -1: an error, after a message. What was finished is kept in any case. */
+int study_run(Study *s, const Runner *r, int *by_signal);
+/* Whether emitted programs hold rows out of those to train with unless --valid=0 tells them not to. */
+bool study_holds_out(void);
+/* Writes FOLDER/runs.csv. */
+bool study_save(Study *s, const char *folder);
+
+#endif

@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+"""convoy study: a small study is trained for real, killed, interrupted, extended; what it refuses.
+
+    test_study_run.py --convoy build/gen/convoy [--kills N] [WORD...]"""
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import methods
+from methods import check
+
+KILLS = 6
+if "--kills" in sys.argv:
+    at = sys.argv.index("--kills")
+    KILLS = int(sys.argv[at + 1])
+    del sys.argv[at:at + 2]
+
+SPEC = """name: tiny
+input: [1, 6, 6]
+classes: 3
+order: conv-bn-act
+layers:
+  - conv: {out: 3, stride: 2}
+  - global_avg_pool
+  - linear: classes
+train: {epochs: 1, batch: 32, lr: 0.2, schedule: constant, mean: 0.5, std: 0.2}
+"""
+STUDY = """name: tiny-order
+spec: tiny.yaml
+data: tiny.safetensors
+variants:
+  before: {order: conv-bn-act}
+  after: {order: conv-act-bn}
+primary: [before, after]
+margin: 2
+seeds: 3
+screen: 1
+long: 1
+"""
+ROWS = {"train": 240, "valid": 60, "test": 150}
+
+
+def write_set(path, seed=1):
+    """Three classes of 6 x 6 images, each bright in another band of rows; a safetensors file as convoy data has it."""
+    draw = random.Random(seed)
+    tensors, data, at = {}, [], 0
+    made = {}
+    for split, n in ROWS.items():
+        y = [draw.randrange(3) for _ in range(n)]
+        x = bytes(max(0, min(255, int(draw.gauss(128, 30)) + (40 if r // 2 == c else 0))) for c in y for r in range(6) for _ in range(6))
+        made[split] = (y, x)
+    for part, dtype in (("y", "I64"), ("x", "U8")):
+        for split, (y, x) in made.items():
+            b = struct.pack("<%dq" % len(y), *y) if part == "y" else x
+            tensors["%s.%s" % (split, part)] = {"dtype": dtype, "shape": [len(y)] + ([1, 6, 6] if part == "x" else []), "data_offsets": [at, at + len(b)]}
+            at += len(b)
+            data.append(b)
+    tensors["__metadata__"] = {"classes": json.dumps(["a", "b", "c"]), "mean": "[0.5]", "sd": "[0.15]"}
+    head = json.dumps(tensors).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head + b"".join(data))
+
+
+def read_set(path):
+    """{split: [(label, bytes of the row), ...]}"""
+    with open(path, "rb") as f:
+        size, = struct.unpack("<Q", f.read(8))
+        head, data = json.loads(f.read(size)), f.read()
+    got = {}
+    for name, t in head.items():
+        if name == "__metadata__" or not name.endswith(".y"):
+            continue
+        split, n = name[:-2], t["shape"][0]
+        y = struct.unpack("<%dq" % n, data[slice(*t["data_offsets"])])
+        x = data[slice(*head[split + ".x"]["data_offsets"])]
+        got[split] = [(y[i], x[36 * i:36 * i + 36]) for i in range(n)]
+    return got
+
+
+class Test:
+    def __init__(self, convoy, folder):
+        self.convoy, self.folder, self.skipped, self.n = os.path.abspath(convoy), folder, [], 0
+        self.env = dict(os.environ, CFLAGS="-O0")
+        self.write(SPEC, STUDY)
+        write_set(os.path.join(folder, "tiny.safetensors"))
+        # compiled once: studies begin with a copy of this
+        self.compiled = os.path.join(folder, "compiled")
+        status, out, err = self.run(self.compiled, "--plan")
+        if status != 0:
+            raise RuntimeError("--plan: status %d\n%s%s" % (status, out, err))
+        self.planned = out
+        self.whole, began = self.fresh(), time.time()
+        self.status, self.said, err = self.run(self.whole, "--jobs", "2")
+        self.seconds = time.time() - began
+        if self.status not in (0, 3):
+            raise RuntimeError("status %d\n%s%s" % (self.status, self.said, err))
+
+    def write(self, spec, study, data=None):
+        for name, text in (("tiny.yaml", spec), ("study.yaml", study)):
+            with open(os.path.join(self.folder, name), "w") as f:
+                f.write(text)
+
+    def fresh(self):
+        self.n += 1
+        to = os.path.join(self.folder, "run%d" % self.n)
+        shutil.copytree(self.compiled, to)
+        return to
+
+    def start(self, folder, *args):
+        return subprocess.Popen([self.convoy, "study", os.path.join(self.folder, "study.yaml"), "-o", folder, *args], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=self.env, start_new_session=True)
+
+    def run(self, folder, *args):
+        p = self.start(folder, *args)
+        out, err = p.communicate(timeout=600)
+        return p.returncode, out, err
+
+    def runs(self, folder):
+        lines = open(os.path.join(folder, "runs.csv")).read().split("\n")
+        at = next(i for i, x in enumerate(lines) if x.startswith("variant,"))
+        return [dict(zip(lines[at].split(","), x.split(","))) for x in lines[at + 1:] if x]
+
+    def equal(self, folder, what):
+        for name in ("runs.csv", "report.html"):
+            a, b = (open(os.path.join(d, name)).read() for d in (self.whole, folder))
+            check(a == b, "%s: %s differs from the undisturbed study's" % (what, name))
+
+    def test_whole(self):
+        """What an undisturbed study leaves: every training once, the report of its CSV, nothing else."""
+        runs = self.runs(self.whole)
+        count = [r for r in runs if r["role"] == "count"]
+        check(len(count) == 2 * 3 * 3 and len([r for r in runs if r["role"] == "long"]) == 2 * 3, "%d counted trainings" % len(count))
+        check({r["seed"] for r in count}.isdisjoint({r["seed"] for r in runs if r["role"] == "screen"}), "screening seeds are counted")
+        check({r["epochs"] for r in runs if r["role"] == "long"} == {"2"}, "epochs of long ones")
+        for v in ("before", "after"):
+            rates = sorted({float(r["rate"]) for r in count if r["variant"] == v})
+            check(len(rates) == 3 and rates[1] == 2 * rates[0] and rates[2] == 2 * rates[1], "rates of %s: %r" % (v, rates))
+        check(sorted(os.listdir(self.whole)) == ["build", "report.html", "runs.csv", "runs.csv.lock", "times.csv"] or
+              sorted(os.listdir(self.whole)) == ["build", "report.html", "runs.csv", "times.csv"], "left behind: %r" % os.listdir(self.whole))
+        times = open(os.path.join(self.whole, "times.csv")).read().split()
+        check(len(times) == len(runs), "%d times of %d trainings" % (len(times), len(runs)))
+        page = os.path.join(self.folder, "again.html")
+        r = subprocess.run([self.convoy, "study", "--report", os.path.join(self.whole, "runs.csv"), "--html", page], capture_output=True, text=True)
+        check(r.returncode == self.status and open(page).read() == open(os.path.join(self.whole, "report.html")).read(), "the report of the CSV alone")
+        check(r.stdout.split("The page:")[0] == self.said.split("The page:")[0], "the text of the CSV alone")
+        status, out, err = self.run(self.whole)
+        check(status == self.status and out == self.said and open(os.path.join(self.whole, "times.csv")).read().split() == times, "a second run trains nothing")
+        self.equal(self.whole, "a second run")
+
+    def test_plan(self):
+        check("0 trainings are done, 34 are left" in self.planned and "minutes, " in self.planned, self.planned)
+        check(not os.path.exists(os.path.join(self.compiled, "runs.csv")), "--plan wrote a CSV")
+
+    def mine(self, folder):
+        """Processes whose command line names the folder."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/cmdline" % pid, "rb") as f:
+                    if (folder + "/").encode() in f.read():
+                        found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def test_killed(self):
+        """SIGKILL at random moments, each time the same command again: the same CSV, the same page, and nothing trained twice."""
+        draw, kills, folder = random.Random(5), 0, self.fresh()
+        for attempt in range(20 * KILLS):
+            p = self.start(folder, "--jobs", "2")
+            try:
+                p.communicate(timeout=draw.uniform(.05, max(.6, self.seconds / 3)) if kills < KILLS else 600)
+                check(p.returncode == self.status, "status %d" % p.returncode)
+                self.equal(folder, "killed %d times" % kills)
+                if kills >= KILLS:
+                    break
+                folder = self.fresh()
+            except subprocess.TimeoutExpired:
+                os.kill(p.pid, signal.SIGKILL)
+                p.communicate()
+                kills += 1
+                for _ in range(100):
+                    if not self.mine(folder):
+                        break
+                    time.sleep(.05)
+                check(not self.mine(folder), "trainings outlive the study that was killed")
+        keys = [x.rsplit(",", 2)[0] for x in open(os.path.join(folder, "times.csv")).read().split()]
+        check(kills >= KILLS and len(set(keys)) == len(keys), "%d kills; trained twice: %r" % (kills, sorted({k for k in keys if keys.count(k) > 1})))
+
+    def test_interrupted(self):
+        """Ctrl-C and SIGTERM: what was finished is kept, the status says by what, and the same command goes on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            folder = self.fresh()
+            p = self.start(folder, "--jobs", "2")
+            csv = os.path.join(folder, "runs.csv")
+            for _ in range(2000):
+                if os.path.exists(csv) and len(self.runs(folder)) >= 4:
+                    break
+                time.sleep(.01)
+            os.kill(p.pid, number)
+            out, err = p.communicate(timeout=60)
+            check(p.returncode == 128 + number and "the same command goes on" in err, "status %d\n%s" % (p.returncode, err))
+            check(not out, "scores are shown before the end: %s" % out)
+            check(not os.path.exists(os.path.join(folder, "work")), "the folder of trainings under way stays")
+            check(self.run(folder, "--jobs", "1")[0] == self.status, "the same command")
+            self.equal(folder, "interrupted by %d" % number)
+
+    def test_rows(self):
+        """A seed's set: no test row in it; training rows and held-out rows are the pool, in each class's share; each seed draws anew. And a
+        training by hand gives what the CSV says."""
+        folder = self.fresh()
+        p = self.start(folder, "--jobs", "1")
+        work, held = os.path.join(folder, "work"), {}
+        pool = read_set(os.path.join(self.folder, "tiny.safetensors"))
+        for _ in range(4000):
+            try:
+                sets = [x for x in os.listdir(work) if x.startswith("seed-") and x.endswith(".safetensors")]
+            except OSError:
+                sets = []
+            for name in sets:
+                if name not in held:
+                    try:
+                        shutil.copy(os.path.join(work, name), self.folder)
+                    except OSError:
+                        continue
+                    held[name] = read_set(os.path.join(self.folder, name))
+            if not os.path.exists(os.path.join(self.folder, "test.safetensors")) and sets:
+                shutil.copy(os.path.join(work, "test.safetensors"), self.folder)
+            if p.poll() is not None:
+                break
+            time.sleep(.003)
+        p.communicate()
+        check(len(held) == 4, "sets seen: %r" % sorted(held))
+        everything, tests = sorted(pool["train"] + pool["valid"]), set(pool["test"])
+        for name, cut in held.items():
+            check(sorted(cut["train"] + cut["test"]) == everything, "%s is not the pool" % name)
+            check(not tests & set(cut["train"] + cut["test"]), "%s holds test rows" % name)
+            for c in range(3):
+                all_, out = (sum(y == c for y, _ in rows) for rows in (everything, cut["test"]))
+                check(out == round(.2 * all_), "%s: %d of %d rows of class %d held out" % (name, out, all_, c))
+        check(len({tuple(sorted(cut["test"])) for cut in held.values()}) == 4, "seeds share a cut")
+        check(sorted(read_set(os.path.join(self.folder, "test.safetensors"))["test"]) == sorted(pool["test"]), "the test rows")
+        for r in [x for x in self.runs(folder) if x["role"] == "count" and x["diverged"] == "0"][:3]:
+            program, w = os.path.join(folder, "build", r["variant"], "tiny"), os.path.join(self.folder, "w.safetensors")
+            log = os.path.join(self.folder, "log")
+            args = [program, "train", "--data", os.path.join(self.folder, "seed-%s.safetensors" % r["seed"]), "--seed", r["seed"], "--lr", r["rate"],
+                    "--epochs", r["epochs"], "--threads", "2", "--save", w, "--force", "--log", log, "--quiet"]
+            if "--valid " in subprocess.run([program, "train", "--help"], capture_output=True, text=True).stdout:
+                args += ["--valid", "0"]
+            subprocess.run(args, check=True)
+            lines = [json.loads(x) for x in open(log)]
+            valid = [x["test_accuracy"] for x in lines if "test_accuracy" in x][-1]
+            out = subprocess.run([program, "eval", "--weights", w, "--data", os.path.join(self.folder, "tiny.safetensors"), "--json"], capture_output=True,
+                                 text=True, check=True).stdout
+            check(abs(valid - float(r["valid"])) < 1e-8 and abs(json.loads(out)["accuracy"] - float(r["test"])) < 1e-8, "by hand %r, %s; the CSV: %r" % (valid, out, r))
+
+    def test_refused(self):
+        """Another spec, other data, another plan: words, and the CSV stays as it was."""
+        folder = self.whole
+        before = open(os.path.join(folder, "runs.csv")).read()
+        cases = [(SPEC.replace("out: 3", "out: 4"), STUDY, None, "the specs, or the code that convoy makes of them, are others"),
+                 (SPEC, STUDY, 2, "the data are others"),
+                 (SPEC, STUDY.replace("margin: 2", "margin: 1"), None, "'# margin: 2' then, '# margin: 1' now"),
+                 (SPEC, STUDY.replace("seeds: 3", "seeds: 5"), None, "'# seeds: 3' then, '# seeds: 5' now"),
+                 (SPEC, STUDY.replace("after:", "behind:").replace(", after", ", behind"), None, "'# variant: after = "),
+                 (SPEC, STUDY + "valid: 0.3\n", None, "the data are others")]
+        try:
+            for spec, study, data, says in cases:
+                self.write(spec, study)
+                write_set(os.path.join(self.folder, "tiny.safetensors"), data or 1)
+                status, out, err = self.run(folder)
+                check(status == 1 and says in err and not out, "wanted '%s', status %d: %s" % (says, status, err))
+                check(open(os.path.join(folder, "runs.csv")).read() == before, "the CSV changed: %s" % says)
+        finally:
+            self.write(SPEC, STUDY)
+            write_set(os.path.join(self.folder, "tiny.safetensors"))
+
+    def test_two_at_once(self):
+        folder = self.fresh()
+        p = self.start(folder, "--jobs", "1")
+        for _ in range(1000):
+            if os.path.exists(os.path.join(folder, "work")):
+                break
+            time.sleep(.01)
+        status, out, err = self.run(folder)
+        check(status == 1 and "runs.csv" in err, "a second study in one folder: status %d\n%s" % (status, err))
+        check(p.wait() == self.status, "the first")
+        self.equal(folder, "with a second one beside it")
+
+    def test_looks(self):
+        """--look counts a look, and judges at 99.9 %; --extend comes after the planned end, and is judged at 99.5 %."""
+        folder = self.fresh()
+        p = self.start(folder, "--jobs", "2")
+        csv = os.path.join(folder, "runs.csv")
+        for _ in range(2000):
+            if os.path.exists(csv) and len([r for r in self.runs(folder) if r["role"] == "count"]) >= 2:
+                break
+            time.sleep(.005)
+        p.send_signal(signal.SIGINT)
+        p.communicate()
+        status, out, err = self.run(folder, "--extend", "1")
+        check(status == 1 and "--extend comes after them" in err, err)
+        status, out, err = self.run(folder, "--look")
+        check(status == 3 and out.startswith("Interim, ") and "99.9 %" in out, "status %d: %s%s" % (status, out, err))
+        check("\n# look: " in open(csv).read(), "the look is not in the CSV")
+        check(self.run(folder, "--jobs", "2")[0] == self.status, "going on")
+        check(self.runs(folder) == self.runs(self.whole), "trainings")
+        status, out, err = self.run(folder, "--extend", "1", "--jobs", "2")
+        check(status in (0, 3) and "1 more in 1 extension, judged at 99.5 %; looked at before, after" in " ".join(out.split()), "%d: %s%s" % (status, out, err))
+        check(len([r for r in self.runs(folder) if r["role"] == "count"]) == 2 * 4 * 3, "trainings of the extension")
+        check("\n# extension: 1\n" in open(csv).read(), "the extension is not in the CSV")
+
+    def test_diverged(self):
+        """Rates that are far too high: an outcome, not an error."""
+        try:
+            self.write(SPEC, STUDY + "rate: 900\nfactor: 10\n")
+            folder = self.fresh()
+            status, out, err = self.run(folder, "--jobs", "2")
+            runs = self.runs(folder)
+            check(status in (0, 3) and any(r["diverged"] == "1" for r in runs), "status %d: %s%s" % (status, out, err))
+            check(all(r["correct"] == "" and r["test"] == "" for r in runs if r["diverged"] == "1"), "scores of what diverged")
+        finally:
+            self.write(SPEC, STUDY)
+
+    def test_failed(self):
+        """A training that cannot save ends the study with what it said; what was finished stays."""
+        folder = self.fresh()
+        program = os.path.join(folder, "build", "after", "tiny")
+        good = program + ".good"
+        os.rename(program, good)
+        with open(program, "w") as f:
+            f.write("#!/bin/sh\necho no space left >&2\nexit 1\n")
+        os.chmod(program, 0o755)
+        status, out, err = self.run(folder, "--jobs", "1")
+        check(status == 1 and "a training failed (after, seed 1, rate 0.05): status 1\nno space left" in err, "status %d: %s" % (status, err))
+        check(len(self.runs(folder)) >= 5, "what was finished")
+        os.replace(good, program)
+        check(self.run(folder, "--jobs", "2")[0] == self.status, "going on")
+        self.equal(folder, "after a training that failed")
+
+    def test_file(self):
+        """What is wrong with a study's file is said with its line."""
+        cases = [(STUDY.replace("margin: 2", "marjin: 2"), ":8:1: error: unknown key 'marjin' in a study"),
+                 (STUDY.replace("primary: [before, after]", "primary: [before, afer]"), ":7:19: error: no variant is called 'afer'"),
+                 (STUDY.replace("primary: [before, after]", "primary: [before]"), ":7:10: error: a pair must be a list of two variants"),
+                 (STUDY.replace("primary: [before, after]\n", ""), "the primary pair is missing"),
+                 (STUDY.replace("primary: [before, after]", "primary: [after, after]"), "a variant cannot be compared with itself"),
+                 (STUDY.replace("seeds: 3", "seeds: 2"), ":9:8: error: "),
+                 (STUDY.replace("  after: {order: conv-act-bn}\n", ""), "'variants' must be a map of two to 64 variants"),
+                 (STUDY.replace("  after: {", "  af/ter: {"), "no name of a variant: 'af/ter'"),
+                 (STUDY.replace("order: conv-act-bn", "oder: conv-act-bn"), "unknown key 'oder'"),
+                 (STUDY.replace("spec: tiny.yaml", "spec: none.yaml"), "none.yaml"),
+                 (STUDY.replace("data: tiny.safetensors", "data: none.safetensors"), "none.safetensors"),
+                 (STUDY.replace("data: tiny.safetensors\n", ""), "'data' is missing"),
+                 (STUDY + "compare: [before, after]\n", ":12:11: error: a pair must be a list of two variants"),
+                 (STUDY.replace("tiny-order", "tiny/order"), ":1:7: error: no name of a study"),
+                 (STUDY.replace("spec: tiny.yaml", "spec: study.yaml"), "study.yaml")]
+        try:
+            for study, says in cases:
+                self.write(SPEC, study)
+                folder = os.path.join(self.folder, "none")
+                status, out, err = self.run(folder)
+                check(status == 1 and says in err, "wanted '%s', status %d: %s" % (says, status, err))
+                check(not os.path.exists(os.path.join(folder, "runs.csv")), "a CSV was written")
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            self.write(SPEC, STUDY)
+
+
+sys.exit(methods.main("study run", Test))
