@@ -75,7 +75,7 @@ static void usage(FILE *to)
           "  --short           of exact, those that no other one stands for\n"
           "  --keep DIR        keep every case's files in DIR; else they go, but for a failure's\n"
           "  --spec FILE       one spec instead of random ones; --n N images, --fill "
-          "plain|integer|constant|outlier|nan|far\n"
+          "plain|integer|constant|outlier|nan|offset|far\n"
           "  --print-spec S    print the random chain of a seed and end\n"
           "  --print-graph S   the same of a graph\n",
           to);
@@ -330,6 +330,28 @@ static const char *winograd_for(Fill fill, uint64_t number)
     return fill == FILL_PLAIN ? use[number % 3] : "off";
 }
 
+/* The spec; where the fill is an offset, a norm stands in front of all else that can see it. */
+static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+    const bool offset = c->fill == FILL_OFFSET && s->input[1] * s->input[2] > 1;
+
+    if (!memory)
+        return;
+    rs_print(s, memory);
+    if (fclose(memory) != 0 || !text)
+        return;
+    char *layers = strstr(text, "\nlayers:\n");
+    const int head = layers ? (int)(layers - text) + (int)strlen("\nlayers:\n") : 0;
+    fprintf(f, "%.*s", head, text);
+    if (offset)
+        fprintf(f, "  - conv: {name: offset, out: %d, kernel: 1, order: conv-bn}\n", s->input[0]);
+    fprintf(f, "%swinograd: %s\n", text + head, winograd_for(c->fill, seed / 6));
+    free(text);
+}
+
 static Case random_case(const Options *o, const char *dir, const RandSpec *s, uint64_t seed)
 {
     static const Fill fills[] = {FILL_PLAIN, FILL_PLAIN, FILL_PLAIN, FILL_INTEGER, FILL_PLAIN, FILL_INTEGER};
@@ -338,14 +360,15 @@ static Case random_case(const Options *o, const char *dir, const RandSpec *s, ui
     c.n = s->n;
     c.batch = s->batch;
     c.n_predict = s->n_predict;
-    c.fill = seed % 12 == 8 ? FILL_OUTLIER : seed % 12 == 2 ? FILL_NAN : fills[seed % 6];
+    c.fill = seed % 24 == 20  ? FILL_OUTLIER
+             : seed % 24 == 8 ? FILL_OFFSET
+             : seed % 12 == 2 ? FILL_NAN
+                              : fills[seed % 6];
     c.again = seed % 4 == 0;
     fresh(dir);
     FILE *f = fopen(c.spec, "w");
-    if (f) {
-        rs_print(s, f);
-        fprintf(f, "winograd: %s\n", winograd_for(c.fill, seed / 6));
-    }
+    if (f)
+        print_case(s, &c, seed, f);
     if (!f || ferror(f) || fclose(f) != 0) {
         fprintf(stderr, "campaign: %s: %s\n", c.spec, strerror(errno));
         exit(2);
@@ -861,11 +884,11 @@ static int64_t number(const char *s, int64_t lo, int64_t hi)
 
 static Fill fill_named(const char *s)
 {
-    static const char *const names[] = {"plain", "integer", "constant", "outlier", "nan", "far"};
+    static const char *const names[] = {"plain", "integer", "constant", "outlier", "nan", "offset", "far"};
     for (int i = 0; s && i < (int)(sizeof names / sizeof *names); i++)
         if (strcmp(s, names[i]) == 0)
             return (Fill)i;
-    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, outlier, nan, far\n");
+    fprintf(stderr, "campaign: --fill is one of plain, integer, constant, outlier, nan, offset, far\n");
     exit(2);
 }
 

@@ -17,7 +17,8 @@ expect() {
 }
 expect random none 0 12
 expect graphs none 0 12
-expect random rate 1 30 # a rate shows in numbers alone
+expect random rate 1 30  # a rate shows in numbers alone
+expect random pivot 1 12 # sums about 0, where the mean is far from it
 for fault in gen make emission decay crash act threads grad nesterov running count missing predict nan; do
     expect random "$fault" 1 12
 done

@@ -183,6 +183,32 @@ static double top(const Interp *ip, OpKind kind)
     return most;
 }
 
+/* What batch norms make of statistics whose sums are float32's, and taken about 0. */
+static void lose_pivots(Interp *ip)
+{
+    const Graph *g = ip->g;
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *o = &g->op[i];
+        const int64_t area = (int64_t)o->shape.h * o->shape.w, image = interp_image(g, i);
+        for (int c = 0; op_is_batch_norm(o->kind) && c < o->shape.c; c++) {
+            float sum = 0, squares = 0;
+            for (int64_t e = 0; e < ip->n * area; e++) {
+                const float v = (float)ip->out[o->in][e / area * image + c * area + e % area];
+                sum += v;
+                squares += v * v;
+            }
+            const double count = (double)(ip->n * area), mean = sum / count,
+                         var = fmax(squares / count - mean * mean, 0);
+            const double was = ip->istd[i][c], is = 1 / sqrt(var + o->eps);
+            for (int64_t e = 0; e < ip->n * area; e++) {
+                double *y = &ip->out[i][e / area * image + c * area + e % area];
+                const double beta = ip->param[graph_param(g, i, PARAM_BETA)][c];
+                *y = (*y - beta) * is / was + beta;
+            }
+        }
+    }
+}
+
 static int trace(int argc, char **argv)
 {
     Graph *g = load(argv[0]);
@@ -205,6 +231,8 @@ static int trace(int argc, char **argv)
     if (fault("nan"))
         for (int64_t e = 0; e < n * interp_image(g, 1); e++)
             ip->out[1][e] = isnan(ip->out[1][e]) ? 0 : ip->out[1][e];
+    if (fault("pivot"))
+        lose_pivots(ip);
     if (fault("crash"))
         abort();
     if (fault("act"))

@@ -125,6 +125,12 @@ static void *room(int64_t n, size_t size)
     return p;
 }
 
+/* Integers whose mean is 1e4 times their deviation. */
+static bool far_integers(Fill fill)
+{
+    return fill == FILL_OUTLIER || fill == FILL_OFFSET;
+}
+
 static float *images(const Graph *g, const Case *c, Rng *r, int n)
 {
     Shape s = g->op[0].shape;
@@ -147,6 +153,7 @@ static float *images(const Graph *g, const Case *c, Rng *r, int n)
             x[i] = fixed[i / plane % s.c % 64];
             break;
         case FILL_OUTLIER:
+        case FILL_OFFSET:
         case FILL_FAR:
             x[i] = (float)(10000 + rng_int(r, -1, 1));
             break;
@@ -167,7 +174,7 @@ static float *images(const Graph *g, const Case *c, Rng *r, int n)
 
 static float draw(const Param *p, const Case *c, Rng *r)
 {
-    bool whole = c->fill == FILL_INTEGER || c->fill == FILL_CONSTANT || c->fill == FILL_OUTLIER;
+    bool whole = c->fill == FILL_INTEGER || c->fill == FILL_CONSTANT || far_integers(c->fill);
     switch (p->role) {
     case PARAM_WEIGHT: {
         if (whole)
@@ -398,7 +405,7 @@ static const bool *exact_ops(const Graph *g, Fill fill)
 {
     double *most = room(g->nop, sizeof *most);
     bool *exact = room(g->nop, sizeof *exact);
-    most[0] = fill == FILL_INTEGER ? 4 : fill == FILL_OUTLIER ? 10001 : INFINITY;
+    most[0] = fill == FILL_INTEGER ? 4 : far_integers(fill) ? 10001 : INFINITY;
     exact[0] = most[0] < 16777216;
     for (int i = 1; i < g->nop - 1; i++) {
         most[i] = integer_reach(g, i, most);
@@ -481,7 +488,7 @@ static void again(Interp *ip, const Graph *g, const Numbers *m, const double *x,
 /* A norm over exact values, some of which are far from the others. */
 static bool close_norm(const Graph *g, const Case *c, const bool *exact, int op)
 {
-    return c->fill == FILL_OUTLIER && op_is_norm(g->op[op].kind) && exact[g->op[op].in];
+    return far_integers(c->fill) && op_is_norm(g->op[op].kind) && exact[g->op[op].in];
 }
 
 /* A conv's weights: their gradient sums products with the padding, too, in some cores and not in others; zero times NaN
@@ -775,7 +782,7 @@ static bool build(Verdict *v, const Case *c, const char *net)
 Verdict judge(const Case *c)
 {
     Verdict v = {.outcome = CASE_PASSED,
-                 .noise = c->fill == FILL_FAR || c->fill == FILL_CONSTANT || c->fill == FILL_OUTLIER
+                 .noise = c->fill == FILL_FAR || c->fill == FILL_CONSTANT || far_integers(c->fill)
                               ? NOISE_OF_CANCELLATION
                               : NOISE,
                  .nan_may = c->fill == FILL_NAN};

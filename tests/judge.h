@@ -14,8 +14,9 @@ typedef enum Fill {
     FILL_CONSTANT, /* each channel of the input is one integer: norms see no variance */
     FILL_OUTLIER,  /* integers whose mean is 1e4 times their deviation, and some that are far from all others: pixels, a
                       row or an image of either end; the statistics of what is exact are compared closely */
-    FILL_NAN, /* plain, and some numbers of one image are NaN: NaN wherever the reference has it, and nowhere else */
-    FILL_FAR, /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
+    FILL_NAN,    /* plain, and some numbers of one image are NaN: NaN wherever the reference has it, and nowhere else */
+    FILL_OFFSET, /* the same without those: sums that are not about a pivot lose all digits of a variance */
+    FILL_FAR,    /* channels whose mean is 1e4 times their deviation; integers, so that the norm's input is exact */
 } Fill;
 
 typedef struct Case {
