@@ -66,6 +66,16 @@ def a_long_concat(convoy, work):
                 "typedef char near[LONGER_STRUCT_BYTES - sizeof(struct longer) < 64 || sizeof(void *) < 8 ? 1 : -1];\n")
 
 
+def names_that_meet(convoy, work):
+    """Layers that are called as the emitted code calls what belongs to another layer."""
+    names = ["norm_c_bn", "stats_c_conv", "norm_e", "bench_c", "fold_c", "pass_input", "c_in0"]
+    convs = "".join(f"  - conv: {{name: {n}, out: 5, order: conv-bn-relu}}\n" for n in names)
+    out = emitted(convoy, work, "meet", "name: meet\ninput: [4, 5, 5]\nclasses: 3\nlayers:\n  - conv: {name: c, out: 5, order: conv-bn-relu}\n"
+                  f"  - in: {{name: e}}\n{convs}  - global_avg_pool\n  - linear: classes\n", "--target", "portable")
+    for unit in ("meet_net.c", "meet_bench.c", "meet_trace.c"):
+        run("cc", "-std=c99", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", unit, cwd=out)
+
+
 def windows_of_one_element(convoy, work):
     """Pooling that takes every second pixel: no warning."""
     for form in ("speed", "size", "reading"):
@@ -350,7 +360,7 @@ def outliers_in_statistics(convoy, work):
     check(not bad, "\n  ".join(bad))
 
 
-CHECKS = [a_long_concat, windows_of_one_element, little_optimisation, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
+CHECKS = [a_long_concat, names_that_meet, windows_of_one_element, little_optimisation, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
 
 
 def main():

@@ -33,14 +33,15 @@ static const char *c_name(const char *path)
     return s;
 }
 
+/* Members beside those that are called as layers: no layer's name has two underscores in a row. */
 const char *norm_name(const Net *n, int op)
 {
-    return xprintf("norm_%s", c_name(n->g->op[op].path));
+    return xprintf("norm__%s", c_name(n->g->op[op].path));
 }
 
 const char *stats_name(const Net *n, const Tensor *nd)
 {
-    return xprintf("stats_%s", c_name(n->g->op[nd->op].path));
+    return xprintf("stats__%s", c_name(n->g->op[nd->op].path));
 }
 
 /* ---- kernels ---- */

@@ -47,17 +47,17 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
 #define ACT_KEY {.name = "act", .type = KEY_DEF, .def = "activation", .help = "the activation that the word act stands for"}
 #define BIAS_KEY {.name = "bias", .type = KEY_WORD, .words = bias_names, .fallback = "auto", \
      .help = "auto: dropped where a norm takes it away; unless_norm: dropped where the block has a norm, as many libraries do"}
-#define EPS_KEY {.name = "eps", .type = KEY_REAL, .fallback = "1e-5", EPS_IS}
+#define EPS_KEY {.name = "eps", .type = KEY_REAL, .fallback = USUAL_TEXT(EPS_USUAL), EPS_IS}
 #define NORM_KEYS \
     EPS_KEY, \
-    {.name = "momentum", .type = KEY_REAL, .fallback = "0.1", MOMENTUM_IS}
+    {.name = "momentum", .type = KEY_REAL, .fallback = USUAL_TEXT(MOMENTUM_USUAL), MOMENTUM_IS}
 #define RECOMPUTE_KEY(what) {.name = "recompute", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .words = none_word, .help = what}
 #define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes"}
 #define CONV_SIZE_KEYS \
-    {.name = "kernel", .type = KEY_SIZE, CONV_SIZE_IS, .fallback = "3", .help = "a number, or [height, width]"}, \
-    {.name = "stride", .type = KEY_SIZE, CONV_SIZE_IS, .words = group_word, .fallback = "1", \
+    {.name = "kernel", .type = KEY_SIZE, CONV_SIZE_IS, .fallback = USUAL_TEXT(KERNEL_USUAL), .help = "a number, or [height, width]"}, \
+    {.name = "stride", .type = KEY_SIZE, CONV_SIZE_IS, .words = group_word, .fallback = USUAL_TEXT(STRIDE_USUAL), \
          .help = "a number, or [height, width]; in a group, the word group: the group's"}
-#define GROUPS_KEY {.name = "groups", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = depthwise_word, .fallback = "1", \
+#define GROUPS_KEY {.name = "groups", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = depthwise_word, .fallback = USUAL_TEXT(GROUPS_USUAL), \
      .help = "into how many parts channels are split; or depthwise"}
 #define RESIDUAL_KEYS \
     {.name = "pre", .type = KEY_DEF, .def = "stagesOrNone", .fallback = "none", .help = "stages before the body, in every repeat: bn-act"}, \
@@ -88,7 +88,7 @@ const KeyInfo conv_keys[] = {
     OUT_KEY, CONV_SIZE_KEYS,
     {.name = "padding", .type = KEY_SIDES, .lo = 0, .hi = MAX_KERNEL,
          .help = "a number, [height, width], [top, bottom, left, right], or same, as Keras pads; else kernel / 2, rounded down, times the dilation"},
-    {.name = "dilation", .type = KEY_SIZE, CONV_SIZE_IS, .fallback = "1", .help = "how far apart the taps stand"},
+    {.name = "dilation", .type = KEY_SIZE, CONV_SIZE_IS, .fallback = USUAL_TEXT(DILATION_USUAL), .help = "how far apart the taps stand"},
     GROUPS_KEY, BIAS_KEY, ORDER_KEYS, ACT_KEY, NORM_KEY, NAME_KEY, NORM_KEYS, PRESET_KEY,
     LATER("use"), LATER("unroll"), LATER("winograd"), LATER("recompute"),
     {.name = NULL}};

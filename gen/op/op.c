@@ -7,8 +7,8 @@
 /* clang-format off */
 
 /* Arguments that several ops have. */
-#define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = 1e-5, EPS_IS}
-#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = 0.1, .training = true, MOMENTUM_IS}
+#define EPS [ARG_EPS] = {"eps", ARG_REAL, ARG_KEY, .usual = EPS_USUAL, EPS_IS}
+#define MOMENTUM [ARG_MOMENTUM] = {"momentum", ARG_REAL, ARG_KEY, .usual = MOMENTUM_USUAL, .training = true, MOMENTUM_IS}
 #define NORM_GROUPS [ARG_NORM_GROUPS] = {"groups", ARG_COUNT, ARG_MAY, .usual = 32, .lo = 1, .hi = MAX_OUT, \
                                  .help = "a divisor of the channels"}
 #define SLOPE {"slope", ARG_REAL, ARG_MAY, .usual = 0.01, .hi = 1, .help = "of what is below zero"}
@@ -35,11 +35,11 @@
 #define COUNTED [ARG_COUNTED] = {"count_include_pad", ARG_FLAG, ARG_WORD, .usual = 1, .hi = 1, .word = "inside", \
                                  .help = "false: an average is over what lies inside the image; so it is with padding: same"}
 #define CONV \
-    [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = 3, CONV_SIZE_IS}, \
-    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = 1, CONV_SIZE_IS}, \
+    [ARG_KERNEL] = {"kernel", ARG_SIZE, ARG_KEY, .usual = KERNEL_USUAL, CONV_SIZE_IS}, \
+    [ARG_STRIDE] = {"stride", ARG_SIZE, ARG_KEY, .usual = STRIDE_USUAL, CONV_SIZE_IS}, \
     [ARG_PADDING] = {"padding", ARG_SIDES, ARG_KEY, .usual = 1, .hi = MAX_KERNEL * MAX_KERNEL}, \
-    [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = 1, CONV_SIZE_IS}, \
-    [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = 1, .hi = MAX_OUT}
+    [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = DILATION_USUAL, CONV_SIZE_IS}, \
+    [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = GROUPS_USUAL, .hi = MAX_OUT}
 
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};
 static const ParamSlot affine[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {NULL, 0}};

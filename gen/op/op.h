@@ -7,6 +7,15 @@
 enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096 };
 
 /* What an argument and the key of a block that sets it have in common: the range, and what it is. */
+/* The usual values of keys of blocks: their numbers, and (USUAL_TEXT) as people are told them. */
+#define EPS_USUAL 1e-5
+#define MOMENTUM_USUAL 0.1
+#define KERNEL_USUAL 3
+#define STRIDE_USUAL 1
+#define DILATION_USUAL 1
+#define GROUPS_USUAL 1
+#define USUAL_TEXT(value) USUAL_TEXT_OF(value)
+#define USUAL_TEXT_OF(value) #value
 #define EPS_IS .lo = 1e-12, .hi = 1, .help = "what a norm adds to the variance"
 #define MOMENTUM_IS .lo = 0, .hi = 1, .help = "the weight of the new batch in batch norm's running statistics"
 #define CONV_SIZE_IS .lo = 1, .hi = MAX_KERNEL
