@@ -330,13 +330,18 @@ static const char *winograd_for(Fill fill, uint64_t number)
     return fill == FILL_PLAIN ? use[number % 3] : "off";
 }
 
-/* The spec; where the fill is an offset, a norm stands in front of all else that can see it. */
+/* Whether a conv of kernel 1 and a norm stand in front of all else: where the fill is an offset, and the norm sees more
+ * than one pixel. */
+static bool begins_with_norm(const RandSpec *s, Fill fill)
+{
+    return fill == FILL_OFFSET && s->input[1] * s->input[2] > 1;
+}
+
 static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
 {
     char *text = NULL;
     size_t size;
     FILE *memory = open_memstream(&text, &size);
-    const bool offset = c->fill == FILL_OFFSET && s->input[1] * s->input[2] > 1;
 
     if (!memory)
         return;
@@ -346,7 +351,7 @@ static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
     char *layers = strstr(text, "\nlayers:\n");
     const int head = layers ? (int)(layers - text) + (int)strlen("\nlayers:\n") : 0;
     fprintf(f, "%.*s", head, text);
-    if (offset)
+    if (begins_with_norm(s, c->fill))
         fprintf(f, "  - conv: {name: offset, out: %d, kernel: 1, order: conv-bn}\n", s->input[0]);
     fprintf(f, "%swinograd: %s\n", text + head, winograd_for(c->fill, seed / 6));
     free(text);
@@ -831,6 +836,8 @@ static bool specs_of(const Options *o, const Kind *kind)
         rs_valid(&s, &end);
         RsCount count = rs_count(&s);
         Case c = random_case(o, dir, &s, seed);
+        if (begins_with_norm(&s, c.fill))
+            count.op[OP_CONV]++, count.op[OP_BN]++;
         if (!accepted(c.spec, &end, &count)) {
             printf("FAILED %s, seed %" PRIu64 ": refused, or with other shapes or stages\n", kind->name, seed);
             print_file(c.spec);
