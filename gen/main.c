@@ -157,6 +157,19 @@ static const Command commands[] = {
      "The report is a function of the CSV alone (docs/study.md).\n"
      "Exit status: 0 a verdict, 3 none yet.\n",
      OPT_STUDY | OPT_OUT | OPT_TARGET | OPT_HTML | OPT_JSON, 0, "STUDY.yaml", cmd_study, 1},
+    {"where", "DATA [--minutes N] [-o DIR]",
+     "batch norm before or after the activation, for your images, in ten minutes",
+     "Trains a network on DATA with the norm before and after the activation, as often as the time allows, and says "
+     "which is better, or that "
+     "they differ by less than matters, or that this cannot be told.\n"
+     "  DATA              a set, or what 'convoy data' reads: a folder with a folder of images for each class, arrays, "
+     "...\n"
+     "  -o DIR            where it works (default: where-NAME): DIR/study.yaml, DIR/runs.csv, DIR/report.html\n"
+     "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
+     "  --html FILE       the page (default: DIR/report.html)\n"
+     "  --json            the report as JSON\n"
+     "The same command goes on where it stopped (docs/study.md). Exit status: 0 a verdict, 3 none.\n",
+     (unsigned)OPT_WHERE | OPT_OUT | OPT_TARGET | OPT_HTML | OPT_JSON, 0, "DATA", cmd_where, 1},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
      "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "

@@ -51,7 +51,7 @@ START_TEST(sentences)
         {-.05, .35, ANSWER_EQUAL, 0,
          "before and after differ by less than 0.5 points (-0.30 to 0.20), here. Choose by cost."},
         {.35, 1, ANSWER_UNCLEAR, 0,
-         "Cannot tell: after minus before is somewhere between -0.37 to 1.07 points, here. About 131 seeds in all "
+         "Cannot tell: after minus before is somewhere between -0.37 and 1.07 points, here. About 131 seeds in all "
          "would tell (there are 10)."},
         {.4, .3, ANSWER_BETTER, 1,
          "after is better than before by 0.40 points (0.19 to 0.61), in 10 of 10 seeds, here."},

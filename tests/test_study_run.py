@@ -7,13 +7,13 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 
 import methods
 from methods import check
+from study_small import SPEC, read_set, write_set
 
 KILLS = 6
 if "--kills" in sys.argv:
@@ -21,16 +21,6 @@ if "--kills" in sys.argv:
     KILLS = int(sys.argv[at + 1])
     del sys.argv[at:at + 2]
 
-SPEC = """name: tiny
-input: [1, 6, 6]
-classes: 3
-order: conv-bn-act
-layers:
-  - conv: {out: 3, stride: 2}
-  - global_avg_pool
-  - linear: classes
-train: {epochs: 1, batch: 32, lr: 0.2, schedule: constant, mean: 0.5, std: 0.2}
-"""
 STUDY = """name: tiny-order
 spec: tiny.yaml
 data: tiny.safetensors
@@ -43,47 +33,6 @@ seeds: 3
 screen: 1
 long: 1
 """
-ROWS = {"train": 240, "valid": 60, "test": 150}
-
-
-def write_set(path, seed=1):
-    """Three classes of 6 x 6 images, each bright in another band of rows; a safetensors file as convoy data has it."""
-    draw = random.Random(seed)
-    tensors, data, at = {}, [], 0
-    made = {}
-    for split, n in ROWS.items():
-        y = [draw.randrange(3) for _ in range(n)]
-        x = bytes(max(0, min(255, int(draw.gauss(128, 30)) + (40 if r // 2 == c else 0))) for c in y for r in range(6) for _ in range(6))
-        made[split] = (y, x)
-    for part, dtype in (("y", "I64"), ("x", "U8")):
-        for split, (y, x) in made.items():
-            b = struct.pack("<%dq" % len(y), *y) if part == "y" else x
-            tensors["%s.%s" % (split, part)] = {"dtype": dtype, "shape": [len(y)] + ([1, 6, 6] if part == "x" else []), "data_offsets": [at, at + len(b)]}
-            at += len(b)
-            data.append(b)
-    tensors["__metadata__"] = {"classes": json.dumps(["a", "b", "c"]), "mean": "[0.5]", "sd": "[0.15]"}
-    head = json.dumps(tensors).encode()
-    head += b" " * (-len(head) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(head)) + head + b"".join(data))
-
-
-def read_set(path):
-    """{split: [(label, bytes of the row), ...]}"""
-    with open(path, "rb") as f:
-        size, = struct.unpack("<Q", f.read(8))
-        head, data = json.loads(f.read(size)), f.read()
-    got = {}
-    for name, t in head.items():
-        if name == "__metadata__" or not name.endswith(".y"):
-            continue
-        split, n = name[:-2], t["shape"][0]
-        y = struct.unpack("<%dq" % n, data[slice(*t["data_offsets"])])
-        x = data[slice(*head[split + ".x"]["data_offsets"])]
-        got[split] = [(y[i], x[36 * i:36 * i + 36]) for i in range(n)]
-    return got
-
-
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped, self.n = os.path.abspath(convoy), folder, [], 0

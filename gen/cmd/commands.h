@@ -62,8 +62,9 @@ enum {
     OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
     OPT_ALL = 1 << 30,
-    OPT_DATA = 1 << 29,          /* takes the options of an import */
-    OPT_STUDY = (int)(1u << 31), /* takes those of a study */
+    OPT_DATA = 1 << 29,               /* takes the options of an import */
+    OPT_STUDY = (int)(1u << 31),      /* takes those of a study */
+    OPT_WHERE = OPT_DATA | OPT_STUDY, /* both bits: takes those of `where` alone */
 };
 
 /* Exit statuses of the program. */
@@ -129,6 +130,7 @@ int cmd_export(const Options *o);
 int cmd_data(const Options *o);
 int cmd_diff(const Options *o);
 int cmd_study(const Options *o);
+int cmd_where(const Options *o);
 int cmd_asm(const Options *o);
 
 #endif

@@ -86,11 +86,14 @@ void own_options(unsigned options, struct cvy_option *list)
     static struct cvy_progress progress;
     static DataOptions data;
     static StudyOptions study;
+    static WhereOptions where;
     _Static_assert((int)OWN_OPTIONS >= (int)CVY_TRAIN_OPTIONS && (int)OWN_OPTIONS >= (int)DATA_OPTIONS,
                    "room for each list");
     memset(list, 0, OWN_OPTIONS * sizeof *list);
     if (options & OPT_REST)
         cvy_train_options(&said, &progress, NULL, list);
+    else if ((options & (unsigned)OPT_WHERE) == (unsigned)OPT_WHERE)
+        where_options(&where, list);
     else if (options & OPT_DATA)
         data_options(&data, list);
     else if (options & OPT_STUDY)

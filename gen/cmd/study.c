@@ -1,5 +1,4 @@
 /* study.c - `convoy study`: trains the variants of a network, and says what that shows. */
-#include "commands.h"
 #include "cvy_private.h"
 #include "data.h"
 #include "diag.h"
@@ -8,7 +7,7 @@
 #include "plan_study.h"
 #include "process.h"
 #include "report.h"
-#include "study_options.h"
+#include "study_command.h"
 
 #include <errno.h>
 #include <math.h>
@@ -178,21 +177,19 @@ static bool is_set(const char *path)
     return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
 }
 
-/* The set that the study's data are, or become. NULL after a message. */
-static const char *find_set(const StudyFile *f, const char *folder)
+const char *study_set(const char *data, const char *word, const char *folder)
 {
     uint64_t seed;
-    const char *from = f->data, *to = xprintf("%s/data.safetensors", folder);
+    const char *from = data, *to = xprintf("%s/data.safetensors", folder);
     int number = 0;
-    if (is_set(f->data))
-        return f->data;
+    if (is_set(data))
+        return data;
     if (access(to, R_OK) == 0)
         return to;
-    if (strcmp(f->study.data, "fashion-mnist") == 0 &&
-        cvy_data_where("fashion-mnist", NULL, &seed, &from) != CVY_FOLDER)
+    if (strcmp(word, "fashion-mnist") == 0 && cvy_data_where("fashion-mnist", NULL, &seed, &from) != CVY_FOLDER)
         return NULL;
-    const DataOptions data = {.out = to, .quiet = 1, .seed = 1};
-    if (data_import(from, &data, &number))
+    const DataOptions import = {.out = to, .quiet = 1, .seed = 1};
+    if (data_import(from, &import, &number))
         return to;
     if (number) {
         signal(number, SIG_DFL);
@@ -276,8 +273,8 @@ static bool extend(Study *s, int by)
 
 /* ---- how long ---- */
 
-/* Seconds of one step, by a training of `steps` steps that is thrown away; below 0 where that fails. */
-static double time_steps(const char *program, const char *set, int steps, bool valid)
+/* Seconds of a training of `steps` steps that is thrown away; below 0 where that fails, after a message. */
+static double time_steps(const char *program, const char *set, int steps)
 {
     char *argv[] = {xstrdup(program),
                     xstrdup("train"),
@@ -287,88 +284,135 @@ static double time_steps(const char *program, const char *set, int steps, bool v
                     xstrdup("--no-save"),
                     xstrdup("--no-eval"),
                     xstrdup("--quiet"),
-                    valid ? xstrdup("--valid=0") : NULL,
+                    xprintf("--epochs=%d", steps),
+                    study_holds_out() ? xstrdup("--valid=0") : NULL,
                     NULL};
     Buf said = {0};
     const double began = cvy_seconds();
-    return process_run(argv, &said) == 0 ? cvy_seconds() - began : -1;
+    if (process_run(argv, &said) == 0)
+        return cvy_seconds() - began;
+    fprintf(stderr, "convoy: a training of %d steps failed:\n%s", steps, said.text ? said.text : "");
+    return -1;
 }
 
-static void print_plan(const Study *s, const Program *program, const Pool *pool, const StudyFile *f, int batch,
-                       int at_once, const char *folder)
+static bool measure(const Study *s, const Program *program, const Pool *pool, double valid, const char *folder,
+                    StudyTimes *to)
+{
+    const char *set = xprintf("%s/plan.safetensors", folder);
+    bool ok = pool_cut(pool, valid, 0, set);
+    to->step = xalloc((size_t)s->nvariant * sizeof *to->step);
+    to->start = xalloc((size_t)s->nvariant * sizeof *to->start);
+    for (int v = 0; v < s->nvariant && ok; v++) {
+        const double more = time_steps(program[v].path, set, 21);
+        to->start[v] = more < 0 ? -1 : time_steps(program[v].path, set, 1);
+        to->step[v] = fmax(1e-6, (more - to->start[v]) / 20);
+        ok = to->start[v] >= 0;
+    }
+    unlink(set);
+    return ok;
+}
+
+static void print_plan(const Study *s, const Pool *pool, const StudyFile *f, const StudyTimes *t, int at_once)
 {
     int n, ready;
     const Job *left = jobs_left(s, &n, &ready);
-    const char *set = xprintf("%s/plan.safetensors", folder);
-    double seconds = 0, *step = xalloc((size_t)s->nvariant * sizeof *step);
-    const int steps = (int)ceil(pool_rows(pool) * (1 - f->valid) / batch);
+    const double steps = ceil(pool_rows(pool) * (1 - f->valid) / t->batch),
+                 answered = (pool_rows(pool) * f->valid + (double)s->rows) / t->batch / 3;
+    double seconds = 0;
+    for (int i = 0; i < n; i++)
+        seconds +=
+            2 * t->start[left[i].variant] + t->step[left[i].variant] * (steps * job_epochs(s, &left[i]) + answered);
     printf("%s: %d variants, %s, %d rows to train with and pick by, %lld to test\n", s->name, s->nvariant, s->network,
            pool_rows(pool), (long long)s->rows);
-    printf("screen: %d seeds at %d rates around %g; then %d seeds at %d rates; %d at twice the epochs; %d epochs\n",
-           s->screens, SCREEN_RATES, s->rate, seeds_planned(s), ROUND_RATES, s->longer, s->epochs);
-    bool timed = pool_cut(pool, f->valid, 0, set);
-    for (int v = 0; v < s->nvariant && timed; v++) {
-        const double one = time_steps(program[v].path, set, 1, study_holds_out()),
-                     more = time_steps(program[v].path, set, 21, study_holds_out());
-        step[v] = (more - one) / 20;
-        timed = one > 0 && more > 0;
-    }
-    unlink(set);
-    for (int i = 0; i < n; i++)
-        seconds += step[left[i].variant] * steps * job_epochs(s, &left[i]);
-    printf("%d trainings are done, %d are left (more where a screen grows)", s->nrun, n);
-    if (timed)
-        printf(": about %.0f minutes, %d at a time", fmax(1, seconds / 60 / at_once), at_once);
-    printf("\n");
+    printf("screen: %d seed%s at %d rates around %g; then %d seeds at %d rates; %d at twice the epochs; %d epoch%s\n",
+           s->screens, s->screens == 1 ? "" : "s", SCREEN_RATES, s->rate, seeds_planned(s), ROUND_RATES, s->longer,
+           s->epochs, s->epochs == 1 ? "" : "s");
+    printf("%d trainings are done, %d are left (more where a screen grows): about %.0f minutes, %d at a time\n",
+           s->nrun, n, ceil(seconds / 60 / at_once), at_once);
 }
 
 /* ---- the command ---- */
 
-static int run(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder)
+/* What specs and data say, into the study; the variants' plans. */
+static bool prepare(StudyFile *f, const Options *o, const Pool *pool, Emitted *emitted)
 {
     Study *s = &f->study;
-    const char *csv = xprintf("%s/runs.csv", folder), *set = find_set(f, folder);
-    Pool *pool = set ? pool_open(set, f->rows, f->test_rows) : NULL;
-    Emitted emitted = {0};
-    if (!pool)
-        return EXIT_FAILED;
-    pool_describe(pool, s);
-    if (!emit_variants(f, o, &emitted))
-        return EXIT_FAILED;
     uint32_t code = 0;
+    pool_describe(pool, s);
+    if (!emit_variants(f, o, emitted))
+        return false;
     for (int v = 0; v < s->nvariant; v++)
-        code = crc_text(code, (const char *)&emitted.crc[v], sizeof emitted.crc[v]);
+        code = crc_text(code, (const char *)&emitted->crc[v], sizeof emitted->crc[v]);
     const char *rows = xprintf("%08x %d %d %g", pool_crc(pool), f->rows, f->test_rows, f->valid);
     s->fingerprint = xprintf("%08x-%08x", code, crc_text(0, rows, strlen(rows)));
-    if (!take_earlier(s, csv))
+    return true;
+}
+
+bool study_time(StudyFile *f, const Options *o, const char *folder, Pool *pool, StudyTimes *to)
+{
+    Emitted emitted = {0};
+    Program *program = prepare(f, o, pool, &emitted) ? compile_variants(&f->study, &emitted, folder) : NULL;
+    to->batch = emitted.batch;
+    return program && measure(&f->study, program, pool, f->valid, folder, to);
+}
+
+/* The report so far, which the CSV counts. */
+static int look(Study *s, const Options *o, const char *folder, const char *csv)
+{
+    int n, ready;
+    jobs_left(s, &n, &ready);
+    if (n)
+        *PUSH(s->look, s->nlook) = whole_rounds(s);
+    return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o);
+}
+
+int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder)
+{
+    Study *s = &f->study;
+    const char *csv = xprintf("%s/runs.csv", folder), *set = study_set(f->data, s->data, folder);
+    Pool *pool = set ? pool_open(set, f->rows, f->test_rows) : NULL;
+    Emitted emitted = {0};
+    if (!pool || !prepare(f, o, pool, &emitted) || !take_earlier(s, csv))
         return EXIT_FAILED;
-    if (own->look) {
-        int n, ready;
-        jobs_left(s, &n, &ready);
-        if (n)
-            *PUSH(s->look, s->nlook) = whole_rounds(s);
-        return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o);
-    }
+    if (own->look)
+        return look(s, o, folder, csv);
     if (own->extend && !extend(s, own->extend))
         return EXIT_FAILED;
     Program *program = compile_variants(s, &emitted, folder);
     if (!program)
         return EXIT_FAILED;
-    const Runner runner = {folder, program, pool, f->valid, own->jobs ? own->jobs : cvy_processors()};
+    const Runner runner = {folder, program, pool, f->valid, own->jobs ? own->jobs : cvy_processors(), own->deadline};
     if (own->plan) {
-        print_plan(s, program, pool, f, emitted.batch, runner.at_once, folder);
+        StudyTimes times = {.batch = emitted.batch};
+        if (!measure(s, program, pool, f->valid, folder, &times))
+            return EXIT_FAILED;
+        print_plan(s, pool, f, &times, runner.at_once);
         return EXIT_OK;
     }
-    int by_signal = 0;
+    int by_signal = 0, n, ready;
     if (!study_save(s, folder)) /* that it can be written is tried before hours are spent */
         return EXIT_FAILED;
     const int done = study_run(s, &runner, &by_signal);
     pool_close(pool);
+    jobs_left(s, &n, &ready);
     if (done == 0) {
         fprintf(stderr, "convoy: stopped; %d trainings are kept, the same command goes on\n", s->nrun);
         return 128 + by_signal;
     }
+    if (done > 0 && n)
+        fprintf(stderr, "convoy: the time is over, and %d trainings are left: the same command goes on\n", n);
     return done < 0 ? EXIT_FAILED : report(s, csv, o);
+}
+
+StudyFile *study_load(const char *path)
+{
+    StudyFile *f = study_file_read(path);
+    return diag_flush(stderr) ? NULL : f;
+}
+
+bool study_folder(const char *folder, struct cvy_lock *lock)
+{
+    return make_folder(folder) && cvy_lock_take(lock, xprintf("%s/runs.csv", folder));
 }
 
 int cmd_study(const Options *o)
@@ -382,14 +426,14 @@ int cmd_study(const Options *o)
         const Study *s = study_read(o->spec);
         return diag_flush(stderr) || !s ? EXIT_FAILED : report(s, o->spec, o);
     }
-    StudyFile *f = study_file_read(o->spec);
-    if (diag_flush(stderr) || !f)
+    StudyFile *f = study_load(o->spec);
+    if (!f)
         return EXIT_FAILED;
     const char *folder = o->out ? o->out : xprintf("study-%s", f->study.name);
     struct cvy_lock lock;
-    if (!make_folder(folder) || !cvy_lock_take(&lock, xprintf("%s/runs.csv", folder)))
+    if (!study_folder(folder, &lock))
         return EXIT_FAILED;
-    const int status = run(f, o, &own, folder);
+    const int status = study_go(f, o, &own, folder);
     cvy_lock_drop(&lock);
     return status;
 }

@@ -78,8 +78,8 @@ static void what_would_tell(const Question *q, Verdict *v)
 
 static const char *unclear_text(const Question *q, Verdict *v)
 {
-    const char *span = xprintf("Cannot tell: %s minus %s is somewhere between %s points, %s.", q->b, q->a,
-                               span_text(q, v->at.lo, v->at.hi), q->where);
+    const char *span = xprintf("Cannot tell: %s minus %s is somewhere between %s and %s points, %s.", q->b, q->a,
+                               points_text(v->at.lo, q->margin), points_text(v->at.hi, q->margin), q->where);
     what_would_tell(q, v);
     if (v->rows > 0)
         return xprintf("%s More seeds will not help: about %.0f test rows would.", span, v->rows);

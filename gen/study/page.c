@@ -299,14 +299,14 @@ static void put_pairs(Buf *to, const Analysis *a)
                    *kinds[c->pair.kind] ? ": " : "", answer_names[v->answer]);
     }
     buf_puts(to, "</table></div>\n");
-    if (s->npair > 1)
-        buf_printf(
-            to,
-            "<p class=\"soft\">The primary pair was named before: %g %%. The %d other interval%s hold together: %.4g "
-            "%% each. A "
-            "difference is the first one's score minus the second one's. Sign flips are a second opinion and decide "
-            "nothing.</p>\n",
-            100 * a->level, s->npair - 1, s->npair == 2 ? "" : "s", 100 * a->pair[1].verdict.at.level);
+    buf_printf(to,
+               "<p class=\"soft\">The primary pair was named before: %g %%.%s A difference is the first one's score "
+               "minus the second one's. "
+               "Sign flips are a second opinion and decide nothing.</p>\n",
+               100 * a->level,
+               s->npair > 2 ? xprintf(" The %d other intervals hold together: %.4g %% each.", s->npair - 1,
+                                      100 * a->pair[1].verdict.at.level)
+                            : "");
 }
 
 static void put_variants(Buf *to, const Analysis *a)

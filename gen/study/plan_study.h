@@ -23,8 +23,12 @@ Pool *pool_open(const char *set, int most_rows, int most_test);
 void pool_close(Pool *p);
 /* Into the study: classes, rows to test, the share of the largest class among them. */
 void pool_describe(const Pool *p, Study *s);
-int pool_rows(const Pool *p);     /* to train with and to pick by */
-uint32_t pool_crc(const Pool *p); /* of the whole file */
+int pool_rows(const Pool *p); /* to train with and to pick by */
+int pool_classes(const Pool *p);
+void pool_shape(const Pool *p, int shape[3]); /* of a row: channels, height, width */
+const char *pool_meta(const Pool *p,
+                      const char *key); /* of the set: "mean", "sd", a list in JSON; "1" where it has none */
+uint32_t pool_crc(const Pool *p);       /* of the whole file */
 /* Writes a set whose rows to train with are a seed's, and whose rows "to test" are those held out to pick rates by: no
  * test row is in it. The same seed, the same bytes. False after a message. */
 bool pool_cut(const Pool *p, double share, int64_t seed, const char *path);
@@ -55,7 +59,8 @@ typedef struct Runner {
     const Program *program; /* a variant each */
     const Pool *pool;
     double valid;
-    int at_once; /* trainings */
+    int at_once;     /* trainings */
+    double deadline; /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
 } Runner;
 /* Trains what is left and writes each result into FOLDER/runs.csv. 1: all is done; 0: a signal asked for the end
  * (*by_signal); -1: an error, after a message. What was finished is kept in any case. */

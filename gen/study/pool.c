@@ -194,6 +194,23 @@ int pool_rows(const Pool *p)
     return p->nrow;
 }
 
+int pool_classes(const Pool *p)
+{
+    return p->classes;
+}
+
+void pool_shape(const Pool *p, int shape[3])
+{
+    for (int i = 0; i < 3; i++)
+        shape[i] = (int)p->train.x->dim[i + 1];
+}
+
+const char *pool_meta(const Pool *p, const char *key)
+{
+    const char *text = cvy_get_meta(&p->set, key);
+    return text ? text : "1";
+}
+
 uint32_t pool_crc(const Pool *p)
 {
     return p->crc;

@@ -106,8 +106,8 @@ static void print_pairs(const Analysis *a, FILE *to)
             "flips", "seeds won", "");
     for (int i = 0; i < s->npair; i++)
         print_comparison(s, &a->pair[i], width, to);
-    if (s->npair > 1)
-        fprintf(to, "%-*s the %d other%s hold together (%s each)\n", width, "", s->npair - 1, s->npair == 2 ? "" : "s",
+    if (s->npair > 2)
+        fprintf(to, "%-*s all but the primary pair hold together (%s each)\n", width, "",
                 level_text(a->pair[1].verdict.at.level));
 }
 

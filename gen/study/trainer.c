@@ -372,6 +372,22 @@ static void show(Run *run, const Job *left, int n)
     run->shown = now;
 }
 
+/* Whether a training of that round has begun, or the round can still end in time. */
+static bool in_time(const Run *run, const Job *j)
+{
+    const Study *s = run->s;
+    if (run->r->deadline <= 0 || j->role == ROLE_SCREEN || run->epochs <= 0)
+        return true;
+    for (int i = 0; i < run->r->at_once; i++)
+        if (run->slot[i].pid && run->slot[i].job.role == j->role && run->slot[i].job.seed == j->seed)
+            return true;
+    for (int i = 0; i < s->nrun; i++)
+        if (s->run[i].role == j->role && s->run[i].seed == j->seed)
+            return true;
+    const double round = run->seconds / run->epochs * job_epochs(s, j) * s->nvariant * ROUND_RATES / run->r->at_once;
+    return cvy_seconds() + round <= run->r->deadline;
+}
+
 /* Begins what can begin. *n: how many trainings are left, running ones among them. */
 static bool fill(Run *run, int *n)
 {
@@ -382,7 +398,7 @@ static bool fill(Run *run, int *n)
             continue;
         while (next < ready && runs_now(run, &left[next]))
             next++;
-        if (next == ready)
+        if (next == ready || !in_time(run, &left[next]))
             break;
         if (!start_training(run, &run->slot[i], &left[next]))
             return false;

@@ -1,0 +1,241 @@
+/* where.c - `convoy where`: batch norm before or after the activation, for somebody's own images in so many minutes. It
+ * writes a study's file that fits images and time, and runs it.
+ *
+ * The file stays: the same command goes on with it, and so does `convoy study`. */
+#include "cvy_private.h"
+#include "files.h"
+#include "numbers.h"
+#include "read.h"
+#include "stats.h"
+#include "study_command.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4 };
+#define USED .85 /* of the time that is left after compiling */
+#define DISAGREE                                                                                                       \
+    .06 /* rows that two trainings of one network answer differently, where one is right: docs/study.md                \
+         */
+
+/* Counted seeds, best first. Trainings a variant: five to find the rates, three a seed. */
+static const int seeds_tried[] = {10, 5, 3, 0};
+
+void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
+{
+    *o = (WhereOptions){.minutes = 10, .margin = .5};
+    const struct cvy_option option[] = {
+        {CVY_SECTION, "where", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_REAL, "--minutes", "N", &o->minutes, .001, 100000, "so long it may take", 0},
+        {CVY_REAL, "--margin", "X", &o->margin, .01, 50, "a difference that matters, in points", 0},
+        {CVY_TEXT, "--spec", "SPEC", &o->spec, 0, 0, "your network, instead of one that fits the images", 0},
+        {CVY_INT, "--jobs", "N", &o->jobs, 1, 256, "trainings at a time, one thread each [processors]", 0},
+        {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
+    };
+    memcpy(list, option, sizeof option);
+}
+
+/* ---- a network that fits ---- */
+
+/* Four convs to 128 channels, as specs/fashion.yaml; larger images are halved more often. */
+static const char *network_text(const Pool *p)
+{
+    int shape[3];
+    Buf b = {0};
+    pool_shape(p, shape);
+    const int side = shape[1] < shape[2] ? shape[1] : shape[2];
+    buf_printf(&b,
+               "# Made by convoy where for these images.\nname: where\ninput: [%d, %d, %d]\nclasses: %d\norder: "
+               "conv-bn-act\nact: relu\nlayers:\n",
+               shape[0], shape[1], shape[2], pool_classes(p));
+    for (int i = 0, out = 16, now = side; i < 4; i++, out *= 2) {
+        const bool halve = i > 0 ? now > LEAST_SIDE : now > 48;
+        buf_printf(&b, "  - conv: {out: %d, stride: %d}\n", out, halve ? 2 : 1);
+        now = halve ? (now + 1) / 2 : now;
+    }
+    buf_printf(&b,
+               "  - global_avg_pool\n  - linear: classes\ninit: kaiming_normal\ntrain: {batch: %d, optimizer: sgd, lr: "
+               "0.2, momentum: 0.9, "
+               "weight_decay: 5e-4, schedule: one-cycle, mean: %s, std: %s}\n",
+               pool_rows(p) < 2000 ? 32 : 64, pool_meta(p, "mean"), pool_meta(p, "sd"));
+    return b.text;
+}
+
+/* ---- what fits into the time ---- */
+
+typedef struct Fit {
+    int epochs, rows, seeds; /* seeds 0: nothing fits */
+    double minutes;          /* that three seeds and the least epochs would take */
+} Fit;
+
+/* Seconds of all trainings of a plan. */
+static double plan_seconds(const StudyTimes *t, int nvariant, int rows, int test_rows, int epochs, int seeds,
+                           int at_once)
+{
+    double sum = 0;
+    for (int v = 0; v < nvariant; v++) {
+        const double steps = ceil(rows * .8 / t->batch), answered = (rows * .2 + test_rows) / t->batch / 3;
+        sum += (SCREEN_RATES + ROUND_RATES * seeds) * (2 * t->start[v] + t->step[v] * (steps * epochs + answered));
+    }
+    return sum / at_once;
+}
+
+static Fit fit(const StudyTimes *t, int nvariant, int rows, int test_rows, int classes, int at_once, double seconds)
+{
+    Fit f = {.rows = rows};
+    const int least = rows < LEAST_ROWS_A_CLASS * classes ? rows : LEAST_ROWS_A_CLASS * classes;
+    f.minutes = plan_seconds(t, nvariant, least, test_rows, LEAST_EPOCHS, 3, at_once) / USED / 60;
+    for (int i = 0; seeds_tried[i]; i++) {
+        f.seeds = seeds_tried[i];
+        f.epochs = MOST_EPOCHS;
+        while (f.epochs > LEAST_EPOCHS &&
+               plan_seconds(t, nvariant, rows, test_rows, f.epochs, f.seeds, at_once) > seconds)
+            f.epochs--;
+        f.rows = rows;
+        while (f.rows > least && plan_seconds(t, nvariant, f.rows, test_rows, f.epochs, f.seeds, at_once) > seconds)
+            f.rows = f.rows - f.rows / 50 - 1 > least ? f.rows - f.rows / 50 - 1 : least;
+        if (plan_seconds(t, nvariant, f.rows, test_rows, f.epochs, f.seeds, at_once) <= seconds)
+            return f;
+    }
+    f.seeds = 0;
+    return f;
+}
+
+/* What so many test rows and seeds can show: 100 sqrt(d / N) t / sqrt(n). */
+static double resolution(int64_t test_rows, int seeds)
+{
+    return half_width(100 * sqrt(DISAGREE / (double)test_rows), seeds, .95, 0);
+}
+
+/* ---- the study's file ---- */
+
+static const char *yaml_word(const char *s)
+{
+    return scalar_text(node_new(NODE_SCALAR, s, (Mark){0}));
+}
+
+static const char *study_text(const char *name, const char *spec, const char *data, const WhereOptions *w, const Fit *f)
+{
+    Buf b = {0};
+    buf_printf(&b,
+               "# Made by convoy where; convoy study goes on with it.\nname: %s\nspec: %s\ndata: %s\nvariants:\n  "
+               "before: {order: conv-bn-act}\n  "
+               "after: {order: conv-act-bn}\nprimary: [before, after]\nscreen: 1\nmargin: %s\n",
+               name, yaml_word(spec), yaml_word(data), real_text(w->margin));
+    if (f)
+        buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\n", f->seeds, f->epochs, f->rows);
+    return b.text;
+}
+
+static bool write_text(const char *path, const char *text)
+{
+    return file_write(path, text, strlen(text));
+}
+
+/* "where-emoji" of "sets/emoji.safetensors" */
+static const char *name_of(const char *data)
+{
+    size_t n = strlen(data);
+    while (n > 1 && data[n - 1] == '/')
+        n--;
+    size_t from = n;
+    while (from > 0 && data[from - 1] != '/')
+        from--;
+    char *name = xstrndup(data + from, n - from), *dot = strchr(name, '.');
+    if (dot && dot > name)
+        *dot = '\0';
+    for (char *c = name; *c; c++)
+        if (!study_name_ok(xprintf("%c", *c)))
+            *c = '_';
+    return xprintf("where-%.30s", *name && *name != '.' ? name : "data");
+}
+
+static const char *absolute(const char *path)
+{
+    char *full = realpath(path, NULL);
+    return full ? full : path;
+}
+
+/* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */
+static int plan(const Options *o, const WhereOptions *w, const char *folder, const char *file, const char *name,
+                double began, int at_once)
+{
+    const char *set = study_set(o->spec, o->spec, folder);
+    Pool *p = set ? pool_open(set, 0, 0) : NULL;
+    if (!p)
+        return EXIT_FAILED;
+    int shape[3];
+    pool_shape(p, shape);
+    if (!w->spec && (shape[1] < LEAST_SIDE || shape[2] < LEAST_SIDE)) {
+        fprintf(stderr,
+                "convoy: the rows of '%s' are no images (%d x %d x %d)\n  hint: --spec SPEC: a network of yours, with "
+                "convs\n",
+                o->spec, shape[0], shape[1], shape[2]);
+        return EXIT_FAILED;
+    }
+    const char *spec = w->spec ? absolute(w->spec) : "network.yaml", *data = absolute(set);
+    if (!w->spec && !write_text(xprintf("%s/network.yaml", folder), network_text(p)))
+        return EXIT_FAILED;
+    StudyFile *f;
+    StudyTimes times;
+    if (!write_text(file, study_text(name, spec, data, w, NULL)) || !(f = study_load(file)) ||
+        !study_time(f, o, folder, p, &times)) {
+        unlink(file);
+        return EXIT_FAILED;
+    }
+    const double left = w->minutes * 60 - (cvy_seconds() - began);
+    FILE *to = o->json ? stderr : stdout;
+    Study *s = &f->study;
+    const Fit fits = fit(&times, s->nvariant, pool_rows(p), (int)s->rows, s->classes, at_once, USED * left);
+    fprintf(to,
+            "%s: %d rows to train with and to choose by, %lld to test, %d classes; trained from scratch (a pretrained "
+            "network's order is given: keep it)\n",
+            o->spec, pool_rows(p), (long long)s->rows, s->classes);
+    unlink(file);
+    if (!fits.seeds) {
+        fprintf(to,
+                "No verdict in the time that is left: three seeds of %d epochs would take about %.0f minutes here. "
+                "Nothing was trained.\n",
+                LEAST_EPOCHS, ceil(fits.minutes + w->minutes - left / 60));
+        return EXIT_UNCLEAR;
+    }
+    fprintf(to, "%d variants, %d trainings of %d epochs on %d rows, about %.0f minutes, %d at a time\n", s->nvariant,
+            s->nvariant * (SCREEN_RATES + ROUND_RATES * fits.seeds), fits.epochs, fits.rows,
+            ceil(plan_seconds(&times, s->nvariant, fits.rows, (int)s->rows, fits.epochs, fits.seeds, at_once) / 60),
+            at_once);
+    fprintf(to, "With %d seeds and these test rows, differences below about %.2g points cannot be shown.\n", fits.seeds,
+            resolution(s->rows, fits.seeds));
+    fflush(to);
+    pool_close(p);
+    return write_text(file, study_text(name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_where(const Options *o)
+{
+    WhereOptions w;
+    struct cvy_option option[WHERE_OPTIONS];
+    const double began = cvy_seconds();
+    where_options(&w, option);
+    if (cvy_options_parse(o->nrest, o->rest, 0, "where", option) != 1)
+        return EXIT_USAGE;
+    const char *name = name_of(o->spec), *folder = o->out ? o->out : name, *file = xprintf("%s/study.yaml", folder);
+    const int at_once = w.jobs ? w.jobs : cvy_processors();
+    struct cvy_lock lock;
+    if (!study_folder(folder, &lock))
+        return EXIT_FAILED;
+    int status = access(file, R_OK) == 0 ? EXIT_OK : plan(o, &w, folder, file, name, began, at_once);
+    if (status == EXIT_OK) {
+        StudyFile *f = study_load(file);
+        const StudyOptions own = {.jobs = at_once, .deadline = began + 60 * w.minutes};
+        status = f ? study_go(f, o, &own, folder) : EXIT_FAILED;
+        if (status == EXIT_OK && !o->json)
+            printf("To train it: convoy train %s --set order=conv-bn-act (before) or --set order=conv-act-bn (after) "
+                   "--data %s\n",
+                   f->spec, f->data);
+    }
+    cvy_lock_drop(&lock);
+    return status;
+}
