@@ -1,6 +1,8 @@
 /* cvy_settings.c - see cvy_settings.h. SPDX-License-Identifier: 0BSD */
 #include "cvy_settings.h"
 
+#include "cvy_float.h"
+
 #include <math.h>
 
 /* clang-format off */
