@@ -681,6 +681,10 @@ enum { EXACTS = sizeof exact / sizeof *exact };
 /* Not with --short: others have their ops, their orders and their kinds of numbers; the last is the matrix'. */
 static const char *const others[] = {"integers from 16 channels and more",
                                      "constant channels, conv-bn-relu",
+                                     "constant channels, a norm on the input",
+                                     "outliers, norms of images",
+                                     "residual, full pre-activation",
+                                     "depthwise and pointwise",
                                      "mean/sd = 1e4, conv-relu-bn",
                                      "mean/sd = 1e4, a norm on the input",
                                      "mean/sd = 1e4, norms of images",

@@ -159,7 +159,7 @@ def cases(convoy, preload):
 
 def program_cases(convoy, preload):
     """The emitted program, without OpenMP and OpenBLAS, which have allocations of their own before main begins."""
-    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", "CFLAGS=-O1", "OPENMP=no", "OPENBLAS=no"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if r.returncode:
         fail("the emitted program", "does not compile: %s" % r.stdout.decode()[-1000:])
         return []
