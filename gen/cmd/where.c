@@ -156,7 +156,9 @@ static const char *name_of(const char *data)
 static const char *absolute(const char *path)
 {
     char *full = realpath(path, NULL);
-    return full ? full : path;
+    const char *kept = xstrdup(full ? full : path);
+    free(full);
+    return kept;
 }
 
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */

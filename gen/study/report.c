@@ -221,5 +221,7 @@ const char *report_json(const Analysis *a)
     if (!text)
         BUG("a report without JSON");
     json_decref(o);
-    return text;
+    const char *kept = xstrdup(text);
+    free(text);
+    return kept;
 }

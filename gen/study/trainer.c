@@ -45,8 +45,7 @@ typedef struct Run {
     Slot slot[MOST_AT_ONCE];
     sigset_t waits, before; /* what is waited for; the mask that children get */
     double seconds, epochs; /* so far: of trainings that ended, and how many epochs they had */
-    double shown, began;
-    int done, rounds;
+    int rounds;             /* that were whole when it was last said */
     bool terminal, takes_valid;
 } Run;
 
@@ -285,11 +284,13 @@ static bool keep(Run *run, Slot *slot)
 {
     const double seconds = cvy_seconds() - slot->began;
     *PUSH(run->s->run, run->s->nrun) = slot->t;
-    if (!study_save(run->s, run->r->folder))
+    const PoolMark m = pool_mark(); /* the text of a thousand trainings, a thousand times, is not kept */
+    const bool saved = study_save(run->s, run->r->folder);
+    pool_release(m);
+    if (!saved)
         return false;
     run->seconds += seconds;
     run->epochs += slot->t.epochs;
-    run->done++;
     remove_files(run, slot);
     slot->pid = 0;
     return note_time(run, slot, seconds);
@@ -351,14 +352,10 @@ static const char *clock_text(double seconds)
 
 static void show(Run *run, const Job *left, int n)
 {
-    const double now = cvy_seconds();
     double epochs = 0;
     for (int i = 0; i < n; i++)
         epochs += job_epochs(run->s, &left[i]);
-    int rounds = 0;
-    const PoolMark m = pool_mark();
-    rounds = analyse(run->s)->rounds.n;
-    pool_release(m);
+    const int rounds = analyse(run->s)->rounds.n;
     const char *rest = run->epochs > 0
                            ? xprintf("about %s left", clock_text(run->seconds / run->epochs * epochs / run->r->at_once))
                            : "";
@@ -369,7 +366,6 @@ static void show(Run *run, const Job *left, int n)
         fprintf(stderr, "%d of %d rounds, %d trainings to go, %s\n", rounds, seeds_planned(run->s), n, rest);
     }
     run->rounds = rounds;
-    run->shown = now;
 }
 
 /* Whether a training of that round has begun, or the round can still end in time. */
@@ -388,19 +384,33 @@ static bool in_time(const Run *run, const Job *j)
     return cvy_seconds() + round <= run->r->deadline;
 }
 
-/* Begins what can begin. *n: how many trainings are left, running ones among them. */
-static bool fill(Run *run, int *n)
+/* What can begin now, at most as many as are free. */
+static int next_jobs(const Run *run, Job *to)
 {
-    int ready, next = 0;
-    const Job *left = jobs_left(run->s, n, &ready);
-    for (int i = 0; i < run->r->at_once; i++) {
-        if (run->slot[i].pid)
+    const PoolMark m = pool_mark();
+    const int free_slots = run->r->at_once - running(run);
+    int n, ready, taken = 0;
+    const Job *left = jobs_left(run->s, &n, &ready);
+    for (int i = 0; i < ready && taken < free_slots; i++) {
+        if (runs_now(run, &left[i]))
             continue;
-        while (next < ready && runs_now(run, &left[next]))
-            next++;
-        if (next == ready || !in_time(run, &left[next]))
+        if (!in_time(run, &left[i]))
             break;
-        if (!start_training(run, &run->slot[i], &left[next]))
+        to[taken++] = left[i];
+    }
+    pool_release(m);
+    return taken;
+}
+
+static bool fill(Run *run)
+{
+    Job job[MOST_AT_ONCE];
+    const int n = next_jobs(run, job);
+    int slot = 0;
+    for (int i = 0; i < n; i++) {
+        while (run->slot[slot].pid)
+            slot++;
+        if (!start_training(run, &run->slot[slot], &job[i]))
             return false;
     }
     return true;
@@ -419,10 +429,12 @@ static bool reap(Run *run, bool *changed)
         if (slot->pid)
             continue; /* it tests now */
         *changed = true;
+        const PoolMark m = pool_mark();
         int n, ready;
         const Job *left = jobs_left(run->s, &n, &ready);
         drop_sets(run, left, n, slot->job.seed);
         show(run, left, n);
+        pool_release(m);
     }
     return true;
 }
@@ -445,10 +457,9 @@ static void stop_all(Run *run)
 static int loop(Run *run, int *by_signal)
 {
     bool changed = true;
-    int n = 0;
     for (;;) {
         const struct timespec wait = {0, 200000000};
-        if (changed && !fill(run, &n))
+        if (changed && !fill(run))
             return -1;
         if (!running(run))
             return 1;
@@ -484,7 +495,6 @@ int study_run(Study *s, const Runner *r, int *by_signal)
     run->rounds = -1;
     run->terminal = isatty(STDERR_FILENO);
     run->takes_valid = study_holds_out();
-    run->began = cvy_seconds();
     if (r->at_once < 1 || r->at_once > MOST_AT_ONCE)
         BUG("%d trainings at once", r->at_once);
     if (!clear_work(run) || !pool_test(r->pool, work(run, "test.safetensors")))
