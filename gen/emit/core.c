@@ -179,22 +179,22 @@ static Rec *core_record(const Core *c)
     return r;
 }
 
-static bool meet_alike(const WeightCore *c, int x0, int x1)
+static bool meet_alike(const Core *c, int x0, int x1)
 {
     for (int i = 0; i < c->nacc; i++)
-        if (weight_meets_x(c, &c->acc[i], x0) != weight_meets_x(c, &c->acc[i], x1))
+        if (tile_meets_x(c, &c->acc[i], x0) != tile_meets_x(c, &c->acc[i], x1))
             return false;
     return true;
 }
 
 /* A pixel of dz, `z` floats behind zp, and the accumulators that it meets: those of the pixel at `x`. */
-static void add_pixel(Rec *group, const WeightCore *c, int x, int n)
+static void add_pixel(Rec *group, const Core *c, int x, int n)
 {
     Rec *p = rec_add(group, "each");
 
     rec_int(p, "z", (int64_t)n * c->z_x);
     for (int i = 0; i < c->nacc; i++) {
-        if (!weight_meets_x(c, &c->acc[i], x))
+        if (!tile_meets_x(c, &c->acc[i], x))
             continue;
         Rec *in = rec_add(p, "inputs");
         rec_int(in, "x", c->acc[i].x + n * c->x_x);
@@ -207,7 +207,7 @@ static void add_pixel(Rec *group, const WeightCore *c, int x, int n)
 }
 
 /* `n` pixels of a row of dz, x .. */
-static void add_pixels(Rec *group, const WeightCore *c, int x, int n)
+static void add_pixels(Rec *group, const Core *c, int x, int n)
 {
     for (int i = 0; i < n; i++)
         add_pixel(group, c, x + i, i);
@@ -217,7 +217,7 @@ static void add_pixels(Rec *group, const WeightCore *c, int x, int n)
 
 /* A row of dz: loops of at most c->pixels at a time where as many meet the same accumulators; the others, between the
  * loops, one by one. */
-static void add_row(Rec *r, const WeightCore *c)
+static void add_row(Rec *r, const Core *c)
 {
     int alone = 0; /* pixels before x that are in no loop */
 
@@ -243,7 +243,7 @@ static void add_row(Rec *r, const WeightCore *c)
         add_pixels(rec_add(r, "pixels"), c, c->w - alone, alone);
 }
 
-static Rec *weight_record(const WeightCore *c)
+static Rec *weight_record(const Core *c)
 {
     Rec *r = rec_new();
 
@@ -263,9 +263,9 @@ static Rec *weight_record(const WeightCore *c)
     rec_int(r, "vectors", c->vectors);
     rec_int(r, "z_block", c->z_block);
     rec_int(r, "w_out", c->w_out);
-    rec_int(r, "bands", c->band < c->h);
-    rec_str(r, "fresh", c->band < c->h ? "fresh && band == 0" : "fresh");
-    rec_int(r, "band", c->band);
+    rec_int(r, "bands", c->band_rows < c->h);
+    rec_str(r, "fresh", c->band_rows < c->h ? "fresh && band == 0" : "fresh");
+    rec_int(r, "band", c->band_rows);
     rec_int(r, "blocks", c->blocks);
     rec_int(r, "rows", c->rows);
     rec_int(r, "lanes", c->lanes);
@@ -286,8 +286,8 @@ static Rec *weight_record(const WeightCore *c)
         from = xprintf("cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
         to = xprintf("cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
     }
-    rec_str(r, "y_from", c->band < c->h ? xprintf("cvy_larger(%s, band)", from) : from);
-    rec_str(r, "y_to", c->band < c->h ? xprintf("cvy_smaller(%s, band + %d)", to, c->band) : to);
+    rec_str(r, "y_from", c->band_rows < c->h ? xprintf("cvy_larger(%s, band)", from) : from);
+    rec_str(r, "y_to", c->band_rows < c->h ? xprintf("cvy_smaller(%s, band + %d)", to, c->band_rows) : to);
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vector");
         rec_int(vec, "i", v);

@@ -35,80 +35,80 @@ typedef struct Band {
     int nspan;
 } Band;
 
-/* out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or one class of a
- * backward-data pass (the input pixels that share a set of taps under a stride). Lanewise, lane l of x meets lane l of
- * w, and blocks are the channels that an output sums; else a lane of x is broadcast to the 16 outputs of a block. */
+typedef enum CoreKind { CORE_OUTPUTS, CORE_WEIGHTS } CoreKind;
+
+/* The loops of a weight op. By kind:
+ *
+ * CORE_OUTPUTS   out[y][x][block] = sum over blocks, kernel rows, taps, lanes of x[...] * w[...]: a forward pass, or
+ * one class of a backward-data pass (the input pixels that share a set of taps under a stride) CORE_WEIGHTS   dw[...]
+ * += sum over pixels of x * dz: `acc` lists the accumulators, each with its offset in x and dw
+ *
+ * Lanewise, lane l of x meets lane l of w (of dz), and blocks are the channels that an output sums; else a lane of x is
+ * broadcast to the 16 outputs of a block. */
 typedef struct Core {
+    CoreKind kind;
     bool lanewise;
     int share;       /* output blocks that read the same x, a group of the conv; 0: all */
     int64_t x_group; /* from one such x to the next */
     int blocks;      /* input channel blocks (or plain channels): a loop */
     int64_t x_block, w_block;
-    Tap *tap;                 /* of a row of the kernel */
-    int ntap, rows, row_step; /* row_step: pixels of the unpadded input from one row of taps to the next */
+    int rows;     /* of the kernel: a loop */
+    int row_step; /* pixels of the unpadded input from one row of taps to the next */
     int64_t x_row, w_row;
-    bool flat; /* tiles of several rows hold the taps of all rows; else the kernel's rows are a loop there too */
-    int lanes; /* channels inside a block: the inner loop */
+    int lanes; /* channels inside a block, the inner loop; of CORE_WEIGHTS, lanewise: taps of a row */
     int out_blocks;
-    int64_t w_out;              /* weights of one output block */
-    int vectors;                /* output blocks a tile */
-    bool twice;                 /* two turns of the inner loop are one: `lanes` is even */
-    int h, w;                   /* output pixels of this class */
-    int64_t x_origin, x_y, x_x; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
-    int y0, x0, ystep, xstep;   /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
-    int tiles_refused;          /* by the budget of statements, of the sizes that fit the registers */
-    double cycles;              /* of an image, by the cost model */
-    int y_step, x_step;         /* pixels of the unpadded input from one output pixel to the next */
-    int in_h, in_w; /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
-    Tile *tile;
-    int ntile;
-    Band *band;
-    int nband;
-    const char *name;
+    int64_t w_out;      /* weights of one output block */
+    int vectors;        /* output blocks a tile */
+    int h, w;           /* output pixels of this class, pixels of dz */
+    int64_t x_y, x_x;   /* from one of them to the next in x */
+    int y_step, x_step; /* the same, in pixels of the unpadded input */
+    int in_h, in_w;     /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
+    union {
+        struct { /* CORE_OUTPUTS */
+            const char *name;
+            Tap *tap; /* of a row of the kernel */
+            int ntap;
+            bool flat;        /* tiles of several rows hold the taps of all rows; else these are a loop there, too */
+            bool twice;       /* two turns of the inner loop are one: `lanes` is even */
+            int64_t x_origin; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
+            int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
+            int tiles_refused;        /* by the budget of statements, of the sizes that fit the registers */
+            double cycles;            /* of an image, by the cost model */
+            Tile *tile;
+            int ntile;
+            Band *band;
+            int nband;
+        };
+        struct {      /* CORE_WEIGHTS */
+            int step; /* how many of `lanes` a tile takes */
+            int64_t x_lane;
+            Tap *acc;
+            int nacc;
+            int row_at; /* of kernel row 0 */
+            int64_t z_origin, z_y, z_x, z_block;
+            int pixels; /* of a row of dz that are unrolled together at most */
+            bool kept;  /* sums are kept in their registers: of what is broadcast, none can be an operand in memory */
+            bool apart; /* each pixel loads what it reads of x: no register is left for what the next one shares */
+            /* Rows of dz that are walked together: with the rows of x that they meet they stay in the first cache. */
+            int band_rows;
+            int images; /* how many a walk takes: adding to dw costs a small image more than its pixels do */
+            int64_t x_image, z_image;
+        };
+    };
 } Core;
-
-/* dw[...] += sum over pixels of x * dz: `acc` lists the accumulators, each with its offset in x and in dw. */
-typedef struct WeightCore {
-    bool lanewise;
-    int share;
-    int64_t x_group;
-    int blocks;
-    int64_t x_block, w_block;
-    int rows;
-    int64_t x_row, w_row;
-    int lanes, step; /* channels inside a block (lanewise: taps of a row), and how many of them a tile takes */
-    int64_t x_lane;
-    Tap *acc;
-    int nacc;
-    int out_blocks, vectors;
-    int64_t w_out;
-    int h, w; /* pixels of dz */
-    int y_step, x_step, in_h, in_w, row_at,
-        row_step; /* as in Core: what meets padding alone is left out; row_at: of kernel row 0 */
-    int64_t x_y, x_x, z_origin, z_y, z_x, z_block;
-    int pixels; /* of a row of dz that are unrolled together at most */
-    bool kept;  /* sums are kept in their registers: of what is broadcast, none can be an operand in memory */
-    bool apart; /* each pixel loads what it reads of x: there are no registers for what it shares with the next */
-    int band; /* rows of dz that are walked together: with the rows of x that they meet they stay in the first cache */
-    int images; /* how many a walk takes: adding to dw costs a small image more than its pixels do */
-    int64_t x_image, z_image;
-} WeightCore;
 
 /* The tile that covers most pixels of an image: what stands for all of them in words. */
 const Tile *tile_main(const Core *c);
-/* Whether a weight core's accumulator reads a pixel, no padding, at column x of dz. */
-bool weight_meets_x(const WeightCore *c, const Tap *acc, int x);
 /* Whether tiles of that many rows walk the kernel's rows in a loop: a one-row tile leaves out those that meet padding
  * alone. */
 bool tile_loops(const Core *c, int rows);
 /* Whether output row y (column x) meets a pixel, no padding, with a tap of kernel row `row`. */
 bool tile_meets_y(const Core *c, const Tap *tap, int row, int y);
-bool tile_meets_x(const Core *c, const Tap *tap, int x);
+bool tile_meets_x(const Core *c, const Tap *tap, int x); /* tap: or an accumulator, at column x of dz */
 /* Cycles an image, by cover.c's model, of a 3 x 3 conv of stride 1 with `in` channels and outputs `out`; weights: of
  * its weights' gradient. */
 double tile_direct_cycles(const Target *t, Shape out, int in, bool weights);
 /* Multiply-adds of an image that a core does: padding channels with them, padding taps where they are not left out. */
 int64_t core_products(const Core *c);
-int64_t weight_products(const WeightCore *c);
 
 #endif

@@ -207,7 +207,7 @@ static void data_core(const Target *t, const Kernel *k, Core *c, const Op *o, Sh
 /* How many rows of dz are walked together. A block of x is walked once for each row of the kernel and each step through
  * a block's channels; where that is often, and the block is larger than the first cache, the walks take bands of rows
  * that fit it. All bands are as many rows, but the last. */
-static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
+static int band_rows(const Core *c, int64_t x_row, Unroll u)
 {
     const int64_t of_kernel = (c->rows - 1) * c->row_step + 1, row = c->y_step * x_row + c->z_y * c->vectors;
     const int64_t rows = (BAND_FLOATS - (of_kernel - c->y_step) * x_row) / row;
@@ -221,7 +221,7 @@ static int band_rows(const WeightCore *c, int64_t x_row, Unroll u)
 /* How many images a walk takes. Adding to dw costs a small image more than its pixels do; but what a walk reads (rows
  * of x that one row of the kernel meets, and dz) is read again for every step through a block's channels, and should
  * stay in the first cache. Weights that come from memory cost most. */
-static int images_together(const WeightCore *c, const Op *o, const Image *xs, const Image *dz)
+static int images_together(const Core *c, const Op *o, const Image *xs, const Image *dz)
 {
     const int64_t lanes = xs->plain ? 1 : LANES, pixels = (int64_t)c->h * c->w,
                   cols = (int64_t)(c->w - 1) * o->stride[1] + (int64_t)(o->kernel[1] - 1) * o->dilation[1] + 1;
@@ -238,7 +238,7 @@ static int images_together(const WeightCore *c, const Op *o, const Image *xs, co
 }
 
 /* How many values of x a pixel has in common with the next one of its row. */
-static int next_reads(const WeightCore *c)
+static int next_reads(const Core *c)
 {
     int n = 0;
 
@@ -248,13 +248,14 @@ static int next_reads(const WeightCore *c)
     return n;
 }
 
-static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const Op *o, Shape in, const Image *xs,
+static void weight_core(const Target *t, const Kernel *k, Core *c, const Op *o, Shape in, const Image *xs,
                         const Image *dz, Unroll u)
 {
     const int kh = o->kernel[0], kw = o->kernel[1], lanes = xs->plain ? 1 : LANES;
     const int per_w = xs->plain || k->conv->lanewise ? LANES : LANES * LANES,
               limit = t->registers - (k->conv->lanewise ? 2 : 4);
 
+    c->kind = CORE_WEIGHTS;
     c->lanewise = k->conv->lanewise;
     c->out_blocks = blocks_of(o->shape.c);
     c->x_block = (int64_t)xs->rows * xs->cols * lanes;
@@ -323,7 +324,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
         int64_t missed = 0;
         c->in_h = in.h, c->in_w = in.w;
         for (int i = 0; i < c->nacc; i++) {
-            const Range met = weight_columns_met(c, &c->acc[i]);
+            const Range met = columns_met(c, &c->acc[i]);
             missed += c->w - (met.to - met.from);
         }
         if (missed * LEAVE_OUT < (int64_t)c->nacc * c->w)
@@ -333,7 +334,7 @@ static void weight_core(const Target *t, const Kernel *k, WeightCore *c, const O
     c->x_image = xs->floats;
     c->z_image = dz->floats;
     c->images = k->conv->xg < 0 ? images_together(c, o, xs, dz) : 1;
-    c->band = band_rows(c, (int64_t)xs->cols * lanes, u);
+    c->band_rows = band_rows(c, (int64_t)xs->cols * lanes, u);
     c->pixels = u.taps ? u.budget / (c->nacc * c->vectors) : 1;
     c->pixels = c->pixels < 1 ? 1 : c->pixels < UNROLL_PIXELS ? c->pixels : UNROLL_PIXELS;
     c->kept = !k->conv->lanewise && t->keeps && c->vectors >= t->keeps;

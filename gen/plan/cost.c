@@ -111,7 +111,7 @@ static int64_t forward_products(const Kernel *k)
 static int64_t backward_products(const Kernel *k)
 {
     const Winograd *weights = kernel_winograd(k, PASS_WEIGHTS), *data = kernel_winograd(k, PASS_DATA);
-    int64_t n = weights ? winograd_products(weights) : weight_products(&k->conv->weight);
+    int64_t n = weights ? winograd_products(weights) : core_products(&k->conv->weight);
 
     if (data)
         return n + winograd_products(data);

@@ -60,11 +60,6 @@ bool tile_meets_x(const Core *c, const Tap *tap, int x)
     return meets(c->in_w, (int64_t)x * c->x_step + tap->at_x);
 }
 
-bool weight_meets_x(const WeightCore *c, const Tap *acc, int x)
-{
-    return meets(c->in_w, (int64_t)x * c->x_step + acc->at_x);
-}
-
 Range met_range(int64_t at, int step, int in, int n)
 {
     if (in == 0)
@@ -82,11 +77,6 @@ Range rows_met(const Core *c, const Tap *tap, int row)
 Range columns_met(const Core *c, const Tap *tap)
 {
     return met_range(tap->at_x, c->x_step, c->in_w, c->w);
-}
-
-Range weight_columns_met(const WeightCore *c, const Tap *acc)
-{
-    return met_range(acc->at_x, c->x_step, c->in_w, c->w);
 }
 
 /* How many of [at, at + n) lie in [from, to). */
@@ -118,7 +108,7 @@ static int64_t rows_walked(const Core *c, const Tap *tap, int row)
     return n;
 }
 
-int64_t core_products(const Core *c)
+static int64_t output_products(const Core *c)
 {
     int64_t n = 0, rows = 0;
 
@@ -134,7 +124,7 @@ int64_t core_products(const Core *c)
     return n * c->blocks * c->lanes * c->out_blocks * LANES;
 }
 
-int64_t weight_products(const WeightCore *c)
+static int64_t weight_products(const Core *c)
 {
     int64_t rows = 0, columns = 0;
 
@@ -143,10 +133,15 @@ int64_t weight_products(const WeightCore *c)
         rows += met.to - met.from;
     }
     for (int i = 0; i < c->nacc; i++) {
-        const Range met = weight_columns_met(c, &c->acc[i]);
+        const Range met = columns_met(c, &c->acc[i]);
         columns += met.to - met.from;
     }
     return rows * columns * c->blocks * (c->lanes / c->step) * c->out_blocks * LANES;
+}
+
+int64_t core_products(const Core *c)
+{
+    return c->kind == CORE_WEIGHTS ? weight_products(c) : output_products(c);
 }
 
 /* ---- choosing them ----

@@ -14,7 +14,6 @@ Range met_range(int64_t at, int step, int in, int n);
 /* Output rows that meet a pixel, no padding, with a tap in kernel row `row`; columns that do with a tap. */
 Range rows_met(const Core *c, const Tap *tap, int row);
 Range columns_met(const Core *c, const Tap *tap);
-Range weight_columns_met(const WeightCore *c, const Tap *acc);
 
 /* Cycles of one inner step: `outputs` pixels (or accumulators a vector) times `vectors`. A vf of a narrow target is
  * several registers, each with its own instructions. Lanewise, a multiply-add has its x in memory, a whole vf. */

@@ -49,7 +49,7 @@ typedef struct ConvPart {
     int work;   /* Winograd's work space; -1: no pass needs one */
     Core *data; /* a class each */
     int ndata;
-    WeightCore weight;
+    Core weight;
     Winograd winograd[3]; /* by Pass; see kernel_winograd */
     int64_t wt_floats;    /* transposed copy for backward-data, 0: none */
     int64_t wu_floats;    /* Winograd's copy for forward, 0: none */
