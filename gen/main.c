@@ -1,8 +1,8 @@
 /* main.c - the table of contents: the commands. gen/plan/plan.c lists the passes of a plan, gen/cmd/load.c those before
  * it. */
 #include "commands.h"
-#include "cvy_private.h"
 #include "read.h"
+#include "runtime.h"
 #include "term.h"
 
 #include <jansson.h>

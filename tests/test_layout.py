@@ -6,6 +6,7 @@
 - Arrows point down: each prefix of the stack of folders links alone. What is undefined then is a call upwards.
 - No circles: no files of a folder call each other in a ring.
 - The list of folders in gen/meson.build is all of gen/.
+- The generator uses the runtime through gen/base/runtime.h alone.
 
 Before that the test is tried on a small stack of its own, once as it should be and once with one arrow reversed and one circle: it
 must notice both."""
@@ -126,6 +127,17 @@ def try_itself(cc):
                                      ('a circle is not noticed', not any('a circle' in f for f in ring))) if wrong]
 
 
+def around_runtime_h():
+    """Files of gen/ that include a header of the runtime themselves."""
+    found = []
+    for top, _, files in os.walk(os.path.join(SOURCE, 'gen')):
+        for f in files:
+            path = os.path.relpath(os.path.join(top, f), SOURCE)
+            if f.endswith(('.c', '.h')) and path != 'gen/base/runtime.h' and re.search(r'#include "(cvy_|.*runtime/)', open(os.path.join(SOURCE, path)).read()):
+                found.append('%s includes a header of the runtime: use runtime.h' % path)
+    return sorted(found)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('--build', required=True)
@@ -145,6 +157,7 @@ def main():
 
     checks = [('the test itself', try_itself(cc)),
               ('arrows and circles', faults(folders, shared, libraries, cc)),
+              ('one header of the runtime', around_runtime_h()),
               ('every folder is in the list', sorted(set(d for d in os.listdir(os.path.join(SOURCE, 'gen')) if os.path.isdir(os.path.join(SOURCE, 'gen', d))) ^ set(names)))]
     failed = 0
     for name, found in checks:

@@ -4,7 +4,7 @@
  * when all of them are on the disk they are renamed. The folder's manifest lists what convoy wrote: that alone it
  * replaces or removes, later. */
 #include "files.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* term.c - what a terminal is like: its width, whether it takes colours; and text that fits its width. */
 #define _DEFAULT_SOURCE /* struct winsize */
 #include "term.h"
-#include "cvy_private.h"
 #include "numbers.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 #include <string.h>

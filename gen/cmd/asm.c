@@ -1,9 +1,9 @@
 /* asm.c - `convoy asm SPEC LAYER.PASS`: the inner loop that a compiler made of a layer, with its counts. */
 #include "asm.h"
 #include "commands.h"
-#include "cvy_private.h"
 #include "emit.h"
 #include "process.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <jansson.h>

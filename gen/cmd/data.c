@@ -1,7 +1,7 @@
 /* data.c - `convoy data`: images, arrays and tables become a set. */
 #include "commands.h"
-#include "cvy_private.h"
 #include "data.h"
+#include "runtime.h"
 
 #include <signal.h>
 

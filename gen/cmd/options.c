@@ -1,7 +1,7 @@
 /* options.c - the command line: one table of options, which commands take by their bits. */
 #include "commands.h"
-#include "cvy_private.h"
 #include "data.h"
+#include "runtime.h"
 #include "study_options.h"
 #include "target.h"
 #include "term.h"

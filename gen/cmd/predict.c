@@ -2,11 +2,11 @@
  * in the weights, as `convoy data` made those of the set; the network's program computes their logits (NAME predict).
  */
 #include "commands.h"
-#include "cvy_private.h"
 #include "emit.h"
 #include "files.h"
 #include "image.h"
 #include "process.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,5 +1,4 @@
 /* study.c - `convoy study`: trains the variants of a network, and says what that shows. */
-#include "cvy_private.h"
 #include "data.h"
 #include "diag.h"
 #include "emit.h"
@@ -7,6 +6,7 @@
 #include "plan_study.h"
 #include "process.h"
 #include "report.h"
+#include "runtime.h"
 #include "study_command.h"
 
 #include <errno.h>

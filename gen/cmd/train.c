@@ -1,7 +1,7 @@
 /* train.c - `convoy train`: makes the network's program, becomes it. */
 #include "commands.h"
-#include "cvy_private.h"
 #include "emit.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <stdlib.h>

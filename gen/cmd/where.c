@@ -2,10 +2,10 @@
  * writes a study's file that fits images and time, and runs it.
  *
  * The file stays: the same command goes on with it, and so does `convoy study`. */
-#include "cvy_private.h"
 #include "files.h"
 #include "numbers.h"
 #include "read.h"
+#include "runtime.h"
 #include "stats.h"
 #include "study_command.h"
 

@@ -1,7 +1,7 @@
 /* array.c - rows and labels out of arrays: which axis is which, what the labels are. */
 #define _FILE_OFFSET_BITS 64
 #include "array.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* csv.c - tables as text: which character separates cells, whether there is a header, quotes, line ends, byte order
  * marks; what a cell holds. */
 #include "csv.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <stdlib.h>

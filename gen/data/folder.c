@@ -2,8 +2,8 @@
  * names. */
 #define _FILE_OFFSET_BITS 64
 #include "import.h"
-#include "cvy_private.h"
 #include "labels.h"
+#include "runtime.h"
 
 #include <dirent.h>
 #include <errno.h>

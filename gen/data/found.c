@@ -1,6 +1,6 @@
 /* found.c - what an import gathers: records, classes, notes, facts. */
 #include "import.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <stdarg.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* idx.c - IDX files (the format of MNIST), gzipped or not, and the binary files of CIFAR-10 and CIFAR-100. */
 #define _FILE_OFFSET_BITS 64
 #include "array.h"
-#include "cvy_private.h"
 #include "files.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* image.c - one image file becomes one row of a set; which kind of file it is, by its content. */
 #include "image.h"
-#include "cvy_private.h"
 #include "decode.h"
+#include "runtime.h"
 
 #include <jansson.h>
 #include <stdlib.h>

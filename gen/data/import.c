@@ -9,9 +9,8 @@
  */
 #define _FILE_OFFSET_BITS 64
 #include "import.h"
-#include "cvy_private.h"
-#include "cvy_rng.h"
 #include "interrupt.h"
+#include "runtime.h"
 
 #include <math.h>
 #include <regex.h>

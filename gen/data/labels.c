@@ -1,7 +1,7 @@
 /* labels.c - --labels FILE.csv: which file is of which class. 16 bytes a row: names are compared by their hashes. */
 #include "labels.h"
-#include "cvy_private.h"
 #include "csv.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* npy.c - NumPy's files: the header, a Python dictionary, is read by the few forms that it can have. */
 #include "array.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 #include <string.h>

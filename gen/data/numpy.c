@@ -1,6 +1,6 @@
 /* numpy.c - the sources .npy and .npz, and a folder of .npy files: which array holds rows, which one labels. */
 #include "array.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <dirent.h>
 #include <errno.h>

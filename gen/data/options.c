@@ -1,6 +1,6 @@
 /* options.c - the options of `convoy data`, with their defaults. */
 #include "data.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <string.h>
 

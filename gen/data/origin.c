@@ -1,6 +1,6 @@
 /* origin.c - what a set, or weights that were trained with one, say of how its rows were made: their metadata. */
 #include "image.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* page.c - pictures of what is in a set: a contact sheet, and a page that needs nothing else. */
 #include "import.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

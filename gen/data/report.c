@@ -1,7 +1,7 @@
 /* report.c - what was found, and what became of it: text, or JSON. */
 #include "import.h"
-#include "cvy_private.h"
 #include "files.h"
+#include "runtime.h"
 #include "term.h"
 
 #include <inttypes.h>

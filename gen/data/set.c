@@ -10,7 +10,7 @@
  * and the same for valid and test, where they have rows. 8-byte numbers stand first, then 4-byte ones, so that each
  * tensor is aligned. needs: order, count, groups. */
 #include "import.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <jansson.h>
 #include <math.h>

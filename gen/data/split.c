@@ -5,8 +5,7 @@
  * is carried to the next class, so that small classes do not all lose the same part. needs: groups, labels. sets:
  * Record.split, Import.order, Import.count. */
 #include "import.h"
-#include "cvy_private.h"
-#include "cvy_rng.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* spool.c - files without a name; texts in them; sorting in bounded memory. */
 #define _FILE_OFFSET_BITS 64
 #include "spool.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>

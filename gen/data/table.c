@@ -2,8 +2,8 @@
  *
  * The file is read three times: to see what its columns are, for the labels, for the rows. */
 #include "import.h"
-#include "cvy_private.h"
 #include "csv.h"
+#include "runtime.h"
 
 #include <math.h>
 #include <stdlib.h>

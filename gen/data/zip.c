@@ -1,7 +1,7 @@
 /* zip.c - zip archives as np.savez writes them, stored or deflated, of any size: what the central directory says is
  * checked against what is there. */
 #include "array.h"
-#include "cvy_private.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * Everything here is looked up by name: b was built once more under a's names (diff/align.c).
  *
  * needs: both sides whole, and the pairs of layers.  sets: level[] of those that are there. */
-#include "cvy_private.h"
 #include "levels.h"
+#include "runtime.h"
 
 #include <string.h>
 

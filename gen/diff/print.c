@@ -1,6 +1,6 @@
 /* print.c - what differs, for a terminal, and as JSON. It decides nothing. */
-#include "cvy_private.h"
 #include "diff.h"
+#include "runtime.h"
 
 #include <jansson.h>
 #include <math.h>

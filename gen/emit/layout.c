@@ -2,8 +2,7 @@
  *
  * needs: a complete plan. sets: records for the network's files. */
 #include "net.h"
-
-#include "cvy_kernels.h"
+#include "runtime.h"
 
 #include <string.h>
 

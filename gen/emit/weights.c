@@ -3,10 +3,8 @@
  *
  * needs: a complete plan. sets: Weights. */
 #include "weights.h"
+#include "runtime.h"
 
-#include "cvy_kernels.h"
-#include "cvy_private.h"
-#include "cvy_rng.h"
 #include "emit.h"
 
 #include <inttypes.h>

@@ -2,9 +2,8 @@
 #ifndef CONVOY_SPEC_H
 #define CONVOY_SPEC_H
 
-#include "cvy_settings.h"
-#include "cvy_update.h"
 #include "op.h"
+#include "runtime.h"
 #include "tree.h"
 
 /* Caps on what a spec may hold: enough for any network that one would unroll, small enough that hostile input ends

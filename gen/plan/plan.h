@@ -5,8 +5,8 @@
 #ifndef PLAN_H
 #define PLAN_H
 
-#include "cvy_shared.h"
 #include "kernel.h"
+#include "runtime.h"
 
 /* A norm at inference that stays a multiply-add; or an image norm. */
 typedef struct Affine {

@@ -3,9 +3,8 @@
  *
  * needs: a set of `convoy data`.  sets: sets for single seeds, in which no test row is; and the one of test rows. */
 #include "plan_study.h"
-#include "cvy_private.h"
-#include "cvy_rng.h"
 #include "files.h"
+#include "runtime.h"
 
 #include <errno.h>
 #include <jansson.h>

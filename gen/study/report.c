@@ -2,8 +2,8 @@
  *
  * needs: an Analysis.  sets: text. It computes nothing that decides. */
 #include "report.h"
-#include "cvy_private.h"
 #include "numbers.h"
+#include "runtime.h"
 #include "term.h"
 
 #include <jansson.h>

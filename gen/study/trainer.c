@@ -8,9 +8,9 @@
 #endif
 #include "plan_study.h"
 #include "analyse.h"
-#include "cvy_private.h"
 #include "files.h"
 #include "numbers.h"
+#include "runtime.h"
 
 #include <dirent.h>
 #include <errno.h>
