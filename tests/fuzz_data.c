@@ -205,7 +205,7 @@ static void make_set(Bytes *b)
 
 /* ---- damage ---- */
 
-/* The checksums of a PNG file's chunks, so that damage reaches what stands behind them. */
+/* The checksums of a PNG file's chunks, so that damage reaches what stands after them. */
 static void mend_png(Bytes *b)
 {
     for (size_t at = 8; at + 12 <= b->n;) {

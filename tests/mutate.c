@@ -184,7 +184,7 @@ static void other_window(Rng *r, RandSpec *s)
         return;
     int *const of[] = {l->kernel, l->padding, l->dilation, l->stride};
     const int which = rng_int(r, 0, 5), v = rng_int(r, 1, 3);
-    if (which == 5) /* more, or less, padding behind than before */
+    if (which == 5) /* more, or less, padding after than before */
         l->ends =
             rng_chance(r, 0.3) ? (RsEnds){.same = true} : (RsEnds){.more = {rng_int(r, -1, 1), rng_int(r, -1, 1)}};
     else if (which == 4)

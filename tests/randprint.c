@@ -85,12 +85,12 @@ static void print_ends(const int v[2], const RsEnds *e, int dims, FILE *to)
 }
 
 /* An activation or a norm as the value of a key; a comma needs quotes. */
-static void print_word(const char *before, const RsStage *t, const char *behind, FILE *to)
+static void print_word(const char *before, const RsStage *t, const char *after, FILE *to)
 {
     const char *quote = t->op != OP_KINDS && op_may_args(t->op) > 1 ? "\"" : "";
     fprintf(to, "%s%s", before, quote);
     print_stage(t, to);
-    fprintf(to, "%s%s", quote, behind);
+    fprintf(to, "%s%s", quote, after);
 }
 
 static void print_bare(const RsLayer *l, int indent, FILE *to)

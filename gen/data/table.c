@@ -141,7 +141,7 @@ static bool is_index(const Table *t, int c)
            k->rows;
 }
 
-/* Whether all columns but the first hold bytes, as many as a square has: pixels, behind their label. */
+/* Whether all columns but the first hold bytes, as many as a square has: pixels, after their label. */
 static bool label_is_first(const Import *m, const Table *t)
 {
     int shape[3];

@@ -99,17 +99,17 @@ static const char *moves_text(const Ops *x, const Ops *y)
         }
         if (who < 0)
             return b.text;
-        Buf front = {0}, behind = {0};
+        Buf front = {0}, after = {0};
         for (int k = 0; k < x->n; k++)
             if (to[k] >= 0 && (k < who) != (to[k] < to[who])) {
-                Buf *side = k < who ? &front : &behind;
+                Buf *side = k < who ? &front : &after;
                 buf_printf(side, "%s%s", side->len ? " and " : "", text_at(x, k));
             }
         buf_printf(&b, "%s%s moved", b.len ? "; " : "", text_at(x, who));
         if (front.len)
             buf_printf(&b, " in front of %s", front.text);
-        if (behind.len)
-            buf_printf(&b, "%s after %s", front.len ? "," : "", behind.text);
+        if (after.len)
+            buf_printf(&b, "%s after %s", front.len ? "," : "", after.text);
         to[who] = -1;
     }
 }

@@ -151,7 +151,7 @@ static Rec *core_record(const Core *c)
     rec_int(r, "lanes", c->lanes);
     rec_int(r, "twice", c->twice);
     rec_int(r, "apart",
-            c->lanes == 1 && !c->lanewise); /* all taps stand one behind the other, and meet the same pixels */
+            c->lanes == 1 && !c->lanewise); /* all taps stand one after the other, and meet the same pixels */
     rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
     rec_int(r, "c_step", (int64_t)c->vectors * LANES);
     rec_int(r, "w_step", c->vectors * c->w_out);
@@ -187,7 +187,7 @@ static bool meet_alike(const Core *c, int x0, int x1)
     return true;
 }
 
-/* A pixel of dz, `z` floats behind zp, and the accumulators that it meets: those of the pixel at `x`. */
+/* A pixel of dz, `z` floats after zp, and the accumulators that it meets: those of the pixel at `x`. */
 static void add_pixel(Rec *group, const Core *c, int x, int n)
 {
     Rec *p = rec_add(group, "each");

@@ -57,7 +57,7 @@ const char *emit_infer_result(const Plan *p);
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer);
 /* core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
-/* What the function of a core by Winograd is called, behind the core's name. */
+/* What the function of a core by Winograd is called, after the core's name. */
 const char *winograd_name(const Winograd *w, Pass pass);
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */

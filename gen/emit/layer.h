@@ -39,19 +39,19 @@ void images_declare(const Kernel *k, Rec *fn, const Image *image, int n, const b
 /* norms.c. */
 /* Before a pass: what it needs of the image norms that it applies, or whose statistics and sums it takes. */
 void norms_begin_pass(const File *f, Rec *fn, const PixelPass *r);
-/* Behind an image's passes: the statistics that they took, and what became of the sums. */
+/* After an image's passes: the statistics that they took, and what became of the sums. */
 void norms_end_image(const File *f, Rec *fn);
 /* The fields by which a pass is given what it needs of image norms. */
 void norms_image_fields(const File *f, const PixelPass *r, Buf *b);
 /* The fields by which a pass that is given all is given its norms. */
 void norms_given(const File *f, const PixelPass *r, bool given, Buf *b);
 void norms_begin_stats(const File *f, Rec *fn);
-/* Behind an image: its sums are drained, but where a core takes several. */
+/* After an image: its sums are drained, but where a core takes several. */
 void norms_move_stats(const File *f, Rec *fn);
-/* Behind forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
+/* After forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
 void norms_forward(const File *f, Rec *kernel);
 void norms_begin_sums(const File *f, Rec *fn);
-/* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
+/* After backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
  * the gradients of the tensors under them. */
 void norms_backward(const File *f, Rec *kernel);
 bool norms_has_sums(const File *f);

@@ -107,7 +107,7 @@ void norms_begin_pass(const File *f, Rec *fn, const PixelPass *r)
     }
 }
 
-/* Behind an image's passes: the statistics that they took, and what became of the sums. */
+/* After an image's passes: the statistics that they took, and what became of the sums. */
 void norms_end_image(const File *f, Rec *fn)
 {
     const Tensor *nd = layer_tensor(f);
@@ -187,7 +187,7 @@ void norms_begin_stats(const File *f, Rec *fn)
     }
 }
 
-/* Behind an image: its sums are drained, but where a core takes several. */
+/* After an image: its sums are drained, but where a core takes several. */
 void norms_move_stats(const File *f, Rec *fn)
 {
     const Tensor *nd = normed(f);
@@ -199,7 +199,7 @@ void norms_move_stats(const File *f, Rec *fn)
     rec_int(s, "area", area_of(nd));
 }
 
-/* Behind forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
+/* After forward's pieces: the statistics of the kernel's tensor, and what each norm over it makes of them. */
 void norms_forward(const File *f, Rec *kernel)
 {
     const Tensor *nd = normed(f);
@@ -240,7 +240,7 @@ void norms_begin_sums(const File *f, Rec *fn)
     }
 }
 
-/* Behind backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
+/* After backward's pieces: gradients and update of the norms whose sums the kernel took, and what they take away from
  * the gradients of the tensors under them. */
 void norms_backward(const File *f, Rec *kernel)
 {

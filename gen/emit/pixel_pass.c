@@ -126,7 +126,7 @@ static void drain(Lines *l, const char *type, const char *name)
     l->drains++;
 }
 
-/* What stands behind the v of a value: nothing, or its number; or the skip operand that it is read from. */
+/* What follows the v of a value: nothing, or its number; or the skip operand that it is read from. */
 static const char *number(const Lines *l, int value)
 {
     const int skip = (l->chained ? l->skip : l->read)[value];
@@ -156,7 +156,7 @@ static bool once(Lines *l, const char *name)
     return ++*names_at(&l->done, name) == 1;
 }
 
-/* "c", or "c + 5" behind a concat */
+/* "c", or "c + 5" after a concat */
 static const char *channel(int first)
 {
     return first ? xprintf("c + %d", first) : "c";

@@ -76,7 +76,7 @@ static const char *short_double(double v)
     return text;
 }
 
-/* What an activation's functions are given behind the tensors' size: "0.01f, " or nothing. */
+/* What an activation's functions are given after the tensors' size: "0.01f, " or nothing. */
 static const char *act_args(const Op *o)
 {
     Buf b = {0};

@@ -194,7 +194,7 @@ static void move_last(const Build *b, int at, int n, int layers)
 }
 
 /* What is left of a plane after a shortcut's stages, whose conv has its stride or 1. */
-static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
+static Shape plane_after(const SpecLayer *l, Shape s, bool unstrided)
 {
     for (int k = 0; k < l->nstage; k++) {
         const SpecStage *st = &l->stage[k];
@@ -217,7 +217,7 @@ static Shape plane_behind(const SpecLayer *l, Shape s, bool unstrided)
  * stride of 1. */
 static bool pools_stride(const SpecLayer *l, Shape from, Shape to)
 {
-    const Shape with = plane_behind(l, from, false), without = plane_behind(l, from, true);
+    const Shape with = plane_after(l, from, false), without = plane_after(l, from, true);
     return !(with.h == to.h && with.w == to.w) && without.h == to.h && without.w == to.w;
 }
 

@@ -49,7 +49,7 @@ void anchors_count(Flow *f)
     }
 }
 
-/* A norm takes statistics of what it reads: behind a concat, of each tensor that is joined. */
+/* A norm takes statistics of what it reads: after a concat, of each tensor that is joined. */
 static void anchor_statistics(Flow *f, int v)
 {
     if (flow_is_list(f, v))
@@ -77,7 +77,7 @@ static int skip_base(const Flow *f, int v)
     return v == 0 || f->anchor[v] ? v : -1;
 }
 
-/* An op between weight op w and v that needs more in backward than winners of windows: behind a sum nothing else can be
+/* An op between weight op w and v that needs more in backward than winners of windows: after a sum nothing else can be
  * read off what is stored there. -1: none. */
 static int sum_refused(const Flow *f, int w, int v)
 {

@@ -154,7 +154,7 @@ void chain_before_back(Fuse *f)
     }
 }
 
-/* What the stages behind a kernel's core do, up to its tensor. */
+/* What the stages after a kernel's core do, up to its tensor. */
 void chain_after(Fuse *f)
 {
     Kernel *k = f->k;
@@ -184,7 +184,7 @@ void chain_after_back(Fuse *f)
     const Tensor *nd = &f->tensor[k->tensor];
     const Path *w = &k->w->out;
 
-    /* what backward recomputes: images that windows behind the stored tensor read */
+    /* what backward recomputes: images that windows after the stored tensor read */
     int last_window = -1;
     for (int i = w->grad; i < w->n; i++)
         if (op_is_window(g, w->link[i].op))

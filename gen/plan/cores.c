@@ -403,7 +403,7 @@ static const char *core_name(const Kernel *k, const Op *o, Shape in)
         o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
     const char *groups = o->groups > 1 ? xprintf("_g%d", o->groups) : "";
     const char *after =
-        sides_even(o->arg[ARG_PADDING].sides) ? "" : xprintf("_%dx%d", o->after[0], o->after[1]); /* behind the last */
+        sides_even(o->arg[ARG_PADDING].sides) ? "" : xprintf("_%dx%d", o->after[0], o->after[1]); /* after the last */
     return xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0],
                    o->kernel[1], o->stride[0], o->stride[1], o->padding[0], o->padding[1], after, dilation, groups,
                    k->back_data ? "" : "_first");

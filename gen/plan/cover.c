@@ -214,7 +214,7 @@ static void *room(int which, size_t n, size_t size)
 
 static void add_met(Mets *m, Range at)
 {
-    for (int i = 0; i < m->n; i++) { /* taps come in order: most often it is the one found last, or the one behind */
+    for (int i = 0; i < m->n; i++) { /* taps come in order: most often it is the one found last, or the one after */
         const int k = (m->last + i) % m->n;
         if (m->item[k].at.from == at.from && m->item[k].at.to == at.to) {
             m->item[k].taps++;

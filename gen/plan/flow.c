@@ -26,7 +26,7 @@ static Tensor *add_tensor(Flow *f, int op, int key)
     return nd;
 }
 
-/* The value behind v on a weight op's out path, or -1 where the path ends. */
+/* The value after v on a weight op's out path, or -1 where the path ends. */
 static int next_out(const Flow *f, int w, int v)
 {
     const int r = f->reader[v];
@@ -43,7 +43,7 @@ static void build_out(Flow *f, Kernel *k)
 {
     const Graph *g = f->g;
     Path w = {.tensor = -1};
-    int n = 0, end = k->op, after_sum = 0, behind_windows = 0;
+    int n = 0, end = k->op, after_sum = 0, after_windows = 0;
 
     *PUSH(w.shape, n) = g->op[k->op].shape;
     bool folding = f->p->fold; /* nothing but dropout and folded norms so far */
@@ -60,7 +60,7 @@ static void build_out(Flow *f, Kernel *k)
         if (g->op[v].kind == OP_ADD)
             after_sum = w.n;
         if (op_is_window(g, v))
-            behind_windows = w.n;
+            after_windows = w.n;
     }
     w.total = w.shape[w.n].c;
     if (f->infer) {
@@ -70,7 +70,7 @@ static void build_out(Flow *f, Kernel *k)
         return;
     }
     const bool anchored = f->anchor[end], many = anchored && (f->uses[end] > 1 || f->as_skip[end]);
-    const int least = f->padded[end] ? w.n : many && behind_windows > after_sum ? behind_windows : after_sum;
+    const int least = f->padded[end] ? w.n : many && after_windows > after_sum ? after_windows : after_sum;
     const char *least_why = f->padded[end]      ? "a pad reads the last as it is stored"
                             : least > after_sum ? "several ops read what stands after a window"
                             : after_sum         ? "it stands before a sum, which would read all its terms again"

@@ -2,7 +2,7 @@
  *
  * Between kernels stand *tensors*: values that are stored, or that a norm takes statistics of, or that several ops
  * read. A kernel gets at what it reads by *paths*: from what is stored of a tensor through stages that are computed as
- * they are needed. What stands behind a weight op up to its tensor is its *out* path. In training every tensor has one
+ * they are needed. What stands after a weight op up to its tensor is its *out* path. In training every tensor has one
  * gradient, to which its readers add in the order in which backward runs. */
 #ifndef FLOW_H
 #define FLOW_H
@@ -19,7 +19,7 @@ typedef struct Skip Skip;
 
 typedef struct Link {
     int op;     /* in graph */
-    int first;  /* behind a concat: the channel of the op's input that is channel 0 of this path */
+    int first;  /* after a concat: the channel of the op's input that is channel 0 of this path */
     Skip *skip; /* add: its other operands */
     int nskip;
 } Link;
@@ -53,9 +53,9 @@ typedef enum Anchor {
     ANCHOR_STATS = 1,   /* a norm takes its statistics */
     ANCHOR_MANY = 2,    /* several ops read it */
     ANCHOR_SKIP = 4,    /* a sum reads it as a skip operand, and cannot follow the path to it by itself */
-    ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads behind one */
+    ANCHOR_TENSOR = 8,  /* a concat that a sum or a pad reads as one tensor, or what a sum or a pad reads after one */
     ANCHOR_STORED = 16, /* what a weight op stores: its path ends there */
-    ANCHOR_CUT = 32,    /* likewise, but the path goes on: what stands behind is made by a pass */
+    ANCHOR_CUT = 32,    /* likewise, but the path goes on: what stands after is made by a pass */
     ANCHOR_RESULT = 64, /* the network's result */
 } Anchor;
 

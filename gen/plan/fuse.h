@@ -108,7 +108,7 @@ void chain_images(Fuse *f);
 void chain_before(Fuse *f);
 /* The same backwards. */
 void chain_before_back(Fuse *f);
-/* What the stages behind a kernel's core do, up to its tensor. */
+/* What the stages after a kernel's core do, up to its tensor. */
 void chain_after(Fuse *f);
 void chain_after_back(Fuse *f);
 

@@ -17,7 +17,7 @@ typedef struct Image {
     bool plain, filled; /* filled: it has a halo that must be set */
     bool minus_inf;     /* the halo's value: -infinity (max pooling) or 0 */
     int64_t floats;
-    int copies; /* in scratch, one behind the other: of the images that one walk over the weights' gradient takes */
+    int copies; /* in scratch, one after the other: of the images that one walk over the weights' gradient takes */
     int64_t at; /* offset in the thread's scratch, set by memory */
     const char *name; /* in the emitted code */
     bool row;         /* a row of a matrix in the arena (linear), not in scratch */

@@ -56,7 +56,7 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                                 : f->k->in[0].tensor == 0
                                     ? "folding it forward into weights is wrong at a zero-padded border"
                                     : "what it normalises is read by others too");
-            if (!n->applied) /* it may be already, on another path behind a concat */
+            if (!n->applied) /* it may be already, on another path after a concat */
                 *PUSH(f->p->affine, f->p->naffine) = (Affine){.op = st->op};
             n->applied = true;
         }

@@ -37,7 +37,7 @@ typedef struct WeightPart {
     bool direct; /* the core reads the tensor as it lies, nothing is packed */
     int *fold;   /* norms folded into its weights */
     int nfold;
-    int fold_stop; /* the first op of its out path behind which no norm is folded, or -1 */
+    int fold_stop; /* the first op of its out path after which no norm is folded, or -1 */
     int64_t fold_w, fold_b;
 } WeightPart;
 
@@ -76,7 +76,7 @@ typedef struct Kernel {
     int op;   /* weight op or loss; for a pass, its tensor's op */
     const char *layer; /* whose stages are its own */
     int tensor;        /* that it makes; -1: the loss */
-    Path *in;          /* of what its core reads, or of what a pass makes; several behind a concat */
+    Path *in;          /* of what its core reads, or of what a pass makes; several after a concat */
     int nin;
     Port *port;
     int nport;
@@ -112,7 +112,7 @@ typedef struct Kernel {
     LossPart *loss;
 } Kernel;
 
-/* The path and the chains of what stands behind a kernel's core; empty where it has none. */
+/* The path and the chains of what stands after a kernel's core; empty where it has none. */
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
 const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);

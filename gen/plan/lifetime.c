@@ -200,7 +200,7 @@ void lifetime_inference(Plan *p)
         Tensor *nd = &p->infer_tensor[i];
         slots_add(&slots, p->infer_image[nd->image].floats, nd->maker, end[i], &nd->slot);
     }
-    for (int i = 0; i < p->ninfer; i++) /* a kernel's own scratch, behind what it reads and makes */
+    for (int i = 0; i < p->ninfer; i++) /* a kernel's own scratch, after what it reads and makes */
         if (p->infer[i].scratch)
             slots_add(&slots, p->infer[i].scratch, i, i, &p->infer[i].scratch_at);
     p->infer_bound = slots_bound(&slots);

@@ -68,7 +68,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* What image norms need in a kernel's scratch, behind its images. Returns the end. */
+/* What image norms need in a kernel's scratch, after its images. Returns the end. */
 static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *tensor, int64_t at)
 {
     for (int i = 0; i < k->nimage_norm; i++) {

@@ -41,7 +41,7 @@ void fuse_name(Fuse *f)
 
 /* ---- aliases ---- */
 
-/* A name for an op that has constants: own stages by their name, those of others with in_ (or, behind it, to_) before
+/* A name for an op that has constants: own stages by their name, those of others with in_ (or, after it, to_) before
  * it. */
 static void add_alias(Fuse *f, int op)
 {

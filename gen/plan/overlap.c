@@ -52,7 +52,7 @@ static void writes(Memory *m, const int64_t *at, int64_t floats, const char *nam
     reads(m, at, floats, name); /* nothing else of the step may lie there */
 }
 
-/* The first piece that ends behind `at`. */
+/* The first piece that ends after `at`. */
 static int piece_at(const Memory *m, int64_t at)
 {
     int low = 0, high = m->n;

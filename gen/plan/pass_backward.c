@@ -76,7 +76,7 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
 {
     const Graph *g = f->g;
     const Path *w = b->path;
-    int end = b->b; /* this pass covers links [start, end), behind the window at start - 1 if there is one */
+    int end = b->b; /* this pass covers links [start, end), after the window at start - 1 if there is one */
     Place from = b->from;
 
     for (int n = 0;; n++) {

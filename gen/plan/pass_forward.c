@@ -1,4 +1,4 @@
-/* pass_forward.c - a path, forward: passes over pixels with their steps, a new one behind each window.
+/* pass_forward.c - a path, forward: passes over pixels with their steps, a new one after each window.
  *
  * needs: flow. sets: nothing; chains.c says which paths. */
 #include "fuse.h"

@@ -2,7 +2,7 @@
  *
  * needs: anchors, and the tensors so far. sets: nothing; flow.c asks.
  *
- * A concat is no op here but a list of paths, each with its channels' place; what stands behind it is done on each way
+ * A concat is no op here but a list of paths, each with its channels' place; what stands after it is done on each path
  * alone, as all ops but weight ops and sums work on a channel by itself. */
 #include "flow_parts.h"
 

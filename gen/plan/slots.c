@@ -161,7 +161,7 @@ typedef struct Query {
     int n;
 } Query;
 
-/* The first entry that ends behind `at`. */
+/* The first entry that ends after `at`. */
 static int taken_at(const Memory *m, int64_t at)
 {
     int low = 0, high = m->n;

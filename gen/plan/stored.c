@@ -8,7 +8,7 @@ static int smaller(int a, int b)
     return b >= 0 && (a < 0 || b < a) ? b : a;
 }
 
-/* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none behind
+/* Of the ops that a value does not serve, the first is the reason. One that needs its input is served by none after
  * it; one that needs its output by that alone; one that needs its output's sign until an op comes that does not keep
  * it. */
 Stores stores_list(const Graph *g, const Path *w)
