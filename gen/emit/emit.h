@@ -11,6 +11,7 @@
 
 typedef enum Parts { PART_TRAIN = 1, PART_INFER = 2, PART_ALL = 3 } Parts;
 
+/* text.c. */
 char *upper(const char *s);
 char *emit_float(double v);                                /* a C float constant that reads back as the same float */
 const char *kernel_struct(const Plan *p, const Kernel *k); /* "fashion_conv2" */
@@ -22,6 +23,8 @@ char *image_pixel(const Image *m, const char *y,
                   const char *x);    /* index of a content pixel in floats / 16 (plain: / 1) */
 const char *describe_shape(Shape s); /* "32x14x14" */
 const char *describe_stages(const Plan *p, const PixelPass *r);
+
+Rec *line_add(Rec *to, const char *list, const char *template); /* a line of a list, by its template */
 
 /* spec_fields.c: the network's orders, a hash of its spec, v[0 .. n) as C constants. */
 const char *emit_orders(const Graph *g);

@@ -13,8 +13,7 @@ typedef struct File {
     Buf *done;  /* what of image norms the function at hand has already */
 } File;
 
-/* lines.c. A line of a list, by its template. */
-Rec *line_add(Rec *to, const char *list, const char *template);
+/* lines.c. */
 const char *line_symbol(const File *f, const char *verb);
 Rec *line_function(const File *f, const char *list, const char *template, const char *name);
 void layer_passes(const File *f, const char *list, const Chain *c, const Image *image);

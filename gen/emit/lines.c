@@ -3,14 +3,6 @@
  * needs: a complete plan. sets: records, for the templates. */
 #include "layer.h"
 
-Rec *line_add(Rec *to, const char *list, const char *template)
-{
-    Rec *s = rec_add(to, list);
-
-    rec_str(s, "template", template);
-    return s;
-}
-
 const char *line_symbol(const File *f, const char *verb)
 {
     return xprintf("%s_%s_%s", f->p->g->spec->name, f->k->name, verb);
