@@ -72,6 +72,43 @@ static void skip_back(Fuse *f, PixelPass *r, const Skip *s)
     give->adds = fuse_gives(f, to.port);
 }
 
+/* The last value, from value u on, that going back through links [low, end) reads; -1: it reads none. */
+static int last_read(const Graph *g, const Path *w, int low, int end, int u)
+{
+    for (int i = end - 1; i >= low; i--) {
+        const Need what = op_row(g, w->link[i].op)->need;
+        if (what == NEED_OUTPUT && i + 1 >= u)
+            return i + 1;
+        if ((what == NEED_SIGN || what == NEED_INPUT) && i >= u)
+            return i;
+    }
+    return -1;
+}
+
+/* The gradient goes back through links [low, end), which stand in one pass. sign_of_stored: masks of ops before the
+ * stored tensor are taken from that. */
+static void back_links(Fuse *f, PixelPass *r, const Backward *b, int low, int end, bool sign_of_stored)
+{
+    const Graph *g = f->g;
+    const Path *w = b->path;
+
+    for (int i = end - 1; i >= low; i--) {
+        const Link *l = &w->link[i];
+        if (g->op[l->op].kind == OP_ADD) {
+            for (int s = 0; s < l->nskip; s++)
+                if (path_goes_back(f, &l->skip[s].path))
+                    skip_back(f, r, &l->skip[s]);
+        } else if (is_norm(f, l->op)) {
+            pass_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
+            pass_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
+        } else if (i >= b->origin || op_row(g, l->op)->need != NEED_SIGN) {
+            pass_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
+        } else if (sign_of_stored) {
+            pass_step(r, STEP_BACK, l->op, b->origin, b->origin);
+        }
+    }
+}
+
 void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backward *b)
 {
     const Graph *g = f->g;
@@ -100,14 +137,7 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
             u = start;
             r->value = value_image(b->values, window);
         }
-        int need = b->correct && end == b->b ? end : -1;
-        for (int i = low; i < end; i++) {
-            const Need what = op_row(g, w->link[i].op)->need;
-            if (u >= 0 && i >= u && (what == NEED_SIGN || what == NEED_INPUT) && need < i)
-                need = i;
-            if (u >= 0 && i + 1 >= u && what == NEED_OUTPUT && need < i + 1)
-                need = i + 1;
-        }
+        int need = b->correct && end == b->b ? end : u >= 0 ? last_read(g, w, low, end, u) : -1;
         bool sign_of_stored = false; /* masks of ops before the stored tensor, taken from it */
         if (b->origin >= start && b->origin <= end)
             for (int i = b->a; i < b->origin; i++)
@@ -126,21 +156,7 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
             pass_step(r, STEP_CORRECT, -1, end, 0)->first = w->first;
         if (nd && nd->nimage_norm)
             pass_step(r, STEP_CORRECT_IMAGE, -1, end, 0)->first = w->first;
-        for (int i = end - 1; i >= low; i--) {
-            const Link *l = &w->link[i];
-            if (g->op[l->op].kind == OP_ADD) {
-                for (int s = 0; s < l->nskip; s++)
-                    if (path_goes_back(f, &l->skip[s].path))
-                        skip_back(f, r, &l->skip[s]);
-            } else if (is_norm(f, l->op)) {
-                pass_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
-                pass_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
-            } else if (i >= b->origin || op_row(g, l->op)->need != NEED_SIGN) {
-                pass_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
-            } else if (sign_of_stored) {
-                pass_step(r, STEP_BACK, l->op, b->origin, b->origin);
-            }
-        }
+        back_links(f, r, b, low, end, sign_of_stored);
         /* Masks of ops before windows commute with these: they act where the gradient is not zero. */
         for (int i = low - 1; sign_of_stored && i >= b->a; i--)
             if (op_row(g, w->link[i].op)->need == NEED_SIGN)
