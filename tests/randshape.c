@@ -75,8 +75,9 @@ static bool stage_shape(const RsStage *t, Flow *s, bool *single)
 /* What is counted on the way through a network. */
 typedef struct Walk {
     const RandSpec *s;
-    bool choose; /* gn stages, whose groups are not known yet (0), get a number that divides the channels which they
-                    meet first */
+    /* Stages of gn, whose groups are not known yet (0), get a number that divides the channels which they meet first.
+     */
+    bool choose;
     double work;
     int stages;
     bool single, weights;

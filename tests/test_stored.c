@@ -114,8 +114,8 @@ START_TEST(norms_at_inference)
 }
 END_TEST
 
-START_TEST(bytes_stored) /* chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a
-                            little */
+/* Chains with one norm a block, channels multiples of 16: half of what autograd keeps, less a little. */
+START_TEST(bytes_stored)
 {
     static const char *const order[] = {"conv-bn-relu", "conv-relu-bn"};
     Plan *p = plan_of(

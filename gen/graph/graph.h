@@ -10,9 +10,9 @@ typedef struct Shape {
 
 typedef struct Op {
     OpKind kind;
-    int in;  /* index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own
-                index. */
-    int nin; /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
+    /* Index of the op whose output it reads, of several the first; -1 for the input. Smaller than its own index. */
+    int in;
+    int nin;           /* how many outputs it reads: 0 for the input, 1, or for a join 2 and more */
     const int *ins;    /* all of them, in the order of the spec; ins[0] == in. One op may stand there more than once. */
     Shape shape;       /* of its output. linear, flatten: c features, 1 x 1 */
     const char *layer; /* "conv1"; "input" and "loss" for those */
@@ -22,9 +22,10 @@ typedef struct Op {
     int segment;       /* ops of one recompute segment share a number, from 1 on and rising; 0: of none */
     Mark mark;
     union {
-        Arg arg[OP_ARGS]; /* as in SpecStage, but a depthwise conv's groups are counted, and padding: same is what it
-                             comes to; and under their names, each as large as an Arg, by the kind of op: */
-        struct {          /* of conv and pools; 1, 1, 0, 0, 1 where an op has no arguments */
+        /* As in SpecStage, but a depthwise conv's groups are counted, and padding: same is what it comes to; and under
+         * their names, each as large as an Arg, by the kind of op: */
+        Arg arg[OP_ARGS];
+        struct { /* of conv and pools; 1, 1, 0, 0, 1 where an op has no arguments */
             int kernel[2], : 32, : 32;
             int stride[2], : 32, : 32;
             int padding[2], after[2]; /* before the first row and column, and after the last */
@@ -68,8 +69,8 @@ typedef struct Graph {
     const Spec *spec;
     Op *op; /* topological: input first, loss last */
     int nop;
-    Param *param; /* in op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var,
-                     num_batches_tracked */
+    /* In op order: weight, bias; gamma (weight), beta (bias), running_mean, running_var, num_batches_tracked. */
+    Param *param;
     int nparam;
     int64_t flops;   /* of the forward pass of one image: 2 x multiply-adds of conv and linear, padding taps counted */
     int64_t weights; /* trained numbers */

@@ -68,8 +68,8 @@ enum { PADDING_SAME = -1 };
 /* An argument of a stage; its row says of what kind it is. */
 typedef union Arg {
     double real;
-    int size[2]; /* along the height and along the width; where the input is [channels, length] the second alone is
-                    written */
+    /* Along the height and along the width; where the input is [channels, length] the second alone is written. */
+    int size[2];
     Sides sides;
     int count; /* of a flag 0 or 1 */
 } Arg;
@@ -86,12 +86,11 @@ typedef struct ArgInfo {
     const char *name; /* as a key or a message calls it: "slope" */
     ArgKind kind;
     enum {
-        ARG_MUST,
-        ARG_MAY,
-        ARG_WORD,
-        ARG_KEY
-    } given;          /* in the word's parentheses: always, or after those before it, or as a word after all of them;
-                         by a key alone */
+        ARG_MUST, /* always in the word's parentheses */
+        ARG_MAY,  /* after those before it */
+        ARG_WORD, /* as a word after all of them */
+        ARG_KEY   /* by a key alone */
+    } given;
     const char *word; /* of a flag: what stands in the parentheses where it is not as usual */
     double usual;     /* what it is where it is not given */
     double lo, hi;    /* its range, of both sides of a size */
@@ -122,10 +121,10 @@ typedef struct ParamSlot {
 /* What a norm normalises with: y = gamma (x - mean) / sqrt(mean of (x - mean)^2 + eps) + beta, as far as its row has
  * them. */
 typedef enum NormOver {
-    OVER_BATCH,  /* a channel of all images of a batch; at inference its running statistics stand for it, so that it can
-                    be folded */
-    OVER_GROUPS, /* a group of an image's channels: as many as ARG_NORM_GROUPS says */
-    OVER_IMAGE,  /* all of an image */
+    /* A channel of all images of a batch; at inference it has running statistics, so that it can be folded. */
+    OVER_BATCH,
+    OVER_GROUPS,  /* a group of an image's channels: as many as ARG_NORM_GROUPS says */
+    OVER_IMAGE,   /* all of an image */
     OVER_CHANNEL, /* a channel of an image */
 } NormOver;
 typedef struct NormInfo {
@@ -145,8 +144,8 @@ typedef struct OpInfo {
     OpClass cls;
     Need need;
     bool keeps_sign; /* wherever its output's gradient reaches its input, the output is above zero iff the input was */
-    bool linear_shift_safe; /* adding a constant to a channel of the input adds the same constant to the output's
-                               channel */
+    /* Adding a constant to a channel of the input adds the same constant to the output's channel. */
+    bool linear_shift_safe;
     bool keeps_zero;        /* of a point: 0 becomes 0, so that padding channels stay zero */
     const ParamSlot *param; /* in the order of Graph.param; NULL: none */
     ArgInfo arg[OP_ARGS];   /* those with a name */

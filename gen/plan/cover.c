@@ -175,9 +175,9 @@ typedef struct Cover {
     int *kind;    /* [x] */
     int *first;   /* the first x of a kind */
     int nkind;
-    double *steps[TILE_ROWS + 1]; /* by rows that are met, [kind][cols - 1]: the sum over taps of an inner step's
-                                     cycles, for `vectors` */
-    double *cycles;               /* [kind][cols - 1]: of a tile in the band at hand */
+    /* By rows that are met, [kind][cols - 1]: the sum over taps of an inner step's cycles, for `vectors`. */
+    double *steps[TILE_ROWS + 1];
+    double *cycles; /* [kind][cols - 1]: of a tile in the band at hand */
     int vectors, budget;
     double *column; /* [x]: of the best tiles from column x on */
     int *cols;      /* [x]: the width of the first of them */

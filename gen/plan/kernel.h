@@ -83,10 +83,11 @@ typedef struct Kernel {
     Chain *before; /* forward, one an `in` path */
     Chain *din;    /* backward, one an `in` path */
     Chain trace;
-    Chain trace_pack; /* in a trace, from the image of what the weight op reads to its packed input, as numbers of
-                         trace_image and of image; empty where trace_core is -1 */
-    Image *image;     /* what before, after, again, dout, din name */
-    int nimage;       /* tile adds the gathered ones */
+    /* In a trace, from the image of what the weight op reads to its packed input, as numbers of trace_image and of
+     * image; empty where trace_core is -1. */
+    Chain trace_pack;
+    Image *image; /* what before, after, again, dout, din name */
+    int nimage;   /* tile adds the gathered ones */
     Image *trace_image;
     int ntrace_image;
     int trace_core; /* pass of `trace` that takes the core's result, -1 */

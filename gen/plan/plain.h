@@ -8,18 +8,19 @@
 /* What is decided of an op. Its output is a tensor [n][c][h][w] of floats, its gradient another of the same shape. */
 typedef struct PlainOp {
     const char *name; /* in C: its path, dots as '_' */
-    int tensor;  /* op whose tensor holds the output: itself; of a flatten what it reads, for in NCHW nothing moves; 0:
-                    the input; -1: the loss, which has none */
-    bool learns; /* the gradient of its output is wanted: it, or an op before it, has parameters */
+    /* Op whose tensor holds the output: itself; of a flatten what it reads, for in NCHW nothing moves; 0: the input;
+     * -1: the loss, which has none. */
+    int tensor;
+    bool learns;    /* the gradient of its output is wanted: it, or an op before it, has parameters */
     int64_t floats; /* of an image's output */
 } PlainOp;
 
 typedef struct Plain {
     const Graph *g;
-    PlainOp *op;       /* by op */
-    int logits;        /* op whose tensor the loss reads */
-    int64_t *param_at; /* by Graph.param: float offset in cvy_net.param or .running, in PyTorch's layout; or index in
-                          .batches */
+    PlainOp *op; /* by op */
+    int logits;  /* op whose tensor the loss reads */
+    /* By Graph.param: float offset in cvy_net.param or .running, in PyTorch's layout; or index in .batches. */
+    int64_t *param_at;
     int64_t param_floats, running_floats;
     int batches;
     int64_t value_floats; /* of an image: all tensors; the gradients are as many */

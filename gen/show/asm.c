@@ -255,8 +255,8 @@ static bool describe(const Reader *r, AsmLoop *l, bool frame)
     }
     if (l->fma > l->want_fma) /* the compiler did as it was told: loops of many instructions it leaves alone */
         l->want_fma *= steps, l->want_loads *= steps;
-    if (!l->core) { /* inlined without a trace of its blocks: it is known by what stands around them, and not what it
-                       must have */
+    /* Inlined without a trace of its blocks: it is known by what stands around them, and not what it must have. */
+    if (!l->core) {
         l->core = around;
         l->line = first;
     }

@@ -44,8 +44,8 @@ typedef struct Wire {
     int row;  /* of the box that reads: where it comes in as a skip operand, -1: from above */
     bool bus; /* it goes around what stands between, in a lane */
     int lane;
-    int below, above; /* y at which it turns into the lane, and out of it, where boxes beside either end are in the way;
-                         0: they are not */
+    /* The y at which it turns into the lane and out of it, if boxes beside that end are in the way; else 0. */
+    int below, above;
 } Wire;
 
 /* Repeats `first` to `last` of a group, which are alike: the first alone is drawn. */
