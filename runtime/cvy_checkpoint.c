@@ -53,8 +53,6 @@ static const struct field fields[] = {
     FIELD(FIELD_REAL, lr, 0, 1e6),
     FIELD(FIELD_REAL, weight_decay, 0, 1e6),
     FIELD(FIELD_INT, decay_all, 0, 1),
-    FIELD(FIELD_INT, one_cycle, 0, 1),
-    FIELD(FIELD_REAL, warmup, 0, 1),
     FIELD(FIELD_INT, train_images, 0, 2147483647),
     FIELD(FIELD_INT, test_images, 0, 2147483647),
     FIELD(FIELD_U32, data_crc, 0, 4294967295.0),
@@ -62,12 +60,15 @@ static const struct field fields[] = {
     FIELD(FIELD_I64, best_step, 0, 9e15),
     FIELD(FIELD_REAL, best_loss, -1e300, 1e300),
     FIELD(FIELD_REAL, best_accuracy, 0, 1),
+    FIELD(FIELD_REAL, plateau.best, -1e300, 1e300),
+    FIELD(FIELD_REAL, plateau.scale, 0, 1),
+    FIELD(FIELD_I64, plateau.bad, 0, 2e9),
 };
 enum { NFIELDS = sizeof fields / sizeof *fields };
 
 static int put_progress(struct cvy_tensors *f, const struct cvy_progress *p, const struct cvy_optimiser *o)
 {
-    int ok = 1;
+    int ok = cvy_put_meta(f, "schedule", "%s", cvy_schedules[p->schedule].name);
     for (int k = 0; k < cvy_hypers(o) && ok; k++)
         ok = cvy_put_meta(f, o->hyper[k].name, "%.17g", p->hyper[k]);
     for (int k = 0; k < CVY_SETTINGS && ok; k++)
@@ -144,6 +145,9 @@ static int get_progress(const struct cvy_tensors *f, struct cvy_progress *p, con
         if (!text || !cvy_parse_real(text, s->lo, s->hi, &p->setting[k]) || !cvy_setting_is(s, p->setting[k]))
             return bad_field(f, s->name);
     }
+    const char *schedule = cvy_get_meta(f, "schedule");
+    if (!schedule || (p->schedule = cvy_schedule_find(schedule)) < 0)
+        return bad_field(f, "schedule");
     if (p->best_epoch > p->epoch || p->best_step > p->step)
         return bad_field(f, "best_epoch");
     /* sums of the epoch under way, of the images of its steps */
@@ -214,13 +218,14 @@ static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, int64_t e
            put_origin(w, r->rows) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
 }
 
-static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p)
+static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p,
+                     const char *class_weights)
 {
     char *optimiser = cvy_optimiser_text(&r->model->train);
     int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
-             cvy_put_meta(s, "optimiser", "%s", optimiser) && cvy_put_identity(s, r->model->identity) &&
-             put_progress(s, p, r->model->train.optimiser) && cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "") &&
-             all_finite(s);
+             cvy_put_meta(s, "optimiser", "%s", optimiser) && cvy_put_meta(s, "class_weights", "%s", class_weights) &&
+             cvy_put_identity(s, r->model->identity) && put_progress(s, p, r->model->train.optimiser) &&
+             cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "") && all_finite(s);
     free(optimiser);
     return ok;
 }
@@ -228,12 +233,12 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
 /* The weights go first: a state that is there has its weights. A kill between the two renames leaves an older state,
  * and the training that goes on from it makes the same weights again. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best)
+             const struct cvy_run *best, const char *class_weights)
 {
     struct cvy_tensors w = {0}, s = {0};
     struct cvy_out out[2] = {{0}, {0}};
     const int weights = path != NULL;
-    int ok = put_state(&s, r, p) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
+    int ok = put_state(&s, r, p, class_weights) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
     if (ok && weights)
         ok =
             put_weights(&w, best ? best : r, best ? p->best_epoch : p->epoch, best ? p->best_step : p->step, p->seed) &&

@@ -128,9 +128,13 @@ void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
 
-/* Softmax cross-entropy of one image: returns its loss, writes (softmax - onehot) * scale to g (padded floats), adds 1
- * to *score where the label has the largest logit. */
-double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale, double *score);
+/* Softmax cross-entropy of one image: returns its loss, writes its gradient times scale to g (padded floats), adds 1 to
+ * *score where the label has the largest logit. PyTorch's cross_entropy, with the step's label_smoothing and
+ * class_weight. */
+double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale,
+                const struct cvy_step *step, double *score);
+/* What the sum of n images' losses is divided by: n, or the weights of their classes. */
+double cvy_loss_weight(const int *labels, int n, const struct cvy_step *step);
 
 /* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is
  * defined. */

@@ -56,13 +56,27 @@ enum { CVY_MOMENTUM, CVY_NESTEROV };      /* of sgd; nesterov: 0 or 1 */
 enum { CVY_BETA1, CVY_BETA2, CVY_EPS };   /* of adam, adamw */
 
 /* The numbers of a training besides (cvy_settings.h). */
-enum { CVY_VALID, CVY_PATIENCE, CVY_SETTINGS };
+enum {
+    CVY_VALID,
+    CVY_PATIENCE,
+    CVY_LABEL_SMOOTHING,
+    CVY_WARMUP_EPOCHS,
+    CVY_WARMUP,
+    CVY_STEP_SIZE,
+    CVY_RATE_FACTOR,
+    CVY_MIN_LR,
+    CVY_PLATEAU_EPOCHS,
+    CVY_SETTINGS
+};
 
 /* How a step is taken. */
 struct cvy_step {
     float lr, weight_decay, weight_decay_other; /* _other: of norms and biases */
     double hyper[CVY_HYPERS];
     uint64_t seed, step; /* step: 0, 1, 2, ...: together they key the dropout masks; adam counts by it */
+    /* of the loss: the share of a label that all classes have together; and what each class counts, NULL: 1 */
+    float label_smoothing;
+    const float *class_weight;
 };
 
 /* One tensor of a trace: `data` + `at` hold `at.dim`; ndim up to 4; dim[0] is the image where it is an activation. */
@@ -75,11 +89,11 @@ struct cvy_train {
     const struct cvy_optimiser *optimiser;
     double lr, hyper[CVY_HYPERS], weight_decay;
     int decay_all;        /* weight decay reaches norms and biases, too */
-    const char *schedule; /* "constant", "one-cycle" */
-    double warmup;
+    const char *schedule; /* of cvy_schedules */
     double setting[CVY_SETTINGS];
     const float *mean, *std; /* one per channel */
     uint64_t seed;
+    const float *class_weight; /* one per class; NULL: 1 */
 };
 
 struct cvy_model {

@@ -5,6 +5,7 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_schedule.h"
 #include "cvy_settings.h"
 
 #include <math.h>
@@ -215,6 +216,16 @@ static int all_hyper_options(double hyper[CVY_HYPERS], struct cvy_option *list)
     return n;
 }
 
+/* "constant, step, ..." */
+static const char *schedule_names(void)
+{
+    static char names[128];
+    size_t at = 0;
+    for (int i = 0; i < CVY_SCHEDULES; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", cvy_schedules[i].name);
+    return names;
+}
+
 void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o,
                        struct cvy_option list[CVY_TRAIN_OPTIONS])
 {
@@ -235,8 +246,8 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct 
     const struct cvy_option rest[] = {
         {CVY_REAL, "--weight-decay", "X", &p->weight_decay, 0, 1e6, "of weights; norms and biases are left out ...", 0},
         {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
-        {CVY_TEXT, "--schedule", "S", &s->schedule, 0, 0, "constant or one-cycle", 0},
-        {CVY_REAL, "--warmup", "X", &p->warmup, 0, 1, "share of one-cycle's steps in which the rate rises", 0},
+        {CVY_TEXT, "--schedule", "S", &s->schedule, 0, 0, schedule_names(), 0},
+        {CVY_TEXT, "--class-weights", "W,W,...", &s->class_weights, 0, 0, "what each class counts in the loss", 0},
         {CVY_U64, "--seed", "N", &p->seed, 0, 0, "of weights, shuffling, dropout", 0},
         {CVY_INT, "--threads", "N", &s->threads, 1, 1024, "the result is the same for any number", 0},
         {CVY_U64, "--limit", "N", &s->limit, 0, 0, "stop after step N (saved; --resume goes on)", 0},
@@ -284,9 +295,9 @@ static int numbers_fit(const struct cvy_optimiser *o, const struct cvy_progress 
 
 int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p, const struct cvy_optimiser *o)
 {
-    p->one_cycle = strcmp(s->schedule, "one-cycle") == 0;
-    if (!p->one_cycle && strcmp(s->schedule, "constant") != 0)
-        cvy_error("constant or one-cycle", "--schedule: unknown schedule '%s'", s->schedule);
+    p->schedule = cvy_schedule_find(s->schedule);
+    if (p->schedule < 0)
+        cvy_error(schedule_names(), "--schedule: unknown schedule '%s'", s->schedule);
     else if (s->resume && s->init_from)
         cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
     else if (s->init_partial && !s->init_from)

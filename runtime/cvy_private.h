@@ -8,6 +8,7 @@
 #include "cvy_names.h"
 
 #include "cvy_model.h"
+#include "cvy_schedule.h"
 #include "cvy_update.h"
 #include "cvy_weights.h"
 
@@ -169,7 +170,7 @@ int cvy_option_sets(const struct cvy_option *option, const void *value);
 
 /* What the command line of `train` says, besides the numbers of a training (struct cvy_progress). */
 struct cvy_said {
-    const char *data, *schedule, *log_path, *save, *init_from;
+    const char *data, *schedule, *class_weights, *log_path, *save, *init_from;
     int threads, resume, quiet, no_save, no_eval, force, init_partial;
     uint64_t limit; /* steps in all; 0: no limit */
 };
@@ -400,18 +401,20 @@ char *cvy_state_path(const char *weights); /* "a.safetensors" -> "a.state.safete
 
 /* Where a training stands, and with which settings: what the state file's metadata holds. */
 struct cvy_progress {
-    int epochs, batch, decay_all, one_cycle, train_images, test_images;
-    double lr, hyper[CVY_HYPERS], weight_decay, warmup, setting[CVY_SETTINGS];
+    int epochs, batch, decay_all, schedule, train_images, test_images;
+    double lr, hyper[CVY_HYPERS], weight_decay, setting[CVY_SETTINGS];
     uint64_t seed;
     int64_t epoch, step, step_in_epoch; /* epochs done; steps done in all; and in the epoch under way */
     double loss_sum, correct_sum, seen; /* of the epoch under way */
     int64_t best_epoch, best_step;      /* the best by validation; 0: there is none yet */
     double best_loss, best_accuracy;
+    struct cvy_plateau plateau;
     uint32_t data_crc; /* of the images to train and to validate with */
 };
-/* The state, and the weights of `best` at p's best epoch, or where that is NULL of this step, or none: path NULL. */
+/* class_weights: of the loss, as text. The state, and the weights of `best` at p's best epoch, or where that is NULL of
+ * this step, or none: path NULL. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best);
+             const struct cvy_run *best, const char *class_weights);
 /* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. force:
  * all but a set. */
 int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force);
@@ -445,7 +448,5 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *model,
 
 /* Loss and accuracy of the folded network on all of `d`. */
 int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy);
-/* The learning rate of a step (0-based) of `total`: constant, or PyTorch's OneCycleLR with cosine annealing. */
-double cvy_rate(int one_cycle, double lr, double warmup, int64_t step, int64_t total);
 
 #endif

@@ -15,7 +15,7 @@ struct cvy_setting {
     const char *option; /* "--valid" */
     const char *arg;    /* of the option, for its help: "N" */
     enum cvy_setting_kind kind;
-    double usual, off, lo, hi; /* where nobody says anything; where it does nothing; the range, both included */
+    double usual, lo, hi; /* where nobody says anything; the range, both included */
     const char *help;
 };
 

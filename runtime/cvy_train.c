@@ -5,6 +5,7 @@
 #endif
 
 #include "cvy_private.h"
+#include "cvy_schedule.h"
 #include "cvy_settings.h"
 
 #include <errno.h>
@@ -37,28 +38,6 @@ static void catch_signals(void)
     sigaction(SIGTERM, &a, NULL);
 }
 
-/* ---- the learning rate ---- */
-
-double cvy_rate(int one_cycle, double lr, double warmup, int64_t step, int64_t total)
-{
-    if (!one_cycle)
-        return lr;
-    const double pi = 3.14159265358979323846;
-    double first = lr / 25.0, least = first / 1e4; /* div_factor, final_div_factor */
-    double top = warmup * (double)total - 1.0, last = (double)total - 1.0, s = (double)step;
-    double from = first, to = lr, begin = 0.0, end = top;
-    if (s > top) {
-        from = lr;
-        to = least;
-        begin = top;
-        end = last;
-    }
-    double share = end > begin ? (s - begin) / (end - begin) : 1.0;
-    if (share > 1.0)
-        share = 1.0;
-    return to + (from - to) / 2.0 * (1.0 + cos(pi * share));
-}
-
 /* ---- what one training is ---- */
 
 struct train {
@@ -72,7 +51,8 @@ struct train {
     struct cvy_kept best;  /* weights, by validation; of p.best_epoch */
     struct cvy_resume old; /* of --resume */
     struct cvy_said said;
-    char *default_save, *state_path;
+    char *default_save, *state_path, *class_weights; /* class_weights: as text; "" where there are none */
+    float *class_weight;
     int64_t steps; /* an epoch */
     FILE *log;
     int terminal, log_failed, save_failed;
@@ -147,9 +127,9 @@ static void log_start(struct train *t)
                           "first_step", (json_int_t)p->step);
     const struct cvy_optimiser *optimiser = t->model->train.optimiser;
     json_t *s =
-        json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:f, s:i}", "epochs", p->epochs, "batch", p->batch, "optimizer",
+        json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:s, s:i}", "epochs", p->epochs, "batch", p->batch, "optimizer",
                   optimiser->name, "lr", p->lr, "weight_decay", p->weight_decay, "decay_all", p->decay_all, "schedule",
-                  p->one_cycle ? "one-cycle" : "constant", "warmup", p->warmup, "threads", t->said.threads);
+                  cvy_schedules[p->schedule].name, "class_weights", t->class_weights, "threads", t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
     if (o && s && cvy_json_settings(s, p->setting) && cvy_json_hyper(s, optimiser, p->hyper))
@@ -233,13 +213,21 @@ static void save(struct train *t)
     const int failed_before = t->save_failed;
     /* the weights to use are those of the best epoch; as long as there is none, the last ones */
     const int weights = !t->p.best_epoch || t->best_is_new;
-    t->save_failed =
-        !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL, t->p.best_epoch ? &t->best.run : NULL);
+    t->save_failed = !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL,
+                               t->p.best_epoch ? &t->best.run : NULL, t->class_weights);
     t->best_is_new &= t->save_failed;
     if (t->save_failed)
         cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
     else if (failed_before)
         clean(t);
+}
+
+static double rate_of(const struct train *t, int64_t step)
+{
+    const struct cvy_progress *p = &t->p;
+    const struct cvy_moment m = {step, (int64_t)p->epochs * t->steps, t->steps,
+                                 p->plateau.scale > 0 ? p->plateau.scale : 1};
+    return cvy_rate(p->schedule, p->lr, p->setting, &m);
 }
 
 /* A loss so many times that of guessing comes back no more: training on would only spend time. */
@@ -251,7 +239,6 @@ static int train_epoch(struct train *t)
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
     const struct cvy_batch *b;
-    int64_t total = (int64_t)p->epochs * t->steps;
     struct cvy_loader *loader =
         cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed, (uint64_t)p->epoch, p->step_in_epoch);
     if (!loader)
@@ -263,12 +250,14 @@ static int train_epoch(struct train *t)
         struct cvy_step step;
         double score = 0;
         memset(&step, 0, sizeof step);
-        step.lr = (float)cvy_rate(p->one_cycle, p->lr, p->warmup, p->step, total);
+        step.lr = (float)rate_of(t, p->step);
         memcpy(step.hyper, p->hyper, sizeof step.hyper);
         step.weight_decay = (float)p->weight_decay;
         step.weight_decay_other = p->decay_all ? (float)p->weight_decay : 0.0f;
         step.seed = p->seed;
         step.step = (uint64_t)p->step;
+        step.label_smoothing = (float)p->setting[CVY_LABEL_SMOOTHING];
+        step.class_weight = t->class_weight;
         double loss = m->forward(t->run.net, b, &step, &score);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
             char said[96];
@@ -312,7 +301,7 @@ static int finish_epoch(struct train *t, double begin)
 {
     struct cvy_progress *p = &t->p;
     struct found valid = nothing;
-    double rate = cvy_rate(p->one_cycle, p->lr, p->warmup, p->step - 1, (int64_t)p->epochs * t->steps);
+    const double rate = rate_of(t, p->step - 1);
     if (t->valid_set.n && !t->said.no_eval && !cvy_evaluate(&t->run, &t->valid_set, &valid.loss, &valid.accuracy))
         return 0;
     const double seconds = cvy_seconds() - begin;
@@ -330,6 +319,8 @@ static int finish_epoch(struct train *t, double begin)
         if (!cvy_keep(&t->best, &t->run))
             return 0;
     }
+    if (p->schedule == CVY_PLATEAU && cvy_finite(valid.loss) && valid.accuracy >= 0)
+        cvy_plateau_take(&p->plateau, p->lr, p->setting, valid.loss);
     save(t);
     report_epoch(t, &done, rate, seconds, valid, best);
     return 1;
@@ -485,10 +476,11 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
         if (cvy_option_sets(option, &p->setting[k]))
             old.setting[k] = p->setting[k];
     KEEP("--decay-all", decay_all);
-    KEEP("--schedule", one_cycle);
-    KEEP("--warmup", warmup);
+    KEEP("--schedule", schedule);
     KEEP("--test-images", test_images);
 #undef KEEP
+    if (!cvy_option_given(option, "--class-weights"))
+        t->said.class_weights = cvy_get_meta(&t->old.state, "class_weights");
     *p = old;
     return 1;
 }
@@ -546,6 +538,47 @@ static int lock(struct train *t)
     return t->said.no_save || (cvy_lock_take(&t->lock[0], t->said.save) && cvy_lock_take(&t->lock[1], t->state_path));
 }
 
+/* The weights of classes: the spec's, or those that were said. */
+static int read_class_weights(struct train *t)
+{
+    const struct cvy_model *m = t->model;
+    const char *said = t->said.class_weights;
+    char *spec = NULL;
+    if (!said && m->train.class_weight) {
+        enum { WIDTH = 20 };
+        spec = cvy_alloc((size_t)m->classes, WIDTH);
+        for (int c = 0, at = 0; spec && c < m->classes; c++)
+            at += snprintf(spec + at, WIDTH, "%s%.9g", c ? "," : "", (double)m->train.class_weight[c]);
+        said = spec;
+    }
+    t->class_weights = said ? cvy_format("%s", said) : cvy_format("%s", "");
+    free(spec);
+    if (!t->class_weights)
+        return 0;
+    if (!*t->class_weights)
+        return 1;
+    t->class_weight = cvy_alloc((size_t)m->classes, sizeof *t->class_weight);
+    int n = 0;
+    double v;
+    char number[64];
+    for (const char *at = t->class_weights; t->class_weight && n <= m->classes; at++) {
+        const size_t len = strcspn(at, ",");
+        snprintf(number, sizeof number, "%.*s", (int)(len < sizeof number ? len : sizeof number - 1), at);
+        if (n == m->classes || !cvy_parse_real(number, 0, 1e6, &v)) {
+            n = -1;
+            break;
+        }
+        t->class_weight[n++] = (float)v;
+        at += len;
+        if (!*at)
+            break;
+    }
+    if (t->class_weight && n != m->classes)
+        cvy_error(NULL, "--class-weights: '%.200s' is not %d numbers from 0 to 1000000 with commas between them",
+                  t->class_weights, m->classes);
+    return t->class_weight && n == m->classes;
+}
+
 static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
@@ -554,6 +587,8 @@ static int prepare(struct train *t, const struct cvy_option *option)
     if (!t->state_path || !lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
     if (!t->said.resume && !t->said.no_save && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet, t->said.force))
+        return 0;
+    if (!read_class_weights(t))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
@@ -572,6 +607,13 @@ static int prepare(struct train *t, const struct cvy_option *option)
         cvy_error(NULL, "%d training images are too few: a batch has %d at least", t->train_set.n, m->min_batch);
         return 0;
     }
+    if (p->schedule == CVY_PLATEAU && (!t->valid_set.n || t->said.no_eval)) {
+        cvy_error("--valid N holds images out", "--schedule plateau goes by the validation, and there is none");
+        return 0;
+    }
+    if (p->setting[CVY_PATIENCE] > 0 && cvy_schedules[p->schedule].falls && !t->said.quiet)
+        cvy_warn("--patience may end the training before %s has brought the rate down",
+                 cvy_schedules[p->schedule].name);
     if (!cvy_run_open(&t->run, m, p->batch, t->said.threads, 0))
         return 0;
     t->run.rows = &t->train_set;
@@ -623,14 +665,14 @@ static void say_hello(const struct train *t)
     printf(", %d to test, from %s%s\n", t->tests, t->train_set.what,
            t->train_set.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     printf("%d epoch%s of %" PRId64 " step%s, batch %d, %s, lr %g %s", p->epochs, p->epochs == 1 ? "" : "s", t->steps,
-           t->steps == 1 ? "" : "s", p->batch, o->name, p->lr, p->one_cycle ? "one-cycle" : "constant");
+           t->steps == 1 ? "" : "s", p->batch, o->name, p->lr, cvy_schedules[p->schedule].name);
     for (int k = 0; k < cvy_hypers(o); k++)
         if (!o->hyper[k].off)
             printf(", %s %g", o->hyper[k].name, p->hyper[k]);
         else if (p->hyper[k] != 0)
             printf(", %s", o->hyper[k].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
-        if (k != CVY_VALID && p->setting[k] != cvy_settings[k].off)
+        if (k != CVY_VALID && p->setting[k] != cvy_settings[k].usual)
             printf(", %s %g", cvy_settings[k].name, p->setting[k]);
     printf(", weight decay %g, seed %" PRIu64 ", %d thread%s\n", p->weight_decay, p->seed, t->said.threads,
            t->said.threads == 1 ? "" : "s");
@@ -653,7 +695,6 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     memcpy(p->hyper, d->hyper, sizeof p->hyper);
     p->weight_decay = d->weight_decay;
     p->decay_all = d->decay_all;
-    p->warmup = d->warmup;
     memcpy(p->setting, d->setting, sizeof p->setting);
     p->seed = d->seed;
     t.said.schedule = d->schedule ? d->schedule : "constant";
@@ -698,5 +739,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     cvy_kept_free(&t.best);
     free(t.default_save);
     free(t.state_path);
+    free(t.class_weights);
+    free(t.class_weight);
     return parsed < 0 ? 0 : parsed == 0 ? 2 : status;
 }

@@ -480,7 +480,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     }
     if (score)
         *score = sum;
-    return loss / n;
+    return loss / cvy_loss_weight(batch->target, n, step);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
@@ -559,9 +559,9 @@ const struct cvy_model ${n.name}_model = {
     ${n.name}_tensors, sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
     ${n.NAME}_PARAM_FLOATS, ${n.NAME}_RUNNING_FLOATS, ${n.NAME}_BATCHES,
     ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
-     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed})},
+     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed}), ${n.class_weight}},
     //$ if n.train
     ${n.name}_arena_bytes, ${n.name}_model_init, ${n.name}_model_forward, ${n.name}_model_backward, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
     //$ else

@@ -825,8 +825,28 @@ static void concat_backward(int n, int A, int C, int first, int O, const void *o
 //$ end
 
 //$ define plain_loss
+/* What image m's label counts; what each class c counts in every image: label smoothing */
+static double loss_own(int label, const struct cvy_step *step)
+{
+    return (1 - (double)step->label_smoothing) * (step->class_weight ? (double)step->class_weight[label] : 1);
+}
+static double loss_share(int c, int C, const struct cvy_step *step)
+{
+    return (double)step->label_smoothing / C * (step->class_weight ? (double)step->class_weight[c] : 1);
+}
+
+/* What the sum over the images is divided by: n, or the weights of their labels */
+static double loss_weight(int n, const int *labels, const struct cvy_step *step)
+{
+    double sum = 0;
+
+    for (int m = 0; m < n; m++)
+        sum += step->class_weight ? (double)step->class_weight[labels[m]] : 1;
+    return sum;
+}
+
 /* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
-static double loss_forward(int n, int C, const void *in, const int *labels, double *score)
+static double loss_forward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, double *score)
 {
     const float (*z)[C] = (void *)in;
     double loss = 0;
@@ -839,26 +859,31 @@ static double loss_forward(int n, int C, const void *in, const int *labels, doub
             best = z[m][c] > z[m][best] ? c : best;
         for (int c = 0; c < C; c++)
             sum += exp((double)z[m][c] - z[m][best]);
-        loss += log(sum) - ((double)z[m][labels[m]] - z[m][best]);
+        loss += loss_own(labels[m], step) * (log(sum) - ((double)z[m][labels[m]] - z[m][best]));
+        for (int c = 0; c < C && step->label_smoothing > 0; c++)
+            loss += loss_share(c, C, step) * (log(sum) - ((double)z[m][c] - z[m][best]));
         *score += best == labels[m];
     }
-    return loss / n;
+    return loss / loss_weight(n, labels, step);
 }
 
 /* dz[c] = (p[c] - (1 where c is the label, else 0)) / n */
-static void loss_backward(int n, int C, const void *in, const int *labels, void *in_g)
+static void loss_backward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, void *in_g)
 {
     const float (*z)[C] = (void *)in;
     float (*dz)[C] = in_g;
+    const double weight = loss_weight(n, labels, step);
 
     for (int m = 0; m < n; m++) {
-        double sum = 0, largest = z[m][0];
+        double sum = 0, largest = z[m][0], own = loss_own(labels[m], step), all = own;
         for (int c = 1; c < C; c++)
             largest = z[m][c] > largest ? z[m][c] : largest;
-        for (int c = 0; c < C; c++)
+        for (int c = 0; c < C; c++) {
             sum += exp(z[m][c] - largest);
+            all += loss_share(c, C, step);
+        }
         for (int c = 0; c < C; c++)
-            dz[m][c] += (float)((exp(z[m][c] - largest) / sum - (c == labels[m])) / n);
+            dz[m][c] += (float)((all * exp(z[m][c] - largest) / sum - (c == labels[m] ? own : 0) - loss_share(c, C, step)) / weight);
     }
 }
 //$ end
@@ -978,7 +1003,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
         return (double)NAN;
     net->batch = *batch;
     run(net, &net->v, batch->n, batch->x, step);
-    return loss_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, score ? score : &sum);
+    return loss_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
@@ -1210,9 +1235,9 @@ const struct cvy_model ${n.name}_model = {
     tensors, sizeof tensors / sizeof *tensors,
     ${n.param_floats}, ${n.running_floats}, ${n.batches},
     ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}", ${n.warmup},
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
-     input_mean, input_std, UINT64_C(${n.seed})},
+     input_mean, input_std, UINT64_C(${n.seed}), ${n.class_weight}},
     //$ if n.train
     ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
     //$ else

@@ -277,7 +277,7 @@ START_TEST(train_defaults)
     ck_assert_str_eq(s->train.data, "idx");
     ck_assert(s->train.epochs == 5 && s->train.batch == 64 && s->train.lr == 0.1 &&
               s->train.hyper[CVY_MOMENTUM] == 0.9);
-    ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == SCHEDULE_ONE_CYCLE && !s->train.decay_all);
+    ck_assert(s->train.weight_decay == 5e-4 && s->train.schedule == CVY_ONE_CYCLE && !s->train.decay_all);
     ck_assert(s->train.mean[1] == 0.5 && s->train.std[1] == 0.25 && s->train.hyper[CVY_NESTEROV] == 0 &&
               s->init_conv.kind == INIT_PYTORCH && s->init_linear.kind == INIT_PYTORCH);
     s = spec_of("{name: n1, input: [2, 4, 4], classes: 4, layers: [flatten, linear: 4], train: {data: mnist, mean: [1, "
@@ -285,7 +285,7 @@ START_TEST(train_defaults)
                 "decay: all, schedule: constant}}");
     ck_assert(s->train.mean[0] == 1 && s->train.mean[1] == 2 && s->train.std[0] == 0.3081 &&
               s->train.hyper[CVY_NESTEROV] == 1 && s->train.decay_all);
-    ck_assert_int_eq(s->train.schedule, SCHEDULE_CONSTANT);
+    ck_assert_int_eq(s->train.schedule, CVY_CONSTANT);
 }
 END_TEST
 

@@ -72,6 +72,7 @@ END_TEST
 START_TEST(one_cycle)
 {
     /* torch.optim.lr_scheduler.OneCycleLR(max_lr=0.1, total_steps=.., pct_start=.., cycle_momentum=False) */
+    double setting[CVY_SETTINGS] = {[CVY_STEP_SIZE] = 1};
     static const struct {
         int total;
         double warmup, lr[10];
@@ -85,13 +86,19 @@ START_TEST(one_cycle)
         {5, 1.0, {0.004, 0.018058874503, 0.052, 0.085941125497, 0.1}},
     };
     for (int i = 0; i < 4; i++) {
-        for (int s = 0; s < known[i].total; s++)
-            ck_assert_double_eq_tol(cvy_rate(1, 0.1, known[i].warmup, s, known[i].total), known[i].lr[s], 1e-12);
+        for (int s = 0; s < known[i].total; s++) {
+            const struct cvy_moment m = {s, known[i].total, 1, 1};
+            setting[CVY_WARMUP] = known[i].warmup;
+            ck_assert_double_eq_tol(cvy_rate(CVY_ONE_CYCLE, 0.1, setting, &m), known[i].lr[s], 1e-12);
+        }
     }
-    ck_assert_double_eq(cvy_rate(0, 0.1, 0.3, 5, 10), 0.1);
     for (int total = 1; total < 12; total++) { /* a phase of no length must not divide by zero */
-        for (int s = 0; s < total; s++)
-            ck_assert(isfinite(cvy_rate(1, 0.1, 1.0 / total, s, total)) && isfinite(cvy_rate(1, 0.1, 0, s, total)));
+        for (int s = 0; s < total * CVY_SCHEDULES * 6; s++) {
+            const struct cvy_moment m = {s % total, total, 1, 1};
+            setting[CVY_WARMUP] = s % 2 ? 1.0 / total : 0;
+            setting[CVY_WARMUP_EPOCHS] = s / total / CVY_SCHEDULES;
+            ck_assert(isfinite(cvy_rate(s / total % CVY_SCHEDULES, 0.1, setting, &m)));
+        }
     }
 }
 END_TEST
@@ -310,6 +317,32 @@ START_TEST(no_validation)
 }
 END_TEST
 
+/* Whatever a training keeps of its schedule and its loss: stopped anywhere, it ends with the same bytes. */
+START_TEST(resume_with_each_schedule)
+{
+    char words[512];
+    for (int i = 0; i < CVY_SCHEDULES; i++) {
+        const char *name = cvy_schedules[i].name;
+        static const char more[] =
+            " --epochs 6 --lr 0.1 --plateau 0 --step-size 2 --gamma 0.5 --warmup-epochs 1.5 --patience 9"
+            " --label-smoothing 0.1 --class-weights 1,2,1,1,1,1,0.5,1,1,1" SHORT;
+        snprintf(words, sizeof words, "train --force --save whole.safetensors --log l --schedule %s%s", name, more);
+        RUNS(words);
+        if (i == CVY_PLATEAU)
+            ck_assert(logged("l", "epoch", 6, "lr") < 0.1);
+        ck_assert_msg((strstr(err_text, "--patience may end the training before") != NULL) == cvy_schedules[i].falls,
+                      "%s: %s", name, err_text);
+        snprintf(words, sizeof words, "train --force --save part.safetensors --limit %d --schedule %s%s", 40 + i, name,
+                 more);
+        RUNS(words);
+        RUNS("train --save part.safetensors --resume --limit 64");
+        RUNS("train --save part.safetensors --resume");
+        same_files("whole.safetensors", "part.safetensors");
+        same_files("whole.state.safetensors", "part.state.safetensors");
+    }
+}
+END_TEST
+
 START_TEST(interrupted_saves_and_resumes)
 {
     RUNS("train --save whole.safetensors" SHORT);
@@ -417,8 +450,20 @@ START_TEST(options)
     fails("train --seed 18446744073709551616", 2,
           "fake: error: --seed: '18446744073709551616' is not a whole number from 0 to 18446744073709551615\n");
     fails("train --quiet=1", 2, "fake: error: --quiet takes no value\n");
-    fails("train --schedule cosine", 1,
-          "fake: error: --schedule: unknown schedule 'cosine'\n  hint: constant or one-cycle\n");
+    fails("train --schedule cosin", 1,
+          "fake: error: --schedule: unknown schedule 'cosin'\n"
+          "  hint: constant, step, cosine, one-cycle, linear, plateau\n");
+    fails("train --class-weights 1,2,3", 1,
+          "fake: error: --class-weights: '1,2,3' is not 10 numbers from 0 to 1000000 with commas between them\n");
+    fails(
+        "train --class-weights 1,2,3,4,5,6,7,8,9,ten", 1,
+        "fake: error: --class-weights: '1,2,3,4,5,6,7,8,9,ten' is not 10 numbers from 0 to 1000000 with commas between "
+        "them\n");
+    fails("train --schedule plateau --valid 0", 1,
+          "fake: error: --schedule plateau goes by the validation, and there is none\n"
+          "  hint: --valid N holds images out\n");
+    fails("train --label-smoothing 1.5", 2, "fake: error: --label-smoothing: '1.5' is not a number from 0 to 1\n");
+    fails("train --step-size 0", 2, "fake: error: --step-size: '0' is not a whole number from 1 to 1000000\n");
     fails("train --batch 1", 1,
           "fake: error: --batch 1: a norm of this network sees a single value then; 2 at least\n");
     fails("train --batch 1000 --threads 2", 1,
@@ -517,8 +562,8 @@ int main(void)
           draws_are_keyed_by_name}},
         {"training",
          {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, the_best_is_kept,
-          patience, no_validation, interrupted_saves_and_resumes, resume_refuses, loss_that_is_not_finite,
-          full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
+          patience, no_validation, resume_with_each_schedule, interrupted_saves_and_resumes, resume_refuses,
+          loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
     };
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,4 +1,4 @@
-"""Every optimiser of a spec beside torch.optim's: fifty steps of training from the same weights on the same batches.
+"""Every optimiser of a spec beside torch.optim's, and the loss with its options: fifty steps of training from the same weights on the same batches.
 
     torch_optimisers.py --convoy build/gen/convoy [WORD...]      only the cases whose name holds a WORD
 
@@ -36,7 +36,11 @@ CASES = {  # keys of train; torch.optim's class and arguments, but for weight_de
     "adamw": ("optimizer: adamw", torch.optim.AdamW, {}),
     "adamw, all": ("optimizer: adamw, lr: 0.003, beta1: 0.5, beta2: 0.9, eps: 1e-2, weight_decay: 0.3, decay: all", torch.optim.AdamW,
                    {"lr": 0.003, "betas": (0.5, 0.9), "eps": 1e-2}),
+    "loss, smoothing": ("lr: 0.05, label_smoothing: 0.1", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+    "loss, weights": ("lr: 0.05, class_weights: [0.5, 3, 1]", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+    "loss, both": ("lr: 0.05, label_smoothing: 0.3, class_weights: [0.25, 1, 0]", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
 }
+LOSSES = {"loss, smoothing": {"label_smoothing": 0.1}, "loss, weights": {"weight": [0.5, 3, 1]}, "loss, both": {"label_smoothing": 0.3, "weight": [0.25, 1, 0]}}
 USUAL_DECAY = {torch.optim.SGD: 5e-4, torch.optim.Adam: 0, torch.optim.AdamW: 1e-2}  # a spec's; of the latter two PyTorch's, too
 BUFFERS = {torch.optim.SGD: ["momentum_buffer"], torch.optim.Adam: ["exp_avg", "exp_avg_sq"], torch.optim.AdamW: ["exp_avg", "exp_avg_sq"]}
 # Writes every tensor, trains on what comes in, writes them again, then the buffers of those that are trained.
@@ -65,10 +69,12 @@ int main(void)
     if (!net || fread(x, sizeof x, 1, stdin) != 1 || fread(labels, sizeof labels, 1, stdin) != 1 || net_draw(net, 3) || !put(net))
         return 2;
     struct cvy_step step = net_step;
+    double loss = 0;
     for (int i = 0; i < STEPS; i++) {
         const struct cvy_batch batch = {x[i %% BATCHES], labels[i %% BATCHES], NULL, BATCH};
         step.step = (uint64_t)i;
-        if (!(net_train_step(net, &batch, &step, NULL) > 0))
+        loss = net_train_step(net, &batch, &step, NULL);
+        if (!(loss > 0))
             return 3;
     }
     if (!put(net))
@@ -83,6 +89,7 @@ int main(void)
                 fwrite(v, sizeof *v, net_count(i), stdout);
                 free(v);
             }
+    fwrite(&loss, sizeof loss, 1, stdout);
     return 0;
 }
 """ % (STEPS, BATCH, BATCHES, FLOATS)
@@ -110,16 +117,19 @@ def trained(convoy, spec, form, folder, x, labels):
     return subprocess.run([driver[:-2]], input=x.astype("<f4").tobytes() + labels.astype("<i4").tobytes(), stdout=subprocess.PIPE, check=True).stdout
 
 
-def reference(module, which, arguments, decay, decay_all, x, labels):
+def reference(module, which, arguments, decay, decay_all, x, labels, loss):
+    """Trains; returns the optimiser and the last loss."""
+    loss = dict(loss, **({"weight": torch.tensor(loss["weight"], dtype=torch.float64)} if "weight" in loss else {}))
     weights = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     optimiser = which([{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": decay if decay_all else 0}], **arguments)
     module.train()
     for i in range(STEPS):
         optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(module(torch.tensor(x[i % BATCHES].reshape(BATCH, 2, 6, 6))), torch.tensor(labels[i % BATCHES])).backward()
+        value = torch.nn.functional.cross_entropy(module(torch.tensor(x[i % BATCHES].reshape(BATCH, 2, 6, 6))), torch.tensor(labels[i % BATCHES]), **loss)
+        value.backward()
         optimiser.step()
-    return optimiser
+    return optimiser, value.item()
 
 
 def case(convoy, name, form, work):
@@ -138,18 +148,20 @@ def case(convoy, name, form, work):
     after, data = arrays(data, shapes)
     module.load_state_dict({k: torch.tensor(v) for k, v in before.items()})
     decay = float(keys.split("weight_decay: ")[1].split(",")[0]) if "weight_decay" in keys else USUAL_DECAY[which]
-    optimiser = reference(module, which, arguments, decay, "decay: all" in keys, x.astype(np.float64), labels)
+    optimiser, loss = reference(module, which, arguments, decay, "decay: all" in keys, x.astype(np.float64), labels, LOSSES.get(name, {}))
     got, wanted = {}, {}
     named = dict(module.named_parameters())
     for buffer in BUFFERS[which]:
         kept, data = arrays(data, [(f"{buffer}.{k}", s) for k, s in shapes if k in named])
         got.update(kept)
         wanted.update({f"{buffer}.{k}": optimiser.state[p][buffer].numpy() for k, p in named.items()})
+    last, data = np.frombuffer(data, "<f8", 1)[0], data[8:]
     assert not data, "more numbers than there should be"
     got.update({k: after[k] for k in named})
     wanted.update({k: p.detach().numpy() for k, p in named.items()})
     far = {k: np.abs(got[k] - wanted[k]).max() / np.abs(wanted[k]).max() for k in wanted}
     moved = max(np.abs(after[k] - before[k]).max() / np.abs(before[k]).max() for k in named if np.abs(before[k]).max() > 0)
+    far["loss"] = abs(last - loss) / abs(loss)
     worst = max(far, key=far.get)
     return far[worst] < 1e-4 and moved > 0.01, f"{name} ({' '.join(form)}): {worst} is off by {far[worst]:.1e} of its largest; weights moved by {moved:.2f}"
 

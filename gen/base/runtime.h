@@ -6,6 +6,7 @@
 #include "cvy_kernels.h"  /* the arithmetic of folding */
 #include "cvy_private.h"  /* checkpoints and sets, files, options of train, messages, numbers as text */
 #include "cvy_rng.h"      /* random numbers: draws of weights, splits */
+#include "cvy_schedule.h" /* schedules of the learning rate */
 #include "cvy_settings.h" /* the numbers of a training, its keys and options */
 #include "cvy_shared.h"   /* how many numbers norms keep */
 #include "cvy_update.h"   /* optimisers: their names and numbers */

@@ -157,7 +157,7 @@ static void print_text(const Graph *g, const char *path)
                               "  training  %d epochs of batches of %d on %s, %s, lr %s, %s\n"
                               "  memory    %s %s; op by op, backward would keep %s per image, %s per batch\n",
                               grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data,
-                              t->optimiser->name, real_text(t->lr), schedule_names[t->schedule],
+                              t->optimiser->name, real_text(t->lr), cvy_schedules[t->schedule].name,
                               weights_kept_text(t->optimiser), bytes_text(weights_kept_bytes(t->optimiser, g->weights)),
                               bytes_text(kept), bytes_text(kept * t->batch)));
     term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n",

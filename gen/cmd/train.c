@@ -32,7 +32,7 @@ static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *s
     struct cvy_progress p = {0};
     struct cvy_option option[CVY_TRAIN_OPTIONS];
 
-    *said = (struct cvy_said){.schedule = schedule_names[spec ? spec->schedule : SCHEDULE_CONSTANT]};
+    *said = (struct cvy_said){.schedule = cvy_schedules[spec ? spec->schedule : CVY_CONSTANT].name};
     const struct cvy_optimiser *optimiser = spec ? spec->optimiser : NULL; /* NULL: the options of all */
     if (spec)
         memcpy(p.hyper, spec->hyper, sizeof p.hyper);

@@ -244,7 +244,7 @@ static void calls(PlainNet *n)
     }
     if (!n->train)
         return;
-    backward(n, xprintf("loss_backward(n, %d, %s, labels, %s);", g->spec->classes, value(n, g->op[last].in),
+    backward(n, xprintf("loss_backward(n, %d, %s, labels, step, %s);", g->spec->classes, value(n, g->op[last].in),
                         gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)

@@ -50,6 +50,13 @@ void emit_part(Rec *r, const char *name, const char *template)
     rec_rec(r, name, part);
 }
 
+static const char *class_weights(const Spec *s)
+{
+    const double *w = s->train.class_weight;
+
+    return w ? xprintf("(const float[]){%s}", emit_channel_list(w, s->classes)) : "NULL";
+}
+
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
 {
     const Spec *s = g->spec;
@@ -87,12 +94,13 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     for (int k = 0; k < CVY_HYPERS; k++)
         buf_printf(&hyper, "%s%s", k ? ", " : "", real_text(train->hyper[k]));
     rec_str(r, "hyper", hyper.text);
-    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0", emit_float(train->lr), emit_float(train->weight_decay),
-            emit_float(train->decay_all ? train->weight_decay : 0), hyper.text, (long long)train->seed);
+    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0, %s, %s", emit_float(train->lr),
+            emit_float(train->weight_decay), emit_float(train->decay_all ? train->weight_decay : 0), hyper.text,
+            (long long)train->seed, emit_float(train->setting[CVY_LABEL_SMOOTHING]), class_weights(s));
     rec_fmt(r, "weight_decay", "%.17g", train->weight_decay);
     rec_int(r, "decay_all", train->decay_all);
-    rec_str(r, "schedule", schedule_names[train->schedule]);
-    rec_fmt(r, "warmup", "%.17g", train->warmup);
+    rec_str(r, "schedule", cvy_schedules[train->schedule].name);
+    rec_str(r, "class_weight", class_weights(s));
     rec_int(r, "seed", train->seed);
     Buf setting = {0};
     for (int k = 0; k < CVY_SETTINGS; k++)

@@ -19,7 +19,6 @@ const char *const init_names[] = {"pytorch",
                                   "xavier_normal",
                                   "xavier_uniform",
                                   NULL};
-const char *const schedule_names[] = {"constant", "one-cycle", NULL};
 const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 const char *const decay_names[] = {"weights", "all", NULL};
 const char *const unroll_names[] = {"auto", "full", "none", NULL};
@@ -141,11 +140,9 @@ static const KeyInfo first_train_keys[] = {
 /* The optimiser's keys stand between. */
 static const KeyInfo last_train_keys[] = {
     {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
-    {.name = "schedule", .type = KEY_WORD, .words = schedule_names, .fallback = "one-cycle", .help = "of the learning rate"},
-    {.name = "warmup", .type = KEY_REAL, .lo = 0, .hi = 1, .above_lo = true, .below_hi = true, .fallback = "0.3",
-         .help = "the share of steps in which one-cycle's rate rises"},
     {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
     {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
+    {.name = "class_weights", .type = KEY_CHANNELS, .lo = 0, .hi = 1e6, .help = "what each class counts in the loss, one number per class; else 1"},
     {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},
     {.name = NULL}};
 /* clang-format on */
@@ -179,6 +176,19 @@ static double usual_rate(const struct cvy_optimiser *o)
 static double usual_decay(const struct cvy_optimiser *o)
 {
     return o->weight_decay;
+}
+
+static KeyInfo key_of_schedules(void)
+{
+    static const char *names[CVY_SCHEDULES + 1];
+    Buf what = {0};
+
+    for (int i = 0; i < CVY_SCHEDULES; i++) {
+        names[i] = cvy_schedules[i].name;
+        buf_printf(&what, "%s%s: %s", i ? "; " : "of the learning rate; ", names[i], cvy_schedules[i].help);
+    }
+    return (KeyInfo){
+        .name = "schedule", .type = KEY_WORD, .words = names, .fallback = names[CVY_ONE_CYCLE], .help = what.text};
 }
 
 static KeyInfo key_of_setting(const struct cvy_setting *s)
@@ -252,6 +262,7 @@ const KeyInfo *train_keys(void)
                           .help = xprintf("of the weights: %s", usual_of(usual_decay))};
     for (const KeyInfo *k = last_train_keys; k->name; k++)
         keys[n++] = *k;
+    keys[n++] = key_of_schedules();
     for (int k = 0; k < CVY_SETTINGS; k++)
         keys[n++] = key_of_setting(&cvy_settings[k]);
     if (n >= ROOM)

@@ -23,8 +23,8 @@ static void read_unroll(const Node *n, Spec *s)
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
-/* mean: 0.5, or one number per channel. */
-static void read_channels(const Node *n, const char *what, int channels, double lo, double *to)
+/* mean: 0.5, or one number for each channel, or class: `of`. */
+static void read_numbers(const Node *n, const char *what, const char *of, int channels, double lo, double *to)
 {
     if (n->kind != NODE_SEQ) {
         double v;
@@ -34,8 +34,8 @@ static void read_channels(const Node *n, const char *what, int channels, double 
         return;
     }
     if (n->n != channels) {
-        diag_error(n->mark, "one number for all, or one per channel", "%s has %d numbers for %d channels", what, n->n,
-                   channels);
+        diag_error(n->mark, xprintf("one number for all, or one per %s", of), "%s has %d numbers for %d %s", what, n->n,
+                   channels, strcmp(of, "class") == 0 ? "classes" : "channels");
         return;
     }
     for (int c = 0; c < channels; c++)
@@ -120,7 +120,7 @@ static void read_settings(const Node *map, SpecTrain *t)
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
-    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .schedule = SCHEDULE_ONE_CYCLE, .warmup = 0.3, .seed = 1};
+    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .schedule = CVY_ONE_CYCLE, .seed = 1};
     for (int k = 0; k < CVY_SETTINGS; k++)
         t->setting[k] = cvy_settings[k].usual;
     const Node *n;
@@ -160,13 +160,16 @@ static void read_train(const Node *map, Spec *s)
     if (key_word(train_keys(), map, "decay", &i))
         t->decay_all = i == 1;
     if (key_word(train_keys(), map, "schedule", &i))
-        t->schedule = (Schedule)i;
-    key_real(train_keys(), map, "train", "warmup", &t->warmup);
+        t->schedule = i;
     read_settings(map, t);
     if ((n = keys_get(map, "mean")))
-        read_channels(n, "train.mean", channels, -1e6, t->mean);
+        read_numbers(n, "train.mean", "channel", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))
-        read_channels(n, "train.std", channels, 1e-6, t->std);
+        read_numbers(n, "train.std", "channel", channels, 1e-6, t->std);
+    if ((n = keys_get(map, "class_weights")) && s->classes > 1) {
+        t->class_weight = xalloc((size_t)s->classes * sizeof *t->class_weight);
+        read_numbers(n, "train.class_weights", "class", s->classes, 0, t->class_weight);
+    }
     if ((n = keys_get(map, "seed")))
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
 }

@@ -90,8 +90,6 @@ typedef struct InitRule {
     double slope; /* kaiming: of the leaky relu that the gain is for; PyTorch's a */
 } InitRule;
 enum { UNROLL_AUTO = 0, UNROLL_FULL = -1, UNROLL_NONE = -2 };
-typedef enum Schedule { SCHEDULE_CONSTANT, SCHEDULE_ONE_CYCLE } Schedule;
-extern const char *const schedule_names[];
 
 typedef enum WinogradUse {
     WINOGRAD_AUTO,
@@ -105,10 +103,10 @@ typedef struct SpecTrain {
     const struct cvy_optimiser *optimiser;
     double lr, hyper[CVY_HYPERS], weight_decay; /* hyper: by the optimiser's row */
     bool decay_all;                             /* weight decay reaches norms and biases too */
-    Schedule schedule;
-    double warmup; /* one-cycle: the share of steps in which the rate rises (PyTorch's pct_start), 0.3 */
+    int schedule;                               /* of cvy_schedules */
     double setting[CVY_SETTINGS];
-    double *mean, *std; /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
+    double *class_weight; /* one per class; NULL: all count the same */
+    double *mean, *std;   /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;
 

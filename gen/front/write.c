@@ -304,10 +304,11 @@ void spec_write(const Spec *s, FILE *to)
     for (int k = 0; k < cvy_hypers(t->optimiser); k++)
         fprintf(to, "  %s: %s\n", t->optimiser->hyper[k].name, hyper_text(t, k));
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
-    fprintf(to, "  schedule: %s\n  warmup: %s\n", schedule_names[t->schedule], real_text(t->warmup));
+    fprintf(to, "  schedule: %s\n", cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
-        if (t->setting[k] != cvy_settings[k].usual || t->setting[k] != cvy_settings[k].off)
-            fprintf(to, "  %s: %s\n", cvy_settings[k].name, real_text(t->setting[k]));
+        fprintf(to, "  %s: %s\n", cvy_settings[k].name, real_text(t->setting[k]));
+    if (t->class_weight)
+        fprintf(to, "  class_weights: %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }
@@ -368,11 +369,13 @@ void spec_dump(const Spec *s, FILE *to)
             fprintf(to, " %s %s", t->optimiser->hyper[k].name, hyper_text(t, k));
         else if (t->hyper[k] != 0)
             fprintf(to, " %s", t->optimiser->hyper[k].name);
-    fprintf(to, " weight_decay %s of %s schedule %s warmup %s\n", real_text(t->weight_decay),
-            t->decay_all ? "all" : "weights", schedule_names[t->schedule], real_text(t->warmup));
+    fprintf(to, " weight_decay %s of %s schedule %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights",
+            cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
         if (t->setting[k] != cvy_settings[k].usual)
             fprintf(to, "       %s %s\n", cvy_settings[k].name, real_text(t->setting[k]));
+    if (t->class_weight)
+        fprintf(to, "       class_weights %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }
