@@ -225,7 +225,7 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
     int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
              cvy_put_meta(s, "optimiser", "%s", optimiser) && cvy_put_meta(s, "class_weights", "%s", class_weights) &&
              cvy_put_identity(s, r->model->identity) && put_progress(s, p, r->model->train.optimiser) &&
-             cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "") && all_finite(s);
+             cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "");
     free(optimiser);
     return ok;
 }
@@ -233,16 +233,20 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
 /* The weights go first: a state that is there has its weights. A kill between the two renames leaves an older state,
  * and the training that goes on from it makes the same weights again. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best, const char *class_weights)
+             const struct cvy_run *best, const struct cvy_run *ema, const char *class_weights)
 {
     struct cvy_tensors w = {0}, s = {0};
     struct cvy_out out[2] = {{0}, {0}};
     const int weights = path != NULL;
-    int ok = put_state(&s, r, p, class_weights) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
+    int ok = put_state(&s, r, p, class_weights) && (!ema || cvy_add_weights(&s, ema, CVY_EMA_PREFIX)) &&
+             all_finite(&s) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
     if (ok && weights)
-        ok =
-            put_weights(&w, best ? best : r, best ? p->best_epoch : p->epoch, best ? p->best_step : p->step, p->seed) &&
-            cvy_out_open(&out[0], path) && cvy_tensors_write(&w, &out[0]);
+        ok = put_weights(&w,
+                         best  ? best
+                         : ema ? ema
+                               : r,
+                         best ? p->best_epoch : p->epoch, best ? p->best_step : p->step, p->seed) &&
+             cvy_out_open(&out[0], path) && cvy_tensors_write(&w, &out[0]);
     ok = ok && cvy_out_commit(out + !weights, 1 + weights);
     cvy_out_drop(&out[0]);
     cvy_out_drop(&out[1]);
@@ -367,9 +371,10 @@ int cvy_resume_best(struct cvy_run *run, const struct cvy_resume *r, const char 
     return 1;
 }
 
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r)
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, struct cvy_kept *ema)
 {
-    return cvy_load_kept(run, &r->state, 1);
+    return cvy_load_kept(run, &r->state, 1) &&
+           (!cvy_has_ema(run->model, &r->state) || (cvy_keep(ema, run) && cvy_load_ema(&ema->run, &r->state)));
 }
 
 void cvy_resume_close(struct cvy_resume *r)

@@ -60,6 +60,9 @@ enum {
     CVY_VALID,
     CVY_PATIENCE,
     CVY_LABEL_SMOOTHING,
+    CVY_CLIP,
+    CVY_ACCUMULATE,
+    CVY_EMA,
     CVY_WARMUP_EPOCHS,
     CVY_WARMUP,
     CVY_STEP_SIZE,
@@ -77,6 +80,7 @@ struct cvy_step {
     /* of the loss: the share of a label that all classes have together; and what each class counts, NULL: 1 */
     float label_smoothing;
     const float *class_weight;
+    int hold; /* backward only writes the gradient to cvy_net.grad, which must be there: nothing is updated */
 };
 
 /* One tensor of a trace: `data` + `at` hold `at.dim`; ndim up to 4; dim[0] is the image where it is an activation. */

@@ -382,6 +382,10 @@ int cvy_load_partial(struct cvy_run *r, const char *path, int force);
 /* That the file holds the optimiser's buffers of each parameter (and the weights), and nothing else. */
 int cvy_match_state(const struct cvy_model *m, struct cvy_tensors *f, int with_weights);
 int cvy_load_kept(struct cvy_run *r, const struct cvy_tensors *f, int with_weights); /* those */
+/* The moving average of the weights in a state, under their names with this before them. */
+#define CVY_EMA_PREFIX "ema."
+int cvy_has_ema(const struct cvy_model *m, const struct cvy_tensors *f);
+int cvy_load_ema(struct cvy_run *r, const struct cvy_tensors *f);
 /* The buffers, and the step where it is said; weights that are there, too, stay in the file. */
 int cvy_load_state(struct cvy_run *r, const char *path, int64_t *step);
 
@@ -393,6 +397,22 @@ struct cvy_kept {
 int cvy_keep(struct cvy_kept *k, const struct cvy_run *r); /* 0 after a message */
 void cvy_put_back(const struct cvy_kept *k, const struct cvy_run *r);
 void cvy_kept_free(struct cvy_kept *k);
+
+/* ---- cvy_gradient.c: between a gradient and its update
+ * --------------------------------------------------------------------------------- */
+
+/* 1 where a parameter lies in arrays of param_floats, 0 where padding does, whose gradient may be anything; free(). */
+unsigned char *cvy_gradient_places(const struct cvy_model *m);
+double cvy_gradient_norm(const float *g, const unsigned char *real, int64_t n);
+void cvy_gradient_add(float *sum, const float *g, int64_t n, int first);
+/* Divides a sum over batches by their number, then brings its norm down to `clip` (0: not), as clip_grad_norm_ of
+ * PyTorch does. Returns the norm before that. */
+double cvy_gradient_scale(float *g, const unsigned char *real, int64_t n, int batches, double clip);
+/* Updates all parameters by the optimiser. */
+void cvy_gradient_take(const struct cvy_run *r, const float *g, const struct cvy_step *step);
+/* Moves the average of weights and running statistics by 1 - decay towards those of now; the first time it becomes
+ * them. Counts of batches are copied. 0 after a message. */
+int cvy_average(struct cvy_kept *average, const struct cvy_run *r, double decay);
 
 /* ---- cvy_checkpoint.c: a training's weights and state
  * ------------------------------------------------------------------------- */
@@ -411,10 +431,10 @@ struct cvy_progress {
     struct cvy_plateau plateau;
     uint32_t data_crc; /* of the images to train and to validate with */
 };
-/* class_weights: of the loss, as text. The state, and the weights of `best` at p's best epoch, or where that is NULL of
- * this step, or none: path NULL. */
+/* The state, and unless path is NULL the weights: `best` of p's best epoch; else, of this step, `ema` or where that is
+ * NULL the run's own. class_weights: of the loss, as text. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best, const char *class_weights);
+             const struct cvy_run *best, const struct cvy_run *ema, const char *class_weights);
 /* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. force:
  * all but a set. */
 int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force);
@@ -428,7 +448,8 @@ struct cvy_resume {
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force);
 /* Loads the best weights so far, where p knows any. Where they are no longer there, p forgets them, with a warning. */
 int cvy_resume_best(struct cvy_run *run, const struct cvy_resume *r, const char *weights, struct cvy_progress *p);
-int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r);
+/* ema: the moving average, where the state has one. */
+int cvy_resume_load(struct cvy_run *run, const struct cvy_resume *r, struct cvy_kept *ema);
 void cvy_resume_close(struct cvy_resume *r);
 /* The spec's optimiser in words: "sgd(momentum=0.9, ...)"; free(). The state's own word on it is its metadata's
  * "optimiser". */

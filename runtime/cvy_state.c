@@ -144,19 +144,23 @@ static int read_tensor(const struct cvy_tensors *f, const char *name, const stru
 }
 
 /* A tensor of the network out of the file; a count that is not there is zero. */
-static int load_tensor(struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensor *t)
+static int load_as(struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensor *t, const char *name)
 {
     int64_t n = 0;
     if (t->role != CVY_BATCHES)
-        return read_tensor(f, t->name, t, base_of(r, t));
-    if (!cvy_read_i64(f, t->name, &n))
+        return read_tensor(f, name, t, base_of(r, t));
+    if (!cvy_read_i64(f, name, &n))
         return 0;
     if (n < 0) {
-        cvy_error(NULL, "'%s': tensor '%s' counts %" PRId64 " batches", f->path, t->name, n);
+        cvy_error(NULL, "'%s': tensor '%s' counts %" PRId64 " batches", f->path, name, n);
         return 0;
     }
     r->net->batches[t->at.offset] = n;
     return 1;
+}
+static int load_tensor(struct cvy_run *r, const struct cvy_tensors *f, const struct cvy_tensor *t)
+{
+    return load_as(r, f, t, t->name);
 }
 
 int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how)
@@ -258,12 +262,32 @@ static int load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
     return ok;
 }
 
+int cvy_has_ema(const struct cvy_model *m, const struct cvy_tensors *f)
+{
+    char *name = cvy_format("%s%s", CVY_EMA_PREFIX, m->tensor[0].name);
+    const int has = name && cvy_tensors_find(f, name) != NULL;
+    free(name);
+    return has;
+}
+
+int cvy_load_ema(struct cvy_run *r, const struct cvy_tensors *f)
+{
+    int ok = 1;
+    for (int i = 0; i < r->model->ntensor && ok; i++) {
+        const struct cvy_tensor *t = &r->model->tensor[i];
+        char *name = cvy_format("%s%s", CVY_EMA_PREFIX, t->name);
+        ok = name && load_as(r, f, t, name);
+        free(name);
+    }
+    return ok;
+}
+
 int cvy_match_state(const struct cvy_model *m, struct cvy_tensors *f, int with_weights)
 {
     struct cvy_run none = {.model = m};
     struct cvy_tensors want = {0};
     int ok = (!with_weights || cvy_add_weights(&want, &none, "")) && cvy_add_buffers(&want, &none, "") &&
-             cvy_tensors_match(f, &want);
+             (!cvy_has_ema(m, f) || cvy_add_weights(&want, &none, CVY_EMA_PREFIX)) && cvy_tensors_match(f, &want);
     cvy_tensors_free(&want);
     return ok;
 }

@@ -46,10 +46,14 @@ struct train {
     struct cvy_progress p;
     struct cvy_run run;
     struct cvy_data train_set, valid_set;
-    int held;              /* whether valid_set was held out of the training images */
-    int tests;             /* images to test with, at the end */
-    struct cvy_kept best;  /* weights, by validation; of p.best_epoch */
-    struct cvy_resume old; /* of --resume */
+    int held;                 /* whether valid_set was held out of the training images */
+    int tests;                /* images to test with, at the end */
+    struct cvy_kept best;     /* weights, by validation; of p.best_epoch */
+    struct cvy_kept ema, own; /* the moving average, where it is asked for; the training's weights meanwhile */
+    float *grad, *sum;        /* where a gradient is to be seen; over several batches */
+    unsigned char *real;      /* which of them are parameters */
+    double norm;              /* of the last update's gradient; below zero: not known */
+    struct cvy_resume old;    /* of --resume */
     struct cvy_said said;
     char *default_save, *state_path, *class_weights; /* class_weights: as text; "" where there are none */
     float *class_weight;
@@ -176,6 +180,8 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
     json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch",
                           (json_int_t)p->epoch + 1, "step", (json_int_t)p->step, "lr", rate, "train_loss", loss,
                           "train_accuracy", accuracy, "seconds", seconds, "images_per_second", t->rate);
+    if (o && cvy_finite(t->norm) && t->norm >= 0)
+        json_object_set_new(o, "gradient_norm", json_real(t->norm));
     log_found(o, "valid_loss", "valid_accuracy", valid);
     log_line(t, o, "");
 }
@@ -213,8 +219,9 @@ static void save(struct train *t)
     const int failed_before = t->save_failed;
     /* the weights to use are those of the best epoch; as long as there is none, the last ones */
     const int weights = !t->p.best_epoch || t->best_is_new;
-    t->save_failed = !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL,
-                               t->p.best_epoch ? &t->best.run : NULL, t->class_weights);
+    t->save_failed =
+        !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL, t->p.best_epoch ? &t->best.run : NULL,
+                  t->ema.run.net ? &t->ema.run : NULL, t->class_weights);
     t->best_is_new &= t->save_failed;
     if (t->save_failed)
         cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
@@ -222,12 +229,54 @@ static void save(struct train *t)
         clean(t);
 }
 
-static double rate_of(const struct train *t, int64_t step)
+/* Updates of an epoch, and the number of the one that the batch under way belongs to. */
+static int64_t updates(const struct train *t)
+{
+    const int64_t every = (int64_t)t->p.setting[CVY_ACCUMULATE];
+    return (t->steps + every - 1) / every;
+}
+static int64_t update_number(const struct train *t)
+{
+    return t->p.epoch * updates(t) + t->p.step_in_epoch / (int64_t)t->p.setting[CVY_ACCUMULATE];
+}
+
+static double rate_of(const struct train *t, int64_t update)
 {
     const struct cvy_progress *p = &t->p;
-    const struct cvy_moment m = {step, (int64_t)p->epochs * t->steps, t->steps,
+    const struct cvy_moment m = {update, p->epochs * updates(t), updates(t),
                                  p->plateau.scale > 0 ? p->plateau.scale : 1};
     return cvy_rate(p->schedule, p->lr, p->setting, &m);
+}
+
+/* Backward, and the update where the batch is the last of those that it is for. Returns whether it was. */
+static int backward(struct train *t, const struct cvy_batch *b, struct cvy_step *step)
+{
+    struct cvy_progress *p = &t->p;
+    struct cvy_net *net = t->run.net;
+    const int64_t n = t->model->param_floats, every = (int64_t)p->setting[CVY_ACCUMULATE],
+                  had = p->step_in_epoch % every;
+    const int last = p->step_in_epoch + 1 == t->steps, complete = last || had + 1 == every;
+    if (every == 1 && p->setting[CVY_CLIP] == 0) {
+        net->grad = last ? t->grad : NULL; /* seen once an epoch, for the log */
+        t->model->backward(net, b, step);
+        t->norm = net->grad ? cvy_gradient_norm(net->grad, t->real, n) : t->norm;
+        net->grad = NULL;
+        return 1;
+    }
+    step->hold = 1;
+    net->grad = t->grad;
+    t->model->backward(net, b, step);
+    net->grad = NULL;
+    float *g = every > 1 ? t->sum : t->grad;
+    if (every > 1)
+        cvy_gradient_add(t->sum, t->grad, n, had == 0);
+    if (!complete)
+        return 0;
+    t->norm = cvy_gradient_scale(g, t->real, n, (int)had + 1, p->setting[CVY_CLIP]);
+    step->hold = 0;
+    step->step = (uint64_t)update_number(t);
+    cvy_gradient_take(&t->run, g, step);
+    return 1;
 }
 
 /* A loss so many times that of guessing comes back no more: training on would only spend time. */
@@ -250,7 +299,7 @@ static int train_epoch(struct train *t)
         struct cvy_step step;
         double score = 0;
         memset(&step, 0, sizeof step);
-        step.lr = (float)rate_of(t, p->step);
+        step.lr = (float)rate_of(t, update_number(t));
         memcpy(step.hyper, p->hyper, sizeof step.hyper);
         step.weight_decay = (float)p->weight_decay;
         step.weight_decay_other = p->decay_all ? (float)p->weight_decay : 0.0f;
@@ -271,7 +320,11 @@ static int train_epoch(struct train *t)
             result = -1;
             break;
         }
-        m->backward(t->run.net, b, &step);
+        const int updated = backward(t, b, &step);
+        if (updated && p->setting[CVY_EMA] > 0 && !cvy_average(&t->ema, &t->run, p->setting[CVY_EMA])) {
+            result = -1;
+            break;
+        }
         p->step++;
         p->step_in_epoch++;
         p->loss_sum += loss * b->n;
@@ -279,7 +332,8 @@ static int train_epoch(struct train *t)
         p->seen += b->n;
         images += b->n;
         show_progress(t, begin, p->step_in_epoch, images);
-        if (p->step_in_epoch < t->steps && (signal_seen || (t->said.limit && (uint64_t)p->step >= t->said.limit)))
+        if (p->step_in_epoch < t->steps && updated &&
+            (signal_seen || (t->said.limit && (uint64_t)p->step >= t->said.limit)))
             result = 0;
     }
     double seconds = cvy_seconds() - begin;
@@ -301,7 +355,12 @@ static int finish_epoch(struct train *t, double begin)
 {
     struct cvy_progress *p = &t->p;
     struct found valid = nothing;
-    const double rate = rate_of(t, p->step - 1);
+    const double rate = rate_of(t, (p->epoch + 1) * updates(t) - 1);
+    if (t->ema.run.net) { /* what is validated, and what is the best, is the average */
+        if (!cvy_keep(&t->own, &t->run))
+            return 0;
+        cvy_put_back(&t->ema, &t->run);
+    }
     if (t->valid_set.n && !t->said.no_eval && !cvy_evaluate(&t->run, &t->valid_set, &valid.loss, &valid.accuracy))
         return 0;
     const double seconds = cvy_seconds() - begin;
@@ -319,6 +378,8 @@ static int finish_epoch(struct train *t, double begin)
         if (!cvy_keep(&t->best, &t->run))
             return 0;
     }
+    if (t->ema.run.net)
+        cvy_put_back(&t->own, &t->run);
     if (p->schedule == CVY_PLATEAU && cvy_finite(valid.loss) && valid.accuracy >= 0)
         cvy_plateau_take(&p->plateau, p->lr, p->setting, valid.loss);
     save(t);
@@ -340,8 +401,8 @@ static int test(struct train *t)
     struct cvy_data set;
     if (t->said.no_eval || !t->tests)
         return 1;
-    if (t->p.best_epoch)
-        cvy_put_back(&t->best, &t->run);
+    if (t->p.best_epoch || t->ema.run.net)
+        cvy_put_back(t->p.best_epoch ? &t->best : &t->ema, &t->run);
     int ok = cvy_data_load(&set, t->model, t->said.data, CVY_TEST_SPLIT, t->p.test_images);
     if (!ok)
         return 0;
@@ -617,11 +678,17 @@ static int prepare(struct train *t, const struct cvy_option *option)
     if (!cvy_run_open(&t->run, m, p->batch, t->said.threads, 0))
         return 0;
     t->run.rows = &t->train_set;
+    t->norm = -1;
+    const size_t floats = (size_t)m->param_floats;
+    const int sums = p->setting[CVY_ACCUMULATE] > 1, sees = sums || p->setting[CVY_CLIP] > 0 || t->said.log_path;
+    if ((sees && (!(t->real = cvy_gradient_places(m)) || !(t->grad = cvy_alloc_aligned(floats * sizeof *t->grad)))) ||
+        (sums && !(t->sum = cvy_alloc_aligned(floats * sizeof *t->sum))))
+        return 0;
     t->said.threads = t->run.net->threads; /* it may use fewer than it is offered */
     const uint32_t crc = cvy_data_crc(&t->valid_set, cvy_data_crc(&t->train_set, 0));
     if (t->said.resume) {
         if (!cvy_resume_best(&t->run, &t->old, t->said.save, p) || (p->best_epoch && !cvy_keep(&t->best, &t->run)) ||
-            !cvy_resume_load(&t->run, &t->old))
+            !cvy_resume_load(&t->run, &t->old, &t->ema))
             return 0;
         if (p->data_crc != crc && t->said.force) {
             cvy_warn("the training to resume had other images than these (%s)", t->train_set.what);
@@ -737,6 +804,11 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     cvy_data_free(&t.train_set);
     cvy_data_free(&t.valid_set);
     cvy_kept_free(&t.best);
+    cvy_kept_free(&t.ema);
+    cvy_kept_free(&t.own);
+    free(t.grad);
+    free(t.real);
+    free(t.sum);
     free(t.default_save);
     free(t.state_path);
     free(t.class_weights);

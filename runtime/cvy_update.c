@@ -140,6 +140,13 @@ void cvy_update(const struct cvy_net *net, int64_t at, int64_t count, const floa
 {
     const struct cvy_slice s = {net, at, count, g, stride, parts, step, decay};
 
+    if (step->hold) { /* the gradient alone */
+        for (int64_t i = 0; i < count; i += CVY_BLOCK) {
+            float sum[CVY_BLOCK];
+            cvy_gradient(&s, i, sum);
+        }
+        return;
+    }
     net->optimiser->update(&s);
 }
 

@@ -1026,7 +1026,7 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
 
     if (net->net.grad) /* who runs a trace wants to see them */
         memcpy(net->net.grad, net->grad, sizeof(float) * ${n.param_floats});
-    for (int i = 0; i < ${n.name}_model.ntensor; i++) {
+    for (int i = 0; i < ${n.name}_model.ntensor && !step->hold; i++) {
         const struct cvy_tensor *t = &${n.name}_model.tensor[i];
         int64_t count = 1;
         for (int k = 0; k < t->at.ndim; k++)

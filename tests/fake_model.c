@@ -119,6 +119,8 @@ static void update(struct cvy_net *net, int at, double gradient, const struct cv
 {
     if (net->grad)
         net->grad[at] = (float)gradient;
+    if (s->hold)
+        return;
     float g = (float)gradient + decay * net->param[at];
     float momentum = (float)s->hyper[CVY_MOMENTUM], m = net->state[at] = momentum * net->state[at] + g;
     net->param[at] -= s->lr * (s->hyper[CVY_NESTEROV] != 0 ? g + momentum * m : m);
@@ -219,7 +221,7 @@ struct cvy_model fake_model = {
               5e-4,
               0,
               "one-cycle",
-              {0.1, 0, 0, 0, 0.3, 10, 0.1, 0, 10},
+              {0.1, 0, 0, 0, 1, 0, 0, 0.3, 10, 0.1, 0, 10},
               mean,
               std,
               1,

@@ -278,16 +278,18 @@ static int program(const char *words)
 static void resume(void)
 {
     struct cvy_resume old;
+    struct cvy_kept average = {0};
     struct cvy_run r;
     const int force = (int)below(2);
     int ok = cvy_resume_open(&old, &fake_model, "w", force);
     if (ok && cvy_run_open(&r, &fake_model, old.p.batch, 1, 0)) {
-        ok = cvy_resume_best(&r, &old, "w", &old.p) && cvy_resume_load(&r, &old);
+        ok = cvy_resume_best(&r, &old, "w", &old.p) && cvy_resume_load(&r, &old, &average);
         if (ok)
             step_on(&r, old.p.batch, &old.p);
         cvy_run_close(&r);
     }
     cvy_resume_close(&old);
+    cvy_kept_free(&average);
     count(ok);
     if (ok && below(4) == 0)
         program(force ? RESUME " --force" : RESUME);

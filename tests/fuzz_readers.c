@@ -224,9 +224,12 @@ static int read_weights(const char *path)
 static int read_state(const char *path)
 {
     struct cvy_resume r = {0};
+    struct cvy_kept average = {0};
     (void)path;
-    const int ok = cvy_resume_open(&r, &fake_model, "w.safetensors", (int)below(2)) && cvy_resume_load(&run, &r);
+    const int ok =
+        cvy_resume_open(&r, &fake_model, "w.safetensors", (int)below(2)) && cvy_resume_load(&run, &r, &average);
     cvy_resume_close(&r);
+    cvy_kept_free(&average);
     return ok;
 }
 
@@ -363,7 +366,7 @@ static void make_good(void)
         !cvy_run_open(&run, &fake_model, 4, 1, 0))
         exit(99);
     cvy_draw(run.model, run.net, 1);
-    if (!cvy_save(&run, "w.state.safetensors", &p, "w.safetensors", NULL, ""))
+    if (!cvy_save(&run, "w.state.safetensors", &p, "w.safetensors", NULL, NULL, ""))
         exit(99);
     put_npy("x.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 1, 12, 12), }", images + 16, 4 * 144);
     put_npy("l.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "\1\2\3", 3);

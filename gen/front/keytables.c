@@ -191,13 +191,15 @@ static KeyInfo key_of_schedules(void)
         .name = "schedule", .type = KEY_WORD, .words = names, .fallback = names[CVY_ONE_CYCLE], .help = what.text};
 }
 
-static KeyInfo key_of_setting(const struct cvy_setting *s)
+static KeyInfo key_of_setting(int k)
 {
+    const struct cvy_setting *s = &cvy_settings[k];
+
     return (KeyInfo){.name = s->name,
                      .type = s->kind == CVY_WHOLE_NUMBER ? KEY_INT : KEY_REAL,
                      .lo = s->lo,
                      .hi = s->hi,
-                     .fallback = real_text(s->usual),
+                     .fallback = setting_text(k, s->usual),
                      .help = s->help};
 }
 
@@ -264,7 +266,7 @@ const KeyInfo *train_keys(void)
         keys[n++] = *k;
     keys[n++] = key_of_schedules();
     for (int k = 0; k < CVY_SETTINGS; k++)
-        keys[n++] = key_of_setting(&cvy_settings[k]);
+        keys[n++] = key_of_setting(k);
     if (n >= ROOM)
         BUG("too many keys of train");
     return keys;

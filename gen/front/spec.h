@@ -139,6 +139,7 @@ const char *unroll_text(const Spec *s);
 /* What a training keeps of each weight, "weights and momentum", and how many bytes that is of so many of them. */
 const char *weights_kept_text(const struct cvy_optimiser *o);
 int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights);
+const char *setting_text(int k, double v);                   /* a value of cvy_settings[k], as a spec has it */
 const char *hyper_text(const SpecTrain *t, int k);           /* the value of the optimiser's number k: "0.9", "true" */
 const SpecStage *layer_weight(const SpecLayer *l);           /* the stage that is its weight op; NULL: it has none */
 const char *stage_text(const SpecStage *s, int dims);        /* "maxpool(3,2,1)", as order_read reads it */

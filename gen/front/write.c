@@ -285,6 +285,11 @@ const char *hyper_text(const SpecTrain *t, int k)
     return !t->optimiser->hyper[k].off ? real_text(t->hyper[k]) : t->hyper[k] != 0 ? "true" : "false";
 }
 
+const char *setting_text(int k, double v)
+{
+    return cvy_settings[k].kind == CVY_WHOLE_NUMBER ? xprintf("%.0f", v) : real_text(v);
+}
+
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
@@ -306,7 +311,7 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
     fprintf(to, "  schedule: %s\n", cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
-        fprintf(to, "  %s: %s\n", cvy_settings[k].name, real_text(t->setting[k]));
+        fprintf(to, "  %s: %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
     if (t->class_weight)
         fprintf(to, "  class_weights: %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
@@ -373,7 +378,7 @@ void spec_dump(const Spec *s, FILE *to)
             cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
         if (t->setting[k] != cvy_settings[k].usual)
-            fprintf(to, "       %s %s\n", cvy_settings[k].name, real_text(t->setting[k]));
+            fprintf(to, "       %s %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
     if (t->class_weight)
         fprintf(to, "       class_weights %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
