@@ -191,6 +191,11 @@ static KeyInfo key_of_schedules(void)
         .name = "schedule", .type = KEY_WORD, .words = names, .fallback = names[CVY_ONE_CYCLE], .help = what.text};
 }
 
+const char *setting_text(int k, double v)
+{
+    return cvy_settings[k].kind == CVY_WHOLE_NUMBER ? xprintf("%.0f", v) : real_text(v);
+}
+
 static KeyInfo key_of_setting(int k)
 {
     const struct cvy_setting *s = &cvy_settings[k];

@@ -285,11 +285,6 @@ const char *hyper_text(const SpecTrain *t, int k)
     return !t->optimiser->hyper[k].off ? real_text(t->hyper[k]) : t->hyper[k] != 0 ? "true" : "false";
 }
 
-const char *setting_text(int k, double v)
-{
-    return cvy_settings[k].kind == CVY_WHOLE_NUMBER ? xprintf("%.0f", v) : real_text(v);
-}
-
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
