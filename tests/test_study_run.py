@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -209,6 +210,32 @@ class Test:
             out = subprocess.run([program, "eval", "--weights", w, "--data", os.path.join(self.folder, "tiny.safetensors"), "--json"], capture_output=True,
                                  text=True, check=True).stdout
             check(abs(valid - float(r["valid"])) < 1e-8 and abs(json.loads(out)["accuracy"] - float(r["test"])) < 1e-8, "by hand %r, %s; the CSV: %r" % (valid, out, r))
+
+    def test_pick_rows(self):
+        """Rows that `rows` leaves out are held out where pick_rows asks for them, the same for each seed; no seed trains with them."""
+        try:
+            self.write(SPEC, STUDY + "rows: 90\npick_rows: 50\n")
+            folder, held = self.fresh(), {}
+            p = self.start(folder, "--jobs", "1")
+            work = os.path.join(folder, "work")
+            while p.poll() is None and len(held) < 2:
+                for name in (os.listdir(work) if os.path.exists(work) else []):
+                    if name.startswith("seed-") and name.endswith(".safetensors") and name not in held:
+                        try:
+                            held[name] = read_set(os.path.join(work, name))
+                        except (OSError, struct.error):
+                            pass
+                time.sleep(.003)
+            p.kill()
+            p.communicate()
+        finally:
+            self.write(SPEC, STUDY)
+        check(len(held) == 2, "sets seen: %r" % sorted(held))
+        (a, b), pool = held.values(), read_set(os.path.join(self.folder, "tiny.safetensors"))
+        for cut in (a, b):
+            check(abs(len(cut["train"]) - 72) <= 2 and len(cut["train"]) + len(cut["test"]) in range(138, 143), "%d and %d rows" % (len(cut["train"]), len(cut["test"])))
+            check(not set(cut["test"]) & set(pool["test"]) and not set(cut["train"]) & set(cut["test"]), "rows on two sides")
+        check(len(set(a["test"]) & set(b["test"])) >= 50 and sorted(a["train"] + a["test"]) == sorted(b["train"] + b["test"]), "the spare rows are not the same")
 
     def test_refused(self):
         """Another spec, other data, another plan: words, and the CSV stays as it was."""

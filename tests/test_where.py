@@ -58,7 +58,7 @@ class Test:
         check("With 10 seeds and these test rows, differences below about 1.4 points cannot be shown." in out, out)
         check(out.index("cannot be shown") < out.index("pair  "), "said before it is done")
         study = open(os.path.join(to, "study.yaml")).read()
-        check("seeds: 10\nepochs: 30\nrows: 300\n" in study and "margin: 3\n" in study, study)
+        check("seeds: 10\nepochs: 30\nrows: 300\npick_rows: 2000\n" in study and "margin: 3\n" in study, study)
         csv = os.path.join(to, "runs.csv")
         before = open(csv).read()
         check(sum(",count," in x for x in before.split("\n")) == 2 * 10 * 3, "counted trainings")

@@ -343,7 +343,8 @@ static bool prepare(StudyFile *f, const Options *o, const Pool *pool, Emitted *e
         return false;
     for (int v = 0; v < s->nvariant; v++)
         code = crc_text(code, (const char *)&emitted->crc[v], sizeof emitted->crc[v]);
-    const char *rows = xprintf("%08x %d %d %g", pool_crc(pool), f->rows, f->test_rows, f->valid);
+    const char *rows = xprintf("%08x %d %d %g%s", pool_crc(pool), f->rows, f->test_rows, f->valid,
+                               f->pick_rows ? xprintf(" %d", f->pick_rows) : "");
     s->fingerprint = xprintf("%08x-%08x", code, crc_text(0, rows, strlen(rows)));
     return true;
 }
@@ -370,7 +371,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
 {
     Study *s = &f->study;
     const char *csv = xprintf("%s/runs.csv", folder), *set = study_set(f->data, s->data, folder);
-    Pool *pool = set ? pool_open(set, f->rows, f->test_rows) : NULL;
+    Pool *pool = set ? pool_open(set, f->rows, f->test_rows, f->pick_rows) : NULL;
     Emitted emitted = {0};
     if (!pool || !prepare(f, o, pool, &emitted) || !take_earlier(s, csv))
         return EXIT_FAILED;

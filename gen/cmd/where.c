@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4 };
+enum { LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4, PICK_ROWS = 2000 };
 #define USED .85 /* of the time that is left after compiling */
 #define DISAGREE                                                                                                       \
     .06 /* rows that two trainings of one network answer differently, where one is right: docs/study.md                \
@@ -77,7 +77,7 @@ static double plan_seconds(const StudyTimes *t, int nvariant, int rows, int test
 {
     double sum = 0;
     for (int v = 0; v < nvariant; v++) {
-        const double steps = ceil(rows * .8 / t->batch), answered = (rows * .2 + test_rows) / t->batch / 3;
+        const double steps = ceil(rows * .8 / t->batch), answered = (rows * .2 + PICK_ROWS + test_rows) / t->batch / 3;
         sum += (SCREEN_RATES + ROUND_RATES * seeds) * (2 * t->start[v] + t->step[v] * (steps * epochs + answered));
     }
     return sum / at_once;
@@ -126,7 +126,7 @@ static const char *study_text(const char *name, const char *spec, const char *da
                "after: {order: conv-act-bn}\nprimary: [before, after]\nscreen: 1\nmargin: %s\n",
                name, yaml_word(spec), yaml_word(data), real_text(w->margin));
     if (f)
-        buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\n", f->seeds, f->epochs, f->rows);
+        buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\npick_rows: %d\n", f->seeds, f->epochs, f->rows, PICK_ROWS);
     return b.text;
 }
 
@@ -166,7 +166,7 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
                 double began, int at_once)
 {
     const char *set = study_set(o->spec, o->spec, folder);
-    Pool *p = set ? pool_open(set, 0, 0) : NULL;
+    Pool *p = set ? pool_open(set, 0, 0, 0) : NULL;
     if (!p)
         return EXIT_FAILED;
     int shape[3];

@@ -32,6 +32,11 @@ static const KeyInfo study_keys[] = {
      .hi = 2147483647,
      .help = "at most so many to train with and to pick by"},
     {.name = "test_rows", .type = KEY_INT, .lo = 1, .hi = 2147483647, .help = "at most so many to test"},
+    {.name = "pick_rows",
+     .type = KEY_INT,
+     .lo = 0,
+     .hi = 2147483647,
+     .help = "of the rows that are left out, so many to pick by, too"},
     {.name = "valid", .type = KEY_REAL, .lo = .01, .hi = .9, .help = "the share of them to pick by"},
     {0},
 };
@@ -168,6 +173,7 @@ static void read_numbers(StudyFile *f, const Node *map)
     key_real(study_keys, map, of, "factor", &s->factor);
     key_int(study_keys, map, of, "rows", &f->rows);
     key_int(study_keys, map, of, "test_rows", &f->test_rows);
+    key_int(study_keys, map, of, "pick_rows", &f->pick_rows);
     key_real(study_keys, map, of, "valid", &f->valid);
 }
 

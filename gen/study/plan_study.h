@@ -10,7 +10,9 @@ typedef struct StudyFile {
     const char *spec, *data;
     const char ***set; /* of a variant: its overrides as --set has them, set[v][0 .. nset[v]) */
     int *nset;
-    double valid;        /* the share of rows that is held out to pick rates by, drawn anew for each seed */
+    double valid;  /* the share of rows that is held out to pick rates by, drawn anew for each seed */
+    int pick_rows; /* of rows that `rows` leaves out, so many are held out as well: rates are picked with less noise; 0:
+                      none */
     int rows, test_rows; /* at most so many to train with and to pick by together, to test; 0: all */
 } StudyFile;
 /* NULL after errors were collected. */
@@ -19,7 +21,7 @@ StudyFile *study_file_read(const char *path);
 /* The rows of a set: what is cut anew for each seed, and what is only tested with. */
 typedef struct Pool Pool;
 /* Reads the labels of a set of `convoy data`. NULL after a message. */
-Pool *pool_open(const char *set, int most_rows, int most_test);
+Pool *pool_open(const char *set, int most_rows, int most_test, int pick_rows);
 void pool_close(Pool *p);
 /* Into the study: classes, rows to test, the share of the largest class among them. */
 void pool_describe(const Pool *p, Study *s);

@@ -33,6 +33,7 @@ struct Pool {
     int *row, nrow; /* of train and valid, one behind the other: those that are used, class by class */
     int *first;     /* of a class in `row`; classes + 1 of them */
     int *test_row, ntest;
+    int *spare, nspare; /* of train and valid: rows that no seed trains with, and every seed holds out */
     uint32_t crc;
 };
 
@@ -145,7 +146,22 @@ static int class_count(const Pool *p)
     return n;
 }
 
-Pool *pool_open(const char *set, int most_rows, int most_test)
+/* Rows that were not chosen, in the order in which rows were drawn. */
+static void find_spare(Pool *p, int most)
+{
+    const int n = p->train.n + p->valid.n;
+    bool *used = xalloc((size_t)n * sizeof *used);
+    int *order = xalloc((size_t)n * sizeof *order);
+    p->spare = xalloc((size_t)n * sizeof *p->spare);
+    for (int i = 0; i < p->nrow; i++)
+        used[p->row[i]] = true;
+    cvy_permutation(order, n, 1, 0);
+    for (int i = 0; i < n && p->nspare < most; i++)
+        if (!used[order[i]])
+            p->spare[p->nspare++] = order[i];
+}
+
+Pool *pool_open(const char *set, int most_rows, int most_test, int pick_rows)
 {
     Pool *p = xalloc(sizeof *p);
     p->path = set;
@@ -161,6 +177,7 @@ Pool *pool_open(const char *set, int most_rows, int most_test)
         return NULL;
     p->row_bytes = (size_t)(p->train.x->end - p->train.x->begin) / (size_t)p->train.n;
     p->row = choose(p, p->train.n + p->valid.n, most_rows, 1, label_of, &p->nrow, &p->first);
+    find_spare(p, pick_rows);
     p->test_row = choose(p, p->test.n, most_test, 2, test_label, &p->ntest, NULL);
     if (p->nrow < 10 || p->ntest < 10) {
         bad(p,
@@ -299,7 +316,7 @@ static bool write_set(const Pool *p, const Out *part, int n, const char *path)
 bool pool_cut(const Pool *p, double share, int64_t seed, const char *path)
 {
     int *order = xalloc((size_t)p->nrow * sizeof *order), *train = xalloc((size_t)p->nrow * sizeof *train),
-        *held = xalloc((size_t)p->nrow * sizeof *held), ntrain = 0, nheld = 0;
+        *held = xalloc((size_t)(p->nrow + p->nspare) * sizeof *held), ntrain = 0, nheld = 0;
     for (int c = 0; c < p->classes; c++) {
         const int n = p->first[c + 1] - p->first[c], out = (int)lround(n * share);
         cvy_permutation(order, n, (uint64_t)seed, (uint64_t)c + 1);
@@ -311,6 +328,8 @@ bool pool_cut(const Pool *p, double share, int64_t seed, const char *path)
                 train[ntrain++] = row;
         }
     }
+    for (int i = 0; i < p->nspare; i++)
+        held[nheld++] = p->spare[i];
     if (!nheld || !ntrain) {
         cvy_error(NULL, "a share of %g of %d rows leaves none to %s", share, p->nrow,
                   nheld ? "train with" : "pick rates by");
