@@ -19,12 +19,14 @@ static const char colour_help[] =
     "  --color WHEN      colours in messages: auto (default: on a terminal), always, never\n";
 
 static const Command commands[] = {
-    {"new", "NAME [--preset PRESET] [-o FILE]", "write a spec to start from",
-     "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is. Refuses to "
-     "overwrite.\n"
+    {"new", "NAME [--data SRC | --preset PRESET] [-o FILE]", "write a spec to start from",
+     "Writes NAME.yaml (or FILE), a small commented network for 28 x 28 images that trains as it is, or one that fits "
+     "your data.\n"
+     "Refuses to overwrite.\n"
+     "  --data SRC        a network for these: a set of 'convoy data', or images, arrays or a table, which become one\n"
      "  --preset PRESET   with the blocks of a library or a paper: 'convoy presets' lists them\n"
      "Next: convoy check NAME.yaml, convoy train NAME.yaml\n",
-     OPT_OUT | OPT_PRESET, 0, "NAME", cmd_new, 1},
+     OPT_OUT | OPT_PRESET | OPT_FROM | OPT_IMPORT, 0, "NAME", cmd_new, 1},
     {"presets", "[NAME]", "list the presets: blocks as libraries and papers have them",
      "Prints a line for each preset, or what the one called NAME stands for. Without spec or option.\n", OPT_NO_WORD, 0,
      "NAME", cmd_presets, 1},
@@ -55,15 +57,19 @@ static const Command commands[] = {
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest was made from; every run writes that file "
      "anew\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_PARTS | OPT_FOR | OPT_FOLD | OPT_QUIET | OPT_DEPFILE, 0, "SPEC", cmd_gen, 1},
-    {"train", "SPEC [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM]",
+    {"train", "SPEC [--data SRC] [-o DIR] [--target T] [--set KEY=VALUE] [OPTIONS OF THE PROGRAM OR OF THE IMPORT]",
      "emit, compile and train, in one step",
      "Emits the network into a build folder, compiles it with make, and runs its 'train' where you are.\n"
+     "  --data SRC        where it is no set yet: a folder of images, arrays or a table, made into one beside the "
+     "build "
+     "folder (build-NAME.data.safetensors),\n"
+     "                    and again where files or options changed\n"
      "  -o DIR            the build folder (default: build-NAME here, NAME as in SPEC); kept, so that next time is "
      "faster\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
-     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST, 0, "SPEC", cmd_train, 1},
+     OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST | OPT_IMPORT, 0, "SPEC", cmd_train, 1},
     {"predict", "SPEC [--weights W] IMAGE... [--json] [-o DIR] [--target T] [--force] [--set KEY=VALUE]",
      "say of images which class they are of",
      "Reads PNG and JPEG files as 'convoy data' read those that the weights were trained with, to the bit, and prints "
@@ -121,8 +127,8 @@ static const Command commands[] = {
      "  --measure         and run both, in turn: processor time a training step\n"
      "  --target T        native (default: what this machine has), avx512, avx2, portable\n"
      "Exit status: 0 the same, 1 different, 2 trouble.\n",
-     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_STAT | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_TARGET,
-     0, "A", cmd_diff, 2},
+     OPT_SET | OPT_SPEC2 | OPT_ORDER | OPT_FOLD | OPT_LEVEL | OPT_JSON | OPT_HTML | OPT_COMPILE | OPT_TARGET, 0, "A",
+     cmd_diff, 2},
     {"draw", "SPEC [-o FILE] [--diff SPEC2] [--all] [--target T] [--set KEY=VALUE]",
      "draw the plan: kernels, stages, what is stored (SVG)",
      "Prints an SVG (with -o, writes it): every kernel a box around its stages, every stored tensor with its bytes.\n"
@@ -215,6 +221,11 @@ static int help_for(const Command *c)
     if (c->options & OPT_REST)
         printf("\nThe program's options, which are handed to it:\n");
     cvy_options_help(option);
+    struct cvy_option import[OWN_OPTIONS];
+    own_import_options(c->options, option, import);
+    if (c->options & OPT_IMPORT)
+        printf("\nThe import's, where --data names what is no set yet (convoy data --help):\n");
+    cvy_options_help(import);
     return EXIT_OK;
 }
 

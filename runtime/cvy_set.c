@@ -79,7 +79,7 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
     const int same = (length || (x->dim[1] == m->channels && x->dim[2] == m->height)) && x->dim[3] == m->width;
     if (same && n == m->classes)
         return 1;
-    cvy_error("'convoy data' prints the lines of a spec that fits",
+    cvy_error("'convoy new NAME --data FILE' writes a spec that fits",
               "'%s' holds rows of %lld x %lld x %lld in %lld classes; the network '%s' reads %d x %d x %d and has %d "
               "classes",
               f->path, (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3], n, m->name, m->channels,

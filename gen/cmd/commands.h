@@ -2,6 +2,7 @@
 #ifndef CONVOY_COMMANDS_H
 #define CONVOY_COMMANDS_H
 
+#include "data.h"
 #include "graph.h"
 
 /* What a command line says. */
@@ -29,6 +30,9 @@ typedef struct Options {
     bool quiet, json, all, write, single_file, force, stat, compile, measure, worked;
     char **rest; /* own options as typed; of `train`, which hands them to the program, all that stands after --, too */
     int nrest;
+    char **import; /* options of an import, where they are not the command's own: of `train`, of `new` */
+    int nimport;
+    const char *data; /* --data, of `new` */
 } Options;
 
 /* One bit an option, for the table of commands. */
@@ -47,8 +51,8 @@ enum {
     OPT_SPEC2 = 1 << 11, /* takes a second word */
     OPT_ORDER = 1 << 12,
     OPT_FOLD = 1 << 13,
-    OPT_LEVEL = 1 << 14,
-    OPT_STAT = 1 << 15,
+    OPT_LEVEL = 1 << 14, /* and --stat */
+    OPT_FROM = 1 << 15,  /* --data */
     OPT_HTML = 1 << 16,
     OPT_COLOUR = 1 << 17,  /* every command takes it */
     OPT_COMPILE = 1 << 18, /* and --measure */
@@ -62,7 +66,8 @@ enum {
     OPT_DEPFILE = 1 << 28,
     OPT_FORCE = 1 << 26,
     OPT_ALL = 1 << 30,
-    OPT_DATA = 1 << 29,               /* takes the options of an import */
+    OPT_DATA = 1 << 29,               /* takes the options of an import: in `rest`, */
+    OPT_IMPORT = 1 << 22,             /* or in `import`, those that are not the program's, too */
     OPT_STUDY = (int)(1u << 31),      /* takes those of a study */
     OPT_WHERE = OPT_DATA | OPT_STUDY, /* both bits: takes those of `where` alone */
 };
@@ -90,6 +95,8 @@ bool options_read(const Command *c, int argc, char **argv, Options *o);
 struct cvy_option;
 enum { OWN_OPTIONS = 64 }; /* room */
 void own_options(unsigned options, struct cvy_option *list);
+/* The import's, by its OPT_IMPORT, but for those that the first list has. They stand in `import`. */
+void own_import_options(unsigned options, const struct cvy_option *first, struct cvy_option *list);
 
 /* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where
  * there were errors (printed already), or where a dump was all that was asked for. */
@@ -115,6 +122,23 @@ Plain *load_plain(const Options *o, int *status);
 /* The network's program: emitted into the build folder (-o, or build-NAME here), compiled there with make. Its path;
  * NULL after a message. No other convoy changes what is there until *lock is closed; exec does that, too. */
 const char *build_program(const Options *o, const Plan *p, int *lock);
+
+/* ---- import.c: sets that are made on the way ---- */
+
+/* Makes a set, and ends the program where a signal asked for it. An exit status. */
+int import_set(const char *src, const DataOptions *data);
+/* Where a command's import goes: beside its build folder. */
+const char *import_path(const Options *o, const char *name);
+/* *set: the set that `src` is, or that it becomes by the options of an import, for a network's input `want` (0: any).
+ * It is made where it is not there, or not of what is there now. An exit status, after a message where it is not
+ * EXIT_OK. */
+int import_once(const Options *o, const char *name, const char *src, const int want[3], bool quiet, const char **set);
+/* Writes down that a set that was made for any input is what an import for its own shape makes. */
+bool import_claim(const Options *o, const char *src, const char *path, const SetInfo *info);
+/* A spec that fits a set, as text; source: what it was made of. new_fit.c */
+const char *new_fitting(const char *name, const char *source, const SetInfo *s);
+/* The input that image files can be made for; zeros where it is none of theirs. */
+void image_want(int channels, int height, int width, int want[3]);
 
 int cmd_new(const Options *o);
 int cmd_presets(const Options *o);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char text[] =
@@ -58,6 +59,55 @@ static bool put_text(Buf *to, const char *name, const char *preset)
     return true;
 }
 
+/* A spec for what --data names: a set, or what an import makes of it, which a training then finds. */
+static bool put_fitting(Buf *to, const Options *o, const char *name, bool quiet)
+{
+    static const int any[3];
+    const char *set;
+    SetInfo info;
+    if (o->preset) {
+        fprintf(stderr, "convoy: --preset and --data: one of them says which blocks the spec has\n");
+        return false;
+    }
+    if (access(o->data, F_OK) != 0) {
+        fprintf(stderr, "convoy: there is no '%s'\n", o->data);
+        return false;
+    }
+    Options build = *o;
+    build.out = NULL; /* the spec; the build folder is the usual one */
+    if (import_once(&build, name, o->data, any, quiet, &set) != EXIT_OK || !set_info(&info, set))
+        return false;
+    if (!info.nclass) {
+        fprintf(stderr, "convoy: '%s' is for regression, and a new spec is of classes\n", o->data);
+        return false;
+    }
+    if (set != o->data && !import_claim(&build, o->data, set, &info))
+        return false;
+    buf_puts(to, new_fitting(name, o->data, &info));
+    return true;
+}
+
+/* Whether a training of the network would save its weights to this file, unless it is told otherwise. */
+static bool is_saved_to(const char *data, const char *name)
+{
+    struct stat a, b;
+    return stat(data, &a) == 0 && stat(xprintf("%s.safetensors", name), &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* A word as a shell reads it. */
+static const char *shell_word(const char *word)
+{
+    Buf b = {0};
+    if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-") == strlen(word))
+        return word;
+    buf_puts(&b, "'");
+    for (; *word; word++)
+        buf_printf(&b, *word == '\'' ? "'\\''" : "%c", *word);
+    buf_puts(&b, "'");
+    return b.text;
+}
+
 int cmd_new(const Options *o)
 {
     const char *name;
@@ -67,19 +117,23 @@ int cmd_new(const Options *o)
     want_name(&node, NAME_NET, &name);
     if (diag_flush(stderr))
         return EXIT_FAILED;
-    Buf b = {0};
-    if (!put_text(&b, name, o->preset))
-        return EXIT_FAILED;
-    if (o->out && strcmp(o->out, "-") == 0)
-        return fputs(b.text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
     const char *path = o->out ? o->out : xprintf("%s.yaml", name);
-    if (access(path, F_OK) == 0) {
+    const bool prints = strcmp(path, "-") == 0;
+    if (!prints && access(path, F_OK) == 0) {
         fprintf(stderr, "convoy: %s is there already\n  hint: another name, or -o FILE\n", path);
         return EXIT_FAILED;
     }
+    Buf b = {0};
+    if (o->data ? !put_fitting(&b, o, name, prints) : !put_text(&b, name, o->preset))
+        return EXIT_FAILED;
+    if (prints)
+        return fputs(b.text, stdout) < 0 || fflush(stdout) != 0 ? EXIT_FAILED : EXIT_OK;
     if (!file_write(path, b.text, b.len))
         return EXIT_FAILED;
-    printf("wrote %s\nnext:  convoy check %s\n       convoy train %s\n", path, path, path);
+    const char *const data = o->data ? xprintf(" --data %s", shell_word(o->data)) : "";
+    const char *const save =
+        o->data && is_saved_to(o->data, name) ? xprintf(" --save %s-weights.safetensors", name) : "";
+    printf("wrote %s\nnext:  convoy check %s\n       convoy train %s%s%s\n", path, path, path, data, save);
     printf("       convoy schema -o spec.schema.json    # an editor completes and checks the spec by it\n");
     return EXIT_OK;
 }

@@ -29,6 +29,7 @@ static const Option table[] = {
     {"--parts", NULL, OPT_PARTS, true, offsetof(Options, parts), parts},
     {"--dump", "-d", OPT_DUMP, true, offsetof(Options, dump), passes},
     {"--weights", NULL, OPT_WEIGHTS, true, offsetof(Options, weights), NULL},
+    {"--data", NULL, OPT_FROM, true, offsetof(Options, data), NULL},
     {"--preset", NULL, OPT_PRESET, true, offsetof(Options, preset), NULL},
     {"--why", NULL, OPT_WHY, true, offsetof(Options, why), NULL},
     {"--for", NULL, OPT_FOR, true, offsetof(Options, purpose), purposes},
@@ -41,7 +42,7 @@ static const Option table[] = {
     {"--level", NULL, OPT_LEVEL, true, offsetof(Options, level), NULL},
     {"--html", NULL, OPT_HTML, true, offsetof(Options, html), NULL},
     {"--color", NULL, OPT_COLOUR, true, offsetof(Options, colour), colours},
-    {"--stat", NULL, OPT_STAT, false, offsetof(Options, stat), NULL},
+    {"--stat", NULL, OPT_LEVEL, false, offsetof(Options, stat), NULL},
     {"--compile", NULL, OPT_COMPILE, false, offsetof(Options, compile), NULL},
     {"--measure", NULL, OPT_COMPILE, false, offsetof(Options, measure), NULL},
     {"--all", NULL, OPT_ALL, false, offsetof(Options, all), NULL},
@@ -65,9 +66,10 @@ static bool wrong(const Command *c, const char *fmt, const char *what, const cha
     return false;
 }
 
-static const char *choices_hint(const Command *c, const char *typed, const struct cvy_option *program)
+static const char *choices_hint(const Command *c, const char *typed, const struct cvy_option *program,
+                                const struct cvy_option *import)
 {
-    const char *names[NOPTIONS + OWN_OPTIONS + 2];
+    const char *names[NOPTIONS + 2 * OWN_OPTIONS + 2];
     int n = 0;
     for (int i = 0; i < NOPTIONS; i++)
         if (table[i].bit & (c->options | OPT_COLOUR))
@@ -75,6 +77,9 @@ static const char *choices_hint(const Command *c, const char *typed, const struc
     for (; program->name; program++)
         if (program->kind != CVY_SECTION)
             names[n++] = program->name;
+    for (; import->name; import++)
+        if (import->kind != CVY_SECTION)
+            names[n++] = import->name;
     names[n++] = "--help";
     names[n] = NULL;
     return diag_choices(typed, names, xprintf("convoy %s --help", c->name));
@@ -98,6 +103,20 @@ void own_options(unsigned options, struct cvy_option *list)
         data_options(&data, list);
     else if (options & OPT_STUDY)
         study_options(&study, list);
+}
+
+static const struct cvy_option *find_of_program(const char *arg, const struct cvy_option *o);
+
+void own_import_options(unsigned options, const struct cvy_option *first, struct cvy_option *list)
+{
+    static DataOptions data;
+    struct cvy_option all[DATA_OPTIONS];
+    int n = 0;
+    memset(list, 0, OWN_OPTIONS * sizeof *list);
+    data_options(&data, all);
+    for (int i = 0; options & OPT_IMPORT && all[i].name; i++)
+        if (all[i].kind == CVY_SECTION || !find_of_program(all[i].name, first))
+            list[n++] = all[i];
 }
 
 /* The option that `arg` is, and its value where that depends on it (--target=avx2, -oDIR). */
@@ -153,7 +172,9 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
     *o = (Options){0};
     unsigned given = 0;
     struct cvy_option program[OWN_OPTIONS];
+    struct cvy_option import[OWN_OPTIONS];
     own_options(c->options, program);
+    own_import_options(c->options, program, import);
     for (int i = 2; i < argc; i++) {
         const char *arg = argv[i], *value;
         if (strcmp(arg, "--") == 0) {
@@ -175,16 +196,18 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         }
         const Option *opt = find(arg, &value);
         const bool ours = opt && (opt->bit & (c->options | OPT_COLOUR));
-        const struct cvy_option *const theirs = ours ? NULL : find_of_program(arg, program);
+        const struct cvy_option *theirs = ours ? NULL : find_of_program(arg, program);
+        const bool imports = !ours && !theirs;
+        theirs = imports ? find_of_program(arg, import) : theirs;
         if (theirs) {
-            const bool takes = theirs->kind != CVY_FLAG && theirs->kind != CVY_UNFLAG && !strchr(arg, '=');
-            *PUSH(o->rest, o->nrest) = argv[i];
-            if (takes && i + 1 < argc)
-                *PUSH(o->rest, o->nrest) = argv[++i];
+            const bool takes = theirs->kind > CVY_OFF && !strchr(arg, '=');
+            for (int k = 0; k <= takes && i + k < argc; k++)
+                *(imports ? PUSH(o->import, o->nimport) : PUSH(o->rest, o->nrest)) = argv[i + k];
+            i += takes && i + 1 < argc;
             continue;
         }
         if (!ours)
-            return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg, program));
+            return wrong(c, "unknown option '%.60s'", arg, choices_hint(c, arg, program, import));
         given |= opt->bit;
         if (!opt->takes_value) {
             if (value)

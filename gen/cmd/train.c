@@ -25,6 +25,28 @@ static bool data_is_there(const char *data, const char *said)
     return there;
 }
 
+/* The set that --data becomes, where it is none yet; and whether it fits the spec. An exit status. */
+static int find_data(const Options *o, const Spec *s, const struct cvy_said *said, const char **data)
+{
+    const struct cvy_model like = {
+        .name = s->name, .channels = s->input[0], .height = s->input[1], .width = s->input[2], .classes = s->classes};
+    int want[3], rows;
+
+    *data = said->data;
+    image_want(s->input[0], s->input[1], s->dims == 2 ? s->input[2] : 0, want);
+    if (!said->data && o->nimport) {
+        fprintf(stderr, "convoy: %s is of an import: --data SRC names what to import\n", o->import[0]);
+        return EXIT_USAGE;
+    }
+    const int status = said->data ? import_once(o, s->name, said->data, want, said->quiet, data) : EXIT_OK;
+    if (status != EXIT_OK)
+        return status;
+    if (!data_is_there(s->train.data, *data))
+        return EXIT_FAILED;
+    return !*data || !set_is(*data) || cvy_set_load(NULL, &like, *data, CVY_TRAIN_SPLIT, 0, &rows) ? EXIT_OK
+                                                                                                   : EXIT_FAILED;
+}
+
 /* The program's options over the spec's settings (NULL: over none), by the program's own table: 1, 0 with an error, or
  * -1 where it is asked for help. */
 static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *said)
@@ -54,18 +76,25 @@ int cmd_train(const Options *o)
         return status;
     if (read_rest(o, &p->g->spec->train, &said) == 0)
         return EXIT_FAILED;
-    if (parsed > 0 && !data_is_there(p->g->spec->train.data, said.data)) /* not where it is asked for help alone */
-        return EXIT_FAILED;
+    const char *data = NULL;
+    if (parsed > 0) /* not where it is asked for help alone */
+        status = find_data(o, p->g->spec, &said, &data);
+    if (parsed > 0 && status != EXIT_OK)
+        return status;
     int lock; /* closed by exec */
     const char *program = build_program(o, p, &lock);
     if (!program)
         return EXIT_FAILED;
 
-    char **argv = xalloc((size_t)(o->nrest + 3) * sizeof *argv);
+    char **argv = xalloc((size_t)(o->nrest + 5) * sizeof *argv);
     argv[0] = xstrdup(program);
     argv[1] = xstrdup("train");
     for (int i = 0; i < o->nrest; i++)
         argv[2 + i] = o->rest[i];
+    if (data != said.data) { /* the last one counts */
+        argv[2 + o->nrest] = xstrdup("--data");
+        argv[3 + o->nrest] = xstrdup(data);
+    }
     fflush(stdout);
     execv(argv[0], argv);
     fprintf(stderr, "convoy: cannot run %s: %s\n", argv[0], strerror(errno));

@@ -389,7 +389,12 @@ static bool find_recipe(Import *m)
         return false;
     static const char *const fits[] = {"the middle is kept where the shape differs",
                                        "black beside it where the shape differs", "squashed where the shape differs"};
-    if (m->o->size) {
+    const int *const want = m->o->want;
+    if (want[1] && !m->o->size) {
+        r->height = want[1];
+        r->width = want[2];
+        fact(m, "size", "--size HxW", "%d x %d, as the network reads them; averages over areas", r->height, r->width);
+    } else if (m->o->size) {
         fact(m, "size", NULL, "%d x %d, as asked for; averages over areas", r->height, r->width);
     } else if (!mixed) {
         r->height = common.height;
@@ -400,11 +405,12 @@ static bool find_recipe(Import *m)
         fact(m, "size", "--size HxW", "images of several sizes become %d x %d, by averages over areas", r->height,
              r->width);
     }
-    if (m->o->size || mixed)
+    if (m->o->size || want[1] || mixed)
         fact(m, "fit", "--fit crop|pad|squash", "%s: %s", fit_words[r->fit], fits[r->fit]);
-    r->channels = m->o->gray || common.grey ? 1 : 3;
-    fact(m, "channels", m->o->gray || common.grey ? NULL : "--gray",
-         m->o->gray    ? "1: grey, as asked for"
+    r->channels = m->o->gray ? 1 : want[0] ? want[0] : common.grey ? 1 : 3;
+    fact(m, "channels", m->o->gray || want[0] || common.grey ? NULL : "--gray", "%s",
+         m->o->gray ? "1: grey, as asked for"
+         : want[0]  ? xprintf("%d: %s, as the network reads them", want[0], want[0] == 1 ? "grey" : "red, green, blue")
          : common.grey ? "1: all are grey"
                        : "3: red, green, blue");
     m->images = true;
