@@ -224,7 +224,7 @@ static int help_for(const Command *c)
     struct cvy_option import[OWN_OPTIONS];
     own_import_options(c->options, option, import);
     if (c->options & OPT_IMPORT)
-        printf("\nThe import's, where --data names what is no set yet (convoy data --help):\n");
+        term_help(stdout, "\nThe import's, where --data names what is no set yet (convoy data --help):\n");
     cvy_options_help(import);
     return EXIT_OK;
 }

@@ -32,7 +32,7 @@ static double row_loss(const float *y, int classes, int label, int *best)
     return log(sum) - ((double)y[label] - y[*best]);
 }
 
-int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy)
+int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy, struct cvy_report *report)
 {
     const struct cvy_model *m = r->model;
     const struct cvy_batch *b;
@@ -41,6 +41,7 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
     struct cvy_loader *l = y ? cvy_loader_start(d, m, chunk, 1, 0, 0, 0, 0) : NULL;
     double sum = 0;
     long correct = 0;
+    int done = 0;
     if (!l) {
         free(y);
         return 0;
@@ -51,9 +52,14 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
         m->infer(r->net, b, y);
         for (int i = 0; i < b->n; i++) {
             int best;
-            sum += row_loss(y + (size_t)i * (size_t)m->classes, m->classes, label[i], &best);
+            const float *row = y + (size_t)i * (size_t)m->classes;
+            const double lost = row_loss(row, m->classes, label[i], &best);
+            sum += lost;
             correct += best == label[i];
+            if (report)
+                cvy_report_row(report, cvy_data_row(d, done + i), row, label[i], best, lost);
         }
+        done += b->n;
     }
     cvy_loader_stop(l);
     free(y);
@@ -64,7 +70,7 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
 
 int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 {
-    const char *weights = NULL, *data = NULL;
+    const char *weights = NULL, *data = NULL, *page = NULL;
     int threads = cvy_processors(), json = 0, images = 0, force = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
@@ -72,7 +78,9 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         {CVY_TEXT, "--data", "DATA", &data, 0, 0, "a set, a folder with the two t10k files, or shapes[:SEED]", 0},
         {CVY_INT, "--test-images", "N", &images, 1, 2147483647, "only the first N test images", 0},
         {CVY_INT, "--threads", "N", &threads, 1, 1024, "the result is the same for any number", 0},
-        {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts", 0},
+        {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts; by class, and the worst predicted images, too", 0},
+        {CVY_TEXT, "--report", "FILE", &page, 0, 0,
+         "a page (HTML): by class, what is taken for what, the worst predicted images", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
     int parsed = cvy_options_parse(argc, argv, 2, "eval", option);
@@ -86,22 +94,25 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         return 2;
     struct cvy_run r = {0};
     struct cvy_data d = {0};
+    struct cvy_report report = {0};
     double loss = 0, accuracy = 0;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
     int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
              cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
-             cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_evaluate(&r, &d, &loss, &accuracy);
+             cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_report_begin(&report, m, &d) &&
+             cvy_evaluate(&r, &d, &loss, &accuracy, &report);
     if (ok && !cvy_finite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
         ok = 0;
     } else if (ok && json) {
         json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic",
                               d.synthetic, "images", d.n, "loss", loss, "accuracy", accuracy);
-        char *text = o ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+        ok = !o || cvy_report_json(&report, o);
+        char *text = o && ok ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
         if (text)
             printf("%s\n", text);
-        else
+        else if (ok)
             cvy_error(NULL, "out of memory");
         ok = text != NULL;
         free(text);
@@ -110,6 +121,12 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n,
                d.what, d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     }
+    if (ok && page) {
+        ok = cvy_report_page(&report, page, weights, loss);
+        if (ok && !json)
+            printf("wrote %s\n", page);
+    }
+    cvy_report_end(&report);
     cvy_run_close(&r);
     cvy_data_free(&d);
     free(own);

@@ -316,6 +316,7 @@ struct cvy_data {
     void *own, *map;         /* what image or number lies in: free()d, or unmapped */
     size_t map_bytes;
     char *origin[CVY_ORIGINS]; /* JSON; NULL: it is not known */
+    const char *named;         /* the split of a set's file, `what`, that has the rows' names; NULL: none has */
 };
 /* where: a folder, a set, "shapes" or "shapes:SEED", "fashion-mnist", or NULL for the model's own data set. limit: at
  * most so many items, 0: all. */
@@ -340,6 +341,8 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_
  */
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split, int limit,
                  int *n);
+/* What a row is called, fit to be shown: the file's name in a set, or its number; free(). */
+char *cvy_data_name(const struct cvy_data *d, int row);
 void cvy_data_free(struct cvy_data *d);
 /* Of labels and images; `crc`: of what came before, 0. */
 uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t crc);
@@ -455,6 +458,43 @@ void cvy_resume_close(struct cvy_resume *r);
  * "optimiser". */
 char *cvy_optimiser_text(const struct cvy_train *t);
 
+/* ---- cvy_report.c, cvy_page.c: what an evaluation found, by class and by sample
+ * --------------------------------------- */
+
+enum { CVY_TOP_K = 5, CVY_WORST = 24 };
+struct cvy_worst {
+    int item, class, taken_for; /* item: its row in the data */
+    double loss;
+    char *name; /* by cvy_report_names */
+};
+struct cvy_mistake {
+    int class, taken_for;
+    int64_t count;
+};
+struct cvy_report {
+    const struct cvy_model *model;
+    const struct cvy_data *data;
+    char **class_name;
+    int64_t *rows, *right;             /* by class */
+    int64_t *matrix;                   /* class x what it is taken for; NULL: too many classes */
+    int k;                             /* CVY_TOP_K, or fewer classes */
+    int64_t in_top;                    /* rows whose class is among the first k */
+    struct cvy_worst worst[CVY_WORST]; /* of the wrong ones, by loss */
+    int nworst;
+};
+/* What is borrowed stays until cvy_report_end, which is called in any case. */
+int cvy_report_begin(struct cvy_report *p, const struct cvy_model *model, const struct cvy_data *data);
+void cvy_report_end(struct cvy_report *p);
+/* A row's logits. */
+void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, int best, double loss);
+int cvy_report_names(struct cvy_report *p);                     /* looks up the names of the worst rows */
+double cvy_report_share(const struct cvy_report *p, int class); /* that are right; 0 where there are none */
+/* What is taken for another class, the most frequent first: n of them, free(). NULL after a message. */
+struct cvy_mistake *cvy_report_mistakes(const struct cvy_report *p, int *n);
+int cvy_report_print(struct cvy_report *p);
+int cvy_report_json(struct cvy_report *p, struct json_t *o); /* members of o */
+int cvy_report_page(struct cvy_report *p, const char *path, const char *weights, double loss);
+
 /* ---- the subcommands
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -467,7 +507,9 @@ int cvy_command_bench(int argc, char **argv, const struct cvy_model *model,
 int cvy_command_trace(int argc, char **argv, const struct cvy_model *model,
                       const struct cvy_tracer *tracer); /* cvy_trace.c */
 
-/* Loss and accuracy of the folded network on all of `d`. */
-int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy);
+/* Loss and accuracy of the folded network on all of `d`; report: NULL, or what is to take in each row. */
+struct cvy_report;
+int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy,
+                 struct cvy_report *report);
 
 #endif

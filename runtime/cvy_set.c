@@ -205,6 +205,35 @@ static int keep_origin(struct cvy_data *d, const struct cvy_tensors *f)
     return 1;
 }
 
+/* A row's name in the file, or NULL without a message: it may be damaged, or another by now. */
+static char *name_in(const struct cvy_tensors *f, const char *split, int row)
+{
+    enum { LONGEST = 1000 };
+    const struct cvy_entry *at = find(f, split, "name_at"), *name = find(f, split, "name");
+    int64_t place[2];
+    char text[LONGEST + 1], plain[LONGEST + 1];
+    if (!at || !name || at->dtype != CVY_I64 || at->ndim != 1 || at->dim[0] < 2 || row > at->dim[0] - 2 ||
+        !read_bytes(f, place, sizeof place, at->begin + 8 * (uint64_t)row) || place[0] < 0 || place[1] < place[0] ||
+        place[1] - place[0] > LONGEST || (uint64_t)place[1] > name->end - name->begin ||
+        !read_bytes(f, text, (size_t)(place[1] - place[0]), name->begin + (uint64_t)place[0]))
+        return NULL;
+    text[place[1] - place[0]] = '\0';
+    return cvy_format("%s", cvy_plain(text, plain, sizeof plain));
+}
+
+char *cvy_data_name(const struct cvy_data *d, int row)
+{
+    struct cvy_tensors f;
+    char *name = NULL;
+    if (d->named) {
+        cvy_silent++;
+        name = cvy_tensors_open(&f, d->what) ? name_in(&f, d->named, row) : NULL;
+        cvy_silent--;
+        cvy_tensors_free(&f);
+    }
+    return name ? name : cvy_format("image %d", row);
+}
+
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit,
                  int *n)
 {
@@ -237,6 +266,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
         *n = limit && limit < x->dim[0] ? limit : (int)x->dim[0];
     if (ok && d) {
         d->n = *n;
+        d->named = f.kept || !find(&f, word, "name_at") ? NULL : word; /* a pipe is read once */
         ok = (d->what = cvy_format("%s", path)) != NULL && read_set_labels(d, &f, m, word, y) &&
              read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
     }

@@ -361,7 +361,7 @@ static int finish_epoch(struct train *t, double begin)
             return 0;
         cvy_put_back(&t->ema, &t->run);
     }
-    if (t->valid_set.n && !t->said.no_eval && !cvy_evaluate(&t->run, &t->valid_set, &valid.loss, &valid.accuracy))
+    if (t->valid_set.n && !t->said.no_eval && !cvy_evaluate(&t->run, &t->valid_set, &valid.loss, &valid.accuracy, NULL))
         return 0;
     const double seconds = cvy_seconds() - begin;
     const struct cvy_progress done = *p;
@@ -406,10 +406,15 @@ static int test(struct train *t)
     int ok = cvy_data_load(&set, t->model, t->said.data, CVY_TEST_SPLIT, t->p.test_images);
     if (!ok)
         return 0;
-    ok = cvy_evaluate(&t->run, &set, &found.loss, &found.accuracy);
-    cvy_data_free(&set);
+    struct cvy_report report;
+    ok =
+        cvy_report_begin(&report, t->model, &set) && cvy_evaluate(&t->run, &set, &found.loss, &found.accuracy, &report);
     if (ok)
         report_test(t, found);
+    if (ok && !t->said.quiet)
+        ok = cvy_report_print(&report);
+    cvy_report_end(&report);
+    cvy_data_free(&set);
     return ok;
 }
 

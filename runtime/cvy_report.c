@@ -1,0 +1,232 @@
+/* cvy_report.c - what an evaluation found besides loss and accuracy: by class, what is taken for what, the worst
+ * predicted samples by name. As text, and as JSON. SPDX-License-Identifier: 0BSD */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "cvy_private.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MOST_MATRIX = 2048, /* classes that a matrix is kept of */
+    JSON_MATRIX = 100,  /* ... and written of into JSON */
+    TEXT_MATRIX = 12,   /* ... and printed of */
+    TEXT_LINES = 10,    /* classes, pairs that are printed where there are more */
+    TEXT_WORST = 5,
+    NAME_WIDTH = 16
+};
+
+int cvy_report_begin(struct cvy_report *p, const struct cvy_model *m, const struct cvy_data *d)
+{
+    const size_t n = (size_t)m->classes;
+    memset(p, 0, sizeof *p);
+    p->model = m;
+    p->data = d;
+    p->k = m->classes < CVY_TOP_K ? m->classes : CVY_TOP_K;
+    p->rows = cvy_alloc(n, sizeof *p->rows);
+    p->right = cvy_alloc(n, sizeof *p->right);
+    p->class_name = cvy_alloc(n, sizeof *p->class_name);
+    if (n <= MOST_MATRIX)
+        p->matrix = cvy_alloc(n * n, sizeof *p->matrix);
+    json_t *names = d->origin[CVY_CLASSES] ? json_loads(d->origin[CVY_CLASSES], 0, NULL) : NULL;
+    int ok = p->rows && p->right && p->class_name && (n > MOST_MATRIX || p->matrix);
+    for (size_t c = 0; ok && c < n; c++) {
+        char plain[200];
+        const char *name = json_string_value(json_array_get(names, c));
+        p->class_name[c] = name ? cvy_format("%s", cvy_plain(name, plain, sizeof plain)) : cvy_format("%d", (int)c);
+        ok = p->class_name[c] != NULL;
+    }
+    json_decref(names);
+    return ok;
+}
+
+void cvy_report_end(struct cvy_report *p)
+{
+    for (int c = 0; p->class_name && c < p->model->classes; c++)
+        free(p->class_name[c]);
+    free(p->class_name);
+    free(p->rows);
+    free(p->right);
+    free(p->matrix);
+    for (int i = 0; i < p->nworst; i++)
+        free(p->worst[i].name);
+    memset(p, 0, sizeof *p);
+}
+
+void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, int best, double loss)
+{
+    const int classes = p->model->classes;
+    int before = 0, at = p->nworst;
+    for (int c = 0; c < classes; c++)
+        before += y[c] > y[label] || (y[c] == y[label] && c < label);
+    p->in_top += before < p->k;
+    p->rows[label]++;
+    p->right[label] += label == best;
+    if (p->matrix)
+        p->matrix[(size_t)label * (size_t)classes + (size_t)best]++;
+    if (label == best || !cvy_finite(loss))
+        return;
+    while (at > 0 && loss > p->worst[at - 1].loss) /* of equal ones the first stays in front */
+        at--;
+    if (at == CVY_WORST)
+        return;
+    p->nworst += p->nworst < CVY_WORST;
+    memmove(&p->worst[at + 1], &p->worst[at], (size_t)(p->nworst - 1 - at) * sizeof *p->worst);
+    p->worst[at] = (struct cvy_worst){item, label, best, loss, NULL};
+}
+
+int cvy_report_names(struct cvy_report *p)
+{
+    for (int i = 0; i < p->nworst; i++)
+        if (!p->worst[i].name && !(p->worst[i].name = cvy_data_name(p->data, p->worst[i].item)))
+            return 0;
+    return 1;
+}
+
+double cvy_report_share(const struct cvy_report *p, int class)
+{
+    return p->rows[class] ? (double)p->right[class] / (double)p->rows[class] : 0;
+}
+
+/* ---- what is taken for what ---- */
+
+static int by_count(const void *a, const void *b)
+{
+    const struct cvy_mistake *x = a, *y = b;
+    return x->count != y->count   ? (x->count < y->count ? 1 : -1)
+           : x->class != y->class ? x->class - y->class
+                                  : x->taken_for - y->taken_for;
+}
+
+struct cvy_mistake *cvy_report_mistakes(const struct cvy_report *p, int *n)
+{
+    const int classes = p->model->classes;
+    size_t k = 0, at = 0;
+    *n = 0;
+    for (int c = 0; p->matrix && c < classes; c++)
+        for (int e = 0; e < classes; e++)
+            k += c != e && p->matrix[(size_t)c * (size_t)classes + (size_t)e] > 0;
+    struct cvy_mistake *list = cvy_alloc(k + 1, sizeof *list);
+    for (int c = 0; list && p->matrix && c < classes; c++)
+        for (int e = 0; e < classes; e++) {
+            const int64_t count = p->matrix[(size_t)c * (size_t)classes + (size_t)e];
+            if (c != e && count > 0)
+                list[at++] = (struct cvy_mistake){c, e, count};
+        }
+    if (list && k)
+        qsort(list, k, sizeof *list, by_count);
+    *n = (int)k;
+    return list;
+}
+
+static const struct cvy_report *sorting;
+
+static int by_share(const void *a, const void *b)
+{
+    const int i = *(const int *)a, k = *(const int *)b;
+    const double x = cvy_report_share(sorting, i), y = cvy_report_share(sorting, k);
+    return x < y ? -1 : x > y ? 1 : i - k;
+}
+
+/* ---- text ---- */
+
+static void print_matrix(const struct cvy_report *p)
+{
+    const int n = p->model->classes;
+    printf("\n%-*s", NAME_WIDTH, "class, taken for");
+    for (int c = 0; c < n; c++)
+        printf(" %4.4s", p->class_name[c]);
+    printf("    right\n");
+    for (int c = 0; c < n; c++) {
+        printf("%-*.*s", NAME_WIDTH, NAME_WIDTH, p->class_name[c]);
+        for (int e = 0; e < n; e++)
+            printf(" %4" PRId64, p->matrix[(size_t)c * (size_t)n + (size_t)e]);
+        if (p->rows[c])
+            printf("  %6.2f%%\n", 100 * cvy_report_share(p, c));
+        else
+            printf("        -\n");
+    }
+}
+
+/* The classes that are told worst. */
+static int print_classes(const struct cvy_report *p)
+{
+    int *order = cvy_alloc((size_t)p->model->classes, sizeof *order), n = 0;
+    if (!order)
+        return 0;
+    for (int c = 0; c < p->model->classes; c++)
+        if (p->rows[c])
+            order[n++] = c;
+    sorting = p;
+    qsort(order, (size_t)n, sizeof *order, by_share);
+    printf("\nthe classes that are told worst\n");
+    for (int i = 0; i < n && i < TEXT_LINES; i++)
+        printf("  %6.2f%%  %s (%" PRId64 " of %" PRId64 ")\n", 100 * cvy_report_share(p, order[i]),
+               p->class_name[order[i]], p->right[order[i]], p->rows[order[i]]);
+    free(order);
+    int k;
+    struct cvy_mistake *list = cvy_report_mistakes(p, &k);
+    if (k)
+        printf("the most frequent mistakes\n");
+    for (int i = 0; list && i < k && i < TEXT_LINES; i++)
+        printf("  %6" PRId64 "   %s, taken for %s\n", list[i].count, p->class_name[list[i].class],
+               p->class_name[list[i].taken_for]);
+    const int ok = list != NULL;
+    free(list);
+    return ok;
+}
+
+int cvy_report_print(struct cvy_report *p)
+{
+    const int columns = cvy_columns();
+    int ok = cvy_report_names(p);
+    if (ok && p->model->classes <= TEXT_MATRIX && NAME_WIDTH + 5 * p->model->classes + 9 <= columns)
+        print_matrix(p);
+    else if (ok)
+        ok = print_classes(p);
+    if (ok && p->k < p->model->classes)
+        printf("in the first %d: %.2f%%\n", p->k, 100.0 * (double)p->in_top / p->data->n);
+    for (int i = 0; ok && i < p->nworst && i < TEXT_WORST; i++)
+        printf("%s%s: %s, taken for %s (%s: %.2g%%)\n", i ? "  " : "predicted worst\n  ", p->worst[i].name,
+               p->class_name[p->worst[i].class], p->class_name[p->worst[i].taken_for], p->class_name[p->worst[i].class],
+               100 * exp(-p->worst[i].loss));
+    return ok;
+}
+
+/* ---- JSON ---- */
+
+int cvy_report_json(struct cvy_report *p, json_t *o)
+{
+    const int n = p->model->classes;
+    if (!cvy_report_names(p))
+        return 0;
+    json_t *classes = json_array(), *matrix = json_array(), *worst = json_array();
+    for (int c = 0; c < n; c++) {
+        json_array_append_new(classes, json_pack("{s:s, s:I, s:f}", "class", p->class_name[c], "images",
+                                                 (json_int_t)p->rows[c], "accuracy", cvy_report_share(p, c)));
+        json_t *line = json_array();
+        for (int e = 0; e < n && n <= JSON_MATRIX; e++)
+            json_array_append_new(line, json_integer(p->matrix[(size_t)c * (size_t)n + (size_t)e]));
+        if (n <= JSON_MATRIX)
+            json_array_append_new(matrix, line);
+        else
+            json_decref(line);
+    }
+    for (int i = 0; i < p->nworst; i++)
+        json_array_append_new(worst, json_pack("{s:s, s:i, s:s, s:s, s:f}", "name", p->worst[i].name, "row",
+                                               p->worst[i].item, "class", p->class_name[p->worst[i].class], "taken_for",
+                                               p->class_name[p->worst[i].taken_for], "loss", p->worst[i].loss));
+    json_object_set_new(o, "top_k", json_integer(p->k));
+    json_object_set_new(o, "top_k_accuracy", json_real((double)p->in_top / p->data->n));
+    json_object_set_new(o, "classes", classes);
+    if (n <= JSON_MATRIX)
+        json_object_set_new(o, "confusion", matrix);
+    else
+        json_decref(matrix);
+    return json_object_set_new(o, "worst", worst) == 0; /* what memory did not suffice for, cvy_json_text finds */
+}
