@@ -83,6 +83,13 @@ static const Command commands[] = {
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --force           take weights that were trained as another network\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_WEIGHTS | OPT_JSON | OPT_FORCE | OPT_WORDS, 0, "SPEC", cmd_predict, 1},
+    {"plot", "LOG... [-o FILE.svg] [--html FILE]", "draw the curves of trainings",
+     "Reads what 'NAME train --log LOG' wrote, of one training or of several, and draws loss, accuracy and learning "
+     "rate "
+     "by epoch.\n"
+     "  -o FILE.svg       the picture (default: printed)\n"
+     "  --html FILE       a page with the picture, best accuracies and settings, that needs nothing else\n",
+     OPT_OUT | OPT_HTML | OPT_WORDS, 0, "LOG", cmd_plot, 1},
     {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS]",
      "make a set of images, arrays or a table: one file to train from",
      "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "

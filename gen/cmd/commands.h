@@ -147,6 +147,7 @@ int cmd_check(const Options *o);
 int cmd_gen(const Options *o);
 int cmd_train(const Options *o);
 int cmd_predict(const Options *o);
+int cmd_plot(const Options *o);
 int cmd_plan(const Options *o);
 int cmd_draw(const Options *o);
 int cmd_twin(const Options *o);
