@@ -99,6 +99,7 @@ static const struct command {
     int loops;  /* waits for threads, so that how they wait matters; bench measures what it is given */
 } commands[] = {
     {"train", "train the network; saves a checkpoint after each epoch", cvy_command_train, 1, 1, 1},
+    {"lr-find", "look for a learning rate", cvy_command_lr_find, 1, 0, 1},
     {"eval", "loss and accuracy of a checkpoint on the test set", cvy_command_eval, 0, 0, 1},
     {"predict", "logits of images in a .npy file", cvy_command_predict, 0, 0, 1},
     {"info", "shapes, parameters, memory", cvy_command_info, 0, 0, 0},

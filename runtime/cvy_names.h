@@ -72,6 +72,7 @@
 #define cvy_command_bench CVY_NAMED(cvy_command_bench)
 #define cvy_command_eval CVY_NAMED(cvy_command_eval)
 #define cvy_command_info CVY_NAMED(cvy_command_info)
+#define cvy_command_lr_find CVY_NAMED(cvy_command_lr_find)
 #define cvy_command_predict CVY_NAMED(cvy_command_predict)
 #define cvy_command_trace CVY_NAMED(cvy_command_trace)
 #define cvy_command_train CVY_NAMED(cvy_command_train)

@@ -499,6 +499,7 @@ int cvy_report_page(struct cvy_report *p, const char *path, const char *weights,
  * ------------------------------------------------------------------------------------------------------ */
 
 int cvy_command_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
+int cvy_command_lr_find(int argc, char **argv, const struct cvy_model *model); /* cvy_lr_find.c */
 int cvy_command_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */
 int cvy_command_info(int argc, char **argv, const struct cvy_model *model);    /* cvy_info.c */
