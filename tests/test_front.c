@@ -351,10 +351,10 @@ static int widest(const char *text)
  * is lost that --json does not have. */
 START_TEST(output_fits_the_width)
 {
-    static const char *const pages[] = {"help",        "help new",    "help presets", "help schema", "help check",
-                                        "help gen",    "help train",  "help plan",    "help diff",   "help draw",
-                                        "help twin",   "help export", "help asm",     "help acts",   "help norms",
-                                        "help layers", "help orders", "help keys"};
+    static const char *const pages[] = {"help",         "help new",   "help presets", "help schema", "help check",
+                                        "help gen",     "help train", "help plan",    "help diff",   "help draw",
+                                        "help predict", "help plot",  "help twin",    "help export", "help asm",
+                                        "help acts",    "help norms", "help layers",  "help orders", "help keys"};
     static const int widths[] = {0, 50, 72, 80, 160};
     char *dir = scratch_dir();
     const char *spec =

@@ -335,8 +335,8 @@ static size_t before_the_test(const char *text)
     return (size_t)(at + 1 - text);
 }
 
-/* Nothing of the test set gets into a training: with its labels in another order all is the same but what is said of the
- * test, which comes last. */
+/* Nothing of the test set gets into a training: with its labels in another order all is the same but what is said of
+ * the test, which comes last. */
 START_TEST(test_labels_change_what_is_said_last)
 {
     static char lines[2][1 << 12], log[2][1 << 12];
