@@ -678,7 +678,11 @@ class Test:
             check(r.returncode == 0, r.stderr)
             said.append(json.loads(self.program(net, "eval", "--data", data, "--weights", to + ".safetensors", "--json").stdout))
         weights = [open(self.top + "/%s.safetensors" % to, "rb").read() for to in "ab"]
-        check(weights[0] == weights[1], "other weights")
+        heads = [json.loads(w[8:8 + int.from_bytes(w[:8], "little")]) for w in weights]
+        check(weights[0][8 + int.from_bytes(weights[0][:8], "little"):] == weights[1][8 + int.from_bytes(weights[1][:8], "little"):], "other weights")
+        s = Set(self.top + "/made.safetensors")
+        check({k: heads[1]["__metadata__"].pop(k) for k in ("classes", "recipe")} == {k: s.meta[k] for k in ("classes", "recipe")}, "what the set says of itself")
+        check(heads[0] == heads[1], "other heads")
         check(said[0]["loss"] == said[1]["loss"] and said[1]["data"] == "made.safetensors", said)
         r = self.program(net, "train", "--data", "made.safetensors", "--save", "b.safetensors", "--resume", "--epochs", "3")
         check(r.returncode == 0, r.stderr)
@@ -752,6 +756,40 @@ class Test:
         check(r.returncode == 0, r.stderr)
         last = json.loads(open(self.top + "/log.jsonl").read().splitlines()[-1])
         check(last.get("test_accuracy", 0) >= accuracy, last)
+
+    def test_pipe(self):
+        """A table or an array through a pipe is the same set, but for the names of its rows."""
+        with open(self.top + "/t.csv", "w") as f:
+            f.write("a,b,kind\n" + "".join("%g,%g,%s\n" % (*self.rng.normal(size=2), "xyz"[i % 3]) for i in range(9000)))
+        subprocess.run(["gzip", "-k", self.top + "/t.csv"], check=True)
+        np.savez(self.top + "/t.npz", x=self.rng.normal(size=(90, 5)).astype(np.float32), y=np.arange(90) % 3)
+        for name in ("t.csv", "t.csv.gz", "t.npz"):
+            want, _ = self.made(name)
+            for how in ("\"$0\" data <(cat %s) -o piped.safetensors -q", "cat %s | \"$0\" data - -o piped.safetensors -q",
+                        "cat %s | (\"$0\" data /dev/stdin -q && mv pipe.safetensors piped.safetensors)"):
+                r = subprocess.run(["/bin/bash", "-c", how % name, self.convoy], cwd=self.top, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                check(r.returncode == 0 and not r.stdout + r.stderr, "%s: %s" % (how % name, r.stderr))
+                have = Set(self.top + "/piped.safetensors")
+                os.remove(self.top + "/piped.safetensors")
+                check(have.tensor.keys() == want.tensor.keys() and have.meta == want.meta, "other tensors, or metadata")
+                check(all((have[k] == want[k]).all() for k in want.tensor if ".name" not in k), "%s: other rows" % name)
+        check(want.names("train") and self.made("t.csv")[0].names("train")[0].startswith("t.csv:"), "names of rows")
+        r = subprocess.run(["/bin/bash", "-c", "\"$0\" data <(true) -o none.safetensors", self.convoy], cwd=self.top, stderr=subprocess.PIPE, text=True)
+        check(r.returncode == 1 and "nothing that convoy data reads" in r.stderr and not os.path.exists(self.top + "/none.safetensors"), r.stderr)
+
+    def test_ten_lines_of_numpy(self):
+        """The reader that docs/data.md shows reads what the strict one does."""
+        text = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs", "data.md")).read()
+        code = text.split("```python\n")[1].split("```")[0]
+        check(len(code.splitlines()) <= 10, "%d lines" % len(code.splitlines()))
+        names = {}
+        exec(code, names)
+        for src in (self.two_classes("photos"), self.top + "/ten.npz"):
+            np.savez(self.top + "/ten.npz", x=self.rng.normal(size=(40, 3)).astype(np.float32), y=np.arange(40) % 4)
+            s, _ = self.made(src)
+            rows, meta = names["read_set"](self.top + "/made.safetensors")
+            check(meta == s.meta and rows.keys() == s.tensor.keys(), "names")
+            check(all(rows[k].dtype == s[k].dtype and rows[k].shape == s[k].shape and (rows[k] == s[k]).all() for k in rows), "numbers")
 
     # ---- whatever happens ----
 

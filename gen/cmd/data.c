@@ -2,6 +2,8 @@
 #include "commands.h"
 #include "runtime.h"
 
+#include <string.h>
+
 int cmd_data(const Options *o)
 {
     DataOptions data;
@@ -13,5 +15,5 @@ int cmd_data(const Options *o)
     data.html = o->html;
     data.json = o->json;
     data.quiet = o->quiet;
-    return import_set(o->spec, &data);
+    return import_set(strcmp(o->spec, "-") == 0 ? "/dev/stdin" : o->spec, &data);
 }

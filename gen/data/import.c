@@ -12,11 +12,13 @@
 #include "interrupt.h"
 #include "runtime.h"
 
+#include <errno.h>
 #include <math.h>
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const DataSource *const sources[] = {&array_source, &idx_source,    &cifar_source,
                                             &table_source, &folder_source, NULL};
@@ -282,9 +284,14 @@ static bool read_rows(Import *m)
     return got >= 0;
 }
 
+#define PIPE "pipe" /* what is said of one, and the set is called where no name is given */
+
 static const char *out_of(const char *src)
 {
+    struct stat st;
     size_t n = strlen(src);
+    if (stat(src, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return PIPE ".safetensors";
     while (n > 1 && src[n - 1] == '/')
         n--;
     size_t from = n;
@@ -294,6 +301,34 @@ static const char *out_of(const char *src)
     if (dot && dot > name)
         *dot = '\0';
     return xprintf("%s.safetensors", *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 ? name : "data");
+}
+
+/* Where SRC is neither a file nor a folder it is a pipe, and can be read once: all of it goes into a file without a
+ * name, which takes its place. False after a message. */
+static bool take_pipe(Import *m, Spool *copy)
+{
+    enum { PART = 1 << 16 };
+    struct stat st;
+    if (stat(m->src, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return true; /* what is not there is said by find_source */
+    const int fd = cvy_open_typed(m->src);
+    uint8_t *part = xmalloc(PART);
+    uint64_t bytes = 0;
+    int64_t n = fd < 0 ? -1 : PART;
+    bool ok = fd >= 0 && spool_open(copy, m->folder);
+    while (ok && n == PART) {
+        n = cvy_fd_read(fd, part, PART);
+        ok = goes_on() && n >= 0 && spool_put(copy, part, (size_t)n, bytes);
+        bytes += n > 0 ? (uint64_t)n : 0;
+    }
+    if (n < 0)
+        cvy_error(NULL, "cannot read '%s': %s", m->src, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    free(part);
+    m->shown = PIPE;
+    m->src = xprintf("/dev/fd/%d", copy->fd);
+    return ok;
 }
 
 static bool find_source(Import *m)
@@ -363,21 +398,23 @@ static bool import(Import *m, const char *path)
 
 bool data_import(const char *src, const DataOptions *o, int *by_signal)
 {
-    Import m = {.src = src, .o = o, .rows = {.fd = -1}};
+    Import m = {.src = src, .shown = src, .o = o, .rows = {.fd = -1}};
+    Spool copy = {.fd = -1};
     const char *path = o->out ? o->out : out_of(src);
     DataOptions named = *o;
     named.out = path;
     m.o = &named;
     m.folder = folder_of(path);
-    if (!find_source(&m))
-        return false;
-    cvy_out_clean(path);
     interrupt_begin();
-    bool ok = texts_open(&m.names, m.folder) && import(&m, path);
+    bool ok = take_pipe(&m, &copy) && find_source(&m);
+    if (ok)
+        cvy_out_clean(path);
+    ok = ok && texts_open(&m.names, m.folder) && import(&m, path);
     if (m.state)
         m.source->end(&m);
     texts_close(&m.names);
     spool_close(&m.rows);
+    spool_close(&copy);
     *by_signal = interrupt_end();
     return ok;
 }

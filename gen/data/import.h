@@ -53,7 +53,8 @@ typedef struct Pairs {
 
 struct DataSource;
 typedef struct Import {
-    const char *src;
+    const char *src;   /* what is opened: what was typed, or a copy of what came through a pipe */
+    const char *shown; /* for people, and in the names of rows */
     const DataOptions *o;
     const char *folder; /* where the set will lie, and spools do */
     const struct DataSource *source;

@@ -183,13 +183,13 @@ bool page_html(Import *m, Buf *to)
 {
     static const char *const heads[NOTE_KINDS] = {"Left out, because they cannot be read", "Odd", "Refused cells"};
     buf_puts(to, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
-    put_html(to, plain(m->src));
+    put_html(to, plain(m->shown));
     buf_puts(to,
              "</title>\n<style>body{font:15px/1.45 sans-serif;max-width:75em;margin:2em auto;padding:0 1em}"
              "table{border-collapse:collapse}td,th{padding:.15em .8em .15em 0;text-align:left;vertical-align:middle;"
              "border-bottom:1px solid #ddd}.n{text-align:right}img{max-width:100%;display:block}"
              "</style></head><body>\n<h1>");
-    put_html(to, plain(m->src));
+    put_html(to, plain(m->shown));
     buf_printf(
         to,
         "</h1>\n<p>%s: %d rows to train, %d to choose by, %d to test; each %d x %d x %d, %s, from %.6g to %.6g.</p>\n",

@@ -179,7 +179,7 @@ static void say_spec(const Import *m, Buf *b)
 
 static void report_text(Import *m, Buf *b)
 {
-    buf_printf(b, "%s: %s\n\n", plain(m->src), m->source->what);
+    buf_printf(b, "%s: %s\n\n", plain(m->shown), m->source->what);
     say(b, "rows",
         xprintf("%d: %d to train, %d to choose by (valid), %d to test", m->count[0] + m->count[1] + m->count[2],
                 m->count[0], m->count[1], m->count[2]));
@@ -218,7 +218,7 @@ static json_t *pairs_json(Import *m, const Pairs *p)
 
 static json_t *report_json(Import *m)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:s, s:f, s:f, s:I}", "source", plain(m->src), "kind",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:[i, i, i], s:s, s:f, s:f, s:I}", "source", plain(m->shown), "kind",
                           m->source->what, "set", plain(m->o->out), "shape", m->channels, m->height, m->width, "type",
                           set_floats(m) ? "float32" : "uint8", "least", m->least, "most", m->most, "hidden",
                           (json_int_t)m->hidden);

@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 /* What stands in a column. */
 typedef struct Column {
@@ -52,10 +53,13 @@ static bool table_is(const char *src)
     if (has_ending(src))
         return true;
     const int fd = cvy_open_typed(src);
-    const int64_t n = fd < 0 ? -1 : cvy_fd_read(fd, head, sizeof head);
-    if (fd >= 0)
+    gzFile z = fd < 0 ? NULL : gzdopen(fd, "rb"); /* packed or not */
+    const int n = z ? gzread(z, head, sizeof head) : -1;
+    if (z)
+        gzclose(z);
+    else if (fd >= 0)
         close(fd);
-    for (int64_t i = 0; i < n; i++)
+    for (int i = 0; i < n; i++)
         if ((unsigned char)head[i] < 32 && !strchr("\t\r\n", head[i]))
             return false;
     return n > 0 && memchr(head, '\n', (size_t)n) && head[0] != '<';
@@ -292,7 +296,7 @@ static bool read_label(Import *m, Table *t, Record *r)
 static bool list_rows(Import *m, Table *t)
 {
     int got;
-    const char *slash = strrchr(m->src, '/'), *base = slash ? slash + 1 : m->src;
+    const char *slash = strrchr(m->shown, '/'), *base = slash ? slash + 1 : m->shown;
     while ((got = csv_next(&t->csv)) > 0) {
         char name[300];
         const int len = snprintf(name, sizeof name, "%.250s:%lld", base, (long long)t->csv.line);
