@@ -1,6 +1,6 @@
 /* curves.c - the curves of trainings: a panel for each kind of number, a colour for each run. */
 #include "curves.h"
-#include "cvy_private.h"
+#include "runtime.h"
 #include "files.h"
 
 #include <errno.h>
