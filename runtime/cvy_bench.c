@@ -120,10 +120,8 @@ static void time_kernels(struct bench *b, struct times *t, int room)
         from = now(by_processor(b));
         for (int i = 0; i < (b->train ? 1 : b->batch); i++)
             for (int k = 0; k < b->nkernel; k++, from = to) {
-                if (b->train)
-                    b->kernel[k].train(b->run.net, b->batch, &b->step);
-                else
-                    b->kernel[k].infer(b->run.net, b->x, i);
+                const struct cvy_bench_call call = {b->run.net, b->batch, &b->step, b->x, i};
+                b->kernel[k].call(&call);
                 to = now(by_processor(b));
                 t[k].second[n] += fmax(to - from - reading, 0);
             }

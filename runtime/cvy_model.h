@@ -141,13 +141,21 @@ struct cvy_tracer {
     size_t (*trace_floats)(int n); /* 0 where n makes no sense */
 };
 
-/* One kernel of a training step, or of inference, and what it costs (`NAME bench`). */
+/* What a kernel is given by `NAME bench`. */
+struct cvy_bench_call {
+    struct cvy_net *net;
+    int n; /* training: images, the model's forward was called once */
+    const struct cvy_step *step;
+    const float *x; /* inference: all images, and which of them; on the calling thread */
+    int image;
+};
+
+/* One kernel of a training step, or of inference, and what it costs. */
 struct cvy_bench_kernel {
     const char *name;        /* "conv2.forward" */
     double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the layer, and those that its code does */
     double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
-    void (*train)(struct cvy_net *, int n, const struct cvy_step *); /* after the model's forward was called once */
-    void (*infer)(struct cvy_net *, const float *x, int image);      /* x: all images; on the calling thread */
+    void (*call)(const struct cvy_bench_call *);
 };
 
 /* All of them, in the order in which they run; and loops that measure the machine, compiled for the network's target.

@@ -57,7 +57,7 @@ static inline double cvy_normal(uint64_t seed, uint64_t stream, uint64_t index)
     uint32_t w[4];
     cvy_draw4(seed, stream, index, w);
     const double u = 1.0 - cvy_unit(w[0], w[1]); /* (0, 1] */
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586476925 * cvy_unit(w[2], w[3]));
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * cvy_unit(w[2], w[3]));
 }
 
 /* cvy_rng.c */

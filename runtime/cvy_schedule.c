@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static const double pi = 3.14159265358979323846;
+static const double pi = 3.141592653589793;
 
 static double falling_cosine(double from, double to, double share)
 {

@@ -56,15 +56,19 @@ ${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *
 
 //$ define export_offsets
 /* Where the parts of each layer's weights stand in its array: floats. */
-//$ for o in n.offsets
-#define ${o.name} ${o.at}
-//$ end
+enum {
+    //$ for o in n.offsets
+    ${o.name} = ${o.at},
+    //$ end
+};
 
-/* Scratch of a thread, in floats, and where in it layers find what they read. */
-#define ${n.NAME}_SCRATCH ${n.scratch}
-//$ for o in n.places
-#define ${o.name} ${o.at}
-//$ end
+/* A thread's scratch: its floats, and where in it layers find what they read. */
+enum {
+    ${n.NAME}_SCRATCH = ${n.scratch},
+    //$ for o in n.places
+    ${o.name} = ${o.at},
+    //$ end
+};
 //$ end
 
 //$ define export_layout

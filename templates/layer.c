@@ -50,10 +50,10 @@
 
 // Lines of a kernel's body. `i` is the image, `at` where the kernel is.
 //$ define image_scratch
-float *const ${s.name} = scratch + ${s.at}; /* ${s.doc} */
+float *const ${s.name} = $[scratch + ${s.at}]; /* ${s.doc} */
 //$ end
 //$ define image_group
-float *const ${s.name}_group = scratch + ${s.at}; /* ${s.doc}, ${s.copies} images */
+float *const ${s.name}_group = $[scratch + ${s.at}]; /* ${s.doc}, ${s.copies} images */
 //$ end
 //$ define member
 const int member = (i - range.first) % ${s.group}; /* of the images that the weights' gradient takes together */
@@ -76,7 +76,7 @@ memset(${s.name}, 0, sizeof(float) * ${s.floats});
 //$ end
 // Image norms.
 //$ define scratch_doubles
-double *const ${s.name} = (double *)(void *)(scratch + ${s.at}); /* ${s.doc} */
+double *const ${s.name} = (double *)(void *)($[scratch + ${s.at}]); /* ${s.doc} */
 //$ end
 // `again`: whether the pivots are known.
 //$ define clear_image_sums
@@ -123,18 +123,18 @@ ${s.tag}_pass(&${s.var});
 //$ define call_core
 struct ${s.tag} ${s.var} = {${s.init}};
 //$ for c in s.cores
-${c.core}(${c.x}, ${c.w}, ${c.bias}, &${s.var}, ${s.tag}_begin, ${s.tag}_point, ${s.end});
+${c.core}(${c.x}, ${c.w}, ${c.bias}, &${s.var}, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 //$ define call_winograd
 //$ if s.group
 if (member + 1 == ${s.group} || i + 1 == range.end) {
     struct ${s.tag} ${s.var} = {${s.init}};
-    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, &${s.var}, ${s.tag}_image, ${s.tag}_begin, ${s.tag}_point, ${s.end});
+    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, &${s.var}, ${s.image}, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
 }
 //$ else
 struct ${s.tag} ${s.var} = {${s.init}};
-${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, &${s.var}, cvy_image_only, ${s.tag}_begin, ${s.tag}_point, ${s.end});
+${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, &${s.var}, cvy_image_only, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 //$ define images_at
@@ -178,15 +178,15 @@ loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], scale
 
 // A loop over the images of one piece.
 //$ define piece
+//$ if f.scratch
 static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct cvy_step *step, float *scratch)
+//$ else
+static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct cvy_step *step)
+//$ end
 {
     const struct cvy_range range = cvy_piece(piece, ${f.pieces}, n);
-    //$ if f.scratch
     //$ for s in f.scratch
     //$ emit s
-    //$ end
-    //$ else
-    (void)scratch;
     //$ end
     //$ for s in f.begin
     //$ emit s
@@ -218,9 +218,13 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
 //$ end
 
 //$ define over_pieces
-CVY_PARALLEL(k->net->threads)
-for (int p = 0; p < ${s.pieces}; p++)
-    ${s.name}(k, n, p, step, k->scratch + (int64_t)CVY_THREAD * ${s.stride});
+//$ loop p 0 ${s.pieces} 1 parallel k->net->threads
+    //$ if s.piece.scratch
+    ${s.piece.name}(k, n, $[p], step, $[k->scratch + (int64_t)CVY_THREAD * ${s.stride}]);
+    //$ else
+    ${s.piece.name}(k, n, $[p], step);
+    //$ end
+//$ end
 //$ end
 //$ define gemm
 cvy_gemm(${s.args});
@@ -241,9 +245,9 @@ cvy_bn_back(k->${s.norm}, k->${s.port}_stats, ${s.first});
 cvy_bn_update(k->net, ${s.norm}, step);
 //$ end
 //$ define update_conv
-CVY_PARALLEL(k->net->threads)
-for (int b = 0; b < ${s.blocks}; b++)
-    cvy_update(k->net, ${s.at} + b * (int64_t)${s.block}, ${s.block}, k->dw + b * (int64_t)${s.block}, ${s.floats}, ${s.pieces}, step, step->weight_decay);
+//$ loop b 0 ${s.blocks} 1 parallel k->net->threads
+    cvy_update(k->net, $[${s.at} + b * (int64_t)${s.block}], ${s.block}, $[k->dw + b * (int64_t)${s.block}], ${s.floats}, ${s.pieces}, step, step->weight_decay);
+//$ end
 //$ end
 //$ define update_linear
 cvy_update(k->net, ${s.at}, ${s.floats}, k->dw, ${s.floats}, 1, step, step->weight_decay);
@@ -253,9 +257,9 @@ cvy_update_bias(k->net, ${s.at}, ${s.padded}, k->db, ${s.padded}, ${s.pieces}, s
 //$ end
 // The weights in the layout that a core reads.
 //$ define copy_weights
-CVY_PARALLEL(k->net->threads)
-for (int b = 0; b < ${s.blocks}; b++)
-    ${s.call};
+//$ loop b 0 ${s.blocks} 1 parallel k->net->threads
+    $[${s.call}];
+//$ end
 //$ end
 
 // A kernel: pieces in parallel, then what needs all of them.
@@ -263,16 +267,14 @@ for (int b = 0; b < ${s.blocks}; b++)
 //$ for d in f.docs
 /* ${d.text} */
 //$ end
+//$ if f.ignores_n
+void ${f.name}(const struct ${f.type} *k, const struct cvy_step *step)
+//$ else
 void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step)
+//$ end
 {
     //$ for s in f.body
     //$ emit s
-    //$ end
-    //$ if f.ignores_n
-    (void)n;
-    //$ end
-    //$ if f.ignores_step
-    (void)step;
     //$ end
 }
 
@@ -281,14 +283,15 @@ void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step)
 /* Rebuilds this layer's activations from the stored tensors, stage by stage, and hands them out. */
 void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step, float *out, cvy_sink sink, void *user)
 {
+    //$ if f.scratch
     float *const scratch = k->scratch;
+    //$ end
     //$ for s in f.scratch
     //$ emit s
     //$ end
     //$ for s in f.begin
     //$ emit s
     //$ end
-    (void)scratch;
 
     for (int i = 0; i < n; i++) {
         const struct cvy_at at = {i, 0, 0, step};
@@ -303,30 +306,22 @@ void ${f.name}(const struct ${f.type} *k, int n, const struct cvy_step *step, fl
 
 //$ end
 //$ define trace_image
-float *const ${s.name} = out + (int64_t)n * ${s.at} + (int64_t)i * ${s.floats};
+float *const ${s.name} = $[out + (int64_t)n * ${s.at} + (int64_t)i * ${s.floats}];
 //$ end
 //$ define sink
 {
     struct cvy_layout at = {4, {0, ${s.c}, ${s.h}, ${s.w}}, {1, 16, 1, 1}, {${s.floats}, ${s.plane}, ${s.row}, 16}, {0, 1, 0, 0}, ${s.first}};
     at.dim[0] = n;
-    sink(user, "${s.name}", out + (int64_t)n * ${s.at}, &at);
+    sink(user, "${s.name}", $[out + (int64_t)n * ${s.at}], &at);
 }
 //$ end
 
 //$ define infer
 /* Inference: f holds the folded weights; out is what other kernels read. */
-void ${f.name}(const float *f${f.args}, float *out, float *scratch)
+void ${f.name}(${f.parameters})
 {
-    //$ if f.scratch
     //$ for s in f.scratch
     //$ emit s
-    //$ end
-    //$ else
-    (void)scratch;
-    //$ end
-    (void)f;
-    //$ if f.makes_nothing
-    (void)out;
     //$ end
     //$ for s in f.start
     //$ emit s

@@ -84,8 +84,7 @@ extern "C" {
 enum { ${n.NAME}_CHANNELS = ${n.c}, ${n.NAME}_HEIGHT = ${n.h}, ${n.NAME}_WIDTH = ${n.w}, ${n.NAME}_CLASSES = ${n.classes} };
 
 /* Bytes for training on batches of up to `batch` images (0: inference only) with `threads` threads: a constant where they are. */
-#define ${n.NAME}_ARENA_BYTES(batch, threads) \
-    ((size_t)${n.fixed_bytes} + ((batch) > 0 ? (size_t)${n.train_bytes} : 0) + (size_t)(batch) * ${n.image_bytes} + (size_t)(threads) * ${n.thread_bytes})
+#define ${n.NAME}_ARENA_BYTES(batch, threads) ${n.arena}
 /* The same as a function, for other languages; 0 where batch or threads are out of range or it is more than a size_t holds. */
 ${n.NAME}_API size_t ${n.name}_arena_bytes(int batch, int threads);
 
@@ -261,31 +260,36 @@ const struct cvy_tracer ${n.name}_tracer = {${n.name}_trace, ${n.name}_trace_flo
 #include "${n.name}.h"
 #include "runtime/cvy_kernels.h"
 
-/* parameters and statistics: float offsets in cvy_net.param and .running */
-//$ for p in n.params
-#define ${p.name} ${p.at}
-//$ end
+/* Parameters in cvy_net.param, statistics in cvy_net.running: the float at which each begins. */
+enum {
+    //$ for p in n.params
+    ${p.name} = ${p.at},
+    //$ end
+};
 
-/* folded weights, for inference: float offsets */
-//$ for p in n.folded
-#define ${p.name} ${p.at}
-//$ end
-#define ${n.NAME}_FOLDED_FLOATS ${n.fold_floats}
+/* The same of the weights of inference, norms folded in. */
+enum {
+    //$ for p in n.folded
+    ${p.name} = ${p.at},
+    //$ end
+};
 
 //$ if n.train
-/* slots: float offsets for one image of the batch. Slots that are never alive together share memory. */
-//$ for p in n.slots
-#define ${p.name} INT64_C(${p.at}) /* ${p.doc} */
-//$ end
+/* Tensors of one image of the batch; of n images a tensor begins at n times that. Those that are never alive together share memory. */
+enum {
+    //$ for p in n.slots
+    ${p.name} = ${p.at}, /* ${p.doc} */
+    //$ end
+};
 
 //$ end
-/* scratch of a thread: floats */
-#define ${n.NAME}_SCRATCH INT64_C(${n.scratch})
-
-/* inference: offsets in a thread's part */
-//$ for p in n.infer_slots
-#define ${p.name} ${p.at}
-//$ end
+/* A thread's scratch: its floats, and where in it inference keeps what. */
+enum {
+    ${n.NAME}_SCRATCH = ${n.scratch},
+    //$ for p in n.infer_slots
+    ${p.name} = ${p.at},
+    //$ end
+};
 
 //$ for k in n.kernels
 //$ if k.train
@@ -326,12 +330,23 @@ struct ${n.name} {
     //$ end
 };
 
-/* the arena: bytes, and floats of its parts */
+/* The arena, in bytes: at all times, for training, for each image of the batch, for each thread. */
+//$ for p in n.bytes
+#define ${n.NAME}_${p.name} ${p.at}
+//$ end
+
+/* Its parts, in floats. */
 //$ for p in n.sizes
 #define ${n.NAME}_${p.name} ${p.at}
 //$ end
+
+/* What the network says of itself. */
 #define ${n.NAME}_ORDER "${n.order}"
 #define ${n.NAME}_SPEC_HASH "${n.hash}"
+#define ${n.NAME}_BATCHES ${n.nbatches}
+#define ${n.NAME}_STORED_BYTES ${n.stored_bytes}
+#define ${n.NAME}_FLOPS INT64_C(${n.flops})
+#define ${n.NAME}_MIN_BATCH ${n.min_batch}
 
 #endif
 
@@ -339,22 +354,40 @@ struct ${n.name} {
 #define ${n.NAME}_TENSORS
 #include "runtime/cvy_vec.h"
 
+//$ if n.train
+/* Where memory is that kernels and norms are given. */
+struct ${n.name}_parts {
+    float *param, *running;
+    float *norms;  /* what norms know of each channel */
+    double *sums;  /* the sums of each piece, of which they learn it */
+    float *copy;   /* the weights as a core reads them */
+    float *dw;     /* gradients of weights, of each piece */
+    double *db;    /* and of biases */
+    float *images; /* tensors of the batch */
+    int64_t batch; /* its images */
+};
+
 //$ for f in n.places
-CVY_KEEP void ${n.name}_place${f.number}(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
+CVY_KEEP void ${n.name}_place${f.number}(struct ${n.name} *net, const struct ${n.name}_parts *at)
 {
-    //$ for l in f.lines
-    ${l.line};
+    //$ for p in f.structs
+    net->${p.name} = (struct ${p.type}){
+        //$ for f in p.fields
+        ${f.line},
+        //$ end
+    };
+    //$ if p.call
+    ${p.call};
     //$ end
-    (void)images, (void)copy, (void)dw, (void)db, (void)norms, (void)sums;
+    //$ end
 }
 
 //$ end
-//$ if n.train
-/* Where each kernel's arguments lie, once memory is there. */
-static void ${n.name}_place(struct ${n.name} *net, float *images, float *copy, float *dw, double *db, float *norms, double *sums)
+/* Who is given what. */
+static void ${n.name}_place(struct ${n.name} *net, const struct ${n.name}_parts *at)
 {
     //$ for f in n.places
-    ${n.name}_place${f.number}(net, images, copy, dw, db, norms, sums);
+    ${n.name}_place${f.number}(net, at);
     //$ end
 }
 
@@ -362,11 +395,14 @@ static void ${n.name}_place(struct ${n.name} *net, float *images, float *copy, f
 /* The arithmetic of folding: s = gamma / sqrt(var + eps), t = beta - s mean. */
 static void ${n.name}_fold_all(const struct cvy_net *net, float *f)
 {
+    //$ if n.folds_norms
     const float *const p = net->param, *const r = net->running;
+    //$ else
+    const float *const p = net->param;
+    //$ end
     //$ for l in n.folds
     ${l.line};
     //$ end
-    (void)r;
 }
 
 static const struct cvy_tensor ${n.name}_tensors[] = {
@@ -421,35 +457,46 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     net->net.running = at += ${n.NAME}_PARAM_FLOATS;
     net->net.batches = (int64_t *)(void *)(at += ${n.NAME}_RUNNING_FLOATS);
     net->folded = at += ${n.NAME}_BATCHES_FLOATS;
-    at += ${n.NAME}_FOLDED_PADDED;
+    net->scratch = at += ${n.NAME}_FOLDED_FLOATS;
     //$ if n.train
     if (batch > 0) {
+        struct ${n.name}_parts part = {.param = net->net.param, .running = net->net.running, .batch = batch};
+
         memset(at, 0, ${n.NAME}_TRAIN_BYTES);
         net->net.state = at;
-        float *const norms = at += ${n.NAME}_STATE_FLOATS;
-        double *const sums = (double *)(void *)(at += ${n.NAME}_NORM_FLOATS);
-        float *const copy = at += ${n.NAME}_SUMS_FLOATS;
-        float *const dw = at += ${n.NAME}_COPY_FLOATS;
-        double *const db = (double *)(void *)(at += ${n.NAME}_DW_FLOATS);
-        float *const images = at += ${n.NAME}_DB_FLOATS;
-        at += (int64_t)batch * ${n.NAME}_IMAGE_FLOATS;
-        net->scratch = at;
-        ${n.name}_place(net, images, copy, dw, db, norms, sums);
-        return net;
+        part.norms = at += ${n.NAME}_STATE_FLOATS;
+        part.sums = (double *)(void *)(at += ${n.NAME}_NORM_FLOATS);
+        part.copy = at += ${n.NAME}_SUMS_FLOATS;
+        part.dw = at += ${n.NAME}_COPY_FLOATS;
+        part.db = (double *)(void *)(at += ${n.NAME}_DW_FLOATS);
+        part.images = at += ${n.NAME}_DB_FLOATS;
+        net->scratch = at + (int64_t)batch * ${n.NAME}_IMAGE_FLOATS;
+        ${n.name}_place(net, &part);
     }
     //$ end
-    net->scratch = at;
     return net;
 }
 
 /* In integers alone: it may be asked on a processor without the target's instructions. */
 size_t ${n.name}_arena_bytes(int batch, int threads)
 {
+    //$ if n.train
     const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch, parts = threads < 0 ? 0 : (uint64_t)threads;
+    //$ else
+    const uint64_t most = SIZE_MAX / 4, parts = threads < 0 ? 0 : (uint64_t)threads;
+    //$ end
 
+    //$ if n.train
     if (batch < 0 || threads < 1 || threads > 4096 || images > most / (${n.NAME}_IMAGE_BYTES + UINT64_C(1)) || parts > most / (${n.NAME}_THREAD_BYTES + UINT64_C(1)))
+    //$ else
+    if (batch < 0 || threads < 1 || threads > 4096 || parts > most / (${n.NAME}_THREAD_BYTES + UINT64_C(1)))
+    //$ end
         return 0;
+    //$ if n.train
     const uint64_t bytes = ${n.NAME}_FIXED_BYTES + (batch > 0 ? (uint64_t)${n.NAME}_TRAIN_BYTES : 0) + images * ${n.NAME}_IMAGE_BYTES + parts * ${n.NAME}_THREAD_BYTES;
+    //$ else
+    const uint64_t bytes = ${n.NAME}_FIXED_BYTES + parts * ${n.NAME}_THREAD_BYTES;
+    //$ end
     return bytes > most ? 0 : (size_t)bytes;
 }
 
@@ -489,7 +536,7 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
         return -1;
     const int n = batch->n;
     //$ for k in n.backward
-    ${n.name}_${k.name}_${k.verb}(&net->${k.name}, n, step);
+    ${n.name}_${k.name}_${k.verb}(${k.arguments});
     //$ end
     return 0;
 }
@@ -517,7 +564,7 @@ int ${n.name}_fold(struct ${n.name} *net)
 {
     if (!net)
         return -1;
-    memset(net->folded, 0, sizeof(float) * ${n.NAME}_FOLDED_PADDED); /* channels that pad a block, too */
+    memset(net->folded, 0, sizeof(float) * ${n.NAME}_FOLDED_FLOATS); /* channels that pad a block, too */
     ${n.name}_fold_all(&net->net, net->folded);
     return 0;
 }
@@ -604,18 +651,15 @@ int main(int argc, char **argv)
 extern const struct cvy_bench ${n.name}_bench;
 
 //$ for k in n.bench_training
-static void ${k.function}(struct cvy_net *net, int n, const struct cvy_step *step)
+static void ${k.function}(const struct cvy_bench_call *c)
 {
     ${k.call};
 }
 //$ end
 //$ for k in n.bench_inference
-static void ${k.function}(struct cvy_net *base, const float *x, int i)
+static void ${k.function}(const struct cvy_bench_call *c)
 {
-    const struct ${n.name} *const net = (const struct ${n.name} *)(void *)base;
-    const float *const f = net->folded;
-    float *const s = net->scratch;
-    (void)x, (void)i, (void)f;
+    const struct ${n.name} *const net = (const struct ${n.name} *)(void *)c->net;
     ${k.call};
 }
 //$ end
@@ -624,13 +668,13 @@ static void ${k.function}(struct cvy_net *base, const float *x, int i)
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
     //$ for k in n.bench_training
-    {"${k.name}", ${k.costs}, ${k.function}, NULL},
+    {"${k.name}", ${k.costs}, ${k.function}},
     //$ end
 };
 //$ end
 static const struct cvy_bench_kernel inference[] = {
     //$ for k in n.bench_inference
-    {"${k.name}", ${k.costs}, NULL, ${k.function}},
+    {"${k.name}", ${k.costs}, ${k.function}},
     //$ end
 };
 

@@ -149,7 +149,11 @@ static void bn_moments(const struct bn *k, int n, const void *in, int c, double 
 
 /* batch norm: y = gamma xhat + beta, xhat = (x - mean) / sd, sd = sqrt(var + eps). Training takes mean and var from the batch, and lets the running
  * ones follow (the running var is the unbiased one, times count / (count - 1)); inference takes the running ones. */
+//$ if n.train
 static void bn_forward(const struct bn *k, int training, int n, const void *in, const struct norm *p, void *out)
+//$ else
+static void bn_forward(const struct bn *k, int n, const void *in, const struct norm *p, void *out)
+//$ end
 {
     const float (*x)[k->C][k->A] = (void *)in;
     float (*y)[k->C][k->A] = out;
@@ -171,8 +175,6 @@ static void bn_forward(const struct bn *k, int training, int n, const void *in, 
     }
     //$ if n.train
     *p->batches += training;
-    //$ else
-    (void)training;
     //$ end
 }
 //$ if n.train
@@ -571,19 +573,21 @@ int ${n.name}_keeps(uint64_t key, uint32_t i, uint32_t below)
 
 //$ end
 /* dropout: y = x / (1 - p) with probability 1 - p, else 0; in inference y = x. The mask is drawn from seed, step, stage, image and element. */
+//$ if n.train
 static void drop_forward(int n, uint32_t size, const char *stage, uint32_t below, float scale, const struct cvy_step *step, const float *x, float *y)
 {
-    //$ if n.train
     for (int m = 0; m < n; m++) {
         const uint64_t key = step ? cvy_drop_key(cvy_stage(stage), step, m) : 0;
         for (uint32_t i = 0; i < size; i++, x++, y++)
             *y = !step ? *x : ${n.name}_keeps(key, i, below) ? *x * scale : 0;
     }
-    //$ else
-    (void)stage, (void)below, (void)scale, (void)step;
-    memcpy(y, x, sizeof(float) * (size_t)n * size);
-    //$ end
 }
+//$ else
+static void drop_forward(int n, uint32_t size, const float *x, float *y)
+{
+    memcpy(y, x, sizeof(float) * (size_t)n * size);
+}
+//$ end
 //$ if n.train
 
 /* dx = dy / (1 - p) where the element was kept, else 0 */
@@ -980,15 +984,12 @@ static const struct {
 //$ else
 /* Of n images. */
 //$ end
-static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, int n, const float *x, const struct cvy_step *step)
+static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, int n, const float *x${n.step_parameter})
 {
     const struct ${n.name}_params *const p = &net->p;
 
     //$ for l in n.forward
     ${l.line}
-    //$ end
-    //$ if n.step_unused
-    (void)step;
     //$ end
 }
 
@@ -1002,7 +1003,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}) || batch->n < ${n.min_batch})
         return (double)NAN;
     net->batch = *batch;
-    run(net, &net->v, batch->n, batch->x, step);
+    run(net, &net->v, batch->n, batch->x${n.step_argument});
     return loss_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
 }
 
@@ -1053,7 +1054,7 @@ int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float 
     if (!net || !cvy_batch_infers(batch, y))
         return -1;
     for (int m = 0; m < batch->n; m++) {
-        run(net, &net->one, 1, batch->x + m * INT64_C(${n.input_floats}), NULL);
+        run(net, &net->one, 1, batch->x + m * INT64_C(${n.input_floats})${n.no_step});
         memcpy(y + (int64_t)m * ${n.classes}, net->one.${n.logits}, sizeof(float) * ${n.classes});
     }
     return 0;
@@ -1145,12 +1146,15 @@ static float *place_values(struct ${n.name}_values *v, float *at, int64_t n)
     return at;
 }
 
+//$ if n.norms
 static void place_params(struct ${n.name}_params *p, float *param, float *running, int64_t *batches)
+//$ else
+static void place_params(struct ${n.name}_params *p, float *param)
+//$ end
 {
     //$ for p in n.params
     p->${p.name} = (struct ${p.kind}){${p.place}};
     //$ end
-    (void)running, (void)batches;
 }
 
 int ${n.name}_supported(void)
@@ -1166,7 +1170,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
         return NULL;
     struct ${n.name} *const net = (struct ${n.name} *)memory;
     int64_t *const batches = (int64_t *)(void *)((char *)memory + ${n.struct_bytes});
-    float *at = (float *)(void *)(batches + ${n.batches});
+    float *at = (float *)(void *)($[batches + ${n.batches}]);
 
     memset(memory, 0, ${n.fixed_bytes} + (batch > 0 ? ${n.train_bytes} : 0));
     net->net.batch = batch;
@@ -1176,29 +1180,36 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     net->net.batches = batches;
     net->net.param = at;
     net->net.running = at += ${n.param_floats};
-    at = place_values(&net->one, at + ${n.running_floats}, 1);
-    place_params(&net->p, net->net.param, net->net.running, batches);
+    //$ if n.train
+    at = place_values(&net->one, $[at + ${n.running_floats}], 1);
+    //$ else
+    place_values(&net->one, $[at + ${n.running_floats}], 1);
+    //$ end
+    place_params(&net->p, net->net.param${n.place_norms});
     //$ if n.train
     if (batch > 0) {
         net->net.state = at;
         net->grad = at += ${n.state_floats};
-        place_params(&net->g, net->grad, net->net.running, batches);
+        place_params(&net->g, net->grad${n.place_norms});
         net->gradients = place_values(&net->v, at + ${n.param_floats}, batch);
-        at = place_values(&net->d, net->gradients, batch);
+        place_values(&net->d, net->gradients, batch);
     }
     //$ end
-    (void)at;
     return net;
 }
 
 size_t ${n.name}_arena_bytes(int batch, int threads)
 {
+    //$ if n.train
     const uint64_t most = SIZE_MAX / 4, images = batch < 0 ? 0 : (uint64_t)batch;
 
     if (batch < 0 || threads < 1 || threads > 4096 || images > most / (${n.image_bytes} + UINT64_C(1)))
         return 0;
     const uint64_t bytes = UINT64_C(${n.fixed_bytes}) + (batch > 0 ? UINT64_C(${n.train_bytes}) : 0) + images * ${n.image_bytes};
     return bytes > most ? 0 : (size_t)bytes;
+    //$ else
+    return batch < 0 || threads < 1 || threads > 4096 ? 0 : ${n.fixed_bytes};
+    //$ end
 }
 
 int ${n.name}_fold(struct ${n.name} *net)
@@ -1289,7 +1300,7 @@ static int trace(struct cvy_net *base, const struct cvy_batch *batch, const stru
 
 static size_t trace_floats(int n)
 {
-    return n < 1 ? 0 : (size_t)n * ${n.trace_floats};
+    return n < 1 ? 0 : $[(size_t)n * ${n.trace_floats}];
 }
 
 const struct cvy_tracer ${n.name}_tracer = {trace, trace_floats};
@@ -1307,38 +1318,38 @@ const struct cvy_tracer ${n.name}_tracer = {trace, trace_floats};
 extern const struct cvy_bench ${n.name}_bench;
 
 //$ if n.train
-static void bench_forward(struct cvy_net *base, int n, const struct cvy_step *step)
+static void bench_forward(const struct cvy_bench_call *c)
 {
-    struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)c->net;
 
-    (void)n, (void)${n.name}_forward(net, &net->batch, step, NULL);
+    ${n.name}_forward(net, &net->batch, c->step, NULL);
 }
 
-static void bench_backward(struct cvy_net *base, int n, const struct cvy_step *step)
+static void bench_backward(const struct cvy_bench_call *c)
 {
-    struct ${n.name} *const net = (struct ${n.name} *)(void *)base;
+    struct ${n.name} *const net = (struct ${n.name} *)(void *)c->net;
 
-    (void)n, ${n.name}_backward(net, &net->batch, step);
+    ${n.name}_backward(net, &net->batch, c->step);
 }
 
 //$ end
-static void bench_infer(struct cvy_net *base, const float *x, int i)
+static void bench_infer(const struct cvy_bench_call *c)
 {
-    const struct cvy_batch one = {x + i * INT64_C(${n.input_floats}), NULL, NULL, 1};
+    const struct cvy_batch one = {c->x + c->image * INT64_C(${n.input_floats}), NULL, NULL, 1};
     float y[${n.classes}];
 
-    ${n.name}_infer((struct ${n.name} *)(void *)base, &one, y);
+    ${n.name}_infer((struct ${n.name} *)(void *)c->net, &one, y);
 }
 
 /* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step, as if each op read and wrote its tensors once. */
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
-    {"forward", ${n.forward_costs}, bench_forward, NULL},
-    {"backward", ${n.backward_costs}, bench_backward, NULL},
+    {"forward", ${n.forward_costs}, bench_forward},
+    {"backward", ${n.backward_costs}, bench_backward},
 };
 //$ end
 static const struct cvy_bench_kernel inference[] = {
-    {"infer", ${n.infer_costs}, NULL, bench_infer},
+    {"infer", ${n.infer_costs}, bench_infer},
 };
 
 const struct cvy_bench ${n.name}_bench = {

@@ -44,36 +44,36 @@ ${s.let} vf_add(v${s.in}, v${s.in2});
 //$ end
 // What a join reads and gives by the side.
 //$ define side
-${s.let} vf_load(q->${s.name} + ${s.pixel} * 16);
+${s.let} vf_load($[q->${s.name} + (${s.pixel}) * 16]);
 //$ end
 //$ define side_nchw
-${s.let} vf_gather(q->${s.name} + ${s.pixel}, ${s.plane}, ${s.channels} - q->c);
+${s.let} vf_gather($[q->${s.name} + (${s.pixel})], ${s.plane}, ${s.channels} - q->c);
 //$ end
 //$ define side_pad
 //$ if s.nchw
-${s.let} vf_gather_lanes(q->${s.name} + ${s.pixel}, ${s.area}, q->c - ${s.before}, ${s.channels});
+${s.let} vf_gather_lanes($[q->${s.name} + (${s.pixel})], ${s.area}, $[q->c - ${s.before}], ${s.channels});
 //$ else
-${s.let} vf_load_lanes(q->${s.name} + ${s.pixel} * 16, ${s.area}, q->c - ${s.before}, ${s.channels});
+${s.let} vf_load_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels});
 //$ end
 //$ end
 //$ define give
-vf_store(q->${s.name} + ${s.pixel} * 16, ${s.g});
+vf_store($[q->${s.name} + (${s.pixel}) * 16], ${s.g});
 //$ end
 //$ define give_add
-vf_store(q->${s.name} + ${s.pixel} * 16, vf_add(vf_load(q->${s.name} + ${s.pixel} * 16), ${s.g}));
+vf_store($[q->${s.name} + (${s.pixel}) * 16], vf_add(vf_load($[q->${s.name} + (${s.pixel}) * 16]), ${s.g}));
 //$ end
 //$ define give_pad
-vf_add_lanes(q->${s.name} + ${s.pixel} * 16, ${s.area}, q->c - ${s.before}, ${s.channels}, ${s.g});
+vf_add_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels}, ${s.g});
 //$ end
 
 //$ define bias
 ${s.let} vf_add(${s.given}, q->bias);
 //$ end
 //$ define store
-vf_store(q->stored + ${s.index} * 16, v${s.in});
+vf_store($[q->stored + (${s.index}) * 16], v${s.in});
 //$ end
 //$ define store_lanes
-vf_store_lanes(q->stored + ${s.index} * 16, ${s.area}, ${s.channel}, ${s.end}, v${s.in});
+vf_store_lanes($[q->stored + (${s.index}) * 16], ${s.area}, ${s.channel}, ${s.end}, v${s.in});
 //$ end
 //$ define stats
 //$ if s.valid
@@ -89,73 +89,76 @@ vf_norm_take(&q->${s.op}, v${s.in}, ${s.g});
 vf_sum_take(&q->bias, g);
 //$ end
 //$ define to_blocked
-vf_store(q->to + ${s.pixel} * 16, ${s.value});
+vf_store($[q->to + (${s.pixel}) * 16], ${s.value});
 //$ end
 //$ define to_sum
-vf_store(q->to + ${s.pixel} * 16, vf_add(vf_load(q->to + ${s.pixel} * 16), ${s.value}));
+vf_store($[q->to + (${s.pixel}) * 16], vf_add(vf_load($[q->to + (${s.pixel}) * 16]), ${s.value}));
 //$ end
 //$ define to_lanes
-vf_store_lanes(q->to + ${s.pixel} * 16, ${s.area}, ${s.channel}, ${s.end}, ${s.value});
+vf_store_lanes($[q->to + (${s.pixel}) * 16], ${s.area}, ${s.channel}, ${s.end}, ${s.value});
 //$ end
 //$ define add_lanes
-vf_add_lanes(q->to + ${s.pixel} * 16, ${s.area}, ${s.channel}, ${s.end}, ${s.value});
+vf_add_lanes($[q->to + (${s.pixel}) * 16], ${s.area}, ${s.channel}, ${s.end}, ${s.value});
 //$ end
 //$ define to_plain
-vf_scatter(q->to + ${s.pixel}, ${s.plane}, ${s.channels}, ${s.value});
+vf_scatter($[q->to + (${s.pixel})], ${s.plane}, ${s.channels}, ${s.value});
 //$ end
 //$ define unused_place
 (void)y, (void)x;
 //$ end
 
-//$ define unused_value
-(void)v${s.in};
-//$ end
-
 // Reading a value: ${s.what} declares or returns it; q->${s.from} points at the channel block.
 //$ define read_blocked
-${s.what} vf_load(q->${s.from} + ${s.pixel} * 16);
+${s.what} vf_load($[q->${s.from} + (${s.pixel}) * 16]);
 //$ end
 //$ define read_lanes
-${s.what} vf_load_lanes(q->${s.from} + ${s.pixel} * 16, ${s.area}, ${s.channel}, ${s.end});
+${s.what} vf_load_lanes($[q->${s.from} + (${s.pixel}) * 16], ${s.area}, ${s.channel}, ${s.end});
 //$ end
 //$ define read_nchw
-${s.what} vf_gather(q->${s.from} + ${s.pixel}, ${s.plane}, ${s.channels} - q->c);
+${s.what} vf_gather($[q->${s.from} + (${s.pixel})], ${s.plane}, ${s.channels} - q->c);
 //$ end
 //$ define read_maxpool
-const float *const p = q->${s.from} + ${s.pixel} * 16;
+const float *const p = $[q->${s.from} + (${s.pixel}) * 16];
 //$ if s.several
 vf best = vf_load(p), route = vf_zero();
 //$ else
 const vf best = vf_load(p);
 //$ end
 //$ for t in s.taps
-vf_route(&best, &route, vf_load(p + ${t.at}), ${t.index});
+vf_route(&best, &route, vf_load($[p + ${t.at}]), ${t.index});
 //$ end
 //$ if s.loop
-for (int t = 1; t < ${s.count}; t++) /* ${s.count} taps: over the budget for unrolling */
-    vf_route(&best, &route, vf_load(p + t / ${s.across} * ${s.row} + t % ${s.across} * 16), (float)t);
+/* ${s.count} taps: over the budget for unrolling */
+//$ loop t 1 ${s.count} 1
+    vf_route(&best, &route, vf_load($[p + t / ${s.across} * ${s.row} + t % ${s.across} * 16]), $[(float)t]);
+//$ end
 //$ end
 //$ if s.keep
-vf_store_route(q->route + ${s.index} * 16, ${s.won});
+vf_store_route($[q->route + (${s.index}) * 16], ${s.won});
 //$ end
+//$ if s.what
 ${s.what} best;
 //$ end
+//$ end
 //$ define read_avgpool
-const float *const p = q->${s.from} + ${s.pixel} * 16;
+const float *const p = $[q->${s.from} + (${s.pixel}) * 16];
 vf total = vf_load(p);
 //$ for t in s.taps
-total = vf_add(total, vf_load(p + ${t.at}));
+total = vf_add(total, vf_load($[p + ${t.at}]));
 //$ end
 //$ if s.loop
-for (int t = 1; t < ${s.count}; t++) /* ${s.count} taps: over the budget for unrolling */
-    total = vf_add(total, vf_load(p + t / ${s.across} * ${s.row} + t % ${s.across} * 16));
+/* ${s.count} taps: over the budget for unrolling */
+//$ loop t 1 ${s.count} 1
+    total = vf_add(total, vf_load($[p + t / ${s.across} * ${s.row} + t % ${s.across} * 16]));
+//$ end
 //$ end
 ${s.what} vf_mul(total, vf_set(${s.inverse}));
 //$ end
 //$ define read_global_avg_pool
 vf total = vf_zero();
-for (int i = 0; i < ${s.plane}; i++)
-    total = vf_add(total, vf_load(q->${s.from} + i * 16));
+//$ loop i 0 ${s.plane} 1
+    total = vf_add(total, vf_load($[q->${s.from} + i * 16]));
+//$ end
 ${s.what} vf_mul(total, vf_set(${s.inverse}));
 //$ end
 //$ define read_flatten
@@ -163,49 +166,50 @@ ${s.what} vf_flatten(q->${s.from}, ${s.plane}, q->c, ${s.total});
 //$ end
 
 //$ define read_pad
-${s.what} vf_load_lanes(q->${s.from} + ${s.pixel} * 16, ${s.area}, q->c - ${s.before}, ${s.channels});
+${s.what} vf_load_lanes($[q->${s.from} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels});
 //$ end
 
 //$ define load_route
-const vf route = vf_load_route(q->route + ${s.index} * 16);
+const vf route = vf_load_route($[q->route + (${s.index}) * 16]);
 //$ end
 // Gradients back through a window: each input pixel's share is added to `scatter`.
 //$ define scatter_maxpool
-float *const to = q->scatter + ${s.pixel} * 16;
+float *const to = $[q->scatter + (${s.pixel}) * 16];
 //$ for t in s.taps
-vf_store(to + ${t.at}, vf_add(vf_load(to + ${t.at}), vf_if_equal(${s.won}, vf_set(${t.index}), g)));
+vf_store($[to + ${t.at}], vf_add(vf_load($[to + ${t.at}]), vf_if_equal(${s.won}, vf_set(${t.index}), g)));
 //$ end
 //$ if s.loop
 for (int t = 0; t < ${s.count}; t++) { /* ${s.count} taps: over the budget for unrolling */
-    float *const tap = to + t / ${s.across} * ${s.row} + t % ${s.across} * 16;
+    float *const tap = $[to + t / ${s.across} * ${s.row} + t % ${s.across} * 16];
     vf_store(tap, vf_add(vf_load(tap), vf_if_equal(${s.won}, vf_set((float)t), g)));
 }
 //$ end
 //$ end
 //$ define scatter_avgpool
-float *const to = q->scatter + ${s.pixel} * 16;
+float *const to = $[q->scatter + (${s.pixel}) * 16];
 g = vf_mul(g, vf_set(${s.inverse}));
 //$ for t in s.taps
-vf_store(to + ${t.at}, vf_add(vf_load(to + ${t.at}), g));
+vf_store($[to + ${t.at}], vf_add(vf_load($[to + ${t.at}]), g));
 //$ end
 //$ if s.loop
 for (int t = 0; t < ${s.count}; t++) { /* ${s.count} taps: over the budget for unrolling */
-    float *const tap = to + t / ${s.across} * ${s.row} + t % ${s.across} * 16;
+    float *const tap = $[to + t / ${s.across} * ${s.row} + t % ${s.across} * 16];
     vf_store(tap, vf_add(vf_load(tap), g));
 }
 //$ end
 //$ end
 //$ define scatter_global_avg_pool
 g = vf_mul(g, vf_set(${s.inverse}));
-for (int i = 0; i < ${s.plane}; i++)
-    vf_store(q->scatter + i * 16, g);
+//$ loop i 0 ${s.plane} 1
+    vf_store($[q->scatter + i * 16], g);
+//$ end
 //$ end
 //$ define scatter_flatten
 vf_unflatten(q->scatter, ${s.plane}, q->c, ${s.total}, g);
 //$ end
 
 //$ define scatter_pad
-vf_add_lanes(q->scatter + ${s.pixel} * 16, ${s.area}, q->c - ${s.before}, ${s.channels}, g);
+vf_add_lanes($[q->scatter + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels}, g);
 //$ end
 
 // What a run sets up for a channel block, and what it leaves behind.
@@ -227,14 +231,14 @@ vf_norm_begin(&q->${s.op}, ${s.sums}, ${s.padded});
 vf_sum_begin(&q->bias, q->k->db + (int64_t)q->at->piece * ${s.padded} + c);
 //$ end
 //$ define begin_stats
-vf_stats_start(&q->${s.of}stats, ${s.part}, ${s.padded}, ${s.when}y == 0 && x == 0, ${s.lanes}, ${s.tag}_point, q, ${s.first});
+vf_stats_start(&q->${s.of}stats, ${s.part}, ${s.padded}, ${s.when}, ${s.lanes}, ${s.tag}_point, q, ${s.first});
 //$ end
 // Of the batch and of the image at once: the first value is taken once.
 //$ define begin_both_stats
 vf_stats_begin(&q->stats, ${s.part}, ${s.padded});
 vf_stats_begin(&q->image_stats, ${s.image_part}, ${s.padded});
-if (y == 0 && x == 0 && (q->at->fresh || !q->again)) {
-    ${s.tag}_point(q, ${s.first}, y, x);
+if (${s.when}) {
+    ${s.tag}_point(q, ${s.first}, 0, 0);
     if (q->at->fresh)
         vf_stats_first(&q->stats, ${s.lanes});
     if (!q->again)
@@ -243,18 +247,29 @@ if (y == 0 && x == 0 && (q->at->fresh || !q->again)) {
 vf_stats_pivot(&q->stats);
 vf_stats_pivot(&q->image_stats);
 //$ end
-//$ define unused_first
-(void)first;
-//$ end
 
 // A run: what a core calls for each register that it finishes, or a walk over an image.
 //$ define run
 /* ${r.doc} */
 struct ${r.tag} {
+    //$ for f in r.head
+    ${f.decl};
+    //$ end
     //$ for f in r.fields
     ${f.decl};
     //$ end
 };
+//$ emit r.r
+//$ if r.walks
+static void ${r.tag}_pass(const struct ${r.tag} *given)
+{
+    struct ${r.tag} run = *given; /* a copy, so that it stays in registers */
+    cvy_walk(&run, ${r.padded}, ${r.h}, ${r.w}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+}
+//$ end
+
+//$ end
+//$ define pass_functions
 CVY_INLINE vf ${r.tag}_point(void *run, vf ${r.input}, int y, int x)
 {
     //$ if r.point_uses_q
@@ -279,25 +294,24 @@ CVY_INLINE vf ${r.tag}_read(const void *run, int y, int x)
     //$ end
 }
 //$ end
-CVY_INLINE void ${r.tag}_begin(void *run, int c, vf first, int y, int x)
+//$ if r.begin
+CVY_INLINE void ${r.tag}_begin(void *run, int c)
 {
-    //$ if r.begin
     struct ${r.tag} *const q = (struct ${r.tag} *)run;
-    //$ else
-    (void)run, (void)c;
-    //$ end
     //$ for s in r.begin
     //$ emit s
     //$ end
-    //$ if r.begin_uses_place
-    //$ if r.begin_uses_first
-    //$ else
-    (void)first;
-    //$ end
-    //$ else
-    (void)first, (void)y, (void)x;
+}
+//$ end
+//$ if r.first
+CVY_INLINE void ${r.tag}_first(void *run, int c, vf first, int y, int x)
+{
+    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    //$ for s in r.first
+    //$ emit s
     //$ end
 }
+//$ end
 //$ if r.several
 CVY_INLINE void ${r.tag}_image(void *run, int m)
 {
@@ -320,12 +334,4 @@ CVY_INLINE void ${r.tag}_end(void *run)
 }
 //$ end
 //$ end
-//$ if r.read
-static void ${r.tag}_pass(const struct ${r.tag} *given)
-{
-    struct ${r.tag} run = *given; /* a copy, so that it stays in registers */
-    cvy_walk(&run, ${r.padded}, ${r.h}, ${r.w}, ${r.tag}_begin, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
-}
-//$ end
-
 //$ end

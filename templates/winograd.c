@@ -8,19 +8,19 @@ CVY_KEEP void ${h.name}_${c.name}_${t.name}(const float *v, const float *u, floa
 {
     //$ for a in t.acc
     //$ if c.adds
-    vf ${a.name} = adds ? vf_load(m + ${a.m}) : vf_zero();
+    vf ${a.name} = adds ? vf_load($[m + ${a.m}]) : vf_zero();
     //$ else
     vf ${a.name} = vf_zero();
     //$ end
     //$ end
-    for (int b = 0; b < ${c.steps}; b++, v += ${c.v_block}, u += 256)
+    //$ loop b 0 ${c.steps} 1 also v += ${c.v_block}, u += 256
         //$ if c.twice
         CVY_TWICE
         //$ end
-        for (int l = 0; l < ${c.lanes}; l++) {
-            const float *const vl = v + l, *const ul = u + l * 16;
+        //$ loop l 0 ${c.lanes} 1
+            const float *const vl = $[v + l], *const ul = $[u + l * 16];
             //$ for w in t.vectors
-            const vf u${w.i} = vf_load(ul + ${w.u});
+            const vf u${w.i} = vf_load($[ul + ${w.u}]);
             //$ end
             vf s;
             //$ for p in t.rows
@@ -29,9 +29,10 @@ CVY_KEEP void ${h.name}_${c.name}_${t.name}(const float *v, const float *u, floa
             ${a.name} = vf_fma(s, u${a.v}, ${a.name});
             //$ end
             //$ end
-        }
+        //$ end
+    //$ end
     //$ for a in t.acc
-    vf_store(m + ${a.m}, ${a.name});
+    vf_store($[m + ${a.m}], ${a.name});
     //$ end
 }
 //$ end
@@ -45,8 +46,9 @@ static inline void ${h.name}_${c.name}_products(const float *v, const float *u, 
 {
     for (int p = 0; p < 36; p++, v += ${c.v_point}, u += ${c.u_point}, m += ${c.m_point}) {
         //$ if c.made
-        for (int i = 0; i < ${c.ahead}; i++)
-            CVY_PREFETCH(next + (p * ${c.ahead} + i) * 16);
+        //$ loop i 0 ${c.ahead} 1
+            CVY_PREFETCH($[next + (p * ${c.ahead} + i) * 16]);
+        //$ end
         //$ end
         int t = 0;
         //$ if c.spans_alone
@@ -66,44 +68,47 @@ static inline void ${h.name}_${c.name}_products(const float *v, const float *u, 
 }
 /* ${c.doc} */
 CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, void *run, cvy_image *image,
-    cvy_begin *begin, cvy_point *point, cvy_end *end)
+    cvy_begin *begin, cvy_first *first, cvy_point *point, cvy_end *end)
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
     //$ if c.made
-    float *const m = work + ${c.m_at}, *const u = work + ${c.u_at};
+    float *const m = $[work + ${c.m_at}], *const u = $[work + ${c.u_at}];
     //$ else
-    float *const m = work + ${c.m_at};
+    float *const m = $[work + ${c.m_at}];
     //$ end
 
-    for (int first = 0; first < images * ${c.tiles_image}; first += ${c.block}) {
-        const int left = images * ${c.tiles_image} - first, n = left < ${c.block} ? left : ${c.block};
-        cvy_winograd_in(&from, x + ${c.x_origin}, first, n, work);
-        for (int c = 0; c < ${c.channels}; c += ${c.c_step}) {
+    for (int at = 0; at < $[images * ${c.tiles_image}]; at += ${c.block}) {
+        const int left = $[images * ${c.tiles_image} - at], n = left < ${c.block} ? left : ${c.block};
+        cvy_winograd_in(&from, $[x + ${c.x_origin}], at, n, work);
+        //$ loop c 0 ${c.channels} ${c.c_step}
             //$ if c.made
-            for (int b = 0; b < ${c.blocks}; b += ${c.made}) {
-                const float *const taps = w + (c * (ptrdiff_t)${c.blocks} + b * 16) * 144, *const next = c + ${c.c_step} == ${c.channels} && b + ${c.made} == ${c.blocks} ? w : taps + ${c.made} * 2304;
-                for (int v = 0; v < ${c.vectors}; v++)
-                    cvy_winograd_points(taps + v * ${c.taps_vector} + ${c.first_tap}, ${c.tap}, ${c.made}, u + v * ${c.u_vector}, ${c.u_point});
-                ${h.name}_${c.name}_products(work + b * ${c.v_block}, u, m, n${c.adds_value}, next);
-            }
+            //$ loop b 0 ${c.blocks} ${c.made}
+                const float *const taps = $[w + (c * (ptrdiff_t)${c.blocks} + b * 16) * 144];
+                const float *const next = ${c.next};
+                //$ loop v 0 ${c.vectors} 1
+                    cvy_winograd_points($[taps + v * ${c.taps_vector} + ${c.first_tap}], ${c.tap}, ${c.made}, $[u + v * ${c.u_vector}], ${c.u_point});
+                //$ end
+                ${h.name}_${c.name}_products($[work + b * ${c.v_block}], u, m, n${c.adds_value}, next);
+            //$ end
             //$ else
-            ${h.name}_${c.name}_products(work, u + c * (ptrdiff_t)${c.u_channel}, m, n);
+            ${h.name}_${c.name}_products(work, $[u + c * (ptrdiff_t)${c.u_channel}], m, n);
             //$ end
             for (int t = 0; t < n; t++) {
-                const int tile = (first + t) % ${c.tiles_image}, y = tile / ${c.across} * 4, x0 = tile % ${c.across} * 4;
+                const int tile = $[(at + t) % ${c.tiles_image}], y = $[tile / ${c.across} * 4], x0 = $[tile % ${c.across} * 4];
                 const int rows = ${c.rows}, cols = ${c.cols};
-                image(run, (first + t) / ${c.tiles_image});
-                for (int v = 0; v < ${c.vectors}; v++) {
+                image(run, $[(at + t) / ${c.tiles_image}]);
+                //$ loop v 0 ${c.vectors} 1
                     CVY_ALIGNED float a[16 * 16];
-                    cvy_winograd_out(m + (v * ${c.block} + t) * 16, ${c.m_point}, bias ? bias + c + v * 16 : NULL, a);
-                    begin(run, c + v * 16, vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
+                    cvy_winograd_out($[m + (v * ${c.block} + t) * 16], ${c.m_point}, bias ? $[bias + c + v * 16] : NULL, a);
+                    begin(run, $[c + v * 16]);
+                    first(run, $[c + v * 16], vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
                     for (int i = 0; i < rows; i++)
                         for (int j = 0; j < cols; j++)
                             point(run, vf_load(a + (4 * i + j) * 16), y + i, x0 + j);
                     end(run);
-                }
+                //$ end
             }
-        }
+        //$ end
     }
 }
 
@@ -114,16 +119,16 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c
 CVY_KEEP void ${h.name}_weights_sum(const float *v, const float *z, float *m, int n)
 {
     //$ for k in c.spans
-    for (int l = ${k.from}; l < ${k.to}; l += ${k.step}) {
-        const float *vt = v + l, *zt = z;
-        float *const ml = m + l * 16;
+    //$ loop l ${k.from} ${k.to} ${k.step} own
+        const float *vt = $[v + l], *zt = z;
+        float *const ml = $[m + l * 16];
         //$ for a in k.acc
         vf ${a.name} = vf_zero();
         //$ end
         CVY_TWICE
         for (int t = 0; t < n; t++, vt += 16, zt += 16) {
             //$ for w in c.vector
-            const vf z${w.i} = vf_load(zt + ${w.z});
+            const vf z${w.i} = vf_load($[zt + ${w.z}]);
             //$ end
             vf s;
             //$ for p in k.inputs
@@ -134,9 +139,9 @@ CVY_KEEP void ${h.name}_weights_sum(const float *v, const float *z, float *m, in
             //$ end
         }
         //$ for a in k.acc
-        vf_store(ml + ${a.m}, ${a.name});
+        vf_store($[ml + ${a.m}], ${a.name});
         //$ end
-    }
+    //$ end
     //$ end
 }
 /* dw += the sum over `images` images of x * dz, ${c.block} tiles at a time; fresh: dw = it */
@@ -144,19 +149,21 @@ static inline void ${h.name}_weights(const float *x, const float *dz, float *dw,
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
     static const struct cvy_tiles back = {${c.across}, ${c.tiles_image}, ${c.out_blocks}, ${c.z_image}, ${c.z_row}, ${c.z_block}, ${c.z_point}, ${c.v_block}};
-    float *const z = work + ${c.z_at}, *const m = work + ${c.m_at};
+    float *const z = $[work + ${c.z_at}], *const m = $[work + ${c.m_at}];
 
-    for (int first = 0; first < images * ${c.tiles_image}; first += ${c.block}) {
-        const int left = images * ${c.tiles_image} - first, n = left < ${c.block} ? left : ${c.block};
-        cvy_winograd_in(&from, x, first, n, work);
-        cvy_winograd_spread(&back, dz + ${c.z_origin}, first, n, z);
-        for (int c = 0; c < ${c.out_blocks}; c += ${c.vectors})
-            for (int b = 0; b < ${c.blocks}; b++) {
+    for (int at = 0; at < $[images * ${c.tiles_image}]; at += ${c.block}) {
+        const int left = $[images * ${c.tiles_image} - at], n = left < ${c.block} ? left : ${c.block};
+        cvy_winograd_in(&from, x, at, n, work);
+        cvy_winograd_spread(&back, $[dz + ${c.z_origin}], at, n, z);
+        //$ loop c 0 ${c.out_blocks} ${c.vectors}
+            //$ loop b 0 ${c.blocks} 1
                 for (int p = 0; p < 36; p++)
-                    ${h.name}_weights_sum(work + p * ${c.v_point} + b * ${c.v_block}, z + p * ${c.z_point} + c * ${c.v_block}, m + p * 256, n);
-                for (int v = 0; v < ${c.vectors}; v++)
-                    cvy_winograd_taps(m + v * ${c.m_vector}, dw + ((c + v) * (ptrdiff_t)${c.blocks} + b) * (9 * 256), fresh && first == 0);
-            }
+                    ${h.name}_weights_sum($[work + p * ${c.v_point} + b * ${c.v_block}], $[z + p * ${c.z_point} + c * ${c.v_block}], m + p * 256, n);
+                //$ loop v 0 ${c.vectors} 1
+                    cvy_winograd_taps($[m + v * ${c.m_vector}], $[dw + ((c + v) * (ptrdiff_t)${c.blocks} + b) * 2304], fresh && at == 0);
+                //$ end
+            //$ end
+        //$ end
     }
 }
 

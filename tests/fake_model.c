@@ -243,24 +243,24 @@ static float bench_x[D];
 static int bench_label[64];
 static const struct cvy_batch bench_batch = {bench_x, bench_label, NULL, 1};
 
-static void bench_forward(struct cvy_net *net, int n, const struct cvy_step *step)
+static void bench_forward(const struct cvy_bench_call *c)
 {
-    for (int i = 0; i < n; i++)
-        forward(net, &bench_batch, step, NULL);
+    for (int i = 0; i < c->n; i++)
+        forward(c->net, &bench_batch, c->step, NULL);
 }
 
-static void bench_backward(struct cvy_net *net, int n, const struct cvy_step *step)
+static void bench_backward(const struct cvy_bench_call *c)
 {
-    for (int i = 0; i < n; i++)
-        backward(net, &bench_batch, step);
+    for (int i = 0; i < c->n; i++)
+        backward(c->net, &bench_batch, c->step);
 }
 
-static void bench_infer(struct cvy_net *net, const float *x, int image)
+static void bench_infer(const struct cvy_bench_call *c)
 {
-    const struct cvy_batch one = {x + image * D, NULL, NULL, 1};
+    const struct cvy_batch one = {c->x + c->image * D, NULL, NULL, 1};
     float y[K];
 
-    infer(net, &one, y);
+    infer(c->net, &one, y);
 }
 
 static double peak(int threads, int64_t rounds, float *sink)
@@ -285,10 +285,10 @@ static double stream(int threads, float *a, int64_t floats, int rounds)
 }
 
 static const struct cvy_bench_kernel training[] = {
-    {"linear.forward", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward, NULL},
-    {"linear.backward", 2 * D *K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward, NULL},
+    {"linear.forward", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward},
+    {"linear.backward", 2 * D *K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward},
 };
 static const struct cvy_bench_kernel inference[] = {
-    {"linear.infer", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, NULL, bench_infer}};
+    {"linear.infer", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_infer}};
 
 const struct cvy_bench fake_bench = {training, 2, inference, 1, peak, stream};

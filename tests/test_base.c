@@ -4,6 +4,7 @@
 #include "diag.h"
 #include "files.h"
 #include "numbers.h"
+#include "expr.h"
 #include "template.h"
 #include "test_help.h"
 
@@ -223,6 +224,62 @@ START_TEST(through_a_link)
 }
 END_TEST
 
+/* ---- expressions ---- */
+
+static const struct {
+    const char *text, *folded;
+} expressions[] = {
+    {"x + 0", "x"},
+    {"0 + x", "x"},
+    {"y * 1 + x * 0", "y"},
+    {"((y + 0) * 14 + (x + 0)) * 16", "(y * 14 + x) * 16"},
+    {"((y + 1) * 30 + (x + 1)) * 16", "((y + 1) * 30 + (x + 1)) * 16"},
+    {"(y * 1 + x) * 1", "y + x"},
+    {"p + 2 * 480 + 3 * 16 + l", "p + 1008 + l"},
+    {"xr + 32 + l * 16", "xr + 32 + l * 16"},
+    {"y * 2 + -1", "y * 2 - 1"},
+    {"y - -3", "y + 3"},
+    {"16 - q->c", "16 - q->c"},
+    {"0 - x", "-x"},
+    {"-x * 1 + 0", "-x"},
+    {"a - (b + 0 - c)", "a - (b - c)"},
+    {"a - (b + 0)", "a - b"},
+    {"5 - 5", "0"},
+    {"3 - 5", "-2"},
+    {"x - 5 + 5", "x"},
+    {"x * (3 - 5)", "x * (-2)"},
+    {"k->out + (int64_t)at.image * 1 + c * 1", "k->out + (int64_t)at.image + c"},
+    {"w + b * (int64_t)2304", "w + b * (int64_t)2304"},
+    {"w + 0 * (int64_t)2304", "w"},
+    {"(int64_t)0 * x", "0"},
+    {"f(y * 1, 0 + 2, a[i + 0])", "f(y, 2, a[i])"},
+    {"t / 1 * 5 + t % 1 * 16", "t * 5"},
+    {"a / 16 * 3 * 1", "a / 16 * 3"},
+    {"7 / 2 + 7 % 4", "6"},
+    {"&s->x[0 + 1].y", "&s->x[1].y"},
+    {"g(\"a + 0\") + 0", "g(\"a + 0\")"},
+    {"f() + 1.0f * UINT64_C(1)", "f() + 1.0f * UINT64_C(1)"},
+    {"2147483647 * 4", "8589934588"},
+    {"9223372036854775807 * 4", "9223372036854775807 * 4"},
+};
+
+START_TEST(expression)
+{
+    ck_assert_str_eq(expr_fold(expressions[_i].text, NULL), expressions[_i].folded);
+    ck_assert_str_eq(expr_fold(expressions[_i].folded, NULL), expressions[_i].folded);
+}
+END_TEST
+
+START_TEST(known_values)
+{
+    const Known y = {"y", 1, 2, NULL}, x = {"x", 1, 0, &y};
+
+    ck_assert_str_eq(expr_fold("p + y * 480 + x * 16 + 5", &x), "p + 965");
+    ck_assert_str_eq(expr_fold("q->y + yy + a.x + x", &x), "q->y + yy + a.x");
+    ck_assert_str_eq(expr("%s + %d", "c", 0), "c");
+}
+END_TEST
+
 /* ---- templates ---- */
 
 START_TEST(template_language)
@@ -267,6 +324,39 @@ START_TEST(template_language)
 }
 END_TEST
 
+/* Loops of one turn are their body; of several statements, or with names of its own, a body has braces. */
+START_TEST(template_loops)
+{
+    static const struct {
+        const char *head, *body, *expanded;
+    } loops[] = {
+        {"i 0 ${x.n} 1", "f($[a + i]);", "for (int i = 0; i < 5; i++)\n    f(a + i);\n"},
+        {"i 0 ${x.n} 2 also p += ${x.n}", "f($[a + i]);", "for (int i = 0; i < 5; i += 2, p += 5)\n    f(a + i);\n"},
+        {"i 0 ${x.n} 5 also p += ${x.n}", "f($[a + i]);", "f(a);\n"},
+        {"i 3 ${x.n} 2", "f($[a + i]);", "f(a + 3);\n"},
+        {"i 0 1 1 own", "int b = $[i];", "{\n    int b = 0;\n}\n"},
+        {"i from ${x.n} 1", "f($[i]);", "for (int i = from; i < 5; i++)\n    f(i);\n"},
+        {"i 0 2 1", "f($[i]);\n    g();", "for (int i = 0; i < 2; i++) {\n    f(i);\n    g();\n}\n"},
+        {"i 0 2 1", "int a;\n    {\n    }", "for (int i = 0; i < 2; i++) {\n    int a;\n    {\n    }\n}\n"},
+        {"i 0 2 1 parallel k->n", "f($[i + CVY_THREAD * 8]);",
+         "CVY_PARALLEL(k->n)\nfor (int i = 0; i < 2; i++)\n    f(i + CVY_THREAD * 8);\n"},
+        {"i 0 1 1 parallel k->n", "f($[i + CVY_THREAD * 8]);", "f(0);\n"},
+        {"i 0 2 1", "//$ loop j 0 1 1\n        f($[j + i]);\n    //$ end", "for (int i = 0; i < 2; i++)\n    f(i);\n"},
+    };
+    Rec *r = rec_new();
+
+    rec_int(r, "n", 5);
+    for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+        const char *name = xprintf("t_loop%zu", i);
+        Buf b = {0};
+        template_read("l.c", xprintf("//$ define %s\n//$ loop %s\n    %s\n//$ end\n//$ end\n", name, loops[i].head,
+                                     loops[i].body));
+        template_expand(name, "x", r, &b);
+        ck_assert_str_eq(b.text, loops[i].expanded);
+    }
+}
+END_TEST
+
 static const struct {
     const char *text, *says;
 } broken_templates[] = {
@@ -280,6 +370,11 @@ static const struct {
     {"//$ define t_broken\n a ${x.n\n//$ end\n", "template t_broken (b.c:2): '${x.n' is never closed\n"},
     {"//$ define t_broken\n//$ if y.n\n//$ end\n//$ end\n",
      "template t_broken (b.c:2): 'y.n': nothing is called 'y'\n"},
+    {"//$ define t_broken\n//$ loop i 0 1\n//$ end\n//$ end\n",
+     "template t_broken (b.c:2): a loop has a variable, a beginning, an end and a step\n"},
+    {"//$ define t_broken\n//$ loop i 0 1 1 once\n//$ end\n//$ end\n",
+     "template t_broken (b.c:2): 'once' says nothing of a loop\n"},
+    {"//$ define t_broken\n a $[x + y\n//$ end\n", "template t_broken (b.c:2): '[x + y' is never closed\n"},
     {"//$ define t_broken\n//$ place x.n\n//$ end\n", "template t_broken (b.c:2): '//$ place x.n' is no directive\n"},
     {"//$ define t_other\n//$ end\nstray\n//$ if x.n\n", "b.c:4: '//$ if x.n' outside a definition\n"},
 };
@@ -327,7 +422,10 @@ int main(void)
     tcase_add_test(c, same_bytes_keep_their_time);
     tcase_add_test(c, full_disk);
     tcase_add_test(c, through_a_link);
+    tcase_add_loop_test(c, expression, 0, sizeof expressions / sizeof *expressions);
+    tcase_add_test(c, known_values);
     tcase_add_test(c, template_language);
+    tcase_add_test(c, template_loops);
     tcase_add_loop_test(c, broken_template, 0, sizeof broken_templates / sizeof *broken_templates);
     return run_tests("base", (TCase *[]){c, NULL});
 }

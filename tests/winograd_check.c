@@ -32,11 +32,10 @@ CVY_INLINE vf take_point(void *run, vf v, int y, int x)
     vf_store(q->to + ((ptrdiff_t)y * q->cols + x) * 16, v);
     return v;
 }
-CVY_INLINE void take_begin(void *run, int c, vf first, int y, int x)
+CVY_INLINE void take_begin(void *run, int c)
 {
     struct take *const q = (struct take *)run;
     q->to = q->base + q->m * q->image + c / 16 * q->plane;
-    (void)first, (void)y, (void)x;
 }
 CVY_INLINE void take_image(void *run, int m)
 {
@@ -114,8 +113,10 @@ int main(void)
 #if defined TAPS_FORWARD
     memcpy(u, w, sizeof(float) * BI * BO * 9 * 256);
 #endif
-    JOIN(CORE, FORWARD)(x, IMAGES, u, bias, work, &forward, take_image, take_begin, take_point, cvy_end_nothing);
-    JOIN(CORE, DATA)(z, IMAGES, back, NULL, work, &data, take_image, take_begin, take_point, cvy_end_nothing);
+    JOIN(CORE, FORWARD)
+    (x, IMAGES, u, bias, work, &forward, take_image, take_begin, cvy_first_ignored, take_point, cvy_end_nothing);
+    JOIN(CORE, DATA)
+    (z, IMAGES, back, NULL, work, &data, take_image, take_begin, cvy_first_ignored, take_point, cvy_end_nothing);
     memset(dw, 0xff, sizeof(float) * BI * BO * 9 * 256); /* NaN: the first call sets, the second adds */
     JOIN(CORE, weights)(x, z, dw, IMAGES, 1, work);
     JOIN(CORE, weights)(x, z, dw, IMAGES, 0, work);

@@ -3,17 +3,24 @@
  *     define NAME .. end   a template; what stands outside is for the reader
  *     for X in PATH .. end the lines once for each record of a list, bound to X
  *     if PATH .. [else ..] end   where the field exists and is neither empty nor 0
- *     emit PATH            the template that the record's field `template` names; the record keeps the name PATH's last
- * part has here, and the lines are indented as the directive is
+ *     loop V FROM TO STEP [own] [parallel THREADS] [also TEXT] .. end   a loop in C over V, which stands in $[] alone.
+ * One of one turn is its body, with V's value; own: in a block, since others here declare the same names. parallel: its
+ * turns are shared among threads. also: what else is added after each turn emit PATH            the template that the
+ * record's field `template` names; the record keeps the name PATH's last part has here, and the lines are indented as
+ * the directive is
  *
- * ${x.field} places a field's text; a record may stand between, ${x.rec.field}. $${ is "${" itself, and so is a dollar
- * sign without a brace. A field that is not there is a bug of convoy, whose message names the template, the line and
- * the field. There are no expressions: the plan computes, templates place. */
+ * ${x.field} places a field's text; a record may stand between, ${x.rec.field}. $[a + b * ${x.field}] places a C
+ * expression whose constants are folded (expr.h). $${ is "${" itself, and so is a dollar sign without a brace. A field
+ * that is not there is a bug of convoy, whose message names the template, the line and the field. Templates compute
+ * nothing else: the plan does. */
 #include "template.h"
 
 #include "embedded.h"
+#include "expr.h"
 
+#include <ctype.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- records ---- */
@@ -77,6 +84,11 @@ void rec_fmt(Rec *r, const char *name, const char *fmt, ...)
     va_end(again);
     va_end(ap);
     rec_str(r, name, s);
+}
+
+bool rec_has(const Rec *r, const char *name)
+{
+    return find_field(r, name, strlen(name)) != NULL;
 }
 
 void rec_rec(Rec *r, const char *name, Rec *value)
@@ -153,7 +165,7 @@ static bool word_is(const Words *w, int i, const char *s)
 
 static bool opens(const Words *w)
 {
-    return word_is(w, 0, "for") || word_is(w, 0, "if") || word_is(w, 0, "define");
+    return word_is(w, 0, "for") || word_is(w, 0, "if") || word_is(w, 0, "loop") || word_is(w, 0, "define");
 }
 
 /* "template core (templates/core.c:24)", for messages; outside a definition the file and the line alone. */
@@ -272,18 +284,38 @@ static Field *lookup(const Line *l, const Scope *scope, const char *path, int le
     return f;
 }
 
-static void place_line(const Line *l, const Scope *scope, int indent, Buf *to)
+/* The bracket that closes the one at `open`. */
+static const char *close_of(const Line *l, const char *open)
 {
-    for (int i = 0; i < indent && l->len > 0; i++)
-        buf_add(to, " ", 1);
-    const char *p = l->text, *end = l->text + l->len;
+    const char *end = l->text + l->len;
+    int depth = 0;
+
+    for (const char *p = open; p < end; p++) {
+        depth += (*p == '[') - (*p == ']');
+        if (depth == 0)
+            return p;
+    }
+    BUG("%s: '%.*s' is never closed", place_of(l), (int)(end - open), open);
+}
+
+/* The text p .. end of line l, its fields and expressions placed. */
+static void place_text(const Line *l, const char *p, const char *end, const Scope *scope, const Known *known, Buf *to)
+{
     for (;;) {
         const char *field = p;
-        while (field < end && !(field[0] == '$' && field + 1 < end && field[1] == '{'))
+        while (field < end && !(field[0] == '$' && field + 1 < end && (field[1] == '{' || field[1] == '[')))
             field++;
         buf_add(to, p, (size_t)(field - p));
         if (field == end)
-            break;
+            return;
+        if (field[1] == '[') {
+            Buf b = {0};
+            const char *close = close_of(l, field + 1);
+            place_text(l, field + 2, close, scope, known, &b);
+            buf_puts(to, expr_fold(b.text, known));
+            p = close + 1;
+            continue;
+        }
         if (field > l->text && field[-1] == '$') {
             buf_add(to, "{", 1);
             p = field + 2;
@@ -299,26 +331,162 @@ static void place_line(const Line *l, const Scope *scope, int indent, Buf *to)
         buf_puts(to, f->text);
         p = close + 1;
     }
+}
+
+static void put_indent(int indent, Buf *to)
+{
+    for (int i = 0; i < indent; i++)
+        buf_add(to, " ", 1);
+}
+
+static void place_line(const Line *l, const Scope *scope, const Known *known, int indent, Buf *to)
+{
+    if (l->len > 0)
+        put_indent(indent + l->indent, to);
+    place_text(l, l->text + l->indent, l->text + l->len, scope, known, to);
     buf_add(to, "\n", 1);
 }
 
-static void expand(int from, int to_line, const Scope *scope, int indent, Buf *to);
+static void expand(int from, int to_line, const Scope *scope, const Known *known, int indent, Buf *to);
 
-static void expand_named(const char *name, const Scope *scope, int indent, Buf *to)
+static void expand_named(const char *name, const Scope *scope, const Known *known, int indent, Buf *to)
 {
     for (int i = 0; i < ntemplate; i++)
         if (strcmp(templates[i].name, name) == 0) {
-            expand(templates[i].from, templates[i].to, scope, indent, to);
+            expand(templates[i].from, templates[i].to, scope, known, indent, to);
             return;
         }
     BUG("no template is called '%s'", name);
 }
 
-static void expand(int from, int to_line, const Scope *scope, int indent, Buf *to)
+/* ---- loops ---- */
+
+typedef struct Loop {
+    const char *name, *from, *to, *step, *threads, *also; /* the last two: NULL where there are none */
+    bool own;
+} Loop;
+
+/* The next word at *p, its fields placed. */
+static const char *loop_word(const Line *l, const char **p, const Scope *scope, const Known *known)
+{
+    const char *end = l->text + l->len, *start;
+    Buf b = {0};
+
+    while (*p < end && **p == ' ')
+        ++*p;
+    for (start = *p; *p < end && **p != ' '; ++*p)
+        if ((*p)[0] == '$' && *p + 1 < end && (*p)[1] == '[')
+            *p = close_of(l, *p + 1);
+    buf_puts(&b, "");
+    place_text(l, start, *p, scope, known, &b);
+    return b.text;
+}
+
+static Loop read_loop(const Line *l, const Scope *scope, const Known *known)
+{
+    const char *p = l->text + l->indent + 3, *end = l->text + l->len;
+    Loop loop = {0};
+
+    loop_word(l, &p, scope, known); /* "loop" */
+    loop.name = loop_word(l, &p, scope, known);
+    loop.from = loop_word(l, &p, scope, known);
+    loop.to = loop_word(l, &p, scope, known);
+    loop.step = loop_word(l, &p, scope, known);
+    for (const char *word; *(word = loop_word(l, &p, scope, known)) != '\0';) {
+        if (strcmp(word, "own") == 0) {
+            loop.own = true;
+        } else if (strcmp(word, "parallel") == 0) {
+            loop.threads = loop_word(l, &p, scope, known);
+        } else if (strcmp(word, "also") == 0) {
+            Buf b = {0};
+            place_text(l, p, end, scope, known, &b);
+            loop.also = b.text;
+            p = end;
+        } else {
+            BUG("%s: '%s' says nothing of a loop", place_of(l), word);
+        }
+    }
+    if (!*loop.step)
+        BUG("%s: a loop has a variable, a beginning, an end and a step", place_of(l));
+    return loop;
+}
+
+static bool is_number(const char *s, int64_t *n)
+{
+    char *end;
+
+    *n = strtoll(s, &end, 10);
+    return isdigit((unsigned char)*s) && *end == '\0';
+}
+
+/* Whether the body, whose lines have that indent, is one statement without names of its own. */
+static bool is_one_statement(const char *body, int indent)
+{
+    int statements = 0;
+
+    for (const char *l = body; *l; l = strchr(l, '\n') + 1) {
+        const int deep = (int)strspn(l, " ");
+        statements += deep <= indent && l[deep] != '}';
+    }
+    return statements == 1;
+}
+
+static void loop_of_turns(const Loop *loop, const char *body, int indent, Buf *to)
+{
+    const bool one = is_one_statement(body, indent + 4);
+    int64_t step;
+
+    if (loop->threads) {
+        put_indent(indent, to);
+        buf_printf(to, "CVY_PARALLEL(%s)\n", loop->threads);
+    }
+    put_indent(indent, to);
+    buf_printf(to, "for (int %s = %s; %s < %s; ", loop->name, loop->from, loop->name, loop->to);
+    if (is_number(loop->step, &step) && step == 1)
+        buf_printf(to, "%s++", loop->name);
+    else
+        buf_printf(to, "%s += %s", loop->name, loop->step);
+    buf_printf(to, "%s%s)%s\n%s", loop->also ? "," : "", loop->also ? loop->also : "", one ? "" : " {", body);
+    if (!one) {
+        put_indent(indent, to);
+        buf_puts(to, "}\n");
+    }
+}
+
+/* The lines from .. end within the loop of line `at`. */
+static void expand_loop(int at, int end, const Scope *scope, const Known *known, int indent, Buf *to)
+{
+    const Line *l = &line[at];
+    const Loop loop = read_loop(l, scope, known);
+    int64_t from = 0, last = 0, step = 0;
+    Buf body = {0};
+
+    buf_puts(&body, "");
+    if (!is_number(loop.from, &from) || !is_number(loop.to, &last) || !is_number(loop.step, &step) ||
+        from + step < last) {
+        expand(at + 1, end, scope, known, indent, &body);
+        loop_of_turns(&loop, body.text, indent + l->indent, to);
+        return;
+    }
+    const Known thread = {"CVY_THREAD", strlen("CVY_THREAD"), 0, known};
+    const Known turn = {loop.name, strlen(loop.name), from, loop.threads ? &thread : known};
+    if (!loop.own) {
+        expand(at + 1, end, scope, &turn, indent - 4, to);
+        return;
+    }
+    expand(at + 1, end, scope, &turn, indent, &body);
+    put_indent(indent + l->indent, to);
+    buf_puts(to, "{\n");
+    buf_puts(to, body.text);
+    put_indent(indent + l->indent, to);
+    buf_puts(to, "}\n");
+}
+
+static void expand(int from, int to_line, const Scope *scope, const Known *known, int indent, Buf *to)
 {
     for (int i = from; i < to_line; i++) {
         if (!line[i].directive) {
-            place_line(&line[i], scope, indent, to);
+            place_line(&line[i], scope, known, indent, to);
             continue;
         }
         const Words w = split(&line[i]);
@@ -328,7 +496,7 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
             const Field *f = lookup(&line[i], scope, w.word[3], w.len[3], &rec);
             for (int j = 0; f && j < f->n; j++) {
                 const Scope inner = {w.word[1], (size_t)w.len[1], f->list[j], scope};
-                expand(i + 1, end, &inner, indent, to);
+                expand(i + 1, end, &inner, known, indent, to);
             }
             i = end;
         } else if (word_is(&w, 0, "if") && w.n == 2) {
@@ -337,9 +505,13 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
             const Field *f = lookup(&line[i], scope, w.word[1], w.len[1], &rec);
             const bool yes = f && (f->n > 0 || f->rec || (f->text && *f->text && strcmp(f->text, "0") != 0));
             if (yes)
-                expand(i + 1, otherwise >= 0 ? otherwise : end, scope, indent, to);
+                expand(i + 1, otherwise >= 0 ? otherwise : end, scope, known, indent, to);
             else if (otherwise >= 0)
-                expand(otherwise + 1, end, scope, indent, to);
+                expand(otherwise + 1, end, scope, known, indent, to);
+            i = end;
+        } else if (word_is(&w, 0, "loop")) {
+            const int end = closing(i, NULL);
+            expand_loop(i, end, scope, known, indent, to);
             i = end;
         } else if (word_is(&w, 0, "emit") && w.n == 2) {
             (void)lookup(&line[i], scope, w.word[1], w.len[1], &rec);
@@ -351,7 +523,7 @@ static void expand(int from, int to_line, const Scope *scope, int indent, Buf *t
             for (const char *dot; (dot = memchr(name, '.', (size_t)len)) != NULL; name = dot + 1)
                 len -= (int)(dot + 1 - name);
             const Scope inner = {name, (size_t)len, rec, scope};
-            expand_named(f->text, &inner, indent + line[i].indent, to);
+            expand_named(f->text, &inner, known, indent + line[i].indent, to);
         } else {
             BUG("%s: '%.*s' is no directive", place_of(&line[i]), line[i].len, line[i].text);
         }
@@ -362,5 +534,5 @@ void template_expand(const char *name, const char *bound, Rec *r, Buf *to)
 {
     const Scope scope = {bound, strlen(bound), r, NULL};
 
-    expand_named(name, &scope, 0, to);
+    expand_named(name, &scope, NULL, 0, to);
 }

@@ -12,6 +12,7 @@ Rec *rec_new(void);
 void rec_str(Rec *r, const char *name, const char *value);
 void rec_int(Rec *r, const char *name, int64_t value);
 void rec_fmt(Rec *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool rec_has(const Rec *r, const char *name);
 void rec_rec(Rec *r, const char *name, Rec *value);
 Rec *rec_add(Rec *r, const char *list); /* a new record at the end of the list, which is made where there is none */
 void rec_push(Rec *r, const char *list, Rec *item);

@@ -1,6 +1,7 @@
 /* calls.c - calls of passes over pixels, and of cores with the passes that they call.
  *
  * needs: a complete plan. sets: records of a layer's file. */
+#include "expr.h"
 #include "layer.h"
 #include "share.h"
 
@@ -11,11 +12,11 @@ static const char *at_image(const Kernel *k, const Place *p)
 {
     const int64_t floats = p->where == AT_X ? (int64_t)p->shape.c * p->shape.h * p->shape.w : blocked_floats(p->shape);
 
-    return xprintf("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
+    return expr("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
 }
 
-/* The fields by which a pass is given its images; `image` says what their numbers mean. */
-const char *calls_init(const File *f, const PixelPass *r, const Image *image, const char *head)
+/* The fields by which a run is given its images; `image` says what their numbers mean. */
+const char *calls_init(const File *f, const PixelPass *r, const Image *image, bool several)
 {
     const Kernel *k = f->k;
     const struct {
@@ -23,11 +24,19 @@ const char *calls_init(const File *f, const PixelPass *r, const Image *image, co
         const char *field;
     } list[] = {{&r->from, "from"}, {&r->value, "value"}, {&r->to, "to"}};
     const bool given = pass_is_given(f->p, r);
+    const PassUses uses = layer_uses(f, r);
     Buf b = {0};
 
-    buf_puts(&b, given ? "" : head);
+    if (uses.folded)
+        buf_puts(&b, ", .f = f");
+    if (uses.kernel)
+        buf_puts(&b, ", .k = k");
+    if (uses.at)
+        buf_puts(&b, several ? ", .at = at_of, .images = at_of" : ", .at = &at");
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         const Place *p = list[i].place;
+        if (p == &r->value && !uses.value)
+            continue;
         if (p->where == AT_IMAGE)
             buf_printf(&b, ", .%s_image = %s", list[i].field, p->image >= 0 ? image[p->image].name : "y");
         else if (p->where == AT_X && f->infer)
@@ -46,17 +55,7 @@ const char *calls_init(const File *f, const PixelPass *r, const Image *image, co
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
     norms_image_fields(f, r, &b);
     norms_given(f, r, given, &b);
-    return given ? b.text + 2 : b.text; /* without the first comma */
-}
-
-const char *calls_head(const File *f)
-{
-    return f->infer ? ".f = f" : ".k = k, .at = &at";
-}
-
-const char *calls_head_of_several(void)
-{
-    return ".k = k, .at = at_of, .images = at_of";
+    return b.text ? b.text + 2 : "0"; /* without the first comma */
 }
 
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
@@ -68,8 +67,7 @@ void clear_padded(const File *f, Rec *fn, const PixelPass *r)
             continue;
         const Tensor *nd = &f->p->tensor[f->k->port[s->in2].tensor];
         const int64_t floats = blocked_floats(nd->shape[nd->nlink]);
-        line_clear(fn, "body", xprintf("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats),
-                   floats);
+        line_clear(fn, "body", expr("k->%s_g + (int64_t)i * %lld", f->k->port[s->in2].name, (long long)floats), floats);
     }
 }
 
@@ -84,7 +82,7 @@ void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int
         Rec *s = line_add(fn, "body", "call_pass");
         rec_str(s, "tag", pass_tag(f->k, r));
         rec_str(s, "var", r->name);
-        rec_str(s, "init", calls_init(f, r, image, calls_head(f)));
+        rec_str(s, "init", calls_init(f, r, image, false));
     }
 }
 
@@ -115,6 +113,8 @@ Rec *calls_core(const File *f, Rec *fn, const PixelPass *r, const char *init)
     rec_str(s, "tag", pass_tag(f->k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
+    rec_str(s, "begin", layer_uses(f, r).begins ? xprintf("%s_begin", pass_tag(f->k, r)) : "cvy_begin_nothing");
+    rec_str(s, "first", pass_first(f->k, r));
     rec_str(s, "end", pass_end(f->k, r));
     return s;
 }
@@ -157,10 +157,11 @@ void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init
 {
     const Kernel *k = f->k;
     const int together = r->several ? k->conv->winograd[pass].images : 1;
+    const PassUses uses = layer_uses(f, r);
 
     norms_begin_pass(f, fn, r);
     clear_padded(f, fn, r);
-    if (together > 1) {
+    if (together > 1 && uses.at) {
         rec_int(line_add(fn, "begin", "images_at"), "group", together);
         line_add(fn, "body", "image_at");
     }
@@ -168,6 +169,9 @@ void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init
     rec_str(s, "tag", pass_tag(k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
+    rec_str(s, "begin", uses.begins ? xprintf("%s_begin", pass_tag(k, r)) : "cvy_begin_nothing");
+    rec_str(s, "image", uses.at ? xprintf("%s_image", pass_tag(k, r)) : "cvy_image_only");
+    rec_str(s, "first", pass_first(k, r));
     rec_str(s, "end", pass_end(k, r));
     rec_str(s, "core", calls_core_name(k, winograd_name(&k->conv->winograd[pass], pass)));
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
@@ -181,7 +185,7 @@ void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *imag
                    const char *wu, const char *bias)
 {
     const Winograd *winograd = kernel_winograd(f->k, PASS_FORWARD);
-    const char *init = calls_init(f, r, image, winograd && r->several ? calls_head_of_several() : calls_head(f));
+    const char *init = calls_init(f, r, image, winograd && r->several);
 
     if (winograd)
         calls_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias);

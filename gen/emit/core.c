@@ -42,6 +42,28 @@ static void add_tap_record(Rec *r, const Core *c, const Tile *t, bool loops, con
         rec_push(r, "taps", k);
 }
 
+/* Whether any pixel of the tile meets a tap. */
+static bool tile_reads(const Core *c, const Tile *t)
+{
+    const bool loops = tile_loops(c, t->rows);
+
+    for (int row = 0; row < (loops ? 1 : c->rows); row++)
+        for (int i = 0; i < c->ntap * t->rows * t->cols; i++)
+            if (tile_meets(c, t, loops, &c->tap[i % c->ntap], row, i / c->ntap / t->cols, i / c->ntap % t->cols))
+                return true;
+    return false;
+}
+
+/* What a tile calls, each with a type before it: of one vector the first tile begins its channels, and who walks the
+ * row ends it. */
+static const char *tile_callbacks(const Core *c, int number, const char *begin, const char *first, const char *point,
+                                  const char *end)
+{
+    return c->vectors > 1 ? xprintf("%sbegin, %sfirst, %spoint, %send", begin, first, point, end)
+           : number == 0  ? xprintf("%sbegin, %sfirst, %spoint", begin, first, point)
+                          : xprintf("%spoint", point);
+}
+
 /* A value of the tile that begin is given: the middle one of three, so that none that is far from all others is taken
  * for a pivot. */
 static char *tile_value(const Tile *t, int v)
@@ -54,23 +76,24 @@ static char *tile_value(const Tile *t, int v)
 static Rec *tile_record(const Core *c, int number)
 {
     const Tile *t = &c->tile[number];
-    const bool loops = tile_loops(c, t->rows), bounded = loops && t->rows == 1;
+    const bool loops = tile_loops(c, t->rows), bounded = loops && t->rows == 1,
+               walks = bounded || (loops && c->rows > 1);
+    const bool reads = tile_reads(c, t);
     Rec *r = rec_new();
 
     rec_str(r, "name", tile_name(number));
     rec_int(r, "lanewise", c->lanewise);
     rec_fmt(r, "doc", "%d x %d pixels x %d channels in registers", t->rows, t->cols, c->vectors * LANES);
-    rec_str(r, "parameters",
-            bounded ? "int r0, int r1, void *run,"
-                    : "void *run,"); /* bounded: is told which rows of the kernel to walk */
     rec_str(r, "row_from", bounded ? "r0" : "0");
     if (bounded)
         rec_str(r, "row_to", "r1");
     else
         rec_int(r, "row_to", loops ? c->rows : 1);
+    rec_int(r, "walks_rows", walks);
+    rec_str(r, "x", walks ? "xr" : "x");
+    rec_str(r, "w", walks ? "wr" : "w");
     rec_int(r, "first", number == 0); /* holds the first pixel */
     rec_str(r, "given", tile_value(t, 0));
-    rec_str(r, "unused", bounded ? ", (void)r0, (void)r1" : "");
     for (int v = 0; v < c->vectors; v++) {
         Rec *vec = rec_add(r, "vectors");
         rec_int(vec, "i", v);
@@ -94,6 +117,9 @@ static Rec *tile_record(const Core *c, int number)
     for (int row = 0; row < (loops ? 1 : c->rows); row++)
         for (int i = 0; i < c->ntap; i++)
             add_tap_record(r, c, t, loops, &c->tap[i], row);
+    rec_fmt(r, "parameters", "%sconst float *bias, int c, int y, int x0,%s void *run,\n    %s",
+            reads ? "const float *x, const float *w, " : "", reads && bounded ? " int r0, int r1," : "",
+            tile_callbacks(c, number, "cvy_begin *", "cvy_first *", "cvy_point *", "cvy_end *"));
     return r;
 }
 
@@ -109,27 +135,35 @@ static int row_pixels(const Band *b)
 
 static void add_band(Rec *core, const Core *c, const Band *b)
 {
+    const bool bounded = b->rows == 1 && tile_loops(c, 1);
+    bool any = false;
     Rec *band = rec_add(core, "bands");
 
     rec_int(band, "from", b->from);
     rec_int(band, "to", b->to);
     rec_int(band, "step", b->rows);
-    rec_int(band, "bounded", b->rows == 1 && tile_loops(c, 1));
     for (int i = 0; i < b->nspan; i++) {
         const Span *t = &b->span[i];
         const int pixels = b->rows * c->tile[t->tile].cols, tiles = SUM_PIXELS > pixels ? SUM_PIXELS / pixels : 1,
                   drained = tiles * c->tile[t->tile].cols;
         Rec *s = rec_add(band, "spans");
+        const bool reads = tile_reads(c, &c->tile[t->tile]);
+        rec_str(s, "template", "span");
         rec_str(s, "name", tile_name(t->tile));
+        rec_int(s, "reads", reads);
         if (c->vectors == 1 && row_pixels(b) > SUM_PIXELS && t->to - t->from >= drained) {
-            rec_int(s, "drained", drained);
+            rec_int(s, "drains", tiles == 1); /* each tile */
+            rec_int(s, "drained", tiles == 1 ? 0 : drained);
             rec_int(s, "last", (t->from + drained - c->tile[t->tile].cols) % drained);
         }
         rec_int(s, "from", t->from);
         rec_int(s, "to", t->to);
         rec_int(s, "step", c->tile[t->tile].cols);
-        rec_str(s, "bounds", b->rows == 1 && tile_loops(c, 1) ? "r0, r1, run," : "run,");
+        rec_fmt(s, "arguments", "%srun, %s", reads && bounded ? "r0, r1, " : "",
+                tile_callbacks(c, t->tile, "", "", "", ""));
+        any |= reads;
     }
+    rec_int(band, "bounded", bounded && any);
 }
 
 static Rec *core_record(const Core *c)
@@ -192,7 +226,16 @@ static void add_pixel(Rec *group, const Core *c, int x, int n)
 {
     Rec *p = rec_add(group, "each");
 
+    rec_str(p, "template", "weights_pixel");
     rec_int(p, "z", (int64_t)n * c->z_x);
+    rec_int(p, "lanewise", c->lanewise);
+    rec_int(p, "apart", c->apart);
+    rec_str(p, "fma", c->kept ? "vf_keep_fma" : "vf_fma");
+    for (int v = 0; v < c->vectors; v++) {
+        Rec *vec = rec_add(p, "vector");
+        rec_int(vec, "i", v);
+        rec_int(vec, "z", v * c->z_block);
+    }
     for (int i = 0; i < c->nacc; i++) {
         if (!tile_meets_x(c, &c->acc[i], x))
             continue;
@@ -213,14 +256,17 @@ static void add_pixels(Rec *group, const Core *c, int x, int n)
         add_pixel(group, c, x + i, i);
     rec_int(group, "x", n * c->x_x);
     rec_int(group, "z", n * c->z_x);
+    rec_int(group, "goes_on", x + n < c->w);
 }
 
 /* A row of dz: loops of at most c->pixels at a time where as many meet the same accumulators; the others, between the
  * loops, one by one. */
-static void add_row(Rec *r, const Core *c)
+static Rec *row_record(const Core *c)
 {
+    Rec *r = rec_new();
     int alone = 0; /* pixels before x that are in no loop */
 
+    rec_str(r, "template", "weights_row");
     for (int x = 0, end; x < c->w; x = end) {
         for (end = x + 1; end < c->w && meet_alike(c, x, end); end++)
             ;
@@ -241,6 +287,7 @@ static void add_row(Rec *r, const Core *c)
     }
     if (alone)
         add_pixels(rec_add(r, "pixels"), c, c->w - alone, alone);
+    return r;
 }
 
 static Rec *weight_record(const Core *c)
@@ -252,9 +299,6 @@ static Rec *weight_record(const Core *c)
         r, "doc",
         "weights: dw += the sum over `images` images of %d x %d pixels of x * dz, fresh: dw = it; %d x %d accumulators",
         c->h, c->w, c->nacc, c->vectors);
-    rec_int(r, "lanewise", c->lanewise);
-    rec_int(r, "apart", c->apart);
-    rec_str(r, "fma", c->kept ? "vf_keep_fma" : "vf_fma");
     rec_int(r, "group", c->share);
     rec_int(r, "x_group", c->x_group);
     rec_int(r, "x_image", c->x_image);
@@ -263,7 +307,6 @@ static Rec *weight_record(const Core *c)
     rec_int(r, "vectors", c->vectors);
     rec_int(r, "z_block", c->z_block);
     rec_int(r, "w_out", c->w_out);
-    rec_int(r, "bands", c->band_rows < c->h);
     rec_str(r, "fresh", c->band_rows < c->h ? "fresh && band == 0" : "fresh");
     rec_int(r, "band", c->band_rows);
     rec_int(r, "blocks", c->blocks);
@@ -286,20 +329,16 @@ static Rec *weight_record(const Core *c)
         from = xprintf("cvy_rows_from(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
         to = xprintf("cvy_rows_to(r * %d + %d, %d, %d, %d)", c->row_step, c->row_at, c->y_step, c->in_h, c->h);
     }
-    rec_str(r, "y_from", c->band_rows < c->h ? xprintf("cvy_larger(%s, band)", from) : from);
+    rec_int(r, "bounds", c->in_h || c->band_rows < c->h); /* which rows of dz there are depends on where */
+    rec_str(r, "y_from", c->band_rows < c->h ? (c->in_h ? xprintf("cvy_larger(%s, band)", from) : "band") : from);
     rec_str(r, "y_to", c->band_rows < c->h ? xprintf("cvy_smaller(%s, band + %d)", to, c->band_rows) : to);
-    for (int v = 0; v < c->vectors; v++) {
-        Rec *vec = rec_add(r, "vector");
-        rec_int(vec, "i", v);
-        rec_int(vec, "z", v * c->z_block);
-    }
     for (int i = 0; i < c->nacc; i++)
         for (int v = 0; v < c->vectors; v++) {
             Rec *a = rec_add(r, "acc");
             rec_fmt(a, "name", "a%d_%d", i, v);
             rec_int(a, "w", c->acc[i].w + v * c->w_out);
         }
-    add_row(r, c);
+    rec_rec(r, "row", row_record(c));
     return r;
 }
 
@@ -393,6 +432,11 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
     rec_str(r, "adds_value", adds ? ", b > 0" : "");
     rec_str(r, "weights", w->made ? "w" : "u");
     if (w->made) {
+        const bool channels = w->out_blocks > w->vectors, blocks = w->blocks > w->made; /* whether others follow */
+        rec_fmt(r, "next", "%s%s%s%s",
+                channels ? xprintf("c + %d == %d", w->vectors * LANES, w->out_blocks * LANES) : "",
+                channels && blocks ? " && " : "", blocks ? xprintf("b + %d == %d", w->made, w->blocks) : "",
+                channels || blocks ? xprintf(" ? w : taps + %d", w->made * 9 * LANES * LANES) : "w");
         rec_int(r, "u_at", w->u_at);
         rec_int(r, "u_vector", 36 * w->u_point);
         rec_int(r, "taps_vector", (int64_t)9 * LANES * LANES * w->blocks);

@@ -13,16 +13,19 @@ typedef enum Parts { PART_TRAIN = 1, PART_INFER = 2, PART_ALL = 3 } Parts;
 
 /* text.c. */
 char *upper(const char *s);
-char *emit_float(double v);                                /* a C float constant that reads back as the same float */
+char *emit_float(double v); /* the shortest C constant that reads back as the same float */
 const char *kernel_struct(const Plan *p, const Kernel *k); /* "fashion_conv2" */
 const char *affine_macro(const Plan *p, int op);           /* "FASHION_CONV2_BN_AFFINE" */
 const char *pass_tag(const Kernel *k, const PixelPass *r); /* "conv2_in0" */
+const char *pass_first(const Kernel *k,
+                       const PixelPass *r); /* what takes its pivots: "conv2_out0_first", or "cvy_first_ignored" */
 const char *pass_end(const Kernel *k,
                      const PixelPass *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
-char *image_pixel(const Image *m, const char *y,
-                  const char *x);    /* index of a content pixel in floats / 16 (plain: / 1) */
-const char *describe_shape(Shape s); /* "32x14x14" */
-const char *describe_stages(const Plan *p, const PixelPass *r);
+const char *image_pixel(const Image *m, const char *y,
+                        const char *x); /* index of a content pixel in floats / 16 (plain: / 1) */
+const char *describe_shape(Shape s);    /* "32x14x14" */
+/* formula.c: what a run makes of x, or of the gradient dy; NULL where that is longer than a line. */
+const char *pass_formula(const Plan *p, const PixelPass *r);
 
 Rec *line_add(Rec *to, const char *list, const char *template); /* a line of a list, by its template */
 
@@ -35,6 +38,8 @@ void emit_part(Rec *r, const char *name, const char *template);
 char *emit_channel_list(const double *v, int n);
 /* What the spec and the target say of a network, as fields of its record. */
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
+/* Bytes of the arena: at all times, for training, for an image of the batch, for a thread; and their sum in C. */
+void emit_arena(Rec *r, int64_t fixed, int64_t train, int64_t image, int64_t thread);
 /* What the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
 void emit_identity(Rec *r, const Graph *g);
 /* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
@@ -50,26 +55,38 @@ void emit_vec(const Target *t, Buf *to);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
 void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer[4], int64_t inner[4]);
 
-/* Inference: a kernel's call for image i, with `s` the thread's part and `folded` its weights; offsets of `s`; what is
- * the result. */
-const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded);
+/* What a kernel of inference is given: its weights, the images and which of them, the thread's part. */
+typedef struct InferArgs {
+    const char *folded, *x, *image, *scratch;
+} InferArgs;
+/* Inference: a kernel's call; offsets in the thread's part; what is the result there. */
+const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 
-/* pixel_pass.c: a pass's record, for template `run`. image: what its places' numbers mean. */
-Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer);
+/* What a run's functions name of what it may be given, and whether it has a function that begins channels. */
+typedef struct PassUses {
+    bool kernel, at, folded, value, begins;
+} PassUses;
+/* run.c: a run's record, for template `run`. image: what its places' numbers mean. */
+Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer,
+                     PassUses *uses);
 /* core.c: a kernel's core header, for template `core_file`; a conv in words. */
 char *describe_conv(const Plan *p, const Op *o);
 /* What the function of a core by Winograd is called, after the core's name. */
 const char *winograd_name(const Winograd *w, Pass pass);
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
+/* Whether a kernel's function of that phase is told how many images there are: behind the loss only norms are left. */
+bool emit_takes_n(const Kernel *k, Phase phase);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
 void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to);
 /* NAME_trace.c: what rebuilds the activations of all kernels, stage by stage. */
 void emit_trace_file(const Plan *p, Buf *to);
 const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's kernel of that name, or NULL */
-const char *emit_infer_args(const Plan *p,
-                            const Kernel *k); /* parameters for what an inference kernel reads: ", const float *in" */
+/* Whether that kernel reads folded weights, and whether it applies norm op; its function's parameters. */
+bool emit_infer_folded(const Plan *p, const Kernel *k);
+bool emit_infer_applies(const Kernel *k, int op);
+const char *emit_infer_parameters(const Plan *p, const Kernel *k);
 /* size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
 enum { EMIT_MOST = 64 << 20 };
 typedef struct EmitSize {

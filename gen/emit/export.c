@@ -46,17 +46,6 @@ static const char *folded_norms(const Export *e, const Kernel *k)
     return b.text;
 }
 
-/* Whether a chain of a layer applies the norm. */
-static bool applies(const Chain *c, int op)
-{
-    for (int i = 0; i < c->n; i++)
-        for (int j = 0; j < c->pass[i].nstep; j++)
-            if ((c->pass[i].step[j].kind == STEP_AFFINE || c->pass[i].step[j].kind == STEP_FORWARD) &&
-                c->pass[i].step[j].op == op)
-                return true;
-    return false;
-}
-
 /* What a layer needs of the folded weights: its own, and the norms that its stages apply. */
 static Section *sections(const Export *e, const Kernel *k, int *count)
 {
@@ -81,10 +70,7 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
-        bool used = applies(kernel_chain(k, CHAIN_AFTER), op);
-        for (int w = 0; w < k->nin && !(k->w && k->w->direct); w++)
-            used |= applies(&k->before[w], op);
-        if (used)
+        if (emit_infer_applies(k, op))
             *PUSH(s, n) = (Section){p->affine[i].at, affine_floats(p, &p->affine[i]), affine_macro(p, op),
                                     xprintf(op_is_image_norm(p->g->op[op].kind) ? "%s: gamma, beta, of %d"
                                                                                 : "%s: mean, scale, shift, of %d",
@@ -215,9 +201,9 @@ static void layers(const Export *e)
         used += k->w ? n - 2 : n;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
-        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(const float *f%s, float *out, float *scratch)",
-                kernel_struct(p, k), emit_infer_args(p, k));
-        line(e, "infer", emit_infer_call(p, k, n ? array : "NULL"));
+        rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),
+                emit_infer_parameters(p, k));
+        line(e, "infer", emit_infer_call(p, k, (InferArgs){array, "x", "i", "s"}));
     }
     emit_infer_places(p, e->rec, "places");
     rec_str(e->rec, "result", emit_infer_result(p));

@@ -5,10 +5,41 @@
 
 #include <string.h>
 
-const char *emit_infer_args(const Plan *p, const Kernel *k)
+/* Whether a chain of a layer applies the norm. */
+static bool applies(const Chain *c, int op)
+{
+    for (int i = 0; i < c->n; i++)
+        for (int j = 0; j < c->pass[i].nstep; j++)
+            if ((c->pass[i].step[j].kind == STEP_AFFINE || c->pass[i].step[j].kind == STEP_FORWARD) &&
+                c->pass[i].step[j].op == op)
+                return true;
+    return false;
+}
+
+bool emit_infer_applies(const Kernel *k, int op)
+{
+    bool any = applies(kernel_chain(k, CHAIN_AFTER), op);
+
+    for (int i = 0; i < k->nin && !(k->w && k->w->direct); i++)
+        any |= applies(&k->before[i], op);
+    return any;
+}
+
+bool emit_infer_folded(const Plan *p, const Kernel *k)
+{
+    bool any = k->w != NULL;
+
+    for (int i = 0; i < p->naffine; i++)
+        any |= emit_infer_applies(k, p->affine[i].op);
+    return any;
+}
+
+const char *emit_infer_parameters(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
 
+    if (emit_infer_folded(p, k))
+        buf_puts(&b, ", const float *f");
     for (int i = 0; i < k->nport; i++)
         if (k->port[i].tensor != k->tensor || k->tensor == 0)
             buf_printf(&b, ", const float *%s", k->port[i].name);
@@ -20,7 +51,11 @@ const char *emit_infer_args(const Plan *p, const Kernel *k)
         if (op_is_image_norm(kind))
             buf_printf(&b, ", %sfloat *%s_stats", applies ? "const " : "", k->alias[i].name);
     }
-    return b.text ? b.text : "";
+    if (k->tensor)
+        buf_puts(&b, ", float *out");
+    if (k->scratch)
+        buf_puts(&b, ", float *scratch");
+    return b.text + 2; /* without the first comma */
 }
 
 void layer_infer(const File *f)
@@ -33,7 +68,7 @@ void layer_infer(const File *f)
         layer_passes(f, "infer_runs", &k->before[i], k->image);
     layer_passes(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
     Rec *fn = line_function(f, "infer_functions", "infer", line_symbol(f, "infer"));
-    rec_str(fn, "args", emit_infer_args(f->p, k));
+    rec_str(fn, "parameters", emit_infer_parameters(f->p, k));
     images_mark(used, kernel_input(k));
     images_mark(used, k->conv ? k->conv->xg : -1);
     images_mark_work(used, k);
@@ -57,8 +92,6 @@ void layer_infer(const File *f)
             line_halo(fn, "body", m, 1);
     }
     calls_before(f, fn);
-    if (k->result < 0)
-        rec_int(fn, "makes_nothing", 1);
     if (k->kind == KERNEL_PASS) {
         norms_end_image(f, fn);
         return;

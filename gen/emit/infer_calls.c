@@ -3,6 +3,8 @@
  * needs: a complete plan. sets: records for NAME_net.c; the same for exported networks. */
 #include "net.h"
 
+#include "expr.h"
+
 /* A tensor's place in a thread's part, under its maker's name: which of the maker's stages is its last may change. */
 static const char *infer_slot(const Net *n, int tensor)
 {
@@ -21,24 +23,28 @@ static const char *infer_scratch(const Net *n, const Kernel *k)
 }
 
 /* "x + ..., s + SMALL_CONV1_ACT_INFER, s + SMALL_CONV2_ACT_INFER, s + SMALL_CONV2_INFER_SCRATCH" */
-const char *emit_infer_call(const Plan *p, const Kernel *k, const char *folded)
+const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args)
 {
     const Net net = {.p = p, .g = p->g, .NAME = upper(p->g->spec->name)}, *n = &net;
     const Shape in = p->g->op[0].shape;
     Buf b = {0};
 
-    buf_printf(&b, "%s_infer(%s", kernel_struct(p, k), folded);
+    if (emit_infer_folded(p, k))
+        buf_printf(&b, ", %s", args.folded);
     for (int i = 0; i < k->nport; i++)
         if (k->port[i].tensor == 0)
-            buf_printf(&b, ", x + (ptrdiff_t)i * %lld", (long long)in.c * in.h * in.w);
+            buf_printf(&b, ", %s",
+                       expr("%s + (ptrdiff_t)%s * %lld", args.x, args.image, (long long)in.c * in.h * in.w));
         else if (k->port[i].tensor != k->tensor)
-            buf_printf(&b, ", s + %s", infer_slot(n, k->port[i].tensor));
+            buf_printf(&b, ", %s + %s", args.scratch, infer_slot(n, k->port[i].tensor));
     for (int i = 0; i < k->nalias; i++)
         if (op_is_image_norm(p->g->op[k->alias[i].op].kind))
-            buf_printf(&b, ", s + %s", infer_stats(n, k->alias[i].op));
-    buf_printf(&b, ", s%s, %s)", k->tensor ? xprintf(" + %s", infer_slot(n, k->tensor)) : "",
-               k->scratch ? xprintf("s + %s", infer_scratch(n, k)) : "s");
-    return b.text;
+            buf_printf(&b, ", %s + %s", args.scratch, infer_stats(n, k->alias[i].op));
+    if (k->tensor)
+        buf_printf(&b, ", %s + %s", args.scratch, infer_slot(n, k->tensor));
+    if (k->scratch)
+        buf_printf(&b, ", %s + %s", args.scratch, infer_scratch(n, k));
+    return xprintf("%s_infer(%s)", kernel_struct(p, k), b.text + 2);
 }
 
 void emit_infer_places(const Plan *p, Rec *rec, const char *list)

@@ -39,8 +39,9 @@ static void conv_forward(const File *f)
     rec_str(rec_add(kernel, "docs"), "text",
             "forward: what is read, through the stages before the core; the core; the stages after it");
     calls_copy_weights(f, kernel, "body", PASS_FORWARD);
-    line_over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
+    line_over_pieces(f, kernel, fn);
     norms_forward(f, kernel);
+    *f->forward = fn;
 }
 
 static void update_lines(const File *f, Rec *kernel)
@@ -121,8 +122,7 @@ static void conv_backward(const File *f)
             const bool from_core = c->n && c->pass[0].from.where == AT_CORE;
             if (from_core) {
                 const bool winograd = kernel_winograd(k, PASS_DATA) != NULL;
-                const char *init = calls_init(f, &c->pass[0], k->image,
-                                              winograd && c->pass[0].several ? calls_head_of_several() : calls_head(f));
+                const char *init = calls_init(f, &c->pass[0], k->image, winograd && c->pass[0].several);
                 if (winograd)
                     calls_winograd(f, fn, &c->pass[0], init, PASS_DATA, z, "k->copy", "NULL");
                 else
@@ -141,7 +141,7 @@ static void conv_backward(const File *f)
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     backward_docs(f, kernel);
     calls_copy_weights(f, kernel, "body", PASS_DATA);
-    line_over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
+    line_over_pieces(f, kernel, fn);
     norms_backward(f, kernel);
     update_lines(f, kernel);
 }
@@ -160,12 +160,12 @@ static void linear_forward(const File *f)
     bool *used = images_none(k);
 
     images_mark_before(used, k);
-    Rec *fn = piece_function(f, "pack_piece", used, false);
-    calls_before(f, fn);
+    Rec *pack = piece_function(f, "pack_piece", used, false);
+    calls_before(f, pack);
     memset(used, 0, (size_t)k->nimage);
     images_mark(used, k->linear->y);
     images_mark_chain(used, kernel_chain(k, CHAIN_AFTER));
-    fn = piece_function(f, "forward_piece", used, false);
+    Rec *fn = piece_function(f, "forward_piece", used, false);
     norms_begin_stats(f, fn);
     calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 0);
     norms_end_image(f, fn);
@@ -174,10 +174,11 @@ static void linear_forward(const File *f)
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text",
             "forward: what is read, through the stages before the product; the product; the stages after it");
-    line_over_pieces(f, kernel, xprintf("%s_pack_piece", k->name));
+    line_over_pieces(f, kernel, pack);
     gemm_line(kernel, xprintf("0, 1, n, %lld, %lld, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out, in, in, in, out));
-    line_over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
+    line_over_pieces(f, kernel, fn);
     norms_forward(f, kernel);
+    *f->forward = fn;
 }
 
 /* What windows on the paths read, once more. */
@@ -213,13 +214,13 @@ static void linear_backward(const File *f)
     images_mark_before(used, k);
     images_mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
     images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
-    Rec *fn = piece_function(f, "unpack_piece", used, true);
-    begin_weights(f, fn);
-    norms_begin_sums(f, fn); /* skip operands of the out path give here already */
-    calls_chain(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
-    calls_chain(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
-    calls_before(f, fn);
-    norms_end_image(f, fn);
+    Rec *unpack = piece_function(f, "unpack_piece", used, true), *fn = NULL;
+    begin_weights(f, unpack);
+    norms_begin_sums(f, unpack); /* sides of the out way give here already */
+    calls_chain(f, unpack, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
+    calls_chain(f, unpack, kernel_chain(k, CHAIN_DOUT), k->image, 0);
+    calls_before(f, unpack);
+    norms_end_image(f, unpack);
     if (k->back_data) {
         memset(used, 0, (size_t)k->nimage);
         images_mark_din(used, k);
@@ -232,13 +233,13 @@ static void linear_backward(const File *f)
 
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     backward_docs(f, kernel);
-    line_over_pieces(f, kernel, xprintf("%s_unpack_piece", k->name));
+    line_over_pieces(f, kernel, unpack);
     gemm_line(kernel,
               xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
     if (k->back_data) {
         gemm_line(kernel,
                   xprintf("0, 0, n, %lld, %lld, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in, out, out, in, in));
-        line_over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
+        line_over_pieces(f, kernel, fn);
     }
     norms_backward(f, kernel);
     update_lines(f, kernel);
@@ -279,8 +280,9 @@ static void pass_kernel(const File *f)
         norms_move_stats(f, fn);
         kernel = line_function(f, "functions", "kernel", line_symbol(f, "forward"));
         rec_str(rec_add(kernel, "docs"), "text", "forward");
-        line_over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
+        line_over_pieces(f, kernel, fn);
         norms_forward(f, kernel);
+        *f->forward = fn;
     }
     if (!k->has_backward)
         return;
@@ -294,10 +296,13 @@ static void pass_kernel(const File *f)
     norms_end_image(f, fn);
     kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     rec_str(rec_add(kernel, "docs"), "text", "backward");
-    line_over_pieces(f, kernel, xprintf("%s_backward_piece", k->name));
+    line_over_pieces(f, kernel, fn);
     norms_backward(f, kernel);
-    if (!norms_has_sums(f))
-        rec_int(kernel, "ignores_step", 1);
+}
+
+bool emit_takes_n(const Kernel *k, Phase phase)
+{
+    return !(k->loss && phase == PHASE_BACKWARD);
 }
 
 static void loss_kernel(const File *f)
@@ -321,13 +326,13 @@ static void loss_kernel(const File *f)
 
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text", "the loss and its gradient");
-    line_over_pieces(f, kernel, xprintf("%s_forward_piece", k->name));
+    line_over_pieces(f, kernel, fn);
     if (!norms_has_sums(f))
         return;
     kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     rec_str(rec_add(kernel, "docs"), "text",
             "the barrier of the norm before the loss, once the loss's own kernel has its sums");
-    rec_int(kernel, "ignores_n", 1);
+    rec_int(kernel, "ignores_n", !emit_takes_n(k, PHASE_BACKWARD));
     norms_backward(f, kernel);
 }
 
@@ -366,7 +371,7 @@ static void again_function(const File *f)
             "forward again, for backward: the same tensor, without the barriers of norms");
     if (f->k->conv)
         calls_copy_weights(f, kernel, "body", PASS_FORWARD);
-    line_over_pieces(f, kernel, xprintf("%s_forward_piece", f->k->name));
+    line_over_pieces(f, kernel, *f->forward);
 }
 
 static void training_part(const File *f)
@@ -407,7 +412,9 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     const Kernel *any = k ? k : infer;
     const Op *o = &p->g->op[any->op];
     Buf done = {0};
-    File file = {p, any, rec_new(), false, &done}, *f = &file;
+    Rec *forward = NULL;
+    UsesTable uses = {0};
+    File file = {p, any, rec_new(), false, &done, &uses, &forward}, *f = &file;
 
     rec_str(f->rec, "net", p->g->spec->name);
     rec_str(f->rec, "licence", EMITTED_LICENCE);

@@ -5,19 +5,33 @@
 
 #include "emit.h"
 
+/* What the runs of a file use, once their functions are emitted. */
+typedef struct UsesOf {
+    const PixelPass *pass;
+    PassUses uses;
+} UsesOf;
+typedef struct UsesTable {
+    UsesOf *of;
+    int n;
+} UsesTable;
+
 typedef struct File {
     const Plan *p;
     const Kernel *k;
     Rec *rec;
     bool infer; /* k is of inference */
     Buf *done;  /* what of image norms the function at hand has already */
+    UsesTable *uses;
+    Rec **forward; /* the function of a piece of forward, once there is one */
 } File;
 
 /* lines.c. */
 const char *line_symbol(const File *f, const char *verb);
 Rec *line_function(const File *f, const char *list, const char *template, const char *name);
 void layer_passes(const File *f, const char *list, const Chain *c, const Image *image);
-void line_over_pieces(const File *f, Rec *kernel, const char *piece);
+PassUses layer_uses(const File *f, const PixelPass *r);
+/* Calls a piece's function for each of them. */
+void line_over_pieces(const File *f, Rec *kernel, Rec *piece);
 void line_clear(Rec *to, const char *list, const char *name, int64_t floats);
 void line_halo(Rec *to, const char *list, const Image *m, int copies);
 void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, const char *doc);
@@ -56,10 +70,8 @@ void norms_backward(const File *f, Rec *kernel);
 bool norms_has_sums(const File *f);
 
 /* calls.c. */
-/* The fields by which a pass is given its images; `image` says what their numbers mean. */
-const char *calls_init(const File *f, const PixelPass *r, const Image *image, const char *head);
-const char *calls_head(const File *f);
-const char *calls_head_of_several(void);
+/* The fields by which a run is given its images; `image` says what their numbers mean. */
+const char *calls_init(const File *f, const PixelPass *r, const Image *image, bool several);
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
 void clear_padded(const File *f, Rec *fn, const PixelPass *r);
 void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int from);

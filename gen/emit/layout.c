@@ -115,6 +115,11 @@ static int64_t struct_bytes(const Net *n)
     return whole_lines((bytes + 8 * *n->fields) / 4) * 4;
 }
 
+struct Size {
+    const char *name;
+    int64_t at;
+};
+
 /* After kernels(), which counts the fields. */
 void layout_totals(const Net *n)
 {
@@ -141,41 +146,38 @@ void layout_totals(const Net *n)
             (long long)n->g->weights, (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)
         rec_int(r, "train", 1);
-    rec_int(r, "fixed_bytes", place + 4 * (param + running + batches + folded));
-    rec_int(r, "train_bytes", train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0);
-    rec_int(r, "image_bytes", train ? 4 * whole_lines(p->image_floats) : 0);
-    rec_int(r, "thread_bytes", 4 * scratch);
+    emit_arena(r, place + 4 * (param + running + batches + folded),
+               train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0,
+               train ? 4 * whole_lines(p->image_floats) : 0, 4 * scratch);
     rec_int(r, "scratch", scratch);
     rec_int(r, "fold_floats", p->fold_floats);
     rec_int(r, "pieces", p->pieces);
-    const struct {
-        const char *name;
-        int64_t at;
-    } size[] = {{"STRUCT_BYTES", place},
-                {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
-                {"TRAIN_BYTES", train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0},
-                {"IMAGE_BYTES", train ? 4 * whole_lines(p->image_floats) : 0},
-                {"THREAD_BYTES", 4 * scratch},
-                {"PARAM_FLOATS", param},
-                {"STATE_FLOATS", buffers * param},
-                {"RUNNING_FLOATS", running},
-                {"BATCHES_FLOATS", batches},
-                {"FOLDED_PADDED", folded},
-                {"NORM_FLOATS", norm},
-                {"SUMS_FLOATS", sums},
-                {"COPY_FLOATS", copy},
-                {"DW_FLOATS", dw},
-                {"DB_FLOATS", db},
-                {"IMAGE_FLOATS", whole_lines(p->image_floats)},
-                {"TRACE_FLOATS", p->trace_floats},
-                {"BATCHES", nbatches},
-                {"STORED_BYTES", p->stored_bytes},
-                {"MIN_BATCH", p->min_batch ? p->min_batch : 1}};
-    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
-        net_offset(r, "sizes", size[i].name, size[i].at, NULL);
-    Rec *flops = rec_add(r, "sizes");
-    rec_str(flops, "name", "FLOPS");
-    rec_fmt(flops, "at", "INT64_C(%lld)", (long long)n->g->flops);
+    const struct Size bytes[] = {{"STRUCT_BYTES", place},
+                                 {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
+                                 {"TRAIN_BYTES", 4 * (buffers * param + norm + sums + copy + dw + db)},
+                                 {"IMAGE_BYTES", 4 * whole_lines(p->image_floats)},
+                                 {"THREAD_BYTES", 4 * scratch}};
+    const struct Size floats[] = {{"PARAM_FLOATS", param},
+                                  {"RUNNING_FLOATS", running},
+                                  {"BATCHES_FLOATS", batches},
+                                  {"FOLDED_FLOATS", folded},
+                                  {"STATE_FLOATS", buffers * param},
+                                  {"NORM_FLOATS", norm},
+                                  {"SUMS_FLOATS", sums},
+                                  {"COPY_FLOATS", copy},
+                                  {"DW_FLOATS", dw},
+                                  {"DB_FLOATS", db},
+                                  {"IMAGE_FLOATS", whole_lines(p->image_floats)},
+                                  {"TRACE_FLOATS", p->trace_floats}};
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+        if (train || (i != 2 && i != 3))
+            net_offset(r, "bytes", bytes[i].name, bytes[i].at, NULL);
+    for (size_t i = 0; i < (train ? sizeof floats / sizeof *floats : 4); i++)
+        net_offset(r, "sizes", floats[i].name, floats[i].at, NULL);
+    rec_int(r, "nbatches", nbatches);
+    rec_int(r, "stored_bytes", p->stored_bytes);
+    rec_int(r, "min_batch", p->min_batch ? p->min_batch : 1);
+    rec_int(r, "flops", n->g->flops);
 }
 
 /* ---- tensors ---- */

@@ -22,16 +22,28 @@ Rec *line_function(const File *f, const char *list, const char *template, const 
 
 void layer_passes(const File *f, const char *list, const Chain *c, const Image *image)
 {
-    for (int i = 0; i < c->n; i++)
-        if (!(f->k->shares && c->pass[i].shared))
-            rec_push(f->rec, list, emit_pixel_pass(f->p, f->k, &c->pass[i], image, f->infer));
+    for (int i = 0; i < c->n; i++) {
+        UsesOf of = {.pass = &c->pass[i]};
+        Rec *r = emit_pixel_pass(f->p, f->k, of.pass, image, f->infer, &of.uses);
+        if (!(f->k->shares && of.pass->shared))
+            rec_push(f->rec, list, r);
+        *PUSH(f->uses->of, f->uses->n) = of;
+    }
 }
 
-void line_over_pieces(const File *f, Rec *kernel, const char *piece)
+PassUses layer_uses(const File *f, const PixelPass *r)
+{
+    for (int i = 0; i < f->uses->n; i++)
+        if (f->uses->of[i].pass == r)
+            return f->uses->of[i].uses;
+    BUG("pass %s of %s is called, and not emitted", r->name, f->k->name);
+}
+
+void line_over_pieces(const File *f, Rec *kernel, Rec *piece)
 {
     Rec *s = line_add(kernel, "body", "over_pieces");
 
-    rec_str(s, "name", piece);
+    rec_rec(s, "piece", piece);
     rec_int(s, "pieces", f->p->pieces);
     rec_fmt(s, "stride", "%s_SCRATCH", upper(f->p->g->spec->name));
 }

@@ -22,8 +22,7 @@ static bool has_trace(const Kernel *k)
 
 static const char *infer_prototype(const Net *n, const Kernel *k)
 {
-    return xprintf("void %s_infer(const float *f%s, float *out, float *scratch)", kernel_struct(n->p, k),
-                   emit_infer_args(n->p, k));
+    return xprintf("void %s_infer(%s)", kernel_struct(n->p, k), emit_infer_parameters(n->p, k));
 }
 
 /* A row of what `NAME bench` measures: a kernel's call and what it costs. */
@@ -40,9 +39,9 @@ static void bench_row(const Net *n, const char *list, const Kernel *k, Phase pha
 
 static void bench_training(const Net *n, const Kernel *k, Phase phase, const char *verb)
 {
-    bench_row(
-        n, "bench_training", k, phase, verb,
-        xprintf("%s_%s(&((struct %s *)(void *)net)->%s, n, step)", kernel_struct(n->p, k), verb, n->name, k->name));
+    bench_row(n, "bench_training", k, phase, verb,
+              xprintf("%s_%s(&((struct %s *)(void *)c->net)->%s%s, c->step)", kernel_struct(n->p, k), verb, n->name,
+                      k->name, emit_takes_n(k, phase) ? ", c->n" : ""));
 }
 
 static void train_kernel(const Net *n, int i, bool backward)
@@ -63,7 +62,8 @@ static void train_kernel(const Net *n, int i, bool backward)
     }
     if (backward)
         net_decl(r, "prototypes",
-                 xprintf("void %s_backward(const struct %s *k, int n, const struct cvy_step *step)", s, s));
+                 xprintf("void %s_backward(const struct %s *k%s, const struct cvy_step *step)", s, s,
+                         emit_takes_n(k, PHASE_BACKWARD) ? ", int n" : ""));
     if (k->runs_again)
         net_decl(r, "prototypes",
                  xprintf("void %s_again(const struct %s *k, int n, const struct cvy_step *step)", s, s));
@@ -101,6 +101,8 @@ static void kernels(const Net *n)
         Rec *r = rec_add(n->rec, "backward");
         rec_str(r, "name", p->kernel[s->kernel].name);
         rec_str(r, "verb", verb);
+        rec_fmt(r, "arguments", "&net->%s%s, step", p->kernel[s->kernel].name,
+                emit_takes_n(&p->kernel[s->kernel], s->phase) ? ", n" : "");
         bench_training(n, &p->kernel[s->kernel], s->phase, verb);
     }
 }
@@ -109,9 +111,10 @@ static void infer_calls(const Net *n)
 {
     emit_infer_places(n->p, n->rec, "infer_slots");
     for (int i = 0; i < n->p->ninfer; i++) {
-        const char *call = emit_infer_call(n->p, &n->p->infer[i], "f");
-        net_line(n->rec, "infer", call);
-        bench_row(n, "bench_inference", &n->p->infer[i], PHASE_INFER, "infer", call);
+        const Kernel *k = &n->p->infer[i];
+        net_line(n->rec, "infer", emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s"}));
+        bench_row(n, "bench_inference", k, PHASE_INFER, "infer",
+                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch"}));
     }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }

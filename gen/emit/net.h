@@ -14,10 +14,10 @@ typedef struct Net {
     struct NetPlace *placing;
 } Net;
 
-/* The lines that place kernels and norms, a part of them at a time: compilers take long over one long function. */
+/* What places kernels and norms, a part of them at a time: compilers take long over one long function. */
 typedef struct NetPlace {
-    Rec *part; /* of rec, where lines go */
-    int parts, lines;
+    Rec *part; /* of rec, where the next struct goes */
+    int parts, structs;
 } NetPlace;
 
 /* layout.c. */
@@ -36,8 +36,6 @@ void layout_tensors(const Net *n);
 
 /* place.c. */
 void net_line(Rec *to, const char *list, const char *text);
-/* A line of what places kernels and norms. */
-void net_place(const Net *n, const char *text);
 void net_decl(Rec *k, const char *list, const char *text);
 const char *norm_name(const Net *n, int op);
 const char *stats_name(const Net *n, const Tensor *nd);

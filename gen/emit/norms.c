@@ -2,6 +2,7 @@
  *
  * needs: a complete plan. sets: records of a layer's file. */
 #include "layer.h"
+#include "numbers.h"
 
 #include <string.h>
 
@@ -52,7 +53,7 @@ static void image_norm_numbers(const File *f, Rec *s, int op)
     rec_str(s, "sort", op_info[o->kind].norm->centred ? "gn" : "rms");
     rec_int(s, "padded", padded);
     rec_int(s, "area", (int64_t)o->shape.h * o->shape.w);
-    rec_fmt(s, "eps", "%.17g", o->eps);
+    rec_str(s, "eps", real_text(o->eps));
     if (f->infer) {
         const char *macro = affine_macro(f->p, op);
         rec_fmt(s, "stats", "%s_stats", alias);

@@ -2,6 +2,8 @@
  *
  * needs: a complete plan. sets: the records of fields, and of what begin loads and end drains. */
 #include "pass_lines.h"
+
+#include "expr.h"
 #include "share.h"
 
 #include <float.h>
@@ -24,7 +26,7 @@ void pass_field(Lines *l, const char *fmt, ...)
 
 void pass_load(Lines *l, const char *name, const char *expr)
 {
-    Rec *s = line_add(l->rec, "begin", "begin_load");
+    Rec *s = line_add(l->functions, "begin", "begin_load");
 
     rec_str(s, "name", name);
     rec_str(s, "expr", expr);
@@ -33,7 +35,7 @@ void pass_load(Lines *l, const char *name, const char *expr)
 /* What a sum of the pass leaves behind, at the end of a tile or row. */
 void pass_drain(Lines *l, const char *type, const char *name)
 {
-    Rec *s = rec_add(l->rec, "end");
+    Rec *s = rec_add(l->functions, "end");
 
     rec_fmt(s, "drain", "%s_drain", type);
     rec_str(s, "name", name);
@@ -73,7 +75,7 @@ bool pass_once(Lines *l, const char *name)
 /* "c", or "c + 5" after a concat */
 const char *pass_channel(int first)
 {
-    return first ? xprintf("c + %d", first) : "c";
+    return expr("c + %d", first);
 }
 
 /* The pass is given a pointer `name` into scratch. */
@@ -99,7 +101,7 @@ static void constants(Lines *l, const char *type, const char *name, const char *
     if (!pass_once(l, xprintf("constants %s", name)))
         return;
     pass_field(l, "struct %s %s", type, name);
-    Rec *s = line_add(l->rec, "begin", "begin_constants");
+    Rec *s = line_add(l->functions, "begin", "begin_constants");
     rec_fmt(s, "load", "%s_load%s", type, l->r->back && strcmp(type, "vf_norm") == 0 ? "_back" : "");
     rec_str(s, "name", name);
     rec_fmt(s, "from", "%s + %s", from, pass_channel(first));
@@ -155,7 +157,7 @@ void pass_drop(Lines *l, const Step *st)
     if (!pass_once(l, alias))
         return;
     pass_field(l, "struct vf_drop %s", alias);
-    Rec *s = line_add(l->rec, "begin", "begin_drop");
+    Rec *s = line_add(l->functions, "begin", "begin_drop");
     rec_str(s, "op", alias);
     rec_str(s, "channel", pass_channel(st->first));
     rec_int(s, "plane", (int64_t)shape.h * shape.w);

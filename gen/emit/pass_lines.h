@@ -11,10 +11,10 @@ typedef struct Lines {
     const Kernel *k;
     const PixelPass *r;
     const Image *image;
-    Rec *rec;
-    const char *index; /* of the visited pixel: (y * W + x) */
-    int base;          /* the number of the first value: in C it is v0, wherever on its path a pass begins */
-    bool uses_place, uses_q, infer, given;
+    Rec *rec, *functions; /* the pass's, and its functions' */
+    const char *index;    /* of the visited pixel: y * W + x */
+    int base;             /* the number of the first value: in C it is v0, wherever on its path a pass begins */
+    bool uses_place, uses_q, infer, given, reads_value;
     bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_side0 */
     int drains;
     Names done;       /* constants that are declared and loaded already */

@@ -3,6 +3,8 @@
  * needs: a complete plan. sets: fields of the records that read or write. */
 #include "pass_lines.h"
 
+#include "expr.h"
+
 #include <string.h>
 
 /* ---- windows ---- */
@@ -18,10 +20,7 @@ bool window_is_whole(const Lines *l)
 /* "y * 2 - 1": where a window begins along a direction, moved by `by`. */
 static const char *window_at(const Op *o, int d, int by)
 {
-    const char *at = o->stride[d] > 1 ? xprintf("%s * %d", d ? "x" : "y", o->stride[d]) : d ? "x" : "y";
-
-    by -= o->padding[d];
-    return by ? xprintf("%s %c %d", at, by < 0 ? '-' : '+', by < 0 ? -by : by) : at;
+    return expr("%s * %d + %d", d ? "x" : "y", o->stride[d], by - o->padding[d]);
 }
 
 /* How many elements of a window at (y, x) an avgpool counts along a direction: the kernel, less what hangs over. */
@@ -112,7 +111,7 @@ const char *place_pixel(const Lines *l, const Place *p, const char *y, const cha
 {
     if (p->where == AT_IMAGE && p->image >= 0)
         return image_pixel(&l->image[p->image], y, x);
-    return xprintf("(%s * %d + %s)", y, p->shape.w, x);
+    return expr("%s * %d + %s", y, p->shape.w, x);
 }
 
 /* Where a place begins, as the pass is given it: in its own struct's `name_image`, or in the kernel's. */
@@ -122,8 +121,8 @@ static const char *place_base(const Lines *l, const Place *p, const char *name, 
 
     if (p->where == AT_IMAGE || l->infer || l->given)
         return xprintf("q->%s_image", name);
-    return xprintf("q->k->%s%s + (int64_t)q->at->image * %lld", l->k->port[p->port].name, grad ? "_g" : "",
-                   (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
+    return expr("q->k->%s%s + (int64_t)q->at->image * %lld", l->k->port[p->port].name, grad ? "_g" : "",
+                (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
 }
 
 /* The pointer to a channel block of a place, or (`whole`) to the place. */
@@ -131,8 +130,7 @@ const char *place_block(const Lines *l, const Place *p, const char *name, bool g
 {
     if (whole)
         return place_base(l, p, name, grad);
-    const char *c = p->first ? xprintf("(c + %d)", p->first) : "c";
-    return xprintf("%s + %s * %lld", place_base(l, p, name, grad), c, (long long)place_area(l, p));
+    return expr("%s + (c + %d) * %lld", place_base(l, p, name, grad), p->first, (long long)place_area(l, p));
 }
 
 void place_image_field(Lines *l, const Place *p, const char *name)
@@ -145,7 +143,7 @@ void place_image_field(Lines *l, const Place *p, const char *name)
 void place_lanes(const Lines *l, Rec *s, const Place *p, int channels)
 {
     rec_int(s, "area", place_area(l, p));
-    rec_str(s, "channel", p->first ? xprintf("q->c + %d", p->first) : "q->c");
+    rec_str(s, "channel", expr("q->c + %d", p->first));
     rec_int(s, "end", (int64_t)p->first + channels);
 }
 
@@ -157,20 +155,20 @@ void place_read(Lines *l, const char *list, const char *what, const char *from, 
 
     if (window) {
         const Image *m = &l->image[p->image];
-        s = line_add(l->rec, list, xprintf("read_%s", op_info[l->p->g->op[r->window].kind].name));
+        s = line_add(l->functions, list, xprintf("read_%s", op_info[l->p->g->op[r->window].kind].name));
         window_fields(l, s, r->window, m);
         window_taps(l, s, r->window, m, true);
         if (keep)
             rec_int(s, "keep", 1);
     } else if (p->where == AT_X) {
-        s = line_add(l->rec, list, "read_nchw");
+        s = line_add(l->functions, list, "read_nchw");
         rec_str(s, "pixel", l->index);
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", r->shape.c);
         l->uses_place = true;
     } else {
         const bool shifted = plan_shifted(p, r->shape.c);
-        s = line_add(l->rec, list, shifted ? "read_lanes" : "read_blocked");
+        s = line_add(l->functions, list, shifted ? "read_lanes" : "read_blocked");
         rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
         if (shifted)
             place_lanes(l, s, p, r->shape.c);

@@ -1,8 +1,12 @@
 /* pixel_pass.c - a pass over pixels as records: its struct, and the lines of its point, begin, end and read functions.
  *
  * needs: a complete plan. sets: records for template `run` (templates/stages.c). */
+#include "expr.h"
 #include "pass_lines.h"
 #include "share.h"
+
+#include <ctype.h>
+#include <string.h>
 
 const char *pass_tag(const Kernel *k, const PixelPass *r)
 {
@@ -16,6 +20,12 @@ const char *pass_end(const Kernel *k, const PixelPass *r)
     for (int i = 0; i < r->nstep; i++)
         any |= r->step[i].kind == STEP_SUMS;
     return any ? xprintf("%s_end", pass_tag(k, r)) : "cvy_end_nothing";
+}
+
+const char *pass_first(const Kernel *k, const PixelPass *r)
+{
+    return r->from.where == AT_CORE && (r->stats || r->image_stats) ? xprintf("%s_first", pass_tag(k, r))
+                                                                    : "cvy_first_ignored";
 }
 
 static const char *gradient(const Step *s)
@@ -46,22 +56,20 @@ static void skip_step(Lines *l, const Step *step)
         place_image_field(l, p, name);
     pass_load(l, name, place_block(l, p, name, give, o != NULL));
     if (o) {
-        s = line_add(l->rec, "point", give ? "give_pad" : "side_pad");
+        s = line_add(l->functions, "point", give ? "give_pad" : "side_pad");
         rec_int(s, "area", place_area(l, p));
-        rec_str(s, "pixel",
-                place_pixel(l, p, o->stride[0] > 1 ? xprintf("(y * %d)", o->stride[0]) : "y",
-                            o->stride[1] > 1 ? xprintf("(x * %d)", o->stride[1]) : "x"));
+        rec_str(s, "pixel", place_pixel(l, p, xprintf("y * %d", o->stride[0]), xprintf("x * %d", o->stride[1])));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", p->shape.c);
         if (p->where == AT_X)
             rec_int(s, "nchw", 1);
     } else if (p->where == AT_X) {
-        s = line_add(l->rec, "point", "side_nchw");
+        s = line_add(l->functions, "point", "side_nchw");
         rec_str(s, "pixel", l->index);
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", p->shape.c);
     } else {
-        s = line_add(l->rec, "point", give ? (step->adds ? "give_add" : "give") : "side");
+        s = line_add(l->functions, "point", give ? (step->adds ? "give_add" : "give") : "side");
         rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
     }
     rec_str(s, "name", name);
@@ -91,7 +99,7 @@ static void stats_step(Lines *l, const Step *step)
         pass_scratch(l, "double", "image_sums");
         pass_field(l, "int again");
     }
-    Rec *s = line_add(l->rec, "point", "stats");
+    Rec *s = line_add(l->functions, "point", "stats");
     rec_str(s, "in", pass_number(l, step->in));
     rec_str(s, "of", prefix);
     pass_drain(l, "vf_stats", xprintf("%sstats", prefix));
@@ -112,26 +120,31 @@ static char *walk_value(const Lines *l)
                                w / 2, tag, h - 1, w - 1);
 }
 
+/* Statistics begin with a pivot: a walk reads one, a core has one once it has its first register. */
 static void begin_stats(Lines *l)
 {
     const PixelPass *r = l->r;
-    const char *image = xprintf("q->image_sums + %s", pass_channel(r->stats_first));
-    const char *batch = xprintf("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * pass_room(l),
-                                pass_channel(r->stats_first));
-    Rec *s = line_add(l->rec, "begin", r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
+    const bool core = r->from.where == AT_CORE;
+    const char *c = pass_channel(r->stats_first);
+    const char *image = xprintf("q->image_sums + %s", c);
+    const char *batch = expr("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * pass_room(l), c);
+    const char *batch_lacks = "q->at->fresh", *image_lacks = "!q->again"; /* of the batch: the piece's first image */
+    Rec *s = line_add(l->functions, core ? "first" : "begin",
+                      r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
     rec_str(s, "tag", pass_tag(l->k, r));
     rec_str(s, "of", r->image_stats ? "image_" : "");
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
     rec_int(s, "padded", pass_room(l));
-    rec_str(s, "when",
-            r->image_stats ? "!q->again && " : "q->at->fresh && "); /* of the batch: the piece's first image */
-    rec_str(s, "first", r->from.where == AT_CORE ? "first" : walk_value(l));
+    rec_fmt(s, "when", "%s%s",
+            !r->image_stats ? batch_lacks
+            : !r->stats     ? image_lacks
+            : core          ? xprintf("(%s || %s)", batch_lacks, image_lacks)
+                            : xprintf("%s || %s", batch_lacks, image_lacks),
+            core ? " && y == 0 && x == 0" : "");
+    rec_str(s, "first", core ? "first" : walk_value(l));
     rec_str(s, "lanes", shifted_in_tensor(l) ? xprintf("%d - c", r->shape.c) : "16");
-    rec_int(l->rec, "begin_uses_place", 1);
-    if (r->from.where == AT_CORE)
-        rec_int(l->rec, "begin_uses_first", 1);
 }
 
 static void sums_step(Lines *l, const Step *step)
@@ -150,7 +163,7 @@ static void sums_step(Lines *l, const Step *step)
         sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, CVY_BN_SUMS * padded,
                        pass_channel(step->first));
     }
-    Rec *s = line_add(l->rec, "begin", "begin_sums");
+    Rec *s = line_add(l->functions, "begin", "begin_sums");
     rec_str(s, "op", alias);
     rec_int(s, "padded", padded);
     rec_str(s, "sums", sums);
@@ -170,7 +183,7 @@ static void store_step(Lines *l, const Step *step)
     const bool shifted = plan_shifted(&out, r->shape.c);
     pass_field(l, "float *stored");
     pass_load(l, "stored", place_block(l, &out, "stored", false, shifted));
-    Rec *s = line_add(l->rec, "point", shifted ? "store_lanes" : "store");
+    Rec *s = line_add(l->functions, "point", shifted ? "store_lanes" : "store");
     rec_str(s, "index", l->index);
     rec_str(s, "in", pass_number(l, step->in));
     if (shifted)
@@ -188,28 +201,29 @@ static void steps(Lines *l)
         Rec *s = NULL;
         switch (step->kind) {
         case STEP_FORWARD:
-            s = line_add(l->rec, "point",
+            s = line_add(l->functions, "point",
                          xprintf("fwd_%s", op_is_norm(g->op[step->op].kind)  ? "norm"
                                            : op_is_act(g->op[step->op].kind) ? "act"
                                                                              : op->name));
             break;
         case STEP_AFFINE:
-            s = line_add(l->rec, "point", "fwd_norm");
+            s = line_add(l->functions, "point", "fwd_norm");
             break;
         case STEP_MASK:
-            s = line_add(l->rec, "point", "mask");
+            s = line_add(l->functions, "point", "mask");
             break;
         case STEP_ADD:
-            s = line_add(l->rec, "point", "fwd_add");
+            s = line_add(l->functions, "point", "fwd_add");
             rec_str(s, "in2", pass_number(l, step->in2));
             break;
         case STEP_BACK:
-            s = line_add(l->rec, "point", op_is_act(g->op[step->op].kind) ? "back_act" : xprintf("back_%s", op->name));
+            s = line_add(l->functions, "point",
+                         op_is_act(g->op[step->op].kind) ? "back_act" : xprintf("back_%s", op->name));
             rec_str(s, "value", pass_number(l, op->need == NEED_OUTPUT ? step->out : step->in));
             break;
         case STEP_CORRECT:
         case STEP_CORRECT_IMAGE:
-            s = line_add(l->rec, "point", "back_stats");
+            s = line_add(l->functions, "point", "back_stats");
             rec_str(s, "of", step->kind == STEP_CORRECT ? "" : "image_");
             if (plan_shifted(&(Place){.first = step->first,
                                       .total = l->p->tensor[l->k->tensor].shape[l->p->tensor[l->k->tensor].nlink].c},
@@ -217,15 +231,15 @@ static void steps(Lines *l)
                 rec_int(s, "valid", step->channels);
             break;
         case STEP_SUMS:
-            s = line_add(l->rec, "point", "sums");
+            s = line_add(l->functions, "point", "sums");
             pass_constants(l, step);
             sums_step(l, step);
             break;
         case STEP_SCALE:
-            s = line_add(l->rec, "point", "back_scale");
+            s = line_add(l->functions, "point", "back_scale");
             break;
         case STEP_SPLIT:
-            s = line_add(l->rec, "point", "split");
+            s = line_add(l->functions, "point", "split");
             break;
         case STEP_STORE:
             store_step(l, step);
@@ -270,7 +284,7 @@ static void store_result(Lines *l, const char *value)
               plain
                   ? (p->first ? xprintf("q->to_image + %lld", (long long)(p->first * place_area(l, p))) : "q->to_image")
                   : place_block(l, p, "to", true, shifted));
-    Rec *s = line_add(l->rec, "point",
+    Rec *s = line_add(l->functions, "point",
                       plain     ? "to_plain"
                       : shifted ? (r->adds ? "add_lanes" : "to_lanes")
                       : r->adds ? "to_sum"
@@ -297,36 +311,37 @@ static void scatter_result(Lines *l)
     pass_load(l, "scatter", place_block(l, &p, "scatter", false, window_is_whole(l)));
     const Op *o = &l->p->g->op[r->window];
     if (r->route && o->kernel[0] * o->kernel[1] > 1) /* a window that is one element has one winner */
-        rec_str(line_add(l->rec, "point", "load_route"), "index", l->index), l->uses_place = true;
-    Rec *s = line_add(l->rec, "point", xprintf("scatter_%s", op_info[o->kind].name));
+        rec_str(line_add(l->functions, "point", "load_route"), "index", l->index), l->uses_place = true;
+    Rec *s = line_add(l->functions, "point", xprintf("scatter_%s", op_info[o->kind].name));
     window_fields(l, s, r->window, m);
     window_taps(l, s, r->window, m, false);
     l->uses_q = true;
 }
 
 /* Where the winners of this pass's windows are stored: its channel block's bytes. */
-static char *route_block(const Lines *l)
+static const char *route_block(const Lines *l)
 {
     const Tensor *nd = &l->p->tensor[l->k->tensor];
     const int64_t plane = (int64_t)l->r->shape.h * l->r->shape.w;
 
     for (int i = 0; i < nd->nroute; i++)
         if (nd->route[i] == l->r->window)
-            return xprintf("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
-                           (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane);
+            return expr("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
+                        (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane);
     BUG("no route is stored for run %s", l->r->name);
 }
 
 static void bias_gradient(Lines *l)
 {
     pass_field(l, "struct vf_sum bias");
-    rec_int(line_add(l->rec, "begin", "begin_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
-    line_add(l->rec, "point", "bias_grad");
+    rec_int(line_add(l->functions, "begin", "begin_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
+    line_add(l->functions, "point", "bias_grad");
     pass_drain(l, "vf_sum", "bias");
     l->uses_q = true;
 }
 
-const char *describe_stages(const Plan *p, const PixelPass *r)
+/* A pass's stages by name. */
+static const char *describe_stages(const Plan *p, const PixelPass *r)
 {
     Buf b = {0};
     const char *comma = "";
@@ -377,21 +392,30 @@ static bool reads_first(const Lines *l)
     return any;
 }
 
-/* The value at hand when a pass's point function begins. */
+/* Whether a backward run looks for the winner of its windows again: none is stored, and windows have several elements.
+ */
+static bool finds_winner(const Lines *l)
+{
+    const Op *o = l->r->window >= 0 ? &l->p->g->op[l->r->window] : NULL;
+
+    return o && o->kind == OP_MAXPOOL && l->r->scatter_image >= 0 && !l->r->route && o->kernel[0] * o->kernel[1] > 1;
+}
+
+/* The value at hand when a run's point function begins. */
 static void value_at_hand(Lines *l)
 {
     const PixelPass *r = l->r;
 
     if (!r->back) {
         const char *input = xprintf("v%s", pass_number(l, r->first));
-        rec_fmt(l->rec, "result", "v%s", pass_number(l, r->last));
+        rec_fmt(l->functions, "result", "v%s", pass_number(l, r->last));
         if (!r->bias) {
-            rec_str(l->rec, "input", input);
+            rec_str(l->functions, "input", input);
             return;
         }
         input = l->chained ? input : "v_in";
-        rec_str(l->rec, "input", input);
-        Rec *s = line_add(l->rec, "point", "bias");
+        rec_str(l->functions, "input", input);
+        Rec *s = line_add(l->functions, "point", "bias");
         rec_str(s, "let", pass_let(l, r->first));
         rec_str(s, "given", input);
         pass_field(l, "vf bias");
@@ -399,18 +423,18 @@ static void value_at_hand(Lines *l)
         l->uses_q = true;
         return;
     }
-    rec_str(l->rec, "input", "g");
-    rec_str(l->rec, "result", "g");
-    if (r->value.where == NOWHERE)
+    rec_str(l->functions, "input", "g");
+    rec_str(l->functions, "result", "g");
+    const bool read = reads_first(l);
+    l->reads_value = r->value.where != NOWHERE && (read || finds_winner(l));
+    if (!l->reads_value)
         return;
     const bool window = r->value.where == AT_IMAGE && r->window >= 0 && r->value.image >= 0;
     pass_field(l, "const float *value");
     place_image_field(l, &r->value, "value");
     pass_load(l, "value", place_block(l, &r->value, "value", false, window && window_is_whole(l)));
-    place_read(l, "point", "const vf v0 =", "value", &r->value, window, false);
+    place_read(l, "point", read ? "const vf v0 =" : "", "value", &r->value, window, false);
     l->uses_q = true;
-    if (!reads_first(l))
-        rec_int(line_add(l->rec, "point", "unused_value"), "in", 0);
 }
 
 /* The walk of a pass that no core calls: where it reads. */
@@ -432,14 +456,54 @@ static void walk(Lines *l)
     l->uses_place = false;
     place_read(l, "read", "return", "from", p, window, r->route && !r->back);
     if (!l->uses_place && !(r->route && !r->back))
-        rec_int(l->rec, "read_ignores_place", 1);
+        rec_int(l->functions, "read_ignores_place", 1);
     l->uses_place = point_used_place;
+    rec_int(l->rec, "walks", 1);
     rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
     rec_int(l->rec, "h", r->shape.h);
     rec_int(l->rec, "w", r->shape.w);
 }
 
-Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer)
+/* Whether C names a field of the run's struct. */
+static bool names(const char *text, const char *field)
+{
+    const char *what = xprintf("q->%s", field);
+    const size_t n = strlen(what);
+
+    for (const char *p = text; (p = strstr(p, what)) != NULL; p += n)
+        if (!isalnum((unsigned char)p[n]) && p[n] != '_')
+            return true;
+    return false;
+}
+
+/* The fields that every run may have: those of them that its functions name. */
+static PassUses head(Lines *l)
+{
+    Buf b = {0};
+
+    template_expand("pass_functions", "r", l->functions, &b);
+    const bool c = names(b.text, "c");
+    PassUses uses = {.kernel = names(b.text, "k"), .at = names(b.text, "at"), .folded = names(b.text, "f")};
+    if (uses.folded)
+        rec_str(rec_add(l->rec, "head"), "decl", "const float *f");
+    if (uses.kernel)
+        rec_fmt(rec_add(l->rec, "head"), "decl", "const struct %s *k", kernel_struct(l->p, l->k));
+    if (uses.at)
+        rec_str(rec_add(l->rec, "head"), "decl", "const struct cvy_at *at");
+    if (uses.at && l->r->several) {
+        rec_str(rec_add(l->rec, "head"), "decl", "const struct cvy_at *images");
+        rec_int(l->functions, "several", 1);
+    }
+    if (c) {
+        rec_str(rec_add(l->rec, "head"), "decl", "int c");
+        pass_load(l, "c", "c");
+    }
+    uses.begins = rec_has(l->functions, "begin");
+    uses.value = l->reads_value;
+    return uses;
+}
+
+Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer, PassUses *uses)
 {
     int *skip = pass_skips(r, false);
     Lines line = {.p = p,
@@ -447,7 +511,8 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
                   .r = r,
                   .image = image,
                   .rec = rec_new(),
-                  .index = xprintf("(y * %d + x)", r->shape.w),
+                  .functions = rec_new(),
+                  .index = expr("y * %d + x", r->shape.w),
                   .base = r->first,
                   .infer = infer,
                   .given = pass_is_given(p, r),
@@ -458,20 +523,11 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
 
     rec_str(l->rec, "template", "run");
     rec_str(l->rec, "tag", pass_tag(k, r));
-    rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), describe_stages(p, r));
-    if (l->infer && !l->given) {
-        pass_field(l, "const float *f");
-    } else if (!l->given) {
-        pass_field(l, "const struct %s *k", kernel_struct(p, k));
-        pass_field(l, "const struct cvy_at *at");
-        if (r->several) {
-            pass_field(l, "const struct cvy_at *images");
-            rec_int(l->rec, "several", 1);
-        }
-    }
-    pass_field(l, "int c");
-    pass_load(l, "c", "c");
-
+    const char *formula = pass_formula(p, r);
+    rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), formula ? formula : describe_stages(p, r));
+    rec_rec(l->rec, "r", l->functions);
+    rec_str(l->functions, "template", "pass_functions");
+    rec_str(l->functions, "tag", pass_tag(k, r));
     value_at_hand(l);
     steps(l);
     if (r->bias_grad)
@@ -486,15 +542,17 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
         store_result(l, r->back ? "g" : xprintf("v%s", pass_number(l, r->last)));
     }
     if (!l->uses_place)
-        line_add(l->rec, "point", "unused_place");
+        line_add(l->functions, "point", "unused_place");
     if (l->uses_q)
-        rec_int(l->rec, "point_uses_q", 1);
+        rec_int(l->functions, "point_uses_q", 1);
     if (r->from.where != AT_CORE)
         walk(l);
     if (r->stats || r->image_stats)
         begin_stats(l);
-    rec_str(l->rec, "end_name", pass_end(k, r));
     if (l->drains == 1)
-        rec_int(l->rec, "end_one", 1);
+        rec_int(l->functions, "end_one", 1);
+    *uses = head(l);
+    rec_str(l->rec, "begin_name", uses->begins ? xprintf("%s_begin", pass_tag(k, r)) : "cvy_begin_nothing");
+    rec_str(l->rec, "end_name", pass_end(k, r));
     return l->rec;
 }

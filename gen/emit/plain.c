@@ -3,6 +3,7 @@
  *
  * needs: a plain plan. sets: the files of the emitted folder. */
 #include "emit.h"
+#include "expr.h"
 
 #include "template.h"
 
@@ -149,6 +150,8 @@ static const char *sizes(const PlainNet *n, int i)
     case OP_GLOBAL_AVG_POOL:
         return xprintf("n, %d, %d", o->shape.c, area(n, o->in));
     case OP_DROP:
+        if (!n->train)
+            return xprintf("n, %d", features(n, i));
         return xprintf("n, %d, \"%s\", %s, %s, step", features(n, i), o->path, below(o), number(1 / (1 - o->value)));
     default:
         return xprintf("&size.%s, n", n->p->op[i].name);
@@ -175,7 +178,8 @@ static void forward_op(PlainNet *n, int i)
             forward(n, "/* flatten: nothing moves, an image's numbers stand in that order already */");
         break;
     case OP_BN:
-        forward(n, xprintf("bn_forward(&size.%s, step != NULL, n, %s, &p->%s, %s);", own, x, own, y));
+        forward(
+            n, xprintf("bn_forward(&size.%s%s, n, %s, &p->%s, %s);", own, n->train ? ", step != NULL" : "", x, own, y));
         break;
     default:
         if (op_info[o->kind].param)
@@ -467,11 +471,13 @@ static const char *at(const PlainNet *n, int op, ParamRole role, const char *bas
 {
     const int i = graph_param(n->g, op, role);
 
-    return i < 0 ? "NULL" : xprintf("%s + %lld", base, (long long)n->p->param_at[i]);
+    return i < 0 ? "NULL" : expr("%s + %lld", base, (long long)n->p->param_at[i]);
 }
 
 static void params(const PlainNet *n)
 {
+    bool norms = false;
+
     for (int i = 1; i < n->g->nop; i++) {
         const OpKind kind = n->g->op[i].kind;
         if (op_info[kind].cls != CLASS_WEIGHT && !op_is_norm(kind))
@@ -479,12 +485,15 @@ static void params(const PlainNet *n)
         Rec *r = rec_add(n->rec, "params");
         rec_str(r, "name", n->p->op[i].name);
         rec_str(r, "kind", op_is_norm(kind) ? "norm" : "weights");
+        norms |= op_is_batch_norm(kind);
         if (op_is_norm(kind))
             rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"),
                     at(n, i, PARAM_MEAN, "running"), at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
         else
             rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
     }
+    rec_int(n->rec, "norms", norms);
+    rec_str(n->rec, "place_norms", norms ? ", net->net.running, batches" : "");
     for (int i = 0; i < n->g->nparam; i++) {
         const Param *q = &n->g->param[i];
         int64_t block[4] = {1, 1, 1, 1}, outer[4] = {1, 1, 1, 1}, inner[4] = {0};
@@ -580,16 +589,15 @@ static void totals(const PlainNet *n)
             "%lld parameters, %lld FLOPs per image forward, %lld bytes per image stored for backward; for reading",
             (long long)g->weights, (long long)g->flops, (long long)plain_stored_bytes(p));
     rec_int(r, "struct_bytes", place);
-    rec_int(r, "fixed_bytes",
-            lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)));
-    rec_int(r, "train_bytes", n->train ? lines64(4 * (1 + cvy_buffers(optimiser)) * p->param_floats) : 0);
+    emit_arena(r, lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)),
+               n->train ? lines64(4 * (1 + cvy_buffers(optimiser)) * p->param_floats) : 0,
+               n->train ? lines64(8 * p->value_floats) : 0, 0);
     Buf buffers = {0};
     for (int k = 0; k < cvy_buffers(optimiser); k++)
-        buf_printf(&buffers, "%snet->net.state + %lld + t->at.offset", k ? ", " : "", (long long)(k * p->param_floats));
+        buf_printf(&buffers, "%s%s", k ? ", " : "",
+                   expr("net->net.state + %lld + t->at.offset", (long long)(k * p->param_floats)));
     rec_str(r, "buffers", buffers.text);
     rec_int(r, "state_floats", cvy_buffers(optimiser) * p->param_floats);
-    rec_int(r, "image_bytes", n->train ? lines64(8 * p->value_floats) : 0);
-    rec_int(r, "thread_bytes", 0);
     rec_int(r, "value_floats", p->value_floats);
     rec_int(r, "param_floats", p->param_floats);
     rec_int(r, "running_floats", p->running_floats);
@@ -629,7 +637,10 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     template_load();
     totals(n);
     calls(n);
-    rec_int(n->rec, "step_unused", !strstr(n->forward.text, "step"));
+    const bool steps = strstr(n->forward.text, "step");
+    rec_str(n->rec, "step_parameter", steps ? ", const struct cvy_step *step" : "");
+    rec_str(n->rec, "step_argument", steps ? ", step" : "");
+    rec_str(n->rec, "no_step", steps ? ", NULL" : "");
     rec_int(n->rec, "backward_reads_x",
             n->train && (strstr(n->backward.text, ", x,") || strstr(n->backward.text, "(x,")));
     ops(n);

@@ -88,7 +88,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "data", train->data);
     rec_int(r, "epochs", train->epochs);
     rec_int(r, "batch", train->batch);
-    rec_fmt(r, "lr", "%.17g", train->lr);
+    rec_str(r, "lr", real_text(train->lr));
     rec_str(r, "optimiser", train->optimiser->name);
     Buf hyper = {0};
     for (int k = 0; k < CVY_HYPERS; k++)
@@ -97,7 +97,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0, %s, %s, 0", emit_float(train->lr),
             emit_float(train->weight_decay), emit_float(train->decay_all ? train->weight_decay : 0), hyper.text,
             (long long)train->seed, emit_float(train->setting[CVY_LABEL_SMOOTHING]), class_weights(s));
-    rec_fmt(r, "weight_decay", "%.17g", train->weight_decay);
+    rec_str(r, "weight_decay", real_text(train->weight_decay));
     rec_int(r, "decay_all", train->decay_all);
     rec_str(r, "schedule", cvy_schedules[train->schedule].name);
     rec_str(r, "class_weight", class_weights(s));
@@ -106,6 +106,25 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     for (int k = 0; k < CVY_SETTINGS; k++)
         buf_printf(&setting, "%s%s", k ? ", " : "", real_text(train->setting[k]));
     rec_str(r, "setting", setting.text);
+}
+
+void emit_arena(Rec *r, int64_t fixed, int64_t train, int64_t image, int64_t thread)
+{
+    Buf b = {0};
+
+    rec_int(r, "fixed_bytes", fixed);
+    rec_int(r, "train_bytes", train);
+    rec_int(r, "image_bytes", image);
+    rec_int(r, "thread_bytes", thread);
+    buf_printf(&b, "((size_t)%lld", (long long)fixed);
+    if (train)
+        buf_printf(&b, " + ((batch) > 0 ? (size_t)%lld : 0)", (long long)train);
+    if (image)
+        buf_printf(&b, " + (size_t)(batch) * %lld", (long long)image);
+    if (thread)
+        buf_printf(&b, " + (size_t)(threads) * %lld", (long long)thread);
+    buf_puts(&b, ")");
+    rec_str(r, "arena", b.text);
 }
 
 void emit_identity(Rec *r, const Graph *g)

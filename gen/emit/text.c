@@ -1,8 +1,10 @@
 /* text.c - names and constants as C has them, and lines. */
 #include "emit.h"
+#include "expr.h"
 
 #include <ctype.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 char *upper(const char *s)
@@ -20,7 +22,9 @@ char *emit_float(double v)
 
     if (isinf(f))
         return xstrdup(f > 0 ? "INFINITY" : "-INFINITY");
-    char *s = xprintf("%.9g", (double)f);
+    char *s = NULL;
+    for (int digits = 1; digits <= 9 && !(s && strtof(s, NULL) == f); digits++)
+        s = xprintf("%.*g", digits, (double)f);
     return xprintf("%s%sf", s, strpbrk(s, ".e") ? "" : ".0");
 }
 
@@ -39,14 +43,9 @@ const char *affine_macro(const Plan *p, int op)
     return xprintf("%s_%s_AFFINE", upper(p->g->spec->name), upper(p->g->op[op].path));
 }
 
-static char *plus(const char *v, int offset)
+const char *image_pixel(const Image *m, const char *y, const char *x)
 {
-    return offset ? xprintf("(%s + %d)", v, offset) : xstrdup(v);
-}
-
-char *image_pixel(const Image *m, const char *y, const char *x)
-{
-    return xprintf("(%s * %d + %s)", plus(y, m->top), m->cols, plus(x, m->left));
+    return expr("(%s + %d) * %d + (%s + %d)", y, m->top, m->cols, x, m->left);
 }
 
 Rec *line_add(Rec *to, const char *list, const char *template)

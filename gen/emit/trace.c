@@ -101,7 +101,9 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         Buf text = {0};
         *r = c->pass[i];
         alike.name = alike.shared = "alike";
-        template_expand("run", "r", emit_pixel_pass(f->p, f->k, &alike, image, false), &text);
+        UsesOf of = {.pass = r};
+        template_expand("run", "r", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses), &text);
+        *PUSH(f->uses->of, f->uses->n) = of;
         int *number = names_at(code, text.text);
         const bool known = *number > 0;
         *number = known ? *number : code->n;
@@ -109,7 +111,7 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         if (!known) {
             alike.name = xprintf("pass %d", *number);
             alike.shared = r->shared;
-            rec_push(f->rec, "runs", emit_pixel_pass(f->p, f->k, &alike, image, false));
+            rec_push(f->rec, "runs", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses));
         }
     }
     return to;
@@ -162,7 +164,8 @@ void emit_trace_file(const Plan *p, Buf *to)
         Buf done = {0};
         traced.tag = "trace"; /* its own copies of passes that layers' files have, too */
         traced.shares = true;
-        const File file = {p, k, rec_add(rec, "layers"), false, &done};
+        UsesTable uses = {0};
+        const File file = {p, k, rec_add(rec, "layers"), false, &done, &uses, NULL};
         if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)
             rec_str(rec_add(rec, "cores"), "name", k->w->core_name);
         trace_function(&file, &code);

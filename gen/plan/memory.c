@@ -165,8 +165,8 @@ bool memory_build(Plan *p)
 
     /* offsets inside one image are ints in the emitted code; everything else is 64 bits wide */
     const int64_t largest = larger(p->image_floats, larger(p->scratch, p->scratch_infer));
-    if (largest > INT32_MAX || p->param_floats > INT32_MAX || !mul_fits(p->image_floats * 4, batch, &total) ||
-        total > INT64_C(1) << 46) {
+    if (p->fold_floats > INT32_MAX || largest > INT32_MAX || p->param_floats > INT32_MAX ||
+        !mul_fits(p->image_floats * 4, batch, &total) || total > INT64_C(1) << 46) {
         diag_error(g->spec->input_mark, "make the input, the channels or the batch smaller",
                    "the network is too large: %lld floats per image, %lld parameters", (long long)largest,
                    (long long)p->param_floats);

@@ -17,11 +17,17 @@ CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
     return to < rows ? to : rows;
 }
 
-/* What a core calls for the registers it finishes: begin for channel block c with the first register and its place,
- * point for each register, end. All three are inlined. */
-typedef void cvy_begin(void *run, int c, vf first, int y, int x);
+/* What a core calls for the registers it finishes: begin for channel block c; first with a register of those that
+ * follow, and the place of the first; point for each register; end. All are inlined. */
+typedef void cvy_begin(void *run, int c);
+typedef void cvy_first(void *run, int c, vf v, int y, int x);
 typedef vf cvy_point(void *run, vf v, int y, int x);
 typedef void cvy_end(void *run);
+CVY_INLINE void cvy_begin_nothing(void *run, int c) { (void)run, (void)c; }
+CVY_INLINE void cvy_first_ignored(void *run, int c, vf v, int y, int x)
+{
+    (void)run, (void)c, (void)v, (void)y, (void)x;
+}
 CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
 /* Of a core that takes several images: what comes is of the m-th. */
 typedef void cvy_image(void *run, int m);
@@ -32,7 +38,7 @@ CVY_INLINE void cvy_walk(void *run, int channels, int h, int w, cvy_begin *begin
                          cvy_end *end)
 {
     for (int c = 0; c < channels; c += VF) {
-        begin(run, c, vf_zero(), 0, 0);
+        begin(run, c);
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w;) {
                 const int stop = w - x > CVY_SUM ? x + CVY_SUM : w;
