@@ -219,13 +219,14 @@ static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, int64_t e
 }
 
 static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p,
-                     const char *class_weights)
+                     const struct cvy_words *words)
 {
     char *optimiser = cvy_optimiser_text(&r->model->train);
     int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
-             cvy_put_meta(s, "optimiser", "%s", optimiser) && cvy_put_meta(s, "class_weights", "%s", class_weights) &&
-             cvy_put_identity(s, r->model->identity) && put_progress(s, p, r->model->train.optimiser) &&
-             cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "");
+             cvy_put_meta(s, "optimiser", "%s", optimiser) &&
+             cvy_put_meta(s, "class_weights", "%s", words->class_weights) &&
+             cvy_put_meta(s, "augment", "%s", words->augment) && cvy_put_identity(s, r->model->identity) &&
+             put_progress(s, p, r->model->train.optimiser) && cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "");
     free(optimiser);
     return ok;
 }
@@ -233,13 +234,13 @@ static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struc
 /* The weights go first: a state that is there has its weights. A kill between the two renames leaves an older state,
  * and the training that goes on from it makes the same weights again. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best, const struct cvy_run *ema, const char *class_weights)
+             const struct cvy_run *best, const struct cvy_run *ema, const struct cvy_words *words)
 {
     struct cvy_tensors w = {0}, s = {0};
     struct cvy_out out[2] = {{0}, {0}};
     const int weights = path != NULL;
-    int ok = put_state(&s, r, p, class_weights) && (!ema || cvy_add_weights(&s, ema, CVY_EMA_PREFIX)) &&
-             all_finite(&s) && cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
+    int ok = put_state(&s, r, p, words) && (!ema || cvy_add_weights(&s, ema, CVY_EMA_PREFIX)) && all_finite(&s) &&
+             cvy_out_open(&out[1], state) && cvy_tensors_write(&s, &out[1]);
     if (ok && weights)
         ok = put_weights(&w,
                          best  ? best

@@ -38,7 +38,7 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
     const struct cvy_batch *b;
     int chunk = chunk_of(m);
     float *y = cvy_alloc((size_t)chunk * (size_t)m->classes, sizeof *y);
-    struct cvy_loader *l = y ? cvy_loader_start(d, m, chunk, 1, 0, 0, 0, 0) : NULL;
+    struct cvy_loader *l = y ? cvy_loader_start(d, m, chunk, 1, 0, 0, 0, 0, NULL) : NULL;
     double sum = 0;
     long correct = 0;
     int done = 0;

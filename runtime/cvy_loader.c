@@ -1,5 +1,5 @@
-/* cvy_loader.c - a thread that makes batches ahead: shuffles, scales bytes to floats, keeps a ring of three full.
- * SPDX-License-Identifier: 0BSD */
+/* cvy_loader.c - a thread that makes batches ahead: shuffles, augments, scales bytes to floats, keeps a ring of three
+ * full. SPDX-License-Identifier: 0BSD */
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -16,7 +16,9 @@ enum { RING = 3 };
 
 struct cvy_loader {
     const struct cvy_data *data;
-    int channels, batch;
+    int channels, height, width, batch;
+    const struct cvy_augment *augment; /* NULL: images stay as they are */
+    uint64_t seed, epoch;
     size_t plane;
     int *order;
     float *table;            /* channels x 256 */
@@ -50,13 +52,57 @@ void cvy_scale_table(const struct cvy_model *m, float *table)
     }
 }
 
-/* An image of float32 as the network reads it. */
+/* A number of float32 as the network reads it. */
+static float scaled(const struct cvy_loader *l, int c, float v)
+{
+    return (v - (l->mean ? l->mean[c] : 0.0f)) / (l->std ? l->std[c] : 1.0f);
+}
+
+/* An image of float32. */
 static void scale(const struct cvy_loader *l, const float *in, float *out)
 {
     for (int c = 0; c < l->channels; c++) {
         const float mean = l->mean ? l->mean[c] : 0.0f, std = l->std ? l->std[c] : 1.0f;
         for (size_t p = 0; p < l->plane; p++)
             *out++ = (*in++ - mean) / std;
+    }
+}
+
+/* The columns [from, to) of an output row that lie inside the image; the others are black. */
+static void inside(const struct cvy_view *v, int width, int *from, int *to)
+{
+    const int lo = v->flip ? v->dx : -v->dx; /* where column 0 of the image comes to lie, or its last one */
+    *from = lo < 0 ? 0 : lo > width ? width : lo;
+    *to = lo + width < 0 ? 0 : lo + width > width ? width : lo + width;
+}
+
+/* An image of bytes, or of float32, as a training sees it. */
+static void view(const struct cvy_loader *l, const struct cvy_view *v, const uint8_t *byte, const float *number,
+                 float *out)
+{
+    const int last = v->flip ? l->width - 1 + v->dx : v->dx, step = v->flip ? -1 : 1; /* x comes from last + step x */
+    int from, to;
+    inside(v, l->width, &from, &to);
+    for (int c = 0; c < l->channels; c++) {
+        const float *const table = l->table + 256 * c;
+        const float black = number ? scaled(l, c, 0) : *table;
+        for (int y = 0; y < l->height; y++, out += l->width) {
+            const int row = y + v->dy, there = row >= 0 && row < l->height;
+            const int begin = there ? from : l->width, end = there ? to : l->width;
+            const int64_t at = (int64_t)c * (int64_t)l->plane + (int64_t)row * l->width + last;
+            for (int x = 0; x < begin; x++)
+                out[x] = black;
+            if (number)
+                for (int x = begin; x < end; x++)
+                    out[x] = scaled(l, c, number[at + step * x]);
+            else
+                for (int x = begin; x < end; x++)
+                    out[x] = table[byte[at + step * x]];
+            for (int x = end; x < l->width; x++)
+                out[x] = black;
+            if (y >= v->hole[0] && y < v->hole[1])
+                memset(out + v->hole[2], 0, (size_t)(v->hole[3] - v->hole[2]) * sizeof *out);
+        }
     }
 }
 
@@ -71,6 +117,12 @@ static void make(struct cvy_loader *l, int64_t number, struct slot *to)
         const size_t at = (size_t)item * d->numbers;
         float *out = to->x + (size_t)i * d->numbers;
         to->label[i] = d->label[item];
+        if (l->augment) {
+            const struct cvy_view v =
+                cvy_augment_draw(l->augment, l->height, l->width, l->seed, l->epoch, (uint64_t)item);
+            view(l, &v, d->number ? NULL : d->image + at, d->number ? d->number + at : NULL, out);
+            continue;
+        }
         if (d->number) {
             scale(l, d->number + at, out);
             continue;
@@ -105,7 +157,8 @@ static void *work(void *arg)
 }
 
 struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *m, int batch, int min_batch,
-                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first)
+                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first,
+                                    const struct cvy_augment *augment)
 {
     struct cvy_loader *l = cvy_alloc(1, sizeof *l);
     if (!l)
@@ -114,6 +167,11 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
         batch = d->n;
     l->data = d;
     l->channels = m->channels;
+    l->height = m->height;
+    l->width = m->width;
+    l->augment = augment && cvy_augments(augment) ? augment : NULL;
+    l->seed = seed;
+    l->epoch = epoch;
     l->plane = (size_t)m->height * (size_t)m->width;
     l->batch = batch;
     l->first = first;

@@ -61,9 +61,12 @@ static int find_steps(struct find *f, struct cvy_run *r, const struct cvy_data *
         return 0;
     }
     int away = 0;
+    struct cvy_augment augment; /* as the training has it */
+    char why[8];
+    (void)cvy_augment_read(&augment, m->train.augment ? m->train.augment : "", why, sizeof why);
     for (uint64_t pass = 0; f->n < f->steps && !away; pass++) {
         const struct cvy_batch *b;
-        struct cvy_loader *l = cvy_loader_start(d, m, f->batch, m->min_batch, 1, f->seed, pass, 0);
+        struct cvy_loader *l = cvy_loader_start(d, m, f->batch, m->min_batch, 1, f->seed, pass, 0, &augment);
         if (!l)
             return 0;
         while (f->n < f->steps && !away && (b = cvy_loader_next(l)) != NULL) {

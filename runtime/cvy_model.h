@@ -98,6 +98,7 @@ struct cvy_train {
     const float *mean, *std; /* one per channel */
     uint64_t seed;
     const float *class_weight; /* one per class; NULL: 1 */
+    const char *augment;       /* "crop(4), flip"; "" where there is nothing */
 };
 
 struct cvy_model {

@@ -7,6 +7,7 @@
 #include "cvy_float.h"
 #include "cvy_names.h"
 
+#include "cvy_augment.h"
 #include "cvy_model.h"
 #include "cvy_schedule.h"
 #include "cvy_update.h"
@@ -170,7 +171,7 @@ int cvy_option_sets(const struct cvy_option *option, const void *value);
 
 /* What the command line of `train` says, besides the numbers of a training (struct cvy_progress). */
 struct cvy_said {
-    const char *data, *schedule, *class_weights, *log_path, *save, *init_from;
+    const char *data, *schedule, *class_weights, *augment, *log_path, *save, *init_from;
     int threads, resume, quiet, no_save, no_eval, force, init_partial;
     uint64_t limit; /* steps in all; 0: no limit */
 };
@@ -353,9 +354,10 @@ extern const char *const cvy_shape_names[]; /* by label, NULL-terminated */
 
 struct cvy_loader;
 /* Batches of one pass over `d`, from batch number `first` on, in the order of cvy_permutation(seed, epoch), or in the
- * data's own where !shuffle. NULL after a message. */
+ * data's own where !shuffle; augment: NULL, or what is done to them. NULL after a message. */
 struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_model *model, int batch, int min_batch,
-                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first);
+                                    int shuffle, uint64_t seed, uint64_t epoch, int64_t first,
+                                    const struct cvy_augment *augment);
 const struct cvy_batch *cvy_loader_next(struct cvy_loader *l); /* valid until the next call; NULL at the end */
 void cvy_loader_stop(struct cvy_loader *l);
 /* How many batches a pass has: a last short one counts unless it is shorter than min_batch. */
@@ -434,10 +436,14 @@ struct cvy_progress {
     struct cvy_plateau plateau;
     uint32_t data_crc; /* of the images to train and to validate with */
 };
+/* Settings of a training that are text. */
+struct cvy_words {
+    const char *class_weights, *augment; /* "" where there are none */
+};
 /* The state, and unless path is NULL the weights: `best` of p's best epoch; else, of this step, `ema` or where that is
- * NULL the run's own. class_weights: of the loss, as text. */
+ * NULL the run's own. words: metadata besides. */
 int cvy_save(const struct cvy_run *r, const char *state, const struct cvy_progress *p, const char *path,
-             const struct cvy_run *best, const struct cvy_run *ema, const char *class_weights);
+             const struct cvy_run *best, const struct cvy_run *ema, const struct cvy_words *words);
 /* That a new training may save there: nothing is there, or weights of this network and seed, which a note says. force:
  * all but a set. */
 int cvy_may_save(const struct cvy_model *m, const char *path, uint64_t seed, int quiet, int force);

@@ -55,8 +55,10 @@ struct train {
     double norm;              /* of the last update's gradient; below zero: not known */
     struct cvy_resume old;    /* of --resume */
     struct cvy_said said;
-    char *default_save, *state_path, *class_weights; /* class_weights: as text; "" where there are none */
+    char *default_save, *state_path, *class_weights;
     float *class_weight;
+    struct cvy_augment augment;
+    char augment_text[CVY_AUGMENT_TEXT];
     int64_t steps; /* an epoch */
     FILE *log;
     int terminal, log_failed, save_failed;
@@ -130,10 +132,10 @@ static void log_start(struct train *t)
                           "train_images", t->train_set.n, "valid_images", t->valid_set.n, "test_images", t->tests,
                           "first_step", (json_int_t)p->step);
     const struct cvy_optimiser *optimiser = t->model->train.optimiser;
-    json_t *s =
-        json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:s, s:i}", "epochs", p->epochs, "batch", p->batch, "optimizer",
-                  optimiser->name, "lr", p->lr, "weight_decay", p->weight_decay, "decay_all", p->decay_all, "schedule",
-                  cvy_schedules[p->schedule].name, "class_weights", t->class_weights, "threads", t->said.threads);
+    json_t *s = json_pack("{s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:s, s:s, s:i}", "epochs", p->epochs, "batch", p->batch,
+                          "optimizer", optimiser->name, "lr", p->lr, "weight_decay", p->weight_decay, "decay_all",
+                          p->decay_all, "schedule", cvy_schedules[p->schedule].name, "class_weights", t->class_weights,
+                          "augment", t->augment_text, "threads", t->said.threads);
     char seed[64];
     snprintf(seed, sizeof seed, ",\"seed\":%" PRIu64, p->seed); /* the library's whole numbers have a sign */
     if (o && s && cvy_json_settings(s, p->setting) && cvy_json_hyper(s, optimiser, p->hyper))
@@ -219,9 +221,9 @@ static void save(struct train *t)
     const int failed_before = t->save_failed;
     /* the weights to use are those of the best epoch; as long as there is none, the last ones */
     const int weights = !t->p.best_epoch || t->best_is_new;
-    t->save_failed =
-        !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL, t->p.best_epoch ? &t->best.run : NULL,
-                  t->ema.run.net ? &t->ema.run : NULL, t->class_weights);
+    const struct cvy_words words = {t->class_weights, t->augment_text};
+    t->save_failed = !cvy_save(&t->run, t->state_path, &t->p, weights ? t->said.save : NULL,
+                               t->p.best_epoch ? &t->best.run : NULL, t->ema.run.net ? &t->ema.run : NULL, &words);
     t->best_is_new &= t->save_failed;
     if (t->save_failed)
         cvy_warn("the checkpoint of step %" PRId64 " was not written; --resume goes on from an earlier one", t->p.step);
@@ -288,8 +290,8 @@ static int train_epoch(struct train *t)
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
     const struct cvy_batch *b;
-    struct cvy_loader *loader =
-        cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed, (uint64_t)p->epoch, p->step_in_epoch);
+    struct cvy_loader *loader = cvy_loader_start(&t->train_set, m, p->batch, m->min_batch, 1, p->seed,
+                                                 (uint64_t)p->epoch, p->step_in_epoch, &t->augment);
     if (!loader)
         return -1;
     double begin = cvy_seconds(), images = 0;
@@ -547,6 +549,8 @@ static int merge_resumed(struct train *t, const struct cvy_option *option)
 #undef KEEP
     if (!cvy_option_given(option, "--class-weights"))
         t->said.class_weights = cvy_get_meta(&t->old.state, "class_weights");
+    if (!cvy_option_given(option, "--augment"))
+        t->said.augment = cvy_get_meta(&t->old.state, "augment");
     *p = old;
     return 1;
 }
@@ -645,6 +649,24 @@ static int read_class_weights(struct train *t)
     return t->class_weight && n == m->classes;
 }
 
+static int read_augment(struct train *t)
+{
+    const struct cvy_model *m = t->model;
+    const char *said = t->said.augment ? t->said.augment : m->train.augment ? m->train.augment : "";
+    char why[200];
+    if (!cvy_augment_read(&t->augment, said, why, sizeof why)) {
+        cvy_error(NULL, "--augment: %s", why);
+        return 0;
+    }
+    if (cvy_augments(&t->augment) && m->width == 1) {
+        cvy_error("--augment none", "--augment: the network '%s' reads no images, but %d numbers", m->name,
+                  m->channels);
+        return 0;
+    }
+    cvy_augment_write(&t->augment, t->augment_text);
+    return 1;
+}
+
 static int prepare(struct train *t, const struct cvy_option *option)
 {
     struct cvy_progress *p = &t->p;
@@ -654,7 +676,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
         return 0;
     if (!t->said.resume && !t->said.no_save && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet, t->said.force))
         return 0;
-    if (!read_class_weights(t))
+    if (!read_class_weights(t) || !read_augment(t))
         return 0;
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
@@ -746,6 +768,8 @@ static void say_hello(const struct train *t)
     for (int k = 0; k < CVY_SETTINGS; k++)
         if (k != CVY_VALID && p->setting[k] != cvy_settings[k].usual)
             printf(", %s %g", cvy_settings[k].name, p->setting[k]);
+    if (*t->augment_text)
+        printf(", augmented by %s", t->augment_text);
     printf(", weight decay %g, seed %" PRIu64 ", %d thread%s\n", p->weight_decay, p->seed, t->said.threads,
            t->said.threads == 1 ? "" : "s");
     if (p->step > 0)

@@ -608,7 +608,7 @@ const struct cvy_model ${n.name}_model = {
     ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
     {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
-     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed}), ${n.class_weight}},
+     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
     //$ if n.train
     ${n.name}_arena_bytes, ${n.name}_model_init, ${n.name}_model_forward, ${n.name}_model_backward, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
     //$ else

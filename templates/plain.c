@@ -1248,7 +1248,7 @@ const struct cvy_model ${n.name}_model = {
     ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
     {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
-     input_mean, input_std, UINT64_C(${n.seed}), ${n.class_weight}},
+     input_mean, input_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
     //$ if n.train
     ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
     //$ else

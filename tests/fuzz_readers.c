@@ -366,7 +366,7 @@ static void make_good(void)
         !cvy_run_open(&run, &fake_model, 4, 1, 0))
         exit(99);
     cvy_draw(run.model, run.net, 1);
-    if (!cvy_save(&run, "w.state.safetensors", &p, "w.safetensors", NULL, NULL, ""))
+    if (!cvy_save(&run, "w.state.safetensors", &p, "w.safetensors", NULL, NULL, &(const struct cvy_words){"", ""}))
         exit(99);
     put_npy("x.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 1, 12, 12), }", images + 16, 4 * 144);
     put_npy("l.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "\1\2\3", 3);

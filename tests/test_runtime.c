@@ -333,7 +333,8 @@ START_TEST(resume_with_each_schedule)
         const char *name = cvy_schedules[i].name;
         static const char more[] =
             " --epochs 6 --lr 0.1 --plateau 0 --step-size 2 --gamma 0.5 --warmup-epochs 1.5 --patience 9"
-            " --label-smoothing 0.1 --clip 0.5 --accumulate 3 --ema 0.9 --class-weights 1,2,1,1,1,1,0.5,1,1,1" SHORT;
+            " --augment crop(2),flip,cutout(3),shift(0.1) --label-smoothing 0.1 --clip 0.5 --accumulate 3 --ema 0.9 "
+            "--class-weights 1,2,1,1,1,1,0.5,1,1,1" SHORT;
         snprintf(words, sizeof words, "train --force --save whole.safetensors --log l --schedule %s%s", name, more);
         RUNS(words);
         ck_assert_msg((strstr(err_text, "--patience may end the training before") != NULL) == cvy_schedules[i].falls,

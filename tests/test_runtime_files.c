@@ -419,7 +419,7 @@ START_TEST(loader_gives_every_item_once)
     for (int i = 0; i < d.n; i++)
         ((uint8_t *)d.own)[i * 144] = (uint8_t)i; /* a mark */
     for (int first = 0; first <= 3; first += 3) {
-        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 32, 1, 1, 5, 2, first);
+        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 32, 1, 1, 5, 2, first, NULL);
         const struct cvy_batch *b;
         int order[100], seen = 0;
         cvy_permutation(order, 100, 5, 2);
@@ -434,12 +434,94 @@ START_TEST(loader_gives_every_item_once)
         cvy_loader_stop(l);
     }
     for (int taken = 0; taken < 4; taken++) { /* stopping early must not hang */
-        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 10, 1, 1, 5, 2, 0);
+        struct cvy_loader *l = cvy_loader_start(&d, &fake_model, 10, 1, 1, 5, 2, 0, NULL);
         for (int i = 0; i < taken; i++)
             cvy_loader_next(l);
         cvy_loader_stop(l);
     }
     cvy_data_free(&d);
+}
+END_TEST
+
+/* An image through a view, pixel by pixel, as cvy_augment.h has it. */
+static void expect_view(const struct cvy_view *v, const uint8_t *in, const float *out)
+{
+    for (int y = 0; y < 12; y++)
+        for (int x = 0; x < 12; x++) {
+            const int fy = y + v->dy, fx = (v->flip ? 11 - x : x) + v->dx;
+            const int hole = y >= v->hole[0] && y < v->hole[1] && x >= v->hole[2] && x < v->hole[3];
+            const uint8_t byte = fy >= 0 && fy < 12 && fx >= 0 && fx < 12 ? in[fy * 12 + fx] : 0;
+            ck_assert_float_eq(out[y * 12 + x], hole ? 0 : ((float)byte / 255.0f - 0.3f) / 0.25f);
+        }
+}
+
+START_TEST(augmented)
+{
+    static const char *const lists[] = {"crop(4)", "flip", "cutout(5)", "shift(0.25)",
+                                        "cutout(30), flip, crop(12), shift(1)"};
+    make_idx();
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+        struct cvy_data d;
+        struct cvy_augment a;
+        char why[200];
+        int flips = 0, moved = 0, holes = 0, same = 0;
+        ck_assert(cvy_augment_read(&a, lists[k], why, sizeof why));
+        ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0));
+        for (uint64_t epoch = 0; epoch < 3; epoch++)
+            for (int batch = 32; batch <= 50; batch += 18) { /* a function of the image, whatever the batch */
+                struct cvy_loader *l = cvy_loader_start(&d, &fake_model, batch, 1, 1, 5, epoch, 0, &a);
+                const struct cvy_batch *b;
+                int order[100], seen = 0;
+                cvy_permutation(order, 100, 5, epoch);
+                while ((b = cvy_loader_next(l)) != NULL)
+                    for (int i = 0; i < b->n; i++, seen++) {
+                        const struct cvy_view v = cvy_augment_draw(&a, 12, 12, 5, epoch, (uint64_t)order[seen]);
+                        const struct cvy_view next = cvy_augment_draw(&a, 12, 12, 5, epoch + 1, (uint64_t)order[seen]);
+                        expect_view(&v, d.image + 144 * order[seen], b->x + 144 * i);
+                        flips += v.flip;
+                        moved += v.dx != 0 || v.dy != 0;
+                        holes += v.hole[1] > v.hole[0];
+                        same += memcmp(&v, &next, sizeof v) == 0;
+                        ck_assert(abs(v.dx) <= (int)a.by[CVY_CROP] + (int)(12 * a.by[CVY_SHIFT] + 0.5));
+                    }
+                ck_assert_int_eq(seen, 100);
+                cvy_loader_stop(l);
+            }
+        ck_assert(a.by[CVY_FLIP] != 0 ? flips > 200 && flips < 400 : flips == 0);
+        ck_assert(a.by[CVY_CROP] + a.by[CVY_SHIFT] > 0 ? moved > 400 : moved == 0);
+        ck_assert_int_eq(holes, a.by[CVY_CUTOUT] > 0 ? 600 : 0);
+        ck_assert_int_lt(same, a.by[CVY_FLIP] != 0 && k == 1 ? 400 : 60);
+        cvy_data_free(&d);
+    }
+}
+END_TEST
+
+START_TEST(augmentations_as_text)
+{
+    static const char *const wrong[][2] = {
+        {"crap(4)", "unknown augmentation 'crap(4)': it is one of crop, shift, flip, cutout"},
+        {"crop", "'crop': crop takes a whole number from 1 to 1024, as crop(4)"},
+        {"crop(0)", "'crop(0)': crop takes a whole number from 1 to 1024, as crop(4)"},
+        {"crop(1.5)", "'crop(1.5)': crop takes a whole number from 1 to 1024, as crop(4)"},
+        {"crop(4", "'crop(4': crop takes a whole number from 1 to 1024, as crop(4)"},
+        {"crop(-4)", "'crop(-4)': crop takes a whole number from 1 to 1024, as crop(4)"},
+        {"shift(2)", "'shift(2)': shift takes a number from 0 to 1, as shift(0.1)"},
+        {"flip(1)", "'flip(1)': flip takes no number"},
+        {"flip, flip", "flip stands there twice"},
+        {"flip,", "unknown augmentation '': it is one of crop, shift, flip, cutout"},
+    };
+    struct cvy_augment a;
+    char why[200], text[CVY_AUGMENT_TEXT];
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ck_assert(!cvy_augment_read(&a, wrong[i][0], why, sizeof why));
+        ck_assert_str_eq(why, wrong[i][1]);
+    }
+    ck_assert(cvy_augment_read(&a, "cutout(8),flip , crop(4), shift(.1)", why, sizeof why));
+    cvy_augment_write(&a, text);
+    ck_assert_str_eq(text, "crop(4), shift(0.1), flip, cutout(8)");
+    ck_assert(cvy_augment_read(&a, "none", why, sizeof why) && !cvy_augments(&a));
+    fails("train --augment crap", 1,
+          "fake: error: --augment: unknown augmentation 'crap': it is one of crop, shift, flip, cutout\n");
 }
 END_TEST
 
@@ -863,9 +945,9 @@ void add_file_cases(Suite *suite)
           checkpoint_of_another_network, numbers_that_cannot_be, names_that_steer_terminals, weights_from_a_pipe,
           modes_and_links_stay}},
         {"data",
-         {idx_files, held_out, test_labels_change_what_is_said_last, idx_files_in_parts, idx_files_of_one_dimension,
-          data_by_its_word, loader_gives_every_item_once, idx_files_that_are_wrong, data_that_is_not_installed,
-          figures}},
+         {idx_files, held_out, augmented, augmentations_as_text, test_labels_change_what_is_said_last,
+          idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once,
+          idx_files_that_are_wrong, data_that_is_not_installed, figures}},
         {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

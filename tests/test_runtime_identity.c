@@ -594,6 +594,7 @@ START_TEST(states_that_lie)
         {"schedule", "cosin"},
         {"plateau.scale", "2"},
         {"class_weights", "1,2"},
+        {"augment", "crap"},
         {"best_epoch", "2"},
         {"best_step", "11"},
         {"best_accuracy", "nan"},

@@ -3,6 +3,7 @@
 #ifndef CONVOY_RUNTIME_H
 #define CONVOY_RUNTIME_H
 
+#include "cvy_augment.h"  /* what is done to images before a training sees them */
 #include "cvy_kernels.h"  /* the arithmetic of folding */
 #include "cvy_private.h"  /* checkpoints and sets, files, options of train, messages, numbers as text */
 #include "cvy_rng.h"      /* random numbers: draws of weights, splits */

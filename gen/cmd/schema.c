@@ -307,6 +307,9 @@ static json_t *definitions(void)
     with(d, "stagesOrNone",
          any_of(pattern(xprintf("^ *(none|%s) *$", chain)), list_of(pattern(xprintf("^ *%s *$", chain)), 1, 0)));
     with(d, "adn", pattern("^(?!.*[aA].*[aA])(?!.*[dD].*[dD])(?!.*[nN].*[nN])[aAdDnN]+$"));
+    with(d, "augment",
+         any_of(list_of(pattern("^(crop\\([0-9.]+\\)|shift\\([0-9.]+\\)|flip|cutout\\([0-9.]+\\))$"), 0, 0),
+                object("const", json_string("none"))));
     with(d, "initRule", init_rule());
     with(d, "init", any_of(ref("initRule"), map_of(init_keys)));
     with(d, "shortcut",

@@ -117,6 +117,38 @@ static void read_settings(const Node *map, SpecTrain *t)
     }
 }
 
+/* [crop(4), flip], or none. */
+static void read_augment(const Node *n, Spec *s)
+{
+    struct cvy_augment *all = &s->train.augment, one;
+    char why[200];
+
+    if (node_says(n, "none"))
+        return;
+    if (n->kind != NODE_SEQ) {
+        diag_error(n->mark, "augment: [crop(4), flip]", "train.augment must be a list of words, or none");
+        return;
+    }
+    for (int i = 0; i < n->n; i++) {
+        const Node *word = n->item[i];
+        if (word->kind != NODE_SCALAR || !*word->text || strchr(word->text, ',')) {
+            diag_error(word->mark, "augment: [crop(4), flip]", "train.augment must be a list of words, or none");
+            continue;
+        }
+        if (!cvy_augment_read(&one, word->text, why, sizeof why)) {
+            diag_error(word->mark, NULL, "%s", why);
+            continue;
+        }
+        for (int k = 0; k < CVY_AUGMENTS; k++) {
+            if (one.by[k] != 0 && all->by[k] != 0)
+                diag_error(word->mark, NULL, "%s stands there twice", cvy_augment_words[k].name);
+            all->by[k] += one.by[k];
+        }
+    }
+    if (cvy_augments(all) && s->input[2] == 1)
+        diag_error(n->mark, "leave it out", "train.augment is for images, and the input has %d numbers", s->input[0]);
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
@@ -166,6 +198,8 @@ static void read_train(const Node *map, Spec *s)
         read_numbers(n, "train.mean", "channel", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))
         read_numbers(n, "train.std", "channel", channels, 1e-6, t->std);
+    if ((n = keys_get(map, "augment")))
+        read_augment(n, s);
     if ((n = keys_get(map, "class_weights")) && s->classes > 1) {
         t->class_weight = xalloc((size_t)s->classes * sizeof *t->class_weight);
         read_numbers(n, "train.class_weights", "class", s->classes, 0, t->class_weight);

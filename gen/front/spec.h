@@ -105,6 +105,7 @@ typedef struct SpecTrain {
     bool decay_all;                             /* weight decay reaches norms and biases too */
     int schedule;                               /* of cvy_schedules */
     double setting[CVY_SETTINGS];
+    struct cvy_augment augment;
     double *class_weight; /* one per class; NULL: all count the same */
     double *mean, *std;   /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
     int64_t seed;
@@ -140,6 +141,7 @@ const char *unroll_text(const Spec *s);
 const char *weights_kept_text(const struct cvy_optimiser *o);
 int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights);
 const char *setting_text(int k, double v);                   /* a value of cvy_settings[k], as a spec has it */
+const char *augment_text(const SpecTrain *t);                /* "crop(4), flip"; "" where there is nothing */
 const char *hyper_text(const SpecTrain *t, int k);           /* the value of the optimiser's number k: "0.9", "true" */
 const SpecStage *layer_weight(const SpecLayer *l);           /* the stage that is its weight op; NULL: it has none */
 const char *stage_text(const SpecStage *s, int dims);        /* "maxpool(3,2,1)", as order_read reads it */

@@ -285,6 +285,14 @@ const char *hyper_text(const SpecTrain *t, int k)
     return !t->optimiser->hyper[k].off ? real_text(t->hyper[k]) : t->hyper[k] != 0 ? "true" : "false";
 }
 
+const char *augment_text(const SpecTrain *t)
+{
+    char text[CVY_AUGMENT_TEXT];
+
+    cvy_augment_write(&t->augment, text);
+    return xprintf("%s", text);
+}
+
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
@@ -307,6 +315,7 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "  schedule: %s\n", cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
         fprintf(to, "  %s: %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
+    fprintf(to, "  augment: [%s]\n", augment_text(t));
     if (t->class_weight)
         fprintf(to, "  class_weights: %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
@@ -374,6 +383,8 @@ void spec_dump(const Spec *s, FILE *to)
     for (int k = 0; k < CVY_SETTINGS; k++)
         if (t->setting[k] != cvy_settings[k].usual)
             fprintf(to, "       %s %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
+    if (cvy_augments(&t->augment))
+        fprintf(to, "       augment %s\n", augment_text(t));
     if (t->class_weight)
         fprintf(to, "       class_weights %s\n", channels(t->class_weight, s->classes));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
