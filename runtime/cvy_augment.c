@@ -1,5 +1,6 @@
 /* cvy_augment.c - see cvy_augment.h. SPDX-License-Identifier: 0BSD */
 #include "cvy_augment.h"
+#include "cvy_float.h"
 #include "cvy_rng.h"
 
 #include <math.h>

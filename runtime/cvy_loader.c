@@ -73,7 +73,7 @@ static void inside(const struct cvy_view *v, int width, int *from, int *to)
 {
     const int lo = v->flip ? v->dx : -v->dx; /* where column 0 of the image comes to lie, or its last one */
     *from = lo < 0 ? 0 : lo > width ? width : lo;
-    *to = lo + width < 0 ? 0 : lo + width > width ? width : lo + width;
+    *to = lo < -width ? 0 : lo > 0 ? width : lo + width;
 }
 
 /* An image of bytes, or of float32, as a training sees it. */

@@ -33,7 +33,7 @@ struct find {
 };
 
 /* The loss without its jumps: the mean of all steps so far, the later ones counting more. */
-static void take(struct find *f, double *mean, double lr, double loss)
+static void take_loss(struct find *f, double *mean, double lr, double loss)
 {
     *mean = keep * *mean + (1 - keep) * loss;
     f->lr[f->n] = lr;
@@ -83,7 +83,7 @@ static int find_steps(struct find *f, struct cvy_run *r, const struct cvy_data *
             away = !cvy_finite(loss);
             if (away)
                 break;
-            take(f, &mean, lr, loss);
+            take_loss(f, &mean, lr, loss);
             away = ran_away(f);
             if (!away)
                 m->backward(r->net, b, &step);
@@ -133,7 +133,7 @@ static void print_curve(const struct find *f)
     }
 }
 
-static int say(const struct find *f)
+static int print_found(const struct find *f)
 {
     if (!f->json) {
         print_curve(f);
@@ -236,7 +236,7 @@ int cvy_command_lr_find(int argc, char **argv, const struct cvy_model *m)
         cvy_error("a smaller --from", "the loss is not finite at the first step");
         ok = 0;
     }
-    ok = ok && say(&f);
+    ok = ok && print_found(&f);
     free(f.lr);
     free(f.loss);
     free(f.smooth);

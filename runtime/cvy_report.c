@@ -63,7 +63,7 @@ void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, i
     const int classes = p->model->classes;
     int before = 0, at = p->nworst;
     for (int c = 0; c < classes; c++)
-        before += y[c] > y[label] || (y[c] == y[label] && c < label);
+        before += y[c] > y[label] || (c < label && y[c] == y[label]);
     p->in_top += before < p->k;
     p->rows[label]++;
     p->right[label] += label == best;

@@ -1,5 +1,6 @@
 /* cvy_schedule.c - see cvy_schedule.h. SPDX-License-Identifier: 0BSD */
 #include "cvy_schedule.h"
+#include "cvy_float.h"
 
 #include <math.h>
 #include <string.h>

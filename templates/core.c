@@ -98,6 +98,9 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
     //$ if c.group
     const float *const x_first = x;
     //$ end
+    //$ if c.ignores_x
+    (void)x;
+    //$ end
     //$ loop c 0 ${c.channels} ${c.c_step} also w += ${c.w_step}
         //$ if c.group
         x = $[x_first + c / ${c.group} * (ptrdiff_t)${c.x_group}];

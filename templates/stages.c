@@ -294,12 +294,20 @@ CVY_INLINE vf ${r.tag}_read(const void *run, int y, int x)
     //$ end
 }
 //$ end
-//$ if r.begin
+//$ if r.begins
 CVY_INLINE void ${r.tag}_begin(void *run, int c)
 {
     struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    //$ if r.keeps_c
+    q->c = c;
+    //$ end
+    //$ if r.ignores_c
+    (void)c;
+    //$ end
+    //$ if r.begin
     //$ for s in r.begin
     //$ emit s
+    //$ end
     //$ end
 }
 //$ end

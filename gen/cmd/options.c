@@ -201,7 +201,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         theirs = imports ? find_of_program(arg, import) : theirs;
         if (theirs) {
             const bool takes = theirs->kind > CVY_OFF && !strchr(arg, '=');
-            for (int k = 0; k <= takes && i + k < argc; k++)
+            for (int k = 0; k <= (takes ? 1 : 0) && i + k < argc; k++)
                 *(imports ? PUSH(o->import, o->nimport) : PUSH(o->rest, o->nrest)) = argv[i + k];
             i += takes && i + 1 < argc;
             continue;

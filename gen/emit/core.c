@@ -208,8 +208,14 @@ static Rec *core_record(const Core *c)
     }
     for (int i = 0; i < c->ntile; i++)
         rec_push(r, "tiles", tile_record(c, i));
-    for (int i = 0; i < c->nband; i++)
+    bool reads = false;
+    for (int i = 0; i < c->nband; i++) {
         add_band(r, c, &c->band[i]);
+        for (int t = 0; t < c->band[i].nspan; t++)
+            reads |= tile_reads(c, &c->tile[c->band[i].span[t].tile]);
+    }
+    if (!reads && !c->share)
+        rec_int(r, "ignores_x", 1);
     return r;
 }
 

@@ -476,11 +476,25 @@ static bool names(const char *text, const char *field)
     return false;
 }
 
+/* Whether the pass's `begin`, as it is printed, does without the channel that it is given. */
+static bool begin_ignores_channel(const char *text)
+{
+    const char *p = strstr(text, "_begin(void *run, int c)"), *end = p ? strstr(p, "\n}") : NULL;
+
+    for (p = p ? strchr(p, '{') : NULL; p && end && p < end; p++)
+        if (*p == 'c' && !isalnum((unsigned char)p[-1]) && !strchr("_.>", p[-1]) && !isalnum((unsigned char)p[1]) &&
+            p[1] != '_')
+            return false;
+    return end != NULL;
+}
+
 /* The fields that every run may have: those of them that its functions name. */
 static PassUses head(Lines *l)
 {
     Buf b = {0};
 
+    if (rec_has(l->functions, "begin"))
+        rec_int(l->functions, "begins", 1);
     template_expand("pass_functions", "r", l->functions, &b);
     const bool c = names(b.text, "c");
     PassUses uses = {.kernel = names(b.text, "k"), .at = names(b.text, "at"), .folded = names(b.text, "f")};
@@ -496,9 +510,13 @@ static PassUses head(Lines *l)
     }
     if (c) {
         rec_str(rec_add(l->rec, "head"), "decl", "int c");
-        pass_load(l, "c", "c");
+        rec_int(l->functions, "keeps_c", 1); /* first: what else begins may call point, which reads it */
+        if (!rec_has(l->functions, "begin"))
+            rec_int(l->functions, "begins", 1);
+    } else if (begin_ignores_channel(b.text)) {
+        rec_int(l->functions, "ignores_c", 1);
     }
-    uses.begins = rec_has(l->functions, "begin");
+    uses.begins = rec_has(l->functions, "begins");
     uses.value = l->reads_value;
     return uses;
 }

@@ -250,7 +250,7 @@ static double run_sd(const Study *s, double best)
 
 static double median_score(const RateScore *at, int n)
 {
-    double sorted[64];
+    double sorted[64] = {0};
     if (n > 64)
         BUG("%d rates in a screen", n);
     for (int i = 0; i < n; i++) {

@@ -179,7 +179,7 @@ static bool read_value(const Reader *r, const Key *k)
     case WHOLE:
         return read_int(r, k->at, (int64_t)k->lo, (int64_t)k->hi);
     case REAL:
-        return want_number(r, k->lo, k->hi, (double *)((char *)r->s + k->at));
+        return want_number(r, k->lo, k->hi, (double *)(void *)((char *)r->s + k->at));
     case ROWS:
         return want_whole(r, (int64_t)k->lo, (int64_t)k->hi, (int64_t *)((char *)r->s + k->at));
     case VARIANT:
@@ -497,8 +497,8 @@ static void put_key(Buf *to, const Study *s, const Key *k)
         buf_printf(to, "# %s: %lld\n", k->name, (long long)*(const int64_t *)at);
         break;
     case REAL:
-        if (*(const double *)at != 0 || !k->optional)
-            buf_printf(to, "# %s: %s\n", k->name, real_text(*(const double *)at));
+        if (*(const double *)(const void *)at != 0 || !k->optional)
+            buf_printf(to, "# %s: %s\n", k->name, real_text(*(const double *)(const void *)at));
         break;
     case VARIANT:
         for (int i = 0; i < s->nvariant; i++)

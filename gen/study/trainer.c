@@ -59,7 +59,7 @@ bool study_save(Study *s, const char *folder)
 
 static const char *work(const Run *run, const char *name)
 {
-    return xprintf("%s/work/%s", run->r->folder, name);
+    return xprintf("%s/%s/%s", run->r->folder, "work", name);
 }
 
 /* Makes the folder, or empties it: what a killed study left is of no use. */
