@@ -7,7 +7,7 @@ trap 'rm -rf "$dir"' EXIT
 command -v "$cc" >/dev/null || { echo "winograd: 0 passed, 0 failed, 1 skipped ($cc missing)"; exit 77; }
 # "rows cols" of a packed image, as the layer's file says
 extent() {
-    sed -n "s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9x]* in \([0-9]*\) x \([0-9]*\) pixels.*/\1 \2/p;s/.* $1[_a-z]* = scratch + [0-9]*; \/\* [0-9]*x\([0-9]*\)x\([0-9]*\)\(,.*\)* \*\//\1 \2/p" \
+    sed -n "s/.* $1[_a-z]* = scratch[ +0-9]*; \/\* [0-9x]* in \([0-9]*\) x \([0-9]*\) pixels.*/\1 \2/p;s/.* $1[_a-z]* = scratch[ +0-9]*; \/\* [0-9]*x\([0-9]*\)x\([0-9]*\)\(,.*\)* \*\//\1 \2/p" \
         "$dir/net/n_conv2.c" | head -1
 }
 # input channels, output channels, height, width, padding, images taken together, target, batch (of 1: weights are transformed from taps), flags
