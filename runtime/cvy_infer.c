@@ -108,8 +108,10 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     } else if (ok && json) {
         json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic",
                               d.synthetic, "images", d.n, "loss", loss, "accuracy", accuracy);
-        ok = !o || cvy_report_json(&report, o);
-        char *text = o && ok ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
+        if (!o)
+            cvy_error(NULL, "out of memory");
+        ok = o && cvy_report_json(&report, o);
+        char *text = ok ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
         if (text)
             printf("%s\n", text);
         else if (ok)

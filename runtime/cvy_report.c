@@ -206,27 +206,30 @@ int cvy_report_json(struct cvy_report *p, json_t *o)
     if (!cvy_report_names(p))
         return 0;
     json_t *classes = json_array(), *matrix = json_array(), *worst = json_array();
+    int ok = classes && matrix && worst;
     for (int c = 0; c < n; c++) {
-        json_array_append_new(classes, json_pack("{s:s, s:I, s:f}", "class", p->class_name[c], "images",
-                                                 (json_int_t)p->rows[c], "accuracy", cvy_report_share(p, c)));
+        ok &=
+            json_array_append_new(classes, json_pack("{s:s, s:I, s:f}", "class", p->class_name[c], "images",
+                                                     (json_int_t)p->rows[c], "accuracy", cvy_report_share(p, c))) == 0;
         json_t *line = json_array();
         for (int e = 0; e < n && n <= JSON_MATRIX; e++)
-            json_array_append_new(line, json_integer(p->matrix[(size_t)c * (size_t)n + (size_t)e]));
-        if (n <= JSON_MATRIX)
-            json_array_append_new(matrix, line);
-        else
-            json_decref(line);
+            ok &= json_array_append_new(line, json_integer(p->matrix[(size_t)c * (size_t)n + (size_t)e])) == 0;
+        ok &= json_array_append_new(matrix, line) == 0;
     }
     for (int i = 0; i < p->nworst; i++)
-        json_array_append_new(worst, json_pack("{s:s, s:i, s:s, s:s, s:f}", "name", p->worst[i].name, "row",
-                                               p->worst[i].item, "class", p->class_name[p->worst[i].class], "taken_for",
-                                               p->class_name[p->worst[i].taken_for], "loss", p->worst[i].loss));
-    json_object_set_new(o, "top_k", json_integer(p->k));
-    json_object_set_new(o, "top_k_accuracy", json_real((double)p->in_top / p->data->n));
-    json_object_set_new(o, "classes", classes);
+        ok &= json_array_append_new(worst,
+                                    json_pack("{s:s, s:i, s:s, s:s, s:f}", "name", p->worst[i].name, "row",
+                                              p->worst[i].item, "class", p->class_name[p->worst[i].class], "taken_for",
+                                              p->class_name[p->worst[i].taken_for], "loss", p->worst[i].loss)) == 0;
+    ok &= json_object_set_new(o, "top_k", json_integer(p->k)) == 0;
+    ok &= json_object_set_new(o, "top_k_accuracy", json_real((double)p->in_top / p->data->n)) == 0;
+    ok &= json_object_set_new(o, "classes", classes) == 0;
     if (n <= JSON_MATRIX)
-        json_object_set_new(o, "confusion", matrix);
+        ok &= json_object_set_new(o, "confusion", matrix) == 0;
     else
         json_decref(matrix);
-    return json_object_set_new(o, "worst", worst) == 0; /* what memory did not suffice for, cvy_json_text finds */
+    ok &= json_object_set_new(o, "worst", worst) == 0;
+    if (!ok)
+        cvy_error(NULL, "out of memory");
+    return ok;
 }
