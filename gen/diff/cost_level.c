@@ -75,11 +75,13 @@ static int64_t lines_of(const OutDir *o)
     return n;
 }
 
+static const char arena_macro[] = "_ARENA_BYTES(batch, threads) ";
+
 /* NAME.h: of a folder, the header that says how many bytes an arena has. */
 const char *diff_header_of(const OutDir *o, const char **name)
 {
     for (int i = 0; i < o->n; i++) {
-        const char *at = strstr(o->file[i].text, "_ARENA_BYTES(batch, threads) \\\n"), *f = o->file[i].name;
+        const char *at = strstr(o->file[i].text, arena_macro), *f = o->file[i].name;
         if (at && !strchr(f, '/') && strcmp(f + strlen(f) - 2, ".h") == 0) {
             *name = xstrndup(f, strlen(f) - 2);
             return o->file[i].text;
@@ -93,30 +95,35 @@ typedef struct Arena {
     double fixed, train, image, thread;
 } Arena;
 
-/* The number after `before`, from *at on, which then stands after it; known becomes false where there is none. */
-static double number_after(const char **at, const char *before, bool *known)
+/* The number after `before` in a line; 0 where there is none: the sum leaves such a part out. */
+static double number_after(const char *line, const char *before, bool *known)
 {
-    const char *from = *at ? strstr(*at, before) : NULL;
+    const char *from = strstr(line, before);
     int64_t v = 0;
 
     if (from) {
         from += strlen(before);
-        *at = from + strspn(from, "0123456789");
+        *known &= text_int(xstrndup(from, strspn(from, "0123456789")), &v);
     }
-    *known = from && *known && text_int(xstrndup(from, (size_t)(*at - from)), &v);
     return (double)v;
 }
 
+/* The parts of the macro's sum, which stands on its line or on the next. */
 static Arena arena_of(const OutDir *o)
 {
-    const char *name, *at = diff_header_of(o, &name);
+    const char *name, *text = diff_header_of(o, &name), *at = text ? strstr(text, arena_macro) : NULL;
     Arena a = {.known = at != NULL};
 
-    number_after(&at, "_ARENA_BYTES(batch, threads) \\\n", &(bool){true});
-    a.fixed = number_after(&at, "((size_t)", &a.known);
-    a.train = number_after(&at, "+ ((batch) > 0 ? (size_t)", &a.known);
-    a.image = number_after(&at, "+ (size_t)(batch) * ", &a.known);
-    a.thread = number_after(&at, "+ (size_t)(threads) * ", &a.known);
+    if (!at)
+        return a;
+    at += strlen(arena_macro);
+    at += strncmp(at, "\\\n", 2) == 0 ? 2 : 0;
+    const char *line = xstrndup(at, strcspn(at, "\n"));
+    a.known = strstr(line, "((size_t)") != NULL;
+    a.fixed = number_after(line, "((size_t)", &a.known);
+    a.train = number_after(line, "+ ((batch) > 0 ? (size_t)", &a.known);
+    a.image = number_after(line, "+ (size_t)(batch) * ", &a.known);
+    a.thread = number_after(line, "+ (size_t)(threads) * ", &a.known);
     return a;
 }
 
