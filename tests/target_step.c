@@ -97,7 +97,7 @@ static void logits(const char *name, const struct cvy_model *m, struct cvy_net *
 int main(int argc, char **argv)
 {
     const struct cvy_model *const m = &MODEL;
-    struct cvy_step step = {0.1f, 1e-3f, 0, {0.9}, 7, 0};
+    struct cvy_step step = {.lr = 0.1f, .weight_decay = 1e-3f, .hyper = {0.9}, .seed = 7};
     struct filling images = {1, 0, 1.5f};
     const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width, bytes = m->arena_bytes(BATCH, 1);
     float *const x = aligned(BATCH * image * sizeof *x), *const y = aligned(BATCH * (size_t)m->classes * sizeof *y);

@@ -122,11 +122,25 @@ static const char *begins(const Formula *f)
     return window ? xprintf("%s(x)", window) : r->bias ? "x + bias" : "x";
 }
 
+/* Whether some term is so long already that no formula comes of it: terms that are read twice double with each step. */
+static bool too_long(const Formula *f)
+{
+    for (int i = 0; i <= f->r->next; i++)
+        if (strlen(f->value[i]) > 4 * LONGEST)
+            return true;
+    for (int i = 0; i <= f->r->grads; i++)
+        if (strlen(f->gradient[i]) > 4 * LONGEST)
+            return true;
+    return false;
+}
+
 const char *pass_formula(const Plan *p, const PixelPass *r)
 {
     Formula formula = {.p = p, .r = r}, *f = &formula;
     const char *window = r->window >= 0 ? op_info[p->g->op[r->window].kind].name : NULL, *result;
 
+    if (r->nstep > LONGEST)
+        return NULL;
     f->value = xalloc(sizeof *f->value * (size_t)(r->next + 1));
     f->gradient = xalloc(sizeof *f->gradient * (size_t)(r->grads + 1));
     buf_puts(&f->also, "");
@@ -135,8 +149,11 @@ const char *pass_formula(const Plan *p, const PixelPass *r)
     for (int i = 0; i <= r->grads; i++)
         f->gradient[i] = "dy";
     f->value[r->first] = begins(f);
-    for (int i = 0; i < r->nstep; i++)
+    for (int i = 0; i < r->nstep; i++) {
         step(f, &r->step[i]);
+        if (too_long(f))
+            return NULL;
+    }
     if (r->bias_grad)
         also(f, "the bias's gradient");
     if (!r->back)

@@ -102,14 +102,20 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         *r = c->pass[i];
         alike.name = alike.shared = "alike";
         UsesOf of = {.pass = r};
+        const PoolMark mark = pool_mark(); /* the text of a pass that is known is not kept */
         template_expand("run", "r", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses), &text);
+        int number = names_find(code, text.text);
+        const bool known = number > 0;
+        if (known) {
+            pool_release(mark);
+        } else {
+            int *at = names_at(code, text.text);
+            number = *at = code->n;
+        }
         *PUSH(f->uses->of, f->uses->n) = of;
-        int *number = names_at(code, text.text);
-        const bool known = *number > 0;
-        *number = known ? *number : code->n;
-        r->shared = xprintf("%d", *number);
+        r->shared = xprintf("%d", number);
         if (!known) {
-            alike.name = xprintf("pass %d", *number);
+            alike.name = xprintf("pass %d", number);
             alike.shared = r->shared;
             rec_push(f->rec, "runs", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses));
         }
