@@ -55,7 +55,7 @@ expect 'a folder with half of the data' 1 'there is no t10k-images-idx3-ubyte' "
 # the demo, on few images
 expect 'demo' 0 '^SYNTHETIC DATA' \
     "$dev" demo --no-install --data shapes --epochs 1 --threads 1 --seed 3 -- --train-images 256 --test-images 100
-says 'demo: what was trained' '^256 images to train, 100 to test, 1 epochs, .* seed 3, 1 threads'
+says 'demo: what was trained' '^256 images to train, 26 to validate, 100 to test, 1 epochs, .* seed 3, 1 threads'
 for order in conv-bn-relu conv-relu-bn; do
     says "demo: a line of the table for $order" "^  $order +[0-9.]+ % +[0-9.]+ +[1-9][0-9]* +[1-9][0-9]+ +9[0-9]{4}$"
     check "demo: $order left no checkpoint" test -s "$DEV_BUILD/demo/$order.safetensors"
