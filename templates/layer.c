@@ -170,7 +170,7 @@ if (range.first == range.end)
 memset(k->db + (int64_t)piece * ${s.padded}, 0, sizeof(double) * ${s.padded});
 //$ end
 //$ define gemv
-cvy_gemm(0, 1, 1, ${s.out}, ${s.in}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
+cvy_gemm(0, 1, 1, ${s.out}, ${s.channels}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
 //$ end
 //$ define loss_image
 loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], scale, step, &score);

@@ -153,6 +153,13 @@ static void gemm_line(Rec *kernel, const char *args)
     rec_str(line_add(kernel, "body", "gemm"), "args", args);
 }
 
+/* What a product sums over: an image's channels without those that fill up its last block. Their weights are zero, but
+ * what they hold may be NaN, where a NaN met such weights before. */
+static int channels(const Kernel *k, int image)
+{
+    return k->image[image].shape.c;
+}
+
 static void linear_forward(const File *f)
 {
     const Kernel *k = f->k;
@@ -175,7 +182,8 @@ static void linear_forward(const File *f)
     rec_str(rec_add(kernel, "docs"), "text",
             "forward: what is read, through the stages before the product; the product; the stages after it");
     line_over_pieces(f, kernel, pack);
-    gemm_line(kernel, xprintf("0, 1, n, %lld, %lld, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out, in, in, in, out));
+    gemm_line(kernel, xprintf("0, 1, n, %lld, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out,
+                              channels(k, k->w->x), in, in, out));
     line_over_pieces(f, kernel, fn);
     norms_forward(f, kernel);
     *f->forward = fn;
@@ -237,8 +245,8 @@ static void linear_backward(const File *f)
     gemm_line(kernel,
               xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
     if (k->back_data) {
-        gemm_line(kernel,
-                  xprintf("0, 0, n, %lld, %lld, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in, out, out, in, in));
+        gemm_line(kernel, xprintf("0, 0, n, %lld, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in,
+                                  channels(k, k->linear->y), out, in, in));
         line_over_pieces(f, kernel, fn);
     }
     norms_backward(f, kernel);

@@ -75,6 +75,7 @@ static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *
     } else {
         Rec *s = line_add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->w->x].floats);
+        rec_int(s, "channels", k->image[k->w->x].shape.c);
         rec_int(s, "out", k->image[k->linear->y].floats);
         const Chain one = {(PixelPass *)r, 1};
         calls_chain(f, fn, &one, image, 0);
