@@ -252,14 +252,11 @@ static int print_bench_json(const struct bench *b, const struct summary *step, c
               json_object_set_new(o, "stream_gbytes", json_real(b->stream / 1e9)) == 0;
         ok &= json_object_set_new(o, "kernels", list) == 0;
     }
-    char *text = ok ? cvy_json_text(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
-    if (text)
-        printf("%s\n", text);
-    else
-        cvy_error(NULL, "out of memory");
-    free(text);
-    json_decref(o);
-    return text != NULL;
+    if (!ok) {
+        json_decref(o);
+        o = NULL;
+    }
+    return cvy_json_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
 }
 
 /* ---- the command ---- */

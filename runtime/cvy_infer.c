@@ -108,17 +108,11 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     } else if (ok && json) {
         json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic",
                               d.synthetic, "images", d.n, "loss", loss, "accuracy", accuracy);
-        if (!o)
-            cvy_error(NULL, "out of memory");
-        ok = o && cvy_report_json(&report, o);
-        char *text = ok ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
-        if (text)
-            printf("%s\n", text);
-        else if (ok)
-            cvy_error(NULL, "out of memory");
-        ok = text != NULL;
-        free(text);
-        json_decref(o);
+        if (o && !cvy_report_json(&report, o)) { /* which has said so */
+            json_decref(o);
+            ok = 0;
+        }
+        ok = ok && cvy_json_print(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     } else if (ok) {
         printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n,
                d.what, d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");

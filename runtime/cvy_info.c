@@ -78,14 +78,11 @@ static int print_info_json(const struct cvy_model *m, int batch, int threads)
                           "stored_bytes_an_image", (json_int_t)m->stored_bytes, "batch", batch, "threads", threads,
                           "arena_bytes", (json_int_t)m->arena_bytes(batch, threads), "inference_arena_bytes",
                           (json_int_t)m->arena_bytes(0, threads), "train", training_json(m), "tensors", tensors);
-    char *text = ok && o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
-    if (text)
-        printf("%s\n", text);
-    else
-        cvy_error(NULL, "out of memory");
-    free(text);
-    json_decref(o);
-    return text ? 0 : 1;
+    if (!ok) {
+        json_decref(o);
+        o = NULL;
+    }
+    return cvy_json_print(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER) ? 0 : 1;
 }
 
 int cvy_command_info(int argc, char **argv, const struct cvy_model *m)

@@ -159,14 +159,7 @@ static int print_found(const struct find *f)
         json_object_set_new(o, "steepest", json_real(f->steepest));
         json_object_set_new(o, "tenth_of_least", json_real(f->tenth));
     }
-    char *text = o ? cvy_json_text(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
-    if (text)
-        printf("%s\n", text);
-    else
-        cvy_error(NULL, "out of memory");
-    free(text);
-    json_decref(o);
-    return text != NULL;
+    return cvy_json_print(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
 }
 
 int cvy_command_lr_find(int argc, char **argv, const struct cvy_model *m)

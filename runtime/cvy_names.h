@@ -111,6 +111,7 @@
 #define cvy_identity_op_of CVY_NAMED(cvy_identity_op_of)
 #define cvy_identity_ops CVY_NAMED(cvy_identity_ops)
 #define cvy_json_settings CVY_NAMED(cvy_json_settings)
+#define cvy_json_print CVY_NAMED(cvy_json_print)
 #define cvy_json_text CVY_NAMED(cvy_json_text)
 #define cvy_json_watch CVY_NAMED(cvy_json_watch)
 #define cvy_json_starved CVY_NAMED(cvy_json_starved)

@@ -62,6 +62,8 @@ struct json_t;
 int cvy_json_hyper(struct json_t *o, const struct cvy_optimiser *of, const double hyper[CVY_HYPERS]);
 int cvy_json_settings(struct json_t *o, const double setting[CVY_SETTINGS]); /* the same of cvy_settings */
 char *cvy_json_text(const struct json_t *o, size_t flags);
+/* Prints o on a line and gives it back; o may be NULL. 0, with a message: there was no memory for it. */
+int cvy_json_print(struct json_t *o, size_t flags);
 int cvy_json_starved(void); /* whether memory was short since it was asked last: what was read then lacks something */
 char *cvy_format(const char *fmt, ...) CVY_PRINTF(1, 2); /* malloc'd; NULL and a message */
 int cvy_processors(void);                                /* that this process may run on */

@@ -261,6 +261,18 @@ char *cvy_json_text(const json_t *o, size_t flags)
     return text;
 }
 
+int cvy_json_print(json_t *o, size_t flags)
+{
+    char *text = o ? cvy_json_text(o, flags) : NULL;
+    if (text)
+        printf("%s\n", text);
+    else
+        cvy_error(NULL, "out of memory");
+    free(text);
+    json_decref(o);
+    return text != NULL;
+}
+
 /* ---- processors, time ---- */
 
 int cvy_processors(void)

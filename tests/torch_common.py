@@ -10,6 +10,7 @@ Where sums cancel (the gradient of a bias right before a norm is zero in truth),
 tolerance. How far rounding alone goes there is what the reference says itself, run in float32 and, some times, in
 float64 with each stage's output and gradient, and a norm's insides, off by up to a unit in float32's last place:
 NOISE times that is allowed, and counted."""
+import argparse
 import concurrent.futures
 import copy
 import json
@@ -637,3 +638,22 @@ def run_cases(args, cases, one):
         print(f"{steps} steps, {flips} of them with a flip (no gradients compared), {noisy} noisy tensors")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def run_named(about, prefix, cases, forms, case):
+    """The main of a script of named cases: each in each of its forms. case(convoy, name, form, folder) -> (passed, words)"""
+    p = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--convoy", required=True)
+    p.add_argument("words", nargs="*", help="only cases whose names have one of them")
+    a = p.parse_args()
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix=prefix) as work:
+        for name in cases:
+            if a.words and not any(w in name for w in a.words):
+                continue
+            for form in forms(name):
+                ok, words = case(os.path.abspath(a.convoy), name, form, work)
+                print("ok     " if ok else "FAILED ", words, flush=True)
+                passed, failed = passed + ok, failed + (not ok)
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0

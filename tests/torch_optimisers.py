@@ -5,12 +5,10 @@
 The network trains as a library, for portable and, in some cases, for reading; PyTorch trains the twin in double precision. Compared are all parameters and all
 that the optimiser keeps (cvy_net.state), each tensor within 1e-4 of its largest number. The cases' weights have gradients well above rounding:
 Adam divides by the gradient's size, so that it makes as much of noise as of anything."""
-import argparse
 import os
 import sys
-import tempfile
 
-from torch_common import load_twin, run
+from torch_common import load_twin, run, run_named
 
 import numpy as np
 import torch
@@ -166,23 +164,9 @@ def case(convoy, name, form, work):
     return far[worst] < 1e-4 and moved > 0.01, f"{name} ({' '.join(form)}): {worst} is off by {far[worst]:.1e} of its largest; weights moved by {moved:.2f}"
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--convoy", required=True)
-    p.add_argument("words", nargs="*")
-    a = p.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory(prefix="convoy-optimisers-") as work:
-        for name in CASES:
-            if a.words and not any(w in name for w in a.words):
-                continue
-            for form in (["--target", "portable"], ["--for", "reading"])[:2 if ", " in name else 1]:
-                ok, words = case(os.path.abspath(a.convoy), name, form, work)
-                print("ok     " if ok else "FAILED ", words)
-                passed, failed = passed + ok, failed + (not ok)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+def forms(name):
+    return (["--target", "portable"], ["--for", "reading"])[:2 if ", " in name else 1]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_named(__doc__, "convoy-optimisers-", CASES, forms, case))

@@ -4,14 +4,12 @@
 
 A program trains for fifty updates. An update sees all images, in one batch or as the sum over the batches of an epoch, so that their order makes no difference. PyTorch trains the twin in
 double precision from the same first weights; compared are the saved weights (the average, where there is one), and the training's own in the state, each tensor within 1e-4 of its largest number."""
-import argparse
 import json
 import os
 import struct
 import sys
-import tempfile
 
-from torch_common import load_twin, run
+from torch_common import load_twin, run, run_named
 
 import numpy as np
 import torch
@@ -112,23 +110,9 @@ def case(convoy, name, form, work):
     return far[worst] < 1e-4 and moved > 0.01 and differs, f"{name} ({' '.join(form)}): {worst} is off by {far[worst]:.1e} of its largest; weights moved by {moved:.2f}"
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--convoy", required=True)
-    p.add_argument("words", nargs="*")
-    a = p.parse_args()
-    passed = failed = 0
-    with tempfile.TemporaryDirectory(prefix="convoy-training-") as work:
-        for name in CASES:
-            if a.words and not any(w in name for w in a.words):
-                continue
-            for form in (["--target", "portable"], ["--for", "reading"])[:2 if name in ("all", "clip") else 1]:
-                ok, words = case(os.path.abspath(a.convoy), name, form, work)
-                print("ok     " if ok else "FAILED ", words, flush=True)
-                passed, failed = passed + ok, failed + (not ok)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+def forms(name):
+    return (["--target", "portable"], ["--for", "reading"])[:2 if name in ("all", "clip") else 1]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_named(__doc__, "convoy-training-", CASES, forms, case))

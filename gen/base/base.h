@@ -3,6 +3,7 @@
 #ifndef CONVOY_BASE_H
 #define CONVOY_BASE_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ void *xgrow(void *old, size_t old_bytes, size_t new_bytes); /* a larger copy of 
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+char *xvprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
 /* Makes room for one more element at the end of v.item[v.n]. Doubles at powers of two. */
 #define PUSH(v, n)                                                                                                     \

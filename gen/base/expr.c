@@ -294,16 +294,10 @@ const char *expr_fold(const char *text, const Known *known)
 
 const char *expr(const char *fmt, ...)
 {
-    va_list ap, again;
+    va_list ap;
 
     va_start(ap, fmt);
-    va_copy(again, ap);
-    const int n = vsnprintf(NULL, 0, fmt, ap);
-    if (n < 0)
-        BUG("format %s", fmt);
-    char *s = xalloc((size_t)n + 1);
-    vsnprintf(s, (size_t)n + 1, fmt, again);
-    va_end(again);
+    char *s = xvprintf(fmt, ap);
     va_end(ap);
     return expr_fold(s, NULL);
 }

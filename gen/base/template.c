@@ -72,16 +72,10 @@ void rec_int(Rec *r, const char *name, int64_t value)
 
 void rec_fmt(Rec *r, const char *name, const char *fmt, ...)
 {
-    va_list ap, again;
+    va_list ap;
 
     va_start(ap, fmt);
-    va_copy(again, ap);
-    const int n = vsnprintf(NULL, 0, fmt, ap);
-    if (n < 0)
-        BUG("format %s", fmt);
-    char *s = xalloc((size_t)n + 1);
-    vsnprintf(s, (size_t)n + 1, fmt, again);
-    va_end(again);
+    char *s = xvprintf(fmt, ap);
     va_end(ap);
     rec_str(r, name, s);
 }

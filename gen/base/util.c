@@ -146,12 +146,17 @@ __attribute__((format(printf, 1, 0), nonnull)) static char *vprint(const char *f
     return s;
 }
 
+char *xvprintf(const char *fmt, va_list ap)
+{
+    size_t n;
+    return vprint(fmt, ap, &n);
+}
+
 char *xprintf(const char *fmt, ...)
 {
     va_list ap;
-    size_t n;
     va_start(ap, fmt);
-    char *s = vprint(fmt, ap, &n);
+    char *s = xvprintf(fmt, ap);
     va_end(ap);
     return s;
 }

@@ -300,8 +300,8 @@ static void put_pairs(Buf *to, const Analysis *a)
     }
     buf_puts(to, "</table></div>\n");
     buf_printf(to,
-               "<p class=\"soft\">The primary pair was named before: %g %%.%s A difference is the first one's score "
-               "minus the second one's. "
+               "<p class=\"soft\">The primary pair was named before: %g %%.%s A row's difference is what its name "
+               "says, one score minus the other. "
                "Sign flips are a second opinion and decide nothing.</p>\n",
                100 * a->level,
                s->npair > 2 ? xprintf(" The %d other intervals hold together: %.4g %% each.", s->npair - 1,
