@@ -11,7 +11,7 @@
 /* clang-format off */
 const struct cvy_augment_word cvy_augment_words[CVY_AUGMENTS] = {
     [CVY_CROP]   = {"crop", "so many black pixels around the image, and a part of its size out of that", 1, 1, 1024, 1},
-    [CVY_SHIFT]  = {"shift", "moved by up to this share of its height and width, black behind it", 1, 0, 1, 0},
+    [CVY_SHIFT]  = {"shift", "moved by up to this share of its height and width, black where nothing comes", 1, 0, 1, 0},
     [CVY_FLIP]   = {"flip", "left and right exchanged, every other time", 0, 1, 1, 1},
     [CVY_CUTOUT] = {"cutout", "a square of this side somewhere becomes the mean", 1, 1, 1024, 1},
 };

@@ -84,7 +84,7 @@ static unsigned char *put_u32(unsigned char *to, uint32_t v)
     return to + 4;
 }
 
-/* A part of a PNG file behind `to`: its length, kind, bytes and checksum. Where it ends. */
+/* A part of a PNG file after `to`: its length, kind, bytes and checksum. Where it ends. */
 static unsigned char *put_chunk(unsigned char *to, const char *kind, const unsigned char *from, size_t n)
 {
     put_u32(to, (uint32_t)n);

@@ -8,14 +8,14 @@
 /* Statistics of a batch or an image are arrays of `padded` doubles: pivot, sum of v - pivot, sum of its square. */
 #define CVY_STATS_PART 3
 /* Floats (doubles) that a struct cvy_stats takes from the arena: mean, back_x, back_1; a part for each piece,
- * exact_mean, var. One array stands behind the other: vf_taken_load reads on from mean. */
+ * exact_mean, var. One array stands after the other: vf_taken_load reads on from mean. */
 #define CVY_STATS_FLOATS(padded) (3 * (int64_t)(padded))
 #define CVY_STATS_DOUBLES(padded, pieces) ((CVY_STATS_PART * (int64_t)(pieces) + 2) * (padded))
 
 /* Sums of a norm's gradient, of a piece or an image, are arrays of `padded` doubles: of g, of g * xhat. */
 #define CVY_BN_SUMS 2
 /* Floats (doubles) that a struct cvy_bn takes from the arena: mean, scale, shift, istd, off, dgamma, dbeta; sums for
- * each piece. One array stands behind the other: vf_norm_load_back reads on from mean. */
+ * each piece. One array stands after the other: vf_norm_load_back reads on from mean. */
 #define CVY_BN_FLOATS(padded) (7 * (int64_t)(padded))
 #define CVY_BN_DOUBLES(padded, pieces) (CVY_BN_SUMS * (int64_t)(pieces) * (padded))
 

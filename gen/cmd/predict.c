@@ -313,7 +313,7 @@ int cmd_predict(const Options *o)
     int status;
 
     if (!o->nword) {
-        fputs("convoy: predict: IMAGE is missing: the files to look at stand behind SPEC\n", stderr);
+        fputs("convoy: predict: IMAGE is missing: the files to look at stand after SPEC\n", stderr);
         return EXIT_USAGE;
     }
     p.plan = load_plan(o, o->target ? o->target : "native", false, &status);

@@ -258,7 +258,7 @@ static int whole_rounds(const Study *s)
     return analyse(s)->rounds.n;
 }
 
-/* --extend: only behind the planned end, and only once in one go. */
+/* --extend: only after the planned end, and only once in one go. */
 static bool extend(Study *s, int by)
 {
     int n, ready;

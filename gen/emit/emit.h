@@ -76,7 +76,7 @@ char *describe_conv(const Plan *p, const Op *o);
 /* What the function of a core by Winograd is called, after the core's name. */
 const char *winograd_name(const Winograd *w, Pass pass);
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
-/* Whether a kernel's function of that phase is told how many images there are: behind the loss only norms are left. */
+/* Whether a kernel's function of that phase is told how many images there are: after the loss only norms are left. */
 bool emit_takes_n(const Kernel *k, Phase phase);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */
 void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *to);

@@ -30,7 +30,7 @@ struct Pool {
     size_t bytes, row_bytes;
     Part train, valid, test;
     int classes;
-    int *row, nrow; /* of train and valid, one behind the other: those that are used, class by class */
+    int *row, nrow; /* of train and valid, one after the other: those that are used, class by class */
     int *first;     /* of a class in `row`; classes + 1 of them */
     int *test_row, ntest;
     int *spare, nspare; /* of train and valid: rows that no seed trains with, and every seed holds out */
