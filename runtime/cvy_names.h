@@ -48,7 +48,6 @@
 #define cvy_adam CVY_NAMED(cvy_adam)
 #define cvy_adamw CVY_NAMED(cvy_adamw)
 #define cvy_optimisers CVY_NAMED(cvy_optimisers)
-#define cvy_optimiser_find CVY_NAMED(cvy_optimiser_find)
 #define cvy_buffers CVY_NAMED(cvy_buffers)
 #define cvy_hypers CVY_NAMED(cvy_hypers)
 #define cvy_hyper_find CVY_NAMED(cvy_hyper_find)

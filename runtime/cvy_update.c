@@ -101,14 +101,6 @@ const struct cvy_optimiser cvy_adamw = {
 
 const struct cvy_optimiser *const cvy_optimisers[] = {&cvy_sgd, &cvy_adam, &cvy_adamw, NULL};
 
-const struct cvy_optimiser *cvy_optimiser_find(const char *name)
-{
-    for (int i = 0; cvy_optimisers[i]; i++)
-        if (strcmp(cvy_optimisers[i]->name, name) == 0)
-            return cvy_optimisers[i];
-    return NULL;
-}
-
 int cvy_buffers(const struct cvy_optimiser *o)
 {
     int n = 0;

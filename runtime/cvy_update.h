@@ -48,8 +48,6 @@ struct cvy_optimiser {
 extern const struct cvy_optimiser cvy_sgd, cvy_adam, cvy_adamw;
 /* All of them, NULL at the end. */
 extern const struct cvy_optimiser *const cvy_optimisers[];
-/* The one of that name; NULL: there is none. */
-const struct cvy_optimiser *cvy_optimiser_find(const char *name);
 int cvy_buffers(const struct cvy_optimiser *o); /* how many floats it keeps of each parameter */
 int cvy_hypers(const struct cvy_optimiser *o);
 /* The index of the number called so; -1: it has none. */
