@@ -101,7 +101,7 @@ static const char *moves_text(const Ops *x, const Ops *y)
             return b.text;
         Buf front = {0}, after = {0};
         for (int k = 0; k < x->n; k++)
-            if ((k < who) != (to[k] < to[who]) && to[k] >= 0) {
+            if (to[k] >= 0 && (k < who) != (to[k] < to[who])) {
                 Buf *side = k < who ? &front : &after;
                 buf_printf(side, "%s%s", side->len ? " and " : "", text_at(x, k));
             }

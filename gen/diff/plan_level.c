@@ -43,7 +43,7 @@ static void kernel_rows(Diff *d, const Kernel *x, const Kernel *y)
     const KernelWords a = x ? plan_words(d->a.p, x) : (KernelWords){0},
                       b = y ? plan_words(d->b.p, y) : (KernelWords){0};
     const Kernel *any = x ? x : y;
-    const char *where = !any ? "" : any->w ? any->layer : any->kind == KERNEL_LOSS ? "loss" : any->name;
+    const char *where = any->w ? any->layer : any->kind == KERNEL_LOSS ? "loss" : any->name;
 
     if (!x || !y) {
         diff_row(d, LEVEL_PLAN, "kernel", where, x ? kernel_line(&a) : NULL, y ? kernel_line(&b) : NULL, NULL);

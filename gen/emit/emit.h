@@ -64,11 +64,11 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 
-/* What a run's functions name of what it may be given, and whether it has a function that begins channels. */
+/* What a pass's functions name of what it may be given, and whether it has a function that begins channels. */
 typedef struct PassUses {
     bool kernel, at, folded, value, begins;
 } PassUses;
-/* run.c: a run's record, for template `run`. image: what its places' numbers mean. */
+/* pixel_pass.c: a pass's record, for template `run`. image: what its places' numbers mean. */
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer,
                      PassUses *uses);
 /* core.c: a kernel's core header, for template `core_file`; a conv in words. */

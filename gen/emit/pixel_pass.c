@@ -401,7 +401,7 @@ static bool finds_winner(const Lines *l)
     return o && o->kind == OP_MAXPOOL && l->r->scatter_image >= 0 && !l->r->route && o->kernel[0] * o->kernel[1] > 1;
 }
 
-/* The value at hand when a run's point function begins. */
+/* The value at hand when a pass's point function begins. */
 static void value_at_hand(Lines *l)
 {
     const PixelPass *r = l->r;
@@ -464,7 +464,7 @@ static void walk(Lines *l)
     rec_int(l->rec, "w", r->shape.w);
 }
 
-/* Whether C names a field of the run's struct. */
+/* Whether C names a field of the pass's struct. */
 static bool names(const char *text, const char *field)
 {
     const char *what = xprintf("q->%s", field);
@@ -488,7 +488,7 @@ static bool begin_ignores_channel(const char *text)
     return end != NULL;
 }
 
-/* The fields that every run may have: those of them that its functions name. */
+/* The fields that every pass may have: those of them that its functions name. */
 static PassUses head(Lines *l)
 {
     Buf b = {0};
