@@ -18,20 +18,6 @@ static int chunk_of(const struct cvy_model *m)
     return n < 1 ? 1 : n > 256 ? 256 : (int)n;
 }
 
-/* Softmax cross-entropy of one row of logits, in double; *best is the first largest. */
-static double row_loss(const float *y, int classes, int label, int *best)
-{
-    double sum = 0;
-    *best = 0;
-    for (int c = 1; c < classes; c++) {
-        if (y[c] > y[*best])
-            *best = c;
-    }
-    for (int c = 0; c < classes; c++)
-        sum += exp((double)y[c] - y[*best]);
-    return log(sum) - ((double)y[label] - y[*best]);
-}
-
 int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, double *accuracy, struct cvy_report *report)
 {
     const struct cvy_model *m = r->model;
@@ -51,13 +37,13 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
         const int *label = b->target;
         m->infer(r->net, b, y);
         for (int i = 0; i < b->n; i++) {
-            int best;
+            int hit;
             const float *row = y + (size_t)i * (size_t)m->classes;
-            const double lost = row_loss(row, m->classes, label[i], &best);
+            const double lost = m->train.loss->lost(row, m->classes, label, i, &hit);
             sum += lost;
-            correct += best == label[i];
+            correct += hit;
             if (report)
-                cvy_report_row(report, cvy_data_row(d, done + i), row, label[i], best, lost);
+                cvy_report_row(report, cvy_data_row(d, done + i), row, label[i], cvy_largest(row, m->classes), lost);
         }
         done += b->n;
     }

@@ -300,62 +300,6 @@ void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, 
     }
 }
 
-/* ---- loss ---- */
-
-double cvy_loss_weight(const int *labels, int n, const struct cvy_step *step)
-{
-    double sum = 0;
-
-    if (!step->class_weight)
-        return n;
-    for (int i = 0; i < n; i++)
-        sum += (double)step->class_weight[labels[i]];
-    return sum;
-}
-
-/* With (1 - s) w[label] for the label and s / classes w[i] for each class i, where s is the smoothing and w the weights
- * of classes: the sum over i of such a share times -log p[i]. */
-static double weighed_loss(const float *logits, float *g, int classes, int label, double largest, double sum,
-                           double scale, const struct cvy_step *step)
-{
-    const float *const w = step->class_weight;
-    const double smooth = (double)step->label_smoothing / classes;
-    const double own = (1 - (double)step->label_smoothing) * (w ? (double)w[label] : 1);
-    double loss = own * (log(sum) - ((double)logits[label] - largest)), all = own;
-
-    for (int i = 0; i < classes && smooth > 0; i++) {
-        const double share = smooth * (w ? (double)w[i] : 1);
-        all += share;
-        loss += share * (log(sum) - ((double)logits[i] - largest));
-    }
-    for (int i = 0; i < classes; i++)
-        g[i] = (float)((all * exp((double)logits[i] - largest) / sum - (i == label ? own : 0) -
-                        smooth * (w ? (double)w[i] : 1)) *
-                       scale);
-    return loss;
-}
-
-double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale,
-                const struct cvy_step *step, double *score)
-{
-    int best = 0;
-    double sum = 0;
-
-    for (int i = 1; i < classes; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    for (int i = 0; i < classes; i++)
-        sum += exp((double)logits[i] - (double)logits[best]);
-    for (int i = classes; i < padded; i++)
-        g[i] = 0;
-    *score += best == label;
-    if (step->class_weight || step->label_smoothing > 0)
-        return weighed_loss(logits, g, classes, label, (double)logits[best], sum, (double)scale, step);
-    for (int i = 0; i < classes; i++)
-        g[i] = (float)((exp((double)logits[i] - (double)logits[best]) / sum - (i == label)) * (double)scale);
-    return log(sum) - ((double)logits[label] - (double)logits[best]);
-}
-
 /* ---- matrix product ---- */
 
 void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c,

@@ -1,11 +1,13 @@
 /* cvy_kernels.h - the arithmetic around the emitted kernels that no shape or order changes: what happens at a batch
- * norm's barrier, folding, the loss, a matrix product. The update is cvy_update.h's. SPDX-License-Identifier: 0BSD */
+ * norm's barrier, folding, a matrix product. The update is cvy_update.h's, the loss cvy_losses.h's.
+ * SPDX-License-Identifier: 0BSD */
 #ifndef CVY_KERNELS_H
 #define CVY_KERNELS_H
 
 #include "cvy_float.h"
 #include "cvy_names.h"
 
+#include "cvy_losses.h"
 #include "cvy_model.h"
 #include "cvy_shared.h"
 #include "cvy_update.h"
@@ -29,13 +31,11 @@ struct cvy_range {
 };
 struct cvy_range cvy_piece(int p, int pieces, int n);
 
-/* Whether a network for images that trains on up to `most` of them, in `classes` classes, can take a batch. */
-static inline int cvy_batch_fits(const struct cvy_batch *b, int most, int classes)
+/* Whether a network for images that trains on up to `most` of them, by that loss, can take a batch. */
+static inline int cvy_batch_fits(const struct cvy_batch *b, int most, const struct cvy_loss *loss, int outputs)
 {
-    int fit = b && b->x && b->target && !b->length && b->n >= 1 && b->n <= most;
-    for (int i = 0; fit && i < b->n; i++)
-        fit = ((const int *)b->target)[i] >= 0 && ((const int *)b->target)[i] < classes;
-    return fit;
+    return b && b->x && b->target && !b->length && b->n >= 1 && b->n <= most &&
+           cvy_target_fits(loss->target, b->target, b->n, outputs);
 }
 /* Whether it can infer a batch, of any n, into y. */
 static inline int cvy_batch_infers(const struct cvy_batch *b, const float *y)
@@ -127,14 +127,6 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
 void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in);
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
-
-/* Softmax cross-entropy of one image: returns its loss, writes its gradient times scale to g (padded floats), adds 1 to
- * *score where the label has the largest logit. PyTorch's cross_entropy, with the step's label_smoothing and
- * class_weight. */
-double cvy_loss(const float *logits, float *g, int classes, int padded, int label, float scale,
-                const struct cvy_step *step, double *score);
-/* What the sum of n images' losses is divided by: n, or the weights of their classes. */
-double cvy_loss_weight(const int *labels, int n, const struct cvy_step *step);
 
 /* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is
  * defined. */

@@ -90,6 +90,7 @@ typedef void (*cvy_sink)(void *user, const char *name, const float *data, const 
 struct cvy_train {
     const char *data; /* "fashion-mnist", "mnist", "shapes", "idx" */
     int epochs, batch;
+    const struct cvy_loss *loss;
     const struct cvy_optimiser *optimiser;
     double lr, hyper[CVY_HYPERS], weight_decay;
     int decay_all;        /* weight decay reaches norms and biases, too */

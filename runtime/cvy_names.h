@@ -32,8 +32,6 @@
 #define cvy_transpose_lanes CVY_NAMED(cvy_transpose_lanes)
 #define cvy_winograd_weights CVY_NAMED(cvy_winograd_weights)
 #define cvy_winograd_back CVY_NAMED(cvy_winograd_back)
-#define cvy_loss CVY_NAMED(cvy_loss)
-#define cvy_loss_weight CVY_NAMED(cvy_loss_weight)
 #define cvy_gemm CVY_NAMED(cvy_gemm)
 #define cvy_fold_conv CVY_NAMED(cvy_fold_conv)
 #define cvy_fold_winograd CVY_NAMED(cvy_fold_winograd)
@@ -42,6 +40,14 @@
 #define cvy_fold_image CVY_NAMED(cvy_fold_image)
 #define cvy_stage CVY_NAMED(cvy_stage)
 #define cvy_drop_key CVY_NAMED(cvy_drop_key)
+
+/* the library's: cvy_losses.c */
+#define cvy_cross_entropy CVY_NAMED(cvy_cross_entropy)
+#define cvy_cross_entropy_image CVY_NAMED(cvy_cross_entropy_image)
+#define cvy_cross_entropy_weight CVY_NAMED(cvy_cross_entropy_weight)
+#define cvy_losses CVY_NAMED(cvy_losses)
+#define cvy_target_fits CVY_NAMED(cvy_target_fits)
+#define cvy_largest CVY_NAMED(cvy_largest)
 
 /* the library's: cvy_update.c */
 #define cvy_sgd CVY_NAMED(cvy_sgd)

@@ -9,6 +9,7 @@
 
 #include "cvy_augment.h"
 #include "cvy_model.h"
+#include "cvy_losses.h"
 #include "cvy_schedule.h"
 #include "cvy_update.h"
 #include "cvy_weights.h"

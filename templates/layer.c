@@ -173,7 +173,7 @@ memset(k->db + (int64_t)piece * ${s.padded}, 0, sizeof(double) * ${s.padded});
 cvy_gemm(0, 1, 1, ${s.out}, ${s.channels}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
 //$ end
 //$ define loss_image
-loss += cvy_loss(logits, dlogits, ${s.classes}, ${s.padded}, k->labels[i], scale, step, &score);
+loss += cvy_${s.loss}_image(logits, dlogits, ${s.classes}, ${s.padded}, k->${s.target_name}, i, scale, step, &score);
 //$ end
 
 // A loop over the images of one piece.
@@ -192,7 +192,7 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
     //$ emit s
     //$ end
     //$ if f.loss
-    const float scale = 1.0f / (float)cvy_loss_weight(k->labels, n, step);
+    const float scale = 1.0f / (float)cvy_${f.loss}_weight(k->${f.target_name}, n, step);
     double loss = 0, score = 0;
     //$ end
 

@@ -98,7 +98,7 @@ ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int b
 //$ if n.train
 /* The spec's train section: step 0 of a training with one rate. */
 ${n.NAME}_API extern const struct cvy_step ${n.name}_step;
-/* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: n labels, ints in [0, ${n.NAME}_CLASSES);
+/* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: ${n.target_doc};
  * *score (unless NULL): how many had the right class on top. */
 ${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score);
 /* Gradients and update, after forward on the same batch. */
@@ -507,7 +507,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
 {
     double loss = 0, sum = 0;
 
-    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}) || batch->n < ${n.NAME}_MIN_BATCH)
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, &cvy_${n.loss}, ${n.classes}) || batch->n < ${n.NAME}_MIN_BATCH)
         return (double)NAN;
     const int n = net->forwarded = batch->n;
     //$ for k in n.kernels
@@ -515,7 +515,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     net->${k.name}.${i.name} = batch->x;
     //$ end
     //$ end
-    net->loss.labels = batch->target;
+    net->loss.${n.target_name} = batch->target;
     //$ for k in n.kernels
     //$ if k.forward
     ${n.name}_${k.name}_forward(&net->${k.name}, n, step);
@@ -527,7 +527,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     }
     if (score)
         *score = sum;
-    return loss / cvy_loss_weight(batch->target, n, step);
+    return loss / cvy_${n.loss}_weight(batch->target, n, step);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
@@ -606,7 +606,7 @@ const struct cvy_model ${n.name}_model = {
     ${n.name}_tensors, sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
     ${n.NAME}_PARAM_FLOATS, ${n.NAME}_RUNNING_FLOATS, ${n.NAME}_BATCHES,
     ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.loss}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
      ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
     //$ if n.train

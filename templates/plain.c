@@ -828,7 +828,7 @@ static void concat_backward(int n, int A, int C, int first, int O, const void *o
 //$ end
 //$ end
 
-//$ define plain_loss
+//$ define plain_cross_entropy
 /* What image m's label counts; what each class c counts in every image: label smoothing */
 static double loss_own(int label, const struct cvy_step *step)
 {
@@ -850,7 +850,7 @@ static double loss_weight(int n, const int *labels, const struct cvy_step *step)
 }
 
 /* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
-static double loss_forward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, double *score)
+static double cross_entropy_forward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, double *score)
 {
     const float (*z)[C] = (void *)in;
     double loss = 0;
@@ -872,7 +872,7 @@ static double loss_forward(int n, int C, const void *in, const int *labels, cons
 }
 
 /* dz[c] = (p[c] - (1 where c is the label, else 0)) / n */
-static void loss_backward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, void *in_g)
+static void cross_entropy_backward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, void *in_g)
 {
     const float (*z)[C] = (void *)in;
     float (*dz)[C] = in_g;
@@ -1000,11 +1000,11 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
 {
     double sum;
 
-    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, ${n.classes}) || batch->n < ${n.min_batch})
+    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, &cvy_${n.loss}, ${n.classes}) || batch->n < ${n.min_batch})
         return (double)NAN;
     net->batch = *batch;
     run(net, &net->v, batch->n, batch->x${n.step_argument});
-    return loss_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
+    return ${n.loss}_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)
@@ -1012,7 +1012,7 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
     if (!net || !batch || !batch->x || !step || batch->n < 1 || batch->n != net->batch.n)
         return -1;
     const int n = batch->n;
-    const int *const labels = net->batch.target;
+    ${n.target_type}const ${n.target_name} = net->batch.target;
     //$ if n.backward_reads_x
     const float *const x = batch->x;
     //$ end
@@ -1246,7 +1246,7 @@ const struct cvy_model ${n.name}_model = {
     tensors, sizeof tensors / sizeof *tensors,
     ${n.param_floats}, ${n.running_floats}, ${n.batches},
     ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
+    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.loss}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
      {${n.setting}},
      input_mean, input_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
     //$ if n.train

@@ -1,5 +1,6 @@
 /* fake_model.c - see fake_model.h. Gradients of softmax cross-entropy by hand: dL/dz = (p - onehot) / n. */
 #include "fake_model.h"
+#include "../runtime/cvy_losses.h"
 #include "../runtime/cvy_update.h"
 
 #include <math.h>
@@ -215,6 +216,7 @@ struct cvy_model fake_model = {
     .train = {"shapes",
               3,
               32,
+              &cvy_cross_entropy,
               &cvy_sgd,
               0.05,
               {0.9, 0},

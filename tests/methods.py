@@ -21,6 +21,11 @@ def check(ok, what):
         raise Failed(what)
 
 
+def runtime_library(folder):
+    """The runtime's C files that the library of the network emitted there consists of, besides the network's."""
+    return [os.path.join(folder, "runtime", f"cvy_{part}.c") for part in ("kernels", "losses", "update")]
+
+
 def cpu():
     """Seconds of processor that this process and those that it waited for took."""
     return sum(os.times()[:4])

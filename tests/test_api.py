@@ -166,8 +166,7 @@ class Test:
     @staticmethod
     def sources_of(folder, trace=True):
         """The C files that are no part of the program, as docs/inference.md lists them."""
-        return [f for f in sorted(glob.glob(folder + "/*_*.c")) if not f.endswith("_bench.c") and (trace or not f.endswith("_trace.c"))] + [
-            folder + "/runtime/cvy_kernels.c", folder + "/runtime/cvy_update.c"]
+        return [f for f in sorted(glob.glob(folder + "/*_*.c")) if not f.endswith("_bench.c") and (trace or not f.endswith("_trace.c"))] + methods.runtime_library(folder)
 
     @staticmethod
     def target_flags(folder):

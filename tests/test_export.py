@@ -547,7 +547,7 @@ class Test:
             gen = net.path("gen")
             mk = open(gen + "/Makefile").read()
             target = re.search(r"^TARGET = (.*)$", mk, re.M).group(1).split()
-            for f in glob.glob(f"{gen}/{net.name}_*.c") + [f"{gen}/runtime/cvy_kernels.c", f"{gen}/runtime/cvy_update.c"]:
+            for f in glob.glob(f"{gen}/{net.name}_*.c") + methods.runtime_library(gen):
                 o = os.path.join(self.dir, f"{net.name}.{os.path.basename(f)[:-2]}.lib.o")
                 if not os.path.exists(o):  # of an earlier test
                     run(self.cc[0], *target, "-O0", "-I" + gen, "-c", f, "-o", o)

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+from methods import runtime_library
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "golden")
 counts = {"passed": 0, "failed": 0, "skipped": 0}
@@ -42,7 +44,7 @@ def compiled(convoy, spec, target, folder, cc, link=()):
     run(*flags, f'-DHEADER="{name}.h"', f"-DMODEL={name}_model", f"-DTRACER={name}_tracer", f"-DSUPPORTED={name}_supported", "-c", "-o", program + ".o",
         os.path.join(HERE, "target_step.c"))  # like main.c without the target's flags: it asks whether the processor has what the rest needs
     run(*flags, *lines.get("TARGET", "").split(), "-o", program, *link, program + ".o", *(os.path.join(out, f) for f in network),
-        os.path.join(out, "runtime", "cvy_kernels.c"), os.path.join(out, "runtime", "cvy_update.c"), "-lm")
+        *runtime_library(out), "-lm")
     return program
 
 

@@ -35,7 +35,7 @@ Y
     # shellcheck disable=SC2086 # several words
     "$cc" -O1 -std=gnu11 -Wall -Wextra -Werror $flags -D"$macro" -I"$dir/net" -DHEADER="\"core_$core.h\"" -DCORE="$core" -DCI="$1" -DCO="$2" -DH="$3" -DW="$4" \
         -DPAD="$5" -DIMAGES="$6" -DXR="${x% *}" -DXC="${x#* }" -DZR="${z% *}" -DZC="${z#* }" $names $9 "$here/winograd_check.c" \
-        "$dir/net/runtime/cvy_kernels.c" "$dir/net/runtime/cvy_update.c" -lm -o "$dir/check" || { failed=$((failed + 1)); return; }
+        "$dir/net/runtime/cvy_kernels.c" "$dir/net/runtime/cvy_losses.c" "$dir/net/runtime/cvy_update.c" -lm -o "$dir/check" || { failed=$((failed + 1)); return; }
     errors=$("$dir/check")
     status=$?
     [ -n "$9" ] && expected=1 || expected=0

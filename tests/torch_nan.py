@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 
+from methods import runtime_library
 from torch_common import HERE, Failed, load_twin, run, st_write
 
 import numpy as np
@@ -148,7 +149,7 @@ def built(convoy, form, spec, folder):
     sources = ["together.c"] + [f for f in ("net_trace.c", "net_model.c") if os.path.exists(os.path.join(out, f))]
     program = os.path.join(out, "step")
     run(*form.cc, "-std=gnu11", "-O0", "-Wall", "-Werror", *form.flags, '-DHEADER="net.h"', "-DMODEL=net_model", "-DTRACER=net_tracer", "-DSUPPORTED=net_supported", "-I", out, "-o", program,
-        *form.link, os.path.join(HERE, "target_step.c"), *(os.path.join(out, f) for f in sources), os.path.join(out, "runtime", "cvy_kernels.c"), os.path.join(out, "runtime", "cvy_update.c"), "-lm")
+        *form.link, os.path.join(HERE, "target_step.c"), *(os.path.join(out, f) for f in sources), *runtime_library(out), "-lm")
     return program
 
 

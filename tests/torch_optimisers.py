@@ -8,6 +8,7 @@ Adam divides by the gradient's size, so that it makes as much of noise as of any
 import os
 import sys
 
+from methods import runtime_library
 from torch_common import load_twin, run, run_named
 
 import numpy as np
@@ -111,7 +112,7 @@ def trained(convoy, spec, form, folder, x, labels):
     with open(driver, "w") as f:
         f.write(DRIVER)
     sources = [os.path.join(out, f) for f in sorted(os.listdir(out)) if f.startswith("net_") and f.endswith(".c") and f not in ("net_bench.c", "net_trace.c")]
-    run("cc", "-std=c11", "-O0", "-I", out, "-o", driver[:-2], driver, *sources, os.path.join(out, "runtime", "cvy_kernels.c"), os.path.join(out, "runtime", "cvy_update.c"), "-lm")
+    run("cc", "-std=c11", "-O0", "-I", out, "-o", driver[:-2], driver, *sources, *runtime_library(out), "-lm")
     return subprocess.run([driver[:-2]], input=x.astype("<f4").tobytes() + labels.astype("<i4").tobytes(), stdout=subprocess.PIPE, check=True).stdout
 
 

@@ -5,6 +5,7 @@
 
 #include "cvy_augment.h"  /* what is done to images before a training sees them */
 #include "cvy_kernels.h"  /* the arithmetic of folding */
+#include "cvy_losses.h"   /* losses: their names and keys, what their targets are */
 #include "cvy_private.h"  /* checkpoints and sets, files, options of train, messages, numbers as text */
 #include "cvy_rng.h"      /* random numbers: draws of weights, splits */
 #include "cvy_schedule.h" /* schedules of the learning rate */

@@ -146,17 +146,18 @@ static bool compile(const Work *w, const DiffSide *s, int side)
     outdir_add(&out, "steps.c", text, strlen(text));
     if (!outdir_commit(&out, dir, NULL))
         return false;
-    const char *argv[] = {"make",
-                          "-j2",
-                          "--no-print-directory",
-                          "-C",
-                          dir,
-                          "-f",
-                          "Makefile",
-                          "OPENMP=no",
-                          xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o runtime/cvy_update.o")),
-                          w->name,
-                          NULL};
+    const char *argv[] = {
+        "make",
+        "-j2",
+        "--no-print-directory",
+        "-C",
+        dir,
+        "-f",
+        "Makefile",
+        "OPENMP=no",
+        xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o runtime/cvy_losses.o runtime/cvy_update.o")),
+        w->name,
+        NULL};
     return run("compiling", argv, &output);
 }
 

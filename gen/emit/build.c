@@ -41,7 +41,7 @@ static void names_file(const char *net, const struct Embedded *list, OutDir *out
 }
 
 /* The runtime's part of a network without its program. */
-static const char *const library[] = {"runtime/cvy_kernels.c", "runtime/cvy_update.c", NULL};
+static const char *const library[] = {"runtime/cvy_kernels.c", "runtime/cvy_losses.c", "runtime/cvy_update.c", NULL};
 
 static bool in_library(const char *name)
 {

@@ -37,6 +37,11 @@ const char *emit_spec_hash(const Spec *s);
 void emit_part(Rec *r, const char *name, const char *template);
 char *emit_channel_list(const double *v, int n);
 /* What the spec and the target say of a network, as fields of its record. */
+/* What a loss's target is in C: "const int *", "labels"; of a whole batch, in words; what a network's outputs are. */
+typedef struct TargetWords {
+    const char *type, *name, *doc, *outputs;
+} TargetWords;
+extern const TargetWords emit_target[CVY_TARGETS];
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t);
 /* Bytes of the arena: at all times, for training, for an image of the batch, for a thread; and their sum in C. */
 void emit_arena(Rec *r, int64_t fixed, int64_t train, int64_t image, int64_t thread);

@@ -313,6 +313,14 @@ bool emit_takes_n(const Kernel *k, Phase phase)
     return !(k->loss && phase == PHASE_BACKWARD);
 }
 
+static void loss_fields(const File *f, Rec *to)
+{
+    const struct cvy_loss *loss = f->p->g->spec->train.loss;
+
+    rec_str(to, "loss", loss->name);
+    rec_str(to, "target_name", emit_target[loss->target].name);
+}
+
 static void loss_kernel(const File *f)
 {
     const Kernel *k = f->k;
@@ -323,10 +331,11 @@ static void loss_kernel(const File *f)
     images_mark_din(used, k);
     images_mark(used, k->loss->dx);
     Rec *fn = piece_function(f, "forward_piece", used, false);
-    rec_int(fn, "loss", 1);
+    loss_fields(f, fn);
     norms_begin_sums(f, fn);
     calls_before(f, fn);
     Rec *s = line_add(fn, "body", "loss_image");
+    loss_fields(f, s);
     rec_int(s, "classes", classes);
     rec_int(s, "padded", (int64_t)blocks_of(classes) * LANES);
     call_din(f, fn);
@@ -435,7 +444,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
         rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name,
                 describe_shape(o->shape));
     else
-        rec_fmt(f->rec, "doc", "softmax cross-entropy of %d classes", any->image[any->loss->x].shape.c);
+        rec_fmt(f->rec, "doc", "%s of %d %s", p->g->spec->train.loss->help, any->image[any->loss->x].shape.c,
+                emit_target[p->g->spec->train.loss->target].outputs);
     if (any->conv || (any->linear && infer))
         rec_str(f->rec, "core", any->w->core_name);
     if (k)

@@ -182,7 +182,8 @@ void place_kernel(const Net *n, const Kernel *k, Rec *r)
     if (k->w)
         weight_fields(s, k);
     if (k->loss) {
-        given(s, "const int *labels", "labels", NULL);
+        const TargetWords *w = &emit_target[n->g->spec->train.loss->target];
+        given(s, xprintf("%s%s", w->type, w->name), w->name, NULL);
         given(s, "double *loss", "loss", "net->piece_loss");
         given(s, "double *score", "score", "net->piece_score");
     }

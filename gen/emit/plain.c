@@ -248,7 +248,8 @@ static void calls(PlainNet *n)
     }
     if (!n->train)
         return;
-    backward(n, xprintf("loss_backward(n, %d, %s, labels, step, %s);", g->spec->classes, value(n, g->op[last].in),
+    backward(n, xprintf("%s_backward(n, %d, %s, %s, step, %s);", g->spec->train.loss->name, g->spec->classes,
+                        value(n, g->op[last].in), emit_target[g->spec->train.loss->target].name,
                         gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
@@ -348,7 +349,7 @@ static void ops(const PlainNet *n)
             add_template(n, last);
     }
     if (n->train) {
-        add_template(n, "plain_loss");
+        add_template(n, xprintf("plain_%s", n->g->spec->train.loss->name));
         add_template(n, xprintf("plain_%s", n->g->spec->train.optimiser->name));
     }
 }

@@ -57,6 +57,10 @@ static const char *class_weights(const Spec *s)
     return w ? xprintf("(const float[]){%s}", emit_channel_list(w, s->classes)) : "NULL";
 }
 
+const TargetWords emit_target[CVY_TARGETS] = {
+    [CVY_CLASS] = {"const int *", "labels", "n labels, ints from 0 to classes - 1", "classes"},
+};
+
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
 {
     const Spec *s = g->spec;
@@ -77,7 +81,8 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "standard", xprintf("-std=%s", t->standard));
     rec_str(r, "c_std", t->standard);
     rec_str(r, "cmake_std", t->standard + 1);
-    rec_fmt(r, "title", "a network for training and inference: %s -> %d classes", describe_shape(in), s->classes);
+    rec_fmt(r, "title", "a network for training and inference: %s -> %d %s", describe_shape(in), s->classes,
+            emit_target[train->loss->target].outputs);
     rec_str(r, "shape", describe_shape(in));
     rec_int(r, "c", in.c);
     rec_int(r, "h", in.h);
@@ -89,6 +94,10 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "epochs", train->epochs);
     rec_int(r, "batch", train->batch);
     rec_str(r, "lr", real_text(train->lr));
+    rec_str(r, "loss", train->loss->name);
+    rec_str(r, "target_type", emit_target[train->loss->target].type);
+    rec_str(r, "target_name", emit_target[train->loss->target].name);
+    rec_str(r, "target_doc", emit_target[train->loss->target].doc);
     rec_str(r, "optimiser", train->optimiser->name);
     Buf hyper = {0};
     for (int k = 0; k < CVY_HYPERS; k++)

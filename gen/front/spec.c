@@ -149,10 +149,25 @@ static void read_augment(const Node *n, Spec *s)
         diag_error(n->mark, "leave it out", "train.augment is for images, and the input has %d numbers", s->input[0]);
 }
 
+/* Keys of other losses. */
+static void refuse_of_losses(const Node *map, const struct cvy_loss *own)
+{
+    for (int i = 0; cvy_losses[i]; i++)
+        for (int k = 0; cvy_losses[i] != own && cvy_losses[i]->key[k]; k++) {
+            const char *name = cvy_losses[i]->key[k];
+            bool has = false;
+            for (int j = 0; own->key[j]; j++)
+                has |= strcmp(own->key[j], name) == 0;
+            if (!has && keys_get(map, name))
+                diag_error(keys_get_key(map, name)->mark, NULL, "%s has no %s", own->name, name);
+        }
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
-    *t = (SpecTrain){.data = "idx", .epochs = 5, .batch = 64, .schedule = CVY_ONE_CYCLE, .seed = 1};
+    *t = (SpecTrain){
+        .data = "idx", .loss = cvy_losses[0], .epochs = 5, .batch = 64, .schedule = CVY_ONE_CYCLE, .seed = 1};
     for (int k = 0; k < CVY_SETTINGS; k++)
         t->setting[k] = cvy_settings[k].usual;
     const Node *n;
@@ -187,6 +202,7 @@ static void read_train(const Node *map, Spec *s)
     }
     if (!map)
         return;
+    refuse_of_losses(map, t->loss);
     key_int(train_keys(), map, "train", "epochs", &t->epochs);
     key_int(train_keys(), map, "train", "batch", &t->batch);
     if (key_word(train_keys(), map, "decay", &i))

@@ -100,6 +100,7 @@ typedef enum WinogradUse {
 typedef struct SpecTrain {
     const char *data; /* "fashion-mnist", "mnist", "shapes", or "idx" (four files in --data) */
     int epochs, batch;
+    const struct cvy_loss *loss;
     const struct cvy_optimiser *optimiser;
     double lr, hyper[CVY_HYPERS], weight_decay; /* hyper: by the optimiser's row */
     bool decay_all;                             /* weight decay reaches norms and biases too */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Words that the emitted code has for structs and functions of its own: NAME_forward may not be one of them. */
-static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "run", "sgd", "adam", "adamw", NULL};
+static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "run", NULL};
 
 bool plain_stores(const Plain *p, int i)
 {
@@ -25,6 +25,10 @@ static bool name_is_free(const Graph *g)
 
     for (int i = 0; taken[i]; i++)
         is_taken |= strcmp(taken[i], name) == 0;
+    for (int i = 0; cvy_optimisers[i]; i++)
+        is_taken |= strcmp(cvy_optimisers[i]->name, name) == 0;
+    for (int i = 0; cvy_losses[i]; i++)
+        is_taken |= strcmp(cvy_losses[i]->name, name) == 0;
     for (int k = 0; k < OP_KINDS; k++)
         is_taken |= strcmp(op_info[k].name, name) == 0;
     if (is_taken)

@@ -112,7 +112,7 @@ static const char *op_label(const Graph *g, const Op *o)
     case OP_DROP:
         return xprintf("drop %g", o->value);
     case OP_LOSS:
-        return "softmax, cross-entropy";
+        return g->spec->train.loss->help;
     default:
         return op_info[o->kind].name;
     }

@@ -589,9 +589,9 @@ void twin_write(const Graph *g, Buf *to)
                "    net = %s()\n"
                "    net.load_state_dict(safetensors.torch.load_file(\"%s.safetensors\"))\n"
                "\n"
-               "It returns logits; convoy's loss is torch.nn.functional.cross_entropy(net(x), labels).\n"
+               "It returns logits; convoy's loss is %s.\n"
                "\"\"\"\n",
-               net, class, net);
+               net, class, net, g->spec->train.loss->torch);
     bool torch = false;
     for (int i = 1; i < g->nop; i++) {
         torch |= g->op[i].kind == OP_CONCAT || (g->op[i].kind == OP_AVGPOOL && by_side(&g->op[i])) ||

@@ -209,8 +209,9 @@ static const char *spot_text(const Plan *p, const Tensor *list, const Kernel *k,
 
     switch (s->part) {
     case PART_CORE:
-        return k->kind == KERNEL_LOSS ? "kernel loss: softmax, its loss and their gradient, one image at a time"
-                                      : xprintf("the core of kernel %s", k->name);
+        return k->kind == KERNEL_LOSS
+                   ? xprintf("kernel loss: %s and its gradient, one image at a time", p->g->spec->train.loss->help)
+                   : xprintf("the core of kernel %s", k->name);
     case PART_OUT:
         return xprintf(
             "epilogue of kernel %s, %s%s%s, before anything is stored: nothing after %s has to wait for other images",
