@@ -310,24 +310,64 @@ static int load_files(struct cvy_data *d, const struct cvy_model *m, const char 
     return ok;
 }
 
-/* Loads a split, or, where d is NULL, counts it alone. */
+/* ---- the sources: a row each ---- */
+
+/* Where a source has its data. */
+struct place {
+    const char *folder; /* or the set's file */
+    uint64_t seed;      /* of drawn figures */
+};
+
+static int look_at_figures(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
+                           int limit, int *n)
+{
+    *n = cvy_shapes_count(m, split, limit);
+    return *n >= 0 && (!d || cvy_shapes_make(d, m, split, limit, at->seed));
+}
+
+static int look_at_files(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
+                         int limit, int *n)
+{
+    return load_files(d, m, at->folder, split, limit, n);
+}
+
+static int look_at_set(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
+                       int limit, int *n)
+{
+    return cvy_set_load(d, m, at->folder, split, limit, n);
+}
+
+struct source_row {
+    /* Loads a split, or, where d is NULL, counts it alone. limit: at most so many, 0: all. Sets *n. */
+    int (*look)(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split, int limit,
+                int *n);
+    enum {
+        HELD_OUT,
+        AS_MANY,
+        ITS_OWN
+    } validation; /* of its images; made besides, as many as asked for; rows of its
+                     own, held out where it has none */
+};
+static const struct source_row sources[] = {
+    [CVY_NOWHERE] = {NULL, HELD_OUT},
+    [CVY_DRAWN] = {look_at_figures, AS_MANY},
+    [CVY_FOLDER] = {look_at_files, HELD_OUT},
+    [CVY_SET] = {look_at_set, ITS_OWN},
+};
+
+/* The row of what a model's data, or those that are `said`, come from; look is NULL after a message. */
+static const struct source_row *source_of(const struct cvy_model *m, const char *said, struct place *at)
+{
+    return &sources[cvy_data_where(m->train.data ? m->train.data : "idx", said, &at->seed, &at->folder)];
+}
+
 static int look(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
                 int *n)
 {
-    const char *folder;
-    uint64_t seed;
-    switch (cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder)) {
-    case CVY_NOWHERE:
-        break;
-    case CVY_DRAWN:
-        *n = cvy_shapes_count(m, split, limit);
-        return *n >= 0 && (!d || cvy_shapes_make(d, m, split, limit, seed));
-    case CVY_FOLDER:
-        return load_files(d, m, folder, split, limit, n);
-    case CVY_SET:
-        return cvy_set_load(d, m, folder, split, limit, n);
-    }
-    return 0;
+    struct place at;
+    const struct source_row *row = source_of(m, where, &at);
+
+    return row->look && row->look(d, m, &at, split, limit, n);
 }
 
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
@@ -478,23 +518,24 @@ static int hold_out(struct cvy_data *d, struct cvy_data *train, int classes, int
 int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct cvy_model *m, const char *where,
                         double share, int *held)
 {
-    const char *folder;
-    uint64_t seed;
+    struct place at;
+    int n;
     memset(d, 0, sizeof *d);
     d->numbers = train->numbers;
     *held = 0;
     if (share == 0)
         return 1;
     const double exact = share < 1 ? floor(share * train->n + 0.5) : share;
-    const enum cvy_where kind = cvy_data_where(m->train.data ? m->train.data : "idx", where, &seed, &folder);
-    if (kind == CVY_SET) {
-        int n;
-        const int ok = cvy_set_load(d, m, folder, CVY_VALID_SPLIT, 0, &n);
+    const struct source_row *row = source_of(m, where, &at);
+    if (!row->look)
+        return 0;
+    if (row->validation == AS_MANY)
+        return exact < 1 || row->look(d, m, &at, CVY_VALID_SPLIT, (int)exact, &n);
+    if (row->validation == ITS_OWN) {
+        const int ok = row->look(d, m, &at, CVY_VALID_SPLIT, 0, &n);
         if (!ok || n > 0)
             return ok;
     }
-    if (kind == CVY_DRAWN)
-        return exact < 1 || cvy_shapes_make(d, m, CVY_VALID_SPLIT, (int)exact, seed);
     if (exact >= train->n) {
         cvy_error("a share below 1 is one of the training images", "--valid %.10g: there are %d training images", share,
                   train->n);

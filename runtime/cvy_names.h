@@ -93,6 +93,8 @@
 #define cvy_data_load CVY_NAMED(cvy_data_load)
 #define cvy_data_validation CVY_NAMED(cvy_data_validation)
 #define cvy_data_where CVY_NAMED(cvy_data_where)
+#define cvy_data_word CVY_NAMED(cvy_data_word)
+#define cvy_data_words CVY_NAMED(cvy_data_words)
 #define cvy_entry_fits CVY_NAMED(cvy_entry_fits)
 #define cvy_error CVY_NAMED(cvy_error)
 #define cvy_evaluate CVY_NAMED(cvy_evaluate)

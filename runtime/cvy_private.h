@@ -292,8 +292,19 @@ enum cvy_where {
     CVY_FOLDER,
     CVY_SET
 };
-extern const char cvy_four_files[]; /* a hint: which files there should be */
-extern const char cvy_from_zero[];  /* a hint at a label that is `classes` */
+/* A word of `data:`, which `--data` takes, too, where the runtime knows where its images are. */
+struct cvy_data_word {
+    const char *name, *help;
+    double mean, std; /* what images are normalised with where a spec does not say */
+    int channels, height, width,
+        classes;                  /* of its images, and how many classes they have; 0: as the network has them */
+    enum cvy_where from;          /* CVY_DRAWN, CVY_FOLDER; CVY_NOWHERE: --data has to say it */
+    const char *folder, *missing; /* CVY_FOLDER: the folder of a package; what to do where that is not there */
+};
+extern const struct cvy_data_word cvy_data_words[];          /* a NULL name ends them */
+const struct cvy_data_word *cvy_data_word(const char *name); /* NULL: there is none */
+extern const char cvy_four_files[];                          /* a hint: which files there should be */
+extern const char cvy_from_zero[];                           /* a hint at a label that is `classes` */
 /* `data`: the spec's word; `said`: --data's, NULL where it was not given. Sets *seed of drawn figures, or *folder,
  * which is there: of a set, its file. */
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder);

@@ -10,14 +10,36 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char fashion[] = "fashion-mnist";
-static const char fashion_folder[] = "/usr/share/datasets/fashion-mnist"; /* of Debian's dataset-fashion-mnist */
 const char *const cvy_origin_keys[CVY_ORIGINS] = {"classes", "columns", "recipe"};
 
 const char cvy_four_files[] =
     "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
     "t10k-labels-idx1-ubyte (each may end in .gz) is named by --data DIR; a set of 'convoy data' by --data FILE";
 const char cvy_from_zero[] = "labels count from 0; are these counted from 1?";
+
+/* clang-format off */
+const struct cvy_data_word cvy_data_words[] = {
+    {"fashion-mnist", "Fashion-MNIST, of Debian's dataset-fashion-mnist unless --data says", 0.2860, 0.3530, 1, 28, 28, 10, CVY_FOLDER, "/usr/share/datasets/fashion-mnist",
+     "apt-get install dataset-fashion-mnist, or name the folder of its four files with --data DIR; --data shapes trains on drawn figures instead"},
+    {"mnist", "MNIST, in --data", 0.1307, 0.3081, 1, 28, 28, 10, CVY_NOWHERE, NULL, NULL},
+    {"shapes", "figures that the runtime draws", 0.5, 0.25, 0, 0, 0, 0, CVY_DRAWN, NULL, NULL},
+    {"idx", "files of your own, or a set, in --data", 0.5, 0.25, 0, 0, 0, 0, CVY_NOWHERE, NULL, NULL},
+    {NULL, NULL, 0, 0, 0, 0, 0, 0, CVY_NOWHERE, NULL, NULL}};
+/* clang-format on */
+
+/* The word that the first `length` letters are. */
+static const struct cvy_data_word *word_of(const char *text, size_t length)
+{
+    for (const struct cvy_data_word *w = cvy_data_words; w->name; w++)
+        if (strlen(w->name) == length && strncmp(w->name, text, length) == 0)
+            return w;
+    return NULL;
+}
+
+const struct cvy_data_word *cvy_data_word(const char *name)
+{
+    return word_of(name, strlen(name));
+}
 
 char *cvy_data_file(const char *folder, enum cvy_split split, int images)
 {
@@ -38,45 +60,36 @@ char *cvy_data_file(const char *folder, enum cvy_split split, int images)
     return NULL;
 }
 
-/* Whether the folder is there; where not, what to do about it. */
-static int check_folder(const char *folder, const char *data, int by_default)
+/* "WORD", or "WORD:SEED" of what is drawn, for other figures than the usual ones; NULL: neither. */
+static const struct cvy_data_word *named(const char *text, uint64_t *seed)
 {
-    struct stat st;
-    if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
-        return 1;
-    if (by_default)
-        cvy_error("apt-get install dataset-fashion-mnist, or name the folder of its four files with --data DIR; "
-                  "--data shapes trains on drawn figures instead",
-                  "Fashion-MNIST is not in '%s'", folder);
-    else
-        cvy_error(cvy_four_files, "there is no folder and no set '%s' (data: %s)", folder, data);
-    return 0;
-}
+    const char *colon = strchr(text, ':');
+    const struct cvy_data_word *w = word_of(text, colon ? (size_t)(colon - text) : strlen(text));
 
-/* Whether `word` asks for drawn figures: "shapes", or "shapes:SEED" for others than the usual ones. */
-static int is_shapes(const char *word, uint64_t *seed)
-{
     *seed = 1;
-    return strcmp(word, "shapes") == 0 ||
-           (strncmp(word, "shapes:", 7) == 0 && cvy_parse_u64(word + 7, 0, UINT64_MAX, seed));
+    return w && colon && (w->from != CVY_DRAWN || !cvy_parse_u64(colon + 1, 0, UINT64_MAX, seed)) ? NULL : w;
 }
 
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder)
 {
     struct stat st;
     const int there = said && stat(said, &st) == 0; /* a folder that is called so goes before the word */
-    if (said && !there && strcmp(said, fashion) == 0) {
-        data = fashion;
-        said = NULL;
-    }
-    if (said ? is_shapes(said, seed) && !there : is_shapes(data, seed))
+    const struct cvy_data_word *w = there ? NULL : named(said ? said : data, seed);
+
+    if (w && w->from == CVY_DRAWN)
         return CVY_DRAWN;
-    if (!said && strcmp(data, fashion) != 0) {
+    if (!said && (!w || !w->folder)) {
         cvy_error(cvy_four_files, "where is the data? (data: %s)", data);
         return CVY_NOWHERE;
     }
-    *folder = said ? said : fashion_folder;
+    *folder = w && w->folder ? w->folder : said;
     if (there && !S_ISDIR(st.st_mode))
         return CVY_SET;
-    return check_folder(*folder, data, !said) ? CVY_FOLDER : CVY_NOWHERE;
+    if (there || (stat(*folder, &st) == 0 && S_ISDIR(st.st_mode)))
+        return CVY_FOLDER;
+    if (w && w->folder)
+        cvy_error(w->missing, "%s is not in '%s'", w->name, w->folder);
+    else
+        cvy_error(cvy_four_files, "there is no folder and no set '%s' (data: %s)", said, data);
+    return CVY_NOWHERE;
 }

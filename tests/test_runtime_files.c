@@ -662,7 +662,7 @@ START_TEST(data_that_is_not_installed)
     fake_model.train.data = "fashion-mnist";
     if (stat("/usr/share/datasets/fashion-mnist", &st) != 0)
         fails("train --no-save", 1,
-              "fake: error: Fashion-MNIST is not in '/usr/share/datasets/fashion-mnist'\n"
+              "fake: error: fashion-mnist is not in '/usr/share/datasets/fashion-mnist'\n"
               "  hint: apt-get install dataset-fashion-mnist, or name the folder of its four files with --data DIR; "
               "--data shapes trains on drawn figures instead\n");
     else

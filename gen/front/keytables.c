@@ -19,7 +19,6 @@ const char *const init_names[] = {"pytorch",
                                   "xavier_normal",
                                   "xavier_uniform",
                                   NULL};
-const char *const data_names[] = {"fashion-mnist", "mnist", "shapes", "idx", NULL};
 const char *const decay_names[] = {"weights", "all", NULL};
 const char *const unroll_names[] = {"auto", "full", "none", NULL};
 const char *const winograd_names[] = {"auto", "off", "on", NULL};
@@ -132,8 +131,6 @@ static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "no
 static const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
 
 static const KeyInfo first_train_keys[] = {
-    {.name = "data", .type = KEY_WORD, .words = data_names, .fallback = "idx",
-         .help = "shapes are drawn by the runtime; idx are four files of your own, in --data"},
     {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
     {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images per step"},
     {.name = NULL}};
@@ -235,11 +232,17 @@ const KeyInfo *train_keys(void)
 {
     enum { ROOM = 64 };
     static KeyInfo keys[ROOM];
-    static const char *names[ROOM];
+    static const char *names[ROOM], *data[ROOM];
     int n = 0;
 
     if (keys[0].name)
         return keys;
+    Buf of = {0};
+    for (int i = 0; cvy_data_words[i].name; i++) {
+        data[i] = cvy_data_words[i].name;
+        buf_printf(&of, "%s%s: %s", i ? "; " : "", data[i], cvy_data_words[i].help);
+    }
+    keys[n++] = (KeyInfo){.name = "data", .type = KEY_WORD, .words = data, .fallback = "idx", .help = of.text};
     for (const KeyInfo *k = first_train_keys; k->name; k++)
         keys[n++] = *k;
     Buf what = {0};

@@ -59,8 +59,8 @@ typedef struct StageKeys {
 } StageKeys;
 const StageKeys *stage_keys(void); /* of bare stages and of the words act and norm; ends with a NULL stage */
 const StageKeys *stage_keys_of(const char *word); /* NULL: it is none of them */
-extern const char *const bias_names[],
-    *const data_names[], *const decay_names[], *const unroll_names[], *const from_names[], *const classes_word[];
+extern const char *const bias_names[], *const decay_names[], *const unroll_names[], *const from_names[],
+                                                                                        *const classes_word[];
 extern const char *const order_default;
 const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 

@@ -175,30 +175,24 @@ static void read_train(const Node *map, Spec *s)
     if (map && !keys_check(map, "train", train_keys()))
         map = NULL;
     read_optimiser(map, t);
-    if (map && (n = keys_get(map, "data")) && want_word(n, "data", data_names, &i))
-        t->data = data_names[i];
-    bool clothes_or_digits = strcmp(t->data, "fashion-mnist") == 0 || strcmp(t->data, "mnist") == 0;
-    if (map && clothes_or_digits && !diag_errors() &&
-        (s->input[0] != 1 || s->input[1] != 28 || s->input[2] != 28 || s->classes < 10))
+    if (map && key_word(train_keys(), map, "data", &i))
+        t->data = cvy_data_words[i].name;
+    const struct cvy_data_word *data = cvy_data_word(t->data);
+    if (map && data->channels && !diag_errors() &&
+        (s->input[0] != data->channels || s->input[1] != data->height || s->input[2] != data->width ||
+         s->classes < data->classes))
         diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
-                  "the images of %s are 1 x 28 x 28, in ten classes: this network cannot train on them", t->data);
-    if (strcmp(t->data, "shapes") != 0 && s->classes > 256 && !diag_errors())
+                  "the images of %s are %d x %d x %d, in %d classes: this network cannot train on them", t->data,
+                  data->channels, data->height, data->width, data->classes);
+    if (data->from != CVY_DRAWN && s->classes > 256 && !diag_errors())
         diag_warn(s->classes_mark, "a set of 'convoy data' has no such limit",
                   "the labels of IDX files are bytes: they know classes 0 to 255 of %d", s->classes);
-    double mean = 0.5, std = 0.25;
-    if (strcmp(t->data, "fashion-mnist") == 0) {
-        mean = 0.2860;
-        std = 0.3530;
-    } else if (strcmp(t->data, "mnist") == 0) {
-        mean = 0.1307;
-        std = 0.3081;
-    }
     const int channels = s->input[0] > 0 ? s->input[0] : 1; /* 0: there is no input, an error */
     t->mean = xalloc((size_t)channels * sizeof *t->mean);
     t->std = xalloc((size_t)channels * sizeof *t->std);
     for (int c = 0; c < channels; c++) {
-        t->mean[c] = mean;
-        t->std[c] = std;
+        t->mean[c] = data->mean;
+        t->std[c] = data->std;
     }
     if (!map)
         return;
