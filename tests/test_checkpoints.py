@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import quick
 from counted import check, failed, must, passed, run, skipped
 
 BASE = """name: tiny
@@ -57,7 +58,7 @@ class Programs:
             # newer than what is emitted, and with the note of the flags: else make compiles them again
             for f in ["tiny.flags"] + [os.path.join("runtime", f) for f in os.listdir(os.path.join(self.first[more], "runtime")) if f.endswith(".o")]:
                 shutil.copy(os.path.join(self.first[more], f), os.path.join(to, f))
-        must("make", "-s", "-j2", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no", cwd=to)
+        must("make", "-s", "-j2", *quick.MAKE, cwd=to)
         self.first.setdefault(more, to)
         return os.path.join(to, "tiny")
 

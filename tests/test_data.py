@@ -14,6 +14,7 @@ import time
 import zipfile
 
 import methods
+import quick
 from methods import check
 
 try:
@@ -653,13 +654,13 @@ class Test:
         """An emitted program; its path."""
         path = os.path.join(self.top, name + ".yaml")
         with open(path, "w") as f:
-            f.write("name: %s\ninput: %s\nclasses: %d\nlayers: %s\ntrain: {data: idx, epochs: 2, batch: 8%s}\n" % (name, shape, classes, layers, train))
+            f.write("name: net\ninput: %s\nclasses: %d\nlayers: %s\ntrain: {data: idx, epochs: 2, batch: 8%s}\n" % (shape, classes, layers, train))
         for what in (["gen", path, "-o", os.path.join(self.top, name), "--target", "portable", "-q"],):
             r = subprocess.run([self.convoy, *what], capture_output=True, text=True)
             check(r.returncode == 0, r.stderr)
-        r = subprocess.run(["make", "-s", "-C", os.path.join(self.top, name), "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no"], capture_output=True, text=True)
+        r = subprocess.run(["make", "-s", "-C", os.path.join(self.top, name), *quick.MAKE], capture_output=True, text=True)
         check(r.returncode == 0, r.stderr)
-        return os.path.join(self.top, name, name)
+        return os.path.join(self.top, name, "net")
 
     def program(self, *args):
         return subprocess.run(args, capture_output=True, text=True, cwd=self.top)
@@ -707,7 +708,7 @@ class Test:
         r = self.program(plain, "train", "--data", "made.safetensors", "--no-save")
         check("prints the lines that fit" in r.stderr, "other means are not said: %s" % r.stderr)
         other = self.network("other", [5], 4, "", "[{linear: classes}]")
-        for program, data, words in ((other, "made.safetensors", "'made.safetensors' holds rows of 5 x 1 x 1 in 3 classes; the network 'other' reads 5 x 1 x 1 and has 4"),
+        for program, data, words in ((other, "made.safetensors", "'made.safetensors' holds rows of 5 x 1 x 1 in 3 classes; the network 'net' reads 5 x 1 x 1 and has 4"),
                                      (net, "r.safetensors", "'r.safetensors' is no set"), (net, "net.yaml", "damaged"), (net, "nowhere", "no set 'nowhere'")):
             r = self.program(program, "train", "--data", data, "--no-save")
             check(r.returncode == 1 and words in r.stderr, "%s: %s" % (data, r.stderr))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import methods
+import quick
 from methods import check
 
 try:
@@ -46,10 +47,10 @@ class Test:
         with open(self.top + "/net.yaml", "w") as f:
             f.write(NET)
         self.run(self.convoy, "data", "rows.npz", "-o", "rows.safetensors", "-q", "--features")
-        self.run(self.convoy, "train", "net.yaml", "-o", "build", "--data", "rows.safetensors", "--save", "w.safetensors", "--quiet")
+        self.run(self.convoy, "train", "net.yaml", "-o", "build", *quick.OPTIONS, "--data", "rows.safetensors", "--save", "w.safetensors", "--quiet")
 
     def run(self, *args, status=0):
-        r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True, env=dict(os.environ, CFLAGS="-O0"))
+        r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True, env=quick.env())
         check(r.returncode == status, "%s: status %d, not %d: %s%s" % (" ".join(args[1:4]), r.returncode, status, r.stdout, r.stderr))
         return r
 

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 
+import quick
+
 SPEC = """name: tiny
 input: [1, 8, 8]
 classes: 2
@@ -159,7 +161,7 @@ def cases(convoy, preload):
 
 def program_cases(convoy, preload):
     """The emitted program, without OpenMP and OpenBLAS, which have allocations of their own before main begins."""
-    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", *quick.MAKE], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if r.returncode:
         fail("the emitted program", "does not compile: %s" % r.stdout.decode()[-1000:])
         return []

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import methods
+import quick
 from methods import check
 
 try:
@@ -31,8 +32,9 @@ class Test:
         self.rng = np.random.default_rng(9)
 
     def run(self, *args, status=0):
-        r = subprocess.run([self.convoy, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True,
-                           env=dict(os.environ, CFLAGS="-O0"))
+        options = quick.OPTIONS if args[0] in ("train", "predict") else []
+        r = subprocess.run([self.convoy, *args, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True,
+                           env=quick.env())
         check(r.returncode == status, "%s: status %d, not %d: %s%s" % (" ".join(args[:3]), r.returncode, status, r.stdout, r.stderr))
         return r
 
@@ -118,7 +120,7 @@ class Test:
         check("imported" not in r.stderr, "new's set is made again: " + r.stderr)
         found = [float(v) for v in re.findall(r'"test_accuracy":([0-9.]+)', open(self.top + "/log.jsonl").read())]
         check(found[-1] > 0.85, found)
-        self.fits(self.photos("photos", n=20))
+        self.fits(self.photos("photos", n=20, size=(10, 13)))
         r = self.run("train", "fit.yaml", "--data", "photos", "--save", "p.safetensors", "--epochs", "20")
         check("imported" not in r.stderr, "new's set is made again: " + r.stderr)
         names = [os.path.join("photos", c, "%d.png" % i) for c in ("cat", "dog", "it's") for i in range(5)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import methods
+import quick
 from methods import check
 
 try:
@@ -40,13 +41,13 @@ class Test:
 
     def run(self, *args, status=0, **more):
         r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300,
-                           env=dict(os.environ, CFLAGS="-O0"), **more)
+                           env=quick.env(), **more)
         r.out, r.err = r.stdout.decode("utf-8", "surrogateescape"), r.stderr.decode("utf-8", "surrogateescape")
         check(r.returncode == status, "%s: status %d, not %d: %s%s" % (" ".join(args[1:3]), r.returncode, status, r.out, r.err))
         return r
 
     def predict(self, *args, **more):
-        return self.run(self.convoy, "predict", "net.yaml", "-o", self.build, *args, **more)
+        return self.run(self.convoy, "predict", "net.yaml", "-o", self.build, *quick.OPTIONS, *args, **more)
 
     def spec(self, shape, classes, name="net.yaml"):
         self.build = "build-%s-%d" % ("-".join(map(str, shape)), classes)  # one that is there is compiled already
@@ -85,7 +86,7 @@ class Test:
         src, names = self.photos(classes)
         self.run(self.convoy, "data", src, "-o", "set.safetensors", "-q", *options)
         self.spec(shape, classes)
-        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "set.safetensors", "--save", "w.safetensors", "--quiet", "--force")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "set.safetensors", "--save", "w.safetensors", "--quiet", "--force")
         return src, names
 
     def same_logits(self, shape, *options):
@@ -146,13 +147,13 @@ class Test:
         with open(src + "/" + names[0], "rb") as f:
             piped = self.predict("--weights", "w.safetensors", "-", stdin=f).out.splitlines()
         check(piped[1:] == lines[1:], piped)
-        fifo = self.run("/bin/bash", "-c", "exec \"$0\" predict net.yaml -o %s --weights <(cat w.safetensors) <(cat \"$1\")" % self.build, self.convoy,
+        fifo = self.run("/bin/bash", "-c", "exec \"$0\" predict net.yaml -o %s %s --weights <(cat w.safetensors) <(cat \"$1\")" % (self.build, " ".join(quick.OPTIONS)), self.convoy,
                         src + "/" + names[0]).out.splitlines()
         check(fifo[1:] == lines[1:], fifo)
 
     def test_names_of_figures(self):
         self.spec((3, 16, 16), 3)
-        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "shapes", "--save", "figures.safetensors", "--quiet", "--limit", "2", "--no-eval")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "shapes", "--save", "figures.safetensors", "--quiet", "--limit", "2", "--no-eval")
         src, names = self.photos()
         r = self.predict("--weights", "figures.safetensors", src + "/" + names[0])
         check("does not say how its images were read" in r.err and sorted(line.split()[-1] for line in r.out.splitlines()[1:]) ==
@@ -206,7 +207,7 @@ class Test:
         self.build = "build-table"
         open(self.top + "/net.yaml", "w").write("name: net\ninput: [2, 1, 1]\nclasses: 2\nlayers:\n  - flatten\n  - linear: classes\n"
                                                 "train: {data: idx, epochs: 1, batch: 8, lr: 0.05}\n")
-        self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet")
         src, names = self.photos()
         r = self.predict("--weights", "t.safetensors", src + "/" + names[0], status=1)
         check("was trained with a table" in r.err, r.err)
@@ -216,7 +217,7 @@ class Test:
         self.train((3, 16, 16), "--size", "16x16")
         before = open(self.top + "/set.safetensors", "rb").read()
         for more in ([], ["--force"]):
-            r = self.run(self.convoy, "train", "net.yaml", "-o", self.build, "--data", "set.safetensors", "--save", "set.safetensors", *more, status=1)
+            r = self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "set.safetensors", "--save", "set.safetensors", *more, status=1)
             check("is a set, not weights" in r.err and open(self.top + "/set.safetensors", "rb").read() == before, r.err)
 
 

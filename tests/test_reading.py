@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 
+import quick
 from counted import check, failed, must, passed, run
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
@@ -106,7 +107,7 @@ def build(convoy, dir, name, *options):
     for f in os.listdir(os.path.join(first, "runtime")) if os.path.isdir(first) else []:
         if f.endswith(".o"):
             shutil.copy(os.path.join(first, "runtime", f), os.path.join(folder, "runtime"))
-    must("make", "-s", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no", cwd=folder)
+    must("make", "-s", *quick.MAKE, cwd=folder)
     if not os.path.isdir(first):
         shutil.copytree(folder, first)
     return os.path.join(folder, "small")

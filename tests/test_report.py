@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import methods
+import quick
 from methods import check
 
 try:
@@ -51,7 +52,7 @@ class Test:
         self.rng = np.random.default_rng(10)
 
     def run(self, *args, status=0):
-        r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True, env=dict(os.environ, CFLAGS="-O0"))
+        r = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.top, timeout=300, text=True, env=quick.env())
         check(r.returncode == status, "%s: status %d, not %d: %s%s" % (" ".join(args[1:4]), r.returncode, status, r.stdout, r.stderr))
         return r
 
@@ -63,7 +64,7 @@ class Test:
         """Weights of a short training, and what the logits of the test rows are."""
         with open(self.top + "/net.yaml", "w") as f:
             f.write(self.spec(shape, classes))
-        r = self.run(self.convoy, "train", "net.yaml", "-o", "build", "--data", data, "--save", "w.safetensors", "--force")
+        r = self.run(self.convoy, "train", "net.yaml", "-o", "build", *quick.OPTIONS, "--data", data, "--save", "w.safetensors", "--force")
         s = Set(os.path.join(self.top, data))
         np.save(self.top + "/x.npy", s["test.x"])  # floats are taken as they are: the spec's mean is 0 and its std 1
         self.run(self.top + "/build/net", "predict", "--weights", "w.safetensors", "--input", "x.npy", "-o", "y.npy")
@@ -115,7 +116,7 @@ class Test:
         check([line[0].rstrip() for line in lines] == [c[:16] for c in classes], end)
         check("in the first 5: %.2f%%" % (100 * said["top_k_accuracy"]) in end, end)
         check(re.findall(r"^  (\S.*?): .*, taken for", end, re.M) == [w["name"] for w in said["worst"][:5]], end)
-        quiet = self.run(self.convoy, "train", "net.yaml", "-o", "build", "--data", self.data, "--save", "w2.safetensors", "--quiet")
+        quiet = self.run(self.convoy, "train", "net.yaml", "-o", "build", *quick.OPTIONS, "--data", self.data, "--save", "w2.safetensors", "--quiet")
         check(quiet.stdout == "", quiet.stdout)
         # the page
         r = self.run(self.top + "/build/net", "eval", "--weights", "w.safetensors", "--data", self.data, "--report", "page.html")
@@ -154,7 +155,7 @@ class Test:
         """Classes as the runtime calls them, numbers as names; more classes than a matrix is printed of."""
         with open(self.top + "/net.yaml", "w") as f:
             f.write(self.spec((1, 9, 9), 14))
-        r = self.run(self.convoy, "train", "net.yaml", "-o", "build", "--data", "shapes", "--save", "f.safetensors", "--train-images", "300", "--test-images", "200")
+        r = self.run(self.convoy, "train", "net.yaml", "-o", "build", *quick.OPTIONS, "--data", "shapes", "--save", "f.safetensors", "--train-images", "300", "--test-images", "200")
         check("the classes that are told worst" in r.stdout and re.search(r"\d  +\w+, taken for \w+", r.stdout) and "image " in r.stdout, r.stdout)
         said = json.loads(self.run(self.top + "/build/net", "eval", "--weights", "f.safetensors", "--data", "shapes", "--json", "--test-images", "200").stdout)
         check([c["class"] for c in said["classes"]][8:] == ["dots", "chevron", "10", "11", "12", "13"] and said["classes"][13]["images"] == 0, said["classes"])

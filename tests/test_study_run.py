@@ -13,6 +13,7 @@ import sys
 import time
 
 import methods
+import quick
 from methods import check
 from study_small import SPEC, read_set, write_set
 
@@ -37,7 +38,7 @@ long: 1
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped, self.n = os.path.abspath(convoy), folder, [], 0
-        self.env = dict(os.environ, CFLAGS="-O0")
+        self.env = quick.env()
         self.write(SPEC, STUDY)
         write_set(os.path.join(folder, "tiny.safetensors"))
         # compiled once: studies begin with a copy of this

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import quick  # noqa: E402
 from test_memory import SPEC, contents, put  # noqa: E402
 
 ERRORS = {  # with EINTR where the call may be interrupted
@@ -124,7 +125,7 @@ def cases(convoy):
     made += [Case([convoy, "gen", "t.yaml", "-o", "work/o", "--target", "portable"], "work/o"),
              Case([convoy, "gen", "t.yaml", "-o", "work/o", "--target", "portable"], "work/o", other),
              Case([convoy, "gen", "t.yaml", "-o", "work/o", "--target", "portable"], "work/o", old)]
-    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    r = subprocess.run(["make", "-C", "g", "-f", "Makefile", "-j2", *quick.MAKE], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if r.returncode:
         fail("the emitted program", "does not compile: %s" % r.stdout.decode()[-1000:])
     else:

@@ -13,6 +13,7 @@ import sys
 import time
 
 import methods
+import quick
 from methods import check
 from study_small import SPEC, write_set
 
@@ -20,7 +21,7 @@ from study_small import SPEC, write_set
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped = os.path.abspath(convoy), folder, []
-        self.env = dict(os.environ, CFLAGS="-O0")
+        self.env = quick.env()
         self.set, self.spec = os.path.join(folder, "tiny.safetensors"), os.path.join(folder, "tiny.yaml")
         write_set(self.set)
         with open(self.spec, "w") as f:

@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 
+import quick
 from torch_common import load_twin, run, run_named
 
 import numpy as np
@@ -68,7 +69,7 @@ def case(convoy, name, form, work):
         f.write(SPEC % ("bn-" if norm else "", batch, UPDATES, keys))
     out = os.path.join(folder, "net")
     run(convoy, "gen", spec, "-o", out, *form)
-    run("make", "-s", "-j2", "-C", out, "CFLAGS=-O0", "OPENMP=no", "OPENBLAS=no")
+    run("make", "-s", "-j2", "-C", out, *quick.MAKE)
     program = os.path.join(out, "net")
     first, w = os.path.join(folder, "first.safetensors"), os.path.join(folder, "w.safetensors")
     run(program, "train", "--data", folder, "--epochs", "1", "--lr", "0", "--weight-decay", "0", "--save", first, "--no-eval")
