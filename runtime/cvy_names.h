@@ -136,6 +136,7 @@
 #define cvy_main CVY_NAMED(cvy_main)
 #define cvy_may_save CVY_NAMED(cvy_may_save)
 #define cvy_match_state CVY_NAMED(cvy_match_state)
+#define cvy_near_path CVY_NAMED(cvy_near_path)
 #define cvy_nearest CVY_NAMED(cvy_nearest)
 #define cvy_note CVY_NAMED(cvy_note)
 #define cvy_npy_images CVY_NAMED(cvy_npy_images)

@@ -311,6 +311,9 @@ enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed
 /* The file of a split: DIR/train-images-idx3-ubyte, with variants of the name that are about. free(); NULL and a
  * message. */
 char *cvy_data_file(const char *folder, enum cvy_split split, int images);
+/* A hint where there is no `path`: "did you mean 'digits'?", of what lies beside it and, where `words`, of the words
+ * that --data takes. free(); NULL where nothing is near. */
+char *cvy_near_path(const char *path, int words);
 
 /* ---- cvy_data.c, cvy_shapes.c, cvy_set.c: images and labels
  * --------------------------------------------------------------------- */

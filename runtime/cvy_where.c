@@ -6,6 +6,7 @@
 
 #include "cvy_private.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -70,6 +71,51 @@ static const struct cvy_data_word *named(const char *text, uint64_t *seed)
     return w && colon && (w->from != CVY_DRAWN || !cvy_parse_u64(colon + 1, 0, UINT64_MAX, seed)) ? NULL : w;
 }
 
+/* Of what lies in the folder `dir`, the name nearest to `name`, or `near` where nothing is nearer; NULL: none is near.
+ */
+static char *nearest_in(const char *dir, const char *name, const char *near)
+{
+    char *best = near ? cvy_format("%s", near) : NULL;
+    const struct dirent *e;
+    DIR *d = opendir(dir);
+    while (d && (e = readdir(d))) {
+        const int first = best && strcmp(best, e->d_name) < 0; /* of equally near ones, whatever the folder's order */
+        const char *const two[] = {first ? best : e->d_name, first ? e->d_name : best, NULL};
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || cvy_nearest(name, two) != e->d_name)
+            continue;
+        free(best);
+        best = cvy_format("%s", e->d_name);
+    }
+    if (d)
+        closedir(d);
+    return best;
+}
+
+char *cvy_near_path(const char *path, int words)
+{
+    enum { WORDS = 16 };
+    const char *word[WORDS + 1] = {NULL};
+    char plain[4096];
+    int n = 0;
+    for (const struct cvy_data_word *w = cvy_data_words; words && w->name && n < WORDS; w++)
+        if (w->folder || w->from == CVY_DRAWN)
+            word[n++] = w->name;
+    size_t end = strlen(path), at;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (at = end; at > 0 && path[at - 1] != '/'; at--)
+        ;
+    char *dir = cvy_format("%.*s", (int)at, path), *name = cvy_format("%.*s", (int)(end - at), path + at);
+    char *near = dir && name && end < sizeof plain
+                     ? nearest_in(at ? dir : ".", name, at ? NULL : cvy_nearest(name, word))
+                     : NULL;
+    char *hint = near ? cvy_format("did you mean '%s%s'?", dir, cvy_plain(near, plain, sizeof plain)) : NULL;
+    free(dir);
+    free(name);
+    free(near);
+    return hint;
+}
+
 enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed, const char **folder)
 {
     struct stat st;
@@ -87,9 +133,11 @@ enum cvy_where cvy_data_where(const char *data, const char *said, uint64_t *seed
         return CVY_SET;
     if (there || (stat(*folder, &st) == 0 && S_ISDIR(st.st_mode)))
         return CVY_FOLDER;
+    char *near = w && w->folder ? NULL : cvy_near_path(said, 1);
     if (w && w->folder)
         cvy_error(w->missing, "%s is not in '%s'", w->name, w->folder);
     else
-        cvy_error(cvy_four_files, "there is no folder and no set '%s' (data: %s)", said, data);
+        cvy_error(near ? near : cvy_four_files, "there is no folder and no set '%s' (data: %s)", said, data);
+    free(near);
     return CVY_NOWHERE;
 }

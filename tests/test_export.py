@@ -623,6 +623,11 @@ class Test:
                             (["--nesterov", "--momentum=0"], "needs a momentum above zero")]:
             said = train("-o", "never", "--", *words, want=1)
             check(what in said and "compiling" not in said and not os.path.exists(os.path.join(folder, "never")), f"{words}: {said}")
+        put(os.path.join(folder, "vector.yaml"), "name: vector\ninput: [1, 28, 28]\nclasses: 10\nlayers: [conv: 4, global_avg_pool, bn, linear: classes]\n"
+            "train: {data: shapes}\n")
+        status, out, err = spawn(self.convoy, "train", "vector.yaml", "--batch", "1", cwd=folder)
+        check(status == 1 and "vector.yaml:4:36: error: --batch 1: bn1 has a single value" in err and "hint: --batch 2" in err, f"a batch that is too small: {err}")
+        check(not os.path.exists(os.path.join(folder, "build-vector")), "compiled for a batch that is too small")
         check(not glob.glob(os.path.join(self.dir, "**", "[xy]"), recursive=True), "a shell read a name")
 
 

@@ -560,6 +560,12 @@ START_TEST(idx_files_that_are_wrong)
 {
     fails(D_TRAIN, 1, "fake: error: there is no folder and no set 'd' (data: shapes)\n" FOUR);
     make_idx();
+    fails("train --no-save --data fashion-mnst", 1,
+          "fake: error: there is no folder and no set 'fashion-mnst' (data: shapes)\n"
+          "  hint: did you mean 'fashion-mnist'?\n");
+    fails("train --no-save --data d/train-label-idx1-ubyte.gz//", 1,
+          "fake: error: there is no folder and no set 'd/train-label-idx1-ubyte.gz//' (data: shapes)\n"
+          "  hint: did you mean 'd/train-labels-idx1-ubyte.gz'?\n");
     unlink("d/train-labels-idx1-ubyte.gz");
     fails(D_TRAIN, 1, "fake: error: there is no 'd/train-labels-idx1-ubyte' (or .gz)\n" FOUR);
     write_idx("d/train-labels-idx1-ubyte", 8, 1, DIMS(101), 101, 0);
@@ -706,7 +712,7 @@ START_TEST(figures)
     fails("train --no-save", 1, "fake: error: figures need images of 8 x 8 or more; the network 'fake' reads 12 x 7\n");
     fake_model.width = 12;
     fails("train --no-save --data shapes:x", 1,
-          "fake: error: there is no folder and no set 'shapes:x' (data: shapes)\n" FOUR);
+          "fake: error: there is no folder and no set 'shapes:x' (data: shapes)\n  hint: did you mean 'shapes'?\n");
 }
 END_TEST
 

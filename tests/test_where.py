@@ -59,6 +59,7 @@ class Test:
         check("With 10 seeds and these test rows, differences below about 1.4 points cannot be shown." in out, out)
         check(out.index("cannot be shown") < out.index("pair  "), "said before it is done")
         study = open(os.path.join(to, "study.yaml")).read()
+        check(study.startswith("# Made by convoy where of %s; convoy study goes on with it.\n" % self.set), study)
         check("seeds: 10\nepochs: 30\nrows: 300\npick_rows: 2000\n" in study and "margin: 3\n" in study, study)
         csv = os.path.join(to, "runs.csv")
         before = open(csv).read()
@@ -120,6 +121,18 @@ class Test:
         check(status == 1 and "the rows of" in err and "are no images (5 x 1 x 1)" in err and "--spec SPEC" in err, "status %d: %s" % (status, err))
         status, out, err = self.run(data=os.path.join(self.folder, "none"))
         check(status == 1 and "none" in err, "status %d: %s" % (status, err))
+        check(not os.path.exists(os.path.join(self.folder, "where-none")), "an empty folder was left")
+        status, out, err = self.run(data=self.set + "s")
+        check(status == 1 and "did you mean '%s'?" % self.set in err, "status %d: %s" % (status, err))
+        # another set of the same name, in another folder
+        os.mkdir(os.path.join(self.folder, "other"))
+        write_set(os.path.join(self.folder, "other", "tiny.safetensors"))
+        to = os.path.join(self.folder, "taken")
+        os.mkdir(to)
+        with open(os.path.join(to, "study.yaml"), "w") as f:
+            f.write("# Made by convoy where of %s; convoy study goes on with it.\nname: taken\n" % self.set)
+        status, out, err = self.run("-o", to, data=os.path.join(self.folder, "other", "tiny.safetensors"))
+        check(status == 1 and "is the study of other images" in err and self.set in err, "status %d: %s" % (status, err))
         status, out, err = self.run("--minutes", "0")
         check(status == 2 and "--minutes" in err, "status %d: %s" % (status, err))
 

@@ -70,7 +70,7 @@ static bool put_fitting(Buf *to, const Options *o, const char *name, bool quiet)
         return false;
     }
     if (access(o->data, F_OK) != 0) {
-        fprintf(stderr, "convoy: there is no '%s'\n", o->data);
+        cvy_error(cvy_near_path(o->data, 0), "there is no '%s'", o->data);
         return false;
     }
     Options build = *o;

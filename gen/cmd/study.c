@@ -416,6 +416,12 @@ bool study_folder(const char *folder, struct cvy_lock *lock)
     return make_folder(folder) && cvy_lock_take(lock, xprintf("%s/runs.csv", folder));
 }
 
+void study_leave(const char *folder, struct cvy_lock *lock)
+{
+    cvy_lock_drop(lock);
+    (void)rmdir(folder); /* where nothing came of it, it is empty */
+}
+
 int cmd_study(const Options *o)
 {
     StudyOptions own;
@@ -435,6 +441,6 @@ int cmd_study(const Options *o)
     if (!study_folder(folder, &lock))
         return EXIT_FAILED;
     const int status = study_go(f, o, &own, folder);
-    cvy_lock_drop(&lock);
+    study_leave(folder, &lock);
     return status;
 }

@@ -9,6 +9,7 @@
 struct cvy_lock;
 /* Makes the folder, and takes its lock. False after a message, as in all that follows. */
 bool study_folder(const char *folder, struct cvy_lock *lock);
+void study_leave(const char *folder, struct cvy_lock *lock); /* drops the lock; a folder that is empty goes */
 StudyFile *study_load(const char *path);
 /* The set that data are, or become, in the folder. word: as the user wrote it, where it may be fashion-mnist. */
 const char *study_set(const char *data, const char *word, const char *folder);

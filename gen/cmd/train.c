@@ -47,9 +47,24 @@ static int find_data(const Options *o, const Spec *s, const struct cvy_said *sai
                                                                                                    : EXIT_FAILED;
 }
 
+/* Whether --batch gives every norm more than one value; the spec's own batch was looked at with its shapes. */
+static bool batch_fits(const Plan *p, int batch)
+{
+    const Op *op = p->g->op;
+
+    if (!batch || batch >= p->min_batch)
+        return true;
+    while (!op_is_batch_norm(op->kind) || op->shape.h * op->shape.w > 1)
+        op++;
+    diag_error(op->mark, xprintf("--batch %d, or more", p->min_batch),
+               "--batch %d: %s has a single value per channel then, as its image is 1 x 1", batch, op->path);
+    diag_flush(stderr);
+    return false;
+}
+
 /* The program's options over the spec's settings (NULL: over none), by the program's own table: 1, 0 with an error, or
- * -1 where it is asked for help. */
-static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *said)
+ * -1 where it is asked for help. *batch: --batch, 0 where it was not given. */
+static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *said, int *batch)
 {
     struct cvy_progress p = {0};
     struct cvy_option option[CVY_TRAIN_OPTIONS];
@@ -60,21 +75,22 @@ static int read_rest(const Options *o, const SpecTrain *spec, struct cvy_said *s
         memcpy(p.hyper, spec->hyper, sizeof p.hyper);
     cvy_train_options(said, &p, optimiser, option);
     const int parsed = cvy_options_parse(o->nrest, o->rest, 0, "train", option);
+    *batch = p.batch;
     return spec && parsed > 0 ? cvy_train_fits(said, &p, optimiser) : parsed;
 }
 
 int cmd_train(const Options *o)
 {
-    int status;
+    int status, batch;
     struct cvy_said said;
-    const int parsed = read_rest(o, NULL, &said);
+    const int parsed = read_rest(o, NULL, &said, &batch);
     if (parsed == 0)
         return EXIT_USAGE;
     Plan *p = load_plan(o, o->target ? o->target : "native", false, &status);
 
     if (!p)
         return status;
-    if (read_rest(o, &p->g->spec->train, &said) == 0)
+    if (read_rest(o, &p->g->spec->train, &said, &batch) == 0 || !batch_fits(p, batch))
         return EXIT_FAILED;
     const char *data = NULL;
     if (parsed > 0) /* not where it is asked for help alone */

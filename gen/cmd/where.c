@@ -117,17 +117,47 @@ static const char *yaml_word(const char *s)
     return scalar_text(node_new(NODE_SCALAR, s, (Mark){0}));
 }
 
-static const char *study_text(const char *name, const char *spec, const char *data, const WhereOptions *w, const Fit *f)
+static const char *absolute(const char *path)
+{
+    char *full = realpath(path, NULL);
+    const char *kept = xstrdup(full ? full : path);
+    free(full);
+    return kept;
+}
+
+static const char made_of[] = "# Made by convoy where of ";
+
+static const char *first_line(const char *images)
+{
+    return xprintf("%s%s; convoy study goes on with it.\n", made_of, yaml_word(absolute(images)));
+}
+
+static const char *study_text(const char *images, const char *name, const char *spec, const char *data,
+                              const WhereOptions *w, const Fit *f)
 {
     Buf b = {0};
     buf_printf(&b,
-               "# Made by convoy where; convoy study goes on with it.\nname: %s\nspec: %s\ndata: %s\nvariants:\n  "
-               "before: {order: conv-bn-act}\n  "
+               "%sname: %s\nspec: %s\ndata: %s\nvariants:\n  before: {order: conv-bn-act}\n  "
                "after: {order: conv-act-bn}\nprimary: [before, after]\nscreen: 1\nmargin: %s\n",
-               name, yaml_word(spec), yaml_word(data), real_text(w->margin));
+               first_line(images), name, yaml_word(spec), yaml_word(data), real_text(w->margin));
     if (f)
         buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\npick_rows: %d\n", f->seeds, f->epochs, f->rows, PICK_ROWS);
     return b.text;
+}
+
+/* Whether a study that is there is of these images: another folder of the same name may be meant. */
+static bool goes_on_with(const char *images, const char *folder, const char *file)
+{
+    enum { MOST = 1 << 20 };
+    size_t len;
+    const char *const text = file_read(file, MOST, &len), *const line = first_line(images);
+
+    if (!text || strncmp(text, made_of, sizeof made_of - 1) != 0 || strncmp(text, line, strlen(line)) == 0)
+        return true; /* what cannot be read is said by who reads all of it */
+    const char *const other = text + sizeof made_of - 1, *const end = strstr(other, "; convoy study");
+    cvy_error("-o DIR: a folder of its own; or remove that one", "'%s' is the study of other images: %.*s", folder,
+              end ? (int)(end - other) : 0, other);
+    return false;
 }
 
 static bool write_text(const char *path, const char *text)
@@ -153,14 +183,6 @@ static const char *name_of(const char *data)
     return xprintf("where-%.30s", *name && *name != '.' ? name : "data");
 }
 
-static const char *absolute(const char *path)
-{
-    char *full = realpath(path, NULL);
-    const char *kept = xstrdup(full ? full : path);
-    free(full);
-    return kept;
-}
-
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */
 static int plan(const Options *o, const WhereOptions *w, const char *folder, const char *file, const char *name,
                 double began, int at_once)
@@ -183,7 +205,7 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
         return EXIT_FAILED;
     StudyFile *f;
     StudyTimes times;
-    if (!write_text(file, study_text(name, spec, data, w, NULL)) || !(f = study_load(file)) ||
+    if (!write_text(file, study_text(o->spec, name, spec, data, w, NULL)) || !(f = study_load(file)) ||
         !study_time(f, o, folder, p, &times)) {
         unlink(file);
         return EXIT_FAILED;
@@ -212,7 +234,7 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
             resolution(s->rows, fits.seeds));
     fflush(to);
     pool_close(p);
-    return write_text(file, study_text(name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
+    return write_text(file, study_text(o->spec, name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
 }
 
 int cmd_where(const Options *o)
@@ -228,7 +250,9 @@ int cmd_where(const Options *o)
     struct cvy_lock lock;
     if (!study_folder(folder, &lock))
         return EXIT_FAILED;
-    int status = access(file, R_OK) == 0 ? EXIT_OK : plan(o, &w, folder, file, name, began, at_once);
+    int status = access(file, F_OK) != 0               ? plan(o, &w, folder, file, name, began, at_once)
+                 : goes_on_with(o->spec, folder, file) ? EXIT_OK
+                                                       : EXIT_FAILED;
     if (status == EXIT_OK) {
         StudyFile *f = study_load(file);
         const StudyOptions own = {.jobs = at_once, .deadline = began + 60 * w.minutes};
@@ -238,6 +262,6 @@ int cmd_where(const Options *o)
                    "--data %s\n",
                    f->spec, f->data);
     }
-    cvy_lock_drop(&lock);
+    study_leave(folder, &lock);
     return status;
 }

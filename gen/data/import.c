@@ -335,8 +335,9 @@ static bool find_source(Import *m)
 {
     struct stat st;
     if (stat(m->src, &st) != 0) {
-        cvy_error("a folder of images, .npy, .npz, CSV, IDX or CIFAR files: convoy data --help", "there is no '%s'",
-                  m->src);
+        const char *const near = cvy_near_path(m->src, 0);
+        cvy_error(near ? near : "a folder of images, .npy, .npz, CSV, IDX or CIFAR files: convoy data --help",
+                  "there is no '%s'", m->src);
         return false;
     }
     for (int i = 0; sources[i] && !m->source; i++)
