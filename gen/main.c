@@ -258,6 +258,20 @@ static bool is_help(const char *s)
     return strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0;
 }
 
+/* That no file that the command reads is one that it writes; `check --write` alone may write a spec anew. */
+static bool spares_inputs(const Command *c, const Options *o)
+{
+    const char *const to[] = {o->out, o->html, o->depfile};
+    const char *read[] = {o->spec, o->spec2, o->weights, o->diff, o->data};
+    bool spares = true;
+
+    if (c->run == cmd_check || c->run == cmd_new) /* whose word is a name */
+        return true;
+    for (size_t i = 0; i < sizeof to / sizeof *to && spares; i++)
+        spares = cvy_spares(to[i], read, sizeof read / sizeof *read) && cvy_spares(to[i], o->word, o->nword);
+    return spares;
+}
+
 int main(int argc, char **argv)
 {
     cvy_start();
@@ -289,5 +303,5 @@ int main(int argc, char **argv)
     if (!options_read(c, argc, argv, &o))
         return EXIT_USAGE;
     term_colour_when(o.colour);
-    return cvy_finish(c->run(&o), 0);
+    return cvy_finish(spares_inputs(c, &o) ? c->run(&o) : c->trouble, 0);
 }

@@ -84,6 +84,20 @@ int cvy_open_typed(const char *path)
     return fd;
 }
 
+int cvy_spares(const char *to, const char *const *read, int n)
+{
+    struct stat a, b;
+    if (!to || stat(to, &a) != 0 || !S_ISREG(a.st_mode))
+        return 1;
+    for (int i = 0; i < n; i++) {
+        if (read[i] && stat(read[i], &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
+            cvy_error("another name for what is written", "'%s' is read here: it would be written over", to);
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int cvy_open_named(int folder, const char *name)
 {
     struct stat st;

@@ -84,7 +84,8 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     double loss = 0, accuracy = 0;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
+    const char *const read[] = {weights, data};
+    int ok = weights && cvy_spares(page, read, 2) && cvy_run_open(&r, m, 0, threads, 0) &&
              cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_report_begin(&report, m, &d) &&
              cvy_evaluate(&r, &d, &loss, &accuracy, &report);
@@ -149,7 +150,8 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     float *x = NULL, *y = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    int ok = weights && cvy_run_open(&r, m, 0, threads, 0) &&
+    const char *const read[] = {weights, input};
+    int ok = weights && cvy_spares(output, read, 2) && cvy_run_open(&r, m, 0, threads, 0) &&
              cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
              cvy_npy_images(m, input, nonfinite, &x, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;

@@ -203,6 +203,7 @@
 #define cvy_shapes_count CVY_NAMED(cvy_shapes_count)
 #define cvy_shapes_make CVY_NAMED(cvy_shapes_make)
 #define cvy_silent CVY_NAMED(cvy_silent)
+#define cvy_spares CVY_NAMED(cvy_spares)
 #define cvy_start CVY_NAMED(cvy_start)
 #define cvy_state_path CVY_NAMED(cvy_state_path)
 #define cvy_tensors_find CVY_NAMED(cvy_tensors_find)

@@ -96,6 +96,9 @@ int cvy_fd_write(int fd, const void *data, size_t n); /* 0 and errno */
 int cvy_open_typed(const char *path);
 int cvy_open_named(int folder, const char *name);
 const char *cvy_file_error(int error);
+/* Whether none of the n files that are read, NULL among them or not, is the one that is to be written (NULL: none is).
+ * 0 after a message. */
+int cvy_spares(const char *to, const char *const *read, int n);
 
 /* A file under construction: written beside its place under a name of its own and renamed by cvy_out_commit, so that
  * the old one stays until the new one is on the disk. It keeps the old one's mode; other hard links to the old one keep

@@ -104,7 +104,9 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     int64_t state_step = 0;
     float *x = NULL;
     int *labels = NULL;
-    int ok = cvy_npy_images(m, input, nonfinite, &x, &n) && cvy_npy_labels(m, label_path, &labels, n);
+    const char *const read[] = {weights, state, input, label_path};
+    int ok = cvy_spares(output, read, 4) && cvy_npy_images(m, input, nonfinite, &x, &n) &&
+             cvy_npy_labels(m, label_path, &labels, n);
     if (ok && n < m->min_batch) {
         cvy_error(NULL, "'%s' holds %d image: a norm of this network sees a single value then; %d at least", input, n,
                   m->min_batch);

@@ -575,6 +575,18 @@ static int cut_torn_line(const char *path)
     return ok;
 }
 
+/* That the log is none of the other files of the training. */
+static int log_is_apart(const struct train *t)
+{
+    const char *const log = t->said.log_path, *const save = t->said.no_save ? NULL : t->said.save,
+                      *const other[] = {t->said.data, t->said.init_from, save, t->state_path};
+    if (log && save && (strcmp(log, save) == 0 || strcmp(log, t->state_path) == 0)) {
+        cvy_error(NULL, "--log and --save are one file, '%s'", log);
+        return 0;
+    }
+    return cvy_spares(log, other, save ? 4 : 2);
+}
+
 static int open_log(struct train *t)
 {
     if (!t->said.log_path)
@@ -672,7 +684,7 @@ static int prepare(struct train *t, const struct cvy_option *option)
     struct cvy_progress *p = &t->p;
     const struct cvy_model *m = t->model;
     t->state_path = cvy_state_path(t->said.save);
-    if (!t->state_path || !lock(t) || (t->said.resume && !merge_resumed(t, option)))
+    if (!t->state_path || !log_is_apart(t) || !lock(t) || (t->said.resume && !merge_resumed(t, option)))
         return 0;
     if (!t->said.resume && !t->said.no_save && !cvy_may_save(m, t->said.save, p->seed, t->said.quiet, t->said.force))
         return 0;

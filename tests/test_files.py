@@ -255,6 +255,27 @@ def compiled(folder="b"):
     shutil.copytree(at, folder, symlinks=True)
 
 
+def spared(what, file, *command):
+    """A command that would write over what it reads says so and leaves it."""
+    before = open(file, "rb").read()
+    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+    check(r.returncode in (1, 2) and ("is read here" in r.stderr or "are one file" in r.stderr) and open(file, "rb").read() == before, what, "status %d %s" % (r.returncode, r.stderr))
+
+
+def what_is_read():
+    """No command writes over what it reads, by whatever name; but for check --write, which may."""
+    put("table.csv", "a,b,label\n" + "".join("%d,%d,%s\n" % (i, i * i % 7, "xy"[i % 2]) for i in range(60)))
+    put("t.log", '{"event":"start","network":"t","first_step":0}\n{"event":"epoch","epoch":1,"loss":1}\n')
+    os.symlink("t.yaml", "other.yaml")
+    for words in (["twin", "t.yaml", "-o", "t.yaml"], ["draw", "t.yaml", "-o", "./other.yaml"], ["gen", "t.yaml", "-o", "o", "--depfile", "t.yaml"],
+                  ["diff", "t.yaml", "--order", "conv-relu-bn", "--html", "t.yaml"]):
+        spared(words[0] + " over its spec", "t.yaml", convoy, *words)
+    spared("plot over its log", "t.log", convoy, "plot", "t.log", "-o", "t.log")
+    spared("data over its table", "table.csv", convoy, "data", "table.csv", "-o", "table.csv")
+    r = run("check", "t.yaml", "--write", "-o", "t.yaml")
+    check(r.returncode == 0, "check --write over its spec", r.stderr)
+
+
 def odd_places():
     """Blanks and letters outside ASCII in paths, weights behind a link, umask 077, stdin closed."""
     os.mkdir("für alle")
@@ -326,6 +347,10 @@ def programs():
     shell('"$@" --input x.npy -o y.npy', "predict", "--weights", "w.safetensors")
     r = shell('"$@" --input <(cat x.npy) -o >(cat >z.npy); wait; sleep 0.2', "predict", "--weights", "w.safetensors")
     check(until(lambda: os.path.exists("z.npy") and open("y.npy", "rb").read() == open("z.npy", "rb").read(), 5), "images and logits through pipes", r.stderr)
+    for words in (["eval", "--weights", "w.safetensors", "--report", "w.safetensors"], ["predict", "--weights", "w.safetensors", "--input", "x.npy", "-o", "w.safetensors"],
+                  ["train", *few, "--no-save", "--init-from", "w.safetensors", "--log", "w.safetensors"], ["train", *few, "--save", "w.safetensors", "--log", "w.safetensors"],
+                  ["trace", "--weights", "w.safetensors", "--input", "x.npy", "--labels", "x.npy", "-o", "w.safetensors"]):
+        spared(words[0] + " over the weights", "w.safetensors", program, *words)
     os.mkdir("real")
     for split, n in (("train", 32), ("t10k", 16)):
         with open("real/%s-images-idx3-ubyte" % split, "wb") as f:
@@ -419,7 +444,7 @@ def main():
     args = parser.parse_args()
     convoy = os.path.abspath(args.convoy)
     shared = tempfile.mkdtemp(prefix="convoy-test-")
-    for test in (typed_paths, streams, hostile_folders, unchanged_folders, odd_places, flags, programs, two_at_once, signals):
+    for test in (typed_paths, what_is_read, streams, hostile_folders, unchanged_folders, odd_places, flags, programs, two_at_once, signals):
         if args.only and test.__name__ != args.only:
             continue
         with tempfile.TemporaryDirectory(prefix="convoy-test-") as folder:
