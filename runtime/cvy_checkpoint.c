@@ -218,16 +218,36 @@ static int put_weights(struct cvy_tensors *w, const struct cvy_run *r, int64_t e
            put_origin(w, r->rows) && cvy_put_identity(w, m->identity) && cvy_add_weights(w, r, "") && all_finite(w);
 }
 
+char *cvy_frozen_text(const struct cvy_model *m)
+{
+    char *all = cvy_format("%s", "");
+    size_t had = 0;
+    const char *last = "";
+    for (int i = 0; all && i < m->ntensor; i++) {
+        const char *name = m->tensor[i].name, *dot = strrchr(name, '.');
+        const size_t n = dot ? (size_t)(dot - name) : strlen(name);
+        if (!cvy_is_param(&m->tensor[i]) || cvy_learns(&m->tensor[i]) || (n == had && memcmp(name, last, n) == 0))
+            continue;
+        char *more = cvy_format("%s%s%.*s", all, *all ? ", " : "", (int)n, name);
+        free(all);
+        all = more;
+        last = name;
+        had = n;
+    }
+    return all;
+}
+
 static int put_state(struct cvy_tensors *s, const struct cvy_run *r, const struct cvy_progress *p,
                      const struct cvy_words *words)
 {
-    char *optimiser = cvy_optimiser_text(&r->model->train);
-    int ok = optimiser && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
-             cvy_put_meta(s, "optimiser", "%s", optimiser) &&
+    char *optimiser = cvy_optimiser_text(&r->model->train), *frozen = cvy_frozen_text(r->model);
+    int ok = optimiser && frozen && cvy_put_meta(s, "convoy", "%s", r->model->name) &&
+             (!*frozen || cvy_put_meta(s, "freeze", "%s", frozen)) && cvy_put_meta(s, "optimiser", "%s", optimiser) &&
              cvy_put_meta(s, "class_weights", "%s", words->class_weights) &&
              cvy_put_meta(s, "augment", "%s", words->augment) && cvy_put_identity(s, r->model->identity) &&
              put_progress(s, p, r->model->train.optimiser) && cvy_add_weights(s, r, "") && cvy_add_buffers(s, r, "");
     free(optimiser);
+    free(frozen);
     return ok;
 }
 
@@ -317,6 +337,22 @@ static int check_optimiser(const struct cvy_tensors *f, const struct cvy_model *
     return 0;
 }
 
+/* That the state is of a training that froze the same: another keeps something for other weights. */
+static int check_frozen(const struct cvy_tensors *f, const struct cvy_model *m)
+{
+    const char *said = cvy_get_meta(f, "freeze");
+    char *now = cvy_frozen_text(m), was[200];
+    said = said ? said : "";
+    const int same = now && strcmp(said, now) == 0;
+    if (now && !same)
+        cvy_error("--init-from W starts a new training from the weights alone",
+                  "'%s' is the state of a training that froze %s, and this network freezes %.200s%s", f->path,
+                  *said ? cvy_plain(said, was, sizeof was) : "nothing", *now ? now : "nothing",
+                  strlen(now) > 200 ? " ..." : "");
+    free(now);
+    return same;
+}
+
 int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char *weights, int force)
 {
     char *state = cvy_state_path(weights);
@@ -328,7 +364,7 @@ int cvy_resume_open(struct cvy_resume *r, const struct cvy_model *m, const char 
         cvy_error("a training that was saved leaves it beside its weights; --save W names them",
                   "nothing to resume: no '%s'", state);
     ok = ok && cvy_tensors_open(&r->state, state) && cvy_identity_check(&r->state, m->identity, 1, force) &&
-         check_optimiser(&r->state, m) && cvy_match_state(m, &r->state, 1) &&
+         check_optimiser(&r->state, m) && check_frozen(&r->state, m) && cvy_match_state(m, &r->state, 1) &&
          get_progress(&r->state, &r->p, m->train.optimiser);
     if (ok) { /* what killed programs left is of no use now */
         cvy_out_clean(weights);

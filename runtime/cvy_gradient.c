@@ -15,7 +15,7 @@ unsigned char *cvy_gradient_places(const struct cvy_model *m)
     for (int i = 0; real && i < m->ntensor; i++) {
         const struct cvy_tensor *t = &m->tensor[i];
         int index[4] = {0, 0, 0, 0};
-        for (int64_t left = cvy_is_param(t) ? cvy_layout_count(&t->at) : 0; left > 0; left--)
+        for (int64_t left = cvy_learns(t) ? cvy_layout_count(&t->at) : 0; left > 0; left--)
             real[cvy_next_place(&t->at, index)] = 1;
     }
     return real;
@@ -72,11 +72,11 @@ void cvy_gradient_take(const struct cvy_run *r, const float *g, const struct cvy
     const struct cvy_model *m = r->model;
     for (int i = 0; i < m->ntensor; i++) {
         const struct cvy_tensor *t = &m->tensor[i];
-        if (!cvy_is_param(t))
+        if (!cvy_learns(t))
             continue;
         int64_t end = r->net->floats; /* where the next tensor begins: what pads this one belongs to it */
         for (int k = 0; k < m->ntensor; k++)
-            if (cvy_is_param(&m->tensor[k]) && m->tensor[k].at.offset > t->at.offset && m->tensor[k].at.offset < end)
+            if (cvy_learns(&m->tensor[k]) && m->tensor[k].at.offset > t->at.offset && m->tensor[k].at.offset < end)
                 end = m->tensor[k].at.offset;
         const int64_t at = t->at.offset, count = end - at, rest = count % CVY_BLOCK;
         const float decay = t->role == CVY_WEIGHT ? step->weight_decay : step->weight_decay_other;

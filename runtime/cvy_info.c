@@ -69,7 +69,7 @@ static int print_info_json(const struct cvy_model *m, int batch, int threads)
         for (int d = 0; d < t->at.ndim; d++)
             ok &= json_array_append_new(shape, json_integer(t->at.dim[d])) == 0;
         ok &= json_array_append_new(tensors, json_pack("{s:s, s:o, s:b}", "name", t->name, "shape", shape, "trained",
-                                                       cvy_is_param(t))) == 0;
+                                                       cvy_learns(t))) == 0;
     }
     json_t *o = json_pack("{s:s, s:s?, s:s?, s:s?, s:[i, i, i], s:i, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o}",
                           "network", m->name, "order", m->order, "target", m->target, "spec_hash", m->spec_hash,
@@ -121,7 +121,7 @@ int cvy_command_info(int argc, char **argv, const struct cvy_model *m)
         printf("  %-36s [", t->name);
         for (int d = 0; d < t->at.ndim; d++)
             printf("%s%d", d ? ", " : "", t->at.dim[d]);
-        printf("]%s\n", cvy_is_param(t) ? "" : "  (not trained)");
+        printf("]%s\n", cvy_learns(t) ? "" : "  (not trained)");
     }
     return 0;
 }

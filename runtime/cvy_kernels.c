@@ -121,6 +121,15 @@ void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int 
         ++*bn->batches;
 }
 
+void cvy_bn_still(const struct cvy_bn *bn)
+{
+    for (int c = 0; c < bn->channels; c++) {
+        bn->mean[c] = bn->running_mean[c];
+        bn->scale[c] = (float)((double)bn->gamma[c] / sqrt((double)bn->running_var[c] + bn->eps));
+        bn->shift[c] = bn->beta[c];
+    }
+}
+
 void cvy_bn_backward(const struct cvy_bn *bn)
 {
     for (int c = 0; c < bn->channels; c++) {

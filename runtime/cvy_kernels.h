@@ -90,6 +90,8 @@ void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece);
 /* Once the statistics of what it reads are merged: mean, scale, shift, istd, off, and the running statistics (unbiased
  * variance), of channels [first, first + stats->channels): after a concat a norm reads several tensors. */
 void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first);
+/* A frozen norm's mean, scale and shift, of its running statistics: before a step. */
+void cvy_bn_still(const struct cvy_bn *bn);
 /* The barrier of the backward pass: dgamma = sum(g xhat), dbeta = sum(g). */
 void cvy_bn_backward(const struct cvy_bn *bn);
 /* Adds what the norm takes away from the gradient of a tensor that it reads to the tensor's back_x and back_1. */

@@ -6,7 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum cvy_role { CVY_WEIGHT, CVY_BIAS, CVY_GAMMA, CVY_BETA, CVY_RUNNING_MEAN, CVY_RUNNING_VAR, CVY_BATCHES };
+enum cvy_role {
+    CVY_WEIGHT,
+    CVY_BIAS,
+    CVY_GAMMA,
+    CVY_BETA,
+    CVY_RUNNING_MEAN,
+    CVY_RUNNING_VAR,
+    CVY_BATCHES,
+    CVY_FROZEN = 8 /* added to that of a parameter which training does not change: CVY_WEIGHT | CVY_FROZEN */
+};
 enum cvy_draw { CVY_CONST, CVY_NORMAL, CVY_UNIFORM }; /* value: the constant, the standard deviation, the bound */
 
 /* Where the elements of a tensor lie: element (i0, i1, ...) stands at
@@ -19,8 +28,8 @@ struct cvy_layout {
 };
 
 /* A parameter or a statistic under PyTorch's name and shape. Parameters lie in cvy_net.param, their gradient at the
- * same offset in .grad, and what the optimiser keeps of them in .state; running statistics lie in .running; CVY_BATCHES
- * (ndim 0) is .batches[offset]. */
+ * same offset in .grad, and what the optimiser keeps of them in .state (frozen ones have neither); running statistics
+ * lie in .running; CVY_BATCHES (ndim 0) is .batches[offset]. */
 struct cvy_tensor {
     const char *name;
     enum cvy_role role;
@@ -34,7 +43,7 @@ struct cvy_tensor {
 struct cvy_net {
     float *param, *grad, *running;
     float *state;     /* the optimiser's buffers (cvy_update.h), `floats` floats each; they lie as the parameters do */
-    int64_t floats;   /* of param */
+    int64_t floats;   /* of param, without those that are frozen, which stand behind the others */
     int64_t *batches; /* num_batches_tracked of each norm */
     const struct cvy_optimiser *optimiser;
     int batch;   /* largest n that training takes; 0: inference only */

@@ -405,6 +405,8 @@ int cvy_load_weights(struct cvy_run *r, const char *path, enum cvy_taking how);
  * tell apart, too. */
 int cvy_load_partial(struct cvy_run *r, const char *path, int force);
 /* That the file holds the optimiser's buffers of each parameter (and the weights), and nothing else. */
+/* The ops with frozen parameters, "conv1.conv, conv1.bn"; "" where there are none. free(); NULL: out of memory. */
+char *cvy_frozen_text(const struct cvy_model *m);
 int cvy_match_state(const struct cvy_model *m, struct cvy_tensors *f, int with_weights);
 int cvy_load_kept(struct cvy_run *r, const struct cvy_tensors *f, int with_weights); /* those */
 /* The moving average of the weights in a state, under their names with this before them. */

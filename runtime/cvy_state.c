@@ -60,12 +60,12 @@ static float *base_of(const struct cvy_run *r, const struct cvy_tensor *t)
 
 /* ---- tensors in and out of files ---- */
 
-/* Adds the tensors of an array that lies as the parameters do. */
+/* Adds the tensors of an array that lies as the parameters do that learn. */
 static int add_params(struct cvy_tensors *f, const struct cvy_run *r, const char *prefix, const float *base)
 {
     for (int i = 0; i < r->model->ntensor; i++) {
         const struct cvy_tensor *t = &r->model->tensor[i];
-        if (!cvy_is_param(t))
+        if (!cvy_learns(t))
             continue;
         char *name = cvy_format("%s%s", prefix, t->name);
         float *out = name ? cvy_put_f32(f, name, t->at.ndim, t->at.dim) : NULL;
@@ -253,7 +253,7 @@ static int load_buffers(struct cvy_run *r, const struct cvy_tensors *f)
     for (int i = 0; i < r->model->ntensor * cvy_buffers(o) && ok; i++) {
         const struct cvy_tensor *t = &r->model->tensor[i % r->model->ntensor];
         const int k = i / r->model->ntensor;
-        if (!cvy_is_param(t))
+        if (!cvy_learns(t))
             continue;
         char *name = cvy_format("%s.%s", o->buffer[k], t->name);
         ok = name && read_tensor(f, name, t, buffer_of(r->net, k));

@@ -48,6 +48,7 @@ struct train {
     struct cvy_data train_set, valid_set;
     int held;                 /* whether valid_set was held out of the training images */
     int tests;                /* images to test with, at the end */
+    int weights, frozen;      /* parameters, as tensors, and how many of them training does not change */
     struct cvy_kept best;     /* weights, by validation; of p.best_epoch */
     struct cvy_kept ema, own; /* the moving average, where it is asked for; the training's weights meanwhile */
     float *grad, *sum;        /* where a gradient is to be seen; over several batches */
@@ -690,6 +691,12 @@ static int prepare(struct train *t, const struct cvy_option *option)
         return 0;
     if (!read_class_weights(t) || !read_augment(t))
         return 0;
+    for (int i = 0; i < m->ntensor; i++) {
+        t->weights += cvy_is_param(&m->tensor[i]);
+        t->frozen += cvy_is_param(&m->tensor[i]) && !cvy_learns(&m->tensor[i]);
+    }
+    if (t->frozen && !t->said.resume && !t->said.init_from && !t->said.quiet)
+        cvy_warn("what is frozen keeps the weights that are drawn: --init-from W gives it others");
     if (p->batch < m->min_batch) {
         cvy_error(NULL, "--batch %d: a norm of this network sees a single value then; %d at least", p->batch,
                   m->min_batch);
@@ -782,6 +789,8 @@ static void say_hello(const struct train *t)
             printf(", %s %g", cvy_settings[k].name, p->setting[k]);
     if (*t->augment_text)
         printf(", augmented by %s", t->augment_text);
+    if (t->frozen)
+        printf(", %d of %d tensors of weights frozen", t->frozen, t->weights);
     printf(", weight decay %g, seed %" PRIu64 ", %d thread%s\n", p->weight_decay, p->seed, t->said.threads,
            t->said.threads == 1 ? "" : "s");
     if (p->step > 0)

@@ -47,10 +47,14 @@ static inline void cvy_scatter(float *base, const struct cvy_layout *at, const f
         base[cvy_next_place(at, index)] = *in++;
 }
 
-/* Whether it is trained, so that it has a gradient and a part of the optimiser's buffers. */
 static inline int cvy_is_param(const struct cvy_tensor *t)
 {
-    return t->role == CVY_WEIGHT || t->role == CVY_BIAS || t->role == CVY_GAMMA || t->role == CVY_BETA;
+    return (t->role & ~(unsigned)CVY_FROZEN) <= CVY_BETA;
+}
+/* Whether it is trained, so that it has a gradient and a part of the optimiser's buffers. */
+static inline int cvy_learns(const struct cvy_tensor *t)
+{
+    return t->role <= CVY_BETA;
 }
 
 /* The array that its layout is of. Not of CVY_BATCHES. */

@@ -452,7 +452,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     net->net.batch = batch;
     net->net.threads = threads;
     net->net.optimiser = ${n.name}_model.train.optimiser;
-    net->net.floats = ${n.NAME}_PARAM_FLOATS;
+    net->net.floats = ${n.NAME}_${n.learning}_FLOATS;
     net->net.param = at;
     net->net.running = at += ${n.NAME}_PARAM_FLOATS;
     net->net.batches = (int64_t *)(void *)(at += ${n.NAME}_RUNNING_FLOATS);
@@ -516,6 +516,9 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     //$ end
     //$ end
     net->loss.${n.target_name} = batch->target;
+    //$ for m in n.still
+    cvy_bn_still(&net->${m.name});
+    //$ end
     //$ for k in n.kernels
     //$ if k.forward
     ${n.name}_${k.name}_forward(&net->${k.name}, n, step);

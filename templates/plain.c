@@ -59,7 +59,12 @@ static void conv_backward(const struct conv *k, int n, const void *in, const str
                                 const int s = ${o.s};
                                 if (r < 0 || r >= k->H || s < 0 || s >= k->W)
                                     continue;
+                                //$ if n.frozen
+                                if (dw) /* NULL: they are frozen */
+                                    dw[o][c][u][v] += dy[m][o][i][j] * x[m][${o.at}][r][s];
+                                //$ else
                                 dw[o][c][u][v] += dy[m][o][i][j] * x[m][${o.at}][r][s];
+                                //$ end
                                 if (dx) /* NULL: nobody wants it */
                                     dx[m][${o.at}][r][s] += dy[m][o][i][j] * w[o][c][u][v];
                             }
@@ -96,7 +101,12 @@ static void linear_backward(int n, int C, int O, const void *in, const struct we
     for (int m = 0; m < n; m++)
         for (int o = 0; o < O; o++)
             for (int c = 0; c < C; c++) {
+                //$ if n.frozen
+                if (dw) /* NULL: they are frozen */
+                    dw[o][c] += dy[m][o] * x[m][c];
+                //$ else
                 dw[o][c] += dy[m][o] * x[m][c];
+                //$ end
                 if (dx) /* NULL: nobody wants it */
                     dx[m][c] += dy[m][o] * w[o][c];
             }
@@ -203,6 +213,20 @@ static void bn_backward(const struct bn *k, int n, const void *in, const struct 
                 dx[m][c][i] += (float)(p->gamma[c] / sd * (dy[m][c][i] - dbeta / count - (x[m][c][i] - mean) / sd * dgamma / count));
     }
 }
+//$ if n.frozen
+
+/* Frozen: mean, var, gamma and beta are numbers, so dx = gamma / sd dy */
+static void bn_frozen_backward(const struct bn *k, int n, const struct norm *p, const void *out_g, void *in_g)
+{
+    const float (*dy)[k->C][k->A] = (void *)out_g;
+    float (*dx)[k->C][k->A] = in_g;
+
+    for (int c = 0; c < k->C; c++)
+        for (int m = 0; m < n; m++)
+            for (int i = 0; i < k->A; i++)
+                dx[m][c][i] += (float)(p->gamma[c] / sqrt(p->var[c] + k->eps) * dy[m][c][i]);
+}
+//$ end
 //$ end
 //$ end
 
@@ -266,7 +290,12 @@ static void gn_backward(const struct gn *k, int n, const void *in, const struct 
                 }
                 if (g->beta)
                     g->beta[c] += (float)dbeta;
+                //$ if n.frozen
+                if (g->gamma) /* NULL: they are frozen */
+                    g->gamma[c] += (float)dgamma;
+                //$ else
                 g->gamma[c] += (float)dgamma;
+                //$ end
                 sum += k->raw ? 0 : p->gamma[c] * dbeta;
                 dot += p->gamma[c] * dgamma;
             }
@@ -1176,7 +1205,7 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int batch, int thre
     net->net.batch = batch;
     net->net.threads = 1;
     net->net.optimiser = ${n.name}_model.train.optimiser;
-    net->net.floats = ${n.param_floats};
+    net->net.floats = ${n.learning_floats};
     net->net.batches = batches;
     net->net.param = at;
     net->net.running = at += ${n.param_floats};

@@ -3,6 +3,8 @@
  * --help` says the rest. */
 #include "campaign.h"
 
+#include "read.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -119,6 +121,35 @@ static bool begins_with_norm(const RandSpec *s, Fill fill)
     return fill == FILL_OFFSET && s->input[1] * s->input[2] > 1;
 }
 
+/* In a sixth of the cases: layers that are frozen, the first ones or any; never all with weights. */
+static const char *frozen(const char *text, uint64_t seed)
+{
+    Rng r = {seed ^ 0x66726f7au};
+    Node *tree = yaml_parse(text, strlen(text), (Mark){1, 1, 1});
+    Spec *s = tree ? spec_read(tree) : NULL;
+    Graph *g = s ? graph_build(s) : NULL;
+    Buf b = {0};
+
+    diag_drop();
+    const bool first = rng_chance(&r, 0.5);
+    const int layers = g ? s->nlayer : 0, until = g ? rng_int(&r, 1, layers) : 0;
+    bool *pick = xalloc((size_t)layers + 1);
+    int left = 0, last = 0;
+    for (int i = 0; i < layers; i++) {
+        bool has = false;
+        for (int k = 0; k < g->nop; k++)
+            has |= g->op[k].layer_index == i && op_info[g->op[k].kind].param;
+        pick[i] = has && (first ? i < until : rng_chance(&r, 0.4));
+        left += has && !pick[i];
+        last = pick[i] ? i : last;
+    }
+    pick[last] &= left > 0;
+    for (int i = 0; i < layers; i++)
+        if (pick[i])
+            buf_printf(&b, "%s%s", b.len ? ", " : "", s->layer[i].name);
+    return b.len ? xprintf(", freeze: [%s]", b.text) : "";
+}
+
 static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
 {
     char *text = NULL;
@@ -135,7 +166,11 @@ static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
     fprintf(f, "%.*s", head, text);
     if (begins_with_norm(s, c->fill))
         fprintf(f, "  - conv: {name: offset, out: %d, kernel: 1, order: conv-bn}\n", s->input[0]);
-    fprintf(f, "%swinograd: %s\n", text + head, winograd_for(c->fill, seed / 6));
+    char *end = strrchr(text, '}');
+    *end = '\0';
+    fprintf(f, "%s%s}\nwinograd: %s\n", text + head,
+            c->fill == FILL_PLAIN && seed % 6 == 1 ? frozen(xprintf("%s}\n", text), seed) : "",
+            winograd_for(c->fill, seed / 6));
     free(text);
 }
 

@@ -296,7 +296,7 @@ static int info(const char *self)
     Graph *g = load(self);
     int least = 1;
     for (int i = 0; i < g->nop; i++)
-        least = g->op[i].kind == OP_BN && interp_image(g, i) == g->op[i].shape.c ? 2 : least;
+        least = g->op[i].kind == OP_BN && !g->op[i].frozen && interp_image(g, i) == g->op[i].shape.c ? 2 : least;
     printf("{\"name\": \"%s\", \"min_batch\": %d}\n", g->spec->name, least);
     return 0;
 }

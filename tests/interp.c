@@ -134,7 +134,7 @@ static double q(const At *t, double v)
 }
 
 /* conv: weight [out][in / groups][kh][kw]; padding taps are zero. */
-static void conv_walk(At *t, const double *w, double *dw)
+static void conv_walk(At *t, const double *w, double *dw, bool back)
 {
     const Op *o = t->op;
     int groups = o->groups > 0 ? o->groups : 1;
@@ -155,14 +155,15 @@ static void conv_walk(At *t, const double *w, double *dw)
                                     continue;
                                 int64_t from = at(&t->a, n, k / og * ig + c, sy, sx);
                                 int64_t tap = (((int64_t)k * ig + c) * o->kernel[0] + u) * o->kernel[1] + v;
-                                if (dw) {
-                                    dw[tap] += q(t, t->dy[to] * t->x[from]);
+                                if (back) {
+                                    if (dw)
+                                        dw[tap] += q(t, t->dy[to] * t->x[from]);
                                     t->dx[from] += q(t, t->dy[to] * w[tap]);
                                 } else {
                                     sum += q(t, t->x[from] * w[tap]);
                                 }
                             }
-                    if (!dw)
+                    if (!back)
                         t->y[to] = sum;
                 }
 }
@@ -185,13 +186,13 @@ static void bias_backward(At *t)
 
 static void conv_forward(At *t)
 {
-    conv_walk(t, value(t, PARAM_WEIGHT), NULL);
+    conv_walk(t, value(t, PARAM_WEIGHT), NULL, false);
     bias_forward(t);
 }
 
 static void conv_backward(At *t)
 {
-    conv_walk(t, value(t, PARAM_WEIGHT), gradient(t, PARAM_WEIGHT));
+    conv_walk(t, value(t, PARAM_WEIGHT), gradient(t, PARAM_WEIGHT), true);
     bias_backward(t);
 }
 
@@ -219,7 +220,8 @@ static void linear_backward(At *t)
         for (int k = 0; k < t->b.c; k++) {
             double g = t->dy[(int64_t)n * t->b.c + k];
             for (int64_t c = 0; c < in; c++) {
-                dw[k * in + c] += q(t, g * t->x[n * in + c]);
+                if (dw)
+                    dw[k * in + c] += q(t, g * t->x[n * in + c]);
                 t->dx[n * in + c] += q(t, g * w[k * in + c]);
             }
         }
@@ -234,8 +236,9 @@ static void bn_forward(At *t)
     double *rmean = value(t, PARAM_MEAN), *rvar = value(t, PARAM_VAR), *count = value(t, PARAM_COUNT);
     double *mean = t->ip->mean[t->i], *istd = t->ip->istd[t->i], *var = t->ip->var[t->i];
     int64_t plane = (int64_t)t->b.h * t->b.w, m = t->n * plane;
+    const bool of_batch = t->ip->training && !o->frozen;
     for (int c = 0; c < t->b.c; c++) {
-        if (t->ip->training) {
+        if (of_batch) {
             double sum = 0, sq = 0;
             for (int n = 0; n < t->n; n++)
                 for (int64_t i = 0; i < plane; i++)
@@ -260,7 +263,7 @@ static void bn_forward(At *t)
                 t->y[e] = (gamma ? gamma[c] : 1) * q(t, (t->x[e] - mean[c]) * istd[c]) + (beta ? beta[c] : 0);
             }
     }
-    if (t->ip->training && count)
+    if (of_batch && count)
         *count += 1;
 }
 
@@ -283,6 +286,8 @@ static void bn_backward(At *t)
             dgamma[c] += dot;
         if (dbeta)
             dbeta[c] += sum;
+        if (t->op->frozen) /* mean and deviation are numbers like gamma */
+            sum = dot = 0;
         for (int n = 0; n < t->n; n++)
             for (int64_t i = 0; i < plane; i++) {
                 int64_t e = ((int64_t)n * t->b.c + c) * plane + i;
@@ -327,10 +332,12 @@ static void image_norm_backward(At *t)
             int c = (int)(e / plane % t->b.c);
             double xhat = q(t, (t->x[e] - mean) * istd), dy = q(t, t->dy[e]);
             if (t->op->kind != OP_RMS) {
-                dbeta[c] += dy;
+                if (dbeta)
+                    dbeta[c] += dy;
                 sum += q(t, gamma[c] * dy);
             }
-            dgamma[c] += dy * xhat;
+            if (dgamma)
+                dgamma[c] += dy * xhat;
             dot += q(t, gamma[c] * dy) * xhat;
         }
         for (int64_t e = g * m; e < (g + 1) * m; e++) {
@@ -778,7 +785,7 @@ void interp_update(Interp *ip, const InterpStep *s)
     for (int p = 0; p < ip->g->nparam; p++) {
         double *v = ip->param[p], *m = ip->momentum[p];
         bool decay = s->decay_all || ip->g->param[p].role == PARAM_WEIGHT;
-        if (!trained(ip->g->param[p].role))
+        if (!ip->dparam[p])
             continue;
         for (int64_t i = 0; i < interp_numel(&ip->g->param[p]); i++) {
             double g = ip->dparam[p][i] + (decay ? s->weight_decay * v[i] : 0);
@@ -798,7 +805,7 @@ Interp *interp_new(const Graph *g, int max_n)
     for (int i = 0; i < g->nparam; i++) {
         int64_t n = interp_numel(&g->param[i]);
         ip->param[i] = room(n, sizeof(double));
-        if (trained(g->param[i].role)) {
+        if (trained(g->param[i].role) && !g->op[g->param[i].op].frozen) {
             ip->dparam[i] = room(n, sizeof(double));
             ip->momentum[i] = room(n, sizeof(double));
         }

@@ -22,8 +22,8 @@ typedef struct Interp {
                 * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
     uint64_t moved;       /* how many numbers were */
     double **param;       /* [nparam]: values, also of running statistics; the count is one number */
-    double **dparam;      /* [nparam]: gradients, NULL for statistics */
-    double **momentum;    /* [nparam]: the optimiser's buffers, NULL for statistics */
+    double **dparam;      /* [nparam]: gradients, NULL for statistics and what is frozen */
+    double **momentum;    /* [nparam]: the optimiser's buffers, NULL likewise */
     double **out, **dout; /* [nop]: an op's output and the gradient of it; the loss's are NULL */
     unsigned char *
         *mask;          /* [nop]: of a dropout, 0 or 1, n x C x H x W: the caller fills it before a training forward */

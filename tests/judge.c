@@ -229,7 +229,7 @@ static Numbers make_numbers(const Graph *g, const Case *c)
                 t->f[e] = draw(p, c, &r);
             else
                 t->i[e] = rng_int(&r, 0, 5000);
-        if (!moving || p->role > PARAM_BETA)
+        if (!moving || p->role > PARAM_BETA || g->op[p->op].frozen)
             continue;
         StTensor *v = st_add(m.state, xprintf("momentum.%s", p->name), true, p->ndim, dim);
         for (int64_t e = 0; e < v->n; e++)

@@ -152,6 +152,21 @@ def identity(p, dir):
                 check(status == 1 and re.search(said, err), "resume with another %s is refused" % name, out + err)
             else:
                 check(status == 0 and not err, "%s with another %s" % (use, name), out + err)
+    frozen = p.program("frozen", p.spec(edit=text("momentum: 0.9,", "freeze: [conv1], momentum: 0.9,")))
+    status, out, err = run(frozen, *TRAIN, "--resume", "--epochs", "3", "--save", "r", cwd=dir)
+    check(status == 1 and re.search(r"is the state of a training that froze nothing, and this network freezes conv1.conv, conv1.bn", err), "resume with other frozen layers is refused", err)
+    status, out, err = run(frozen, *TRAIN, "--epochs", "2", "--save", "fresh", cwd=dir)
+    check(status == 0 and "keeps the weights that are drawn" in err, "frozen layers without --init-from are warned about", err)
+    must(frozen, *TRAIN, "--epochs", "2", "--init-from", "w", "--ema", "0.9", "--save", "frozen_whole", cwd=dir)
+    for n in range(1, 6):
+        must(frozen, *TRAIN, "--epochs", "2", "--init-from", "w", "--ema", "0.9", "--save", "frozen_parts%d" % n, "--limit", str(n), cwd=dir)
+        must(frozen, *TRAIN, "--resume", "--save", "frozen_parts%d" % n, cwd=dir)
+        check(all(bytes_of(at("frozen_whole" + f)) == bytes_of(at("frozen_parts%d" % n + f)) for f in ("", ".state.safetensors")), "frozen layers: stopped after step %d, and resumed" % n)
+    status, out, err = run(own, "eval", "--data", "shapes", "--test-images", "8", "--weights", "frozen_whole", cwd=dir)
+    check(status == 0 and not err, "weights of a training with frozen layers, in the network without", err)
+    (a, first), (b, after) = (read_header(at(f)) for f in ("w", "frozen_whole"))
+    same = {k: first[slice(*v["data_offsets"])] == after[slice(*b[k]["data_offsets"])] for k, v in a.items() if k != "__metadata__"}
+    check(all(same[k] for k in same if k.startswith("conv1.")) and not same["conv2.conv.weight"] and not same["linear1.linear.weight"], "frozen layers keep their bytes, the others do not", str(same))
     adam = p.program("adam", p.spec(drop="  - drop: 0.3\n", edit=text("momentum: 0.9, nesterov: true", "optimizer: adam, beta2: 0.9")))
     status, out, err = run(adam, *TRAIN, "--resume", "--force", "--epochs", "3", "--save", "r", cwd=dir)
     check(status == 1 and re.search(r"is the state of a training with sgd\(.*, and this network trains with adam", err), "resume with adam is refused", err)

@@ -289,6 +289,7 @@ class TwinReference:
         self.net = copy.deepcopy(module).double()
         self.dtype, self.jitter = torch.float64, None
         self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
+        self.learns = {k for k, p in self.net.named_parameters() if p.requires_grad}
         self.stages, self.kinks, self.drops = [], [], {}
         self.acts, self.masks, self.pooled, self.made = {}, {}, {}, []
         for path, m in self.net.named_modules():
@@ -340,7 +341,8 @@ class TwinReference:
         self.load(state)
         self.net.train()
         self.acts, self.masks = {}, {k: torch.tensor(v, dtype=self.dtype) for k, v in masks.items()}
-        named = dict(self.net.named_parameters())
+        every = dict(self.net.named_parameters())
+        named = {k: p for k, p in every.items() if p.requires_grad}
         decayed = [p for p in named.values() if p.ndim > 1]
         others = [p for p in named.values() if p.ndim == 1]
         groups = [{"params": g, "weight_decay": d} for g, d in ((decayed, hyper.decay), (others, 0.0)) if g]
@@ -357,7 +359,7 @@ class TwinReference:
         buffers = {}
         if hyper.momentum:
             buffers = {k: sgd.state[p]["momentum_buffer"].numpy().copy() for k, p in named.items()}
-        return Outcome(loss.item(), {k: v.numpy() for k, v in self.acts.items()}, grads, {k: after[k] for k in named},
+        return Outcome(loss.item(), {k: v.numpy() for k, v in self.acts.items()}, grads, {k: after[k] for k in every},
                        buffers, {k: v for k, v in after.items() if ".running_" in k},
                        {k: v for k, v in after.items() if k.endswith("num_batches_tracked")})
 
@@ -493,10 +495,10 @@ class Rough:
         return get
 
 
-def compare_step(report, where, ref, trace, want, rough, momentum_used):
+def compare_step(report, where, ref, state, trace, want, rough, momentum_used):
     expected = ["loss"] + ["act." + s for s in ref.stages] + ["mask." + s for s in ref.drops]
     expected += ["grad." + k for k in want.grads] + ["after." + k for k in [*want.params, *want.stats, *want.counts]]
-    expected += ["after.momentum." + k for k in want.params]
+    expected += ["after.momentum." + k for k in want.grads]
     if not expect_names(report, where, trace, expected):
         return
     report.steps += 1
@@ -510,6 +512,9 @@ def compare_step(report, where, ref, trace, want, rough, momentum_used):
     for k, v in want.counts.items():
         if trace["after." + k].dtype != np.int64 or trace["after." + k].shape != () or trace["after." + k] != v:
             report.wrong.append(f"{where} after.{k}: {trace['after.' + k]}, reference {v}")
+    for k in want.params:  # frozen weights stay, to the bit
+        if k not in want.grads and not np.array_equal(trace["after." + k], state[k].reshape(trace["after." + k].shape)):
+            report.wrong.append(f"{where} after.{k}: it is frozen, and changed")
     if count_flips(ref, acts, want.acts):
         report.flips += 1
         return
@@ -545,7 +550,8 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
             return
     def start():
         state = random_state(ref.shapes, rng)
-        return state, {k: rng.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items() if is_trained(k)}
+        learns = getattr(ref, "learns", None) or {k for k in state if is_trained(k)}
+        return state, {k: rng.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items() if k in learns}
 
     state, momentum = start()
     for step in range(steps):
@@ -564,7 +570,7 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
         if made_up and step and not max(largest(want.acts), largest(want.grads), largest(want.params)) < 1e15:
             state, momentum = start()  # it diverged, to where squares are no floats
             continue
-        compare_step(report, f"step {step}", ref, trace, want, Rough(ref, want, given), hyper.momentum > 0)
+        compare_step(report, f"step {step}", ref, state, trace, want, Rough(ref, want, given), hyper.momentum > 0)
         if report.wrong:
             return
         state = {k: np.asarray(v, np.int64 if v.dtype == np.int64 else np.float32)

@@ -6,6 +6,7 @@ A program trains for fifty updates. An update sees all images, in one batch or a
 double precision from the same first weights; compared are the saved weights (the average, where there is one), and the training's own in the state, each tensor within 1e-4 of its largest number."""
 import json
 import os
+import re
 import struct
 import sys
 
@@ -34,6 +35,8 @@ CASES = {  # batch, keys of train, a batch norm
     "accumulate": (12, SGD + ", accumulate: 4", False),
     "accumulate, adam": (16, ADAM + ", accumulate: 3", False),
     "ema": (48, SGD + ", ema: 0.9", True),
+    "freeze": (48, SGD + ", clip: 0.5, ema: 0.9, freeze: [conv1]", True),
+    "freeze the middle": (48, ADAM + ", freeze: [conv2]", True),
     "all": (12, ADAM + ", clip: 0.1, accumulate: 4, ema: 0.8, label_smoothing: 0.1", False),
 }
 
@@ -53,6 +56,15 @@ def tensors(path):
 def idx(path, a):
     with open(path, "wb") as f:
         f.write(bytes([0, 0, 8, a.ndim]) + np.array(a.shape, ">u4").tobytes() + a.astype(np.uint8).tobytes())
+
+
+def everything(folder):
+    text = ""
+    for name in sorted(os.listdir(folder)):
+        if name.endswith((".c", ".h")):
+            with open(os.path.join(folder, name)) as f:
+                text += f.read()
+    return text
 
 
 def case(convoy, name, form, work):
@@ -77,8 +89,9 @@ def case(convoy, name, form, work):
     module = load_twin(run(convoy, "twin", spec), "net").double()
     begin = tensors(first)
     named = dict(module.named_parameters())
+    learns = {k: p for k, p in named.items() if p.requires_grad}
     module.load_state_dict({k: torch.tensor(begin[k]) if k in named else v for k, v in module.state_dict().items()})
-    weights, others = [p for p in named.values() if p.ndim > 1], [p for p in named.values() if p.ndim <= 1]
+    weights, others = [p for p in learns.values() if p.ndim > 1], [p for p in learns.values() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": key(keys, "weight_decay")}, {"params": others, "weight_decay": 0}]
     if "adam" in keys:
         optimiser = torch.optim.Adam(groups, lr=key(keys, "lr"), eps=key(keys, "eps"))
@@ -93,26 +106,30 @@ def case(convoy, name, form, work):
         optimiser.zero_grad()
         loss = torch.nn.functional.cross_entropy(module(images), torch.tensor(labels), label_smoothing=key(keys, "label_smoothing"))
         loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(module.parameters(), key(keys, "clip", 1e9)).item())
+        norms.append(torch.nn.utils.clip_grad_norm_(learns.values(), key(keys, "clip", 1e9)).item())
         optimiser.step()
         if average:
             average.update_parameters(module)
     got, own = tensors(w), tensors(w.replace(".safetensors", ".state.safetensors"))
     far = {}
-    for k, p in named.items():
+    for k, p in learns.items():
         wanted = {f"{k} in the state": (own[k], p.detach().numpy()), k: (got[k], dict((average.module if average else module).named_parameters())[k].detach().numpy())}
         far.update({word: np.abs(a - b).max() / np.abs(b).max() for word, (a, b) in wanted.items()})
     with open(os.path.join(folder, "log")) as f:
         logged = [json.loads(line)["gradient_norm"] for line in f if '"epoch",' in line]
     far["gradient_norm"] = max(abs(a - b) / b for a, b in zip(logged, norms)) if len(logged) == UPDATES else 1
-    moved = max(np.abs(own[k] - begin[k]).max() / np.abs(begin[k]).max() for k in named if np.abs(begin[k]).max() > 0)
+    moved = max(np.abs(own[k] - begin[k]).max() / np.abs(begin[k]).max() for k in learns if np.abs(begin[k]).max() > 0)
     worst = max(far, key=far.get)
-    differs = not average or any(np.abs(got[k] - own[k]).max() > 1e-3 * np.abs(own[k]).max() for k in named)
-    return far[worst] < 1e-4 and moved > 0.01 and differs, f"{name} ({' '.join(form)}): {worst} is off by {far[worst]:.1e} of its largest; weights moved by {moved:.2f}"
+    differs = not average or any(np.abs(got[k] - own[k]).max() > 1e-3 * np.abs(own[k]).max() for k in learns)
+    # what is frozen: the same bits, statistics with them, nothing kept, no backward function beyond what learns
+    frozen = [k for k in begin if k.rsplit(".", 1)[0] in {n.rsplit(".", 1)[0] for n in named if n not in learns}]
+    stays = all((a[k] == begin[k]).all() for k in frozen for a in (got, own)) and not any(k.endswith(n) and k != n for k in own for n in frozen if "ema." not in k)
+    none = "freeze: [conv1]" not in keys or form[-1] == "reading" or not re.search(r"\bnet_conv1_backward\b", everything(out))
+    return far[worst] < 1e-4 and moved > 0.01 and differs and stays and none and bool(frozen) == ("freeze" in keys), f"{name} ({' '.join(form)}): {worst} is off by {far[worst]:.1e} of its largest; weights moved by {moved:.2f}" + ("" if stays and none else "; what is frozen changed, or has a backward")
 
 
 def forms(name):
-    return (["--target", "portable"], ["--for", "reading"])[:2 if name in ("all", "clip") else 1]
+    return (["--target", "portable"], ["--for", "reading"])[:2 if name in ("all", "clip", "freeze the middle") else 1]
 
 
 if __name__ == "__main__":

@@ -80,8 +80,10 @@ static Row layer_row(const Graph *g, const int64_t *count, int *i)
         last = *i;
         no_bias = no_bias || (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias);
     }
+    const bool frozen = first->layer_index >= 0 && weights && g->spec->layer[first->layer_index].frozen;
     return (Row){first->layer, stages_text(g, first), shape_text(g->op[last].shape), weights ? grouped(weights) : "-",
-                 xprintf("%s%s%s", no_bias ? "  no bias" : "", from ? "  <- " : "", from ? from : "")};
+                 xprintf("%s%s%s%s", no_bias ? "  no bias" : "", frozen ? "  frozen" : "", from ? "  <- " : "",
+                         from ? from : "")};
 }
 
 static int widest(int width, const char *text)
@@ -150,16 +152,23 @@ static void print_text(const Graph *g, const char *path)
         Row *next = PUSH(row, n);
         *next = layer_row(g, count, &i);
     }
+    int64_t learning = 0;
+    for (int i = 0; i < g->nop; i++)
+        learning += op_learns(&g->op[i]) ? count[i] : 0;
     printf("%s: %s\n\n", path, g->spec->name);
     print_rows(row, n);
-    term_help(stdout, xprintf("\n  weights   %s, drawn as %s\n"
-                              "  forward   %s FLOPs per image\n"
-                              "  training  %d epochs of batches of %d on %s, %s, lr %s, %s\n"
-                              "  memory    %s %s; op by op, backward would keep %s per image, %s per batch\n",
-                              grouped(g->weights), init_text(g->spec), grouped(g->flops), t->epochs, t->batch, t->data,
-                              t->optimiser->name, real_text(t->lr), cvy_schedules[t->schedule].name,
-                              weights_kept_text(t->optimiser), bytes_text(weights_kept_bytes(t->optimiser, g->weights)),
-                              bytes_text(kept), bytes_text(kept * t->batch)));
+    term_help(
+        stdout,
+        xprintf("\n  weights   %s, drawn as %s%s\n"
+                "  forward   %s FLOPs per image\n"
+                "  training  %d epochs of batches of %d on %s, %s, lr %s, %s\n"
+                "  memory    %s %s; op by op, backward would keep %s per image, %s per batch\n",
+                grouped(g->weights), init_text(g->spec),
+                learning < g->weights ? xprintf("; %s of them learn, the others are frozen", grouped(learning)) : "",
+                grouped(g->flops), t->epochs, t->batch, t->data, t->optimiser->name, real_text(t->lr),
+                cvy_schedules[t->schedule].name, weights_kept_text(t->optimiser),
+                bytes_text(weights_kept_bytes(t->optimiser, g->weights, learning)), bytes_text(kept),
+                bytes_text(kept * t->batch)));
     term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n",
                               path, path));
 }
@@ -186,6 +195,8 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
     for (int k = 0; k < op->nin; k++)
         json_array_append_new(inputs, json_string(g->op[op->ins[k]].path));
     json_object_set_new(o, "inputs", inputs);
+    if (op->frozen)
+        json_object_set_new(o, "frozen", json_true());
     if (op->segment)
         json_object_set_new(o, "segment", json_integer(op->segment));
     if (op->kind == OP_CONV)

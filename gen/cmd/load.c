@@ -43,7 +43,7 @@ Graph *load_graph(const Options *o, int *status)
 
     Graph *graph = graph_build(spec);
     if (graph)
-        grad_build(graph);
+        graph = grad_build(graph) ? graph : NULL;
     if (graph && asked_for(o, 2))
         graph_dump(graph, stdout);
     if (stop_after(o, 2, status))

@@ -310,6 +310,7 @@ static json_t *definitions(void)
     with(d, "augment",
          any_of(list_of(pattern("^(crop\\([0-9.]+\\)|shift\\([0-9.]+\\)|flip|cutout\\([0-9.]+\\))$"), 0, 0),
                 object("const", json_string("none"))));
+    with(d, "freeze", any_of(list_of(type("string"), 0, 0), object("const", json_string("none"))));
     with(d, "initRule", init_rule());
     with(d, "init", any_of(ref("initRule"), map_of(init_keys)));
     with(d, "shortcut",

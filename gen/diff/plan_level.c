@@ -59,6 +59,7 @@ static void kernel_rows(Diff *d, const Kernel *x, const Kernel *y)
     diff_row(d, LEVEL_PLAN, "stored", where, stored_text(&a, resized), stored_text(&b, resized),
              b.stored_why ? b.stored_why : a.stored_why);
     diff_row(d, LEVEL_PLAN, "tile", where, a.tile, b.tile, NULL);
+    diff_row(d, LEVEL_PLAN, "frozen", where, a.frozen, b.frozen, NULL);
 }
 
 /* Which kernels are byte-identical. */

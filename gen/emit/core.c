@@ -542,7 +542,7 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
         rec_push(h, "cores", winograd_record(data, PASS_DATA));
     for (int i = 0; train && k->conv && !data && i < k->conv->ndata; i++)
         rec_push(h, "cores", core_record(&k->conv->data[i]));
-    if (train && k->conv)
+    if (train && k->conv && k->learns)
         rec_push(h, "weights", weights ? winograd_weight_record(weights) : weight_record(&k->conv->weight));
     template_expand("core_file", "h", h, to);
 }

@@ -48,8 +48,8 @@ void emit_arena(Rec *r, int64_t fixed, int64_t train, int64_t image, int64_t thr
 /* What the network computes, a line an op, NULL-terminated; see cvy_model.identity. */
 void emit_identity(Rec *r, const Graph *g);
 /* A row of the network's table of tensors: how it lies (struct cvy_layout), and its offset as C. */
-void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
-                 const char *at);
+void emit_tensor(Rec *to, const Param *q, bool frozen, const int64_t block[4], const int64_t outer[4],
+                 const int64_t inner[4], const char *at);
 /* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the
  * "program". */
 void emit_source(Rec *r, const char *list, const char *name);

@@ -67,6 +67,7 @@ const char *image_text(const Image *m)
 void images_declare(const Kernel *k, Rec *fn, const Image *image, int n, const bool *used, bool backward)
 {
     const int together = !k->conv ? 1 : backward ? k->conv->weight.images : k->conv->winograd[PASS_FORWARD].images;
+    bool numbered = false; /* the number of an image among them is declared */
 
     for (int i = 0; i < n; i++) {
         const Image *m = &image[i];
@@ -81,8 +82,9 @@ void images_declare(const Kernel *k, Rec *fn, const Image *image, int n, const b
         rec_str(s, "doc", image_text(m));
         if (group) {
             rec_int(s, "copies", together);
-            if (i == k->w->x) /* the packed input stands first among a kernel's images */
+            if (!numbered)
                 rec_int(line_add(fn, "body", "member"), "group", together);
+            numbered = true;
             Rec *member = line_add(fn, "body", "image_member");
             rec_str(member, "name", m->name);
             rec_int(member, "floats", m->floats);

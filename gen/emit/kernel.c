@@ -47,6 +47,9 @@ static void conv_forward(const File *f)
 static void update_lines(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
+
+    if (!k->learns)
+        return;
     const int blocks = blocks_of(f->p->g->op[k->op].shape.c);
     const char *name = upper(f->p->g->spec->name);
 
@@ -70,6 +73,8 @@ static void begin_weights(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;
 
+    if (!k->learns)
+        return;
     if (k->conv)
         rec_int(line_add(fn, "begin", "begin_piece_weights"), "floats", k->w->w_floats);
     if (k->w->bparam >= 0)
@@ -79,28 +84,34 @@ static void begin_weights(const File *f, Rec *fn)
 
 static void backward_docs(const File *f, Rec *kernel)
 {
-    rec_fmt(rec_add(kernel, "docs"), "text", "backward: dz, through the stages after the core; dw; %s; update",
-            f->k->back_data ? "dx, through the stages before it" : "dx is not needed");
+    rec_fmt(rec_add(kernel, "docs"), "text", "backward: dz, through the stages after the core; %s%s%s",
+            f->k->learns ? "dw; " : "", f->k->back_data ? "dx, through the stages before it" : "dx is not needed",
+            f->k->learns ? "; update" : "; the weights are frozen");
 }
 
-static void conv_backward(const File *f)
+/* What windows on the paths read, once more. */
+static void call_windows(const File *f, Rec *fn)
+{
+    for (int i = 0; i < f->k->nin; i++) {
+        const Chain *c = &f->k->before[i];
+        const Chain but_last = {c->pass, c->n - 1}; /* its result is stored already, or packed elsewhere */
+        calls_chain(f, fn, &but_last, f->k->image, 0);
+    }
+}
+
+static void mark_windows(bool *used, const Kernel *k)
+{
+    for (int i = 0; i < k->nin; i++) {
+        const Chain but_last = {k->before[i].pass, k->before[i].n - 1};
+        images_mark_chain(used, &but_last);
+    }
+}
+
+/* The gradient of a conv's weights, of what is packed once more. */
+static void call_weights(const File *f, Rec *fn)
 {
     const Kernel *k = f->k;
-    bool *used = images_none(k);
 
-    images_mark_before(used, k);
-    images_mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
-    images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
-    images_mark_din(used, k);
-    images_mark(used, k->conv->xg);
-    images_mark(used, k->conv->zg);
-    if (kernel_winograd(k, PASS_DATA) || kernel_winograd(k, PASS_WEIGHTS))
-        images_mark(used, k->conv->work);
-    Rec *fn = piece_function(f, "backward_piece", used, true);
-    norms_begin_sums(f, fn);
-    begin_weights(f, fn);
-    calls_chain(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
-    calls_chain(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
     calls_before(f, fn);
     const char *x = calls_gather_x(f, fn);
     Rec *s = line_add(fn, "body", "call_weights");
@@ -113,9 +124,37 @@ static void conv_backward(const File *f)
         rec_fmt(s, "x_group", "%s_group", k->image[k->w->x].name);
         rec_fmt(s, "dz_group", "%s_group", k->image[k->w->dz].name);
     }
+}
+
+static void conv_backward(const File *f)
+{
+    const Kernel *k = f->k;
+    bool *used = images_none(k);
+
+    if (k->learns)
+        images_mark_before(used, k);
+    else
+        mark_windows(used, k);
+    images_mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
+    images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
+    images_mark_din(used, k);
+    images_mark(used, k->learns ? k->conv->xg : -1);
+    images_mark(used, k->conv->zg);
+    if (kernel_winograd(k, PASS_DATA) || kernel_winograd(k, PASS_WEIGHTS))
+        images_mark(used, k->conv->work);
+    Rec *fn = piece_function(f, "backward_piece", used, true);
+    norms_begin_sums(f, fn);
+    begin_weights(f, fn);
+    calls_chain(f, fn, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
+    calls_chain(f, fn, kernel_chain(k, CHAIN_DOUT), k->image, 0);
+    if (k->learns)
+        call_weights(f, fn);
+    else
+        call_windows(f, fn);
     if (k->back_data) {
         const char *z =
             calls_gather(f, fn, k->image[k->w->dz].name, k->conv->zg >= 0 ? &k->image[k->conv->zg] : NULL, true);
+        Rec *s = NULL;
         bool core = false;
         for (int i = 0; i < k->nin; i++) {
             const Chain *c = &k->din[i];
@@ -189,24 +228,6 @@ static void linear_forward(const File *f)
     *f->forward = fn;
 }
 
-/* What windows on the paths read, once more. */
-static void call_windows(const File *f, Rec *fn)
-{
-    for (int i = 0; i < f->k->nin; i++) {
-        const Chain *c = &f->k->before[i];
-        const Chain but_last = {c->pass, c->n - 1}; /* its result is stored already, or packed elsewhere */
-        calls_chain(f, fn, &but_last, f->k->image, 0);
-    }
-}
-
-static void mark_windows(bool *used, const Kernel *k)
-{
-    for (int i = 0; i < k->nin; i++) {
-        const Chain but_last = {k->before[i].pass, k->before[i].n - 1};
-        images_mark_chain(used, &but_last);
-    }
-}
-
 static void call_din(const File *f, Rec *fn)
 {
     for (int i = 0; i < f->k->nin; i++)
@@ -219,7 +240,8 @@ static void linear_backward(const File *f)
     const long long in = k->image[k->w->x].floats, out = k->image[k->w->dz].floats;
     bool *used = images_none(k);
 
-    images_mark_before(used, k);
+    if (k->learns)
+        images_mark_before(used, k);
     images_mark_chain(used, kernel_chain(k, CHAIN_AGAIN));
     images_mark_chain(used, kernel_chain(k, CHAIN_DOUT));
     Rec *unpack = piece_function(f, "unpack_piece", used, true), *fn = NULL;
@@ -227,7 +249,8 @@ static void linear_backward(const File *f)
     norms_begin_sums(f, unpack); /* sides of the out way give here already */
     calls_chain(f, unpack, kernel_chain(k, CHAIN_AGAIN), k->image, 0);
     calls_chain(f, unpack, kernel_chain(k, CHAIN_DOUT), k->image, 0);
-    calls_before(f, unpack);
+    if (k->learns)
+        calls_before(f, unpack);
     norms_end_image(f, unpack);
     if (k->back_data) {
         memset(used, 0, (size_t)k->nimage);
@@ -242,8 +265,9 @@ static void linear_backward(const File *f)
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     backward_docs(f, kernel);
     line_over_pieces(f, kernel, unpack);
-    gemm_line(kernel,
-              xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in, out, in, in));
+    if (k->learns)
+        gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in,
+                                  out, in, in));
     if (k->back_data) {
         gemm_line(kernel, xprintf("0, 0, n, %lld, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in,
                                   channels(k, k->linear->y), out, in, in));
@@ -408,11 +432,13 @@ static void training_part(const File *f)
     switch (k->kind) {
     case KERNEL_CONV:
         conv_forward(f);
-        conv_backward(f);
+        if (k->has_backward)
+            conv_backward(f);
         break;
     case KERNEL_LINEAR:
         linear_forward(f);
-        linear_backward(f);
+        if (k->has_backward)
+            linear_backward(f);
         break;
     case KERNEL_PASS:
         pass_kernel(f);

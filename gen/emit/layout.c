@@ -88,10 +88,12 @@ void layout_slots(const Net *n)
         if (!l)
             continue;
         const int64_t at[] = {l->mat_x, l->mat_y, l->mat_back_x, l->mat_dz, l->mat_dx};
+        const bool is[] = {true, true, k->learns, k->w->dz >= 0, l->dx >= 0};
         static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
-        for (int j = 0; j < (l->dx >= 0 ? 5 : 4); j++)
-            net_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
-                       "a row of a matrix for the product");
+        for (int j = 0; j < 5; j++)
+            if (is[j])
+                net_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
+                           "a row of a matrix for the product");
     }
 }
 
@@ -131,8 +133,9 @@ void layout_totals(const Net *n)
     for (int i = 0; i < n->g->nparam; i++)
         nbatches += n->g->param[i].role == PARAM_COUNT;
     const int64_t place = struct_bytes(n), buffers = cvy_buffers(n->g->spec->train.optimiser);
-    const int64_t param = whole_lines(p->param_floats), running = whole_lines(p->running_floats),
-                  batches = whole_lines(2 * nbatches), folded = whole_lines(p->fold_floats);
+    const int64_t param = whole_lines(p->param_floats), kept = buffers * whole_lines(p->learning_floats),
+                  running = whole_lines(p->running_floats), batches = whole_lines(2 * nbatches),
+                  folded = whole_lines(p->fold_floats);
     const int64_t norm = whole_lines(p->norm_floats), sums = whole_lines(2 * p->norm_doubles),
                   copy = whole_lines(p->copy_floats), dw = whole_lines(p->partial_floats * p->pieces),
                   db = whole_lines(2 * p->partial_bias * p->pieces);
@@ -147,21 +150,21 @@ void layout_totals(const Net *n)
     if (train)
         rec_int(r, "train", 1);
     emit_arena(r, place + 4 * (param + running + batches + folded),
-               train ? 4 * (buffers * param + norm + sums + copy + dw + db) : 0,
-               train ? 4 * whole_lines(p->image_floats) : 0, 4 * scratch);
+               train ? 4 * (kept + norm + sums + copy + dw + db) : 0, train ? 4 * whole_lines(p->image_floats) : 0,
+               4 * scratch);
     rec_int(r, "scratch", scratch);
     rec_int(r, "fold_floats", p->fold_floats);
     rec_int(r, "pieces", p->pieces);
     const struct Size bytes[] = {{"STRUCT_BYTES", place},
                                  {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
-                                 {"TRAIN_BYTES", 4 * (buffers * param + norm + sums + copy + dw + db)},
+                                 {"TRAIN_BYTES", 4 * (kept + norm + sums + copy + dw + db)},
                                  {"IMAGE_BYTES", 4 * whole_lines(p->image_floats)},
                                  {"THREAD_BYTES", 4 * scratch}};
     const struct Size floats[] = {{"PARAM_FLOATS", param},
                                   {"RUNNING_FLOATS", running},
                                   {"BATCHES_FLOATS", batches},
                                   {"FOLDED_FLOATS", folded},
-                                  {"STATE_FLOATS", buffers * param},
+                                  {"STATE_FLOATS", kept},
                                   {"NORM_FLOATS", norm},
                                   {"SUMS_FLOATS", sums},
                                   {"COPY_FLOATS", copy},
@@ -174,6 +177,11 @@ void layout_totals(const Net *n)
             net_offset(r, "bytes", bytes[i].name, bytes[i].at, NULL);
     for (size_t i = 0; i < (train ? sizeof floats / sizeof *floats : 4); i++)
         net_offset(r, "sizes", floats[i].name, floats[i].at, NULL);
+    const bool frozen = train && p->learning_floats < p->param_floats;
+    rec_str(r, "learning", frozen ? "LEARNING" : "PARAM");
+    if (frozen)
+        net_offset(r, "sizes", "LEARNING_FLOATS", whole_lines(p->learning_floats),
+                   "of PARAM_FLOATS; the others are frozen");
     rec_int(r, "nbatches", nbatches);
     rec_int(r, "stored_bytes", p->stored_bytes);
     rec_int(r, "min_batch", p->min_batch ? p->min_batch : 1);
@@ -218,8 +226,8 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
     }
 }
 
-void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t outer[4], const int64_t inner[4],
-                 const char *at)
+void emit_tensor(Rec *to, const Param *q, bool frozen, const int64_t block[4], const int64_t outer[4],
+                 const int64_t inner[4], const char *at)
 {
     static const char *const role[] = {"CVY_WEIGHT",       "CVY_BIAS",        "CVY_GAMMA",  "CVY_BETA",
                                        "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
@@ -231,7 +239,7 @@ void emit_tensor(Rec *to, const Param *q, const int64_t block[4], const int64_t 
     for (int d = 0; d < q->ndim; d++)
         dim[d] = q->dim[d];
     rec_str(r, "name", q->name);
-    rec_str(r, "role", role[q->role]);
+    rec_fmt(r, "role", "%s%s", role[q->role], frozen && q->role <= PARAM_BETA ? " | CVY_FROZEN" : "");
     rec_int(r, "ndim", q->ndim);
     rec_str(r, "dim", four(dim, q->ndim));
     rec_str(r, "block", four(block, q->ndim));
@@ -248,7 +256,7 @@ void layout_tensors(const Net *n)
         const Param *q = &n->g->param[i];
         int64_t block[4], outer[4], inner[4];
         emit_param_layout(n->p, i, block, outer, inner);
-        emit_tensor(n->rec, q, block, outer, inner,
+        emit_tensor(n->rec, q, (n->parts & PART_TRAIN) && n->g->op[q->op].frozen, block, outer, inner,
                     q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i])
                                            : xprintf("%s_%s", n->NAME, upper(q->name)));
     }

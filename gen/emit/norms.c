@@ -252,7 +252,9 @@ void norms_backward(const File *f, Rec *kernel)
         if (norm_before(list, i))
             continue;
         const char *alias = plan_alias(f->k, list[i].op), *norm = norm_struct(f, list[i].op);
-        rec_str(line_add(kernel, "body", "norm_backward"), "norm", norm);
+        const bool learns = op_learns(&f->p->g->op[list[i].op]);
+        if (learns)
+            rec_str(line_add(kernel, "body", "norm_backward"), "norm", norm);
         for (int j = i; j < n && !op_is_image_norm(f->p->g->op[list[i].op].kind); j++) {
             const Tensor *nd = &f->p->tensor[list[j].tensor];
             if (list[j].op != list[i].op || !nd->grad)
@@ -265,7 +267,8 @@ void norms_backward(const File *f, Rec *kernel)
                 if (f->k->port[m].tensor == list[j].tensor)
                     rec_str(s, "port", f->k->port[m].name);
         }
-        rec_str(line_add(kernel, "body", "norm_update"), "norm", norm);
+        if (learns)
+            rec_str(line_add(kernel, "body", "norm_update"), "norm", norm);
     }
 }
 

@@ -146,18 +146,22 @@ static void weight_fields(const Struct *s, const Kernel *k)
     given(s, "const float *w", "w", in_param(xprintf("%s_%s", n->NAME, upper(n->g->param[k->w->wparam].name))));
     if (k->conv && k->conv->wt_floats + k->conv->wu_floats)
         given(s, "float *copy", "copy", "at->copy");
-    given(s, "float *dw", "dw", "at->dw");
+    if (k->learns)
+        given(s, "float *dw", "dw", "at->dw");
     if (k->w->bparam >= 0) {
         given(s, "const float *bias", "bias",
               in_param(xprintf("%s_%s", n->NAME, upper(n->g->param[k->w->bparam].name))));
-        given(s, "double *db", "db", "at->db");
+        if (k->learns)
+            given(s, "double *db", "db", "at->db");
     }
     if (k->linear) {
         const char *NAME = xprintf("%s_%s", n->NAME, upper(k->name));
         given(s, "float *mat_x", "mat_x", in_images(xprintf("%s_X", NAME)));
         given(s, "float *mat_y", "mat_y", in_images(xprintf("%s_Y", NAME)));
-        given(s, "float *mat_back_x", "mat_back_x", in_images(xprintf("%s_BACK_X", NAME)));
-        given(s, "float *mat_dz", "mat_dz", in_images(xprintf("%s_DZ", NAME)));
+        if (k->learns)
+            given(s, "float *mat_back_x", "mat_back_x", in_images(xprintf("%s_BACK_X", NAME)));
+        if (k->w->dz >= 0)
+            given(s, "float *mat_dz", "mat_dz", in_images(xprintf("%s_DZ", NAME)));
         if (k->linear->dx >= 0)
             given(s, "float *mat_dx", "mat_dx", in_images(xprintf("%s_DX", NAME)));
     }
@@ -238,6 +242,8 @@ static void place_norm(const Net *n, const Norm *m)
         set(r, "running_var", xprintf("at->running + %s", param_name(n, m->op, PARAM_VAR)));
         set(r, "batches", expr("net->net.batches + %lld", (long long)n->p->param_at[param_of(n, m->op, PARAM_COUNT)]));
     }
+    if (op_is_still(o))
+        rec_str(rec_add(n->rec, "still"), "name", name);
     place_call(r, "cvy_bn_place", image ? xprintf("%s.norm", name) : name, m->floats, m->doubles);
 }
 

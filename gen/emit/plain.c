@@ -178,8 +178,11 @@ static void forward_op(PlainNet *n, int i)
             forward(n, "/* flatten: nothing moves, an image's numbers stand in that order already */");
         break;
     case OP_BN:
-        forward(
-            n, xprintf("bn_forward(&size.%s%s, n, %s, &p->%s, %s);", own, n->train ? ", step != NULL" : "", x, own, y));
+        forward(n, xprintf("bn_forward(&size.%s%s, n, %s, &p->%s, %s);", own,
+                           !n->train        ? ""
+                           : op_is_still(o) ? ", 0 /* frozen: by its running statistics */"
+                                            : ", step != NULL",
+                           x, own, y));
         break;
     default:
         if (op_info[o->kind].param)
@@ -211,9 +214,13 @@ static void backward_op(PlainNet *n, int i)
         backward(n, xprintf("%s_backward(%s, %s, %s, %s);", name, sizes(n, i), x, dy, dx));
         break;
     default:
-        if (op_info[o->kind].param)
-            backward(n,
-                     xprintf("%s_backward(%s, %s, &p->%s, %s, %s, &g->%s);", name, sizes(n, i), x, own, dy, dx, own));
+        if (op_is_still(o))
+            backward(n, xprintf("bn_frozen_backward(%s, &p->%s, %s, %s);", sizes(n, i), own, dy, dx));
+        else if (op_info[o->kind].param)
+            backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, %s);", name, sizes(n, i), x, own, dy, dx,
+                                !o->frozen            ? xprintf("&g->%s", own)
+                                : op_is_norm(o->kind) ? "&(struct norm){0}"
+                                                      : "&(struct weights){0}"));
         else if (op_is_act(o->kind))
             backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
                                 op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
@@ -500,7 +507,8 @@ static void params(const PlainNet *n)
         int64_t block[4] = {1, 1, 1, 1}, outer[4] = {1, 1, 1, 1}, inner[4] = {0};
         for (int d = q->ndim - 2; d >= 0; d--)
             outer[d] = outer[d + 1] * q->dim[d + 1];
-        emit_tensor(n->rec, q, block, outer, inner, xprintf("%lld", (long long)n->p->param_at[i]));
+        emit_tensor(n->rec, q, n->train && n->g->op[q->op].frozen, block, outer, inner,
+                    xprintf("%lld", (long long)n->p->param_at[i]));
     }
 }
 
@@ -552,8 +560,7 @@ static void costs(const PlainNet *n)
         for (int k = 0; k < o->nin; k++) {
             const PlainOp *x = &n->p->op[o->ins[k]];
             forward += 4.0 * (double)x->floats;
-            backward += 4.0 * (double)x->floats *
-                        ((n->p->op[i].learns && op_info[o->kind].need != NEED_NOTHING) + 2 * x->learns);
+            backward += 4.0 * (double)x->floats * ((n->p->op[i].learns && op_need(o) != NEED_NOTHING) + 2 * x->learns);
         }
         if (op_info[o->kind].cls != CLASS_WEIGHT)
             continue;
@@ -561,7 +568,7 @@ static void costs(const PlainNet *n)
                                ? products(n, i)
                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) *
                                      (double)n->p->op[i].floats;
-        const int passes = 1 + n->p->op[o->in].learns; /* dw, and dx where it is wanted */
+        const int passes = op_learns(o) + n->p->op[o->in].learns; /* dw and dx, where they are wanted */
         done += 2 * products(n, i);
         done_back += 2 * passes * products(n, i);
         useful_back += 2 * passes * all;
@@ -591,14 +598,16 @@ static void totals(const PlainNet *n)
             (long long)g->weights, (long long)g->flops, (long long)plain_stored_bytes(p));
     rec_int(r, "struct_bytes", place);
     emit_arena(r, lines64(place + 8 * p->batches + 4 * (p->param_floats + p->running_floats + p->value_floats)),
-               n->train ? lines64(4 * (1 + cvy_buffers(optimiser)) * p->param_floats) : 0,
+               n->train ? lines64(4 * (p->param_floats + cvy_buffers(optimiser) * p->learning_floats)) : 0,
                n->train ? lines64(8 * p->value_floats) : 0, 0);
     Buf buffers = {0};
     for (int k = 0; k < cvy_buffers(optimiser); k++)
         buf_printf(&buffers, "%s%s", k ? ", " : "",
-                   expr("net->net.state + %lld + t->at.offset", (long long)(k * p->param_floats)));
+                   expr("net->net.state + %lld + t->at.offset", (long long)(k * p->learning_floats)));
     rec_str(r, "buffers", buffers.text);
-    rec_int(r, "state_floats", cvy_buffers(optimiser) * p->param_floats);
+    rec_int(r, "state_floats", cvy_buffers(optimiser) * p->learning_floats);
+    rec_int(r, "learning_floats", p->learning_floats);
+    rec_int(r, "frozen", p->learning_floats < p->param_floats);
     rec_int(r, "value_floats", p->value_floats);
     rec_int(r, "param_floats", p->param_floats);
     rec_int(r, "running_floats", p->running_floats);

@@ -163,6 +163,61 @@ static void refuse_of_losses(const Node *map, const struct cvy_loss *own)
         }
 }
 
+/* Whether `name` is the layer, or a group around it: "s1" of "s1.2.conv1". */
+static bool is_within(const char *layer, const char *name)
+{
+    const size_t n = strlen(name);
+    return strncmp(layer, name, n) == 0 && (layer[n] == '\0' || layer[n] == '.');
+}
+
+/* Names of layers, and of the groups around them. */
+static const char *const *freezable(const Spec *s)
+{
+    const char **names = NULL;
+    int n = 0;
+    for (int i = 0; i < s->nlayer; i++)
+        for (const char *end = s->layer[i].name; end; end = strchr(end + 1, '.')) {
+            const char *dot = strchr(end + 1, '.');
+            const char *name = dot ? xstrndup(s->layer[i].name, (size_t)(dot - s->layer[i].name)) : s->layer[i].name;
+            if (!n || !is_within(names[n - 1], name)) /* a group's layers stand together */
+                *PUSH(names, n) = name;
+            if (!dot)
+                break;
+        }
+    *PUSH(names, n) = NULL;
+    return names;
+}
+
+/* [conv1, s1], or none. */
+static void read_freeze(const Node *n, Spec *s)
+{
+    static const char how[] = "freeze: [conv1, s1]";
+    SpecTrain *t = &s->train;
+
+    t->freeze_mark = n->mark;
+    if (node_says(n, "none"))
+        return;
+    if (n->kind != NODE_SEQ) {
+        diag_error(n->mark, how, "train.freeze must be a list of layers and groups, or none");
+        return;
+    }
+    for (int k = 0; k < n->n; k++) {
+        const Node *word = n->item[k];
+        bool found = false;
+        if (word->kind != NODE_SCALAR || !*word->text) {
+            diag_error(word->mark, how, "train.freeze must be a list of layers and groups, or none");
+            continue;
+        }
+        for (int i = 0; i < s->nlayer; i++)
+            if (is_within(s->layer[i].name, word->text))
+                found = s->layer[i].frozen = true;
+        if (!found && s->nlayer)
+            diag_error(word->mark, diag_choices(word->text, freezable(s), "convoy check SPEC"),
+                       "train.freeze: no layer or group is called '%.100s'", word->text);
+        *PUSH(t->freeze, t->nfreeze) = word->text;
+    }
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
@@ -214,6 +269,8 @@ static void read_train(const Node *map, Spec *s)
         t->class_weight = xalloc((size_t)s->classes * sizeof *t->class_weight);
         read_numbers(n, "train.class_weights", "class", s->classes, 0, t->class_weight);
     }
+    if ((n = keys_get(map, "freeze")))
+        read_freeze(n, s);
     if ((n = keys_get(map, "seed")))
         want_int(n, "train.seed", 0, INT64_MAX, &t->seed);
 }

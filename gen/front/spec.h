@@ -62,6 +62,7 @@ typedef struct SpecLayer {
     int segment;      /* see Op */
     bool segment_set; /* a group said so itself */
     bool zero_gamma;  /* its last bn begins with gamma 0 */
+    bool frozen;      /* train.freeze names it, or a group that it is in: its weights and statistics stay */
     bool in_group;
     OrderFrom order_from;
     /* shortcut */
@@ -108,7 +109,10 @@ typedef struct SpecTrain {
     double setting[CVY_SETTINGS];
     struct cvy_augment augment;
     double *class_weight; /* one per class; NULL: all count the same */
-    double *mean, *std;   /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
+    const char **freeze;  /* layers and groups that do not learn, as the spec names them; see SpecLayer.frozen */
+    int nfreeze;
+    Mark freeze_mark;
+    double *mean, *std; /* x = (byte / 255 - mean) / std: one number per channel, Spec.input[0] of them */
     int64_t seed;
 } SpecTrain;
 
@@ -138,11 +142,13 @@ void spec_dump(const Spec *s, FILE *to);  /* -d spec */
 void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
 const char *spec_text(const Spec *s);     /* the same, as a text */
 const char *unroll_text(const Spec *s);
-/* What a training keeps of each weight, "weights and momentum", and how many bytes that is of so many of them. */
+/* What a training keeps of each weight, "weights and momentum", and how many bytes that is of so many of them, of which
+ * `learning` are not frozen. */
 const char *weights_kept_text(const struct cvy_optimiser *o);
-int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights);
+int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights, int64_t learning);
 const char *setting_text(int k, double v);                   /* a value of cvy_settings[k], as a spec has it */
 const char *augment_text(const SpecTrain *t);                /* "crop(4), flip"; "" where there is nothing */
+const char *freeze_text(const SpecTrain *t);                 /* "conv1, s1"; "" where all learns */
 const char *hyper_text(const SpecTrain *t, int k);           /* the value of the optimiser's number k: "0.9", "true" */
 const SpecStage *layer_weight(const SpecLayer *l);           /* the stage that is its weight op; NULL: it has none */
 const char *stage_text(const SpecStage *s, int dims);        /* "maxpool(3,2,1)", as order_read reads it */

@@ -275,9 +275,9 @@ const char *weights_kept_text(const struct cvy_optimiser *o)
     return b.text;
 }
 
-int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights)
+int64_t weights_kept_bytes(const struct cvy_optimiser *o, int64_t weights, int64_t learning)
 {
-    return (int64_t)sizeof(float) * (1 + cvy_buffers(o)) * weights;
+    return (int64_t)sizeof(float) * (weights + cvy_buffers(o) * learning);
 }
 
 const char *hyper_text(const SpecTrain *t, int k)
@@ -291,6 +291,15 @@ const char *augment_text(const SpecTrain *t)
 
     cvy_augment_write(&t->augment, text);
     return xprintf("%s", text);
+}
+
+const char *freeze_text(const SpecTrain *t)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < t->nfreeze; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", t->freeze[i]);
+    return b.text ? b.text : "";
 }
 
 void spec_write(const Spec *s, FILE *to)
@@ -318,6 +327,8 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "  augment: [%s]\n", augment_text(t));
     if (t->class_weight)
         fprintf(to, "  class_weights: %s\n", channels(t->class_weight, s->classes));
+    if (t->nfreeze)
+        fprintf(to, "  freeze: [%s]\n", freeze_text(t));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }
@@ -387,6 +398,8 @@ void spec_dump(const Spec *s, FILE *to)
         fprintf(to, "       augment %s\n", augment_text(t));
     if (t->class_weight)
         fprintf(to, "       class_weights %s\n", channels(t->class_weight, s->classes));
+    if (t->nfreeze)
+        fprintf(to, "       freeze %s\n", freeze_text(t));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
             (long long)t->seed);
 }

@@ -100,6 +100,8 @@ void graph_dump(const Graph *g, FILE *to)
             fprintf(to, "  segment %d", op->segment);
         if (op->input_grad)
             fprintf(to, "  input_grad");
+        if (op->frozen)
+            fprintf(to, "  frozen");
         fprintf(to, "\n");
     }
     for (int i = 0; i < g->nparam; i++) {

@@ -4,15 +4,39 @@
  * it has parameters. What an op's backward reads of its forward stands in its row of the op table (op.c). */
 #include "graph.h"
 
-void grad_build(Graph *g)
+bool op_learns(const Op *op)
 {
-    bool *learns = xalloc((size_t)g->nop * sizeof *learns); /* the op, or one before it, has parameters */
+    return op_info[op->kind].param && !op->frozen;
+}
+
+bool op_is_still(const Op *op)
+{
+    return op->frozen && op_is_batch_norm(op->kind);
+}
+
+Need op_need(const Op *op)
+{
+    const bool through = op->input_grad && !op_is_still(op) && op_info[op->kind].cls != CLASS_WEIGHT;
+
+    return op_learns(op) || through ? op_info[op->kind].need : NEED_NOTHING;
+}
+
+bool grad_build(Graph *g)
+{
+    bool any = false, frozen = false;
+
     for (int i = 0; i < g->nop; i++) {
         Op *op = &g->op[i];
         for (int k = 0; k < op->nin; k++)
-            op->input_grad |= learns[op->ins[k]];
-        learns[i] = op->input_grad || op_info[op->kind].cls == CLASS_WEIGHT || op_is_norm(op->kind);
+            op->input_grad |= g->op[op->ins[k]].output_grad;
+        op->output_grad = op->input_grad || op_learns(op);
+        any |= op_learns(op);
+        frozen |= op->frozen;
     }
+    if (frozen && !any)
+        diag_error(g->spec->train.freeze_mark, "leave a layer out of it",
+                   "train.freeze: every layer with weights is frozen, and nothing is left to train");
+    return any || !frozen;
 }
 
 static int64_t elements(const Op *op)
@@ -27,8 +51,8 @@ int64_t grad_autograd(const Graph *g, int64_t *by_op)
 
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
-        const Need need = op_info[op->kind].need;
-        own[i] = op->kind == OP_DROP ? elements(op) : need == NEED_ROUTE ? 8 * elements(op) : 0;
+        const Need need = op_need(op);
+        own[i] = op->kind == OP_DROP && op->input_grad ? elements(op) : need == NEED_ROUTE ? 8 * elements(op) : 0;
         if (op->kind == OP_LOSS)
             continue;
         if ((need == NEED_INPUT || need == NEED_ROUTE) && op->in > 0)

@@ -102,6 +102,7 @@ static Op *add_layer_op(Graph *g, int index, OpKind kind, const int *from, int n
     op->layer = op->path = l->name;
     op->layer_index = index;
     op->segment = l->segment;
+    op->frozen = l->frozen && op_info[kind].param;
     return op;
 }
 

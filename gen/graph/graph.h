@@ -51,8 +51,10 @@ typedef struct Op {
     int groups; /* of channels: of a conv, of an image norm; else 1 */
     bool bias;
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
+    bool frozen; /* its layer is: it has parameters, and they stay as they are; a batch norm uses running statistics */
     /* set by grad */
-    bool input_grad; /* the gradient of its input is needed: something before it has parameters */
+    bool input_grad;  /* the gradient of its input is needed: something before it learns */
+    bool output_grad; /* that of its output: it learns, or something before it does */
 } Op;
 
 /* A parameter, or (MEAN, VAR, COUNT) a buffer of a norm, under PyTorch's name and shape. */
@@ -88,8 +90,12 @@ bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to);
 int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
 void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line per op; stable, golden in tests */
-/* needs: a Graph; sets: input_grad of every op. */
-void grad_build(Graph *g);
+/* needs: a Graph; sets: input_grad and output_grad of every op; or a collected error and false where nothing learns. */
+bool grad_build(Graph *g);
+bool op_learns(const Op *op);   /* it has parameters, and training changes them */
+bool op_is_still(const Op *op); /* a batch norm that is frozen: what it does to a channel is the same in each step */
+/* What its backward reads of its forward: as in its row, but what is frozen needs less. */
+Need op_need(const Op *op);
 /* What automatic differentiation keeps an image when every op keeps what its own backward reads: the measure that the
  * plan has to beat. The input and the logits aside. by_op, if not NULL: g->nop numbers, the bytes of each op's output,
  * and of what it keeps besides (masks, indices of winners). */

@@ -24,10 +24,13 @@ bool flow_is_point(const Graph *g, int op)
     return op_row(g, op)->cls == CLASS_POINT || op_is_norm(g->op[op].kind);
 }
 
-/* Whether an op takes statistics of what it reads: batch norms in training, image norms always. */
+/* Whether an op takes statistics of what it reads: batch norms in training, unless they are frozen; image norms always.
+ */
 bool flow_takes_statistics(const Flow *f, int op)
 {
-    return op_is_image_norm(f->g->op[op].kind) || (!f->infer && op_is_batch_norm(f->g->op[op].kind));
+    const Op *o = &f->g->op[op];
+
+    return op_is_image_norm(o->kind) || (!f->infer && op_is_batch_norm(o->kind) && !op_is_still(o));
 }
 
 void anchors_count(Flow *f)
@@ -83,7 +86,7 @@ static int sum_refused(const Flow *f, int w, int v)
 {
     for (; v != w; v = f->g->op[v].kind == OP_ADD ? f->g->op[v].ins[f->main[v]] : f->g->op[v].in) {
         const Op *op = &f->g->op[v];
-        const Need need = op_row(f->g, v)->need;
+        const Need need = op_need(op);
         if (need == NEED_ROUTE ? op->kernel[0] * op->kernel[1] > 255 : need != NEED_NOTHING)
             return v;
     }
@@ -106,7 +109,7 @@ static const char *why_no_sum(const Flow *f, int v)
     const int refused = sum_refused(f, w, v);
     if (refused >= 0)
         return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path,
-                       g->op[refused].path, op_row(g, refused)->need == NEED_INPUT ? "input" : "output");
+                       g->op[refused].path, op_need(&g->op[refused]) == NEED_INPUT ? "input" : "output");
     return xprintf("not as %s stores: the other operand is not there yet when it runs", g->op[w].path);
 }
 

@@ -35,6 +35,7 @@ void chain_images(Fuse *f)
     for (int i = 0; i < k->nin; i++)
         data |= path_goes_back(f, &k->in[i]);
     packed_shared(k, &xs);
+    const bool back = k->learns || data; /* else there is no dz */
     if (k->conv) {
         k->w->x = image_add(&k->image, &k->nimage, xs);
         k->conv->plain = xs.plain;
@@ -46,12 +47,14 @@ void chain_images(Fuse *f)
             dz = image_make(o->shape, false, top, left, bottom, right, "dz");
         }
         winograd_grow_dz(f->p, k->op, data, &dz);
-        k->w->dz = image_add(&k->image, &k->nimage, dz);
+        if (back)
+            k->w->dz = image_add(&k->image, &k->nimage, dz);
         return;
     }
     xs.row = dz.row = true;
     k->w->x = image_add(&k->image, &k->nimage, xs);
-    k->w->dz = image_add(&k->image, &k->nimage, dz);
+    if (back)
+        k->w->dz = image_add(&k->image, &k->nimage, dz);
     Image y = dz;
     y.name = "y";
     k->linear->y = image_add(&k->image, &k->nimage, y);
@@ -219,7 +222,7 @@ void chain_after_back(Fuse *f)
                   .correct = tensor_has_norms(nd),
                   .from = fuse_gradient(f, k->tensor, "out"),
                   .to = image_place(k->w->dz, k->image[k->w->dz].shape),
-                  .bias_grad = g->op[k->op].bias};
+                  .bias_grad = k->learns && g->op[k->op].bias};
     pass_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->w->again.n--;

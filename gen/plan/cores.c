@@ -406,7 +406,7 @@ static const char *core_name(const Kernel *k, const Op *o, Shape in)
         sides_even(o->arg[ARG_PADDING].sides) ? "" : xprintf("_%dx%d", o->after[0], o->after[1]); /* after the last */
     return xprintf("conv_%dx%dx%d_%d_k%dx%d_s%dx%d_p%dx%d%s%s%s%s", in.c, in.h, in.w, o->shape.c, o->kernel[0],
                    o->kernel[1], o->stride[0], o->stride[1], o->padding[0], o->padding[1], after, dilation, groups,
-                   k->back_data ? "" : "_first");
+                   xprintf("%s%s", k->learns ? "" : "_frozen", k->back_data ? "" : "_first"));
 }
 
 /* Refuses `unroll: full` of a kernel whose taps alone are too many, before tiles are looked for. */
@@ -435,9 +435,11 @@ static void conv_cores(Plan *p, Kernel *k, const Op *o, Shape in, Unroll u)
     k->w->fold_floats = k->w->w_floats;
     forward_core(p->target, k, &k->w->forward, o, in, xs, u);
     check_size(p, k, &k->w->forward);
-    if (k->w->dz < 0) /* inference */
+    if (k->w->dz < 0) /* inference, or frozen as all before it */
         return;
-    weight_core(p->target, k, &k->conv->weight, o, in, xs, &k->image[k->w->dz], u);
+    k->conv->weight.images = 1;
+    if (k->learns)
+        weight_core(p->target, k, &k->conv->weight, o, in, xs, &k->image[k->w->dz], u);
     k->image[k->w->x].copies = k->image[k->w->dz].copies = k->conv->weight.images;
     if (!k->back_data)
         return;
@@ -476,8 +478,10 @@ void cores_build(Plan *p)
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
         const Kernel *train = plan_kernel(p->kernel, p->nkernel, k->op);
-        if (train) /* one header serves both */
+        if (train) { /* one header serves both */
+            k->learns = train->learns;
             k->back_data = train->back_data;
+        }
         kernel_cores(p, k);
     }
 }

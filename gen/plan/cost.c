@@ -111,7 +111,7 @@ static int64_t forward_products(const Kernel *k)
 static int64_t backward_products(const Kernel *k)
 {
     const Winograd *weights = kernel_winograd(k, PASS_WEIGHTS), *data = kernel_winograd(k, PASS_DATA);
-    int64_t n = weights ? winograd_products(weights) : core_products(&k->conv->weight);
+    int64_t n = !k->learns ? 0 : weights ? winograd_products(weights) : core_products(&k->conv->weight);
 
     if (data)
         return n + winograd_products(data);
@@ -125,7 +125,7 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
     if (!k->w)
         return;
     const double once = op_flops(p->g, &p->g->op[k->op]);
-    const int times = phase != PHASE_BACKWARD ? 1 : k->back_data ? 2 : 1;
+    const int times = phase != PHASE_BACKWARD ? 1 : k->learns + k->back_data;
     cost->useful = times * once;
     if (k->linear && phase != PHASE_INFER) {
         cost->executed = 2.0 * times * (double)k->image[k->w->x].floats * (double)k->image[k->linear->y].floats;
@@ -141,13 +141,12 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 static void move_backward(Traffic *t)
 {
     const Kernel *k = t->k;
-    const bool weights = k->w != NULL;
 
     for (int i = 0; i < k->nin; i++) {
         const Chain windows = {k->before[i].pass, k->before[i].n - 1};
-        if (weights)
+        if (k->learns)
             move_chain(t, &k->before[i]);
-        else if (k->kind == KERNEL_PASS && k->back_data && windows.n > 0)
+        else if (!k->loss && k->back_data && windows.n > 0)
             move_chain(t, &windows);
     }
     move_chain(t, kernel_chain(k, CHAIN_AGAIN));
@@ -167,7 +166,7 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
     if (phase != PHASE_BACKWARD)
         return w + (k->conv ? 8 * (double)k->conv->wu_floats : 0);
     const double partial = k->conv ? p->pieces : 1;
-    return 2 * partial * w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w +
+    return (k->learns ? 2 * partial * w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w : 0) +
            (k->conv        ? 8 * (double)k->conv->wt_floats
             : k->back_data ? w
                            : 0);
@@ -179,7 +178,10 @@ static double matrix_bytes(const Kernel *k, Phase phase)
     if (!k->linear || phase == PHASE_INFER)
         return 0;
     const double x = 4 * (double)k->image[k->w->x].floats, y = 4 * (double)k->image[k->linear->y].floats;
-    return phase != PHASE_BACKWARD ? 2 * (x + y) : k->back_data ? 4 * x + 3 * y : 2 * (x + y);
+    return phase != PHASE_BACKWARD ? 2 * (x + y)
+           : k->learns             ? (k->back_data ? 4 * x + 3 * y : 2 * (x + y))
+           : k->back_data          ? 2 * (x + y)
+                                   : 0;
 }
 
 Cost plan_cost(const Plan *p, const Kernel *k, Phase phase)

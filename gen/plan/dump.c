@@ -75,7 +75,7 @@ void plan_dump(const Plan *p, FILE *to)
         dump_tensor(p, i, to);
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
-        fprintf(to, "kernel %s %s%s\n", k->name, kernel_kind_text(p, k),
+        fprintf(to, "kernel %s %s%s%s\n", k->name, kernel_kind_text(p, k), k->w && !k->learns ? ", frozen" : "",
                 k->back_data ? "" : ", no gradient of its input");
         dump_chains(p, "before", k->before, k->nin, to);
         if (kernel_winograd(k, PASS_FORWARD))
@@ -93,7 +93,7 @@ void plan_dump(const Plan *p, FILE *to)
                 print_core("core", &k->conv->data[j], to);
             if (weights)
                 print_winograd("weights", weights, to);
-            else
+            else if (k->learns)
                 fprintf(to, "    %-9s weights: %d x %d accumulators, %d images a walk\n", "core", k->conv->weight.nacc,
                         k->conv->weight.vectors, k->conv->weight.images);
         }

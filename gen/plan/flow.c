@@ -21,8 +21,7 @@ static Tensor *add_tensor(Flow *f, int op, int key)
     nd->shape[0] = f->g->op[op].shape;
     nd->anchor = f->anchor[op];
     nd->as_skip = f->as_skip[op];
-    nd->grad =
-        op > 0 && (f->g->op[op].input_grad || flow_is_weight(f->g, op) || op_is_norm(f->g->op[op].kind)) && !f->infer;
+    nd->grad = f->g->op[op].output_grad && !f->infer;
     return nd;
 }
 
@@ -94,7 +93,7 @@ static void build_out(Flow *f, Kernel *k)
     nd->link = w.link + p;
     nd->shape = w.shape + p;
     for (int i = 0; i < p; i++)
-        if (op_row(g, w.link[i].op)->need == NEED_ROUTE)
+        if (op_need(&g->op[w.link[i].op]) == NEED_ROUTE)
             *PUSH(nd->route, nd->nroute) = w.link[i].op;
     nd->route_slot = xalloc(sizeof *nd->route_slot * (size_t)(nd->nroute + 1));
     w.n = u;

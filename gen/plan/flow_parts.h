@@ -27,7 +27,8 @@ bool flow_is_weight(const Graph *g, int op);
 bool flow_is_list(const Flow *f, int op);
 /* Whether an op works on a register: activations, dropout, a norm's apply. */
 bool flow_is_point(const Graph *g, int op);
-/* Whether an op takes statistics of what it reads: batch norms in training, image norms always. */
+/* Whether an op takes statistics of what it reads: batch norms in training, unless they are frozen; image norms always.
+ */
 bool flow_takes_statistics(const Flow *f, int op);
 void anchors_count(Flow *f);
 void anchors_find(Flow *f);

@@ -22,6 +22,7 @@ static void build_kernel(Fuse *f)
         k->loss->x = image_add(&k->image, &k->nimage, x);
         k->loss->dx = image_add(&k->image, &k->nimage, image_make(logits, false, 0, 0, 0, 0, "dlogits"));
     } else if (k->kind != KERNEL_PASS) {
+        k->learns = op_learns(&f->g->op[k->op]);
         chain_images(f);
     } else if (k->op > 0) {
         fuse_port(f, k->tensor, "out");
@@ -35,13 +36,12 @@ static void build_kernel(Fuse *f)
 static void build_kernel_back(Fuse *f)
 {
     Kernel *k = f->k;
-    const bool weights = k->w != NULL;
 
-    if (weights)
+    if (k->w && f->g->op[k->op].output_grad)
         chain_after_back(f);
     chain_before_back(f);
     k->has_forward = k->kind != KERNEL_PASS || f->tensor[k->tensor].stored || tensor_has_norms(&f->tensor[k->tensor]);
-    k->has_backward = weights || k->back_data;
+    k->has_backward = k->learns || k->back_data;
 }
 
 /* Whether a path reads a norm's constants from a channel that begins no block. */
@@ -60,7 +60,7 @@ static void add_norms(Plan *p)
             continue;
         *PUSH(p->norm, p->nnorm) =
             (Norm){.op = i, .area = s.h * s.w, .padded = blocks_of(s.c) * LANES, .stopped_by = -1};
-        if (s.h * s.w == 1 && op_is_batch_norm(p->g->op[i].kind))
+        if (s.h * s.w == 1 && op_is_batch_norm(p->g->op[i].kind) && !op_is_still(&p->g->op[i]))
             p->min_batch = 2;
     }
     for (int i = 0; i < p->nkernel; i++)

@@ -91,6 +91,7 @@ typedef struct Kernel {
     Image *trace_image;
     int ntrace_image;
     int trace_core; /* pass of `trace` that takes the core's result, -1 */
+    bool learns;    /* a weight op: the gradient of its weights is needed */
     bool back_data; /* the gradient of its input is needed */
     bool has_forward, has_backward;
     bool runs_again; /* in backward, to make its tensor again (schedule) */

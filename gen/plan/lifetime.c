@@ -74,7 +74,7 @@ static void touch_backward(const Plan *p, const Kernel *k, int at, Life *life)
 {
 
     for (int w = 0; w < k->nin; w++) {
-        if (k->w || (k->kind == KERNEL_PASS && k->back_data && k->before[w].n > 1)) /* packed, or walked, again */
+        if (k->learns || (!k->loss && k->back_data && k->before[w].n > 1)) /* packed, or walked, again */
             touch_chain(p, k, &k->before[w], at, false, life);
         touch_chain(p, k, &k->din[w], at, true, life);
     }
@@ -91,10 +91,14 @@ void lifetime_recompute(Plan *p)
         touch_forward(p, &p->kernel[i], 0, life);
         touch_backward(p, &p->kernel[i], 0, life);
     }
+    bool *back = xalloc((size_t)p->g->nop + 1); /* by segment: a kernel of it runs backward */
+    for (int i = 0; i < p->nkernel; i++)
+        back[plan_segment(p, &p->kernel[i])] |= p->kernel[i].has_backward;
     for (int i = 1; i < p->ntensor; i++) {
         Tensor *nd = &p->tensor[i];
         const Kernel *k = nd->maker >= 0 ? &p->kernel[nd->maker] : NULL;
-        nd->recomputed = k && nd->stored && plan_segment(p, k) && !life[i].outside;
+        const int segment = k ? plan_segment(p, k) : 0;
+        nd->recomputed = k && nd->stored && segment && back[segment] && !life[i].outside;
     }
 }
 
@@ -135,6 +139,16 @@ static void place_tensor(Plan *p, Slots *slots, Tensor *nd, const Life *life, co
         p->stored_bytes += blocked_floats(p->g->op[nd->route[r]].shape);
 }
 
+/* Whether a kernel that runs backward applies the image norm: its own gradient, or what it gives to weights. */
+static bool applied_back(const Plan *p, int op)
+{
+    for (int i = 0; i < p->nkernel; i++)
+        for (int j = 0; j < p->kernel[i].nimage_norm && p->kernel[i].has_backward; j++)
+            if (p->kernel[i].image_norm[j].op == op)
+                return true;
+    return false;
+}
+
 void lifetime_images(Plan *p)
 {
     const Steps step = steps_of_kernels(p);
@@ -161,8 +175,10 @@ void lifetime_images(Plan *p)
             continue;
         slots_add(&slots, k->image[k->w->x].floats, i, i, &k->linear->mat_x);
         slots_add(&slots, k->image[k->linear->y].floats, i, i, &k->linear->mat_y);
-        slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat_back_x);
-        slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat_dz);
+        if (k->learns)
+            slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat_back_x);
+        if (k->w->dz >= 0)
+            slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat_dz);
         if (k->linear->dx >= 0)
             slots_add(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat_dx);
     }
@@ -171,8 +187,10 @@ void lifetime_images(Plan *p)
         for (int j = 0; j < p->tensor[i].nimage_norm; j++) {
             const int op = p->tensor[i].image_norm[j], maker = p->tensor[i].maker < 0 ? 0 : p->tensor[i].maker,
                       groups = p->g->op[op].groups;
-            slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, step.back[maker], &plan_norm(p, op)->slot);
-            p->stored_bytes += 4 * (int64_t)CVY_GN_STATS * groups;
+            const bool back = applied_back(p, op);
+            slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, back ? step.back[maker] : p->nkernel - 1,
+                      &plan_norm(p, op)->slot);
+            p->stored_bytes += back ? 4 * (int64_t)CVY_GN_STATS * groups : 0;
         }
     p->image_bound = slots_bound(&slots);
     p->image_floats = slots_place(&slots);

@@ -25,18 +25,16 @@ static int64_t padded(int channels)
     return (int64_t)blocks_of(channels) * LANES;
 }
 
-static void place_params(Plan *p)
+/* Those of ops that learn, or those of the others, which stand behind them: what the optimiser keeps ends before. */
+static void place_params_of(Plan *p, bool frozen, int64_t *batches)
 {
     const Graph *g = p->g;
-    int64_t batches = 0;
 
-    p->param_at = xalloc(sizeof *p->param_at * (size_t)(g->nparam + 1));
-    for (int j = 0; j < p->nkernel; j++)
-        if (p->kernel[j].w)
-            p->param_at[p->kernel[j].w->wparam] = p->kernel[j].w->w_floats; /* its size, until it has a place */
     for (int i = 0; i < g->nparam; i++) {
         const Param *q = &g->param[i];
         const int64_t floats = p->param_at[i];
+        if (g->op[q->op].frozen != frozen)
+            continue;
         switch (q->role) {
         case PARAM_WEIGHT:
             p->param_at[i] = p->param_floats;
@@ -57,10 +55,23 @@ static void place_params(Plan *p)
             p->running_floats += plan_norm(p, q->op)->padded;
             break;
         case PARAM_COUNT:
-            p->param_at[i] = batches++;
+            p->param_at[i] = (*batches)++;
             break;
         }
     }
+}
+
+static void place_params(Plan *p)
+{
+    int64_t batches = 0;
+
+    p->param_at = xalloc(sizeof *p->param_at * (size_t)(p->g->nparam + 1));
+    for (int j = 0; j < p->nkernel; j++)
+        if (p->kernel[j].w)
+            p->param_at[p->kernel[j].w->wparam] = p->kernel[j].w->w_floats; /* its size, until it has a place */
+    place_params_of(p, false, &batches);
+    p->learning_floats = p->param_floats;
+    place_params_of(p, true, &batches);
 }
 
 static int64_t larger(int64_t a, int64_t b)
@@ -96,7 +107,7 @@ static void place_kernels(Plan *p)
         Kernel *k = &p->kernel[i];
         if (k->conv)
             p->copy_floats = larger(p->copy_floats, larger(k->conv->wt_floats, k->conv->wu_floats));
-        if (k->w) {
+        if (k->learns) {
             p->partial_floats = larger(p->partial_floats, k->w->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
@@ -142,7 +153,8 @@ bool memory_build(Plan *p)
         n->floats = p->norm_floats;
         n->doubles = p->norm_doubles;
         p->norm_floats += CVY_BN_FLOATS(n->padded);
-        p->norm_doubles += CVY_BN_DOUBLES(n->padded, p->pieces);
+        p->norm_doubles +=
+            p->g->op[n->op].output_grad && !op_is_still(&p->g->op[n->op]) ? CVY_BN_DOUBLES(n->padded, p->pieces) : 0;
     }
     for (int i = 0; i < p->ntensor; i++) {
         Tensor *n = &p->tensor[i];

@@ -218,15 +218,17 @@ static void backward(Train *t, const Kernel *k)
 {
 
     for (int i = 0; i < k->nin; i++)
-        if (k->w || k->loss || (k->back_data && k->before[i].n > 1))
+        if (k->learns || k->loss || (k->back_data && k->before[i].n > 1))
             walk(t, k, &k->before[i]);
     walk(t, k, kernel_chain(k, CHAIN_AGAIN));
     walk(t, k, kernel_chain(k, CHAIN_DOUT));
     walk_all(t, k, k->din);
     touch_routes(t, k, false);
     if (k->linear) {
-        writes(&t->m, &k->linear->mat_back_x, k->image[k->w->x].floats, "the rows of x");
-        writes(&t->m, &k->linear->mat_dz, k->image[k->w->dz].floats, "the rows of the gradient");
+        if (k->learns)
+            writes(&t->m, &k->linear->mat_back_x, k->image[k->w->x].floats, "the rows of x");
+        if (k->w->dz >= 0)
+            writes(&t->m, &k->linear->mat_dz, k->image[k->w->dz].floats, "the rows of the gradient");
         if (k->linear->dx >= 0)
             writes(&t->m, &k->linear->mat_dx, k->image[k->linear->dx].floats, "the rows of the input's gradient");
     }

@@ -23,13 +23,19 @@ bool tensor_has_norms(const Tensor *nd)
     return nd->nnorm + nd->nimage_norm > 0;
 }
 
-/* Whether backward follows a path: its tensor's gradient is wanted, or a norm stands on it. */
+/* A norm whose gradient needs sums. */
+static bool takes_sums(const Fuse *f, int op)
+{
+    return is_norm(f, op) && !op_is_still(&f->g->op[op]);
+}
+
+/* Whether backward follows a path: its tensor's gradient is wanted, or a norm stands on it that learns. */
 bool path_goes_back(const Fuse *f, const Path *w)
 {
     if (w->tensor < 0 || f->tensor[w->tensor].grad)
         return true;
     for (int i = w->grad; i < w->n; i++) {
-        if (is_norm(f, w->link[i].op))
+        if (op_learns(&f->g->op[w->link[i].op]))
             return true;
         for (int s = 0; s < w->link[i].nskip; s++)
             if (path_goes_back(f, &w->link[i].skip[s].path))
@@ -45,18 +51,19 @@ static void skip_back(Fuse *f, PixelPass *r, const Skip *s)
     const int skip = pass_skip(f, r, s), g = ++r->grads;
 
     for (int i = w->grad; i < w->n; i++) {
-        const Need need = op_row(f->g, w->link[i].op)->need;
+        const Need need = op_need(&f->g->op[w->link[i].op]);
         if (need == NEED_INPUT || need == NEED_SIGN)
             pass_skip_value(f, r, skip, i);
         else if (need == NEED_OUTPUT)
             pass_skip_value(f, r, skip, i + 1);
     }
     pass_step(r, STEP_SPLIT, -1, -1, -1)->g = g;
-    for (int i = w->n - 1; i >= w->grad; i--) {
+    for (int i = w->n - 1; i >= w->grad && f->g->op[w->link[i].op].output_grad; i--) {
         const Link *l = &w->link[i];
         const int *value = r->skip[skip].value;
         if (is_norm(f, l->op)) {
-            pass_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
+            if (takes_sums(f, l->op))
+                pass_step(r, STEP_SUMS, l->op, value[i], 0)->g = g;
             pass_step(r, STEP_SCALE, l->op, value[i], 0)->g = g;
         } else {
             pass_step(r, STEP_BACK, l->op, value[i], value[i + 1])->g = g;
@@ -76,7 +83,7 @@ static void skip_back(Fuse *f, PixelPass *r, const Skip *s)
 static int last_read(const Graph *g, const Path *w, int low, int end, int u)
 {
     for (int i = end - 1; i >= low; i--) {
-        const Need what = op_row(g, w->link[i].op)->need;
+        const Need what = op_need(&g->op[w->link[i].op]);
         if (what == NEED_OUTPUT && i + 1 >= u)
             return i + 1;
         if ((what == NEED_SIGN || what == NEED_INPUT) && i >= u)
@@ -92,16 +99,17 @@ static void back_links(Fuse *f, PixelPass *r, const Backward *b, int low, int en
     const Graph *g = f->g;
     const Path *w = b->path;
 
-    for (int i = end - 1; i >= low; i--) {
+    for (int i = end - 1; i >= low && g->op[w->link[i].op].output_grad; i--) {
         const Link *l = &w->link[i];
         if (g->op[l->op].kind == OP_ADD) {
             for (int s = 0; s < l->nskip; s++)
                 if (path_goes_back(f, &l->skip[s].path))
                     skip_back(f, r, &l->skip[s]);
         } else if (is_norm(f, l->op)) {
-            pass_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
+            if (takes_sums(f, l->op))
+                pass_step(r, STEP_SUMS, l->op, i, 0)->first = l->first;
             pass_step(r, STEP_SCALE, l->op, i, 0)->first = l->first;
-        } else if (i >= b->origin || op_row(g, l->op)->need != NEED_SIGN) {
+        } else if (i >= b->origin || op_need(&g->op[l->op]) != NEED_SIGN) {
             pass_step(r, STEP_BACK, l->op, i, i + 1)->first = l->first;
         } else if (sign_of_stored) {
             pass_step(r, STEP_BACK, l->op, b->origin, b->origin);
@@ -121,7 +129,7 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
         while (start > 0 && !op_is_window(g, w->link[start - 1].op))
             start--;
         const int window = start > 0 ? w->link[start - 1].op : -1;
-        const bool through = window >= 0 && start - 1 >= b->a;
+        const bool through = window >= 0 && start - 1 >= b->a && g->op[window].output_grad;
         const int low = start > b->a ? start : b->a; /* links [low, end) are walked back here */
         PixelPass *r = pass_add(c, xprintf("%s%d", b->name, n), w->shape[end], start, w->n + 1);
         r->back = true;
@@ -141,8 +149,8 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
         bool sign_of_stored = false; /* masks of ops before the stored tensor, taken from it */
         if (b->origin >= start && b->origin <= end)
             for (int i = b->a; i < b->origin; i++)
-                sign_of_stored |= op_row(g, w->link[i].op)->need == NEED_SIGN;
-        const bool routes = through && op_row(g, window)->need == NEED_ROUTE && r->value.where == AT_IMAGE;
+                sign_of_stored |= op_need(&g->op[w->link[i].op]) == NEED_SIGN;
+        const bool routes = through && op_need(&g->op[window]) == NEED_ROUTE && r->value.where == AT_IMAGE;
         if (need < 0 && !sign_of_stored && !routes)
             r->value = no_place;
         else if (need < 0)
@@ -159,10 +167,10 @@ void pass_backward(Fuse *f, Chain *c, Image **images, int *nimages, const Backwa
         back_links(f, r, b, low, end, sign_of_stored);
         /* Masks of ops before windows commute with these: they act where the gradient is not zero. */
         for (int i = low - 1; sign_of_stored && i >= b->a; i--)
-            if (op_row(g, w->link[i].op)->need == NEED_SIGN)
+            if (op_need(&g->op[w->link[i].op]) == NEED_SIGN)
                 pass_step(r, STEP_BACK, w->link[i].op, b->origin, b->origin);
         if (through) {
-            r->route = start - 1 < b->origin && op_row(g, window)->need == NEED_ROUTE;
+            r->route = start - 1 < b->origin && op_need(&g->op[window]) == NEED_ROUTE;
             Image m = image_for_window(g, w->shape[start - 1], window, xprintf("%s_scatter", r->name));
             m.minus_inf = m.filled = false; /* cleared whole for each image */
             r->scatter_image = image_add(images, nimages, m);

@@ -112,7 +112,7 @@ void pass_forward(Fuse *f, Chain *c, Image **images, int *nimages, const Forward
             r = pass_add(c, xprintf("%s%d", fw->name, n++), w->shape[i + 1], i + 1, w->n + 1);
             r->from = from;
             r->window = op;
-            r->route = fw->keep_route && i < fw->store && op_row(g, op)->need == NEED_ROUTE;
+            r->route = fw->keep_route && i < fw->store && op_need(&g->op[op]) == NEED_ROUTE;
         } else {
             pass_link(f, r, w, i);
         }

@@ -58,14 +58,12 @@ static void build_op(Plain *p, int i)
     q->name = c_name(o->path);
     q->tensor = o->kind == OP_LOSS ? -1 : view ? p->op[o->in].tensor : i;
     q->floats = (int64_t)o->shape.c * o->shape.h * o->shape.w;
-    q->learns = op_info[o->kind].cls == CLASS_WEIGHT || op_is_norm(o->kind);
-    for (int k = 0; k < o->nin; k++)
-        q->learns |= p->op[o->ins[k]].learns;
+    q->learns = o->output_grad;
     if (plain_stores(p, i))
         p->value_floats += q->floats;
     if (o->kind == OP_DROP && q->floats > p->trace_floats)
         p->trace_floats = q->floats;
-    if (op_is_batch_norm(o->kind) && o->shape.h * o->shape.w == 1)
+    if (op_is_batch_norm(o->kind) && !op_is_still(o) && o->shape.h * o->shape.w == 1)
         p->min_batch = 2;
 }
 
@@ -120,7 +118,12 @@ Plain *plain_build(const Graph *g)
     for (int i = 0; i < g->nop; i++)
         build_op(p, i);
     for (int i = 0; i < g->nparam; i++)
-        place_param(p, i);
+        if (!g->op[g->param[i].op].frozen)
+            place_param(p, i);
+    p->learning_floats = p->param_floats;
+    for (int i = 0; i < g->nparam; i++)
+        if (g->op[g->param[i].op].frozen)
+            place_param(p, i);
     p->logits = p->op[g->op[g->nop - 1].in].tensor;
     return p;
 }

@@ -22,6 +22,7 @@ typedef struct Plain {
     /* By Graph.param: float offset in cvy_net.param or .running, in PyTorch's layout; or index in .batches. */
     int64_t *param_at;
     int64_t param_floats, running_floats;
+    int64_t learning_floats; /* the first of param_floats, which training changes */
     int batches;
     int64_t value_floats; /* of an image: all tensors; the gradients are as many */
     int64_t trace_floats; /* of an image: the largest dropout mask */

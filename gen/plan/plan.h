@@ -70,6 +70,7 @@ typedef struct Plan {
     int naffine;
     int64_t *param_at; /* float offset of each Graph.param in cvy_net.param or .running, or index in .batches */
     int64_t param_floats, running_floats;
+    int64_t learning_floats; /* the first of param_floats, which training changes */
     int pieces;
     /* arena, floats */
     int64_t image_floats; /* for each image of the batch */

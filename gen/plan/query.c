@@ -103,7 +103,9 @@ const char *plan_alias(const Kernel *k, int op)
 
 static void path_sums(const Plan *p, const Path *w, NormSum **list, int *n)
 {
-    if (w->tensor >= 0 && w->n > w->grad && op_is_norm(p->g->op[w->link[w->grad].op].kind))
+    const Op *first = w->tensor >= 0 && w->n > w->grad ? &p->g->op[w->link[w->grad].op] : NULL;
+
+    if (first && op_is_norm(first->kind) && !op_is_still(first) && first->output_grad)
         *PUSH(*list, *n) = (NormSum){w->link[w->grad].op, w->tensor, w->link[w->grad].first};
     for (int i = w->tensor < 0 ? 0 : w->grad; i < w->n; i++)
         for (int s = 0; s < w->link[i].nskip; s++)

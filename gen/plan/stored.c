@@ -26,7 +26,7 @@ Stores stores_list(const Graph *g, const Path *w)
         if (p == w->n)
             break;
         const Op *op = &g->op[w->link[p].op];
-        const Need need = op_row(g, w->link[p].op)->need;
+        const Need need = op_need(op);
         if (need == NEED_INPUT || (need == NEED_ROUTE && op->kernel[0] * op->kernel[1] > 255))
             never = never < 0 ? p : never;
         if (need == NEED_OUTPUT)
@@ -65,9 +65,12 @@ const char *stored_why(const Flow *f, int op, const Path *w, const Stores *store
 
     if (p < n && stores->refused[p + 1] < 0)
         return "the tensors after it that would serve are larger";
+    if (p < n && op_need(&f->g->op[w->link[p].op]) == NEED_NOTHING) /* it is frozen: not the norm decides */
+        return xprintf("%s needs it in backward, and the tensors after it do not tell it",
+                       f->g->op[stores->refused[p + 1]].path);
     if (p < n)
         return xprintf("the %s after it needs its %s in backward", op_row(f->g, w->link[p].op)->name,
-                       op_row(f->g, w->link[p].op)->need == NEED_INPUT ? "input" : "own tensor");
+                       op_need(&f->g->op[w->link[p].op]) == NEED_INPUT ? "input" : "own tensor");
     op = n ? w->link[n - 1].op : op;
     return xprintf("it is what %s%s",
                    !anchored         ? "the next kernel reads"

@@ -273,7 +273,8 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     const Target *t = p->target;
     Winograd w = {0};
 
-    if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o))
+    if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o) ||
+        (pass == PASS_WEIGHTS && !op_learns(o)))
         return w;
     const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape,
                 out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
@@ -384,15 +385,15 @@ static void take_together(const Graph *g, Winograd *w, Chain *c)
         w->images = 1;
 }
 
-static void kernel_cores(const Plan *p, Kernel *k)
+static void kernel_cores(const Plan *p, Kernel *k, bool train)
 {
     const Op *o = &p->g->op[k->op];
-    const bool train = k->w->dz >= 0;
+    const bool back = k->w->dz >= 0;
 
     for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++) {
         Winograd *w = &k->conv->winograd[pass];
         *w = (Winograd){.images = 1};
-        if (pass != PASS_FORWARD && (!train || (pass == PASS_DATA && !k->back_data)))
+        if (pass != PASS_FORWARD && (!back || (pass == PASS_DATA && !k->back_data)))
             continue;
         *w = p->winograd[k->op][pass];
         if (!w->on)
@@ -407,12 +408,13 @@ static void kernel_cores(const Plan *p, Kernel *k)
         if (!forward->made)
             *(train ? &k->conv->wu_floats : &k->w->fold_floats) = transformed(forward);
     }
-    if (!train) {
+    if (!train)
         forward->images = 1;
-    } else {
+    else if (forward->on)
+        take_together(p->g, forward, &k->w->after);
+    k->image[k->w->x].copies = forward->images;
+    if (back) {
         const Image *dz = &k->image[k->w->dz];
-        if (forward->on)
-            take_together(p->g, forward, &k->w->after);
         if (data->on) {
             place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
             if (!data->made) /* otherwise it makes them from a copy that is transposed alone, as a direct core's */
@@ -452,8 +454,8 @@ void winograd_build(Plan *p)
 {
     for (int i = 0; i < p->nkernel; i++)
         if (p->kernel[i].conv)
-            kernel_cores(p, &p->kernel[i]);
+            kernel_cores(p, &p->kernel[i], true);
     for (int i = 0; i < p->ninfer; i++)
         if (p->infer[i].conv)
-            kernel_cores(p, &p->infer[i]);
+            kernel_cores(p, &p->infer[i], false);
 }

@@ -110,7 +110,7 @@ static void core_words(const Kernel *k, KernelWords *w)
 {
     static const char *const name[] = {"forward", "data", "weights"};
     const Tile *t = tile_main(&k->w->forward);
-    const bool forward = !kernel_winograd(k, PASS_FORWARD), weights = !kernel_winograd(k, PASS_WEIGHTS);
+    const bool forward = !kernel_winograd(k, PASS_FORWARD), weights = k->learns && !kernel_winograd(k, PASS_WEIGHTS);
     Buf by = {0};
 
     if (forward || weights)
@@ -161,6 +161,9 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
         core_words(k, &w);
     if (k->w)
         w.bias = p->g->op[k->op].bias_why;
+    if (k->w && !k->learns)
+        w.frozen = k->has_backward ? "its weights stay: backward takes its input's gradient alone"
+                                   : "its weights stay, and nothing before it learns: it has no backward";
     return w;
 }
 
@@ -170,7 +173,7 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
     const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
                                    {"stored:", stored}, {"tile:", w.tile},     {"winograd:", w.winograd},
-                                   {"bias:", w.bias}};
+                                   {"bias:", w.bias},   {"frozen:", w.frozen}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)
@@ -184,7 +187,8 @@ void plan_explain(const Plan *p, FILE *to)
 
     fprintf(to, "%s for %s: %d kernels, %lld bytes per image stored for backward, %lld bytes of %s\n", p->g->spec->name,
             p->target->name, p->nkernel, (long long)p->stored_bytes,
-            (long long)weights_kept_bytes(optimiser, p->param_floats), weights_kept_text(optimiser));
+            (long long)weights_kept_bytes(optimiser, p->param_floats, p->learning_floats),
+            weights_kept_text(optimiser));
     for (int i = 0; i < p->nkernel; i++)
         explain_kernel(p, &p->kernel[i], to);
     bool any = false;

@@ -92,7 +92,7 @@ static const char *weight_text(const Graph *g, const Op *o)
                    bias);
 }
 
-static const char *op_label(const Graph *g, const Op *o)
+static const char *kind_label(const Graph *g, const Op *o)
 {
     switch (o->kind) {
     case OP_CONV:
@@ -116,6 +116,13 @@ static const char *op_label(const Graph *g, const Op *o)
     default:
         return op_info[o->kind].name;
     }
+}
+
+static const char *op_label(const Graph *g, const Op *o)
+{
+    const char *text = kind_label(g, o);
+
+    return o->frozen ? xprintf("%s, frozen", text) : text;
 }
 
 /* Its kind; with the layer's name before it where that is another's than the kernel's. */

@@ -74,7 +74,9 @@ static json_t *core_json(const Kernel *k)
         json_array_append_new(data, core_pass_json(&k->conv->data[i], NULL));
     if (by_data)
         json_array_append_new(data, winograd_json(by_data));
-    if (by_weights)
+    if (!k->learns)
+        weights = json_null();
+    else if (by_weights)
         weights = winograd_json(by_weights);
     else
         weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->conv->weight.nacc,
@@ -141,11 +143,14 @@ static json_t *kernel_json(const Plan *p, const Kernel *k)
         json_array_append_new(passes, json_string("forward"));
     if (k->has_backward)
         json_array_append_new(passes, json_string("backward"));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", k->name, "kind", words.kind, "op",
-                     p->g->op[k->op].path, "passes", passes, "reads", reads_json(p, k), "prologue",
-                     steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
-                     steps_json(p, kernel_chain(k, CHAIN_AFTER), weights ? 1 : 0), "stored", stored_json(p, k),
-                     "not_fused", reasons_json(p, k));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", k->name, "kind", words.kind,
+                          "op", p->g->op[k->op].path, "passes", passes, "reads", reads_json(p, k), "prologue",
+                          steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
+                          steps_json(p, kernel_chain(k, CHAIN_AFTER), weights ? 1 : 0), "stored", stored_json(p, k),
+                          "not_fused", reasons_json(p, k));
+    if (k->w && !k->learns)
+        json_object_set_new(o, "frozen", json_true());
+    return o;
 }
 
 bool plan_json(const Plan *p, FILE *to)

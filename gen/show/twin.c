@@ -475,6 +475,44 @@ static void put_draw(InitRule init, const char *types, Buf *to)
                                  : ", nonlinearity=\"relu\"");
 }
 
+/* FROZEN = ("conv1.conv", "conv1.bn"), of all that is, or of batch norms alone. */
+static int put_frozen(const Graph *g, const char *name, bool norms, Buf *to)
+{
+    int n = 0;
+    for (int i = 0; i < g->nop; i++)
+        n += norms ? op_is_still(&g->op[i]) : g->op[i].frozen;
+    if (!n)
+        return 0;
+    buf_printf(to, "%s = (", name);
+    for (int i = 0, k = 0; i < g->nop; i++)
+        if (norms ? op_is_still(&g->op[i]) : g->op[i].frozen)
+            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", g->op[i].path, n == 1 ? "," : "");
+    buf_puts(to, ")\n");
+    return n;
+}
+
+static bool any_still(const Graph *g)
+{
+    bool any = false;
+    for (int i = 0; i < g->nop; i++)
+        any |= op_is_still(&g->op[i]);
+    return any;
+}
+
+/* What train.freeze says, as PyTorch has it. */
+static void put_frozen_parts(const Graph *g, Buf *to)
+{
+    if (g->spec->train.nfreeze)
+        buf_puts(to, "        for path in FROZEN:\n"
+                     "            self.get_submodule(path).requires_grad_(False)\n");
+    if (any_still(g))
+        buf_puts(to, "\n    def train(self, mode=True):\n"
+                     "        super().train(mode)\n"
+                     "        for path in FROZEN_NORMS:\n"
+                     "            self.get_submodule(path).eval()  # running statistics, which stay as they are\n"
+                     "        return self\n");
+}
+
 static void put_init(const Graph *g, const int *rank, Buf *to)
 {
     buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
@@ -490,6 +528,7 @@ static void put_init(const Graph *g, const int *rank, Buf *to)
         put_draw(conv, type, to);
         put_draw(linear, "nn.Linear", to);
     }
+    put_frozen_parts(g, to);
 }
 
 /* Whether what op i gives is read by the next op alone, so that it can be called x. */
@@ -601,6 +640,10 @@ void twin_write(const Graph *g, Buf *to)
     }
     buf_printf(to, "%sfrom torch import nn\n\n\n", torch ? "import torch\n" : "");
     put_classes(g, to);
+    if (put_frozen(g, "FROZEN", false, to)) {
+        put_frozen(g, "FROZEN_NORMS", true, to);
+        buf_puts(to, "\n\n");
+    }
     buf_printf(to, "class %s(nn.Module):\n    # %s -> (N, %d); %lld trained numbers\n\n", class,
                dimensions(g->op[0].shape, rank[0]), g->spec->classes, (long long)g->weights);
     put_init(g, rank, to);

@@ -372,11 +372,11 @@ static const char *kept_text(const Tensor *nd)
 /* Whose backward reads op's output, as autograd counts: "its own and conv3.conv's". */
 static const char *autograd_readers(const Graph *g, int op)
 {
-    const Need own = op_info[g->op[op].kind].need;
+    const Need own = op_need(&g->op[op]);
     const char *text = own == NEED_OUTPUT || own == NEED_SIGN ? "its own" : NULL;
 
     for (int i = op + 1; i < g->nop; i++) {
-        const Need need = op_info[g->op[i].kind].need;
+        const Need need = op_need(&g->op[i]);
         if (g->op[i].kind != OP_LOSS && g->op[i].in == op && (need == NEED_INPUT || need == NEED_ROUTE))
             text = join(text, " and ", xprintf("%s's", g->op[i].path));
     }
@@ -449,11 +449,19 @@ static void tell_backward(const Plan *p, Story *s)
 {
     const int op = s->op;
     const Op *o = &p->g->op[op];
-    const Need need = op_info[o->kind].need;
+    const Need need = op_need(o);
     static const char *const what[] = {
         [NEED_SIGN] = "where its output is above zero", [NEED_OUTPUT] = "its output", [NEED_INPUT] = "its input"};
 
     if (o->kind == OP_LOSS || o->kind == OP_CONCAT)
+        return;
+    if (o->frozen)
+        say(s, "frozen", -1,
+            op_is_still(o)  ? "gamma and beta stay; it normalises by its running statistics, which stay, too: a scale "
+                              "and a shift a channel"
+            : o->input_grad ? "its weights stay: they have no gradient, and the optimiser keeps nothing of them"
+                            : "its weights stay, and nothing before it learns: it has no backward");
+    if (!o->output_grad)
         return;
     for (int i = 0; i < p->nkernel; i++) {
         const Kernel *k = &p->kernel[i];
@@ -465,7 +473,8 @@ static void tell_backward(const Plan *p, Story *s)
             const char *text = NULL;
             for (int w = 0; w < k->nin; w++)
                 text = join(text, "; ", value_text(p, p->tensor, &k->in[w], k->in[w].n));
-            say(s, "backward", -1, xprintf("its weights' gradient reads its input: packed again from %s", text));
+            if (k->learns)
+                say(s, "backward", -1, xprintf("its weights' gradient reads its input: packed again from %s", text));
             if (!k->back_data)
                 say(s, "backward", -1, "no gradient of its input: nothing before it learns");
             return;
@@ -601,12 +610,14 @@ static void tell_code(const Plan *p, Story *s)
                 xprintf("%d cores for its input's gradient: under the stride, input pixels fall into classes that "
                         "share their taps",
                         k->conv->ndata));
-        say(s, "weights", -1,
-            xprintf(
-                "their gradient: %d x %d sums in registers, %s", k->conv->weight.nacc, k->conv->weight.vectors,
-                k->conv->weight.images == 1
-                    ? "image by image"
-                    : xprintf("%d images a walk, since one has too few pixels to pay for reading and writing the sums",
+        if (k->learns)
+            say(s, "weights", -1,
+                xprintf(
+                    "their gradient: %d x %d sums in registers, %s", k->conv->weight.nacc, k->conv->weight.vectors,
+                    k->conv->weight.images == 1
+                        ? "image by image"
+                        : xprintf(
+                              "%d images a walk, since one has too few pixels to pay for reading and writing the sums",
                               k->conv->weight.images)));
     }
     say(s, "scratch", 4 * k->scratch,
