@@ -37,8 +37,7 @@ void study_options(StudyOptions *o, struct cvy_option list[STUDY_OPTIONS])
 
 /* ---- the report ---- */
 
-/* "DIR/report.html", beside the CSV. */
-static const char *page_beside(const char *csv)
+const char *study_page(const char *csv)
 {
     const char *slash = strrchr(csv, '/');
     return xprintf("%.*sreport.html", slash ? (int)(slash + 1 - csv) : 0, csv);
@@ -56,9 +55,9 @@ static bool is_verdict(const Analysis *a)
 static int report(const Study *s, const char *csv, const Options *o)
 {
     const Analysis *a = analyse(s);
-    const char *page = o->html ? o->html : page_beside(csv);
+    const char *page = o->html ? o->html : study_page(csv);
     if (!o->json || o->html) {
-        const char *text = report_html(a);
+        const char *text = report_html(a, NULL, 0);
         if (!file_write(page, text, strlen(text)))
             return EXIT_FAILED;
     }

@@ -21,6 +21,8 @@ typedef struct StudyTimes {
 } StudyTimes;
 /* Emits, compiles and measures, by trainings that are thrown away. The study gets what specs and data say. */
 bool study_time(StudyFile *f, const Options *o, const char *folder, Pool *pool, StudyTimes *to);
+/* "DIR/report.html", beside the CSV. */
+const char *study_page(const char *csv);
 /* Trains what is left, and reports. Returns the exit status. */
 int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder);
 

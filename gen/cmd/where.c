@@ -8,6 +8,7 @@
 #include "runtime.h"
 #include "stats.h"
 #include "study_command.h"
+#include "where_best.h"
 
 #include <errno.h>
 #include <math.h>
@@ -257,10 +258,8 @@ int cmd_where(const Options *o)
         StudyFile *f = study_load(file);
         const StudyOptions own = {.jobs = at_once, .deadline = began + 60 * w.minutes};
         status = f ? study_go(f, o, &own, folder) : EXIT_FAILED;
-        if (status == EXIT_OK && !o->json)
-            printf("To train it: convoy train %s --set order=conv-bn-act (before) or --set order=conv-act-bn (after) "
-                   "--data %s\n",
-                   f->spec, f->data);
+        if ((status == EXIT_OK || status == EXIT_UNCLEAR) && !where_best(f, o, folder, at_once))
+            status = EXIT_FAILED;
     }
     study_leave(folder, &lock);
     return status;

@@ -129,7 +129,7 @@ static const char *pad_stride(const Graph *g, const Op *op, int rank)
 }
 
 /* What {name} of a row's text stands for: a real argument of the op, or, of a norm, {d}, {c}, {groups}. */
-static const char *filled_in(const Graph *g, const Op *op, const char *name, int rank)
+static const char *filled_in(const Op *op, const char *name, int rank, const char *channels)
 {
     const ArgInfo *arg = op_info[op->kind].arg;
     for (int i = 0; i < OP_ARGS; i++)
@@ -138,14 +138,13 @@ static const char *filled_in(const Graph *g, const Op *op, const char *name, int
     if (strcmp(name, "d") == 0)
         return rank == 4 ? "2" : "1";
     if (strcmp(name, "c") == 0)
-        return xprintf("%d", g->op[op->in].shape.c);
+        return channels;
     if (strcmp(name, "groups") == 0)
         return xprintf("%d", op->groups);
     BUG("%s has no {%s}", op_info[op->kind].name, name);
 }
 
-/* The module that the op's row names. */
-static void put_row(const Graph *g, const Op *op, int rank, Buf *to)
+void twin_row(const Op *op, int rank, const char *channels, Buf *to)
 {
     const OpInfo *info = &op_info[op->kind];
     const char *text =
@@ -156,7 +155,7 @@ static void put_row(const Graph *g, const Op *op, int rank, Buf *to)
         const size_t n = strcspn(s, "{"), name = s[n] ? strcspn(s + n, "}") : 0;
         buf_add(to, s, n);
         if (name)
-            buf_puts(to, filled_in(g, op, xstrndup(s + n + 1, name - 1), rank));
+            buf_puts(to, filled_in(op, xstrndup(s + n + 1, name - 1), rank, channels));
         s += n + name + (s[n] != '\0');
     }
 }
@@ -205,7 +204,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "Concat()");
         return;
     default:
-        put_row(g, op, rank, to);
+        twin_row(op, rank, xprintf("%d", in.c), to);
     }
 }
 

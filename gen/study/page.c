@@ -368,7 +368,14 @@ static void put_three(Buf *to, const Analysis *a)
                v->has_interval ? xprintf("&plusmn;%s", points_text((v->at.hi - v->at.lo) / 2, s->margin)) : "-", c->n);
 }
 
-const char *report_html(const Analysis *a)
+static void put_parts(Buf *to, const PagePart *part, int n)
+{
+    for (int i = 0; i < n; i++)
+        buf_printf(to, part[i].lines ? "<h2>%s</h2>\n<div class=\"wide\"><pre>%s</pre></div>\n" : "<h2>%s</h2>\n<p>%s</p>\n",
+                   html(part[i].title), html(part[i].text));
+}
+
+const char *report_html(const Analysis *a, const PagePart *part, int nparts)
 {
     const Study *s = a->s;
     Buf b = {0};
@@ -393,6 +400,7 @@ const char *report_html(const Analysis *a)
         buf_printf(&b, "<h2>At twice the epochs</h2>\n<p>%s</p>\n", html(a->again->verdict.sentence));
         put_differences(&b, s, a->again);
     }
+    put_parts(&b, part, nparts);
     put_pairs(&b, a);
     put_variants(&b, a);
     if (a->rounds.n) {

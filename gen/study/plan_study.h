@@ -34,6 +34,8 @@ uint32_t pool_crc(const Pool *p);       /* of the whole file */
 /* Writes a set whose rows to train with are a seed's, and whose rows "to test" are those held out to pick rates by: no
  * test row is in it. The same seed, the same bytes. False after a message. */
 bool pool_cut(const Pool *p, double share, int64_t seed, const char *path);
+/* Writes the set of all rows that a seed trains with or picks by, as rows to train with, and of the test rows. */
+bool pool_whole(const Pool *p, const char *path);
 /* Writes the set of test rows alone. */
 bool pool_test(const Pool *p, const char *path);
 

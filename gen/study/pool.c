@@ -255,7 +255,7 @@ static char *header(const Pool *p, const Out *part, int n)
 {
     json_t *o = json_object(), *meta = json_object();
     uint64_t at = 0;
-    static const char *const kept[] = {"classes", "mean", "sd", NULL};
+    static const char *const kept[] = {"classes", "mean", "sd", "recipe", NULL};
     for (int i = 0; kept[i]; i++)
         if (cvy_get_meta(&p->set, kept[i]))
             json_object_set_new(meta, kept[i], json_string(cvy_get_meta(&p->set, kept[i])));
@@ -336,6 +336,12 @@ bool pool_cut(const Pool *p, double share, int64_t seed, const char *path)
         return false;
     }
     const Out part[] = {{"train", train, ntrain, false}, {"test", held, nheld, false}};
+    return write_set(p, part, 2, path);
+}
+
+bool pool_whole(const Pool *p, const char *path)
+{
+    const Out part[] = {{"train", p->row, p->nrow, false}, {"test", p->test_row, p->ntest, true}};
     return write_set(p, part, 2, path);
 }
 

@@ -11,6 +11,11 @@ const char *looks_text(const Analysis *a);
 const char *pair_text(const Study *s, Pair p); /* "after - before" */
 void report_text(const Analysis *a, FILE *to);
 const char *report_json(const Analysis *a);
-const char *report_html(const Analysis *a); /* page.c */
+/* What a page says besides, below the verdict. */
+typedef struct PagePart {
+    const char *title, *text; /* text: a paragraph, or lines as they are */
+    bool lines;
+} PagePart;
+const char *report_html(const Analysis *a, const PagePart *part, int nparts); /* page.c */
 
 #endif
