@@ -35,6 +35,20 @@ seeds: 3
 screen: 1
 long: 1
 """
+# Slurm's sbatch, as far as the script uses it: runs the job, each of its array in turn, and prints its number.
+SBATCH = """#!/bin/sh
+set -eu
+echo "$* " >>"$FOLDER/calls"
+n=$(wc -l <"$FOLDER/calls")
+for job; do :; done
+case " $* " in
+    *" --array=1-2 "*) for k in 1 2; do SLURM_ARRAY_TASK_ID=$k sh "$job" >&2; done ;;
+    *) sh "$job" >&2 ;;
+esac
+echo "$n;cluster"
+"""
+
+
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped, self.n = os.path.abspath(convoy), folder, [], 0
@@ -162,6 +176,73 @@ class Test:
             check(not os.path.exists(os.path.join(folder, "work")), "the folder of trainings under way stays")
             check(self.run(folder, "--jobs", "1")[0] == self.status, "the same command")
             self.equal(folder, "interrupted by %d" % number)
+
+    def test_parts(self):
+        """The screen, two parts and their join: the undisturbed study's bytes. Joined again, and part by part, too."""
+        to = self.fresh()
+        status, out, err = self.run(to, "--part", "1/2")
+        check(status == 1 and "the rates are not all found" in err and "--screen" in err, "a part before the screen: %d %s" % (status, err))
+        status, out, err = self.run(to, "--screen")
+        check(status == 0 and "the rates are found; 24 trainings are left" in out, "--screen: %d %s%s" % (status, out, err))
+        check({r["role"] for r in self.runs(to)} == {"screen"} and not os.path.exists(os.path.join(to, "report.html")), "what the screen left")
+        for k in (1, 2):
+            shutil.copytree(os.path.join(to, "build"), os.path.join(to, "part-%d" % k, "build"))
+        status, out, err = self.run(to, "--part", "2/2")
+        check(status == 0 and "part 2/2: 1 rounds are whole" in out, "--part 2/2: %d %s%s" % (status, out, err))
+        check({(r["role"], r["seed"]) for r in self.runs(os.path.join(to, "part-2")) if r["role"] != "screen"} == {("count", "3")}, "a part's rounds")
+        status, out, err = self.run(to, "--merge")
+        check(status == 3 and out.startswith("Interim, 1 of 3 seeds"), "one part joined: %d %s%s" % (status, out, err))
+        status, out, err = self.run(to, "--part", "1/2")
+        check(status == 0 and "part 1/2: 2 rounds are whole" in out, "--part 1/2: %d %s%s" % (status, out, err))
+        for _ in range(2):
+            status, out, err = self.run(to, "--merge")
+            check(status == self.status and out.split("The page:")[0] == self.said.split("The page:")[0], "--merge: %d %s%s" % (status, out, err))
+            self.equal(to, "parts joined")
+        # a round in two files, another result, another study
+        part, whole = os.path.join(to, "part-1", "runs.csv"), os.path.join(to, "runs.csv")
+        text, of_whole = open(part).read(), open(whole).read()
+        head, rows = of_whole.split("\nvariant,role", 1)
+        rows = rows.split("\n")
+        first = next(i for i, r in enumerate(rows) if ",count,2," in r and ",0," in r)
+        with open(whole, "w") as f:
+            f.write(head + "\nvariant,role" + "\n".join(r for i, r in enumerate(rows) if i == first or ",count,2," not in r))
+        status, out, err = self.run(to, "--merge")
+        check(status == 1 and "seed 2 is trained in part in" in err and "a round belongs to one machine" in err, "a split round: %d %s" % (status, err))
+        cells = rows[first].split(",")
+        cells[10] = str(int(cells[10]) - 1)
+        cells[6] = repr(int(cells[10]) / int(cells[11]))
+        with open(whole, "w") as f:
+            f.write(head + "\nvariant,role" + "\n".join(",".join(cells) if i == first else r for i, r in enumerate(rows)))
+        status, out, err = self.run(to, "--merge")
+        check(status == 1 and "have different results for" in err and "seed 2" in err, "another result: %d %s" % (status, err))
+        with open(whole, "w") as f:
+            f.write(of_whole)
+        with open(part, "w") as f:
+            f.write(text.replace("# target: ", "# target: other-", 1))
+        status, out, err = self.run(to, "--merge")
+        check(status == 1 and "another study" in err and "part-1" in err, "another target: %d %s" % (status, err))
+        check(open(whole).read() == of_whole, "a refused join changed the CSV")
+
+    def test_slurm(self):
+        """The script for Slurm, run with an sbatch that runs its job at once: the undisturbed study's bytes."""
+        to = self.fresh()
+        for k in (1, 2):
+            shutil.copytree(os.path.join(to, "build"), os.path.join(to, "part-%d" % k, "build"))
+        status, out, err = self.run(to, "--slurm", "2", "--jobs", "2")
+        script = os.path.join(to, "slurm.sh")
+        check(status == 0 and "Begin with: sh " in out and script in out, "--slurm: %d %s%s" % (status, out, err))
+        check(subprocess.run(["sh", "-n", script]).returncode == 0, "sh -n")
+        bin_ = os.path.join(self.folder, "bin")
+        os.makedirs(bin_, exist_ok=True)
+        with open(os.path.join(bin_, "sbatch"), "w") as f:
+            f.write(SBATCH)
+        os.chmod(os.path.join(bin_, "sbatch"), 0o755)
+        r = subprocess.run(["sh", script, "--partition=long"], capture_output=True, text=True, env=dict(self.env, PATH=bin_ + ":" + os.environ["PATH"]))
+        check(r.returncode == 0 and r.stdout.startswith("screen 1, parts 2, merge 3"), "the script: %s%s" % (r.stdout, r.stderr))
+        calls = open(os.path.join(to, "calls")).read().split("\n")
+        check("--dependency=afterok:1 " in calls[1] and "--array=1-2 " in calls[1] and "--dependency=afterok:2 " in calls[2] and
+              all("--partition=long" in c and "--cpus-per-task=2 " in c for c in calls[:3]), "calls: %r" % calls)
+        self.equal(to, "Slurm's parts joined")
 
     def test_rows(self):
         """A seed's set: no test row in it; training rows and held-out rows are the pool, in each class's share; each seed draws anew. And a

@@ -204,3 +204,15 @@ const char *process_compiler(void)
     cc = cc ? cc + strspn(cc, " \t") : "";
     return *cc ? xstrndup(cc, strcspn(cc, " \t")) : "cc"; /* as in the Makefile */
 }
+
+const char *shell_word(const char *word)
+{
+    Buf b = {0};
+    if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-") == strlen(word))
+        return word;
+    buf_puts(&b, "'");
+    for (; *word; word++)
+        buf_printf(&b, *word == '\'' ? "'\\''" : "%c", *word);
+    buf_puts(&b, "'");
+    return b.text;
+}

@@ -13,5 +13,6 @@ void process_folder_remove(void);
 /* Runs a command with what it prints kept (its end, where that is long), not shown. Its wait status; -1 and errno where
  * it cannot be run. */
 int process_run(char *const argv[], Buf *output);
+const char *shell_word(const char *word); /* as a shell reads it, in quotes where it needs them */
 
 #endif

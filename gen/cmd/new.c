@@ -1,6 +1,7 @@
 /* new.c - convoy new NAME: a spec to start from. */
 #include "files.h"
 #include "commands.h"
+#include "process.h"
 #include "read.h"
 
 #include <errno.h>
@@ -93,19 +94,6 @@ static bool is_saved_to(const char *data, const char *name)
     struct stat a, b;
     return stat(data, &a) == 0 && stat(xprintf("%s.safetensors", name), &b) == 0 && a.st_dev == b.st_dev &&
            a.st_ino == b.st_ino;
-}
-
-/* A word as a shell reads it. */
-static const char *shell_word(const char *word)
-{
-    Buf b = {0};
-    if (*word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-") == strlen(word))
-        return word;
-    buf_puts(&b, "'");
-    for (; *word; word++)
-        buf_printf(&b, *word == '\'' ? "'\\''" : "%c", *word);
-    buf_puts(&b, "'");
-    return b.text;
 }
 
 int cmd_new(const Options *o)

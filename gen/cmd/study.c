@@ -30,6 +30,11 @@ void study_options(StudyOptions *o, struct cvy_option list[STUDY_OPTIONS])
         {CVY_FLAG, "--look", NULL, &o->look, 0, 0, "the report so far, at 99.9 %; the CSV counts it", 0},
         {CVY_INT, "--extend", "N", &o->extend, 1, 10000,
          "N more seeds after the planned end, judged at 99.5 %; the CSV counts it", 0},
+        {CVY_SECTION, "study on several machines", NULL, NULL, 0, 0, NULL, 0},
+        {CVY_FLAG, "--screen", NULL, &o->screen, 0, 0, "find the rates, and stop", 0},
+        {CVY_TEXT, "--part", "K/N", &o->part, 0, 0, "after that: every Nth round from the Kth on, in DIR/part-K", 0},
+        {CVY_FLAG, "--merge", NULL, &o->merge, 0, 0, "join the whole rounds of DIR/part-*, and report", 0},
+        {CVY_INT, "--slurm", "N", &o->slurm, 1, 10000, "write DIR/slurm.sh, which does all that in N parts", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
     memcpy(list, option, sizeof option);
@@ -220,8 +225,7 @@ static const char *first_other(const char *a, const char *b)
     return "";
 }
 
-/* What was trained before, if it belongs to this study: its trainings, looks and extensions. False after a message. */
-static bool take_earlier(Study *s, const char *csv)
+bool study_earlier(Study *s, const char *csv)
 {
     if (access(csv, F_OK) != 0)
         return true;
@@ -366,42 +370,76 @@ static int look(Study *s, const Options *o, const char *folder, const char *csv)
     return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o);
 }
 
+/* What there is of the study, and of this part of it. */
+static bool begin(Study *s, const StudyOptions *own, const char *folder, const char *work)
+{
+    if (own->of_parts)
+        return part_begin(s, folder, work);
+    return study_earlier(s, xprintf("%s/runs.csv", work)) && (!own->merge || parts_merge(s, folder));
+}
+
+/* After the trainings: what is said of them. */
+static int conclude(Study *s, const Options *o, const StudyOptions *own, const char *work)
+{
+    int n, ready;
+    jobs_left(s, &n, &ready);
+    if (own->of_parts) {
+        printf("part %s: %d rounds are whole in %s; --merge joins the parts\n", own->part, whole_rounds(s), work);
+        return EXIT_OK;
+    }
+    if (own->screen) {
+        printf("the rates are found; %d trainings are left for the rounds\n", n);
+        return EXIT_OK;
+    }
+    if (n && own->deadline > 0)
+        fprintf(stderr, "convoy: the time is over, and %d trainings are left: the same command goes on\n", n);
+    return report(s, xprintf("%s/runs.csv", work), o);
+}
+
 int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder)
 {
     Study *s = &f->study;
-    const char *csv = xprintf("%s/runs.csv", folder), *set = study_set(f->data, s->data, folder);
+    const char *work = own->of_parts ? part_folder(folder, own) : folder, *csv = xprintf("%s/runs.csv", work),
+               *set = study_set(f->data, s->data, folder);
     Pool *pool = set ? pool_open(set, f->rows, f->test_rows, f->pick_rows) : NULL;
     Emitted emitted = {0};
-    if (!pool || !prepare(f, o, pool, &emitted) || !take_earlier(s, csv))
+    if (!pool || !prepare(f, o, pool, &emitted) || !begin(s, own, folder, work))
         return EXIT_FAILED;
+    if (own->merge)
+        return study_save(s, work) ? report(s, csv, o) : EXIT_FAILED;
     if (own->look)
-        return look(s, o, folder, csv);
+        return look(s, o, work, csv);
     if (own->extend && !extend(s, own->extend))
         return EXIT_FAILED;
-    Program *program = compile_variants(s, &emitted, folder);
+    Program *program = compile_variants(s, &emitted, work);
     if (!program)
         return EXIT_FAILED;
-    const Runner runner = {folder, program, pool, f->valid, own->jobs ? own->jobs : cvy_processors(), own->deadline};
+    const Runner runner = {.folder = work,
+                           .program = program,
+                           .pool = pool,
+                           .valid = f->valid,
+                           .at_once = own->jobs ? own->jobs : cvy_processors(),
+                           .deadline = own->deadline,
+                           .screen = own->screen != 0,
+                           .part = own->of_part,
+                           .parts = own->of_parts};
     if (own->plan) {
         StudyTimes times = {.batch = emitted.batch};
-        if (!measure(s, program, pool, f->valid, folder, &times))
+        if (!measure(s, program, pool, f->valid, work, &times))
             return EXIT_FAILED;
         print_plan(s, pool, f, &times, runner.at_once);
         return EXIT_OK;
     }
-    int by_signal = 0, n, ready;
-    if (!study_save(s, folder)) /* that it can be written is tried before hours are spent */
+    int by_signal = 0;
+    if (!study_save(s, work)) /* that it can be written is tried before hours are spent */
         return EXIT_FAILED;
     const int done = study_run(s, &runner, &by_signal);
     pool_close(pool);
-    jobs_left(s, &n, &ready);
     if (done == 0) {
         fprintf(stderr, "convoy: stopped; %d trainings are kept, the same command goes on\n", s->nrun);
         return 128 + by_signal;
     }
-    if (done > 0 && n)
-        fprintf(stderr, "convoy: the time is over, and %d trainings are left: the same command goes on\n", n);
-    return done < 0 ? EXIT_FAILED : report(s, csv, o);
+    return done < 0 ? EXIT_FAILED : conclude(s, o, own, work);
 }
 
 StudyFile *study_load(const char *path)
@@ -437,8 +475,15 @@ int cmd_study(const Options *o)
         return EXIT_FAILED;
     const char *folder = o->out ? o->out : xprintf("study-%s", f->study.name);
     struct cvy_lock lock;
-    if (!study_folder(folder, &lock))
+    if (!part_read(&own))
+        return EXIT_USAGE;
+    if (!study_folder(own.of_parts ? part_folder(folder, &own) : folder, &lock))
         return EXIT_FAILED;
+    if (own.slurm) {
+        const bool ok = slurm_write(f, o, &own, folder);
+        cvy_lock_drop(&lock);
+        return ok ? EXIT_OK : EXIT_FAILED;
+    }
     const int status = study_go(f, o, &own, folder);
     study_leave(folder, &lock);
     return status;

@@ -3,8 +3,10 @@
 #define CONVOY_STUDY_OPTIONS_H
 
 typedef struct StudyOptions {
-    int report, plan, look;
-    int jobs, extend; /* 0: not given */
+    int report, plan, look, screen, merge;
+    int jobs, extend, slurm; /* 0: not given */
+    const char *part;        /* "2/4"; NULL: not given */
+    int of_part, of_parts;   /* the same, read; 0: not given */
     double deadline;  /* by cvy_seconds(); 0: none. Not on the command line */
 } StudyOptions;
 

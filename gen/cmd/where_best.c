@@ -215,8 +215,9 @@ static const char *keep_text(const Analysis *a, int v, double rate, const char *
                    s->variant[v].what, real_text(rate), s->epochs, folder, folder, a->variant[v].mean);
 }
 
-static const char *command_text(const char *folder, const char *network)
+static const char *command_text(const char *to, const char *network)
 {
+    const char *folder = shell_word(to);
     return xprintf("convoy predict %s/best.yaml --weights %s/best.safetensors IMAGE...\n"
                    "convoy export %s/best.yaml --weights %s/best.safetensors -o %s-c     # C that needs libc alone\n"
                    "convoy twin %s/best.yaml -o %s.py                # the whole network as a PyTorch module\n",

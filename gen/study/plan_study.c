@@ -215,6 +215,11 @@ static int role_seeds(const Study *s, Role role)
     return role == ROLE_SCREEN ? s->screens : role == ROLE_COUNT ? seeds_planned(s) : s->longer;
 }
 
+int job_round(const Study *s, const Job *j)
+{
+    return (int)(j->seed - first_seed(s, j->role));
+}
+
 double job_rate(const Study *s, const Job *j)
 {
     return grid_rate(s, j->power);

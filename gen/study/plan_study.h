@@ -48,6 +48,8 @@ typedef struct Job {
 /* The trainings that are left, those that can begin now first: *ready of them. Which ones come later depends on what
  * the screen shows, so these are an estimate. */
 Job *jobs_left(const Study *s, int *n, int *ready);
+/* Which of its role's seeds a job has, from 0 on. */
+int job_round(const Study *s, const Job *j);
 double job_rate(const Study *s, const Job *j);
 int job_epochs(const Study *s, const Job *j);
 
@@ -65,6 +67,8 @@ typedef struct Runner {
     double valid;
     int at_once;     /* trainings */
     double deadline; /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
+    bool screen;     /* rounds are not begun */
+    int part, parts; /* of the rounds, the part-th of every `parts`; 0: all */
 } Runner;
 /* Trains what is left and writes each result into FOLDER/runs.csv. 1: all is done; 0: a signal asked for the end
  * (*by_signal); -1: an error, after a message. What was finished is kept in any case. */

@@ -350,20 +350,31 @@ static const char *clock_text(double seconds)
     return xprintf("%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
 }
 
+/* Whether it is to be done here. */
+static bool is_mine(const Run *run, const Job *j)
+{
+    const Runner *r = run->r;
+    return j->role == ROLE_SCREEN || (!r->screen && (!r->parts || job_round(run->s, j) % r->parts == r->part - 1));
+}
+
 static void show(Run *run, const Job *left, int n)
 {
     double epochs = 0;
+    int mine = 0;
     for (int i = 0; i < n; i++)
-        epochs += job_epochs(run->s, &left[i]);
+        if (is_mine(run, &left[i])) {
+            epochs += job_epochs(run->s, &left[i]);
+            mine++;
+        }
     const int rounds = analyse(run->s)->rounds.n;
     const char *rest = run->epochs > 0
                            ? xprintf("about %s left", clock_text(run->seconds / run->epochs * epochs / run->r->at_once))
                            : "";
     if (run->terminal) {
-        fprintf(stderr, "\r\033[K%d trainings done, %d to go, %d of %d rounds  %s", run->s->nrun, n, rounds,
+        fprintf(stderr, "\r\033[K%d trainings done, %d to go, %d of %d rounds  %s", run->s->nrun, mine, rounds,
                 seeds_planned(run->s), rest);
-    } else if (rounds != run->rounds || n == 0) {
-        fprintf(stderr, "%d of %d rounds, %d trainings to go, %s\n", rounds, seeds_planned(run->s), n, rest);
+    } else if (rounds != run->rounds || mine == 0) {
+        fprintf(stderr, "%d of %d rounds, %d trainings to go, %s\n", rounds, seeds_planned(run->s), mine, rest);
     }
     run->rounds = rounds;
 }
@@ -392,7 +403,7 @@ static int next_jobs(const Run *run, Job *to)
     int n, ready, taken = 0;
     const Job *left = jobs_left(run->s, &n, &ready);
     for (int i = 0; i < ready && taken < free_slots; i++) {
-        if (runs_now(run, &left[i]))
+        if (runs_now(run, &left[i]) || !is_mine(run, &left[i]))
             continue;
         if (!in_time(run, &left[i]))
             break;
