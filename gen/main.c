@@ -157,7 +157,7 @@ static const Command commands[] = {
      "  --depfile F       write into F, for make, what DIR/.convoy-manifest or NAME.c was made from\n",
      OPT_SPEC | OPT_OUT | OPT_WEIGHTS | OPT_SINGLE_FILE | OPT_TARGET | OPT_FOR | OPT_FORCE | OPT_QUIET | OPT_DEPFILE,
      OPT_OUT | OPT_WEIGHTS, "SPEC", cmd_export, 1},
-    {"study", "STUDY.yaml [-o DIR] [--plan] | --report RUNS.csv [--html FILE] [--json]",
+    {"study", "STUDY.yaml [-o DIR] [--plan|--part K/N|--merge|--slurm N] | --report RUNS.csv [--html FILE] [--json]",
      "train variants of a network, many times; say which is better, and how sure that is",
      "Trains every variant that STUDY names with several seeds and rates, and says what differs: the verdict, every "
      "comparison with its "
@@ -174,10 +174,12 @@ static const Command commands[] = {
      "batch norm before or after the activation, for your images, in ten minutes",
      "Trains a network on DATA with the norm before and after the activation, as often as the time allows, and says "
      "which is better, or that "
-     "they differ by less than matters, or that this cannot be told.\n"
+     "they differ by less than matters, or that this cannot be told. Then it trains the network to keep, and says what "
+     "either order costs and how to write it elsewhere.\n"
      "  DATA              a set, or what 'convoy data' reads: a folder with a folder of images for each class, arrays, "
      "...\n"
-     "  -o DIR            where it works (default: where-NAME): DIR/study.yaml, DIR/runs.csv, DIR/report.html\n"
+     "  -o DIR            where it works (default: where-NAME): DIR/study.yaml, DIR/runs.csv, DIR/report.html, "
+     "DIR/best.yaml, DIR/best.safetensors\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --html FILE       the page (default: DIR/report.html)\n"
      "  --json            the report as JSON\n"

@@ -18,6 +18,36 @@ from methods import check
 from study_small import SPEC, write_set
 
 
+# The block that is printed, run: the tiny network made of it has the outputs of the twin, which other tests hold beside convoy.
+AGREES = """
+import subprocess, sys
+line, best, weights, convoy = sys.argv[1:]
+try:
+    import torch
+    from torch import nn
+except ImportError:
+    sys.exit(77)
+sys.path.insert(0, %r)
+from torch_common import st_read
+exec(line)
+named, twin = {}, {}
+exec(subprocess.run([convoy, 'twin', best], capture_output=True, text=True, check=True).stdout, twin)
+net = twin['Tiny']()
+tensors = {k: torch.from_numpy(v.copy()) for k, v in st_read(weights)[0].items()}
+net.load_state_dict(tensors)
+mine = nn.Sequential(block(1, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+state = dict(zip(mine.state_dict(), net.state_dict().values()))
+assert [v.shape for v in state.values()] == [v.shape for v in mine.state_dict().values()]
+mine.load_state_dict(state)
+net.eval(), mine.eval()
+x = torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+assert (net(x) - mine(x)).abs().max() < 1e-6
+net.train(), mine.train()
+assert (net(x) - mine(x)).abs().max() < 1e-6
+assert all((a - b).abs().max() < 1e-6 for a, b in zip(net.state_dict().values(), mine.state_dict().values()))
+""" % os.path.dirname(os.path.abspath(__file__))
+
+
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped = os.path.abspath(convoy), folder, []
@@ -64,11 +94,38 @@ class Test:
         csv = os.path.join(to, "runs.csv")
         before = open(csv).read()
         check(sum(",count," in x for x in before.split("\n")) == 2 * 10 * 3, "counted trainings")
+        self.kept(to, out)
         again = self.run("-o", to, "--minutes", "0.001")
         check(again[0] == status and again[1].startswith(out[out.index("differences below"):].split("\n", 1)[1][:60]), "again: %r" % (again,))
         check(open(csv).read() == before, "a second run changed the CSV")
         r = subprocess.run([self.convoy, "study", os.path.join(to, "study.yaml"), "-o", to, "--json"], capture_output=True, text=True, env=self.env)
         check(r.returncode == status and json.loads(r.stdout)["seeds"] == 10, "convoy study on its file: %s%s" % (r.stdout, r.stderr))
+
+    def kept(self, to, out):
+        """The network to keep: its spec and weights, the score that is quoted, the page, and the block for PyTorch."""
+        best, weights = (os.path.join(to, "best" + x) for x in (".yaml", ".safetensors"))
+        text = open(best).read()
+        score = re.search(r"Expect ([0-9.]+) %, the rounds' mean", " ".join(out.split()))
+        csv = [x.split(",") for x in open(os.path.join(to, "runs.csv")).read().split("\n") if ",count," in x]
+        name = re.search(r"Written by convoy where: '(\w+)'", text).group(1)
+        rate = float(re.search(r"lr: ([0-9.e-]+)", text).group(1))
+        check(rate in {float(x[4]) for x in csv if x[0] == name}, "rate %g was not among those of %s" % (rate, name))
+        means = re.search(r"^%s +([0-9.]+) " % name, out, re.M)
+        check(score and means and abs(float(score.group(1)) - float(means.group(1))) < .06, "the score: %s" % out)
+        page = open(os.path.join(to, "report.html")).read()
+        check("The network to keep" in page and "BatchNorm2d" in page and "In other libraries" not in page, "the page")
+        check("a training step" in out and "inference" in out and ("No difference in cost" in out or "is cheaper" in out), "cost: %s" % out)
+        left = sorted(x for x in os.listdir(to) if x.startswith("best"))
+        check(left == ["best.safetensors", "best.yaml"], "left behind: %r" % left)
+        check("Conv2D(o, 3, strides=s, use_bias=" in out and "BatchNormalization(momentum=0.9, epsilon=1e-5)" in out and "ZeroPadding2D(1)" in out, "Keras: %s" % out)
+        check("bn_1st=%s" % ("True" if name == "before" else "False") in out and "bias=" in out, "fastai: %s" % out)
+        line = re.search(r"^# PyTorch\n(def block.*)$", out, re.M).group(1)
+        r = subprocess.run([sys.executable, "-c", AGREES, line, best, weights, self.convoy], capture_output=True, text=True, env=self.env)
+        if r.returncode == 77:
+            self.skipped.append("PyTorch")
+            print("skipped: the block for PyTorch, run (Debian: python3-torch)")
+        else:
+            check(r.returncode == 0, "the block for PyTorch: %s%s" % (r.stdout, r.stderr))
 
     def test_time_is_over(self):
         """A round that cannot end in time is not begun: what there is is judged at 99.9 %, and the same command goes on."""
@@ -82,6 +139,32 @@ class Test:
         check(out.startswith("Interim, 0 of 4 seeds"), out)
         status, out, err = self.run("-o", to, "--minutes", "20")
         check(status in (0, 3) and not out.startswith("Interim"), "going on: %s%s" % (out, err))
+
+    def test_first_look(self):
+        """--quick: one seed at each rate, no verdict, and the same command without it goes on from there."""
+        to = os.path.join(self.folder, "quick")
+        shutil.copytree(self.short, to)
+        status, out, err = self.run("-o", to, "--spec", self.spec, "--minutes", "20", "--quick")
+        check(status == 3 and "2 variants, 10 trainings of 30 epochs" in out, "status %d: %s%s" % (status, out, err))
+        check(re.search(r"A first look: one seed at 5 rates, which cannot be a verdict\. 3 seeds would take about \d+ minutes: the same command with more "
+                        r"--minutes, without --quick, goes on\.", out), out)
+        check("Interim, 0 of 3 seeds" in out and "after - before at each rate" in out and not os.path.exists(os.path.join(to, "best.yaml")), out)
+        csv = open(os.path.join(to, "runs.csv")).read()
+        check(csv.count(",screen,") >= 10 and ",count," not in csv, "what was trained: %s" % csv)
+        with open(os.path.join(to, "study.yaml")) as f:
+            text = f.read()
+        check("seeds: 3\n" in text and "epochs: 30\n" in text, text)
+
+    def test_variants(self):
+        """--variants and --thorough: what stands in the study's file; a wrong order is refused with its place."""
+        to = os.path.join(self.folder, "variants")
+        status, out, err = self.run("-o", to, "--spec", self.spec, "--variants", "conv-act-bn,conv-act", "--minutes", "0.001")
+        check(status == 3 and "three seeds of 5 epochs" in out, "status %d: %s%s" % (status, out, err))
+        check(sorted(os.listdir(os.path.join(to, "build"))) == ["conv-act", "conv-act-bn"], "variants: %r" % os.listdir(os.path.join(to, "build")))
+        for bad, word in (("conv-bn-act,conv-xn-act", "xn"), ("conv-bn-act", "'variants' must be a map of two"), ("conv-bn-act,", "primary")):
+            status, out, err = self.run("-o", os.path.join(self.folder, "bad"), "--spec", self.spec, "--variants", bad)
+            check(status == 1 and "error" in err and "Traceback" not in err, "%s: status %d: %s" % (bad, status, err))
+        check(not os.path.exists(os.path.join(self.folder, "bad", "study.yaml")), "a refused plan was kept")
 
     def test_network(self):
         """Without --spec a network that fits is written; it is a spec that convoy takes."""

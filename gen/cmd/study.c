@@ -420,7 +420,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
                            .valid = f->valid,
                            .at_once = own->jobs ? own->jobs : cvy_processors(),
                            .deadline = own->deadline,
-                           .screen = own->screen != 0,
+                           .screen = own->screen || own->first_look,
                            .part = own->of_part,
                            .parts = own->of_parts};
     if (own->plan) {

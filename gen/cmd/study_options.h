@@ -2,18 +2,25 @@
 #ifndef CONVOY_STUDY_OPTIONS_H
 #define CONVOY_STUDY_OPTIONS_H
 
+#include <stdbool.h>
+
 typedef struct StudyOptions {
     int report, plan, look, screen, merge;
     int jobs, extend, slurm; /* 0: not given */
     const char *part;        /* "2/4"; NULL: not given */
     int of_part, of_parts;   /* the same, read; 0: not given */
-    double deadline;  /* by cvy_seconds(); 0: none. Not on the command line */
+    /* Not on the command line: */
+    double deadline; /* by cvy_seconds(); 0: none */
+    bool first_look; /* the rates of the screen alone, and a report of them */
 } StudyOptions;
 
 typedef struct WhereOptions {
     double minutes, margin;
     const char *spec; /* NULL: one that fits */
-    int jobs;
+    const char
+        *variants;   /* "conv-bn-act,conv-act-bn": orders, of which the first two are the primary pair; NULL: these */
+    int jobs, seeds; /* 0: not given */
+    int quick, thorough;
 } WhereOptions;
 
 struct cvy_option;

@@ -70,7 +70,9 @@ bool part_begin(Study *s, const char *folder, const char *part)
         return false;
     keep_screen(s);
     if (screen_left(s)) {
-        fprintf(stderr, "convoy: the rates are not all found in '%s'\n  hint: the same command with --screen instead of --part comes first\n",
+        fprintf(stderr,
+                "convoy: the rates are not all found in '%s'\n  hint: the same command with --screen instead of --part "
+                "comes first\n",
                 csv);
         return false;
     }
@@ -123,8 +125,9 @@ static bool take(Study *s, int before, const Training *t, const char *from, cons
             continue;
         if (same_outcome(&s->run[i], t))
             return true;
-        fprintf(stderr, "convoy: '%s' and '%s' have different results for %s, seed %lld: one study, trained twice, has one\n", to, from,
-                s->variant[t->variant].name, (long long)t->seed);
+        fprintf(stderr,
+                "convoy: '%s' and '%s' have different results for %s, seed %lld: one study, trained twice, has one\n",
+                to, from, s->variant[t->variant].name, (long long)t->seed);
         return false;
     }
     const int there = seed_trainings(s, t->role, t->seed);
@@ -133,7 +136,9 @@ static bool take(Study *s, int before, const Training *t, const char *from, cons
         for (int i = before; i < s->nrun; i++)
             mine += s->run[i].role == t->role && s->run[i].seed == t->seed;
         if (mine < there) {
-            fprintf(stderr, "convoy: seed %lld is trained in part in '%s', in part in '%s'\n  hint: a round belongs to one machine: remove its lines from one of them\n",
+            fprintf(stderr,
+                    "convoy: seed %lld is trained in part in '%s', in part in '%s'\n  hint: a round belongs to one "
+                    "machine: remove its lines from one of them\n",
                     (long long)t->seed, to, from);
             return false;
         }
@@ -210,7 +215,8 @@ bool slurm_write(const StudyFile *f, const Options *o, const StudyOptions *own, 
     Buf b = {0};
     buf_printf(&b,
                "#!/bin/sh\n"
-               "# Written by convoy study: one job finds the rates, %d train the rounds, one joins them. Options to this script reach\n"
+               "# Written by convoy study: one job finds the rates, %d train the rounds, one joins them. Options to "
+               "this script reach\n"
                "# each sbatch: sh %s --partition=long --time=8:00:00. All machines see this folder and have %s.\n"
                "set -eu\n"
                "convoy=%s\nstudy=%s\nfolder=%s\n",
@@ -219,7 +225,8 @@ bool slurm_write(const StudyFile *f, const Options *o, const StudyOptions *own, 
     buf_printf(&b,
                "job() { # NAME, options of sbatch\n"
                "    name=$1; shift\n"
-               "    sbatch --parsable --job-name=\"$name\" --ntasks=1 --cpus-per-task=%d --output=\"$folder/slurm-%%x-%%j.txt\" \"$@\" \\\n"
+               "    sbatch --parsable --job-name=\"$name\" --ntasks=1 --cpus-per-task=%d "
+               "--output=\"$folder/slurm-%%x-%%j.txt\" \"$@\" \\\n"
                "        \"$folder/slurm-job.sh\"\n"
                "}\n"
                "cat >\"$folder/slurm-job.sh\" <<'END'\n"
@@ -241,7 +248,8 @@ bool slurm_write(const StudyFile *f, const Options *o, const StudyOptions *own, 
                "STEP=screen; screen=$(job %s-screen \"$@\")\n"
                "STEP=part; parts=$(job %s-part --array=1-%d --dependency=afterok:\"${screen%%%%;*}\" \"$@\")\n"
                "STEP=merge; merge=$(job %s-merge --dependency=afterok:\"${parts%%%%;*}\" \"$@\")\n"
-               "echo \"screen ${screen%%%%;*}, parts ${parts%%%%;*}, merge ${merge%%%%;*}: the report will be $folder/report.html\"\n",
+               "echo \"screen ${screen%%%%;*}, parts ${parts%%%%;*}, merge ${merge%%%%;*}: the report will be "
+               "$folder/report.html\"\n",
                f->study.name, f->study.name, own->slurm, f->study.name);
     if (!file_write(to, b.text, strlen(b.text)))
         return false;

@@ -24,6 +24,7 @@ enum { LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE 
 
 /* Counted seeds, best first. Trainings a variant: five to find the rates, three a seed. */
 static const int seeds_tried[] = {10, 5, 3, 0};
+enum { LEAST_SEEDS = 3 };
 
 void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
 {
@@ -32,6 +33,11 @@ void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
         {CVY_SECTION, "where", NULL, NULL, 0, 0, NULL, 0},
         {CVY_REAL, "--minutes", "N", &o->minutes, .001, 100000, "so long it may take", 0},
         {CVY_REAL, "--margin", "X", &o->margin, .01, 50, "a difference that matters, in points", 0},
+        {CVY_INT, "--seeds", "N", &o->seeds, 3, 1000, "counted ones, instead of as many as fit", 0},
+        {CVY_FLAG, "--quick", NULL, &o->quick, 0, 0, "a first look: one seed, no verdict", 0},
+        {CVY_FLAG, "--thorough", NULL, &o->thorough, 0, 0, "also: no bias, the norm first, no norm at all", 0},
+        {CVY_TEXT, "--variants", "A,B,...", &o->variants, 0, 0,
+         "orders to compare, the first two above all [conv-bn-act,conv-act-bn]", 0},
         {CVY_TEXT, "--spec", "SPEC", &o->spec, 0, 0, "your network, instead of one that fits the images", 0},
         {CVY_INT, "--jobs", "N", &o->jobs, 1, 256, "trainings at a time, one thread each [processors]", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
@@ -68,11 +74,19 @@ static const char *network_text(const Pool *p)
 /* ---- what fits into the time ---- */
 
 typedef struct Fit {
-    int epochs, rows, seeds; /* seeds 0: nothing fits */
-    double minutes;          /* that three seeds and the least epochs would take */
+    int epochs, rows, seeds;
+    bool look;      /* the rates of one seed alone are tried: more does not fit */
+    bool nothing;   /* not even that fits */
+    double minutes; /* that the fewest seeds and epochs would take */
 } Fit;
 
-/* Seconds of all trainings of a plan. */
+/* What a plan must fit. */
+typedef struct FitTo {
+    int variants, rows, least, test_rows, at_once; /* least: rows */
+    double seconds;
+} FitTo;
+
+/* Seconds of all trainings of a plan; of 0 seeds: those that find the rates. */
 static double plan_seconds(const StudyTimes *t, int nvariant, int rows, int test_rows, int epochs, int seeds,
                            int at_once)
 {
@@ -84,24 +98,34 @@ static double plan_seconds(const StudyTimes *t, int nvariant, int rows, int test
     return sum / at_once;
 }
 
-static Fit fit(const StudyTimes *t, int nvariant, int rows, int test_rows, int classes, int at_once, double seconds)
+/* As many epochs as fit, then as many rows as fit; false where the fewest of both do not. */
+static bool fit_seeds(const StudyTimes *t, const FitTo *to, int seeds, Fit *f)
 {
-    Fit f = {.rows = rows};
-    const int least = rows < LEAST_ROWS_A_CLASS * classes ? rows : LEAST_ROWS_A_CLASS * classes;
-    f.minutes = plan_seconds(t, nvariant, least, test_rows, LEAST_EPOCHS, 3, at_once) / USED / 60;
-    for (int i = 0; seeds_tried[i]; i++) {
-        f.seeds = seeds_tried[i];
-        f.epochs = MOST_EPOCHS;
-        while (f.epochs > LEAST_EPOCHS &&
-               plan_seconds(t, nvariant, rows, test_rows, f.epochs, f.seeds, at_once) > seconds)
-            f.epochs--;
-        f.rows = rows;
-        while (f.rows > least && plan_seconds(t, nvariant, f.rows, test_rows, f.epochs, f.seeds, at_once) > seconds)
-            f.rows = f.rows - f.rows / 50 - 1 > least ? f.rows - f.rows / 50 - 1 : least;
-        if (plan_seconds(t, nvariant, f.rows, test_rows, f.epochs, f.seeds, at_once) <= seconds)
+    f->epochs = MOST_EPOCHS;
+    while (f->epochs > LEAST_EPOCHS &&
+           plan_seconds(t, to->variants, to->rows, to->test_rows, f->epochs, seeds, to->at_once) > to->seconds)
+        f->epochs--;
+    f->rows = to->rows;
+    while (f->rows > to->least &&
+           plan_seconds(t, to->variants, f->rows, to->test_rows, f->epochs, seeds, to->at_once) > to->seconds)
+        f->rows = f->rows - f->rows / 50 - 1 > to->least ? f->rows - f->rows / 50 - 1 : to->least;
+    f->seeds = seeds ? seeds : LEAST_SEEDS;
+    return plan_seconds(t, to->variants, f->rows, to->test_rows, f->epochs, seeds, to->at_once) <= to->seconds;
+}
+
+static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
+{
+    Fit f = {.rows = to->rows};
+    const int fewest = w->seeds ? w->seeds : LEAST_SEEDS;
+    f.minutes = plan_seconds(t, to->variants, to->least, to->test_rows, LEAST_EPOCHS, fewest, to->at_once) / USED / 60;
+    if (w->seeds && !w->quick && fit_seeds(t, to, w->seeds, &f))
+        return f;
+    for (int i = 0; seeds_tried[i] && !w->seeds && !w->quick; i++)
+        if (fit_seeds(t, to, seeds_tried[i], &f))
             return f;
-    }
-    f.seeds = 0;
+    f.look = fit_seeds(t, to, 0, &f);
+    f.nothing = !f.look;
+    f.seeds = fewest;
     return f;
 }
 
@@ -133,14 +157,47 @@ static const char *first_line(const char *images)
     return xprintf("%s%s; convoy study goes on with it.\n", made_of, yaml_word(absolute(images)));
 }
 
+/* The variants, and the pairs of them. */
+static void put_variants(Buf *to, const WhereOptions *w)
+{
+    if (!w->variants) {
+        buf_puts(to, "variants:\n  before: {order: conv-bn-act}\n  after: {order: conv-act-bn}\n");
+        if (w->thorough)
+            buf_puts(to, "  after-no-bias: {order: conv-act-bn, bias: false}\n  first: {order: bn-conv-act}\n  none: "
+                         "{order: conv-act}\n");
+        buf_puts(to, "primary: [before, after]\n");
+        if (w->thorough)
+            buf_puts(to, "compare: [[before, after-no-bias], [before, first]]\npositive: [[none, before]]\n");
+        return;
+    }
+    const char *first = NULL, *second = NULL;
+    Buf others = {0};
+    buf_puts(to, "variants:\n");
+    for (const char *from = w->variants; *from;) {
+        const size_t n = strcspn(from, ",");
+        const char *word = xstrndup(from, n);
+        buf_printf(to, "  %s: {order: %s}\n", yaml_word(word), yaml_word(word));
+        if (!first)
+            first = word;
+        else if (!second)
+            second = word;
+        else
+            buf_printf(&others, "%s[%s, %s]", others.len ? ", " : "", yaml_word(first), yaml_word(word));
+        from += n + (from[n] == ',');
+    }
+    if (second)
+        buf_printf(to, "primary: [%s, %s]\n", yaml_word(first), yaml_word(second));
+    if (others.len)
+        buf_printf(to, "compare: [%s]\n", others.text);
+}
+
 static const char *study_text(const char *images, const char *name, const char *spec, const char *data,
                               const WhereOptions *w, const Fit *f)
 {
     Buf b = {0};
-    buf_printf(&b,
-               "%sname: %s\nspec: %s\ndata: %s\nvariants:\n  before: {order: conv-bn-act}\n  "
-               "after: {order: conv-act-bn}\nprimary: [before, after]\nscreen: 1\nmargin: %s\n",
-               first_line(images), name, yaml_word(spec), yaml_word(data), real_text(w->margin));
+    buf_printf(&b, "%sname: %s\nspec: %s\ndata: %s\n", first_line(images), name, yaml_word(spec), yaml_word(data));
+    put_variants(&b, w);
+    buf_printf(&b, "screen: 1\nmargin: %s\n", real_text(w->margin));
     if (f)
         buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\npick_rows: %d\n", f->seeds, f->epochs, f->rows, PICK_ROWS);
     return b.text;
@@ -184,9 +241,29 @@ static const char *name_of(const char *data)
     return xprintf("where-%.30s", *name && *name != '.' ? name : "data");
 }
 
+/* What will be done, and what it can show. */
+static void announce(const Study *s, const WhereOptions *w, const StudyTimes *t, const Fit *f, int at_once, FILE *to)
+{
+    const int seeds = f->look ? 0 : f->seeds;
+    fprintf(to, "%d variants, %d trainings of %d epochs on %d rows, about %.0f minutes, %d at a time\n", s->nvariant,
+            s->nvariant * (SCREEN_RATES + ROUND_RATES * seeds), f->epochs, f->rows,
+            ceil(plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, seeds, at_once) / 60), at_once);
+    if (f->look)
+        fprintf(
+            to,
+            "A first look: one seed at %d rates, which cannot be a verdict. %d seeds would take about %.0f minutes: "
+            "the same command with more --minutes%s goes on.\n",
+            SCREEN_RATES, f->seeds,
+            ceil(plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, f->seeds, at_once) / USED / 60),
+            w->quick ? ", without --quick," : "");
+    else
+        fprintf(to, "With %d seeds and these test rows, differences below about %.2g points cannot be shown.\n",
+                f->seeds, resolution(s->rows, f->seeds));
+}
+
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */
 static int plan(const Options *o, const WhereOptions *w, const char *folder, const char *file, const char *name,
-                double began, int at_once)
+                double began, int at_once, bool *look)
 {
     const char *set = study_set(o->spec, o->spec, folder);
     Pool *p = set ? pool_open(set, 0, 0, 0) : NULL;
@@ -214,25 +291,29 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
     const double left = w->minutes * 60 - (cvy_seconds() - began);
     FILE *to = o->json ? stderr : stdout;
     Study *s = &f->study;
-    const Fit fits = fit(&times, s->nvariant, pool_rows(p), (int)s->rows, s->classes, at_once, USED * left);
+    const int rows = pool_rows(p), least = LEAST_ROWS_A_CLASS * s->classes;
+    const FitTo limit = {.variants = s->nvariant,
+                         .rows = rows,
+                         .least = rows < least ? rows : least,
+                         .test_rows = (int)s->rows,
+                         .at_once = at_once,
+                         .seconds = USED * left};
+    const Fit fits = fit(&times, &limit, w);
     fprintf(to,
             "%s: %d rows to train with and to choose by, %lld to test, %d classes; trained from scratch (a pretrained "
             "network's order is given: keep it)\n",
-            o->spec, pool_rows(p), (long long)s->rows, s->classes);
+            o->spec, rows, (long long)s->rows, s->classes);
     unlink(file);
-    if (!fits.seeds) {
+    if (fits.nothing) {
         fprintf(to,
-                "No verdict in the time that is left: three seeds of %d epochs would take about %.0f minutes here. "
+                "No verdict in the time that is left: %s of %d epochs would take about %.0f minutes here. "
                 "Nothing was trained.\n",
-                LEAST_EPOCHS, ceil(fits.minutes + w->minutes - left / 60));
+                w->seeds ? xprintf("%d seeds", w->seeds) : "three seeds", LEAST_EPOCHS,
+                ceil(fits.minutes + w->minutes - left / 60));
         return EXIT_UNCLEAR;
     }
-    fprintf(to, "%d variants, %d trainings of %d epochs on %d rows, about %.0f minutes, %d at a time\n", s->nvariant,
-            s->nvariant * (SCREEN_RATES + ROUND_RATES * fits.seeds), fits.epochs, fits.rows,
-            ceil(plan_seconds(&times, s->nvariant, fits.rows, (int)s->rows, fits.epochs, fits.seeds, at_once) / 60),
-            at_once);
-    fprintf(to, "With %d seeds and these test rows, differences below about %.2g points cannot be shown.\n", fits.seeds,
-            resolution(s->rows, fits.seeds));
+    announce(s, w, &times, &fits, at_once, to);
+    *look = fits.look;
     fflush(to);
     pool_close(p);
     return write_text(file, study_text(o->spec, name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
@@ -251,12 +332,13 @@ int cmd_where(const Options *o)
     struct cvy_lock lock;
     if (!study_folder(folder, &lock))
         return EXIT_FAILED;
-    int status = access(file, F_OK) != 0               ? plan(o, &w, folder, file, name, began, at_once)
+    bool look = w.quick != 0;
+    int status = access(file, F_OK) != 0               ? plan(o, &w, folder, file, name, began, at_once, &look)
                  : goes_on_with(o->spec, folder, file) ? EXIT_OK
                                                        : EXIT_FAILED;
     if (status == EXIT_OK) {
         StudyFile *f = study_load(file);
-        const StudyOptions own = {.jobs = at_once, .deadline = began + 60 * w.minutes};
+        const StudyOptions own = {.jobs = at_once, .first_look = look, .deadline = look ? 0 : began + 60 * w.minutes};
         status = f ? study_go(f, o, &own, folder) : EXIT_FAILED;
         if ((status == EXIT_OK || status == EXIT_UNCLEAR) && !where_best(f, o, folder, at_once))
             status = EXIT_FAILED;

@@ -140,8 +140,13 @@ static bool holds(const char *path, const char *text)
 /* Milliseconds of processor time of a step, or of inference of a batch, on one thread. Below 0 after a message. */
 static double bench(const char *program, const char *what)
 {
-    char *argv[] = {xstrdup(program),     xstrdup("bench"),     xprintf("--what=%s", what), xstrdup("--seconds=" COST_SECONDS),
-                    xstrdup("--threads=1"), xstrdup("--json"), NULL};
+    char *argv[] = {xstrdup(program),
+                    xstrdup("bench"),
+                    xprintf("--what=%s", what),
+                    xstrdup("--seconds=" COST_SECONDS),
+                    xstrdup("--threads=1"),
+                    xstrdup("--json"),
+                    NULL};
     Buf said = {0};
     if (!run(argv, "bench", &said))
         return -1;
@@ -194,10 +199,11 @@ static const char *cost_text(const Study *s, const Ratio *step, const Ratio *inf
     const Pair p = s->pair[0];
     const char *a = s->variant[p.a].name, *b = s->variant[p.b].name;
     const int of_step = dearer(step), of_infer = dearer(infer);
-    const char *says = !of_step && !of_infer
-                           ? "No difference in cost (5 % would be one)."
-                           : xprintf("%s is cheaper%s.", of_step + of_infer > 0 ? a : b,
-                                     of_step && of_infer ? "" : of_step ? " to train" : " to use");
+    const char *says = !of_step && !of_infer ? "No difference in cost (5 % would be one)."
+                                             : xprintf("%s is cheaper%s.", of_step + of_infer > 0 ? a : b,
+                                                       of_step && of_infer ? ""
+                                                       : of_step           ? " to train"
+                                                                           : " to use");
     if (of_step * of_infer < 0)
         says = xprintf("%s is cheaper to train, %s to use.", of_step > 0 ? a : b, of_step > 0 ? b : a);
     return xprintf("Time of %s over that of %s, one thread, %d turns: a training step %s, inference %s. %s", b, a,
@@ -211,27 +217,27 @@ static const char *keep_text(const Analysis *a, int v, double rate, const char *
     const Study *s = a->s;
     return xprintf("%s: %s, rate %s, %d epochs, seed 1, trained with all rows but the test rows: %s/best.yaml and "
                    "%s/best.safetensors. Expect %.1f %%, the rounds' mean.",
-                   a->pair[0].verdict.better ? "The better one" : "Neither is better, so the first",
-                   s->variant[v].what, real_text(rate), s->epochs, folder, folder, a->variant[v].mean);
+                   a->pair[0].verdict.better ? "The better one" : "Neither is better, so the first", s->variant[v].what,
+                   real_text(rate), s->epochs, folder, folder, a->variant[v].mean);
 }
 
 static const char *command_text(const char *to, const char *network)
 {
     const char *folder = shell_word(to);
     return xprintf("convoy predict %s/best.yaml --weights %s/best.safetensors IMAGE...\n"
-                   "convoy export %s/best.yaml --weights %s/best.safetensors -o %s-c     # C that needs libc alone\n"
-                   "convoy twin %s/best.yaml -o %s.py                # the whole network as a PyTorch module\n",
+                   "convoy export %s/best.yaml --weights %s/best.safetensors -o %s-c  # C that needs libc alone\n"
+                   "convoy twin %s/best.yaml -o %s.py  # the whole network as a PyTorch module\n",
                    folder, folder, folder, folder, network, folder, network);
 }
 
 static const char *advice_text(const Advice *x)
 {
     Buf b = {0};
-    buf_printf(&b, "# channels in and out, a stride\nPyTorch  def block(i, o, s): return %s\n", x->torch);
+    buf_printf(&b, "# i, o: channels in and out; s: the stride\n# PyTorch\ndef block(i, o, s): return %s\n", x->torch);
     if (x->fastai)
-        buf_printf(&b, "fastai   def block(i, o, s): return %s\n", x->fastai);
+        buf_printf(&b, "# fastai: beta begins at 1e-3, above at 0\ndef block(i, o, s): return %s\n", x->fastai);
     if (x->keras)
-        buf_printf(&b, "Keras    def block(i, o, s): return %s\n", x->keras);
+        buf_printf(&b, "# Keras\ndef block(i, o, s): return %s\n", x->keras);
     return b.text;
 }
 
@@ -278,7 +284,8 @@ bool where_best(const StudyFile *f, const Options *o, const char *folder, int at
         {"The network to keep", keep_text(a, v, rate, folder), false},
         {"To use it", command_text(folder, g->spec->name), true},
         {"Cost", cost_text(s, &step, &infer), false},
-        {xprintf("%s in other libraries", block.layer ? block.layer : ""), block.layer ? advice_text(&block) : "", true},
+        {xprintf("%s in other libraries", block.layer ? block.layer : ""), block.layer ? advice_text(&block) : "",
+         true},
     };
     const int nparts = block.layer ? 4 : 3;
     for (int i = 0; i < nparts && !o->json; i++)

@@ -7,7 +7,8 @@
  *   fastai   1e-5   .1             1e-3             (ks - 1) / 2       none, unless asked for
  *   Keras    1e-3   1 - .99        0                none, or uneven    as it is asked for
  *
- * (torch.nn.BatchNorm2d; fastai.layers.ConvLayer and BatchNorm, version 2; keras.layers.BatchNormalization, version 3.) */
+ * (torch.nn.BatchNorm2d; fastai.layers.ConvLayer and BatchNorm, version 2; keras.layers.BatchNormalization, version 3.)
+ */
 #include "advice.h"
 #include "numbers.h"
 #include "twin.h"
@@ -89,7 +90,6 @@ static const char *fastai_line(const Block *b)
         buf_printf(&to, "%.*s)", (int)name, act.text);
     else
         buf_printf(&to, "partial(%.*s, %s)", (int)name, act.text, act.text + name + 1);
-    buf_puts(&to, "  # its beta begins at 1e-3, here at 0");
     return to.text;
 }
 

@@ -371,8 +371,9 @@ static void put_three(Buf *to, const Analysis *a)
 static void put_parts(Buf *to, const PagePart *part, int n)
 {
     for (int i = 0; i < n; i++)
-        buf_printf(to, part[i].lines ? "<h2>%s</h2>\n<div class=\"wide\"><pre>%s</pre></div>\n" : "<h2>%s</h2>\n<p>%s</p>\n",
-                   html(part[i].title), html(part[i].text));
+        buf_printf(
+            to, part[i].lines ? "<h2>%s</h2>\n<div class=\"wide\"><pre>%s</pre></div>\n" : "<h2>%s</h2>\n<p>%s</p>\n",
+            html(part[i].title), html(part[i].text));
 }
 
 const char *report_html(const Analysis *a, const PagePart *part, int nparts)
