@@ -89,7 +89,7 @@ class Test:
         check("With 10 seeds and these test rows, differences below about 1.4 points cannot be shown." in out, out)
         check(out.index("cannot be shown") < out.index("pair  "), "said before it is done")
         study = open(os.path.join(to, "study.yaml")).read()
-        check(study.startswith("# Made by convoy where of %s; convoy study goes on with it.\n" % self.set), study)
+        check(re.match("# Made by convoy where of \"?%s\"?; convoy study goes on with it.\n" % re.escape(self.set), study), study)
         check("seeds: 10\nepochs: 30\nrows: 300\npick_rows: 2000\n" in study and "margin: 3\n" in study, study)
         csv = os.path.join(to, "runs.csv")
         before = open(csv).read()
@@ -157,8 +157,9 @@ class Test:
 
     def test_variants(self):
         """--variants and --thorough: what stands in the study's file; a wrong order is refused with its place."""
-        to = os.path.join(self.folder, "variants")
-        status, out, err = self.run("-o", to, "--spec", self.spec, "--variants", "conv-act-bn,conv-act", "--minutes", "0.001")
+        to, odd = os.path.join(self.folder, "variants"), os.path.join(self.folder, 'a "name"\\ \t of\nits own.safetensors')
+        shutil.copy(self.set, odd)
+        status, out, err = self.run("-o", to, "--spec", self.spec, "--variants", "conv-act-bn,conv-act", "--minutes", "0.001", data=odd)
         check(status == 3 and "three seeds of 5 epochs" in out, "status %d: %s%s" % (status, out, err))
         check(sorted(os.listdir(os.path.join(to, "build"))) == ["conv-act", "conv-act-bn"], "variants: %r" % os.listdir(os.path.join(to, "build")))
         for bad, word in (("conv-bn-act,conv-xn-act", "xn"), ("conv-bn-act", "'variants' must be a map of two"), ("conv-bn-act,", "primary")):

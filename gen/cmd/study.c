@@ -477,14 +477,14 @@ int cmd_study(const Options *o)
     struct cvy_lock lock;
     if (!part_read(&own))
         return EXIT_USAGE;
-    if (!study_folder(own.of_parts ? part_folder(folder, &own) : folder, &lock))
+    const char *work = own.of_parts ? part_folder(folder, &own) : folder;
+    if (!study_folder(work, &lock))
         return EXIT_FAILED;
-    if (own.slurm) {
-        const bool ok = slurm_write(f, o, &own, folder);
-        cvy_lock_drop(&lock);
-        return ok ? EXIT_OK : EXIT_FAILED;
-    }
-    const int status = study_go(f, o, &own, folder);
-    study_leave(folder, &lock);
+    int status = EXIT_FAILED;
+    if (!own.slurm)
+        status = study_go(f, o, &own, folder);
+    else if (slurm_write(f, o, &own, folder))
+        status = EXIT_OK;
+    study_leave(work, &lock);
     return status;
 }

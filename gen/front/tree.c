@@ -47,8 +47,18 @@ const char *scalar_text(const Node *n)
     bool plain = *n->text != '\0';
     for (const char *c = n->text; *c; c++)
         plain = plain && ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
-                          strchr("_-+.()~", *c));
-    return plain ? n->text : xprintf("\"%s\"", n->text);
+                          strchr("_-+.()~/", *c));
+    if (plain)
+        return n->text;
+    Buf b = {0};
+    buf_puts(&b, "\"");
+    for (const char *c = n->text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            buf_printf(&b, "\\x%02x", (unsigned char)*c);
+        else
+            buf_printf(&b, strchr("\"\\", *c) ? "\\%c" : "%c", *c);
+    buf_puts(&b, "\"");
+    return b.text;
 }
 
 const char *node_text(const Node *n)
