@@ -11,6 +11,7 @@
 #include "damage.h"
 #include "files.h"
 #include "cvy_private.h"
+#include "cvy_settings.h"
 #include "diff.h"
 #include "fake_model.h"
 
@@ -350,17 +351,19 @@ static void make_good(void)
 {
     static const unsigned char images[16 + 4 * 144] = {0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 12, 0, 0, 0, 12},
                                                labels[12] = {0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 3};
-    const struct cvy_progress p = {.epochs = 3,
-                                   .batch = 32,
-                                   .lr = 0.05,
-                                   .hyper = {0.9},
-                                   .seed = 1,
-                                   .step = 2,
-                                   .step_in_epoch = 2,
-                                   .loss_sum = 4,
-                                   .seen = 64};
+    struct cvy_progress p = {.epochs = 3,
+                             .batch = 32,
+                             .lr = 0.05,
+                             .hyper = {0.9},
+                             .seed = 1,
+                             .step = 2,
+                             .step_in_epoch = 2,
+                             .loss_sum = 4,
+                             .seen = 64};
     Bytes b = {.n = sizeof labels};
     memcpy(b.at, labels, sizeof labels);
+    for (int k = 0; k < CVY_SETTINGS; k++)
+        p.setting[k] = cvy_settings[k].usual;
     if (mkdir("d", 0777) || mkdir("m", 0777) || mkdir("m/sub", 0777) || mkdir("victim", 0777) || mkdir("f", 0777) ||
         mkdir("g", 0777) || symlink("../victim", "m/link") || mkfifo("m/fifo", 0666) ||
         !cvy_run_open(&run, &fake_model, 4, 1, 0))
@@ -425,6 +428,10 @@ static void slice(const struct Reader *r, uint64_t seed, int n, int to)
     struct counts c = {0};
     unsigned char labels[] = {0, 0, 8, 1, 0, 0, 0, 4, 0, 1, 2, 3};
     get(r->path, &good);
+    if (!r->read(r->path)) { /* what is refused as it is tests nothing that lies behind */
+        fprintf(stderr, "the good file is refused\n");
+        exit(98);
+    }
     memcpy(unpacked.at, labels, unpacked.n = sizeof labels);
     state = seed * 0x9e3779b97f4a7c15u + 1;
     for (int i = 0; i < 8; i++)

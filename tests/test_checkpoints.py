@@ -274,7 +274,7 @@ def kills(p, dir, long):
         counts = count(args, whole, calls)
         want = [bytes_of(os.path.join(whole, f)) for f in ("w", "w.state.safetensors")]
         runs = bad = resumed = 0
-        pairs = readers(args, whole) if faults == kill and not prepare else None
+        pairs = readers(args, whole, int(args[args.index("--epochs") + 1])) if faults == kill and not prepare else None
         for call in calls:
             for n in range(1, counts[call] + 1):
                 for fault in faults:
@@ -310,10 +310,11 @@ def kills(p, dir, long):
         print("%s: %d runs failed on the way, %d resumed, %d wrong" % (name, runs, resumed, bad))
         check(runs > 10 and not bad and resumed > 0, "%s: %d runs" % (name, runs))
 
-    def readers(args, whole):
-        """What the weights are after each epoch: their bytes, what eval says of them."""
+    def readers(args, whole, epochs):
+        """What the weights are after each epoch, of three steps: their bytes, what eval says of them."""
         pairs = {}
-        for epoch, limit in ((1, ["--limit", "3"]), (2, [])):
+        for epoch in range(1, epochs + 1):
+            limit = ["--limit", str(3 * epoch)] if epoch < epochs else []
             to = os.path.join(whole, "epoch%d" % epoch)
             os.mkdir(to)
             must(*args, *limit, cwd=to)
