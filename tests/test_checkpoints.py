@@ -253,10 +253,15 @@ def kills(p, dir, long):
         skipped.append("kills: strace is missing, or may not trace")
         print("skipped: kills: strace is missing, or may not trace (on Debian: apt install strace)")
         return
-    spec = p.spec(drop="  - drop: 0.3\n")
-    shutil.copy(spec, os.path.join(dir, "killed.yaml"))
-    program = p.program("killed", spec)
-    wide = p.program("wide", p.spec(edit=lambda s: s.replace("out: 6", "out: 640"))) if long else None
+    specs = {}
+
+    def build(name, spec):
+        built = p.program(name, spec)
+        specs[built] = shutil.copy(spec, os.path.join(dir, name + ".yaml"))
+        return built
+
+    program = build("killed", p.spec(drop="  - drop: 0.3\n"))
+    wide = build("wide", p.spec(edit=lambda s: s.replace("out: 6", "out: 640"))) if long else None
 
     def count(args, cwd, calls):
         """How often each call is made."""
@@ -287,7 +292,7 @@ def kills(p, dir, long):
                     inject = "inject=%s:%s:when=%d" % (call, fault, n)
                     status, out, err = run("strace", "-f", "-o", os.devnull, "-e", "trace=" + call, "-e", inject, *args, cwd=one)
                     if pairs:
-                        seen_by_readers(one, pairs, inject)
+                        seen_by_readers(args[0], one, pairs, inject)
                     again = [a for a in args if a != "--resume"]
                     if os.path.exists(os.path.join(one, "w.state.safetensors")):
                         again.append("--resume")
@@ -322,7 +327,7 @@ def kills(p, dir, long):
             shutil.rmtree(to)
         return pairs
 
-    def seen_by_readers(one, pairs, inject):
+    def seen_by_readers(program, one, pairs, inject):
         """eval and export of what a killed training left: of an epoch's end, where there are weights yet."""
         if not os.path.exists(os.path.join(one, "w")):
             return
@@ -330,8 +335,8 @@ def kills(p, dir, long):
         check(held, "%s: the weights of an epoch" % inject)
         if not held:
             return
-        check(must(args[0], "eval", "--data", "shapes", "--weights", "w", cwd=one) == pairs[held[0]][1], "%s: eval" % inject)
-        must(p.convoy, "export", os.path.join(one, "..", "killed.yaml"), "--weights", "w", "-o", "exported", "--target", "portable", cwd=one)
+        check(must(program, "eval", "--data", "shapes", "--weights", "w", cwd=one) == pairs[held[0]][1], "%s: eval" % inject)
+        must(p.convoy, "export", specs[program], "--weights", "w", "-o", "exported", "--target", "portable", cwd=one)
         shutil.rmtree(os.path.join(one, "exported"))
 
     args = [program, *TRAIN, "--epochs", "2", "--save", "w", "--log", "l"]
