@@ -234,6 +234,29 @@ char *cvy_data_name(const struct cvy_data *d, int row)
     return name ? name : cvy_format("image %d", row);
 }
 
+/* A set that came through a pipe, which can be read once: its splits are asked for one after the other. */
+static struct cvy_tensors piped;
+
+static int open_set(struct cvy_tensors *f, const char *path)
+{
+    if (piped.path && strcmp(piped.path, path) == 0) {
+        *f = piped;
+        return 1;
+    }
+    const int ok = cvy_tensors_open(f, path);
+    if (ok && f->kept) {
+        cvy_tensors_free(&piped);
+        piped = *f;
+    }
+    return ok;
+}
+
+static void close_set(struct cvy_tensors *f)
+{
+    if (!f->kept || f->kept != piped.kept)
+        cvy_tensors_free(f);
+}
+
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path, enum cvy_split split, int limit,
                  int *n)
 {
@@ -241,7 +264,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
         [CVY_TRAIN_SPLIT] = "train", [CVY_VALID_SPLIT] = "valid", [CVY_TEST_SPLIT] = "test"};
     struct cvy_tensors f;
     const char *word = words[split];
-    int ok = cvy_tensors_open(&f, path), floats = 0;
+    int ok = open_set(&f, path), floats = 0;
     const struct cvy_entry *x = ok ? find(&f, word, "x") : NULL, *y = ok ? find(&f, word, "y") : NULL;
     *n = 0;
     if (ok && !x && split == CVY_TEST_SPLIT && d && find(&f, "train", "x") && find(&f, "valid", "x")) {
@@ -251,7 +274,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
         y = find(&f, word, "y");
     }
     if (ok && !x && !y && find(&f, "train", "x") && (split == CVY_VALID_SPLIT || !d)) {
-        cvy_tensors_free(&f); /* it may have no such rows */
+        close_set(&f); /* it may have no such rows */
         return 1;
     }
     if (ok && (!x || !y)) {
@@ -272,6 +295,6 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
     }
     if (ok && d && split == CVY_TRAIN_SPLIT)
         compare_scale(&f, m);
-    cvy_tensors_free(&f);
+    close_set(&f);
     return ok;
 }

@@ -219,8 +219,10 @@ static int other_format(const struct cvy_tensors *t, const unsigned char *begin)
 
 static int no_header(const struct cvy_tensors *t)
 {
-    cvy_error("it is damaged, or of another format; save the weights as safetensors, under PyTorch's names",
-              "'%s' is no safetensors file: it does not begin with the length of a header", t->path);
+    cvy_error(
+        "it is damaged, or of another format: weights are saved as safetensors, under PyTorch's names, and 'convoy "
+        "data SRC' makes a set",
+        "'%s' is no safetensors file: it does not begin with the length of a header", t->path);
     return 0;
 }
 

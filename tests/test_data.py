@@ -630,6 +630,9 @@ class Test:
         self.refused("line 2, column 'a': '0,5' has a decimal comma", path)
         open(path, "w").write('a,b\n1,"x\n2,y\n')
         self.refused("not closed", path)
+        path = self.top + "/utf16.csv"
+        open(path, "wb").write("a,b,label\n1,2,x\n2,3,y\n".encode("utf-16"))
+        self.refused("no text in UTF-8: it holds bytes of zero", path)
         open(path, "w").write("")
         self.refused("it is empty", path)
         s, _ = self.table('a,b,c\n' + "".join('%d,%d,"x, ""%d""\nand more"\n' % (i, i * i % 7, i % 2) for i in range(10)))
@@ -695,6 +698,9 @@ class Test:
         net = self.network("table", [5], 3, ", mean: [%s], std: [%s]" % (mean, sd), "[{linear: 6}, {linear: classes}]")
         r = self.program(net, "train", "--data", "made.safetensors", "--threads", "1", "--save", "r.safetensors")
         check(r.returncode == 0 and "warning" not in r.stderr, r.stderr)
+        r = subprocess.run(["bash", "-c", '"$0" train --data <(cat made.safetensors) --threads 1 --save piped.safetensors', net], capture_output=True, text=True, cwd=self.top)
+        check(r.returncode == 0, "a set from a pipe: " + r.stderr)
+        check(open(self.top + "/piped.safetensors", "rb").read() == open(self.top + "/r.safetensors", "rb").read(), "a set from a pipe: other weights")
         read = lambda text: np.array([float(v) for v in text.split(", ")], np.float32)  # noqa: E731
         np.save(self.top + "/in.npy", (((real[:20] + 1) - read(mean)) / read(sd)).astype(np.float32)[:, :, None, None])
         r = self.program(net, "predict", "--weights", "r.safetensors", "--input", "in.npy", "-o", "out.npy")

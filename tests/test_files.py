@@ -272,6 +272,13 @@ def what_is_read():
         spared(words[0] + " over its spec", "t.yaml", convoy, *words)
     spared("plot over its log", "t.log", convoy, "plot", "t.log", "-o", "t.log")
     spared("data over its table", "table.csv", convoy, "data", "table.csv", "-o", "table.csv")
+    for words in (["twin", "t.yaml"], ["draw", "t.yaml"], ["check", "t.yaml", "--write"], ["schema"], ["plot", "t.log"]):
+        r = run(*words, "-o", "-")
+        check(r.returncode == 0 and r.stdout == run(*words).stdout and not os.path.exists("-"), words[0] + " -o -: standard output", r.stderr)
+    r = run("data", "table.csv", "-o", "-")
+    check(r.returncode == 2 and "-o -: a set goes into a file" in r.stderr and not os.path.exists("-"), "data -o -", r.stderr)
+    r = run("plot", "-", input=read("t.log"))
+    check(r.returncode == 0 and r.stdout.startswith("<svg"), "a log from standard input, as -", r.stderr)
     r = run("check", "t.yaml", "--write", "-o", "t.yaml")
     check(r.returncode == 0, "check --write over its spec", r.stderr)
 

@@ -98,7 +98,8 @@ START_TEST(bits_flipped_in_the_header)
 END_TEST
 
 #define NO_HEADER                                                                                                      \
-    "  hint: it is damaged, or of another format; save the weights as safetensors, under PyTorch's names\n"
+    "  hint: it is damaged, or of another format: weights are saved as safetensors, under PyTorch's names, and "       \
+    "'convoy data SRC' makes a set\n"
 
 START_TEST(headers_that_lie)
 {

@@ -281,7 +281,7 @@ int cmd_check(const Options *o)
     if (!g)
         return status;
     if (o->write)
-        return write_spec(g->spec, o->out);
+        return write_spec(g->spec, prints(o) ? NULL : o->out);
     if (!plan_fits(g)) /* the spec is right all the same, and 'twin' writes it */
         diag_only_warn();
     (void)diag_flush(stderr);

@@ -90,6 +90,9 @@ typedef struct Command {
 /* Reads argv[2..]. False and a message on stderr where it does not fit the command. */
 bool options_read(const Command *c, int argc, char **argv, Options *o);
 
+/* Of a command that prints where no -o is given: whether it does; -o - asks for it, too. */
+bool prints(const Options *o);
+
 /* Options that a command takes beside those of the common table, by its OPT_REST, OPT_DATA or OPT_STUDY: they stand in
  * `rest` as they were typed. An empty list where there are none. */
 struct cvy_option;

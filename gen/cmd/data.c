@@ -11,6 +11,10 @@ int cmd_data(const Options *o)
     data_options(&data, option);
     if (cvy_options_parse(o->nrest, o->rest, 0, "data", option) != 1)
         return EXIT_USAGE;
+    if (o->out && prints(o)) {
+        cvy_error("-o /dev/stdout, with --quiet", "-o -: a set goes into a file");
+        return EXIT_USAGE;
+    }
     data.out = o->out;
     data.html = o->html;
     data.json = o->json;

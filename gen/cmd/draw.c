@@ -42,7 +42,7 @@ int cmd_draw(const Options *o)
         draw_diff(picture, other);
     }
     draw_svg(picture, other, &b);
-    if (!o->out) {
+    if (prints(o)) {
         fwrite(b.text, 1, b.len, stdout);
         return EXIT_OK;
     }

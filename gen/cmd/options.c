@@ -191,7 +191,8 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
             }
             if (!c->what || (o->spec && (o->spec2 || !(c->options & OPT_SPEC2))))
                 return wrong(c, "one word too many: '%.60s'", arg, NULL);
-            *(o->spec ? &o->spec2 : &o->spec) = c->options & OPT_SET && !arg[1] && arg[0] == '-' ? "/dev/stdin" : arg;
+            *(o->spec ? &o->spec2 : &o->spec) =
+                c->options & (OPT_SET | OPT_WORDS) && !arg[1] && arg[0] == '-' ? "/dev/stdin" : arg;
             continue;
         }
         const Option *opt = find(arg, &value);
@@ -228,4 +229,9 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
         if (c->needs & table[i].bit & ~given)
             return wrong(c, "%s is missing", table[i].letter ? table[i].letter : table[i].name, NULL);
     return true;
+}
+
+bool prints(const Options *o)
+{
+    return !o->out || strcmp(o->out, "-") == 0;
 }

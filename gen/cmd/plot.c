@@ -19,10 +19,10 @@ int cmd_plot(const Options *o)
     curves_html(c, &page);
     if (o->html && !file_write(o->html, page.text, page.len))
         return EXIT_FAILED;
+    if (prints(o) && (o->out || !o->html))
+        return fwrite(svg.text, 1, svg.len, stdout) == svg.len ? EXIT_OK : EXIT_FAILED;
     if (o->out && !file_write(o->out, svg.text, svg.len))
         return EXIT_FAILED;
-    if (!o->out && !o->html)
-        return fwrite(svg.text, 1, svg.len, stdout) == svg.len ? EXIT_OK : EXIT_FAILED;
     printf("wrote %s%s%s\n", o->out ? o->out : "", o->out && o->html ? " and " : "", o->html ? o->html : "");
     return EXIT_OK;
 }

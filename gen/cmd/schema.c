@@ -347,7 +347,7 @@ int cmd_schema(const Options *o)
     }
     const char *all = xprintf("%s\n", text);
     free(text);
-    if (!o->out || strcmp(o->out, "-") == 0)
+    if (prints(o))
         return fputs(all, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
     if (!file_write(o->out, all, strlen(all)))
         return EXIT_FAILED;

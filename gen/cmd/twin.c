@@ -13,7 +13,7 @@ int cmd_twin(const Options *o)
         return status;
     Buf b = {0};
     twin_write(g, &b);
-    if (!o->out)
+    if (prints(o))
         return fwrite(b.text, 1, b.len, stdout) == b.len ? EXIT_OK : EXIT_FAILED; /* main reports what did not arrive */
     if (!file_write(o->out, b.text, b.len))
         return EXIT_FAILED;

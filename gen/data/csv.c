@@ -31,8 +31,13 @@ static bool refill(Csv *c, bool *bad)
     int code = 0;
     c->used = 0;
     c->have = n > 0 ? (size_t)n : 0;
+    if (n > 0 && memchr(c->part, 0, (size_t)n)) {
+        cvy_error("of UTF-16, as spreadsheets write it: iconv -f utf-16 -t utf-8",
+                  "'%s' is no text in UTF-8: it holds bytes of zero", c->path);
+        *bad = true;
+    }
     if (n > 0)
-        return true;
+        return !*bad;
     const char *why = gzerror(c->file, &code);
     if (n < 0 || (code != Z_OK && code != Z_STREAM_END)) {
         fail(c, code == Z_ERRNO ? strerror(errno) : code == Z_BUF_ERROR ? "it is truncated" : why);

@@ -345,7 +345,7 @@ static bool find_source(Import *m)
             m->source = sources[i];
     if (!m->source)
         cvy_error("a folder of images, .npy, .npz, CSV, IDX or CIFAR files: convoy data --help",
-                  "'%s' is nothing that convoy data reads", m->src);
+                  "'%s' is nothing that convoy data reads", m->shown);
     return m->source != NULL;
 }
 
