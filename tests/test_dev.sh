@@ -38,6 +38,8 @@ check() {
 }
 
 expect 'help' 0 'usage: ./dev COMMAND' "$dev" --help
+expect 'the studies' 0 '^order-small +- +The question' "$dev" answers --list
+expect 'no study' 2 'there is no specs/studies/none.yaml' "$dev" answers none
 expect 'no command' 2 'usage: ./dev COMMAND' "$dev"
 expect 'unknown command' 2 "unknown command 'tset'" "$dev" tset
 expect 'unknown option' 2 "demo takes no '--epoch'" "$dev" demo --epoch 3

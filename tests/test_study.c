@@ -1,7 +1,11 @@
-/* test_study.c - units of gen/study: statistics, the verdict. */
+/* test_study.c - units of gen/study: statistics, the verdict, the studies of specs/.
+ *
+ *     test_study TESTS */
 #include "test_study.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    return run_tests("study", (TCase *[]){stats_tests(), decide_tests(), NULL});
+    if (argc != 2)
+        return 2;
+    return run_tests("study", (TCase *[]){stats_tests(), decide_tests(), file_tests(argv[1]), NULL});
 }

@@ -6,5 +6,6 @@
 
 TCase *stats_tests(void);
 TCase *decide_tests(void);
+TCase *file_tests(const char *tests); /* the folder of tests */
 
 #endif

@@ -132,7 +132,7 @@ static bool emit_variants(StudyFile *f, const Options *o, Emitted *to)
     to->plan = xalloc((size_t)s->nvariant * sizeof *to->plan);
     to->crc = xalloc((size_t)s->nvariant * sizeof *to->crc);
     for (int v = 0; v < s->nvariant; v++) {
-        Options one = {.spec = f->spec, .set = f->set[v], .nset = f->nset[v]};
+        Options one = {.spec = f->of[v].spec, .set = f->of[v].set, .nset = f->of[v].nset};
         int status;
         const Plan *p = load_plan(&one, o->target ? o->target : "native", false, &status);
         if (!p || !take_spec(s, v, p))

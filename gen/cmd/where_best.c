@@ -55,13 +55,14 @@ static double usual_rate(const Analysis *a, int variant)
 /* A variant's spec, with more that is set. */
 static const Graph *variant_graph(const StudyFile *f, int v, const char *const *more, int nmore)
 {
-    const char **set = xalloc((size_t)(f->nset[v] + nmore) * sizeof *set);
+    const VariantSpec *of = &f->of[v];
+    const char **set = xalloc((size_t)(of->nset + nmore) * sizeof *set);
     int status;
-    for (int i = 0; i < f->nset[v]; i++)
-        set[i] = f->set[v][i];
+    for (int i = 0; i < of->nset; i++)
+        set[i] = of->set[i];
     for (int i = 0; i < nmore; i++)
-        set[f->nset[v] + i] = more[i];
-    const Options one = {.spec = f->spec, .set = set, .nset = f->nset[v] + nmore};
+        set[of->nset + i] = more[i];
+    const Options one = {.spec = of->spec, .set = set, .nset = of->nset + nmore};
     return load_graph(&one, &status);
 }
 
@@ -75,7 +76,7 @@ static const char *best_text(const Graph *g, const Analysis *a, int v)
 
 static const char *program_of(const StudyFile *f, const Options *o, const char *folder, int v)
 {
-    const Options spec = {.spec = f->spec, .set = f->set[v], .nset = f->nset[v]},
+    const Options spec = {.spec = f->of[v].spec, .set = f->of[v].set, .nset = f->of[v].nset},
                   one = {.out = xprintf("%s/build/%s", folder, f->study.variant[v].name)};
     int status, lock;
     const Plan *p = load_plan(&spec, o->target ? o->target : "native", false, &status);

@@ -118,12 +118,12 @@ static bool read_pairs(Study *s, const Node *map)
     return ok;
 }
 
-/* A variant's map as --set has it. The values keep their spelling in YAML. */
-static bool read_variant(StudyFile *f, const Node *key, const Node *map)
+/* A variant's map as --set has it, but for `spec`, which stands for the study's. The values keep their spelling in
+ * YAML. */
+static bool read_variant(StudyFile *f, const char *path, const char *spec, const Node *key, const Node *map)
 {
     Study *s = &f->study;
-    const char **set = NULL;
-    int n = 0;
+    VariantSpec of = {.spec = spec};
     Buf what = {0};
     buf_puts(&what, "");
     if (!study_name_ok(key->text)) {
@@ -135,18 +135,25 @@ static bool read_variant(StudyFile *f, const Node *key, const Node *map)
         return false;
     }
     for (int i = 0; map->kind == NODE_MAP && i < map->n; i++) {
-        *PUSH(set, n) = xprintf("%s=%s", map->key[i]->text, node_text(map->item[i]));
-        buf_printf(&what, "%s%s", i ? ", " : "", set[i]);
+        const char *text = xprintf("%s=%s", map->key[i]->text, node_text(map->item[i]));
+        buf_printf(&what, "%s%s", i ? ", " : "", text);
+        if (strcmp(map->key[i]->text, "spec") != 0) {
+            *PUSH(of.set, of.nset) = text;
+            continue;
+        }
+        if (map->item[i]->kind != NODE_SCALAR || !*map->item[i]->text) {
+            diag_error(map->item[i]->mark, "spec: ../fashion.yaml", "'spec' must be a word");
+            return false;
+        }
+        of.spec = beside(path, map->item[i]->text);
     }
-    f->set = xgrow(f->set, (size_t)s->nvariant * sizeof *f->set, (size_t)(s->nvariant + 1) * sizeof *f->set);
-    f->nset = xgrow(f->nset, (size_t)s->nvariant * sizeof *f->nset, (size_t)(s->nvariant + 1) * sizeof *f->nset);
-    f->set[s->nvariant] = set;
-    f->nset[s->nvariant] = n;
+    int n = s->nvariant;
+    *PUSH(f->of, n) = of;
     *PUSH(s->variant, s->nvariant) = (Variant){key->text, what.text};
     return true;
 }
 
-static bool read_variants(StudyFile *f, const Node *map)
+static bool read_variants(StudyFile *f, const char *path, const char *spec, const Node *map)
 {
     const Node *v = keys_get(map, "variants");
     bool ok = true;
@@ -156,7 +163,7 @@ static bool read_variants(StudyFile *f, const Node *map)
         return false;
     }
     for (int i = 0; i < v->n; i++)
-        ok = read_variant(f, v->key[i], v->item[i]) && ok;
+        ok = read_variant(f, path, spec, v->key[i], v->item[i]) && ok;
     return ok;
 }
 
@@ -192,11 +199,10 @@ StudyFile *study_file_read(const char *path)
     if (f->study.name && !study_name_ok(f->study.name))
         diag_error(keys_get(tree, "name")->mark, "letters, digits, _ . + -, 40 at the most", "no name of a study");
     read_numbers(f, tree);
-    if (read_variants(f, tree))
+    if (read_variants(f, path, spec ? beside(path, spec) : NULL, tree))
         read_pairs(&f->study, tree);
     if (diag_errors())
         return NULL;
-    f->spec = beside(path, spec);
     f->data = beside(path, data);
     f->study.data = data;
     return f;

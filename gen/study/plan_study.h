@@ -4,13 +4,19 @@
 
 #include "study.h"
 
+/* What a variant is: a spec, and overrides of it as --set has them. */
+typedef struct VariantSpec {
+    const char *spec;
+    const char **set;
+    int nset;
+} VariantSpec;
+
 /* A study's file. Paths in it are seen from the file's folder. */
 typedef struct StudyFile {
     Study study; /* names, variants, pairs, seeds, rates; not yet what the specs and the data say */
-    const char *spec, *data;
-    const char ***set; /* of a variant: its overrides as --set has them, set[v][0 .. nset[v]) */
-    int *nset;
-    double valid;  /* the share of rows that is held out to pick rates by, drawn anew for each seed */
+    const char *data;
+    VariantSpec *of; /* by variant */
+    double valid;    /* the share of rows that is held out to pick rates by, drawn anew for each seed */
     int pick_rows; /* of rows that `rows` leaves out, so many are held out as well: rates are picked with less noise; 0:
                       none */
     int rows, test_rows; /* at most so many to train with and to pick by together, to test; 0: all */
