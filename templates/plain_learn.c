@@ -1,0 +1,112 @@
+// A network for reading: losses and optimisers. `n` is the network's record.
+
+//$ define plain_cross_entropy
+/* What image m's label counts; what each class c counts in every image: label smoothing */
+static double loss_own(int label, const struct cvy_step *step)
+{
+    return (1 - (double)step->label_smoothing) * (step->class_weight ? (double)step->class_weight[label] : 1);
+}
+static double loss_share(int c, int C, const struct cvy_step *step)
+{
+    return (double)step->label_smoothing / C * (step->class_weight ? (double)step->class_weight[c] : 1);
+}
+
+/* What the sum over the images is divided by: n, or the weights of their labels */
+static double loss_weight(int n, const int *labels, const struct cvy_step *step)
+{
+    double sum = 0;
+
+    for (int m = 0; m < n; m++)
+        sum += step->class_weight ? (double)step->class_weight[labels[m]] : 1;
+    return sum;
+}
+
+/* loss: the mean over the images of -log p[label], p[c] = exp(z[c]) / sum of exp(z); z less its largest, so that nothing overflows */
+static double cross_entropy_forward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, double *score)
+{
+    const float (*z)[C] = (void *)in;
+    double loss = 0;
+
+    *score = 0;
+    for (int m = 0; m < n; m++) {
+        double sum = 0;
+        int best = 0;
+        for (int c = 1; c < C; c++)
+            best = z[m][c] > z[m][best] ? c : best;
+        for (int c = 0; c < C; c++)
+            sum += exp((double)z[m][c] - z[m][best]);
+        loss += loss_own(labels[m], step) * (log(sum) - ((double)z[m][labels[m]] - z[m][best]));
+        for (int c = 0; c < C && step->label_smoothing > 0; c++)
+            loss += loss_share(c, C, step) * (log(sum) - ((double)z[m][c] - z[m][best]));
+        *score += best == labels[m];
+    }
+    return loss / loss_weight(n, labels, step);
+}
+
+/* dz[c] = (p[c] - (1 where c is the label, else 0)) / n */
+static void cross_entropy_backward(int n, int C, const void *in, const int *labels, const struct cvy_step *step, void *in_g)
+{
+    const float (*z)[C] = (void *)in;
+    float (*dz)[C] = in_g;
+    const double weight = loss_weight(n, labels, step);
+
+    for (int m = 0; m < n; m++) {
+        double sum = 0, largest = z[m][0], own = loss_own(labels[m], step), all = own;
+        for (int c = 1; c < C; c++)
+            largest = z[m][c] > largest ? z[m][c] : largest;
+        for (int c = 0; c < C; c++) {
+            sum += exp(z[m][c] - largest);
+            all += loss_share(c, C, step);
+        }
+        for (int c = 0; c < C; c++)
+            dz[m][c] += (float)((all * exp(z[m][c] - largest) / sum - (c == labels[m] ? own : 0) - loss_share(c, C, step)) / weight);
+    }
+}
+//$ end
+
+//$ define plain_sgd
+/* SGD with momentum: d = dw + decay w;  m = momentum m + d;  w = w - lr m, with Nesterov's w = w - lr (d + momentum m) */
+static void sgd(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *momentum, float *w)
+{
+    const float part = (float)step->hyper[CVY_MOMENTUM];
+
+    for (int64_t i = 0; i < count; i++) {
+        const float d = dw[i] + decay * w[i];
+        momentum[i] = part * momentum[i] + d;
+        w[i] -= step->lr * (step->hyper[CVY_NESTEROV] != 0 ? d + part * momentum[i] : momentum[i]);
+    }
+}
+//$ end
+
+//$ define plain_adam
+/* Adam: d = dw + decay w;  mean = beta1 mean + (1 - beta1) d;  square = beta2 square + (1 - beta2) d^2;  both begin at zero, which in step t,
+ * 1 at first, is made good: w = w - lr (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps) */
+static void adam(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *mean, float *square, float *w)
+{
+    const double beta1 = step->hyper[CVY_BETA1], beta2 = step->hyper[CVY_BETA2], t = (double)step->step + 1;
+    const double seen1 = 1 - pow(beta1, t), seen2 = 1 - pow(beta2, t);
+
+    for (int64_t i = 0; i < count; i++) {
+        const float d = dw[i] + decay * w[i];
+        mean[i] = (float)(beta1 * mean[i] + (1 - beta1) * d);
+        square[i] = (float)(beta2 * square[i] + (1 - beta2) * d * d);
+        w[i] -= (float)(step->lr * (mean[i] / seen1) / (sqrt(square[i] / seen2) + step->hyper[CVY_EPS]));
+    }
+}
+//$ end
+
+//$ define plain_adamw
+/* AdamW: w = w - lr decay w;  mean = beta1 mean + (1 - beta1) dw;  square = beta2 square + (1 - beta2) dw^2;  both begin at zero, which in step
+ * t, 1 at first, is made good: w = w - lr (mean / (1 - beta1^t)) / (sqrt(square / (1 - beta2^t)) + eps) */
+static void adamw(int64_t count, const struct cvy_step *step, float decay, const float *dw, float *mean, float *square, float *w)
+{
+    const double beta1 = step->hyper[CVY_BETA1], beta2 = step->hyper[CVY_BETA2], t = (double)step->step + 1;
+    const double seen1 = 1 - pow(beta1, t), seen2 = 1 - pow(beta2, t);
+
+    for (int64_t i = 0; i < count; i++) {
+        mean[i] = (float)(beta1 * mean[i] + (1 - beta1) * dw[i]);
+        square[i] = (float)(beta2 * square[i] + (1 - beta2) * dw[i] * dw[i]);
+        w[i] -= (float)(step->lr * decay * w[i] + step->lr * (mean[i] / seen1) / (sqrt(square[i] / seen2) + step->hyper[CVY_EPS]));
+    }
+}
+//$ end
