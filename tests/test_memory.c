@@ -181,11 +181,11 @@ static Lives parts_of(const Plan *p)
                 const char *what;
                 int64_t at;
                 int image, step;
-            } mat[] = {{"x", k->linear->mat_x, k->w->x, i},
-                       {"y", k->linear->mat_y, k->linear->y, i},
-                       {"x again", k->linear->mat_back_x, k->w->x, back},
-                       {"dz", k->linear->mat_dz, k->w->dz, back},
-                       {"dx", k->linear->mat_dx, k->linear->dx, back}};
+            } mat[] = {{"x", k->linear->mat[MAT_X], k->w->x, i},
+                       {"y", k->linear->mat[MAT_Y], k->linear->y, i},
+                       {"x again", k->linear->mat[MAT_BACK_X], k->w->x, back},
+                       {"dz", k->linear->mat[MAT_DZ], k->w->dz, back},
+                       {"dx", k->linear->mat[MAT_DX], k->linear->dx, back}};
             for (size_t m = 0; m < sizeof mat / sizeof *mat; m++)
                 if (mat[m].image >= 0)
                     touch(&l,

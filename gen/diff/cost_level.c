@@ -90,10 +90,10 @@ const char *diff_header_of(const OutDir *o, const char **name)
     return NULL;
 }
 
-typedef struct Arena {
+typedef struct ArenaBytes {
     bool known;
     double fixed, train, image, thread;
-} Arena;
+} ArenaBytes;
 
 /* The number after `before` in a line; 0 where there is none: the sum leaves such a part out. */
 static double number_after(const char *line, const char *before, bool *known)
@@ -109,10 +109,10 @@ static double number_after(const char *line, const char *before, bool *known)
 }
 
 /* The parts of the macro's sum, which stands on its line or on the next. */
-static Arena arena_of(const OutDir *o)
+static ArenaBytes arena_of_header(const OutDir *o)
 {
     const char *name, *text = diff_header_of(o, &name), *at = text ? strstr(text, arena_macro) : NULL;
-    Arena a = {.known = at != NULL};
+    ArenaBytes a = {.known = at != NULL};
 
     if (!at)
         return a;
@@ -127,9 +127,19 @@ static Arena arena_of(const OutDir *o)
     return a;
 }
 
+static ArenaBytes arena_of_plan(const Plan *p)
+{
+    const Arena *a = &p->arena;
+
+    return (ArenaBytes){true, (double)arena_fixed_bytes(a, true), (double)arena_train_bytes(a), 4 * (double)a->image,
+                        4 * (double)a->thread};
+}
+
+/* By the plans; of folders, which have none, by what their headers say. */
 void diff_arena_costs(Diff *d)
 {
-    const Arena a = arena_of(&d->a.out), b = arena_of(&d->b.out);
+    const ArenaBytes a = d->a.p ? arena_of_plan(d->a.p) : arena_of_header(&d->a.out),
+                     b = d->b.p ? arena_of_plan(d->b.p) : arena_of_header(&d->b.out);
 
     if (!a.known && !b.known)
         return;

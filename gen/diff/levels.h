@@ -24,7 +24,7 @@ const char *diff_identical(const Diff *d); /* which kernels are byte-identical, 
 
 /* cost_level.c */
 void diff_cost_level(Diff *d);
-void diff_arena_costs(Diff *d);                                    /* as the headers say */
+void diff_arena_costs(Diff *d);                                    /* as the plans say, or of folders the headers */
 void diff_text_costs(Diff *d);                                     /* files and lines */
 const OutFile *diff_file_named(const OutDir *o, const char *name); /* NULL: there is none */
 const char *diff_header_of(const OutDir *o, const char **name);    /* the text of the network's header; NULL: none */

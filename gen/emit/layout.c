@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-int64_t whole_lines(int64_t floats) /* whole lines of 64 bytes */
-{
-    return (floats + 15) / 16 * 16;
-}
-
 void net_offset(Rec *to, const char *list, const char *name, int64_t at, const char *doc)
 {
     Rec *r = rec_add(to, list);
@@ -84,62 +79,29 @@ void layout_slots(const Net *n)
                                n->g->op[n->p->norm[i].op].groups));
     for (int i = 0; i < n->p->nkernel; i++) {
         const Kernel *k = &n->p->kernel[i];
-        const LinearPart *l = k->linear;
-        if (!l)
-            continue;
-        const int64_t at[] = {l->mat_x, l->mat_y, l->mat_back_x, l->mat_dz, l->mat_dx};
-        const bool is[] = {true, true, k->learns, k->w->dz >= 0, l->dx >= 0};
-        static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
-        for (int j = 0; j < 5; j++)
-            if (is[j])
-                net_offset(n->rec, "slots", xprintf("%s_%s_%s", n->NAME, upper(k->name), name[j]), at[j],
+        for (int j = 0; j < k->nfield; j++)
+            if (k->field[j].kind == FIELD_MATRIX) {
+                const Matrix which = (Matrix)k->field[j].which;
+                net_offset(n->rec, "slots", matrix_slot(n, k, which), k->linear->mat[which],
                            "a row of a matrix for the product");
+            }
     }
 }
 
 /* ---- sizes ---- */
-
-/* The size of the network's struct, as templates/net.c declares it, or a little more: on a processor whose pointers are
- * shorter it is smaller. */
-static int64_t struct_bytes(const Net *n)
-{
-    const int64_t wide = 8 / (int64_t)sizeof(void *); /* this program's own pointers may be the shorter ones */
-    int64_t bytes = wide * (int64_t)sizeof(struct cvy_net) + 8 * 2; /* folded, scratch */
-
-    if (!(n->parts & PART_TRAIN))
-        return whole_lines(bytes / 4) * 4;
-    bytes += 8 + 2 * 8 * (int64_t)n->p->pieces; /* forwarded, piece_loss, piece_score */
-    for (int i = 0; i < n->p->nnorm; i++)
-        bytes += wide * (int64_t)(op_is_image_norm(n->g->op[n->p->norm[i].op].kind) ? sizeof(struct cvy_gn)
-                                                                                    : sizeof(struct cvy_bn));
-    for (int i = 0; i < n->p->ntensor; i++)
-        bytes += n->p->tensor[i].nnorm ? wide * (int64_t)sizeof(struct cvy_stats) : 0;
-    return whole_lines((bytes + 8 * *n->fields) / 4) * 4;
-}
 
 struct Size {
     const char *name;
     int64_t at;
 };
 
-/* After kernels(), which counts the fields. */
 void layout_totals(const Net *n)
 {
     const Plan *p = n->p;
     Rec *r = n->rec;
     const bool train = n->parts & PART_TRAIN;
-    int nbatches = 0;
-
-    for (int i = 0; i < n->g->nparam; i++)
-        nbatches += n->g->param[i].role == PARAM_COUNT;
-    const int64_t place = struct_bytes(n), buffers = cvy_buffers(n->g->spec->train.optimiser);
-    const int64_t param = whole_lines(p->param_floats), kept = buffers * whole_lines(p->learning_floats),
-                  running = whole_lines(p->running_floats), batches = whole_lines(2 * nbatches),
-                  folded = whole_lines(p->fold_floats);
-    const int64_t norm = whole_lines(p->norm_floats), sums = whole_lines(2 * p->norm_doubles),
-                  copy = whole_lines(p->copy_floats), dw = whole_lines(p->partial_floats * p->pieces),
-                  db = whole_lines(2 * p->partial_bias * p->pieces);
-    const int64_t scratch = whole_lines(p->scratch > p->scratch_infer ? p->scratch : p->scratch_infer);
+    const Arena *a = &p->arena;
+    const int64_t fixed = arena_fixed_bytes(a, train), trained = arena_train_bytes(a);
 
     emit_spec_fields(r, n->g, p->target);
     emit_identity(r, n->g);
@@ -149,29 +111,20 @@ void layout_totals(const Net *n)
             (long long)n->g->weights, (long long)n->g->flops, (long long)p->stored_bytes);
     if (train)
         rec_int(r, "train", 1);
-    emit_arena(r, place + 4 * (param + running + batches + folded),
-               train ? 4 * (kept + norm + sums + copy + dw + db) : 0, train ? 4 * whole_lines(p->image_floats) : 0,
-               4 * scratch);
-    rec_int(r, "scratch", scratch);
+    emit_arena(r, fixed, train ? trained : 0, train ? 4 * a->image : 0, 4 * a->thread);
+    rec_int(r, "scratch", a->thread);
     rec_int(r, "fold_floats", p->fold_floats);
     rec_int(r, "pieces", p->pieces);
-    const struct Size bytes[] = {{"STRUCT_BYTES", place},
-                                 {"FIXED_BYTES", place + 4 * (param + running + batches + folded)},
-                                 {"TRAIN_BYTES", 4 * (kept + norm + sums + copy + dw + db)},
-                                 {"IMAGE_BYTES", 4 * whole_lines(p->image_floats)},
-                                 {"THREAD_BYTES", 4 * scratch}};
-    const struct Size floats[] = {{"PARAM_FLOATS", param},
-                                  {"RUNNING_FLOATS", running},
-                                  {"BATCHES_FLOATS", batches},
-                                  {"FOLDED_FLOATS", folded},
-                                  {"STATE_FLOATS", kept},
-                                  {"NORM_FLOATS", norm},
-                                  {"SUMS_FLOATS", sums},
-                                  {"COPY_FLOATS", copy},
-                                  {"DW_FLOATS", dw},
-                                  {"DB_FLOATS", db},
-                                  {"IMAGE_FLOATS", whole_lines(p->image_floats)},
-                                  {"TRACE_FLOATS", p->trace_floats}};
+    const struct Size bytes[] = {{"STRUCT_BYTES", a->struct_bytes[train]},
+                                 {"FIXED_BYTES", fixed},
+                                 {"TRAIN_BYTES", trained},
+                                 {"IMAGE_BYTES", 4 * a->image},
+                                 {"THREAD_BYTES", 4 * a->thread}};
+    const struct Size floats[] = {
+        {"PARAM_FLOATS", a->param},   {"RUNNING_FLOATS", a->running}, {"BATCHES_FLOATS", a->batches},
+        {"FOLDED_FLOATS", a->folded}, {"STATE_FLOATS", a->state},     {"NORM_FLOATS", a->norm},
+        {"SUMS_FLOATS", a->sums},     {"COPY_FLOATS", a->copy},       {"DW_FLOATS", a->dw},
+        {"DB_FLOATS", a->db},         {"IMAGE_FLOATS", a->image},     {"TRACE_FLOATS", p->trace_floats}};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         if (train || (i != 2 && i != 3))
             net_offset(r, "bytes", bytes[i].name, bytes[i].at, NULL);
@@ -180,9 +133,8 @@ void layout_totals(const Net *n)
     const bool frozen = train && p->learning_floats < p->param_floats;
     rec_str(r, "learning", frozen ? "LEARNING" : "PARAM");
     if (frozen)
-        net_offset(r, "sizes", "LEARNING_FLOATS", whole_lines(p->learning_floats),
-                   "of PARAM_FLOATS; the others are frozen");
-    rec_int(r, "nbatches", nbatches);
+        net_offset(r, "sizes", "LEARNING_FLOATS", a->learning, "of PARAM_FLOATS; the others are frozen");
+    rec_int(r, "nbatches", a->nbatches);
     rec_int(r, "stored_bytes", p->stored_bytes);
     rec_int(r, "min_batch", p->min_batch ? p->min_batch : 1);
     rec_int(r, "flops", n->g->flops);

@@ -177,7 +177,6 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
 
 void emit_network(const Plan *p, Parts parts, OutDir *out)
 {
-    int64_t fields = 0;
     NetPlace placing = {0};
     Net net = {.p = p,
                .g = p->g,
@@ -185,7 +184,6 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
                .name = p->g->spec->name,
                .NAME = upper(p->g->spec->name),
                .rec = rec_new(),
-               .fields = &fields,
                .placing = &placing},
         *n = &net;
     Names cores = {0};

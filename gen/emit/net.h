@@ -10,7 +10,6 @@ typedef struct Net {
     Parts parts;
     const char *name, *NAME;
     Rec *rec;
-    int64_t *fields; /* of all kernels' structs, so far */
     struct NetPlace *placing;
 } Net;
 
@@ -21,7 +20,6 @@ typedef struct NetPlace {
 } NetPlace;
 
 /* layout.c. */
-int64_t whole_lines(int64_t floats) /* whole lines of 64 bytes */;
 void net_offset(Rec *to, const char *list, const char *name, int64_t at, const char *doc);
 /* "SMALL_CONV1_CONV_STORED", "SMALL_CONV1_CONV_ROUTE0" */
 const char *slot_name(const Net *n, const Tensor *nd, int index, const char *what);
@@ -30,7 +28,6 @@ const char *kept_slot(const Net *n, int op);
 const char *stored_slot(const Net *n, const Tensor *nd);
 void layout_params(const Net *n);
 void layout_slots(const Net *n);
-/* After kernels(), which counts the fields. */
 void layout_totals(const Net *n);
 void layout_tensors(const Net *n);
 
@@ -39,6 +36,7 @@ void net_line(Rec *to, const char *list, const char *text);
 void net_decl(Rec *k, const char *list, const char *text);
 const char *norm_name(const Net *n, int op);
 const char *stats_name(const Net *n, const Tensor *nd);
+const char *matrix_slot(const Net *n, const Kernel *k, Matrix which);
 void place_kernel(const Net *n, const Kernel *k, Rec *r);
 void place_norms(const Net *n);
 /* Statistics of the tensors that norms read. */

@@ -64,132 +64,121 @@ static void set(Rec *placed, const char *field, const char *value)
     net_line(placed, "fields", xprintf(".%s = %s", field, value));
 }
 
-typedef struct Struct {
-    const Net *n;
-    Rec *fields, *placed;
-} Struct;
-
-/* A field of a kernel's struct, and what it is set to; NULL: by each call. Each is a pointer or has 64 bits. */
-static void given(const Struct *s, const char *declaration, const char *name, const char *value)
-{
-    net_decl(s->fields, "fields", declaration);
-    ++*s->n->fields;
-    if (value)
-        set(s->placed, name, value);
-}
-
 static const char *in_images(const char *slot_name)
 {
     return xprintf("at->images + %s * at->batch", slot_name);
 }
 
-static const char *in_param(const char *name)
+static const char *in_param(const Net *n, int param)
 {
-    return xprintf("at->param + %s", name);
+    return xprintf("at->param + %s_%s", n->NAME, upper(n->g->param[param].name));
 }
 
 /* ---- kernels ---- */
 
-/* The port's node, as the kernel is given it. */
-static void port_fields(const Struct *s, const Kernel *k, const Port *port)
+/* A field of a kernel's struct: "float *" and "dw", and what it is set to; NULL: by each call. */
+typedef struct Given {
+    const char *type, *name, *value;
+} Given;
+
+/* A field of a port's tensor. */
+static Given port_field(const Net *n, const Kernel *k, const Field *f)
 {
-    const Net *n = s->n;
+    const Port *port = &k->port[f->which];
     const Tensor *nd = &n->p->tensor[port->tensor], *root = &n->p->tensor[nd->root];
-    const bool own = port->tensor == k->tensor;
 
-    if (own && nd->op > 0 && nd->stored)
-        given(s, "float *out", port->name, in_images(stored_slot(n, nd)));
-    else if (port->value)
-        given(s, xprintf("const float *%s", port->name), port->name,
-              root->op == 0 ? NULL : in_images(stored_slot(n, root)));
-    if (port->grad && nd->grad)
-        given(s, xprintf("%sfloat *%s_g", own ? "const " : "", port->name), xprintf("%s_g", port->name),
-              in_images(slot_name(n, nd, -1, "GRADIENT")));
-}
-
-/* Of what norms' sums are taken here: where they add what they take away. */
-static void stats_fields(const Struct *s, const Kernel *k)
-{
-    const Plan *p = s->n->p;
-    NormSum *sum;
-    const int nsum = plan_sums(p, k, &sum);
-
-    for (int i = 0; i < k->nport; i++) {
-        bool adds = false;
-        for (int j = 0; j < nsum; j++)
-            adds |= sum[j].tensor == k->port[i].tensor && op_is_batch_norm(p->g->op[sum[j].op].kind) &&
-                    p->tensor[sum[j].tensor].grad;
-        if (adds)
-            given(s, xprintf("struct cvy_stats *%s_stats", k->port[i].name), xprintf("%s_stats", k->port[i].name),
-                  xprintf("&net->%s", stats_name(s->n, &p->tensor[k->port[i].tensor])));
+    switch (f->kind) {
+    case FIELD_OUT:
+        return (Given){"float *", port->name, in_images(stored_slot(n, nd))};
+    case FIELD_IN:
+        return (Given){"const float *", port->name, root->op == 0 ? NULL : in_images(stored_slot(n, root))};
+    case FIELD_GRADIENT:
+        return (Given){port->tensor == k->tensor ? "const float *" : "float *", xprintf("%s_g", port->name),
+                       in_images(slot_name(n, nd, -1, "GRADIENT"))};
+    default:
+        return (Given){"struct cvy_stats *", xprintf("%s_stats", port->name), xprintf("&net->%s", stats_name(n, nd))};
     }
 }
 
-static void alias_fields(const Struct *s, const Kernel *k)
+static Given alias_field(const Net *n, const Kernel *k, const Field *f)
 {
-    for (int i = 0; i < k->nalias; i++) {
-        const Op *o = &s->n->g->op[k->alias[i].op];
-        const char *alias = k->alias[i].name, *norm = norm_name(s->n, k->alias[i].op);
-        if (op_is_batch_norm(o->kind))
-            given(s, xprintf("struct cvy_bn *%s", alias), alias, xprintf("&net->%s", norm));
-        else if (op_is_image_norm(o->kind))
-            given(s, xprintf("const struct cvy_gn *%s", alias), alias, xprintf("&net->%s", norm));
-        else if (o->kind == OP_DROP)
-            given(s, xprintf("uint64_t %s", alias), alias, xprintf("cvy_stage(\"%s\")", o->path));
-    }
+    const Alias *a = &k->alias[f->which];
+
+    if (f->kind == FIELD_DROP)
+        return (Given){"uint64_t ", a->name, xprintf("cvy_stage(\"%s\")", n->g->op[a->op].path)};
+    return (Given){f->kind == FIELD_BN ? "struct cvy_bn *" : "const struct cvy_gn *", a->name,
+                   xprintf("&net->%s", norm_name(n, a->op))};
 }
 
-static void weight_fields(const Struct *s, const Kernel *k)
+const char *matrix_slot(const Net *n, const Kernel *k, Matrix which)
 {
-    const Net *n = s->n;
+    static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
 
-    given(s, "const float *w", "w", in_param(xprintf("%s_%s", n->NAME, upper(n->g->param[k->w->wparam].name))));
-    if (k->conv && k->conv->wt_floats + k->conv->wu_floats)
-        given(s, "float *copy", "copy", "at->copy");
-    if (k->learns)
-        given(s, "float *dw", "dw", "at->dw");
-    if (k->w->bparam >= 0) {
-        given(s, "const float *bias", "bias",
-              in_param(xprintf("%s_%s", n->NAME, upper(n->g->param[k->w->bparam].name))));
-        if (k->learns)
-            given(s, "double *db", "db", "at->db");
+    return xprintf("%s_%s_%s", n->NAME, upper(k->name), name[which]);
+}
+
+static Given matrix_field(const Net *n, const Kernel *k, Matrix which)
+{
+    static const char *const name[] = {"mat_x", "mat_y", "mat_back_x", "mat_dz", "mat_dx"};
+
+    return (Given){"float *", name[which], in_images(matrix_slot(n, k, which))};
+}
+
+static Given field(const Net *n, const Kernel *k, const Field *f)
+{
+    const Tensor *made = k->tensor >= 0 ? &n->p->tensor[k->tensor] : NULL;
+    const TargetWords *target = &emit_target[n->g->spec->train.loss->target];
+
+    switch (f->kind) {
+    case FIELD_NET:
+        return (Given){"const struct cvy_net *", "net", "&net->net"};
+    case FIELD_SCRATCH:
+        return (Given){"float *", "scratch", "net->scratch"};
+    case FIELD_OUT:
+    case FIELD_IN:
+    case FIELD_GRADIENT:
+    case FIELD_PORT_STATS:
+        return port_field(n, k, f);
+    case FIELD_ROUTE:
+        return (Given){"uint8_t *", xprintf("route%d", f->which),
+                       xprintf("(uint8_t *)(void *)(%s)", in_images(slot_name(n, made, f->which, "ROUTE")))};
+    case FIELD_STATS:
+        return (Given){"struct cvy_stats *", "stats", xprintf("&net->%s", stats_name(n, made))};
+    case FIELD_BN:
+    case FIELD_IMAGE_NORM:
+    case FIELD_DROP:
+        return alias_field(n, k, f);
+    case FIELD_WEIGHT:
+        return (Given){"const float *", "w", in_param(n, f->which)};
+    case FIELD_BIAS:
+        return (Given){"const float *", "bias", in_param(n, f->which)};
+    case FIELD_COPY:
+        return (Given){"float *", "copy", "at->copy"};
+    case FIELD_DW:
+        return (Given){"float *", "dw", "at->dw"};
+    case FIELD_DB:
+        return (Given){"double *", "db", "at->db"};
+    case FIELD_MATRIX:
+        return matrix_field(n, k, (Matrix)f->which);
+    case FIELD_TARGET:
+        return (Given){target->type, target->name, NULL};
+    case FIELD_LOSS:
+        return (Given){"double *", "loss", "net->piece_loss"};
+    case FIELD_SCORE:
+        return (Given){"double *", "score", "net->piece_score"};
     }
-    if (k->linear) {
-        const char *NAME = xprintf("%s_%s", n->NAME, upper(k->name));
-        given(s, "float *mat_x", "mat_x", in_images(xprintf("%s_X", NAME)));
-        given(s, "float *mat_y", "mat_y", in_images(xprintf("%s_Y", NAME)));
-        if (k->learns)
-            given(s, "float *mat_back_x", "mat_back_x", in_images(xprintf("%s_BACK_X", NAME)));
-        if (k->w->dz >= 0)
-            given(s, "float *mat_dz", "mat_dz", in_images(xprintf("%s_DZ", NAME)));
-        if (k->linear->dx >= 0)
-            given(s, "float *mat_dx", "mat_dx", in_images(xprintf("%s_DX", NAME)));
-    }
+    BUG("kernel %s has a field of no kind", k->name);
 }
 
 void place_kernel(const Net *n, const Kernel *k, Rec *r)
 {
-    const Tensor *node = k->tensor >= 0 ? &n->p->tensor[k->tensor] : NULL;
-    const Struct of = {n, r, placed(n, k->name, kernel_struct(n->p, k))}, *s = &of;
+    Rec *at = placed(n, k->name, kernel_struct(n->p, k));
 
-    given(s, "const struct cvy_net *net", "net", "&net->net");
-    given(s, "float *scratch", "scratch", "net->scratch");
-    for (int i = 0; i < k->nport; i++)
-        port_fields(s, k, &k->port[i]);
-    for (int i = 0; node && i < node->nroute; i++)
-        given(s, xprintf("uint8_t *route%d", i), xprintf("route%d", i),
-              xprintf("(uint8_t *)(void *)(%s)", in_images(slot_name(n, node, i, "ROUTE"))));
-    if (node && node->nnorm)
-        given(s, "struct cvy_stats *stats", "stats", xprintf("&net->%s", stats_name(n, node)));
-    stats_fields(s, k);
-    alias_fields(s, k);
-    if (k->w)
-        weight_fields(s, k);
-    if (k->loss) {
-        const TargetWords *w = &emit_target[n->g->spec->train.loss->target];
-        given(s, xprintf("%s%s", w->type, w->name), w->name, NULL);
-        given(s, "double *loss", "loss", "net->piece_loss");
-        given(s, "double *score", "score", "net->piece_score");
+    for (int i = 0; i < k->nfield; i++) {
+        const Given g = field(n, k, &k->field[i]);
+        net_decl(r, "fields", xprintf("%s%s", g.type, g.name));
+        if (g.value)
+            set(at, g.name, g.value);
     }
 }
 
@@ -228,9 +217,9 @@ static void place_norm(const Net *n, const Norm *m)
     set(r, xprintf("%spadded", of), xprintf("%d", m->padded));
     set(r, xprintf("%spieces", of), xprintf("%d", n->p->pieces));
     set(r, xprintf("%seps", of), real_text(o->eps));
-    set(r, xprintf("%sgamma", of), in_param(param_name(n, m->op, PARAM_GAMMA)));
+    set(r, xprintf("%sgamma", of), in_param(n, param_of(n, m->op, PARAM_GAMMA)));
     if (op_has_param(o->kind, PARAM_BETA))
-        set(r, xprintf("%sbeta", of), in_param(param_name(n, m->op, PARAM_BETA)));
+        set(r, xprintf("%sbeta", of), in_param(n, param_of(n, m->op, PARAM_BETA)));
     if (image) {
         if (!op_info[o->kind].norm->centred)
             set(r, "not_centred", "1");

@@ -22,6 +22,36 @@ typedef struct ImageNorm {
     int64_t sums;      /* of its gradient: two doubles a channel */
 } ImageNorm;
 
+/* What stands in a kernel's emitted struct. `which` counts what it says. */
+typedef enum FieldKind {
+    FIELD_NET,
+    FIELD_SCRATCH,
+    FIELD_OUT,        /* of a port: the tensor that the kernel makes */
+    FIELD_IN,         /* of a port: one that it reads */
+    FIELD_GRADIENT,   /* of a port */
+    FIELD_PORT_STATS, /* of a port: statistics of its tensor, where norms' sums are added */
+    FIELD_ROUTE,      /* of the tensor's routes */
+    FIELD_STATS,      /* of its own tensor */
+    FIELD_BN,         /* of an alias */
+    FIELD_IMAGE_NORM, /* of an alias */
+    FIELD_DROP,       /* of an alias */
+    FIELD_WEIGHT,     /* of Graph.param */
+    FIELD_BIAS,       /* of Graph.param */
+    FIELD_COPY,
+    FIELD_DW,
+    FIELD_DB,
+    FIELD_MATRIX, /* of Matrix */
+    FIELD_TARGET,
+    FIELD_LOSS,
+    FIELD_SCORE
+} FieldKind;
+typedef struct Field {
+    FieldKind kind;
+    int which;
+} Field;
+/* Matrices that a linear's product reads and makes; the last where its input has a gradient. */
+typedef enum Matrix { MAT_X, MAT_Y, MAT_BACK_X, MAT_DZ, MAT_DX, MATRICES } Matrix;
+
 /* A conv and a linear have: stages after their core up to a tensor, weights, a core. */
 typedef struct WeightPart {
     Path out;          /* from the core to the tensor */
@@ -56,10 +86,10 @@ typedef struct ConvPart {
 } ConvPart;
 
 /* Images of rows: the product; the gradient of the packed input, -1: it is not needed. Float offsets for one image of
- * the matrices packed for the GEMMs; mat_dx where there is a dx. */
+ * the matrices packed for the GEMMs. */
 typedef struct LinearPart {
     int y, dx;
-    int64_t mat_x, mat_y, mat_dz, mat_dx, mat_back_x;
+    int64_t mat[MATRICES];
 } LinearPart;
 
 /* Images: the logits, their gradient. */
@@ -104,6 +134,8 @@ typedef struct Kernel {
      * norms read it, too), and for what they take away. */
     int64_t image_stats, batch_sums, image_back;
     int64_t scratch; /* floats of a thread */
+    Field *field;    /* of its struct, in training (arena) */
+    int nfield;
     /* inference */
     int result;         /* image that is its tensor; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */

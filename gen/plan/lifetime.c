@@ -173,14 +173,14 @@ void lifetime_images(Plan *p)
         const int backward = step.back[i];
         if (!k->linear)
             continue;
-        slots_add(&slots, k->image[k->w->x].floats, i, i, &k->linear->mat_x);
-        slots_add(&slots, k->image[k->linear->y].floats, i, i, &k->linear->mat_y);
+        slots_add(&slots, k->image[k->w->x].floats, i, i, &k->linear->mat[MAT_X]);
+        slots_add(&slots, k->image[k->linear->y].floats, i, i, &k->linear->mat[MAT_Y]);
         if (k->learns)
-            slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat_back_x);
+            slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat[MAT_BACK_X]);
         if (k->w->dz >= 0)
-            slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat_dz);
+            slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat[MAT_DZ]);
         if (k->linear->dx >= 0)
-            slots_add(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat_dx);
+            slots_add(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat[MAT_DX]);
     }
     for (int i = 0; i < p->ntensor;
          i++) /* statistics of an image: from when the tensor is made until its gradient is taken further back */

@@ -208,8 +208,8 @@ static void forward(Train *t, const Kernel *k, bool again)
                op->path);
     }
     if (k->linear) {
-        writes(&t->m, &k->linear->mat_x, k->image[k->w->x].floats, "the rows of x");
-        writes(&t->m, &k->linear->mat_y, k->image[k->linear->y].floats, "the rows of y");
+        writes(&t->m, &k->linear->mat[MAT_X], k->image[k->w->x].floats, "the rows of x");
+        writes(&t->m, &k->linear->mat[MAT_Y], k->image[k->linear->y].floats, "the rows of y");
     }
     end_step(&t->m, k->name, again ? "forward again" : "forward");
 }
@@ -226,11 +226,11 @@ static void backward(Train *t, const Kernel *k)
     touch_routes(t, k, false);
     if (k->linear) {
         if (k->learns)
-            writes(&t->m, &k->linear->mat_back_x, k->image[k->w->x].floats, "the rows of x");
+            writes(&t->m, &k->linear->mat[MAT_BACK_X], k->image[k->w->x].floats, "the rows of x");
         if (k->w->dz >= 0)
-            writes(&t->m, &k->linear->mat_dz, k->image[k->w->dz].floats, "the rows of the gradient");
+            writes(&t->m, &k->linear->mat[MAT_DZ], k->image[k->w->dz].floats, "the rows of the gradient");
         if (k->linear->dx >= 0)
-            writes(&t->m, &k->linear->mat_dx, k->image[k->linear->dx].floats, "the rows of the input's gradient");
+            writes(&t->m, &k->linear->mat[MAT_DX], k->image[k->linear->dx].floats, "the rows of the input's gradient");
     }
     end_step(&t->m, k->name, "backward");
 }

@@ -13,6 +13,7 @@ void share_build(Plan *p);
 void lifetime_recompute(Plan *p);
 void schedule_build(Plan *p);
 bool memory_build(Plan *p); /* false and collected errors: a size overflows */
+void arena_build(Plan *p);
 void plan_check(const Plan *p);
 
 /* Room for a conv's last tiles by Winograd in its packed input, and in its packed gradient. */

@@ -27,6 +27,8 @@ static bool run_passes(Plan *p)
     /* needs: the order, all images and weights. sets: every offset and size. */
     if (!memory_build(p))
         return false;
+    /* needs: every size. sets: what stands in the emitted structs, and the parts of the caller's memory. */
+    arena_build(p);
     /* needs: all. It aborts where the plan contradicts itself. */
     plan_check(p);
     return true;

@@ -43,6 +43,18 @@ typedef struct TrainStep {
     bool runs; /* it is called */
 } TrainStep;
 
+/* The parts of the memory that the caller provides, one after the other, in floats: whole lines of 64 bytes. First the
+ * network's struct, of a network that trains or not. */
+typedef struct Arena {
+    int64_t struct_bytes[2];
+    int64_t param, running, batches, folded; /* at all times */
+    int64_t learning;                        /* the part of param that is not frozen */
+    int64_t state, norm, sums, copy, dw, db; /* of training */
+    int64_t image;                           /* for each image of the batch */
+    int64_t thread;                          /* for each thread */
+    int nbatches;                            /* counters of batches; two floats hold one */
+} Arena;
+
 typedef struct Plan {
     const Graph *g;
     const Target *target;
@@ -85,6 +97,7 @@ typedef struct Plan {
     int64_t scratch_infer, infer_bound;
     int64_t stored_bytes; /* an image: what forward keeps for backward, the input aside */
     int64_t trace_floats; /* an image */
+    Arena arena;
     int min_batch;
     const char **sum_why; /* by op, of an add: where it is done, in training, and why there */
 } Plan;
@@ -101,6 +114,8 @@ typedef struct NormSum {
     int op, tensor, first;
 } NormSum;
 int plan_sums(const Plan *p, const Kernel *k, NormSum **list);
+int64_t arena_fixed_bytes(const Arena *a, bool train); /* of struct and arrays that are there at all times */
+int64_t arena_train_bytes(const Arena *a);
 int plan_pieces(int batch);
 int64_t affine_floats(const Plan *p, const Affine *a); /* Floats of its constants. */
 int plan_segment(const Plan *p,

@@ -88,16 +88,16 @@ const char *plan_misordered(const Plan *p)
         const Phase before = k->runs_again && !again ? PHASE_AGAIN : PHASE_FORWARD; /* a phase after forward */
         const bool first = s->phase == PHASE_FORWARD, may = !again || k->runs_again;
         if (first ? ran[s->kernel] : !may || !ran[s->kernel] || state[s->kernel] != before)
-            return xprintf("kernel %s RUNS_KEEP %s out of turn", k->name, verb[s->phase]);
+            return xprintf("kernel %s runs %s out of turn", k->name, verb[s->phase]);
         const Kernel *late = reads_too_soon(p, k, s->phase, state, ran);
         if (late)
-            return xprintf("kernel %s RUNS_KEEP %s before %s, which makes what it reads", k->name, verb[s->phase],
+            return xprintf("kernel %s runs %s before %s, which makes what it reads", k->name, verb[s->phase],
                            late->name);
         for (int j = 0; j < k->nport && s->phase == PHASE_BACKWARD;
              j++) { /* gradients are whole once all readers ran */
             const int maker = p->tensor[k->port[j].tensor].maker;
             if (k->port[j].grad && maker >= 0 && maker != s->kernel && state[maker] == PHASE_BACKWARD)
-                return xprintf("kernel %s RUNS_KEEP backward after %s, to which it gives a gradient", k->name,
+                return xprintf("kernel %s runs backward after %s, to which it gives a gradient", k->name,
                                p->kernel[maker].name);
         }
         ran[s->kernel] = true;
@@ -105,6 +105,6 @@ const char *plan_misordered(const Plan *p)
     }
     for (int i = 0; i < p->nkernel; i++)
         if (!ran[i] || state[i] != PHASE_BACKWARD)
-            return xprintf("kernel %s never RUNS_KEEP %s", p->kernel[i].name, ran[i] ? "backward" : "forward");
+            return xprintf("kernel %s never runs %s", p->kernel[i].name, ran[i] ? "backward" : "forward");
     return NULL;
 }
