@@ -18,26 +18,35 @@ struct cvy_range cvy_piece(int p, int pieces, int n)
 
 /* ---- batch norm ---- */
 
+/* Piece p's pivots, sums and squares. */
+static double *cvy_stats_part(const struct cvy_stats *stats, int p)
+{
+    return stats->part + CVY_STATS_PART * (int64_t)p * stats->padded;
+}
+
 void cvy_stats_place(struct cvy_stats *stats, float *floats, double *doubles)
 {
-    stats->mean = floats;
-    stats->back_x = floats + stats->padded;
-    stats->back_1 = floats + 2 * (int64_t)stats->padded;
+    const int64_t padded = stats->padded;
+
+    stats->mean = floats + CVY_TAKEN_MEAN * padded;
+    stats->back_x = floats + CVY_TAKEN_BACK_X * padded;
+    stats->back_1 = floats + CVY_TAKEN_BACK_1 * padded;
     stats->part = doubles;
-    stats->exact_mean = doubles + 3 * (int64_t)stats->pieces * stats->padded;
+    stats->exact_mean = cvy_stats_part(stats, stats->pieces);
     stats->var = stats->exact_mean + stats->padded;
 }
 
 void cvy_stats_begin(const struct cvy_stats *stats, int piece)
 {
-    memset(stats->part + 3 * (int64_t)piece * stats->padded, 0, sizeof(double) * 3 * (size_t)stats->padded);
+    memset(cvy_stats_part(stats, piece), 0, sizeof(double) * CVY_STATS_PART * (size_t)stats->padded);
 }
 
 int cvy_stats_move(const struct cvy_stats *stats, int piece, int n, int i, int group, int area, int *fresh)
 {
     const struct cvy_range range = cvy_piece(piece, stats->pieces, n);
-    double *const pivot = stats->part + 3 * (int64_t)piece * stats->padded, *const sum = pivot + stats->padded,
-                  *const square = sum + stats->padded;
+    double *const part = cvy_stats_part(stats, piece), *const pivot = part + CVY_PART_PIVOT * stats->padded,
+                  *const sum = part + CVY_PART_SUM * stats->padded,
+                  *const square = part + CVY_PART_SQUARE * stats->padded;
     const int images = i + 1 - range.first, taken = i + 1 == range.end ? images : images / group * group;
     const double count = (double)taken * area;
     const int first = *fresh && taken == images;
@@ -58,7 +67,8 @@ int cvy_stats_move(const struct cvy_stats *stats, int piece, int n, int i, int g
     *fresh = 0;
     if (!far)
         return 0;
-    memset(sum, 0, sizeof(double) * 2 * (size_t)stats->padded);
+    memset(sum, 0, sizeof(double) * (size_t)stats->padded);
+    memset(square, 0, sizeof(double) * (size_t)stats->padded);
     return images;
 }
 
@@ -69,12 +79,13 @@ void cvy_stats_merge(struct cvy_stats *stats, int n, int area)
         double count = 0, mean = 0, m2 = 0;
         for (int p = 0; p < stats->pieces; p++) {
             const struct cvy_range r = cvy_piece(p, stats->pieces, n);
-            const double *s = stats->part + 3 * (int64_t)p * stats->padded + c;
+            const double *part = cvy_stats_part(stats, p) + c;
+            const double pivot = part[CVY_PART_PIVOT * stats->padded], sum = part[CVY_PART_SUM * stats->padded];
             const double k = (double)(r.end - r.first) * area;
             if (k == 0)
                 continue;
-            const double part_mean = s[0] + s[stats->padded] / k;
-            const double part_m2 = s[2 * stats->padded] - s[stats->padded] * s[stats->padded] / k;
+            const double part_mean = pivot + sum / k;
+            const double part_m2 = part[CVY_PART_SQUARE * stats->padded] - sum * sum / k;
             const double d = part_mean - mean;
             mean += d * k / (count + k);
             m2 += part_m2 + d * d * count * k / (count + k);
@@ -89,16 +100,35 @@ void cvy_stats_merge(struct cvy_stats *stats, int n, int area)
 
 void cvy_bn_place(struct cvy_bn *bn, float *floats, double *doubles)
 {
-    float **const array[] = {&bn->mean, &bn->scale, &bn->shift, &bn->istd, &bn->off, &bn->dgamma, &bn->dbeta};
+    float **const array[CVY_BN_ARRAYS] = {
+        [CVY_NORM_MEAN] = &bn->mean,  [CVY_NORM_SCALE] = &bn->scale, [CVY_NORM_SHIFT] = &bn->shift,
+        [CVY_NORM_ISTD] = &bn->istd,  [CVY_NORM_OFF] = &bn->off,     [CVY_NORM_DGAMMA] = &bn->dgamma,
+        [CVY_NORM_DBETA] = &bn->dbeta};
 
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < CVY_BN_ARRAYS; i++)
         *array[i] = floats + (int64_t)i * bn->padded;
     bn->sums = doubles;
 }
 
+/* Piece p's sums. */
+static double *cvy_bn_sums(const struct cvy_bn *bn, int p)
+{
+    return bn->sums + CVY_BN_SUMS * (int64_t)p * bn->padded;
+}
+/* Channel c's, of all pieces. */
+static void cvy_bn_total(const struct cvy_bn *bn, int c, double *g, double *g_xhat)
+{
+    *g = *g_xhat = 0;
+    for (int p = 0; p < bn->pieces; p++) {
+        const double *sums = cvy_bn_sums(bn, p) + c;
+        *g += sums[CVY_SUM_G * bn->padded];
+        *g_xhat += sums[CVY_SUM_G_XHAT * bn->padded];
+    }
+}
+
 void cvy_bn_begin_sums(const struct cvy_bn *bn, int piece)
 {
-    memset(bn->sums + 2 * (int64_t)piece * bn->padded, 0, sizeof(double) * 2 * (size_t)bn->padded);
+    memset(cvy_bn_sums(bn, piece), 0, sizeof(double) * CVY_BN_SUMS * (size_t)bn->padded);
 }
 
 void cvy_bn_forward(const struct cvy_bn *bn, const struct cvy_stats *stats, int first)
@@ -133,11 +163,8 @@ void cvy_bn_still(const struct cvy_bn *bn)
 void cvy_bn_backward(const struct cvy_bn *bn)
 {
     for (int c = 0; c < bn->channels; c++) {
-        double g = 0, gx = 0;
-        for (int p = 0; p < bn->pieces; p++) {
-            g += bn->sums[2 * (int64_t)p * bn->padded + c];
-            gx += bn->sums[(2 * (int64_t)p + 1) * bn->padded + c];
-        }
+        double g, gx;
+        cvy_bn_total(bn, c, &g, &gx);
         bn->dbeta[c] = (float)g;
         bn->dgamma[c] = (float)gx;
     }
@@ -147,11 +174,8 @@ void cvy_bn_back(const struct cvy_bn *bn, struct cvy_stats *stats, int first)
 {
     for (int i = 0; i < stats->channels; i++) {
         const int c = first + i;
-        double g = 0, gx = 0;
-        for (int p = 0; p < bn->pieces; p++) {
-            g += bn->sums[2 * (int64_t)p * bn->padded + c];
-            gx += bn->sums[(2 * (int64_t)p + 1) * bn->padded + c];
-        }
+        double g, gx;
+        cvy_bn_total(bn, c, &g, &gx);
         const double scale = (double)bn->scale[c] / stats->count; /* xhat = (v - mean) istd + off */
         stats->back_x[i] += (float)(-scale * gx * (double)bn->istd[c]);
         stats->back_1[i] += (float)(-scale * (g + gx * (double)bn->off[c]));
@@ -165,20 +189,22 @@ void cvy_gn_back(const struct cvy_gn *gn, const double *sums, int area, int imag
     const struct cvy_bn *bn = &gn->norm;
     const int many = bn->channels / gn->groups;
     float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
-    double *const total = bn->sums + 2 * (int64_t)piece * bn->padded;
+    double *const total = cvy_bn_sums(bn, piece);
+    const double *const of_g = sums + CVY_SUM_G * bn->padded, *const of_g_xhat = sums + CVY_SUM_G_XHAT * bn->padded;
 
     for (int g = 0; g < gn->groups; g++) {
-        const double istd = (double)kept[2 * gn->groups + g], off = -(double)kept[gn->groups + g] * istd;
+        const double istd = (double)kept[CVY_KEPT_ISTD * gn->groups + g],
+                     off = -(double)kept[CVY_KEPT_TAIL * gn->groups + g] * istd;
         double sum = 0, dot = 0;
         for (int c = g * many; c < (g + 1) * many; c++) {
-            total[c] += sums[c];
-            total[bn->padded + c] += sums[bn->padded + c];
-            sum += gn->not_centred ? 0 : (double)bn->gamma[c] * sums[c];
-            dot += (double)bn->gamma[c] * sums[bn->padded + c];
+            total[CVY_SUM_G * bn->padded + c] += of_g[c];
+            total[CVY_SUM_G_XHAT * bn->padded + c] += of_g_xhat[c];
+            sum += gn->not_centred ? 0 : (double)bn->gamma[c] * of_g[c];
+            dot += (double)bn->gamma[c] * of_g_xhat[c];
         }
         const double scale = -istd / ((double)many * area); /* xhat = (v - mean) istd + off */
-        kept[3 * gn->groups + g] = (float)(scale * istd * dot);
-        kept[4 * gn->groups + g] = (float)(scale * (sum + off * dot));
+        kept[CVY_KEPT_BACK_X * gn->groups + g] = (float)(scale * istd * dot);
+        kept[CVY_KEPT_BACK_1 * gn->groups + g] = (float)(scale * (sum + off * dot));
     }
 }
 
@@ -188,14 +214,15 @@ void cvy_gn_take(const struct cvy_gn *gn, int image, int first, int room, float 
     const float *const kept = gn->kept + (int64_t)image * CVY_GN_KEPT * gn->groups;
 
     if (first)
-        memset(to, 0, sizeof(float) * 3 * (size_t)room);
+        memset(to, 0, sizeof(float) * CVY_TAKEN * (size_t)room);
     for (int c = 0; c < gn->norm.channels; c++) {
         const int g = c / many;
-        const float mean = kept[g], back_x = kept[3 * gn->groups + g];
+        const float mean = kept[CVY_KEPT_MEAN * gn->groups + g], back_x = kept[CVY_KEPT_BACK_X * gn->groups + g];
         if (first)
-            to[c] = mean;
-        to[room + c] += back_x;
-        to[2 * room + c] += kept[4 * gn->groups + g] + back_x * (to[c] - mean);
+            to[CVY_TAKEN_MEAN * room + c] = mean;
+        to[CVY_TAKEN_BACK_X * room + c] += back_x;
+        to[CVY_TAKEN_BACK_1 * room + c] +=
+            kept[CVY_KEPT_BACK_1 * gn->groups + g] + back_x * (to[CVY_TAKEN_MEAN * room + c] - mean);
     }
 }
 
@@ -405,15 +432,15 @@ void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *f
     }
 }
 
-void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded)
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *to, int padded)
 {
     for (int c = 0; c < (channels + 15) / 16 * 16; c++) {
         double s = c < channels, t = 0;
         if (c < channels)
             cvy_fold_channel(fold, 1, c, &s, &t);
-        mean[c] = c < channels ? fold->mean[c] : 0;
-        mean[padded + c] = (float)s;
-        mean[2 * padded + c] = c < channels ? fold->beta[c] : 0;
+        to[CVY_NORM_MEAN * padded + c] = c < channels ? fold->mean[c] : 0;
+        to[CVY_NORM_SCALE * padded + c] = (float)s;
+        to[CVY_NORM_SHIFT * padded + c] = c < channels ? fold->beta[c] : 0;
     }
 }
 

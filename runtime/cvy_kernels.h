@@ -57,7 +57,7 @@ struct cvy_stats {
     double count; /* values per channel in this batch */
     float *mean;
     float *back_x, *back_1;   /* backward: what the norms take away from the gradient is back_x (v - mean) + back_1 */
-    double *part;             /* [pieces][3][padded]: pivot, sum of v - pivot, sum of its square */
+    double *part;             /* [pieces][CVY_STATS_PART][padded] */
     double *exact_mean, *var; /* the mean, and the biased variance */
 };
 /* Sets its arrays, CVY_STATS_FLOATS and CVY_STATS_DOUBLES of the arena. */
@@ -81,7 +81,7 @@ struct cvy_bn {
     float *mean, *scale, *shift;                      /* apply: (v - mean) * scale + shift */
     float *istd, *off;                                /* xhat = (v - mean) * istd + off */
     float *dgamma, *dbeta;
-    double *sums; /* [pieces][2][padded]: sum of g, sum of g * xhat */
+    double *sums; /* [pieces][CVY_BN_SUMS][padded] */
     int64_t *batches;
 };
 /* Sets its arrays, CVY_BN_FLOATS and CVY_BN_DOUBLES of the arena. */
@@ -152,7 +152,7 @@ void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold 
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in,
                      float *w_out, float *bias_out);
 /* A norm that is not folded, as vf_norm_load reads it: mean, scale = s and shift = beta, arrays of `padded` floats. */
-void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *mean, int padded);
+void cvy_fold_affine(const struct cvy_fold *fold, int channels, float *to, int padded);
 
 /* An image norm's gamma and beta (NULL: zeros), which nothing folds. */
 void cvy_fold_image(const float *gamma, const float *beta, int channels, float *gamma_out, float *beta_out);

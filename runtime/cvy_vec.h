@@ -9,6 +9,7 @@
 #define CVY_VEC_H
 
 #include "cvy_float.h"
+#include "cvy_shared.h"
 
 #include <math.h>
 #include <stddef.h>

@@ -80,11 +80,11 @@ double *const ${s.name} = (double *)(void *)($[scratch + ${s.at}]); /* ${s.doc} 
 //$ end
 // `again`: whether the pivots are known.
 //$ define clear_image_sums
-memset(image_sums, 0, sizeof(double) * 3 * ${s.room});
+memset(image_sums, 0, sizeof(double) * CVY_STATS_PART * ${s.room});
 int again = 0;
 //$ end
 //$ define keep_batch_sums
-memcpy(batch_sums, k->stats->part + 3 * (int64_t)piece * ${s.room}, sizeof(double) * 3 * ${s.room});
+memcpy(batch_sums, k->stats->part + CVY_STATS_PART * (int64_t)piece * ${s.room}, sizeof(double) * CVY_STATS_PART * ${s.room});
 //$ end
 //$ define take_image
 take:;
@@ -93,13 +93,13 @@ take:;
 if (!again && cvy_pivots_far(image_sums, ${s.room}, ${s.channels}, ${s.area})) {
     again = 1;
     //$ if s.both
-    memcpy(k->stats->part + 3 * (int64_t)piece * ${s.room}, batch_sums, sizeof(double) * 3 * ${s.room});
+    memcpy(k->stats->part + CVY_STATS_PART * (int64_t)piece * ${s.room}, batch_sums, sizeof(double) * CVY_STATS_PART * ${s.room});
     //$ end
     goto take;
 }
 //$ end
 //$ define clear_image_gradient
-memset(${s.norm}_gradient, 0, sizeof(double) * 2 * ${s.padded});
+memset(${s.norm}_gradient, 0, sizeof(double) * CVY_BN_SUMS * ${s.padded});
 //$ end
 //$ define image_constants
 cvy_gn_constants(${s.stats}, ${s.gamma}, ${s.beta}, ${s.channels}, ${s.groups}, ${s.padded}, ${s.norm}_of_image);

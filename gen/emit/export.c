@@ -271,6 +271,10 @@ static bool new_core(const Plan *p, int i)
     return w != NULL;
 }
 
+/* What cvy_vec.h includes. */
+enum { CARRIED = 2 };
+static const char *const carried[CARRIED] = {"runtime/cvy_float.h", "runtime/cvy_shared.h"};
+
 static void folder(const Export *e, OutDir *out)
 {
     const Plan *p = e->p;
@@ -286,10 +290,12 @@ static void folder(const Export *e, OutDir *out)
         emit_core_file(p, k, NULL, false, &core);
         add_file(out, xprintf("core_%s.h", k->w->core_name), &core);
     }
-    const struct Embedded *floating = embedded_find("runtime/cvy_float.h");
     Buf vec = {0};
     emit_vec(p->target, &vec);
-    outdir_add(out, floating->name, floating->text, floating->len);
+    for (int i = 0; i < CARRIED; i++) {
+        const struct Embedded *file = embedded_find(carried[i]);
+        outdir_add(out, file->name, file->text, file->len);
+    }
     add_file(out, "runtime/cvy_vec.h", &vec);
     expand_file(e, out, xprintf("%s_layout.h", e->name), "export_layout");
     expand_file(e, out, xprintf("%s_net.c", e->name), "export_net_file");
@@ -335,8 +341,8 @@ static void single_file(const Export *e, OutDir *out)
     emit_vec(p->target, &vec);
     template_expand("export_single", "n", e->rec, &b);
     buf_puts(&b, "\n");
-    const struct Embedded *floating = embedded_find("runtime/cvy_float.h");
-    add_inlined(e, floating->text, floating->len, &b);
+    for (int i = 0; i < CARRIED; i++)
+        add_inlined(e, embedded_find(carried[i])->text, embedded_find(carried[i])->len, &b);
     add_inlined(e, vec.text, vec.len, &b);
     buf_puts(&b, "\n");
     template_expand("export_offsets", "n", e->rec, &b);

@@ -96,7 +96,7 @@ static int64_t place_image_norms(const Graph *g, Kernel *k, const Tensor *tensor
     const int64_t sums = 2 * CVY_STATS_PART * room; /* a double is two floats */
     k->batch_sums = at + sums;
     k->image_back = k->batch_sums + (tensor[k->tensor].nnorm ? sums : 0);
-    return k->image_back + CVY_GN_BACK * room;
+    return k->image_back + CVY_TAKEN * room;
 }
 
 static void place_kernels(Plan *p)

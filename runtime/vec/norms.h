@@ -27,22 +27,22 @@ struct vf_norm {
  * first three as cvy_fold_affine makes them. */
 CVY_INLINE void vf_norm_load(struct vf_norm *n, const float *mean, ptrdiff_t padded)
 {
-    n->mean = vf_loadu(mean);
-    n->scale = vf_loadu(mean + padded);
-    n->shift = vf_loadu(mean + 2 * padded);
+    n->mean = vf_loadu(mean + CVY_NORM_MEAN * padded);
+    n->scale = vf_loadu(mean + CVY_NORM_SCALE * padded);
+    n->shift = vf_loadu(mean + CVY_NORM_SHIFT * padded);
 }
 /* What backward needs, too. */
 CVY_INLINE void vf_norm_load_back(struct vf_norm *n, const float *mean, ptrdiff_t padded)
 {
     vf_norm_load(n, mean, padded);
-    n->istd = vf_loadu(mean + 3 * padded);
-    n->off = vf_loadu(mean + 4 * padded);
+    n->istd = vf_loadu(mean + CVY_NORM_ISTD * padded);
+    n->off = vf_loadu(mean + CVY_NORM_OFF * padded);
 }
 CVY_INLINE vf vf_norm(vf v, const struct vf_norm *n) { return vf_fma(vf_sub(v, n->mean), n->scale, n->shift); }
 CVY_INLINE void vf_norm_begin(struct vf_norm *n, double *sums, ptrdiff_t padded)
 {
-    vf_sum_begin(&n->g, sums);
-    vf_sum_begin(&n->g_xhat, sums + padded);
+    vf_sum_begin(&n->g, sums + CVY_SUM_G * padded);
+    vf_sum_begin(&n->g_xhat, sums + CVY_SUM_G_XHAT * padded);
 }
 CVY_INLINE void vf_norm_take(struct vf_norm *n, vf v, vf g)
 {
@@ -63,35 +63,35 @@ struct vf_taken {
 };
 CVY_INLINE void vf_taken_load(struct vf_taken *t, const float *mean, ptrdiff_t padded)
 {
-    t->mean = vf_loadu(mean);
-    t->back_x = vf_loadu(mean + padded);
-    t->back_1 = vf_loadu(mean + 2 * padded);
+    t->mean = vf_loadu(mean + CVY_TAKEN_MEAN * padded);
+    t->back_x = vf_loadu(mean + CVY_TAKEN_BACK_X * padded);
+    t->back_1 = vf_loadu(mean + CVY_TAKEN_BACK_1 * padded);
 }
 CVY_INLINE vf vf_norm_back(vf g, vf v, const struct vf_taken *t)
 {
     return vf_add(g, vf_fma(vf_sub(v, t->mean), t->back_x, t->back_1));
 }
 
-/* Statistics in the making. `part`: pivot, sum of v - pivot, sum of its square, arrays of `padded` doubles. */
+/* Statistics in the making (CVY_STATS_PART). */
 struct vf_stats {
-    double *part;
+    double *to; /* the pivots */
     struct vf_sum sum, square;
     vf pivot;
 };
 CVY_INLINE void vf_stats_begin(struct vf_stats *s, double *part, ptrdiff_t padded)
 {
-    s->part = part;
-    vf_sum_begin(&s->sum, part + padded);
-    vf_sum_begin(&s->square, part + 2 * padded);
+    s->to = part + CVY_PART_PIVOT * padded;
+    vf_sum_begin(&s->sum, part + CVY_PART_SUM * padded);
+    vf_sum_begin(&s->square, part + CVY_PART_SQUARE * padded);
     s->pivot = vf_zero();
 }
 /* Once the first value (one between others of the first tile, as the first may be far from all) was taken: with a pivot
  * of zero the sum is the value. It is the pivot of `n` channels. */
-CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->part, s->sum.sum, n); }
+CVY_INLINE void vf_stats_first(struct vf_stats *s, int n) { vf_to_double(s->to, s->sum.sum, n); }
 CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
 {
     s->sum.sum = s->square.sum = vf_zero();
-    s->pivot = vf_from_double(s->part);
+    s->pivot = vf_from_double(s->to);
 }
 /* All three, with the first value through the pass's point function where there is no pivot yet. A macro: at -Og gcc
  * does not inline what a function calls by a pointer that another inlined one has given it. */
@@ -122,71 +122,85 @@ CVY_INLINE void vf_stats_drain(struct vf_stats *s)
 
 /* ---- image norms: groups of channels of one image, all channels, or each ---- */
 
-/* What is kept of an image are three floats a group: mean, what the mean's float lost, and 1 / sd; an array each.
- * sums: pivot, sum of v - pivot, sum of its square, an array of `room` a channel each. Whether a pivot, which came from
- * the image's first values, is far from the others. Then the pivots become the means and the sums are cleared: the
- * image must be taken again. */
+/* What is kept of an image are CVY_GN_STATS floats a group, made of its channels' sums (CVY_STATS_PART), which are
+ * arrays of `room`. */
+struct cvy_sums {
+    const double *pivot, *sum, *square;
+};
+CVY_INLINE struct cvy_sums cvy_sums_of(const double *sums, ptrdiff_t room)
+{
+    struct cvy_sums s;
+    s.pivot = sums + CVY_PART_PIVOT * room;
+    s.sum = sums + CVY_PART_SUM * room;
+    s.square = sums + CVY_PART_SQUARE * room;
+    return s;
+}
+/* Whether a pivot, which came from the image's first values, is far from the others. Then the pivots become the means
+ * and the sums are cleared: the image must be taken again. */
 CVY_MAYBE int cvy_pivots_far(double *sums, int room, int channels, int area)
 {
+    double *const pivot = sums + CVY_PART_PIVOT * (ptrdiff_t)room, *const sum = sums + CVY_PART_SUM * (ptrdiff_t)room,
+                  *const square = sums + CVY_PART_SQUARE * (ptrdiff_t)room;
     int far = 0;
 
     for (int c = 0; c < channels; c++)
-        far |= CVY_PIVOT_FAR(sums[room + c], sums[2 * room + c], (double)area);
+        far |= CVY_PIVOT_FAR(sum[c], square[c], (double)area);
     for (int c = 0; far && c < channels; c++) {
-        sums[c] = (double)(float)(sums[c] + sums[room + c] / area);
-        sums[room + c] = sums[2 * room + c] = 0;
+        pivot[c] = (double)(float)(pivot[c] + sum[c] / area);
+        sum[c] = square[c] = 0;
     }
     return far;
 }
-/* The same array of sums. Channels are merged as count, mean and M2. */
+/* Channels are merged as count, mean and M2. */
 CVY_MAYBE void cvy_gn_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
 {
+    const struct cvy_sums s = cvy_sums_of(sums, room);
     const int many = channels / groups;
 
     for (int g = 0; g < groups; g++) {
         double count = 0, mean = 0, m2 = 0;
         for (int c = g * many; c < (g + 1) * many; c++) {
-            const double own = sums[c] + sums[room + c] / area, d = own - mean;
+            const double own = s.pivot[c] + s.sum[c] / area, d = own - mean;
             mean += d * area / (count + area);
-            m2 += sums[2 * room + c] - sums[room + c] * sums[room + c] / area + d * d * count * area / (count + area);
+            m2 += s.square[c] - s.sum[c] * s.sum[c] / area + d * d * count * area / (count + area);
             count += area;
         }
-        stats[g] = (float)mean;
-        stats[groups + g] = (float)(mean - (double)stats[g]);
-        stats[2 * groups + g] = (float)(1 / sqrt((m2 < 0 ? 0 : m2 / count) + eps));
+        stats[CVY_KEPT_MEAN * groups + g] = (float)mean;
+        stats[CVY_KEPT_TAIL * groups + g] = (float)(mean - (double)(float)mean);
+        stats[CVY_KEPT_ISTD * groups + g] = (float)(1 / sqrt((m2 < 0 ? 0 : m2 / count) + eps));
     }
 }
 /* The same where no mean is taken away: mean 0, and 1 / sqrt(mean of v^2 + eps). */
 CVY_MAYBE void cvy_rms_stats(const double *sums, int room, int channels, int groups, int area, double eps, float *stats)
 {
+    const struct cvy_sums s = cvy_sums_of(sums, room);
     const int many = channels / groups;
 
     for (int g = 0; g < groups; g++) {
         double total = 0;
         for (int c = g * many; c < (g + 1) * many; c++) {
-            const double own = sums[c] + sums[room + c] / area,
-                         m2 = sums[2 * room + c] - sums[room + c] * sums[room + c] / area;
+            const double own = s.pivot[c] + s.sum[c] / area, m2 = s.square[c] - s.sum[c] * s.sum[c] / area;
             total += (m2 < 0 ? 0 : m2) + own * own * area;
         }
-        stats[g] = stats[groups + g] = 0;
-        stats[2 * groups + g] = (float)(1 / sqrt(total / ((double)many * area) + eps));
+        stats[CVY_KEPT_MEAN * groups + g] = stats[CVY_KEPT_TAIL * groups + g] = 0;
+        stats[CVY_KEPT_ISTD * groups + g] = (float)(1 / sqrt(total / ((double)many * area) + eps));
     }
 }
-/* What a norm does to one image: to = mean, scale, shift, istd, off, an array of `padded` a channel each, with
- * y = (v - mean) scale + shift and xhat = (v - mean) istd + off. beta: NULL, or a float a channel. Padding channels
- * become zero. */
+/* What a norm does to one image (CVY_GN_CONSTANTS): y = (v - mean) scale + shift and xhat = (v - mean) istd + off.
+ * beta: NULL, or a float a channel. Padding channels become zero. */
 CVY_MAYBE void cvy_gn_constants(const float *stats, const float *gamma, const float *beta, int channels, int groups,
                                 int padded, float *to)
 {
     const int many = channels / groups;
 
-    memset(to, 0, sizeof(float) * 5 * (size_t)padded);
+    memset(to, 0, sizeof(float) * CVY_GN_CONSTANTS * (size_t)padded);
     for (int c = 0; c < channels; c++) {
-        const float istd = stats[2 * groups + c / many], off = -stats[groups + c / many] * istd;
-        to[c] = stats[c / many];
-        to[padded + c] = gamma[c] * istd;
-        to[2 * padded + c] = (beta ? beta[c] : 0) + gamma[c] * off;
-        to[3 * padded + c] = istd;
-        to[4 * padded + c] = off;
+        const float *const kept = stats + c / many;
+        const float istd = kept[CVY_KEPT_ISTD * groups], off = -kept[CVY_KEPT_TAIL * groups] * istd;
+        to[CVY_NORM_MEAN * padded + c] = kept[CVY_KEPT_MEAN * groups];
+        to[CVY_NORM_SCALE * padded + c] = gamma[c] * istd;
+        to[CVY_NORM_SHIFT * padded + c] = (beta ? beta[c] : 0) + gamma[c] * off;
+        to[CVY_NORM_ISTD * padded + c] = istd;
+        to[CVY_NORM_OFF * padded + c] = off;
     }
 }
