@@ -6,7 +6,7 @@ ${s.let} vf_norm(v${s.in}, &q->${s.op});
 // An activation, by its name, with its arguments; first_lanes: 0 does not become 0, and padding channels must.
 //$ define fwd_act
 //$ if s.first_lanes
-${s.let} vf_first(vf_${s.act}(v${s.in}${s.args}), ${s.channels} - q->c);
+${s.let} vf_first(vf_${s.act}(v${s.in}${s.args}), ${s.channels} - ${s.c});
 //$ else
 ${s.let} vf_${s.act}(v${s.in}${s.args});
 //$ end
@@ -30,7 +30,7 @@ ${s.g} = vf_mul(${s.g}, q->${s.op}.scale);
 //$ end
 //$ define back_stats
 //$ if s.valid
-g = vf_first(vf_norm_back(g, v${s.in}, &q->${s.of}taken), ${s.valid} - q->c);
+g = vf_first(vf_norm_back(g, v${s.in}, &q->${s.of}taken), ${s.valid} - ${s.c});
 //$ else
 g = vf_norm_back(g, v${s.in}, &q->${s.of}taken);
 //$ end
@@ -47,13 +47,13 @@ ${s.let} vf_add(v${s.in}, v${s.in2});
 ${s.let} vf_load($[q->${s.name} + (${s.pixel}) * 16]);
 //$ end
 //$ define side_nchw
-${s.let} vf_gather($[q->${s.name} + (${s.pixel})], ${s.plane}, ${s.channels} - q->c);
+${s.let} vf_gather($[q->${s.name} + (${s.pixel})], ${s.plane}, ${s.channels} - ${s.c});
 //$ end
 //$ define side_pad
 //$ if s.nchw
-${s.let} vf_gather_lanes($[q->${s.name} + (${s.pixel})], ${s.area}, $[q->c - ${s.before}], ${s.channels});
+${s.let} vf_gather_lanes($[q->${s.name} + (${s.pixel})], ${s.area}, $[${s.c} - ${s.before}], ${s.channels});
 //$ else
-${s.let} vf_load_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels});
+${s.let} vf_load_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[${s.c} - ${s.before}], ${s.channels});
 //$ end
 //$ end
 //$ define give
@@ -63,7 +63,7 @@ vf_store($[q->${s.name} + (${s.pixel}) * 16], ${s.g});
 vf_store($[q->${s.name} + (${s.pixel}) * 16], vf_add(vf_load($[q->${s.name} + (${s.pixel}) * 16]), ${s.g}));
 //$ end
 //$ define give_pad
-vf_add_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels}, ${s.g});
+vf_add_lanes($[q->${s.name} + (${s.pixel}) * 16], ${s.area}, $[${s.c} - ${s.before}], ${s.channels}, ${s.g});
 //$ end
 
 //$ define bias
@@ -77,7 +77,7 @@ vf_store_lanes($[q->stored + (${s.index}) * 16], ${s.area}, ${s.channel}, ${s.en
 //$ end
 //$ define stats
 //$ if s.valid
-vf_stats_take_first(&q->${s.of}stats, v${s.in}, ${s.valid} - q->c);
+vf_stats_take_first(&q->${s.of}stats, v${s.in}, ${s.valid} - ${s.c});
 //$ else
 vf_stats_take(&q->${s.of}stats, v${s.in});
 //$ end
@@ -115,7 +115,7 @@ ${s.what} vf_load($[q->${s.from} + (${s.pixel}) * 16]);
 ${s.what} vf_load_lanes($[q->${s.from} + (${s.pixel}) * 16], ${s.area}, ${s.channel}, ${s.end});
 //$ end
 //$ define read_nchw
-${s.what} vf_gather($[q->${s.from} + (${s.pixel})], ${s.plane}, ${s.channels} - q->c);
+${s.what} vf_gather($[q->${s.from} + (${s.pixel})], ${s.plane}, ${s.channels} - ${s.c});
 //$ end
 //$ define read_maxpool
 const float *const p = $[q->${s.from} + (${s.pixel}) * 16];
@@ -162,11 +162,11 @@ vf total = vf_zero();
 ${s.what} vf_mul(total, vf_set(${s.inverse}));
 //$ end
 //$ define read_flatten
-${s.what} vf_flatten(q->${s.from}, ${s.plane}, q->c, ${s.total});
+${s.what} vf_flatten(q->${s.from}, ${s.plane}, ${s.c}, ${s.total});
 //$ end
 
 //$ define read_pad
-${s.what} vf_load_lanes($[q->${s.from} + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels});
+${s.what} vf_load_lanes($[q->${s.from} + (${s.pixel}) * 16], ${s.area}, $[${s.c} - ${s.before}], ${s.channels});
 //$ end
 
 //$ define load_route
@@ -205,11 +205,11 @@ g = vf_mul(g, vf_set(${s.inverse}));
 //$ end
 //$ end
 //$ define scatter_flatten
-vf_unflatten(q->scatter, ${s.plane}, q->c, ${s.total}, g);
+vf_unflatten(q->scatter, ${s.plane}, ${s.c}, ${s.total}, g);
 //$ end
 
 //$ define scatter_pad
-vf_add_lanes($[q->scatter + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}], ${s.channels}, g);
+vf_add_lanes($[q->scatter + (${s.pixel}) * 16], ${s.area}, $[${s.c} - ${s.before}], ${s.channels}, g);
 //$ end
 
 // What a run sets up for a channel block, and what it leaves behind.
@@ -217,7 +217,7 @@ vf_add_lanes($[q->scatter + (${s.pixel}) * 16], ${s.area}, $[q->c - ${s.before}]
 q->${s.name} = ${s.expr};
 //$ end
 //$ define begin_drop
-const uint64_t key_${s.op} = cvy_drop_key(q->k->${s.op}, q->at->step, q->at->image);
+const uint64_t key_${s.op} = cvy_drop_key(${s.k}->${s.op}, ${s.at}->step, ${s.at}->image);
 q->${s.op}.lane = vf_drop_lanes(key_${s.op}, ${s.channel}, ${s.plane});
 q->${s.op}.key = (uint32_t)(key_${s.op} >> 32);
 //$ end
@@ -228,7 +228,7 @@ ${s.load}(&q->${s.name}, ${s.from}, ${s.padded});
 vf_norm_begin(&q->${s.op}, ${s.sums}, ${s.padded});
 //$ end
 //$ define begin_bias_grad
-vf_sum_begin(&q->bias, q->k->db + (int64_t)q->at->piece * ${s.padded} + c);
+vf_sum_begin(&q->bias, ${s.k}->db + (int64_t)${s.at}->piece * ${s.padded} + ${s.channel});
 //$ end
 //$ define begin_stats
 vf_stats_start(&q->${s.of}stats, ${s.part}, ${s.padded}, ${s.when}, ${s.lanes}, ${s.tag}_point, q, ${s.first});
@@ -239,7 +239,7 @@ vf_stats_begin(&q->stats, ${s.part}, ${s.padded});
 vf_stats_begin(&q->image_stats, ${s.image_part}, ${s.padded});
 if (${s.when}) {
     ${s.tag}_point(q, ${s.first}, 0, 0);
-    if (q->at->fresh)
+    if (${s.batch_lacks})
         vf_stats_first(&q->stats, ${s.lanes});
     if (!q->again)
         vf_stats_first(&q->image_stats, ${s.lanes});

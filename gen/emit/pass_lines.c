@@ -72,9 +72,33 @@ bool pass_once(Lines *l, const char *name)
     return ++*names_at(&l->done, name) == 1;
 }
 
-/* "c", or "c + 5" after a concat */
-const char *pass_channel(int first)
+const char *pass_kernel(Lines *l)
 {
+    l->uses_kernel = true;
+    return "q->k";
+}
+
+const char *pass_at(Lines *l)
+{
+    l->uses_at = true;
+    return "q->at";
+}
+
+const char *pass_folded(Lines *l)
+{
+    l->uses_folded = true;
+    return "q->f";
+}
+
+const char *pass_block(Lines *l)
+{
+    l->uses_block = true;
+    return "q->c";
+}
+
+const char *pass_channel(Lines *l, int first)
+{
+    l->begin_reads_c = true;
     return expr("c + %d", first);
 }
 
@@ -104,7 +128,7 @@ static void constants(Lines *l, const char *type, const char *name, const char *
     Rec *s = line_add(l->functions, "begin", "begin_constants");
     rec_fmt(s, "load", "%s_load%s", type, l->r->back && strcmp(type, "vf_norm") == 0 ? "_back" : "");
     rec_str(s, "name", name);
-    rec_fmt(s, "from", "%s + %s", from, pass_channel(first));
+    rec_fmt(s, "from", "%s + %s", from, pass_channel(l, first));
     rec_int(s, "padded", padded);
 }
 
@@ -121,12 +145,13 @@ static void norm_constants(Lines *l, int op, int first)
         return;
     }
     if (l->infer && !op_is_image_norm(l->p->g->op[op].kind)) {
-        constants(l, "vf_norm", alias, xprintf("q->f + %s", affine_macro(l->p, op)), plan_norm(l->p, op)->padded,
-                  first);
+        constants(l, "vf_norm", alias, xprintf("%s + %s", pass_folded(l), affine_macro(l->p, op)),
+                  plan_norm(l->p, op)->padded, first);
         return;
     }
     if (!op_is_image_norm(l->p->g->op[op].kind)) {
-        constants(l, "vf_norm", alias, xprintf("q->k->%s->mean", alias), plan_norm(l->p, op)->padded, first);
+        constants(l, "vf_norm", alias, xprintf("%s->%s->mean", pass_kernel(l), alias), plan_norm(l->p, op)->padded,
+                  first);
         return;
     }
     pass_scratch(l, "const float", at);
@@ -138,7 +163,7 @@ void pass_constants(Lines *l, const Step *s)
     const bool norm = s->op >= 0 && op_is_norm(l->p->g->op[s->op].kind);
 
     if (s->kind == STEP_CORRECT) {
-        constants(l, "vf_taken", "taken", "q->k->stats->mean", pass_room(l), s->first);
+        constants(l, "vf_taken", "taken", xprintf("%s->stats->mean", pass_kernel(l)), pass_room(l), s->first);
     } else if (s->kind == STEP_CORRECT_IMAGE) {
         pass_scratch(l, "const float", "image_back");
         constants(l, "vf_taken", "image_taken", "q->image_back", pass_room(l), s->first);
@@ -159,7 +184,9 @@ void pass_drop(Lines *l, const Step *st)
     pass_field(l, "struct vf_drop %s", alias);
     Rec *s = line_add(l->functions, "begin", "begin_drop");
     rec_str(s, "op", alias);
-    rec_str(s, "channel", pass_channel(st->first));
+    rec_str(s, "channel", pass_channel(l, st->first));
+    rec_str(s, "k", pass_kernel(l));
+    rec_str(s, "at", pass_at(l));
     rec_int(s, "plane", (int64_t)shape.h * shape.w);
 }
 

@@ -15,6 +15,8 @@ typedef struct Lines {
     const char *index;    /* of the visited pixel: y * W + x */
     int base;             /* the number of the first value: in C it is v0, wherever on its path a pass begins */
     bool uses_place, uses_q, infer, given, reads_value;
+    bool uses_kernel, uses_at, uses_folded, uses_block; /* fields of the struct that lines name: k, at, f, c */
+    bool begin_reads_c;                                 /* a line of `begin` names the channel that it is given */
     bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_side0 */
     int drains;
     Names done;       /* constants that are declared and loaded already */
@@ -34,8 +36,14 @@ const char *pass_let(const Lines *l, int value);
 const char *pass_let_skip(const Lines *l, const Step *skip);
 /* Whether `name` is new to this pass; from then on it is not. */
 bool pass_once(Lines *l, const char *name);
-/* "c", or "c + 5" after a concat */
-const char *pass_channel(int first);
+/* The fields of the pass's struct that not every pass has, as lines name them: the kernel, the place in the batch, the
+ * folded weights, the channel block. What nobody asks for here is not in the struct. */
+const char *pass_kernel(Lines *l);
+const char *pass_at(Lines *l);
+const char *pass_folded(Lines *l);
+const char *pass_block(Lines *l);
+/* In lines of `begin`, the channel that it is given: "c", or "c + 5" after a concat. */
+const char *pass_channel(Lines *l, int first);
 /* The pass is given a pointer `name` into scratch. */
 void pass_scratch(Lines *l, const char *type, const char *name);
 /* Channels of a tensor, rounded up, with room for a path that writes past the last. */
@@ -56,9 +64,9 @@ int64_t place_area(const Lines *l, const Place *p);
 /* The index of pixel (y, x), written as `y` and `x`, in a place. */
 const char *place_pixel(const Lines *l, const Place *p, const char *y, const char *x);
 /* The pointer to a channel block of a place, or (`whole`) to the place. */
-const char *place_block(const Lines *l, const Place *p, const char *name, bool grad, bool whole);
+const char *place_block(Lines *l, const Place *p, const char *name, bool grad, bool whole);
 void place_image_field(Lines *l, const Place *p, const char *name);
-void place_lanes(const Lines *l, Rec *s, const Place *p, int channels);
+void place_lanes(Lines *l, Rec *s, const Place *p, int channels);
 /* Lines that read a value: `list` of the record, as `what` ("return", "const vf v3 ="); q->`from` is the block. */
 void place_read(Lines *l, const char *list, const char *what, const char *from, const Place *p, bool window, bool keep);
 

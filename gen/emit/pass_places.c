@@ -56,6 +56,8 @@ void window_fields(Lines *l, Rec *s, int op, const Image *m)
     rec_str(s, "index", l->index);
     rec_int(s, "plane", (int64_t)in.h * in.w);
     rec_int(s, "total", l->r->shape.c);
+    if (o->kind == OP_FLATTEN || o->kind == OP_PAD)
+        rec_str(s, "c", pass_block(l));
     if (o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL || o->kind == OP_PAD) {
         rec_fmt(s, "pixel", "(y * %d + x * %d)", o->stride[0] * m->cols, o->stride[1]);
         rec_str(s, "inverse", window_inverse(l->p->g, o));
@@ -115,22 +117,23 @@ const char *place_pixel(const Lines *l, const Place *p, const char *y, const cha
 }
 
 /* Where a place begins, as the pass is given it: in its own struct's `name_image`, or in the kernel's. */
-static const char *place_base(const Lines *l, const Place *p, const char *name, bool grad)
+static const char *place_base(Lines *l, const Place *p, const char *name, bool grad)
 {
     const int64_t area = place_area(l, p);
 
     if (p->where == AT_IMAGE || l->infer || l->given)
         return xprintf("q->%s_image", name);
-    return expr("q->k->%s%s + (int64_t)q->at->image * %lld", l->k->port[p->port].name, grad ? "_g" : "",
-                (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
+    return expr("%s->%s%s + (int64_t)%s->image * %lld", pass_kernel(l), l->k->port[p->port].name, grad ? "_g" : "",
+                pass_at(l), (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
 }
 
 /* The pointer to a channel block of a place, or (`whole`) to the place. */
-const char *place_block(const Lines *l, const Place *p, const char *name, bool grad, bool whole)
+const char *place_block(Lines *l, const Place *p, const char *name, bool grad, bool whole)
 {
     if (whole)
         return place_base(l, p, name, grad);
-    return expr("%s + (c + %d) * %lld", place_base(l, p, name, grad), p->first, (long long)place_area(l, p));
+    return expr("%s + (%s) * %lld", place_base(l, p, name, grad), pass_channel(l, p->first),
+                (long long)place_area(l, p));
 }
 
 void place_image_field(Lines *l, const Place *p, const char *name)
@@ -140,10 +143,10 @@ void place_image_field(Lines *l, const Place *p, const char *name)
                    strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ", name);
 }
 
-void place_lanes(const Lines *l, Rec *s, const Place *p, int channels)
+void place_lanes(Lines *l, Rec *s, const Place *p, int channels)
 {
     rec_int(s, "area", place_area(l, p));
-    rec_str(s, "channel", expr("q->c + %d", p->first));
+    rec_str(s, "channel", expr("%s + %d", pass_block(l), p->first));
     rec_int(s, "end", (int64_t)p->first + channels);
 }
 
@@ -165,6 +168,7 @@ void place_read(Lines *l, const char *list, const char *what, const char *from, 
         rec_str(s, "pixel", l->index);
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", r->shape.c);
+        rec_str(s, "c", pass_block(l));
         l->uses_place = true;
     } else {
         const bool shifted = plan_shifted(p, r->shape.c);

@@ -5,7 +5,6 @@
 #include "pass_lines.h"
 #include "share.h"
 
-#include <ctype.h>
 #include <string.h>
 
 const char *pass_tag(const Kernel *k, const PixelPass *r)
@@ -61,6 +60,7 @@ static void skip_step(Lines *l, const Step *step)
         rec_str(s, "pixel", place_pixel(l, p, xprintf("y * %d", o->stride[0]), xprintf("x * %d", o->stride[1])));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", p->shape.c);
+        rec_str(s, "c", pass_block(l));
         if (p->where == AT_X)
             rec_int(s, "nchw", 1);
     } else if (p->where == AT_X) {
@@ -68,6 +68,7 @@ static void skip_step(Lines *l, const Step *step)
         rec_str(s, "pixel", l->index);
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", p->shape.c);
+        rec_str(s, "c", pass_block(l));
     } else {
         s = line_add(l->functions, "point", give ? (step->adds ? "give_add" : "give") : "side");
         rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
@@ -103,8 +104,10 @@ static void stats_step(Lines *l, const Step *step)
     rec_str(s, "in", pass_number(l, step->in));
     rec_str(s, "of", prefix);
     pass_drain(l, "vf_stats", xprintf("%sstats", prefix));
-    if (shifted_in_tensor(l))
+    if (shifted_in_tensor(l)) {
         rec_int(s, "valid", r->shape.c);
+        rec_str(s, "c", pass_block(l));
+    }
     l->uses_q = true;
 }
 
@@ -125,10 +128,14 @@ static void begin_stats(Lines *l)
 {
     const PixelPass *r = l->r;
     const bool core = r->from.where == AT_CORE;
-    const char *c = pass_channel(r->stats_first);
-    const char *image = xprintf("q->image_sums + %s", c);
-    const char *batch = expr("q->k->stats->part + (int64_t)q->at->piece * %d + %s", CVY_STATS_PART * pass_room(l), c);
-    const char *batch_lacks = "q->at->fresh", *image_lacks = "!q->again"; /* of the batch: the piece's first image */
+    const char *c = core ? expr("c + %d", r->stats_first) : pass_channel(l, r->stats_first);
+    const char *image = xprintf("q->image_sums + %s", c), *image_lacks = "!q->again", *batch = NULL,
+               *batch_lacks = NULL;
+    if (r->stats) {
+        batch = expr("%s->stats->part + (int64_t)%s->piece * %d + %s", pass_kernel(l), pass_at(l),
+                     CVY_STATS_PART * pass_room(l), c);
+        batch_lacks = xprintf("%s->fresh", pass_at(l)); /* the piece's first image */
+    }
     Rec *s = line_add(l->functions, core ? "first" : "begin",
                       r->stats && r->image_stats ? "begin_both_stats" : "begin_stats");
 
@@ -136,6 +143,8 @@ static void begin_stats(Lines *l)
     rec_str(s, "of", r->image_stats ? "image_" : "");
     rec_str(s, "part", r->stats ? batch : image);
     rec_str(s, "image_part", image);
+    if (batch_lacks)
+        rec_str(s, "batch_lacks", batch_lacks);
     rec_int(s, "padded", pass_room(l));
     rec_fmt(s, "when", "%s%s",
             !r->image_stats ? batch_lacks
@@ -158,10 +167,10 @@ static void sums_step(Lines *l, const Step *step)
     if (op_is_image_norm(l->p->g->op[step->op].kind)) {
         const char *name = xprintf("%s_gradient", alias);
         pass_scratch(l, "double", name);
-        sums = xprintf("q->%s + %s", name, pass_channel(step->first));
+        sums = xprintf("q->%s + %s", name, pass_channel(l, step->first));
     } else {
-        sums = xprintf("q->k->%s->sums + (int64_t)q->at->piece * %d + %s", alias, CVY_BN_SUMS * padded,
-                       pass_channel(step->first));
+        sums = xprintf("%s->%s->sums + (int64_t)%s->piece * %d + %s", pass_kernel(l), alias, pass_at(l),
+                       CVY_BN_SUMS * padded, pass_channel(l, step->first));
     }
     Rec *s = line_add(l->functions, "begin", "begin_sums");
     rec_str(s, "op", alias);
@@ -227,8 +236,10 @@ static void steps(Lines *l)
             rec_str(s, "of", step->kind == STEP_CORRECT ? "" : "image_");
             if (plan_shifted(&(Place){.first = step->first,
                                       .total = l->p->tensor[l->k->tensor].shape[l->p->tensor[l->k->tensor].nlink].c},
-                             step->channels))
+                             step->channels)) {
                 rec_int(s, "valid", step->channels);
+                rec_str(s, "c", pass_block(l));
+            }
             break;
         case STEP_SUMS:
             s = line_add(l->functions, "point", "sums");
@@ -259,6 +270,7 @@ static void steps(Lines *l)
         rec_int(s, "channels", step->channels);
         if (step->first_lanes) {
             rec_int(s, "first_lanes", 1);
+            rec_str(s, "c", pass_block(l));
             l->uses_q = true;
         }
         if (op)
@@ -319,22 +331,26 @@ static void scatter_result(Lines *l)
 }
 
 /* Where the winners of this pass's windows are stored: its channel block's bytes. */
-static const char *route_block(const Lines *l)
+static const char *route_block(Lines *l)
 {
     const Tensor *nd = &l->p->tensor[l->k->tensor];
     const int64_t plane = (int64_t)l->r->shape.h * l->r->shape.w;
 
     for (int i = 0; i < nd->nroute; i++)
         if (nd->route[i] == l->r->window)
-            return expr("q->k->route%d + (int64_t)q->at->image * %lld + c * %lld", i,
-                        (long long)(blocks_of(l->r->shape.c) * LANES * plane), (long long)plane);
+            return expr("%s->route%d + (int64_t)%s->image * %lld + %s * %lld", pass_kernel(l), i, pass_at(l),
+                        (long long)(blocks_of(l->r->shape.c) * LANES * plane), pass_channel(l, 0), (long long)plane);
     BUG("no route is stored for run %s", l->r->name);
 }
 
 static void bias_gradient(Lines *l)
 {
     pass_field(l, "struct vf_sum bias");
-    rec_int(line_add(l->functions, "begin", "begin_bias_grad"), "padded", blocks_of(l->r->shape.c) * LANES);
+    Rec *s = line_add(l->functions, "begin", "begin_bias_grad");
+    rec_int(s, "padded", blocks_of(l->r->shape.c) * LANES);
+    rec_str(s, "k", pass_kernel(l));
+    rec_str(s, "at", pass_at(l));
+    rec_str(s, "channel", pass_channel(l, 0));
     line_add(l->functions, "point", "bias_grad");
     pass_drain(l, "vf_sum", "bias");
     l->uses_q = true;
@@ -419,7 +435,7 @@ static void value_at_hand(Lines *l)
         rec_str(s, "let", pass_let(l, r->first));
         rec_str(s, "given", input);
         pass_field(l, "vf bias");
-        pass_load(l, "bias", "vf_load(q->k->bias + c)");
+        pass_load(l, "bias", xprintf("vf_load(%s->bias + %s)", pass_kernel(l), pass_channel(l, 0)));
         l->uses_q = true;
         return;
     }
@@ -464,61 +480,34 @@ static void walk(Lines *l)
     rec_int(l->rec, "w", r->shape.w);
 }
 
-/* Whether C names a field of the pass's struct. */
-static bool names(const char *text, const char *field)
-{
-    const char *what = xprintf("q->%s", field);
-    const size_t n = strlen(what);
-
-    for (const char *p = text; (p = strstr(p, what)) != NULL; p += n)
-        if (!isalnum((unsigned char)p[n]) && p[n] != '_')
-            return true;
-    return false;
-}
-
-/* Whether the pass's `begin`, as it is printed, does without the channel that it is given. */
-static bool begin_ignores_channel(const char *text)
-{
-    const char *p = strstr(text, "_begin(void *run, int c)"), *end = p ? strstr(p, "\n}") : NULL;
-
-    for (p = p ? strchr(p, '{') : NULL; p && end && p < end; p++)
-        if (*p == 'c' && !isalnum((unsigned char)p[-1]) && !strchr("_.>", p[-1]) && !isalnum((unsigned char)p[1]) &&
-            p[1] != '_')
-            return false;
-    return end != NULL;
-}
-
-/* The fields that every pass may have: those of them that its functions name. */
+/* The fields that every pass may have: those of them that its lines name. */
 static PassUses head(Lines *l)
 {
-    Buf b = {0};
+    const bool loads = rec_has(l->functions, "begin");
 
-    if (rec_has(l->functions, "begin"))
-        rec_int(l->functions, "begins", 1);
-    template_expand("pass_functions", "r", l->functions, &b);
-    const bool c = names(b.text, "c");
-    PassUses uses = {.kernel = names(b.text, "k"), .at = names(b.text, "at"), .folded = names(b.text, "f")};
-    if (uses.folded)
+    if (l->uses_folded)
         rec_str(rec_add(l->rec, "head"), "decl", "const float *f");
-    if (uses.kernel)
+    if (l->uses_kernel)
         rec_fmt(rec_add(l->rec, "head"), "decl", "const struct %s *k", kernel_struct(l->p, l->k));
-    if (uses.at)
+    if (l->uses_at)
         rec_str(rec_add(l->rec, "head"), "decl", "const struct cvy_at *at");
-    if (uses.at && l->r->several) {
+    if (l->uses_at && l->r->several) {
         rec_str(rec_add(l->rec, "head"), "decl", "const struct cvy_at *images");
         rec_int(l->functions, "several", 1);
     }
-    if (c) {
+    if (l->uses_block) {
         rec_str(rec_add(l->rec, "head"), "decl", "int c");
         rec_int(l->functions, "keeps_c", 1); /* first: what else begins may call point, which reads it */
-        if (!rec_has(l->functions, "begin"))
-            rec_int(l->functions, "begins", 1);
-    } else if (begin_ignores_channel(b.text)) {
+    } else if (loads && !l->begin_reads_c) {
         rec_int(l->functions, "ignores_c", 1);
     }
-    uses.begins = rec_has(l->functions, "begins");
-    uses.value = l->reads_value;
-    return uses;
+    if (loads || l->uses_block)
+        rec_int(l->functions, "begins", 1);
+    return (PassUses){.kernel = l->uses_kernel,
+                      .at = l->uses_at,
+                      .folded = l->uses_folded,
+                      .value = l->reads_value,
+                      .begins = loads || l->uses_block};
 }
 
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer, PassUses *uses)
