@@ -70,6 +70,7 @@ static Analysis *study(const World *w, int seeds, double margin)
                  .data = "",
                  .target = "",
                  .fingerprint = "",
+                 .score = "",
                  .nvariant = 2,
                  .npair = 1,
                  .margin = margin,
@@ -244,6 +245,7 @@ static Answer plain(int n, double difference, double margin, int *better)
                         .next_level = .995,
                         .guessing = 10,
                         .rows = ROWS,
+                        .score_rows = ROWS,
                         .where = "here"};
     const Verdict v = decide(&q);
     *better = v.better;

@@ -16,13 +16,13 @@ train: {epochs: 1, batch: 32, lr: 0.2, schedule: constant, mean: 0.5, std: 0.2}
 ROWS = {"train": 240, "valid": 60, "test": 150}
 
 
-def write_set(path, seed=1):
-    """Three classes of 6 x 6 images, each bright in another band of rows; a safetensors file as convoy data has it."""
+def write_set(path, seed=1, shares=(1, 1, 1)):
+    """Three classes of 6 x 6 images, as likely as their shares, each bright in another band of rows; a safetensors file as convoy data has it."""
     draw = random.Random(seed)
     tensors, data, at = {}, [], 0
     made = {}
     for split, n in ROWS.items():
-        y = [draw.randrange(3) for _ in range(n)]
+        y = draw.choices(range(3), shares, k=n) if len(set(shares)) > 1 else [draw.randrange(3) for _ in range(n)]
         x = bytes(max(0, min(255, int(draw.gauss(128, 30)) + (40 if r // 2 == c else 0))) for c in y for r in range(6) for _ in range(6))
         made[split] = (y, x)
     for part, dtype in (("y", "I64"), ("x", "U8")):

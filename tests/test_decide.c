@@ -18,6 +18,7 @@ static Question question(const double *diff, int n)
                       .next_level = .995,
                       .guessing = 10,
                       .rows = 10000,
+                      .score_rows = 10000,
                       .where = "here"};
 }
 

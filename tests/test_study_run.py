@@ -293,6 +293,40 @@ class Test:
                                  text=True, check=True).stdout
             check(abs(valid - float(r["valid"])) < 1e-8 and abs(json.loads(out)["accuracy"] - float(r["test"])) < 1e-8, "by hand %r, %s; the CSV: %r" % (valid, out, r))
 
+    def test_recall(self):
+        """Where the largest class has more than three times the rows of the smallest, each class counts the same; the rates are picked by that, too."""
+        folder, seen = os.path.join(self.folder, "recall"), os.path.join(self.folder, "uneven.safetensors")
+        write_set(seen, shares=(20, 4, 3))
+        with open(os.path.join(self.folder, "uneven.yaml"), "w") as f:
+            f.write(STUDY.replace("tiny.safetensors", "uneven.safetensors").replace("name: ", "name: uneven-") + "epochs: 6\n")
+        p = subprocess.run([self.convoy, "study", os.path.join(self.folder, "uneven.yaml"), "-o", folder], capture_output=True, text=True, env=self.env)
+        check(p.returncode in (0, 3) and "Score: mean recall" in p.stdout, "status %d: %s%s" % (p.returncode, p.stdout, p.stderr))
+        of = [sum(y == c for y, _ in read_set(seen)["test"]) for c in range(3)]
+        head = [x for x in open(os.path.join(folder, "runs.csv")) if x.startswith("# ")]
+        said = dict(x[2:].rstrip().split(": ", 1) for x in head if ": " in x)
+        check(said["score"] == "mean recall" and abs(float(said["effective rows"]) - 9 / sum(1 / n for n in of)) < 1e-6 and
+              abs(float(said["largest class"]) - 1 / 3) < 1e-9, "the header: %r" % said)
+        done = [r for r in self.runs(folder) if r["correct"]]
+        check(len(done) > 10, "%d trainings did not diverge" % len(done))
+        for r in done: # rows that were answered right, class by class, make both numbers
+            ways = [(a, b, int(r["correct"]) - a - b) for a in range(of[0] + 1) for b in range(of[1] + 1)]
+            check(any(0 <= c <= of[2] and abs((a / of[0] + b / of[1] + c / of[2]) / 3 - float(r["test"])) < 1e-6 for a, b, c in ways), "no mean recall: %r" % r)
+        check(any(abs(float(r["test"]) - int(r["correct"]) / int(r["rows"])) > .01 for r in done), "that is accuracy")
+        page = open(os.path.join(folder, "report.html")).read()
+        check("Score: mean recall" in page and "about" not in page[page.index('class="three"'):page.index("<figure")], "the page")
+        # by hand: the first training that counts
+        r = next(x for x in done if x["role"] == "count")
+        program, w = os.path.join(folder, "build", r["variant"], "tiny"), os.path.join(self.folder, "u.safetensors")
+        check(self.by_hand(program, seen, r, w), "a training by hand: %r" % r)
+
+    def by_hand(self, program, data, r, weights):
+        """Whether a training of all rows of the set can be asked for its recall as the study asked: the same sum of the same classes."""
+        subprocess.run([program, "train", "--data", data, "--seed", r["seed"], "--lr", r["rate"], "--epochs", "1", "--threads", "1", "--save", weights, "--force",
+                        "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        out = json.loads(subprocess.run([program, "eval", "--weights", weights, "--data", data, "--json"], capture_output=True, text=True, check=True).stdout)
+        confusion = out["confusion"]
+        return all(abs(c["accuracy"] - row[i] / sum(row)) < 1e-6 for i, (c, row) in enumerate(zip(out["classes"], confusion)))
+
     def test_pick_rows(self):
         """Rows that `rows` leaves out are held out where pick_rows asks for them, the same for each seed; no seed trains with them."""
         try:

@@ -130,9 +130,9 @@ static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
 }
 
 /* What so many test rows and seeds can show: 100 sqrt(d / N) t / sqrt(n). */
-static double resolution(int64_t test_rows, int seeds)
+static double resolution(double test_rows, int seeds)
 {
-    return half_width(100 * sqrt(DISAGREE / (double)test_rows), seeds, .95, 0);
+    return half_width(100 * sqrt(DISAGREE / test_rows), seeds, .95, 0);
 }
 
 /* ---- the study's file ---- */
@@ -258,7 +258,7 @@ static void announce(const Study *s, const WhereOptions *w, const StudyTimes *t,
             w->quick ? ", without --quick," : "");
     else
         fprintf(to, "With %d seeds and these test rows, differences below about %.2g points cannot be shown.\n",
-                f->seeds, resolution(s->rows, f->seeds));
+                f->seeds, resolution(score_rows(s), f->seeds));
 }
 
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */

@@ -178,6 +178,7 @@ static Comparison compare(const Study *s, const Rounds *r, Role role, Pair pair,
     q.again = s->overlap;
     q.guessing = points(s->guessing);
     q.rows = (double)s->rows;
+    q.score_rows = score_rows(s);
     q.where = xprintf("%s, at %d epochs",
                       s->overlap > 0 ? "on rows like these" : xprintf("on these %lld test rows", (long long)s->rows),
                       s->epochs * (role == ROLE_LONG ? 2 : 1));
@@ -245,7 +246,7 @@ static double run_sd(const Study *s, double best)
         }
     }
     const double share = best / 100;
-    return freedom ? sqrt(sum / freedom) : 100 * sqrt(share * (1 - share) / (double)s->rows);
+    return freedom ? sqrt(sum / freedom) : 100 * sqrt(share * (1 - share) / score_rows(s));
 }
 
 static double median_score(const RateScore *at, int n)

@@ -126,7 +126,7 @@ static double best_score(const Question *q)
 static bool learned(const Question *q)
 {
     const double share = q->guessing / 100;
-    return best_score(q) > q->guessing + LEARNED_ERRORS * 100 * sqrt(share * (1 - share) / q->rows);
+    return best_score(q) > q->guessing + LEARNED_ERRORS * 100 * sqrt(share * (1 - share) / q->score_rows);
 }
 
 /* The answer of an interval. */

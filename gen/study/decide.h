@@ -17,6 +17,7 @@ typedef struct Question {
     double again;             /* as t_interval() */
     double guessing;          /* the score of the largest class alone */
     double rows;              /* to test */
+    double score_rows;        /* as many as the score's standard error is of */
     const char *where;        /* "on these 10000 test rows, at 6 epochs" */
 } Question;
 

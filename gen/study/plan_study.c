@@ -192,7 +192,7 @@ StudyFile *study_file_read(const char *path)
     if (!tree || !keys_check(tree, "a study", study_keys))
         return NULL;
     *f = (StudyFile){.valid = .2, .study = {.margin = .5, .seeds = 10, .screens = 2, .factor = 2}};
-    f->study.network = f->study.data = f->study.target = f->study.fingerprint = "";
+    f->study.network = f->study.data = f->study.target = f->study.fingerprint = f->study.score = "";
     const char *spec = text_of(tree, "spec", "spec: ../fashion.yaml"),
                *data = text_of(tree, "data", "data: images.safetensors");
     f->study.name = text_of(tree, "name", "name: before-or-after");

@@ -29,7 +29,7 @@ typedef struct Pool Pool;
 /* Reads the labels of a set of `convoy data`. NULL after a message. */
 Pool *pool_open(const char *set, int most_rows, int most_test, int pick_rows);
 void pool_close(Pool *p);
-/* Into the study: classes, rows to test, the share of the largest class among them. */
+/* Into the study: classes, rows to test, the score, and what always saying one class scores. */
 void pool_describe(const Pool *p, Study *s);
 int pool_rows(const Pool *p); /* to train with and to pick by */
 int pool_classes(const Pool *p);

@@ -195,14 +195,27 @@ void pool_close(Pool *p)
 
 void pool_describe(const Pool *p, Study *s)
 {
-    int *of = xalloc((size_t)p->classes * sizeof *of), most = 0;
-    for (int i = 0; i < p->ntest; i++) {
-        const int n = ++of[p->test.label[p->test_row[i]]];
-        most = n > most ? n : most;
+    enum { MOST_TIMES = 3 }; /* the smallest class may be so many times in the largest for accuracy to be the score */
+    int *of = xalloc((size_t)p->classes * sizeof *of), most = 0, least = p->ntest, there = 0;
+    double sum = 0; /* of 1 / rows */
+    for (int i = 0; i < p->ntest; i++)
+        of[p->test.label[p->test_row[i]]]++;
+    for (int c = 0; c < p->classes; c++) {
+        if (!of[c])
+            continue;
+        most = of[c] > most ? of[c] : most;
+        least = of[c] < least ? of[c] : least;
+        sum += 1. / of[c];
+        there++;
     }
     s->classes = p->classes;
     s->rows = p->ntest;
     s->guessing = (double)most / p->ntest;
+    if (most <= MOST_TIMES * least)
+        return;
+    s->score = SCORE_RECALL;
+    s->effective = there * there / sum;
+    s->guessing = 1. / there;
 }
 
 int pool_rows(const Pool *p)

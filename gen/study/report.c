@@ -40,6 +40,13 @@ const char *headline(const Analysis *a)
     return b.text;
 }
 
+const char *score_text(const Study *s)
+{
+    return scores_recall(s) ? "mean recall, in which each class counts the same (the largest has more than three times "
+                              "the rows of the smallest),"
+                            : "accuracy";
+}
+
 const char *looks_text(const Analysis *a)
 {
     const Study *s = a->s;
@@ -149,6 +156,12 @@ void report_text(const Analysis *a, FILE *to)
     fprintf(to, "%s\n\n", said.text);
     fprintf(to, "%s%s%s%s%s: %s\n", s->name, *s->network ? ", " : "", s->network, *s->data ? ", " : "", s->data,
             looks_text(a));
+    if (scores_recall(s)) {
+        Buf score = {0};
+        term_wrap(&score, xprintf("Score: %s of %lld test rows.", score_text(s), (long long)s->rows), 0,
+                  term_columns(to, TERM_USUAL));
+        fprintf(to, "%s\n", score.text);
+    }
     print_pairs(a, to);
     print_rates(s, &a->pair[0], to);
     if (a->again)
@@ -211,12 +224,13 @@ const char *report_json(const Analysis *a)
                                         "rate", number(v->centre), "edge", v->edge, "trainings", v->trained, "diverged",
                                         v->diverged, "failed", v->failed));
     }
-    json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:o, s:i, s:b, s:i, s:o, s:o, s:o}", "name", s->name,
-                          "headline", headline(a), "interim", a->interim, "seeds", a->rounds.n, "planned",
-                          seeds_planned(s), "extensions", s->nextension, "looks", s->nlook, "margin", number(s->margin),
-                          "epochs", s->epochs, "null_control_claimed", a->null_claimed > 0, "positive_controls_missed",
-                          a->positive_missed, "variants", variants, "pairs", pairs, "twice_the_epochs",
-                          a->again ? comparison_json(s, a->again) : json_null());
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:o, s:i, s:b, s:i, s:o, s:o, s:o}", "name", s->name,
+                  "score", scores_recall(s) ? SCORE_RECALL : "accuracy", "headline", headline(a), "interim", a->interim,
+                  "seeds", a->rounds.n, "planned", seeds_planned(s), "extensions", s->nextension, "looks", s->nlook,
+                  "margin", number(s->margin), "epochs", s->epochs, "null_control_claimed", a->null_claimed > 0,
+                  "positive_controls_missed", a->positive_missed, "variants", variants, "pairs", pairs,
+                  "twice_the_epochs", a->again ? comparison_json(s, a->again) : json_null());
     char *text = o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9)) : NULL;
     if (!text)
         BUG("a report without JSON");

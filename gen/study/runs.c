@@ -30,6 +30,16 @@ bool study_name_ok(const char *name)
     return n > 0 && n <= 40 && !name[n];
 }
 
+bool scores_recall(const Study *s)
+{
+    return *s->score != '\0';
+}
+
+double score_rows(const Study *s)
+{
+    return scores_recall(s) ? s->effective : (double)s->rows;
+}
+
 int seeds_planned(const Study *s)
 {
     int n = s->seeds;
@@ -159,6 +169,8 @@ static const Key keys[] = {
     {"classes", WHOLE, false, AT(classes), 2, 1 << 16},
     {"largest class", REAL, false, AT(guessing), 0, 1},
     {"test rows", ROWS, false, AT(rows), 1, 2147483647},
+    {"score", TEXT, true, AT(score), 0, 0},
+    {"effective rows", REAL, true, AT(effective), 1, 2147483647},
     {"overlap", REAL, true, AT(overlap), 0, 10},
     {"epochs", WHOLE, false, AT(epochs), 1, 1000000},
     {"screen", WHOLE, false, AT(screens), 1, 100},
@@ -248,6 +260,14 @@ static bool header_whole(Reader *r, const bool seen[KEYS])
         r->value = s->name;
         return bad(r, "letters, digits, _ . + -", "no name of a study");
     }
+    if (*s->score && strcmp(s->score, SCORE_RECALL) != 0) {
+        r->value = s->score;
+        return bad(r, SCORE_RECALL "; accuracy where the header says nothing", "an unknown score");
+    }
+    if (scores_recall(s) != (s->effective > 0)) {
+        diag_error(r->at, NULL, "'# score: " SCORE_RECALL "' and '# effective rows: N' belong together");
+        return false;
+    }
     if (s->guessing < 1. / s->classes - 1e-9 || s->guessing >= 1) {
         diag_error(r->at, NULL, "the largest of %d classes cannot have a share of %g", s->classes, s->guessing);
         return false;
@@ -293,7 +313,7 @@ static bool read_outcome(Reader *r, const char *const cell[COLUMNS], const Mark 
     }
     if (!want_whole(CELL(11), r->s->rows, r->s->rows, &t->rows) || !want_whole(CELL(10), 0, t->rows, &t->correct))
         return false;
-    if (!(fabs(t->test * (double)t->rows - (double)t->correct) < .01))
+    if (!scores_recall(r->s) && !(fabs(t->test * (double)t->rows - (double)t->correct) < .01))
         return bad(CELL(6), NULL,
                    xprintf("a test score that is not %lld of %lld rows", (long long)t->correct, (long long)t->rows));
     return true;
@@ -468,7 +488,7 @@ Study *study_read(const char *path)
     }
     *source = (Source){.path = path, .text = xstrndup(text, len), .len = strlen(text)};
     Reader r = {.s = xalloc(sizeof(Study))};
-    r.s->network = r.s->data = r.s->target = r.s->fingerprint = "";
+    r.s->network = r.s->data = r.s->target = r.s->fingerprint = r.s->score = "";
     if (strlen(text) != len) {
         diag_error((Mark){0}, NULL, "the file holds a NUL byte");
         return NULL;

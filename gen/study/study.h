@@ -44,7 +44,7 @@ typedef struct Training {
     int64_t seed;
     double rate;
     bool diverged;                /* then the numbers below may be missing: NaN, and rows 0 */
-    double valid, test;           /* valid picks the rate; test is the result */
+    double valid, test;           /* by the study's score; valid picks the rate, test is the result */
     double train_loss, test_loss; /* means of the last epoch, of the test rows */
     int64_t correct, rows;        /* of the test rows */
 } Training;
@@ -56,7 +56,10 @@ typedef struct Study {
     int nvariant;
     Pair *pair; /* the first is the primary */
     int npair;
-    double margin;   /* points */
+    const char *score; /* SCORE_RECALL, or "": accuracy */
+    double
+        effective; /* of a mean recall: so many rows, all of one kind, would have its standard error; 0: of accuracy */
+    double margin; /* points */
     double guessing; /* the share of the largest class among the test rows */
     double overlap;  /* as t_interval()'s `again`; 0: one fixed test set */
     int classes, epochs;
@@ -69,6 +72,10 @@ typedef struct Study {
     int nrun;
 } Study;
 
+/* The score where classes are of very different size: the mean over the classes of the share of each class's rows that
+ * are answered right. */
+#define SCORE_RECALL "mean recall"
+
 /* ---- runs.c */
 
 /* The study of a CSV. NULL after errors that name file and line were collected. */
@@ -76,6 +83,8 @@ Study *study_read(const char *path);
 /* The same study, the same bytes: trainings are put in order, which all that reads them needs. */
 const char *study_csv(Study *s);
 void study_sort(Study *s);
+bool scores_recall(const Study *s);
+double score_rows(const Study *s);    /* as many as its standard error is of */
 int seeds_planned(const Study *s);    /* with all extensions */
 bool study_name_ok(const char *name); /* of a variant or a study: letters, digits, _ . + -, 40 at the most */
 

@@ -32,9 +32,9 @@ enum { MOST_AT_ONCE = 256, MOST_LOG = 64 << 20 };
 /* A training under way: its program trains, then looks at the test rows. */
 typedef struct Slot {
     Job job;
-    pid_t pid; /* 0: free */
-    bool testing;
-    const char *stem; /* of its files in FOLDER/work */
+    pid_t pid;                                         /* 0: free */
+    enum { TRAINS, ANSWERS_HELD, ANSWERS_TEST } stage; /* the second only where the score is not in the log */
+    const char *stem;                                  /* of its files in FOLDER/work */
     double began;
     Training t;
 } Slot;
@@ -177,16 +177,18 @@ static bool start_training(const Run *run, Slot *slot, const Job *j)
     return start(run, slot, argv);
 }
 
-static bool start_test(const Run *run, Slot *slot)
+/* Its weights answer the rows that the seed holds out, or the test rows. */
+static bool start_answering(const Run *run, Slot *slot, bool held)
 {
+    const char *rows = held ? seed_set(run, slot->job.seed) : work(run, "test.safetensors");
     char *argv[] = {xstrdup(run->r->program[slot->job.variant].path),
                     xstrdup("eval"),
                     xprintf("--weights=%s", work(run, xprintf("%s.safetensors", slot->stem))),
-                    xprintf("--data=%s", work(run, "test.safetensors")),
+                    xprintf("--data=%s", rows),
                     xstrdup("--threads=1"),
                     xstrdup("--json"),
                     NULL};
-    slot->testing = true;
+    slot->stage = held ? ANSWERS_HELD : ANSWERS_TEST;
     return start(run, slot, argv);
 }
 
@@ -227,22 +229,57 @@ static bool read_log(const Run *run, Slot *slot)
     return false;
 }
 
-static bool read_test(const Run *run, Slot *slot)
+/* The mean over the classes that have rows; NaN where it is not said. */
+static double mean_recall(const json_t *classes)
+{
+    double sum = 0, there = 0;
+    for (size_t i = 0; i < json_array_size(classes); i++) {
+        const json_t *c = json_array_get(classes, i);
+        if (!(member(c, "images") > 0))
+            continue;
+        sum += member(c, "accuracy");
+        there++;
+    }
+    return there > 0 ? sum / there : NAN;
+}
+
+/* How rows were answered: the score; *o is what was said. Below 0 after a message. */
+static double read_answers(const Run *run, const Slot *slot, json_t **o)
 {
     size_t len;
     const char *path = work(run, xprintf("%s.txt", slot->stem));
     char *text = file_read(path, MOST_LOG, &len);
-    json_t *o = text ? json_loads(text, 0, NULL) : NULL;
-    const double accuracy = member(o, "accuracy"), images = member(o, "images");
+    *o = text ? json_loads(text, 0, NULL) : NULL;
+    const double score = scores_recall(run->s) ? mean_recall(json_object_get(*o, "classes")) : member(*o, "accuracy");
+    if (score >= 0 && score <= 1)
+        return score;
+    cvy_error(NULL, "'%s' does not say how rows were answered", path);
+    return -1;
+}
+
+static bool read_held(const Run *run, Slot *slot)
+{
+    json_t *o;
+    slot->t.valid = read_answers(run, slot, &o);
+    json_decref(o);
+    return slot->t.valid >= 0;
+}
+
+static bool read_test(const Run *run, Slot *slot)
+{
+    json_t *o;
+    const double score = read_answers(run, slot, &o), accuracy = member(o, "accuracy"), images = member(o, "images");
     slot->t.test_loss = member(o, "loss");
     json_decref(o);
+    if (score < 0)
+        return false;
     if (!(accuracy >= 0 && accuracy <= 1) || images != (double)run->s->rows) {
-        cvy_error(NULL, "'%s' does not say how %lld test rows were answered", path, (long long)run->s->rows);
+        cvy_error(NULL, "'%s' was to answer %lld test rows", slot->stem, (long long)run->s->rows);
         return false;
     }
     slot->t.rows = run->s->rows;
     slot->t.correct = llround(accuracy * images);
-    slot->t.test = (double)slot->t.correct / images;
+    slot->t.test = scores_recall(run->s) ? score : (double)slot->t.correct / images;
     return true;
 }
 
@@ -306,12 +343,22 @@ static bool ended(Run *run, Slot *slot, int status)
         slot->t.valid = slot->t.train_loss = slot->t.test_loss = NAN;
         return keep(run, slot);
     }
-    if (slot->testing)
+    switch (slot->stage) {
+    case TRAINS:
+        if (!read_log(run, slot))
+            return false;
+        if (scores_recall(run->s) && slot->t.train_loss <= log(run->s->classes))
+            return start_answering(run, slot, true);
+        break;
+    case ANSWERS_HELD:
+        if (!read_held(run, slot))
+            return false;
+        break;
+    case ANSWERS_TEST:
         return read_test(run, slot) && keep(run, slot);
-    if (!read_log(run, slot))
-        return false;
+    }
     slot->t.diverged = !(slot->t.train_loss <= log(run->s->classes)) || slot->t.valid <= run->s->guessing;
-    return slot->t.diverged ? keep(run, slot) : start_test(run, slot);
+    return slot->t.diverged ? keep(run, slot) : start_answering(run, slot, false);
 }
 
 /* ---- the loop ---- */
