@@ -179,7 +179,7 @@ static const Command commands[] = {
      "  DATA              a set, or what 'convoy data' reads: a folder with a folder of images for each class, arrays, "
      "...\n"
      "  -o DIR            where it works (default: where-NAME): DIR/study.yaml, DIR/runs.csv, DIR/report.html, "
-     "DIR/best.yaml, DIR/best.safetensors\n"
+     "DIR/plan.json, DIR/best.yaml, DIR/best.safetensors\n"
      "  --target T        native (default: what this machine has), avx512, avx2, neon, portable (strict C99)\n"
      "  --html FILE       the page (default: DIR/report.html)\n"
      "  --json            the report as JSON\n"

@@ -98,6 +98,9 @@ class Test:
         again = self.run("-o", to, "--minutes", "0.001")
         check(again[0] == status and again[1].startswith(out[out.index("differences below"):].split("\n", 1)[1][:60]), "again: %r" % (again,))
         check(open(csv).read() == before, "a second run changed the CSV")
+        plan = json.load(open(os.path.join(to, "plan.json")))
+        check((plan["seeds"], plan["epochs"], plan["rows"], plan["test_rows"]) == (10, 30, 300, 150) and abs(plan["cannot_show_below"] - 1.43) < .01 and
+              [v["what"] for v in plan["variants"]] == ["order=conv-bn-act", "order=conv-act-bn"], "plan.json: %r" % plan)
         r = subprocess.run([self.convoy, "study", os.path.join(to, "study.yaml"), "-o", to, "--json"], capture_output=True, text=True, env=self.env)
         check(r.returncode == status and json.loads(r.stdout)["seeds"] == 10, "convoy study on its file: %s%s" % (r.stdout, r.stderr))
 
@@ -137,6 +140,14 @@ class Test:
         status, out, err = self.run("-o", to, "--minutes", "0.001")
         check(status == 3 and "the time is over, and 24 trainings are left: the same command goes on" in err, "status %d: %s%s" % (status, out, err))
         check(out.startswith("Interim, 0 of 4 seeds"), out)
+        p = self.start("-o", to, "--minutes", "20")  # Ctrl-C after the first round: what there is, at 99.9 %
+        for line in p.stderr:
+            if re.match("[123] of 4 rounds", line):
+                p.send_signal(signal.SIGINT)
+                break
+        out, err = p.communicate()
+        check(p.returncode == 130 and re.match("Interim, [123] of 4 seeds", out) and "stopped; " in err, "Ctrl-C: status %d: %s%s" % (p.returncode, out, err))
+        check(len(re.findall("^# look: [123]$", open(os.path.join(to, "runs.csv")).read(), re.M)) == 1, "the look is not counted")
         status, out, err = self.run("-o", to, "--minutes", "20")
         check(status in (0, 3) and not out.startswith("Interim"), "going on: %s%s" % (out, err))
 

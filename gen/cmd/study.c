@@ -437,6 +437,8 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
     pool_close(pool);
     if (done == 0) {
         fprintf(stderr, "convoy: stopped; %d trainings are kept, the same command goes on\n", s->nrun);
+        if (own->interim && whole_rounds(s))
+            look(s, o, work, csv);
         return 128 + by_signal;
     }
     return done < 0 ? EXIT_FAILED : conclude(s, o, own, work);

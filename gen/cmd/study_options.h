@@ -12,6 +12,7 @@ typedef struct StudyOptions {
     /* Not on the command line: */
     double deadline; /* by cvy_seconds(); 0: none */
     bool first_look; /* the rates of the screen alone, and a report of them */
+    bool interim;    /* where a signal stops it: a report of the rounds so far */
 } StudyOptions;
 
 typedef struct WhereOptions {

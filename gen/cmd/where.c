@@ -11,6 +11,7 @@
 #include "where_best.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,31 @@ static const char *name_of(const char *data)
     return xprintf("where-%.30s", *name && *name != '.' ? name : "data");
 }
 
+/* The same for programs: FOLDER/plan.json. */
+static bool write_plan(const Study *s, const WhereOptions *w, const StudyTimes *t, const Fit *f, int at_once,
+                       const char *folder)
+{
+    const int seeds = f->look ? 0 : f->seeds;
+    json_t *variants = json_array();
+    for (int v = 0; v < s->nvariant; v++)
+        json_array_append_new(variants,
+                              json_pack("{s:s, s:s, s:f, s:f}", "name", s->variant[v].name, "what", s->variant[v].what,
+                                        "start_seconds", t->start[v], "step_seconds", t->step[v]));
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:o, s:o}", "data", s->data, "network",
+        s->network, "target", s->target, "rows", f->rows, "test_rows", (json_int_t)s->rows, "classes", s->classes,
+        "epochs", f->epochs, "seeds", seeds, "at_once", at_once, "minutes", w->minutes, "margin", w->margin,
+        "about_minutes", plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, seeds, at_once) / 60,
+        "cannot_show_below", seeds ? json_real(resolution(score_rows(s), seeds)) : json_null(), "variants", variants);
+    char *text = o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4)) : NULL;
+    if (!text)
+        BUG("a plan without JSON");
+    json_decref(o);
+    const bool ok = write_text(xprintf("%s/plan.json", folder), xprintf("%s\n", text));
+    free(text);
+    return ok;
+}
+
 /* What will be done, and what it can show. */
 static void announce(const Study *s, const WhereOptions *w, const StudyTimes *t, const Fit *f, int at_once, FILE *to)
 {
@@ -314,6 +340,8 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
     }
     announce(s, w, &times, &fits, at_once, to);
     *look = fits.look;
+    if (!write_plan(s, w, &times, &fits, at_once, folder))
+        return EXIT_FAILED;
     fflush(to);
     pool_close(p);
     return write_text(file, study_text(o->spec, name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
@@ -338,7 +366,8 @@ int cmd_where(const Options *o)
                                                        : EXIT_FAILED;
     if (status == EXIT_OK) {
         StudyFile *f = study_load(file);
-        const StudyOptions own = {.jobs = at_once, .first_look = look, .deadline = look ? 0 : began + 60 * w.minutes};
+        const StudyOptions own = {
+            .jobs = at_once, .first_look = look, .interim = true, .deadline = look ? 0 : began + 60 * w.minutes};
         status = f ? study_go(f, o, &own, folder) : EXIT_FAILED;
         if ((status == EXIT_OK || status == EXIT_UNCLEAR) && !where_best(f, o, folder, at_once))
             status = EXIT_FAILED;
