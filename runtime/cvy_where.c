@@ -29,7 +29,7 @@ const struct cvy_data_word cvy_data_words[] = {
 /* clang-format on */
 
 /* The word that the first `length` letters are. */
-static const struct cvy_data_word *word_of(const char *text, size_t length)
+static const struct cvy_data_word *data_word_of(const char *text, size_t length)
 {
     for (const struct cvy_data_word *w = cvy_data_words; w->name; w++)
         if (strlen(w->name) == length && strncmp(w->name, text, length) == 0)
@@ -39,7 +39,7 @@ static const struct cvy_data_word *word_of(const char *text, size_t length)
 
 const struct cvy_data_word *cvy_data_word(const char *name)
 {
-    return word_of(name, strlen(name));
+    return data_word_of(name, strlen(name));
 }
 
 char *cvy_data_file(const char *folder, enum cvy_split split, int images)
@@ -65,7 +65,7 @@ char *cvy_data_file(const char *folder, enum cvy_split split, int images)
 static const struct cvy_data_word *named(const char *text, uint64_t *seed)
 {
     const char *colon = strchr(text, ':');
-    const struct cvy_data_word *w = word_of(text, colon ? (size_t)(colon - text) : strlen(text));
+    const struct cvy_data_word *w = data_word_of(text, colon ? (size_t)(colon - text) : strlen(text));
 
     *seed = 1;
     return w && colon && (w->from != CVY_DRAWN || !cvy_parse_u64(colon + 1, 0, UINT64_MAX, seed)) ? NULL : w;
