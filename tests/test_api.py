@@ -7,6 +7,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import random
 import re
 import shutil
 import struct
@@ -15,7 +16,9 @@ import sys
 import time
 
 import methods
+import quick
 from methods import check, Failed
+from test_export import drawn, tensors_write
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Loops instead of unrolled tiles: names and limits are the same, and compilers take half of the time.
@@ -141,6 +144,7 @@ class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.dir = os.path.abspath(convoy), folder
         self.cc, self.skipped = shutil.which("gcc") or "cc", []
+        self.quick = quick.WORDS.get("CC", self.cc)  # compiles what is only linked, in half of the time
         self.cxx = next((c for c in ("g++", "clang++", "c++") if shutil.which(c)), None)
         self.flags = set(re.findall(r"^flags\s*: (.*)$", read("/proc/cpuinfo"), re.M)[0].split()) if os.path.exists("/proc/cpuinfo") else set()
         self.emitted, self.compiled = {}, {}
@@ -176,11 +180,11 @@ class Test:
     def objects(self, folder, *flags):
         """Those of a library's files, compiled without optimisation and with these flags, once."""
         if (folder, flags) not in self.compiled:
-            tag = len(self.compiled)
+            tag, cc = len(self.compiled), self.cc if "-flto" in flags else self.quick
 
             def one(f):
                 o = f"{f[:-2]}.{tag}.o"
-                run(self.cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
+                run(cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
                 return o
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
                 self.compiled[folder, flags] = list(pool.map(one, self.sources_of(folder)))
@@ -190,7 +194,7 @@ class Test:
 
     def names(self, *more):
         folder = self.emit(BETA, "portable", *more)
-        run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+        run("make", "-s", "-j2", "-C", folder, *quick.MAKE)
         foreign = {n for n in shown(*glob.glob(folder + "/*.o"), *glob.glob(folder + "/runtime/*.o")) if not n.startswith("beta_")} - {"main"}
         check(not foreign, f"names without the network's in them: {sorted(foreign)} (runtime/cvy_names.h lists them)")
 
@@ -353,11 +357,10 @@ class Test:
         name = re.search(r"^name: (\w+)", text).group(1)
         out = self.path(f"export-{name}-{target}{''.join(options).replace('--', '-').replace('=', '-')}")
         weights = self.path(f"{name}.safetensors")
+        spec = put(out + ".yaml", text)
         if not os.path.exists(weights):
-            folder = self.emit(text)
-            run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
-            run(f"{folder}/{name}", "train", "--train-images", "32", "--test-images", "8", "--save", weights)
-        run(self.convoy, "export", put(out + ".yaml", text), "--weights", weights, "-o", out, "--target", target, *options)
+            tensors_write(weights, drawn(self.convoy, spec, random.Random(name)))
+        run(self.convoy, "export", spec, "--weights", weights, "-o", out, "--target", target, *options)
         return out
 
     def test_single_files_in_one(self):
@@ -439,11 +442,18 @@ int main(void)
 }
 """
 
+    SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+
+    def sanitizing(self):
+        """The sooner of the compilers that have sanitizers."""
+        works = spawn(self.quick, *self.SANITIZERS, "-x", "c", "-", "-o", self.path("sanitized"), stdin="int main(void) { return 0; }\n")[0] == 0
+        return self.quick if works else self.cc
+
     def test_limits(self):
         for name, text, more in (("beta", BETA, ()), ("beta", BETA, ("--for", "reading")), ("pairs", PAIRS, ()), ("pairs", PAIRS, ("--for", "reading"))):
             folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
             main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
-            run(self.cc, "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-I" + folder, main,
+            run(self.sanitizing(), "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", *self.SANITIZERS, "-I" + folder, main,
                 *self.sources_of(folder), "-lm", "-o", main[:-2])
             os.remove(main)
             run(main[:-2], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
@@ -573,7 +583,7 @@ int main(void)
     def test_recipe_cmake(self):
         if not shutil.which("cmake"):
             return self.skip("CMake's recipe: cmake is missing")
-        folder, env = self.recipe("CMakeLists.txt"), self.env()
+        folder, env = self.recipe("CMakeLists.txt"), {**self.env(), "CC": self.quick}
         for unity in ("OFF", "ON"):
             run("cmake", "-S", folder, "-B", folder + "/b", f"-DCMAKE_UNITY_BUILD={unity}", "-DCMAKE_BUILD_TYPE=Debug", env=env)
             run("cmake", "--build", folder + "/b", env=env)
@@ -687,7 +697,7 @@ int main(void)
         """NAME_draw draws what the program begins with; what NAME_get returns, NAME_set takes."""
         for name, text, more in (("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
             folder = self.emit(text, "portable", *more)
-            run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+            run("make", "-s", "-j2", "-C", folder, *quick.MAKE)
             start = folder + "/start.safetensors"
             run(f"{folder}/{name}", "train", "--train-images", "32", "--test-images", "8", "--lr", "0", "--weight-decay", "0", "--seed", "5", "--save", start)
             main = put(folder + "/numbers", f"""

@@ -9,6 +9,7 @@ import array
 import concurrent.futures
 import glob
 import json
+import math
 import os
 import random
 import re
@@ -97,6 +98,23 @@ def tensors_write(path, tensors):
     return put(path, struct.pack("<Q", len(text)) + text + b"".join(t[2] for t in tensors.values()))
 
 
+def drawn(convoy, spec, draw):
+    """Weights of that network, as `tensors_write` takes them. draw: a random.Random."""
+    tensors = {}
+    for name, shape in re.findall(r"^param (\S+) +(\[.*?\])", run(convoy, "check", spec, "-d", "graph"), re.M):
+        shape = json.loads(shape)
+        n = math.prod(shape)
+        if name.endswith("num_batches_tracked"):
+            tensors[name] = "I64", shape, struct.pack("<q", 7)
+            continue
+        fan = n // shape[0] if shape else 1
+        value = ((lambda: 0.1 + abs(draw.gauss(0, 1))) if name.endswith("running_var") else
+                 (lambda: draw.gauss(0, 1.5 / fan ** 0.5)) if len(shape) > 1 else
+                 (lambda: draw.gauss(0.5, 1)))  # gammas of either sign
+        tensors[name] = "F32", shape, array.array("f", (value() for _ in range(n))).tobytes()
+    return tensors
+
+
 class Net:
     """A spec, random weights for it, and what the emitted program says of random images."""
 
@@ -107,9 +125,7 @@ class Net:
         self.dir = os.path.join(test.dir, self.name)
         os.makedirs(self.dir, exist_ok=True)
         self.random = random.Random(self.name)
-        graph = run(test.convoy, "check", spec, "-d", "graph")
-        self.tensors = {name: self.draw(name, json.loads(shape))
-                        for name, shape in re.findall(r"^param (\S+) +(\[.*?\])", graph, re.M)}
+        self.tensors = drawn(test.convoy, spec, self.random)
         self.weights = tensors_write(self.path("w.safetensors"), self.tensors)
         count = n * self.shape[0] * self.shape[1] * self.shape[2]
         self.x = array.array("f", (self.random.gauss(0, 1) for _ in range(count))).tobytes()
@@ -122,19 +138,6 @@ class Net:
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
-
-    def draw(self, name, shape):
-        n = 1
-        for d in shape:
-            n *= d
-        if name.endswith("num_batches_tracked"):
-            return "I64", shape, struct.pack("<q", 7)
-        gauss = self.random.gauss
-        fan = n // shape[0] if shape else 1
-        value = ((lambda: 0.1 + abs(gauss(0, 1))) if name.endswith("running_var") else
-                 (lambda: gauss(0, 1.5 / fan ** 0.5)) if len(shape) > 1 else
-                 (lambda: gauss(0.5, 1)))  # gammas of either sign
-        return "F32", shape, array.array("f", (value() for _ in range(n))).tobytes()
 
     def predict(self, weights, data, kind, n):
         x, y = self.path("x.npy"), self.path("y.npy")

@@ -8,29 +8,23 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
 
-# compile FOLDER: the objects of the network itself; the runtime beside it is the same for all. Where syntax alone is looked at, the trace is
-# left out: the stages' functions once more, as long as all the rest. Most of the
-# time is the processor's own header, read in each file: it is compiled beforehand, once for all that have the same flags. (Flags that it does
-# not fit would only make the compiler read it again.)
+# compile FOLDER: the objects of the network itself; the runtime beside it is the same for all. Where syntax alone is looked at, most of the time is
+# the processor's own header, read in each file, so a network of more than six files is looked at as one, in the order in which users may compile it
+# so, too: NAME_net.c first. The trace is left out then: the stages' functions once more, as long as all the rest.
 compile() {
     (
         cd "$1" || exit 1
-        warn='-Wall -Wextra -Werror'
-        if [ "$flags" = -fsyntax-only ] && grep -q '^TARGET = -mavx' Makefile; then
-            head=$work/$cc-$(sed -n 's/^\(TARGET\|STANDARD\) = //p' Makefile | cksum | tr ' ' -)
-            if [ ! -d "$head" ]; then
-                mkdir "$head"
-                echo '#include <immintrin.h>' >"$head/vectors.h"
-                ln -s "$head/vectors.h" vectors.c
-                make -s CC="$cc -x c-header" CFLAGS="$warn" vectors.o OBJECTS=vectors.o && mv vectors.o "$head/vectors.h.gch"
-            fi
-            warn="$warn -include $head/vectors.h"
-        fi
         set --
         for file in *_*.c; do
             case $flags$file in -fsyntax-only*_trace.c) ;; *) set -- "$@" "${file%.c}.o" ;; esac
         done
-        make -s CC="$cc" CFLAGS="$flags $warn" "$@"
+        if [ "$flags" = -fsyntax-only ] && [ $# -gt 6 ]; then
+            for object in *_net.c "$@"; do
+                case $object in *_net.o) ;; *) printf '#include "%s.c"\n' "${object%.?}" ;; esac
+            done >together.c
+            set -- together.o
+        fi
+        make -s CC="$cc" CFLAGS="$flags -Wall -Wextra -Werror" "$@" OBJECTS="$*"
     )
 }
 
