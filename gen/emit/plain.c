@@ -16,7 +16,7 @@ typedef struct PlainNet {
     const Graph *g;
     bool train, grouped, dilated; /* the latter: some conv is */
     Rec *rec;
-    Buf forward, backward; /* all calls of each, for what they name */
+    bool backward_reads_x; /* its calls name the network's input */
 } PlainNet;
 
 /* ---- words of a call ---- */
@@ -90,20 +90,21 @@ static const char *act_args(const Op *o)
 
 /* ---- the calls ---- */
 
-static void line(Rec *to, const char *list, Buf *all, const char *text)
-{
-    rec_str(rec_add(to, list), "line", text);
-    buf_puts(all, text);
-}
-
 static void forward(PlainNet *n, const char *text)
 {
-    line(n->rec, "forward", &n->forward, text);
+    rec_str(rec_add(n->rec, "forward"), "line", text);
 }
 
 static void backward(PlainNet *n, const char *text)
 {
-    line(n->rec, "backward", &n->backward, text);
+    rec_str(rec_add(n->rec, "backward"), "line", text);
+}
+
+/* A value that a call of backward names. */
+static const char *value_back(PlainNet *n, int op)
+{
+    n->backward_reads_x |= n->p->op[op].tensor == 0;
+    return value(n, op);
 }
 
 static void forward_add(PlainNet *n, int i)
@@ -198,7 +199,7 @@ static void backward_op(PlainNet *n, int i)
 {
     const Op *o = &n->g->op[i];
     const char *name = op_is_image_norm(o->kind) ? "gn" : op_info[o->kind].name, *own = n->p->op[i].name;
-    const char *x = value(n, o->in), *dy = gradient(n, i), *dx = gradient(n, o->in);
+    const char *dy = gradient(n, i), *dx = gradient(n, o->in);
 
     switch (o->kind) {
     case OP_ADD:
@@ -211,22 +212,35 @@ static void backward_op(PlainNet *n, int i)
         backward(n, "/* flatten: its gradient is that of what it reads */");
         break;
     case OP_MAXPOOL:
-        backward(n, xprintf("%s_backward(%s, %s, %s, %s);", name, sizes(n, i), x, dy, dx));
+        backward(n, xprintf("%s_backward(%s, %s, %s, %s);", name, sizes(n, i), value_back(n, o->in), dy, dx));
         break;
     default:
         if (op_is_still(o))
             backward(n, xprintf("bn_frozen_backward(%s, &p->%s, %s, %s);", sizes(n, i), own, dy, dx));
         else if (op_info[o->kind].param)
-            backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, %s);", name, sizes(n, i), x, own, dy, dx,
+            backward(n, xprintf("%s_backward(%s, %s, &p->%s, %s, %s, %s);", name, sizes(n, i), value_back(n, o->in),
+                                own, dy, dx,
                                 !o->frozen            ? xprintf("&g->%s", own)
                                 : op_is_norm(o->kind) ? "&(struct norm){0}"
                                                       : "&(struct weights){0}"));
         else if (op_is_act(o->kind))
             backward(n, xprintf("%s_backward(%s, %s%s, %s, %s);", name, count(n, i), act_args(o),
-                                op_info[o->kind].need == NEED_INPUT ? x : value(n, i), dy, dx));
+                                value_back(n, op_info[o->kind].need == NEED_INPUT ? o->in : i), dy, dx));
         else
             backward(n, xprintf("%s_backward(%s, %s, %s);", name, sizes(n, i), dy, dx));
     }
+}
+
+/* Whether a call of forward is told the step: dropout draws by it, a batch norm whether there is one. */
+static bool forward_takes_step(const PlainNet *n)
+{
+    bool any = false;
+
+    for (int i = 1; i < n->g->nop && n->train; i++) {
+        const Op *o = &n->g->op[i];
+        any |= o->kind == OP_DROP || (op_is_batch_norm(o->kind) && !op_is_still(o));
+    }
+    return any;
 }
 
 /* A line above a layer's calls: its name, and what becomes of a shape. */
@@ -256,7 +270,7 @@ static void calls(PlainNet *n)
     if (!n->train)
         return;
     backward(n, xprintf("%s_backward(n, %d, %s, %s, step, %s);", g->spec->train.loss->name, g->spec->classes,
-                        value(n, g->op[last].in), emit_target[g->spec->train.loss->target].name,
+                        value_back(n, g->op[last].in), emit_target[g->spec->train.loss->target].name,
                         gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
         if (i == last - 1 || strcmp(g->op[i].layer, g->op[i + 1].layer) != 0)
@@ -647,12 +661,11 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     template_load();
     totals(n);
     calls(n);
-    const bool steps = strstr(n->forward.text, "step");
+    const bool steps = forward_takes_step(n);
     rec_str(n->rec, "step_parameter", steps ? ", const struct cvy_step *step" : "");
     rec_str(n->rec, "step_argument", steps ? ", step" : "");
     rec_str(n->rec, "no_step", steps ? ", NULL" : "");
-    rec_int(n->rec, "backward_reads_x",
-            n->train && (strstr(n->backward.text, ", x,") || strstr(n->backward.text, "(x,")));
+    rec_int(n->rec, "backward_reads_x", n->backward_reads_x);
     ops(n);
     op_sizes(n);
     values(n);
