@@ -94,6 +94,14 @@ static int gen(const char *spec, const char *dir)
     return 0;
 }
 
+static InterpOptimiser optimiser_of(const Graph *g)
+{
+    InterpOptimiser o = 0;
+    while (strcmp(interp_words[o].name, g->spec->train.optimiser->name) != 0)
+        o++;
+    return o;
+}
+
 static Interp *open_weights(const Graph *g, const char *weights, const char *state, int n)
 {
     StFile *w = st_read(weights), *s = state ? st_read(state) : NULL;
@@ -101,13 +109,15 @@ static Interp *open_weights(const Graph *g, const char *weights, const char *sta
     ip->shake = 1;
     for (int i = 0; i < g->nparam; i++) {
         StTensor *t = w ? st_find(w, g->param[i].name) : NULL;
-        StTensor *v = s ? st_find(s, xprintf("momentum.%s", g->param[i].name)) : NULL;
         if (!t)
             no("a tensor is missing");
-        for (int64_t e = 0; e < t->n; e++) {
+        for (int64_t e = 0; e < t->n; e++)
             ip->param[i][e] = t->f ? (double)t->f[e] : (double)t->i[e];
-            if (v)
-                ip->momentum[i][e] = (double)v->f[e];
+        const char *const *buffer = interp_words[optimiser_of(g)].buffer;
+        for (int k = 0; s && k < INTERP_BUFFERS && buffer[k]; k++) {
+            StTensor *v = st_find(s, xprintf("%s.%s", buffer[k], g->param[i].name));
+            for (int64_t e = 0; v && e < t->n; e++)
+                ip->buffer[k][i][e] = (double)v->f[e];
         }
     }
     return ip;
@@ -217,7 +227,12 @@ static int trace(int argc, char **argv)
     double *x = images(option(argc, argv, "--input"), &n);
     Interp *ip = open_weights(g, option(argc, argv, "--weights"), option(argc, argv, "--state"), n);
     InterpStep s = {.lr = atof(option(argc, argv, "--lr")),
+                    .optimiser = optimiser_of(g),
                     .momentum = number(argc, argv, "--momentum"),
+                    .beta1 = number(argc, argv, "--beta1"),
+                    .beta2 = number(argc, argv, "--beta2"),
+                    .eps = number(argc, argv, "--eps"),
+                    .before = (int64_t)number(argc, argv, "--step"),
                     .weight_decay = number(argc, argv, "--weight-decay"),
                     .nesterov = flag(argc, argv, "--nesterov"),
                     .decay_all = flag(argc, argv, "--decay-all")};
@@ -271,7 +286,8 @@ static int trace(int argc, char **argv)
             ip->param[i][0] += 1;
         put_param(to, "after.", p, ip->param[i]);
         if (ip->dparam[i])
-            put_param(to, "after.momentum.", p, ip->momentum[i]);
+            for (int k = 0; k < INTERP_BUFFERS && interp_words[s.optimiser].buffer[k]; k++)
+                put_param(to, xprintf("after.%s.", interp_words[s.optimiser].buffer[k]), p, ip->buffer[k][i]);
     }
     if (fault("missing"))
         to->n--;

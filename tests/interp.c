@@ -780,18 +780,44 @@ void interp_backward(Interp *ip)
             shake(ip, ip->dparam[i], interp_numel(&g->param[i]));
 }
 
+const InterpWords interp_words[INTERP_OPTIMISERS] = {
+    [INTERP_SGD] = {"sgd", {"momentum"}},
+    [INTERP_ADAM] = {"adam", {"exp_avg", "exp_avg_sq"}},
+    [INTERP_ADAMW] = {"adamw", {"exp_avg", "exp_avg_sq"}},
+};
+
+static void sgd(const InterpStep *s, double g, double decay, double *w, double *m)
+{
+    g += decay * *w;
+    *m = s->momentum * *m + g;
+    *w -= s->lr * (s->nesterov ? g + s->momentum * *m : *m);
+}
+
+/* Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2. */
+static void adam(const InterpStep *s, double g, double decay, double *w, double *mean, double *square)
+{
+    const double t = (double)s->before + 1;
+    if (s->optimiser == INTERP_ADAMW)
+        *w -= s->lr * decay * *w;
+    else
+        g += decay * *w;
+    *mean = s->beta1 * *mean + (1 - s->beta1) * g;
+    *square = s->beta2 * *square + (1 - s->beta2) * g * g;
+    *w -= s->lr * (*mean / (1 - pow(s->beta1, t))) / (sqrt(*square / (1 - pow(s->beta2, t))) + s->eps);
+}
+
 void interp_update(Interp *ip, const InterpStep *s)
 {
     for (int p = 0; p < ip->g->nparam; p++) {
-        double *v = ip->param[p], *m = ip->momentum[p];
-        bool decay = s->decay_all || ip->g->param[p].role == PARAM_WEIGHT;
+        const double decay = s->decay_all || ip->g->param[p].role == PARAM_WEIGHT ? s->weight_decay : 0;
+        double *w = ip->param[p], *a = ip->buffer[0][p], *b = ip->buffer[1][p];
         if (!ip->dparam[p])
             continue;
-        for (int64_t i = 0; i < interp_numel(&ip->g->param[p]); i++) {
-            double g = ip->dparam[p][i] + (decay ? s->weight_decay * v[i] : 0);
-            m[i] = s->momentum * m[i] + g;
-            v[i] -= s->lr * (s->nesterov ? g + s->momentum * m[i] : m[i]);
-        }
+        for (int64_t i = 0; i < interp_numel(&ip->g->param[p]); i++)
+            if (s->optimiser == INTERP_SGD)
+                sgd(s, ip->dparam[p][i], decay, &w[i], &a[i]);
+            else
+                adam(s, ip->dparam[p][i], decay, &w[i], &a[i], &b[i]);
     }
 }
 
@@ -801,13 +827,15 @@ Interp *interp_new(const Graph *g, int max_n)
     *ip = (Interp){.g = g, .max_n = max_n, .far_op = -1};
     ip->param = room(g->nparam, sizeof *ip->param);
     ip->dparam = room(g->nparam, sizeof *ip->dparam);
-    ip->momentum = room(g->nparam, sizeof *ip->momentum);
+    for (int k = 0; k < INTERP_BUFFERS; k++)
+        ip->buffer[k] = room(g->nparam, sizeof *ip->buffer[k]);
     for (int i = 0; i < g->nparam; i++) {
         int64_t n = interp_numel(&g->param[i]);
         ip->param[i] = room(n, sizeof(double));
         if (trained(g->param[i].role) && !g->op[g->param[i].op].frozen) {
             ip->dparam[i] = room(n, sizeof(double));
-            ip->momentum[i] = room(n, sizeof(double));
+            for (int k = 0; k < INTERP_BUFFERS; k++)
+                ip->buffer[k][i] = room(n, sizeof(double));
         }
     }
     ip->out = room(g->nop, sizeof *ip->out);
@@ -854,7 +882,8 @@ void interp_free(Interp *ip)
     for (int i = 0; i < ip->g->nparam; i++) {
         free(ip->param[i]);
         free(ip->dparam[i]);
-        free(ip->momentum[i]);
+        for (int k = 0; k < INTERP_BUFFERS; k++)
+            free(ip->buffer[k][i]);
     }
     for (int i = 0; i < ip->g->nop; i++) {
         free(ip->out[i]);
@@ -868,7 +897,8 @@ void interp_free(Interp *ip)
     }
     free(ip->param);
     free(ip->dparam);
-    free(ip->momentum);
+    for (int k = 0; k < INTERP_BUFFERS; k++)
+        free(ip->buffer[k]);
     free(ip->out);
     free(ip->dout);
     free(ip->mask);

@@ -6,11 +6,23 @@
 
 #include "graph.h"
 
-/* One step of PyTorch's SGD. Weight decay reaches weights alone unless decay_all. */
+/* One step of PyTorch's SGD, Adam or AdamW. Weight decay reaches weights alone unless decay_all. */
+typedef enum InterpOptimiser { INTERP_SGD, INTERP_ADAM, INTERP_ADAMW, INTERP_OPTIMISERS } InterpOptimiser;
+enum { INTERP_BUFFERS = 2 }; /* at most, of each parameter */
 typedef struct InterpStep {
-    double lr, momentum, weight_decay;
-    bool nesterov, decay_all;
+    InterpOptimiser optimiser;
+    double lr, weight_decay;
+    bool decay_all;
+    double momentum; /* of SGD */
+    bool nesterov;
+    double beta1, beta2, eps; /* of Adam and AdamW */
+    int64_t before;           /* steps that were taken before this one */
 } InterpStep;
+/* What a state calls an optimiser, and its buffers: "momentum"; NULL after the last. */
+typedef struct InterpWords {
+    const char *name, *buffer[INTERP_BUFFERS];
+} InterpWords;
+extern const InterpWords interp_words[INTERP_OPTIMISERS];
 
 /* All arrays are indexed by op or by parameter of the graph. Tensors are n x C x H x W without padding. */
 typedef struct Interp {
@@ -20,11 +32,11 @@ typedef struct Interp {
     uint64_t
         shake; /* not 0: a seed. Every number that float32 cannot hold is moved by up to 2^-23 of itself and rounded, in
                 * outputs, gradients, sums and a norm's insides: shows what float32 can do on this case */
-    uint64_t moved;       /* how many numbers were */
-    double **param;       /* [nparam]: values, also of running statistics; the count is one number */
-    double **dparam;      /* [nparam]: gradients, NULL for statistics and what is frozen */
-    double **momentum;    /* [nparam]: the optimiser's buffers, NULL likewise */
-    double **out, **dout; /* [nop]: an op's output and the gradient of it; the loss's are NULL */
+    uint64_t moved;                  /* how many numbers were */
+    double **param;                  /* [nparam]: values, also of running statistics; the count is one number */
+    double **dparam;                 /* [nparam]: gradients, NULL for statistics and what is frozen */
+    double **buffer[INTERP_BUFFERS]; /* [nparam]: the optimiser's, NULL likewise */
+    double **out, **dout;            /* [nop]: an op's output and the gradient of it; the loss's are NULL */
     unsigned char *
         *mask;          /* [nop]: of a dropout, 0 or 1, n x C x H x W: the caller fills it before a training forward */
     const float **seen; /* [nop]: the output that a float run had, or NULL: decides at kinks. Caller's memory. */

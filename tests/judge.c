@@ -211,8 +211,15 @@ static Numbers make_numbers(const Graph *g, const Case *c)
     m.step.momentum = rng_chance(&r, 0.7) ? 0.9 : 0;
     m.step.nesterov = m.step.momentum > 0 && rng_chance(&r, 0.4);
     m.step.decay_all = rng_chance(&r, 0.3);
+    m.step.beta1 = m.step.momentum;
+    m.step.beta2 = m.step.nesterov ? 0.99 : 0.999;
+    m.step.eps = m.step.decay_all ? 1e-3 : 1e-8;
+    while (strcmp(interp_words[m.step.optimiser].name, g->spec->train.optimiser->name) != 0)
+        if (++m.step.optimiser == INTERP_OPTIMISERS)
+            BUG("no reference for the optimiser %s", g->spec->train.optimiser->name);
     m.seed = rng_int(&r, 0, 1000000);
     m.at_step = rng_int(&r, 0, 100000);
+    m.step.before = m.at_step;
     m.x = images(g, c, &r, c->n);
     m.x_predict = images(g, c, &r, c->n_predict);
     m.label = room(c->n, sizeof *m.label);
@@ -220,6 +227,7 @@ static Numbers make_numbers(const Graph *g, const Case *c)
     for (int i = 0; i < c->n; i++)
         m.label[i] = rng_int(&r, 0, classes - 1);
     bool moving = m.step.momentum > 0 && rng_chance(&r, 0.7);
+    const char *const *buffer = interp_words[m.step.optimiser].buffer;
     for (int i = 0; i < g->nparam; i++) {
         const Param *p = &g->param[i];
         int64_t dim[4] = {p->dim[0], p->dim[1], p->dim[2], p->dim[3]};
@@ -231,9 +239,11 @@ static Numbers make_numbers(const Graph *g, const Case *c)
                 t->i[e] = rng_int(&r, 0, 5000);
         if (!moving || p->role > PARAM_BETA || g->op[p->op].frozen)
             continue;
-        StTensor *v = st_add(m.state, xprintf("momentum.%s", p->name), true, p->ndim, dim);
-        for (int64_t e = 0; e < v->n; e++)
-            v->f[e] = (float)rng_normal(&r) * 0.1f;
+        for (int k = 0; k < INTERP_BUFFERS && buffer[k]; k++) {
+            StTensor *v = st_add(m.state, xprintf("%s.%s", buffer[k], p->name), true, p->ndim, dim);
+            for (int64_t e = 0; e < v->n; e++)
+                v->f[e] = k ? (float)rng_real(&r, 1e-4, 0.1) : (float)rng_normal(&r) * 0.1f; /* k: of squares */
+        }
     }
     return m;
 }
@@ -242,11 +252,14 @@ static Numbers make_numbers(const Graph *g, const Case *c)
 static void load_numbers(Interp *ip, const Graph *g, const Numbers *m)
 {
     for (int i = 0; i < g->nparam; i++) {
-        const StTensor *t = &m->weights->tensor[i], *v = st_find(m->state, xprintf("momentum.%s", t->name));
-        for (int64_t e = 0; e < t->n; e++) {
+        const StTensor *t = &m->weights->tensor[i];
+        for (int64_t e = 0; e < t->n; e++)
             ip->param[i][e] = t->f ? (double)t->f[e] : (double)t->i[e];
-            if (ip->momentum[i])
-                ip->momentum[i][e] = v ? (double)v->f[e] : 0;
+        const char *const *buffer = interp_words[m->step.optimiser].buffer;
+        for (int k = 0; k < INTERP_BUFFERS && buffer[k] && ip->buffer[k][i]; k++) {
+            const StTensor *v = st_find(m->state, xprintf("%s.%s", buffer[k], t->name));
+            for (int64_t e = 0; e < t->n; e++)
+                ip->buffer[k][i][e] = v ? (double)v->f[e] : 0;
         }
     }
 }
@@ -535,7 +548,7 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
     }
     v->flips = ip->flips;
 
-    double act = 0, grad = 0, param = 0, stat = 0, moment = 0;
+    double act = 0, grad = 0, param = 0, stat = 0, moment[INTERP_BUFFERS] = {0};
     for (int i = 1; i < g->nop - 1; i++)
         act = fmax(act, top(ip->out[i], c->n * interp_image(g, i)));
     for (int i = 0; i < g->nparam; i++) {
@@ -545,7 +558,8 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
         if (ip->dparam[i]) {
             param = fmax(param, top(ip->param[i], n));
             grad = fmax(grad, top(ip->dparam[i], n));
-            moment = fmax(moment, top(ip->momentum[i], n));
+            for (int k = 0; k < INTERP_BUFFERS; k++)
+                moment[k] = fmax(moment[k], top(ip->buffer[k][i], n));
         }
     }
     const Rigour strict = c->fill == FILL_FAR || c->fill == FILL_CONSTANT
@@ -577,11 +591,15 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
                 !statistic(p->role)              ? LOOSE
                 : close_norm(g, c, exact, p->op) ? CLOSE
                                                  : strict);
-        StTensor *t = st_find(trace, xprintf("after.momentum.%s", p->name));
-        if (ip->dparam[i] && m->step.momentum > 0)
-            compare(v, trace, xprintf("after.momentum.%s", p->name), OF(momentum[i]), param_dims(p), moment, LOOSE);
-        else if (t)
-            t->used = true; /* without momentum nobody reads it */
+        const char *const *buffer = interp_words[m->step.optimiser].buffer;
+        for (int k = 0; k < INTERP_BUFFERS && buffer[k]; k++) {
+            const char *name = xprintf("after.%s.%s", buffer[k], p->name);
+            StTensor *t = st_find(trace, name);
+            if (ip->dparam[i] && (m->step.optimiser != INTERP_SGD || m->step.momentum > 0))
+                compare(v, trace, name, OF(buffer[k][i]), param_dims(p), moment[k], LOOSE);
+            else if (t)
+                t->used = true; /* without momentum nobody reads it */
+        }
     }
     for (int i = 0; i < trace->n; i++)
         if (!trace->tensor[i].used)
@@ -827,22 +845,34 @@ Verdict judge(const Case *c)
                                 out[i],
                                 "--lr",
                                 xprintf("%.9g", m.step.lr),
-                                "--momentum",
-                                xprintf("%.9g", m.step.momentum),
                                 "--weight-decay",
                                 xprintf("%.9g", m.step.weight_decay),
                                 "--seed",
                                 xprintf("%d", m.seed),
                                 "--step",
                                 xprintf("%d", m.at_step)};
-        int n = 22;
+        int n = 20;
+        const bool sgd = m.step.optimiser == INTERP_SGD;
+        const struct {
+            const char *name;
+            double value;
+            bool given;
+        } of[] = {{"--momentum", m.step.momentum, sgd},
+                  {"--beta1", m.step.beta1, !sgd},
+                  {"--beta2", m.step.beta2, !sgd},
+                  {"--eps", m.step.eps, !sgd}};
+        for (size_t k = 0; k < sizeof of / sizeof *of; k++)
+            if (of[k].given) {
+                argv[n++] = of[k].name;
+                argv[n++] = xprintf("%.9g", of[k].value);
+            }
         if (c->batch > c->n) {
             argv[n++] = "--batch";
             argv[n++] = xprintf("%d", c->batch);
         }
         if (c->fill == FILL_NAN)
             argv[n++] = "--nonfinite";
-        if (m.step.nesterov)
+        if (sgd && m.step.nesterov)
             argv[n++] = "--nesterov";
         if (m.step.decay_all)
             argv[n++] = "--decay-all";

@@ -356,5 +356,6 @@ void rs_print(const RandSpec *given, FILE *to)
         fprintf(to, "recompute: %d\n", s->recompute);
     fputs("layers:\n", to);
     print_chain(s, 0, 0, usual, 2, to);
-    fprintf(to, "train: {data: shapes, batch: %d}\n", s->batch);
+    static const char *const optimiser[] = {"", ", optimizer: adam", ", optimizer: adamw"};
+    fprintf(to, "train: {data: shapes, batch: %d%s}\n", s->batch, optimiser[s->optimiser]);
 }

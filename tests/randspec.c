@@ -701,6 +701,13 @@ static bool any_graph(const RandSpec *s, uint64_t seed)
     return graph_like(s, 1 + (int)(seed % 3));
 }
 
+/* Half of the specs have sgd; other draws stay as they are. */
+static int any_optimiser(uint64_t seed)
+{
+    Rng own = {seed ^ 0xada3u};
+    return rng_chance(&own, 0.5) ? 0 : rng_int(&own, 1, 2);
+}
+
 RandSpec rs_random(uint64_t seed)
 {
     Rng r = {seed * 0x2545f4914f6cdd1du + 1};
@@ -712,6 +719,7 @@ RandSpec rs_random(uint64_t seed)
             larger(&s, seed, RS_MOST_CHAIN);
             with_ends(&s, seed);
             large_batch(&s, seed);
+            s.optimiser = any_optimiser(seed);
             return s;
         }
     }
@@ -730,6 +738,7 @@ RandSpec rs_graph(uint64_t seed)
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
+            s.optimiser = any_optimiser(seed);
             return s;
         }
     }

@@ -84,6 +84,7 @@ typedef struct RsLayer {
 typedef struct RandSpec {
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
     int recompute;             /* 0: the spec does not say it */
+    int optimiser;             /* sgd, adam, adamw */
     int n, n_predict;          /* images in the trace and in the prediction */
     RsStage act, norm;         /* norm: op 0: not written */
     int preset;                /* from 1 on; 0: none */

@@ -708,7 +708,36 @@ START_TEST(hand_update)
         w -= 0.5 * (_i == 1 ? gw + 0.9 * mw : mw), b -= 0.5 * (_i == 1 ? gb + 0.9 * mb : mb);
         ck_assert_double_eq_tol(ip->param[0][0], w, 1e-14);
         ck_assert_double_eq_tol(ip->param[1][0], b, 1e-14);
-        ck_assert_double_eq_tol(ip->momentum[0][0], mw, 1e-14);
+        ck_assert_double_eq_tol(ip->buffer[0][0][0], mw, 1e-14);
+    }
+    interp_free(ip);
+}
+END_TEST
+
+/* Two steps on one weight of 2 with gradients 1 and -3: what torch.optim.Adam and AdamW make of it, in doubles. */
+START_TEST(hand_adam)
+{
+    static const double torch[2][2][3] = {{{1.5471698113207548, 0.11999999999999997, 0.014400000000000012},
+                                           {1.7480677321384883, -0.1765283018867924, 0.09521235457458177}},
+                                          {{1.4555555555555555, 0.09999999999999998, 0.010000000000000009},
+                                           {1.6163935084598438, -0.20999999999999996, 0.09990000000000009}}};
+    Net t = start(1, 1, 1);
+    linear(&t, 2, false);
+    loss(&t);
+    Interp *ip = interp_new(&t.g, 1);
+    InterpStep s = {.optimiser = _i ? INTERP_ADAMW : INTERP_ADAM,
+                    .lr = 0.5,
+                    .weight_decay = 0.1,
+                    .beta1 = 0.9,
+                    .beta2 = 0.99,
+                    .eps = 0.125};
+    ip->param[0][0] = 2;
+    for (; s.before < 2; s.before++) {
+        ip->dparam[0][0] = s.before ? -3 : 1;
+        interp_update(ip, &s);
+        ck_assert_double_eq_tol(ip->param[0][0], torch[_i][s.before][0], 1e-14);
+        ck_assert_double_eq_tol(ip->buffer[0][0][0], torch[_i][s.before][1], 1e-15);
+        ck_assert_double_eq_tol(ip->buffer[1][0][0], torch[_i][s.before][2], 1e-15);
     }
     interp_free(ip);
 }
@@ -813,6 +842,7 @@ int main(void)
     tcase_add_test(h, hand_concat);
     tcase_add_test(h, hand_loss);
     tcase_add_loop_test(h, hand_update, 0, 3);
+    tcase_add_loop_test(h, hand_adam, 0, 2);
     tcase_add_test(h, hand_drop);
     tcase_add_test(h, kinks);
     suite_add_tcase(s, d);

@@ -23,14 +23,17 @@ typedef struct StudyTimes {
 bool study_time(StudyFile *f, const Options *o, const char *folder, Pool *pool, StudyTimes *to);
 /* "DIR/report.html", beside the CSV. */
 const char *study_page(const char *csv);
+/* ---- study_earlier.c ---- */
+
+/* The trainings, looks and extensions of a CSV, if it belongs to this study; none where there is no CSV. */
+bool study_earlier(Study *s, const char *csv);
+
 /* ---- study_parts.c: one study on several machines ---- */
 
 /* "K/N". False after a message. */
 bool part_read(StudyOptions *own);
 /* Where a part works: FOLDER/part-K. */
 const char *part_folder(const char *folder, const StudyOptions *own);
-/* The trainings, looks and extensions of a CSV, if it belongs to this study; none where there is no CSV. */
-bool study_earlier(Study *s, const char *csv);
 /* Into a part's study: the whole screen of FOLDER/runs.csv, and what the part has trained. */
 bool part_begin(Study *s, const char *folder, const char *part);
 /* Into the study: the whole rounds of all FOLDER/part-*. */

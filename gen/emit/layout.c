@@ -35,6 +35,13 @@ const char *stored_slot(const Net *n, const Tensor *nd)
     return slot_name(n, nd, -1, "STORED");
 }
 
+const char *matrix_slot(const Net *n, const Kernel *k, Matrix which)
+{
+    static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
+
+    return xprintf("%s_%s_%s", n->NAME, upper(k->name), name[which]);
+}
+
 /* ---- offsets ---- */
 
 void layout_params(const Net *n)

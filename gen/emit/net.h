@@ -26,6 +26,7 @@ const char *slot_name(const Net *n, const Tensor *nd, int index, const char *wha
 /* Where an image norm's statistics of each image lie. */
 const char *kept_slot(const Net *n, int op);
 const char *stored_slot(const Net *n, const Tensor *nd);
+const char *matrix_slot(const Net *n, const Kernel *k, Matrix which);
 void layout_params(const Net *n);
 void layout_slots(const Net *n);
 void layout_totals(const Net *n);
@@ -36,7 +37,6 @@ void net_line(Rec *to, const char *list, const char *text);
 void net_decl(Rec *k, const char *list, const char *text);
 const char *norm_name(const Net *n, int op);
 const char *stats_name(const Net *n, const Tensor *nd);
-const char *matrix_slot(const Net *n, const Kernel *k, Matrix which);
 void place_kernel(const Net *n, const Kernel *k, Rec *r);
 void place_norms(const Net *n);
 /* Statistics of the tensors that norms read. */

@@ -110,13 +110,6 @@ static Given alias_field(const Net *n, const Kernel *k, const Field *f)
                    xprintf("&net->%s", norm_name(n, a->op))};
 }
 
-const char *matrix_slot(const Net *n, const Kernel *k, Matrix which)
-{
-    static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
-
-    return xprintf("%s_%s_%s", n->NAME, upper(k->name), name[which]);
-}
-
 static Given matrix_field(const Net *n, const Kernel *k, Matrix which)
 {
     static const char *const name[] = {"mat_x", "mat_y", "mat_back_x", "mat_dz", "mat_dx"};
