@@ -297,7 +297,8 @@ static const struct {
     Property property;
     const char *why;
 } equivalent[] = {
-    {OP_CONCAT, P_SIGN, "a concat is a list of paths in the plan, or a stored tensor: nothing looks past it for a sign"},
+    {OP_CONCAT, P_SIGN,
+     "a concat is a list of paths in the plan, or a stored tensor: nothing looks past it for a sign"},
     {OP_FLATTEN, P_SHIFT, "a bias in front of flatten stays, even where a norm of features would take it away"},
 };
 
