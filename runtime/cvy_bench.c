@@ -83,7 +83,7 @@ static double reading_time(int processor)
 
 static void one_step(struct bench *b)
 {
-    const struct cvy_batch batch = {b->x, b->label, NULL, b->batch};
+    const struct cvy_batch batch = {b->x, cvy_learns_classes(b->model) ? (const void *)b->label : b->y, NULL, b->batch};
 
     if (b->train) {
         b->model->forward(b->run.net, &batch, &b->step, NULL);

@@ -270,6 +270,8 @@ static int headers_fit(const struct cvy_model *m, const struct idx *images, cons
 static int read_labels(struct cvy_data *d, const struct cvy_model *m, struct idx *f)
 {
     uint8_t *byte = NULL;
+    if (!cvy_learns_classes(m))
+        return 1;
     int ok = idx_items(f, &byte) && (d->label = cvy_alloc(f->dim[0], sizeof *d->label)) != NULL;
     for (uint32_t i = 0; ok && i < f->dim[0]; i++) {
         d->label[i] = byte[i];
@@ -318,9 +320,22 @@ struct place {
     uint64_t seed;      /* of drawn figures */
 };
 
+/* Images of classes have no numbers to learn. */
+static int has_targets(const struct cvy_model *m, const char *what)
+{
+    if (m->train.loss->target != CVY_VALUES)
+        return 1;
+    cvy_error("'convoy data' makes a set of a table with a column of numbers, or of arrays",
+              "the network '%s' learns %d number%s of each row, and %s of classes", m->name, m->classes,
+              m->classes == 1 ? "" : "s", what);
+    return 0;
+}
+
 static int look_at_figures(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
                            int limit, int *n)
 {
+    if (!has_targets(m, "drawn figures are"))
+        return 0;
     *n = cvy_shapes_count(m, split, limit);
     return *n >= 0 && (!d || cvy_shapes_make(d, m, split, limit, at->seed));
 }
@@ -328,7 +343,7 @@ static int look_at_figures(struct cvy_data *d, const struct cvy_model *m, const 
 static int look_at_files(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
                          int limit, int *n)
 {
-    return load_files(d, m, at->folder, split, limit, n);
+    return has_targets(m, "IDX files hold images") && load_files(d, m, at->folder, split, limit, n);
 }
 
 static int look_at_set(struct cvy_data *d, const struct cvy_model *m, const struct place *at, enum cvy_split split,
@@ -392,8 +407,10 @@ void cvy_data_free(struct cvy_data *d)
     if (d->map)
         munmap(d->map, d->map_bytes);
     free(d->own);
-    if (!d->borrowed)
+    if (!d->borrowed) {
         free(d->label);
+        free(d->value);
+    }
     free(d->row);
     free(d->what);
     for (int i = 0; i < CVY_ORIGINS; i++)
@@ -408,9 +425,12 @@ uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t before)
     const uint8_t *rows = d->number ? (const void *)d->number : d->image;
     uLong crc = before;
     int wide = 0;
-    for (int i = 0; i < d->n; i++)
+    for (int i = 0; i < d->n && d->value; i++)
+        crc = crc32(crc, (const void *)(d->value + (size_t)cvy_data_row(d, i) * (size_t)d->values),
+                    (uInt)((size_t)d->values * sizeof *d->value));
+    for (int i = 0; i < d->n && d->label; i++)
         wide = wide || d->label[cvy_data_row(d, i)] > 255;
-    for (int i = 0; i < d->n; i++) {
+    for (int i = 0; i < d->n && d->label; i++) {
         const uint32_t label = (uint32_t)d->label[cvy_data_row(d, i)];
         const uint8_t byte[4] = {(uint8_t)label, (uint8_t)(label >> 8), (uint8_t)(label >> 16), (uint8_t)(label >> 24)};
         crc = crc32(crc, byte, wide ? 4 : 1);
@@ -460,7 +480,7 @@ static int quotas(const struct cvy_data *d, int classes, int want, int *quota)
     if (!lack)
         return 0;
     for (int i = 0; i < d->n; i++)
-        quota[d->label[i]]++;
+        quota[d->label ? d->label[i] : 0]++;
     for (int c = 0; c < classes; c++) {
         const double exact = (double)quota[c] * want / d->n;
         lack[c] = (struct lack){exact - floor(exact), c};
@@ -486,8 +506,8 @@ static int hold_out(struct cvy_data *d, struct cvy_data *train, int classes, int
     if (ok)
         qsort(order, (size_t)train->n, sizeof *order, by_key);
     for (int i = 0; ok && i < train->n; i++)
-        if (quota[train->label[order[i].item]] > 0) {
-            quota[train->label[order[i].item]]--;
+        if (quota[train->label ? train->label[order[i].item] : 0] > 0) {
+            quota[train->label ? train->label[order[i].item] : 0]--;
             out[order[i].item] = 1;
         }
     int nkept = 0, nheld = 0;
@@ -511,6 +531,8 @@ static int hold_out(struct cvy_data *d, struct cvy_data *train, int classes, int
     d->image = train->image;
     d->number = train->number;
     d->label = train->label;
+    d->value = train->value;
+    d->values = train->values;
     d->borrowed = 1;
     return 1;
 }
@@ -542,5 +564,5 @@ int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct
         return 0;
     }
     *held = exact >= 1;
-    return exact < 1 || hold_out(d, train, m->classes, (int)exact);
+    return exact < 1 || hold_out(d, train, train->label ? m->classes : 1, (int)exact);
 }

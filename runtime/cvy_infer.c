@@ -34,16 +34,19 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
     }
     m->fold(r->net);
     while ((b = cvy_loader_next(l)) != NULL) {
-        const int *label = b->target;
         m->infer(r->net, b, y);
         for (int i = 0; i < b->n; i++) {
             int hit;
             const float *row = y + (size_t)i * (size_t)m->classes;
-            const double lost = m->train.loss->lost(row, m->classes, label, i, &hit);
+            const double lost = m->train.loss->lost(row, m->classes, b->target, i, &hit);
             sum += lost;
             correct += hit;
-            if (report)
-                cvy_report_row(report, cvy_data_row(d, done + i), row, label[i], cvy_largest(row, m->classes), lost);
+            if (report && cvy_learns_classes(m))
+                cvy_report_row(report, cvy_data_row(d, done + i), row, ((const int *)b->target)[i],
+                               cvy_largest(row, m->classes), lost);
+            else if (report)
+                cvy_report_values(report, cvy_data_row(d, done + i), row,
+                                  (const float *)b->target + (size_t)i * (size_t)m->classes, lost);
         }
         done += b->n;
     }
@@ -94,12 +97,16 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         ok = 0;
     } else if (ok && json) {
         json_t *o = json_pack("{s:s, s:s, s:b, s:i, s:f, s:f}", "network", m->name, "data", d.what, "synthetic",
-                              d.synthetic, "images", d.n, "loss", loss, "accuracy", accuracy);
+                              d.synthetic, "images", d.n, "loss", loss, cvy_learns_classes(m) ? "accuracy" : "rmse",
+                              cvy_learns_classes(m) ? accuracy : sqrt(loss));
         if (o && !cvy_report_json(&report, o)) { /* which has said so */
             json_decref(o);
             ok = 0;
         }
         ok = ok && cvy_json_print(o, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    } else if (ok && !cvy_learns_classes(m)) {
+        printf("%s: test loss %.6g, RMSE %.6g, R2 %.4f (%d rows from %s%s)\n", m->name, loss, sqrt(loss),
+               cvy_report_r2(&report, -1), d.n, d.what, d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");
     } else if (ok) {
         printf("%s: test loss %.4f, test accuracy %.2f%% (%d images from %s%s)\n", m->name, loss, 100 * accuracy, d.n,
                d.what, d.synthetic ? ": a SYNTHETIC set, not a benchmark" : "");

@@ -110,7 +110,7 @@ int cvy_command_info(int argc, char **argv, const struct cvy_model *m)
     printf("target        %s\n", m->target ? m->target : "unknown");
     printf("spec          %s\n", m->spec_hash ? m->spec_hash : "unknown");
     printf("input         %d x %d x %d\n", m->channels, m->height, m->width);
-    printf("classes       %d\n", m->classes);
+    printf("%s       %d\n", cvy_learns_classes(m) ? "classes" : "outputs", m->classes);
     printf("parameters    %" PRId64 "\n", count_params(m));
     printf("forward       %.3f MFLOP per image\n", (double)m->flops / 1e6);
     printf("stored        %" PRId64 " bytes per image, from forward for backward\n", m->stored_bytes);

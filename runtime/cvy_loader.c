@@ -25,7 +25,8 @@ struct cvy_loader {
     const float *mean, *std; /* by channel; NULL: 0, 1 */
     struct slot {
         float *x;
-        int *label;
+        int *label;             /* or, */
+        float *value;           /* by what the network learns; NULL, too, where that is x */
         struct cvy_batch batch; /* of these */
     } slot[RING];
     int64_t first, count; /* batches [first, first + count) of the pass */
@@ -111,12 +112,17 @@ static void make(struct cvy_loader *l, int64_t number, struct slot *to)
     const struct cvy_data *d = l->data;
     int64_t from = number * l->batch;
     const int n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
-    to->batch = (struct cvy_batch){to->x, to->label, NULL, n};
+    const void *const target = d->value ? (const void *)to->value : to->label ? (const void *)to->label : to->x;
+    to->batch = (struct cvy_batch){to->x, target, NULL, n};
     for (int i = 0; i < n; i++) {
         const int item = cvy_data_row(d, l->order ? l->order[from + i] : (int)from + i);
         const size_t at = (size_t)item * d->numbers;
         float *out = to->x + (size_t)i * d->numbers;
-        to->label[i] = d->label[item];
+        if (to->label)
+            to->label[i] = d->label[item];
+        else if (to->value)
+            memcpy(to->value + (size_t)i * (size_t)d->values, d->value + (size_t)item * (size_t)d->values,
+                   (size_t)d->values * sizeof *to->value);
         if (l->augment) {
             const struct cvy_view v =
                 cvy_augment_draw(l->augment, l->height, l->width, l->seed, l->epoch, (uint64_t)item);
@@ -191,7 +197,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
     for (int i = 0; i < RING && ok; i++) {
         ok = d->numbers <= SIZE_MAX / sizeof(float) / (size_t)batch &&
              (l->slot[i].x = cvy_alloc_aligned((size_t)batch * d->numbers * sizeof(float))) != NULL &&
-             (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL;
+             (!cvy_learns_classes(m) || (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL) &&
+             (!d->value || (l->slot[i].value = cvy_alloc((size_t)batch * (size_t)d->values, sizeof(float))) != NULL);
     }
     if (ok) {
         sigset_t all, old;
@@ -242,6 +249,7 @@ void cvy_loader_stop(struct cvy_loader *l)
     for (int i = 0; i < RING; i++) {
         free(l->slot[i].x);
         free(l->slot[i].label);
+        free(l->slot[i].value);
     }
     free(l->order);
     free(l->table);

@@ -3,13 +3,14 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
 
 int cvy_target_fits(enum cvy_target kind, const void *target, int n, int outputs)
 {
     const int *const label = target;
-    int fit = kind == CVY_CLASS;
+    int fit = 1; /* whatever numbers are, they make sense */
 
-    for (int i = 0; fit && i < n; i++)
+    for (int i = 0; kind == CVY_CLASS && fit && i < n; i++)
         fit = label[i] >= 0 && label[i] < outputs;
     return fit;
 }
@@ -88,15 +89,90 @@ static double cvy_cross_entropy_lost(const float *y, int outputs, const void *ta
     return log(sum) - ((double)y[label] - (double)y[best]);
 }
 
+static double cvy_cross_entropy_guessing(const void *target, int n, int outputs)
+{
+    (void)target, (void)n;
+    return log(outputs > 2 ? outputs : 2); /* all classes equally likely */
+}
+
+/* ---- mean squared error ---- */
+
+double cvy_mse_weight(const float *values, int n, const struct cvy_step *step)
+{
+    (void)values, (void)step;
+    return n;
+}
+
+double cvy_mse_image(const float *y, float *g, int outputs, int padded, const float *values, int i, float scale,
+                     const struct cvy_step *step, double *score)
+{
+    const float *const want = values + (int64_t)i * outputs;
+    double sum = 0;
+
+    (void)step, (void)score;
+    for (int c = 0; c < outputs; c++) {
+        const double far = (double)y[c] - (double)want[c];
+        sum += far * far;
+        g[c] = (float)(2 * far / outputs * (double)scale);
+    }
+    for (int c = outputs; c < padded; c++)
+        g[c] = 0;
+    return sum / outputs;
+}
+
+static double cvy_mse_lost(const float *y, int outputs, const void *target, int i, int *hit)
+{
+    const float *const want = (const float *)target + (int64_t)i * outputs;
+    double sum = 0;
+
+    *hit = 0;
+    for (int c = 0; c < outputs; c++)
+        sum += ((double)y[c] - (double)want[c]) * ((double)y[c] - (double)want[c]);
+    return sum / outputs;
+}
+
+/* Zeros everywhere; at least 1, as where the numbers are of that size. */
+static double cvy_mse_guessing(const void *target, int n, int outputs)
+{
+    double sum = 0;
+
+    for (int64_t k = 0; k < (int64_t)n * outputs; k++)
+        sum += (double)((const float *)target)[k] * (double)((const float *)target)[k];
+    sum /= (double)n * outputs;
+    return sum > 1 ? sum : 1;
+}
+
 /* ---- the rows ---- */
 
 const struct cvy_loss cvy_cross_entropy = {
+    "cross_entropy",
     "cross_entropy",
     "softmax cross-entropy",
     CVY_CLASS,
     {"label_smoothing", "class_weights"},
     "torch.nn.functional.cross_entropy(net(x), labels)",
     cvy_cross_entropy_lost,
+    cvy_cross_entropy_guessing,
+};
+const struct cvy_loss cvy_mse = {
+    "mse",
+    "mse",
+    "mean squared error",
+    CVY_VALUES,
+    {NULL},
+    "torch.nn.functional.mse_loss(net(x), values)",
+    cvy_mse_lost,
+    cvy_mse_guessing,
+};
+const struct cvy_loss cvy_mse_of_input = {
+    "mse_of_input",
+    "mse",
+    "mean squared error of the input",
+    CVY_INPUT,
+    {NULL},
+    "torch.nn.functional.mse_loss(net(x), x.flatten(1))",
+    cvy_mse_lost,
+    cvy_mse_guessing,
 };
 
-const struct cvy_loss *const cvy_losses[] = {&cvy_cross_entropy, NULL};
+const struct cvy_loss *const cvy_losses[] = {&cvy_cross_entropy, &cvy_mse, &cvy_mse_of_input, NULL};

@@ -321,3 +321,25 @@ int cvy_npy_labels(const struct cvy_model *m, const char *path, int **labels, in
         *labels = out;
     return ok;
 }
+
+int cvy_npy_values(const struct cvy_model *m, const char *path, float **values, int n)
+{
+    struct cvy_npy a;
+    *values = NULL;
+    const int fd = open_npy(&a, path);
+    int ok = fd >= 0;
+    const int fits = ok && a.dim[0] == n && strcmp(a.type, "f4") == 0 &&
+                     ((a.ndim == 2 && a.dim[1] == m->classes) || (a.ndim == 1 && m->classes == 1));
+    if (ok && !fits) {
+        char shape[160];
+        shape_of(&a, shape, sizeof shape);
+        cvy_error(NULL, "'%s' has shape %s of type %s; %d x %d float32 are wanted", path, shape, a.type, n, m->classes);
+        ok = 0;
+    }
+    ok = finish_npy(&a, path, fd, ok);
+    if (ok)
+        *values = (float *)a.data;
+    else
+        free(a.data);
+    return ok;
+}

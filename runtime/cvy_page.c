@@ -170,6 +170,15 @@ static void put_classes(FILE *to, const struct cvy_report *p)
     fputs("</table></div>\n", to);
 }
 
+static void put_outputs(FILE *to, const struct cvy_report *p)
+{
+    fputs("<h2>By output</h2>\n<div class=wide><table>\n<tr><th>output<th class=n>RMSE<th class=n>R2</tr>\n", to);
+    for (int c = 0; c < p->model->classes; c++)
+        fprintf(to, "<tr><td>%d<td class=n>%.5g<td class=n>%.4f</tr>\n", c, sqrt(p->error[c] / p->data->n),
+                cvy_report_r2(p, c));
+    fputs("</table></div>\n", to);
+}
+
 static void put_matrix(FILE *to, const struct cvy_report *p)
 {
     const int n = p->model->classes;
@@ -227,7 +236,8 @@ static int put_worst(FILE *to, const struct cvy_report *p)
 {
     int ok = 1;
     if (p->nworst)
-        fputs("<h2>Predicted worst</h2>\n<p>Wrong, and most sure of it.</p>\n<div class=cards>\n", to);
+        fprintf(to, "<h2>Predicted worst</h2>\n<p>%s</p>\n<div class=cards>\n",
+                p->class_name ? "Wrong, and most sure of it." : "Of all rows, those with the largest loss.");
     for (int i = 0; ok && i < p->nworst; i++) {
         const struct cvy_worst *w = &p->worst[i];
         fputs("<div class=card>", to);
@@ -235,6 +245,10 @@ static int put_worst(FILE *to, const struct cvy_report *p)
         fputs("<b>", to);
         put_html(to, w->name);
         fputs("</b>", to);
+        if (!p->class_name) {
+            fprintf(to, "<span>loss %.4g</span></div>\n", w->loss);
+            continue;
+        }
         put_html(to, p->class_name[w->class]);
         fputs(", taken for ", to);
         put_html(to, p->class_name[w->taken_for]);
@@ -251,7 +265,7 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
 {
     char text[64];
     int64_t right = 0;
-    for (int c = 0; c < p->model->classes; c++)
+    for (int c = 0; p->class_name && c < p->model->classes; c++)
         right += p->right[c];
     fputs("<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width, "
           "initial-scale=1\">\n<title>",
@@ -264,9 +278,16 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
     fputs(" on ", to);
     put_html(to, p->data->what);
     fprintf(to, "%s</p>\n<div class=figures>\n", p->data->synthetic ? ": a synthetic set, not a benchmark" : "");
-    snprintf(text, sizeof text, "%.2f %%", 100.0 * (double)right / p->data->n);
-    put_figure(to, text, "right");
-    if (p->k < p->model->classes) {
+    if (!p->class_name) {
+        snprintf(text, sizeof text, "%.4f", cvy_report_r2(p, -1));
+        put_figure(to, text, "R2");
+        snprintf(text, sizeof text, "%.5g", sqrt(loss));
+        put_figure(to, text, "RMSE");
+    } else {
+        snprintf(text, sizeof text, "%.2f %%", 100.0 * (double)right / p->data->n);
+        put_figure(to, text, "right");
+    }
+    if (p->class_name && p->k < p->model->classes) {
         char what[32];
         snprintf(text, sizeof text, "%.2f %%", 100.0 * (double)p->in_top / p->data->n);
         snprintf(what, sizeof what, "in the first %d", p->k);
@@ -277,9 +298,13 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
     snprintf(text, sizeof text, "%d", p->data->n);
     put_figure(to, text, "images");
     fputs("</div>\n", to);
-    put_matrix(to, p);
-    put_classes(to, p);
-    if (!put_mistakes(to, p) || !put_worst(to, p))
+    if (p->class_name) {
+        put_matrix(to, p);
+        put_classes(to, p);
+    } else if (p->model->train.loss->target == CVY_VALUES) {
+        put_outputs(to, p);
+    }
+    if ((p->class_name && !put_mistakes(to, p)) || !put_worst(to, p))
         return 0;
     fputs("</main></body></html>\n", to);
     return 1;

@@ -284,6 +284,8 @@ int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *
  * infinities are an error unless nonfinite is 1. free(*x). */
 int cvy_npy_images(const struct cvy_model *model, const char *path, int nonfinite, float **x, int *n);
 int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
+/* n x outputs, or where there is one output n, float32. */
+int cvy_npy_values(const struct cvy_model *model, const char *path, float **values, int n);
 
 /* ---- cvy_where.c: where data are
  * ------------------------------------------------------------------------------------- */
@@ -328,7 +330,9 @@ extern const char *const cvy_origin_keys[CVY_ORIGINS];
 struct cvy_data {
     const uint8_t *image; /* n x C x H x W bytes; or, where it is NULL, */
     const float *number;  /* as many float32 */
-    int32_t *label;
+    int32_t *label;       /* of each; NULL where the network learns values, or its input */
+    float *value;         /* `values` of each, where it learns those */
+    int values;
     int *row; /* which of them the n are, with their labels; NULL: the first n */
     int n;
     size_t numbers;          /* of an image: C x H x W */
@@ -362,6 +366,11 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_
  */
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split, int limit,
                  int *n);
+/* Whether rows of a source have classes. */
+static inline int cvy_learns_classes(const struct cvy_model *m)
+{
+    return m->train.loss->target == CVY_CLASS;
+}
 /* What a row is called, fit to be shown: the file's name in a set, or its number; free(). */
 char *cvy_data_name(const struct cvy_data *d, int row);
 void cvy_data_free(struct cvy_data *d);
@@ -507,14 +516,20 @@ struct cvy_report {
     int64_t *matrix;                   /* class x what it is taken for; NULL: too many classes */
     int k;                             /* CVY_TOP_K, or fewer classes */
     int64_t in_top;                    /* rows whose class is among the first k */
-    struct cvy_worst worst[CVY_WORST]; /* of the wrong ones, by loss */
+    struct cvy_worst worst[CVY_WORST]; /* of the wrong ones, by loss; where it learns values, of all */
     int nworst;
+    double *sum, *squares, *error; /* by output: of values, of their squares, of (answer - value)^2; NULL: of classes */
 };
 /* What is borrowed stays until cvy_report_end, which is called in any case. */
 int cvy_report_begin(struct cvy_report *p, const struct cvy_model *model, const struct cvy_data *data);
 void cvy_report_end(struct cvy_report *p);
 /* A row's logits. */
 void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, int best, double loss);
+/* The same where the network learns values. */
+void cvy_report_values(struct cvy_report *p, int item, const float *y, const float *want, double loss);
+/* The share of the values' variance that answers explain, of output c, or of all together (-1); NAN where there is
+ * none. */
+double cvy_report_r2(const struct cvy_report *p, int c);
 int cvy_report_names(struct cvy_report *p);                     /* looks up the names of the worst rows */
 double cvy_report_share(const struct cvy_report *p, int class); /* that are right; 0 where there are none */
 /* What is taken for another class, the most frequent first: n of them, free(). NULL after a message. */

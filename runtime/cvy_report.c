@@ -28,6 +28,12 @@ int cvy_report_begin(struct cvy_report *p, const struct cvy_model *m, const stru
     p->model = m;
     p->data = d;
     p->k = m->classes < CVY_TOP_K ? m->classes : CVY_TOP_K;
+    if (!cvy_learns_classes(m)) {
+        p->sum = cvy_alloc(n, sizeof *p->sum);
+        p->squares = cvy_alloc(n, sizeof *p->squares);
+        p->error = cvy_alloc(n, sizeof *p->error);
+        return p->sum && p->squares && p->error;
+    }
     p->rows = cvy_alloc(n, sizeof *p->rows);
     p->right = cvy_alloc(n, sizeof *p->right);
     p->class_name = cvy_alloc(n, sizeof *p->class_name);
@@ -50,6 +56,9 @@ void cvy_report_end(struct cvy_report *p)
     for (int c = 0; p->class_name && c < p->model->classes; c++)
         free(p->class_name[c]);
     free(p->class_name);
+    free(p->sum);
+    free(p->squares);
+    free(p->error);
     free(p->rows);
     free(p->right);
     free(p->matrix);
@@ -58,10 +67,25 @@ void cvy_report_end(struct cvy_report *p)
     memset(p, 0, sizeof *p);
 }
 
+/* Among the worst, where it is one of them. */
+static void keep_worst(struct cvy_report *p, struct cvy_worst row)
+{
+    int at = p->nworst;
+    if (!cvy_finite(row.loss))
+        return;
+    while (at > 0 && row.loss > p->worst[at - 1].loss) /* of equal ones the first stays in front */
+        at--;
+    if (at == CVY_WORST)
+        return;
+    p->nworst += p->nworst < CVY_WORST;
+    memmove(&p->worst[at + 1], &p->worst[at], (size_t)(p->nworst - 1 - at) * sizeof *p->worst);
+    p->worst[at] = row;
+}
+
 void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, int best, double loss)
 {
     const int classes = p->model->classes;
-    int before = 0, at = p->nworst;
+    int before = 0;
     for (int c = 0; c < classes; c++)
         before += y[c] > y[label] || (c < label && y[c] == y[label]);
     p->in_top += before < p->k;
@@ -69,15 +93,29 @@ void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, i
     p->right[label] += label == best;
     if (p->matrix)
         p->matrix[(size_t)label * (size_t)classes + (size_t)best]++;
-    if (label == best || !cvy_finite(loss))
-        return;
-    while (at > 0 && loss > p->worst[at - 1].loss) /* of equal ones the first stays in front */
-        at--;
-    if (at == CVY_WORST)
-        return;
-    p->nworst += p->nworst < CVY_WORST;
-    memmove(&p->worst[at + 1], &p->worst[at], (size_t)(p->nworst - 1 - at) * sizeof *p->worst);
-    p->worst[at] = (struct cvy_worst){item, label, best, loss, NULL};
+    if (label != best)
+        keep_worst(p, (struct cvy_worst){item, label, best, loss, NULL});
+}
+
+void cvy_report_values(struct cvy_report *p, int item, const float *y, const float *want, double loss)
+{
+    for (int c = 0; c < p->model->classes; c++) {
+        const double v = (double)want[c], far = (double)y[c] - v;
+        p->sum[c] += v;
+        p->squares[c] += v * v;
+        p->error[c] += far * far;
+    }
+    keep_worst(p, (struct cvy_worst){item, 0, 0, loss, NULL});
+}
+
+double cvy_report_r2(const struct cvy_report *p, int c)
+{
+    double error = 0, variance = 0;
+    for (int k = c < 0 ? 0 : c; k < (c < 0 ? p->model->classes : c + 1); k++) {
+        error += p->error[k];
+        variance += p->squares[k] - p->sum[k] * p->sum[k] / p->data->n;
+    }
+    return variance > 0 ? 1 - error / variance : (double)NAN;
 }
 
 int cvy_report_names(struct cvy_report *p)
@@ -181,10 +219,26 @@ static int print_classes(const struct cvy_report *p)
     return ok;
 }
 
+/* Where values are learnt: R2 of all, and by output where there are few. */
+static void print_values(const struct cvy_report *p)
+{
+    printf("R2 %.4f\n", cvy_report_r2(p, -1));
+    for (int c = 0;
+         p->model->classes > 1 && p->model->train.loss->target == CVY_VALUES && c < p->model->classes && c < TEXT_LINES;
+         c++)
+        printf("  output %d: RMSE %.5g, R2 %.4f\n", c, sqrt(p->error[c] / p->data->n), cvy_report_r2(p, c));
+    for (int i = 0; i < p->nworst && i < TEXT_WORST; i++)
+        printf("%s%s: loss %.5g\n", i ? "  " : "predicted worst\n  ", p->worst[i].name, p->worst[i].loss);
+}
+
 int cvy_report_print(struct cvy_report *p)
 {
     const int columns = cvy_columns();
     int ok = cvy_report_names(p);
+    if (ok && !cvy_learns_classes(p->model)) {
+        print_values(p);
+        return 1;
+    }
     if (ok && p->model->classes <= TEXT_MATRIX && NAME_WIDTH + 5 * p->model->classes + 9 <= columns)
         print_matrix(p);
     else if (ok)
@@ -200,11 +254,36 @@ int cvy_report_print(struct cvy_report *p)
 
 /* ---- JSON ---- */
 
+static json_t *real_or_null(double v)
+{
+    return cvy_finite(v) ? json_real(v) : json_null();
+}
+
+static int values_json(const struct cvy_report *p, json_t *o)
+{
+    json_t *outputs = json_array(), *worst = json_array();
+    int ok = outputs && worst;
+    for (int c = 0; c < p->model->classes; c++)
+        ok &= json_array_append_new(outputs, json_pack("{s:f, s:o}", "rmse", sqrt(p->error[c] / p->data->n), "r2",
+                                                       real_or_null(cvy_report_r2(p, c)))) == 0;
+    for (int i = 0; i < p->nworst; i++)
+        ok &= json_array_append_new(worst, json_pack("{s:s, s:i, s:f}", "name", p->worst[i].name, "row",
+                                                     p->worst[i].item, "loss", p->worst[i].loss)) == 0;
+    ok &= json_object_set_new(o, "r2", real_or_null(cvy_report_r2(p, -1))) == 0;
+    ok &= json_object_set_new(o, "outputs", outputs) == 0;
+    ok &= json_object_set_new(o, "worst", worst) == 0;
+    if (!ok)
+        cvy_error(NULL, "out of memory");
+    return ok;
+}
+
 int cvy_report_json(struct cvy_report *p, json_t *o)
 {
     const int n = p->model->classes;
     if (!cvy_report_names(p))
         return 0;
+    if (!cvy_learns_classes(p->model))
+        return values_json(p, o);
     json_t *classes = json_array(), *matrix = json_array(), *worst = json_array();
     int ok = classes && matrix && worst;
     for (int c = 0; c < n; c++) {

@@ -49,7 +49,8 @@ static int shapes_fit(const struct cvy_tensors *f, const char *split, const stru
     *floats = x->dtype == CVY_F32;
     if (!*floats && strcmp(x->word, "U8") != 0)
         return damaged_set(f, split, "rows are no bytes and no float32");
-    if (x->ndim != 4 || y->ndim != 1 || y->dim[0] != x->dim[0] || x->dim[0] < 1 || x->dim[0] > INT32_MAX)
+    if (x->ndim != 4 || (y->ndim != 1 && (y->ndim != 2 || y->dtype != CVY_F32)) || y->dim[0] != x->dim[0] ||
+        x->dim[0] < 1 || x->dim[0] > INT32_MAX)
         return damaged_set(f, split, "their shapes are not n x c x h x w and n");
     for (int i = 0; i < 4; i++) {
         if (x->dim[i] < 1 || x->dim[i] > INT32_MAX || count > UINT64_MAX / 16 / (uint64_t)x->dim[i])
@@ -65,9 +66,20 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
                     const struct cvy_entry *y)
 {
     json_t *classes = meta_json(f, "classes");
-    const long long n = json_is_array(classes) ? (long long)json_array_size(classes) : m->classes;
+    const enum cvy_target wants = m->train.loss->target;
+    const long long numbers = y->ndim == 2 ? (long long)y->dim[1] : 1;
+    const long long n = wants == CVY_INPUT       ? m->classes
+                        : wants == CVY_VALUES    ? numbers
+                        : json_is_array(classes) ? (long long)json_array_size(classes)
+                                                 : m->classes;
     json_decref(classes);
-    if (y->dtype != CVY_I64) {
+    if (wants == CVY_VALUES && y->dtype != CVY_F32) {
+        cvy_error("'loss: cross_entropy' learns classes; 'convoy data --target COLUMN' takes a column of numbers",
+                  "'%s' has classes; the network '%s' learns %d number%s of each row by %s", f->path, m->name,
+                  m->classes, m->classes == 1 ? "" : "s", m->train.loss->help);
+        return 0;
+    }
+    if (wants == CVY_CLASS && y->dtype != CVY_I64) {
         const char *target = cvy_get_meta(f, "target");
         char plain[200];
         cvy_error(NULL, "'%s' is for regression: its labels are numbers%s%s; the network '%s' learns %d classes",
@@ -79,6 +91,15 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
     const int same = (length || (x->dim[1] == m->channels && x->dim[2] == m->height)) && x->dim[3] == m->width;
     if (same && n == m->classes)
         return 1;
+    if (wants == CVY_VALUES) {
+        cvy_error(
+            "'convoy new NAME --data FILE' writes a spec that fits",
+            "'%s' holds rows of %lld x %lld x %lld with %lld numbers to learn; the network '%s' reads %d x %d x %d "
+            "and has %d outputs",
+            f->path, (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3], n, m->name, m->channels,
+            m->height, m->width, m->classes);
+        return 0;
+    }
     cvy_error("'convoy new NAME --data FILE' writes a spec that fits",
               "'%s' holds rows of %lld x %lld x %lld in %lld classes; the network '%s' reads %d x %d x %d and has %d "
               "classes",
@@ -148,6 +169,24 @@ static int read_set_labels(struct cvy_data *d, const struct cvy_tensors *f, cons
     }
     free(part);
     return ok;
+}
+
+/* What a regression wants of each row. */
+static int read_set_values(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_model *m,
+                           const char *split, const struct cvy_entry *y)
+{
+    const size_t n = (size_t)d->n * (size_t)m->classes;
+    d->value = cvy_alloc(n, sizeof *d->value);
+    d->values = m->classes;
+    if (!d->value || !read_bytes(f, d->value, n * sizeof *d->value, y->begin))
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!cvy_finite(d->value[i])) {
+            cvy_error(NULL, "'%s': %s.y has a number that is not finite, in row %zu", f->path, split,
+                      i / (size_t)m->classes);
+            return 0;
+        }
+    return 1;
 }
 
 /* A file's rows are mapped; those that came through a pipe are copied. */
@@ -290,7 +329,10 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
     if (ok && d) {
         d->n = *n;
         d->named = f.kept || !find(&f, word, "name_at") ? NULL : word; /* a pipe is read once */
-        ok = (d->what = cvy_format("%s", path)) != NULL && read_set_labels(d, &f, m, word, y) &&
+        ok = (d->what = cvy_format("%s", path)) != NULL &&
+             (m->train.loss->target == CVY_INPUT    ? 1
+              : m->train.loss->target == CVY_VALUES ? read_set_values(d, &f, m, word, y)
+                                                    : read_set_labels(d, &f, m, word, y)) &&
              read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
     }
     if (ok && d && split == CVY_TRAIN_SPLIT)

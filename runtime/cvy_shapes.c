@@ -154,7 +154,7 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *m, enum cvy_spli
     for (int i = 0; i < n; i++) {
         struct stream s = {seed, id + (uint64_t)i, 0};
         int kind = (int)uniform(&s, 0, classes);
-        d->label[i] = kind;
+        d->label[i] = kind; /* a network that learns its input leaves it */
         draw(m, kind, &s, image + (size_t)i * d->numbers);
     }
     d->n = n;

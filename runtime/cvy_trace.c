@@ -58,7 +58,8 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
          0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
         {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
-        {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0, "n whole numbers", 0},
+        {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0,
+         "n whole numbers; n x outputs float32 where the network learns values; none where it learns its input", 0},
         {CVY_TEXT, "-o", "T", &output, 0, 0, "the trace: a safetensors file", 0},
         {CVY_REAL, "--lr", "X", &lr, 0, 1e6, "learning rate", 0},
         {CVY_REAL, "--weight-decay", "X", &weight_decay, 0, 1e6, "of weights", 0},
@@ -87,12 +88,13 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         cvy_options_help(option);
         return 0;
     }
-    if (parsed > 0 && (!weights || !input || !label_path || !output)) {
+    const int asks = m->train.loss->target != CVY_INPUT;
+    if (parsed > 0 && (!weights || !input || (asks && !label_path) || !output)) {
         cvy_error(NULL, "trace: %s is missing",
-                  !weights      ? "--weights"
-                  : !input      ? "--input"
-                  : !label_path ? "--labels"
-                                : "-o");
+                  !weights              ? "--weights"
+                  : !input              ? "--input"
+                  : asks && !label_path ? "--labels"
+                                        : "-o");
         parsed = 0;
     }
     if (parsed == 0)
@@ -104,9 +106,13 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     int64_t state_step = 0;
     float *x = NULL;
     int *labels = NULL;
+    float *values = NULL;
+    const enum cvy_target wants = m->train.loss->target;
     const char *const read[] = {weights, state, input, label_path};
     int ok = cvy_spares(output, read, 4) && cvy_npy_images(m, input, nonfinite, &x, &n) &&
-             cvy_npy_labels(m, label_path, &labels, n);
+             (wants == CVY_INPUT    ? 1
+              : wants == CVY_VALUES ? cvy_npy_values(m, label_path, &values, n)
+                                    : cvy_npy_labels(m, label_path, &labels, n));
     if (ok && n < m->min_batch) {
         cvy_error(NULL, "'%s' holds %d image: a norm of this network sees a single value then; %d at least", input, n,
                   m->min_batch);
@@ -127,7 +133,7 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         step.weight_decay_other = decay_all ? (float)weight_decay : 0.0f;
         step.seed = seed;
         step.step = cvy_option_given(option, "--step") ? step_number : (uint64_t)state_step;
-        const struct cvy_batch batch = {x, labels, NULL, n};
+        const struct cvy_batch batch = {x, labels ? (const void *)labels : values ? values : x, NULL, n};
         ok = run_step(&r, tracer, &batch, &step, &to) && cvy_out_open(&out, output);
         if (ok && !cvy_tensors_write(&to, &out)) {
             cvy_out_drop(&out);
@@ -140,5 +146,6 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     cvy_run_close(&r);
     free(x);
     free(labels);
+    free(values);
     return !ok;
 }

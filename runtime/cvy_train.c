@@ -79,21 +79,32 @@ static void clock_text(double seconds, char *text, size_t size)
         snprintf(text, size, "%d:%02d", s / 60, s % 60);
 }
 
+/* "acc 93.12%", or "rmse 0.0812" where values are learnt. */
+static const char *score_text(const struct train *t, double loss, double accuracy, char text[40])
+{
+    if (cvy_learns_classes(t->model))
+        snprintf(text, 40, "acc %.2f%%", 100 * accuracy);
+    else
+        snprintf(text, 40, "rmse %.5g", sqrt(loss));
+    return text;
+}
+
 /* One line, rewritten in place, at most ten times a second. */
 static void show_progress(struct train *t, double begin, int64_t epoch_step, double images)
 {
     double now = cvy_seconds();
     if (!t->terminal || t->said.quiet || now - t->shown < 0.1)
         return;
-    char eta[32], line[256];
+    char eta[32], line[256], score[40];
     int64_t left = (int64_t)t->p.epochs * t->steps - t->p.step;
     int64_t done = t->p.step - t->started_step;
     clock_text(done ? (now - t->started) / (double)done * (double)left : 0, eta, sizeof eta);
     t->shown = now;
     snprintf(line, sizeof line,
-             "epoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  acc %.2f%%  %.0f images/s  ETA %s",
-             t->p.epoch + 1, t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen,
-             100 * t->p.correct_sum / t->p.seen, now > begin ? images / (now - begin) : 0.0, eta);
+             "epoch %" PRId64 "/%d  step %" PRId64 "/%" PRId64 "  loss %.4f  %s  %.0f images/s  ETA %s", t->p.epoch + 1,
+             t->p.epochs, epoch_step, t->steps, t->p.loss_sum / t->p.seen,
+             score_text(t, t->p.loss_sum / t->p.seen, t->p.correct_sum / t->p.seen, score),
+             now > begin ? images / (now - begin) : 0.0, eta);
     printf("\r\033[K%.*s", cvy_columns() - 1, line); /* a line that wraps cannot be rewritten */
     fflush(stdout);
     cvy_line_open = 1;
@@ -151,12 +162,19 @@ struct found {
 };
 static const struct found nothing = {0, -1};
 
-static void log_found(json_t *o, const char *loss, const char *accuracy, struct found f)
+/* As "valid_loss", and "valid_accuracy" or "valid_rmse". */
+static void log_found(const struct train *t, json_t *o, const char *split, struct found f)
 {
+    char name[32];
     if (!o || f.accuracy < 0)
         return;
-    json_object_set_new(o, loss, cvy_finite(f.loss) ? json_real(f.loss) : json_null());
-    json_object_set_new(o, accuracy, json_real(f.accuracy));
+    snprintf(name, sizeof name, "%s_loss", split);
+    json_object_set_new(o, name, cvy_finite(f.loss) ? json_real(f.loss) : json_null());
+    snprintf(name, sizeof name, "%s_%s", split, cvy_learns_classes(t->model) ? "accuracy" : "rmse");
+    if (cvy_learns_classes(t->model))
+        json_object_set_new(o, name, json_real(f.accuracy));
+    else
+        json_object_set_new(o, name, cvy_finite(f.loss) ? json_real(sqrt(f.loss)) : json_null());
 }
 
 /* Says how the epoch went, p being as it was before the epoch was counted. best: the best so far by validation. */
@@ -166,12 +184,14 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
     double loss = p->loss_sum / p->seen, accuracy = p->correct_sum / p->seen;
     clear_progress();
     if (!t->said.quiet) {
-        int at = printf("epoch %" PRId64 "/%d  loss %.4f  acc %.2f%%", p->epoch + 1, p->epochs, loss, 100 * accuracy);
+        char score[40];
+        int at = printf("epoch %" PRId64 "/%d  loss %.4f  %s", p->epoch + 1, p->epochs, loss,
+                        score_text(t, loss, accuracy, score));
         char rest[1024], *to = rest; /* room for the longest numbers */
         *to = '\0';
         if (valid.accuracy >= 0)
-            to += snprintf(rest, sizeof rest, "  valid loss %.4f  valid acc %.2f%%%s", valid.loss, 100 * valid.accuracy,
-                           best ? " (best)" : "");
+            to += snprintf(rest, sizeof rest, "  valid loss %.4f  valid %s%s", valid.loss,
+                           score_text(t, valid.loss, valid.accuracy, score), best ? " (best)" : "");
         snprintf(to, sizeof rest - (size_t)(to - rest), "  %.1f s  %.0f images/s", seconds, t->rate);
         if (t->terminal && at + (int)strlen(rest) > cvy_columns()) /* a file has an epoch on one line */
             printf("\n    ");
@@ -182,10 +202,12 @@ static void report_epoch(struct train *t, const struct cvy_progress *p, double r
         return;
     json_t *o = json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "epoch", "epoch",
                           (json_int_t)p->epoch + 1, "step", (json_int_t)p->step, "lr", rate, "train_loss", loss,
-                          "train_accuracy", accuracy, "seconds", seconds, "images_per_second", t->rate);
+                          cvy_learns_classes(t->model) ? "train_accuracy" : "train_rmse",
+                          cvy_learns_classes(t->model) ? accuracy : sqrt(loss), "seconds", seconds, "images_per_second",
+                          t->rate);
     if (o && cvy_finite(t->norm) && t->norm >= 0)
         json_object_set_new(o, "gradient_norm", json_real(t->norm));
-    log_found(o, "valid_loss", "valid_accuracy", valid);
+    log_found(t, o, "valid", valid);
     log_line(t, o, "");
 }
 
@@ -195,12 +217,14 @@ static void report_test(struct train *t, struct found test)
     const struct cvy_progress *p = &t->p;
     const int64_t epoch = p->best_epoch ? p->best_epoch : p->epoch;
     if (!t->said.quiet) {
-        printf("test loss %.4f  test acc %.2f%%  (epoch %" PRId64 "%s; %d images)\n", test.loss, 100 * test.accuracy,
-               epoch, p->best_epoch ? ", the best by validation" : "", t->tests);
+        char score[40];
+        printf("test loss %.4f  test %s  (epoch %" PRId64 "%s; %d images)\n", test.loss,
+               score_text(t, test.loss, test.accuracy, score), epoch, p->best_epoch ? ", the best by validation" : "",
+               t->tests);
         fflush(stdout);
     }
     json_t *o = t->log ? json_pack("{s:s, s:I}", "event", "test", "epoch", (json_int_t)epoch) : NULL;
-    log_found(o, "test_loss", "test_accuracy", test);
+    log_found(t, o, "test", test);
     if (t->log)
         log_line(t, o, "");
 }
@@ -296,7 +320,6 @@ static int train_epoch(struct train *t)
     if (!loader)
         return -1;
     double begin = cvy_seconds(), images = 0;
-    const double guessing = log(m->classes > 2 ? m->classes : 2); /* the loss where all classes are equally likely */
     int result = 1;
     while (result == 1 && (b = cvy_loader_next(loader)) != NULL) {
         struct cvy_step step;
@@ -311,6 +334,7 @@ static int train_epoch(struct train *t)
         step.label_smoothing = (float)p->setting[CVY_LABEL_SMOOTHING];
         step.class_weight = t->class_weight;
         double loss = m->forward(t->run.net, b, &step, &score);
+        const double guessing = m->train.loss->guessing(b->target, b->n, m->classes);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
             char said[96];
             snprintf(said, sizeof said, "%.3g, where guessing gives %.3g", loss, guessing);

@@ -14,13 +14,13 @@
  *
  *     enum { BATCH = 64, THREADS = 2 };                      // images a step, and threads, at most
  *
- *     // steps times: fill(x, labels) sets BATCH images, ${n.shape}, NCHW, and their classes. Returns the last step's loss.
- *     double ${n.name}_example(int steps, void (*fill)(float *x, int *labels), float *x, int *labels, float *y)
+ *     // steps times: fill(x, labels) sets BATCH images, ${n.shape}, NCHW, and ${n.their_target}. Returns the last step's loss.
+ *     double ${n.name}_example(int steps, void (*fill)(float *x, ${n.example_type}${n.target_name}), float *x, ${n.example_type}${n.target_name}, float *y)
  *     {
  *         size_t bytes = ${n.NAME}_ARENA_BYTES(BATCH, THREADS);
  *         void *memory = aligned_alloc(64, bytes);
  *         struct ${n.name} *net = ${n.name}_init(memory, bytes, BATCH, THREADS);
- *         struct cvy_batch batch = {x, labels, NULL, BATCH};
+ *         struct cvy_batch batch = {x, ${n.target_name}, NULL, BATCH};
  *         struct cvy_step step = ${n.name}_step;             // lr and so on, as the spec has them
  *         double loss = 0;
  *
@@ -29,12 +29,12 @@
  *         ${n.name}_draw(net, 1);                              // or ${n.name}_set() each tensor
  *         step.lr = 0.05f;
  *         for (int i = 0; i < steps; i++) {
- *             fill(x, labels);
+ *             fill(x, ${n.target_name});
  *             step.step = i;                                 // dropout draws by it, adam counts by it
  *             loss = ${n.name}_train_step(net, &batch, &step, NULL);
  *         }
  *         ${n.name}_fold(net);                                 // after training, before inference
- *         ${n.name}_infer(net, &batch, y);                     // y: BATCH x ${n.classes} logits
+ *         ${n.name}_infer(net, &batch, y);                     // y: BATCH x ${n.classes} ${n.answers}
  *         free(memory);
  *         return loss;
  *     }
@@ -51,7 +51,7 @@
  *         ${n.name}_set(net, t, numbers[t]);                   // in the sequence of ${n.name}_model.tensor
  *     ${n.name}_fold(net);
  *     struct cvy_batch batch = {x, NULL, NULL, n};           // x: n images, ${n.shape}, NCHW
- *     ${n.name}_infer(net, &batch, y);                         // y: n x ${n.classes} logits
+ *     ${n.name}_infer(net, &batch, y);                         // y: n x ${n.classes} ${n.answers}
  *
  //$ end
  * x = (byte / 255 - mean) / std, mean ${n.mean}, std ${n.std}. Networks share no state: several may live in one program, also for
@@ -67,7 +67,7 @@
  *
  * A call that makes no sense touches nothing and says so: ${n.name}_init returns NULL, ${n.name}_forward and ${n.name}_train_step NaN,
  * a size 0, the others -1 (0: done).
- * Which: a pointer that is NULL, n below 1 (of training: below ${n.name}_model.min_batch; of inference: below 0), n above the batch of ${n.name}_init, a label that is no class,
+ * Which: a pointer that is NULL, n below 1 (of training: below ${n.name}_model.min_batch; of inference: below 0), n above the batch of ${n.name}_init, ${n.no_target}
  * lengths, ${n.name}_backward with another n than the ${n.name}_forward before it.
  * ${n.licence} */
 #ifndef ${n.NAME}_H
@@ -99,7 +99,7 @@ ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int b
 /* The spec's train section: step 0 of a training with one rate. */
 ${n.NAME}_API extern const struct cvy_step ${n.name}_step;
 /* Mean loss of batch->n images, 1 <= n <= ${n.name}_init's batch. batch->target: ${n.target_doc};
- * *score (unless NULL): how many had the right class on top. */
+ * *score (unless NULL): ${n.score_doc}. */
 ${n.NAME}_API double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score);
 /* Gradients and update, after forward on the same batch. */
 ${n.NAME}_API int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step);
@@ -112,7 +112,7 @@ ${n.NAME}_API double ${n.name}_train_step(struct ${n.name} *net, const struct cv
 /* Makes the weights of inference, running statistics folded in. Again whenever weights have changed. */
 //$ end
 ${n.NAME}_API int ${n.name}_fold(struct ${n.name} *net);
-/* y: batch->n x classes logits. Any n; no target. */
+/* y: batch->n x ${n.outputs} ${n.answers}. Any n; no target. */
 ${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y);
 
 /* The network as data: ${n.name}_model.tensor[0 .. ntensor), each with its name and shape in PyTorch (.name, .at.ndim, .at.dim); sizes;
@@ -530,7 +530,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     }
     if (score)
         *score = sum;
-    return loss / cvy_${n.loss}_weight(batch->target, n, step);
+    return loss / cvy_${n.loss_code}_weight(batch->target, n, step);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)

@@ -1,5 +1,33 @@
 // A network for reading: losses and optimisers. `n` is the network's record.
 
+//$ define plain_mse
+/* loss: the mean over the images and the outputs of (y - value)^2 */
+static double mse_forward(int n, int C, const void *in, const float *values, const struct cvy_step *step, double *score)
+{
+    const float (*y)[C] = (void *)in, (*want)[C] = (void *)values;
+    double loss = 0;
+
+    (void)step;
+    *score = 0;
+    for (int m = 0; m < n; m++)
+        for (int c = 0; c < C; c++)
+            loss += ((double)y[m][c] - want[m][c]) * ((double)y[m][c] - want[m][c]);
+    return loss / ((double)n * C);
+}
+
+/* dy[c] = 2 (y[c] - value[c]) / (n C) */
+static void mse_backward(int n, int C, const void *in, const float *values, const struct cvy_step *step, void *in_g)
+{
+    const float (*y)[C] = (void *)in, (*want)[C] = (void *)values;
+    float (*dy)[C] = in_g;
+
+    (void)step;
+    for (int m = 0; m < n; m++)
+        for (int c = 0; c < C; c++)
+            dy[m][c] = (float)(2 * ((double)y[m][c] - want[m][c]) / ((double)n * C));
+}
+//$ end
+
 //$ define plain_cross_entropy
 /* What image m's label counts; what each class c counts in every image: label smoothing */
 static double loss_own(int label, const struct cvy_step *step)

@@ -65,7 +65,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
         return (double)NAN;
     net->batch = *batch;
     run(net, &net->v, batch->n, batch->x${n.step_argument});
-    return ${n.loss}_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
+    return ${n.loss_code}_forward(batch->n, ${n.classes}, net->v.${n.logits}, batch->target, step, score ? score : &sum);
 }
 
 int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step)

@@ -163,12 +163,16 @@ static void print_case(const RandSpec *s, const Case *c, uint64_t seed, FILE *f)
         return;
     char *layers = strstr(text, "\nlayers:\n");
     const int head = layers ? (int)(layers - text) + (int)strlen("\nlayers:\n") : 0;
+    const bool values = c->fill == FILL_PLAIN && seed % 12 == 4; /* it learns numbers, by their squares */
+    char *classes = strstr(text, "classes:");
+    if (values && classes)
+        memcpy(classes, "outputs:", strlen("outputs:"));
     fprintf(f, "%.*s", head, text);
     if (begins_with_norm(s, c->fill))
         fprintf(f, "  - conv: {name: offset, out: %d, kernel: 1, order: conv-bn}\n", s->input[0]);
     char *end = strrchr(text, '}');
     *end = '\0';
-    fprintf(f, "%s%s}\nwinograd: %s\n", text + head,
+    fprintf(f, "%s%s%s}\nwinograd: %s\n", text + head, values ? ", loss: mse" : "",
             c->fill == FILL_PLAIN && seed % 6 == 1 ? frozen(xprintf("%s}\n", text), seed) : "",
             winograd_for(c->fill, seed / 6));
     free(text);

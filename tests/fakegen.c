@@ -156,6 +156,21 @@ static double *images(const char *path, int *n)
     return wide;
 }
 
+/* float32 values: likewise. */
+static const double *values(const Graph *g, const char *path, int n)
+{
+    const int outputs = g->op[g->op[g->nop - 1].in].shape.c, all = n * outputs;
+    float *v = xalloc((size_t)all * sizeof *v);
+    double *wide = xalloc((size_t)all * sizeof *wide);
+    FILE *f = fopen(path, "rb");
+    if (!f || fseek(f, -4 * (long)all, SEEK_END) != 0 || fread(v, sizeof *v, (size_t)all, f) != (size_t)all)
+        no("no values");
+    fclose(f);
+    for (int i = 0; i < all; i++)
+        wide[i] = (double)v[i];
+    return wide;
+}
+
 /* int64 labels: the numbers at the end of the file. */
 static int *labels(const char *path, int n)
 {
@@ -219,6 +234,11 @@ static void lose_pivots(Interp *ip)
     }
 }
 
+static int *room_for_labels(int n)
+{
+    return xalloc((size_t)n * sizeof(int));
+}
+
 static int trace(int argc, char **argv)
 {
     Graph *g = load(argv[0]);
@@ -242,7 +262,9 @@ static int trace(int argc, char **argv)
             ip->mask[i][e] = rng_chance(&r, 1 - g->op[i].value * (fault("rate") ? 0.9 : 1));
     if (fault("decay"))
         s.decay_all = !s.decay_all;
-    interp_forward(ip, x, labels(option(argc, argv, "--labels"), n), n, true);
+    const bool learns_values = g->spec->train.loss->target == CVY_VALUES;
+    ip->value = learns_values ? values(g, option(argc, argv, "--labels"), n) : NULL;
+    interp_forward(ip, x, learns_values ? room_for_labels(n) : labels(option(argc, argv, "--labels"), n), n, true);
     if (fault("nan"))
         for (int64_t e = 0; e < n * interp_image(g, 1); e++)
             ip->out[1][e] = isnan(ip->out[1][e]) ? 0 : ip->out[1][e];

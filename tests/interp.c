@@ -622,11 +622,37 @@ static double log_sum(const double *z, int classes)
     return m + log(sum);
 }
 
+/* The values that image n should give; NULL: it has a class. */
+static const double *wanted(const At *t, int n)
+{
+    const enum cvy_target wants = t->ip->g->spec ? t->ip->g->spec->train.loss->target : CVY_CLASS;
+    return wants == CVY_INPUT    ? t->ip->out[0] + (int64_t)n * t->a.c
+           : wants == CVY_VALUES ? t->ip->value + (int64_t)n * t->a.c
+                                 : NULL;
+}
+
+/* The mean of (y - value)^2 over images and outputs, and its slope. */
+static void squares(At *t, bool back)
+{
+    for (int n = 0; n < t->n; n++)
+        for (int k = 0; k < t->a.c; k++) {
+            const double far = t->x[(int64_t)n * t->a.c + k] - wanted(t, n)[k], all = (double)t->n * t->a.c;
+            if (back)
+                t->dx[(int64_t)n * t->a.c + k] += 2 * far / all;
+            else
+                t->ip->loss += far * far / all;
+        }
+}
+
 static void loss_forward(At *t)
 {
     int classes = t->a.c;
     t->ip->loss = 0;
     t->ip->correct = 0;
+    if (wanted(t, 0)) {
+        squares(t, false);
+        return;
+    }
     for (int n = 0; n < t->n; n++) {
         const double *z = t->x + (int64_t)n * classes;
         int best = 0;
@@ -640,6 +666,10 @@ static void loss_forward(At *t)
 static void loss_backward(At *t)
 {
     int classes = t->a.c;
+    if (wanted(t, 0)) {
+        squares(t, true);
+        return;
+    }
     for (int n = 0; n < t->n; n++) {
         const double *z = t->x + (int64_t)n * classes;
         double all = log_sum(z, classes);

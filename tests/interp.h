@@ -47,7 +47,8 @@ typedef struct Interp {
     int64_t **route;       /* [nop]: of a max-pool, which input element won; -1: none */
     unsigned char **side;  /* [nop]: of relu and leaky_relu: 1 where the input counts as positive */
     int *label;
-    double loss; /* mean over the batch */
+    const double *value; /* of a network that learns values: n x outputs, the caller's, before a forward with labels */
+    double loss;         /* mean over the batch */
     int correct;
     int64_t flips;     /* decisions taken from the float run against its own arithmetic, near a kink */
     int64_t far_flips; /* the same too far from the kink to be rounding: a failure */

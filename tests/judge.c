@@ -110,6 +110,8 @@ bool same_files(const char *a, const char *b)
 typedef struct Numbers {
     float *x, *x_predict;
     int64_t *label;
+    float *value; /* the same where the network learns values */
+    double *wide; /* value */
     StFile *weights, *state;
     InterpStep step;
     int seed, at_step;
@@ -226,6 +228,12 @@ static Numbers make_numbers(const Graph *g, const Case *c)
     int classes = g->op[g->op[g->nop - 1].in].shape.c;
     for (int i = 0; i < c->n; i++)
         m.label[i] = rng_int(&r, 0, classes - 1);
+    if (g->spec->train.loss->target == CVY_VALUES) {
+        m.value = room((int64_t)c->n * classes, sizeof *m.value);
+        m.wide = room((int64_t)c->n * classes, sizeof *m.wide);
+        for (int i = 0; i < c->n * classes; i++)
+            m.wide[i] = (double)(m.value[i] = (float)rng_normal(&r));
+    }
     bool moving = m.step.momentum > 0 && rng_chance(&r, 0.7);
     const char *const *buffer = interp_words[m.step.optimiser].buffer;
     for (int i = 0; i < g->nparam; i++) {
@@ -267,6 +275,7 @@ static void load_numbers(Interp *ip, const Graph *g, const Numbers *m)
 static Interp *loaded(const Graph *g, const Numbers *m, int room_for)
 {
     Interp *ip = interp_new(g, room_for);
+    ip->value = m->wide;
     load_numbers(ip, g, m);
     return ip;
 }
@@ -821,7 +830,8 @@ Verdict judge(const Case *c)
     const char *meta[] = {"step", xprintf("%d", m.at_step), "epoch", "0", "seed", xprintf("%d", m.seed), NULL};
     if (!st_write(m.weights, w, NULL) || (m.state->n && !st_write(m.state, state, meta)) ||
         !npy_write(x, m.x, NULL, 4, (int64_t[]){c->n, s.c, s.h, s.w}) ||
-        !npy_write(label, NULL, m.label, 1, (int64_t[]){c->n}) ||
+        !npy_write(label, m.value, m.value ? NULL : m.label, m.value ? 2 : 1,
+                   (int64_t[]){c->n, g->op[g->op[g->nop - 1].in].shape.c}) ||
         !npy_write(xp, m.x_predict, NULL, 4, (int64_t[]){c->n_predict, s.c, s.h, s.w})) {
         wrong(&v, CASE_RUN, "the numbers cannot be written");
         return v;

@@ -224,7 +224,11 @@ static void differences(const Net *t, int n)
     int64_t size = n * interp_image(&t->g, 0);
     double *x = calloc((size_t)size, sizeof *x);
     int *label = calloc((size_t)n, sizeof *label), moved = 0;
-    ck_assert(x && label);
+    double value[256];
+    ck_assert(x && label && n * t->op[t->g.nop - 2].shape.c <= 256);
+    for (int i = 0; i < n * t->op[t->g.nop - 2].shape.c && t->g.spec; i++) /* no draw where nobody reads it */
+        value[i] = uniform(-1, 1);
+    ip->value = value;
     for (int64_t i = 0; i < size; i++)
         x[i] = uniform(-2, 2);
     for (int i = 0; i < n; i++)
@@ -398,6 +402,28 @@ START_TEST(diff_chain)
         break;
     }
     done(&t, 4);
+}
+END_TEST
+
+/* Values instead of classes; and a norm whose statistics are numbers, as it is frozen. */
+START_TEST(diff_values_and_frozen)
+{
+    const Spec squares = {.train.loss = &cvy_mse};
+    for (int frozen = 0; frozen < 2; frozen++) {
+        Net t = start(2, 4, 3);
+        t.g.spec = &squares;
+        Op *o = net_op(&t, OP_BN, 2, 4, 3);
+        o->eps = 1e-3;
+        o->momentum = 0.1;
+        o->frozen = frozen;
+        net_param(&t, PARAM_GAMMA, 1, 2, 0, 0, 0);
+        net_param(&t, PARAM_BETA, 1, 2, 0, 0, 0);
+        net_param(&t, PARAM_MEAN, 1, 2, 0, 0, 0);
+        net_param(&t, PARAM_VAR, 1, 2, 0, 0, 0);
+        net_op(&t, OP_LINEAR, 5, 1, 1);
+        net_param(&t, PARAM_WEIGHT, 2, 5, 24, 0, 0);
+        done(&t, 3);
+    }
 }
 END_TEST
 
@@ -829,6 +855,7 @@ int main(void)
     tcase_add_loop_test(d, diff_image_norm, 0, 7);
     tcase_add_loop_test(d, diff_chain, 0, 4);
     tcase_add_loop_test(d, diff_conv_forms, 0, 5);
+    tcase_add_test(d, diff_values_and_frozen);
     tcase_add_loop_test(d, diff_pad, 0, 5);
     tcase_add_loop_test(d, diff_graph, 0, 10);
     tcase_add_test(h, hand_conv);

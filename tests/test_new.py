@@ -4,6 +4,7 @@
     test_new.py --convoy build/gen/convoy [WORD...]"""
 import csv
 import gzip
+import json
 import os
 import re
 import shutil
@@ -128,6 +129,36 @@ class Test:
         best = [said[i + 1].split("%  ")[1] for i in range(0, len(said), 4)]
         check(sum(b == n.split("/")[1] for b, n in zip(best, names)) >= 13, said)
 
+    def test_learns_numbers(self):
+        """A column of numbers: new's spec learns a product, eval and its page say how well, an image's numbers are predicted; a training that resumes ends alike."""
+        with open(self.top + "/numbers.csv", "w") as f:
+            w = csv.writer(f)
+            w.writerow(["a", "b", "c", "price"])
+            for a, b, c in self.rng.normal(0, 1, (600, 3)):
+                w.writerow(["%.4f" % v for v in (a, b, 5 * c, 2 * a - b * c)])
+        self.run("new", "price", "--data", "numbers.csv")
+        text = open(self.top + "/price.yaml").read()
+        check("outputs: 1 " in text and "loss: mse" in text and "- linear: outputs" in text, text)
+        r = self.run("train", "price.yaml", "--data", "numbers.csv", "--log", "log.jsonl", "--save", "n.safetensors")
+        check(re.search(r"epoch 1/\d+  loss [0-9.]+  rmse [0-9.]+  valid loss [0-9.]+  valid rmse", r.stdout) and "acc" not in r.stdout, r.stdout)
+        log = [json.loads(line) for line in open(self.top + "/log.jsonl")]
+        check(all(abs(e["valid_rmse"] ** 2 - e["valid_loss"]) < 1e-6 for e in log if e["event"] == "epoch") and "train_accuracy" not in log[1], log[1])
+        program, data = self.top + "/build-price/price", self.top + "/build-price.data.safetensors"
+        e = json.loads(subprocess.run([program, "eval", "--data", data, "--weights", self.top + "/n.safetensors", "--json"], stdout=subprocess.PIPE).stdout)
+        s = Set(data)
+        np.save(self.top + "/x.npy", ((s["test.x"] - np.array(s.mean).reshape(-1, 1, 1)) / np.array(s.sd).reshape(-1, 1, 1)).astype(np.float32))
+        subprocess.run([program, "predict", "--weights", self.top + "/n.safetensors", "--input", self.top + "/x.npy", "-o", self.top + "/y.npy", "--quiet"], check=True)
+        off, want = np.load(self.top + "/y.npy")[:, 0].astype(np.float64) - s["test.y"], s["test.y"].astype(np.float64)
+        r2 = 1 - (off ** 2).sum() / ((want - want.mean()) ** 2).sum()
+        check(abs(e["loss"] - (off ** 2).mean()) < 1e-4 * e["loss"] + 1e-6 and abs(e["r2"] - r2) < 1e-4 and e["r2"] > 0.9, (e["loss"], e["r2"], r2))
+        check(e["worst"][0]["row"] == int(np.argmax(off ** 2)), e["worst"][0])
+        page = subprocess.run([program, "eval", "--data", data, "--weights", self.top + "/n.safetensors", "--report", self.top + "/r.html"], stdout=subprocess.PIPE, text=True)
+        check(page.returncode == 0 and "RMSE" in open(self.top + "/r.html").read() and "R2 0.9" in page.stdout, page.stdout)
+        half = [program, "train", "--data", data, "--epochs", "4", "--quiet", "--no-eval"]
+        for save, more in (("whole", []), ("parts", ["--limit", "37"]), ("parts", ["--resume"])):
+            subprocess.run([*half, "--save", "%s/%s.safetensors" % (self.top, save), *more], check=True)
+        check(all(open("%s/whole%s" % (self.top, f), "rb").read() == open("%s/parts%s" % (self.top, f), "rb").read() for f in (".safetensors", ".state.safetensors")), "resumed")
+
     # ---- imports on the way ----
 
     def test_imports_once(self):
@@ -196,7 +227,16 @@ class Test:
             r = self.run("train", "net.yaml", "--data", data, "-o", "never", status=1)
             check(words in r.stderr and "compiling" not in r.stderr and not os.path.exists(self.top + "/never"), r.stderr)
         self.file("numbers.csv", "a,b,price\n" + "".join("%d,%d,%.2f\n" % (i, i % 7, i * 1.37) for i in range(90)))
-        check("is for regression" in self.run("new", "bad", "--data", "numbers.csv", status=1).stderr, "regression")
+        self.file("net.yaml", NET % ("1, 8, 8", 3))
+        r = self.run("train", "net.yaml", "--data", "numbers.csv", "-o", "never", status=1)
+        check("is for regression: its labels are numbers, price; the network 'net' learns 3 classes" in r.stderr, r.stderr)
+        self.file("net.yaml", "name: net\ninput: [3, 20, 26]\noutputs: 2\nlayers:\n  - flatten\n  - linear: outputs\ntrain: {loss: mse}\n")
+        r = self.run("train", "net.yaml", "--data", "photos.safetensors", "-o", "never", status=1)
+        check("has classes; the network 'net' learns 2 numbers of each row by mean squared error" in r.stderr, r.stderr)
+        self.run("data", "numbers.csv", "-o", "numbers.safetensors", "-q")
+        self.file("net.yaml", "name: net\ninput: [2]\noutputs: 2\nlayers:\n  - linear: outputs\n")
+        r = self.run("train", "net.yaml", "--data", "numbers.safetensors", "-o", "never", status=1)
+        check("holds rows of 2 x 1 x 1 with 1 numbers to learn; the network 'net' reads 2 x 1 x 1 and has 2 outputs" in r.stderr, r.stderr)
         check("there is no 'nowhere'" in self.run("new", "bad", "--data", "nowhere", status=1).stderr, "nowhere")
         check("one of them says" in self.run("new", "bad", "--data", src, "--preset", "pytorch-resnet", status=1).stderr, "--preset")
         self.file("bad.yaml", "mine")

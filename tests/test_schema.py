@@ -136,6 +136,8 @@ def put(spec, path, value):
         at["adn"] = "ADN"
     if path[-1] == "only":
         at.pop("only")
+    if path[-1] == "outputs":
+        at.pop("classes")
     if path[0] == "train" and path[-1] in ("beta1", "beta2", "eps"):
         at["optimizer"] = "adam"
     return spec

@@ -284,8 +284,10 @@ def sides(m):
 class TwinReference:
     """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other."""
 
-    def __init__(self, module):
-        self.module = module
+    def __init__(self, module, source=""):
+        self.module, self.source = module, source
+        self.learns_input = "mse_loss(net(x), x.flatten(1))" in source
+        self.learns_values = "mse_loss(net(x), values)" in source
         self.net = copy.deepcopy(module).double()
         self.dtype, self.jitter = torch.float64, None
         self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
@@ -301,6 +303,13 @@ class TwinReference:
             elif isinstance(m, torch.nn.Dropout):
                 self.drops[path] = m.p
             m.register_forward_hook(self.hook(path))
+
+    def loss(self, y, x, target):
+        """As the twin's source says."""
+        functional = torch.nn.functional
+        if self.learns_input or self.learns_values:
+            return functional.mse_loss(y, x.flatten(1) if self.learns_input else target.to(self.dtype))
+        return functional.cross_entropy(y, target)
 
     def hook(self, path):
         def see(module, inputs, output):
@@ -325,7 +334,7 @@ class TwinReference:
 
     def rough(self, attempt):
         """The same, with rounding: attempt 0 in float32, the others in float64 with jitter."""
-        other = TwinReference(self.module)
+        other = TwinReference(self.module, self.source)
         if attempt == 0:
             other.net.float()
             other.dtype = torch.float32
@@ -351,7 +360,7 @@ class TwinReference:
             for k, p in named.items():
                 sgd.state[p]["momentum_buffer"] = torch.tensor(momentum[k], dtype=self.dtype)
         sgd.zero_grad()
-        loss = torch.nn.functional.cross_entropy(self.net(torch.tensor(x, dtype=self.dtype)), torch.tensor(labels))
+        loss = self.loss(self.net(torch.tensor(x, dtype=self.dtype)), torch.tensor(x, dtype=self.dtype), torch.tensor(labels))
         loss.backward()
         grads = {k: p.grad.numpy().copy() for k, p in named.items()}
         sgd.step()
@@ -558,6 +567,8 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
         n = max(least, batches[step % len(batches)])
         x = rng.normal(0, 1, (n, *shape)).astype(np.float32)
         labels = rng.integers(0, classes, n)
+        if getattr(ref, "learns_values", False):
+            labels = rng.normal(0, 1, (n, classes)).astype(np.float32)
         hyper = Hyper(0.05, (0.9, 0.9, 0.5, 0.0)[step % 4], step % 4 == 1, (5e-4, 0.01, 0.0)[step % 3])
         trace = program.trace(state, momentum, x, labels, hyper, step)
         masks = {k[5:]: v for k, v in trace.items() if k.startswith("mask.")}

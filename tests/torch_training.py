@@ -37,6 +37,9 @@ CASES = {  # batch, keys of train, a batch norm
     "ema": (48, SGD + ", ema: 0.9", True),
     "freeze": (48, SGD + ", clip: 0.5, ema: 0.9, freeze: [conv1]", True),
     "freeze the middle": (48, ADAM + ", freeze: [conv2]", True),
+    "mse": (48, SGD + ", loss: mse", True),
+    "mse, sums and adam": (12, ADAM + ", loss: mse, accumulate: 4, ema: 0.8, clip: 0.1", False),
+    "mse of the input": (48, ADAM + ", loss: mse, target: input", True),
     "all": (12, ADAM + ", clip: 0.1, accumulate: 4, ema: 0.8, label_smoothing: 0.1", False),
 }
 
@@ -56,6 +59,12 @@ def tensors(path):
 def idx(path, a):
     with open(path, "wb") as f:
         f.write(bytes([0, 0, 8, a.ndim]) + np.array(a.shape, ">u4").tobytes() + a.astype(np.uint8).tobytes())
+
+
+def regression(spec, keys):
+    if "mse" not in keys:
+        return spec
+    return spec.replace("classes: 3", "outputs: %d" % (64 if "input" in keys else 1)).replace("linear: classes", "linear: outputs")
 
 
 def everything(folder):
@@ -78,14 +87,22 @@ def case(convoy, name, form, work):
         idx(f"{folder}/{split}-labels-idx1-ubyte", labels)
     spec = os.path.join(folder, "net.yaml")
     with open(spec, "w") as f:
-        f.write(SPEC % ("bn-" if norm else "", batch, UPDATES, keys))
+        f.write(regression(SPEC, keys) % ("bn-" if norm else "", batch, UPDATES, keys))
+    data, wanted = folder, torch.tensor(labels)
+    if "mse" in keys:
+        values = rng.normal(0, 1, (IMAGES, 1)).astype(np.float32)
+        wanted = torch.tensor(values.astype(np.float64))
+        if "input" not in keys:
+            data = os.path.join(folder, "set.safetensors")
+            np.savez(os.path.join(folder, "a.npz"), x_train=x.astype(np.uint8)[:, None], y_train=values[:, 0], x_test=x.astype(np.uint8)[:, None], y_test=values[:, 0])
+            run(convoy, "data", os.path.join(folder, "a.npz"), "--split", "100/0/0", "-o", data)
     out = os.path.join(folder, "net")
     run(convoy, "gen", spec, "-o", out, *form)
     run("make", "-s", "-j2", "-C", out, *quick.MAKE)
     program = os.path.join(out, "net")
     first, w = os.path.join(folder, "first.safetensors"), os.path.join(folder, "w.safetensors")
-    run(program, "train", "--data", folder, "--epochs", "1", "--lr", "0", "--weight-decay", "0", "--save", first, "--no-eval")
-    run(program, "train", "--data", folder, "--save", w, "--no-eval", "--log", os.path.join(folder, "log"))
+    run(program, "train", "--data", data, "--epochs", "1", "--lr", "0", "--weight-decay", "0", "--save", first, "--no-eval")
+    run(program, "train", "--data", data, "--save", w, "--no-eval", "--log", os.path.join(folder, "log"))
     module = load_twin(run(convoy, "twin", spec), "net").double()
     begin = tensors(first)
     named = dict(module.named_parameters())
@@ -104,7 +121,10 @@ def case(convoy, name, form, work):
     norms = []
     for _ in range(UPDATES):
         optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(module(images), torch.tensor(labels), label_smoothing=key(keys, "label_smoothing"))
+        if "mse" in keys:
+            loss = torch.nn.functional.mse_loss(module(images), images.flatten(1) if "input" in keys else wanted)
+        else:
+            loss = torch.nn.functional.cross_entropy(module(images), wanted, label_smoothing=key(keys, "label_smoothing"))
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(learns.values(), key(keys, "clip", 1e9)).item())
         optimiser.step()

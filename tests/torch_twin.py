@@ -23,7 +23,7 @@ DEMO = os.path.join(os.path.dirname(HERE), "specs", "fashion.yaml")
 
 def twin_of(args, case):
     source = run(args.convoy, "twin", case.spec, *case.options)
-    return TwinReference(load_twin(source, case.label)), source
+    return TwinReference(load_twin(source, case.label), source), source
 
 
 def input_shape(source):
@@ -53,7 +53,8 @@ def check_twin(args, case, ref, shape, report):
     state = random_state(ref.shapes, rng)
     logits = ref.infer(state, np.zeros((n, *shape)))
     masks = {path: (rng.random(ref.acts[path].shape) >= p).astype(np.float64) for path, p in ref.drops.items()}
-    want = ref.step(state, {}, rng.normal(0, 1, (n, *shape)), rng.integers(0, logits.shape[1], n), masks,
+    labels = rng.normal(0, 1, (n, logits.shape[1])) if ref.learns_values else rng.integers(0, logits.shape[1], n)
+    want = ref.step(state, {}, rng.normal(0, 1, (n, *shape)), labels, masks,
                     Hyper(0.1, 0, False, 0))
     for path, dims in re.findall(r"^ *\d+ +(\S+) +<- [\d,]+ +(\d+ x \d+ x \d+) ", graph, re.M):
         dims = tuple(int(v) for v in dims.split(" x "))
@@ -124,7 +125,7 @@ def one(args, case, folder, report):
     single = sum(isinstance(m, NORMS) and ref.acts[p].numel() == m.num_features for p, m in ref.net.named_modules())
     least = min(1 + single, 4)  # two images leave little of a gradient, norm after norm
     compare(report, program, ref, shape, classes, args.seed, args.steps, least, case.label.startswith("random"))
-    if "train.data=shapes" in case.options and not report.wrong:
+    if "train.data=shapes" in case.options and not ref.learns_values and not report.wrong:
         checkpoints(program, ref, shape, report)
 
 

@@ -161,12 +161,13 @@ static void print_text(const Graph *g, const char *path)
         stdout,
         xprintf("\n  weights   %s, drawn as %s%s\n"
                 "  forward   %s FLOPs per image\n"
-                "  training  %d epochs of batches of %d on %s, %s, lr %s, %s\n"
+                "  training  %d epochs of batches of %d on %s, %s%s, lr %s, %s\n"
                 "  memory    %s %s; op by op, backward would keep %s per image, %s per batch\n",
                 grouped(g->weights), init_text(g->spec),
                 learning < g->weights ? xprintf("; %s of them learn, the others are frozen", grouped(learning)) : "",
-                grouped(g->flops), t->epochs, t->batch, t->data, t->optimiser->name, real_text(t->lr),
-                cvy_schedules[t->schedule].name, weights_kept_text(t->optimiser),
+                grouped(g->flops), t->epochs, t->batch, t->data,
+                t->loss->target == CVY_CLASS ? "" : xprintf("%s, ", t->loss->help), t->optimiser->name,
+                real_text(t->lr), cvy_schedules[t->schedule].name, weights_kept_text(t->optimiser),
                 bytes_text(weights_kept_bytes(t->optimiser, g->weights, learning)), bytes_text(kept),
                 bytes_text(kept * t->batch)));
     term_help(stdout, xprintf("\nnext:  convoy plan %s   # what is fused, what is stored\n       convoy train %s\n",
@@ -240,10 +241,11 @@ static int print_json(const Graph *g)
     int64_t *count = count_weights(g);
     for (int i = 1; i < g->nop - 1; i++)
         json_array_append_new(ops, json_op(g, count, i));
-    json_t *root =
-        json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input", g->spec->input[0],
-                  g->spec->input[1], g->spec->input[2], "classes", g->spec->classes, "weights", (json_int_t)g->weights,
-                  "flops", (json_int_t)g->flops, "autograd_bytes", (json_int_t)grad_autograd(g, NULL), "ops", ops);
+    json_t *root = json_pack("{s:s, s:[i, i, i], s:i, s:I, s:I, s:I, s:o}", "name", g->spec->name, "input",
+                             g->spec->input[0], g->spec->input[1], g->spec->input[2],
+                             g->spec->train.loss->target == CVY_CLASS ? "classes" : "outputs", g->spec->classes,
+                             "weights", (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",
+                             (json_int_t)grad_autograd(g, NULL), "ops", ops);
     char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     if (!text) {
         fprintf(stderr, "convoy: out of memory\n");

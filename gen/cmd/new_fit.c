@@ -47,6 +47,12 @@ static const char *class_list(const SetInfo *s)
     return b.text;
 }
 
+/* What the last layer gives. */
+static const char *last_word(const SetInfo *s)
+{
+    return s->nclass ? "classes" : "outputs";
+}
+
 static void put_features(Buf *b, const SetInfo *s)
 {
     const int wide = s->rows[0] < FEW_ROWS ? 32 : s->rows[0] < MANY_ROWS ? 64 : 128;
@@ -55,14 +61,14 @@ static void put_features(Buf *b, const SetInfo *s)
     buf_printf(b,
                "act: relu\n\nlayers:\n"
                "  # Features have no neighbours, so each layer sees all of them. %s rows to train with: %s.\n"
-               "  - linear: %d\n",
+               "  - linear: {out: %d, order: linear-act}\n",
                thousands(s->rows[0]),
                deep ? "enough for two layers between"
                     : "one narrow layer between, as a larger one would learn them by heart",
                wide);
     if (deep)
-        buf_printf(b, "  - linear: %d\n", wide);
-    buf_puts(b, "  - linear: classes\n");
+        buf_printf(b, "  - linear: {out: %d, order: linear-act}\n", wide);
+    buf_printf(b, "  - linear: %s\n", last_word(s));
 }
 
 static void put_images(Buf *b, const SetInfo *s)
@@ -100,8 +106,10 @@ static void put_images(Buf *b, const SetInfo *s)
         if ((!few || !stages) && !at_once)
             buf_printf(b, "  - conv: %d\n", out);
     }
-    buf_puts(b, "  - global_avg_pool           # a mean of each channel: few parameters, wherever it is in the image\n"
-                "  - linear: classes\n");
+    buf_printf(b,
+               "  - global_avg_pool           # a mean of each channel: few parameters, wherever it is in the image\n"
+               "  - linear: %s\n",
+               last_word(s));
 }
 
 const char *new_fitting(const char *name, const char *source, const SetInfo *s)
@@ -121,7 +129,10 @@ const char *new_fitting(const char *name, const char *source, const SetInfo *s)
     else
         buf_printf(&b, "name: %s\ninput: [%d, %d, %d]          # channels, height, width: the set's\n", name,
                    s->channels, s->height, s->width);
-    buf_printf(&b, "classes: %d                  # %s\n\n", s->nclass, class_list(s));
+    if (s->nclass)
+        buf_printf(&b, "classes: %d                  # %s\n\n", s->nclass, class_list(s));
+    else
+        buf_printf(&b, "outputs: %d                  # numbers to learn of each row\n\n", s->outputs);
     if (features)
         put_features(&b, s);
     else
@@ -131,13 +142,17 @@ const char *new_fitting(const char *name, const char *source, const SetInfo *s)
                "  data: idx                 # --data names it\n"
                "  epochs: %-4d              # of %s steps: about %s in all\n"
                "  batch: %d\n"
-               "  lr: %s\n"
+               "%s  lr: %s\n"
                "  momentum: 0.9\n"
                "  weight_decay: 5e-4\n"
                "  schedule: one-cycle\n"
                "  # of the rows to train with, each channel: the network reads (x - mean) / std\n"
                "  mean: %s\n  std: %s\n",
-               epochs, thousands(steps), thousands(steps * epochs), batch, features ? "0.05" : "0.1",
+               epochs, thousands(steps), thousands(steps * epochs), batch,
+               s->nclass ? "" : "  loss: mse                 # the mean of (output - number)^2\n",
+               !s->nclass ? "0.01"
+               : features ? "0.05"
+                          : "0.1",
                list(s->mean, s->channels), list(s->sd, s->channels));
     return b.text;
 }

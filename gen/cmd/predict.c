@@ -21,7 +21,8 @@ enum {
     ROWS_BYTES = 64 << 20,    /* of images at a time; the program holds four times as much, as floats */
     MOST_IMAGE = 1 << 30,     /* bytes of a file that comes through a pipe */
     MOST_WEIGHTS = INT32_MAX, /* of weights that come so */
-    TOP = 5
+    TOP = 5,
+    MOST_VALUES = 20 /* that are printed of a row */
 };
 
 typedef struct Predict {
@@ -79,7 +80,7 @@ static bool find_recipe(Predict *p)
                   p->recipe.channels, p->recipe.height, p->recipe.width, s->name, in[0], in[1], in[2]);
         return false;
     }
-    if (from->images && from->nclass != s->classes) {
+    if (from->images && s->train.loss->target == CVY_CLASS && from->nclass != s->classes) {
         cvy_error("take the spec that they were trained with",
                   "'%s' was trained with %d classes; the network '%s' has %d", p->weights, from->nclass, s->name,
                   s->classes);
@@ -261,6 +262,22 @@ static void say(Predict *p, const char *path, const float *y)
         p->failed = true;
         return;
     }
+    const struct cvy_loss *loss = p->plan->g->spec->train.loss;
+    char plain[400];
+    if (loss->target != CVY_CLASS && !p->said) { /* the numbers themselves */
+        printf("%s\n ", cvy_plain(path, plain, sizeof plain));
+        for (int c = 0; c < p->classes && c < MOST_VALUES; c++)
+            printf(" %.6g", (double)y[c]);
+        printf(p->classes > MOST_VALUES ? " ... (%d numbers)\n" : "\n", p->classes);
+        return;
+    }
+    if (loss->target != CVY_CLASS) {
+        json_t *all = json_array();
+        for (int c = 0; c < p->classes; c++)
+            json_array_append_new(all, json_real((double)y[c]));
+        json_array_append_new(p->said, json_pack("{s:o, s:o}", "file", name_json(path), "values", all));
+        return;
+    }
     rank(y, p->classes, order, probability);
     if (p->said) {
         json_t *list = json_array(), *all = json_array();
@@ -273,7 +290,6 @@ static void say(Predict *p, const char *path, const float *y)
                               json_pack("{s:o, s:o, s:o}", "file", name_json(path), "classes", list, "logits", all));
         return;
     }
-    char plain[400];
     printf("%s\n", cvy_plain(path, plain, sizeof plain));
     for (int k = 0; k < p->classes && k < TOP; k++)
         printf("  %6.2f%%  %s\n", 100 * probability[order[k]], cvy_plain(class_text(p, order[k]), plain, sizeof plain));

@@ -337,7 +337,8 @@ int cmd_schema(const Options *o)
     json_t *top = map_of(top_keys);
     json_object_update(root, top);
     json_decref(top);
-    with(root, "required", json_pack("[s, s, s, s]", "name", "input", "classes", "layers"));
+    with(root, "required", json_pack("[s, s, s]", "name", "input", "layers"));
+    with(root, "oneOf", json_pack("[{s:[s]}, {s:[s]}]", "required", "classes", "required", "outputs"));
     with(root, "definitions", definitions());
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     json_decref(root);

@@ -118,6 +118,11 @@ static bool take_spec(Study *s, int v, const Plan *p)
         s->epochs = s->epochs ? s->epochs : t->epochs > 0 ? t->epochs : 5;
         s->rate = s->rate > 0 ? s->rate : t->lr;
     }
+    if (p->g->spec->train.loss->target != CVY_CLASS) {
+        fprintf(stderr, "convoy: a study compares accuracies, and '%s' learns by %s\n", s->variant[v].name,
+                p->g->spec->train.loss->help);
+        return false;
+    }
     if (p->g->spec->classes != s->classes) {
         fprintf(stderr, "convoy: '%s' learns %d classes, and the data have %d\n", s->variant[v].name,
                 p->g->spec->classes, s->classes);

@@ -28,8 +28,12 @@ static bool data_is_there(const char *data, const char *said)
 /* The set that --data becomes, where it is none yet; and whether it fits the spec. An exit status. */
 static int find_data(const Options *o, const Spec *s, const struct cvy_said *said, const char **data)
 {
-    const struct cvy_model like = {
-        .name = s->name, .channels = s->input[0], .height = s->input[1], .width = s->input[2], .classes = s->classes};
+    const struct cvy_model like = {.name = s->name,
+                                   .channels = s->input[0],
+                                   .height = s->input[1],
+                                   .width = s->input[2],
+                                   .classes = s->classes,
+                                   .train.loss = s->train.loss};
     int want[3], rows;
 
     *data = said->data;

@@ -31,7 +31,8 @@ const char *stamp_change(const char *before, const char *now);
 
 /* What a spec needs to know of a set. */
 typedef struct SetInfo {
-    int channels, height, width, nclass; /* nclass 0: for regression */
+    int channels, height, width, nclass; /* nclass 0: for regression, of */
+    int outputs;                         /* numbers a row */
     bool floats;
     int64_t rows[3];   /* to train with, to choose by, to test */
     double *mean, *sd; /* by channel; sd is never 0 */

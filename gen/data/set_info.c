@@ -38,7 +38,8 @@ static bool read_info(SetInfo *info, const struct cvy_tensors *f)
 {
     Origin origin;
     const struct cvy_entry *x = cvy_tensors_find(f, "train.x"), *y = cvy_tensors_find(f, "train.y");
-    if (!x || !y || x->ndim != 4 || y->ndim != 1 || x->dim[0] != y->dim[0]) {
+    if (!x || !y || x->ndim != 4 || y->ndim < 1 || y->ndim > 2 ||
+        (y->ndim == 2 && (y->dtype != CVY_F32 || y->dim[1] < 1 || y->dim[1] > INT32_MAX)) || x->dim[0] != y->dim[0]) {
         cvy_error("convoy data SRC makes one of images, arrays or a table",
                   "'%s' is no set: it has no rows to train with", f->path);
         return false;
@@ -55,6 +56,7 @@ static bool read_info(SetInfo *info, const struct cvy_tensors *f)
     info->width = (int)x->dim[3];
     info->floats = x->dtype == CVY_F32;
     info->nclass = y->dtype == CVY_I64 ? origin.nclass : 0;
+    info->outputs = info->nclass ? 0 : y->ndim == 2 ? (int)y->dim[1] : 1;
     info->class_name = origin.class_name;
     info->mean = numbers(f, "mean", info->channels);
     info->sd = numbers(f, "sd", info->channels);
@@ -67,7 +69,7 @@ static bool read_info(SetInfo *info, const struct cvy_tensors *f)
         info->sd[c] = info->sd[c] > 0 ? info->sd[c] : 1;
     for (int s = 0; s < SPLITS; s++) {
         const struct cvy_entry *rows = cvy_tensors_find(f, xprintf("%s.y", split_words[s]));
-        info->rows[s] = rows && rows->ndim == 1 ? rows->dim[0] : 0;
+        info->rows[s] = rows && rows->ndim >= 1 ? rows->dim[0] : 0;
     }
     return true;
 }

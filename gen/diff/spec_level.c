@@ -59,7 +59,8 @@ static Facts spec_facts(const Spec *s)
     fact(&f, "name", s->name);
     fact(&f, "input", xprintf("%d x %d x %d", s->input[0], s->input[1], s->input[2]));
     fact(&f, "dimensions", xprintf("%d", s->dims));
-    fact(&f, "classes", xprintf("%d", s->classes));
+    fact(&f, t->loss->target == CVY_CLASS ? "classes" : "outputs", xprintf("%d", s->classes));
+    fact(&f, "train.loss", t->loss->help);
     fact(&f, "init", init_text(s));
     fact(&f, "unroll", unroll_text(s));
     fact(&f, "winograd", winograd_names[s->winograd]);

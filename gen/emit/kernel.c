@@ -341,7 +341,7 @@ static void loss_fields(const File *f, Rec *to)
 {
     const struct cvy_loss *loss = f->p->g->spec->train.loss;
 
-    rec_str(to, "loss", loss->name);
+    rec_str(to, "loss", loss->code);
     rec_str(to, "target_name", emit_target[loss->target].name);
 }
 

@@ -269,7 +269,7 @@ static void calls(PlainNet *n)
     }
     if (!n->train)
         return;
-    backward(n, xprintf("%s_backward(n, %d, %s, %s, step, %s);", g->spec->train.loss->name, g->spec->classes,
+    backward(n, xprintf("%s_backward(n, %d, %s, %s, step, %s);", g->spec->train.loss->code, g->spec->classes,
                         value_back(n, g->op[last].in), emit_target[g->spec->train.loss->target].name,
                         gradient(n, g->op[last].in)));
     for (int i = last - 1; i > 0; i--) {
@@ -370,7 +370,7 @@ static void ops(const PlainNet *n)
             add_template(n, last);
     }
     if (n->train) {
-        add_template(n, xprintf("plain_%s", n->g->spec->train.loss->name));
+        add_template(n, xprintf("plain_%s", n->g->spec->train.loss->code));
         add_template(n, xprintf("plain_%s", n->g->spec->train.optimiser->name));
     }
 }

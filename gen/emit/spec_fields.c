@@ -59,6 +59,8 @@ static const char *class_weights(const Spec *s)
 
 const TargetWords emit_target[CVY_TARGETS] = {
     [CVY_CLASS] = {"const int *", "labels", "n labels, ints from 0 to classes - 1", "classes"},
+    [CVY_VALUES] = {"const float *", "values", "n x outputs floats, what the answers should be", "outputs"},
+    [CVY_INPUT] = {"const float *", "values", "x itself, which the answers should be", "outputs"},
 };
 
 void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
@@ -95,8 +97,19 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "batch", train->batch);
     rec_str(r, "lr", real_text(train->lr));
     rec_str(r, "loss", train->loss->name);
+    rec_str(r, "loss_code", train->loss->code);
     rec_str(r, "target_type", emit_target[train->loss->target].type);
     rec_str(r, "target_name", emit_target[train->loss->target].name);
+    const bool classes = train->loss->target == CVY_CLASS;
+    rec_str(r, "their_target",
+            classes                             ? "their classes"
+            : train->loss->target == CVY_VALUES ? "the numbers to learn of each"
+                                                : "in values the same");
+    rec_str(r, "example_type", classes ? "int *" : "float *");
+    rec_str(r, "answers", classes ? "logits" : "numbers");
+    rec_str(r, "no_target", classes ? "a label that is no class," : "");
+    rec_str(r, "score_doc", classes ? "how many had the right class on top" : "0");
+    rec_str(r, "outputs", emit_target[train->loss->target].outputs);
     rec_str(r, "target_doc", emit_target[train->loss->target].doc);
     rec_str(r, "optimiser", train->optimiser->name);
     Buf hyper = {0};

@@ -24,7 +24,7 @@ const char *const unroll_names[] = {"auto", "full", "none", NULL};
 const char *const winograd_names[] = {"auto", "off", "on", NULL};
 const char *const from_names[] = {"input", "pre", NULL};
 const char *const none_word[] = {"none", NULL};
-const char *const classes_word[] = {"classes", NULL};
+const char *const classes_word[] = {"classes", "outputs", NULL};
 const char *const group_word[] = {"group", NULL};
 static const char *const depthwise_word[] = {"depthwise", NULL};
 
@@ -50,7 +50,7 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
     EPS_KEY, \
     {.name = "momentum", .type = KEY_REAL, .fallback = USUAL_TEXT(MOMENTUM_USUAL), MOMENTUM_IS}
 #define RECOMPUTE_KEY(what) {.name = "recompute", .type = KEY_INT, .lo = 1, .hi = MAX_LAYERS, .words = none_word, .help = what}
-#define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes"}
+#define OUT_KEY {.name = "out", .type = KEY_INT, .lo = 1, .hi = MAX_OUT, .words = classes_word, .help = "output channels, or the word classes, or outputs"}
 #define CONV_SIZE_KEYS \
     {.name = "kernel", .type = KEY_SIZE, CONV_SIZE_IS, .fallback = USUAL_TEXT(KERNEL_USUAL), .help = "a number, or [height, width]"}, \
     {.name = "stride", .type = KEY_SIZE, CONV_SIZE_IS, .words = group_word, .fallback = USUAL_TEXT(STRIDE_USUAL), \
@@ -70,6 +70,7 @@ const KeyInfo top_keys[] = {
     {.name = "name", .type = KEY_DEF, .def = "name", .help = "the network's name: the C prefix, the program, the header"},
     {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]"},
     {.name = "classes", .type = KEY_INT, .lo = 2, .hi = MAX_CLASSES, .help = "how many logits the last layer gives"},
+    {.name = "outputs", .type = KEY_INT, .lo = 1, .hi = MAX_CLASSES, .help = "instead of classes: how many numbers the last layer gives, for loss: mse"},
     ORDER_KEYS, ACT_KEY, NORM_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
     {.name = "layers", .type = KEY_DEF, .def = "layers", .help = "the layers and groups, in order"},
     {.name = "init", .type = KEY_DEF, .def = "init", .fallback = "pytorch", .help = "how weights begin; {conv: ..., linear: ...} for each kind"},
@@ -134,8 +135,13 @@ static const KeyInfo first_train_keys[] = {
     {.name = "epochs", .type = KEY_INT, .lo = 1, .hi = 1000000, .fallback = "5", .help = "how often all images are seen"},
     {.name = "batch", .type = KEY_INT, .lo = 1, .hi = 1 << 20, .fallback = "64", .help = "images per step"},
     {.name = NULL}};
+static const char *const loss_names[] = {"cross_entropy", "mse", NULL};
+static const char *const target_names[] = {"labels", "input", NULL};
 /* The optimiser's keys stand between. */
 static const KeyInfo last_train_keys[] = {
+    {.name = "loss", .type = KEY_WORD, .words = loss_names, .help = "cross_entropy: softmax cross-entropy, of classes; mse: mean squared error, of outputs"},
+    {.name = "target", .type = KEY_WORD, .words = target_names, .fallback = "labels",
+         .help = "of mse: what the outputs should be: labels, the numbers of the data; input, what the network reads (an autoencoder)"},
     {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
     {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
     {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},

@@ -51,7 +51,7 @@ static void read_norm_keys(const Node *map, const Node *own, SpecLayer *l)
 static void read_out(const Node *n, const char *kind, int classes, SpecLayer *l)
 {
     l->out_mark = n->mark;
-    if (n->kind == NODE_SCALAR && strcmp(n->text, "classes") == 0)
+    if (n->kind == NODE_SCALAR && is_one_of(n, classes_word))
         l->out = classes;
     else if (n->kind == NODE_SCALAR && (isalpha((unsigned char)n->text[0]) || n->text[0] == '_') && !text_is_null(n))
         diag_error(n->mark,

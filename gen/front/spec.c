@@ -218,6 +218,33 @@ static void read_freeze(const Node *n, Spec *s)
     }
 }
 
+/* cross_entropy of classes, mse of outputs. */
+static void read_loss(const Node *map, const Node *outputs, Spec *s)
+{
+    const Node *loss = map ? keys_get(map, "loss") : NULL, *target = map ? keys_get(map, "target") : NULL;
+    int which = outputs != NULL, from = 0;
+
+    if (loss && !key_word(train_keys(), map, "loss", &which))
+        return;
+    if (target && !key_word(train_keys(), map, "target", &from))
+        return;
+    s->train.loss = which ? from ? &cvy_mse_of_input : &cvy_mse : &cvy_cross_entropy;
+    if (loss && which && !outputs)
+        diag_error(loss->mark, xprintf("outputs: %d, instead of classes", s->classes),
+                   "loss: mse is of numbers, and the spec has classes");
+    else if (loss && !which && outputs)
+        diag_error(loss->mark, "classes, instead of outputs",
+                   "loss: cross_entropy is of classes, and the spec has outputs");
+    else if (target && from && !which)
+        diag_error(target->mark, "loss: mse, and outputs instead of classes", "target: input goes with loss: mse");
+    const int64_t numbers = (int64_t)s->input[0] * s->input[1] * s->input[2];
+    if (which && from && outputs && s->classes > 0 && numbers > 0 && numbers != s->classes)
+        diag_error2(s->classes_mark, s->input_mark, xprintf("the input: %lld numbers", (long long)numbers),
+                    xprintf("outputs: %lld, and - linear: outputs as the last layer", (long long)numbers),
+                    "target: input wants as many outputs as the input has numbers, %d x %d x %d, and not %d",
+                    s->input[0], s->input[1], s->input[2], s->classes);
+}
+
 static void read_train(const Node *map, Spec *s)
 {
     SpecTrain *t = &s->train;
@@ -229,17 +256,18 @@ static void read_train(const Node *map, Spec *s)
     int i;
     if (map && !keys_check(map, "train", train_keys()))
         map = NULL;
+    read_loss(map, keys_get(s->tree, "outputs"), s);
     read_optimiser(map, t);
     if (map && key_word(train_keys(), map, "data", &i))
         t->data = cvy_data_words[i].name;
     const struct cvy_data_word *data = cvy_data_word(t->data);
     if (map && data->channels && !diag_errors() &&
         (s->input[0] != data->channels || s->input[1] != data->height || s->input[2] != data->width ||
-         s->classes < data->classes))
+         (t->loss->target == CVY_CLASS && s->classes < data->classes)))
         diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
                   "the images of %s are %d x %d x %d, in %d classes: this network cannot train on them", t->data,
                   data->channels, data->height, data->width, data->classes);
-    if (data->from != CVY_DRAWN && s->classes > 256 && !diag_errors())
+    if (t->loss->target == CVY_CLASS && data->from != CVY_DRAWN && s->classes > 256 && !diag_errors())
         diag_warn(s->classes_mark, "a set of 'convoy data' has no such limit",
                   "the labels of IDX files are bytes: they know classes 0 to 255 of %d", s->classes);
     const int channels = s->input[0] > 0 ? s->input[0] : 1; /* 0: there is no input, an error */
@@ -265,7 +293,7 @@ static void read_train(const Node *map, Spec *s)
         read_numbers(n, "train.std", "channel", channels, 1e-6, t->std);
     if ((n = keys_get(map, "augment")))
         read_augment(n, s);
-    if ((n = keys_get(map, "class_weights")) && s->classes > 1) {
+    if ((n = keys_get(map, "class_weights")) && s->classes > 1 && t->loss->target == CVY_CLASS) {
         t->class_weight = xalloc((size_t)s->classes * sizeof *t->class_weight);
         read_numbers(n, "train.class_weights", "class", s->classes, 0, t->class_weight);
     }
@@ -454,9 +482,14 @@ Spec *spec_read(Node *tree)
         want_name(n, NAME_NET, &s->name);
     if ((n = required(tree, "input", "input: [1, 28, 28]    # channels, height, width")))
         read_input(n, s);
-    if ((n = required(tree, "classes", "classes: 10"))) {
+    const Node *outputs = keys_get(tree, "outputs");
+    if (outputs && keys_get(tree, "classes")) {
+        diag_error(keys_get_key(tree, "outputs")->mark,
+                   "classes to tell apart, or outputs: numbers to learn (loss: mse)",
+                   "the spec has classes and outputs");
+    } else if ((n = outputs ? required(tree, "outputs", "outputs: 1") : required(tree, "classes", "classes: 10"))) {
         s->classes_mark = n->mark;
-        want_int32(n, "classes", 2, MAX_CLASSES, &s->classes);
+        want_int32(n, outputs ? "outputs" : "classes", outputs ? 1 : 2, MAX_CLASSES, &s->classes);
     }
     Defaults def = {.words = words_usual(), .classes = s->classes, .keys = block_defaults(tree)};
     check_taken_over(def.keys);
@@ -495,7 +528,8 @@ Spec *spec_read(Node *tree)
 
 void spec_check(const Spec *s)
 {
-    if (!s->name || !*s->name || s->classes < 2 || s->nlayer < 1 || s->nlayer > MAX_LAYERS)
+    if (!s->name || !*s->name || s->classes < (s->train.loss->target == CVY_CLASS ? 2 : 1) || s->nlayer < 1 ||
+        s->nlayer > MAX_LAYERS)
         BUG("spec: name, classes or layers");
     for (int i = 0; i < 3; i++)
         if (s->input[i] < 1)

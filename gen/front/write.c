@@ -308,7 +308,8 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "name: %s\ninput: [%d, ", s->name, s->input[0]);
     if (s->dims == 2)
         fprintf(to, "%d, ", s->input[1]);
-    fprintf(to, "%d]\nclasses: %d\n%slayers:\n", s->input[2], s->classes, s->head);
+    fprintf(to, "%d]\n%s: %d\n%slayers:\n", s->input[2], t->loss->target == CVY_CLASS ? "classes" : "outputs",
+            s->classes, s->head);
     write_items(s, to);
     fprintf(to, "init: %s\n", init_text(s));
     fprintf(to, "unroll: %s\n", unroll_text(s));
@@ -317,6 +318,8 @@ void spec_write(const Spec *s, FILE *to)
         fprintf(to, "recompute: %d\n", s->recompute);
     fprintf(to, "train:\n  data: %s\n  epochs: %d\n  batch: %d\n  optimizer: %s\n", t->data, t->epochs, t->batch,
             t->optimiser->name);
+    if (t->loss->target != CVY_CLASS)
+        fprintf(to, "  loss: %s\n  target: %s\n", t->loss->code, t->loss->target == CVY_INPUT ? "input" : "labels");
     fprintf(to, "  lr: %s\n", real_text(t->lr));
     for (int k = 0; k < cvy_hypers(t->optimiser); k++)
         fprintf(to, "  %s: %s\n", t->optimiser->hyper[k].name, hyper_text(t, k));
@@ -394,6 +397,8 @@ void spec_dump(const Spec *s, FILE *to)
     for (int k = 0; k < CVY_SETTINGS; k++)
         if (t->setting[k] != cvy_settings[k].usual)
             fprintf(to, "       %s %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
+    if (t->loss->target != CVY_CLASS)
+        fprintf(to, "       loss %s\n", t->loss->name);
     if (cvy_augments(&t->augment))
         fprintf(to, "       augment %s\n", augment_text(t));
     if (t->class_weight)

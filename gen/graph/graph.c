@@ -274,10 +274,13 @@ static bool check_logits(const Graph *g)
         weight--;
     Mark at =
         last->shape.c != g->spec->classes && weight ? g->spec->layer[g->op[weight].layer_index].out_mark : last->mark;
-    diag_error2(at, g->spec->classes_mark, xprintf("the spec has %d classes", g->spec->classes),
-                last->shape.h == 1 && last->shape.w == 1
-                    ? "end with - linear: classes"
-                    : "end with - global_avg_pool (or - flatten) and - linear: classes",
+    const char *what = g->spec->train.loss->target == CVY_CLASS ? "classes" : "outputs";
+    const bool image = g->spec->train.loss->target == CVY_INPUT &&
+                       (int64_t)last->shape.c * last->shape.h * last->shape.w == g->spec->classes;
+    diag_error2(at, g->spec->classes_mark, xprintf("the spec has %d %s", g->spec->classes, what),
+                last->shape.h == 1 && last->shape.w == 1 ? xprintf("end with - linear: %s", what)
+                : image ? "end with - flatten: then the answer is a row of as many numbers, in the input's order"
+                        : xprintf("end with - global_avg_pool (or - flatten) and - linear: %s", what),
                 "%s: the network ends in %s, and must in %d x 1 x 1", last->path, graph_shape_text(last->shape),
                 g->spec->classes);
     return false;

@@ -28,7 +28,7 @@ static bool name_is_free(const Graph *g)
     for (int i = 0; cvy_optimisers[i]; i++)
         is_taken |= strcmp(cvy_optimisers[i]->name, name) == 0;
     for (int i = 0; cvy_losses[i]; i++)
-        is_taken |= strcmp(cvy_losses[i]->name, name) == 0;
+        is_taken |= strcmp(cvy_losses[i]->code, name) == 0;
     for (int k = 0; k < OP_KINDS; k++)
         is_taken |= strcmp(op_info[k].name, name) == 0;
     if (is_taken)

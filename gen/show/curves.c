@@ -31,6 +31,7 @@ static const struct Panel {
 } panels[] = {
     {"loss", {"train_loss", "valid_loss", "test_loss"}, false},
     {"accuracy, %", {"train_accuracy", "valid_accuracy", "test_accuracy"}, true},
+    {"RMSE", {"train_rmse", "valid_rmse", "test_rmse"}, false},
     {"learning rate", {"lr", NULL, NULL}, false},
     {"gradient norm", {"gradient_norm", NULL, NULL}, false},
 };
