@@ -142,6 +142,8 @@ static double cvy_mse_guessing(const void *target, int n, int outputs)
     return sum > 1 ? sum : 1;
 }
 
+const float cvy_balanced[1] = {1};
+
 /* ---- the rows ---- */
 
 const struct cvy_loss cvy_cross_entropy = {

@@ -107,9 +107,12 @@ struct cvy_train {
     double setting[CVY_SETTINGS];
     const float *mean, *std; /* one per channel */
     uint64_t seed;
-    const float *class_weight; /* one per class; NULL: 1 */
+    const float *class_weight; /* one per class; NULL: 1; or cvy_balanced */
     const char *augment;       /* "crop(4), flip"; "" where there is nothing */
 };
+
+/* cvy_train.class_weight where the training set's counts decide: rows / (classes x rows of the class). */
+extern const float cvy_balanced[1];
 
 struct cvy_model {
     const char *name, *order, *target, *spec_hash;

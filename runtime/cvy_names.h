@@ -45,6 +45,7 @@
 /* the library's: cvy_losses.c */
 #define cvy_cross_entropy CVY_NAMED(cvy_cross_entropy)
 #define cvy_cross_entropy_image CVY_NAMED(cvy_cross_entropy_image)
+#define cvy_balanced CVY_NAMED(cvy_balanced)
 #define cvy_cross_entropy_weight CVY_NAMED(cvy_cross_entropy_weight)
 #define cvy_mse CVY_NAMED(cvy_mse)
 #define cvy_mse_of_input CVY_NAMED(cvy_mse_of_input)

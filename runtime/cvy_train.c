@@ -58,6 +58,7 @@ struct train {
     struct cvy_said said;
     char *default_save, *state_path, *class_weights;
     float *class_weight;
+    int balances; /* class_weight follows from the training rows */
     struct cvy_augment augment;
     char augment_text[CVY_AUGMENT_TEXT];
     int64_t steps; /* an epoch */
@@ -645,12 +646,44 @@ static int lock(struct train *t)
     return t->said.no_save || (cvy_lock_take(&t->lock[0], t->said.save) && cvy_lock_take(&t->lock[1], t->state_path));
 }
 
+static const char balanced[] = "balanced";
+
+/* Each class by how rare it is among the training rows: rows / (classes x its rows), 0 where it has none. */
+static int balance(struct train *t)
+{
+    enum { WIDTH = 20 };
+    const struct cvy_data *d = &t->train_set;
+    const int classes = t->model->classes;
+    double *rows = cvy_alloc((size_t)classes, sizeof *rows);
+    free(t->class_weights);
+    t->class_weights = cvy_alloc((size_t)classes, WIDTH);
+    t->class_weight = cvy_alloc((size_t)classes, sizeof *t->class_weight);
+    const int ok = rows && t->class_weights && t->class_weight;
+    for (int i = 0; ok && i < d->n; i++)
+        rows[d->label[cvy_data_row(d, i)]]++;
+    for (int c = 0, at = 0; ok && c < classes; c++) {
+        t->class_weight[c] = rows[c] > 0 ? (float)(d->n / (classes * rows[c])) : 0;
+        at += snprintf(t->class_weights + at, WIDTH, "%s%.9g", c ? "," : "", (double)t->class_weight[c]);
+    }
+    free(rows);
+    return ok;
+}
+
 /* The weights of classes: the spec's, or those that were said. */
 static int read_class_weights(struct train *t)
 {
     const struct cvy_model *m = t->model;
     const char *said = t->said.class_weights;
     char *spec = NULL;
+    if (m->train.loss->target != CVY_CLASS && (said ? *said != '\0' : t->p.setting[CVY_LABEL_SMOOTHING] > 0)) {
+        cvy_error(NULL, "%s: the network '%s' learns numbers, by %s, and has no classes",
+                  said ? "--class-weights" : "--label-smoothing", m->name, m->train.loss->help);
+        return 0;
+    }
+    if (said ? strcmp(said, balanced) == 0 : m->train.class_weight == cvy_balanced) {
+        t->balances = 1; /* once the rows are known */
+        return (t->class_weights = cvy_format("%s", balanced)) != NULL;
+    }
     if (!said && m->train.class_weight) {
         enum { WIDTH = 20 };
         spec = cvy_alloc((size_t)m->classes, WIDTH);
@@ -681,8 +714,10 @@ static int read_class_weights(struct train *t)
             break;
     }
     if (t->class_weight && n != m->classes)
-        cvy_error(NULL, "--class-weights: '%.200s' is not %d numbers from 0 to 1000000 with commas between them",
-                  t->class_weights, m->classes);
+        cvy_error(
+            NULL,
+            "--class-weights: '%.200s' is not 'balanced', nor %d numbers from 0 to 1000000 with commas between them",
+            t->class_weights, m->classes);
     return t->class_weight && n == m->classes;
 }
 
@@ -732,6 +767,8 @@ static int prepare(struct train *t, const struct cvy_option *option)
         !cvy_data_validation(&t->valid_set, &t->train_set, m, t->said.data, p->setting[CVY_VALID], &t->held))
         return 0;
     if (!t->said.no_eval && (t->tests = cvy_data_count(m, t->said.data, CVY_TEST_SPLIT, p->test_images)) < 0)
+        return 0;
+    if (t->balances && !balance(t))
         return 0;
     t->steps = cvy_batches(t->train_set.n, p->batch, m->min_batch);
     if (t->steps == 0) {

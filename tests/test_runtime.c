@@ -461,11 +461,12 @@ START_TEST(options)
           "fake: error: --schedule: unknown schedule 'cosin'\n"
           "  hint: constant, step, cosine, one-cycle, linear, plateau\n");
     fails("train --class-weights 1,2,3", 1,
-          "fake: error: --class-weights: '1,2,3' is not 10 numbers from 0 to 1000000 with commas between them\n");
-    fails(
-        "train --class-weights 1,2,3,4,5,6,7,8,9,ten", 1,
-        "fake: error: --class-weights: '1,2,3,4,5,6,7,8,9,ten' is not 10 numbers from 0 to 1000000 with commas between "
-        "them\n");
+          "fake: error: --class-weights: '1,2,3' is not 'balanced', nor 10 numbers from 0 to 1000000 with commas "
+          "between them\n");
+    fails("train --class-weights 1,2,3,4,5,6,7,8,9,ten", 1,
+          "fake: error: --class-weights: '1,2,3,4,5,6,7,8,9,ten' is not 'balanced', nor 10 numbers from 0 to 1000000 "
+          "with commas "
+          "between them\n");
     fails("train --schedule plateau --valid 0", 1,
           "fake: error: --schedule plateau goes by the validation, and there is none\n"
           "  hint: --valid N holds images out\n");

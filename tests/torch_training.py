@@ -37,6 +37,7 @@ CASES = {  # batch, keys of train, a batch norm
     "ema": (48, SGD + ", ema: 0.9", True),
     "freeze": (48, SGD + ", clip: 0.5, ema: 0.9, freeze: [conv1]", True),
     "freeze the middle": (48, ADAM + ", freeze: [conv2]", True),
+    "balanced": (48, SGD + ", class_weights: balanced, label_smoothing: 0.1", True),
     "mse": (48, SGD + ", loss: mse", True),
     "mse, sums and adam": (12, ADAM + ", loss: mse, accumulate: 4, ema: 0.8, clip: 0.1", False),
     "mse of the input": (48, ADAM + ", loss: mse, target: input", True),
@@ -89,6 +90,7 @@ def case(convoy, name, form, work):
     with open(spec, "w") as f:
         f.write(regression(SPEC, keys) % ("bn-" if norm else "", batch, UPDATES, keys))
     data, wanted = folder, torch.tensor(labels)
+    rare = IMAGES / (3 * torch.bincount(wanted, minlength=3).double())  # as scikit-learn has it
     if "mse" in keys:
         values = rng.normal(0, 1, (IMAGES, 1)).astype(np.float32)
         wanted = torch.tensor(values.astype(np.float64))
@@ -124,7 +126,7 @@ def case(convoy, name, form, work):
         if "mse" in keys:
             loss = torch.nn.functional.mse_loss(module(images), images.flatten(1) if "input" in keys else wanted)
         else:
-            loss = torch.nn.functional.cross_entropy(module(images), wanted, label_smoothing=key(keys, "label_smoothing"))
+            loss = torch.nn.functional.cross_entropy(module(images), wanted, label_smoothing=key(keys, "label_smoothing"), weight=rare if "balanced" in keys else None)
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(learns.values(), key(keys, "clip", 1e9)).item())
         optimiser.step()

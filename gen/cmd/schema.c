@@ -107,7 +107,8 @@ static json_t *value(const KeyInfo *k)
         return object("anyOf", json_pack("[o, o, o, o]", number(k, true), list_of(number(k, true), 2, 2),
                                          list_of(number(k, true), 4, 4), object("const", json_string("same"))));
     case KEY_CHANNELS:
-        return any_of(number(k, false), list_of(number(k, false), 1, 0));
+        o = any_of(number(k, false), list_of(number(k, false), 1, 0));
+        break;
     }
     return k->words ? any_of(o, words(k->words)) : o;
 }

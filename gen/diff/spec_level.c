@@ -78,7 +78,10 @@ static Facts spec_facts(const Spec *s)
     for (int k = 0; k < CVY_SETTINGS; k++)
         fact(&f, xprintf("train.%s", cvy_settings[k].name), setting_text(k, t->setting[k]));
     fact(&f, "train.augment", cvy_augments(&t->augment) ? augment_text(t) : "none");
-    fact(&f, "train.class_weights", t->class_weight ? channels_text(t->class_weight, s->classes) : "all 1");
+    fact(&f, "train.class_weights",
+         t->balanced       ? "balanced"
+         : t->class_weight ? channels_text(t->class_weight, s->classes)
+                           : "all 1");
     fact(&f, "train.freeze", t->nfreeze ? freeze_text(t) : "none");
     fact(&f, "train.mean", channels_text(t->mean, s->input[0]));
     fact(&f, "train.std", channels_text(t->std, s->input[0]));

@@ -123,7 +123,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_int(r, "decay_all", train->decay_all);
     rec_str(r, "schedule", cvy_schedules[train->schedule].name);
     rec_str(r, "augment", augment_text(train));
-    rec_str(r, "class_weight", class_weights(s));
+    rec_str(r, "class_weight", train->balanced ? "cvy_balanced" : class_weights(s));
     rec_int(r, "seed", train->seed);
     Buf setting = {0};
     for (int k = 0; k < CVY_SETTINGS; k++)

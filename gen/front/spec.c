@@ -293,7 +293,10 @@ static void read_train(const Node *map, Spec *s)
         read_numbers(n, "train.std", "channel", channels, 1e-6, t->std);
     if ((n = keys_get(map, "augment")))
         read_augment(n, s);
-    if ((n = keys_get(map, "class_weights")) && s->classes > 1 && t->loss->target == CVY_CLASS) {
+    n = keys_get(map, "class_weights");
+    if (n && node_says(n, "balanced")) {
+        t->balanced = true;
+    } else if (n && s->classes > 1 && t->loss->target == CVY_CLASS) {
         t->class_weight = xalloc((size_t)s->classes * sizeof *t->class_weight);
         read_numbers(n, "train.class_weights", "class", s->classes, 0, t->class_weight);
     }

@@ -109,6 +109,7 @@ typedef struct SpecTrain {
     double setting[CVY_SETTINGS];
     struct cvy_augment augment;
     double *class_weight; /* one per class; NULL: all count the same */
+    bool balanced;        /* the classes count by how rare they are */
     const char **freeze;  /* layers and groups that do not learn, as the spec names them; see SpecLayer.frozen */
     int nfreeze;
     Mark freeze_mark;

@@ -328,8 +328,8 @@ void spec_write(const Spec *s, FILE *to)
     for (int k = 0; k < CVY_SETTINGS; k++)
         fprintf(to, "  %s: %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
     fprintf(to, "  augment: [%s]\n", augment_text(t));
-    if (t->class_weight)
-        fprintf(to, "  class_weights: %s\n", channels(t->class_weight, s->classes));
+    if (t->class_weight || t->balanced)
+        fprintf(to, "  class_weights: %s\n", t->balanced ? "balanced" : channels(t->class_weight, s->classes));
     if (t->nfreeze)
         fprintf(to, "  freeze: [%s]\n", freeze_text(t));
     fprintf(to, "  mean: %s\n  std: %s\n  seed: %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
@@ -401,8 +401,8 @@ void spec_dump(const Spec *s, FILE *to)
         fprintf(to, "       loss %s\n", t->loss->name);
     if (cvy_augments(&t->augment))
         fprintf(to, "       augment %s\n", augment_text(t));
-    if (t->class_weight)
-        fprintf(to, "       class_weights %s\n", channels(t->class_weight, s->classes));
+    if (t->class_weight || t->balanced)
+        fprintf(to, "       class_weights %s\n", t->balanced ? "balanced" : channels(t->class_weight, s->classes));
     if (t->nfreeze)
         fprintf(to, "       freeze %s\n", freeze_text(t));
     fprintf(to, "       mean %s std %s seed %lld\n", channels(t->mean, s->input[0]), channels(t->std, s->input[0]),
