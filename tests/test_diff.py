@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+from methods import runtime_library
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -402,7 +404,8 @@ int main(void)
             with open(os.path.join(folder, 'main.c'), 'w') as f:
                 f.write('#define _POSIX_C_SOURCE 200809L\n' + main % {'on': 'net_on', 'off': 'net_off'})
             command = [cc, '-std=c11', '-O1', '-Wall', '-Wextra', '-Werror', '-I', os.path.join(folder, 'on'), '-I', os.path.join(folder, 'off'), '-o',
-                       os.path.join(folder, 'both'), os.path.join(folder, 'main.c'), *(os.path.join(folder, side, 'runtime', f'cvy_{part}.c') for side in ('on', 'off') for part in ('kernels', 'update')), *sources, '-lm']
+                       os.path.join(folder, 'both'), os.path.join(folder, 'main.c'), *(f for side in ('on', 'off') for f in runtime_library(os.path.join(folder, side))),
+                       *sources, '-lm']
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if self.check('%s: compiles' % order, done.returncode == 0, done.stdout[:2000]):
                 done = subprocess.run([os.path.join(folder, 'both')], stdout=subprocess.PIPE, text=True)
