@@ -170,11 +170,13 @@ def identity(p, dir):
     adam = p.program("adam", p.spec(drop="  - drop: 0.3\n", edit=text("momentum: 0.9, nesterov: true", "optimizer: adam, beta2: 0.9")))
     status, out, err = run(adam, *TRAIN, "--resume", "--force", "--epochs", "3", "--save", "r", cwd=dir)
     check(status == 1 and re.search(r"is the state of a training with sgd\(.*, and this network trains with adam", err), "resume with adam is refused", err)
-    must(adam, *TRAIN, "--epochs", "2", "--save", "whole", cwd=dir)
-    for n in range(1, 6):
-        must(adam, *TRAIN, "--epochs", "2", "--save", "parts%d" % n, "--limit", str(n), cwd=dir)
-        must(adam, *TRAIN, "--resume", "--save", "parts%d" % n, cwd=dir)
-        check(all(bytes_of(at("whole" + f)) == bytes_of(at("parts%d" % n + f)) for f in ("", ".state.safetensors")), "adam: stopped after step %d, and resumed" % n)
+    adamw = p.program("adamw", p.spec(drop="  - drop: 0.3\n", edit=text("momentum: 0.9, nesterov: true", "optimizer: adamw, weight_decay: 0.1")))
+    for word, program in (("adamw", adamw), ("adam", adam)):
+        must(program, *TRAIN, "--epochs", "2", "--save", "whole", cwd=dir)
+        for n in range(1, 6):
+            must(program, *TRAIN, "--epochs", "2", "--save", "parts%d" % n, "--limit", str(n), cwd=dir)
+            must(program, *TRAIN, "--resume", "--save", "parts%d" % n, cwd=dir)
+            check(all(bytes_of(at("whole" + f)) == bytes_of(at("parts%d" % n + f)) for f in ("", ".state.safetensors")), "%s: stopped after step %d, and resumed" % (word, n))
     kept = [k for k in read_header(at("whole.state.safetensors"))[0] if k != "__metadata__"]
     weights = [k for k in read_header(at("whole"))[0] if k != "__metadata__"]
     trained = [k for k in weights if "running" not in k and "num_batches" not in k]
