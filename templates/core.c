@@ -70,29 +70,29 @@ CVY_INLINE void ${h.name}_${c.name}_${t.name}(${t.parameters})
     //$ if c.single
     //$ if t.first
     if (y == ${c.y0} && x0 == ${c.x0}) {
-        begin(run, c);
-        first(run, c, ${t.given}, y, x0);
+        begin(pass, c);
+        first(pass, c, ${t.given}, y, x0);
     }
     //$ end
     //$ for v in t.vectors
     //$ for p in v.pixels
-    point(run, ${p.acc}, $[y + ${p.y}], $[x0 + ${p.x}]);
+    point(pass, ${p.acc}, $[y + ${p.y}], $[x0 + ${p.x}]);
     //$ end
     //$ end
     //$ else
     //$ for v in t.vectors
-    begin(run, $[c + ${v.c}]);
-    first(run, $[c + ${v.c}], ${v.first}, y, x0);
+    begin(pass, $[c + ${v.c}]);
+    first(pass, $[c + ${v.c}], ${v.first}, y, x0);
     //$ for p in v.pixels
-    point(run, ${p.acc}, $[y + ${p.y}], $[x0 + ${p.x}]);
+    point(pass, ${p.acc}, $[y + ${p.y}], $[x0 + ${p.x}]);
     //$ end
-    end(run);
+    end(pass);
     //$ end
     //$ end
 }
 //$ end
 /* ${c.doc} */
-CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float *bias, void *run, cvy_begin *begin, cvy_first *first,
+CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float *bias, void *pass, cvy_begin *begin, cvy_first *first,
     cvy_point *point, cvy_end *end)
 {
     //$ if c.group
@@ -113,7 +113,7 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
             //$ emit t
             //$ end
             //$ if c.single
-            end(run);
+            end(pass);
             //$ end
         //$ end
         //$ else
@@ -122,7 +122,7 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
             //$ emit t
             //$ end
             //$ if c.single
-            end(run);
+            end(pass);
             //$ end
         //$ end
         //$ end
@@ -142,10 +142,10 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
     //$ end
     //$ if t.drained
     if (i % ${t.drained} == ${t.last})
-        end(run);
+        end(pass);
     //$ end
     //$ if t.drains
-    end(run);
+    end(pass);
     //$ end
 //$ end
 //$ end

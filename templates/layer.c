@@ -14,7 +14,7 @@
 #include "core_${k.core}.h"
 //$ end
 
-//$ for r in k.runs
+//$ for r in k.passes
 //$ emit r
 //$ end
 //$ for f in k.functions
@@ -39,7 +39,7 @@
 //$ end
 
 //$ for l in k.layers
-//$ for r in l.runs
+//$ for r in l.passes
 //$ emit r
 //$ end
 //$ for f in l.functions

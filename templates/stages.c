@@ -1,4 +1,4 @@
-// The lines of stage functions: what a step of a run is in C. `s` is the step.
+// The lines of stage functions: what a step of a pass over pixels is in C. `s` is the step.
 
 //$ define fwd_norm
 ${s.let} vf_norm(v${s.in}, &q->${s.op});
@@ -42,14 +42,14 @@ vf ${s.g} = g;
 //$ define fwd_add
 ${s.let} vf_add(v${s.in}, v${s.in2});
 //$ end
-// What a join reads and gives by the side.
-//$ define side
+// A join's other operand, read where the join is, and given its gradient there.
+//$ define skip
 ${s.let} vf_load($[q->${s.name} + (${s.pixel}) * 16]);
 //$ end
-//$ define side_nchw
+//$ define skip_nchw
 ${s.let} vf_gather($[q->${s.name} + (${s.pixel})], ${s.plane}, ${s.channels} - ${s.c});
 //$ end
-//$ define side_pad
+//$ define skip_pad
 //$ if s.nchw
 ${s.let} vf_gather_lanes($[q->${s.name} + (${s.pixel})], ${s.area}, $[${s.c} - ${s.before}], ${s.channels});
 //$ else
@@ -212,7 +212,7 @@ vf_unflatten(q->scatter, ${s.plane}, ${s.c}, ${s.total}, g);
 vf_add_lanes($[q->scatter + (${s.pixel}) * 16], ${s.area}, $[${s.c} - ${s.before}], ${s.channels}, g);
 //$ end
 
-// What a run sets up for a channel block, and what it leaves behind.
+// What a pass sets up for a channel block, and what it leaves behind.
 //$ define begin_load
 q->${s.name} = ${s.expr};
 //$ end
@@ -248,8 +248,8 @@ vf_stats_pivot(&q->stats);
 vf_stats_pivot(&q->image_stats);
 //$ end
 
-// A run: what a core calls for each register that it finishes, or a walk over an image.
-//$ define run
+// A pass over pixels: what a core calls for each register that it finishes, or a walk over an image.
+//$ define pass
 /* ${r.doc} */
 struct ${r.tag} {
     //$ for f in r.head
@@ -263,19 +263,27 @@ struct ${r.tag} {
 //$ if r.walks
 static void ${r.tag}_pass(const struct ${r.tag} *given)
 {
-    struct ${r.tag} run = *given; /* a copy, so that it stays in registers */
-    cvy_walk(&run, ${r.padded}, ${r.h}, ${r.w}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+    struct ${r.tag} pass = *given; /* a copy, so that it stays in registers */
+    //$ if r.r.one
+    cvy_walk_one(&pass, ${r.padded}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+    //$ else
+    cvy_walk(&pass, ${r.padded}, ${r.h}, ${r.w}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+    //$ end
 }
 //$ end
 
 //$ end
 //$ define pass_functions
-CVY_INLINE vf ${r.tag}_point(void *run, vf ${r.input}, int y, int x)
+//$ if r.one
+CVY_INLINE vf ${r.tag}_point(void *pass, vf ${r.input})
+//$ else
+CVY_INLINE vf ${r.tag}_point(void *pass, vf ${r.input}, int y, int x)
+//$ end
 {
     //$ if r.point_uses_q
-    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     //$ else
-    (void)run;
+    (void)pass;
     //$ end
     //$ for s in r.point
     //$ emit s
@@ -283,9 +291,13 @@ CVY_INLINE vf ${r.tag}_point(void *run, vf ${r.input}, int y, int x)
     return ${r.result};
 }
 //$ if r.read
-CVY_INLINE vf ${r.tag}_read(const void *run, int y, int x)
+//$ if r.one
+CVY_INLINE vf ${r.tag}_read(const void *pass)
+//$ else
+CVY_INLINE vf ${r.tag}_read(const void *pass, int y, int x)
+//$ end
 {
-    const struct ${r.tag} *const q = (const struct ${r.tag} *)run;
+    const struct ${r.tag} *const q = (const struct ${r.tag} *)pass;
     //$ if r.read_ignores_place
     (void)y, (void)x;
     //$ end
@@ -295,9 +307,9 @@ CVY_INLINE vf ${r.tag}_read(const void *run, int y, int x)
 }
 //$ end
 //$ if r.begins
-CVY_INLINE void ${r.tag}_begin(void *run, int c)
+CVY_INLINE void ${r.tag}_begin(void *pass, int c)
 {
-    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     //$ if r.keeps_c
     q->c = c;
     //$ end
@@ -312,30 +324,30 @@ CVY_INLINE void ${r.tag}_begin(void *run, int c)
 }
 //$ end
 //$ if r.first
-CVY_INLINE void ${r.tag}_first(void *run, int c, vf first, int y, int x)
+CVY_INLINE void ${r.tag}_first(void *pass, int c, vf first, int y, int x)
 {
-    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     //$ for s in r.first
     //$ emit s
     //$ end
 }
 //$ end
 //$ if r.several
-CVY_INLINE void ${r.tag}_image(void *run, int m)
+CVY_INLINE void ${r.tag}_image(void *pass, int m)
 {
-    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     q->at = q->images + m;
 }
 //$ end
 //$ if r.end
 //$ if r.end_one
 //$ for s in r.end
-CVY_INLINE void ${r.tag}_end(void *run) { ${s.drain}(&((struct ${r.tag} *)run)->${s.name}); }
+CVY_INLINE void ${r.tag}_end(void *pass) { ${s.drain}(&((struct ${r.tag} *)pass)->${s.name}); }
 //$ end
 //$ else
-CVY_INLINE void ${r.tag}_end(void *run)
+CVY_INLINE void ${r.tag}_end(void *pass)
 {
-    struct ${r.tag} *const q = (struct ${r.tag} *)run;
+    struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     //$ for s in r.end
     ${s.drain}(&q->${s.name});
     //$ end

@@ -67,7 +67,7 @@ static inline void ${h.name}_${c.name}_products(const float *v, const float *u, 
     }
 }
 /* ${c.doc} */
-CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, void *run, cvy_image *image,
+CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, void *pass, cvy_image *image,
     cvy_begin *begin, cvy_first *first, cvy_point *point, cvy_end *end)
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
@@ -96,16 +96,16 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c
             for (int t = 0; t < n; t++) {
                 const int tile = $[(at + t) % ${c.tiles_image}], y = $[tile / ${c.across} * 4], x0 = $[tile % ${c.across} * 4];
                 const int rows = ${c.rows}, cols = ${c.cols};
-                image(run, $[(at + t) / ${c.tiles_image}]);
+                image(pass, $[(at + t) / ${c.tiles_image}]);
                 //$ loop v 0 ${c.vectors} 1
                     CVY_ALIGNED float a[16 * 16];
                     cvy_winograd_out($[m + (v * ${c.block} + t) * 16], ${c.m_point}, bias ? $[bias + c + v * 16] : NULL, a);
-                    begin(run, $[c + v * 16]);
-                    first(run, $[c + v * 16], vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
+                    begin(pass, $[c + v * 16]);
+                    first(pass, $[c + v * 16], vf_middle(vf_load(a), vf_load(a + 5 * 16), vf_load(a + 10 * 16)), y, x0);
                     for (int i = 0; i < rows; i++)
                         for (int j = 0; j < cols; j++)
-                            point(run, vf_load(a + (4 * i + j) * 16), y + i, x0 + j);
-                    end(run);
+                            point(pass, vf_load(a + (4 * i + j) * 16), y + i, x0 + j);
+                    end(pass);
                 //$ end
             }
         //$ end

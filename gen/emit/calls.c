@@ -15,7 +15,7 @@ static const char *at_image(const Kernel *k, const Place *p)
     return expr("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
 }
 
-/* The fields by which a run is given its images; `image` says what their numbers mean. */
+/* The fields by which a pass is given its images; `image` says what their numbers mean. */
 const char *calls_init(const File *f, const PixelPass *r, const Image *image, bool several)
 {
     const Kernel *k = f->k;
@@ -46,7 +46,7 @@ const char *calls_init(const File *f, const PixelPass *r, const Image *image, bo
     }
     for (int i = 0; i < r->nskip && (f->infer || given); i++) {
         const Place *p = &r->skip[i].from;
-        buf_printf(&b, ", .side%d_image = %s", i,
+        buf_printf(&b, ", .skip%d_image = %s", i,
                    p->where == AT_IMAGE ? image[p->image].name
                    : f->infer           ? k->port[p->port].name
                                         : at_image(k, p));

@@ -117,7 +117,7 @@ static Rec *tile_record(const Core *c, int number)
     for (int row = 0; row < (loops ? 1 : c->rows); row++)
         for (int i = 0; i < c->ntap; i++)
             add_tap_record(r, c, t, loops, &c->tap[i], row);
-    rec_fmt(r, "parameters", "%sconst float *bias, int c, int y, int x0,%s void *run,\n    %s",
+    rec_fmt(r, "parameters", "%sconst float *bias, int c, int y, int x0,%s void *pass,\n    %s",
             reads ? "const float *x, const float *w, " : "", reads && bounded ? " int r0, int r1," : "",
             tile_callbacks(c, number, "cvy_begin *", "cvy_first *", "cvy_point *", "cvy_end *"));
     return r;
@@ -159,7 +159,7 @@ static void add_band(Rec *core, const Core *c, const Band *b)
         rec_int(s, "from", t->from);
         rec_int(s, "to", t->to);
         rec_int(s, "step", c->tile[t->tile].cols);
-        rec_fmt(s, "arguments", "%srun, %s", reads && bounded ? "r0, r1, " : "",
+        rec_fmt(s, "arguments", "%spass, %s", reads && bounded ? "r0, r1, " : "",
                 tile_callbacks(c, t->tile, "", "", "", ""));
         any |= reads;
     }

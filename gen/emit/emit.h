@@ -24,7 +24,7 @@ const char *pass_end(const Kernel *k,
 const char *image_pixel(const Image *m, const char *y,
                         const char *x); /* index of a content pixel in floats / 16 (plain: / 1) */
 const char *describe_shape(Shape s);    /* "32x14x14" */
-/* formula.c: what a run makes of x, or of the gradient dy; NULL where that is longer than a line. */
+/* formula.c: what a pass makes of x, or of the gradient dy; NULL where that is longer than a line. */
 const char *pass_formula(const Plan *p, const PixelPass *r);
 
 Rec *line_add(Rec *to, const char *list, const char *template); /* a line of a list, by its template */
@@ -73,7 +73,7 @@ const char *emit_infer_result(const Plan *p);
 typedef struct PassUses {
     bool kernel, at, folded, value, begins;
 } PassUses;
-/* pixel_pass.c: a pass's record, for template `run`. image: what its places' numbers mean. */
+/* pixel_pass.c: a pass's record, for template `pass`. image: what its places' numbers mean. */
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer,
                      PassUses *uses);
 /* core.c: a kernel's core header, for template `core_file`; a conv in words. */

@@ -15,7 +15,7 @@ typedef struct Formula {
     Buf also;              /* what is done beside it */
 } Formula;
 
-/* "(x + side0)", where a product follows; a product, a name or a call as it is. */
+/* "(x + skip0)", where a product follows; a product, a name or a call as it is. */
 static const char *operand(const char *s)
 {
     int depth = 0;
@@ -77,7 +77,7 @@ static void step(Formula *f, const Step *s)
         f->value[s->out] = "mask / keep";
         break;
     case STEP_SKIP:
-        f->value[s->out] = xprintf("side%d", s->skip);
+        f->value[s->out] = xprintf("skip%d", s->skip);
         break;
     case STEP_ADD:
         f->value[s->out] = xprintf("%s + %s", f->value[s->in], f->value[s->in2]);
@@ -108,12 +108,12 @@ static void step(Formula *f, const Step *s)
         *g = f->gradient[0];
         break;
     case STEP_GIVE:
-        also(f, xprintf("dside%d %s %s", s->skip, s->adds ? "+=" : "=", *g));
+        also(f, xprintf("dskip%d %s %s", s->skip, s->adds ? "+=" : "=", *g));
         break;
     }
 }
 
-/* What begins the run: its first value, of what it reads. */
+/* What begins the pass: its first value, of what it reads. */
 static const char *begins(const Formula *f)
 {
     const PixelPass *r = f->r;

@@ -422,13 +422,13 @@ static void training_part(const File *f)
     notes(f);
     for (int i = 0; i < k->nin; i++) { /* a pass that stores nothing only walks windows again, in backward */
         const Chain c = {k->before[i].pass, k->has_forward ? k->before[i].n : k->back_data ? k->before[i].n - 1 : 0};
-        layer_passes(f, "runs", &c, k->image);
+        layer_passes(f, "passes", &c, k->image);
     }
-    layer_passes(f, "runs", kernel_chain(k, CHAIN_AFTER), k->image);
-    layer_passes(f, "runs", kernel_chain(k, CHAIN_AGAIN), k->image);
-    layer_passes(f, "runs", kernel_chain(k, CHAIN_DOUT), k->image);
+    layer_passes(f, "passes", kernel_chain(k, CHAIN_AFTER), k->image);
+    layer_passes(f, "passes", kernel_chain(k, CHAIN_AGAIN), k->image);
+    layer_passes(f, "passes", kernel_chain(k, CHAIN_DOUT), k->image);
     for (int i = 0; i < k->nin; i++)
-        layer_passes(f, "runs", &k->din[i], k->image);
+        layer_passes(f, "passes", &k->din[i], k->image);
     switch (k->kind) {
     case KERNEL_CONV:
         conv_forward(f);

@@ -5,7 +5,7 @@
 
 #include "emit.h"
 
-/* What the runs of a file use, once their functions are emitted. */
+/* What the passes of a file use, once their functions are emitted. */
 typedef struct UsesOf {
     const PixelPass *pass;
     PassUses uses;
@@ -70,7 +70,7 @@ void norms_backward(const File *f, Rec *kernel);
 bool norms_has_sums(const File *f);
 
 /* calls.c. */
-/* The fields by which a run is given its images; `image` says what their numbers mean. */
+/* The fields by which a pass is given its images; `image` says what their numbers mean. */
 const char *calls_init(const File *f, const PixelPass *r, const Image *image, bool several);
 /* A pad gives to every stride-th pixel alone: where it is the first to give, the others are cleared. */
 void clear_padded(const File *f, Rec *fn, const PixelPass *r);

@@ -47,7 +47,7 @@ const char *pass_number(const Lines *l, int value)
 {
     const int skip = (l->chained ? l->skip : l->read)[value];
 
-    return skip >= 0 ? xprintf("_side%d", skip) : l->chained ? "" : xprintf("%d", value - l->base);
+    return skip >= 0 ? xprintf("_skip%d", skip) : l->chained ? "" : xprintf("%d", value - l->base);
 }
 
 /* The left side of the line that makes a value. */

@@ -12,12 +12,14 @@ typedef struct Lines {
     const PixelPass *r;
     const Image *image;
     Rec *rec, *functions; /* the pass's, and its functions' */
-    const char *index;    /* of the visited pixel: y * W + x */
+    bool one;             /* a walk over a single pixel: its functions are told no place */
+    const char *y, *x;    /* of the visited pixel; of a single one "0" */
+    const char *index;    /* y * W + x */
     int base;             /* the number of the first value: in C it is v0, wherever on its path a pass begins */
     bool uses_place, uses_q, infer, given, reads_value;
     bool uses_kernel, uses_at, uses_folded, uses_block; /* fields of the struct that lines name: k, at, f, c */
     bool begin_reads_c;                                 /* a line of `begin` names the channel that it is given */
-    bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_side0 */
+    bool chained; /* in C each value takes the place of the one before it: v, and a skip operand's v_skip0 */
     int drains;
     Names done;       /* constants that are declared and loaded already */
     int *skip, *read; /* by value, the skip operand that it comes of, or that is read there; -1: none */

@@ -18,19 +18,19 @@ bool window_is_whole(const Lines *l)
 }
 
 /* "y * 2 - 1": where a window begins along a direction, moved by `by`. */
-static const char *window_at(const Op *o, int d, int by)
+static const char *window_at(const Lines *l, const Op *o, int d, int by)
 {
-    return expr("%s * %d + %d", d ? "x" : "y", o->stride[d], by - o->padding[d]);
+    return expr("%s * %d + %d", d ? l->x : l->y, o->stride[d], by - o->padding[d]);
 }
 
 /* How many elements of a window at (y, x) an avgpool counts along a direction: the kernel, less what hangs over. */
-static const char *window_count(const Graph *g, const Op *o, int d)
+static const char *window_count(const Lines *l, const Op *o, int d)
 {
     int from, to;
-    const char *end = window_at(o, d, o->kernel[d]), *begin = window_at(o, d, 0);
+    const char *end = window_at(l, o, d, o->kernel[d]), *begin = window_at(l, o, d, 0);
     const int last = ((d ? o->shape.w : o->shape.h) - 1) * o->stride[d] - o->padding[d];
 
-    if (!graph_counted(g, o, d, &from, &to))
+    if (!graph_counted(l->p->g, o, d, &from, &to))
         return xprintf("%d", o->kernel[d]);
     end = last + o->kernel[d] > to ? xprintf("(%s < %d ? %s : %d)", end, to, end, to) : end;
     begin = from > -o->padding[d] ? xprintf("(%s > %d ? %s : %d)", begin, from, begin, from) : xprintf("(%s)", begin);
@@ -38,13 +38,14 @@ static const char *window_count(const Graph *g, const Op *o, int d)
 }
 
 /* What an avgpool's sum is multiplied by at (y, x). */
-static const char *window_inverse(const Graph *g, const Op *o)
+static const char *window_inverse(const Lines *l, const Op *o)
 {
+    const Graph *g = l->p->g;
     int from, to;
 
     if (o->kind != OP_AVGPOOL || (!graph_counted(g, o, 0, &from, &to) && !graph_counted(g, o, 1, &from, &to)))
         return emit_float(1.0 / (o->kernel[0] * o->kernel[1]));
-    return xprintf("1.0f / (float)(%s * %s)", window_count(g, o, 0), window_count(g, o, 1));
+    return xprintf("1.0f / (float)(%s * %s)", window_count(l, o, 0), window_count(l, o, 1));
 }
 
 /* The fields of a line that goes through a window whose input is image m, from output pixel (y, x). */
@@ -59,8 +60,8 @@ void window_fields(Lines *l, Rec *s, int op, const Image *m)
     if (o->kind == OP_FLATTEN || o->kind == OP_PAD)
         rec_str(s, "c", pass_block(l));
     if (o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL || o->kind == OP_PAD) {
-        rec_fmt(s, "pixel", "(y * %d + x * %d)", o->stride[0] * m->cols, o->stride[1]);
-        rec_str(s, "inverse", window_inverse(l->p->g, o));
+        rec_fmt(s, "pixel", "(%s * %d + %s * %d)", l->y, o->stride[0] * m->cols, l->x, o->stride[1]);
+        rec_str(s, "inverse", window_inverse(l, o));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", in.c);
         rec_int(s, "area", (int64_t)m->rows * m->cols);
@@ -173,7 +174,7 @@ void place_read(Lines *l, const char *list, const char *what, const char *from, 
     } else {
         const bool shifted = plan_shifted(p, r->shape.c);
         s = line_add(l->functions, list, shifted ? "read_lanes" : "read_blocked");
-        rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+        rec_str(s, "pixel", place_pixel(l, p, l->y, l->x));
         if (shifted)
             place_lanes(l, s, p, r->shape.c);
         l->uses_place = true;

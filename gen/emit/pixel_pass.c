@@ -1,6 +1,6 @@
 /* pixel_pass.c - a pass over pixels as records: its struct, and the lines of its point, begin, end and read functions.
  *
- * needs: a complete plan. sets: records for template `run` (templates/stages.c). */
+ * needs: a complete plan. sets: records for template `pass` (templates/stages.c). */
 #include "expr.h"
 #include "pass_lines.h"
 #include "share.h"
@@ -40,7 +40,7 @@ static void skip_step(Lines *l, const Step *step)
     const int pad = skip->operand->pad;
     const Op *o = pad >= 0 ? &l->p->g->op[pad] : NULL;
     const bool give = step->kind == STEP_GIVE;
-    const char *name = xprintf("%s%d", give ? "to_side" : "side", step->skip);
+    const char *name = xprintf("%s%d", give ? "to_skip" : "skip", step->skip);
     Place to = *p;
     Rec *s;
 
@@ -55,23 +55,24 @@ static void skip_step(Lines *l, const Step *step)
         place_image_field(l, p, name);
     pass_load(l, name, place_block(l, p, name, give, o != NULL));
     if (o) {
-        s = line_add(l->functions, "point", give ? "give_pad" : "side_pad");
+        s = line_add(l->functions, "point", give ? "give_pad" : "skip_pad");
         rec_int(s, "area", place_area(l, p));
-        rec_str(s, "pixel", place_pixel(l, p, xprintf("y * %d", o->stride[0]), xprintf("x * %d", o->stride[1])));
+        rec_str(s, "pixel",
+                place_pixel(l, p, xprintf("%s * %d", l->y, o->stride[0]), xprintf("%s * %d", l->x, o->stride[1])));
         rec_int(s, "before", o->before);
         rec_int(s, "channels", p->shape.c);
         rec_str(s, "c", pass_block(l));
         if (p->where == AT_X)
             rec_int(s, "nchw", 1);
     } else if (p->where == AT_X) {
-        s = line_add(l->functions, "point", "side_nchw");
+        s = line_add(l->functions, "point", "skip_nchw");
         rec_str(s, "pixel", l->index);
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", p->shape.c);
         rec_str(s, "c", pass_block(l));
     } else {
-        s = line_add(l->functions, "point", give ? (step->adds ? "give_add" : "give") : "side");
-        rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+        s = line_add(l->functions, "point", give ? (step->adds ? "give_add" : "give") : "skip");
+        rec_str(s, "pixel", place_pixel(l, p, l->y, l->x));
     }
     rec_str(s, "name", name);
     rec_str(s, "g", gradient(step));
@@ -162,7 +163,7 @@ static void sums_step(Lines *l, const Step *step)
     const int padded = plan_norm(l->p, step->op)->padded;
 
     if (!pass_once(l, xprintf("sums of %s", alias)))
-        BUG("run %s takes the sums of %s twice", l->r->name, alias);
+        BUG("pass %s takes the sums of %s twice", l->r->name, alias);
     const char *sums;
     if (op_is_image_norm(l->p->g->op[step->op].kind)) {
         const char *name = xprintf("%s_gradient", alias);
@@ -302,7 +303,7 @@ static void store_result(Lines *l, const char *value)
                       : r->adds ? "to_sum"
                                 : "to_blocked");
     rec_str(s, "value", value);
-    rec_str(s, "pixel", place_pixel(l, p, "y", "x"));
+    rec_str(s, "pixel", place_pixel(l, p, l->y, l->x));
     if (plain) {
         rec_int(s, "plane", place_area(l, p));
         rec_int(s, "channels", r->shape.c);
@@ -340,7 +341,7 @@ static const char *route_block(Lines *l)
         if (nd->route[i] == l->r->window)
             return expr("%s->route%d + (int64_t)%s->image * %lld + %s * %lld", pass_kernel(l), i, pass_at(l),
                         (long long)(blocks_of(l->r->shape.c) * LANES * plane), pass_channel(l, 0), (long long)plane);
-    BUG("no route is stored for run %s", l->r->name);
+    BUG("no route is stored for pass %s", l->r->name);
 }
 
 static void bias_gradient(Lines *l)
@@ -471,7 +472,7 @@ static void walk(Lines *l)
     const bool point_used_place = l->uses_place;
     l->uses_place = false;
     place_read(l, "read", "return", "from", p, window, r->route && !r->back);
-    if (!l->uses_place && !(r->route && !r->back))
+    if (!l->one && !l->uses_place && !(r->route && !r->back))
         rec_int(l->functions, "read_ignores_place", 1);
     l->uses_place = point_used_place;
     rec_int(l->rec, "walks", 1);
@@ -513,13 +514,17 @@ static PassUses head(Lines *l)
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer, PassUses *uses)
 {
     int *skip = pass_skips(r, false);
+    const bool one = r->from.where != AT_CORE && r->shape.h * r->shape.w == 1 && !r->stats && !r->image_stats;
     Lines line = {.p = p,
                   .k = k,
                   .r = r,
                   .image = image,
                   .rec = rec_new(),
                   .functions = rec_new(),
-                  .index = expr("y * %d + x", r->shape.w),
+                  .one = one,
+                  .y = one ? "0" : "y",
+                  .x = one ? "0" : "x",
+                  .index = one ? "0" : expr("y * %d + x", r->shape.w),
                   .base = r->first,
                   .infer = infer,
                   .given = pass_is_given(p, r),
@@ -528,7 +533,7 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
                   .read = pass_skips(r, true)};
     Lines *l = &line;
 
-    rec_str(l->rec, "template", "run");
+    rec_str(l->rec, "template", "pass");
     rec_str(l->rec, "tag", pass_tag(k, r));
     const char *formula = pass_formula(p, r);
     rec_fmt(l->rec, "doc", "%s, %s: %s", r->name, describe_shape(r->shape), formula ? formula : describe_stages(p, r));
@@ -548,7 +553,9 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
     } else {
         store_result(l, r->back ? "g" : xprintf("v%s", pass_number(l, r->last)));
     }
-    if (!l->uses_place)
+    if (l->one)
+        rec_int(l->functions, "one", 1);
+    else if (!l->uses_place)
         line_add(l->functions, "point", "unused_place");
     if (l->uses_q)
         rec_int(l->functions, "point_uses_q", 1);

@@ -104,7 +104,7 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         alike.name = alike.shared = "alike";
         UsesOf of = {.pass = r};
         const PoolMark mark = pool_mark(); /* the text of a pass that is known is not kept */
-        template_expand("run", "r", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses), &text);
+        template_expand("pass", "r", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses), &text);
         int number = names_find(code, text.text);
         const bool known = number > 0;
         if (known) {
@@ -118,7 +118,7 @@ static Chain share_code(const File *f, const Chain *c, const Image *image, Names
         if (!known) {
             alike.name = xprintf("pass %d", number);
             alike.shared = r->shared;
-            rec_push(f->rec, "runs", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses));
+            rec_push(f->rec, "passes", emit_pixel_pass(f->p, f->k, &alike, image, false, &of.uses));
         }
     }
     return to;

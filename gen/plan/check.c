@@ -7,12 +7,12 @@
 static void check_place(const Kernel *k, const PixelPass *r, const Place *p, int nimage)
 {
     if (p->where == AT_IMAGE && p->image >= nimage)
-        BUG("run %s of %s names an image that is not there", r->name, k->name);
+        BUG("pass %s of %s names an image that is not there", r->name, k->name);
     if ((p->where == AT_SLOT || p->where == AT_X) && (p->port < 0 || p->port >= k->nport))
-        BUG("run %s of %s names a port that is not there", r->name, k->name);
+        BUG("pass %s of %s names a port that is not there", r->name, k->name);
     if ((p->where == AT_SLOT || p->where == AT_IMAGE) && (p->first < 0 || p->first + r->shape.c > p->total) &&
         r->window < 0)
-        BUG("run %s of %s: channels %d and on, %d of them, of %d", r->name, k->name, p->first, r->shape.c, p->total);
+        BUG("pass %s of %s: channels %d and on, %d of them, of %d", r->name, k->name, p->first, r->shape.c, p->total);
 }
 
 /* Whether every value is computed before it is used. */
@@ -28,13 +28,13 @@ static void check_values(const PixelPass *r)
         const bool reads = s->kind != STEP_SKIP && s->kind != STEP_SPLIT && s->kind != STEP_GIVE &&
                            s->kind != STEP_BACK && s->kind != STEP_SCALE;
         if ((reads && (s->in < 0 || s->in >= r->next || !known[s->in])) || (s->kind == STEP_ADD && !known[s->in2]))
-            BUG("run %s uses v%d, which is not at hand", r->name, s->in);
+            BUG("pass %s uses v%d, which is not at hand", r->name, s->in);
         if (makes && (s->out < 0 || s->out >= r->next))
-            BUG("run %s makes v%d", r->name, s->out);
+            BUG("pass %s makes v%d", r->name, s->out);
         if (makes)
             known[s->out] = true;
         if (s->g > r->grads)
-            BUG("run %s names gradient %d of %d", r->name, s->g, r->grads);
+            BUG("pass %s names gradient %d of %d", r->name, s->g, r->grads);
     }
 }
 
@@ -46,11 +46,11 @@ static void check_chain(const Plan *p, const Kernel *k, const Chain *c, int nima
         check_place(k, r, &r->value, nimage);
         check_place(k, r, &r->to, nimage);
         if (r->scatter_image >= nimage)
-            BUG("run %s names an image that is not there", r->name);
+            BUG("pass %s names an image that is not there", r->name);
         if (r->window >= 0 && op_info[p->g->op[r->window].kind].cls != CLASS_WINDOW)
-            BUG("run %s starts with what is no window", r->name);
+            BUG("pass %s starts with what is no window", r->name);
         if (r->from.where == NOWHERE)
-            BUG("run %s reads nothing", r->name);
+            BUG("pass %s reads nothing", r->name);
         check_values(r);
     }
 }

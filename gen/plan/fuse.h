@@ -23,7 +23,7 @@ typedef struct Fuse {
     bool infer;
     int kernel;      /* a number for the kernel at hand, another one whenever it is another */
     Has *has;        /* by tensor */
-    int nnamed[3];   /* ports called in, out, side and a number */
+    int nnamed[3];   /* ports called in, out, skip and a number */
     int *tensor_of;  /* training's tensor that is an op's output, or -1 */
     int *aliased;    /* by op: the number of the kernel in which it has an alias */
     int *image_norm; /* likewise, in which its norm is listed */
@@ -44,7 +44,7 @@ void packed_shared(const Kernel *k, Image *m);
 
 /* ports.c. From now on k is the kernel at hand. */
 void fuse_begin(Fuse *f, Kernel *k);
-/* What the kernel is given of a tensor; `name` ("in", "out", "side") where it is not given anything of it yet. */
+/* What the kernel is given of a tensor; `name` ("in", "out", "skip") where it is not given anything of it yet. */
 int fuse_port(Fuse *f, int tensor, const char *name);
 /* Where what a tensor's readers begin at lies, as kernel k is given it. */
 Place fuse_value(Fuse *f, int tensor, const char *name);

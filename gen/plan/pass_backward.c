@@ -71,7 +71,7 @@ static void skip_back(Fuse *f, PixelPass *r, const Skip *s)
     }
     if (!f->tensor[w->tensor].grad)
         return;
-    const Place to = fuse_gradient(f, w->tensor, "side");
+    const Place to = fuse_gradient(f, w->tensor, "skip");
     Step *give = pass_step(r, STEP_GIVE, s->pad, -1, -1);
     give->g = g;
     give->skip = skip;

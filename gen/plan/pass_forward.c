@@ -37,7 +37,7 @@ int pass_skip(Fuse *f, PixelPass *r, const Skip *skip)
 {
     if (skip->seen->pass == r->name) /* no two passes are called by the same text in memory */
         return skip->seen->at;
-    const Place from = fuse_value(f, skip->path.tensor, "side");
+    const Place from = fuse_value(f, skip->path.tensor, "skip");
     SkipRead *s = PUSH(r->skip, r->nskip);
     *s = (SkipRead){.operand = skip, .from = from};
     s->value = xalloc(sizeof(int) * (size_t)(skip->path.n + 1));

@@ -53,7 +53,7 @@ typedef struct Place {
 /* What a kernel is given of a tensor. */
 typedef struct Port {
     int tensor;
-    const char *name; /* "in", "out", "side2" */
+    const char *name; /* "in", "out", "skip2" */
     bool value, grad; /* which of both */
 } Port;
 

@@ -19,7 +19,7 @@ void fuse_begin(Fuse *f, Kernel *k)
     }
 }
 
-/* What the kernel is given of a tensor; `name` ("in", "out", "side") where it is not given anything of it yet. */
+/* What the kernel is given of a tensor; `name` ("in", "out", "skip") where it is not given anything of it yet. */
 int fuse_port(Fuse *f, int tensor, const char *name)
 {
     Kernel *k = f->k;

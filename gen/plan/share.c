@@ -123,7 +123,7 @@ static void sign_skip(Signature *s, const Step *step)
     const SkipRead *skip = &s->r->skip[step->skip];
     const Op *pad = skip->operand->pad >= 0 ? &s->p->g->op[skip->operand->pad] : NULL;
 
-    buf_printf(&s->text, "; side %d", step->skip);
+    buf_printf(&s->text, "; skip %d", step->skip);
     sign_place(s, &skip->from);
     if (pad)
         buf_printf(&s->text, " pad /%dx%d-%d of %d", pad->stride[0], pad->stride[1], pad->before, skip->from.shape.c);

@@ -95,11 +95,11 @@ CVY_INLINE void vf_stats_pivot(struct vf_stats *s)
 }
 /* All three, with the first value through the pass's point function where there is no pivot yet. A macro: at -Og gcc
  * does not inline what a function calls by a pointer that another inlined one has given it. */
-#define vf_stats_start(s, part, padded, no_pivot, n, point, run, first)                                                \
+#define vf_stats_start(s, part, padded, no_pivot, n, point, pass, first)                                               \
     do {                                                                                                               \
         vf_stats_begin(s, part, padded);                                                                               \
         if (no_pivot) {                                                                                                \
-            point(run, first, 0, 0);                                                                                   \
+            point(pass, first, 0, 0);                                                                                  \
             vf_stats_first(s, n);                                                                                      \
         }                                                                                                              \
         vf_stats_pivot(s);                                                                                             \

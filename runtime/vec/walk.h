@@ -19,33 +19,45 @@ CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
 
 /* What a core calls for the registers it finishes: begin for channel block c; first with a register of those that
  * follow, and the place of the first; point for each register; end. All are inlined. */
-typedef void cvy_begin(void *run, int c);
-typedef void cvy_first(void *run, int c, vf v, int y, int x);
-typedef vf cvy_point(void *run, vf v, int y, int x);
-typedef void cvy_end(void *run);
-CVY_INLINE void cvy_begin_nothing(void *run, int c) { (void)run, (void)c; }
-CVY_INLINE void cvy_first_ignored(void *run, int c, vf v, int y, int x)
+typedef void cvy_begin(void *pass, int c);
+typedef void cvy_first(void *pass, int c, vf v, int y, int x);
+typedef vf cvy_point(void *pass, vf v, int y, int x);
+typedef void cvy_end(void *pass);
+CVY_INLINE void cvy_begin_nothing(void *pass, int c) { (void)pass, (void)c; }
+CVY_INLINE void cvy_first_ignored(void *pass, int c, vf v, int y, int x)
 {
-    (void)run, (void)c, (void)v, (void)y, (void)x;
+    (void)pass, (void)c, (void)v, (void)y, (void)x;
 }
-CVY_INLINE void cvy_end_nothing(void *run) { (void)run; }
+CVY_INLINE void cvy_end_nothing(void *pass) { (void)pass; }
 /* Of a core that takes several images: what comes is of the m-th. */
-typedef void cvy_image(void *run, int m);
-CVY_INLINE void cvy_image_only(void *run, int m) { (void)run, (void)m; }
+typedef void cvy_image(void *pass, int m);
+CVY_INLINE void cvy_image_only(void *pass, int m) { (void)pass, (void)m; }
 /* Where no core makes the values: a walk over an image of h x w pixels that reads them. */
-typedef vf cvy_read(const void *run, int y, int x);
-CVY_INLINE void cvy_walk(void *run, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
+typedef vf cvy_read(const void *pass, int y, int x);
+CVY_INLINE void cvy_walk(void *pass, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
                          cvy_end *end)
 {
     for (int c = 0; c < channels; c += VF) {
-        begin(run, c);
+        begin(pass, c);
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w;) {
                 const int stop = w - x > CVY_SUM ? x + CVY_SUM : w;
                 for (; x < stop; x++)
-                    point(run, read(run, y, x), y, x);
-                end(run);
+                    point(pass, read(pass, y, x), y, x);
+                end(pass);
             }
+    }
+}
+/* The same of a single pixel, of whose place nobody is told. */
+typedef vf cvy_point_one(void *pass, vf v);
+typedef vf cvy_read_one(const void *pass);
+CVY_INLINE void cvy_walk_one(void *pass, int channels, cvy_begin *begin, cvy_read_one *read, cvy_point_one *point,
+                             cvy_end *end)
+{
+    for (int c = 0; c < channels; c += VF) {
+        begin(pass, c);
+        point(pass, read(pass));
+        end(pass);
     }
 }
 
