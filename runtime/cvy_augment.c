@@ -14,6 +14,7 @@ const struct cvy_augment_word cvy_augment_words[CVY_AUGMENTS] = {
     [CVY_SHIFT]  = {"shift", "moved by up to this share of its height and width, black where nothing comes", 1, 0, 1, 0},
     [CVY_FLIP]   = {"flip", "left and right exchanged, every other time", 0, 1, 1, 1},
     [CVY_CUTOUT] = {"cutout", "a square of this side somewhere becomes the mean", 1, 1, 1024, 1},
+    [CVY_MIXUP]  = {"mixup", "mixed with another image, which has a share drawn from Beta(a, a)", 1, 0, 1, 0},
 };
 /* clang-format on */
 
@@ -98,6 +99,37 @@ int cvy_augments(const struct cvy_augment *a)
     for (int i = 0; i < CVY_AUGMENTS; i++)
         any |= a->by[i] != 0;
     return any;
+}
+
+int cvy_augments_pixels(const struct cvy_augment *a)
+{
+    struct cvy_augment rest = *a;
+    rest.by[CVY_MIXUP] = 0;
+    return cvy_augments(&rest);
+}
+
+/* Beta(a, a) by Joehnk's way, in logarithms, as u^(1/a) of a small a is no number any more: of two such powers whose
+ * sum is at most 1, the share of one. For a up to 1 it takes two pairs at most in the mean. */
+struct cvy_mix cvy_augment_mix(const struct cvy_augment *a, int n, uint64_t seed, uint64_t epoch, uint64_t image)
+{
+    enum { TRIES = 64 }; /* all of them fail once in 2^64 */
+    const uint64_t stream = cvy_name_hash("convoy mixup") + epoch;
+    struct cvy_mix mix = {0, 0.5f};
+    uint32_t w[4];
+
+    for (int k = 0; k < TRIES; k++) {
+        cvy_draw4(seed, stream, image * (TRIES + 1) + (uint64_t)k, w);
+        const double x = log(1 - cvy_unit(w[0], w[1])) / a->by[CVY_MIXUP],
+                     y = log(1 - cvy_unit(w[2], w[3])) / a->by[CVY_MIXUP], most = x > y ? x : y,
+                     sum = exp(x - most) + exp(y - most);
+        if (most + log(sum) > 0)
+            continue;
+        mix.share = (float)(exp(x - most) / sum);
+        break;
+    }
+    cvy_draw4(seed, stream, image * (TRIES + 1) + TRIES, w);
+    mix.other = (int)((uint64_t)w[0] * (uint64_t)n >> 32);
+    return mix;
 }
 
 /* A whole number from -by to by. */

@@ -18,6 +18,8 @@ struct cvy_loader {
     const struct cvy_data *data;
     int channels, height, width, batch;
     const struct cvy_augment *augment; /* NULL: images stay as they are */
+    int views, mixes;                  /* what of it there is */
+    float *second;                     /* the image that one is mixed with */
     uint64_t seed, epoch;
     size_t plane;
     int *order;
@@ -27,6 +29,8 @@ struct cvy_loader {
         float *x;
         int *label;             /* or, */
         float *value;           /* by what the network learns; NULL, too, where that is x */
+        int *other;             /* of a mixed image the second class; */
+        float *share;           /* the first one's share */
         struct cvy_batch batch; /* of these */
     } slot[RING];
     int64_t first, count; /* batches [first, first + count) of the pass */
@@ -107,38 +111,61 @@ static void view(const struct cvy_loader *l, const struct cvy_view *v, const uin
     }
 }
 
+/* A row of the data as the network reads it. */
+static void read_row(const struct cvy_loader *l, int item, float *out)
+{
+    const struct cvy_data *d = l->data;
+    const size_t at = (size_t)item * d->numbers;
+    if (l->views) {
+        const struct cvy_view v = cvy_augment_draw(l->augment, l->height, l->width, l->seed, l->epoch, (uint64_t)item);
+        view(l, &v, d->number ? NULL : d->image + at, d->number ? d->number + at : NULL, out);
+        return;
+    }
+    if (d->number) {
+        scale(l, d->number + at, out);
+        return;
+    }
+    const uint8_t *in = d->image + at;
+    for (int c = 0; c < l->channels; c++) {
+        const float *table = l->table + 256 * c;
+        for (size_t p = 0; p < l->plane; p++)
+            *out++ = table[*in++];
+    }
+}
+
+/* share of `to`, and the rest of `from`. */
+static void mix(float *to, const float *from, float share, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        to[k] = share * to[k] + (1 - share) * from[k];
+}
+
 static void make(struct cvy_loader *l, int64_t number, struct slot *to)
 {
     const struct cvy_data *d = l->data;
+    const size_t values = (size_t)d->values;
     int64_t from = number * l->batch;
     const int n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
     const void *const target = d->value ? (const void *)to->value : to->label ? (const void *)to->label : to->x;
     to->batch = (struct cvy_batch){to->x, target, NULL, n};
     for (int i = 0; i < n; i++) {
         const int item = cvy_data_row(d, l->order ? l->order[from + i] : (int)from + i);
-        const size_t at = (size_t)item * d->numbers;
-        float *out = to->x + (size_t)i * d->numbers;
+        float *const out = to->x + (size_t)i * d->numbers;
+        read_row(l, item, out);
         if (to->label)
             to->label[i] = d->label[item];
-        else if (to->value)
-            memcpy(to->value + (size_t)i * (size_t)d->values, d->value + (size_t)item * (size_t)d->values,
-                   (size_t)d->values * sizeof *to->value);
-        if (l->augment) {
-            const struct cvy_view v =
-                cvy_augment_draw(l->augment, l->height, l->width, l->seed, l->epoch, (uint64_t)item);
-            view(l, &v, d->number ? NULL : d->image + at, d->number ? d->number + at : NULL, out);
+        if (to->value)
+            memcpy(to->value + (size_t)i * values, d->value + (size_t)item * values, values * sizeof *to->value);
+        if (!l->mixes)
             continue;
-        }
-        if (d->number) {
-            scale(l, d->number + at, out);
-            continue;
-        }
-        const uint8_t *in = d->image + at;
-        for (int c = 0; c < l->channels; c++) {
-            const float *table = l->table + 256 * c;
-            for (size_t p = 0; p < l->plane; p++)
-                *out++ = table[*in++];
-        }
+        const struct cvy_mix m = cvy_augment_mix(l->augment, d->n, l->seed, l->epoch, (uint64_t)item);
+        const int other = cvy_data_row(d, m.other);
+        read_row(l, other, l->second);
+        mix(out, l->second, m.share, d->numbers);
+        if (to->value)
+            mix(to->value + (size_t)i * values, d->value + (size_t)other * values, m.share, values);
+        to->share[i] = m.share;
+        to->other[i] = d->label ? d->label[other] : 0;
     }
 }
 
@@ -175,7 +202,9 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
     l->channels = m->channels;
     l->height = m->height;
     l->width = m->width;
-    l->augment = augment && cvy_augments(augment) ? augment : NULL;
+    l->augment = augment;
+    l->views = augment && cvy_augments_pixels(augment);
+    l->mixes = augment && augment->by[CVY_MIXUP] > 0;
     l->seed = seed;
     l->epoch = epoch;
     l->plane = (size_t)m->height * (size_t)m->width;
@@ -185,7 +214,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
     l->std = m->train.std;
     l->count = cvy_batches(d->n, batch, min_batch) - first;
     l->table = cvy_alloc((size_t)m->channels * 256, sizeof *l->table);
-    int ok = l->table != NULL;
+    l->second = l->mixes ? cvy_alloc(d->numbers, sizeof *l->second) : NULL;
+    int ok = l->table && (l->second || !l->mixes);
     if (ok)
         cvy_scale_table(m, l->table);
     if (ok && shuffle) {
@@ -198,6 +228,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
         ok = d->numbers <= SIZE_MAX / sizeof(float) / (size_t)batch &&
              (l->slot[i].x = cvy_alloc_aligned((size_t)batch * d->numbers * sizeof(float))) != NULL &&
              (!cvy_learns_classes(m) || (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL) &&
+             (!l->mixes || ((l->slot[i].other = cvy_alloc((size_t)batch, sizeof(int))) != NULL &&
+                            (l->slot[i].share = cvy_alloc((size_t)batch, sizeof(float))) != NULL)) &&
              (!d->value || (l->slot[i].value = cvy_alloc((size_t)batch * (size_t)d->values, sizeof(float))) != NULL);
     }
     if (ok) {
@@ -233,6 +265,13 @@ const struct cvy_batch *cvy_loader_next(struct cvy_loader *l)
     return &l->slot[l->given++ % RING].batch;
 }
 
+void cvy_loader_mixed(const struct cvy_loader *l, struct cvy_step *step)
+{
+    const struct slot *s = &l->slot[(l->given - 1) % RING];
+    step->other = s->label ? s->other : NULL; /* values are mixed, and so is x */
+    step->share = s->label ? s->share : NULL;
+}
+
 void cvy_loader_stop(struct cvy_loader *l)
 {
     if (!l)
@@ -250,8 +289,11 @@ void cvy_loader_stop(struct cvy_loader *l)
         free(l->slot[i].x);
         free(l->slot[i].label);
         free(l->slot[i].value);
+        free(l->slot[i].other);
+        free(l->slot[i].share);
     }
     free(l->order);
     free(l->table);
+    free(l->second);
     free(l);
 }

@@ -33,20 +33,35 @@ double cvy_cross_entropy_weight(const int *labels, int n, const struct cvy_step 
 
     if (!step->class_weight)
         return n;
-    for (int i = 0; i < n; i++)
-        sum += (double)step->class_weight[labels[i]];
+    for (int i = 0; i < n; i++) {
+        const double share = step->other ? (double)step->share[i] : 1;
+        sum += share * (double)step->class_weight[labels[i]];
+        if (step->other)
+            sum += (1 - share) * (double)step->class_weight[step->other[i]];
+    }
     return sum;
 }
 
+/* What a row should be: a label; of a mixed one two, of which the first has the share. */
+struct wanted {
+    int label, other;
+    double share;
+};
+
 /* With (1 - s) w[label] for the label and s / classes w[i] for each class i, where s is the smoothing and w the weights
  * of classes: the sum over i of such a share times -log p[i]. */
-static double weighed_loss(const float *logits, float *g, int classes, int label, double largest, double sum,
+static double weighed_loss(const float *logits, float *g, int classes, struct wanted want, double largest, double sum,
                            double scale, const struct cvy_step *step)
 {
+    const int label = want.label, other = want.other;
     const float *const w = step->class_weight;
     const double smooth = (double)step->label_smoothing / classes;
-    const double own = (1 - (double)step->label_smoothing) * (w ? (double)w[label] : 1);
-    double loss = own * (log(sum) - ((double)logits[label] - largest)), all = own;
+    const double sharp = 1 - (double)step->label_smoothing, own = want.share * sharp * (w ? (double)w[label] : 1),
+                 rest = (1 - want.share) * sharp * (w ? (double)w[other] : 1);
+    double loss = own * (log(sum) - ((double)logits[label] - largest)), all = own + rest;
+
+    if (rest > 0)
+        loss += rest * (log(sum) - ((double)logits[other] - largest));
 
     for (int i = 0; i < classes && smooth > 0; i++) {
         const double share = smooth * (w ? (double)w[i] : 1);
@@ -55,7 +70,7 @@ static double weighed_loss(const float *logits, float *g, int classes, int label
     }
     for (int i = 0; i < classes; i++)
         g[i] = (float)((all * exp((double)logits[i] - largest) / sum - (i == label ? own : 0) -
-                        smooth * (w ? (double)w[i] : 1)) *
+                        (i == other ? rest : 0) - smooth * (w ? (double)w[i] : 1)) *
                        scale);
     return loss;
 }
@@ -70,9 +85,10 @@ double cvy_cross_entropy_image(const float *logits, float *g, int classes, int p
         sum += exp((double)logits[c] - (double)logits[best]);
     for (int c = classes; c < padded; c++)
         g[c] = 0;
-    *score += best == label;
-    if (step->class_weight || step->label_smoothing > 0)
-        return weighed_loss(logits, g, classes, label, (double)logits[best], sum, (double)scale, step);
+    const struct wanted want = {label, step->other ? step->other[i] : label, step->other ? (double)step->share[i] : 1};
+    *score += best == (want.share >= 0.5 ? want.label : want.other);
+    if (step->class_weight || step->label_smoothing > 0 || step->other)
+        return weighed_loss(logits, g, classes, want, (double)logits[best], sum, (double)scale, step);
     for (int c = 0; c < classes; c++)
         g[c] = (float)((exp((double)logits[c] - (double)logits[best]) / sum - (c == label)) * (double)scale);
     return log(sum) - ((double)logits[label] - (double)logits[best]);

@@ -79,6 +79,7 @@ static int find_steps(struct find *f, struct cvy_run *r, const struct cvy_data *
             step.weight_decay_other = f->decay_all ? (float)f->weight_decay : 0.0f;
             step.seed = f->seed;
             step.step = (uint64_t)f->n;
+            cvy_loader_mixed(l, &step);
             const double loss = m->forward(r->net, b, &step, NULL);
             away = !cvy_finite(loss);
             if (away)

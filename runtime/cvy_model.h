@@ -90,6 +90,9 @@ struct cvy_step {
     float label_smoothing;
     const float *class_weight;
     int hold; /* backward only writes the gradient to cvy_net.grad, which must be there: nothing is updated */
+    /* Mixed images: of each a second class, and the share (0 to 1) of the first in what it should be. NULL: none is */
+    const int *other;
+    const float *share;
 };
 
 /* One tensor of a trace: `data` + `at` hold `at.dim`; ndim up to 4; dim[0] is the image where it is an activation. */

@@ -248,7 +248,7 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct 
         {CVY_FLAG, "--decay-all", NULL, &p->decay_all, 0, 0, "... unless this is given", 0},
         {CVY_TEXT, "--schedule", "S", &s->schedule, 0, 0, schedule_names(), 0},
         {CVY_TEXT, "--augment", "W,W,...", &s->augment, 0, 0,
-         "what is done to training images: crop(4), shift(0.1), flip, cutout(8); none", 0},
+         "what is done to training images: crop(4), shift(0.1), flip, cutout(8), mixup(0.2); none", 0},
         {CVY_TEXT, "--class-weights", "W,W,...", &s->class_weights, 0, 0,
          "what each class counts in the loss; balanced: the rarer, the more", 0},
         {CVY_U64, "--seed", "N", &p->seed, 0, 0, "of weights, shuffling, dropout", 0},

@@ -388,6 +388,8 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
                                     int shuffle, uint64_t seed, uint64_t epoch, int64_t first,
                                     const struct cvy_augment *augment);
 const struct cvy_batch *cvy_loader_next(struct cvy_loader *l); /* valid until the next call; NULL at the end */
+/* What the batch that was given last is mixed of, for its step; it stays as long as the batch. */
+void cvy_loader_mixed(const struct cvy_loader *loader, struct cvy_step *step);
 void cvy_loader_stop(struct cvy_loader *l);
 /* How many batches a pass has: a last short one counts unless it is shorter than min_batch. */
 int64_t cvy_batches(int n, int batch, int min_batch);

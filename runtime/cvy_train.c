@@ -334,6 +334,7 @@ static int train_epoch(struct train *t)
         step.step = (uint64_t)p->step;
         step.label_smoothing = (float)p->setting[CVY_LABEL_SMOOTHING];
         step.class_weight = t->class_weight;
+        cvy_loader_mixed(loader, &step);
         double loss = m->forward(t->run.net, b, &step, &score);
         const double guessing = m->train.loss->guessing(b->target, b->n, m->classes);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
@@ -730,7 +731,7 @@ static int read_augment(struct train *t)
         cvy_error(NULL, "--augment: %s", why);
         return 0;
     }
-    if (cvy_augments(&t->augment) && m->width == 1) {
+    if (cvy_augments_pixels(&t->augment) && m->width == 1) {
         cvy_error("--augment none", "--augment: the network '%s' reads no images, but %d numbers", m->name,
                   m->channels);
         return 0;

@@ -29,14 +29,14 @@ static void mse_backward(int n, int C, const void *in, const float *values, cons
 //$ end
 
 //$ define plain_cross_entropy
-/* What image m's label counts; what each class c counts in every image: label smoothing */
-static double loss_own(int label, const struct cvy_step *step)
+/* What class c counts in what image m should be: its label, or of a mixed image two, of which each has a share; and of every class a little,
+ * label smoothing */
+static double loss_share(int m, int c, int C, const int *labels, const struct cvy_step *step)
 {
-    return (1 - (double)step->label_smoothing) * (step->class_weight ? (double)step->class_weight[label] : 1);
-}
-static double loss_share(int c, int C, const struct cvy_step *step)
-{
-    return (double)step->label_smoothing / C * (step->class_weight ? (double)step->class_weight[c] : 1);
+    const double first = step->other ? (double)step->share[m] : 1, smooth = (double)step->label_smoothing;
+    const double label = (c == labels[m] ? first : 0) + (step->other && c == step->other[m] ? 1 - first : 0);
+
+    return (step->class_weight ? (double)step->class_weight[c] : 1) * ((1 - smooth) * label + smooth / C);
 }
 
 /* What the sum over the images is divided by: n, or the weights of their labels */
@@ -44,8 +44,12 @@ static double loss_weight(int n, const int *labels, const struct cvy_step *step)
 {
     double sum = 0;
 
-    for (int m = 0; m < n; m++)
-        sum += step->class_weight ? (double)step->class_weight[labels[m]] : 1;
+    for (int m = 0; m < n; m++) {
+        const double first = step->other ? (double)step->share[m] : 1;
+        sum += step->class_weight ? first * step->class_weight[labels[m]] : first;
+        if (step->other)
+            sum += (1 - first) * (step->class_weight ? (double)step->class_weight[step->other[m]] : 1);
+    }
     return sum;
 }
 
@@ -57,16 +61,17 @@ static double cross_entropy_forward(int n, int C, const void *in, const int *lab
 
     *score = 0;
     for (int m = 0; m < n; m++) {
+        const int second = step->other && step->share[m] < 0.5f;
         double sum = 0;
         int best = 0;
         for (int c = 1; c < C; c++)
             best = z[m][c] > z[m][best] ? c : best;
         for (int c = 0; c < C; c++)
             sum += exp((double)z[m][c] - z[m][best]);
-        loss += loss_own(labels[m], step) * (log(sum) - ((double)z[m][labels[m]] - z[m][best]));
-        for (int c = 0; c < C && step->label_smoothing > 0; c++)
-            loss += loss_share(c, C, step) * (log(sum) - ((double)z[m][c] - z[m][best]));
-        *score += best == labels[m];
+        for (int c = 0; c < C; c++)
+            if (loss_share(m, c, C, labels, step) > 0) /* 0 times infinity is no number */
+                loss += loss_share(m, c, C, labels, step) * (log(sum) - ((double)z[m][c] - z[m][best]));
+        *score += best == (second ? step->other[m] : labels[m]);
     }
     return loss / loss_weight(n, labels, step);
 }
@@ -79,15 +84,15 @@ static void cross_entropy_backward(int n, int C, const void *in, const int *labe
     const double weight = loss_weight(n, labels, step);
 
     for (int m = 0; m < n; m++) {
-        double sum = 0, largest = z[m][0], own = loss_own(labels[m], step), all = own;
+        double sum = 0, largest = z[m][0], all = 0;
         for (int c = 1; c < C; c++)
             largest = z[m][c] > largest ? z[m][c] : largest;
         for (int c = 0; c < C; c++) {
             sum += exp(z[m][c] - largest);
-            all += loss_share(c, C, step);
+            all += loss_share(m, c, C, labels, step);
         }
         for (int c = 0; c < C; c++)
-            dz[m][c] += (float)((all * exp(z[m][c] - largest) / sum - (c == labels[m] ? own : 0) - loss_share(c, C, step)) / weight);
+            dz[m][c] += (float)((all * exp(z[m][c] - largest) / sum - loss_share(m, c, C, labels, step)) / weight);
     }
 }
 //$ end

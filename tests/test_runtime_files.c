@@ -497,10 +497,60 @@ START_TEST(augmented)
 }
 END_TEST
 
+START_TEST(mixed)
+{
+    static const double sizes[] = {0.05, 0.2, 1};
+    make_idx();
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        struct cvy_data d;
+        struct cvy_augment a = {.by = {[CVY_FLIP] = 1, [CVY_MIXUP] = sizes[k]}}, flip = {.by = {[CVY_FLIP] = 1}};
+        double mean = 0, square = 0;
+        enum { DRAWS = 20000 };
+        for (int i = 0; i < DRAWS; i++) {
+            const struct cvy_mix m = cvy_augment_mix(&a, 7, 5, 1, (uint64_t)i);
+            ck_assert(m.share >= 0 && m.share <= 1 && m.other >= 0 && m.other < 7);
+            mean += (double)m.share / DRAWS;
+            square += (double)m.share * (double)m.share / DRAWS;
+        }
+        const double variance = 1 / (4 * (2 * sizes[k] + 1)); /* of Beta(a, a) */
+        ck_assert_double_eq_tol(mean, 0.5, 4 * sqrt(variance / DRAWS));
+        ck_assert_double_eq_tol(square - mean * mean, variance, 0.02 * variance);
+        ck_assert(cvy_data_load(&d, &fake_model, "d", CVY_TRAIN_SPLIT, 0));
+        for (int batch = 32; batch <= 50; batch += 18) { /* a function of the image, whatever the batch */
+            struct cvy_loader *l = cvy_loader_start(&d, &fake_model, batch, 1, 1, 5, 2, 0, &a);
+            struct cvy_loader *all =
+                cvy_loader_start(&d, &fake_model, 100, 1, 0, 5, 2, 0, &flip); /* as they are mixed */
+            const struct cvy_batch *plain = cvy_loader_next(all), *b;
+            int order[100], seen = 0;
+            cvy_permutation(order, 100, 5, 2);
+            while ((b = cvy_loader_next(l)) != NULL) {
+                struct cvy_step step;
+                cvy_loader_mixed(l, &step);
+                for (int i = 0; i < b->n; i++, seen++) {
+                    const struct cvy_mix m = cvy_augment_mix(&a, 100, 5, 2, (uint64_t)order[seen]);
+                    ck_assert_float_eq(step.share[i], m.share);
+                    ck_assert_int_eq(step.other[i], d.label[m.other]);
+                    ck_assert_int_eq(((const int *)b->target)[i], d.label[order[seen]]);
+                    for (int p = 0; p < 144; p++)
+                        ck_assert_float_eq_tol(b->x[144 * i + p],
+                                               m.share * plain->x[144 * order[seen] + p] +
+                                                   (1 - m.share) * plain->x[144 * m.other + p],
+                                               1e-6f);
+                }
+            }
+            ck_assert_int_eq(seen, 100);
+            cvy_loader_stop(l);
+            cvy_loader_stop(all);
+        }
+        cvy_data_free(&d);
+    }
+}
+END_TEST
+
 START_TEST(augmentations_as_text)
 {
     static const char *const wrong[][2] = {
-        {"crap(4)", "unknown augmentation 'crap(4)': it is one of crop, shift, flip, cutout"},
+        {"crap(4)", "unknown augmentation 'crap(4)': it is one of crop, shift, flip, cutout, mixup"},
         {"crop", "'crop': crop takes a whole number from 1 to 1024, as crop(4)"},
         {"crop(0)", "'crop(0)': crop takes a whole number from 1 to 1024, as crop(4)"},
         {"crop(1.5)", "'crop(1.5)': crop takes a whole number from 1 to 1024, as crop(4)"},
@@ -509,7 +559,7 @@ START_TEST(augmentations_as_text)
         {"shift(2)", "'shift(2)': shift takes a number from 0 to 1, as shift(0.1)"},
         {"flip(1)", "'flip(1)': flip takes no number"},
         {"flip, flip", "flip stands there twice"},
-        {"flip,", "unknown augmentation '': it is one of crop, shift, flip, cutout"},
+        {"flip,", "unknown augmentation '': it is one of crop, shift, flip, cutout, mixup"},
     };
     struct cvy_augment a;
     char why[200], text[CVY_AUGMENT_TEXT];
@@ -522,7 +572,7 @@ START_TEST(augmentations_as_text)
     ck_assert_str_eq(text, "crop(4), shift(0.1), flip, cutout(8)");
     ck_assert(cvy_augment_read(&a, "none", why, sizeof why) && !cvy_augments(&a));
     fails("train --augment crap", 1,
-          "fake: error: --augment: unknown augmentation 'crap': it is one of crop, shift, flip, cutout\n");
+          "fake: error: --augment: unknown augmentation 'crap': it is one of crop, shift, flip, cutout, mixup\n");
 }
 END_TEST
 
@@ -952,7 +1002,7 @@ void add_file_cases(Suite *suite)
           checkpoint_of_another_network, numbers_that_cannot_be, names_that_steer_terminals, weights_from_a_pipe,
           modes_and_links_stay}},
         {"data",
-         {idx_files, held_out, augmented, augmentations_as_text, test_labels_change_what_is_said_last,
+         {idx_files, held_out, augmented, mixed, augmentations_as_text, test_labels_change_what_is_said_last,
           idx_files_in_parts, idx_files_of_one_dimension, data_by_its_word, loader_gives_every_item_once,
           idx_files_that_are_wrong, data_that_is_not_installed, figures}},
         {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},

@@ -37,9 +37,10 @@ CASES = {  # keys of train; torch.optim's class and arguments, but for weight_de
                    {"lr": 0.003, "betas": (0.5, 0.9), "eps": 1e-2}),
     "loss, smoothing": ("lr: 0.05, label_smoothing: 0.1", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
     "loss, weights": ("lr: 0.05, class_weights: [0.5, 3, 1]", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+    "loss, mixed": ("lr: 0.05, label_smoothing: 0.2", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
     "loss, both": ("lr: 0.05, label_smoothing: 0.3, class_weights: [0.25, 1, 0]", torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
 }
-LOSSES = {"loss, smoothing": {"label_smoothing": 0.1}, "loss, weights": {"weight": [0.5, 3, 1]}, "loss, both": {"label_smoothing": 0.3, "weight": [0.25, 1, 0]}}
+LOSSES = {"loss, mixed": {"label_smoothing": 0.2, "mixed": True}, "loss, smoothing": {"label_smoothing": 0.1}, "loss, weights": {"weight": [0.5, 3, 1]}, "loss, both": {"label_smoothing": 0.3, "weight": [0.25, 1, 0]}}
 USUAL_DECAY = {torch.optim.SGD: 5e-4, torch.optim.Adam: 0, torch.optim.AdamW: 1e-2}  # a spec's; of the latter two PyTorch's, too
 BUFFERS = {torch.optim.SGD: ["momentum_buffer"], torch.optim.Adam: ["exp_avg", "exp_avg_sq"], torch.optim.AdamW: ["exp_avg", "exp_avg_sq"]}
 # Writes every tensor, trains on what comes in, writes them again, then the buffers of those that are trained.
@@ -72,6 +73,16 @@ int main(void)
     for (int i = 0; i < STEPS; i++) {
         const struct cvy_batch batch = {x[i %% BATCHES], labels[i %% BATCHES], NULL, BATCH};
         step.step = (uint64_t)i;
+#if defined MIXED
+        static int other[BATCH];
+        static float share[BATCH];
+        for (int k = 0; k < BATCH; k++) {
+            other[k] = labels[i %% BATCHES][BATCH - 1 - k];
+            share[k] = (float)(k + 1) / (BATCH + 1);
+        }
+        step.other = other;
+        step.share = share;
+#endif
         loss = net_train_step(net, &batch, &step, NULL);
         if (!(loss > 0))
             return 3;
@@ -103,7 +114,7 @@ def arrays(data, shapes):
     return made, data[4 * at:]
 
 
-def trained(convoy, spec, form, folder, x, labels):
+def trained(convoy, spec, form, folder, x, labels, *define):
     """The program's standard output."""
     import subprocess
     out = os.path.join(folder, "net")
@@ -112,7 +123,7 @@ def trained(convoy, spec, form, folder, x, labels):
     with open(driver, "w") as f:
         f.write(DRIVER)
     sources = [os.path.join(out, f) for f in sorted(os.listdir(out)) if f.startswith("net_") and f.endswith(".c") and f not in ("net_bench.c", "net_trace.c")]
-    run("cc", "-std=c11", "-O0", "-I", out, "-o", driver[:-2], driver, *sources, *runtime_library(out), "-lm")
+    run("cc", "-std=c11", "-O0", *define, "-I", out, "-o", driver[:-2], driver, *sources, *runtime_library(out), "-lm")
     return subprocess.run([driver[:-2]], input=x.astype("<f4").tobytes() + labels.astype("<i4").tobytes(), stdout=subprocess.PIPE, check=True).stdout
 
 
@@ -123,9 +134,16 @@ def reference(module, which, arguments, decay, decay_all, x, labels, loss):
     others = [p for p in module.parameters() if p.ndim <= 1]
     optimiser = which([{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": decay if decay_all else 0}], **arguments)
     module.train()
+    mixed = loss.pop("mixed", False)
     for i in range(STEPS):
         optimiser.zero_grad()
-        value = torch.nn.functional.cross_entropy(module(torch.tensor(x[i % BATCHES].reshape(BATCH, 2, 6, 6))), torch.tensor(labels[i % BATCHES]), **loss)
+        wanted = torch.tensor(labels[i % BATCHES])
+        if mixed:  # what other and share mean, as probabilities
+            share = (torch.arange(1, BATCH + 1).double() / (BATCH + 1))[:, None]
+            classes = module(torch.tensor(x[:1].reshape(-1, 2, 6, 6)[:BATCH])).shape[1]
+            hot = torch.nn.functional.one_hot(wanted, classes).double()
+            wanted = share * hot + (1 - share) * hot.flip(0)
+        value = torch.nn.functional.cross_entropy(module(torch.tensor(x[i % BATCHES].reshape(BATCH, 2, 6, 6))), wanted, **loss)
         value.backward()
         optimiser.step()
     return optimiser, value.item()
@@ -140,7 +158,7 @@ def case(convoy, name, form, work):
         f.write(SPEC + f"train: {{batch: {BATCH}, {keys}}}\n")
     rng = np.random.default_rng(5)
     x, labels = rng.standard_normal((BATCHES, BATCH, FLOATS)).astype(np.float32), rng.integers(0, 3, (BATCHES, BATCH))
-    data = trained(convoy, spec, form, folder, x, labels)
+    data = trained(convoy, spec, form, folder, x, labels, *(["-DMIXED"] if "mixed" in name else []))
     module = load_twin(run(convoy, "twin", spec), "net").double()
     shapes = [(k, tuple(v.shape)) for k, v in module.state_dict().items()]
     before, data = arrays(data, shapes)

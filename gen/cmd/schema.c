@@ -309,7 +309,8 @@ static json_t *definitions(void)
          any_of(pattern(xprintf("^ *(none|%s) *$", chain)), list_of(pattern(xprintf("^ *%s *$", chain)), 1, 0)));
     with(d, "adn", pattern("^(?!.*[aA].*[aA])(?!.*[dD].*[dD])(?!.*[nN].*[nN])[aAdDnN]+$"));
     with(d, "augment",
-         any_of(list_of(pattern("^(crop\\([0-9.]+\\)|shift\\([0-9.]+\\)|flip|cutout\\([0-9.]+\\))$"), 0, 0),
+         any_of(list_of(pattern("^(crop\\([0-9.]+\\)|shift\\([0-9.]+\\)|flip|cutout\\([0-9.]+\\)|mixup\\([0-9.]+\\))$"),
+                        0, 0),
                 object("const", json_string("none"))));
     with(d, "freeze", any_of(list_of(type("string"), 0, 0), object("const", json_string("none"))));
     with(d, "initRule", init_rule());

@@ -116,7 +116,7 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     for (int k = 0; k < CVY_HYPERS; k++)
         buf_printf(&hyper, "%s%s", k ? ", " : "", real_text(train->hyper[k]));
     rec_str(r, "hyper", hyper.text);
-    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0, %s, %s, 0", emit_float(train->lr),
+    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0, %s, %s, 0, NULL, NULL", emit_float(train->lr),
             emit_float(train->weight_decay), emit_float(train->decay_all ? train->weight_decay : 0), hyper.text,
             (long long)train->seed, emit_float(train->setting[CVY_LABEL_SMOOTHING]), class_weights(s));
     rec_str(r, "weight_decay", real_text(train->weight_decay));

@@ -146,7 +146,7 @@ static const KeyInfo last_train_keys[] = {
     {.name = "decay", .type = KEY_WORD, .words = decay_names, .fallback = "weights", .help = "weights: weight decay spares norms and biases"},
     {.name = "mean", .type = KEY_CHANNELS, .lo = -1e6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
     {.name = "std", .type = KEY_CHANNELS, .lo = 1e-6, .hi = 1e6, .help = "x = (byte / 255 - mean) / std; a number, or one per channel"},
-    {.name = "augment", .type = KEY_DEF, .def = "augment", .help = "what is done to training images: a list of crop(4), shift(0.1), flip, cutout(8); or none"},
+    {.name = "augment", .type = KEY_DEF, .def = "augment", .help = "what is done to training images: a list of crop(4), shift(0.1), flip, cutout(8), mixup(0.2); or none"},
     {.name = "class_weights", .type = KEY_CHANNELS, .lo = 0, .hi = 1e6, .words = balanced_word, .help = "what each class counts in the loss: one number per class, or balanced: the rarer the more; else 1"},
     {.name = "freeze", .type = KEY_DEF, .def = "freeze", .help = "a list of layers and groups whose weights stay as they are; their batch norms use running statistics; or none"},
     {.name = "seed", .type = KEY_INT, .lo = 0, .hi = 0x1p63, .fallback = "1", .help = "of all draws"},

@@ -145,8 +145,9 @@ static void read_augment(const Node *n, Spec *s)
             all->by[k] += one.by[k];
         }
     }
-    if (cvy_augments(all) && s->input[2] == 1)
-        diag_error(n->mark, "leave it out", "train.augment is for images, and the input has %d numbers", s->input[0]);
+    if (cvy_augments_pixels(all) && s->input[2] == 1)
+        diag_error(n->mark, "leave it out, but for mixup", "train.augment is for images, and the input has %d numbers",
+                   s->input[0]);
 }
 
 /* Keys of other losses. */
