@@ -420,26 +420,15 @@ static void drop_backward(At *t)
             t->dx[i] += t->dy[i] / (1 - t->op->value);
 }
 
-/* The largest of a window in its own order, the first of equals, a NaN before all and the last of several, as in
- * PyTorch; -1 where the window lies in the padding. */
-static int64_t winner_own(const At *t, int n, int c, int y, int x)
+/* An element of the input: its own, or the float run's. */
+static double input_at(const At *t, bool seen, int64_t i)
 {
-    int64_t best = -1;
-    for (int u = 0; u < t->op->kernel[0]; u++)
-        for (int v = 0; v < t->op->kernel[1]; v++) {
-            int sy = y * t->op->stride[0] - t->op->padding[0] + u;
-            int sx = x * t->op->stride[1] - t->op->padding[1] + v;
-            if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
-                continue;
-            int64_t from = at(&t->a, n, c, sy, sx);
-            if (best < 0 || t->x[from] > t->x[best] || isnan(t->x[from]))
-                best = from;
-        }
-    return best;
+    return seen ? (double)t->sx[i] : t->x[i];
 }
 
-/* The same by the float run's input. */
-static int64_t winner_seen(const At *t, int n, int c, int y, int x)
+/* The largest of a window in its own order, the first of equals, a NaN before all and the last of several, as in
+ * PyTorch; -1 where the window lies in the padding. */
+static int64_t winner(const At *t, bool seen, int n, int c, int y, int x)
 {
     int64_t best = -1;
     for (int u = 0; u < t->op->kernel[0]; u++)
@@ -449,7 +438,7 @@ static int64_t winner_seen(const At *t, int n, int c, int y, int x)
             if (sy < 0 || sy >= t->a.h || sx < 0 || sx >= t->a.w)
                 continue;
             int64_t from = at(&t->a, n, c, sy, sx);
-            if (best < 0 || t->sx[from] > t->sx[best] || isnan(t->sx[from]))
+            if (best < 0 || input_at(t, seen, from) > input_at(t, seen, best) || isnan(input_at(t, seen, from)))
                 best = from;
         }
     return best;
@@ -462,8 +451,8 @@ static void maxpool_forward(At *t)
         for (int c = 0; c < t->b.c; c++)
             for (int y = 0; y < t->b.h; y++)
                 for (int x = 0; x < t->b.w; x++) {
-                    int64_t to = at(&t->b, n, c, y, x), own = winner_own(t, n, c, y, x);
-                    int64_t seen = t->sx ? winner_seen(t, n, c, y, x) : own;
+                    int64_t to = at(&t->b, n, c, y, x), own = winner(t, false, n, c, y, x);
+                    int64_t seen = t->sx ? winner(t, true, n, c, y, x) : own;
                     if (own != seen && decide(t, false, true, t->x[own] - t->x[seen], scale))
                         own = seen;
                     t->ip->route[t->i][to] = own;

@@ -115,3 +115,13 @@ double accuracy(const char *words)
     json_decref(o);
     return a;
 }
+
+void add_cases(Suite *suite, const char *name, const TTest *const *test)
+{
+    TCase *c = tcase_create(name);
+    tcase_add_checked_fixture(c, enter, leave);
+    tcase_set_timeout(c, 300);
+    for (; *test; test++)
+        tcase_add_test(c, *test);
+    suite_add_tcase(suite, c);
+}

@@ -17,7 +17,9 @@ int run(const char *words);
 void fails(const char *words, int status, const char *text);
 void same_files(const char *a, const char *b);
 int files_here(void);
-double accuracy(const char *words);    /* of `eval --json` */
+double accuracy(const char *words); /* of `eval --json` */
+/* A group of tests, each in an empty folder. tests: NULL at the end. */
+void add_cases(Suite *suite, const char *name, const TTest *const *test);
 void add_file_cases(Suite *suite);     /* test_runtime_files.c */
 void add_identity_cases(Suite *suite); /* test_runtime_identity.c */
 

@@ -574,14 +574,8 @@ int main(void)
           loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
     };
     Suite *suite = suite_create("runtime");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        TCase *c = tcase_create(cases[i].name);
-        tcase_add_checked_fixture(c, enter, leave);
-        tcase_set_timeout(c, 300);
-        for (int k = 0; cases[i].test[k]; k++)
-            tcase_add_test(c, cases[i].test[k]);
-        suite_add_tcase(suite, c);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        add_cases(suite, cases[i].name, cases[i].test);
     add_file_cases(suite);
     add_identity_cases(suite);
     SRunner *runner = srunner_create(suite);

@@ -1007,12 +1007,6 @@ void add_file_cases(Suite *suite)
           idx_files_that_are_wrong, data_that_is_not_installed, figures}},
         {"arrays", {predict_and_trace, npy_headers_that_end_early, npy_files_that_are_wrong}},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        TCase *c = tcase_create(cases[i].name);
-        tcase_add_checked_fixture(c, enter, leave);
-        tcase_set_timeout(c, 300);
-        for (int k = 0; cases[i].test[k]; k++)
-            tcase_add_test(c, cases[i].test[k]);
-        suite_add_tcase(suite, c);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        add_cases(suite, cases[i].name, cases[i].test);
 }

@@ -687,12 +687,6 @@ void add_identity_cases(Suite *suite)
         {"files of others", {files_of_others, halves, formats_of_others}},
         {"state", {numbers_as_text, states_that_lie, half_renamed, logs, diverged}},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        TCase *c = tcase_create(cases[i].name);
-        tcase_add_checked_fixture(c, enter, leave);
-        tcase_set_timeout(c, 300);
-        for (int k = 0; cases[i].test[k]; k++)
-            tcase_add_test(c, cases[i].test[k]);
-        suite_add_tcase(suite, c);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        add_cases(suite, cases[i].name, cases[i].test);
 }

@@ -1,4 +1,5 @@
 /* asm.c - `convoy asm SPEC LAYER.PASS`: the inner loop that a compiler made of a layer, with its counts. */
+#include "json.h"
 #include "asm.h"
 #include "commands.h"
 #include "emit.h"
@@ -6,7 +7,6 @@
 #include "runtime.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,12 +250,8 @@ static int show(const Options *o, const Plan *p, const Kernel *k, const char *la
         return EXIT_OK;
     json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:o}", "network", p->g->spec->name, "layer", layer, "target",
                             p->target->name, "compiler", compiler, "passes", list);
-    char *text = ok && all ? json_dumps(all, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4)) : NULL;
-    if (!text)
+    if (!ok || !json_print(all, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4), stdout))
         return wrong(NULL, "out of memory");
-    puts(text);
-    free(text);
-    json_decref(all);
     return EXIT_OK;
 }
 

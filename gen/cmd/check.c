@@ -1,4 +1,5 @@
 /* check.c - convoy check SPEC: what is in a spec, for people, as JSON, or as a spec with everything filled in. */
+#include "json.h"
 #include "files.h"
 #include "commands.h"
 #include "plan.h"
@@ -6,7 +7,6 @@
 #include "term.h"
 #include "why.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,15 +246,10 @@ static int print_json(const Graph *g)
                              g->spec->train.loss->target == CVY_CLASS ? "classes" : "outputs", g->spec->classes,
                              "weights", (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",
                              (json_int_t)grad_autograd(g, NULL), "ops", ops);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    if (!text) {
-        fprintf(stderr, "convoy: out of memory\n");
-        return EXIT_FAILED;
-    }
-    printf("%s\n", text);
-    free(text);
-    json_decref(root);
-    return EXIT_OK;
+    if (json_print(root, JSON_INDENT(2), stdout))
+        return EXIT_OK;
+    fprintf(stderr, "convoy: out of memory\n");
+    return EXIT_FAILED;
 }
 
 static int write_spec(const Spec *s, const char *path)

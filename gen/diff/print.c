@@ -1,8 +1,8 @@
 /* print.c - what differs, for a terminal, and as JSON. It decides nothing. */
+#include "json.h"
 #include "diff.h"
 #include "runtime.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,11 +364,5 @@ bool diff_json(const Diff *d, FILE *to)
         if (d->level[l].there)
             set(levels, level_names[l], json_level(&d->level[l]));
     set(root, "levels", levels);
-    char *text = json_dumps(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    json_decref(root);
-    if (!text)
-        return false;
-    fprintf(to, "%s\n", text);
-    free(text);
-    return true;
+    return json_print(root, JSON_INDENT(1) | JSON_PRESERVE_ORDER, to);
 }

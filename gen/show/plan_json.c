@@ -1,10 +1,10 @@
 /* plan_json.c - `convoy plan --json`: the kernels of a plan as data.
  *
  * needs: a complete plan. sets: nothing. docs/plan.md has the keys. */
+#include "json.h"
 #include "why.h"
 #include "words.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,10 +165,5 @@ bool plan_json(const Plan *p, FILE *to)
     json_t *root =
         json_pack("{s:s, s:s, s:i, s:I, s:o, s:o}", "network", p->g->spec->name, "target", p->target->name, "pieces",
                   p->pieces, "stored_bytes", (json_int_t)p->stored_bytes, "kernels", kernels, "norms", norms);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    if (text)
-        fprintf(to, "%s\n", text);
-    free(text);
-    json_decref(root);
-    return text != NULL;
+    return json_print(root, JSON_INDENT(2), to);
 }

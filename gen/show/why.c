@@ -3,9 +3,9 @@
  * needs: a complete plan. sets: nothing; it decides nothing either: every reason was left by the pass that decided
  * (Tensor.anchor, .choice, .why, Plan.sum_why, Norm.inference, Op.bias_why, Core.tiles_refused), and what is fused with
  * what is read off the paths. */
+#include "json.h"
 #include "why.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -737,10 +737,5 @@ bool why_json(const Plan *p, const char *name, const int *ops, int n, FILE *to)
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "network", p->g->spec->name, "target", p->target->name, "layer",
                   name, "kept_bytes", (json_int_t)kept, "autograd_bytes", (json_int_t)autograd, "stages", stages);
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    if (text)
-        fprintf(to, "%s\n", text);
-    free(text);
-    json_decref(root);
-    return text != NULL;
+    return json_print(root, JSON_INDENT(2), to);
 }
