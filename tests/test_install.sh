@@ -35,6 +35,6 @@ cd "$work/empty"
 step 'convoy new' env -i PATH="$PATH" "$convoy" new mynet
 step 'convoy check' env -i PATH="$PATH" "$convoy" check mynet.yaml
 step 'convoy gen' env -i PATH="$PATH" "$convoy" gen mynet.yaml -o mynet
-step 'make' env -i PATH="$PATH" make -C mynet CFLAGS=-O0
+step 'make' env -i PATH="$PATH" ${CCACHE_DIR:+CCACHE_DIR="$CCACHE_DIR"} make -C mynet CFLAGS=-O0
 step 'the network trains' mynet/mynet train --data shapes --epochs 1 --train-images 128 --test-images 100 --no-save
 echo "$passed passed, 0 failed"

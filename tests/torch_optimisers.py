@@ -8,7 +8,7 @@ Adam divides by the gradient's size, so that it makes as much of noise as of any
 import os
 import sys
 
-from methods import runtime_library
+import quick
 from torch_common import load_twin, run, run_named
 
 import numpy as np
@@ -122,8 +122,8 @@ def trained(convoy, spec, form, folder, x, labels, *define):
     driver = os.path.join(out, "driver.c")
     with open(driver, "w") as f:
         f.write(DRIVER)
-    sources = [os.path.join(out, f) for f in sorted(os.listdir(out)) if f.startswith("net_") and f.endswith(".c") and f not in ("net_bench.c", "net_trace.c")]
-    run("cc", "-std=c11", "-O0", *define, "-I", out, "-o", driver[:-2], driver, *sources, *runtime_library(out), "-lm")
+    run("make", "-s", "-C", out, *quick.MAKE, "libnet.a")
+    run("cc", "-std=c11", "-O0", *define, "-I", out, "-o", driver[:-2], driver, os.path.join(out, "libnet.a"), "-lm")
     return subprocess.run([driver[:-2]], input=x.astype("<f4").tobytes() + labels.astype("<i4").tobytes(), stdout=subprocess.PIPE, check=True).stdout
 
 
