@@ -310,8 +310,8 @@ static int run(const char *text, size_t len, FILE *null)
         yaml_override(tree, assignment(), i);
     Spec *spec = tree && !diag_errors() ? spec_read(tree) : NULL;
     Graph *g = spec ? graph_build(spec) : NULL;
-    if (g)
-        grad_build(g);
+    if (g && !grad_build(g))
+        g = NULL;
     bool bad = diag_flush(null);
     if (!g != bad && !memchr(text, 0, len))
         BUG("an error that nobody reported, or a graph in spite of one");
