@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+import quick
 from methods import runtime_library
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -98,7 +99,7 @@ def has(*flags):
 
 def compare(convoy, net, target, folder, cc="cc", link=(), under=()):
     spec = os.path.join(GOLDEN, f"{net}.yaml")
-    want = numbers(run(compiled(convoy, spec, "portable", folder, "cc")).stdout)
+    want = numbers(run(compiled(convoy, spec, "portable", folder, quick.WORDS.get("CC", "cc"))).stdout)
     got = numbers(run(*under, compiled(convoy, spec, target, folder, cc, link)).stdout)
     if differences(want, want) or not want:
         return ["the comparison finds differences between equal things"]
@@ -118,7 +119,7 @@ def refuses(convoy, folder, under):
     bad = [] if (p.returncode, p.stdout) == (3, "unsupported\n") else [f"the library: status {p.returncode}, {p.stdout!r}"]
     out = os.path.join(folder, "program")
     run(convoy, "gen", spec, "-o", out, "--target", "avx512")
-    run("make", "-s", "-C", out, "CFLAGS=-O1")
+    run("make", "-s", "-C", out, *quick.MAKE)
     p = run(*under, os.path.join(out, "tiny"), "info", status=None)
     if p.returncode != 1 or p.stdout or "error: this processor lacks instructions of avx512" not in p.stderr or "hint: convoy gen --target" not in p.stderr:
         bad.append(f"the program: status {p.returncode}, {p.stdout!r}, {p.stderr!r}")
