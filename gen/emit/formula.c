@@ -96,7 +96,8 @@ static void step(Formula *f, const Step *s)
         break;
     case STEP_CORRECT:
     case STEP_CORRECT_IMAGE:
-        *g = xprintf("%s - what the %smean and variance take", *g, s->kind == STEP_CORRECT ? "" : "image's ");
+        *g =
+            xprintf("%s + the gradient through the %smean and variance", *g, s->kind == STEP_CORRECT ? "" : "image's ");
         break;
     case STEP_SUMS:
         also(f, "sums of dgamma and dbeta");

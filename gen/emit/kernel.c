@@ -392,7 +392,7 @@ static void notes(const File *f)
         const Tensor *root = &f->p->tensor[f->p->tensor[k->port[i].tensor].root];
         if (k->port[i].value)
             rec_fmt(rec_add(f->rec, "notes"), "text", "%s: %s, %s", k->port[i].name,
-                    root->op == 0 ? "the input" : "a stored tensor", describe_shape(root->shape[0]));
+                    root->op == 0 ? "the input" : "stored by another kernel", describe_shape(root->shape[0]));
     }
     if (k->tensor >= 0 && f->p->tensor[k->tensor].stored) {
         const Tensor *nd = &f->p->tensor[k->tensor];
