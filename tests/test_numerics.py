@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -257,9 +258,19 @@ STATISTICS = """\
 enum { N = 24, AREA = FAR_HEIGHT * FAR_WIDTH };
 static float x[N * AREA];
 static double inverse[2][N]; /* 1 / sd of each image, of both norms */
+static double own = -1;        /* the variance of what the conv before bn made */
 static void sink(void *user, const char *name, const float *y, const struct cvy_layout *at)
 {
     (void)user;
+    for (int pass = 0; pass < 2 && strcmp(name, "act.stage1.b1.conv1.conv") == 0; pass++) {
+        static double mean;
+        double sum = 0;
+        for (int i = 0; i < N * AREA; i++) {
+            const double v = (double)y[at->offset + i / AREA * at->outer[0] + i % AREA / FAR_WIDTH * at->outer[2] + i % FAR_WIDTH * at->outer[3]];
+            sum += pass ? (v - mean) * (v - mean) : v;
+        }
+        *(pass ? &own : &mean) = sum / (N * AREA - pass);
+    }
     const int which = strcmp(name, "act.stage1.b3.conv1.inorm") == 0 ? 0 : strcmp(name, "act.stage1.b4.inorm1") == 0 ? 1 : -1;
     if (which < 0)
         return;
@@ -272,24 +283,26 @@ static void sink(void *user, const char *name, const float *y, const struct cvy_
         inverse[which][i] = (Y(hi) - Y(lo)) / ((double)x[i * AREA + hi] - (double)x[i * AREA + lo]);
     }
 }
-int main(void)
+int main(int argc, char **argv)
 {
     const struct cvy_model *const m = &far_model;
-    const size_t bytes = m->arena_bytes(N, 1);
+    const int threads = argc > 1 ? atoi(argv[1]) : 1;
+    const size_t bytes = m->arena_bytes(N, threads);
     const struct cvy_step step = {0};
     int labels[N] = {0};
     const struct cvy_batch batch = {x, labels, NULL, N};
     void *memory, *scratch;
     if (fread(x, sizeof x, 1, stdin) != 1 || posix_memalign(&memory, 64, bytes) || posix_memalign(&scratch, 64, sizeof(float) * far_tracer.trace_floats(N)))
         return 2;
-    struct cvy_net *const net = m->init(memory, bytes, N, 1);
+    struct cvy_net *const net = m->init(memory, bytes, N, threads);
     if (!net)
         return 2;
     for (int i = 0; i < m->ntensor; i++) {
         const struct cvy_tensor *t = &m->tensor[i];
         if (t->role == CVY_GAMMA || t->role == CVY_WEIGHT)
             for (int c = 0; c < t->at.dim[0]; c++)
-                net->param[t->at.offset + c / t->at.block[0] * t->at.outer[0] + c % t->at.block[0] * t->at.inner[0]] = 1;
+                net->param[t->at.offset + c / t->at.block[0] * t->at.outer[0] + c % t->at.block[0] * t->at.inner[0] +
+                           (t->at.ndim == 4 && t->at.dim[2] == 3 ? t->at.outer[2] + t->at.outer[3] : 0)] = 1; /* the middle tap */
     }
     m->forward(net, &batch, &step, NULL);
     far_tracer.trace(net, &batch, &step, scratch, sink, NULL);
@@ -298,6 +311,7 @@ int main(void)
             printf("%s %.9g\\n", m->tensor[i].name, (double)net->running[m->tensor[i].at.offset]);
     for (int i = 0; i < N; i++)
         printf("in%d %.9g\\nboth%d %.9g\\n", i, inverse[0][i], i, inverse[1][i]);
+    printf("own %.17g\\n", own);
     return 0;
 }
 """
@@ -323,13 +337,21 @@ def variance(values, unbiased):
     return math.fsum((v - mean) ** 2 for v in values) / (len(values) - unbiased)
 
 
-def outliers_in_statistics(convoy, work):
+def outliers_in_statistics(convoy, work, long=False):
     """Values, rows or an image far from all others, wherever they stand, move no variance: those of bn behind a conv, of bn over the
-    input, and of in behind a conv and over what a bn reads, too."""
+    input, and of in behind a conv and over what a bn reads, too. With two threads the same bits. long: avx2, and behind a conv that
+    runs by Winograd, whose own rounding is none of the variance's."""
     count, height, width, pieces = 24, 72, 64, 4
     programs = {}
-    for target in ("native", "portable"):
-        out = programs[target] = emitted(convoy, work, f"far_{target}", FAR, "--target", target)
+    lacking = [t for t in ("avx512", "avx2") if long and not re.search(rf"^flags.*\b{t}f?\b", open("/proc/cpuinfo").read(), re.M)]
+    targets = [t for t in ["native", "portable"] + ["avx2"] * long if t not in lacking]
+    forms = [(t, False) for t in targets] + [(t, True) for t in targets if long]
+    for target, winograd in forms:
+        text = FAR if not winograd else (FAR.replace("winograd: off", "winograd: on").replace("out: 1, kernel: 1, bias: false, momentum: 1", "out: 16, kernel: 3, bias: false, momentum: 1")
+                                         .replace("layers:", "layers:\n  - conv: {out: 16, kernel: 1, bias: false, order: conv}"))
+        out = programs[target, winograd] = emitted(convoy, work, f"far_{target}_{winograd:d}", text, "--target", target)
+        cores = [open(os.path.join(out, f)).read() for f in os.listdir(out) if f.startswith("core_")]
+        check(any("inograd" in c for c in cores) == winograd, f"{target}: a conv {'does not run' if winograd else 'runs'} by Winograd")
         with open(os.path.join(out, "statistics.c"), "w") as f:
             f.write(STATISTICS)
         with open(os.path.join(out, "Makefile")) as f:
@@ -354,18 +376,29 @@ def outliers_in_statistics(convoy, work):
                 x[i] = 0.25 * (i % 3)
             want = variance(x, 1)
             inverse = [(variance(x[i * area:(i + 1) * area], 0) + 1e-5) ** -0.5 for i in range(count)]
-            for target, out in programs.items():
-                p = subprocess.run([os.path.join(out, "statistics")], input=array.array("f", x).tobytes(), stdout=subprocess.PIPE, check=True)
+            for (form, winograd), out in programs.items():
+                target = form + (" by Winograd" if winograd else "")
+                bytes_in = array.array("f", x).tobytes()
+                p = subprocess.run([os.path.join(out, "statistics")], input=bytes_in, stdout=subprocess.PIPE, check=True)
+                if long or (form == "native" and len(at) > 1000):
+                    two = subprocess.run([os.path.join(out, "statistics"), "2"], input=bytes_in, stdout=subprocess.PIPE, check=True)
+                    check(two.stdout == p.stdout, f"{target}, {what}: two threads have other bits")
                 got = {line.split()[0]: float(line.split()[1]) for line in p.stdout.decode().splitlines()}
+                conv = got.pop("own") if winograd else want
                 norms = [k for k in got if k.endswith("running_var")]
                 check(len(norms) == 2, f"norms: {sorted(got)}")
                 for k in norms:
-                    if abs(got[k] / want - 1) > 1e-6:
-                        bad.append(f"{target}, {what}{', whole numbers' if whole else ''}: {k} is off by {abs(got[k] / want - 1):.2g}")
-                off = max(abs(got[f"{k}{i}"] / inverse[i] - 1) for i in range(count) for k in ("in", "both"))
+                    right = conv if ".b1." in k else want
+                    if abs(got[k] / right - 1) > 1e-6:
+                        bad.append(f"{target}, {what}{', whole numbers' if whole else ''}: {k} is off by {abs(got[k] / right - 1):.2g}")
+                off = max(abs(got[f"{k}{i}"] / inverse[i] - 1) for i in range(count) for k in (["both"] if winograd else ["in", "both"]))
                 if off > 6e-7:
                     bad.append(f"{target}, {what}{', whole numbers' if whole else ''}: 1 / sd of an image is off by {off:.2g}")
     check(not bad, "\n  ".join(bad))
+
+
+def outliers_everywhere(convoy, work):
+    outliers_in_statistics(convoy, work, True)
 
 
 CHECKS = [a_long_concat, names_that_meet, windows_of_one_element, little_optimisation, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
@@ -374,11 +407,12 @@ CHECKS = [a_long_concat, names_that_meet, windows_of_one_element, little_optimis
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--convoy", required=True)
+    parser.add_argument("--long", action="store_true", help="outliers for each target, by Winograd and with two threads everywhere; nothing else")
     parser.add_argument("words", nargs="*")
     given = parser.parse_args()
     convoy = os.path.abspath(given.convoy)
     count = {"passed": 0, "failed": 0, "skipped": 0}
-    for one in CHECKS:
+    for one in [outliers_everywhere] if given.long else CHECKS:
         if given.words and not any(w in one.__name__ for w in given.words):
             continue
         work = tempfile.mkdtemp(prefix="convoy-numerics-")

@@ -122,13 +122,15 @@ bool emit_fits(const Plan *p, Parts parts)
     if (bytes <= EMIT_MOST)
         return true;
     const Op *op = &p->g->op[s.most->op];
+    const bool mega = s.most_bytes >= 1 << 20;
     const bool unrolled = s.cores > s.layers && spec->unroll != UNROLL_NONE;
     diag_error(unrolled && spec->unroll_mark.line ? spec->unroll_mark : op->mark,
                unrolled          ? "unroll: none, or a smaller number of statements"
                : s.most->nin > 8 ? "a conv of kernel 1 after some repeats (transition), so that what follows a concat "
                                    "reads one tensor; or a smaller 'repeat'"
                                  : "a smaller 'repeat', or fewer layers",
-               "about %lld MB of C would be written, and at most %d are; most of one layer, %lld MB, for %s",
-               (long long)(bytes >> 20), EMIT_MOST >> 20, (long long)(s.most_bytes >> 20), s.most->name);
+               "about %lld MB of C would be written, and at most %d are; most of one layer, %lld %s, for %s",
+               (long long)(bytes >> 20), EMIT_MOST >> 20, (long long)(s.most_bytes >> (mega ? 20 : 10)),
+               mega ? "MB" : "KB", s.most->name);
     return false;
 }
