@@ -163,6 +163,12 @@ static const Chosen exact[] = {
      HEAD("[3, 6, 7]", "4") "  - conv: 9\n  - stage: {residual: [stage: {residual: [drop(0)]}]}\n"
                             "  - stage: {concat: [[], [], []], post: bn}\n"
                             "  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n" ENDING},
+    {"concats of more operands than have code of their own", FILL_PLAIN, 4,
+     HEAD("[3, 6, 7]",
+          "4") "  - conv: 5\n  - stage: {concat: [[], [conv: {out: 3, kernel: 1}], [], [], [], [], [], [], "
+               "[], [], [], [], [], [], [], [], [], []]}\n"
+               "  - conv: {out: 6, order: bn-act-conv}\n  - stage: {concat: [[], [], [], [], [], [], [], "
+               "[], [], [], [], [], [], [], [], [], [tanh], []]}\n" ENDING},
     {"max-pools whose windows are one element", FILL_PLAIN, 5,
      HEAD("[3, 6, 7]",
           "4") "  - conv: 9\n  - stage: {residual: [maxpool: {k: 1, stride: 1}]}\n  - maxpool: {k: 1, stride: 2}\n"

@@ -7,12 +7,12 @@
 
 /* ---- passes over pixels ---- */
 
-/* A tensor's part of the image at hand. */
-static const char *at_image(const Kernel *k, const Place *p)
+/* A tensor's part of the image at hand, or its gradient's. */
+static const char *at_image(const Kernel *k, const Place *p, bool grad)
 {
     const int64_t floats = p->where == AT_X ? (int64_t)p->shape.c * p->shape.h * p->shape.w : blocked_floats(p->shape);
 
-    return expr("k->%s + (int64_t)at.image * %lld", k->port[p->port].name, (long long)floats);
+    return expr("k->%s%s + (int64_t)at.image * %lld", k->port[p->port].name, grad ? "_g" : "", (long long)floats);
 }
 
 /* The fields by which a pass is given its images; `image` says what their numbers mean. */
@@ -41,18 +41,20 @@ const char *calls_init(const File *f, const PixelPass *r, const Image *image, bo
             buf_printf(&b, ", .%s_image = %s", list[i].field, p->image >= 0 ? image[p->image].name : "y");
         else if (p->where == AT_X && f->infer)
             buf_printf(&b, ", .%s_image = %s", list[i].field, k->port[p->port].name);
-        else if (p->where != NOWHERE && given)
-            buf_printf(&b, ", .%s_image = %s", list[i].field, at_image(k, p));
+        else if (p->where != NOWHERE && (given || r->joined))
+            buf_printf(&b, ", .%s_image = %s", list[i].field, at_image(k, p, r->back && p != &r->value));
     }
     for (int i = 0; i < r->nskip && (f->infer || given); i++) {
         const Place *p = &r->skip[i].from;
         buf_printf(&b, ", .skip%d_image = %s", i,
                    p->where == AT_IMAGE ? image[p->image].name
                    : f->infer           ? k->port[p->port].name
-                                        : at_image(k, p));
+                                        : at_image(k, p, false));
     }
     if (r->scatter_image >= 0)
         buf_printf(&b, ", .scatter_image = %s", image[r->scatter_image].name);
+    if (r->joined && r->joined_first)
+        buf_printf(&b, ", .first = %d", r->joined_first);
     norms_image_fields(f, r, &b);
     norms_given(f, r, given, &b);
     return b.text ? b.text + 2 : "0"; /* without the first comma */
@@ -80,7 +82,7 @@ void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int
         clear_padded(f, fn, r);
         norms_begin_pass(f, fn, r);
         Rec *s = line_add(fn, "body", "call_pass");
-        rec_str(s, "tag", pass_tag(f->k, r));
+        rec_str(s, "tag", layer_tag(f, r));
         rec_str(s, "var", r->name);
         rec_str(s, "init", calls_init(f, r, image, false));
     }

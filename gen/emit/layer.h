@@ -4,15 +4,18 @@
 #define LAYER_H
 
 #include "emit.h"
+#include "names.h"
 
 /* What the passes of a file use, once their functions are emitted. */
 typedef struct UsesOf {
     const PixelPass *pass;
     PassUses uses;
+    const char *tag; /* what its code is called; NULL: by its own name */
 } UsesOf;
 typedef struct UsesTable {
     UsesOf *of;
     int n;
+    Names joined; /* the texts of passes of concats' operands, and the numbers that they have */
 } UsesTable;
 
 typedef struct File {
@@ -30,6 +33,8 @@ const char *line_symbol(const File *f, const char *verb);
 Rec *line_function(const File *f, const char *list, const char *template, const char *name);
 void layer_passes(const File *f, const char *list, const Chain *c, const Image *image);
 PassUses layer_uses(const File *f, const PixelPass *r);
+/* What the code is called that does what a pass does. */
+const char *layer_tag(const File *f, const PixelPass *r);
 /* Calls a piece's function for each of them. */
 void line_over_pieces(const File *f, Rec *kernel, Rec *piece);
 void line_clear(Rec *to, const char *list, const char *name, int64_t floats);

@@ -20,23 +20,60 @@ Rec *line_function(const File *f, const char *list, const char *template, const 
     return r;
 }
 
+/* A pass of one of many operands of a concat: its code is printed where no pass before it has the same. */
+static void joined_pass(const File *f, const char *list, UsesOf *of, const Image *image)
+{
+    PixelPass alike = *of->pass;
+    Buf text = {0};
+
+    alike.name = "joined";
+    alike.shared = NULL;
+    template_expand("pass", "r", emit_pixel_pass(f->p, f->k, &alike, image, f->infer, &of->uses), &text);
+    int number = names_find(&f->uses->joined, text.text);
+    const bool known = number > 0;
+    if (!known) {
+        int *at = names_at(&f->uses->joined, text.text);
+        number = *at = f->uses->joined.n;
+    }
+    alike.name = xprintf("joined%d", number);
+    of->tag = pass_tag(f->k, &alike);
+    if (!known)
+        rec_push(f->rec, list, emit_pixel_pass(f->p, f->k, &alike, image, f->infer, &of->uses));
+}
+
 void layer_passes(const File *f, const char *list, const Chain *c, const Image *image)
 {
     for (int i = 0; i < c->n; i++) {
         UsesOf of = {.pass = &c->pass[i]};
-        Rec *r = emit_pixel_pass(f->p, f->k, of.pass, image, f->infer, &of.uses);
-        if (!(f->k->shares && of.pass->shared))
-            rec_push(f->rec, list, r);
+        if (of.pass->joined) {
+            joined_pass(f, list, &of, image);
+        } else {
+            Rec *r = emit_pixel_pass(f->p, f->k, of.pass, image, f->infer, &of.uses);
+            if (!(f->k->shares && of.pass->shared))
+                rec_push(f->rec, list, r);
+        }
         *PUSH(f->uses->of, f->uses->n) = of;
     }
 }
 
-PassUses layer_uses(const File *f, const PixelPass *r)
+static const UsesOf *uses_of(const File *f, const PixelPass *r)
 {
     for (int i = 0; i < f->uses->n; i++)
         if (f->uses->of[i].pass == r)
-            return f->uses->of[i].uses;
+            return &f->uses->of[i];
     BUG("pass %s of %s is called, and not emitted", r->name, f->k->name);
+}
+
+PassUses layer_uses(const File *f, const PixelPass *r)
+{
+    return uses_of(f, r)->uses;
+}
+
+const char *layer_tag(const File *f, const PixelPass *r)
+{
+    const char *const tag = uses_of(f, r)->tag;
+
+    return tag ? tag : pass_tag(f->k, r);
 }
 
 void line_over_pieces(const File *f, Rec *kernel, Rec *piece)

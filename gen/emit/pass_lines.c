@@ -96,10 +96,20 @@ const char *pass_block(Lines *l)
     return "q->c";
 }
 
+const char *pass_first_channel(const Lines *l, int first)
+{
+    return first && l->r->joined ? "q->first" : xprintf("%d", first);
+}
+
 const char *pass_channel(Lines *l, int first)
 {
     l->begin_reads_c = true;
-    return expr("c + %d", first);
+    return expr("c + %s", pass_first_channel(l, first));
+}
+
+bool pass_given_tensors(const Lines *l)
+{
+    return l->infer || l->given || l->r->joined;
 }
 
 /* The pass is given a pointer `name` into scratch. */

@@ -44,8 +44,13 @@ const char *pass_kernel(Lines *l);
 const char *pass_at(Lines *l);
 const char *pass_folded(Lines *l);
 const char *pass_block(Lines *l);
-/* In lines of `begin`, the channel that it is given: "c", or "c + 5" after a concat. */
+/* In lines of `begin`, the channel that it is given: "c", or after a concat "c + 5", or "c + q->first" where the pass
+ * is given its first channel. */
 const char *pass_channel(Lines *l, int first);
+/* "5", or "q->first" */
+const char *pass_first_channel(const Lines *l, int first);
+/* Whether the pass is given pointers to its tensors. */
+bool pass_given_tensors(const Lines *l);
 /* The pass is given a pointer `name` into scratch. */
 void pass_scratch(Lines *l, const char *type, const char *name);
 /* Channels of a tensor, rounded up, with room for a path that writes past the last. */

@@ -122,7 +122,7 @@ static const char *place_base(Lines *l, const Place *p, const char *name, bool g
 {
     const int64_t area = place_area(l, p);
 
-    if (p->where == AT_IMAGE || l->infer || l->given)
+    if (p->where == AT_IMAGE || pass_given_tensors(l))
         return xprintf("q->%s_image", name);
     return expr("%s->%s%s + (int64_t)%s->image * %lld", pass_kernel(l), l->k->port[p->port].name, grad ? "_g" : "",
                 pass_at(l), (long long)(p->where == AT_X ? p->shape.c * area : blocked_floats(p->shape)));
@@ -139,16 +139,18 @@ const char *place_block(Lines *l, const Place *p, const char *name, bool grad, b
 
 void place_image_field(Lines *l, const Place *p, const char *name)
 {
-    if (p->where == AT_IMAGE || l->infer || l->given)
+    if (p->where == AT_IMAGE || pass_given_tensors(l))
         pass_field(l, "%sfloat *%s_image",
                    strncmp(name, "to", 2) == 0 || strncmp(name, "scatter", 7) == 0 ? "" : "const ", name);
 }
 
 void place_lanes(Lines *l, Rec *s, const Place *p, int channels)
 {
+    const char *const first = pass_first_channel(l, p->first);
+
     rec_int(s, "area", place_area(l, p));
-    rec_str(s, "channel", expr("%s + %d", pass_block(l), p->first));
-    rec_int(s, "end", (int64_t)p->first + channels);
+    rec_str(s, "channel", expr("%s + %s", pass_block(l), first));
+    rec_str(s, "end", expr("%s + %d", first, channels));
 }
 
 /* Lines that read a value: `list` of the record, as `what` ("return", "const vf v3 ="); q->`from` is the block. */

@@ -540,6 +540,8 @@ Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const I
     rec_rec(l->rec, "r", l->functions);
     rec_str(l->functions, "template", "pass_functions");
     rec_str(l->functions, "tag", pass_tag(k, r));
+    if (r->joined && r->joined_first)
+        pass_field(l, "int first");
     value_at_hand(l);
     steps(l);
     if (r->bias_grad)

@@ -13,7 +13,7 @@
 enum {
     KERNEL = 6000,
     PASS = 1400,
-    TRACED = 500, /* a pass of a trace: its call; most share their code with others */
+    TRACED = 500, /* a pass of a trace, or of one of many operands: its call; most share their code with others */
     STEP = 110,
     SIDE = 140, /* a kernel's file, and its part of the network's and of the trace */
     CORE = 8000,
@@ -37,7 +37,7 @@ static int64_t chain_bytes(const Chain *c)
     int64_t n = 0;
 
     for (int i = 0; i < c->n; i++)
-        n += PASS + (int64_t)STEP * c->pass[i].nstep + (int64_t)SIDE * c->pass[i].nskip;
+        n += (c->pass[i].joined ? TRACED : PASS) + (int64_t)STEP * c->pass[i].nstep + (int64_t)SIDE * c->pass[i].nskip;
     return n;
 }
 

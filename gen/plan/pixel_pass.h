@@ -88,6 +88,10 @@ typedef struct PixelPass {
     bool stats, image_stats; /* of the kernel's tensor, whose channels [stats_first, ...) these are */
     int stats_first;
     int store_first, store_total;
+    /* Of one of many operands of a concat: the pass is given its tensors at run time, and its first channel in the
+     * concat, so that operands that differ in these alone are one code. */
+    bool joined;
+    int joined_first;
     SkipRead *skip;
     int nskip;
     Step *step;

@@ -1,6 +1,7 @@
-/* share.c - which passes of inference are the same code as a pass of training.
+/* share.c - which passes of inference are the same code as a pass of training, and which may be one code for many
+ * operands of a concat.
  *
- * needs: chains with aliases, images with their final sizes, norms. sets: PixelPass.shared.
+ * needs: chains with aliases, images with their final sizes, norms. sets: PixelPass.shared, PixelPass.joined.
  *
  * A pass that is given all its pointers reads no struct of its kernel's, so that inference can call training's. Whether
  * both do the same is told by their signatures: all that is printed of such a pass, in short. */
@@ -182,8 +183,62 @@ static const char *signature(const Plan *p, const Kernel *k, const PixelPass *r)
     return s->text.text;
 }
 
+/* ---- operands of a concat ---- */
+
+enum { MANY = 16 }; /* operands that have code of their own, with their channels as constants: it is faster */
+
+/* Notes a first channel of a pass; false where it has another one already. */
+static bool note_first(int *first, int channel)
+{
+    if (channel && *first && channel != *first)
+        return false;
+    *first = channel ? channel : *first;
+    return true;
+}
+
+/* Whether a pass's code depends on nothing of its operand but its first channel in the concat, which is noted. */
+static bool is_joined(const Plan *p, const PixelPass *r, int *first)
+{
+    bool one = r->from.where != AT_CORE && !r->nskip && !r->route && !r->bias && !r->bias_grad && !r->several &&
+               !r->stats && !r->image_stats && note_first(first, r->from.first) && note_first(first, r->value.first) &&
+               note_first(first, r->to.first);
+
+    for (int i = 0; i < r->nstep && one; i++) {
+        const Step *s = &r->step[i];
+        const OpKind kind = s->op >= 0 ? p->g->op[s->op].kind : OP_KINDS;
+        one = (op_is_act(kind) && (s->kind == STEP_FORWARD || s->kind == STEP_BACK)) ||
+              (op_is_batch_norm(kind) && (s->kind == STEP_FORWARD || s->kind == STEP_AFFINE || s->kind == STEP_SUMS ||
+                                          s->kind == STEP_SCALE || s->kind == STEP_BACK));
+        one = one && note_first(first, s->first);
+    }
+    return one;
+}
+
+static void join_chain(const Plan *p, Chain *c)
+{
+    for (int i = 0; i < c->n; i++)
+        c->pass[i].joined = is_joined(p, &c->pass[i], &c->pass[i].joined_first);
+}
+
+static void join_operands(const Plan *p, Kernel *k, bool train)
+{
+    for (int w = 0; w < k->nin && k->nin > MANY; w++) {
+        join_chain(p, &k->before[w]);
+        if (train)
+            join_chain(p, &k->din[w]);
+    }
+    if (train && k->nin > MANY) {
+        join_chain(p, &k->trace_pack);
+        join_chain(p, &k->trace);
+    }
+}
+
 void share_build(Plan *p)
 {
+    for (int i = 0; i < p->nkernel; i++)
+        join_operands(p, &p->kernel[i], true);
+    for (int i = 0; i < p->ninfer; i++)
+        join_operands(p, &p->infer[i], false);
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
         const Kernel *train = plan_kernel(p->kernel, p->nkernel, k->op);
