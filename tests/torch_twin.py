@@ -155,7 +155,7 @@ def random_cases(args, folder):
         for seed in range(args.seed, args.seed + count):
             path = os.path.join(folder, f"{kind}{seed}.yaml")
             with open(path, "w", encoding="utf-8") as f:
-                f.write(run(args.campaign, option, seed))
+                f.write(re.sub(", optimizer: adamw?", "", run(args.campaign, option, seed)))  # a reference's step is sgd's; torch_optimisers.py has the others
             cases.append(Case(f"random {kind} {seed}", path))
     return cases
 
