@@ -11,6 +11,7 @@
 Before that the test is tried on a small stack of its own, once as it should be and once with one arrow reversed and one circle: it
 must notice both."""
 import argparse
+import functools
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ import tempfile
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+@functools.lru_cache(maxsize=None)
 def symbols(obj):
     """What an object file defines, and what it uses of others."""
     defined, used = set(), set()
@@ -69,7 +71,7 @@ def undefined_above(folders, n, known, libraries, cc):
         with open(main, 'w') as f:
             f.write('int main(void) { return 0; }\n')
         objs = [obj for _, some in folders[:n] for obj in some]
-        run = subprocess.run(cc + ['-o', os.path.join(tmp, 'out'), main] + objs + known + libraries, capture_output=True, text=True,
+        run = subprocess.run(cc + ['-Wl,-S', '-o', os.path.join(tmp, 'out'), main] + objs + known + libraries, capture_output=True, text=True,
                              env=dict(os.environ, LC_ALL='C'))
     if run.returncode == 0:
         return []
