@@ -99,7 +99,7 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
     const float *const x_first = x;
     //$ end
     //$ if c.ignores_x
-    (void)x;
+    (void)x, (void)w;
     //$ end
     //$ loop c 0 ${c.channels} ${c.c_step} also w += ${c.w_step}
         //$ if c.group

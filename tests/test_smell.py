@@ -92,7 +92,7 @@ def smells(text, copied=False):
             if longer_than_need_be(x):
                 yield line, "a decimal longer than it need be: %s" % x
         if x == "void" and before == "(" and after == ")" and i + 3 < end and re.match(r"[A-Za-z_]", word[i + 2]) \
-                and word[i + 3] in (";", ",") and not operand and not copied and word[i + 2] not in ("pass", "c", "m", "v", "y", "x"):
+                and word[i + 3] in (";", ",") and not operand and not copied and word[i + 2] not in ("pass", "c", "m", "v", "w", "y", "x"):
             yield line, "(void)%s" % word[i + 2]
     run = 0
     for number, line in enumerate(text.split("\n"), 1):
