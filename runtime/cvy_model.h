@@ -20,7 +20,8 @@ enum cvy_draw { CVY_CONST, CVY_NORMAL, CVY_UNIFORM }; /* value: the constant, th
 
 /* Where the elements of a tensor lie: element (i0, i1, ...) stands at
  *     offset + sum over d of (i_d / block[d]) * outer[d] + (i_d % block[d]) * inner[d]       (floats)
- * Elements of padding (channels rounded up to 16) lie between them and are zero. */
+ * Elements of padding (channels rounded up to 16) lie between them: zero at first, and no result depends on what a
+ * training makes of them. */
 struct cvy_layout {
     int ndim, dim[4], block[4];
     int64_t outer[4], inner[4];

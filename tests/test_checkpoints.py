@@ -2,12 +2,13 @@
 """Checkpoints of emitted programs: which network takes whose weights, and what is said of the others; that a training which is killed, or
 whose disk fails, at any write, fsync or rename goes on and ends with the same bytes.
 
-    tests/test_checkpoints.py --convoy build/gen/convoy [--long] [--only identity|locks|kills]
+    tests/test_checkpoints.py --convoy build/gen/convoy [--long] [--only identity|locks|kills|moments|padding]
 
 --long: at every system call that touches a file, of longer trainings too. Kills need strace; it is said where that is missing."""
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import struct
@@ -368,11 +369,70 @@ def kills(p, dir, long):
     campaign("larger weights, failed at each", big, CALLS, broken)
 
 
+PADDED = """name: tiny
+input: [3, 8, 8]
+classes: 4
+layers:
+  - conv: {out: 5, order: conv-tanh}
+  - stage: {concat: [[conv: {out: 13, order: conv-tanh}], []]}
+  - conv: {out: 20, order: conv-tanh}
+  - conv: {out: 7, order: conv-elu}
+  - stage: {residual: [conv: {out: 7, order: conv-tanh}], post: elu}
+  - flatten
+  - linear: {out: 21, order: linear-tanh}
+  - linear: classes
+train: {data: shapes, batch: 8, lr: 0.05, schedule: constant, valid: 0}
+"""
+
+
+def padding(p, dir, long):
+    """What pads parameters may move in training (a core leaves lanes of dw that it does not need as they were), and comes back as zero
+    where a training resumes: stopped after every step, it ends with the same bytes, so that no real number depends on it."""
+    program, steps = p.program("padded", p.spec(edit=lambda s: PADDED)), 40 if long else 14
+    train = [program, *TRAIN[:3], "--train-images", str(8 * steps), "--epochs", "1", "--no-eval", "--quiet", "--threads", "1"]
+    must(*train, "--save", "whole", cwd=dir)
+    for n in range(1, steps + 1):
+        must(*train, "--save", "parts", "--limit", str(n), *(["--resume"] if n > 1 else []), cwd=dir)
+    check(bytes_of(os.path.join(dir, "whole")) == bytes_of(os.path.join(dir, "parts")), "padding: stopped after each of %d steps" % steps)
+
+
+def moments(p, dir, long):
+    """Killed at random moments, with each of the options that keep something from step to step: the end is byte-equal."""
+    rng, most = random.Random(7), 50 if long else 3
+    plain = p.program("plain", p.spec(drop="  - drop: 0.3\n"))
+    frozen = p.program("moments_frozen", p.spec(drop="  - drop: 0.3\n", edit=lambda s: s.replace("momentum: 0.9,", "freeze: [conv1], momentum: 0.9,")))
+    options = {"patience": [plain, "--patience", "4", "--lr", "0.02"], "ema": [plain, "--ema", "0.9"], "accumulate": [plain, "--accumulate", "3"],
+               "mixup": [plain, "--augment", "crop(1),flip,mixup(0.4)"], "frozen": [frozen], "all": [frozen, "--patience", "60", "--ema", "0.8", "--accumulate", "2", "--augment", "mixup(1)", "--clip", "0.5", "--class-weights", "balanced"]}
+    for name, (program, *more) in options.items():
+        args = [program, "train", "--data", "shapes", "--train-images", "240", "--test-images", "8", "--threads", "1", "--epochs", "10", "--quiet", *more]
+        must(*args, "--save", name, cwd=dir)
+        begin = time.time()
+        must(*args, "--save", name + "_again", cwd=dir)
+        whole, kills, wrong, starts = time.time() - begin, 0, 0, 0
+        while kills < most and starts < 40 * most:
+            save = "%s_%d" % (name, starts)
+            left = os.path.join(dir, save + ".state.safetensors")
+            for attempt in range(4):  # killed up to three times on its way
+                starts += 1
+                q = subprocess.Popen([*args, "--save", save, *(["--resume"] if os.path.exists(left) else [])], cwd=dir, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                try:
+                    _, err = q.communicate(timeout=rng.uniform(0.05, 0.9) * whole if attempt < 3 else 120)
+                    wrong += q.returncode != 0
+                    break
+                except subprocess.TimeoutExpired:
+                    q.kill()
+                    q.communicate()
+                    kills += 1
+            wrong += any(bytes_of(os.path.join(dir, name + f)) != bytes_of(os.path.join(dir, save + f)) for f in ("", ".state.safetensors"))
+        print("%s: killed at %d random moments, %d wrong" % (name, kills, wrong), flush=True)
+        check(kills >= most and not wrong, "%s: %d kills, %d wrong" % (name, kills, wrong))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--convoy", required=True)
     parser.add_argument("--long", action="store_true")
-    parser.add_argument("--only", choices=("identity", "kills", "locks"))
+    parser.add_argument("--only", choices=("identity", "kills", "locks", "moments", "padding"))
     args = parser.parse_args()
     dir = tempfile.mkdtemp(prefix="convoy-checkpoints-")
     programs = os.path.join(dir, "programs")
@@ -384,6 +444,10 @@ def main():
     if args.only in (None, "locks"):
         os.mkdir(os.path.join(dir, "locks"))
         locks(p, os.path.join(dir, "locks"))
+    for part in (moments, padding):
+        if args.only in (None, part.__name__):
+            os.mkdir(os.path.join(dir, part.__name__))
+            part(p, os.path.join(dir, part.__name__), args.long)
     if args.only in (None, "kills"):
         kills(p, dir, args.long)
     shutil.rmtree(dir, ignore_errors=True)

@@ -31,7 +31,7 @@ layers:
 train: {data: shapes, batch: 6, lr: 0.02, momentum: 0.9, weight_decay: 5e-4}
 """
 NO_FUNCTIONS = {"input", "flatten"}  # the one is given, the other moves nothing
-ALIKE = {"ln": "gn", "in": "gn", "rms": "gn"}  # norms of groups of channels: of one, of each, of one without its mean
+ALIKE = {"ln": "gn", "in": "gn", "rms": "gn", "loss": "cross_entropy"}  # norms of groups of channels: of one, of each, of one without its mean; the usual loss
 
 
 def text_of(path):
