@@ -98,7 +98,9 @@ def main():
     a = p.parse_args()
     source = open(os.path.join(a.runtime, "cvy_settings.c")).read()
     names = re.findall(r'^    \[CVY_\w+\] = \{"(\w+)"', source, re.M)
-    order = re.findall(r"^    (CVY_\w+),$", open(os.path.join(a.runtime, "cvy_model.h")).read(), re.M)
+    model = open(os.path.join(a.runtime, "cvy_model.h")).read()
+    enum = next(x for x in re.findall(r"^enum [^{}]*\{([^}]*)\}", model, re.M) if "CVY_SETTINGS" in x)
+    order = re.findall(r"^    (CVY_\w+),$", enum, re.M)
     assert [n for n in order if n not in re.findall(r"\[(CVY_\w+)\]", source)] == [] and len(order) == len(names), (order, names)
     by_place = dict(re.findall(r'^    \[(CVY_\w+)\] = \{"(\w+)"', source, re.M))
     names = [by_place[n] for n in order]
