@@ -93,8 +93,14 @@ static int sum_refused(const Flow *f, int w, int v)
     return -1;
 }
 
+/* A weight op without a backward cannot hand on the gradient of a sum that it does: others of its operands want it. */
+static bool sum_stays(const Flow *f, int w, int add)
+{
+    return !f->infer && f->g->op[add].output_grad && !f->g->op[w].output_grad;
+}
+
 /* Why the weight op at which operand v of a sum begins does not do the sum as it stores, or that there is none. */
-static const char *why_no_sum(const Flow *f, int v)
+static const char *why_no_sum(const Flow *f, int add, int v)
 {
     const Graph *g = f->g;
     const int w = base_of(f, v);
@@ -106,6 +112,9 @@ static const char *why_no_sum(const Flow *f, int v)
                        : flow_is_list(f, w) ? ", which is joined of others"
                        : v == w             ? " a tensor of its own"
                                             : ", where a kernel ended");
+    if (sum_stays(f, w, add))
+        return xprintf("not as %s stores: it is frozen and has no backward, which the other operand's gradient needs",
+                       g->op[w].path);
     const int refused = sum_refused(f, w, v);
     if (refused >= 0)
         return xprintf("not as %s stores: %s needs its %s in backward, which cannot be read off a sum", g->op[w].path,
@@ -125,7 +134,7 @@ static const char *why_sum(const Flow *f, int add)
                        "sum needs more in backward than the sum tells",
                        g->op[f->fused[add]].path);
     for (int k = 0; k < op->nin; k++)
-        buf_printf(&b, "%s%s", k ? "; " : "", why_no_sum(f, op->ins[k]));
+        buf_printf(&b, "%s%s", k ? "; " : "", why_no_sum(f, add, op->ins[k]));
     return b.text;
 }
 
@@ -139,7 +148,7 @@ static void arrange_sum(Flow *f, int add)
     f->main[add] = -1;
     for (int k = 0; k < op->nin; k++) {
         const int w = base_of(f, op->ins[k]);
-        if (w == 0 || f->anchor[w] || !flow_is_weight(f->g, w) || w < f->fused[add] ||
+        if (w == 0 || f->anchor[w] || !flow_is_weight(f->g, w) || w < f->fused[add] || sum_stays(f, w, add) ||
             (!f->infer && sum_refused(f, w, op->ins[k]) >= 0))
             continue;
         bool ready = true; /* what the other operands begin at is there when w runs */

@@ -149,6 +149,17 @@ static bool applied_back(const Plan *p, int op)
     return false;
 }
 
+/* The last step at which a kernel that runs again applies the image norm; -1: none. */
+static int applied_again(const Plan *p, int op, const Steps *step)
+{
+    int last = -1;
+    for (int i = 0; i < p->nkernel; i++)
+        for (int j = 0; j < p->kernel[i].nimage_norm && p->kernel[i].runs_again; j++)
+            if (p->kernel[i].image_norm[j].op == op && step->again[i] > last)
+                last = step->again[i];
+    return last;
+}
+
 void lifetime_images(Plan *p)
 {
     const Steps step = steps_of_kernels(p);
@@ -188,8 +199,8 @@ void lifetime_images(Plan *p)
             const int op = p->tensor[i].image_norm[j], maker = p->tensor[i].maker < 0 ? 0 : p->tensor[i].maker,
                       groups = p->g->op[op].groups;
             const bool back = applied_back(p, op);
-            slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, back ? step.back[maker] : p->nkernel - 1,
-                      &plan_norm(p, op)->slot);
+            const int again = applied_again(p, op, &step), end = back ? step.back[maker] : p->nkernel - 1;
+            slots_add(&slots, (int64_t)CVY_GN_KEPT * groups, maker, end > again ? end : again, &plan_norm(p, op)->slot);
             p->stored_bytes += back ? 4 * (int64_t)CVY_GN_STATS * groups : 0;
         }
     p->image_bound = slots_bound(&slots);
