@@ -182,6 +182,9 @@ class Test:
         to = self.fresh()
         status, out, err = self.run(to, "--part", "1/2")
         check(status == 1 and "the rates are not all found" in err and "--screen" in err, "a part before the screen: %d %s" % (status, err))
+        for bad in (("--part", "3/2"), ("--part", "1"), ("--part", "1/2", "--merge"), ("--screen", "--look")):
+            status, out, err = self.run(to, *bad)
+            check(status == 2 and ("K/N" in err or "one at a time" in err), "%r: %d %s" % (bad, status, err))
         status, out, err = self.run(to, "--screen")
         check(status == 0 and "the rates are found; 24 trainings are left" in out, "--screen: %d %s%s" % (status, out, err))
         check({r["role"] for r in self.runs(to)} == {"screen"} and not os.path.exists(os.path.join(to, "report.html")), "what the screen left")

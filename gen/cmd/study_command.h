@@ -30,7 +30,7 @@ bool study_earlier(Study *s, const char *csv);
 
 /* ---- study_parts.c: one study on several machines ---- */
 
-/* "K/N". False after a message. */
+/* "K/N", and that no two things are asked for at once. False after a message. */
 bool part_read(StudyOptions *own);
 /* Where a part works: FOLDER/part-K. */
 const char *part_folder(const char *folder, const StudyOptions *own);

@@ -22,6 +22,11 @@ enum { MOST_PARTS = 10000 };
 bool part_read(StudyOptions *own)
 {
     char *end;
+    if (own->plan + own->look + own->screen + own->merge + (own->extend > 0) + (own->slurm > 0) + (own->part != NULL) >
+        1) {
+        fprintf(stderr, "convoy: --plan, --look, --extend, --screen, --part, --merge, --slurm: one at a time\n");
+        return false;
+    }
     if (!own->part)
         return true;
     const long part = strtol(own->part, &end, 10);
@@ -42,7 +47,7 @@ const char *part_folder(const char *folder, const StudyOptions *own)
 
 /* ---- a part ---- */
 
-/* Keeps the trainings of one role, or of all others. */
+/* Drops the trainings of rounds. */
 static void keep_screen(Study *s)
 {
     int n = 0;
@@ -91,12 +96,6 @@ static bool same_number(double a, double b)
     return a == b || (isnan(a) && isnan(b));
 }
 
-static bool is_training(const Training *a, const Training *b)
-{
-    return a->variant == b->variant && a->role == b->role && a->seed == b->seed &&
-           fabs(a->rate - b->rate) <= 1e-6 * b->rate;
-}
-
 static bool same_outcome(const Training *a, const Training *b)
 {
     return a->diverged == b->diverged && same_number(a->valid, b->valid) && same_number(a->test, b->test) &&
@@ -121,7 +120,7 @@ static bool is_whole(const Study *s, Role role, int64_t seed)
 static bool take(Study *s, int before, const Training *t, const char *from, const char *to)
 {
     for (int i = 0; i < before; i++) {
-        if (!is_training(&s->run[i], t))
+        if (!same_training(&s->run[i], t))
             continue;
         if (same_outcome(&s->run[i], t))
             return true;

@@ -1,7 +1,8 @@
 /* grad.c - what the backward pass needs of the graph.
  *
- * needs: a Graph.  sets: input_grad of every op: whether the gradient of its input is wanted, because something before
- * it has parameters. What an op's backward reads of its forward stands in its row of the op table (op.c). */
+ * needs: a Graph.  sets: input_grad and output_grad of every op: whether the gradient of its input is wanted, because
+ * something before it learns; that of its output, because it learns itself, too. What an op's backward reads of its
+ * forward stands in its row of the op table (op.c). */
 #include "graph.h"
 
 bool op_learns(const Op *op)

@@ -282,7 +282,7 @@ static bool near(double a, double b)
     return fabs(a - b) <= 1e-6 * fabs(b);
 }
 
-static bool same_training(const Training *a, const Training *b)
+bool same_training(const Training *a, const Training *b)
 {
     return a->variant == b->variant && a->role == b->role && a->seed == b->seed && near(a->rate, b->rate);
 }

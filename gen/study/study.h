@@ -83,6 +83,7 @@ Study *study_read(const char *path);
 /* The same study, the same bytes: trainings are put in order, which all that reads them needs. */
 const char *study_csv(Study *s);
 void study_sort(Study *s);
+bool same_training(const Training *a, const Training *b); /* of one variant, role, seed and rate, whatever came of it */
 bool scores_recall(const Study *s);
 double score_rows(const Study *s);    /* as many as its standard error is of */
 int seeds_planned(const Study *s);    /* with all extensions */
