@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_SPEC = OPT_SET | OPT_DUMP };
+#define OPT_SPEC (OPT_SET | OPT_DUMP)
 
 static const char set_help[] =
     "  --set KEY=VALUE   as if it stood in SPEC: --set train.lr=0.05, --set conv3.order=conv-act-bn\n";
@@ -184,7 +184,7 @@ static const Command commands[] = {
      "  --html FILE       the page (default: DIR/report.html)\n"
      "  --json            the report as JSON\n"
      "The same command goes on where it stopped (docs/study.md). Exit status: 0 a verdict, 3 none.\n",
-     (unsigned)OPT_WHERE | OPT_OUT | OPT_TARGET | OPT_HTML | OPT_JSON, 0, "DATA", cmd_where, 1},
+     OPT_WHERE | OPT_OUT | OPT_TARGET | OPT_HTML | OPT_JSON, 0, "DATA", cmd_where, 1},
     {"asm", "SPEC LAYER[.PASS] [--target T] [--json] [--set KEY=VALUE]",
      "show the inner loop of a layer, with its counts",
      "Compiles the layer's emitted C (-O2; CC in the environment is honoured) and prints the innermost loop with the "

@@ -5,6 +5,8 @@
 #include "data.h"
 #include "graph.h"
 
+#include <stdint.h>
+
 /* What a command line says. */
 typedef struct Options {
     const char *spec;  /* SPEC, or NAME for `new` */
@@ -35,42 +37,42 @@ typedef struct Options {
     const char *data; /* --data, of `new` */
 } Options;
 
-/* One bit an option, for the table of commands. */
-enum {
-    OPT_OUT = 1 << 0,
-    OPT_TARGET = 1 << 1,
-    OPT_PARTS = 1 << 2,
-    OPT_DUMP = 1 << 3,
-    OPT_WEIGHTS = 1 << 4,
-    OPT_WHY = 1 << 5,
-    OPT_SET = 1 << 6,
-    OPT_JSON = 1 << 7,
-    OPT_WRITE = 1 << 8,
-    OPT_SINGLE_FILE = 1 << 9,
-    OPT_REST = 1 << 10,  /* takes options that are none of its own, and what stands after -- */
-    OPT_SPEC2 = 1 << 11, /* takes a second word */
-    OPT_ORDER = 1 << 12,
-    OPT_FOLD = 1 << 13,
-    OPT_LEVEL = 1 << 14, /* and --stat */
-    OPT_FROM = 1 << 15,  /* --data */
-    OPT_HTML = 1 << 16,
-    OPT_COLOUR = 1 << 17,  /* every command takes it */
-    OPT_COMPILE = 1 << 18, /* and --measure */
-    OPT_WORDS = 1 << 19,   /* takes any number of words after the first */
-    OPT_DIFF = 1 << 20,
-    OPT_WORKED = 1 << 21, /* and --channel */
-    OPT_FOR = 1 << 23,
-    OPT_PRESET = 1 << 24,
-    OPT_NO_WORD = 1 << 25, /* the word may be left out */
-    OPT_QUIET = 1 << 27,
-    OPT_DEPFILE = 1 << 28,
-    OPT_FORCE = 1 << 26,
-    OPT_ALL = 1 << 30,
-    OPT_DATA = 1 << 29,               /* takes the options of an import: in `rest`, */
-    OPT_IMPORT = 1 << 22,             /* or in `import`, those that are not the program's, too */
-    OPT_STUDY = (int)(1u << 31),      /* takes those of a study */
-    OPT_WHERE = OPT_DATA | OPT_STUDY, /* both bits: takes those of `where` alone */
-};
+/* Which options a command takes: one bit an option, or a few that belong together, for the table of commands. */
+typedef uint64_t OptionSet;
+#define OPTION(bit) (UINT64_C(1) << (bit))
+#define OPT_OUT OPTION(0)
+#define OPT_TARGET OPTION(1)
+#define OPT_PARTS OPTION(2)
+#define OPT_DUMP OPTION(3)
+#define OPT_WEIGHTS OPTION(4)
+#define OPT_WHY OPTION(5)
+#define OPT_SET OPTION(6)
+#define OPT_JSON OPTION(7)
+#define OPT_WRITE OPTION(8)
+#define OPT_SINGLE_FILE OPTION(9)
+#define OPT_REST OPTION(10)  /* takes options that are none of its own, and what stands after -- */
+#define OPT_SPEC2 OPTION(11) /* takes a second word */
+#define OPT_ORDER OPTION(12)
+#define OPT_FOLD OPTION(13)
+#define OPT_LEVEL OPTION(14) /* and --stat */
+#define OPT_FROM OPTION(15)  /* --data */
+#define OPT_HTML OPTION(16)
+#define OPT_COLOUR OPTION(17)  /* every command takes it */
+#define OPT_COMPILE OPTION(18) /* and --measure */
+#define OPT_WORDS OPTION(19)   /* takes any number of words after the first */
+#define OPT_DIFF OPTION(20)
+#define OPT_WORKED OPTION(21) /* and --channel */
+#define OPT_FOR OPTION(22)
+#define OPT_PRESET OPTION(23)
+#define OPT_NO_WORD OPTION(24) /* the word may be left out */
+#define OPT_FORCE OPTION(25)
+#define OPT_QUIET OPTION(26)
+#define OPT_DEPFILE OPTION(27)
+#define OPT_ALL OPTION(28)
+#define OPT_DATA OPTION(29)   /* takes the options of an import: in `rest`, */
+#define OPT_IMPORT OPTION(30) /* or in `import`, those that are not the program's, too */
+#define OPT_STUDY OPTION(31)  /* takes those of a study */
+#define OPT_WHERE OPTION(32)  /* takes those of `where` */
 
 /* Exit statuses of the program. */
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNCLEAR = 3 }; /* unclear: of a study, no verdict yet */
@@ -80,8 +82,8 @@ typedef struct Command {
     const char *usage;   /* "SPEC -o DIR [--target T]" */
     const char *summary; /* a line */
     const char *help;    /* a page */
-    unsigned options;
-    unsigned needs;               /* options that must be given */
+    OptionSet options;
+    OptionSet needs;              /* options that must be given */
     const char *what;             /* the word it takes: "SPEC", "NAME"; NULL: none */
     int (*run)(const Options *o); /* returns the exit status */
     int trouble;                  /* its exit status where something fails */
@@ -93,13 +95,13 @@ bool options_read(const Command *c, int argc, char **argv, Options *o);
 /* Of a command that prints where no -o is given: whether it does; -o - asks for it, too. */
 bool prints(const Options *o);
 
-/* Options that a command takes beside those of the common table, by its OPT_REST, OPT_DATA or OPT_STUDY: they stand in
- * `rest` as they were typed. An empty list where there are none. */
+/* Options that a command takes beside those of the common table, by its OPT_REST, OPT_DATA, OPT_STUDY or OPT_WHERE:
+ * they stand in `rest` as they were typed. An empty list where there are none. */
 struct cvy_option;
 enum { OWN_OPTIONS = 64 }; /* room */
-void own_options(unsigned options, struct cvy_option *list);
+void own_options(OptionSet options, struct cvy_option *list);
 /* The import's, by its OPT_IMPORT, but for those that the first list has. They stand in `import`. */
-void own_import_options(unsigned options, const struct cvy_option *first, struct cvy_option *list);
+void own_import_options(OptionSet options, const struct cvy_option *first, struct cvy_option *list);
 
 /* SPEC to a checked Graph with input_grad set, with --set and the dumps of -d yaml|spec|graph. NULL and *status where
  * there were errors (printed already), or where a dump was all that was asked for. */

@@ -11,7 +11,7 @@
 
 typedef struct Option {
     const char *name, *letter; /* "--target", "-o"; NULL where there is none */
-    unsigned bit;
+    OptionSet bit;
     bool takes_value;
     size_t at;                 /* in Options: a const char * or a bool */
     const char *const *values; /* the only ones allowed; NULL: any */
@@ -85,7 +85,7 @@ static const char *choices_hint(const Command *c, const char *typed, const struc
     return diag_choices(typed, names, xprintf("convoy %s --help", c->name));
 }
 
-void own_options(unsigned options, struct cvy_option *list)
+void own_options(OptionSet options, struct cvy_option *list)
 {
     static struct cvy_said said; /* where the values would go */
     static struct cvy_progress progress;
@@ -97,7 +97,7 @@ void own_options(unsigned options, struct cvy_option *list)
     memset(list, 0, OWN_OPTIONS * sizeof *list);
     if (options & OPT_REST)
         cvy_train_options(&said, &progress, NULL, list);
-    else if ((options & (unsigned)OPT_WHERE) == (unsigned)OPT_WHERE)
+    else if (options & OPT_WHERE)
         where_options(&where, list);
     else if (options & OPT_DATA)
         data_options(&data, list);
@@ -107,7 +107,7 @@ void own_options(unsigned options, struct cvy_option *list)
 
 static const struct cvy_option *find_of_program(const char *arg, const struct cvy_option *o);
 
-void own_import_options(unsigned options, const struct cvy_option *first, struct cvy_option *list)
+void own_import_options(OptionSet options, const struct cvy_option *first, struct cvy_option *list)
 {
     static DataOptions data;
     struct cvy_option all[DATA_OPTIONS];
@@ -170,7 +170,7 @@ bool options_read(const Command *c, int argc, char **argv, Options *o)
     for (int i = 0; i < NTARGETS; i++)
         target_names[i + 1] = targets[i].name;
     *o = (Options){0};
-    unsigned given = 0;
+    OptionSet given = 0;
     struct cvy_option program[OWN_OPTIONS];
     struct cvy_option import[OWN_OPTIONS];
     own_options(c->options, program);
