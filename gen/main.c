@@ -90,7 +90,7 @@ static const Command commands[] = {
      "  -o FILE.svg       the picture (default: printed)\n"
      "  --html FILE       a page with the picture, best accuracies and settings, that needs nothing else\n",
      OPT_OUT | OPT_HTML | OPT_WORDS, 0, "LOG", cmd_plot, 1},
-    {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS]",
+    {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS], or [SRC] --show-batch SPEC [-o FILE.npy]",
      "make a set of images, arrays or a table: one file to train from",
      "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "
      "test, their\n"
@@ -101,8 +101,10 @@ static const Command commands[] = {
      "  -o FILE           the set (default: SRC's name here, .safetensors)\n"
      "  --html FILE       a page of what was found, with pictures, that needs nothing else\n"
      "  --json            what was found, for programs\n"
-     "  -q                print nothing where all is well\n",
-     OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET, 0, "SRC", cmd_data, 1},
+     "  -q                print nothing where all is well\n"
+     "With --show-batch SPEC no set is written, but a sheet of what a training of SPEC sees (--sheet FILE, default\n"
+     "NAME-batch.png); -o FILE.npy gets its numbers, as the network reads them; --set KEY=VALUE is of SPEC.\n",
+     OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET | OPT_SET | OPT_NO_WORD, 0, "SRC", cmd_data, 1},
     {"plan",
      "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set "
      "KEY=VALUE]",

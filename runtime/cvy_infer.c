@@ -170,7 +170,7 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
             const struct cvy_batch part = {x + (size_t)i * image, NULL, NULL, chunk};
             m->infer(r.net, &part, y + (size_t)i * (size_t)m->classes);
         }
-        ok = cvy_npy_write(output, n, m->classes, y);
+        ok = cvy_npy_write(output, 2, (const int64_t[]){n, m->classes}, y);
     }
     if (ok && !quiet)
         printf("%s: wrote the logits of %d image%s to %s\n", m->name, n, n == 1 ? "" : "s", output);

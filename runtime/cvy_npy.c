@@ -165,21 +165,25 @@ int cvy_npy_read(struct cvy_npy *a, const char *path)
     return finish_npy(a, path, open_npy(a, path), 1);
 }
 
-int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data)
+int cvy_npy_write(const char *path, int ndim, const int64_t *dim, const float *data)
 {
     char head[128], dict[118];
     struct cvy_out out;
+    size_t floats = 1;
     /* 10 bytes before the dictionary, 118 of it: a multiple of 64, ended by a newline */
-    snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }", rows,
-             columns);
+    int at = snprintf(dict, sizeof dict, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+    for (int i = 0; i < ndim; i++) {
+        at += snprintf(dict + at, sizeof dict - (size_t)at, "%" PRId64 ", ", dim[i]);
+        floats *= (size_t)dim[i];
+    }
+    snprintf(dict + at - 2, sizeof dict - (size_t)at + 2, "), }");
     memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
     memset(head + 10, ' ', 118);
     memcpy(head + 10, dict, strlen(dict));
     head[127] = '\n';
     if (!cvy_out_open(&out, path))
         return 0;
-    if (!cvy_out_write(&out, head, sizeof head) ||
-        !cvy_out_write(&out, data, (size_t)rows * (size_t)columns * sizeof *data)) {
+    if (!cvy_out_write(&out, head, sizeof head) || !cvy_out_write(&out, data, floats * sizeof *data)) {
         cvy_out_drop(&out);
         return 0;
     }

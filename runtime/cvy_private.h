@@ -279,7 +279,8 @@ struct cvy_npy {
     void *data; /* free() */
 };
 int cvy_npy_read(struct cvy_npy *a, const char *path);
-int cvy_npy_write(const char *path, int64_t rows, int64_t columns, const float *data);
+/* float32 in C order; 2 to 4 axes, dim[0] x dim[1] x ... of them. */
+int cvy_npy_write(const char *path, int ndim, const int64_t *dim, const float *data);
 /* A file of images n x C x H x W that fit the model: float32 as they are, bytes scaled as in training. NaN and
  * infinities are an error unless nonfinite is 1. free(*x). */
 int cvy_npy_images(const struct cvy_model *model, const char *path, int nonfinite, float **x, int *n);
@@ -373,6 +374,10 @@ static inline int cvy_learns_classes(const struct cvy_model *m)
 }
 /* What a row is called, fit to be shown: the file's name in a set, or its number; free(). */
 char *cvy_data_name(const struct cvy_data *d, int row);
+/* What each of the classes is called, fit to be shown: their names where the data have some, else their numbers. NULL
+ * after a message. */
+char **cvy_class_names(const struct cvy_data *d, int classes);
+void cvy_class_names_free(char **name, int classes); /* NULL: nothing */
 void cvy_data_free(struct cvy_data *d);
 /* Of labels and images; `crc`: of what came before, 0. */
 uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t crc);

@@ -36,26 +36,15 @@ int cvy_report_begin(struct cvy_report *p, const struct cvy_model *m, const stru
     }
     p->rows = cvy_alloc(n, sizeof *p->rows);
     p->right = cvy_alloc(n, sizeof *p->right);
-    p->class_name = cvy_alloc(n, sizeof *p->class_name);
+    p->class_name = cvy_class_names(d, m->classes);
     if (n <= MOST_MATRIX)
         p->matrix = cvy_alloc(n * n, sizeof *p->matrix);
-    json_t *names = d->origin[CVY_CLASSES] ? json_loads(d->origin[CVY_CLASSES], 0, NULL) : NULL;
-    int ok = p->rows && p->right && p->class_name && (n > MOST_MATRIX || p->matrix);
-    for (size_t c = 0; ok && c < n; c++) {
-        char plain[200];
-        const char *name = json_string_value(json_array_get(names, c));
-        p->class_name[c] = name ? cvy_format("%s", cvy_plain(name, plain, sizeof plain)) : cvy_format("%d", (int)c);
-        ok = p->class_name[c] != NULL;
-    }
-    json_decref(names);
-    return ok;
+    return p->rows && p->right && p->class_name && (n > MOST_MATRIX || p->matrix);
 }
 
 void cvy_report_end(struct cvy_report *p)
 {
-    for (int c = 0; p->class_name && c < p->model->classes; c++)
-        free(p->class_name[c]);
-    free(p->class_name);
+    cvy_class_names_free(p->class_name, p->model ? p->model->classes : 0);
     free(p->sum);
     free(p->squares);
     free(p->error);

@@ -260,6 +260,30 @@ static char *name_in(const struct cvy_tensors *f, const char *split, int row)
     return cvy_format("%s", cvy_plain(text, plain, sizeof plain));
 }
 
+char **cvy_class_names(const struct cvy_data *d, int classes)
+{
+    char **const name = cvy_alloc((size_t)classes, sizeof *name), plain[200];
+    json_t *const names = d->origin[CVY_CLASSES] ? json_loads(d->origin[CVY_CLASSES], 0, NULL) : NULL;
+    int ok = name != NULL;
+    for (int c = 0; ok && c < classes; c++) {
+        const char *const said = json_string_value(json_array_get(names, (size_t)c));
+        name[c] = said ? cvy_format("%s", cvy_plain(said, plain, sizeof plain)) : cvy_format("%d", c);
+        ok = name[c] != NULL;
+    }
+    json_decref(names);
+    if (ok)
+        return name;
+    cvy_class_names_free(name, classes);
+    return NULL;
+}
+
+void cvy_class_names_free(char **name, int classes)
+{
+    for (int c = 0; name && c < classes; c++)
+        free(name[c]);
+    free(name);
+}
+
 char *cvy_data_name(const struct cvy_data *d, int row)
 {
     struct cvy_tensors f;

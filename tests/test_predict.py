@@ -15,7 +15,7 @@ from methods import check
 try:
     import numpy as np
     from PIL import Image
-    from dataset import Set
+    from dataset import Set, read
 except ImportError as e:
     print("skipped: %s (Debian: python3-numpy python3-pil)\n0 passed, 0 failed, 1 skipped" % e)
     sys.exit(77)
@@ -135,6 +135,80 @@ class Test:
             r = self.predict("--weights", "w.safetensors", path, status=0 if keeps else 1)
             check(path in r.err and ("is damaged" in r.err) == keeps, r.err)
             open(path, "wb").write(whole)
+
+    # ---- what a training sees ----
+
+    def batch(self, *args, **more):
+        """What --show-batch says, and the numbers that it writes."""
+        r = self.run(self.convoy, "data", "set.safetensors", "--show-batch", "net.yaml", "-o", "batch.npy", "--json", *args, **more)
+        return json.loads(r.out), np.load(self.top + "/batch.npy")
+
+    def test_shown_batch(self):
+        """A step on the numbers that are shown makes, to the bit, the weights that the training itself makes."""
+        src, names = self.train((3, 16, 16), "--size", "16x16")
+        s = Set(self.top + "/set.safetensors")
+        program = "%s/%s/net" % (self.top, self.build)
+        words = "crop(3), flip, cutout(5)"
+        shown = ["--n", "8", "--seed", "5", "--set", "train.augment=[%s]" % words]
+        steps = -(-len(s["train.y"]) // 8)
+        train = lambda *more: self.run(program, "train", "--data", "set.safetensors", "--seed", "5", "--augment", words, "--epochs", "2", "--no-eval", "--quiet",  # noqa: E731
+                                       "--save", "b.safetensors", *more)
+        for epoch, before in ((1, 0), (2, steps)):
+            if epoch == 1:
+                start = ["--weights", "w.safetensors"]
+                train("--init-from", "w.safetensors", "--limit", "1", "--force")
+            else:
+                train("--resume", "--limit", str(before))
+                for part in ("", ".state"):
+                    shutil.copy(self.top + "/b%s.safetensors" % part, self.top + "/start%s.safetensors" % part)
+                start = ["--weights", "start.safetensors", "--state", "start.state.safetensors"]
+                train("--resume", "--limit", str(before + 1))
+            said, x = self.batch("--epoch", str(epoch), *shown)
+            np.save(self.top + "/labels.npy", np.array([row["label"] for row in said["rows"]]))
+
+            def same(x):
+                np.save(self.top + "/x.npy", x)
+                self.run(program, "trace", *start, "--input", "x.npy", "--labels", "labels.npy", "-o", "t.safetensors", "--lr", "0.05", "--momentum", "0.9",
+                         "--weight-decay", "5e-4", "--seed", "5")
+                after, want = read(self.top + "/t.safetensors")[0], read(self.top + "/b.safetensors")[0]
+                return all(after["after." + name].tobytes() == t.tobytes() for name, t in want.items())
+            check(x.shape == (8, 3, 16, 16) and said["training_rows"] == len(s["train.y"]) and said["augment"] == words, said)
+            check(same(x), "epoch %d: the training saw something else" % epoch)
+            x[3, 1, 7, 8] += np.float32(2 / 255)
+            check(not same(x), "one pixel of 6144 is of no account")
+            check(all(row["name"] == s.names("train")[row["row"]] and row["class"] == s.classes[s["train.y"][row["row"]]] for row in said["rows"]), said["rows"])
+
+    def test_shown_pictures(self):
+        src, names = self.train((3, 16, 16), "--size", "16x16")
+        s = Set(self.top + "/set.safetensors")
+        said, x = self.batch("--n", "5", "--sheet", "sheet.png")
+        sheet, rows = np.array(Image.open(self.top + "/sheet.png")), [s["train.x"][row["row"]] for row in said["rows"]]
+        check(all(np.allclose(got, (row / 255 - 0.5) / 0.25, atol=1e-6) for got, row in zip(x, rows)), "rows are not scaled")
+        for i, row in enumerate(rows):
+            check((sheet[4:100:6, 4 + 100 * i:100 + 100 * i:6] == row.transpose(1, 2, 0)).all(), "picture %d" % i)
+            words = sheet[100:113, 4 + 100 * i:100 + 100 * i]
+            check(set(words.flat) == {0, 255}, "no words below picture %d" % i)
+        # mixed: of two rows, by the share that is said
+        said, x = self.batch("--n", "6", "--set", "train.augment=[mixup(0.8)]")
+        scaled = (s["train.x"] / 255 - 0.5) / 0.25
+        for row, got in zip(said["rows"], x):
+            m = row["mixed"]
+            others = scaled[[s.classes[y] == m["other"] for y in s["train.y"]]]
+            off = np.abs(m["share"] * scaled[row["row"]] + m["other_share"] * others - got).max((1, 2, 3)).min()
+            check(off < 1e-5 and abs(m["share"] + m["other_share"] - 1) < 1e-6, "%g %s" % (off, row))
+        # a folder is imported first, as for a training; the spec's seed; a name for the sheet
+        self.batch("--n", "4")
+        r = self.run(self.convoy, "data", src, "--show-batch", "net.yaml", "--n", "4", "-o", "again.npy", "--sheet=other.png")
+        check((np.load(self.top + "/again.npy") == np.load(self.top + "/batch.npy")).all() and "is imported into build-net.data.safetensors" in r.err, r.err)
+        r = self.run(self.convoy, "data", "--show-batch", "net.yaml", "--set", "train.data=shapes", "--n", "4")
+        check("wrote net-batch.png" in r.out and Image.open(self.top + "/net-batch.png").size == (404, 114), r.out)
+        # what is wrong
+        for args, status, word in ((["set.safetensors", "--epoch", "2"], 2, "--epoch is of --show-batch"), ([], 2, "SRC is missing"),
+                                   (["--show-batch", "net.yaml"], 1, "--data"), (["nowhere", "--show-batch", "net.yaml"], 1, "nowhere"),
+                                   (["set.safetensors", "--show-batch", "net.yaml", "--set", "input=[3, 16, 17]"], 1, "reads 3 x 16 x 17"),
+                                   (["set.safetensors", "--show-batch", "net.yaml", "--n", "0"], 2, "--n")):
+            r = self.run(self.convoy, "data", *args, status=status)
+            check(word in r.err, "%s: %s" % (args, r.err))
 
     # ---- what is printed ----
 

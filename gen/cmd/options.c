@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "data.h"
 #include "runtime.h"
+#include "show_batch.h"
 #include "study_options.h"
 #include "target.h"
 #include "term.h"
@@ -92,6 +93,7 @@ void own_options(OptionSet options, struct cvy_option *list)
     static DataOptions data;
     static StudyOptions study;
     static WhereOptions where;
+    static ShowOptions show;
     _Static_assert((int)OWN_OPTIONS >= (int)CVY_TRAIN_OPTIONS && (int)OWN_OPTIONS >= (int)DATA_OPTIONS,
                    "room for each list");
     memset(list, 0, OWN_OPTIONS * sizeof *list);
@@ -99,9 +101,12 @@ void own_options(OptionSet options, struct cvy_option *list)
         cvy_train_options(&said, &progress, NULL, list);
     else if (options & OPT_WHERE)
         where_options(&where, list);
-    else if (options & OPT_DATA)
+    else if (options & OPT_DATA) {
         data_options(&data, list);
-    else if (options & OPT_STUDY)
+        while (list->name)
+            list++;
+        show_options(&show, list);
+    } else if (options & OPT_STUDY)
         study_options(&study, list);
 }
 
