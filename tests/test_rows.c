@@ -3,16 +3,14 @@
  * to each other value, and the same check must notice.
  *
  *   test_rows */
-#define _GNU_SOURCE
 #include "acts.h"
+#include "flips.h"
 #include "interp.h"
 #include "read.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* ---- activations, by acts.c ---- */
 
@@ -367,14 +365,6 @@ static int reference(OpKind k, Property p)
     }
 }
 
-/* Makes what is constant writable: the table, and the norms' descriptors. */
-static void open_up(const void *at, size_t bytes)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)at / page * page;
-    if (mprotect((void *)first, (uintptr_t)at + bytes - first, PROT_READ | PROT_WRITE) != 0)
-        fail("the table cannot be written");
-}
-
 int main(void)
 {
     int passed = 0, failed = 0, same = 0, flips = 0;
@@ -382,10 +372,10 @@ int main(void)
     for (OpKind k = 0; k < OP_KINDS; k++)
         if (nets[k].layers)
             build(k);
-    open_up(op_info, sizeof op_info);
+    flips_open(op_info, sizeof op_info);
     for (OpKind k = 0; k < OP_KINDS; k++) {
         if (op_info[k].norm)
-            open_up(op_info[k].norm, sizeof *op_info[k].norm);
+            flips_open(op_info[k].norm, sizeof *op_info[k].norm);
         if (k == OP_INPUT || k == OP_LOSS)
             continue;
         if (!nets[k].layers && !act_rules[k].value) {
