@@ -1,13 +1,15 @@
 /* target_step.c - one training step and inference of an emitted network, with every number that they made on stdout: a
  * line a tensor, "name v v v ...". It is linked with the network's library part alone, so that a cross compiler needs
  * no library, and its weights and images are the same for every target. Arguments: numbers of the images' elements that
- * are a NaN; then the weights ("before.name"), the images ("x") and inference with them ("answers") come first.
+ * are a NaN; then the weights ("before.name"), the images ("x") and inference with them ("answers") come first. Or
+ * "shake=SEED": each weight and image element is moved by up to 2^-23 of itself, which shows float32's own noise.
  * Compiled with -DHEADER='"NAME.h"' -DMODEL=NAME_model -DTRACER=NAME_tracer -DSUPPORTED=NAME_supported. */
 #include HEADER
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BATCH = 5 };
 
@@ -46,6 +48,7 @@ static void each(const struct cvy_layout *at, float *base, void (*f)(float *, vo
 struct filling {
     uint64_t state;
     float centre, spread;
+    uint64_t *shaken; /* NULL: nothing is */
 };
 
 static void fill(float *v, void *user)
@@ -53,6 +56,8 @@ static void fill(float *v, void *user)
     struct filling *f = user;
 
     *v = f->centre + f->spread * draw(&f->state);
+    if (f->shaken)
+        *v = (float)((double)*v * (1 + 0x1p-23 * (double)draw(f->shaken)));
 }
 
 static void show(float *v, void *user)
@@ -98,7 +103,12 @@ int main(int argc, char **argv)
 {
     const struct cvy_model *const m = &MODEL;
     struct cvy_step step = {.lr = 0.1f, .weight_decay = 1e-3f, .hyper = {0.9}, .seed = 7};
-    struct filling images = {1, 0, 1.5f};
+    const char shake[] = "shake=";
+    uint64_t seed = argc == 2 && strncmp(argv[1], shake, sizeof shake - 1) == 0
+                        ? strtoull(argv[1] + sizeof shake - 1, NULL, 10)
+                        : 0,
+             *const shaken = seed ? &seed : NULL;
+    struct filling images = {1, 0, 1.5f, shaken};
     const size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width, bytes = m->arena_bytes(BATCH, 1);
     float *const x = aligned(BATCH * image * sizeof *x), *const y = aligned(BATCH * (size_t)m->classes * sizeof *y);
     float *const scratch = aligned(TRACER.trace_floats(BATCH) * sizeof *scratch), *const grad =
@@ -122,17 +132,17 @@ int main(int argc, char **argv)
         const struct cvy_tensor *t = &m->tensor[i];
         const int statistic = t->role == CVY_RUNNING_MEAN || t->role == CVY_RUNNING_VAR;
         struct filling f = {(uint64_t)i + 2, t->role == CVY_GAMMA || t->role == CVY_RUNNING_VAR ? 1 : 0,
-                            t->role == CVY_WEIGHT ? 2 * t->value : 0.3f};
+                            t->role == CVY_WEIGHT ? 2 * t->value : 0.3f, shaken};
         if (t->role != CVY_BATCHES)
             each(&t->at, statistic ? net->running : net->param, fill, &f);
     }
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc && !shaken; i++) {
         const unsigned long at = strtoul(argv[i], NULL, 10);
         if (at >= BATCH * image)
             return 1;
         x[at] = NAN;
     }
-    if (argc > 1) {
+    if (argc > 1 && !shaken) {
         parameters(m, net, "before.", net->param);
         printf("x");
         for (size_t i = 0; i < BATCH * image; i++)

@@ -7,7 +7,9 @@ processor has it) against portable. With --neon: the same comparison for neon, c
 qemu-user (Debian's gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user).
 
 Compared are one training step and inference (target_step.c): loss, activations, gradients, parameters and running statistics after the step,
-logits, each to 1e-4 of its largest magnitude (and of 1e-3 of the largest of its kind): targets differ in how they round."""
+logits, each to 1e-4 of its largest magnitude (and of 1e-3 of the largest of its kind): targets differ in how they round. Where a true value is a sum
+that cancels, as the gradient of a norm's gamma in front of another norm, float32 itself cannot do that: there NOISE times what shaken runs differ by is
+allowed, MOST times as much at most, and counted. (Shaken: each weight and image element moved by up to 2^-23 of itself, by portable alone.)"""
 import argparse
 import json
 import os
@@ -23,6 +25,9 @@ from methods import runtime_library
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(HERE, "golden")
 counts = {"passed": 0, "failed": 0, "skipped": 0}
+SHAKEN = 4  # runs
+NOISE = 8  # as judge.c
+MOST = 4  # times the usual limit: beyond that, a shaken run took another branch of a relu, say, and shows no noise
 
 
 def run(*words, status=0):
@@ -53,8 +58,9 @@ def numbers(text):
     return {line.split(" ")[0]: [float(v) for v in line.split(" ")[1:]] for line in text.splitlines()}
 
 
-def differences(got, want):
-    """Tensors of `got` that are not those of `want`."""
+def differences(got, want, shaken=()):
+    """Tensors of `got` that are not those of `want`; and how many are by the noise that `shaken` runs show alone."""
+    by_noise = 0
     kind = lambda name: name.split(".")[0]
     largest = {}
     for name, v in want.items():
@@ -68,9 +74,12 @@ def differences(got, want):
             continue
         limit = 1e-4 * max(max(abs(x) for x in v), 2e-3 * largest[kind(name)])  # both sides round: twice what one is allowed beside exact sums
         worst = max(abs(a - b) if a == a and b == b else float("inf") for a, b in zip(got[name], v))
-        if not worst <= limit:
-            bad.append(f"{name} is off by {worst:.3g}, and {limit:.3g} is allowed")
-    return bad
+        noise = NOISE * max([abs(a - b) for run in shaken for a, b in zip(run[name], v)], default=0)
+        if limit < worst <= min(noise, MOST * limit):
+            by_noise += 1
+        elif not worst <= limit:
+            bad.append(f"{name} is off by {worst:.3g}, and {limit:.3g} is allowed (float32's noise: {noise:.3g})")
+    return bad, by_noise
 
 
 def check(what, f):
@@ -80,7 +89,7 @@ def check(what, f):
         bad = [str(e)]
     counts["failed" if bad else "passed"] += 1
     for line in bad[:5]:
-        print(f"FAILED: {what}: {line}")
+        print(f"FAILED: {what}: {line}", flush=True)
 
 
 def skip(why):
@@ -99,17 +108,24 @@ def has(*flags):
 
 def compare(convoy, net, target, folder, cc="cc", link=(), under=()):
     spec = os.path.join(GOLDEN, f"{net}.yaml")
-    want = numbers(run(compiled(convoy, spec, "portable", folder, quick.WORDS.get("CC", "cc"))).stdout)
+    portable = compiled(convoy, spec, "portable", folder, quick.WORDS.get("CC", "cc"))
+    want = numbers(run(portable).stdout)
+    shaken = [numbers(run(portable, f"shake={seed + 1}").stdout) for seed in range(SHAKEN)]
     got = numbers(run(*under, compiled(convoy, spec, target, folder, cc, link)).stdout)
-    if differences(want, want) or not want:
+    if differences(want, want)[0] or not want:
         return ["the comparison finds differences between equal things"]
     changed = {k: list(v) for k, v in got.items()}
     for v in changed.values():  # the comparison must notice one number of each tensor
         v[-1] += 1e-3 * max(1, max(abs(x) for x in v))
-        if len([b for b in differences(changed, want) if "off by" in b]) < 1:
+        if len([b for b in differences(changed, want, shaken)[0] if "off by" in b]) < 1:
             return ["the comparison does not notice a changed number"]
         v[-1] -= 1e-3 * max(1, max(abs(x) for x in v))
-    return differences(got, want)
+    if shaken[0] == want:
+        return ["a shaken run is the same as the others"]
+    bad, by_noise = differences(got, want, shaken)
+    if by_noise:
+        print(f"{target}, {net}: {by_noise} of {len(want)} tensors by float32's noise")
+    return bad
 
 
 def refuses(convoy, folder, under):

@@ -454,7 +454,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
 {
     const Kernel *any = k ? k : infer;
     const Op *o = &p->g->op[any->op];
-    Buf done = {0};
+    Names done = {0};
     Rec *forward = NULL;
     UsesTable uses = {0};
     File file = {p, any, rec_new(), false, &done, &uses, &forward}, *f = &file;

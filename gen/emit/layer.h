@@ -22,8 +22,8 @@ typedef struct File {
     const Plan *p;
     const Kernel *k;
     Rec *rec;
-    bool infer; /* k is of inference */
-    Buf *done;  /* what of image norms the function at hand has already */
+    bool infer;  /* k is of inference */
+    Names *done; /* what of image norms the function at hand has already */
     UsesTable *uses;
     Rec **forward; /* the function of a piece of forward, once there is one */
 } File;

@@ -12,9 +12,7 @@ Rec *line_function(const File *f, const char *list, const char *template, const 
 {
     Rec *r = line_add(f->rec, list, template);
 
-    f->done->len = 0;
-    buf_puts(f->done, "");
-
+    names_clear(f->done);
     rec_str(r, "name", name);
     rec_str(r, "type", kernel_struct(f->p, f->k));
     return r;

@@ -11,12 +11,7 @@
 /* Whether the function at hand lacks `what` of an image norm; from then on it does not. */
 static bool once(const File *f, const char *what)
 {
-    const char *key = xprintf("|%s|", what);
-
-    if (strstr(f->done->text, key))
-        return false;
-    buf_puts(f->done, key);
-    return true;
+    return ++*names_at(f->done, what) == 1;
 }
 
 static int64_t area_of(const Tensor *nd)
@@ -112,7 +107,7 @@ void norms_begin_pass(const File *f, Rec *fn, const PixelPass *r)
 void norms_end_image(const File *f, Rec *fn)
 {
     const Tensor *nd = layer_tensor(f);
-    const bool takes = nd && nd->nimage_norm && strstr(f->done->text, "|statistics|");
+    const bool takes = nd && nd->nimage_norm && names_find(f->done, "statistics");
 
     if (takes) {
         Rec *s = line_add(fn, "body", "take_again");
@@ -127,29 +122,27 @@ void norms_end_image(const File *f, Rec *fn)
         rec_int(s, "room", tensor_room(nd));
     }
     for (int i = 0; i < f->k->nimage_norm; i++)
-        if (strstr(f->done->text, xprintf("|sums of %s|", plan_alias(f->k, f->k->image_norm[i].op))))
+        if (names_find(f->done, xprintf("sums of %s", plan_alias(f->k, f->k->image_norm[i].op))))
             image_norm_numbers(f, line_add(fn, "body", "image_gradient"), f->k->image_norm[i].op);
 }
 
 /* The fields by which a pass is given what it needs of image norms. */
 void norms_image_fields(const File *f, const PixelPass *r, Buf *b)
 {
-    Buf had = {0};
+    Names had = {0};
 
-    buf_puts(&had, "");
     if (r->image_stats)
         buf_puts(b, ", .image_sums = image_sums, .again = again");
     for (int i = 0; i < r->nstep; i++) {
         const Step *st = &r->step[i];
         const ImageNorm *n = st->op >= 0 ? image_norm(f, st->op) : NULL;
-        const char *alias = n ? plan_alias(f->k, n->op) : NULL, *key = xprintf("|%s|", alias ? alias : "");
+        const char *alias = n ? plan_alias(f->k, n->op) : NULL;
         if (st->kind == STEP_CORRECT_IMAGE)
             buf_puts(b, ", .image_back = image_back");
-        if (n && !strstr(had.text, key))
+        if (n && ++*names_at(&had, alias) == 1)
             buf_printf(b, ", .%s_of_image = %s_of_image", alias, alias);
         if (n && st->kind == STEP_SUMS)
             buf_printf(b, ", .%s_gradient = %s_gradient", alias, alias);
-        buf_puts(&had, key);
     }
 }
 
@@ -158,15 +151,13 @@ void norms_image_fields(const File *f, const PixelPass *r, Buf *b)
 /* The fields by which a pass that is given all is given its norms. */
 void norms_given(const File *f, const PixelPass *r, bool given, Buf *b)
 {
-    Buf had = {0};
+    Names had = {0};
 
-    buf_puts(&had, "");
     for (int i = 0; i < r->nstep && given; i++) {
         const int op = r->step[i].op;
         const char *alias = op >= 0 && op_is_norm(f->p->g->op[op].kind) ? plan_alias(f->k, op) : NULL;
-        if (!alias || strstr(had.text, xprintf("|%s|", alias)))
+        if (!alias || ++*names_at(&had, alias) > 1)
             continue;
-        buf_printf(&had, "|%s|", alias);
         buf_printf(b, ", .%s_from = %s", alias,
                    f->infer ? xprintf("f + %s", affine_macro(f->p, op)) : xprintf("k->%s->mean", alias));
     }

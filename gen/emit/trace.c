@@ -168,7 +168,7 @@ void emit_trace_file(const Plan *p, Buf *to)
     for (int i = 0; i < p->nkernel; i++) {
         Kernel traced = p->kernel[i];
         const Kernel *k = &traced;
-        Buf done = {0};
+        Names done = {0};
         traced.tag = "trace"; /* its own copies of passes that layers' files have, too */
         traced.shares = true;
         UsesTable uses = {0};
