@@ -14,7 +14,8 @@ static const char *reads(Need need)
 
 static void put_table(Buf *to)
 {
-    buf_puts(to, "| word | arguments | what it makes of x | in PyTorch | backward reads |\n|---|---|---|---|---|\n");
+    buf_puts(to, "| word | arguments | what it makes of x | in PyTorch | in Keras | backward reads "
+                 "|\n|---|---|---|---|---|---|\n");
     for (OpKind k = 0; k < OP_KINDS; k++) {
         const OpInfo *info = &op_info[k];
         if (!op_is_act(k))
@@ -25,7 +26,8 @@ static void put_table(Buf *to)
             buf_printf(to, "%s`%s`, %s to %s, else %s", i ? "; " : "", arg->name, real_text(arg->lo),
                        real_text(arg->hi), arg->usual <= arg->hi ? real_text(arg->usual) : "none");
         }
-        buf_printf(to, " | %s | `%s` | %s |\n", info->does, info->torch, reads(info->need));
+        buf_printf(to, " | %s | `%s` | %s | %s |\n", info->does, info->torch,
+                   info->keras ? xprintf("`%s`", info->keras) : "", reads(info->need));
     }
 }
 

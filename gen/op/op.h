@@ -151,6 +151,7 @@ typedef struct OpInfo {
     ArgInfo arg[OP_ARGS];   /* those with a name */
     const char *hint;       /* what a good one looks like, for messages; NULL: its usage is */
     const char *torch;      /* of an activation: the module in PyTorch, {NAME} its argument of that name */
+    const char *keras;      /* the same in Keras, version 3; NULL: it has none that computes the same */
     const NormInfo *norm;   /* of a norm; NULL: it is none */
     const char *does;       /* of an activation: what it makes of x, for people */
 } OpInfo;

@@ -95,28 +95,10 @@ static const char *fastai_line(const Block *b)
 
 /* ---- Keras ---- */
 
-static const char *keras_act(const Op *op)
-{
-    switch (op->kind) {
-    case OP_RELU:
-        return "ReLU()";
-    case OP_LEAKY_RELU:
-        return xprintf("LeakyReLU(negative_slope=%s)", real_text(op->value));
-    case OP_TANH:
-    case OP_SIGMOID:
-    case OP_SILU:
-    case OP_SELU:
-    case OP_SOFTPLUS:
-        return xprintf("Activation(\"%s\")", op_info[op->kind].name);
-    default:
-        return NULL;
-    }
-}
-
 static const char *keras_line(const Block *b)
 {
     const Op *conv = b->conv, *norm = b->norm;
-    const char *act = keras_act(b->act);
+    const char *act = op_info[b->act->kind].keras;
     if (norm->kind != OP_BN || !act)
         return NULL;
     Buf to = {0};
@@ -129,7 +111,7 @@ static const char *keras_line(const Block *b)
         if (op == conv)
             buf_printf(&to, "Conv2D(o, %d, strides=s, use_bias=%s)", conv->kernel[0], conv->bias ? "True" : "False");
         else if (op == b->act)
-            buf_puts(&to, act);
+            twin_text(act, b->act, 4, "o", &to);
         else {
             const double momentum = 1 - norm->momentum;
             Buf said = {0};

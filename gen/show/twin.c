@@ -144,13 +144,8 @@ static const char *filled_in(const Op *op, const char *name, int rank, const cha
     BUG("%s has no {%s}", op_info[op->kind].name, name);
 }
 
-void twin_row(const Op *op, int rank, const char *channels, Buf *to)
+void twin_text(const char *text, const Op *op, int rank, const char *channels, Buf *to)
 {
-    const OpInfo *info = &op_info[op->kind];
-    const char *text =
-        info->norm ? (rank == 2 && info->norm->torch_1 ? info->norm->torch_1 : info->norm->torch) : info->torch;
-    if (!text)
-        BUG("op '%s' has no module", op->path);
     for (const char *s = text; *s;) {
         const size_t n = strcspn(s, "{"), name = s[n] ? strcspn(s + n, "}") : 0;
         buf_add(to, s, n);
@@ -158,6 +153,16 @@ void twin_row(const Op *op, int rank, const char *channels, Buf *to)
             buf_puts(to, filled_in(op, xstrndup(s + n + 1, name - 1), rank, channels));
         s += n + name + (s[n] != '\0');
     }
+}
+
+void twin_row(const Op *op, int rank, const char *channels, Buf *to)
+{
+    const OpInfo *info = &op_info[op->kind];
+    const char *text =
+        info->norm ? (rank == 2 && info->norm->torch_1 ? info->norm->torch_1 : info->norm->torch) : info->torch;
+    if (!text)
+        BUG("op '%s' has no module", op->path);
+    twin_text(text, op, rank, channels, to);
 }
 
 /* The constructor of the op's module. `rank` is that of what it reads. */
