@@ -16,8 +16,9 @@ train: {epochs: 1, batch: 32, lr: 0.2, schedule: constant, mean: 0.5, std: 0.2}
 ROWS = {"train": 240, "valid": 60, "test": 150}
 
 
-def write_set(path, seed=1, shares=(1, 1, 1)):
-    """Three classes of 6 x 6 images, as likely as their shares, each bright in another band of rows; a safetensors file as convoy data has it."""
+def write_set(path, seed=1, shares=(1, 1, 1), cut=None):
+    """Three classes of 6 x 6 images, as likely as their shares, each bright in another band of rows; a safetensors file as convoy data has it.
+    cut: the shares by which convoy data would have cut it."""
     draw = random.Random(seed)
     tensors, data, at = {}, [], 0
     made = {}
@@ -32,6 +33,8 @@ def write_set(path, seed=1, shares=(1, 1, 1)):
             at += len(b)
             data.append(b)
     tensors["__metadata__"] = {"classes": json.dumps(["a", "b", "c"]), "mean": "[0.5]", "sd": "[0.15]"}
+    if cut:
+        tensors["__metadata__"]["recipe"] = json.dumps({"split": cut})
     head = json.dumps(tensors).encode()
     head += b" " * (-len(head) % 8)
     with open(path, "wb") as f:

@@ -1,4 +1,4 @@
-/* test_study.c - units of gen/study: statistics, the verdict, the studies of specs/.
+/* test_study.c - units of gen/study: statistics, the verdict, rows, the studies of specs/.
  *
  *     test_study TESTS */
 #include "test_study.h"
@@ -7,5 +7,5 @@ int main(int argc, char **argv)
 {
     if (argc != 2)
         return 2;
-    return run_tests("study", (TCase *[]){stats_tests(), decide_tests(), file_tests(argv[1]), NULL});
+    return run_tests("study", (TCase *[]){stats_tests(), decide_tests(), file_tests(argv[1]), pool_tests(), NULL});
 }

@@ -6,6 +6,7 @@
 
 TCase *stats_tests(void);
 TCase *decide_tests(void);
+TCase *pool_tests(void);
 TCase *file_tests(const char *tests); /* the folder of tests */
 
 #endif

@@ -266,8 +266,8 @@ class Test:
                     except OSError:
                         continue
                     held[name] = read_set(os.path.join(self.folder, name))
-            if not os.path.exists(os.path.join(self.folder, "test.safetensors")) and sets:
-                shutil.copy(os.path.join(work, "test.safetensors"), self.folder)
+            if not os.path.exists(os.path.join(self.folder, "test-0.safetensors")) and sets:
+                shutil.copy(os.path.join(work, "test-0.safetensors"), self.folder)
             if p.poll() is not None:
                 break
             time.sleep(.003)
@@ -281,7 +281,7 @@ class Test:
                 all_, out = (sum(y == c for y, _ in rows) for rows in (everything, cut["test"]))
                 check(out == round(.2 * all_), "%s: %d of %d rows of class %d held out" % (name, out, all_, c))
         check(len({tuple(sorted(cut["test"])) for cut in held.values()}) == 4, "seeds share a cut")
-        check(sorted(read_set(os.path.join(self.folder, "test.safetensors"))["test"]) == sorted(pool["test"]), "the test rows")
+        check(sorted(read_set(os.path.join(self.folder, "test-0.safetensors"))["test"]) == sorted(pool["test"]), "the test rows")
         for r in [x for x in self.runs(folder) if x["role"] == "count" and x["diverged"] == "0"][:3]:
             program, w = os.path.join(folder, "build", r["variant"], "tiny"), os.path.join(self.folder, "w.safetensors")
             log = os.path.join(self.folder, "log")

@@ -76,6 +76,31 @@ class Test:
               "status %d: %s%s" % (status, out, err))
         check(not os.path.exists(os.path.join(self.short, "runs.csv")) and not os.path.exists(os.path.join(self.short, "study.yaml")), "something was left")
 
+    def test_folds(self):
+        """Rows that had no split of their own are dealt into folds: the plan says so, and the interval is that of training sets that overlap."""
+        to, whole = os.path.join(self.folder, "folds"), os.path.join(self.folder, "whole.safetensors")
+        shutil.copytree(self.short, to)
+        write_set(whole, cut="0.7/0.15/0.15")
+        status, out, err = self.run("-o", to, "--spec", self.spec, "--minutes", "20", "--seeds", "3", "--margin", "3", data=whole)
+        check(status in (0, 3), "status %d: %s%s" % (status, out, err))
+        # of 450 rows a fifth is tested with
+        said = re.search(r"(\d+) rows to train with and to choose by, (\d+) to test, in each of 5 folds \(there are no test rows of their own\), 3 classes", out)
+        check(said and int(said[1]) in range(355, 361) and int(said[2]) in range(85, 91), out)
+        # 100 sqrt(.06 / rows) t(.975, 2) sqrt(1 / 3 + 1 / 4)
+        below = 100 * (.06 / int(said[2])) ** .5 * 4.3027 * (1 / 3 + 1 / 4) ** .5
+        check("With 3 seeds and these rows, differences below about %.2g points cannot be shown." % below in out, out)
+        check("\nfolds: 5\n" in open(os.path.join(to, "study.yaml")).read(), "study.yaml")
+        csv = open(os.path.join(to, "runs.csv")).read()
+        check("\n# overlap: 0.25\n" in csv in csv, csv[:1500])
+        r = subprocess.run([self.convoy, "study", "--report", os.path.join(to, "runs.csv"), "--json"], capture_output=True, text=True, env=self.env)
+        pair = json.loads(r.stdout)["pairs"][0]
+        check(pair["verdict"] in ("nothing", "failed") or "on rows like these" in pair["sentence"], pair["sentence"])
+        if pair["interval"]:
+            (lo, hi), (low, high) = pair["interval"], pair["interval_these_rows"]
+            check(abs((hi - lo) / (high - low) - (1 + 3 / 4) ** .5) < 1e-6, "%r" % pair)
+            check("For these very rows, not others like them: " in " ".join(out.split()), out)
+        check("trained with all folds" in " ".join(out.split()), out)
+
     def test_verdict(self):
         """The plan is said first and kept; the same command again trains nothing; study and report agree."""
         to = os.path.join(self.folder, "w")

@@ -276,8 +276,8 @@ static void print_plan(const Study *s, const Pool *pool, const StudyFile *f, con
     for (int i = 0; i < n; i++)
         seconds +=
             2 * t->start[left[i].variant] + t->step[left[i].variant] * (steps * job_epochs(s, &left[i]) + answered);
-    printf("%s: %d variants, %s, %d rows to train with and pick by, %lld to test\n", s->name, s->nvariant, s->network,
-           pool_rows(pool), (long long)s->rows);
+    printf("%s: %d variants, %s, %d rows to train with and pick by, %lld to test%s\n", s->name, s->nvariant, s->network,
+           pool_rows(pool), (long long)s->rows, f->take.folds ? xprintf(" in each of %d folds", f->take.folds) : "");
     printf("screen: %d seed%s at %d rates around %g; then %d seeds at %d rates; %d at twice the epochs; %d epoch%s\n",
            s->screens, s->screens == 1 ? "" : "s", SCREEN_RATES, s->rate, seeds_planned(s), ROUND_RATES, s->longer,
            s->epochs, s->epochs == 1 ? "" : "s");
@@ -297,8 +297,10 @@ static bool prepare(StudyFile *f, const Options *o, const Pool *pool, Emitted *e
         return false;
     for (int v = 0; v < s->nvariant; v++)
         code = crc_text(code, (const char *)&emitted->crc[v], sizeof emitted->crc[v]);
-    const char *rows = xprintf("%08x %d %d %g%s", pool_crc(pool), f->rows, f->test_rows, f->valid,
-                               f->pick_rows ? xprintf(" %d", f->pick_rows) : "");
+    const PoolTake *t = &f->take;
+    const char *rows =
+        xprintf("%08x %d %d %g%s%s", pool_crc(pool), t->rows, t->test_rows, f->valid,
+                t->pick_rows ? xprintf(" %d", t->pick_rows) : "", t->folds ? xprintf(" folds %d", t->folds) : "");
     s->fingerprint = xprintf("%08x-%08x", code, crc_text(0, rows, strlen(rows)));
     return true;
 }
@@ -352,7 +354,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
     Study *s = &f->study;
     const char *work = own->of_parts ? part_folder(folder, own) : folder, *csv = xprintf("%s/runs.csv", work),
                *set = study_set(f->data, s->data, folder);
-    Pool *pool = set ? pool_open(set, f->rows, f->test_rows, f->pick_rows) : NULL;
+    Pool *pool = set ? pool_open(set, &f->take) : NULL;
     Emitted emitted = {0};
     if (!pool || !prepare(f, o, pool, &emitted) || !begin(s, own, folder, work))
         return EXIT_FAILED;
@@ -369,6 +371,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
                            .program = program,
                            .pool = pool,
                            .valid = f->valid,
+                           .folds = f->take.folds,
                            .at_once = own->jobs ? own->jobs : cvy_processors(),
                            .deadline = own->deadline,
                            .screen = own->screen || own->first_look,

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4, PICK_ROWS = 2000 };
+enum { FOLDS = 5, LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4, PICK_ROWS = 2000 };
 #define USED .85 /* of the time that is left after compiling */
 #define DISAGREE                                                                                                       \
     .06 /* rows that two trainings of one network answer differently, where one is right: docs/study.md                \
@@ -36,7 +36,8 @@ void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
         {CVY_REAL, "--margin", "X", &o->margin, .01, 50, "a difference that matters, in points", 0},
         {CVY_INT, "--seeds", "N", &o->seeds, 3, 1000, "counted ones, instead of as many as fit", 0},
         {CVY_FLAG, "--quick", NULL, &o->quick, 0, 0, "a first look: one seed, no verdict", 0},
-        {CVY_FLAG, "--thorough", NULL, &o->thorough, 0, 0, "also: no bias, the norm first, no norm at all", 0},
+        {CVY_FLAG, "--thorough", NULL, &o->thorough, 0, 0,
+         "also: no bias, the norm first, no norm at all; a redundant bias as the null control", 0},
         {CVY_TEXT, "--variants", "A,B,...", &o->variants, 0, 0,
          "orders to compare, the first two above all [conv-bn-act,conv-act-bn]", 0},
         {CVY_TEXT, "--spec", "SPEC", &o->spec, 0, 0, "your network, instead of one that fits the images", 0},
@@ -130,10 +131,10 @@ static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
     return f;
 }
 
-/* What so many test rows and seeds can show: 100 sqrt(d / N) t / sqrt(n). */
-static double resolution(double test_rows, int seeds)
+/* What the test rows and so many seeds can show: 100 sqrt(d / N) t / sqrt(n); of folds, as their intervals are. */
+static double resolution(const Study *s, int seeds)
 {
-    return half_width(100 * sqrt(DISAGREE / test_rows), seeds, .95, 0);
+    return half_width(100 * sqrt(DISAGREE / score_rows(s)), seeds, .95, s->overlap);
 }
 
 /* ---- the study's file ---- */
@@ -165,10 +166,11 @@ static void put_variants(Buf *to, const WhereOptions *w)
         buf_puts(to, "variants:\n  before: {order: conv-bn-act}\n  after: {order: conv-act-bn}\n");
         if (w->thorough)
             buf_puts(to, "  after-no-bias: {order: conv-act-bn, bias: false}\n  first: {order: bn-conv-act}\n  none: "
-                         "{order: conv-act}\n");
+                         "{order: conv-act}\n  redundant: {order: conv-bn-act, bias: true}\n");
         buf_puts(to, "primary: [before, after]\n");
         if (w->thorough)
-            buf_puts(to, "compare: [[before, after-no-bias], [before, first]]\npositive: [[none, before]]\n");
+            buf_puts(to, "compare: [[before, after-no-bias], [before, first]]\nnull: [[before, redundant]]\npositive: "
+                         "[[none, before]]\n");
         return;
     }
     const char *first = NULL, *second = NULL;
@@ -193,12 +195,14 @@ static void put_variants(Buf *to, const WhereOptions *w)
 }
 
 static const char *study_text(const char *images, const char *name, const char *spec, const char *data,
-                              const WhereOptions *w, const Fit *f)
+                              const WhereOptions *w, int folds, const Fit *f)
 {
     Buf b = {0};
     buf_printf(&b, "%sname: %s\nspec: %s\ndata: %s\n", first_line(images), name, yaml_word(spec), yaml_word(data));
     put_variants(&b, w);
     buf_printf(&b, "screen: 1\nmargin: %s\n", real_text(w->margin));
+    if (folds)
+        buf_printf(&b, "folds: %d\n", folds);
     if (f)
         buf_printf(&b, "seeds: %d\nepochs: %d\nrows: %d\npick_rows: %d\n", f->seeds, f->epochs, f->rows, PICK_ROWS);
     return b.text;
@@ -257,7 +261,7 @@ static bool write_plan(const Study *s, const WhereOptions *w, const StudyTimes *
         s->network, "target", s->target, "rows", f->rows, "test_rows", (json_int_t)s->rows, "classes", s->classes,
         "epochs", f->epochs, "seeds", seeds, "at_once", at_once, "minutes", w->minutes, "margin", w->margin,
         "about_minutes", plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, seeds, at_once) / 60,
-        "cannot_show_below", seeds ? json_real(resolution(score_rows(s), seeds)) : json_null(), "variants", variants);
+        "cannot_show_below", seeds ? json_real(resolution(s, seeds)) : json_null(), "variants", variants);
     char *text = o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4)) : NULL;
     if (!text)
         BUG("a plan without JSON");
@@ -283,8 +287,8 @@ static void announce(const Study *s, const WhereOptions *w, const StudyTimes *t,
             ceil(plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, f->seeds, at_once) / USED / 60),
             w->quick ? ", without --quick," : "");
     else
-        fprintf(to, "With %d seeds and these test rows, differences below about %.2g points cannot be shown.\n",
-                f->seeds, resolution(score_rows(s), f->seeds));
+        fprintf(to, "With %d seeds and these %srows, differences below about %.2g points cannot be shown.\n", f->seeds,
+                s->overlap > 0 ? "" : "test ", resolution(s, f->seeds));
 }
 
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */
@@ -292,7 +296,8 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
                 double began, int at_once, bool *look)
 {
     const char *set = study_set(o->spec, o->spec, folder);
-    Pool *p = set ? pool_open(set, 0, 0, 0) : NULL;
+    const int folds = set && pool_was_cut(set) ? FOLDS : 0;
+    Pool *p = set ? pool_open(set, &(PoolTake){.folds = folds}) : NULL;
     if (!p)
         return EXIT_FAILED;
     int shape[3];
@@ -309,7 +314,7 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
         return EXIT_FAILED;
     StudyFile *f;
     StudyTimes times;
-    if (!write_text(file, study_text(o->spec, name, spec, data, w, NULL)) || !(f = study_load(file)) ||
+    if (!write_text(file, study_text(o->spec, name, spec, data, w, folds, NULL)) || !(f = study_load(file)) ||
         !study_time(f, o, folder, p, &times)) {
         unlink(file);
         return EXIT_FAILED;
@@ -325,10 +330,12 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
                          .at_once = at_once,
                          .seconds = USED * left};
     const Fit fits = fit(&times, &limit, w);
-    fprintf(to,
-            "%s: %d rows to train with and to choose by, %lld to test, %d classes; trained from scratch (a pretrained "
-            "network's order is given: keep it)\n",
-            o->spec, rows, (long long)s->rows, s->classes);
+    fprintf(
+        to,
+        "%s: %d rows to train with and to choose by, %lld to test%s, %d classes; trained from scratch (a pretrained "
+        "network's order is given: keep it)\n",
+        o->spec, rows, (long long)s->rows,
+        folds ? xprintf(", in each of %d folds (there are no test rows of their own)", folds) : "", s->classes);
     unlink(file);
     if (fits.nothing) {
         fprintf(to,
@@ -344,7 +351,7 @@ static int plan(const Options *o, const WhereOptions *w, const char *folder, con
         return EXIT_FAILED;
     fflush(to);
     pool_close(p);
-    return write_text(file, study_text(o->spec, name, spec, data, w, &fits)) ? EXIT_OK : EXIT_FAILED;
+    return write_text(file, study_text(o->spec, name, spec, data, w, folds, &fits)) ? EXIT_OK : EXIT_FAILED;
 }
 
 int cmd_where(const Options *o)

@@ -100,7 +100,7 @@ static bool train(const StudyFile *f, const Analysis *a, const char *program, do
 {
     const char *set = xprintf("%s/best-rows.safetensors", folder), *made = xprintf("%s/best-now.safetensors", folder),
                *state = xprintf("%s/best-now.state.safetensors", folder), *data = study_set(f->data, f->data, folder);
-    Pool *p = data ? pool_open(data, f->rows, f->test_rows, f->pick_rows) : NULL;
+    Pool *p = data ? pool_open(data, &f->take) : NULL;
     if (!p || !pool_whole(p, set))
         return false;
     char *argv[] = {xstrdup(program),
@@ -216,10 +216,11 @@ static const char *cost_text(const Study *s, const Ratio *step, const Ratio *inf
 static const char *keep_text(const Analysis *a, int v, double rate, const char *folder)
 {
     const Study *s = a->s;
-    return xprintf("%s: %s, rate %s, %d epochs, seed 1, trained with all rows but the test rows: %s/best.yaml and "
+    return xprintf("%s: %s, rate %s, %d epochs, seed 1, trained with %s: %s/best.yaml and "
                    "%s/best.safetensors. Expect %.1f %%, the rounds' mean.",
                    a->pair[0].verdict.better ? "The better one" : "Neither is better, so the first", s->variant[v].what,
-                   real_text(rate), s->epochs, folder, folder, a->variant[v].mean);
+                   real_text(rate), s->epochs, s->overlap > 0 ? "all folds" : "all rows but the test rows", folder,
+                   folder, a->variant[v].mean);
 }
 
 static const char *command_text(const char *to, const char *network)

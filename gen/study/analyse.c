@@ -183,6 +183,8 @@ static Comparison compare(const Study *s, const Rounds *r, Role role, Pair pair,
                       s->overlap > 0 ? "on rows like these" : xprintf("on these %lld test rows", (long long)s->rows),
                       s->epochs * (role == ROLE_LONG ? 2 : 1));
     c.verdict = decide(&q);
+    if (s->overlap > 0 && c.verdict.has_interval)
+        c.here = t_interval(c.diff, c.n, level, 0);
     fill_rates(s, role, &c);
     return c;
 }

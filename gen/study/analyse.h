@@ -33,6 +33,7 @@ typedef struct Comparison {
     double *diff;       /* points, a round each */
     double correlation; /* of the two variants' scores over seeds; NaN where there is none */
     Verdict verdict;
+    Interval here; /* of folds: for these very rows, where the verdict is for rows like these */
     AtRate *rate;
     int nrate;
 } Comparison;

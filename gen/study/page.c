@@ -359,9 +359,8 @@ static void put_three(Buf *to, const Analysis *a)
     const Comparison *c = &a->pair[0];
     const Verdict *v = &c->verdict;
     buf_puts(to, "<div class=\"three\">");
-    const char *rows = scores_recall(s) ? ""
-                                        : xprintf(": about %.0f of %lld test rows",
-                                                  fabs(v->at.mean) * (double)s->rows / 100, (long long)s->rows);
+    const char *rows =
+        scores_recall(s) ? "" : xprintf(": about %.0f of %s", fabs(v->at.mean) * (double)s->rows / 100, rows_text(s));
     buf_printf(to, "<div><b>%s</b><span>points, %s%s</span></div>", c->n ? sign(s, v->at.mean) : "-",
                html(pair_text(s, c->pair)), rows);
     buf_printf(to, "<div><b>%d of %d</b><span>seeds in which %s was better</span></div>", v->won, c->n,
@@ -395,9 +394,9 @@ const char *report_html(const Analysis *a, const PagePart *part, int nparts)
             &b,
             "<p class=\"warn\">A positive control was not found: this study may be too small for what it asks.</p>\n");
     put_differences(&b, s, &a->pair[0]);
-    buf_printf(&b,
-               "<p class=\"soft\">%s. Score: %s on %lld test rows, which picked nothing; the last epoch counts.</p>\n",
-               html(looks_text(a)), score_text(s), (long long)s->rows);
+    buf_printf(&b, "<p class=\"soft\">%s. %s%sScore: %s on %s, which picked nothing; the last epoch counts.</p>\n",
+               html(looks_text(a)), here_text(a) ? here_text(a) : "", here_text(a) ? " " : "", score_text(s),
+               rows_text(s));
     if (a->again) {
         buf_printf(&b, "<h2>At twice the epochs</h2>\n<p>%s</p>\n", html(a->again->verdict.sentence));
         put_differences(&b, s, a->again);

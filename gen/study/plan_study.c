@@ -37,6 +37,11 @@ static const KeyInfo study_keys[] = {
      .lo = 0,
      .hi = 2147483647,
      .help = "of the rows that are left out, so many to pick by, too"},
+    {.name = "folds",
+     .type = KEY_INT,
+     .lo = 2,
+     .hi = 20,
+     .help = "all rows are dealt into so many; each seed tests with one"},
     {.name = "valid", .type = KEY_REAL, .lo = .01, .hi = .9, .help = "the share of them to pick by"},
     {0},
 };
@@ -178,9 +183,10 @@ static void read_numbers(StudyFile *f, const Node *map)
     key_int(study_keys, map, of, "epochs", &s->epochs);
     key_real(study_keys, map, of, "rate", &s->rate);
     key_real(study_keys, map, of, "factor", &s->factor);
-    key_int(study_keys, map, of, "rows", &f->rows);
-    key_int(study_keys, map, of, "test_rows", &f->test_rows);
-    key_int(study_keys, map, of, "pick_rows", &f->pick_rows);
+    key_int(study_keys, map, of, "rows", &f->take.rows);
+    key_int(study_keys, map, of, "test_rows", &f->take.test_rows);
+    key_int(study_keys, map, of, "pick_rows", &f->take.pick_rows);
+    key_int(study_keys, map, of, "folds", &f->take.folds);
     key_real(study_keys, map, of, "valid", &f->valid);
 }
 

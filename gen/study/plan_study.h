@@ -11,15 +11,21 @@ typedef struct VariantSpec {
     int nset;
 } VariantSpec;
 
+/* Which rows of a set a study takes. */
+typedef struct PoolTake {
+    int rows, test_rows; /* at most so many to train with and to pick by together, to test; 0: all */
+    int pick_rows; /* of rows that `rows` leaves out, so many are held out as well: rates are picked with less noise; 0:
+                      none */
+    int folds;     /* all rows are dealt into so many, and a seed tests with one of them; 0: with the set's test rows */
+} PoolTake;
+
 /* A study's file. Paths in it are seen from the file's folder. */
 typedef struct StudyFile {
     Study study; /* names, variants, pairs, seeds, rates; not yet what the specs and the data say */
     const char *data;
     VariantSpec *of; /* by variant */
     double valid;    /* the share of rows that is held out to pick rates by, drawn anew for each seed */
-    int pick_rows; /* of rows that `rows` leaves out, so many are held out as well: rates are picked with less noise; 0:
-                      none */
-    int rows, test_rows; /* at most so many to train with and to pick by together, to test; 0: all */
+    PoolTake take;
 } StudyFile;
 /* NULL after errors were collected. */
 StudyFile *study_file_read(const char *path);
@@ -27,11 +33,16 @@ StudyFile *study_file_read(const char *path);
 /* The rows of a set: what is cut anew for each seed, and what is only tested with. */
 typedef struct Pool Pool;
 /* Reads the labels of a set of `convoy data`. NULL after a message. */
-Pool *pool_open(const char *set, int most_rows, int most_test, int pick_rows);
+Pool *pool_open(const char *set, const PoolTake *take);
+/* Whether `convoy data` cut the set's test rows out of rows that had no split of their own. */
+bool pool_was_cut(const char *set);
 void pool_close(Pool *p);
-/* Into the study: classes, rows to test, the score, and what always saying one class scores. */
+/* Into the study: classes, rows to test (of folds: of the smallest), how far training sets overlap, the score, and what
+ * always saying one class scores. */
 void pool_describe(const Pool *p, Study *s);
-int pool_rows(const Pool *p); /* to train with and to pick by */
+int pool_rows(const Pool *p);                    /* to train with and to pick by; of folds, the least */
+int pool_fold(const Pool *p, int64_t seed);      /* 0 where there are none */
+int pool_test_rows(const Pool *p, int64_t seed); /* of the seed's fold */
 int pool_classes(const Pool *p);
 void pool_shape(const Pool *p, int shape[3]); /* of a row: channels, height, width */
 const char *pool_meta(const Pool *p,
@@ -40,10 +51,11 @@ uint32_t pool_crc(const Pool *p);       /* of the whole file */
 /* Writes a set whose rows to train with are a seed's, and whose rows "to test" are those held out to pick rates by: no
  * test row is in it. The same seed, the same bytes. False after a message. */
 bool pool_cut(const Pool *p, double share, int64_t seed, const char *path);
-/* Writes the set of all rows that a seed trains with or picks by, as rows to train with, and of the test rows. */
+/* Writes the set of all rows that a seed trains with or picks by, as rows to train with, and of the test rows. Of
+ * folds, all rows of the first seed's are to train with. */
 bool pool_whole(const Pool *p, const char *path);
-/* Writes the set of test rows alone. */
-bool pool_test(const Pool *p, const char *path);
+/* Writes the set of a fold's test rows alone. */
+bool pool_test(const Pool *p, int fold, const char *path);
 
 /* A training that is to be done. */
 typedef struct Job {
@@ -71,6 +83,7 @@ typedef struct Runner {
     const Program *program; /* a variant each */
     const Pool *pool;
     double valid;
+    int folds;
     int at_once;     /* trainings */
     double deadline; /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
     bool screen;     /* rounds are not begun */

@@ -67,6 +67,21 @@ const char *looks_text(const Analysis *a)
     return b.text;
 }
 
+const char *rows_text(const Study *s)
+{
+    return s->overlap > 0 ? xprintf("about %lld rows, the fold of the seed", (long long)s->rows)
+                          : xprintf("%lld test rows", (long long)s->rows);
+}
+
+const char *here_text(const Analysis *a)
+{
+    const Comparison *c = &a->pair[0];
+    if (!(a->s->overlap > 0) || !c->verdict.has_interval)
+        return NULL;
+    return xprintf("For these very rows, not others like them: %s to %s.", points_text(c->here.lo, a->s->margin),
+                   points_text(c->here.hi, a->s->margin));
+}
+
 /* ---- text ---- */
 
 static const char *signed_points(double v, double margin)
@@ -158,11 +173,12 @@ void report_text(const Analysis *a, FILE *to)
             looks_text(a));
     if (scores_recall(s)) {
         Buf score = {0};
-        term_wrap(&score, xprintf("Score: %s of %lld test rows.", score_text(s), (long long)s->rows), 0,
-                  term_columns(to, TERM_USUAL));
+        term_wrap(&score, xprintf("Score: %s of %s.", score_text(s), rows_text(s)), 0, term_columns(to, TERM_USUAL));
         fprintf(to, "%s\n", score.text);
     }
     print_pairs(a, to);
+    if (here_text(a))
+        fprintf(to, "\n%s\n", here_text(a));
     print_rates(s, &a->pair[0], to);
     if (a->again)
         fprintf(to, "\nAt twice the epochs: %s\n", a->again->verdict.sentence);
@@ -205,6 +221,7 @@ static json_t *comparison_json(const Study *s, const Comparison *c)
         json_array_append_new(rates, rate_json(&c->rate[i]));
     for (int i = 0; i < c->n; i++)
         json_array_append_new(differences, number(c->diff[i]));
+    json_object_set_new(o, "interval_these_rows", interval_json(&c->here, s->overlap > 0 && v->has_interval));
     json_object_set_new(o, "differences", differences);
     json_object_set_new(o, "rates", rates);
     return o;

@@ -8,7 +8,10 @@
 const char *headline(const Analysis *a);
 /* How often somebody looked, and by which interval this is judged. */
 const char *looks_text(const Analysis *a);
-const char *score_text(const Study *s);        /* "accuracy"; of classes of different size another one */
+const char *score_text(const Study *s); /* "accuracy"; of classes of different size another one */
+const char *rows_text(const Study *s);  /* "10000 test rows" */
+/* Of folds: the interval of the primary pair for these very rows, in a sentence; NULL where there is none. */
+const char *here_text(const Analysis *a);
 const char *pair_text(const Study *s, Pair p); /* "after - before" */
 void report_text(const Analysis *a, FILE *to);
 const char *report_json(const Analysis *a);

@@ -298,6 +298,7 @@ static bool want_score(const Reader *r, bool may_miss, double hi, double *to)
 static bool read_outcome(Reader *r, const char *const cell[COLUMNS], const Mark at[COLUMNS], Training *t)
 {
     int64_t diverged = 0;
+    const bool folded = r->s->overlap > 0; /* folds differ by a few rows */
 #define CELL(k) (r->value = cell[k], r->at = at[k], (const Reader *)r)
     if (!want_whole(CELL(9), 0, 1, &diverged))
         return false;
@@ -311,7 +312,8 @@ static bool read_outcome(Reader *r, const char *const cell[COLUMNS], const Mark 
             return bad(CELL(*cell[10] ? 10 : 11), NULL, "a count of rows without a test score");
         return true;
     }
-    if (!want_whole(CELL(11), r->s->rows, r->s->rows, &t->rows) || !want_whole(CELL(10), 0, t->rows, &t->correct))
+    if (!want_whole(CELL(11), folded ? 1 : r->s->rows, folded ? INT32_MAX : r->s->rows, &t->rows) ||
+        !want_whole(CELL(10), 0, t->rows, &t->correct))
         return false;
     if (!scores_recall(r->s) && !(fabs(t->test * (double)t->rows - (double)t->correct) < .01))
         return bad(CELL(6), NULL,

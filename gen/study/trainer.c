@@ -87,6 +87,19 @@ static const char *seed_set(const Run *run, int64_t seed)
     return work(run, xprintf("seed-%lld.safetensors", (long long)seed));
 }
 
+static const char *test_set(const Run *run, int fold)
+{
+    return work(run, xprintf("test-%d.safetensors", fold));
+}
+
+static bool tests_ready(const Run *run, int folds)
+{
+    bool ok = true;
+    for (int f = 0; f < folds && ok; f++)
+        ok = pool_test(run->r->pool, f, test_set(run, f));
+    return ok;
+}
+
 static bool seed_ready(const Run *run, int64_t seed)
 {
     const char *path = seed_set(run, seed);
@@ -180,7 +193,7 @@ static bool start_training(const Run *run, Slot *slot, const Job *j)
 /* Its weights answer the rows that the seed holds out, or the test rows. */
 static bool start_answering(const Run *run, Slot *slot, bool held)
 {
-    const char *rows = held ? seed_set(run, slot->job.seed) : work(run, "test.safetensors");
+    const char *rows = held ? seed_set(run, slot->job.seed) : test_set(run, pool_fold(run->r->pool, slot->job.seed));
     char *argv[] = {xstrdup(run->r->program[slot->job.variant].path),
                     xstrdup("eval"),
                     xprintf("--weights=%s", work(run, xprintf("%s.safetensors", slot->stem))),
@@ -268,16 +281,17 @@ static bool read_held(const Run *run, Slot *slot)
 static bool read_test(const Run *run, Slot *slot)
 {
     json_t *o;
+    const int rows = pool_test_rows(run->r->pool, slot->job.seed);
     const double score = read_answers(run, slot, &o), accuracy = member(o, "accuracy"), images = member(o, "images");
     slot->t.test_loss = member(o, "loss");
     json_decref(o);
     if (score < 0)
         return false;
-    if (!(accuracy >= 0 && accuracy <= 1) || images != (double)run->s->rows) {
-        cvy_error(NULL, "'%s' was to answer %lld test rows", slot->stem, (long long)run->s->rows);
+    if (!(accuracy >= 0 && accuracy <= 1) || images != (double)rows) {
+        cvy_error(NULL, "'%s' was to answer %d test rows", slot->stem, rows);
         return false;
     }
-    slot->t.rows = run->s->rows;
+    slot->t.rows = rows;
     slot->t.correct = llround(accuracy * images);
     slot->t.test = scores_recall(run->s) ? score : (double)slot->t.correct / images;
     return true;
@@ -555,7 +569,7 @@ int study_run(Study *s, const Runner *r, int *by_signal)
     run->takes_valid = study_holds_out();
     if (r->at_once < 1 || r->at_once > MOST_AT_ONCE)
         BUG("%d trainings at once", r->at_once);
-    if (!clear_work(run) || !pool_test(r->pool, work(run, "test.safetensors")))
+    if (!clear_work(run) || !tests_ready(run, r->folds ? r->folds : 1))
         return -1;
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         cvy_error(NULL, "the environment is full: %s", strerror(errno));
