@@ -1,6 +1,6 @@
 """The driver of a suite whose checks are the methods test_... of one class (test_api.py, test_export.py).
 
-    class Test:             # Test(convoy, folder); .skipped: why something was not checked, as it printed it
+    class Test:             # Test(convoy, folder); .skipped: why something was not checked, as it printed it; .long: with all of it
         def test_word(self): check(..., "what is wrong")
     sys.exit(methods.main("api", Test))"""
 import argparse
@@ -37,10 +37,12 @@ def main(suite, make):
     p = argparse.ArgumentParser()
     p.add_argument("--convoy", required=True)
     p.add_argument("--keep", help="work in this folder, and keep it")
+    p.add_argument("--long", action="store_true", help="what the suite slow has besides (test.long)")
     p.add_argument("words", nargs="*")
     args = p.parse_args()
     folder = args.keep or tempfile.mkdtemp(prefix=f"convoy-{suite}-")
     os.makedirs(folder, exist_ok=True)
+    make.long = args.long
     test, passed, failed = make(args.convoy, os.path.abspath(folder)), 0, 0
     for name in [n for n in dir(test) if n.startswith("test_") and (not args.words or any(w in n for w in args.words))]:
         before = cpu()
@@ -53,7 +55,7 @@ def main(suite, make):
             print(f"FAILED  {name[5:]}: {e}")
         except Exception:
             print(f"FAILED  {name[5:]}:\n{traceback.format_exc()}")
-        print(f"  repeat: {shlex.join([sys.executable, sys.argv[0], '--convoy', args.convoy, name])}", flush=True)
+        print(f"  repeat: {shlex.join([sys.executable, sys.argv[0], '--convoy', args.convoy, *['--long'] * args.long, name])}", flush=True)
         failed += 1
     if not args.keep:
         shutil.rmtree(folder, ignore_errors=True)

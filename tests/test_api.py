@@ -178,25 +178,29 @@ class Test:
         return [re.search(r"^STANDARD = (\S+)", make, re.M).group(1), *re.search(r"^TARGET =(.*)$", make, re.M).group(1).split()]
 
     def objects(self, folder, *flags):
-        """Those of a library's files, compiled without optimisation and with these flags, once."""
+        """Those of a library's files, compiled without optimisation and with these flags, once. Where there are flags, or vectors, whose header
+        takes long: of all files as one, and of each with --long."""
         if (folder, flags) not in self.compiled:
-            tag, cc = len(self.compiled), self.cc if "-flto" in flags else self.quick
+            tag, cc, files = len(self.compiled), self.cc if "-flto" in flags else self.quick, self.sources_of(folder)
+            if not self.long and (flags or "portable" not in folder):
+                files = [quick.together(f"{folder}/together.c", files)]
 
             def one(f):
                 o = f"{f[:-2]}.{tag}.o"
                 run(cc, *self.target_flags(folder), "-O0", *flags, "-I" + folder, "-c", f, "-o", o)
                 return o
             with concurrent.futures.ThreadPoolExecutor(2) as pool:
-                self.compiled[folder, flags] = list(pool.map(one, self.sources_of(folder)))
+                self.compiled[folder, flags] = list(pool.map(one, files))
         return self.compiled[folder, flags]
 
     # ---- names ----
 
     def names(self, *more):
         folder = self.emit(BETA, "portable", *more)
-        run("make", "-s", "-j2", "-C", folder, *quick.MAKE)
+        run("make", "-s", "-C", folder, *quick.MAKE, *quick.whole(folder))
         foreign = {n for n in shown(*glob.glob(folder + "/*.o"), *glob.glob(folder + "/runtime/*.o")) if not n.startswith("beta_")} - {"main"}
         check(not foreign, f"names without the network's in them: {sorted(foreign)} (runtime/cvy_names.h lists them)")
+        check(len(shown(folder + "/whole.o")) > 100, "names are missing")
 
     def test_names(self):
         self.names()
@@ -292,10 +296,11 @@ class Test:
         want, app = self.alone(folders), self.app()
         include = ["-I" + f for f in folders.values()]
         programs = []
+        run(self.cc, *include, "-c", app, "-o", app + ".o")
 
         def link(tag, *words):
             programs.append((tag, self.path(f"app-{first}-{second}-{tag}")))
-            run(self.cc, *include, "-o", programs[-1][1], app, *words, "-lm")
+            run(self.cc, "-o", programs[-1][1], app + ".o", *words, "-lm")
         plain = {n: self.objects(f) for n, f in folders.items()}
         for order in (("alpha", "beta"), ("beta", "alpha")):
             link("objects-" + order[0], *plain[order[0]], *plain[order[1]])
@@ -347,7 +352,7 @@ class Test:
         """A program with all of its runtime in one: no file's own name is another file's."""
         for text, more in ((ALPHA, ()), (BETA, ("--for", "reading"))):
             folder = self.emit(text, "portable", *more)
-            files = sorted(glob.glob(folder + "/*.c"), key=lambda f: not f.endswith(("_net.c", "_model.c"))) + sorted(glob.glob(folder + "/runtime/*.c"))
+            files = quick.sources(folder)
             for order, what in ((files, ("-o", "whole.program", "-lz", "-ljansson", "-lm", "-lpthread")), (files[::-1], ("-fsyntax-only",))):
                 one = "#define _GNU_SOURCE\n" + "".join(f'#include "{os.path.relpath(f, folder)}"\n' for f in order)
                 run(self.cc, "-std=c11", "-O0", "-Wall", "-Wextra", "-Werror", "-I.", "-x", "c", "-", *what, stdin=one, cwd=folder)
@@ -453,9 +458,10 @@ int main(void)
         for name, text, more in (("beta", BETA, ()), ("beta", BETA, ("--for", "reading")), ("pairs", PAIRS, ()), ("pairs", PAIRS, ("--for", "reading"))):
             folder, names = self.emit(text, "portable", *more), {"name": name, "NAME": name.upper()}
             main = put(folder + "/limits.c", f'#include "{name}.h"\n#include <math.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n' + self.LIMITS % names)
-            run(self.sanitizing(), "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", *self.SANITIZERS, "-I" + folder, main,
-                *self.sources_of(folder), "-lm", "-o", main[:-2])
+            library = quick.together(folder + "/sanitized.c", self.sources_of(folder))
+            run(self.sanitizing(), "-std=c11", "-g", "-O0", "-Wall", "-Wextra", "-Werror", *self.SANITIZERS, "-I" + folder, main, library, "-lm", "-o", main[:-2])
             os.remove(main)
+            os.remove(library)
             run(main[:-2], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
 
     # ---- the header ----
@@ -488,7 +494,7 @@ int main(void)
 {
     static float x[BATCH * PIXELS], y[BATCH * %(NAME)s_CLASSES];
     int labels[BATCH];
-    const double first = %(name)s_example(1, fill, x, labels, y), last = %(name)s_example(200, fill, x, labels, y);
+    const double first = %(name)s_example(1, fill, x, labels, y), last = %(name)s_example(60, fill, x, labels, y);
     int right = 0;
     for (int i = 0; i < BATCH; i++) {
         int best = 0;
@@ -516,7 +522,8 @@ int main(void)
         """NAME.h before and after all of C's headers, in each language, with GNU's macros."""
         heads = "".join(f"#include <{h}.h>\n" for h in "assert ctype errno float inttypes limits locale math setjmp signal stddef stdint stdio stdlib string time".split())
         for folder, name in ((self.emit(ALPHA), "alpha"), (self.emit(BETA, "portable", "--for", "reading"), "beta"), (self.export(ALPHA, "portable"), "alpha")):
-            for language in (["c", "-std=c99", "-pedantic"], ["c", "-std=c99", "-D_GNU_SOURCE"], ["c", "-std=gnu2x"], ["c++", "-std=c++11", "-pedantic"], ["c++", "-std=gnu++20"]):
+            strict, others = (["c", "-std=c99", "-pedantic"], ["c++", "-std=c++11", "-pedantic"]), (["c", "-std=c99", "-D_GNU_SOURCE"], ["c", "-std=gnu2x"], ["c++", "-std=gnu++20"])
+            for language in strict + (others if self.long or folder == self.emit(ALPHA) else ()):
                 if language[0] == "c++" and not self.cxx:
                     self.skip("C++: g++ is missing")
                     continue
@@ -584,7 +591,7 @@ int main(void)
         if not shutil.which("cmake"):
             return self.skip("CMake's recipe: cmake is missing")
         folder, env = self.recipe("CMakeLists.txt"), {**self.env(), "CC": self.quick}
-        for unity in ("OFF", "ON"):
+        for unity in ("OFF", "ON")[:2 if self.long else 1]:
             run("cmake", "-S", folder, "-B", folder + "/b", f"-DCMAKE_UNITY_BUILD={unity}", "-DCMAKE_BUILD_TYPE=Debug", env=env)
             run("cmake", "--build", folder + "/b", env=env)
             for program in ("classify", "trainer"):
@@ -671,7 +678,7 @@ int main(void)
     def test_short_spin(self):
         """The program loads itself once more with a short spin of GCC's OpenMP, unless the user has said how to wait."""
         folder = self.emit(ALPHA)
-        run("make", "-s", "-j2", "-C", folder, "CFLAGS=-O0")
+        run("make", "-s", "-C", folder, "CFLAGS=-O0", *quick.whole(folder))
         if "libgomp" not in run("ldd", f"{folder}/alpha") or not os.path.exists("/proc/self/environ"):
             return self.skip("a short spin: no libgomp, or no /proc to look into")
         clean = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
@@ -697,7 +704,7 @@ int main(void)
         """NAME_draw draws what the program begins with; what NAME_get returns, NAME_set takes."""
         for name, text, more in (("beta", BETA, ()), ("beta", BETA, ("--for", "reading"))):
             folder = self.emit(text, "portable", *more)
-            run("make", "-s", "-j2", "-C", folder, *quick.MAKE)
+            run("make", "-s", "-C", folder, *quick.MAKE, *quick.whole(folder))
             start = folder + "/start.safetensors"
             run(f"{folder}/{name}", "train", "--train-images", "32", "--test-images", "8", "--lr", "0", "--weight-decay", "0", "--seed", "5", "--save", start)
             main = put(folder + "/numbers", f"""
