@@ -31,9 +31,8 @@ static void usage(FILE *to)
           "  --count N         random chains, or graphs (default: 40)\n"
           "  --seed S          of the first; the others follow it (default: 1)\n"
           "  --jobs N          at a time (default: 2)\n"
-          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: one of five cases, with --short of ten, with "
-          "gcc "
-          "-O1, the others with clang -O0)\n"
+          "  --cc \"CC FLAGS\"   the compiler for emitted code (default: one of five cases with gcc -O1, the "
+          "others, and all with --short, with clang -O0)\n"
           "  --target T        native, avx512, avx2, portable (default: native; for reading: portable)\n"
           "  --for F           what the code is emitted for: speed, size, reading (default: speed)\n"
           "  --tries N         at making a failing one smaller (default: 160)\n"
@@ -358,7 +357,9 @@ static void choose_compilers(Options *o, const char *text)
     char *cc = xprintf("%s", text ? text : gcc ? "gcc" : clang ? "clang" : "cc"), *flags = strchr(cc, ' ');
     if (flags)
         *flags++ = 0;
-    o->compilers = text || !gcc || !clang ? 1 : o->brief ? MOST_COMPILERS : MOST_COMPILERS / 2;
+    if (o->brief && !text && clang)
+        cc = xprintf("clang"), flags = xprintf("-O0");
+    o->compilers = text || !gcc || !clang || o->brief ? 1 : MOST_COMPILERS;
     for (int i = 0; i < o->compilers; i++)
         o->compiler[i] =
             i == 0 ? (Compiler){.cc = cc, .cflags = flags ? flags : "-O1"} : (Compiler){.cc = "clang", .cflags = "-O0"};

@@ -15,7 +15,7 @@ typedef struct Compiler {
     const char *cc, *cflags, *objects;
 } Compiler;
 
-enum { MOST_COMPILERS = 10 };
+enum { MOST_COMPILERS = 5 };
 
 typedef struct Options {
     const char *self; /* this program */

@@ -127,7 +127,8 @@ void print_file(const char *path)
 Label label_of(const Options *o, const char *part, uint64_t seed, char *name)
 {
     const char *purpose = o->purpose ? xprintf(" --for %s", o->purpose) : "";
-    const char *which = name ? xprintf("--only '%s'", name) : xprintf("--seed %" PRIu64 " --count 1", seed);
+    const char *which = name ? xprintf("%s--only '%s'", o->brief ? "--short " : "", name)
+                             : xprintf("--seed %" PRIu64 " --count 1", seed);
     return (Label){name ? name : xprintf("seed %" PRIu64, seed),
                    xprintf("%s --convoy %s%s %s %s", o->self, o->convoy, purpose, part, which)};
 }

@@ -205,10 +205,10 @@ def flags_and_folders(convoy, work):
             if text not in seen:  # most of the runtime is the same in both
                 seen.add(text)
                 files.append(file)
-        for cc in compilers():
-            for file in files:
-                for flag in ("-ffast-math", "-ffinite-math-only") if file == files[0] else ("-ffinite-math-only",):
-                    status, said = spawn(cc, "-std=gnu11", "-fsyntax-only", flag, "-I", ".", file, cwd=out)
+        for i, file in enumerate(files):  # each compiler reads the first, and the others in turn
+            for cc in compilers() if i == 0 else [compilers()[i % len(compilers())]]:
+                for flag in ("-ffast-math", "-ffinite-math-only") if i == 0 else ("-ffinite-math-only",):
+                    status, said = spawn(cc, "-std=gnu11", "-E", "-o", os.devnull, flag, "-I", ".", file, cwd=out)
                     check(refused_in_words(status, said), f"{cc} {flag} {file}: status {status}\n{said[:500]}")
 
 
@@ -229,7 +229,7 @@ layers:
 """
 
 
-def no_vectors(convoy, work):
+def no_vectors(convoy, work, ccs=None):
     """Where the compiler says that the processor has none, code is loops: the same numbers to the bit, and two to three times the instructions of
     vectors. (Unrolled it is seven times as many, over which gcc is minutes.)"""
     out = emitted(convoy, work, "several", SEVERAL, "--target", "portable")
@@ -237,7 +237,7 @@ def no_vectors(convoy, work):
     with open(os.path.join(out, "together.c"), "w") as f:
         f.writelines(f'#include "{e}"\n' for e in ["several_net.c"] + names)
     step = ["-std=gnu11", '-DHEADER="several.h"', "-DMODEL=several_model", "-DTRACER=several_tracer", "-DSUPPORTED=several_supported", "-I."]
-    for cc in compilers():
+    for cc in ccs or compilers()[:1]:
         said, lines = {}, {}
         for form, flags in (("vectors", []), ("none", ["-U__SSE2__", "-U__ARM_NEON", "-U__ALTIVEC__", "-U__VSX__", "-U__VX__", "-U__riscv_v"])):
             run(cc, "-O1", "-std=c99", *flags, "-I.", "-S", "-o", "together.s", "together.c", cwd=out)
@@ -334,9 +334,10 @@ layers:
 """
 
 
-def variance(values, unbiased):
+def moments(values):
+    """The mean, and the sum of squares about it."""
     mean = math.fsum(values) / len(values)
-    return math.fsum((v - mean) ** 2 for v in values) / (len(values) - unbiased)
+    return mean, math.fsum((v - mean) ** 2 for v in values)
 
 
 def outliers_in_statistics(convoy, work, long=False):
@@ -372,12 +373,16 @@ def outliers_in_statistics(convoy, work, long=False):
     for whole in (True, False):
         plain = [draw.gauss(10000, 1) for _ in range(count * area)]
         plain = [float(round(v)) for v in plain] if whole else list(array.array("f", plain))
+        usual = [moments(plain[i * area:(i + 1) * area]) for i in range(count)]
         for what, at in places.items():
             x = list(plain)
             for i in at:
                 x[i] = 0.25 * (i % 3)
-            want = variance(x, 1)
-            inverse = [(variance(x[i * area:(i + 1) * area], 0) + 1e-5) ** -0.5 for i in range(count)]
+            touched = {i // area for i in at}
+            of = [moments(x[i * area:(i + 1) * area]) if i in touched else usual[i] for i in range(count)]
+            mean = math.fsum(m for m, _ in of) / count
+            want = (math.fsum(s for _, s in of) + area * math.fsum((m - mean) ** 2 for m, _ in of)) / (count * area - 1)
+            inverse = [(s / area + 1e-5) ** -0.5 for _, s in of]
             for (form, winograd), out in programs.items():
                 target = form + (" by Winograd" if winograd else "")
                 bytes_in = array.array("f", x).tobytes()
@@ -403,18 +408,23 @@ def outliers_everywhere(convoy, work):
     outliers_in_statistics(convoy, work, True)
 
 
+def no_vectors_by_each_compiler(convoy, work):
+    no_vectors(convoy, work, compilers())
+
+
+LONG = [outliers_everywhere, no_vectors_by_each_compiler]
 CHECKS = [a_long_concat, names_that_meet, windows_of_one_element, little_optimisation, flags_are_refused_or_harmless, flags_and_folders, no_vectors, outliers_in_statistics]
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--convoy", required=True)
-    parser.add_argument("--long", action="store_true", help="outliers for each target, by Winograd and with two threads everywhere; nothing else")
+    parser.add_argument("--long", action="store_true", help="outliers for each target, by Winograd and with two threads everywhere, and no vectors by each compiler; nothing else")
     parser.add_argument("words", nargs="*")
     given = parser.parse_args()
     convoy = os.path.abspath(given.convoy)
     count = {"passed": 0, "failed": 0, "skipped": 0}
-    for one in [outliers_everywhere] if given.long else CHECKS:
+    for one in LONG if given.long else CHECKS:
         if given.words and not any(w in one.__name__ for w in given.words):
             continue
         work = tempfile.mkdtemp(prefix="convoy-numerics-")
