@@ -38,6 +38,7 @@ if [ ! -d "$dir/$key" ]; then
         ;;
     esac
     env -u MAKEFLAGS -u LDFLAGS -u OBJECTS make -C "$work/net" "$@" >"$work/net/make.log" 2>&1 || { cat "$work/net/make.log" >&2; exit 1; }
+    rm -f "$work/net/runtime/whole.c" # the sources there are compared with others'
     mv "$work/net" "$work/$key"
     mv -n "$work/$key" "$dir/" # where another came first: its objects
 fi

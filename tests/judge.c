@@ -780,11 +780,10 @@ static bool build(Verdict *v, const Case *c, const char *net)
         "if [ -n \"$objects\" ] && diff -rq -x '*.o' runtime \"$objects/runtime\" >/dev/null; then\n"
         "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than
                                                                    the others do */
-        "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c | grep -vx ${name}_trace.c) "
-        ">together.c\n"
+        "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c) main.c >together.c\n"
         "    found() { grep -q -e \"$1\" \"$objects/make.log\" && echo yes || echo no; }\n"
         "    set -- \"OPENMP=$(found -fopenmp)\" \"OPENBLAS=$(found -lopenblas)\" \"$@\"\n"
-        "    set -- \"$@\" OBJECTS=\"together.o ${name}_trace.o main.o\" LDFLAGS=\"$(echo \"$objects\"/runtime/*.o)\"\n"
+        "    set -- \"$@\" OBJECTS=together.o LDFLAGS=\"$(echo \"$objects\"/runtime/*.o)\"\n"
         "fi\n"
         "make \"$@\"\n";
     log = xprintf("%s/make.log", c->dir);

@@ -123,12 +123,12 @@ class Program:
             log = f.read()
         name = "chain"
         with open(self.file("together.c"), "w") as f:
-            # NAME_net.c first: it reads more of the layout than the others do. NAME_trace.c has names of theirs.
-            files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e not in (f"{name}_net.c", f"{name}_trace.c"))
-            f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files)
+            # NAME_net.c first: it reads more of the layout than the others do
+            files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e != f"{name}_net.c")
+            f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files + ["main.c"])
         runtime = [e.path for e in os.scandir(os.path.join(built, "runtime")) if e.name.endswith(".o")]
         found = [f"{key}={'yes' if option in log else 'no'}" for key, option in (("OPENMP", "-fopenmp"), ("OPENBLAS", "-lopenblas"))]
-        run("make", "-C", self.folder, *given, *found, f"OBJECTS=together.o {name}_trace.o main.o", f"LDFLAGS={' '.join(sorted(runtime))}")
+        run("make", "-C", self.folder, *given, *found, "OBJECTS=together.o", f"LDFLAGS={' '.join(sorted(runtime))}")
 
     def find(self):
         found = [e.path for e in os.scandir(self.folder)
