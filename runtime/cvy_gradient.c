@@ -36,11 +36,15 @@ void cvy_gradient_add(float *sum, const float *g, int64_t n, int first)
         sum[i] = first ? g[i] : sum[i] + g[i];
 }
 
-double cvy_gradient_scale(float *g, const unsigned char *real, int64_t n, int batches, double clip)
+void cvy_gradient_mean(float *sum, int64_t n, int batches)
 {
     const float mean = 1.0f / (float)batches;
     for (int64_t i = 0; i < n && batches > 1; i++)
-        g[i] *= mean;
+        sum[i] *= mean;
+}
+
+double cvy_gradient_clip(float *g, const unsigned char *real, int64_t n, double clip)
+{
     const double norm = cvy_gradient_norm(g, real, n), least = norm + 1e-6;
     if (clip > 0 && clip < least) {
         const float by = (float)(clip / least);

@@ -93,18 +93,19 @@ static void warn_of_limit(void)
 
 static const struct command {
     const char *name, *what;
-    int (*run)(int argc, char **argv, const struct cvy_model *model);
+    int (*run)(int argc, char **argv, const struct cvy_model *model); /* NULL: bench, or: */
+    int (*run_traced)(int argc, char **argv, const struct cvy_model *model, const struct cvy_tracer *tracer);
     int trains; /* needs the network's training code */
     int unread; /* its result is a file: it goes on where nobody reads what it prints */
     int loops;  /* waits for threads, so that how they wait matters; bench measures what it is given */
 } commands[] = {
-    {"train", "train the network; saves a checkpoint after each epoch", cvy_command_train, 1, 1, 1},
-    {"lr-find", "look for a learning rate", cvy_command_lr_find, 1, 0, 1},
-    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_command_eval, 0, 0, 1},
-    {"predict", "logits of images in a .npy file", cvy_command_predict, 0, 0, 1},
-    {"info", "shapes, parameters, memory", cvy_command_info, 0, 0, 0},
-    {"bench", "the speed of a step, and of each kernel", NULL, 0, 0, 0}, /* these two take more than the others */
-    {"trace", "one training step with everything it computed, for comparisons", NULL, 1, 0, 1},
+    {"train", "train the network; saves a checkpoint after each epoch", NULL, cvy_command_train, 1, 1, 1},
+    {"lr-find", "look for a learning rate", cvy_command_lr_find, NULL, 1, 0, 1},
+    {"eval", "loss and accuracy of a checkpoint on the test set", cvy_command_eval, NULL, 0, 0, 1},
+    {"predict", "logits of images in a .npy file", cvy_command_predict, NULL, 0, 0, 1},
+    {"info", "shapes, parameters, memory", cvy_command_info, NULL, 0, 0, 0},
+    {"bench", "the speed of a step, and of each kernel", NULL, NULL, 0, 0, 0},
+    {"trace", "one training step with everything it computed, for comparisons", NULL, cvy_command_trace, 1, 0, 1},
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 
@@ -150,9 +151,9 @@ int cvy_main(int argc, char **argv, const struct cvy_model *m, const struct cvy_
         if (commands[i].trains)
             warn_of_limit();
 #endif
-        int status = commands[i].run      ? commands[i].run(argc, argv, m)
-                     : commands[i].trains ? cvy_command_trace(argc, argv, m, tracer)
-                                          : cvy_command_bench(argc, argv, m, bench);
+        int status = commands[i].run          ? commands[i].run(argc, argv, m)
+                     : commands[i].run_traced ? commands[i].run_traced(argc, argv, m, tracer)
+                                              : cvy_command_bench(argc, argv, m, bench);
         return cvy_finish(status, commands[i].unread);
     }
     if (*word) {

@@ -264,6 +264,12 @@ void cvy_train_options(struct cvy_said *s, struct cvy_progress *p, const struct 
         {CVY_FLAG, "--force", NULL, &s->force, 0, 0, "take weights of another network; write over another training's",
          0},
         {CVY_TEXT, "--log", "FILE", &s->log_path, 0, 0, "JSON, a line per epoch (--resume appends)", 0},
+        {CVY_FLAG, "--stats", NULL, &s->stats, 0, 0,
+         "what layers do in an epoch goes to the log: activations, units that are never above zero, gradients, "
+         "updates, norms ...",
+         0},
+        {CVY_INT, "--stats-updates", "N", &s->stats_updates, 1, 1000000000,
+         "... seen in so many updates of it, evenly spread; 1000000000: in all", 0},
         {CVY_FLAG, "--no-eval", NULL, &s->no_eval, 0, 0, "no validation after an epoch, no test at the end", 0},
         {CVY_FLAG, "--quiet", NULL, &s->quiet, 0, 0, "print errors only", 0},
     };
@@ -305,6 +311,8 @@ int cvy_train_fits(const struct cvy_said *s, struct cvy_progress *p, const struc
         cvy_error(NULL, "--resume goes on from the checkpoint, --init-from starts anew: one of them");
     else if (s->init_partial && !s->init_from)
         cvy_error("--init-from W names it", "--init-partial needs a checkpoint to begin with");
+    else if (s->stats && !s->log_path)
+        cvy_error("--log FILE names it", "--stats needs the log that it writes to");
     else if (s->resume && s->no_save)
         cvy_error("--save W names it", "--resume needs the checkpoint that --no-save leaves out");
     else

@@ -178,7 +178,7 @@ int cvy_option_sets(const struct cvy_option *option, const void *value);
 /* What the command line of `train` says, besides the numbers of a training (struct cvy_progress). */
 struct cvy_said {
     const char *data, *schedule, *class_weights, *augment, *log_path, *save, *init_from;
-    int threads, resume, quiet, no_save, no_eval, force, init_partial;
+    int threads, resume, quiet, no_save, no_eval, force, init_partial, stats, stats_updates;
     uint64_t limit; /* steps in all; 0: no limit */
 };
 struct cvy_progress;
@@ -448,14 +448,32 @@ void cvy_kept_free(struct cvy_kept *k);
 unsigned char *cvy_gradient_places(const struct cvy_model *m);
 double cvy_gradient_norm(const float *g, const unsigned char *real, int64_t n);
 void cvy_gradient_add(float *sum, const float *g, int64_t n, int first);
-/* Divides a sum over batches by their number, then brings its norm down to `clip` (0: not), as clip_grad_norm_ of
- * PyTorch does. Returns the norm before that. */
-double cvy_gradient_scale(float *g, const unsigned char *real, int64_t n, int batches, double clip);
+void cvy_gradient_mean(float *sum, int64_t n, int batches); /* divides a sum over batches by their number */
+/* Brings its norm down to `clip` (0: not), as clip_grad_norm_ of PyTorch does. Returns the norm before that. */
+double cvy_gradient_clip(float *g, const unsigned char *real, int64_t n, double clip);
 /* Updates all parameters by the optimiser. */
 void cvy_gradient_take(const struct cvy_run *r, const float *g, const struct cvy_step *step);
 /* Moves the average of weights and running statistics by 1 - decay towards those of now; the first time it becomes
  * them. Counts of batches are copied. 0 after a message. */
 int cvy_average(struct cvy_kept *average, const struct cvy_run *r, double decay);
+
+/* ---- cvy_figures.c: what layers do in an epoch, for --stats
+ * ---------------------------------------------------------------------------- */
+
+struct cvy_figures;
+struct cvy_progress;
+struct json_t;
+/* For updates of `run`'s network, which stays where it is. NULL after a message. */
+struct cvy_figures *cvy_figures_open(const struct cvy_run *run, const struct cvy_tracer *tracer);
+void cvy_figures_close(struct cvy_figures *f); /* NULL is fine */
+/* An update that is looked at, in this order: before its last batch's forward; between that and backward (0 after a
+ * message); with its gradient, as net->grad has it, before clipping; and when the weights have moved. */
+void cvy_figures_before(struct cvy_figures *f);
+int cvy_figures_trace(struct cvy_figures *f, const struct cvy_batch *b, const struct cvy_step *step);
+void cvy_figures_gradient(struct cvy_figures *f, const float *gradient);
+void cvy_figures_after(struct cvy_figures *f);
+/* The epoch's line of the log, and begins the next one. NULL where memory is out. */
+struct json_t *cvy_figures_take(struct cvy_figures *f, const struct cvy_progress *p);
 
 /* ---- cvy_checkpoint.c: a training's weights and state
  * ------------------------------------------------------------------------- */
@@ -548,7 +566,8 @@ int cvy_report_page(struct cvy_report *p, const char *path, const char *weights,
 /* ---- the subcommands
  * ------------------------------------------------------------------------------------------------------ */
 
-int cvy_command_train(int argc, char **argv, const struct cvy_model *model);   /* cvy_train.c */
+int cvy_command_train(int argc, char **argv, const struct cvy_model *model,
+                      const struct cvy_tracer *tracer);                        /* cvy_train.c */
 int cvy_command_lr_find(int argc, char **argv, const struct cvy_model *model); /* cvy_lr_find.c */
 int cvy_command_eval(int argc, char **argv, const struct cvy_model *model);    /* cvy_infer.c */
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *model); /* cvy_infer.c */

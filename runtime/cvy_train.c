@@ -82,19 +82,37 @@ static double rate_of(const struct cvy_training *t, int64_t update)
     return cvy_rate(p->schedule, p->lr, p->setting, &m);
 }
 
+/* Whether the batch under way is the last of those that its update is for. */
+static int completes(const struct cvy_training *t)
+{
+    const int64_t every = (int64_t)t->p.setting[CVY_ACCUMULATE];
+    return t->p.step_in_epoch + 1 == t->steps || (t->p.step_in_epoch + 1) % every == 0;
+}
+
+/* Whether this batch, and the update that it completes, is one of those that --stats looks at. */
+static int looks(const struct cvy_training *t)
+{
+    const int64_t all = updates(t), some = t->said.stats_updates < all ? t->said.stats_updates : all,
+                  number = update_number(t) - t->p.epoch * all;
+    return t->figures && completes(t) && (number + 1) * some / all > number * some / all;
+}
+
 /* Backward, and the update where the batch is the last of those that it is for. Returns whether it was. */
-static int backward(struct cvy_training *t, const struct cvy_batch *b, struct cvy_step *step)
+static int backward(struct cvy_training *t, const struct cvy_batch *b, struct cvy_step *step,
+                    struct cvy_figures *figures)
 {
     struct cvy_progress *p = &t->p;
     struct cvy_net *net = t->run.net;
     const int64_t n = t->model->param_floats, every = (int64_t)p->setting[CVY_ACCUMULATE],
                   had = p->step_in_epoch % every;
-    const int last = p->step_in_epoch + 1 == t->steps, complete = last || had + 1 == every;
     if (every == 1 && p->setting[CVY_CLIP] == 0) {
-        net->grad = last ? t->grad : NULL; /* seen once an epoch, for the log */
+        const int last = p->step_in_epoch + 1 == t->steps; /* seen once an epoch, for the log */
+        net->grad = last || figures ? t->grad : NULL;
         t->model->backward(net, b, step);
-        t->norm = net->grad ? cvy_gradient_norm(net->grad, t->real, n) : t->norm;
+        t->norm = last && net->grad ? cvy_gradient_norm(net->grad, t->real, n) : t->norm;
         net->grad = NULL;
+        if (figures)
+            cvy_figures_gradient(figures, t->grad);
         return 1;
     }
     step->hold = 1;
@@ -104,9 +122,12 @@ static int backward(struct cvy_training *t, const struct cvy_batch *b, struct cv
     float *g = every > 1 ? t->sum : t->grad;
     if (every > 1)
         cvy_gradient_add(t->sum, t->grad, n, had == 0);
-    if (!complete)
+    if (!completes(t))
         return 0;
-    t->norm = cvy_gradient_scale(g, t->real, n, (int)had + 1, p->setting[CVY_CLIP]);
+    cvy_gradient_mean(g, n, (int)had + 1);
+    if (figures)
+        cvy_figures_gradient(figures, g);
+    t->norm = cvy_gradient_clip(g, t->real, n, p->setting[CVY_CLIP]);
     step->hold = 0;
     step->step = (uint64_t)update_number(t);
     cvy_gradient_take(&t->run, g, step);
@@ -141,6 +162,9 @@ static int train_epoch(struct cvy_training *t)
         step.label_smoothing = (float)p->setting[CVY_LABEL_SMOOTHING];
         step.class_weight = t->class_weight;
         cvy_loader_mixed(loader, &step);
+        struct cvy_figures *const figures = looks(t) ? t->figures : NULL;
+        if (figures)
+            cvy_figures_before(figures);
         double loss = m->forward(t->run.net, b, &step, &score);
         const double guessing = m->train.loss->guessing(b->target, b->n, m->classes);
         if (!cvy_finite(loss) || loss > DIVERGED * guessing) {
@@ -155,7 +179,13 @@ static int train_epoch(struct cvy_training *t)
             result = -1;
             break;
         }
-        const int updated = backward(t, b, &step);
+        if (figures && !cvy_figures_trace(figures, b, &step)) {
+            result = -1;
+            break;
+        }
+        const int updated = backward(t, b, &step, figures);
+        if (figures)
+            cvy_figures_after(figures);
         if (updated && p->setting[CVY_EMA] > 0 && !cvy_average(&t->ema, &t->run, p->setting[CVY_EMA])) {
             result = -1;
             break;
@@ -219,6 +249,7 @@ static int finish_epoch(struct cvy_training *t, double begin)
         cvy_plateau_take(&p->plateau, p->lr, p->setting, valid.loss);
     save(t);
     cvy_tell_epoch(t, &done, rate, seconds, valid, best);
+    cvy_tell_figures(t, &done);
     return 1;
 }
 
@@ -303,11 +334,12 @@ static void train_usage(struct cvy_training *t, const struct cvy_option *option)
            t->model->name, t->model->name, t->said.save);
 }
 
-int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
+int cvy_command_train(int argc, char **argv, const struct cvy_model *m, const struct cvy_tracer *tracer)
 {
     struct cvy_training t;
     memset(&t, 0, sizeof t);
     t.model = m;
+    t.tracer = tracer;
     t.lock[0].fd = t.lock[1].fd = -1;
     struct cvy_progress *p = &t.p;
     const struct cvy_train *d = &m->train;
@@ -321,6 +353,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
     p->seed = d->seed;
     t.said.schedule = d->schedule ? d->schedule : "constant";
     t.said.threads = cvy_processors();
+    t.said.stats_updates = 16;
     t.said.save = t.default_save = cvy_format("%s.safetensors", m->name);
     if (!t.said.save)
         return 1;
@@ -352,6 +385,7 @@ int cvy_command_train(int argc, char **argv, const struct cvy_model *m)
         status = status ? status : 1;
     cvy_lock_drop(&t.lock[0]);
     cvy_lock_drop(&t.lock[1]);
+    cvy_figures_close(t.figures);
     cvy_run_close(&t.run);
     cvy_resume_close(&t.old);
     cvy_data_free(&t.train_set);

@@ -264,6 +264,8 @@ int cvy_train_begin(struct cvy_training *t, const struct cvy_option *option)
     if ((sees && (!(t->real = cvy_gradient_places(m)) || !(t->grad = cvy_alloc_aligned(floats * sizeof *t->grad)))) ||
         (sums && !(t->sum = cvy_alloc_aligned(floats * sizeof *t->sum))))
         return 0;
+    if (t->said.stats && !(t->figures = cvy_figures_open(&t->run, t->tracer)))
+        return 0;
     t->said.threads = t->run.net->threads; /* it may use fewer than it is offered */
     const uint32_t crc = cvy_data_crc(&t->valid_set, cvy_data_crc(&t->train_set, 0));
     if (t->said.resume) {

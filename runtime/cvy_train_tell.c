@@ -242,6 +242,12 @@ void cvy_tell_epoch(struct cvy_training *t, const struct cvy_progress *p, double
     log_line(t, o, "");
 }
 
+void cvy_tell_figures(struct cvy_training *t, const struct cvy_progress *p)
+{
+    if (t->figures) /* an epoch's last update is looked at, so that there are some */
+        log_line(t, cvy_figures_take(t->figures, p), "");
+}
+
 void cvy_tell_saved(const struct cvy_training *t)
 {
     const struct cvy_progress *p = &t->p;

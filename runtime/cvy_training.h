@@ -22,7 +22,9 @@ struct cvy_training {
     float *grad, *sum;        /* where a gradient is to be seen; over several batches */
     unsigned char *real;      /* which of them are parameters */
     double norm;              /* of the last update's gradient; below zero: not known */
-    struct cvy_resume old;    /* of --resume */
+    const struct cvy_tracer *tracer;
+    struct cvy_figures *figures; /* of --stats; NULL without it */
+    struct cvy_resume old;       /* of --resume */
     struct cvy_said said;
     char *default_save, *state_path, *class_weights;
     float *class_weight;
@@ -58,6 +60,8 @@ void cvy_tell_clear(void);
 /* How the epoch went, p being as it was before the epoch was counted. best: the best so far by validation. */
 void cvy_tell_epoch(struct cvy_training *t, const struct cvy_progress *p, double rate, double seconds,
                     struct cvy_found valid, int best);
+/* What layers did in the epoch that `p` was in, to the log alone. */
+void cvy_tell_figures(struct cvy_training *t, const struct cvy_progress *p);
 void cvy_tell_saved(const struct cvy_training *t);
 /* The last line: the test set, which nothing before has read. */
 void cvy_tell_test(struct cvy_training *t, struct cvy_found test);

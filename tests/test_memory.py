@@ -183,7 +183,7 @@ def program_cases(convoy, preload):
         p("predict", "--weights", "w.safetensors", "--input", "x.npy", "-o", "made", made="made", before="old"),
         p("trace", "--weights", "w.safetensors", "--input", "x.npy", "--labels", "y.npy", "-o", "made", made="made", before="old"),
         p("train", *few, "--quiet", "--save", "work/w.safetensors"),
-        p("train", *few, "--quiet", "--no-save", "--init-from", "w.safetensors"),
+        p("train", *few, "--quiet", "--no-save", "--init-from", "w.safetensors", "--stats", "--log", "/dev/null"),
         Case(preload, [convoy, "export", "t.yaml", "--weights", "w.safetensors", "-o", "made"], made="made"),
         Case(preload, [convoy, "export", "t.yaml", "--weights", "w.safetensors", "-o", "made", "--single-file"], made="made"),
         Case(preload, [convoy, "plan", "t.yaml", "--why", "conv1", "--worked", "--weights", "w.safetensors"]),

@@ -3,6 +3,7 @@
 
     test_plot.py --convoy build/gen/convoy [WORD...]"""
 import json
+import math
 import os
 import re
 import subprocess
@@ -82,6 +83,76 @@ class Test:
         r = self.run(name)
         check("ends within a line" in r.err, r.err)
         check(r.out.replace("r.jsonl", "s.jsonl") == self.run(again).out, "not the later epochs")
+
+    def stats(self, epoch, values, **more):
+        """A line of --stats in which each figure of the layers a, b, ... is its value times the figure's number, from 1 on."""
+        def entries(kind, *keys):
+            return [dict({kind: "%s.%s" % (n, kind)}, **{key: v * i for i, key in keys}) for n, v in values.items()]
+        line = dict(event="stats", epoch=epoch, stages=entries("stage", (1, "mean"), (2, "sd"), (0.003, "near_zero"), (4, "never_above_zero")),
+                    parameters=entries("parameter", (5, "gradient_norm"), (6, "update_ratio")), norms=entries("norm", (7, "mean_gap"), (8, "variance_ratio")), **more)
+        for s in line["stages"]:
+            s["units"] = 400
+        return json.dumps(line) + "\n"
+
+    def cells(self, name):
+        """title -> row -> [(x, y, shade, epoch, value)], and the numbers beside the rows."""
+        made = {}
+        for g in xml.fromstring(self.run(name).out).iter(SVG + "g"):
+            texts = list(g.iter(SVG + "text"))
+            rows = [t for t in texts if t.find(SVG + "title") is not None]
+            if not rows:
+                continue
+            at = {float(t.get("y")): t.find(SVG + "title").text for t in rows}
+            beside = {at[float(t.get("y"))]: float(t.text) for t in texts if t.get("text-anchor") is None and float(t.get("y")) in at and t.get("class") == "s"}
+            of = {name: [] for name in at.values()}
+            for p in g.iter(SVG + "path"):
+                x, y, _ = map(float, re.split("[Mh ]", p.get("d"))[1:])
+                epoch, value = re.match("epoch (.*): (.*)", p.find(SVG + "title").text).groups()
+                of[at[y + 3]].append((x, y, float(p.get("stroke-opacity")), int(epoch), float(value)))
+            made[texts[0].text] = of, beside
+        return made
+
+    def test_layers(self):
+        """Every figure of --stats has its cell, shaded by where it stands between the least and the greatest, or their logarithms."""
+        name = self.log("t.jsonl", [(2, 2, 0.1), (1, 1, 0.2), (1, 1, 0.3)])
+        values = [{"a": 1.0, "b": 4.0}, {"a": 2.0, "b": 8.0}, {"a": 1.0, "b": 16.0}]
+        with open(self.top + "/t.jsonl", "a") as f:
+            f.write(self.stats(1, {"a": 9.0, "gone": 1.0}) + self.stats(2, {"a": 9.0}))  # of before a --resume
+            f.write("".join(self.stats(i + 1, v) for i, v in enumerate(values)))
+        made = self.cells(name)
+        wanted = {"mean": (1, False), "standard deviation": (2, True), "near zero, %": (0.3, False), "units never above zero, %": (1, False), "gradient norm": (5, True),
+                  "update / weight": (6, True), "batch mean off the running one, in sd": (7, False), "batch variance / running one": (8, True)}
+        check(list(made) == list(wanted), list(made))
+        for title, (by, log) in wanted.items():
+            of, beside = made[title]
+            for row, cells in of.items():
+                if row.startswith("gone"):
+                    check(not cells, "a figure of before it was resumed")
+                    continue
+                for i, (x, y, shade, epoch, value) in enumerate(cells):
+                    v = values[i][row[0]]
+                    where = math.log(v) / math.log(16) if log else (v - 1) / 15
+                    check(epoch == i + 1 and abs(value - by * v) < 1e-3 * by * v and abs(shade - (0.06 + 0.94 * where)) < 0.006, (title, row, cells))
+                check(len(cells) == 3 and cells[0][0] < cells[1][0] < cells[2][0], (title, row, cells))
+                check(abs(beside[row] - by * values[-1][row[0]]) < 5e-3 * beside[row], (title, beside))
+        page = self.run(name, "--html", "t.html") and open(self.top + "/t.html").read()
+        check(page.count('class="w c0"') == 8 * 6 and "the darker" in page, "the page")
+
+    def test_layers_that_are_odd(self):
+        """Many epochs have forty columns, the last one among them; what is no number, or no name, is left out."""
+        self.log("many.jsonl", [(2, 2, 0.1)] * 100)
+        with open(self.top + "/many.jsonl", "a") as f:
+            f.write("".join(self.stats(i + 1, {"a" * 60 + "<": i + 1.0}) for i in range(100)))
+            f.write('{"event":"stats","epoch":"2"}\n{"event":"stats"}\n')
+        of, _ = self.cells("many.jsonl")["mean"]
+        epochs = [c[3] for c in of["a" * 60 + "<.stage"]]
+        check(len(epochs) == 40 and epochs[-1] == 100 and epochs == sorted(set(epochs)), epochs)
+        with open(self.top + "/odd2.jsonl", "w") as f:
+            f.write('{"event":"epoch","epoch":1,"train_loss":0}\n{"event":"stats","epoch":1,"stages":[1,{"stage":3,"mean":1},{"stage":"n","mean":null,"sd":0,'
+                    '"never_above_zero":1},{"stage":"z","mean":-1e300,"sd":0,"units":0,"never_above_zero":0}],"parameters":{"a":1},"norms":null}\n')
+        made = self.cells("odd2.jsonl")
+        check({t: {r: [c[3:] for c in cells] for r, cells in of.items()} for t, (of, _) in made.items()} ==
+              {"mean": {"z": [(1, -1e300)]}, "standard deviation": {"n": [(1, 0)], "z": [(1, 0)]}}, made)
 
     def test_wrong(self):
         for content, words in (("", "holds no epoch"), ("{}\n", "holds no epoch"), ("epoch 1\n", "line 1: it is no JSON object"),

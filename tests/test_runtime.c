@@ -442,6 +442,61 @@ START_TEST(places_that_cannot_be_written)
 }
 END_TEST
 
+/* The line of --stats of an epoch in the log l; NULL: it has none. json_decref. */
+static json_t *stats_of(int epoch)
+{
+    static char log[1 << 16];
+    json_t *found = NULL;
+    log[slurp("l", log, sizeof log)] = '\0';
+    for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        ck_assert_msg(o != NULL, "no JSON: %s", line);
+        if (strcmp(json_string_value(json_object_get(o, "event")), "stats") == 0 &&
+            json_integer_value(json_object_get(o, "epoch")) == epoch)
+            found = json_incref(o);
+        json_decref(o);
+    }
+    return found;
+}
+
+/* What --stats writes of whole networks is compared with PyTorch's (torch_stats.py). */
+START_TEST(stats)
+{
+    int updates, images;
+    double gap;
+    const char *stage, *parameter, *norm;
+    fails("train --stats" SHORT, 1,
+          "fake: error: --stats needs the log that it writes to\n  hint: --log FILE names it\n");
+    fails("train --stats --stats-updates 0 --log l" SHORT, 2,
+          "fake: error: --stats-updates: '0' is not a whole number from 1 to 1000000000\n");
+    RUNS("train --log l --save a.safetensors" SHORT);
+    ck_assert_ptr_null(stats_of(1));
+    RUNS("train --log l --stats --stats-updates 5 --save b.safetensors" SHORT);
+    same_files("a.safetensors", "b.safetensors");
+    for (int epoch = 1; epoch <= 3; epoch++) {
+        json_t *o = stats_of(epoch);
+        ck_assert_int_eq(json_unpack(o, "{s:i, s:i, s:[{s:s}], s:[{s:s}, {s:s}], s:[{s:s, s:f}]}", "updates", &updates,
+                                     "images", &images, "stages", "stage", &stage, "parameters", "parameter",
+                                     &parameter, "parameter", &norm, "norms", "norm", &norm, "mean_gap", &gap),
+                         0);
+        ck_assert_int_eq(updates, 5);
+        ck_assert_int_eq(images, 4 * 32 + 500 % 32); /* the last batch is one of them */
+        ck_assert_str_eq(stage, "fc");
+        ck_assert_str_eq(parameter, "fc.weight");
+        ck_assert_str_eq(norm, "bn"); /* which reads the network's input */
+        ck_assert(gap > 0 && gap < 1);
+        json_decref(o);
+    }
+    RUNS("train --log l --stats --limit 10 --save c.safetensors" SHORT); /* within an epoch: of what is left */
+    RUNS("train --log l --stats --stats-updates 1000000000 --resume --save c.safetensors");
+    same_files("a.safetensors", "c.safetensors");
+    json_t *o = stats_of(1);
+    ck_assert_int_eq(json_unpack(o, "{s:i}", "updates", &updates), 0);
+    ck_assert_int_eq(updates, 16 - 10);
+    json_decref(o);
+}
+END_TEST
+
 START_TEST(options)
 {
     fails("train --epoch 3", 2, "fake: error: train: unknown option '--epoch'\n  hint: did you mean '--epochs'?\n");
@@ -571,7 +626,8 @@ int main(void)
         {"training",
          {learns_and_reports, same_bytes_for_any_threads_and_runs, resume_equals_uninterrupted, the_best_is_kept,
           patience, no_validation, plateau, resume_with_each_schedule, interrupted_saves_and_resumes, resume_refuses,
-          loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, options, bench}},
+          loss_that_is_not_finite, full_disk_keeps_the_old_checkpoint, places_that_cannot_be_written, stats, options,
+          bench}},
     };
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

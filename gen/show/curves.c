@@ -2,6 +2,7 @@
 #include "curves.h"
 #include "runtime.h"
 #include "files.h"
+#include "layers.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -46,7 +47,8 @@ typedef struct Line {
 typedef struct Run {
     const char *name;
     Line line[PANELS][LINES];
-    json_t *start; /* its settings; NULL: not said */
+    json_t *start;  /* its settings; NULL: not said */
+    Layers *layers; /* NULL: it was made without --stats */
     double seconds;
     int epochs;
 } Run;
@@ -73,6 +75,7 @@ static void take(Run *r, const json_t *o)
     const char *event = json_string_value(json_object_get(o, "event"));
     const json_t *epoch = json_object_get(o, "epoch");
 
+    layers_take(&r->layers, o);
     if (event && strcmp(event, "start") == 0 && !r->start)
         r->start = json_deep_copy(o);
     if (!json_is_number(epoch))
@@ -158,21 +161,13 @@ Curves *curves_read(const char *const *path, int n)
 static const char style[] =
     ".axis{stroke:#c9c5bc;fill:none}.grid{stroke:#e8e5de}.t{fill:#626a76;font:12px system-ui,sans-serif}"
     ".h{fill:#1d2129;font:600 14px system-ui,sans-serif}.l{fill:none;stroke-width:2;stroke-linejoin:round}"
-    ".l0{stroke-width:1.3;stroke-dasharray:5 3}.bg{fill:#fff}"
+    ".l0{stroke-width:1.3;stroke-dasharray:5 3}.bg{fill:#fff}.s{fill:#626a76;font:10px system-ui,sans-serif}"
+    ".w{stroke-width:11}"
     ".c0{stroke:#5b4bc4}.c1{stroke:#c2571a}.c2{stroke:#1a7f5a}.c3{stroke:#b8336a}.c4{stroke:#1f78b4}.c5{stroke:#8a6d00}"
     ".c6{stroke:#6b6b6b}.c7{stroke:#7a3db8}"
-    "@media(prefers-color-scheme:dark){.axis{stroke:#4a505c}.grid{stroke:#2c313a}.t{fill:#98a1ae}.h{fill:#e5e7eb}"
+    "@media(prefers-color-scheme:dark){.axis{stroke:#4a505c}.grid{stroke:#2c313a}.t,.s{fill:#98a1ae}.h{fill:#e5e7eb}"
     ".bg{fill:#1c1f26}.c0{stroke:#a79cf7}.c1{stroke:#f2a05e}.c2{stroke:#6fd1a5}.c3{stroke:#f089b4}.c4{stroke:#7dbdea}"
     ".c5{stroke:#e0c255}.c6{stroke:#b5b5b5}.c7{stroke:#c99cf0}}";
-
-static void put_escaped(Buf *to, const char *text)
-{
-    for (; *text; text++)
-        if (*text == '<' || *text == '>' || *text == '&' || *text == '"')
-            buf_printf(to, "&#%d;", *text);
-        else
-            buf_add(to, text, 1);
-}
 
 /* 1, 2 or 5 times a power of ten, so that `span` has about TICKS of it. */
 static double tick_of(double span)
@@ -312,7 +307,20 @@ void curves_svg(const Curves *c, Buf *to)
             buf_puts(&body, "</g>\n");
             n++;
         }
-    const int height = top + (n + ACROSS - 1) / ACROSS * (HEIGHT + GAP);
+    int height = top + (n + ACROSS - 1) / ACROSS * (HEIGHT + GAP);
+    for (int i = 0; i < c->n; i++) /* two beside each other, the next two below the taller one */
+        for (int p = 0, tall = 0, at = height; p < layers_panels(c->run[i].layers); p++) {
+            int own;
+            buf_printf(&body, "<g transform=\"translate(%d %d)\">\n", GAP + p % ACROSS * (WIDTH + GAP), at);
+            layers_panel(c->run[i].layers, p, c->run[i].name, i % COLOURS, WIDTH, &body, &own);
+            buf_puts(&body, "</g>\n");
+            tall = own > tall ? own : tall;
+            height = at + tall + GAP;
+            if (p % ACROSS == ACROSS - 1) {
+                at = height;
+                tall = 0;
+            }
+        }
     buf_printf(to,
                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n<style>%s"
                "@media(prefers-color-scheme:dark){.page{fill:#14161b}}.page{fill:#fbfaf7}</style>\n"
@@ -392,12 +400,26 @@ void curves_html(const Curves *c, Buf *to)
         "%s</style></head>\n<body><main>\n<h1>%d training%s</h1>\n",
         style, c->n, c->n == 1 ? "" : "s");
     put_table(c, to);
-    buf_puts(to, "<p>Dashed: training; line: validation; circle: the test at the end.</p>\n<div class=panels>\n");
+    buf_puts(to, "<p>Dashed: training; line: validation; circle: the test at the end.");
+    for (int i = 0; i < c->n; i++)
+        if (c->run[i].layers) {
+            buf_puts(to, " Cells, of --stats: the darker, the larger; the number beside a row is the last one.");
+            break;
+        }
+    buf_puts(to, "</p>\n<div class=panels>\n");
     for (int p = 0; p < PANELS; p++)
         if (find_frame(c, p, &f)) {
             buf_printf(to, "<svg viewBox=\"0 0 %d %d\" role=img aria-label=\"%s\">\n", WIDTH, HEIGHT, panels[p].title);
             put_panel(c, p, &f, to);
             buf_puts(to, "</svg>\n");
+        }
+    for (int i = 0; i < c->n; i++)
+        for (int p = 0; p < layers_panels(c->run[i].layers); p++) {
+            Buf panel = {0};
+            int height;
+            layers_panel(c->run[i].layers, p, c->run[i].name, i % COLOURS, WIDTH, &panel, &height);
+            buf_printf(to, "<svg viewBox=\"0 0 %d %d\" role=img aria-label=\"%s\">\n%s</svg>\n", WIDTH, height,
+                       layers_title(c->run[i].layers, p), panel.text);
         }
     buf_puts(to, "</div>\n</main></body></html>\n");
 }
