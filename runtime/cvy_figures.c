@@ -88,8 +88,9 @@ static int find_input(struct norm *w, const char *const *identity)
     }
     const char *from = field(identity[i], 2, &len);
     w->input = copy_of(from, len);
-    for (char *at = w->input; at && (at = strchr(at, '/')) != NULL;)
-        *at = '.';
+    char *slash = w->input ? strchr(w->input, '/') : NULL;
+    if (slash) /* a place has one at most */
+        *slash = '.';
     return w->input != NULL;
 }
 
