@@ -20,6 +20,7 @@ int files_here(void);
 double accuracy(const char *words); /* of `eval --json` */
 /* A group of tests, each in an empty folder. tests: NULL at the end. */
 void add_cases(Suite *suite, const char *name, const TTest *const *test);
+void add_data_cases(Suite *suite);     /* test_runtime_data.c */
 void add_file_cases(Suite *suite);     /* test_runtime_files.c */
 void add_identity_cases(Suite *suite); /* test_runtime_identity.c */
 

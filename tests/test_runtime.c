@@ -1,5 +1,6 @@
 /* test_runtime.c - the runtime with a network written by hand (fake_model.c): random numbers, schedules, and training
- * driven through the command line in child processes. What concerns files is in test_runtime_files.c. */
+ * driven through the command line in child processes. Data are in test_runtime_data.c, other files in
+ * test_runtime_files.c. */
 #include "../runtime/cvy_private.h"
 #include "../runtime/cvy_rng.h"
 #include "fake_model.h"
@@ -632,6 +633,7 @@ int main(void)
     Suite *suite = suite_create("runtime");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         add_cases(suite, cases[i].name, cases[i].test);
+    add_data_cases(suite);
     add_file_cases(suite);
     add_identity_cases(suite);
     SRunner *runner = srunner_create(suite);
