@@ -7,6 +7,7 @@
 - No circles: no files of a folder call each other in a ring.
 - The list of folders in gen/meson.build is all of gen/.
 - The generator uses the runtime through gen/base/runtime.h alone.
+- Each global name of the runtime's objects that were built stands in runtime/cvy_names.h (test_api.py asks nm of emitted programs).
 
 Before that the test is tried on a small stack of its own, once as it should be and once with one arrow reversed and one circle: it
 must notice both."""
@@ -140,6 +141,18 @@ def around_runtime_h():
     return sorted(found)
 
 
+def unlisted_names(build):
+    """Global names of the runtime that cvy_names.h does not give the network's name."""
+    listed = set(re.findall(r'^#define (cvy_\w+) CVY_NAMED', open(os.path.join(SOURCE, 'runtime', 'cvy_names.h')).read(), re.M))
+    found = set()
+    for folder in ('gen/libconvoy_shared.a.p', 'tests/test_runtime.p'):
+        path = os.path.join(build, folder)
+        for obj in os.listdir(path) if os.path.isdir(path) else ():
+            if '_runtime_cvy_' in obj and obj.endswith('.o'):
+                found |= symbols(os.path.join(path, obj))[0]
+    return ['%s is not in it' % name for name in sorted(found - listed)] if found else ['no object of the runtime was found']
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('--build', required=True)
@@ -160,6 +173,7 @@ def main():
     checks = [('the test itself', try_itself(cc)),
               ('arrows and circles', faults(folders, shared, libraries, cc)),
               ('one header of the runtime', around_runtime_h()),
+              ('runtime/cvy_names.h', unlisted_names(a.build)),
               ('every folder is in the list', sorted(set(d for d in os.listdir(os.path.join(SOURCE, 'gen')) if os.path.isdir(os.path.join(SOURCE, 'gen', d))) ^ set(names)))]
     failed = 0
     for name, found in checks:
