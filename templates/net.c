@@ -501,7 +501,7 @@ size_t ${n.name}_arena_bytes(int batch, int threads)
 }
 
 //$ if n.train
-const struct cvy_step ${n.name}_step = {${n.step}};
+//$ emit n.part_step
 
 double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
@@ -544,14 +544,7 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
     return 0;
 }
 
-double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
-{
-    const double loss = ${n.name}_forward(net, batch, step, score);
-
-    if (!isnan(loss))
-        ${n.name}_backward(net, batch, step);
-    return loss;
-}
+//$ emit n.part_train_step
 
 static double ${n.name}_model_forward(struct cvy_net *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
@@ -604,20 +597,70 @@ static int ${n.name}_model_infer(struct cvy_net *net, const struct cvy_batch *ba
 }
 
 const struct cvy_model ${n.name}_model = {
-    "${n.name}", ${n.NAME}_ORDER, "${n.target}", ${n.NAME}_SPEC_HASH,
-    ${n.c}, ${n.h}, ${n.w}, ${n.classes},
-    ${n.name}_tensors, sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
-    ${n.NAME}_PARAM_FLOATS, ${n.NAME}_RUNNING_FLOATS, ${n.NAME}_BATCHES,
-    ${n.NAME}_STORED_BYTES, ${n.NAME}_FLOPS, ${n.NAME}_MIN_BATCH,
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.loss}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
-     {${n.setting}},
-     ${n.name}_mean, ${n.name}_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
+    .name = "${n.name}",
+    .order = ${n.NAME}_ORDER,
+    .target = "${n.target}",
+    .spec_hash = ${n.NAME}_SPEC_HASH,
+    .channels = ${n.c},
+    .height = ${n.h},
+    .width = ${n.w},
+    .classes = ${n.classes},
+    .tensor = ${n.name}_tensors,
+    .ntensor = sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
+    .param_floats = ${n.NAME}_PARAM_FLOATS,
+    .running_floats = ${n.NAME}_RUNNING_FLOATS,
+    .nbatches = ${n.NAME}_BATCHES,
+    .stored_bytes = ${n.NAME}_STORED_BYTES,
+    .flops = ${n.NAME}_FLOPS,
+    .min_batch = ${n.NAME}_MIN_BATCH,
+    //$ emit n.part_train_section
+    .arena_bytes = ${n.name}_arena_bytes,
+    .init = ${n.name}_model_init,
     //$ if n.train
-    ${n.name}_arena_bytes, ${n.name}_model_init, ${n.name}_model_forward, ${n.name}_model_backward, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
-    //$ else
-    ${n.name}_arena_bytes, ${n.name}_model_init, NULL, NULL, ${n.name}_model_fold, ${n.name}_model_infer, ${n.name}_identity,
+    .forward = ${n.name}_model_forward,
+    .backward = ${n.name}_model_backward,
     //$ end
+    .fold = ${n.name}_model_fold,
+    .infer = ${n.name}_model_infer,
+    .identity = ${n.name}_identity,
 };
+//$ end
+
+// What a network for reading has, too.
+//$ define step
+const struct cvy_step ${n.name}_step = {${n.step}};
+//$ end
+//$ define train_step
+double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
+{
+    const double loss = ${n.name}_forward(net, batch, step, score);
+
+    if (!isnan(loss))
+        ${n.name}_backward(net, batch, step);
+    return loss;
+}
+//$ end
+//$ define train_section
+.train = {
+    .data = "${n.data}",
+    .epochs = ${n.epochs},
+    .batch = ${n.batch},
+    .loss = &cvy_${n.loss},
+    .optimiser = &cvy_${n.optimiser},
+    .lr = ${n.lr},
+    .hyper = {${n.hyper}},
+    .weight_decay = ${n.weight_decay},
+    .decay_all = ${n.decay_all},
+    .schedule = "${n.schedule}",
+    .setting = {${n.setting}},
+    .mean = ${n.of_input}_mean,
+    .std = ${n.of_input}_std,
+    .seed = UINT64_C(${n.seed}),
+    //$ if n.weighs_classes
+    .class_weight = ${n.class_weight},
+    //$ end
+    .augment = "${n.augment}",
+},
 //$ end
 
 //$ define main

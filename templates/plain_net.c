@@ -55,7 +55,7 @@ static void run(const struct ${n.name} *net, const struct ${n.name}_values *v, i
 }
 
 //$ if n.train
-const struct cvy_step ${n.name}_step = {${n.step}};
+//$ emit n.part_step
 
 double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
 {
@@ -100,14 +100,7 @@ int ${n.name}_backward(struct ${n.name} *net, const struct cvy_batch *batch, con
     return 0;
 }
 
-double ${n.name}_train_step(struct ${n.name} *net, const struct cvy_batch *batch, const struct cvy_step *step, double *score)
-{
-    const double loss = ${n.name}_forward(net, batch, step, score);
-
-    if (!isnan(loss))
-        ${n.name}_backward(net, batch, step);
-    return loss;
-}
+//$ emit n.part_train_step
 
 //$ end
 int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y)
@@ -302,19 +295,32 @@ static int model_infer(struct cvy_net *net, const struct cvy_batch *batch, float
 }
 
 const struct cvy_model ${n.name}_model = {
-    "${n.name}", "${n.order}", "${n.target}", "${n.hash}",
-    ${n.c}, ${n.h}, ${n.w}, ${n.classes},
-    tensors, sizeof tensors / sizeof *tensors,
-    ${n.param_floats}, ${n.running_floats}, ${n.batches},
-    ${n.stored_bytes}, INT64_C(${n.flops}), ${n.min_batch},
-    {"${n.data}", ${n.epochs}, ${n.batch}, &cvy_${n.loss}, &cvy_${n.optimiser}, ${n.lr}, {${n.hyper}}, ${n.weight_decay}, ${n.decay_all}, "${n.schedule}",
-     {${n.setting}},
-     input_mean, input_std, UINT64_C(${n.seed}), ${n.class_weight}, "${n.augment}"},
+    .name = "${n.name}",
+    .order = "${n.order}",
+    .target = "${n.target}",
+    .spec_hash = "${n.hash}",
+    .channels = ${n.c},
+    .height = ${n.h},
+    .width = ${n.w},
+    .classes = ${n.classes},
+    .tensor = tensors,
+    .ntensor = sizeof tensors / sizeof *tensors,
+    .param_floats = ${n.param_floats},
+    .running_floats = ${n.running_floats},
+    .nbatches = ${n.batches},
+    .stored_bytes = ${n.stored_bytes},
+    .flops = INT64_C(${n.flops}),
+    .min_batch = ${n.min_batch},
+    //$ emit n.part_train_section
+    .arena_bytes = ${n.name}_arena_bytes,
+    .init = model_init,
     //$ if n.train
-    ${n.name}_arena_bytes, model_init, model_forward, model_backward, model_fold, model_infer, identity,
-    //$ else
-    ${n.name}_arena_bytes, model_init, NULL, NULL, model_fold, model_infer, identity,
+    .forward = model_forward,
+    .backward = model_backward,
     //$ end
+    .fold = model_fold,
+    .infer = model_infer,
+    .identity = identity,
 };
 //$ end
 

@@ -15,7 +15,9 @@ ${s.let} vf_${s.act}(v${s.in}${s.args});
 ${s.let} vf_dropout(&q->${s.op}, v${s.in}, ${s.index}, ${s.below}, ${s.arg});
 //$ end
 //$ define mask
+//$ if s.unread
 (void)v${s.in};
+//$ end
 ${s.let} vf_dropout(&q->${s.op}, vf_set(1.0f), ${s.index}, ${s.below}, 1.0f);
 //$ end
 

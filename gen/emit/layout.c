@@ -111,6 +111,7 @@ void layout_totals(const Net *n)
     const int64_t fixed = arena_fixed_bytes(a, train), trained = arena_train_bytes(a);
 
     emit_spec_fields(r, n->g, p->target);
+    rec_str(r, "of_input", n->g->spec->name);
     emit_identity(r, n->g);
     rec_str(r, "first_tensor", n->g->nparam ? n->g->param[0].name : "");
     rec_str(r, "optimise", n->g->spec->unroll == UNROLL_NONE ? "s" : "2");

@@ -221,6 +221,7 @@ static void steps(Lines *l)
             break;
         case STEP_MASK:
             s = line_add(l->functions, "point", "mask");
+            rec_int(s, "unread", !l->chained); /* a mask has no number of what it is laid over */
             break;
         case STEP_ADD:
             s = line_add(l->functions, "point", "fwd_add");

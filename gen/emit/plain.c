@@ -602,6 +602,7 @@ static void totals(const PlainNet *n)
     const struct cvy_optimiser *optimiser = g->spec->train.optimiser;
 
     emit_spec_fields(r, g, target_find("portable"));
+    rec_str(r, "of_input", "input");
     emit_identity(r, g);
     rec_str(r, "optimise", "3"); /* compilers then copy a function for the constants that it is called with */
     rec_int(r, "plain", 1);

@@ -57,6 +57,25 @@ static const char *class_weights(const Spec *s)
     return w ? xprintf("(const float[]){%s}", emit_channel_list(w, s->classes)) : "NULL";
 }
 
+/* The numbers of a step of a training with one rate, those that are not 0. hyper: the optimiser's. */
+static const char *step_text(const Spec *s, const char *hyper)
+{
+    const SpecTrain *t = &s->train;
+    Buf b = {0};
+
+    buf_printf(&b, ".lr = %s", emit_float(t->lr));
+    if (t->weight_decay != 0)
+        buf_printf(&b, ", .weight_decay = %s", emit_float(t->weight_decay));
+    if (t->weight_decay != 0 && t->decay_all)
+        buf_printf(&b, ", .weight_decay_other = %s", emit_float(t->weight_decay));
+    buf_printf(&b, ", .hyper = {%s}, .seed = UINT64_C(%lld)", hyper, (long long)t->seed);
+    if (t->setting[CVY_LABEL_SMOOTHING] != 0)
+        buf_printf(&b, ", .label_smoothing = %s", emit_float(t->setting[CVY_LABEL_SMOOTHING]));
+    if (t->class_weight)
+        buf_printf(&b, ", .class_weight = %s", class_weights(s));
+    return b.text;
+}
+
 const TargetWords emit_target[CVY_TARGETS] = {
     [CVY_CLASS] = {"const int *", "labels", "n labels, ints from 0 to classes - 1", "classes"},
     [CVY_VALUES] = {"const float *", "values", "n x outputs floats, what the answers should be", "outputs"},
@@ -113,21 +132,26 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "target_doc", emit_target[train->loss->target].doc);
     rec_str(r, "optimiser", train->optimiser->name);
     Buf hyper = {0};
-    for (int k = 0; k < CVY_HYPERS; k++)
+    int hypers = CVY_HYPERS;
+    while (hypers > 1 && train->hyper[hypers - 1] == 0)
+        hypers--;
+    for (int k = 0; k < hypers; k++)
         buf_printf(&hyper, "%s%s", k ? ", " : "", real_text(train->hyper[k]));
     rec_str(r, "hyper", hyper.text);
-    rec_fmt(r, "step", "%s, %s, %s, {%s}, UINT64_C(%lld), 0, %s, %s, 0, NULL, NULL", emit_float(train->lr),
-            emit_float(train->weight_decay), emit_float(train->decay_all ? train->weight_decay : 0), hyper.text,
-            (long long)train->seed, emit_float(train->setting[CVY_LABEL_SMOOTHING]), class_weights(s));
+    rec_str(r, "step", step_text(s, hyper.text));
     rec_str(r, "weight_decay", real_text(train->weight_decay));
     rec_int(r, "decay_all", train->decay_all);
     rec_str(r, "schedule", cvy_schedules[train->schedule].name);
     rec_str(r, "augment", augment_text(train));
     rec_str(r, "class_weight", train->balanced ? "cvy_balanced" : class_weights(s));
+    rec_int(r, "weighs_classes", train->balanced || train->class_weight);
+    emit_part(r, "part_step", "step");
+    emit_part(r, "part_train_step", "train_step");
+    emit_part(r, "part_train_section", "train_section");
     rec_int(r, "seed", train->seed);
     Buf setting = {0};
     for (int k = 0; k < CVY_SETTINGS; k++)
-        buf_printf(&setting, "%s%s", k ? ", " : "", real_text(train->setting[k]));
+        buf_printf(&setting, "%s%s", k ? ", " : "", setting_text(k, train->setting[k]));
     rec_str(r, "setting", setting.text);
 }
 
