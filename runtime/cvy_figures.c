@@ -241,7 +241,7 @@ static int find_pixels(struct cvy_figures *f, const struct cvy_layout *at)
 }
 
 /* Takes in a batch of a stage's outputs. Sums are in double and in one order, whatever the number of threads. */
-static void look(const struct cvy_figures *f, struct stage *s, const float *data, const struct cvy_layout *at)
+static void take_stage(const struct cvy_figures *f, struct stage *s, const float *data, const struct cvy_layout *at)
 {
     const int64_t pixels = (int64_t)along(at, 2) * along(at, 3);
     const int n = at->dim[0];
@@ -285,7 +285,7 @@ static void sink(void *user, const char *name, const float *data, const struct c
         s = add_stage(f, name + 4, along(at, 1));
     f->failed = !s || !find_pixels(f, at);
     if (!f->failed)
-        look(f, s, data, at);
+        take_stage(f, s, data, at);
 }
 
 /* A norm may read the network's input, which no tracer hands out. */
@@ -302,7 +302,7 @@ static int reads_input(const struct cvy_model *m, const struct norm *w)
     return w->input && strlen(w->input) == len && memcmp(w->input, place, len) == 0;
 }
 
-static int look_at_input(struct cvy_figures *f, const struct cvy_batch *b)
+static int take_input(struct cvy_figures *f, const struct cvy_batch *b)
 {
     const struct cvy_model *m = f->run->model;
     const int64_t plane = (int64_t)m->height * m->width;
@@ -318,7 +318,7 @@ static int look_at_input(struct cvy_figures *f, const struct cvy_batch *b)
         s = add_stage(f, "", m->channels);
     if (!s || !find_pixels(f, &at))
         return 0;
-    look(f, s, b->x, &at);
+    take_stage(f, s, b->x, &at);
     return 1;
 }
 
@@ -342,7 +342,7 @@ static void compare(struct cvy_figures *f, struct norm *w)
 int cvy_figures_trace(struct cvy_figures *f, const struct cvy_batch *b, const struct cvy_step *step)
 {
     f->failed = 0;
-    if (!look_at_input(f, b) || f->tracer->trace(f->run->net, b, step, f->scratch, sink, f) != 0 || f->failed)
+    if (!take_input(f, b) || f->tracer->trace(f->run->net, b, step, f->scratch, sink, f) != 0 || f->failed)
         return 0;
     for (int i = 0; i < f->nnorm; i++)
         compare(f, &f->norm[i]);

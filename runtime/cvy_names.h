@@ -133,6 +133,8 @@
 #define cvy_gradient_places CVY_NAMED(cvy_gradient_places)
 #define cvy_gradient_mean CVY_NAMED(cvy_gradient_mean)
 #define cvy_gradient_clip CVY_NAMED(cvy_gradient_clip)
+#define cvy_class_names CVY_NAMED(cvy_class_names)
+#define cvy_class_names_free CVY_NAMED(cvy_class_names_free)
 #define cvy_train_begin CVY_NAMED(cvy_train_begin)
 #define cvy_log_is_apart CVY_NAMED(cvy_log_is_apart)
 #define cvy_log_open CVY_NAMED(cvy_log_open)
