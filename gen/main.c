@@ -70,11 +70,12 @@ static const Command commands[] = {
      "  -- --help         the program's own help, with this network's defaults; all after -- is the program's\n"
      "CC and CFLAGS in the environment are honoured.\n",
      OPT_SPEC | OPT_OUT | OPT_TARGET | OPT_REST | OPT_IMPORT, 0, "SPEC", cmd_train, 1},
-    {"predict", "SPEC [--weights W] IMAGE... [--json] [-o DIR] [--target T] [--force] [--set KEY=VALUE]",
-     "say of images which class they are of",
-     "Reads PNG and JPEG files as 'convoy data' read those that the weights were trained with, to the bit, and prints "
-     "for each\n"
-     "the five most probable classes with their probabilities. The network's program is compiled first, as 'train' "
+    {"predict", "SPEC [--weights W] FILE... [--json] [-o DIR] [--target T] [--force] [--set KEY=VALUE]",
+     "say of images, or rows of a table, which class they are of",
+     "Reads PNG and JPEG files as 'convoy data' read those that the weights were trained with, to the bit, or the rows "
+     "of a\n"
+     "table by the names of their columns, and prints for each the five most probable classes with their "
+     "probabilities, or\nthe numbers that the network learnt. The network's program is compiled first, as 'train' "
      "does "
      "it.\n"
      "  --weights W       a checkpoint that 'train' wrote (default: NAME.safetensors here, NAME as in SPEC)\n"

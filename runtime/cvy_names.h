@@ -225,6 +225,8 @@
 #define cvy_resume_best CVY_NAMED(cvy_resume_best)
 #define cvy_resume_load CVY_NAMED(cvy_resume_load)
 #define cvy_data_name CVY_NAMED(cvy_data_name)
+#define cvy_answer_names CVY_NAMED(cvy_answer_names)
+#define cvy_answer_names_free CVY_NAMED(cvy_answer_names_free)
 #define cvy_report_begin CVY_NAMED(cvy_report_begin)
 #define cvy_report_end CVY_NAMED(cvy_report_end)
 #define cvy_report_row CVY_NAMED(cvy_report_row)

@@ -173,9 +173,11 @@ static void put_classes(FILE *to, const struct cvy_report *p)
 static void put_outputs(FILE *to, const struct cvy_report *p)
 {
     fputs("<h2>By output</h2>\n<div class=wide><table>\n<tr><th>output<th class=n>RMSE<th class=n>R2</tr>\n", to);
-    for (int c = 0; c < p->model->classes; c++)
-        fprintf(to, "<tr><td>%d<td class=n>%.5g<td class=n>%.4f</tr>\n", c, sqrt(p->error[c] / p->data->n),
-                cvy_report_r2(p, c));
+    for (int c = 0; c < p->model->classes; c++) {
+        fputs("<tr><td>", to);
+        put_html(to, p->class_name[c]);
+        fprintf(to, "<td class=n>%.5g<td class=n>%.4f</tr>\n", sqrt(p->error[c] / p->data->n), cvy_report_r2(p, c));
+    }
     fputs("</table></div>\n", to);
 }
 
@@ -237,7 +239,7 @@ static int put_worst(FILE *to, const struct cvy_report *p)
     int ok = 1;
     if (p->nworst)
         fprintf(to, "<h2>Predicted worst</h2>\n<p>%s</p>\n<div class=cards>\n",
-                p->class_name ? "Wrong, and most sure of it." : "Of all rows, those with the largest loss.");
+                p->right ? "Wrong, and most sure of it." : "Of all rows, those with the largest loss.");
     for (int i = 0; ok && i < p->nworst; i++) {
         const struct cvy_worst *w = &p->worst[i];
         fputs("<div class=card>", to);
@@ -245,7 +247,7 @@ static int put_worst(FILE *to, const struct cvy_report *p)
         fputs("<b>", to);
         put_html(to, w->name);
         fputs("</b>", to);
-        if (!p->class_name) {
+        if (!p->right) {
             fprintf(to, "<span>loss %.4g</span></div>\n", w->loss);
             continue;
         }
@@ -265,7 +267,7 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
 {
     char text[64];
     int64_t right = 0;
-    for (int c = 0; p->class_name && c < p->model->classes; c++)
+    for (int c = 0; p->right && c < p->model->classes; c++)
         right += p->right[c];
     fputs("<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width, "
           "initial-scale=1\">\n<title>",
@@ -278,7 +280,7 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
     fputs(" on ", to);
     put_html(to, p->data->what);
     fprintf(to, "%s</p>\n<div class=figures>\n", p->data->synthetic ? ": a synthetic set, not a benchmark" : "");
-    if (!p->class_name) {
+    if (!p->right) {
         snprintf(text, sizeof text, "%.4f", cvy_report_r2(p, -1));
         put_figure(to, text, "R2");
         snprintf(text, sizeof text, "%.5g", sqrt(loss));
@@ -287,7 +289,7 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
         snprintf(text, sizeof text, "%.2f %%", 100.0 * (double)right / p->data->n);
         put_figure(to, text, "right");
     }
-    if (p->class_name && p->k < p->model->classes) {
+    if (p->right && p->k < p->model->classes) {
         char what[32];
         snprintf(text, sizeof text, "%.2f %%", 100.0 * (double)p->in_top / p->data->n);
         snprintf(what, sizeof what, "in the first %d", p->k);
@@ -298,13 +300,13 @@ static int put_page(FILE *to, const struct cvy_report *p, const char *weights, d
     snprintf(text, sizeof text, "%d", p->data->n);
     put_figure(to, text, "images");
     fputs("</div>\n", to);
-    if (p->class_name) {
+    if (p->right) {
         put_matrix(to, p);
         put_classes(to, p);
     } else if (p->model->train.loss->target == CVY_VALUES) {
         put_outputs(to, p);
     }
-    if ((p->class_name && !put_mistakes(to, p)) || !put_worst(to, p))
+    if ((p->right && !put_mistakes(to, p)) || !put_worst(to, p))
         return 0;
     fputs("</main></body></html>\n", to);
     return 1;

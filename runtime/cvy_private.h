@@ -325,7 +325,7 @@ char *cvy_near_path(const char *path, int words);
  * --------------------------------------------------------------------- */
 
 /* What a set says of itself that its weights say, too, so that what comes later is read as its rows were: metadata. */
-enum cvy_origin { CVY_CLASSES, CVY_COLUMNS, CVY_RECIPE, CVY_ORIGINS };
+enum cvy_origin { CVY_CLASSES, CVY_COLUMNS, CVY_RECIPE, CVY_TARGET_NAMES, CVY_ORIGINS };
 extern const char *const cvy_origin_keys[CVY_ORIGINS];
 
 struct cvy_data {
@@ -374,10 +374,10 @@ static inline int cvy_learns_classes(const struct cvy_model *m)
 }
 /* What a row is called, fit to be shown: the file's name in a set, or its number; free(). */
 char *cvy_data_name(const struct cvy_data *d, int row);
-/* What each of the classes is called, fit to be shown: their names where the data have some, else their numbers. NULL
- * after a message. */
-char **cvy_class_names(const struct cvy_data *d, int classes);
-void cvy_class_names_free(char **name, int classes); /* NULL: nothing */
+/* What each of the network's answers is called, a class or a number that it learns, fit to be shown: the data's names
+ * where they have some, else their places. NULL after a message. */
+char **cvy_answer_names(const struct cvy_data *d, const struct cvy_model *m);
+void cvy_answer_names_free(char **name, int answers); /* NULL: nothing */
 void cvy_data_free(struct cvy_data *d);
 /* Of labels and images; `crc`: of what came before, 0. */
 uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t crc);
@@ -536,8 +536,8 @@ struct cvy_mistake {
 struct cvy_report {
     const struct cvy_model *model;
     const struct cvy_data *data;
-    char **class_name;
-    int64_t *rows, *right;             /* by class */
+    char **class_name;                 /* or of the numbers that it learns */
+    int64_t *rows, *right;             /* by class; NULL: it learns numbers */
     int64_t *matrix;                   /* class x what it is taken for; NULL: too many classes */
     int k;                             /* CVY_TOP_K, or fewer classes */
     int64_t in_top;                    /* rows whose class is among the first k */

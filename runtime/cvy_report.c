@@ -28,15 +28,15 @@ int cvy_report_begin(struct cvy_report *p, const struct cvy_model *m, const stru
     p->model = m;
     p->data = d;
     p->k = m->classes < CVY_TOP_K ? m->classes : CVY_TOP_K;
+    p->class_name = cvy_answer_names(d, m);
     if (!cvy_learns_classes(m)) {
         p->sum = cvy_alloc(n, sizeof *p->sum);
         p->squares = cvy_alloc(n, sizeof *p->squares);
         p->error = cvy_alloc(n, sizeof *p->error);
-        return p->sum && p->squares && p->error;
+        return p->class_name && p->sum && p->squares && p->error;
     }
     p->rows = cvy_alloc(n, sizeof *p->rows);
     p->right = cvy_alloc(n, sizeof *p->right);
-    p->class_name = cvy_class_names(d, m->classes);
     if (n <= MOST_MATRIX)
         p->matrix = cvy_alloc(n * n, sizeof *p->matrix);
     return p->rows && p->right && p->class_name && (n > MOST_MATRIX || p->matrix);
@@ -44,7 +44,7 @@ int cvy_report_begin(struct cvy_report *p, const struct cvy_model *m, const stru
 
 void cvy_report_end(struct cvy_report *p)
 {
-    cvy_class_names_free(p->class_name, p->model ? p->model->classes : 0);
+    cvy_answer_names_free(p->class_name, p->model ? p->model->classes : 0);
     free(p->sum);
     free(p->squares);
     free(p->error);
@@ -212,10 +212,8 @@ static int print_classes(const struct cvy_report *p)
 static void print_values(const struct cvy_report *p)
 {
     printf("R2 %.4f\n", cvy_report_r2(p, -1));
-    for (int c = 0;
-         p->model->classes > 1 && p->model->train.loss->target == CVY_VALUES && c < p->model->classes && c < TEXT_LINES;
-         c++)
-        printf("  output %d: RMSE %.5g, R2 %.4f\n", c, sqrt(p->error[c] / p->data->n), cvy_report_r2(p, c));
+    for (int c = 0; p->model->train.loss->target == CVY_VALUES && c < p->model->classes && c < TEXT_LINES; c++)
+        printf("  %s: RMSE %.5g, R2 %.4f\n", p->class_name[c], sqrt(p->error[c] / p->data->n), cvy_report_r2(p, c));
     for (int i = 0; i < p->nworst && i < TEXT_WORST; i++)
         printf("%s%s: loss %.5g\n", i ? "  " : "predicted worst\n  ", p->worst[i].name, p->worst[i].loss);
 }
@@ -253,7 +251,8 @@ static int values_json(const struct cvy_report *p, json_t *o)
     json_t *outputs = json_array(), *worst = json_array();
     int ok = outputs && worst;
     for (int c = 0; c < p->model->classes; c++)
-        ok &= json_array_append_new(outputs, json_pack("{s:f, s:o}", "rmse", sqrt(p->error[c] / p->data->n), "r2",
+        ok &= json_array_append_new(outputs, json_pack("{s:s, s:f, s:o}", "name", p->class_name[c], "rmse",
+                                                       sqrt(p->error[c] / p->data->n), "r2",
                                                        real_or_null(cvy_report_r2(p, c)))) == 0;
     for (int i = 0; i < p->nworst; i++)
         ok &= json_array_append_new(worst, json_pack("{s:s, s:i, s:f}", "name", p->worst[i].name, "row",

@@ -62,6 +62,21 @@ static int shapes_fit(const struct cvy_tensors *f, const char *split, const stru
     return 1;
 }
 
+/* ", price, age": what the numbers to learn are called; "" where nobody said. */
+static const char *targets_text(const struct cvy_tensors *f, char *text, size_t room)
+{
+    json_t *const names = meta_json(f, cvy_origin_keys[CVY_TARGET_NAMES]);
+    size_t at = 0;
+    *text = '\0';
+    for (size_t i = 0; i < json_array_size(names) && at + 1 < room; i++) {
+        const char *const name = json_string_value(json_array_get(names, i));
+        char plain[100];
+        at += (size_t)snprintf(text + at, room - at, ", %s", name ? cvy_plain(name, plain, sizeof plain) : "");
+    }
+    json_decref(names);
+    return text;
+}
+
 static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, const struct cvy_entry *x,
                     const struct cvy_entry *y)
 {
@@ -80,11 +95,9 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
         return 0;
     }
     if (wants == CVY_CLASS && y->dtype != CVY_I64) {
-        const char *target = cvy_get_meta(f, "target");
         char plain[200];
-        cvy_error(NULL, "'%s' is for regression: its labels are numbers%s%s; the network '%s' learns %d classes",
-                  f->path, target ? ", " : "", target ? cvy_plain(target, plain, sizeof plain) : "", m->name,
-                  m->classes);
+        cvy_error(NULL, "'%s' is for regression: its labels are numbers%s; the network '%s' learns %d classes", f->path,
+                  targets_text(f, plain, sizeof plain), m->name, m->classes);
         return 0;
     }
     const int length = m->height == 1 && x->dim[1] == 1 && x->dim[2] == m->channels; /* (n, 1, channels, length) */
@@ -92,12 +105,14 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
     if (same && n == m->classes)
         return 1;
     if (wants == CVY_VALUES) {
+        char names[200];
         cvy_error(
             "'convoy new NAME --data FILE' writes a spec that fits",
-            "'%s' holds rows of %lld x %lld x %lld with %lld numbers to learn; the network '%s' reads %d x %d x %d "
-            "and has %d outputs",
-            f->path, (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3], n, m->name, m->channels,
-            m->height, m->width, m->classes);
+            "'%s' holds rows of %lld x %lld x %lld with %lld number%s to learn%s; the network '%s' reads %d x %d x %d "
+            "and has %d output%s",
+            f->path, (long long)x->dim[1], (long long)x->dim[2], (long long)x->dim[3], n, n == 1 ? "" : "s",
+            targets_text(f, names, sizeof names), m->name, m->channels, m->height, m->width, m->classes,
+            m->classes == 1 ? "" : "s");
         return 0;
     }
     cvy_error("'convoy new NAME --data FILE' writes a spec that fits",
@@ -260,26 +275,29 @@ static char *name_in(const struct cvy_tensors *f, const char *split, int row)
     return cvy_format("%s", cvy_plain(text, plain, sizeof plain));
 }
 
-char **cvy_class_names(const struct cvy_data *d, int classes)
+char **cvy_answer_names(const struct cvy_data *d, const struct cvy_model *m)
 {
-    char **const name = cvy_alloc((size_t)classes, sizeof *name), plain[200];
-    json_t *const names = d->origin[CVY_CLASSES] ? json_loads(d->origin[CVY_CLASSES], 0, NULL) : NULL;
+    const int classes = cvy_learns_classes(m);
+    const char *const text = d->origin[classes ? CVY_CLASSES : CVY_TARGET_NAMES];
+    char **const name = cvy_alloc((size_t)m->classes, sizeof *name), plain[200];
+    json_t *const names = text ? json_loads(text, 0, NULL) : NULL;
     int ok = name != NULL;
-    for (int c = 0; ok && c < classes; c++) {
+    for (int c = 0; ok && c < m->classes; c++) {
         const char *const said = json_string_value(json_array_get(names, (size_t)c));
-        name[c] = said ? cvy_format("%s", cvy_plain(said, plain, sizeof plain)) : cvy_format("%d", c);
+        name[c] = said && *said ? cvy_format("%s", cvy_plain(said, plain, sizeof plain))
+                                : cvy_format(classes ? "%d" : "output %d", c);
         ok = name[c] != NULL;
     }
     json_decref(names);
     if (ok)
         return name;
-    cvy_class_names_free(name, classes);
+    cvy_answer_names_free(name, m->classes);
     return NULL;
 }
 
-void cvy_class_names_free(char **name, int classes)
+void cvy_answer_names_free(char **name, int answers)
 {
-    for (int c = 0; name && c < classes; c++)
+    for (int c = 0; name && c < answers; c++)
         free(name[c]);
     free(name);
 }

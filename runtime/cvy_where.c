@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *const cvy_origin_keys[CVY_ORIGINS] = {"classes", "columns", "recipe"};
+const char *const cvy_origin_keys[CVY_ORIGINS] = {"classes", "columns", "recipe", "targets"};
 
 const char cvy_four_files[] =
     "a folder of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "

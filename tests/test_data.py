@@ -874,6 +874,43 @@ class Test:
         named = {n["name"] for n in json.loads(r.stdout)["notes"]["unreadable"]["listed"]}
         check(named == {"b/" + n for n in bad}, named ^ {"b/" + n for n in bad})
 
+    def test_targets(self):
+        """Several columns of numbers to learn; what is no number is named with its line."""
+        rng = np.random.default_rng(4)
+        x, y = rng.normal(size=(80, 2)), rng.integers(0, 9, (80, 3))
+        lines = ["a,p,b,q,word,r"] + ["%.9g,%d,%.9g,%d,w%d,%d" % (x[i][0], y[i][0], x[i][1], y[i][1], i, y[i][2]) for i in range(80)]
+        path = self.top + "/t.csv"
+
+        def take(*options, extra=(), **more):
+            open(path, "w").write("\n".join(lines + list(extra)) + "\n")
+            return self.data(path, "-o", "t.safetensors", *options, **more)
+        for flag in ("--target", "--label"):  # r before p: in the order in which they are asked for
+            r = take(flag, "r,p,4", extra=["1,nan,2,3,w,4", "1,2,3,4,w,x", "1,2,3,4,w,", "1,2,3,4,w,1e60"])
+            check(r.returncode == 0 and "outputs: 3" in r.stdout and "loss: mse" in r.stdout, r.stdout + r.stderr)
+            check(all(w in r.stdout for w in ("line 82, column 2: 'p': no number to learn", "line 83, column 6: 'r': 'x' is no number to learn",
+                                              "line 84, column 6: 'r': no number to learn", "line 85, column 6: 'r': '1e60' is too large to learn")), r.stdout)
+            s = Set(self.top + "/t.safetensors")
+            check(json.loads(s.meta["targets"]) == ["r", "p", "q"] and s.classes is None and s.columns == ["a", "b"], s.meta)
+            rows = s.rows()
+            check(len(rows) == 80 and s["train.y"].dtype == np.float32, len(rows))
+            for i in range(80):
+                _, row, wanted, _ = rows["t.csv:%d" % (i + 2)]
+                check((row.ravel() == x[i].astype(np.float32)).all() or np.allclose(row.ravel(), x[i], rtol=1e-6), row)
+                check(list(wanted) == [y[i][2], y[i][0], y[i][1]], wanted)
+        take("--target", "q")  # one, of whole numbers: no classes
+        s = Set(self.top + "/t.safetensors")
+        check(s["train.y"].shape == (len(s["train.x"]),) and json.loads(s.meta["targets"]) == ["q"], s.meta)
+        for options, word in ((["--target", "p,none"], "'%s' has no column 'none'" % path), (["--target", "p,p"], "column 'p' stands there twice"),
+                              (["--target", "p,word"], "line 2, column 'word': 'w0' is no number"), (["--target", "p,"], "has no column ''"),
+                              (["--target", "p", "--label", "q"], "one of them"), (["--target", "a,b,p,q,r"], "no column of numbers beside")):
+            before = open(self.top + "/t.safetensors", "rb").read()
+            r = take(*options)
+            check(r.returncode == 1 and word in r.stderr, "%s: %s" % (options, r.stderr))
+            check(open(self.top + "/t.safetensors", "rb").read() == before, "the old set is gone")
+        src = self.two_classes("no-table", 3)
+        r = self.data(src, "--target", "p")
+        check(r.returncode == 1 and "--target is of tables" in r.stderr, r.stderr)
+
     def test_pictures(self):
         src = self.two_classes("pictures")
         r = self.data(src, "-o", "p.safetensors", "--sheet", "sheet.png", "--html", "page.html")

@@ -236,7 +236,7 @@ class Test:
         self.run("data", "numbers.csv", "-o", "numbers.safetensors", "-q")
         self.file("net.yaml", "name: net\ninput: [2]\noutputs: 2\nlayers:\n  - linear: outputs\n")
         r = self.run("train", "net.yaml", "--data", "numbers.safetensors", "-o", "never", status=1)
-        check("holds rows of 2 x 1 x 1 with 1 numbers to learn; the network 'net' reads 2 x 1 x 1 and has 2 outputs" in r.stderr, r.stderr)
+        check("holds rows of 2 x 1 x 1 with 1 number to learn, price; the network 'net' reads 2 x 1 x 1 and has 2 outputs" in r.stderr, r.stderr)
         check("there is no 'nowhere'" in self.run("new", "bad", "--data", "nowhere", status=1).stderr, "nowhere")
         check("one of them says" in self.run("new", "bad", "--data", src, "--preset", "pytorch-resnet", status=1).stderr, "--preset")
         self.file("bad.yaml", "mine")

@@ -253,7 +253,7 @@ class Test:
     def test_what_does_not_fit(self):
         src, names = self.train((3, 16, 16), "--size", "16x16")
         image = src + "/" + names[0]
-        check("IMAGE is missing" in self.predict("--weights", "w.safetensors", status=2).err, "no image is no error")
+        check("FILE is missing" in self.predict("--weights", "w.safetensors", status=2).err, "no image is no error")
         check("nowhere.safetensors" in self.predict("--weights", "nowhere.safetensors", image, status=1).err, "weights that are not there")
         check("net.safetensors" in self.predict(image, status=1).err, "the weights' usual name")
         self.spec((3, 16, 20), 3)
@@ -274,17 +274,96 @@ class Test:
             r = self.predict("--weights", "bad.safetensors", image, status=1)
             check("its metadata has no valid '%s'" % key in r.err, r.err)
 
-    def test_rows_that_were_no_images(self):
-        with open(self.top + "/table.csv", "w") as f:
-            f.write("a,b,class\n" + "".join("%g,%g,%s\n" % (*self.rng.normal(size=2), "xy"[i % 2]) for i in range(60)))
-        self.run(self.convoy, "data", "table.csv", "-o", "table.safetensors", "-q")
-        self.build = "build-table"
-        open(self.top + "/net.yaml", "w").write("name: net\ninput: [2, 1, 1]\nclasses: 2\nlayers:\n  - flatten\n  - linear: classes\n"
-                                                "train: {data: idx, epochs: 1, batch: 8, lr: 0.05}\n")
-        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet")
-        src, names = self.photos()
+    def table(self, name, columns, rows, text):
+        """A table of normal numbers; text(x): the rest of a row."""
+        x = self.rng.normal(3, 2, (rows, columns))
+        with open(self.top + "/" + name, "w") as f:
+            f.write(",".join("f%d" % c for c in range(columns)) + "," + text(None) + "\n")
+            f.writelines(",".join("%.9g" % v for v in row) + "," + text(row) + "\n" for row in x)
+        return x
+
+    def trained_table(self, head, *options):
+        """The spec and the weights of a short training on table.csv; the set."""
+        open(self.top + "/net.yaml", "w").write("name: net\ninput: [3]\n%s\nlayers:\n  - linear: {out: 8, order: linear-act}\n  - linear: %s\n"
+                                                "train: {data: idx, epochs: 2, batch: 8, lr: 0.01, mean: [3, 3.1, 2.9], std: [2, 1.9, 2.1]}\n"
+                                                % (head, head.split(":")[0]))
+        self.run(self.convoy, "data", "table.csv", "-o", "table.safetensors", "-q", *options)
+        self.build = "build-%s" % head.replace(": ", "-")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet", "--force")
+        return Set(self.top + "/table.safetensors")
+
+    def same_answers(self, s, key):
+        """Each row of the table gets the answers of its row in the set, to the bit."""
+        rows = s.rows()
+        said = {os.path.basename(i["file"]): i[key] for i in json.loads(self.predict("--weights", "t.safetensors", "--json", "table.csv").out)["images"]}
+        check(sorted(said) == sorted(rows), "not the rows of the table")
+        names = sorted(rows)
+        x = np.stack([rows[n][1] for n in names])
+        mean, std = np.array([3, 3.1, 2.9], np.float32), np.array([2, 1.9, 2.1], np.float32)
+        np.save(self.top + "/rows.npy", ((x - mean[:, None, None]) / std[:, None, None]).astype(np.float32))
+        self.run("%s/%s/net" % (self.top, self.build), "predict", "--weights", "t.safetensors", "--input", "rows.npy", "-o", "want.npy")
+        want = np.load(self.top + "/want.npy")
+        for name, row in zip(names, want):
+            check(np.array(said[name], np.float32).tobytes() == row.tobytes(), "%s: %s, not %s" % (name, said[name], row))
+        return dict(zip(names, want))
+
+    def test_numbers_of_a_table(self):
+        """Several columns to learn: named in what is predicted, and in an evaluation, whose errors are in their units."""
+        x = self.table("table.csv", 3, 90, lambda r: "price,age" if r is None else "%.9g,%d" % (2 * r[0] - r[1], 10 * r[2]))
+        s = self.trained_table("outputs: 2", "--target", "price,age")
+        check(json.loads(s.meta["targets"]) == ["price", "age"], s.meta)
+        answers = self.same_answers(s, "values")
+        lines = self.predict("--weights", "t.safetensors", "table.csv").out.splitlines()
+        check(lines[:3] == ["table.csv:2", "  price %.6g" % answers["table.csv:2"][0], "  age %.6g" % answers["table.csv:2"][1]], lines[:3])
+        program = "%s/%s/net" % (self.top, self.build)
+        eval_ = [program, "eval", "--weights", "t.safetensors", "--data", "table.safetensors"]
+        said = json.loads(self.run(*eval_, "--json", "--report", "page.html").out)
+        off = np.array([answers[n] for n in s.names("test")], float) - s["test.y"]
+        check([o["name"] for o in said["outputs"]] == ["price", "age"], said["outputs"])
+        check(np.allclose([o["rmse"] for o in said["outputs"]], np.sqrt((off ** 2).mean(0)), rtol=1e-5), said["outputs"])
+        check("<td>price<td class=n>" in open(self.top + "/page.html").read(), "the page names no target")
+        # columns in another order, another one among them; rows that cannot be read
+        table = [line.split(",") for line in open(self.top + "/table.csv").read().split("\n")]
+        with open(self.top + "/other.csv", "w") as f:
+            f.write("f2,note,f0,f1\n" + "".join("%s,n,%s,%s\n" % (r[2], r[0], r[1]) for r in table[1:4]) + "1,n,nan,3\n1,n,x,3\n1,n\n")
+        r = self.predict("--weights", "t.safetensors", "other.csv", status=1)
+        check(r.out.splitlines()[1:3] == lines[1:3], r.out)
+        check(all(w in r.err for w in ("'other.csv:5': column 'f0': 'nan' is no number", "'other.csv:6': column 'f0': 'x' is no number", "'other.csv:7': ")), r.err)
+        open(self.top + "/short.csv", "w").write("f0,f1\n1,2\n")
+        check("it has no column 'f2'" in self.predict("--weights", "t.safetensors", "short.csv", status=1).err, "a column that is not there")
+        r = self.run(program, "train", "--data", "table.safetensors", "--no-save", "--epochs", "1")
+        check("  price: RMSE " in r.out and "  age: RMSE " in r.out, r.out)
+        # what does not fit
+        r = self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "table.safetensors", "--set", "outputs=3", status=1)
+        check("with 2 numbers to learn, price, age; the network 'net' reads 3 x 1 x 1 and has 3 outputs" in r.err, r.err)
+        text = open(self.top + "/net.yaml").read()
+        open(self.top + "/net.yaml", "w").write(text.replace("outputs: 2", "outputs: 3"))
+        r = self.predict("--weights", "t.safetensors", "table.csv", status=1)
+        check("was trained with 2 numbers to learn; the network 'net' has 3" in r.err, r.err)
+        check(len(x) == 90, x)
+
+    def test_classes_of_a_table(self):
+        self.table("table.csv", 3, 60, lambda r: "class" if r is None else "high" if r[0] > 3 else "low")
+        s = self.trained_table("classes: 2")
+        self.same_answers(s, "logits")
+        src, names = self.photos(1)
         r = self.predict("--weights", "t.safetensors", src + "/" + names[0], status=1)
-        check("was trained with a table" in r.err, r.err)
+        check(names[0] in r.err, r.err)
+        open(self.top + "/bare.csv", "w").write("1,2,3\n4,5,6\n")
+        lines = self.predict("--weights", "t.safetensors", "bare.csv").out.splitlines()
+        check([line for line in lines if line[0] != " "] == ["bare.csv:1", "bare.csv:2"] and sorted(line.split()[-1] for line in lines[1:3]) == ["high", "low"], lines)
+
+    def test_rows_that_were_no_images(self):
+        np.savez(self.top + "/rows.npz", x=self.rng.normal(size=(60, 3)).astype(np.float32), y=np.arange(60) % 2)
+        os.replace(self.top + "/rows.npz", self.top + "/table.csv.npz")
+        open(self.top + "/net.yaml", "w").write("name: net\ninput: [3]\nclasses: 2\nlayers:\n  - linear: {out: 8, order: linear-act}\n  - linear: classes\n"
+                                                "train: {data: idx, epochs: 1, batch: 8, lr: 0.05}\n")
+        self.build = "build-classes-2"
+        self.run(self.convoy, "data", "table.csv.npz", "-o", "table.safetensors", "-q")
+        self.run(self.convoy, "train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "table.safetensors", "--save", "t.safetensors", "--quiet", "--force")
+        src, names = self.photos(1)
+        r = self.predict("--weights", "t.safetensors", src + "/" + names[0], status=1)
+        check("was trained with arrays" in r.err, r.err)
 
     def test_a_set_is_kept(self):
         """Weights never take the place of a set, which often has their name."""

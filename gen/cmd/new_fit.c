@@ -34,15 +34,15 @@ static const char *list(const double *v, int n)
     return b.text;
 }
 
-/* What the classes are called, in a comment: a name may hold what would end it. */
-static const char *class_list(const SetInfo *s)
+/* What the classes are called, or the numbers to learn, in a comment: a name may hold what would end it. */
+static const char *name_list(const char *const *name, int n)
 {
     Buf b = {0};
     char plain[64];
 
-    for (int c = 0; c < s->nclass && c < SHOWN; c++)
-        buf_printf(&b, "%s%s", c ? ", " : "", cvy_plain(s->class_name[c], plain, sizeof plain));
-    if (s->nclass > SHOWN)
+    for (int c = 0; c < n && c < SHOWN; c++)
+        buf_printf(&b, "%s%s", c ? ", " : "", cvy_plain(name[c], plain, sizeof plain));
+    if (n > SHOWN)
         buf_puts(&b, ", ...");
     return b.text;
 }
@@ -130,9 +130,10 @@ const char *new_fitting(const char *name, const char *source, const SetInfo *s)
         buf_printf(&b, "name: %s\ninput: [%d, %d, %d]          # channels, height, width: the set's\n", name,
                    s->channels, s->height, s->width);
     if (s->nclass)
-        buf_printf(&b, "classes: %d                  # %s\n\n", s->nclass, class_list(s));
+        buf_printf(&b, "classes: %d                  # %s\n\n", s->nclass, name_list(s->class_name, s->nclass));
     else
-        buf_printf(&b, "outputs: %d                  # numbers to learn of each row\n\n", s->outputs);
+        buf_printf(&b, "outputs: %d                  # numbers to learn of each row%s%s\n\n", s->outputs,
+                   s->target ? ": " : "", s->target ? name_list(s->target, s->outputs) : "");
     if (features)
         put_features(&b, s);
     else

@@ -1,7 +1,8 @@
-/* predict.c - `convoy predict`: of image files, which class they are of. Images become rows by the recipe that stands
- * in the weights, as `convoy data` made those of the set; the network's program computes their logits (NAME predict).
- */
+/* predict.c - `convoy predict`: of image files, or of the rows of a table, which class they are of, or the numbers that
+ * the network learnt of such. They become rows by what the weights say of their set, as `convoy data` made those; the
+ * network's program computes their logits (NAME predict). */
 #include "commands.h"
+#include "csv.h"
 #include "emit.h"
 #include "files.h"
 #include "image.h"
@@ -33,6 +34,7 @@ typedef struct Predict {
     Origin origin;
     Recipe recipe;
     int classes;
+    bool table;   /* rows of tables, by the names of their columns */
     json_t *said; /* of --json: a member for each image */
     bool failed;
 } Predict;
@@ -55,6 +57,32 @@ static const char *weights_file(const Predict *p, const char *path)
     return file_write(copy, text, len) ? copy : NULL;
 }
 
+/* That what the weights were trained with has as many answers as the network. */
+static bool answers_fit(const Predict *p)
+{
+    const Spec *const s = p->plan->g->spec;
+    const bool classes = s->train.loss->target == CVY_CLASS;
+    const int said = classes ? p->origin.nclass : s->train.loss->target == CVY_VALUES ? p->origin.ntarget : 0;
+
+    if (!said || said == s->classes)
+        return true;
+    cvy_error("take the spec that they were trained with", "'%s' was trained with %d %s; the network '%s' has %d",
+              p->weights, said, classes ? "classes" : "numbers to learn", s->name, s->classes);
+    return false;
+}
+
+static bool columns_fit(const Predict *p)
+{
+    const int *const in = p->plan->g->spec->input;
+
+    if (p->origin.ncolumn == in[0] && in[1] == 1 && in[2] == 1)
+        return answers_fit(p);
+    cvy_error("take the spec that they were trained with",
+              "'%s' was trained with tables of %d columns; the network '%s' reads %d x %d x %d", p->weights,
+              p->origin.ncolumn, p->plan->g->spec->name, in[0], in[1], in[2]);
+    return false;
+}
+
 static bool find_recipe(Predict *p)
 {
     const Spec *const s = p->plan->g->spec;
@@ -68,6 +96,9 @@ static bool find_recipe(Predict *p)
         return false;
     p->classes = s->classes;
     p->recipe = from->images ? from->recipe : (Recipe){.channels = in[0], .height = in[1], .width = in[2]};
+    p->table = from->ncolumn > 0;
+    if (p->table)
+        return columns_fit(p);
     if (from->source && !from->images) {
         cvy_error("NAME predict --input x.npy takes rows of numbers",
                   "'%s' was trained with %s, and not with image files: no image can be read as its rows were",
@@ -80,12 +111,8 @@ static bool find_recipe(Predict *p)
                   p->recipe.channels, p->recipe.height, p->recipe.width, s->name, in[0], in[1], in[2]);
         return false;
     }
-    if (from->images && s->train.loss->target == CVY_CLASS && from->nclass != s->classes) {
-        cvy_error("take the spec that they were trained with",
-                  "'%s' was trained with %d classes; the network '%s' has %d", p->weights, from->nclass, s->name,
-                  s->classes);
+    if (from->images && !answers_fit(p))
         return false;
-    }
     if (!from->images && (s->dims != 2 || (in[0] != 1 && in[0] != 3))) {
         cvy_error(NULL, "the network '%s' reads %d x %d x %d: no image has so many channels", s->name, in[0], in[1],
                   in[2]);
@@ -243,6 +270,28 @@ static void rank(const float *y, int classes, int *order, double *probability)
         probability[c] /= sum;
 }
 
+/* The numbers that a network learnt, with their names where these are said. */
+static void say_values(const Predict *p, const char *path, const float *y)
+{
+    char plain[400];
+
+    if (p->said) {
+        json_t *all = json_array();
+        for (int c = 0; c < p->classes; c++)
+            json_array_append_new(all, json_real((double)y[c]));
+        json_array_append_new(p->said, json_pack("{s:o, s:o}", "file", name_json(path), "values", all));
+        return;
+    }
+    printf("%s\n", cvy_plain(path, plain, sizeof plain));
+    for (int c = 0; c < p->classes && c < MOST_VALUES && p->origin.ntarget; c++)
+        printf("  %s %.6g\n", cvy_plain(p->origin.target[c], plain, sizeof plain), (double)y[c]);
+    for (int c = 0; c < p->classes && c < MOST_VALUES && !p->origin.ntarget; c++)
+        printf("%s%.6g", c ? " " : "  ", (double)y[c]);
+    if (p->classes > MOST_VALUES)
+        printf("%s... (%d numbers)", p->origin.ntarget ? "  " : " ", p->classes);
+    fputs(p->origin.ntarget && p->classes <= MOST_VALUES ? "" : "\n", stdout);
+}
+
 /* What a class is called: by its number, where nobody said a name. */
 static const char *class_text(const Predict *p, int c)
 {
@@ -262,20 +311,9 @@ static void say(Predict *p, const char *path, const float *y)
         p->failed = true;
         return;
     }
-    const struct cvy_loss *loss = p->plan->g->spec->train.loss;
     char plain[400];
-    if (loss->target != CVY_CLASS && !p->said) { /* the numbers themselves */
-        printf("%s\n ", cvy_plain(path, plain, sizeof plain));
-        for (int c = 0; c < p->classes && c < MOST_VALUES; c++)
-            printf(" %.6g", (double)y[c]);
-        printf(p->classes > MOST_VALUES ? " ... (%d numbers)\n" : "\n", p->classes);
-        return;
-    }
-    if (loss->target != CVY_CLASS) {
-        json_t *all = json_array();
-        for (int c = 0; c < p->classes; c++)
-            json_array_append_new(all, json_real((double)y[c]));
-        json_array_append_new(p->said, json_pack("{s:o, s:o}", "file", name_json(path), "values", all));
+    if (p->plan->g->spec->train.loss->target != CVY_CLASS) {
+        say_values(p, path, y);
         return;
     }
     rank(y, p->classes, order, probability);
@@ -293,6 +331,105 @@ static void say(Predict *p, const char *path, const float *y)
     printf("%s\n", cvy_plain(path, plain, sizeof plain));
     for (int k = 0; k < p->classes && k < TOP; k++)
         printf("  %6.2f%%  %s\n", 100 * probability[order[k]], cvy_plain(class_text(p, order[k]), plain, sizeof plain));
+}
+
+/* ---- tables ---- */
+
+/* What is wrong with a row of a table, or with all of it. */
+static bool no_row(Predict *p, const char *path, const char *why)
+{
+    char plain[400];
+
+    cvy_error(NULL, "'%s': %s", cvy_plain(path, plain, sizeof plain), why);
+    p->failed = true;
+    if (p->said)
+        json_array_append_new(p->said, json_pack("{s:o, s:s}", "file", name_json(path), "error", why));
+    return false;
+}
+
+/* Where the columns that the network reads stand in a table: by name, or, where it has no names, in their order. */
+static bool find_columns(Predict *p, const Csv *csv, const char *path, int *at)
+{
+    const Origin *const from = &p->origin;
+    char plain[200];
+
+    for (int c = 0; c < from->ncolumn; c++) {
+        at[c] = csv->header ? csv_column(csv, from->column[c]) : csv->nname == from->ncolumn ? c : -1;
+        if (at[c] >= 0)
+            continue;
+        return no_row(p, path,
+                      csv->header ? xprintf("it has no column '%s', which the weights were trained with",
+                                            cvy_plain(from->column[c], plain, sizeof plain))
+                                  : xprintf("it has %d columns without names; the weights were trained with %d",
+                                            csv->nname, from->ncolumn));
+    }
+    return true;
+}
+
+/* A row as the network reads it: scaled by the arithmetic of the runtime's loader. */
+static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *at, float *to)
+{
+    const SpecTrain *const t = &p->plan->g->spec->train;
+    char plain[100];
+
+    for (int c = 0; c < p->origin.ncolumn; c++) {
+        double v = 0;
+        if (at[c] >= csv->n)
+            return no_row(p, name, xprintf("%d cells, not %d", csv->n, csv->nname));
+        if (csv_number(csv->cell[at[c]], &v) != CELL_NUMBER)
+            return no_row(p, name,
+                          xprintf("column '%s': '%s' is no number", p->origin.column[c],
+                                  cvy_plain(csv->cell[at[c]], plain, sizeof plain)));
+        to[c] = ((float)v - (float)t->mean[c]) / (float)t->std[c];
+    }
+    return true;
+}
+
+/* Predicts rows that were read; false after a message that ends it. */
+static bool predict_rows(Predict *p, const float *rows, int n, const char *const *name)
+{
+    const int64_t dim[] = {n, p->origin.ncolumn, 1, 1};
+    const char *const file = xprintf("%s/x.npy", p->folder);
+    int lock;
+
+    if (!n)
+        return true;
+    if (!cvy_npy_write(file, 4, dim, rows))
+        return false;
+    if (!p->program)
+        p->program = build_program(p->o, p->plan, &lock); /* held to the end */
+    const float *const y = p->program ? logits_of(p, file, n) : NULL;
+    for (int i = 0; i < n && y; i++)
+        say(p, name[i], y + (size_t)i * (size_t)p->classes);
+    return y != NULL;
+}
+
+static bool predict_table(Predict *p, const char *path)
+{
+    enum { AT_ONCE = 4096 };
+    const size_t columns = (size_t)p->origin.ncolumn;
+    int *const at = xalloc(columns * sizeof *at), n = 0, got = 0;
+    float *const rows = xmalloc(AT_ONCE * columns * sizeof *rows);
+    const char **const name = xalloc(AT_ONCE * sizeof *name);
+    Csv csv;
+    bool ok = true;
+
+    if (!csv_open(&csv, path))
+        p->failed = true; /* which has said why */
+    else if (find_columns(p, &csv, path, at))
+        while (ok && (got = csv_next(&csv)) > 0) {
+            name[n] = xprintf("%s:%lld", path, (long long)csv.line);
+            n += read_cells(p, &csv, name[n], at, rows + (size_t)n * columns);
+            if (n == AT_ONCE) {
+                ok = predict_rows(p, rows, n, name);
+                n = 0;
+            }
+        }
+    ok = ok && predict_rows(p, rows, n, name);
+    p->failed = p->failed || got < 0;
+    csv_close(&csv);
+    free(rows);
+    return ok;
 }
 
 /* ---- the command ---- */
@@ -329,7 +466,7 @@ int cmd_predict(const Options *o)
     int status;
 
     if (!o->nword) {
-        fputs("convoy: predict: IMAGE is missing: the files to look at stand after SPEC\n", stderr);
+        fputs("convoy: predict: FILE is missing: the images or tables to look at stand after SPEC\n", stderr);
         return EXIT_USAGE;
     }
     p.plan = load_plan(o, o->target ? o->target : "native", false, &status);
@@ -342,13 +479,20 @@ int cmd_predict(const Options *o)
     bool ok = p.weights && find_recipe(&p);
     if (o->json)
         p.said = json_array();
-    for (int from = 0, n = 0; ok && from < o->nword; from += n) {
+    for (int i = 0; ok && p.table && i < o->nword; i++)
+        ok = predict_table(&p, o->word[i]);
+    for (int from = 0, n = 0; ok && !p.table && from < o->nword; from += n) {
         n = predict_some(&p, from);
         ok = n > 0;
     }
     if (ok && p.said) {
         json_t *all = json_pack("{s:s, s:o, s:O}", "network", p.plan->g->spec->name, "weights",
                                 name_json(o->weights ? o->weights : p.weights), "images", p.said);
+        json_t *names = p.origin.ntarget ? json_array() : NULL;
+        for (int c = 0; c < p.origin.ntarget; c++)
+            json_array_append_new(names, name_json(p.origin.target[c]));
+        if (names)
+            json_object_set_new(all, "targets", names);
         char *text = json_dumps(all, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
         if (!text)
             BUG("no JSON of what was predicted");

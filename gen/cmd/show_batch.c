@@ -90,7 +90,7 @@ static bool load(Show *w, const ShowOptions *o, const char *data)
     w->batch = w->loader ? cvy_loader_next(w->loader) : NULL;
     if (w->batch && t->augment.by[CVY_MIXUP] > 0)
         cvy_loader_mixed(w->loader, &w->mixed);
-    w->class_name = cvy_learns_classes(m) ? cvy_class_names(&w->train, m->classes) : NULL;
+    w->class_name = cvy_learns_classes(m) ? cvy_answer_names(&w->train, m) : NULL;
     return w->batch && (w->class_name || !cvy_learns_classes(m));
 }
 
@@ -292,7 +292,7 @@ int show_batch(const Options *o, const ShowOptions *own, const DataOptions *data
         status = import_once(&of_spec, g->spec->name, o->spec, want, o->quiet || o->json, &set);
     if (status == EXIT_OK)
         status = show(&w, own, o, set, data->sheet) ? EXIT_OK : EXIT_FAILED;
-    cvy_class_names_free(w.class_name, w.model.classes);
+    cvy_answer_names_free(w.class_name, w.model.classes);
     cvy_loader_stop(w.loader);
     cvy_data_free(&w.valid);
     cvy_data_free(&w.train);

@@ -274,8 +274,10 @@ static bool find_kind(Import *m)
             return false;
     }
     if (m->regression) {
-        m->target_name = s->part[0].y.name;
-        fact(m, "target", NULL, "'%s' holds numbers that are not whole: a set for regression", m->target_name);
+        const char **const name = xalloc(sizeof *name);
+        *name = s->part[0].y.name;
+        target_names(m, name, 1);
+        fact(m, "target", NULL, "'%s' holds numbers that are not whole: a set for regression", *name);
     }
     return true;
 }

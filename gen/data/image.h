@@ -25,6 +25,10 @@ typedef struct Origin {
     Recipe recipe;
     const char **class_name; /* NULL where they are not said */
     int nclass;
+    const char **target; /* what the numbers are called that were learnt; NULL where that is not said */
+    int ntarget;
+    const char **column; /* what features are called, of a table; the same */
+    int ncolumn;
 } Origin;
 struct cvy_tensors;
 /* From the metadata of an open file. False after a message: what stands there is damaged. */

@@ -89,6 +89,24 @@ static void sort_classes(Import *m)
         fact(m, "classes", NULL, "%d without a row %s left out", empty, empty == 1 ? "is" : "are");
 }
 
+/* ---- numbers to learn ---- */
+
+void target_names(Import *m, const char **name, int n)
+{
+    m->regression = true;
+    m->target = name;
+    m->ntarget = n;
+}
+
+bool target_put(Import *m, int i, const float *v)
+{
+    const size_t bytes = (size_t)m->ntarget * sizeof *v;
+
+    memcpy(&record(m, i)->label, v, sizeof *v);
+    return m->ntarget == 1 || ((m->targets.fd >= 0 || spool_open(&m->targets, m->folder)) &&
+                               spool_put(&m->targets, v, bytes, (uint64_t)i * bytes));
+}
+
 /* ---- groups, --max ---- */
 
 static bool regex_make(const char *flag, const char *text, regex_t *re)
@@ -365,6 +383,7 @@ static bool options_fit(const Import *m)
         {"--fit", o->fit, SRC_IMAGES, "image files"},
         {"--gray", o->gray, SRC_IMAGES, "image files"},
         {"--keep-truncated", o->keep_truncated, SRC_IMAGES, "image files"},
+        {"--target", o->target, SRC_TABLE, "tables"},
         {"--label", o->label && !o->labels, SRC_TABLE, "tables (or goes with --labels)"},
         {"--features", o->features, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
         {"--shape", o->shape, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
@@ -378,6 +397,10 @@ static bool options_fit(const Import *m)
             cvy_error(NULL, "%s is of %s; '%s' is %s", options[i].name, options[i].what, m->src, m->source->what);
             return false;
         }
+    if (o->target && o->label) {
+        cvy_error(NULL, "--target and --label: one of them says what is to be learnt");
+        return false;
+    }
     if (o->labels && o->label_regex) {
         cvy_error(NULL, "--labels and --label-regex: one of them says which class an image is of");
         return false;
@@ -399,7 +422,7 @@ static bool import(Import *m, const char *path)
 
 bool data_import(const char *src, const DataOptions *o, int *by_signal)
 {
-    Import m = {.src = src, .shown = src, .o = o, .rows = {.fd = -1}};
+    Import m = {.src = src, .shown = src, .o = o, .rows = {.fd = -1}, .targets = {.fd = -1}};
     Spool copy = {.fd = -1};
     const char *path = o->out ? o->out : out_of(src);
     DataOptions named = *o;
@@ -415,6 +438,7 @@ bool data_import(const char *src, const DataOptions *o, int *by_signal)
         m.source->end(&m);
     texts_close(&m.names);
     spool_close(&m.rows);
+    spool_close(&m.targets);
     spool_close(&copy);
     *by_signal = interrupt_end();
     return ok;

@@ -17,7 +17,7 @@ typedef struct Record {
     uint64_t group; /* a hash of its group's name, 0: none; later the group's number */
     uint64_t hash;  /* of its numbers */
     uint64_t near;  /* of its coarse brightness: equal but for a few bits in near copies */
-    int32_t label;  /* its class; the bits of a float where the set is for regression; -1: none */
+    int32_t label;  /* its class; the bits of its first number where the set is for regression; -1: none */
     uint8_t split;
     bool given;    /* the split is the source's */
     bool left_out; /* could not be read, or is beyond --max */
@@ -66,10 +66,12 @@ typedef struct Import {
 
     const char **class_name;
     int nclass;
-    Names class_table;       /* number + 1 by name */
-    bool numeric_classes;    /* sorted as numbers */
-    bool regression;         /* labels are numbers, not classes */
-    const char *target_name; /* of regression: the column */
+    Names class_table;    /* number + 1 by name */
+    bool numeric_classes; /* sorted as numbers */
+    bool regression;      /* labels are numbers, not classes */
+    const char **target;  /* of regression: what its numbers are called; ntarget of a row */
+    int ntarget;
+    Spool targets; /* the numbers of record i at i * ntarget floats, where there are several */
 
     /* a row */
     bool images;                   /* image files, read by `recipe` */
@@ -130,6 +132,9 @@ const char *record_name(Import *m, int i);
 int class_of(Import *m, const char *name);
 void note(Import *m, NoteKind kind, const char *name, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void fact(Import *m, const char *what, const char *flag, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Numbers to learn: what they are called, and those of record i. False after a message. */
+void target_names(Import *m, const char **name, int n);
+bool target_put(Import *m, int i, const float *v);
 /* Whether to go on: false after a signal asked for the end. */
 bool goes_on(void);
 uint64_t hash_of(const void *p, size_t bytes);

@@ -20,21 +20,22 @@ static json_t *meta_json(const struct cvy_tensors *f, enum cvy_origin key, bool 
     return o;
 }
 
-static bool read_classes(Origin *o, const struct cvy_tensors *f)
+/* A list of names, none of them where it is not said. */
+static bool read_names(const struct cvy_tensors *f, enum cvy_origin key, const char ***name, int *n)
 {
     bool bad;
-    json_t *list = meta_json(f, CVY_CLASSES, &bad);
-    o->nclass = (int)json_array_size(list);
-    bad = bad || (list && !o->nclass);
-    if (o->nclass)
-        o->class_name = xalloc((size_t)o->nclass * sizeof *o->class_name);
-    for (int c = 0; c < o->nclass && !bad; c++) {
-        const char *name = json_string_value(json_array_get(list, (size_t)c));
-        o->class_name[c] = name ? xstrdup(name) : NULL;
-        bad = !name;
+    json_t *list = meta_json(f, key, &bad);
+    *n = (int)json_array_size(list);
+    bad = bad || (list && !*n);
+    if (*n)
+        *name = xalloc((size_t)*n * sizeof **name);
+    for (int c = 0; c < *n && !bad; c++) {
+        const char *text = json_string_value(json_array_get(list, (size_t)c));
+        (*name)[c] = text ? xstrdup(text) : NULL;
+        bad = !text;
     }
     json_decref(list);
-    return !bad || damaged(f, CVY_CLASSES);
+    return !bad || damaged(f, key);
 }
 
 static bool read_recipe(Origin *o, const struct cvy_tensors *f)
@@ -57,5 +58,7 @@ static bool read_recipe(Origin *o, const struct cvy_tensors *f)
 bool origin_read(Origin *o, const struct cvy_tensors *f)
 {
     *o = (Origin){0};
-    return read_classes(o, f) && read_recipe(o, f);
+    return read_names(f, CVY_CLASSES, &o->class_name, &o->nclass) &&
+           read_names(f, CVY_TARGET_NAMES, &o->target, &o->ntarget) &&
+           read_names(f, CVY_COLUMNS, &o->column, &o->ncolumn) && read_recipe(o, f);
 }

@@ -168,11 +168,15 @@ static void say_spec(const Import *m, Buf *b)
         buf_printf(b, "    input: [%d, %d, %d]\n", m->channels, m->height, m->width);
     if (!m->regression)
         buf_printf(b, "    classes: %d\n", m->nclass);
+    else
+        buf_printf(b, "    outputs: %d\n", m->ntarget);
+    if (m->channels <= FEW || m->regression)
+        buf_printf(b, "    train:\n%s", m->regression ? "      loss: mse\n" : "");
     if (m->channels <= FEW) {
         double *sd = xalloc((size_t)m->channels * sizeof *sd);
         for (int c = 0; c < m->channels; c++)
             sd[c] = m->sd[c] > 0 ? m->sd[c] : 1;
-        buf_printf(b, "    train:\n      mean: %s\n      std: %s\n", numbers_text(m->mean, m->channels),
+        buf_printf(b, "      mean: %s\n      std: %s\n", numbers_text(m->mean, m->channels),
                    numbers_text(sd, m->channels));
     }
 }
@@ -232,6 +236,12 @@ static json_t *report_json(Import *m)
                                                  rows_of(m, c, SPLIT_TRAIN), "valid", rows_of(m, c, SPLIT_VALID),
                                                  "test", rows_of(m, c, SPLIT_TEST)));
     json_object_set_new(o, "classes", classes);
+    if (m->regression) {
+        json_t *targets = json_array();
+        for (int c = 0; c < m->ntarget; c++)
+            json_array_append_new(targets, json_string(plain(m->target[c])));
+        json_object_set_new(o, "targets", targets);
+    }
     json_t *mean = json_array(), *sd = json_array();
     for (int c = 0; c < m->channels; c++) {
         json_array_append_new(mean, json_real(m->mean[c]));

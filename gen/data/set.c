@@ -1,7 +1,8 @@
 /* set.c - the set: a safetensors file. Its header needs the statistics of the training rows, so the rows in the spool
  * are read twice.
  *
- *   train.y         I64 [n]            the class, or F32 [n]: the number that a regression wants
+ *   train.y         I64 [n]            the class, or F32 [n], where there are several [n, numbers]: what a regression
+ *                                      wants
  *   train.name_at   I64 [n + 1]        where each row's name begins in train.name
  *   train.group     I32 [n]            rows of one group are in one split
  *   train.x         U8 or F32 [n, c, h, w]
@@ -111,6 +112,8 @@ static Tensor tensor_make(const Import *m, Split s, Part part, uint64_t name_byt
     if (part == PART_GROUP || (part == PART_Y && m->regression)) {
         t.dtype = part == PART_GROUP ? "I32" : "F32";
         t.size = 4;
+        if (part == PART_Y && m->ntarget > 1)
+            t.dim[t.ndim++] = m->ntarget;
     } else if (part == PART_NAME) {
         t.dtype = "U8";
         t.size = 1;
@@ -209,7 +212,8 @@ static char *header_text(const Import *m, const Tensor *list, int n)
     json_object_set_new(meta, "convoy_data", json_string("1"));
     if (!m->regression)
         put_text(meta, "classes", names_json(m->class_name, m->nclass));
-    put_word(meta, "target", m->target_name);
+    else
+        put_text(meta, "targets", names_json(m->target, m->ntarget));
     if (m->column)
         put_text(meta, "columns", names_json(m->column, m->channels));
     put_text(meta, "mean", numbers_json(m->mean, m->channels));
@@ -262,17 +266,22 @@ static bool put_tensor(Import *m, struct cvy_out *out, const Tensor *t, void *ro
     Buf name = {0};
     int64_t name_at = 0;
     bool ok = true;
+    const size_t bytes = (size_t)m->ntarget * sizeof(float);
+    float *const target = t->ndim == 2 ? xmalloc(bytes) : NULL;
     for (int k = first; k < first + m->count[t->split] && ok; k++) {
         const int i = m->order[k];
         ok = goes_on();
         if (ok && t->part == PART_X)
             ok = row_get(m, i, row, floats) &&
                  cvy_out_write(out, row, (size_t)row_numbers(m) * (size_t)(set_floats(m) ? 4 : 1));
+        else if (ok && t->part == PART_Y && t->ndim == 2)
+            ok = spool_get(&m->targets, target, bytes, (uint64_t)i * bytes) && cvy_out_write(out, target, bytes);
         else if (ok && t->part == PART_NAME)
             ok = texts_get(&m->names, record(m, i)->name, &name) && cvy_out_write(out, name.text, name.len);
         else if (ok)
             ok = put_number(m, out, t, i, &name, &name_at);
     }
+    free(target);
     return ok && (t->part != PART_NAME_AT || cvy_out_write(out, &name_at, 8));
 }
 

@@ -58,6 +58,7 @@ static bool read_info(SetInfo *info, const struct cvy_tensors *f)
     info->nclass = y->dtype == CVY_I64 ? origin.nclass : 0;
     info->outputs = info->nclass ? 0 : y->ndim == 2 ? (int)y->dim[1] : 1;
     info->class_name = origin.class_name;
+    info->target = origin.ntarget == info->outputs ? origin.target : NULL;
     info->mean = numbers(f, "mean", info->channels);
     info->sd = numbers(f, "sd", info->channels);
     if (!info->mean || !info->sd || (y->dtype == CVY_I64 && !origin.nclass)) {

@@ -27,8 +27,9 @@ typedef struct Column {
 typedef struct Table {
     Csv csv;
     Column *column;
-    int ncolumn, label, group;
-    int next; /* record that the next row is */
+    int ncolumn, label, group; /* label -1: there are targets instead */
+    int *target, ntarget;      /* columns of numbers to learn */
+    int next;                  /* record that the next row is */
     bool numeric_label;
 } Table;
 
@@ -156,6 +157,63 @@ static bool label_is_first(const Import *m, const Table *t)
     return t->column[0].whole && pixels_shape(m, t->ncolumn - 1, shape, &bad);
 }
 
+/* ---- what is to be learnt ---- */
+
+/* That a column has numbers to learn. */
+static bool learnable(const Import *m, const Table *t, int c)
+{
+    const Column *k = &t->column[c];
+    char plain[200];
+
+    if (k->numbers && !is_text(k))
+        return true;
+    if (k->text)
+        cvy_error("the numbers to learn stand in columns of numbers",
+                  "'%s', line %lld, %s: '%s' is no number, and the column holds text", m->src, (long long)k->text_line,
+                  place(t, c), cvy_plain(k->text_cell, plain, sizeof plain));
+    else
+        cvy_error("the numbers to learn stand in columns of numbers", "'%s': %s is empty", m->src, place(t, c));
+    return false;
+}
+
+/* The columns that `said` names, commas between them. */
+static bool find_targets(Import *m, Table *t, const char *said, const char *flag)
+{
+    Buf names = {0};
+
+    t->ntarget = 0;
+    for (const char *at = said;; at++) {
+        const size_t len = strcspn(at, ",");
+        const char *const word = xstrndup(at, len);
+        const int c = csv_column(&t->csv, word);
+        at += len;
+        if (c < 0) {
+            cvy_error("names of its first line, or numbers of columns, from 1, with commas between them",
+                      "%s: '%s' has no column '%s'", flag, m->src, word);
+            return false;
+        }
+        for (int i = 0; i < t->ntarget; i++)
+            if (t->target[i] == c) {
+                cvy_error(NULL, "%s: %s stands there twice", flag, place(t, c));
+                return false;
+            }
+        *PUSH(t->target, t->ntarget) = c;
+        if (!*at)
+            break;
+    }
+    const char **const name = xalloc((size_t)t->ntarget * sizeof *name);
+    for (int i = 0; i < t->ntarget; i++) {
+        if (!learnable(m, t, t->target[i]))
+            return false;
+        name[i] = t->column[t->target[i]].name;
+        buf_printf(&names, "%s%s", i ? ", " : "", place(t, t->target[i]));
+    }
+    target_names(m, name, t->ntarget);
+    t->label = -1;
+    fact(m, "targets", xprintf("%s COLUMN,...", flag), "%s: numbers to learn of each row", names.text);
+    return true;
+}
+
 static bool find_label(Import *m, Table *t)
 {
     static const char *const words[] = {"label",   "labels",   "class",   "target", "y",
@@ -163,8 +221,12 @@ static bool find_label(Import *m, Table *t)
     int texts = 0, text = -1;
     const char *why = NULL;
     t->label = -1;
+    if (m->o->target)
+        return find_targets(m, t, m->o->target, "--target");
     if (m->o->label) {
         t->label = csv_column(&t->csv, m->o->label);
+        if (t->label < 0 && strchr(m->o->label, ','))
+            return find_targets(m, t, m->o->label, "--label");
         if (t->label < 0) {
             cvy_error("a name of its first line, or the number of a column, from 1", "'%s' has no column '%s'", m->src,
                       m->o->label);
@@ -200,9 +262,21 @@ static bool find_label(Import *m, Table *t)
     m->regression = t->numeric_label && !k->whole;
     fact(m, "label", "--label COLUMN", "%s, %s%s", place(t, t->label), why,
          m->regression ? "; its numbers are not whole: a set for regression" : "");
-    if (m->regression)
-        m->target_name = k->name;
+    if (m->regression) {
+        const char **const name = xalloc(sizeof *name);
+        *name = k->name;
+        *PUSH(t->target, t->ntarget) = t->label;
+        target_names(m, name, 1);
+    }
     return true;
+}
+
+static bool is_target(const Table *t, int c)
+{
+    for (int i = 0; i < t->ntarget; i++)
+        if (t->target[i] == c)
+            return true;
+    return false;
 }
 
 static bool find_features(Import *m, Table *t)
@@ -221,7 +295,7 @@ static bool find_features(Import *m, Table *t)
     m->channels = 0;
     for (int c = 0; c < t->ncolumn; c++) {
         Column *k = &t->column[c];
-        if (c == t->label || c == t->group)
+        if (c == t->label || c == t->group || is_target(t, c))
             continue;
         if (k->comma_line && (t->csv.delimiter != ',' || 2 * k->text > k->rows)) {
             char plain[200];
@@ -241,7 +315,8 @@ static bool find_features(Import *m, Table *t)
     if (left.len)
         fact(m, "left out", NULL, "%s", left.text);
     if (m->channels == 0) {
-        cvy_error(NULL, "'%s' has no column of numbers beside its label", m->src);
+        cvy_error(NULL, "'%s' has no column of numbers beside %s", m->src,
+                  t->ntarget ? "what is to be learnt" : "its label");
         return false;
     }
     m->height = m->width = 1;
@@ -268,21 +343,41 @@ static void note_cell(Import *m, const Table *t, int c, const char *what)
          t->csv.header ? t->column[c].name : "", t->csv.header ? "': " : "", what);
 }
 
-/* A row's label; the record is left out where there is none, and that is noted. */
+/* The numbers to learn of the row; its record, the last one, is left out where one is missing, and that is noted. */
+static bool read_targets(Import *m, Table *t)
+{
+    float *const v = xmalloc((size_t)t->ntarget * sizeof *v);
+    Record *const r = record(m, m->n - 1);
+    bool ok = true;
+
+    for (int i = 0; i < t->ntarget && !r->left_out; i++) {
+        const char *const cell = t->csv.cell[t->target[i]];
+        char what[120], plain[80];
+        double number;
+        const Cell kind = csv_number(cell, &number);
+        v[i] = (float)number;
+        r->left_out = kind != CELL_NUMBER;
+        snprintf(what, sizeof what, "'%s' is %s", cvy_plain(cell, plain, sizeof plain),
+                 kind == CELL_TOO_LARGE ? "too large to learn" : "no number to learn");
+        if (r->left_out)
+            note_cell(m, t, t->target[i], kind == CELL_MISSING ? "no number to learn" : what);
+    }
+    if (!r->left_out)
+        ok = target_put(m, m->n - 1, v);
+    free(v);
+    return ok;
+}
+
+/* A row's class; the record is left out where there is none, and that is noted. */
 static bool read_label(Import *m, Table *t, Record *r)
 {
     const char *cell = t->csv.cell[t->label];
     double v;
     char number[400];
     const Cell kind = csv_number(cell, &v);
-    if (kind == CELL_MISSING || (m->regression && kind != CELL_NUMBER)) {
-        note_cell(m, t, t->label, kind == CELL_MISSING ? "no label" : "no number");
+    if (kind == CELL_MISSING) {
+        note_cell(m, t, t->label, "no label");
         r->left_out = true;
-        return true;
-    }
-    if (m->regression) {
-        const float f = (float)v;
-        memcpy(&r->label, &f, sizeof f);
         return true;
     }
     if (t->numeric_label && kind == CELL_NUMBER && strpbrk(cell, "0123456789")) { /* 1.0 and 1 are one class */
@@ -309,7 +404,7 @@ static bool list_rows(Import *m, Table *t)
             r->left_out = true;
             continue;
         }
-        if (!read_label(m, t, r))
+        if (!(m->regression ? read_targets(m, t) : read_label(m, t, r)))
             return false;
         if (t->group >= 0)
             r->group = hash_of(t->csv.cell[t->group], strlen(t->csv.cell[t->group])) | 1;
