@@ -120,7 +120,7 @@ void own_import_options(OptionSet options, const struct cvy_option *first, struc
     memset(list, 0, OWN_OPTIONS * sizeof *list);
     data_options(&data, all);
     for (int i = 0; options & OPT_IMPORT && all[i].name; i++)
-        if (all[i].kind == CVY_SECTION || !find_of_program(all[i].name, first))
+        if (all[i].kind == CVY_SECTION || (!find_of_program(all[i].name, first) && !is_common(options, all[i].name)))
             list[n++] = all[i];
 }
 
