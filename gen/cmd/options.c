@@ -112,6 +112,15 @@ void own_options(OptionSet options, struct cvy_option *list)
 
 static const struct cvy_option *find_of_program(const char *arg, const struct cvy_option *o);
 
+/* Whether the common table has it for the command. */
+static bool is_common(OptionSet options, const char *name)
+{
+    for (int i = 0; i < NOPTIONS; i++)
+        if (table[i].bit & options && strcmp(table[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 void own_import_options(OptionSet options, const struct cvy_option *first, struct cvy_option *list)
 {
     static DataOptions data;
