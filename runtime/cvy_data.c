@@ -376,7 +376,7 @@ static const struct source_row *source_of(const struct cvy_model *m, const char 
     return &sources[cvy_data_where(m->train.data ? m->train.data : "idx", said, &at->seed, &at->folder)];
 }
 
-static int look(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
+static int look_up(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
                 int *n)
 {
     struct place at;
@@ -390,7 +390,7 @@ int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *whe
     int n;
     memset(d, 0, sizeof *d);
     d->numbers = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
-    const int ok = look(d, m, where, split, limit, &n);
+    const int ok = look_up(d, m, where, split, limit, &n);
     if (!ok)
         cvy_data_free(d);
     return ok;
@@ -399,7 +399,7 @@ int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *whe
 int cvy_data_count(const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
 {
     int n;
-    return look(NULL, m, where, split, limit, &n) ? n : -1;
+    return look_up(NULL, m, where, split, limit, &n) ? n : -1;
 }
 
 void cvy_data_free(struct cvy_data *d)
