@@ -377,7 +377,7 @@ static const struct source_row *source_of(const struct cvy_model *m, const char 
 }
 
 static int look_up(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
-                int *n)
+                   int *n)
 {
     struct place at;
     const struct source_row *row = source_of(m, where, &at);
