@@ -88,7 +88,7 @@ static Need act_need(OpKind k)
     return need;
 }
 
-/* ---- the others, by the interpreter: each in a small network ---- */
+/* ---- the others, by the interpreter: each in a small network; of a norm it follows from its name ---- */
 
 typedef struct Net {
     const char *layers;
@@ -98,11 +98,6 @@ typedef struct Net {
 static Net nets[OP_KINDS] = {
     [OP_CONV] = {.layers = "conv: {out: 3, order: conv}, flatten"},
     [OP_LINEAR] = {.layers = "flatten, linear: {out: 5, order: linear}"},
-    [OP_BN] = {.layers = "bn, flatten"},
-    [OP_GN] = {.layers = "\"gn(2)\", flatten"},
-    [OP_LN] = {.layers = "ln, flatten"},
-    [OP_IN] = {.layers = "in, flatten"},
-    [OP_RMS] = {.layers = "rms, flatten"},
     [OP_DROP] = {.layers = "\"drop(0.5)\", flatten"},
     [OP_MAXPOOL] = {.layers = "\"maxpool(2)\", flatten"},
     [OP_AVGPOOL] = {.layers = "\"avgpool(2)\", flatten"},
@@ -369,9 +364,12 @@ int main(void)
 {
     int passed = 0, failed = 0, same = 0, flips = 0;
 
-    for (OpKind k = 0; k < OP_KINDS; k++)
+    for (OpKind k = 0; k < OP_KINDS; k++) {
+        if (op_is_norm(k))
+            nets[k].layers = xprintf("\"%s%s\", flatten", op_info[k].name, op_may_args(k) ? "(2)" : "");
         if (nets[k].layers)
             build(k);
+    }
     flips_open(op_info, sizeof op_info);
     for (OpKind k = 0; k < OP_KINDS; k++) {
         if (op_info[k].norm)
