@@ -62,6 +62,18 @@ static unsigned char pixel(int i, int k)
     return (unsigned char)(i * 31 + k * (5 + i) + 3);
 }
 
+/* All rows, a byte a pixel, and their classes. */
+static void put_rows(FILE *x, FILE *y)
+{
+    for (int i = 0; i < ROWS; i++) {
+        putc(class_of_row(i), y);
+        for (int k = 0; k < SIDE * SIDE; k++)
+            putc(pixel(i, k), x);
+    }
+    done(x);
+    done(y);
+}
+
 static void make_images(void)
 {
     folder("images");
@@ -84,13 +96,7 @@ static void make_idx(void)
     FILE *x = made("idx/train-images-idx3-ubyte"), *y = made("idx/train-labels-idx1-ubyte");
     fwrite((const char[]){0, 0, 8, 3, 0, 0, 0, ROWS, 0, 0, 0, SIDE, 0, 0, 0, SIDE}, 1, 16, x);
     fwrite((const char[]){0, 0, 8, 1, 0, 0, 0, ROWS}, 1, 8, y);
-    for (int i = 0; i < ROWS; i++) {
-        putc(class_of_row(i), y);
-        for (int k = 0; k < SIDE * SIDE; k++)
-            putc(pixel(i, k), x);
-    }
-    done(x);
-    done(y);
+    put_rows(x, y);
 }
 
 static void make_cifar(void)
@@ -121,13 +127,7 @@ static void make_arrays(void)
     folder("arrays");
     FILE *x = npy("arrays/x_train.npy", xprintf("%d, %d, %d", ROWS, SIDE, SIDE)),
          *y = npy("arrays/y_train.npy", xprintf("%d,", ROWS));
-    for (int i = 0; i < ROWS; i++) {
-        putc(class_of_row(i), y);
-        for (int k = 0; k < SIDE * SIDE; k++)
-            putc(pixel(i, k), x);
-    }
-    done(x);
-    done(y);
+    put_rows(x, y);
 }
 
 static void make_table(void)
