@@ -94,8 +94,7 @@ static const Command commands[] = {
     {"data", "SRC [-o FILE.safetensors] [--html FILE] [--json] [OPTIONS], or [SRC] --show-batch SPEC [-o FILE.npy]",
      "make a set of images, arrays or a table: one file to train from",
      "Reads SRC, says what it found and what it did with it, and writes a set: rows to train with, to choose by and to "
-     "test, their\n"
-     "classes and names, mean and sd of each channel. Nothing in SRC is changed.\n"
+     "test, with their classes and names, and mean and sd of each channel. Nothing in SRC is changed.\n"
      "  SRC               a folder with a folder of PNG and JPEG files for each class (train/, valid/, test/ may stand "
      "above "
      "them)\n"
@@ -103,8 +102,8 @@ static const Command commands[] = {
      "  --html FILE       a page of what was found, with pictures, that needs nothing else\n"
      "  --json            what was found, for programs\n"
      "  -q                print nothing where all is well\n"
-     "With --show-batch SPEC no set is written, but a sheet of what a training of SPEC sees (--sheet FILE, default\n"
-     "NAME-batch.png); -o FILE.npy gets its numbers, as the network reads them; --set KEY=VALUE is of SPEC.\n",
+     "With --show-batch SPEC it writes no set, but a picture of what a training of SPEC sees (--sheet FILE, default "
+     "NAME-batch.png); -o FILE.npy gets the numbers that the network reads; --set changes SPEC.\n",
      OPT_DATA | OPT_OUT | OPT_HTML | OPT_JSON | OPT_QUIET | OPT_SET | OPT_NO_WORD, 0, "SRC", cmd_data, 1},
     {"plan",
      "SPEC [--why LAYER [--worked [--channel N] [--weights W [--force]]]] [--json] [--target T] [--for F] [--set "
@@ -178,7 +177,7 @@ static const Command commands[] = {
      "Trains a network on DATA with the norm before and after the activation, as often as the time allows, and says "
      "which is better, or that "
      "they differ by less than matters, or that this cannot be told. Then it trains the network to keep, and says what "
-     "either order costs and how to write it elsewhere.\n"
+     "either order costs and how to write it in other libraries.\n"
      "  DATA              a set, or what 'convoy data' reads: a folder with a folder of images for each class, arrays, "
      "...\n"
      "  -o DIR            where it works (default: where-NAME): DIR/study.yaml, DIR/runs.csv, DIR/report.html, "

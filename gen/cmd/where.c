@@ -32,7 +32,7 @@ void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
     *o = (WhereOptions){.minutes = 10, .margin = .5};
     const struct cvy_option option[] = {
         {CVY_SECTION, "where", NULL, NULL, 0, 0, NULL, 0},
-        {CVY_REAL, "--minutes", "N", &o->minutes, .001, 100000, "so long it may take", 0},
+        {CVY_REAL, "--minutes", "N", &o->minutes, .001, 100000, "how many minutes it may take", 0},
         {CVY_REAL, "--margin", "X", &o->margin, .01, 50, "a difference that matters, in points", 0},
         {CVY_INT, "--seeds", "N", &o->seeds, 3, 1000, "counted ones, instead of as many as fit", 0},
         {CVY_FLAG, "--quick", NULL, &o->quick, 0, 0, "a first look: one seed, no verdict", 0},
