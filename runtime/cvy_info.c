@@ -51,8 +51,8 @@ static json_t *training_json(const struct cvy_model *m)
               json_array_append_new(std, json_real((double)t->std[c])) == 0;
     json_t *o = json_pack("{s:s, s:i, s:i, s:s, s:f, s:f, s:b, s:s, s:s, s:I, s:o, s:o}", "data", t->data, "epochs",
                           t->epochs, "batch", t->batch, "optimizer", t->optimiser->name, "lr", t->lr, "weight_decay",
-                          t->weight_decay, "decay_all", t->decay_all, "schedule", t->schedule, "augment", t->augment ? t->augment : "", "seed",
-                          (json_int_t)t->seed, "mean", mean, "std", std);
+                          t->weight_decay, "decay_all", t->decay_all, "schedule", t->schedule, "augment",
+                          t->augment ? t->augment : "", "seed", (json_int_t)t->seed, "mean", mean, "std", std);
     if (ok && o && cvy_json_settings(o, t->setting) && cvy_json_hyper(o, t->optimiser, t->hyper))
         return o;
     json_decref(o);

@@ -4,6 +4,7 @@
 #include "files.h"
 #include "graph.h"
 #include "plan_help.h"
+#include "words.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -557,6 +558,44 @@ START_TEST(recompute_keeps_borders)
 }
 END_TEST
 
+/* Adam keeps two numbers of each that is trained, sgd one: the arena has room for them, and `plan` says so. 16 x 3 x 9
+ * + 16 + 16 + 10 x 16 + 10 numbers are trained, each conv's and norm's in whole vectors. */
+START_TEST(what_optimisers_keep)
+{
+    static const struct {
+        const char *optimizer;
+        int kept;
+        const char *words;
+    } cases[] = {{"sgd", 1, "weights and momentum"},
+                 {"adam", 2, "weights, exp_avg and exp_avg_sq"},
+                 {"adamw", 2, "weights, exp_avg and exp_avg_sq"}};
+    int64_t train[3];
+
+    for (int i = 0; i < 3; i++) {
+        const Plan *p = plan_of_text(xprintf("name: t\ninput: [3, 8, 8]\nclasses: 10\norder: conv-bn-relu\nlayers: "
+                                             "[conv: 16, global_avg_pool, linear: classes]\ntrain: {optimizer: %s}\n",
+                                             cases[i].optimizer),
+                                     "avx512");
+        char *text = NULL;
+        size_t len = 0;
+        FILE *to = open_memstream(&text, &len);
+        const int64_t floats = p->param_floats;
+        ck_assert_int_ge(floats, 16 * 3 * 9 + 16 + 16 + 10 * 16 + 10);
+        ck_assert_int_lt(floats, 16 * 3 * 9 + 16 + 16 + 10 * 16 + 10 + 128);
+        ck_assert_int_ge(p->arena.state, cases[i].kept * floats);
+        ck_assert_int_lt(p->arena.state, cases[i].kept * (floats + 64));
+        train[i] = arena_train_bytes(&p->arena);
+        plan_explain(p, to);
+        fclose(to);
+        const char *const want =
+            xprintf("%lld bytes of %s\n", (long long)(4 * (1 + cases[i].kept) * floats), cases[i].words);
+        ck_assert_msg(strstr(text, want) != NULL, "%s: '%s' is not in: %s", cases[i].optimizer, want, text);
+        free(text);
+        ck_assert_int_eq(train[i] - train[0], 4 * (cases[i].kept - 1) * p->arena.learning);
+    }
+}
+END_TEST
+
 TCase *memory_tests(void)
 {
     TCase *c = tcase_create("memory");
@@ -570,5 +609,6 @@ TCase *memory_tests(void)
     tcase_add_loop_test(c, kept_is_what_backward_reads, 0, MEMORY_NETS + narrangement);
     tcase_add_loop_test(c, traced_values_are_there, 0, MEMORY_NETS + narrangement);
     tcase_add_test(c, recompute_keeps_borders);
+    tcase_add_test(c, what_optimisers_keep);
     return c;
 }
