@@ -14,6 +14,10 @@
 #include "core_${k.core}.h"
 //$ end
 
+//$ for c in k.cells
+static const struct cvy_cell ${c.name} = ${c.values};
+
+//$ end
 //$ for r in k.passes
 //$ emit r
 //$ end

@@ -259,6 +259,9 @@ const struct cvy_tracer ${n.name}_tracer = {${n.name}_trace, ${n.name}_trace_flo
 
 #include "${n.name}.h"
 #include "runtime/cvy_kernels.h"
+//$ if n.cells
+#include "runtime/cvy_recurrent.h"
+//$ end
 
 /* Parameters in cvy_net.param, statistics in cvy_net.running: the float at which each begins. */
 enum {

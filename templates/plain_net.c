@@ -136,6 +136,12 @@ struct weights {
     void *w;  /* conv [O][C][K][L], linear [O][C]: floats */
     float *b; /* [O], or NULL */
 };
+//$ if n.cells
+struct gates {
+    float *w, *u;        /* [gates H][C], [gates H][H] */
+    float *b, *hidden_b; /* [gates H], or NULL */
+};
+//$ end
 struct norm {
     float *gamma, *beta, *mean, *var; /* [C]; mean and var: the running ones */
     int64_t *batches;                 /* that they have seen */

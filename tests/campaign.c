@@ -19,11 +19,12 @@ bool for_reading(const Options *o)
 
 static void usage(FILE *to)
 {
-    fputs("usage: campaign [options] [random|graphs|specs|exact|matrix|all]\n"
+    fputs("usage: campaign [options] [random|graphs|sequences|specs|exact|matrix|all]\n"
           "\n"
           "  random  (default) random chains against the reference interpreter\n"
           "  graphs  random graphs: residual blocks, concats, groups in groups\n"
-          "  specs   random chains and graphs through the front end alone\n"
+          "  sequences  random chains with recurrent layers\n"
+          "  specs   random chains, graphs and sequences through the front end alone\n"
           "  exact   chosen ones: integers, constant channels, mean/sd = 1e4, short batches, arrangements of blocks\n"
           "  matrix  chosen ones (six, or --count) by compilers, optimisation, sanitizers, OpenMP and targets\n"
           "\n"
@@ -43,7 +44,8 @@ static void usage(FILE *to)
           "  --spec FILE       one spec instead of random ones; --n N images, --fill "
           "plain|integer|constant|outlier|nan|offset|far\n"
           "  --print-spec S    print the random chain of a seed and end\n"
-          "  --print-graph S   the same of a graph\n",
+          "  --print-graph S   the same of a graph\n"
+          "  --print-sequence S  of a sequence\n",
           to);
 }
 
@@ -206,7 +208,7 @@ typedef struct Kind {
     const char *name;
     RandSpec (*make)(uint64_t seed);
 } Kind;
-static const Kind chains = {"random", rs_random}, graphs = {"graphs", rs_graph};
+static const Kind chains = {"random", rs_random}, graphs = {"graphs", rs_graph}, sequences = {"sequences", rs_sequence};
 
 /* Makes a failing spec smaller while it fails in the same way. */
 static void shrink(const Options *o, const Kind *kind, uint64_t seed, Verdict v)
@@ -269,6 +271,11 @@ static bool random_chains(const Options *o)
     return random_specs(o, &chains);
 }
 
+static bool random_sequences(const Options *o)
+{
+    return random_specs(o, &sequences);
+}
+
 static bool random_graphs(const Options *o)
 {
     return random_specs(o, &graphs);
@@ -301,7 +308,8 @@ static bool specs_of(const Options *o, const Kind *kind)
 static bool specs(const Options *o)
 {
     bool ok = specs_of(o, &chains);
-    return specs_of(o, &graphs) && ok;
+    ok = specs_of(o, &graphs) && ok;
+    return specs_of(o, &sequences) && ok;
 }
 
 static bool one_spec(const Options *o)
@@ -414,9 +422,10 @@ static Options options(int argc, char **argv)
             o.n = (int)number(v, 1, 100000);
         } else if (strcmp(a, "--fill") == 0) {
             o.fill = fill_named(v);
-        } else if (strcmp(a, "--print-spec") == 0 || strcmp(a, "--print-graph") == 0) {
+        } else if (strcmp(a, "--print-spec") == 0 || strcmp(a, "--print-graph") == 0 ||
+                   strcmp(a, "--print-sequence") == 0) {
             uint64_t seed = (uint64_t)number(v, 0, INT64_MAX);
-            RandSpec s = a[8] == 's' ? rs_random(seed) : rs_graph(seed);
+            RandSpec s = a[9] == 'p' ? rs_random(seed) : a[9] == 'r' ? rs_graph(seed) : rs_sequence(seed);
             rs_print(&s, stdout);
             exit(fflush(stdout) == 0 ? 0 : 1);
         } else {
@@ -461,11 +470,9 @@ int main(int argc, char **argv)
             const char *name;
             bool (*run)(const Options *);
             bool compiles; /* with the compilers of the options */
-        } part[] = {{"specs", specs, false},
-                    {"random", random_chains, true},
-                    {"graphs", random_graphs, true},
-                    {"exact", chosen_networks, true},
-                    {"matrix", by_compilers, false}};
+        } part[] = {{"specs", specs, false},          {"random", random_chains, true},
+                    {"graphs", random_graphs, true},  {"sequences", random_sequences, true},
+                    {"exact", chosen_networks, true}, {"matrix", by_compilers, false}};
         for (size_t i = 0; i < sizeof part / sizeof *part; i++)
             if (every || strcmp(o.what, part[i].name) == 0) {
                 known = true;

@@ -178,7 +178,8 @@ static float draw(const Param *p, const Case *c, Rng *r)
 {
     bool whole = c->fill == FILL_INTEGER || c->fill == FILL_CONSTANT || far_integers(c->fill);
     switch (p->role) {
-    case PARAM_WEIGHT: {
+    case PARAM_WEIGHT:
+    case PARAM_HIDDEN_WEIGHT: {
         if (whole)
             return (float)rng_int(r, -2, 2);
         if (c->fill == FILL_FAR && p->ndim > 2)
@@ -187,6 +188,7 @@ static float draw(const Param *p, const Case *c, Rng *r)
         return (float)(rng_normal(r) * sqrt(2 / fan_in));
     }
     case PARAM_BIAS:
+    case PARAM_HIDDEN_BIAS:
         return whole || c->fill == FILL_FAR ? (float)rng_int(r, -2, 2) : (float)rng_normal(r) * 0.3f;
     case PARAM_GAMMA: {
         double sign = rng_chance(r, 0.15) ? 0 : rng_chance(r, 0.4) ? -1 : 1;
@@ -777,10 +779,13 @@ static bool build(Verdict *v, const Case *c, const char *net)
     static const char *const script =
         "net=$1 objects=$2; shift 2\n"
         "cd \"$net\" || exit 1\n"
-        "if [ -n \"$objects\" ] && diff -rq -x '*.o' runtime \"$objects/runtime\" >/dev/null; then\n"
+        "if [ -n \"$objects\" ] && diff -rq -x '*.o' -x 'cvy_recurrent.*' runtime \"$objects/runtime\" >/dev/null; "
+        "then\n"
         "    name=$(echo *_layout.h); name=${name%_layout.h}\n" /* NAME_net.c first: it reads more of the layout than
                                                                    the others do */
         "    printf '#include \"%s\"\\n' ${name}_net.c $(ls *_*.c | grep -vx ${name}_net.c) main.c >together.c\n"
+        "    [ ! -f runtime/cvy_recurrent.c ] || echo '#include \"runtime/cvy_recurrent.c\"' >>together.c\n" /* of few
+                                                                   networks: not in the shared one */
         "    found() { grep -q -e \"$1\" \"$objects/make.log\" && echo yes || echo no; }\n"
         "    set -- \"OPENMP=$(found -fopenmp)\" \"OPENBLAS=$(found -lopenblas)\" \"$@\"\n"
         "    set -- \"$@\" OBJECTS=together.o LDFLAGS=\"$(echo \"$objects\"/runtime/*.o)\"\n"

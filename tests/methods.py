@@ -23,7 +23,8 @@ def check(ok, what):
 
 def runtime_library(folder):
     """The runtime's C files that the library of the network emitted there consists of, besides the network's."""
-    return [os.path.join(folder, "runtime", f"cvy_{part}.c") for part in ("kernels", "losses", "update")]
+    files = [os.path.join(folder, "runtime", f"cvy_{part}.c") for part in ("kernels", "losses", "update", "recurrent")]
+    return [f for f in files if os.path.exists(f)] # the last where a layer is recurrent
 
 
 def cpu():

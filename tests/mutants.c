@@ -107,6 +107,7 @@ static double draw(ParamRole role, Rng *r, double fan_in)
 {
     switch (role) {
     case PARAM_WEIGHT:
+    case PARAM_HIDDEN_WEIGHT:
         return rng_normal(r) * sqrt(2 / fan_in);
     case PARAM_GAMMA:
         return (rng_chance(r, 0.3) ? -1 : 1) * rng_real(r, 0.4, 1.5);

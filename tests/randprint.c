@@ -108,6 +108,13 @@ static void print_bare(const RsLayer *l, int indent, FILE *to)
                 t->ceil ? ", ceil_mode: true" : "");
         return;
     }
+    if (op_is_recurrent(t->op)) {
+        const ArgInfo *info = op_info[t->op].arg;
+        fprintf(to, "%s: {hidden: %d, return: %s%s", word(t->op), t->arg[ARG_HIDDEN].count,
+                info[ARG_RETURN].words[t->arg[ARG_RETURN].count], t->arg[ARG_CELL_BIAS].count ? "" : ", bias: false");
+        fprintf(to, "%s}\n", t->op == OP_RNN && t->arg[ARG_CELL_ACT].count == CELL_RELU ? ", act: relu" : "");
+        return;
+    }
     print_stage(t, to);
     fputs("\n", to);
 }

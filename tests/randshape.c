@@ -169,6 +169,15 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
     if (t->op == OP_CONV) {
         if (!conv_shape(w, l, stride, a))
             return false;
+    } else if (op_is_recurrent(t->op)) {
+        const int hidden = t->arg[ARG_HIDDEN].count;
+        if (w->s->dims != 1)
+            return false;
+        w->work += 4.0 * (a->c + hidden) * hidden * a->w;
+        a->c = hidden;
+        a->w = t->arg[ARG_RETURN].count == RETURN_ALL ? a->w : 1;
+        a->norms = 0;
+        w->weights = true;
     } else if (t->op == OP_LINEAR) {
         if (a->h != 1 || a->w != 1 || out_of(w->s, l, 0) < 1)
             return false;

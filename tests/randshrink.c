@@ -111,6 +111,8 @@ static int *size_at(RandSpec *s, int i, int *least)
     if (i >= s->nlayer * 7)
         return NULL;
     RsLayer *l = &s->layer[i / 7];
+    if (i % 7 == 0 && op_is_recurrent(l->stage[0].op))
+        return &l->stage[0].arg[ARG_HIDDEN].count;
     *least = i % 7 >= 5 ? 0 : 1;
     return (int *[]){&l->out,       &l->kernel[0],  &l->kernel[1], &l->stride[0],
                      &l->stride[1], &l->padding[0], &l->padding[1]}[i % 7];

@@ -557,6 +557,54 @@ static RandSpec attempt_graph(Rng *r)
     return s;
 }
 
+/* ---- making sequences ---- */
+
+/* A recurrent layer. relu makes h of the sum only where all steps are returned: its kinks can be looked at there. */
+static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
+{
+    RsStage t = {.op = (OpKind[]){OP_RNN, OP_GRU, OP_LSTM}[rng_int(r, 0, 2)]};
+    op_usual_args(t.op, t.arg);
+    t.arg[ARG_HIDDEN].count = random_channels(r);
+    t.arg[ARG_RETURN].count = rng_chance(r, last ? 0.2 : 0.85) ? RETURN_ALL : rng_int(r, 0, RETURNS - 1);
+    t.arg[ARG_CELL_BIAS].count = rng_chance(r, 0.7);
+    if (t.op == OP_RNN && t.arg[ARG_RETURN].count == RETURN_ALL && rng_chance(r, 0.4))
+        t.arg[ARG_CELL_ACT].count = CELL_RELU;
+    return (RsLayer){.block = OP_KINDS, .act = s->act, .stage = {t}, .nstage = 1};
+}
+
+/* Recurrent layers, with others before, between and behind them. */
+static RandSpec attempt_sequence(Rng *r)
+{
+    RandSpec s = {.act = rs_act_stage(r, rs_random_act(r), false), .batch = rng_int(r, 1, 9), .dims = 1};
+    s.n = rng_chance(r, 0.5) ? s.batch : rng_int(r, 1, s.batch);
+    s.n_predict = rng_int(r, 1, 9);
+    s.input[0] = rng_chance(r, 0.5) ? rng_int(r, 1, 4) : random_channels(r);
+    s.input[1] = 1;
+    s.input[2] = rng_int(r, 1, 40);
+    for (int i = rng_chance(r, 0.4) ? rng_int(r, 1, 2) : 0; i > 0; i--)
+        add(r, &s, random_block(r, &s, OP_CONV, few_channels(r)));
+    maybe_bare(r, &s, 0.15, true);
+    for (int i = rng_int(r, 1, 3); i > 0; i--) {
+        add(r, &s, random_recurrent(r, &s, i == 1));
+        maybe_bare(r, &s, 0.2, true);
+        if (i > 1 && rng_chance(r, 0.2))
+            add(r, &s, random_block(r, &s, OP_CONV, few_channels(r)));
+    }
+    const bool ends = s.layer[s.nlayer - 1].stage[0].arg[ARG_RETURN].count != RETURN_ALL && rng_chance(r, 0.5);
+    if (!ends)
+        add(r, &s, random_bare(r, &s, rng_chance(r, 0.5) ? OP_FLATTEN : OP_GLOBAL_AVG_POOL));
+    if (!ends || rng_chance(r, 0.8)) {
+        RsLayer l = random_block(r, &s, OP_LINEAR, rng_int(r, 2, 10));
+        if (rng_chance(r, 0.6)) {
+            l.stage[0] = (RsStage){.op = OP_LINEAR};
+            l.nstage = 1;
+        }
+        add(r, &s, l);
+    }
+    flatten_height(&s);
+    return s;
+}
+
 /* Whether there are so many groups, and room was left for all that was made. */
 static bool graph_like(const RandSpec *s, int groups)
 {
@@ -738,6 +786,21 @@ RandSpec rs_graph(uint64_t seed)
             large_batch(&s, seed);
             Rng own = {seed ^ 0x5e97u}; /* other draws stay as they are */
             s.recompute = rng_chance(&own, 0.3) ? rng_int(&own, 1, 3) : 0;
+            s.optimiser = any_optimiser(seed);
+            return s;
+        }
+    }
+}
+
+RandSpec rs_sequence(uint64_t seed)
+{
+    Rng r = {seed * 0x2545f4914f6cdd1du + 1234};
+    for (;;) {
+        RandSpec s = attempt_sequence(&r);
+        Shape end;
+        if (rs_finish(&s, &end)) {
+            large_batch(&s, seed);
+            s.recompute = seed % 5 == 1 ? 2 : 0;
             s.optimiser = any_optimiser(seed);
             return s;
         }

@@ -111,9 +111,10 @@ typedef struct RsCount {
     double args;
 } RsCount;
 
-/* A valid random chain, or graph; the same for the same seed. */
+/* A valid random chain, graph, or chain with recurrent layers; the same for the same seed. */
 RandSpec rs_random(uint64_t seed);
 RandSpec rs_graph(uint64_t seed);
+RandSpec rs_sequence(uint64_t seed);
 /* Whether every shape fits, no norm sees a single value, the work stays small; *out: the last shape. */
 bool rs_valid(const RandSpec *s, Shape *out);
 RsCount rs_count(const RandSpec *s); /* of a valid one */

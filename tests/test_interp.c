@@ -103,6 +103,21 @@ static void linear(Net *t, int out, bool bias)
         net_param(t, PARAM_BIAS, 1, out, 0, 0, 0);
 }
 
+static void recurrent(Net *t, OpKind kind, int hidden, int returns, int act, bool bias)
+{
+    static const int gates[OP_KINDS] = {[OP_RNN] = 1, [OP_GRU] = 3, [OP_LSTM] = 4};
+    Shape in = last(t);
+    Op *o = net_op(t, kind, hidden, 1, returns == RETURN_ALL ? in.w : 1);
+    memset(o->arg, 0, sizeof o->arg);
+    o->arg[ARG_HIDDEN].count = hidden;
+    o->arg[ARG_RETURN].count = returns;
+    o->arg[ARG_CELL_ACT].count = act;
+    net_param(t, PARAM_WEIGHT, 2, gates[kind] * hidden, in.c, 0, 0);
+    net_param(t, PARAM_HIDDEN_WEIGHT, 2, gates[kind] * hidden, hidden, 0, 0);
+    for (int r = PARAM_BIAS; bias && r <= PARAM_HIDDEN_BIAS; r += PARAM_HIDDEN_BIAS - PARAM_BIAS)
+        net_param(t, (ParamRole)r, 1, gates[kind] * hidden, 0, 0, 0);
+}
+
 static void bn(Net *t)
 {
     Shape in = last(t);
@@ -274,6 +289,26 @@ static void done(Net *t, int n)
     loss(t);
     differences(t, n);
 }
+
+/* Each cell, with each way to return; and one behind another, with a conv between. */
+START_TEST(diff_recurrent)
+{
+    static const OpKind cell[] = {OP_RNN, OP_GRU, OP_LSTM};
+    for (int returns = 0; returns < RETURNS; returns++) {
+        Net t = start(3, 1, 5);
+        recurrent(&t, cell[_i], 4, returns, CELL_TANH, returns != RETURN_MEAN);
+        flatten(&t);
+        linear(&t, 3, true);
+        done(&t, 2);
+    }
+    Net t = start(2, 1, 6);
+    recurrent(&t, cell[_i], 3, RETURN_ALL, cell[_i] == OP_RNN ? CELL_RELU : CELL_TANH, true);
+    conv_long(&t, 4, 3, 1, 1);
+    recurrent(&t, cell[(_i + 1) % 3], 2, RETURN_LAST, CELL_TANH, true);
+    linear(&t, 3, true);
+    done(&t, 3);
+}
+END_TEST
 
 START_TEST(diff_conv)
 {
@@ -843,6 +878,7 @@ int main(void)
     Suite *s = suite_create("interp");
     TCase *d = tcase_create("differences"), *h = tcase_create("hand");
     tcase_add_loop_test(d, diff_conv, 0, 8);
+    tcase_add_loop_test(d, diff_recurrent, 0, 3);
     tcase_add_test(d, diff_conv_grouped);
     int npoints = 0;
     tcase_set_timeout(d, 60); /* of a busy machine */

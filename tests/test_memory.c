@@ -177,16 +177,16 @@ static Lives parts_of(const Plan *p)
                 visit(&l, k, &windows, back);
             visit(&l, k, &k->din[w], back);
         }
-        if (k->linear) {
+        if (k->rows) {
             const struct {
                 const char *what;
                 int64_t at;
                 int image, step;
-            } mat[] = {{"x", k->linear->mat[MAT_X], k->w->x, i},
-                       {"y", k->linear->mat[MAT_Y], k->linear->y, i},
-                       {"x again", k->linear->mat[MAT_BACK_X], k->w->x, back},
-                       {"dz", k->linear->mat[MAT_DZ], k->w->dz, back},
-                       {"dx", k->linear->mat[MAT_DX], k->linear->dx, back}};
+            } mat[] = {{"x", k->rows->mat[MAT_X], k->w->x, i},
+                       {"y", k->rows->mat[MAT_Y], k->rows->y, i},
+                       {"x again", k->rows->mat[MAT_BACK_X], k->w->x, back},
+                       {"dz", k->rows->mat[MAT_DZ], k->w->dz, back},
+                       {"dx", k->rows->mat[MAT_DX], k->rows->dx, back}};
             for (size_t m = 0; m < sizeof mat / sizeof *mat; m++)
                 if (mat[m].image >= 0)
                     touch(&l,

@@ -98,6 +98,9 @@ typedef struct Net {
 static Net nets[OP_KINDS] = {
     [OP_CONV] = {.layers = "conv: {out: 3, order: conv}, flatten"},
     [OP_LINEAR] = {.layers = "flatten, linear: {out: 5, order: linear}"},
+    [OP_RNN] = {.layers = "rnn: {hidden: 5, return: all}, flatten"},
+    [OP_GRU] = {.layers = "gru: {hidden: 5, return: all}, flatten"},
+    [OP_LSTM] = {.layers = "lstm: {hidden: 5, return: all}, flatten"},
     [OP_DROP] = {.layers = "\"drop(0.5)\", flatten"},
     [OP_MAXPOOL] = {.layers = "\"maxpool(2)\", flatten"},
     [OP_AVGPOOL] = {.layers = "\"avgpool(2)\", flatten"},
@@ -126,7 +129,8 @@ static void fail(const char *what)
 static void build(OpKind k)
 {
     Net *n = &nets[k];
-    char *text = xprintf("{name: rows, input: [4, 4, 4], classes: 3, layers: [%s, linear: classes]}", n->layers);
+    char *text = xprintf("{name: rows, input: %s, classes: 3, layers: [%s, linear: classes]}",
+                         op_is_recurrent(k) ? "[4, 16]" : "[4, 4, 4]", n->layers);
     static Source src;
     src = (Source){.path = "rows.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);

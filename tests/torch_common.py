@@ -124,8 +124,9 @@ class Program:
         name = "chain"
         with open(self.file("together.c"), "w") as f:
             # NAME_net.c first: it reads more of the layout than the others do
-            files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e != f"{name}_net.c")
-            f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files + ["main.c"])
+            files = sorted(e for e in os.listdir(self.folder) if e.endswith(".c") and "_" in e and e != f"{name}_net.c") + ["main.c"]
+            files += [e for e in ("runtime/cvy_recurrent.c",) if os.path.exists(self.file(e))] # of few networks: not in the shared runtime
+            f.writelines(f'#include "{e}"\n' for e in [f"{name}_net.c"] + files)
         runtime = [e.path for e in os.scandir(os.path.join(built, "runtime")) if e.name.endswith(".o")]
         found = [f"{key}={'yes' if option in log else 'no'}" for key, option in (("OPENMP", "-fopenmp"), ("OPENBLAS", "-lopenblas"))]
         run("make", "-C", self.folder, *given, *found, "OBJECTS=together.o", f"LDFLAGS={' '.join(sorted(runtime))}")

@@ -57,7 +57,9 @@ static const Kernel *find_kernel(const Plan *p, const char *layer)
 /* Why a kernel has no such pass; NULL: it has. */
 static const char *missing(const Kernel *k, const struct What *what)
 {
-    if (k->linear && strcmp(what->name, "infer") != 0)
+    if (k->recurrent)
+        return "the steps of a recurrent layer are several loops, none of which is its core alone";
+    if (k->rows && strcmp(what->name, "infer") != 0)
         return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is "
                "code of its own";
     if (strcmp(what->name, "data") == 0 && !k->back_data)

@@ -231,7 +231,7 @@ static json_t *item(const char *stage)
     with(one, "act", bare_of("act"));
     with(one, "norm", bare_of("norm"));
     for (int k = 0; k < OP_KINDS; k++)
-        if (op_find(op_info[k].name) == (OpKind)k && op_info[k].cls != CLASS_WEIGHT)
+        if (op_find(op_info[k].name) == (OpKind)k && !op_is_block((OpKind)k))
             with(one, op_info[k].name, bare_of(op_info[k].name));
     json_t *map = with(with(type("object"), "properties", one), "additionalProperties", json_false());
     with(with(map, "minProperties", json_integer(1)), "maxProperties", json_integer(1));

@@ -133,6 +133,14 @@ static const char *objects(const DiffSide *s, const char *first)
     return b.text;
 }
 
+static bool has_file(const DiffSide *s, const char *name)
+{
+    for (int i = 0; i < s->out.n; i++)
+        if (strcmp(s->out.file[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* Emits a side into its folder and compiles it there: NAME is then the small program. */
 static bool compile(const Work *w, const DiffSide *s, int side)
 {
@@ -155,7 +163,9 @@ static bool compile(const Work *w, const DiffSide *s, int side)
         "-f",
         "Makefile",
         "OPENMP=no",
-        xprintf("OBJECTS=%s", objects(s, "steps.o runtime/cvy_kernels.o runtime/cvy_losses.o runtime/cvy_update.o")),
+        xprintf("OBJECTS=%s",
+                objects(s, xprintf("steps.o runtime/cvy_kernels.o runtime/cvy_losses.o runtime/cvy_update.o%s",
+                                   has_file(s, "runtime/cvy_recurrent.c") ? " runtime/cvy_recurrent.o" : ""))),
         w->name,
         NULL};
     return run("compiling", argv, &output);

@@ -139,10 +139,12 @@ static Facts layer_facts(const Spec *s, int i)
         const ArgInfo *info = &op_info[weight->op].arg[a];
         if (info->name)
             fact(&f, info->name,
-                 info->kind == ARG_SIZE    ? pair_text(weight->arg[a].size)
-                 : info->kind == ARG_SIDES ? sides_text(weight->arg[a].sides, 2)
-                 : weight->arg[a].count    ? xprintf("%d", weight->arg[a].count)
-                                           : "depthwise");
+                 info->kind == ARG_SIZE     ? pair_text(weight->arg[a].size)
+                 : info->kind == ARG_SIDES  ? sides_text(weight->arg[a].sides, 2)
+                 : info->kind == ARG_FLAG   ? (weight->arg[a].count ? "true" : "false")
+                 : info->kind == ARG_CHOICE ? info->words[weight->arg[a].count]
+                 : weight->arg[a].count     ? xprintf("%d", weight->arg[a].count)
+                                            : "depthwise");
     }
     if (l->form == FORM_BLOCK)
         fact(&f, "bias", biases[l->bias]);

@@ -41,7 +41,22 @@ static void names_file(const char *net, const struct Embedded *list, OutDir *out
 }
 
 /* The runtime's part of a network without its program. */
-static const char *const library[] = {"runtime/cvy_kernels.c", "runtime/cvy_losses.c", "runtime/cvy_update.c", NULL};
+static const char *const library[] = {"runtime/cvy_kernels.c", "runtime/cvy_losses.c", "runtime/cvy_update.c",
+                                      "runtime/cvy_recurrent.c", NULL};
+
+/* A part that goes along where some op is recurrent. */
+static bool of_cells(const char *name)
+{
+    return strncmp(name, "runtime/cvy_recurrent.", 22) == 0;
+}
+
+bool emit_has_cells(const Graph *g)
+{
+    for (int i = 0; i < g->nop; i++)
+        if (op_is_recurrent(g->op[i].kind))
+            return true;
+    return false;
+}
 
 static bool in_library(const char *name)
 {
@@ -52,16 +67,17 @@ static bool in_library(const char *name)
 }
 
 /* Of runtime/vec the target's is in cvy_vec.h. */
-void emit_runtime(Rec *r, const char *net, const Target *t, OutDir *out)
+void emit_runtime(Rec *r, const char *net, bool cells, const Target *t, OutDir *out)
 {
     for (int i = 0; library[i]; i++)
-        emit_source(r, "network", library[i]);
+        if (cells || !of_cells(library[i]))
+            emit_source(r, "network", library[i]);
     emit_source(r, "program", "main.c");
     emit_source(r, "measured", xprintf("%s_bench.c", net));
     for (size_t i = 0; i < nembedded; i++) {
         const char *name = embedded[i].name;
         Buf vec = {0};
-        if (strncmp(name, "runtime/", 8) != 0 || strncmp(name, "runtime/vec/", 12) == 0)
+        if (strncmp(name, "runtime/", 8) != 0 || strncmp(name, "runtime/vec/", 12) == 0 || (of_cells(name) && !cells))
             continue;
         if (strcmp(name, "runtime/cvy_vec.h") == 0) {
             emit_vec(t, &vec);

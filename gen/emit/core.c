@@ -525,6 +525,11 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
     const char *name = k->w->core_name;
     Rec *h = rec_new();
 
+    if (k->recurrent) {
+        emit_cell_file(p, k, train, to);
+        return;
+    }
+
     rec_str(h, "name", name);
     rec_fmt(h, "guard", "CORE_%s_H", upper(name));
     rec_str(h, "licence", EMITTED_LICENCE);

@@ -53,8 +53,9 @@ void emit_tensor(Rec *to, const Param *q, bool frozen, const int64_t block[4], c
 /* A C file among those that build files list: of the library ("network"), of `NAME bench` ("measured"), or of the
  * "program". */
 void emit_source(Rec *r, const char *list, const char *name);
-/* The runtime's files, and the program's sources in the record. */
-void emit_runtime(Rec *r, const char *net, const Target *t, OutDir *out);
+/* The runtime's files, and the program's sources in the record. cells: with those of recurrent layers. */
+void emit_runtime(Rec *r, const char *net, bool cells, const Target *t, OutDir *out);
+bool emit_has_cells(const Graph *g); /* whether some op is recurrent */
 /* vec.c: runtime/cvy_vec.h with its parts in it, of the targets this one alone. */
 void emit_vec(const Target *t, Buf *to);
 /* Where a parameter's elements stand: struct cvy_layout's fields, its offset aside (that is plan.param_at). */
@@ -81,6 +82,9 @@ char *describe_conv(const Plan *p, const Op *o);
 /* What the function of a core by Winograd is called, after the core's name. */
 const char *winograd_name(const Winograd *w, Pass pass);
 void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool train, Buf *to);
+/* recurrent.c: the same of a recurrent op; a cell's initialiser in C. */
+void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to);
+const char *emit_cell(const struct cvy_cell *c);
 /* Whether a kernel's function of that phase is told how many images there are: after the loss only norms are left. */
 bool emit_takes_n(const Kernel *k, Phase phase);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */

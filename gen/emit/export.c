@@ -57,7 +57,8 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
     int n = 0;
 
     if (k->w) {
-        const char *rows = k->linear ? xprintf("[%d in]", blocks_of(in) * LANES)
+        const char *rows = k->recurrent ? xprintf("[%d in, %d hidden, biases]", in, out)
+                           : k->rows    ? xprintf("[%d in]", blocks_of(in) * LANES)
                            : k->conv->plain || k->conv->lanewise
                                ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
@@ -65,8 +66,9 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
             rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
         *PUSH(s, n) = (Section){k->w->fold_w, k->w->fold_floats, xprintf("%s_FOLDED", name),
                                 xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
-        *PUSH(s, n) = (Section){k->w->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
-                                xprintf("bias of %d", out)};
+        if (!k->recurrent)
+            *PUSH(s, n) = (Section){k->w->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
+                                    xprintf("bias of %d", out)};
     }
     for (int i = 0; i < p->naffine; i++) {
         const int op = p->affine[i].op, channels = p->g->op[op].shape.c;
@@ -198,7 +200,7 @@ static void layers(const Export *e)
             rec_int(r, "at", at);
             at += section[j].n;
         }
-        used += k->w ? n - 2 : n;
+        used += k->recurrent ? n - 1 : k->w ? n - 2 : n;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),

@@ -91,10 +91,10 @@ void images_declare(const Kernel *k, Rec *fn, const Image *image, int n, const b
         }
         if (m->row) {
             rec_str(s, "matrix",
-                    i == k->w->x        ? (backward ? "mat_back_x" : "mat_x")
-                    : i == k->linear->y ? "mat_y"
-                    : i == k->w->dz     ? "mat_dz"
-                                        : "mat_dx");
+                    i == k->w->x      ? (backward ? "mat_back_x" : "mat_x")
+                    : i == k->rows->y ? "mat_y"
+                    : i == k->w->dz   ? "mat_dz"
+                                      : "mat_dx");
             rec_int(s, "floats", m->floats);
             if (m->shared)
                 line_clear(fn, "body", m->name, m->floats);

@@ -74,6 +74,10 @@ void layer_infer(const File *f)
     images_mark_work(used, k);
     images_mark_before(used, k);
     images_mark_chain(used, kernel_chain(k, CHAIN_AFTER));
+    if (k->recurrent) {
+        images_mark(used, k->rows->y);
+        images_mark(used, k->recurrent->scratch);
+    }
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
         if (!used[i])
@@ -93,6 +97,12 @@ void layer_infer(const File *f)
     }
     calls_before(f, fn);
     if (k->kind == KERNEL_PASS) {
+        norms_end_image(f, fn);
+        return;
+    }
+    if (k->recurrent) {
+        recurrent_infer(f, fn);
+        calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 0);
         norms_end_image(f, fn);
         return;
     }

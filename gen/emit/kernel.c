@@ -50,6 +50,10 @@ static void update_lines(const File *f, Rec *kernel)
 
     if (!k->learns)
         return;
+    if (k->recurrent) {
+        recurrent_update(f, kernel);
+        return;
+    }
     const int blocks = blocks_of(f->p->g->op[k->op].shape.c);
     const char *name = upper(f->p->g->spec->name);
 
@@ -77,7 +81,7 @@ static void begin_weights(const File *f, Rec *fn)
         return;
     if (k->conv)
         rec_int(line_add(fn, "begin", "begin_piece_weights"), "floats", k->w->w_floats);
-    if (k->w->bparam >= 0)
+    if (k->w->bparam >= 0 && !k->recurrent)
         rec_int(line_add(fn, "begin", "begin_piece_bias"), "padded",
                 (int64_t)blocks_of(f->p->g->op[k->op].shape.c) * LANES);
 }
@@ -185,7 +189,7 @@ static void conv_backward(const File *f)
     update_lines(f, kernel);
 }
 
-/* ---- linear ---- */
+/* ---- linear and recurrent: the whole batch at once, between what is done to its rows ---- */
 
 static void gemm_line(Rec *kernel, const char *args)
 {
@@ -199,17 +203,17 @@ static int channels(const Kernel *k, int image)
     return k->image[image].shape.c;
 }
 
-static void linear_forward(const File *f)
+static void rows_forward(const File *f)
 {
     const Kernel *k = f->k;
-    const long long in = k->image[k->w->x].floats, out = k->image[k->linear->y].floats;
+    const long long in = k->image[k->w->x].floats, out = k->image[k->rows->y].floats;
     bool *used = images_none(k);
 
     images_mark_before(used, k);
     Rec *pack = piece_function(f, "pack_piece", used, false);
     calls_before(f, pack);
     memset(used, 0, (size_t)k->nimage);
-    images_mark(used, k->linear->y);
+    images_mark(used, k->rows->y);
     images_mark_chain(used, kernel_chain(k, CHAIN_AFTER));
     Rec *fn = piece_function(f, "forward_piece", used, false);
     norms_begin_stats(f, fn);
@@ -219,10 +223,15 @@ static void linear_forward(const File *f)
 
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "forward"));
     rec_str(rec_add(kernel, "docs"), "text",
-            "forward: what is read, through the stages before the product; the product; the stages after it");
+            k->recurrent
+                ? "forward: what is read, through the stages before the steps; the steps; the stages after them"
+                : "forward: what is read, through the stages before the product; the product; the stages after it");
     line_over_pieces(f, kernel, pack);
-    gemm_line(kernel, xprintf("0, 1, n, %lld, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out,
-                              channels(k, k->w->x), in, in, out));
+    if (k->recurrent)
+        recurrent_forward(f, kernel);
+    else
+        gemm_line(kernel, xprintf("0, 1, n, %lld, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out,
+                                  channels(k, k->w->x), in, in, out));
     line_over_pieces(f, kernel, fn);
     norms_forward(f, kernel);
     *f->forward = fn;
@@ -234,7 +243,7 @@ static void call_din(const File *f, Rec *fn)
         calls_chain(f, fn, &f->k->din[i], f->k->image, 0);
 }
 
-static void linear_backward(const File *f)
+static void rows_backward(const File *f)
 {
     const Kernel *k = f->k;
     const long long in = k->image[k->w->x].floats, out = k->image[k->w->dz].floats;
@@ -265,14 +274,16 @@ static void linear_backward(const File *f)
     Rec *kernel = line_function(f, "functions", "kernel", line_symbol(f, "backward"));
     backward_docs(f, kernel);
     line_over_pieces(f, kernel, unpack);
-    if (k->learns)
+    if (k->recurrent)
+        recurrent_backward(f, kernel);
+    if (k->learns && !k->recurrent)
         gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in,
                                   out, in, in));
-    if (k->back_data) {
+    if (k->back_data && !k->recurrent)
         gemm_line(kernel, xprintf("0, 0, n, %lld, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in,
-                                  channels(k, k->linear->y), out, in, in));
+                                  channels(k, k->rows->y), out, in, in));
+    if (k->back_data)
         line_over_pieces(f, kernel, fn);
-    }
     norms_backward(f, kernel);
     update_lines(f, kernel);
 }
@@ -435,10 +446,16 @@ static void training_part(const File *f)
         if (k->has_backward)
             conv_backward(f);
         break;
-    case KERNEL_LINEAR:
-        linear_forward(f);
+    case KERNEL_RECURRENT:
+        recurrent_cell(f);
+        rows_forward(f);
         if (k->has_backward)
-            linear_backward(f);
+            rows_backward(f);
+        break;
+    case KERNEL_LINEAR:
+        rows_forward(f);
+        if (k->has_backward)
+            rows_backward(f);
         break;
     case KERNEL_PASS:
         pass_kernel(f);
@@ -464,7 +481,10 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     rec_fmt(f->rec, "file", "%s_%s.c", p->g->spec->name, any->name);
     if (any->conv)
         rec_str(f->rec, "doc", describe_conv(p, o));
-    else if (any->linear)
+    else if (any->recurrent)
+        rec_fmt(f->rec, "doc", "%s: %s -> %s", op_info[o->kind].name, describe_shape(p->g->op[o->in].shape),
+                describe_shape(o->shape));
+    else if (any->rows)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
     else if (any->kind == KERNEL_PASS)
         rec_fmt(f->rec, "doc", "a pass: %s, %s, which no weight op makes as it stores", op_info[o->kind].name,
@@ -472,7 +492,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     else
         rec_fmt(f->rec, "doc", "%s of %d %s", p->g->spec->train.loss->help, any->image[any->loss->x].shape.c,
                 emit_target[p->g->spec->train.loss->target].outputs);
-    if (any->conv || (any->linear && infer))
+    if (any->conv || any->recurrent || (any->rows && infer))
         rec_str(f->rec, "core", any->w->core_name);
     if (k)
         training_part(f);

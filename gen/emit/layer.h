@@ -98,6 +98,14 @@ const char *calls_bias(const File *f);
 /* The weights as the core of a pass reads them, made before it runs: kernels share the room. */
 void calls_copy_weights(const File *f, Rec *fn, const char *list, Pass pass);
 
+/* recurrent.c: of a recurrent op's kernel. Its cell, in the file; the lines of forward and backward between its rows;
+ * the update; inference. */
+void recurrent_cell(const File *f);
+void recurrent_forward(const File *f, Rec *kernel);
+void recurrent_backward(const File *f, Rec *kernel);
+void recurrent_update(const File *f, Rec *kernel);
+void recurrent_infer(const File *f, Rec *fn);
+
 /* infer.c. */
 void layer_infer(const File *f);
 

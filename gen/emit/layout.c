@@ -37,7 +37,7 @@ const char *stored_slot(const Net *n, const Tensor *nd)
 
 const char *matrix_slot(const Net *n, const Kernel *k, Matrix which)
 {
-    static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX"};
+    static const char *const name[] = {"X", "Y", "BACK_X", "DZ", "DX", "STEPS", "WORK"};
 
     return xprintf("%s_%s_%s", n->NAME, upper(k->name), name[which]);
 }
@@ -56,7 +56,8 @@ void layout_params(const Net *n)
         if (!k->w)
             continue;
         net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->w->fold_w, NULL);
-        net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->w->fold_b, NULL);
+        if (!k->recurrent)
+            net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->w->fold_b, NULL);
     }
     for (int i = 0; i < n->p->naffine; i++)
         net_offset(n->rec, "folded", affine_macro(n->p, n->p->affine[i].op), n->p->affine[i].at, NULL);
@@ -89,8 +90,10 @@ void layout_slots(const Net *n)
         for (int j = 0; j < k->nfield; j++)
             if (k->field[j].kind == FIELD_MATRIX) {
                 const Matrix which = (Matrix)k->field[j].which;
-                net_offset(n->rec, "slots", matrix_slot(n, k, which), k->linear->mat[which],
-                           "a row of a matrix for the product");
+                net_offset(n->rec, "slots", matrix_slot(n, k, which), k->rows->mat[which],
+                           which == MAT_STEPS  ? "what the steps leave"
+                           : which == MAT_WORK ? "room for the steps of backward"
+                                               : "a row of a matrix for the product");
             }
     }
 }
@@ -168,11 +171,14 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
     for (int d = 0; d < 4; d++)
         block[d] = 1, outer[d] = inner[d] = 0;
     outer[0] = 1;
-    if (q->role == PARAM_WEIGHT) {
+    if (q->role == PARAM_HIDDEN_WEIGHT || (q->role == PARAM_WEIGHT && op_is_recurrent(p->g->op[q->op].kind))) {
+        outer[0] = q->dim[1]; /* as PyTorch has it */
+        outer[1] = 1;
+    } else if (q->role == PARAM_WEIGHT) {
         const Kernel *k = plan_kernel(p->kernel, p->nkernel, q->op);
         const int64_t across = q->ndim == 4 ? q->dim[3] : 1; /* taps of a row; of one dimension, a tap is a row */
         const int64_t taps = q->ndim > 2 ? q->dim[2] * across : 1;
-        if (k->linear) {
+        if (k->rows) {
             outer[0] = blocks_of(q->dim[1]) * LANES;
             outer[1] = 1;
         } else if (k->conv->plain || k->conv->lanewise) {
@@ -189,8 +195,8 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
 void emit_tensor(Rec *to, const Param *q, bool frozen, const int64_t block[4], const int64_t outer[4],
                  const int64_t inner[4], const char *at)
 {
-    static const char *const role[] = {"CVY_WEIGHT",       "CVY_BIAS",        "CVY_GAMMA",  "CVY_BETA",
-                                       "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
+    static const char *const role[] = {"CVY_WEIGHT", "CVY_BIAS",         "CVY_WEIGHT",      "CVY_BIAS",   "CVY_GAMMA",
+                                       "CVY_BETA",   "CVY_RUNNING_MEAN", "CVY_RUNNING_VAR", "CVY_BATCHES"};
     static const char *const draw[] = {
         [DRAW_CONST] = "CVY_CONST", [DRAW_NORMAL] = "CVY_NORMAL", [DRAW_UNIFORM] = "CVY_UNIFORM"};
     Rec *r = rec_add(to, "tensors");

@@ -168,7 +168,7 @@ static void layer_file(const Net *n, OutDir *out, const Kernel *k, const Kernel 
     PoolMark mark = pool_mark();
     emit_layer_file(n->p, k, infer, &b);
     keep_file(out, name, &b, mark);
-    if (!core || (any->linear && !infer) || (*names_at(cores, core))++)
+    if (!core || (any->kind == KERNEL_LINEAR && !infer) || (*names_at(cores, core))++)
         return;
     mark = pool_mark();
     emit_core_file(n->p, any, infer, k != NULL, &header);
@@ -217,7 +217,8 @@ void emit_network(const Plan *p, Parts parts, OutDir *out)
         emit_source(n->rec, "network", xprintf("%s_trace.c", n->name));
     }
     emit_source(n->rec, "network", xprintf("%s_weights.c", n->name));
-    emit_runtime(n->rec, n->name, p->target, out);
+    rec_int(n->rec, "cells", emit_has_cells(n->g));
+    emit_runtime(n->rec, n->name, emit_has_cells(n->g), p->target, out);
     expand_file(n, out, xprintf("%s.h", n->name), "header");
     expand_file(n, out, xprintf("%s_weights.c", n->name), "weights_file");
     expand_file(n, out, xprintf("%s_layout.h", n->name), "layout");

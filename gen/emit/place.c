@@ -112,7 +112,7 @@ static Given alias_field(const Net *n, const Kernel *k, const Field *f)
 
 static Given matrix_field(const Net *n, const Kernel *k, Matrix which)
 {
-    static const char *const name[] = {"mat_x", "mat_y", "mat_back_x", "mat_dz", "mat_dx"};
+    static const char *const name[] = {"mat_x", "mat_y", "mat_back_x", "mat_dz", "mat_dx", "mat_steps", "mat_work"};
 
     return (Given){"float *", name[which], in_images(matrix_slot(n, k, which))};
 }
@@ -142,9 +142,10 @@ static Given field(const Net *n, const Kernel *k, const Field *f)
     case FIELD_DROP:
         return alias_field(n, k, f);
     case FIELD_WEIGHT:
-        return (Given){"const float *", "w", in_param(n, f->which)};
+        return (Given){"const float *", n->g->param[f->which].role == PARAM_WEIGHT ? "w" : "u", in_param(n, f->which)};
     case FIELD_BIAS:
-        return (Given){"const float *", "bias", in_param(n, f->which)};
+        return (Given){"const float *", n->g->param[f->which].role == PARAM_BIAS ? "bias" : "hidden_bias",
+                       in_param(n, f->which)};
     case FIELD_COPY:
         return (Given){"float *", "copy", "at->copy"};
     case FIELD_DW:
@@ -266,6 +267,23 @@ static char *fold_list(const Net *n, const int *op, int count)
     return b.text;
 }
 
+/* A recurrent op's weights, packed; nothing is folded into them. */
+static void place_cell(const Net *n, const Kernel *k)
+{
+    const char *bias = k->w->bparam < 0 ? "NULL, NULL"
+                                        : xprintf("p + %s, p + %s", param_name(n, k->op, PARAM_BIAS),
+                                                  param_name(n, k->op, PARAM_HIDDEN_BIAS));
+
+    net_line(n->rec, "folds", xprintf("const struct cvy_cell %s_cell = %s", k->name, emit_cell(&k->recurrent->cell)));
+    net_line(
+        n->rec, "folds",
+        xprintf(
+            "for (int i = 0; i < %d; i++)\n        cvy_cell_pack(&%s_cell, i, p + %s, p + %s, %s, f + %s_%s_FOLDED)",
+            blocks_of(k->recurrent->cell.hidden) * LANES / k->recurrent->cell.lanes, k->name,
+            param_name(n, k->op, PARAM_WEIGHT), param_name(n, k->op, PARAM_HIDDEN_WEIGHT), bias, n->NAME,
+            upper(k->name)));
+}
+
 void place_folds(const Net *n)
 {
     bool running = false; /* whether statistics are read */
@@ -277,6 +295,10 @@ void place_folds(const Net *n)
         const Op *o = &n->g->op[k->op];
         const char *bias = k->w->bparam >= 0 ? xprintf("p + %s", param_name(n, k->op, PARAM_BIAS)) : "NULL",
                    *list = "NULL", *K = upper(k->name);
+        if (k->recurrent) {
+            place_cell(n, k);
+            continue;
+        }
         if (k->w->nfold) {
             list = xprintf("fold_%s", k->name);
             running = true;

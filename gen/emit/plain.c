@@ -166,6 +166,11 @@ static void forward_op(PlainNet *n, int i)
                *own = n->p->op[i].name;
 
     switch (o->kind) {
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
+        forward(n, xprintf("%s_forward(%s, %s, &p->%s, v->%s__steps, %s);", name, sizes(n, i), x, own, own, y));
+        break;
     case OP_ADD:
         forward_add(n, i);
         break;
@@ -202,6 +207,13 @@ static void backward_op(PlainNet *n, int i)
     const char *dy = gradient(n, i), *dx = gradient(n, o->in);
 
     switch (o->kind) {
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
+        backward(n, xprintf("%s_backward(%s, %s, &p->%s, v->%s__steps, %s, d->%s__steps, %s, %s);", name, sizes(n, i),
+                            value_back(n, o->in), own, own, dy, own, dx,
+                            o->frozen ? "&(struct gates){0}" : xprintf("&g->%s", own)));
+        break;
     case OP_ADD:
         backward_add(n, i);
         break;
@@ -301,7 +313,7 @@ static bool has_kind(const PlainNet *n, OpKind kind)
 static bool has_param(const PlainNet *n, ParamRole role)
 {
     for (int i = 0; i < n->g->nparam; i++)
-        if (n->g->param[i].role == role && op_info[n->g->op[n->g->param[i].op].kind].cls == CLASS_WEIGHT)
+        if (n->g->param[i].role == role && op_is_block(n->g->op[n->g->param[i].op].kind))
             return true;
     return false;
 }
@@ -343,6 +355,7 @@ static bool uneven_averages(const Graph *g)
 static void ops(const PlainNet *n)
 {
     const char *last = "";
+    bool cells = false;
     const bool uneven = uneven_averages(n->g);
 
     if (uneven)
@@ -363,7 +376,12 @@ static void ops(const PlainNet *n)
             continue;
         last = name;
         if (k == OP_MAXPOOL || (k == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
-            add_template(n, "plain_pool"); /* what both are told */
+            add_template(n, "plain_pool");  /* what both are told */
+        if (op_is_recurrent(k) && !cells) { /* what they share */
+            add_template(n, "plain_recurrent");
+            rec_int(n->rec, "cells", 1);
+            cells = true;
+        }
         if (k == OP_CONV)
             add_conv(n);
         else
@@ -393,6 +411,7 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
 {
     *kind = op_is_image_norm(o->kind)                        ? "gn"
             : o->kind == OP_MAXPOOL || o->kind == OP_AVGPOOL ? "pool"
+            : op_is_recurrent(o->kind)                       ? "recurrent"
                                                              : op_info[o->kind].name;
     switch (o->kind) {
     case OP_CONV:
@@ -403,6 +422,12 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
                        o->kind == OP_AVGPOOL && uneven_averages(n->g)
                            ? xprintf("%s%s", pair("after", o->after), o->counted ? "" : ", .inside = 1")
                            : "");
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
+        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
+                       o->shape.c, upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
+                       o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU ? ", .relu = 1" : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
@@ -429,7 +454,7 @@ static const char *add_name(const char *names, const char *name)
 /* "conv1_conv, conv2_conv" are convs. */
 static void size_kinds(const PlainNet *n)
 {
-    static const char *const all[] = {"conv", "bn", "gn", "pool", "pad"};
+    static const char *const all[] = {"conv", "recurrent", "bn", "gn", "pool", "pad"};
 
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         const char *kind, *names = "";
@@ -476,6 +501,12 @@ static void values(const PlainNet *n)
             rec_int(r, "floats", n->p->op[i].floats);
             rec_fmt(r, "doc", "%s: %s", op_info[o->kind].name, describe_shape(o->shape));
         }
+        if (n->p->op[i].steps) {
+            Rec *r = rec_add(n->rec, "values");
+            rec_fmt(r, "name", "%s__steps", n->p->op[i].name);
+            rec_int(r, "floats", n->p->op[i].steps);
+            rec_fmt(r, "doc", "what each step of %s leaves", n->p->op[i].name);
+        }
         Rec *t = rec_add(n->rec, "traces");
         rec_str(t, "path", o->path);
         rec_str(t, "value", value(n, i));
@@ -506,11 +537,15 @@ static void params(const PlainNet *n)
             continue;
         Rec *r = rec_add(n->rec, "params");
         rec_str(r, "name", n->p->op[i].name);
-        rec_str(r, "kind", op_is_norm(kind) ? "norm" : "weights");
+        rec_str(r, "kind", op_is_norm(kind) ? "norm" : op_is_recurrent(kind) ? "gates" : "weights");
         norms |= op_is_batch_norm(kind);
         if (op_is_norm(kind))
             rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"),
                     at(n, i, PARAM_MEAN, "running"), at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
+        else if (op_is_recurrent(kind))
+            rec_fmt(r, "place", "%s, %s, %s, %s", at(n, i, PARAM_WEIGHT, "param"),
+                    at(n, i, PARAM_HIDDEN_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"),
+                    at(n, i, PARAM_HIDDEN_BIAS, "param"));
         else
             rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
     }
@@ -552,6 +587,8 @@ static double products(const PlainNet *n, int i)
     const Op *o = &n->g->op[i];
     const Shape in = n->g->op[o->in].shape;
 
+    if (op_is_recurrent(o->kind))
+        return (double)in.w * op_info[o->kind].cell->gates * o->shape.c * ((double)in.c + o->shape.c);
     if (o->kind == OP_LINEAR)
         return (double)features(n, o->in) * o->shape.c;
     return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
@@ -578,7 +615,7 @@ static void costs(const PlainNet *n)
         }
         if (op_info[o->kind].cls != CLASS_WEIGHT)
             continue;
-        const double all = o->kind == OP_LINEAR
+        const double all = o->kind == OP_LINEAR || op_is_recurrent(o->kind)
                                ? products(n, i)
                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) *
                                      (double)n->p->op[i].floats;
@@ -674,7 +711,7 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     costs(n);
     for (int i = 0; i < nfile; i++)
         emit_source(n->rec, "network", xprintf("%s_%s.c", name, file[i][0]));
-    emit_runtime(n->rec, name, target_find("portable"), out);
+    emit_runtime(n->rec, name, false, target_find("portable"), out);
     for (int i = 0; i < nfile; i++)
         add_file(n, out, xprintf("%s_%s.c", name, file[i][0]), file[i][1]);
     add_file(n, out, xprintf("%s.h", name), "header");

@@ -21,6 +21,7 @@ enum {
     STATEMENT = 125,
     SUM = 50,
     TRANSFORM = 2300, /* a core's header, which kernels of one shape share */
+    CELL = 20000,     /* of a recurrent one besides */
 };
 
 /* The names in that text: kernels' of NAME letters and networks' of NET are counted in the bytes above. */
@@ -73,6 +74,8 @@ static int64_t core_bytes(const Kernel *k)
 {
     int64_t n = CORE;
 
+    if (k->recurrent)
+        return n + CELL;
     for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
         n += kernel_winograd(k, pass) ? TRANSFORM : 0;
     if (!kernel_winograd(k, PASS_FORWARD))

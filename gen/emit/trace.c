@@ -52,7 +52,14 @@ static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *
     bool *used = images_none(k);
 
     images_mark(used, k->w->x);
-    images_mark(used, k->conv ? k->conv->xg : k->linear->y);
+    if (k->recurrent) { /* whose steps have just run */
+        Rec *s = line_add(fn, "body", "cell_traced");
+        rec_int(s, "floats", k->image[k->rows->y].floats);
+        const Chain one = {(PixelPass *)r, 1};
+        calls_chain(f, fn, &one, image, 0);
+        return;
+    }
+    images_mark(used, k->conv ? k->conv->xg : k->rows->y);
     images_mark_work(used, k);
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
@@ -76,7 +83,7 @@ static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *
         Rec *s = line_add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->w->x].floats);
         rec_int(s, "channels", k->image[k->w->x].shape.c);
-        rec_int(s, "out", k->image[k->linear->y].floats);
+        rec_int(s, "out", k->image[k->rows->y].floats);
         const Chain one = {(PixelPass *)r, 1};
         calls_chain(f, fn, &one, image, 0);
     }

@@ -169,6 +169,13 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         const Op *o = &p->g->op[k->op];
         const float *weight = w->param + p->param_at[k->w->wparam],
                     *bias = k->w->bparam >= 0 ? w->param + p->param_at[k->w->bparam] : NULL;
+        if (k->recurrent) {
+            const float *u = numbers_of(p, w, k->op, PARAM_HIDDEN_WEIGHT),
+                        *c = bias ? numbers_of(p, w, k->op, PARAM_HIDDEN_BIAS) : NULL;
+            for (int panel = 0; panel * k->recurrent->cell.lanes < blocks_of(o->shape.c) * LANES; panel++)
+                cvy_cell_pack(&k->recurrent->cell, panel, weight, u, bias, c, f + k->w->fold_w);
+            continue;
+        }
         struct cvy_fold *norm = xalloc((size_t)(k->w->nfold + 1) * sizeof *norm);
         for (int n = 0; n < k->w->nfold; n++)
             norm[n] = norm_of(p, w, k->w->fold[n]);

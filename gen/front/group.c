@@ -661,10 +661,10 @@ void layers_read(const Node *list, const Defaults *def, Spec *s)
     read_chain(&r, list, &top, -1);
     bool weights = false;
     for (int i = 0; i < s->nlayer; i++)
-        weights = weights || has_weight(&s->layer[i], OP_CONV) || has_weight(&s->layer[i], OP_LINEAR);
+        weights = weights || layer_weight(&s->layer[i]);
     if (!weights && !diag_errors())
         diag_error(list->mark, "add - linear: classes, at least",
-                   "the network has no conv and no linear: nothing to learn");
+                   "the network has no conv, no linear and no recurrent layer: nothing to learn");
     if (!diag_errors())
         check_only(&r);
     if (!diag_errors())

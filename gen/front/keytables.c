@@ -293,19 +293,19 @@ const KeyInfo *train_keys(void)
 
 static KeyInfo key_of(const ArgInfo *arg)
 {
-    static const KeyType types[] = {[ARG_REAL] = KEY_REAL,
-                                    [ARG_SIZE] = KEY_SIZE,
-                                    [ARG_SIDES] = KEY_SIDES,
-                                    [ARG_COUNT] = KEY_INT,
-                                    [ARG_FLAG] = KEY_BOOL};
+    static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_SIDES] = KEY_SIDES,
+                                    [ARG_COUNT] = KEY_INT, [ARG_FLAG] = KEY_BOOL, [ARG_CHOICE] = KEY_WORD};
     const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
-    const char *fallback = arg->kind == ARG_FLAG ? (arg->usual != 0 ? "true" : "false") : real_text(arg->usual);
+    const char *fallback = arg->kind == ARG_FLAG     ? (arg->usual != 0 ? "true" : "false")
+                           : arg->kind == ARG_CHOICE ? arg->words[(int)arg->usual]
+                                                     : real_text(arg->usual);
 
     return (KeyInfo){.name = arg->name,
                      .type = types[arg->kind],
                      .lo = arg->lo,
                      .hi = arg->hi,
                      .below_hi = arg->below_hi,
+                     .words = arg->words,
                      .fallback = usual ? fallback : NULL,
                      .help = arg->help};
 }
@@ -334,7 +334,7 @@ const StageKeys *stage_keys(void)
 
     for (int k = 0; k < OP_KINDS && !made; k++) {
         const OpKind op = (OpKind)k;
-        if (op_find(op_info[k].name) != op || op_info[k].cls == CLASS_WEIGHT)
+        if (op_find(op_info[k].name) != op || op_is_block(op))
             continue;
         if (op == OP_RELU) { /* the words stand before the first of what they stand for */
             rows[n++] = (StageKeys){"norm", norm_keys, "kind"};

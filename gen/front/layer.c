@@ -224,6 +224,8 @@ static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *
         st->arg[i].count = (int)v.i;
     else if (arg->kind == ARG_FLAG)
         st->arg[i].count = v.truth;
+    else if (arg->kind == ARG_CHOICE)
+        st->arg[i].count = v.word;
     else if (arg->kind == ARG_SIDES)
         st->arg[i].sides = v.sides;
     else
@@ -286,7 +288,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     }
     const int errors = diag_errors();
     for (int i = 0; i < OP_ARGS; i++)
-        if (op_info[st->op].arg[i].name && op_info[st->op].arg[i].given != ARG_KEY)
+        if (op_info[st->op].arg[i].name && (op_info[st->op].arg[i].given != ARG_KEY || op_is_recurrent(st->op)))
             read_arg_key(st, i, keys, row->single, single, map);
     if (st->op == OP_AVGPOOL && sides_are_same(st->arg[ARG_PADDING].sides) && map && st->arg[ARG_COUNTED].count &&
         (n = keys_get(map, "count_include_pad")))

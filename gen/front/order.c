@@ -371,6 +371,10 @@ static bool read_stage(Parse *p, SpecStage *st)
         unknown_word(p, word, at);
         return false;
     }
+    if (op_is_recurrent(op) && p->weight != OP_KINDS) {
+        diag_error(at, op_info[op].hint, "'%s' is a layer of its own, and cannot stand in an order", word);
+        return false;
+    }
     *st = (SpecStage){.op = op, .mark = at};
     op_usual_args(op, st->arg);
     if (inside)

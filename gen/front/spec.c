@@ -542,7 +542,8 @@ void spec_check(const Spec *s)
         const SpecLayer *l = &s->layer[i];
         int weights = 0;
         bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
-        bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV);
+        bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV) ||
+                       (l->form == FORM_BARE && l->nstage && op_is_recurrent(l->stage[0].op));
         if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) ||
             (l->form <= FORM_STAGES && l->nstage < 1))
             BUG("spec: layer %d has no name or no stages", i);

@@ -58,21 +58,23 @@ static const char *arg_keys(const SpecStage *st, int dims)
     for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *info = &op_info[st->op].arg[i];
         const Arg *arg = &st->arg[i];
-        if (!info->name || info->given == ARG_KEY || (info->kind == ARG_FLAG && arg->count == (int)info->usual))
+        const bool usual = (info->kind == ARG_FLAG || info->kind == ARG_CHOICE) && arg->count == (int)info->usual;
+        if (!info->name || (info->given == ARG_KEY && !op_is_recurrent(st->op)) || usual)
             continue;
         buf_printf(&b, ", %s: %s", info->name,
-                   info->kind == ARG_REAL    ? real_text(arg->real)
-                   : info->kind == ARG_COUNT ? xprintf("%d", arg->count)
-                   : info->kind == ARG_FLAG  ? (arg->count ? "true" : "false")
-                   : info->kind == ARG_SIDES ? sides(arg->sides, dims)
-                                             : pair(arg->size, dims));
+                   info->kind == ARG_REAL     ? real_text(arg->real)
+                   : info->kind == ARG_COUNT  ? xprintf("%d", arg->count)
+                   : info->kind == ARG_FLAG   ? (arg->count ? "true" : "false")
+                   : info->kind == ARG_SIDES  ? sides(arg->sides, dims)
+                   : info->kind == ARG_CHOICE ? info->words[arg->count]
+                                              : pair(arg->size, dims));
     }
     return b.text;
 }
 
 static void write_layer(const Spec *s, const SpecLayer *l, FILE *to)
 {
-    const SpecStage *st = &l->stage[0], *weight = layer_weight(l);
+    const SpecStage *st = &l->stage[0], *weight = l->bare ? NULL : layer_weight(l);
     if (!weight && op_is_act(st->op)) {
         fprintf(to, "  - act: {name: %s, kind: %s", l->name, quoted(stage_text(st, s->dims)));
     } else if (!weight) {
@@ -352,7 +354,9 @@ static void dump_layer(const Spec *s, int i, FILE *to)
     fprintf(to, "%-16s %s", l->name,
             l->form == FORM_ADD      ? "add"
             : l->form == FORM_CONCAT ? "concat"
-                                     : order_text(l->stage, l->nstage, s->dims));
+            : l->bare && l->nstage && op_is_recurrent(l->stage->op)
+                ? op_text(l->stage->op, l->stage->arg, s->dims, true)
+                : order_text(l->stage, l->nstage, s->dims));
     if (l->form == FORM_SHORTCUT)
         fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
     if (l->form == FORM_BLOCK) {

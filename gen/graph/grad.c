@@ -53,7 +53,11 @@ int64_t grad_autograd(const Graph *g, int64_t *by_op)
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
         const Need need = op_need(op);
-        own[i] = op->kind == OP_DROP && op->input_grad ? elements(op) : need == NEED_ROUTE ? 8 * elements(op) : 0;
+        const CellInfo *cell = op_info[op->kind].cell;
+        own[i] = cell && op->output_grad ? 4 * (int64_t)cell->kept * op->arg[ARG_HIDDEN].count * g->op[op->in].shape.w
+                 : op->kind == OP_DROP && op->input_grad ? elements(op)
+                 : need == NEED_ROUTE                    ? 8 * elements(op)
+                                                         : 0;
         if (op->kind == OP_LOSS)
             continue;
         if ((need == NEED_INPUT || need == NEED_ROUTE) && op->in > 0)
@@ -62,6 +66,8 @@ int64_t grad_autograd(const Graph *g, int64_t *by_op)
             kept[i] = true;
     }
     for (int i = 0; i < g->nop; i++) {
+        if (op_is_recurrent(g->op[i].kind) && g->op[i].arg[ARG_RETURN].count == RETURN_ALL && own[i])
+            kept[i] = false; /* it is the h of all steps, which is counted */
         own[i] += kept[i] && i > 0 && i < g->nop - 1 ? 4 * elements(&g->op[i]) : 0;
         bytes += own[i];
     }

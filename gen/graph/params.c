@@ -84,6 +84,10 @@ void graph_decide_biases(Graph *g)
         Op *op = &g->op[i];
         if (op_info[op->kind].cls != CLASS_WEIGHT)
             continue;
+        if (op_is_recurrent(op->kind)) { /* it stands inside each step, where no norm takes it away */
+            op->bias = op->arg[ARG_CELL_BIAS].count;
+            continue;
+        }
         Bias b = g->spec->layer[op->layer_index].bias;
         op->bias = b == BIAS_TRUE;
         if (b == BIAS_AUTO) {
@@ -158,19 +162,39 @@ static void draw_weights(Param *p, InitRule init, double fan_in, double fan_out)
 static bool count_weight_op(Graph *g, int i)
 {
     const Op *op = &g->op[i];
-    int in = g->op[op->in].shape.c / op->groups, out = op->shape.c;
+    const CellInfo *cell = op_info[op->kind].cell;
+    /* a cell's outputs are its gates, and it reads its own last step beside its input, at each step */
+    int in = g->op[op->in].shape.c / op->groups + (cell ? op->shape.c : 0),
+        out = op->shape.c * (cell ? cell->gates : 1);
+    const int64_t outputs = cell ? g->op[op->in].shape.w : (int64_t)op->shape.h * op->shape.w;
     int64_t taps = op->kind == OP_CONV ? (int64_t)op->kernel[0] * op->kernel[1] : 1, n, work;
     if (!mul_fits(in, taps, &n) || !mul_fits(n, out, &n) || n > INT32_MAX || g->weights + n > INT32_MAX) {
         diag_error(op->mark, NULL, "%s: with its weights, %d x %d x %lld, the network has more than 2^31 - 1", op->path,
                    out, in, (long long)taps);
         return false;
     }
-    if (!mul_fits(n, 2 * (int64_t)op->shape.h * op->shape.w, &work) ||
-        __builtin_add_overflow(g->flops, work, &g->flops)) {
+    if (!mul_fits(n, 2 * outputs, &work) || __builtin_add_overflow(g->flops, work, &g->flops)) {
         diag_error(op->mark, NULL, "%s: the network's operations do not fit 63 bits", op->path);
         return false;
     }
     return true;
+}
+
+/* A recurrent op's parameter: rows of each gate one after the other, and drawn as PyTorch's are, whatever `init` says.
+ */
+static void add_cell_slot(Graph *g, int i, const ParamSlot *slot)
+{
+    const Op *op = &g->op[i];
+    const bool bias = slot->role == PARAM_BIAS || slot->role == PARAM_HIDDEN_BIAS;
+    if (bias && !op->bias)
+        return;
+    const int rows = op_info[op->kind].cell->gates * op->shape.c;
+    const int columns = bias ? 1 : slot->role == PARAM_WEIGHT ? g->op[op->in].shape.c : op->shape.c;
+    Param *p = add_param(g, i, slot->name, slot->role, bias ? 1 : 2, rows);
+    p->dim[1] = bias ? 0 : columns;
+    p->draw = DRAW_UNIFORM;
+    p->draw_value = 1 / sqrt(op->shape.c);
+    g->weights += (int64_t)rows * columns;
 }
 
 /* One parameter of an op, by its role: its shape, and how it begins. */
@@ -197,6 +221,9 @@ static void add_slot(Graph *g, int i, const ParamSlot *slot)
         draw_weights(add_param(g, i, slot->name, slot->role, 1, op->shape.c), init, in * taps, op->shape.c * taps);
         g->weights += op->shape.c;
         return;
+    case PARAM_HIDDEN_WEIGHT:
+    case PARAM_HIDDEN_BIAS:
+        BUG("%s is no recurrent op", op->path);
     case PARAM_GAMMA:
         add_param(g, i, slot->name, slot->role, 1, op->shape.c)->draw_value = !begins_with_zero(g, i);
         g->weights += op->shape.c;
@@ -221,7 +248,7 @@ bool graph_add_params(Graph *g)
         if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && !count_weight_op(g, i))
             return false;
         for (const ParamSlot *slot = op_info[g->op[i].kind].param; slot && slot->name; slot++)
-            add_slot(g, i, slot);
+            (op_is_recurrent(g->op[i].kind) ? add_cell_slot : add_slot)(g, i, slot);
     }
     return true;
 }

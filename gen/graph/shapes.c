@@ -127,6 +127,19 @@ static bool shape_linear(const Graph *g, Op *op, int out)
     return true;
 }
 
+/* A recurrent op walks along a length, its input's channels being what it reads in a step. */
+static bool shape_recurrent(const Graph *g, Op *op)
+{
+    const Shape in = g->op[op->in].shape;
+    if (g->dims != 1) {
+        diag_error2(op->mark, g->spec->input_mark, "the input is an image", "input: [features, length]",
+                    "%s: %s reads a sequence, not %s", op->path, op_info[op->kind].name, graph_shape_text(in));
+        return false;
+    }
+    op->shape = (Shape){op->arg[ARG_HIDDEN].count, 1, op->arg[ARG_RETURN].count == RETURN_ALL ? in.w : 1};
+    return true;
+}
+
 static bool shape_bn(const Graph *g, Op *op)
 {
     op->shape = g->op[op->in].shape;
@@ -303,6 +316,11 @@ bool graph_op_shape(Graph *g, Op *op, int out)
         break;
     case OP_LINEAR:
         ok = shape_linear(g, op, out);
+        break;
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
+        ok = shape_recurrent(g, op);
         break;
     case OP_PAD:
         ok = shape_pad(g, op, out);

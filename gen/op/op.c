@@ -41,6 +41,22 @@
     [ARG_DILATION] = {"dilation", ARG_SIZE, ARG_KEY, .usual = DILATION_USUAL, CONV_SIZE_IS}, \
     [ARG_GROUPS] = {"groups", ARG_COUNT, ARG_KEY, .usual = GROUPS_USUAL, .hi = MAX_OUT}
 
+#define CELL \
+    [ARG_HIDDEN] = {"hidden", ARG_COUNT, ARG_MUST, .lo = 1, .hi = MAX_HIDDEN, .help = "hidden units: channels of what it returns"}, \
+    [ARG_RETURN] = {"return", ARG_CHOICE, ARG_KEY, .hi = RETURNS - 1, .words = returns, \
+                    .help = "which steps' h it returns: the last one's, all, their mean, or the largest of each unit"}, \
+    [ARG_CELL_BIAS] = {"bias", ARG_FLAG, ARG_KEY, .usual = 1, .hi = 1, .help = "whether gates have biases, two each, as in PyTorch"}
+
+static const char *const returns[] = {"last", "all", "mean", "max", NULL};
+static const char *const cell_acts[] = {"tanh", "relu", NULL};
+
+static const ParamSlot recurrent[] = {{"weight_ih_l0", PARAM_WEIGHT}, {"weight_hh_l0", PARAM_HIDDEN_WEIGHT},
+                                      {"bias_ih_l0", PARAM_BIAS}, {"bias_hh_l0", PARAM_HIDDEN_BIAS}, {NULL, 0}};
+
+static const CellInfo rnn_cell = {1, "h", 1, "RNN", "h = act(W x + b + U h + b')"};
+static const CellInfo gru_cell = {3, "rzn", 5, "GRU", "r, z = sigmoid(W x + b + U h + b'), n = tanh(W x + b + r (U h + b')), h = (1 - z) n + z h"};
+static const CellInfo lstm_cell = {4, "ifgo", 6, "LSTM", "i, f, o = sigmoid(W x + b + U h + b'), g = tanh(the same), c = f c + i g, h = o tanh(c)"};
+
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};
 static const ParamSlot affine[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {NULL, 0}};
 static const ParamSlot scaled[] = {{"weight", PARAM_GAMMA}, {NULL, 0}};
@@ -70,6 +86,11 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_INPUT]           = {"input",           "input",           CLASS_INPUT,   NEED_NOTHING, false, false, true,  NULL,       {{0}}},
     [OP_CONV]            = {"conv",            "conv",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {CONV}},
     [OP_LINEAR]          = {"linear",          "linear",          CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  weighted,   {{0}}},
+    [OP_RNN]             = {"rnn",             "rnn",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,
+                           {CELL, [ARG_CELL_ACT] = {"act", ARG_CHOICE, ARG_KEY, .hi = CELL_RELU, .words = cell_acts, .help = "what makes h of the sum"}},
+                           "- rnn: 32", .cell = &rnn_cell},
+    [OP_GRU]             = {"gru",             "gru",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- gru: 32", .cell = &gru_cell},
+    [OP_LSTM]            = {"lstm",            "lstm",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- lstm: 32", .cell = &lstm_cell},
     [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  running,    {EPS, MOMENTUM}, .norm = &batch_norm},
     [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one", .norm = &group_norm},
     [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}, .norm = &layer_norm},
@@ -152,6 +173,16 @@ int op_norm_groups(OpKind kind, const Arg *arg, int channels)
     return over == OVER_GROUPS ? arg[ARG_NORM_GROUPS].count : over == OVER_IMAGE ? 1 : channels;
 }
 
+bool op_is_recurrent(OpKind kind)
+{
+    return kind < OP_KINDS && op_info[kind].cell != NULL;
+}
+
+bool op_is_block(OpKind kind)
+{
+    return kind < OP_KINDS && op_info[kind].cls == CLASS_WEIGHT && !op_info[kind].cell;
+}
+
 bool op_has_param(OpKind kind, ParamRole role)
 {
     for (const ParamSlot *slot = op_info[kind].param; slot && slot->name; slot++)
@@ -212,6 +243,7 @@ Arg op_usual(OpKind kind, int i, const Arg *arg)
         return (Arg){.real = info->usual};
     case ARG_COUNT:
     case ARG_FLAG:
+    case ARG_CHOICE:
         return (Arg){.count = (int)info->usual};
     case ARG_SIZE:
         return info->like ? arg[info->like - 1] : (Arg){.size = {(int)info->usual, (int)info->usual}};
@@ -240,6 +272,7 @@ static bool same_arg(ArgKind kind, Arg a, Arg b)
         return memcmp(&a.sides, &b.sides, sizeof a.sides) == 0;
     case ARG_COUNT:
     case ARG_FLAG:
+    case ARG_CHOICE:
         return a.count == b.count;
     }
     BUG("an argument of no kind");
@@ -269,6 +302,7 @@ static int arg_numbers(ArgKind kind, Arg a, double v[4])
         return 4;
     case ARG_COUNT:
     case ARG_FLAG:
+    case ARG_CHOICE:
         v[0] = a.count;
         return 1;
     }
@@ -333,9 +367,9 @@ const char *sides_whole(Sides s)
                              : xprintf("%sx%s", side_text(s.before[0], s.after[0]), side_text(s.before[1], s.after[1]));
 }
 
-static const char *arg_text(ArgKind kind, Arg a, int dims)
+static const char *arg_text(const ArgInfo *info, Arg a, int dims)
 {
-    switch (kind) {
+    switch (info->kind) {
     case ARG_REAL:
         return real_text(a.real);
     case ARG_SIZE:
@@ -346,6 +380,8 @@ static const char *arg_text(ArgKind kind, Arg a, int dims)
         return xprintf("%d", a.count);
     case ARG_FLAG:
         return a.count ? "true" : "false";
+    case ARG_CHOICE:
+        return info->words[a.count];
     }
     BUG("an argument of no kind");
 }
@@ -357,7 +393,7 @@ static void add_keys(Buf *b, OpKind kind, const Arg *arg, int dims, bool lasting
 
     for (int i = 0; i < OP_ARGS; i++)
         if (info[i].name && info[i].given == ARG_KEY && (info[i].training ? training : lasting))
-            buf_printf(b, "%s%s=%s", b->len ? "," : "", info[i].name, arg_text(info[i].kind, arg[i], dims));
+            buf_printf(b, "%s%s=%s", b->len ? "," : "", info[i].name, arg_text(&info[i], arg[i], dims));
 }
 
 static const char *text_of(OpKind kind, const Arg *arg, int dims, bool lasting, bool training)
@@ -373,7 +409,7 @@ static const char *text_of(OpKind kind, const Arg *arg, int dims, bool lasting, 
     }
     for (int k = 0; k < n; k++) {
         const int i = op_arg_at(kind, k);
-        buf_printf(&b, "%s%s", b.len ? "," : "", arg_text(info[i].kind, arg[i], dims));
+        buf_printf(&b, "%s%s", b.len ? "," : "", arg_text(&info[i], arg[i], dims));
     }
     for (int i = 0; i < OP_ARGS; i++)
         if (info[i].word && arg[i].count != (int)info[i].usual)

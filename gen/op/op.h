@@ -4,7 +4,7 @@
 
 #include "numbers.h"
 
-enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096 };
+enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096, MAX_HIDDEN = 4096 };
 
 /* What an argument and the key of a block that sets it have in common: the range, and what it is. */
 /* The usual values of keys of blocks: their numbers, and (USUAL_TEXT) as people are told them. */
@@ -24,6 +24,7 @@ enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096 };
 typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
+    OP_RNN, OP_GRU, OP_LSTM,                                        /* and recurrent ones: each has a cell */
     OP_BN,                                                          /* batch barriers */
     OP_GN, OP_LN, OP_IN, OP_RMS,                                    /* image barriers: gn over groups of channels, ln and rms over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
@@ -71,16 +72,19 @@ typedef union Arg {
     /* Along the height and along the width; where the input is [channels, length] the second alone is written. */
     int size[2];
     Sides sides;
-    int count; /* of a flag 0 or 1 */
+    int count; /* of a flag 0 or 1, of a choice the number of its word */
 } Arg;
-typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG } ArgKind;
+typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG, ARG_CHOICE } ArgKind;
 
 /* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
 enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS = 6 };
 enum { ARG_CEIL = ARG_GROUPS, ARG_COUNTED };                    /* of pools; counted: of avgpool */
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
-enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
-enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
+enum { ARG_LEAK, ARG_SUB, ARG_MAXV };                         /* of general_relu; the other points have one: ARG_LEAK */
+enum { ARG_BEFORE };                                          /* of pad, besides ARG_STRIDE */
+enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
+enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS }; /* what ARG_RETURN counts */
+enum { CELL_TANH, CELL_RELU };                                      /* what ARG_CELL_ACT counts */
 
 typedef struct ArgInfo {
     const char *name; /* as a key or a message calls it: "slope" */
@@ -91,20 +95,23 @@ typedef struct ArgInfo {
         ARG_WORD, /* as a word after all of them */
         ARG_KEY   /* by a key alone */
     } given;
-    const char *word; /* of a flag: what stands in the parentheses where it is not as usual */
-    double usual;     /* what it is where it is not given */
-    double lo, hi;    /* its range, of both sides of a size */
-    bool below_hi;    /* hi itself is too much */
-    int above;        /* a real: it is greater than argument above - 1; 0: than none */
-    int like;         /* it is as argument like - 1 where it is not given; 0: usual */
-    bool quiet;       /* not written where it is as usual, nor those after it */
-    const char *help; /* a line about it, in the schema and in help */
-    bool training;    /* what the trained network computes does not depend on it */
+    const char *word;         /* of a flag: what stands in the parentheses where it is not as usual */
+    const char *const *words; /* of a choice, NULL-terminated */
+    double usual;             /* what it is where it is not given */
+    double lo, hi;            /* its range, of both sides of a size */
+    bool below_hi;            /* hi itself is too much */
+    int above;                /* a real: it is greater than argument above - 1; 0: than none */
+    int like;                 /* it is as argument like - 1 where it is not given; 0: usual */
+    bool quiet;               /* not written where it is as usual, nor those after it */
+    const char *help;         /* a line about it, in the schema and in help */
+    bool training;            /* what the trained network computes does not depend on it */
 } ArgInfo;
 
 typedef enum ParamRole {
     PARAM_WEIGHT,
     PARAM_BIAS,
+    PARAM_HIDDEN_WEIGHT, /* of a recurrent op: of its own last step; those before are its input's */
+    PARAM_HIDDEN_BIAS,
     PARAM_GAMMA,
     PARAM_BETA,
     PARAM_MEAN,
@@ -137,6 +144,16 @@ typedef struct NormInfo {
     const char *own;     /* the class that the twin brings along for it; NULL: PyTorch has it */
 } NormInfo;
 
+/* What a recurrent op does in a step: of its input x and of what the step before left, h (and c), each gate is W x + b
+ * + U h + b', and from the gates come the new h (and c). */
+typedef struct CellInfo {
+    int gates;         /* of as many rows of W and of U as the op has hidden units each, in PyTorch's order */
+    const char *gate;  /* their letters in that order */
+    int kept;          /* numbers a unit that backward reads of a step: gates, or what comes of them; c; h */
+    const char *torch; /* its module in PyTorch: LSTM, of nn */
+    const char *does;  /* for people */
+} CellInfo;
+
 typedef struct OpInfo {
     const char *name;  /* the word in an order: "conv", "bn", "relu", "maxpool" */
     const char *stage; /* the stage's name in parameters and traces: "act" for every activation, "inorm" for in, which
@@ -154,6 +171,7 @@ typedef struct OpInfo {
     const char *keras;      /* the same in Keras, version 3; NULL: it has none that computes the same */
     const NormInfo *norm;   /* of a norm; NULL: it is none */
     const char *does;       /* of an activation: what it makes of x, for people */
+    const CellInfo *cell;   /* of a recurrent op; NULL: it is none */
 } OpInfo;
 extern const OpInfo op_info[OP_KINDS];
 /* The op of that name, or OP_KINDS. "act" is not an op: the spec resolves it first. */
@@ -164,6 +182,9 @@ bool op_is_batch_norm(OpKind kind); /* its statistics are of a batch, and run */
 bool op_is_image_norm(OpKind kind);
 int op_norm_groups(OpKind kind, const Arg *arg,
                    int channels); /* of an image norm: how many groups of channels it makes */
+bool op_is_recurrent(OpKind kind);
+/* A weight op that is a block with an order, as conv and linear are; a recurrent one is a layer by itself. */
+bool op_is_block(OpKind kind);
 bool op_has_param(OpKind kind, ParamRole role);
 
 /* How many arguments the op's word must have, and may have, in parentheses; flags, which are words there, aside. */

@@ -52,24 +52,30 @@ static void alias_fields(const Plan *p, Kernel *k)
     }
 }
 
-static void weight_fields(Kernel *k)
+static void weight_fields(const Plan *p, Kernel *k)
 {
     add(k, FIELD_WEIGHT, k->w->wparam);
-    if (k->conv && k->conv->wt_floats + k->conv->wu_floats)
+    if (k->recurrent)
+        add(k, FIELD_WEIGHT, graph_param(p->g, k->op, PARAM_HIDDEN_WEIGHT));
+    if (k->recurrent || (k->conv && k->conv->wt_floats + k->conv->wu_floats))
         add(k, FIELD_COPY, 0);
     if (k->learns)
         add(k, FIELD_DW, 0);
     if (k->w->bparam >= 0)
         add(k, FIELD_BIAS, k->w->bparam);
-    if (k->w->bparam >= 0 && k->learns)
+    if (k->w->bparam >= 0 && k->recurrent)
+        add(k, FIELD_BIAS, graph_param(p->g, k->op, PARAM_HIDDEN_BIAS));
+    if (k->w->bparam >= 0 && k->learns && !k->recurrent)
         add(k, FIELD_DB, 0);
-    if (!k->linear)
+    if (!k->rows)
         return;
     const bool has[MATRICES] = {[MAT_X] = true,
                                 [MAT_Y] = true,
                                 [MAT_BACK_X] = k->learns,
                                 [MAT_DZ] = k->w->dz >= 0,
-                                [MAT_DX] = k->linear->dx >= 0};
+                                [MAT_DX] = k->rows->dx >= 0,
+                                [MAT_STEPS] = k->recurrent != NULL,
+                                [MAT_WORK] = k->recurrent && k->w->dz >= 0};
     for (int i = 0; i < MATRICES; i++)
         if (has[i])
             add(k, FIELD_MATRIX, i);
@@ -90,7 +96,7 @@ static void kernel_fields(const Plan *p, Kernel *k)
     sums_fields(p, k);
     alias_fields(p, k);
     if (k->w)
-        weight_fields(k);
+        weight_fields(p, k);
     if (k->loss) {
         add(k, FIELD_TARGET, 0);
         add(k, FIELD_LOSS, 0);

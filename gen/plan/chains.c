@@ -57,12 +57,12 @@ void chain_images(Fuse *f)
         k->w->dz = image_add(&k->image, &k->nimage, dz);
     Image y = dz;
     y.name = "y";
-    k->linear->y = image_add(&k->image, &k->nimage, y);
+    k->rows->y = image_add(&k->image, &k->nimage, y);
     if (data) {
         Image dx = xs;
         dx.name = "dx";
         dx.shared = false;
-        k->linear->dx = image_add(&k->image, &k->nimage, dx);
+        k->rows->dx = image_add(&k->image, &k->nimage, dx);
     }
 }
 
@@ -117,7 +117,7 @@ void chain_before_back(Fuse *f)
     if (pass) {
         from = fuse_gradient(f, k->tensor, "out");
     } else if (!conv) {
-        const int dx = k->linear ? k->linear->dx : k->loss->dx;
+        const int dx = k->rows ? k->rows->dx : k->loss->dx;
         from = image_place(dx, k->image[dx].shape);
     } else if (!scratch) {
         from.where = AT_CORE;
@@ -169,11 +169,11 @@ void chain_after(Fuse *f)
                   .store = k->w->out.grad,
                   .ends = true,
                   .to = no_place,
-                  .bias = !conv && f->g->op[k->op].bias,
+                  .bias = k->kind == KERNEL_LINEAR && f->g->op[k->op].bias,
                   .keep_route = true};
 
     fw.from.where = conv ? AT_CORE : AT_IMAGE;
-    fw.from.image = k->linear ? k->linear->y : -1;
+    fw.from.image = k->rows ? k->rows->y : -1;
     fw.from.shape = k->w->out.shape[0];
     fw.from.total = fw.from.shape.c;
     pass_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
@@ -222,7 +222,7 @@ void chain_after_back(Fuse *f)
                   .correct = tensor_has_norms(nd),
                   .from = fuse_gradient(f, k->tensor, "out"),
                   .to = image_place(k->w->dz, k->image[k->w->dz].shape),
-                  .bias_grad = k->learns && g->op[k->op].bias};
+                  .bias_grad = k->learns && !k->recurrent && g->op[k->op].bias};
     pass_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->w->again.n--;

@@ -397,7 +397,9 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
 
 static const char *core_name(const Kernel *k, const Op *o, Shape in)
 {
-    if (k->linear)
+    if (k->recurrent)
+        return recurrent_name(o, in);
+    if (k->rows)
         return xprintf("linear_%d_%d", in.c, o->shape.c);
     const char *dilation =
         o->dilation[0] * o->dilation[1] > 1 ? xprintf("_d%dx%d", o->dilation[0], o->dilation[1]) : "";
@@ -464,6 +466,10 @@ static void kernel_cores(Plan *p, Kernel *k)
     k->w->core_name = core_name(k, o, in);
     if (k->conv) {
         conv_cores(p, k, o, in, u);
+        return;
+    }
+    if (k->recurrent) {
+        recurrent_build(p, k);
         return;
     }
     k->w->w_floats = k->w->fold_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;

@@ -120,15 +120,34 @@ static int64_t backward_products(const Kernel *k)
     return n;
 }
 
+/* A recurrent op: its products with the input and with the h before (of the first step there is none), each again for
+ * the gradient of what it read and for that of its weights. h's gradient is taken in any case. */
+static void count_steps(const Kernel *k, Phase phase, Cost *cost)
+{
+    const struct cvy_cell *c = &k->recurrent->cell;
+    const double steps = k->recurrent->steps, units = blocks_of(c->hidden) * LANES;
+    const double x[2] = {2 * steps * c->hidden * c->in * c->nx, 2 * steps * units * c->in * c->nx};
+    const double h[2] = {2 * steps * c->hidden * c->hidden * c->nh, 2 * (steps - 1) * units * c->hidden * c->nh};
+    const int of_x = phase == PHASE_BACKWARD ? k->learns + k->back_data : 1;
+    const int of_h = phase == PHASE_BACKWARD ? k->learns + 1 : 1;
+
+    cost->useful = of_x * x[0] + of_h * h[0];
+    cost->executed = of_x * x[1] + of_h * h[1];
+}
+
 static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 {
     if (!k->w)
         return;
+    if (k->recurrent) {
+        count_steps(k, phase, cost);
+        return;
+    }
     const double once = op_flops(p->g, &p->g->op[k->op]);
     const int times = phase != PHASE_BACKWARD ? 1 : k->learns + k->back_data;
     cost->useful = times * once;
-    if (k->linear && phase != PHASE_INFER) {
-        cost->executed = 2.0 * times * (double)k->image[k->w->x].floats * (double)k->image[k->linear->y].floats;
+    if (k->rows && phase != PHASE_INFER) {
+        cost->executed = 2.0 * times * (double)k->image[k->w->x].floats * (double)k->image[k->rows->y].floats;
     } else if (phase != PHASE_BACKWARD) {
         cost->executed = 2.0 * (double)forward_products(k);
     } else {
@@ -160,6 +179,14 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 {
     if (!k->w)
         return 0;
+    if (k->recurrent) { /* they are packed, and read from there; gradients are made in panels, and moved */
+        const double w = 4 * (double)k->recurrent->panels_at, packed = 4 * (double)k->recurrent->packed;
+        return phase == PHASE_INFER ? packed
+               : phase != PHASE_BACKWARD
+                   ? w + 2 * packed
+                   : w + 8 * (double)k->recurrent->turned +
+                         (k->learns ? 4 * w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w : 0);
+    }
     const double w = 4 * (double)k->w->w_floats;
     if (phase == PHASE_INFER && k->conv)
         return 4 * (double)k->w->fold_floats;
@@ -175,9 +202,13 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
 /* The matrices that a linear layer's products read and write. */
 static double matrix_bytes(const Kernel *k, Phase phase)
 {
-    if (!k->linear || phase == PHASE_INFER)
+    if (!k->rows || phase == PHASE_INFER)
         return 0;
-    const double x = 4 * (double)k->image[k->w->x].floats, y = 4 * (double)k->image[k->linear->y].floats;
+    const double steps = k->recurrent ? 4 * (double)k->recurrent->kept : 0; /* written; read and changed; read */
+    const double x = 4 * (double)k->image[k->w->x].floats, y = 4 * (double)k->image[k->rows->y].floats;
+    if (k->recurrent)
+        return phase != PHASE_BACKWARD ? 2 * (x + y) + 2 * steps
+                                       : (k->back_data ? 4 : 2) * x + 2 * y + (k->learns ? 4 : 3) * steps;
     return phase != PHASE_BACKWARD ? 2 * (x + y)
            : k->learns             ? (k->back_data ? 4 * x + 3 * y : 2 * (x + y))
            : k->back_data          ? 2 * (x + y)

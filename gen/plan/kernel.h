@@ -4,9 +4,10 @@
 
 #include "core.h"
 #include "pixel_pass.h"
+#include "runtime.h"
 #include "winograd.h"
 
-typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_PASS, KERNEL_LOSS } KernelKind;
+typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_RECURRENT, KERNEL_PASS, KERNEL_LOSS } KernelKind;
 
 /* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's.
  */
@@ -49,8 +50,9 @@ typedef struct Field {
     FieldKind kind;
     int which;
 } Field;
-/* Matrices that a linear's product reads and makes; the last where its input has a gradient. */
-typedef enum Matrix { MAT_X, MAT_Y, MAT_BACK_X, MAT_DZ, MAT_DX, MATRICES } Matrix;
+/* Matrices that a linear's product, and a recurrent op's steps, read and make; MAT_DX where the input has a gradient.
+ * Of a recurrent op besides: what forward leaves of each step for backward, and backward's own room. */
+typedef enum Matrix { MAT_X, MAT_Y, MAT_BACK_X, MAT_DZ, MAT_DX, MAT_STEPS, MAT_WORK, MATRICES } Matrix;
 
 /* A conv and a linear have: stages after their core up to a tensor, weights, a core. */
 typedef struct WeightPart {
@@ -85,12 +87,23 @@ typedef struct ConvPart {
     int64_t wu_floats;    /* Winograd's copy for forward, 0: none */
 } ConvPart;
 
-/* Images of rows: the product; the gradient of the packed input, -1: it is not needed. Float offsets for one image of
- * the matrices packed for the GEMMs. */
-typedef struct LinearPart {
+/* Of weight ops that take a whole batch at once, linear and recurrent ones. Images of rows: the result; the gradient of
+ * the packed input, -1: it is not needed. Float offsets for one image of their matrices. */
+typedef struct RowsPart {
     int y, dx;
     int64_t mat[MATRICES];
-} LinearPart;
+} RowsPart;
+
+/* A recurrent op: panels of units, gates side by side (runtime/cvy_recurrent.h). Register tiles: rows by vectors. */
+typedef struct RecurrentPart {
+    struct cvy_cell cell;
+    int steps;
+    int state;                     /* 1: a unit has a c beside its h */
+    int64_t packed, turned, grads; /* floats: weights as forward reads them, as backward does; of gradients */
+    int64_t kept, work;            /* floats of an image: what forward keeps; backward's room */
+    int64_t grad_at[4], panels_at; /* where gradients lie: of weight_ih, weight_hh, bias_ih, bias_hh; of panels */
+    int scratch;                   /* inference: the image that holds what the steps leave */
+} RecurrentPart;
 
 /* Images: the logits, their gradient. */
 typedef struct LossPart {
@@ -142,7 +155,8 @@ typedef struct Kernel {
     bool shares;        /* passes of its that are PixelPass.shared have training's functions */
     WeightPart *w;      /* conv and linear */
     ConvPart *conv;
-    LinearPart *linear;
+    RowsPart *rows; /* linear and recurrent */
+    RecurrentPart *recurrent;
     LossPart *loss;
 } Kernel;
 
@@ -150,6 +164,9 @@ typedef struct Kernel {
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
 const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);
+/* recurrent.c: how many rows a register tile of so many vectors has. */
+int recurrent_rows(const Target *t, int vectors);
+int64_t recurrent_kept_bytes(const Kernel *k); /* an image: what its steps leave for backward; 0: nothing */
 /* How a pass of a kernel runs by Winograd; NULL: it does not. */
 const Winograd *kernel_winograd(const Kernel *k, Pass pass);
 /* The image that a kernel's paths lead to: packed input, logits, the result of a pass of inference; -1: a pass of

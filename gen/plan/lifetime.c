@@ -182,16 +182,22 @@ void lifetime_images(Plan *p)
     for (int i = 0; i < p->nkernel; i++) {
         Kernel *k = &p->kernel[i];
         const int backward = step.back[i];
-        if (!k->linear)
+        if (!k->rows)
             continue;
-        slots_add(&slots, k->image[k->w->x].floats, i, i, &k->linear->mat[MAT_X]);
-        slots_add(&slots, k->image[k->linear->y].floats, i, i, &k->linear->mat[MAT_Y]);
+        slots_add(&slots, k->image[k->w->x].floats, i, i, &k->rows->mat[MAT_X]);
+        slots_add(&slots, k->image[k->rows->y].floats, i, i, &k->rows->mat[MAT_Y]);
         if (k->learns)
-            slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->linear->mat[MAT_BACK_X]);
+            slots_add(&slots, k->image[k->w->x].floats, backward, backward, &k->rows->mat[MAT_BACK_X]);
         if (k->w->dz >= 0)
-            slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->linear->mat[MAT_DZ]);
-        if (k->linear->dx >= 0)
-            slots_add(&slots, k->image[k->linear->dx].floats, backward, backward, &k->linear->mat[MAT_DX]);
+            slots_add(&slots, k->image[k->w->dz].floats, backward, backward, &k->rows->mat[MAT_DZ]);
+        if (k->recurrent) {
+            slots_add(&slots, k->recurrent->kept, i, k->w->dz >= 0 ? backward : i, &k->rows->mat[MAT_STEPS]);
+            p->stored_bytes += recurrent_kept_bytes(k);
+        }
+        if (k->recurrent && k->w->dz >= 0)
+            slots_add(&slots, k->recurrent->work, backward, backward, &k->rows->mat[MAT_WORK]);
+        if (k->rows->dx >= 0)
+            slots_add(&slots, k->image[k->rows->dx].floats, backward, backward, &k->rows->mat[MAT_DX]);
     }
     for (int i = 0; i < p->ntensor;
          i++) /* statistics of an image: from when the tensor is made until its gradient is taken further back */

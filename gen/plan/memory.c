@@ -37,12 +37,14 @@ static void place_params_of(Plan *p, bool frozen, int64_t *batches)
             continue;
         switch (q->role) {
         case PARAM_WEIGHT:
+        case PARAM_HIDDEN_WEIGHT:
             p->param_at[i] = p->param_floats;
             p->param_floats += floats;
             break;
         case PARAM_BIAS:
+        case PARAM_HIDDEN_BIAS:
             p->param_at[i] = p->param_floats;
-            p->param_floats += padded(g->op[q->op].shape.c);
+            p->param_floats += padded(q->dim[0]);
             break;
         case PARAM_GAMMA:
         case PARAM_BETA:
@@ -66,9 +68,14 @@ static void place_params(Plan *p)
     int64_t batches = 0;
 
     p->param_at = xalloc(sizeof *p->param_at * (size_t)(p->g->nparam + 1));
-    for (int j = 0; j < p->nkernel; j++)
-        if (p->kernel[j].w)
-            p->param_at[p->kernel[j].w->wparam] = p->kernel[j].w->w_floats; /* its size, until it has a place */
+    for (int j = 0; j < p->nkernel; j++) { /* sizes, until they have places */
+        const Kernel *k = &p->kernel[j];
+        if (k->w)
+            p->param_at[k->w->wparam] = k->w->w_floats;
+        if (k->recurrent)
+            p->param_at[graph_param(p->g, k->op, PARAM_HIDDEN_WEIGHT)] =
+                k->recurrent->grad_at[2] - k->recurrent->grad_at[1];
+    }
     place_params_of(p, false, &batches);
     p->learning_floats = p->param_floats;
     place_params_of(p, true, &batches);
@@ -107,14 +114,18 @@ static void place_kernels(Plan *p)
         Kernel *k = &p->kernel[i];
         if (k->conv)
             p->copy_floats = larger(p->copy_floats, larger(k->conv->wt_floats, k->conv->wu_floats));
-        if (k->learns) {
+        if (k->recurrent)
+            p->copy_floats = larger(p->copy_floats, larger(k->recurrent->packed, k->recurrent->turned));
+        if (k->learns && k->recurrent) { /* in one piece, in the room of all pieces */
+            p->partial_floats = larger(p->partial_floats, (k->recurrent->grads + p->pieces - 1) / p->pieces);
+        } else if (k->learns) {
             p->partial_floats = larger(p->partial_floats, k->w->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
         k->scratch = place_image_norms(g, k, p->tensor, place_scratch(k->image, k->nimage));
-        p->scratch =
-            larger(p->scratch,
-                   k->scratch + (k->linear ? k->image[k->w->x].floats + k->image[k->linear->y].floats : 0)); /* trace */
+        p->scratch = larger(p->scratch, k->scratch + (k->rows && !k->recurrent
+                                                          ? k->image[k->w->x].floats + k->image[k->rows->y].floats
+                                                          : 0)); /* trace */
         int64_t trace = 0;
         for (int j = 0; j < k->ntrace_image; j++) {
             k->trace_image[j].at = trace;
@@ -130,7 +141,7 @@ static void place_kernels(Plan *p)
         k->w->fold_w = p->fold_floats;
         p->fold_floats += k->w->fold_floats;
         k->w->fold_b = p->fold_floats;
-        p->fold_floats += padded(g->op[k->op].shape.c);
+        p->fold_floats += k->recurrent ? 0 : padded(g->op[k->op].shape.c);
     }
 }
 

@@ -207,9 +207,11 @@ static void forward(Train *t, const Kernel *k, bool again)
         writes(&t->m, &plan_norm(p, p->tensor[k->tensor].image_norm[i])->slot, (int64_t)CVY_GN_KEPT * op->groups,
                op->path);
     }
-    if (k->linear) {
-        writes(&t->m, &k->linear->mat[MAT_X], k->image[k->w->x].floats, "the rows of x");
-        writes(&t->m, &k->linear->mat[MAT_Y], k->image[k->linear->y].floats, "the rows of y");
+    if (k->rows) {
+        writes(&t->m, &k->rows->mat[MAT_X], k->image[k->w->x].floats, "the rows of x");
+        writes(&t->m, &k->rows->mat[MAT_Y], k->image[k->rows->y].floats, "the rows of y");
+        if (k->recurrent)
+            writes(&t->m, &k->rows->mat[MAT_STEPS], k->recurrent->kept, "what its steps leave");
     }
     end_step(&t->m, k->name, again ? "forward again" : "forward");
 }
@@ -224,13 +226,17 @@ static void backward(Train *t, const Kernel *k)
     walk(t, k, kernel_chain(k, CHAIN_DOUT));
     walk_all(t, k, k->din);
     touch_routes(t, k, false);
-    if (k->linear) {
+    if (k->rows) {
         if (k->learns)
-            writes(&t->m, &k->linear->mat[MAT_BACK_X], k->image[k->w->x].floats, "the rows of x");
+            writes(&t->m, &k->rows->mat[MAT_BACK_X], k->image[k->w->x].floats, "the rows of x");
         if (k->w->dz >= 0)
-            writes(&t->m, &k->linear->mat[MAT_DZ], k->image[k->w->dz].floats, "the rows of the gradient");
-        if (k->linear->dx >= 0)
-            writes(&t->m, &k->linear->mat[MAT_DX], k->image[k->linear->dx].floats, "the rows of the input's gradient");
+            writes(&t->m, &k->rows->mat[MAT_DZ], k->image[k->w->dz].floats, "the rows of the gradient");
+        if (k->recurrent && k->w->dz >= 0) {
+            reads(&t->m, &k->rows->mat[MAT_STEPS], k->recurrent->kept, "what its steps leave");
+            writes(&t->m, &k->rows->mat[MAT_WORK], k->recurrent->work, "the room of its steps");
+        }
+        if (k->rows->dx >= 0)
+            writes(&t->m, &k->rows->mat[MAT_DX], k->image[k->rows->dx].floats, "the rows of the input's gradient");
     }
     end_step(&t->m, k->name, "backward");
 }

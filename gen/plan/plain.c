@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* Words that the emitted code has for structs and functions of its own: NAME_forward may not be one of them. */
-static const char *const taken[] = {"weights", "norm", "bias", "pool", "size", "run", NULL};
+static const char *const taken[] = {"weights", "norm",      "bias", "pool",   "size", "run",
+                                    "gates",   "recurrent", "row",  "return", NULL};
 
 bool plain_stores(const Plain *p, int i)
 {
@@ -59,6 +60,9 @@ static void build_op(Plain *p, int i)
     q->tensor = o->kind == OP_LOSS ? -1 : view ? p->op[o->in].tensor : i;
     q->floats = (int64_t)o->shape.c * o->shape.h * o->shape.w;
     q->learns = o->output_grad;
+    q->steps =
+        op_is_recurrent(o->kind) ? (int64_t)op_info[o->kind].cell->kept * o->shape.c * p->g->op[o->in].shape.w : 0;
+    p->value_floats += q->steps;
     if (plain_stores(p, i))
         p->value_floats += q->floats;
     if (o->kind == OP_DROP && q->floats > p->trace_floats)
@@ -92,6 +96,17 @@ static bool sizes_fit(const Graph *g)
         if (mul_fits(s.c, s.h, &floats) && mul_fits(floats, s.w, &floats) && floats < INT32_MAX)
             continue;
         diag_error(g->op[i].mark, NULL, "%s: an image of more than 2,147,483,647 numbers", g->op[i].path);
+        return false;
+    }
+    for (int i = 0; i < g->nop; i++) {
+        const Op *o = &g->op[i];
+        int64_t floats;
+        if (!op_is_recurrent(o->kind) ||
+            (mul_fits((int64_t)op_info[o->kind].cell->kept * o->shape.c, g->op[o->in].shape.w, &floats) &&
+             floats < INT32_MAX))
+            continue;
+        diag_error(o->mark, "a smaller 'hidden', or a shorter sequence",
+                   "%s: its steps leave more than 2,147,483,647 numbers", o->path);
         return false;
     }
     for (int i = 0; i < g->nparam; i++) {
@@ -177,6 +192,9 @@ static void explain_op(const Plain *p, int i, FILE *to)
                 (long long)(4 * p->op[i].floats));
     else if (o->kind != OP_LOSS)
         fprintf(to, "  %-10s nothing: its output is %s as it stands\n", "stored:", p->g->op[p->op[i].tensor].path);
+    if (p->op[i].steps)
+        fprintf(to, "  %-10s %lld bytes per image, what each of %d steps leaves\n",
+                "stored:", (long long)(4 * p->op[i].steps), p->g->op[o->in].shape.w);
     if (p->op[i].learns)
         fprintf(to, "  %-10s reads %s\n", "backward:",
                 o->kind == OP_FLATTEN ? "nothing: the gradient is that of what flatten reads"

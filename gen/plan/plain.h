@@ -13,6 +13,7 @@ typedef struct PlainOp {
     int tensor;
     bool learns;    /* the gradient of its output is wanted: it, or an op before it, has parameters */
     int64_t floats; /* of an image's output */
+    int64_t steps;  /* and what the steps of a recurrent op leave, beside that */
 } PlainOp;
 
 typedef struct Plain {

@@ -9,7 +9,7 @@
 
 int plan_segment(const Plan *p, const Kernel *k)
 {
-    return k->linear || k->kind == KERNEL_LOSS ? 0 : p->g->op[k->op].segment;
+    return k->rows || k->kind == KERNEL_LOSS ? 0 : p->g->op[k->op].segment;
 }
 
 /* By segment: its first kernel. */

@@ -12,6 +12,7 @@ typedef struct Target {
     bool (*here)(void);   /* whether this machine has it; `native` is the first that does */
     int registers;        /* vf that fit the register file */
     int parts;            /* registers that a vf takes */
+    int lanes;            /* floats of a vh, the part of a vf that fits a register: VH of runtime/vec */
     int winograd_most;    /* rows times vectors of a Winograd tile at most; 0: what the register file has room for */
     int keeps;      /* a core for weights' gradients keeps its sums in registers from so many vectors on; 0: never */
     int asm_parts;  /* registers that a vf takes in the compiler's assembly; 0: convoy asm does not read it */

@@ -159,7 +159,7 @@ static void trace_core(Trace *t, int v)
     k->trace_core = k->trace.n;
     PixelPass *r = trace_pass(t, op->shape, -1, -1, to);
     r->from = (Place){.where = k->conv ? AT_CORE : AT_IMAGE, .image = -1, .total = op->shape.c, .shape = op->shape};
-    r->bias = k->linear && op->bias;
+    r->bias = k->kind == KERNEL_LINEAR && op->bias;
     set_image(t, v, to);
 }
 
@@ -238,7 +238,7 @@ void trace_build(Trace *t)
         trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)
         trace_value(t, f->tensor[k->tensor].op);
-    if (k->trace_core >= 0)
+    if (k->trace_core >= 0 && !k->recurrent) /* whose steps have just run when it is traced */
         trace_pack(t, f->g->op[k->op].in);
     while (t->nset > 0)
         t->image[t->set[--t->nset]] = -1;

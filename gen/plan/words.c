@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_name[] = {
-    [KERNEL_CONV] = "conv", [KERNEL_LINEAR] = "linear", [KERNEL_PASS] = "pass", [KERNEL_LOSS] = "loss"};
+static const char *const kind_name[] = {[KERNEL_CONV] = "conv",
+                                        [KERNEL_LINEAR] = "linear",
+                                        [KERNEL_RECURRENT] = "recurrent",
+                                        [KERNEL_PASS] = "pass",
+                                        [KERNEL_LOSS] = "loss"};
 
 /* ", 4 groups lane by lane"; nothing of one group. */
 static const char *conv_form(const Plan *p, const Kernel *k)
@@ -159,6 +162,10 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
         stored_words(p, k, &w);
     if (k->conv)
         core_words(k, &w);
+    if (k->recurrent)
+        w.steps = xprintf("%d, each leaves %d numbers a unit: %lld bytes%s", k->recurrent->steps,
+                          k->recurrent->cell.slots + k->recurrent->state + 1, (long long)(4 * k->recurrent->kept),
+                          recurrent_kept_bytes(k) ? "" : ", forward only");
     if (k->w)
         w.bias = p->g->op[k->op].bias_why;
     if (k->w && !k->learns)
@@ -171,9 +178,9 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 {
     const KernelWords w = plan_words(p, k);
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
-    const char *const line[][2] = {{"reads:", w.reads}, {"before:", w.before}, {"after:", w.after},
-                                   {"stored:", stored}, {"tile:", w.tile},     {"winograd:", w.winograd},
-                                   {"bias:", w.bias},   {"frozen:", w.frozen}};
+    const char *const line[][2] = {{"reads:", w.reads},       {"before:", w.before}, {"after:", w.after},
+                                   {"stored:", stored},       {"steps:", w.steps},   {"tile:", w.tile},
+                                   {"winograd:", w.winograd}, {"bias:", w.bias},     {"frozen:", w.frozen}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)

@@ -83,6 +83,9 @@ static const char *weight_text(const Graph *g, const Op *o)
 {
     const char *bias = o->bias ? " + bias" : "";
 
+    if (op_is_recurrent(o->kind))
+        return xprintf("%s %d \xe2\x86\x92 %d, %s%s", op_info[o->kind].name, g->op[o->in].shape.c, o->shape.c,
+                       op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], bias);
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
     return xprintf("conv %d\xc3\x97%d%s%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
@@ -97,6 +100,9 @@ static const char *kind_label(const Graph *g, const Op *o)
     switch (o->kind) {
     case OP_CONV:
     case OP_LINEAR:
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
         return weight_text(g, o);
     case OP_MAXPOOL:
     case OP_AVGPOOL:

@@ -62,7 +62,7 @@ static json_t *core_pass_json(const Core *c, const Winograd *w)
 /* The core's three passes; null where a kernel has none that is unrolled. */
 static json_t *core_json(const Kernel *k)
 {
-    if (k->linear)
+    if (k->rows)
         return json_pack("{s:s}", "name", k->w->core_name ? k->w->core_name : "product");
     if (!k->conv)
         return json_null();
@@ -148,6 +148,10 @@ static json_t *kernel_json(const Plan *p, const Kernel *k)
                           steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
                           steps_json(p, kernel_chain(k, CHAIN_AFTER), weights ? 1 : 0), "stored", stored_json(p, k),
                           "not_fused", reasons_json(p, k));
+    if (k->recurrent)
+        json_object_set_new(
+            o, "steps",
+            json_pack("{s:i, s:I}", "count", k->recurrent->steps, "stored_bytes", (json_int_t)recurrent_kept_bytes(k)));
     if (k->w && !k->learns)
         json_object_set_new(o, "frozen", json_true());
     return o;

@@ -33,8 +33,8 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0 || strcmp(name, "RmsNorm") == 0 || strcmp(name, "GeneralRelu") == 0 ||
-                 strncmp(name, "Padded", 6) == 0;
+                 strcmp(name, "Parts") == 0 || strncmp(name, "Sequence", 8) == 0 || strcmp(name, "RmsNorm") == 0 ||
+                 strcmp(name, "GeneralRelu") == 0 || strncmp(name, "Padded", 6) == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
 }
@@ -103,6 +103,9 @@ static Want wanted(OpKind kind)
     case OP_MAXPOOL:
     case OP_AVGPOOL:
     case OP_GLOBAL_AVG_POOL:
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
         return WANT_IMAGE;
     case OP_LINEAR:
     case OP_LOSS:
@@ -181,6 +184,16 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         return;
     case OP_LINEAR:
         buf_printf(to, "nn.Linear(%d, %d, bias=%s)", in.c, op->shape.c, op->bias ? "True" : "False");
+        return;
+    case OP_RNN:
+    case OP_GRU:
+    case OP_LSTM:
+        buf_printf(to, "Sequence%s(%d, %d, returns=\"%s\"", op_info[op->kind].cell->torch, in.c, op->shape.c,
+                   op_info[op->kind].arg[ARG_RETURN].words[op->arg[ARG_RETURN].count]);
+        if (op->kind == OP_RNN)
+            buf_printf(to, ", nonlinearity=\"%s\"",
+                       op_info[OP_RNN].arg[ARG_CELL_ACT].words[op->arg[ARG_CELL_ACT].count]);
+        buf_printf(to, ", bias=%s)", op->bias ? "True" : "False");
         return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
@@ -279,6 +292,29 @@ static void put_padded(const Graph *g, Buf *to)
             }
 }
 
+/* Recurrent modules that read (N, C, L) as convs do, and return what they are asked for. */
+static void put_recurrent(const Graph *g, Buf *to)
+{
+    static const char text[] =
+        "class Sequence#(nn.#):\n"
+        "    # reads (N, C, L) and returns the last step's output, all, their mean or the largest\n"
+        "    def __init__(self, channels, hidden, returns, **keys):\n"
+        "        super().__init__(channels, hidden, batch_first=True, **keys)\n"
+        "        self.returns = returns\n"
+        "\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x.transpose(1, 2))[0].transpose(1, 2)\n"
+        "        if self.returns == \"last\":\n"
+        "            return y[:, :, -1:]\n"
+        "        if self.returns == \"mean\":\n"
+        "            return y.mean(2, keepdim=True)\n"
+        "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n";
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (op_is_recurrent(k) && has_kind(g, k))
+            for (const char *s = text; *s; s++)
+                buf_puts(to, *s == '#' && s[-1] != ' ' ? op_info[k].cell->torch : xprintf("%c", *s));
+}
+
 /* The modules that PyTorch does not have, those that are used. */
 static void put_classes(const Graph *g, Buf *to)
 {
@@ -322,6 +358,7 @@ static void put_classes(const Graph *g, Buf *to)
     for (OpKind k = 0; k < OP_KINDS; k++)
         if (op_info[k].norm && op_info[k].norm->own && has_kind(g, k))
             buf_puts(to, op_info[k].norm->own);
+    put_recurrent(g, to);
     put_padded(g, to);
     if (like_method(g))
         buf_puts(to, "class Parts(nn.Module):\n"

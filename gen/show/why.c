@@ -5,6 +5,7 @@
  * what is read off the paths. */
 #include "json.h"
 #include "why.h"
+#include "words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -596,7 +597,19 @@ static void tell_code(const Plan *p, Story *s)
         say(s, "bias", -1, o->bias ? "kept: the spec says so" : "none: the spec says so");
     else if (o->bias_why)
         say(s, "bias", -1, o->bias_why);
-    if (k->linear) {
+    if (k->recurrent) {
+        const struct cvy_cell *c = &k->recurrent->cell;
+        say(s, "steps", recurrent_kept_bytes(k), plan_words(p, k).steps);
+        say(s, "runs", -1,
+            xprintf(
+                "%d steps, one after the other: a product with the h before, and the cell. Of all steps together: the "
+                "product with the input, the weights' gradients. Threads split the images, so that bytes do not "
+                "depend on them",
+                k->recurrent->steps));
+        say(s, "tile", -1,
+            xprintf("%d rows x %d vectors of %d units in registers; backward %d x %d", recurrent_rows(p->target, c->nh),
+                    c->nh, c->lanes, recurrent_rows(p->target, c->back_h), c->back_h));
+    } else if (k->rows) {
         say(s, "product", -1,
             "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
             "on threads");
@@ -683,6 +696,8 @@ static void totals(const Plan *p, const int *ops, int n, int64_t *kept, int64_t 
         *autograd += by_op[ops[i]];
         *kept += nd && nd->kept ? 4 * blocked_floats(nd->shape[0]) : 0;
         *kept += nd && !nd->recomputed ? route_bytes(p, nd) : 0;
+        const Kernel *k = kernel_of(p, ops[i]);
+        *kept += k ? recurrent_kept_bytes(k) : 0;
     }
 }
 

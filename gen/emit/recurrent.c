@@ -1,0 +1,326 @@
+/* recurrent.c - recurrent ops: their core headers, and the lines of their kernels that call them.
+ *
+ * needs: a complete plan. sets: the text of core_<shape>.h; records of a layer's file and of the network's. */
+#include "layer.h"
+
+/* ---- the core ---- */
+
+typedef struct Cell {
+    const Kernel *k;
+    const Op *o;
+    const struct cvy_cell *c;
+    const Target *target;
+    Rec *h;
+} Cell;
+
+/* A register tile: the side with fewer operands is in registers, the other's come one at a time. */
+static void add_tile(const Cell *cell, int rows, int vectors)
+{
+    Rec *t = rec_add(cell->h, "tiles");
+
+    rec_str(t, "template", "cell_tile");
+    rec_int(t, "rows", rows);
+    rec_int(t, "vectors", vectors);
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) {
+            Rec *a = rec_add(t, "acc");
+            rec_fmt(a, "name", "a%d_%d", r, v);
+            rec_fmt(a, "at", "to%s%s", r ? xprintf(" + %d * ts", r) : "", v ? xprintf(" + %d * tv", v) : "");
+        }
+    const bool rows_first = rows <= vectors;
+    Rec *part = rec_add(t, "parts");
+    for (int i = 0; i < (rows_first ? rows : vectors); i++) {
+        Rec *load = rec_add(part, "loads");
+        rec_fmt(load, "name", rows_first ? "x%d" : "w%d", i);
+        rec_fmt(load, "load", rows_first ? "vh_set(xk[%s])" : "vh_load(wk + %s)",
+                i == 0 ? "0" : xprintf("%d * %s", i, rows_first ? "rs" : "vs"));
+    }
+    for (int i = 0; i < (rows_first ? vectors : rows); i++) {
+        Rec *one = rec_add(t, "parts"), *load = rec_add(one, "loads");
+        rec_fmt(load, "name", rows_first ? "w%d" : "x%d", i);
+        rec_fmt(load, "load", rows_first ? "vh_load(wk + %s)" : "vh_set(xk[%s])",
+                i == 0 ? "0" : xprintf("%d * %s", i, rows_first ? "vs" : "rs"));
+        for (int j = 0; j < (rows_first ? rows : vectors); j++) {
+            const int r = rows_first ? j : i, v = rows_first ? i : j;
+            Rec *m = rec_add(one, "products");
+            rec_fmt(m, "acc", "a%d_%d", r, v);
+            rec_fmt(m, "x", "x%d", r);
+            rec_fmt(m, "w", "w%d", v);
+        }
+    }
+}
+
+/* The tiles of so many vectors, and what chooses among them. */
+static void add_tiles(const Cell *cell, int vectors)
+{
+    const int most = recurrent_rows(cell->target, vectors);
+
+    for (int rows = 1; rows <= most; rows++)
+        add_tile(cell, rows, vectors);
+    Rec *t = rec_add(cell->h, "tiles");
+    rec_str(t, "template", "cell_rows");
+    rec_int(t, "vectors", vectors);
+    rec_int(t, "most", most);
+    rec_str(t, "some",
+            most == 1 ? "left > 0"
+                      : xprintf("left >= %d || left <= %d ? (left < %d ? left : %d) : (left + 1) / 2", 2 * most, most,
+                                most, most));
+    for (int rows = 1; rows <= most; rows++)
+        rec_int(rec_add(t, "sizes"), "rows", rows);
+}
+
+static void add_all_tiles(const Cell *cell, bool train)
+{
+    const int want[] = {cell->c->nx, cell->c->nh, cell->c->back_h, cell->c->back_x};
+
+    for (int i = 0; i < (train ? 4 : 2); i++) {
+        bool there = false;
+        for (int j = 0; j < i; j++)
+            there |= want[j] == want[i];
+        if (!there)
+            add_tiles(cell, want[i]);
+    }
+}
+
+/* What is done with a step's h, v. */
+static const char *give_text(int returns, int steps)
+{
+    switch (returns) {
+    case RETURN_ALL:
+        return "vf_store(yr + t * 16, v);";
+    case RETURN_MEAN:
+        return xprintf("v = t ? vf_add(vf_load(yr), v) : v;\n                "
+                       "vf_store(yr, t == %d ? vf_div(v, vf_set(%d.0f)) : v);",
+                       steps - 1, steps);
+    case RETURN_MAX:
+        return "for (int l = 0; l < 16; l++) /* a NaN stays */\n                    "
+               "if (t == 0 || (!(h[l] <= yr[l]) && yr[l] == yr[l]))\n                        yr[l] = h[l];";
+    default:
+        return xprintf("if (t == %d)\n                    vf_store(yr, v);", steps - 1);
+    }
+}
+
+/* What y's gradient is to that of a step's h, g. */
+static const char *given_text(int returns, int steps)
+{
+    switch (returns) {
+    case RETURN_ALL:
+        return "g = vf_add(g, vf_load(z + t * 16));";
+    case RETURN_MEAN:
+        return xprintf("g = vf_add(g, vf_div(vf_load(z), vf_set(%d.0f)));", steps);
+    case RETURN_MAX:
+        return "g = vf_add(g, vf_if_equal(vf_set((float)t), vf_load(won + unit), vf_load(z)));";
+    default:
+        return "if (last)\n                    g = vf_add(g, vf_load(z));";
+    }
+}
+
+static void put_sizes(const Cell *cell)
+{
+    const struct cvy_cell *c = cell->c;
+    const RecurrentPart *p = cell->k->recurrent;
+    const int64_t blocks = blocks_of(c->hidden), units = blocks * LANES, in_blocks = blocks_of(c->in), steps = p->steps;
+    const bool all = cell->o->arg[ARG_RETURN].count == RETURN_ALL;
+    const int64_t ut_k = c->back_h * c->lanes, wt_k = c->back_x * c->lanes;
+    const struct {
+        const char *name;
+        int64_t value;
+    } list[] = {{"steps", steps},
+                {"in", c->in},
+                {"hidden", c->hidden},
+                {"slots", c->slots},
+                {"nx", c->nx},
+                {"nh", c->nh},
+                {"back_h", c->back_h},
+                {"back_x", c->back_x},
+                {"lanes", c->lanes},
+                {"blocks", blocks},
+                {"units", units},
+                {"in_blocks", in_blocks},
+                {"panels", units / c->lanes},
+                {"parts", LANES / c->lanes},
+                {"slots_16", c->slots * LANES},
+                {"first_16", c->first * LANES},
+                {"nx_16", c->nx * LANES},
+                {"nh_16", c->nh * LANES},
+                {"blocks_16", units},
+                {"in_last", c->in - (in_blocks - 1) * LANES},
+                {"hidden_last", c->hidden - (blocks - 1) * LANES},
+                {"padded", c->hidden < units},
+                {"x_row", in_blocks * steps * LANES},
+                {"x_block", steps * LANES},
+                {"y_row", units * (all ? steps : 1)},
+                {"y_block", LANES * (all ? steps : 1)},
+                {"w_k", c->nx * c->lanes},
+                {"u_k", c->nh * c->lanes},
+                {"w_panel", (int64_t)c->in * c->nx * c->lanes},
+                {"u_panel", (int64_t)c->hidden * c->nh * c->lanes},
+                {"u_at", units * c->in * c->nx},
+                {"bias_at", units * ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh)},
+                {"c_at", units * steps * c->slots},
+                {"h_at", units * steps * (c->slots + p->state)},
+                {"ut_k", ut_k},
+                {"ut_block", c->nh * LANES * ut_k},
+                {"ut_panel", units * c->nh * ut_k},
+                {"back_panels", units / ut_k},
+                {"wt_at", units * units * c->nh},
+                {"wt_k", wt_k},
+                {"wt_block", c->nx * LANES * wt_k},
+                {"wt_panel", units * c->nx * wt_k},
+                {"x_panels", in_blocks * LANES / wt_k},
+                {"x_vector", c->lanes == LANES ? steps * LANES : c->lanes},
+                {"panel_grads", (c->in * (int64_t)c->nx + c->hidden * (int64_t)c->nh) * c->lanes}};
+
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        rec_int(cell->h, list[i].name, list[i].value);
+}
+
+void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
+{
+    const Op *o = &p->g->op[k->op];
+    const OpInfo *info = &op_info[o->kind];
+    const int returns = o->arg[ARG_RETURN].count, steps = k->recurrent->steps;
+    const Cell cell = {k, o, &k->recurrent->cell, p->target, rec_new()};
+    Rec *h = cell.h;
+
+    rec_str(h, "name", k->w->core_name);
+    rec_fmt(h, "guard", "CORE_%s_H", upper(k->w->core_name));
+    rec_str(h, "licence", EMITTED_LICENCE);
+    rec_fmt(h, "doc", "%s: %d features, %d steps -> %d, %s", info->name, k->recurrent->cell.in, steps, o->shape.c,
+            info->arg[ARG_RETURN].words[returns]);
+    rec_str(h, "does", info->cell->does);
+    rec_str(h, "act", o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU ? "relu" : "tanh");
+    rec_str(h, "fma", "cvy_cell_fma");
+    rec_int(h, "train", train);
+    rec_int(h, "largest", returns == RETURN_MAX);
+    rec_str(h, "give", give_text(returns, steps));
+    rec_str(h, "given", given_text(returns, steps));
+    const char *clear = xprintf("memset(dh + (ptrdiff_t)r * %d, 0, sizeof(float) * %d)", blocks_of(o->shape.c) * LANES,
+                                blocks_of(o->shape.c) * LANES);
+    rec_str(h, "begin",
+            o->kind != OP_GRU
+                ? clear
+                : xprintf("last ? (void)%s\n                 : (void)memcpy(dh + (ptrdiff_t)r * %d, carry + "
+                          "(ptrdiff_t)r * %d, sizeof(float) * %d)",
+                          clear, blocks_of(o->shape.c) * LANES, blocks_of(o->shape.c) * LANES,
+                          blocks_of(o->shape.c) * LANES));
+    put_sizes(&cell);
+    add_all_tiles(&cell, train);
+    emit_part(h, "point", xprintf("cell_point_%s", info->name));
+    emit_part(h, "forward", "cell_forward");
+    emit_part(h, "point_back", xprintf("cell_point_back_%s", info->name));
+    emit_part(h, "backward", "cell_backward");
+    emit_part(h, "weights", "cell_weights");
+    template_expand("cell_file", "h", h, to);
+}
+
+/* ---- lines of a kernel ---- */
+
+static const char *int_list(const int *v, int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%d", i ? ", " : "", v[i]);
+    return b.text;
+}
+
+const char *emit_cell(const struct cvy_cell *c)
+{
+    return xprintf("{%d, %d, %d, %d, %d, %d, %d, {%s}, {%s}, %d, %d}", c->in, c->hidden, c->slots, c->nx, c->nh,
+                   c->first, c->lanes, int_list(c->x_gate, c->nx), int_list(c->h_gate, c->nh), c->back_h, c->back_x);
+}
+
+/* A line that names the kernel's cell, and its core. */
+static Rec *cell_line(const File *f, Rec *to, const char *list, const char *template)
+{
+    Rec *s = line_add(to, list, template);
+
+    rec_fmt(s, "cell", "%s_cell", f->k->name);
+    rec_str(s, "core", f->k->w->core_name);
+    return s;
+}
+
+void recurrent_cell(const File *f)
+{
+    Rec *r = rec_add(f->rec, "cells");
+
+    rec_fmt(r, "name", "%s_cell", f->k->name);
+    rec_str(r, "values", emit_cell(&f->k->recurrent->cell));
+}
+
+static int64_t units(const Kernel *k)
+{
+    return (int64_t)blocks_of(k->recurrent->cell.hidden) * LANES;
+}
+
+void recurrent_forward(const File *f, Rec *kernel)
+{
+    const Kernel *k = f->k;
+    Rec *s = cell_line(f, kernel, "body", "cell_pack");
+
+    rec_int(s, "panels", units(k) / k->recurrent->cell.lanes);
+    rec_str(s, "bias", k->w->bparam >= 0 ? "k->bias, k->hidden_bias" : "NULL, NULL");
+    s = cell_line(f, kernel, "body", "cell_run");
+    rec_str(s, "call", "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
+}
+
+static void weight_gradients(const File *f, Rec *kernel)
+{
+    const Kernel *k = f->k;
+    const RecurrentPart *r = k->recurrent;
+    const struct cvy_cell *c = &r->cell;
+    const bool bias = k->w->bparam >= 0;
+
+    rec_int(line_add(kernel, "body", "cell_clear"), "floats", r->panels_at);
+    Rec *s = cell_line(f, kernel, "body", "cell_grads");
+    rec_int(s, "panels", units(k) / c->lanes);
+    rec_int(s, "panel", ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh) * c->lanes);
+    rec_int(s, "panels_at", r->panels_at);
+    rec_int(s, "du_at", r->grad_at[1]);
+    rec_int(s, "bias", bias);
+    rec_int(s, "blocks", units(k) / LANES);
+    rec_int(s, "slots_16", c->slots * LANES);
+    rec_int(s, "db_at", r->grad_at[2]);
+    rec_int(s, "dc_at", r->grad_at[3]);
+}
+
+void recurrent_backward(const File *f, Rec *kernel)
+{
+    const Kernel *k = f->k;
+    const struct cvy_cell *c = &k->recurrent->cell;
+    Rec *s = cell_line(f, kernel, "body", "cell_turn");
+
+    rec_int(s, "panels",
+            units(k) / (c->back_h * c->lanes) +
+                (k->back_data ? (int64_t)blocks_of(c->in) * LANES / (c->back_x * c->lanes) : 0));
+    s = cell_line(f, kernel, "body", "cell_run");
+    rec_fmt(s, "call", "backward(k->mat_dz, k->copy, k->mat_steps, k->mat_work, %s",
+            k->back_data ? "k->mat_dx" : "NULL");
+    if (k->learns)
+        weight_gradients(f, kernel);
+}
+
+void recurrent_update(const File *f, Rec *kernel)
+{
+    static const ParamRole role[] = {PARAM_WEIGHT, PARAM_HIDDEN_WEIGHT, PARAM_BIAS, PARAM_HIDDEN_BIAS};
+    const Kernel *k = f->k;
+    const RecurrentPart *r = k->recurrent;
+
+    for (int i = 0; i < (k->w->bparam >= 0 ? 4 : 2) && k->learns; i++) {
+        const Param *q = &f->p->g->param[graph_param(f->p->g, k->op, role[i])];
+        Rec *s = line_add(kernel, "body", "cell_update");
+        rec_fmt(s, "at", "%s_%s", upper(f->p->g->spec->name), upper(q->name));
+        rec_int(s, "from", r->grad_at[i]);
+        rec_int(s, "floats", (i < 3 ? r->grad_at[i + 1] : r->panels_at) - r->grad_at[i]);
+        rec_str(s, "decay", i < 2 ? "weight_decay" : "weight_decay_other");
+    }
+}
+
+void recurrent_infer(const File *f, Rec *fn)
+{
+    Rec *s = cell_line(f, fn, "body", "cell_infer");
+
+    rec_fmt(s, "folded", "%s_%s_FOLDED", upper(f->p->g->spec->name), upper(f->k->name));
+    rec_str(s, "x", f->k->image[f->k->w->x].name);
+}

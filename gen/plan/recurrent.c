@@ -1,0 +1,107 @@
+/* recurrent.c - kernels of recurrent ops: their cells in panels, register tiles, and how much room their steps take.
+ *
+ * needs: packed images. sets: Kernel.recurrent, the sizes of its weights.
+ *
+ * The products of all steps with the input are one; a step has one with the h before it, and then what the cell makes
+ * of the sums, row by row. Forward keeps of each step its slots, c and h. Backward makes of the slots the gradients of
+ * their sums, so that the gradients of weights, and that of the input, are products over all steps again. */
+#include "passes.h"
+
+#include <string.h>
+
+enum { MOST_ROWS = 8 }; /* of a register tile */
+
+/* A unit's numbers in a step, and which of PyTorch's gates its weights are (gru's n reads U h + b' by itself). */
+static const struct {
+    int slots, nx, nh, first, state, x_gate[CVY_GATES], h_gate[CVY_GATES];
+} cells[OP_KINDS] = {
+    [OP_RNN] = {1, 1, 1, 0, 0, {0}, {0}},
+    [OP_GRU] = {4, 3, 3, 1, 0, {2, 0, 1}, {0, 1, 2}},
+    [OP_LSTM] = {4, 4, 4, 0, 1, {0, 1, 2, 3}, {0, 1, 2, 3}},
+};
+
+int recurrent_rows(const Target *t, int vectors)
+{
+    const int registers = t->lanes == LANES ? t->registers : t->registers * t->parts;
+    int rows = 1;
+
+    /* sums, the smaller side's operands, one of the larger side */
+    while (rows < MOST_ROWS && (rows + 1) * vectors + (rows + 1 < vectors ? rows + 1 : vectors) + 1 <= registers)
+        rows++;
+    return rows;
+}
+
+/* Two panels side by side, where that divides them. */
+static int panels_together(int blocks, int lanes)
+{
+    return blocks * LANES / lanes % 2 == 0 ? 2 : 1;
+}
+
+static int64_t whole_blocks(int64_t floats)
+{
+    return (floats + LANES - 1) / LANES * LANES;
+}
+
+const char *recurrent_name(const Op *o, Shape in)
+{
+    const OpInfo *info = &op_info[o->kind];
+    const bool relu = o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU;
+
+    return xprintf("%s%s_%dx%d_%d_%s", info->name, relu ? "_relu" : "", in.c, in.w, o->shape.c,
+                   info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]);
+}
+
+/* Where each parameter's gradient lies, whole blocks each, and behind them the panels'. */
+static void place_gradients(RecurrentPart *r, int gates, bool bias)
+{
+    const struct cvy_cell *c = &r->cell;
+    const int64_t rows = (int64_t)gates * c->hidden,
+                  floats[] = {rows * c->in, rows * c->hidden, bias ? rows : 0, bias ? rows : 0},
+                  units = (int64_t)blocks_of(c->hidden) * LANES;
+    int64_t at = 0;
+
+    for (int i = 0; i < 4; i++) {
+        r->grad_at[i] = at;
+        at += whole_blocks(floats[i]);
+    }
+    r->panels_at = at;
+    r->grads = at + units * ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh);
+}
+
+void recurrent_build(const Plan *p, Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+    const Shape in = p->g->op[o->in].shape;
+    RecurrentPart *r = k->recurrent;
+    struct cvy_cell *c = &r->cell;
+    const int blocks = blocks_of(o->shape.c);
+    const int64_t units = (int64_t)blocks * LANES;
+
+    *c = (struct cvy_cell){.in = in.c,
+                           .hidden = o->shape.c,
+                           .slots = cells[o->kind].slots,
+                           .nx = cells[o->kind].nx,
+                           .nh = cells[o->kind].nh,
+                           .first = cells[o->kind].first,
+                           .lanes = p->target->lanes,
+                           .back_h = panels_together(blocks, p->target->lanes),
+                           .back_x = panels_together(blocks_of(in.c), p->target->lanes)};
+    memcpy(c->x_gate, cells[o->kind].x_gate, sizeof c->x_gate);
+    memcpy(c->h_gate, cells[o->kind].h_gate, sizeof c->h_gate);
+    r->steps = in.w;
+    r->state = cells[o->kind].state;
+    r->packed = units * ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh + c->slots);
+    r->turned = units * (units * c->nh + (int64_t)blocks_of(in.c) * LANES * c->nx);
+    r->kept = units * r->steps * (c->slots + r->state + 1);
+    r->work = units * (o->arg[ARG_RETURN].count == RETURN_MAX ? 3 : 2);
+    place_gradients(r, op_info[o->kind].cell->gates, o->bias);
+    k->w->w_floats = r->grad_at[1];
+    k->w->fold_floats = r->packed;
+    if (r->scratch)
+        k->image[r->scratch].floats = r->kept;
+}
+
+int64_t recurrent_kept_bytes(const Kernel *k)
+{
+    return k->recurrent && k->w->dz >= 0 ? (int64_t)sizeof(float) * k->recurrent->kept : 0;
+}

@@ -1,0 +1,41 @@
+/* cvy_recurrent.h - how the weights of recurrent layers lie where kernels read them. The parameters themselves lie as
+ * PyTorch has them: rows of one gate after the other. A program has this file where a layer of its is recurrent.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef CVY_RECURRENT_H
+#define CVY_RECURRENT_H
+
+#include "cvy_names.h"
+
+#ifdef CVY_NETWORK
+#define cvy_cell_pack CVY_NAMED(cvy_cell_pack)
+#define cvy_cell_turn CVY_NAMED(cvy_cell_turn)
+#define cvy_cell_unpack CVY_NAMED(cvy_cell_unpack)
+#define cvy_cell_biases CVY_NAMED(cvy_cell_biases)
+#endif
+
+enum { CVY_GATES = 4 }; /* of a cell at most */
+
+/* A layer's cell. In a step each hidden unit has `slots` numbers; W x makes the first `nx` of them, U h those from
+ * `first` on, `nh`. A panel is `lanes` units, whose gates stand side by side in a row of weights; the hidden units
+ * count as whole blocks of 16, those that are not there having weights of zero. */
+struct cvy_cell {
+    int in, hidden, slots, nx, nh, first, lanes;
+    int x_gate[CVY_GATES], h_gate[CVY_GATES]; /* by slot, from the first that W (U) feeds: which of PyTorch's gates */
+    int back_h, back_x; /* panels side by side in the weights of backward, to h and to x; both divide the panels */
+};
+
+/* Weights for forward: [panel][in][nx][lanes], [panel][hidden][nh][lanes], then biases, [block of 16][slots][16], the
+ * two of a sum in one. w, u, b, c: the parameters, weight_ih, weight_hh, bias_ih, bias_hh; b and c may be NULL. Packs
+ * one panel. */
+void cvy_cell_pack(const struct cvy_cell *cell, int panel, const float *w, const float *u, const float *b,
+                   const float *c, float *to);
+/* Weights for backward: of U [panels of back_h][block][nh][16][back_h lanes], of W likewise with back_x and nx, where a
+ * panel is of input channels. Turns one such panel, those of U first. */
+void cvy_cell_turn(const struct cvy_cell *cell, int panel, const float *w, const float *u, float *to);
+/* The gradient of a panel's weights, [in][nx][lanes] and [hidden][nh][lanes], to where the parameters' gradients lie.
+ */
+void cvy_cell_unpack(const struct cvy_cell *cell, int panel, const float *from, float *dw, float *du);
+/* The gradients of a block's biases: sum [slots][16]. */
+void cvy_cell_biases(const struct cvy_cell *cell, int block, const double *sum, float *db, float *dc);
+
+#endif

@@ -1,0 +1,371 @@
+// Cores of recurrent layers: products over a step's rows in register tiles, and what a step does with them. `h` is the header's record, `t` a register tile.
+// Of a step t, block j of 16 hidden units and row r (an image) the numbers that are kept stand at [t][j][r][slot][16].
+
+//$ define cell_file
+/* core_${h.name}.h - ${h.doc}
+ * ${h.licence} */
+#ifndef ${h.guard}
+#define ${h.guard}
+
+#include "runtime/cvy_vec.h"
+
+/* x * w + sum. gcc would fold a load of weights into each, so that each is loaded several times, and move sums between registers. */
+#ifndef cvy_cell_fma
+#if defined CVY_KEEP_FMA
+CVY_INLINE vh cvy_cell_keep(vh x, vh w, vh sum)
+{
+    CVY_KEEP_FMA(x, w, sum);
+    return sum;
+}
+#define cvy_cell_fma cvy_cell_keep
+#else
+#define cvy_cell_fma vh_fma
+#endif
+#endif
+
+//$ for t in h.tiles
+//$ emit t
+//$ end
+//$ emit h.point
+//$ emit h.forward
+//$ if h.train
+//$ emit h.point_back
+//$ emit h.backward
+//$ emit h.weights
+//$ end
+#endif
+//$ end
+
+//$ define cell_tile
+/* ${t.rows} rows, ${t.vectors} vectors: to[row][v] += sum over blocks b and k of x[row rs + b xb + k ks] w[b wb + k ws + v vs] */
+CVY_INLINE void ${h.name}_tile_${t.rows}x${t.vectors}(const float *x, ptrdiff_t rs, ptrdiff_t ks, ptrdiff_t xb, const float *w, ptrdiff_t ws, ptrdiff_t vs,
+    ptrdiff_t wb, int blocks, int len, int last, float *to, ptrdiff_t ts, ptrdiff_t tv)
+{
+    //$ for a in t.acc
+    vh ${a.name} = vh_load(${a.at});
+    //$ end
+
+    for (int b = 0; b < blocks; b++, x += xb, w += wb) {
+        const int n = b + 1 < blocks ? len : last;
+        const float *xk = x, *wk = w;
+        for (int k = 0; k < n; k++, xk += ks, wk += ws) {
+            //$ for p in t.parts
+            //$ for v in p.loads
+            const vh ${v.name} = ${v.load};
+            //$ end
+            //$ for m in p.products
+            ${m.acc} = ${h.fma}(${m.x}, ${m.w}, ${m.acc});
+            //$ end
+            //$ end
+        }
+    }
+    //$ for a in t.acc
+    vh_store(${a.at}, ${a.name});
+    //$ end
+    (void)rs, (void)vs, (void)ts, (void)tv; /* of one row, or of one vector, not all are read */
+}
+//$ end
+//$ define cell_rows
+CVY_MAYBE void ${h.name}_rows_${t.vectors}(int rows, const float *x, ptrdiff_t rs, ptrdiff_t ks, ptrdiff_t xb, const float *w, ptrdiff_t ws, ptrdiff_t vs,
+    ptrdiff_t wb, int blocks, int len, int last, float *to, ptrdiff_t ts, ptrdiff_t tv)
+{
+    switch (rows) {
+    //$ for s in t.sizes
+    case ${s.rows}:
+        ${h.name}_tile_${s.rows}x${t.vectors}(x, rs, ks, xb, w, ws, vs, wb, blocks, len, last, to, ts, tv);
+        break;
+    //$ end
+    }
+}
+/* How many of `left` rows the next tile takes: the last two are of even size. */
+CVY_INLINE int ${h.name}_some_${t.vectors}(int left)
+{
+    return ${t.some};
+}
+
+//$ end
+
+// What a step does with the sums of a block of a row, s: [slots][16]. before: of the step before, NULL at the first.
+//$ define cell_point_rnn
+/* ${h.does} */
+CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const float *h_before)
+{
+    const vf h = vf_${h.act}(vf_load(s));
+    (void)c_before, (void)c, (void)h_before;
+    vf_store(s, h);
+    return h;
+}
+
+//$ end
+//$ define cell_point_gru
+/* ${h.does}. Slots: n r z, and U h + b' of n */
+CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const float *h_before)
+{
+    const vf r = vf_sigmoid(vf_load(s + 16)), z = vf_sigmoid(vf_load(s + 32));
+    const vf n = vf_tanh(vf_fma(r, vf_load(s + 48), vf_load(s)));
+    (void)c_before, (void)c;
+    vf_store(s, n);
+    vf_store(s + 16, r);
+    vf_store(s + 32, z);
+    return h_before ? vf_fma(z, vf_sub(vf_load(h_before), n), n) : vf_sub(n, vf_mul(z, n));
+}
+
+//$ end
+//$ define cell_point_lstm
+/* ${h.does} */
+CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const float *h_before)
+{
+    const vf i = vf_sigmoid(vf_load(s)), f = vf_sigmoid(vf_load(s + 16)), g = vf_tanh(vf_load(s + 32)), o = vf_sigmoid(vf_load(s + 48));
+    const vf ig = vf_mul(i, g), sum = c_before ? vf_fma(f, vf_load(c_before), ig) : ig;
+    (void)h_before;
+    vf_store(s, i);
+    vf_store(s + 16, f);
+    vf_store(s + 32, g);
+    vf_store(s + 48, o);
+    vf_store(c, sum);
+    return vf_mul(o, vf_tanh(sum));
+}
+
+//$ end
+
+//$ define cell_forward
+/* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats. */
+CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to)
+{
+    const float *const u = w + ${h.u_at}, *const bias = w + ${h.bias_at};
+    float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
+
+    /* W x and the biases, of all steps */
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int r = from; r < to; r++)
+                memcpy(kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16}, bias + j * ${h.slots_16}, sizeof(float) * ${h.slots_16});
+    for (int p = 0; p < ${h.panels}; p++)
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = from, m; r < to; r += m) {
+                float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.slots_16} + p % ${h.parts} * ${h.lanes};
+                m = ${h.name}_some_${h.nx}(to - r);
+                ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + t * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
+                    ${h.in_blocks}, 16, ${h.in_last}, s, ${h.slots_16}, 16);
+            }
+    for (int t = 0; t < ${h.steps}; t++) {
+        const float *const before = t ? hs + (ptrdiff_t)(t - 1) * n * ${h.units} : NULL;
+        for (int p = 0; before && p < ${h.panels}; p++) /* U h */
+            for (int r = from, m; r < to; r += m) {
+                float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.slots_16} + ${h.first_16} + p % ${h.parts} * ${h.lanes};
+                m = ${h.name}_some_${h.nh}(to - r);
+                ${h.name}_rows_${h.nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
+                    ${h.blocks}, 16, ${h.hidden_last}, s, ${h.slots_16}, 16);
+            }
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int r = from; r < to; r++) {
+                const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
+                float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const c = cs + at * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+                vf v = ${h.name}_point(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    v = vf_first(v, ${h.hidden_last}); /* units that are not there */
+                //$ end
+                vf_store(h, v);
+                ${h.give}
+            }
+    }
+}
+
+//$ end
+
+//$ define cell_point_back_rnn
+/* Backward of that: g is the gradient of h; the slot becomes the gradient of its sum. */
+CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf g, float *carry, int last)
+{
+    (void)c_before, (void)c, (void)h_before, (void)carry, (void)last;
+    vf_store(s, vf_${h.act}_back(g, vf_load(s)));
+}
+
+//$ end
+//$ define cell_point_back_gru
+/* Backward of that: g is the gradient of h; the slots become the gradients of the sums. carry: what of g goes to the h before by itself. */
+CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf g, float *carry, int last)
+{
+    const vf n = vf_load(s), r = vf_load(s + 16), z = vf_load(s + 32), own = vf_load(s + 48);
+    const vf before = h_before ? vf_load(h_before) : vf_zero();
+    const vf dn = vf_tanh_back(vf_mul(g, vf_sub(vf_set(1.0f), z)), n);
+    (void)c_before, (void)c, (void)last;
+    vf_store(s, dn);
+    vf_store(s + 16, vf_sigmoid_back(vf_mul(dn, own), r));
+    vf_store(s + 32, vf_sigmoid_back(vf_mul(g, vf_sub(before, n)), z));
+    vf_store(s + 48, vf_mul(dn, r));
+    vf_store(carry, vf_mul(g, z));
+}
+
+//$ end
+//$ define cell_point_back_lstm
+/* Backward of that: g is the gradient of h; the slots become the gradients of the sums. carry: of c, from the step after and to the one before. */
+CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf g, float *carry, int last)
+{
+    const vf i = vf_load(s), f = vf_load(s + 16), j = vf_load(s + 32), o = vf_load(s + 48), y = vf_tanh(vf_load(c));
+    const vf through = vf_tanh_back(vf_mul(g, o), y), dc = last ? through : vf_add(through, vf_load(carry));
+    const vf before = c_before ? vf_load(c_before) : vf_zero();
+    (void)h_before;
+    vf_store(s, vf_sigmoid_back(vf_mul(dc, j), i));
+    vf_store(s + 16, vf_sigmoid_back(vf_mul(dc, before), f));
+    vf_store(s + 32, vf_tanh_back(vf_mul(dc, i), j));
+    vf_store(s + 48, vf_sigmoid_back(vf_mul(g, y), o));
+    vf_store(carry, vf_mul(dc, f));
+}
+
+//$ end
+
+//$ define cell_backward
+/* Rows [from, to) of n, the last step first: what is kept of the slots becomes the gradient of their sums, and from that comes the gradient of x (dx NULL:
+ * nobody wants it). dz: the gradient of y; w: as cvy_cell_turn has them; work: rows of room. */
+CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, float *work, float *dx, int n, int from, int to)
+{
+    const float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
+    float *const dh = work, *const carry = work + (ptrdiff_t)n * ${h.units};
+    //$ if h.largest
+    float *const won = carry + (ptrdiff_t)n * ${h.units}; /* the step whose h is the largest */
+
+    for (int r = from; r < to; r++)
+        for (int k = 0; k < ${h.units}; k++) {
+            const float *const unit = hs + (ptrdiff_t)r * ${h.units} + k;
+            float best = unit[0];
+            int step = 0;
+            for (int t = 1; t < ${h.steps}; t++) {
+                const float v = unit[(ptrdiff_t)t * n * ${h.units}];
+                if (!(v <= best) && best == best)
+                    best = v, step = t;
+            }
+            won[(ptrdiff_t)r * ${h.units} + k] = (float)step;
+        }
+    //$ end
+    for (int t = ${h.steps} - 1; t >= 0; t--) {
+        const int last = t == ${h.steps} - 1;
+        for (int r = from; r < to; r++)
+            ${h.begin};
+        for (int q = 0; !last && q < ${h.back_panels}; q++)
+            for (int r = from, m; r < to; r += m) {
+                m = ${h.name}_some_${h.back_h}(to - r);
+                ${h.name}_rows_${h.back_h}(m, kept + ((ptrdiff_t)(t + 1) * ${h.blocks} * n + r) * ${h.slots_16} + ${h.first_16}, ${h.slots_16}, 1, (ptrdiff_t)n * ${h.slots_16},
+                    w + (ptrdiff_t)q * ${h.ut_panel}, ${h.ut_k}, ${h.lanes}, ${h.ut_block}, ${h.blocks}, ${h.nh_16}, ${h.nh_16}, dh + (ptrdiff_t)r * ${h.units} + q * ${h.ut_k}, ${h.units}, ${h.lanes});
+            }
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int r = from; r < to; r++) {
+                const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r, unit = (ptrdiff_t)r * ${h.units} + j * 16;
+                const float *const c = cs + at * 16, *const z = dz + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+                float *const s = kept + at * ${h.slots_16};
+                vf g = vf_load(dh + unit);
+                ${h.given}
+                ${h.name}_point_back(s, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, t ? hs + (ptrdiff_t)(t - 1) * n * ${h.units} + unit : NULL, g, carry + unit, last);
+                //$ if h.padded
+                for (int k = 0; k < ${h.slots} && j == ${h.blocks} - 1; k++)
+                    vf_store(s + k * 16, vf_first(vf_load(s + k * 16), ${h.hidden_last})); /* units that are not there */
+                //$ end
+            }
+    }
+    if (!dx)
+        return;
+    w += ${h.wt_at};
+    for (int r = from; r < to; r++)
+        memset(dx + (ptrdiff_t)r * ${h.x_row}, 0, sizeof(float) * ${h.x_row});
+    for (int q = 0; q < ${h.x_panels}; q++)
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = from, m; r < to; r += m) {
+                m = ${h.name}_some_${h.back_x}(to - r);
+                ${h.name}_rows_${h.back_x}(m, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, ${h.slots_16}, 1, (ptrdiff_t)n * ${h.slots_16}, w + (ptrdiff_t)q * ${h.wt_panel},
+                    ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + t * 16 + q * ${h.wt_k} % 16,
+                    ${h.x_row}, ${h.x_vector});
+            }
+}
+
+//$ end
+
+//$ define cell_weights
+/* Gradients of the weights of panel p, over all rows and steps, into `to`: [in][${h.nx}][${h.lanes}], [hidden][${h.nh}][${h.lanes}]. About 128 rows are added up before
+ * their sum goes to memory. */
+CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, int n, int p)
+{
+    const float *const hs = kept + (ptrdiff_t)${h.h_at} * n, *const s = kept + (ptrdiff_t)(p / ${h.parts}) * n * ${h.slots_16} + p % ${h.parts} * ${h.lanes};
+    const ptrdiff_t step = (ptrdiff_t)n * ${h.blocks} * ${h.slots_16};
+    const int chunk = n < 128 ? 128 / n : 1;
+
+    memset(to, 0, sizeof(float) * ${h.panel_grads});
+    for (int t = 0; t < ${h.steps}; t += chunk) {
+        const int some = ${h.steps} - t < chunk ? ${h.steps} - t : chunk, skip = t == 0; /* before the first step h is zero */
+        for (int k = 0, m; k < ${h.in}; k += m) {
+            const int left = ${h.in} - k < 16 - k % 16 ? ${h.in} - k : 16 - k % 16;
+            m = ${h.name}_some_${h.nx}(left);
+            ${h.name}_rows_${h.nx}(m, x + k / 16 * ${h.x_block} + t * 16 + k % 16, 1, ${h.x_row}, 16, s + t * step, ${h.slots_16}, 16, step, some, n, n, to + (ptrdiff_t)k * ${h.w_k},
+                ${h.w_k}, ${h.lanes});
+        }
+        for (int k = 0, m; k < ${h.hidden} && some > skip; k += m) {
+            m = ${h.name}_some_${h.nh}(${h.hidden} - k);
+            ${h.name}_rows_${h.nh}(m, hs + (ptrdiff_t)(t + skip - 1) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, s + (t + skip) * step + ${h.first_16}, ${h.slots_16}, 16,
+                step, some - skip, n, n, to + ${h.in} * ${h.w_k} + (ptrdiff_t)k * ${h.u_k}, ${h.u_k}, ${h.lanes});
+        }
+    }
+}
+/* Those of the biases of block j, in double. */
+CVY_MAYBE void ${h.name}_biases(const float *kept, double *sum, int n, int j)
+{
+    memset(sum, 0, sizeof(double) * ${h.slots_16});
+    for (int v = 0; v < ${h.slots}; v++) {
+        vf part = vf_zero();
+        int64_t added = 0;
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = 0; r < n; r++) {
+                part = vf_add(part, vf_load(kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16} + v * 16));
+                if (++added % CVY_SUM == 0)
+                    vf_drain(sum + v * 16, &part);
+            }
+        vf_drain(sum + v * 16, &part);
+    }
+}
+
+//$ end
+
+// Lines of a kernel's body.
+//$ define cell_pack
+//$ loop p 0 ${s.panels} 1 parallel k->net->threads
+    cvy_cell_pack(&${s.cell}, $[p], k->w, k->u, ${s.bias}, k->copy);
+//$ end
+//$ end
+//$ define cell_turn
+//$ loop p 0 ${s.panels} 1 parallel k->net->threads
+    cvy_cell_turn(&${s.cell}, $[p], k->w, k->u, k->copy);
+//$ end
+//$ end
+//$ define cell_run
+CVY_PARALLEL(k->net->threads)
+for (int p = 0; p < k->net->threads; p++)
+    ${s.core}_${s.call}, n, (int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads));
+//$ end
+//$ define cell_grads
+//$ loop p 0 ${s.panels} 1 parallel k->net->threads
+    {
+        ${s.core}_weights(k->mat_back_x, k->mat_steps, $[k->dw + ${s.panels_at} + p * (int64_t)${s.panel}], n, $[p]);
+        cvy_cell_unpack(&${s.cell}, $[p], $[k->dw + ${s.panels_at} + p * (int64_t)${s.panel}], k->dw, k->dw + ${s.du_at});
+    }
+//$ end
+//$ if s.bias
+//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
+    {
+        double sum[${s.slots_16}];
+        ${s.core}_biases(k->mat_steps, sum, n, $[j]);
+        cvy_cell_biases(&${s.cell}, $[j], sum, k->dw + ${s.db_at}, k->dw + ${s.dc_at});
+    }
+//$ end
+//$ end
+//$ end
+//$ define cell_clear
+memset(k->dw, 0, sizeof(float) * ${s.floats}); /* what stands behind the parameters, to fill a block */
+//$ end
+//$ define cell_update
+cvy_update(k->net, ${s.at}, ${s.floats}, k->dw + ${s.from}, ${s.floats}, 1, step, step->${s.decay});
+//$ end
+//$ define cell_infer
+${s.core}_forward(${s.x}, f + ${s.folded}, steps, y, 1, 0, 1);
+//$ end
+//$ define cell_traced
+const float *const y = k->mat_y + (int64_t)i * ${s.floats}; /* of forward, which has just run */
+//$ end
