@@ -143,7 +143,9 @@ def around_runtime_h():
 
 def unlisted_names(build):
     """Global names of the runtime that cvy_names.h does not give the network's name."""
-    listed = set(re.findall(r'^#define (cvy_\w+) CVY_NAMED', open(os.path.join(SOURCE, 'runtime', 'cvy_names.h')).read(), re.M))
+    listed = set()
+    for header in 'cvy_names.h', 'cvy_recurrent.h': # the latter goes along where a layer is recurrent, with its names
+        listed |= set(re.findall(r'^#define (cvy_\w+) CVY_NAMED', open(os.path.join(SOURCE, 'runtime', header)).read(), re.M))
     found = set()
     for folder in ('gen/libconvoy_shared.a.p', 'tests/test_runtime.p'):
         path = os.path.join(build, folder)

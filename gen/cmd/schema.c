@@ -166,14 +166,14 @@ static const char *words_pattern(const OpInfo *info)
     return b.len ? xprintf("( *, *(%s))*", b.text) : "";
 }
 
-/* A stage as a pattern: all stages but weight ops, or those of a kind. */
+/* A stage as a pattern: all stages but weight ops, or the ops of a kind. */
 static const char *stage_pattern(bool (*kind)(OpKind))
 {
     Buf b = {0};
     buf_puts(&b, kind ? "(" : "(act|norm");
     for (int k = 0; k < OP_KINDS; k++) {
         const OpInfo *info = &op_info[k];
-        if (op_find(info->name) != (OpKind)k || info->cls == CLASS_WEIGHT || (kind && !kind((OpKind)k)))
+        if (op_find(info->name) != (OpKind)k || (kind ? !kind((OpKind)k) : info->cls == CLASS_WEIGHT))
             continue;
         buf_printf(&b, "%s%s", b.text[b.len - 1] == '(' ? "" : "|", info->name);
         const int may = op_may_args((OpKind)k), must = op_must_args((OpKind)k);
@@ -235,7 +235,7 @@ static json_t *item(const char *stage)
             with(one, op_info[k].name, bare_of(op_info[k].name));
     json_t *map = with(with(type("object"), "properties", one), "additionalProperties", json_false());
     with(with(map, "minProperties", json_integer(1)), "maxProperties", json_integer(1));
-    return any_of(pattern(xprintf("^ *(conv|linear|%s) *$", stage)), map);
+    return any_of(pattern(xprintf("^ *(conv|linear|%s|%s) *$", stage, stage_pattern(op_is_recurrent))), map);
 }
 
 static json_t *required(const char *key)
