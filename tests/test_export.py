@@ -335,6 +335,9 @@ class Test:
     def test_export_image_norms(self):
         self.agrees("image_norms_length")
 
+    def test_export_recurrent(self):
+        self.agrees("recurrent")
+
     def test_export_silu_first(self):
         self.agrees("silu_first")
 
