@@ -283,6 +283,11 @@ static void fill_box(const Picture *pic, Box *b)
     add_prologue(pic, b);
     if (k->kind != KERNEL_PASS)
         add_pill(pic, b, k->op, SECTION_CORE);
+    if (recurrent_kept_bytes(k)) {
+        Pill *core = &b->pill[b->npill - 1];
+        core->bytes = recurrent_kept_bytes(k);
+        core->title = xprintf("%s; its steps: %lld bytes kept", core->title, (long long)core->bytes);
+    }
     if (k->w)
         add_links(pic, b, kernel_out(k), SECTION_EPILOGUE);
     if (b->tensor && b->tensor->nnorm)
