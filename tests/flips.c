@@ -74,6 +74,12 @@ void flips_same(const char *row, const char *property, const char *why)
     same++;
 }
 
+void flips_unknown(const char *row)
+{
+    printf("FAILED: %s: there is no reference of this row here\n", row);
+    failed++;
+}
+
 int flips_end(void)
 {
     printf("%d flips, %d properties that cannot be told by results\n%d passed, %d failed\n", flips, same, passed,

@@ -18,6 +18,8 @@ void flips_try(const char *row, const char *property, const void *at, const void
                bool (*right)(int which), int which);
 /* A property whose flips no test could notice as a fault, and why. */
 void flips_same(const char *row, const char *property, const char *why);
+/* Counts a failure: a row that no reference here knows. */
+void flips_unknown(const char *row);
 /* Prints the counts; returns what main does. */
 int flips_end(void);
 

@@ -379,11 +379,13 @@ static enum cvy_where where(const char *data, const char *said)
     return cvy_data_where(data, said, &seed, &folder);
 }
 
+static const char *const word_names[] = {"fashion-mnist", "mnist", "shapes", "idx"};
+enum { WORDS = sizeof word_names / sizeof *word_names };
+
 static bool right_word(int which)
 {
-    static const char *const names[] = {"fashion-mnist", "mnist", "shapes", "idx"};
     const struct cvy_data_word *w = &cvy_data_words[which];
-    const char *name = names[which];
+    const char *name = word_names[which];
     const bool images = which < 2; /* of a known kind; the others are as the network has them */
     struct stat st;
     /* MNIST's own numbers are those that everybody uses; where nothing is known, bytes are as if spread evenly */
@@ -444,8 +446,13 @@ int main(void)
     for (int i = 0; cvy_optimisers[i]; i++)
         if (i < INTERP_OPTIMISERS)
             flip_optimiser(i);
+        else
+            flips_unknown(cvy_optimisers[i]->name);
     for (int i = 0; cvy_losses[i]; i++)
-        flip_loss(i);
+        if (i < (int)(sizeof losses / sizeof *losses))
+            flip_loss(i);
+        else
+            flips_unknown(cvy_losses[i]->name);
     if (!numbers_of("/usr/share/datasets/fashion-mnist"))
         printf("skipped: Fashion-MNIST's own numbers (Debian: dataset-fashion-mnist)\n");
     int words = 0;
@@ -453,6 +460,9 @@ int main(void)
         words++;
     flips_open(cvy_data_words, (size_t)words * sizeof *cvy_data_words);
     for (int i = 0; i < words; i++)
-        flip_word(i);
+        if (i < WORDS)
+            flip_word(i);
+        else
+            flips_unknown(cvy_data_words[i].name);
     return flips_end();
 }
