@@ -14,7 +14,7 @@
 #define NEAR_ZERO 0.05 /* or less, as fastai has it */
 
 /* A stage's output. A unit is a channel: of a linear layer one number, of an image all pixels. */
-struct stage {
+struct seen_stage {
     char *name; /* "conv1.act" */
     int units;
     double *mean, *variance;            /* of each unit, over the batch that was traced last; the variance unbiased */
@@ -22,14 +22,14 @@ struct stage {
     double count, average, apart, near; /* over the epoch; apart: sum of (x - average)^2 */
 };
 
-struct moved {
+struct seen_parameter {
     const struct cvy_tensor *tensor;
     double gradient, ratio; /* sums over updates */
     int64_t ratios;         /* updates before which it was not all zeros */
 };
 
 /* A norm that keeps running statistics. */
-struct norm {
+struct seen_norm {
     char *name, *input; /* the stage that it reads; NULL: not known */
     const struct cvy_tensor *mean, *variance;
     double eps, gap, log_ratio; /* sums over channels and batches, of `count` */
@@ -39,11 +39,11 @@ struct norm {
 struct cvy_figures {
     const struct cvy_run *run;
     const struct cvy_tracer *tracer;
-    struct stage *stage;
+    struct seen_stage *stage;
     int nstage, next; /* next: the stage that will be handed out, as the order is always the same */
-    struct moved *moved;
+    struct seen_parameter *moved;
     int nmoved;
-    struct norm *norm;
+    struct seen_norm *norm;
     int nnorm;
     float *scratch, *param, *running; /* of the trace; weights and running statistics as they were before the update */
     float *row;                       /* one tensor, or one channel's numbers */
@@ -73,7 +73,7 @@ static const char *field(const char *line, int number, size_t *len)
 }
 
 /* What the network's lines say of a norm: the stage that it reads, by its trace's name, and its eps. */
-static int find_input(struct norm *w, const char *const *identity)
+static int find_input(struct seen_norm *w, const char *const *identity)
 {
     const int i = cvy_identity_op_of(identity, w->mean->name);
     if (i < 0)
@@ -111,7 +111,7 @@ static int list_tensors(struct cvy_figures *f)
             f->moved[f->nmoved++].tensor = t;
         if (t->role != CVY_RUNNING_MEAN || !dot)
             continue;
-        struct norm *w = &f->norm[f->nnorm];
+        struct seen_norm *w = &f->norm[f->nnorm];
         w->mean = t;
         for (int k = 0; k < m->ntensor; k++) {
             const struct cvy_tensor *v = &m->tensor[k];
@@ -182,7 +182,7 @@ void cvy_figures_before(struct cvy_figures *f)
     memcpy(f->running, f->run->net->running, (size_t)m->running_floats * sizeof *f->running);
 }
 
-static struct stage *find_stage(struct cvy_figures *f, const char *name)
+static struct seen_stage *find_stage(struct cvy_figures *f, const char *name)
 {
     for (int i = 0; i < f->nstage; i++) {
         const int at = (f->next + i) % f->nstage;
@@ -194,15 +194,15 @@ static struct stage *find_stage(struct cvy_figures *f, const char *name)
     return NULL;
 }
 
-static struct stage *add_stage(struct cvy_figures *f, const char *name, int units)
+static struct seen_stage *add_stage(struct cvy_figures *f, const char *name, int units)
 {
-    struct stage *more = realloc(f->stage, (size_t)(f->nstage + 1) * sizeof *more);
+    struct seen_stage *more = realloc(f->stage, (size_t)(f->nstage + 1) * sizeof *more);
     if (!more) {
         cvy_error(NULL, "out of memory");
         return NULL;
     }
     f->stage = more;
-    struct stage *s = &f->stage[f->nstage];
+    struct seen_stage *s = &f->stage[f->nstage];
     memset(s, 0, sizeof *s);
     f->nstage++;
     s->units = units;
@@ -241,7 +241,8 @@ static int find_pixels(struct cvy_figures *f, const struct cvy_layout *at)
 }
 
 /* Takes in a batch of a stage's outputs. Sums are in double and in one order, whatever the number of threads. */
-static void take_stage(const struct cvy_figures *f, struct stage *s, const float *data, const struct cvy_layout *at)
+static void take_stage(const struct cvy_figures *f, struct seen_stage *s, const float *data,
+                       const struct cvy_layout *at)
 {
     const int64_t pixels = (int64_t)along(at, 2) * along(at, 3);
     const int n = at->dim[0];
@@ -280,7 +281,7 @@ static void sink(void *user, const char *name, const float *data, const struct c
     struct cvy_figures *f = user;
     if (f->failed || strncmp(name, "act.", 4) != 0)
         return;
-    struct stage *s = find_stage(f, name + 4);
+    struct seen_stage *s = find_stage(f, name + 4);
     if (!s)
         s = add_stage(f, name + 4, along(at, 1));
     f->failed = !s || !find_pixels(f, at);
@@ -295,7 +296,7 @@ static const char *input_place(const struct cvy_model *m, size_t *len)
     return m->identity && m->identity[0] ? field(m->identity[0], 0, len) : "";
 }
 
-static int reads_input(const struct cvy_model *m, const struct norm *w)
+static int reads_input(const struct cvy_model *m, const struct seen_norm *w)
 {
     size_t len;
     const char *place = input_place(m, &len);
@@ -313,7 +314,7 @@ static int take_input(struct cvy_figures *f, const struct cvy_batch *b)
         any |= reads_input(m, &f->norm[i]);
     if (!any)
         return 1;
-    struct stage *s = find_stage(f, "");
+    struct seen_stage *s = find_stage(f, "");
     if (!s)
         s = add_stage(f, "", m->channels);
     if (!s || !find_pixels(f, &at))
@@ -322,9 +323,9 @@ static int take_input(struct cvy_figures *f, const struct cvy_batch *b)
     return 1;
 }
 
-static void compare(struct cvy_figures *f, struct norm *w)
+static void compare(struct cvy_figures *f, struct seen_norm *w)
 {
-    const struct stage *s = w->input ? find_stage(f, reads_input(f->run->model, w) ? "" : w->input) : NULL;
+    const struct seen_stage *s = w->input ? find_stage(f, reads_input(f->run->model, w) ? "" : w->input) : NULL;
     const int64_t n = cvy_layout_count(&w->mean->at);
     float *const mean = f->row, *const variance = f->row + n;
     if (!s || s->units != n || cvy_layout_count(&w->variance->at) != n)
@@ -350,7 +351,7 @@ int cvy_figures_trace(struct cvy_figures *f, const struct cvy_batch *b, const st
     return 1;
 }
 
-static double norm_of(const float *v, int64_t n)
+static double length_of(const float *v, int64_t n)
 {
     double squares = 0;
     for (int64_t i = 0; i < n; i++)
@@ -363,23 +364,23 @@ void cvy_figures_gradient(struct cvy_figures *f, const float *gradient)
     for (int i = 0; i < f->nmoved; i++) {
         const struct cvy_layout *at = &f->moved[i].tensor->at;
         cvy_gather(gradient, at, f->row);
-        f->moved[i].gradient += norm_of(f->row, cvy_layout_count(at));
+        f->moved[i].gradient += length_of(f->row, cvy_layout_count(at));
     }
 }
 
 void cvy_figures_after(struct cvy_figures *f)
 {
     for (int i = 0; i < f->nmoved; i++) {
-        struct moved *w = &f->moved[i];
+        struct seen_parameter *w = &f->moved[i];
         const int64_t n = cvy_layout_count(&w->tensor->at);
         float *const before = f->row, *const by = f->row + n;
         cvy_gather(f->param, &w->tensor->at, before);
         cvy_gather(f->run->net->param, &w->tensor->at, by);
         for (int64_t k = 0; k < n; k++)
             by[k] -= before[k];
-        const double length = norm_of(before, n);
+        const double length = length_of(before, n);
         if (length > 0) {
-            w->ratio += norm_of(by, n) / length;
+            w->ratio += length_of(by, n) / length;
             w->ratios++;
         }
     }
@@ -397,7 +398,7 @@ static json_t *of_stages(const struct cvy_figures *f)
 {
     json_t *list = json_array();
     for (int i = 0; i < f->nstage; i++) {
-        const struct stage *s = &f->stage[i];
+        const struct seen_stage *s = &f->stage[i];
         if (!*s->name)
             continue;
         int64_t never = 0;
@@ -417,7 +418,7 @@ static json_t *of_parameters(const struct cvy_figures *f)
 {
     json_t *list = json_array();
     for (int i = 0; i < f->nmoved; i++) {
-        const struct moved *w = &f->moved[i];
+        const struct seen_parameter *w = &f->moved[i];
         json_t *o = json_pack("{s:s}", "parameter", w->tensor->name);
         put(o, "gradient_norm", w->gradient / (double)f->updates);
         put(o, "update_ratio", w->ratios ? w->ratio / (double)w->ratios : (double)NAN);
@@ -430,7 +431,7 @@ static json_t *of_norms(const struct cvy_figures *f)
 {
     json_t *list = json_array();
     for (int i = 0; i < f->nnorm; i++) {
-        const struct norm *w = &f->norm[i];
+        const struct seen_norm *w = &f->norm[i];
         json_t *o = json_pack("{s:s}", "norm", w->name);
         put(o, "mean_gap", w->count ? w->gap / (double)w->count : (double)NAN);
         put(o, "variance_ratio", w->count ? exp(w->log_ratio / (double)w->count) : (double)NAN);
@@ -443,7 +444,7 @@ static void begin_epoch(struct cvy_figures *f)
 {
     f->updates = f->images = 0;
     for (int i = 0; i < f->nstage; i++) {
-        struct stage *s = &f->stage[i];
+        struct seen_stage *s = &f->stage[i];
         memset(s->above, 0, (size_t)s->units);
         s->count = s->average = s->apart = s->near = 0;
     }
