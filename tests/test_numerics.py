@@ -243,7 +243,7 @@ def no_vectors(convoy, work, ccs=None):
             run(cc, "-O1", "-std=c99", *flags, "-I.", "-S", "-o", "together.s", "together.c", cwd=out)
             with open(os.path.join(out, "together.s")) as f:
                 lines[form] = sum(1 for line in f if line.startswith("\t") and not line.startswith("\t."))
-            run(cc, "-O0", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", *runtime_library("."),
+            run(cc, "-O0", *step, *flags, os.path.join(os.path.dirname(os.path.abspath(__file__)), "target_step.c"), "together.s", "several_trace.c", *runtime_library(out),
                 "-lm", "-o", "step", cwd=out)
             said[form] = run(os.path.join(out, "step"))
         check(said["none"] == said["vectors"], f"{cc}: other numbers than with vectors")
@@ -360,7 +360,7 @@ def outliers_in_statistics(convoy, work, long=False):
         with open(os.path.join(out, "Makefile")) as f:
             flags = dict(line.rstrip("\n").split(" = ", 1) for line in f if line.startswith("TARGET = "))
         sources = sorted(f for f in os.listdir(out) if f.startswith("far_") and f.endswith(".c") and f != "far_bench.c")
-        run("cc", "-O1", *flags.get("TARGET", "").split(), "-I.", "statistics.c", *sources, *runtime_library("."), "-lm", "-o", "statistics", cwd=out)
+        run("cc", "-O1", *flags.get("TARGET", "").split(), "-I.", "statistics.c", *sources, *runtime_library(out), "-lm", "-o", "statistics", cwd=out)
     draw, area = random.Random(5), height * width
     starts = [i * count // pieces * area for i in range(pieces)]
     places = {"nothing": [], "a pixel of the middle": [area // 2 + 7], "the last pixel": [count * area - 1],

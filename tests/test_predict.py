@@ -206,6 +206,7 @@ class Test:
         for args, status, word in ((["set.safetensors", "--epoch", "2"], 2, "--epoch is of --show-batch"), ([], 2, "SRC is missing"),
                                    (["--show-batch", "net.yaml"], 1, "--data"), (["nowhere", "--show-batch", "net.yaml"], 1, "nowhere"),
                                    (["set.safetensors", "--show-batch", "net.yaml", "--set", "input=[3, 16, 17]"], 1, "reads 3 x 16 x 17"),
+                                   (["set.safetensors", "--show-batch", "net.yaml", "-o", "b.png"], 1, "--sheet b.png"),
                                    (["set.safetensors", "--show-batch", "net.yaml", "--n", "0"], 2, "--n")):
             r = self.run(self.convoy, "data", *args, status=status)
             check(word in r.err, "%s: %s" % (args, r.err))

@@ -254,7 +254,13 @@ static bool write_numbers(const Show *w, const char *path)
 static bool show(Show *w, const ShowOptions *own, const Options *o, const char *data, const char *sheet)
 {
     const bool pictures = w->model.height > 1 && w->model.width > 1;
+    const size_t n = o->out ? strlen(o->out) : 0;
 
+    if (n > 4 && strcmp(o->out + n - 4, ".png") == 0) {
+        cvy_error(xprintf("--sheet %s: the picture; -o FILE.npy: the numbers", o->out), "-o %s: it would get numbers",
+                  o->out);
+        return false;
+    }
     if (sheet && !pictures) {
         cvy_error("-o FILE.npy writes its numbers", "--sheet: the rows that '%s' reads are no pictures", w->model.name);
         return false;

@@ -149,7 +149,7 @@ OpKind op_find(const char *name)
 
 bool op_is_act(OpKind kind)
 {
-    return strcmp(op_info[kind].stage, "act") == 0;
+    return kind < OP_KINDS && strcmp(op_info[kind].stage, "act") == 0;
 }
 
 bool op_is_norm(OpKind kind)
