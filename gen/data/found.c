@@ -132,3 +132,21 @@ int rows_of(const Import *m, int class, Split s)
 {
     return class < 0 ? m->count[s] : m->class_count[class * SPLITS + (int)s];
 }
+
+/* ---- numbers to learn ---- */
+
+void target_names(Import *m, const char **name, int n)
+{
+    m->regression = true;
+    m->target = name;
+    m->ntarget = n;
+}
+
+bool target_put(Import *m, int i, const float *v)
+{
+    const size_t bytes = (size_t)m->ntarget * sizeof *v;
+
+    memcpy(&record(m, i)->label, v, sizeof *v);
+    return m->ntarget == 1 || ((m->targets.fd >= 0 || spool_open(&m->targets, m->folder)) &&
+                               spool_put(&m->targets, v, bytes, (uint64_t)i * bytes));
+}

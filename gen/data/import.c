@@ -89,24 +89,6 @@ static void sort_classes(Import *m)
         fact(m, "classes", NULL, "%d without a row %s left out", empty, empty == 1 ? "is" : "are");
 }
 
-/* ---- numbers to learn ---- */
-
-void target_names(Import *m, const char **name, int n)
-{
-    m->regression = true;
-    m->target = name;
-    m->ntarget = n;
-}
-
-bool target_put(Import *m, int i, const float *v)
-{
-    const size_t bytes = (size_t)m->ntarget * sizeof *v;
-
-    memcpy(&record(m, i)->label, v, sizeof *v);
-    return m->ntarget == 1 || ((m->targets.fd >= 0 || spool_open(&m->targets, m->folder)) &&
-                               spool_put(&m->targets, v, bytes, (uint64_t)i * bytes));
-}
-
 /* ---- groups, --max ---- */
 
 static bool regex_make(const char *flag, const char *text, regex_t *re)
