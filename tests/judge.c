@@ -23,6 +23,9 @@
  * but such a sum (a shift in front of a norm, with a relu between that clips nothing): its true value is zero. */
 #define NOISE_OF_CANCELLATION 32.0
 #define CANCELLED 1e-9 /* of a tensor's largest value: what is smaller is a sum that cancels */
+#define SURE                                                                                                           \
+    1e-6 /* the magnitude of gradients, and of the loss, below which float64 is coarse: a network that is sure of a    \
+            class has 1 - p of 1e-12 there, off by 2e-16 */
 #define UNDERFLOW_OF_EXP                                                                                               \
     1e-33 /* float32's sigmoid ends at its smallest number, 1e-38: times a large value, that is not zero */
 enum {
@@ -577,6 +580,8 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
                 moment[k] = fmax(moment[k], top(ip->buffer[k][i], n));
         }
     }
+    grad = fmax(grad, SURE);
+    moment[0] = fmax(moment[0], SURE);
     const Rigour strict = c->fill == FILL_FAR || c->fill == FILL_CONSTANT
                               ? STRICT
                               : LOOSE; /* a norm's input is exact there, so no excuse */
@@ -591,7 +596,7 @@ static void compare_trace(Verdict *v, const Graph *g, const Case *c, const Numbe
               g->op[ip->far_op].path);
     compare(v, trace, "loss", &ip->loss,
             (const double *const[SHAKEN]){&rough[0]->loss, &rough[1]->loss, &rough[2]->loss, &rough[3]->loss},
-            (Dims){0, {0}}, 0, LOOSE);
+            (Dims){0, {0}}, SURE, LOOSE);
     for (int i = g->nparam - 1; i >= 0; i--) /* the way that backward runs: the first wrong one tells most */
         if (ip->dparam[i]) {
             v->nan_more = meets_padding(g, i);
