@@ -305,12 +305,15 @@ static void step_forward(const At *t, Walk *w, int image, int s)
     }
 }
 
-/* Of unit u, the first step whose h is the largest, or is no number; after it, as w.h has it. */
+/* Of unit u, the first step whose h is the largest, or is no number; after it, as w.h has it. Steps that float32 cannot
+ * tell apart, as where h saturates, are equal. */
 static int largest_step(const Walk *w, int u)
 {
+    const double apart = 4 * 0x1p-23, least = 0x1p-126;
     int best = 1;
     for (int s = 2; s <= w->steps && !isnan(w->h[(int64_t)best * w->hidden + u]); s++)
-        if (!(w->h[(int64_t)s * w->hidden + u] <= w->h[(int64_t)best * w->hidden + u]))
+        if (!(w->h[(int64_t)s * w->hidden + u] - w->h[(int64_t)best * w->hidden + u] <=
+              apart * fabs(w->h[(int64_t)best * w->hidden + u]) + least))
             best = s;
     return best;
 }
@@ -369,7 +372,7 @@ static void row_back(const At *t, const Walk *w, int image, int s, int row, doub
     }
     for (int k = 0; k < H; k++) {
         const int64_t p = (int64_t)row * H + k;
-        if (du)
+        if (du && s) /* before the first step there is no h, even for a gradient that is no number */
             du[p] += q(t, dh * w->h[(int64_t)s * H + k]);
         to_h[k] += q(t, dh * own[p]);
     }
