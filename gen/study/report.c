@@ -69,7 +69,7 @@ const char *looks_text(const Analysis *a)
 
 const char *rows_text(const Study *s)
 {
-    return s->overlap > 0 ? xprintf("about %lld rows, the fold of the seed", (long long)s->rows)
+    return s->overlap > 0 ? xprintf("%lld rows, a fold of the set", (long long)s->rows)
                           : xprintf("%lld test rows", (long long)s->rows);
 }
 
