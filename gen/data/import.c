@@ -418,6 +418,7 @@ bool data_import(const char *src, const DataOptions *o, int *by_signal)
     ok = ok && texts_open(&m.names, m.folder) && import(&m, path);
     if (m.state)
         m.source->end(&m);
+    free(m.order);
     texts_close(&m.names);
     spool_close(&m.rows);
     spool_close(&m.targets);

@@ -178,7 +178,7 @@ static const char *const *freezable(const Spec *s)
     int n = 0;
     for (int i = 0; i < s->nlayer; i++)
         for (const char *end = s->layer[i].name; end; end = strchr(end + 1, '.')) {
-            const char *dot = strchr(end + 1, '.');
+            const char *dot = *end ? strchr(end + 1, '.') : NULL; /* a layer whose name is in error has none */
             const char *name = dot ? xstrndup(s->layer[i].name, (size_t)(dot - s->layer[i].name)) : s->layer[i].name;
             if (!n || !is_within(names[n - 1], name)) /* a group's layers stand together */
                 *PUSH(names, n) = name;
