@@ -427,7 +427,7 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_LSTM:
         return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
                        o->shape.c, upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
-                       o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU ? ", .relu = 1" : "");
+                       op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:

@@ -189,7 +189,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_fmt(h, "doc", "%s: %d features, %d steps -> %d, %s", info->name, k->recurrent->cell.in, steps, o->shape.c,
             info->arg[ARG_RETURN].words[returns]);
     rec_str(h, "does", info->cell->does);
-    rec_str(h, "act", o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU ? "relu" : "tanh");
+    rec_str(h, "act", op_cell_is_relu(o->kind, o->arg) ? "relu" : "tanh");
     rec_str(h, "fma", "cvy_cell_fma");
     rec_int(h, "train", train);
     rec_int(h, "largest", returns == RETURN_MAX);

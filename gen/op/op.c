@@ -178,6 +178,11 @@ bool op_is_recurrent(OpKind kind)
     return kind < OP_KINDS && op_info[kind].cell != NULL;
 }
 
+bool op_cell_is_relu(OpKind kind, const Arg *arg)
+{
+    return kind == OP_RNN && arg[ARG_CELL_ACT].count == CELL_RELU;
+}
+
 bool op_is_block(OpKind kind)
 {
     return kind < OP_KINDS && op_info[kind].cls == CLASS_WEIGHT && !op_info[kind].cell;

@@ -183,6 +183,7 @@ bool op_is_image_norm(OpKind kind);
 int op_norm_groups(OpKind kind, const Arg *arg,
                    int channels); /* of an image norm: how many groups of channels it makes */
 bool op_is_recurrent(OpKind kind);
+bool op_cell_is_relu(OpKind kind, const Arg *arg); /* h is relu of the sum, where a cell has the choice; else tanh */
 /* A weight op that is a block with an order, as conv and linear are; a recurrent one is a layer by itself. */
 bool op_is_block(OpKind kind);
 bool op_has_param(OpKind kind, ParamRole role);

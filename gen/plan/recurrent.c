@@ -45,7 +45,7 @@ static int64_t whole_blocks(int64_t floats)
 const char *recurrent_name(const Op *o, Shape in)
 {
     const OpInfo *info = &op_info[o->kind];
-    const bool relu = o->kind == OP_RNN && o->arg[ARG_CELL_ACT].count == CELL_RELU;
+    const bool relu = op_cell_is_relu(o->kind, o->arg);
 
     return xprintf("%s%s_%dx%d_%d_%s", info->name, relu ? "_relu" : "", in.c, in.w, o->shape.c,
                    info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]);
