@@ -371,7 +371,6 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
                            .program = program,
                            .pool = pool,
                            .valid = f->valid,
-                           .folds = f->take.folds,
                            .at_once = own->jobs ? own->jobs : cvy_processors(),
                            .deadline = own->deadline,
                            .screen = own->screen || own->first_look,

@@ -41,6 +41,7 @@ void pool_close(Pool *p);
  * always saying one class scores. */
 void pool_describe(const Pool *p, Study *s);
 int pool_rows(const Pool *p);                    /* to train with and to pick by; of folds, the least */
+int pool_folds(const Pool *p);                   /* 1: the set's own test rows */
 int pool_fold(const Pool *p, int64_t seed);      /* 0 where there are none */
 int pool_test_rows(const Pool *p, int64_t seed); /* of the seed's fold */
 int pool_classes(const Pool *p);
@@ -83,7 +84,6 @@ typedef struct Runner {
     const Program *program; /* a variant each */
     const Pool *pool;
     double valid;
-    int folds;
     int at_once;     /* trainings */
     double deadline; /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
     bool screen;     /* rounds are not begun */

@@ -302,7 +302,7 @@ static bool cut_folds(Pool *p, const PoolTake *take)
 
 static const Cut *cut_of(const Pool *p, int64_t seed)
 {
-    return &p->cut[seed % p->ncut];
+    return &p->cut[pool_fold(p, seed)];
 }
 
 /* ---- opening ---- */
@@ -421,6 +421,11 @@ int pool_rows(const Pool *p)
 int pool_test_rows(const Pool *p, int64_t seed)
 {
     return cut_of(p, seed)->ntest;
+}
+
+int pool_folds(const Pool *p)
+{
+    return p->ncut;
 }
 
 int pool_fold(const Pool *p, int64_t seed)

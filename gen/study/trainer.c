@@ -92,10 +92,10 @@ static const char *test_set(const Run *run, int fold)
     return work(run, xprintf("test-%d.safetensors", fold));
 }
 
-static bool tests_ready(const Run *run, int folds)
+static bool tests_ready(const Run *run)
 {
     bool ok = true;
-    for (int f = 0; f < folds && ok; f++)
+    for (int f = 0; f < pool_folds(run->r->pool) && ok; f++)
         ok = pool_test(run->r->pool, f, test_set(run, f));
     return ok;
 }
@@ -569,7 +569,7 @@ int study_run(Study *s, const Runner *r, int *by_signal)
     run->takes_valid = study_holds_out();
     if (r->at_once < 1 || r->at_once > MOST_AT_ONCE)
         BUG("%d trainings at once", r->at_once);
-    if (!clear_work(run) || !tests_ready(run, r->folds ? r->folds : 1))
+    if (!clear_work(run) || !tests_ready(run))
         return -1;
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {
         cvy_error(NULL, "the environment is full: %s", strerror(errno));
