@@ -1,14 +1,14 @@
 /* interp.c - the reference interpreter: see interp.h. Each op is one row of a table with its forward and, beside it,
  * its backward, which adds to the gradient of its input. An op that reads several is called for each of them in turn.
  */
-#include "interp.h"
 #include "acts.h"
+#include "interp_op.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void *room(int64_t n, size_t size)
+void *interp_room(int64_t n, size_t size)
 {
     void *p = n < 0 || (uint64_t)n > SIZE_MAX / size ? NULL : calloc((size_t)n + 1, size);
     if (!p) {
@@ -55,33 +55,6 @@ static double top(const double *v, int64_t n)
     return m;
 }
 
-/* What an op's functions work on: its own row of everything. */
-typedef struct At {
-    Interp *ip;
-    const Op *op;
-    int i;                /* the op's index */
-    int k;                /* which of its inputs this is about */
-    int n;                /* images */
-    Shape a, b;           /* shapes of its input and its output */
-    const double *x;      /* input */
-    double *y;            /* output */
-    const double *dy;     /* gradient of the output */
-    double *dx;           /* gradient of the input: added to */
-    const float *sx, *sy; /* what the float run saw of both, or NULL */
-} At;
-
-static double *value(const At *t, ParamRole role)
-{
-    int p = interp_find(t->ip->g, t->i, role);
-    return p < 0 ? NULL : t->ip->param[p];
-}
-
-static double *gradient(const At *t, ParamRole role)
-{
-    int p = interp_find(t->ip->g, t->i, role);
-    return p < 0 ? NULL : t->ip->dparam[p];
-}
-
 static int64_t size_in(const At *t)
 {
     return (int64_t)t->n * t->a.c * t->a.h * t->a.w;
@@ -92,14 +65,7 @@ static int64_t size_out(const At *t)
     return (int64_t)t->n * t->b.c * t->b.h * t->b.w;
 }
 
-/* Index of element (n, c, y, x) in a tensor of shape s. */
-static int64_t at(const Shape *s, int n, int c, int y, int x)
-{
-    return (((int64_t)n * s->c + c) * s->h + y) * s->w + x;
-}
-
-/* A decision at a kink: what the float run decided holds where the own distance to the kink is small beside `scale`. */
-static bool decide(const At *t, bool own, bool seen, double distance, double scale)
+bool interp_decide(const At *t, bool own, bool seen, double distance, double scale)
 {
     if (own == seen)
         return own;
@@ -112,10 +78,7 @@ static bool decide(const At *t, bool own, bool seen, double distance, double sca
     return own;
 }
 
-/* A number on its way: as it is, or moved by about what rounding to float does to it. With an odd seed equal numbers
- * are moved alike, as rounding does, so that errors add up; with an even one each by itself, as when equal sums are
- * taken in different orders. */
-static double shaken(Interp *ip, double v)
+double interp_shaken(Interp *ip, double v)
 {
     if (!ip->shake || v == (double)(float)v)
         return v;
@@ -126,11 +89,6 @@ static double shaken(Interp *ip, double v)
     z = (z ^ ip->shake * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 29)) * 0x94d049bb133111ebu;
     return (double)(float)(v * (1 + ((double)(z >> 33) / 1073741824.0 - 1) / 8388608.0));
-}
-
-static double q(const At *t, double v)
-{
-    return shaken(t->ip, v);
 }
 
 /* conv: weight [out][in / groups][kh][kw]; padding taps are zero. */
@@ -226,209 +184,6 @@ static void linear_backward(At *t)
             }
         }
     bias_backward(t);
-}
-
-/* rnn, gru, lstm: a step after the other, from h = c = 0. Weights [gates H][in] and [gates H][H], gates in PyTorch's
- * order: h; r z n; i f g o. */
-typedef struct Walk {
-    int in, hidden, steps, gates;
-    double *gate;    /* [steps][gates][hidden], after their functions */
-    double *through; /* [steps][hidden]: of gru, U h + b' of n */
-    double *h, *c;   /* [steps + 1][hidden], of before each step */
-} Walk;
-
-static Walk walk_new(const At *t)
-{
-    static const int gates[OP_KINDS] = {[OP_RNN] = 1, [OP_GRU] = 3, [OP_LSTM] = 4};
-    Walk w = {.in = t->a.c, .hidden = t->op->arg[ARG_HIDDEN].count, .steps = t->a.w, .gates = gates[t->op->kind]};
-    w.gate = room((int64_t)w.steps * w.gates * w.hidden, sizeof(double));
-    w.through = room((int64_t)w.steps * w.hidden, sizeof(double));
-    w.h = room((int64_t)(w.steps + 1) * w.hidden, sizeof(double));
-    w.c = room((int64_t)(w.steps + 1) * w.hidden, sizeof(double));
-    return w;
-}
-
-static void walk_free(Walk *w)
-{
-    free(w->gate);
-    free(w->through);
-    free(w->h);
-    free(w->c);
-}
-
-static double logistic(double v)
-{
-    return 1 / (1 + exp(-v));
-}
-
-/* Row `row` of a product with a bias. v has `n` numbers, `apart` from one to the next. */
-static double row_sum(const At *t, const double *w, const double *b, int row, const double *v, int n, int64_t apart)
-{
-    double sum = b ? b[row] : 0;
-    for (int k = 0; k < n; k++)
-        sum += q(t, w[(int64_t)row * n + k] * v[k * apart]);
-    return sum;
-}
-
-static void step_forward(const At *t, Walk *w, int image, int s)
-{
-    const int H = w->hidden;
-    const double *x = t->x + at(&t->a, image, 0, 0, s), *h = w->h + (int64_t)s * H, *c = w->c + (int64_t)s * H;
-    const double *b = value(t, PARAM_BIAS), *bh = value(t, PARAM_HIDDEN_BIAS);
-    double *gate = w->gate + (int64_t)s * w->gates * H, *next = w->h + (int64_t)(s + 1) * H;
-    for (int u = 0; u < H; u++) {
-        double sum[4], own[4];
-        for (int k = 0; k < w->gates; k++) {
-            sum[k] = q(t, row_sum(t, value(t, PARAM_WEIGHT), b, k * H + u, x, w->in, t->a.w));
-            own[k] = q(t, row_sum(t, value(t, PARAM_HIDDEN_WEIGHT), bh, k * H + u, h, H, 1));
-        }
-        if (t->op->kind == OP_RNN) {
-            const bool relu = t->op->arg[ARG_CELL_ACT].count == CELL_RELU;
-            const double v = sum[0] + own[0];
-            const bool all = t->op->arg[ARG_RETURN].count == RETURN_ALL && t->sy;
-            const bool over = all && relu ? decide(t, v > 0, t->sy[at(&t->b, image, u, 0, s)] > 0, v, 1) : v > 0;
-            gate[u] = isnan(v) ? v : !relu ? q(t, tanh(v)) : over ? q(t, v) : 0;
-            next[u] = gate[u];
-        } else if (t->op->kind == OP_GRU) {
-            const double r = q(t, logistic(sum[0] + own[0])), z = q(t, logistic(sum[1] + own[1]));
-            const double n = q(t, tanh(sum[2] + q(t, r * own[2])));
-            w->through[(int64_t)s * H + u] = own[2];
-            gate[u] = r, gate[H + u] = z, gate[2 * H + u] = n;
-            next[u] = q(t, (1 - z) * n + z * h[u]);
-        } else {
-            const double i = q(t, logistic(sum[0] + own[0])), f = q(t, logistic(sum[1] + own[1]));
-            const double g = q(t, tanh(sum[2] + own[2])), o = q(t, logistic(sum[3] + own[3]));
-            gate[u] = i, gate[H + u] = f, gate[2 * H + u] = g, gate[3 * H + u] = o;
-            w->c[(int64_t)(s + 1) * H + u] = q(t, f * c[u] + i * g);
-            next[u] = q(t, o * tanh(w->c[(int64_t)(s + 1) * H + u]));
-        }
-    }
-}
-
-/* Of unit u, the first step whose h is the largest, or is no number; after it, as w.h has it. Steps that float32 cannot
- * tell apart, as where h saturates, are equal. */
-static int largest_step(const Walk *w, int u)
-{
-    const double apart = 4 * 0x1p-23, least = 0x1p-126;
-    int best = 1;
-    for (int s = 2; s <= w->steps && !isnan(w->h[(int64_t)best * w->hidden + u]); s++)
-        if (!(w->h[(int64_t)s * w->hidden + u] - w->h[(int64_t)best * w->hidden + u] <=
-              apart * fabs(w->h[(int64_t)best * w->hidden + u]) + least))
-            best = s;
-    return best;
-}
-
-static void recurrent_forward(At *t)
-{
-    Walk w = walk_new(t);
-    const int returns = t->op->arg[ARG_RETURN].count, H = w.hidden;
-    for (int image = 0; image < t->n; image++) {
-        for (int s = 0; s < w.steps; s++)
-            step_forward(t, &w, image, s);
-        for (int u = 0; u < H; u++)
-            if (returns == RETURN_ALL) {
-                for (int s = 0; s < w.steps; s++)
-                    t->y[at(&t->b, image, u, 0, s)] = w.h[(int64_t)(s + 1) * H + u];
-            } else {
-                double mean = 0;
-                for (int s = 1; s <= w.steps; s++)
-                    mean += w.h[(int64_t)s * H + u] / w.steps;
-                t->y[at(&t->b, image, u, 0, 0)] = returns == RETURN_MEAN  ? mean
-                                                  : returns == RETURN_MAX ? w.h[(int64_t)largest_step(&w, u) * H + u]
-                                                                          : w.h[(int64_t)w.steps * H + u];
-            }
-    }
-    walk_free(&w);
-}
-
-/* What the gradient of h after step s is from the op's own output. */
-static double step_given(const At *t, const Walk *w, int image, int u, int s)
-{
-    switch (t->op->arg[ARG_RETURN].count) {
-    case RETURN_ALL:
-        return t->dy[at(&t->b, image, u, 0, s)];
-    case RETURN_MEAN:
-        return t->dy[at(&t->b, image, u, 0, 0)] / w->steps;
-    case RETURN_MAX:
-        return largest_step(w, u) == s + 1 ? t->dy[at(&t->b, image, u, 0, 0)] : 0;
-    default:
-        return s == w->steps - 1 ? t->dy[at(&t->b, image, u, 0, 0)] : 0;
-    }
-}
-
-/* The gradient of gate k's sum of unit u, dx, and (of gru's n, another: dh) that of what h feeds, into weights, biases
- * and what they read. */
-static void row_back(const At *t, const Walk *w, int image, int s, int row, double dx, double dh, double *to_h)
-{
-    const int H = w->hidden;
-    double *dw = gradient(t, PARAM_WEIGHT), *du = gradient(t, PARAM_HIDDEN_WEIGHT);
-    double *db = gradient(t, PARAM_BIAS), *dbh = gradient(t, PARAM_HIDDEN_BIAS);
-    const double *weight = value(t, PARAM_WEIGHT), *own = value(t, PARAM_HIDDEN_WEIGHT);
-    for (int k = 0; k < w->in; k++) {
-        const int64_t x = at(&t->a, image, k, 0, s), p = (int64_t)row * w->in + k;
-        if (dw)
-            dw[p] += q(t, dx * t->x[x]);
-        t->dx[x] += q(t, dx * weight[p]);
-    }
-    for (int k = 0; k < H; k++) {
-        const int64_t p = (int64_t)row * H + k;
-        if (du && s) /* before the first step there is no h, even for a gradient that is no number */
-            du[p] += q(t, dh * w->h[(int64_t)s * H + k]);
-        to_h[k] += q(t, dh * own[p]);
-    }
-    if (db)
-        db[row] += q(t, dx);
-    if (dbh)
-        dbh[row] += q(t, dh);
-}
-
-static void step_backward(const At *t, const Walk *w, int image, int s, double *dh, double *dc)
-{
-    const int H = w->hidden;
-    const double *gate = w->gate + (int64_t)s * w->gates * H, *h = w->h + (int64_t)s * H, *c = w->c + (int64_t)s * H;
-    double *before = room(H, sizeof *before);
-    for (int u = 0; u < H; u++) {
-        const double g = q(t, dh[u] + step_given(t, w, image, u, s));
-        if (t->op->kind == OP_RNN) {
-            const double y = gate[u];
-            const double d = t->op->arg[ARG_CELL_ACT].count == CELL_TANH ? g * (1 - y * y) : y <= 0 ? 0 : g;
-            row_back(t, w, image, s, u, q(t, d), q(t, d), before);
-        } else if (t->op->kind == OP_GRU) {
-            const double r = gate[u], z = gate[H + u], n = gate[2 * H + u];
-            const double dn = q(t, g * (1 - z) * (1 - n * n)), dz = q(t, g * (h[u] - n) * z * (1 - z));
-            const double dr = q(t, dn * w->through[(int64_t)s * H + u] * r * (1 - r));
-            row_back(t, w, image, s, u, dr, dr, before);
-            row_back(t, w, image, s, H + u, dz, dz, before);
-            row_back(t, w, image, s, 2 * H + u, dn, q(t, dn * r), before);
-            before[u] += q(t, g * z);
-        } else {
-            const double i = gate[u], f = gate[H + u], j = gate[2 * H + u], o = gate[3 * H + u];
-            const double y = tanh(w->c[(int64_t)(s + 1) * H + u]);
-            const double d = q(t, dc[u] + g * o * (1 - y * y));
-            const double back[4] = {q(t, d * j * i * (1 - i)), q(t, d * c[u] * f * (1 - f)), q(t, d * i * (1 - j * j)),
-                                    q(t, g * y * o * (1 - o))};
-            for (int k = 0; k < 4; k++)
-                row_back(t, w, image, s, k * H + u, back[k], back[k], before);
-            dc[u] = q(t, d * f);
-        }
-    }
-    memcpy(dh, before, sizeof *dh * (size_t)H);
-    free(before);
-}
-
-static void recurrent_backward(At *t)
-{
-    Walk w = walk_new(t);
-    double *dh = room(2 * (int64_t)w.hidden, sizeof *dh), *dc = dh + w.hidden;
-    for (int image = 0; image < t->n; image++) {
-        for (int s = 0; s < w.steps; s++)
-            step_forward(t, &w, image, s);
-        memset(dh, 0, 2 * sizeof *dh * (size_t)w.hidden);
-        for (int s = w.steps - 1; s >= 0; s--)
-            step_backward(t, &w, image, s, dh, dc);
-    }
-    free(dh);
-    walk_free(&w);
 }
 
 /* bn: normalises with the biased variance, stores the unbiased one; momentum is the weight of the new batch. */
@@ -585,7 +340,7 @@ static void act_forward(At *t)
         for (int k = 0; k < p.n; k++) {
             bool above = k && !p.upper_below ? t->x[i] >= p.kink[k] : t->x[i] > p.kink[k];
             if (t->sx || t->sy)
-                above = decide(t, above, seen_above(t, &p, k, i), t->x[i] - p.kink[k], scale);
+                above = interp_decide(t, above, seen_above(t, &p, k, i), t->x[i] - p.kink[k], scale);
             piece += above;
         }
         if (side)
@@ -656,7 +411,7 @@ static void maxpool_forward(At *t)
                 for (int x = 0; x < t->b.w; x++) {
                     int64_t to = at(&t->b, n, c, y, x), own = winner(t, false, n, c, y, x);
                     int64_t seen = t->sx ? winner(t, true, n, c, y, x) : own;
-                    if (own != seen && decide(t, false, true, t->x[own] - t->x[seen], scale))
+                    if (own != seen && interp_decide(t, false, true, t->x[own] - t->x[seen], scale))
                         own = seen;
                     t->ip->route[t->i][to] = own;
                     t->y[to] = own < 0 ? -INFINITY : t->x[own];
@@ -876,9 +631,9 @@ typedef struct Rule {
 static const Rule rule[OP_KINDS] = {
     [OP_CONV] = {conv_forward, conv_backward},
     [OP_LINEAR] = {linear_forward, linear_backward},
-    [OP_RNN] = {recurrent_forward, recurrent_backward},
-    [OP_GRU] = {recurrent_forward, recurrent_backward},
-    [OP_LSTM] = {recurrent_forward, recurrent_backward},
+    [OP_RNN] = {interp_cell_forward, interp_cell_backward},
+    [OP_GRU] = {interp_cell_forward, interp_cell_backward},
+    [OP_LSTM] = {interp_cell_forward, interp_cell_backward},
     [OP_BN] = {bn_forward, bn_backward},
     [OP_GN] = {image_norm_forward, image_norm_backward},
     [OP_LN] = {image_norm_forward, image_norm_backward},
@@ -928,7 +683,7 @@ static At at_op(Interp *ip, int i, int k)
 static void shake(Interp *ip, double *v, int64_t n)
 {
     for (int64_t i = 0; ip->shake && v && i < n; i++)
-        v[i] = shaken(ip, v[i]);
+        v[i] = interp_shaken(ip, v[i]);
 }
 
 void interp_op(Interp *ip, int i)
@@ -976,7 +731,7 @@ static void backward(Interp *ip, int i, int k)
 {
     At t = at_op(ip, i, k);
     int64_t size = size_in(&t);
-    double *all = t.dx, *part = ip->shake && shared(ip->g, t.op->ins[k]) ? room(size, sizeof *part) : NULL;
+    double *all = t.dx, *part = ip->shake && shared(ip->g, t.op->ins[k]) ? interp_room(size, sizeof *part) : NULL;
     if (part)
         t.dx = part;
     rule_of(t.op)->backward(&t);
@@ -1051,53 +806,53 @@ void interp_update(Interp *ip, const InterpStep *s)
 
 Interp *interp_new(const Graph *g, int max_n)
 {
-    Interp *ip = room(1, sizeof *ip);
+    Interp *ip = interp_room(1, sizeof *ip);
     *ip = (Interp){.g = g, .max_n = max_n, .far_op = -1};
-    ip->param = room(g->nparam, sizeof *ip->param);
-    ip->dparam = room(g->nparam, sizeof *ip->dparam);
+    ip->param = interp_room(g->nparam, sizeof *ip->param);
+    ip->dparam = interp_room(g->nparam, sizeof *ip->dparam);
     for (int k = 0; k < INTERP_BUFFERS; k++)
-        ip->buffer[k] = room(g->nparam, sizeof *ip->buffer[k]);
+        ip->buffer[k] = interp_room(g->nparam, sizeof *ip->buffer[k]);
     for (int i = 0; i < g->nparam; i++) {
         int64_t n = interp_numel(&g->param[i]);
-        ip->param[i] = room(n, sizeof(double));
+        ip->param[i] = interp_room(n, sizeof(double));
         if (trained(g->param[i].role) && !g->op[g->param[i].op].frozen) {
-            ip->dparam[i] = room(n, sizeof(double));
+            ip->dparam[i] = interp_room(n, sizeof(double));
             for (int k = 0; k < INTERP_BUFFERS; k++)
-                ip->buffer[k][i] = room(n, sizeof(double));
+                ip->buffer[k][i] = interp_room(n, sizeof(double));
         }
     }
-    ip->out = room(g->nop, sizeof *ip->out);
-    ip->dout = room(g->nop, sizeof *ip->dout);
-    ip->mask = room(g->nop, sizeof *ip->mask);
-    ip->seen = room(g->nop, sizeof *ip->seen);
-    ip->slack = room(g->nop, sizeof *ip->slack);
-    ip->mean = room(g->nop, sizeof *ip->mean);
-    ip->istd = room(g->nop, sizeof *ip->istd);
-    ip->var = room(g->nop, sizeof *ip->var);
-    ip->route = room(g->nop, sizeof *ip->route);
-    ip->side = room(g->nop, sizeof *ip->side);
-    ip->label = room(max_n, sizeof *ip->label);
+    ip->out = interp_room(g->nop, sizeof *ip->out);
+    ip->dout = interp_room(g->nop, sizeof *ip->dout);
+    ip->mask = interp_room(g->nop, sizeof *ip->mask);
+    ip->seen = interp_room(g->nop, sizeof *ip->seen);
+    ip->slack = interp_room(g->nop, sizeof *ip->slack);
+    ip->mean = interp_room(g->nop, sizeof *ip->mean);
+    ip->istd = interp_room(g->nop, sizeof *ip->istd);
+    ip->var = interp_room(g->nop, sizeof *ip->var);
+    ip->route = interp_room(g->nop, sizeof *ip->route);
+    ip->side = interp_room(g->nop, sizeof *ip->side);
+    ip->label = interp_room(max_n, sizeof *ip->label);
     for (int i = 0; i < g->nop; i++) {
         OpKind k = g->op[i].kind;
         int64_t n = max_n * interp_image(g, i);
         if (k == OP_LOSS)
             continue;
-        ip->out[i] = room(n, sizeof(double));
-        ip->dout[i] = room(n, sizeof(double));
+        ip->out[i] = interp_room(n, sizeof(double));
+        ip->dout[i] = interp_room(n, sizeof(double));
         if (k == OP_DROP)
-            ip->mask[i] = room(n, 1);
+            ip->mask[i] = interp_room(n, 1);
         if (act_pieces(g->op[i].kind, g->op[i].arg).n)
-            ip->side[i] = room(n, 1);
+            ip->side[i] = interp_room(n, 1);
         if (k == OP_MAXPOOL)
-            ip->route[i] = room(n, sizeof(int64_t));
+            ip->route[i] = interp_room(n, sizeof(int64_t));
         if (op_is_image_norm(k)) {
-            ip->mean[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
-            ip->istd[i] = room((int64_t)max_n * g->op[i].groups, sizeof(double));
+            ip->mean[i] = interp_room((int64_t)max_n * g->op[i].groups, sizeof(double));
+            ip->istd[i] = interp_room((int64_t)max_n * g->op[i].groups, sizeof(double));
         }
         if (k == OP_BN) {
-            ip->mean[i] = room(g->op[i].shape.c, sizeof(double));
-            ip->istd[i] = room(g->op[i].shape.c, sizeof(double));
-            ip->var[i] = room(g->op[i].shape.c, sizeof(double));
+            ip->mean[i] = interp_room(g->op[i].shape.c, sizeof(double));
+            ip->istd[i] = interp_room(g->op[i].shape.c, sizeof(double));
+            ip->var[i] = interp_room(g->op[i].shape.c, sizeof(double));
         }
     }
     return ip;
