@@ -59,7 +59,7 @@ int cvy_evaluate(struct cvy_run *r, const struct cvy_data *d, double *loss, doub
 
 int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 {
-    const char *weights = NULL, *data = NULL, *page = NULL;
+    const char *weights = NULL, *data = NULL, *page = NULL, *answers = NULL;
     int threads = cvy_processors(), json = 0, images = 0, force = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
@@ -70,6 +70,7 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         {CVY_FLAG, "--json", NULL, &json, 0, 0, "for scripts; by class, and the worst predicted images, too", 0},
         {CVY_TEXT, "--report", "FILE", &page, 0, 0,
          "a page (HTML): by class, what is taken for what, the worst predicted images", 0},
+        {CVY_TEXT, "--answers", "FILE", &answers, 0, 0, "each row's class and the answer, by number, as CSV", 0},
         {CVY_SECTION, NULL, NULL, NULL, 0, 0, NULL, 0},
     };
     int parsed = cvy_options_parse(argc, argv, 2, "eval", option);
@@ -88,10 +89,10 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
     const char *const read[] = {weights, data};
-    int ok = weights && cvy_spares(page, read, 2) && cvy_run_open(&r, m, 0, threads, 0) &&
-             cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
+    int ok = weights && cvy_spares(page, read, 2) && cvy_spares(answers, read, 2) &&
+             cvy_run_open(&r, m, 0, threads, 0) && cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
              cvy_data_load(&d, m, data, CVY_TEST_SPLIT, images) && cvy_report_begin(&report, m, &d) &&
-             cvy_evaluate(&r, &d, &loss, &accuracy, &report);
+             (!answers || cvy_report_keep_answers(&report)) && cvy_evaluate(&r, &d, &loss, &accuracy, &report);
     if (ok && !cvy_finite(loss)) {
         cvy_error(NULL, "the loss is not finite: these weights overflow");
         ok = 0;
@@ -115,6 +116,11 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
         ok = cvy_report_page(&report, page, weights, loss);
         if (ok && !json)
             printf("wrote %s\n", page);
+    }
+    if (ok && answers) {
+        ok = cvy_report_answers(&report, answers);
+        if (ok && !json)
+            printf("wrote %s\n", answers);
     }
     cvy_report_end(&report);
     cvy_run_close(&r);

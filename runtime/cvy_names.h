@@ -234,6 +234,8 @@
 #define cvy_report_r2 CVY_NAMED(cvy_report_r2)
 #define cvy_report_names CVY_NAMED(cvy_report_names)
 #define cvy_report_share CVY_NAMED(cvy_report_share)
+#define cvy_report_keep_answers CVY_NAMED(cvy_report_keep_answers)
+#define cvy_report_answers CVY_NAMED(cvy_report_answers)
 #define cvy_report_mistakes CVY_NAMED(cvy_report_mistakes)
 #define cvy_report_print CVY_NAMED(cvy_report_print)
 #define cvy_report_json CVY_NAMED(cvy_report_json)

@@ -529,6 +529,9 @@ struct cvy_worst {
     double loss;
     char *name; /* by cvy_report_names */
 };
+struct cvy_answer {
+    int item, class, taken_for;
+};
 struct cvy_mistake {
     int class, taken_for;
     int64_t count;
@@ -544,6 +547,8 @@ struct cvy_report {
     struct cvy_worst worst[CVY_WORST]; /* of the wrong ones, by loss; where it learns values, of all */
     int nworst;
     double *sum, *squares, *error; /* by output: of values, of their squares, of (answer - value)^2; NULL: of classes */
+    struct cvy_answer *answer;     /* each row's, in their order; NULL: not kept */
+    int nanswer;
 };
 /* What is borrowed stays until cvy_report_end, which is called in any case. */
 int cvy_report_begin(struct cvy_report *p, const struct cvy_model *model, const struct cvy_data *data);
@@ -562,6 +567,10 @@ struct cvy_mistake *cvy_report_mistakes(const struct cvy_report *p, int *n);
 int cvy_report_print(struct cvy_report *p);
 int cvy_report_json(struct cvy_report *p, struct json_t *o); /* members of o */
 int cvy_report_page(struct cvy_report *p, const char *path, const char *weights, double loss);
+/* Keeps each row's answer from now on, of a network that learns classes; writes them as CSV: row,class,answer, by
+ * number. 0 after a message. */
+int cvy_report_keep_answers(struct cvy_report *p);
+int cvy_report_answers(const struct cvy_report *p, const char *path);
 
 /* ---- the subcommands
  * ------------------------------------------------------------------------------------------------------ */

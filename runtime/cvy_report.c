@@ -51,6 +51,7 @@ void cvy_report_end(struct cvy_report *p)
     free(p->rows);
     free(p->right);
     free(p->matrix);
+    free(p->answer);
     for (int i = 0; i < p->nworst; i++)
         free(p->worst[i].name);
     memset(p, 0, sizeof *p);
@@ -82,6 +83,8 @@ void cvy_report_row(struct cvy_report *p, int item, const float *y, int label, i
     p->right[label] += label == best;
     if (p->matrix)
         p->matrix[(size_t)label * (size_t)classes + (size_t)best]++;
+    if (p->answer)
+        p->answer[p->nanswer++] = (struct cvy_answer){item, label, best};
     if (label != best)
         keep_worst(p, (struct cvy_worst){item, label, best, loss, NULL});
 }
@@ -118,6 +121,34 @@ int cvy_report_names(struct cvy_report *p)
 double cvy_report_share(const struct cvy_report *p, int class)
 {
     return p->rows[class] ? (double)p->right[class] / (double)p->rows[class] : 0;
+}
+
+/* ---- each row's answer ---- */
+
+int cvy_report_keep_answers(struct cvy_report *p)
+{
+    if (!cvy_learns_classes(p->model)) {
+        cvy_error("predict writes them", "--answers: this network learns numbers, and has no class to answer with");
+        return 0;
+    }
+    return (p->answer = cvy_alloc((size_t)p->data->n, sizeof *p->answer)) != NULL;
+}
+
+int cvy_report_answers(const struct cvy_report *p, const char *path)
+{
+    static const char head[] = "row,class,answer\n";
+    struct cvy_out out = {0};
+    int ok = cvy_out_open(&out, path) && cvy_out_write(&out, head, strlen(head));
+    for (int i = 0; i < p->nanswer && ok; i++) {
+        char line[64];
+        const struct cvy_answer *a = &p->answer[i];
+        const int len = snprintf(line, sizeof line, "%d,%d,%d\n", a->item, a->class, a->taken_for);
+        ok = cvy_out_write(&out, line, (size_t)len);
+    }
+    if (ok)
+        return cvy_out_commit(&out, 1);
+    cvy_out_drop(&out);
+    return 0;
 }
 
 /* ---- what is taken for what ---- */

@@ -170,6 +170,19 @@ START_TEST(learns_and_reports)
     ck_assert_ptr_nonnull(strstr(out_text, "\nepoch 3/3  loss "));
     ck_assert_ptr_null(strchr(out_text, '\r'));
     ck_assert_double_ge(accuracy("eval --json"), 0.25);
+    static char answers[1 << 20];
+    const double whole = accuracy("eval --json --answers answers.csv");
+    int row, class, answer, rows = 0, right = 0;
+    answers[slurp("answers.csv", answers, sizeof answers)] = '\0';
+    ck_assert_int_eq(strncmp(answers, "row,class,answer\n", 17), 0);
+    for (const char *at = answers + 17; sscanf(at, "%d,%d,%d\n", &row, &class, &answer) == 3;
+         at = strchr(at, '\n') + 1) {
+        ck_assert_int_eq(row, rows);
+        right += class == answer;
+        rows++;
+    }
+    ck_assert_int_gt(rows, 0);
+    ck_assert_double_eq_tol((double)right / rows, whole, 1e-9);
 
     static char log[1 << 16];
     int epochs = 0, tests = 0;
