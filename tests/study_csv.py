@@ -43,10 +43,10 @@ class Made:
             row.update(test=row["correct"] / self.rows, rows=self.rows, train_loss=.2 + .01 * abs(k), test_loss=.3)
         self.run.append(row)
 
-    def text(self, runs=None):
-        lines = [",".join("%s" % (r.get(c, "") if not isinstance(r.get(c), float) else repr(r[c])) for c in COLUMNS.split(","))
+    def text(self, runs=None, columns=COLUMNS):
+        lines = [",".join("%s" % (r.get(c, "") if not isinstance(r.get(c), float) else repr(r[c])) for c in columns.split(","))
                  for r in (self.run if runs is None else runs)]
-        return "\n".join(self.header + [COLUMNS] + lines) + "\n"
+        return "\n".join(self.header + [columns] + lines) + "\n"
 
     def scores(self, name, role="count", guessing=10.0):
         """{seed: the test score, in points, at the rate that validation picks}."""

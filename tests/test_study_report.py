@@ -2,8 +2,10 @@
 """convoy study --report: a CSV's report against numbers worked out here, its bytes, damaged CSVs.
 
     test_study_report.py --convoy build/gen/convoy [WORD...]"""
+import base64
 import html.parser
 import json
+import math
 import os
 import random
 import re
@@ -36,6 +38,23 @@ class Page(html.parser.HTMLParser):
     def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.faults.append(tag)
+
+
+def base64_of(bits):
+    return base64.b64encode(bytes(sum(b << k for k, b in enumerate(bits[i:i + 8])) for i in range(0, len(bits), 8))).decode()
+
+
+def quantile(p, df):
+    """Student's, by bisection of Simpson's rule on the density."""
+    def below(t, steps=2000):
+        f = lambda x: math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / (df * math.pi) ** .5 * (1 + x * x / df) ** (-(df + 1) / 2)
+        h = t / steps
+        return .5 + h / 3 * (f(0) + f(t) + sum((4 if k % 2 else 2) * f(k * h) for k in range(1, steps)))
+    lo, hi = 0.0, 100.0
+    for _ in range(60):
+        mid = (lo + hi) / 2
+        lo, hi = (mid, hi) if below(mid) < p else (lo, mid)
+    return lo
 
 
 class Test:
@@ -72,6 +91,53 @@ class Test:
             x, y = [a[s] for s in sorted(a)], [b[s] for s in sorted(a)]
             check(abs(correlation(x, y) - got["correlation"]) < 1e-6, "correlation %r" % got["correlation"])
             check((got["sign_flips"] is None) == (n < 8), "sign flips at n = %d" % n)
+
+    def test_other_rows(self):
+        """For other test rows: rows and seeds are drawn; the interval's parts are worked out here, from sums of squares of rows x seeds."""
+        draw, n, rows = random.Random(3), 5, 400
+        row_bias = [draw.choice((-1, 0, 0, 0, 1)) * .6 for _ in range(rows)]
+        made = Made(seeds=n, rows=rows)
+        right = {}
+        for r in made.run:
+            if r["role"] != "count":
+                continue
+            chance = [.8 + (row_bias[i] if r["variant"] == "after" else 0) for i in range(rows)]
+            bits = [int(draw.random() < c) for c in chance]
+            r["correct"], r["test"] = sum(bits), sum(bits) / rows
+            right[r["variant"], r["seed"], r["rate"]] = bits
+        picked = {}
+        for r in made.run:
+            key = r["variant"], r["seed"]
+            if r["role"] == "count" and (key not in picked or r["valid"] > picked[key]["valid"]):
+                picked[key] = r
+        for r in made.run:
+            kept = r["role"] == "count" and picked[r["variant"], r["seed"]] is r
+            r["answers"] = base64_of(right[r["variant"], r["seed"], r["rate"]]) if kept else ""
+        text = made.text(columns=COLUMNS + ",answers")
+        status, out, err = self.run(text, "--json")
+        check(status in (0, 3), "status %d: %s" % (status, err))
+        got = json.loads(out)["pairs"][0]
+        seeds = sorted({r["seed"] for r in made.run if r["role"] == "count"})
+        d = [[100 * (right["after", s, picked["after", s]["rate"]][i] - right["before", s, picked["before", s]["rate"]][i]) for s in seeds] for i in range(rows)]
+        of_row, of_seed = [statistics.mean(x) for x in d], [statistics.mean(d[i][k] for i in range(rows)) for k in range(n)]
+        within = statistics.mean(statistics.variance(x) for x in d)
+        between = max(0, statistics.variance(of_row) - within / n)
+        a, b = statistics.variance(of_seed) / n, between / rows
+        df = (a + b) ** 2 / (a * a / (n - 1) + b * b / (rows - 1))
+        half = max(quantile(.975, df) * (a + b) ** .5, T[n] * a ** .5)
+        want = [statistics.mean(of_seed) - half, statistics.mean(of_seed) + half]
+        check(between > 100, "rows differ: %r" % between)
+        check(max(abs(x - y) for x, y in zip(want, got["interval_other_rows"])) < 1e-5, "%r, worked out %r" % (got["interval_other_rows"], want))
+        check(got["interval_other_rows"][0] < got["interval"][0], "it is wider than that of these rows")
+        check("For other test rows like these: " in self.run(text)[1], "it is said")
+        one = next(r for r in made.run if r["answers"])
+        for wrong, why in ((one["answers"][:-4], "no answers of this row's test rows"), ("*" + one["answers"][1:], "no answers of this row's test rows"),
+                           (base64_of([0] * rows), "answers of which 0 are right, not %d" % one["correct"]), (base64_of([1] * 408), "no answers")):
+            status, out, err = self.run(text.replace(one["answers"], wrong, 1))
+            check(status == 1 and why in err and "runs.csv:" in err, "%r: status %d, %s" % (why, status, err))
+        one["answers"] = ""
+        got = json.loads(self.run(made.text(columns=COLUMNS + ",answers"), "--json")[1])["pairs"][0]
+        check(got["interval_other_rows"] is None, "without one round's answers there is none")
 
     def test_rates(self):
         """The difference at each rate: both at that rate, screening and counted seeds."""

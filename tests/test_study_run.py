@@ -2,6 +2,7 @@
 """convoy study: a small study is trained for real, killed, interrupted, extended; what it refuses.
 
     test_study_run.py --convoy build/gen/convoy [--kills N] [WORD...]"""
+import base64
 import json
 import os
 import random
@@ -109,6 +110,12 @@ class Test:
             check(len(rates) == 3 and rates[1] == 2 * rates[0] and rates[2] == 2 * rates[1], "rates of %s: %r" % (v, rates))
         check(sorted(os.listdir(self.whole)) == ["build", "report.html", "runs.csv", "runs.csv.lock", "times.csv"] or
               sorted(os.listdir(self.whole)) == ["build", "report.html", "runs.csv", "times.csv"], "left behind: %r" % os.listdir(self.whole))
+        for r in runs:
+            peers = [x for x in runs if (x["variant"], x["role"], x["seed"]) == (r["variant"], r["role"], r["seed"])]
+            picked = r["role"] != "screen" and r["diverged"] == "0" and max(peers, key=lambda x: (x["valid"] and float(x["valid"]), x["rate"] == sorted((y["rate"] for y in peers), key=float)[1])) is r
+            bits = base64.b64decode(r["answers"])
+            check(not picked or sum(bin(b).count("1") for b in bits) == int(r["correct"]), "answers of %(variant)s, seed %(seed)s" % r)
+            check(picked or not r["answers"], "answers of what is not picked: %(variant)s, seed %(seed)s, rate %(rate)s" % r)
         times = open(os.path.join(self.whole, "times.csv")).read().split()
         check(len(times) == len(runs), "%d times of %d trainings" % (len(times), len(runs)))
         page = os.path.join(self.folder, "again.html")
@@ -214,6 +221,7 @@ class Test:
         cells = rows[first].split(",")
         cells[10] = str(int(cells[10]) - 1)
         cells[6] = repr(int(cells[10]) / int(cells[11]))
+        cells[12] = ""
         with open(whole, "w") as f:
             f.write(head + "\nvariant,role" + "\n".join(",".join(cells) if i == first else r for i, r in enumerate(rows)))
         status, out, err = self.run(to, "--merge")
@@ -376,6 +384,17 @@ class Test:
         finally:
             self.write(SPEC, STUDY)
             write_set(os.path.join(self.folder, "tiny.safetensors"))
+
+    def test_one_network(self):
+        """Two variants that are one network are refused before anything is compiled or trained: a norm that no order asks for."""
+        try:
+            self.write(SPEC, STUDY.replace("after: {order: conv-act-bn}", "after: {order: conv-bn-act, norm: ln}"))
+            folder = os.path.join(self.folder, "one-network")
+            status, out, err = self.run(folder)
+            check(status == 1 and "'before' and 'after' are one network" in err, "status %d: %s" % (status, err))
+            check(not os.path.exists(os.path.join(folder, "runs.csv")), "a CSV is there")
+        finally:
+            self.write(SPEC, STUDY)
 
     def test_two_at_once(self):
         folder = self.fresh()

@@ -92,6 +92,21 @@ static uint32_t crc_files(const OutDir *out)
     return crc;
 }
 
+/* The same of the C alone, without the spec's hash: two specs of one network have it in common. */
+static uint32_t crc_network(const OutDir *out, const char *hash)
+{
+    uint32_t crc = 0;
+    for (int i = 0; i < out->n; i++) {
+        const char *from = out->file[i].text, *dot = strrchr(out->file[i].name, '.');
+        if (dot && strcmp(dot, ".yaml") == 0)
+            continue;
+        for (const char *at; (at = strstr(from, hash)) != NULL; from = at + strlen(hash))
+            crc = crc_text(crc, from, (size_t)(at - from));
+        crc = crc_text(crc, from, strlen(from));
+    }
+    return crc;
+}
+
 static bool make_folder(const char *path)
 {
     if (mkdir(path, 0777) == 0 || errno == EEXIST)
@@ -103,7 +118,7 @@ static bool make_folder(const char *path)
 /* The variants' plans, and what their C is: nothing is written yet. */
 typedef struct Emitted {
     const Plan **plan;
-    uint32_t *crc;
+    uint32_t *crc, *network_crc;
     const char *network;
     int batch;
 } Emitted;
@@ -131,11 +146,28 @@ static bool take_spec(Study *s, int v, const Plan *p)
     return true;
 }
 
+/* Two variants of the same code say nothing of each other. */
+static bool differs(const Study *s, const Emitted *e, int v)
+{
+    int first = 0;
+    while (e->network_crc[first] != e->network_crc[v])
+        first++;
+    if (first == v)
+        return true;
+    fprintf(
+        stderr,
+        "convoy: error: '%s' and '%s' are one network: what they set in the spec changes nothing\n  hint: an order "
+        "that names its norm or activation keeps it, whatever 'norm' or 'act' say; a layer's own order stays, too\n",
+        s->variant[first].name, s->variant[v].name);
+    return false;
+}
+
 static bool emit_variants(StudyFile *f, const Options *o, Emitted *to)
 {
     Study *s = &f->study;
     to->plan = xalloc((size_t)s->nvariant * sizeof *to->plan);
     to->crc = xalloc((size_t)s->nvariant * sizeof *to->crc);
+    to->network_crc = xalloc((size_t)s->nvariant * sizeof *to->crc);
     for (int v = 0; v < s->nvariant; v++) {
         Options one = {.spec = f->of[v].spec, .set = f->of[v].set, .nset = f->of[v].nset};
         int status;
@@ -150,13 +182,15 @@ static bool emit_variants(StudyFile *f, const Options *o, Emitted *to)
         emit_network(p, PART_ALL, &out);
         to->plan[v] = p;
         to->crc[v] = crc_files(&out);
+        to->network_crc[v] = crc_network(&out, emit_spec_hash(p->g->spec));
         to->network = s->network;
         to->batch = p->g->spec->train.batch > 0 ? p->g->spec->train.batch : 64;
+        if (!differs(s, to, v))
+            return false;
     }
     return true;
 }
 
-/* Each code is compiled once. */
 static Program *compile_variants(const Study *s, const Emitted *e, const char *folder)
 {
     Program *program = xalloc((size_t)s->nvariant * sizeof *program);
@@ -164,15 +198,11 @@ static Program *compile_variants(const Study *s, const Emitted *e, const char *f
         return NULL;
     for (int v = 0; v < s->nvariant; v++) {
         const Options one = {.out = xprintf("%s/build/%s", folder, s->variant[v].name)};
-        int first = 0, lock;
-        while (e->crc[first] != e->crc[v])
-            first++;
-        program[v].same_as = first;
-        program[v].path = first < v ? program[first].path : build_program(&one, e->plan[v], &lock);
+        int lock;
+        program[v].path = build_program(&one, e->plan[v], &lock);
         if (!program[v].path)
             return NULL;
-        if (first == v)
-            close(lock);
+        close(lock);
     }
     return program;
 }

@@ -2,9 +2,11 @@
  *
  * needs: a Study.  sets: an Analysis. Nothing here prints, and nothing but validation picks a rate. */
 #include "analyse.h"
+#include "answers.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define INTERIM .999 /* the level of an interval before the planned end: 5.3 % false claims in all, docs/study.md */
 #define PLANNED .95
@@ -48,19 +50,10 @@ static int trainings_of(const Study *s, Role role, int64_t seed, int variant, co
     return n;
 }
 
-/* By validation; of equal ones that of the middle rate, else the lower. */
-static Counted pick(const Study *s, const Training *t, int n)
+static Counted counted(const Study *s, const Training *t, int n)
 {
-    static const int order[ROUND_RATES] = {1, 0, 2};
-    Counted c = {NULL, points(s->guessing)};
-    for (int k = 0; k < n; k++) {
-        const Training *one = &t[order[k]];
-        if (!one->diverged && (!c.run || one->valid > c.run->valid))
-            c.run = one;
-    }
-    if (c.run)
-        c.score = test_points(s, c.run);
-    return c;
+    const Training *run = study_pick(t, n);
+    return (Counted){run, run ? test_points(s, run) : points(s->guessing)};
 }
 
 static bool takes_part(const Study *s, Role role, int variant)
@@ -81,7 +74,7 @@ static Rounds find_rounds(const Study *s, Role role)
             const Training *first = NULL;
             const int n = trainings_of(s, role, s->run[i].seed, v, &first);
             whole = n == ROUND_RATES || !takes_part(s, role, v);
-            of[v] = n == ROUND_RATES ? pick(s, first, n) : (Counted){0};
+            of[v] = n == ROUND_RATES ? counted(s, first, n) : (Counted){0};
         }
         if (whole)
             *PUSH(r.seed, r.n) = s->run[i].seed;
@@ -153,6 +146,31 @@ static double mean_score(const double *x, int n, double none)
     return n ? mean_of(x, n) : none;
 }
 
+/* For other test rows like these: what each round's two trainings answer right, row by row. */
+static void fill_others(const Study *s, const Rounds *r, Comparison *c, double level)
+{
+    const size_t rows = (size_t)s->rows;
+    unsigned char *a = xalloc(rows), *b = xalloc(rows);
+    RowSums *sum = xalloc(rows * sizeof *sum);
+    if (!keeps_answers(s) || c->n < 3 || !c->verdict.has_interval)
+        return;
+    memset(sum, 0, rows * sizeof *sum);
+    for (int i = 0; i < r->n; i++) {
+        const Counted *of = r->of + (size_t)i * (size_t)s->nvariant;
+        const Training *one = of[c->pair.a].run, *two = of[c->pair.b].run;
+        if (!one || !two || !one->answers || !two->answers || !answers_read(one->answers, s->rows, a) ||
+            !answers_read(two->answers, s->rows, b))
+            return;
+        for (size_t k = 0; k < rows; k++) {
+            sum[k].sum += b[k] - a[k];
+            sum[k].squares += b[k] != a[k];
+        }
+    }
+    const double image = points(points(rows_variance(sum, s->rows, c->n)));
+    c->others = rows_interval(c->diff, c->n, level, image, s->rows);
+    c->has_others = true;
+}
+
 static Comparison compare(const Study *s, const Rounds *r, Role role, Pair pair, double level, double next_level)
 {
     Comparison c = {.pair = pair, .n = r->n};
@@ -185,6 +203,7 @@ static Comparison compare(const Study *s, const Rounds *r, Role role, Pair pair,
     c.verdict = decide(&q);
     if (s->overlap > 0 && c.verdict.has_interval)
         c.here = t_interval(c.diff, c.n, level, 0);
+    fill_others(s, r, &c, level);
     fill_rates(s, role, &c);
     return c;
 }

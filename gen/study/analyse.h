@@ -33,7 +33,9 @@ typedef struct Comparison {
     double *diff;       /* points, a round each */
     double correlation; /* of the two variants' scores over seeds; NaN where there is none */
     Verdict verdict;
-    Interval here; /* of folds: for these very rows, where the verdict is for rows like these */
+    Interval here;   /* of folds: for these very rows, where the verdict is for rows like these */
+    Interval others; /* of a fixed test set: for other rows like these, where the verdict is for these */
+    bool has_others; /* the answers of all rounds are known */
     AtRate *rate;
     int nrate;
 } Comparison;

@@ -395,7 +395,7 @@ const char *report_html(const Analysis *a, const PagePart *part, int nparts)
             "<p class=\"warn\">A positive control was not found: this study may be too small for what it asks.</p>\n");
     put_differences(&b, s, &a->pair[0]);
     buf_printf(&b, "<p class=\"soft\">%s. %s%sScore: %s on %s, which picked nothing; the last epoch counts.</p>\n",
-               html(looks_text(a)), here_text(a) ? here_text(a) : "", here_text(a) ? " " : "", score_text(s),
+               html(looks_text(a)), scope_text(a) ? scope_text(a) : "", scope_text(a) ? " " : "", score_text(s),
                rows_text(s));
     if (a->again) {
         buf_printf(&b, "<h2>At twice the epochs</h2>\n<p>%s</p>\n", html(a->again->verdict.sentence));

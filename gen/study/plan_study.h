@@ -75,7 +75,6 @@ int job_epochs(const Study *s, const Job *j);
 /* What trains a variant. */
 typedef struct Program {
     const char *path; /* of the executable */
-    int same_as;      /* the first variant with the same code: it is that one's program */
 } Program;
 
 /* Where things are done, and how. */

@@ -73,9 +73,12 @@ const char *rows_text(const Study *s)
                           : xprintf("%lld test rows", (long long)s->rows);
 }
 
-const char *here_text(const Analysis *a)
+const char *scope_text(const Analysis *a)
 {
     const Comparison *c = &a->pair[0];
+    if (c->has_others)
+        return xprintf("For other test rows like these: %s to %s.", points_text(c->others.lo, a->s->margin),
+                       points_text(c->others.hi, a->s->margin));
     if (!(a->s->overlap > 0) || !c->verdict.has_interval)
         return NULL;
     return xprintf("For these very rows, not others like them: %s to %s.", points_text(c->here.lo, a->s->margin),
@@ -177,8 +180,8 @@ void report_text(const Analysis *a, FILE *to)
         fprintf(to, "%s\n", score.text);
     }
     print_pairs(a, to);
-    if (here_text(a))
-        fprintf(to, "\n%s\n", here_text(a));
+    if (scope_text(a))
+        fprintf(to, "\n%s\n", scope_text(a));
     print_rates(s, &a->pair[0], to);
     if (a->again)
         fprintf(to, "\nAt twice the epochs: %s\n", a->again->verdict.sentence);
@@ -222,6 +225,7 @@ static json_t *comparison_json(const Study *s, const Comparison *c)
     for (int i = 0; i < c->n; i++)
         json_array_append_new(differences, number(c->diff[i]));
     json_object_set_new(o, "interval_these_rows", interval_json(&c->here, s->overlap > 0 && v->has_interval));
+    json_object_set_new(o, "interval_other_rows", interval_json(&c->others, c->has_others));
     json_object_set_new(o, "differences", differences);
     json_object_set_new(o, "rates", rates);
     return o;

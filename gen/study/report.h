@@ -10,8 +10,9 @@ const char *headline(const Analysis *a);
 const char *looks_text(const Analysis *a);
 const char *score_text(const Study *s); /* "accuracy"; of classes of different size another one */
 const char *rows_text(const Study *s);  /* "10000 test rows" */
-/* Of folds: the interval of the primary pair for these very rows, in a sentence; NULL where there is none. */
-const char *here_text(const Analysis *a);
+/* The primary pair's other interval in a sentence: of folds for these very rows, of a fixed test set for other rows
+ * like these. NULL where there is none. */
+const char *scope_text(const Analysis *a);
 const char *pair_text(const Study *s, Pair p); /* "after - before" */
 void report_text(const Analysis *a, FILE *to);
 const char *report_json(const Analysis *a);

@@ -2,6 +2,7 @@
  *
  * needs: the file.  sets: a Study that is whole in itself, or errors that name its lines. */
 #include "study.h"
+#include "answers.h"
 #include "diag.h"
 #include "files.h"
 #include "numbers.h"
@@ -16,8 +17,10 @@ const char *const pair_words[] = {"primary", "compare", "null", "positive", NULL
 
 static const char first_line[] = "# convoy study 1";
 static const char columns[] = "variant,role,seed,epochs,rate,valid,test,train_loss,test_loss,diverged,correct,rows";
+static const char with_answers[] = ",answers"; /* the last column, where any are kept */
 enum {
-    COLUMNS = 12,
+    LEAST_COLUMNS = 12,
+    COLUMNS,
     MOST_BYTES = 64 << 20,
     MOST_SEEDS = 1000000,
     MOST_VARIANTS = 64,
@@ -33,6 +36,11 @@ bool study_name_ok(const char *name)
 bool scores_recall(const Study *s)
 {
     return *s->score != '\0';
+}
+
+bool keeps_answers(const Study *s)
+{
+    return !scores_recall(s) && !(s->overlap > 0);
 }
 
 double score_rows(const Study *s)
@@ -53,7 +61,7 @@ int seeds_planned(const Study *s)
 /* What is read now: the study, the line, and where the value stands in it. */
 typedef struct Reader {
     Study *s;
-    int line;
+    int line, columns; /* columns: of a row */
     const char *value;
     Mark at;
 } Reader;
@@ -321,6 +329,20 @@ static bool read_outcome(Reader *r, const char *const cell[COLUMNS], const Mark 
     return true;
 }
 
+static bool answers_fit(const Reader *r, Training *t)
+{
+    unsigned char *right = xalloc((size_t)t->rows + 1);
+    int64_t n = 0;
+    if (!keeps_answers(r->s) || !t->rows || !answers_read(r->value, t->rows, right))
+        return bad(r, NULL, "no answers of this row's test rows");
+    for (int64_t i = 0; i < t->rows; i++)
+        n += right[i];
+    if (n != t->correct)
+        return bad(r, NULL, xprintf("answers of which %lld are right, not %lld", (long long)n, (long long)t->correct));
+    t->answers = r->value;
+    return true;
+}
+
 static int role_epochs(const Study *s, Role role)
 {
     return s->epochs * (role == ROLE_LONG ? 2 : 1);
@@ -346,8 +368,8 @@ static bool read_row(Reader *r, char *text)
             break;
         from += len + 1;
     }
-    if (++n != COLUMNS) {
-        diag_error(r->at, "the line was cut, or joined with another?", "%d columns, %d are needed", n, COLUMNS);
+    if (++n != r->columns) {
+        diag_error(r->at, "the line was cut, or joined with another?", "%d columns, %d are needed", n, r->columns);
         return false;
     }
     t.variant = find_variant(r->s, CELL(0)->value);
@@ -361,6 +383,8 @@ static bool read_row(Reader *r, char *text)
     const int planned = role_epochs(r->s, t.role);
     if (!want_whole(CELL(2), 0, INT64_MAX, &t.seed) || !want_whole(CELL(3), planned, planned, &epochs) ||
         !want_number(CELL(4), 1e-12, 1e9, &t.rate) || !read_outcome(r, cell, at, &t))
+        return false;
+    if (r->columns == COLUMNS && *cell[COLUMNS - 1] && !answers_fit(CELL(COLUMNS - 1), &t))
         return false;
     t.epochs = (int)epochs;
     *PUSH(r->s->run, r->s->nrun) = t;
@@ -386,6 +410,41 @@ void study_sort(Study *s)
 {
     if (s->nrun)
         qsort(s->run, (size_t)s->nrun, sizeof *s->run, compare_runs);
+}
+
+const Training *study_pick(const Training *of, int n)
+{
+    static const int order[ROUND_RATES] = {1, 0, 2};
+    const Training *best = NULL;
+    for (int k = 0; k < ROUND_RATES && n == ROUND_RATES; k++) {
+        const Training *one = &of[order[k]];
+        if (!one->diverged && (!best || one->valid > best->valid))
+            best = one;
+    }
+    return best;
+}
+
+/* Answers of trainings that do not count are not kept: those at a rate that was not picked. */
+static void drop_answers(Study *s)
+{
+    for (int i = 0, n; i < s->nrun; i += n) {
+        Training *of = &s->run[i];
+        for (n = 1;
+             i + n < s->nrun && of[n].role == of->role && of[n].seed == of->seed && of[n].variant == of->variant;)
+            n++;
+        const Training *picked = study_pick(of, n);
+        for (int k = 0; k < n; k++)
+            if (of->role == ROLE_SCREEN || (n == ROUND_RATES && &of[k] != picked))
+                of[k].answers = NULL;
+    }
+}
+
+static bool has_answers(const Study *s)
+{
+    for (int i = 0; i < s->nrun; i++)
+        if (s->run[i].answers)
+            return true;
+    return false;
 }
 
 static bool in_primary(const Study *s, int variant)
@@ -464,8 +523,10 @@ static bool read_lines(Reader *r, char *text, size_t len)
             r->value = line;
             if (!header_whole(r, seen))
                 return false;
-            if (strcmp(line, columns) != 0)
+            const bool answers = strcmp(line, xprintf("%s%s", columns, with_answers)) == 0;
+            if (!answers && strcmp(line, columns) != 0)
                 return bad(r, columns, "no names of columns");
+            r->columns = answers ? COLUMNS : LEAST_COLUMNS;
         } else if (!read_row(r, line)) {
             return false;
         }
@@ -552,10 +613,12 @@ const char *study_csv(Study *s)
 {
     Buf b = {0};
     study_sort(s);
+    drop_answers(s);
+    const bool answers = has_answers(s);
     buf_printf(&b, "%s\n", first_line);
     for (int i = 0; i < KEYS; i++)
         put_key(&b, s, &keys[i]);
-    buf_printf(&b, "%s\n", columns);
+    buf_printf(&b, "%s%s\n", columns, answers ? with_answers : "");
     for (int i = 0; i < s->nrun; i++) {
         const Training *t = &s->run[i];
         buf_printf(&b, "%s,%s,%lld,%d,%s", s->variant[t->variant].name, role_names[t->role], (long long)t->seed,
@@ -566,9 +629,10 @@ const char *study_csv(Study *s)
         put_number(&b, t->test_loss);
         buf_printf(&b, ",%d", t->diverged);
         if (t->rows)
-            buf_printf(&b, ",%lld,%lld\n", (long long)t->correct, (long long)t->rows);
+            buf_printf(&b, ",%lld,%lld", (long long)t->correct, (long long)t->rows);
         else
-            buf_puts(&b, ",,\n");
+            buf_puts(&b, ",,");
+        buf_printf(&b, "%s%s\n", answers ? "," : "", t->answers ? t->answers : "");
     }
     return b.text;
 }

@@ -128,6 +128,31 @@ Interval t_interval(const double *x, int n, double level, double again)
     return at;
 }
 
+double rows_variance(const RowSums *of, int64_t rows, int n)
+{
+    double mean = 0, spread = 0, noise = 0;
+    for (int64_t i = 0; i < rows; i++)
+        mean += (double)of[i].sum / n / (double)rows;
+    for (int64_t i = 0; i < rows; i++) {
+        const double own = (double)of[i].sum / n;
+        spread += (own - mean) * (own - mean);
+        noise += (of[i].squares - n * own * own) / (n - 1);
+    }
+    const double between = spread / (double)(rows - 1) - noise / (double)rows / n;
+    return between > 0 ? between : 0;
+}
+
+Interval rows_interval(const double *x, int n, double level, double between, int64_t rows)
+{
+    Interval at = {.mean = mean_of(x, n), .sd = sd_of(x, n), .level = level};
+    const double seeds = at.sd * at.sd / n, part = between / (double)rows, all = seeds + part;
+    const double df = all * all / (seeds * seeds / (n - 1) + part * part / (double)(rows - 1));
+    const double half = all > 0 ? fmax(t_quantile((1 + level) / 2, df) * sqrt(all), half_width(at.sd, n, level, 0)) : 0;
+    at.lo = at.mean - half;
+    at.hi = at.mean + half;
+    return at;
+}
+
 double simultaneous(double level, int k)
 {
     return 1 - (1 - level) / k;

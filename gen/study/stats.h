@@ -31,6 +31,19 @@ double simultaneous(double level, int k);
 /* Half the width of such an interval, from the sd alone. n >= 2. */
 double half_width(double sd, int n, double level, double again);
 
+/* Of one row, over n pairs of trainings: the sum of right in b minus right in a, and of its squares. */
+typedef struct RowSums {
+    int sum, squares;
+} RowSums;
+/* The variance of a row's true difference between rows, seeds' noise taken off; 0 where the noise alone explains what
+ * is seen. rows, n >= 2. A random effects model of rows x seeds, by its mean squares. */
+double rows_variance(const RowSums *of, int64_t rows, int n);
+/* The t interval of the mean difference where both seeds and rows could have been others: the variance is that of the
+ * mean over seeds plus between / rows, with Satterthwaite's (1946) degrees of freedom;
+ * never narrower than t_interval(). between: in the square of x's
+ * unit. */
+Interval rows_interval(const double *x, int n, double level, double between, int64_t rows);
+
 enum { FLIPS_LEAST = 8, FLIPS_MOST = 20 };
 /* The two-sided p of a mean of zero when each difference's sign is flipped: all 2^n ways are counted, n <= FLIPS_MOST.
  */

@@ -47,6 +47,7 @@ typedef struct Training {
     double valid, test;           /* by the study's score; valid picks the rate, test is the result */
     double train_loss, test_loss; /* means of the last epoch, of the test rows */
     int64_t correct, rows;        /* of the test rows */
+    const char *answers;          /* which of them are right (answers.h); NULL: not kept */
 } Training;
 
 typedef struct Study {
@@ -85,6 +86,11 @@ const char *study_csv(Study *s);
 void study_sort(Study *s);
 bool same_training(const Training *a, const Training *b); /* of one variant, role, seed and rate, whatever came of it */
 bool scores_recall(const Study *s);
+/* Whether bits of answers are kept: of one fixed test set, where the score counts rows. */
+bool keeps_answers(const Study *s);
+/* Of n trainings of one variant and seed, rates rising, the one that counts: the best by validation, of equal ones that
+ * of the middle rate, else the lower. NULL: all diverged, or n is not ROUND_RATES. */
+const Training *study_pick(const Training *of, int n);
 double score_rows(const Study *s);    /* as many as its standard error is of */
 int seeds_planned(const Study *s);    /* with all extensions */
 bool study_name_ok(const char *name); /* of a variant or a study: letters, digits, _ . + -, 40 at the most */

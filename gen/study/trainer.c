@@ -8,6 +8,7 @@
 #endif
 #include "plan_study.h"
 #include "analyse.h"
+#include "answers.h"
 #include "files.h"
 #include "numbers.h"
 #include "runtime.h"
@@ -111,8 +112,14 @@ static bool seed_ready(const Run *run, int64_t seed)
 
 static void remove_files(const Run *run, const Slot *slot)
 {
-    static const char *const ends[] = {
-        ".safetensors", ".state.safetensors", ".safetensors.lock", ".state.safetensors.lock", ".log", ".txt", NULL};
+    static const char *const ends[] = {".safetensors",
+                                       ".state.safetensors",
+                                       ".safetensors.lock",
+                                       ".state.safetensors.lock",
+                                       ".log",
+                                       ".txt",
+                                       ".answers",
+                                       NULL};
     for (int i = 0; ends[i]; i++)
         unlink(work(run, xprintf("%s%s", slot->stem, ends[i])));
 }
@@ -190,6 +197,11 @@ static bool start_training(const Run *run, Slot *slot, const Job *j)
     return start(run, slot, argv);
 }
 
+static const char *answers_file(const Run *run, const Slot *slot)
+{
+    return work(run, xprintf("%s.answers", slot->stem));
+}
+
 /* Its weights answer the rows that the seed holds out, or the test rows. */
 static bool start_answering(const Run *run, Slot *slot, bool held)
 {
@@ -200,6 +212,7 @@ static bool start_answering(const Run *run, Slot *slot, bool held)
                     xprintf("--data=%s", rows),
                     xstrdup("--threads=1"),
                     xstrdup("--json"),
+                    keeps_answers(run->s) && !held ? xprintf("--answers=%s", answers_file(run, slot)) : NULL,
                     NULL};
     slot->stage = held ? ANSWERS_HELD : ANSWERS_TEST;
     return start(run, slot, argv);
@@ -293,6 +306,9 @@ static bool read_test(const Run *run, Slot *slot)
     }
     slot->t.rows = rows;
     slot->t.correct = llround(accuracy * images);
+    if (keeps_answers(run->s) && slot->t.role != ROLE_SCREEN &&
+        !(slot->t.answers = answers_of_file(answers_file(run, slot), rows)))
+        return false;
     slot->t.test = scores_recall(run->s) ? score : (double)slot->t.correct / images;
     return true;
 }
