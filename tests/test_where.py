@@ -108,26 +108,29 @@ class Test:
         status, out, err = self.run("-o", to, "--spec", self.spec, "--minutes", "20", "--margin", "3")
         check(status in (0, 3), "status %d: %s%s" % (status, out, err))
         check("300 rows to train with and to choose by, 150 to test, 3 classes" in out, out)
-        said = re.search(r"2 variants, 70 trainings of (\d+) epochs on 300 rows, about \d+ minutes", out)
+        said = re.search(r"2 variants, 130 trainings of (\d+) epochs on 300 rows, about \d+ minutes", out)
         check(said and int(said.group(1)) == 30, "twenty minutes are enough for all of it: %s" % out)
-        # 100 sqrt(.06 / 150) t(.975, 9) / sqrt(10) = 1.43
-        check("With 10 seeds and these test rows, differences below about 1.4 points cannot be shown." in out, out)
+        # 100 sqrt(.06 / 150) t(.975, 19) / sqrt(20) = .936: all rows and 30 epochs leave time for the most seeds
+        check("With 20 seeds and these test rows, differences below about 0.94 points cannot be shown." in out, out)
         check(out.index("cannot be shown") < out.index("pair  "), "said before it is done")
         study = open(os.path.join(to, "study.yaml")).read()
         check(re.match("# Made by convoy where of \"?%s\"?; convoy study goes on with it.\n" % re.escape(self.set), study), study)
-        check("seeds: 10\nepochs: 30\nrows: 300\npick_rows: 2000\n" in study and "margin: 3\n" in study, study)
+        check("seeds: 20\nepochs: 30\nrows: 300\npick_rows: 2000\n" in study and "margin: 3\n" in study, study)
         csv = os.path.join(to, "runs.csv")
         before = open(csv).read()
-        check(sum(",count," in x for x in before.split("\n")) == 2 * 10 * 3, "counted trainings")
+        check(sum(",count," in x for x in before.split("\n")) == 2 * 20 * 3, "counted trainings")
+        best = max(float(x.split(",")[5]) for x in before.split("\n") if ",screen," in x and x.split(",")[9] == "0")
+        below = 100 * (best * (1 - best) / 2 / 150) ** .5 * 2.0930 / 20 ** .5
+        check(best == 1 or "The rates are found. With 20 seeds and these test rows, differences below about %.2g points" % below in err, err)
         self.kept(to, out)
         again = self.run("-o", to, "--minutes", "0.001")
         check(again[0] == status and again[1].startswith(out[out.index("differences below"):].split("\n", 1)[1][:60]), "again: %r" % (again,))
         check(open(csv).read() == before, "a second run changed the CSV")
         plan = json.load(open(os.path.join(to, "plan.json")))
-        check((plan["seeds"], plan["epochs"], plan["rows"], plan["test_rows"]) == (10, 30, 300, 150) and abs(plan["cannot_show_below"] - 1.43) < .01 and
+        check((plan["seeds"], plan["epochs"], plan["rows"], plan["test_rows"]) == (20, 30, 300, 150) and abs(plan["cannot_show_below"] - .936) < .01 and
               [v["what"] for v in plan["variants"]] == ["order=conv-bn-act", "order=conv-act-bn"], "plan.json: %r" % plan)
         r = subprocess.run([self.convoy, "study", os.path.join(to, "study.yaml"), "-o", to, "--json"], capture_output=True, text=True, env=self.env)
-        check(r.returncode == status and json.loads(r.stdout)["seeds"] == 10, "convoy study on its file: %s%s" % (r.stdout, r.stderr))
+        check(r.returncode == status and json.loads(r.stdout)["seeds"] == 20, "convoy study on its file: %s%s" % (r.stdout, r.stderr))
 
     def kept(self, to, out):
         """The network to keep: its spec and weights, the score that is quoted, the page, and the block for PyTorch."""

@@ -404,6 +404,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
                            .at_once = own->jobs ? own->jobs : cvy_processors(),
                            .deadline = own->deadline,
                            .screen = own->screen || own->first_look,
+                           .rates_found = own->rates_found,
                            .part = own->of_part,
                            .parts = own->of_parts};
     if (own->plan) {

@@ -4,15 +4,18 @@
 
 #include <stdbool.h>
 
+struct Study;
+
 typedef struct StudyOptions {
     int report, plan, look, screen, merge;
     int jobs, extend, slurm; /* 0: not given */
     const char *part;        /* "2/4"; NULL: not given */
     int of_part, of_parts;   /* the same, read; 0: not given */
     /* Not on the command line: */
-    double deadline; /* by cvy_seconds(); 0: none */
-    bool first_look; /* the rates of the screen alone, and a report of them */
-    bool interim;    /* where a signal stops it: a report of the rounds so far */
+    double deadline;                           /* by cvy_seconds(); 0: none */
+    bool first_look;                           /* the rates of the screen alone, and a report of them */
+    bool interim;                              /* where a signal stops it: a report of the rounds so far */
+    void (*rates_found)(const struct Study *); /* as a Runner's */
 } StudyOptions;
 
 typedef struct WhereOptions {

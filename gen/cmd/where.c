@@ -19,13 +19,17 @@
 
 enum { FOLDS = 5, LEAST_EPOCHS = 5, MOST_EPOCHS = 30, LEAST_ROWS_A_CLASS = 100, LEAST_SIDE = 4, PICK_ROWS = 2000 };
 #define USED .85 /* of the time that is left after compiling */
-#define DISAGREE                                                                                                       \
-    .06 /* rows that two trainings of one network answer differently, where one is right: docs/study.md                \
-         */
+/* The share of test rows that only one of two trainings gets right: before anything is known of the images, and of a
+ * score (docs/study.md). */
+#define DISAGREE .06
+static double disagree(double score)
+{
+    return score * (1 - score) / 2;
+}
 
 /* Counted seeds, best first. Trainings a variant: five to find the rates, three a seed. */
 static const int seeds_tried[] = {10, 5, 3, 0};
-enum { LEAST_SEEDS = 3 };
+enum { LEAST_SEEDS = 3, MOST_SEEDS = 20 }; /* more than 10 only where there is time and 30 epochs are few enough */
 
 void where_options(WhereOptions *o, struct cvy_option list[WHERE_OPTIONS])
 {
@@ -115,6 +119,15 @@ static bool fit_seeds(const StudyTimes *t, const FitTo *to, int seeds, Fit *f)
     return plan_seconds(t, to->variants, f->rows, to->test_rows, f->epochs, seeds, to->at_once) <= to->seconds;
 }
 
+/* Where all rows and the most epochs leave time: more seeds. */
+static Fit with_more_seeds(const StudyTimes *t, const FitTo *to, Fit f)
+{
+    while (f.epochs == MOST_EPOCHS && f.rows == to->rows && f.seeds < MOST_SEEDS &&
+           plan_seconds(t, to->variants, f.rows, to->test_rows, f.epochs, f.seeds + 1, to->at_once) <= to->seconds)
+        f.seeds++;
+    return f;
+}
+
 static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
 {
     Fit f = {.rows = to->rows};
@@ -124,7 +137,7 @@ static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
         return f;
     for (int i = 0; seeds_tried[i] && !w->seeds && !w->quick; i++)
         if (fit_seeds(t, to, seeds_tried[i], &f))
-            return f;
+            return with_more_seeds(t, to, f);
     f.look = fit_seeds(t, to, 0, &f);
     f.nothing = !f.look;
     f.seeds = fewest;
@@ -132,9 +145,26 @@ static Fit fit(const StudyTimes *t, const FitTo *to, const WhereOptions *w)
 }
 
 /* What the test rows and so many seeds can show: 100 sqrt(d / N) t / sqrt(n); of folds, as their intervals are. */
-static double resolution(const Study *s, int seeds)
+static double resolution(const Study *s, int seeds, double d)
 {
-    return half_width(100 * sqrt(DISAGREE / score_rows(s)), seeds, .95, s->overlap);
+    return half_width(100 * sqrt(d / score_rows(s)), seeds, .95, s->overlap);
+}
+
+static const char *resolution_text(const Study *s, int seeds, double d)
+{
+    return xprintf("With %d seeds and these %srows, differences below about %.2g points cannot be shown.", seeds,
+                   s->overlap > 0 ? "" : "test ", resolution(s, seeds, d));
+}
+
+/* Once the screen shows how well these images can be answered. */
+static void rates_found(const Study *s)
+{
+    double best = 0;
+    for (int i = 0; i < s->nrun; i++)
+        if (s->run[i].role == ROLE_SCREEN && !s->run[i].diverged)
+            best = fmax(best, s->run[i].valid);
+    if (best > 0 && best < 1)
+        fprintf(stderr, "The rates are found. %s\n", resolution_text(s, seeds_planned(s), disagree(best)));
 }
 
 /* ---- the study's file ---- */
@@ -261,7 +291,7 @@ static bool write_plan(const Study *s, const WhereOptions *w, const StudyTimes *
         s->network, "target", s->target, "rows", f->rows, "test_rows", (json_int_t)s->rows, "classes", s->classes,
         "epochs", f->epochs, "seeds", seeds, "at_once", at_once, "minutes", w->minutes, "margin", w->margin,
         "about_minutes", plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, seeds, at_once) / 60,
-        "cannot_show_below", seeds ? json_real(resolution(s, seeds)) : json_null(), "variants", variants);
+        "cannot_show_below", seeds ? json_real(resolution(s, seeds, DISAGREE)) : json_null(), "variants", variants);
     char *text = o ? cvy_json_text(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(4)) : NULL;
     if (!text)
         BUG("a plan without JSON");
@@ -287,8 +317,7 @@ static void announce(const Study *s, const WhereOptions *w, const StudyTimes *t,
             ceil(plan_seconds(t, s->nvariant, f->rows, (int)s->rows, f->epochs, f->seeds, at_once) / USED / 60),
             w->quick ? ", without --quick," : "");
     else
-        fprintf(to, "With %d seeds and these %srows, differences below about %.2g points cannot be shown.\n", f->seeds,
-                s->overlap > 0 ? "" : "test ", resolution(s, f->seeds));
+        fprintf(to, "%s\n", resolution_text(s, f->seeds, DISAGREE));
 }
 
 /* Measures, and says what will be done before it is done. 0: the file is written; else an exit status. */
@@ -373,8 +402,11 @@ int cmd_where(const Options *o)
                                                        : EXIT_FAILED;
     if (status == EXIT_OK) {
         StudyFile *f = study_load(file);
-        const StudyOptions own = {
-            .jobs = at_once, .first_look = look, .interim = true, .deadline = look ? 0 : began + 60 * w.minutes};
+        const StudyOptions own = {.jobs = at_once,
+                                  .first_look = look,
+                                  .interim = true,
+                                  .rates_found = rates_found,
+                                  .deadline = look ? 0 : began + 60 * w.minutes};
         status = f ? study_go(f, o, &own, folder) : EXIT_FAILED;
         if ((status == EXIT_OK || status == EXIT_UNCLEAR) && !where_best(f, o, folder, at_once))
             status = EXIT_FAILED;

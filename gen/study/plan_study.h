@@ -83,10 +83,11 @@ typedef struct Runner {
     const Program *program; /* a variant each */
     const Pool *pool;
     double valid;
-    int at_once;     /* trainings */
-    double deadline; /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
-    bool screen;     /* rounds are not begun */
-    int part, parts; /* of the rounds, the part-th of every `parts`; 0: all */
+    int at_once;                        /* trainings */
+    double deadline;                    /* by cvy_seconds(): a round that cannot end before it is not begun; 0: none */
+    bool screen;                        /* rounds are not begun */
+    void (*rates_found)(const Study *); /* called once, before the first round begins here; NULL: nobody asks */
+    int part, parts;                    /* of the rounds, the part-th of every `parts`; 0: all */
 } Runner;
 /* Trains what is left and writes each result into FOLDER/runs.csv. 1: all is done; 0: a signal asked for the end
  * (*by_signal); -1: an error, after a message. What was finished is kept in any case. */

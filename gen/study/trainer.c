@@ -44,10 +44,10 @@ typedef struct Run {
     Study *s;
     const Runner *r;
     Slot slot[MOST_AT_ONCE];
-    sigset_t waits, before; /* what is waited for; the mask that children get */
-    double seconds, epochs; /* so far: of trainings that ended, and how many epochs they had */
-    int rounds;             /* that were whole when it was last said */
-    bool terminal, takes_valid;
+    sigset_t waits, before;                /* what is waited for; the mask that children get */
+    double seconds, epochs;                /* so far: of trainings that ended, and how many epochs they had */
+    int rounds;                            /* that were whole when it was last said */
+    bool terminal, takes_valid, in_rounds; /* in_rounds: a round has begun here */
 } Run;
 
 bool study_save(Study *s, const char *folder)
@@ -496,6 +496,9 @@ static bool fill(Run *run)
     const int n = next_jobs(run, job);
     int slot = 0;
     for (int i = 0; i < n; i++) {
+        if (job[i].role != ROLE_SCREEN && !run->in_rounds && run->r->rates_found)
+            run->r->rates_found(run->s);
+        run->in_rounds |= job[i].role != ROLE_SCREEN;
         while (run->slot[slot].pid)
             slot++;
         if (!start_training(run, &run->slot[slot], &job[i]))
