@@ -12,6 +12,7 @@ import re
 import statistics
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import methods
 from methods import check
@@ -219,6 +220,21 @@ class Test:
             status, out, err = self.run(made.text(runs))
             seen.add((status, out, open(os.path.join(self.folder, "report.html")).read()))
         check(len(seen) == 1, "%d reports of one CSV" % len(seen))
+
+    def test_picture(self):
+        """--svg: a picture by itself, with each comparison's name, answer and difference; the same bytes each time."""
+        to = os.path.join(self.folder, "picture.svg")
+        made = Made(seeds=10, diff=1.2)
+        pairs = self.json(made)["pairs"]
+        self.run(made.text(), "--svg", to)
+        text = open(to).read()
+        said = ["".join(x.itertext()) for x in xml.etree.ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")]
+        for p in pairs:
+            check(any(x.startswith("%s - %s, " % (p["b"], p["a"])) and p["verdict"] in x for x in said), "%s - %s: %r" % (p["b"], p["a"], said))
+            check("%+.2f" % p["difference"] in said, "%r: %r" % (p["difference"], said))
+        check("after - before, after is better" in said and "http" not in text.replace("http://www.w3.org/2000/svg", ""), "%r" % said)
+        self.run(made.text(), "--svg", to)
+        check(open(to).read() == text, "another picture of the same CSV")
 
     def test_page(self):
         made = Made(seeds=5, fail={("none", 4)}, extra=["# look: 2"])

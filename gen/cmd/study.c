@@ -24,6 +24,7 @@ void study_options(StudyOptions *o, struct cvy_option list[STUDY_OPTIONS])
     const struct cvy_option option[] = {
         {CVY_SECTION, "study", NULL, NULL, 0, 0, NULL, 0},
         {CVY_FLAG, "--report", NULL, &o->report, 0, 0, "the report of a CSV alone: nothing is trained", 0},
+        {CVY_TEXT, "--svg", "FILE", &o->svg, 0, 0, "of the report: every comparison in a picture", 0},
         {CVY_FLAG, "--plan", NULL, &o->plan, 0, 0,
          "how many trainings are left, and how long they take: nothing is trained", 0},
         {CVY_INT, "--jobs", "N", &o->jobs, 1, 256, "trainings at a time, one thread each [processors]", 0},
@@ -57,9 +58,11 @@ static bool is_verdict(const Analysis *a)
 }
 
 /* Prints the report, and writes the page. */
-static int report(const Study *s, const char *csv, const Options *o)
+static int report(const Study *s, const char *csv, const Options *o, const char *svg)
 {
     const Analysis *a = analyse(s);
+    if (svg && !file_write(svg, report_svg(a), strlen(report_svg(a))))
+        return EXIT_FAILED;
     const char *page = o->html ? o->html : study_page(csv);
     if (!o->json || o->html) {
         const char *text = report_html(a, NULL, 0);
@@ -344,13 +347,13 @@ bool study_time(StudyFile *f, const Options *o, const char *folder, Pool *pool, 
 }
 
 /* The report so far, which the CSV counts. */
-static int look(Study *s, const Options *o, const char *folder, const char *csv)
+static int look(Study *s, const Options *o, const char *folder, const char *csv, const char *svg)
 {
     int n, ready;
     jobs_left(s, &n, &ready);
     if (n)
         *PUSH(s->look, s->nlook) = whole_rounds(s);
-    return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o);
+    return n && !study_save(s, folder) ? EXIT_FAILED : report(s, csv, o, svg);
 }
 
 /* What there is of the study, and of this part of it. */
@@ -376,7 +379,7 @@ static int conclude(Study *s, const Options *o, const StudyOptions *own, const c
     }
     if (n && own->deadline > 0)
         fprintf(stderr, "convoy: the time is over, and %d trainings are left: the same command goes on\n", n);
-    return report(s, xprintf("%s/runs.csv", work), o);
+    return report(s, xprintf("%s/runs.csv", work), o, own->svg);
 }
 
 int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char *folder)
@@ -389,9 +392,9 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
     if (!pool || !prepare(f, o, pool, &emitted) || !begin(s, own, folder, work))
         return EXIT_FAILED;
     if (own->merge)
-        return study_save(s, work) ? report(s, csv, o) : EXIT_FAILED;
+        return study_save(s, work) ? report(s, csv, o, own->svg) : EXIT_FAILED;
     if (own->look)
-        return look(s, o, work, csv);
+        return look(s, o, work, csv, own->svg);
     if (own->extend && !extend(s, own->extend))
         return EXIT_FAILED;
     Program *program = compile_variants(s, &emitted, work);
@@ -422,7 +425,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
     if (done == 0) {
         fprintf(stderr, "convoy: stopped; %d trainings are kept, the same command goes on\n", s->nrun);
         if (own->interim && whole_rounds(s))
-            look(s, o, work, csv);
+            look(s, o, work, csv, own->svg);
         return 128 + by_signal;
     }
     return done < 0 ? EXIT_FAILED : conclude(s, o, own, work);
@@ -454,7 +457,7 @@ int cmd_study(const Options *o)
         return EXIT_USAGE;
     if (own.report) {
         const Study *s = study_read(o->spec);
-        return diag_flush(stderr) || !s ? EXIT_FAILED : report(s, o->spec, o);
+        return diag_flush(stderr) || !s ? EXIT_FAILED : report(s, o->spec, o, own.svg);
     }
     StudyFile *f = study_load(o->spec);
     if (!f)

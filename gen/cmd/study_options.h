@@ -9,7 +9,7 @@ struct Study;
 typedef struct StudyOptions {
     int report, plan, look, screen, merge;
     int jobs, extend, slurm; /* 0: not given */
-    const char *part;        /* "2/4"; NULL: not given */
+    const char *part, *svg;  /* "2/4", a file; NULL: not given */
     int of_part, of_parts;   /* the same, read; 0: not given */
     /* Not on the command line: */
     double deadline;                           /* by cvy_seconds(); 0: none */

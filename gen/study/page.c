@@ -174,6 +174,65 @@ static void put_differences(Buf *to, const Study *s, const Comparison *c)
                         real_text(s->margin)));
 }
 
+/* ---- every comparison in one picture ---- */
+
+enum { PAIR_ROW = 40, PAIRS_TOP = 4 };
+
+static int pairs_height(const Analysis *a)
+{
+    return PAIRS_TOP + PAIR_ROW * (a->s->npair + (a->again != NULL)) + 24;
+}
+
+static void put_pair(Buf *to, const Study *s, const Axis *axis, const Comparison *c, int y, const char *name)
+{
+    const Verdict *v = &c->verdict;
+    buf_printf(to, "<text class=\"over%s\" x=\"4\" y=\"%d\">%s<tspan class=\"soft\">, %s</tspan></text>\n",
+               c->pair.kind == PAIR_PRIMARY ? " strong" : "", y + 14, html(name), html(answer_text(s, c)));
+    if (c->n)
+        put_interval(to, s, axis, y + 27, &v->at, v->has_interval, sign(s, v->at.mean), "",
+                     c->pair.kind == PAIR_PRIMARY);
+}
+
+/* What stands in an svg of WIDTH x pairs_height(). */
+static void put_all_pairs(Buf *to, const Analysis *a)
+{
+    const Study *s = a->s;
+    double lo = -1.3 * s->margin, hi = 1.3 * s->margin;
+    const int rows = s->npair + (a->again != NULL), bottom = PAIRS_TOP + PAIR_ROW * rows;
+    for (int i = 0; i < rows; i++) {
+        const Verdict *v = &(i < s->npair ? &a->pair[i] : a->again)->verdict;
+        widen(&lo, &hi, v->has_interval ? v->at.lo : v->at.mean);
+        widen(&lo, &hi, v->has_interval ? v->at.hi : v->at.mean);
+    }
+    const Axis axis = axis_for(lo, hi);
+    buf_printf(to, "<rect class=\"band\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>\n",
+               place(&axis, -s->margin), PAIRS_TOP, place(&axis, s->margin) - place(&axis, -s->margin),
+               bottom - PAIRS_TOP);
+    put_ticks(to, &axis, PAIRS_TOP, bottom);
+    int y = PAIRS_TOP;
+    for (int i = 0; i < s->npair; i++, y += PAIR_ROW) {
+        put_pair(to, s, &axis, &a->pair[i], y, pair_text(s, a->pair[i].pair));
+        if (i == 0 && a->again)
+            put_pair(to, s, &axis, a->again, y += PAIR_ROW,
+                     xprintf("%s at %d epochs", pair_text(s, a->pair[0].pair), 2 * s->epochs));
+    }
+}
+
+const char *report_svg(const Analysis *a)
+{
+    Buf b = {0};
+    const char *title = xprintf("%s: %s", a->s->name, headline(a));
+    buf_printf(
+        &b,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\" "
+        "aria-label=\"%s\">\n<title>%s</title>\n<style>\n%s</style>\n<rect width=\"100%%\" height=\"100%%\" "
+        "style=\"fill: var(--card)\"/>\n",
+        WIDTH * 3 / 2, pairs_height(a) * 3 / 2, WIDTH, pairs_height(a), html(title), html(title), style());
+    put_all_pairs(&b, a);
+    buf_puts(&b, "</svg>\n");
+    return b.text;
+}
+
 /* ---- runs ---- */
 
 static void put_runs(Buf *to, const Analysis *a)
@@ -280,23 +339,31 @@ static void put_screen(Buf *to, const Study *s)
 static void put_pairs(Buf *to, const Analysis *a)
 {
     const Study *s = a->s;
-    buf_puts(to, "<h2>Every comparison</h2>\n<div class=\"wide\"><table><tr><th>pair</th><th "
+    buf_puts(to, "<h2>Every comparison</h2>\n");
+    if (s->npair > 1) {
+        svg_begin(to, pairs_height(a), "every comparison, in points");
+        put_all_pairs(to, a);
+        svg_end(to, xprintf("Difference in points, at the rates that validation picked. Shaded: less than the margin "
+                            "of %s.",
+                            real_text(s->margin)));
+    }
+    buf_puts(to, "<div class=\"wide\"><table><tr><th>pair</th><th "
                  "class=\"n\">points</th><th>interval</th><th "
                  "class=\"n\">sd</th><th class=\"n\">correlation</th><th class=\"n\">won</th><th class=\"n\">sign "
-                 "flips</th><th></th></tr>\n");
+                 "flips</th></tr>\n");
     for (int i = 0; i < s->npair; i++) {
         const Comparison *c = &a->pair[i];
         const Verdict *v = &c->verdict;
         static const char *const kinds[] = {"primary", "", "null control", "positive control"};
         buf_printf(to,
-                   "<tr><td>%s</td><td class=\"n\">%s</td><td>%s</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td "
-                   "class=\"n\">%d of "
-                   "%d</td><td class=\"n\">%s</td><td>%s%s%s</td></tr>\n",
-                   html(pair_text(s, c->pair)), c->n ? sign(s, v->at.mean) : "",
-                   v->has_interval ? span(s, &v->at) : "none", c->n > 1 ? xprintf("%.2f", v->at.sd) : "",
+                   "<tr><td>%s<br><span class=\"soft\">%s%s%s</span></td><td class=\"n\">%s</td><td>%s</td><td "
+                   "class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"n\">%d of "
+                   "%d</td><td class=\"n\">%s</td></tr>\n",
+                   html(pair_text(s, c->pair)), kinds[c->pair.kind], *kinds[c->pair.kind] ? ": " : "",
+                   html(answer_text(s, c)), c->n ? sign(s, v->at.mean) : "", v->has_interval ? span(s, &v->at) : "none",
+                   c->n > 1 ? xprintf("%.2f", v->at.sd) : "",
                    isnan(c->correlation) ? "" : xprintf("%.2f", c->correlation), v->won, c->n,
-                   isnan(v->flips) ? "" : xprintf("%.3g", v->flips), kinds[c->pair.kind],
-                   *kinds[c->pair.kind] ? ": " : "", answer_names[v->answer]);
+                   isnan(v->flips) ? "" : xprintf("%.3g", v->flips));
     }
     buf_puts(to, "</table></div>\n");
     buf_printf(to,

@@ -85,6 +85,14 @@ const char *scope_text(const Analysis *a)
                    points_text(c->here.hi, a->s->margin));
 }
 
+const char *answer_text(const Study *s, const Comparison *c)
+{
+    const Verdict *v = &c->verdict;
+    if (v->answer != ANSWER_BETTER && v->answer != ANSWER_SLIGHTLY)
+        return answer_names[v->answer];
+    return xprintf("%s is %s", s->variant[v->better > 0 ? c->pair.b : c->pair.a].name, answer_names[v->answer]);
+}
+
 /* ---- text ---- */
 
 static const char *signed_points(double v, double margin)
@@ -120,7 +128,7 @@ static void print_comparison(const Study *s, const Comparison *c, int width, FIL
     fprintf(to, "%-*s %10s  %-18s %6s %6s %6s  %3d of %-3d %s, %s\n", width, pair_text(s, c->pair),
             c->n ? signed_points(v->at.mean, s->margin) : "-", interval_text(&v->at, v->has_interval, s->margin),
             c->n > 1 ? xprintf("%.2f", v->at.sd) : "-", or_none(c->correlation, "2"), or_none(v->flips, "3"), v->won,
-            c->n, pair_words[c->pair.kind], answer_names[v->answer]);
+            c->n, pair_words[c->pair.kind], answer_text(s, c));
 }
 
 static void print_pairs(const Analysis *a, FILE *to)
