@@ -16,15 +16,21 @@ train: {epochs: 1, batch: 32, lr: 0.2, schedule: constant, mean: 0.5, std: 0.2}
 ROWS = {"train": 240, "valid": 60, "test": 150}
 
 
-def write_set(path, seed=1, shares=(1, 1, 1), cut=None):
-    """Three classes of 6 x 6 images, as likely as their shares, each bright in another band of rows; a safetensors file as convoy data has it.
+def band(draw, c):
+    """The 36 pixels of an image of class c: bright in a band of rows."""
+    return [int(draw.gauss(128, 30)) + (40 if r // 2 == c else 0) for r in range(6) for _ in range(6)]
+
+
+def write_set(path, seed=1, shares=(1, 1, 1), cut=None, pixels=band):
+    """Classes of 6 x 6 images, as likely as their shares, drawn by `pixels`; a safetensors file as convoy data has it.
     cut: the shares by which convoy data would have cut it."""
+    classes = len(shares)
     draw = random.Random(seed)
     tensors, data, at = {}, [], 0
     made = {}
     for split, n in ROWS.items():
-        y = draw.choices(range(3), shares, k=n) if len(set(shares)) > 1 else [draw.randrange(3) for _ in range(n)]
-        x = bytes(max(0, min(255, int(draw.gauss(128, 30)) + (40 if r // 2 == c else 0))) for c in y for r in range(6) for _ in range(6))
+        y = draw.choices(range(classes), shares, k=n) if len(set(shares)) > 1 else [draw.randrange(classes) for _ in range(n)]
+        x = bytes(max(0, min(255, v)) for c in y for v in pixels(draw, c))
         made[split] = (y, x)
     for part, dtype in (("y", "I64"), ("x", "U8")):
         for split, (y, x) in made.items():
@@ -32,7 +38,7 @@ def write_set(path, seed=1, shares=(1, 1, 1), cut=None):
             tensors["%s.%s" % (split, part)] = {"dtype": dtype, "shape": [len(y)] + ([1, 6, 6] if part == "x" else []), "data_offsets": [at, at + len(b)]}
             at += len(b)
             data.append(b)
-    tensors["__metadata__"] = {"classes": json.dumps(["a", "b", "c"]), "mean": "[0.5]", "sd": "[0.15]"}
+    tensors["__metadata__"] = {"classes": json.dumps(list("abcdefgh"[:classes])), "mean": "[0.5]", "sd": "[0.15]"}
     if cut:
         tensors["__metadata__"]["recipe"] = json.dumps({"split": cut})
     head = json.dumps(tensors).encode()
