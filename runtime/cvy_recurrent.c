@@ -95,3 +95,26 @@ void cvy_cell_biases(const struct cvy_cell *cell, int block, const double *sum, 
             dc[cell->h_gate[v] * cell->hidden + unit] = (float)sum[(cell->first + v) * BLOCK + unit % BLOCK];
     }
 }
+
+static void pack_norm(const struct cvy_cell *cell, int vectors, const int *gate, const float *from, float *to)
+{
+    for (int j = 0; j < blocks(cell->hidden); j++)
+        for (int v = 0; v < vectors; v++)
+            for (int unit = j * BLOCK; unit < (j + 1) * BLOCK; unit++)
+                *to++ = from && unit < cell->hidden ? from[(ptrdiff_t)(gate ? gate[v] : v) * cell->hidden + unit] : 0;
+}
+
+void cvy_cell_norm(const struct cvy_cell *cell, int vectors, const int *gate, const float *gamma, const float *beta,
+                   float *to)
+{
+    pack_norm(cell, vectors, gate, gamma, to);
+    pack_norm(cell, vectors, gate, beta, to + (ptrdiff_t)blocks(cell->hidden) * BLOCK * vectors);
+}
+
+void cvy_cell_spread(const struct cvy_cell *cell, int block, int vectors, const int *gate, const double *from,
+                     float *to)
+{
+    for (int v = 0; v < vectors; v++)
+        for (int unit = block * BLOCK; unit < (block + 1) * BLOCK && unit < cell->hidden; unit++)
+            to[(ptrdiff_t)(gate ? gate[v] : v) * cell->hidden + unit] = (float)from[v * BLOCK + unit % BLOCK];
+}

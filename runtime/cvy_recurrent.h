@@ -11,6 +11,8 @@
 #define cvy_cell_turn CVY_NAMED(cvy_cell_turn)
 #define cvy_cell_unpack CVY_NAMED(cvy_cell_unpack)
 #define cvy_cell_biases CVY_NAMED(cvy_cell_biases)
+#define cvy_cell_norm CVY_NAMED(cvy_cell_norm)
+#define cvy_cell_spread CVY_NAMED(cvy_cell_spread)
 #endif
 
 enum { CVY_GATES = 4 }; /* of a cell at most */
@@ -37,5 +39,13 @@ void cvy_cell_turn(const struct cvy_cell *cell, int panel, const float *w, const
 void cvy_cell_unpack(const struct cvy_cell *cell, int panel, const float *from, float *dw, float *du);
 /* The gradients of a block's biases: sum [slots][16]. */
 void cvy_cell_biases(const struct cvy_cell *cell, int block, const double *sum, float *db, float *dc);
+
+/* gamma and beta (NULL: zero) of a norm over `vectors` numbers a unit, as kernels read them: [block][vectors][16], one
+ * behind the other. gate: which of PyTorch's gates each vector is of; NULL: they are of units, without gates. */
+void cvy_cell_norm(const struct cvy_cell *cell, int vectors, const int *gate, const float *gamma, const float *beta,
+                   float *to);
+/* A block of such numbers, [vectors][16], to where the parameter has them. */
+void cvy_cell_spread(const struct cvy_cell *cell, int block, int vectors, const int *gate, const double *from,
+                     float *to);
 
 #endif

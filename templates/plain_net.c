@@ -137,9 +137,17 @@ struct weights {
     float *b; /* [O], or NULL */
 };
 //$ if n.cells
+//$ if n.cell_norms
+struct affine {
+    float *gamma, *beta; /* of a norm inside a step, or NULL */
+};
+//$ end
 struct gates {
     float *w, *u;        /* [gates H][C], [gates H][H] */
     float *b, *hidden_b; /* [gates H], or NULL */
+    //$ if n.cell_norms
+    struct affine input, recurrent, sum, cell, hidden; /* [gates H]; cell, hidden: [H] */
+    //$ end
 };
 //$ end
 struct norm {

@@ -26,6 +26,12 @@ CVY_INLINE vh cvy_cell_keep(vh x, vh w, vh sum)
 //$ for t in h.tiles
 //$ emit t
 //$ end
+//$ if h.normed
+//$ emit h.total
+//$ for q in h.norms
+//$ emit q
+//$ end
+//$ end
 //$ emit h.point
 //$ emit h.forward
 //$ if h.train
@@ -128,14 +134,256 @@ CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const f
 
 //$ end
 
+// Norms in places of a step. `q` is a norm's record: what it reads, a, has ${q.vectors} numbers a unit, [block][row][vector][16], of row r here.
+//$ define cell_total
+/* the sum of the lanes */
+CVY_INLINE float ${h.name}_total(vf v)
+{
+    float t[16];
+    memcpy(t, &v, sizeof t);
+    for (int w = 8; w; w /= 2)
+        for (int l = 0; l < w; l++)
+            t[l] += t[l + w];
+    return t[0];
+}
+
+//$ end
+//$ define cell_norm
+/* ${q.doc} of a row: a becomes xhat${q.also}. *scale: 1 / sqrt(variance + eps), of each group. */
+CVY_MAYBE void ${h.name}_${q.name}(float *a, ${q.to}int n, ${q.weights}float *scale)
+{
+    const ptrdiff_t apart = (ptrdiff_t)n * ${q.vectors_16};
+
+    for (int g = 0; g < ${q.groups}; g++, a += 16) {
+        vf square = vf_zero();
+        //$ if q.centred
+        vf sum = vf_zero();
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int v = 0; v < ${q.per_group}; v++) {
+                vf x = vf_load(a + j * apart + v * 16);
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    x = vf_first(x, ${h.hidden_last}); /* units that are not there */
+                //$ end
+                sum = vf_add(sum, x);
+            }
+        const vf mean = vf_set(${h.name}_total(sum) / ${q.count});
+        //$ end
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int v = 0; v < ${q.per_group}; v++) {
+                vf x = ${q.centre};
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    x = vf_first(x, ${h.hidden_last});
+                //$ end
+                vf_store(a + j * apart + v * 16, x);
+                square = vf_fma(x, x, square);
+            }
+        const float istd = 1.0f / sqrtf(${h.name}_total(square) / ${q.count} + ${q.eps});
+        const vf by = vf_set(istd);
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int v = 0; v < ${q.per_group}; v++) {
+                const vf x = vf_mul(vf_load(a + j * apart + v * 16), by);
+                vf_store(a + j * apart + v * 16, x);
+                //$ if q.of_gates
+                const float *const at = w + j * ${q.vectors_16} + (g + v) * 16;
+                float *const to = s + (ptrdiff_t)j * n * ${h.slots_16} + ${q.first_16} + (g + v) * 16;
+                vf_store(to, vf_add(vf_load(to), vf_fma(vf_load(at), x, vf_load(at + ${q.beta}))));
+                //$ end
+            }
+        scale[g] = istd;
+    }
+}
+//$ if h.train
+/* Backward of that, g being the gradient of what the norm made: ${q.becomes} the gradient of a. sums += what gamma's gradient is summed of${q.and_beta}. */
+CVY_MAYBE void ${h.name}_${q.name}_back(${q.changes}, int n, const float *w, const float *scale, float *sums)
+{
+    const ptrdiff_t apart = (ptrdiff_t)n * ${q.vectors_16}, apart_g = ${q.apart_g};
+
+    for (int k = 0; k < ${q.groups}; k++, a += 16, g += 16, w += 16, sums += 16) {
+        vf slope = vf_zero();
+        //$ if q.centred
+        vf sum = vf_zero();
+        //$ end
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int v = 0; v < ${q.per_group}; v++) {
+                const vf d = vf_load(g + j * apart_g + v * 16), x = vf_load(a + j * apart + v * 16), own = vf_mul(d, vf_load(w + j * ${q.vectors_16} + v * 16));
+                float *const to = sums + j * ${q.vectors_16} + v * 16;
+                //$ if q.centred
+                sum = vf_add(sum, own);
+                //$ end
+                slope = vf_fma(own, x, slope);
+                vf_store(to, vf_fma(d, x, vf_load(to)));
+                //$ if q.of_gates
+                //$ else
+                vf_store(to + ${h.units}, vf_add(vf_load(to + ${h.units}), d));
+                //$ end
+            }
+        //$ if q.centred
+        const vf one = vf_set(${h.name}_total(sum) / ${q.count});
+        //$ end
+        const vf two = vf_set(${h.name}_total(slope) / ${q.count}), by = vf_set(scale[k]);
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int v = 0; v < ${q.per_group}; v++) {
+                const vf x = vf_load(a + j * apart + v * 16), own = vf_mul(vf_load(g + j * apart_g + v * 16), vf_load(w + j * ${q.vectors_16} + v * 16));
+                vf d = vf_mul(by, vf_sub(${q.centre_back}, vf_mul(x, two)));
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    d = vf_first(d, ${h.hidden_last});
+                //$ end
+                vf_store(${q.changed} + v * 16, d);
+            }
+    }
+}
+/* Such sums over all rows, in double: of the ${q.vectors} vectors that stand at `at` of a row's. */
+CVY_MAYBE void ${h.name}_${q.name}_sums(const float *work, double *sum, int n, ptrdiff_t at)
+{
+    const float *const sums = work + (ptrdiff_t)${q.sums_at} * n + at;
+
+    memset(sum, 0, sizeof(double) * ${q.vectors_16});
+    for (int v = 0; v < ${q.vectors}; v++) {
+        vf part = vf_zero();
+        for (int r = 0; r < n; r++) {
+            part = vf_add(part, vf_load(sums + (ptrdiff_t)r * ${q.sums} + v * 16));
+            if ((r + 1) % CVY_SUM == 0)
+                vf_drain(sum + v * 16, &part);
+        }
+        vf_drain(sum + v * 16, &part);
+    }
+}
+//$ end
+
+//$ end
+// A step's units where a norm stands behind the gates.
+//$ define cell_units
+for (int r = from; r < to; r++) {
+    //$ if h.cell
+    for (int j = 0; j < ${h.blocks}; j++) {
+        const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
+        float *const c = cs + at * 16;
+        const vf sum = ${h.name}_gates(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL);
+        vf_store(cell + at * 16, sum);
+        //$ if h.carried
+        //$ else
+        vf_store(c, sum);
+        //$ end
+    }
+    ${h.name}_cell(cell + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, n, cell_scale + (ptrdiff_t)t * n + r);
+    //$ end
+    for (int j = 0; j < ${h.blocks}; j++) {
+        const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
+        //$ if h.cell
+        const vf normed = vf_fma(vf_load(w + ${h.cell_w} + j * 16), vf_load(cell + at * 16), vf_load(w + ${h.cell_w} + ${h.units} + j * 16));
+        //$ if h.carried
+        vf_store(cs + at * 16, normed);
+        //$ end
+        vf v = vf_mul(vf_load(kept + at * ${h.slots_16} + 48), vf_tanh(normed));
+        //$ else
+        float *const c = cs + at * 16;
+        vf v = ${h.name}_point(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
+        //$ end
+        //$ if h.padded
+        if (j == ${h.blocks} - 1)
+            v = vf_first(v, ${h.hidden_last}); /* units that are not there */
+        //$ end
+        //$ if h.hidden_norm
+        vf_store(hidden + at * 16, v);
+    }
+    ${h.name}_hidden(hidden + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, n, hidden_scale + (ptrdiff_t)t * n + r);
+    for (int j = 0; j < ${h.blocks}; j++) {
+        const float *const x = hidden + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * 16;
+        vf v = vf_fma(vf_load(w + ${h.hidden_w} + j * 16), vf_load(x), vf_load(w + ${h.hidden_w} + ${h.units} + j * 16));
+        //$ if h.padded
+        if (j == ${h.blocks} - 1)
+            v = vf_first(v, ${h.hidden_last});
+        //$ end
+        //$ end
+        float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+        vf_store(h, v);
+        ${h.give}
+    }
+}
+//$ end
+//$ define cell_units_back
+for (int r = from; r < to; r++) {
+    float *const gs = dh + (ptrdiff_t)r * ${h.units};
+    for (int j = 0; j < ${h.blocks}; j++) {
+        const ptrdiff_t unit = (ptrdiff_t)r * ${h.units} + j * 16;
+        const float *const z = dz + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+        vf g = vf_load(dh + unit);
+        ${h.given}
+        vf_store(dh + unit, g);
+    }
+    //$ if h.hidden_norm
+    ${h.name}_hidden_back(hidden + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, gs, n, w + ${h.hidden_w_back}, hidden_scale + (ptrdiff_t)t * n + r, hidden_sums + (ptrdiff_t)r * ${h.hidden_sums});
+    //$ end
+    //$ if h.cell
+    for (int j = 0; j < ${h.blocks}; j++) {
+        const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r, unit = (ptrdiff_t)r * ${h.units} + j * 16;
+        const vf y = vf_tanh(vf_fma(vf_load(w + ${h.cell_w_back} + j * 16), vf_load(cell + at * 16), vf_load(w + ${h.cell_w_back} + ${h.units} + j * 16)));
+        float *const s = kept + at * ${h.slots_16};
+        const vf g = vf_load(dh + unit), o = vf_load(s + 48);
+        vf d = vf_tanh_back(vf_mul(g, o), y);
+        //$ if h.carried
+        d = last ? d : vf_add(d, vf_load(carry + unit));
+        //$ end
+        vf_store(s + 48, vf_sigmoid_back(vf_mul(g, y), o));
+        vf_store(dh + unit, d);
+    }
+    ${h.name}_cell_back(cell + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, gs, n, w + ${h.cell_w_back}, cell_scale + (ptrdiff_t)t * n + r, cell_sums + (ptrdiff_t)r * ${h.cell_sums});
+    //$ if h.carried
+    //$ else
+    for (int j = 0; j < ${h.blocks} && !last; j++)
+        vf_store(gs + j * 16, vf_add(vf_load(gs + j * 16), vf_load(carry + (ptrdiff_t)r * ${h.units} + j * 16)));
+    //$ end
+    //$ end
+}
+//$ end
+
+// The two parts of an lstm between which a norm of c stands: what it makes of the sums, and from the gradient of that, g, on.
+//$ define cell_gates_lstm
+/* ${h.does}: the c of it, before its norm */
+CVY_INLINE vf ${h.name}_gates(float *s, const float *c_before)
+{
+    const vf i = vf_sigmoid(vf_load(s)), f = vf_sigmoid(vf_load(s + 16)), g = vf_tanh(vf_load(s + 32)), o = vf_sigmoid(vf_load(s + 48));
+    vf_store(s, i);
+    vf_store(s + 16, f);
+    vf_store(s + 32, g);
+    vf_store(s + 48, o);
+    return c_before ? vf_fma(f, vf_load(c_before), vf_mul(i, g)) : vf_mul(i, g);
+}
+
+//$ end
+//$ define cell_gates_back_lstm
+/* Backward of that, of the gradient of c: the slots become the gradients of the sums, but that of o, which is there. carry: to the c before. */
+CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf dc, float *carry, int last)
+{
+    const vf i = vf_load(s), f = vf_load(s + 16), j = vf_load(s + 32), before = c_before ? vf_load(c_before) : vf_zero();
+    (void)c, (void)h_before, (void)last;
+    vf_store(s, vf_sigmoid_back(vf_mul(dc, j), i));
+    vf_store(s + 16, vf_sigmoid_back(vf_mul(dc, before), f));
+    vf_store(s + 32, vf_tanh_back(vf_mul(dc, i), j));
+    vf_store(carry, vf_mul(dc, f));
+}
+
+//$ end
+
 //$ define cell_forward
 /* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats. */
 CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to)
 {
     const float *const u = w + ${h.u_at}, *const bias = w + ${h.bias_at};
     float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
+    //$ for q in h.norms
+    float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n, *const ${q.var}_scale = kept + (ptrdiff_t)${q.scale_at} * n;
+    //$ end
 
     /* W x and the biases, of all steps */
+    //$ for q in h.gate_norms
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int j = 0; j < ${h.blocks}; j++)
+            memset(${q.var} + (((ptrdiff_t)t * ${h.blocks} + j) * n + from) * ${q.vectors_16}, 0, sizeof(float) * ${q.vectors_16} * (size_t)(to - from));
+    //$ end
     for (int t = 0; t < ${h.steps}; t++)
         for (int j = 0; j < ${h.blocks}; j++)
             for (int r = from; r < to; r++)
@@ -143,20 +391,34 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
     for (int p = 0; p < ${h.panels}; p++)
         for (int t = 0; t < ${h.steps}; t++)
             for (int r = from, m; r < to; r += m) {
-                float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.slots_16} + p % ${h.parts} * ${h.lanes};
+                float *const s = ${h.wx} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.wx_16} + p % ${h.parts} * ${h.lanes};
                 m = ${h.name}_some_${h.nx}(to - r);
                 ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + t * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
-                    ${h.in_blocks}, 16, ${h.in_last}, s, ${h.slots_16}, 16);
+                    ${h.in_blocks}, 16, ${h.in_last}, s, ${h.wx_16}, 16);
             }
+    //$ for q in h.input_norms
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int r = from; r < to; r++)
+            ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
+                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
+    //$ end
     for (int t = 0; t < ${h.steps}; t++) {
         const float *const before = t ? hs + (ptrdiff_t)(t - 1) * n * ${h.units} : NULL;
         for (int p = 0; before && p < ${h.panels}; p++) /* U h */
             for (int r = from, m; r < to; r += m) {
-                float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.slots_16} + ${h.first_16} + p % ${h.parts} * ${h.lanes};
+                float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};
                 m = ${h.name}_some_${h.nh}(to - r);
                 ${h.name}_rows_${h.nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
-                    ${h.blocks}, 16, ${h.hidden_last}, s, ${h.slots_16}, 16);
+                    ${h.blocks}, 16, ${h.hidden_last}, s, ${h.uh_16}, 16);
             }
+        //$ for q in h.step_norms
+        for (int r = from; r < to; r++)
+            ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
+                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
+        //$ end
+        //$ if h.unit_norms
+        //$ emit h.walk
+        //$ else
         for (int j = 0; j < ${h.blocks}; j++)
             for (int r = from; r < to; r++) {
                 const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
@@ -169,6 +431,7 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
                 vf_store(h, v);
                 ${h.give}
             }
+        //$ end
     }
 }
 
@@ -223,6 +486,9 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
 {
     const float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
     float *const dh = work, *const carry = work + (ptrdiff_t)n * ${h.units};
+    //$ for q in h.norms
+    float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n, *const ${q.var}_scale = kept + (ptrdiff_t)${q.scale_at} * n, *const ${q.var}_sums = work + (ptrdiff_t)${q.sums_at} * n;
+    //$ end
     //$ if h.largest
     float *const won = carry + (ptrdiff_t)n * ${h.units}; /* the step whose h is the largest */
 
@@ -239,6 +505,9 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
             won[(ptrdiff_t)r * ${h.units} + k] = (float)step;
         }
     //$ end
+    //$ for q in h.norms
+    memset(${q.var}_sums + (ptrdiff_t)from * ${q.sums}, 0, sizeof(float) * ${q.sums} * (size_t)(to - from));
+    //$ end
     for (int t = ${h.steps} - 1; t >= 0; t--) {
         const int last = t == ${h.steps} - 1;
         for (int r = from; r < to; r++)
@@ -246,23 +515,43 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
         for (int q = 0; !last && q < ${h.back_panels}; q++)
             for (int r = from, m; r < to; r += m) {
                 m = ${h.name}_some_${h.back_h}(to - r);
-                ${h.name}_rows_${h.back_h}(m, kept + ((ptrdiff_t)(t + 1) * ${h.blocks} * n + r) * ${h.slots_16} + ${h.first_16}, ${h.slots_16}, 1, (ptrdiff_t)n * ${h.slots_16},
+                ${h.name}_rows_${h.back_h}(m, ${h.uh} + ((ptrdiff_t)(t + 1) * ${h.blocks} * n + r) * ${h.uh_16} + ${h.uh_first}, ${h.uh_16}, 1, (ptrdiff_t)n * ${h.uh_16},
                     w + (ptrdiff_t)q * ${h.ut_panel}, ${h.ut_k}, ${h.lanes}, ${h.ut_block}, ${h.blocks}, ${h.nh_16}, ${h.nh_16}, dh + (ptrdiff_t)r * ${h.units} + q * ${h.ut_k}, ${h.units}, ${h.lanes});
             }
+        //$ if h.unit_norms
+        //$ emit h.walk_back
+        //$ end
         for (int j = 0; j < ${h.blocks}; j++)
             for (int r = from; r < to; r++) {
                 const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r, unit = (ptrdiff_t)r * ${h.units} + j * 16;
+                //$ if h.unit_norms
+                const float *const c = cs + at * 16;
+                float *const s = kept + at * ${h.slots_16};
+                const vf g = vf_load(dh + unit);
+                //$ else
                 const float *const c = cs + at * 16, *const z = dz + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
                 float *const s = kept + at * ${h.slots_16};
                 vf g = vf_load(dh + unit);
                 ${h.given}
+                //$ end
                 ${h.name}_point_back(s, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, t ? hs + (ptrdiff_t)(t - 1) * n * ${h.units} + unit : NULL, g, carry + unit, last);
                 //$ if h.padded
                 for (int k = 0; k < ${h.slots} && j == ${h.blocks} - 1; k++)
                     vf_store(s + k * 16, vf_first(vf_load(s + k * 16), ${h.hidden_last})); /* units that are not there */
                 //$ end
             }
+        //$ for q in h.step_norms
+        for (int r = from; r < to; r++)
+            ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16} + ${q.first_16}, n, w + ${q.turned_at},
+                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups}, ${q.var}_sums + (ptrdiff_t)r * ${q.sums});
+        //$ end
     }
+    //$ for q in h.input_norms
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int r = from; r < to; r++)
+            ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.turned_at},
+                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups}, ${q.var}_sums + (ptrdiff_t)r * ${q.sums});
+    //$ end
     if (!dx)
         return;
     w += ${h.wt_at};
@@ -272,7 +561,7 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
         for (int t = 0; t < ${h.steps}; t++)
             for (int r = from, m; r < to; r += m) {
                 m = ${h.name}_some_${h.back_x}(to - r);
-                ${h.name}_rows_${h.back_x}(m, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, ${h.slots_16}, 1, (ptrdiff_t)n * ${h.slots_16}, w + (ptrdiff_t)q * ${h.wt_panel},
+                ${h.name}_rows_${h.back_x}(m, ${h.wx} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.wx_16}, ${h.wx_16}, 1, (ptrdiff_t)n * ${h.wx_16}, w + (ptrdiff_t)q * ${h.wt_panel},
                     ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + t * 16 + q * ${h.wt_k} % 16,
                     ${h.x_row}, ${h.x_vector});
             }
@@ -285,8 +574,12 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
  * their sum goes to memory. */
 CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, int n, int p)
 {
-    const float *const hs = kept + (ptrdiff_t)${h.h_at} * n, *const s = kept + (ptrdiff_t)(p / ${h.parts}) * n * ${h.slots_16} + p % ${h.parts} * ${h.lanes};
-    const ptrdiff_t step = (ptrdiff_t)n * ${h.blocks} * ${h.slots_16};
+    const float *const hs = kept + (ptrdiff_t)${h.h_at} * n, *const s = ${h.of_wx} + (ptrdiff_t)(p / ${h.parts}) * n * ${h.wx_16} + p % ${h.parts} * ${h.lanes};
+    const ptrdiff_t step = (ptrdiff_t)n * ${h.blocks} * ${h.wx_16};
+    //$ if h.apart
+    const float *const own = ${h.of_uh} + (ptrdiff_t)(p / ${h.parts}) * n * ${h.uh_16} + p % ${h.parts} * ${h.lanes};
+    const ptrdiff_t own_step = (ptrdiff_t)n * ${h.blocks} * ${h.uh_16};
+    //$ end
     const int chunk = n < 128 ? 128 / n : 1;
 
     memset(to, 0, sizeof(float) * ${h.panel_grads});
@@ -295,13 +588,13 @@ CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, i
         for (int k = 0, m; k < ${h.in}; k += m) {
             const int left = ${h.in} - k < 16 - k % 16 ? ${h.in} - k : 16 - k % 16;
             m = ${h.name}_some_${h.nx}(left);
-            ${h.name}_rows_${h.nx}(m, x + k / 16 * ${h.x_block} + t * 16 + k % 16, 1, ${h.x_row}, 16, s + t * step, ${h.slots_16}, 16, step, some, n, n, to + (ptrdiff_t)k * ${h.w_k},
+            ${h.name}_rows_${h.nx}(m, x + k / 16 * ${h.x_block} + t * 16 + k % 16, 1, ${h.x_row}, 16, s + t * step, ${h.wx_16}, 16, step, some, n, n, to + (ptrdiff_t)k * ${h.w_k},
                 ${h.w_k}, ${h.lanes});
         }
         for (int k = 0, m; k < ${h.hidden} && some > skip; k += m) {
             m = ${h.name}_some_${h.nh}(${h.hidden} - k);
-            ${h.name}_rows_${h.nh}(m, hs + (ptrdiff_t)(t + skip - 1) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, s + (t + skip) * step + ${h.first_16}, ${h.slots_16}, 16,
-                step, some - skip, n, n, to + ${h.in} * ${h.w_k} + (ptrdiff_t)k * ${h.u_k}, ${h.u_k}, ${h.lanes});
+            ${h.name}_rows_${h.nh}(m, hs + (ptrdiff_t)(t + skip - 1) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, ${h.own} + (t + skip) * ${h.own_step} + ${h.uh_first}, ${h.uh_16}, 16,
+                ${h.own_step}, some - skip, n, n, to + ${h.in} * ${h.w_k} + (ptrdiff_t)k * ${h.u_k}, ${h.u_k}, ${h.lanes});
         }
     }
 }
@@ -347,14 +640,35 @@ for (int p = 0; p < k->net->threads; p++)
         cvy_cell_unpack(&${s.cell}, $[p], $[k->dw + ${s.panels_at} + p * (int64_t)${s.panel}], k->dw, k->dw + ${s.du_at});
     }
 //$ end
-//$ if s.bias
+//$ if s.sums
 //$ loop j 0 ${s.blocks} 1 parallel k->net->threads
     {
         double sum[${s.slots_16}];
         ${s.core}_biases(k->mat_steps, sum, n, $[j]);
+//$ if s.bias
         cvy_cell_biases(&${s.cell}, $[j], sum, k->dw + ${s.db_at}, k->dw + ${s.dc_at});
+//$ end
+//$ for b in s.betas
+        cvy_cell_spread(&${s.cell}, $[j], ${b.vectors}, ${b.gates}, sum + ${b.first_16}, k->dw + ${b.at});
+//$ end
     }
 //$ end
+//$ end
+//$ end
+//$ define cell_norm_weights
+cvy_cell_norm(&${s.cell}, ${s.vectors}, ${s.gates}, k->${s.gamma}, ${s.beta}, k->copy + ${s.at}); /* of the norm in '${s.name}' */
+//$ end
+//$ define cell_norm_grads
+//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
+    {
+        double sum[${s.vectors_16}];
+        ${s.core}_${s.name}_sums(k->mat_work, sum, n, $[j * ${s.vectors_16}]);
+        cvy_cell_spread(&${s.cell}, $[j], ${s.vectors}, ${s.gates}, sum, k->dw + ${s.gamma_at});
+//$ if s.unit_beta
+        ${s.core}_${s.name}_sums(k->mat_work, sum, n, $[j * 16 + ${s.units}]);
+        cvy_cell_spread(&${s.cell}, $[j], 1, NULL, sum, k->dw + ${s.beta_at});
+//$ end
+    }
 //$ end
 //$ end
 //$ define cell_clear

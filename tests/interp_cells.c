@@ -1,36 +1,69 @@
-/* interp_cells.c - the reference interpreter's recurrent ops. */
+/* interp_cells.c - the reference interpreter's recurrent ops: a step after the other, of all images, from h = c = 0.
+ * Weights [gates H][in] and [gates H][H], gates in PyTorch's order: h; r z n; i f g o. A norm in a place normalises W
+ * x, U h, or both together before biases are added; c on its way to h; the new h. */
 #include "interp_op.h"
+#include "places.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* rnn, gru, lstm: a step after the other, from h = c = 0. Weights [gates H][in] and [gates H][H], gates in PyTorch's
- * order: h; r z n; i f g o. */
+/* What a norm in a place has made of its steps: [steps][n][channels], and what it divided by, [steps][n][groups]. */
+typedef struct Normed {
+    const PlaceNorm *norm; /* NULL: none stands there */
+    int channels, groups;
+    double *hat, *istd;
+} Normed;
+
 typedef struct Walk {
-    int in, hidden, steps, gates;
-    double *gate;    /* [steps][gates][hidden], after their functions */
-    double *through; /* [steps][hidden]: of gru, U h + b' of n */
-    double *h, *c;   /* [steps + 1][hidden], of before each step */
+    int n, in, hidden, steps, gates, rows; /* rows: gates x hidden */
+    double *x, *u;                         /* [steps][n][rows]: W x, U h, then what their norms make of them */
+    double *gate;                          /* [steps][n][rows], after their functions */
+    double *c, *h;                         /* [steps + 1][n][hidden]: as the step before leaves them */
+    double *y;                             /* [steps][n][hidden]: c as h has it */
+    Normed at[PLACES];
 } Walk;
+
+static double *place_of(const At *t, double **of, CellPlace place, ParamRole role)
+{
+    const int p = graph_place_param(t->ip->g, t->i, place, role);
+    return p < 0 ? NULL : of[p];
+}
 
 static Walk walk_new(const At *t)
 {
     static const int gates[OP_KINDS] = {[OP_RNN] = 1, [OP_GRU] = 3, [OP_LSTM] = 4};
-    Walk w = {.in = t->a.c, .hidden = t->op->arg[ARG_HIDDEN].count, .steps = t->a.w, .gates = gates[t->op->kind]};
-    w.gate = interp_room((int64_t)w.steps * w.gates * w.hidden, sizeof(double));
-    w.through = interp_room((int64_t)w.steps * w.hidden, sizeof(double));
-    w.h = interp_room((int64_t)(w.steps + 1) * w.hidden, sizeof(double));
-    w.c = interp_room((int64_t)(w.steps + 1) * w.hidden, sizeof(double));
+    Walk w = {.n = t->n, .in = t->a.c, .hidden = t->op->arg[ARG_HIDDEN].count, .steps = t->a.w};
+    w.gates = gates[t->op->kind];
+    w.rows = w.gates * w.hidden;
+    const int64_t steps = (int64_t)w.steps * w.n;
+    w.x = interp_room(steps * w.rows, sizeof(double));
+    w.u = interp_room(steps * w.rows, sizeof(double));
+    w.gate = interp_room(steps * w.rows, sizeof(double));
+    w.y = interp_room(steps * w.hidden, sizeof(double));
+    w.h = interp_room((steps + w.n) * w.hidden, sizeof(double));
+    w.c = interp_room((steps + w.n) * w.hidden, sizeof(double));
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *norm = op_place(t->op->kind, t->op->arg, p);
+        const bool of_units = p == PLACE_CELL || p == PLACE_HIDDEN;
+        if (!norm)
+            continue;
+        w.at[p] = (Normed){.norm = norm, .channels = of_units ? w.hidden : w.rows, .groups = norm->each ? w.gates : 1};
+        w.at[p].hat = interp_room(steps * w.at[p].channels, sizeof(double));
+        w.at[p].istd = interp_room(steps * w.at[p].groups, sizeof(double));
+    }
     return w;
 }
 
 static void walk_free(Walk *w)
 {
-    free(w->gate);
-    free(w->through);
-    free(w->h);
-    free(w->c);
+    double *const all[] = {w->x, w->u, w->gate, w->c, w->h, w->y};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        free(w->at[p].hat);
+        free(w->at[p].istd);
+    }
 }
 
 static double logistic(double v)
@@ -38,85 +71,188 @@ static double logistic(double v)
     return 1 / (1 + exp(-v));
 }
 
-/* Row `row` of a product with a bias. v has `n` numbers, `apart` from one to the next. */
-static double row_sum(const At *t, const double *w, const double *b, int row, const double *v, int n, int64_t apart)
+/* ---- norms in their places --------------------------------------------------------------------------------------- */
+
+/* Of one image in a step: v becomes gamma (v - mean) / sqrt(variance + eps) + beta; of rms the mean counts as 0. */
+static void norm_forward(const At *t, Walk *w, CellPlace p, int s, int image, double *v)
 {
-    double sum = b ? b[row] : 0;
-    for (int k = 0; k < n; k++)
-        sum += q(t, w[(int64_t)row * n + k] * v[k * apart]);
-    return sum;
+    const Normed *m = &w->at[p];
+    const double *gamma = place_of(t, t->ip->param, p, PARAM_GAMMA), *beta = place_of(t, t->ip->param, p, PARAM_BETA);
+    const int size = m->channels / m->groups;
+    const int64_t at = (int64_t)s * w->n + image;
+    for (int g = 0; g < m->groups; g++) {
+        double mean = 0, var = 0, *hat = m->hat + at * m->channels + (int64_t)g * size;
+        for (int c = g * size; c < (g + 1) * size && m->norm->op != OP_RMS; c++)
+            mean += v[c] / size;
+        for (int c = g * size; c < (g + 1) * size; c++)
+            var += (v[c] - mean) * (v[c] - mean) / size;
+        const double istd = q(t, 1 / sqrt(var + m->norm->eps));
+        m->istd[at * m->groups + g] = istd;
+        for (int c = g * size; c < (g + 1) * size; c++) {
+            hat[c - g * size] = q(t, (v[c] - mean) * istd);
+            v[c] = q(t, gamma[c] * hat[c - g * size] + (beta ? beta[c] : 0));
+        }
+    }
+}
+
+/* The gradient of what the norm made, d, becomes that of what it read. */
+static void norm_backward(const At *t, const Walk *w, CellPlace p, int s, int image, double *d)
+{
+    const Normed *m = &w->at[p];
+    const double *gamma = place_of(t, t->ip->param, p, PARAM_GAMMA);
+    double *dgamma = place_of(t, t->ip->dparam, p, PARAM_GAMMA), *dbeta = place_of(t, t->ip->dparam, p, PARAM_BETA);
+    const int size = m->channels / m->groups;
+    const int64_t at = (int64_t)s * w->n + image;
+    for (int g = 0; g < m->groups; g++) {
+        const double *hat = m->hat + at * m->channels;
+        double mean = 0, slope = 0;
+        for (int c = g * size; c < (g + 1) * size; c++) {
+            if (dgamma)
+                dgamma[c] += q(t, d[c] * hat[c]);
+            if (dbeta)
+                dbeta[c] += q(t, d[c]);
+            if (m->norm->op != OP_RMS)
+                mean += gamma[c] * d[c] / size;
+            slope += gamma[c] * d[c] * hat[c] / size;
+        }
+        for (int c = g * size; c < (g + 1) * size; c++)
+            d[c] = q(t, m->istd[at * m->groups + g] * (gamma[c] * d[c] - mean - hat[c] * slope));
+    }
+}
+
+/* ---- forward -------------------------------------------------------------------------------------------------------
+ */
+
+/* A product's rows, without their biases. v has `n` numbers, `apart` from one to the next. */
+static void rows_forward(const At *t, const Walk *w, const double *weight, const double *v, int n, int64_t apart,
+                         double *to)
+{
+    for (int row = 0; row < w->rows; row++) {
+        double sum = 0;
+        for (int k = 0; k < n; k++)
+            sum += q(t, weight[(int64_t)row * n + k] * v[k * apart]);
+        to[row] = q(t, sum);
+    }
+}
+
+static void products_forward(const At *t, Walk *w, int image, int s)
+{
+    const double *b = value(t, PARAM_BIAS), *bh = value(t, PARAM_HIDDEN_BIAS);
+    const int64_t at_step = (int64_t)s * w->n + image;
+    double *x = w->x + at_step * w->rows, *u = w->u + at_step * w->rows;
+    rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, s), w->in, t->a.w, x);
+    rows_forward(t, w, value(t, PARAM_HIDDEN_WEIGHT), w->h + at_step * w->hidden, w->hidden, 1, u);
+    if (w->at[PLACE_INPUT].norm)
+        norm_forward(t, w, PLACE_INPUT, s, image, x);
+    if (w->at[PLACE_RECURRENT].norm)
+        norm_forward(t, w, PLACE_RECURRENT, s, image, u);
+    if (w->at[PLACE_SUM].norm) {
+        for (int row = 0; row < w->rows; row++)
+            x[row] = q(t, x[row] + u[row]), u[row] = 0;
+        norm_forward(t, w, PLACE_SUM, s, image, x);
+    }
+    for (int row = 0; b && row < w->rows; row++)
+        x[row] = q(t, x[row] + b[row]), u[row] = q(t, u[row] + bh[row]);
+}
+
+/* The gates of a step, and the new c (of lstm), or the new h (of the others), in `to`. */
+static void gates_forward(const At *t, Walk *w, int image, int s, double *to)
+{
+    const int H = w->hidden;
+    const int64_t step = (int64_t)s * w->n + image;
+    const double *x = w->x + step * w->rows, *own = w->u + step * w->rows, *h = w->h + step * H, *c = w->c + step * H;
+    double *gate = w->gate + step * w->rows;
+    for (int u = 0; u < H; u++) {
+        if (t->op->kind == OP_RNN) {
+            const bool relu = t->op->arg[ARG_CELL_ACT].count == CELL_RELU;
+            const double v = x[u] + own[u];
+            const bool all =
+                t->op->arg[ARG_RETURN].count == RETURN_ALL && t->sy && !w->at[PLACE_HIDDEN].norm; /* then h is not it */
+            const bool over = all && relu ? interp_decide(t, v > 0, t->sy[at(&t->b, image, u, 0, s)] > 0, v, 1) : v > 0;
+            to[u] = gate[u] = isnan(v) ? v : !relu ? q(t, tanh(v)) : over ? q(t, v) : 0;
+        } else if (t->op->kind == OP_GRU) {
+            const double r = q(t, logistic(x[u] + own[u])), z = q(t, logistic(x[H + u] + own[H + u]));
+            const double n = q(t, tanh(x[2 * H + u] + q(t, r * own[2 * H + u])));
+            gate[u] = r, gate[H + u] = z, gate[2 * H + u] = n;
+            to[u] = q(t, (1 - z) * n + z * h[u]);
+        } else {
+            for (int k = 0; k < 4; k++) {
+                const double v = x[k * H + u] + own[k * H + u];
+                gate[k * H + u] = q(t, k == 2 ? tanh(v) : logistic(v));
+            }
+            to[u] = q(t, gate[H + u] * c[u] + gate[u] * gate[2 * H + u]);
+        }
+    }
 }
 
 static void step_forward(const At *t, Walk *w, int image, int s)
 {
     const int H = w->hidden;
-    const double *x = t->x + at(&t->a, image, 0, 0, s), *h = w->h + (int64_t)s * H, *c = w->c + (int64_t)s * H;
-    const double *b = value(t, PARAM_BIAS), *bh = value(t, PARAM_HIDDEN_BIAS);
-    double *gate = w->gate + (int64_t)s * w->gates * H, *next = w->h + (int64_t)(s + 1) * H;
-    for (int u = 0; u < H; u++) {
-        double sum[4], own[4];
-        for (int k = 0; k < w->gates; k++) {
-            sum[k] = q(t, row_sum(t, value(t, PARAM_WEIGHT), b, k * H + u, x, w->in, t->a.w));
-            own[k] = q(t, row_sum(t, value(t, PARAM_HIDDEN_WEIGHT), bh, k * H + u, h, H, 1));
-        }
-        if (t->op->kind == OP_RNN) {
-            const bool relu = t->op->arg[ARG_CELL_ACT].count == CELL_RELU;
-            const double v = sum[0] + own[0];
-            const bool all = t->op->arg[ARG_RETURN].count == RETURN_ALL && t->sy;
-            const bool over = all && relu ? interp_decide(t, v > 0, t->sy[at(&t->b, image, u, 0, s)] > 0, v, 1) : v > 0;
-            gate[u] = isnan(v) ? v : !relu ? q(t, tanh(v)) : over ? q(t, v) : 0;
-            next[u] = gate[u];
-        } else if (t->op->kind == OP_GRU) {
-            const double r = q(t, logistic(sum[0] + own[0])), z = q(t, logistic(sum[1] + own[1]));
-            const double n = q(t, tanh(sum[2] + q(t, r * own[2])));
-            w->through[(int64_t)s * H + u] = own[2];
-            gate[u] = r, gate[H + u] = z, gate[2 * H + u] = n;
-            next[u] = q(t, (1 - z) * n + z * h[u]);
-        } else {
-            const double i = q(t, logistic(sum[0] + own[0])), f = q(t, logistic(sum[1] + own[1]));
-            const double g = q(t, tanh(sum[2] + own[2])), o = q(t, logistic(sum[3] + own[3]));
-            gate[u] = i, gate[H + u] = f, gate[2 * H + u] = g, gate[3 * H + u] = o;
-            w->c[(int64_t)(s + 1) * H + u] = q(t, f * c[u] + i * g);
-            next[u] = q(t, o * tanh(w->c[(int64_t)(s + 1) * H + u]));
-        }
+    const int64_t step = (int64_t)s * w->n + image, next = step + w->n;
+    double *h = w->h + next * H, *c = w->c + next * H, *y = w->y + step * H;
+    products_forward(t, w, image, s);
+    gates_forward(t, w, image, s, t->op->kind == OP_LSTM ? c : h);
+    if (t->op->kind == OP_LSTM) {
+        memcpy(y, c, sizeof *y * (size_t)H);
+        if (w->at[PLACE_CELL].norm)
+            norm_forward(t, w, PLACE_CELL, s, image, y);
+        if (w->at[PLACE_CELL].norm && w->at[PLACE_CELL].norm->carried)
+            memcpy(c, y, sizeof *y * (size_t)H);
+        for (int u = 0; u < H; u++)
+            h[u] = q(t, w->gate[step * w->rows + 3 * H + u] * tanh(y[u]));
     }
+    if (w->at[PLACE_HIDDEN].norm)
+        norm_forward(t, w, PLACE_HIDDEN, s, image, h);
 }
 
-/* Of unit u, the first step whose h is the largest, or is no number; after it, as w.h has it. Steps that float32 cannot
- * tell apart, as where h saturates, are equal. */
-static int largest_step(const Walk *w, int u)
+static double h_after(const Walk *w, int image, int u, int s)
+{
+    return w->h[((int64_t)(s + 1) * w->n + image) * w->hidden + u];
+}
+
+/* Of unit u, the first step whose h is the largest, or is no number. Steps that float32 cannot tell apart, as where h
+ * saturates, are equal. */
+static int largest_step(const Walk *w, int image, int u)
 {
     const double apart = 4 * 0x1p-23, least = 0x1p-126;
-    int best = 1;
-    for (int s = 2; s <= w->steps && !isnan(w->h[(int64_t)best * w->hidden + u]); s++)
-        if (!(w->h[(int64_t)s * w->hidden + u] - w->h[(int64_t)best * w->hidden + u] <=
-              apart * fabs(w->h[(int64_t)best * w->hidden + u]) + least))
+    int best = 0;
+    for (int s = 1; s < w->steps && !isnan(h_after(w, image, u, best)); s++)
+        if (!(h_after(w, image, u, s) - h_after(w, image, u, best) <= apart * fabs(h_after(w, image, u, best)) + least))
             best = s;
     return best;
+}
+
+static void walk_forward(const At *t, Walk *w)
+{
+    for (int s = 0; s < w->steps; s++)
+        for (int image = 0; image < t->n; image++)
+            step_forward(t, w, image, s);
 }
 
 void interp_cell_forward(At *t)
 {
     Walk w = walk_new(t);
-    const int returns = t->op->arg[ARG_RETURN].count, H = w.hidden;
-    for (int image = 0; image < t->n; image++) {
-        for (int s = 0; s < w.steps; s++)
-            step_forward(t, &w, image, s);
-        for (int u = 0; u < H; u++)
+    const int returns = t->op->arg[ARG_RETURN].count;
+    walk_forward(t, &w);
+    for (int image = 0; image < t->n; image++)
+        for (int u = 0; u < w.hidden; u++)
             if (returns == RETURN_ALL) {
                 for (int s = 0; s < w.steps; s++)
-                    t->y[at(&t->b, image, u, 0, s)] = w.h[(int64_t)(s + 1) * H + u];
+                    t->y[at(&t->b, image, u, 0, s)] = h_after(&w, image, u, s);
             } else {
                 double mean = 0;
-                for (int s = 1; s <= w.steps; s++)
-                    mean += w.h[(int64_t)s * H + u] / w.steps;
-                t->y[at(&t->b, image, u, 0, 0)] = returns == RETURN_MEAN  ? mean
-                                                  : returns == RETURN_MAX ? w.h[(int64_t)largest_step(&w, u) * H + u]
-                                                                          : w.h[(int64_t)w.steps * H + u];
+                for (int s = 0; s < w.steps; s++)
+                    mean += h_after(&w, image, u, s) / w.steps;
+                t->y[at(&t->b, image, u, 0, 0)] = returns == RETURN_MEAN ? mean
+                                                  : returns == RETURN_MAX
+                                                      ? h_after(&w, image, u, largest_step(&w, image, u))
+                                                      : h_after(&w, image, u, w.steps - 1);
             }
-    }
     walk_free(&w);
 }
+
+/* ---- backward ------------------------------------------------------------------------------------------------------
+ */
 
 /* What the gradient of h after step s is from the op's own output. */
 static double step_given(const At *t, const Walk *w, int image, int u, int s)
@@ -127,83 +263,120 @@ static double step_given(const At *t, const Walk *w, int image, int u, int s)
     case RETURN_MEAN:
         return t->dy[at(&t->b, image, u, 0, 0)] / w->steps;
     case RETURN_MAX:
-        return largest_step(w, u) == s + 1 ? t->dy[at(&t->b, image, u, 0, 0)] : 0;
+        return largest_step(w, image, u) == s ? t->dy[at(&t->b, image, u, 0, 0)] : 0;
     default:
         return s == w->steps - 1 ? t->dy[at(&t->b, image, u, 0, 0)] : 0;
     }
 }
 
-/* The gradient of gate k's sum of unit u, dx, and (of gru's n, another: dh) that of what h feeds, into weights, biases
- * and what they read. */
-static void row_back(const At *t, const Walk *w, int image, int s, int row, double dx, double dh, double *to_h)
+/* The gradients of the two products of a step, dx of W x and du of U h, into weights and what they read. */
+static void products_backward(const At *t, const Walk *w, int image, int s, const double *dx, const double *du,
+                              double *to_h)
 {
     const int H = w->hidden;
-    double *dw = gradient(t, PARAM_WEIGHT), *du = gradient(t, PARAM_HIDDEN_WEIGHT);
-    double *db = gradient(t, PARAM_BIAS), *dbh = gradient(t, PARAM_HIDDEN_BIAS);
+    double *dw = gradient(t, PARAM_WEIGHT), *dv = gradient(t, PARAM_HIDDEN_WEIGHT);
     const double *weight = value(t, PARAM_WEIGHT), *own = value(t, PARAM_HIDDEN_WEIGHT);
-    for (int k = 0; k < w->in; k++) {
-        const int64_t x = at(&t->a, image, k, 0, s), p = (int64_t)row * w->in + k;
-        if (dw)
-            dw[p] += q(t, dx * t->x[x]);
-        t->dx[x] += q(t, dx * weight[p]);
+    const double *h = w->h + ((int64_t)s * w->n + image) * H;
+    for (int row = 0; row < w->rows; row++) {
+        for (int k = 0; k < w->in; k++) {
+            const int64_t x = at(&t->a, image, k, 0, s), p = (int64_t)row * w->in + k;
+            if (dw)
+                dw[p] += q(t, dx[row] * t->x[x]);
+            t->dx[x] += q(t, dx[row] * weight[p]);
+        }
+        for (int k = 0; k < H; k++) {
+            const int64_t p = (int64_t)row * H + k;
+            if (dv && s) /* before the first step there is no h, even for a gradient that is no number */
+                dv[p] += q(t, du[row] * h[k]);
+            to_h[k] += q(t, du[row] * own[p]);
+        }
     }
-    for (int k = 0; k < H; k++) {
-        const int64_t p = (int64_t)row * H + k;
-        if (du && s) /* before the first step there is no h, even for a gradient that is no number */
-            du[p] += q(t, dh * w->h[(int64_t)s * H + k]);
-        to_h[k] += q(t, dh * own[p]);
-    }
-    if (db)
-        db[row] += q(t, dx);
-    if (dbh)
-        dbh[row] += q(t, dh);
 }
 
+/* The gradients of the gates' sums, dx and (of gru's n another) du, from that of what gates_forward made, d; what of it
+ * goes to the c or h before by itself. */
+static void gates_backward(const At *t, const Walk *w, int image, int s, const double *d, double *dx, double *du,
+                           double *before)
+{
+    const int H = w->hidden;
+    const int64_t step = (int64_t)s * w->n + image;
+    const double *gate = w->gate + step * w->rows, *h = w->h + step * H, *c = w->c + step * H;
+    for (int u = 0; u < H; u++) {
+        const double g = d[u];
+        if (t->op->kind == OP_RNN) {
+            const double y = gate[u];
+            dx[u] = q(t, t->op->arg[ARG_CELL_ACT].count == CELL_TANH ? g * (1 - y * y) : y <= 0 ? 0 : g);
+            du[u] = dx[u];
+        } else if (t->op->kind == OP_GRU) {
+            const double r = gate[u], z = gate[H + u], n = gate[2 * H + u];
+            const double dn = q(t, g * (1 - z) * (1 - n * n));
+            dx[u] = du[u] = q(t, dn * w->u[step * w->rows + 2 * H + u] * r * (1 - r));
+            dx[H + u] = du[H + u] = q(t, g * (h[u] - n) * z * (1 - z));
+            dx[2 * H + u] = dn;
+            du[2 * H + u] = q(t, dn * r);
+            before[u] += q(t, g * z);
+        } else {
+            const double i = gate[u], f = gate[H + u], j = gate[2 * H + u];
+            dx[u] = du[u] = q(t, g * j * i * (1 - i));
+            dx[H + u] = du[H + u] = q(t, g * c[u] * f * (1 - f));
+            dx[2 * H + u] = du[2 * H + u] = q(t, g * i * (1 - j * j));
+            before[u] = q(t, g * f);
+        }
+    }
+}
+
+/* dh, dc: the gradients of h and c after the step, then of those before it. */
 static void step_backward(const At *t, const Walk *w, int image, int s, double *dh, double *dc)
 {
     const int H = w->hidden;
-    const double *gate = w->gate + (int64_t)s * w->gates * H, *h = w->h + (int64_t)s * H, *c = w->c + (int64_t)s * H;
-    double *before = interp_room(H, sizeof *before);
-    for (int u = 0; u < H; u++) {
-        const double g = q(t, dh[u] + step_given(t, w, image, u, s));
-        if (t->op->kind == OP_RNN) {
-            const double y = gate[u];
-            const double d = t->op->arg[ARG_CELL_ACT].count == CELL_TANH ? g * (1 - y * y) : y <= 0 ? 0 : g;
-            row_back(t, w, image, s, u, q(t, d), q(t, d), before);
-        } else if (t->op->kind == OP_GRU) {
-            const double r = gate[u], z = gate[H + u], n = gate[2 * H + u];
-            const double dn = q(t, g * (1 - z) * (1 - n * n)), dz = q(t, g * (h[u] - n) * z * (1 - z));
-            const double dr = q(t, dn * w->through[(int64_t)s * H + u] * r * (1 - r));
-            row_back(t, w, image, s, u, dr, dr, before);
-            row_back(t, w, image, s, H + u, dz, dz, before);
-            row_back(t, w, image, s, 2 * H + u, dn, q(t, dn * r), before);
-            before[u] += q(t, g * z);
-        } else {
-            const double i = gate[u], f = gate[H + u], j = gate[2 * H + u], o = gate[3 * H + u];
-            const double y = tanh(w->c[(int64_t)(s + 1) * H + u]);
-            const double d = q(t, dc[u] + g * o * (1 - y * y));
-            const double back[4] = {q(t, d * j * i * (1 - i)), q(t, d * c[u] * f * (1 - f)), q(t, d * i * (1 - j * j)),
-                                    q(t, g * y * o * (1 - o))};
-            for (int k = 0; k < 4; k++)
-                row_back(t, w, image, s, k * H + u, back[k], back[k], before);
-            dc[u] = q(t, d * f);
+    const int64_t step = (int64_t)s * w->n + image;
+    double *before = interp_room(H, sizeof *before), *d = interp_room(H, sizeof *d);
+    double *dx = interp_room(2 * (int64_t)w->rows, sizeof *dx), *du = dx + w->rows;
+    double *db = gradient(t, PARAM_BIAS), *dbh = gradient(t, PARAM_HIDDEN_BIAS);
+    for (int u = 0; u < H; u++)
+        d[u] = q(t, dh[u] + step_given(t, w, image, u, s));
+    if (w->at[PLACE_HIDDEN].norm)
+        norm_backward(t, w, PLACE_HIDDEN, s, image, d);
+    if (t->op->kind == OP_LSTM) {
+        const PlaceNorm *cell = w->at[PLACE_CELL].norm;
+        const bool carried = cell && cell->carried;
+        for (int u = 0; u < H; u++) {
+            const double o = w->gate[step * w->rows + 3 * H + u], y = tanh(w->y[step * H + u]);
+            dx[3 * H + u] = du[3 * H + u] = q(t, d[u] * y * o * (1 - o));
+            d[u] = q(t, d[u] * o * (1 - y * y) + (carried ? dc[u] : 0));
         }
+        if (cell)
+            norm_backward(t, w, PLACE_CELL, s, image, d);
+        for (int u = 0; u < H && !carried; u++)
+            d[u] = q(t, d[u] + dc[u]);
     }
+    gates_backward(t, w, image, s, d, dx, du, t->op->kind == OP_LSTM ? dc : before);
+    for (int row = 0; db && row < w->rows; row++)
+        db[row] += q(t, dx[row]), dbh[row] += q(t, du[row]);
+    if (w->at[PLACE_SUM].norm) {
+        norm_backward(t, w, PLACE_SUM, s, image, dx);
+        memcpy(du, dx, sizeof *du * (size_t)w->rows);
+    }
+    if (w->at[PLACE_INPUT].norm)
+        norm_backward(t, w, PLACE_INPUT, s, image, dx);
+    if (w->at[PLACE_RECURRENT].norm)
+        norm_backward(t, w, PLACE_RECURRENT, s, image, du);
+    products_backward(t, w, image, s, dx, du, before);
     memcpy(dh, before, sizeof *dh * (size_t)H);
     free(before);
+    free(d);
+    free(dx);
 }
 
 void interp_cell_backward(At *t)
 {
     Walk w = walk_new(t);
-    double *dh = interp_room(2 * (int64_t)w.hidden, sizeof *dh), *dc = dh + w.hidden;
-    for (int image = 0; image < t->n; image++) {
-        for (int s = 0; s < w.steps; s++)
-            step_forward(t, &w, image, s);
-        memset(dh, 0, 2 * sizeof *dh * (size_t)w.hidden);
-        for (int s = w.steps - 1; s >= 0; s--)
-            step_backward(t, &w, image, s, dh, dc);
-    }
+    const int64_t all = (int64_t)t->n * w.hidden;
+    double *dh = interp_room(2 * all, sizeof *dh), *dc = dh + all;
+    walk_forward(t, &w);
+    for (int s = w.steps - 1; s >= 0; s--)
+        for (int image = 0; image < t->n; image++)
+            step_backward(t, &w, image, s, dh + (int64_t)image * w.hidden, dc + (int64_t)image * w.hidden);
     free(dh);
     walk_free(&w);
 }

@@ -1,4 +1,5 @@
 /* randprint.c - a random spec as YAML (randspec.h). */
+#include "places.h"
 #include "randspec.h"
 
 #include <math.h>
@@ -112,6 +113,8 @@ static void print_bare(const RsLayer *l, int indent, FILE *to)
         const ArgInfo *info = op_info[t->op].arg;
         fprintf(to, "%s: {hidden: %d, return: %s%s", word(t->op), t->arg[ARG_HIDDEN].count,
                 info[ARG_RETURN].words[t->arg[ARG_RETURN].count], t->arg[ARG_CELL_BIAS].count ? "" : ", bias: false");
+        if (t->arg[ARG_CELL_NORM].places)
+            fprintf(to, ", norm: %s", places_text(t->arg[ARG_CELL_NORM].places, true, true));
         fprintf(to, "%s}\n", t->op == OP_RNN && t->arg[ARG_CELL_ACT].count == CELL_RELU ? ", act: relu" : "");
         return;
     }

@@ -171,7 +171,7 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
             return false;
     } else if (op_is_recurrent(t->op)) {
         const int hidden = t->arg[ARG_HIDDEN].count;
-        if (w->s->dims != 1)
+        if (w->s->dims != 1 || (hidden == 1 && t->arg[ARG_CELL_NORM].places))
             return false;
         w->work += 4.0 * (a->c + hidden) * hidden * a->w;
         a->c = hidden;

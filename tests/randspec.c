@@ -1,4 +1,5 @@
 /* randspec.c - random numbers, and specs made of them: chains and graphs (randspec.h). */
+#include "places.h"
 #include "randspec.h"
 #include "acts.h"
 
@@ -559,6 +560,30 @@ static RandSpec attempt_graph(Rng *r)
 
 /* ---- making sequences ---- */
 
+/* Norms inside a step, in one place or two. */
+static const struct Places *random_places(Rng *r, const RsStage *t)
+{
+    const bool relu = op_cell_is_relu(t->op, t->arg); /* whose kinks are looked at in h */
+    struct Places *p = xalloc(sizeof *p);
+    bool any = false;
+    for (int n = rng_int(r, 1, 2); n > 0; n--) {
+        const CellPlace place = (CellPlace)rng_int(r, PLACE_INPUT, PLACES - 1);
+        const bool sum = place == PLACE_SUM, term = place == PLACE_INPUT || place == PLACE_RECURRENT;
+        if (!(op_info[t->op].cell->places & IN_PLACE(place)) || (relu && place == PLACE_HIDDEN) ||
+            (term && p->of[PLACE_SUM].op != OP_INPUT) ||
+            (sum && (p->of[PLACE_INPUT].op != OP_INPUT || p->of[PLACE_RECURRENT].op != OP_INPUT)))
+            continue;
+        p->of[place] = (PlaceNorm){.op = rng_chance(r, 0.7) ? OP_LN : OP_RMS,
+                                   .eps = rng_chance(r, 0.6) ? EPS_USUAL : 0.01,
+                                   .gamma = rng_chance(r, 0.7) ? 1 : 0.5,
+                                   .each = place_info[place].of_gates && t->op != OP_RNN && rng_chance(r, 0.3),
+                                   .carried = place == PLACE_CELL && rng_chance(r, 0.4)};
+        p->of[place].beta = p->of[place].op == OP_LN && rng_chance(r, 0.8);
+        any = true;
+    }
+    return any ? p : NULL;
+}
+
 /* A recurrent layer. relu makes h of the sum only where all steps are returned: its kinks can be looked at there. */
 static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
 {
@@ -569,6 +594,8 @@ static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
     t.arg[ARG_CELL_BIAS].count = rng_chance(r, 0.7);
     if (t.op == OP_RNN && t.arg[ARG_RETURN].count == RETURN_ALL && rng_chance(r, 0.4))
         t.arg[ARG_CELL_ACT].count = CELL_RELU;
+    if (t.arg[ARG_HIDDEN].count > 1 && rng_chance(r, 0.5))
+        t.arg[ARG_CELL_NORM].places = random_places(r, &t);
     return (RsLayer){.block = OP_KINDS, .act = s->act, .stage = {t}, .nstage = 1};
 }
 

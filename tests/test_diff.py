@@ -42,6 +42,8 @@ SPECS = {
     'later': (NET % '').replace('- conv: {out: 64', '- maxpool: {k: 2, name: p}\n  - conv: {out: 64'),
     'other_lr': (NET % '') + 'train: {lr: 0.5}\n',
     'chain1d': 'name: wave\ninput: [2, 40]\nclasses: 3\nlayers:\n  - conv: 8\n  - global_avg_pool\n  - linear: classes\n',
+    'summed': 'name: rows\ninput: [4, 9]\nclasses: 3\nlayers:\n  - lstm: {hidden: 8, norm: {sum: ln}}\n  - linear: classes\n',
+    'termed': 'name: rows\ninput: [4, 9]\nclasses: 3\nlayers:\n  - lstm: {hidden: 8, norm: {recurrent: ln, cell: ln}}\n  - linear: classes\n',
     'escape': (NET % '').replace('name: small', 'name: small\nact: leaky_relu(0.2)'),
 }
 DEEP = os.path.join(ROOT, 'specs', 'resnet20.yaml')
@@ -54,6 +56,7 @@ GOLDEN = {
     'rotation_act': (['small', '--order', 'conv-bn-act', '--order', 'act-conv-bn', '--stat'], 1),
     'inserted': (['small', 'inserted'], 1),
     'removed': (['inserted', 'small', '--level', 'spec,graph'], 1),
+    'norm_moved': (['summed', 'termed', '--level', 'spec,graph'], 1),
     'fold': (['small', '--fold', 'off,on'], 1),
     'spelled': (['small', 'spelled'], 0),
     'cut': (['small', 'cut', '--level', 'spec,graph,c'], 1),

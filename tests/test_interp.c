@@ -2,6 +2,7 @@
  * cases worked out by hand. Graphs are built here without any pass, so that nothing else is under test. */
 #include "acts.h"
 #include "interp.h"
+#include "places.h"
 
 #include <check.h>
 #include <math.h>
@@ -17,6 +18,7 @@ typedef struct Net {
     int ins[MOST_OPS][MOST_INPUTS];
     int from; /* what the next op reads */
     Param param[MOST_PARAMS];
+    struct Places places[MOST_OPS]; /* of recurrent ops */
 } Net;
 
 static void net_param(Net *t, ParamRole role, int ndim, int d0, int d1, int d2, int d3)
@@ -116,6 +118,21 @@ static void recurrent(Net *t, OpKind kind, int hidden, int returns, int act, boo
     net_param(t, PARAM_HIDDEN_WEIGHT, 2, gates[kind] * hidden, hidden, 0, 0);
     for (int r = PARAM_BIAS; bias && r <= PARAM_HIDDEN_BIAS; r += PARAM_HIDDEN_BIAS - PARAM_BIAS)
         net_param(t, (ParamRole)r, 1, gates[kind] * hidden, 0, 0, 0);
+}
+
+/* Puts a norm into a place of the recurrent op that was added last. */
+static void cell_norm(Net *t, CellPlace place, PlaceNorm norm)
+{
+    Op *o = &t->op[t->g.nop - 1];
+    struct Places *p = &t->places[t->g.nop - 1];
+    const bool units = place == PLACE_CELL || place == PLACE_HIDDEN;
+    const int gates = units ? 1 : o->kind == OP_LSTM ? 4 : o->kind == OP_GRU ? 3 : 1;
+    p->of[place] = norm;
+    o->arg[ARG_CELL_NORM].places = p;
+    for (int r = PARAM_GAMMA; r <= (norm.beta ? PARAM_BETA : PARAM_GAMMA); r++) {
+        net_param(t, (ParamRole)r, 1, gates * o->arg[ARG_HIDDEN].count, 0, 0, 0);
+        t->param[t->g.nparam - 1].place = place;
+    }
 }
 
 static void bn(Net *t)
@@ -288,6 +305,35 @@ static void done(Net *t, int n)
 {
     loss(t);
     differences(t, n);
+}
+
+/* Norms inside the steps of each cell: each place that it has alone, and several together. */
+START_TEST(diff_places)
+{
+    static const OpKind cell[] = {OP_RNN, OP_GRU, OP_LSTM};
+    const OpKind kind = cell[_i % 3];
+    const PlaceNorm ln = {.op = OP_LN, .eps = 1e-3, .gamma = 1, .beta = true},
+                    rms = {.op = OP_RMS, .eps = 1e-3, .gamma = 1};
+    const PlaceNorm norm[] = {ln, rms, {.op = OP_LN, .eps = 1e-3, .gamma = 1, .beta = true, .each = kind != OP_RNN}};
+    static const unsigned several[] = {IN_PLACE(PLACE_INPUT) | IN_PLACE(PLACE_RECURRENT),
+                                       IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_HIDDEN) | IN_PLACE(PLACE_CELL),
+                                       IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_INPUT)};
+    for (int set = 0; set < PLACES - 1 + 3; set++) {
+        unsigned in = set < PLACES - 1 ? IN_PLACE(set + 1) : several[set - PLACES + 1];
+        in &= op_info[kind].cell->places;
+        Net t = start(3, 1, 4);
+        recurrent(&t, kind, 4, set % RETURNS == RETURN_MAX ? RETURN_ALL : set % RETURNS, CELL_TANH, set % 2);
+        for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+            PlaceNorm n = norm[_i / 3];
+            n.each &= p < PLACE_CELL;
+            n.carried = p == PLACE_CELL && set > PLACE_CELL;
+            if (in & IN_PLACE(p))
+                cell_norm(&t, p, n);
+        }
+        flatten(&t);
+        linear(&t, 3, true);
+        done(&t, 2);
+    }
 }
 
 /* Each cell, with each way to return; and one behind another, with a conv between. */
@@ -879,6 +925,7 @@ int main(void)
     TCase *d = tcase_create("differences"), *h = tcase_create("hand");
     tcase_add_loop_test(d, diff_conv, 0, 8);
     tcase_add_loop_test(d, diff_recurrent, 0, 3);
+    tcase_add_loop_test(d, diff_places, 0, 9);
     tcase_add_test(d, diff_conv_grouped);
     int npoints = 0;
     tcase_set_timeout(d, 60); /* of a busy machine */

@@ -283,7 +283,7 @@ def sides(m):
 
 
 class TwinReference:
-    """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other."""
+    """A torch.nn.Module with PyTorch's own layers, autograd and SGD. A stage is a module that holds no other, or a recurrent one."""
 
     def __init__(self, module, source=""):
         self.module, self.source = module, source
@@ -295,9 +295,12 @@ class TwinReference:
         self.learns = {k for k, p in self.net.named_parameters() if p.requires_grad}
         self.stages, self.kinks, self.drops = [], [], {}
         self.acts, self.masks, self.pooled, self.made = {}, {}, {}, []
+        within = None # a recurrent module, whose norms are none of the network's
         for path, m in self.net.named_modules():
-            if path == "" or any(True for _ in m.children()):
+            recurrent = isinstance(m, torch.nn.RNNBase)
+            if path == "" or (within and path.startswith(within)) or (any(True for _ in m.children()) and not recurrent):
                 continue
+            within = f"{path}." if recurrent else None
             self.stages.append(path)
             if sides(m) or isinstance(m, MAX_POOLS):
                 self.kinks.append((path, m))

@@ -45,7 +45,7 @@ def check_twin(args, case, ref, shape, report):
         _, draw, number = params[name]
         n, value = value.numel(), value.double().numpy()
         deviation = {"const": 0, "normal": number, "uniform": number / 3 ** 0.5}[draw]
-        if (draw == "const" and (value != number).any() or draw == "uniform" and np.abs(value).max() > number * 1.000001
+        if (draw == "const" and (value != np.float32(number)).any() or draw == "uniform" and np.abs(value).max() > number * 1.000001
                 or n >= 100 and abs(value.std() - deviation) > 6 * deviation / n ** 0.5):
             report.wrong.append(f"{name} is drawn with deviation {value.std():.4g}, the graph says {draw} {number:.4g}")
 

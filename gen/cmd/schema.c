@@ -318,6 +318,11 @@ static json_t *definitions(void)
     with(d, "shortcut",
          object("anyOf", json_pack("[o, o, o]", object("enum", json_pack("[s, s]", "identity", "pad")),
                                    ref("convOrder"), map_of(shortcut_keys))));
+    const char *norms = stage_pattern(op_is_norm);
+    with(d, "placeKind", pattern(xprintf("^ *(none|norm|%s) *$", norms)));
+    with(d, "placeNorm", any_of(ref("placeKind"), map_of(place_keys)));
+    with(d, "betweenNorm", any_of(ref("placeKind"), map_of(between_keys)));
+    with(d, "cellNorm", any_of(ref("placeKind"), map_of(norm_places_keys)));
     with(d, "conv", block(conv_keys));
     with(d, "linear", block(linear_keys));
     with(d, "stage", group());

@@ -2,6 +2,7 @@
  *
  * needs: the pairs of layers.  sets: level[LEVEL_SPEC]. */
 #include "levels.h"
+#include "places.h"
 
 #include <string.h>
 
@@ -32,13 +33,50 @@ static bool norms_own(const char *key)
     return strcmp(key, "eps") == 0 || strcmp(key, "momentum") == 0;
 }
 
+/* The place inside a step, of gates or of units, in which a alone has a norm; PLACE_NONE: there is none, or several. */
+static CellPlace lone_place(const Facts *a, const Facts *b, bool of_gates)
+{
+    CellPlace alone = PLACE_NONE;
+    int n = 0;
+
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++)
+        if (place_info[p].of_gates == of_gates && fact_of(a, place_info[p].param) && !fact_of(b, place_info[p].param))
+            alone = p, n++;
+    return n == 1 ? alone : PLACE_NONE;
+}
+
+/* What it means that the norm of place a stands in place b. */
+static const char *moved_text(CellPlace a, CellPlace b)
+{
+    const bool to_term = a == PLACE_SUM && b <= PLACE_RECURRENT, from_term = b == PLACE_SUM && a <= PLACE_RECURRENT;
+    const CellPlace term = to_term ? b : a;
+    const char *other = place_info[term == PLACE_INPUT ? PLACE_RECURRENT : PLACE_INPUT].of;
+
+    if (to_term)
+        return xprintf("from the sum to one of its terms: %s by itself, %s is added as it is", place_info[b].of, other);
+    if (from_term)
+        return xprintf("from %s, one term, to the sum: %s is normalised with it", place_info[a].of, other);
+    return xprintf("of %s, not of %s", place_info[b].of, place_info[a].of);
+}
+
 static void compare_facts(Diff *d, Level l, const char *where, const Facts *a, const Facts *b)
 {
+    const bool gates = lone_place(a, b, true) && lone_place(b, a, true);
+    const CellPlace from = lone_place(a, b, gates), to = lone_place(b, a, gates);
+    const char *was = fact_of(a, place_info[from].param), *is = fact_of(b, place_info[to].param);
+    const bool moved = from && to && strcmp(was, is) == 0;
+
+    if (moved)
+        diff_row(d, l, "norm moved", where, xprintf("%s in '%s'", was, place_info[from].name),
+                 xprintf("%s in '%s'", is, place_info[to].name), moved_text(from, to));
     for (int i = 0; i < a->n; i++)
-        if (fact_of(b, a->fact[i].key) || !norms_own(a->fact[i].key))
+        if (moved && strcmp(a->fact[i].key, place_info[from].param) == 0)
+            continue;
+        else if (fact_of(b, a->fact[i].key) || !norms_own(a->fact[i].key))
             diff_row(d, l, a->fact[i].key, where, a->fact[i].text, fact_of(b, a->fact[i].key), NULL);
     for (int i = 0; i < b->n; i++)
-        if (!fact_of(a, b->fact[i].key) && !norms_own(b->fact[i].key))
+        if (!fact_of(a, b->fact[i].key) && !norms_own(b->fact[i].key) &&
+            !(moved && strcmp(b->fact[i].key, place_info[to].param) == 0))
             diff_row(d, l, b->fact[i].key, where, NULL, b->fact[i].text, NULL);
 }
 
@@ -137,7 +175,10 @@ static Facts layer_facts(const Spec *s, int i)
         fact(&f, "out", l->out ? xprintf("%d", l->out) : "as many as it reads");
     for (int a = 0; weight && a < OP_ARGS; a++) {
         const ArgInfo *info = &op_info[weight->op].arg[a];
-        if (info->name)
+        for (int q = PLACE_INPUT; info->kind == ARG_PLACES && q < PLACES; q++)
+            if (op_place(weight->op, weight->arg, (CellPlace)q))
+                fact(&f, place_info[q].param, place_norm_text(weight->op, weight->arg, (CellPlace)q));
+        if (info->name && info->kind != ARG_PLACES)
             fact(&f, info->name,
                  info->kind == ARG_SIZE     ? pair_text(weight->arg[a].size)
                  : info->kind == ARG_SIDES  ? sides_text(weight->arg[a].sides, 2)

@@ -85,6 +85,9 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
 /* recurrent.c: the same of a recurrent op; a cell's initialiser in C. */
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to);
 const char *emit_cell(const struct cvy_cell *c);
+/* Which gates a norm in a place is of, of the cell called so: "lstm1_cell.x_gate"; "NULL": of none. */
+const char *emit_cell_gates(const CellNorm *m, const char *cell);
+const char *emit_cell_param(const Param *q); /* what a parameter of such a norm is called in a kernel */
 /* Whether a kernel's function of that phase is told how many images there are: after the loss only norms are left. */
 bool emit_takes_n(const Kernel *k, Phase phase);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */

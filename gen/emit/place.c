@@ -146,6 +146,8 @@ static Given field(const Net *n, const Kernel *k, const Field *f)
     case FIELD_BIAS:
         return (Given){"const float *", n->g->param[f->which].role == PARAM_BIAS ? "bias" : "hidden_bias",
                        in_param(n, f->which)};
+    case FIELD_CELL_NORM:
+        return (Given){"const float *", emit_cell_param(&n->g->param[f->which]), in_param(n, f->which)};
     case FIELD_COPY:
         return (Given){"float *", "copy", "at->copy"};
     case FIELD_DW:
@@ -282,6 +284,14 @@ static void place_cell(const Net *n, const Kernel *k)
             blocks_of(k->recurrent->cell.hidden) * LANES / k->recurrent->cell.lanes, k->name,
             param_name(n, k->op, PARAM_WEIGHT), param_name(n, k->op, PARAM_HIDDEN_WEIGHT), bias, n->NAME,
             upper(k->name)));
+    for (int i = 0; i < k->recurrent->nnorm; i++) {
+        const CellNorm *m = &k->recurrent->norm[i];
+        const char *beta = m->beta < 0 ? "NULL" : xprintf("p + %s_%s", n->NAME, upper(n->g->param[m->beta].name));
+        net_line(n->rec, "folds",
+                 xprintf("cvy_cell_norm(&%s_cell, %d, %s, p + %s_%s, %s, f + %s_%s_FOLDED + %lld)", k->name, m->vectors,
+                         emit_cell_gates(m, xprintf("%s_cell", k->name)), n->NAME, upper(n->g->param[m->gamma].name),
+                         beta, n->NAME, upper(k->name), (long long)m->packed_at));
+    }
 }
 
 void place_folds(const Net *n)

@@ -4,6 +4,7 @@
  * needs: a plain plan. sets: the files of the emitted folder. */
 #include "emit.h"
 #include "expr.h"
+#include "places.h"
 
 #include "template.h"
 
@@ -15,6 +16,7 @@ typedef struct PlainNet {
     const Plain *p;
     const Graph *g;
     bool train, grouped, dilated; /* the latter: some conv is */
+    bool cell_norms;              /* inside the steps of some recurrent op */
     Rec *rec;
     bool backward_reads_x; /* its calls name the network's input */
 } PlainNet;
@@ -340,6 +342,34 @@ static void add_conv(const PlainNet *n)
                 dilation ? xprintf(" * k->dilation[%d]", d) : "", d);
 }
 
+/* What differs in the functions of recurrent ops where some have norms inside their steps. */
+static void cell_words(const PlainNet *n)
+{
+    static const char *const word[][3] = {
+        {"kept_more", "", "; last of all what norms read"},
+        {"sums_more", "", ", the norms in them; kept: what those read"},
+        {"sums_used", "", ", and are changed"},
+        {"sums_const", "const ", ""},
+        {"kept_to", "", "float *kept, "},
+        {"kept_from", "", "const float *kept, "},
+        {"kept_arg", "", "kept[m][t][0], "},
+        {"db", "g->b", "NULL"},
+        {"dc", "g->hidden_b", "NULL"},
+        {"dus", "", ", dus[k->H]"},
+        {"dus_4", "", ", dus[4 * k->H]"},
+        {"same", "dxs", "dus"},
+        {"behind", "", ", behind[k->H]"},
+        {"raw_h", "0", "k->hidden.groups ? k->hidden.at : 0"},
+    };
+
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        rec_str(n->rec, word[i][0], word[i][1 + n->cell_norms]);
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (op_is_recurrent(k))
+            rec_str(n->rec, xprintf("rows_%s", op_info[k].name),
+                    n->cell_norms ? "k->rows" : xprintf("%d", op_info[k].cell->kept));
+}
+
 /* Whether an average pool's windows divide by different numbers. */
 static bool uneven_averages(const Graph *g)
 {
@@ -378,6 +408,7 @@ static void ops(const PlainNet *n)
         if (k == OP_MAXPOOL || (k == OP_AVGPOOL && !has_kind(n, OP_MAXPOOL)))
             add_template(n, "plain_pool");  /* what both are told */
         if (op_is_recurrent(k) && !cells) { /* what they share */
+            cell_words(n);
             add_template(n, "plain_recurrent");
             rec_int(n->rec, "cells", 1);
             cells = true;
@@ -406,6 +437,24 @@ static const char *frame(const PlainNet *n, const Op *o, bool outputs)
                    outputs ? xprintf(".O = %d, ", o->shape.c) : "", o->shape.h, o->shape.w);
 }
 
+/* ", .rows = 10, .input = {1, 0, 6, 1e-05f}": the norms inside a recurrent op's steps. */
+static const char *norm_sizes(const Op *o)
+{
+    int at = op_info[o->kind].cell->kept;
+    Buf b = {0};
+
+    buf_printf(&b, ", .rows = %d", op_cell_kept(o->kind, o->arg));
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *n = op_place(o->kind, o->arg, p);
+        if (!n)
+            continue;
+        buf_printf(&b, ", .%s = {%d, %d, %d, %s}%s", place_info[p].name, n->each ? place_gates(o->kind, p) : 1,
+                   !op_info[n->op].norm->centred, at, number(n->eps), n->carried ? ", .carried = 1" : "");
+        at += place_gates(o->kind, p);
+    }
+    return b.text;
+}
+
 /* The constants of an op whose functions take a struct; NULL: they take none. */
 static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
 {
@@ -425,9 +474,9 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
-        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
+        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
                        o->shape.c, upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
-                       op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "");
+                       op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "", n->cell_norms ? norm_sizes(o) : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
@@ -527,6 +576,22 @@ static const char *at(const PlainNet *n, int op, ParamRole role, const char *bas
     return i < 0 ? "NULL" : expr("%s + %lld", base, (long long)n->p->param_at[i]);
 }
 
+/* The same of the norms inside a recurrent op's steps: ", {param + 144, param + 160}, {NULL, NULL}". */
+static const char *norm_params(const PlainNet *n, int op)
+{
+    Buf b = {0};
+
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const char *of[2];
+        for (int i = 0; i < 2; i++) {
+            const int q = graph_place_param(n->g, op, p, i ? PARAM_BETA : PARAM_GAMMA);
+            of[i] = q < 0 ? "NULL" : expr("param + %lld", (long long)n->p->param_at[q]);
+        }
+        buf_printf(&b, ", {%s, %s}", of[0], of[1]);
+    }
+    return b.text;
+}
+
 static void params(const PlainNet *n)
 {
     bool norms = false;
@@ -543,9 +608,9 @@ static void params(const PlainNet *n)
             rec_fmt(r, "place", "%s, %s, %s, %s, %s", at(n, i, PARAM_GAMMA, "param"), at(n, i, PARAM_BETA, "param"),
                     at(n, i, PARAM_MEAN, "running"), at(n, i, PARAM_VAR, "running"), at(n, i, PARAM_COUNT, "batches"));
         else if (op_is_recurrent(kind))
-            rec_fmt(r, "place", "%s, %s, %s, %s", at(n, i, PARAM_WEIGHT, "param"),
+            rec_fmt(r, "place", "%s, %s, %s, %s%s", at(n, i, PARAM_WEIGHT, "param"),
                     at(n, i, PARAM_HIDDEN_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"),
-                    at(n, i, PARAM_HIDDEN_BIAS, "param"));
+                    at(n, i, PARAM_HIDDEN_BIAS, "param"), n->cell_norms ? norm_params(n, i) : "");
         else
             rec_fmt(r, "place", "%s, %s", at(n, i, PARAM_WEIGHT, "param"), at(n, i, PARAM_BIAS, "param"));
     }
@@ -694,9 +759,11 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
     for (int i = 1; i < p->g->nop; i++) {
         const Op *o = &p->g->op[i];
         n->grouped |= o->kind == OP_CONV && o->groups > 1;
+        n->cell_norms |= op_has_places(o->kind, o->arg);
         n->dilated |= o->kind == OP_CONV && (o->dilation[0] > 1 || o->dilation[1] > 1);
     }
     template_load();
+    rec_int(n->rec, "cell_norms", n->cell_norms);
     totals(n);
     calls(n);
     const bool steps = forward_takes_step(n);

@@ -175,6 +175,113 @@ static void put_sizes(const Cell *cell)
         rec_int(cell->h, list[i].name, list[i].value);
 }
 
+/* ---- norms in places ---- */
+
+/* The variable of a core that has what a norm reads, and then its xhat. */
+static const char *norm_variable(CellPlace place)
+{
+    static const char *const name[] = {[PLACE_INPUT] = "wx",
+                                       [PLACE_RECURRENT] = "uh",
+                                       [PLACE_SUM] = "both",
+                                       [PLACE_CELL] = "cell",
+                                       [PLACE_HIDDEN] = "hidden"};
+
+    return name[place];
+}
+
+static Rec *norm_record(const Cell *cell, const CellNorm *m)
+{
+    const bool gates = place_info[m->place].of_gates, centred = op_info[m->norm->op].norm->centred;
+    const int per_group = m->vectors / m->groups;
+    const int64_t units = (int64_t)blocks_of(cell->c->hidden) * LANES;
+    Rec *q = rec_new();
+
+    rec_str(q, "template", "cell_norm");
+    rec_str(q, "name", place_info[m->place].name);
+    rec_str(q, "var", norm_variable(m->place));
+    rec_fmt(q, "doc", "%s of %s%s", op_info[m->norm->op].name, place_info[m->place].of,
+            m->groups > 1 ? ", each gate by itself," : "");
+    rec_str(q, "also", gates ? ", and gamma xhat + beta is added to the sums s" : "");
+    rec_str(q, "to", gates ? "float *s, " : "");
+    rec_str(q, "weights", gates ? "const float *w, " : "");
+    rec_int(q, "of_gates", gates);
+    rec_int(q, "centred", centred);
+    rec_int(q, "vectors", m->vectors);
+    rec_int(q, "vectors_16", m->vectors * LANES);
+    rec_int(q, "first_16", m->first * LANES);
+    rec_int(q, "groups", m->groups);
+    rec_int(q, "per_group", per_group);
+    rec_fmt(q, "count", "%d.0f", per_group * cell->c->hidden);
+    rec_str(q, "eps", emit_float(m->norm->eps));
+    rec_str(q, "centre", centred ? "vf_sub(vf_load(a + j * apart + v * 16), mean)" : "vf_load(a + j * apart + v * 16)");
+    rec_str(q, "centre_back", centred ? "vf_sub(own, one)" : "own");
+    rec_int(q, "beta", units * m->vectors);
+    rec_str(q, "becomes", gates ? "a becomes" : "g becomes");
+    rec_str(q, "and_beta", gates ? "" : ", and behind that beta's");
+    rec_str(q, "changes", gates ? "float *a, const float *g" : "const float *a, float *g");
+    rec_str(q, "apart_g", gates ? xprintf("(ptrdiff_t)n * %d", cell->c->slots * LANES) : "16");
+    rec_str(q, "changed", gates ? "a + j * apart" : "g + j * apart_g");
+    rec_int(q, "hat_at", m->hat_at);
+    rec_int(q, "scale_at", m->scale_at);
+    rec_int(q, "packed_at", m->packed_at);
+    rec_int(q, "turned_at", m->turned_at);
+    rec_int(q, "sums_at", m->sums_at);
+    rec_int(q, "sums", m->sums);
+    return q;
+}
+
+/* Where a product's sums go, and later their gradients are: `name`, as they are called in a pass, "of_" `name`, from
+ * what is kept, and how far a row is from the next. */
+static const CellNorm *product_to(const Cell *cell, const char *name, CellPlace own)
+{
+    const CellNorm *m = recurrent_norm(cell->k, own);
+
+    if (!m)
+        m = recurrent_norm(cell->k, PLACE_SUM);
+    rec_str(cell->h, name, m ? norm_variable(m->place) : "kept");
+    rec_str(cell->h, xprintf("of_%s", name), m ? xprintf("kept + (ptrdiff_t)%lld * n", (long long)m->hat_at) : "kept");
+    rec_int(cell->h, xprintf("%s_16", name), (m ? m->vectors : cell->c->slots) * LANES);
+    return m;
+}
+
+static void put_norms(const Cell *cell)
+{
+    const RecurrentPart *r = cell->k->recurrent;
+    const CellNorm *wx = product_to(cell, "wx", PLACE_INPUT), *uh = product_to(cell, "uh", PLACE_RECURRENT),
+                   *c = recurrent_norm(cell->k, PLACE_CELL), *hidden = recurrent_norm(cell->k, PLACE_HIDDEN);
+    Rec *h = cell->h;
+
+    rec_int(h, "uh_first", uh ? 0 : cell->c->first * LANES);
+    rec_int(h, "apart", wx != uh);
+    rec_str(h, "own", wx != uh ? "own" : "s");
+    rec_str(h, "own_step", wx != uh ? "own_step" : "step");
+    rec_int(h, "normed", r->nnorm > 0);
+    rec_int(h, "cell", c != NULL);
+    rec_int(h, "carried", c && c->norm->carried);
+    rec_int(h, "hidden_norm", hidden != NULL);
+    rec_int(h, "unit_norms", c || hidden);
+    for (int i = 0; i < 2; i++) {
+        const CellNorm *m = i ? hidden : c;
+        const char *name = i ? "hidden" : "cell";
+        rec_int(h, xprintf("%s_w", name), m ? m->packed_at : 0);
+        rec_int(h, xprintf("%s_w_back", name), m ? m->turned_at : 0);
+        rec_int(h, xprintf("%s_sums", name), m ? m->sums : 0);
+    }
+    emit_part(h, "total", "cell_total");
+    emit_part(h, "walk", "cell_units");
+    emit_part(h, "walk_back", "cell_units_back");
+    static const char *const lists[] = {"norms", "gate_norms", "input_norms", "step_norms"};
+    for (int i = 0; i < r->nnorm; i++) {
+        const CellNorm *m = &r->norm[i];
+        const bool of_gates = place_info[m->place].of_gates,
+                   in[] = {true, of_gates, m->place == PLACE_INPUT, of_gates && m->place != PLACE_INPUT};
+        Rec *q = norm_record(cell, m);
+        for (int l = 0; l < 4; l++)
+            if (in[l])
+                rec_push(h, lists[l], q);
+    }
+}
+
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
@@ -205,10 +312,12 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
                           clear, blocks_of(o->shape.c) * LANES, blocks_of(o->shape.c) * LANES,
                           blocks_of(o->shape.c) * LANES));
     put_sizes(&cell);
+    put_norms(&cell);
+    const char *part = recurrent_norm(k, PLACE_CELL) ? "gates" : "point";
     add_all_tiles(&cell, train);
-    emit_part(h, "point", xprintf("cell_point_%s", info->name));
+    emit_part(h, "point", xprintf("cell_%s_%s", part, info->name));
     emit_part(h, "forward", "cell_forward");
-    emit_part(h, "point_back", xprintf("cell_point_back_%s", info->name));
+    emit_part(h, "point_back", xprintf("cell_%s_back_%s", part, info->name));
     emit_part(h, "backward", "cell_backward");
     emit_part(h, "weights", "cell_weights");
     template_expand("cell_file", "h", h, to);
@@ -229,6 +338,18 @@ const char *emit_cell(const struct cvy_cell *c)
 {
     return xprintf("{%d, %d, %d, %d, %d, %d, %d, {%s}, {%s}, %d, %d}", c->in, c->hidden, c->slots, c->nx, c->nh,
                    c->first, c->lanes, int_list(c->x_gate, c->nx), int_list(c->h_gate, c->nh), c->back_h, c->back_x);
+}
+
+const char *emit_cell_gates(const CellNorm *m, const char *cell)
+{
+    return !place_info[m->place].of_gates ? "NULL"
+           : m->place == PLACE_RECURRENT  ? xprintf("%s.h_gate", cell)
+                                          : xprintf("%s.x_gate", cell);
+}
+
+const char *emit_cell_param(const Param *q)
+{
+    return xprintf("%s_%s", place_info[q->place].param, q->role == PARAM_GAMMA ? "gamma" : "beta");
 }
 
 /* A line that names the kernel's cell, and its core. */
@@ -254,6 +375,23 @@ static int64_t units(const Kernel *k)
     return (int64_t)blocks_of(k->recurrent->cell.hidden) * LANES;
 }
 
+/* gamma and beta of norms in places, for a pass. */
+static void norm_weights(const File *f, Rec *kernel, bool back)
+{
+    const Kernel *k = f->k;
+
+    for (int i = 0; i < k->recurrent->nnorm; i++) {
+        const CellNorm *m = &k->recurrent->norm[i];
+        Rec *s = cell_line(f, kernel, "body", "cell_norm_weights");
+        rec_int(s, "vectors", m->vectors);
+        rec_str(s, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_str(s, "gamma", emit_cell_param(&f->p->g->param[m->gamma]));
+        rec_str(s, "beta", m->beta < 0 ? "NULL" : xprintf("k->%s", emit_cell_param(&f->p->g->param[m->beta])));
+        rec_int(s, "at", back ? m->turned_at : m->packed_at);
+        rec_str(s, "name", place_info[m->place].name);
+    }
+}
+
 void recurrent_forward(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
@@ -261,6 +399,7 @@ void recurrent_forward(const File *f, Rec *kernel)
 
     rec_int(s, "panels", units(k) / k->recurrent->cell.lanes);
     rec_str(s, "bias", k->w->bparam >= 0 ? "k->bias, k->hidden_bias" : "NULL, NULL");
+    norm_weights(f, kernel, false);
     s = cell_line(f, kernel, "body", "cell_run");
     rec_str(s, "call", "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
 }
@@ -279,10 +418,34 @@ static void weight_gradients(const File *f, Rec *kernel)
     rec_int(s, "panels_at", r->panels_at);
     rec_int(s, "du_at", r->grad_at[1]);
     rec_int(s, "bias", bias);
+    for (int i = 0; i < r->nnorm; i++) {
+        const CellNorm *m = &r->norm[i];
+        if (!place_info[m->place].of_gates || m->beta < 0)
+            continue;
+        Rec *b = rec_add(s, "betas"); /* they are added to sums, as biases are */
+        rec_int(b, "vectors", m->vectors);
+        rec_str(b, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_int(b, "first_16", m->first * LANES);
+        rec_int(b, "at", m->beta_at);
+    }
+    rec_int(s, "sums", bias || rec_has(s, "betas"));
     rec_int(s, "blocks", units(k) / LANES);
     rec_int(s, "slots_16", c->slots * LANES);
     rec_int(s, "db_at", r->grad_at[2]);
     rec_int(s, "dc_at", r->grad_at[3]);
+    for (int i = 0; i < r->nnorm; i++) {
+        const CellNorm *m = &r->norm[i];
+        s = cell_line(f, kernel, "body", "cell_norm_grads");
+        rec_str(s, "name", place_info[m->place].name);
+        rec_int(s, "blocks", units(k) / LANES);
+        rec_int(s, "units", units(k));
+        rec_int(s, "vectors", m->vectors);
+        rec_int(s, "vectors_16", m->vectors * LANES);
+        rec_str(s, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_int(s, "gamma_at", m->gamma_at);
+        rec_int(s, "unit_beta", !place_info[m->place].of_gates && m->beta >= 0);
+        rec_int(s, "beta_at", m->beta_at);
+    }
 }
 
 void recurrent_backward(const File *f, Rec *kernel)
@@ -294,11 +457,25 @@ void recurrent_backward(const File *f, Rec *kernel)
     rec_int(s, "panels",
             units(k) / (c->back_h * c->lanes) +
                 (k->back_data ? (int64_t)blocks_of(c->in) * LANES / (c->back_x * c->lanes) : 0));
+    norm_weights(f, kernel, true);
     s = cell_line(f, kernel, "body", "cell_run");
     rec_fmt(s, "call", "backward(k->mat_dz, k->copy, k->mat_steps, k->mat_work, %s",
             k->back_data ? "k->mat_dx" : "NULL");
     if (k->learns)
         weight_gradients(f, kernel);
+}
+
+static void update_line(const File *f, Rec *kernel, int param, int64_t from, bool decays)
+{
+    const Param *q = &f->p->g->param[param];
+    int64_t floats = q->ndim > 1 ? (int64_t)q->dim[0] * q->dim[1] : q->dim[0];
+    Rec *s = line_add(kernel, "body", "cell_update");
+
+    floats = (floats + LANES - 1) / LANES * LANES;
+    rec_fmt(s, "at", "%s_%s", upper(f->p->g->spec->name), upper(q->name));
+    rec_int(s, "from", from);
+    rec_int(s, "floats", floats);
+    rec_str(s, "decay", decays ? "weight_decay" : "weight_decay_other");
 }
 
 void recurrent_update(const File *f, Rec *kernel)
@@ -307,13 +484,12 @@ void recurrent_update(const File *f, Rec *kernel)
     const Kernel *k = f->k;
     const RecurrentPart *r = k->recurrent;
 
-    for (int i = 0; i < (k->w->bparam >= 0 ? 4 : 2) && k->learns; i++) {
-        const Param *q = &f->p->g->param[graph_param(f->p->g, k->op, role[i])];
-        Rec *s = line_add(kernel, "body", "cell_update");
-        rec_fmt(s, "at", "%s_%s", upper(f->p->g->spec->name), upper(q->name));
-        rec_int(s, "from", r->grad_at[i]);
-        rec_int(s, "floats", (i < 3 ? r->grad_at[i + 1] : r->panels_at) - r->grad_at[i]);
-        rec_str(s, "decay", i < 2 ? "weight_decay" : "weight_decay_other");
+    for (int i = 0; i < (k->w->bparam >= 0 ? 4 : 2); i++)
+        update_line(f, kernel, graph_param(f->p->g, k->op, role[i]), r->grad_at[i], i < 2);
+    for (int i = 0; i < r->nnorm; i++) {
+        update_line(f, kernel, r->norm[i].gamma, r->norm[i].gamma_at, false);
+        if (r->norm[i].beta >= 0)
+            update_line(f, kernel, r->norm[i].beta, r->norm[i].beta_at, false);
     }
 }
 

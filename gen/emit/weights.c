@@ -174,6 +174,12 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
                         *c = bias ? numbers_of(p, w, k->op, PARAM_HIDDEN_BIAS) : NULL;
             for (int panel = 0; panel * k->recurrent->cell.lanes < blocks_of(o->shape.c) * LANES; panel++)
                 cvy_cell_pack(&k->recurrent->cell, panel, weight, u, bias, c, f + k->w->fold_w);
+            for (int j = 0; j < k->recurrent->nnorm; j++) {
+                const CellNorm *m = &k->recurrent->norm[j];
+                const struct cvy_cell *cell = &k->recurrent->cell;
+                cvy_cell_norm(cell, m->vectors, recurrent_norm_gates(m, cell), base_of(p, w, m->gamma),
+                              m->beta < 0 ? NULL : base_of(p, w, m->beta), f + k->w->fold_w + m->packed_at);
+            }
             continue;
         }
         struct cvy_fold *norm = xalloc((size_t)(k->w->nfold + 1) * sizeof *norm);

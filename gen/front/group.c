@@ -93,6 +93,16 @@ static int push_layer(Reader *r, SpecLayer l, const int *from, int nfrom)
     return r->s->nlayer - 1;
 }
 
+/* A bare stage behind a layer, as if it stood there as a layer of its own. */
+static int push_behind(Reader *r, const SpecLayer *l, SpecStage stage, int at)
+{
+    SpecLayer own = {.mark = stage.mark, .name_mark = l->name_mark, .form = FORM_BARE, .bare = true, .nstage = 1};
+    own.name = xprintf("%s_between", l->name);
+    own.stage = xalloc(sizeof *own.stage);
+    own.stage[0] = stage;
+    return push_layer(r, own, &at, 1);
+}
+
 /* A layer that stands in no list: a join, a shortcut, pre, post. */
 static int push_own(Reader *r, SpecLayer l, LayerForm form, const char *name, const int *from, int nfrom)
 {
@@ -564,10 +574,12 @@ static int read_item(Reader *r, Node *item, KindCount *counts, const Place *p, b
     SpecLayer l = {.mark = word->mark, .name_mark = mark, .name = full};
     r->unit += !*p->prefix;
     int errors = diag_errors();
-    layer_read(item, p->def, full, p->stride, takes, &l);
+    SpecStage between;
+    layer_read(item, p->def, full, p->stride, takes, &l, &between);
     if (l.form == FORM_BARE && l.nstage == 0 && diag_errors() == errors)
         return at; /* norm: none */
-    return push_layer(r, l, &at, 1);
+    at = push_layer(r, l, &at, 1);
+    return between.op == OP_KINDS ? at : push_behind(r, &l, between, at);
 }
 
 static int read_chain(Reader *r, const Node *list, const Place *p, int at)

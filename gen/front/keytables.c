@@ -129,6 +129,22 @@ const KeyInfo init_keys[] = {
     {.name = NULL}};
 
 static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
+const KeyInfo between_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm"}, NORM_KEYS, {.name = NULL}};
+static const char *const gates_names[] = {"together", "each", NULL};
+const KeyInfo place_keys[] = {
+    {.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm: ln, rms, or the word norm"},
+    EPS_KEY,
+    {.name = "gamma", .type = KEY_REAL, .lo = -100, .hi = 100, .fallback = "1", .help = "what its gamma begins with"},
+    {.name = "gates", .type = KEY_WORD, .words = gates_names, .fallback = "together", .help = "whether all gates of a step have statistics together, or each its own"},
+    {.name = "beta", .type = KEY_BOOL, .fallback = "true", .help = "whether it adds a beta"},
+    {.name = "carried", .type = KEY_BOOL, .fallback = "false", .help = "of the cell: c is carried to the next step as it is behind the norm"},
+    {.name = NULL}};
+#define PLACE_KEY(place, what) {.name = place, .type = KEY_DEF, .def = "placeNorm", .help = what}
+const KeyInfo norm_places_keys[] = {
+    PLACE_KEY("input", "of W x"), PLACE_KEY("recurrent", "of U h"), PLACE_KEY("sum", "of both together"),
+    PLACE_KEY("cell", "of c, on its way to h"), PLACE_KEY("hidden", "of the new h, before it is carried"),
+    {.name = "between", .type = KEY_DEF, .def = "betweenNorm", .help = "behind the layer: what the next one reads"},
+    {.name = NULL}};
 static const KeyInfo act_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "activation", .help = "which activation"}, NAME_KEY, {.name = NULL}};
 
 static const KeyInfo first_train_keys[] = {
@@ -293,9 +309,10 @@ const KeyInfo *train_keys(void)
 
 static KeyInfo key_of(const ArgInfo *arg)
 {
-    static const KeyType types[] = {[ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE, [ARG_SIDES] = KEY_SIDES,
-                                    [ARG_COUNT] = KEY_INT, [ARG_FLAG] = KEY_BOOL, [ARG_CHOICE] = KEY_WORD};
-    const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual);
+    static const KeyType types[] = {
+        [ARG_REAL] = KEY_REAL, [ARG_SIZE] = KEY_SIZE,   [ARG_SIDES] = KEY_SIDES, [ARG_COUNT] = KEY_INT,
+        [ARG_FLAG] = KEY_BOOL, [ARG_CHOICE] = KEY_WORD, [ARG_PLACES] = KEY_DEF};
+    const bool usual = arg->given != ARG_MUST && !arg->like && isfinite(arg->usual) && arg->kind != ARG_PLACES;
     const char *fallback = arg->kind == ARG_FLAG     ? (arg->usual != 0 ? "true" : "false")
                            : arg->kind == ARG_CHOICE ? arg->words[(int)arg->usual]
                                                      : real_text(arg->usual);
@@ -306,6 +323,7 @@ static KeyInfo key_of(const ArgInfo *arg)
                      .hi = arg->hi,
                      .below_hi = arg->below_hi,
                      .words = arg->words,
+                     .def = arg->kind == ARG_PLACES ? "cellNorm" : NULL,
                      .fallback = usual ? fallback : NULL,
                      .help = arg->help};
 }

@@ -216,7 +216,7 @@ static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *
         diag_error(st->mark, info->hint ? info->hint : xprintf("- %s(2)", info->name), "%s needs '%s' (%s)", info->name,
                    arg->name, key->help);
     st->arg[i] = op_usual(st->op, i, st->arg);
-    if (!n || !key_want(key, n, xprintf("%s.%s", info->name, arg->name), &v))
+    if (arg->kind == ARG_PLACES || !n || !key_want(key, n, xprintf("%s.%s", info->name, arg->name), &v))
         return;
     if (arg->kind == ARG_REAL)
         st->arg[i].real = v.real;
@@ -233,7 +233,7 @@ static void read_arg_key(SpecStage *st, int i, const KeyInfo *keys, const char *
 }
 
 /* A stage that is a layer: "- bn", "- maxpool(2)", "- maxpool: {k: 2}", "- drop: 0.5", "- act: tanh". */
-static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLayer *l)
+static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLayer *l, SpecStage *between)
 {
     const Node *map = value && value->kind == NODE_MAP ? value : NULL, *n;
     const Node *single = value && !map && !text_is_null(value) ? value : NULL;
@@ -290,6 +290,8 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     for (int i = 0; i < OP_ARGS; i++)
         if (op_info[st->op].arg[i].name && (op_info[st->op].arg[i].given != ARG_KEY || op_is_recurrent(st->op)))
             read_arg_key(st, i, keys, row->single, single, map);
+    if (op_is_recurrent(st->op) && map && (n = keys_get(map, "norm")))
+        places_read(n, st->op, &def->words, &st->arg[ARG_CELL_NORM].places, between);
     if (st->op == OP_AVGPOOL && sides_are_same(st->arg[ARG_PADDING].sides) && map && st->arg[ARG_COUNTED].count &&
         (n = keys_get(map, "count_include_pad")))
         diag_error(n->mark, "leave it out, or give the padding by side: [top, bottom, left, right]",
@@ -298,13 +300,15 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
         stage_check(st);
 }
 
-void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l)
+void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l,
+                SpecStage *between)
 {
     const char *kind;
     Node *value;
     const Node *word;
     if (!layer_kind(item, &kind, &value, &word))
         BUG("an item without a kind");
+    *between = (SpecStage){.op = OP_KINDS};
     l->name = name;
     l->mark = word->mark;
     const Node *given = value ? keys_get(value, "name") : NULL;
@@ -324,7 +328,7 @@ void layer_read(Node *item, const Defaults *def, const char *name, const Node *s
     } else if (strcmp(w, "conv") == 0 || strcmp(w, "linear") == 0) {
         read_block(op_find(w), value, def, stride, takes, l);
     } else {
-        read_bare(word, value, def, l);
+        read_bare(word, value, def, l, between);
         if (l->nstage > 1)
             diag_error(l->mark, "write each with a dash of its own", "a layer without a weight op is a single stage");
     }

@@ -51,6 +51,8 @@ typedef union KeyValue { /* by type */
 /* ---- keytables.c */
 
 extern const KeyInfo top_keys[], conv_keys[], linear_keys[], group_keys[], repeat_keys[], shortcut_keys[], init_keys[];
+extern const KeyInfo norm_places_keys[], place_keys[],
+    between_keys[];              /* `norm` of a recurrent layer, and what its places take */
 const KeyInfo *train_keys(void); /* with the numbers of all optimisers */
 typedef struct StageKeys {
     const char *stage;
@@ -176,14 +178,21 @@ typedef struct Defaults {
     bool in_group;
 } Defaults;
 
-/* A layer that is no group, under its full name. `stride` is its group's, NULL: 1; `takes`: it is the one that has it
- * without saying so. */
-void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l);
+/* A layer that is no group, under its full name; *between: the norm that stands behind it, OP_KINDS: none. `stride` is
+ * its group's, NULL: 1; `takes`: it is the one that has it without saying so. */
+void layer_read(Node *item, const Defaults *def, const char *name, const Node *stride, bool takes, SpecLayer *l,
+                SpecStage *between);
 void read_recompute(const Node *n, int *to);
 /* eps and momentum that a map gives, into all norms of a layer. */
 void read_norms(const Node *map, SpecLayer *l);
 /* The bias that a key asks for; `has_norm`: whether the block's order has a norm. */
 void read_bias(const Node *n, bool has_norm, Bias *to);
+
+/* ---- places.c */
+
+/* The key `norm` of a recurrent layer. *to: the norms inside its steps, NULL where there are none; *between: the norm
+ * behind it, OP_KINDS: none, both untouched where nothing is said. Collects errors. */
+void places_read(const Node *n, OpKind cell, const Words *words, const struct Places **to, SpecStage *between);
 
 /* ---- preset.c */
 

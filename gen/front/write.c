@@ -1,6 +1,7 @@
 /* write.c - Spec -> YAML with names, orders and defaults filled in (check --write), and the dump of -d spec.
  *
  * needs: a Spec.  sets: nothing. What spec_write writes, spec_read reads back to the same Spec. */
+#include "places.h"
 #include "read.h"
 
 #include <stdlib.h>
@@ -58,7 +59,9 @@ static const char *arg_keys(const SpecStage *st, int dims)
     for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *info = &op_info[st->op].arg[i];
         const Arg *arg = &st->arg[i];
-        const bool usual = (info->kind == ARG_FLAG || info->kind == ARG_CHOICE) && arg->count == (int)info->usual;
+        const bool usual = info->kind == ARG_PLACES
+                               ? !arg->places
+                               : (info->kind == ARG_FLAG || info->kind == ARG_CHOICE) && arg->count == (int)info->usual;
         if (!info->name || (info->given == ARG_KEY && !op_is_recurrent(st->op)) || usual)
             continue;
         buf_printf(&b, ", %s: %s", info->name,
@@ -67,6 +70,7 @@ static const char *arg_keys(const SpecStage *st, int dims)
                    : info->kind == ARG_FLAG   ? (arg->count ? "true" : "false")
                    : info->kind == ARG_SIDES  ? sides(arg->sides, dims)
                    : info->kind == ARG_CHOICE ? info->words[arg->count]
+                   : info->kind == ARG_PLACES ? places_text(arg->places, true, true)
                                               : pair(arg->size, dims));
     }
     return b.text;

@@ -4,6 +4,7 @@
  * something before it learns; that of its output, because it learns itself, too. What an op's backward reads of its
  * forward stands in its row of the op table (op.c). */
 #include "graph.h"
+#include "places.h"
 
 bool op_learns(const Op *op)
 {
@@ -53,8 +54,8 @@ int64_t grad_autograd(const Graph *g, int64_t *by_op)
     for (int i = 0; i < g->nop; i++) {
         const Op *op = &g->op[i];
         const Need need = op_need(op);
-        const CellInfo *cell = op_info[op->kind].cell;
-        own[i] = cell && op->output_grad ? 4 * (int64_t)cell->kept * op->arg[ARG_HIDDEN].count * g->op[op->in].shape.w
+        const bool cell = op_is_recurrent(op->kind) && op->output_grad;
+        own[i] = cell ? 4 * (int64_t)op_cell_kept(op->kind, op->arg) * op->arg[ARG_HIDDEN].count * g->op[op->in].shape.w
                  : op->kind == OP_DROP && op->input_grad ? elements(op)
                  : need == NEED_ROUTE                    ? 8 * elements(op)
                                                          : 0;

@@ -61,6 +61,7 @@ typedef struct Op {
 typedef struct Param {
     const char *name; /* "conv1.conv.weight" */
     ParamRole role;
+    CellPlace place; /* of a norm inside a recurrent op's step: where it stands */
     int op;
     int ndim, dim[4]; /* conv weight O,I/groups,KH,KW (1-D: O,I/groups,K); linear O,I; the rest C; COUNT: ndim 0 */
     enum { DRAW_CONST, DRAW_NORMAL, DRAW_UNIFORM } draw;
@@ -88,6 +89,8 @@ Sides graph_halo(const Graph *g, const Op *op);
  * its input counted from the first. False: all of them, the kernel's, lie there. */
 bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to);
 int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
+/* The same of the norm in a place of a recurrent op's step. */
+int graph_place_param(const Graph *g, int op, CellPlace place, ParamRole role);
 void graph_check(const Graph *g);
 void graph_dump(const Graph *g, FILE *to); /* -d graph: one line per op; stable, golden in tests */
 /* needs: a Graph; sets: input_grad and output_grad of every op; or a collected error and false where nothing learns. */

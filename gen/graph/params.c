@@ -2,6 +2,7 @@
  *
  * needs: all ops with their shapes.  sets: Op.bias, .bias_why; Graph.param, .weights, .flops; or collected errors. */
 #include "parts.h"
+#include "places.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -197,6 +198,24 @@ static void add_cell_slot(Graph *g, int i, const ParamSlot *slot)
     g->weights += (int64_t)rows * columns;
 }
 
+/* The parameters of the norms inside a recurrent op's steps. */
+static void add_places(Graph *g, int i)
+{
+    const Op *op = &g->op[i];
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *n = op_place(op->kind, op->arg, p);
+        const int channels = place_gates(op->kind, p) * op->shape.c;
+        for (const ParamSlot *slot = n ? op_info[n->op].param : NULL; slot && slot->name; slot++) {
+            if (!place_has(n, slot->role))
+                continue;
+            Param *q = add_param(g, i, xprintf("%s.%s", place_info[p].param, slot->name), slot->role, 1, channels);
+            q->place = p;
+            q->draw_value = slot->role == PARAM_GAMMA ? n->gamma : 0;
+            g->weights += channels;
+        }
+    }
+}
+
 /* One parameter of an op, by its role: its shape, and how it begins. */
 static void add_slot(Graph *g, int i, const ParamSlot *slot)
 {
@@ -249,11 +268,13 @@ bool graph_add_params(Graph *g)
             return false;
         for (const ParamSlot *slot = op_info[g->op[i].kind].param; slot && slot->name; slot++)
             (op_is_recurrent(g->op[i].kind) ? add_cell_slot : add_slot)(g, i, slot);
+        if (op_has_places(g->op[i].kind, g->op[i].arg))
+            add_places(g, i);
     }
     return true;
 }
 
-int graph_param(const Graph *g, int op, ParamRole role)
+int graph_place_param(const Graph *g, int op, CellPlace place, ParamRole role)
 {
     int low = 0, high = g->nparam; /* the first of the op's: parameters stand in the order of ops */
 
@@ -265,7 +286,12 @@ int graph_param(const Graph *g, int op, ParamRole role)
             high = mid;
     }
     for (int i = low; i < g->nparam && g->param[i].op == op; i++)
-        if (g->param[i].role == role)
+        if (g->param[i].role == role && g->param[i].place == place)
             return i;
     return -1;
+}
+
+int graph_param(const Graph *g, int op, ParamRole role)
+{
+    return graph_place_param(g, op, PLACE_NONE, role);
 }

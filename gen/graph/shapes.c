@@ -3,6 +3,7 @@
  * needs: the ops before it, its arguments.  sets: Op.shape, .groups; arguments that a shape says: `same`, a depthwise
  * conv's groups; or collected errors. */
 #include "parts.h"
+#include "places.h"
 
 #include <stddef.h>
 
@@ -135,6 +136,14 @@ static bool shape_recurrent(const Graph *g, Op *op)
         diag_error2(op->mark, g->spec->input_mark, "the input is an image", "input: [features, length]",
                     "%s: %s reads a sequence, not %s", op->path, op_info[op->kind].name, graph_shape_text(in));
         return false;
+    }
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *n = op_place(op->kind, op->arg, p);
+        if (n && op->arg[ARG_HIDDEN].count * (n->each ? 1 : place_gates(op->kind, p)) == 1) {
+            diag_error(op->mark, "two hidden units or more", "%s: the norm in '%s' has a single number a step",
+                       op->path, place_info[p].name);
+            return false;
+        }
     }
     op->shape = (Shape){op->arg[ARG_HIDDEN].count, 1, op->arg[ARG_RETURN].count == RETURN_ALL ? in.w : 1};
     return true;

@@ -72,19 +72,20 @@ typedef union Arg {
     /* Along the height and along the width; where the input is [channels, length] the second alone is written. */
     int size[2];
     Sides sides;
-    int count; /* of a flag 0 or 1, of a choice the number of its word */
+    int count;                   /* of a flag 0 or 1, of a choice the number of its word */
+    const struct Places *places; /* places.h; NULL: none */
 } Arg;
-typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG, ARG_CHOICE } ArgKind;
+typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG, ARG_CHOICE, ARG_PLACES } ArgKind;
 
 /* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
 enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS = 6 };
 enum { ARG_CEIL = ARG_GROUPS, ARG_COUNTED };                    /* of pools; counted: of avgpool */
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
-enum { ARG_LEAK, ARG_SUB, ARG_MAXV };                         /* of general_relu; the other points have one: ARG_LEAK */
-enum { ARG_BEFORE };                                          /* of pad, besides ARG_STRIDE */
-enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
-enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS }; /* what ARG_RETURN counts */
-enum { CELL_TANH, CELL_RELU };                                      /* what ARG_CELL_ACT counts */
+enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
+enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
+enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_NORM, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
+enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS };          /* what ARG_RETURN counts */
+enum { CELL_TANH, CELL_RELU };                                               /* what ARG_CELL_ACT counts */
 
 typedef struct ArgInfo {
     const char *name; /* as a key or a message calls it: "slope" */
@@ -144,6 +145,19 @@ typedef struct NormInfo {
     const char *own;     /* the class that the twin brings along for it; NULL: PyTorch has it */
 } NormInfo;
 
+/* Where a norm may stand in a recurrent op's step. */
+typedef enum CellPlace {
+    PLACE_NONE,
+    PLACE_INPUT,     /* W x */
+    PLACE_RECURRENT, /* U h */
+    PLACE_SUM,       /* both together, before the biases */
+    PLACE_CELL,      /* c, on its way to h */
+    PLACE_HIDDEN,    /* the new h, before it is carried and returned */
+    PLACES
+} CellPlace;
+/* A set of them. */
+#define IN_PLACE(place) (1u << (place))
+
 /* What a recurrent op does in a step: of its input x and of what the step before left, h (and c), each gate is W x + b
  * + U h + b', and from the gates come the new h (and c). */
 typedef struct CellInfo {
@@ -152,6 +166,7 @@ typedef struct CellInfo {
     int kept;          /* numbers a unit that backward reads of a step: gates, or what comes of them; c; h */
     const char *torch; /* its module in PyTorch: LSTM, of nn */
     const char *does;  /* for people */
+    unsigned places;   /* where a norm may stand, IN_PLACE each */
 } CellInfo;
 
 typedef struct OpInfo {

@@ -65,6 +65,11 @@ static void weight_fields(const Plan *p, Kernel *k)
         add(k, FIELD_BIAS, k->w->bparam);
     if (k->w->bparam >= 0 && k->recurrent)
         add(k, FIELD_BIAS, graph_param(p->g, k->op, PARAM_HIDDEN_BIAS));
+    for (int i = 0; k->recurrent && i < k->recurrent->nnorm; i++) {
+        add(k, FIELD_CELL_NORM, k->recurrent->norm[i].gamma);
+        if (k->recurrent->norm[i].beta >= 0)
+            add(k, FIELD_CELL_NORM, k->recurrent->norm[i].beta);
+    }
     if (k->w->bparam >= 0 && k->learns && !k->recurrent)
         add(k, FIELD_DB, 0);
     if (!k->rows)

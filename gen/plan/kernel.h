@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "pixel_pass.h"
+#include "places.h"
 #include "runtime.h"
 #include "winograd.h"
 
@@ -38,6 +39,7 @@ typedef enum FieldKind {
     FIELD_DROP,       /* of an alias */
     FIELD_WEIGHT,     /* of Graph.param */
     FIELD_BIAS,       /* of Graph.param */
+    FIELD_CELL_NORM,  /* of Graph.param */
     FIELD_COPY,
     FIELD_DW,
     FIELD_DB,
@@ -94,6 +96,20 @@ typedef struct RowsPart {
     int64_t mat[MATRICES];
 } RowsPart;
 
+/* A norm in a place of a recurrent op's step. Where its numbers lie, in floats; of what is kept and of work, of one
+ * image. */
+typedef struct CellNorm {
+    CellPlace place;
+    const PlaceNorm *norm;
+    int vectors, first;           /* numbers of a unit; the first of the slots that they feed, of gates */
+    int groups;                   /* of those that have statistics of their own: 1 or as many as there are vectors */
+    int64_t hat_at, scale_at;     /* kept: xhat, and what made it of a - mean */
+    int64_t packed_at, turned_at; /* gamma and beta, behind the weights as forward and as backward read them */
+    int64_t sums_at, sums;        /* work: sums for the gradient of gamma (of a unit's number also beta) */
+    int gamma, beta;              /* in Graph.param; -1: none */
+    int64_t gamma_at, beta_at;    /* their gradients */
+} CellNorm;
+
 /* A recurrent op: panels of units, gates side by side (runtime/cvy_recurrent.h). Register tiles: rows by vectors. */
 typedef struct RecurrentPart {
     struct cvy_cell cell;
@@ -103,6 +119,8 @@ typedef struct RecurrentPart {
     int64_t kept, work;            /* floats of an image: what forward keeps; backward's room */
     int64_t grad_at[4], panels_at; /* where gradients lie: of weight_ih, weight_hh, bias_ih, bias_hh; of panels */
     int scratch;                   /* inference: the image that holds what the steps leave */
+    CellNorm norm[PLACES];         /* in the order of places */
+    int nnorm;
 } RecurrentPart;
 
 /* Images: the logits, their gradient. */
@@ -164,8 +182,13 @@ typedef struct Kernel {
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
 const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);
+/* recurrent.c: the norm in a place of a recurrent kernel; NULL: there is none. */
+const CellNorm *recurrent_norm(const Kernel *k, CellPlace place);
+/* recurrent.c: which of PyTorch's gates its vectors are of, in `cell`; NULL: they are of units, without gates. */
+const int *recurrent_norm_gates(const CellNorm *m, const struct cvy_cell *cell);
 /* recurrent.c: how many rows a register tile of so many vectors has. */
 int recurrent_rows(const Target *t, int vectors);
+int recurrent_kept_numbers(const Kernel *k);   /* a unit that a step leaves: slots, c, h, what norms read */
 int64_t recurrent_kept_bytes(const Kernel *k); /* an image: what its steps leave for backward; 0: nothing */
 /* How a pass of a kernel runs by Winograd; NULL: it does not. */
 const Winograd *kernel_winograd(const Kernel *k, Pass pass);

@@ -49,7 +49,7 @@ static void place_params_of(Plan *p, bool frozen, int64_t *batches)
         case PARAM_GAMMA:
         case PARAM_BETA:
             p->param_at[i] = p->param_floats;
-            p->param_floats += plan_norm(p, q->op)->padded;
+            p->param_floats += q->place ? padded(q->dim[0]) : plan_norm(p, q->op)->padded;
             break;
         case PARAM_MEAN:
         case PARAM_VAR:

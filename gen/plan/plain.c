@@ -1,6 +1,7 @@
 /* plain.c - the plan for reading, straight from the graph: an op is a kernel, its output is stored.
  *
  * needs: a checked graph after grad. sets: names in C, whose tensor is whose, offsets of parameters, sizes. */
+#include "places.h"
 #include "plain.h"
 
 #include <string.h>
@@ -61,7 +62,7 @@ static void build_op(Plain *p, int i)
     q->floats = (int64_t)o->shape.c * o->shape.h * o->shape.w;
     q->learns = o->output_grad;
     q->steps =
-        op_is_recurrent(o->kind) ? (int64_t)op_info[o->kind].cell->kept * o->shape.c * p->g->op[o->in].shape.w : 0;
+        op_is_recurrent(o->kind) ? (int64_t)op_cell_kept(o->kind, o->arg) * o->shape.c * p->g->op[o->in].shape.w : 0;
     p->value_floats += q->steps;
     if (plain_stores(p, i))
         p->value_floats += q->floats;
@@ -102,7 +103,7 @@ static bool sizes_fit(const Graph *g)
         const Op *o = &g->op[i];
         int64_t floats;
         if (!op_is_recurrent(o->kind) ||
-            (mul_fits((int64_t)op_info[o->kind].cell->kept * o->shape.c, g->op[o->in].shape.w, &floats) &&
+            (mul_fits((int64_t)op_cell_kept(o->kind, o->arg) * o->shape.c, g->op[o->in].shape.w, &floats) &&
              floats < INT32_MAX))
             continue;
         diag_error(o->mark, "a smaller 'hidden', or a shorter sequence",

@@ -42,13 +42,81 @@ static int64_t whole_blocks(int64_t floats)
     return (floats + LANES - 1) / LANES * LANES;
 }
 
+/* "_input_ln_1e_05_each": what of norms is in a core, as a part of a C name. */
+static const char *norms_name(const Op *o)
+{
+    Buf b = {0};
+
+    buf_puts(&b, "");
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *n = op_place(o->kind, o->arg, p);
+        if (n)
+            buf_printf(&b, "_%s_%s_%s%s%s", place_info[p].name, op_info[n->op].name, real_text(n->eps),
+                       n->each ? "_each" : "", n->carried ? "_carried" : "");
+    }
+    for (char *c = b.text; *c; c++)
+        *c = strchr("-+.", *c) ? '_' : *c;
+    return b.text;
+}
+
 const char *recurrent_name(const Op *o, Shape in)
 {
     const OpInfo *info = &op_info[o->kind];
     const bool relu = op_cell_is_relu(o->kind, o->arg);
 
-    return xprintf("%s%s_%dx%d_%d_%s", info->name, relu ? "_relu" : "", in.c, in.w, o->shape.c,
-                   info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]);
+    return xprintf("%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "", in.c, in.w, o->shape.c,
+                   info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
+}
+
+/* The norms in places; room for what they keep, and for their sums, behind what is there. */
+static void place_norms(const Plan *p, const Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+    RecurrentPart *r = k->recurrent;
+    const int64_t units = (int64_t)blocks_of(r->cell.hidden) * LANES;
+    int64_t scales = 0;
+
+    for (CellPlace place = PLACE_INPUT; place < PLACES; place++) {
+        const PlaceNorm *n = op_place(o->kind, o->arg, place);
+        if (!n)
+            continue;
+        CellNorm *m = &r->norm[r->nnorm++];
+        const bool of_gates = place_info[place].of_gates;
+        m->place = place;
+        m->norm = n;
+        m->vectors = !of_gates ? 1 : place == PLACE_RECURRENT ? r->cell.nh : r->cell.nx;
+        m->first = place == PLACE_RECURRENT ? r->cell.first : 0;
+        m->groups = n->each ? m->vectors : 1;
+        m->hat_at = r->kept;
+        r->kept += units * m->vectors * r->steps;
+        m->packed_at = r->packed;
+        r->packed += 2 * units * m->vectors;
+        m->turned_at = r->turned;
+        r->turned += 2 * units * m->vectors;
+        m->sums_at = r->work;
+        m->sums = units * (of_gates ? m->vectors : 2);
+        r->work += m->sums;
+        m->gamma = graph_place_param(p->g, k->op, place, PARAM_GAMMA);
+        m->beta = graph_place_param(p->g, k->op, place, PARAM_BETA);
+    }
+    for (int i = 0; i < r->nnorm; i++) {
+        r->norm[i].scale_at = r->kept + scales;
+        scales += (int64_t)r->norm[i].groups * r->steps;
+    }
+    r->kept += whole_blocks(scales);
+}
+
+const CellNorm *recurrent_norm(const Kernel *k, CellPlace place)
+{
+    for (int i = 0; i < k->recurrent->nnorm; i++)
+        if (k->recurrent->norm[i].place == place)
+            return &k->recurrent->norm[i];
+    return NULL;
+}
+
+const int *recurrent_norm_gates(const CellNorm *m, const struct cvy_cell *cell)
+{
+    return !place_info[m->place].of_gates ? NULL : m->place == PLACE_RECURRENT ? cell->h_gate : cell->x_gate;
 }
 
 /* Where each parameter's gradient lies, whole blocks each, and behind them the panels'. */
@@ -63,6 +131,13 @@ static void place_gradients(RecurrentPart *r, int gates, bool bias)
     for (int i = 0; i < 4; i++) {
         r->grad_at[i] = at;
         at += whole_blocks(floats[i]);
+    }
+    for (int i = 0; i < r->nnorm; i++) {
+        CellNorm *m = &r->norm[i];
+        const int64_t numbers = whole_blocks((int64_t)m->vectors * c->hidden);
+        m->gamma_at = at;
+        m->beta_at = at + numbers;
+        at += numbers * (m->beta >= 0 ? 2 : 1);
     }
     r->panels_at = at;
     r->grads = at + units * ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh);
@@ -94,11 +169,21 @@ void recurrent_build(const Plan *p, Kernel *k)
     r->turned = units * (units * c->nh + (int64_t)blocks_of(in.c) * LANES * c->nx);
     r->kept = units * r->steps * (c->slots + r->state + 1);
     r->work = units * (o->arg[ARG_RETURN].count == RETURN_MAX ? 3 : 2);
+    place_norms(p, k);
     place_gradients(r, op_info[o->kind].cell->gates, o->bias);
     k->w->w_floats = r->grad_at[1];
     k->w->fold_floats = r->packed;
     if (r->scratch)
         k->image[r->scratch].floats = r->kept;
+}
+
+int recurrent_kept_numbers(const Kernel *k)
+{
+    int n = k->recurrent->cell.slots + k->recurrent->state + 1;
+
+    for (int i = 0; i < k->recurrent->nnorm; i++)
+        n += k->recurrent->norm[i].vectors;
+    return n;
 }
 
 int64_t recurrent_kept_bytes(const Kernel *k)

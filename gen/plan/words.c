@@ -150,6 +150,20 @@ static void stored_words(const Plan *p, const Kernel *k, KernelWords *w)
     }
 }
 
+/* The norms inside a recurrent op's steps, and what becomes of them at inference. */
+static const char *places_words(const Plan *p, const Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+    Buf b = {0};
+
+    for (int i = 0; i < k->recurrent->nnorm; i++) {
+        const CellPlace place = k->recurrent->norm[i].place;
+        buf_printf(&b, "%s%s of %s", i ? ", " : "", place_norm_text(o->kind, o->arg, place), place_info[place].of);
+    }
+    buf_puts(&b, ": with the statistics of a step's row, at inference too; none is folded");
+    return b.text;
+}
+
 KernelWords plan_words(const Plan *p, const Kernel *k)
 {
     KernelWords w = {.kind = kernel_kind_text(p, k)};
@@ -163,9 +177,11 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     if (k->conv)
         core_words(k, &w);
     if (k->recurrent)
-        w.steps = xprintf("%d, each leaves %d numbers a unit: %lld bytes%s", k->recurrent->steps,
-                          k->recurrent->cell.slots + k->recurrent->state + 1, (long long)(4 * k->recurrent->kept),
-                          recurrent_kept_bytes(k) ? "" : ", forward only");
+        w.steps =
+            xprintf("%d, each leaves %d numbers a unit: %lld bytes%s", k->recurrent->steps, recurrent_kept_numbers(k),
+                    (long long)(4 * k->recurrent->kept), recurrent_kept_bytes(k) ? "" : ", forward only");
+    if (k->recurrent && k->recurrent->nnorm)
+        w.places = places_words(p, k);
     if (k->w)
         w.bias = p->g->op[k->op].bias_why;
     if (k->w && !k->learns)
@@ -178,9 +194,10 @@ static void explain_kernel(const Plan *p, const Kernel *k, FILE *to)
 {
     const KernelWords w = plan_words(p, k);
     const char *stored = w.stored_size ? xprintf("%s, %s: %s", w.stored, w.stored_size, w.stored_why) : w.stored;
-    const char *const line[][2] = {{"reads:", w.reads},       {"before:", w.before}, {"after:", w.after},
-                                   {"stored:", stored},       {"steps:", w.steps},   {"tile:", w.tile},
-                                   {"winograd:", w.winograd}, {"bias:", w.bias},     {"frozen:", w.frozen}};
+    const char *const line[][2] = {{"reads:", w.reads},  {"before:", w.before},     {"after:", w.after},
+                                   {"stored:", stored},  {"steps:", w.steps},       {"norms:", w.places},
+                                   {"tile:", w.tile},    {"winograd:", w.winograd}, {"bias:", w.bias},
+                                   {"frozen:", w.frozen}};
 
     fprintf(to, "\n%s (%s)\n", k->name, w.kind);
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)

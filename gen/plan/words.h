@@ -9,8 +9,8 @@ void plan_explain(const Plan *p, FILE *to); /* `convoy plan`: the kernels in wor
 
 /* A kernel of training in words; NULL where there is nothing to say. */
 typedef struct KernelWords {
-    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *steps, *tile, *winograd, *bias,
-        *frozen;
+    const char *kind, *reads, *before, *after, *stored, *stored_size, *stored_why, *steps, *places, *tile, *winograd,
+        *bias, *frozen;
 } KernelWords;
 KernelWords plan_words(const Plan *p, const Kernel *k);
 /* A step in those words, "conv2.bn", "store"; NULL: none is said of it. */

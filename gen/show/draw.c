@@ -78,14 +78,26 @@ static const char *uneven_text(const Graph *g, const Op *o)
     return b.text;
 }
 
+/* ", ln input" for a norm inside a recurrent op's steps. */
+static const char *norms_text(const Op *o)
+{
+    Buf b = {0};
+
+    buf_puts(&b, "");
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++)
+        if (op_place(o->kind, o->arg, p))
+            buf_printf(&b, ", %s %s", op_info[op_place(o->kind, o->arg, p)->op].name, place_info[p].name);
+    return b.text;
+}
+
 /* "conv 3x3 /2, 16 -> 32" */
 static const char *weight_text(const Graph *g, const Op *o)
 {
     const char *bias = o->bias ? " + bias" : "";
 
     if (op_is_recurrent(o->kind))
-        return xprintf("%s %d \xe2\x86\x92 %d, %s%s", op_info[o->kind].name, g->op[o->in].shape.c, o->shape.c,
-                       op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], bias);
+        return xprintf("%s %d \xe2\x86\x92 %d, %s%s%s", op_info[o->kind].name, g->op[o->in].shape.c, o->shape.c,
+                       op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], bias, norms_text(o));
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
     return xprintf("conv %d\xc3\x97%d%s%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],

@@ -133,6 +133,18 @@ static json_t *reasons_json(const Plan *p, const Kernel *k)
     return list;
 }
 
+/* The norms inside a recurrent op's steps, by place. */
+static json_t *norms_json(const Plan *p, const Kernel *k)
+{
+    const Op *o = &p->g->op[k->op];
+    json_t *places = json_object();
+
+    for (int i = 0; i < k->recurrent->nnorm; i++)
+        json_object_set_new(places, place_info[k->recurrent->norm[i].place].name,
+                            json_string(place_norm_text(o->kind, o->arg, k->recurrent->norm[i].place)));
+    return places;
+}
+
 static json_t *kernel_json(const Plan *p, const Kernel *k)
 {
     const KernelWords words = plan_words(p, k);
@@ -148,6 +160,8 @@ static json_t *kernel_json(const Plan *p, const Kernel *k)
                           steps_json(p, k->before, k->nin), "core", core_json(k), "epilogue",
                           steps_json(p, kernel_chain(k, CHAIN_AFTER), weights ? 1 : 0), "stored", stored_json(p, k),
                           "not_fused", reasons_json(p, k));
+    if (k->recurrent && k->recurrent->nnorm)
+        json_object_set_new(o, "norms", norms_json(p, k));
     if (k->recurrent)
         json_object_set_new(
             o, "steps",

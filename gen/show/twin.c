@@ -11,6 +11,7 @@
  *
  * Tensors are 4-D (N, C, H, W), or 3-D (N, C, L), up to the first flatten or linear and 2-D (N, C) from there on, as a
  * person would have it; where an op wants the other rank, forward() changes it. */
+#include "places.h"
 #include "twin.h"
 #include "graph.h"
 
@@ -168,6 +169,23 @@ void twin_row(const Op *op, int rank, const char *channels, Buf *to)
     twin_text(text, op, rank, channels, to);
 }
 
+/* The norms inside a recurrent op's steps. */
+static void put_places(const Op *op, Buf *to)
+{
+    for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+        const PlaceNorm *n = op_place(op->kind, op->arg, p);
+        const int gates = place_gates(op->kind, p);
+        if (!n)
+            continue;
+        buf_printf(to, ", %s=CellNorm(%d, %s", place_info[p].param, gates * op->shape.c, number(n->eps));
+        if (n->each)
+            buf_printf(to, ", groups=%d", gates);
+        if (!op_info[n->op].norm->centred)
+            buf_puts(to, ", centred=False");
+        buf_printf(to, "%s)%s", place_has(n, PARAM_BETA) ? "" : ", beta=False", n->carried ? ", carried=True" : "");
+    }
+}
+
 /* The constructor of the op's module. `rank` is that of what it reads. */
 static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
 {
@@ -188,12 +206,15 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
-        buf_printf(to, "Sequence%s(%d, %d, returns=\"%s\"", op_info[op->kind].cell->torch, in.c, op->shape.c,
+        buf_printf(to, "%s%s(%d, %d, returns=\"%s\"", op_has_places(op->kind, op->arg) ? "Normed" : "Sequence",
+                   op_info[op->kind].cell->torch, in.c, op->shape.c,
                    op_info[op->kind].arg[ARG_RETURN].words[op->arg[ARG_RETURN].count]);
         if (op->kind == OP_RNN)
             buf_printf(to, ", nonlinearity=\"%s\"",
                        op_info[OP_RNN].arg[ARG_CELL_ACT].words[op->arg[ARG_CELL_ACT].count]);
-        buf_printf(to, ", bias=%s)", op->bias ? "True" : "False");
+        buf_printf(to, ", bias=%s", op->bias ? "True" : "False");
+        put_places(op, to);
+        buf_puts(to, ")");
         return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
@@ -292,6 +313,92 @@ static void put_padded(const Graph *g, Buf *to)
             }
 }
 
+#define RETURNED                                                                                                       \
+    "        if self.returns == \"last\":\n"                                                                           \
+    "            return y[:, :, -1:]\n"                                                                                \
+    "        if self.returns == \"mean\":\n"                                                                           \
+    "            return y.mean(2, keepdim=True)\n"                                                                     \
+    "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n"
+
+/* Recurrent modules with norms inside their steps: the step is written out, PyTorch's has no place for them. */
+static void put_normed(const Graph *g, Buf *to)
+{
+    static const char text[] =
+        "class CellNorm(nn.Module):\n"
+        "    # layer norm of what each image has in a step, in groups; not centred: its mean is not taken away\n"
+        "    def __init__(self, channels, eps, groups=1, centred=True, beta=True):\n"
+        "        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.ones(channels))\n"
+        "        self.bias = nn.Parameter(torch.zeros(channels)) if beta else None\n"
+        "        self.eps, self.groups, self.centred = eps, groups, centred\n"
+        "\n"
+        "    def forward(self, x):\n"
+        "        v = x.reshape(len(x), self.groups, -1)\n"
+        "        v = v - v.mean(2, keepdim=True) if self.centred else v\n"
+        "        v = v * (v.square().mean(2, keepdim=True) + self.eps).rsqrt()\n"
+        "        v = v.reshape(x.shape) * self.weight\n"
+        "        return v if self.bias is None else v + self.bias\n\n\n"
+        "class NormedCell(nn.Module):\n"
+        "    # a recurrent module whose step is written out, with norms in it: of W x, of U h, of their sum, of c on "
+        "its\n"
+        "    # way to h (carried: before the next step has it, too), of the new h\n"
+        "    def __init__(self, channels, hidden, returns, norm_input=None, norm_recurrent=None, norm_sum=None,\n"
+        "                 norm_cell=None, norm_hidden=None, carried=False, **keys):\n"
+        "        super().__init__(channels, hidden, batch_first=True, **keys)\n"
+        "        self.returns, self.carried = returns, carried\n"
+        "        self.norm_input, self.norm_recurrent, self.norm_sum = norm_input, norm_recurrent, norm_sum\n"
+        "        self.norm_cell, self.norm_hidden = norm_cell, norm_hidden\n"
+        "\n"
+        "    def sums(self, x, h):\n"
+        "        x, u = x @ self.weight_ih_l0.T, h @ self.weight_hh_l0.T\n"
+        "        x = self.norm_input(x) if self.norm_input else x\n"
+        "        u = self.norm_recurrent(u) if self.norm_recurrent else u\n"
+        "        if self.norm_sum:\n"
+        "            x, u = self.norm_sum(x + u), torch.zeros_like(u)\n"
+        "        return (x + self.bias_ih_l0, u + self.bias_hh_l0) if self.bias else (x, u)\n"
+        "\n"
+        "    def step(self, x, h, c):\n"
+        "        x, u = self.sums(x, h)\n"
+        "        if self.mode == \"LSTM\":\n"
+        "            i, f, g, o = (x + u).chunk(4, 1)\n"
+        "            c = f.sigmoid() * c + i.sigmoid() * g.tanh()\n"
+        "            y = self.norm_cell(c) if self.norm_cell else c\n"
+        "            h, c = o.sigmoid() * y.tanh(), y if self.carried else c\n"
+        "        elif self.mode == \"GRU\":\n"
+        "            (xr, xz, xn), (r, z, n) = x.chunk(3, 1), u.chunk(3, 1)\n"
+        "            z = (xz + z).sigmoid()\n"
+        "            h = (1 - z) * (xn + (xr + r).sigmoid() * n).tanh() + z * h\n"
+        "        else:\n"
+        "            h = (x + u).relu() if self.mode == \"RNN_RELU\" else (x + u).tanh()\n"
+        "        return self.norm_hidden(h) if self.norm_hidden else h, c\n"
+        "\n"
+        "    def forward(self, x):\n"
+        "        h = c = x.new_zeros(len(x), self.hidden_size)\n"
+        "        steps = []\n"
+        "        for t in range(x.shape[2]):\n"
+        "            h, c = self.step(x[:, :, t], h, c)\n"
+        "            steps.append(h)\n"
+        "        y = torch.stack(steps, 2)\n" RETURNED;
+    bool any[OP_KINDS] = {false}, some = false;
+    for (int i = 1; i < g->nop; i++)
+        some |= any[g->op[i].kind] |= op_has_places(g->op[i].kind, g->op[i].arg);
+    if (some)
+        buf_puts(to, text);
+    for (OpKind k = 0; k < OP_KINDS; k++)
+        if (any[k])
+            buf_printf(to, "class Normed%s(NormedCell, nn.%s):\n    pass\n\n\n", op_info[k].cell->torch,
+                       op_info[k].cell->torch);
+}
+
+/* Whether some op of that kind has steps as PyTorch has them. */
+static bool has_usual(const Graph *g, OpKind kind)
+{
+    for (int i = 1; i < g->nop; i++)
+        if (g->op[i].kind == kind && !op_has_places(kind, g->op[i].arg))
+            return true;
+    return false;
+}
+
 /* Recurrent modules that read (N, C, L) as convs do, and return what they are asked for. */
 static void put_recurrent(const Graph *g, Buf *to)
 {
@@ -303,14 +410,9 @@ static void put_recurrent(const Graph *g, Buf *to)
         "        self.returns = returns\n"
         "\n"
         "    def forward(self, x):\n"
-        "        y = super().forward(x.transpose(1, 2))[0].transpose(1, 2)\n"
-        "        if self.returns == \"last\":\n"
-        "            return y[:, :, -1:]\n"
-        "        if self.returns == \"mean\":\n"
-        "            return y.mean(2, keepdim=True)\n"
-        "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n";
+        "        y = super().forward(x.transpose(1, 2))[0].transpose(1, 2)\n" RETURNED;
     for (OpKind k = 0; k < OP_KINDS; k++)
-        if (op_is_recurrent(k) && has_kind(g, k))
+        if (op_is_recurrent(k) && has_usual(g, k))
             for (const char *s = text; *s; s++)
                 buf_puts(to, *s == '#' && s[-1] != ' ' ? op_info[k].cell->torch : xprintf("%c", *s));
 }
@@ -359,6 +461,7 @@ static void put_classes(const Graph *g, Buf *to)
         if (op_info[k].norm && op_info[k].norm->own && has_kind(g, k))
             buf_puts(to, op_info[k].norm->own);
     put_recurrent(g, to);
+    put_normed(g, to);
     put_padded(g, to);
     if (like_method(g))
         buf_puts(to, "class Parts(nn.Module):\n"
@@ -484,7 +587,8 @@ static void put_norms(const Graph *g, Buf *to)
         const Param *p = &g->param[i];
         if ((p->role != PARAM_GAMMA && p->role != PARAM_BETA) || p->draw_value == (p->role == PARAM_GAMMA))
             continue;
-        buf_printf(to, "        nn.init.constant_(%s.%s, %s)\n", place(g->op[p->op].path),
+        buf_printf(to, "        nn.init.constant_(%s.%s%s, %s)\n", place(g->op[p->op].path),
+                   p->place ? xprintf("%s.", place_info[p->place].param) : "",
                    p->role == PARAM_GAMMA ? "weight" : "bias", number(p->draw_value));
     }
 }

@@ -600,6 +600,8 @@ static void tell_code(const Plan *p, Story *s)
     if (k->recurrent) {
         const struct cvy_cell *c = &k->recurrent->cell;
         say(s, "steps", recurrent_kept_bytes(k), plan_words(p, k).steps);
+        if (k->recurrent->nnorm)
+            say(s, "norms", -1, plan_words(p, k).places);
         say(s, "runs", -1,
             xprintf(
                 "%d steps, one after the other: a product with the h before, and the cell. Of all steps together: the "

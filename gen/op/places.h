@@ -1,0 +1,43 @@
+/* places.h - norms inside the steps of a recurrent op: where one may stand, and what stands there. */
+#ifndef CONVOY_PLACES_H
+#define CONVOY_PLACES_H
+
+#include "op.h"
+
+typedef struct PlaceInfo {
+    const char *name;  /* the key: "recurrent" */
+    const char *param; /* what the names of its parameters begin with: "norm_recurrent" */
+    const char *of;    /* what is normalised, for people: "U h" */
+    bool of_gates;     /* as many numbers a unit as there are gates; else one */
+} PlaceInfo;
+extern const PlaceInfo place_info[PLACES];
+
+/* A norm in a place: y = gamma xhat + beta, of all gates of a step together, or each by itself. */
+typedef struct PlaceNorm {
+    OpKind op; /* ln, rms; OP_INPUT: none */
+    double eps;
+    double gamma; /* what gamma begins with */
+    bool each;    /* gate by gate */
+    bool beta;
+    bool carried; /* of the cell: the next step has c as it is behind the norm */
+} PlaceNorm;
+struct Places {
+    PlaceNorm of[PLACES];
+};
+
+CellPlace place_find(const char *name);                                  /* PLACE_NONE: there is no such */
+const PlaceNorm *op_place(OpKind kind, const Arg *arg, CellPlace place); /* NULL: no norm stands there */
+bool op_has_places(OpKind kind, const Arg *arg);
+int place_gates(OpKind kind, CellPlace place); /* numbers a unit that it normalises */
+bool place_has(const PlaceNorm *n, ParamRole role);
+int op_cell_kept(OpKind kind,
+                 const Arg *arg); /* numbers a unit that backward reads of a step: CellInfo.kept, and norms' */
+bool places_same(const struct Places *a, const struct Places *b);
+/* "{input: {kind: ln, eps: 1e-05}, cell: {kind: rms, eps: 1e-05}}", as a spec has it. lasting: what the trained network
+ * depends on; training: what it does not. "" where there is nothing. */
+const char *places_text(const struct Places *p, bool lasting, bool training);
+
+/* The same of one place: "ln(eps=1e-05, gates=each)". */
+const char *place_norm_text(OpKind kind, const Arg *arg, CellPlace place);
+
+#endif
