@@ -4,8 +4,8 @@
 
 In each pass of each layer below: the inner loops have the multiply-adds that the plan's tiles say (those of the emitted text, and the
 largest as many as the plan's full tile has), none of their vectors is on the stack, and besides multiply-adds and loads there is little more than the
-loop's own counting. The loop by which `NAME bench` measures the processor's peak has all of its multiply-adds. Assembly is only looked at, so avx512 is,
-too, where the processor has none."""
+loop's own counting. Winograd's transforms have no vector on the stack for avx512, with gcc nor with clang. The loop by which `NAME bench` measures the
+processor's peak has all of its multiply-adds. Assembly is only looked at, so avx512 is, too, where the processor has none."""
 import argparse
 import json
 import os
@@ -67,12 +67,38 @@ def problems(report, tiles, target):
     return bad
 
 
+def assembly(cc, target, source):
+    flags = {"avx512": ["-mavx512f", "-mavx512dq", "-mfma"], "avx2": ["-mavx2", "-mfma"]}[target]
+    command = [cc, "-std=c11", "-O2", *flags, f"-DCVY_{target.upper()}", "-I", ROOT, "-S", "-o", "-", "-x", "c", "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+
+
+def on_stack(body):
+    """Instructions that move a vector to or from the stack, and those that make room there for an array of vectors."""
+    lines = body.splitlines()
+    rooms = [l for l in lines for m in [re.search(r"\bsubq\s+\$(\d+), %rsp", l)] if m and int(m[1]) > 4 * 64]
+    frame = r"\(%r[sb]p" if re.search(r"\bmovq\s+%rsp, %rbp", body) else r"\(%rsp"
+    return rooms + [l for l in lines if re.search(r"%[xyz]mm", l) and re.search(frame, l)]
+
+
+def check_transforms(cc):
+    """Winograd's transforms for avx512: arithmetic of vectors is in each, and none of its vectors is on the stack."""
+    names = [f"cvy_winograd_{n}" for n in ("in", "spread", "out", "points", "taps")]
+    text = assembly(cc, "avx512", f'#include "runtime/cvy_vec.h"\nvoid *const keep[] = {{{", ".join(f"(void *){n}" for n in names)}}};\n')
+    for name in names:
+        body = re.search(rf"^{name}:[^\n]*\n(.*?)\.cfi_endproc", text, re.M | re.S)
+        bad = on_stack(body[1]) if body else ["it is not there"]
+        if body and len(re.findall(r"\bv(?:add|sub|mul|fn?m(?:add|sub))[^\n]*zmm", body[1])) < 20:
+            bad.append("hardly any arithmetic")
+        counts["failed" if bad else "passed"] += 1
+        if bad:
+            print(f"FAILED: {name}, {cc}, avx512: the stack holds vectors: {bad[0].strip()}")
+
+
 def peak_problem(cc, target):
     """A compiler that merges the chains of the peak's loop makes any peak out of it."""
-    flags = {"avx512": ["-mavx512f", "-mavx512dq", "-mfma"], "avx2": ["-mavx2", "-mfma"]}[target]
     source = '#include "runtime/cvy_bench.h"\ndouble peak(int64_t rounds, float *sink) { return cvy_peak(1, rounds, sink) + cvy_stream(1, sink, 0, 0); }\n'
-    command = [cc, "-std=c11", "-O2", *flags, f"-DCVY_{target.upper()}", "-I", ROOT, "-S", "-o", "-", "-x", "c", "-"]
-    text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+    text = assembly(cc, target, source)
     body = text[text.index("cvy_peak_thread:"):].split(".cfi_endproc")[0]
     count = len(re.findall(r"\bvfmadd", body))
     return "" if count == 10 else f"the loop that measures the peak has {count} multiply-adds, not 10"
@@ -95,6 +121,14 @@ def main():
         counts["failed" if bad else "passed"] += 1
         if bad:
             print(f"FAILED: {target}: {bad}")
+    spilt = "\tmovq\t%rsp, %rbp\n\tvmovaps\t%zmm1, 64(%rsp)\n\tvmovaps\t-56(%rbp), %ymm0\n\tmovq\t%rax, 8(%rsp)\n\tvmovaps\t(%rdi), %zmm1"
+    counts["passed" if len(on_stack(spilt)) == 2 and len(on_stack("\tsubq\t$2304, %rsp")) == 1 else "failed"] += 1
+    for cc in ("gcc", "clang"):
+        if shutil.which(cc):
+            check_transforms(cc)
+        else:
+            counts["skipped"] += 1
+            print(f"skipped: Winograd's transforms with {cc}, which is missing")
     for net, layers in LAYERS:
         spec = os.path.join(ROOT, "specs", "bench", f"{net}.yaml")
         for target in PARTS:

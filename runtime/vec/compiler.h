@@ -41,6 +41,15 @@
 #else
 #define CVY_TWICE
 #endif
+/* Before a loop over an array of vectors: all of its steps, one after the other, so that the vectors are in registers.
+ */
+#if defined __clang__
+#define CVY_ALL _Pragma("clang loop unroll(full)")
+#elif defined __GNUC__
+#define CVY_ALL _Pragma("GCC unroll 8")
+#else
+#define CVY_ALL
+#endif
 /* Before a local array that vectors are stored to. */
 #if defined __GNUC__
 #define CVY_ALIGNED __attribute__((aligned(64)))
