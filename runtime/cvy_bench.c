@@ -278,7 +278,8 @@ static int fill(struct bench *b)
         return 0;
     b->threads = b->run.net->threads; /* it may use fewer than it is offered */
     for (size_t i = 0; i < n; i++)
-        b->x[i] = (float)cvy_normal(1, cvy_name_hash("bench"), i);
+        b->x[i] = m->tokens ? (float)((i * 2654435761u) % (size_t)m->tokens)
+                            : (float)cvy_normal(1, cvy_name_hash("bench"), i);
     for (int i = 0; i < b->batch; i++)
         b->label[i] = i % m->classes;
     cvy_draw(b->run.model, b->run.net, 1);

@@ -249,11 +249,7 @@ static int headers_fit(const struct cvy_model *m, const struct idx *images, cons
 {
     const uint32_t *id = images->dim;
     int in = images->ndim, c = in == 4 ? (int)id[1] : 1, h = (int)id[in - 2], w = (int)id[in - 1];
-    if (in == 3 && m->height == 1 && h == m->channels) { /* of one dimension: (n, channels, length) */
-        c = h;
-        h = 1;
-    }
-    if (c != m->channels || h != m->height || w != m->width) {
+    if (!cvy_reads(m, c, h, w)) {
         cvy_error(NULL, "'%s' holds images of %d x %d x %d; the network '%s' reads %d x %d x %d", images->from.path, c,
                   h, w, m->name, m->channels, m->height, m->width);
         return 0;
@@ -376,13 +372,42 @@ static const struct source_row *source_of(const struct cvy_model *m, const char 
     return &sources[cvy_data_where(m->train.data ? m->train.data : "idx", said, &at->seed, &at->folder)];
 }
 
+/* That rows of tokens hold nothing else. */
+static int are_tokens(const struct cvy_data *d, const struct cvy_model *m)
+{
+    char hint[80];
+
+    for (int i = 0; m->tokens && i < d->n; i++)
+        for (size_t k = 0; k < d->numbers; k++) {
+            const size_t at = (size_t)i * d->numbers + k;
+            const double v = d->number ? (double)d->number[at] : d->image[at];
+            if (cvy_is_token(m->tokens, v))
+                continue;
+            char *name = cvy_data_name(d, i);
+            snprintf(hint, sizeof hint, "a token is a whole number from 0 to %d", m->tokens - 1);
+            if (name)
+                cvy_error(hint, "'%s': row %d (%s), place %zu: %.9g is no token of the network '%s', which has %d",
+                          d->what, i, name, k, v, m->name, m->tokens);
+            free(name);
+            return 0;
+        }
+    return 1;
+}
+
+/* Loads a split of a source, or counts it. */
+static int look_in(const struct source_row *row, struct cvy_data *d, const struct cvy_model *m, const struct place *at,
+                   enum cvy_split split, int limit, int *n)
+{
+    return row->look(d, m, at, split, limit, n) && (!d || are_tokens(d, m));
+}
+
 static int look_up(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
                    int *n)
 {
     struct place at;
     const struct source_row *row = source_of(m, where, &at);
 
-    return row->look && row->look(d, m, &at, split, limit, n);
+    return row->look && look_in(row, d, m, &at, split, limit, n);
 }
 
 int cvy_data_load(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit)
@@ -552,9 +577,9 @@ int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct
     if (!row->look)
         return 0;
     if (row->validation == AS_MANY)
-        return exact < 1 || row->look(d, m, &at, CVY_VALID_SPLIT, (int)exact, &n);
+        return exact < 1 || look_in(row, d, m, &at, CVY_VALID_SPLIT, (int)exact, &n);
     if (row->validation == ITS_OWN) {
-        const int ok = row->look(d, m, &at, CVY_VALID_SPLIT, 0, &n);
+        const int ok = look_in(row, d, m, &at, CVY_VALID_SPLIT, 0, &n);
         if (!ok || n > 0)
             return ok;
     }

@@ -50,7 +50,9 @@ int64_t cvy_batches(int n, int batch, int min_batch)
 
 void cvy_scale_table(const struct cvy_model *m, float *table)
 {
-    for (int c = 0; c < m->channels; c++) {
+    for (int b = 0; b < 256 && m->tokens; b++)
+        table[b] = (float)b;
+    for (int c = 0; c < m->channels && !m->tokens; c++) {
         float mean = m->train.mean ? m->train.mean[c] : 0.0f, std = m->train.std ? m->train.std[c] : 1.0f;
         for (int b = 0; b < 256; b++)
             table[c * 256 + b] = ((float)b / 255.0f - mean) / std;

@@ -54,7 +54,7 @@ struct cvy_net {
 /* The samples that a call works on. A network reads them where they are: they stay until forward and backward are done.
  */
 struct cvy_batch {
-    const float *x;     /* n x channels x height x width */
+    const float *x;     /* n x channels x height x width; tokens, too, as whole numbers */
     const void *target; /* what the loss compares the answers with: n classes, as int. NULL: none, as at inference */
     const int *length;  /* of each sequence; NULL: each is as long as the input. Images have none */
     int n;
@@ -121,6 +121,7 @@ extern const float cvy_balanced[1];
 struct cvy_model {
     const char *name, *order, *target, *spec_hash;
     int channels, height, width, classes;
+    int tokens; /* what it reads are whole numbers from 0 to below it, channels and height being 1; 0: any numbers */
     const struct cvy_tensor *tensor;
     int ntensor;
     int64_t param_floats, running_floats, nbatches; /* sizes of cvy_net's arrays */

@@ -229,7 +229,13 @@ static int images_fit(const struct cvy_model *m, const char *path, const struct 
 {
     char shape[160], hint[80];
     shape_of(a, shape, sizeof shape);
-    if (a->ndim != 4 || a->dim[1] != m->channels || a->dim[2] != m->height || a->dim[3] != m->width) {
+    if (m->tokens) {
+        const int row = a->ndim == 2 && a->dim[1] == m->width;
+        if (!row && (a->ndim != 4 || a->dim[1] != 1 || a->dim[2] != 1 || a->dim[3] != m->width)) {
+            cvy_error(NULL, "'%s' has shape %s; the network reads tokens: [n, %d]", path, shape, m->width);
+            return 0;
+        }
+    } else if (a->ndim != 4 || a->dim[1] != m->channels || a->dim[2] != m->height || a->dim[3] != m->width) {
         cvy_error(fitting(m, a, hint, sizeof hint), "'%s' has shape %s; the network reads [n, %d, %d, %d]", path, shape,
                   m->channels, m->height, m->width);
         return 0;
@@ -238,12 +244,46 @@ static int images_fit(const struct cvy_model *m, const char *path, const struct 
         cvy_error(NULL, "'%s' holds %" PRId64 " images; 1 to %d can be read", path, a->dim[0], INT32_MAX);
         return 0;
     }
-    if (strcmp(a->type, "f4") != 0 && strcmp(a->type, "u1") != 0) {
+    if (!m->tokens && strcmp(a->type, "f4") != 0 && strcmp(a->type, "u1") != 0) {
         cvy_error("x.astype('float32')", "'%s' holds numbers of type %s; images are float32, or uint8 from 0 to 255",
                   path, a->type);
         return 0;
     }
     return 1;
+}
+
+/* Number i of an array, whatever its type. */
+static double number_at(const struct cvy_npy *a, int64_t i)
+{
+    const int size = a->type[1] - '0';
+    if (a->type[0] == 'f')
+        return size == 4 ? (double)((const float *)a->data)[i] : ((const double *)a->data)[i];
+    if (a->type[0] == 'u')
+        return ((const uint8_t *)a->data)[i];
+    return size == 8   ? (double)((const int64_t *)a->data)[i]
+           : size == 4 ? (double)((const int32_t *)a->data)[i]
+                       : (double)((const int8_t *)a->data)[i];
+}
+
+/* Tokens as the network reads them, of numbers of any type. any: also what is none. */
+static int tokens_of(const struct cvy_model *m, const char *path, int any, struct cvy_npy *a)
+{
+    float *to = cvy_alloc((size_t)a->count, sizeof *to);
+    int ok = to != NULL;
+    for (int64_t i = 0; ok && i < a->count; i++) {
+        const double v = number_at(a, i);
+        char hint[80];
+        to[i] = (float)v;
+        if (any || cvy_is_token(m->tokens, v))
+            continue;
+        snprintf(hint, sizeof hint, "a token is a whole number from 0 to %d", m->tokens - 1);
+        cvy_error(hint, "'%s': row %" PRId64 ", place %" PRId64 ": %.9g is no token", path, i / m->width, i % m->width,
+                  v);
+        ok = 0;
+    }
+    free(a->data);
+    a->data = to;
+    return ok;
 }
 
 int cvy_npy_images(const struct cvy_model *m, const char *path, int nonfinite, float **x, int *n)
@@ -252,7 +292,9 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, int nonfinite, f
     *x = NULL;
     const int fd = open_npy(&a, path);
     int ok = finish_npy(&a, path, fd, fd >= 0 && images_fit(m, path, &a)); /* what does not fit is not read */
-    if (ok && a.type[0] == 'u') {
+    if (ok && m->tokens) {
+        ok = tokens_of(m, path, nonfinite, &a);
+    } else if (ok && a.type[0] == 'u') {
         size_t plane = (size_t)m->height * (size_t)m->width;
         float *table = cvy_alloc((size_t)m->channels * 256, sizeof *table);
         float *to = cvy_alloc((size_t)a.count, sizeof *to);

@@ -367,6 +367,20 @@ int cvy_shapes_make(struct cvy_data *d, const struct cvy_model *model, enum cvy_
  */
 int cvy_set_load(struct cvy_data *d, const struct cvy_model *model, const char *path, enum cvy_split split, int limit,
                  int *n);
+/* Whether a number of what a network reads is one of its tokens; any, where it reads numbers. */
+static inline int cvy_is_token(int tokens, double v)
+{
+    return !tokens || (v >= 0 && v < tokens && v == (double)(int)v);
+}
+/* Whether rows of c x h x w are what a model reads: its image, or as many tokens, however they lie. */
+static inline int cvy_reads(const struct cvy_model *m, int64_t c, int64_t h, int64_t w)
+{
+    const int length = m->height == 1 && c == 1 && h == m->channels && w == m->width; /* (n, 1, channels, length) */
+    if (m->tokens)
+        return c >= 1 && h >= 1 && w >= 1 && c <= m->width && h <= m->width && w <= m->width && c * h <= m->width &&
+               c * h * w == m->width;
+    return length || (c == m->channels && h == m->height && w == m->width);
+}
 /* Whether rows of a source have classes. */
 static inline int cvy_learns_classes(const struct cvy_model *m)
 {

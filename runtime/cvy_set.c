@@ -100,9 +100,7 @@ static int set_fits(const struct cvy_tensors *f, const struct cvy_model *m, cons
                   targets_text(f, plain, sizeof plain), m->name, m->classes);
         return 0;
     }
-    const int length = m->height == 1 && x->dim[1] == 1 && x->dim[2] == m->channels; /* (n, 1, channels, length) */
-    const int same = (length || (x->dim[1] == m->channels && x->dim[2] == m->height)) && x->dim[3] == m->width;
-    if (same && n == m->classes)
+    if (cvy_reads(m, x->dim[1], x->dim[2], x->dim[3]) && n == m->classes)
         return 1;
     if (wants == CVY_VALUES) {
         char names[200];
@@ -377,7 +375,7 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
                                                     : read_set_labels(d, &f, m, word, y)) &&
              read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
     }
-    if (ok && d && split == CVY_TRAIN_SPLIT)
+    if (ok && d && split == CVY_TRAIN_SPLIT && !m->tokens)
         compare_scale(&f, m);
     close_set(&f);
     return ok;

@@ -30,9 +30,16 @@ extern "C" {
 
 enum { ${n.NAME}_CHANNELS = ${n.c}, ${n.NAME}_HEIGHT = ${n.h}, ${n.NAME}_WIDTH = ${n.w}, ${n.NAME}_CLASSES = ${n.classes} };
 
+//$ if n.tokens
+/* It reads tokens: whole numbers from 0 to below this, as floats. Of anything else its answers are NaN. */
+enum { ${n.NAME}_TOKENS = ${n.tokens} };
+#define ${n.NAME}_MEAN {0}
+#define ${n.NAME}_STD {1}
+//$ else
 /* How the network was trained to see bytes, a number a channel: x = (byte / 255 - mean) / std. */
 #define ${n.NAME}_MEAN {${n.mean}}
 #define ${n.NAME}_STD {${n.std}}
+//$ end
 
 /* Bytes that ${n.name}_init needs for up to `threads` threads. */
 #define ${n.NAME}_ARENA_BYTES(threads) ((size_t)${n.fixed_bytes} + (size_t)(threads) * ${n.thread_bytes})

@@ -54,7 +54,7 @@
  *     ${n.name}_infer(net, &batch, y);                         // y: n x ${n.classes} ${n.answers}
  *
  //$ end
- * x = (byte / 255 - mean) / std, mean ${n.mean}, std ${n.std}. Networks share no state: several may live in one program, also for
+ * ${n.input_doc}. Networks share no state: several may live in one program, also for
  //$ if n.plain
  * different targets, each used by one caller at a time. It runs on one thread, however many it is given.
  //$ else
@@ -608,6 +608,9 @@ const struct cvy_model ${n.name}_model = {
     .height = ${n.h},
     .width = ${n.w},
     .classes = ${n.classes},
+    //$ if n.tokens
+    .tokens = ${n.tokens},
+    //$ end
     .tensor = ${n.name}_tensors,
     .ntensor = sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
     .param_floats = ${n.NAME}_PARAM_FLOATS,

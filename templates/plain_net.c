@@ -317,6 +317,9 @@ const struct cvy_model ${n.name}_model = {
     .height = ${n.h},
     .width = ${n.w},
     .classes = ${n.classes},
+    //$ if n.tokens
+    .tokens = ${n.tokens},
+    //$ end
     .tensor = tensors,
     .ntensor = sizeof tensors / sizeof *tensors,
     .param_floats = ${n.param_floats},

@@ -132,3 +132,42 @@ static void bias_backward(int n, int O, int area, const void *out_g, float *db)
     }
 }
 //$ end
+
+//$ define plain_embed
+/* The row of token v in a table of N; -1 where v is none, no whole number from 0 to N - 1 */
+static int embed_row(int N, float v)
+{
+    return v >= 0 && v < (float)N && (float)(int)v == v ? (int)v : -1;
+}
+
+/* embed: y[.][t] = row x[t] of a table with N rows of D numbers; NaN where x[t] is no token */
+static void embed_forward(int n, int N, int D, int L, const void *in, const struct weights *p, void *out)
+{
+    const float (*x)[L] = (void *)in, (*w)[D] = p->w;
+    float (*y)[D][L] = out;
+
+    for (int m = 0; m < n; m++)
+        for (int t = 0; t < L; t++) {
+            const int row = embed_row(N, x[m][t]);
+            for (int d = 0; d < D; d++)
+                y[m][d][t] = row < 0 ? NAN : w[row][d];
+        }
+}
+//$ if n.train
+
+/* dw[row] = sum of dy[.][t] over all t whose token it is; the tokens themselves have no gradient */
+static void embed_backward(int n, int N, int D, int L, const void *in, const struct weights *p, const void *out_g, void *in_g, const struct weights *g)
+{
+    const float (*x)[L] = (void *)in, (*dy)[D][L] = (void *)out_g;
+    float (*dw)[D] = g->w;
+
+    (void)p, (void)in_g;
+    for (int m = 0; m < n && dw; m++) /* NULL: it is frozen */
+        for (int t = 0; t < L; t++) {
+            const int row = embed_row(N, x[m][t]);
+            for (int d = 0; d < D && row >= 0; d++)
+                dw[row][d] += dy[m][d][t];
+        }
+}
+//$ end
+//$ end

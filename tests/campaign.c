@@ -119,7 +119,7 @@ const char *winograd_for(Fill fill, uint64_t number)
  * than one pixel. */
 static bool begins_with_norm(const RandSpec *s, Fill fill)
 {
-    return fill == FILL_OFFSET && s->input[1] * s->input[2] > 1;
+    return fill == FILL_OFFSET && !s->tokens && s->input[1] * s->input[2] > 1;
 }
 
 /* In a sixth of the cases: layers that are frozen, the first ones or any; never all with weights. */

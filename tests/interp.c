@@ -186,6 +186,36 @@ static void linear_backward(At *t)
     bias_backward(t);
 }
 
+/* embed: a table [tokens][out]; the row of the token at step l of image n, -1 where that is none */
+static int64_t embed_row(const At *t, int n, int l)
+{
+    const double v = t->x[(int64_t)n * t->a.w + l];
+    return v >= 0 && v < t->ip->g->spec->tokens && v == floor(v) ? (int64_t)v : -1;
+}
+
+static void embed_forward(At *t)
+{
+    const double *w = value(t, PARAM_WEIGHT);
+    for (int n = 0; n < t->n; n++)
+        for (int c = 0; c < t->b.c; c++)
+            for (int l = 0; l < t->b.w; l++) {
+                const int64_t row = embed_row(t, n, l);
+                t->y[at(&t->b, n, c, 0, l)] = row < 0 ? NAN : q(t, w[row * t->b.c + c]);
+            }
+}
+
+static void embed_backward(At *t)
+{
+    double *dw = gradient(t, PARAM_WEIGHT);
+    for (int n = 0; n < t->n && dw; n++)
+        for (int c = 0; c < t->b.c; c++)
+            for (int l = 0; l < t->b.w; l++) {
+                const int64_t row = embed_row(t, n, l);
+                if (row >= 0)
+                    dw[row * t->b.c + c] += q(t, t->dy[at(&t->b, n, c, 0, l)]);
+            }
+}
+
 /* bn: normalises with the biased variance, stores the unbiased one; momentum is the weight of the new batch. */
 static void bn_forward(At *t)
 {
@@ -631,6 +661,7 @@ typedef struct Rule {
 static const Rule rule[OP_KINDS] = {
     [OP_CONV] = {conv_forward, conv_backward},
     [OP_LINEAR] = {linear_forward, linear_backward},
+    [OP_EMBED] = {embed_forward, embed_backward},
     [OP_RNN] = {interp_cell_forward, interp_cell_backward},
     [OP_GRU] = {interp_cell_forward, interp_cell_backward},
     [OP_LSTM] = {interp_cell_forward, interp_cell_backward},

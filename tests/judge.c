@@ -143,6 +143,14 @@ static float *images(const Graph *g, const Case *c, Rng *r, int n)
 {
     Shape s = g->op[0].shape;
     float *x = room(n * interp_image(g, 0), sizeof *x);
+    if (g->spec->tokens) { /* tokens, whatever the fill; and, of one image, some that are none */
+        for (int64_t i = 0; i < n * s.w; i++)
+            x[i] = (float)rng_int(r, 0, g->spec->tokens - 1);
+        for (int64_t k = c->fill == FILL_NAN ? rng_int(r, 1, 3) : 0, of = rng_int(r, 0, n - 1); k > 0; k--)
+            x[of * s.w + rng_int(r, 0, s.w - 1)] =
+                (float[]){NAN, -1, (float)g->spec->tokens, 0.5f, 1e30f}[rng_int(r, 0, 4)];
+        return x;
+    }
     int64_t plane = (int64_t)s.h * s.w;
     float fixed[64];
     for (int i = 0; i < 64; i++)
@@ -412,6 +420,8 @@ static double integer_reach(const Graph *g, int i, const double *most)
         largest = fmax(largest, most[o->ins[k]]);
     }
     switch (o->kind) {
+    case OP_EMBED:
+        return largest < INFINITY ? 2 : INFINITY;
     case OP_CONV:
     case OP_LINEAR:
         return largest * 2 * (double)interp_numel(&g->param[w]) / g->param[w].dim[0] + 2;

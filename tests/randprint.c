@@ -118,6 +118,10 @@ static void print_bare(const RsLayer *l, int indent, FILE *to)
         fprintf(to, "%s}\n", t->op == OP_RNN && t->arg[ARG_CELL_ACT].count == CELL_RELU ? ", act: relu" : "");
         return;
     }
+    if (t->op == OP_EMBED) {
+        fprintf(to, "embed: %d\n", t->arg[ARG_OUT].count);
+        return;
+    }
     print_stage(t, to);
     fputs("\n", to);
 }
@@ -346,8 +350,11 @@ void rs_print(const RandSpec *given, FILE *to)
     const RsLayer *usual = NULL;
     for (int i = s->nlayer - 1; i >= 0 && s->top_order; i--)
         usual = s->layer[i].block == OP_CONV ? &s->layer[i] : usual;
-    fprintf(to, s->dims == 1 ? "name: chain\ninput: [%d, %d]\n" : "name: chain\ninput: [%d, %d, %d]\n", s->input[0],
-            s->input[s->dims == 1 ? 2 : 1], s->input[2]);
+    if (s->tokens)
+        fprintf(to, "name: chain\ninput: {tokens: %d, length: %d}\n", s->tokens, s->input[2]);
+    else
+        fprintf(to, s->dims == 1 ? "name: chain\ninput: [%d, %d]\n" : "name: chain\ninput: [%d, %d, %d]\n", s->input[0],
+                s->input[s->dims == 1 ? 2 : 1], s->input[2]);
     fprintf(to, "classes: %d\n", end.c);
     if (!preset || !preset->relu || s->act.op != OP_RELU)
         print_word("act: ", &s->act, "\n", to);

@@ -169,6 +169,14 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
     if (t->op == OP_CONV) {
         if (!conv_shape(w, l, stride, a))
             return false;
+    } else if (t->op == OP_EMBED) {
+        if (!w->s->tokens || l != &w->s->layer[0])
+            return false;
+        a->c = t->arg[ARG_OUT].count;
+        a->norms = 0;
+        w->weights = true;
+    } else if (w->s->tokens && l == &w->s->layer[0]) {
+        return false;
     } else if (op_is_recurrent(t->op)) {
         const int hidden = t->arg[ARG_HIDDEN].count;
         if (w->s->dims != 1 || (hidden == 1 && t->arg[ARG_CELL_NORM].places))

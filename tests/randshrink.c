@@ -111,6 +111,8 @@ static int *size_at(RandSpec *s, int i, int *least)
     if (i >= s->nlayer * 7)
         return NULL;
     RsLayer *l = &s->layer[i / 7];
+    if (i % 7 == 0 && l->stage[0].op == OP_EMBED)
+        return &l->stage[0].arg[ARG_OUT].count;
     if (i % 7 == 0 && op_is_recurrent(l->stage[0].op))
         return &l->stage[0].arg[ARG_HIDDEN].count;
     *least = i % 7 >= 5 ? 0 : 1;

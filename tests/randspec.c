@@ -608,6 +608,13 @@ static RandSpec attempt_sequence(Rng *r)
     s.input[0] = rng_chance(r, 0.5) ? rng_int(r, 1, 4) : random_channels(r);
     s.input[1] = 1;
     s.input[2] = rng_int(r, 1, 40);
+    if (rng_chance(r, 0.3)) {
+        s.tokens = rng_int(r, 1, 40);
+        s.input[0] = 1;
+        RsStage t = {.op = OP_EMBED};
+        t.arg[ARG_OUT].count = random_channels(r);
+        add(r, &s, (RsLayer){.block = OP_KINDS, .act = s.act, .stage = {t}, .nstage = 1});
+    }
     for (int i = rng_chance(r, 0.4) ? rng_int(r, 1, 2) : 0; i > 0; i--)
         add(r, &s, random_block(r, &s, OP_CONV, few_channels(r)));
     maybe_bare(r, &s, 0.15, true);

@@ -82,6 +82,7 @@ typedef struct RsLayer {
 } RsLayer;
 
 typedef struct RandSpec {
+    int tokens;                /* the input's; 0: it has numbers */
     int input[3], batch, dims; /* dims: 1 where the input is written as channels and length; the height is 1 then */
     int recompute;             /* 0: the spec does not say it */
     int optimiser;             /* sgd, adam, adamw */

@@ -50,7 +50,7 @@ def stages_of(convoy, spec, more):
     out = {}
     name = None
     for line in run(convoy, "plan", spec, "--target", "avx2", *more)[1].splitlines():
-        m = re.match(r"(\w+) \((conv|linear|recurrent|pass|loss)", line)
+        m = re.match(r"(\w+) \((conv|linear|recurrent|embed|pass|loss)", line)
         if m:
             name = m.group(1)
             out[name] = set()

@@ -129,7 +129,8 @@ class Net:
         self.tensors = drawn(test.convoy, spec, self.random)
         self.weights = tensors_write(self.path("w.safetensors"), self.tensors)
         count = n * self.shape[0] * self.shape[1] * self.shape[2]
-        self.x = array.array("f", (self.random.gauss(0, 1) for _ in range(count))).tobytes()
+        drawn_x = (lambda: self.random.randrange(facts["tokens"])) if "tokens" in facts else (lambda: self.random.gauss(0, 1))
+        self.x = array.array("f", (drawn_x() for _ in range(count))).tobytes()
         put(self.path("x.f32"), self.x)
         if emit:
             run(test.convoy, "gen", spec, "-o", self.path("gen"), "--target", "portable")
@@ -337,6 +338,9 @@ class Test:
 
     def test_export_recurrent(self):
         self.agrees("recurrent")
+
+    def test_export_tokens(self):
+        self.agrees("tokens")
 
     def test_export_silu_first(self):
         self.agrees("silu_first")

@@ -354,6 +354,40 @@ class Test:
         lines = self.predict("--weights", "t.safetensors", "bare.csv").out.splitlines()
         check([line for line in lines if line[0] != " "] == ["bare.csv:1", "bare.csv:2"] and sorted(line.split()[-1] for line in lines[1:3]) == ["high", "low"], lines)
 
+    def test_tokens(self):
+        """Tokens from a table and from arrays of whole numbers; what is none is named with its file and row."""
+        rows = self.rng.integers(0, 9, (60, 5))
+        text = ["a,b,c,d,e,kind"] + ["%s,k%d" % (",".join(map(str, r)), r[0] > 4) for r in rows]
+        write = lambda name, lines: open(self.top + "/" + name, "w").write("\n".join(lines) + "\n")  # noqa: E731
+        write("tokens.csv", text)
+        write("net.yaml", ["name: net", "input: {tokens: 9, length: 5}", "classes: 2", "layers:", "  - embed: 6", "  - gru: 4", "  - linear: classes",
+                           "train: {data: idx, epochs: 2, batch: 8, lr: 0.05}"])
+        self.build = "build-tokens"
+        train = ["train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "tokens.csv", "--label", "kind", "--quiet"]
+        self.run(self.convoy, *train, "--save", "tokens.safetensors")
+        said = json.loads(self.predict("--weights", "tokens.safetensors", "--json", "tokens.csv").out)["images"]
+        program = "%s/%s/net" % (self.top, self.build)
+        predict = [program, "predict", "--weights", "tokens.safetensors", "-o", "y.npy", "--input"]
+        for x in (rows.astype("i8"), rows.astype("u1").reshape(60, 1, 1, 5), rows.astype("f4"), rows.astype("i4")):
+            np.save(self.top + "/x.npy", x)
+            self.run(*predict, "x.npy")
+            y = np.load(self.top + "/y.npy")
+            check(all(np.array(one["logits"], np.float32).tobytes() == a.tobytes() for one, a in zip(said, y)), "%s: other logits" % x.dtype)
+        for bad in (9, -1, 2.5):
+            x = rows.astype("f8")
+            x[7, 3] = bad
+            np.save(self.top + "/x.npy", x)
+            r = self.run(*predict, "x.npy", status=1)
+            check("'x.npy': row 7, place 3: %g is no token" % bad in r.err, r.err)
+            write("new.csv", text[:2] + [",".join(map(str, [*rows[1][:2], bad, 0, 0]))])
+            r = self.predict("--weights", "tokens.safetensors", "new.csv", status=1)
+            check("'new.csv:3': column 'c': %g is no token" % bad in r.err and r.out.startswith("new.csv:2\n"), r.err + r.out)
+        np.save(self.top + "/x.npy", rows[:, :4])
+        check("has shape [60, 4]; the network reads tokens: [n, 5]" in self.run(*predict, "x.npy", status=1).err, "a shorter row")
+        write("tokens.csv", text[:9] + ["1,2,9,0,0,k0"] + text[10:])
+        r = self.run(self.convoy, *train, "--no-save", status=1)
+        check("(tokens.csv:10), place 2: 9 is no token of the network 'net', which has 9" in r.err, r.err)
+
     def test_rows_that_were_no_images(self):
         np.savez(self.top + "/rows.npz", x=self.rng.normal(size=(60, 3)).astype(np.float32), y=np.arange(60) % 2)
         os.replace(self.top + "/rows.npz", self.top + "/table.csv.npz")

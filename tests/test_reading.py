@@ -20,6 +20,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 SPEC = os.path.join(TESTS, "reading_all.yaml")
 STEPS = os.path.join(ROOT, "tests", "golden", "recurrent.yaml")
+TOKENS = os.path.join(ROOT, "tests", "golden", "tokens.yaml")
 SMALL = """name: small
 input: [2, 8, 9]
 classes: 4
@@ -79,17 +80,17 @@ def table():
     return re.findall(r"^ +\[OP_\w+\] += \{\"(\w+)\"", text_of(os.path.join(ROOT, "gen", "op", "op.c")), re.M)
 
 
-RECURRENT = ("rnn", "gru", "lstm") # of one dimension, so that they stand in a network of their own
+OWN = {"rnn": STEPS, "gru": STEPS, "lstm": STEPS, "embed": TOKENS}  # they stand in networks of their own, as others read no sequences, or no tokens
 
 
-def functions(net, recurrent):
+def functions(net, own=None):
     """Every op is forward, and the very next function is its backward."""
     order = re.findall(r"^(?:static )?\w+ (\w+)\(.*\)\n\{", net, re.M)
     names = table()
     check(len(names) > 25, "the op table's rows", str(names))
     for name in names:
         name = ALIKE.get(name, name)
-        if name in NO_FUNCTIONS or (name in RECURRENT) != recurrent:
+        if name in NO_FUNCTIONS or OWN.get(name) != own:
             continue
         at = order.index(name + "_forward") if name + "_forward" in order else -1
         check(at >= 0 and order[at + 1:at + 2] == [name + "_backward"], "%s: backward stands below forward" % name, str(order))
@@ -212,11 +213,14 @@ def main():
         all_ops, infer_ops = os.path.join(dir, "all"), os.path.join(dir, "all_infer")
         must(convoy, "gen", SPEC, "--for", "reading", "-o", all_ops)
         must(convoy, "gen", SPEC, "--for", "reading", "--parts", "infer", "-o", infer_ops)
-        functions(text_of(os.path.join(all_ops, "everything_net.c")), False)
+        functions(text_of(os.path.join(all_ops, "everything_net.c")))
         steps, infer_steps = os.path.join(dir, "steps"), os.path.join(dir, "infer_steps")
         must(convoy, "gen", STEPS, "--for", "reading", "-o", steps)
         must(convoy, "gen", STEPS, "--for", "reading", "--parts", "infer", "-o", infer_steps)
-        functions(text_of(os.path.join(steps, "steps_net.c")), True)
+        functions(text_of(os.path.join(steps, "steps_net.c")), STEPS)
+        tokens = os.path.join(dir, "tokens")
+        must(convoy, "gen", TOKENS, "--for", "reading", "-o", tokens)
+        functions(text_of(os.path.join(tokens, "tokens_net.c")), TOKENS)
         check("backward" not in text_of(os.path.join(infer_ops, "everything_net.c")), "--parts infer: no backward")
         for compiler in ("gcc", "clang"):
             if shutil.which(compiler):
@@ -224,6 +228,7 @@ def main():
                 clean(infer_ops, compiler)
                 clean(steps, compiler)
                 clean(infer_steps, compiler)
+                clean(tokens, compiler)
             else:
                 print("skipped: %s is missing" % compiler)
         status, out, err = run(args.campaign, "--convoy", convoy, "--spec", SPEC, "--for", "reading", "--n", "5")

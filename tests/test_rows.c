@@ -98,6 +98,7 @@ typedef struct Net {
 static Net nets[OP_KINDS] = {
     [OP_CONV] = {.layers = "conv: {out: 3, order: conv}, flatten"},
     [OP_LINEAR] = {.layers = "flatten, linear: {out: 5, order: linear}"},
+    [OP_EMBED] = {.layers = "embed: 5, flatten"},
     [OP_RNN] = {.layers = "rnn: {hidden: 5, return: all}, flatten"},
     [OP_GRU] = {.layers = "gru: {hidden: 5, return: all}, flatten"},
     [OP_LSTM] = {.layers = "lstm: {hidden: 5, return: all}, flatten"},
@@ -130,7 +131,10 @@ static void build(OpKind k)
 {
     Net *n = &nets[k];
     char *text = xprintf("{name: rows, input: %s, classes: 3, layers: [%s, linear: classes]}",
-                         op_is_recurrent(k) ? "[4, 16]" : "[4, 4, 4]", n->layers);
+                         op_is_recurrent(k) ? "[4, 16]"
+                         : k == OP_EMBED    ? "{tokens: 9, length: 16}"
+                                            : "[4, 4, 4]",
+                         n->layers);
     static Source src;
     src = (Source){.path = "rows.yaml", .text = text, .len = strlen(text)};
     diag_source(&src);
@@ -348,6 +352,8 @@ static int reference(OpKind k, Property p)
 {
     const bool act = act_rules[k].value != NULL;
     const Net *n = &nets[k];
+    if (k == OP_EMBED && p != P_NEED)
+        return -1; /* tokens are no numbers: they have no sign, no gradient, and nothing is added to them */
     switch (p) {
     case P_NEED:
         return (int)(act ? act_need(k) : net_need(n));

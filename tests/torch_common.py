@@ -289,6 +289,7 @@ class TwinReference:
         self.module, self.source = module, source
         self.learns_input = "mse_loss(net(x), x.flatten(1))" in source
         self.learns_values = "mse_loss(net(x), values)" in source
+        self.tokens = next((m.num_embeddings for m in module.modules() if isinstance(m, torch.nn.Embedding)), 0)
         self.net = copy.deepcopy(module).double()
         self.dtype, self.jitter = torch.float64, None
         self.shapes = {k: tuple(v.shape) for k, v in self.net.state_dict().items()}
@@ -551,6 +552,12 @@ def check_masks(report, where, masks, drops):
             report.wrong.append(f"{where} mask.{path}: keeps {mask.mean():.4f} of {n}, p is {p}")
 
 
+def draw_inputs(ref, rng, n, shape):
+    """What a network reads: normal numbers, or the tokens that its twin embeds."""
+    tokens = getattr(ref, "tokens", 0)
+    return rng.integers(0, tokens, (n, *shape)) if tokens else rng.normal(0, 1, (n, *shape))
+
+
 def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_up=False):
     """`steps` training steps and an inference of `program` beside `ref`. shape: C, H, W, or C, L; least: images per batch;
     made_up: a random network. It may have a flip in each step (pooling over gelu, which PyTorch has at -0 from -8.3 on); run_cases limits
@@ -569,7 +576,7 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
     state, momentum = start()
     for step in range(steps):
         n = max(least, batches[step % len(batches)])
-        x = rng.normal(0, 1, (n, *shape)).astype(np.float32)
+        x = draw_inputs(ref, rng, n, shape).astype(np.float32)
         labels = rng.integers(0, classes, n)
         if getattr(ref, "learns_values", False):
             labels = rng.normal(0, 1, (n, classes)).astype(np.float32)
@@ -597,7 +604,7 @@ def compare(report, program, ref, shape, classes, seed, steps=10, least=1, made_
         report.wrong.append(f"{report.flips} of {report.steps} steps had a flip: too few gradients were compared")
     state = random_state(ref.shapes, rng)
     for n in (1, 7):
-        x = rng.normal(0, 1, (n, *shape)).astype(np.float32)
+        x = draw_inputs(ref, rng, n, shape).astype(np.float32)
         report.close(f"inference of {n}", program.predict(state, x), ref.infer(state, x), 0,
                      lambda: [np.asarray(ref.rough(i).infer(state, x), np.float64) for i in range(ROUGH_RUNS)])
 

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 
-from torch_common import (HERE, NORMS, Case, Failed, Hyper, Program, TwinReference, common_options, compare, load_twin,
+from torch_common import (HERE, NORMS, Case, Failed, Hyper, Program, TwinReference, common_options, compare, draw_inputs, load_twin,
                           random_state, run, run_cases, st_read)
 
 import numpy as np
@@ -54,7 +54,7 @@ def check_twin(args, case, ref, shape, report):
     logits = ref.infer(state, np.zeros((n, *shape)))
     masks = {path: (rng.random(ref.acts[path].shape) >= p).astype(np.float64) for path, p in ref.drops.items()}
     labels = rng.normal(0, 1, (n, logits.shape[1])) if ref.learns_values else rng.integers(0, logits.shape[1], n)
-    want = ref.step(state, {}, rng.normal(0, 1, (n, *shape)), labels, masks,
+    want = ref.step(state, {}, draw_inputs(ref, rng, n, shape), labels, masks,
                     Hyper(0.1, 0, False, 0))
     for path, dims in re.findall(r"^ *\d+ +(\S+) +<- [\d,]+ +(\d+ x \d+ x \d+) ", graph, re.M):
         dims = tuple(int(v) for v in dims.split(" x "))
@@ -72,7 +72,7 @@ def check_biases(graph, ref, shape, masks, strict, report):
     ref.load(random_state(ref.shapes, rng))
     torch.nn.Module.train(ref.net)  # frozen norms, too: what is frozen decides no bias
     ref.masks = {k: torch.tensor(v) for k, v in masks.items()}
-    x = torch.tensor(rng.normal(0, 1, (4, *shape)))
+    x = torch.tensor(draw_inputs(ref, rng, 4, shape))
     with torch.no_grad():
         plain = ref.net(x)
         for path, says in re.findall(r"^ *\d+ +(\S+) .* bias (?:yes|no) \((kept|dropped): (?!flatten)", graph, re.M):

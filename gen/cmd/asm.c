@@ -59,6 +59,8 @@ static const char *missing(const Kernel *k, const struct What *what)
 {
     if (k->recurrent)
         return "the steps of a recurrent layer are several loops, none of which is its core alone";
+    if (k->kind == KERNEL_EMBED)
+        return "it looks rows up, and multiplies nothing";
     if (k->rows && strcmp(what->name, "infer") != 0)
         return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is "
                "code of its own";

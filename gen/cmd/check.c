@@ -78,7 +78,7 @@ static Row layer_row(const Graph *g, const int64_t *count, int *i)
         const Op *op = &g->op[*i];
         weights += count[*i];
         last = *i;
-        no_bias = no_bias || (op_info[op->kind].cls == CLASS_WEIGHT && !op->bias);
+        no_bias = no_bias || (op_has_param(op->kind, PARAM_BIAS) && !op->bias);
     }
     const bool frozen = first->layer_index >= 0 && weights && g->spec->layer[first->layer_index].frozen;
     return (Row){first->layer, stages_text(g, first), shape_text(g->op[last].shape), weights ? grouped(weights) : "-",
@@ -218,7 +218,7 @@ static json_t *json_op(const Graph *g, const int64_t *count, int i)
         if (arg->kind == ARG_FLAG && arg->name && op->arg[a].count != (int)arg->usual)
             json_object_set_new(o, arg->name, json_boolean(op->arg[a].count));
     }
-    if (op_info[op->kind].cls == CLASS_WEIGHT) {
+    if (op_has_param(op->kind, PARAM_BIAS)) {
         json_object_set_new(o, "bias", json_boolean(op->bias));
         if (op->bias_why)
             json_object_set_new(o, "bias_why", json_string(op->bias_why));
@@ -246,6 +246,8 @@ static int print_json(const Graph *g)
                              g->spec->train.loss->target == CVY_CLASS ? "classes" : "outputs", g->spec->classes,
                              "weights", (json_int_t)g->weights, "flops", (json_int_t)g->flops, "autograd_bytes",
                              (json_int_t)grad_autograd(g, NULL), "ops", ops);
+    if (g->spec->tokens)
+        json_object_set_new(root, "tokens", json_integer(g->spec->tokens));
     if (json_print(root, JSON_INDENT(2), stdout))
         return EXIT_OK;
     fprintf(stderr, "convoy: out of memory\n");

@@ -73,13 +73,14 @@ static bool answers_fit(const Predict *p)
 
 static bool columns_fit(const Predict *p)
 {
-    const int *const in = p->plan->g->spec->input;
+    const Spec *const s = p->plan->g->spec;
+    const int *const in = s->input, columns = s->tokens ? in[2] : in[1] == 1 && in[2] == 1 ? in[0] : 0;
 
-    if (p->origin.ncolumn == in[0] && in[1] == 1 && in[2] == 1)
+    if (p->origin.ncolumn == columns)
         return answers_fit(p);
     cvy_error("take the spec that they were trained with",
               "'%s' was trained with tables of %d columns; the network '%s' reads %d x %d x %d", p->weights,
-              p->origin.ncolumn, p->plan->g->spec->name, in[0], in[1], in[2]);
+              p->origin.ncolumn, s->name, in[0], in[1], in[2]);
     return false;
 }
 
@@ -370,6 +371,7 @@ static bool find_columns(Predict *p, const Csv *csv, const char *path, int *at)
 static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *at, float *to)
 {
     const SpecTrain *const t = &p->plan->g->spec->train;
+    const int tokens = p->plan->g->spec->tokens;
     char plain[100];
 
     for (int c = 0; c < p->origin.ncolumn; c++) {
@@ -380,7 +382,11 @@ static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *
             return no_row(p, name,
                           xprintf("column '%s': '%s' is no number", p->origin.column[c],
                                   cvy_plain(csv->cell[at[c]], plain, sizeof plain)));
-        to[c] = ((float)v - (float)t->mean[c]) / (float)t->std[c];
+        if (!cvy_is_token(tokens, v))
+            return no_row(p, name,
+                          xprintf("column '%s': %s is no token, no whole number from 0 to %d", p->origin.column[c],
+                                  real_text(v), tokens - 1));
+        to[c] = tokens ? (float)v : ((float)v - (float)t->mean[c]) / (float)t->std[c];
     }
     return true;
 }
@@ -388,13 +394,14 @@ static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *
 /* Predicts rows that were read; false after a message that ends it. */
 static bool predict_rows(Predict *p, const float *rows, int n, const char *const *name)
 {
-    const int64_t dim[] = {n, p->origin.ncolumn, 1, 1};
+    const int columns = p->origin.ncolumn;
+    const int64_t numbers[] = {n, columns, 1, 1}, tokens[] = {n, 1, 1, columns};
     const char *const file = xprintf("%s/x.npy", p->folder);
     int lock;
 
     if (!n)
         return true;
-    if (!cvy_npy_write(file, 4, dim, rows))
+    if (!cvy_npy_write(file, 4, p->plan->g->spec->tokens ? tokens : numbers, rows))
         return false;
     if (!p->program)
         p->program = build_program(p->o, p->plan, &lock); /* held to the end */

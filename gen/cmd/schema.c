@@ -235,7 +235,7 @@ static json_t *item(const char *stage)
             with(one, op_info[k].name, bare_of(op_info[k].name));
     json_t *map = with(with(type("object"), "properties", one), "additionalProperties", json_false());
     with(with(map, "minProperties", json_integer(1)), "maxProperties", json_integer(1));
-    return any_of(pattern(xprintf("^ *(conv|linear|%s|%s) *$", stage, stage_pattern(op_is_recurrent))), map);
+    return any_of(pattern(xprintf("^ *(conv|linear|%s|%s) *$", stage, stage_pattern(op_is_alone))), map);
 }
 
 static json_t *required(const char *key)
@@ -291,7 +291,9 @@ static json_t *init_rule(void)
 static json_t *input(void)
 {
     const KeyInfo side = {.lo = 1, .hi = MAX_SIDE};
-    return list_of(number(&side, true), 1, 3);
+    json_t *tokens = map_of(input_keys);
+    with(tokens, "required", json_pack("[s, s]", "tokens", "length"));
+    return any_of(list_of(number(&side, true), 1, 3), tokens);
 }
 
 static json_t *definitions(void)

@@ -63,6 +63,7 @@ static void make_model(Show *w)
         .channels = s->input[0],
         .height = s->input[1],
         .width = s->input[2],
+        .tokens = s->tokens,
         .classes = s->classes,
         .min_batch = 1,
         .train = {.data = t->data, .loss = t->loss, .mean = mean, .std = std, .augment = augment},

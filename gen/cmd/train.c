@@ -32,6 +32,7 @@ static int find_data(const Options *o, const Spec *s, const struct cvy_said *sai
                                    .channels = s->input[0],
                                    .height = s->input[1],
                                    .width = s->input[2],
+                                   .tokens = s->tokens,
                                    .classes = s->classes,
                                    .train.loss = s->train.loss};
     int want[3], rows;

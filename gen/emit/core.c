@@ -529,6 +529,10 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
         emit_cell_file(p, k, train, to);
         return;
     }
+    if (k->kind == KERNEL_EMBED) {
+        emit_table_file(p, k, train, to);
+        return;
+    }
 
     rec_str(h, "name", name);
     rec_fmt(h, "guard", "CORE_%s_H", upper(name));

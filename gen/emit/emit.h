@@ -22,8 +22,9 @@ const char *pass_first(const Kernel *k,
 const char *pass_end(const Kernel *k,
                      const PixelPass *r); /* what drains its sums: "conv2_in0_end", or "cvy_end_nothing" */
 const char *image_pixel(const Image *m, const char *y,
-                        const char *x); /* index of a content pixel in floats / 16 (plain: / 1) */
-const char *describe_shape(Shape s);    /* "32x14x14" */
+                        const char *x);      /* index of a content pixel in floats / 16 (plain: / 1) */
+const char *describe_shape(Shape s);         /* "32x14x14" */
+const char *emit_input_text(const Graph *g); /* the same of the network's input; "16 tokens" */
 /* formula.c: what a pass makes of x, or of the gradient dy; NULL where that is longer than a line. */
 const char *pass_formula(const Plan *p, const PixelPass *r);
 
@@ -88,6 +89,7 @@ const char *emit_cell(const struct cvy_cell *c);
 /* Which gates a norm in a place is of, of the cell called so: "lstm1_cell.x_gate"; "NULL": of none. */
 const char *emit_cell_gates(const CellNorm *m, const char *cell);
 const char *emit_cell_param(const Param *q); /* what a parameter of such a norm is called in a kernel */
+void emit_table_file(const Plan *p, const Kernel *k, bool train, Buf *to); /* embed.c: the same of embed */
 /* Whether a kernel's function of that phase is told how many images there are: after the loss only norms are left. */
 bool emit_takes_n(const Kernel *k, Phase phase);
 /* kernel.c: the file of kernel k of training and its like of inference; either may be NULL. */

@@ -57,16 +57,19 @@ static Section *sections(const Export *e, const Kernel *k, int *count)
     int n = 0;
 
     if (k->w) {
-        const char *rows = k->recurrent ? xprintf("[%d in, %d hidden, biases]", in, out)
-                           : k->rows    ? xprintf("[%d in]", blocks_of(in) * LANES)
+        const char *rows = k->recurrent              ? xprintf("[%d in, %d hidden, biases]", in, out)
+                           : k->kind == KERNEL_EMBED ? xprintf("[%d tokens]", p->g->spec->tokens)
+                           : k->rows                 ? xprintf("[%d in]", blocks_of(in) * LANES)
                            : k->conv->plain || k->conv->lanewise
                                ? xprintf("[%d in][%d x %d]", in, o->kernel[0], o->kernel[1])
                                : xprintf("[%d in / 16][%d x %d][16 in]", blocks_of(in), o->kernel[0], o->kernel[1]);
         if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
             rows = xprintf("[36, of Winograd][%d in]", blocks_of(in) * LANES);
         *PUSH(s, n) = (Section){k->w->fold_w, k->w->fold_floats, xprintf("%s_FOLDED", name),
-                                xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
-        if (!k->recurrent)
+                                k->kind == KERNEL_EMBED
+                                    ? xprintf("%s: %s[%d out]", folded_norms(e, k), rows, blocks_of(out) * LANES)
+                                    : xprintf("%s: [%d out / 16]%s[16 out]", folded_norms(e, k), blocks_of(out), rows)};
+        if (!kernel_is_apart(k))
             *PUSH(s, n) = (Section){k->w->fold_b, (int64_t)blocks_of(out) * LANES, xprintf("%s_FOLDED_BIAS", name),
                                     xprintf("bias of %d", out)};
     }
@@ -200,7 +203,7 @@ static void layers(const Export *e)
             rec_int(r, "at", at);
             at += section[j].n;
         }
-        used += k->recurrent ? n - 1 : k->w ? n - 2 : n;
+        used += !k->w ? n : kernel_is_apart(k) ? n - 1 : n - 2;
         if (n)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),
@@ -236,8 +239,10 @@ static void totals(const Export *e)
     rec_fmt(r, "totals", "%lld parameters, %lld FLOPs per image, norms folded; %s", (long long)p->g->weights,
             (long long)p->g->flops,
             strcmp(p->target->standard, "c99") == 0 ? "strict C99" : "for processors that have these instructions");
-    rec_str(r, "shape", describe_shape(in));
+    rec_str(r, "shape", emit_input_text(p->g));
     rec_int(r, "c", in.c);
+    if (s->tokens)
+        rec_int(r, "tokens", s->tokens);
     rec_int(r, "h", in.h);
     rec_int(r, "w", in.w);
     rec_int(r, "classes", s->classes);

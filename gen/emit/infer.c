@@ -74,10 +74,10 @@ void layer_infer(const File *f)
     images_mark_work(used, k);
     images_mark_before(used, k);
     images_mark_chain(used, kernel_chain(k, CHAIN_AFTER));
-    if (k->recurrent) {
+    if (kernel_is_apart(k))
         images_mark(used, k->rows->y);
+    if (k->recurrent)
         images_mark(used, k->recurrent->scratch);
-    }
     for (int i = 0; i < k->nimage; i++) {
         const Image *m = &k->image[i];
         if (!used[i])
@@ -100,8 +100,8 @@ void layer_infer(const File *f)
         norms_end_image(f, fn);
         return;
     }
-    if (k->recurrent) {
-        recurrent_infer(f, fn);
+    if (kernel_is_apart(k)) {
+        (k->recurrent ? recurrent_infer : embed_infer)(f, fn);
         calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 0);
         norms_end_image(f, fn);
         return;

@@ -81,7 +81,7 @@ static void begin_weights(const File *f, Rec *fn)
         return;
     if (k->conv)
         rec_int(line_add(fn, "begin", "begin_piece_weights"), "floats", k->w->w_floats);
-    if (k->w->bparam >= 0 && !k->recurrent)
+    if (k->w->bparam >= 0 && !kernel_is_apart(k))
         rec_int(line_add(fn, "begin", "begin_piece_bias"), "padded",
                 (int64_t)blocks_of(f->p->g->op[k->op].shape.c) * LANES);
 }
@@ -189,7 +189,7 @@ static void conv_backward(const File *f)
     update_lines(f, kernel);
 }
 
-/* ---- linear and recurrent: the whole batch at once, between what is done to its rows ---- */
+/* ---- linear, recurrent, embed: the whole batch at once, between what is done to its rows ---- */
 
 static void gemm_line(Rec *kernel, const char *args)
 {
@@ -225,10 +225,14 @@ static void rows_forward(const File *f)
     rec_str(rec_add(kernel, "docs"), "text",
             k->recurrent
                 ? "forward: what is read, through the stages before the steps; the steps; the stages after them"
+            : k->kind == KERNEL_EMBED
+                ? "forward: the tokens; their rows of the table; the stages after them"
                 : "forward: what is read, through the stages before the product; the product; the stages after it");
     line_over_pieces(f, kernel, pack);
     if (k->recurrent)
         recurrent_forward(f, kernel);
+    else if (k->kind == KERNEL_EMBED)
+        embed_forward(f, kernel);
     else
         gemm_line(kernel, xprintf("0, 1, n, %lld, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out,
                                   channels(k, k->w->x), in, in, out));
@@ -276,10 +280,12 @@ static void rows_backward(const File *f)
     line_over_pieces(f, kernel, unpack);
     if (k->recurrent)
         recurrent_backward(f, kernel);
-    if (k->learns && !k->recurrent)
+    if (k->kind == KERNEL_EMBED)
+        embed_backward(f, kernel);
+    if (k->learns && !kernel_is_apart(k))
         gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in,
                                   out, in, in));
-    if (k->back_data && !k->recurrent)
+    if (k->back_data && !kernel_is_apart(k))
         gemm_line(kernel, xprintf("0, 0, n, %lld, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in,
                                   channels(k, k->rows->y), out, in, in));
     if (k->back_data)
@@ -453,6 +459,7 @@ static void training_part(const File *f)
             rows_backward(f);
         break;
     case KERNEL_LINEAR:
+    case KERNEL_EMBED:
         rows_forward(f);
         if (k->has_backward)
             rows_backward(f);
@@ -484,6 +491,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     else if (any->recurrent)
         rec_fmt(f->rec, "doc", "%s: %s -> %s", op_info[o->kind].name, describe_shape(p->g->op[o->in].shape),
                 describe_shape(o->shape));
+    else if (any->kind == KERNEL_EMBED)
+        rec_fmt(f->rec, "doc", "embed: tokens 0 to %d -> %s", p->g->spec->tokens - 1, describe_shape(o->shape));
     else if (any->rows)
         rec_fmt(f->rec, "doc", "linear: %d -> %d", p->g->op[o->in].shape.c, o->shape.c);
     else if (any->kind == KERNEL_PASS)
@@ -492,7 +501,7 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
     else
         rec_fmt(f->rec, "doc", "%s of %d %s", p->g->spec->train.loss->help, any->image[any->loss->x].shape.c,
                 emit_target[p->g->spec->train.loss->target].outputs);
-    if (any->conv || any->recurrent || (any->rows && infer))
+    if (any->conv || (any->w && kernel_is_apart(any)) || (any->rows && infer))
         rec_str(f->rec, "core", any->w->core_name);
     if (k)
         training_part(f);

@@ -106,6 +106,11 @@ void recurrent_backward(const File *f, Rec *kernel);
 void recurrent_update(const File *f, Rec *kernel);
 void recurrent_infer(const File *f, Rec *fn);
 
+/* embed.c: the lines of embed's kernel between its rows. */
+void embed_forward(const File *f, Rec *kernel);
+void embed_backward(const File *f, Rec *kernel);
+void embed_infer(const File *f, Rec *fn);
+
 /* infer.c. */
 void layer_infer(const File *f);
 

@@ -56,7 +56,7 @@ void layout_params(const Net *n)
         if (!k->w)
             continue;
         net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED", n->NAME, upper(k->name)), k->w->fold_w, NULL);
-        if (!k->recurrent)
+        if (!kernel_is_apart(k))
             net_offset(n->rec, "folded", xprintf("%s_%s_FOLDED_BIAS", n->NAME, upper(k->name)), k->w->fold_b, NULL);
     }
     for (int i = 0; i < n->p->naffine; i++)

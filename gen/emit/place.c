@@ -309,6 +309,12 @@ void place_folds(const Net *n)
             place_cell(n, k);
             continue;
         }
+        if (k->kind == KERNEL_EMBED) {
+            net_line(n->rec, "folds",
+                     xprintf("memcpy(f + %s_%s_FOLDED, p + %s, sizeof(float) * %lld)", n->NAME, K,
+                             param_name(n, k->op, PARAM_WEIGHT), (long long)k->w->w_floats));
+            continue;
+        }
         if (k->w->nfold) {
             list = xprintf("fold_%s", k->name);
             running = true;

@@ -150,6 +150,8 @@ static const char *sizes(const PlainNet *n, int i)
     switch (o->kind) {
     case OP_LINEAR:
         return xprintf("n, %d, %d", features(n, o->in), o->shape.c);
+    case OP_EMBED:
+        return xprintf("n, %d, %d, %d", n->g->spec->tokens, o->shape.c, o->shape.w);
     case OP_GLOBAL_AVG_POOL:
         return xprintf("n, %d, %d", o->shape.c, area(n, o->in));
     case OP_DROP:
@@ -656,6 +658,8 @@ static double products(const PlainNet *n, int i)
         return (double)in.w * op_info[o->kind].cell->gates * o->shape.c * ((double)in.c + o->shape.c);
     if (o->kind == OP_LINEAR)
         return (double)features(n, o->in) * o->shape.c;
+    if (o->kind == OP_EMBED)
+        return 0; /* it looks up */
     return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
 }
 
@@ -680,7 +684,7 @@ static void costs(const PlainNet *n)
         }
         if (op_info[o->kind].cls != CLASS_WEIGHT)
             continue;
-        const double all = o->kind == OP_LINEAR || op_is_recurrent(o->kind)
+        const double all = o->kind == OP_LINEAR || op_is_alone(o->kind)
                                ? products(n, i)
                                : (double)o->kernel[0] * o->kernel[1] * (n->g->op[o->in].shape.c / o->groups) *
                                      (double)n->p->op[i].floats;

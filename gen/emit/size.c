@@ -76,6 +76,8 @@ static int64_t core_bytes(const Kernel *k)
 
     if (k->recurrent)
         return n + CELL;
+    if (k->kind == KERNEL_EMBED)
+        return n;
     for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass++)
         n += kernel_winograd(k, pass) ? TRANSFORM : 0;
     if (!kernel_winograd(k, PASS_FORWARD))

@@ -102,15 +102,23 @@ void emit_spec_fields(Rec *r, const Graph *g, const Target *t)
     rec_str(r, "standard", xprintf("-std=%s", t->standard));
     rec_str(r, "c_std", t->standard);
     rec_str(r, "cmake_std", t->standard + 1);
-    rec_fmt(r, "title", "a network for training and inference: %s -> %d %s", describe_shape(in), s->classes,
+    rec_fmt(r, "title", "a network for training and inference: %s -> %d %s", emit_input_text(g), s->classes,
             emit_target[train->loss->target].outputs);
-    rec_str(r, "shape", describe_shape(in));
+    rec_str(r, "shape", emit_input_text(g));
     rec_int(r, "c", in.c);
+    if (g->spec->tokens)
+        rec_int(r, "tokens", g->spec->tokens);
     rec_int(r, "h", in.h);
     rec_int(r, "w", in.w);
     rec_int(r, "classes", s->classes);
     rec_str(r, "mean", emit_channel_list(train->mean, in.c));
     rec_str(r, "std", emit_channel_list(train->std, in.c));
+    rec_str(r, "input_doc",
+            s->tokens
+                ? xprintf("A token is a whole number from 0 to %d, as a float; of anything else the answers are NaN",
+                          s->tokens - 1)
+                : xprintf("x = (byte / 255 - mean) / std, mean %s, std %s", emit_channel_list(train->mean, in.c),
+                          emit_channel_list(train->std, in.c)));
     rec_str(r, "data", train->data);
     rec_int(r, "epochs", train->epochs);
     rec_int(r, "batch", train->batch);

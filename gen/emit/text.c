@@ -28,6 +28,11 @@ char *emit_float(double v)
     return xprintf("%s%sf", s, strpbrk(s, ".e") ? "" : ".0");
 }
 
+const char *emit_input_text(const Graph *g)
+{
+    return g->spec->tokens ? xprintf("%d tokens", g->op[0].shape.w) : describe_shape(g->op[0].shape);
+}
+
 const char *describe_shape(Shape s)
 {
     return xprintf("%dx%dx%d", s.c, s.h, s.w);

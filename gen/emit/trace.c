@@ -52,7 +52,7 @@ static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *
     bool *used = images_none(k);
 
     images_mark(used, k->w->x);
-    if (k->recurrent) { /* whose steps have just run */
+    if (kernel_is_apart(k)) { /* whose rows are still there */
         Rec *s = line_add(fn, "body", "cell_traced");
         rec_int(s, "floats", k->image[k->rows->y].floats);
         const Chain one = {(PixelPass *)r, 1};

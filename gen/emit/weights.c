@@ -182,6 +182,10 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
             }
             continue;
         }
+        if (k->kind == KERNEL_EMBED) {
+            memcpy(f + k->w->fold_w, weight, (size_t)k->w->w_floats * sizeof *f);
+            continue;
+        }
         struct cvy_fold *norm = xalloc((size_t)(k->w->nfold + 1) * sizeof *norm);
         for (int n = 0; n < k->w->nfold; n++)
             norm[n] = norm_of(p, w, k->w->fold[n]);

@@ -676,7 +676,7 @@ void layers_read(const Node *list, const Defaults *def, Spec *s)
         weights = weights || layer_weight(&s->layer[i]);
     if (!weights && !diag_errors())
         diag_error(list->mark, "add - linear: classes, at least",
-                   "the network has no conv, no linear and no recurrent layer: nothing to learn");
+                   "the network has no conv, linear, recurrent or embed layer: nothing to learn");
     if (!diag_errors())
         check_only(&r);
     if (!diag_errors())

@@ -68,7 +68,7 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
 
 const KeyInfo top_keys[] = {
     {.name = "name", .type = KEY_DEF, .def = "name", .help = "the network's name: the C prefix, the program, the header"},
-    {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]"},
+    {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]; {tokens: ..., length: ...}"},
     {.name = "classes", .type = KEY_INT, .lo = 2, .hi = MAX_CLASSES, .help = "how many logits the last layer gives"},
     {.name = "outputs", .type = KEY_INT, .lo = 1, .hi = MAX_CLASSES, .help = "instead of classes: how many numbers the last layer gives, for loss: mse"},
     ORDER_KEYS, ACT_KEY, NORM_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
@@ -81,6 +81,11 @@ const KeyInfo top_keys[] = {
     {.name = "winograd", .type = KEY_WORD, .words = winograd_names, .fallback = "auto",
          .help = "3x3 convs of stride 1 by Winograd: where the cost model says so (auto), nowhere (off), wherever they can (on)"},
     RECOMPUTE_KEY("so many layers in a row keep their input alone, and are run again for backward"),
+    {.name = NULL}};
+
+const KeyInfo input_keys[] = {
+    {.name = "tokens", .type = KEY_INT, .lo = 1, .hi = MAX_TOKENS, .help = "how many different tokens there are: whole numbers from 0 to below it, which embed reads"},
+    {.name = "length", .type = KEY_INT, .lo = 1, .hi = MAX_SIDE, .help = "how many tokens a row has"},
     {.name = NULL}};
 
 const KeyInfo conv_keys[] = {

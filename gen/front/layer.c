@@ -288,7 +288,7 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
     }
     const int errors = diag_errors();
     for (int i = 0; i < OP_ARGS; i++)
-        if (op_info[st->op].arg[i].name && (op_info[st->op].arg[i].given != ARG_KEY || op_is_recurrent(st->op)))
+        if (op_info[st->op].arg[i].name && (op_info[st->op].arg[i].given != ARG_KEY || op_is_alone(st->op)))
             read_arg_key(st, i, keys, row->single, single, map);
     if (op_is_recurrent(st->op) && map && (n = keys_get(map, "norm")))
         places_read(n, st->op, &def->words, &st->arg[ARG_CELL_NORM].places, between);

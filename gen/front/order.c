@@ -371,7 +371,7 @@ static bool read_stage(Parse *p, SpecStage *st)
         unknown_word(p, word, at);
         return false;
     }
-    if (op_is_recurrent(op) && p->weight != OP_KINDS) {
+    if (op_is_alone(op) && p->weight != OP_KINDS) {
         diag_error(at, op_info[op].hint, "'%s' is a layer of its own, and cannot stand in an order", word);
         return false;
     }

@@ -66,6 +66,8 @@ extern const char *const bias_names[], *const decay_names[], *const unroll_names
 extern const char *const order_default;
 const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 
+extern const KeyInfo input_keys[]; /* of an input of tokens */
+
 enum {
     MAX_SIDE = 1 << 20,
     MAX_CLASSES = 1 << 16,

@@ -148,6 +148,8 @@ static void read_augment(const Node *n, Spec *s)
     if (cvy_augments_pixels(all) && s->input[2] == 1)
         diag_error(n->mark, "leave it out, but for mixup", "train.augment is for images, and the input has %d numbers",
                    s->input[0]);
+    else if (s->tokens && cvy_augments(all))
+        diag_error(n->mark, "leave it out", "train.augment is for numbers, and the input has tokens");
 }
 
 /* Keys of other losses. */
@@ -238,6 +240,8 @@ static void read_loss(const Node *map, const Node *outputs, Spec *s)
                    "loss: cross_entropy is of classes, and the spec has outputs");
     else if (target && from && !which)
         diag_error(target->mark, "loss: mse, and outputs instead of classes", "target: input goes with loss: mse");
+    else if (target && from && s->tokens)
+        diag_error(target->mark, "target: labels", "target: input is for numbers, and the input has tokens");
     const int64_t numbers = (int64_t)s->input[0] * s->input[1] * s->input[2];
     if (which && from && outputs && s->classes > 0 && numbers > 0 && numbers != s->classes)
         diag_error2(s->classes_mark, s->input_mark, xprintf("the input: %lld numbers", (long long)numbers),
@@ -275,8 +279,8 @@ static void read_train(const Node *map, Spec *s)
     t->mean = xalloc((size_t)channels * sizeof *t->mean);
     t->std = xalloc((size_t)channels * sizeof *t->std);
     for (int c = 0; c < channels; c++) {
-        t->mean[c] = data->mean;
-        t->std[c] = data->std;
+        t->mean[c] = s->tokens ? 0 : data->mean;
+        t->std[c] = s->tokens ? 1 : data->std;
     }
     if (!map)
         return;
@@ -292,6 +296,9 @@ static void read_train(const Node *map, Spec *s)
         read_numbers(n, "train.mean", "channel", channels, -1e6, t->mean);
     if ((n = keys_get(map, "std")))
         read_numbers(n, "train.std", "channel", channels, 1e-6, t->std);
+    if (s->tokens && (t->mean[0] != 0 || t->std[0] != 1))
+        diag_error(keys_get(map, t->mean[0] != 0 ? "mean" : "std")->mark, "leave it out",
+                   "tokens are read as they are: mean is 0 and std 1");
     if ((n = keys_get(map, "augment")))
         read_augment(n, s);
     n = keys_get(map, "class_weights");
@@ -430,12 +437,40 @@ static void warn_repeats(const Spec *s)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
+/* {tokens: 27, length: 16} */
+static void read_tokens(const Node *n, Spec *s)
+{
+    const struct {
+        const char *key, *what, *hint;
+        int *to;
+    } part[] = {
+        {"tokens", "the tokens of input", "how many different tokens there are: they are 0 to 26 of 27", &s->tokens},
+        {"length", "the length of input", "how many tokens a row has", &s->input[2]}};
+    s->dims = size_dims = 1;
+    s->input[0] = s->input[1] = s->input[2] = 1;
+    if (!keys_check(n, "input", input_keys))
+        return;
+    for (int i = 0; i < 2; i++) {
+        const Node *value = keys_get(n, part[i].key);
+        if (!value)
+            diag_error(n->mark, xprintf("input: {tokens: 27, length: 16}: %s", part[i].hint), "input has no %s",
+                       part[i].key);
+        else
+            want_int32(value, part[i].what, 1, i ? MAX_SIDE : MAX_TOKENS, part[i].to);
+    }
+}
+
 static void read_input(const Node *n, Spec *s)
 {
     static const char *const what[] = {"the channels of input", "the height of input", "the width of input"};
     s->input_mark = n->mark;
+    if (n->kind == NODE_MAP) {
+        read_tokens(n, s);
+        return;
+    }
     if (n->kind != NODE_SEQ || n->n < 1 || n->n > 3) {
-        diag_error(n->mark, "input: [1, 28, 28]; [channels, length] and [features] will do too",
+        diag_error(n->mark,
+                   "input: [1, 28, 28]; [channels, length], [features] and {tokens: 27, length: 16} will do too",
                    "input must be a list of three: channels, height, width");
         return;
     }
@@ -543,7 +578,7 @@ void spec_check(const Spec *s)
         int weights = 0;
         bool joins = l->form == FORM_ADD || l->form == FORM_CONCAT;
         bool weighty = l->form == FORM_BLOCK || (l->form == FORM_SHORTCUT && l->shortcut >= SHORTCUT_CONV) ||
-                       (l->form == FORM_BARE && l->nstage && op_is_recurrent(l->stage[0].op));
+                       (l->form == FORM_BARE && l->nstage && op_is_alone(l->stage[0].op));
         if (!l->name || !*l->name || (l->form == FORM_BARE && l->nstage != 1) ||
             (l->form <= FORM_STAGES && l->nstage < 1))
             BUG("spec: layer %d has no name or no stages", i);

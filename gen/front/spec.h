@@ -121,6 +121,8 @@ typedef struct Spec {
     const char *name; /* a C identifier, no keyword */
     int input[3];     /* C, H, W */
     int dims;         /* 2; 1: written as [channels, length], H is 1 and sizes are the ones along the length */
+    int tokens; /* what it reads are whole numbers from 0 to below this, `length` of them: input is 1 x 1 x length. 0:
+                   numbers */
     Mark input_mark;
     int classes;
     Mark classes_mark;
@@ -138,10 +140,11 @@ typedef struct Spec {
 
 /* needs: a tree; sets: a Spec whose every value is in range, or collected errors and NULL. Knows no shapes. */
 Spec *spec_read(Node *tree);
-void spec_check(const Spec *s);           /* the checker: BUG() where an invariant above does not hold */
-void spec_dump(const Spec *s, FILE *to);  /* -d spec */
-void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
-const char *spec_text(const Spec *s);     /* the same, as a text */
+void spec_check(const Spec *s);             /* the checker: BUG() where an invariant above does not hold */
+void spec_dump(const Spec *s, FILE *to);    /* -d spec */
+void spec_write(const Spec *s, FILE *to);   /* check --write: a valid spec with names, orders and defaults filled in */
+const char *spec_text(const Spec *s);       /* the same, as a text */
+const char *spec_input_text(const Spec *s); /* as `input:` has it: "[1, 28, 28]" */
 const char *unroll_text(const Spec *s);
 /* What a training keeps of each weight, "weights and momentum", and how many bytes that is of so many of them, of which
  * `learning` are not frozen. */

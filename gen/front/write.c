@@ -62,7 +62,7 @@ static const char *arg_keys(const SpecStage *st, int dims)
         const bool usual = info->kind == ARG_PLACES
                                ? !arg->places
                                : (info->kind == ARG_FLAG || info->kind == ARG_CHOICE) && arg->count == (int)info->usual;
-        if (!info->name || (info->given == ARG_KEY && !op_is_recurrent(st->op)) || usual)
+        if (!info->name || (info->given == ARG_KEY && !op_is_alone(st->op)) || usual)
             continue;
         buf_printf(&b, ", %s: %s", info->name,
                    info->kind == ARG_REAL     ? real_text(arg->real)
@@ -308,14 +308,18 @@ const char *freeze_text(const SpecTrain *t)
     return b.text ? b.text : "";
 }
 
+const char *spec_input_text(const Spec *s)
+{
+    return s->tokens      ? xprintf("{tokens: %d, length: %d}", s->tokens, s->input[2])
+           : s->dims == 1 ? xprintf("[%d, %d]", s->input[0], s->input[2])
+                          : xprintf("[%d, %d, %d]", s->input[0], s->input[1], s->input[2]);
+}
+
 void spec_write(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "name: %s\ninput: [%d, ", s->name, s->input[0]);
-    if (s->dims == 2)
-        fprintf(to, "%d, ", s->input[1]);
-    fprintf(to, "%d]\n%s: %d\n%slayers:\n", s->input[2], t->loss->target == CVY_CLASS ? "classes" : "outputs",
-            s->classes, s->head);
+    fprintf(to, "name: %s\ninput: %s\n%s: %d\n%slayers:\n", s->name, spec_input_text(s),
+            t->loss->target == CVY_CLASS ? "classes" : "outputs", s->classes, s->head);
     write_items(s, to);
     fprintf(to, "init: %s\n", init_text(s));
     fprintf(to, "unroll: %s\n", unroll_text(s));
@@ -356,11 +360,10 @@ static void dump_layer(const Spec *s, int i, FILE *to)
     static const char *const shortcuts[] = {"identity", "pad", "where shapes differ", "always"};
     const SpecLayer *l = &s->layer[i];
     fprintf(to, "%-16s %s", l->name,
-            l->form == FORM_ADD      ? "add"
-            : l->form == FORM_CONCAT ? "concat"
-            : l->bare && l->nstage && op_is_recurrent(l->stage->op)
-                ? op_text(l->stage->op, l->stage->arg, s->dims, true)
-                : order_text(l->stage, l->nstage, s->dims));
+            l->form == FORM_ADD                                 ? "add"
+            : l->form == FORM_CONCAT                            ? "concat"
+            : l->bare && l->nstage && op_is_alone(l->stage->op) ? op_text(l->stage->op, l->stage->arg, s->dims, true)
+                                                                : order_text(l->stage, l->nstage, s->dims));
     if (l->form == FORM_SHORTCUT)
         fprintf(to, "%s%s stride %dx%d", l->nstage ? " " : "", shortcuts[l->shortcut], l->stride[0], l->stride[1]);
     if (l->form == FORM_BLOCK) {
@@ -389,8 +392,10 @@ static void dump_layer(const Spec *s, int i, FILE *to)
 void spec_dump(const Spec *s, FILE *to)
 {
     const SpecTrain *t = &s->train;
-    fprintf(to, "spec %s: input %d x %d x %d, classes %d, init %s, unroll %s\n", s->name, s->input[0], s->input[1],
-            s->input[2], s->classes, init_text(s), unroll_text(s));
+    const char *input = s->tokens ? xprintf("%d of %d tokens", s->input[2], s->tokens)
+                                  : xprintf("%d x %d x %d", s->input[0], s->input[1], s->input[2]);
+    fprintf(to, "spec %s: input %s, classes %d, init %s, unroll %s\n", s->name, input, s->classes, init_text(s),
+            unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)
         dump_layer(s, i, to);
     fprintf(to, "train: data %s epochs %d batch %d %s lr %s", t->data, t->epochs, t->batch, t->optimiser->name,

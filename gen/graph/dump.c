@@ -84,7 +84,7 @@ void graph_dump(const Graph *g, FILE *to)
             fprintf(to, " groups %d", op->groups);
         if (op->kind == OP_PAD)
             fprintf(to, " stride %dx%d before %d", op->stride[0], op->stride[1], op->before);
-        if (op_info[op->kind].cls == CLASS_WEIGHT)
+        if (op_has_param(op->kind, PARAM_BIAS))
             fprintf(to, " bias %s%s%s%s", op->bias ? "yes" : "no", op->bias_why ? " (" : "",
                     op->bias_why ? op->bias_why : "", op->bias_why ? ")" : "");
         if (op_info[op->kind].cls == CLASS_POINT)

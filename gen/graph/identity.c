@@ -31,6 +31,8 @@ static const char *word(const Graph *g, const Op *o)
     const SpecTrain *t = &g->spec->train;
     const char *text = op_lasting_text(o->kind, o->arg, g->dims);
 
+    if (o->kind == OP_INPUT && g->spec->tokens)
+        return xprintf("input(tokens=%d)", g->spec->tokens);
     if (o->kind == OP_INPUT)
         return xprintf("input(mean=%s,std=%s)", channels(t->mean, o->shape.c), channels(t->std, o->shape.c));
     /* what makes channels says how many */

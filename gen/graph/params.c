@@ -83,7 +83,7 @@ void graph_decide_biases(Graph *g)
     const Fate *fate = fates(g);
     for (int i = 0; i < g->nop; i++) {
         Op *op = &g->op[i];
-        if (op_info[op->kind].cls != CLASS_WEIGHT)
+        if (!op_has_param(op->kind, PARAM_BIAS))
             continue;
         if (op_is_recurrent(op->kind)) { /* it stands inside each step, where no norm takes it away */
             op->bias = op->arg[ARG_CELL_BIAS].count;
@@ -167,7 +167,11 @@ static bool count_weight_op(Graph *g, int i)
     /* a cell's outputs are its gates, and it reads its own last step beside its input, at each step */
     int in = g->op[op->in].shape.c / op->groups + (cell ? op->shape.c : 0),
         out = op->shape.c * (cell ? cell->gates : 1);
-    const int64_t outputs = cell ? g->op[op->in].shape.w : (int64_t)op->shape.h * op->shape.w;
+    const int64_t outputs = cell                   ? g->op[op->in].shape.w
+                            : op->kind == OP_EMBED ? 0 /* it looks up, and multiplies nothing */
+                                                   : (int64_t)op->shape.h * op->shape.w;
+    if (op->kind == OP_EMBED)
+        in = g->spec->tokens;
     int64_t taps = op->kind == OP_CONV ? (int64_t)op->kernel[0] * op->kernel[1] : 1, n, work;
     if (!mul_fits(in, taps, &n) || !mul_fits(n, out, &n) || n > INT32_MAX || g->weights + n > INT32_MAX) {
         diag_error(op->mark, NULL, "%s: with its weights, %d x %d x %lld, the network has more than 2^31 - 1", op->path,
@@ -214,6 +218,17 @@ static void add_places(Graph *g, int i)
             g->weights += channels;
         }
     }
+}
+
+/* A row for each token, drawn as PyTorch's are, whatever `init` says. */
+static void add_table(Graph *g, int i, const ParamSlot *slot)
+{
+    const int tokens = g->spec->tokens, columns = g->op[i].shape.c;
+    Param *p = add_param(g, i, slot->name, slot->role, 2, tokens);
+    p->dim[1] = columns;
+    p->draw = DRAW_NORMAL;
+    p->draw_value = 1;
+    g->weights += (int64_t)tokens * columns;
 }
 
 /* One parameter of an op, by its role: its shape, and how it begins. */
@@ -267,7 +282,9 @@ bool graph_add_params(Graph *g)
         if (op_info[g->op[i].kind].cls == CLASS_WEIGHT && !count_weight_op(g, i))
             return false;
         for (const ParamSlot *slot = op_info[g->op[i].kind].param; slot && slot->name; slot++)
-            (op_is_recurrent(g->op[i].kind) ? add_cell_slot : add_slot)(g, i, slot);
+            (op_is_recurrent(g->op[i].kind) ? add_cell_slot
+             : g->op[i].kind == OP_EMBED    ? add_table
+                                            : add_slot)(g, i, slot);
         if (op_has_places(g->op[i].kind, g->op[i].arg))
             add_places(g, i);
     }

@@ -149,6 +149,37 @@ static bool shape_recurrent(const Graph *g, Op *op)
     return true;
 }
 
+/* The rows of a table, one for each token of the input. */
+static bool shape_embed(const Graph *g, Op *op)
+{
+    const Op *in = &g->op[op->in];
+    if (!g->spec->tokens) {
+        diag_error2(op->mark, g->spec->input_mark, "the input has numbers", "input: {tokens: 27, length: 16}",
+                    "%s: embed reads tokens", op->path);
+        return false;
+    }
+    if (in->kind != OP_INPUT) {
+        diag_error2(op->mark, in->mark, graph_gives(in, "what it reads"), "put it first, or first in a branch",
+                    "%s: embed reads the tokens of the input, and nothing else", op->path);
+        return false;
+    }
+    op->shape = (Shape){op->arg[ARG_OUT].count, 1, in->shape.w};
+    return true;
+}
+
+/* Tokens are names, no numbers: embed alone reads them. */
+static bool reads_no_tokens(const Graph *g, const Op *op)
+{
+    bool tokens = false;
+    for (int k = 0; k < op->nin; k++)
+        tokens |= g->spec->tokens && g->op[op->ins[k]].kind == OP_INPUT;
+    if (!tokens || op->kind == OP_EMBED)
+        return true;
+    diag_error2(op->mark, g->spec->input_mark, "the input has tokens", "- embed: 32 before it makes numbers of them",
+                "%s: %s cannot read tokens", op->path, op_info[op->kind].name);
+    return false;
+}
+
 static bool shape_bn(const Graph *g, Op *op)
 {
     op->shape = g->op[op->in].shape;
@@ -315,6 +346,8 @@ bool graph_shape_fits(const Graph *g, const Op *op)
 bool graph_op_shape(Graph *g, Op *op, int out)
 {
     bool ok;
+    if (!reads_no_tokens(g, op))
+        return false;
     switch (op->kind) {
     case OP_CONV:
         ok = shape_conv(g, op, out);
@@ -330,6 +363,9 @@ bool graph_op_shape(Graph *g, Op *op, int out)
     case OP_GRU:
     case OP_LSTM:
         ok = shape_recurrent(g, op);
+        break;
+    case OP_EMBED:
+        ok = shape_embed(g, op);
         break;
     case OP_PAD:
         ok = shape_pad(g, op, out);

@@ -62,6 +62,7 @@ static const CellInfo gru_cell = {3, "rzn", 5, "GRU", "r, z = sigmoid(W x + b + 
 static const CellInfo lstm_cell = {4, "ifgo", 6, "LSTM", "i, f, o = sigmoid(W x + b + U h + b'), g = tanh(the same), c = f c + i g, h = o tanh(c)",
                                    GATE_PLACES | IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_HIDDEN)};
 
+static const ParamSlot table[] = {{"weight", PARAM_WEIGHT}, {NULL, 0}};
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};
 static const ParamSlot affine[] = {{"weight", PARAM_GAMMA}, {"bias", PARAM_BETA}, {NULL, 0}};
 static const ParamSlot scaled[] = {{"weight", PARAM_GAMMA}, {NULL, 0}};
@@ -96,6 +97,9 @@ const OpInfo op_info[OP_KINDS] = {
                            "- rnn: 32", .cell = &rnn_cell},
     [OP_GRU]             = {"gru",             "gru",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- gru: 32", .cell = &gru_cell},
     [OP_LSTM]            = {"lstm",            "lstm",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- lstm: 32", .cell = &lstm_cell},
+    [OP_EMBED]           = {"embed",           "embed",           CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  table,
+                           {[ARG_OUT] = {"out", ARG_COUNT, ARG_MUST, .lo = 1, .hi = MAX_OUT, .help = "numbers that each token becomes: channels of what it returns"}},
+                           "- embed: 32"},
     [OP_BN]              = {"bn",              "bn",              CLASS_BARRIER, NEED_INPUT,   false, false, true,  running,    {EPS, MOMENTUM}, .norm = &batch_norm},
     [OP_GN]              = {"gn",              "gn",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS, NORM_GROUPS}, "gn(32) is the usual one", .norm = &group_norm},
     [OP_LN]              = {"ln",              "ln",              CLASS_IMAGE,   NEED_INPUT,   false, false, true,  affine,     {EPS}, .norm = &layer_norm},
@@ -190,7 +194,12 @@ bool op_cell_is_relu(OpKind kind, const Arg *arg)
 
 bool op_is_block(OpKind kind)
 {
-    return kind < OP_KINDS && op_info[kind].cls == CLASS_WEIGHT && !op_info[kind].cell;
+    return kind == OP_CONV || kind == OP_LINEAR;
+}
+
+bool op_is_alone(OpKind kind)
+{
+    return kind < OP_KINDS && op_info[kind].cls == CLASS_WEIGHT && !op_is_block(kind);
 }
 
 bool op_has_param(OpKind kind, ParamRole role)

@@ -4,7 +4,7 @@
 
 #include "numbers.h"
 
-enum { MAX_OUT = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096, MAX_HIDDEN = 4096 };
+enum { MAX_OUT = 1 << 20, MAX_TOKENS = 1 << 20, MAX_KERNEL = 255, MAX_WINDOW = 4096, MAX_HIDDEN = 4096 };
 
 /* What an argument and the key of a block that sets it have in common: the range, and what it is. */
 /* The usual values of keys of blocks: their numbers, and (USUAL_TEXT) as people are told them. */
@@ -25,6 +25,7 @@ typedef enum OpKind {
     OP_INPUT,
     OP_CONV, OP_LINEAR,                                             /* weight ops */
     OP_RNN, OP_GRU, OP_LSTM,                                        /* and recurrent ones: each has a cell */
+    OP_EMBED,                                                       /* and a table of rows, one a token */
     OP_BN,                                                          /* batch barriers */
     OP_GN, OP_LN, OP_IN, OP_RMS,                                    /* image barriers: gn over groups of channels, ln and rms over all, in over each */
     OP_RELU, OP_LEAKY_RELU, OP_TANH, OP_SIGMOID, OP_SILU,           /* point: activations */
@@ -83,6 +84,7 @@ enum { ARG_CEIL = ARG_GROUPS, ARG_COUNTED };                    /* of pools; cou
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
 enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
 enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
+enum { ARG_OUT };                     /* of embed */
 enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_NORM, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
 enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS };          /* what ARG_RETURN counts */
 enum { CELL_TANH, CELL_RELU };                                               /* what ARG_CELL_ACT counts */
@@ -199,8 +201,8 @@ int op_norm_groups(OpKind kind, const Arg *arg,
                    int channels); /* of an image norm: how many groups of channels it makes */
 bool op_is_recurrent(OpKind kind);
 bool op_cell_is_relu(OpKind kind, const Arg *arg); /* h is relu of the sum, where a cell has the choice; else tanh */
-/* A weight op that is a block with an order, as conv and linear are; a recurrent one is a layer by itself. */
-bool op_is_block(OpKind kind);
+bool op_is_block(OpKind kind);                     /* a weight op that is a block with an order: conv, linear */
+bool op_is_alone(OpKind kind); /* one that is a layer by itself, in no order: a recurrent one, embed */
 bool op_has_param(OpKind kind, ParamRole role);
 
 /* How many arguments the op's word must have, and may have, in parentheses; flags, which are words there, aside. */

@@ -70,7 +70,7 @@ static void weight_fields(const Plan *p, Kernel *k)
         if (k->recurrent->norm[i].beta >= 0)
             add(k, FIELD_CELL_NORM, k->recurrent->norm[i].beta);
     }
-    if (k->w->bparam >= 0 && k->learns && !k->recurrent)
+    if (k->w->bparam >= 0 && k->learns && !kernel_is_apart(k))
         add(k, FIELD_DB, 0);
     if (!k->rows)
         return;

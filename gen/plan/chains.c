@@ -222,7 +222,7 @@ void chain_after_back(Fuse *f)
                   .correct = tensor_has_norms(nd),
                   .from = fuse_gradient(f, k->tensor, "out"),
                   .to = image_place(k->w->dz, k->image[k->w->dz].shape),
-                  .bias_grad = k->learns && !k->recurrent && g->op[k->op].bias};
+                  .bias_grad = k->learns && !kernel_is_apart(k) && g->op[k->op].bias};
     pass_backward(f, &k->w->dout, &k->image, &k->nimage, &b);
     if (last_window >= 0)
         k->w->again.n--;

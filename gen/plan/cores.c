@@ -395,10 +395,12 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
 
 /* ---- kernels ---- */
 
-static const char *core_name(const Kernel *k, const Op *o, Shape in)
+static const char *core_name(const Kernel *k, const Op *o, Shape in, int tokens)
 {
     if (k->recurrent)
         return recurrent_name(o, in);
+    if (k->kind == KERNEL_EMBED)
+        return xprintf("embed_%d_%dx%d", tokens, o->shape.c, o->shape.w);
     if (k->rows)
         return xprintf("linear_%d_%d", in.c, o->shape.c);
     const char *dilation =
@@ -463,13 +465,17 @@ static void kernel_cores(Plan *p, Kernel *k)
         return;
     const Shape in = p->g->op[o->in].shape;
     const Unroll u = unroll_of(p->g->spec);
-    k->w->core_name = core_name(k, o, in);
+    k->w->core_name = core_name(k, o, in, p->g->spec->tokens);
     if (k->conv) {
         conv_cores(p, k, o, in, u);
         return;
     }
     if (k->recurrent) {
         recurrent_build(p, k);
+        return;
+    }
+    if (k->kind == KERNEL_EMBED) { /* rows of whole blocks */
+        k->w->w_floats = k->w->fold_floats = (int64_t)p->g->spec->tokens * blocks_of(o->shape.c) * LANES;
         return;
     }
     k->w->w_floats = k->w->fold_floats = (int64_t)blocks_of(o->shape.c) * LANES * blocks_of(in.c) * LANES;

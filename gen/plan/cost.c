@@ -139,6 +139,8 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
 {
     if (!k->w)
         return;
+    if (k->kind == KERNEL_EMBED)
+        return; /* it looks up, and multiplies nothing */
     if (k->recurrent) {
         count_steps(k, phase, cost);
         return;
@@ -188,6 +190,8 @@ static double weight_bytes(const Plan *p, const Kernel *k, Phase phase)
                          (k->learns ? 4 * w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w : 0);
     }
     const double w = 4 * (double)k->w->w_floats;
+    if (k->kind == KERNEL_EMBED) /* rows are looked up; their gradients are added up in a table that is cleared first */
+        return phase != PHASE_BACKWARD || !k->learns ? 0 : w + 2 * (1 + cvy_buffers(p->g->spec->train.optimiser)) * w;
     if (phase == PHASE_INFER && k->conv)
         return 4 * (double)k->w->fold_floats;
     if (phase != PHASE_BACKWARD)
@@ -206,6 +210,8 @@ static double matrix_bytes(const Kernel *k, Phase phase)
         return 0;
     const double steps = k->recurrent ? 4 * (double)k->recurrent->kept : 0; /* written; read and changed; read */
     const double x = 4 * (double)k->image[k->w->x].floats, y = 4 * (double)k->image[k->rows->y].floats;
+    if (k->kind == KERNEL_EMBED)
+        return phase != PHASE_BACKWARD ? 2 * x + 3 * y : k->learns ? 2 * x + 4 * y : 0;
     if (k->recurrent)
         return phase != PHASE_BACKWARD ? 2 * (x + y) + 2 * steps
                                        : (k->back_data ? 4 : 2) * x + 2 * y + (k->learns ? 4 : 3) * steps;

@@ -45,8 +45,8 @@ static void build_out(Flow *f, Kernel *k)
     int n = 0, end = k->op, after_sum = 0, after_windows = 0;
 
     *PUSH(w.shape, n) = g->op[k->op].shape;
-    /* nothing but dropout and folded norms so far; into a step's gates nothing is folded */
-    bool folding = f->p->fold && !k->recurrent;
+    /* nothing but dropout and folded norms so far; into a step's gates, or a table, nothing is folded */
+    bool folding = f->p->fold && !kernel_is_apart(k);
     for (int v = k->op; (v = next_out(f, k->op, v)) >= 0;) {
         end = v;
         if (f->infer && folding && op_is_batch_norm(g->op[v].kind)) {
@@ -150,14 +150,14 @@ static Kernel *add_kernel(Kernel **list, int *n, KernelKind kind, int op)
     Kernel *k = PUSH(*list, *n);
 
     *k = (Kernel){.kind = kind, .op = op, .tensor = -1, .trace_core = -1, .result = -1};
-    if (kind <= KERNEL_RECURRENT) {
+    if (kind <= KERNEL_EMBED) {
         k->w = xalloc(sizeof *k->w);
         *k->w = (WeightPart){.out.tensor = -1, .x = -1, .dz = -1, .wparam = -1, .bparam = -1, .fold_stop = -1};
     }
     if (kind == KERNEL_CONV) {
         k->conv = xalloc(sizeof *k->conv);
         *k->conv = (ConvPart){.xg = -1, .zg = -1, .dx = -1, .work = -1};
-    } else if (kind == KERNEL_LINEAR || kind == KERNEL_RECURRENT) {
+    } else if (kind <= KERNEL_EMBED) {
         k->rows = xalloc(sizeof *k->rows);
         *k->rows = (RowsPart){.y = -1, .dx = -1};
     } else if (kind == KERNEL_LOSS) {
@@ -298,6 +298,7 @@ bool flow_build(Plan *p, bool infer)
                                !weight                      ? (loss && !infer ? KERNEL_LOSS : KERNEL_PASS)
                                : g->op[i].kind == OP_CONV   ? KERNEL_CONV
                                : g->op[i].kind == OP_LINEAR ? KERNEL_LINEAR
+                               : g->op[i].kind == OP_EMBED  ? KERNEL_EMBED
                                                             : KERNEL_RECURRENT,
                                result ? g->op[i].in : i);
         if (k->kind == KERNEL_PASS) {

@@ -48,8 +48,9 @@ static void infer_norms(Fuse *f, const Chain *c, bool after)
                 image ? xprintf("applied in the %s of %s with the statistics of the image at hand",
                                 after ? "epilogue" : "prologue", f->k->name)
                       : xprintf("a multiply-add in the %s of %s: %s", after ? "epilogue" : "prologue", f->k->name,
-                                !f->p->fold                ? "folding is off"
-                                : after && f->k->recurrent ? "into the gates of steps nothing is folded"
+                                !f->p->fold                      ? "folding is off"
+                                : after && f->k->recurrent       ? "into the gates of steps nothing is folded"
+                                : after && kernel_is_apart(f->k) ? "into a table of rows nothing is folded"
                                 : after
                                     ? xprintf("it cannot be folded: %s lies between",
                                               f->k->w->fold_stop >= 0 ? op_info[f->g->op[f->k->w->fold_stop].kind].name
@@ -90,8 +91,9 @@ void infer_kernel(Fuse *f)
             k->w->x = image_add(&k->image, &k->nimage, xs);
         if (k->conv)
             k->conv->plain = xs.plain;
-        if (k->recurrent) {
+        if (kernel_is_apart(k))
             k->rows->y = image_add(&k->image, &k->nimage, image_make(f->g->op[k->op].shape, false, 0, 0, 0, 0, "y"));
+        if (k->recurrent) {
             Image steps = image_make((Shape){1, 1, 1}, false, 0, 0, 0, 0, "steps");
             steps.floats = 0; /* recurrent.c says how many */
             k->recurrent->scratch = image_add(&k->image, &k->nimage, steps);
@@ -111,7 +113,7 @@ void infer_kernel(Fuse *f)
                       .store = -1,
                       .ends = true,
                       .to = image_place(k->result, k->image[k->result].shape)};
-        if (k->recurrent)
+        if (kernel_is_apart(k))
             fw.from = image_place(k->rows->y, f->g->op[k->op].shape);
         pass_forward(f, &k->w->after, &k->image, &k->nimage, &fw);
         infer_norms(f, &k->w->after, true);

@@ -8,7 +8,14 @@
 #include "runtime.h"
 #include "winograd.h"
 
-typedef enum KernelKind { KERNEL_CONV, KERNEL_LINEAR, KERNEL_RECURRENT, KERNEL_PASS, KERNEL_LOSS } KernelKind;
+typedef enum KernelKind {
+    KERNEL_CONV,
+    KERNEL_LINEAR,
+    KERNEL_RECURRENT,
+    KERNEL_EMBED,
+    KERNEL_PASS,
+    KERNEL_LOSS
+} KernelKind;
 
 /* What stands in an emitted struct for an op that a kernel's stages name: "bn", or "in_bn" where it is another layer's.
  */
@@ -52,8 +59,8 @@ typedef struct Field {
     FieldKind kind;
     int which;
 } Field;
-/* Matrices that a linear's product, and a recurrent op's steps, read and make; MAT_DX where the input has a gradient.
- * Of a recurrent op besides: what forward leaves of each step for backward, and backward's own room. */
+/* Matrices that a linear's product, a recurrent op's steps, and embed read and make; MAT_DX where the input has a
+ * gradient. Of a recurrent op besides: what forward leaves of each step for backward, and backward's own room. */
 typedef enum Matrix { MAT_X, MAT_Y, MAT_BACK_X, MAT_DZ, MAT_DX, MAT_STEPS, MAT_WORK, MATRICES } Matrix;
 
 /* A conv and a linear have: stages after their core up to a tensor, weights, a core. */
@@ -171,13 +178,15 @@ typedef struct Kernel {
     int result;         /* image that is its tensor; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */
     bool shares;        /* passes of its that are PixelPass.shared have training's functions */
-    WeightPart *w;      /* conv and linear */
+    WeightPart *w;      /* of weight ops */
     ConvPart *conv;
-    RowsPart *rows; /* linear and recurrent */
+    RowsPart *rows; /* linear, recurrent and embed */
     RecurrentPart *recurrent;
     LossPart *loss;
 } Kernel;
 
+/* Whether the work between a kernel's rows is no product that weights, bias and norms fold into: steps, a table. */
+bool kernel_is_apart(const Kernel *k);
 /* The path and the chains of what stands after a kernel's core; empty where it has none. */
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
 const Path *kernel_out(const Kernel *k);

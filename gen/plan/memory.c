@@ -118,12 +118,14 @@ static void place_kernels(Plan *p)
             p->copy_floats = larger(p->copy_floats, larger(k->recurrent->packed, k->recurrent->turned));
         if (k->learns && k->recurrent) { /* in one piece, in the room of all pieces */
             p->partial_floats = larger(p->partial_floats, (k->recurrent->grads + p->pieces - 1) / p->pieces);
+        } else if (k->learns && k->kind == KERNEL_EMBED) {
+            p->partial_floats = larger(p->partial_floats, (k->w->w_floats + p->pieces - 1) / p->pieces);
         } else if (k->learns) {
             p->partial_floats = larger(p->partial_floats, k->w->w_floats);
             p->partial_bias = larger(p->partial_bias, padded(g->op[k->op].shape.c));
         }
         k->scratch = place_image_norms(g, k, p->tensor, place_scratch(k->image, k->nimage));
-        p->scratch = larger(p->scratch, k->scratch + (k->rows && !k->recurrent
+        p->scratch = larger(p->scratch, k->scratch + (k->kind == KERNEL_LINEAR
                                                           ? k->image[k->w->x].floats + k->image[k->rows->y].floats
                                                           : 0)); /* trace */
         int64_t trace = 0;
@@ -141,7 +143,7 @@ static void place_kernels(Plan *p)
         k->w->fold_w = p->fold_floats;
         p->fold_floats += k->w->fold_floats;
         k->w->fold_b = p->fold_floats;
-        p->fold_floats += k->recurrent ? 0 : padded(g->op[k->op].shape.c);
+        p->fold_floats += kernel_is_apart(k) ? 0 : padded(g->op[k->op].shape.c);
     }
 }
 

@@ -47,7 +47,7 @@ Image packed_image(const Plan *p, int op)
     const Shape in = g->op[o->in].shape;
 
     if (o->kind != OP_CONV)
-        return image_make(in, false, 0, 0, 0, 0, "xs");
+        return image_make(in, o->kind == OP_EMBED, 0, 0, 0, 0, "xs");
     Image m = image_make(in, in.c <= PLAIN_MAX && o->groups == 1, o->padding[0], o->padding[1], o->after[0],
                          o->after[1], "xs");
     winograd_grow_x(p, op, &m);

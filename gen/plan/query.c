@@ -61,6 +61,11 @@ const Kernel *plan_kernel(const Kernel *list, int n, int op)
     return low < n && list[low].op == op ? &list[low] : NULL;
 }
 
+bool kernel_is_apart(const Kernel *k)
+{
+    return k->kind == KERNEL_RECURRENT || k->kind == KERNEL_EMBED;
+}
+
 const Path *kernel_out(const Kernel *k)
 {
     static const Path none = {.tensor = -1};

@@ -238,7 +238,7 @@ void trace_build(Trace *t)
         trace_value(t, f->g->op[k->op].in); /* of the input itself nothing is handed out */
     if (k->kind != KERNEL_LOSS && k->op > 0)
         trace_value(t, f->tensor[k->tensor].op);
-    if (k->trace_core >= 0 && !k->recurrent) /* whose steps have just run when it is traced */
+    if (k->trace_core >= 0 && !kernel_is_apart(k)) /* whose rows are still there when it is traced */
         trace_pack(t, f->g->op[k->op].in);
     while (t->nset > 0)
         t->image[t->set[--t->nset]] = -1;

@@ -6,11 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_name[] = {[KERNEL_CONV] = "conv",
-                                        [KERNEL_LINEAR] = "linear",
-                                        [KERNEL_RECURRENT] = "recurrent",
-                                        [KERNEL_PASS] = "pass",
-                                        [KERNEL_LOSS] = "loss"};
+static const char *const kind_name[] = {
+    [KERNEL_CONV] = "conv",   [KERNEL_LINEAR] = "linear", [KERNEL_RECURRENT] = "recurrent",
+    [KERNEL_EMBED] = "embed", [KERNEL_PASS] = "pass",     [KERNEL_LOSS] = "loss"};
 
 /* ", 4 groups lane by lane"; nothing of one group. */
 static const char *conv_form(const Plan *p, const Kernel *k)

@@ -98,6 +98,8 @@ static const char *weight_text(const Graph *g, const Op *o)
     if (op_is_recurrent(o->kind))
         return xprintf("%s %d \xe2\x86\x92 %d, %s%s%s", op_info[o->kind].name, g->op[o->in].shape.c, o->shape.c,
                        op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], bias, norms_text(o));
+    if (o->kind == OP_EMBED)
+        return xprintf("embed %d \xe2\x86\x92 %d", g->spec->tokens, o->shape.c);
     if (o->kind == OP_LINEAR)
         return xprintf("linear %d \xe2\x86\x92 %d%s", g->op[o->in].shape.c, o->shape.c, bias);
     return xprintf("conv %d\xc3\x97%d%s%s%s%s \xc2\xb7 %d \xe2\x86\x92 %d%s", o->kernel[0], o->kernel[1],
@@ -115,6 +117,7 @@ static const char *kind_label(const Graph *g, const Op *o)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
+    case OP_EMBED:
         return weight_text(g, o);
     case OP_MAXPOOL:
     case OP_AVGPOOL:

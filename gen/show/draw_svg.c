@@ -189,11 +189,10 @@ static void put_tensor(const Picture *pic, const Box *b, bool diff, Buf *to)
 
 static void put_box(const Picture *pic, const Box *b, bool diff, Buf *to)
 {
-    static const char *const kind[] = {[KERNEL_CONV] = "conv",
-                                       [KERNEL_LINEAR] = "linear",
-                                       [KERNEL_RECURRENT] = "recurrent",
-                                       [KERNEL_PASS] = "pass",
-                                       [KERNEL_LOSS] = "loss"};
+    static const char *const kind[] = {
+        [KERNEL_CONV] = "conv",           [KERNEL_LINEAR] = "linear",
+        [KERNEL_RECURRENT] = "recurrent", [KERNEL_EMBED] = "recurrent", /* it is drawn alike */
+        [KERNEL_PASS] = "pass",           [KERNEL_LOSS] = "loss"};
     const Kernel *k = b->kernel;
 
     if (k) {

@@ -107,6 +107,7 @@ static Want wanted(OpKind kind)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
+    case OP_EMBED:
         return WANT_IMAGE;
     case OP_LINEAR:
     case OP_LOSS:
@@ -215,6 +216,9 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_printf(to, ", bias=%s", op->bias ? "True" : "False");
         put_places(op, to);
         buf_puts(to, ")");
+        return;
+    case OP_EMBED:
+        buf_printf(to, "TokenEmbedding(%d, %d)", g->spec->tokens, op->shape.c);
         return;
     case OP_DROP:
         buf_printf(to, "nn.Dropout(p=%s)", number(op->value));
@@ -432,6 +436,10 @@ static void put_classes(const Graph *g, Buf *to)
                     "    # one after the other by channels\n"
                     "    def forward(self, *values):\n"
                     "        return torch.cat(values, 1)\n\n\n"},
+        {OP_EMBED, "class TokenEmbedding(nn.Embedding):\n"
+                   "    # reads tokens, (N, 1, L) as convs read, whole numbers; gives (N, C, L)\n"
+                   "    def forward(self, x):\n"
+                   "        return super().forward(x[:, 0].long()).transpose(1, 2)\n\n\n"},
         {OP_GENERAL_RELU, "class GeneralRelu(nn.Module):\n"
                           "    # a leaky relu, minus sub, at most maxv\n"
                           "    def __init__(self, leak, sub, maxv):\n"

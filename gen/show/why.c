@@ -611,6 +611,12 @@ static void tell_code(const Plan *p, Story *s)
         say(s, "tile", -1,
             xprintf("%d rows x %d vectors of %d units in registers; backward %d x %d", recurrent_rows(p->target, c->nh),
                     c->nh, c->lanes, recurrent_rows(p->target, c->back_h), c->back_h));
+    } else if (k->kind == KERNEL_EMBED) {
+        say(s, "runs", -1,
+            xprintf(
+                "of each token its row of %d numbers is copied; backward adds to the rows in the order of images and "
+                "steps, a thread to %d columns of its own, so that bytes do not depend on threads",
+                o->shape.c, LANES));
     } else if (k->rows) {
         say(s, "product", -1,
             "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
