@@ -198,10 +198,92 @@ def fan_out(out, fan, rest):
     return nn.init.kaiming_normal_(torch.empty(out, 200000 * fan[0] // out // rest, *fan[1:]), mode="fan_out", nonlinearity="relu")
 
 
-# layers: the spec's, but for the head. names: "module's = convoy's", of submodules with parameters. init: what the library
+# ---- recurrent cells ------------------------------------------------------------------------------------------------
+
+def layer_norm(z, gain, bias):
+    """Ba, Kiros and Hinton 2016: each image's mean and deviation over the units; 1e-5 under the root, as in their code."""
+    mu = z.mean(1, keepdim=True)
+    sigma = (((z - mu) ** 2).mean(1, keepdim=True) + 1e-5).sqrt()
+    return gain * (z - mu) / sigma + bias
+
+
+class BaRnn(nn.Module):
+    """Equation 4: h = f(g / sigma (a - mu) + b), a = W_hh h + W_xh x."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.W_xh, self.W_hh = nn.Parameter(torch.zeros(units, inputs)), nn.Parameter(torch.zeros(units, units))
+        self.gain, self.b, self.units = nn.Parameter(torch.ones(units)), nn.Parameter(torch.zeros(units)), units
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), self.units)
+        for t in range(x.shape[2]):
+            h = torch.tanh(layer_norm(h @ self.W_hh.T + x[:, :, t] @ self.W_xh.T, self.gain, self.b))
+        return h
+
+
+class BaLstm(nn.Module):
+    """Equations 20 to 22 of the supplement; the b of the gates is a sum of two, and the gates stand as i, f, g, o."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.W_x, self.W_h = nn.Parameter(torch.zeros(4 * units, inputs)), nn.Parameter(torch.zeros(4 * units, units))
+        self.b, self.c = nn.Parameter(torch.zeros(4 * units)), nn.Parameter(torch.zeros(4 * units))
+        self.alpha_1, self.beta_1 = nn.Parameter(torch.ones(4 * units)), nn.Parameter(torch.zeros(4 * units))
+        self.alpha_2, self.beta_2 = nn.Parameter(torch.ones(4 * units)), nn.Parameter(torch.zeros(4 * units))
+        self.alpha_3, self.beta_3, self.units = nn.Parameter(torch.ones(units)), nn.Parameter(torch.zeros(units)), units
+
+    def forward(self, x):
+        h = c = x.new_zeros(len(x), self.units)
+        for t in range(x.shape[2]):
+            sums = (layer_norm(h @ self.W_h.T, self.alpha_1, self.beta_1) + layer_norm(x[:, :, t] @ self.W_x.T, self.alpha_2, self.beta_2)
+                    + (self.b + self.c))
+            i, f, g, o = sums.split(self.units, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(layer_norm(c, self.alpha_3, self.beta_3))
+        return h
+
+
+class LayerNormLSTMCell(nn.Module):
+    """pytorch/benchmarks/fastrnns/custom_lstms.py, and the loop of its LSTMLayer."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.weight_ih = nn.Parameter(torch.randn(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.randn(4 * hidden_size, hidden_size))
+        self.layernorm_i = nn.LayerNorm(4 * hidden_size)
+        self.layernorm_h = nn.LayerNorm(4 * hidden_size)
+        self.layernorm_c = nn.LayerNorm(hidden_size)
+
+    def cell(self, x, state):
+        hx, cx = state
+        igates = self.layernorm_i(torch.mm(x, self.weight_ih.t()))
+        hgates = self.layernorm_h(torch.mm(hx, self.weight_hh.t()))
+        ingate, forgetgate, cellgate, outgate = (igates + hgates).chunk(4, 1)
+        cy = self.layernorm_c(torch.sigmoid(forgetgate) * cx + torch.sigmoid(ingate) * torch.tanh(cellgate))
+        return torch.sigmoid(outgate) * torch.tanh(cy), cy
+
+    def forward(self, x):
+        state = x.new_zeros(len(x), self.hidden_size), x.new_zeros(len(x), self.hidden_size)
+        for step in x.unbind(2):
+            state = self.cell(step, state)
+        return state[0]
+
+
+class SequenceNet(nn.Module):
+    def __init__(self, units, body):
+        super().__init__()
+        self.body, self.fc = body, nn.Linear(units, CLASSES)
+
+    def forward(self, x):
+        return self.fc(self.body(x))
+
+
+# layers: the spec's, but for the head. names: "module's = convoy's", of submodules with parameters, or of parameters. init: what the library
 # does with a conv's weights, on a tensor of as many inputs (of outputs, where it counts those) but of many more numbers;
 # None: what PyTorch does by itself.
-Block = collections.namedtuple("Block", "label top layers module names init")
+Block = collections.namedtuple("Block", "label top layers module names init sequence", defaults=[False])
 
 BLOCKS = [
     Block("fastai-conv_layer", "preset: fastai-conv_layer", ["conv: {out: 6, stride: 2}", "conv: 8", "conv: {out: 7, order: conv-act}"],
@@ -264,11 +346,23 @@ BLOCKS = [
           "body.0=conv1.conv body.3=bn1 body.1.downsample=stage1.1.shortcut.conv " + " ".join(
               f"body.{i}.norm1=stage1.{i}.pre.bn body.{i}.conv1=stage1.{i}.conv1.conv body.{i}.norm2=stage1.{i}.conv1.bn "
               f"body.{i}.conv2=stage1.{i}.conv2.conv" for i in (1, 2)), fan_out),
+    Block("ba-2016, rnn", "", ["rnn: {hidden: 7, preset: ba-2016}"], lambda: SequenceNet(7, BaRnn(3, 7)),
+          "body.W_xh=rnn1.weight_ih_l0 body.W_hh=rnn1.weight_hh_l0 body.gain=rnn1.norm_sum.weight body.b=rnn1.norm_sum.bias", None, True),
+    Block("ba-2016, lstm", "", ["lstm: {hidden: 6, preset: ba-2016}"], lambda: SequenceNet(6, BaLstm(3, 6)),
+          "body.W_x=lstm1.weight_ih_l0 body.W_h=lstm1.weight_hh_l0 body.b=lstm1.bias_ih_l0 body.c=lstm1.bias_hh_l0 " + " ".join(
+              f"body.alpha_{i}=lstm1.norm_{place}.weight body.beta_{i}=lstm1.norm_{place}.bias"
+              for i, place in ((1, "recurrent"), (2, "input"), (3, "cell"))), None, True),
+    Block("pytorch-custom_lstms", "", ["lstm: {hidden: 6, preset: pytorch-custom_lstms}"], lambda: SequenceNet(6, LayerNormLSTMCell(3, 6)),
+          "body.weight_ih=lstm1.weight_ih_l0 body.weight_hh=lstm1.weight_hh_l0 body.layernorm_i=lstm1.norm_input "
+          "body.layernorm_h=lstm1.norm_recurrent body.layernorm_c=lstm1.norm_cell", None, True),
 ]
+SEQUENCE_HEAD = "name: block\ninput: [3, %d]\nclasses: %d\nlayers:\n%s  - linear: classes\ntrain: {data: shapes, batch: 8}\n"
 HEAD = "name: block\ninput: [3, %d, %d]\nclasses: %d\n%s\nlayers:\n%s  - global_avg_pool\n  - linear: classes\ntrain: {data: shapes, batch: 8}\n"
 
 
 def spec_of(block):
+    if block.sequence:
+        return SEQUENCE_HEAD % (SIDE, CLASSES, "".join(f"  - {layer}\n" for layer in block.layers))
     return HEAD % (SIDE, SIDE, CLASSES, block.top, "".join(f"  - {layer}\n" for layer in block.layers))
 
 
@@ -292,6 +386,8 @@ class Reference:
         self.drops = [self.ours[path] for path, m in self.net.named_modules() if isinstance(m, nn.Dropout)]
 
     def name(self, key):
+        if key in self.ours:
+            return self.ours[key]
         module, leaf = key.rsplit(".", 1)
         return f"{self.ours[module]}.{leaf}"
 
@@ -326,7 +422,7 @@ def check_draws(report, block, ref, graph):
     drawn = {m[1]: (m[2], float(m[3])) for m in re.finditer(r"^param (\S+) +\[.*\] (\w+) (\S+)$", graph, re.M)}
     modules = dict(ref.net.named_modules())
     for theirs, ours in ref.ours.items():
-        m = modules[theirs]
+        m = modules.get(theirs)
         if not isinstance(m, (nn.Conv2d, nn.Linear)):
             continue
         torch.manual_seed(1)  # enough numbers that their spread tells the formula
@@ -371,7 +467,7 @@ def one(args, case, folder, report):
     momentum = {k: np.zeros(v.shape, np.float32) for k, v in state.items() if is_trained(k)}
     labels = rng.integers(0, CLASSES, BATCH)
     for _ in range(50):
-        x = rng.normal(0, 1, (BATCH, 3, SIDE, SIDE)).astype(np.float32)
+        x = rng.normal(0, 1, (BATCH, 3, *[SIDE] * (1 if block.sequence else 2))).astype(np.float32)
         trace = program.trace(state, momentum, x, labels, Hyper(0.05, 0.9, False, 0.0), 0)
         ref.masks = {k: torch.tensor(trace["mask." + k], dtype=torch.float64) for k in ref.drops}
         ref.load(state)

@@ -50,6 +50,8 @@ static bool put_text(Buf *to, const char *name, const char *preset)
     Node node = {.kind = NODE_SCALAR, .text = preset, .mark = {1, 1, (int)strlen(preset)}};
     diag_source(&typed);
     const Preset *p = preset_find(&node);
+    if (p && preset_cells(p))
+        diag_error(node.mark, preset_cells(p), "preset '%s' is of recurrent layers, and stands in one", p->name);
     if (diag_flush(stderr))
         return false;
     buf_printf(to, text, name,

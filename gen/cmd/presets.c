@@ -4,8 +4,24 @@
 
 #include <string.h>
 
+static int show_cells(const Preset *p)
+{
+    static const char *const cells[] = {"rnn", "gru", "lstm"};
+    printf("%s: %s\n\n", p->name, p->summary);
+    for (int k = 0; k < 3; k++)
+        if (p->cell[k]) {
+            printf("  - %s: {hidden: 64, preset: %s}\n\nis the same, in that layer, as\n\n", cells[k], p->name);
+            preset_keys(p->cell[k], "  ", stdout);
+            printf("\n");
+        }
+    printf("where the layer does not say it itself.\n");
+    return EXIT_OK;
+}
+
 static int show(const Preset *p)
 {
+    if (preset_cells(p))
+        return show_cells(p);
     printf("%s: %s\n\n  preset: %s\n\nis the same as\n\n", p->name, p->summary, p->name);
     preset_keys(p->keys, "  ", stdout);
     if (p->group) {

@@ -335,15 +335,17 @@ static KeyInfo key_of(const ArgInfo *arg)
 
 static StageKeys keys_of(OpKind op)
 {
-    static const KeyInfo name = NAME_KEY;
+    static const KeyInfo name = NAME_KEY, preset = PRESET_KEY;
     const ArgInfo *arg = op_info[op].arg;
-    KeyInfo *keys = xalloc((OP_ARGS + 2) * sizeof *keys);
+    KeyInfo *keys = xalloc((OP_ARGS + 3) * sizeof *keys);
     int n = 0;
 
     for (int by_key = 0; by_key < 2; by_key++) /* those of the parentheses first */
         for (int i = 0; i < OP_ARGS; i++)
             if (arg[i].name && (arg[i].given == ARG_KEY) == by_key)
                 keys[n++] = key_of(&arg[i]);
+    if (op_is_recurrent(op))
+        keys[n++] = preset;
     keys[n] = name;
     return (StageKeys){op_info[op].name, keys,
                        op_must_args(op) || op_may_args(op) == 1 ? arg[op_arg_at(op, 0)].name : NULL};

@@ -12,55 +12,98 @@
 const Preset presets[] = {
     /* conv_layer and init_cnn of fast.ai's course v3, part 2, notebook 07_batchnorm: Conv2d(bias=not bn), GeneralRelu,
      * BatchNorm2d(eps=1e-5, momentum=0.1); kaiming_normal_(a=0.1) for convolutions, PyTorch's own for the rest. */
-    {"fastai-conv_layer", "the course's notebook: norm after the activation, no bias beside a norm",
+    {"fastai-conv_layer",
+     "the course's notebook: norm after the activation, no bias beside a norm",
      "{order: conv-act-norm, act: general_relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal(0.1), linear: pytorch}}",
-     NULL},
+     NULL,
+     {NULL}},
     /* fastai.layers.ConvLayer, version 2: bias=None is `not (bn or inn)`, bn_1st=True, act_cls=nn.ReLU, init='auto',
      * which for a relu is kaiming_uniform_. */
-    {"fastai-ConvLayer", "fastai v2: norm before the activation, with bn_1st: false after it",
+    {"fastai-ConvLayer",
+     "fastai v2: norm before the activation, with bn_1st: false after it",
      "{bn_1st: true, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_uniform, linear: pytorch}}",
-     NULL},
+     NULL,
+     {NULL}},
     /* Ioffe and Szegedy 2015, section 3.2: z = g(BN(W u)), the bias left out since the mean takes it away: what `auto`
      * finds by itself. */
-    {"batch-norm-paper", "Ioffe and Szegedy 2015: norm between the conv and the activation",
-     "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}", NULL},
-    /* He et al. 2016, Identity mappings in deep residual networks, figure 4 (a) and (e). */
-    {"post-activation", "He et al. 2016, the original unit: activation after the sum",
+    {"batch-norm-paper",
+     "Ioffe and Szegedy 2015: norm between the conv and the activation",
      "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}",
-     "{residual: [conv, conv: {order: conv-norm}], post: act, shortcut: conv-norm}"},
-    {"pre-activation", "He et al. 2016, full pre-activation: norm and activation before the conv",
-     "{order: norm-act-conv, bias: auto, eps: 1e-5, momentum: 0.1}", "{residual: [conv, conv], shortcut: conv-norm}"},
+     NULL,
+     {NULL}},
+    /* He et al. 2016, Identity mappings in deep residual networks, figure 4 (a) and (e). */
+    {"post-activation",
+     "He et al. 2016, the original unit: activation after the sum",
+     "{order: conv-norm-act, bias: auto, eps: 1e-5, momentum: 0.1}",
+     "{residual: [conv, conv: {order: conv-norm}], post: act, shortcut: conv-norm}",
+     {NULL}},
+    {"pre-activation",
+     "He et al. 2016, full pre-activation: norm and activation before the conv",
+     "{order: norm-act-conv, bias: auto, eps: 1e-5, momentum: 0.1}",
+     "{residual: [conv, conv], shortcut: conv-norm}",
+     {NULL}},
     /* mmcv.cnn.ConvModule: bias='auto' is `not with_norm`, order=('conv', 'norm', 'act'), act_cfg ReLU; init_weights is
      * kaiming_init, normal by fan_out. */
-    {"mmcv-ConvModule", "mmcv: order [conv, norm, act], no bias beside a norm",
+    {"mmcv-ConvModule",
+     "mmcv: order [conv, norm, act], no bias beside a norm",
      "{order: [conv, norm, act], act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
-     NULL},
+     NULL,
+     {NULL}},
     /* monai.networks.blocks.Convolution with norm="batch", act="relu": adn_ordering="NDA", bias=True, dropout=None. */
-    {"monai-Convolution", "MONAI: adn NDA after the conv, D with drop: RATE, and a bias",
-     "{adn: NDA, act: relu, bias: true, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
+    {"monai-Convolution",
+     "MONAI: adn NDA after the conv, D with drop: RATE, and a bias",
+     "{adn: NDA, act: relu, bias: true, eps: 1e-5, momentum: 0.1, init: pytorch}",
+     NULL,
+     {NULL}},
     /* torchvision.ops.Conv2dNormActivation: bias=None is `norm_layer is None`; Conv2d, BatchNorm2d, ReLU. */
-    {"torchvision-Conv2dNormActivation", "torchvision: conv, norm, activation, no bias beside a norm",
-     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
+    {"torchvision-Conv2dNormActivation",
+     "torchvision: conv, norm, activation, no bias beside a norm",
+     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}",
+     NULL,
+     {NULL}},
     /* torchvision.models.resnet: BasicBlock, whose convs have no bias; kaiming_normal_(mode='fan_out') for convs. */
-    {"torchvision-BasicBlock", "torchvision's ResNet: its residual block in a group",
+    {"torchvision-BasicBlock",
+     "torchvision's ResNet: its residual block in a group",
      "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
-     "{residual: [conv, conv: {order: conv-norm}], post: act, bias: false, shortcut: {order: conv-norm, bias: false}}"},
+     "{residual: [conv, conv: {order: conv-norm}], post: act, bias: false, shortcut: {order: conv-norm, bias: false}}",
+     {NULL}},
     /* timm.layers.ConvNormAct: bias=False, BatchNorm2d with the activation in it (BatchNormAct2d). */
-    {"timm-ConvNormAct", "timm: conv, norm, activation, no bias beside a norm",
-     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}", NULL},
+    {"timm-ConvNormAct",
+     "timm: conv, norm, activation, no bias beside a norm",
+     "{order: conv-norm-act, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1, init: pytorch}",
+     NULL,
+     {NULL}},
     /* timm.models.resnetv2: PreActBasic with BatchNormAct2d and plain convs without bias: the projection reads what
      * norm1 gives, where shapes differ; kaiming_normal_(mode='fan_out') for convs. */
-    {"timm-PreActBasic", "timm's ResNetV2: its pre-activation block in a group, projections after the first norm",
+    {"timm-PreActBasic",
+     "timm's ResNetV2: its pre-activation block in a group, projections after the first norm",
      "{order: norm-act-conv, act: relu, bias: unless_norm, eps: 1e-5, momentum: 0.1,"
      " init: {conv: kaiming_normal_fan_out, linear: pytorch}}",
      "{pre: norm-act, order: conv-norm-act, residual: [conv, conv: {order: conv}], bias: false, shortcut_from: pre,"
-     " shortcut: {order: conv, bias: false}}"},
-    {NULL, NULL, NULL, NULL}};
+     " shortcut: {order: conv, bias: false}}",
+     {NULL}},
+    /* Ba, Kiros and Hinton 2016, equation 4, whose b is the norm's beta; and supplementary equations 20 to 22: the b of
+     * the gates is PyTorch's two. Its gru has statistics of r and z together, of n alone, which there is no word for.
+     */
+    {.name = "ba-2016",
+     .summary = "Ba et al. 2016, Layer normalization: of the sum of an rnn; of W x, of U h and of c of an lstm",
+     .cell = {"{norm: {sum: {kind: ln, eps: 1e-5}}, bias: false}", NULL,
+              "{norm: {input: {kind: ln, eps: 1e-5}, recurrent: {kind: ln, eps: 1e-5}, cell: {kind: ln, eps: 1e-5}}, "
+              "bias: true}"}},
+    /* pytorch/benchmarks/fastrnns/custom_lstms.py, LayerNormLSTMCell: nn.LayerNorm of both products, no biases beside
+     * them; the next step has c as its norm makes it. Weights are drawn there by randn, here as nn.LSTM's. */
+    {.name = "pytorch-custom_lstms",
+     .summary = "PyTorch's benchmark LayerNormLSTMCell: of W x, of U h, and of c, which is carried so",
+     .cell = {NULL, NULL,
+              "{norm: {input: {kind: ln, eps: 1e-5}, recurrent: {kind: ln, eps: 1e-5},"
+              " cell: {kind: ln, eps: 1e-5, carried: true}}, bias: false}"}},
+    {NULL}};
 
+static const char *const cells[] = {"rnn", "gru", "lstm"}; /* in the order of Preset.cell */
 static const char *const block_defaults[] = {"order", "bn_1st", "adn", "act", "bias", "eps", "momentum", NULL};
 static const char *const residual_defaults[] = {"residual", "pre", "post", "shortcut", "shortcut_from", NULL};
 
@@ -139,12 +182,45 @@ static void put_keys(Node *map, const char *text, Mark mark, Scope scope, bool r
     }
 }
 
+static bool of_cells(const Preset *p)
+{
+    return p->cell[0] || p->cell[1] || p->cell[2];
+}
+
+const char *preset_cells(const Preset *p)
+{
+    Buf b = {0};
+    for (int k = 0; k < 3; k++)
+        if (p->cell[k])
+            buf_printf(&b, "%s- %s: {hidden: 64, preset: %s}", b.len ? " or " : "", cells[k], p->name);
+    return b.text;
+}
+
+/* The same of a recurrent layer, which takes the presets of its cell. */
+static void expand_cell_preset(Node *map, int cell)
+{
+    const Node *name = keys_get(map, "preset");
+    const Preset *p = name ? preset_find(name) : NULL;
+    node_drop(map, "preset");
+    if (p && !p->cell[cell])
+        diag_error(name->mark, of_cells(p) ? preset_cells(p) : "convoy presets lists those of recurrent layers, too",
+                   of_cells(p) ? "preset '%s' has no %s" : "preset '%s' is of convs, not of %s", p->name, cells[cell]);
+    Node *keys = p && p->cell[cell] ? keys_of(p->cell[cell]) : NULL;
+    if (keys)
+        stand_at(keys, name->mark);
+    for (int i = 0; keys && i < keys->n; i++)
+        if (!keys_get(map, keys->key[i]->text))
+            node_put(map, keys->key[i], keys->item[i]);
+}
+
 static void expand_preset(Node *map, Scope scope)
 {
     const Node *name = keys_get(map, "preset");
     const Preset *p = name ? preset_find(name) : NULL;
     node_drop(map, "preset");
-    if (!p)
+    if (p && of_cells(p))
+        diag_error(name->mark, preset_cells(p), "preset '%s' is of recurrent layers, and stands in one", p->name);
+    if (!p || of_cells(p))
         return;
     bool residual = scope == SCOPE_GROUP && (keys_get(map, "residual") || (p->group && !has_body(map)));
     if (residual && p->group)
@@ -278,6 +354,9 @@ static void expand_items(Node *list, Adn outer)
             continue;
         if (strcmp(item->key[0]->text, "conv") == 0)
             expand_map(map, SCOPE_BLOCK, outer);
+        for (int k = 0; k < 3; k++)
+            if (strcmp(item->key[0]->text, cells[k]) == 0)
+                expand_cell_preset(map, k);
         if (strcmp(item->key[0]->text, "stage") != 0)
             continue;
         Adn in = expand_map(map, SCOPE_GROUP, outer);

@@ -202,8 +202,11 @@ typedef struct Preset {
     const char *name, *summary;
     const char *keys;  /* YAML: a map of keys of the spec, a group and a block; each takes those that it has */
     const char *group; /* the same, for a residual group alone, before `keys`; NULL: nothing */
+    const char
+        *cell[3]; /* of one for recurrent layers, which has no other: for rnn, gru, lstm; NULL: not for that one */
 } Preset;
-extern const Preset presets[]; /* ends with a NULL name */
+extern const Preset presets[];             /* ends with a NULL name */
+const char *preset_cells(const Preset *p); /* how one for recurrent layers is written; NULL: it is for blocks */
 
 /* The preset of that name; NULL and an error where there is none. */
 const Preset *preset_find(const Node *name);
