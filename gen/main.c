@@ -147,11 +147,12 @@ static const Command commands[] = {
     {"twin", "SPEC [-o FILE] [--set KEY=VALUE]", "write the same network as a PyTorch module",
      "Prints a Python file (with -o, writes it) whose module has the same parameters under the same names.\n",
      OPT_SPEC | OPT_OUT, 0, "SPEC", cmd_twin, 1},
-    {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--target T] [--for F] [--force]",
+    {"export", "SPEC --weights W -o DIR|NAME.c [--single-file] [--stream] [--target T] [--for F] [--force]",
      "write an inference-only folder, weights inside",
      "Writes C that needs libc and libm alone: norms folded, weights from the checkpoint W as constant arrays.\n"
      "  --weights W       a checkpoint that 'train' wrote (.safetensors)\n"
      "  --single-file     one .c and one .h; with -o DIR/NAME.c these two alone, whatever else DIR holds\n"
+     "  --stream          of recurrent layers: NAME_step, a step at a time with a state that its caller keeps\n"
      "  --target T        portable (default: strict C99), avx512, avx2, neon, native\n"
      "  --for F           speed (default), or size: loops instead of unrolled tiles, for small memories\n"
      "  --force           take a checkpoint that was trained as another network\n"

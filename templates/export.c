@@ -8,13 +8,26 @@
  * compile: ${n.compile}
  * (-fopenmp, where the compiler has it, shares the images of a call among threads); link with -lm.
  *
+ //$ if n.state
+ *     void *memory = malloc(${n.NAME}_ARENA_BYTES(1));        // or a static array
+ *     struct ${n.name} *net = ${n.name}_init(memory, ${n.NAME}_ARENA_BYTES(1), 1);
+ *     float state[${n.NAME}_STATE] = {0}, x[${n.NAME}_CHANNELS], y[${n.NAME}_CLASSES];
+ *     // each step: fill x, each value (byte / 255 - mean) / std where it was trained with bytes
+ *     ${n.name}_step(net, state, x, y);                       // y: a logit a class, of the steps so far
+ *
+ //$ else
  *     void *memory = malloc(${n.NAME}_ARENA_BYTES(1));        // or a static array; room for one thread
  *     struct ${n.name} *net = ${n.name}_init(memory, ${n.NAME}_ARENA_BYTES(1), 1);
  *     float x[${n.NAME}_CHANNELS * ${n.NAME}_HEIGHT * ${n.NAME}_WIDTH], y[${n.NAME}_CLASSES];
  *     // fill x: channel by channel, row by row, each value (byte / 255 - mean) / std
  *     ${n.name}_infer(net, x, y, 1);                          // y: a logit a class; the largest is the answer
  *
+ //$ end
+ //$ if n.state
+ * No malloc, no files; what a stream has of its past is in `state` alone. Several networks live in
+ //$ else
  * No malloc, no state outside `memory`, no files. Results do not depend on how many threads there are. Several networks live in
+ //$ end
  * one program, also for different targets.
  * ${n.licence} */
 #ifndef ${n.NAME}_H
@@ -51,9 +64,18 @@ struct ${n.name};
 /* Lays the network out in `memory`, which stays the caller's. NULL where there is too little, threads are not 1 .. 4096, or the
  * processor lacks instructions of target ${n.target}. */
 ${n.NAME}_API struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int threads);
+//$ if n.state
+/* Floats of a stream's state: what the steps so far leave. All zero before the first; nothing else is of the stream, so that a copy goes on
+ * where it was made, with another struct ${n.name} or in the code of another target. */
+enum { ${n.NAME}_STATE = ${n.state} };
+/* One step: x: its ${n.c} numbers; y: the logits of the steps so far, as many as there are classes, or NULL where nobody wants them. One caller at a
+ * time, any number of streams. Returns 0; or -1 and touches nothing where another pointer is NULL. */
+${n.NAME}_API int ${n.name}_step(struct ${n.name} *net, float *state, const float *x, float *y);
+//$ else
 /* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. Returns 0; or -1 and touches nothing
  * where a pointer is NULL or n is below 0. */
 ${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n);
+//$ end
 
 #ifdef __cplusplus
 }
@@ -139,6 +161,22 @@ struct ${n.name} *${n.name}_init(void *memory, size_t bytes, int threads)
     return net;
 }
 
+//$ if n.state
+int ${n.name}_step(struct ${n.name} *net, float *stream, const float *x, float *y)
+{
+    if (!net || !stream || !x)
+        return -1;
+    float *const s = net->scratch, *const state = s + (${n.NAME}_SCRATCH - ${n.NAME}_STATE); /* aligned, as cores read it */
+    memcpy(state, stream, sizeof(float) * ${n.NAME}_STATE);
+    //$ for l in n.infer
+    ${l.line};
+    //$ end
+    memcpy(stream, state, sizeof(float) * ${n.NAME}_STATE);
+    if (y)
+        memcpy(y, ${n.result}, sizeof(float) * ${n.classes});
+    return 0;
+}
+//$ else
 int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
@@ -158,6 +196,7 @@ int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
     }
     return 0;
 }
+//$ end
 //$ end
 
 //$ define export_single

@@ -261,7 +261,7 @@ for (int r = from; r < to; r++) {
     for (int j = 0; j < ${h.blocks}; j++) {
         const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
         float *const c = cs + at * 16;
-        const vf sum = ${h.name}_gates(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL);
+        const vf sum = ${h.name}_gates(kept + at * ${h.slots_16}, ${h.c_before});
         vf_store(cell + at * 16, sum);
         //$ if h.carried
         //$ else
@@ -280,7 +280,7 @@ for (int r = from; r < to; r++) {
         vf v = vf_mul(vf_load(kept + at * ${h.slots_16} + 48), vf_tanh(normed));
         //$ else
         float *const c = cs + at * 16;
-        vf v = ${h.name}_point(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
+        vf v = ${h.name}_point(kept + at * ${h.slots_16}, ${h.c_before}, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
         //$ end
         //$ if h.padded
         if (j == ${h.blocks} - 1)
@@ -369,8 +369,8 @@ CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const floa
 //$ end
 
 //$ define cell_forward
-/* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats. */
-CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to)
+/* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats.${h.state_doc} */
+CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to${h.state})
 {
     const float *const u = w + ${h.u_at}, *const bias = w + ${h.bias_at};
     float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
@@ -403,7 +403,7 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
                 ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
     //$ end
     for (int t = 0; t < ${h.steps}; t++) {
-        const float *const before = t ? hs + (ptrdiff_t)(t - 1) * n * ${h.units} : NULL;
+        const float *const before = ${h.h_before};
         for (int p = 0; before && p < ${h.panels}; p++) /* U h */
             for (int r = from, m; r < to; r += m) {
                 float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};
@@ -423,7 +423,7 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
             for (int r = from; r < to; r++) {
                 const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
                 float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const c = cs + at * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
-                vf v = ${h.name}_point(kept + at * ${h.slots_16}, t ? c - (ptrdiff_t)${h.blocks_16} * n : NULL, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
+                vf v = ${h.name}_point(kept + at * ${h.slots_16}, ${h.c_before}, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
                 //$ if h.padded
                 if (j == ${h.blocks} - 1)
                     v = vf_first(v, ${h.hidden_last}); /* units that are not there */
@@ -433,6 +433,12 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
             }
         //$ end
     }
+    //$ if h.stream
+    memcpy(state, hs, sizeof(float) * ${h.units});
+    //$ if h.has_c
+    memcpy(state + ${h.units}, cs, sizeof(float) * ${h.units});
+    //$ end
+    //$ end
 }
 
 //$ end
@@ -678,7 +684,7 @@ memset(k->dw, 0, sizeof(float) * ${s.floats}); /* what stands behind the paramet
 cvy_update(k->net, ${s.at}, ${s.floats}, k->dw + ${s.from}, ${s.floats}, 1, step, step->${s.decay});
 //$ end
 //$ define cell_infer
-${s.core}_forward(${s.x}, f + ${s.folded}, steps, y, 1, 0, 1);
+${s.core}_forward(${s.x}, f + ${s.folded}, steps, y, 1, 0, 1${s.state});
 //$ end
 //$ define cell_traced
 const float *const y = k->mat_y + (int64_t)i * ${s.floats}; /* of forward, which has just run */

@@ -116,6 +116,50 @@ def drawn(convoy, spec, draw):
     return tensors
 
 
+STREAM_LAYERS = """\
+  - lstm: {hidden: 20, return: all}
+  - tanh
+  - bn
+  - gru: {hidden: 17, return: all, norm: {recurrent: ln}}
+  - conv: {out: 9, kernel: 1, order: conv-bn-relu}
+  - stage: {concat: [[rnn: 6], [gru: 8], [lstm: {hidden: 16, norm: {cell: ln, hidden: ln}}]]}
+  - linear: {out: 12, order: linear-relu}
+  - linear: classes
+"""
+STREAM_DRIVER = """\
+#include "%(name)s.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv)
+{
+    static float room[%(NAME)s_STATE + 1], x[%(NAME)s_CHANNELS], y[%(NAME)s_CLASSES];
+    float *const state = room + 1; /* at no vector's place */
+    void *memory = malloc(%(NAME)s_ARENA_BYTES(1));
+    struct %(name)s *net = %(name)s_init(memory, %(NAME)s_ARENA_BYTES(1), 1);
+    FILE *f = fopen(argv[1], "rb");
+    if (argc != 4 || !net || !f)
+        return 2;
+    if (fread(state, sizeof *state, %(NAME)s_STATE, f) != %(NAME)s_STATE && ftell(f) != 0)
+        return 3;
+    fclose(f);
+    f = fopen(argv[2], "rb");
+    if (!f || fread(x, sizeof *x, %(NAME)s_CHANNELS, f) != %(NAME)s_CHANNELS || fclose(f))
+        return 4;
+    if (%(name)s_step(net, NULL, x, y) != -1 || %(name)s_step(NULL, state, x, y) != -1 || %(name)s_step(net, state, NULL, y) != -1 || %(name)s_step(net, state, x, y))
+        return 5;
+    f = fopen(argv[1], "wb");
+    if (!f || fwrite(state, sizeof *state, %(NAME)s_STATE, f) != %(NAME)s_STATE || fclose(f))
+        return 6;
+    f = fopen(argv[3], "wb");
+    if (!f || fwrite(y, sizeof *y, %(NAME)s_CLASSES, f) != %(NAME)s_CLASSES || fclose(f))
+        return 7;
+    free(memory);
+    return 0;
+}
+"""
+
+
 class Net:
     """A spec, random weights for it, and what the emitted program says of random images."""
 
@@ -341,6 +385,38 @@ class Test:
 
     def test_export_tokens(self):
         self.agrees("tokens")
+
+    def test_export_stream(self):
+        """Step by step as the whole sequence: two streams in turn, each of whose steps is made by another process and another target than the one before, from the state alone."""
+        steps, driver = 7, STREAM_DRIVER
+        for name, reads, layers in (("numbers", "[5, %d]" % steps, STREAM_LAYERS), ("letters", "{tokens: 9, length: %d}" % steps, "  - embed: 20\n" + STREAM_LAYERS)):
+            spec = put(os.path.join(self.dir, name + ".yaml"), "name: %s\ninput: %s\nclasses: 4\nlayers:\n%strain: {data: idx}\n" % (name, reads, layers))
+            net, programs = Net(self, spec, n=2), []
+            for target in ("portable", "native"):
+                folder = net.export("stream_" + target, "--stream", "--target", target)
+                put(folder + "/driver.c", driver % {"name": name, "NAME": name.upper()})
+                flags = re.search(r"compile: cc -O2(.*) -c ", open(folder + "/%s.h" % name).read()).group(1).split()
+                run("cc", "-O1", "-Wall", "-Wextra", "-Werror", *flags, "-o", folder + "/driver", *glob.glob(folder + "/*.c"), "-lm")
+                programs.append(folder + "/driver")
+            x, features = array.array("f", net.x), 5 if name == "numbers" else 1
+            y = array.array("f")
+            for image in range(2):
+                put(net.path("state%d" % image), b"")
+            for t in range(steps):
+                for image in range(2):  # of the last step the answer is kept
+                    row = x[image * features * steps:(image + 1) * features * steps]
+                    put(net.path("step"), array.array("f", (row[c * steps + t] for c in range(features))).tobytes())
+                    run(programs[(t + image) % 2], net.path("state%d" % image), net.path("step"), net.path("y%d" % image))
+            for image in range(2):
+                y += floats(net.path("y%d" % image))
+            net.agrees(y, name + ", step by step")
+        for layer, word in (("gru: {hidden: 4, return: max}", "return: max is of all steps"), ("gru: {hidden: 4, return: mean}", "return: mean is of all steps"),
+                            ("conv: {out: 4, order: conv}\n  - gru: 4", "conv reads several steps at once"), ("ln\n  - gru: 4", "ln takes its statistics over all steps"),
+                            ("maxpool: 2\n  - gru: 4", "maxpool reads several steps"), ("gru: {hidden: 4, return: all}\n  - global_avg_pool", "global_avg_pool reads several steps"),
+                            ("flatten", "flatten reads several steps at once")):
+            spec = put(os.path.join(self.dir, "future.yaml"), "name: future\ninput: [5, 6]\nclasses: 4\nlayers:\n  - %s\n  - linear: classes\n" % layer)
+            status, _, err = spawn(self.convoy, "export", spec, "--weights", "none", "-o", os.path.join(self.dir, "no"), "--stream")
+            check(status == 1 and word in err and not os.path.exists(os.path.join(self.dir, "no")), f"{layer}: {err}")
 
     def test_export_silu_first(self):
         self.agrees("silu_first")

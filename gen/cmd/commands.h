@@ -29,7 +29,7 @@ typedef struct Options {
     const char *channel; /* --channel N */
     const char *purpose; /* --for */
     const char *depfile; /* --depfile */
-    bool quiet, json, all, write, single_file, force, stat, compile, measure, worked;
+    bool quiet, json, all, write, single_file, stream, force, stat, compile, measure, worked;
     char **rest; /* own options as typed; of `train`, which hands them to the program, all that stands after --, too */
     int nrest;
     char **import; /* options of an import, where they are not the command's own: of `train`, of `new` */

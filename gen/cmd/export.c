@@ -38,6 +38,80 @@ static bool write_files(const OutDir *out, const char *dir)
     return ok;
 }
 
+/* Why an op cannot do its work a step at a time, of what it reads; NULL: it can. `still`: what it reads has no steps.
+ */
+static const char *not_a_step(const Op *op, bool still)
+{
+    const OpInfo *info = &op_info[op->kind];
+    const int returns = op->arg[ARG_RETURN].count;
+
+    if (op_is_recurrent(op->kind))
+        return returns == RETURN_MEAN || returns == RETURN_MAX
+                   ? xprintf("return: %s is of all steps, and a stream has none of those to come",
+                             info->arg[ARG_RETURN].words[returns])
+                   : NULL;
+    if (still || info->cls == CLASS_POINT || info->cls == CLASS_JOIN || op->kind == OP_EMBED ||
+        op_is_batch_norm(op->kind))
+        return NULL;
+    if (op->kind == OP_CONV && op->kernel[1] == 1 && op->stride[1] == 1 && op->padding[1] == 0 && op->after[1] == 0)
+        return NULL;
+    return op_is_image_norm(op->kind)
+               ? xprintf("%s takes its statistics over all steps, those to come with them", info->name)
+               : xprintf("%s reads several steps at once, and a stream has one at a time", info->name);
+}
+
+/* Whether the network can be run a step at a time; else an error. */
+static bool streams(const Graph *g)
+{
+    bool *still = xalloc((size_t)g->nop * sizeof *still), any = false; /* by op: its output has no steps */
+
+    still[0] = g->op[0].shape.w == 1;
+    for (int i = 1; i < g->nop - 1; i++) {
+        const Op *op = &g->op[i];
+        still[i] = true;
+        for (int k = 0; k < op->nin; k++)
+            still[i] &= still[op->ins[k]];
+        const char *why = not_a_step(op, still[i]);
+        if (why) {
+            diag_error(op->mark, "export without --stream runs whole sequences", "%s: %s", op->path, why);
+            return false;
+        }
+        any |= op_is_recurrent(op->kind);
+        still[i] |= op_is_recurrent(op->kind) && op->arg[ARG_RETURN].count == RETURN_LAST;
+    }
+    if (!any)
+        diag_error(g->spec->input_mark, "export without --stream",
+                   "a stream is of recurrent layers, and the network has none");
+    return any;
+}
+
+/* The plan of one step: that of the same network with an input of one step. */
+static Plan *load_step(const Options *o, const char *target, int *status)
+{
+    const Graph *g = load_graph(o, status);
+    if (!g)
+        return NULL;
+    *status = EXIT_FAILED;
+    if (!streams(g)) {
+        diag_flush(stderr);
+        return NULL;
+    }
+    const Spec *s = g->spec;
+    const char **set = xalloc((size_t)(o->nset + 2) * sizeof *set);
+    for (int i = 0; i < o->nset; i++)
+        set[i] = o->set[i];
+    set[o->nset] =
+        s->tokens ? xprintf("input={tokens: %d, length: 1}", s->tokens) : xprintf("input=[%d, 1]", s->input[0]);
+    set[o->nset + 1] = "train.data=idx"; /* what it is trained with has other shapes */
+    Options own = *o;
+    own.set = set;
+    own.nset = o->nset + 2;
+    Plan *p = load_plan(&own, target, true, status);
+    if (p)
+        p->stream = true;
+    return p;
+}
+
 int cmd_export(const Options *o)
 {
     int status;
@@ -48,7 +122,8 @@ int cmd_export(const Options *o)
               stderr);
         return EXIT_USAGE;
     }
-    Plan *p = load_plan(o, o->target ? o->target : "portable", true, &status);
+    const char *target = o->target ? o->target : "portable";
+    Plan *p = o->stream ? load_step(o, target, &status) : load_plan(o, target, true, &status);
     Weights w;
     OutDir out = {0};
 

@@ -53,6 +53,7 @@ static const Option table[] = {
     {"--depfile", NULL, OPT_DEPFILE, true, offsetof(Options, depfile), NULL},
     {"--force", NULL, OPT_FORCE, false, offsetof(Options, force), NULL},
     {"--single-file", NULL, OPT_SINGLE_FILE, false, offsetof(Options, single_file), NULL},
+    {"--stream", NULL, OPT_SINGLE_FILE, false, offsetof(Options, stream), NULL},
 };
 enum { NOPTIONS = sizeof table / sizeof *table };
 

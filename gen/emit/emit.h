@@ -65,6 +65,7 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
 /* What a kernel of inference is given: its weights, the images and which of them, the thread's part. */
 typedef struct InferArgs {
     const char *folded, *x, *image, *scratch;
+    int64_t state; /* of a stream: where the kernel's part of it begins */
 } InferArgs;
 /* Inference: a kernel's call; offsets in the thread's part; what is the result there. */
 const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
@@ -86,6 +87,7 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
 /* recurrent.c: the same of a recurrent op; a cell's initialiser in C. */
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to);
 const char *emit_cell(const struct cvy_cell *c);
+int64_t emit_state_floats(const Kernel *k); /* what a stream keeps of a kernel: floats; 0: nothing */
 /* Which gates a norm in a place is of, of the cell called so: "lstm1_cell.x_gate"; "NULL": of none. */
 const char *emit_cell_gates(const CellNorm *m, const char *cell);
 const char *emit_cell_param(const Param *q); /* what a parameter of such a norm is called in a kernel */

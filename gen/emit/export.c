@@ -187,6 +187,7 @@ static void weights(const Export *e, const Kernel *k, Buf *to)
 static void layers(const Export *e)
 {
     const Plan *p = e->p;
+    int64_t state = 0;
     int used = 0;
 
     for (int i = 0; i < p->ninfer; i++) {
@@ -208,7 +209,8 @@ static void layers(const Export *e)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),
                 emit_infer_parameters(p, k));
-        line(e, "infer", emit_infer_call(p, k, (InferArgs){array, "x", "i", "s"}));
+        line(e, "infer", emit_infer_call(p, k, (InferArgs){array, "x", p->stream ? "0" : "i", "s", state}));
+        state += p->stream ? emit_state_floats(k) : 0;
     }
     emit_infer_places(p, e->rec, "places");
     rec_str(e->rec, "result", emit_infer_result(p));
@@ -216,12 +218,22 @@ static void layers(const Export *e)
         BUG("%d norms applied, %d planned", used, p->naffine);
 }
 
+/* What a stream keeps: whole blocks. */
+static int64_t state_floats(const Plan *p)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < p->ninfer && p->stream; i++)
+        n += emit_state_floats(&p->infer[i]);
+    return n;
+}
+
 static void totals(const Export *e)
 {
     const Plan *p = e->p;
     const Spec *s = p->g->spec;
     const Shape in = p->g->op[0].shape;
-    const int64_t scratch = (p->scratch_infer + 15) / 16 * 16;
+    const int64_t state = state_floats(p), scratch = (p->scratch_infer + 15) / 16 * 16 + state;
     Rec *r = e->rec;
     Buf vec = {0};
 
@@ -251,6 +263,8 @@ static void totals(const Export *e)
     rec_int(r, "fixed_bytes", 128); /* the struct on a line of its own, and what aligning it may cost */
     rec_int(r, "thread_bytes", 4 * scratch);
     rec_int(r, "scratch", scratch);
+    if (p->stream)
+        rec_int(r, "state", state);
     rec_fmt(r, "vec_hash", "0x%.8su", emit_hash(vec.text));
     emit_part(r, "part_api", "api");
     emit_part(r, "part_offsets", "export_offsets");

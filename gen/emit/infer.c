@@ -53,6 +53,8 @@ const char *emit_infer_parameters(const Plan *p, const Kernel *k)
     }
     if (k->tensor)
         buf_puts(&b, ", float *out");
+    if (p->stream && k->recurrent)
+        buf_puts(&b, ", float *state");
     if (k->scratch)
         buf_puts(&b, ", float *scratch");
     return b.text + 2; /* without the first comma */

@@ -42,6 +42,8 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args)
             buf_printf(&b, ", %s + %s", args.scratch, infer_stats(n, k->alias[i].op));
     if (k->tensor)
         buf_printf(&b, ", %s + %s", args.scratch, infer_slot(n, k->tensor));
+    if (p->stream && k->recurrent)
+        buf_printf(&b, ", state + %lld", (long long)args.state);
     if (k->scratch)
         buf_printf(&b, ", %s + %s", args.scratch, infer_scratch(n, k));
     return xprintf("%s_infer(%s)", kernel_struct(p, k), b.text + 2);

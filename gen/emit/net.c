@@ -112,9 +112,9 @@ static void infer_calls(const Net *n)
     emit_infer_places(n->p, n->rec, "infer_slots");
     for (int i = 0; i < n->p->ninfer; i++) {
         const Kernel *k = &n->p->infer[i];
-        net_line(n->rec, "infer", emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s"}));
+        net_line(n->rec, "infer", emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s", 0}));
         bench_row(n, "bench_inference", k, PHASE_INFER, "infer",
-                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch"}));
+                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch", 0}));
     }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }

@@ -282,6 +282,27 @@ static void put_norms(const Cell *cell)
     }
 }
 
+/* What a step has of the one before: of a stream's only step, the state that its caller keeps: h, and c behind it. */
+static void put_state(const Plan *p, const Kernel *k, Rec *h)
+{
+    const int units = blocks_of(k->recurrent->cell.hidden) * LANES;
+
+    rec_int(h, "stream", p->stream);
+    rec_int(h, "has_c", k->recurrent->state);
+    rec_str(h, "state", p->stream ? ", float *state" : "");
+    rec_str(h, "state_doc", p->stream ? " state: h of the step before, and its c; then of this one." : "");
+    rec_str(h, "h_before", p->stream ? "state" : xprintf("t ? hs + (ptrdiff_t)(t - 1) * n * %d : NULL", units));
+    rec_str(h, "c_before",
+            !p->stream            ? xprintf("t ? c - (ptrdiff_t)%d * n : NULL", units)
+            : k->recurrent->state ? xprintf("state + %d + j * 16", units)
+                                  : "NULL");
+}
+
+int64_t emit_state_floats(const Kernel *k)
+{
+    return k->recurrent ? (int64_t)blocks_of(k->recurrent->cell.hidden) * LANES * (1 + k->recurrent->state) : 0;
+}
+
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
 {
     const Op *o = &p->g->op[k->op];
@@ -302,6 +323,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_int(h, "largest", returns == RETURN_MAX);
     rec_str(h, "give", give_text(returns, steps));
     rec_str(h, "given", given_text(returns, steps));
+    put_state(p, k, h);
     const char *clear = xprintf("memset(dh + (ptrdiff_t)r * %d, 0, sizeof(float) * %d)", blocks_of(o->shape.c) * LANES,
                                 blocks_of(o->shape.c) * LANES);
     rec_str(h, "begin",
@@ -499,4 +521,5 @@ void recurrent_infer(const File *f, Rec *fn)
 
     rec_fmt(s, "folded", "%s_%s_FOLDED", upper(f->p->g->spec->name), upper(f->k->name));
     rec_str(s, "x", f->k->image[f->k->w->x].name);
+    rec_str(s, "state", f->p->stream ? ", state" : "");
 }

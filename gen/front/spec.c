@@ -266,8 +266,9 @@ static void read_train(const Node *map, Spec *s)
     if (map && key_word(train_keys(), map, "data", &i))
         t->data = cvy_data_words[i].name;
     const struct cvy_data_word *data = cvy_data_word(t->data);
+    const bool rows = s->dims == 1 && data->channels == 1 && s->input[0] == data->height && s->input[2] == data->width;
     if (map && data->channels && !diag_errors() &&
-        (s->input[0] != data->channels || s->input[1] != data->height || s->input[2] != data->width ||
+        ((!rows && (s->input[0] != data->channels || s->input[1] != data->height || s->input[2] != data->width)) ||
          (t->loss->target == CVY_CLASS && s->classes < data->classes)))
         diag_warn(keys_get(map, "data")->mark, "data: idx reads files of your own, whatever their shape",
                   "the images of %s are %d x %d x %d, in %d classes: this network cannot train on them", t->data,

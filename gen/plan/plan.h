@@ -59,6 +59,7 @@ typedef struct Plan {
     const Graph *g;
     const Target *target;
     bool fold;               /* at inference, norms go into weights where they can; else each is a multiply-add */
+    bool stream;             /* of an export: inference is one step, whose cells keep a state */
     bool compact;            /* weights become C: `winograd: auto` makes no transformed copies of those of inference */
     int64_t spared;          /* floats that such copies would add to them */
     Winograd (*winograd)[3]; /* by op and Pass */
