@@ -2,6 +2,7 @@
 """convoy beside its peers: PyTorch (training and inference) and onnxruntime-node (inference). A benchmark, not a test.
 
     bench_peers.py --convoy BUILD/gen/convoy --build BUILD [--nets A,B] [--what train,infer,memory] [--threads 1,2] [--rounds 7] [--quick] [--json FILE]
+                   [--python CMD]
 
 Networks are specs/bench/*.yaml (--nets fm_small takes both orders of it). The peers' are made from `convoy twin`: the same network. All sides
 are processes of their own and take turns: a round times each once, for a part of a second; ratios are taken round by round, beside the peer's
@@ -9,13 +10,16 @@ fastest variant. One thread is timed by the processor time that it has, so that 
 threads, NCHW and channels_last, foreach SGD, gradients set to None, activations in place behind a norm, shortcuts with zeros by pad or by average
 pool and concat (in training they differ in layout); at inference eager, frozen, and optimised for inference. onnxruntime gets all graph
 optimisations. Ratios above 1: convoy is faster. memory: the most that is resident in three steps of training, of convoy's whole process beside what
-PyTorch's has above that which it had once it was imported (without jemalloc, which keeps what is freed). --json keeps every sample, and the versions."""
+PyTorch's has above that which it had once it was imported (without jemalloc, which keeps what is freed). --json keeps every sample, and the versions.
+PyTorch is that of CMD, which may have arguments ('/opt/torch/bin/python -s', 'chroot DIR python3': DIR has this source and /tmp at the same places); else the
+system's."""
 import argparse
 import glob
 import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -146,9 +150,12 @@ def torch_worker():
 
 class Worker:
     def __init__(self, argv, env):
-        self.p = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        first = self.p.stdout.readline()
-        self.version = json.loads(first)['version'] if first else None
+        self.version = None
+        try:
+            self.p = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self.version = json.loads(self.p.stdout.readline())['version']
+        except (OSError, ValueError):
+            pass  # it is not there, or says something else
 
     def ask(self, **q):
         self.p.stdin.write(json.dumps(q) + '\n')
@@ -165,17 +172,21 @@ class Worker:
         self.p.wait()
 
 
-def torch_python():
-    return '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
+def torch_worker_words(python):
+    """What starts a worker of the Python of --python, else of the system's."""
+    own = '/usr/bin/python3' if os.path.exists('/usr/bin/python3') else sys.executable
+    return (shlex.split(python) if python else [own]) + [os.path.abspath(__file__), '--worker']
 
 
-def start_torch():
+def start_torch(python):
     best = {'ATEN_CPU_CAPABILITY': 'avx512' if ' avx512f' in cpu().get('flags', '') else 'avx2', 'OMP_PROC_BIND': 'true'}
     jemalloc = glob.glob('/usr/lib/*/libjemalloc.so.2')
     if jemalloc:
         best.update(LD_PRELOAD=jemalloc[0], MALLOC_CONF='dirty_decay_ms:-1,muzzy_decay_ms:-1')
     env = {k: v for k, v in os.environ.items() if k not in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
-    w = Worker([torch_python(), os.path.abspath(__file__), '--worker'], dict(env, **best))
+    w = Worker(torch_worker_words(python), dict(env, **best))
+    if python and not w.version:
+        sys.exit(f'bench: --python {python}: it does not run, or has no PyTorch')
     return (w, best) if w.version else (None, best)
 
 
@@ -261,7 +272,7 @@ def compare(a, net, what, batch, threads, torch, ort, folder):
     return {'net': net['name'], 'what': what, 'batch': batch, 'threads': threads, 'ms': times, 'beside': ratios}
 
 
-def memory(net, threads, torch, folder):
+def memory(a, net, threads, torch, folder):
     """MiB that are resident at most in three steps of training: convoy's program in all, PyTorch's above its import."""
     argv = [net['program'], 'train', '--data', 'shapes', '--train-images', str(3 * net['batch']), '--test-images', '1', '--epochs', '1', '--no-eval',
             '--threads', str(threads), '--quiet', '--force', '--save', os.path.join(folder, 'w.safetensors')]
@@ -270,7 +281,7 @@ def memory(net, threads, torch, folder):
         sys.exit(f'{" ".join(argv)}: status {status}')
     found = {'convoy': used.ru_maxrss / 1024}
     for form in ('NCHW', 'channels_last') if torch else ():
-        w = Worker([torch_python(), os.path.abspath(__file__), '--worker'], dict(os.environ))
+        w = Worker(torch_worker_words(a.python), dict(os.environ))
         r = w.ask(what='memory', twin=net['twin'], batch=net['batch'], input=net['input'], classes=net['classes'], format=form, pooled=False, threads=threads)
         w.close()
         if 'MiB' in r:
@@ -305,6 +316,7 @@ def main():
     ap.add_argument('--seconds', type=float, default=0.4)
     ap.add_argument('--quick', action='store_true')
     ap.add_argument('--json')
+    ap.add_argument('--python', metavar='CMD')
     a = ap.parse_args()
     if a.quick:
         a.nets, a.rounds, a.seconds = 'fm_small' if a.nets == ap.get_default('nets') else a.nets, 3, 0.1
@@ -313,7 +325,7 @@ def main():
     for s in specs:
         if not os.path.exists(s):
             sys.exit(f'bench: there is no network {s} in specs/bench')
-    torch, best = start_torch()
+    torch, best = start_torch(a.python)
     ort, why = start_ort(a.build) if torch and 'infer' in a.what else (None, 'needs PyTorch, which writes its networks')
     versions = {'convoy': run(a.convoy, '--version').strip(), 'compiler': run(os.environ.get('CC', 'cc'), '--version').splitlines()[0],
                 'PyTorch': torch.version if torch else None, 'onnxruntime': ort.version if ort else None,
@@ -327,7 +339,7 @@ def main():
             net = emit(a, spec, folder)
             for what in a.what.split(','):
                 if what == 'memory':
-                    samples += [memory(net, int(t), torch, folder) for t in a.threads.split(',')]
+                    samples += [memory(a, net, int(t), torch, folder) for t in a.threads.split(',')]
                     continue
                 for batch in [net['batch']] if what == 'train' else [1, 32]:
                     for threads in [int(t) for t in a.threads.split(',')]:

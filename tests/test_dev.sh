@@ -45,6 +45,9 @@ expect 'unknown command' 2 "unknown command 'tset'" "$dev" tset
 expect 'unknown option' 2 "demo takes no '--epoch'" "$dev" demo --epoch 3
 expect 'unknown option of bench' 2 "bench takes no '--net'" "$dev" bench --net vgg
 expect 'bench without a value' 2 '--json needs a value' "$dev" bench --json
+expect 'bench without a Python' 2 '--python needs a value' "$dev" bench --python
+expect 'bench with a Python that does not run' 1 'bench: --python false -s: it does not run, or has no PyTorch' \
+    python3 "$2/tests/bench_peers.py" --convoy "$CONVOY" --build "$work" --python 'false -s'
 expect 'an option without its value' 2 '--data needs a value' "$dev" demo --data
 expect 'two choices of tests' 2 'one of --quick, --slow, --sanitize' "$dev" test --quick --sanitize
 expect 'unknown option of coverage' 2 "coverage takes no '--lines'" "$dev" coverage --lines
