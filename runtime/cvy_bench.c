@@ -156,15 +156,20 @@ static void measure_machine(struct bench *b)
 /* ---- what is said ---- */
 
 struct row {
-    double ms, useful, executed, bytes; /* of a step */
-    double compute, memory;             /* ms that the machine needs at least, for operations and for bytes */
+    double ms, useful, executed, fewest, bytes; /* of a step */
+    double compute, memory;                     /* ms that the machine needs at least, for operations and for bytes */
 };
 
 static struct row row_of(const struct bench *b, const struct cvy_bench_kernel *k, double seconds)
 {
-    struct row r = {
-        1e3 * seconds, b->batch * k->useful, b->batch * k->executed, b->batch * k->image_bytes + k->step_bytes, 0, 0};
-    r.compute = 1e3 * r.executed / b->peak;
+    struct row r = {1e3 * seconds,
+                    b->batch * k->useful,
+                    b->batch * k->executed,
+                    b->batch * k->fewest,
+                    b->batch * k->image_bytes + k->step_bytes,
+                    0,
+                    0};
+    r.compute = 1e3 * r.fewest / b->peak;
     r.memory = 1e3 * r.bytes / b->stream;
     return r;
 }
@@ -174,6 +179,7 @@ static void add_row(struct row *to, const struct row *r)
     to->ms += r->ms;
     to->useful += r->useful;
     to->executed += r->executed;
+    to->fewest += r->fewest;
     to->bytes += r->bytes;
     to->compute += r->compute;
     to->memory += r->memory;
@@ -342,7 +348,8 @@ int cvy_command_bench(int argc, char **argv, const struct cvy_model *m, const st
         printf("usage: %s bench [options]\n\n", m->name);
         cvy_wrap("The time of a step and of each kernel, with its operations, the bytes that it must move to and from "
                  "memory, and the bound "
-                 "that the machine sets: the larger of what either takes at the speed measured.\n\n",
+                 "that the machine sets: the larger of what the fewest operations that convoy knows for a layer, "
+                 "whichever way it runs, and what those bytes take at the speed measured.\n\n",
                  0, 0);
         cvy_options_help(option);
         return 0;

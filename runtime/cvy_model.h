@@ -171,8 +171,10 @@ struct cvy_bench_call {
 
 /* One kernel of a training step, or of inference, and what it costs. */
 struct cvy_bench_kernel {
-    const char *name;        /* "conv2.forward" */
-    double useful, executed; /* FLOPs of an image: 2 x multiply-adds of the layer, and those that its code does */
+    const char *name; /* "conv2.forward" */
+    /* FLOPs of an image: 2 x multiply-adds of the layer; those that its code does; of all ways that convoy knows,
+     * direct and Winograd, the fewest, by which the bound is told */
+    double useful, executed, fewest;
     double image_bytes, step_bytes; /* to and from memory: for each image, and for a step of any number of them */
     void (*call)(const struct cvy_bench_call *);
 };

@@ -716,7 +716,7 @@ static void ${k.function}(const struct cvy_bench_call *c)
 }
 //$ end
 
-/* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step. */
+/* FLOPs of an image: useful, executed, the fewest of all ways; bytes to and from memory, for an image and for a step. */
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
     //$ for k in n.bench_training

@@ -425,7 +425,7 @@ static void bench_infer(const struct cvy_bench_call *c)
     ${n.name}_infer((struct ${n.name} *)(void *)c->net, &one, y);
 }
 
-/* FLOPs of an image, useful and executed; bytes to and from memory, for an image and for a step, as if each op read and wrote its tensors once. */
+/* FLOPs of an image: useful, executed, the fewest of all ways; bytes to and from memory, for an image and for a step, as if each op read and wrote its tensors once. */
 //$ if n.train
 static const struct cvy_bench_kernel training[] = {
     {"forward", ${n.forward_costs}, bench_forward},

@@ -288,10 +288,10 @@ static double stream(int threads, float *a, int64_t floats, int rounds)
 }
 
 static const struct cvy_bench_kernel training[] = {
-    {"linear.forward", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_forward},
-    {"linear.backward", 2 * D *K, 2 * D * 16, 4 * D, 12 * FLOATS, bench_backward},
+    {"linear.forward", 2 * D *K, 2 * D * 16, 2 * D * 12, 4 * D, 4 * FLOATS, bench_forward},
+    {"linear.backward", 2 * D *K, 2 * D * 16, 2 * D * 12, 4 * D, 12 * FLOATS, bench_backward},
 };
 static const struct cvy_bench_kernel inference[] = {
-    {"linear.infer", 2 * D *K, 2 * D * 16, 4 * D, 4 * FLOATS, bench_infer}};
+    {"linear.infer", 2 * D *K, 2 * D * 16, 2 * D * 12, 4 * D, 4 * FLOATS, bench_infer}};
 
 const struct cvy_bench fake_bench = {training, 2, inference, 1, peak, stream};

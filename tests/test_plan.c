@@ -31,6 +31,16 @@ START_TEST(costs)
                             0.5); /* 4 tiles of 36 products */
     ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), PHASE_BACKWARD).executed, 2 * f2 * 4 * 36 / (9 * 64),
                             0.5);
+    for (int back = 0; back < 2; back++) { /* the bound is that of the best way, whichever runs: Winograd's here, ... */
+        const Phase phase = back ? PHASE_BACKWARD : PHASE_FORWARD;
+        const double fewest = plan_cost(w, kernel_of(w, "conv2"), phase).executed;
+        ck_assert_double_eq_tol(plan_cost(w, kernel_of(w, "conv2"), phase).fewest, fewest, 0.5);
+        ck_assert_double_eq_tol(plan_cost(p, kernel_of(p, "conv2"), phase).fewest, fewest, 0.5);
+        ck_assert_double_lt(fewest, plan_cost(p, kernel_of(p, "conv2"), phase).executed);
+        const Cost first =
+            plan_cost(w, kernel_of(w, "conv1"), phase); /* ... where there is one: not of three channels */
+        ck_assert_double_eq_tol(first.fewest, first.executed, 0.5);
+    }
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const Cost c = plan_cost(p, kernel_of(p, want[i].kernel), want[i].phase);
         ck_assert_double_eq_tol(c.useful, want[i].flops, 0.5);

@@ -33,7 +33,7 @@ static void bench_row(const Net *n, const char *list, const Kernel *k, Phase pha
 
     rec_fmt(r, "name", "%s.%s", k->name, verb);
     rec_fmt(r, "function", "%s_bench__%s_%s", n->name, k->name, verb); /* no network's or layer's own */
-    rec_fmt(r, "costs", "%.1f, %.1f, %.1f, %.1f", c.useful, c.executed, c.image_bytes, c.step_bytes);
+    rec_fmt(r, "costs", "%.1f, %.1f, %.1f, %.1f, %.1f", c.useful, c.executed, c.fewest, c.image_bytes, c.step_bytes);
     rec_str(r, "call", call);
 }
 

@@ -663,11 +663,20 @@ static double products(const PlainNet *n, int i)
     return pairs(o, 0, in.h, o->shape.h) * pairs(o, 1, in.w, o->shape.w) * (in.c / o->groups) * o->shape.c;
 }
 
+/* Those of the way that has the fewest, were it emitted for speed. */
+static double fewest_products(const PlainNet *n, int i, Pass pass)
+{
+    const double direct = products(n, i), other = (double)winograd_products_of(n->g, &n->g->op[i], pass);
+
+    return other > 0 && other < direct ? other : direct;
+}
+
 /* Useful FLOPs are counted as the graph counts them, taps in the padding with them. Bytes of an image: each op reads
  * and writes its tensors once; of a step: parameters, which the update reads and writes with gradient and momentum. */
 static void costs(const PlainNet *n)
 {
     double forward = 0, backward = 4.0 * (double)n->p->value_floats, done = 0, useful_back = 0, done_back = 0;
+    double fewest = 0, fewest_back = 0;
     const double param = 4.0 * (double)(n->p->param_floats + n->p->running_floats), useful = (double)n->g->flops;
 
     for (int i = 1; i < n->g->nop; i++) {
@@ -691,12 +700,15 @@ static void costs(const PlainNet *n)
         const int passes = op_learns(o) + n->p->op[o->in].learns; /* dw and dx, where they are wanted */
         done += 2 * products(n, i);
         done_back += 2 * passes * products(n, i);
+        fewest += 2 * fewest_products(n, i, PASS_FORWARD);
+        fewest_back += 2 * (op_learns(o) ? fewest_products(n, i, PASS_WEIGHTS) : 0);
+        fewest_back += 2 * (n->p->op[o->in].learns ? fewest_products(n, i, PASS_DATA) : 0);
         useful_back += 2 * passes * all;
     }
-    rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
-    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f", useful_back, done_back, backward,
+    rec_fmt(n->rec, "forward_costs", "%.1f, %.1f, %.1f, %.1f, %.1f", useful, done, fewest, forward, param);
+    rec_fmt(n->rec, "backward_costs", "%.1f, %.1f, %.1f, %.1f, %.1f", useful_back, done_back, fewest_back, backward,
             (6 + 2 * cvy_buffers(n->g->spec->train.optimiser)) * 4.0 * (double)n->p->param_floats);
-    rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f", useful, done, forward, param);
+    rec_fmt(n->rec, "infer_costs", "%.1f, %.1f, %.1f, %.1f, %.1f", useful, done, fewest, forward, param);
 }
 
 static void totals(const PlainNet *n)

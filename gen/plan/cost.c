@@ -101,23 +101,25 @@ static double op_flops(const Graph *g, const Op *o)
     return 2 * taps * o->shape.c * (g->op[o->in].shape.c / o->groups) * o->shape.h * o->shape.w;
 }
 
-static int64_t forward_products(const Kernel *k)
+/* Multiply-adds of a direct pass. */
+static int64_t direct_products(const Kernel *k, Pass pass)
 {
-    const Winograd *w = kernel_winograd(k, PASS_FORWARD);
+    int64_t n = 0;
 
-    return w ? winograd_products(w) : core_products(&k->w->forward);
-}
-
-static int64_t backward_products(const Kernel *k)
-{
-    const Winograd *weights = kernel_winograd(k, PASS_WEIGHTS), *data = kernel_winograd(k, PASS_DATA);
-    int64_t n = !k->learns ? 0 : weights ? winograd_products(weights) : core_products(&k->conv->weight);
-
-    if (data)
-        return n + winograd_products(data);
+    if (pass != PASS_DATA)
+        return core_products(pass == PASS_FORWARD ? &k->w->forward : &k->conv->weight);
     for (int i = 0; i < k->conv->ndata; i++)
         n += core_products(&k->conv->data[i]);
     return n;
+}
+
+static void count_pass(const Plan *p, const Kernel *k, Pass pass, Cost *cost)
+{
+    const Winograd *w = kernel_winograd(k, pass);
+    const int64_t direct = direct_products(k, pass), other = winograd_products_of(p->g, &p->g->op[k->op], pass);
+
+    cost->executed += 2.0 * (double)(w ? winograd_products(w) : direct);
+    cost->fewest += 2.0 * (double)(other && other < direct ? other : direct);
 }
 
 /* A recurrent op: its products with the input and with the h before (of the first step there is none), each again for
@@ -132,7 +134,7 @@ static void count_steps(const Kernel *k, Phase phase, Cost *cost)
     const int of_h = phase == PHASE_BACKWARD ? k->learns + 1 : 1;
 
     cost->useful = of_x * x[0] + of_h * h[0];
-    cost->executed = of_x * x[1] + of_h * h[1];
+    cost->executed = cost->fewest = of_x * x[1] + of_h * h[1];
 }
 
 static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
@@ -150,10 +152,14 @@ static void count_flops(const Plan *p, const Kernel *k, Phase phase, Cost *cost)
     cost->useful = times * once;
     if (k->rows && phase != PHASE_INFER) {
         cost->executed = 2.0 * times * (double)k->image[k->w->x].floats * (double)k->image[k->rows->y].floats;
+        cost->fewest = cost->executed;
     } else if (phase != PHASE_BACKWARD) {
-        cost->executed = 2.0 * (double)forward_products(k);
+        count_pass(p, k, PASS_FORWARD, cost);
     } else {
-        cost->executed = 2.0 * (double)backward_products(k);
+        if (k->learns)
+            count_pass(p, k, PASS_WEIGHTS, cost);
+        if (k->back_data)
+            count_pass(p, k, PASS_DATA, cost);
     }
 }
 

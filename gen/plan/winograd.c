@@ -266,27 +266,42 @@ static Winograd without_copy(const Plan *p, Winograd w, double direct)
     return w;
 }
 
-static Winograd choose_pass(const Plan *p, int op, Pass pass)
+/* Tiles and channels of a pass. */
+static Winograd shape_of(const Graph *g, const Op *o, Pass pass)
 {
-    const Graph *g = p->g;
-    const Op *o = &g->op[op];
-    const Target *t = p->target;
-    Winograd w = {0};
-
-    if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o) ||
-        (pass == PASS_WEIGHTS && !op_learns(o)))
-        return w;
     const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape,
                 out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
-    w.weights = pass == PASS_WEIGHTS;
-    w.h = out.h, w.w = out.w;
+    Winograd w = {.weights = pass == PASS_WEIGHTS, .h = out.h, .w = out.w, .vectors = 1};
+
     w.across = divide_up(out.w, 4);
     w.tiles = w.across * divide_up(out.h, 4);
     w.blocks = blocks_of(in.c);
     w.lanes = w.blocks == 1 ? in.c : LANES;
     w.twice = w.lanes % 2 == 0;
     w.out_blocks = blocks_of(out.c);
-    w.vectors = 1;
+    return w;
+}
+
+int64_t winograd_products_of(const Graph *g, const Op *o, Pass pass)
+{
+    if (!possible(g, o))
+        return 0;
+    const Winograd w = shape_of(g, o, pass);
+    return winograd_products(&w);
+}
+
+static Winograd choose_pass(const Plan *p, int op, Pass pass)
+{
+    const Graph *g = p->g;
+    const Op *o = &g->op[op];
+    const Target *t = p->target;
+
+    if (g->spec->winograd == WINOGRAD_OFF || g->spec->unroll == UNROLL_NONE || !possible(g, o) ||
+        (pass == PASS_WEIGHTS && !op_learns(o)))
+        return (Winograd){0};
+    const Shape in = pass == PASS_DATA ? o->shape : g->op[o->in].shape,
+                out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
+    Winograd w = shape_of(g, o, pass);
     choose_tile(t, w.out_blocks, &w.rows, &w.vectors);
     if (w.weights)
         split(LANES, w.rows, &w.rows, &w.full);

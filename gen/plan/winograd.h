@@ -28,6 +28,8 @@ typedef struct Winograd {
 } Winograd;
 
 int64_t winograd_products(const Winograd *w); /* multiply-adds of an image, its transforms not counted */
+/* The same of a pass of any conv, whether it runs so or not; 0: there is no such way. */
+int64_t winograd_products_of(const Graph *g, const Op *o, Pass pass);
 /* Whether the weights that it reads are transformed ones; NULL: no. */
 bool winograd_transformed(const Winograd *w);
 
