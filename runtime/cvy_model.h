@@ -39,6 +39,13 @@ struct cvy_tensor {
     float value;
 };
 
+/* Numbers [from, to) of a tensor, in C order, begin with that value instead. */
+struct cvy_fixed {
+    int tensor;
+    int64_t from, to;
+    float value;
+};
+
 /* Head of every emitted network's struct. All memory is the caller's (cvy_model.init). grad is NULL unless the runtime
  * asks for gradients (trace): then backward writes them there. */
 struct cvy_net {
@@ -124,6 +131,8 @@ struct cvy_model {
     int tokens; /* what it reads are whole numbers from 0 to below it, channels and height being 1; 0: any numbers */
     const struct cvy_tensor *tensor;
     int ntensor;
+    const struct cvy_fixed *fixed;
+    int nfixed;
     int64_t param_floats, running_floats, nbatches; /* sizes of cvy_net's arrays */
     int64_t stored_bytes;                           /* an image, kept from forward for backward */
     int64_t flops;                                  /* forward, per image */

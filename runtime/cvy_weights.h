@@ -84,6 +84,9 @@ static inline void cvy_draw(const struct cvy_model *m, struct cvy_net *net, uint
                 cvy_draw4(seed, stream, k, w);
                 v *= 2.0 * cvy_unit(w[0], w[1]) - 1.0;
             }
+            for (int f = 0; f < m->nfixed; f++)
+                if (m->fixed[f].tensor == i && k >= (uint64_t)m->fixed[f].from && k < (uint64_t)m->fixed[f].to)
+                    v = m->fixed[f].value;
             base[cvy_next_place(&t->at, index)] = (float)v;
         }
     }

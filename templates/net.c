@@ -413,6 +413,13 @@ static const struct cvy_tensor ${n.name}_tensors[] = {
     {"${t.name}", ${t.role}, {${t.ndim}, {${t.dim}}, {${t.block}}, {${t.outer}}, {${t.inner}}, ${t.at}}, ${t.draw}, ${t.value}},
     //$ end
 };
+//$ if n.has_fixed
+static const struct cvy_fixed ${n.name}_fixed[] = {
+    //$ for t in n.fixed
+    {${t.values}},
+    //$ end
+};
+//$ end
 
 /* What it computes, a line per op: checkpoints carry it. */
 static const char *const ${n.name}_identity[] = {
@@ -613,6 +620,10 @@ const struct cvy_model ${n.name}_model = {
     //$ end
     .tensor = ${n.name}_tensors,
     .ntensor = sizeof ${n.name}_tensors / sizeof *${n.name}_tensors,
+    //$ if n.has_fixed
+    .fixed = ${n.name}_fixed,
+    .nfixed = sizeof ${n.name}_fixed / sizeof *${n.name}_fixed,
+    //$ end
     .param_floats = ${n.NAME}_PARAM_FLOATS,
     .running_floats = ${n.NAME}_RUNNING_FLOATS,
     .nbatches = ${n.NAME}_BATCHES,

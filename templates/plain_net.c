@@ -196,6 +196,13 @@ static const struct cvy_tensor tensors[] = {
     {"${t.name}", ${t.role}, {${t.ndim}, {${t.dim}}, {${t.block}}, {${t.outer}}, {${t.inner}}, ${t.at}}, ${t.draw}, ${t.value}},
     //$ end
 };
+//$ if n.has_fixed
+static const struct cvy_fixed fixed[] = {
+    //$ for t in n.fixed
+    {${t.values}},
+    //$ end
+};
+//$ end
 
 /* What it computes, a line per op: checkpoints carry it. */
 static const char *const identity[] = {
@@ -322,6 +329,10 @@ const struct cvy_model ${n.name}_model = {
     //$ end
     .tensor = tensors,
     .ntensor = sizeof tensors / sizeof *tensors,
+    //$ if n.has_fixed
+    .fixed = fixed,
+    .nfixed = sizeof fixed / sizeof *fixed,
+    //$ end
     .param_floats = ${n.param_floats},
     .running_floats = ${n.running_floats},
     .nbatches = ${n.batches},

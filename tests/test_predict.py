@@ -360,7 +360,7 @@ class Test:
         text = ["a,b,c,d,e,kind"] + ["%s,k%d" % (",".join(map(str, r)), r[0] > 4) for r in rows]
         write = lambda name, lines: open(self.top + "/" + name, "w").write("\n".join(lines) + "\n")  # noqa: E731
         write("tokens.csv", text)
-        write("net.yaml", ["name: net", "input: {tokens: 9, length: 5}", "classes: 2", "layers:", "  - embed: 6", "  - gru: 4", "  - linear: classes",
+        write("net.yaml", ["name: net", "input: {tokens: 9, length: 5}", "classes: 2", "layers:", "  - embed: 6", "  - lstm: {hidden: 4, forget_bias: 2}", "  - linear: classes",
                            "train: {data: idx, epochs: 2, batch: 8, lr: 0.05}"])
         self.build = "build-tokens"
         train = ["train", "net.yaml", "-o", self.build, *quick.OPTIONS, "--data", "tokens.csv", "--label", "kind", "--quiet"]
@@ -373,6 +373,11 @@ class Test:
             self.run(*predict, "x.npy")
             y = np.load(self.top + "/y.npy")
             check(all(np.array(one["logits"], np.float32).tobytes() == a.tobytes() for one, a in zip(said, y)), "%s: other logits" % x.dtype)
+        self.run(self.convoy, *train, "--lr", "0", "--weight-decay", "0", "--save", "drawn.safetensors")  # how it began
+        drawn = read(self.top + "/drawn.safetensors")[0]
+        for name, begins in (("bias_ih_l0", 2), ("bias_hh_l0", 0)):
+            bias = drawn["lstm1." + name]
+            check((bias[4:8] == begins).all() and np.abs(np.delete(bias, slice(4, 8))).max() <= 0.5 and (np.delete(bias, slice(4, 8)) != begins).all(), "%s: %s" % (name, bias))
         for bad in (9, -1, 2.5):
             x = rows.astype("f8")
             x[7, 3] = bad

@@ -38,12 +38,19 @@ def check_twin(args, case, ref, shape, report):
     lines = [line.split() for line in graph.splitlines()]
     params = {w[1]: (tuple(int(v) for v in " ".join(w[2:-2])[1:-1].split(",") if v), w[-2], float(w[-1]))
               for w in lines if w[0] == "param"}
+    fixed = {w[1]: (int(w[3]), int(w[5]), float(w[8])) for w in lines if w[0] == "fixed"}  # fixed NAME rows 3 to 5 begin with 1
     if {k: v[0] for k, v in params.items()} != ref.shapes:
         report.wrong.append(f"the graph's parameters are {sorted(params)}, the twin's {sorted(ref.shapes)}")
         return
     for name, value in ref.net.state_dict().items():
         _, draw, number = params[name]
-        n, value = value.numel(), value.double().numpy()
+        value = value.double().numpy()
+        if name in fixed:
+            first, last, begins = fixed[name]
+            if (value[first:last + 1] != begins).any():
+                report.wrong.append(f"{name}: rows {first} to {last} do not begin with {begins:g}")
+            value = np.delete(value, slice(first, last + 1))
+        n = value.size
         deviation = {"const": 0, "normal": number, "uniform": number / 3 ** 0.5}[draw]
         if (draw == "const" and (value != np.float32(number)).any() or draw == "uniform" and np.abs(value).max() > number * 1.000001
                 or n >= 100 and abs(value.std() - deviation) > 6 * deviation / n ** 0.5):

@@ -91,6 +91,7 @@ int64_t emit_state_floats(const Kernel *k); /* what a stream keeps of a kernel: 
 /* Which gates a norm in a place is of, of the cell called so: "lstm1_cell.x_gate"; "NULL": of none. */
 const char *emit_cell_gates(const CellNorm *m, const char *cell);
 const char *emit_cell_param(const Param *q); /* what a parameter of such a norm is called in a kernel */
+void emit_fixed(Rec *to, const Graph *g);    /* layout.c: what of tensors begins with a value of its own */
 void emit_table_file(const Plan *p, const Kernel *k, bool train, Buf *to); /* embed.c: the same of embed */
 /* Whether a kernel's function of that phase is told how many images there are: after the loss only norms are left. */
 bool emit_takes_n(const Kernel *k, Phase phase);

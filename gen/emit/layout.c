@@ -216,6 +216,21 @@ void emit_tensor(Rec *to, const Param *q, bool frozen, const int64_t block[4], c
     rec_str(r, "value", emit_float(q->draw_value));
 }
 
+void emit_fixed(Rec *to, const Graph *g)
+{
+    bool any = false;
+
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *q = &g->param[i];
+        if (q->fixed_to == 0)
+            continue;
+        any = true;
+        rec_fmt(rec_add(to, "fixed"), "values", "%d, %d, %d, %s", i, q->fixed_from, q->fixed_to, emit_float(q->fixed));
+    }
+    if (any)
+        rec_int(to, "has_fixed", 1);
+}
+
 void layout_tensors(const Net *n)
 {
     for (int i = 0; i < n->g->nparam; i++) {
@@ -226,4 +241,5 @@ void layout_tensors(const Net *n)
                     q->role == PARAM_COUNT ? xprintf("%lld", (long long)n->p->param_at[i])
                                            : xprintf("%s_%s", n->NAME, upper(q->name)));
     }
+    emit_fixed(n->rec, n->g);
 }

@@ -626,6 +626,7 @@ static void params(const PlainNet *n)
         emit_tensor(n->rec, q, n->train && n->g->op[q->op].frozen, block, outer, inner,
                     xprintf("%lld", (long long)n->p->param_at[i]));
     }
+    emit_fixed(n->rec, n->g);
 }
 
 /* ---- sizes and costs ---- */

@@ -103,6 +103,8 @@ void weights_draw(const Plan *p, Weights *w)
             numbers[k] = q->draw == DRAW_NORMAL    ? (float)(value * cvy_normal(seed, stream, (uint64_t)k))
                          : q->draw == DRAW_UNIFORM ? (float)(value * (2.0 * cvy_unit(draw[0], draw[1]) - 1.0))
                                                    : value;
+            if (k >= q->fixed_from && k < q->fixed_to)
+                numbers[k] = (float)q->fixed;
         }
         place(p, i, numbers, base_of(p, w, i));
     }

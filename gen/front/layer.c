@@ -292,6 +292,9 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
             read_arg_key(st, i, keys, row->single, single, map);
     if (op_is_recurrent(st->op) && map && (n = keys_get(map, "norm")))
         places_read(n, st->op, &def->words, &st->arg[ARG_CELL_NORM].places, between);
+    if (op_has_forget_bias(st->op, st->arg) && !st->arg[ARG_CELL_BIAS].count)
+        diag_error(keys_get(map, "forget_bias")->mark, "leave bias: false out",
+                   "forget_bias is of a bias, and this lstm has none");
     if (st->op == OP_AVGPOOL && sides_are_same(st->arg[ARG_PADDING].sides) && map && st->arg[ARG_COUNTED].count &&
         (n = keys_get(map, "count_include_pad")))
         diag_error(n->mark, "leave it out, or give the padding by side: [top, bottom, left, right]",

@@ -59,8 +59,9 @@ static const char *arg_keys(const SpecStage *st, int dims)
     for (int i = 0; i < OP_ARGS; i++) {
         const ArgInfo *info = &op_info[st->op].arg[i];
         const Arg *arg = &st->arg[i];
-        const bool usual = info->kind == ARG_PLACES
-                               ? !arg->places
+        const bool usual = info->kind == ARG_PLACES ? !arg->places
+                           : info->kind == ARG_REAL
+                               ? info->given == ARG_KEY && arg->real == info->usual
                                : (info->kind == ARG_FLAG || info->kind == ARG_CHOICE) && arg->count == (int)info->usual;
         if (!info->name || (info->given == ARG_KEY && !op_is_alone(st->op)) || usual)
             continue;

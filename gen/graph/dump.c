@@ -110,5 +110,8 @@ void graph_dump(const Graph *g, FILE *to)
         for (int d = 0; d < p->ndim; d++)
             fprintf(to, "%s%d", d ? ", " : "", p->dim[d]);
         fprintf(to, "] %s %.9g\n", draws[p->draw], p->draw_value);
+        if (p->fixed_to)
+            fprintf(to, "fixed %-36s rows %d to %d begin with %.9g\n", p->name, p->fixed_from, p->fixed_to - 1,
+                    p->fixed);
     }
 }

@@ -65,7 +65,9 @@ typedef struct Param {
     int op;
     int ndim, dim[4]; /* conv weight O,I/groups,KH,KW (1-D: O,I/groups,K); linear O,I; the rest C; COUNT: ndim 0 */
     enum { DRAW_CONST, DRAW_NORMAL, DRAW_UNIFORM } draw;
-    double draw_value; /* the constant, the standard deviation, or the bound of a uniform draw on +-bound */
+    double draw_value;        /* the constant, the standard deviation, or the bound of a uniform draw on +-bound */
+    int fixed_from, fixed_to; /* of its rows, those that begin with `fixed` instead */
+    double fixed;
 } Param;
 
 typedef struct Graph {

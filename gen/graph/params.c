@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- biases ---------------------------------------------------------------------------------------------------- */
 
@@ -199,6 +200,12 @@ static void add_cell_slot(Graph *g, int i, const ParamSlot *slot)
     p->dim[1] = bias ? 0 : columns;
     p->draw = DRAW_UNIFORM;
     p->draw_value = 1 / sqrt(op->shape.c);
+    if (bias && op_has_forget_bias(op->kind, op->arg)) { /* the two are added up: one of them is zero */
+        const char *gates = op_info[op->kind].cell->gate;
+        p->fixed_from = (int)(strchr(gates, 'f') - gates) * op->shape.c;
+        p->fixed_to = p->fixed_from + op->shape.c;
+        p->fixed = slot->role == PARAM_BIAS ? op->arg[ARG_FORGET].real : 0;
+    }
     g->weights += (int64_t)rows * columns;
 }
 

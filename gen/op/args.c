@@ -210,7 +210,8 @@ static void add_keys(Buf *b, OpKind kind, const Arg *arg, int dims, bool lasting
     const ArgInfo *info = op_info[kind].arg;
 
     for (int i = 0; i < OP_ARGS; i++) {
-        if (!info[i].name || info[i].given != ARG_KEY)
+        if (!info[i].name || info[i].given != ARG_KEY ||
+            (info[i].quiet && same_arg(info[i].kind, arg[i], op_usual(kind, i, arg))))
             continue;
         const bool places = info[i].kind == ARG_PLACES; /* of which some of both */
         const char *text = places ? places_text(arg[i].places, lasting, training) : arg_text(&info[i], arg[i], dims);

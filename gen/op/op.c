@@ -96,7 +96,10 @@ const OpInfo op_info[OP_KINDS] = {
                            {CELL, [ARG_CELL_ACT] = {"act", ARG_CHOICE, ARG_KEY, .hi = CELL_RELU, .words = cell_acts, .help = "what makes h of the sum"}},
                            "- rnn: 32", .cell = &rnn_cell},
     [OP_GRU]             = {"gru",             "gru",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- gru: 32", .cell = &gru_cell},
-    [OP_LSTM]            = {"lstm",            "lstm",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- lstm: 32", .cell = &lstm_cell},
+    [OP_LSTM]            = {"lstm",            "lstm",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,
+                           {CELL, [ARG_FORGET] = {"forget_bias", ARG_REAL, ARG_KEY, .usual = INFINITY, .lo = -100, .hi = 100, .quiet = true, .training = true,
+                                                 .help = "what the forget gate's biases begin with, both together; else they are drawn as the others"}},
+                           "- lstm: 32", .cell = &lstm_cell},
     [OP_EMBED]           = {"embed",           "embed",           CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  table,
                            {[ARG_OUT] = {"out", ARG_COUNT, ARG_MUST, .lo = 1, .hi = MAX_OUT, .help = "numbers that each token becomes: channels of what it returns"}},
                            "- embed: 32"},
@@ -190,6 +193,11 @@ bool op_is_recurrent(OpKind kind)
 bool op_cell_is_relu(OpKind kind, const Arg *arg)
 {
     return kind == OP_RNN && arg[ARG_CELL_ACT].count == CELL_RELU;
+}
+
+bool op_has_forget_bias(OpKind kind, const Arg *arg)
+{
+    return kind == OP_LSTM && isfinite(arg[ARG_FORGET].real);
 }
 
 bool op_is_block(OpKind kind)

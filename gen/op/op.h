@@ -86,6 +86,7 @@ enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have 
 enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
 enum { ARG_OUT };                     /* of embed */
 enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_NORM, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
+enum { ARG_FORGET = ARG_CELL_ACT };                                          /* of lstm */
 enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS };          /* what ARG_RETURN counts */
 enum { CELL_TANH, CELL_RELU };                                               /* what ARG_CELL_ACT counts */
 
@@ -200,8 +201,9 @@ bool op_is_image_norm(OpKind kind);
 int op_norm_groups(OpKind kind, const Arg *arg,
                    int channels); /* of an image norm: how many groups of channels it makes */
 bool op_is_recurrent(OpKind kind);
-bool op_cell_is_relu(OpKind kind, const Arg *arg); /* h is relu of the sum, where a cell has the choice; else tanh */
-bool op_is_block(OpKind kind);                     /* a weight op that is a block with an order: conv, linear */
+bool op_cell_is_relu(OpKind kind, const Arg *arg);    /* h is relu of the sum, where a cell has the choice; else tanh */
+bool op_has_forget_bias(OpKind kind, const Arg *arg); /* the forget gate's bias begins with ARG_FORGET, not drawn */
+bool op_is_block(OpKind kind);                        /* a weight op that is a block with an order: conv, linear */
 bool op_is_alone(OpKind kind); /* one that is a layer by itself, in no order: a recurrent one, embed */
 bool op_has_param(OpKind kind, ParamRole role);
 

@@ -601,6 +601,17 @@ static void put_norms(const Graph *g, Buf *to)
     }
 }
 
+/* Rows that begin with a value of their own. */
+static void put_fixed(const Graph *g, Buf *to)
+{
+    for (int i = 0; i < g->nparam; i++) {
+        const Param *p = &g->param[i];
+        if (p->fixed_to)
+            buf_printf(to, "        nn.init.constant_(%s.%s[%d:%d], %s)\n", place(g->op[p->op].path),
+                       strrchr(p->name, '.') + 1, p->fixed_from, p->fixed_to, number(p->fixed));
+    }
+}
+
 /* How the weights of modules of a type, or of types, begin. PyTorch's own way needs no line. */
 static void put_draw(InitRule init, const char *types, Buf *to)
 {
@@ -671,6 +682,7 @@ static void put_init(const Graph *g, const int *rank, Buf *to)
     buf_puts(to, "    def __init__(self):\n        super().__init__()\n");
     put_modules(g, rank, to);
     put_norms(g, to);
+    put_fixed(g, to);
 
     const Spec *spec = g->spec;
     const InitRule conv = spec->init_conv, linear = spec->init_linear;
