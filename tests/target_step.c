@@ -126,6 +126,8 @@ int main(int argc, char **argv)
         return 1;
     for (size_t i = 0; i < BATCH * image; i++)
         fill(&x[i], &images);
+    for (size_t i = 0; i < BATCH * image && m->tokens; i++)
+        x[i] = (float)(i * 7 % (size_t)m->tokens);
     for (int i = 0; i < BATCH; i++)
         labels[i] = i % m->classes;
     for (int i = 0; i < m->ntensor; i++) {
