@@ -69,6 +69,12 @@ done
 says 'demo: where the norm stands' '^    conv-relu-bn +(act|relu), .*bn'
 says 'demo: the norm at inference' '^  norm at inference \(conv1.bn, conv2.bn, conv3.bn, conv4.bn\)$'
 check 'demo: the two are told to be the same' lacks '^  nothing$'
+if grep -q avx2 /proc/cpuinfo 2>/dev/null; then
+    expect 'the cost models beside a measurement' 0 '^  all convs +[1-9][0-9,]* +[1-9][0-9,]* +[0-9.]+$' \
+        python3 "$2/tests/bench_model.py" --convoy "$CONVOY" --nets "$2/specs/fashion.yaml" --seconds 0.02 \
+        --program "$DEV_BUILD/demo/conv-bn-relu/fashion"
+    says 'the cost models: both passes of a layer' '^  conv3.backward +direct +[1-9][0-9,]* '
+fi
 expect 'demo with a training option that is wrong' 2 'epochs' "$dev" demo --no-install --data shapes --epochs many
 
 # how tests are counted

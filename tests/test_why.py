@@ -127,6 +127,10 @@ def whole_plan(convoy):
             core = k["core"] if k["kind"].startswith("conv") else {}
             by = [p for p in ("forward", "data", "weights") if core and core[p] and (core[p][0] if p == "data" else core[p])["winograd"]]
             check(", ".join(by) == text.get("winograd:", ""), "%s: winograd" % what, str(core))
+            for p, c in core.get("cycles", {}).items():  # direct cores' are the models' own, not those of the choice: within a tenth
+                least = c["winograd"] is not None and c["winograd"] < c["direct"]
+                near = c["winograd"] is not None and abs(c["winograd"] / c["direct"] - 1) < 0.1
+                check(c["direct"] > 0 and (near or (p in by) == least), "%s: %s, the way of fewer cycles" % (what, p), str(c))
         kept = sum(k["stored"]["bytes"] for k in d["kernels"] if k["stored"] and k["stored"]["until"] == "backward")
         check(kept == d["stored_bytes"], "%s: bytes stored" % name, "%d, the plan has %d" % (kept, d["stored_bytes"]))
         reasons = {(r["stage"], r["about"], r["why"]) for k in d["kernels"] for r in k["not_fused"]}

@@ -63,6 +63,7 @@ typedef struct Core {
     int64_t x_y, x_x;   /* from one of them to the next in x */
     int y_step, x_step; /* the same, in pixels of the unpadded input */
     int in_h, in_w;     /* of the unpadded input: taps outside are left out. 0: they meet the zeros of the halo */
+    double cycles;      /* of an image, by the cost model */
     union {
         struct { /* CORE_OUTPUTS */
             const char *name;
@@ -73,7 +74,6 @@ typedef struct Core {
             int64_t x_origin; /* x offset of output pixel (y, x): origin + y * x_y + x * x_x */
             int y0, x0, ystep, xstep; /* output pixel (y, x) stands at (y0 + y * ystep, x0 + x * xstep) of its image */
             int tiles_refused;        /* by the budget of statements, of the sizes that fit the registers */
-            double cycles;            /* of an image, by the cost model */
             Tile *tile;
             int ntile;
             Band *band;

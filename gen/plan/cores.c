@@ -289,6 +289,7 @@ static void weight_core(const Target *t, const Kernel *k, Core *c, const Op *o, 
         cols = 1;
     }
     const int taps = planes * tap_rows * cols;
+    const double products = (double)c->h * c->w * kh * kw * (in.c / o->groups) * c->out_blocks; /* of vectors */
     double best = -1;
     c->step = 1, c->vectors = 1;
     for (int s = 1; s <= c->lanes; s++)
@@ -303,6 +304,7 @@ static void weight_core(const Target *t, const Kernel *k, Core *c, const Op *o, 
                 c->step = s, c->vectors = v;
             }
         }
+    c->cycles = best * products;
     for (int p = 0; p < planes; p++)
         for (int y = 0; y < tap_rows; y++)
             for (int x = 0; x < cols; x++)

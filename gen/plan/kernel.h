@@ -201,6 +201,10 @@ int recurrent_kept_numbers(const Kernel *k);   /* a unit that a step leaves: slo
 int64_t recurrent_kept_bytes(const Kernel *k); /* an image: what its steps leave for backward; 0: nothing */
 /* How a pass of a kernel runs by Winograd; NULL: it does not. */
 const Winograd *kernel_winograd(const Kernel *k, Pass pass);
+/* Cycles of an image that the cost models give a conv's pass: by its direct cores, and by Winograd (0: it was not
+ * looked at); of a pass that it does not have, 0. */
+double kernel_direct_cycles(const Kernel *k, Pass pass);
+double kernel_winograd_cycles(const Kernel *k, Pass pass);
 /* The image that a kernel's paths lead to: packed input, logits, the result of a pass of inference; -1: a pass of
  * training stores what it makes. */
 int kernel_input(const Kernel *k);

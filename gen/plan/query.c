@@ -87,6 +87,24 @@ const Winograd *kernel_winograd(const Kernel *k, Pass pass)
     return k->conv && k->conv->winograd[pass].on ? &k->conv->winograd[pass] : NULL;
 }
 
+double kernel_direct_cycles(const Kernel *k, Pass pass)
+{
+    double cycles = 0;
+
+    if (!k->conv || pass == PASS_FORWARD)
+        return k->conv ? k->w->forward.cycles : 0;
+    if (pass == PASS_WEIGHTS)
+        return k->learns ? k->conv->weight.cycles : 0;
+    for (int i = 0; i < k->conv->ndata; i++)
+        cycles += k->conv->data[i].cycles;
+    return cycles;
+}
+
+double kernel_winograd_cycles(const Kernel *k, Pass pass)
+{
+    return k->conv ? k->conv->winograd[pass].cycles : 0;
+}
+
 int kernel_input(const Kernel *k)
 {
     return k->w ? k->w->x : k->loss ? k->loss->x : k->result;

@@ -262,7 +262,8 @@ static Winograd without_copy(const Plan *p, Winograd w, double direct)
     if (!w.on || !no_copies(p))
         return w;
     w.made = made_at_a_time(&w);
-    w.on = choose_block(p->target, &w, 1) < direct;
+    w.cycles = choose_block(p->target, &w, 1);
+    w.on = w.cycles < direct;
     return w;
 }
 
@@ -308,6 +309,7 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     w.images =
         images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
     const double cycles = choose_weights(p, &w), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
+    w.cycles = cycles;
     w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
     return p->compact && pass == PASS_FORWARD ? without_copy(p, w, direct) : w;
 }

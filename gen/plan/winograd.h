@@ -21,6 +21,7 @@ typedef struct Winograd {
     int full; /* so many of a block's tiles are in register tiles of `rows`, the others in those of a row less */
     int rows_alone, full_alone; /* the same where the tiles are of one image, fewer than a block; 0: they are as many */
     int made; /* blocks of input channels whose weights it transforms at a time, from the taps; 0: it reads a copy */
+    double cycles; /* of an image, by the cost model, whether it runs so or not; 0: it was not looked at */
     int64_t x_image, x_row, x_block, x_origin;
     int64_t z_image, z_row, z_block, z_origin;
     int64_t v_block, v_point, z_point, z_at, m_point, m_at, u_point, u_at,

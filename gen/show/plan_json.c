@@ -59,6 +59,22 @@ static json_t *core_pass_json(const Core *c, const Winograd *w)
                      c->vectors * LANES);
 }
 
+/* Of an image, what the cost models give each pass: by its direct cores, and by Winograd, where that was looked at. */
+static json_t *cycles_json(const Kernel *k)
+{
+    static const char *const name[] = {[PASS_FORWARD] = "forward", [PASS_DATA] = "data", [PASS_WEIGHTS] = "weights"};
+    json_t *o = json_object();
+
+    for (Pass i = PASS_FORWARD; i <= PASS_WEIGHTS; i++) {
+        const double direct = kernel_direct_cycles(k, i), winograd = kernel_winograd_cycles(k, i);
+        if (direct > 0)
+            json_object_set_new(o, name[i],
+                                json_pack("{s:I, s:o}", "direct", (json_int_t)direct, "winograd",
+                                          winograd > 0 ? json_integer((json_int_t)winograd) : json_null()));
+    }
+    return o;
+}
+
 /* The core's three passes; null where a kernel has none that is unrolled. */
 static json_t *core_json(const Kernel *k)
 {
@@ -81,6 +97,7 @@ static json_t *core_json(const Kernel *k)
     else
         weights = json_pack("{s:b, s:{s:i, s:i}, s:i}", "winograd", 0, "tile", "accumulators", k->conv->weight.nacc,
                             "channels", k->conv->weight.vectors * LANES, "images", k->conv->weight.images);
+    json_object_set_new(core, "cycles", cycles_json(k));
     json_object_set_new(core, "data", data);
     json_object_set_new(core, "weights", weights);
     return core;

@@ -553,7 +553,8 @@ static const Kernel *kernel_of(const Plan *p, int op)
     return NULL;
 }
 
-static void tell_core(const Plan *p, Story *s, const Core *c)
+/* The forward core's tile; `winograd`: another way is taken. */
+static void tell_core(const Plan *p, Story *s, const Core *c, bool winograd)
 {
     const Tile *t = tile_main(c);
     const bool loops = tile_loops(c, t->rows);
@@ -569,10 +570,10 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
                                        : "it refused none");
 
     say(s, "tile", -1,
-        xprintf("%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, "
+        xprintf("%s%d x %d pixels x %d channels, %d of %s's %d registers hold sums; by the model %s cycles per image, "
                 "the least of all tiles",
-                t->rows, t->cols, c->vectors * LANES, t->rows * t->cols * c->vectors, p->target->name,
-                p->target->registers, grouped((int64_t)c->cycles)));
+                winograd ? "of direct cores, were they used: " : "", t->rows, t->cols, c->vectors * LANES,
+                t->rows * t->cols * c->vectors, p->target->name, p->target->registers, grouped((int64_t)c->cycles)));
     say(s, "unrolled", -1,
         xprintf(
             "%d tap%s%s, %s multiply-adds %s (%s); over %d x %d channels it loops", taps, taps == 1 ? "" : "s",
@@ -583,6 +584,23 @@ static void tell_core(const Plan *p, Story *s, const Core *c)
                           c->rows)
                 : xprintf(" of a row, %d rows are a loop (a kernel of more than %d taps)", c->rows, UNROLL_TAPS),
             grouped(adds), loops ? "a tile for each row of the kernel" : "a tile", budget, c->blocks, c->lanes));
+}
+
+/* Of each pass, how it runs, and the cycles of both ways. */
+static void tell_ways(Story *s, const Kernel *k)
+{
+    static const char *const name[] = {[PASS_FORWARD] = "forward", [PASS_DATA] = "data", [PASS_WEIGHTS] = "weights"};
+
+    for (Pass i = PASS_FORWARD; i <= PASS_WEIGHTS; i++) {
+        const double direct = kernel_direct_cycles(k, i), other = kernel_winograd_cycles(k, i);
+        if (direct > 0 && other > 0)
+            say(s, xprintf("%s by", name[i]), -1,
+                xprintf("%s: by the models %s cycles per image so, %s %s",
+                        kernel_winograd(k, i) ? "Winograd" : "direct cores",
+                        grouped((int64_t)(kernel_winograd(k, i) ? other : direct)),
+                        grouped((int64_t)(kernel_winograd(k, i) ? direct : other)),
+                        kernel_winograd(k, i) ? "by direct cores" : "by Winograd"));
+    }
 }
 
 static void tell_code(const Plan *p, Story *s)
@@ -622,7 +640,8 @@ static void tell_code(const Plan *p, Story *s)
             "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
             "on threads");
     } else {
-        tell_core(p, s, &k->w->forward);
+        tell_core(p, s, &k->w->forward, kernel_winograd(k, PASS_FORWARD) != NULL);
+        tell_ways(s, k);
         if (k->conv->lanewise)
             say(s, "lanewise", -1,
                 "its groups are no whole blocks of 16 channels: lane meets lane, nothing is broadcast");
