@@ -1,6 +1,7 @@
 /* cvy_recurrent.c - see cvy_recurrent.h. SPDX-License-Identifier: 0BSD */
 #include "cvy_recurrent.h"
 
+#include <math.h>
 #include <stddef.h>
 
 enum { BLOCK = 16 };
@@ -117,4 +118,24 @@ void cvy_cell_spread(const struct cvy_cell *cell, int block, int vectors, const 
     for (int v = 0; v < vectors; v++)
         for (int unit = block * BLOCK; unit < (block + 1) * BLOCK && unit < cell->hidden; unit++)
             to[(ptrdiff_t)(gate ? gate[v] : v) * cell->hidden + unit] = (float)from[v * BLOCK + unit % BLOCK];
+}
+
+void cvy_cell_fold(const struct cvy_cell *cell, const float *gamma, const float *beta, const float *mean,
+                   const float *var, double eps, float *to)
+{
+    const ptrdiff_t units = (ptrdiff_t)blocks(cell->hidden) * BLOCK;
+    float *const bias = to + units * ((ptrdiff_t)cell->in * cell->nx + (ptrdiff_t)cell->hidden * cell->nh);
+
+    for (int unit = 0; unit < cell->hidden; unit++)
+        for (int v = 0; v < cell->nx; v++) {
+            const int row = cell->x_gate[v] * cell->hidden + unit;
+            const double scale = (double)gamma[row] / sqrt((double)var[row] + eps);
+            float *const w =
+                to + ((ptrdiff_t)(unit / cell->lanes) * cell->in * cell->nx + v) * cell->lanes + unit % cell->lanes;
+            float *const b = &bias[((ptrdiff_t)(unit / BLOCK) * cell->slots + v) * BLOCK + unit % BLOCK];
+            for (int k = 0; k < cell->in; k++)
+                w[(ptrdiff_t)k * cell->nx * cell->lanes] =
+                    (float)(scale * (double)w[(ptrdiff_t)k * cell->nx * cell->lanes]);
+            *b = (float)((double)*b + (double)beta[row] - scale * (double)mean[row]);
+        }
 }

@@ -13,6 +13,7 @@
 #define cvy_cell_biases CVY_NAMED(cvy_cell_biases)
 #define cvy_cell_norm CVY_NAMED(cvy_cell_norm)
 #define cvy_cell_spread CVY_NAMED(cvy_cell_spread)
+#define cvy_cell_fold CVY_NAMED(cvy_cell_fold)
 #endif
 
 enum { CVY_GATES = 4 }; /* of a cell at most */
@@ -47,5 +48,10 @@ void cvy_cell_norm(const struct cvy_cell *cell, int vectors, const int *gate, co
 /* A block of such numbers, [vectors][16], to where the parameter has them. */
 void cvy_cell_spread(const struct cvy_cell *cell, int block, int vectors, const int *gate, const double *from,
                      float *to);
+
+/* bn of W x with its running statistics, folded into weights for forward, all of whose panels are packed in `to`:
+ * W and biases become gamma / sqrt(var + eps) W and what that leaves of beta - mean. gamma .. var: as W's rows lie. */
+void cvy_cell_fold(const struct cvy_cell *cell, const float *gamma, const float *beta, const float *mean,
+                   const float *var, double eps, float *to);
 
 #endif

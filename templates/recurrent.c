@@ -368,6 +368,67 @@ CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const floa
 
 //$ end
 
+// The product with the input of all steps; x: where it goes.
+//$ define cell_of_x
+/* W x and the biases, of all steps */
+//$ for q in x.cleared
+for (int t = 0; t < ${h.steps}; t++)
+    for (int j = 0; j < ${h.blocks}; j++)
+        memset(${q.var} + (((ptrdiff_t)t * ${h.blocks} + j) * n + from) * ${q.vectors_16}, 0, sizeof(float) * ${q.vectors_16} * (size_t)(to - from));
+//$ end
+for (int t = 0; t < ${h.steps}; t++)
+    for (int j = 0; j < ${h.blocks}; j++)
+        for (int r = from; r < to; r++)
+            memcpy(kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16}, bias + j * ${h.slots_16}, sizeof(float) * ${h.slots_16});
+for (int p = 0; p < ${h.panels}; p++)
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int r = from, m; r < to; r += m) {
+            float *const s = ${x.to} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${x.to_16} + p % ${h.parts} * ${h.lanes};
+            m = ${h.name}_some_${h.nx}(to - r);
+            ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + t * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
+                ${h.in_blocks}, 16, ${h.in_last}, s, ${x.to_16}, 16);
+        }
+//$ for q in x.norms
+for (int t = 0; t < ${h.steps}; t++)
+    for (int r = from; r < to; r++)
+        ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
+            ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
+//$ end
+//$ end
+//$ define cell_of_steps
+for (int t = 0; t < ${h.steps}; t++) {
+    const float *const before = ${h.h_before};
+    for (int p = 0; before && p < ${h.panels}; p++) /* U h */
+        for (int r = from, m; r < to; r += m) {
+            float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};
+            m = ${h.name}_some_${h.nh}(to - r);
+            ${h.name}_rows_${h.nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
+                ${h.blocks}, 16, ${h.hidden_last}, s, ${h.uh_16}, 16);
+        }
+    //$ for q in h.step_norms
+    for (int r = from; r < to; r++)
+        ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
+            ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
+    //$ end
+    //$ if h.unit_norms
+    //$ emit h.walk
+    //$ else
+    for (int j = 0; j < ${h.blocks}; j++)
+        for (int r = from; r < to; r++) {
+            const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
+            float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const c = cs + at * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+            vf v = ${h.name}_point(kept + at * ${h.slots_16}, ${h.c_before}, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
+            //$ if h.padded
+            if (j == ${h.blocks} - 1)
+                v = vf_first(v, ${h.hidden_last}); /* units that are not there */
+            //$ end
+            vf_store(h, v);
+            ${h.give}
+        }
+    //$ end
+}
+//$ end
+
 //$ define cell_forward
 /* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats.${h.state_doc} */
 CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to${h.state})
@@ -378,61 +439,10 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
     float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n, *const ${q.var}_scale = kept + (ptrdiff_t)${q.scale_at} * n;
     //$ end
 
-    /* W x and the biases, of all steps */
-    //$ for q in h.gate_norms
-    for (int t = 0; t < ${h.steps}; t++)
-        for (int j = 0; j < ${h.blocks}; j++)
-            memset(${q.var} + (((ptrdiff_t)t * ${h.blocks} + j) * n + from) * ${q.vectors_16}, 0, sizeof(float) * ${q.vectors_16} * (size_t)(to - from));
+    //$ for x in h.whole
+    //$ emit x
     //$ end
-    for (int t = 0; t < ${h.steps}; t++)
-        for (int j = 0; j < ${h.blocks}; j++)
-            for (int r = from; r < to; r++)
-                memcpy(kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16}, bias + j * ${h.slots_16}, sizeof(float) * ${h.slots_16});
-    for (int p = 0; p < ${h.panels}; p++)
-        for (int t = 0; t < ${h.steps}; t++)
-            for (int r = from, m; r < to; r += m) {
-                float *const s = ${h.wx} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.wx_16} + p % ${h.parts} * ${h.lanes};
-                m = ${h.name}_some_${h.nx}(to - r);
-                ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + t * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
-                    ${h.in_blocks}, 16, ${h.in_last}, s, ${h.wx_16}, 16);
-            }
-    //$ for q in h.input_norms
-    for (int t = 0; t < ${h.steps}; t++)
-        for (int r = from; r < to; r++)
-            ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
-                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
-    //$ end
-    for (int t = 0; t < ${h.steps}; t++) {
-        const float *const before = ${h.h_before};
-        for (int p = 0; before && p < ${h.panels}; p++) /* U h */
-            for (int r = from, m; r < to; r += m) {
-                float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};
-                m = ${h.name}_some_${h.nh}(to - r);
-                ${h.name}_rows_${h.nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
-                    ${h.blocks}, 16, ${h.hidden_last}, s, ${h.uh_16}, 16);
-            }
-        //$ for q in h.step_norms
-        for (int r = from; r < to; r++)
-            ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
-                ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups});
-        //$ end
-        //$ if h.unit_norms
-        //$ emit h.walk
-        //$ else
-        for (int j = 0; j < ${h.blocks}; j++)
-            for (int r = from; r < to; r++) {
-                const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
-                float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const c = cs + at * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
-                vf v = ${h.name}_point(kept + at * ${h.slots_16}, ${h.c_before}, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
-                //$ if h.padded
-                if (j == ${h.blocks} - 1)
-                    v = vf_first(v, ${h.hidden_last}); /* units that are not there */
-                //$ end
-                vf_store(h, v);
-                ${h.give}
-            }
-        //$ end
-    }
+    //$ emit h.of_steps
     //$ if h.stream
     memcpy(state, hs, sizeof(float) * ${h.units});
     //$ if h.has_c
@@ -440,6 +450,132 @@ CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, fl
     //$ end
     //$ end
 }
+//$ for b in h.batch
+/* The same in parts, between which rows meet: W x of all steps; its norm, ${h.name}_batch, by blocks; the steps. */
+CVY_MAYBE void ${h.name}_forward_x(const float *x, const float *w, float *kept, int n, int from, int to)
+{
+    const float *const bias = w + ${h.bias_at};
+    float *const wx = kept + (ptrdiff_t)${b.hat_at} * n;
+    //$ for q in h.norms
+    float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n;
+    //$ end
+
+    //$ for x in h.alone
+    //$ emit x
+    //$ end
+}
+CVY_MAYBE void ${h.name}_forward_steps(const float *w, float *kept, float *y, int n, int from, int to)
+{
+    const float *const u = w + ${h.u_at};
+    float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
+    //$ for q in h.norms
+    float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n, *const ${q.var}_scale = kept + (ptrdiff_t)${q.scale_at} * n;
+    //$ end
+
+    //$ emit h.of_steps
+}
+/* bn of W x of block j, over all rows and steps: it becomes xhat, and gamma xhat + beta is added to the sums. w: gamma, beta; istd: [block][vector][16]. still: by
+ * the running statistics, which else move. */
+CVY_MAYBE void ${h.name}_batch(float *kept, const float *w, float *istd, float *running_mean, float *running_var, int still, int n, int j)
+{
+    static const int gate[] = {${b.gates}};
+    const ptrdiff_t step = (ptrdiff_t)${h.blocks} * n * ${b.vectors_16}, slots_step = (ptrdiff_t)${h.blocks} * n * ${h.slots_16};
+    const double count = (double)n * ${h.steps};
+
+    for (int v = 0; v < ${b.vectors}; v++) {
+        float *const a = kept + (ptrdiff_t)${b.hat_at} * n + (ptrdiff_t)j * n * ${b.vectors_16} + v * 16, *const s = kept + (ptrdiff_t)j * n * ${h.slots_16} + v * 16;
+        float mean[16] = {0}, *const by = istd + (j * ${b.vectors} + v) * 16;
+        double of[2][16] = {{0}}; /* sums of a, and of (a - mean)^2 */
+        for (int i = 0; i < 2 && !still; i++) {
+            const vf from = vf_loadu(mean);
+            vf part = vf_zero();
+            int64_t added = 0;
+            for (int t = 0; t < ${h.steps}; t++)
+                for (int r = 0; r < n; r++) {
+                    const vf d = vf_sub(vf_load(a + t * step + (ptrdiff_t)r * ${b.vectors_16}), from);
+                    part = i ? vf_fma(d, d, part) : vf_add(part, d);
+                    if (++added % CVY_SUM == 0)
+                        vf_drain(of[i], &part);
+                }
+            vf_drain(of[i], &part);
+            for (int l = 0; l < 16 && i == 0; l++)
+                mean[l] = (float)(of[0][l] / count);
+        }
+        for (int l = 0; l < 16; l++) {
+            const int unit = j * 16 + l, at = gate[v] * ${h.hidden} + unit;
+            if (unit >= ${h.hidden}) {
+                mean[l] = by[l] = 0;
+                continue;
+            }
+            const double var = still ? (double)running_var[at] : of[1][l] / count;
+            if (still) {
+                mean[l] = running_mean[at];
+            } else {
+                running_mean[at] = (float)((1 - ${b.momentum}) * (double)running_mean[at] + ${b.momentum} * (of[0][l] / count));
+                running_var[at] = (float)((1 - ${b.momentum}) * (double)running_var[at] + ${b.momentum} * (of[1][l] / (count > 1 ? count - 1 : 1)));
+            }
+            by[l] = (float)(1 / sqrt(var + ${b.eps}));
+        }
+        const vf from = vf_loadu(mean), scale = vf_loadu(by), gamma = vf_load(w + (j * ${b.vectors} + v) * 16), beta = vf_load(w + ${b.beta} + (j * ${b.vectors} + v) * 16);
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = 0; r < n; r++) {
+                float *const at = a + t * step + (ptrdiff_t)r * ${b.vectors_16}, *const to = s + t * slots_step + (ptrdiff_t)r * ${h.slots_16};
+                vf x = vf_mul(vf_sub(vf_load(at), from), scale);
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    x = vf_first(x, ${h.hidden_last}); /* units that are not there */
+                //$ end
+                vf_store(at, x);
+                vf_store(to, vf_add(vf_load(to), vf_fma(gamma, x, beta)));
+            }
+    }
+}
+//$ if h.train
+/* Backward of that, the slots being the gradients of sums: xhat becomes the gradient of W x. sums: of those, [vector][16], and of those times xhat. */
+CVY_MAYBE void ${h.name}_batch_back(float *kept, const float *w, const float *istd, double *sums, int still, int n, int j)
+{
+    const ptrdiff_t step = (ptrdiff_t)${h.blocks} * n * ${b.vectors_16}, slots_step = (ptrdiff_t)${h.blocks} * n * ${h.slots_16};
+    const double count = (double)n * ${h.steps};
+
+    memset(sums, 0, sizeof(double) * 2 * ${b.vectors_16});
+    for (int v = 0; v < ${b.vectors}; v++) {
+        float *const a = kept + (ptrdiff_t)${b.hat_at} * n + (ptrdiff_t)j * n * ${b.vectors_16} + v * 16;
+        const float *const s = kept + (ptrdiff_t)j * n * ${h.slots_16} + v * 16;
+        float one[16] = {0}, two[16] = {0};
+        vf part = vf_zero(), slope = vf_zero();
+        int64_t added = 0;
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = 0; r < n; r++) {
+                const vf g = vf_load(s + t * slots_step + (ptrdiff_t)r * ${h.slots_16});
+                part = vf_add(part, g);
+                slope = vf_fma(g, vf_load(a + t * step + (ptrdiff_t)r * ${b.vectors_16}), slope);
+                if (++added % CVY_SUM == 0) {
+                    vf_drain(sums + v * 16, &part);
+                    vf_drain(sums + ${b.vectors_16} + v * 16, &slope);
+                }
+            }
+        vf_drain(sums + v * 16, &part);
+        vf_drain(sums + ${b.vectors_16} + v * 16, &slope);
+        for (int l = 0; l < 16 && !still; l++) {
+            one[l] = (float)(sums[v * 16 + l] / count);
+            two[l] = (float)(sums[${b.vectors_16} + v * 16 + l] / count);
+        }
+        const vf mean = vf_loadu(one), along = vf_loadu(two), by = vf_mul(vf_load(w + (j * ${b.vectors} + v) * 16), vf_loadu(istd + (j * ${b.vectors} + v) * 16));
+        for (int t = 0; t < ${h.steps}; t++)
+            for (int r = 0; r < n; r++) {
+                float *const at = a + t * step + (ptrdiff_t)r * ${b.vectors_16};
+                const vf g = vf_load(s + t * slots_step + (ptrdiff_t)r * ${h.slots_16});
+                vf d = vf_mul(by, vf_sub(vf_sub(g, mean), vf_mul(vf_load(at), along)));
+                //$ if h.padded
+                if (j == ${h.blocks} - 1)
+                    d = vf_first(d, ${h.hidden_last});
+                //$ end
+                vf_store(at, d);
+            }
+    }
+}
+//$ end
+//$ end
 
 //$ end
 
@@ -485,6 +621,19 @@ CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const floa
 
 //$ end
 
+//$ define cell_back_x
+w += ${h.wt_at};
+for (int r = from; r < to; r++)
+    memset(dx + (ptrdiff_t)r * ${h.x_row}, 0, sizeof(float) * ${h.x_row});
+for (int q = 0; q < ${h.x_panels}; q++)
+    for (int t = 0; t < ${h.steps}; t++)
+        for (int r = from, m; r < to; r += m) {
+            m = ${h.name}_some_${h.back_x}(to - r);
+            ${h.name}_rows_${h.back_x}(m, ${h.wx} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.wx_16}, ${h.wx_16}, 1, (ptrdiff_t)n * ${h.wx_16}, w + (ptrdiff_t)q * ${h.wt_panel},
+                ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + t * 16 + q * ${h.wt_k} % 16,
+                ${h.x_row}, ${h.x_vector});
+        }
+//$ end
 //$ define cell_backward
 /* Rows [from, to) of n, the last step first: what is kept of the slots becomes the gradient of their sums, and from that comes the gradient of x (dx NULL:
  * nobody wants it). dz: the gradient of y; w: as cvy_cell_turn has them; work: rows of room. */
@@ -558,20 +707,22 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
             ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.turned_at},
                 ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups}, ${q.var}_sums + (ptrdiff_t)r * ${q.sums});
     //$ end
+    //$ if h.batch
+    (void)dx; /* ${h.name}_backward_x does that */
+    //$ else
     if (!dx)
         return;
-    w += ${h.wt_at};
-    for (int r = from; r < to; r++)
-        memset(dx + (ptrdiff_t)r * ${h.x_row}, 0, sizeof(float) * ${h.x_row});
-    for (int q = 0; q < ${h.x_panels}; q++)
-        for (int t = 0; t < ${h.steps}; t++)
-            for (int r = from, m; r < to; r += m) {
-                m = ${h.name}_some_${h.back_x}(to - r);
-                ${h.name}_rows_${h.back_x}(m, ${h.wx} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.wx_16}, ${h.wx_16}, 1, (ptrdiff_t)n * ${h.wx_16}, w + (ptrdiff_t)q * ${h.wt_panel},
-                    ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + t * 16 + q * ${h.wt_k} % 16,
-                    ${h.x_row}, ${h.x_vector});
-            }
+    //$ emit h.of_back_x
+    //$ end
 }
+//$ for b in h.batch
+CVY_MAYBE void ${h.name}_backward_x(const float *w, const float *kept, float *dx, int n, int from, int to)
+{
+    const float *const wx = kept + (ptrdiff_t)${b.hat_at} * n;
+
+    //$ emit h.of_back_x
+}
+//$ end
 
 //$ end
 
@@ -673,6 +824,25 @@ cvy_cell_norm(&${s.cell}, ${s.vectors}, ${s.gates}, k->${s.gamma}, ${s.beta}, k-
 //$ if s.unit_beta
         ${s.core}_${s.name}_sums(k->mat_work, sum, n, $[j * 16 + ${s.units}]);
         cvy_cell_spread(&${s.cell}, $[j], 1, NULL, sum, k->dw + ${s.beta_at});
+//$ end
+    }
+//$ end
+//$ end
+//$ define cell_batch
+//$ if s.moves
+++*k->norm_input_batches;
+//$ end
+//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
+    ${s.core}_batch(k->mat_steps, k->copy + ${s.at}, k->norm_input_istd, k->norm_input_mean, k->norm_input_var, ${s.still}, n, $[j]);
+//$ end
+//$ end
+//$ define cell_batch_back
+//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
+    {
+        double sums[${s.vectors_16} * 2];
+        ${s.core}_batch_back(k->mat_steps, k->copy + ${s.at}, k->norm_input_istd, sums, ${s.still}, n, $[j]);
+//$ if s.learns
+        cvy_cell_spread(&${s.cell}, $[j], ${s.vectors}, ${s.cell}.x_gate, sums + ${s.vectors_16}, k->dw + ${s.gamma_at});
 //$ end
     }
 //$ end

@@ -862,6 +862,7 @@ Interp *interp_new(const Graph *g, int max_n)
     ip->var = interp_room(g->nop, sizeof *ip->var);
     ip->route = interp_room(g->nop, sizeof *ip->route);
     ip->side = interp_room(g->nop, sizeof *ip->side);
+    ip->walked = interp_room(g->nop, sizeof *ip->walked);
     ip->label = interp_room(max_n, sizeof *ip->label);
     for (int i = 0; i < g->nop; i++) {
         OpKind k = g->op[i].kind;
@@ -923,6 +924,7 @@ void interp_free(Interp *ip)
     free(ip->var);
     free(ip->route);
     free(ip->side);
+    free(ip->walked);
     free(ip->label);
     free(ip);
 }

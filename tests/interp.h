@@ -46,6 +46,7 @@ typedef struct Interp {
     double **var;          /* [nop]: of a norm, the biased variance of the last training batch */
     int64_t **route;       /* [nop]: of a max-pool, which input element won; -1: none */
     unsigned char **side;  /* [nop]: of relu and leaky_relu: 1 where the input counts as positive */
+    bool *walked; /* [nop]: a recurrent op's forward runs again for its backward: its running statistics stay */
     int *label;
     const double *value; /* of a network that learns values: n x outputs, the caller's, before a forward with labels */
     double loss;         /* mean over the batch */

@@ -50,7 +50,7 @@ static Walk walk_new(const At *t)
             continue;
         w.at[p] = (Normed){.norm = norm, .channels = of_units ? w.hidden : w.rows, .groups = norm->each ? w.gates : 1};
         w.at[p].hat = interp_room(steps * w.at[p].channels, sizeof(double));
-        w.at[p].istd = interp_room(steps * w.at[p].groups, sizeof(double));
+        w.at[p].istd = interp_room(norm->op == OP_BN ? w.rows : steps * w.at[p].groups, sizeof(double));
     }
     return w;
 }
@@ -135,14 +135,80 @@ static void rows_forward(const At *t, const Walk *w, const double *weight, const
     }
 }
 
+/* bn of W x, over all images and steps: with their mean and biased variance, or the running ones. */
+static void input_batch_forward(const At *t, Walk *w)
+{
+    const Normed *m = &w->at[PLACE_INPUT];
+    const double *gamma = place_of(t, t->ip->param, PLACE_INPUT, PARAM_GAMMA),
+                 *beta = place_of(t, t->ip->param, PLACE_INPUT, PARAM_BETA);
+    double *running_mean = place_of(t, t->ip->param, PLACE_INPUT, PARAM_MEAN),
+           *running_var = place_of(t, t->ip->param, PLACE_INPUT, PARAM_VAR),
+           *count = place_of(t, t->ip->param, PLACE_INPUT, PARAM_COUNT);
+    const int64_t all = (int64_t)w->steps * w->n;
+    const double momentum = m->norm->momentum;
+    const bool of_batch = t->ip->training && !t->op->frozen;
+    for (int c = 0; c < w->rows; c++) {
+        double mean = running_mean[c], var = running_var[c];
+        if (of_batch) {
+            mean = var = 0;
+            for (int64_t i = 0; i < all; i++)
+                mean += w->x[i * w->rows + c] / (double)all;
+            for (int64_t i = 0; i < all; i++)
+                var += (w->x[i * w->rows + c] - mean) * (w->x[i * w->rows + c] - mean) / (double)all;
+            if (!t->ip->walked[t->i]) {
+                running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean;
+                running_var[c] =
+                    (1 - momentum) * running_var[c] + momentum * var * (double)all / (double)(all > 1 ? all - 1 : 1);
+            }
+        }
+        m->istd[c] = q(t, 1 / sqrt(var + m->norm->eps));
+        for (int64_t i = 0; i < all; i++) {
+            m->hat[i * w->rows + c] = q(t, (w->x[i * w->rows + c] - mean) * m->istd[c]);
+            w->x[i * w->rows + c] = q(t, gamma[c] * m->hat[i * w->rows + c] + beta[c]);
+        }
+    }
+    if (of_batch && !t->ip->walked[t->i])
+        *count += 1;
+}
+
+/* d, of all images and steps: the gradient of what that made becomes that of W x. */
+static void input_batch_backward(const At *t, const Walk *w, double *d)
+{
+    const Normed *m = &w->at[PLACE_INPUT];
+    const double *gamma = place_of(t, t->ip->param, PLACE_INPUT, PARAM_GAMMA);
+    double *dgamma = place_of(t, t->ip->dparam, PLACE_INPUT, PARAM_GAMMA),
+           *dbeta = place_of(t, t->ip->dparam, PLACE_INPUT, PARAM_BETA);
+    const int64_t all = (int64_t)w->steps * w->n;
+    for (int c = 0; c < w->rows; c++) {
+        double mean = 0, slope = 0;
+        for (int64_t i = 0; i < all; i++) {
+            mean += d[i * w->rows + c] / (double)all;
+            slope += d[i * w->rows + c] * m->hat[i * w->rows + c] / (double)all;
+            if (dgamma)
+                dgamma[c] += q(t, d[i * w->rows + c] * m->hat[i * w->rows + c]);
+            if (dbeta)
+                dbeta[c] += q(t, d[i * w->rows + c]);
+        }
+        if (t->op->frozen)
+            mean = slope = 0; /* its statistics do not depend on the batch */
+        for (int64_t i = 0; i < all; i++)
+            d[i * w->rows + c] =
+                q(t, m->istd[c] * gamma[c] * (d[i * w->rows + c] - mean - m->hat[i * w->rows + c] * slope));
+    }
+}
+
+static bool input_is_batch(const Walk *w)
+{
+    return w->at[PLACE_INPUT].norm && w->at[PLACE_INPUT].norm->op == OP_BN;
+}
+
 static void products_forward(const At *t, Walk *w, int image, int s)
 {
     const double *b = value(t, PARAM_BIAS), *bh = value(t, PARAM_HIDDEN_BIAS);
     const int64_t at_step = (int64_t)s * w->n + image;
     double *x = w->x + at_step * w->rows, *u = w->u + at_step * w->rows;
-    rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, s), w->in, t->a.w, x);
     rows_forward(t, w, value(t, PARAM_HIDDEN_WEIGHT), w->h + at_step * w->hidden, w->hidden, 1, u);
-    if (w->at[PLACE_INPUT].norm)
+    if (w->at[PLACE_INPUT].norm && !input_is_batch(w))
         norm_forward(t, w, PLACE_INPUT, s, image, x);
     if (w->at[PLACE_RECURRENT].norm)
         norm_forward(t, w, PLACE_RECURRENT, s, image, u);
@@ -226,6 +292,12 @@ static void walk_forward(const At *t, Walk *w)
 {
     for (int s = 0; s < w->steps; s++)
         for (int image = 0; image < t->n; image++)
+            rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, s), w->in, t->a.w,
+                         w->x + ((int64_t)s * w->n + image) * w->rows);
+    if (input_is_batch(w))
+        input_batch_forward(t, w);
+    for (int s = 0; s < w->steps; s++)
+        for (int image = 0; image < t->n; image++)
             step_forward(t, w, image, s);
 }
 
@@ -269,21 +341,28 @@ static double step_given(const At *t, const Walk *w, int image, int u, int s)
     }
 }
 
-/* The gradients of the two products of a step, dx of W x and du of U h, into weights and what they read. */
-static void products_backward(const At *t, const Walk *w, int image, int s, const double *dx, const double *du,
-                              double *to_h)
+/* The gradient of W x of a step, dx, into the weights and x. */
+static void input_backward(const At *t, const Walk *w, int image, int s, const double *dx)
 {
-    const int H = w->hidden;
-    double *dw = gradient(t, PARAM_WEIGHT), *dv = gradient(t, PARAM_HIDDEN_WEIGHT);
-    const double *weight = value(t, PARAM_WEIGHT), *own = value(t, PARAM_HIDDEN_WEIGHT);
-    const double *h = w->h + ((int64_t)s * w->n + image) * H;
-    for (int row = 0; row < w->rows; row++) {
+    const double *weight = value(t, PARAM_WEIGHT);
+    double *dw = gradient(t, PARAM_WEIGHT);
+    for (int row = 0; row < w->rows; row++)
         for (int k = 0; k < w->in; k++) {
             const int64_t x = at(&t->a, image, k, 0, s), p = (int64_t)row * w->in + k;
             if (dw)
                 dw[p] += q(t, dx[row] * t->x[x]);
             t->dx[x] += q(t, dx[row] * weight[p]);
         }
+}
+
+/* That of U h, du, into the weights and h. */
+static void hidden_backward(const At *t, const Walk *w, int image, int s, const double *du, double *to_h)
+{
+    const int H = w->hidden;
+    double *dv = gradient(t, PARAM_HIDDEN_WEIGHT);
+    const double *own = value(t, PARAM_HIDDEN_WEIGHT);
+    const double *h = w->h + ((int64_t)s * w->n + image) * H;
+    for (int row = 0; row < w->rows; row++) {
         for (int k = 0; k < H; k++) {
             const int64_t p = (int64_t)row * H + k;
             if (dv && s) /* before the first step there is no h, even for a gradient that is no number */
@@ -325,8 +404,8 @@ static void gates_backward(const At *t, const Walk *w, int image, int s, const d
     }
 }
 
-/* dh, dc: the gradients of h and c after the step, then of those before it. */
-static void step_backward(const At *t, const Walk *w, int image, int s, double *dh, double *dc)
+/* dh, dc: the gradients of h and c after the step, then of those before it. dsums: where that of W x goes. */
+static void step_backward(const At *t, const Walk *w, int image, int s, double *dh, double *dc, double *dsums)
 {
     const int H = w->hidden;
     const int64_t step = (int64_t)s * w->n + image;
@@ -357,11 +436,12 @@ static void step_backward(const At *t, const Walk *w, int image, int s, double *
         norm_backward(t, w, PLACE_SUM, s, image, dx);
         memcpy(du, dx, sizeof *du * (size_t)w->rows);
     }
-    if (w->at[PLACE_INPUT].norm)
+    if (w->at[PLACE_INPUT].norm && !input_is_batch(w))
         norm_backward(t, w, PLACE_INPUT, s, image, dx);
     if (w->at[PLACE_RECURRENT].norm)
         norm_backward(t, w, PLACE_RECURRENT, s, image, du);
-    products_backward(t, w, image, s, dx, du, before);
+    memcpy(dsums, dx, sizeof *dx * (size_t)w->rows);
+    hidden_backward(t, w, image, s, du, before);
     memcpy(dh, before, sizeof *dh * (size_t)H);
     free(before);
     free(d);
@@ -373,10 +453,20 @@ void interp_cell_backward(At *t)
     Walk w = walk_new(t);
     const int64_t all = (int64_t)t->n * w.hidden;
     double *dh = interp_room(2 * all, sizeof *dh), *dc = dh + all;
+    double *dx = interp_room((int64_t)w.steps * t->n * w.rows, sizeof *dx);
+    t->ip->walked[t->i] = true; /* its running statistics have moved */
     walk_forward(t, &w);
     for (int s = w.steps - 1; s >= 0; s--)
         for (int image = 0; image < t->n; image++)
-            step_backward(t, &w, image, s, dh + (int64_t)image * w.hidden, dc + (int64_t)image * w.hidden);
+            step_backward(t, &w, image, s, dh + (int64_t)image * w.hidden, dc + (int64_t)image * w.hidden,
+                          dx + ((int64_t)s * t->n + image) * w.rows);
+    if (input_is_batch(&w))
+        input_batch_backward(t, &w, dx);
+    for (int s = 0; s < w.steps; s++)
+        for (int image = 0; image < t->n; image++)
+            input_backward(t, &w, image, s, dx + ((int64_t)s * t->n + image) * w.rows);
+    t->ip->walked[t->i] = false;
+    free(dx);
     free(dh);
     walk_free(&w);
 }

@@ -560,8 +560,8 @@ static RandSpec attempt_graph(Rng *r)
 
 /* ---- making sequences ---- */
 
-/* Norms inside a step, in one place or two. */
-static const struct Places *random_places(Rng *r, const RsStage *t)
+/* Norms inside a step, in one place or two. several: bn of a batch's steps has more than one number. */
+static const struct Places *random_places(Rng *r, const RsStage *t, bool several)
 {
     const bool relu = op_cell_is_relu(t->op, t->arg); /* whose kinks are looked at in h */
     struct Places *p = xalloc(sizeof *p);
@@ -579,6 +579,8 @@ static const struct Places *random_places(Rng *r, const RsStage *t)
                                    .each = place_info[place].of_gates && t->op != OP_RNN && rng_chance(r, 0.3),
                                    .carried = place == PLACE_CELL && rng_chance(r, 0.4)};
         p->of[place].beta = p->of[place].op == OP_LN && rng_chance(r, 0.8);
+        if (place == PLACE_INPUT && several && rng_chance(r, 0.4))
+            p->of[place] = (PlaceNorm){.op = OP_BN, .eps = EPS_USUAL, .momentum = 0.2, .gamma = 1, .beta = true};
         any = true;
     }
     return any ? p : NULL;
@@ -595,7 +597,7 @@ static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
     if (t.op == OP_RNN && t.arg[ARG_RETURN].count == RETURN_ALL && rng_chance(r, 0.4))
         t.arg[ARG_CELL_ACT].count = CELL_RELU;
     if (t.arg[ARG_HIDDEN].count > 1 && rng_chance(r, 0.5))
-        t.arg[ARG_CELL_NORM].places = random_places(r, &t);
+        t.arg[ARG_CELL_NORM].places = random_places(r, &t, s->n > 1 && s->batch > 1);
     return (RsLayer){.block = OP_KINDS, .act = s->act, .stage = {t}, .nstage = 1};
 }
 

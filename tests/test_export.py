@@ -382,6 +382,7 @@ class Test:
 
     def test_export_recurrent(self):
         self.agrees("recurrent")
+        self.agrees("places") # bn in their steps, folded
 
     def test_export_tokens(self):
         self.agrees("tokens")

@@ -129,8 +129,8 @@ static void cell_norm(Net *t, CellPlace place, PlaceNorm norm)
     const int gates = units ? 1 : o->kind == OP_LSTM ? 4 : o->kind == OP_GRU ? 3 : 1;
     p->of[place] = norm;
     o->arg[ARG_CELL_NORM].places = p;
-    for (int r = PARAM_GAMMA; r <= (norm.beta ? PARAM_BETA : PARAM_GAMMA); r++) {
-        net_param(t, (ParamRole)r, 1, gates * o->arg[ARG_HIDDEN].count, 0, 0, 0);
+    for (int r = PARAM_GAMMA; r <= (norm.op == OP_BN ? PARAM_COUNT : norm.beta ? PARAM_BETA : PARAM_GAMMA); r++) {
+        net_param(t, (ParamRole)r, r != PARAM_COUNT, gates * o->arg[ARG_HIDDEN].count, 0, 0, 0);
         t->param[t->g.nparam - 1].place = place;
     }
 }
@@ -317,8 +317,8 @@ START_TEST(diff_places)
     const PlaceNorm norm[] = {ln, rms, {.op = OP_LN, .eps = 1e-3, .gamma = 1, .beta = true, .each = kind != OP_RNN}};
     static const unsigned several[] = {IN_PLACE(PLACE_INPUT) | IN_PLACE(PLACE_RECURRENT),
                                        IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_HIDDEN) | IN_PLACE(PLACE_CELL),
-                                       IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_INPUT)};
-    for (int set = 0; set < PLACES - 1 + 3; set++) {
+                                       IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_INPUT), IN_PLACE(PLACE_INPUT)};
+    for (int set = 0; set < PLACES - 1 + 4; set++) {
         unsigned in = set < PLACES - 1 ? IN_PLACE(set + 1) : several[set - PLACES + 1];
         in &= op_info[kind].cell->places;
         Net t = start(3, 1, 4);
@@ -327,6 +327,8 @@ START_TEST(diff_places)
             PlaceNorm n = norm[_i / 3];
             n.each &= p < PLACE_CELL;
             n.carried = p == PLACE_CELL && set > PLACE_CELL;
+            if (set >= PLACES + 1 && p == PLACE_INPUT) /* the last two: bn of all steps */
+                n = (PlaceNorm){.op = OP_BN, .eps = 1e-3, .momentum = 0.1, .gamma = 1, .beta = true};
             if (in & IN_PLACE(p))
                 cell_norm(&t, p, n);
         }

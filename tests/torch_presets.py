@@ -271,6 +271,23 @@ class LayerNormLSTMCell(nn.Module):
         return state[0]
 
 
+class InputBatchNorm(nn.Module):
+    """h = f(W_h h + BN(W_x x)): Laurent et al. 2015 with f = tanh; Amodei et al. 2016 with f = min(max(x, 0), 20). BN has the
+    statistics of each unit over the batch and all steps."""
+
+    def __init__(self, inputs, units, f):
+        super().__init__()
+        self.W_x, self.W_h = nn.Parameter(torch.zeros(units, inputs)), nn.Parameter(torch.zeros(units, units))
+        self.bn, self.f, self.units = nn.BatchNorm1d(units), f, units
+
+    def forward(self, x):
+        normed = self.bn(torch.einsum("uc,nct->nut", self.W_x, x))  # of (N, C, L) over N and L
+        h = x.new_zeros(len(x), self.units)
+        for t in range(x.shape[2]):
+            h = self.f(h @ self.W_h.T + normed[:, :, t])
+        return h
+
+
 class SequenceNet(nn.Module):
     def __init__(self, units, body):
         super().__init__()
@@ -355,6 +372,10 @@ BLOCKS = [
     Block("pytorch-custom_lstms", "", ["lstm: {hidden: 6, preset: pytorch-custom_lstms}"], lambda: SequenceNet(6, LayerNormLSTMCell(3, 6)),
           "body.weight_ih=lstm1.weight_ih_l0 body.weight_hh=lstm1.weight_hh_l0 body.layernorm_i=lstm1.norm_input "
           "body.layernorm_h=lstm1.norm_recurrent body.layernorm_c=lstm1.norm_cell", None, True),
+    Block("laurent-2015", "", ["rnn: {hidden: 7, preset: laurent-2015}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, torch.tanh)),
+          "body.W_x=rnn1.weight_ih_l0 body.W_h=rnn1.weight_hh_l0 body.bn=rnn1.norm_input", None, True),
+    Block("deepspeech2", "", ["rnn: {hidden: 7, preset: deepspeech2}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, lambda v: v.clamp(0, 20))),
+          "body.W_x=rnn1.weight_ih_l0 body.W_h=rnn1.weight_hh_l0 body.bn=rnn1.norm_input", None, True),
 ]
 SEQUENCE_HEAD = "name: block\ninput: [3, %d]\nclasses: %d\nlayers:\n%s  - linear: classes\ntrain: {data: shapes, batch: 8}\n"
 HEAD = "name: block\ninput: [3, %d, %d]\nclasses: %d\n%s\nlayers:\n%s  - global_avg_pool\n  - linear: classes\ntrain: {data: shapes, batch: 8}\n"

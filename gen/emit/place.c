@@ -117,6 +117,19 @@ static Given matrix_field(const Net *n, const Kernel *k, Matrix which)
     return (Given){"float *", name[which], in_images(matrix_slot(n, k, which))};
 }
 
+/* Of a norm inside a recurrent op's steps. */
+static Given cell_norm_field(const Net *n, int param)
+{
+    const Param *q = &n->g->param[param];
+    const char *name = emit_cell_param(q);
+
+    if (q->role == PARAM_COUNT)
+        return (Given){"int64_t *", name, expr("net->net.batches + %lld", (long long)n->p->param_at[param])};
+    if (q->role >= PARAM_MEAN)
+        return (Given){"float *", name, xprintf("at->running + %s_%s", n->NAME, upper(q->name))};
+    return (Given){"const float *", name, in_param(n, param)};
+}
+
 static Given field(const Net *n, const Kernel *k, const Field *f)
 {
     const Tensor *made = k->tensor >= 0 ? &n->p->tensor[k->tensor] : NULL;
@@ -147,7 +160,10 @@ static Given field(const Net *n, const Kernel *k, const Field *f)
         return (Given){"const float *", n->g->param[f->which].role == PARAM_BIAS ? "bias" : "hidden_bias",
                        in_param(n, f->which)};
     case FIELD_CELL_NORM:
-        return (Given){"const float *", emit_cell_param(&n->g->param[f->which]), in_param(n, f->which)};
+        return cell_norm_field(n, f->which);
+    case FIELD_CELL_STATS:
+        return (Given){"float *", xprintf("%s_istd", place_info[k->recurrent->norm[f->which].place].param),
+                       expr("at->norms + %lld", (long long)k->recurrent->norm[f->which].stats_at)};
     case FIELD_COPY:
         return (Given){"float *", "copy", "at->copy"};
     case FIELD_DW:
@@ -284,6 +300,17 @@ static void place_cell(const Net *n, const Kernel *k)
             blocks_of(k->recurrent->cell.hidden) * LANES / k->recurrent->cell.lanes, k->name,
             param_name(n, k->op, PARAM_WEIGHT), param_name(n, k->op, PARAM_HIDDEN_WEIGHT), bias, n->NAME,
             upper(k->name)));
+    const PlaceNorm *input = op_place(n->g->op[k->op].kind, n->g->op[k->op].arg, PLACE_INPUT);
+    if (input && op_is_batch_norm(input->op)) {
+        static const ParamRole role[] = {PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR};
+        Buf b = {0};
+        for (int i = 0; i < 4; i++)
+            buf_printf(&b, "%c + %s_%s, ", i < 2 ? 'p' : 'r', n->NAME,
+                       upper(n->g->param[graph_place_param(n->g, k->op, PLACE_INPUT, role[i])].name));
+        net_line(n->rec, "folds",
+                 xprintf("cvy_cell_fold(&%s_cell, %s%s, f + %s_%s_FOLDED)", k->name, b.text, real_text(input->eps),
+                         n->NAME, upper(k->name)));
+    }
     for (int i = 0; i < k->recurrent->nnorm; i++) {
         const CellNorm *m = &k->recurrent->norm[i];
         const char *beta = m->beta < 0 ? "NULL" : xprintf("p + %s_%s", n->NAME, upper(n->g->param[m->beta].name));
@@ -307,6 +334,8 @@ void place_folds(const Net *n)
                    *list = "NULL", *K = upper(k->name);
         if (k->recurrent) {
             place_cell(n, k);
+            const PlaceNorm *input = op_place(o->kind, o->arg, PLACE_INPUT);
+            running |= input && op_is_batch_norm(input->op);
             continue;
         }
         if (k->kind == KERNEL_EMBED) {

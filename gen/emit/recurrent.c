@@ -177,6 +177,15 @@ static void put_sizes(const Cell *cell)
 
 /* ---- norms in places ---- */
 
+static const char *int_list(const int *v, int n)
+{
+    Buf b = {0};
+
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "%s%d", i ? ", " : "", v[i]);
+    return b.text;
+}
+
 /* The variable of a core that has what a norm reads, and then its xhat. */
 static const char *norm_variable(CellPlace place)
 {
@@ -270,15 +279,41 @@ static void put_norms(const Cell *cell)
     emit_part(h, "total", "cell_total");
     emit_part(h, "walk", "cell_units");
     emit_part(h, "walk_back", "cell_units_back");
+    const CellNorm *batch = recurrent_batch(cell->k);
+    Rec *whole = rec_add(h, "whole"), *alone = batch ? rec_add(h, "alone") : NULL;
+    const bool apart = wx && wx != batch;
+    rec_str(whole, "template", "cell_of_x");
+    rec_str(whole, "to", apart ? norm_variable(wx->place) : "kept");
+    rec_int(whole, "to_16", (apart ? wx->vectors : cell->c->slots) * LANES);
+    if (batch) {
+        Rec *b = norm_record(cell, batch);
+        rec_str(b, "gates", int_list(cell->c->x_gate, cell->c->nx));
+        rec_str(b, "momentum", real_text(batch->norm->momentum));
+        rec_push(h, "batch", b);
+        rec_str(alone, "template", "cell_of_x");
+        rec_str(alone, "to", "wx");
+        rec_int(alone, "to_16", batch->vectors * LANES);
+        rec_push(alone, "cleared", b);
+    }
+    emit_part(h, "of_steps", "cell_of_steps");
+    emit_part(h, "of_back_x", "cell_back_x");
     static const char *const lists[] = {"norms", "gate_norms", "input_norms", "step_norms"};
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
+        if (m == batch)
+            continue;
         const bool of_gates = place_info[m->place].of_gates,
                    in[] = {true, of_gates, m->place == PLACE_INPUT, of_gates && m->place != PLACE_INPUT};
         Rec *q = norm_record(cell, m);
         for (int l = 0; l < 4; l++)
             if (in[l])
                 rec_push(h, lists[l], q);
+        if (of_gates)
+            rec_push(whole, "cleared", q);
+        if (of_gates && alone)
+            rec_push(alone, "cleared", q);
+        if (m->place == PLACE_INPUT)
+            rec_push(whole, "norms", q);
     }
 }
 
@@ -347,15 +382,6 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
 
 /* ---- lines of a kernel ---- */
 
-static const char *int_list(const int *v, int n)
-{
-    Buf b = {0};
-
-    for (int i = 0; i < n; i++)
-        buf_printf(&b, "%s%d", i ? ", " : "", v[i]);
-    return b.text;
-}
-
 const char *emit_cell(const struct cvy_cell *c)
 {
     return xprintf("{%d, %d, %d, %d, %d, %d, %d, {%s}, {%s}, %d, %d}", c->in, c->hidden, c->slots, c->nx, c->nh,
@@ -371,7 +397,13 @@ const char *emit_cell_gates(const CellNorm *m, const char *cell)
 
 const char *emit_cell_param(const Param *q)
 {
-    return xprintf("%s_%s", place_info[q->place].param, q->role == PARAM_GAMMA ? "gamma" : "beta");
+    static const char *const name[] = {[PARAM_GAMMA] = "gamma",
+                                       [PARAM_BETA] = "beta",
+                                       [PARAM_MEAN] = "mean",
+                                       [PARAM_VAR] = "var",
+                                       [PARAM_COUNT] = "batches"};
+
+    return xprintf("%s_%s", place_info[q->place].param, name[q->role]);
 }
 
 /* A line that names the kernel's cell, and its core. */
@@ -422,8 +454,19 @@ void recurrent_forward(const File *f, Rec *kernel)
     rec_int(s, "panels", units(k) / k->recurrent->cell.lanes);
     rec_str(s, "bias", k->w->bparam >= 0 ? "k->bias, k->hidden_bias" : "NULL, NULL");
     norm_weights(f, kernel, false);
+    const CellNorm *batch = recurrent_batch(k);
     s = cell_line(f, kernel, "body", "cell_run");
-    rec_str(s, "call", "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
+    rec_str(s, "call",
+            batch ? "forward_x(k->mat_x, k->copy, k->mat_steps" : "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
+    if (!batch)
+        return;
+    s = cell_line(f, kernel, "body", "cell_batch");
+    rec_int(s, "moves", !f->p->g->op[k->op].frozen);
+    rec_int(s, "still", f->p->g->op[k->op].frozen);
+    rec_int(s, "blocks", units(k) / LANES);
+    rec_int(s, "at", batch->packed_at);
+    s = cell_line(f, kernel, "body", "cell_run");
+    rec_str(s, "call", "forward_steps(k->copy, k->mat_steps, k->mat_y");
 }
 
 static void weight_gradients(const File *f, Rec *kernel)
@@ -433,7 +476,6 @@ static void weight_gradients(const File *f, Rec *kernel)
     const struct cvy_cell *c = &r->cell;
     const bool bias = k->w->bparam >= 0;
 
-    rec_int(line_add(kernel, "body", "cell_clear"), "floats", r->panels_at);
     Rec *s = cell_line(f, kernel, "body", "cell_grads");
     rec_int(s, "panels", units(k) / c->lanes);
     rec_int(s, "panel", ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh) * c->lanes);
@@ -457,6 +499,8 @@ static void weight_gradients(const File *f, Rec *kernel)
     rec_int(s, "dc_at", r->grad_at[3]);
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
+        if (m == recurrent_batch(k))
+            continue; /* its sums are there already */
         s = cell_line(f, kernel, "body", "cell_norm_grads");
         rec_str(s, "name", place_info[m->place].name);
         rec_int(s, "blocks", units(k) / LANES);
@@ -473,6 +517,7 @@ static void weight_gradients(const File *f, Rec *kernel)
 void recurrent_backward(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
+    const CellNorm *batch = recurrent_batch(k);
     const struct cvy_cell *c = &k->recurrent->cell;
     Rec *s = cell_line(f, kernel, "body", "cell_turn");
 
@@ -482,7 +527,21 @@ void recurrent_backward(const File *f, Rec *kernel)
     norm_weights(f, kernel, true);
     s = cell_line(f, kernel, "body", "cell_run");
     rec_fmt(s, "call", "backward(k->mat_dz, k->copy, k->mat_steps, k->mat_work, %s",
-            k->back_data ? "k->mat_dx" : "NULL");
+            k->back_data && !batch ? "k->mat_dx" : "NULL");
+    if (k->learns)
+        rec_int(line_add(kernel, "body", "cell_clear"), "floats", k->recurrent->panels_at);
+    if (batch) {
+        s = cell_line(f, kernel, "body", "cell_batch_back");
+        rec_int(s, "still", f->p->g->op[k->op].frozen);
+        rec_int(s, "learns", k->learns);
+        rec_int(s, "blocks", units(k) / LANES);
+        rec_int(s, "at", batch->turned_at);
+        rec_int(s, "vectors", batch->vectors);
+        rec_int(s, "vectors_16", batch->vectors * LANES);
+        rec_int(s, "gamma_at", batch->gamma_at);
+    }
+    if (batch && k->back_data)
+        rec_str(cell_line(f, kernel, "body", "cell_run"), "call", "backward_x(k->copy, k->mat_steps, k->mat_dx");
     if (k->learns)
         weight_gradients(f, kernel);
 }

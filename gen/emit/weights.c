@@ -176,6 +176,14 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
                         *c = bias ? numbers_of(p, w, k->op, PARAM_HIDDEN_BIAS) : NULL;
             for (int panel = 0; panel * k->recurrent->cell.lanes < blocks_of(o->shape.c) * LANES; panel++)
                 cvy_cell_pack(&k->recurrent->cell, panel, weight, u, bias, c, f + k->w->fold_w);
+            const PlaceNorm *input = op_place(o->kind, o->arg, PLACE_INPUT);
+            if (input && op_is_batch_norm(input->op)) {
+                static const ParamRole role[] = {PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR};
+                const float *v[4];
+                for (int j = 0; j < 4; j++)
+                    v[j] = base_of(p, w, graph_place_param(p->g, k->op, PLACE_INPUT, role[j]));
+                cvy_cell_fold(&k->recurrent->cell, v[0], v[1], v[2], v[3], input->eps, f + k->w->fold_w);
+            }
             for (int j = 0; j < k->recurrent->nnorm; j++) {
                 const CellNorm *m = &k->recurrent->norm[j];
                 const struct cvy_cell *cell = &k->recurrent->cell;

@@ -136,9 +136,11 @@ const KeyInfo init_keys[] = {
 static const KeyInfo norm_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "normKind", .help = "which norm"}, NORM_KEYS, NAME_KEY, {.name = NULL}};
 const KeyInfo between_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm"}, NORM_KEYS, {.name = NULL}};
 static const char *const gates_names[] = {"together", "each", NULL};
+static const char *const statistics_names[] = {"step", "sequence", NULL};
 const KeyInfo place_keys[] = {
-    {.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm: ln, rms, or the word norm"},
-    EPS_KEY,
+    {.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm: ln, rms, in the input bn, or the word norm"},
+    NORM_KEYS,
+    {.name = "statistics", .type = KEY_WORD, .words = statistics_names, .help = "of bn: whether mean and variance are of a step, or of all steps of the batch's sequences"},
     {.name = "gamma", .type = KEY_REAL, .lo = -100, .hi = 100, .fallback = "1", .help = "what its gamma begins with"},
     {.name = "gates", .type = KEY_WORD, .words = gates_names, .fallback = "together", .help = "whether all gates of a step have statistics together, or each its own"},
     {.name = "beta", .type = KEY_BOOL, .fallback = "true", .help = "whether it adds a beta"},

@@ -34,8 +34,11 @@ static bool check_kind(const Node *n, OpKind kind, CellPlace place)
     case OVER_IMAGE:
         return true;
     case OVER_BATCH:
-        diag_error(n->mark, "ln or rms; or bn between, behind the layer", "%s is not built yet inside a step, in '%s'",
-                   op_info[kind].name, place_info[place].name);
+        if (place == PLACE_INPUT)
+            return true;
+        diag_error(n->mark, "ln or rms; or bn in the input, or between, behind the layer",
+                   "%s in '%s', with the statistics of a step, is yet to be built", op_info[kind].name,
+                   place_info[place].name);
         return false;
     case OVER_GROUPS:
         diag_error(n->mark, "ln, with gates: each where each gate is a group", "%s cannot stand inside a step, in '%s'",
@@ -79,15 +82,34 @@ static void read_place(const Node *n, OpKind cell, CellPlace place, const Words 
     if (!ok || (kind && !read_word(kind, words, &norm)) || norm.op == OP_KINDS ||
         !check_kind(kind ? kind : n, norm.op, place))
         return;
-    *to = (PlaceNorm){
-        .op = norm.op, .eps = norm.arg[ARG_EPS].real, .gamma = 1, .beta = op_has_param(norm.op, PARAM_BETA)};
+    const bool batch = op_is_batch_norm(norm.op);
+    *to = (PlaceNorm){.op = norm.op,
+                      .momentum = batch ? norm.arg[ARG_MOMENTUM].real : 0,
+                      .eps = norm.arg[ARG_EPS].real,
+                      .gamma = 1,
+                      .beta = op_has_param(norm.op, PARAM_BETA)};
     if (!m)
         return;
     key_real(place_keys, m, what, "eps", &to->eps);
     key_real(place_keys, m, what, "gamma", &to->gamma);
+    if (batch)
+        key_real(place_keys, m, what, "momentum", &to->momentum);
+    static const char *const of_bn[] = {"momentum", "statistics"};
+    for (int i = 0; i < 2 && !batch; i++)
+        if (keys_get(m, of_bn[i]))
+            diag_error(keys_get_key(m, of_bn[i])->mark, "leave it out", "%s.%s: %s has none", what, of_bn[i],
+                       op_info[norm.op].name);
+    if (batch && key_word(place_keys, m, "statistics", &word) && word == 0)
+        diag_error(keys_get(m, "statistics")->mark, "statistics: sequence, those of all steps",
+                   "%s: bn with the statistics of a step is yet to be built", what);
+    word = 0;
     if (key_word(place_keys, m, "gates", &word)) {
         to->each = word;
-        if (word && (!place_info[place].of_gates || op_info[cell].cell->gates == 1)) {
+        if (batch) {
+            diag_error(keys_get(m, "gates")->mark, "leave it out",
+                       "'gates' of %s: bn's statistics are of one number each", what);
+            to->each = false;
+        } else if (word && (!place_info[place].of_gates || op_info[cell].cell->gates == 1)) {
             diag_error(keys_get(m, "gates")->mark, "leave it out",
                        place_info[place].of_gates ? "'gates' of %s: %s has a single gate"
                                                   : "'gates' of %s: it is no gate's",
@@ -99,6 +121,11 @@ static void read_place(const Node *n, OpKind cell, CellPlace place, const Words 
         !op_has_param(norm.op, PARAM_BETA)) {
         diag_error(key->mark, "leave it out", "%s.beta: %s has none", what, op_info[norm.op].name);
         to->beta = false;
+    }
+    if (batch && !to->beta) {
+        diag_error(keys_get(m, "beta")->mark, "leave it out: 'bias: false' leaves one of them", "%s.beta: bn has one",
+                   what);
+        to->beta = true;
     }
     if ((key = keys_get(m, "carried")) && want_bool(key, xprintf("%s.carried", what), &to->carried) &&
         place != PLACE_CELL && to->carried)

@@ -101,6 +101,16 @@ const Preset presets[] = {
      .cell = {NULL, NULL,
               "{norm: {input: {kind: ln, eps: 1e-5}, recurrent: {kind: ln, eps: 1e-5},"
               " cell: {kind: ln, eps: 1e-5, carried: true}}, bias: false}"}},
+    /* Laurent et al. 2015: h = phi(W_h h + BN(W_x x)), BN over the time and the batch; its beta is the bias. Which eps
+     * and momentum it has is not said. */
+    {.name = "laurent-2015",
+     .summary = "Laurent et al. 2015: batch norm of W x alone, over all steps of the batch",
+     .cell = {"{norm: {input: {kind: bn, statistics: sequence, eps: 1e-5, momentum: 0.1}}, bias: false, act: tanh}"}},
+    /* Amodei et al. 2016, section 3.2: h = f(B(W h of the layer below) + U h), statistics over the length of the
+     * sequence and the batch; f is a relu that is clipped at 20, which there is no word for here. */
+    {.name = "deepspeech2",
+     .summary = "Amodei et al. 2016, Deep Speech 2: the same with a relu, without its clipping at 20",
+     .cell = {"{norm: {input: {kind: bn, statistics: sequence, eps: 1e-5, momentum: 0.1}}, bias: false, act: relu}"}},
     {NULL}};
 
 static const char *const cells[] = {"rnn", "gru", "lstm"}; /* in the order of Preset.cell */

@@ -243,6 +243,8 @@ static void write_items(const Spec *s, FILE *to)
             l++;
         if (l < s->nlayer && strcmp(s->layer[l].name, name) == 0) /* else norm: none left nothing of it */
             write_layer(s, &s->layer[l++], to);
+        if (l < s->nlayer && strcmp(s->layer[l].name, xprintf("%s_between", name)) == 0) /* the norm behind it */
+            write_layer(s, &s->layer[l++], to);
     }
 }
 

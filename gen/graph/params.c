@@ -219,10 +219,12 @@ static void add_places(Graph *g, int i)
         for (const ParamSlot *slot = n ? op_info[n->op].param : NULL; slot && slot->name; slot++) {
             if (!place_has(n, slot->role))
                 continue;
-            Param *q = add_param(g, i, xprintf("%s.%s", place_info[p].param, slot->name), slot->role, 1, channels);
+            const bool count = slot->role == PARAM_COUNT;
+            Param *q = add_param(g, i, xprintf("%s.%s", place_info[p].param, slot->name), slot->role, !count,
+                                 count ? 0 : channels);
             q->place = p;
-            q->draw_value = slot->role == PARAM_GAMMA ? n->gamma : 0;
-            g->weights += channels;
+            q->draw_value = slot->role == PARAM_GAMMA ? n->gamma : slot->role == PARAM_VAR;
+            g->weights += slot->role <= PARAM_BETA ? channels : 0;
         }
     }
 }

@@ -139,6 +139,14 @@ static bool shape_recurrent(const Graph *g, Op *op)
     }
     for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
         const PlaceNorm *n = op_place(op->kind, op->arg, p);
+        if (n && op_is_batch_norm(n->op)) {
+            if (g->spec->train.batch > 1 || in.w > 1)
+                continue;
+            diag_error(op->mark, "a batch of two or more, or a longer sequence",
+                       "%s: with batches of 1 and a single step the norm in '%s' has a single value of each number",
+                       op->path, place_info[p].name);
+            return false;
+        }
         if (n && op->arg[ARG_HIDDEN].count * (n->each ? 1 : place_gates(op->kind, p)) == 1) {
             diag_error(op->mark, "two hidden units or more", "%s: the norm in '%s' has a single number a step",
                        op->path, place_info[p].name);

@@ -55,8 +55,8 @@ int op_cell_kept(OpKind kind, const Arg *arg)
 
 static bool same_norm(const PlaceNorm *a, const PlaceNorm *b)
 {
-    return a->op == b->op && a->eps == b->eps && a->gamma == b->gamma && a->each == b->each && a->beta == b->beta &&
-           a->carried == b->carried;
+    return a->op == b->op && a->eps == b->eps && a->momentum == b->momentum && a->gamma == b->gamma &&
+           a->each == b->each && a->beta == b->beta && a->carried == b->carried;
 }
 
 bool places_same(const struct Places *a, const struct Places *b)
@@ -76,9 +76,13 @@ static const char *keys_text(const PlaceNorm *n, bool lasting, bool training, co
 
     buf_puts(&b, "");
     if (lasting)
-        buf_printf(&b, ", eps%s%s%s%s%s", between, real_text(n->eps), n->each ? xprintf(", gates%seach", between) : "",
+        buf_printf(&b, ", eps%s%s%s%s%s%s", between, real_text(n->eps),
+                   op_is_batch_norm(n->op) ? xprintf(", statistics%ssequence", between) : "",
+                   n->each ? xprintf(", gates%seach", between) : "",
                    n->beta || !op_has_param(n->op, PARAM_BETA) ? "" : xprintf(", beta%sfalse", between),
                    n->carried ? xprintf(", carried%strue", between) : "");
+    if (training && op_is_batch_norm(n->op))
+        buf_printf(&b, ", momentum%s%s", between, real_text(n->momentum));
     if (training && n->gamma != 1)
         buf_printf(&b, ", gamma%s%s", between, real_text(n->gamma));
     return b.text;

@@ -14,10 +14,11 @@ extern const PlaceInfo place_info[PLACES];
 
 /* A norm in a place: y = gamma xhat + beta, of all gates of a step together, or each by itself. */
 typedef struct PlaceNorm {
-    OpKind op; /* ln, rms; OP_INPUT: none */
+    OpKind op; /* ln, rms, bn; OP_INPUT: none. bn: of a sequence, with the statistics of all steps of a batch */
     double eps;
-    double gamma; /* what gamma begins with */
-    bool each;    /* gate by gate */
+    double momentum; /* of bn */
+    double gamma;    /* what gamma begins with */
+    bool each;       /* gate by gate */
     bool beta;
     bool carried; /* of the cell: the next step has c as it is behind the norm */
 } PlaceNorm;

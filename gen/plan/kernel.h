@@ -47,6 +47,7 @@ typedef enum FieldKind {
     FIELD_WEIGHT,     /* of Graph.param */
     FIELD_BIAS,       /* of Graph.param */
     FIELD_CELL_NORM,  /* of Graph.param */
+    FIELD_CELL_STATS, /* of the norms in the steps of a recurrent op */
     FIELD_COPY,
     FIELD_DW,
     FIELD_DB,
@@ -115,6 +116,8 @@ typedef struct CellNorm {
     int64_t sums_at, sums;        /* work: sums for the gradient of gamma (of a unit's number also beta) */
     int gamma, beta;              /* in Graph.param; -1: none */
     int64_t gamma_at, beta_at;    /* their gradients */
+    int64_t
+        stats_at; /* bn: what made xhat of a - mean, in the norms' part of the arena: a number for each of the batch */
 } CellNorm;
 
 /* A recurrent op: panels of units, gates side by side (runtime/cvy_recurrent.h). Register tiles: rows by vectors. */
@@ -191,6 +194,8 @@ bool kernel_is_apart(const Kernel *k);
 typedef enum ChainOf { CHAIN_AFTER, CHAIN_AGAIN, CHAIN_DOUT } ChainOf;
 const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);
+/* recurrent.c: the bn in the input of a recurrent kernel's steps; NULL: there is none, or it is folded (inference). */
+const CellNorm *recurrent_batch(const Kernel *k);
 /* recurrent.c: the norm in a place of a recurrent kernel; NULL: there is none. */
 const CellNorm *recurrent_norm(const Kernel *k, CellPlace place);
 /* recurrent.c: which of PyTorch's gates its vectors are of, in `cell`; NULL: they are of units, without gates. */

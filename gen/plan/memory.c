@@ -54,7 +54,7 @@ static void place_params_of(Plan *p, bool frozen, int64_t *batches)
         case PARAM_MEAN:
         case PARAM_VAR:
             p->param_at[i] = p->running_floats;
-            p->running_floats += plan_norm(p, q->op)->padded;
+            p->running_floats += q->place ? padded(q->dim[0]) : plan_norm(p, q->op)->padded;
             break;
         case PARAM_COUNT:
             p->param_at[i] = (*batches)++;
@@ -169,6 +169,13 @@ bool memory_build(Plan *p)
         p->norm_doubles +=
             p->g->op[n->op].output_grad && !op_is_still(&p->g->op[n->op]) ? CVY_BN_DOUBLES(n->padded, p->pieces) : 0;
     }
+    for (int i = 0; i < p->nkernel; i++)
+        for (int j = 0; p->kernel[i].recurrent && j < p->kernel[i].recurrent->nnorm; j++) {
+            CellNorm *m = &p->kernel[i].recurrent->norm[j];
+            m->stats_at = p->norm_floats;
+            p->norm_floats +=
+                op_is_batch_norm(m->norm->op) ? m->vectors * padded(p->kernel[i].recurrent->cell.hidden) : 0;
+        }
     for (int i = 0; i < p->ntensor; i++) {
         Tensor *n = &p->tensor[i];
         if (n->nnorm == 0)

@@ -123,9 +123,23 @@ static bool sizes_fit(const Graph *g)
     return true;
 }
 
+/* What there are no functions for. */
+static bool has_functions(const Graph *g)
+{
+    for (int i = 0; i < g->nop; i++) {
+        const PlaceNorm *n = op_place(g->op[i].kind, g->op[i].arg, PLACE_INPUT);
+        if (!n || !op_is_batch_norm(n->op))
+            continue;
+        diag_error(g->op[i].mark, "leave --for reading out, or take ln",
+                   "%s: for reading, bn inside a recurrent layer is not built yet", g->op[i].path);
+        return false;
+    }
+    return true;
+}
+
 Plain *plain_build(const Graph *g)
 {
-    if (!name_is_free(g) || !sizes_fit(g))
+    if (!has_functions(g) || !name_is_free(g) || !sizes_fit(g))
         return NULL;
     Plain *p = xalloc(sizeof *p);
     *p = (Plain){.g = g, .min_batch = 1};

@@ -68,42 +68,63 @@ const char *recurrent_name(const Op *o, Shape in)
                    info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
 }
 
-/* The norms in places; room for what they keep, and for their sums, behind what is there. */
+static void place_norm(const Plan *p, const Kernel *k, CellPlace place)
+{
+    const Op *o = &p->g->op[k->op];
+    const PlaceNorm *n = op_place(o->kind, o->arg, place);
+    RecurrentPart *r = k->recurrent;
+    const int64_t units = (int64_t)blocks_of(r->cell.hidden) * LANES;
+    CellNorm *m = &r->norm[r->nnorm++];
+    const bool of_gates = place_info[place].of_gates, batch = op_is_batch_norm(n->op);
+
+    m->place = place;
+    m->norm = n;
+    m->vectors = !of_gates ? 1 : place == PLACE_RECURRENT ? r->cell.nh : r->cell.nx;
+    m->first = place == PLACE_RECURRENT ? r->cell.first : 0;
+    m->groups = n->each ? m->vectors : 1;
+    m->hat_at = r->kept;
+    r->kept += units * m->vectors * r->steps;
+    m->packed_at = r->packed;
+    r->packed += 2 * units * m->vectors;
+    m->turned_at = r->turned;
+    r->turned += 2 * units * m->vectors;
+    m->sums_at = r->work;
+    m->sums = batch ? 0 : units * (of_gates ? m->vectors : 2);
+    r->work += m->sums;
+    m->gamma = graph_place_param(p->g, k->op, place, PARAM_GAMMA);
+    m->beta = graph_place_param(p->g, k->op, place, PARAM_BETA);
+}
+
+/* The norms in places; room for what they keep, and for their sums, behind what is there. bn comes last: inference, in
+ * whose weights it is folded, is without it, and finds all others where training does. */
 static void place_norms(const Plan *p, const Kernel *k)
 {
     const Op *o = &p->g->op[k->op];
     RecurrentPart *r = k->recurrent;
-    const int64_t units = (int64_t)blocks_of(r->cell.hidden) * LANES;
+    const bool infer = k >= p->infer && k < p->infer + p->ninfer;
     int64_t scales = 0;
 
-    for (CellPlace place = PLACE_INPUT; place < PLACES; place++) {
-        const PlaceNorm *n = op_place(o->kind, o->arg, place);
-        if (!n)
-            continue;
-        CellNorm *m = &r->norm[r->nnorm++];
-        const bool of_gates = place_info[place].of_gates;
-        m->place = place;
-        m->norm = n;
-        m->vectors = !of_gates ? 1 : place == PLACE_RECURRENT ? r->cell.nh : r->cell.nx;
-        m->first = place == PLACE_RECURRENT ? r->cell.first : 0;
-        m->groups = n->each ? m->vectors : 1;
-        m->hat_at = r->kept;
-        r->kept += units * m->vectors * r->steps;
-        m->packed_at = r->packed;
-        r->packed += 2 * units * m->vectors;
-        m->turned_at = r->turned;
-        r->turned += 2 * units * m->vectors;
-        m->sums_at = r->work;
-        m->sums = units * (of_gates ? m->vectors : 2);
-        r->work += m->sums;
-        m->gamma = graph_place_param(p->g, k->op, place, PARAM_GAMMA);
-        m->beta = graph_place_param(p->g, k->op, place, PARAM_BETA);
+    for (int batch = 0; batch < 2 - infer; batch++) {
+        for (CellPlace place = PLACE_INPUT; place < PLACES; place++) {
+            const PlaceNorm *n = op_place(o->kind, o->arg, place);
+            if (n && op_is_batch_norm(n->op) == batch)
+                place_norm(p, k, place);
+        }
+        if (batch)
+            break;
+        for (int i = 0; i < r->nnorm; i++) {
+            r->norm[i].scale_at = r->kept + scales;
+            scales += (int64_t)r->norm[i].groups * r->steps;
+        }
+        r->kept += whole_blocks(scales);
     }
-    for (int i = 0; i < r->nnorm; i++) {
-        r->norm[i].scale_at = r->kept + scales;
-        scales += (int64_t)r->norm[i].groups * r->steps;
-    }
-    r->kept += whole_blocks(scales);
+}
+
+const CellNorm *recurrent_batch(const Kernel *k)
+{
+    const CellNorm *m = recurrent_norm(k, PLACE_INPUT);
+
+    return m && op_is_batch_norm(m->norm->op) ? m : NULL;
 }
 
 const CellNorm *recurrent_norm(const Kernel *k, CellPlace place)

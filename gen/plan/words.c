@@ -158,7 +158,11 @@ static const char *places_words(const Plan *p, const Kernel *k)
         const CellPlace place = k->recurrent->norm[i].place;
         buf_printf(&b, "%s%s of %s", i ? ", " : "", place_norm_text(o->kind, o->arg, place), place_info[place].of);
     }
-    buf_puts(&b, ": with the statistics of a step's row, at inference too; none is folded");
+    const CellNorm *batch = recurrent_batch(k);
+    const bool rows = k->recurrent->nnorm > (batch != NULL);
+    buf_printf(&b, ": %s%s%s", batch ? "bn with the statistics of all steps, folded into the weights at inference" : "",
+               batch && rows ? "; " : "",
+               rows ? "with the statistics of a step's row, at inference too; none is folded" : "");
     return b.text;
 }
 

@@ -178,6 +178,11 @@ static void put_places(const Op *op, Buf *to)
         const int gates = place_gates(op->kind, p);
         if (!n)
             continue;
+        if (op_is_batch_norm(n->op)) {
+            buf_printf(to, ", %s=nn.BatchNorm1d(%d, eps=%s, momentum=%s)", place_info[p].param, gates * op->shape.c,
+                       number(n->eps), number(n->momentum));
+            continue;
+        }
         buf_printf(to, ", %s=CellNorm(%d, %s", place_info[p].param, gates * op->shape.c, number(n->eps));
         if (n->each)
             buf_printf(to, ", groups=%d", gates);
@@ -353,9 +358,13 @@ static void put_normed(const Graph *g, Buf *to)
         "        self.norm_input, self.norm_recurrent, self.norm_sum = norm_input, norm_recurrent, norm_sum\n"
         "        self.norm_cell, self.norm_hidden = norm_cell, norm_hidden\n"
         "\n"
+        "    def products(self, x):\n"
+        "        # W x of all steps: batch norm has the statistics of all of them\n"
+        "        y = x.transpose(1, 2) @ self.weight_ih_l0.T\n"
+        "        return self.norm_input(y.flatten(0, 1)).reshape(y.shape) if self.norm_input else y\n"
+        "\n"
         "    def sums(self, x, h):\n"
-        "        x, u = x @ self.weight_ih_l0.T, h @ self.weight_hh_l0.T\n"
-        "        x = self.norm_input(x) if self.norm_input else x\n"
+        "        u = h @ self.weight_hh_l0.T\n"
         "        u = self.norm_recurrent(u) if self.norm_recurrent else u\n"
         "        if self.norm_sum:\n"
         "            x, u = self.norm_sum(x + u), torch.zeros_like(u)\n"
@@ -379,8 +388,8 @@ static void put_normed(const Graph *g, Buf *to)
         "    def forward(self, x):\n"
         "        h = c = x.new_zeros(len(x), self.hidden_size)\n"
         "        steps = []\n"
-        "        for t in range(x.shape[2]):\n"
-        "            h, c = self.step(x[:, :, t], h, c)\n"
+        "        for x in self.products(x).unbind(1):\n"
+        "            h, c = self.step(x, h, c)\n"
         "            steps.append(h)\n"
         "        y = torch.stack(steps, 2)\n" RETURNED;
     bool any[OP_KINDS] = {false}, some = false;
