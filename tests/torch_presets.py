@@ -462,7 +462,35 @@ def check_draws(report, block, ref, graph):
             report.wrong.append(f"{ours}.bias is drawn {drawn[f'{ours}.bias']}, the library's bound is {biases:.6g}")
 
 
+NOTHING = "bn in the input that changes nothing"
+
+
+def changes_nothing(args, case, folder, report):
+    """With a running mean of 0, a variance of 1 - eps, gamma 1 and beta 0 a recurrent layer answers as without its bn."""
+    for cell in "rnn", "gru", "lstm":
+        rng, answers, state = np.random.default_rng(args.seed), [], {}
+        x = rng.normal(0, 1, (BATCH, 3, SIDE)).astype(np.float32)
+        for norm in ", norm: {input: bn}", "":
+            case.spec = os.path.join(folder, f"{cell}{len(answers)}.yaml")
+            with open(case.spec, "w", encoding="utf-8") as f:
+                f.write(SEQUENCE_HEAD % (SIDE, CLASSES, f"  - {cell}: {{hidden: 19{norm}}}\n"))
+            program = Program(args, case, os.path.join(folder, f"{cell}{len(answers)}"))
+            shapes = {t["name"]: tuple(t["shape"]) for t in program.info["tensors"]}
+            state = state or random_state(shapes, rng)
+            for k in state:
+                if ".norm_input." in k:
+                    state[k][...] = 1 - 1e-5 if k.endswith("_var") else k.endswith("weight")
+            answers.append(program.predict({k: state[k] for k in shapes}, x))
+        report.steps += 1
+        report.close(cell, answers[0], answers[1], 0)
+        if np.abs(answers[0] - answers[1]).max() > 1e-6:
+            report.wrong.append(f"{cell}: {np.abs(answers[0] - answers[1]).max():.3g} from the network without it")
+
+
 def one(args, case, folder, report):
+    if case.label == NOTHING:
+        changes_nothing(args, case, folder, report)
+        return
     block = next(b for b in BLOCKS if b.label == case.label)
     case.spec = os.path.join(folder, "block.yaml")
     with open(case.spec, "w", encoding="utf-8") as f:
@@ -521,7 +549,7 @@ def main():
         print(f"FAIL presets without a case: {sorted(presets ^ tested)}")
         print("0 passed, 1 failed")
         return 1
-    return run_cases(args, [Case(b.label, None) for b in BLOCKS], one)
+    return run_cases(args, [Case(b.label, None) for b in BLOCKS] + [Case(NOTHING, None)], one)
 
 
 if __name__ == "__main__":
