@@ -194,16 +194,16 @@ static bool emit_variants(StudyFile *f, const Options *o, Emitted *to)
     return true;
 }
 
-static Program *compile_variants(const Study *s, const Emitted *e, const char *folder)
+static const char **compile_variants(const Study *s, const Emitted *e, const char *folder)
 {
-    Program *program = xalloc((size_t)s->nvariant * sizeof *program);
+    const char **program = xalloc((size_t)s->nvariant * sizeof *program);
     if (!make_folder(xprintf("%s/build", folder)))
         return NULL;
     for (int v = 0; v < s->nvariant; v++) {
         const Options one = {.out = xprintf("%s/build/%s", folder, s->variant[v].name)};
         int lock;
-        program[v].path = build_program(&one, e->plan[v], &lock);
-        if (!program[v].path)
+        program[v] = build_program(&one, e->plan[v], &lock);
+        if (!program[v])
             return NULL;
         close(lock);
     }
@@ -282,7 +282,7 @@ static double time_steps(const char *program, const char *set, int steps)
     return -1;
 }
 
-static bool measure(const Study *s, const Program *program, const Pool *pool, double valid, const char *folder,
+static bool measure(const Study *s, const char *const *program, const Pool *pool, double valid, const char *folder,
                     StudyTimes *to)
 {
     const char *set = xprintf("%s/plan.safetensors", folder);
@@ -290,8 +290,8 @@ static bool measure(const Study *s, const Program *program, const Pool *pool, do
     to->step = xalloc((size_t)s->nvariant * sizeof *to->step);
     to->start = xalloc((size_t)s->nvariant * sizeof *to->start);
     for (int v = 0; v < s->nvariant && ok; v++) {
-        const double more = time_steps(program[v].path, set, 21);
-        to->start[v] = more < 0 ? -1 : time_steps(program[v].path, set, 1);
+        const double more = time_steps(program[v], set, 21);
+        to->start[v] = more < 0 ? -1 : time_steps(program[v], set, 1);
         to->step[v] = fmax(1e-6, (more - to->start[v]) / 20);
         ok = to->start[v] >= 0;
     }
@@ -341,7 +341,7 @@ static bool prepare(StudyFile *f, const Options *o, const Pool *pool, Emitted *e
 bool study_time(StudyFile *f, const Options *o, const char *folder, Pool *pool, StudyTimes *to)
 {
     Emitted emitted = {0};
-    Program *program = prepare(f, o, pool, &emitted) ? compile_variants(&f->study, &emitted, folder) : NULL;
+    const char **program = prepare(f, o, pool, &emitted) ? compile_variants(&f->study, &emitted, folder) : NULL;
     to->batch = emitted.batch;
     return program && measure(&f->study, program, pool, f->valid, folder, to);
 }
@@ -397,7 +397,7 @@ int study_go(StudyFile *f, const Options *o, const StudyOptions *own, const char
         return look(s, o, work, csv, own->svg);
     if (own->extend && !extend(s, own->extend))
         return EXIT_FAILED;
-    Program *program = compile_variants(s, &emitted, work);
+    const char **program = compile_variants(s, &emitted, work);
     if (!program)
         return EXIT_FAILED;
     const Runner runner = {.folder = work,

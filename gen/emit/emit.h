@@ -88,8 +88,8 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to);
 const char *emit_cell(const struct cvy_cell *c);
 int64_t emit_state_floats(const Kernel *k); /* what a stream keeps of a kernel: floats; 0: nothing */
-/* Which gates a norm in a place is of, of the cell called so: "lstm1_cell.x_gate"; "NULL": of none. */
-const char *emit_cell_gates(const CellNorm *m, const char *cell);
+/* Which gates a norm in a place of a kernel is of: "lstm1_cell.x_gate"; "NULL": of none. */
+const char *emit_cell_gates(const Kernel *k, const CellNorm *m);
 const char *emit_cell_param(const Param *q); /* what a parameter of such a norm is called in a kernel */
 void emit_fixed(Rec *to, const Graph *g);    /* layout.c: what of tensors begins with a value of its own */
 void emit_table_file(const Plan *p, const Kernel *k, bool train, Buf *to); /* embed.c: the same of embed */

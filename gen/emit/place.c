@@ -300,8 +300,8 @@ static void place_cell(const Net *n, const Kernel *k)
             blocks_of(k->recurrent->cell.hidden) * LANES / k->recurrent->cell.lanes, k->name,
             param_name(n, k->op, PARAM_WEIGHT), param_name(n, k->op, PARAM_HIDDEN_WEIGHT), bias, n->NAME,
             upper(k->name)));
-    const PlaceNorm *input = op_place(n->g->op[k->op].kind, n->g->op[k->op].arg, PLACE_INPUT);
-    if (input && op_is_batch_norm(input->op)) {
+    const PlaceNorm *input = op_input_bn(n->g->op[k->op].kind, n->g->op[k->op].arg);
+    if (input) {
         static const ParamRole role[] = {PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR};
         Buf b = {0};
         for (int i = 0; i < 4; i++)
@@ -316,8 +316,8 @@ static void place_cell(const Net *n, const Kernel *k)
         const char *beta = m->beta < 0 ? "NULL" : xprintf("p + %s_%s", n->NAME, upper(n->g->param[m->beta].name));
         net_line(n->rec, "folds",
                  xprintf("cvy_cell_norm(&%s_cell, %d, %s, p + %s_%s, %s, f + %s_%s_FOLDED + %lld)", k->name, m->vectors,
-                         emit_cell_gates(m, xprintf("%s_cell", k->name)), n->NAME, upper(n->g->param[m->gamma].name),
-                         beta, n->NAME, upper(k->name), (long long)m->packed_at));
+                         emit_cell_gates(k, m), n->NAME, upper(n->g->param[m->gamma].name), beta, n->NAME,
+                         upper(k->name), (long long)m->packed_at));
     }
 }
 
@@ -334,8 +334,7 @@ void place_folds(const Net *n)
                    *list = "NULL", *K = upper(k->name);
         if (k->recurrent) {
             place_cell(n, k);
-            const PlaceNorm *input = op_place(o->kind, o->arg, PLACE_INPUT);
-            running |= input && op_is_batch_norm(input->op);
+            running |= op_input_bn(o->kind, o->arg) != NULL;
             continue;
         }
         if (k->kind == KERNEL_EMBED) {

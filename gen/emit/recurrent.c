@@ -362,7 +362,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     const char *clear = xprintf("memset(dh + (ptrdiff_t)r * %d, 0, sizeof(float) * %d)", blocks_of(o->shape.c) * LANES,
                                 blocks_of(o->shape.c) * LANES);
     rec_str(h, "begin",
-            o->kind != OP_GRU
+            !info->cell->mixes
                 ? clear
                 : xprintf("last ? (void)%s\n                 : (void)memcpy(dh + (ptrdiff_t)r * %d, carry + "
                           "(ptrdiff_t)r * %d, sizeof(float) * %d)",
@@ -388,11 +388,11 @@ const char *emit_cell(const struct cvy_cell *c)
                    c->first, c->lanes, int_list(c->x_gate, c->nx), int_list(c->h_gate, c->nh), c->back_h, c->back_x);
 }
 
-const char *emit_cell_gates(const CellNorm *m, const char *cell)
+const char *emit_cell_gates(const Kernel *k, const CellNorm *m)
 {
-    return !place_info[m->place].of_gates ? "NULL"
-           : m->place == PLACE_RECURRENT  ? xprintf("%s.h_gate", cell)
-                                          : xprintf("%s.x_gate", cell);
+    const int *gates = recurrent_norm_gates(m, &k->recurrent->cell);
+
+    return !gates ? "NULL" : xprintf("%s_cell.%c_gate", k->name, gates == k->recurrent->cell.h_gate ? 'h' : 'x');
 }
 
 const char *emit_cell_param(const Param *q)
@@ -438,7 +438,7 @@ static void norm_weights(const File *f, Rec *kernel, bool back)
         const CellNorm *m = &k->recurrent->norm[i];
         Rec *s = cell_line(f, kernel, "body", "cell_norm_weights");
         rec_int(s, "vectors", m->vectors);
-        rec_str(s, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_str(s, "gates", emit_cell_gates(k, m));
         rec_str(s, "gamma", emit_cell_param(&f->p->g->param[m->gamma]));
         rec_str(s, "beta", m->beta < 0 ? "NULL" : xprintf("k->%s", emit_cell_param(&f->p->g->param[m->beta])));
         rec_int(s, "at", back ? m->turned_at : m->packed_at);
@@ -488,7 +488,7 @@ static void weight_gradients(const File *f, Rec *kernel)
             continue;
         Rec *b = rec_add(s, "betas"); /* they are added to sums, as biases are */
         rec_int(b, "vectors", m->vectors);
-        rec_str(b, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_str(b, "gates", emit_cell_gates(k, m));
         rec_int(b, "first_16", m->first * LANES);
         rec_int(b, "at", m->beta_at);
     }
@@ -507,7 +507,7 @@ static void weight_gradients(const File *f, Rec *kernel)
         rec_int(s, "units", units(k));
         rec_int(s, "vectors", m->vectors);
         rec_int(s, "vectors_16", m->vectors * LANES);
-        rec_str(s, "gates", emit_cell_gates(m, xprintf("%s_cell", k->name)));
+        rec_str(s, "gates", emit_cell_gates(k, m));
         rec_int(s, "gamma_at", m->gamma_at);
         rec_int(s, "unit_beta", !place_info[m->place].of_gates && m->beta >= 0);
         rec_int(s, "beta_at", m->beta_at);

@@ -176,8 +176,8 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
                         *c = bias ? numbers_of(p, w, k->op, PARAM_HIDDEN_BIAS) : NULL;
             for (int panel = 0; panel * k->recurrent->cell.lanes < blocks_of(o->shape.c) * LANES; panel++)
                 cvy_cell_pack(&k->recurrent->cell, panel, weight, u, bias, c, f + k->w->fold_w);
-            const PlaceNorm *input = op_place(o->kind, o->arg, PLACE_INPUT);
-            if (input && op_is_batch_norm(input->op)) {
+            const PlaceNorm *input = op_input_bn(o->kind, o->arg);
+            if (input) {
                 static const ParamRole role[] = {PARAM_GAMMA, PARAM_BETA, PARAM_MEAN, PARAM_VAR};
                 const float *v[4];
                 for (int j = 0; j < 4; j++)

@@ -71,20 +71,78 @@ static const Node *kind_of(const Node *n, const char *what, const KeyInfo *keys,
     return keys_get(n, "kind");
 }
 
+/* momentum and statistics, which bn alone has. */
+static void read_running(const Node *m, const char *what, PlaceNorm *to)
+{
+    static const char *const own[] = {"momentum", "statistics"};
+    int word = 0;
+
+    if (!op_is_batch_norm(to->op)) {
+        for (int i = 0; i < 2; i++)
+            if (keys_get(m, own[i]))
+                diag_error(keys_get_key(m, own[i])->mark, "leave it out", "%s.%s: %s has none", what, own[i],
+                           op_info[to->op].name);
+        return;
+    }
+    key_real(place_keys, m, what, "momentum", &to->momentum);
+    if (key_word(place_keys, m, "statistics", &word) && word == 0)
+        diag_error(keys_get(m, "statistics")->mark, "statistics: sequence, those of all steps",
+                   "%s: bn with the statistics of a step is yet to be built", what);
+}
+
+static void read_gates(const Node *m, const char *what, OpKind cell, CellPlace place, PlaceNorm *to)
+{
+    int word = 0;
+
+    if (!key_word(place_keys, m, "gates", &word))
+        return;
+    if (op_is_batch_norm(to->op))
+        diag_error(keys_get(m, "gates")->mark, "leave it out", "'gates' of %s: bn's statistics are of one number each",
+                   what);
+    else if (word && !place_info[place].of_gates)
+        diag_error(keys_get(m, "gates")->mark, "leave it out", "'gates' of %s: it is no gate's", what);
+    else if (word && op_info[cell].cell->gates == 1)
+        diag_error(keys_get(m, "gates")->mark, "leave it out", "'gates' of %s: %s has a single gate", what,
+                   op_info[cell].name);
+    else
+        to->each = word;
+}
+
+static void read_beta(const Node *m, const char *what, PlaceNorm *to)
+{
+    const Node *key = keys_get(m, "beta");
+    const bool has = op_has_param(to->op, PARAM_BETA);
+
+    if (!key || !want_bool(key, xprintf("%s.beta", what), &to->beta))
+        return;
+    if (to->beta && !has)
+        diag_error(key->mark, "leave it out", "%s.beta: %s has none", what, op_info[to->op].name);
+    else if (!to->beta && op_is_batch_norm(to->op))
+        diag_error(key->mark, "leave it out: 'bias: false' leaves one of them", "%s.beta: bn has one", what);
+    to->beta &= has;
+}
+
+static void read_carried(const Node *m, const char *what, CellPlace place, PlaceNorm *to)
+{
+    const Node *key = keys_get(m, "carried");
+
+    if (key && want_bool(key, xprintf("%s.carried", what), &to->carried) && place != PLACE_CELL && to->carried)
+        diag_error(key->mark, place == PLACE_HIDDEN ? "hidden is before h is carried already" : "leave it out",
+                   "%s.carried: it is c alone that is carried before its norm, or behind it", what);
+}
+
 static void read_place(const Node *n, OpKind cell, CellPlace place, const Words *words, PlaceNorm *to)
 {
     const char *what = xprintf("norm.%s", place_info[place].name);
     bool ok = true;
-    const Node *kind = kind_of(n, what, place_keys, &ok), *m = n->kind == NODE_MAP ? n : NULL, *key;
+    const Node *kind = kind_of(n, what, place_keys, &ok), *m = n->kind == NODE_MAP ? n : NULL;
     SpecStage norm = words->norm;
-    int word = 0;
 
     if (!ok || (kind && !read_word(kind, words, &norm)) || norm.op == OP_KINDS ||
         !check_kind(kind ? kind : n, norm.op, place))
         return;
-    const bool batch = op_is_batch_norm(norm.op);
     *to = (PlaceNorm){.op = norm.op,
-                      .momentum = batch ? norm.arg[ARG_MOMENTUM].real : 0,
+                      .momentum = op_is_batch_norm(norm.op) ? norm.arg[ARG_MOMENTUM].real : 0,
                       .eps = norm.arg[ARG_EPS].real,
                       .gamma = 1,
                       .beta = op_has_param(norm.op, PARAM_BETA)};
@@ -92,45 +150,10 @@ static void read_place(const Node *n, OpKind cell, CellPlace place, const Words 
         return;
     key_real(place_keys, m, what, "eps", &to->eps);
     key_real(place_keys, m, what, "gamma", &to->gamma);
-    if (batch)
-        key_real(place_keys, m, what, "momentum", &to->momentum);
-    static const char *const of_bn[] = {"momentum", "statistics"};
-    for (int i = 0; i < 2 && !batch; i++)
-        if (keys_get(m, of_bn[i]))
-            diag_error(keys_get_key(m, of_bn[i])->mark, "leave it out", "%s.%s: %s has none", what, of_bn[i],
-                       op_info[norm.op].name);
-    if (batch && key_word(place_keys, m, "statistics", &word) && word == 0)
-        diag_error(keys_get(m, "statistics")->mark, "statistics: sequence, those of all steps",
-                   "%s: bn with the statistics of a step is yet to be built", what);
-    word = 0;
-    if (key_word(place_keys, m, "gates", &word)) {
-        to->each = word;
-        if (batch) {
-            diag_error(keys_get(m, "gates")->mark, "leave it out",
-                       "'gates' of %s: bn's statistics are of one number each", what);
-            to->each = false;
-        } else if (word && (!place_info[place].of_gates || op_info[cell].cell->gates == 1)) {
-            diag_error(keys_get(m, "gates")->mark, "leave it out",
-                       place_info[place].of_gates ? "'gates' of %s: %s has a single gate"
-                                                  : "'gates' of %s: it is no gate's",
-                       what, op_info[cell].name);
-            to->each = false;
-        }
-    }
-    if ((key = keys_get(m, "beta")) && want_bool(key, xprintf("%s.beta", what), &to->beta) && to->beta &&
-        !op_has_param(norm.op, PARAM_BETA)) {
-        diag_error(key->mark, "leave it out", "%s.beta: %s has none", what, op_info[norm.op].name);
-        to->beta = false;
-    }
-    if (batch && !to->beta) {
-        diag_error(keys_get(m, "beta")->mark, "leave it out: 'bias: false' leaves one of them", "%s.beta: bn has one",
-                   what);
-        to->beta = true;
-    }
-    if ((key = keys_get(m, "carried")) && want_bool(key, xprintf("%s.carried", what), &to->carried) &&
-        place != PLACE_CELL && to->carried)
-        diag_error(key->mark, place == PLACE_HIDDEN ? "hidden is before h is carried already" : "leave it out",
-                   "%s.carried: it is c alone that is carried before its norm, or behind it", what);
+    read_running(m, what, to);
+    read_gates(m, what, cell, place, to);
+    read_beta(m, what, to);
+    read_carried(m, what, place, to);
 }
 
 static void read_between(const Node *n, const Words *words, SpecStage *to)

@@ -56,11 +56,11 @@ static const ParamSlot recurrent[] = {{"weight_ih_l0", PARAM_WEIGHT}, {"weight_h
 
 #define GATE_PLACES (IN_PLACE(PLACE_INPUT) | IN_PLACE(PLACE_RECURRENT))
 static const CellInfo rnn_cell = {1, "h", 1, "RNN", "h = act(W x + b + U h + b')",
-                                  GATE_PLACES | IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_HIDDEN)};
+                                  GATE_PLACES | IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_HIDDEN), .mixes = false};
 static const CellInfo gru_cell = {3, "rzn", 5, "GRU", "r, z = sigmoid(W x + b + U h + b'), n = tanh(W x + b + r (U h + b')), h = (1 - z) n + z h",
-                                  GATE_PLACES | IN_PLACE(PLACE_HIDDEN)}; /* of n r stands between the two products: they have no sum */
+                                  GATE_PLACES | IN_PLACE(PLACE_HIDDEN), .mixes = true}; /* of n r stands between the two products: they have no sum */
 static const CellInfo lstm_cell = {4, "ifgo", 6, "LSTM", "i, f, o = sigmoid(W x + b + U h + b'), g = tanh(the same), c = f c + i g, h = o tanh(c)",
-                                   GATE_PLACES | IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_HIDDEN)};
+                                   GATE_PLACES | IN_PLACE(PLACE_SUM) | IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_HIDDEN), .mixes = false};
 
 static const ParamSlot table[] = {{"weight", PARAM_WEIGHT}, {NULL, 0}};
 static const ParamSlot weighted[] = {{"weight", PARAM_WEIGHT}, {"bias", PARAM_BIAS}, {NULL, 0}};

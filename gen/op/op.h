@@ -170,6 +170,7 @@ typedef struct CellInfo {
     const char *torch; /* its module in PyTorch: LSTM, of nn */
     const char *does;  /* for people */
     unsigned places;   /* where a norm may stand, IN_PLACE each */
+    bool mixes;        /* h goes into the next h by itself, too, beside U h: a part of its gradient is carried */
 } CellInfo;
 
 typedef struct OpInfo {

@@ -1,4 +1,4 @@
-/* places.c - see places.h. */
+/* places.c - the table of places inside a recurrent op's steps, and what the norms in them say of themselves. */
 #include "places.h"
 
 #include "numbers.h"
@@ -27,6 +27,13 @@ const PlaceNorm *op_place(OpKind kind, const Arg *arg, CellPlace place)
     const struct Places *p = op_is_recurrent(kind) ? arg[ARG_CELL_NORM].places : NULL;
 
     return p && p->of[place].op != OP_INPUT ? &p->of[place] : NULL;
+}
+
+const PlaceNorm *op_input_bn(OpKind kind, const Arg *arg)
+{
+    const PlaceNorm *n = op_place(kind, arg, PLACE_INPUT);
+
+    return n && op_is_batch_norm(n->op) ? n : NULL;
 }
 
 bool op_has_places(OpKind kind, const Arg *arg)

@@ -29,6 +29,8 @@ struct Places {
 CellPlace place_find(const char *name);                                  /* PLACE_NONE: there is no such */
 const PlaceNorm *op_place(OpKind kind, const Arg *arg, CellPlace place); /* NULL: no norm stands there */
 bool op_has_places(OpKind kind, const Arg *arg);
+/* The bn in the input, with the statistics of a sequence: inference folds it into W; NULL: there is none. */
+const PlaceNorm *op_input_bn(OpKind kind, const Arg *arg);
 int place_gates(OpKind kind, CellPlace place); /* numbers a unit that it normalises */
 bool place_has(const PlaceNorm *n, ParamRole role);
 int op_cell_kept(OpKind kind,

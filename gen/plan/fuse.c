@@ -57,8 +57,7 @@ static void add_norms(Plan *p)
     for (int i = 0; i < p->g->nop; i++) {
         const Shape s = p->g->op[i].shape;
         const Op *o = &p->g->op[i];
-        const PlaceNorm *inside = op_place(o->kind, o->arg, PLACE_INPUT);
-        if (inside && op_is_batch_norm(inside->op) && !o->frozen && p->g->op[o->in].shape.w == 1)
+        if (op_input_bn(o->kind, o->arg) && !o->frozen && p->g->op[o->in].shape.w == 1)
             p->min_batch = 2;
         if (!op_is_norm(p->g->op[i].kind))
             continue;

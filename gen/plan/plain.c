@@ -127,8 +127,7 @@ static bool sizes_fit(const Graph *g)
 static bool has_functions(const Graph *g)
 {
     for (int i = 0; i < g->nop; i++) {
-        const PlaceNorm *n = op_place(g->op[i].kind, g->op[i].arg, PLACE_INPUT);
-        if (!n || !op_is_batch_norm(n->op))
+        if (!op_input_bn(g->op[i].kind, g->op[i].arg))
             continue;
         diag_error(g->op[i].mark, "leave --for reading out, or take ln",
                    "%s: for reading, bn inside a recurrent layer is not built yet", g->op[i].path);

@@ -72,15 +72,10 @@ int job_round(const Study *s, const Job *j);
 double job_rate(const Study *s, const Job *j);
 int job_epochs(const Study *s, const Job *j);
 
-/* What trains a variant. */
-typedef struct Program {
-    const char *path; /* of the executable */
-} Program;
-
 /* Where things are done, and how. */
 typedef struct Runner {
     const char *folder;
-    const Program *program; /* a variant each */
+    const char *const *program; /* the executable that trains each variant */
     const Pool *pool;
     double valid;
     int at_once;                        /* trainings */

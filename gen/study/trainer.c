@@ -182,7 +182,7 @@ static bool start_training(const Run *run, Slot *slot, const Job *j)
         return false;
     char *argv[32] = {NULL};
     int n = 0;
-    argv[n++] = xstrdup(run->r->program[j->variant].path);
+    argv[n++] = xstrdup(run->r->program[j->variant]);
     argv[n++] = xstrdup("train");
     argv[n++] = xprintf("--data=%s", seed_set(run, j->seed));
     argv[n++] = xprintf("--seed=%lld", (long long)j->seed);
@@ -197,6 +197,12 @@ static bool start_training(const Run *run, Slot *slot, const Job *j)
     return start(run, slot, argv);
 }
 
+/* Which rows are answered right is kept of what may count. */
+static bool wants_answers(const Run *run, const Slot *slot)
+{
+    return keeps_answers(run->s) && slot->job.role != ROLE_SCREEN;
+}
+
 static const char *answers_file(const Run *run, const Slot *slot)
 {
     return work(run, xprintf("%s.answers", slot->stem));
@@ -206,13 +212,13 @@ static const char *answers_file(const Run *run, const Slot *slot)
 static bool start_answering(const Run *run, Slot *slot, bool held)
 {
     const char *rows = held ? seed_set(run, slot->job.seed) : test_set(run, pool_fold(run->r->pool, slot->job.seed));
-    char *argv[] = {xstrdup(run->r->program[slot->job.variant].path),
+    char *argv[] = {xstrdup(run->r->program[slot->job.variant]),
                     xstrdup("eval"),
                     xprintf("--weights=%s", work(run, xprintf("%s.safetensors", slot->stem))),
                     xprintf("--data=%s", rows),
                     xstrdup("--threads=1"),
                     xstrdup("--json"),
-                    keeps_answers(run->s) && !held ? xprintf("--answers=%s", answers_file(run, slot)) : NULL,
+                    !held && wants_answers(run, slot) ? xprintf("--answers=%s", answers_file(run, slot)) : NULL,
                     NULL};
     slot->stage = held ? ANSWERS_HELD : ANSWERS_TEST;
     return start(run, slot, argv);
@@ -306,8 +312,7 @@ static bool read_test(const Run *run, Slot *slot)
     }
     slot->t.rows = rows;
     slot->t.correct = llround(accuracy * images);
-    if (keeps_answers(run->s) && slot->t.role != ROLE_SCREEN &&
-        !(slot->t.answers = answers_of_file(answers_file(run, slot), rows)))
+    if (wants_answers(run, slot) && !(slot->t.answers = answers_of_file(answers_file(run, slot), rows)))
         return false;
     slot->t.test = scores_recall(run->s) ? score : (double)slot->t.correct / images;
     return true;
