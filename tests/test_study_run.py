@@ -54,6 +54,7 @@ class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.folder, self.skipped, self.n = os.path.abspath(convoy), folder, [], 0
         self.env = quick.env()
+        self.log_compiler()
         self.write(SPEC, STUDY)
         write_set(os.path.join(folder, "tiny.safetensors"))
         # compiled once: studies begin with a copy of this
@@ -67,6 +68,15 @@ class Test:
         self.seconds = time.time() - began
         if self.status not in (0, 3):
             raise RuntimeError("status %d\n%s%s" % (self.status, self.said, err))
+
+    def log_compiler(self):
+        """From here on the compiler is a script that says what it is asked for, and then does it."""
+        script = os.path.join(self.folder, "logged-cc")
+        self.asked = os.path.join(self.folder, "cc.log")
+        with open(script, "w") as f:
+            f.write('#!/bin/sh\necho "$*" >>"%s"\nexec %s "$@"\n' % (self.asked, self.env.get("CC", "cc")))
+        os.chmod(script, 0o755)
+        self.env.update(CC="logged-cc", PATH=self.folder + ":" + self.env["PATH"])
 
     def write(self, spec, study, data=None):
         for name, text in (("tiny.yaml", spec), ("study.yaml", study)):
@@ -125,6 +135,13 @@ class Test:
         status, out, err = self.run(self.whole)
         check(status == self.status and out == self.said and open(os.path.join(self.whole, "times.csv")).read().split() == times, "a second run trains nothing")
         self.equal(self.whole, "a second run")
+
+    def test_compiled(self):
+        """Two variants share their runtime, and so its compiling."""
+        asked = [x.split()[-1] for x in open(self.asked) if " -c -o " in x]
+        runtime = [x for x in asked if x.startswith("runtime/")]
+        check(len(runtime) == len(set(runtime)) > 20, "the runtime's files were compiled %d times, %d are there" % (len(runtime), len(set(runtime))))
+        check(asked.count("tiny_net.c") == 2, "the networks were compiled %d times" % asked.count("tiny_net.c"))
 
     def test_plan(self):
         check("0 trainings are done, 34 are left" in self.planned and "minutes, " in self.planned, self.planned)

@@ -3,12 +3,16 @@
  * No shell takes part: what stands in SPEC or on the command line reaches make as it is. */
 #include "commands.h"
 #include "emit.h"
+#include "files.h"
 #include "process.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST_OBJECT = 64 << 20 };
 
 static bool compile(const char *dir, const char *what)
 {
@@ -64,7 +68,59 @@ static bool compile(const char *dir, const char *what)
     return false;
 }
 
-const char *build_program(const Options *o, const Plan *p, int *lock)
+static const char *text_of(const OutDir *o, const char *name, size_t *len)
+{
+    for (int i = 0; i < o->n; i++)
+        if (strcmp(o->file[i].name, name) == 0) {
+            *len = o->file[i].len;
+            return o->file[i].text;
+        }
+    return NULL;
+}
+
+static bool in_runtime(const char *name, char kind)
+{
+    const size_t n = strlen(name);
+    return strncmp(name, "runtime/", 8) == 0 && name[n - 2] == '.' && name[n - 1] == kind;
+}
+
+static bool same_file(const OutDir *a, const OutFile *f)
+{
+    size_t len;
+    const char *text = text_of(a, f->name, &len);
+    return text && len == f->len && memcmp(text, f->text, len) == 0;
+}
+
+/* What cannot be copied is compiled, so nobody is told. */
+static bool copy(const char *from, const char *to)
+{
+    size_t len;
+    const char *bytes = access(to, F_OK) == 0 ? NULL : file_read(from, MOST_OBJECT, &len);
+    return bytes && file_write(to, bytes, len);
+}
+
+/* Copies the runtime's objects of another build whose sources are the same. The record of compiler and flags goes
+ * first: where make finds other flags, it writes that record anew and compiles everything. */
+static void take_runtime(const OutDir *out, const char *name, const char *dir, const Built *of)
+{
+    OutDir was = {0};
+    if (!outdir_read(&was, of->dir))
+        return;
+    for (int i = 0; i < out->n; i++)
+        if (in_runtime(out->file[i].name, 'h') && !same_file(&was, &out->file[i]))
+            return;
+    if (!copy(xprintf("%s/%s.flags", of->dir, of->name), xprintf("%s/%s.flags", dir, name)))
+        return;
+    for (int i = 0; i < out->n; i++) {
+        const OutFile *f = &out->file[i];
+        if (!in_runtime(f->name, 'c') || !same_file(&was, f))
+            continue;
+        const char *object = xprintf("%.*s.o", (int)strlen(f->name) - 2, f->name);
+        copy(xprintf("%s/%s", of->dir, object), xprintf("%s/%s", dir, object));
+    }
+}
+
+const char *build_program(const Options *o, const Plan *p, const Built *like, int *lock)
 {
     const char *name = p->g->spec->name, *dir = o->out ? o->out : xprintf("build-%s", name);
     OutDir out = {0};
@@ -76,6 +132,8 @@ const char *build_program(const Options *o, const Plan *p, int *lock)
     emit_network(p, PART_ALL, &out);
     if (!outdir_commit(&out, dir, lock))
         return NULL;
+    if (like)
+        take_runtime(&out, name, dir, like);
     /* OpenBLAS starts its threads before main; the program has its own, and where memory is limited those would hang.
      */
     if (setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0) {

@@ -124,9 +124,14 @@ bool for_reading(const Options *o);
 typedef struct Plain Plain;
 Plain *load_plain(const Options *o, int *status);
 
+/* A build folder, and its network's name. */
+typedef struct Built {
+    const char *dir, *name;
+} Built;
 /* The network's program: emitted into the build folder (-o, or build-NAME here), compiled there with make. Its path;
- * NULL after a message. No other convoy changes what is there until *lock is closed; exec does that, too. */
-const char *build_program(const Options *o, const Plan *p, int *lock);
+ * NULL after a message. No other convoy changes what is there until *lock is closed; exec does that, too. like, where
+ * not NULL: a build whose runtime need not be compiled again. */
+const char *build_program(const Options *o, const Plan *p, const Built *like, int *lock);
 
 /* ---- import.c: sets that are made on the way ---- */
 

@@ -404,7 +404,7 @@ static bool predict_rows(Predict *p, const float *rows, int n, const char *const
     if (!cvy_npy_write(file, 4, p->plan->g->spec->tokens ? tokens : numbers, rows))
         return false;
     if (!p->program)
-        p->program = build_program(p->o, p->plan, &lock); /* held to the end */
+        p->program = build_program(p->o, p->plan, NULL, &lock); /* held to the end */
     const float *const y = p->program ? logits_of(p, file, n) : NULL;
     for (int i = 0; i < n && y; i++)
         say(p, name[i], y + (size_t)i * (size_t)p->classes);
@@ -458,7 +458,7 @@ static int predict_some(Predict *p, int from)
     bool ok = !read || write_rows(p, file, rows, read, row);
     free(rows);
     if (ok && read && !p->program) {
-        p->program = build_program(o, p->plan, &lock); /* held to the end */
+        p->program = build_program(o, p->plan, NULL, &lock); /* held to the end */
         ok = p->program != NULL;
     }
     const float *y = ok && read ? logits_of(p, file, read) : NULL;

@@ -199,10 +199,11 @@ static const char **compile_variants(const Study *s, const Emitted *e, const cha
     const char **program = xalloc((size_t)s->nvariant * sizeof *program);
     if (!make_folder(xprintf("%s/build", folder)))
         return NULL;
+    const Built first = {.dir = xprintf("%s/build/%s", folder, s->variant[0].name), .name = e->plan[0]->g->spec->name};
     for (int v = 0; v < s->nvariant; v++) {
         const Options one = {.out = xprintf("%s/build/%s", folder, s->variant[v].name)};
         int lock;
-        program[v] = build_program(&one, e->plan[v], &lock);
+        program[v] = build_program(&one, e->plan[v], v ? &first : NULL, &lock);
         if (!program[v])
             return NULL;
         close(lock);

@@ -103,7 +103,7 @@ int cmd_train(const Options *o)
     if (parsed > 0 && status != EXIT_OK)
         return status;
     int lock; /* closed by exec */
-    const char *program = build_program(o, p, &lock);
+    const char *program = build_program(o, p, NULL, &lock);
     if (!program)
         return EXIT_FAILED;
 

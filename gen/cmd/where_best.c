@@ -80,7 +80,7 @@ static const char *program_of(const StudyFile *f, const Options *o, const char *
                   one = {.out = xprintf("%s/build/%s", folder, f->study.variant[v].name)};
     int status, lock;
     const Plan *p = load_plan(&spec, o->target ? o->target : "native", false, &status);
-    const char *path = p ? build_program(&one, p, &lock) : NULL;
+    const char *path = p ? build_program(&one, p, NULL, &lock) : NULL;
     if (path)
         close(lock);
     return path;
