@@ -16,6 +16,9 @@ struct recurrent {
     int C, L, H;                         /* input C x L, H hidden units */
     enum { LAST, ALL, MEAN, MAX } gives; /* y: h of the last step, [H]; of all, [H][L]; their mean; the largest of each unit */
     int relu;                            /* of rnn: relu, not tanh */
+    //$ if n.reverse_cells
+    int reverse; /* step t reads the element t from the end, and, if all are returned, writes that */
+    //$ end
     //$ if n.cell_norms
     int rows;    /* of H numbers that a step leaves */
     int carried; /* the next step has c as it is behind its norm */
@@ -23,6 +26,14 @@ struct recurrent {
     //$ end
 };
 
+//$ if n.reverse_cells
+/* the element that step t reads */
+static int element(const struct recurrent *k, int t)
+{
+    return k->reverse ? k->L - 1 - t : t;
+}
+
+//$ end
 static float logistic(float v)
 {
     return 1 / (1 + expf(-v));
@@ -184,7 +195,7 @@ static void return_forward(const struct recurrent *k, const float *h, int apart,
         float sum = 0;
         for (int t = 0; t < k->L; t++) {
             if (k->gives == ALL)
-                y[(int64_t)o * k->L + t] = h[(int64_t)t * apart];
+                y[(int64_t)o * k->L + ${n.at}] = h[(int64_t)t * apart];
             sum += h[(int64_t)t * apart];
         }
         if (k->gives == LAST)
@@ -204,7 +215,7 @@ static void return_backward(const struct recurrent *k, const float *h, int apart
         const int one = k->gives == LAST ? k->L - 1 : k->gives == MAX ? largest_step(k, h, apart) : -1;
         for (int t = 0; t < k->L; t++)
             if (k->gives == ALL)
-                dh[(int64_t)t * apart] += dy[(int64_t)o * k->L + t];
+                dh[(int64_t)t * apart] += dy[(int64_t)o * k->L + ${n.at}];
             else if (k->gives == MEAN)
                 dh[(int64_t)t * apart] += dy[o] / (float)k->L;
             else if (t == one)
@@ -223,7 +234,7 @@ static void rnn_forward(const struct recurrent *k, int n, const float *x, const 
     for (int m = 0; m < n; m++, x += (int64_t)k->C * k->L, y += (int64_t)k->H * (k->gives == ALL ? k->L : 1)) {
         for (int t = 0; t < k->L; t++) {
             float *const h = kept[m][t][0];
-            sums_forward(k, k->H, x + t, t ? kept[m][t - 1][0] : NULL, p, ${n.kept_arg}xs, us);
+            sums_forward(k, k->H, x + ${n.at}, t ? kept[m][t - 1][0] : NULL, p, ${n.kept_arg}xs, us);
             for (int o = 0; o < k->H; o++) {
                 const float v = xs[o] + us[o];
                 h[o] = !k->relu ? tanhf(v) : v <= 0 ? 0 : v;
@@ -256,7 +267,7 @@ static void rnn_backward(const struct recurrent *k, int n, const float *x, const
                 dus[o] = dxs[o];
                 //$ end
             }
-            sums_backward(k, k->H, x + t, t ? kept[m][t - 1][0] : NULL, p, ${n.kept_arg}dxs, ${n.same}, g, dx ? dx + t : NULL, t ? dh[m][t - 1][0] : NULL);
+            sums_backward(k, k->H, x + ${n.at}, t ? kept[m][t - 1][0] : NULL, p, ${n.kept_arg}dxs, ${n.same}, g, dx ? dx + ${n.at} : NULL, t ? dh[m][t - 1][0] : NULL);
         }
         dx = dx ? dx + (int64_t)k->C * k->L : NULL;
     }
@@ -274,7 +285,7 @@ static void gru_forward(const struct recurrent *k, int n, const float *x, const 
         for (int t = 0; t < k->L; t++) {
             const float *const h = t ? kept[m][t - 1][4] : NULL;
             float (*const s)[k->H] = kept[m][t];
-            sums_forward(k, 3 * k->H, x + t, h, p, ${n.kept_arg}xs, us);
+            sums_forward(k, 3 * k->H, x + ${n.at}, h, p, ${n.kept_arg}xs, us);
             for (int o = 0; o < k->H; o++) {
                 s[0][o] = logistic(xs[o] + us[o]);
                 s[1][o] = logistic(xs[k->H + o] + us[k->H + o]);
@@ -315,7 +326,7 @@ static void gru_backward(const struct recurrent *k, int n, const float *x, const
                 if (back)
                     back[o] += dh * z;
             }
-            sums_backward(k, 3 * k->H, x + t, h, p, ${n.kept_arg}dxs, dus, g, dx ? dx + t : NULL, back);
+            sums_backward(k, 3 * k->H, x + ${n.at}, h, p, ${n.kept_arg}dxs, dus, g, dx ? dx + ${n.at} : NULL, back);
         }
         dx = dx ? dx + (int64_t)k->C * k->L : NULL;
     }
@@ -332,7 +343,7 @@ static void lstm_forward(const struct recurrent *k, int n, const float *x, const
     for (int m = 0; m < n; m++, x += (int64_t)k->C * k->L, y += (int64_t)k->H * (k->gives == ALL ? k->L : 1)) {
         for (int t = 0; t < k->L; t++) {
             float (*const s)[k->H] = kept[m][t];
-            sums_forward(k, 4 * k->H, x + t, t ? kept[m][t - 1][5] : NULL, p, ${n.kept_arg}xs, us);
+            sums_forward(k, 4 * k->H, x + ${n.at}, t ? kept[m][t - 1][5] : NULL, p, ${n.kept_arg}xs, us);
             for (int o = 0; o < k->H; o++) {
                 for (int gate = 0; gate < 4; gate++) {
                     const float v = xs[gate * k->H + o] + us[gate * k->H + o];
@@ -400,7 +411,7 @@ static void lstm_backward(const struct recurrent *k, int n, const float *x, cons
             //$ if n.cell_norms
             memcpy(dus, dxs, sizeof(float) * 4 * (size_t)k->H);
             //$ end
-            sums_backward(k, 4 * k->H, x + t, t ? kept[m][t - 1][5] : NULL, p, ${n.kept_arg}dxs, ${n.same}, g, dx ? dx + t : NULL, t ? d[m][t - 1][5] : NULL);
+            sums_backward(k, 4 * k->H, x + ${n.at}, t ? kept[m][t - 1][5] : NULL, p, ${n.kept_arg}dxs, ${n.same}, g, dx ? dx + ${n.at} : NULL, t ? d[m][t - 1][5] : NULL);
         }
         dx = dx ? dx + (int64_t)k->C * k->L : NULL;
     }

@@ -385,7 +385,7 @@ for (int p = 0; p < ${h.panels}; p++)
         for (int r = from, m; r < to; r += m) {
             float *const s = ${x.to} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${x.to_16} + p % ${h.parts} * ${h.lanes};
             m = ${h.name}_some_${h.nx}(to - r);
-            ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + t * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
+            ${h.name}_rows_${h.nx}(m, x + (ptrdiff_t)r * ${h.x_row} + ${h.at} * 16, ${h.x_row}, 1, ${h.x_block}, w + (ptrdiff_t)p * ${h.w_panel}, ${h.w_k}, ${h.lanes}, ${h.w_k} * 16,
                 ${h.in_blocks}, 16, ${h.in_last}, s, ${x.to_16}, 16);
         }
 //$ for q in x.norms
@@ -630,7 +630,7 @@ for (int q = 0; q < ${h.x_panels}; q++)
         for (int r = from, m; r < to; r += m) {
             m = ${h.name}_some_${h.back_x}(to - r);
             ${h.name}_rows_${h.back_x}(m, ${h.wx} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.wx_16}, ${h.wx_16}, 1, (ptrdiff_t)n * ${h.wx_16}, w + (ptrdiff_t)q * ${h.wt_panel},
-                ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + t * 16 + q * ${h.wt_k} % 16,
+                ${h.wt_k}, ${h.lanes}, ${h.wt_block}, ${h.blocks}, ${h.nx_16}, ${h.nx_16}, dx + (ptrdiff_t)r * ${h.x_row} + q * ${h.wt_k} / 16 * ${h.x_block} + ${h.at} * 16 + q * ${h.wt_k} % 16,
                 ${h.x_row}, ${h.x_vector});
         }
 //$ end
@@ -745,7 +745,7 @@ CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, i
         for (int k = 0, m; k < ${h.in}; k += m) {
             const int left = ${h.in} - k < 16 - k % 16 ? ${h.in} - k : 16 - k % 16;
             m = ${h.name}_some_${h.nx}(left);
-            ${h.name}_rows_${h.nx}(m, x + k / 16 * ${h.x_block} + t * 16 + k % 16, 1, ${h.x_row}, 16, s + t * step, ${h.wx_16}, 16, step, some, n, n, to + (ptrdiff_t)k * ${h.w_k},
+            ${h.name}_rows_${h.nx}(m, x + k / 16 * ${h.x_block} + ${h.at} * 16 + k % 16, 1, ${h.x_row}, ${h.at_step}, s + t * step, ${h.wx_16}, 16, step, some, n, n, to + (ptrdiff_t)k * ${h.w_k},
                 ${h.w_k}, ${h.lanes});
         }
         for (int k = 0, m; k < ${h.hidden} && some > skip; k += m) {

@@ -66,6 +66,12 @@ static void walk_free(Walk *w)
     }
 }
 
+/* The element of its input that step s reads, and of its output, if it returns all. */
+static int element(const At *t, const Walk *w, int s)
+{
+    return t->op->reverse ? w->steps - 1 - s : s;
+}
+
 static double logistic(double v)
 {
     return 1 / (1 + exp(-v));
@@ -234,7 +240,9 @@ static void gates_forward(const At *t, Walk *w, int image, int s, double *to)
             const double v = x[u] + own[u];
             const bool all =
                 t->op->arg[ARG_RETURN].count == RETURN_ALL && t->sy && !w->at[PLACE_HIDDEN].norm; /* then h is not it */
-            const bool over = all && relu ? interp_decide(t, v > 0, t->sy[at(&t->b, image, u, 0, s)] > 0, v, 1) : v > 0;
+            const bool over = all && relu
+                                  ? interp_decide(t, v > 0, t->sy[at(&t->b, image, u, 0, element(t, w, s))] > 0, v, 1)
+                                  : v > 0;
             to[u] = gate[u] = isnan(v) ? v : !relu ? q(t, tanh(v)) : over ? q(t, v) : 0;
         } else if (t->op->kind == OP_GRU) {
             const double r = q(t, logistic(x[u] + own[u])), z = q(t, logistic(x[H + u] + own[H + u]));
@@ -292,7 +300,7 @@ static void walk_forward(const At *t, Walk *w)
 {
     for (int s = 0; s < w->steps; s++)
         for (int image = 0; image < t->n; image++)
-            rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, s), w->in, t->a.w,
+            rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, element(t, w, s)), w->in, t->a.w,
                          w->x + ((int64_t)s * w->n + image) * w->rows);
     if (input_is_batch(w))
         input_batch_forward(t, w);
@@ -310,7 +318,7 @@ void interp_cell_forward(At *t)
         for (int u = 0; u < w.hidden; u++)
             if (returns == RETURN_ALL) {
                 for (int s = 0; s < w.steps; s++)
-                    t->y[at(&t->b, image, u, 0, s)] = h_after(&w, image, u, s);
+                    t->y[at(&t->b, image, u, 0, element(t, &w, s))] = h_after(&w, image, u, s);
             } else {
                 double mean = 0;
                 for (int s = 0; s < w.steps; s++)
@@ -331,7 +339,7 @@ static double step_given(const At *t, const Walk *w, int image, int u, int s)
 {
     switch (t->op->arg[ARG_RETURN].count) {
     case RETURN_ALL:
-        return t->dy[at(&t->b, image, u, 0, s)];
+        return t->dy[at(&t->b, image, u, 0, element(t, w, s))];
     case RETURN_MEAN:
         return t->dy[at(&t->b, image, u, 0, 0)] / w->steps;
     case RETURN_MAX:
@@ -348,7 +356,7 @@ static void input_backward(const At *t, const Walk *w, int image, int s, const d
     double *dw = gradient(t, PARAM_WEIGHT);
     for (int row = 0; row < w->rows; row++)
         for (int k = 0; k < w->in; k++) {
-            const int64_t x = at(&t->a, image, k, 0, s), p = (int64_t)row * w->in + k;
+            const int64_t x = at(&t->a, image, k, 0, element(t, w, s)), p = (int64_t)row * w->in + k;
             if (dw)
                 dw[p] += q(t, dx[row] * t->x[x]);
             t->dx[x] += q(t, dx[row] * weight[p]);

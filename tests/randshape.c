@@ -178,11 +178,12 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
     } else if (w->s->tokens && l == &w->s->layer[0]) {
         return false;
     } else if (op_is_recurrent(t->op)) {
-        const int hidden = t->arg[ARG_HIDDEN].count;
+        const int hidden = t->arg[ARG_HIDDEN].count, ways = 1 + t->arg[ARG_BOTH_WAYS].count;
         if (w->s->dims != 1 || (hidden == 1 && t->arg[ARG_CELL_NORM].places))
             return false;
-        w->work += 4.0 * (a->c + hidden) * hidden * a->w;
-        a->c = hidden;
+        w->work += 4.0 * ways * (a->c + hidden) * hidden * a->w;
+        w->stages += 2 * (ways - 1); /* the other direction, and what joins the two */
+        a->c = ways * hidden;
         a->w = t->arg[ARG_RETURN].count == RETURN_ALL ? a->w : 1;
         a->norms = 0;
         w->weights = true;
@@ -199,7 +200,8 @@ static bool walk_stage(Walk *w, const RsLayer *l, const RsStage *t, const int *s
         if (!stage_shape(t, a, &w->single))
             return false;
     }
-    count_stage(&w->count, t);
+    for (int way = 0; way < (op_is_recurrent(t->op) ? 1 + t->arg[ARG_BOTH_WAYS].count : 1); way++)
+        count_stage(&w->count, t);
     return (int64_t)a->c * a->h * a->w <= 20000 && (!w->s->dims || (a->norms <= 2 && a->single <= 3));
 }
 

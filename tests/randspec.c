@@ -596,6 +596,7 @@ static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
     t.arg[ARG_CELL_BIAS].count = rng_chance(r, 0.7);
     if (t.op == OP_RNN && t.arg[ARG_RETURN].count == RETURN_ALL && rng_chance(r, 0.4))
         t.arg[ARG_CELL_ACT].count = CELL_RELU;
+    t.arg[ARG_BOTH_WAYS].count = rng_chance(r, 0.3);
     if (t.arg[ARG_HIDDEN].count > 1 && rng_chance(r, 0.5))
         t.arg[ARG_CELL_NORM].places = random_places(r, &t, s->n > 1 && s->batch > 1);
     return (RsLayer){.block = OP_KINDS, .act = s->act, .stage = {t}, .nstage = 1};

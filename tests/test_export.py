@@ -382,6 +382,7 @@ class Test:
 
     def test_export_recurrent(self):
         self.agrees("recurrent")
+        self.agrees("bidirectional")
         self.agrees("places") # bn in their steps, folded
 
     def test_export_tokens(self):
@@ -414,6 +415,7 @@ class Test:
         for layer, word in (("gru: {hidden: 4, return: max}", "return: max is of all steps"), ("gru: {hidden: 4, return: mean}", "return: mean is of all steps"),
                             ("conv: {out: 4, order: conv}\n  - gru: 4", "conv reads several steps at once"), ("ln\n  - gru: 4", "ln takes its statistics over all steps"),
                             ("maxpool: 2\n  - gru: 4", "maxpool reads several steps"), ("gru: {hidden: 4, return: all}\n  - global_avg_pool", "global_avg_pool reads several steps"),
+                            ("lstm: {hidden: 4, bidirectional: true}", "bidirectional: its second direction begins with the last step"),
                             ("flatten", "flatten reads several steps at once")):
             spec = put(os.path.join(self.dir, "future.yaml"), "name: future\ninput: [5, 6]\nclasses: 4\nlayers:\n  - %s\n  - linear: classes\n" % layer)
             status, _, err = spawn(self.convoy, "export", spec, "--weights", "none", "-o", os.path.join(self.dir, "no"), "--stream")

@@ -342,9 +342,11 @@ START_TEST(diff_places)
 START_TEST(diff_recurrent)
 {
     static const OpKind cell[] = {OP_RNN, OP_GRU, OP_LSTM};
-    for (int returns = 0; returns < RETURNS; returns++) {
+    for (int i = 0; i < 2 * RETURNS; i++) {
+        const int returns = i / 2;
         Net t = start(3, 1, 5);
         recurrent(&t, cell[_i], 4, returns, CELL_TANH, returns != RETURN_MEAN);
+        t.op[t.g.nop - 1].reverse = i % 2;
         flatten(&t);
         linear(&t, 3, true);
         done(&t, 2);

@@ -151,7 +151,7 @@ def main():
     if a.neon:
         cc, qemu = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
         arm = platform.machine() == "aarch64"
-        for net in ("tiny_cbr", "tiny_res", "everything", "groups", "length", "recurrent", "places", "tokens", "plain"):
+        for net in ("tiny_cbr", "tiny_res", "everything", "groups", "length", "recurrent", "bidirectional", "places", "tokens", "plain"):
             if not arm and not (cc and qemu):
                 skip("no cross compiler and emulator of 64-bit ARM (Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)")
                 continue

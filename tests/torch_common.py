@@ -299,9 +299,10 @@ class TwinReference:
         within = None # a recurrent module, whose norms are none of the network's
         for path, m in self.net.named_modules():
             recurrent = isinstance(m, torch.nn.RNNBase)
-            if path == "" or (within and path.startswith(within)) or (any(True for _ in m.children()) and not recurrent):
-                continue
-            within = f"{path}." if recurrent else None
+            inside = within and path.startswith(within)
+            if path == "" or (inside and not isinstance(m, torch.nn.Identity)) or (any(True for _ in m.children()) and not recurrent):
+                continue # the Identities of a bidirectional one hand out its two directions
+            within = f"{path}." if recurrent else within if inside else None
             self.stages.append(path)
             if sides(m) or isinstance(m, MAX_POOLS):
                 self.kinks.append((path, m))

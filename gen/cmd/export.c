@@ -45,6 +45,8 @@ static const char *not_a_step(const Op *op, bool still)
     const OpInfo *info = &op_info[op->kind];
     const int returns = op->arg[ARG_RETURN].count;
 
+    if (op->reverse)
+        return "bidirectional: its second direction begins with the last step, and a stream has that last";
     if (op_is_recurrent(op->kind))
         return returns == RETURN_MEAN || returns == RETURN_MAX
                    ? xprintf("return: %s is of all steps, and a stream has none of those to come",

@@ -178,10 +178,14 @@ static Facts layer_facts(const Spec *s, int i)
         for (int q = PLACE_INPUT; info->kind == ARG_PLACES && q < PLACES; q++)
             if (op_place(weight->op, weight->arg, (CellPlace)q))
                 fact(&f, place_info[q].param, place_norm_text(weight->op, weight->arg, (CellPlace)q));
-        if (info->name && info->kind != ARG_PLACES)
+        const Arg usual = info->name ? op_usual(weight->op, a, weight->arg) : (Arg){0};
+        const bool is_usual =
+            info->kind == ARG_REAL ? weight->arg[a].real == usual.real : weight->arg[a].count == usual.count;
+        if (info->name && info->kind != ARG_PLACES && !(info->quiet && is_usual))
             fact(&f, info->name,
                  info->kind == ARG_SIZE     ? pair_text(weight->arg[a].size)
                  : info->kind == ARG_SIDES  ? sides_text(weight->arg[a].sides, 2)
+                 : info->kind == ARG_REAL   ? real_text(weight->arg[a].real)
                  : info->kind == ARG_FLAG   ? (weight->arg[a].count ? "true" : "false")
                  : info->kind == ARG_CHOICE ? info->words[weight->arg[a].count]
                  : weight->arg[a].count     ? xprintf("%d", weight->arg[a].count)

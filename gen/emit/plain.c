@@ -17,6 +17,7 @@ typedef struct PlainNet {
     const Graph *g;
     bool train, grouped, dilated; /* the latter: some conv is */
     bool cell_norms;              /* inside the steps of some recurrent op */
+    bool reverse_cells;           /* some walk from the last step */
     Rec *rec;
     bool backward_reads_x; /* its calls name the network's input */
 } PlainNet;
@@ -366,6 +367,8 @@ static void cell_words(const PlainNet *n)
 
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         rec_str(n->rec, word[i][0], word[i][1 + n->cell_norms]);
+    rec_int(n->rec, "reverse_cells", n->reverse_cells);
+    rec_str(n->rec, "at", n->reverse_cells ? "element(k, t)" : "t");
     for (OpKind k = 0; k < OP_KINDS; k++)
         if (op_is_recurrent(k))
             rec_str(n->rec, xprintf("rows_%s", op_info[k].name),
@@ -476,9 +479,10 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
-        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
+        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s%s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
                        o->shape.c, upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
-                       op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "", n->cell_norms ? norm_sizes(o) : "");
+                       op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "", o->reverse ? ", .reverse = 1" : "",
+                       n->cell_norms ? norm_sizes(o) : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
@@ -777,6 +781,7 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
         const Op *o = &p->g->op[i];
         n->grouped |= o->kind == OP_CONV && o->groups > 1;
         n->cell_norms |= op_has_places(o->kind, o->arg);
+        n->reverse_cells |= o->reverse;
         n->dilated |= o->kind == OP_CONV && (o->dilation[0] > 1 || o->dilation[1] > 1);
     }
     template_load();

@@ -82,12 +82,18 @@ static void add_all_tiles(const Cell *cell, bool train)
     }
 }
 
+/* Where step t reads, and, if all are returned, writes. */
+static const char *element_text(const Op *o, int steps)
+{
+    return o->reverse ? xprintf("(%d - t)", steps - 1) : "t";
+}
+
 /* What is done with a step's h, v. */
-static const char *give_text(int returns, int steps)
+static const char *give_text(int returns, int steps, const char *at)
 {
     switch (returns) {
     case RETURN_ALL:
-        return "vf_store(yr + t * 16, v);";
+        return xprintf("vf_store(yr + %s * 16, v);", at);
     case RETURN_MEAN:
         return xprintf("v = t ? vf_add(vf_load(yr), v) : v;\n                "
                        "vf_store(yr, t == %d ? vf_div(v, vf_set(%d.0f)) : v);",
@@ -101,11 +107,11 @@ static const char *give_text(int returns, int steps)
 }
 
 /* What y's gradient is to that of a step's h, g. */
-static const char *given_text(int returns, int steps)
+static const char *given_text(int returns, int steps, const char *at)
 {
     switch (returns) {
     case RETURN_ALL:
-        return "g = vf_add(g, vf_load(z + t * 16));";
+        return xprintf("g = vf_add(g, vf_load(z + %s * 16));", at);
     case RETURN_MEAN:
         return xprintf("g = vf_add(g, vf_div(vf_load(z), vf_set(%d.0f)));", steps);
     case RETURN_MAX:
@@ -349,15 +355,18 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_str(h, "name", k->w->core_name);
     rec_fmt(h, "guard", "CORE_%s_H", upper(k->w->core_name));
     rec_str(h, "licence", EMITTED_LICENCE);
-    rec_fmt(h, "doc", "%s: %d features, %d steps -> %d, %s", info->name, k->recurrent->cell.in, steps, o->shape.c,
-            info->arg[ARG_RETURN].words[returns]);
+    rec_fmt(h, "doc", "%s: %d features, %d steps%s -> %d, %s", info->name, k->recurrent->cell.in, steps,
+            o->reverse ? " from the last on" : "", o->shape.c, info->arg[ARG_RETURN].words[returns]);
     rec_str(h, "does", info->cell->does);
     rec_str(h, "act", op_cell_is_relu(o->kind, o->arg) ? "relu" : "tanh");
     rec_str(h, "fma", "cvy_cell_fma");
     rec_int(h, "train", train);
     rec_int(h, "largest", returns == RETURN_MAX);
-    rec_str(h, "give", give_text(returns, steps));
-    rec_str(h, "given", given_text(returns, steps));
+    const char *at = element_text(o, steps);
+    rec_str(h, "at", at);
+    rec_int(h, "at_step", o->reverse ? -LANES : LANES);
+    rec_str(h, "give", give_text(returns, steps, at));
+    rec_str(h, "given", given_text(returns, steps, at));
     put_state(p, k, h);
     const char *clear = xprintf("memset(dh + (ptrdiff_t)r * %d, 0, sizeof(float) * %d)", blocks_of(o->shape.c) * LANES,
                                 blocks_of(o->shape.c) * LANES);

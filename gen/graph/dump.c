@@ -96,6 +96,8 @@ void graph_dump(const Graph *g, FILE *to)
             fprintf(to, " eps %.9g", op->eps);
         if (op_is_batch_norm(op->kind))
             fprintf(to, " momentum %.9g", op->momentum);
+        if (op->reverse)
+            fprintf(to, " reverse");
         if (op->segment)
             fprintf(to, "  segment %d", op->segment);
         if (op->input_grad)

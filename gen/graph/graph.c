@@ -106,12 +106,58 @@ static Op *add_layer_op(Graph *g, int index, OpKind kind, const int *from, int n
     return op;
 }
 
+static void set_args(Op *op, const SpecStage *st)
+{
+    for (int a = 0; a < OP_ARGS; a++)
+        if (op_info[st->op].arg[a].name)
+            op->arg[a] = st->arg[a];
+}
+
+bool op_is_one_way(const Op *op)
+{
+    return op_is_recurrent(op->kind) && op->arg[ARG_BOTH_WAYS].count;
+}
+
+const Op *graph_both_ways(const Graph *g, int i)
+{
+    const Op *op = &g->op[i], *in = op->kind == OP_CONCAT ? &g->op[op->in] : op;
+    return in != op && op_is_one_way(in) && in->layer_index == op->layer_index ? in : NULL;
+}
+
+/* A recurrent layer of both directions: an op for each, called as PyTorch calls their parameters, and what joins them.
+ */
+static bool add_both_ways(Graph *g, int index, const SpecStage *st, int from, int *end)
+{
+    static const char *const way[] = {"l0", "l0_reverse"};
+    int ways[2];
+    for (int i = 0; i < 2; i++) {
+        Op *op = add_layer_op(g, index, st->op, &from, 1, st->mark);
+        if (!op)
+            return false;
+        set_args(op, st);
+        op->stage = way[i];
+        op->path = xprintf("%s.%s", op->layer, way[i]);
+        op->reverse = i == 1;
+        if (!graph_op_shape(g, op, 0))
+            return false;
+        ways[i] = g->nop - 1;
+    }
+    Op *op = add_layer_op(g, index, OP_CONCAT, ways, 2, st->mark);
+    *end = g->nop - 1;
+    return op && graph_op_shape(g, op, 0);
+}
+
 /* A layer's stages, the first of them reading op `from`; *end is the last. */
 static bool add_stages(Graph *g, int index, int from, int out, bool unstrided, int *end)
 {
     const SpecLayer *l = &g->spec->layer[index];
     for (int k = 0; k < l->nstage; k++) {
         const SpecStage *st = &l->stage[k];
+        if (op_is_recurrent(st->op) && st->arg[ARG_BOTH_WAYS].count) {
+            if (!add_both_ways(g, index, st, from, &from))
+                return false;
+            continue;
+        }
         Op *op = add_layer_op(g, index, st->op, &from, 1, st->mark);
         if (!op)
             return false;
@@ -119,9 +165,7 @@ static bool add_stages(Graph *g, int index, int from, int out, bool unstrided, i
             op->stage = stage_name(l, k);
             op->path = xprintf("%s.%s", l->name, op->stage);
         }
-        for (int a = 0; a < OP_ARGS; a++)
-            if (op_info[st->op].arg[a].name)
-                op->arg[a] = st->arg[a];
+        set_args(op, st);
         if (unstrided && st->op == OP_CONV)
             op->stride[0] = op->stride[1] = 1;
         if (st->op == OP_CONV)

@@ -51,7 +51,8 @@ typedef struct Op {
     int groups; /* of channels: of a conv, of an image norm; else 1 */
     bool bias;
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
-    bool frozen; /* its layer is: it has parameters, and they stay as they are; a batch norm uses running statistics */
+    bool reverse; /* a recurrent op that walks from its input's last step to the first, beside one that does not */
+    bool frozen;  /* its layer is: it has parameters, and they stay as they are; a batch norm uses running statistics */
     /* set by grad */
     bool input_grad;  /* the gradient of its input is needed: something before it learns */
     bool output_grad; /* that of its output: it learns, or something before it does */
@@ -90,6 +91,10 @@ Sides graph_halo(const Graph *g, const Op *op);
 /* What an avgpool's windows divide by along a direction: the elements of each that lie in [*from, *to), of pixels of
  * its input counted from the first. False: all of them, the kernel's, lie there. */
 bool graph_counted(const Graph *g, const Op *op, int d, int *from, int *to);
+/* Of a recurrent layer that is bidirectional: op i, which joins its two directions, is all that others see of it. The
+ * first of the two; NULL: op i is none such. */
+const Op *graph_both_ways(const Graph *g, int i);
+bool op_is_one_way(const Op *op);                        /* one of those two directions */
 int graph_param(const Graph *g, int op, ParamRole role); /* the index of an op's parameter; -1: it has none such */
 /* The same of the norm in a place of a recurrent op's step. */
 int graph_place_param(const Graph *g, int op, CellPlace place, ParamRole role);

@@ -186,6 +186,13 @@ static bool count_weight_op(Graph *g, int i)
     return true;
 }
 
+/* Both directions of a layer have their parameters under its name: "lstm1.weight_ih_l0", "lstm1.weight_ih_l0_reverse".
+ */
+static const char *cell_name(const Op *op, const char *name, const char *part)
+{
+    return xprintf("%s.%s%s%s", op->layer, name, op->reverse ? "_reverse" : "", part);
+}
+
 /* A recurrent op's parameter: rows of each gate one after the other, and drawn as PyTorch's are, whatever `init` says.
  */
 static void add_cell_slot(Graph *g, int i, const ParamSlot *slot)
@@ -197,6 +204,7 @@ static void add_cell_slot(Graph *g, int i, const ParamSlot *slot)
     const int rows = op_info[op->kind].cell->gates * op->shape.c;
     const int columns = bias ? 1 : slot->role == PARAM_WEIGHT ? g->op[op->in].shape.c : op->shape.c;
     Param *p = add_param(g, i, slot->name, slot->role, bias ? 1 : 2, rows);
+    p->name = cell_name(op, slot->name, "");
     p->dim[1] = bias ? 0 : columns;
     p->draw = DRAW_UNIFORM;
     p->draw_value = 1 / sqrt(op->shape.c);
@@ -220,8 +228,8 @@ static void add_places(Graph *g, int i)
             if (!place_has(n, slot->role))
                 continue;
             const bool count = slot->role == PARAM_COUNT;
-            Param *q = add_param(g, i, xprintf("%s.%s", place_info[p].param, slot->name), slot->role, !count,
-                                 count ? 0 : channels);
+            Param *q = add_param(g, i, slot->name, slot->role, !count, count ? 0 : channels);
+            q->name = cell_name(op, place_info[p].param, xprintf(".%s", slot->name));
             q->place = p;
             q->draw_value = slot->role == PARAM_GAMMA ? n->gamma : slot->role == PARAM_VAR;
             g->weights += slot->role <= PARAM_BETA ? channels : 0;

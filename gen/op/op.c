@@ -46,7 +46,9 @@
     [ARG_RETURN] = {"return", ARG_CHOICE, ARG_KEY, .hi = RETURNS - 1, .words = returns, \
                     .help = "which steps' h it returns: the last one's, all, their mean, or the largest of each unit"}, \
     [ARG_CELL_BIAS] = {"bias", ARG_FLAG, ARG_KEY, .usual = 1, .hi = 1, .help = "whether gates have biases, two each, as in PyTorch"}, \
-    [ARG_CELL_NORM] = {"norm", ARG_PLACES, ARG_KEY, .help = "norms inside a step, by their places: {input: ln, recurrent: ln}"}
+    [ARG_CELL_NORM] = {"norm", ARG_PLACES, ARG_KEY, .help = "norms inside a step, by their places: {input: ln, recurrent: ln}"}, \
+    [ARG_BOTH_WAYS] = {"bidirectional", ARG_FLAG, ARG_KEY, .hi = 1, .quiet = true, \
+                       .help = "two of them: one walks from the first step, one from the last, and what they return is joined by channels"}
 
 static const char *const returns[] = {"last", "all", "mean", "max", NULL};
 static const char *const cell_acts[] = {"tanh", "relu", NULL};

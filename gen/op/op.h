@@ -79,16 +79,23 @@ typedef union Arg {
 typedef enum ArgKind { ARG_REAL, ARG_SIZE, ARG_SIDES, ARG_COUNT, ARG_FLAG, ARG_CHOICE, ARG_PLACES } ArgKind;
 
 /* Where an op has its arguments: places in arg[]. Conv and pools have as many of the first four as their rows say. */
-enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS = 6 };
+enum { ARG_KERNEL, ARG_STRIDE, ARG_PADDING, ARG_DILATION, ARG_GROUPS, OP_ARGS = 8 };
 enum { ARG_CEIL = ARG_GROUPS, ARG_COUNTED };                    /* of pools; counted: of avgpool */
 enum { ARG_EPS, ARG_MOMENTUM, ARG_NORM_GROUPS = ARG_MOMENTUM }; /* of norms; momentum: of bn, groups: of gn */
 enum { ARG_LEAK, ARG_SUB, ARG_MAXV }; /* of general_relu; the other points have one: ARG_LEAK */
 enum { ARG_BEFORE };                  /* of pad, besides ARG_STRIDE */
 enum { ARG_OUT };                     /* of embed */
-enum { ARG_HIDDEN, ARG_RETURN, ARG_CELL_BIAS, ARG_CELL_NORM, ARG_CELL_ACT }; /* of recurrent ops; the last of rnn */
-enum { ARG_FORGET = ARG_CELL_ACT };                                          /* of lstm */
-enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS };          /* what ARG_RETURN counts */
-enum { CELL_TANH, CELL_RELU };                                               /* what ARG_CELL_ACT counts */
+enum {
+    ARG_HIDDEN,
+    ARG_RETURN,
+    ARG_CELL_BIAS,
+    ARG_CELL_NORM,
+    ARG_CELL_ACT,
+    ARG_BOTH_WAYS
+};                                                                  /* of recurrent ops; ACT of rnn */
+enum { ARG_FORGET = ARG_CELL_ACT };                                 /* of lstm */
+enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS }; /* what ARG_RETURN counts */
+enum { CELL_TANH, CELL_RELU };                                      /* what ARG_CELL_ACT counts */
 
 typedef struct ArgInfo {
     const char *name; /* as a key or a message calls it: "slope" */

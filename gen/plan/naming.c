@@ -31,7 +31,9 @@ void fuse_name(Fuse *f)
     const Op *o = &f->g->op[k->op];
 
     k->layer = o->layer;
-    k->name = k->kind == KERNEL_LOSS ? "loss" : k->kind == KERNEL_PASS ? pass_name(f, k->op) : fuse_c_name(o->layer);
+    k->name = k->kind == KERNEL_LOSS   ? "loss"
+              : k->kind == KERNEL_PASS ? pass_name(f, k->op)
+                                       : fuse_c_name(op_is_one_way(o) ? o->path : o->layer);
     k->tag = k->name;
     if (k->w) {
         k->w->wparam = graph_param(f->g, k->op, PARAM_WEIGHT);

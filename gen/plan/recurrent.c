@@ -64,8 +64,8 @@ const char *recurrent_name(const Op *o, Shape in)
     const OpInfo *info = &op_info[o->kind];
     const bool relu = op_cell_is_relu(o->kind, o->arg);
 
-    return xprintf("%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "", in.c, in.w, o->shape.c,
-                   info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
+    return xprintf("%s%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "", o->reverse ? "_reverse" : "", in.c, in.w,
+                   o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
 }
 
 static void place_norm(const Plan *p, const Kernel *k, CellPlace place)

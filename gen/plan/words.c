@@ -179,9 +179,9 @@ KernelWords plan_words(const Plan *p, const Kernel *k)
     if (k->conv)
         core_words(k, &w);
     if (k->recurrent)
-        w.steps =
-            xprintf("%d, each leaves %d numbers a unit: %lld bytes%s", k->recurrent->steps, recurrent_kept_numbers(k),
-                    (long long)(4 * k->recurrent->kept), recurrent_kept_bytes(k) ? "" : ", forward only");
+        w.steps = xprintf("%d, %seach leaves %d numbers a unit: %lld bytes%s", k->recurrent->steps,
+                          p->g->op[k->op].reverse ? "the last of its input first, " : "", recurrent_kept_numbers(k),
+                          (long long)(4 * k->recurrent->kept), recurrent_kept_bytes(k) ? "" : ", forward only");
     if (k->recurrent && k->recurrent->nnorm)
         w.places = places_words(p, k);
     if (k->w)

@@ -96,7 +96,8 @@ static const char *weight_text(const Graph *g, const Op *o)
     const char *bias = o->bias ? " + bias" : "";
 
     if (op_is_recurrent(o->kind))
-        return xprintf("%s %d \xe2\x86\x92 %d, %s%s%s", op_info[o->kind].name, g->op[o->in].shape.c, o->shape.c,
+        return xprintf("%s%s %d \xe2\x86\x92 %d, %s%s%s", op_info[o->kind].name, o->reverse ? " reverse" : "",
+                       g->op[o->in].shape.c, o->shape.c,
                        op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], bias, norms_text(o));
     if (o->kind == OP_EMBED)
         return xprintf("embed %d \xe2\x86\x92 %d", g->spec->tokens, o->shape.c);

@@ -192,9 +192,23 @@ static void put_places(const Op *op, Buf *to)
     }
 }
 
-/* The constructor of the op's module. `rank` is that of what it reads. */
-static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
+/* A recurrent module, of one direction or of both. */
+static void put_cell(const Graph *g, const Op *op, Buf *to)
 {
+    buf_printf(to, "%s%s%s(%d, %d, returns=\"%s\"", op_has_places(op->kind, op->arg) ? "Normed" : "Sequence",
+               op_is_one_way(op) ? "Both" : "", op_info[op->kind].cell->torch, g->op[op->in].shape.c, op->shape.c,
+               op_info[op->kind].arg[ARG_RETURN].words[op->arg[ARG_RETURN].count]);
+    if (op->kind == OP_RNN)
+        buf_printf(to, ", nonlinearity=\"%s\"", op_info[OP_RNN].arg[ARG_CELL_ACT].words[op->arg[ARG_CELL_ACT].count]);
+    buf_printf(to, ", bias=%s", op->bias ? "True" : "False");
+    put_places(op, to);
+    buf_puts(to, ")");
+}
+
+/* The constructor of the op's module. `rank` is that of what it reads. */
+static void put_module(const Graph *g, int i, int rank, Buf *to)
+{
+    const Op *op = &g->op[i], *both = graph_both_ways(g, i);
     Shape in = g->op[op->in].shape;
     switch (op->kind) {
     case OP_CONV:
@@ -212,15 +226,7 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
-        buf_printf(to, "%s%s(%d, %d, returns=\"%s\"", op_has_places(op->kind, op->arg) ? "Normed" : "Sequence",
-                   op_info[op->kind].cell->torch, in.c, op->shape.c,
-                   op_info[op->kind].arg[ARG_RETURN].words[op->arg[ARG_RETURN].count]);
-        if (op->kind == OP_RNN)
-            buf_printf(to, ", nonlinearity=\"%s\"",
-                       op_info[OP_RNN].arg[ARG_CELL_ACT].words[op->arg[ARG_CELL_ACT].count]);
-        buf_printf(to, ", bias=%s", op->bias ? "True" : "False");
-        put_places(op, to);
-        buf_puts(to, ")");
+        put_cell(g, op, to);
         return;
     case OP_EMBED:
         buf_printf(to, "TokenEmbedding(%d, %d)", g->spec->tokens, op->shape.c);
@@ -249,7 +255,10 @@ static void put_module(const Graph *g, const Op *op, int rank, Buf *to)
         buf_puts(to, "Add()");
         return;
     case OP_CONCAT:
-        buf_puts(to, "Concat()");
+        if (both)
+            put_cell(g, both, to);
+        else
+            buf_puts(to, "Concat()");
         return;
     default:
         twin_row(op, rank, xprintf("%d", in.c), to);
@@ -329,6 +338,19 @@ static void put_padded(const Graph *g, Buf *to)
     "            return y.mean(2, keepdim=True)\n"                                                                     \
     "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n"
 
+/* Whether there is a recurrent op of that kind (OP_KINDS: of any) with or without norms in its steps, and of both
+ * directions or of one. */
+static bool has_cell(const Graph *g, OpKind kind, bool normed, bool both)
+{
+    for (int i = 1; i < g->nop; i++) {
+        const Op *op = &g->op[i];
+        if (op_is_recurrent(op->kind) && (op->kind == kind || kind == OP_KINDS) &&
+            op_has_places(op->kind, op->arg) == normed && op_is_one_way(op) == both)
+            return true;
+    }
+    return false;
+}
+
 /* Recurrent modules with norms inside their steps: the step is written out, PyTorch's has no place for them. */
 static void put_normed(const Graph *g, Buf *to)
 {
@@ -392,24 +414,38 @@ static void put_normed(const Graph *g, Buf *to)
         "            h, c = self.step(x, h, c)\n"
         "            steps.append(h)\n"
         "        y = torch.stack(steps, 2)\n" RETURNED;
-    bool any[OP_KINDS] = {false}, some = false;
-    for (int i = 1; i < g->nop; i++)
-        some |= any[g->op[i].kind] |= op_has_places(g->op[i].kind, g->op[i].arg);
-    if (some)
+    static const char both[] =
+        "class NormedBoth(NormedCell):\n"
+        "    # the same of both directions, one after the other: while the second walks, the names of weights and "
+        "norms "
+        "are\n"
+        "    # those of its own, which end in _reverse\n"
+        "    def __init__(self, *args, **keys):\n"
+        "        super().__init__(*args, bidirectional=True, **keys)\n"
+        "        for name, norm in list(self.named_children()):\n"
+        "            setattr(self, f\"{name}_reverse\", copy.deepcopy(norm))\n"
+        "        self.l0, self.l0_reverse, self.turned = nn.Identity(), nn.Identity(), False\n"
+        "\n"
+        "    def __getattr__(self, name):\n"
+        "        own = self.__dict__.get(\"turned\") and name.startswith((\"weight_\", \"bias_\", \"norm_\"))\n"
+        "        return super().__getattr__(f\"{name}_reverse\" if own else name)\n"
+        "\n"
+        "    def forward(self, x):\n"
+        "        ahead = super().forward(x)\n"
+        "        self.turned = True\n"
+        "        back = super().forward(x.flip(2)).flip(2)\n"
+        "        self.turned = False\n"
+        "        return torch.cat((self.l0(ahead), self.l0_reverse(back)), 1)\n\n\n";
+    const bool normed[] = {has_cell(g, OP_KINDS, true, false), has_cell(g, OP_KINDS, true, true)};
+    if (normed[0] || normed[1])
         buf_puts(to, text);
+    if (normed[1])
+        buf_puts(to, both);
     for (OpKind k = 0; k < OP_KINDS; k++)
-        if (any[k])
-            buf_printf(to, "class Normed%s(NormedCell, nn.%s):\n    pass\n\n\n", op_info[k].cell->torch,
-                       op_info[k].cell->torch);
-}
-
-/* Whether some op of that kind has steps as PyTorch has them. */
-static bool has_usual(const Graph *g, OpKind kind)
-{
-    for (int i = 1; i < g->nop; i++)
-        if (g->op[i].kind == kind && !op_has_places(kind, g->op[i].arg))
-            return true;
-    return false;
+        for (int b = 0; b < 2; b++)
+            if (has_cell(g, k, true, b))
+                buf_printf(to, "class Normed%s%s(Normed%s, nn.%s):\n    pass\n\n\n", b ? "Both" : "",
+                           op_info[k].cell->torch, b ? "Both" : "Cell", op_info[k].cell->torch);
 }
 
 /* Recurrent modules that read (N, C, L) as convs do, and return what they are asked for. */
@@ -424,9 +460,22 @@ static void put_recurrent(const Graph *g, Buf *to)
         "\n"
         "    def forward(self, x):\n"
         "        y = super().forward(x.transpose(1, 2))[0].transpose(1, 2)\n" RETURNED;
+    static const char both[] =
+        "class SequenceBoth#(nn.#):\n"
+        "    # the same of both directions, one after the other; of the second the last step is the sequence's first\n"
+        "    def __init__(self, channels, hidden, returns, **keys):\n"
+        "        super().__init__(channels, hidden, batch_first=True, bidirectional=True, **keys)\n"
+        "        self.returns, self.l0, self.l0_reverse = returns, nn.Identity(), nn.Identity()\n"
+        "\n"
+        "    def forward(self, x):\n"
+        "        ahead, back = super().forward(x.transpose(1, 2))[0].transpose(1, 2).chunk(2, 1)\n"
+        "        ahead, back = self.returned(ahead), self.returned(back.flip(2)).flip(2)\n"
+        "        return torch.cat((self.l0(ahead), self.l0_reverse(back)), 1)\n"
+        "\n"
+        "    def returned(self, y):\n" RETURNED;
     for (OpKind k = 0; k < OP_KINDS; k++)
-        if (op_is_recurrent(k) && has_usual(g, k))
-            for (const char *s = text; *s; s++)
+        for (int b = 0; b < 2; b++)
+            for (const char *s = !has_cell(g, k, false, b) ? "" : b ? both : text; *s; s++)
                 buf_puts(to, *s == '#' && s[-1] != ' ' ? op_info[k].cell->torch : xprintf("%c", *s));
 }
 
@@ -470,7 +519,7 @@ static void put_classes(const Graph *g, Buf *to)
     };
     for (size_t k = 0; k < sizeof own / sizeof *own; k++)
         for (int i = 1; i < g->nop; i++)
-            if (g->op[i].kind == own[k].kind) {
+            if (g->op[i].kind == own[k].kind && !graph_both_ways(g, i)) {
                 buf_puts(to, own[k].text);
                 break;
             }
@@ -565,6 +614,8 @@ static void put_modules(const Graph *g, const int *rank, Buf *to)
     const char *before = "", *dict = like_method(g) ? "Parts({\n" : "nn.ModuleDict({\n";
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
+        if (op_is_one_way(op))
+            continue; /* a part of the module of both */
         int level = common(before, op->path);
         for (int d = depth(before); d > level; d--) {
             indent(d + 1, to);
@@ -575,7 +626,7 @@ static void put_modules(const Graph *g, const int *rank, Buf *to)
             buf_puts(to, dict);
         }
         put_key(op->path, level, to);
-        put_module(g, op, rank_read(g, op, rank), to);
+        put_module(g, i, rank_read(g, op, rank), to);
         buf_puts(to, level ? ",\n" : "\n");
         before = op->path;
     }
@@ -604,9 +655,7 @@ static void put_norms(const Graph *g, Buf *to)
         const Param *p = &g->param[i];
         if ((p->role != PARAM_GAMMA && p->role != PARAM_BETA) || p->draw_value == (p->role == PARAM_GAMMA))
             continue;
-        buf_printf(to, "        nn.init.constant_(%s.%s%s, %s)\n", place(g->op[p->op].path),
-                   p->place ? xprintf("%s.", place_info[p->place].param) : "",
-                   p->role == PARAM_GAMMA ? "weight" : "bias", number(p->draw_value));
+        buf_printf(to, "        nn.init.constant_(%s, %s)\n", place(p->name), number(p->draw_value));
     }
 }
 
@@ -616,8 +665,8 @@ static void put_fixed(const Graph *g, Buf *to)
     for (int i = 0; i < g->nparam; i++) {
         const Param *p = &g->param[i];
         if (p->fixed_to)
-            buf_printf(to, "        nn.init.constant_(%s.%s[%d:%d], %s)\n", place(g->op[p->op].path),
-                       strrchr(p->name, '.') + 1, p->fixed_from, p->fixed_to, number(p->fixed));
+            buf_printf(to, "        nn.init.constant_(%s[%d:%d], %s)\n", place(p->name), p->fixed_from, p->fixed_to,
+                       number(p->fixed));
     }
 }
 
@@ -648,18 +697,25 @@ static void put_draw(InitRule init, const char *types, Buf *to)
                                  : ", nonlinearity=\"relu\"");
 }
 
+/* Whether op i's module is listed: of both directions of a recurrent layer, which are one, the first stands for it. */
+static bool is_listed(const Op *op, bool norms)
+{
+    return norms ? op_is_still(op) : op->frozen && !op->reverse;
+}
+
 /* FROZEN = ("conv1.conv", "conv1.bn"), of all that is, or of batch norms alone. */
 static int put_frozen(const Graph *g, const char *name, bool norms, Buf *to)
 {
     int n = 0;
     for (int i = 0; i < g->nop; i++)
-        n += norms ? op_is_still(&g->op[i]) : g->op[i].frozen;
+        n += is_listed(&g->op[i], norms);
     if (!n)
         return 0;
     buf_printf(to, "%s = (", name);
     for (int i = 0, k = 0; i < g->nop; i++)
-        if (norms ? op_is_still(&g->op[i]) : g->op[i].frozen)
-            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", g->op[i].path, n == 1 ? "," : "");
+        if (is_listed(&g->op[i], norms))
+            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", op_is_one_way(&g->op[i]) ? g->op[i].layer : g->op[i].path,
+                       n == 1 ? "," : "");
     buf_puts(to, ")\n");
     return n;
 }
@@ -710,10 +766,13 @@ static bool *passing(const Graph *g)
 {
     bool *pass = xalloc((size_t)g->nop * sizeof *pass);
     memset(pass, true, (size_t)g->nop * sizeof *pass);
-    for (int i = 1; i < g->nop; i++)
+    for (int i = 1; i < g->nop; i++) {
+        if (g->op[i].reverse)
+            continue; /* its module has read that already */
         for (int k = 0; k < g->op[i].nin; k++)
             if (g->op[i].ins[k] != i - 1)
                 pass[g->op[i].ins[k]] = false;
+    }
     return pass;
 }
 
@@ -755,18 +814,18 @@ static const char *in_rank(const char *name, int from, int to)
 /* A stage: a line, and before it one that changes the rank of x. */
 static void put_stage(const Graph *g, int i, const int *rank, const bool *pass, Buf *to)
 {
-    const Op *op = &g->op[i];
+    const Op *both = graph_both_ways(g, i), *op = both ? both : &g->op[i];
     int want = rank_read(g, op, rank);
     bool change = op->nin == 1 && pass[op->in] && rank[op->in] != want;
     if (change)
         buf_printf(to, "        x = %s  # %s\n", in_rank("x", rank[op->in], want),
                    dimensions(g->op[op->in].shape, want));
-    buf_printf(to, "        %s = %s(", variable(g, i, pass), place(op->path));
+    buf_printf(to, "        %s = %s(", variable(g, i, pass), place(g->op[i].path));
     for (int k = 0; k < op->nin; k++) {
         int in = op->ins[k];
         buf_printf(to, "%s%s", k ? ", " : "", in_rank(variable(g, in, pass), change ? want : rank[in], want));
     }
-    buf_printf(to, ")  # %s\n", dimensions(op->shape, rank[i]));
+    buf_printf(to, ")  # %s\n", dimensions(g->op[i].shape, rank[i]));
 }
 
 static void put_forward(const Graph *g, const int *rank, Buf *to)
@@ -776,11 +835,13 @@ static void put_forward(const Graph *g, const int *rank, Buf *to)
                dimensions(g->op[0].shape, rank[0]));
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
+        if (op_is_one_way(op))
+            continue;
         if (op->stage && !same_layer(g, i - 1, i)) {
             buf_printf(to, "\n        # %s: ", op->layer);
             put_order(g, i, to);
             buf_puts(to, "\n");
-        } else if (!op->stage && i > 1 && g->op[i - 1].stage) {
+        } else if (!op->stage && i > 1 && g->op[i - 1].stage && !op_is_one_way(&g->op[i - 1])) {
             buf_puts(to, "\n");
         }
         put_stage(g, i, rank, pass, to);
@@ -812,7 +873,8 @@ void twin_write(const Graph *g, Buf *to)
         for (int k = 0; k < g->op[i].nin; k++)
             torch |= rank[g->op[i].ins[k]] > rank_read(g, &g->op[i], rank);
     }
-    buf_printf(to, "%sfrom torch import nn\n\n\n", torch ? "import torch\n" : "");
+    buf_printf(to, "%s%sfrom torch import nn\n\n\n", has_cell(g, OP_KINDS, true, true) ? "import copy\n\n" : "",
+               torch ? "import torch\n" : "");
     put_classes(g, to);
     if (put_frozen(g, "FROZEN", false, to)) {
         put_frozen(g, "FROZEN_NORMS", true, to);
