@@ -11,15 +11,19 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ANSWERS = os.path.join(ROOT, "docs", "answers")
+MADE = ("pairs.svg", "report.html")  # beside each CSV, and of it
 BLOCK = re.compile(r"<!-- made: ([a-z0-9-]+) [^\n]*-->\n(.*?)<!-- made: end -->\n", re.S)
 
 
-def report(convoy, study, picture):
+def report(convoy, study, to):
+    """What it says of the study's CSV; its picture and its page are written into the folder `to`."""
     csv = os.path.join(ANSWERS, study, "runs.csv")
-    r = subprocess.run([convoy, "study", "--report", csv, "--json", "--svg", picture], capture_output=True, text=True, timeout=120)
+    picture, page = (os.path.join(to, name) for name in MADE)
+    r = subprocess.run([convoy, "study", "--report", csv, "--json", "--svg", picture, "--html", page], capture_output=True, text=True, timeout=120)
     if r.returncode not in (0, 3):
         raise SystemExit("%s: status %d\n%s" % (csv, r.returncode, r.stderr))
     return json.loads(r.stdout)
@@ -51,8 +55,8 @@ def block(study, said, csv):
     for v in said["variants"]:
         notes = ["%d of %d trainings diverged" % (v["diverged"], v["trainings"])] * (v["diverged"] > 0)
         lines.append("| %s | %.2f | %.2f | %g%s | %s |" % (v["name"], v["score"], v["sd"], v["rate"], ", the grid's edge" if v["edge"] else "", ", ".join(notes)))
-    lines += ["", "%d trainings; %s on %s test rows; %s. [Study](../../specs/studies/%s.yaml), [CSV](%s/runs.csv)." %
-              (trainings, said["score"], head["test rows"], head["target"], study, study)]
+    lines += ["", "%d trainings; %s on %s test rows; %s. [Study](../../specs/studies/%s.yaml), [CSV](%s/runs.csv), [report](%s/report.html)." %
+              (trainings, said["score"], head["test rows"], head["target"], study, study, study)]
     return "\n".join(lines) + "\n"
 
 
@@ -60,6 +64,11 @@ def other_rows(pair):
     if pair["interval_other_rows"]:
         return "For other test rows like these the primary difference is %s." % points(pair["interval_other_rows"])
     return "For these very rows, not others like them, it is %s." % points(pair["interval_these_rows"]) if pair["interval_these_rows"] else ""
+
+
+def read_made(folder):
+    paths = [os.path.join(folder, name) for name in MADE]
+    return [open(p).read() if os.path.exists(p) else None for p in paths]
 
 
 def main():
@@ -72,13 +81,12 @@ def main():
         text = new = open(page).read()
         for study, now in BLOCK.findall(text):
             seen.add(study)
-            picture = os.path.join(ANSWERS, study, "pairs.svg")
-            before = open(picture).read() if os.path.exists(picture) else None
-            made = picture if args.write else os.path.join(os.environ.get("TMPDIR", "/tmp"), "convoy-answers-%d.svg" % os.getpid())
-            want = block(study, report(args.convoy, study, made), open(os.path.join(ANSWERS, study, "runs.csv")).read())
-            same = want == now and open(made).read() == before
-            if not args.write:
-                os.unlink(made)
+            folder = os.path.join(ANSWERS, study)
+            before = read_made(folder)
+            with tempfile.TemporaryDirectory() as other:
+                made = folder if args.write else other
+                want = block(study, report(args.convoy, study, made), open(os.path.join(folder, "runs.csv")).read())
+                same = want == now and read_made(made) == before
             passed, failed = passed + same, failed + (not same)
             if not same and not args.write:
                 print("FAILED  %s says of '%s' what its CSV does not: tests/test_answers.py --write" % (os.path.relpath(page, ROOT), study))
