@@ -16,6 +16,9 @@ struct recurrent {
     int C, L, H;                         /* input C x L, H hidden units */
     enum { LAST, ALL, MEAN, MAX } gives; /* y: h of the last step, [H]; of all, [H][L]; their mean; the largest of each unit */
     int relu;                            /* of rnn: relu, not tanh */
+    //$ if n.resets
+    int before; /* of gru: n = tanh(W x + b + U (r h) + b'), and kept has r h in place of U h + b' of n */
+    //$ end
     //$ if n.reverse_cells
     int reverse; /* step t reads the element t from the end, and, if all are returned, writes that */
     //$ end
@@ -286,11 +289,23 @@ static void gru_forward(const struct recurrent *k, int n, const float *x, const 
             const float *const h = t ? kept[m][t - 1][4] : NULL;
             float (*const s)[k->H] = kept[m][t];
             sums_forward(k, 3 * k->H, x + ${n.at}, h, p, ${n.kept_arg}xs, us);
+            //$ if n.resets
+            for (int o = 0; k->before && o < k->H; o++)
+                s[3][o] = h ? logistic(xs[o] + us[o]) * h[o] : 0;
+            for (int o = 2 * k->H; k->before && o < 3 * k->H; o++)
+                us[o] = row_forward(k->H, o, p->u, p->hidden_b, h ? s[3] : NULL, 1);
+            //$ end
             for (int o = 0; o < k->H; o++) {
                 s[0][o] = logistic(xs[o] + us[o]);
                 s[1][o] = logistic(xs[k->H + o] + us[k->H + o]);
+                //$ if n.resets
+                if (!k->before)
+                    s[3][o] = us[2 * k->H + o];
+                s[2][o] = tanhf(xs[2 * k->H + o] + (k->before ? us[2 * k->H + o] : s[0][o] * s[3][o]));
+                //$ else
                 s[3][o] = us[2 * k->H + o];
                 s[2][o] = tanhf(xs[2 * k->H + o] + s[0][o] * s[3][o]);
+                //$ end
                 s[4][o] = (1 - s[1][o]) * s[2][o] + (h ? s[1][o] * h[o] : 0);
             }
             //$ if n.cell_norms
@@ -326,6 +341,22 @@ static void gru_backward(const struct recurrent *k, int n, const float *x, const
                 if (back)
                     back[o] += dh * z;
             }
+            //$ if n.resets
+            if (k->before) { /* n's rows of U read r h, and from there the gradient goes to r and to h */
+                float drh[k->H];
+                memset(drh, 0, sizeof drh);
+                for (int o = 0; o < k->H; o++) {
+                    row_backward(k->H, 2 * k->H + o, p->u, h ? kept[m][t][3] : NULL, 1, dxs[2 * k->H + o], g->u, g->hidden_b, drh);
+                    dus[2 * k->H + o] = 0; /* they have been through */
+                }
+                for (int o = 0; o < k->H; o++) {
+                    const float r = kept[m][t][0][o];
+                    dxs[o] = dus[o] = drh[o] * (h ? h[o] : 0) * r * (1 - r);
+                    if (back)
+                        back[o] += drh[o] * r;
+                }
+            }
+            //$ end
             sums_backward(k, 3 * k->H, x + ${n.at}, h, p, ${n.kept_arg}dxs, dus, g, dx ? dx + ${n.at} : NULL, back);
         }
         dx = dx ? dx + (int64_t)k->C * k->L : NULL;

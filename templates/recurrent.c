@@ -117,6 +117,18 @@ CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const f
 }
 
 //$ end
+//$ define cell_point_gru_before
+/* ${h.does}. Slots: n r z; r is there already, and U (r h) in the sum of n */
+CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const float *h_before)
+{
+    const vf n = vf_tanh(vf_load(s)), z = vf_sigmoid(vf_load(s + 32));
+    (void)c_before, (void)c;
+    vf_store(s, n);
+    vf_store(s + 32, z);
+    return h_before ? vf_fma(z, vf_sub(vf_load(h_before), n), n) : vf_sub(n, vf_mul(z, n));
+}
+
+//$ end
 //$ define cell_point_lstm
 /* ${h.does} */
 CVY_INLINE vf ${h.name}_point(float *s, const float *c_before, float *c, const float *h_before)
@@ -396,15 +408,34 @@ for (int t = 0; t < ${h.steps}; t++)
 //$ end
 //$ end
 //$ define cell_of_steps
+//$ if h.resets
+float *const rh = kept + (ptrdiff_t)${h.rh_at} * n; /* [step][row][unit], as h */
+//$ end
 for (int t = 0; t < ${h.steps}; t++) {
     const float *const before = ${h.h_before};
     for (int p = 0; before && p < ${h.panels}; p++) /* U h */
         for (int r = from, m; r < to; r += m) {
             float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};
-            m = ${h.name}_some_${h.nh}(to - r);
-            ${h.name}_rows_${h.nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
+            m = ${h.name}_some_${h.step_nh}(to - r);
+            ${h.name}_rows_${h.step_nh}(m, before + (ptrdiff_t)r * ${h.units}, ${h.units}, 1, 16, u${h.u_first} + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
                 ${h.blocks}, 16, ${h.hidden_last}, s, ${h.uh_16}, 16);
         }
+    //$ if h.resets
+    for (int j = 0; j < ${h.blocks}; j++)
+        for (int r = from; r < to; r++) {
+            float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16} + 16;
+            const vf reset = vf_sigmoid(vf_load(s));
+            vf_store(s, reset);
+            vf_store(rh + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, before ? vf_mul(reset, vf_load(before + (ptrdiff_t)r * ${h.units} + j * 16)) : vf_zero());
+        }
+    for (int p = 0; before && p < ${h.panels}; p++) /* U (r h), of n */
+        for (int r = from, m; r < to; r += m) {
+            float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.slots_16} + p % ${h.parts} * ${h.lanes};
+            m = ${h.name}_some_1(to - r);
+            ${h.name}_rows_1(m, rh + ((ptrdiff_t)t * n + r) * ${h.units}, ${h.units}, 1, 16, u + (ptrdiff_t)p * ${h.u_panel}, ${h.u_k}, ${h.lanes}, ${h.u_k} * 16,
+                ${h.blocks}, 16, ${h.hidden_last}, s, ${h.slots_16}, 16);
+        }
+    //$ end
     //$ for q in h.step_norms
     for (int r = from; r < to; r++)
         ${h.name}_${q.name}(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.packed_at},
@@ -604,6 +635,18 @@ CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const floa
 }
 
 //$ end
+//$ define cell_point_back_gru_before
+/* Backward of that: g is the gradient of h; the slots of n and z become the gradients of their sums. carry: what of g goes to the h before by itself. */
+CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf g, float *carry, int last)
+{
+    const vf n = vf_load(s), z = vf_load(s + 32), before = h_before ? vf_load(h_before) : vf_zero();
+    (void)c_before, (void)c, (void)last;
+    vf_store(s, vf_tanh_back(vf_mul(g, vf_sub(vf_set(1.0f), z)), n));
+    vf_store(s + 32, vf_sigmoid_back(vf_mul(g, vf_sub(before, n)), z));
+    vf_store(carry, vf_mul(g, z));
+}
+
+//$ end
 //$ define cell_point_back_lstm
 /* Backward of that: g is the gradient of h; the slots become the gradients of the sums. carry: of c, from the step after and to the one before. */
 CVY_INLINE void ${h.name}_point_back(float *s, const float *c_before, const float *c, const float *h_before, vf g, float *carry, int last)
@@ -641,6 +684,9 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
 {
     const float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
     float *const dh = work, *const carry = work + (ptrdiff_t)n * ${h.units};
+    //$ if h.resets
+    float *const drh = work + (ptrdiff_t)n * ${h.drh_at};
+    //$ end
     //$ for q in h.norms
     float *const ${q.var} = kept + (ptrdiff_t)${q.hat_at} * n, *const ${q.var}_scale = kept + (ptrdiff_t)${q.scale_at} * n, *const ${q.var}_sums = work + (ptrdiff_t)${q.sums_at} * n;
     //$ end
@@ -671,7 +717,7 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
             for (int r = from, m; r < to; r += m) {
                 m = ${h.name}_some_${h.back_h}(to - r);
                 ${h.name}_rows_${h.back_h}(m, ${h.uh} + ((ptrdiff_t)(t + 1) * ${h.blocks} * n + r) * ${h.uh_16} + ${h.uh_first}, ${h.uh_16}, 1, (ptrdiff_t)n * ${h.uh_16},
-                    w + (ptrdiff_t)q * ${h.ut_panel}, ${h.ut_k}, ${h.lanes}, ${h.ut_block}, ${h.blocks}, ${h.nh_16}, ${h.nh_16}, dh + (ptrdiff_t)r * ${h.units} + q * ${h.ut_k}, ${h.units}, ${h.lanes});
+                    w${h.ut_first} + (ptrdiff_t)q * ${h.ut_panel}, ${h.ut_k}, ${h.lanes}, ${h.ut_block}, ${h.blocks}, ${h.step_nh_16}, ${h.step_nh_16}, dh + (ptrdiff_t)r * ${h.units} + q * ${h.ut_k}, ${h.units}, ${h.lanes});
             }
         //$ if h.unit_norms
         //$ emit h.walk_back
@@ -695,6 +741,24 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
                     vf_store(s + k * 16, vf_first(vf_load(s + k * 16), ${h.hidden_last})); /* units that are not there */
                 //$ end
             }
+        //$ if h.resets
+        for (int r = from; r < to; r++)
+            memset(drh + (ptrdiff_t)r * ${h.units}, 0, sizeof(float) * ${h.units});
+        for (int q = 0; q < ${h.back_panels}; q++) /* from n's sum through U to r h, and from there to r's sum and to h */
+            for (int r = from, m; r < to; r += m) {
+                m = ${h.name}_some_${h.back_h}(to - r);
+                ${h.name}_rows_${h.back_h}(m, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, ${h.slots_16}, 1, (ptrdiff_t)n * ${h.slots_16},
+                    w + (ptrdiff_t)q * ${h.ut_panel}, ${h.ut_k}, ${h.lanes}, ${h.ut_block}, ${h.blocks}, 16, 16, drh + (ptrdiff_t)r * ${h.units} + q * ${h.ut_k}, ${h.units}, ${h.lanes});
+            }
+        for (int j = 0; j < ${h.blocks}; j++)
+            for (int r = from; r < to; r++) {
+                const ptrdiff_t unit = (ptrdiff_t)r * ${h.units} + j * 16;
+                float *const s = kept + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${h.slots_16} + 16;
+                const vf reset = vf_load(s), d = vf_load(drh + unit), before = t ? vf_load(hs + (ptrdiff_t)(t - 1) * n * ${h.units} + unit) : vf_zero();
+                vf_store(s, vf_sigmoid_back(vf_mul(d, before), reset));
+                vf_store(carry + unit, vf_fma(d, reset, vf_load(carry + unit)));
+            }
+        //$ end
         //$ for q in h.step_norms
         for (int r = from; r < to; r++)
             ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16} + ${q.first_16}, n, w + ${q.turned_at},
@@ -737,6 +801,9 @@ CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, i
     const float *const own = ${h.of_uh} + (ptrdiff_t)(p / ${h.parts}) * n * ${h.uh_16} + p % ${h.parts} * ${h.lanes};
     const ptrdiff_t own_step = (ptrdiff_t)n * ${h.blocks} * ${h.uh_16};
     //$ end
+    //$ if h.resets
+    const float *const rh = kept + (ptrdiff_t)${h.rh_at} * n;
+    //$ end
     const int chunk = n < 128 ? 128 / n : 1;
 
     memset(to, 0, sizeof(float) * ${h.panel_grads});
@@ -749,10 +816,17 @@ CVY_MAYBE void ${h.name}_weights(const float *x, const float *kept, float *to, i
                 ${h.w_k}, ${h.lanes});
         }
         for (int k = 0, m; k < ${h.hidden} && some > skip; k += m) {
-            m = ${h.name}_some_${h.nh}(${h.hidden} - k);
-            ${h.name}_rows_${h.nh}(m, hs + (ptrdiff_t)(t + skip - 1) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, ${h.own} + (t + skip) * ${h.own_step} + ${h.uh_first}, ${h.uh_16}, 16,
+            m = ${h.name}_some_${h.step_nh}(${h.hidden} - k);
+            ${h.name}_rows_${h.step_nh}(m, hs + (ptrdiff_t)(t + skip - 1) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, ${h.own} + (t + skip) * ${h.own_step} + ${h.uh_first}, ${h.uh_16}, 16,
+                ${h.own_step}, some - skip, n, n, to${h.u_first} + ${h.in} * ${h.w_k} + (ptrdiff_t)k * ${h.u_k}, ${h.u_k}, ${h.lanes});
+        }
+        //$ if h.resets
+        for (int k = 0, m; k < ${h.hidden} && some > skip; k += m) {
+            m = ${h.name}_some_1(${h.hidden} - k);
+            ${h.name}_rows_1(m, rh + (ptrdiff_t)(t + skip) * n * ${h.units} + k, 1, ${h.units}, (ptrdiff_t)n * ${h.units}, ${h.own} + (t + skip) * ${h.own_step}, ${h.slots_16}, 16,
                 ${h.own_step}, some - skip, n, n, to + ${h.in} * ${h.w_k} + (ptrdiff_t)k * ${h.u_k}, ${h.u_k}, ${h.lanes});
         }
+        //$ end
     }
 }
 /* Those of the biases of block j, in double. */

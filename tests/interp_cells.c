@@ -20,7 +20,7 @@ typedef struct Walk {
     double *x, *u;                         /* [steps][n][rows]: W x, U h, then what their norms make of them */
     double *gate;                          /* [steps][n][rows], after their functions */
     double *c, *h;                         /* [steps + 1][n][hidden]: as the step before leaves them */
-    double *y;                             /* [steps][n][hidden]: c as h has it */
+    double *y;                             /* [steps][n][hidden]: c as h has it; of a gru that resets before, r h */
     Normed at[PLACES];
 } Walk;
 
@@ -227,6 +227,24 @@ static void products_forward(const At *t, Walk *w, int image, int s)
         x[row] = q(t, x[row] + b[row]), u[row] = q(t, u[row] + bh[row]);
 }
 
+/* A gru that resets before its product: n's rows of U read r h. */
+static void reset_before(const At *t, Walk *w, int image, int s)
+{
+    const int H = w->hidden;
+    const int64_t step = (int64_t)s * w->n + image;
+    const double *x = w->x + step * w->rows, *h = w->h + step * H, *weight = value(t, PARAM_HIDDEN_WEIGHT),
+                 *bh = value(t, PARAM_HIDDEN_BIAS);
+    double *u = w->u + step * w->rows, *rh = w->y + step * H;
+    for (int k = 0; k < H; k++)
+        rh[k] = q(t, q(t, logistic(x[k] + u[k])) * h[k]);
+    for (int row = 2 * H; row < 3 * H; row++) {
+        double sum = 0;
+        for (int k = 0; k < H; k++)
+            sum += q(t, weight[(int64_t)row * H + k] * rh[k]);
+        u[row] = q(t, sum + (bh ? bh[row] : 0));
+    }
+}
+
 /* The gates of a step, and the new c (of lstm), or the new h (of the others), in `to`. */
 static void gates_forward(const At *t, Walk *w, int image, int s, double *to)
 {
@@ -246,7 +264,9 @@ static void gates_forward(const At *t, Walk *w, int image, int s, double *to)
             to[u] = gate[u] = isnan(v) ? v : !relu ? q(t, tanh(v)) : over ? q(t, v) : 0;
         } else if (t->op->kind == OP_GRU) {
             const double r = q(t, logistic(x[u] + own[u])), z = q(t, logistic(x[H + u] + own[H + u]));
-            const double n = q(t, tanh(x[2 * H + u] + q(t, r * own[2 * H + u])));
+            const double n =
+                q(t, tanh(x[2 * H + u] +
+                          (op_resets_before(OP_GRU, t->op->arg) ? own[2 * H + u] : q(t, r * own[2 * H + u]))));
             gate[u] = r, gate[H + u] = z, gate[2 * H + u] = n;
             to[u] = q(t, (1 - z) * n + z * h[u]);
         } else {
@@ -265,6 +285,8 @@ static void step_forward(const At *t, Walk *w, int image, int s)
     const int64_t step = (int64_t)s * w->n + image, next = step + w->n;
     double *h = w->h + next * H, *c = w->c + next * H, *y = w->y + step * H;
     products_forward(t, w, image, s);
+    if (op_resets_before(t->op->kind, t->op->arg))
+        reset_before(t, w, image, s);
     gates_forward(t, w, image, s, t->op->kind == OP_LSTM ? c : h);
     if (t->op->kind == OP_LSTM) {
         memcpy(y, c, sizeof *y * (size_t)H);
@@ -369,13 +391,15 @@ static void hidden_backward(const At *t, const Walk *w, int image, int s, const 
     const int H = w->hidden;
     double *dv = gradient(t, PARAM_HIDDEN_WEIGHT);
     const double *own = value(t, PARAM_HIDDEN_WEIGHT);
-    const double *h = w->h + ((int64_t)s * w->n + image) * H;
+    const double *h = w->h + ((int64_t)s * w->n + image) * H, *rh = w->y + ((int64_t)s * w->n + image) * H;
     for (int row = 0; row < w->rows; row++) {
+        const bool reset = row >= 2 * H && op_resets_before(t->op->kind, t->op->arg);
         for (int k = 0; k < H; k++) {
             const int64_t p = (int64_t)row * H + k;
             if (dv && s) /* before the first step there is no h, even for a gradient that is no number */
-                dv[p] += q(t, du[row] * h[k]);
-            to_h[k] += q(t, du[row] * own[p]);
+                dv[p] += q(t, du[row] * (reset ? rh[k] : h[k]));
+            if (!reset) /* what gates_backward has done */
+                to_h[k] += q(t, du[row] * own[p]);
         }
     }
 }
@@ -402,6 +426,8 @@ static void gates_backward(const At *t, const Walk *w, int image, int s, const d
             dx[2 * H + u] = dn;
             du[2 * H + u] = q(t, dn * r);
             before[u] += q(t, g * z);
+            if (op_resets_before(OP_GRU, t->op->arg))
+                du[2 * H + u] = dn;
         } else {
             const double i = gate[u], f = gate[H + u], j = gate[2 * H + u];
             dx[u] = du[u] = q(t, g * j * i * (1 - i));
@@ -409,6 +435,15 @@ static void gates_backward(const At *t, const Walk *w, int image, int s, const d
             dx[2 * H + u] = du[2 * H + u] = q(t, g * i * (1 - j * j));
             before[u] = q(t, g * f);
         }
+    }
+    const double *own = value(t, PARAM_HIDDEN_WEIGHT);
+    for (int u = 0; op_resets_before(t->op->kind, t->op->arg) && u < H; u++) {
+        const double r = gate[u];
+        double drh = 0;
+        for (int row = 2 * H; row < 3 * H; row++)
+            drh += q(t, du[row] * own[(int64_t)row * H + u]);
+        dx[u] = du[u] = q(t, drh * h[u] * r * (1 - r));
+        before[u] += q(t, drh * r);
     }
 }
 

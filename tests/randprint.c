@@ -115,6 +115,8 @@ static void print_bare(const RsLayer *l, int indent, FILE *to)
                 info[ARG_RETURN].words[t->arg[ARG_RETURN].count], t->arg[ARG_CELL_BIAS].count ? "" : ", bias: false");
         if (t->arg[ARG_CELL_NORM].places)
             fprintf(to, ", norm: %s", places_text(t->arg[ARG_CELL_NORM].places, true, true));
+        if (op_resets_before(t->op, t->arg))
+            fputs(", reset: before", to);
         if (t->arg[ARG_BOTH_WAYS].count)
             fputs(", bidirectional: true", to);
         fprintf(to, "%s}\n", t->op == OP_RNN && t->arg[ARG_CELL_ACT].count == CELL_RELU ? ", act: relu" : "");

@@ -569,7 +569,8 @@ static const struct Places *random_places(Rng *r, const RsStage *t, bool several
     for (int n = rng_int(r, 1, 2); n > 0; n--) {
         const CellPlace place = (CellPlace)rng_int(r, PLACE_INPUT, PLACES - 1);
         const bool sum = place == PLACE_SUM, term = place == PLACE_INPUT || place == PLACE_RECURRENT;
-        if (!(op_info[t->op].cell->places & IN_PLACE(place)) || (relu && place == PLACE_HIDDEN) ||
+        if (!(op_info[t->op].cell->places & IN_PLACE(place)) ||
+            (place == PLACE_RECURRENT && op_resets_before(t->op, t->arg)) || (relu && place == PLACE_HIDDEN) ||
             (term && p->of[PLACE_SUM].op != OP_INPUT) ||
             (sum && (p->of[PLACE_INPUT].op != OP_INPUT || p->of[PLACE_RECURRENT].op != OP_INPUT)))
             continue;
@@ -596,6 +597,8 @@ static RsLayer random_recurrent(Rng *r, const RandSpec *s, bool last)
     t.arg[ARG_CELL_BIAS].count = rng_chance(r, 0.7);
     if (t.op == OP_RNN && t.arg[ARG_RETURN].count == RETURN_ALL && rng_chance(r, 0.4))
         t.arg[ARG_CELL_ACT].count = CELL_RELU;
+    if (t.op == OP_GRU)
+        t.arg[ARG_RESET].count = rng_chance(r, 0.35);
     t.arg[ARG_BOTH_WAYS].count = rng_chance(r, 0.3);
     if (t.arg[ARG_HIDDEN].count > 1 && rng_chance(r, 0.5))
         t.arg[ARG_CELL_NORM].places = random_places(r, &t, s->n > 1 && s->batch > 1);

@@ -122,7 +122,7 @@ STREAM_LAYERS = """\
   - bn
   - gru: {hidden: 17, return: all, norm: {recurrent: ln}}
   - conv: {out: 9, kernel: 1, order: conv-bn-relu}
-  - stage: {concat: [[rnn: 6], [gru: 8], [lstm: {hidden: 16, norm: {cell: ln, hidden: ln}}]]}
+  - stage: {concat: [[rnn: 6], [gru: {hidden: 8, reset: before}], [lstm: {hidden: 16, norm: {cell: ln, hidden: ln}}]]}
   - linear: {out: 12, order: linear-relu}
   - linear: classes
 """

@@ -351,6 +351,13 @@ START_TEST(diff_recurrent)
         linear(&t, 3, true);
         done(&t, 2);
     }
+    for (int i = 0; i < 2 && cell[_i] == OP_GRU; i++) {
+        Net b = start(3, 1, 4);
+        recurrent(&b, OP_GRU, 4, RETURN_ALL, RESET_BEFORE, i == 0);
+        flatten(&b);
+        linear(&b, 3, true);
+        done(&b, 2);
+    }
     Net t = start(2, 1, 6);
     recurrent(&t, cell[_i], 3, RETURN_ALL, cell[_i] == OP_RNN ? CELL_RELU : CELL_TANH, true);
     conv_long(&t, 4, 3, 1, 1);

@@ -288,6 +288,25 @@ class InputBatchNorm(nn.Module):
         return h
 
 
+class ChoGru(nn.Module):
+    """Cho et al. 2014, equations 5 to 8, with z and 1 - z as PyTorch and Keras have them: U is applied to r h. Keras' GRU(reset_after=False)."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.W, self.U = nn.Parameter(torch.zeros(3 * units, inputs)), nn.Parameter(torch.zeros(3 * units, units))
+        self.b, self.c, self.units = nn.Parameter(torch.zeros(3 * units)), nn.Parameter(torch.zeros(3 * units)), units
+
+    def forward(self, x):
+        h, u = x.new_zeros(len(x), self.units), self.units
+        for t in range(x.shape[2]):
+            sums = x[:, :, t] @ self.W.T + self.b + self.c
+            r = torch.sigmoid(sums[:, :u] + torch.einsum("nk,uk->nu", h, self.U[:u]))
+            z = torch.sigmoid(sums[:, u:2 * u] + torch.einsum("nk,uk->nu", h, self.U[u:2 * u]))
+            candidate = torch.tanh(sums[:, 2 * u:] + torch.einsum("nk,uk->nu", r * h, self.U[2 * u:]))
+            h = z * h + (1 - z) * candidate
+        return h
+
+
 class SequenceNet(nn.Module):
     def __init__(self, units, body):
         super().__init__()
@@ -372,6 +391,8 @@ BLOCKS = [
     Block("pytorch-custom_lstms", "", ["lstm: {hidden: 6, preset: pytorch-custom_lstms}"], lambda: SequenceNet(6, LayerNormLSTMCell(3, 6)),
           "body.weight_ih=lstm1.weight_ih_l0 body.weight_hh=lstm1.weight_hh_l0 body.layernorm_i=lstm1.norm_input "
           "body.layernorm_h=lstm1.norm_recurrent body.layernorm_c=lstm1.norm_cell", None, True),
+    Block("gru, reset: before", "", ["gru: {hidden: 19, reset: before}"], lambda: SequenceNet(19, ChoGru(3, 19)),
+          "body.W=gru1.weight_ih_l0 body.U=gru1.weight_hh_l0 body.b=gru1.bias_ih_l0 body.c=gru1.bias_hh_l0", None, True),
     Block("laurent-2015", "", ["rnn: {hidden: 7, preset: laurent-2015}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, torch.tanh)),
           "body.W_x=rnn1.weight_ih_l0 body.W_h=rnn1.weight_hh_l0 body.bn=rnn1.norm_input", None, True),
     Block("deepspeech2", "", ["rnn: {hidden: 7, preset: deepspeech2}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, lambda v: v.clamp(0, 20))),

@@ -18,6 +18,7 @@ typedef struct PlainNet {
     bool train, grouped, dilated; /* the latter: some conv is */
     bool cell_norms;              /* inside the steps of some recurrent op */
     bool reverse_cells;           /* some walk from the last step */
+    bool resets;                  /* some gru applies r before its product */
     Rec *rec;
     bool backward_reads_x; /* its calls name the network's input */
 } PlainNet;
@@ -368,6 +369,7 @@ static void cell_words(const PlainNet *n)
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         rec_str(n->rec, word[i][0], word[i][1 + n->cell_norms]);
     rec_int(n->rec, "reverse_cells", n->reverse_cells);
+    rec_int(n->rec, "resets", n->resets);
     rec_str(n->rec, "at", n->reverse_cells ? "element(k, t)" : "t");
     for (OpKind k = 0; k < OP_KINDS; k++)
         if (op_is_recurrent(k))
@@ -479,10 +481,11 @@ static const char *size_of(const PlainNet *n, const Op *o, const char **kind)
     case OP_RNN:
     case OP_GRU:
     case OP_LSTM:
-        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s%s%s", n->g->op[o->in].shape.c, n->g->op[o->in].shape.w,
-                       o->shape.c, upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
+        return xprintf(".C = %d, .L = %d, .H = %d, .gives = %s%s%s%s%s", n->g->op[o->in].shape.c,
+                       n->g->op[o->in].shape.w, o->shape.c,
+                       upper(op_info[o->kind].arg[ARG_RETURN].words[o->arg[ARG_RETURN].count]),
                        op_cell_is_relu(o->kind, o->arg) ? ", .relu = 1" : "", o->reverse ? ", .reverse = 1" : "",
-                       n->cell_norms ? norm_sizes(o) : "");
+                       op_resets_before(o->kind, o->arg) ? ", .before = 1" : "", n->cell_norms ? norm_sizes(o) : "");
     case OP_PAD:
         return xprintf("%s, .before = %d%s", frame(n, o, true), o->before, pair("stride", o->stride));
     case OP_BN:
@@ -782,6 +785,7 @@ void emit_plain(const Plain *p, Parts parts, OutDir *out)
         n->grouped |= o->kind == OP_CONV && o->groups > 1;
         n->cell_norms |= op_has_places(o->kind, o->arg);
         n->reverse_cells |= o->reverse;
+        n->resets |= op_resets_before(o->kind, o->arg);
         n->dilated |= o->kind == OP_CONV && (o->dilation[0] > 1 || o->dilation[1] > 1);
     }
     template_load();

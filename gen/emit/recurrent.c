@@ -71,9 +71,10 @@ static void add_tiles(const Cell *cell, int vectors)
 
 static void add_all_tiles(const Cell *cell, bool train)
 {
-    const int want[] = {cell->c->nx, cell->c->nh, cell->c->back_h, cell->c->back_x};
+    const bool resets = cell->k->recurrent->resets; /* then U h is a product of two gates, and one of the third */
+    const int nh = cell->c->nh, want[] = {cell->c->nx, nh - resets, resets ? 1 : nh, cell->c->back_h, cell->c->back_x};
 
-    for (int i = 0; i < (train ? 4 : 2); i++) {
+    for (int i = 0; i < (train ? 5 : 3); i++) {
         bool there = false;
         for (int j = 0; j < i; j++)
             there |= want[j] == want[i];
@@ -137,6 +138,11 @@ static void put_sizes(const Cell *cell)
                 {"slots", c->slots},
                 {"nx", c->nx},
                 {"nh", c->nh},
+                {"step_nh", c->nh - p->resets},
+                {"step_nh_16", (c->nh - p->resets) * LANES},
+                {"resets", p->resets},
+                {"rh_at", units * steps * (c->slots + p->state + 1)},
+                {"drh_at", units * (cell->o->arg[ARG_RETURN].count == RETURN_MAX ? 3 : 2)},
                 {"back_h", c->back_h},
                 {"back_x", c->back_x},
                 {"lanes", c->lanes},
@@ -266,7 +272,9 @@ static void put_norms(const Cell *cell)
                    *c = recurrent_norm(cell->k, PLACE_CELL), *hidden = recurrent_norm(cell->k, PLACE_HIDDEN);
     Rec *h = cell->h;
 
-    rec_int(h, "uh_first", uh ? 0 : cell->c->first * LANES);
+    rec_int(h, "uh_first", uh ? 0 : r->resets ? LANES : cell->c->first * LANES);
+    rec_str(h, "u_first", r->resets ? xprintf(" + %d", cell->c->lanes) : "");
+    rec_str(h, "ut_first", r->resets ? xprintf(" + %d", LANES * cell->c->back_h * cell->c->lanes) : "");
     rec_int(h, "apart", wx != uh);
     rec_str(h, "own", wx != uh ? "own" : "s");
     rec_str(h, "own_step", wx != uh ? "own_step" : "step");
@@ -357,7 +365,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_str(h, "licence", EMITTED_LICENCE);
     rec_fmt(h, "doc", "%s: %d features, %d steps%s -> %d, %s", info->name, k->recurrent->cell.in, steps,
             o->reverse ? " from the last on" : "", o->shape.c, info->arg[ARG_RETURN].words[returns]);
-    rec_str(h, "does", info->cell->does);
+    rec_str(h, "does", op_cell_does(o->kind, o->arg));
     rec_str(h, "act", op_cell_is_relu(o->kind, o->arg) ? "relu" : "tanh");
     rec_str(h, "fma", "cvy_cell_fma");
     rec_int(h, "train", train);
@@ -379,11 +387,12 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
                           blocks_of(o->shape.c) * LANES));
     put_sizes(&cell);
     put_norms(&cell);
-    const char *part = recurrent_norm(k, PLACE_CELL) ? "gates" : "point";
+    const char *part = recurrent_norm(k, PLACE_CELL) ? "gates" : "point",
+               *before = k->recurrent->resets ? "_before" : "";
     add_all_tiles(&cell, train);
-    emit_part(h, "point", xprintf("cell_%s_%s", part, info->name));
+    emit_part(h, "point", xprintf("cell_%s_%s%s", part, info->name, before));
     emit_part(h, "forward", "cell_forward");
-    emit_part(h, "point_back", xprintf("cell_%s_back_%s", part, info->name));
+    emit_part(h, "point_back", xprintf("cell_%s_back_%s%s", part, info->name, before));
     emit_part(h, "backward", "cell_backward");
     emit_part(h, "weights", "cell_weights");
     template_expand("cell_file", "h", h, to);

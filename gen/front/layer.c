@@ -1,4 +1,5 @@
 /* layer.c - one layer out of the tree: a block with its order, or a bare stage. */
+#include "places.h"
 #include "read.h"
 
 #include <ctype.h>
@@ -292,6 +293,9 @@ static void read_bare(const Node *word, Node *value, const Defaults *def, SpecLa
             read_arg_key(st, i, keys, row->single, single, map);
     if (op_is_recurrent(st->op) && map && (n = keys_get(map, "norm")))
         places_read(n, st->op, &def->words, &st->arg[ARG_CELL_NORM].places, between);
+    if (op_resets_before(st->op, st->arg) && op_place(st->op, st->arg, PLACE_RECURRENT))
+        diag_error(keys_get(map, "norm")->mark, "norm: {input: ln}, or reset: after",
+                   "'recurrent' of a gru with reset: before: its U h is two products, the second of which needs r");
     if (op_has_forget_bias(st->op, st->arg) && !st->arg[ARG_CELL_BIAS].count)
         diag_error(keys_get(map, "forget_bias")->mark, "leave bias: false out",
                    "forget_bias is of a bias, and this lstm has none");

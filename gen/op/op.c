@@ -51,6 +51,7 @@
                        .help = "two of them: one walks from the first step, one from the last, and what they return is joined by channels"}
 
 static const char *const returns[] = {"last", "all", "mean", "max", NULL};
+static const char *const resets[] = {"after", "before", NULL};
 static const char *const cell_acts[] = {"tanh", "relu", NULL};
 
 static const ParamSlot recurrent[] = {{"weight_ih_l0", PARAM_WEIGHT}, {"weight_hh_l0", PARAM_HIDDEN_WEIGHT},
@@ -97,7 +98,10 @@ const OpInfo op_info[OP_KINDS] = {
     [OP_RNN]             = {"rnn",             "rnn",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,
                            {CELL, [ARG_CELL_ACT] = {"act", ARG_CHOICE, ARG_KEY, .hi = CELL_RELU, .words = cell_acts, .help = "what makes h of the sum"}},
                            "- rnn: 32", .cell = &rnn_cell},
-    [OP_GRU]             = {"gru",             "gru",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,  {CELL}, "- gru: 32", .cell = &gru_cell},
+    [OP_GRU]             = {"gru",             "gru",             CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,
+                           {CELL, [ARG_RESET] = {"reset", ARG_CHOICE, ARG_KEY, .hi = RESET_BEFORE, .words = resets, .quiet = true,
+                                                 .help = "whether r is applied to the product, r (U h + b'), as PyTorch has it, or before it, U (r h) + b'"}},
+                           "- gru: 32", .cell = &gru_cell},
     [OP_LSTM]            = {"lstm",            "lstm",            CLASS_WEIGHT,  NEED_INPUT,   false, false, true,  recurrent,
                            {CELL, [ARG_FORGET] = {"forget_bias", ARG_REAL, ARG_KEY, .usual = INFINITY, .lo = -100, .hi = 100, .quiet = true, .training = true,
                                                  .help = "what the forget gate's biases begin with, both together; else they are drawn as the others"}},
@@ -200,6 +204,18 @@ bool op_cell_is_relu(OpKind kind, const Arg *arg)
 bool op_has_forget_bias(OpKind kind, const Arg *arg)
 {
     return kind == OP_LSTM && isfinite(arg[ARG_FORGET].real);
+}
+
+bool op_resets_before(OpKind kind, const Arg *arg)
+{
+    return kind == OP_GRU && arg[ARG_RESET].count == RESET_BEFORE;
+}
+
+const char *op_cell_does(OpKind kind, const Arg *arg)
+{
+    return op_resets_before(kind, arg)
+               ? "r, z = sigmoid(W x + b + U h + b'), n = tanh(W x + b + U (r h) + b'), h = (1 - z) n + z h"
+               : op_info[kind].cell->does;
 }
 
 bool op_is_block(OpKind kind)

@@ -93,6 +93,8 @@ enum {
     ARG_CELL_ACT,
     ARG_BOTH_WAYS
 };                                                                  /* of recurrent ops; ACT of rnn */
+enum { ARG_RESET = ARG_CELL_ACT };                                  /* of gru */
+enum { RESET_AFTER, RESET_BEFORE };                                 /* what ARG_RESET counts */
 enum { ARG_FORGET = ARG_CELL_ACT };                                 /* of lstm */
 enum { RETURN_LAST, RETURN_ALL, RETURN_MEAN, RETURN_MAX, RETURNS }; /* what ARG_RETURN counts */
 enum { CELL_TANH, CELL_RELU };                                      /* what ARG_CELL_ACT counts */
@@ -211,7 +213,9 @@ int op_norm_groups(OpKind kind, const Arg *arg,
 bool op_is_recurrent(OpKind kind);
 bool op_cell_is_relu(OpKind kind, const Arg *arg);    /* h is relu of the sum, where a cell has the choice; else tanh */
 bool op_has_forget_bias(OpKind kind, const Arg *arg); /* the forget gate's bias begins with ARG_FORGET, not drawn */
-bool op_is_block(OpKind kind);                        /* a weight op that is a block with an order: conv, linear */
+bool op_resets_before(OpKind kind, const Arg *arg);   /* a gru whose n reads U (r h), not r (U h + b') */
+const char *op_cell_does(OpKind kind, const Arg *arg); /* a recurrent op's step, for people */
+bool op_is_block(OpKind kind);                         /* a weight op that is a block with an order: conv, linear */
 bool op_is_alone(OpKind kind); /* one that is a layer by itself, in no order: a recurrent one, embed */
 bool op_has_param(OpKind kind, ParamRole role);
 

@@ -124,7 +124,8 @@ typedef struct CellNorm {
 typedef struct RecurrentPart {
     struct cvy_cell cell;
     int steps;
-    int state;                     /* 1: a unit has a c beside its h */
+    int state;   /* 1: a unit has a c beside its h */
+    bool resets; /* a gru that applies r before its product: a step has two products, and leaves r h */
     int64_t packed, turned, grads; /* floats: weights as forward reads them, as backward does; of gradients */
     int64_t kept, work;            /* floats of an image: what forward keeps; backward's room */
     int64_t grad_at[4], panels_at; /* where gradients lie: of weight_ih, weight_hh, bias_ih, bias_hh; of panels */

@@ -12,13 +12,15 @@
 enum { MOST_ROWS = 8 }; /* of a register tile */
 
 /* A unit's numbers in a step, and which of PyTorch's gates its weights are (gru's n reads U h + b' by itself). */
-static const struct {
+typedef struct CellSlots {
     int slots, nx, nh, first, state, x_gate[CVY_GATES], h_gate[CVY_GATES];
-} cells[OP_KINDS] = {
+} CellSlots;
+static const CellSlots cells[OP_KINDS] = {
     [OP_RNN] = {1, 1, 1, 0, 0, {0}, {0}},
     [OP_GRU] = {4, 3, 3, 1, 0, {2, 0, 1}, {0, 1, 2}},
     [OP_LSTM] = {4, 4, 4, 0, 1, {0, 1, 2, 3}, {0, 1, 2, 3}},
 };
+static const CellSlots gru_before = {3, 3, 3, 0, 0, {2, 0, 1}, {2, 0, 1}}; /* n reads U (r h), in its own sum */
 
 int recurrent_rows(const Target *t, int vectors)
 {
@@ -64,7 +66,8 @@ const char *recurrent_name(const Op *o, Shape in)
     const OpInfo *info = &op_info[o->kind];
     const bool relu = op_cell_is_relu(o->kind, o->arg);
 
-    return xprintf("%s%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "", o->reverse ? "_reverse" : "", in.c, in.w,
+    return xprintf("%s%s%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "",
+                   op_resets_before(o->kind, o->arg) ? "_before" : "", o->reverse ? "_reverse" : "", in.c, in.w,
                    o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
 }
 
@@ -172,24 +175,26 @@ void recurrent_build(const Plan *p, Kernel *k)
     struct cvy_cell *c = &r->cell;
     const int blocks = blocks_of(o->shape.c);
     const int64_t units = (int64_t)blocks * LANES;
+    const CellSlots *own = op_resets_before(o->kind, o->arg) ? &gru_before : &cells[o->kind];
 
     *c = (struct cvy_cell){.in = in.c,
                            .hidden = o->shape.c,
-                           .slots = cells[o->kind].slots,
-                           .nx = cells[o->kind].nx,
-                           .nh = cells[o->kind].nh,
-                           .first = cells[o->kind].first,
+                           .slots = own->slots,
+                           .nx = own->nx,
+                           .nh = own->nh,
+                           .first = own->first,
                            .lanes = p->target->lanes,
                            .back_h = panels_together(blocks, p->target->lanes),
                            .back_x = panels_together(blocks_of(in.c), p->target->lanes)};
-    memcpy(c->x_gate, cells[o->kind].x_gate, sizeof c->x_gate);
-    memcpy(c->h_gate, cells[o->kind].h_gate, sizeof c->h_gate);
+    memcpy(c->x_gate, own->x_gate, sizeof c->x_gate);
+    memcpy(c->h_gate, own->h_gate, sizeof c->h_gate);
     r->steps = in.w;
-    r->state = cells[o->kind].state;
+    r->state = own->state;
+    r->resets = own == &gru_before;
     r->packed = units * ((int64_t)c->in * c->nx + (int64_t)c->hidden * c->nh + c->slots);
     r->turned = units * (units * c->nh + (int64_t)blocks_of(in.c) * LANES * c->nx);
-    r->kept = units * r->steps * (c->slots + r->state + 1);
-    r->work = units * (o->arg[ARG_RETURN].count == RETURN_MAX ? 3 : 2);
+    r->kept = units * r->steps * (c->slots + r->state + 1 + r->resets);
+    r->work = units * ((o->arg[ARG_RETURN].count == RETURN_MAX ? 3 : 2) + r->resets);
     place_norms(p, k);
     place_gradients(r, op_info[o->kind].cell->gates, o->bias);
     k->w->w_floats = r->grad_at[1];
@@ -200,7 +205,7 @@ void recurrent_build(const Plan *p, Kernel *k)
 
 int recurrent_kept_numbers(const Kernel *k)
 {
-    int n = k->recurrent->cell.slots + k->recurrent->state + 1;
+    int n = k->recurrent->cell.slots + k->recurrent->state + 1 + k->recurrent->resets;
 
     for (int i = 0; i < k->recurrent->nnorm; i++)
         n += k->recurrent->norm[i].vectors;

@@ -34,7 +34,8 @@ static const char *class_name(const char *net)
     }
     *to = '\0';
     bool taken = strcmp(name, "Add") == 0 || strcmp(name, "Concat") == 0 || strcmp(name, "Pad") == 0 ||
-                 strcmp(name, "Parts") == 0 || strncmp(name, "Sequence", 8) == 0 || strcmp(name, "RmsNorm") == 0 ||
+                 strcmp(name, "Parts") == 0 || strncmp(name, "Before", 6) == 0 || strncmp(name, "Normed", 6) == 0 ||
+                 strncmp(name, "Sequence", 8) == 0 || strcmp(name, "RmsNorm") == 0 ||
                  strcmp(name, "GeneralRelu") == 0 || strncmp(name, "Padded", 6) == 0;
     taken |= strcmp(name, "None") == 0 || strcmp(name, "True") == 0 || strcmp(name, "False") == 0;
     return taken || !(*name >= 'A' && *name <= 'Z') ? xprintf("Net%s", name) : name;
@@ -192,10 +193,19 @@ static void put_places(const Op *op, Buf *to)
     }
 }
 
+/* Whether its step is no module of PyTorch's. */
+static bool is_written_out(const Op *op)
+{
+    return op_has_places(op->kind, op->arg) || op_resets_before(op->kind, op->arg);
+}
+
 /* A recurrent module, of one direction or of both. */
 static void put_cell(const Graph *g, const Op *op, Buf *to)
 {
-    buf_printf(to, "%s%s%s(%d, %d, returns=\"%s\"", op_has_places(op->kind, op->arg) ? "Normed" : "Sequence",
+    buf_printf(to, "%s%s%s(%d, %d, returns=\"%s\"",
+               op_resets_before(op->kind, op->arg) ? "Before"
+               : is_written_out(op)                ? "Normed"
+                                                   : "Sequence",
                op_is_one_way(op) ? "Both" : "", op_info[op->kind].cell->torch, g->op[op->in].shape.c, op->shape.c,
                op_info[op->kind].arg[ARG_RETURN].words[op->arg[ARG_RETURN].count]);
     if (op->kind == OP_RNN)
@@ -338,14 +348,14 @@ static void put_padded(const Graph *g, Buf *to)
     "            return y.mean(2, keepdim=True)\n"                                                                     \
     "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n"
 
-/* Whether there is a recurrent op of that kind (OP_KINDS: of any) with or without norms in its steps, and of both
+/* Whether there is a recurrent op of that kind (OP_KINDS: of any) whose step is written out, or is not, and of both
  * directions or of one. */
 static bool has_cell(const Graph *g, OpKind kind, bool normed, bool both)
 {
     for (int i = 1; i < g->nop; i++) {
         const Op *op = &g->op[i];
-        if (op_is_recurrent(op->kind) && (op->kind == kind || kind == OP_KINDS) &&
-            op_has_places(op->kind, op->arg) == normed && op_is_one_way(op) == both)
+        if (op_is_recurrent(op->kind) && (op->kind == kind || kind == OP_KINDS) && is_written_out(op) == normed &&
+            op_is_one_way(op) == both)
             return true;
     }
     return false;
@@ -446,6 +456,22 @@ static void put_normed(const Graph *g, Buf *to)
             if (has_cell(g, k, true, b))
                 buf_printf(to, "class Normed%s%s(Normed%s, nn.%s):\n    pass\n\n\n", b ? "Both" : "",
                            op_info[k].cell->torch, b ? "Both" : "Cell", op_info[k].cell->torch);
+    bool before[2] = {false};
+    for (int i = 1; i < g->nop; i++)
+        if (op_resets_before(g->op[i].kind, g->op[i].arg))
+            before[op_is_one_way(&g->op[i])] = true;
+    if (before[0] || before[1])
+        buf_puts(to, "class Before(nn.Module):\n"
+                     "    # the step of a gru that applies r to h, before the product\n"
+                     "    def step(self, x, h, c):\n"
+                     "        x = x + self.bias_ih_l0 + self.bias_hh_l0 if self.bias else x\n"
+                     "        (xr, xz, xn), (ur, uz, un) = x.chunk(3, 1), self.weight_hh_l0.chunk(3)\n"
+                     "        r, z = (xr + h @ ur.T).sigmoid(), (xz + h @ uz.T).sigmoid()\n"
+                     "        h = (1 - z) * (xn + (r * h) @ un.T).tanh() + z * h\n"
+                     "        return self.norm_hidden(h) if self.norm_hidden else h, c\n\n\n");
+    for (int b = 0; b < 2; b++)
+        if (before[b])
+            buf_printf(to, "class Before%sGRU(Before, Normed%sGRU):\n    pass\n\n\n", b ? "Both" : "", b ? "Both" : "");
 }
 
 /* Recurrent modules that read (N, C, L) as convs do, and return what they are asked for. */

@@ -617,18 +617,20 @@ static void tell_code(const Plan *p, Story *s)
         say(s, "bias", -1, o->bias_why);
     if (k->recurrent) {
         const struct cvy_cell *c = &k->recurrent->cell;
+        const int vectors = c->nh - k->recurrent->resets;
         say(s, "steps", recurrent_kept_bytes(k), plan_words(p, k).steps);
         if (k->recurrent->nnorm)
             say(s, "norms", -1, plan_words(p, k).places);
         say(s, "runs", -1,
-            xprintf(
-                "%d steps, one after the other: a product with the h before, and the cell. Of all steps together: the "
-                "product with the input, the weights' gradients. Threads split the images, so that bytes do not "
-                "depend on them",
-                k->recurrent->steps));
+            xprintf("%d steps, one after the other: a product with the h before, %sand the cell. Of all steps "
+                    "together: the "
+                    "product with the input, the weights' gradients. Threads split the images, so that bytes do not "
+                    "depend on them",
+                    k->recurrent->steps, k->recurrent->resets ? "one with r h, " : ""));
         say(s, "tile", -1,
-            xprintf("%d rows x %d vectors of %d units in registers; backward %d x %d", recurrent_rows(p->target, c->nh),
-                    c->nh, c->lanes, recurrent_rows(p->target, c->back_h), c->back_h));
+            xprintf("%d rows x %d vectors of %d units in registers; backward %d x %d",
+                    recurrent_rows(p->target, vectors), vectors, c->lanes, recurrent_rows(p->target, c->back_h),
+                    c->back_h));
     } else if (k->kind == KERNEL_EMBED) {
         say(s, "runs", -1,
             xprintf(
