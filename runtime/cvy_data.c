@@ -381,7 +381,7 @@ static int are_tokens(const struct cvy_data *d, const struct cvy_model *m)
         for (size_t k = 0; k < d->numbers; k++) {
             const size_t at = (size_t)i * d->numbers + k;
             const double v = d->number ? (double)d->number[at] : d->image[at];
-            if (cvy_is_token(m->tokens, v))
+            if (cvy_is_token(m->tokens, v) || cvy_data_pads(d, m, i, k))
                 continue;
             char *name = cvy_data_name(d, i);
             snprintf(hint, sizeof hint, "a token is a whole number from 0 to %d", m->tokens - 1);
@@ -394,11 +394,21 @@ static int are_tokens(const struct cvy_data *d, const struct cvy_model *m)
     return 1;
 }
 
+/* Only sets have lengths. */
+static int has_lengths(const struct cvy_data *d, const struct cvy_model *m)
+{
+    if (!m->lengths || d->length || d->n == 0)
+        return 1;
+    cvy_error("a set has them as train.length", "the network '%s' takes a length a sample, and '%s' has none", m->name,
+              d->what);
+    return 0;
+}
+
 /* Loads a split of a source, or counts it. */
 static int look_in(const struct source_row *row, struct cvy_data *d, const struct cvy_model *m, const struct place *at,
                    enum cvy_split split, int limit, int *n)
 {
-    return row->look(d, m, at, split, limit, n) && (!d || are_tokens(d, m));
+    return row->look(d, m, at, split, limit, n) && (!d || (are_tokens(d, m) && has_lengths(d, m)));
 }
 
 static int look_up(struct cvy_data *d, const struct cvy_model *m, const char *where, enum cvy_split split, int limit,
@@ -435,6 +445,7 @@ void cvy_data_free(struct cvy_data *d)
     if (!d->borrowed) {
         free(d->label);
         free(d->value);
+        free(d->length);
     }
     free(d->row);
     free(d->what);
@@ -460,6 +471,8 @@ uint32_t cvy_data_crc(const struct cvy_data *d, uint32_t before)
         const uint8_t byte[4] = {(uint8_t)label, (uint8_t)(label >> 8), (uint8_t)(label >> 16), (uint8_t)(label >> 24)};
         crc = crc32(crc, byte, wide ? 4 : 1);
     }
+    for (int i = 0; i < d->n && d->length; i++)
+        crc = crc32(crc, (const void *)&d->length[cvy_data_row(d, i)], sizeof *d->length);
     for (int i = 0; i < d->n; i++)
         crc = crc32(crc, rows + (size_t)cvy_data_row(d, i) * bytes, (uInt)bytes);
     return (uint32_t)crc;
@@ -558,6 +571,7 @@ static int hold_out(struct cvy_data *d, struct cvy_data *train, int classes, int
     d->label = train->label;
     d->value = train->value;
     d->values = train->values;
+    d->length = train->length;
     d->borrowed = 1;
     return 1;
 }

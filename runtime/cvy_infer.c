@@ -159,6 +159,11 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     }
     if (parsed == 0)
         return 2;
+    if (m->lengths) {
+        cvy_error("eval reads them from a set",
+                  "predict: the network '%s' takes a length a sample, which is not built yet", m->name);
+        return 1;
+    }
     struct cvy_run r = {0};
     float *x = NULL, *y = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);

@@ -32,15 +32,37 @@ struct cvy_range {
 struct cvy_range cvy_piece(int p, int pieces, int n);
 
 /* Whether a network for images that trains on up to `most` of them, by that loss, can take a batch. */
+static inline int cvy_batch_trains(const struct cvy_batch *b, int most, const struct cvy_loss *loss, int outputs)
+{
+    return b && b->x && b->target && b->n >= 1 && b->n <= most &&
+           cvy_target_fits(loss->target, b->target, b->n, outputs);
+}
 static inline int cvy_batch_fits(const struct cvy_batch *b, int most, const struct cvy_loss *loss, int outputs)
 {
-    return b && b->x && b->target && !b->length && b->n >= 1 && b->n <= most &&
-           cvy_target_fits(loss->target, b->target, b->n, outputs);
+    return cvy_batch_trains(b, most, loss, outputs) && !b->length;
 }
 /* Whether it can infer a batch, of any n, into y. */
 static inline int cvy_batch_infers(const struct cvy_batch *b, const float *y)
 {
     return b && !b->length && b->n >= 0 && (b->n == 0 || (b->x && y));
+}
+
+/* The same of a network whose samples may have lengths, from 1 to `steps`; none: each has all steps. */
+static inline int cvy_lengths_fit(const struct cvy_batch *b, int steps)
+{
+    for (int i = 0; b->length && i < b->n; i++)
+        if (b->length[i] < 1 || b->length[i] > steps)
+            return 0;
+    return 1;
+}
+static inline int cvy_sequences_fit(const struct cvy_batch *b, int most, const struct cvy_loss *loss, int outputs,
+                                    int steps)
+{
+    return cvy_batch_trains(b, most, loss, outputs) && cvy_lengths_fit(b, steps);
+}
+static inline int cvy_sequences_infer(const struct cvy_batch *b, const float *y, int steps)
+{
+    return b && b->n >= 0 && (b->n == 0 || (b->x && y)) && cvy_lengths_fit(b, steps);
 }
 
 /* Where a kernel is: image `image` of the batch, in piece `piece`; fresh: the first image of the piece. */

@@ -31,6 +31,7 @@ struct cvy_loader {
         float *value;           /* by what the network learns; NULL, too, where that is x */
         int *other;             /* of a mixed image the second class; */
         float *share;           /* the first one's share */
+        int *length;            /* of each sequence; NULL: all steps */
         struct cvy_batch batch; /* of these */
     } slot[RING];
     int64_t first, count; /* batches [first, first + count) of the pass */
@@ -149,13 +150,15 @@ static void make(struct cvy_loader *l, int64_t number, struct slot *to)
     int64_t from = number * l->batch;
     const int n = d->n - from < l->batch ? (int)(d->n - from) : l->batch;
     const void *const target = d->value ? (const void *)to->value : to->label ? (const void *)to->label : to->x;
-    to->batch = (struct cvy_batch){to->x, target, NULL, n};
+    to->batch = (struct cvy_batch){to->x, target, to->length, n};
     for (int i = 0; i < n; i++) {
         const int item = cvy_data_row(d, l->order ? l->order[from + i] : (int)from + i);
         float *const out = to->x + (size_t)i * d->numbers;
         read_row(l, item, out);
         if (to->label)
             to->label[i] = d->label[item];
+        if (to->length)
+            to->length[i] = d->length[item];
         if (to->value)
             memcpy(to->value + (size_t)i * values, d->value + (size_t)item * values, values * sizeof *to->value);
         if (!l->mixes)
@@ -232,6 +235,7 @@ struct cvy_loader *cvy_loader_start(const struct cvy_data *d, const struct cvy_m
              (!cvy_learns_classes(m) || (l->slot[i].label = cvy_alloc((size_t)batch, sizeof(int))) != NULL) &&
              (!l->mixes || ((l->slot[i].other = cvy_alloc((size_t)batch, sizeof(int))) != NULL &&
                             (l->slot[i].share = cvy_alloc((size_t)batch, sizeof(float))) != NULL)) &&
+             (!d->length || (l->slot[i].length = cvy_alloc((size_t)batch, sizeof(int))) != NULL) &&
              (!d->value || (l->slot[i].value = cvy_alloc((size_t)batch * (size_t)d->values, sizeof(float))) != NULL);
     }
     if (ok) {
@@ -293,6 +297,7 @@ void cvy_loader_stop(struct cvy_loader *l)
         free(l->slot[i].value);
         free(l->slot[i].other);
         free(l->slot[i].share);
+        free(l->slot[i].length);
     }
     free(l->order);
     free(l->table);

@@ -54,8 +54,9 @@ struct cvy_net {
     int64_t floats;   /* of param, without those that are frozen, which stand behind the others */
     int64_t *batches; /* num_batches_tracked of each norm */
     const struct cvy_optimiser *optimiser;
-    int batch;   /* largest n that training takes; 0: inference only */
-    int threads; /* that it uses: at most as many as init was offered */
+    int batch;         /* largest n that training takes; 0: inference only */
+    int threads;       /* that it uses: at most as many as init was offered */
+    const int *length; /* those of the batch of the last forward */
 };
 
 /* The samples that a call works on. A network reads them where they are: they stay until forward and backward are done.
@@ -63,7 +64,7 @@ struct cvy_net {
 struct cvy_batch {
     const float *x;     /* n x channels x height x width; tokens, too, as whole numbers */
     const void *target; /* what the loss compares the answers with: n classes, as int. NULL: none, as at inference */
-    const int *length;  /* of each sequence; NULL: each is as long as the input. Images have none */
+    const int *length;  /* of each sequence; NULL: each is as long as the input. Networks without lengths have none */
     int n;
 };
 
@@ -128,7 +129,8 @@ extern const float cvy_balanced[1];
 struct cvy_model {
     const char *name, *order, *target, *spec_hash;
     int channels, height, width, classes;
-    int tokens; /* what it reads are whole numbers from 0 to below it, channels and height being 1; 0: any numbers */
+    int tokens;  /* what it reads are whole numbers from 0 to below it, channels and height being 1; 0: any numbers */
+    int lengths; /* whether its samples have lengths, up to width (cvy_batch.length) */
     const struct cvy_tensor *tensor;
     int ntensor;
     const struct cvy_fixed *fixed;

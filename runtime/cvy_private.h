@@ -334,7 +334,8 @@ struct cvy_data {
     int32_t *label;       /* of each; NULL where the network learns values, or its input */
     float *value;         /* `values` of each, where it learns those */
     int values;
-    int *row; /* which of them the n are, with their labels; NULL: the first n */
+    int32_t *length; /* of each, up to the network's width; NULL: it has all steps */
+    int *row;        /* which of them the n are, with their labels; NULL: the first n */
     int n;
     size_t numbers;          /* of an image: C x H x W */
     char *what;              /* for people: where it came from */
@@ -359,6 +360,11 @@ int cvy_data_validation(struct cvy_data *d, struct cvy_data *train, const struct
 static inline int cvy_data_row(const struct cvy_data *d, int i)
 {
     return d->row ? d->row[i] : i;
+}
+/* Whether number k of row i (as the file has them) stands behind the row's length. */
+static inline int cvy_data_pads(const struct cvy_data *d, const struct cvy_model *m, int i, size_t k)
+{
+    return d->length && (int)(k % (size_t)m->width) >= d->length[i];
 }
 /* How many images there would be; -1 after a message. */
 int cvy_shapes_count(const struct cvy_model *model, enum cvy_split split, int limit);

@@ -202,6 +202,44 @@ static int read_set_values(struct cvy_data *d, const struct cvy_tensors *f, cons
     return 1;
 }
 
+/* The steps that each row has: SPLIT.length. A network without lengths takes no such set, nor one with lengths another.
+ */
+static int read_set_lengths(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_model *m,
+                            const char *split, int64_t rows)
+{
+    const struct cvy_entry *from = find(f, split, "length");
+    if (!from && !m->lengths)
+        return 1;
+    if (!from) {
+        cvy_error("a set has them as SPLIT.length, int64, one of each row",
+                  "'%s' has no %s.length, and the network '%s' takes a length a sample", f->path, split, m->name);
+        return 0;
+    }
+    if (!m->lengths) {
+        cvy_error("input: {..., lengths: true}",
+                  "'%s' has a length of each row (%s.length), and the network '%s' takes none", f->path, split,
+                  m->name);
+        return 0;
+    }
+    if (from->dtype != CVY_I64 || from->ndim != 1 || from->dim[0] != rows ||
+        from->end - from->begin != (uint64_t)from->dim[0] * sizeof(int64_t)) {
+        cvy_error("make the set again", "'%s': %s.length is not an int64 of each row", f->path, split);
+        return 0;
+    }
+    int64_t *all = cvy_alloc((size_t)d->n, sizeof *all);
+    d->length = cvy_alloc((size_t)d->n, sizeof *d->length);
+    int ok = all && d->length && read_bytes(f, all, (size_t)d->n * sizeof *all, from->begin);
+    for (int i = 0; ok && i < d->n; i++) {
+        ok = all[i] >= 1 && all[i] <= m->width;
+        d->length[i] = (int32_t)(ok ? all[i] : 0);
+        if (!ok)
+            cvy_error(NULL, "'%s': %s.length[%d] is %" PRId64 "; the network '%s' reads 1 to %d steps", f->path, split,
+                      i, all[i], m->name, m->width);
+    }
+    free(all);
+    return ok;
+}
+
 /* A file's rows are mapped; those that came through a pipe are copied. */
 static int read_rows(struct cvy_data *d, const struct cvy_tensors *f, const struct cvy_entry *x, int floats)
 {
@@ -234,12 +272,12 @@ static int read_rows(struct cvy_data *d, const struct cvy_tensors *f, const stru
     return 1;
 }
 
-static int numbers_are_finite(const struct cvy_data *d, const char *path)
+static int numbers_are_finite(const struct cvy_data *d, const struct cvy_model *m, const char *path)
 {
     const size_t each = d->numbers;
     for (int i = 0; d->number && i < d->n; i++)
         for (size_t k = 0; k < each; k++)
-            if (!cvy_finite(d->number[(size_t)i * each + k])) {
+            if (!cvy_data_pads(d, m, i, k) && !cvy_finite(d->number[(size_t)i * each + k])) {
                 cvy_error("make the set again: 'convoy data' leaves such rows out",
                           "'%s' holds a number that is not finite (row %d)", path, i);
                 return 0;
@@ -373,7 +411,8 @@ int cvy_set_load(struct cvy_data *d, const struct cvy_model *m, const char *path
              (m->train.loss->target == CVY_INPUT    ? 1
               : m->train.loss->target == CVY_VALUES ? read_set_values(d, &f, m, word, y)
                                                     : read_set_labels(d, &f, m, word, y)) &&
-             read_rows(d, &f, x, floats) && numbers_are_finite(d, path) && keep_origin(d, &f);
+             read_rows(d, &f, x, floats) && read_set_lengths(d, &f, m, word, x->dim[0]) &&
+             numbers_are_finite(d, m, path) && keep_origin(d, &f);
     }
     if (ok && d && split == CVY_TRAIN_SPLIT && !m->tokens)
         compare_scale(&f, m);

@@ -74,7 +74,10 @@ ${n.NAME}_API int ${n.name}_step(struct ${n.name} *net, float *state, const floa
 //$ else
 /* x: n images, each channels x height x width; y: n x classes logits. One caller at a time. Returns 0; or -1 and touches nothing
  * where a pointer is NULL or n is below 0. */
-${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n);
+//$ if n.lengths
+/* length: how many of the ${n.w} steps each has, from 1 on; what stands behind them may be anything. NULL: all of them. */
+//$ end
+${n.NAME}_API int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n${n.length});
 //$ end
 
 #ifdef __cplusplus
@@ -177,10 +180,15 @@ int ${n.name}_step(struct ${n.name} *net, float *stream, const float *x, float *
     return 0;
 }
 //$ else
-int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n)
+int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n${n.length})
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
         return -1;
+    //$ if n.lengths
+    for (int i = 0; length && i < n; i++)
+        if (length[i] < 1 || length[i] > ${n.w})
+            return -1;
+    //$ end
 #if defined _OPENMP
 #pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
 #endif

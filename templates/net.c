@@ -517,7 +517,7 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
 {
     double loss = 0, sum = 0;
 
-    if (!net || !step || !cvy_batch_fits(batch, net->net.batch, &cvy_${n.loss}, ${n.classes}) || batch->n < ${n.NAME}_MIN_BATCH)
+    if (!net || !step || !${n.fits}(batch, net->net.batch, &cvy_${n.loss}, ${n.classes}${n.steps}) || batch->n < ${n.NAME}_MIN_BATCH)
         return (double)NAN;
     const int n = net->forwarded = batch->n;
     //$ for k in n.kernels
@@ -526,6 +526,9 @@ double ${n.name}_forward(struct ${n.name} *net, const struct cvy_batch *batch, c
     //$ end
     //$ end
     net->loss.${n.target_name} = batch->target;
+    //$ if n.lengths
+    net->net.length = batch->length;
+    //$ end
     //$ for m in n.still
     cvy_bn_still(&net->${m.name});
     //$ end
@@ -577,7 +580,7 @@ int ${n.name}_fold(struct ${n.name} *net)
 
 int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y)
 {
-    if (!net || !cvy_batch_infers(batch, y))
+    if (!net || !${n.infers}(batch, y${n.steps}))
         return -1;
     const float *const f = net->folded, *const x = batch->x;
     const int n = batch->n;
@@ -615,6 +618,9 @@ const struct cvy_model ${n.name}_model = {
     .height = ${n.h},
     .width = ${n.w},
     .classes = ${n.classes},
+    //$ if n.lengths
+    .lengths = 1,
+    //$ end
     //$ if n.tokens
     .tokens = ${n.tokens},
     //$ end

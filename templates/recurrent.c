@@ -32,6 +32,14 @@ CVY_INLINE vh cvy_cell_keep(vh x, vh w, vh sum)
 //$ emit q
 //$ end
 //$ end
+//$ if h.lengths
+/* How many steps row r has; the others are padding, which is never read but in products whose other side is zero. */
+CVY_INLINE int ${h.name}_end(const int *length, int r)
+{
+    return length ? length[r] : ${h.steps};
+}
+
+//$ end
 //$ emit h.point
 //$ emit h.forward
 //$ if h.train
@@ -269,6 +277,17 @@ CVY_MAYBE void ${h.name}_${q.name}_sums(const float *work, double *sum, int n, p
 // A step's units where a norm stands behind the gates.
 //$ define cell_units
 for (int r = from; r < to; r++) {
+    //$ if h.lengths
+    const int end = ${h.name}_end(length, r);
+    for (int j = 0; j < ${h.blocks} && t >= end; j++) { /* padding */
+        float *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+        vf_store(hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, vf_zero());
+        ${h.give_padding}
+        (void)yr;
+    }
+    if (t >= end)
+        continue;
+    //$ end
     //$ if h.cell
     for (int j = 0; j < ${h.blocks}; j++) {
         const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
@@ -318,6 +337,11 @@ for (int r = from; r < to; r++) {
 //$ end
 //$ define cell_units_back
 for (int r = from; r < to; r++) {
+    //$ if h.lengths
+    const int end = ${h.name}_end(length, r), last = t == end - 1;
+    if (t >= end)
+        continue;
+    //$ end
     float *const gs = dh + (ptrdiff_t)r * ${h.units};
     for (int j = 0; j < ${h.blocks}; j++) {
         const ptrdiff_t unit = (ptrdiff_t)r * ${h.units} + j * 16;
@@ -448,6 +472,14 @@ for (int t = 0; t < ${h.steps}; t++) {
         for (int r = from; r < to; r++) {
             const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
             float *const h = hs + ((ptrdiff_t)t * n + r) * ${h.units} + j * 16, *const c = cs + at * 16, *const yr = y + (ptrdiff_t)r * ${h.y_row} + j * ${h.y_block};
+            //$ if h.lengths
+            const int end = ${h.name}_end(length, r);
+            if (t >= end) { /* padding */
+                vf_store(h, vf_zero());
+                ${h.give_padding}
+                continue;
+            }
+            //$ end
             vf v = ${h.name}_point(kept + at * ${h.slots_16}, ${h.c_before}, c, before ? before + (ptrdiff_t)r * ${h.units} + j * 16 : NULL);
             //$ if h.padded
             if (j == ${h.blocks} - 1)
@@ -462,7 +494,7 @@ for (int t = 0; t < ${h.steps}; t++) {
 
 //$ define cell_forward
 /* Rows [from, to) of n: all steps. x: rows of ${h.x_row} floats; w: as cvy_cell_pack has them; kept: what each step leaves; y: rows of ${h.y_row} floats.${h.state_doc} */
-CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to${h.state})
+CVY_MAYBE void ${h.name}_forward(const float *x, const float *w, float *kept, float *y, int n, int from, int to${h.state}${h.length})
 {
     const float *const u = w + ${h.u_at}, *const bias = w + ${h.bias_at};
     float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
@@ -680,7 +712,7 @@ for (int q = 0; q < ${h.x_panels}; q++)
 //$ define cell_backward
 /* Rows [from, to) of n, the last step first: what is kept of the slots becomes the gradient of their sums, and from that comes the gradient of x (dx NULL:
  * nobody wants it). dz: the gradient of y; w: as cvy_cell_turn has them; work: rows of room. */
-CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, float *work, float *dx, int n, int from, int to)
+CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, float *work, float *dx, int n, int from, int to${h.length})
 {
     const float *const cs = kept + (ptrdiff_t)${h.c_at} * n, *const hs = kept + (ptrdiff_t)${h.h_at} * n;
     float *const dh = work, *const carry = work + (ptrdiff_t)n * ${h.units};
@@ -698,7 +730,7 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
             const float *const unit = hs + (ptrdiff_t)r * ${h.units} + k;
             float best = unit[0];
             int step = 0;
-            for (int t = 1; t < ${h.steps}; t++) {
+            for (int t = 1; t < ${h.end}; t++) {
                 const float v = unit[(ptrdiff_t)t * n * ${h.units}];
                 if (!(v <= best) && best == best)
                     best = v, step = t;
@@ -710,10 +742,20 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
     memset(${q.var}_sums + (ptrdiff_t)from * ${q.sums}, 0, sizeof(float) * ${q.sums} * (size_t)(to - from));
     //$ end
     for (int t = ${h.steps} - 1; t >= 0; t--) {
+        //$ if h.lengths
+        const int final = t == ${h.steps} - 1;
+        for (int r = from; r < to; r++) {
+            //$ if h.mixes
+            const int last = t >= ${h.name}_end(length, r) - 1;
+            //$ end
+            ${h.begin};
+        }
+        //$ else
         const int last = t == ${h.steps} - 1;
         for (int r = from; r < to; r++)
             ${h.begin};
-        for (int q = 0; !last && q < ${h.back_panels}; q++)
+        //$ end
+        for (int q = 0; !${h.final} && q < ${h.back_panels}; q++)
             for (int r = from, m; r < to; r += m) {
                 m = ${h.name}_some_${h.back_h}(to - r);
                 ${h.name}_rows_${h.back_h}(m, ${h.uh} + ((ptrdiff_t)(t + 1) * ${h.blocks} * n + r) * ${h.uh_16} + ${h.uh_first}, ${h.uh_16}, 1, (ptrdiff_t)n * ${h.uh_16},
@@ -725,6 +767,13 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
         for (int j = 0; j < ${h.blocks}; j++)
             for (int r = from; r < to; r++) {
                 const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r, unit = (ptrdiff_t)r * ${h.units} + j * 16;
+                //$ if h.lengths
+                const int end = ${h.name}_end(length, r), last = t == end - 1;
+                if (t >= end) { /* padding */
+                    memset(kept + at * ${h.slots_16}, 0, sizeof(float) * ${h.slots_16});
+                    continue;
+                }
+                //$ end
                 //$ if h.unit_norms
                 const float *const c = cs + at * 16;
                 float *const s = kept + at * ${h.slots_16};
@@ -761,6 +810,12 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
         //$ end
         //$ for q in h.step_norms
         for (int r = from; r < to; r++)
+            //$ if h.lengths
+            if (t >= ${h.name}_end(length, r))
+                for (int j = 0; j < ${h.blocks}; j++)
+                    memset(${q.var} + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${q.vectors_16}, 0, sizeof(float) * ${q.vectors_16});
+            else
+            //$ end
             ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16} + ${q.first_16}, n, w + ${q.turned_at},
                 ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups}, ${q.var}_sums + (ptrdiff_t)r * ${q.sums});
         //$ end
@@ -768,6 +823,12 @@ CVY_MAYBE void ${h.name}_backward(const float *dz, const float *w, float *kept, 
     //$ for q in h.input_norms
     for (int t = 0; t < ${h.steps}; t++)
         for (int r = from; r < to; r++)
+            //$ if h.lengths
+            if (t >= ${h.name}_end(length, r))
+                for (int j = 0; j < ${h.blocks}; j++)
+                    memset(${q.var} + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * ${q.vectors_16}, 0, sizeof(float) * ${q.vectors_16});
+            else
+            //$ end
             ${h.name}_${q.name}_back(${q.var} + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${q.vectors_16}, kept + ((ptrdiff_t)t * ${h.blocks} * n + r) * ${h.slots_16}, n, w + ${q.turned_at},
                 ${q.var}_scale + ((ptrdiff_t)t * n + r) * ${q.groups}, ${q.var}_sums + (ptrdiff_t)r * ${q.sums});
     //$ end
@@ -862,7 +923,13 @@ CVY_MAYBE void ${h.name}_biases(const float *kept, double *sum, int n, int j)
 //$ define cell_run
 CVY_PARALLEL(k->net->threads)
 for (int p = 0; p < k->net->threads; p++)
-    ${s.core}_${s.call}, n, (int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads));
+    ${s.core}_${s.call}, n, (int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads)${s.length});
+//$ end
+//$ define cell_trim
+for (int r = 0; r < n; r++) /* products are over all steps: what pads x becomes zero */
+    for (int t = ${s.core}_end(k->net->length, r); t < ${s.steps}; t++)
+        for (int b = 0; b < ${s.blocks}; b++)
+            memset(k->mat_back_x + (int64_t)r * ${s.row} + b * ${s.block} + t * 16, 0, sizeof(float) * 16);
 //$ end
 //$ define cell_grads
 //$ loop p 0 ${s.panels} 1 parallel k->net->threads
@@ -928,7 +995,7 @@ memset(k->dw, 0, sizeof(float) * ${s.floats}); /* what stands behind the paramet
 cvy_update(k->net, ${s.at}, ${s.floats}, k->dw + ${s.from}, ${s.floats}, 1, step, step->${s.decay});
 //$ end
 //$ define cell_infer
-${s.core}_forward(${s.x}, f + ${s.folded}, steps, y, 1, 0, 1${s.state});
+${s.core}_forward(${s.x}, f + ${s.folded}, steps, y, 1, 0, 1${s.state}${s.length});
 //$ end
 //$ define cell_traced
 const float *const y = k->mat_y + (int64_t)i * ${s.floats}; /* of forward, which has just run */

@@ -292,7 +292,8 @@ static json_t *input(void)
 {
     const KeyInfo side = {.lo = 1, .hi = MAX_SIDE};
     json_t *tokens = map_of(input_keys);
-    with(tokens, "required", json_pack("[s, s]", "tokens", "length"));
+    with(tokens, "required", json_pack("[s]", "length"));
+    with(tokens, "oneOf", json_pack("[{s:[s]}, {s:[s]}]", "required", "tokens", "required", "features"));
     return any_of(list_of(number(&side, true), 1, 3), tokens);
 }
 

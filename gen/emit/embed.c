@@ -30,6 +30,9 @@ void emit_table_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     rec_fmt(h, "doc", "embed: %d of %d tokens -> %d numbers each", o->shape.w, p->g->spec->tokens, o->shape.c);
     rec_int(h, "train", train);
     put_sizes(p, k, h);
+    rec_int(h, "lengths", o->lengths);
+    rec_str(h, "length", o->lengths ? ", const int *length" : "");
+    rec_str(h, "end", o->lengths ? xprintf("(length ? length[r] : %d)", o->shape.w) : xprintf("%d", o->shape.w));
     template_expand("table_file", "h", h, to);
 }
 
@@ -38,6 +41,7 @@ static Rec *table_line(const File *f, Rec *to, const char *template)
     Rec *s = line_add(to, "body", template);
 
     rec_str(s, "core", f->k->w->core_name);
+    rec_str(s, "length", f->p->g->op[f->k->op].lengths ? ", k->net->length" : "");
     put_sizes(f->p, f->k, s);
     return s;
 }
@@ -55,8 +59,10 @@ void embed_backward(const File *f, Rec *kernel)
 
 void embed_infer(const File *f, Rec *fn)
 {
-    Rec *s = table_line(f, fn, "table_infer");
+    Rec *s = line_add(fn, "body", "table_infer");
 
+    rec_str(s, "core", f->k->w->core_name);
+    rec_str(s, "length", f->p->g->op[f->k->op].lengths ? ", length" : "");
     rec_fmt(s, "folded", "%s_%s_FOLDED", upper(f->p->g->spec->name), upper(f->k->name));
     rec_str(s, "x", f->k->image[f->k->w->x].name);
 }

@@ -64,8 +64,8 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
 
 /* What a kernel of inference is given: its weights, the images and which of them, the thread's part. */
 typedef struct InferArgs {
-    const char *folded, *x, *image, *scratch;
-    int64_t state; /* of a stream: where the kernel's part of it begins */
+    const char *folded, *x, *image, *scratch, *length; /* length: of the image at hand, or NULL */
+    int64_t state;                                     /* of a stream: where the kernel's part of it begins */
 } InferArgs;
 /* Inference: a kernel's call; offsets in the thread's part; what is the result there. */
 const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
@@ -104,6 +104,7 @@ const Kernel *emit_infer_kernel(const Plan *p, const Kernel *k); /* inference's 
 bool emit_infer_folded(const Plan *p, const Kernel *k);
 bool emit_infer_applies(const Kernel *k, int op);
 const char *emit_infer_parameters(const Plan *p, const Kernel *k);
+bool emit_infer_lengths(const Plan *p, const Kernel *k); /* whether it is given the length of the image at hand */
 /* size.c: bytes of C, about: of layers' files, and of cores that layers share. What is the most for one layer. */
 enum { EMIT_MOST = 64 << 20 };
 typedef struct EmitSize {

@@ -209,7 +209,9 @@ static void layers(const Export *e)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),
                 emit_infer_parameters(p, k));
-        line(e, "infer", emit_infer_call(p, k, (InferArgs){array, "x", p->stream ? "0" : "i", "s", state}));
+        line(e, "infer",
+             emit_infer_call(p, k,
+                             (InferArgs){array, "x", p->stream ? "0" : "i", "s", "length ? length + i : NULL", state}));
         state += p->stream ? emit_state_floats(k) : 0;
     }
     emit_infer_places(p, e->rec, "places");
@@ -257,6 +259,8 @@ static void totals(const Export *e)
         rec_int(r, "tokens", s->tokens);
     rec_int(r, "h", in.h);
     rec_int(r, "w", in.w);
+    rec_int(r, "lengths", s->lengths);
+    rec_str(r, "length", s->lengths ? ", const int *length" : "");
     rec_int(r, "classes", s->classes);
     rec_str(r, "mean", emit_channel_list(s->train.mean, in.c));
     rec_str(r, "std", emit_channel_list(s->train.std, in.c));

@@ -34,6 +34,11 @@ bool emit_infer_folded(const Plan *p, const Kernel *k)
     return any;
 }
 
+bool emit_infer_lengths(const Plan *p, const Kernel *k)
+{
+    return kernel_is_apart(k) && (k->recurrent || k->kind == KERNEL_EMBED) && p->g->op[p->g->op[k->op].in].lengths;
+}
+
 const char *emit_infer_parameters(const Plan *p, const Kernel *k)
 {
     Buf b = {0};
@@ -57,6 +62,8 @@ const char *emit_infer_parameters(const Plan *p, const Kernel *k)
         buf_puts(&b, ", float *state");
     if (k->scratch)
         buf_puts(&b, ", float *scratch");
+    if (emit_infer_lengths(p, k))
+        buf_puts(&b, ", const int *length");
     return b.text + 2; /* without the first comma */
 }
 

@@ -46,6 +46,8 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args)
         buf_printf(&b, ", state + %lld", (long long)args.state);
     if (k->scratch)
         buf_printf(&b, ", %s + %s", args.scratch, infer_scratch(n, k));
+    if (emit_infer_lengths(p, k))
+        buf_printf(&b, ", %s", args.length);
     return xprintf("%s_infer(%s)", kernel_struct(p, k), b.text + 2);
 }
 

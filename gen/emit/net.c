@@ -109,12 +109,20 @@ static void kernels(const Net *n)
 
 static void infer_calls(const Net *n)
 {
+    const bool lengths = n->g->spec->lengths;
+
+    rec_int(n->rec, "lengths", lengths);
+    rec_str(n->rec, "fits", lengths ? "cvy_sequences_fit" : "cvy_batch_fits");
+    rec_str(n->rec, "infers", lengths ? "cvy_sequences_infer" : "cvy_batch_infers");
+    rec_str(n->rec, "steps", lengths ? xprintf(", %d", n->g->spec->input[2]) : "");
     emit_infer_places(n->p, n->rec, "infer_slots");
     for (int i = 0; i < n->p->ninfer; i++) {
         const Kernel *k = &n->p->infer[i];
-        net_line(n->rec, "infer", emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s", 0}));
+        net_line(
+            n->rec, "infer",
+            emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s", "batch->length ? batch->length + i : NULL", 0}));
         bench_row(n, "bench_inference", k, PHASE_INFER, "infer",
-                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch", 0}));
+                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch", "NULL", 0}));
     }
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }

@@ -90,8 +90,13 @@ static const char *element_text(const Op *o, int steps)
 }
 
 /* What is done with a step's h, v. */
-static const char *give_text(int returns, int steps, const char *at)
+static const char *give_text(int returns, int steps, const char *at, bool lengths)
 {
+    if (lengths && returns == RETURN_MEAN)
+        return "v = t ? vf_add(vf_load(yr), v) : v;\n                "
+               "vf_store(yr, t == end - 1 ? vf_div(v, vf_set((float)end)) : v);";
+    if (lengths && returns == RETURN_LAST)
+        return "if (t == end - 1)\n                    vf_store(yr, v);";
     switch (returns) {
     case RETURN_ALL:
         return xprintf("vf_store(yr + %s * 16, v);", at);
@@ -108,8 +113,10 @@ static const char *give_text(int returns, int steps, const char *at)
 }
 
 /* What y's gradient is to that of a step's h, g. */
-static const char *given_text(int returns, int steps, const char *at)
+static const char *given_text(int returns, int steps, const char *at, bool lengths)
 {
+    if (lengths && returns == RETURN_MEAN)
+        return "g = vf_add(g, vf_div(vf_load(z), vf_set((float)end)));";
     switch (returns) {
     case RETURN_ALL:
         return xprintf("g = vf_add(g, vf_load(z + %s * 16));", at);
@@ -357,6 +364,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     const Op *o = &p->g->op[k->op];
     const OpInfo *info = &op_info[o->kind];
     const int returns = o->arg[ARG_RETURN].count, steps = k->recurrent->steps;
+    const bool lengths = p->g->op[o->in].lengths;
     const Cell cell = {k, o, &k->recurrent->cell, p->target, rec_new()};
     Rec *h = cell.h;
 
@@ -373,8 +381,14 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     const char *at = element_text(o, steps);
     rec_str(h, "at", at);
     rec_int(h, "at_step", o->reverse ? -LANES : LANES);
-    rec_str(h, "give", give_text(returns, steps, at));
-    rec_str(h, "given", given_text(returns, steps, at));
+    rec_str(h, "give", give_text(returns, steps, at, lengths));
+    rec_str(h, "given", given_text(returns, steps, at, lengths));
+    rec_int(h, "lengths", lengths);
+    rec_int(h, "mixes", info->cell->mixes);
+    rec_str(h, "length", lengths ? ", const int *length" : "");
+    rec_str(h, "end", lengths ? xprintf("%s_end(length, r)", k->w->core_name) : xprintf("%d", steps));
+    rec_str(h, "final", lengths ? "final" : "last");
+    rec_str(h, "give_padding", returns == RETURN_ALL ? "vf_store(yr + t * 16, vf_zero());" : "");
     put_state(p, k, h);
     const char *clear = xprintf("memset(dh + (ptrdiff_t)r * %d, 0, sizeof(float) * %d)", blocks_of(o->shape.c) * LANES,
                                 blocks_of(o->shape.c) * LANES);
@@ -424,6 +438,11 @@ const char *emit_cell_param(const Param *q)
     return xprintf("%s_%s", place_info[q->place].param, name[q->role]);
 }
 
+static bool has_lengths(const File *f)
+{
+    return f->p->g->op[f->p->g->op[f->k->op].in].lengths;
+}
+
 /* A line that names the kernel's cell, and its core. */
 static Rec *cell_line(const File *f, Rec *to, const char *list, const char *template)
 {
@@ -431,6 +450,7 @@ static Rec *cell_line(const File *f, Rec *to, const char *list, const char *temp
 
     rec_fmt(s, "cell", "%s_cell", f->k->name);
     rec_str(s, "core", f->k->w->core_name);
+    rec_str(s, "length", has_lengths(f) ? ", k->net->length" : "");
     return s;
 }
 
@@ -560,6 +580,14 @@ void recurrent_backward(const File *f, Rec *kernel)
     }
     if (batch && k->back_data)
         rec_str(cell_line(f, kernel, "body", "cell_run"), "call", "backward_x(k->copy, k->mat_steps, k->mat_dx");
+    if (k->learns && has_lengths(f)) {
+        const int64_t block = (int64_t)k->recurrent->steps * LANES, blocks = blocks_of(c->in);
+        s = cell_line(f, kernel, "body", "cell_trim");
+        rec_int(s, "steps", k->recurrent->steps);
+        rec_int(s, "blocks", blocks);
+        rec_int(s, "block", block);
+        rec_int(s, "row", block * blocks);
+    }
     if (k->learns)
         weight_gradients(f, kernel);
 }
@@ -594,7 +622,10 @@ void recurrent_update(const File *f, Rec *kernel)
 
 void recurrent_infer(const File *f, Rec *fn)
 {
-    Rec *s = cell_line(f, fn, "body", "cell_infer");
+    Rec *s = line_add(fn, "body", "cell_infer");
+
+    rec_str(s, "core", f->k->w->core_name);
+    rec_str(s, "length", has_lengths(f) ? ", length" : "");
 
     rec_fmt(s, "folded", "%s_%s_FOLDED", upper(f->p->g->spec->name), upper(f->k->name));
     rec_str(s, "x", f->k->image[f->k->w->x].name);

@@ -68,7 +68,7 @@ static const char *const depthwise_word[] = {"depthwise", NULL};
 
 const KeyInfo top_keys[] = {
     {.name = "name", .type = KEY_DEF, .def = "name", .help = "the network's name: the C prefix, the program, the header"},
-    {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]; {tokens: ..., length: ...}"},
+    {.name = "input", .type = KEY_DEF, .def = "input", .help = "[channels, height, width]; [channels, length]; [features]; {tokens: ..., length: ...}; {features: ..., length: ...}"},
     {.name = "classes", .type = KEY_INT, .lo = 2, .hi = MAX_CLASSES, .help = "how many logits the last layer gives"},
     {.name = "outputs", .type = KEY_INT, .lo = 1, .hi = MAX_CLASSES, .help = "instead of classes: how many numbers the last layer gives, for loss: mse"},
     ORDER_KEYS, ACT_KEY, NORM_KEY, PRESET_KEY, BIAS_KEY, NORM_KEYS,
@@ -85,7 +85,10 @@ const KeyInfo top_keys[] = {
 
 const KeyInfo input_keys[] = {
     {.name = "tokens", .type = KEY_INT, .lo = 1, .hi = MAX_TOKENS, .help = "how many different tokens there are: whole numbers from 0 to below it, which embed reads"},
-    {.name = "length", .type = KEY_INT, .lo = 1, .hi = MAX_SIDE, .help = "how many tokens a row has"},
+    {.name = "features", .type = KEY_INT, .lo = 1, .hi = MAX_SIDE, .help = "instead of tokens: how many numbers a step has"},
+    {.name = "length", .type = KEY_INT, .lo = 1, .hi = MAX_SIDE, .help = "how many steps a row has: tokens, or times so many features"},
+    {.name = "lengths", .type = KEY_BOOL, .fallback = "false",
+         .help = "each sample has a length of its own, up to that; what stands behind it changes nothing"},
     {.name = NULL}};
 
 const KeyInfo conv_keys[] = {

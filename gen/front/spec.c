@@ -148,6 +148,8 @@ static void read_augment(const Node *n, Spec *s)
     if (cvy_augments_pixels(all) && s->input[2] == 1)
         diag_error(n->mark, "leave it out, but for mixup", "train.augment is for images, and the input has %d numbers",
                    s->input[0]);
+    else if (s->lengths && cvy_augments(all))
+        diag_error(n->mark, "leave it out", "train.augment moves what pads a sample; the input has lengths");
     else if (s->tokens && cvy_augments(all))
         diag_error(n->mark, "leave it out", "train.augment is for numbers, and the input has tokens");
 }
@@ -438,27 +440,34 @@ static void warn_repeats(const Spec *s)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------- */
 
-/* {tokens: 27, length: 16} */
-static void read_tokens(const Node *n, Spec *s)
+/* {tokens: 27, length: 16}, {features: 13, length: 100, lengths: true} */
+static void read_sequence(const Node *n, Spec *s)
 {
+    const bool features = keys_get(n, "features") != NULL;
     const struct {
         const char *key, *what, *hint;
-        int *to;
-    } part[] = {
-        {"tokens", "the tokens of input", "how many different tokens there are: they are 0 to 26 of 27", &s->tokens},
-        {"length", "the length of input", "how many tokens a row has", &s->input[2]}};
+        int most, *to;
+    } part[] = {{"tokens", "the tokens of input", "how many different tokens there are: they are 0 to 26 of 27",
+                 MAX_TOKENS, &s->tokens},
+                {"length", "the length of input", features ? "how many steps a row has" : "how many tokens a row has",
+                 MAX_SIDE, &s->input[2]},
+                {"features", "the features of input", "", MAX_SIDE, &s->input[0]}};
     s->dims = size_dims = 1;
     s->input[0] = s->input[1] = s->input[2] = 1;
     if (!keys_check(n, "input", input_keys))
         return;
-    for (int i = 0; i < 2; i++) {
+    if (features && keys_get(n, "tokens"))
+        diag_error(keys_get_key(n, "features")->mark, "embed makes features of tokens", "input has tokens or features");
+    for (int i = 0; i < 3; i++) {
         const Node *value = keys_get(n, part[i].key);
-        if (!value)
+        if (value)
+            want_int32(value, part[i].what, 1, part[i].most, part[i].to);
+        else if (i == 1 || !features != (i == 2))
             diag_error(n->mark, xprintf("input: {tokens: 27, length: 16}: %s", part[i].hint), "input has no %s",
                        part[i].key);
-        else
-            want_int32(value, part[i].what, 1, i ? MAX_SIDE : MAX_TOKENS, part[i].to);
     }
+    if (keys_get(n, "lengths"))
+        want_bool(keys_get(n, "lengths"), "the lengths of input", &s->lengths);
 }
 
 static void read_input(const Node *n, Spec *s)
@@ -466,7 +475,7 @@ static void read_input(const Node *n, Spec *s)
     static const char *const what[] = {"the channels of input", "the height of input", "the width of input"};
     s->input_mark = n->mark;
     if (n->kind == NODE_MAP) {
-        read_tokens(n, s);
+        read_sequence(n, s);
         return;
     }
     if (n->kind != NODE_SEQ || n->n < 1 || n->n > 3) {

@@ -121,8 +121,9 @@ typedef struct Spec {
     const char *name; /* a C identifier, no keyword */
     int input[3];     /* C, H, W */
     int dims;         /* 2; 1: written as [channels, length], H is 1 and sizes are the ones along the length */
-    int tokens; /* what it reads are whole numbers from 0 to below this, `length` of them: input is 1 x 1 x length. 0:
-                   numbers */
+    int tokens;   /* what it reads are whole numbers from 0 to below this, `length` of them: input is 1 x 1 x length. 0:
+                     numbers */
+    bool lengths; /* samples have lengths of their own, from 1 to input[2]: what stands behind one is padding */
     Mark input_mark;
     int classes;
     Mark classes_mark;

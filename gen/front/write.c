@@ -313,7 +313,10 @@ const char *freeze_text(const SpecTrain *t)
 
 const char *spec_input_text(const Spec *s)
 {
-    return s->tokens      ? xprintf("{tokens: %d, length: %d}", s->tokens, s->input[2])
+    const char *lengths = s->lengths ? ", lengths: true" : "";
+
+    return s->tokens      ? xprintf("{tokens: %d, length: %d%s}", s->tokens, s->input[2], lengths)
+           : s->lengths   ? xprintf("{features: %d, length: %d%s}", s->input[0], s->input[2], lengths)
            : s->dims == 1 ? xprintf("[%d, %d]", s->input[0], s->input[2])
                           : xprintf("[%d, %d, %d]", s->input[0], s->input[1], s->input[2]);
 }
@@ -397,6 +400,8 @@ void spec_dump(const Spec *s, FILE *to)
     const SpecTrain *t = &s->train;
     const char *input = s->tokens ? xprintf("%d of %d tokens", s->input[2], s->tokens)
                                   : xprintf("%d x %d x %d", s->input[0], s->input[1], s->input[2]);
+    if (s->lengths)
+        input = xprintf("%s, lengths a sample", input);
     fprintf(to, "spec %s: input %s, classes %d, init %s, unroll %s\n", s->name, input, s->classes, init_text(s),
             unroll_text(s));
     for (int i = 0; i < s->nlayer; i++)

@@ -338,6 +338,7 @@ Graph *graph_build(const Spec *s)
     Op *in = add_op(g, OP_INPUT, NULL, 0, s->input_mark);
     in->layer = in->path = "input";
     in->shape = (Shape){s->input[0], s->input[1], s->input[2]};
+    in->lengths = s->lengths;
     if (!graph_shape_fits(g, in))
         return NULL;
     Build b = {g, (int *)xalloc((size_t)(s->nlayer + 1) * sizeof(int)) + 1, xalloc((size_t)s->nlayer * sizeof(int))};

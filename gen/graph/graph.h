@@ -51,6 +51,7 @@ typedef struct Op {
     int groups; /* of channels: of a conv, of an image norm; else 1 */
     bool bias;
     const char *bias_why; /* why `auto` dropped or kept it, for people; NULL where the spec said it itself */
+    bool lengths;         /* a sequence whose samples have lengths of their own: what stands behind one is padding */
     bool reverse; /* a recurrent op that walks from its input's last step to the first, beside one that does not */
     bool frozen;  /* its layer is: it has parameters, and they stay as they are; a batch norm uses running statistics */
     /* set by grad */

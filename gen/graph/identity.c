@@ -31,10 +31,12 @@ static const char *word(const Graph *g, const Op *o)
     const SpecTrain *t = &g->spec->train;
     const char *text = op_lasting_text(o->kind, o->arg, g->dims);
 
+    const char *lengths = o->lengths ? ",lengths" : "";
+
     if (o->kind == OP_INPUT && g->spec->tokens)
-        return xprintf("input(tokens=%d)", g->spec->tokens);
+        return xprintf("input(tokens=%d%s)", g->spec->tokens, lengths);
     if (o->kind == OP_INPUT)
-        return xprintf("input(mean=%s,std=%s)", channels(t->mean, o->shape.c), channels(t->std, o->shape.c));
+        return xprintf("input(mean=%s,std=%s%s)", channels(t->mean, o->shape.c), channels(t->std, o->shape.c), lengths);
     /* what makes channels says how many */
     return op_info[o->kind].cls == CLASS_WEIGHT || o->kind == OP_PAD ? xprintf("%s to %d", text, o->shape.c) : text;
 }

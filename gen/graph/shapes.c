@@ -188,6 +188,44 @@ static bool reads_no_tokens(const Graph *g, const Op *op)
     return false;
 }
 
+/* Which ops may read a sequence whose samples have lengths of their own: those that make nothing of one step out of
+ * another's, and recurrent ones, which stop. */
+static bool respects_lengths(const Graph *g, Op *op)
+{
+    const OpInfo *info = &op_info[op->kind];
+    bool lengths = false;
+    for (int k = 0; k < op->nin; k++)
+        lengths |= g->op[op->ins[k]].lengths;
+    if (!lengths)
+        return true;
+    if (op_input_bn(op->kind, op->arg)) {
+        diag_error2(op->mark, g->spec->input_mark, "samples have lengths", "ln or rms; or no lengths",
+                    "%s: bn in the input, over all steps of a batch that has lengths, is yet to be built", op->path);
+        return false;
+    }
+    if (op->reverse) {
+        diag_error2(op->mark, g->spec->input_mark, "samples have lengths", "leave bidirectional out; or no lengths",
+                    "%s: a walk from where each sample ends is yet to be built", op->path);
+        return false;
+    }
+    if (op_resets_before(op->kind, op->arg)) {
+        diag_error2(op->mark, g->spec->input_mark, "samples have lengths", "reset: after; or no lengths",
+                    "%s: reset: before, of samples with lengths, is yet to be built", op->path);
+        return false;
+    }
+    if (op_is_recurrent(op->kind)) {
+        op->lengths = op->arg[ARG_RETURN].count == RETURN_ALL;
+        return true;
+    }
+    op->lengths = true;
+    if (op->kind == OP_EMBED || op->kind == OP_ADD || op->kind == OP_CONCAT || info->cls == CLASS_POINT)
+        return true;
+    diag_error2(op->mark, g->spec->input_mark, "samples have lengths",
+                "a recurrent layer that returns last, mean or max before it; or no lengths",
+                "%s: %s would mix a sample with what pads it", op->path, info->name);
+    return false;
+}
+
 static bool shape_bn(const Graph *g, Op *op)
 {
     op->shape = g->op[op->in].shape;
@@ -354,7 +392,7 @@ bool graph_shape_fits(const Graph *g, const Op *op)
 bool graph_op_shape(Graph *g, Op *op, int out)
 {
     bool ok;
-    if (!reads_no_tokens(g, op))
+    if (!reads_no_tokens(g, op) || !respects_lengths(g, op))
         return false;
     switch (op->kind) {
     case OP_CONV:

@@ -397,12 +397,14 @@ static void linear_core(const Target *t, Core *c, int in, int out, Unroll u)
 
 /* ---- kernels ---- */
 
-static const char *core_name(const Kernel *k, const Op *o, Shape in, int tokens)
+static const char *core_name(const Graph *g, const Kernel *k, const Op *o)
 {
+    const Shape in = g->op[o->in].shape;
+
     if (k->recurrent)
-        return recurrent_name(o, in);
+        return recurrent_name(o, &g->op[o->in]);
     if (k->kind == KERNEL_EMBED)
-        return xprintf("embed_%d_%dx%d", tokens, o->shape.c, o->shape.w);
+        return xprintf("embed_%d_%dx%d%s", g->spec->tokens, o->shape.c, o->shape.w, o->lengths ? "_lengths" : "");
     if (k->rows)
         return xprintf("linear_%d_%d", in.c, o->shape.c);
     const char *dilation =
@@ -467,7 +469,7 @@ static void kernel_cores(Plan *p, Kernel *k)
         return;
     const Shape in = p->g->op[o->in].shape;
     const Unroll u = unroll_of(p->g->spec);
-    k->w->core_name = core_name(k, o, in, p->g->spec->tokens);
+    k->w->core_name = core_name(p->g, k, o);
     if (k->conv) {
         conv_cores(p, k, o, in, u);
         return;

@@ -11,7 +11,7 @@ void cores_build(Plan *p);
 void winograd_build(Plan *p);
 /* recurrent.c: of cores_build, for a recurrent op; what its core is called. */
 void recurrent_build(const Plan *p, Kernel *k);
-const char *recurrent_name(const Op *o, Shape in);
+const char *recurrent_name(const Op *o, const Op *from);
 void share_build(Plan *p);
 void lifetime_recompute(Plan *p);
 void schedule_build(Plan *p);

@@ -126,6 +126,11 @@ static bool sizes_fit(const Graph *g)
 /* What there are no functions for. */
 static bool has_functions(const Graph *g)
 {
+    if (g->spec->lengths) {
+        diag_error(g->spec->input_mark, "leave --for reading out, or lengths",
+                   "for reading, a length a sample is not built yet");
+        return false;
+    }
     for (int i = 0; i < g->nop; i++) {
         if (!op_input_bn(g->op[i].kind, g->op[i].arg))
             continue;

@@ -61,14 +61,16 @@ static const char *norms_name(const Op *o)
     return b.text;
 }
 
-const char *recurrent_name(const Op *o, Shape in)
+const char *recurrent_name(const Op *o, const Op *from)
 {
     const OpInfo *info = &op_info[o->kind];
     const bool relu = op_cell_is_relu(o->kind, o->arg);
+    const Shape in = from->shape;
 
-    return xprintf("%s%s%s%s_%dx%d_%d_%s%s", info->name, relu ? "_relu" : "",
+    return xprintf("%s%s%s%s_%dx%d_%d_%s%s%s", info->name, relu ? "_relu" : "",
                    op_resets_before(o->kind, o->arg) ? "_before" : "", o->reverse ? "_reverse" : "", in.c, in.w,
-                   o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o));
+                   o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o),
+                   from->lengths ? "_lengths" : "");
 }
 
 static void place_norm(const Plan *p, const Kernel *k, CellPlace place)

@@ -1,0 +1,133 @@
+"""A length a sample: what pads a sample changes nothing.
+
+    test_lengths.py --convoy build/gen/convoy
+
+Emitted networks train two steps and infer (lengths_step.c). A network whose samples all have length L of T, padded with NaN, infinity or a number,
+prints what the network of length L prints, to the byte; the exported one's logits are the program's. With lengths that differ, the gradients of a
+batch are the mean of those of its samples alone, each of which is the trimmed network's, to the byte."""
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+
+import counted
+from counted import check, must, run
+from methods import runtime_library
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+T, L = 9, 5
+LENGTHS = [3, 9, 1, 5]
+TRAIN = "train: {data: idx, epochs: 1, batch: 4, optimizer: sgd, lr: 0.1, valid: 0}"
+# name: input, layers
+NETWORKS = {
+    "stacked": ("tokens: 11", ["- embed: 20", "- tanh", "- gru: {hidden: 24, return: all}", "- lstm: {hidden: 17, return: mean}", "- bn"]),
+    "ways": ("features: 5", ["- rnn: {hidden: 16, return: all, act: relu}", "- silu",
+                             "- stage: {concat: [[gru: {hidden: 7, return: max}], [lstm: {hidden: 9}], [rnn: {hidden: 8, return: mean}]]}"]),
+    "norms": ("features: 3", ["- lstm: {hidden: 20, return: all, norm: {input: ln, recurrent: ln, cell: ln, hidden: rms}}",
+                              "- gru: {hidden: 16, norm: {input: {kind: ln, gates: each}, recurrent: rms}}"]),
+    "carried": ("features: 4", ["- lstm: {hidden: 12, return: max, norm: {sum: ln, cell: {kind: ln, carried: true}}}", "- linear: 8", "- relu"]),
+}
+
+
+def write(folder, name, of, steps, layers, lengths):
+    path = os.path.join(folder, f"{name}_{steps}{'_lengths' if lengths else ''}.yaml")
+    with open(path, "w") as f:
+        f.write(f"name: {name}\ninput: {{{of}, length: {steps}{', lengths: true' if lengths else ''}}}\nclasses: 3\nlayers:\n")
+        f.writelines(f"  {line}\n" for line in layers + ["- linear: classes"])
+        f.write(TRAIN + "\n")
+    return path
+
+
+def program(convoy, spec, target):
+    out = spec[:-5] + "_" + target
+    name = json.loads(must(convoy, "check", spec, "--json"))["name"]
+    must(convoy, "gen", spec, "-o", out, "--target", target)
+    with open(os.path.join(out, "Makefile")) as f:
+        lines = dict(line.rstrip("\n").split(" = ", 1) for line in f if line.startswith(("STANDARD = ", "TARGET = ")))
+    sources = sorted(f for f in os.listdir(out) if f.startswith(f"{name}_") and f.endswith(".c") and not f.endswith(("_bench.c", "_trace.c")))
+    must("cc", lines["STANDARD"], "-O0", "-Wall", "-Wextra", "-Werror", "-I", out, *lines.get("TARGET", "").split(), f'-DHEADER="{name}.h"',
+         f"-DMODEL={name}_model", "-o", os.path.join(out, "step"), os.path.join(HERE, "lengths_step.c"), *(os.path.join(out, f) for f in sources),
+         *runtime_library(out), "-lm")
+    return lambda lengths, pad="nan", steps=2: must(os.path.join(out, "step"), *map(str, lengths), pad, str(steps))
+
+
+def numbers(text, kind):
+    return {line.split(" ")[0]: [float(v) for v in line.split(" ")[1:]] for line in text.splitlines() if line.startswith(kind)}
+
+
+def off(a, b):
+    """The largest difference of two tensors, in parts of the largest number."""
+    return max(abs(x - y) if x == x and y == y else float("inf") for x, y in zip(a, b)) / max(max(map(abs, b)), 1e-3)
+
+
+def look_at(convoy, name, target, folder):
+    of, layers = NETWORKS[name]
+    padded = program(convoy, write(folder, name, of, T, layers, True), target)
+    trimmed = program(convoy, write(folder, name, of, L, layers, False), target)
+    want = trimmed([0] * 4)
+    check("nan" not in want and len(set(want.splitlines())) > 10, f"{name}, {target}: numbers to compare", want[:300])
+    for pad in ("nan", "inf", "1000"):
+        check(padded([L] * 4, pad) == want, f"{name}, {target}: padded with {pad}, to the byte")
+    check(padded([0] * 4) == padded([T] * 4), f"{name}, {target}: no lengths are all steps")
+    check(padded([0] * 4) == program(convoy, write(folder, name, of, T, layers, False), target)([0] * 4), f"{name}, {target}: all steps, as without lengths")
+    for bad in (T + 1, -1):
+        check(run(os.path.join(folder, f"{name}_{T}_lengths_{target}", "step"), "3", str(bad), "nan", "1")[0] == 1, f"{name}, {target}: length {bad} is refused")
+    mixed = padded(LENGTHS, steps=1)
+    check(mixed == padded(LENGTHS, "inf", steps=1), f"{name}, {target}: lengths that differ, whatever pads them")
+    check(mixed != padded([T] * 4, steps=1), f"{name}, {target}: lengths count")
+    return mixed
+
+
+def mean_of_samples(convoy, folder):
+    """A batch of one at a time: without bn. Sample i is first in its batch, so that its numbers are of another x; its gradient is told from batches
+    of one length, which are the trimmed network's."""
+    of, layers = NETWORKS["ways"]
+    padded = program(convoy, write(folder, "ways", of, T, layers, True), "portable")
+    whole = numbers(padded(LENGTHS, steps=1), "grad.")
+    parts = [numbers(padded([l if j == i else 1 for j in range(4)], steps=1), "grad.") for i, l in enumerate(LENGTHS)]
+    ones = numbers(padded([1] * 4, steps=1), "grad.")
+    worst = max(off([sum(p[k][i] for p in parts) - 3 * ones[k][i] for i in range(len(v))], v) for k, v in whole.items())
+    check(worst < 1e-5, "gradients of lengths that differ are the sum of the samples'", str(worst))
+
+
+def refusals(convoy, folder):
+    for what, of, layers, words in [
+            ("conv", "features: 4", ["- conv: {out: 8, order: conv}", "- gru: 8"], "conv would mix a sample with what pads it"),
+            ("norm", "features: 4", ["- gru: {hidden: 8, return: all}", "- bn", "- gru: 8"], "bn would mix a sample with what pads it"),
+            ("pool", "tokens: 4", ["- embed: 8", "- gru: {hidden: 8, return: all}", "- global_avg_pool"], "would mix a sample with what pads it"),
+            ("inside", "features: 4", ["- gru: {hidden: 8, norm: {input: bn}}"], "yet to be built"),
+            ("reset", "features: 4", ["- gru: {hidden: 8, reset: before}"], "yet to be built"),
+            ("ways", "features: 4", ["- gru: {hidden: 8, bidirectional: true}"], "yet to be built"),
+            ("both", "tokens: 4, features: 4", ["- embed: 8", "- gru: 8"], "tokens or features")]:
+        status, _, err = run(convoy, "check", write(folder, "refused_" + what, of, T, layers, True))
+        check(status == 1 and words in err, f"{what}: refused in words", err)
+    spec = write(folder, "reading", *NETWORKS["ways"][:1], T, NETWORKS["ways"][1], True)
+    for args in (["gen", spec, "-o", os.path.join(folder, "r"), "--for", "reading"], ["twin", spec]):
+        status, _, err = run(convoy, *args)
+        check(status != 0 and "not built yet" in err, f"{args[0]}: refused in words", err)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--convoy", required=True)
+    p.add_argument("--only", choices=NETWORKS, help="this network alone")
+    options = p.parse_args()
+    convoy = os.path.abspath(options.convoy)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [options.only] if options.only else NETWORKS:
+            look_at(convoy, name, "portable", folder)
+        if options.only:
+            print(f"{len(counted.passed)} passed, {len(counted.failed)} failed")
+            return 1 if counted.failed else 0
+        own = json.loads(must(convoy, "plan", os.path.join(folder, f"stacked_{T}_lengths.yaml"), "--json")).get("target", "portable")
+        if own != "portable":
+            look_at(convoy, "stacked", own, folder)
+        mean_of_samples(convoy, folder)
+        refusals(convoy, folder)
+    print(f"{len(counted.passed)} passed, {len(counted.failed)} failed")
+    return 1 if counted.failed or not counted.passed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
