@@ -726,7 +726,15 @@ static void put_draw(InitRule init, const char *types, Buf *to)
 /* Whether op i's module is listed: of both directions of a recurrent layer, which are one, the first stands for it. */
 static bool is_listed(const Op *op, bool norms)
 {
-    return norms ? op_is_still(op) : op->frozen && !op->reverse;
+    return norms ? op_is_still(op) || (op->frozen && op_input_bn(op->kind, op->arg)) : op->frozen && !op->reverse;
+}
+
+/* What is listed of it: of a recurrent op's norms the bn in its input, which is a part of its module. */
+static const char *listed(const Op *op, bool norms)
+{
+    return !op_is_recurrent(op->kind) ? op->path
+           : norms                    ? xprintf("%s.norm_input%s", op->layer, op->reverse ? "_reverse" : "")
+                                      : op->layer;
 }
 
 /* FROZEN = ("conv1.conv", "conv1.bn"), of all that is, or of batch norms alone. */
@@ -740,8 +748,7 @@ static int put_frozen(const Graph *g, const char *name, bool norms, Buf *to)
     buf_printf(to, "%s = (", name);
     for (int i = 0, k = 0; i < g->nop; i++)
         if (is_listed(&g->op[i], norms))
-            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", op_is_one_way(&g->op[i]) ? g->op[i].layer : g->op[i].path,
-                       n == 1 ? "," : "");
+            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", listed(&g->op[i], norms), n == 1 ? "," : "");
     buf_puts(to, ")\n");
     return n;
 }
@@ -750,7 +757,7 @@ static bool any_still(const Graph *g)
 {
     bool any = false;
     for (int i = 0; i < g->nop; i++)
-        any |= op_is_still(&g->op[i]);
+        any |= is_listed(&g->op[i], true);
     return any;
 }
 
