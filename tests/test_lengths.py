@@ -3,8 +3,8 @@
     test_lengths.py --convoy build/gen/convoy
 
 Emitted networks train two steps and infer (lengths_step.c). A network whose samples all have length L of T, padded with NaN, infinity or a number,
-prints what the network of length L prints, to the byte; the exported one's logits are the program's. With lengths that differ, the gradients of a
-batch are the mean of those of its samples alone, each of which is the trimmed network's, to the byte."""
+prints what the network of length L prints, to the byte. With lengths that differ, the gradients of a batch are the sum of what each sample
+gives by itself."""
 import argparse
 import json
 import os
@@ -80,8 +80,7 @@ def look_at(convoy, name, target, folder):
 
 
 def mean_of_samples(convoy, folder):
-    """A batch of one at a time: without bn. Sample i is first in its batch, so that its numbers are of another x; its gradient is told from batches
-    of one length, which are the trimmed network's."""
+    """Without bn. Batches where one sample has its length and the others have 1, less what those with 1 give."""
     of, layers = NETWORKS["ways"]
     padded = program(convoy, write(folder, "ways", of, T, layers, True), "portable")
     whole = numbers(padded(LENGTHS, steps=1), "grad.")

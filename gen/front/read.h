@@ -66,7 +66,7 @@ extern const char *const bias_names[], *const decay_names[], *const unroll_names
 extern const char *const order_default;
 const char *const *layer_kinds(void); /* words that a layer begins with, NULL-terminated */
 
-extern const KeyInfo input_keys[]; /* of an input of tokens */
+extern const KeyInfo input_keys[]; /* of an input that is a map: a sequence */
 
 enum {
     MAX_SIDE = 1 << 20,
