@@ -265,7 +265,7 @@ class Test:
         with open(os.path.join(bin_, "sbatch"), "w") as f:
             f.write(SBATCH)
         os.chmod(os.path.join(bin_, "sbatch"), 0o755)
-        r = subprocess.run(["sh", script, "--partition=long"], capture_output=True, text=True, env=dict(self.env, PATH=bin_ + ":" + os.environ["PATH"]))
+        r = subprocess.run(["sh", script, "--partition=long"], capture_output=True, text=True, env=dict(self.env, PATH=bin_ + ":" + self.env["PATH"]))
         check(r.returncode == 0 and r.stdout.startswith("screen 1, parts 2, merge 3"), "the script: %s%s" % (r.stdout, r.stderr))
         calls = open(os.path.join(to, "calls")).read().split("\n")
         check("--dependency=afterok:1 " in calls[1] and "--array=1-2 " in calls[1] and "--dependency=afterok:2 " in calls[2] and

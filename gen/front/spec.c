@@ -154,16 +154,29 @@ static void read_augment(const Node *n, Spec *s)
         diag_error(n->mark, "leave it out", "train.augment is for numbers, and the input has tokens");
 }
 
+static bool has_key(const struct cvy_loss *loss, const char *key)
+{
+    for (int k = 0; loss->key[k]; k++)
+        if (strcmp(loss->key[k], key) == 0)
+            return true;
+    return false;
+}
+
+bool loss_takes(const struct cvy_loss *loss, const char *key)
+{
+    bool others = false;
+    for (int i = 0; cvy_losses[i]; i++)
+        others |= has_key(cvy_losses[i], key);
+    return has_key(loss, key) || !others;
+}
+
 /* Keys of other losses. */
 static void refuse_of_losses(const Node *map, const struct cvy_loss *own)
 {
     for (int i = 0; cvy_losses[i]; i++)
         for (int k = 0; cvy_losses[i] != own && cvy_losses[i]->key[k]; k++) {
             const char *name = cvy_losses[i]->key[k];
-            bool has = false;
-            for (int j = 0; own->key[j]; j++)
-                has |= strcmp(own->key[j], name) == 0;
-            if (!has && keys_get(map, name))
+            if (!loss_takes(own, name) && keys_get(map, name))
                 diag_error(keys_get_key(map, name)->mark, NULL, "%s has no %s", own->name, name);
         }
 }

@@ -141,9 +141,11 @@ typedef struct Spec {
 
 /* needs: a tree; sets: a Spec whose every value is in range, or collected errors and NULL. Knows no shapes. */
 Spec *spec_read(Node *tree);
-void spec_check(const Spec *s);             /* the checker: BUG() where an invariant above does not hold */
-void spec_dump(const Spec *s, FILE *to);    /* -d spec */
-void spec_write(const Spec *s, FILE *to);   /* check --write: a valid spec with names, orders and defaults filled in */
+void spec_check(const Spec *s);           /* the checker: BUG() where an invariant above does not hold */
+void spec_dump(const Spec *s, FILE *to);  /* -d spec */
+void spec_write(const Spec *s, FILE *to); /* check --write: a valid spec with names, orders and defaults filled in */
+bool loss_takes(const struct cvy_loss *loss,
+                const char *key);           /* of train: false where it is a key of other losses alone */
 const char *spec_text(const Spec *s);       /* the same, as a text */
 const char *spec_input_text(const Spec *s); /* as `input:` has it: "[1, 28, 28]" */
 const char *unroll_text(const Spec *s);

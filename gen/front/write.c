@@ -342,7 +342,8 @@ void spec_write(const Spec *s, FILE *to)
     fprintf(to, "  weight_decay: %s\n  decay: %s\n", real_text(t->weight_decay), t->decay_all ? "all" : "weights");
     fprintf(to, "  schedule: %s\n", cvy_schedules[t->schedule].name);
     for (int k = 0; k < CVY_SETTINGS; k++)
-        fprintf(to, "  %s: %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
+        if (loss_takes(t->loss, cvy_settings[k].name))
+            fprintf(to, "  %s: %s\n", cvy_settings[k].name, setting_text(k, t->setting[k]));
     fprintf(to, "  augment: [%s]\n", augment_text(t));
     if (t->class_weight || t->balanced)
         fprintf(to, "  class_weights: %s\n", t->balanced ? "balanced" : channels(t->class_weight, s->classes));
