@@ -127,7 +127,7 @@ class Test:
         check(again[0] == status and again[1].startswith(out[out.index("differences below"):].split("\n", 1)[1][:60]), "again: %r" % (again,))
         check(open(csv).read() == before, "a second run changed the CSV")
         plan = json.load(open(os.path.join(to, "plan.json")))
-        check((plan["seeds"], plan["epochs"], plan["rows"], plan["test_rows"]) == (20, 30, 300, 150) and abs(plan["cannot_show_below"] - .936) < .01 and
+        check((plan["seeds"], plan["epochs"], plan["rows"], plan["test_rows"]) == (20, 30, 300, 150) and abs(plan["cannot_show_below"] - 1.324) < .01 and
               [v["what"] for v in plan["variants"]] == ["order=conv-bn-act", "order=conv-act-bn"], "plan.json: %r" % plan)
         r = subprocess.run([self.convoy, "study", os.path.join(to, "study.yaml"), "-o", to, "--json"], capture_output=True, text=True, env=self.env)
         check(r.returncode == status and json.loads(r.stdout)["seeds"] == 20, "convoy study on its file: %s%s" % (r.stdout, r.stderr))
