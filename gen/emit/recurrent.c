@@ -318,6 +318,7 @@ static void put_norms(const Cell *cell)
     }
     emit_part(h, "of_steps", "cell_of_steps");
     emit_part(h, "of_back_x", "cell_back_x");
+    emit_part(h, "of_batch", "cell_batch_norm");
     static const char *const lists[] = {"norms", "gate_norms", "input_norms", "step_norms"};
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
