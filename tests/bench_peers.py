@@ -8,7 +8,8 @@ Networks are specs/bench/*.yaml (--nets fm_small takes both orders of it). The p
 are processes of their own and take turns: a round times each once, for a part of a second; ratios are taken round by round, beside the peer's
 fastest variant. One thread is timed by the processor time that it has, so that other programs do not count; several by the clock. PyTorch gets what was found best for it: AVX-512 kernels where the processor has them, jemalloc where it is installed, pinned
 threads, NCHW and channels_last, foreach SGD, gradients set to None, activations in place behind a norm, shortcuts with zeros by pad or by average
-pool and concat (in training they differ in layout); at inference eager, frozen, and optimised for inference. onnxruntime gets all graph
+pool and concat (in training they differ in layout); numbers near 0 flushed; LSTMs with norms of W x or U h as the twin has them, written for speed
+(of all steps at once what can be), and that scripted; at inference eager, frozen, and optimised for inference. onnxruntime gets all graph
 optimisations. Ratios above 1: convoy is faster. memory: the most that is resident in three steps of training, of convoy's whole process beside what
 PyTorch's has above that which it had once it was imported (without jemalloc, which keeps what is freed). --json keeps every sample, and the versions.
 PyTorch is that of CMD, which may have arguments ('/opt/torch/bin/python -s', 'chroot DIR python3': DIR has this source and /tmp at the same places); else the
@@ -19,6 +20,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import statistics
@@ -41,7 +43,9 @@ def cpu():
 
 def torch_worker():
     import time
+    from typing import List
     import torch
+    torch.set_flush_denormal(True)
     print(json.dumps({'version': f'PyTorch {torch.__version__}'}), flush=True)
     made = {}
 
@@ -64,6 +68,54 @@ def torch_worker():
                 return torch.cat([t for t in (zeros(self.before), z, zeros(self.after)) if t.shape[1]], 1)
         return Pooled if pad else None
 
+    class Norm(torch.nn.LayerNorm):  # of a step's numbers: what CellNorm does, in one call
+        def __init__(self, old):
+            super().__init__(old.weight.shape, old.eps)
+            self.weight, self.bias = old.weight, old.bias
+
+    class ManyRows(torch.nn.BatchNorm2d):  # batch norm of rows of numbers, as an image of one column whose channels lie last: the quick way of PyTorch's CPU
+        def __init__(self, old):
+            super().__init__(old.num_features, old.eps, old.momentum)
+            self.weight, self.bias = old.weight, old.bias
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.t().unsqueeze(0).unsqueeze(3)
+            x = torch.batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, self.training, self.momentum, self.eps, False)
+            return x.squeeze(3).squeeze(0).t()
+
+    class FastLSTM(torch.nn.Module):
+        """An LSTM with norms on W x and U h as one writes it for speed: W x of all steps at once, no branch in a step, biases added once."""
+        def __init__(self, old):
+            super().__init__()
+            self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0 = old.weight_ih_l0, old.weight_hh_l0, old.bias_ih_l0, old.bias_hh_l0
+            of = lambda n: torch.nn.Identity() if n is None else ManyRows(n) if isinstance(n, torch.nn.BatchNorm1d) else Norm(n)
+            self.norm_input, self.norm_recurrent, self.hidden, self.last = of(old.norm_input), of(old.norm_recurrent), old.hidden_size, old.returns == 'last'
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.matmul(x.permute(2, 0, 1), self.weight_ih_l0.t())
+            y = self.norm_input(y.flatten(0, 1)).view_as(y) + (self.bias_ih_l0 + self.bias_hh_l0)
+            h = torch.zeros(x.size(0), self.hidden)
+            c = h
+            steps: List[torch.Tensor] = []
+            u = self.weight_hh_l0.t()
+            for t in range(x.size(2)):
+                i, f, g, o = (y[t] + self.norm_recurrent(torch.mm(h, u))).chunk(4, 1)
+                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+                h = torch.sigmoid(o) * torch.tanh(c)
+                steps.append(h)
+            return h.unsqueeze(2) if self.last else torch.stack(steps, 2)
+
+    def fast(net):
+        """Its recurrent layers with norms on W x or U h, written for speed."""
+        for name, m in list(net.named_children()):
+            if type(m).__name__ == 'NormedLSTM':
+                if m.norm_sum or m.norm_cell or m.norm_hidden or m.carried or not m.bias:
+                    raise ValueError('no fast form of these places')
+                setattr(net, name, FastLSTM(m))
+            else:
+                fast(m)
+        return net
+
     def module(q):
         twin = load(q['twin'])
         if q['pooled']:
@@ -76,6 +128,8 @@ def torch_worker():
             if isinstance(m, torch.nn.ReLU) and isinstance(before, torch.nn.BatchNorm2d):
                 m.inplace = True
             before = m
+        if q['form'] != 'twin':
+            net = fast(net)
         return net
 
     def make(q):
@@ -86,6 +140,8 @@ def torch_worker():
             net, x = net.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
         if q['what'] == 'train':
             net.train()
+            if q['form'] == 'scripted':
+                net = torch.jit.script(net)
             y = torch.arange(q['batch']) % q['classes']
             opt, loss = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, foreach=True), torch.nn.CrossEntropyLoss()
 
@@ -114,13 +170,14 @@ def torch_worker():
     def answer(q):
         if q['what'] == 'memory':
             before = resident('VmRSS')
+            q = dict(q, form='twin')
             torch.set_num_threads(q['threads'])
             step = make(dict(q, what='train'))
             for _ in range(3):
                 step()
             return {'MiB': resident('VmHWM') - before}
         if q['what'] == 'onnx':
-            net = module(q).eval()
+            net = module(dict(q, form='twin')).eval()
             for m in net.modules():  # statistics that are not those of an untrained net
                 if isinstance(m, torch.nn.BatchNorm2d):
                     m.running_mean.uniform_(-0.1, 0.1), m.running_var.uniform_(0.5, 1.5)
@@ -233,12 +290,18 @@ def sides_of(a, net, what, batch, threads, torch, ort, folder):
             return r['ms']
         return one
     sides = {'convoy': convoy_side(net['program'], what, batch, threads, a.seconds)}
-    for form in ('NCHW', 'channels_last'):
+    image = len(net['input']) == 3
+    for form in ('NCHW', 'channels_last') if image else ():
         for pool in (False, True):
             for mode in (('eager',) if what == 'train' else ('eager', 'frozen', 'optimised')):
                 if torch and (not pool or (net['pad'] and what == 'train')):
                     sides[f'PyTorch {form}{" pooled" if pool else ""}{"" if what == "train" else " " + mode}'] = asking(
-                        torch, what=what, twin=net['twin'], batch=batch, input=net['input'], classes=net['classes'], format=form, pooled=pool, mode=mode)
+                        torch, what=what, twin=net['twin'], batch=batch, input=net['input'], classes=net['classes'], format=form, pooled=pool, mode=mode, form='twin')
+    if torch and not image:
+        for form in ('twin', 'fast', 'scripted') if net['normed'] and what == 'train' else ('twin',):
+            for mode in ('eager',) if what == 'train' else ('eager', 'frozen'):
+                sides[f'PyTorch {form}{"" if what == "train" else " " + mode}'] = asking(
+                    torch, what=what, twin=net['twin'], batch=batch, input=net['input'], classes=net['classes'], format='', pooled=False, mode=mode, form=form)
     if ort and torch and what == 'infer':
         path = os.path.join(folder, f'{net["name"]}_{batch}.onnx')
         made = torch.ask(what='onnx', twin=net['twin'], batch=batch, input=net['input'], path=path, pooled=False)
@@ -301,8 +364,10 @@ def emit(a, spec, folder):
     run(a.convoy, 'twin', spec, '-o', out + '.py')
     batch = json.loads(run(os.path.join(out, name), 'info', '--json'))['batch']
     with open(out + '.py') as f:
-        pad = 'class Pad(' in f.read()
-    return {'name': name, 'program': os.path.join(out, name), 'twin': out + '.py', 'input': info['input'], 'classes': info['classes'], 'batch': batch, 'pad': pad}
+        text = f.read()
+    shape = [int(n) for n in re.search(r'# input: \(N, ([^)]*)\)', text)[1].split(',')]
+    return {'name': name, 'program': os.path.join(out, name), 'twin': out + '.py', 'input': shape, 'classes': info['classes'], 'batch': batch,
+            'pad': 'class Pad(' in text, 'normed': 'class NormedLSTM(' in text}
 
 
 def main():
