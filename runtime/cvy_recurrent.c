@@ -139,3 +139,21 @@ void cvy_cell_fold(const struct cvy_cell *cell, const float *gamma, const float 
             *b = (float)((double)*b + (double)beta[row] - scale * (double)mean[row]);
         }
 }
+
+void cvy_cell_table(const struct cvy_cell *cell, int vectors, const int *gate, const float *gamma, const float *beta,
+                    const float *mean, const float *var, double eps, int rows, int to_rows, float *to, ptrdiff_t apart)
+{
+    const ptrdiff_t numbers = (ptrdiff_t)blocks(cell->hidden) * BLOCK * vectors, channels = vectors * cell->hidden;
+
+    for (int t = 0; t < to_rows; t++, to += apart) {
+        const float *const m = mean + (t < rows ? t : rows - 1) * channels, *const s = var + (t < rows ? t : rows - 1) *
+                                                                                                 channels;
+        for (ptrdiff_t i = 0; i < numbers; i++) {
+            const int unit = (int)(i / BLOCK / vectors * BLOCK + i % BLOCK), v = (int)(i / BLOCK % vectors);
+            const int at = (gate ? gate[v] : v) * cell->hidden + unit;
+            const double scale = unit < cell->hidden ? (double)gamma[at] / sqrt((double)s[at] + eps) : 0;
+            to[i] = (float)scale;
+            to[numbers + i] = unit < cell->hidden ? (float)((beta ? (double)beta[at] : 0) - scale * (double)m[at]) : 0;
+        }
+    }
+}

@@ -6,6 +6,8 @@
 
 #include "cvy_names.h"
 
+#include <stddef.h>
+
 #ifdef CVY_NETWORK
 #define cvy_cell_pack CVY_NAMED(cvy_cell_pack)
 #define cvy_cell_turn CVY_NAMED(cvy_cell_turn)
@@ -14,6 +16,7 @@
 #define cvy_cell_norm CVY_NAMED(cvy_cell_norm)
 #define cvy_cell_spread CVY_NAMED(cvy_cell_spread)
 #define cvy_cell_fold CVY_NAMED(cvy_cell_fold)
+#define cvy_cell_table CVY_NAMED(cvy_cell_table)
 #endif
 
 enum { CVY_GATES = 4 }; /* of a cell at most */
@@ -53,5 +56,19 @@ void cvy_cell_spread(const struct cvy_cell *cell, int block, int vectors, const 
  * W and biases become gamma / sqrt(var + eps) W and what that leaves of beta - mean. gamma .. var: as W's rows lie. */
 void cvy_cell_fold(const struct cvy_cell *cell, const float *gamma, const float *beta, const float *mean,
                    const float *var, double eps, float *to);
+
+/* bn in a place, in training. mean, var: the running statistics, a row for each step that has its own, a row as the
+ * parameter's gates lie; istd: [step][block][vector][16]; sums: of g xhat over all steps, [block][vector][16], and
+ * behind them those of g. still: its statistics are the running ones, which stay. */
+struct cvy_cell_batch {
+    float *istd, *mean, *var;
+    double *sums, momentum;
+    int still;
+};
+
+/* What bn with running statistics of each step is at inference, y = scale x + shift: as cvy_cell_norm has gamma and
+ * beta, `to_rows` times, `apart` floats from one to the next. mean, var: [rows]; the last holds for those behind it. */
+void cvy_cell_table(const struct cvy_cell *cell, int vectors, const int *gate, const float *gamma, const float *beta,
+                    const float *mean, const float *var, double eps, int rows, int to_rows, float *to, ptrdiff_t apart);
 
 #endif

@@ -32,6 +32,9 @@ CVY_INLINE vh cvy_cell_keep(vh x, vh w, vh sum)
 //$ emit q
 //$ end
 //$ end
+//$ for q in h.affines
+//$ emit q
+//$ end
 //$ if h.lengths
 /* How many steps row r has; the others are padding, which is never read but in products whose other side is zero. */
 CVY_INLINE int ${h.name}_end(const int *length, int r)
@@ -44,7 +47,19 @@ CVY_INLINE int ${h.name}_end(const int *length, int r)
 //$ emit h.forward
 //$ if h.train
 //$ emit h.point_back
+//$ if h.meets
+//$ for p in h.ahead
+//$ emit p
+//$ end
+//$ for p in h.behind
+//$ emit p
+//$ end
+//$ else
 //$ emit h.backward
+//$ end
+//$ if h.in_parts
+//$ emit h.backward_x
+//$ end
 //$ emit h.weights
 //$ end
 #endif
@@ -159,23 +174,51 @@ cvy_cell_norm(&${s.cell}, ${s.vectors}, ${s.gates}, k->${s.gamma}, ${s.beta}, k-
     }
 //$ end
 //$ end
-//$ define cell_batch
-//$ if s.moves
-++*k->norm_input_batches;
+//$ define cell_norms
+const struct cvy_cell_batch norm[] = {${s.list}};
 //$ end
-//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
-    ${s.core}_batch(k->mat_steps, k->copy + ${s.at}, k->norm_input_istd, k->norm_input_mean, k->norm_input_var, ${s.still}, n, $[j]);
+//$ define cell_count
+++*k->${s.name}_batches;
 //$ end
+//$ define cell_walk
+for (int t = 0; t < ${s.steps}; t++) {
+//$ for p in s.passes
+    CVY_PARALLEL(k->net->threads)
+    for (int p = 0; p < k->net->threads; p++)
+        ${s.core}_${p.call}, ${p.range});
 //$ end
-//$ define cell_batch_back
+}
+//$ end
+//$ define cell_walk_back
+for (int t = ${s.steps} - 1; t >= 0; t--) {
+//$ for p in s.passes
+    CVY_PARALLEL(k->net->threads)
+    for (int p = 0; p < k->net->threads; p++)
+        ${s.core}_${p.call}, ${p.range});
+//$ end
+}
+//$ end
+//$ define cell_sums
+memset(k->${s.name}_sums, 0, sizeof(double) * ${s.numbers});
+//$ end
+//$ define cell_batch_grads
 //$ loop j 0 ${s.blocks} 1 parallel k->net->threads
     {
-        double sums[${s.vectors_16} * 2];
-        ${s.core}_batch_back(k->mat_steps, k->copy + ${s.at}, k->norm_input_istd, sums, ${s.still}, n, $[j]);
-//$ if s.learns
-        cvy_cell_spread(&${s.cell}, $[j], ${s.vectors}, ${s.cell}.x_gate, sums + ${s.vectors_16}, k->dw + ${s.gamma_at});
+        cvy_cell_spread(&${s.cell}, $[j], ${s.vectors}, ${s.gates}, k->${s.name}_sums + $[j * ${s.vectors_16}], k->dw + ${s.gamma_at});
+//$ if s.unit_beta
+        cvy_cell_spread(&${s.cell}, $[j], 1, NULL, k->${s.name}_sums + $[j * 16 + ${s.units}], k->dw + ${s.beta_at});
 //$ end
     }
+//$ end
+//$ end
+//$ define cell_batch
+//$ loop j 0 ${s.blocks} 1 parallel k->net->threads
+//$ if s.by_step
+    for (int t = 0; t < ${s.steps}; t++)
+        ${s.core}_input_batch${s.back}(k->mat_steps, k->copy + ${s.at}, norm + ${s.index}, n, t, t + 1, $[j]);
+//$ else
+    ${s.core}_input_batch${s.back}(k->mat_steps, k->copy + ${s.at}, norm + ${s.index}, n, 0, ${s.steps}, $[j]);
+//$ end
 //$ end
 //$ end
 //$ define cell_clear

@@ -119,6 +119,21 @@ CVY_MAYBE void ${h.name}_${q.name}_sums(const float *work, double *sum, int n, p
 
 //$ end
 
+// bn by step of gates, at inference: w has a scale and a shift of the step.
+//$ define cell_affine
+/* ${q.doc} of a row, by its running statistics: scale a + shift is added to the sums s. */
+CVY_MAYBE void ${h.name}_${q.name}(const float *a, float *s, int n, const float *w)
+{
+    for (int j = 0; j < ${h.blocks}; j++)
+        for (int v = 0; v < ${q.vectors}; v++) {
+            const float *const at = w + j * ${q.vectors_16} + v * 16;
+            float *const to = s + (ptrdiff_t)j * n * ${h.slots_16} + ${q.first_16} + v * 16;
+            const vf x = vf_load(a + (ptrdiff_t)j * n * ${q.vectors_16} + v * 16);
+            vf_store(to, vf_add(vf_load(to), vf_fma(vf_load(at), x, vf_load(at + ${q.beta}))));
+        }
+}
+
+//$ end
 // A step's units where a norm stands behind the gates.
 //$ define cell_units
 for (int r = from; r < to; r++) {
@@ -144,7 +159,9 @@ for (int r = from; r < to; r++) {
         vf_store(c, sum);
         //$ end
     }
+    //$ if h.cell_rows
     ${h.name}_cell(cell + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, n, cell_scale + (ptrdiff_t)t * n + r);
+    //$ end
     //$ end
     for (int j = 0; j < ${h.blocks}; j++) {
         const ptrdiff_t at = ((ptrdiff_t)t * ${h.blocks} + j) * n + r;
@@ -165,7 +182,9 @@ for (int r = from; r < to; r++) {
         //$ if h.hidden_norm
         vf_store(hidden + at * 16, v);
     }
+    //$ if h.hidden_rows
     ${h.name}_hidden(hidden + ((ptrdiff_t)t * ${h.blocks} * n + r) * 16, n, hidden_scale + (ptrdiff_t)t * n + r);
+    //$ end
     for (int j = 0; j < ${h.blocks}; j++) {
         const float *const x = hidden + (((ptrdiff_t)t * ${h.blocks} + j) * n + r) * 16;
         vf v = vf_fma(vf_load(w + ${h.hidden_w} + j * 16), vf_load(x), vf_load(w + ${h.hidden_w} + ${h.units} + j * 16));
@@ -219,109 +238,4 @@ for (int r = from; r < to; r++) {
     //$ end
     //$ end
 }
-//$ end
-
-// bn of W x, whose statistics are those of all rows and steps. `b` is its record.
-//$ define cell_batch_norm
-/* bn of W x of block j, over all rows and steps: it becomes xhat, and gamma xhat + beta is added to the sums. w: gamma, beta; istd: [block][vector][16]. still: by
- * the running statistics, which else move. */
-CVY_MAYBE void ${h.name}_batch(float *kept, const float *w, float *istd, float *running_mean, float *running_var, int still, int n, int j)
-{
-    static const int gate[] = {${b.gates}};
-    const ptrdiff_t step = (ptrdiff_t)${h.blocks} * n * ${b.vectors_16}, slots_step = (ptrdiff_t)${h.blocks} * n * ${h.slots_16};
-    const double count = (double)n * ${h.steps};
-
-    for (int v = 0; v < ${b.vectors}; v++) {
-        float *const a = kept + (ptrdiff_t)${b.hat_at} * n + (ptrdiff_t)j * n * ${b.vectors_16} + v * 16, *const s = kept + (ptrdiff_t)j * n * ${h.slots_16} + v * 16;
-        float mean[16] = {0}, *const by = istd + (j * ${b.vectors} + v) * 16;
-        double of[2][16] = {{0}}; /* sums of a, and of (a - mean)^2 */
-        for (int i = 0; i < 2 && !still; i++) {
-            const vf from = vf_loadu(mean);
-            vf part = vf_zero();
-            int64_t added = 0;
-            for (int t = 0; t < ${h.steps}; t++)
-                for (int r = 0; r < n; r++) {
-                    const vf d = vf_sub(vf_load(a + t * step + (ptrdiff_t)r * ${b.vectors_16}), from);
-                    part = i ? vf_fma(d, d, part) : vf_add(part, d);
-                    if (++added % CVY_SUM == 0)
-                        vf_drain(of[i], &part);
-                }
-            vf_drain(of[i], &part);
-            for (int l = 0; l < 16 && i == 0; l++)
-                mean[l] = (float)(of[0][l] / count);
-        }
-        for (int l = 0; l < 16; l++) {
-            const int unit = j * 16 + l, at = gate[v] * ${h.hidden} + unit;
-            if (unit >= ${h.hidden}) {
-                mean[l] = by[l] = 0;
-                continue;
-            }
-            const double var = still ? (double)running_var[at] : of[1][l] / count;
-            if (still) {
-                mean[l] = running_mean[at];
-            } else {
-                running_mean[at] = (float)((1 - ${b.momentum}) * (double)running_mean[at] + ${b.momentum} * (of[0][l] / count));
-                running_var[at] = (float)((1 - ${b.momentum}) * (double)running_var[at] + ${b.momentum} * (of[1][l] / (count > 1 ? count - 1 : 1)));
-            }
-            by[l] = (float)(1 / sqrt(var + ${b.eps}));
-        }
-        const vf from = vf_loadu(mean), scale = vf_loadu(by), gamma = vf_load(w + (j * ${b.vectors} + v) * 16), beta = vf_load(w + ${b.beta} + (j * ${b.vectors} + v) * 16);
-        for (int t = 0; t < ${h.steps}; t++)
-            for (int r = 0; r < n; r++) {
-                float *const at = a + t * step + (ptrdiff_t)r * ${b.vectors_16}, *const to = s + t * slots_step + (ptrdiff_t)r * ${h.slots_16};
-                vf x = vf_mul(vf_sub(vf_load(at), from), scale);
-                //$ if h.padded
-                if (j == ${h.blocks} - 1)
-                    x = vf_first(x, ${h.hidden_last}); /* units that are not there */
-                //$ end
-                vf_store(at, x);
-                vf_store(to, vf_add(vf_load(to), vf_fma(gamma, x, beta)));
-            }
-    }
-}
-//$ if h.train
-/* Backward of that, the slots being the gradients of sums: xhat becomes the gradient of W x. sums: of those, [vector][16], and of those times xhat. */
-CVY_MAYBE void ${h.name}_batch_back(float *kept, const float *w, const float *istd, double *sums, int still, int n, int j)
-{
-    const ptrdiff_t step = (ptrdiff_t)${h.blocks} * n * ${b.vectors_16}, slots_step = (ptrdiff_t)${h.blocks} * n * ${h.slots_16};
-    const double count = (double)n * ${h.steps};
-
-    memset(sums, 0, sizeof(double) * 2 * ${b.vectors_16});
-    for (int v = 0; v < ${b.vectors}; v++) {
-        float *const a = kept + (ptrdiff_t)${b.hat_at} * n + (ptrdiff_t)j * n * ${b.vectors_16} + v * 16;
-        const float *const s = kept + (ptrdiff_t)j * n * ${h.slots_16} + v * 16;
-        float one[16] = {0}, two[16] = {0};
-        vf part = vf_zero(), slope = vf_zero();
-        int64_t added = 0;
-        for (int t = 0; t < ${h.steps}; t++)
-            for (int r = 0; r < n; r++) {
-                const vf g = vf_load(s + t * slots_step + (ptrdiff_t)r * ${h.slots_16});
-                part = vf_add(part, g);
-                slope = vf_fma(g, vf_load(a + t * step + (ptrdiff_t)r * ${b.vectors_16}), slope);
-                if (++added % CVY_SUM == 0) {
-                    vf_drain(sums + v * 16, &part);
-                    vf_drain(sums + ${b.vectors_16} + v * 16, &slope);
-                }
-            }
-        vf_drain(sums + v * 16, &part);
-        vf_drain(sums + ${b.vectors_16} + v * 16, &slope);
-        for (int l = 0; l < 16 && !still; l++) {
-            one[l] = (float)(sums[v * 16 + l] / count);
-            two[l] = (float)(sums[${b.vectors_16} + v * 16 + l] / count);
-        }
-        const vf mean = vf_loadu(one), along = vf_loadu(two), by = vf_mul(vf_load(w + (j * ${b.vectors} + v) * 16), vf_loadu(istd + (j * ${b.vectors} + v) * 16));
-        for (int t = 0; t < ${h.steps}; t++)
-            for (int r = 0; r < n; r++) {
-                float *const at = a + t * step + (ptrdiff_t)r * ${b.vectors_16};
-                const vf g = vf_load(s + t * slots_step + (ptrdiff_t)r * ${h.slots_16});
-                vf d = vf_mul(by, vf_sub(vf_sub(g, mean), vf_mul(vf_load(at), along)));
-                //$ if h.padded
-                if (j == ${h.blocks} - 1)
-                    d = vf_first(d, ${h.hidden_last});
-                //$ end
-                vf_store(at, d);
-            }
-    }
-}
-//$ end
 //$ end

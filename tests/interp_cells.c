@@ -50,7 +50,8 @@ static Walk walk_new(const At *t)
             continue;
         w.at[p] = (Normed){.norm = norm, .channels = of_units ? w.hidden : w.rows, .groups = norm->each ? w.gates : 1};
         w.at[p].hat = interp_room(steps * w.at[p].channels, sizeof(double));
-        w.at[p].istd = interp_room(norm->op == OP_BN ? w.rows : steps * w.at[p].groups, sizeof(double));
+        w.at[p].istd = interp_room(norm->op == OP_BN ? (int64_t)w.steps * w.at[p].channels : steps * w.at[p].groups,
+                                   sizeof(double));
     }
     return w;
 }
@@ -141,90 +142,116 @@ static void rows_forward(const At *t, const Walk *w, const double *weight, const
     }
 }
 
-/* bn of W x, over all images and steps: with their mean and biased variance, or the running ones. */
-static void input_batch_forward(const At *t, Walk *w)
+/* bn in a place of `count` rows of v, those from row `from` on of all steps: with their mean and biased variance, or
+ * the running ones, whose row `row` it is. */
+static void batch_forward(const At *t, Walk *w, CellPlace p, int64_t from, int64_t count, int row, double *v)
 {
-    const Normed *m = &w->at[PLACE_INPUT];
-    const double *gamma = place_of(t, t->ip->param, PLACE_INPUT, PARAM_GAMMA),
-                 *beta = place_of(t, t->ip->param, PLACE_INPUT, PARAM_BETA);
-    double *running_mean = place_of(t, t->ip->param, PLACE_INPUT, PARAM_MEAN),
-           *running_var = place_of(t, t->ip->param, PLACE_INPUT, PARAM_VAR),
-           *count = place_of(t, t->ip->param, PLACE_INPUT, PARAM_COUNT);
-    const int64_t all = (int64_t)w->steps * w->n;
+    const Normed *m = &w->at[p];
+    const double *gamma = place_of(t, t->ip->param, p, PARAM_GAMMA), *beta = place_of(t, t->ip->param, p, PARAM_BETA);
+    const int n = m->channels;
+    double *running_mean = place_of(t, t->ip->param, p, PARAM_MEAN) + (int64_t)row * n,
+           *running_var = place_of(t, t->ip->param, p, PARAM_VAR) + (int64_t)row * n,
+           *batches = place_of(t, t->ip->param, p, PARAM_COUNT), *hat = m->hat + from * n,
+           *istd = m->istd + from / w->n * n;
     const double momentum = m->norm->momentum;
     const bool of_batch = t->ip->training && !t->op->frozen;
-    for (int c = 0; c < w->rows; c++) {
+    for (int c = 0; c < n; c++) {
         double mean = running_mean[c], var = running_var[c];
         if (of_batch) {
             mean = var = 0;
-            for (int64_t i = 0; i < all; i++)
-                mean += w->x[i * w->rows + c] / (double)all;
-            for (int64_t i = 0; i < all; i++)
-                var += (w->x[i * w->rows + c] - mean) * (w->x[i * w->rows + c] - mean) / (double)all;
+            for (int64_t i = 0; i < count; i++)
+                mean += v[i * n + c] / (double)count;
+            for (int64_t i = 0; i < count; i++)
+                var += (v[i * n + c] - mean) * (v[i * n + c] - mean) / (double)count;
             if (!t->ip->walked[t->i]) {
                 running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean;
-                running_var[c] =
-                    (1 - momentum) * running_var[c] + momentum * var * (double)all / (double)(all > 1 ? all - 1 : 1);
+                running_var[c] = (1 - momentum) * running_var[c] +
+                                 momentum * var * (double)count / (double)(count > 1 ? count - 1 : 1);
             }
         }
-        m->istd[c] = q(t, 1 / sqrt(var + m->norm->eps));
-        for (int64_t i = 0; i < all; i++) {
-            m->hat[i * w->rows + c] = q(t, (w->x[i * w->rows + c] - mean) * m->istd[c]);
-            w->x[i * w->rows + c] = q(t, gamma[c] * m->hat[i * w->rows + c] + beta[c]);
+        istd[c] = q(t, 1 / sqrt(var + m->norm->eps));
+        for (int64_t i = 0; i < count; i++) {
+            hat[i * n + c] = q(t, (v[i * n + c] - mean) * istd[c]);
+            v[i * n + c] = q(t, gamma[c] * hat[i * n + c] + (beta ? beta[c] : 0));
         }
     }
-    if (of_batch && !t->ip->walked[t->i])
-        *count += 1;
+    if (of_batch && !t->ip->walked[t->i] && from == 0)
+        *batches += 1;
 }
 
-/* d, of all images and steps: the gradient of what that made becomes that of W x. */
-static void input_batch_backward(const At *t, const Walk *w, double *d)
+/* d, of the same rows: the gradient of what that made becomes that of what it read. */
+static void batch_backward(const At *t, const Walk *w, CellPlace p, int64_t from, int64_t count, double *d)
 {
-    const Normed *m = &w->at[PLACE_INPUT];
-    const double *gamma = place_of(t, t->ip->param, PLACE_INPUT, PARAM_GAMMA);
-    double *dgamma = place_of(t, t->ip->dparam, PLACE_INPUT, PARAM_GAMMA),
-           *dbeta = place_of(t, t->ip->dparam, PLACE_INPUT, PARAM_BETA);
-    const int64_t all = (int64_t)w->steps * w->n;
-    for (int c = 0; c < w->rows; c++) {
+    const Normed *m = &w->at[p];
+    const double *gamma = place_of(t, t->ip->param, p, PARAM_GAMMA);
+    double *dgamma = place_of(t, t->ip->dparam, p, PARAM_GAMMA), *dbeta = place_of(t, t->ip->dparam, p, PARAM_BETA);
+    const int n = m->channels;
+    const double *hat = m->hat + from * n, *istd = m->istd + from / w->n * n;
+    for (int c = 0; c < n; c++) {
         double mean = 0, slope = 0;
-        for (int64_t i = 0; i < all; i++) {
-            mean += d[i * w->rows + c] / (double)all;
-            slope += d[i * w->rows + c] * m->hat[i * w->rows + c] / (double)all;
+        for (int64_t i = 0; i < count; i++) {
+            mean += d[i * n + c] / (double)count;
+            slope += d[i * n + c] * hat[i * n + c] / (double)count;
             if (dgamma)
-                dgamma[c] += q(t, d[i * w->rows + c] * m->hat[i * w->rows + c]);
+                dgamma[c] += q(t, d[i * n + c] * hat[i * n + c]);
             if (dbeta)
-                dbeta[c] += q(t, d[i * w->rows + c]);
+                dbeta[c] += q(t, d[i * n + c]);
         }
         if (t->op->frozen)
             mean = slope = 0; /* its statistics do not depend on the batch */
-        for (int64_t i = 0; i < all; i++)
-            d[i * w->rows + c] =
-                q(t, m->istd[c] * gamma[c] * (d[i * w->rows + c] - mean - m->hat[i * w->rows + c] * slope));
+        for (int64_t i = 0; i < count; i++)
+            d[i * n + c] = q(t, istd[c] * gamma[c] * (d[i * n + c] - mean - hat[i * n + c] * slope));
     }
 }
 
+/* The bn of W x with the statistics of all steps. */
 static bool input_is_batch(const Walk *w)
 {
-    return w->at[PLACE_INPUT].norm && w->at[PLACE_INPUT].norm->op == OP_BN;
+    const PlaceNorm *norm = w->at[PLACE_INPUT].norm;
+    return norm && norm->op == OP_BN && !norm->step;
 }
 
-static void products_forward(const At *t, Walk *w, int image, int s)
+/* A place's norm, where one stands, of step s: v has all images' numbers. */
+static void place_forward(const At *t, Walk *w, CellPlace p, int s, double *v)
+{
+    const PlaceNorm *norm = w->at[p].norm;
+    if (norm && norm->op == OP_BN) {
+        const int rows = place_table_rows(norm, w->steps);
+        batch_forward(t, w, p, (int64_t)s * w->n, w->n, s < rows ? s : rows - 1, v);
+        return;
+    }
+    for (int image = 0; norm && image < w->n; image++)
+        norm_forward(t, w, p, s, image, v + (int64_t)image * w->at[p].channels);
+}
+
+static void place_backward(const At *t, const Walk *w, CellPlace p, int s, double *d)
+{
+    const PlaceNorm *norm = w->at[p].norm;
+    if (norm && norm->op == OP_BN) {
+        batch_backward(t, w, p, (int64_t)s * w->n, w->n, d);
+        return;
+    }
+    for (int image = 0; norm && image < w->n; image++)
+        norm_backward(t, w, p, s, image, d + (int64_t)image * w->at[p].channels);
+}
+
+/* The sums of a step, of all images. */
+static void products_forward(const At *t, Walk *w, int s)
 {
     const double *b = value(t, PARAM_BIAS), *bh = value(t, PARAM_HIDDEN_BIAS);
-    const int64_t at_step = (int64_t)s * w->n + image;
+    const int64_t at_step = (int64_t)s * w->n, all = (int64_t)w->n * w->rows;
     double *x = w->x + at_step * w->rows, *u = w->u + at_step * w->rows;
-    rows_forward(t, w, value(t, PARAM_HIDDEN_WEIGHT), w->h + at_step * w->hidden, w->hidden, 1, u);
-    if (w->at[PLACE_INPUT].norm && !input_is_batch(w))
-        norm_forward(t, w, PLACE_INPUT, s, image, x);
-    if (w->at[PLACE_RECURRENT].norm)
-        norm_forward(t, w, PLACE_RECURRENT, s, image, u);
-    if (w->at[PLACE_SUM].norm) {
-        for (int row = 0; row < w->rows; row++)
-            x[row] = q(t, x[row] + u[row]), u[row] = 0;
-        norm_forward(t, w, PLACE_SUM, s, image, x);
-    }
-    for (int row = 0; b && row < w->rows; row++)
-        x[row] = q(t, x[row] + b[row]), u[row] = q(t, u[row] + bh[row]);
+    for (int image = 0; image < w->n; image++)
+        rows_forward(t, w, value(t, PARAM_HIDDEN_WEIGHT), w->h + (at_step + image) * w->hidden, w->hidden, 1,
+                     u + (int64_t)image * w->rows);
+    if (!input_is_batch(w))
+        place_forward(t, w, PLACE_INPUT, s, x);
+    place_forward(t, w, PLACE_RECURRENT, s, u);
+    for (int64_t i = 0; w->at[PLACE_SUM].norm && i < all; i++)
+        x[i] = q(t, x[i] + u[i]), u[i] = 0;
+    place_forward(t, w, PLACE_SUM, s, x);
+    for (int64_t i = 0; b && i < all; i++)
+        x[i] = q(t, x[i] + b[i % w->rows]), u[i] = q(t, u[i] + bh[i % w->rows]);
 }
 
 /* A gru that resets before its product: n's rows of U read r h. */
@@ -279,26 +306,26 @@ static void gates_forward(const At *t, Walk *w, int image, int s, double *to)
     }
 }
 
-static void step_forward(const At *t, Walk *w, int image, int s)
+static void step_forward(const At *t, Walk *w, int s)
 {
     const int H = w->hidden;
-    const int64_t step = (int64_t)s * w->n + image, next = step + w->n;
+    const int64_t step = (int64_t)s * w->n, next = step + w->n, all = (int64_t)w->n * H;
     double *h = w->h + next * H, *c = w->c + next * H, *y = w->y + step * H;
-    products_forward(t, w, image, s);
-    if (op_resets_before(t->op->kind, t->op->arg))
-        reset_before(t, w, image, s);
-    gates_forward(t, w, image, s, t->op->kind == OP_LSTM ? c : h);
-    if (t->op->kind == OP_LSTM) {
-        memcpy(y, c, sizeof *y * (size_t)H);
-        if (w->at[PLACE_CELL].norm)
-            norm_forward(t, w, PLACE_CELL, s, image, y);
-        if (w->at[PLACE_CELL].norm && w->at[PLACE_CELL].norm->carried)
-            memcpy(c, y, sizeof *y * (size_t)H);
-        for (int u = 0; u < H; u++)
-            h[u] = q(t, w->gate[step * w->rows + 3 * H + u] * tanh(y[u]));
+    products_forward(t, w, s);
+    for (int image = 0; image < w->n; image++) {
+        if (op_resets_before(t->op->kind, t->op->arg))
+            reset_before(t, w, image, s);
+        gates_forward(t, w, image, s, (t->op->kind == OP_LSTM ? c : h) + (int64_t)image * H);
     }
-    if (w->at[PLACE_HIDDEN].norm)
-        norm_forward(t, w, PLACE_HIDDEN, s, image, h);
+    if (t->op->kind == OP_LSTM) {
+        memcpy(y, c, sizeof *y * (size_t)all);
+        place_forward(t, w, PLACE_CELL, s, y);
+        if (w->at[PLACE_CELL].norm && w->at[PLACE_CELL].norm->carried)
+            memcpy(c, y, sizeof *y * (size_t)all);
+        for (int64_t i = 0; i < all; i++)
+            h[i] = q(t, w->gate[(step + i / H) * w->rows + 3 * H + i % H] * tanh(y[i]));
+    }
+    place_forward(t, w, PLACE_HIDDEN, s, h);
 }
 
 static double h_after(const Walk *w, int image, int u, int s)
@@ -325,10 +352,9 @@ static void walk_forward(const At *t, Walk *w)
             rows_forward(t, w, value(t, PARAM_WEIGHT), t->x + at(&t->a, image, 0, 0, element(t, w, s)), w->in, t->a.w,
                          w->x + ((int64_t)s * w->n + image) * w->rows);
     if (input_is_batch(w))
-        input_batch_forward(t, w);
+        batch_forward(t, w, PLACE_INPUT, 0, (int64_t)w->steps * w->n, 0, w->x);
     for (int s = 0; s < w->steps; s++)
-        for (int image = 0; image < t->n; image++)
-            step_forward(t, w, image, s);
+        step_forward(t, w, s);
 }
 
 void interp_cell_forward(At *t)
@@ -447,48 +473,49 @@ static void gates_backward(const At *t, const Walk *w, int image, int s, const d
     }
 }
 
-/* dh, dc: the gradients of h and c after the step, then of those before it. dsums: where that of W x goes. */
-static void step_backward(const At *t, const Walk *w, int image, int s, double *dh, double *dc, double *dsums)
+/* Of all images. dh, dc: the gradients of h and c after the step, then of those before it. dx: where that of W x goes.
+ */
+static void step_backward(const At *t, const Walk *w, int s, double *dh, double *dc, double *dx)
 {
     const int H = w->hidden;
-    const int64_t step = (int64_t)s * w->n + image;
-    double *before = interp_room(H, sizeof *before), *d = interp_room(H, sizeof *d);
-    double *dx = interp_room(2 * (int64_t)w->rows, sizeof *dx), *du = dx + w->rows;
+    const bool lstm = t->op->kind == OP_LSTM;
+    const int64_t step = (int64_t)s * w->n, all = (int64_t)w->n * H, rows = (int64_t)w->n * w->rows;
+    double *before = interp_room(all, sizeof *before), *d = interp_room(all, sizeof *d);
+    double *du = interp_room(rows, sizeof *du);
     double *db = gradient(t, PARAM_BIAS), *dbh = gradient(t, PARAM_HIDDEN_BIAS);
-    for (int u = 0; u < H; u++)
-        d[u] = q(t, dh[u] + step_given(t, w, image, u, s));
-    if (w->at[PLACE_HIDDEN].norm)
-        norm_backward(t, w, PLACE_HIDDEN, s, image, d);
-    if (t->op->kind == OP_LSTM) {
+    for (int64_t i = 0; i < all; i++)
+        d[i] = q(t, dh[i] + step_given(t, w, (int)(i / H), (int)(i % H), s));
+    place_backward(t, w, PLACE_HIDDEN, s, d);
+    if (lstm) {
         const PlaceNorm *cell = w->at[PLACE_CELL].norm;
         const bool carried = cell && cell->carried;
-        for (int u = 0; u < H; u++) {
-            const double o = w->gate[step * w->rows + 3 * H + u], y = tanh(w->y[step * H + u]);
-            dx[3 * H + u] = du[3 * H + u] = q(t, d[u] * y * o * (1 - o));
-            d[u] = q(t, d[u] * o * (1 - y * y) + (carried ? dc[u] : 0));
+        for (int64_t i = 0; i < all; i++) {
+            const int64_t row = i / H * w->rows + 3 * H + i % H;
+            const double o = w->gate[step * w->rows + row], y = tanh(w->y[step * H + i]);
+            dx[row] = du[row] = q(t, d[i] * y * o * (1 - o));
+            d[i] = q(t, d[i] * o * (1 - y * y) + (carried ? dc[i] : 0));
         }
-        if (cell)
-            norm_backward(t, w, PLACE_CELL, s, image, d);
-        for (int u = 0; u < H && !carried; u++)
-            d[u] = q(t, d[u] + dc[u]);
+        place_backward(t, w, PLACE_CELL, s, d);
+        for (int64_t i = 0; i < all && !carried; i++)
+            d[i] = q(t, d[i] + dc[i]);
     }
-    gates_backward(t, w, image, s, d, dx, du, t->op->kind == OP_LSTM ? dc : before);
-    for (int row = 0; db && row < w->rows; row++)
-        db[row] += q(t, dx[row]), dbh[row] += q(t, du[row]);
-    if (w->at[PLACE_SUM].norm) {
-        norm_backward(t, w, PLACE_SUM, s, image, dx);
-        memcpy(du, dx, sizeof *du * (size_t)w->rows);
-    }
-    if (w->at[PLACE_INPUT].norm && !input_is_batch(w))
-        norm_backward(t, w, PLACE_INPUT, s, image, dx);
-    if (w->at[PLACE_RECURRENT].norm)
-        norm_backward(t, w, PLACE_RECURRENT, s, image, du);
-    memcpy(dsums, dx, sizeof *dx * (size_t)w->rows);
-    hidden_backward(t, w, image, s, du, before);
-    memcpy(dh, before, sizeof *dh * (size_t)H);
+    for (int64_t image = 0; image < w->n; image++)
+        gates_backward(t, w, (int)image, s, d + image * H, dx + image * w->rows, du + image * w->rows,
+                       (lstm ? dc : before) + image * H);
+    for (int64_t i = 0; db && i < rows; i++)
+        db[i % w->rows] += q(t, dx[i]), dbh[i % w->rows] += q(t, du[i]);
+    place_backward(t, w, PLACE_SUM, s, dx);
+    if (w->at[PLACE_SUM].norm)
+        memcpy(du, dx, sizeof *du * (size_t)rows);
+    if (!input_is_batch(w))
+        place_backward(t, w, PLACE_INPUT, s, dx);
+    place_backward(t, w, PLACE_RECURRENT, s, du);
+    for (int64_t image = 0; image < w->n; image++)
+        hidden_backward(t, w, (int)image, s, du + image * w->rows, before + image * H);
+    memcpy(dh, before, sizeof *dh * (size_t)all);
     free(before);
     free(d);
-    free(dx);
+    free(du);
 }
 
 void interp_cell_backward(At *t)
@@ -500,11 +527,9 @@ void interp_cell_backward(At *t)
     t->ip->walked[t->i] = true; /* its running statistics have moved */
     walk_forward(t, &w);
     for (int s = w.steps - 1; s >= 0; s--)
-        for (int image = 0; image < t->n; image++)
-            step_backward(t, &w, image, s, dh + (int64_t)image * w.hidden, dc + (int64_t)image * w.hidden,
-                          dx + ((int64_t)s * t->n + image) * w.rows);
+        step_backward(t, &w, s, dh, dc, dx + (int64_t)s * t->n * w.rows);
     if (input_is_batch(&w))
-        input_batch_backward(t, &w, dx);
+        batch_backward(t, &w, PLACE_INPUT, 0, (int64_t)w.steps * w.n, dx);
     for (int s = 0; s < w.steps; s++)
         for (int image = 0; image < t->n; image++)
             input_backward(t, &w, image, s, dx + ((int64_t)s * t->n + image) * w.rows);

@@ -580,8 +580,15 @@ static const struct Places *random_places(Rng *r, const RsStage *t, bool several
                                    .each = place_info[place].of_gates && t->op != OP_RNN && rng_chance(r, 0.3),
                                    .carried = place == PLACE_CELL && rng_chance(r, 0.4)};
         p->of[place].beta = p->of[place].op == OP_LN && rng_chance(r, 0.8);
-        if (place == PLACE_INPUT && several && rng_chance(r, 0.4))
-            p->of[place] = (PlaceNorm){.op = OP_BN, .eps = EPS_USUAL, .momentum = 0.2, .gamma = 1, .beta = true};
+        if (several && rng_chance(r, 0.4)) {
+            PlaceNorm *bn = &p->of[place];
+            const bool carried = bn->carried;
+            *bn = (PlaceNorm){.op = OP_BN, .eps = EPS_USUAL, .momentum = 0.2, .gamma = 1, .beta = true};
+            bn->step = place != PLACE_INPUT || rng_chance(r, 0.4);
+            bn->steps = bn->step && rng_chance(r, 0.4) ? rng_int(r, 1, 20) : 0;
+            bn->beta = !bn->step || rng_chance(r, 0.8);
+            bn->carried = carried;
+        }
         any = true;
     }
     return any ? p : NULL;

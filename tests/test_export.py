@@ -121,6 +121,8 @@ STREAM_LAYERS = """\
   - tanh
   - bn
   - gru: {hidden: 17, return: all, norm: {recurrent: ln}}
+  - lstm: {hidden: 18, return: all, norm: {input: {kind: bn, statistics: step}, recurrent: {kind: bn, steps: 3}, cell: bn, hidden: bn}}
+  - rnn: {hidden: 7, return: all, norm: {sum: bn}}
   - conv: {out: 9, kernel: 1, order: conv-bn-relu}
   - stage: {concat: [[rnn: 6], [gru: {hidden: 8, reset: before}], [lstm: {hidden: 16, norm: {cell: ln, hidden: ln}}]]}
   - linear: {out: 12, order: linear-relu}
@@ -384,6 +386,27 @@ class Test:
         self.agrees("recurrent")
         self.agrees("bidirectional")
         self.agrees("places") # bn in their steps, folded
+        self.agrees("places_step") # not folded
+
+    def test_export_still_places(self):
+        """bn by step whose running mean is 0, variance 1 - eps, gamma 1 and beta 0 gives the network without it."""
+        layers = ("rnn: {hidden: 18, return: all%s}", "gru: {hidden: 17, return: all%s}", "gru: {hidden: 9, return: all, reset: before%s}", "lstm: {hidden: 20%s}")
+        places = ("{input: {kind: bn, statistics: step}, recurrent: bn, hidden: {kind: bn, steps: 2}}", "{input: {kind: bn, statistics: step, steps: 3}, recurrent: bn, hidden: bn}",
+                  "{input: {kind: bn, statistics: step}, hidden: bn}", "{sum: bn, cell: {kind: bn, carried: true}, hidden: bn}")
+        nets = []
+        for normed in (False, True):
+            lines = "".join("  - %s\n" % (layer % (", norm: " + place if normed else "")) for layer, place in zip(layers, places))
+            spec = put(os.path.join(self.dir, "still%d.yaml" % normed), "name: still%d\ninput: [5, 6]\nclasses: 4\nlayers:\n%s  - linear: classes\ntrain: {data: idx}\n" % (normed, lines))
+            nets.append(Net(self, spec, n=3))
+        plain, normed = nets
+        tensors = dict(plain.tensors)
+        for name, (kind, shape, data) in normed.tensors.items():
+            if name not in tensors and kind == "F32":
+                value = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1 - 1e-5}[name.split(".")[-1]]
+                data = array.array("f", [value] * (len(data) // 4)).tobytes()
+            tensors.setdefault(name, (kind, shape, data))
+        weights = tensors_write(normed.path("still.safetensors"), tensors)
+        plain.agrees(normed.predict(weights, plain.x, "<f4", 3), "bn by step that does nothing")
 
     def test_export_tokens(self):
         self.agrees("tokens")
@@ -416,7 +439,7 @@ class Test:
                             ("conv: {out: 4, order: conv}\n  - gru: 4", "conv reads several steps at once"), ("ln\n  - gru: 4", "ln takes its statistics over all steps"),
                             ("maxpool: 2\n  - gru: 4", "maxpool reads several steps"), ("gru: {hidden: 4, return: all}\n  - global_avg_pool", "global_avg_pool reads several steps"),
                             ("lstm: {hidden: 4, bidirectional: true}", "bidirectional: its second direction begins with the last step"),
-                            ("flatten", "flatten reads several steps at once")):
+                            ("gru: 4\n  - rnn: {hidden: 4, norm: {recurrent: bn}}", "what it reads has no steps"), ("flatten", "flatten reads several steps at once")):
             spec = put(os.path.join(self.dir, "future.yaml"), "name: future\ninput: [5, 6]\nclasses: 4\nlayers:\n  - %s\n  - linear: classes\n" % layer)
             status, _, err = spawn(self.convoy, "export", spec, "--weights", "none", "-o", os.path.join(self.dir, "no"), "--stream")
             check(status == 1 and word in err and not os.path.exists(os.path.join(self.dir, "no")), f"{layer}: {err}")
@@ -719,6 +742,9 @@ class Test:
         status, out, err = spawn(self.convoy, "train", "vector.yaml", "--batch", "1", cwd=folder)
         check(status == 1 and "vector.yaml:4:36: error: --batch 1: bn1 has a single value" in err and "hint: --batch 2" in err, f"a batch that is too small: {err}")
         check(not os.path.exists(os.path.join(folder, "build-vector")), "compiled for a batch that is too small")
+        put(os.path.join(folder, "steps.yaml"), "name: steps\ninput: [28, 28]\nclasses: 10\nlayers: [rnn: {hidden: 4, norm: {recurrent: bn}}, linear: classes]\ntrain: {data: shapes}\n")
+        status, out, err = spawn(self.convoy, "train", "steps.yaml", "--batch", "1", cwd=folder)
+        check(status == 1 and "the norm in 'recurrent' of rnn1 has a single value" in err, f"one image a step: {err}")
         check(not glob.glob(os.path.join(self.dir, "**", "[xy]"), recursive=True), "a shell read a name")
 
 

@@ -129,8 +129,13 @@ static void cell_norm(Net *t, CellPlace place, PlaceNorm norm)
     const int gates = units ? 1 : o->kind == OP_LSTM ? 4 : o->kind == OP_GRU ? 3 : 1;
     p->of[place] = norm;
     o->arg[ARG_CELL_NORM].places = p;
-    for (int r = PARAM_GAMMA; r <= (norm.op == OP_BN ? PARAM_COUNT : norm.beta ? PARAM_BETA : PARAM_GAMMA); r++) {
-        net_param(t, (ParamRole)r, r != PARAM_COUNT, gates * o->arg[ARG_HIDDEN].count, 0, 0, 0);
+    const int rows = place_table_rows(&norm, t->op[o->in].shape.w), channels = gates * o->arg[ARG_HIDDEN].count;
+    for (int r = PARAM_GAMMA; r <= (norm.op == OP_BN ? PARAM_COUNT : PARAM_BETA); r++) {
+        const bool table = rows && (r == PARAM_MEAN || r == PARAM_VAR);
+        if (r == PARAM_BETA && !norm.beta)
+            continue;
+        net_param(t, (ParamRole)r, r == PARAM_COUNT ? 0 : 1 + table, table ? rows : channels, table ? channels : 0, 0,
+                  0);
         t->param[t->g.nparam - 1].place = place;
     }
 }
@@ -320,6 +325,7 @@ START_TEST(diff_places)
                                        IN_PLACE(PLACE_CELL) | IN_PLACE(PLACE_INPUT), IN_PLACE(PLACE_INPUT)};
     for (int set = 0; set < PLACES - 1 + 4; set++) {
         unsigned in = set < PLACES - 1 ? IN_PLACE(set + 1) : several[set - PLACES + 1];
+        const bool by_step = set % 3 == _i / 3;
         in &= op_info[kind].cell->places;
         Net t = start(3, 1, 4);
         recurrent(&t, kind, 4, set % RETURNS == RETURN_MAX ? RETURN_ALL : set % RETURNS, CELL_TANH, set % 2);
@@ -327,14 +333,23 @@ START_TEST(diff_places)
             PlaceNorm n = norm[_i / 3];
             n.each &= p < PLACE_CELL;
             n.carried = p == PLACE_CELL && set > PLACE_CELL;
-            if (set >= PLACES + 1 && p == PLACE_INPUT) /* the last two: bn of all steps */
+            if (set == PLACES + 1 && p == PLACE_INPUT) /* bn of all steps, and of each */
                 n = (PlaceNorm){.op = OP_BN, .eps = 1e-3, .momentum = 0.1, .gamma = 1, .beta = true};
+            if (by_step)
+                n = (PlaceNorm){.op = OP_BN,
+                                .step = true,
+                                .steps = set % 2 ? 2 : 0,
+                                .eps = 1e-3,
+                                .momentum = 0.1,
+                                .gamma = 1,
+                                .beta = p != PLACE_RECURRENT,
+                                .carried = n.carried};
             if (in & IN_PLACE(p))
                 cell_norm(&t, p, n);
         }
         flatten(&t);
         linear(&t, 3, true);
-        done(&t, 2);
+        done(&t, by_step ? 4 : 2);
     }
 }
 

@@ -271,6 +271,46 @@ class LayerNormLSTMCell(nn.Module):
         return state[0]
 
 
+class StepStatistics(nn.Module):
+    """Cooijmans et al. 2016, equation 5 and the end of section 3: mean and variance of the batch at step t, for each t; gamma begins with 0.1."""
+
+    def __init__(self, units, steps, beta):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.full((units,), 0.1)), nn.Parameter(torch.zeros(units)) if beta else 0
+        self.register_buffer("running_mean", torch.zeros(steps, units))
+        self.register_buffer("running_var", torch.ones(steps, units))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, z, t):
+        mean, variance = self.running_mean[t], self.running_var[t]
+        if self.training:
+            mean, variance = z.mean(0), ((z - z.mean(0)) ** 2).mean(0)
+            with torch.no_grad():
+                self.running_mean[t] = 0.9 * self.running_mean[t] + 0.1 * mean
+                self.running_var[t] = 0.9 * self.running_var[t] + 0.1 * variance * len(z) / (len(z) - 1)
+                self.num_batches_tracked += t == 0
+        return self.bias + self.weight * (z - mean) / (variance + 1e-5).sqrt()
+
+
+class CooijmansLstm(nn.Module):
+    """Equations 6 to 8, the gates as i, f, g, o and b as the sum of two."""
+
+    def __init__(self, inputs, units, steps):
+        super().__init__()
+        self.W_x, self.W_h = nn.Parameter(torch.zeros(4 * units, inputs)), nn.Parameter(torch.zeros(4 * units, units))
+        self.b, self.b_too, self.units = nn.Parameter(torch.zeros(4 * units)), nn.Parameter(torch.zeros(4 * units)), units
+        self.of_x, self.of_h, self.of_c = (StepStatistics(n, steps, n == units) for n in (4 * units, 4 * units, units))
+
+    def forward(self, x):
+        h = c = x.new_zeros(len(x), self.units)
+        for t in range(x.shape[2]):
+            sums = self.of_h(h @ self.W_h.T, t) + self.of_x(x[:, :, t] @ self.W_x.T, t) + self.b + self.b_too
+            i, f, g, o = sums.split(self.units, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(self.of_c(c, t))
+        return h
+
+
 class InputBatchNorm(nn.Module):
     """h = f(W_h h + BN(W_x x)): Laurent et al. 2015 with f = tanh; Amodei et al. 2016 with f = min(max(x, 0), 20). BN has the
     statistics of each unit over the batch and all steps."""
@@ -393,6 +433,9 @@ BLOCKS = [
           "body.layernorm_h=lstm1.norm_recurrent body.layernorm_c=lstm1.norm_cell", None, True),
     Block("gru, reset: before", "", ["gru: {hidden: 19, reset: before}"], lambda: SequenceNet(19, ChoGru(3, 19)),
           "body.W=gru1.weight_ih_l0 body.U=gru1.weight_hh_l0 body.b=gru1.bias_ih_l0 body.c=gru1.bias_hh_l0", None, True),
+    Block("cooijmans-2016", "", ["lstm: {hidden: 6, preset: cooijmans-2016}"], lambda: SequenceNet(6, CooijmansLstm(3, 6, SIDE)),
+          "body.W_x=lstm1.weight_ih_l0 body.W_h=lstm1.weight_hh_l0 body.b=lstm1.bias_ih_l0 body.b_too=lstm1.bias_hh_l0 "
+          "body.of_x=lstm1.norm_input body.of_h=lstm1.norm_recurrent body.of_c=lstm1.norm_cell", None, True),
     Block("laurent-2015", "", ["rnn: {hidden: 7, preset: laurent-2015}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, torch.tanh)),
           "body.W_x=rnn1.weight_ih_l0 body.W_h=rnn1.weight_hh_l0 body.bn=rnn1.norm_input", None, True),
     Block("deepspeech2", "", ["rnn: {hidden: 7, preset: deepspeech2}"], lambda: SequenceNet(7, InputBatchNorm(3, 7, lambda v: v.clamp(0, 20))),

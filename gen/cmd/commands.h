@@ -35,6 +35,7 @@ typedef struct Options {
     char **import; /* options of an import, where they are not the command's own: of `train`, of `new` */
     int nimport;
     const char *data; /* --data, of `new` */
+    int whole;        /* not typed: see Spec */
 } Options;
 
 /* Which options a command takes: one bit an option, or a few that belong together, for the table of commands. */

@@ -1,6 +1,7 @@
 /* export.c - `convoy export`: spec and checkpoint -> C for inference alone, weights inside. */
 #include "commands.h"
 #include "emit.h"
+#include "places.h"
 #include "weights.h"
 
 #include <string.h>
@@ -47,6 +48,8 @@ static const char *not_a_step(const Op *op, bool still)
 
     if (op->reverse)
         return "bidirectional: its second direction begins with the last step, and a stream has that last";
+    if (still && op_has_place_bn(op->kind, op->arg))
+        return "what it reads has no steps, and its bn the statistics of one";
     if (op_is_recurrent(op->kind))
         return returns == RETURN_MEAN || returns == RETURN_MAX
                    ? xprintf("return: %s is of all steps, and a stream has none of those to come",
@@ -108,6 +111,7 @@ static Plan *load_step(const Options *o, const char *target, int *status)
     Options own = *o;
     own.set = set;
     own.nset = o->nset + 2;
+    own.whole = g->op[0].shape.w;
     Plan *p = load_plan(&own, target, true, status);
     if (p)
         p->stream = true;

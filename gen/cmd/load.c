@@ -36,6 +36,8 @@ Graph *load_graph(const Options *o, int *status)
         return NULL;
 
     Spec *spec = spec_read(tree);
+    if (spec)
+        spec->whole = o->whole;
     if (spec && asked_for(o, 1))
         spec_dump(spec, stdout);
     if (stop_after(o, 1, status))

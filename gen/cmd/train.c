@@ -1,5 +1,6 @@
 /* train.c - `convoy train`: makes the network's program, becomes it. */
 #include "commands.h"
+#include "places.h"
 #include "emit.h"
 #include "runtime.h"
 
@@ -52,17 +53,37 @@ static int find_data(const Options *o, const Spec *s, const struct cvy_said *sai
                                                                                                    : EXIT_FAILED;
 }
 
+/* Whether a batch norm of an op has a single value where a batch is one image; *place: where it stands inside a step.
+ */
+static bool sees_one(const Graph *g, const Op *op, CellPlace *place)
+{
+    for (*place = PLACE_INPUT; *place < PLACES && !op->frozen; ++*place) {
+        const PlaceNorm *n = op_place(op->kind, op->arg, *place);
+        if (place_is_bn(n) && (n->step || g->op[op->in].shape.w == 1))
+            return true;
+    }
+    *place = PLACE_NONE;
+    return op_is_batch_norm(op->kind) && !op_is_still(op) && op->shape.h * op->shape.w == 1;
+}
+
 /* Whether --batch gives every norm more than one value; the spec's own batch was looked at with its shapes. */
 static bool batch_fits(const Plan *p, int batch)
 {
     const Op *op = p->g->op;
+    CellPlace place = PLACE_NONE;
 
     if (!batch || batch >= p->min_batch)
         return true;
-    while (!op_is_batch_norm(op->kind) || op->shape.h * op->shape.w > 1)
+    while (!sees_one(p->g, op, &place))
         op++;
-    diag_error(op->mark, xprintf("--batch %d, or more", p->min_batch),
-               "--batch %d: %s has a single value per channel then, as its image is 1 x 1", batch, op->path);
+    const char *hint = xprintf("--batch %d, or more", p->min_batch);
+    if (place)
+        diag_error(op->mark, hint,
+                   "--batch %d: the norm in '%s' of %s has a single value of each number in a step then", batch,
+                   place_info[place].name, op->path);
+    else
+        diag_error(op->mark, hint, "--batch %d: %s has a single value per channel then, as its image is 1 x 1", batch,
+                   op->path);
     diag_flush(stderr);
     return false;
 }

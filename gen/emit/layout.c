@@ -174,6 +174,9 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
     if (q->role == PARAM_HIDDEN_WEIGHT || (q->role == PARAM_WEIGHT && op_is_recurrent(p->g->op[q->op].kind))) {
         outer[0] = q->dim[1]; /* as PyTorch has it */
         outer[1] = 1;
+    } else if (q->place && q->ndim == 2) { /* running statistics, a row for each step */
+        outer[0] = q->dim[1];
+        outer[1] = 1;
     } else if (q->role == PARAM_WEIGHT) {
         const Kernel *k = plan_kernel(p->kernel, p->nkernel, q->op);
         const int64_t across = q->ndim == 4 ? q->dim[3] : 1; /* taps of a row; of one dimension, a tap is a row */

@@ -164,6 +164,9 @@ static Given field(const Net *n, const Kernel *k, const Field *f)
     case FIELD_CELL_STATS:
         return (Given){"float *", xprintf("%s_istd", place_info[k->recurrent->norm[f->which].place].param),
                        expr("at->norms + %lld", (long long)k->recurrent->norm[f->which].stats_at)};
+    case FIELD_CELL_SUMS:
+        return (Given){"double *", xprintf("%s_sums", place_info[k->recurrent->norm[f->which].place].param),
+                       expr("at->sums + %lld", (long long)k->recurrent->norm[f->which].both_at)};
     case FIELD_COPY:
         return (Given){"float *", "copy", "at->copy"};
     case FIELD_DW:
@@ -285,6 +288,23 @@ static char *fold_list(const Net *n, const int *op, int count)
     return b.text;
 }
 
+/* What a norm by step is at inference: a scale and a shift for each step. */
+static void place_table(const Net *n, const Kernel *k, const CellNorm *m, const char *beta)
+{
+    const RecurrentPart *r = k->recurrent;
+    const char *of[2], *K = upper(k->name);
+
+    for (int i = 0; i < 2; i++)
+        of[i] = upper(n->g->param[graph_place_param(n->g, k->op, m->place, i ? PARAM_VAR : PARAM_MEAN)].name);
+    net_line(
+        n->rec, "folds",
+        xprintf("cvy_cell_table(&%s_cell, %d, %s, p + %s_%s, %s, r + %s_%s, r + %s_%s, %s, %d, %d, f + %s_%s_FOLDED "
+                "+ %lld, %lld)",
+                k->name, m->vectors, emit_cell_gates(k, m), n->NAME, upper(n->g->param[m->gamma].name), beta, n->NAME,
+                of[0], n->NAME, of[1], real_text(m->norm->eps), m->rows, r->table_rows, n->NAME, K,
+                (long long)m->packed_at, (long long)r->table_row));
+}
+
 /* A recurrent op's weights, packed; nothing is folded into them. */
 static void place_cell(const Net *n, const Kernel *k)
 {
@@ -314,6 +334,10 @@ static void place_cell(const Net *n, const Kernel *k)
     for (int i = 0; i < k->recurrent->nnorm; i++) {
         const CellNorm *m = &k->recurrent->norm[i];
         const char *beta = m->beta < 0 ? "NULL" : xprintf("p + %s_%s", n->NAME, upper(n->g->param[m->beta].name));
+        if (m->rows) {
+            place_table(n, k, m, beta);
+            continue;
+        }
         net_line(n->rec, "folds",
                  xprintf("cvy_cell_norm(&%s_cell, %d, %s, p + %s_%s, %s, f + %s_%s_FOLDED + %lld)", k->name, m->vectors,
                          emit_cell_gates(k, m), n->NAME, upper(n->g->param[m->gamma].name), beta, n->NAME,
@@ -334,7 +358,7 @@ void place_folds(const Net *n)
                    *list = "NULL", *K = upper(k->name);
         if (k->recurrent) {
             place_cell(n, k);
-            running |= op_input_bn(o->kind, o->arg) != NULL;
+            running |= op_has_place_bn(o->kind, o->arg);
             continue;
         }
         if (k->kind == KERNEL_EMBED) {

@@ -11,6 +11,7 @@ typedef struct Cell {
     const struct cvy_cell *c;
     const Target *target;
     Rec *h;
+    bool stream;
 } Cell;
 
 /* A register tile: the side with fewer operands is in registers, the other's come one at a time. */
@@ -217,16 +218,61 @@ static const char *norm_variable(CellPlace place)
     return name[place];
 }
 
-static Rec *norm_record(const Cell *cell, const CellNorm *m)
+/* Which row of a table of `rows` is step t's. */
+static const char *row_text(int rows, int steps)
+{
+    return rows >= steps ? "t" : xprintf("(t < %d ? t : %d)", rows, rows - 1);
+}
+
+/* What is added to where a norm's weights are, of inference: those of the step. */
+static const char *step_text(const Cell *cell, const CellNorm *m)
+{
+    const RecurrentPart *r = cell->k->recurrent;
+
+    return !m || !m->rows ? ""
+                          : xprintf(" + (ptrdiff_t)%s * %lld",
+                                    cell->stream ? "done" : row_text(r->table_rows, r->steps), (long long)r->table_row);
+}
+
+/* The number of a bn among those of a kernel. */
+static int batch_index(const Kernel *k, const CellNorm *m)
+{
+    int n = 0;
+
+    for (const CellNorm *other = k->recurrent->norm; other < m; other++)
+        n += place_is_bn(other->norm);
+    return n;
+}
+
+/* Of bn. */
+static void put_batch(const Cell *cell, const CellNorm *m, Rec *q)
+{
+    const bool gates = place_info[m->place].of_gates;
+    const int hidden = cell->c->hidden;
+
+    rec_str(q, "gates", gates ? int_list(recurrent_norm_gates(m, cell->c), m->vectors) : "");
+    rec_int(q, "index", batch_index(cell->k, m));
+    rec_str(q, "row", m->rows ? row_text(m->rows, cell->k->recurrent->steps) : "0");
+    rec_str(q, "own", m->rows ? "t" : "0");
+    rec_int(q, "channels", m->vectors * hidden);
+    rec_str(q, "at", gates ? xprintf("gate[l / 16] * %d + unit", hidden) : "unit");
+    rec_str(q, "at_step", step_text(cell, m));
+    rec_str(q, "given", gates ? "" : "float *dh, ");
+    rec_int(q, "g_row", gates ? cell->c->slots * LANES : blocks_of(hidden) * LANES);
+    rec_str(q, "to_change", gates ? "x" : xprintf("g + (ptrdiff_t)r * %d", blocks_of(hidden) * LANES));
+}
+
+static Rec *norm_record(const Cell *cell, const CellNorm *m, const char *template)
 {
     const bool gates = place_info[m->place].of_gates, centred = op_info[m->norm->op].norm->centred;
-    const int per_group = m->vectors / m->groups;
+    const int per_group = m->groups ? m->vectors / m->groups : 0;
     const int64_t units = (int64_t)blocks_of(cell->c->hidden) * LANES;
     Rec *q = rec_new();
 
-    rec_str(q, "template", "cell_norm");
+    rec_str(q, "template", template);
     rec_str(q, "name", place_info[m->place].name);
     rec_str(q, "var", norm_variable(m->place));
+    rec_str(q, "of", place_info[m->place].of);
     rec_fmt(q, "doc", "%s of %s%s", op_info[m->norm->op].name, place_info[m->place].of,
             m->groups > 1 ? ", each gate by itself," : "");
     rec_str(q, "also", gates ? ", and gamma xhat + beta is added to the sums s" : "");
@@ -255,6 +301,7 @@ static Rec *norm_record(const Cell *cell, const CellNorm *m)
     rec_int(q, "turned_at", m->turned_at);
     rec_int(q, "sums_at", m->sums_at);
     rec_int(q, "sums", m->sums);
+    put_batch(cell, m, q);
     return q;
 }
 
@@ -272,6 +319,97 @@ static const CellNorm *product_to(const Cell *cell, const char *name, CellPlace 
     return m;
 }
 
+/* The products of a step, of all panels and units. */
+static void put_products(const Cell *cell)
+{
+    const struct cvy_cell *c = cell->c;
+    const int64_t blocks = blocks_of(c->hidden), wide = c->back_h * c->lanes;
+    Rec *ahead = rec_add(cell->h, "products"), *back = rec_add(cell->h, "products_back");
+
+    rec_str(ahead, "template", "cell_products");
+    rec_int(ahead, "first_panel", 0);
+    rec_int(ahead, "past_panel", blocks * LANES / c->lanes);
+    rec_int(ahead, "first", 0);
+    rec_int(ahead, "past", blocks);
+    rec_str(back, "template", "cell_products_back");
+    rec_int(back, "first_back", 0);
+    rec_int(back, "past_back", blocks * LANES / wide);
+}
+
+/* "first * 2", "first / 2" */
+static const char *times(const char *what, int64_t by, int64_t over)
+{
+    return by > over   ? xprintf("%s * %lld", what, (long long)(by / over))
+           : by < over ? xprintf("%s / %lld", what, (long long)(over / by))
+                       : what;
+}
+
+static const char *part_text(StepPartKind kind, const CellNorm *norm)
+{
+    static const char *const text[] = {[PART_PRODUCT] = "U h",
+                                       [PART_GATES] = "c",
+                                       [PART_HIDDEN] = "h",
+                                       [PART_BEGIN] = "the gradient of h",
+                                       [PART_CELL] = "through o to what the norm of c made",
+                                       [PART_RESET] = "through U (r h)",
+                                       [PART_UNITS] = "the cell"};
+
+    return kind == PART_NORM ? xprintf("%s of %s", op_info[norm->norm->op].name, place_info[norm->place].of)
+                             : text[kind];
+}
+
+static Rec *part_record(const Cell *cell, StepPartKind kind, const CellNorm *m, bool back)
+{
+    static const char *const template[] = {
+        [PART_PRODUCT] = "cell_products", [PART_GATES] = "ahead_gates", [PART_HIDDEN] = "ahead_hidden",
+        [PART_BEGIN] = "behind_begin",    [PART_CELL] = "behind_cell",  [PART_RESET] = "cell_reset_back"};
+    const struct cvy_cell *c = cell->c;
+    const int slots = c->slots * LANES, blocks = blocks_of(c->hidden), wide = c->back_h * c->lanes;
+
+    if (kind == PART_NORM) {
+        Rec *q = norm_record(cell, m, xprintf("%s_%s", back ? "behind" : "ahead", m->rows ? "blocks" : "rows"));
+        const bool gates = place_info[m->place].of_gates;
+        rec_str(q, "give", gates ? "" : "dh, ");
+        rec_str(q, "g_rows",
+                gates ? xprintf("kept + ((ptrdiff_t)t * %d * n + r) * %d + %d", blocks, slots, m->first * LANES)
+                      : xprintf("dh + (ptrdiff_t)r * %d", blocks * LANES));
+        return q;
+    }
+    Rec *p = rec_new();
+    rec_str(p, "template", kind == PART_UNITS ? back ? "behind_units" : "ahead_units" : template[kind]);
+    rec_str(p, "first_panel", times("first", LANES, c->lanes));
+    rec_str(p, "past_panel", times("past", LANES, c->lanes));
+    rec_str(p, "first", "first");
+    rec_str(p, "past", "past");
+    rec_str(p, "first_back", times("first", LANES, wide));
+    rec_str(p, "past_back", times("past", LANES, wide));
+    return p;
+}
+
+/* The passes of a step in which all images meet. */
+static void put_passes(const Cell *cell)
+{
+    for (int back = 0; back < 2; back++) {
+        StepPass pass[STEP_PASSES];
+        const int n = recurrent_passes(cell->k, back, pass);
+        for (int i = 0; i < n; i++) {
+            Rec *p = rec_add(cell->h, back ? "behind" : "ahead");
+            Buf does = {0};
+            rec_str(p, "template", back ? "cell_behind" : "cell_ahead");
+            rec_int(p, "number", i);
+            for (int j = 0; j < pass[i].npart; j++) {
+                rec_push(p, "parts", part_record(cell, pass[i].part[j].kind, pass[i].part[j].norm, back));
+                buf_printf(&does, "%s%s",
+                           j                   ? "; "
+                           : pass[i].by_images ? "of some rows, "
+                                               : "of some units, ",
+                           part_text(pass[i].part[j].kind, pass[i].part[j].norm));
+            }
+            rec_str(p, "does", does.text);
+        }
+    }
+}
+
 static void put_norms(const Cell *cell)
 {
     const RecurrentPart *r = cell->k->recurrent;
@@ -285,58 +423,84 @@ static void put_norms(const Cell *cell)
     rec_int(h, "apart", wx != uh);
     rec_str(h, "own", wx != uh ? "own" : "s");
     rec_str(h, "own_step", wx != uh ? "own_step" : "step");
-    rec_int(h, "normed", r->nnorm > 0);
     rec_int(h, "cell", c != NULL);
+    rec_int(h, "cell_rows", c && !c->rows);
     rec_int(h, "carried", c && c->norm->carried);
     rec_int(h, "hidden_norm", hidden != NULL);
+    rec_int(h, "hidden_rows", hidden && !hidden->rows);
     rec_int(h, "unit_norms", c || hidden);
     for (int i = 0; i < 2; i++) {
         const CellNorm *m = i ? hidden : c;
         const char *name = i ? "hidden" : "cell";
-        rec_int(h, xprintf("%s_w", name), m ? m->packed_at : 0);
+        rec_fmt(h, xprintf("%s_w", name), "%lld%s", (long long)(m ? m->packed_at : 0), step_text(cell, m));
+        rec_int(h, xprintf("%s_w_one", name), m ? m->packed_at : 0);
         rec_int(h, xprintf("%s_w_back", name), m ? m->turned_at : 0);
         rec_int(h, xprintf("%s_sums", name), m ? m->sums : 0);
     }
-    emit_part(h, "total", "cell_total");
-    emit_part(h, "walk", "cell_units");
-    emit_part(h, "walk_back", "cell_units_back");
+    static const char *const parts[][2] = {{"total", "cell_total"},
+                                           {"walk", "cell_units"},
+                                           {"walk_back", "cell_units_back"},
+                                           {"of_steps", "cell_of_steps"},
+                                           {"of_back_x", "cell_back_x"},
+                                           {"of_input_back", "cell_input_back"},
+                                           {"of_products_back", "cell_products_back"},
+                                           {"reset_back", "cell_reset_back"},
+                                           {"backward_x", "cell_backward_x"},
+                                           {"of_batch", "cell_batch_norm"}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        emit_part(h, parts[i][0], parts[i][1]);
     const CellNorm *batch = recurrent_batch(cell->k);
-    Rec *whole = rec_add(h, "whole"), *alone = batch ? rec_add(h, "alone") : NULL;
-    const bool apart = wx && wx != batch;
+    const bool meets = recurrent_meets(cell->k), in_parts = meets || (wx && place_is_bn(wx->norm)),
+               apart = wx && wx != batch;
+    Rec *whole = rec_add(h, "whole"), *alone = in_parts ? rec_add(h, "alone") : rec_new();
     rec_str(whole, "template", "cell_of_x");
     rec_str(whole, "to", apart ? norm_variable(wx->place) : "kept");
     rec_int(whole, "to_16", (apart ? wx->vectors : cell->c->slots) * LANES);
-    if (batch) {
-        Rec *b = norm_record(cell, batch);
-        rec_str(b, "gates", int_list(cell->c->x_gate, cell->c->nx));
-        rec_str(b, "momentum", real_text(batch->norm->momentum));
-        rec_push(h, "batch", b);
-        rec_str(alone, "template", "cell_of_x");
-        rec_str(alone, "to", "wx");
-        rec_int(alone, "to_16", batch->vectors * LANES);
-        rec_push(alone, "cleared", b);
-    }
-    emit_part(h, "of_steps", "cell_of_steps");
-    emit_part(h, "of_back_x", "cell_back_x");
-    emit_part(h, "of_batch", "cell_batch_norm");
-    static const char *const lists[] = {"norms", "gate_norms", "input_norms", "step_norms"};
+    rec_str(alone, "template", "cell_of_x");
+    rec_str(alone, "to", wx ? norm_variable(wx->place) : "kept");
+    rec_int(alone, "to_16", (wx ? wx->vectors : cell->c->slots) * LANES);
+    rec_int(h, "meets", meets);
+    rec_int(h, "in_parts", in_parts);
+    rec_str(h, "parts_are",
+            meets ? "and the passes of each step"
+                  : xprintf("its norm, %s_input_batch, by blocks, the steps", cell->k->w->core_name));
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
-        if (m == batch)
-            continue;
-        const bool of_gates = place_info[m->place].of_gates,
-                   in[] = {true, of_gates, m->place == PLACE_INPUT, of_gates && m->place != PLACE_INPUT};
-        Rec *q = norm_record(cell, m);
-        for (int l = 0; l < 4; l++)
-            if (in[l])
-                rec_push(h, lists[l], q);
-        if (of_gates)
+        const bool of_gates = place_info[m->place].of_gates, input = m->place == PLACE_INPUT, bn = place_is_bn(m->norm),
+                   rows = !bn, table = m->rows > 0;
+        const struct {
+            const char *name;
+            bool in;
+        } lists[] = {{"norms", rows},
+                     {"normed", rows},
+                     {"gate_rooms", of_gates},
+                     {"input_norms", rows && input},
+                     {"step_norms", rows && of_gates && !input},
+                     {"tables", table},
+                     {"step_tables", table && of_gates && !input},
+                     {"rooms", true}};
+        Rec *q = norm_record(cell, m, table ? "cell_affine" : "cell_norm");
+        for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
+            if (lists[l].in)
+                rec_push(h, lists[l].name, q);
+        if (table && of_gates)
+            rec_push(h, "affines", q);
+        if (bn)
+            rec_push(h, "batch", norm_record(cell, m, "cell_batch_one"));
+        if (of_gates && m != batch)
             rec_push(whole, "cleared", q);
-        if (of_gates && alone)
+        if (of_gates)
             rec_push(alone, "cleared", q);
-        if (m->place == PLACE_INPUT)
+        if (rows && input)
             rec_push(whole, "norms", q);
+        if (rows && input)
+            rec_push(alone, "norms", q);
+        if (table && input)
+            rec_push(whole, "tables", q);
     }
+    put_products(cell);
+    if (meets)
+        put_passes(cell);
 }
 
 /* What a step has of the one before: of a stream's only step, the state that its caller keeps: h, and c behind it. */
@@ -347,6 +511,9 @@ static void put_state(const Plan *p, const Kernel *k, Rec *h)
     rec_int(h, "stream", p->stream);
     rec_int(h, "has_c", k->recurrent->state);
     rec_str(h, "state", p->stream ? ", float *state" : "");
+    rec_int(h, "counts", p->stream && k->recurrent->table_rows);
+    rec_int(h, "count_at", (int64_t)units * (1 + k->recurrent->state));
+    rec_int(h, "table_rows", k->recurrent->table_rows);
     rec_str(h, "state_doc", p->stream ? " state: h of the step before, and its c; then of this one." : "");
     rec_str(h, "h_before", p->stream ? "state" : xprintf("t ? hs + (ptrdiff_t)(t - 1) * n * %d : NULL", units));
     rec_str(h, "c_before",
@@ -357,7 +524,9 @@ static void put_state(const Plan *p, const Kernel *k, Rec *h)
 
 int64_t emit_state_floats(const Kernel *k)
 {
-    return k->recurrent ? (int64_t)blocks_of(k->recurrent->cell.hidden) * LANES * (1 + k->recurrent->state) : 0;
+    return k->recurrent ? (int64_t)blocks_of(k->recurrent->cell.hidden) * LANES * (1 + k->recurrent->state) +
+                              (k->recurrent->table_rows ? LANES : 0)
+                        : 0;
 }
 
 void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
@@ -366,7 +535,7 @@ void emit_cell_file(const Plan *p, const Kernel *k, bool train, Buf *to)
     const OpInfo *info = &op_info[o->kind];
     const int returns = o->arg[ARG_RETURN].count, steps = k->recurrent->steps;
     const bool lengths = p->g->op[o->in].lengths;
-    const Cell cell = {k, o, &k->recurrent->cell, p->target, rec_new()};
+    const Cell cell = {k, o, &k->recurrent->cell, p->target, rec_new(), p->stream};
     Rec *h = cell.h;
 
     rec_str(h, "name", k->w->core_name);
@@ -485,6 +654,59 @@ static void norm_weights(const File *f, Rec *kernel, bool back)
     }
 }
 
+/* What kernels of bn in places are handed: where their statistics are. */
+static void batch_norms(const File *f, Rec *kernel)
+{
+    const RecurrentPart *r = f->k->recurrent;
+    Buf b = {0};
+
+    for (int i = 0; i < r->nnorm; i++)
+        if (place_is_bn(r->norm[i].norm)) {
+            const char *name = place_info[r->norm[i].place].param;
+            buf_printf(&b, "%s{k->%s_istd, k->%s_mean, k->%s_var, k->%s_sums, %s, %d}", b.len ? ", " : "", name, name,
+                       name, name, real_text(r->norm[i].norm->momentum), f->p->g->op[f->k->op].frozen);
+        }
+    rec_str(line_add(kernel, "body", "cell_norms"), "list", b.text);
+}
+
+/* bn of W x, of all steps or of each, by blocks of units. */
+static void input_batch(const File *f, Rec *kernel, const CellNorm *m, bool back)
+{
+    Rec *s = cell_line(f, kernel, "body", "cell_batch");
+
+    rec_int(s, "index", batch_index(f->k, m));
+    rec_str(s, "back", back ? "_back" : "");
+    rec_int(s, "by_step", m->rows > 0);
+    rec_int(s, "steps", f->k->recurrent->steps);
+    rec_int(s, "blocks", units(f->k) / LANES);
+    rec_int(s, "at", back ? m->turned_at : m->packed_at);
+}
+
+/* The steps, one after the other, of all images. */
+static void step_passes(const File *f, Rec *kernel, bool back)
+{
+    const Kernel *k = f->k;
+    const int blocks = (int)(units(k) / LANES), group = recurrent_group(k);
+    const char *by = group > 1 ? xprintf(" * %d", group) : "";
+    StepPass pass[STEP_PASSES];
+    const int n = recurrent_passes(k, back, pass);
+    Rec *s = cell_line(f, kernel, "body", back ? "cell_walk_back" : "cell_walk");
+
+    rec_int(s, "steps", k->recurrent->steps);
+    for (int i = 0; i < n; i++) {
+        Rec *p = rec_add(s, "passes");
+        rec_fmt(p, "call", "%s_%d(%sk->copy, k->mat_steps, %s, norm, n, t", back ? "behind" : "ahead", i,
+                back ? "k->mat_dz, " : "", back ? "k->mat_work" : "k->mat_y");
+        if (pass[i].by_images)
+            rec_fmt(p, "range",
+                    "(int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads), 0, %d",
+                    blocks);
+        else
+            rec_fmt(p, "range", "0, n, %d * p / k->net->threads%s, %d * (p + 1) / k->net->threads%s", blocks / group,
+                    by, blocks / group, by);
+    }
+}
+
 void recurrent_forward(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
@@ -493,19 +715,23 @@ void recurrent_forward(const File *f, Rec *kernel)
     rec_int(s, "panels", units(k) / k->recurrent->cell.lanes);
     rec_str(s, "bias", k->w->bparam >= 0 ? "k->bias, k->hidden_bias" : "NULL, NULL");
     norm_weights(f, kernel, false);
-    const CellNorm *batch = recurrent_batch(k);
+    const CellNorm *input = recurrent_norm(k, PLACE_INPUT);
+    const bool meets = recurrent_meets(k), batch = input && place_is_bn(input->norm);
+    if (meets || batch)
+        batch_norms(f, kernel);
+    for (int i = 0; i < k->recurrent->nnorm && !f->p->g->op[k->op].frozen; i++)
+        if (place_is_bn(k->recurrent->norm[i].norm))
+            rec_str(line_add(kernel, "body", "cell_count"), "name", place_info[k->recurrent->norm[i].place].param);
     s = cell_line(f, kernel, "body", "cell_run");
     rec_str(s, "call",
-            batch ? "forward_x(k->mat_x, k->copy, k->mat_steps" : "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
-    if (!batch)
-        return;
-    s = cell_line(f, kernel, "body", "cell_batch");
-    rec_int(s, "moves", !f->p->g->op[k->op].frozen);
-    rec_int(s, "still", f->p->g->op[k->op].frozen);
-    rec_int(s, "blocks", units(k) / LANES);
-    rec_int(s, "at", batch->packed_at);
-    s = cell_line(f, kernel, "body", "cell_run");
-    rec_str(s, "call", "forward_steps(k->copy, k->mat_steps, k->mat_y");
+            meets || batch ? "forward_x(k->mat_x, k->copy, k->mat_steps"
+                           : "forward(k->mat_x, k->copy, k->mat_steps, k->mat_y");
+    if (batch)
+        input_batch(f, kernel, input, false);
+    if (meets)
+        step_passes(f, kernel, false);
+    else if (batch)
+        rec_str(cell_line(f, kernel, "body", "cell_run"), "call", "forward_steps(k->copy, k->mat_steps, k->mat_y");
 }
 
 static void weight_gradients(const File *f, Rec *kernel)
@@ -538,10 +764,8 @@ static void weight_gradients(const File *f, Rec *kernel)
     rec_int(s, "dc_at", r->grad_at[3]);
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
-        if (m == recurrent_batch(k))
-            continue; /* its sums are there already */
-        s = cell_line(f, kernel, "body", "cell_norm_grads");
-        rec_str(s, "name", place_info[m->place].name);
+        s = cell_line(f, kernel, "body", place_is_bn(m->norm) ? "cell_batch_grads" : "cell_norm_grads");
+        rec_str(s, "name", place_is_bn(m->norm) ? place_info[m->place].param : place_info[m->place].name);
         rec_int(s, "blocks", units(k) / LANES);
         rec_int(s, "units", units(k));
         rec_int(s, "vectors", m->vectors);
@@ -556,31 +780,37 @@ static void weight_gradients(const File *f, Rec *kernel)
 void recurrent_backward(const File *f, Rec *kernel)
 {
     const Kernel *k = f->k;
-    const CellNorm *batch = recurrent_batch(k);
-    const struct cvy_cell *c = &k->recurrent->cell;
+    const RecurrentPart *r = k->recurrent;
+    const CellNorm *input = recurrent_norm(k, PLACE_INPUT);
+    const bool meets = recurrent_meets(k), batch = input && place_is_bn(input->norm);
+    const struct cvy_cell *c = &r->cell;
+    const char *dx = k->back_data ? "k->mat_dx" : "NULL";
     Rec *s = cell_line(f, kernel, "body", "cell_turn");
 
     rec_int(s, "panels",
             units(k) / (c->back_h * c->lanes) +
                 (k->back_data ? (int64_t)blocks_of(c->in) * LANES / (c->back_x * c->lanes) : 0));
     norm_weights(f, kernel, true);
-    s = cell_line(f, kernel, "body", "cell_run");
-    rec_fmt(s, "call", "backward(k->mat_dz, k->copy, k->mat_steps, k->mat_work, %s",
-            k->back_data && !batch ? "k->mat_dx" : "NULL");
+    if (meets || batch)
+        batch_norms(f, kernel);
+    for (int i = 0; i < r->nnorm; i++)
+        if (place_is_bn(r->norm[i].norm)) {
+            s = line_add(kernel, "body", "cell_sums");
+            rec_str(s, "name", place_info[r->norm[i].place].param);
+            rec_int(s, "numbers", 2 * r->norm[i].vectors * units(k));
+        }
+    if (meets)
+        step_passes(f, kernel, true);
+    else
+        rec_fmt(cell_line(f, kernel, "body", "cell_run"), "call",
+                "backward(k->mat_dz, k->copy, k->mat_steps, k->mat_work, %s", batch ? "NULL" : dx);
     if (k->learns)
-        rec_int(line_add(kernel, "body", "cell_clear"), "floats", k->recurrent->panels_at);
-    if (batch) {
-        s = cell_line(f, kernel, "body", "cell_batch_back");
-        rec_int(s, "still", f->p->g->op[k->op].frozen);
-        rec_int(s, "learns", k->learns);
-        rec_int(s, "blocks", units(k) / LANES);
-        rec_int(s, "at", batch->turned_at);
-        rec_int(s, "vectors", batch->vectors);
-        rec_int(s, "vectors_16", batch->vectors * LANES);
-        rec_int(s, "gamma_at", batch->gamma_at);
-    }
-    if (batch && k->back_data)
-        rec_str(cell_line(f, kernel, "body", "cell_run"), "call", "backward_x(k->copy, k->mat_steps, k->mat_dx");
+        rec_int(line_add(kernel, "body", "cell_clear"), "floats", r->panels_at);
+    if (batch)
+        input_batch(f, kernel, input, true);
+    if ((meets && input && !batch) || ((meets || batch) && k->back_data))
+        rec_fmt(cell_line(f, kernel, "body", "cell_run"), "call", "backward_x(k->copy, k->mat_steps, k->mat_work, %s",
+                dx);
     if (k->learns && has_lengths(f)) {
         const int64_t block = (int64_t)k->recurrent->steps * LANES, blocks = blocks_of(c->in);
         s = cell_line(f, kernel, "body", "cell_trim");

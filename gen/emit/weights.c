@@ -160,6 +160,11 @@ static struct cvy_fold norm_of(const Plan *p, const Weights *w, int op)
                              numbers_of(p, w, op, PARAM_MEAN), numbers_of(p, w, op, PARAM_VAR), p->g->op[op].eps};
 }
 
+static const float *running_of(const Plan *p, const Weights *w, int op, CellPlace place, ParamRole role)
+{
+    return base_of(p, w, graph_place_param(p->g, op, place, role));
+}
+
 float *weights_fold(const Plan *p, const Weights *w, const char *path)
 {
     float *f = xalloc((size_t)p->fold_floats * sizeof *f + 64);
@@ -187,8 +192,15 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
             for (int j = 0; j < k->recurrent->nnorm; j++) {
                 const CellNorm *m = &k->recurrent->norm[j];
                 const struct cvy_cell *cell = &k->recurrent->cell;
-                cvy_cell_norm(cell, m->vectors, recurrent_norm_gates(m, cell), base_of(p, w, m->gamma),
-                              m->beta < 0 ? NULL : base_of(p, w, m->beta), f + k->w->fold_w + m->packed_at);
+                const int *gates = recurrent_norm_gates(m, cell);
+                const float *gamma = base_of(p, w, m->gamma), *beta = m->beta < 0 ? NULL : base_of(p, w, m->beta);
+                float *const to = f + k->w->fold_w + m->packed_at;
+                if (m->rows)
+                    cvy_cell_table(cell, m->vectors, gates, gamma, beta, running_of(p, w, k->op, m->place, PARAM_MEAN),
+                                   running_of(p, w, k->op, m->place, PARAM_VAR), m->norm->eps, m->rows,
+                                   k->recurrent->table_rows, to, k->recurrent->table_row);
+                else
+                    cvy_cell_norm(cell, m->vectors, gates, gamma, beta, to);
             }
             continue;
         }

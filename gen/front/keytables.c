@@ -141,9 +141,10 @@ const KeyInfo between_keys[] = {{.name = "kind", .type = KEY_DEF, .def = "placeK
 static const char *const gates_names[] = {"together", "each", NULL};
 static const char *const statistics_names[] = {"step", "sequence", NULL};
 const KeyInfo place_keys[] = {
-    {.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm: ln, rms, in the input bn, or the word norm"},
+    {.name = "kind", .type = KEY_DEF, .def = "placeKind", .help = "which norm: ln, rms, bn, or the word norm"},
     NORM_KEYS,
-    {.name = "statistics", .type = KEY_WORD, .words = statistics_names, .help = "of bn: whether mean and variance are of a step, or of all steps of the batch's sequences"},
+    {.name = "statistics", .type = KEY_WORD, .words = statistics_names, .help = "of bn: whether mean and variance are of a step, or, in the input, of all steps of the batch's sequences"},
+    {.name = "steps", .type = KEY_INT, .lo = 1, .hi = 1 << 16, .help = "of bn by step: so many steps have running statistics of their own, those behind them the last one's"},
     {.name = "gamma", .type = KEY_REAL, .lo = -100, .hi = 100, .fallback = "1", .help = "what its gamma begins with"},
     {.name = "gates", .type = KEY_WORD, .words = gates_names, .fallback = "together", .help = "whether all gates of a step have statistics together, or each its own"},
     {.name = "beta", .type = KEY_BOOL, .fallback = "true", .help = "whether it adds a beta"},

@@ -32,14 +32,8 @@ static bool check_kind(const Node *n, OpKind kind, CellPlace place)
 {
     switch (op_info[kind].norm->over) {
     case OVER_IMAGE:
-        return true;
     case OVER_BATCH:
-        if (place == PLACE_INPUT)
-            return true;
-        diag_error(n->mark, "ln or rms; or bn in the input, or between, behind the layer",
-                   "%s in '%s', with the statistics of a step, is yet to be built", op_info[kind].name,
-                   place_info[place].name);
-        return false;
+        return true;
     case OVER_GROUPS:
         diag_error(n->mark, "ln, with gates: each where each gate is a group", "%s cannot stand inside a step, in '%s'",
                    op_info[kind].name, place_info[place].name);
@@ -71,23 +65,30 @@ static const Node *kind_of(const Node *n, const char *what, const KeyInfo *keys,
     return keys_get(n, "kind");
 }
 
-/* momentum and statistics, which bn alone has. */
-static void read_running(const Node *m, const char *what, PlaceNorm *to)
+/* momentum, statistics and steps, which bn alone has. */
+static void read_running(const Node *m, const char *what, CellPlace place, PlaceNorm *to)
 {
-    static const char *const own[] = {"momentum", "statistics"};
+    static const char *const own[] = {"momentum", "statistics", "steps"};
     int word = 0;
 
     if (!op_is_batch_norm(to->op)) {
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 3; i++)
             if (keys_get(m, own[i]))
                 diag_error(keys_get_key(m, own[i])->mark, "leave it out", "%s.%s: %s has none", what, own[i],
                            op_info[to->op].name);
         return;
     }
     key_real(place_keys, m, what, "momentum", &to->momentum);
-    if (key_word(place_keys, m, "statistics", &word) && word == 0)
-        diag_error(keys_get(m, "statistics")->mark, "statistics: sequence, those of all steps",
-                   "%s: bn with the statistics of a step is yet to be built", what);
+    if (key_word(place_keys, m, "statistics", &word)) {
+        to->step = word == 0;
+        if (!to->step && place != PLACE_INPUT)
+            diag_error(keys_get(m, "statistics")->mark, "statistics: step",
+                       "%s: a step needs what the step before left, so that '%s' of all steps is never there at once",
+                       what, place_info[place].name);
+    }
+    if (key_int(place_keys, m, what, "steps", &to->steps) && !to->step)
+        diag_error(keys_get_key(m, "steps")->mark, "statistics: step", "%s.steps: all steps have the same statistics",
+                   what);
 }
 
 static void read_gates(const Node *m, const char *what, OpKind cell, CellPlace place, PlaceNorm *to)
@@ -117,8 +118,9 @@ static void read_beta(const Node *m, const char *what, PlaceNorm *to)
         return;
     if (to->beta && !has)
         diag_error(key->mark, "leave it out", "%s.beta: %s has none", what, op_info[to->op].name);
-    else if (!to->beta && op_is_batch_norm(to->op))
-        diag_error(key->mark, "leave it out: 'bias: false' leaves one of them", "%s.beta: bn has one", what);
+    else if (!to->beta && place_is_bn(to) && !to->step)
+        diag_error(key->mark, "leave it out: 'bias: false' leaves one of them",
+                   "%s.beta: bn with the statistics of a sequence has one", what);
     to->beta &= has;
 }
 
@@ -142,6 +144,7 @@ static void read_place(const Node *n, OpKind cell, CellPlace place, const Words 
         !check_kind(kind ? kind : n, norm.op, place))
         return;
     *to = (PlaceNorm){.op = norm.op,
+                      .step = op_is_batch_norm(norm.op) && place != PLACE_INPUT,
                       .momentum = op_is_batch_norm(norm.op) ? norm.arg[ARG_MOMENTUM].real : 0,
                       .eps = norm.arg[ARG_EPS].real,
                       .gamma = 1,
@@ -150,7 +153,7 @@ static void read_place(const Node *n, OpKind cell, CellPlace place, const Words 
         return;
     key_real(place_keys, m, what, "eps", &to->eps);
     key_real(place_keys, m, what, "gamma", &to->gamma);
-    read_running(m, what, to);
+    read_running(m, what, place, to);
     read_gates(m, what, cell, place, to);
     read_beta(m, what, to);
     read_carried(m, what, place, to);

@@ -101,6 +101,14 @@ const Preset presets[] = {
      .cell = {NULL, NULL,
               "{norm: {input: {kind: ln, eps: 1e-5}, recurrent: {kind: ln, eps: 1e-5},"
               " cell: {kind: ln, eps: 1e-5, carried: true}}, bias: false}"}},
+    /* Cooijmans et al. 2016, equations 6 to 8: no beta beside b but c's, gamma begins with 0.1 (section 4), statistics
+     * of each step by itself (section 3); eps as in sequential_mnist.py of their code. b is PyTorch's two. */
+    {.name = "cooijmans-2016",
+     .summary = "Cooijmans et al. 2016, Recurrent batch normalization: of W x, of U h and of c, by step",
+     .cell = {NULL, NULL,
+              "{norm: {input: {kind: bn, statistics: step, eps: 1e-5, momentum: 0.1, gamma: 0.1, beta: false},"
+              " recurrent: {kind: bn, statistics: step, eps: 1e-5, momentum: 0.1, gamma: 0.1, beta: false},"
+              " cell: {kind: bn, statistics: step, eps: 1e-5, momentum: 0.1, gamma: 0.1}}, bias: true}"}},
     /* Laurent et al. 2015: h = phi(W_h h + BN(W_x x)), BN over the time and the batch; its beta is the bias. Which eps
      * and momentum it has is not said. */
     {.name = "laurent-2015",

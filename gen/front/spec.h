@@ -124,6 +124,7 @@ typedef struct Spec {
     int tokens;   /* what it reads are whole numbers from 0 to below this, `length` of them: input is 1 x 1 x length. 0:
                      numbers */
     bool lengths; /* samples have lengths of their own, from 1 to input[2]: what stands behind one is padding */
+    int whole;    /* of one step of a stream: the steps of the sequences that its network is trained with; else 0 */
     Mark input_mark;
     int classes;
     Mark classes_mark;

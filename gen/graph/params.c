@@ -223,7 +223,8 @@ static void add_places(Graph *g, int i)
     const Op *op = &g->op[i];
     for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
         const PlaceNorm *n = op_place(op->kind, op->arg, p);
-        const int channels = place_gates(op->kind, p) * op->shape.c;
+        const int channels = place_gates(op->kind, p) * op->shape.c,
+                  rows = place_table_rows(n, g->spec->whole ? g->spec->whole : g->op[op->in].shape.w);
         for (const ParamSlot *slot = n ? op_info[n->op].param : NULL; slot && slot->name; slot++) {
             if (!place_has(n, slot->role))
                 continue;
@@ -232,6 +233,11 @@ static void add_places(Graph *g, int i)
             q->name = cell_name(op, place_info[p].param, xprintf(".%s", slot->name));
             q->place = p;
             q->draw_value = slot->role == PARAM_GAMMA ? n->gamma : slot->role == PARAM_VAR;
+            if (rows && (slot->role == PARAM_MEAN || slot->role == PARAM_VAR)) { /* of each step */
+                q->ndim = 2;
+                q->dim[0] = rows;
+                q->dim[1] = channels;
+            }
             g->weights += slot->role <= PARAM_BETA ? channels : 0;
         }
     }

@@ -140,8 +140,14 @@ static bool shape_recurrent(const Graph *g, Op *op)
     for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
         const PlaceNorm *n = op_place(op->kind, op->arg, p);
         if (n && op_is_batch_norm(n->op)) {
-            if (g->spec->train.batch > 1 || in.w > 1)
+            if (g->spec->train.batch > 1 || (in.w > 1 && !n->step))
                 continue;
+            if (n->step) {
+                diag_error(op->mark, "a batch of two or more, or ln",
+                           "%s: with batches of 1 the norm in '%s' has a single value of each number in a step",
+                           op->path, place_info[p].name);
+                return false;
+            }
             diag_error(op->mark, "a batch of two or more, or a longer sequence",
                        "%s: with batches of 1 and a single step the norm in '%s' has a single value of each number",
                        op->path, place_info[p].name);
@@ -198,9 +204,9 @@ static bool respects_lengths(const Graph *g, Op *op)
         lengths |= g->op[op->ins[k]].lengths;
     if (!lengths)
         return true;
-    if (op_input_bn(op->kind, op->arg)) {
+    if (op_has_place_bn(op->kind, op->arg)) {
         diag_error2(op->mark, g->spec->input_mark, "samples have lengths", "ln or rms; or no lengths",
-                    "%s: bn in the input, over all steps of a batch that has lengths, is yet to be built", op->path);
+                    "%s: bn inside a step, over a batch that has lengths, is yet to be built", op->path);
         return false;
     }
     if (op->reverse) {

@@ -33,7 +33,26 @@ const PlaceNorm *op_input_bn(OpKind kind, const Arg *arg)
 {
     const PlaceNorm *n = op_place(kind, arg, PLACE_INPUT);
 
-    return n && op_is_batch_norm(n->op) ? n : NULL;
+    return place_is_bn(n) && !n->step ? n : NULL;
+}
+
+bool place_is_bn(const PlaceNorm *n)
+{
+    return n && op_is_batch_norm(n->op);
+}
+
+bool op_has_place_bn(OpKind kind, const Arg *arg)
+{
+    bool any = false;
+
+    for (int p = PLACE_INPUT; p < PLACES; p++)
+        any |= place_is_bn(op_place(kind, arg, (CellPlace)p));
+    return any;
+}
+
+int place_table_rows(const PlaceNorm *n, int length)
+{
+    return !place_is_bn(n) || !n->step ? 0 : n->steps ? n->steps : length;
 }
 
 bool op_has_places(OpKind kind, const Arg *arg)
@@ -62,8 +81,9 @@ int op_cell_kept(OpKind kind, const Arg *arg)
 
 static bool same_norm(const PlaceNorm *a, const PlaceNorm *b)
 {
-    return a->op == b->op && a->eps == b->eps && a->momentum == b->momentum && a->gamma == b->gamma &&
-           a->each == b->each && a->beta == b->beta && a->carried == b->carried;
+    return a->op == b->op && a->step == b->step && a->steps == b->steps && a->eps == b->eps &&
+           a->momentum == b->momentum && a->gamma == b->gamma && a->each == b->each && a->beta == b->beta &&
+           a->carried == b->carried;
 }
 
 bool places_same(const struct Places *a, const struct Places *b)
@@ -83,12 +103,13 @@ static const char *keys_text(const PlaceNorm *n, bool lasting, bool training, co
 
     buf_puts(&b, "");
     if (lasting)
-        buf_printf(&b, ", eps%s%s%s%s%s%s", between, real_text(n->eps),
-                   op_is_batch_norm(n->op) ? xprintf(", statistics%ssequence", between) : "",
+        buf_printf(&b, ", eps%s%s%s%s%s%s%s", between, real_text(n->eps),
+                   place_is_bn(n) ? xprintf(", statistics%s%s", between, n->step ? "step" : "sequence") : "",
+                   n->steps ? xprintf(", steps%s%d", between, n->steps) : "",
                    n->each ? xprintf(", gates%seach", between) : "",
                    n->beta || !op_has_param(n->op, PARAM_BETA) ? "" : xprintf(", beta%sfalse", between),
                    n->carried ? xprintf(", carried%strue", between) : "");
-    if (training && op_is_batch_norm(n->op))
+    if (training && place_is_bn(n))
         buf_printf(&b, ", momentum%s%s", between, real_text(n->momentum));
     if (training && n->gamma != 1)
         buf_printf(&b, ", gamma%s%s", between, real_text(n->gamma));

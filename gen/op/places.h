@@ -14,7 +14,10 @@ extern const PlaceInfo place_info[PLACES];
 
 /* A norm in a place: y = gamma xhat + beta, of all gates of a step together, or each by itself. */
 typedef struct PlaceNorm {
-    OpKind op; /* ln, rms, bn; OP_INPUT: none. bn: of a sequence, with the statistics of all steps of a batch */
+    OpKind op; /* ln, rms, bn; OP_INPUT: none */
+    bool step; /* of bn: each step has statistics of its own; else, in the input, all steps of a batch have one */
+    int steps; /* of that: so many steps have running statistics of their own, those behind them the last one's; 0: as
+                  many as the sequence has */
     double eps;
     double momentum; /* of bn */
     double gamma;    /* what gamma begins with */
@@ -31,7 +34,10 @@ const PlaceNorm *op_place(OpKind kind, const Arg *arg, CellPlace place); /* NULL
 bool op_has_places(OpKind kind, const Arg *arg);
 /* The bn in the input, with the statistics of a sequence: inference folds it into W; NULL: there is none. */
 const PlaceNorm *op_input_bn(OpKind kind, const Arg *arg);
-int place_gates(OpKind kind, CellPlace place); /* numbers a unit that it normalises */
+bool place_is_bn(const PlaceNorm *n);                 /* of whichever statistics; NULL: no */
+bool op_has_place_bn(OpKind kind, const Arg *arg);    /* in any place */
+int place_table_rows(const PlaceNorm *n, int length); /* of running statistics; 0: they are no table */
+int place_gates(OpKind kind, CellPlace place);        /* numbers a unit that it normalises */
 bool place_has(const PlaceNorm *n, ParamRole role);
 int op_cell_kept(OpKind kind,
                  const Arg *arg); /* numbers a unit that backward reads of a step: CellInfo.kept, and norms' */

@@ -69,10 +69,12 @@ static void weight_fields(const Plan *p, Kernel *k)
         add(k, FIELD_CELL_NORM, k->recurrent->norm[i].gamma);
         if (k->recurrent->norm[i].beta >= 0)
             add(k, FIELD_CELL_NORM, k->recurrent->norm[i].beta);
-        for (ParamRole role = PARAM_MEAN; role <= PARAM_COUNT && recurrent_batch(k) == &k->recurrent->norm[i]; role++)
-            add(k, FIELD_CELL_NORM, graph_place_param(p->g, k->op, PLACE_INPUT, role));
-        if (recurrent_batch(k) == &k->recurrent->norm[i])
-            add(k, FIELD_CELL_STATS, i);
+        if (!place_is_bn(k->recurrent->norm[i].norm))
+            continue;
+        for (ParamRole role = PARAM_MEAN; role <= PARAM_COUNT; role++)
+            add(k, FIELD_CELL_NORM, graph_place_param(p->g, k->op, k->recurrent->norm[i].place, role));
+        add(k, FIELD_CELL_STATS, i);
+        add(k, FIELD_CELL_SUMS, i);
     }
     if (k->w->bparam >= 0 && k->learns && !kernel_is_apart(k))
         add(k, FIELD_DB, 0);

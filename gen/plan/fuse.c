@@ -57,8 +57,11 @@ static void add_norms(Plan *p)
     for (int i = 0; i < p->g->nop; i++) {
         const Shape s = p->g->op[i].shape;
         const Op *o = &p->g->op[i];
-        if (op_input_bn(o->kind, o->arg) && !o->frozen && p->g->op[o->in].shape.w == 1)
-            p->min_batch = 2;
+        for (int place = PLACE_INPUT; place < PLACES && !o->frozen; place++) {
+            const PlaceNorm *n = op_place(o->kind, o->arg, (CellPlace)place);
+            if (place_is_bn(n) && (n->step || p->g->op[o->in].shape.w == 1))
+                p->min_batch = 2;
+        }
         if (!op_is_norm(p->g->op[i].kind))
             continue;
         *PUSH(p->norm, p->nnorm) =

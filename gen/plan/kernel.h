@@ -48,6 +48,7 @@ typedef enum FieldKind {
     FIELD_BIAS,       /* of Graph.param */
     FIELD_CELL_NORM,  /* of Graph.param */
     FIELD_CELL_STATS, /* of the norms in the steps of a recurrent op */
+    FIELD_CELL_SUMS,  /* likewise, of their gradients */
     FIELD_COPY,
     FIELD_DW,
     FIELD_DB,
@@ -109,15 +110,17 @@ typedef struct RowsPart {
 typedef struct CellNorm {
     CellPlace place;
     const PlaceNorm *norm;
-    int vectors, first;           /* numbers of a unit; the first of the slots that they feed, of gates */
-    int groups;                   /* of those that have statistics of their own: 1 or as many as there are vectors */
+    int vectors, first; /* numbers of a unit; the first of the slots that they feed, of gates */
+    int groups;         /* of those that have statistics of their own: 1 or as many as there are vectors; of bn 0 */
+    int rows;           /* bn by step: of its running statistics; else 0 */
     int64_t hat_at, scale_at;     /* kept: xhat, and what made it of a - mean */
     int64_t packed_at, turned_at; /* gamma and beta, behind the weights as forward and as backward read them */
     int64_t sums_at, sums;        /* work: sums for the gradient of gamma (of a unit's number also beta) */
     int gamma, beta;              /* in Graph.param; -1: none */
     int64_t gamma_at, beta_at;    /* their gradients */
-    int64_t
-        stats_at; /* bn: what made xhat of a - mean, in the norms' part of the arena: a number for each of the batch */
+    /* bn, in the norms' part of the arena: what made xhat of a - mean, a number for each of the batch (and of each
+     * step); in that of sums, in doubles: those of g xhat and of g, over all steps. */
+    int64_t stats_at, both_at;
 } CellNorm;
 
 /* A recurrent op: panels of units, gates side by side (runtime/cvy_recurrent.h). Register tiles: rows by vectors. */
@@ -130,9 +133,33 @@ typedef struct RecurrentPart {
     int64_t kept, work;            /* floats of an image: what forward keeps; backward's room */
     int64_t grad_at[4], panels_at; /* where gradients lie: of weight_ih, weight_hh, bias_ih, bias_hh; of panels */
     int scratch;                   /* inference: the image that holds what the steps leave */
+    int table_rows;                /* inference with bn by step: of each, so many steps' scale and shift */
+    int64_t table_row;             /* floats of one row; training has one, with gamma and beta */
     CellNorm norm[PLACES];         /* in the order of places */
     int nnorm;
 } RecurrentPart;
+
+/* Where a bn by step stands behind U h, all images of a batch meet in each step of training: a step is done in passes,
+ * shared among threads by images, or by blocks of hidden units for all images. */
+typedef enum StepPartKind {
+    PART_PRODUCT, /* forward: U h */
+    PART_GATES,   /* of an lstm with a norm of c: c */
+    PART_HIDDEN,  /* with a norm of h: what it makes becomes h */
+    PART_BEGIN,   /* backward: the gradient of h */
+    PART_CELL,    /* of an lstm with a norm of c: through o and tanh to what the norm made */
+    PART_RESET,   /* of a gru that resets before its product: through U (r h) */
+    PART_UNITS,   /* both: the cell, or what of it is behind the norm of c (forward), or before it (backward) */
+    PART_NORM     /* both */
+} StepPartKind;
+enum { STEP_PARTS = 8, STEP_PASSES = 6 };
+typedef struct StepPass {
+    bool by_images;
+    struct {
+        StepPartKind kind;
+        const CellNorm *norm; /* of PART_NORM */
+    } part[STEP_PARTS];
+    int npart;
+} StepPass;
 
 /* Images: the logits, their gradient. */
 typedef struct LossPart {
@@ -197,6 +224,12 @@ const Path *kernel_out(const Kernel *k);
 const Chain *kernel_chain(const Kernel *k, ChainOf which);
 /* recurrent.c: the bn in the input of a recurrent kernel's steps; NULL: there is none, or it is folded (inference). */
 const CellNorm *recurrent_batch(const Kernel *k);
+/* recurrent.c: whether a bn by step stands behind U h, so that the images of a batch meet in each step of training. */
+bool recurrent_meets(const Kernel *k);
+/* recurrent.c: the passes of such a kernel's step; how many. */
+int recurrent_passes(const Kernel *k, bool back, StepPass pass[STEP_PASSES]);
+/* recurrent.c: how many blocks of hidden units a thread takes at least: as many as a panel of backward has. */
+int recurrent_group(const Kernel *k);
 /* recurrent.c: the norm in a place of a recurrent kernel; NULL: there is none. */
 const CellNorm *recurrent_norm(const Kernel *k, CellPlace place);
 /* recurrent.c: which of PyTorch's gates its vectors are of, in `cell`; NULL: they are of units, without gates. */

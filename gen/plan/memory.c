@@ -25,6 +25,12 @@ static int64_t padded(int channels)
     return (int64_t)blocks_of(channels) * LANES;
 }
 
+/* Of running statistics inside a step: whole blocks. */
+static int64_t running_floats(const Param *q)
+{
+    return ((int64_t)q->dim[0] * (q->ndim > 1 ? q->dim[1] : 1) + LANES - 1) / LANES * LANES;
+}
+
 /* Those of ops that learn, or those of the others, which stand behind them: what the optimiser keeps ends before. */
 static void place_params_of(Plan *p, bool frozen, int64_t *batches)
 {
@@ -54,7 +60,7 @@ static void place_params_of(Plan *p, bool frozen, int64_t *batches)
         case PARAM_MEAN:
         case PARAM_VAR:
             p->param_at[i] = p->running_floats;
-            p->running_floats += q->place ? padded(q->dim[0]) : plan_norm(p, q->op)->padded;
+            p->running_floats += q->place ? running_floats(q) : plan_norm(p, q->op)->padded;
             break;
         case PARAM_COUNT:
             p->param_at[i] = (*batches)++;
@@ -172,9 +178,13 @@ bool memory_build(Plan *p)
     for (int i = 0; i < p->nkernel; i++)
         for (int j = 0; p->kernel[i].recurrent && j < p->kernel[i].recurrent->nnorm; j++) {
             CellNorm *m = &p->kernel[i].recurrent->norm[j];
+            const int64_t numbers = m->vectors * padded(p->kernel[i].recurrent->cell.hidden);
+            if (!place_is_bn(m->norm))
+                continue;
             m->stats_at = p->norm_floats;
-            p->norm_floats +=
-                op_is_batch_norm(m->norm->op) ? m->vectors * padded(p->kernel[i].recurrent->cell.hidden) : 0;
+            p->norm_floats += numbers * (m->norm->step ? p->kernel[i].recurrent->steps : 1);
+            m->both_at = p->norm_doubles;
+            p->norm_doubles += 2 * numbers;
         }
     for (int i = 0; i < p->ntensor; i++) {
         Tensor *n = &p->tensor[i];
@@ -197,8 +207,8 @@ bool memory_build(Plan *p)
 
     /* offsets inside one image are ints in the emitted code; everything else is 64 bits wide */
     const int64_t largest = larger(p->image_floats, larger(p->scratch, p->scratch_infer));
-    if (p->fold_floats > INT32_MAX || largest > INT32_MAX || p->param_floats > INT32_MAX ||
-        !mul_fits(p->image_floats * 4, batch, &total) || total > INT64_C(1) << 46) {
+    if (p->fold_floats > INT32_MAX || p->running_floats > INT32_MAX || largest > INT32_MAX ||
+        p->param_floats > INT32_MAX || !mul_fits(p->image_floats * 4, batch, &total) || total > INT64_C(1) << 46) {
         diag_error(g->spec->input_mark, "make the input, the channels or the batch smaller",
                    "the network is too large: %lld floats per image, %lld parameters", (long long)largest,
                    (long long)p->param_floats);

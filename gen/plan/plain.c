@@ -132,7 +132,7 @@ static bool has_functions(const Graph *g)
         return false;
     }
     for (int i = 0; i < g->nop; i++) {
-        if (!op_input_bn(g->op[i].kind, g->op[i].arg))
+        if (!op_has_place_bn(g->op[i].kind, g->op[i].arg))
             continue;
         diag_error(g->op[i].mark, "leave --for reading out, or take ln",
                    "%s: for reading, bn inside a recurrent layer is not built yet", g->op[i].path);

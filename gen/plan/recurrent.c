@@ -45,7 +45,7 @@ static int64_t whole_blocks(int64_t floats)
 }
 
 /* "_input_ln_1e_05_each": what of norms is in a core, as a part of a C name. */
-static const char *norms_name(const Op *o)
+static const char *norms_name(const Op *o, int length)
 {
     Buf b = {0};
 
@@ -53,8 +53,9 @@ static const char *norms_name(const Op *o)
     for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
         const PlaceNorm *n = op_place(o->kind, o->arg, p);
         if (n)
-            buf_printf(&b, "_%s_%s_%s%s%s", place_info[p].name, op_info[n->op].name, real_text(n->eps),
-                       n->each ? "_each" : "", n->carried ? "_carried" : "");
+            buf_printf(&b, "_%s_%s_%s%s%s%s", place_info[p].name, op_info[n->op].name, real_text(n->eps),
+                       n->step ? xprintf("_step%d", place_table_rows(n, length)) : "", n->each ? "_each" : "",
+                       n->carried ? "_carried" : "");
     }
     for (char *c = b.text; *c; c++)
         *c = strchr("-+.", *c) ? '_' : *c;
@@ -69,7 +70,7 @@ const char *recurrent_name(const Op *o, const Op *from)
 
     return xprintf("%s%s%s%s_%dx%d_%d_%s%s%s", info->name, relu ? "_relu" : "",
                    op_resets_before(o->kind, o->arg) ? "_before" : "", o->reverse ? "_reverse" : "", in.c, in.w,
-                   o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o),
+                   o->shape.c, info->arg[ARG_RETURN].words[o->arg[ARG_RETURN].count], norms_name(o, in.w),
                    from->lengths ? "_lengths" : "");
 }
 
@@ -80,17 +81,24 @@ static void place_norm(const Plan *p, const Kernel *k, CellPlace place)
     RecurrentPart *r = k->recurrent;
     const int64_t units = (int64_t)blocks_of(r->cell.hidden) * LANES;
     CellNorm *m = &r->norm[r->nnorm++];
-    const bool of_gates = place_info[place].of_gates, batch = op_is_batch_norm(n->op);
+    const bool of_gates = place_info[place].of_gates, batch = place_is_bn(n);
 
     m->place = place;
     m->norm = n;
     m->vectors = !of_gates ? 1 : place == PLACE_RECURRENT ? r->cell.nh : r->cell.nx;
     m->first = place == PLACE_RECURRENT ? r->cell.first : 0;
-    m->groups = n->each ? m->vectors : 1;
+    m->groups = batch ? 0 : n->each ? m->vectors : 1;
+    m->rows = place_table_rows(n, p->g->spec->whole ? p->g->spec->whole : r->steps);
     m->hat_at = r->kept;
     r->kept += units * m->vectors * r->steps;
-    m->packed_at = r->packed;
-    r->packed += 2 * units * m->vectors;
+    if (m->rows) {
+        m->packed_at = r->table_row;
+        r->table_row += 2 * units * m->vectors;
+        r->table_rows = m->rows > r->table_rows ? m->rows : r->table_rows;
+    } else {
+        m->packed_at = r->packed;
+        r->packed += 2 * units * m->vectors;
+    }
     m->turned_at = r->turned;
     r->turned += 2 * units * m->vectors;
     m->sums_at = r->work;
@@ -100,8 +108,16 @@ static void place_norm(const Plan *p, const Kernel *k, CellPlace place)
     m->beta = graph_place_param(p->g, k->op, place, PARAM_BETA);
 }
 
-/* The norms in places; room for what they keep, and for their sums, behind what is there. bn comes last: inference, in
- * whose weights it is folded, is without it, and finds all others where training does. */
+/* The table of norms by step stands behind the others' weights; of training it is one row, gamma and beta. */
+static void place_table(RecurrentPart *r, bool infer)
+{
+    for (int i = 0; i < r->nnorm; i++)
+        r->norm[i].packed_at += r->norm[i].rows ? r->packed : 0;
+    r->packed += r->table_row * (infer ? r->table_rows : 1);
+}
+
+/* The norms in places; room for what they keep, and for their sums, behind what is there. bn of a sequence comes last:
+ * inference, in whose weights it is folded, is without it, and finds all others where training does. */
 static void place_norms(const Plan *p, const Kernel *k)
 {
     const Op *o = &p->g->op[k->op];
@@ -112,7 +128,7 @@ static void place_norms(const Plan *p, const Kernel *k)
     for (int batch = 0; batch < 2 - infer; batch++) {
         for (CellPlace place = PLACE_INPUT; place < PLACES; place++) {
             const PlaceNorm *n = op_place(o->kind, o->arg, place);
-            if (n && op_is_batch_norm(n->op) == batch)
+            if (n && (n == op_input_bn(o->kind, o->arg)) == batch)
                 place_norm(p, k, place);
         }
         if (batch)
@@ -122,6 +138,7 @@ static void place_norms(const Plan *p, const Kernel *k)
             scales += (int64_t)r->norm[i].groups * r->steps;
         }
         r->kept += whole_blocks(scales);
+        place_table(r, infer);
     }
 }
 
@@ -129,7 +146,79 @@ const CellNorm *recurrent_batch(const Kernel *k)
 {
     const CellNorm *m = recurrent_norm(k, PLACE_INPUT);
 
-    return m && op_is_batch_norm(m->norm->op) ? m : NULL;
+    return m && place_is_bn(m->norm) && !m->norm->step ? m : NULL;
+}
+
+bool recurrent_meets(const Kernel *k)
+{
+    bool any = false;
+
+    for (int i = 0; i < k->recurrent->nnorm; i++)
+        any |= k->recurrent->norm[i].rows && k->recurrent->norm[i].place != PLACE_INPUT;
+    return any;
+}
+
+/* Adds a part to a step: to the pass before, if both may be shared alike. */
+static void add_part(StepPass *pass, int *n, bool *free, StepPartKind kind, const CellNorm *norm, bool images, bool any)
+{
+    if (*n == 0 || (!any && !*free && pass[*n - 1].by_images != images)) {
+        pass[(*n)++] = (StepPass){.by_images = false};
+        *free = true;
+    }
+    StepPass *p = &pass[*n - 1];
+    if (!any) {
+        p->by_images = images;
+        *free = false;
+    }
+    p->part[p->npart].kind = kind;
+    p->part[p->npart++].norm = norm;
+}
+
+static void add_norm(StepPass *pass, int *n, bool *free, const CellNorm *m)
+{
+    if (m)
+        add_part(pass, n, free, PART_NORM, m, m->rows == 0, false);
+}
+
+int recurrent_passes(const Kernel *k, bool back, StepPass pass[STEP_PASSES])
+{
+    const CellNorm *cell = recurrent_norm(k, PLACE_CELL), *hidden = recurrent_norm(k, PLACE_HIDDEN),
+                   *sum = recurrent_norm(k, PLACE_SUM);
+    const bool resets = k->recurrent->resets;
+    bool free = true;
+    int n = 0;
+
+    if (!sum)
+        sum = recurrent_norm(k, PLACE_RECURRENT);
+    if (!back) {
+        add_part(pass, &n, &free, PART_PRODUCT, NULL, true, !resets);
+        add_norm(pass, &n, &free, sum);
+        if (cell)
+            add_part(pass, &n, &free, PART_GATES, NULL, false, true);
+        add_norm(pass, &n, &free, cell);
+        add_part(pass, &n, &free, PART_UNITS, NULL, false, true);
+        add_norm(pass, &n, &free, hidden);
+        if (hidden)
+            add_part(pass, &n, &free, PART_HIDDEN, NULL, false, true);
+        return n;
+    }
+    add_part(pass, &n, &free, PART_BEGIN, NULL, false, true);
+    add_norm(pass, &n, &free, hidden);
+    if (cell)
+        add_part(pass, &n, &free, PART_CELL, NULL, false, true);
+    add_norm(pass, &n, &free, cell);
+    add_part(pass, &n, &free, PART_UNITS, NULL, false, true);
+    if (resets)
+        add_part(pass, &n, &free, PART_RESET, NULL, true, false);
+    add_norm(pass, &n, &free, sum);
+    return n;
+}
+
+int recurrent_group(const Kernel *k)
+{
+    const int wide = k->recurrent->cell.back_h * k->recurrent->cell.lanes;
+
+    return wide > LANES ? wide / LANES : 1;
 }
 
 const CellNorm *recurrent_norm(const Kernel *k, CellPlace place)

@@ -158,11 +158,28 @@ static const char *places_words(const Plan *p, const Kernel *k)
         const CellPlace place = k->recurrent->norm[i].place;
         buf_printf(&b, "%s%s of %s", i ? ", " : "", place_norm_text(o->kind, o->arg, place), place_info[place].of);
     }
-    const CellNorm *batch = recurrent_batch(k);
-    const bool rows = k->recurrent->nnorm > (batch != NULL);
-    buf_printf(&b, ": %s%s%s", batch ? "bn with the statistics of all steps, folded into the weights at inference" : "",
-               batch && rows ? "; " : "",
-               rows ? "with the statistics of a step's row, at inference too; none is folded" : "");
+    bool rows = false, table = false;
+    for (int i = 0; i < k->recurrent->nnorm; i++) {
+        rows |= !place_is_bn(k->recurrent->norm[i].norm);
+        table |= k->recurrent->norm[i].rows > 0;
+    }
+    const char *between = ": ";
+    if (recurrent_batch(k)) {
+        buf_printf(&b, "%sbn with the statistics of all steps, folded into the weights at inference", between);
+        between = "; ";
+    }
+    if (table) {
+        StepPass pass[STEP_PASSES];
+        buf_printf(&b, "%sbn with the statistics of a step, at inference a scale and a shift for each, not folded",
+                   between);
+        if (recurrent_meets(k))
+            buf_printf(&b, "; in training all images meet in each step, in %d pass%s forward, %d backward",
+                       recurrent_passes(k, false, pass), recurrent_passes(k, false, pass) > 1 ? "es" : "",
+                       recurrent_passes(k, true, pass));
+        between = "; ";
+    }
+    if (rows)
+        buf_printf(&b, "%swith the statistics of a step's row, at inference too; none is folded", between);
     return b.text;
 }
 

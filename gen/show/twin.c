@@ -172,13 +172,19 @@ void twin_row(const Op *op, int rank, const char *channels, Buf *to)
 }
 
 /* The norms inside a recurrent op's steps. */
-static void put_places(const Op *op, Buf *to)
+static void put_places(const Graph *g, const Op *op, Buf *to)
 {
     for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
         const PlaceNorm *n = op_place(op->kind, op->arg, p);
         const int gates = place_gates(op->kind, p);
         if (!n)
             continue;
+        if (n->step) {
+            buf_printf(to, ", %s=StepNorm(%d, %d, %s, %s%s)%s", place_info[p].param, gates * op->shape.c,
+                       place_table_rows(n, g->op[op->in].shape.w), number(n->eps), number(n->momentum),
+                       n->beta ? "" : ", beta=False", n->carried ? ", carried=True" : "");
+            continue;
+        }
         if (op_is_batch_norm(n->op)) {
             buf_printf(to, ", %s=nn.BatchNorm1d(%d, eps=%s, momentum=%s)", place_info[p].param, gates * op->shape.c,
                        number(n->eps), number(n->momentum));
@@ -211,7 +217,7 @@ static void put_cell(const Graph *g, const Op *op, Buf *to)
     if (op->kind == OP_RNN)
         buf_printf(to, ", nonlinearity=\"%s\"", op_info[OP_RNN].arg[ARG_CELL_ACT].words[op->arg[ARG_CELL_ACT].count]);
     buf_printf(to, ", bias=%s", op->bias ? "True" : "False");
-    put_places(op, to);
+    put_places(g, op, to);
     buf_puts(to, ")");
 }
 
@@ -361,6 +367,17 @@ static bool has_cell(const Graph *g, OpKind kind, bool normed, bool both)
     return false;
 }
 
+static bool has_step_norm(const Graph *g)
+{
+    for (int i = 1; i < g->nop; i++)
+        for (CellPlace p = PLACE_INPUT; p < PLACES; p++) {
+            const PlaceNorm *n = op_place(g->op[i].kind, g->op[i].arg, p);
+            if (n && n->step)
+                return true;
+        }
+    return false;
+}
+
 /* Recurrent modules with norms inside their steps: the step is written out, PyTorch's has no place for them. */
 static void put_normed(const Graph *g, Buf *to)
 {
@@ -373,7 +390,7 @@ static void put_normed(const Graph *g, Buf *to)
         "        self.bias = nn.Parameter(torch.zeros(channels)) if beta else None\n"
         "        self.eps, self.groups, self.centred = eps, groups, centred\n"
         "\n"
-        "    def forward(self, x):\n"
+        "    def forward(self, x, t):\n"
         "        v = x.reshape(len(x), self.groups, -1)\n"
         "        v = v - v.mean(2, keepdim=True) if self.centred else v\n"
         "        v = v * (v.square().mean(2, keepdim=True) + self.eps).rsqrt()\n"
@@ -391,23 +408,26 @@ static void put_normed(const Graph *g, Buf *to)
         "        self.norm_cell, self.norm_hidden = norm_cell, norm_hidden\n"
         "\n"
         "    def products(self, x):\n"
-        "        # W x of all steps: batch norm has the statistics of all of them\n"
+        "        # W x of all steps: batch norm of a sequence has the statistics of all of them\n"
         "        y = x.transpose(1, 2) @ self.weight_ih_l0.T\n"
-        "        return self.norm_input(y.flatten(0, 1)).reshape(y.shape) if self.norm_input else y\n"
+        "        if isinstance(self.norm_input, nn.BatchNorm1d):\n"
+        "            return self.norm_input(y.flatten(0, 1)).reshape(y.shape)\n"
+        "        norm = self.norm_input or (lambda v, t: v)\n"
+        "        return torch.stack([norm(v, t) for t, v in enumerate(y.unbind(1))], 1)\n"
         "\n"
-        "    def sums(self, x, h):\n"
+        "    def sums(self, x, h, t):\n"
         "        u = h @ self.weight_hh_l0.T\n"
-        "        u = self.norm_recurrent(u) if self.norm_recurrent else u\n"
+        "        u = self.norm_recurrent(u, t) if self.norm_recurrent else u\n"
         "        if self.norm_sum:\n"
-        "            x, u = self.norm_sum(x + u), torch.zeros_like(u)\n"
+        "            x, u = self.norm_sum(x + u, t), torch.zeros_like(u)\n"
         "        return (x + self.bias_ih_l0, u + self.bias_hh_l0) if self.bias else (x, u)\n"
         "\n"
-        "    def step(self, x, h, c):\n"
-        "        x, u = self.sums(x, h)\n"
+        "    def step(self, x, h, c, t):\n"
+        "        x, u = self.sums(x, h, t)\n"
         "        if self.mode == \"LSTM\":\n"
         "            i, f, g, o = (x + u).chunk(4, 1)\n"
         "            c = f.sigmoid() * c + i.sigmoid() * g.tanh()\n"
-        "            y = self.norm_cell(c) if self.norm_cell else c\n"
+        "            y = self.norm_cell(c, t) if self.norm_cell else c\n"
         "            h, c = o.sigmoid() * y.tanh(), y if self.carried else c\n"
         "        elif self.mode == \"GRU\":\n"
         "            (xr, xz, xn), (r, z, n) = x.chunk(3, 1), u.chunk(3, 1)\n"
@@ -415,15 +435,34 @@ static void put_normed(const Graph *g, Buf *to)
         "            h = (1 - z) * (xn + (xr + r).sigmoid() * n).tanh() + z * h\n"
         "        else:\n"
         "            h = (x + u).relu() if self.mode == \"RNN_RELU\" else (x + u).tanh()\n"
-        "        return self.norm_hidden(h) if self.norm_hidden else h, c\n"
+        "        return self.norm_hidden(h, t) if self.norm_hidden else h, c\n"
         "\n"
         "    def forward(self, x):\n"
         "        h = c = x.new_zeros(len(x), self.hidden_size)\n"
         "        steps = []\n"
-        "        for x in self.products(x).unbind(1):\n"
-        "            h, c = self.step(x, h, c)\n"
+        "        for t, x in enumerate(self.products(x).unbind(1)):\n"
+        "            h, c = self.step(x, h, c, t)\n"
         "            steps.append(h)\n"
         "        y = torch.stack(steps, 2)\n" RETURNED;
+    static const char by_step[] =
+        "class StepNorm(nn.Module):\n"
+        "    # batch norm with statistics of each step; of the running ones, a table, the last row holds for what "
+        "follows\n"
+        "    def __init__(self, channels, rows, eps, momentum, beta=True):\n"
+        "        super().__init__()\n"
+        "        self.weight = nn.Parameter(torch.ones(channels))\n"
+        "        self.bias = nn.Parameter(torch.zeros(channels)) if beta else None\n"
+        "        self.register_buffer(\"running_mean\", torch.zeros(rows, channels))\n"
+        "        self.register_buffer(\"running_var\", torch.ones(rows, channels))\n"
+        "        self.register_buffer(\"num_batches_tracked\", torch.tensor(0))\n"
+        "        self.eps, self.momentum = eps, momentum\n"
+        "\n"
+        "    def forward(self, x, t):\n"
+        "        row = min(t, len(self.running_mean) - 1)\n"
+        "        self.num_batches_tracked += self.training and t == 0\n"
+        "        return nn.functional.batch_norm(x, self.running_mean[row], self.running_var[row], self.weight, "
+        "self.bias,\n"
+        "                                        self.training, self.momentum, self.eps)\n\n\n";
     static const char both[] =
         "class NormedBoth(NormedCell):\n"
         "    # the same of both directions, one after the other: while the second walks, the names of weights and "
@@ -447,6 +486,8 @@ static void put_normed(const Graph *g, Buf *to)
         "        self.turned = False\n"
         "        return torch.cat((self.l0(ahead), self.l0_reverse(back)), 1)\n\n\n";
     const bool normed[] = {has_cell(g, OP_KINDS, true, false), has_cell(g, OP_KINDS, true, true)};
+    if (has_step_norm(g))
+        buf_puts(to, by_step);
     if (normed[0] || normed[1])
         buf_puts(to, text);
     if (normed[1])
@@ -463,12 +504,12 @@ static void put_normed(const Graph *g, Buf *to)
     if (before[0] || before[1])
         buf_puts(to, "class Before(nn.Module):\n"
                      "    # the step of a gru that applies r to h, before the product\n"
-                     "    def step(self, x, h, c):\n"
+                     "    def step(self, x, h, c, t):\n"
                      "        x = x + self.bias_ih_l0 + self.bias_hh_l0 if self.bias else x\n"
                      "        (xr, xz, xn), (ur, uz, un) = x.chunk(3, 1), self.weight_hh_l0.chunk(3)\n"
                      "        r, z = (xr + h @ ur.T).sigmoid(), (xz + h @ uz.T).sigmoid()\n"
                      "        h = (1 - z) * (xn + (r * h) @ un.T).tanh() + z * h\n"
-                     "        return self.norm_hidden(h) if self.norm_hidden else h, c\n\n\n");
+                     "        return self.norm_hidden(h, t) if self.norm_hidden else h, c\n\n\n");
     for (int b = 0; b < 2; b++)
         if (before[b])
             buf_printf(to, "class Before%sGRU(Before, Normed%sGRU):\n    pass\n\n\n", b ? "Both" : "", b ? "Both" : "");
@@ -726,30 +767,28 @@ static void put_draw(InitRule init, const char *types, Buf *to)
 /* Whether op i's module is listed: of both directions of a recurrent layer, which are one, the first stands for it. */
 static bool is_listed(const Op *op, bool norms)
 {
-    return norms ? op_is_still(op) || (op->frozen && op_input_bn(op->kind, op->arg)) : op->frozen && !op->reverse;
+    return norms ? op_is_still(op) || (op->frozen && op_has_place_bn(op->kind, op->arg)) : op->frozen && !op->reverse;
 }
 
-/* What is listed of it: of a recurrent op's norms the bn in its input, which is a part of its module. */
-static const char *listed(const Op *op, bool norms)
-{
-    return !op_is_recurrent(op->kind) ? op->path
-           : norms                    ? xprintf("%s.norm_input%s", op->layer, op->reverse ? "_reverse" : "")
-                                      : op->layer;
-}
-
-/* FROZEN = ("conv1.conv", "conv1.bn"), of all that is, or of batch norms alone. */
+/* FROZEN = ("conv1.conv", "conv1.bn"), of all that is, or of batch norms alone: of a recurrent op those in its places,
+ * which are parts of its module. */
 static int put_frozen(const Graph *g, const char *name, bool norms, Buf *to)
 {
+    Buf list = {0};
     int n = 0;
-    for (int i = 0; i < g->nop; i++)
-        n += is_listed(&g->op[i], norms);
-    if (!n)
-        return 0;
-    buf_printf(to, "%s = (", name);
-    for (int i = 0, k = 0; i < g->nop; i++)
-        if (is_listed(&g->op[i], norms))
-            buf_printf(to, "%s\"%s\"%s", k++ ? ", " : "", listed(&g->op[i], norms), n == 1 ? "," : "");
-    buf_puts(to, ")\n");
+    for (int i = 0; i < g->nop; i++) {
+        const Op *op = &g->op[i];
+        if (!is_listed(op, norms))
+            continue;
+        if (!op_is_recurrent(op->kind) || !norms)
+            buf_printf(&list, "%s\"%s\"", n++ ? ", " : "", op_is_recurrent(op->kind) ? op->layer : op->path);
+        for (CellPlace p = PLACE_INPUT; p < PLACES && norms; p++)
+            if (place_is_bn(op_place(op->kind, op->arg, p)))
+                buf_printf(&list, "%s\"%s.%s%s\"", n++ ? ", " : "", op->layer, place_info[p].param,
+                           op->reverse ? "_reverse" : "");
+    }
+    if (n)
+        buf_printf(to, "%s = (%s%s)\n", name, list.text, n == 1 ? "," : "");
     return n;
 }
 

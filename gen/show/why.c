@@ -624,9 +624,11 @@ static void tell_code(const Plan *p, Story *s)
         say(s, "runs", -1,
             xprintf("%d steps, one after the other: a product with the h before, %sand the cell. Of all steps "
                     "together: the "
-                    "product with the input, the weights' gradients. Threads split the images, so that bytes do not "
+                    "product with the input, the weights' gradients. Threads split %s, so that bytes do not "
                     "depend on them",
-                    k->recurrent->steps, k->recurrent->resets ? "one with r h, " : ""));
+                    k->recurrent->steps, k->recurrent->resets ? "one with r h, " : "",
+                    recurrent_meets(k) ? "the images, or, in a pass with bn, blocks of units of all images"
+                                       : "the images"));
         say(s, "tile", -1,
             xprintf("%d rows x %d vectors of %d units in registers; backward %d x %d",
                     recurrent_rows(p->target, vectors), vectors, c->lanes, recurrent_rows(p->target, c->back_h),
