@@ -134,12 +134,16 @@ ${c.core}(${c.x}, ${c.w}, ${c.bias}, &${s.var}, ${s.begin}, ${s.first}, ${s.tag}
 //$ if s.group
 if (member + 1 == ${s.group} || i + 1 == range.end) {
     struct ${s.tag} ${s.var} = {${s.init}};
-    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, &${s.var}, ${s.image}, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
+    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, ${s.next}, &${s.var}, ${s.image}, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
 }
 //$ else
 struct ${s.tag} ${s.var} = {${s.init}};
-${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, &${s.var}, cvy_image_only, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
+${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, ${s.next}, &${s.var}, cvy_image_only, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
 //$ end
+//$ end
+// What the stages before a core read of the images that come next: tensors, and lines of each between two products.
+//$ define next
+struct cvy_next ${s.name} = {${s.tensors}, {${s.at}}, {${s.lines}}};
 //$ end
 //$ define images_at
 struct cvy_at at_of[${s.group}];

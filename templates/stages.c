@@ -250,6 +250,10 @@ vf_stats_pivot(&q->stats);
 vf_stats_pivot(&q->image_stats);
 //$ end
 
+//$ define written_ahead
+cvy_written_ahead($[q->${s.name} + (${s.pixel}) * 16], ${s.row});
+//$ end
+
 // A pass over pixels: what a core calls for each register that it finishes, or a walk over an image.
 //$ define pass
 /* ${r.doc} */
@@ -330,6 +334,15 @@ CVY_INLINE void ${r.tag}_first(void *pass, int c, vf first, int y, int x)
 {
     struct ${r.tag} *const q = (struct ${r.tag} *)pass;
     //$ for s in r.first
+    //$ emit s
+    //$ end
+}
+//$ end
+//$ if r.ahead
+CVY_INLINE void ${r.tag}_ahead(const void *pass, int y, int x)
+{
+    const struct ${r.tag} *const q = (const struct ${r.tag} *)pass;
+    //$ for s in r.ahead
     //$ emit s
     //$ end
 }

@@ -36,39 +36,27 @@ CVY_KEEP void ${h.name}_${c.name}_${t.name}(const float *v, const float *u, floa
     //$ end
 }
 //$ end
-//$ if c.made
-/* The 36 products of `n` tiles with the weights of ${c.c_step} channels; meanwhile, `next` comes nearer: the taps that are transformed then. */
-static inline void ${h.name}_${c.name}_products(const float *v, const float *u, float *m, int n${c.adds_parameter}, const float *next)
-//$ else
-/* The 36 products of `n` tiles with the weights of ${c.c_step} channels. */
-static inline void ${h.name}_${c.name}_products(const float *v, const float *u, float *m, int n)
-//$ end
+/* The products of `n` tiles with the weights of ${c.c_step} channels at one of the 36 points. */
+static inline void ${h.name}_${c.name}_products(const float *v, const float *u, float *m, int n${c.adds_parameter})
 {
-    for (int p = 0; p < 36; p++, v += ${c.v_point}, u += ${c.u_point}, m += ${c.m_point}) {
-        //$ if c.made
-        //$ loop i 0 ${c.ahead} 1
-            CVY_PREFETCH($[next + (p * ${c.ahead} + i) * 16]);
-        //$ end
-        //$ end
-        int t = 0;
-        //$ if c.spans_alone
-        if (n <= ${c.tiles_image}) {
-            //$ for s in c.spans_alone
-            for (; t < n && t < ${s.to}; t += ${s.step})
-                ${h.name}_${c.name}_${s.name}(v + t * 16, u, m + t * 16${c.adds_argument});
-            //$ end
-            continue;
-        }
-        //$ end
-        //$ for s in c.spans
+    int t = 0;
+    //$ if c.spans_alone
+    if (n <= ${c.tiles_image}) {
+        //$ for s in c.spans_alone
         for (; t < n && t < ${s.to}; t += ${s.step})
             ${h.name}_${c.name}_${s.name}(v + t * 16, u, m + t * 16${c.adds_argument});
         //$ end
+        return;
     }
+    //$ end
+    //$ for s in c.spans
+    for (; t < n && t < ${s.to}; t += ${s.step})
+        ${h.name}_${c.name}_${s.name}(v + t * 16, u, m + t * 16${c.adds_argument});
+    //$ end
 }
 /* ${c.doc} */
-CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, void *pass, cvy_image *image,
-    cvy_begin *begin, cvy_first *first, cvy_point *point, cvy_end *end)
+CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, struct cvy_next *next, void *pass, cvy_image *image,
+    cvy_begin *begin, cvy_ahead *ahead, cvy_first *first, cvy_point *point, cvy_end *end)
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
     //$ if c.made
@@ -84,14 +72,23 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c
             //$ if c.made
             //$ loop b 0 ${c.blocks} ${c.made}
                 const float *const taps = $[w + (c * (ptrdiff_t)${c.blocks} + b * 16) * 144];
-                const float *const next = ${c.next};
+                const float *const taps_next = ${c.next};
                 //$ loop v 0 ${c.vectors} 1
                     cvy_winograd_points($[taps + v * ${c.taps_vector} + ${c.first_tap}], ${c.tap}, ${c.made}, $[u + v * ${c.u_vector}], ${c.u_point});
                 //$ end
-                ${h.name}_${c.name}_products($[work + b * ${c.v_block}], u, m, n${c.adds_value}, next);
+                for (int p = 0; p < 36; p++) {
+                    //$ loop i 0 ${c.ahead} 1
+                        CVY_PREFETCH($[taps_next + (p * ${c.ahead} + i) * 16]);
+                    //$ end
+                    //$ emit c.s
+                    ${h.name}_${c.name}_products($[work + p * ${c.v_point} + b * ${c.v_block}], $[u + p * ${c.u_point}], $[m + p * ${c.m_point}], n${c.adds_value});
+                }
             //$ end
             //$ else
-            ${h.name}_${c.name}_products(work, $[u + c * (ptrdiff_t)${c.u_channel}], m, n);
+            for (int p = 0; p < 36; p++) {
+                //$ emit c.s
+                ${h.name}_${c.name}_products($[work + p * ${c.v_point}], $[u + c * (ptrdiff_t)${c.u_channel} + p * ${c.u_point}], $[m + p * ${c.m_point}], n);
+            }
             //$ end
             for (int t = 0; t < n; t++) {
                 const int tile = $[(at + t) % ${c.tiles_image}], y = $[tile / ${c.across} * 4], x0 = $[tile % ${c.across} * 4];
@@ -112,6 +109,18 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c
     }
 }
 
+//$ end
+
+// While products run, which hardly use memory, what is done to them later comes nearer: a part of the
+// tiles at each point.
+//$ define winograd_meanwhile
+for (int s = p; ${s.when}s < $[n * ${s.vectors}]; s += 36) {
+    const int t = $[s / ${s.vectors}], tile = $[(at + t) % ${s.tiles_image}];
+    image(pass, $[(at + t) / ${s.tiles_image}]);
+    begin(pass, $[c + s % ${s.vectors} * 16]);
+    ahead(pass, $[tile / ${s.across} * 4], $[tile % ${s.across} * 4]);
+}
+cvy_next_nearer(next);
 //$ end
 
 //$ define winograd_weights
@@ -145,7 +154,7 @@ CVY_KEEP void ${h.name}_weights_sum(const float *v, const float *z, float *m, in
     //$ end
 }
 /* dw += the sum over `images` images of x * dz, ${c.block} tiles at a time; fresh: dw = it */
-static inline void ${h.name}_weights(const float *x, const float *dz, float *dw, int images, int fresh, float *work)
+static inline void ${h.name}_weights(const float *x, const float *dz, float *dw, int images, int fresh, float *work, struct cvy_next *next)
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
     static const struct cvy_tiles back = {${c.across}, ${c.tiles_image}, ${c.out_blocks}, ${c.z_image}, ${c.z_row}, ${c.z_block}, ${c.z_point}, ${c.v_block}};
@@ -157,8 +166,10 @@ static inline void ${h.name}_weights(const float *x, const float *dz, float *dw,
         cvy_winograd_spread(&back, $[dz + ${c.z_origin}], at, n, z);
         //$ loop c 0 ${c.out_blocks} ${c.vectors}
             //$ loop b 0 ${c.blocks} 1
-                for (int p = 0; p < 36; p++)
+                for (int p = 0; p < 36; p++) {
+                    cvy_next_nearer(next);
                     ${h.name}_weights_sum($[work + p * ${c.v_point} + b * ${c.v_block}], $[z + p * ${c.z_point} + c * ${c.v_block}], m + p * 256, n);
+                }
                 //$ loop v 0 ${c.vectors} 1
                     cvy_winograd_taps($[m + v * ${c.m_vector}], $[dw + ((c + v) * (ptrdiff_t)${c.blocks} + b) * 2304], fresh && at == 0);
                 //$ end

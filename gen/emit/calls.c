@@ -5,6 +5,8 @@
 #include "layer.h"
 #include "share.h"
 
+#include <string.h>
+
 /* ---- passes over pixels ---- */
 
 /* A tensor's part of the image at hand, or its gradient's. */
@@ -153,9 +155,84 @@ const char *calls_core_name(const Kernel *k, const char *name)
     return xprintf("%s_%s", k->w->core_name, name);
 }
 
+/* ---- what is read next ---- */
+
+enum { NEXT = 4 }; /* CVY_NEXT */
+
+/* Tensors that passes read, and how long they are. */
+typedef struct Reads {
+    const char *tensor[NEXT];
+    int64_t floats[NEXT];
+    int n;
+} Reads;
+
+static void read_of(const Kernel *k, Reads *list, const Place *p, bool grad)
+{
+    if (p->where != AT_SLOT || list->n == NEXT)
+        return;
+    const char *name = xprintf("%s%s", k->port[p->port].name, grad ? "_g" : "");
+    for (int i = 0; i < list->n; i++)
+        if (strcmp(list->tensor[i], name) == 0)
+            return;
+    list->tensor[list->n] = name;
+    list->floats[list->n++] = blocked_floats(p->shape);
+}
+
+static void reads_of(const File *f, Reads *list, const Chain *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        const PixelPass *r = &c->pass[i];
+        read_of(f->k, list, &r->from, r->back);
+        if (layer_uses(f, r).value)
+            read_of(f->k, list, &r->value, false);
+        for (int s = 0; s < r->nskip; s++)
+            read_of(f->k, list, &r->skip[s].from, false);
+    }
+}
+
+/* How often a core by Winograd multiplies for `images` images: at each point, and for each part of the channels. */
+static int64_t products_of(const Winograd *w, int images)
+{
+    const int64_t blocks = (images * w->tiles + w->block - 1) / w->block, parts = w->out_blocks / w->vectors;
+
+    return 36 * blocks * parts * (w->weights ? w->blocks : w->made ? w->blocks / w->made : 1);
+}
+
+/* Declares what the kernel's next images are packed from, which the core of a pass brings nearer. In backward, the
+ * weights' core takes what comes first, dz, the data's the rest; where one of them is no such core, the other all. */
+const char *calls_next(const File *f, Rec *fn, Pass pass, int images)
+{
+    const Kernel *k = f->k;
+    const Winograd *w = kernel_winograd(k, pass);
+    const bool both = kernel_winograd(k, PASS_WEIGHTS) && kernel_winograd(k, PASS_DATA) && k->learns && k->back_data;
+    Reads list = {0};
+
+    if (pass == PASS_WEIGHTS || (pass == PASS_DATA && !both))
+        reads_of(f, &list, kernel_chain(k, CHAIN_DOUT));
+    for (int i = 0; i < k->nin && !(pass == PASS_WEIGHTS && both); i++)
+        if (pass == PASS_FORWARD || k->learns)
+            reads_of(f, &list, &k->before[i]);
+    if (list.n == 0)
+        return "NULL";
+    Buf at = {0}, lines = {0};
+    const int64_t products = products_of(w, images);
+    for (int i = 0; i < list.n; i++) {
+        const int64_t all = images * list.floats[i] / LANES;
+        buf_printf(&at, "%sk->%s + (int64_t)(i + 1) * %lld", i ? ", " : "", list.tensor[i], (long long)list.floats[i]);
+        buf_printf(&lines, "%s%lld", i ? ", " : "", (long long)((all + products - 1) / products));
+    }
+    static const char *const of[] = {"forward_next", "data_next", "weights_next"};
+    Rec *s = line_add(fn, "body", "next");
+    rec_str(s, "name", of[pass]);
+    rec_int(s, "tensors", list.n);
+    rec_str(s, "at", at.text);
+    rec_str(s, "lines", lines.text);
+    return xprintf("&%s", of[pass]);
+}
+
 /* Calls the core of a pass by Winograd with pass r: for each image, or for several once the last of them is packed. */
 void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init, Pass pass, const char *x,
-                    const char *w, const char *bias)
+                    const char *w, const char *bias, bool next)
 {
     const Kernel *k = f->k;
     const int together = r->several ? k->conv->winograd[pass].images : 1;
@@ -167,12 +244,15 @@ void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init
         rec_int(line_add(fn, "begin", "images_at"), "group", together);
         line_add(fn, "body", "image_at");
     }
+    const char *nearer = next ? calls_next(f, fn, pass, together) : "NULL";
     Rec *s = line_add(fn, "body", "call_winograd");
+    rec_str(s, "next", nearer);
     rec_str(s, "tag", pass_tag(k, r));
     rec_str(s, "var", r->name);
     rec_str(s, "init", init);
     rec_str(s, "begin", uses.begins ? xprintf("%s_begin", pass_tag(k, r)) : "cvy_begin_nothing");
     rec_str(s, "image", uses.at ? xprintf("%s_image", pass_tag(k, r)) : "cvy_image_only");
+    rec_str(s, "ahead", uses.ahead ? xprintf("%s_ahead", pass_tag(k, r)) : "cvy_ahead_nothing");
     rec_str(s, "first", pass_first(k, r));
     rec_str(s, "end", pass_end(k, r));
     rec_str(s, "core", calls_core_name(k, winograd_name(&k->conv->winograd[pass], pass)));
@@ -184,13 +264,13 @@ void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init
 
 /* The forward core, with pass r. */
 void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *image, const char *x, const char *w,
-                   const char *wu, const char *bias)
+                   const char *wu, const char *bias, bool next)
 {
     const Winograd *winograd = kernel_winograd(f->k, PASS_FORWARD);
     const char *init = calls_init(f, r, image, winograd && r->several);
 
     if (winograd)
-        calls_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias);
+        calls_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias, next);
     else
         calls_of_core(calls_core(f, fn, r, init), calls_core_name(f->k, "forward"), x, w, bias);
 }

@@ -433,6 +433,11 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
     rec_int(r, "steps", w->made ? w->made : w->blocks);
     const bool adds = w->made && w->made < w->blocks; /* to m, all but the first */
     rec_int(r, "adds", adds);
+    Rec *meanwhile = rec_new();
+    rec_str(meanwhile, "template", "winograd_meanwhile");
+    winograd_common(meanwhile, w);
+    rec_str(meanwhile, "when", adds ? "b == 0 && " : "");
+    rec_rec(r, "s", meanwhile);
     rec_str(r, "adds_parameter", adds ? ", int adds" : "");
     rec_str(r, "adds_argument", adds ? ", adds" : "");
     rec_str(r, "adds_value", adds ? ", b > 0" : "");

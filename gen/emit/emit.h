@@ -72,9 +72,10 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 
-/* What a pass's functions name of what it may be given, and whether it has a function that begins channels. */
+/* What a pass's functions name of what it may be given, and whether it has a function that begins channels, one by
+ * which what it writes comes nearer. */
 typedef struct PassUses {
-    bool kernel, at, folded, value, begins;
+    bool kernel, at, folded, value, begins, ahead;
 } PassUses;
 /* pixel_pass.c: a pass's record, for template `pass`. image: what its places' numbers mean. */
 Rec *emit_pixel_pass(const Plan *p, const Kernel *k, const PixelPass *r, const Image *image, bool infer,

@@ -118,7 +118,7 @@ void layer_infer(const File *f)
     const char *net = upper(p->g->spec->name), *name = upper(k->name);
     const char *x = calls_gather_x(f, fn);
     const char *w = xprintf("f + %s_%s_FOLDED", net, name);
-    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name));
+    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, w, w, xprintf("f + %s_%s_FOLDED_BIAS", net, name), false);
     calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     norms_end_image(f, fn);
 }

@@ -30,7 +30,7 @@ static void conv_forward(const File *f)
     norms_begin_stats(f, fn);
     calls_before(f, fn);
     const char *x = calls_gather_x(f, fn);
-    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, "k->w", "k->copy", calls_bias(f));
+    calls_forward(f, fn, &k->w->after.pass[0], k->image, x, "k->w", "k->copy", calls_bias(f), true);
     calls_chain(f, fn, kernel_chain(k, CHAIN_AFTER), k->image, 1);
     norms_end_image(f, fn);
     norms_move_stats(f, fn);
@@ -118,11 +118,13 @@ static void call_weights(const File *f, Rec *fn)
 
     calls_before(f, fn);
     const char *x = calls_gather_x(f, fn);
+    const char *next =
+        kernel_winograd(k, PASS_WEIGHTS) ? calls_next(f, fn, PASS_WEIGHTS, k->conv->weight.images) : NULL;
     Rec *s = line_add(fn, "body", "call_weights");
     rec_str(s, "core", calls_core_name(k, "weights"));
     rec_str(s, "x", x);
     rec_str(s, "dz", k->image[k->w->dz].name);
-    rec_str(s, "work", kernel_winograd(k, PASS_WEIGHTS) ? ", work" : "");
+    rec_str(s, "work", next ? xprintf(", work, %s", next) : "");
     if (k->conv->weight.images > 1) {
         rec_int(s, "group", k->conv->weight.images);
         rec_fmt(s, "x_group", "%s_group", k->image[k->w->x].name);
@@ -167,7 +169,7 @@ static void conv_backward(const File *f)
                 const bool winograd = kernel_winograd(k, PASS_DATA) != NULL;
                 const char *init = calls_init(f, &c->pass[0], k->image, winograd && c->pass[0].several);
                 if (winograd)
-                    calls_winograd(f, fn, &c->pass[0], init, PASS_DATA, z, "k->copy", "NULL");
+                    calls_winograd(f, fn, &c->pass[0], init, PASS_DATA, z, "k->copy", "NULL", true);
                 else
                     s = calls_core(f, fn, &c->pass[0], init);
                 for (int j = 0; !winograd && j < k->conv->ndata; j++)

@@ -90,10 +90,12 @@ const char *calls_gather_x(const File *f, Rec *fn);
 const char *calls_core_name(const Kernel *k, const char *name);
 /* Calls the core of a pass by Winograd with pass r: for each image, or for several once the last of them is packed. */
 void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init, Pass pass, const char *x,
-                    const char *w, const char *bias);
-/* The forward core, with pass r. */
+                    const char *w, const char *bias, bool next);
+/* What the kernel's next `images` images are packed from, for the core of a pass by Winograd: a pointer to it. */
+const char *calls_next(const File *f, Rec *fn, Pass pass, int images);
+/* The forward core, with pass r; next: what the next images are packed from comes nearer. */
 void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *image, const char *x, const char *w,
-                   const char *wu, const char *bias);
+                   const char *wu, const char *bias, bool next);
 const char *calls_bias(const File *f);
 /* The weights as the core of a pass reads them, made before it runs: kernels share the room. */
 void calls_copy_weights(const File *f, Rec *fn, const char *list, Pass pass);

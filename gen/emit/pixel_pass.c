@@ -27,6 +27,17 @@ const char *pass_first(const Kernel *k, const PixelPass *r)
                                                                     : "cvy_first_ignored";
 }
 
+/* What a tile's pixels are written to comes nearer before they are known. */
+static void written_ahead(Lines *l, const char *name, const Place *p)
+{
+    if (l->infer || p->where != AT_SLOT || !kernel_winograd(l->k, l->r->back ? PASS_DATA : PASS_FORWARD))
+        return;
+    Rec *s = line_add(l->functions, "ahead", "written_ahead");
+    rec_str(s, "name", name);
+    rec_str(s, "pixel", place_pixel(l, p, l->y, l->x));
+    rec_int(s, "row", (int64_t)p->shape.w * LANES);
+}
+
 static const char *gradient(const Step *s)
 {
     return s->g ? xprintf("g%d", s->g) : "g";
@@ -198,6 +209,8 @@ static void store_step(Lines *l, const Step *step)
     rec_str(s, "in", pass_number(l, step->in));
     if (shifted)
         place_lanes(l, s, &out, r->shape.c);
+    else
+        written_ahead(l, "stored", &out);
     l->uses_place = l->uses_q = true;
 }
 
@@ -311,6 +324,8 @@ static void store_result(Lines *l, const char *value)
     }
     if (shifted)
         place_lanes(l, s, p, r->shape.c);
+    else if (!plain)
+        written_ahead(l, "to", p);
     l->uses_place = l->uses_q = true;
 }
 
@@ -509,6 +524,7 @@ static PassUses head(Lines *l)
                       .at = l->uses_at,
                       .folded = l->uses_folded,
                       .value = l->reads_value,
+                      .ahead = rec_has(l->functions, "ahead"),
                       .begins = loads || l->uses_block};
 }
 

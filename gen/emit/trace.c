@@ -78,7 +78,7 @@ static void trace_core(const File *f, Rec *fn, const PixelPass *r, const Chain *
     if (k->conv) {
         const char *x = calls_gather_x(f, fn);
         calls_copy_weights(f, fn, "begin", PASS_FORWARD);
-        calls_forward(f, fn, r, image, x, "k->w", "k->copy", calls_bias(f));
+        calls_forward(f, fn, r, image, x, "k->w", "k->copy", calls_bias(f), false);
     } else {
         Rec *s = line_add(fn, "body", "gemv");
         rec_int(s, "in", k->image[k->w->x].floats);

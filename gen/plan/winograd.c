@@ -24,6 +24,7 @@ enum {
     MEMORY = 3,              /* bytes a cycle from there, from the last cache, from memory */
     MADE = 80 * 1024,        /* bytes of transformed weights made at a time */
     MOST = 256,              /* tiles of a block */
+    FEW = 16,                /* the same where that is faster: see small_blocks */
     WORK = 2 * 1024 * 1024,  /* bytes that it may take */
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
     TOGETHER = 32,           /* tiles up to which images are taken together */
@@ -163,22 +164,24 @@ static void lay_out(Winograd *w)
         w->m_at = w->z_at + 36 * w->z_point;
         w->work = w->m_at + (int64_t)36 * 256 * w->vectors;
     } else {
-        w->m_point = w->vectors * w->v_block + LANES;
-        w->m_at = 36 * w->v_point;
+        const bool over = w->vectors == w->out_blocks && w->vectors <= w->blocks && !(w->made && w->made < w->blocks);
+        w->m_point = over ? w->v_point : w->vectors * w->v_block + LANES;
+        w->m_at = over ? 0 : 36 * w->v_point;
         w->u_point = w->made ? w->made * LANES * LANES + LANES : w->blocks * LANES * LANES;
-        w->u_at = w->m_at + 36 * w->m_point;
+        w->u_at = over ? 36 * w->v_point : w->m_at + 36 * w->m_point;
         w->work = w->u_at + (w->made ? 36 * w->u_point * w->vectors : 0);
     }
 }
 
-/* The block of tiles that costs least: a part of those of the images taken together, as even as can be. */
-static double choose_block(const Target *t, Winograd *w, int images)
+/* The block of at most `most_tiles` tiles that costs least: a part of those of the images taken together, as even as
+ * can be. */
+static double choose_block(const Target *t, Winograd *w, int images, int most_tiles)
 {
     Winograd best = *w;
     double least = -1;
     const int most = w->rows;
 
-    for (int b = images * w->tiles < MOST ? images * w->tiles : MOST; b > 0; b--) {
+    for (int b = images * w->tiles < most_tiles ? images * w->tiles : most_tiles; b > 0; b--) {
         const int n = divide_up(images * w->tiles, b), block = divide_up(images * w->tiles, n);
         if (block < b) /* as many blocks, less even */
             continue;
@@ -200,23 +203,36 @@ static double choose_block(const Target *t, Winograd *w, int images)
     return least;
 }
 
+/* Whether V and M of a block of few tiles, which then stay in the first cache, are worth it. The model knows no first
+ * cache; where it says that a copy is read, blocks are smaller than it says: if the copy, read for each, is near, and a
+ * product not so short that calls cost more. */
+static bool small_blocks(const Winograd *w)
+{
+    return !w->made && w->blocks * w->out_blocks > 1 && 4 * transformed(w) <= CACHE;
+}
+
 /* Whether transformed weights are a copy, made once a step, or made by each block of tiles. The cycles of an image. */
 static double choose_weights(const Plan *p, Winograd *w)
 {
     const Target *t = p->target;
-    double cycles = choose_block(t, w, w->images);
+    Winograd made = *w, few = *w;
+    double cycles = choose_block(t, w, w->images, MOST);
 
     if (w->weights)
         return cycles;
     cycles += ((double)w->blocks * w->out_blocks * make_cycles(t) + weight_bytes(w) / speed(weight_bytes(w))) /
               p->g->spec->train.batch;
-    Winograd made = *w;
     made.made = made_at_a_time(w);
-    const double each = choose_block(t, &made, w->images);
-    if (each >= cycles)
-        return cycles;
-    *w = made;
-    return each;
+    const double each = choose_block(t, &made, w->images, MOST);
+    if (each < cycles) {
+        *w = made;
+        return each;
+    }
+    if (small_blocks(w)) {
+        choose_block(t, &few, few.images, FEW);
+        *w = few;
+    }
+    return cycles;
 }
 
 static bool no_copies(const Plan *p)
@@ -240,8 +256,10 @@ static void choose_folded(const Plan *p, Winograd *w)
     if (no_copies(p))
         return;
     Winograd copy = *w, made = *w;
-    copy.made = 0, made.made = made_at_a_time(w);
-    lay_out(&copy), lay_out(&made);
+    copy.made = 0, lay_out(&copy);
+    made.made = made_at_a_time(w);
+    choose_tile(p->target, w->out_blocks, &made.rows, &made.vectors);
+    choose_block(p->target, &made, w->images, MOST);
     *w = folded_cycles(p->target, &made, held / 4) < folded_cycles(p->target, &copy, held) ? made : copy;
 }
 
@@ -262,7 +280,7 @@ static Winograd without_copy(const Plan *p, Winograd w, double direct)
     if (!w.on || !no_copies(p))
         return w;
     w.made = made_at_a_time(&w);
-    w.cycles = choose_block(p->target, &w, 1);
+    w.cycles = choose_block(p->target, &w, 1, MOST);
     w.on = w.cycles < direct;
     return w;
 }

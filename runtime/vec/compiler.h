@@ -13,6 +13,7 @@
 #if defined __GNUC__
 #define CVY_KEEP static __attribute__((noinline, unused))
 #define CVY_PREFETCH(p) __builtin_prefetch(p)
+#define CVY_PREFETCH_FAR(p) __builtin_prefetch(p, 0, 2)
 #define CVY_MAYBE static inline __attribute__((unused))
 #ifdef __OPTIMIZE__
 #define CVY_INLINE static inline __attribute__((always_inline, unused))
@@ -22,7 +23,8 @@
 #else
 #define CVY_INLINE static inline
 #define CVY_KEEP static
-#define CVY_PREFETCH(p) ((void)0)
+#define CVY_PREFETCH(p) ((void)(p))
+#define CVY_PREFETCH_FAR(p) ((void)(p))
 #define CVY_MAYBE static inline
 #endif
 /* Between pixels of an unrolled row, or unrolled taps: what they load through `pointer` is not shared. It would be kept

@@ -32,6 +32,33 @@ CVY_INLINE void cvy_end_nothing(void *pass) { (void)pass; }
 /* Of a core that takes several images: what comes is of the m-th. */
 typedef void cvy_image(void *pass, int m);
 CVY_INLINE void cvy_image_only(void *pass, int m) { (void)pass, (void)m; }
+/* Of a core by Winograd, before it has the pixels of the tile at (y, x): after begin. */
+typedef void cvy_ahead(const void *pass, int y, int x);
+CVY_INLINE void cvy_ahead_nothing(const void *pass, int y, int x) { (void)pass, (void)y, (void)x; }
+/* Tensors that are read next, `lines` lines of 16 floats of each between two products of a core by Winograd. */
+enum { CVY_NEXT = 4 };
+struct cvy_next {
+    int tensors;
+    const float *at[CVY_NEXT];
+    int lines[CVY_NEXT];
+};
+/* Products hardly use memory: meanwhile, what is read next comes nearer. NULL: nothing is known of it. */
+CVY_INLINE void cvy_next_nearer(struct cvy_next *next)
+{
+    for (int i = 0; next && i < next->tensors; i++)
+        for (int l = 0; l < next->lines[i]; l++, next->at[i] += VF)
+            CVY_PREFETCH_FAR(next->at[i]);
+}
+/* 4 x 4 pixels that will be written come nearer, rows `row` floats apart. */
+CVY_INLINE void cvy_written_ahead(const float *to, ptrdiff_t row)
+{
+    for (int i = 0; i < 4; i++, to += row) {
+        CVY_PREFETCH_FAR(to);
+        CVY_PREFETCH_FAR(to + VF);
+        CVY_PREFETCH_FAR(to + 2 * VF);
+        CVY_PREFETCH_FAR(to + 3 * VF);
+    }
+}
 /* Where no core makes the values: a walk over an image of h x w pixels that reads them. */
 typedef vf cvy_read(const void *pass, int y, int x);
 CVY_INLINE void cvy_walk(void *pass, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
