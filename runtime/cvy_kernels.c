@@ -338,33 +338,14 @@ void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, 
 
 /* ---- matrix product ---- */
 
-void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c,
-              int ldc)
-{
 #if defined CVY_OPENBLAS
-    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, m, n, k, 1.0f,
-                a, lda, b, ldb, 0.0f, c, ldc);
-#else
-    for (int i = 0; i < m; i++) {
-        float *row = c + (int64_t)i * ldc;
-        if (trans_b) {
-            for (int j = 0; j < n; j++) {
-                float sum = 0;
-                for (int l = 0; l < k; l++)
-                    sum += a[trans_a ? (int64_t)l * lda + i : (int64_t)i * lda + l] * b[(int64_t)j * ldb + l];
-                row[j] = sum;
-            }
-            continue;
-        }
-        memset(row, 0, (size_t)n * sizeof *row);
-        for (int l = 0; l < k; l++) {
-            const float x = a[trans_a ? (int64_t)l * lda + i : (int64_t)i * lda + l];
-            for (int j = 0; j < n; j++)
-                row[j] += x * b[(int64_t)l * ldb + j];
-        }
-    }
-#endif
+void cvy_gemm(int trans_a, int trans_b, int m, int k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
+              float *c, ptrdiff_t ldc, int from, int to)
+{
+    cblas_sgemm(CblasRowMajor, trans_a ? CblasTrans : CblasNoTrans, trans_b ? CblasTrans : CblasNoTrans, m, to - from,
+                k, 1.0f, a, (int)lda, b + (trans_b ? from * ldb : from), (int)ldb, 0.0f, c + from, (int)ldc);
 }
+#endif
 
 /* ---- folding ---- */
 

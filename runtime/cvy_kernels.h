@@ -152,10 +152,11 @@ void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
 
-/* c [m][n] = op(a) op(b), row-major with leading dimensions; beta 0. One thread. OpenBLAS where CVY_OPENBLAS is
- * defined. */
-void cvy_gemm(int trans_a, int trans_b, int m, int n, int k, const float *a, int lda, const float *b, int ldb, float *c,
-              int ldc);
+/* Columns [from, to) of c [m][..] = op(a) op(b), row-major with leading dimensions, over k. from, to and, but for a's,
+ * the leading dimensions are multiples of 16, and b and c aligned to 64 bytes; of a transposed a, rows and their
+ * number, too. By OpenBLAS, and only there where CVY_OPENBLAS is defined; else cvy_product.h has it. */
+void cvy_gemm(int trans_a, int trans_b, int m, int k, const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb,
+              float *c, ptrdiff_t ldc, int from, int to);
 
 /* A batch norm as the running statistics have it. Folding: y = s x + t with s = gamma / sqrt(var + eps), t = beta - s
  * mean. */

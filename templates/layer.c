@@ -10,6 +10,9 @@
 #include "${k.net}_layout.h"
 
 #include "runtime/cvy_vec.h"
+//$ if k.product
+#include "runtime/cvy_product.h"
+//$ end
 //$ if k.core
 #include "core_${k.core}.h"
 //$ end
@@ -38,6 +41,9 @@ static const struct cvy_cell ${c.name} = ${c.values};
 #include "${k.net}_layout.h"
 
 #include "runtime/cvy_vec.h"
+//$ if k.product
+#include "runtime/cvy_product.h"
+//$ end
 //$ for c in k.cores
 #include "core_${c.name}.h"
 //$ end
@@ -178,7 +184,7 @@ if (range.first == range.end)
 memset(k->db + (int64_t)piece * ${s.padded}, 0, sizeof(double) * ${s.padded});
 //$ end
 //$ define gemv
-cvy_gemm(0, 1, 1, ${s.out}, ${s.channels}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out});
+cvy_product(0, 1, 1, ${s.channels}, xs, ${s.in}, k->w, ${s.in}, y, ${s.out}, 0, ${s.out});
 //$ end
 //$ define loss_image
 loss += cvy_${s.loss}_image(logits, dlogits, ${s.classes}, ${s.padded}, k->${s.target_name}, i, scale, step, &score);
@@ -235,7 +241,13 @@ static void ${f.name}(const struct ${f.type} *k, int n, int piece, const struct 
 //$ end
 //$ end
 //$ define gemm
-cvy_gemm(${s.args});
+//$ if s.alone
+cvy_product(${s.args}, 0, ${s.columns});
+//$ else
+//$ loop j 0 ${s.columns} ${s.part} parallel k->net->threads
+    cvy_product(${s.args}, $[j], ${s.end});
+//$ end
+//$ end
 //$ end
 //$ define merge_stats
 cvy_stats_merge(k->stats, n, ${s.area});
@@ -252,13 +264,10 @@ cvy_bn_back(k->${s.norm}, k->${s.port}_stats, ${s.first});
 //$ define norm_update
 cvy_bn_update(k->net, ${s.norm}, step);
 //$ end
-//$ define update_conv
+//$ define update_weights
 //$ loop b 0 ${s.blocks} 1 parallel k->net->threads
     cvy_update(k->net, $[${s.at} + b * (int64_t)${s.block}], ${s.block}, $[k->dw + b * (int64_t)${s.block}], ${s.floats}, ${s.pieces}, step, step->weight_decay);
 //$ end
-//$ end
-//$ define update_linear
-cvy_update(k->net, ${s.at}, ${s.floats}, k->dw, ${s.floats}, 1, step, step->weight_decay);
 //$ end
 //$ define update_bias
 cvy_update_bias(k->net, ${s.at}, ${s.padded}, k->db, ${s.padded}, ${s.pieces}, step);

@@ -59,8 +59,8 @@
  * different targets, each used by one caller at a time. It runs on one thread, however many it is given.
  //$ else
  * different targets, each used by one caller at a time. With the same compiler, flags and kind of processor results are the same
- * bytes for any number of threads, provided that OpenBLAS, where it is used, runs on one: openblas_set_num_threads(1). The
- * network's own program does that, a library cannot. Nor can it say how OpenMP's threads wait: GCC's spin, which on a machine
+ * bytes for any number of threads; where OpenBLAS was chosen, it must run on one: openblas_set_num_threads(1), which the
+ * network's own program calls. A library cannot say how OpenMP's threads wait: GCC's spin, which on a machine
  * that has other work costs several times the speed. GOMP_SPINCOUNT=1000 in the environment before the program starts, or
  * OMP_WAIT_POLICY=passive, cures that.
  //$ end
@@ -763,8 +763,8 @@ const struct cvy_bench ${n.name}_bench = {
 # Builds ${n.name} with a C compiler, zlib and jansson. ${n.licence}
 #     make [CC=clang] [CFLAGS=-O${n.optimise}]
 //$ else
-# Builds ${n.name} with a C compiler, zlib and jansson; uses OpenMP and OpenBLAS where they are found. ${n.licence}
-#     make [CC=clang] [CFLAGS=-O${n.optimise}] [OPENMP=no] [OPENBLAS=no]
+# Builds ${n.name} with a C compiler, zlib and jansson; uses OpenMP where it is found. ${n.licence}
+#     make [CC=clang] [CFLAGS=-O${n.optimise}] [OPENMP=no] [OPENBLAS=yes: products of linear layers are OpenBLAS's]
 //$ end
 CFLAGS ?= -O${n.optimise}
 ifeq ($(strip $(CC)),)
@@ -774,19 +774,15 @@ STANDARD = ${n.standard}
 TARGET = ${n.make_flags}
 //$ if n.plain
 //$ else
-BLAS_CFLAGS := $(shell pkg-config --cflags openblas 2>/dev/null)
 works = $(shell echo 'int main(void) { return 0; }' | $(CC) $(1) -x c - -o /dev/null $(2) >/dev/null 2>&1 && echo yes)
 ifeq ($(origin OPENMP),undefined)
 OPENMP := $(call works,-fopenmp)
-endif
-ifeq ($(origin OPENBLAS),undefined)
-OPENBLAS := $(call works,$(BLAS_CFLAGS) -include cblas.h,-lopenblas)
 endif
 ifeq ($(OPENMP),yes)
 WITH += -fopenmp
 endif
 ifeq ($(OPENBLAS),yes)
-WITH += -DCVY_OPENBLAS $(BLAS_CFLAGS)
+WITH += -DCVY_OPENBLAS $(shell pkg-config --cflags openblas 2>/dev/null)
 BLAS_LIBS = -lopenblas
 endif
 //$ end
@@ -833,20 +829,16 @@ clean:
 
 //$ define meson
 # Builds ${n.name}. In another project it is a subproject (subprojects/${n.name}): subproject('${n.name}').get_variable('${n.name}_dep') is the
-# network without its program, which then needs neither zlib nor jansson, and no OpenBLAS. ${n.licence}
+# network without its program, which then needs neither zlib nor jansson. ${n.licence}
 project('${n.name}', 'c', default_options: ['c_std=${n.c_std}', 'optimization=${n.optimise}'])
 cc = meson.get_compiler('c')
 alone = not meson.is_subproject()
 //$ if n.plain
-with_blas = []
 deps = [cc.find_library('m', required: false)]
 //$ else
-openmp = dependency('openmp', required: false)
-blas = alone ? dependency('openblas', required: false) : dependency('', required: false)
-with_blas = blas.found() ? ['-DCVY_OPENBLAS'] : []
-deps = [openmp, blas, cc.find_library('m', required: false)]
+deps = [dependency('openmp', required: false), cc.find_library('m', required: false)]
 //$ end
-flags = cc.get_supported_arguments('${n.make_flags}'.split()) + with_blas
+flags = cc.get_supported_arguments('${n.make_flags}'.split())
 lib = static_library('${n.name}',
 //$ for f in n.network
   '${f.source}',
@@ -864,14 +856,14 @@ if alone
 //$ for f in n.program
     '${f.source}',
 //$ end
-    c_args: with_blas, link_with: program, override_options: ['unity=off'],
+    link_with: program, override_options: ['unity=off'],
     dependencies: [${n.name}_dep, dependency('zlib'), dependency('jansson'), dependency('threads')])
 endif
 //$ end
 
 //$ define cmake
 # Builds ${n.name}. From another project: add_subdirectory(), then link ${n.name}_net, the network without its program; that needs neither
-# zlib nor jansson, and no OpenBLAS. ${n.NAME}_PROGRAM and ${n.NAME}_OPENBLAS decide, ON where this is the whole project. ${n.licence}
+# zlib nor jansson. ${n.NAME}_PROGRAM decides, ON where this is the whole project. ${n.licence}
 cmake_minimum_required(VERSION 3.16)
 project(${n.name} C)
 set(ALONE OFF)
@@ -881,7 +873,7 @@ endif()
 option(${n.NAME}_PROGRAM "The program ${n.name}, too: needs zlib and jansson" $${ALONE})
 //$ if n.plain
 //$ else
-option(${n.NAME}_OPENBLAS "Matrix products by OpenBLAS, where it is there" $${ALONE})
+option(${n.NAME}_OPENBLAS "Products of linear layers are OpenBLAS's" OFF)
 //$ end
 set(CMAKE_C_STANDARD ${n.cmake_std})
 if(NOT CMAKE_BUILD_TYPE)
@@ -903,11 +895,9 @@ if(OpenMP_C_FOUND)
   target_link_libraries(${n.name}_net PUBLIC OpenMP::OpenMP_C)
 endif()
 if(${n.NAME}_OPENBLAS)
-  find_library(OPENBLAS openblas)
-  if(OPENBLAS)
-    target_compile_definitions(${n.name}_net PRIVATE CVY_OPENBLAS)
-    target_link_libraries(${n.name}_net PUBLIC $${OPENBLAS})
-  endif()
+  find_library(OPENBLAS openblas REQUIRED)
+  target_compile_definitions(${n.name}_net PRIVATE CVY_OPENBLAS)
+  target_link_libraries(${n.name}_net PUBLIC $${OPENBLAS})
 endif()
 //$ end
 if(${n.NAME}_PROGRAM)
@@ -928,7 +918,7 @@ if(${n.NAME}_PROGRAM)
   set_target_properties(${n.name} PROPERTIES UNITY_BUILD OFF) # its files have names of their own
 //$ if n.plain
 //$ else
-  if(${n.NAME}_OPENBLAS AND OPENBLAS)
+  if(${n.NAME}_OPENBLAS)
     target_compile_definitions(${n.name} PRIVATE CVY_OPENBLAS)
   endif()
 //$ end

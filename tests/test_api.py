@@ -613,6 +613,25 @@ int main(void)
             run(f"{folder}/b/{program}")
         check(not re.search("openblas|jansson|libz", run("ldd", folder + "/b/trainer")), "unasked")
 
+    def test_openblas(self):
+        """The choice of OpenBLAS for linear layers: the same training but for the last digits."""
+        folder = self.path("blas")
+        put(folder + ".yaml", "name: blas\ninput: [1, 9, 9]\nclasses: 10\nlayers:\n  - flatten\n  - linear: 40\n  - tanh\n  - linear: classes\n"
+                              "train: {data: shapes, batch: 20, epochs: 2, lr: 0.1}\n")
+        losses = []
+        for blas in ("no", "yes"):
+            run("convoy", "gen", folder + ".yaml", "-o", f"{folder}-{blas}", *quick.OPTIONS[:2], env=self.env())
+            words = [w for w in quick.MAKE if not w.startswith("OPENBLAS")] + [f"OPENBLAS={blas}"]
+            made = subprocess.run(["make", "-s", "-C", f"{folder}-{blas}", *words, *quick.whole(f"{folder}-{blas}")], capture_output=True, text=True)
+            if made.returncode and "cblas.h" in made.stderr:
+                return self.skip("OpenBLAS for linear layers: its headers are missing (Debian: libopenblas-dev)")
+            check(made.returncode == 0, made.stderr)
+            program = f"{folder}-{blas}/blas"
+            check((blas == "yes") == ("openblas" in run("ldd", program)), f"OPENBLAS={blas}: what it links")
+            run(program, "train", "--train-images", "200", "--test-images", "20", "--no-save", "--quiet", "--log", program + ".log")
+            losses.append([json.loads(line)["train_loss"] for line in read(program + ".log").splitlines() if "train_loss" in line])
+        check(len(losses[0]) == 2 and all(abs(a - b) < 1e-4 * abs(a) for a, b in zip(*losses)), f"another training: {losses}")
+
     def test_quiet_and_places(self):
         folder = self.path("places")
         os.makedirs(folder + "/full")

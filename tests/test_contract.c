@@ -223,6 +223,23 @@ static const char *check_quads(void)
     return NULL;
 }
 
+static const char *check_transpose(void)
+{
+    enum { STEP = 3 * VF + 1, TO_STEP = 2 * VF };
+    static CVY_ALIGNED float from[VF * STEP], to[VF * TO_STEP];
+
+    for (int i = 0; i < VF * STEP; i++)
+        from[i] = any();
+    for (int at = 0; at < 2 * VF; at++) {
+        vf_transpose(from + at, STEP, to, TO_STEP);
+        for (int i = 0; i < VF; i++)
+            for (int j = 0; j < VF; j++)
+                if (!same(to[j * TO_STEP + i], from[at + i * STEP + j], 0) || to[j * TO_STEP + VF + i] != 0)
+                    return "vf_transpose";
+    }
+    return NULL;
+}
+
 static const char *check_parts(void)
 {
     for (int n = 0; n < ROUNDS; n++) {
@@ -264,8 +281,8 @@ static const char *check_chains(void)
 
 int main(void)
 {
-    static const char *(*const others[])(void) = {check_routes, check_doubles, check_whole_numbers, check_quads,
-                                                  check_parts,  check_permute, check_chains};
+    static const char *(*const others[])(void) = {check_routes,    check_doubles, check_whole_numbers, check_quads,
+                                                  check_transpose, check_parts,   check_permute,       check_chains};
     enum { OTHERS = sizeof others / sizeof *others };
     int failed = 0;
 

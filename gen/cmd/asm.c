@@ -62,7 +62,7 @@ static const char *missing(const Kernel *k, const struct What *what)
     if (k->kind == KERNEL_EMBED)
         return "it looks rows up, and multiplies nothing";
     if (k->rows && strcmp(what->name, "infer") != 0)
-        return "it is a matrix product, cvy_gemm of runtime/cvy_kernels.c (OpenBLAS where that is there); infer is "
+        return "it is a matrix product, cvy_product of runtime/cvy_product.h; infer is "
                "code of its own";
     if (strcmp(what->name, "data") == 0 && !k->back_data)
         return "nobody needs the gradient of what it reads";

@@ -57,14 +57,12 @@ static void update_lines(const File *f, Rec *kernel)
     const int blocks = blocks_of(f->p->g->op[k->op].shape.c);
     const char *name = upper(f->p->g->spec->name);
 
-    Rec *s = line_add(kernel, "body", k->conv ? "update_conv" : "update_linear");
+    Rec *s = line_add(kernel, "body", "update_weights");
     rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->w->wparam].name));
     rec_int(s, "floats", k->w->w_floats);
-    if (k->conv) {
-        rec_int(s, "blocks", blocks);
-        rec_int(s, "block", k->w->w_floats / blocks);
-        rec_int(s, "pieces", f->p->pieces);
-    }
+    rec_int(s, "blocks", blocks);
+    rec_int(s, "block", k->w->w_floats / blocks);
+    rec_int(s, "pieces", k->conv ? f->p->pieces : 1); /* a product's is whole */
     if (k->w->bparam >= 0) {
         s = line_add(kernel, "body", "update_bias");
         rec_fmt(s, "at", "%s_%s", name, upper(f->p->g->param[k->w->bparam].name));
@@ -193,9 +191,23 @@ static void conv_backward(const File *f)
 
 /* ---- linear, recurrent, embed: the whole batch at once, between what is done to its rows ---- */
 
-static void gemm_line(Rec *kernel, const char *args)
+/* A product with so many columns, `work` multiply-adds of a batch. Threads share its columns where that is worth more
+ * than waking them; each number is the same sum in any part. */
+static void gemm_line(Rec *kernel, const char *args, long long columns, double work)
 {
-    rec_str(line_add(kernel, "body", "gemm"), "args", args);
+    enum { PARTS = 16, LEAST = 64, WORTH = 1000000 };
+    const long long even = (columns + PARTS - 1) / PARTS, part = even > LEAST ? (even + 31) / 32 * 32 : LEAST;
+    Rec *s = line_add(kernel, "body", "gemm");
+
+    rec_str(s, "args", args);
+    rec_int(s, "columns", columns);
+    if (columns <= part || work < WORTH)
+        rec_int(s, "alone", 1);
+    rec_int(s, "part", part);
+    if (columns % part)
+        rec_fmt(s, "end", "j + %lld < %lld ? j + %lld : %lld", part, columns, part, columns);
+    else
+        rec_fmt(s, "end", "j + %lld", part);
 }
 
 /* What a product sums over: an image's channels without those that fill up its last block. Their weights are zero, but
@@ -205,10 +217,17 @@ static int channels(const Kernel *k, int image)
     return k->image[image].shape.c;
 }
 
+/* Multiply-adds of a batch. */
+static double products(const Plan *p, const Kernel *k)
+{
+    return (double)p->g->spec->train.batch * (double)k->w->w_floats;
+}
+
 static void rows_forward(const File *f)
 {
     const Kernel *k = f->k;
     const long long in = k->image[k->w->x].floats, out = k->image[k->rows->y].floats;
+    const double work = products(f->p, k);
     bool *used = images_none(k);
 
     images_mark_before(used, k);
@@ -236,8 +255,9 @@ static void rows_forward(const File *f)
     else if (k->kind == KERNEL_EMBED)
         embed_forward(f, kernel);
     else
-        gemm_line(kernel, xprintf("0, 1, n, %lld, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", out,
-                                  channels(k, k->w->x), in, in, out));
+        gemm_line(kernel,
+                  xprintf("0, 1, n, %d, k->mat_x, %lld, k->w, %lld, k->mat_y, %lld", channels(k, k->w->x), in, in, out),
+                  out, work);
     line_over_pieces(f, kernel, fn);
     norms_forward(f, kernel);
     *f->forward = fn;
@@ -253,6 +273,7 @@ static void rows_backward(const File *f)
 {
     const Kernel *k = f->k;
     const long long in = k->image[k->w->x].floats, out = k->image[k->w->dz].floats;
+    const double work = products(f->p, k);
     bool *used = images_none(k);
 
     if (k->learns)
@@ -285,11 +306,13 @@ static void rows_backward(const File *f)
     if (k->kind == KERNEL_EMBED)
         embed_backward(f, kernel);
     if (k->learns && !kernel_is_apart(k))
-        gemm_line(kernel, xprintf("1, 0, %lld, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, in,
-                                  out, in, in));
+        gemm_line(kernel, xprintf("1, 0, %lld, n, k->mat_dz, %lld, k->mat_back_x, %lld, k->dw, %lld", out, out, in, in),
+                  in, work);
     if (k->back_data && !kernel_is_apart(k))
-        gemm_line(kernel, xprintf("0, 0, n, %lld, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", in,
-                                  channels(k, k->rows->y), out, in, in));
+        gemm_line(
+            kernel,
+            xprintf("0, 0, n, %d, k->mat_dz, %lld, k->w, %lld, k->mat_dx, %lld", channels(k, k->rows->y), out, in, in),
+            in, work);
     if (k->back_data)
         line_over_pieces(f, kernel, fn);
     norms_backward(f, kernel);
@@ -505,6 +528,8 @@ void emit_layer_file(const Plan *p, const Kernel *k, const Kernel *infer, Buf *t
                 emit_target[p->g->spec->train.loss->target].outputs);
     if (any->conv || (any->w && kernel_is_apart(any)) || (any->rows && infer))
         rec_str(f->rec, "core", any->w->core_name);
+    if (k && k->rows && !kernel_is_apart(k))
+        rec_int(f->rec, "product", 1);
     if (k)
         training_part(f);
     if (infer) {

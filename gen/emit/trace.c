@@ -169,6 +169,7 @@ void emit_trace_file(const Plan *p, Buf *to)
 {
     Rec *rec = rec_new();
     Names cores = {0}, code = {0};
+    bool linear = false;
 
     rec_str(rec, "net", p->g->spec->name);
     rec_str(rec, "licence", EMITTED_LICENCE);
@@ -182,7 +183,10 @@ void emit_trace_file(const Plan *p, Buf *to)
         const File file = {p, k, rec_add(rec, "layers"), false, &done, &uses, NULL};
         if (k->conv && k->trace_core >= 0 && ++*names_at(&cores, k->w->core_name) == 1)
             rec_str(rec_add(rec, "cores"), "name", k->w->core_name);
+        linear |= k->rows && !kernel_is_apart(k);
         trace_function(&file, &code);
     }
+    if (linear)
+        rec_int(rec, "product", 1);
     template_expand("trace_file", "k", rec, to);
 }

@@ -641,8 +641,9 @@ static void tell_code(const Plan *p, Story *s)
                 o->shape.c, LANES));
     } else if (k->rows) {
         say(s, "product", -1,
-            "a matrix product over the whole batch (OpenBLAS), in one piece on one thread, so that bytes do not depend "
-            "on threads");
+            "a matrix product over the whole batch, whose columns threads may share: each number is one sum in one "
+            "order, so "
+            "that bytes do not depend on threads");
     } else {
         tell_core(p, s, &k->w->forward, kernel_winograd(k, PASS_FORWARD) != NULL);
         tell_ways(s, k);

@@ -201,6 +201,33 @@ CVY_INLINE vf vf_load_quads(const float *p, const float *q, const float *r, cons
     return vf_pair(_mm256_set_m128(_mm_loadu_ps(q), _mm_loadu_ps(p)),
                    _mm256_set_m128(_mm_loadu_ps(s), _mm_loadu_ps(r)));
 }
+#define CVY_OWN_TRANSPOSE 1
+CVY_INLINE void cvy_transpose_8(const float *from, ptrdiff_t step, float *to, ptrdiff_t to_step)
+{
+    __m256 a[8], b[8];
+    CVY_ALL
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm256_loadu_ps(from + i * step);
+    CVY_ALL
+    for (int i = 0; i < 8; i += 2)
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]), b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    CVY_ALL
+    for (int i = 0; i < 8; i += 4) {
+        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44), a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44), a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+    CVY_ALL
+    for (int i = 0; i < 4; i++) {
+        _mm256_store_ps(to + i * to_step, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_store_ps(to + (i + 4) * to_step, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+}
+CVY_INLINE void vf_transpose(const float *from, ptrdiff_t step, float *to, ptrdiff_t to_step)
+{
+    cvy_transpose_8(from, step, to, to_step), cvy_transpose_8(from + 8, step, to + 8 * to_step, to_step);
+    cvy_transpose_8(from + 8 * step, step, to + 8, to_step);
+    cvy_transpose_8(from + 8 * step + 8, step, to + 8 * to_step + 8, to_step);
+}
 #define CVY_OWN_VH 1
 enum { VH = 8 };
 typedef __m256 vh;

@@ -121,6 +121,33 @@ CVY_INLINE vf vf_from_double(const double *d)
     const __m512 low = _mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_loadu_pd(d)));
     return _mm512_insertf32x8(low, _mm512_cvtpd_ps(_mm512_loadu_pd(d + 8)), 1);
 }
+#define CVY_OWN_TRANSPOSE 1
+CVY_INLINE void vf_transpose(const float *from, ptrdiff_t step, float *to, ptrdiff_t to_step)
+{
+    __m512 a[16], b[16];
+    CVY_16
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_loadu_ps(from + i * step);
+    CVY_16
+    for (int i = 0; i < 16; i += 2)
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]), b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    CVY_16
+    for (int i = 0; i < 16; i += 4) { /* a[i + j]: of each four columns the j-th, of four rows from i on */
+        a[i] = _mm512_shuffle_ps(b[i], b[i + 2], 0x44), a[i + 1] = _mm512_shuffle_ps(b[i], b[i + 2], 0xee);
+        a[i + 2] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0x44), a[i + 3] = _mm512_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+    CVY_16
+    for (int j = 0; j < 4; j++) {
+        const __m512 low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88),
+                     high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88),
+                     low_odd = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd),
+                     high_odd = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+        _mm512_store_ps(to + j * to_step, _mm512_shuffle_f32x4(low, high, 0x88));
+        _mm512_store_ps(to + (8 + j) * to_step, _mm512_shuffle_f32x4(low, high, 0xdd));
+        _mm512_store_ps(to + (4 + j) * to_step, _mm512_shuffle_f32x4(low_odd, high_odd, 0x88));
+        _mm512_store_ps(to + (12 + j) * to_step, _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd));
+    }
+}
 
 enum { CVY_CHAINS = 10 }; /* independent multiply-adds that keep the processor busy, and fit its registers */
 

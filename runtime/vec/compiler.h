@@ -44,13 +44,16 @@
 #define CVY_TWICE
 #endif
 /* Before a loop over an array of vectors: all of its steps, one after the other, so that the vectors are in registers.
- */
+ * CVY_ALL: up to 8 steps. */
 #if defined __clang__
 #define CVY_ALL _Pragma("clang loop unroll(full)")
+#define CVY_16 CVY_ALL
 #elif defined __GNUC__
 #define CVY_ALL _Pragma("GCC unroll 8")
+#define CVY_16 _Pragma("GCC unroll 16")
 #else
 #define CVY_ALL
+#define CVY_16
 #endif
 /* Before a local array that vectors are stored to. */
 #if defined __GNUC__

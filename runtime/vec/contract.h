@@ -57,6 +57,8 @@ static int cvy_supported(void); /* whether the processor has the instructions; n
 static vf vf_keep_fma(vf x, vf y, vf sum); /* CVY_OWN_KEEP_FMA: vf_fma, whose sum stays in the register that it is in */
 /* CVY_OWN_QUADS: four times four floats, aligned as floats are, one after the other */
 static vf vf_load_quads(const float *p, const float *q, const float *r, const float *s);
+/* CVY_OWN_TRANSPOSE: to[j * to_step + i] = from[i * step + j], i and j < 16; `to` and to_step as vf_store has them */
+static void vf_transpose(const float *from, ptrdiff_t step, float *to, ptrdiff_t to_step);
 static vf vf_from_double(const double *d); /* CVY_OWN_FROM_DOUBLE: 16 doubles, each rounded to a float */
 /* CVY_OWN_VH: `vh`, a part of a vf that fits one register, in which transforms compute, and `enum { VH }`, its floats.
  * The functions are those of a vf. */

@@ -16,6 +16,16 @@ CVY_INLINE vf vf_load_quads(const float *p, const float *q, const float *r, cons
 }
 #endif
 
+/* 16 rows of 16 floats, columns first. */
+#if !defined CVY_OWN_TRANSPOSE
+CVY_INLINE void vf_transpose(const float *from, ptrdiff_t step, float *to, ptrdiff_t to_step)
+{
+    for (int i = 0; i < VF; i++)
+        for (int j = 0; j < VF; j++)
+            to[j * to_step + i] = from[i * step + j];
+}
+#endif
+
 /* 16 doubles as floats. */
 #if !defined CVY_OWN_FROM_DOUBLE
 CVY_INLINE vf vf_from_double(const double *d)
