@@ -184,8 +184,13 @@ const struct cvy_cell_batch norm[] = {${s.list}};
 for (int t = 0; t < ${s.steps}; t++) {
 //$ for p in s.passes
     CVY_PARALLEL(k->net->threads)
+    //$ if p.by_images
     for (int p = 0; p < k->net->threads; p++)
-        ${s.core}_${p.call}, ${p.range});
+        ${s.core}_${p.call}, (int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads), 0, ${s.blocks});
+    //$ else
+    for (int j = 0; j < ${s.blocks}; j += ${s.group})
+        ${s.core}_${p.call}, 0, n, j, j + ${s.group});
+    //$ end
 //$ end
 }
 //$ end
@@ -193,8 +198,13 @@ for (int t = 0; t < ${s.steps}; t++) {
 for (int t = ${s.steps} - 1; t >= 0; t--) {
 //$ for p in s.passes
     CVY_PARALLEL(k->net->threads)
+    //$ if p.by_images
     for (int p = 0; p < k->net->threads; p++)
-        ${s.core}_${p.call}, ${p.range});
+        ${s.core}_${p.call}, (int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads), 0, ${s.blocks});
+    //$ else
+    for (int j = 0; j < ${s.blocks}; j += ${s.group})
+        ${s.core}_${p.call}, 0, n, j, j + ${s.group});
+    //$ end
 //$ end
 }
 //$ end

@@ -19,51 +19,65 @@ CVY_MAYBE void ${h.name}_${q.name}_batch(float *kept, const float *w, const stru
     const double count = (double)n * (end - t), momentum = norm->momentum;
     float *const a = kept + (ptrdiff_t)${q.hat_at} * n + t * step + (ptrdiff_t)j * n * ${q.vectors_16}, *const by = norm->istd + ((ptrdiff_t)${q.own} * ${h.blocks} + j) * ${q.vectors_16};
     float *const running_mean = norm->mean + running, *const running_var = norm->var + running;
-    float mean[${q.vectors_16}] = {0};
-    double of[2][${q.vectors_16}] = {{0}}; /* sums of a, and of (a - mean)^2 */
-    vf from[${q.vectors}], part[${q.vectors}];
+    float mean[${q.vectors_16}] = {0}, rest[${q.vectors_16}] = {0};
+    double of[3][${q.vectors_16}] = {{0}}; /* sums of a, of (a - mean)^2, and of a - mean, which is what rounding left of it */
+    vf from[${q.vectors}], part[${q.vectors}], left[${q.vectors}], scale[${q.vectors}];
+    //$ if q.of_gates
+    vf gamma[${q.vectors}], beta[${q.vectors}];
+    //$ end
 
     for (int i = 0; i < 2 && !norm->still; i++) {
         int64_t added = 0;
         for (int v = 0; v < ${q.vectors}; v++)
-            from[v] = vf_loadu(mean + v * 16), part[v] = vf_zero();
+            from[v] = vf_loadu(mean + v * 16), part[v] = left[v] = vf_zero();
         for (int s = 0; s < end - t; s++)
             for (int r = 0; r < n; r++) {
                 for (int v = 0; v < ${q.vectors}; v++) {
                     const vf d = vf_sub(vf_load(a + s * step + (ptrdiff_t)r * ${q.vectors_16} + v * 16), from[v]);
                     part[v] = i ? vf_fma(d, d, part[v]) : vf_add(part[v], d);
+                    left[v] = vf_add(left[v], d);
                 }
                 if (++added % CVY_SUM == 0)
-                    for (int v = 0; v < ${q.vectors}; v++)
+                    for (int v = 0; v < ${q.vectors}; v++) {
                         vf_drain(of[i] + v * 16, &part[v]);
+                        vf_drain(of[2] + v * 16, &left[v]);
+                    }
             }
-        for (int v = 0; v < ${q.vectors}; v++)
+        for (int v = 0; v < ${q.vectors}; v++) {
             vf_drain(of[i] + v * 16, &part[v]);
-        for (int l = 0; l < ${q.vectors_16} && i == 0; l++)
-            mean[l] = (float)(of[0][l] / count);
+            vf_drain(of[2] + v * 16, &left[v]);
+        }
+        for (int l = 0; l < ${q.vectors_16}; l++) {
+            *(i ? &rest[l] : &mean[l]) = (float)(of[2][l] / count);
+            of[2][l] = i ? of[2][l] / count : 0;
+        }
     }
     for (int l = 0; l < ${q.vectors_16}; l++) {
         const int unit = j * 16 + l % 16, at = ${q.at};
         if (unit >= ${h.hidden}) {
-            mean[l] = by[l] = 0;
+            mean[l] = rest[l] = by[l] = 0;
             continue;
         }
-        const double var = norm->still ? (double)running_var[at] : of[1][l] / count;
+        const double var = norm->still ? (double)running_var[at] : of[1][l] / count - of[2][l] * of[2][l];
         if (norm->still) {
             mean[l] = running_mean[at];
         } else {
             running_mean[at] = (float)((1 - momentum) * (double)running_mean[at] + momentum * (of[0][l] / count));
-            running_var[at] = (float)((1 - momentum) * (double)running_var[at] + momentum * (of[1][l] / (count > 1 ? count - 1 : 1)));
+            running_var[at] = (float)((1 - momentum) * (double)running_var[at] + momentum * (var * count / (count > 1 ? count - 1 : 1)));
         }
         by[l] = (float)(1 / sqrt(var + ${q.eps}));
     }
-    for (int v = 0; v < ${q.vectors}; v++)
-        from[v] = vf_loadu(mean + v * 16);
+    for (int v = 0; v < ${q.vectors}; v++) {
+        from[v] = vf_loadu(mean + v * 16), left[v] = vf_loadu(rest + v * 16), scale[v] = vf_loadu(by + v * 16);
+        //$ if q.of_gates
+        gamma[v] = vf_load(w + j * ${q.vectors_16} + v * 16), beta[v] = vf_load(w + ${q.beta} + j * ${q.vectors_16} + v * 16);
+        //$ end
+    }
     for (int s = 0; s < end - t; s++)
         for (int r = 0; r < n; r++)
             for (int v = 0; v < ${q.vectors}; v++) {
                 float *const at = a + s * step + (ptrdiff_t)r * ${q.vectors_16} + v * 16;
-                vf x = vf_mul(vf_sub(vf_load(at), from[v]), vf_loadu(by + v * 16));
+                vf x = vf_mul(vf_sub(vf_sub(vf_load(at), from[v]), left[v]), scale[v]);
                 //$ if h.padded
                 if (j == ${h.blocks} - 1)
                     x = vf_first(x, ${h.hidden_last}); /* units that are not there */
@@ -71,7 +85,7 @@ CVY_MAYBE void ${h.name}_${q.name}_batch(float *kept, const float *w, const stru
                 vf_store(at, x);
                 //$ if q.of_gates
                 float *const to = sums + s * sums_step + (ptrdiff_t)r * ${h.slots_16} + v * 16;
-                vf_store(to, vf_add(vf_load(to), vf_fma(vf_load(w + j * ${q.vectors_16} + v * 16), x, vf_load(w + ${q.beta} + j * ${q.vectors_16} + v * 16))));
+                vf_store(to, vf_add(vf_load(to), vf_fma(gamma[v], x, beta[v])));
                 //$ end
             }
     //$ if q.of_gates

@@ -34,6 +34,10 @@ for (int t = 0; t < ${h.steps}; t++)
 //$ end
 // The products of a step with the h before it; of: which panels and blocks of units.
 //$ define cell_products
+//$ if of.clears
+for (int j = first; j < past; j++)
+    memset(${h.uh} + (((ptrdiff_t)t * ${h.blocks} + j) * n + from) * ${h.uh_16}, 0, sizeof(float) * ${h.uh_16} * (size_t)(to - from));
+//$ end
 for (int p = ${of.first_panel}; before && p < ${of.past_panel}; p++) /* U h */
     for (int r = from, m; r < to; r += m) {
         float *const s = ${h.uh} + (((ptrdiff_t)t * ${h.blocks} + p / ${h.parts}) * n + r) * ${h.uh_16} + ${h.uh_first} + p % ${h.parts} * ${h.lanes};

@@ -376,6 +376,7 @@ static Rec *part_record(const Cell *cell, StepPartKind kind, const CellNorm *m, 
         return q;
     }
     Rec *p = rec_new();
+    rec_int(p, "clears", kind == PART_PRODUCT && recurrent_norm(cell->k, PLACE_RECURRENT));
     rec_str(p, "template", kind == PART_UNITS ? back ? "behind_units" : "ahead_units" : template[kind]);
     rec_str(p, "first_panel", times("first", LANES, c->lanes));
     rec_str(p, "past_panel", times("past", LANES, c->lanes));
@@ -489,7 +490,7 @@ static void put_norms(const Cell *cell)
             rec_push(h, "batch", norm_record(cell, m, "cell_batch_one"));
         if (of_gates && m != batch)
             rec_push(whole, "cleared", q);
-        if (of_gates)
+        if (of_gates && !(meets && m->place == PLACE_RECURRENT)) /* that is done in each step */
             rec_push(alone, "cleared", q);
         if (rows && input)
             rec_push(whole, "norms", q);
@@ -686,24 +687,18 @@ static void input_batch(const File *f, Rec *kernel, const CellNorm *m, bool back
 static void step_passes(const File *f, Rec *kernel, bool back)
 {
     const Kernel *k = f->k;
-    const int blocks = (int)(units(k) / LANES), group = recurrent_group(k);
-    const char *by = group > 1 ? xprintf(" * %d", group) : "";
     StepPass pass[STEP_PASSES];
     const int n = recurrent_passes(k, back, pass);
     Rec *s = cell_line(f, kernel, "body", back ? "cell_walk_back" : "cell_walk");
 
     rec_int(s, "steps", k->recurrent->steps);
+    rec_int(s, "blocks", units(k) / LANES);
+    rec_int(s, "group", recurrent_group(k));
     for (int i = 0; i < n; i++) {
         Rec *p = rec_add(s, "passes");
         rec_fmt(p, "call", "%s_%d(%sk->copy, k->mat_steps, %s, norm, n, t", back ? "behind" : "ahead", i,
                 back ? "k->mat_dz, " : "", back ? "k->mat_work" : "k->mat_y");
-        if (pass[i].by_images)
-            rec_fmt(p, "range",
-                    "(int)((int64_t)n * p / k->net->threads), (int)((int64_t)n * (p + 1) / k->net->threads), 0, %d",
-                    blocks);
-        else
-            rec_fmt(p, "range", "0, n, %d * p / k->net->threads%s, %d * (p + 1) / k->net->threads%s", blocks / group,
-                    by, blocks / group, by);
+        rec_int(p, "by_images", pass[i].by_images);
     }
 }
 
