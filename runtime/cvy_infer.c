@@ -131,13 +131,15 @@ int cvy_command_eval(int argc, char **argv, const struct cvy_model *m)
 
 int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
 {
-    const char *weights = NULL, *input = NULL, *output = NULL;
+    const char *weights = NULL, *input = NULL, *lengths = NULL, *output = NULL;
     int threads = cvy_processors(), n = 0, force = 0, nonfinite = 0, quiet = 0;
     struct cvy_option option[] = {
         {CVY_TEXT, "--weights", "W", &weights, 0, 0, "a checkpoint (default: NAME.safetensors)", 0},
         {CVY_FLAG, "--force", NULL, &force, 0, 0, "take weights that were trained as another network", 0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0,
          "n x C x H x W: float32 as the network reads them, or uint8, which are scaled as in training", 0},
+        {CVY_TEXT, "--lengths", "l.npy", &lengths, 0, 0,
+         "n whole numbers: how many steps of each row count, where the network takes lengths (default: all)", 0},
         {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
         {CVY_TEXT, "-o", "y.npy", &output, 0, 0, "n x classes: logits, float32", 0},
         {CVY_FLAG, "--quiet", NULL, &quiet, 0, 0, "print errors only", 0},
@@ -159,26 +161,22 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
     }
     if (parsed == 0)
         return 2;
-    if (m->lengths) {
-        cvy_error("eval reads them from a set",
-                  "predict: the network '%s' takes a length a sample, which is not built yet", m->name);
-        return 1;
-    }
     struct cvy_run r = {0};
     float *x = NULL, *y = NULL;
+    int *length = NULL;
     char *own = weights ? NULL : cvy_format("%s.safetensors", m->name);
     weights = weights ? weights : own;
-    const char *const read[] = {weights, input};
-    int ok = weights && cvy_spares(output, read, 2) && cvy_run_open(&r, m, 0, threads, 0) &&
+    const char *const read[] = {weights, input, lengths};
+    int ok = weights && cvy_spares(output, read, 3) && cvy_run_open(&r, m, 0, threads, 0) &&
              cvy_load_weights(&r, weights, force ? CVY_FORCED : CVY_CHECKED) &&
-             cvy_npy_images(m, input, nonfinite, &x, &n) &&
+             cvy_npy_sequences(m, input, lengths, nonfinite, &x, &length, &n) &&
              (y = cvy_alloc((size_t)n * (size_t)m->classes, sizeof *y)) != NULL;
     if (ok) {
         size_t image = (size_t)m->channels * (size_t)m->height * (size_t)m->width;
         m->fold(r.net);
         for (int i = 0, chunk = chunk_of(m); i < n; i += chunk) {
             chunk = n - i < chunk ? n - i : chunk;
-            const struct cvy_batch part = {x + (size_t)i * image, NULL, NULL, chunk};
+            const struct cvy_batch part = {x + (size_t)i * image, NULL, length ? length + i : NULL, chunk};
             m->infer(r.net, &part, y + (size_t)i * (size_t)m->classes);
         }
         ok = cvy_npy_write(output, 2, (const int64_t[]){n, m->classes}, y);
@@ -187,6 +185,7 @@ int cvy_command_predict(int argc, char **argv, const struct cvy_model *m)
         printf("%s: wrote the logits of %d image%s to %s\n", m->name, n, n == 1 ? "" : "s", output);
     cvy_run_close(&r);
     free(x);
+    free(length);
     free(y);
     free(own);
     return !ok;

@@ -184,7 +184,7 @@
 #define cvy_near_path CVY_NAMED(cvy_near_path)
 #define cvy_nearest CVY_NAMED(cvy_nearest)
 #define cvy_note CVY_NAMED(cvy_note)
-#define cvy_npy_images CVY_NAMED(cvy_npy_images)
+#define cvy_npy_sequences CVY_NAMED(cvy_npy_sequences)
 #define cvy_npy_labels CVY_NAMED(cvy_npy_labels)
 #define cvy_npy_values CVY_NAMED(cvy_npy_values)
 #define cvy_npy_read CVY_NAMED(cvy_npy_read)

@@ -266,7 +266,7 @@ static double number_at(const struct cvy_npy *a, int64_t i)
 }
 
 /* Tokens as the network reads them, of numbers of any type. any: also what is none. */
-static int tokens_of(const struct cvy_model *m, const char *path, int any, struct cvy_npy *a)
+static int tokens_of(const struct cvy_model *m, const char *path, int any, const int *length, struct cvy_npy *a)
 {
     float *to = cvy_alloc((size_t)a->count, sizeof *to);
     int ok = to != NULL;
@@ -274,7 +274,7 @@ static int tokens_of(const struct cvy_model *m, const char *path, int any, struc
         const double v = number_at(a, i);
         char hint[80];
         to[i] = (float)v;
-        if (any || cvy_is_token(m->tokens, v))
+        if (any || cvy_is_token(m->tokens, v) || (length && i % m->width >= length[i / m->width]))
             continue;
         snprintf(hint, sizeof hint, "a token is a whole number from 0 to %d", m->tokens - 1);
         cvy_error(hint, "'%s': row %" PRId64 ", place %" PRId64 ": %.9g is no token", path, i / m->width, i % m->width,
@@ -286,14 +286,52 @@ static int tokens_of(const struct cvy_model *m, const char *path, int any, struc
     return ok;
 }
 
-int cvy_npy_images(const struct cvy_model *m, const char *path, int nonfinite, float **x, int *n)
+/* How many steps of each of n rows count. NULL after a message. */
+static int *lengths_of(const struct cvy_model *m, const char *path, int64_t n)
+{
+    struct cvy_npy a;
+    const int fd = open_npy(&a, path);
+    int ok = fd >= 0;
+    if (ok && (!m->lengths || a.ndim != 1 || a.dim[0] != n || a.type[0] == 'f')) {
+        char shape[160];
+        shape_of(&a, shape, sizeof shape);
+        if (!m->lengths)
+            cvy_error("input: {..., lengths: true}", "--lengths '%s': the network '%s' takes no lengths", path,
+                      m->name);
+        else
+            cvy_error(NULL, "'%s' has shape %s of type %s; %" PRId64 " lengths (a whole number each) are wanted", path,
+                      shape, a.type, n);
+        ok = 0;
+    }
+    ok = finish_npy(&a, path, fd, ok);
+    int *out = ok ? cvy_alloc((size_t)n, sizeof *out) : NULL;
+    ok = out != NULL;
+    for (int64_t i = 0; i < n && ok; i++) {
+        const double v = number_at(&a, i);
+        ok = v >= 1 && v <= m->width;
+        out[i] = ok ? (int)v : 0;
+        if (!ok)
+            cvy_error(NULL, "'%s': length %.0f of row %" PRId64 "; the network '%s' reads 1 to %d steps", path, v, i,
+                      m->name, m->width);
+    }
+    free(a.data);
+    if (!ok)
+        free(out);
+    return ok ? out : NULL;
+}
+
+int cvy_npy_sequences(const struct cvy_model *m, const char *path, const char *lengths, int nonfinite, float **x,
+                      int **length, int *n)
 {
     struct cvy_npy a;
     *x = NULL;
+    *length = NULL;
     const int fd = open_npy(&a, path);
     int ok = finish_npy(&a, path, fd, fd >= 0 && images_fit(m, path, &a)); /* what does not fit is not read */
+    if (ok && lengths)
+        ok = (*length = lengths_of(m, lengths, a.dim[0])) != NULL;
     if (ok && m->tokens) {
-        ok = tokens_of(m, path, nonfinite, &a);
+        ok = tokens_of(m, path, nonfinite, *length, &a);
     } else if (ok && a.type[0] == 'u') {
         size_t plane = (size_t)m->height * (size_t)m->width;
         float *table = cvy_alloc((size_t)m->channels * 256, sizeof *table);
@@ -309,16 +347,19 @@ int cvy_npy_images(const struct cvy_model *m, const char *path, int nonfinite, f
         a.data = to;
     } else if (ok) {
         const float *from = a.data;
+        const int64_t image = a.count / a.dim[0];
         for (int64_t i = 0; i < a.count && ok && !nonfinite; i++) {
-            if (!cvy_finite(from[i])) {
-                cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path,
-                          i / (a.count / a.dim[0]));
+            const int pads = *length && i % m->width >= (*length)[i / image];
+            if (!pads && !cvy_finite(from[i])) {
+                cvy_error(NULL, "'%s' holds a number that is not finite (image %" PRId64 ")", path, i / image);
                 ok = 0;
             }
         }
     }
     if (!ok) {
         free(a.data);
+        free(*length);
+        *length = NULL;
         return 0;
     }
     *x = a.data;

@@ -283,7 +283,10 @@ int cvy_npy_read(struct cvy_npy *a, const char *path);
 int cvy_npy_write(const char *path, int ndim, const int64_t *dim, const float *data);
 /* A file of images n x C x H x W that fit the model: float32 as they are, bytes scaled as in training. NaN and
  * infinities are an error unless nonfinite is 1. free(*x). */
-int cvy_npy_images(const struct cvy_model *model, const char *path, int nonfinite, float **x, int *n);
+/* lengths: a file of how many steps of each row count, or NULL: then *length is NULL, too, and all do. What stands
+ * behind them is not looked at. */
+int cvy_npy_sequences(const struct cvy_model *model, const char *path, const char *lengths, int nonfinite, float **x,
+                      int **length, int *n);
 int cvy_npy_labels(const struct cvy_model *model, const char *path, int **labels, int n);
 /* n x outputs, or where there is one output n, float32. */
 int cvy_npy_values(const struct cvy_model *model, const char *path, float **values, int n);

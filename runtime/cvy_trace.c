@@ -46,7 +46,7 @@ static int run_step(struct cvy_run *r, const struct cvy_tracer *tracer, const st
 
 int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const struct cvy_tracer *tracer)
 {
-    const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL;
+    const char *weights = NULL, *state = NULL, *input = NULL, *label_path = NULL, *output = NULL, *lengths = NULL;
     int force = 0, threads = cvy_processors(), decay_all = 0, nonfinite = 0, n = 0, room = 1;
     double lr = 0.1, hyper[CVY_HYPERS] = {0}, weight_decay = 0;
     const struct cvy_optimiser *o = m->train.optimiser;
@@ -57,6 +57,8 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         {CVY_TEXT, "--state", "S", &state, 0, 0, "its state: what the optimiser keeps, step (default: zeros, step 0)",
          0},
         {CVY_TEXT, "--input", "x.npy", &input, 0, 0, "the batch: n x C x H x W, float32", 0},
+        {CVY_TEXT, "--lengths", "l.npy", &lengths, 0, 0,
+         "n whole numbers: how many steps of each row count, where the network takes lengths (default: all)", 0},
         {CVY_FLAG, "--nonfinite", NULL, &nonfinite, 0, 0, "take images with NaN and infinities in them", 0},
         {CVY_TEXT, "--labels", "y.npy", &label_path, 0, 0,
          "n whole numbers; n x outputs float32 where the network learns values; none where it learns its input", 0},
@@ -105,11 +107,11 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     struct cvy_step step;
     int64_t state_step = 0;
     float *x = NULL;
-    int *labels = NULL;
+    int *labels = NULL, *length = NULL;
     float *values = NULL;
     const enum cvy_target wants = m->train.loss->target;
-    const char *const read[] = {weights, state, input, label_path};
-    int ok = cvy_spares(output, read, 4) && cvy_npy_images(m, input, nonfinite, &x, &n) &&
+    const char *const read[] = {weights, state, input, label_path, lengths};
+    int ok = cvy_spares(output, read, 5) && cvy_npy_sequences(m, input, lengths, nonfinite, &x, &length, &n) &&
              (wants == CVY_INPUT    ? 1
               : wants == CVY_VALUES ? cvy_npy_values(m, label_path, &values, n)
                                     : cvy_npy_labels(m, label_path, &labels, n));
@@ -133,7 +135,7 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
         step.weight_decay_other = decay_all ? (float)weight_decay : 0.0f;
         step.seed = seed;
         step.step = cvy_option_given(option, "--step") ? step_number : (uint64_t)state_step;
-        const struct cvy_batch batch = {x, labels ? (const void *)labels : values ? values : x, NULL, n};
+        const struct cvy_batch batch = {x, labels ? (const void *)labels : values ? values : x, length, n};
         ok = run_step(&r, tracer, &batch, &step, &to) && cvy_out_open(&out, output);
         if (ok && !cvy_tensors_write(&to, &out)) {
             cvy_out_drop(&out);
@@ -145,6 +147,7 @@ int cvy_command_trace(int argc, char **argv, const struct cvy_model *m, const st
     cvy_tensors_free(&to);
     cvy_run_close(&r);
     free(x);
+    free(length);
     free(labels);
     free(values);
     return !ok;

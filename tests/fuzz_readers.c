@@ -237,12 +237,13 @@ static int read_state(const char *path)
 static int read_npy(const char *path)
 {
     float *x = NULL;
-    int n = 0;
+    int *length = NULL, n = 0;
     struct cvy_npy a;
     int ok = cvy_npy_read(&a, path);
     free(a.data);
-    ok &= cvy_npy_images(&fake_model, path, 0, &x, &n);
+    ok &= cvy_npy_sequences(&fake_model, path, below(2) ? path : NULL, 0, &x, &length, &n);
     free(x);
+    free(length);
     return ok;
 }
 

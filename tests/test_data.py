@@ -58,6 +58,11 @@ def fitted(im, size, fit):
     return out
 
 
+def names_of(s, split):
+    text, at = s[split + ".name"].tobytes(), s[split + ".name_at"]
+    return [text[a:b].decode() for a, b in zip(at, at[1:])]
+
+
 class Test:
     def __init__(self, convoy, folder):
         self.convoy, self.top, self.skipped = os.path.abspath(convoy), folder, []
@@ -925,6 +930,78 @@ class Test:
         src = self.two_classes("no-table", 3)
         r = self.data(src, "--target", "p")
         check(r.returncode == 1 and "--target is of tables" in r.stderr, r.stderr)
+
+    def test_lengths(self):
+        """A length a row: what stands behind it changes no byte of the set, and no statistic."""
+        n, steps = 90, 6
+        length = self.rng.integers(1, steps + 1, n)
+        tokens = self.rng.integers(0, 7, (n, steps))
+        pads = {"nothing": lambda k: [], "empty": lambda k: [""] * k, "words": lambda k: ["nan", "junk", "-3.5", "1e99", "?", "x"][:k]}
+        sets = {}
+        for pad, cells in pads.items():
+            with open(self.top + "/l.csv", "w") as f:
+                f.write("kind,n," + ",".join("t%d" % k for k in range(steps)) + "\n")
+                for i in range(n):
+                    f.write(",".join(["c%d" % (i % 3), str(length[i])] + [str(v) for v in tokens[i, :length[i]]] + cells(steps - length[i])) + "\n")
+            s, said = self.made(self.top + "/l.csv", "--length", "n", "--label", "kind")
+            check(sum(said["rows"].values()) == n and said["notes"]["refused_cells"]["count"] == 0, "%s: %s" % (pad, said["notes"]))
+            check(said["lengths"]["steps"] == steps and said["lengths"]["tokens"] and said["lengths"]["least"] == length.min(), said["lengths"])
+            with open(self.top + "/made.safetensors", "rb") as f:
+                sets[pad] = f.read()
+        check(len(set(sets.values())) == 1, "padding changed the set")
+        check(s["train.length"].dtype == np.int64 and s.recipe["length"] == "n" and s.columns == ["t%d" % k for k in range(steps)], s.meta)
+        met = 0
+        for split in ("train", "valid", "test"):
+            for x, l, name in zip(s[split + ".x"], s[split + ".length"], names_of(s, split)):
+                i = int(name.split(":")[1]) - 2
+                check(l == length[i] and list(x.ravel()[:l]) == list(tokens[i, :l]) and not x.ravel()[l:].any(), "%s: %s %s" % (name, l, x.ravel()))
+                met += 1
+        check(met == n, met)
+        with open(self.top + "/l.csv", "a") as f:
+            f.write("c0,0,1\nc0,7,1,1,1,1,1,1\nc0,two,1\nc0,,1\nc0,3,1,2\nc0,2.5,1,2,3\nc0,2,1,x\nc0,1,1,1,1,1,1,1,1\n")
+        r = self.data(self.top + "/l.csv", "--length", "n", "-o", "made.safetensors", "--json")
+        said = json.loads(r.stdout)["notes"]["refused_cells"]
+        at, words = n + 2, [note["name"] + ": " + note["why"] for note in said["listed"]]
+        for k, want in enumerate(("its length is 0; a row has 1 to 6", "its length is 7", "'two' is no length", "no length", "4 cells, not 8",
+                                  "its length is 2.5", "'x' is no number", "9 cells, not 8")):
+            check(any("line %d" % (at + k) in w and want in w for w in words), "%s: %s" % (want, words))
+        check(said["count"] == 8, said)
+
+        for pad in (np.nan, 1e30):  # arrays: features by steps
+            x = self.rng.normal(size=(n, 3, steps)).astype(np.float32) + np.arange(3)[None, :, None]
+            live = np.arange(steps)[None, :] < length[:, None]
+            x = np.where(live[:, None], x, pad).astype(np.float32)
+            y = np.arange(n) % 2
+            np.savez(self.top + "/l.npz", x=x, y=y, length=length)
+            s, said = self.made(self.top + "/l.npz", "--split", "100/0/0")
+            check(s["train.x"].shape == (n, 3, 1, steps) and not said["lengths"]["tokens"], s["train.x"].shape)
+            for c in range(3):
+                of = x[:, c][live].astype(float)
+                check(abs(of.mean() - s.mean[c]) < 1e-5 and abs(of.std() - s.sd[c]) < 1e-5, (c, s.mean, s.sd))
+            order = [int(name[2:-1]) for name in names_of(s, "train")]
+            check((s["train.length"] == length[order]).all() and (s["train.x"][:, :, 0] == np.where(live[:, None], x, 0)[order]).all(), "rows")
+        np.save(self.top + "/l_x.npy", x)
+        np.save(self.top + "/l_y.npy", y)
+        np.save(self.top + "/l_n.npy", length)
+        one, _ = self.made(self.top + "/l_x.npy", "--y", self.top + "/l_y.npy", "--length", self.top + "/l_n.npy", "--split", "100/0/0")
+        check((one["train.x"] == s["train.x"]).all() and (one["train.length"] == s["train.length"]).all(), "a file beside a file")
+        np.savez(self.top + "/l.npz", x_train=tokens, y_train=y, length_train=length, x_test=tokens, y_test=y, length_test=length)
+        s, said = self.made(self.top + "/l.npz")
+        check(said["lengths"]["tokens"] and (s["test.length"] == length).all(), said["lengths"])
+        np.savez(self.top + "/l.npz", x=np.zeros((8, 2)), y=np.arange(8) % 2, length=np.arange(8) // 4 + 1)
+        s, said = self.made(self.top + "/l.npz", "--split", "100/0/0")  # [0] and [0, 0] are not equal
+        check(said["equal"]["pairs"] == 6, said["equal"])
+
+        np.savez(self.top + "/l.npz", x_train=tokens, y_train=y, length_train=length, x_test=tokens, y_test=y)
+        self.refused("have lengths, and those of", self.top + "/l.npz")
+        np.savez(self.top + "/l.npz", x=tokens, y=y, length=length[:-1])
+        self.refused("but the lengths in 'length' are (89)", self.top + "/l.npz")
+        self.refused("has no array 'm'", self.top + "/l.npz", "--length", "m")
+        np.savez(self.top + "/l.npz", x=np.zeros((n, 2, 3, steps)), y=y, length=length)
+        self.refused("sequences: (n, length)", self.top + "/l.npz")
+        self.refused("has no column 'm'", self.top + "/l.csv", "--length", "m")
+        self.refused("is the label of", self.top + "/l.csv", "--length", "n", "--label", "n")
+        self.refused("--length is of tables and arrays", self.two_classes("no-lengths", 3), "--length", "n")
 
     def test_pictures(self):
         src = self.two_classes("pictures")

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import subprocess
+import struct
 import tempfile
 
 import counted
@@ -90,6 +91,67 @@ def mean_of_samples(convoy, folder):
     check(worst < 1e-5, "gradients of lengths that differ are the sum of the samples'", str(worst))
 
 
+def npy(path, kind, shape, values):
+    head = "{'descr': '<%s', 'fortran_order': False, 'shape': (%s,), }" % (kind, ", ".join(map(str, shape)))
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    with open(path, "wb") as f:
+        f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
+        f.write(struct.pack("<%d%s" % (len(values), {"f4": "f", "i8": "q"}[kind]), *values))
+
+
+def round_trip(convoy, folder):
+    """A table with lengths is imported, trained on and predicted; the program reads rows and lengths as arrays."""
+    def at(*path):
+        return os.path.join(folder, *path)
+
+    spec = write(folder, "trip", "tokens: 6", 5, ["- embed: 8", "- gru: 16"], True)
+    rows = [(i % 3, [(i * 7 + k * k) % 3 + (3 if k == i % 3 and i % 3 < n else 0) for k in range(n)]) for i in range(120) for n in (1 + i * 5 % 7 % 5,)]
+    for name, pad in (("empty", ""), ("words", "?!"), ("none", None)):
+        with open(at(name + ".csv"), "w") as f:
+            f.write("label,steps," + ",".join(f"t{k}" for k in range(5)) + "\n")
+            for label, row in rows:
+                f.write(",".join([f"c{label}", str(len(row)), *map(str, row)] + ([] if pad is None else [pad] * (5 - len(row)))) + "\n")
+    os.environ["CC"] = os.environ.get("CC", "cc")
+    said = must(convoy, "train", spec, "--data", at("words.csv"), "--length", "steps", "--target", "portable", "--epochs", "8", "--threads", "1", "-o", at("trip"),
+                "--save", at("trip.safetensors"))
+    check("8" in said, "trained on a table with lengths")
+    program = at("trip", "trip")
+    answers = {}
+    for name in ("empty", "words", "none"):
+        answers[name] = json.loads(must(convoy, "predict", spec, "--weights", at("trip.safetensors"), "--target", "portable", "-o", at("trip"), "--json", at(name + ".csv")))
+    logits = {name: [i["logits"] for i in a["images"]] for name, a in answers.items()}
+    check(len(logits["none"]) == len(rows) and logits["none"] == logits["empty"] == logits["words"], "predict of a table: padding changes nothing")
+    for name, pad in (("nan", float("nan")), ("big", 1e30)):
+        npy(at(name + ".npy"), "f4", (len(rows), 5), [v for _, row in rows for v in row + [pad] * (5 - len(row))])
+    npy(at("n.npy"), "i8", (len(rows),), [len(row) for _, row in rows])
+    npy(at("y.npy"), "i8", (len(rows),), [label for label, _ in rows])
+    out = {}
+    for name in ("nan", "big"):
+        must(program, "predict", "--weights", at("trip.safetensors"), "--input", at(name + ".npy"), "--lengths", at("n.npy"), "-o", at("out.npy"))
+        must(program, "trace", "--weights", at("trip.safetensors"), "--input", at(name + ".npy"), "--lengths", at("n.npy"), "--labels", at("y.npy"), "-o", at("trace"))
+        with open(at("out.npy"), "rb") as f, open(at("trace"), "rb") as g:
+            out[name] = f.read(), g.read()
+    check(out["nan"] == out["big"], "predict and trace: padding changes no byte")
+    flat = [v for row in logits["none"] for v in row]
+    got = struct.unpack("<%df" % len(flat), out["nan"][0][-4 * len(flat):])
+    check(max(abs(a - b) for a, b in zip(got, flat)) < 1e-6, "arrays and tables give the same logits")
+    npy(at("bad.npy"), "i8", (len(rows),), [6] * len(rows))
+    for args, words in ((["--input", at("nan.npy")], "is no token"), (["--input", at("nan.npy"), "--lengths", at("bad.npy")], "length 6 of row 0"),
+                        (["--input", at("nan.npy"), "--lengths", at("nan.npy")], "lengths (a whole number each) are wanted")):
+        status, _, err = run(program, "predict", "--weights", at("trip.safetensors"), "-o", at("out2.npy"), *args)
+        check(status == 1 and words in err, f"predict: {words}", err)
+    with open(at("odd.csv"), "w") as f:
+        f.write("steps,t0,t1,t2,t3,t4\n9,1,2,3,4,5\n2,1\n1,1\n")
+    status, text, err = run(convoy, "predict", spec, "--weights", at("trip.safetensors"), "--target", "portable", "-o", at("trip"), at("odd.csv"))
+    check(status == 1 and "'9' is no length" in err and "odd.csv:3" in err and "odd.csv:4" in text, "a table's rows that are wrong are named", err)
+    with open(at("odd.csv"), "w") as f:
+        f.write("t0,t1,t2,t3,t4\n1,2,3,4,5\n")
+    status, _, err = run(convoy, "predict", spec, "--weights", at("trip.safetensors"), "--target", "portable", "-o", at("trip"), at("odd.csv"))
+    check(status == 1 and "no column 'steps'" in err, "a table without lengths", err)
+    status, _, err = run(convoy, "new", "trip2", "--data", at("words.csv"), "--length", "steps")
+    check(status == 1 and "has a length of each row" in err, "convoy new", err)
+
+
 def refusals(convoy, folder):
     for what, of, layers, words in [
             ("conv", "features: 4", ["- conv: {out: 8, order: conv}", "- gru: 8"], "conv would mix a sample with what pads it"),
@@ -123,6 +185,7 @@ def main():
         if own != "portable":
             look_at(convoy, "stacked", own, folder)
         mean_of_samples(convoy, folder)
+        round_trip(convoy, folder)
         refusals(convoy, folder)
     print(f"{len(counted.passed)} passed, {len(counted.failed)} failed")
     return 1 if counted.failed or not counted.passed else 0

@@ -80,6 +80,11 @@ static bool put_fitting(Buf *to, const Options *o, const char *name, bool quiet)
     build.out = NULL; /* the spec; the build folder is the usual one */
     if (import_once(&build, name, o->data, any, quiet, &set) != EXIT_OK || !set_info(&info, set))
         return false;
+    if (info.lengths) {
+        cvy_error("write input: {..., lengths: true}, as convoy data prints it, and recurrent layers",
+                  "'%s' has a length of each row: convoy new writes no spec of such", o->data);
+        return false;
+    }
     if (set != o->data && !import_claim(&build, o->data, set, &info))
         return false;
     buf_puts(to, new_fitting(name, o->data, &info));

@@ -74,8 +74,17 @@ static bool answers_fit(const Predict *p)
 static bool columns_fit(const Predict *p)
 {
     const Spec *const s = p->plan->g->spec;
-    const int *const in = s->input, columns = s->tokens ? in[2] : in[1] == 1 && in[2] == 1 ? in[0] : 0;
+    const int *const in = s->input, columns = s->tokens                  ? in[2]
+                                              : s->lengths               ? in[0] * in[2]
+                                              : in[1] == 1 && in[2] == 1 ? in[0]
+                                                                         : 0;
 
+    if (s->lengths && !p->origin.length) {
+        cvy_error("take the spec that they were trained with",
+                  "'%s' was trained with a table without lengths; the network '%s' takes a length a sample", p->weights,
+                  s->name);
+        return false;
+    }
     if (p->origin.ncolumn == columns)
         return answers_fit(p);
     cvy_error("take the spec that they were trained with",
@@ -182,24 +191,37 @@ static bool read_image(Predict *p, const char *path, uint8_t *row)
     return ok;
 }
 
-/* Rows as a .npy file of bytes. */
-static bool write_rows(const Predict *p, const char *path, const uint8_t *rows, int n, size_t row_bytes)
+enum { NPY_HEAD = 128 };
+
+/* A .npy file of so many bytes. */
+static bool write_npy(const char *path, const char *type, const char *shape, const void *data, size_t bytes)
 {
-    enum { HEAD = 128 };
-    char head[HEAD + 1];
+    char head[NPY_HEAD + 1];
     struct cvy_out out = {0};
 
-    memset(head, ' ', HEAD);
+    memset(head, ' ', NPY_HEAD);
     memcpy(head, "\x93NUMPY\x01\0\x76\0", 10); /* 0x76: what follows of the head */
     const int len =
-        snprintf(head + 10, HEAD - 10, "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, %d, %d, %d), }", n,
-                 p->recipe.channels, p->recipe.height, p->recipe.width);
+        snprintf(head + 10, NPY_HEAD - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, shape);
     head[10 + len] = ' ';
-    head[HEAD - 1] = '\n';
-    if (cvy_out_open(&out, path) && cvy_out_write(&out, head, HEAD) && cvy_out_write(&out, rows, (size_t)n * row_bytes))
+    head[NPY_HEAD - 1] = '\n';
+    if (cvy_out_open(&out, path) && cvy_out_write(&out, head, NPY_HEAD) && cvy_out_write(&out, data, bytes))
         return cvy_out_commit(&out, 1);
     cvy_out_drop(&out);
     return false;
+}
+
+/* Rows of bytes. */
+static bool write_rows(const Predict *p, const char *path, const uint8_t *rows, int n, size_t row_bytes)
+{
+    const char *const shape = xprintf("%d, %d, %d, %d", n, p->recipe.channels, p->recipe.height, p->recipe.width);
+
+    return write_npy(path, "|u1", shape, rows, (size_t)n * row_bytes);
+}
+
+static bool write_lengths(const char *path, const int64_t *length, int n)
+{
+    return write_npy(path, "<i8", xprintf("%d,", n), length, (size_t)n * sizeof *length);
 }
 
 /* ---- the network ---- */
@@ -208,7 +230,7 @@ static bool write_rows(const Predict *p, const char *path, const uint8_t *rows, 
 static const float *logits_of(Predict *p, const char *rows, int n)
 {
     const char *const path = xprintf("%s/y.npy", p->folder);
-    char *argv[12];
+    char *argv[14];
     int k = 0;
     Buf said = {0};
     size_t len;
@@ -219,6 +241,10 @@ static const float *logits_of(Predict *p, const char *rows, int n)
     argv[k++] = xstrdup(p->weights);
     argv[k++] = xstrdup("--input");
     argv[k++] = xstrdup(rows);
+    if (p->plan->g->spec->lengths) {
+        argv[k++] = xstrdup("--lengths");
+        argv[k++] = xstrdup(xprintf("%s/lengths.npy", p->folder));
+    }
     argv[k++] = xstrdup("-o");
     argv[k++] = xstrdup(path);
     argv[k++] = xstrdup("--quiet");
@@ -349,10 +375,20 @@ static bool no_row(Predict *p, const char *path, const char *why)
 }
 
 /* Where the columns that the network reads stand in a table: by name, or, where it has no names, in their order. */
-static bool find_columns(Predict *p, const Csv *csv, const char *path, int *at)
+static bool find_columns(Predict *p, const Csv *csv, const char *path, int *at, int *length)
 {
     const Origin *const from = &p->origin;
     char plain[200];
+
+    *length = -1;
+    if (p->plan->g->spec->lengths && csv->header)
+        *length = csv_column(csv, from->length);
+    if (p->plan->g->spec->lengths && *length < 0)
+        return no_row(p, path,
+                      csv->header
+                          ? xprintf("it has no column '%s', which held the lengths that the weights were trained with",
+                                    cvy_plain(from->length, plain, sizeof plain))
+                          : "its columns have no names: which one holds the lengths?");
 
     for (int c = 0; c < from->ncolumn; c++) {
         at[c] = csv->header ? csv_column(csv, from->column[c]) : csv->nname == from->ncolumn ? c : -1;
@@ -367,15 +403,39 @@ static bool find_columns(Predict *p, const Csv *csv, const char *path, int *at)
     return true;
 }
 
-/* A row as the network reads it: scaled by the arithmetic of the runtime's loader. */
-static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *at, float *to)
+/* How many steps of a row count; 0 where the network takes no lengths. */
+static bool read_length(Predict *p, const Csv *csv, const char *name, int column, int64_t *length)
 {
+    const int steps = p->plan->g->spec->input[2];
+    const char *const cell = column >= 0 && column < csv->n ? csv->cell[column] : "";
+    char plain[100];
+    double v = 0;
+
+    *length = 0;
+    if (column < 0)
+        return true;
+    if (csv_number(cell, &v) != CELL_NUMBER || v != floor(v) || v < 1 || v > steps)
+        return no_row(p, name,
+                      xprintf("column '%s': '%s' is no length, no whole number from 1 to %d", csv->name[column],
+                              cvy_plain(cell, plain, sizeof plain), steps));
+    *length = (int64_t)v;
+    return true;
+}
+
+/* A row as the network reads it, of so many steps (0: there are no steps): scaled by the arithmetic of the runtime's
+ * loader. */
+static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *at, int length, float *to)
+{
+    const int steps = p->plan->g->spec->input[2];
     const SpecTrain *const t = &p->plan->g->spec->train;
     const int tokens = p->plan->g->spec->tokens;
     char plain[100];
 
     for (int c = 0; c < p->origin.ncolumn; c++) {
         double v = 0;
+        to[c] = 0;
+        if (length > 0 && c % steps >= length)
+            continue;
         if (at[c] >= csv->n)
             return no_row(p, name, xprintf("%d cells, not %d", csv->n, csv->nname));
         if (csv_number(csv->cell[at[c]], &v) != CELL_NUMBER)
@@ -386,22 +446,30 @@ static bool read_cells(Predict *p, const Csv *csv, const char *name, const int *
             return no_row(p, name,
                           xprintf("column '%s': %s is no token, no whole number from 0 to %d", p->origin.column[c],
                                   real_text(v), tokens - 1));
-        to[c] = tokens ? (float)v : ((float)v - (float)t->mean[c]) / (float)t->std[c];
+        const int channel = p->plan->g->spec->lengths ? c / steps : c;
+        to[c] = tokens ? (float)v : ((float)v - (float)t->mean[channel]) / (float)t->std[channel];
     }
     return true;
 }
 
 /* Predicts rows that were read; false after a message that ends it. */
-static bool predict_rows(Predict *p, const float *rows, int n, const char *const *name)
+static bool predict_rows(Predict *p, const float *rows, const int64_t *length, int n, const char *const *name)
 {
     const int columns = p->origin.ncolumn;
-    const int64_t numbers[] = {n, columns, 1, 1}, tokens[] = {n, 1, 1, columns};
+    const Spec *const s = p->plan->g->spec;
+    const int64_t numbers[] = {n, columns, 1, 1}, tokens[] = {n, 1, 1, columns},
+                  steps[] = {n, s->input[0], 1, s->input[2]};
     const char *const file = xprintf("%s/x.npy", p->folder);
     int lock;
 
     if (!n)
         return true;
-    if (!cvy_npy_write(file, 4, p->plan->g->spec->tokens ? tokens : numbers, rows))
+    if (!cvy_npy_write(file, 4,
+                       s->tokens    ? tokens
+                       : s->lengths ? steps
+                                    : numbers,
+                       rows) ||
+        (s->lengths && !write_lengths(xprintf("%s/lengths.npy", p->folder), length, n)))
         return false;
     if (!p->program)
         p->program = build_program(p->o, p->plan, NULL, &lock); /* held to the end */
@@ -415,7 +483,8 @@ static bool predict_table(Predict *p, const char *path)
 {
     enum { AT_ONCE = 4096 };
     const size_t columns = (size_t)p->origin.ncolumn;
-    int *const at = xalloc(columns * sizeof *at), n = 0, got = 0;
+    int *const at = xalloc(columns * sizeof *at), column, n = 0, got = 0;
+    int64_t *const length = xalloc(AT_ONCE * sizeof *length);
     float *const rows = xmalloc(AT_ONCE * columns * sizeof *rows);
     const char **const name = xalloc(AT_ONCE * sizeof *name);
     Csv csv;
@@ -423,16 +492,17 @@ static bool predict_table(Predict *p, const char *path)
 
     if (!csv_open(&csv, path))
         p->failed = true; /* which has said why */
-    else if (find_columns(p, &csv, path, at))
+    else if (find_columns(p, &csv, path, at, &column))
         while (ok && (got = csv_next(&csv)) > 0) {
             name[n] = xprintf("%s:%lld", path, (long long)csv.line);
-            n += read_cells(p, &csv, name[n], at, rows + (size_t)n * columns);
+            n += read_length(p, &csv, name[n], column, &length[n]) &&
+                 read_cells(p, &csv, name[n], at, (int)length[n], rows + (size_t)n * columns);
             if (n == AT_ONCE) {
-                ok = predict_rows(p, rows, n, name);
+                ok = predict_rows(p, rows, length, n, name);
                 n = 0;
             }
         }
-    ok = ok && predict_rows(p, rows, n, name);
+    ok = ok && predict_rows(p, rows, length, n, name);
     p->failed = p->failed || got < 0;
     csv_close(&csv);
     free(rows);

@@ -64,6 +64,7 @@ static void make_model(Show *w)
         .height = s->input[1],
         .width = s->input[2],
         .tokens = s->tokens,
+        .lengths = s->lengths,
         .classes = s->classes,
         .min_batch = 1,
         .train = {.data = t->data, .loss = t->loss, .mean = mean, .std = std, .augment = augment},

@@ -34,6 +34,7 @@ static int find_data(const Options *o, const Spec *s, const struct cvy_said *sai
                                    .height = s->input[1],
                                    .width = s->input[2],
                                    .tokens = s->tokens,
+                                   .lengths = s->lengths,
                                    .classes = s->classes,
                                    .train.loss = s->train.loss};
     int want[3], rows;

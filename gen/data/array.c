@@ -194,6 +194,25 @@ static bool find_layout(Import *m, const Array *x)
     return true;
 }
 
+/* Of sequences: (n, length), one number a step; (n, features, length), or with an axis of one more. */
+static bool find_sequence(Import *m, const Array *x, int64_t count)
+{
+    if (m->o->shape || x->ndim <= 2)
+        return lengths_begin(m, count);
+    if (m->o->layout || (x->ndim == 4 && x->dim[1] != 1 && x->dim[2] != 1)) {
+        cvy_error("sequences: (n, length), or (n, features, length)", "'%s' has lengths, and the shape %s%s", x->name,
+                  array_shape(x), m->o->layout ? ": --layout is of images" : "");
+        return false;
+    }
+    const int64_t steps = x->dim[x->ndim - 1];
+    if (!lengths_begin(m, count / steps * steps))
+        return false;
+    m->channels = (int)(count / steps);
+    m->width = m->steps = (int)steps;
+    m->one_a_step = false;
+    return true;
+}
+
 static bool find_shape(Import *m, const Array *x)
 {
     int shape[3];
@@ -223,6 +242,8 @@ static bool find_shape(Import *m, const Array *x)
             return false;
     }
     m->channels = m->height = m->width = 1;
+    if (m->state && ((const Arrays *)m->state)->part[0].length.name)
+        return find_sequence(m, x, n);
     if (x->ndim == 4)
         return find_layout(m, x);
     if (x->ndim == 3) {
@@ -320,6 +341,21 @@ static bool read_label(Import *m, const Array *y, const uint8_t *row, const char
     return r->label >= 0;
 }
 
+/* A row's length. Where it is none, the record is left out, and that is noted. */
+static bool read_length(Import *m, const Array *from, int64_t row, const char *name, int i)
+{
+    uint8_t number[8];
+    char why[LENGTH_WHY];
+    if (!array_get(from, row, number))
+        return false;
+    const double v = array_number(from, number);
+    if (length_fits(m, v, why))
+        return length_put(m, i, v);
+    note(m, NOTE_CELL, name, "%s ('%s'): the row is left out", why, from->name);
+    record(m, i)->left_out = true;
+    return true;
+}
+
 static bool list_part(Import *m, Part *p)
 {
     uint8_t *row = xmalloc((size_t)array_numbers(&p->y) * (size_t)p->y.size);
@@ -329,7 +365,8 @@ static bool list_part(Import *m, Part *p)
         char name[300];
         const int len = snprintf(name, sizeof name, "%.250s[%" PRId64 "]", p->x.name, i);
         Record *r = record_add(m, name, (size_t)len);
-        ok = r && goes_on() && array_get(&p->y, i, row) && read_label(m, &p->y, row, name, r);
+        ok = r && goes_on() && array_get(&p->y, i, row) && read_label(m, &p->y, row, name, r) &&
+             (!p->length.name || read_length(m, &p->length, i, name, m->n - 1));
         if (ok) {
             r->split = (uint8_t)p->split;
             r->given = p->split != SPLIT_OPEN;
@@ -366,6 +403,19 @@ static bool fits(const Import *m, const Part *p)
                   array_shape(&p->y));
         return false;
     }
+    const Array *const of = &p->length;
+    if (!of->name != !s->part[0].length.name) {
+        cvy_error("length_train, length_test, ... beside x_train, x_test: of each, or of none",
+                  "the rows of '%s' have lengths, and those of '%s' have none", of->name ? p->x.name : first->name,
+                  of->name ? first->name : p->x.name);
+        return false;
+    }
+    if (of->name &&
+        (of->ndim < 1 || of->ndim > 2 || of->dim[0] != p->x.dim[0] || array_numbers(of) != 1 || is_text(of))) {
+        cvy_error("one whole number a row: (n), or (n, 1)", "'%s' is %s, but the lengths in '%s' are %s", p->x.name,
+                  array_shape(&p->x), of->name, array_shape(of));
+        return false;
+    }
     return true;
 }
 
@@ -380,6 +430,9 @@ bool arrays_list(Import *m)
         fact(m, "arrays", NULL, "%s: '%s' %s, labels '%s' %s",
              s->part[p].split == SPLIT_OPEN ? "rows" : split_words[s->part[p].split], s->part[p].x.name,
              array_shape(&s->part[p].x), s->part[p].y.name, array_shape(&s->part[p].y));
+        if (s->part[p].length.name)
+            fact(m, "lengths", "--length NAME", "'%s': how many steps of each row of '%s' count",
+                 s->part[p].length.name, s->part[p].x.name);
     }
     m->floats = !bytes;
     if (!find_shape(m, &s->part[0].x) || !find_kind(m))
@@ -405,6 +458,13 @@ int arrays_row(Import *m, int i, void *to)
         const int64_t from = s->nhwc ? k % plane * c + k / plane : k;
         const double v = array_number(x, s->row + from * x->size);
         const float f = (float)v;
+        if (length_pads(m, k)) {
+            if (m->floats)
+                ((float *)to)[k] = 0;
+            else
+                ((uint8_t *)to)[k] = 0;
+            continue;
+        }
         if (!m->floats) {
             ((uint8_t *)to)[k] = (uint8_t)v;
             continue;

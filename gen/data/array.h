@@ -26,9 +26,9 @@ double array_number(const Array *a, const uint8_t *element); /* one element as a
 
 /* Rows, labels, and which split they are of. */
 typedef struct Part {
-    Array x, y;
-    Split split; /* SPLIT_OPEN: none was given */
-    int first;   /* record */
+    Array x, y, length; /* length.name NULL: rows have none */
+    Split split;        /* SPLIT_OPEN: none was given */
+    int first;          /* record */
 } Part;
 
 typedef struct Arrays {

@@ -9,7 +9,7 @@ struct cvy_option;
 /* What the command line says; NULL and 0 where it says nothing. */
 typedef struct DataOptions {
     const char *out, *sheet, *html;
-    const char *labels, *label, *target, *label_regex, *group, *size, *fit, *split, *x, *y, *layout, *shape;
+    const char *labels, *label, *target, *label_regex, *group, *size, *fit, *split, *x, *y, *layout, *shape, *length;
     int gray, features, coarse, keep_truncated, json, quiet, max;
     uint64_t seed;
     int want[3]; /* channels, height, width that image files shall have where --size and --gray are not given; 0: any */
@@ -34,6 +34,7 @@ typedef struct SetInfo {
     int channels, height, width, nclass; /* nclass 0: for regression, of */
     int outputs;                         /* numbers a row */
     bool floats;
+    bool lengths;      /* each row has a length of its own */
     int64_t rows[3];   /* to train with, to choose by, to test */
     double *mean, *sd; /* by channel; sd is never 0 */
     const char **class_name;

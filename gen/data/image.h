@@ -20,6 +20,7 @@ bool recipe_read(Recipe *r, const char *text);
 
 /* What a set, or weights that were trained with one, say of how its rows were made. */
 typedef struct Origin {
+    const char *length; /* of a table: the column that holds the rows' lengths; NULL: none does */
     const char *source; /* "a folder of images"; NULL: nothing is said */
     bool images;        /* rows are image files, read by: */
     Recipe recipe;

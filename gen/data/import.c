@@ -206,6 +206,8 @@ static void look_at(Import *m, const void *row, int split)
 {
     const int n = row_numbers(m);
     for (int k = 0; k < n; k++) {
+        if (length_pads(m, k))
+            continue;
         const double v = m->floats ? ((const float *)row)[k] : ((const uint8_t *)row)[k];
         m->least = v < m->least ? v : m->least;
         m->most = v > m->most ? v : m->most;
@@ -220,6 +222,10 @@ static bool find_pixels(Import *m)
 {
     int shape[3];
     bool bad = false;
+    if (lengths_are(m)) {
+        lengths_end(m);
+        return true;
+    }
     if (!m->floats || m->height > 1 || m->width > 1 || (!m->o->shape && (!m->whole || m->most <= 1)))
         return true;
     if (pixels_shape(m, m->channels, shape, &bad)) {
@@ -259,7 +265,7 @@ static bool read_rows(Import *m)
         Record *r = record(m, i);
         if (r->left_out)
             continue;
-        got = goes_on() ? m->source->row(m, i, row) : -1;
+        got = goes_on() && length_get(m, i, &m->live) ? m->source->row(m, i, row) : -1;
         if (got < 0)
             break;
         r->left_out = got == 0;
@@ -268,6 +274,10 @@ static bool read_rows(Import *m)
         kept++;
         look_at(m, row, r->split);
         r->hash = hash_of(row, m->row_bytes);
+        if (lengths_are(m)) {
+            lengths_look(m, row);
+            r->hash += (uint64_t)m->live; /* rows of different lengths are not equal */
+        }
         r->near = m->floats ? 0 : near_hash(m, row);
         got = spool_put(&m->rows, row, m->row_bytes, (uint64_t)i * m->row_bytes) ? 1 : -1;
     }
@@ -280,7 +290,7 @@ static bool read_rows(Import *m)
     compare_ranges(m);
     if (got >= 0 && !find_pixels(m))
         return false;
-    m->to_bytes = m->floats && m->whole && (m->height > 1 || m->width > 1);
+    m->to_bytes = m->floats && m->whole && (m->height > 1 || m->width > 1) && !lengths_are(m);
     return got >= 0;
 }
 
@@ -366,6 +376,7 @@ static bool options_fit(const Import *m)
         {"--gray", o->gray, SRC_IMAGES, "image files"},
         {"--keep-truncated", o->keep_truncated, SRC_IMAGES, "image files"},
         {"--target", o->target, SRC_TABLE, "tables"},
+        {"--length", o->length, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
         {"--label", o->label && !o->labels, SRC_TABLE, "tables (or goes with --labels)"},
         {"--features", o->features, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
         {"--shape", o->shape, SRC_TABLE | SRC_ARRAYS, "tables and arrays"},
@@ -404,7 +415,7 @@ static bool import(Import *m, const char *path)
 
 bool data_import(const char *src, const DataOptions *o, int *by_signal)
 {
-    Import m = {.src = src, .shown = src, .o = o, .rows = {.fd = -1}, .targets = {.fd = -1}};
+    Import m = {.src = src, .shown = src, .o = o, .rows = {.fd = -1}, .targets = {.fd = -1}, .lengths = {.fd = -1}};
     Spool copy = {.fd = -1};
     const char *path = o->out ? o->out : out_of(src);
     DataOptions named = *o;
@@ -422,6 +433,7 @@ bool data_import(const char *src, const DataOptions *o, int *by_signal)
     texts_close(&m.names);
     spool_close(&m.rows);
     spool_close(&m.targets);
+    spool_close(&m.lengths);
     spool_close(&copy);
     *by_signal = interrupt_end();
     return ok;

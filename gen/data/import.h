@@ -73,6 +73,16 @@ typedef struct Import {
     int ntarget;
     Spool targets; /* the numbers of record i at i * ntarget floats, where there are several */
 
+    /* lengths: of record i at i * 4 bytes, where rows have them */
+    Spool lengths;
+    const char *length_name;       /* of a table: the column that holds them */
+    int steps;                     /* that a row has room for; 0: there are no lengths */
+    int32_t live;                  /* of them, of the row at hand */
+    bool one_a_step;               /* a row came as one number a step: tokens, unless */
+    bool no_tokens;                /* one of them is no whole number */
+    int least_length, most_length; /* that there are; `all_steps`: their sum */
+    int64_t all_steps;
+
     /* a row */
     bool images;                   /* image files, read by `recipe` */
     Recipe recipe;                 /* of image files */
@@ -80,7 +90,7 @@ typedef struct Import {
     bool floats;                   /* in the spool: float32, else bytes */
     bool whole;                    /* all floats so far are whole numbers from 0 to 255 */
     bool to_bytes;                 /* float32 in the spool, bytes in the set */
-    const char **column;           /* of a table of features: their names; channels of them; NULL: none */
+    const char **column;           /* of a table of features: their names, one of each number; NULL: none */
     Spool rows;                    /* row i at i * row_bytes */
     size_t row_bytes;              /* in the spool */
     double least, most;            /* of all numbers, as they came */
@@ -135,6 +145,20 @@ void fact(Import *m, const char *what, const char *flag, const char *fmt, ...) _
 /* Numbers to learn: what they are called, and those of record i. False after a message. */
 void target_names(Import *m, const char **name, int n);
 bool target_put(Import *m, int i, const float *v);
+
+/* lengths.c - How many steps of a row count. lengths_begin: rows of so many numbers are sequences, [features, length]
+ * where --shape says so, else one number a step. False after a message. Number k of a row is of step k modulo steps. */
+enum { LENGTH_WHY = 120, MOST_TOKEN = 1 << 24 };
+bool lengths_begin(Import *m, int64_t count);
+bool lengths_are(const Import *m);
+bool length_fits(const Import *m, double v, char why[LENGTH_WHY]);
+bool length_put(Import *m, int i, double v);   /* false after a message */
+bool length_get(Import *m, int i, int32_t *n); /* all steps where there are no lengths; the same */
+bool length_pads(const Import *m, int64_t k);  /* whether number k of the row at hand is padding */
+void lengths_look(Import *m, const void *row); /* at the row at hand */
+void lengths_end(Import *m);                   /* after all rows */
+bool tokens_are(const Import *m);              /* whether rows are tokens, as far as they tell */
+
 /* Whether to go on: false after a signal asked for the end. */
 bool goes_on(void);
 uint64_t hash_of(const void *p, size_t bytes);

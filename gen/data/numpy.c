@@ -26,29 +26,30 @@ typedef struct Candidates {
 } Candidates;
 
 /* Names that belong together, in any case; the first that are there are taken. */
-static const struct Names3 {
+static const struct Names4 {
     const char *x, *y;
     Split split;
+    const char *length;
 } pairs[] = {
-    {"x_train", "y_train", SPLIT_TRAIN},
-    {"x_val", "y_val", SPLIT_VALID},
-    {"x_valid", "y_valid", SPLIT_VALID},
-    {"x_test", "y_test", SPLIT_TEST},
-    {"train_x", "train_y", SPLIT_TRAIN},
-    {"val_x", "val_y", SPLIT_VALID},
-    {"valid_x", "valid_y", SPLIT_VALID},
-    {"test_x", "test_y", SPLIT_TEST},
-    {"train_images", "train_labels", SPLIT_TRAIN},
-    {"val_images", "val_labels", SPLIT_VALID},
-    {"test_images", "test_labels", SPLIT_TEST},
-    {"train_data", "train_labels", SPLIT_TRAIN},
-    {"test_data", "test_labels", SPLIT_TEST},
-    {"x", "y", SPLIT_OPEN},
-    {"images", "labels", SPLIT_OPEN},
-    {"data", "labels", SPLIT_OPEN},
-    {"data", "target", SPLIT_OPEN},
-    {"features", "labels", SPLIT_OPEN},
-    {"arr_0", "arr_1", SPLIT_OPEN},
+    {"x_train", "y_train", SPLIT_TRAIN, "length_train"},
+    {"x_val", "y_val", SPLIT_VALID, "length_val"},
+    {"x_valid", "y_valid", SPLIT_VALID, "length_valid"},
+    {"x_test", "y_test", SPLIT_TEST, "length_test"},
+    {"train_x", "train_y", SPLIT_TRAIN, "train_length"},
+    {"val_x", "val_y", SPLIT_VALID, "val_length"},
+    {"valid_x", "valid_y", SPLIT_VALID, "valid_length"},
+    {"test_x", "test_y", SPLIT_TEST, "test_length"},
+    {"train_images", "train_labels", SPLIT_TRAIN, "train_length"},
+    {"val_images", "val_labels", SPLIT_VALID, "val_length"},
+    {"test_images", "test_labels", SPLIT_TEST, "test_length"},
+    {"train_data", "train_labels", SPLIT_TRAIN, "train_length"},
+    {"test_data", "test_labels", SPLIT_TEST, "test_length"},
+    {"x", "y", SPLIT_OPEN, "length"},
+    {"images", "labels", SPLIT_OPEN, "length"},
+    {"data", "labels", SPLIT_OPEN, "length"},
+    {"data", "target", SPLIT_OPEN, "length"},
+    {"features", "labels", SPLIT_OPEN, "length"},
+    {"arr_0", "arr_1", SPLIT_OPEN, "length"},
 };
 enum { NPAIRS = sizeof pairs / sizeof *pairs };
 
@@ -178,6 +179,21 @@ static const char *names_of(const Candidates *c)
     return b.text;
 }
 
+/* --length, or the array of lengths that goes with others by its name; none is none. */
+static bool open_length(Import *m, const Candidates *c, const char *usual, Array *to)
+{
+    const char *const said = m->o->length;
+    const Candidate *const one = said ? candidate(c, said) : usual ? candidate(c, usual) : NULL;
+    if (one)
+        return open_candidate(m, c, one, to);
+    if (said && ends_in(said, ".npy"))
+        return open_file(m, said, to);
+    if (said)
+        cvy_error("--length NAME, or --length FILE.npy", "--length: '%s' has no array '%s'; it has %s", m->src, said,
+                  names_of(c));
+    return !said;
+}
+
 /* --x and --y. */
 static bool add_named(Import *m, const Candidates *c)
 {
@@ -206,7 +222,7 @@ static bool add_named(Import *m, const Candidates *c)
     } else if (!open_candidate(m, c, y, &p.y)) {
         return false;
     }
-    if (!open_candidate(m, c, x, &p.x))
+    if (!open_candidate(m, c, x, &p.x) || !open_length(m, c, NULL, &p.length))
         return false;
     *PUSH(s->part, s->n) = p;
     return true;
@@ -224,13 +240,19 @@ static bool array_list(Import *m)
         if (!x || !y || (pairs[i].split == SPLIT_OPEN && s->n))
             continue;
         Part p = {.split = pairs[i].split};
-        if (!open_candidate(m, &c, x, &p.x) || !open_candidate(m, &c, y, &p.y))
+        if (!open_candidate(m, &c, x, &p.x) || !open_candidate(m, &c, y, &p.y) ||
+            !open_length(m, &c, pairs[i].length, &p.length))
             return false;
         *PUSH(s->part, s->n) = p;
         given = given || p.split == SPLIT_TRAIN;
     }
     for (int i = 0; i < s->n && !given; i++) /* a test set alone is a set to be split */
         s->part[i].split = SPLIT_OPEN;
+    if (s->n > 1 && m->o->length) {
+        cvy_error("length_train beside x_train, length_test beside x_test",
+                  "--length is of one array of rows; '%s' has %d", m->src, s->n);
+        return false;
+    }
     return (s->n || add_named(m, &c)) && arrays_list(m);
 }
 

@@ -44,7 +44,9 @@ static bool read_recipe(Origin *o, const struct cvy_tensors *f)
     json_t *recipe = meta_json(f, CVY_RECIPE, &bad), *image = json_object_get(recipe, "image");
     const char *source = json_string_value(json_object_get(recipe, "source"));
     bad = bad || (recipe && !source);
+    const char *length = json_string_value(json_object_get(recipe, "length"));
     o->source = source ? xstrdup(source) : NULL;
+    o->length = length ? xstrdup(length) : NULL;
     o->images = image != NULL;
     if (image && !bad) {
         char *text = json_dumps(image, JSON_COMPACT);

@@ -18,6 +18,15 @@ enum {
 static const char *const note_heads[NOTE_KINDS] = {"left out, because they cannot be read", "odd", "refused cells"};
 static const char *const note_keys[NOTE_KINDS] = {"unreadable", "odd", "refused_cells"};
 
+/* Of the rows that were read. */
+static double mean_length(const Import *m)
+{
+    int n = 0;
+    for (int i = 0; i < m->n; i++)
+        n += !record(m, i)->left_out;
+    return n ? (double)m->all_steps / n : 0;
+}
+
 static void count_classes(Import *m)
 {
     int at = 0;
@@ -53,7 +62,7 @@ static void find_weaknesses(Import *m)
         fact(m, "warning", NULL, "there is one class only, '%s': nothing can be learned from it", m->class_name[0]);
     if (!m->count[SPLIT_TRAIN])
         fact(m, "warning", NULL, "there is no row to train with");
-    for (int c = 0; c < m->channels && m->channels * m->width * m->height > 1; c++)
+    for (int c = 0; c < m->channels && m->channels * m->width * m->height > 1 && !tokens_are(m); c++)
         if (m->sd[c] == 0 && kept > 1) {
             fact(m, "warning", NULL, "%s %d%s%s never changes in training", m->column ? "column" : "channel", c + 1,
                  m->column ? ": " : "", m->column ? m->column[c] : "");
@@ -162,7 +171,11 @@ static void say_spec(const Import *m, Buf *b)
 {
     enum { FEW = 64 };
     buf_puts(b, "\n  in a spec:\n");
-    if (m->height == 1 && m->width == 1)
+    if (tokens_are(m))
+        buf_printf(b, "    input: {tokens: %.0f, length: %d, lengths: true}\n", m->most + 1, m->steps);
+    else if (lengths_are(m))
+        buf_printf(b, "    input: {features: %d, length: %d, lengths: true}\n", m->channels, m->steps);
+    else if (m->height == 1 && m->width == 1)
         buf_printf(b, "    input: [%d]\n", m->channels);
     else
         buf_printf(b, "    input: [%d, %d, %d]\n", m->channels, m->height, m->width);
@@ -170,9 +183,9 @@ static void say_spec(const Import *m, Buf *b)
         buf_printf(b, "    classes: %d\n", m->nclass);
     else
         buf_printf(b, "    outputs: %d\n", m->ntarget);
-    if (m->channels <= FEW || m->regression)
+    if ((m->channels <= FEW && !tokens_are(m)) || m->regression)
         buf_printf(b, "    train:\n%s", m->regression ? "      loss: mse\n" : "");
-    if (m->channels <= FEW) {
+    if (m->channels <= FEW && !tokens_are(m)) {
         double *sd = xalloc((size_t)m->channels * sizeof *sd);
         for (int c = 0; c < m->channels; c++)
             sd[c] = m->sd[c] > 0 ? m->sd[c] : 1;
@@ -181,17 +194,29 @@ static void say_spec(const Import *m, Buf *b)
     }
 }
 
+/* What a row is. */
+static const char *row_text(const Import *m)
+{
+    const char *const type = set_floats(m) ? "float32" : "bytes";
+    if (tokens_are(m))
+        return xprintf("up to %d tokens (%s), from %.6g to %.6g", m->steps, type, m->least, m->most);
+    if (lengths_are(m))
+        return xprintf("up to %d steps of %d numbers (%s), from %.6g to %.6g", m->steps, m->channels, type, m->least,
+                       m->most);
+    if (m->height == 1 && m->width == 1)
+        return xprintf("%d numbers (%s), from %.6g to %.6g", m->channels, type, m->least, m->most);
+    return xprintf("%d x %d x %d %s, from %.6g to %.6g", m->channels, m->height, m->width, type, m->least, m->most);
+}
+
 static void report_text(Import *m, Buf *b)
 {
     buf_printf(b, "%s: %s\n\n", plain(m->shown), m->source->what);
     say(b, "rows",
         xprintf("%d: %d to train, %d to choose by (valid), %d to test", m->count[0] + m->count[1] + m->count[2],
                 m->count[0], m->count[1], m->count[2]));
-    say(b, "each",
-        m->height == 1 && m->width == 1 ? xprintf("%d numbers (%s), from %.6g to %.6g", m->channels,
-                                                  set_floats(m) ? "float32" : "bytes", m->least, m->most)
-                                        : xprintf("%d x %d x %d %s, from %.6g to %.6g", m->channels, m->height,
-                                                  m->width, set_floats(m) ? "float32" : "bytes", m->least, m->most));
+    say(b, "each", row_text(m));
+    if (lengths_are(m))
+        say(b, "length", xprintf("%d to %d steps, %.3g on average", m->least_length, m->most_length, mean_length(m)));
     for (int i = 0; i < m->nfact; i++)
         say(b, m->fact[i].what,
             m->fact[i].flag ? xprintf("%s [%s]", m->fact[i].text, m->fact[i].flag) : m->fact[i].text);
@@ -242,6 +267,10 @@ static json_t *report_json(Import *m)
             json_array_append_new(targets, json_string(plain(m->target[c])));
         json_object_set_new(o, "targets", targets);
     }
+    if (lengths_are(m))
+        json_object_set_new(o, "lengths",
+                            json_pack("{s:i, s:i, s:i, s:f, s:b}", "steps", m->steps, "least", m->least_length, "most",
+                                      m->most_length, "mean", mean_length(m), "tokens", tokens_are(m)));
     json_t *mean = json_array(), *sd = json_array();
     for (int c = 0; c < m->channels; c++) {
         json_array_append_new(mean, json_real(m->mean[c]));

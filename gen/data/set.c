@@ -4,6 +4,7 @@
  *   train.y         I64 [n]            the class, or F32 [n], where there are several [n, numbers]: what a regression
  *                                      wants
  *   train.name_at   I64 [n + 1]        where each row's name begins in train.name
+ *   train.length    I64 [n]            how many steps of each row count, where rows have lengths
  *   train.group     I32 [n]            rows of one group are in one split
  *   train.x         U8 or F32 [n, c, h, w]
  *   train.name      U8 [bytes]         names, one after the other
@@ -66,33 +67,37 @@ static bool statistics(Import *m, void *row, float *floats)
     double *squares = xalloc((size_t)m->channels * sizeof *squares);
     m->mean = xalloc((size_t)m->channels * sizeof *m->mean);
     m->sd = xalloc((size_t)m->channels * sizeof *m->sd);
+    int64_t *const met = xalloc((size_t)m->channels * sizeof *met);
     for (int i = 0; i < m->count[SPLIT_TRAIN]; i++) {
-        if (!goes_on() || !row_get(m, m->order[i], row, floats))
+        if (!goes_on() || !row_get(m, m->order[i], row, floats) || !length_get(m, m->order[i], &m->live))
             return false;
         const uint8_t *bytes = row;
         const float *f = row;
         for (int c = 0; c < m->channels; c++)
             for (int p = 0; p < plane; p++) {
+                if (length_pads(m, (int64_t)c * plane + p))
+                    continue;
+                met[c]++;
                 if (!as_floats) {
                     often[256 * c + bytes[c * plane + p]]++;
                     continue;
                 }
                 const double v = f[c * plane + p], off = v - m->mean[c];
-                m->mean[c] += off / ((double)i * plane + p + 1);
+                m->mean[c] += off / (double)met[c];
                 squares[c] += off * (v - m->mean[c]);
             }
     }
     if (!as_floats)
         statistics_of_bytes(m, often);
     for (int c = 0; c < m->channels && as_floats; c++)
-        m->sd[c] = m->count[SPLIT_TRAIN] ? sqrt(squares[c] / ((double)m->count[SPLIT_TRAIN] * plane)) : 0;
+        m->sd[c] = met[c] ? sqrt(squares[c] / (double)met[c]) : 0;
     return true;
 }
 
 /* ---- the header ---- */
 
-typedef enum Part { PART_Y, PART_NAME_AT, PART_GROUP, PART_X, PART_NAME, PARTS } Part;
-static const char *const part_words[PARTS] = {"y", "name_at", "group", "x", "name"};
+typedef enum Part { PART_Y, PART_NAME_AT, PART_LENGTH, PART_GROUP, PART_X, PART_NAME, PARTS } Part;
+static const char *const part_words[PARTS] = {"y", "name_at", "length", "group", "x", "name"};
 
 /* A tensor of the file. */
 typedef struct Tensor {
@@ -140,7 +145,7 @@ static int tensors_make(const Import *m, const uint64_t name_bytes[SPLITS], Tens
         for (int s = 0; s < SPLITS; s++)
             for (int part = 0; part < PARTS && m->count[s]; part++) {
                 Tensor t = tensor_make(m, s, part, name_bytes[s]);
-                if (t.size != size)
+                if (t.size != size || (part == PART_LENGTH && !lengths_are(m)))
                     continue;
                 uint64_t bytes = (uint64_t)size;
                 for (int d = 0; d < t.ndim; d++)
@@ -201,6 +206,7 @@ static json_t *recipe_json(const Import *m)
     json_object_set_new(o, "seed", json_integer((json_int_t)m->o->seed));
     put_word(o, "group", m->o->group);
     put_word(o, "label_regex", m->o->label_regex);
+    put_word(o, "length", m->length_name);
     if (m->o->max)
         json_object_set_new(o, "max", json_integer(m->o->max));
     return o;
@@ -215,7 +221,7 @@ static char *header_text(const Import *m, const Tensor *list, int n)
     else
         put_text(meta, "targets", names_json(m->target, m->ntarget));
     if (m->column)
-        put_text(meta, "columns", names_json(m->column, m->channels));
+        put_text(meta, "columns", names_json(m->column, row_numbers(m)));
     put_text(meta, "mean", numbers_json(m->mean, m->channels));
     put_text(meta, "sd", numbers_json(m->sd, m->channels));
     put_text(meta, "recipe", recipe_json(m));
@@ -250,7 +256,10 @@ static int first_of(const Import *m, Split s)
 static bool put_number(Import *m, struct cvy_out *out, const Tensor *t, int i, Buf *name, int64_t *name_at)
 {
     const Record *r = record(m, i);
-    const int64_t wide = t->part == PART_Y ? r->label : *name_at;
+    int32_t length = 0;
+    if (t->part == PART_LENGTH && !length_get(m, i, &length))
+        return false;
+    const int64_t wide = t->part == PART_Y ? r->label : t->part == PART_LENGTH ? length : *name_at;
     const int32_t narrow = t->part == PART_Y ? r->label : (int32_t)r->group; /* a float's bits are its label's */
     if (t->part == PART_NAME_AT) {
         if (!texts_get(&m->names, r->name, name))

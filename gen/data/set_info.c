@@ -55,6 +55,7 @@ static bool read_info(SetInfo *info, const struct cvy_tensors *f)
     info->height = (int)x->dim[2];
     info->width = (int)x->dim[3];
     info->floats = x->dtype == CVY_F32;
+    info->lengths = cvy_tensors_find(f, "train.length") != NULL;
     info->nclass = y->dtype == CVY_I64 ? origin.nclass : 0;
     info->outputs = info->nclass ? 0 : y->ndim == 2 ? (int)y->dim[1] : 1;
     info->class_name = origin.class_name;

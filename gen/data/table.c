@@ -28,6 +28,7 @@ typedef struct Table {
     Csv csv;
     Column *column;
     int ncolumn, label, group; /* label -1: there are targets instead */
+    int length;                /* column of each row's length; -1: there are none */
     int *target, ntarget;      /* columns of numbers to learn */
     int next;                  /* record that the next row is */
     bool numeric_label;
@@ -125,9 +126,10 @@ static bool look(Table *t)
     return got == 0;
 }
 
-static bool is_text(const Column *k)
+/* Where rows have lengths, text may pad them: a column is one of text where it has no number at all. */
+static bool is_text(const Table *t, const Column *k)
 {
-    return k->text > k->numbers;
+    return t->length >= 0 ? k->text && !k->numbers : k->text > k->numbers;
 }
 
 static bool is_word(const char *name, const char *const *words)
@@ -165,7 +167,7 @@ static bool learnable(const Import *m, const Table *t, int c)
     const Column *k = &t->column[c];
     char plain[200];
 
-    if (k->numbers && !is_text(k))
+    if (k->numbers && !is_text(t, k))
         return true;
     if (k->text)
         cvy_error("the numbers to learn stand in columns of numbers",
@@ -241,7 +243,7 @@ static bool find_label(Import *m, Table *t)
                 why = "by its name";
             }
     for (int c = 0; c < t->ncolumn; c++)
-        if (is_text(&t->column[c])) {
+        if (is_text(t, &t->column[c])) {
             texts++;
             text = c;
         }
@@ -249,13 +251,18 @@ static bool find_label(Import *m, Table *t)
         t->label = text;
         why = "the only one of text";
     }
-    if (t->label < 0 && label_is_first(m, t)) {
+    if (t->label < 0 && t->length < 0 && label_is_first(m, t)) {
         t->label = 0;
         why = "the first, in front of pixels";
     }
     if (t->label < 0) {
-        t->label = t->ncolumn - 1;
-        why = "the last";
+        t->label = t->ncolumn - 1 - (t->length == t->ncolumn - 1);
+        why = t->label == t->ncolumn - 1 ? "the last" : "the last but the lengths";
+    }
+    if (t->label == t->length) {
+        cvy_error("--label COLUMN, --length COLUMN: two of them", "--length: %s is the label of '%s'",
+                  place(t, t->label), m->src);
+        return false;
     }
     const Column *k = &t->column[t->label];
     t->numeric_label = k->text == 0 && k->numbers > 0;
@@ -279,6 +286,22 @@ static bool is_target(const Table *t, int c)
     return false;
 }
 
+static bool find_length(Import *m, Table *t)
+{
+    t->length = -1;
+    if (!m->o->length)
+        return true;
+    t->length = csv_column(&t->csv, m->o->length);
+    if (t->length < 0) {
+        cvy_error("of a table: the column that holds how many steps of a row count",
+                  "--length: '%s' has no column '%s'", m->src, m->o->length);
+        return false;
+    }
+    m->length_name = t->column[t->length].name;
+    fact(m, "lengths", "--length COLUMN", "%s: how many steps of a row count", place(t, t->length));
+    return true;
+}
+
 static bool find_features(Import *m, Table *t)
 {
     Buf left = {0};
@@ -295,7 +318,7 @@ static bool find_features(Import *m, Table *t)
     m->channels = 0;
     for (int c = 0; c < t->ncolumn; c++) {
         Column *k = &t->column[c];
-        if (c == t->label || c == t->group || is_target(t, c))
+        if (c == t->label || c == t->group || c == t->length || is_target(t, c))
             continue;
         if (k->comma_line && (t->csv.delimiter != ',' || 2 * k->text > k->rows)) {
             char plain[200];
@@ -303,10 +326,10 @@ static bool find_features(Import *m, Table *t)
                       (long long)k->comma_line, place(t, c), cvy_plain(k->comma_cell, plain, sizeof plain));
             return false;
         }
-        const char *why = is_index(t, c) ? "it counts the rows"
-                          : is_text(k)   ? xprintf("text, as '%s' in line %lld", k->text_cell, (long long)k->text_line)
-                          : k->numbers == 0 ? "it is empty"
-                                            : NULL;
+        const char *why = is_index(t, c)  ? "it counts the rows"
+                          : is_text(t, k) ? xprintf("text, as '%s' in line %lld", k->text_cell, (long long)k->text_line)
+                          : k->numbers == 0 && t->length < 0 ? "it is empty"
+                                                             : NULL;
         k->feature = why == NULL;
         m->channels += k->feature;
         if (why)
@@ -325,7 +348,7 @@ static bool find_features(Import *m, Table *t)
     for (int c = 0, n = 0; c < t->ncolumn; c++)
         if (t->column[c].feature)
             m->column[n++] = t->column[c].name;
-    return true;
+    return t->length < 0 || lengths_begin(m, m->channels);
 }
 
 /* ---- rows ---- */
@@ -388,6 +411,40 @@ static bool read_label(Import *m, Table *t, Record *r)
     return r->label >= 0;
 }
 
+/* Whether a row may end where it does: with lengths, what it lacks may be padding. */
+static bool ends_well(const Import *m, const Table *t)
+{
+    int feature = 0;
+    for (int c = 0; c < t->ncolumn; c++) {
+        const bool own = t->column[c].feature;
+        if (c >= t->csv.n && !(own && length_pads(m, feature)))
+            return false;
+        feature += own;
+    }
+    return t->csv.n <= t->ncolumn;
+}
+
+/* A row's length; its record, the last one, is left out where there is none, and that is noted. */
+static bool read_length(Import *m, Table *t)
+{
+    const char *const cell = t->length < t->csv.n ? t->csv.cell[t->length] : "";
+    char what[LENGTH_WHY + 80], plain[80];
+    double v;
+    const Cell kind = csv_number(cell, &v);
+    if (kind == CELL_NUMBER && length_fits(m, v, what)) {
+        m->live = (int32_t)v;
+        return length_put(m, m->n - 1, v);
+    }
+    if (kind == CELL_MISSING)
+        snprintf(what, sizeof what, "no length");
+    else if (kind != CELL_NUMBER)
+        snprintf(what, sizeof what, "'%s' is no length, no whole number from 1 to %d",
+                 cvy_plain(cell, plain, sizeof plain), m->steps);
+    note_cell(m, t, t->length, what);
+    record(m, m->n - 1)->left_out = true;
+    return true;
+}
+
 static bool list_rows(Import *m, Table *t)
 {
     int got;
@@ -398,7 +455,11 @@ static bool list_rows(Import *m, Table *t)
         Record *r = goes_on() ? record_add(m, name, (size_t)len) : NULL;
         if (!r)
             return false;
-        if (t->csv.n != t->ncolumn) {
+        if (t->length >= 0 && !read_length(m, t))
+            return false;
+        if (r->left_out)
+            continue;
+        if (!ends_well(m, t)) {
             snprintf(name, sizeof name, "line %lld", (long long)t->csv.line);
             note(m, NOTE_CELL, name, "%d cells, not %d: the row is left out", t->csv.n, t->ncolumn);
             r->left_out = true;
@@ -424,8 +485,8 @@ static bool table_list(Import *m)
     }
     fact(m, "table", NULL, "%d columns, %s between them, %s", t->csv.nname, delimiter_word(t->csv.delimiter),
          t->csv.header ? "their names in the first line" : "no names");
-    return look(t) && find_label(m, t) && find_features(m, t) && csv_rewind(&t->csv) && list_rows(m, t) &&
-           csv_rewind(&t->csv);
+    return look(t) && find_length(m, t) && find_label(m, t) && find_features(m, t) && csv_rewind(&t->csv) &&
+           list_rows(m, t) && csv_rewind(&t->csv);
 }
 
 static int table_row(Import *m, int i, void *to)
@@ -439,7 +500,7 @@ static int table_row(Import *m, int i, void *to)
         if (got <= 0)
             return -1;
     }
-    if (t->csv.n != t->ncolumn) {
+    if (!ends_well(m, t)) {
         cvy_error(NULL, "'%s' changed while it was read", m->src);
         return -1;
     }
@@ -448,6 +509,10 @@ static int table_row(Import *m, int i, void *to)
         char what[120], plain[80];
         if (!t->column[c].feature)
             continue;
+        if (length_pads(m, f - (float *)to)) {
+            *f++ = 0;
+            continue;
+        }
         const Cell kind = csv_number(t->csv.cell[c], &v);
         if (kind == CELL_NUMBER) {
             *f++ = (float)v;
