@@ -149,16 +149,18 @@ class Program:
         """Where there is a length only, its height is 1."""
         np.save(self.file("x.npy"), x if x.ndim == 4 else x[:, :, None])
 
-    def trace(self, state, momentum, x, labels, hyper, step):
+    def trace(self, state, momentum, x, labels, hyper, step, length=None):
         weights, start, out = self.file("w.safetensors"), self.file("s.safetensors"), self.file("t.safetensors")
         st_write(weights, state)
         st_write(start, {"momentum." + k: v for k, v in momentum.items()},
                  {"step": str(step), "epoch": "0", "seed": "7"})
         self.save_images(x)
         np.save(self.file("labels.npy"), labels)
+        if length is not None:
+            np.save(self.file("length.npy"), length)
         run(self.path, "trace", "--weights", weights, "--state", start, "--input", self.file("x.npy"), "--labels",
             self.file("labels.npy"), "--lr", hyper.lr, "--momentum", hyper.momentum, "--weight-decay", hyper.decay,
-            *(["--nesterov"] if hyper.nesterov else []), "--seed", 7, "--step", step, "-o", out)
+            *(["--nesterov"] if hyper.nesterov else []), *(["--lengths", self.file("length.npy")] if length is not None else []), "--seed", 7, "--step", step, "-o", out)
         return st_read(out)[0]
 
     def predict(self, state, x):

@@ -11,12 +11,6 @@ int cmd_twin(const Options *o)
     const Graph *g = load_graph(o, &status);
     if (!g)
         return status;
-    if (g->spec->lengths) {
-        diag_error(g->spec->input_mark, "leave lengths out: the twin of whole sequences",
-                   "a twin with a length a sample is not built yet");
-        diag_flush(stderr);
-        return EXIT_FAILED;
-    }
     Buf b = {0};
     twin_write(g, &b);
     if (prints(o))

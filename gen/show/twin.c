@@ -354,6 +354,32 @@ static void put_padded(const Graph *g, Buf *to)
     "            return y.mean(2, keepdim=True)\n"                                                                     \
     "        return y.max(2, keepdim=True).values if self.returns == \"max\" else y\n\n\n"
 
+/* The same where samples have lengths. What stands behind one moves no step before it. */
+#define RETURNED_OF_LENGTHS                                                                                            \
+    "        if self.returns == \"last\":\n"                                                                           \
+    "            return y.gather(2, (length - 1)[:, None, None].expand(-1, y.shape[1], 1))\n"                          \
+    "        pad = torch.arange(y.shape[2], device=y.device) >= length[:, None, None]\n"                               \
+    "        if self.returns == \"max\":\n"                                                                            \
+    "            return y.masked_fill(pad, -torch.inf).max(2, keepdim=True).values\n"                                  \
+    "        y = y.masked_fill(pad, 0)\n"                                                                              \
+    "        return y.sum(2, keepdim=True) / length[:, None, None] if self.returns == \"mean\" else y\n\n\n"
+
+/* A recurrent module's text as it stands, or with lengths: the last forward in it, and what is returned. */
+static const char *with_lengths(const Graph *g, const char *text)
+{
+    static const char takes[] = "def forward(self, x";
+    const char *const end = strstr(text, RETURNED), *forward = NULL;
+
+    if (!g->spec->lengths || !end)
+        return text;
+    for (const char *at = text; (at = strstr(at, takes)) && at < end; at++)
+        forward = at + strlen(takes);
+    if (!forward)
+        BUG("a recurrent module without forward");
+    return xprintf("%.*s, length%.*s%s%s", (int)(forward - text), text, (int)(end - forward), forward,
+                   RETURNED_OF_LENGTHS, end + strlen(RETURNED));
+}
+
 /* Whether there is a recurrent op of that kind (OP_KINDS: of any) whose step is written out, or is not, and of both
  * directions or of one. */
 static bool has_cell(const Graph *g, OpKind kind, bool normed, bool both)
@@ -489,7 +515,7 @@ static void put_normed(const Graph *g, Buf *to)
     if (has_step_norm(g))
         buf_puts(to, by_step);
     if (normed[0] || normed[1])
-        buf_puts(to, text);
+        buf_puts(to, with_lengths(g, text));
     if (normed[1])
         buf_puts(to, both);
     for (OpKind k = 0; k < OP_KINDS; k++)
@@ -542,7 +568,7 @@ static void put_recurrent(const Graph *g, Buf *to)
         "    def returned(self, y):\n" RETURNED;
     for (OpKind k = 0; k < OP_KINDS; k++)
         for (int b = 0; b < 2; b++)
-            for (const char *s = !has_cell(g, k, false, b) ? "" : b ? both : text; *s; s++)
+            for (const char *s = !has_cell(g, k, false, b) ? "" : b ? both : with_lengths(g, text); *s; s++)
                 buf_puts(to, *s == '#' && s[-1] != ' ' ? op_info[k].cell->torch : xprintf("%c", *s));
 }
 
@@ -852,7 +878,7 @@ static bool *passing(const Graph *g)
  * name ends in an underscore by itself. */
 static const char *variable(const Graph *g, int i, const bool *pass)
 {
-    static const char *const taken[] = {"x", "image", "self", "torch", "nn"};
+    static const char *const taken[] = {"x", "image", "length", "self", "torch", "nn"};
     if (pass[i])
         return "x";
     if (i == 0)
@@ -897,14 +923,24 @@ static void put_stage(const Graph *g, int i, const int *rank, const bool *pass, 
         int in = op->ins[k];
         buf_printf(to, "%s%s", k ? ", " : "", in_rank(variable(g, in, pass), change ? want : rank[in], want));
     }
+    if (op_is_recurrent(op->kind) && g->op[op->in].lengths)
+        buf_puts(to, ", length");
     buf_printf(to, ")  # %s\n", dimensions(g->op[i].shape, rank[i]));
 }
 
 static void put_forward(const Graph *g, const int *rank, Buf *to)
 {
     const bool *pass = passing(g);
-    buf_printf(to, "    def forward(self, %s):\n        # input: %s\n", variable(g, 0, pass),
+    const char *const x = variable(g, 0, pass);
+    buf_printf(to, "    def forward(self, %s%s):\n        # input: %s\n", x, g->spec->lengths ? ", length=None" : "",
                dimensions(g->op[0].shape, rank[0]));
+    if (g->spec->lengths)
+        buf_printf(
+            to,
+            "        # length: (N), whole numbers from 1 to %d; what stands behind changes nothing. None: all are %d\n"
+            "        length = torch.full((len(%s),), %d, device=%s.device) if length is None else length\n"
+            "        %s = %s.masked_fill(torch.arange(%d, device=%s.device) >= length[:, None, None], 0)\n",
+            g->spec->input[2], g->spec->input[2], x, g->spec->input[2], x, x, x, g->spec->input[2], x);
     for (int i = 1; i < g->nop - 1; i++) {
         const Op *op = &g->op[i];
         if (op_is_one_way(op))
