@@ -19,10 +19,22 @@
 #define CVY_PARALLEL(threads) CVY_PRAGMA(omp parallel for schedule(static) num_threads(threads))
 #define CVY_PARALLEL_IF(threads, condition) CVY_PRAGMA(omp parallel for schedule(static) num_threads(threads) if(condition))
 #define CVY_THREAD omp_get_thread_num()
+/* Before a block that all of the threads do together, CVY_THREADS of them; at CVY_MEET each waits for the others. */
+#define CVY_TOGETHER(threads) CVY_PRAGMA(omp parallel num_threads(threads))
+#define CVY_THREADS omp_get_num_threads()
+#define CVY_MEET(threads)                                                                                              \
+    do {                                                                                                               \
+        if ((threads) > 1) {                                                                                           \
+            CVY_PRAGMA(omp barrier)                                                                                    \
+        }                                                                                                              \
+    } while (0)
 #else
 #define CVY_PARALLEL(threads)
 #define CVY_PARALLEL_IF(threads, condition)
 #define CVY_THREAD 0
+#define CVY_TOGETHER(threads)
+#define CVY_THREADS 1
+#define CVY_MEET(threads) (void)(threads)
 #endif
 
 /* Images [first, end) of a batch of n are piece p of `pieces`: decided by the batch, never by the number of threads. */

@@ -92,7 +92,7 @@ CVY_INLINE void ${h.name}_${c.name}_${t.name}(${t.parameters})
 }
 //$ end
 /* ${c.doc} */
-CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float *bias, void *pass, cvy_begin *begin, cvy_first *first,
+CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float *bias,${c.part} void *pass, cvy_begin *begin, cvy_first *first,
     cvy_point *point, cvy_end *end)
 {
     //$ if c.group
@@ -101,7 +101,17 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, const float *w, const float 
     //$ if c.ignores_x
     (void)x, (void)w;
     //$ end
-    //$ loop c 0 ${c.channels} ${c.c_step} also w += ${c.w_step}
+    //$ if c.parts
+    const int first_step = cvy_part_from(${c.steps}, part.c, part.of_c), end_step = cvy_part_from(${c.steps}, part.c + 1, part.of_c);
+    w = $[w + first_step * (ptrdiff_t)${c.w_step}];
+    //$ end
+    //$ loop c ${c.c_from} ${c.c_to} ${c.c_step} also w += ${c.w_step}
+        //$ if c.parts
+        //$ if c.single
+        if (part.of_at > 1)
+            begin(pass, c); /* else the first tile does */
+        //$ end
+        //$ end
         //$ if c.group
         x = $[x_first + c / ${c.group} * (ptrdiff_t)${c.x_group}];
         //$ end

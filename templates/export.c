@@ -142,6 +142,15 @@ ${k.decl};
 #if defined _OPENMP
 #include <omp.h>
 #endif
+//$ if n.splits
+/* Where each of the threads waits for the others. */
+#if defined _OPENMP
+#define CVY_PRAGMA(x) _Pragma(#x)
+#define CVY_MEET(threads) do { if ((threads) > 1) { CVY_PRAGMA(omp barrier) } } while (0)
+#else
+#define CVY_MEET(threads) (void)(threads)
+#endif
+//$ end
 
 struct ${n.name} {
     float *scratch;
@@ -180,6 +189,28 @@ int ${n.name}_step(struct ${n.name} *net, float *stream, const float *x, float *
     return 0;
 }
 //$ else
+//$ if n.splits
+/* One image, layer by layer: each of `parts` threads does its part of it, the first what has no parts. s: the image's tensors; own: the
+ * thread's scratch. */
+static void ${n.name}_image(const float *x, float *y, float *s, float *own, int part, int parts)
+{
+    //$ for l in n.infer
+    //$ if l.alone
+    if (part == 0)
+        ${l.line};
+    //$ else
+    ${l.line};
+    //$ end
+    //$ if l.meets
+    CVY_MEET(parts);
+    //$ end
+    //$ end
+    if (part == 0)
+        memcpy(y, ${n.result}, sizeof(float) * ${n.classes});
+    CVY_MEET(parts);
+}
+
+//$ end
 int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n${n.length})
 {
     if (!net || n < 0 || (n > 0 && (!x || !y)))
@@ -189,6 +220,32 @@ int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n${n.le
         if (length[i] < 1 || length[i] > ${n.w})
             return -1;
     //$ end
+    //$ if n.splits
+    const int threads = net->threads, left = n % threads, alone = left <= threads / 2 ? n - left : n;
+#if defined _OPENMP
+#pragma omp parallel for schedule(static) num_threads(threads) if(alone > 1)
+#endif
+    for (int i = 0; i < alone; i++) {
+        float *s = net->scratch;
+#if defined _OPENMP
+        s += (ptrdiff_t)omp_get_thread_num() * ${n.NAME}_SCRATCH;
+#endif
+        ${n.name}_image(x + (ptrdiff_t)i * ${n.input_floats}, y + (ptrdiff_t)i * ${n.classes}, s, s, 0, 1);
+    }
+    if (alone == n)
+        return 0;
+#if defined _OPENMP
+#pragma omp parallel num_threads(threads)
+#endif
+    for (int i = alone; i < n; i++) { /* all threads on each of the images that are left */
+        int part = 0, parts = 1;
+#if defined _OPENMP
+        part = omp_get_thread_num(), parts = omp_get_num_threads();
+#endif
+        ${n.name}_image(x + (ptrdiff_t)i * ${n.input_floats}, y + (ptrdiff_t)i * ${n.classes}, net->scratch,
+            net->scratch + (ptrdiff_t)part * ${n.NAME}_SCRATCH, part, parts);
+    }
+    //$ else
 #if defined _OPENMP
 #pragma omp parallel for schedule(static) num_threads(net->threads) if(n > 1)
 #endif
@@ -202,6 +259,7 @@ int ${n.name}_infer(struct ${n.name} *net, const float *x, float *y, int n${n.le
         //$ end
         memcpy(y + (ptrdiff_t)i * ${n.classes}, ${n.result}, sizeof(float) * ${n.classes});
     }
+    //$ end
     return 0;
 }
 //$ end

@@ -79,7 +79,15 @@ for (int m = 0; m < ${s.copies}; m++)
 float *const ${s.name} = k->${s.matrix} + (int64_t)i * ${s.floats}; /* ${s.doc} */
 //$ end
 //$ define image_halo
+//$ if s.of_all
+if (part == 0)
+    cvy_halo(${s.name}, ${s.blocks}, ${s.rows}, ${s.cols}, ${s.top}, ${s.left}, ${s.h}, ${s.w}, ${s.lanes}, ${s.fill});
+//$ else
 cvy_halo(${s.name}, ${s.blocks}, ${s.rows}, ${s.cols}, ${s.top}, ${s.left}, ${s.h}, ${s.w}, ${s.lanes}, ${s.fill});
+//$ end
+//$ end
+//$ define own_part
+const struct cvy_part own = {${s.own}};
 //$ end
 //$ define image_clear
 memset(${s.name}, 0, sizeof(float) * ${s.floats});
@@ -128,23 +136,23 @@ cvy_gather_lanes(${s.from}, ${s.to}, ${s.area}, ${s.channels}, ${s.many}, ${s.fe
 //$ end
 //$ define call_pass
 struct ${s.tag} ${s.var} = {${s.init}};
-${s.tag}_pass(&${s.var});
+${s.tag}_pass(&${s.var}${s.own});
 //$ end
 //$ define call_core
 struct ${s.tag} ${s.var} = {${s.init}};
 //$ for c in s.cores
-${c.core}(${c.x}, ${c.w}, ${c.bias}, &${s.var}, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
+${c.core}(${c.x}, ${c.w}, ${c.bias}${c.part}, &${s.var}, ${s.begin}, ${s.first}, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 //$ define call_winograd
 //$ if s.group
 if (member + 1 == ${s.group} || i + 1 == range.end) {
     struct ${s.tag} ${s.var} = {${s.init}};
-    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}, work, ${s.next}, &${s.var}, ${s.image}, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
+    ${s.core}(${s.x}, member + 1, ${s.w}, ${s.bias}${s.part}, work, ${s.next}, &${s.var}, ${s.image}, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
 }
 //$ else
 struct ${s.tag} ${s.var} = {${s.init}};
-${s.core}(${s.x}, 1, ${s.w}, ${s.bias}, work, ${s.next}, &${s.var}, cvy_image_only, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
+${s.core}(${s.x}, 1, ${s.w}, ${s.bias}${s.part}, work, ${s.next}, &${s.var}, cvy_image_only, ${s.begin}, ${s.ahead}, ${s.first}, ${s.tag}_point, ${s.end});
 //$ end
 //$ end
 // What the stages before a core read of the images that come next: tensors, and lines of each between two products.

@@ -578,6 +578,28 @@ int ${n.name}_fold(struct ${n.name} *net)
     return 0;
 }
 
+//$ if n.splits
+/* One image, kernel by kernel: each of `parts` threads does its part of it, the first what has no parts. s: the image's tensors; own: the
+ * thread's scratch. */
+static void ${n.name}_image(const float *f, const float *x, float *y, float *s, float *own, int part, int parts)
+{
+    //$ for l in n.infer
+    //$ if l.alone
+    if (part == 0)
+        ${l.line};
+    //$ else
+    ${l.line};
+    //$ end
+    //$ if l.meets
+    CVY_MEET(parts);
+    //$ end
+    //$ end
+    if (part == 0)
+        memcpy(y, ${n.infer_result}, sizeof(float) * ${n.classes});
+    CVY_MEET(parts);
+}
+
+//$ end
 int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float *y)
 {
     if (!net || !${n.infers}(batch, y${n.steps}))
@@ -585,6 +607,23 @@ int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float 
     const float *const f = net->folded, *const x = batch->x;
     const int n = batch->n;
 
+    //$ if n.splits
+    const int threads = net->net.threads, left = n % threads, alone = left <= threads / 2 ? n - left : n;
+
+    CVY_PARALLEL_IF(threads, alone > 1)
+    for (int i = 0; i < alone; i++) {
+        float *const s = net->scratch + (int64_t)CVY_THREAD * ${n.NAME}_SCRATCH;
+        ${n.name}_image(f, x + (ptrdiff_t)i * ${n.input_floats}, y + (ptrdiff_t)i * ${n.classes}, s, s, 0, 1);
+    }
+    if (alone == n)
+        return 0;
+    CVY_TOGETHER(threads) /* on each of the images that are left */
+    {
+        float *const own = net->scratch + (int64_t)CVY_THREAD * ${n.NAME}_SCRATCH;
+        for (int i = alone; i < n; i++)
+            ${n.name}_image(f, x + (ptrdiff_t)i * ${n.input_floats}, y + (ptrdiff_t)i * ${n.classes}, net->scratch, own, CVY_THREAD, CVY_THREADS);
+    }
+    //$ else
     CVY_PARALLEL_IF(net->net.threads, n > 1)
     for (int i = 0; i < n; i++) {
         float *const s = net->scratch + (int64_t)CVY_THREAD * ${n.NAME}_SCRATCH;
@@ -593,6 +632,7 @@ int ${n.name}_infer(struct ${n.name} *net, const struct cvy_batch *batch, float 
         //$ end
         memcpy(y + (int64_t)i * ${n.classes}, ${n.infer_result}, sizeof(float) * ${n.classes});
     }
+    //$ end
     return 0;
 }
 

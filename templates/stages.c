@@ -267,6 +267,19 @@ struct ${r.tag} {
 };
 //$ emit r.r
 //$ if r.walks
+//$ if r.steps
+/* Of a thread's part of the channels. */
+static void ${r.tag}_pass(const struct ${r.tag} *given, struct cvy_part part)
+{
+    struct ${r.tag} pass = *given; /* a copy, so that it stays in registers */
+    const int from = cvy_part_from(${r.steps}, part.c, part.of_c) * ${r.step}, to = cvy_part_from(${r.steps}, part.c + 1, part.of_c) * ${r.step};
+    //$ if r.r.one
+    cvy_walk_one_some(&pass, from, to, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+    //$ else
+    cvy_walk_some(&pass, from, to, ${r.h}, ${r.w}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
+    //$ end
+}
+//$ else
 static void ${r.tag}_pass(const struct ${r.tag} *given)
 {
     struct ${r.tag} pass = *given; /* a copy, so that it stays in registers */
@@ -276,6 +289,7 @@ static void ${r.tag}_pass(const struct ${r.tag} *given)
     cvy_walk(&pass, ${r.padded}, ${r.h}, ${r.w}, ${r.begin_name}, ${r.tag}_read, ${r.tag}_point, ${r.end_name});
     //$ end
 }
+//$ end
 //$ end
 
 //$ end

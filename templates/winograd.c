@@ -55,7 +55,7 @@ static inline void ${h.name}_${c.name}_products(const float *v, const float *u, 
     //$ end
 }
 /* ${c.doc} */
-CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias, float *work, struct cvy_next *next, void *pass, cvy_image *image,
+CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c.weights}, const float *bias,${c.part} float *work, struct cvy_next *next, void *pass, cvy_image *image,
     cvy_begin *begin, cvy_ahead *ahead, cvy_first *first, cvy_point *point, cvy_end *end)
 {
     static const struct cvy_tiles from = {${c.across}, ${c.tiles_image}, ${c.blocks}, ${c.x_image}, ${c.x_row}, ${c.x_block}, ${c.v_point}, ${c.v_block}};
@@ -65,10 +65,17 @@ CVY_INLINE void ${h.name}_${c.name}(const float *x, int images, const float *${c
     float *const m = $[work + ${c.m_at}];
     //$ end
 
+    //$ if c.parts
+    const int first_step = cvy_part_from(${c.c_steps}, part.c, part.of_c), end_step = cvy_part_from(${c.c_steps}, part.c + 1, part.of_c);
+    const int tiles = cvy_part_from($[images * ${c.tiles_image}], part.at + 1, part.of_at);
+    for (int at = cvy_part_from($[images * ${c.tiles_image}], part.at, part.of_at); at < tiles; at += ${c.block}) {
+        const int left = tiles - at, n = left < ${c.block} ? left : ${c.block};
+    //$ else
     for (int at = 0; at < $[images * ${c.tiles_image}]; at += ${c.block}) {
         const int left = $[images * ${c.tiles_image} - at], n = left < ${c.block} ? left : ${c.block};
+    //$ end
         cvy_winograd_in(&from, $[x + ${c.x_origin}], at, n, work);
-        //$ loop c 0 ${c.channels} ${c.c_step}
+        //$ loop c ${c.c_from} ${c.c_to} ${c.c_step}
             //$ if c.made
             //$ loop b 0 ${c.blocks} ${c.made}
                 const float *const taps = $[w + (c * (ptrdiff_t)${c.blocks} + b * 16) * 144];

@@ -116,6 +116,70 @@ def drawn(convoy, spec, draw):
     return tensors
 
 
+# All ways in which kernels are split: by rows, tiles and channels, with a pool behind them, and one that is not.
+PARTS = """\
+name: parts
+input: [3, 160, 148]
+classes: 5
+order: conv-bn-relu
+layers:
+  - conv: 16
+  - stage: {repeat: 2, out: 16, residual: [conv, conv: {order: conv-bn}], post: act}
+  - conv: {out: 48, stride: 2}
+  - conv: {out: 96, order: conv-bn-relu-maxpool(2)}
+  - conv: {out: 96, kernel: 1}
+  - conv: {out: 160}
+  - global_avg_pool
+  - linear: classes
+train: {data: shapes}
+"""
+PARTS_DRIVER = """\
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int most;
+static int counted(void)
+{
+    const int n = omp_get_num_threads();
+#pragma omp critical
+    most = n > most ? n : most;
+    return n;
+}
+#define omp_get_num_threads counted
+#include "parts.c"
+
+enum { IMAGES = 6, INPUT = 3 * 160 * 148 };
+
+int main(void)
+{
+    static float x[IMAGES * INPUT], once[IMAGES * 5], y[IMAGES * 5];
+    static const int threads[] = {1, 2, 3, 5};
+
+    for (int i = 0; i < IMAGES * INPUT; i++)
+        x[i] = (float)(i * 7919L % 1009) / 500 - 1;
+    for (int k = 0; k < 4; k++) {
+        void *memory = malloc(PARTS_ARENA_BYTES(threads[k]));
+        struct parts *net = memory ? parts_init(memory, PARTS_ARENA_BYTES(threads[k]), threads[k]) : NULL;
+        if (!net)
+            return 1;
+        for (int n = 1; n <= IMAGES; n++) {
+            most = 0;
+            memset(y, 0, sizeof y);
+            parts_infer(net, x, k == 0 && n == IMAGES ? once : y, n);
+            if (k > 0 && (memcmp(y, once, sizeof(float) * 5 * n) != 0 || (n == 1 && most != threads[k])))
+                return printf("%d threads, %d images, %d together: other bytes\\n", threads[k], n, most), 1;
+        }
+        free(memory);
+    }
+    if (once[0] == once[1])
+        return 1;
+    puts("the same bytes on 1, 2, 3, 5 threads");
+    return 0;
+}
+"""
+
 STREAM_LAYERS = """\
   - lstm: {hidden: 20, return: all}
   - tanh
@@ -452,6 +516,26 @@ class Test:
 
     def test_export_fashion(self):
         self.agrees("fashion")
+
+    def test_export_parts(self):
+        """One image on several threads: the same bytes, and every thread has a part."""
+        cc = self.cc[0]
+        if not self.openmp(cc):
+            self.skip(f"OpenMP with {cc} missing")
+            return
+        for target in ("portable", "native"):
+            folder = os.path.join(self.dir, f"parts_{target}")
+            os.makedirs(folder)
+            spec = put(os.path.join(folder, "parts.yaml"), PARTS)
+            weights = os.path.join(folder, "parts.safetensors")
+            tensors_write(weights, drawn(self.convoy, spec, random.Random(5)))
+            run(self.convoy, "export", spec, "--weights", weights, "-o", os.path.join(folder, "net"), "--single-file", "--target", target)
+            main = put(os.path.join(folder, "main.c"), PARTS_DRIVER)
+            with open(os.path.join(folder, "net", "parts.h")) as f:
+                flags = re.findall(r" (-m[\w.=-]+)", f.read()) if target != "portable" else []
+            prog = os.path.join(folder, "prog")
+            run(cc, "-O1", "-fopenmp", *flags, "-I" + os.path.join(folder, "net"), "-o", prog, main, "-lm")
+            check(run(prog) == "the same bytes on 1, 2, 3, 5 threads\n", f"parts of an image, {target}")
 
     def test_export_targets(self):
         net = self.net("edges")

@@ -85,6 +85,7 @@ void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int
         norms_begin_pass(f, fn, r);
         Rec *s = line_add(fn, "body", "call_pass");
         rec_str(s, "tag", layer_tag(f, r));
+        rec_str(s, "own", from && f->infer && f->k->split ? ", own" : "");
         rec_str(s, "var", r->name);
         rec_str(s, "init", calls_init(f, r, image, false));
     }
@@ -98,7 +99,13 @@ void calls_before(const File *f, Rec *fn)
 
 /* ---- cores ---- */
 
-void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias)
+/* What a forward core is given of the work: a thread's part of it, or the whole. */
+static const char *calls_part(const File *f)
+{
+    return !f->p->splits ? "" : f->infer && f->k->split ? ", own" : ", cvy_whole()";
+}
+
+void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias, const char *part)
 {
     Rec *c = rec_add(s, "cores");
 
@@ -106,6 +113,7 @@ void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const
     rec_str(c, "x", x);
     rec_str(c, "w", w);
     rec_str(c, "bias", bias);
+    rec_str(c, "part", part);
 }
 
 Rec *calls_core(const File *f, Rec *fn, const PixelPass *r, const char *init)
@@ -259,6 +267,7 @@ void calls_winograd(const File *f, Rec *fn, const PixelPass *r, const char *init
     rec_str(s, "x", together > 1 ? xprintf("%s_group", x) : x);
     rec_str(s, "w", w);
     rec_str(s, "bias", bias);
+    rec_str(s, "part", pass == PASS_FORWARD ? calls_part(f) : "");
     rec_int(s, "group", together > 1 ? together : 0);
 }
 
@@ -272,7 +281,7 @@ void calls_forward(const File *f, Rec *fn, const PixelPass *r, const Image *imag
     if (winograd)
         calls_winograd(f, fn, r, init, PASS_FORWARD, x, winograd->made ? w : wu, bias, next);
     else
-        calls_of_core(calls_core(f, fn, r, init), calls_core_name(f->k, "forward"), x, w, bias);
+        calls_of_core(calls_core(f, fn, r, init), calls_core_name(f->k, "forward"), x, w, bias, calls_part(f));
 }
 
 const char *calls_bias(const File *f)

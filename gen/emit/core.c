@@ -2,6 +2,7 @@
  *
  * needs: cores with tiles. sets: the header's text. The same shape gives the same text, whichever layer asks. */
 #include "emit.h"
+#include "expr.h"
 
 enum {
     SUM_PIXELS = 32
@@ -133,14 +134,20 @@ static int row_pixels(const Band *b)
     return n;
 }
 
-static void add_band(Rec *core, const Core *c, const Band *b)
+static void add_band(Rec *core, const Core *c, const Band *b, bool parts)
 {
     const bool bounded = b->rows == 1 && tile_loops(c, 1);
     bool any = false;
     Rec *band = rec_add(core, "bands");
 
-    rec_int(band, "from", b->from);
-    rec_int(band, "to", b->to);
+    if (parts) {
+        const int turns = (b->to - b->from + b->rows - 1) / b->rows;
+        rec_str(band, "from", expr("%d + cvy_part_from(%d, part.at, part.of_at) * %d", b->from, turns, b->rows));
+        rec_str(band, "to", expr("%d + cvy_part_from(%d, part.at + 1, part.of_at) * %d", b->from, turns, b->rows));
+    } else {
+        rec_int(band, "from", b->from);
+        rec_int(band, "to", b->to);
+    }
     rec_int(band, "step", b->rows);
     for (int i = 0; i < b->nspan; i++) {
         const Span *t = &b->span[i];
@@ -166,7 +173,17 @@ static void add_band(Rec *core, const Core *c, const Band *b)
     rec_int(band, "bounded", bounded && any);
 }
 
-static Rec *core_record(const Core *c)
+/* The loop over output channels, `steps` times `step` of them; parts: of a thread's part. */
+static void channel_loop(Rec *r, int steps, int step, bool parts)
+{
+    rec_int(r, "parts", parts);
+    rec_str(r, "part", parts ? " struct cvy_part part," : "");
+    rec_int(r, "c_step", step);
+    rec_str(r, "c_from", parts ? xprintf("first_step * %d", step) : "0");
+    rec_str(r, "c_to", parts ? xprintf("end_step * %d", step) : xprintf("%d", steps * step));
+}
+
+static Rec *core_record(const Core *c, bool parts)
 {
     Rec *r = rec_new();
 
@@ -186,8 +203,8 @@ static Rec *core_record(const Core *c)
     rec_int(r, "twice", c->twice);
     rec_int(r, "apart",
             c->lanes == 1 && !c->lanewise); /* all taps stand one after the other, and meet the same pixels */
-    rec_int(r, "channels", (int64_t)c->out_blocks * LANES);
-    rec_int(r, "c_step", (int64_t)c->vectors * LANES);
+    channel_loop(r, c->out_blocks / c->vectors, c->vectors * LANES, parts);
+    rec_int(r, "steps", c->out_blocks / c->vectors);
     rec_int(r, "w_step", c->vectors * c->w_out);
     rec_int(r, "x_y", c->x_y);
     rec_int(r, "x_x", c->x_x);
@@ -210,7 +227,7 @@ static Rec *core_record(const Core *c)
         rec_push(r, "tiles", tile_record(c, i));
     bool reads = false;
     for (int i = 0; i < c->nband; i++) {
-        add_band(r, c, &c->band[i]);
+        add_band(r, c, &c->band[i], parts);
         for (int t = 0; t < c->band[i].nspan; t++)
             reads |= tile_reads(c, &c->tile[c->band[i].span[t].tile]);
     }
@@ -410,7 +427,7 @@ const char *winograd_name(const Winograd *w, Pass pass)
     return xprintf("%s%s", pass == PASS_DATA ? "data" : "forward", w->made ? "_from_taps" : "");
 }
 
-static Rec *winograd_record(const Winograd *w, Pass pass)
+static Rec *winograd_record(const Winograd *w, Pass pass, bool parts)
 {
     const char *name = winograd_name(w, pass);
     Rec *r = rec_new();
@@ -425,8 +442,8 @@ static Rec *winograd_record(const Winograd *w, Pass pass)
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
     rec_int(r, "twice", w->twice);
-    rec_int(r, "channels", (int64_t)w->out_blocks * LANES);
-    rec_int(r, "c_step", (int64_t)w->vectors * LANES);
+    channel_loop(r, w->out_blocks / w->vectors, w->vectors * LANES, parts);
+    rec_int(r, "c_steps", w->out_blocks / w->vectors);
     rec_int(r, "u_point", w->u_point);
     rec_int(r, "u_channel", (int64_t)36 * w->blocks * LANES);
     rec_int(r, "made", w->made);
@@ -549,13 +566,14 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
     const Winograd *forward = kernel_winograd(k, PASS_FORWARD), *data = kernel_winograd(k, PASS_DATA),
                    *weights = kernel_winograd(k, PASS_WEIGHTS),
                    *alone = infer ? kernel_winograd(infer, PASS_FORWARD) : NULL;
-    rec_push(h, "cores", forward ? winograd_record(forward, PASS_FORWARD) : core_record(&k->w->forward));
+    rec_push(h, "cores",
+             forward ? winograd_record(forward, PASS_FORWARD, p->splits) : core_record(&k->w->forward, p->splits));
     if (forward && alone && forward->made != alone->made)
-        rec_push(h, "cores", winograd_record(alone, PASS_FORWARD));
+        rec_push(h, "cores", winograd_record(alone, PASS_FORWARD, p->splits));
     if (train && data)
-        rec_push(h, "cores", winograd_record(data, PASS_DATA));
+        rec_push(h, "cores", winograd_record(data, PASS_DATA, false));
     for (int i = 0; train && k->conv && !data && i < k->conv->ndata; i++)
-        rec_push(h, "cores", core_record(&k->conv->data[i]));
+        rec_push(h, "cores", core_record(&k->conv->data[i], false));
     if (train && k->conv && k->learns)
         rec_push(h, "weights", weights ? winograd_weight_record(weights) : weight_record(&k->conv->weight));
     template_expand("core_file", "h", h, to);

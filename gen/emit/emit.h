@@ -66,9 +66,11 @@ void emit_param_layout(const Plan *p, int param, int64_t block[4], int64_t outer
 typedef struct InferArgs {
     const char *folded, *x, *image, *scratch, *length; /* length: of the image at hand, or NULL */
     int64_t state;                                     /* of a stream: where the kernel's part of it begins */
+    const char *own; /* a part of an image's work is asked for: the thread's own part; NULL: all of the work */
 } InferArgs;
 /* Inference: a kernel's call; offsets in the thread's part; what is the result there. */
 const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args);
+void emit_infer_line(const Plan *p, int kernel, const char *folded, Rec *line);
 void emit_infer_places(const Plan *p, Rec *rec, const char *list);
 const char *emit_infer_result(const Plan *p);
 

@@ -209,11 +209,18 @@ static void layers(const Export *e)
             rec_fmt(rec_add(e->rec, "arrays"), "decl", "extern const float %s[%lld]", array, (long long)at);
         rec_fmt(rec_add(e->rec, "prototypes"), "decl", "void %s_infer(%s)", kernel_struct(p, k),
                 emit_infer_parameters(p, k));
-        line(e, "infer",
-             emit_infer_call(p, k,
-                             (InferArgs){array, "x", p->stream ? "0" : "i", "s", "length ? length + i : NULL", state}));
+        if (p->splits)
+            emit_infer_line(p, i, array, rec_add(e->rec, "infer"));
+        else
+            line(e, "infer",
+                 emit_infer_call(
+                     p, k,
+                     (InferArgs){array, "x", p->stream ? "0" : "i", "s", "length ? length + i : NULL", state, NULL}));
         state += p->stream ? emit_state_floats(k) : 0;
     }
+    const Shape in = p->g->op[0].shape;
+    rec_int(e->rec, "splits", p->splits);
+    rec_int(e->rec, "input_floats", (int64_t)in.c * in.h * in.w);
     emit_infer_places(p, e->rec, "places");
     rec_str(e->rec, "result", emit_infer_result(p));
     if (used != p->naffine)

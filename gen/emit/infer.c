@@ -64,6 +64,8 @@ const char *emit_infer_parameters(const Plan *p, const Kernel *k)
         buf_puts(&b, ", float *scratch");
     if (emit_infer_lengths(p, k))
         buf_puts(&b, ", const int *length");
+    if (k->split)
+        buf_puts(&b, ", int part, int parts");
     return b.text + 2; /* without the first comma */
 }
 
@@ -78,6 +80,9 @@ void layer_infer(const File *f)
     layer_passes(f, "infer_runs", kernel_chain(k, CHAIN_AFTER), k->image);
     Rec *fn = line_function(f, "infer_functions", "infer", line_symbol(f, "infer"));
     rec_str(fn, "parameters", emit_infer_parameters(f->p, k));
+    if (k->split)
+        rec_str(line_add(fn, "scratch", "own_part"), "own",
+                k->split == SPLIT_CHANNELS ? "part, parts, 0, 1" : "0, 1, part, parts");
     images_mark(used, kernel_input(k));
     images_mark(used, k->conv ? k->conv->xg : -1);
     images_mark_work(used, k);
@@ -102,7 +107,7 @@ void layer_infer(const File *f)
         if (m->shared)
             line_clear(fn, "body", m->name, m->floats);
         else if (m->filled)
-            line_halo(fn, "body", m, 1);
+            rec_int(line_halo(fn, "body", m, 1), "of_all", k->split && m->given);
     }
     calls_before(f, fn);
     if (k->kind == KERNEL_PASS) {

@@ -45,10 +45,23 @@ const char *emit_infer_call(const Plan *p, const Kernel *k, InferArgs args)
     if (p->stream && k->recurrent)
         buf_printf(&b, ", state + %lld", (long long)args.state);
     if (k->scratch)
-        buf_printf(&b, ", %s + %s", args.scratch, infer_scratch(n, k));
+        buf_printf(&b, ", %s + %s", args.own ? args.own : args.scratch, infer_scratch(n, k));
     if (emit_infer_lengths(p, k))
         buf_printf(&b, ", %s", args.length);
+    if (k->split)
+        buf_puts(&b, args.own ? ", part, parts" : ", 0, 1");
     return xprintf("%s_infer(%s)", kernel_struct(p, k), b.text + 2);
+}
+
+/* A kernel's line in NAME_image: what is not split is the first thread's, and all wait for it. */
+void emit_infer_line(const Plan *p, int kernel, const char *folded, Rec *line)
+{
+    const Kernel *k = &p->infer[kernel];
+    const InferArgs args = {.folded = folded, .x = "x", .image = "0", .scratch = "s", .length = "NULL", .own = "own"};
+
+    rec_str(line, "line", emit_infer_call(p, k, args));
+    rec_int(line, "alone", k->split == SPLIT_NONE);
+    rec_int(line, "meets", k->split || (kernel + 1 < p->ninfer && k[1].split));
 }
 
 void emit_infer_places(const Plan *p, Rec *rec, const char *list)

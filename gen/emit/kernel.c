@@ -171,7 +171,7 @@ static void conv_backward(const File *f)
                 else
                     s = calls_core(f, fn, &c->pass[0], init);
                 for (int j = 0; !winograd && j < k->conv->ndata; j++)
-                    calls_of_core(s, calls_core_name(k, k->conv->data[j].name), z, "k->copy", "NULL");
+                    calls_of_core(s, calls_core_name(k, k->conv->data[j].name), z, "k->copy", "NULL", "");
                 core = true;
             }
             calls_chain(f, fn, c, k->image, from_core);

@@ -38,7 +38,7 @@ const char *layer_tag(const File *f, const PixelPass *r);
 /* Calls a piece's function for each of them. */
 void line_over_pieces(const File *f, Rec *kernel, Rec *piece);
 void line_clear(Rec *to, const char *list, const char *name, int64_t floats);
-void line_halo(Rec *to, const char *list, const Image *m, int copies);
+Rec *line_halo(Rec *to, const char *list, const Image *m, int copies);
 void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, const char *doc);
 const Tensor *layer_tensor(const File *f);
 
@@ -81,7 +81,7 @@ const char *calls_init(const File *f, const PixelPass *r, const Image *image, bo
 void clear_padded(const File *f, Rec *fn, const PixelPass *r);
 void calls_chain(const File *f, Rec *fn, const Chain *c, const Image *image, int from);
 void calls_before(const File *f, Rec *fn);
-void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias);
+void calls_of_core(Rec *s, const char *core, const char *x, const char *w, const char *bias, const char *part);
 Rec *calls_core(const File *f, Rec *fn, const PixelPass *r, const char *init);
 /* Gathers image `from` into `to`, where there is such a one, for the other side of a lanewise conv. What its core reads
  * then. */

@@ -91,7 +91,7 @@ void line_clear(Rec *to, const char *list, const char *name, int64_t floats)
     rec_int(s, "floats", floats);
 }
 
-void line_halo(Rec *to, const char *list, const Image *m, int copies)
+Rec *line_halo(Rec *to, const char *list, const Image *m, int copies)
 {
     Rec *s = line_add(to, list, copies > 1 ? "image_halos" : "image_halo");
 
@@ -107,6 +107,7 @@ void line_halo(Rec *to, const char *list, const Image *m, int copies)
     rec_int(s, "w", m->shape.w);
     rec_int(s, "lanes", m->plain ? 1 : LANES);
     rec_str(s, "fill", m->minus_inf ? "-INFINITY" : "0.0f");
+    return s;
 }
 
 void line_scratch(Rec *fn, const char *template, const char *name, int64_t at, const char *doc)

@@ -110,6 +110,7 @@ static void kernels(const Net *n)
 static void infer_calls(const Net *n)
 {
     const bool lengths = n->g->spec->lengths;
+    const Shape in = n->g->op[0].shape;
 
     rec_int(n->rec, "lengths", lengths);
     rec_str(n->rec, "fits", lengths ? "cvy_sequences_fit" : "cvy_batch_fits");
@@ -118,12 +119,19 @@ static void infer_calls(const Net *n)
     emit_infer_places(n->p, n->rec, "infer_slots");
     for (int i = 0; i < n->p->ninfer; i++) {
         const Kernel *k = &n->p->infer[i];
-        net_line(
-            n->rec, "infer",
-            emit_infer_call(n->p, k, (InferArgs){"f", "x", "i", "s", "batch->length ? batch->length + i : NULL", 0}));
-        bench_row(n, "bench_inference", k, PHASE_INFER, "infer",
-                  emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch", "NULL", 0}));
+        if (n->p->splits)
+            emit_infer_line(n->p, i, "f", rec_add(n->rec, "infer"));
+        else
+            net_line(
+                n->rec, "infer",
+                emit_infer_call(n->p, k,
+                                (InferArgs){"f", "x", "i", "s", "batch->length ? batch->length + i : NULL", 0, NULL}));
+        bench_row(
+            n, "bench_inference", k, PHASE_INFER, "infer",
+            emit_infer_call(n->p, k, (InferArgs){"net->folded", "c->x", "c->image", "net->scratch", "NULL", 0, NULL}));
     }
+    rec_int(n->rec, "splits", n->p->splits);
+    rec_int(n->rec, "input_floats", (int64_t)in.c * in.h * in.w);
     rec_str(n->rec, "infer_result", emit_infer_result(n->p));
 }
 

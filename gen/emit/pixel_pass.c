@@ -492,6 +492,11 @@ static void walk(Lines *l)
         rec_int(l->functions, "read_ignores_place", 1);
     l->uses_place = point_used_place;
     rec_int(l->rec, "walks", 1);
+    const Kernel *k = l->k;
+    if (l->infer && k->split && r > k->w->after.pass && r < k->w->after.pass + k->w->after.n) {
+        rec_int(l->rec, "steps", kernel_out_blocks(k) / kernel_vectors(k));
+        rec_int(l->rec, "step", kernel_vectors(k) * LANES);
+    }
     rec_int(l->rec, "padded", blocks_of(r->shape.c) * LANES);
     rec_int(l->rec, "h", r->shape.h);
     rec_int(l->rec, "w", r->shape.w);

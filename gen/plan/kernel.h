@@ -166,6 +166,10 @@ typedef struct LossPart {
     int x, dx;
 } LossPart;
 
+/* How an image's work of a kernel of inference is split among threads: by the channels that it makes, or by rows or
+ * tiles. */
+typedef enum Split { SPLIT_NONE, SPLIT_CHANNELS, SPLIT_PLACES } Split;
+
 /* What all kernels have, and what those of a kind do: the parts of other kinds are NULL. A pass has no more. */
 typedef struct Kernel {
     KernelKind kind;
@@ -208,8 +212,9 @@ typedef struct Kernel {
     /* inference */
     int result;         /* image that is its tensor; -1: it makes nothing, the statistics of the input are taken */
     int64_t scratch_at; /* in the thread's part */
-    bool shares;        /* passes of its that are PixelPass.shared have training's functions */
-    WeightPart *w;      /* of weight ops */
+    Split split;
+    bool shares;   /* passes of its that are PixelPass.shared have training's functions */
+    WeightPart *w; /* of weight ops */
     ConvPart *conv;
     RowsPart *rows; /* linear, recurrent and embed */
     RecurrentPart *recurrent;
@@ -238,6 +243,9 @@ const int *recurrent_norm_gates(const CellNorm *m, const struct cvy_cell *cell);
 int recurrent_rows(const Target *t, int vectors);
 int recurrent_kept_numbers(const Kernel *k);   /* a unit that a step leaves: slots, c, h, what norms read */
 int64_t recurrent_kept_bytes(const Kernel *k); /* an image: what its steps leave for backward; 0: nothing */
+/* How many output channel blocks its forward core makes at a time, and of how many. */
+int kernel_vectors(const Kernel *k);
+int kernel_out_blocks(const Kernel *k);
 /* How a pass of a kernel runs by Winograd; NULL: it does not. */
 const Winograd *kernel_winograd(const Kernel *k, Pass pass);
 /* Cycles of an image that the cost models give a conv's pass: by its direct cores, and by Winograd (0: it was not

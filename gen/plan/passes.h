@@ -13,6 +13,7 @@ void winograd_build(Plan *p);
 void recurrent_build(const Plan *p, Kernel *k);
 const char *recurrent_name(const Op *o, const Op *from);
 void share_build(Plan *p);
+void split_build(Plan *p);
 void lifetime_recompute(Plan *p);
 void schedule_build(Plan *p);
 bool memory_build(Plan *p); /* false and collected errors: a size overflows */

@@ -20,6 +20,8 @@ static bool run_passes(Plan *p)
     winograd_build(p);
     /* needs: chains, final images. sets: which passes of inference are training's code. */
     share_build(p);
+    /* needs: cores, and that. sets: which kernels of inference are split among threads, and how. */
+    split_build(p);
     /* needs: chains. sets: which tensors are not kept for backward, but made again. */
     lifetime_recompute(p);
     /* needs: that. sets: the kernels of a training step in order, forward, again, backward. */

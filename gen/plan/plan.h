@@ -96,6 +96,7 @@ typedef struct Plan {
     int64_t fold_floats;
     int64_t scratch; /* a thread, floats, training */
     int64_t scratch_infer, infer_bound;
+    bool splits;          /* some kernel of inference is split among threads */
     int64_t stored_bytes; /* an image: what forward keeps for backward, the input aside */
     int64_t trace_floats; /* an image */
     Arena arena;

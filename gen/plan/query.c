@@ -87,6 +87,20 @@ const Winograd *kernel_winograd(const Kernel *k, Pass pass)
     return k->conv && k->conv->winograd[pass].on ? &k->conv->winograd[pass] : NULL;
 }
 
+int kernel_vectors(const Kernel *k)
+{
+    const Winograd *w = kernel_winograd(k, PASS_FORWARD);
+
+    return w ? w->vectors : k->w->forward.vectors;
+}
+
+int kernel_out_blocks(const Kernel *k)
+{
+    const Winograd *w = kernel_winograd(k, PASS_FORWARD);
+
+    return w ? w->out_blocks : k->w->forward.out_blocks;
+}
+
 double kernel_direct_cycles(const Kernel *k, Pass pass)
 {
     double cycles = 0;

@@ -17,6 +17,19 @@ CVY_INLINE int cvy_rows_to(int at, int step, int size, int rows)
     return to < rows ? to : rows;
 }
 
+/* A thread's part of a kernel's work on one image: part c of of_c of the channels that it makes, part at of of_at of
+ * its rows or tiles. */
+struct cvy_part {
+    int c, of_c, at, of_at;
+};
+CVY_INLINE struct cvy_part cvy_whole(void)
+{
+    const struct cvy_part whole = {0, 1, 0, 1};
+    return whole;
+}
+/* Where part `part` of n begins; it ends where the next one begins. */
+CVY_INLINE int cvy_part_from(int n, int part, int of) { return (int)((ptrdiff_t)n * part / of); }
+
 /* What a core calls for the registers it finishes: begin for channel block c; first with a register of those that
  * follow, and the place of the first; point for each register; end. All are inlined. */
 typedef void cvy_begin(void *pass, int c);
@@ -61,10 +74,10 @@ CVY_INLINE void cvy_written_ahead(const float *to, ptrdiff_t row)
 }
 /* Where no core makes the values: a walk over an image of h x w pixels that reads them. */
 typedef vf cvy_read(const void *pass, int y, int x);
-CVY_INLINE void cvy_walk(void *pass, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
-                         cvy_end *end)
+CVY_INLINE void cvy_walk_some(void *pass, int from, int to, int h, int w, cvy_begin *begin, cvy_read *read,
+                              cvy_point *point, cvy_end *end)
 {
-    for (int c = 0; c < channels; c += VF) {
+    for (int c = from; c < to; c += VF) {
         begin(pass, c);
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w;) {
@@ -75,17 +88,27 @@ CVY_INLINE void cvy_walk(void *pass, int channels, int h, int w, cvy_begin *begi
             }
     }
 }
+CVY_INLINE void cvy_walk(void *pass, int channels, int h, int w, cvy_begin *begin, cvy_read *read, cvy_point *point,
+                         cvy_end *end)
+{
+    cvy_walk_some(pass, 0, channels, h, w, begin, read, point, end);
+}
 /* The same of a single pixel, of whose place nobody is told. */
 typedef vf cvy_point_one(void *pass, vf v);
 typedef vf cvy_read_one(const void *pass);
-CVY_INLINE void cvy_walk_one(void *pass, int channels, cvy_begin *begin, cvy_read_one *read, cvy_point_one *point,
-                             cvy_end *end)
+CVY_INLINE void cvy_walk_one_some(void *pass, int from, int to, cvy_begin *begin, cvy_read_one *read,
+                                  cvy_point_one *point, cvy_end *end)
 {
-    for (int c = 0; c < channels; c += VF) {
+    for (int c = from; c < to; c += VF) {
         begin(pass, c);
         point(pass, read(pass));
         end(pass);
     }
+}
+CVY_INLINE void cvy_walk_one(void *pass, int channels, cvy_begin *begin, cvy_read_one *read, cvy_point_one *point,
+                             cvy_end *end)
+{
+    cvy_walk_one_some(pass, 0, channels, begin, read, point, end);
 }
 
 /* Features f .. f + 15 of the flattened (C, H, W) image at p (blocked, no halo), H * W = area, `total` features; and
