@@ -207,20 +207,28 @@ def torch_worker():
 
 class Worker:
     def __init__(self, argv, env):
-        self.version = None
+        self.argv, self.env, self.version = argv, env, None
         try:
-            self.p = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            self.version = json.loads(self.p.stdout.readline())['version']
+            self.start()
         except (OSError, ValueError):
             pass  # it is not there, or says something else
 
+    def start(self):
+        self.p = subprocess.Popen(self.argv, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.version = json.loads(self.p.stdout.readline())['version']
+
     def ask(self, **q):
-        self.p.stdin.write(json.dumps(q) + '\n')
-        self.p.stdin.flush()
+        try:
+            self.p.stdin.write(json.dumps(q) + '\n')
+            self.p.stdin.flush()
+        except BrokenPipeError:
+            pass
         while True:
             line = self.p.stdout.readline()
-            if not line:
-                return {'error': 'the worker ended'}
+            if not line:  # a peer may crash at what it was asked; it goes on with the rest
+                self.p.wait()
+                self.start()
+                return {'error': 'it crashed'}
             if line.startswith('{'):
                 return json.loads(line)
 
