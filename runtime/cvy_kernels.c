@@ -312,16 +312,59 @@ static void cvy_taps_block(const float *w, float *u, int64_t point)
         cvy_taps_lanes(w + (ptrdiff_t)i * CVY_BLOCK, CVY_BLOCK * CVY_BLOCK, u + (ptrdiff_t)i * CVY_BLOCK, point);
 }
 
-void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in)
+/* By phases: the taps that two rows (columns) meet, 0 and 2, at the points +-1/2, +-5/4 and infinity; G's row of point
+ * p is 1, p, divided by p's distances from the others. */
+static inline void cvy_taps_five(const float *restrict x, const float *restrict y, float (*restrict to)[CVY_BLOCK])
+{
+    const float aa = 0.25f, bb = 1.5625f, a = 0.5f, b = 1.25f;
+    const float na = 1 / (2 * a * (aa - bb)), nb = 1 / (2 * b * (bb - aa));
+
+    for (int l = 0; l < CVY_BLOCK; l++) {
+        const float x_a = na * x[l], y_a = na * a * y[l], x_b = nb * x[l], y_b = nb * b * y[l];
+        to[0][l] = y_a + x_a;
+        to[1][l] = y_a - x_a;
+        to[2][l] = y_b + x_b;
+        to[3][l] = y_b - x_b;
+        to[4][l] = y[l];
+    }
+}
+
+/* The 36 transformed weights, in the order of vec/phases.h, of one block of 16 x 16 channels. */
+static void cvy_phases_block(const float *w, float *u, int64_t point)
+{
+    enum { TAP = CVY_BLOCK * CVY_BLOCK };
+    float s[2][5][CVY_BLOCK], t[5][CVY_BLOCK];
+
+    for (int i = 0; i < CVY_BLOCK; i++, w += CVY_BLOCK, u += CVY_BLOCK) {
+        cvy_taps_five(w, w + 6 * TAP, s[0]);
+        cvy_taps_five(w + 2 * TAP, w + 8 * TAP, s[1]);
+        for (int p = 0; p < 5; p++) {
+            cvy_taps_five(s[0][p], s[1][p], t);
+            for (int q = 0; q < 5; q++)
+                memcpy(u + (5 * p + q) * point, t[q], sizeof t[q]);
+        }
+        cvy_taps_five(w + TAP, w + 7 * TAP, s[0]);
+        cvy_taps_five(w + 3 * TAP, w + 5 * TAP, s[1]);
+        for (int p = 0; p < 5; p++) {
+            memcpy(u + (25 + p) * point, s[0][p], sizeof s[0][p]);
+            memcpy(u + (30 + p) * point, s[1][p], sizeof s[1][p]);
+        }
+        memcpy(u + 35 * point, w + 4 * TAP, sizeof(float) * CVY_BLOCK);
+    }
+}
+
+/* How one block of 16 x 16 channels, [9][16 in][16 out], becomes 36 rows of 16 outputs, `point` floats apart. */
+typedef void cvy_taps_way(const float *w, float *u, int64_t point);
+
+static void cvy_taps_forward(const float *w, float *u, int block_out, int blocks_in, cvy_taps_way *way)
 {
     const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
     for (int bi = 0; bi < blocks_in; bi++)
-        cvy_taps_block(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256,
-                       point);
+        way(w + ((int64_t)block_out * blocks_in + bi) * 9 * 256, u + block_out * 36 * point + bi * 256, point);
 }
 
-void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
+static void cvy_taps_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in, cvy_taps_way *way)
 {
     const int64_t point = (int64_t)blocks_out * CVY_BLOCK * CVY_BLOCK;
 
@@ -332,8 +375,28 @@ void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, 
             for (int i = 0; i < CVY_BLOCK; i++)
                 for (int o = 0; o < CVY_BLOCK; o++)
                     turned[(8 - t) * 256 + o * CVY_BLOCK + i] = from[t * 256 + i * CVY_BLOCK + o];
-        cvy_taps_block(turned, u + bi * 36 * point + block_out * 256, point);
+        way(turned, u + bi * 36 * point + block_out * 256, point);
     }
+}
+
+void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in)
+{
+    cvy_taps_forward(w, u, block_out, blocks_in, cvy_taps_block);
+}
+
+void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
+{
+    cvy_taps_back(w, u, block_out, blocks_out, blocks_in, cvy_taps_block);
+}
+
+void cvy_phases_weights(const float *w, float *u, int block_out, int blocks_in)
+{
+    cvy_taps_forward(w, u, block_out, blocks_in, cvy_phases_block);
+}
+
+void cvy_phases_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in)
+{
+    cvy_taps_back(w, u, block_out, blocks_out, blocks_in, cvy_phases_block);
 }
 
 /* ---- matrix product ---- */
@@ -385,8 +448,8 @@ void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fol
         cvy_fold_block(w + c * rows, bias, fold, nfold, c, channels, rows, w_out + c * rows, bias_out);
 }
 
-void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
-                       int blocks_in, float *u_out, float *bias_out)
+static void cvy_fold_transformed(const float *w, const float *bias, const struct cvy_fold *fold, int nfold,
+                                 int channels, int blocks_in, float *u_out, float *bias_out, cvy_taps_way *way)
 {
     const int64_t point = (int64_t)blocks_in * CVY_BLOCK * CVY_BLOCK;
 
@@ -394,8 +457,20 @@ void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold 
         for (int bi = 0; bi < blocks_in; bi++, w += 9 * 256) {
             float folded[9 * 256];
             cvy_fold_block(w, bias, fold, nfold, c, channels, 9 * CVY_BLOCK, folded, bias_out);
-            cvy_taps_block(folded, u_out + bi * 256, point);
+            way(folded, u_out + bi * 256, point);
         }
+}
+
+void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                       int blocks_in, float *u_out, float *bias_out)
+{
+    cvy_fold_transformed(w, bias, fold, nfold, channels, blocks_in, u_out, bias_out, cvy_taps_block);
+}
+
+void cvy_fold_phases(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                     int blocks_in, float *u_out, float *bias_out)
+{
+    cvy_fold_transformed(w, bias, fold, nfold, channels, blocks_in, u_out, bias_out, cvy_phases_block);
 }
 
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in,

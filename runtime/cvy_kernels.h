@@ -163,6 +163,9 @@ void cvy_transpose_lanes(const float *w, float *wt, int block_out, int out, int 
 void cvy_winograd_weights(const float *w, float *u, int block_out, int blocks_in);
 /* For backward-data, of the taps turned round: u [blocks_in][36][blocks_out 16][16 in]. */
 void cvy_winograd_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
+/* The same by the phases of stride 2, 36 transformed weights, too. */
+void cvy_phases_weights(const float *w, float *u, int block_out, int blocks_in);
+void cvy_phases_back(const float *w, float *u, int block_out, int blocks_out, int blocks_in);
 
 /* Columns [from, to) of c [m][..] = op(a) op(b), row-major with leading dimensions, over k. from, to and, but for a's,
  * the leading dimensions are multiples of 16, and b and c aligned to 64 bytes; of a transposed a, rows and their
@@ -180,9 +183,11 @@ struct cvy_fold {
  * bias may be NULL. */
 void cvy_fold_conv(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
                    int64_t rows, float *w_out, float *bias_out);
-/* The same, as cvy_winograd_weights makes them. */
+/* The same, as cvy_winograd_weights, as cvy_phases_weights makes them. */
 void cvy_fold_winograd(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
                        int blocks_in, float *u_out, float *bias_out);
+void cvy_fold_phases(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int channels,
+                     int blocks_in, float *u_out, float *bias_out);
 /* Linear: w [out16][in16] -> [out16 / 16][in][16], folded. */
 void cvy_fold_linear(const float *w, const float *bias, const struct cvy_fold *fold, int nfold, int out, int in,
                      float *w_out, float *bias_out);

@@ -21,6 +21,7 @@
 #include "vec/general.h"
 #include "vec/lanes.h"
 #include "vec/winograd.h"
+#include "vec/phases.h"
 #include "vec/walk.h"
 #include "vec/acts.h"
 #include "vec/norms.h"

@@ -125,7 +125,11 @@ for (int s = p; ${s.when}s < $[n * ${s.vectors}]; s += 36) {
     const int t = $[s / ${s.vectors}], tile = $[(at + t) % ${s.tiles_image}];
     image(pass, $[(at + t) / ${s.tiles_image}]);
     begin(pass, $[c + s % ${s.vectors} * 16]);
-    ahead(pass, $[tile / ${s.across} * 4], $[tile % ${s.across} * 4]);
+    //$ loop y 0 ${s.side} 4
+        //$ loop x 0 ${s.side} 4
+            ahead(pass, $[tile / ${s.across} * ${s.side} + y], $[tile % ${s.across} * ${s.side} + x]);
+        //$ end
+    //$ end
 }
 cvy_next_nearer(next);
 //$ end

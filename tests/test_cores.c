@@ -297,7 +297,11 @@ START_TEST(winograd_where_it_gains)
     } want[] = {
         {"conv: 64", "auto", true},
         {"conv: 64", "off", false},
-        {"conv: {out: 64, stride: 2}", "on", false},
+        {"conv: {out: 64, stride: 2}", "on", true},
+        {"conv: {out: 64, stride: 2}", "off", false},
+        {"conv: {out: 64, stride: 3}", "on", false},
+        {"conv: {out: 64, stride: [2, 1]}", "on", false},
+        {"conv: {out: 64, stride: 2, groups: 2}", "on", false},
         {"conv: {out: 64, dilation: 2, padding: 2}", "on", false},
         {"conv: {out: 64, groups: 2}", "on", false},
         {"conv: {out: 64, kernel: 5}", "on", false},

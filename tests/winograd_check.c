@@ -1,8 +1,9 @@
 /* winograd_check.c - a conv's three emitted cores by Winograd against the sums in double. test_winograd.sh compiles it
- * with the header of a shape: -DHEADER, -DCORE, -DCI -DCO -DH -DW -DPAD (padding), -DIMAGES (taken together), -DXR -DXC
- * -DZR -DZC (rows and columns of the packed images), -DFORWARD -DDATA (the functions' names), -DTAPS_FORWARD
- * -DTAPS_DATA where they take taps. The largest error of each pass must be within 5e-5 of the largest magnitude of what
- * it makes. -DFAULT spoils a number of each pass by 1e-4 of that: then it must fail. Prints the three errors. */
+ * with the header of a shape: -DHEADER, -DCORE, -DCI -DCO -DH -DW -DPAD (padding), -DSTRIDE (1 or 2), -DIMAGES (taken
+ * together), -DXR -DXC -DZR -DZC (rows and columns of the packed images), -DTOP (dz's in its own), -DFORWARD -DDATA
+ * (the functions' names), -DTAPS_FORWARD -DTAPS_DATA where they take taps. The largest error of each pass must be
+ * within 5e-5 of the largest magnitude of what it makes. -DFAULT spoils a number of each pass by 1e-4 of that: then it
+ * must fail. Prints the three errors. */
 #include HEADER
 
 #include <stdio.h>
@@ -13,12 +14,18 @@
 #define JOIN2(a, b) a##_##b
 #define JOIN(a, b) JOIN2(a, b)
 enum {
-    OH = H + 2 * PAD - 2,
-    OW = W + 2 * PAD - 2,
+    OH = (H + 2 * PAD - 3) / STRIDE + 1,
+    OW = (W + 2 * PAD - 3) / STRIDE + 1,
     BI = (CI + 15) / 16,
-    BO = (CO + 15) / 16,
-    TOP = PAD < 2 ? 2 - PAD : 0
+    BO = (CO + 15) / 16
 };
+#if STRIDE == 2
+#define WEIGHTS cvy_phases_weights
+#define BACK cvy_phases_back
+#else
+#define WEIGHTS cvy_winograd_weights
+#define BACK cvy_winograd_back
+#endif
 
 /* What a core gives, as a blocked tensor without a halo. */
 struct take {
@@ -105,11 +112,11 @@ int main(void)
             w[tap(o, i / 9, i % 9)] = number(-1);
     }
     for (int b = 0; b < BO; b++) {
-        cvy_winograd_weights(w, u, b, BI);
+        WEIGHTS(w, u, b, BI);
 #if defined TAPS_DATA
         cvy_transpose_block(w, back, b, BO, BI, 9);
 #else
-        cvy_winograd_back(w, back, b, BO, BI);
+        BACK(w, back, b, BO, BI);
 #endif
     }
 
@@ -140,7 +147,7 @@ int main(void)
             for (int p = 0; p < OH * OW; p++) {
                 double sum = (double)bias[o];
                 for (int i = 0; i < CI * 9; i++)
-                    sum += (double)x[at(m, BI, i / 9, XR, XC, p / OW + i % 9 / 3, p % OW + i % 3)] *
+                    sum += (double)x[at(m, BI, i / 9, XR, XC, p / OW * STRIDE + i % 9 / 3, p % OW * STRIDE + i % 3)] *
                            (double)w[tap(o, i / 9, i % 9)];
                 meet(&e[0], sum, (double)y[at(m, BO, o, OH, OW, p / OW, p % OW)]);
             }
@@ -148,9 +155,10 @@ int main(void)
             for (int p = 0; p < H * W; p++) {
                 double sum = 0;
                 for (int i = 0; i < CO * 9; i++) {
-                    const int v = p / W + PAD - i % 9 / 3, h = p % W + PAD - i % 3; /* of dz */
-                    if (v >= 0 && v < OH && h >= 0 && h < OW)
-                        sum += (double)z[at(m, BO, i / 9, ZR, ZC, v + TOP, h + TOP)] * (double)w[tap(i / 9, c, i % 9)];
+                    const int v = p / W + PAD - i % 9 / 3, h = p % W + PAD - i % 3; /* of dz, times the stride */
+                    if (v >= 0 && v < OH * STRIDE && h >= 0 && h < OW * STRIDE && v % STRIDE == 0 && h % STRIDE == 0)
+                        sum += (double)z[at(m, BO, i / 9, ZR, ZC, v / STRIDE + TOP, h / STRIDE + TOP)] *
+                               (double)w[tap(i / 9, c, i % 9)];
                 }
                 meet(&e[1], sum, (double)dx[at(m, BI, c, H, W, p / W, p % W)]);
             }
@@ -160,7 +168,7 @@ int main(void)
             double sum = 0;
             for (int p = 0; p < IMAGES * OH * OW; p++) {
                 const int m = p / (OH * OW), v = p / OW % OH, h = p % OW;
-                sum += (double)x[at(m, BI, i / 9, XR, XC, v + i % 9 / 3, h + i % 3)] *
+                sum += (double)x[at(m, BI, i / 9, XR, XC, v * STRIDE + i % 9 / 3, h * STRIDE + i % 3)] *
                        (double)z[at(m, BO, o, ZR, ZC, v + TOP, h + TOP)];
             }
             meet(&e[2], 2 * sum, (double)dw[tap(o, i / 9, i % 9)]);

@@ -320,10 +320,12 @@ void calls_copy_weights(const File *f, Rec *fn, const char *list, Pass pass)
         return;
     Rec *s = line_add(fn, list, "copy_weights");
     rec_int(s, "blocks", out);
-    if (!winograd_transformed(kernel_winograd(k, pass)))
+    const Winograd *w = kernel_winograd(k, pass);
+    const char *name = w && w->phases ? "phases" : "winograd";
+    if (!winograd_transformed(w))
         rec_fmt(s, "call", "cvy_transpose_%s", transpose_call(f));
     else if (pass == PASS_FORWARD)
-        rec_fmt(s, "call", "cvy_winograd_weights(k->w, k->copy, b, %d)", in);
+        rec_fmt(s, "call", "cvy_%s_weights(k->w, k->copy, b, %d)", name, in);
     else
-        rec_fmt(s, "call", "cvy_winograd_back(k->w, k->copy, b, %d, %d)", out, in);
+        rec_fmt(s, "call", "cvy_%s_back(k->w, k->copy, b, %d, %d)", name, out, in);
 }

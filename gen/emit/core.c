@@ -399,12 +399,19 @@ static void winograd_common(Rec *r, const Winograd *w)
     rec_int(r, "v_point", w->v_point);
     rec_int(r, "v_block", w->v_block);
     rec_int(r, "m_at", w->m_at);
+    rec_int(r, "side", w->side);
+    if (w->phases) {
+        rec_int(r, "x_col", w->x_col);
+        rec_int(r, "one_row", w->one_row);
+        rec_int(r, "one_col", w->one_col);
+    }
 }
 
-/* How many of the four rows (columns) of the tile that begins at `var` the image has. */
-static const char *inside(const char *var, int size)
+/* How many of the `side` rows (columns) of the tile that begins at `var` the image has. */
+static const char *inside(const char *var, int size, int side)
 {
-    return size % 4 == 0 ? "4" : xprintf("%d - %s < 4 ? %d - %s : 4", size, var, size, var);
+    return size % side == 0 ? xprintf("%d", side)
+                            : xprintf("%d - %s < %d ? %d - %s : %d", size, var, side, size, var, side);
 }
 
 /* The register tiles of `tiles` tiles: those of `rows` up to `full`, the others of a row less. */
@@ -424,7 +431,7 @@ static void winograd_spans(Rec *r, const char *list, int rows, int full, int til
 
 const char *winograd_name(const Winograd *w, Pass pass)
 {
-    return xprintf("%s%s", pass == PASS_DATA ? "data" : "forward", w->made ? "_from_taps" : "");
+    return xprintf("%s%s", pass == PASS_DATA ? "data" : "forward", w->phases ? "_phases" : w->made ? "_from_taps" : "");
 }
 
 static Rec *winograd_record(const Winograd *w, Pass pass, bool parts)
@@ -432,12 +439,12 @@ static Rec *winograd_record(const Winograd *w, Pass pass, bool parts)
     const char *name = winograd_name(w, pass);
     Rec *r = rec_new();
 
-    rec_str(r, "template", "winograd");
+    rec_str(r, "template", w->phases ? "phases" : "winograd");
     rec_str(r, "name", name);
     rec_fmt(r, "doc",
-            "%s, by Winograd F(4x4, 3x3): %d x %d pixels x %d channels per image, every pixel given to point; %d tiles "
+            "%s, by Winograd%s: %d x %d pixels x %d channels per image, every pixel given to point; %d tiles "
             "at a time%s",
-            name, w->h, w->w, w->out_blocks * LANES, w->block,
+            name, w->phases ? " of the stride's phases" : " F(4x4, 3x3)", w->h, w->w, w->out_blocks * LANES, w->block,
             w->made ? xprintf(", u made of %d channels at a time", w->made * LANES) : "");
     winograd_common(r, w);
     rec_int(r, "lanes", w->lanes);
@@ -474,8 +481,12 @@ static Rec *winograd_record(const Winograd *w, Pass pass, bool parts)
         rec_int(r, "tap", pass == PASS_DATA ? -LANES * LANES : LANES * LANES);
     }
     rec_int(r, "m_point", w->m_point);
-    rec_str(r, "rows", inside("y", w->h));
-    rec_str(r, "cols", inside("x0", w->w));
+    rec_int(r, "middle", w->side + 1); /* pixels from one on a tile's diagonal to the next */
+    rec_int(r, "back", w->phases && pass == PASS_DATA);
+    rec_int(r, "two_row", w->two_row);
+    rec_int(r, "two_col", w->two_col);
+    rec_str(r, "rows", inside("y", w->h, w->side));
+    rec_str(r, "cols", inside("x0", w->w, w->side));
     bool *used = xalloc((size_t)w->rows + (size_t)w->rows_alone + 1);
     winograd_spans(r, "spans", w->rows, w->full, w->block, used);
     if (w->rows_alone)
@@ -500,7 +511,7 @@ static Rec *winograd_weight_record(const Winograd *w)
 {
     Rec *r = rec_new();
 
-    rec_str(r, "template", "winograd_weights");
+    rec_str(r, "template", w->phases ? "phases_weights" : "winograd_weights");
     rec_fmt(r, "doc", "weights: 16 input x %d output channels, %d x %d vectors in registers", w->vectors * LANES,
             w->rows, w->vectors);
     winograd_common(r, w);
@@ -570,6 +581,8 @@ void emit_core_file(const Plan *p, const Kernel *k, const Kernel *infer, bool tr
              forward ? winograd_record(forward, PASS_FORWARD, p->splits) : core_record(&k->w->forward, p->splits));
     if (forward && alone && forward->made != alone->made)
         rec_push(h, "cores", winograd_record(alone, PASS_FORWARD, p->splits));
+    else if (forward && infer && !alone)
+        rec_push(h, "cores", core_record(&infer->w->forward, p->splits));
     if (train && data)
         rec_push(h, "cores", winograd_record(data, PASS_DATA, false));
     for (int i = 0; train && k->conv && !data && i < k->conv->ndata; i++)

@@ -376,8 +376,10 @@ void place_folds(const Net *n)
         const char *tail = xprintf("f + %s_%s_FOLDED, f + %s_%s_FOLDED_BIAS", n->NAME, K, n->NAME, K);
         if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
             net_line(n->rec, "folds",
-                     xprintf("cvy_fold_winograd(p + %s, %s, %s, %d, %d, %d, %s)", param_name(n, k->op, PARAM_WEIGHT),
-                             bias, list, k->w->nfold, o->shape.c, blocks_of(n->g->op[o->in].shape.c), tail));
+                     xprintf("cvy_fold_%s(p + %s, %s, %s, %d, %d, %d, %s)",
+                             kernel_winograd(k, PASS_FORWARD)->phases ? "phases" : "winograd",
+                             param_name(n, k->op, PARAM_WEIGHT), bias, list, k->w->nfold, o->shape.c,
+                             blocks_of(n->g->op[o->in].shape.c), tail));
         else if (k->conv)
             net_line(n->rec, "folds",
                      xprintf("cvy_fold_conv(p + %s, %s, %s, %d, %d, %lld, %s)", param_name(n, k->op, PARAM_WEIGHT),

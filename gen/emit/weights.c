@@ -212,8 +212,9 @@ float *weights_fold(const Plan *p, const Weights *w, const char *path)
         for (int n = 0; n < k->w->nfold; n++)
             norm[n] = norm_of(p, w, k->w->fold[n]);
         if (winograd_transformed(kernel_winograd(k, PASS_FORWARD)))
-            cvy_fold_winograd(weight, bias, norm, k->w->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c),
-                              f + k->w->fold_w, f + k->w->fold_b);
+            (kernel_winograd(k, PASS_FORWARD)->phases ? cvy_fold_phases : cvy_fold_winograd)(
+                weight, bias, norm, k->w->nfold, o->shape.c, blocks_of(p->g->op[o->in].shape.c), f + k->w->fold_w,
+                f + k->w->fold_b);
         else if (k->conv)
             cvy_fold_conv(weight, bias, norm, k->w->nfold, o->shape.c, k->w->w_floats / (blocks_of(o->shape.c) * LANES),
                           f + k->w->fold_w, f + k->w->fold_b);

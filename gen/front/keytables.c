@@ -79,7 +79,7 @@ const KeyInfo top_keys[] = {
     {.name = "unroll", .type = KEY_INT, .lo = 50, .hi = 100000, .words = unroll_names, .fallback = "auto",
          .help = "how much is unrolled: auto, full, none (loops, for small memories), or how many multiply-adds a function may hold"},
     {.name = "winograd", .type = KEY_WORD, .words = winograd_names, .fallback = "auto",
-         .help = "3x3 convs of stride 1 by Winograd: where the cost model says so (auto), nowhere (off), wherever they can (on)"},
+         .help = "3x3 convs of stride 1 and 2 by Winograd: where the cost model says so (auto), nowhere (off), wherever they can (on)"},
     RECOMPUTE_KEY("so many layers in a row keep their input alone, and are run again for backward"),
     {.name = NULL}};
 

@@ -27,8 +27,8 @@ static void print_core(const char *what, const Core *c, FILE *to)
 
 static void print_winograd(const char *what, const Winograd *w, FILE *to)
 {
-    fprintf(to, "    %-9s %s: by Winograd, %d tiles of %d per image at a time, %d x %d in registers", "core", what,
-            w->block, w->tiles, w->rows, w->vectors);
+    fprintf(to, "    %-9s %s: by Winograd%s, %d tiles of %d per image at a time, %d x %d in registers", "core", what,
+            w->phases ? " of the stride's phases" : "", w->block, w->tiles, w->rows, w->vectors);
     if (w->made)
         fprintf(to, ", weights transformed on the way, %d input channels at a time", w->made * LANES);
     fprintf(to, w->images > 1 ? ", %d images together\n" : "\n", w->images);

@@ -1,4 +1,4 @@
-/* winograd.c - which passes of a conv run by Winograd F(4x4, 3x3), and how: tiles, blocks of them, register tiles.
+/* winograd.c - which passes of a conv run by Winograd, and how: tiles, blocks of them, register tiles.
  *
  * needs: a checked graph, the target; for the cores also the kernel's packed images.
  * sets:  Kernel.winograd, its work space, the images that it takes together.
@@ -9,13 +9,14 @@
  * from the taps, a quarter of the bytes, where few tiles meet many channels. A direct core is what cover.c says. The
  * cheapest is taken; docs/kernels.md has the constants and what they were measured on. */
 #include "passes.h"
+#include "phases.h"
 
 enum {
     IN = 150,
     SPREAD = 110,
     OUT = 120, /* cycles of a transform, of a tile, for each 8 lanes */
     TAPS = 900,
-    MAKE = 1400,            /* the same of 16 x 16 channels: points to taps, taps to points */
+    MAKE = 1400,            /* of 16 x 16 channels: points to taps, taps to points */
     CALL = 14,              /* of a register tile: the call, its loops' ends */
     CACHE = 768 * 1024,     /* bytes that stay near the core: most of a second-level cache of a megabyte */
     LAST = 8 * 1024 * 1024, /* bytes that stay in the last cache, which other processors have a part of */
@@ -29,6 +30,20 @@ enum {
     GROUP = 4 * 1024 * 1024, /* bytes of packed images taken together */
     TOGETHER = 32,           /* tiles up to which images are taken together */
 };
+
+/* The same of stride 2 by phases. With more products than V and M have room near, it is mostly their lines that take
+ * time. */
+enum {
+    PHASES_IN = 400,
+    PHASES_SPREAD = 350,
+    PHASES_OUT = 240,    /* to 4 x 4 pixels */
+    PHASES_BACK = 1000,  /* to 8 x 8 pixels of the input's gradient */
+    PHASES_TAPS = 4500,  /* points to taps */
+    PHASES_FEW = 8,      /* tiles of a block where the transformed weights are near */
+    PHASES_TOGETHER = 8, /* tiles up to which images are taken together */
+};
+/* Of the direct cores' cycles it takes at most so much, as the model is no more exact. */
+static const double PHASES_MARGIN = 0.97;
 
 static int divide_up(int a, int b)
 {
@@ -45,9 +60,9 @@ static bool possible(const Graph *g, const Op *o)
     if (o->kind != OP_CONV || o->groups != 1 || g->op[o->in].shape.c <= PLAIN_MAX)
         return false;
     for (int d = 0; d < 2; d++)
-        if (o->kernel[d] != 3 || o->stride[d] != 1 || o->dilation[d] != 1)
+        if (o->kernel[d] != 3 || o->stride[d] != o->stride[0] || o->dilation[d] != 1)
             return false;
-    return true;
+    return o->stride[0] == 1 || o->stride[0] == 2;
 }
 
 /* Cycles of a step that multiplies `rows` broadcasts by `vectors` vf. */
@@ -138,6 +153,18 @@ static double tile_cycles(const Target *t, const Winograd *w, int rows)
     return steps * step_cycles(t, rows, w->vectors) + parts * CALL + (2.0 * parts - 1) * rows * w->vectors * t->parts;
 }
 
+/* Cycles of a tile's transforms for each 8 lanes: of what is read, of what is given (weights: of dz). */
+typedef struct TransformCycles {
+    double in, out;
+} TransformCycles;
+
+static TransformCycles transform_cycles(const Winograd *w)
+{
+    if (!w->phases)
+        return (TransformCycles){IN, w->weights ? SPREAD : OUT};
+    return (TransformCycles){PHASES_IN, w->weights ? PHASES_SPREAD : w->side == 8 ? PHASES_BACK : PHASES_OUT};
+}
+
 static double block_cycles(const Target *t, const Winograd *w)
 {
     const double parts = t->parts;
@@ -145,12 +172,14 @@ static double block_cycles(const Target *t, const Winograd *w)
               rest = w->rows > 1 ? (all - w->full) / (w->rows - 1) : 0;
     const double sums = full * tile_cycles(t, w, w->rows) + (rest ? rest * tile_cycles(t, w, w->rows - 1) : 0);
 
+    const TransformCycles c = transform_cycles(w);
     if (!w->weights)
-        return 36.0 * w->out_blocks / w->vectors * sums +
-               w->block * parts / 2 * (IN * w->blocks + OUT * w->out_blocks) + weights_cycles(t, w);
+        return (double)w->points * w->out_blocks / w->vectors * sums +
+               w->block * parts / 2 * (c.in * w->blocks + c.out * w->out_blocks) + weights_cycles(t, w);
     const double dw = 4.0 * 9 * 256 * w->blocks * w->out_blocks;
-    return 36.0 * w->blocks * w->out_blocks / w->vectors * sums + TAPS * parts / 2 * w->blocks * w->out_blocks +
-           w->block * parts / 2 * (IN * w->blocks + SPREAD * w->out_blocks) + 2 * dw / speed(2 * dw + 4.0 * w->work);
+    return (double)w->points * w->blocks * w->out_blocks / w->vectors * sums +
+           (w->phases ? PHASES_TAPS : TAPS) * parts / 2 * w->blocks * w->out_blocks +
+           w->block * parts / 2 * (c.in * w->blocks + c.out * w->out_blocks) + 2 * dw / speed(2 * dw + 4.0 * w->work);
 }
 
 static void lay_out(Winograd *w)
@@ -160,15 +189,15 @@ static void lay_out(Winograd *w)
         w->blocks * w->v_block + LANES; /* a line more: points a power of two apart would share a set of the cache */
     if (w->weights) {
         w->z_point = w->out_blocks * w->v_block + LANES;
-        w->z_at = 36 * w->v_point;
-        w->m_at = w->z_at + 36 * w->z_point;
+        w->z_at = w->points * w->v_point;
+        w->m_at = w->z_at + w->points * w->z_point;
         w->work = w->m_at + (int64_t)36 * 256 * w->vectors;
     } else {
         const bool over = w->vectors == w->out_blocks && w->vectors <= w->blocks && !(w->made && w->made < w->blocks);
         w->m_point = over ? w->v_point : w->vectors * w->v_block + LANES;
-        w->m_at = over ? 0 : 36 * w->v_point;
+        w->m_at = over ? 0 : w->points * w->v_point;
         w->u_point = w->made ? w->made * LANES * LANES + LANES : w->blocks * LANES * LANES;
-        w->u_at = over ? 36 * w->v_point : w->m_at + 36 * w->m_point;
+        w->u_at = over ? w->points * w->v_point : w->m_at + w->points * w->m_point;
         w->work = w->u_at + (w->made ? 36 * w->u_point * w->vectors : 0);
     }
 }
@@ -216,12 +245,14 @@ static double choose_weights(const Plan *p, Winograd *w)
 {
     const Target *t = p->target;
     Winograd made = *w, few = *w;
-    double cycles = choose_block(t, w, w->images, MOST);
+    double cycles = choose_block(t, w, w->images, w->phases && 4 * transformed(w) <= CACHE ? PHASES_FEW : MOST);
 
     if (w->weights)
         return cycles;
     cycles += ((double)w->blocks * w->out_blocks * make_cycles(t) + weight_bytes(w) / speed(weight_bytes(w))) /
               p->g->spec->train.batch;
+    if (w->phases)
+        return cycles;
     made.made = made_at_a_time(w);
     const double each = choose_block(t, &made, w->images, MOST);
     if (each < cycles) {
@@ -249,12 +280,19 @@ static double folded_cycles(const Target *t, const Winograd *w, double held)
 }
 
 /* The same at inference, where all layers' weights are read for each image. */
-static void choose_folded(const Plan *p, Winograd *w)
+static void choose_folded(const Plan *p, const Kernel *k, Winograd *w)
 {
     const double held = p->winograd_held;
 
     if (no_copies(p))
         return;
+    if (w->phases) {
+        lay_out(w);
+        const double read = weight_bytes(w) / 4,
+                     direct = k->w->forward.cycles + read / speed(held / 4) - read / speed(read);
+        w->on = p->g->spec->winograd == WINOGRAD_ON || folded_cycles(p->target, w, held) < direct;
+        return;
+    }
     Winograd copy = *w, made = *w;
     copy.made = 0, lay_out(&copy);
     made.made = made_at_a_time(w);
@@ -264,12 +302,12 @@ static void choose_folded(const Plan *p, Winograd *w)
 }
 
 /* Images of a batch that one piece has; how many a pass takes together. */
-static int images_together(const Plan *p, int tiles, int64_t floats)
+static int images_together(const Plan *p, int tiles, int most_tiles, int64_t floats)
 {
     const int batch = p->g->spec->train.batch, most = batch / plan_pieces(batch);
     int n = 1;
 
-    while (n < most && n * tiles < TOGETHER && 4 * (n + 1) * floats <= GROUP)
+    while (n < most && n * tiles < most_tiles && 4 * (n + 1) * floats <= GROUP)
         n++;
     return n;
 }
@@ -279,6 +317,10 @@ static Winograd without_copy(const Plan *p, Winograd w, double direct)
 {
     if (!w.on || !no_copies(p))
         return w;
+    if (w.phases) { /* these are always a copy */
+        w.on = false;
+        return w;
+    }
     w.made = made_at_a_time(&w);
     w.cycles = choose_block(p->target, &w, 1, MOST);
     w.on = w.cycles < direct;
@@ -292,8 +334,11 @@ static Winograd shape_of(const Graph *g, const Op *o, Pass pass)
                 out = pass == PASS_DATA ? g->op[o->in].shape : o->shape;
     Winograd w = {.weights = pass == PASS_WEIGHTS, .h = out.h, .w = out.w, .vectors = 1};
 
-    w.across = divide_up(out.w, 4);
-    w.tiles = w.across * divide_up(out.h, 4);
+    w.points = 36, w.side = w.step = 4, w.border = 2;
+    if (o->stride[0] == 2)
+        phases_shape(&w, pass);
+    w.across = divide_up(out.w, w.side);
+    w.tiles = w.across * divide_up(out.h, w.side);
     w.blocks = blocks_of(in.c);
     w.lanes = w.blocks == 1 ? in.c : LANES;
     w.twice = w.lanes % 2 == 0;
@@ -324,11 +369,14 @@ static Winograd choose_pass(const Plan *p, int op, Pass pass)
     choose_tile(t, w.out_blocks, &w.rows, &w.vectors);
     if (w.weights)
         split(LANES, w.rows, &w.rows, &w.full);
-    w.images =
-        images_together(p, w.tiles, (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (out.h + 6) * (out.w + 6));
-    const double cycles = choose_weights(p, &w), direct = tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
+    const Shape most = w.phases ? g->op[o->in].shape : out;
+    w.images = images_together(p, w.tiles, w.phases ? PHASES_TOGETHER : TOGETHER,
+                               (int64_t)(blocks_of(in.c) + blocks_of(out.c)) * LANES * (most.h + 6) * (most.w + 6));
+    const double cycles = choose_weights(p, &w), direct = w.phases
+                                                              ? phases_direct_cycles(t, g, o, pass)
+                                                              : tile_direct_cycles(t, out, in.c, pass == PASS_WEIGHTS);
     w.cycles = cycles;
-    w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct;
+    w.on = g->spec->winograd == WINOGRAD_ON || cycles < direct * (w.phases ? PHASES_MARGIN : 1);
     return p->compact && pass == PASS_FORWARD ? without_copy(p, w, direct) : w;
 }
 
@@ -354,16 +402,22 @@ bool winograd_transformed(const Winograd *w)
 
 int64_t winograd_products(const Winograd *w)
 {
-    return (int64_t)36 * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
+    return (int64_t)w->points * w->tiles * w->blocks * w->lanes * w->out_blocks * LANES;
+}
+
+/* The pixel of dz, along an axis, that is the first of what data's tile at 0 reads. */
+static int first_met(const Winograd *w, int padding)
+{
+    return w->phases ? phases_first_met(padding) : padding - 2;
 }
 
 /* Room for `w`'s last tiles, whose pixels of an image begin at (top, left): tiles reach past an image that is no
  * multiple of four. */
-static void grow(Image *m, const Winograd *w, int top, int left, int border)
+static void grow(Image *m, const Winograd *w, int top, int left, int step, int border)
 {
     if (!w->on)
         return;
-    const int rows = top + w->tiles / w->across * 4 + border, cols = left + w->across * 4 + border;
+    const int rows = top + w->tiles / w->across * step + border, cols = left + w->across * step + border;
     if (rows <= m->rows && cols <= m->cols)
         return;
     m->rows = rows > m->rows ? rows : m->rows;
@@ -374,17 +428,20 @@ static void grow(Image *m, const Winograd *w, int top, int left, int border)
 
 void winograd_grow_x(const Plan *p, int op, Image *xs)
 {
-    grow(xs, &p->winograd[op][PASS_FORWARD], 0, 0, 2);
-    grow(xs, &p->winograd[op][PASS_WEIGHTS], 0, 0, 2);
+    for (Pass pass = PASS_FORWARD; pass <= PASS_WEIGHTS; pass += PASS_WEIGHTS - PASS_FORWARD) {
+        const Winograd *w = &p->winograd[op][pass];
+        grow(xs, w, 0, 0, w->step, w->border);
+    }
 }
 
 void winograd_grow_dz(const Plan *p, int op, bool data, Image *dz)
 {
     const Op *o = &p->g->op[op];
+    const Winograd *w = &p->winograd[op][PASS_DATA];
 
-    grow(dz, &p->winograd[op][PASS_WEIGHTS], dz->top, dz->left, 0);
+    grow(dz, &p->winograd[op][PASS_WEIGHTS], dz->top, dz->left, 4, 0);
     if (data)
-        grow(dz, &p->winograd[op][PASS_DATA], o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left, 2);
+        grow(dz, w, first_met(w, o->padding[0]) + dz->top, first_met(w, o->padding[1]) + dz->left, w->step, w->border);
 }
 
 /* Offsets in an image whose pixel (y, x) is the first of what the tile at (0, 0) reads. */
@@ -394,6 +451,8 @@ static void place(Winograd *w, const Image *m, int y, int x)
     w->x_row = (int64_t)m->cols * LANES;
     w->x_block = (int64_t)m->rows * m->cols * LANES;
     w->x_origin = ((int64_t)y * m->cols + x) * LANES;
+    if (w->phases)
+        phases_place(w);
 }
 
 /* Whether a pass that a core calls has no image of its own, and no norm has statistics of one, so that the core may
@@ -439,8 +498,10 @@ static void kernel_cores(const Plan *p, Kernel *k, bool train)
     if (forward->on) {
         place(forward, &k->image[k->w->x], 0, 0);
         if (!train)
-            choose_folded(p, forward);
-        if (!forward->made)
+            choose_folded(p, k, forward);
+        if (!forward->on)
+            forward->images = 1;
+        else if (!forward->made)
             *(train ? &k->conv->wu_floats : &k->w->fold_floats) = transformed(forward);
     }
     if (!train)
@@ -451,7 +512,8 @@ static void kernel_cores(const Plan *p, Kernel *k, bool train)
     if (back) {
         const Image *dz = &k->image[k->w->dz];
         if (data->on) {
-            place(data, dz, o->padding[0] - 2 + dz->top, o->padding[1] - 2 + dz->left);
+            data->two_row = o->padding[0] % 2, data->two_col = o->padding[1] % 2;
+            place(data, dz, first_met(data, o->padding[0]) + dz->top, first_met(data, o->padding[1]) + dz->left);
             if (!data->made) /* otherwise it makes them from a copy that is transposed alone, as a direct core's */
                 k->conv->wt_floats = transformed(data);
             for (int i = 0; i < k->nin; i++)
