@@ -130,7 +130,7 @@ def one(args, case, folder, report):
     program = Program(args, case, folder)
     classes = ref.infer(random_state(ref.shapes, np.random.default_rng(0)), np.zeros((1, *shape))).shape[1]
     single = sum(isinstance(m, NORMS) and p in ref.acts and ref.acts[p].numel() == m.num_features for p, m in ref.net.named_modules())
-    single += 3 * any(getattr(m, "running_mean", torch.zeros(1)).dim() == 2 for m in ref.net.modules())  # of each step
+    single += 3 * any(getattr(m, "running_mean", None) is not None and m.running_mean.dim() == 2 for m in ref.net.modules())  # of each step
     least = min(1 + single, 4)  # two images leave little of a gradient, norm after norm
     compare(report, program, ref, shape, classes, args.seed, args.steps, least, case.label.startswith("random"))
     drawn = len(shape) == 3 and min(shape[1:]) >= 8  # figures need so many pixels

@@ -468,13 +468,14 @@ static void put_norms(const Cell *cell)
     for (int i = 0; i < r->nnorm; i++) {
         const CellNorm *m = &r->norm[i];
         const bool of_gates = place_info[m->place].of_gates, input = m->place == PLACE_INPUT, bn = place_is_bn(m->norm),
-                   rows = !bn, table = m->rows > 0;
+                   rows = !bn, table = m->rows > 0,
+                   cleared = of_gates && !(meets && m->place == PLACE_RECURRENT); /* else in each step */
         const struct {
             const char *name;
             bool in;
         } lists[] = {{"norms", rows},
                      {"normed", rows},
-                     {"gate_rooms", of_gates},
+                     {"gate_rooms", cleared},
                      {"input_norms", rows && input},
                      {"step_norms", rows && of_gates && !input},
                      {"tables", table},
@@ -490,7 +491,7 @@ static void put_norms(const Cell *cell)
             rec_push(h, "batch", norm_record(cell, m, "cell_batch_one"));
         if (of_gates && m != batch)
             rec_push(whole, "cleared", q);
-        if (of_gates && !(meets && m->place == PLACE_RECURRENT)) /* that is done in each step */
+        if (cleared)
             rec_push(alone, "cleared", q);
         if (rows && input)
             rec_push(whole, "norms", q);
