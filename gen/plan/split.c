@@ -58,11 +58,10 @@ void split_build(Plan *p)
 {
     double split = 0;
 
-    if (p->g->spec->lengths)
+    if (p->g->spec->lengths || p->stream)
         return;
-
     for (int i = 0; i < p->ninfer; i++)
-        if (p->stream || (p->infer[i].w && kernel_is_apart(&p->infer[i])))
+        if (p->infer[i].w && kernel_is_apart(&p->infer[i]))
             return;
     for (int i = 0; i < p->ninfer; i++) {
         Kernel *k = &p->infer[i];
